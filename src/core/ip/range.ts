@@ -1,0 +1,83 @@
+import { bitsOf, type Family, type Ip, ipOf, parseDecimal, parseIp } from './ip.ts';
+
+/** The addresses from `first` to `last`, both included, of one family. */
+export type IpRange = { readonly family: Family; readonly first: bigint; readonly last: bigint };
+
+/**
+ * Reads `a.b.c.d/n`, `x::/n`: the whole block, host bits allowed (`10.0.0.7/24` is 10.0.0.0/24, as kube-proxy reads
+ * old objects); a malformed one is `undefined`.
+ */
+export function parseCidr(text: string): IpRange | undefined {
+  const slash = text.indexOf('/');
+  if (slash < 0) return undefined;
+  const ip = parseIp(text.slice(0, slash));
+  const prefix = parseDecimal(text.slice(slash + 1), 3);
+  if (ip === undefined || prefix === undefined || prefix > bitsOf(ip.family)) return undefined;
+  const hostBits = BigInt(bitsOf(ip.family) - prefix);
+  const first = (ip.value >> hostBits) << hostBits;
+  return { family: ip.family, first, last: first + (1n << hostBits) - 1n };
+}
+
+/** Reads a single address, a CIDR, or `first-last` (one family, in order); anything else is `undefined`. */
+export function parseRange(text: string): IpRange | undefined {
+  if (text.includes('/')) return parseCidr(text);
+  const dash = text.indexOf('-');
+  const first = parseIp(dash < 0 ? text : text.slice(0, dash));
+  const last = dash < 0 ? first : parseIp(text.slice(dash + 1));
+  if (first === undefined || last === undefined || first.family !== last.family || first.value > last.value)
+    return undefined;
+  return { family: first.family, first: first.value, last: last.value };
+}
+
+/** The range that holds just this address. */
+export function rangeOf(ip: Ip): IpRange {
+  return { family: ip.family, first: ip.value, last: ip.value };
+}
+
+export function rangeContains(range: IpRange, ip: Ip): boolean {
+  return range.family === ip.family && range.first <= ip.value && ip.value <= range.last;
+}
+
+export function rangesOverlap(a: IpRange, b: IpRange): boolean {
+  return a.family === b.family && a.first <= b.last && b.first <= a.last;
+}
+
+/** `first-last`, or the one address. */
+export function formatRange(range: IpRange): string {
+  const first = ipOf(range.family, range.first).text;
+  return range.first === range.last ? first : `${first}-${ipOf(range.family, range.last).text}`;
+}
+
+/** Sorted, without overlaps, neighbours joined; the result covers exactly the same addresses. */
+export function mergeRanges(ranges: readonly IpRange[]): readonly IpRange[] {
+  const sorted = [...ranges].sort(
+    (a, b) => a.family - b.family || (a.first < b.first ? -1 : a.first > b.first ? 1 : 0),
+  );
+  const merged: IpRange[] = [];
+  for (const range of sorted) {
+    const before = merged.at(-1);
+    if (before !== undefined && before.family === range.family && range.first <= before.last + 1n) {
+      if (range.last > before.last) merged[merged.length - 1] = { ...before, last: range.last };
+    } else merged.push(range);
+  }
+  return merged;
+}
+
+/** `ranges` without the addresses of `holes`; sorted and merged. */
+export function subtractRanges(ranges: readonly IpRange[], holes: readonly IpRange[]): readonly IpRange[] {
+  let rest = mergeRanges(ranges);
+  for (const hole of holes) {
+    rest = rest.flatMap((range) => {
+      if (!rangesOverlap(range, hole)) return [range];
+      const left = range.first < hole.first ? [{ ...range, last: hole.first - 1n }] : [];
+      const right = range.last > hole.last ? [{ ...range, first: hole.last + 1n }] : [];
+      return [...left, ...right];
+    });
+  }
+  return rest;
+}
+
+/** How many addresses the (merged) ranges hold. */
+export function countAddresses(ranges: readonly IpRange[]): bigint {
+  return ranges.reduce((sum, range) => sum + range.last - range.first + 1n, 0n);
+}

@@ -1,0 +1,75 @@
+import type { Family } from '../ip/ip.ts';
+import type { ServiceKey, ServiceUid } from './names.ts';
+
+export type Protocol = 'TCP' | 'UDP' | 'SCTP';
+
+/** One entry of `spec.ports`; `nodePort` is 0 where Kubernetes allocated none (KEP-1864). */
+export type ServicePort = {
+  readonly name: string;
+  readonly protocol: Protocol;
+  readonly port: number;
+  readonly nodePort: number;
+};
+
+/** What a user wrote, as far as it decides anything here. Texts are unchecked: core decodes them. */
+export type ServiceSpec = {
+  readonly type: string;
+  readonly loadBalancerClass: string | undefined;
+  readonly isHeadless: boolean;
+  readonly ipFamilies: readonly Family[];
+  readonly requireDualStack: boolean;
+  readonly ports: readonly ServicePort[];
+  /** `spec.loadBalancerIP`, as written. */
+  readonly loadBalancerIp: string | undefined;
+  /** Annotation `furiwake.dev/addresses`, as written. */
+  readonly addressesAnnotation: string | undefined;
+  /** `spec.loadBalancerSourceRanges`, else the old annotation's list, as written; empty: open to all. */
+  readonly sourceRanges: readonly string[];
+  readonly sessionAffinity: string;
+  readonly externalTrafficPolicy: string;
+  readonly allocateNodePorts: boolean;
+};
+
+/** One entry of `status.loadBalancer.ingress`. */
+export type Ingress = {
+  readonly ip: string | undefined;
+  readonly hostname: string | undefined;
+  readonly ipMode: string | undefined;
+  readonly ports: readonly PortStatus[];
+};
+
+/** One entry of `ingress[].ports` (core/v1 PortStatus); `error` is CamelCase or `prefix/CamelCase`. */
+export type PortStatus = { readonly port: number; readonly protocol: string; readonly error?: string };
+
+/** A condition of our own, or the standard `LoadBalancerPortsError` (metav1.Condition). */
+export type Condition = {
+  readonly type: string;
+  readonly status: 'True' | 'False' | 'Unknown';
+  readonly reason: string;
+  readonly message: string;
+  /** RFC 3339, seconds. */
+  readonly lastTransitionTime: string;
+};
+
+export type ServiceStatus = {
+  readonly ingress: readonly Ingress[];
+  /** Only the condition types that we write. */
+  readonly conditions: readonly Condition[];
+  /** The field manager that owns `status.loadBalancer.ingress`, from managedFields. */
+  readonly ingressManager: string | undefined;
+};
+
+/** A Service as the stores keep it. Parts that did not change keep their identity from event to event. */
+export type Service = {
+  readonly key: ServiceKey;
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: ServiceUid;
+  /** `metadata.creationTimestamp`, ms since the epoch. */
+  readonly createdAtMs: number;
+  /** `metadata.deletionTimestamp` is set. */
+  readonly isDeleting: boolean;
+  readonly finalizers: readonly string[];
+  readonly spec: ServiceSpec;
+  readonly status: ServiceStatus;
+};

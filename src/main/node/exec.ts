@@ -1,0 +1,81 @@
+import { execFile, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { type Conversation, type Exec, ExecError } from '../../ports/exec.ts';
+
+const maxOutputBytes = 64 * 1024 * 1024;
+
+/** Programs of this machine, found by `PATH` and in the `sbin` folders that a service's PATH may lack. */
+export const systemExec: Exec = {
+  run: (file, args, { stdin, signal, timeoutMs = 10_000, env }) =>
+    new Promise((resolve, reject) => {
+      const child = execFile(
+        file,
+        args,
+        { signal, timeout: timeoutMs, maxBuffer: maxOutputBytes, env: environment(env), encoding: 'utf8' },
+        (error, stdout, stderr) => {
+          if (error === null) resolve({ stdout, stderr });
+          else if (signal.aborted) reject(signal.reason);
+          else
+            reject(
+              new ExecError(
+                [file, ...args].join(' '),
+                typeof error.code === 'number' ? error.code : undefined,
+                stderr || reasonOf(error, timeoutMs),
+                { cause: error },
+              ),
+            );
+        },
+      );
+      child.stdin?.on('error', () => undefined); // the program's own exit tells more than a closed pipe
+      child.stdin?.end(stdin ?? '');
+    }),
+  converse: (file, args, signal) => conversation(file, args, signal),
+};
+
+function conversation(file: string, args: readonly string[], signal: AbortSignal): Conversation {
+  const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], env: environment(), signal });
+  let errors = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    errors = (errors + text).slice(-64 * 1024);
+  });
+  child.on('error', (error) => {
+    errors += error.message;
+  });
+  child.stdin.on('error', () => undefined); // `write` reports it
+  const exited = new Promise<number | undefined>((resolve) => {
+    child.once('close', (code) => resolve(code ?? undefined));
+  });
+  return {
+    pid: child.pid ?? 0,
+    write: (text) =>
+      new Promise((resolve, reject) => {
+        child.stdin.write(text, (error) =>
+          error ? reject(new ExecError(file, undefined, errors || error.message, { cause: error })) : resolve(),
+        );
+      }),
+    lines: createInterface({ input: child.stdout, crlfDelay: Number.POSITIVE_INFINITY }),
+    takeErrors: () => {
+      const taken = errors;
+      errors = '';
+      return taken;
+    },
+    exited,
+    [Symbol.asyncDispose]: async () => {
+      child.kill('SIGKILL');
+      await exited;
+    },
+  };
+}
+
+function environment(extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
+  return {
+    ...process.env,
+    LC_ALL: 'C',
+    PATH: `${process.env['PATH'] ?? ''}:/usr/local/sbin:/usr/sbin:/sbin`,
+    ...extra,
+  };
+}
+
+function reasonOf(error: Error & { killed?: boolean }, timeoutMs: number): string {
+  return error.killed === true ? `no end within ${timeoutMs} ms` : error.message;
+}

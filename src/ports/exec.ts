@@ -1,0 +1,51 @@
+/** A program that ended with a non-zero code, could not be started, or outlived its deadline. */
+export class ExecError extends Error {
+  override readonly name = 'ExecError';
+  readonly code = 'EXEC_FAILED';
+  readonly command: string;
+  /** `undefined` when it did not start or was ended by a signal. */
+  readonly exitCode: number | undefined;
+  readonly stderr: string;
+  constructor(command: string, exitCode: number | undefined, stderr: string, options?: ErrorOptions) {
+    super(
+      `${command}: ${stderr.trim() || (exitCode === undefined ? 'did not run' : `exit code ${exitCode}`)}`,
+      options,
+    );
+    this.command = command;
+    this.exitCode = exitCode;
+    this.stderr = stderr;
+  }
+}
+
+export type ExecOptions = {
+  readonly stdin?: string;
+  readonly signal: AbortSignal;
+  /** Ends the program after this long; default 10,000 ms. */
+  readonly timeoutMs?: number;
+  readonly env?: Readonly<Record<string, string>>;
+};
+
+/** A program that stays and is talked to over its pipes. Disposing ends it. */
+export type Conversation = AsyncDisposable & {
+  readonly pid: number;
+  /** Writes to its standard input; rejects when the pipe is closed. */
+  write(text: string): Promise<void>;
+  /** Lines of its standard output, without the newline; ends when the program does. */
+  readonly lines: AsyncIterable<string>;
+  /** Lines of its standard error so far, emptied by reading. */
+  takeErrors(): string;
+  /** Resolves with the exit code when it has ended, for whatever reason. */
+  readonly exited: Promise<number | undefined>;
+};
+
+/** Runs programs: an argument list, never a shell string. */
+export type Exec = {
+  /** Runs to the end; throws {@link ExecError} unless the exit code is 0. */
+  run(
+    file: string,
+    args: readonly string[],
+    options: ExecOptions,
+  ): Promise<{ readonly stdout: string; readonly stderr: string }>;
+  /** Starts a program to talk to; it ends with `signal`. */
+  converse(file: string, args: readonly string[], signal: AbortSignal): Conversation;
+};

@@ -1,0 +1,11 @@
+/** The few files that must outlive the process. Paths are absolute. */
+export type Files = {
+  /** The whole text, or `undefined` when there is no such file. */
+  read(path: string): Promise<string | undefined>;
+  /** Replaces the file as a whole (temporary file beside it, rename): a crash leaves the old text or the new one. */
+  write(path: string, text: string, mode?: number): Promise<void>;
+  /** No error when it is not there. */
+  remove(path: string): Promise<void>;
+  /** Creates the folder and its parents. */
+  makeFolder(path: string, mode?: number): Promise<void>;
+};

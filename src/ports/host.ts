@@ -1,0 +1,42 @@
+import type { Ip } from '../core/ip/ip.ts';
+import type { HostFacts } from '../core/model/host.ts';
+import type { Listener, TrafficTable } from '../core/traffic/table.ts';
+import type { ListenerKey } from '../core/model/names.ts';
+
+/** The kernel's part before a socket: sends the listeners' packets to the proxy, refuses the rest on our addresses. */
+export type Classifier = {
+  /**
+   * Makes the kernel classify exactly as `table` says, in one atomic transaction that touches only what differs;
+   * resolves when the kernel has acknowledged it. `added`: the addresses that are ours, where all else is refused.
+   */
+  apply(
+    table: TrafficTable,
+    added: readonly Ip[],
+    portOf: (key: ListenerKey) => number,
+    signal: AbortSignal,
+  ): Promise<void>;
+  /** Reads back what the kernel holds and repairs it; the number of repairs. */
+  audit(signal: AbortSignal): Promise<number>;
+  /** Until `signal` aborts: notices when somebody flushes or removes our table and puts it back at once. */
+  run(signal: AbortSignal): Promise<void>;
+  /** Takes table, routing rules and routes away. No error when there are none. */
+  remove(signal: AbortSignal): Promise<void>;
+};
+
+/** Puts addresses on this host and makes the neighbours know. */
+export type Announcer = {
+  /** Which of `wanted` the host has only because of us, or would have: all that are not its own. */
+  added(wanted: readonly Ip[], signal: AbortSignal): Promise<readonly Ip[]>;
+  /** Adds what is missing, records it first, announces it (gratuitous ARP, unsolicited neighbour advertisement). */
+  ensure(wanted: readonly Ip[], signal: AbortSignal): Promise<void>;
+  /** Removes the addresses that we added and that are not in `wanted`; never another one. */
+  release(wanted: readonly Ip[], signal: AbortSignal): Promise<void>;
+  /** Puts back what somebody took away; the number of repairs. */
+  audit(signal: AbortSignal): Promise<number>;
+};
+
+export type Host = {
+  facts(signal: AbortSignal): Promise<HostFacts>;
+  /** Resets the established connections of these listeners (`ss -K`). */
+  endConnections(listeners: readonly Listener[], signal: AbortSignal): Promise<void>;
+};

@@ -1,0 +1,59 @@
+import { globSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { expect, test } from 'vitest';
+
+/*
+ * The direction of imports (docs/architecture.md), as an allow-list:
+ *
+ *   core ← ports ← { api, kube, dataplane, announce, http } ← { controller, agent, cli } ← main
+ *
+ * `core` and `ports` import no packages and no `node:*`; an adapter never imports another adapter.
+ */
+const inner = ['core', 'ports'];
+const adapters = ['api', 'kube', 'dataplane', 'announce', 'http'];
+const allow: Readonly<Record<string, readonly string[]>> = {
+  core: ['core'],
+  ports: inner,
+  ...Object.fromEntries(adapters.map((name) => [name, [...inner, name]])),
+  ...Object.fromEntries(['controller', 'agent', 'cli'].map((name) => [name, [...inner, ...adapters, name]])),
+  main: [...inner, ...adapters, 'controller', 'agent', 'cli', 'main'],
+};
+
+const importPattern =
+  /^\s*(?:import|export)\s[^'"]*?from\s*['"]([^'"]+)['"]|import\s*\(\s*['"]([^'"]+)['"]\s*\)|^\s*import\s*['"]([^'"]+)['"]/gm;
+
+/** Globals that hide time or chance: only `main` may touch them, everybody else is given a port. */
+const hiddenEffects = /\b(?:Date\.now|Math\.random|setTimeout|setInterval|process\.(?:env|argv|exit))\b/;
+
+export function violations(file: string, text: string): string[] {
+  const folder = file.split(path.sep)[1] ?? '';
+  const allowed = allow[folder];
+  if (allowed === undefined) return [`${file}: folder ${folder} is not in the allow-list`];
+  const isTest = file.endsWith('.test.ts');
+  const bad: string[] = [];
+  for (const match of text.matchAll(importPattern)) {
+    const target = match[1] ?? match[2] ?? match[3] ?? '';
+    if (target.startsWith('.')) {
+      const to = path.normalize(path.join(path.dirname(file), target)).split(path.sep)[1] ?? '';
+      if (!allowed.includes(to) && !isTest) bad.push(`${file} → ${to}: ${target}`);
+    } else if (inner.includes(folder) && !isTest) bad.push(`${file} → ${target}: ${folder} imports no packages`);
+  }
+  if (folder !== 'main' && !isTest) {
+    for (const [index, line] of text.split('\n').entries()) {
+      if (hiddenEffects.test(line) && !/^\s*(?:\*|\/\/|\/\*)/.test(line))
+        bad.push(`${file}:${index + 1}: ${line.trim()}: take a port instead`);
+    }
+  }
+  return bad;
+}
+
+test('every file under src imports only from the folders that its own folder may know', () => {
+  const files = globSync('src/**/*.ts');
+  expect(files.length).toBeGreaterThan(0);
+  expect(files.flatMap((file) => violations(file, readFileSync(file, 'utf8')))).toEqual([]);
+});
+
+test('a core file that imports an adapter, a package or the clock is refused', () => {
+  const text = "import { x } from '../kube/client.ts';\nimport fs from 'node:fs';\nconst now = Date.now();\n";
+  expect(violations('src/core/bad.ts', text)).toHaveLength(3);
+});

@@ -1,0 +1,34 @@
+import { defineConfig } from 'vitest/config';
+
+/** Three suites: `unit` needs nothing, `netns` needs root and the daemons, `e2e` needs the lab (root, Go). */
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['src/**/*.test.ts', 'tools/**/*.test.ts', 'test/sim/**/*.test.ts', 'lab/**/*.test.ts'],
+          exclude: ['**/*.netns.test.ts'],
+        },
+      },
+      {
+        test: {
+          name: 'netns',
+          include: ['src/**/*.netns.test.ts', 'test/netns/**/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'e2e',
+          include: ['test/e2e/**/*.test.ts'],
+          testTimeout: 240_000,
+          hookTimeout: 900_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
