@@ -1,7 +1,7 @@
-import { defineConfig } from 'vitest/config';
+import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
 /** Three suites: `unit` needs nothing, `netns` needs root and the daemons, `e2e` needs the lab (root, Go). */
-export default defineConfig({
+const config: ViteUserConfig = defineConfig({
   test: {
     projects: [
       {
@@ -32,3 +32,5 @@ export default defineConfig({
     ],
   },
 });
+
+export default config;
