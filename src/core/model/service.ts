@@ -15,7 +15,6 @@ export type ServicePort = {
 export type ServiceSpec = {
   readonly type: string;
   readonly loadBalancerClass: string | undefined;
-  readonly isHeadless: boolean;
   readonly ipFamilies: readonly Family[];
   readonly requireDualStack: boolean;
   readonly ports: readonly ServicePort[];
@@ -27,7 +26,6 @@ export type ServiceSpec = {
   readonly sourceRanges: readonly string[];
   readonly sessionAffinity: string;
   readonly externalTrafficPolicy: string;
-  readonly allocateNodePorts: boolean;
 };
 
 /** One entry of `status.loadBalancer.ingress`. */
@@ -53,7 +51,7 @@ export type Condition = {
 
 export type ServiceStatus = {
   readonly ingress: readonly Ingress[];
-  /** Only the condition types that we write. */
+  /** Only the condition types that we write, sorted by type. */
   readonly conditions: readonly Condition[];
   /** The field manager that owns `status.loadBalancer.ingress`, from managedFields. */
   readonly ingressManager: string | undefined;

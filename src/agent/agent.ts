@@ -1,0 +1,173 @@
+import type { ListenerKey, ServiceKey } from '../core/model/names.ts';
+import type { Verdict } from '../core/reasons.ts';
+import type { Readiness } from '../core/status/desired.ts';
+import { diffRows, isSameTable } from '../core/traffic/diff.ts';
+import { emptyTable, type TrafficTable } from '../core/traffic/table.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Announcer, Classifier, Host } from '../ports/host.ts';
+import type { Log } from '../ports/log.ts';
+import type { Metrics } from '../ports/metrics.ts';
+import type { Proxy } from '../ports/proxy.ts';
+import type { TableFile } from './table-file.ts';
+
+/**
+ * Makes one load-balancer host do what a traffic table says, and says how far it is.
+ *
+ *   submit(table) ─► table file ─► proxy.upsert ─► classifier.apply ─► addresses ─► answered
+ *                                                                                      │
+ *                                             proxy.prune, connections ended, addresses released
+ *
+ * What comes is made ready before packets are sent to it, and what goes gets no more packets before it is taken away.
+ */
+export type Agent = {
+  /** Puts the last table of the state directory in force: after a reboot, before the API server answers. */
+  restore(signal: AbortSignal): Promise<void>;
+  /**
+   * Puts `table` in force. Resolves when HAProxy and the kernel have acknowledged it, or have refused it (readiness
+   * tells, and it is tried again with backoff): with the Services whose readiness may have changed.
+   */
+  submit(table: TrafficTable, signal: AbortSignal): Promise<ReadonlySet<ServiceKey>>;
+  readonly readiness: Readiness;
+  /** The table in force: the last one that was acknowledged as a whole. */
+  inForce(): TrafficTable;
+  /** Supervises, repairs drift and retries until `signal` aborts. `onChange`: readiness changed without a submit. */
+  run(onChange: (services: ReadonlySet<ServiceKey>) => void, signal: AbortSignal): Promise<void>;
+};
+
+export type AgentDeps = {
+  readonly proxy: Proxy;
+  readonly classifier: Classifier;
+  readonly announcer: Announcer;
+  readonly host: Host;
+  readonly tableFile: TableFile;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** How often everything is read back and compared; default 30,000 ms. */
+  readonly auditEveryMs?: number;
+};
+
+const applyBuckets: readonly number[] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+const retryFirstMs = 100;
+const retryMostMs = 10_000;
+
+export function makeAgent(deps: AgentDeps): Agent {
+  const { proxy, classifier, announcer, host, tableFile, clock, log } = deps;
+  const applySeconds = deps.metrics.histogram(
+    'furiwake_dataplane_apply_seconds',
+    'Time to put a changed table in force',
+    applyBuckets,
+  );
+  const listeners = deps.metrics.gauge('furiwake_listeners', 'Listeners in force');
+  const failures = deps.metrics.counter('furiwake_dataplane_errors_total', 'Tables that HAProxy or the kernel refused');
+
+  let inForce: TrafficTable = emptyTable;
+  let wanted: TrafficTable = emptyTable;
+  let refusal: Verdict | undefined;
+  let isStarted = false;
+  let turn: Promise<unknown> = Promise.resolve();
+
+  /** One change of the host at a time, in the order asked for. */
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const mine = turn.then(work);
+    turn = mine.catch(() => undefined); // `mine` reports it
+    return mine;
+  };
+
+  const apply = async (table: TrafficTable, signal: AbortSignal): Promise<void> => {
+    const startedAt = clock.monotonic();
+    const gone = diffRows(inForce, table).gone;
+    await tableFile.write(table);
+    if (!isStarted) {
+      const how = await proxy.ensure(table, signal);
+      log.info({ how, listeners: table.rows.size }, `HAProxy ${how}`);
+      isStarted = true;
+    }
+    await proxy.upsert(table, signal);
+    const added = await announcer.added(table.hosted, signal);
+    await classifier.apply(table, added, (key) => proxy.portOf(key), signal);
+    await announcer.ensure(table.hosted, signal);
+    await proxy.prune(table, signal);
+    if (gone.length > 0) await host.endConnections(gone, signal);
+    await announcer.release(table.hosted, signal);
+    inForce = table;
+    listeners.set(table.rows.size);
+    applySeconds.observe((clock.monotonic() - startedAt) / 1000);
+  };
+
+  const attempt = async (table: TrafficTable, signal: AbortSignal): Promise<ReadonlySet<ServiceKey>> => {
+    wanted = table;
+    if (isStarted && refusal === undefined && isSameTable(inForce, table)) return new Set();
+    const before = inForce;
+    const wasRefused = refusal !== undefined;
+    try {
+      await apply(table, signal);
+      refusal = undefined;
+    } catch (error) {
+      signal.throwIfAborted();
+      failures.add(1);
+      const message = error instanceof Error ? error.message : String(error);
+      refusal = { reason: 'DataplaneError', message };
+      log.error({ err: error }, 'the change was refused; what was in force still is');
+    }
+    return affectedServices(before, table, wasRefused || refusal !== undefined);
+  };
+
+  const retry = async (onChange: (services: ReadonlySet<ServiceKey>) => void, signal: AbortSignal): Promise<void> => {
+    for (
+      let waitMs = retryFirstMs;
+      ;
+      waitMs = refusal === undefined ? retryFirstMs : Math.min(waitMs * 2, retryMostMs)
+    ) {
+      await clock.sleep(waitMs, signal);
+      if (refusal === undefined) continue;
+      const changed = await inTurn(() => attempt(wanted, signal));
+      if (refusal === undefined) {
+        log.info({}, 'the change is in force now');
+        onChange(changed);
+      }
+    }
+  };
+
+  const audit = async (signal: AbortSignal): Promise<void> => {
+    for (;;) {
+      await clock.sleep(deps.auditEveryMs ?? 30_000, signal);
+      if (!isStarted || refusal !== undefined) continue;
+      try {
+        const repairs = await inTurn(
+          async () =>
+            (await proxy.audit(inForce, signal)) + (await classifier.audit(signal)) + (await announcer.audit(signal)),
+        );
+        if (repairs > 0) log.warn({ repairs }, 'somebody changed what furiwake had programmed; repaired');
+      } catch (error) {
+        signal.throwIfAborted();
+        log.error({ err: error }, 'could not compare what is programmed with what should be');
+      }
+    }
+  };
+
+  return {
+    restore: async (signal) => {
+      const table = await tableFile.read();
+      if (table !== undefined) await inTurn(() => attempt(table, signal));
+    },
+    submit: (table, signal) => inTurn(() => attempt(table, signal)),
+    readiness: {
+      get: (key: ListenerKey) => {
+        if (inForce.rows.has(key)) return 'ready';
+        return wanted.rows.has(key) ? refusal : undefined;
+      },
+    },
+    inForce: () => inForce,
+    run: async (onChange, signal) => {
+      await Promise.all([proxy.run(signal), classifier.run(signal), retry(onChange, signal), audit(signal)]);
+    },
+  };
+}
+
+/** The Services of the rows that differ; of all rows when what was refused, or no longer is, may concern every one. */
+function affectedServices(before: TrafficTable, after: TrafficTable, isAll: boolean): ReadonlySet<ServiceKey> {
+  const { changed, gone } = diffRows(before, after);
+  const rows = isAll ? [...after.rows.values(), ...gone] : [...changed, ...gone];
+  return new Set(rows.map((row) => row.service));
+}

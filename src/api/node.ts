@@ -1,0 +1,37 @@
+import { type Ip, parseIp } from '../core/ip/ip.ts';
+import { autoscalerTaint, excludeNodeLabel } from '../core/model/contract.ts';
+import type { NodeName } from '../core/model/names.ts';
+import type { Node } from '../core/model/node.ts';
+import { fieldsOf, type Json, listOf, optionalTextOf, textOf, textsOf } from './wire.ts';
+
+/** A core/v1 Node as it comes over the wire → what we keep of it. Total: never throws. */
+export function projectNode(wire: Json): Node {
+  const object = fieldsOf(wire);
+  const metadata = fieldsOf(object['metadata']);
+  const spec = fieldsOf(object['spec']);
+  const reported = listOf(fieldsOf(object['status'])['addresses']).map((item) => {
+    const { type, address } = fieldsOf(item);
+    return { type: textOf(type), ip: parseIp(textOf(address)) };
+  });
+  const ofType = (type: string): readonly Ip[] =>
+    reported.flatMap((entry) => (entry.type === type && entry.ip !== undefined ? [entry.ip] : []));
+  const candidates = [...ofType('InternalIP'), ...ofType('ExternalIP')];
+  return {
+    name: textOf(metadata['name']) as NodeName,
+    addresses: ([4, 6] as const).flatMap((family) => candidates.find((ip) => ip.family === family) ?? []),
+    allAddresses: reported.flatMap((entry) => entry.ip ?? []),
+    podCidrs: textsOf(spec['podCIDRs']),
+    excluded: exclusionOf(metadata, spec),
+  };
+}
+
+function exclusionOf(metadata: Readonly<Record<string, Json>>, spec: Readonly<Record<string, Json>>): Node['excluded'] {
+  if (optionalTextOf(metadata['deletionTimestamp']) !== undefined) return 'deleted';
+  const label = fieldsOf(metadata['labels'])[excludeNodeLabel];
+  if (typeof label === 'string' && !falseWords.has(label)) return 'label';
+  if (listOf(spec['taints']).some((taint) => fieldsOf(taint)['key'] === autoscalerTaint)) return 'taint';
+  return undefined;
+}
+
+/** What Go's `strconv.ParseBool` reads as false, as upstream's service controller does. */
+const falseWords: ReadonlySet<string> = new Set(['0', 'f', 'F', 'false', 'False', 'FALSE']);

@@ -1,0 +1,129 @@
+import type { Family } from '../core/ip/ip.ts';
+import { addressesAnnotation, ourConditionTypes, sourceRangesAnnotation } from '../core/model/contract.ts';
+import { serviceKey, type ServiceUid } from '../core/model/names.ts';
+import type {
+  Condition,
+  Ingress,
+  PortStatus,
+  Protocol,
+  Service,
+  ServicePort,
+  ServiceSpec,
+  ServiceStatus,
+} from '../core/model/service.ts';
+import { fieldsOf, integerOf, type Json, listOf, optionalTextOf, textOf, textsOf } from './wire.ts';
+
+/** A core/v1 Service as it comes over the wire → what we keep of it. Total: never throws. */
+export function projectService(wire: Json): Service {
+  const object = fieldsOf(wire);
+  const metadata = fieldsOf(object['metadata']);
+  const namespace = textOf(metadata['namespace']);
+  const name = textOf(metadata['name']);
+  return {
+    key: serviceKey(namespace, name),
+    namespace,
+    name,
+    uid: textOf(metadata['uid']) as ServiceUid,
+    createdAtMs: Date.parse(textOf(metadata['creationTimestamp'])) || 0,
+    isDeleting: optionalTextOf(metadata['deletionTimestamp']) !== undefined,
+    finalizers: textsOf(metadata['finalizers']),
+    spec: projectSpec(fieldsOf(object['spec']), fieldsOf(metadata['annotations'])),
+    status: projectStatus(fieldsOf(object['status']), listOf(metadata['managedFields'])),
+  };
+}
+
+function projectSpec(spec: Readonly<Record<string, Json>>, annotations: Readonly<Record<string, Json>>): ServiceSpec {
+  return {
+    type: textOf(spec['type']),
+    loadBalancerClass: optionalTextOf(spec['loadBalancerClass']),
+    ipFamilies: textsOf(spec['ipFamilies']).flatMap((family): Family[] =>
+      family === 'IPv4' ? [4] : family === 'IPv6' ? [6] : [],
+    ),
+    requireDualStack: spec['ipFamilyPolicy'] === 'RequireDualStack',
+    ports: listOf(spec['ports']).map(projectPort),
+    loadBalancerIp: optionalTextOf(spec['loadBalancerIP']),
+    addressesAnnotation: optionalTextOf(annotations[addressesAnnotation]),
+    sourceRanges: projectSourceRanges(spec, annotations),
+    sessionAffinity: optionalTextOf(spec['sessionAffinity']) ?? 'None',
+    externalTrafficPolicy: optionalTextOf(spec['externalTrafficPolicy']) ?? 'Cluster',
+  };
+}
+
+/** As upstream's `GetLoadBalancerSourceRanges`: the field wins, else the annotation's comma list. */
+function projectSourceRanges(
+  spec: Readonly<Record<string, Json>>,
+  annotations: Readonly<Record<string, Json>>,
+): readonly string[] {
+  const field = textsOf(spec['loadBalancerSourceRanges']);
+  if (field.length > 0) return field;
+  const annotation = textOf(annotations[sourceRangesAnnotation]).trim();
+  return annotation === '' ? [] : annotation.split(',').map((text) => text.trim());
+}
+
+function projectPort(wire: Json): ServicePort {
+  const port = fieldsOf(wire);
+  return {
+    name: textOf(port['name']),
+    protocol: protocolOf(port['protocol']),
+    port: integerOf(port['port']),
+    nodePort: integerOf(port['nodePort']),
+  };
+}
+
+function protocolOf(value: Json): Protocol {
+  return value === 'UDP' || value === 'SCTP' ? value : 'TCP';
+}
+
+function projectStatus(status: Readonly<Record<string, Json>>, managedFields: readonly Json[]): ServiceStatus {
+  const ingress = listOf(fieldsOf(status['loadBalancer'])['ingress']).map(projectIngress);
+  return {
+    ingress,
+    conditions: listOf(status['conditions'])
+      .map(projectCondition)
+      .filter((condition) => ourConditionTypes.has(condition.type))
+      .sort((a, b) => (a.type < b.type ? -1 : 1)),
+    ingressManager: ingress.length === 0 ? undefined : ingressManagerOf(managedFields),
+  };
+}
+
+function projectIngress(wire: Json): Ingress {
+  const entry = fieldsOf(wire);
+  return {
+    ip: optionalTextOf(entry['ip']),
+    hostname: optionalTextOf(entry['hostname']),
+    ipMode: optionalTextOf(entry['ipMode']),
+    ports: listOf(entry['ports']).map((item): PortStatus => {
+      const port = fieldsOf(item);
+      const error = optionalTextOf(port['error']);
+      const base = { port: integerOf(port['port']), protocol: textOf(port['protocol']) };
+      return error === undefined ? base : { ...base, error };
+    }),
+  };
+}
+
+function projectCondition(wire: Json): Condition {
+  const condition = fieldsOf(wire);
+  const status = condition['status'];
+  return {
+    type: textOf(condition['type']),
+    status: status === 'True' || status === 'False' ? status : 'Unknown',
+    reason: textOf(condition['reason']),
+    message: textOf(condition['message']),
+    lastTransitionTime: textOf(condition['lastTransitionTime']),
+  };
+}
+
+/** The manager whose managedFields entry for the subresource `status` holds `loadBalancer.ingress`, the newest if several. */
+function ingressManagerOf(managedFields: readonly Json[]): string | undefined {
+  let manager: string | undefined;
+  let newest = '';
+  for (const item of managedFields) {
+    const entry = fieldsOf(item);
+    const owned = fieldsOf(fieldsOf(fieldsOf(entry['fieldsV1'])['f:status'])['f:loadBalancer']);
+    const time = textOf(entry['time']);
+    if (!('f:ingress' in owned) || (manager !== undefined && time < newest)) continue;
+    manager = textOf(entry['manager']);
+    newest = time;
+  }
+  return manager;
+}

@@ -1,0 +1,138 @@
+import { setImmediate } from 'node:timers/promises';
+import type { AddressRecord } from '../core/addresses/plan.ts';
+import type { NodeName, ServiceKey, ServiceUid } from '../core/model/names.ts';
+import type { Node } from '../core/model/node.ts';
+import type { Service } from '../core/model/service.ts';
+import type { Site } from '../core/model/site.ts';
+import type { TrafficTable } from '../core/traffic/table.ts';
+import type { Readiness } from '../core/status/desired.ts';
+import type { HostFacts } from '../core/model/host.ts';
+import type { Log } from '../ports/log.ts';
+import type { RecordFile } from './records.ts';
+import { type Plan, planSnapshot } from './snapshot.ts';
+import { tellPlan } from './tell.ts';
+import { makeWake } from './wake.ts';
+
+/** A store, as the controller sees it. */
+export type Observed<T> = {
+  objects(): ReadonlyMap<string, T>;
+  readonly synced: Promise<void>;
+  subscribe(listener: (changedKeys: ReadonlySet<string>) => void): () => void;
+};
+
+/** The load-balancer host, as the controller sees it: today in the same process, later on the other end of a watch. */
+export type HostLink = {
+  submit(table: TrafficTable, signal: AbortSignal): Promise<ReadonlySet<ServiceKey>>;
+  readonly readiness: Readiness;
+  inForce(): TrafficTable;
+};
+
+export type ControllerDeps = {
+  readonly site: Site;
+  readonly services: Observed<Service>;
+  readonly nodes: Observed<Node>;
+  readonly host: HostLink;
+  readonly facts: (signal: AbortSignal) => Promise<HostFacts>;
+  readonly records: RecordFile;
+  /** Looks at one Service again and writes what differs; soon, not now. */
+  readonly enqueue: (service: ServiceKey) => void;
+  readonly log: Log;
+};
+
+/**
+ * Level-based: any change marks the world dirty, and each turn plans all of it anew.
+ *
+ *   stores, readiness ─► snapshot ─► planSnapshot ─► records on disk ─► host.submit ─► enqueue (finalizers, status)
+ *         ▲                                                                                    │
+ *         └────────────────────────────── answers of the writes ───────────────────────────────┘
+ *
+ * One turn at a time: the first change is planned at once, those that come while it is put in force are in the next.
+ */
+export type Controller = {
+  run(signal: AbortSignal): Promise<void>;
+  /** Nodes that an administrator drains. */
+  setDrained(nodes: ReadonlySet<NodeName>): void;
+  plan(): Plan | undefined;
+};
+
+export function makeController(deps: ControllerDeps): Controller {
+  const { services, nodes, host, enqueue } = deps;
+  const touched = new Set<ServiceKey>();
+  const wake = makeWake();
+  let records: ReadonlyMap<ServiceUid, AddressRecord> = new Map();
+  let drained: ReadonlySet<NodeName> = new Set();
+  let plan: Plan | undefined;
+
+  const turn = async (signal: AbortSignal): Promise<void> => {
+    const seen = [...touched];
+    touched.clear();
+    const before = plan;
+    const inForce = host.inForce();
+    const next = planSnapshot({
+      site: deps.site,
+      services: services.objects(),
+      nodes: nodes.objects(),
+      drained,
+      records,
+      host: await deps.facts(signal),
+      inForce,
+    });
+    if (!isSameMap(records, next.records)) await deps.records.write(next.records);
+    records = next.records;
+    plan = next;
+    tellPlan(before, next, deps.log);
+    // Finalizers are asked for while the host works; what depends on its answer is looked at again after it.
+    for (const key of seen) enqueue(key);
+    const answered = await host.submit(next.table, signal);
+    for (const key of new Set([...answered, ...reassigned(before, next)])) enqueue(key);
+    const isListenerFree = next.lingering.size > 0 && host.inForce() !== inForce;
+    if (isListenerFree) wake.now(); // somebody may be waiting for it
+  };
+
+  return {
+    run: async (signal) => {
+      await Promise.all([services.synced, nodes.synced]);
+      signal.throwIfAborted();
+      records = await deps.records.read();
+      const stop = [services, nodes].map((store) =>
+        store.subscribe((keys) => {
+          if (store === services) for (const key of keys) touched.add(key as ServiceKey);
+          wake.now();
+        }),
+      );
+      try {
+        for (const key of services.objects().keys()) touched.add(key as ServiceKey);
+        for (;;) {
+          await turn(signal);
+          await wake.wait(signal);
+          await setImmediate(); // what has arrived in the same read of the socket belongs to the same turn
+        }
+      } finally {
+        for (const unsubscribe of stop) unsubscribe();
+      }
+    },
+    setDrained: (names) => {
+      drained = names;
+      wake.now();
+    },
+    plan: () => plan,
+  };
+}
+
+/** Services whose answer differs from the plan before, or for all of whom nodes appeared or vanished. */
+function reassigned(before: Plan | undefined, next: Plan): Iterable<ServiceKey> {
+  if (before === undefined) return next.assignments.keys();
+  const { 4: had4, 6: had6 } = before.table.nodes;
+  const { 4: has4, 6: has6 } = next.table.nodes;
+  if ((had4.length === 0) !== (has4.length === 0) || (had6.length === 0) !== (has6.length === 0))
+    return next.assignments.keys();
+  const keys: ServiceKey[] = [];
+  for (const [key, assignment] of next.assignments) if (before.assignments.get(key) !== assignment) keys.push(key);
+  return keys;
+}
+
+function isSameMap<K, V>(a: ReadonlyMap<K, V>, b: ReadonlyMap<K, V>): boolean {
+  if (a.size !== b.size) return false;
+  for (const [key, value] of a) if (b.get(key) !== value) return false;
+  return true;
+}

@@ -1,0 +1,71 @@
+import { z } from 'zod';
+import type { AddressRecord } from '../core/addresses/plan.ts';
+import { type Ip, parseIp } from '../core/ip/ip.ts';
+import type { ListenerKey, ServiceKey, ServiceUid } from '../core/model/names.ts';
+import type { Files } from '../ports/files.ts';
+
+/**
+ * Which Service has which address, on disk, written before anything is programmed or published. The status of the
+ * Services says most of it too; this file also remembers which listener was whose, and survives a status that
+ * somebody emptied. One JSON object a line, so that a record's text is made once.
+ */
+export type RecordFile = {
+  /** Throws when the file is there and cannot be read: then nothing must be handed out. */
+  read(): Promise<ReadonlyMap<ServiceUid, AddressRecord>>;
+  write(records: ReadonlyMap<ServiceUid, AddressRecord>): Promise<void>;
+};
+
+const schema = z.object({
+  uid: z.string().min(1),
+  service: z.string(),
+  addresses: z.array(z.string()),
+  listeners: z.array(z.string()),
+});
+
+export function makeRecordFile({ path, files }: { readonly path: string; readonly files: Files }): RecordFile {
+  const lines = new WeakMap<AddressRecord, string>();
+  const lineOf = (record: AddressRecord): string => {
+    let line = lines.get(record);
+    if (line === undefined) {
+      line = `${JSON.stringify({ ...record, addresses: record.addresses.map((ip) => ip.text) })}\n`;
+      lines.set(record, line);
+    }
+    return line;
+  };
+  return {
+    read: async () => {
+      const text = (await files.read(path)) ?? '';
+      const records = text
+        .split('\n')
+        .flatMap((line, index) => (line === '' ? [] : [decode(line, `${path}:${index + 1}`)]));
+      return new Map(records.map((record) => [record.uid, record]));
+    },
+    write: async (records) => {
+      let text = '';
+      for (const record of records.values()) text += lineOf(record);
+      await files.write(path, text);
+    },
+  };
+}
+
+function decode(line: string, where: string): AddressRecord {
+  try {
+    const saved = schema.parse(JSON.parse(line));
+    const addresses = saved.addresses.map((text): Ip => {
+      const ip = parseIp(text);
+      if (ip === undefined) throw new Error(`${text} is no IP address`);
+      return ip;
+    });
+    return {
+      uid: saved.uid as ServiceUid,
+      service: saved.service as ServiceKey,
+      addresses,
+      listeners: saved.listeners as ListenerKey[],
+    };
+  } catch (error) {
+    throw new Error(
+      `${where} cannot be read: restore the file from a backup, or remove it (addresses are then taken from the Services' status)`,
+      { cause: error },
+    );
+  }
+}

@@ -1,0 +1,155 @@
+/** The word that a user sees. */
+export type Reason =
+  | 'Assigned'
+  | 'PoolExhausted'
+  | 'FamilyUnavailable'
+  | 'AddressNotInPool'
+  | 'AddressInUse'
+  | 'PortConflict'
+  | 'PortInUseOnHost'
+  | 'ConflictingRequest'
+  | 'InvalidRequest'
+  | 'Serving'
+  | 'PartlyServing'
+  | 'FieldsNotHonoured'
+  | 'NoAddress'
+  | 'NoNodes'
+  | 'DataplaneError'
+  | 'InvalidSourceRanges'
+  | 'UnsupportedProtocol'
+  | 'NodePortMissing'
+  | 'LoadBalancerMixedProtocolNotSupported'
+  | 'StatusConflict'
+  | 'StatusRepaired'
+  | 'HeldByAnother'
+  | 'NodeWithoutAddress';
+
+/** Where the word is shown, what it means, what to do about it. */
+export type ReasonText = { readonly where: string; readonly means: string; readonly do: string };
+
+/**
+ * Every reason that a user can see in a condition, an event, `ports[].error` or the log, each with what to do.
+ * `docs/reasons.md` is generated from this table (`npm run docs:reasons`), so it cannot fall behind.
+ */
+export const reasons: Readonly<Record<Reason, ReasonText>> = {
+  // condition furiwake.dev/AddressAssigned
+  Assigned: { where: 'AddressAssigned', means: 'The Service has its address.', do: 'Nothing.' },
+  PoolExhausted: {
+    where: 'AddressAssigned',
+    means: 'No address in --addresses is free, and none can be shared: each has one of the ports in use already.',
+    do: 'Add addresses to --addresses, delete a Service, or use another port.',
+  },
+  FamilyUnavailable: {
+    where: 'AddressAssigned',
+    means: '--addresses holds no address of an IP family that the Service must have.',
+    do: 'Add addresses of that family to --addresses, or change spec.ipFamilies / spec.ipFamilyPolicy.',
+  },
+  AddressNotInPool: {
+    where: 'AddressAssigned',
+    means:
+      'The address that the Service asks for (or shows in its status, written by somebody else) is not in --addresses.',
+    do: 'Ask for an address inside --addresses, or add this one to it.',
+  },
+  AddressInUse: {
+    where: 'AddressAssigned',
+    means: 'The requested address is the address of a cluster node.',
+    do: 'Ask for another address.',
+  },
+  PortConflict: {
+    where: 'AddressAssigned',
+    means: 'Another Service, which the message names, has this port of the address.',
+    do: 'Use another port or address, or delete the other Service: this one gets the port then, by itself.',
+  },
+  PortInUseOnHost: {
+    where: 'AddressAssigned',
+    means:
+      "The address is the load-balancer host's own, and a program there listens on the port, or the port is one of --reserved-ports.",
+    do: 'Use another port, give furiwake other addresses (--addresses), or stop the program on the host.',
+  },
+  ConflictingRequest: {
+    where: 'AddressAssigned',
+    means: 'spec.loadBalancerIP and the annotation furiwake.dev/addresses are both given and differ.',
+    do: 'Remove one of them. Until then the Service keeps the address it has.',
+  },
+  InvalidRequest: {
+    where: 'AddressAssigned',
+    means:
+      'The requested address is no IP address, asks for two of one family, or for a family that the Service does not have.',
+    do: 'Write one address, or one IPv4 and one IPv6 address with a comma between.',
+  },
+  // condition furiwake.dev/Serving
+  Serving: { where: 'Serving', means: 'The load balancer serves every port.', do: 'Nothing.' },
+  PartlyServing: {
+    where: 'Serving',
+    means: 'Some ports are served; the message names the others and why, and so does ports[].error.',
+    do: 'See the reason of each port.',
+  },
+  FieldsNotHonoured: {
+    where: 'Serving',
+    means:
+      'Served, but a field of the spec is not followed yet: sessionAffinity, or externalTrafficPolicy: Local (served as Cluster).',
+    do: 'Nothing, if that is good enough; the field will be followed in a later version.',
+  },
+  NoAddress: {
+    where: 'Serving',
+    means: 'The Service has no address to be served on.',
+    do: 'See the condition furiwake.dev/AddressAssigned.',
+  },
+  NoNodes: {
+    where: 'Serving',
+    means: 'No node can take connections: there is none, or all are excluded or without an address of the family.',
+    do: 'Look at the nodes, their label node.kubernetes.io/exclude-from-external-load-balancers and their addresses.',
+  },
+  DataplaneError: {
+    where: 'Serving',
+    means: 'HAProxy or the kernel refused the change; what was in force before still is. The message has their words.',
+    do: 'Run `furiwake check` on the load-balancer host and read its log.',
+  },
+  InvalidSourceRanges: {
+    where: 'Serving',
+    means: 'loadBalancerSourceRanges has an entry that is no CIDR; that entry lets nobody in.',
+    do: 'Correct the entry.',
+  },
+  // ports[].error and condition LoadBalancerPortsError
+  UnsupportedProtocol: {
+    where: 'ports[].error',
+    means: 'UDP and SCTP are not served yet; the TCP ports of the Service are.',
+    do: 'Put the UDP or SCTP ports into a Service for another implementation.',
+  },
+  NodePortMissing: {
+    where: 'ports[].error',
+    means:
+      'The port has no nodePort (allocateLoadBalancerNodePorts: false), and furiwake reaches Pods through NodePorts.',
+    do: 'Set spec.allocateLoadBalancerNodePorts to true.',
+  },
+  LoadBalancerMixedProtocolNotSupported: {
+    where: 'LoadBalancerPortsError',
+    means: 'The Service mixes TCP with a protocol that is not served yet (the reason is the standard one of the API).',
+    do: 'See UnsupportedProtocol.',
+  },
+  // events and log
+  StatusConflict: {
+    where: 'event',
+    means:
+      'Somebody else changed status.loadBalancer three times within a minute. furiwake stops writing it for ten minutes; traffic goes on.',
+    do: 'Find the other writer (kubectl get service NAME -o yaml --show-managed-fields) and give one of the two another loadBalancerClass.',
+  },
+  StatusRepaired: {
+    where: 'event',
+    means: 'Somebody else changed status.loadBalancer; furiwake wrote the truth back.',
+    do: 'Nothing, unless it happens again.',
+  },
+  HeldByAnother: {
+    where: 'event',
+    means: 'The Service has no class and another controller has written its address, so furiwake leaves it alone.',
+    do: 'Give the Service spec.loadBalancerClass (settable only when it is made), or take the other controller away and empty its status.',
+  },
+  NodeWithoutAddress: {
+    where: 'event',
+    means: 'The node has neither an InternalIP nor an ExternalIP, so it gets no connections.',
+    do: 'Give the kubelet a --node-ip, or look at the cloud provider of the node.',
+  },
+};
+
+/** Why something is as it is: a reason, and a sentence with the names and numbers of this case. */
+export type Verdict = { readonly reason: Reason; readonly message: string };

@@ -1,0 +1,76 @@
+import type { Eligibility } from '../addresses/eligibility.ts';
+import { ourFinalizers } from '../model/contract.ts';
+import type { Ingress, Service } from '../model/service.ts';
+import type { DesiredStatus } from './desired.ts';
+
+/** The one next thing to write for a Service. Finalizers and status each are one request. */
+export type Write =
+  | { readonly kind: 'finalizers'; readonly finalizers: readonly string[] }
+  | { readonly kind: 'status'; readonly status: DesiredStatus };
+
+export type WriteInput = {
+  readonly service: Service;
+  readonly eligibility: Eligibility;
+  /** What the status should say; `undefined`: not known yet. */
+  readonly desired: DesiredStatus | undefined;
+  /** Some listener of the Service is still programmed on a host. */
+  readonly isProgrammed: boolean;
+};
+
+const nothingPublished: DesiredStatus = { ingress: [], conditions: [] };
+
+/**
+ * Decides the next write, from what is there and what should be; `undefined` when nothing differs.
+ *
+ *   ours      finalizers (before anything exists) → status
+ *   leaving   wait until nothing is programmed → empty the status → take the finalizers off
+ */
+export function nextWrite({ service, eligibility, desired, isProgrammed }: WriteInput): Write | undefined {
+  switch (eligibility) {
+    case 'ours': {
+      const missing = ourFinalizers.filter((name) => !service.finalizers.includes(name));
+      if (missing.length > 0) return { kind: 'finalizers', finalizers: [...service.finalizers, ...missing] };
+      return desired === undefined || isStatus(service, desired) ? undefined : { kind: 'status', status: desired };
+    }
+    case 'leaving': {
+      if (isProgrammed) return undefined;
+      const rest = service.finalizers.filter((name) => !ourFinalizers.includes(name));
+      const vanishes = service.isDeleting && rest.length === 0;
+      if (!vanishes && !isStatus(service, nothingPublished)) return { kind: 'status', status: nothingPublished };
+      return { kind: 'finalizers', finalizers: rest };
+    }
+    case 'held':
+    case 'foreign':
+      return undefined;
+  }
+}
+
+/** True when the Service's status says exactly this already. */
+export function isStatus({ status }: Service, desired: DesiredStatus): boolean {
+  return (
+    isSameIngress(status.ingress, desired.ingress) &&
+    isSameList(
+      status.conditions,
+      desired.conditions,
+      (a, b) =>
+        a === b || (a.type === b.type && a.status === b.status && a.reason === b.reason && a.message === b.message),
+    )
+  );
+}
+
+/** True when both publish the same addresses with the same ports. */
+export function isSameIngress(a: readonly Ingress[], b: readonly Ingress[]): boolean {
+  return isSameList(
+    a,
+    b,
+    (x, y) =>
+      x.ip === y.ip &&
+      x.hostname === y.hostname &&
+      x.ipMode === y.ipMode &&
+      isSameList(x.ports, y.ports, (p, q) => p.port === q.port && p.protocol === q.protocol && p.error === q.error),
+  );
+}
+
+function isSameList<T>(a: readonly T[], b: readonly T[], isSame: (x: T, y: T) => boolean): boolean {
+  return a.length === b.length && a.every((item, index) => isSame(item, b[index] as T));
+}
