@@ -1,0 +1,90 @@
+/**
+ * What went wrong with a request:
+ *
+ * - `UNREACHABLE`: no answer (refused, reset, no name, TLS refused). `TIMEOUT`: none within the deadline.
+ * - `CREDENTIALS`: our own could not be obtained (token file, exec plugin). `UNAUTHORIZED`: the server refused them.
+ * - `FORBIDDEN`, `NOT_FOUND`, `CONFLICT`, `ALREADY_EXISTS`, `INVALID` (400 and 422), `GONE` (410), `THROTTLED` (429).
+ * - `SERVER`: any 5xx. `PROTOCOL`: an answer that is no Kubernetes answer.
+ */
+export type KubeErrorCode =
+  | 'UNREACHABLE'
+  | 'TIMEOUT'
+  | 'CREDENTIALS'
+  | 'UNAUTHORIZED'
+  | 'FORBIDDEN'
+  | 'NOT_FOUND'
+  | 'CONFLICT'
+  | 'ALREADY_EXISTS'
+  | 'INVALID'
+  | 'GONE'
+  | 'THROTTLED'
+  | 'SERVER'
+  | 'PROTOCOL';
+
+/** One entry of metav1.Status `details.causes`, e.g. `{ reason: 'NamespaceTerminating' }`. */
+export type StatusCause = { readonly reason?: string; readonly message?: string; readonly field?: string };
+
+export type KubeErrorFacts = {
+  readonly code: KubeErrorCode;
+  /** HTTP status; `undefined` without an answer. */
+  readonly status?: number | undefined;
+  /** metav1.Status `reason`, e.g. `NotFound`, `Invalid`. */
+  readonly reason?: string | undefined;
+  readonly message: string;
+  /** The server's wish (Retry-After), in ms; a lower bound for the next attempt. */
+  readonly retryAfterMs?: number | undefined;
+  readonly causes?: readonly StatusCause[] | undefined;
+  readonly verb: string;
+  readonly path: string;
+  readonly cause?: unknown;
+};
+
+/** A request to the API server that failed. Decide by `code`; `message` is for people. */
+export class KubeError extends Error {
+  override readonly name = 'KubeError';
+  readonly code: KubeErrorCode;
+  readonly status: number | undefined;
+  readonly reason: string | undefined;
+  readonly retryAfterMs: number | undefined;
+  readonly causes: readonly StatusCause[];
+  readonly verb: string;
+  readonly path: string;
+  constructor({ code, status, reason, message, retryAfterMs, causes = [], verb, path, cause }: KubeErrorFacts) {
+    super(`${verb} ${path}: ${message}`, { cause });
+    this.code = code;
+    this.status = status;
+    this.reason = reason;
+    this.retryAfterMs = retryAfterMs;
+    this.causes = causes;
+    this.verb = verb;
+    this.path = path;
+  }
+}
+
+/** True for a {@link KubeError} with one of these codes. */
+export function isKubeError(error: unknown, ...codes: readonly KubeErrorCode[]): error is KubeError {
+  return error instanceof KubeError && (codes.length === 0 || codes.includes(error.code));
+}
+
+/** A kubeconfig, a token file or an exec plugin that cannot be used: one line that says what, where, what to do. */
+export class KubeConfigError extends Error {
+  override readonly name = 'KubeConfigError';
+  readonly code = 'KUBE_CONFIG';
+}
+
+/** A queue's run that must not be tried again until the key is added anew. */
+export class TerminalError extends Error {
+  override readonly name = 'TerminalError';
+  readonly code = 'TERMINAL';
+}
+
+/** A queue's run that is to be tried again after exactly `afterMs`, without growing its backoff. */
+export class RetryError extends Error {
+  override readonly name = 'RetryError';
+  readonly code = 'RETRY';
+  readonly afterMs: number;
+  constructor(afterMs: number, message = `again in ${afterMs} ms`, options?: ErrorOptions) {
+    super(message, options);
+    this.afterMs = afterMs;
+  }
+}

@@ -1,0 +1,122 @@
+import { z } from 'zod';
+import type { Clock } from '../ports/clock.ts';
+import { type Exec, ExecError } from '../ports/exec.ts';
+import type { Credentials } from './credentials.ts';
+import { KubeConfigError } from './errors.ts';
+
+/** `users[].user.exec` of a kubeconfig (client.authentication.k8s.io). */
+export type ExecConfig = {
+  readonly apiVersion: 'client.authentication.k8s.io/v1' | 'client.authentication.k8s.io/v1beta1';
+  readonly command: string;
+  readonly args?: readonly string[] | null | undefined;
+  readonly env?: readonly { readonly name: string; readonly value: string }[] | null | undefined;
+  readonly installHint?: string | null | undefined;
+  readonly provideClusterInfo?: boolean | null | undefined;
+  readonly interactiveMode?: 'Never' | 'IfAvailable' | 'Always' | null | undefined;
+};
+
+export const execSchema: z.ZodType<ExecConfig> = z.object({
+  apiVersion: z.enum(['client.authentication.k8s.io/v1', 'client.authentication.k8s.io/v1beta1']),
+  command: z.string().min(1),
+  args: z.array(z.string()).nullish(),
+  env: z.array(z.object({ name: z.string(), value: z.string() })).nullish(),
+  installHint: z.string().nullish(),
+  provideClusterInfo: z.boolean().nullish(),
+  interactiveMode: z.enum(['Never', 'IfAvailable', 'Always']).nullish(),
+});
+
+const answerSchema = z.object({
+  kind: z.literal('ExecCredential'),
+  apiVersion: z.string(),
+  status: z.object({
+    token: z.string().optional(),
+    clientCertificateData: z.string().optional(),
+    clientKeyData: z.string().optional(),
+    expirationTimestamp: z.string().optional(),
+  }),
+});
+
+/** What a plugin may be told about the cluster (`spec.cluster` of ExecCredential). */
+export type ExecCluster = {
+  readonly server: string;
+  readonly 'tls-server-name'?: string;
+  readonly 'insecure-skip-tls-verify'?: boolean;
+  readonly 'certificate-authority-data'?: string;
+};
+
+/** Asked for a little before they end, so that no request is refused for it. */
+const marginMs = 10_000;
+const timeoutMs = 60_000;
+
+/**
+ * Runs a credential plugin, without a terminal. `where` names it in errors (file and user).
+ * Throws {@link KubeConfigError} when it cannot run, fails, or answers something else than it should.
+ */
+export async function runExecPlugin({
+  config,
+  cluster,
+  where,
+  exec,
+  clock,
+}: {
+  readonly config: ExecConfig;
+  readonly cluster: ExecCluster;
+  readonly where: string;
+  readonly exec: Exec;
+  readonly clock: Clock;
+}): Promise<{ readonly credentials: Credentials; readonly lifetimeMs: number }> {
+  if (config.interactiveMode === 'Always')
+    throw new KubeConfigError(
+      `${where}.exec: ${config.command} wants a terminal (interactiveMode: Always); use a plugin or a token that needs none`,
+    );
+  const info = {
+    kind: 'ExecCredential',
+    apiVersion: config.apiVersion,
+    spec: { interactive: false, ...(config.provideClusterInfo === true ? { cluster } : {}) },
+  };
+  const env = Object.fromEntries([
+    ...(config.env ?? []).map(({ name, value }) => [name, value]),
+    ['KUBERNETES_EXEC_INFO', JSON.stringify(info)],
+  ]);
+  const { stdout } = await exec
+    .run(config.command, config.args ?? [], { env, timeoutMs, signal: new AbortController().signal })
+    .catch((error: unknown) => {
+      const hint = config.installHint ? ` (${config.installHint.trim()})` : '';
+      const why = error instanceof ExecError ? error.message : String(error);
+      throw new KubeConfigError(`${where}.exec: ${oneLine(why)}${hint}`, { cause: error });
+    });
+  return readAnswer(stdout, config, where, clock);
+}
+
+function readAnswer(
+  stdout: string,
+  config: ExecConfig,
+  where: string,
+  clock: Clock,
+): { readonly credentials: Credentials; readonly lifetimeMs: number } {
+  const answer = answerSchema.safeParse(parseJson(stdout));
+  const fail = (what: string): never => {
+    throw new KubeConfigError(`${where}.exec: ${config.command} ${what}`);
+  };
+  if (!answer.success) return fail('did not print an ExecCredential with a status');
+  const { apiVersion, status } = answer.data;
+  if (apiVersion !== config.apiVersion) return fail(`answered ${apiVersion}, not ${config.apiVersion}`);
+  const { token, clientCertificateData: cert, clientKeyData: key, expirationTimestamp } = status;
+  if ((cert === undefined) !== (key === undefined)) return fail('gave a certificate without its key, or the reverse');
+  if (token === undefined && cert === undefined) return fail('gave neither a token nor a certificate');
+  const endsAt = expirationTimestamp === undefined ? Number.POSITIVE_INFINITY : Date.parse(expirationTimestamp);
+  if (Number.isNaN(endsAt)) return fail(`gave an expirationTimestamp that is no time: ${expirationTimestamp}`);
+  return { credentials: { token, cert, key }, lifetimeMs: endsAt - clock.now() - marginMs };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // the caller says what was expected
+  }
+}
+
+function oneLine(text: string): string {
+  return text.trim().replaceAll(/\s*\n\s*/g, ' ');
+}

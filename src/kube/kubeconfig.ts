@@ -1,0 +1,168 @@
+import path from 'node:path';
+import { parseDocument } from 'yaml';
+import { z } from 'zod';
+import type { Files } from '../ports/files.ts';
+import { KubeConfigError } from './errors.ts';
+import { type ExecConfig, execSchema } from './exec-plugin.ts';
+
+type Text = string | null | undefined;
+
+export type ClusterEntry = {
+  readonly server: string;
+  readonly 'certificate-authority'?: Text;
+  readonly 'certificate-authority-data'?: Text;
+  readonly 'insecure-skip-tls-verify'?: boolean | null | undefined;
+  readonly 'tls-server-name'?: Text;
+  readonly 'proxy-url'?: Text;
+};
+
+export type UserEntry = {
+  readonly token?: Text;
+  readonly tokenFile?: Text;
+  readonly 'client-certificate'?: Text;
+  readonly 'client-certificate-data'?: Text;
+  readonly 'client-key'?: Text;
+  readonly 'client-key-data'?: Text;
+  readonly exec?: ExecConfig | null | undefined;
+  /** Keys of this entry that mean something to other clients and that we would have to ignore. */
+  readonly unsupported: readonly string[];
+};
+
+const text = z.string().nullish();
+const clusterSchema: z.ZodType<ClusterEntry> = z.object({
+  server: z.string(),
+  'certificate-authority': text,
+  'certificate-authority-data': text,
+  'insecure-skip-tls-verify': z.boolean().nullish(),
+  'tls-server-name': text,
+  'proxy-url': text,
+});
+
+const refusedKeys = ['username', 'password', 'auth-provider', 'as', 'as-uid', 'as-groups', 'as-user-extra'];
+const userSchema: z.ZodType<UserEntry> = z
+  .looseObject({
+    token: text,
+    tokenFile: text,
+    'client-certificate': text,
+    'client-certificate-data': text,
+    'client-key': text,
+    'client-key-data': text,
+    exec: execSchema.nullish(),
+  })
+  .transform((user) => ({ ...user, unsupported: refusedKeys.filter((key) => user[key] != null) }));
+
+const configSchema = z.object({
+  'current-context': text,
+  clusters: z.array(z.object({ name: z.string(), cluster: clusterSchema })).nullish(),
+  users: z.array(z.object({ name: z.string(), user: userSchema.nullish() })).nullish(),
+  contexts: z
+    .array(z.object({ name: z.string(), context: z.object({ cluster: z.string(), user: text, namespace: text }) }))
+    .nullish(),
+});
+
+/** An entry and the file that it stands in: relative paths in it count from there. */
+type Located<T> = { readonly file: string; readonly value: T };
+
+/** One context with what it points at. */
+export type SelectedContext = {
+  readonly name: string;
+  readonly namespace: string | undefined;
+  readonly userName: string;
+  readonly cluster: Located<ClusterEntry>;
+  readonly user: Located<UserEntry>;
+};
+
+/**
+ * Reads kubeconfig files and picks a context; several files are merged as kubectl does it: the first to name a
+ * thing wins, files that are not there are left out, and it is an error only when none is there.
+ * Throws {@link KubeConfigError}.
+ */
+export async function readKubeConfig({
+  paths,
+  context,
+  files,
+}: {
+  readonly paths: readonly string[];
+  readonly context: string | undefined;
+  readonly files: Files;
+}): Promise<SelectedContext> {
+  const read = await Promise.all(paths.map(async (file) => ({ file, source: await readText(files, file) })));
+  const found = read.flatMap(({ file, source }) => (source === undefined ? [] : [parse(file, source)]));
+  if (found.length === 0) throw new KubeConfigError(`${paths.join(', ')}: no such file; give the kubeconfig's path`);
+  return select(found, context);
+}
+
+type Parsed = { readonly file: string; readonly config: z.infer<typeof configSchema> };
+
+function parse(file: string, source: string): Parsed {
+  const document = parseDocument(source);
+  const [broken] = document.errors;
+  if (broken !== undefined) throw new KubeConfigError(`${file}: ${broken.message.split('\n')[0]}`);
+  const config = configSchema.safeParse(document.toJS() ?? {});
+  if (config.success) return { file, config: config.data };
+  const issue = config.error.issues[0];
+  throw new KubeConfigError(`${file}: ${formatPath(issue?.path ?? [])}: ${issue?.message ?? 'not a kubeconfig'}`);
+}
+
+function select(parsed: readonly Parsed[], wanted: string | undefined): SelectedContext {
+  const where = parsed.map(({ file }) => file).join(', ');
+  const all = <T>(pick: (config: Parsed['config']) => readonly T[] | null | undefined): Located<T>[] =>
+    parsed.flatMap(({ file, config }) => (pick(config) ?? []).map((value) => ({ file, value })));
+  const find = <T extends { readonly name: string }>(entries: readonly Located<T>[], kind: string, name: string) => {
+    const entry = entries.find(({ value }) => value.name === name);
+    if (entry !== undefined) return entry;
+    const names = entries.map(({ value }) => value.name).join(', ') || 'none';
+    throw new KubeConfigError(`${where}: no ${kind} named "${name}" (there: ${names})`);
+  };
+
+  const name = wanted ?? parsed.map(({ config }) => config['current-context']).find((current) => current);
+  if (!name) throw new KubeConfigError(`${where}: current-context is not set; name one with --context`);
+  const chosen = find(
+    all((config) => config.contexts),
+    'context',
+    name,
+  ).value.context;
+  const cluster = find(
+    all((config) => config.clusters),
+    'cluster',
+    chosen.cluster,
+  );
+  const userName = chosen.user ?? '';
+  const user =
+    userName === ''
+      ? undefined
+      : find(
+          all((config) => config.users),
+          'user',
+          userName,
+        );
+  return {
+    name,
+    namespace: chosen.namespace ?? undefined,
+    userName,
+    cluster: { file: cluster.file, value: cluster.value.cluster },
+    user: { file: user?.file ?? cluster.file, value: user?.value.user ?? { unsupported: [] } },
+  };
+}
+
+/** Reads a file that must be readable if it is there. Throws {@link KubeConfigError}. */
+export async function readText(files: Files, file: string): Promise<string | undefined> {
+  try {
+    return await files.read(file);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new KubeConfigError(`${file}: cannot be read: ${why}`, { cause: error });
+  }
+}
+
+/** A path as a kubeconfig means it: relative to the folder of its own file. */
+export function resolveIn(file: string, target: string): string {
+  return path.resolve(path.dirname(file), target);
+}
+
+function formatPath(parts: readonly PropertyKey[]): string {
+  return parts
+    .map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`))
+    .join('')
+    .replace(/^\./, '');
+}

@@ -1,0 +1,26 @@
+/**
+ * The body of a server-side apply to `…/status`. The uid makes it a `CONFLICT` when the name meanwhile belongs to
+ * another object; a list that is to be emptied must be in `status` as an empty list, not left out.
+ */
+export function statusBody<Status>({
+  apiVersion,
+  kind,
+  namespace,
+  name,
+  uid,
+  status,
+}: {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly namespace?: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly status: Status;
+}): {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace?: string; readonly uid: string };
+  readonly status: Status;
+} {
+  return { apiVersion, kind, metadata: { name, uid, ...(namespace === undefined ? {} : { namespace }) }, status };
+}

@@ -1,0 +1,195 @@
+import { assertNever } from '../core/assert-never.ts';
+import { share } from './share.ts';
+import type { WatchEvent } from './watch-event.ts';
+
+/*
+ * What the watch says, with our own writes laid over it until the watch has caught up:
+ *
+ *   watched   (what the watch delivered, in its order)            key → { object, version }
+ *   written   (answers of our writes, not seen in the watch yet)  key → { object, version }
+ *   current   = watched, with `written` over it                   key → object
+ *
+ * Versions are opaque, so nobody can say which of two is the newer one. The watch delivers every version in order,
+ * though: what it says before it has delivered the version of our write is older than that write, and what it says
+ * afterwards is newer. So `written` hides the watch's word for a key until
+ *   - that very version arrives, or the key is deleted, or
+ *   - a list that began after the write is complete, or
+ *   - two bookmarks have passed (the first may have been under way): then the watch is past that write for certain,
+ *     and the version was one that it had delivered before the answer reached us.
+ * In the end the watch is always right: no write can hide it for ever.
+ */
+type Entry<T> = { readonly object: T; readonly version: string };
+type Written<T> = Entry<T> & { readonly bookmarksLeft: number };
+
+/** How many of the last events are remembered, to know the answer of a write that is slower than its echo. */
+const rememberedEvents = 4_096;
+
+export type Store<T> = {
+  /** Takes one event of the watch. Errors are not its business. */
+  feed(event: WatchEvent<T>): void;
+  /** Resolves when the first full set is there. */
+  readonly synced: Promise<void>;
+  readonly isSynced: boolean;
+  /** All objects; the Map is never changed, and is another one exactly when something changed. */
+  objects(): ReadonlyMap<string, T>;
+  /** resourceVersion of an object, or `undefined`. */
+  versionOf(key: string): string | undefined;
+  /** Keys of objects that are there and cannot be read; the last readable state, if any, stays in `objects`. */
+  undecodable(): ReadonlySet<string>;
+  /** Called after each change with the keys that changed; a whole set at once. Returns the end of the subscription. */
+  subscribe(listener: (changedKeys: ReadonlySet<string>) => void): () => void;
+  /** The answer of a write, so that nobody waits for the watch to bring it. An older event never overwrites it. For writes of one key: in their order. */
+  put(object: T, version: string): void;
+};
+
+/**
+ * Keeps the objects of one collection. An object that equals the old one keeps its reference and nobody is told;
+ * its version is kept beside it. Parts that did not change keep their identity too.
+ *
+ * `keyOf` must give the key of the watch (`objectKey`), `uidOf` the object's uid, by which the answer of a write to an
+ * object that is gone is told from a new object of that name; default: the key.
+ */
+export function makeStore<T>({
+  keyOf,
+  uidOf = keyOf,
+}: {
+  readonly keyOf: (object: T) => string;
+  readonly uidOf?: (object: T) => string;
+}): Store<T> {
+  let watched = new Map<string, Entry<T>>();
+  let fresh: Map<string, Entry<T>> | undefined; // the set between `init` and `initDone`
+  let unreadable = new Set<string>();
+  let freshUnreadable = new Set<string>();
+  let beforeInit: ReadonlyMap<string, string> = new Map(); // versions of `written` when the list began
+  const written = new Map<string, Written<T>>();
+  const current = new Map<string, T>();
+  const recent = new Set<string>();
+  const listeners = new Set<(keys: ReadonlySet<string>) => void>();
+  const synced = Promise.withResolvers<void>();
+  let isSynced = false;
+  let snapshot: ReadonlyMap<string, T> | undefined = new Map();
+
+  const remember = (what: string): void => {
+    recent.add(what);
+    if (recent.size > rememberedEvents) for (const oldest of recent) return void recent.delete(oldest);
+  };
+
+  /** Brings `current` up to what `watched` and `written` say of the key; whether that changed anything. */
+  const settle = (key: string): boolean => {
+    const entry = written.get(key) ?? watched.get(key);
+    const old = current.get(key);
+    if (entry === undefined) return current.delete(key);
+    if (old === entry.object && current.has(key)) return false;
+    current.set(key, entry.object);
+    return true;
+  };
+
+  const notify = (keys: Iterable<string>): void => {
+    const changed = new Set<string>();
+    for (const key of keys) if (settle(key)) changed.add(key);
+    if (changed.size === 0) return;
+    snapshot = undefined;
+    for (const listener of listeners) listener(changed);
+  };
+
+  const shared = (key: string, object: T): T => {
+    const old = current.get(key);
+    return old === undefined ? object : share(old, object);
+  };
+
+  const apply = (key: string, { object, version }: Entry<T>): void => {
+    unreadable.delete(key);
+    if (written.get(key)?.version === version) written.delete(key);
+    watched.set(key, { object: shared(key, object), version });
+    remember(`${key} ${version}`);
+    notify([key]);
+  };
+
+  const remove = (key: string): void => {
+    const gone = written.get(key) ?? watched.get(key);
+    if (gone !== undefined) remember(uidOf(gone.object));
+    unreadable.delete(key);
+    written.delete(key);
+    watched.delete(key);
+    notify([key]);
+  };
+
+  const replaceAll = (next: Map<string, Entry<T>>): void => {
+    for (const key of freshUnreadable) {
+      const last = watched.get(key);
+      if (last !== undefined && !next.has(key)) next.set(key, last);
+    }
+    for (const [key, { object }] of watched) if (!next.has(key)) remember(uidOf(object));
+    for (const [key, { version }] of written)
+      if (beforeInit.get(key) === version || next.get(key)?.version === version) written.delete(key);
+    const keys = new Set([...watched.keys(), ...next.keys(), ...current.keys()]);
+    watched = next;
+    unreadable = freshUnreadable;
+    fresh = undefined;
+    isSynced = true;
+    notify(keys);
+    synced.resolve();
+  };
+
+  const bookmark = (): void => {
+    const passed: string[] = [];
+    for (const [key, entry] of written) {
+      if (entry.bookmarksLeft > 0) written.set(key, { ...entry, bookmarksLeft: entry.bookmarksLeft - 1 });
+      else passed.push(key);
+    }
+    for (const key of passed) written.delete(key);
+    notify(passed);
+  };
+
+  return {
+    synced: synced.promise,
+    get isSynced() {
+      return isSynced;
+    },
+    feed: (event) => {
+      switch (event.type) {
+        case 'init':
+          fresh = new Map();
+          freshUnreadable = new Set();
+          beforeInit = new Map([...written].map(([key, entry]) => [key, entry.version]));
+          return;
+        case 'initApply':
+          freshUnreadable.delete(event.key);
+          fresh?.set(event.key, { object: shared(event.key, event.object), version: event.version });
+          return;
+        case 'initDone':
+          return fresh && replaceAll(fresh);
+        case 'apply':
+          return apply(event.key, event);
+        case 'delete':
+          if (fresh === undefined) return remove(event.key);
+          fresh.delete(event.key);
+          freshUnreadable.delete(event.key);
+          return;
+        case 'undecodable':
+          (fresh === undefined ? unreadable : freshUnreadable).add(event.key);
+          return;
+        case 'bookmark':
+          return bookmark();
+        case 'error':
+          return;
+        default:
+          return assertNever(event);
+      }
+    },
+    objects: () => (snapshot ??= new Map(current)),
+    versionOf: (key) => (written.get(key) ?? watched.get(key))?.version,
+    undecodable: () => unreadable,
+    subscribe: (listener) => {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    put: (object, version) => {
+      const key = keyOf(object);
+      if (recent.has(`${key} ${version}`) || recent.has(uidOf(object))) return; // the watch has been there already
+      if (watched.get(key)?.version === version) return;
+      written.set(key, { object: shared(key, object), version, bookmarksLeft: 1 });
+      notify([key]);
+    },
+  };
+}

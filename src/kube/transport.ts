@@ -1,0 +1,109 @@
+import { Agent, type Dispatcher } from 'undici';
+import type { ClusterConfig } from './config.ts';
+import type { Credentials } from './credentials.ts';
+
+export type HttpRequest = {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  /** Path and query, as under the server's prefix. */
+  readonly target: string;
+  readonly contentType?: string;
+  readonly body?: string;
+  /** A watch takes a connection of its own, and its body may be silent for as long as its reader allows. */
+  readonly isWatch: boolean;
+  readonly signal: AbortSignal;
+};
+
+export type HttpAnswer = Pick<Dispatcher.ResponseData, 'statusCode' | 'headers' | 'body'>;
+
+/** HTTP to one cluster, with whatever credentials are in force. */
+export type Transport = {
+  /** Sends, and once more with fresh credentials after a 401. Throws what undici or the credentials throw. */
+  send(request: HttpRequest): Promise<HttpAnswer>;
+  /** Ends all connections; what is in flight fails. */
+  close(): Promise<void>;
+};
+
+/** Enough for the writes that a planner has in flight, few enough to be no storm. */
+const requestConnections = 16;
+const headersTimeoutMs = 30_000;
+/** Below the 90 s after which the API server closes an idle connection: we are first, no request meets a closing one. */
+const idleConnectionMs = 60_000;
+
+type Agents = { readonly requests: Agent; readonly watches: Agent; readonly identity: Credentials };
+
+/**
+ * One pair of agents per TLS identity: a client certificate or a CA that changed takes a new pair, and the old one
+ * ends when its last answer has. HTTP/1.1, because HTTP/2 hides a dead peer from TCP keep-alive (a half-open watch
+ * was noticed after 20 s with it, and not within 100 s over HTTP/2).
+ */
+export function makeTransport(config: ClusterConfig, userAgent: string): Transport {
+  const { origin, pathname } = new URL(config.server);
+  const prefix = pathname === '/' ? '' : pathname;
+  let agents: Agents | undefined;
+
+  const agentsFor = (identity: Credentials): Agents => {
+    if (agents !== undefined && isSamePeer(agents.identity, identity)) return agents;
+    const old = agents;
+    agents = { identity, ...makeAgents(config, identity) };
+    void old?.requests.close().catch(() => undefined); // a connection that fails while it closes is closed
+    void old?.watches.close().catch(() => undefined);
+    return agents;
+  };
+
+  const once = (request: HttpRequest, credentials: Credentials): Promise<HttpAnswer> => {
+    const { requests, watches } = agentsFor(credentials);
+    return (request.isWatch ? watches : requests).request({
+      origin,
+      path: prefix + request.target,
+      method: request.method,
+      headers: {
+        accept: 'application/json',
+        'user-agent': userAgent,
+        ...(credentials.token === undefined ? {} : { authorization: `Bearer ${credentials.token}` }),
+        ...(request.contentType === undefined ? {} : { 'content-type': request.contentType }),
+      },
+      body: request.body ?? null,
+      signal: request.signal,
+      headersTimeout: headersTimeoutMs,
+      bodyTimeout: request.isWatch ? 0 : headersTimeoutMs,
+    });
+  };
+
+  return {
+    send: async (request) => {
+      const credentials = await config.credentials.current();
+      const answer = await once(request, credentials);
+      if (answer.statusCode !== 401) return answer;
+      const fresh = await config.credentials.refresh(credentials);
+      if (fresh === credentials) return answer;
+      await answer.body.dump();
+      return once(request, fresh);
+    },
+    close: async () => {
+      await Promise.all([agents?.requests.destroy(), agents?.watches.destroy()]);
+    },
+  };
+}
+
+function makeAgents({ tls }: ClusterConfig, { ca, cert, key }: Credentials): Omit<Agents, 'identity'> {
+  const common: Agent.Options = {
+    allowH2: false,
+    pipelining: 1,
+    keepAliveTimeout: idleConnectionMs,
+    connect: {
+      timeout: 10_000,
+      keepAlive: true,
+      keepAliveInitialDelay: 10_000,
+      rejectUnauthorized: !tls.insecure,
+      ...(tls.serverName === undefined ? {} : { servername: tls.serverName }),
+      ...(ca === undefined ? {} : { ca }),
+      ...(cert === undefined ? {} : { cert }),
+      ...(key === undefined ? {} : { key }),
+    },
+  };
+  return { requests: new Agent({ ...common, connections: requestConnections }), watches: new Agent(common) };
+}
+
+function isSamePeer(a: Credentials, b: Credentials): boolean {
+  return a.ca === b.ca && a.cert === b.cert && a.key === b.key;
+}

@@ -1,0 +1,85 @@
+import { assertNever } from '../core/assert-never.ts';
+import { LineError } from './lines.ts';
+import { KubeError } from './errors.ts';
+
+/**
+ * One step of a list-and-watch. `init` … `initDone` brackets a full replacement of the set: what was not applied
+ * between them is gone. `init` may come again before `initDone` (that attempt failed): begin anew.
+ */
+export type WatchEvent<T> =
+  | { readonly type: 'init' }
+  | { readonly type: 'initApply' | 'apply'; readonly key: string; readonly version: string; readonly object: T }
+  | { readonly type: 'initDone' }
+  | { readonly type: 'delete'; readonly key: string }
+  /** The object is there, and its projection threw: it must not be taken for deleted. */
+  | { readonly type: 'undecodable'; readonly key: string; readonly version: string; readonly error: unknown }
+  /** All changes up to here have been delivered. */
+  | { readonly type: 'bookmark' }
+  | { readonly type: 'error'; readonly error: WatchError; readonly retryInMs: number };
+
+/**
+ * - `expired`: the version is too old (410); the set is listed anew.
+ * - `throttled` (429), `forbidden` (403), `unauthorized` (401, or no credentials), `server` (5xx, other refusals).
+ * - `network`: no connection, or a broken one. `idle`: silence for too long. `protocol`: not what a watch sends.
+ * - `ended`: the server ended the watch as soon as it began.
+ */
+export type WatchErrorCode =
+  | 'expired'
+  | 'throttled'
+  | 'forbidden'
+  | 'unauthorized'
+  | 'server'
+  | 'network'
+  | 'idle'
+  | 'protocol'
+  | 'ended';
+
+/** Why a watch was interrupted; it goes on by itself. */
+export class WatchError extends Error {
+  override readonly name = 'WatchError';
+  readonly code: WatchErrorCode;
+  readonly retryAfterMs: number | undefined;
+  constructor(code: WatchErrorCode, message: string, options: ErrorOptions & { readonly retryAfterMs?: number } = {}) {
+    super(message, options);
+    this.code = code;
+    this.retryAfterMs = options.retryAfterMs;
+  }
+}
+
+/** Whatever a list, a watch or the reading of it threw, as the reason that it is. */
+export function toWatchError(cause: unknown): WatchError {
+  if (cause instanceof WatchError) return cause;
+  if (cause instanceof SyntaxError || cause instanceof LineError)
+    return new WatchError('protocol', `not a watch stream: ${cause.message}`, { cause });
+  if (!(cause instanceof KubeError))
+    return new WatchError('network', cause instanceof Error ? cause.message : String(cause), { cause });
+  const options = { cause, ...(cause.retryAfterMs === undefined ? {} : { retryAfterMs: cause.retryAfterMs }) };
+  return new WatchError(codeOf(cause), cause.message, options);
+}
+
+function codeOf({ code }: KubeError): WatchErrorCode {
+  switch (code) {
+    case 'GONE':
+      return 'expired';
+    case 'THROTTLED':
+      return 'throttled';
+    case 'FORBIDDEN':
+      return 'forbidden';
+    case 'UNAUTHORIZED':
+    case 'CREDENTIALS':
+      return 'unauthorized';
+    case 'UNREACHABLE':
+    case 'TIMEOUT':
+      return 'network';
+    case 'PROTOCOL':
+      return 'protocol';
+    case 'INVALID':
+    case 'NOT_FOUND':
+    case 'CONFLICT':
+    case 'ALREADY_EXISTS':
+    case 'SERVER':
+      return 'server';
+    default:
+      return assertNever(code);
+  }
+}

@@ -1,0 +1,53 @@
+import type { Clock } from '../ports/clock.ts';
+
+/** Aborts when nothing was heard for too long. */
+export type Watchdog = Disposable & {
+  /** Aborts with the outer signal, or with what `bark` gave. */
+  readonly signal: AbortSignal;
+  /** Something was heard: from now on silence may last `limitMs`. */
+  touch(limitMs: number): void;
+};
+
+/**
+ * Limits silence and the whole: one timer at a time, however often it is touched.
+ * `maxMs` counts from now and is not moved by `touch`; `bark` makes the reason.
+ */
+export function makeWatchdog({
+  clock,
+  signal,
+  limitMs,
+  maxMs,
+  bark,
+}: {
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  readonly limitMs: number;
+  readonly maxMs: number;
+  readonly bark: (silentMs: number) => Error;
+}): Watchdog {
+  const cut = new AbortController();
+  const disposed = new AbortController();
+  const endsAt = clock.monotonic() + maxMs;
+  let touchedAt = clock.monotonic();
+  let limit = limitMs;
+
+  const guard = async (): Promise<void> => {
+    const until = AbortSignal.any([signal, disposed.signal]);
+    while (!until.aborted) {
+      const now = clock.monotonic();
+      const leftMs = Math.min(touchedAt + limit, endsAt) - now;
+      if (leftMs <= 0) return cut.abort(bark(now - touchedAt));
+      await clock.sleep(leftMs, until).catch(() => undefined); // rejects only when `until` aborts: the loop's condition
+    }
+  };
+  void guard();
+
+  return {
+    signal: AbortSignal.any([signal, cut.signal]),
+    touch: (limitNow) => {
+      touchedAt = clock.monotonic();
+      limit = limitNow;
+    },
+    [Symbol.dispose]: () => disposed.abort(),
+  };
+}
