@@ -1,0 +1,22 @@
+/** What a test may ask the program inside a namespace (`agent.ts`) to do. `address` defaults to `::`, both families. */
+export type Call =
+  /** Answers every GET with `body` and closes. */
+  | { do: 'serveHttp'; port: number; address?: string; body: string; status?: number }
+  /** Sends `greeting` to who connects, then echoes. */
+  | { do: 'serveLines'; port: number; address?: string; greeting: string }
+  | { do: 'setStatus'; port: number; status: number }
+  | { do: 'unlisten'; port: number; address?: string }
+  | { do: 'fetch'; address: string; port: number }
+  | { do: 'dial'; address: string; port: number }
+  | { do: 'say'; id: number; text: string }
+  | { do: 'heard'; id: number }
+  | { do: 'hangUp'; id: number };
+
+/** `error` is the errno's name where there is one (`ECONNRESET`). */
+export type Outcome = {
+  readonly error?: string;
+  readonly id?: number;
+  readonly status?: number;
+  readonly text?: string;
+  readonly end?: 'open' | 'ended' | 'reset';
+};

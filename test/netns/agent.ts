@@ -1,0 +1,136 @@
+import { createServer as createHttpServer, get } from 'node:http';
+import { createConnection, createServer, type Server, type Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+import type { Call, Outcome } from './agent-calls.ts';
+
+/*
+ * Runs inside a network namespace and does there what a test asks for over stdin, one JSON object per line:
+ * serves, dials, fetches. The answers go to stdout. It ends with its stdin, so it cannot outlive the test.
+ */
+const servers = new Map<string, Server>();
+const statuses = new Map<number, number>();
+const dialled = new Map<number, { readonly socket: Socket; text: string; end: 'open' | 'ended' | 'reset' }>();
+let nextId = 1;
+
+const deadlineMs = 4000;
+
+async function perform(call: Call): Promise<Outcome> {
+  switch (call.do) {
+    case 'serveHttp': {
+      statuses.set(call.port, call.status ?? 200);
+      await unlisten(call.port, call.address);
+      await listen(
+        createHttpServer((_, response) => {
+          response.writeHead(statuses.get(call.port) ?? 200, { connection: 'close' }).end(call.body);
+        }),
+        call.port,
+        call.address,
+      );
+      return {};
+    }
+    case 'serveLines': {
+      await unlisten(call.port, call.address);
+      // Speaks first, as a mail server does, then echoes.
+      const server = createServer((socket) => {
+        socket.on('error', () => socket.destroy());
+        socket.write(call.greeting);
+        socket.pipe(socket);
+      });
+      await listen(server, call.port, call.address);
+      return {};
+    }
+    case 'setStatus':
+      statuses.set(call.port, call.status);
+      return {};
+    case 'unlisten':
+      await unlisten(call.port, call.address);
+      return {};
+    case 'fetch':
+      return fetchOnce(call.address, call.port);
+    case 'dial':
+      return dial(call.address, call.port);
+    case 'say': {
+      const connection = dialled.get(call.id);
+      connection?.socket.write(call.text);
+      return {};
+    }
+    case 'heard': {
+      const connection = dialled.get(call.id);
+      return connection === undefined ? { end: 'ended' } : { text: connection.text, end: connection.end };
+    }
+    case 'hangUp':
+      dialled.get(call.id)?.socket.destroy();
+      return {};
+  }
+}
+
+function listen(server: Server, port: number, address = '::'): Promise<void> {
+  servers.set(`${address}|${port}`, server);
+  return new Promise((resolve, reject) => {
+    server.once('error', reject).listen({ port, host: address }, resolve);
+  });
+}
+
+async function unlisten(port: number, address = '::'): Promise<void> {
+  const server = servers.get(`${address}|${port}`);
+  servers.delete(`${address}|${port}`);
+  await new Promise<void>((resolve) => {
+    if (server === undefined) resolve();
+    else {
+      server.close(() => resolve());
+      resolve(); // connections that live on are the point of some tests
+    }
+  });
+}
+
+function fetchOnce(host: string, port: number): Promise<Outcome> {
+  return new Promise((resolve) => {
+    const request = get({ host, port, path: '/', agent: false, timeout: deadlineMs }, (response) => {
+      let body = '';
+      response.setEncoding('utf8').on('data', (text: string) => {
+        body += text;
+      });
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, text: body }));
+      response.on('error', (error) => resolve({ error: codeOf(error) }));
+    });
+    request.on('timeout', () => request.destroy(new Error('timeout')));
+    request.on('error', (error) => resolve({ error: codeOf(error) }));
+  });
+}
+
+function dial(host: string, port: number): Promise<Outcome> {
+  return new Promise((resolve) => {
+    const socket = createConnection({ host, port });
+    const id = nextId++;
+    socket.once('connect', () => {
+      dialled.set(id, { socket, text: '', end: 'open' });
+      resolve({ id });
+    });
+    socket.setEncoding('utf8').on('data', (text: string) => {
+      const connection = dialled.get(id);
+      if (connection !== undefined) connection.text += text;
+    });
+    socket.on('end', () => note(id, 'ended'));
+    socket.on('error', (error) => {
+      note(id, 'reset');
+      resolve({ error: codeOf(error) });
+    });
+  });
+}
+
+function note(id: number, end: 'ended' | 'reset'): void {
+  const connection = dialled.get(id);
+  if (connection?.end === 'open') connection.end = end;
+}
+
+function codeOf(error: Error): string {
+  return (error as NodeJS.ErrnoException).code ?? error.message;
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const { number, call } = JSON.parse(line) as { number: number; call: Call };
+  void perform(call)
+    .catch((error: unknown): Outcome => ({ error: error instanceof Error ? codeOf(error) : String(error) }))
+    .then((outcome) => process.stdout.write(`${JSON.stringify({ number, outcome })}\n`));
+}
+process.exit(0);
