@@ -4,7 +4,7 @@ import { makeAlarm } from './alarm.ts';
 import { RetryError, TerminalError } from './errors.ts';
 
 /** What a run that succeeded wants: nothing, or to be run again after a while. */
-export type Outcome = { readonly requeueAfterMs: number } | undefined;
+export type Outcome = { readonly requeueAfterMs?: number } | undefined;
 
 export type Queue<Key extends string> = {
   /** Runs the key as soon as there is room, also while its backoff is pending; once more when it is running now. */
@@ -24,7 +24,7 @@ export type QueueOptions<Key extends string> = {
    * Works on one key. What it throws brings the key back: `RetryError` after exactly its time, `TerminalError` not at
    * all, anything with a `retryAfterMs` not before that, the rest after its backoff.
    */
-  readonly run: (key: Key, signal: AbortSignal) => Promise<Outcome | void>;
+  readonly run: (key: Key, signal: AbortSignal) => Promise<Outcome>;
   readonly concurrency: number;
   readonly signal: AbortSignal;
   readonly clock: Clock;
@@ -107,7 +107,7 @@ export function makeQueue<Key extends string>({
     try {
       const outcome = await run(key, signal);
       failures.delete(key);
-      if (outcome) addAfter(key, outcome.requeueAfterMs);
+      if (outcome?.requeueAfterMs !== undefined) addAfter(key, outcome.requeueAfterMs);
     } catch (error) {
       if (!signal.aborted) fail(key, error);
     } finally {

@@ -1,0 +1,24 @@
+import type { Clock } from '../ports/clock.ts';
+
+/** Allows `burst` at once and `perSecond` in the long run. `take` resolves when there is one, in any order of callers. */
+export function makeTokenBucket({
+  clock,
+  burst,
+  perSecond,
+}: {
+  readonly clock: Clock;
+  readonly burst: number;
+  readonly perSecond: number;
+}): { take(signal: AbortSignal): Promise<void> } {
+  let tokens = burst;
+  let countedAt = clock.monotonic();
+  return {
+    take: async (signal) => {
+      const now = clock.monotonic();
+      tokens = Math.min(burst, tokens + ((now - countedAt) / 1000) * perSecond);
+      countedAt = now;
+      tokens -= 1; // may go below zero: those who wait have theirs reserved
+      if (tokens < 0) await clock.sleep((-tokens / perSecond) * 1000, signal);
+    },
+  };
+}
