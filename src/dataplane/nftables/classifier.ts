@@ -1,0 +1,191 @@
+import type { Clock } from '../../ports/clock.ts';
+import { type Exec, ExecError } from '../../ports/exec.ts';
+import type { Classifier } from '../../ports/host.ts';
+import type { Log } from '../../ports/log.ts';
+import type { Metrics } from '../../ports/metrics.ts';
+import { type Change, diffWanted, elementKey, elementsOf, type Wanted, wantedOf } from './elements.ts';
+import { guard } from './guard.ts';
+import { decodeListing, type Listing } from './listing.ts';
+import { makeRouting } from './routing.ts';
+import { renderChange, renderRuleset, tableName } from './ruleset.ts';
+import { makeNftSession } from './session.ts';
+import { watchRules, watchTable } from './watch.ts';
+
+/** From here on a line for `nft -i`, which reads a byte at a time, costs more than a process. */
+const maxSessionElements = 200;
+/** The kernel removes elements from an interval set in quadratic time: 20,000 take 7 s, the whole table anew 0.4 s. */
+const maxRangesRemoved = 500;
+const transactionMs = 30_000;
+
+/** A state that the kernel has acknowledged. */
+type Held = Wanted & {
+  readonly generation: number;
+  /** Chains, rules and sets as nft listed them just after we made them. */
+  readonly skeleton: string;
+};
+
+/**
+ * nftables in front of HAProxy: table `inet furiwake`, and routing rules for the mark. The programs that it keeps open
+ * end with `lifetime`; the table stays, so that traffic flows on. `apply` throws `ExecError` when nft refuses, then what
+ * was in force stays so; `RowError` for a row that is not TCP. The first `apply` replaces whatever table an earlier
+ * process left, in one transaction: packets find the old one or the new one.
+ */
+export function makeClassifier({
+  exec,
+  clock,
+  log,
+  metrics,
+  lifetime,
+}: {
+  readonly exec: Exec;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly lifetime: AbortSignal;
+}): Classifier {
+  const session = makeNftSession({ exec, clock, lifetime });
+  const routing = makeRouting({ exec });
+  const transactions = metrics.counter('furiwake_nftables_transactions_total', 'Transactions sent to nft', ['kind']);
+  const repairs = metrics.counter('furiwake_nftables_repairs_total', 'Times that the table or a rule was put back');
+
+  /** `undefined` until the first apply and after a removal: then nothing is repaired. */
+  let held: Held | undefined;
+  /** False while a transaction runs and after one that failed: then the next one replaces the table. */
+  let isCertain = false;
+  let generation = clock.now() % 2 ** 31; // not one that an earlier process used
+  let queue: Promise<unknown> = Promise.resolve();
+
+  /** One at a time: `held` must not change under a running transaction. */
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const turn = queue.then(work);
+    queue = turn.catch(() => undefined); // the caller of `inTurn` gets it
+    return turn;
+  };
+
+  const runNft = async (text: string, signal: AbortSignal): Promise<void> => {
+    await exec.run('nft', ['--file', '-'], { stdin: text, signal, timeoutMs: transactionMs });
+  };
+
+  const list = async (flags: readonly string[], signal: AbortSignal): Promise<Listing | undefined> => {
+    try {
+      const args = ['--json', '--stateless', ...flags, 'list', 'table', ...tableName.split(' ')];
+      return decodeListing((await exec.run('nft', args, { signal, timeoutMs: transactionMs })).stdout);
+    } catch (error) {
+      if (error instanceof ExecError && error.exitCode === 1) return undefined; // no such table
+      throw error;
+    }
+  };
+
+  const replace = async (wanted: Wanted, signal: AbortSignal): Promise<void> => {
+    isCertain = false;
+    generation++;
+    await runNft(renderRuleset(elementsOf(wanted), generation), signal);
+    transactions.add(1, { kind: 'replace' });
+    const skeleton = (await list(['--terse'], signal))?.skeleton ?? '';
+    held = { ...wanted, generation, skeleton };
+    isCertain = true;
+  };
+
+  const commit = async (before: Held, change: Change, wanted: Wanted, signal: AbortSignal): Promise<void> => {
+    isCertain = false;
+    generation++;
+    const text = renderChange(change, before.generation, generation);
+    if (change.add.length + change.remove.length <= maxSessionElements) await session.commit(text, generation, signal);
+    else await runNft(`${text}\n`, signal);
+    transactions.add(1, { kind: 'change' });
+    held = { ...before, ...wanted, generation };
+    isCertain = true;
+  };
+
+  const put = async (wanted: Wanted, signal: AbortSignal): Promise<void> => {
+    if (held === undefined || !isCertain) return await replace(wanted, signal);
+    const change = diffWanted(held, wanted);
+    if (change.add.length + change.remove.length === 0) {
+      held = { ...held, ...wanted };
+      return;
+    }
+    if (change.remove.filter(({ set }) => set.startsWith('allowed')).length > maxRangesRemoved)
+      return await replace(wanted, signal);
+    try {
+      await commit(held, change, wanted, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      log.warn({ err: error }, 'nft refused a change; the whole table is written anew');
+      await replace(wanted, signal);
+    }
+  };
+
+  const ensureRouting = async (signal: AbortSignal): Promise<number> => {
+    try {
+      const families = await routing.ensure(signal);
+      if (families.length > 0) log.info({ families }, 'routing rule for marked packets put in place');
+      return families.length;
+    } catch (error) {
+      signal.throwIfAborted();
+      // Only packets to an address that this host does not have need it, so the rest goes on.
+      log.warn({ err: error }, 'no routing rule for marked packets');
+      return 0;
+    }
+  };
+
+  const repairRouting = async (signal: AbortSignal): Promise<number> => {
+    const repaired = held === undefined ? 0 : await ensureRouting(signal);
+    if (repaired > 0) repairs.add(repaired);
+    return repaired;
+  };
+
+  const repairTable = async (signal: AbortSignal): Promise<number> => {
+    if (held === undefined) return 0;
+    const found = await list([], signal);
+    if (found === undefined) log.warn({}, 'nftables table is gone; written anew');
+    else if (!isCertain || found.skeleton !== held.skeleton)
+      log.warn({}, 'nftables table has other rules than ours; written anew');
+    else {
+      const differences = countDifferences(elementsOf(held).map(elementKey), found.elements);
+      if (differences === 0) return 0;
+      log.warn({ differences }, 'nftables table has other elements than ours; written anew');
+    }
+    await replace(held, signal);
+    repairs.add(1);
+    return 1;
+  };
+
+  return {
+    apply: (table, added, portOf, signal) =>
+      inTurn(async () => {
+        const wanted = wantedOf(table, added, portOf);
+        if (held === undefined) await ensureRouting(signal);
+        await put(wanted, signal);
+      }),
+    audit: (signal) => inTurn(async () => (await repairRouting(signal)) + (await repairTable(signal))),
+    run: async (signal) => {
+      let seen = generation;
+      const tableChanged = async (event = 0): Promise<void> => {
+        const isOurs = event > seen && event <= generation;
+        if (isOurs) seen = event;
+        else await inTurn(() => repairTable(signal));
+      };
+      await Promise.all([
+        guard({ watch: () => watchTable(exec, signal), repair: tableChanged, clock, log, signal }),
+        guard({
+          watch: () => watchRules(exec, signal),
+          repair: () => inTurn(() => repairRouting(signal)),
+          clock,
+          log,
+          signal,
+        }),
+      ]);
+    },
+    remove: (signal) =>
+      inTurn(async () => {
+        held = undefined;
+        await runNft(`table ${tableName}\ndelete table ${tableName}\n`, signal);
+        await routing.remove(signal);
+      }),
+  };
+}
+
+function countDifferences(ours: readonly string[], found: ReadonlySet<string>): number {
+  const present = ours.filter((key) => found.has(key)).length;
+  return ours.length - present + (found.size - present);
+}

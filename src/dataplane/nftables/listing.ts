@@ -1,0 +1,66 @@
+import { parseIp } from '../../core/ip/ip.ts';
+import { formatRange, parseCidr, parseRange } from '../../core/ip/range.ts';
+import { elementKey, type SetName, setNames } from './elements.ts';
+
+/** What the kernel holds of our table. */
+export type Listing = {
+  /** Everything but elements and counters (chains, rules, sets, with their handles), to be compared as text. */
+  readonly skeleton: string;
+  /** Elements as {@link elementKey} writes them. One that is not ours to write is there as its JSON. */
+  readonly elements: ReadonlySet<string>;
+};
+
+type Decoded = { readonly nftables: readonly Readonly<Record<string, unknown>>[] };
+
+/** Reads the answer of `nft --json --stateless list table`. */
+export function decodeListing(json: string): Listing {
+  const skeleton: unknown[] = [];
+  const elements = new Set<string>();
+  for (const object of (JSON.parse(json) as Decoded).nftables) {
+    const set = (object['set'] ?? object['map']) as { readonly name: string; readonly elem?: readonly unknown[] };
+    if (set?.elem === undefined) {
+      if (object['metainfo'] === undefined) skeleton.push(object);
+      continue;
+    }
+    const { elem, ...rest } = set;
+    if (set.name.startsWith('__set')) skeleton.push(set); // a set that is part of a rule
+    else skeleton.push(object['map'] === undefined ? { set: rest } : { map: rest });
+    const name = setNames.find((known) => known === set.name);
+    if (name !== undefined)
+      for (const element of elem) elements.add(elementKey({ set: name, text: textOf(name, element) }));
+  }
+  return { skeleton: JSON.stringify(skeleton), elements };
+}
+
+/** nft's JSON of an element, written as we write it; nft's own text differs (prefixes for ranges, `::1.2.3.4`). */
+function textOf(set: SetName, element: unknown): string {
+  if (set.startsWith('listeners')) {
+    const [key, value] = element as readonly [unknown, unknown];
+    return `${concatText(key)} : ${scalarText(value)}`;
+  }
+  return concatText(element);
+}
+
+function concatText(value: unknown): string {
+  const parts = (value as { readonly concat?: readonly unknown[] }).concat;
+  return parts === undefined ? scalarText(value) : parts.map(scalarText).join(' . ');
+}
+
+type Scalar =
+  | string
+  | number
+  | { readonly prefix: { readonly addr: string; readonly len: number } }
+  | { readonly range: readonly [string, string] };
+
+function scalarText(value: unknown): string {
+  const scalar = value as Scalar;
+  if (typeof scalar === 'number') return scalar.toFixed(0);
+  if (typeof scalar === 'string') return parseIp(scalar)?.text ?? JSON.stringify(scalar);
+  const range =
+    'prefix' in scalar
+      ? parseCidr(`${scalar.prefix.addr}/${scalar.prefix.len}`)
+      : 'range' in scalar
+        ? parseRange(scalar.range.join('-'))
+        : undefined;
+  return range === undefined ? JSON.stringify(scalar) : formatRange(range);
+}

@@ -1,0 +1,120 @@
+import { type Change, type Element, type SetName, setNames } from './elements.ts';
+
+/** Family and name of the table that is ours alone. */
+export const tableName = 'inet furiwake';
+
+/**
+ * One bit of the packet mark, set beside whatever others keep in it. kube-proxy has 0x4000 and 0x8000, Cilium 0x0f00,
+ * Calico 0xffff0000, Tailscale 0xff0000, wg-quick 0xca6c: 0x2000 is in none of them.
+ */
+export const markBit = 0x2000;
+
+const setTypes: Readonly<Record<SetName, string>> = {
+  listeners4: 'map listeners4 { type ipv4_addr . inet_service : inet_service;',
+  listeners6: 'map listeners6 { type ipv6_addr . inet_service : inet_service;',
+  restricted4: 'set restricted4 { type ipv4_addr . inet_service;',
+  restricted6: 'set restricted6 { type ipv6_addr . inet_service;',
+  allowed4: 'set allowed4 { type ipv4_addr . inet_service . ipv4_addr; flags interval;',
+  allowed6: 'set allowed6 { type ipv6_addr . inet_service . ipv6_addr; flags interval;',
+  vips4: 'set vips4 { type ipv4_addr;',
+  vips6: 'set vips6 { type ipv6_addr;',
+};
+
+/*
+ * The way of a packet, and why it is so:
+ *
+ *   prerouting, mangle ─► begins a connection to a restricted listener from elsewhere? ─► drop
+ *                      ─► to a listener: HAProxy's socket takes it (tproxy) ─► deliver
+ *                      ─► begins anything else on an address of ours? ─► refuse (ICMP excepted)
+ *
+ * - Only a SYN is judged by the ranges and refused: a later packet has no connection to disturb, or belongs to one that
+ *   was let in. So the answers to this host's own connections, from a port that happens to be a listener's or from one
+ *   of our addresses over lo, are never taken for a request.
+ * - tproxy without a socket (HAProxy is gone) ends its rule: the packet goes on and is refused at once.
+ * - Packets of this host to its own address come here too, through lo; no output chain is needed.
+ * - The mark (and the routing rule behind it) is for an address that is routed here but is not, or not yet, on this
+ *   host. A local one is delivered without it, and must be: with net.ipv4.conf.*.src_valid_mark=1 (wg-quick sets it)
+ *   the source of a marked packet is looked up in our routing table and every client is a martian (measured).
+ * - Mangle (-150) is after conntrack (-200), before destination NAT (-100). `accept` ends only this chain: what Docker
+ *   publishes on all local addresses (`-p 80:80`) or kube-proxy's NodePorts on our addresses still win over a listener
+ *   with the same port. `notrack` would prevent it (and save 10 %), but hosts whose firewall accepts only
+ *   `ct state new` would then drop every client. Chains of firewalld, ufw and iptables on input come after us and see
+ *   the client's destination address and port.
+ */
+const chains = `
+	chain restrict {
+		ip daddr . tcp dport @restricted4 ip daddr . tcp dport . ip saddr != @allowed4 drop
+		ip6 daddr . tcp dport @restricted6 ip6 daddr . tcp dport . ip6 saddr != @allowed6 drop
+	}
+
+	chain deliver {
+		fib daddr type local accept
+		meta mark set meta mark or ${hex(markBit)} accept
+	}
+
+	chain refuse {
+		ip daddr @vips4 meta l4proto tcp reject with tcp reset
+		ip6 daddr @vips6 meta l4proto tcp reject with tcp reset
+		ip daddr @vips4 reject with icmp port-unreachable
+		ip6 daddr @vips6 reject with icmpv6 port-unreachable
+	}
+
+	chain classify {
+		type filter hook prerouting priority mangle; policy accept;
+		tcp flags & (fin | syn | rst | ack) == syn jump restrict
+		meta l4proto tcp tproxy ip to 127.0.0.1:ip daddr . tcp dport map @listeners4 goto deliver
+		meta l4proto tcp tproxy ip6 to [::1]:ip6 daddr . tcp dport map @listeners6 goto deliver
+		tcp flags & (fin | syn | rst | ack) == syn goto refuse
+		meta l4proto != { tcp, icmp, ipv6-icmp } goto refuse
+	}
+`;
+
+/**
+ * The whole table as text for `nft -f`: replaces whatever table of that name there is, atomically. Same elements, same
+ * bytes, whatever their order. `generation` tells this state from all others (see {@link renderChange}).
+ */
+export function renderRuleset(elements: readonly Element[], generation: number): string {
+  const bySet = group(elements);
+  const sets = setNames.map((set) => {
+    const texts = [...(bySet.get(set) ?? [])].sort();
+    const list = texts.length === 0 ? '' : `\n\t\telements = {\n\t\t\t${texts.join(',\n\t\t\t')}\n\t\t}\n\t`;
+    return `\t${setTypes[set]}${list || ' '}}\n`;
+  });
+  return [
+    `table ${tableName}\ndelete table ${tableName}\n`,
+    `table ${tableName} {\n`,
+    '\tcomment "furiwake keeps this table: what others change here is put back"\n',
+    `\tset generation { type mark; elements = { ${hex(generation)} }; }\n`,
+    ...sets,
+    chains,
+    '}\n',
+  ].join('');
+}
+
+/**
+ * A change as one line, which nft takes as one transaction. It also replaces the generation `from` by `to`, so it fails
+ * as a whole when the kernel is not in the state that the change was made for, and finding `to` afterwards proves that
+ * this very transaction is in force.
+ */
+export function renderChange(change: Change, from: number, to: number): string {
+  return [
+    `delete element ${tableName} generation { ${hex(from)} }`,
+    `add element ${tableName} generation { ${hex(to)} }`,
+    ...[...group(change.remove)].map(([set, texts]) => `delete element ${tableName} ${set} { ${texts.join(', ')} }`),
+    ...[...group(change.add)].map(([set, texts]) => `add element ${tableName} ${set} { ${texts.join(', ')} }`),
+  ].join('; ');
+}
+
+function group(elements: readonly Element[]): ReadonlyMap<SetName, readonly string[]> {
+  const bySet = new Map<SetName, string[]>();
+  for (const { set, text } of elements) {
+    const texts = bySet.get(set);
+    if (texts === undefined) bySet.set(set, [text]);
+    else texts.push(text);
+  }
+  return bySet;
+}
+
+function hex(value: number): string {
+  return `0x${value.toString(16)}`;
+}
