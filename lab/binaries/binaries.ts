@@ -1,0 +1,102 @@
+import { existsSync } from 'node:fs';
+import { mkdir, rename, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { ExecError } from '../../src/ports/exec.ts';
+import { LabError } from '../errors.ts';
+import { whileClaiming } from '../machine/claim.ts';
+import { findCommand } from '../machine/commands.ts';
+import { environment, run } from '../machine/run.ts';
+import type { Progress } from '../progress.ts';
+import { recipeFolder } from './cache.ts';
+import { type Binary, type Recipe, recipes } from './recipes.ts';
+
+/** The lab's own programs: name → file. */
+export type Binaries = ReadonlyMap<string, string>;
+
+/** Names a folder with binaries of one's own; they come before the cache. */
+export const binariesVariable = 'FURIWAKE_LAB_BIN';
+
+type Wanted = { readonly recipe: Recipe; readonly binary: Binary; readonly file: string };
+
+/**
+ * Finds every binary: in the folder that `FURIWAKE_LAB_BIN` names, else in the cache, else it is built, once.
+ *
+ * Two that build at once do not clash: the second waits and finds the first one's work. What is built comes to its
+ * place by a rename, so an interrupted build leaves nothing half; the next one goes on after the last whole binary.
+ *
+ * @throws LabError `BUILD_FAILED`, `PACKAGES_MISSING` (no compiler), `BAD_OPTION` (no such folder)
+ */
+export async function findBinaries(progress: Progress, signal: AbortSignal): Promise<Binaries> {
+  const own = process.env[binariesVariable];
+  if (own && !existsSync(own)) throw new LabError('BAD_OPTION', `${binariesVariable}=${own}: no such folder`);
+  const wanted = (await Promise.all(recipes.map(wantedOf))).flat();
+  const places = wanted.map(({ binary, file }) => {
+    const given = own ? path.resolve(own, binary.name) : '';
+    return [binary.name, given && existsSync(given) ? given : file] as const;
+  });
+  const missing = wanted.filter(({ file }, index) => places[index]?.[1] === file && !existsSync(file));
+  if (missing.length > 0) await buildAll(missing, progress, signal);
+  return new Map(places);
+}
+
+async function wantedOf(recipe: Recipe): Promise<Wanted[]> {
+  const folder = await recipeFolder(recipe);
+  return recipe.binaries.map((binary) => ({ recipe, binary, file: path.join(folder, binary.name) }));
+}
+
+async function buildAll(missing: readonly Wanted[], progress: Progress, signal: AbortSignal): Promise<void> {
+  const lacking = [...new Set(missing.map(({ recipe }) => recipe.compiler[0] ?? ''))].filter(
+    (name) => !findCommand(name),
+  );
+  if (lacking.length > 0)
+    throw new LabError(
+      'PACKAGES_MISSING',
+      `the lab's Kubernetes is built from source, and ${lacking.join(' and ')} is not installed`,
+      `Install Go 1.26 or newer and a C compiler, or name a folder with the binaries in ${binariesVariable}.`,
+    );
+  await whileClaiming('lab-binaries', {
+    signal,
+    onWait: (pid) => progress.say(`Process ${pid} is building the lab's programs; waiting for it.`),
+    work: async () => {
+      const rest = missing.filter(({ file }) => !existsSync(file)); // another process may have built them meanwhile
+      const sources = new Set(rest.map(({ recipe }) => `${recipe.name} ${recipe.version}`));
+      progress.say(`Building ${[...sources].join(', ')}: once, afterwards the cache has them.`);
+      if (rest.some(({ recipe }) => recipe.name === 'kubernetes')) progress.say('About 10 minutes on two cores.');
+      for (const [index, wanted] of rest.entries())
+        await build(wanted, `${wanted.binary.name} (${index + 1} of ${rest.length})`, progress, signal);
+    },
+  });
+}
+
+async function build(
+  { recipe, binary, file }: Wanted,
+  title: string,
+  progress: Progress,
+  signal: AbortSignal,
+): Promise<void> {
+  using step = progress.step(`Building ${title}`);
+  const partial = `${file}.partial`;
+  await mkdir(path.dirname(file), { recursive: true });
+  let compiled = 0;
+  const count = (text: string): void => {
+    compiled += text.split('\n').filter((line) => /^[^\s:]+$/.test(line)).length; // -v: a line for each package
+    step.update(`${compiled} packages compiled`);
+  };
+  try {
+    await run([...recipe.compiler, '-o', partial, binary.source], {
+      signal,
+      timeoutMs: 60 * 60_000,
+      cwd: recipe.folder,
+      env: { ...environment(), CGO_ENABLED: '0' },
+      onStderr: count,
+    });
+    await rename(partial, file);
+  } catch (error) {
+    if (!(error instanceof ExecError)) throw error;
+    const why = error.stderr.split('\n').filter((line) => !/^[^\s:]+$/.test(line)).slice(-20).join('\n'); // prettier-ignore
+    throw new LabError('BUILD_FAILED', `building ${binary.name} failed:\n${why}`, undefined, { cause: error });
+  } finally {
+    await rm(partial, { force: true });
+  }
+  step.done();
+}

@@ -1,0 +1,67 @@
+import path from 'node:path';
+
+/** A program of the lab: the command `go build` (or the C compiler) makes of `source`. */
+export type Binary = { readonly name: string; readonly source: string };
+
+/** Programs that are built from one pinned set of sources. */
+export type Recipe = {
+  readonly name: string;
+  readonly version: string;
+  /** Holds go.mod and go.sum, or the C source. */
+  readonly folder: string;
+  readonly binaries: readonly Binary[];
+  /** The compiler and what it is told, besides output and source. */
+  readonly compiler: readonly string[];
+};
+
+const kubernetes = '1.37.2';
+const [major, minor] = kubernetes.split('.');
+const versionVariable = 'k8s.io/component-base/version';
+
+/** Without its version the API server says `v0.0.0`, and clients complain. */
+const kubernetesVersion = [`gitVersion=v${kubernetes}`, `gitMajor=${major}`, `gitMinor=${minor}`, 'gitTreeState=clean']
+  .map((setting) => `-X ${versionVariable}.${setting}`)
+  .join(' ');
+
+const containerd = 'github.com/containerd/containerd/v2/cmd';
+
+/** Everything the lab runs that Debian does not have, in the order of building. */
+export const recipes: readonly Recipe[] = [
+  {
+    name: 'pause',
+    version: '1',
+    folder: path.join(import.meta.dirname, '..', 'images'),
+    compiler: ['cc', '-O2', '-static'],
+    binaries: [{ name: 'pause', source: 'pause.c' }],
+  },
+  go('etcd', '3.7.3', [], [{ name: 'etcd', source: 'go.etcd.io/etcd/server/v3' }]),
+  go(
+    'containerd',
+    '2.4.2',
+    ['-tags', 'no_btrfs,no_devmapper,no_zfs'],
+    ['containerd', 'containerd-shim-runc-v2', 'ctr'].map((name) => ({ name, source: `${containerd}/${name}` })),
+  ),
+  go('coredns', '1.15.0', [], [{ name: 'coredns', source: 'github.com/coredns/coredns' }]),
+  go(
+    'kubernetes',
+    kubernetes,
+    ['-ldflags', `-s -w ${kubernetesVersion}`],
+    [
+      ...['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kube-proxy', 'kubelet', 'kubectl'].map(
+        (name) => ({ name, source: `k8s.io/kubernetes/cmd/${name}` }),
+      ),
+      { name: 'agnhost', source: 'k8s.io/kubernetes/test/images/agnhost' },
+    ],
+  ),
+];
+
+function go(name: string, version: string, flags: readonly string[], binaries: readonly Binary[]): Recipe {
+  const linker = flags.includes('-ldflags') ? [] : ['-ldflags', '-s -w'];
+  return {
+    name,
+    version,
+    folder: path.join(import.meta.dirname, '..', 'build', name),
+    compiler: ['go', 'build', '-v', '-trimpath', '-buildvcs=false', ...linker, ...flags],
+    binaries,
+  };
+}

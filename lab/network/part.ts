@@ -1,0 +1,127 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdir, open, readFile, rename, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { setImmediate as immediately } from 'node:timers/promises';
+import { LabError } from '../errors.ts';
+import { type ProcessRef, childOf, isAlive, processOf } from '../machine/processes.ts';
+import { killQuietly } from '../machine/run.ts';
+import { until } from '../machine/until.ts';
+
+/** How to start a background program, kept in the lab's folder so that another process can stop and start it. */
+export type PartRecord = {
+  readonly name: string;
+  readonly host: string;
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  /** The last process that ran it; `undefined` when it was stopped. */
+  readonly process: ProcessRef | undefined;
+};
+
+/** A background program on a host. */
+export type Part = {
+  readonly name: string;
+  /** Holds what it wrote, standard output and error together; kept when it starts again. */
+  readonly logPath: string;
+  /** The program's process id, as the machine sees it; 0 when it ended at once. */
+  readonly pid: number;
+  /** Ends with its exit code, or the name of the signal that ended it. */
+  readonly exited: Promise<number | NodeJS.Signals>;
+  /** Sends a signal to the program itself. */
+  kill(signal: NodeJS.Signals): void;
+};
+
+export function logPathOf(folder: string, part: string): string {
+  return path.join(folder, 'log', `${part}.log`);
+}
+
+function recordPath(folder: string, part: string): string {
+  return path.join(folder, 'parts', `${part}.json`);
+}
+
+/** Starts a program in the background; its record replaces one of the same name. */
+export async function startPart(
+  folder: string,
+  record: Omit<PartRecord, 'process'>,
+  command: readonly string[],
+): Promise<Part> {
+  await Promise.all(['log', 'parts'].map((sub) => mkdir(path.join(folder, sub), { recursive: true })));
+  const logPath = logPathOf(folder, record.name);
+  await using log = await open(logPath, 'a');
+  const [file = '', ...args] = command;
+  // A group of its own: the terminal's Ctrl-C is for us to hear, the program outlives us where the lab is kept.
+  const child = spawn(file, args, { detached: true, stdio: ['ignore', log.fd, log.fd], env: record.env });
+  child.unref();
+  const exited = exitOf(child);
+  const outer = await spawned(child);
+  await writeRecord(folder, { ...record, process: (await processOf(outer)) ?? { pid: outer, start: '' } });
+  const pid = await programOf(outer);
+  return {
+    name: record.name,
+    logPath,
+    pid,
+    exited,
+    kill: (signal) => killQuietly(pid, signal),
+  };
+}
+
+/** Ends a program: TERM, and KILL when it takes more than `graceMs`. */
+export async function stopPart(
+  folder: string,
+  name: string,
+  signal: AbortSignal,
+  graceMs = 10_000,
+): Promise<PartRecord> {
+  const record = await readRecord(folder, name);
+  const { process } = record;
+  if (process !== undefined && (await isAlive(process))) {
+    // The process is `nsenter`, waiting for the program in the host: the program gets the signal, nsenter follows.
+    killQuietly((await childOf(process.pid)) ?? process.pid, 'SIGTERM');
+    const gone = async (): Promise<boolean> => !(await isAlive(process));
+    await until(`${name} to end`, gone, { signal, timeoutMs: graceMs }).catch(async (error: unknown) => {
+      signal.throwIfAborted();
+      if (!(error instanceof LabError)) throw error;
+      killQuietly((await childOf(process.pid)) ?? process.pid);
+      await until(`${name} to end after SIGKILL`, gone, { signal });
+    });
+  }
+  await writeRecord(folder, { ...record, process: undefined });
+  return record;
+}
+
+/** @throws LabError `NO_SUCH_PART` */
+export async function readRecord(folder: string, name: string): Promise<PartRecord> {
+  try {
+    return JSON.parse(await readFile(recordPath(folder, name), 'utf8')) as PartRecord;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    throw new LabError('NO_SUCH_PART', `this lab has no part ${JSON.stringify(name)}`);
+  }
+}
+
+async function writeRecord(folder: string, record: PartRecord): Promise<void> {
+  const target = recordPath(folder, record.name);
+  await writeFile(`${target}.new`, `${JSON.stringify(record)}\n`);
+  await rename(`${target}.new`, target);
+}
+
+function spawned(child: ChildProcess): Promise<number> {
+  return new Promise((resolve, reject) => {
+    child.once('error', reject).once('spawn', () => resolve(child.pid ?? 0));
+  });
+}
+
+/** The program that `nsenter` (process `outer`) runs in the host: its child, as soon as there is one. */
+async function programOf(outer: number): Promise<number> {
+  for (;;) {
+    const child = await childOf(outer);
+    if (child !== undefined) return child;
+    if ((await processOf(outer)) === undefined) return 0;
+    await immediately();
+  }
+}
+
+function exitOf(child: ChildProcess): Promise<number | NodeJS.Signals> {
+  return new Promise((resolve) => {
+    child.once('exit', (code, signal) => resolve(code ?? signal ?? 'SIGKILL'));
+  });
+}

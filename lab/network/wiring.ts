@@ -1,0 +1,124 @@
+import { run } from '../machine/run.ts';
+import { type HostPlan, type Segment, gatewayOf, vipRoutes } from './address-plan.ts';
+
+/** The namespace whose bridges are the lab's two Ethernet segments. */
+const switchName = 'switch';
+
+/** Name of a lab's network namespace. Lab names hold no dash, so one lab's names never start another's. */
+export function namespaceOf(lab: string, host: string): string {
+  return `fw-${lab}-${host}`;
+}
+
+export function namespacePath(lab: string, host: string): string {
+  return `/run/netns/${namespaceOf(lab, host)}`;
+}
+
+/** The lab that a network namespace belongs to, if it is one of ours. */
+export function labOf(namespace: string): string | undefined {
+  return /^fw-([a-z][a-z0-9]*)-[a-z0-9]+$/.exec(namespace)?.[1];
+}
+
+/**
+ * Makes the namespaces, bridges, links, addresses and routes of a lab.
+ *
+ * Both ends of a link are born in their namespaces, so nothing ever appears in the machine's own network.
+ */
+export async function wire(lab: string, hosts: readonly HostPlan[], signal: AbortSignal): Promise<void> {
+  const names = [switchName, ...hosts.map((host) => host.name)];
+  await batch(
+    [],
+    names.map((name) => `netns add ${namespaceOf(lab, name)}`),
+    signal,
+  );
+  await batch(['-netns', namespaceOf(lab, switchName)], switchLines(lab, hosts), signal);
+  await Promise.all(hosts.map((host) => configure(lab, host, signal)));
+}
+
+/** Makes one host's network anew, for a host that starts again. */
+export async function rewire(lab: string, host: HostPlan, signal: AbortSignal): Promise<void> {
+  await batch([], [`netns delete ${namespaceOf(lab, host.name)}`, `netns add ${namespaceOf(lab, host.name)}`], signal);
+  await batch(
+    ['-netns', namespaceOf(lab, switchName)],
+    host.links.flatMap((link) => plugLines(lab, host.name, link)),
+    signal,
+  );
+  await configure(lab, host, signal);
+}
+
+/** Pulls a host's network plugs, or puts them back: its neighbours see silence, the host no carrier. */
+export async function setPlugged(lab: string, host: HostPlan, isPlugged: boolean, signal: AbortSignal): Promise<void> {
+  const state = isPlugged ? 'up' : 'down';
+  const lines = host.links.map((link) => `link set ${portOf(host.name, link)} ${state}`);
+  await batch(['-netns', namespaceOf(lab, switchName)], lines, signal);
+}
+
+/** Sets a host's routes: range → next hop. */
+export async function setRoutes(
+  lab: string,
+  host: string,
+  gateways: ReadonlyMap<string, string>,
+  signal: AbortSignal,
+): Promise<void> {
+  const lines = [...gateways].map(([range, gateway]) => `route replace ${range} via ${gateway}`);
+  await batch(['-netns', namespaceOf(lab, host)], lines, signal);
+}
+
+type Plug = { readonly segment: Segment; readonly device: string };
+
+/** The switch's end of a link, named after the machine at the other end. */
+function portOf(host: string, plug: Plug): string {
+  return plug.device === 'eth0' ? host : `${host}-${plug.segment}`;
+}
+
+function plugLines(lab: string, host: string, plug: Plug): string[] {
+  const port = portOf(host, plug);
+  return [
+    `link add ${port} type veth peer name ${plug.device} netns ${namespaceOf(lab, host)}`,
+    `link set ${port} master ${plug.segment} up`,
+  ];
+}
+
+function switchLines(lab: string, hosts: readonly HostPlan[]): string[] {
+  // Without snooping the bridge floods multicast as a plain switch does: VRRP and neighbour discovery need no querier.
+  const bridges = ['lan', 'wan'].flatMap((name) => [
+    `link add ${name} type bridge mcast_snooping 0`,
+    `link set ${name} up`,
+  ]);
+  return [...bridges, ...hosts.flatMap((host) => host.links.flatMap((link) => plugLines(lab, host.name, link)))];
+}
+
+async function configure(lab: string, host: HostPlan, signal: AbortSignal): Promise<void> {
+  await run(['nsenter', `--net=${namespacePath(lab, host.name)}`, 'sysctl', '-qw', ...sysctls(host)], { signal });
+  await batch(['-netns', namespaceOf(lab, host.name)], hostLines(host), signal);
+}
+
+function hostLines(host: HostPlan): string[] {
+  const addresses = host.links.flatMap(({ device, ip4, ip6 }) => [
+    `address add ${ip4}/24 dev ${device}`,
+    `address add ${ip6}/64 dev ${device} nodad`, // no second of waiting for an address that nobody else has
+    `link set ${device} up`,
+  ]);
+  return ['link set lo up', ...addresses, ...routes(host)];
+}
+
+function routes(host: HostPlan): string[] {
+  if (host.role === 'router') return [...vipRoutes()].map(([range, gateway]) => `route add ${range} via ${gateway}`);
+  const { ip4, ip6 } = gatewayOf(host.links[0].segment);
+  return [`route add default via ${ip4}`, `route add default via ${ip6}`];
+}
+
+/** A load-balancer host is as Debian leaves it: no forwarding, loose reverse-path check. */
+function sysctls(host: HostPlan): string[] {
+  const forwards = host.role === 'router' || host.role === 'node' ? 1 : 0;
+  const rpFilter = host.role === 'load-balancer' ? 2 : 0;
+  return [
+    `net.ipv4.ip_forward=${forwards}`,
+    `net.ipv6.conf.all.forwarding=${forwards}`,
+    `net.ipv4.conf.all.rp_filter=${rpFilter}`,
+    `net.ipv4.conf.default.rp_filter=${rpFilter}`,
+  ];
+}
+
+async function batch(options: readonly string[], lines: readonly string[], signal: AbortSignal): Promise<void> {
+  await run(['ip', ...options, '-batch', '-'], { signal, stdin: `${lines.join('\n')}\n` });
+}

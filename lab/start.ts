@@ -1,0 +1,121 @@
+import { mkdir, rename, rm, symlink } from 'node:fs/promises';
+import path from 'node:path';
+import { findBinaries } from './binaries/binaries.ts';
+import { auditFlags } from './cluster/audit.ts';
+import { startCluster } from './cluster/cluster.ts';
+import { LabError } from './errors.ts';
+import { checkName, folderOf, writeLabRecord } from './folder.ts';
+import { findImages } from './images/images.ts';
+import { type Lab, makeLab } from './lab.ts';
+import { removeLab } from './leftovers.ts';
+import { type Claim, tryClaim } from './machine/claim.ts';
+import { installPackages } from './machine/packages.ts';
+import { type Size, planHosts } from './network/address-plan.ts';
+import { makeHost } from './network/host.ts';
+import { type Progress, stderrProgress } from './progress.ts';
+
+export type LabOptions = Partial<Size> & {
+  /** Labs of different names run side by side; default `lab`. At most 16 of a-z and 0-9. */
+  readonly name?: string;
+  /** More flags for the API server. */
+  readonly apiServerFlags?: readonly string[];
+  /** Users whose requests the API server records, for {@link Lab.auditLog}; default none. */
+  readonly auditUsers?: readonly string[];
+  /** Where to tell how far it is; default standard error. */
+  readonly progress?: Progress;
+  /** Ends the start, and every wait on the lab afterwards. */
+  readonly signal?: AbortSignal;
+};
+
+/** A lab that this process answers for: gone with `await using`, unless kept. */
+export type StartedLab = Lab &
+  AsyncDisposable & {
+    /** Leaves the lab up when it is disposed or this process ends; another process may `openLab` it. */
+    keep(): void;
+  };
+
+const never = new AbortController().signal;
+
+/**
+ * Installs and builds what is missing, then starts a lab (2 nodes, 1 load-balancer host, 1 client unless told
+ * otherwise); resolves when all nodes are Ready and have their images.
+ *
+ * What an earlier lab of the same name left, kept or not, is taken away first. When the start fails or is aborted,
+ * nothing is left but, on failure, the logs.
+ *
+ * @throws LabError `NEEDS_ROOT`, `LAB_BUSY` (a process that runs has a lab of this name), `BAD_OPTION`,
+ *   `PACKAGES_MISSING`, `BUILD_FAILED`, `TIMED_OUT`
+ */
+export async function startLab(options: LabOptions = {}): Promise<StartedLab> {
+  const { name = 'lab', signal = never, progress = stderrProgress() } = options;
+  const { nodes = 2, loadBalancers = 1, clients = 1 } = options;
+  const folder = folderOf(checkName(name));
+  const size = { nodes, loadBalancers, clients };
+  const plans = planHosts(size);
+  if (process.getuid?.() !== 0)
+    throw new LabError('NEEDS_ROOT', 'the lab makes network namespaces, and only root may', 'Run it as root (sudo).');
+  const claim = await claimLab(name, folder);
+  try {
+    await installPackages(progress, signal);
+    const binaries = await findBinaries(progress, signal);
+    const images = await findImages(binaries, progress, signal);
+    using step = progress.step(`Starting lab ${name}`);
+    await removeLab(name, folder, never);
+    await rm(failedLogs(folder), { recursive: true, force: true });
+    await mkdir(path.join(folder, 'bin'), { recursive: true });
+    await writeLabRecord(folder, { size, isUp: false });
+    await Promise.all([...binaries].map(([binary, file]) => symlink(file, path.join(folder, 'bin', binary))));
+    const hosts = plans.map((plan) => makeHost(plan, { lab: name, folder, signal }));
+    await startCluster({
+      lab: name,
+      folder,
+      plans,
+      hosts,
+      images: [...images.values()],
+      apiServerFlags: [...(await auditFlags(folder, options.auditUsers ?? [])), ...(options.apiServerFlags ?? [])],
+      tell: step.update,
+      signal,
+    });
+    await writeLabRecord(folder, { size, isUp: true });
+    step.done();
+    return ownedLab(makeLab(name, folder, hosts, signal), claim);
+  } catch (error) {
+    if (!signal.aborted) await keepLogs(folder, progress);
+    await removeLab(name, folder, never);
+    await claim[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** Claims a lab's name, so that no other process starts or removes a lab that is in use. */
+export async function claimLab(name: string, folder: string): Promise<Claim> {
+  const claim = await tryClaim(`lab ${folder}`);
+  if (!('heldBy' in claim)) return claim;
+  throw new LabError('LAB_BUSY', `lab ${name} is in use by process ${claim.heldBy}`, 'Choose another name.');
+}
+
+function ownedLab(lab: Lab, claim: Claim): StartedLab {
+  let isOurs = true;
+  return {
+    ...lab,
+    keep: () => {
+      isOurs = false;
+    },
+    [Symbol.asyncDispose]: async () => {
+      if (isOurs) await lab.down();
+      await claim[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function failedLogs(folder: string): string {
+  return `${folder}.failed`;
+}
+
+async function keepLogs(folder: string, progress: Progress): Promise<void> {
+  await rm(failedLogs(folder), { recursive: true, force: true });
+  await rename(path.join(folder, 'log'), failedLogs(folder)).then(
+    () => progress.say(`The lab did not start; its logs are in ${failedLogs(folder)}`),
+    () => undefined, // it failed before there was a log
+  );
+}
