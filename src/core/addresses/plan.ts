@@ -60,6 +60,14 @@ export type AddressPlan = {
  * within each step the older Service first (creation time, then UID).
  */
 export function planAddresses(input: AddressInput): AddressPlan {
+  for (let records = input.records; ;) {
+    const { plan, hasMoved } = planOnce({ ...input, records });
+    if (!hasMoved) return plan;
+    records = plan.records; // what the mover left may be what another one waits for; nobody moves twice
+  }
+}
+
+function planOnce(input: AddressInput): { readonly plan: AddressPlan; readonly hasMoved: boolean } {
   const claims = new Claims(input.pool);
   for (const [listener, service] of input.lingering) claims.claim(listener, service);
 
@@ -78,8 +86,8 @@ export function planAddresses(input: AddressInput): AddressPlan {
   drafts.sort((a, b) => a.service.createdAtMs - b.service.createdAtMs || (a.service.uid < b.service.uid ? -1 : 1));
 
   for (const draft of drafts) keepRecordedListeners(draft, claims);
-  for (const draft of drafts) if (draft.record !== undefined) claimPorts(draft, draft.addresses, claims);
-  for (const draft of drafts) if (draft.record === undefined) adoptStatus(draft, claims, input);
+  for (const draft of drafts) claimPorts(draft, draft.addresses, claims);
+  for (const draft of drafts) if (draft.addresses.length === 0) adoptStatus(draft, claims, input);
   for (const draft of drafts) settle(draft, claims, input);
 
   for (const draft of drafts) {
@@ -95,7 +103,7 @@ export function planAddresses(input: AddressInput): AddressPlan {
       settledMemo.set(record, { spec: draft.service.spec, pool: input.pool, assignment });
     }
   }
-  return { assignments, records };
+  return { plan: { assignments, records }, hasMoved: drafts.some((draft) => draft.hasMoved) };
 }
 
 /**
@@ -128,6 +136,8 @@ type Draft = {
   addresses: readonly Ip[];
   verdict: Verdict | undefined;
   disowned: readonly string[];
+  /** It gave an address back to take the one it asks for. */
+  hasMoved: boolean;
 };
 
 function makeDraft(service: Service, record: AddressRecord | undefined): Draft {
@@ -136,7 +146,7 @@ function makeDraft(service: Service, record: AddressRecord | undefined): Draft {
     ports.servable.length === 0
       ? []
       : (record?.addresses ?? []).filter((ip) => service.spec.ipFamilies.includes(ip.family));
-  return { service, ports, record, addresses, verdict: undefined, disowned: [] };
+  return { service, ports, record, addresses, verdict: undefined, disowned: [], hasMoved: false };
 }
 
 function keepRecordedListeners(draft: Draft, claims: Claims): void {
@@ -220,7 +230,10 @@ function takeRequested(draft: Draft, wanted: Ip, claims: Claims, input: AddressI
         : { ...problem, message: `${problem.message}; the Service keeps ${present.text}` };
     return;
   }
-  if (present !== undefined) give(draft, present, claims);
+  if (present !== undefined) {
+    give(draft, present, claims);
+    draft.hasMoved = true;
+  }
   take(draft, wanted, claims);
 }
 
@@ -299,6 +312,7 @@ function give(draft: Draft, ip: Ip, claims: Claims): void {
 
 function drop(draft: Draft, claims: Claims): void {
   for (const ip of draft.addresses) give(draft, ip, claims);
+  draft.hasMoved = false; // it ends with nothing, and would do so again
 }
 
 function finish(draft: Draft, claims: Claims): Assignment {

@@ -1,0 +1,134 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { makeService, makeSite, tcp } from '../../../test/make/service.ts';
+import type { ServiceUid } from '../model/names.ts';
+import type { Service } from '../model/service.ts';
+import { type AddressInput, type AddressPlan, type AddressRecord, planAddresses } from './plan.ts';
+
+const address = fc.constantFrom(
+  '192.0.2.1',
+  '192.0.2.2',
+  '192.0.2.3',
+  '198.51.100.9',
+  '2001:db8::1',
+  'nonsense',
+  undefined,
+);
+const shownAddress = fc.constantFrom('192.0.2.1', '192.0.2.2', '198.51.100.9', '2001:db8::1');
+
+/** Any Service, as hostile users, other controllers and time may leave it. */
+const anyService = fc
+  .record({
+    index: fc.nat(7),
+    createdAtMs: fc.nat(3),
+    ports: fc.uniqueArray(fc.constantFrom(80, 443, 53), { minLength: 1 }),
+    ipFamilies: fc.constantFrom<readonly (4 | 6)[]>([4], [6], [4, 6], [6, 4]),
+    requireDualStack: fc.boolean(),
+    loadBalancerIp: address,
+    addressesAnnotation: address,
+    shown: fc.array(shownAddress, { maxLength: 2 }),
+    manager: fc.constantFrom('furiwake', 'kubectl'),
+  })
+  .map(({ index, createdAtMs, ports, shown, manager, ...spec }): Service =>
+    makeService(
+      `s${index}`,
+      { ...spec, ports: ports.map((port) => tcp(port)) },
+      {
+        createdAtMs,
+        status: {
+          ingress: shown.map((ip) => ({ ip, hostname: undefined, ipMode: 'Proxy', ports: [] })),
+          ingressManager: manager,
+        },
+      },
+    ),
+  );
+const anyServices = fc.uniqueArray(anyService, { selector: (service) => service.uid, maxLength: 8 });
+const anyPool = fc.subarray(['192.0.2.1', '192.0.2.2-192.0.2.3', '2001:db8::/126'], { minLength: 1 });
+
+function inputOf(
+  services: readonly Service[],
+  pool: readonly string[],
+  records: ReadonlyMap<ServiceUid, AddressRecord>,
+): AddressInput {
+  const site = makeSite(pool);
+  return {
+    services,
+    records,
+    site,
+    host: { ownAddresses: [], listening: [] },
+    nodeAddresses: new Map(),
+    pool: site.ranges,
+    lingering: new Map(),
+  };
+}
+
+/** Every listener that the plan serves, once per Service that is served on it. */
+function servedListeners(plan: AddressPlan): readonly string[] {
+  return [...plan.assignments.values()].flatMap(({ addresses, served }) =>
+    addresses.flatMap((ip) => served.map((port) => `${ip.text}|${port.port}|${port.protocol}`)),
+  );
+}
+
+/** A history: the world changes step by step, each plan gets the records of the one before. */
+const history = fc.array(fc.tuple(anyServices, anyPool), { minLength: 1, maxLength: 5 });
+
+test('no two Services ever hold the same address, protocol and port', () => {
+  fc.assert(
+    fc.property(history, (steps) => {
+      let records: AddressPlan['records'] = new Map();
+      for (const [services, pool] of steps) {
+        const plan = planAddresses(inputOf(services, pool, records));
+        const listeners = servedListeners(plan);
+        expect(new Set(listeners).size).toBe(listeners.length);
+        records = plan.records;
+      }
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test('planning again with the records of a plan changes nothing, in whatever order the Services come', () => {
+  fc.assert(
+    fc.property(history, (steps) => {
+      let records: AddressPlan['records'] = new Map();
+      for (const [services, pool] of steps) {
+        const plan = planAddresses(inputOf(services, pool, records));
+        const again = planAddresses(inputOf(services.toReversed(), pool, plan.records));
+        for (const [key, { addresses, served }] of plan.assignments)
+          expect(again.assignments.get(key)).toMatchObject({ addresses, served });
+        expect(new Map(again.records)).toEqual(new Map(plan.records));
+        records = plan.records;
+      }
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test('a Service keeps its address and its listeners whatever the others do, unless it asks for another', () => {
+  fc.assert(
+    fc.property(anyServices, anyServices, anyPool, (services, others, pool) => {
+      const first = planAddresses(inputOf(services, pool, new Map()));
+      const present = new Set(services.map((service) => service.uid));
+      const next = planAddresses(
+        inputOf([...services, ...others.filter((other) => !present.has(other.uid))], pool, first.records),
+      );
+      for (const [uid, record] of first.records) {
+        const service = services.find((each) => each.uid === uid);
+        if (service?.spec.loadBalancerIp !== undefined || service?.spec.addressesAnnotation !== undefined) continue;
+        const kept = next.records.get(uid)!;
+        expect(kept.addresses).toEqual(expect.arrayContaining([...record.addresses]));
+        expect(kept.listeners).toEqual(expect.arrayContaining([...record.listeners]));
+      }
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test('the same snapshot gives the same answer', () => {
+  fc.assert(
+    fc.property(anyServices, anyPool, (services, pool) => {
+      const plan = (): unknown => [...planAddresses(inputOf(services, pool, new Map())).records.values()];
+      expect(plan()).toEqual(plan());
+    }),
+  );
+});

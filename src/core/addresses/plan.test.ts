@@ -1,0 +1,306 @@
+import { describe, expect, test } from 'vitest';
+import { ip, makeService, makeSite, ranges, tcp } from '../../../test/make/service.ts';
+import type { ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
+import type { Service } from '../model/service.ts';
+import { type AddressInput, type AddressPlan, planAddresses } from './plan.ts';
+
+const host = { ownAddresses: [], listening: [] };
+
+function input(
+  services: readonly Service[],
+  addresses: readonly string[],
+  rest: Partial<AddressInput> = {},
+): AddressInput {
+  const site = makeSite(addresses);
+  return {
+    services,
+    records: new Map(),
+    site,
+    host,
+    nodeAddresses: new Map(),
+    pool: site.ranges,
+    lingering: new Map(),
+    ...rest,
+  };
+}
+
+/** `name → addresses`, or the reason why there are none. */
+function shown(plan: AddressPlan): Record<string, string> {
+  return Object.fromEntries(
+    [...plan.assignments].map(([key, { addresses, verdict }]) => [
+      key.slice('default/'.length),
+      addresses.map((each) => each.text).join(' ') || verdict.reason,
+    ]),
+  );
+}
+
+const dual = { ipFamilies: [4, 6] as const };
+
+describe('a new Service', () => {
+  test('gets the lowest free address', () => {
+    const plan = planAddresses(
+      input(
+        [makeService('b', {}, { createdAtMs: 2 }), makeService('a', {}, { createdAtMs: 1 })],
+        ['192.0.2.8-192.0.2.9'],
+      ),
+    );
+    expect(shown(plan)).toEqual({ a: '192.0.2.8', b: '192.0.2.9' });
+  });
+
+  test('shares the lowest address where no port clashes, once none is free', () => {
+    const services = [
+      makeService('a', { ports: [tcp(80)] }, { createdAtMs: 1 }),
+      makeService('b', { ports: [tcp(80)] }, { createdAtMs: 2 }),
+      makeService('c', { ports: [tcp(443)] }, { createdAtMs: 3 }),
+    ];
+    expect(shown(planAddresses(input(services, ['192.0.2.8-192.0.2.9'])))).toEqual({
+      a: '192.0.2.8',
+      b: '192.0.2.9',
+      c: '192.0.2.8',
+    });
+  });
+
+  test('is told who holds its port when there is one address only', () => {
+    const plan = planAddresses(
+      input([makeService('a', {}, { createdAtMs: 1 }), makeService('b', {}, { createdAtMs: 2 })], ['192.0.2.8']),
+    );
+    expect(plan.assignments.get('default/b' as ServiceKey)?.verdict).toEqual({
+      reason: 'PortConflict',
+      message: 'port 80 of 192.0.2.8 belongs to Service default/a',
+    });
+  });
+
+  test('is told that the pool is exhausted when there are several', () => {
+    const services = ['a', 'b', 'c'].map((name, index) => makeService(name, {}, { createdAtMs: index }));
+    expect(shown(planAddresses(input(services, ['192.0.2.8-192.0.2.9'])))).toMatchObject({ c: 'PoolExhausted' });
+  });
+
+  test('with two families gets an address of each', () => {
+    expect(shown(planAddresses(input([makeService('a', dual)], ['192.0.2.8', '2001:db8::/64'])))).toEqual({
+      a: '192.0.2.8 2001:db8::',
+    });
+  });
+
+  test('that prefers two families is content with one', () => {
+    expect(shown(planAddresses(input([makeService('a', dual)], ['192.0.2.8'])))).toEqual({ a: '192.0.2.8' });
+  });
+
+  test('that requires two families gets both or none, and holds nothing back', () => {
+    const services = [
+      makeService('a', { ...dual, requireDualStack: true }, { createdAtMs: 1 }),
+      makeService('b', {}, { createdAtMs: 2 }),
+    ];
+    expect(shown(planAddresses(input(services, ['192.0.2.8'])))).toEqual({ a: 'FamilyUnavailable', b: '192.0.2.8' });
+  });
+
+  test('with UDP ports only gets no address', () => {
+    const udp = { name: 'dns', protocol: 'UDP' as const, port: 53, nodePort: 30_053 };
+    expect(shown(planAddresses(input([makeService('a', { ports: [udp] })], ['192.0.2.8'])))).toEqual({
+      a: 'UnsupportedProtocol',
+    });
+  });
+
+  test('with a TCP and a UDP port gets an address, and the UDP port is refused by name', () => {
+    const udp = { name: 'dns', protocol: 'UDP' as const, port: 53, nodePort: 30_053 };
+    const assignment = planAddresses(
+      input([makeService('a', { ports: [tcp(53), udp] })], ['192.0.2.8']),
+    ).assignments.get('default/a' as ServiceKey);
+    expect(assignment?.served).toEqual([tcp(53)]);
+    expect(assignment?.refused).toEqual([
+      { port: udp, reason: 'UnsupportedProtocol', message: 'UDP port 53 is not served: only TCP is' },
+    ]);
+  });
+
+  test('without nodePorts gets no address', () => {
+    expect(shown(planAddresses(input([makeService('a', { ports: [tcp(80, 0)] })], ['192.0.2.8'])))).toEqual({
+      a: 'NodePortMissing',
+    });
+  });
+
+  test('gets no port of the host itself that a program there listens on, or that is reserved', () => {
+    const own = {
+      ownAddresses: [ip('192.0.2.8')],
+      listening: [{ address: undefined, family: 6 as const, port: 8080 }],
+    };
+    const services = [
+      makeService('a', { ports: [tcp(22)] }),
+      makeService('b', { ports: [tcp(8080)] }),
+      makeService('c', { ports: [tcp(443)] }),
+    ];
+    expect(shown(planAddresses(input(services, ['192.0.2.8'], { host: own })))).toEqual({
+      a: 'PortInUseOnHost',
+      b: 'PortInUseOnHost',
+      c: '192.0.2.8',
+    });
+  });
+
+  test('never waits for a search through 2^128 addresses', () => {
+    const services = Array.from({ length: 1_000 }, (_, index) =>
+      makeService(`s${index}`, { ipFamilies: [6] }, { createdAtMs: index }),
+    );
+    expect(shown(planAddresses(input(services, ['::/0'])))['s999']).toBe('::3e7');
+  });
+});
+
+describe('a request', () => {
+  test('is granted by field or annotation', () => {
+    const services = [
+      makeService('a', { loadBalancerIp: '192.0.2.9' }),
+      makeService('b', { ...dual, addressesAnnotation: '2001:db8::7, 192.0.2.7' }),
+    ];
+    expect(shown(planAddresses(input(services, ['192.0.2.0/28', '2001:db8::/64'])))).toEqual({
+      a: '192.0.2.9',
+      b: '192.0.2.7 2001:db8::7',
+    });
+  });
+
+  test.each([
+    ['outside the pool', { loadBalancerIp: '198.51.100.1' }, 'AddressNotInPool'],
+    ['that is no address', { loadBalancerIp: '192.0.2.300' }, 'InvalidRequest'],
+    ['with a newline in it', { addressesAnnotation: '192.0.2.1\nbind *:22' }, 'InvalidRequest'],
+    ['for two of one family', { addressesAnnotation: '192.0.2.1,192.0.2.2' }, 'InvalidRequest'],
+    ['for a family that the Service has not', { addressesAnnotation: '2001:db8::1' }, 'InvalidRequest'],
+    [
+      'said twice and differently',
+      { loadBalancerIp: '192.0.2.1', addressesAnnotation: '192.0.2.2' },
+      'ConflictingRequest',
+    ],
+    ['for a node’s address', { loadBalancerIp: '192.0.2.11' }, 'AddressInUse'],
+  ] as const)('%s is refused', (_, spec, reason) => {
+    const nodes = new Map([['192.0.2.11', 'n1' as NodeName]]);
+    expect(shown(planAddresses(input([makeService('a', spec)], ['192.0.2.0/29'], { nodeAddresses: nodes })))).toEqual({
+      a: reason,
+    });
+  });
+
+  test('moves a Service that has another address', () => {
+    const first = planAddresses(input([makeService('a')], ['192.0.2.0/28']));
+    const moved = planAddresses(
+      input([makeService('a', { loadBalancerIp: '192.0.2.5' })], ['192.0.2.0/28'], { records: first.records }),
+    );
+    expect(shown(moved)).toEqual({ a: '192.0.2.5' });
+  });
+
+  test('that cannot be granted leaves the Service the address it has', () => {
+    const first = planAddresses(input([makeService('a')], ['192.0.2.0/28']));
+    for (const spec of [
+      { loadBalancerIp: '198.51.100.1' },
+      { loadBalancerIp: '192.0.2.1', addressesAnnotation: '192.0.2.2' },
+      { loadBalancerIp: 'x' },
+    ]) {
+      const next = planAddresses(input([makeService('a', spec)], ['192.0.2.0/28'], { records: first.records }));
+      expect(shown(next)).toEqual({ a: '192.0.2.0' });
+      expect(next.assignments.get('default/a' as ServiceKey)?.verdict.reason).not.toBe('Assigned');
+    }
+  });
+});
+
+describe('an address that a Service has', () => {
+  test('stays when the pool grows below it, and when the pool no longer holds it', () => {
+    const first = planAddresses(input([makeService('a')], ['192.0.2.8']));
+    expect(shown(planAddresses(input([makeService('a')], ['192.0.2.0/28'], { records: first.records })))).toEqual({
+      a: '192.0.2.8',
+    });
+    expect(shown(planAddresses(input([makeService('a')], ['198.51.100.0/28'], { records: first.records })))).toEqual({
+      a: '192.0.2.8',
+    });
+  });
+
+  test('is never lost to an older Service that wants it', () => {
+    const first = planAddresses(input([makeService('young', {}, { createdAtMs: 9 })], ['192.0.2.8']));
+    const services = [
+      makeService('old', { loadBalancerIp: '192.0.2.8' }, { createdAtMs: 1 }),
+      makeService('young', {}, { createdAtMs: 9 }),
+    ];
+    expect(shown(planAddresses(input(services, ['192.0.2.8'], { records: first.records })))).toEqual({
+      young: '192.0.2.8',
+      old: 'PortConflict',
+    });
+  });
+
+  test('keeps its listeners when an older Service on the same address asks for one of its ports', () => {
+    const before = [
+      makeService('old', { ports: [tcp(80)] }, { createdAtMs: 1 }),
+      makeService('young', { ports: [tcp(443)] }, { createdAtMs: 9 }),
+    ];
+    const first = planAddresses(input(before, ['192.0.2.8']));
+    const after = [makeService('old', { ports: [tcp(80), tcp(443)] }, { createdAtMs: 1 }), before[1]!];
+    const next = planAddresses(input(after, ['192.0.2.8'], { records: first.records }));
+    expect(next.assignments.get('default/young' as ServiceKey)?.served).toEqual([tcp(443)]);
+    expect(next.assignments.get('default/old' as ServiceKey)).toMatchObject({
+      served: [tcp(80)],
+      refused: [{ reason: 'PortConflict' }],
+    });
+  });
+
+  test('in status, inside the pool or written by us, is taken over when there is no record', () => {
+    const status = (text: string, manager: string): Service['status'] => ({
+      ingress: [{ ip: text, hostname: undefined, ipMode: 'Proxy', ports: [] }],
+      conditions: [],
+      ingressManager: manager,
+    });
+    const services = [
+      makeService('ours', {}, { createdAtMs: 3, status: status('198.51.100.1', 'furiwake') }),
+      makeService(
+        'inside',
+        { loadBalancerClass: 'furiwake.dev/haproxy' },
+        { createdAtMs: 2, status: status('192.0.2.9', 'kubectl') },
+      ),
+      makeService(
+        'outside',
+        { loadBalancerClass: 'furiwake.dev/haproxy' },
+        { createdAtMs: 1, status: status('198.51.100.9', 'kubectl') },
+      ),
+    ];
+    const plan = planAddresses(input(services, ['192.0.2.8-192.0.2.9']));
+    expect(shown(plan)).toEqual({ ours: '198.51.100.1', inside: '192.0.2.9', outside: '192.0.2.8' });
+    expect(plan.assignments.get('default/outside' as ServiceKey)?.disowned).toEqual(['198.51.100.9']);
+  });
+
+  test('claimed by two Services goes to the older, then to the lower UID', () => {
+    const status = {
+      ingress: [{ ip: '192.0.2.8', hostname: undefined, ipMode: 'Proxy', ports: [] }],
+      conditions: [],
+      ingressManager: 'furiwake',
+    };
+    const services = [
+      makeService('b', {}, { createdAtMs: 1, status }),
+      makeService('a', {}, { createdAtMs: 1, status }),
+      makeService('old', {}, { createdAtMs: 0, status }),
+    ];
+    expect(shown(planAddresses(input(services, ['192.0.2.8-192.0.2.10'])))).toEqual({
+      old: '192.0.2.8',
+      a: '192.0.2.9',
+      b: '192.0.2.10',
+    });
+  });
+
+  test('is not given on while it is still programmed for a Service that is leaving', () => {
+    const lingering = new Map([['192.0.2.8|80|TCP' as ListenerKey, 'default/gone' as ServiceKey]]);
+    expect(shown(planAddresses(input([makeService('a')], ['192.0.2.8'], { lingering })))).toEqual({
+      a: 'PortConflict',
+    });
+    expect(shown(planAddresses(input([makeService('a')], ['192.0.2.8'])))).toEqual({ a: '192.0.2.8' });
+  });
+
+  test('does not belong to a new Service of the same name', () => {
+    const first = planAddresses(input([makeService('a')], ['192.0.2.8-192.0.2.9']));
+    const again = makeService('a', {}, { uid: 'uid-other' as Service['uid'] });
+    const next = planAddresses(input([again], ['192.0.2.8-192.0.2.9'], { records: first.records }));
+    expect([...next.records.keys()]).toEqual(['uid-other']);
+  });
+});
+
+test('the pool never holds a node’s address', () => {
+  const pool = ranges('192.0.2.9');
+  expect(
+    shown(
+      planAddresses(
+        input([makeService('a')], ['192.0.2.8-192.0.2.9'], {
+          pool,
+          nodeAddresses: new Map([['192.0.2.8', 'n1' as NodeName]]),
+        }),
+      ),
+    ),
+  ).toEqual({ a: '192.0.2.9' });
+});

@@ -1,0 +1,75 @@
+import { createServer, type IncomingMessage } from 'node:http';
+import { once } from 'node:events';
+
+export type HttpReply = { readonly status: number; readonly contentType: string; readonly body: string };
+export type HttpHandler = (body: string, signal: AbortSignal) => Promise<HttpReply>;
+
+/** `METHOD /path` → handler. */
+export type Routes = Readonly<Record<string, HttpHandler>>;
+
+/** A TCP address, or the path of a unix socket. */
+export type ListenAddress = { readonly host: string; readonly port: number } | { readonly path: string };
+
+const maxBodyBytes = 64 * 1024;
+const requestTimeoutMs = 10_000;
+
+/**
+ * A small HTTP server for a handful of fixed routes. Listens when it resolves; ends with `signal` or when disposed.
+ * Throws the system's error when the address cannot be had (`EADDRINUSE`, `EACCES`).
+ */
+export async function serveHttp(
+  address: ListenAddress,
+  routes: Routes,
+  signal: AbortSignal,
+): Promise<AsyncDisposable & { readonly port: number }> {
+  const server = createServer(
+    { requestTimeout: requestTimeoutMs, headersTimeout: requestTimeoutMs, keepAliveTimeout: 5_000 },
+    (request, response) => {
+      void reply(request, routes, signal).then(({ status, contentType, body }) => {
+        response.writeHead(status, { 'content-type': contentType, 'content-length': Buffer.byteLength(body) });
+        response.end(body);
+      });
+    },
+  );
+  const close = async (): Promise<void> => {
+    if (!server.listening) return;
+    server.closeAllConnections();
+    server.close();
+    await once(server, 'close');
+  };
+  server.listen(address);
+  await once(server, 'listening', { signal });
+  signal.addEventListener('abort', () => void close(), { once: true });
+  const bound = server.address();
+  return { port: typeof bound === 'object' && bound !== null ? bound.port : 0, [Symbol.asyncDispose]: close };
+}
+
+async function reply(request: IncomingMessage, routes: Routes, signal: AbortSignal): Promise<HttpReply> {
+  const { pathname } = new URL(request.url ?? '/', 'http://furiwake');
+  const handler = routes[`${request.method ?? 'GET'} ${pathname}`];
+  if (handler === undefined) return textReply(404, `no such page; there is ${Object.keys(routes).join(', ')}\n`);
+  try {
+    return await handler(await bodyOf(request), signal);
+  } catch (error) {
+    return textReply(500, `${error instanceof Error ? error.message : String(error)}\n`);
+  }
+}
+
+async function bodyOf(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > maxBodyBytes) throw new Error(`the request is longer than ${maxBodyBytes} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+export function textReply(status: number, body: string): HttpReply {
+  return { status, contentType: 'text/plain; charset=utf-8', body };
+}
+
+export function jsonReply(value: unknown): HttpReply {
+  return { status: 200, contentType: 'application/json', body: `${JSON.stringify(value)}\n` };
+}

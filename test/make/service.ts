@@ -1,0 +1,76 @@
+import { ourFinalizers } from '../../src/core/model/contract.ts';
+import { type NodeName, serviceKey, type ServiceUid } from '../../src/core/model/names.ts';
+import type { Node } from '../../src/core/model/node.ts';
+import type { Service, ServicePort, ServiceSpec, ServiceStatus } from '../../src/core/model/service.ts';
+import type { Site } from '../../src/core/model/site.ts';
+import { parseIp } from '../../src/core/ip/ip.ts';
+import { type IpRange, mergeRanges, parseRange } from '../../src/core/ip/range.ts';
+
+/** Objects for tests: a plain one that is served, and what a test says differently. */
+export function makeService(
+  name: string,
+  spec: Partial<ServiceSpec> = {},
+  rest: Partial<Omit<Service, 'spec' | 'status'>> & { status?: Partial<ServiceStatus> } = {},
+): Service {
+  const { status, ...metadata } = rest;
+  return {
+    key: serviceKey('default', name),
+    namespace: 'default',
+    name,
+    uid: `uid-${name}` as ServiceUid,
+    createdAtMs: 0,
+    isDeleting: false,
+    finalizers: ourFinalizers,
+    ...metadata,
+    spec: {
+      type: 'LoadBalancer',
+      loadBalancerClass: undefined,
+      ipFamilies: [4],
+      requireDualStack: false,
+      ports: [tcp(80)],
+      loadBalancerIp: undefined,
+      addressesAnnotation: undefined,
+      sourceRanges: [],
+      sessionAffinity: 'None',
+      externalTrafficPolicy: 'Cluster',
+      ...spec,
+    },
+    status: { ingress: [], conditions: [], ingressManager: undefined, ...status },
+  };
+}
+
+export function tcp(port: number, nodePort = 30_000 + (port % 2_767)): ServicePort {
+  return { name: `p${port}`, protocol: 'TCP', port, nodePort };
+}
+
+export function makeNode(name: string, ...addresses: readonly string[]): Node {
+  const ips = addresses.map(ip);
+  return { name: name as NodeName, addresses: ips, allAddresses: ips, podCidrs: [], excluded: undefined };
+}
+
+export function makeSite(addresses: readonly string[], rest: Partial<Site> = {}): Site {
+  return {
+    loadBalancerClass: 'furiwake.dev/haproxy',
+    takesDefaultClass: true,
+    namespaces: undefined,
+    ranges: ranges(...addresses),
+    reservedPorts: new Set([22]),
+    ...rest,
+  };
+}
+
+export function ip(text: string): NonNullable<ReturnType<typeof parseIp>> {
+  const parsed = parseIp(text);
+  if (parsed === undefined) throw new Error(`${text} is no address`);
+  return parsed;
+}
+
+export function ranges(...texts: readonly string[]): readonly IpRange[] {
+  return mergeRanges(
+    texts.map((text) => {
+      const range = parseRange(text);
+      if (range === undefined) throw new Error(`${text} is no range`);
+      return range;
+    }),
+  );
+}
