@@ -29,7 +29,7 @@ function shown(plan: AddressPlan): Record<string, string> {
   return Object.fromEntries(
     [...plan.assignments].map(([key, { addresses, verdict }]) => [
       key.slice('default/'.length),
-      addresses.map((each) => each.text).join(' ') || verdict.reason,
+      addresses.map((each) => each.ip.text).join(' ') || verdict.reason,
     ]),
   );
 }
@@ -105,7 +105,7 @@ describe('a new Service', () => {
     const assignment = planAddresses(
       input([makeService('a', { ports: [tcp(53), udp] })], ['192.0.2.8']),
     ).assignments.get('default/a' as ServiceKey);
-    expect(assignment?.served).toEqual([tcp(53)]);
+    expect(assignment?.addresses[0]?.served).toEqual([tcp(53)]);
     expect(assignment?.refused).toEqual([
       { port: udp, reason: 'UnsupportedProtocol', message: 'UDP port 53 is not served: only TCP is' },
     ]);
@@ -226,10 +226,9 @@ describe('an address that a Service has', () => {
     const first = planAddresses(input(before, ['192.0.2.8']));
     const after = [makeService('old', { ports: [tcp(80), tcp(443)] }, { createdAtMs: 1 }), before[1]!];
     const next = planAddresses(input(after, ['192.0.2.8'], { records: first.records }));
-    expect(next.assignments.get('default/young' as ServiceKey)?.served).toEqual([tcp(443)]);
+    expect(next.assignments.get('default/young' as ServiceKey)?.addresses[0]?.served).toEqual([tcp(443)]);
     expect(next.assignments.get('default/old' as ServiceKey)).toMatchObject({
-      served: [tcp(80)],
-      refused: [{ reason: 'PortConflict' }],
+      addresses: [{ served: [tcp(80)], taken: [{ reason: 'PortConflict' }] }],
     });
   });
 

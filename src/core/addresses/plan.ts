@@ -18,14 +18,20 @@ export type AddressRecord = {
   readonly listeners: readonly ListenerKey[];
 };
 
+/** An address of a Service: the ports that are served on it, and those that another Service has there. */
+export type AssignedAddress = {
+  readonly ip: Ip;
+  readonly served: readonly ServicePort[];
+  readonly taken: PortDecision['refused'];
+};
+
 /** The addresses of one Service, and what becomes of each of its ports. */
 export type Assignment = {
   /** At most one per family, IPv4 first; empty when it has none. */
-  readonly addresses: readonly Ip[];
+  readonly addresses: readonly AssignedAddress[];
   /** `Assigned`, or why it has no address, or why it keeps one that it no longer asks for. */
   readonly verdict: Verdict;
-  /** Ports that are served on every address. */
-  readonly served: readonly ServicePort[];
+  /** Ports that can be served nowhere. */
   readonly refused: PortDecision['refused'];
   /** An address in status, from somebody else and outside the pool, that is not taken over. */
   readonly disowned: readonly string[];
@@ -88,7 +94,10 @@ function planOnce(input: AddressInput): { readonly plan: AddressPlan; readonly h
   for (const draft of drafts) keepRecordedListeners(draft, claims);
   for (const draft of drafts) claimPorts(draft, draft.addresses, claims);
   for (const draft of drafts) if (draft.addresses.length === 0) adoptStatus(draft, claims, input);
-  for (const draft of drafts) settle(draft, claims, input);
+  for (const draft of drafts) {
+    settle(draft, claims, input);
+    if (isHalf(draft)) drop(draft, claims);
+  }
 
   for (const draft of drafts) {
     const assignment = finish(draft, claims);
@@ -98,7 +107,7 @@ function planOnce(input: AddressInput): { readonly plan: AddressPlan; readonly h
     records.set(draft.service.uid, record);
     if (
       assignment.verdict.reason === 'Assigned' &&
-      !assignment.refused.some((entry) => entry.reason === 'PortConflict')
+      assignment.addresses.every((address) => address.taken.length === 0)
     ) {
       settledMemo.set(record, { spec: draft.service.spec, pool: input.pool, assignment });
     }
@@ -184,7 +193,8 @@ function adoptStatus(draft: Draft, claims: Claims, input: AddressInput): void {
     if (!isOurWriting && !claims.inPool(ip)) disowned.push(ip.text);
     else if (obstacle(draft, ip, claims, input) === undefined) adopted.push(ip);
   }
-  draft.addresses = adopted.sort((a, b) => a.family - b.family);
+  const isEnough = !service.spec.requireDualStack || adopted.length === service.spec.ipFamilies.length;
+  draft.addresses = isEnough ? adopted.sort((a, b) => a.family - b.family) : [];
   draft.disowned = disowned;
   claimPorts(draft, draft.addresses, claims);
 }
@@ -213,7 +223,11 @@ function settle(draft: Draft, claims: Claims, input: AddressInput): void {
   const isRequired = draft.service.spec.requireDualStack || draft.addresses.length === 0;
   if (failure === undefined || !isRequired) return;
   draft.verdict = failure;
-  if (draft.record === undefined) drop(draft, claims); // dual-stack or nothing: half an assignment holds no address back
+}
+
+/** Two families are required, and a Service that has nothing yet got one only: it holds no address back from others. */
+function isHalf({ service: { spec }, record, addresses }: Draft): boolean {
+  return spec.requireDualStack && record === undefined && addresses.length < spec.ipFamilies.length;
 }
 
 function takeRequested(draft: Draft, wanted: Ip, claims: Claims, input: AddressInput): void {
@@ -312,41 +326,39 @@ function give(draft: Draft, ip: Ip, claims: Claims): void {
 
 function drop(draft: Draft, claims: Claims): void {
   for (const ip of draft.addresses) give(draft, ip, claims);
-  draft.hasMoved = false; // it ends with nothing, and would do so again
 }
 
 function finish(draft: Draft, claims: Claims): Assignment {
-  const served: ServicePort[] = [];
-  const refused = [...draft.ports.refused];
-  for (const port of draft.addresses.length === 0 ? [] : draft.ports.servable) {
-    const taken = draft.addresses.find(
-      (ip) => claims.holderOf(listenerKey(ip, port.port, port.protocol)) !== draft.service.key,
-    );
-    const holder = taken === undefined ? undefined : claims.holderOf(listenerKey(taken, port.port, port.protocol));
-    if (taken === undefined || holder === undefined) served.push(port);
-    else refused.push({ port, ...conflict(taken, port.port, holder) });
-  }
+  const addresses = draft.addresses.map((ip): AssignedAddress => {
+    const served: ServicePort[] = [];
+    const taken: (Verdict & { port: ServicePort })[] = [];
+    for (const port of draft.ports.servable) {
+      const holder = claims.holderOf(listenerKey(ip, port.port, port.protocol));
+      if (holder === undefined || holder === draft.service.key) served.push(port);
+      else taken.push({ port, ...conflict(ip, port.port, holder) });
+    }
+    return { ip, served, taken };
+  });
   const texts = draft.addresses.map((ip) => ip.text).join(', ');
   const verdict = draft.verdict ?? { reason: 'Assigned', message: `assigned ${texts}` };
-  return { addresses: draft.addresses, verdict, served, refused, disowned: draft.disowned };
+  return { addresses, verdict, refused: draft.ports.refused, disowned: draft.disowned };
 }
 
 /** The same record object when nothing in it changed. */
-function recordOf(draft: Draft, assignment: Assignment): AddressRecord {
-  const listeners = assignment.addresses.flatMap((ip) =>
-    assignment.served.map((port) => listenerKey(ip, port.port, port.protocol)),
+function recordOf(draft: Draft, { addresses }: Assignment): AddressRecord {
+  const listeners = addresses.flatMap(({ ip, served }) =>
+    served.map((port) => listenerKey(ip, port.port, port.protocol)),
   );
   const { record } = draft;
-  if (
+  const isSame =
     record !== undefined &&
     sameTexts(record.listeners, listeners) &&
     sameTexts(
       record.addresses.map((ip) => ip.text),
-      assignment.addresses.map((ip) => ip.text),
-    )
-  )
-    return record;
-  return { uid: draft.service.uid, service: draft.service.key, addresses: assignment.addresses, listeners };
+      draft.addresses.map((ip) => ip.text),
+    );
+  if (isSame) return record;
+  return { uid: draft.service.uid, service: draft.service.key, addresses: draft.addresses, listeners };
 }
 
 function sameTexts(a: readonly string[], b: readonly string[]): boolean {

@@ -46,11 +46,11 @@ describe('an address', () => {
   test('reads what Node reads, and its canonical text means the same address', () => {
     fc.assert(
       fc.property(
-        fc.oneof(fc.ipV4(), fc.ipV6(), fc.string({ unit: fc.constantFrom(...'0123456789abcf:.') })),
+        fc.oneof(fc.ipV4(), fc.ipV6(), fc.string({ unit: fc.constantFrom(...'0123456789abcf:.'.split('')) })),
         (text) => {
           const ip = parseIp(text);
           expect(ip?.family ?? 0).toBe(isIP(text));
-          if (ip !== undefined) expect(parseIp(ip.text)).toEqual({ ...ip });
+          expect(ip === undefined ? undefined : parseIp(ip.text)).toEqual(ip);
         },
       ),
     );
@@ -102,8 +102,8 @@ describe('a range', () => {
       fc.property(fc.array(smallRange, { maxLength: 8 }), (ranges) => {
         const merged = mergeRanges(ranges);
         expect(members(merged)).toEqual(members(ranges));
-        for (const [index, range] of merged.entries())
-          if (index > 0) expect(range.first).toBeGreaterThan(merged[index - 1]!.last + 1n);
+        const gaps = merged.slice(1).map((range, index) => range.first - merged[index]!.last);
+        expect(gaps.every((gap) => gap > 1n)).toBe(true);
         expect(countAddresses(merged)).toBe(BigInt(members(ranges).length));
       }),
     );

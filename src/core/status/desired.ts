@@ -1,4 +1,4 @@
-import type { Assignment } from '../addresses/plan.ts';
+import type { AssignedAddress, Assignment } from '../addresses/plan.ts';
 import { conditionTypes, reasonPrefix } from '../model/contract.ts';
 import type { ListenerKey } from '../model/names.ts';
 import type { Condition, Ingress, PortStatus, Service, ServiceStatus } from '../model/service.ts';
@@ -31,17 +31,18 @@ export type StatusInput = {
 export function desiredStatus(input: StatusInput): DesiredStatus | undefined {
   const { service, assignment } = input;
   const failures: Verdict[] = [];
-  for (const address of assignment.addresses) {
-    for (const port of assignment.served) {
-      const answer = input.readiness.get(listenerKey(address, port.port, port.protocol));
+  for (const { ip, served } of assignment.addresses) {
+    for (const port of served) {
+      const answer = input.readiness.get(listenerKey(ip, port.port, port.protocol));
       if (answer === undefined) return undefined;
       if (answer !== 'ready') failures.push(answer);
     }
   }
-  const isServed = assignment.addresses.length > 0 && assignment.served.length > 0 && failures.length === 0;
-  const ingress = isServed
-    ? assignment.addresses.map((ip) => ingressOf(ip.text, service, assignment))
-    : keptIngress(input);
+  const published = assignment.addresses.filter(({ served }) => served.length > 0);
+  const ingress =
+    failures.length === 0
+      ? published.map((address) => ingressOf(address, service, assignment))
+      : keptIngress(service, published);
   const verdicts: readonly (readonly [type: string, status: Condition['status'], verdict: Verdict])[] = [
     [conditionTypes.addressAssigned, assignment.addresses.length > 0 ? 'True' : 'False', assignment.verdict],
     servingCondition(input, failures),
@@ -54,18 +55,22 @@ export function desiredStatus(input: StatusInput): DesiredStatus | undefined {
 }
 
 /** When a change was refused what was in force still is, so a published address stays published. */
-function keptIngress({ service, assignment }: StatusInput): readonly Ingress[] {
-  if (assignment.served.length === 0) return [];
-  return service.status.ingress.filter((entry) => assignment.addresses.some((ip) => ip.text === entry.ip));
+function keptIngress(service: Service, published: readonly AssignedAddress[]): readonly Ingress[] {
+  return service.status.ingress.filter((entry) => published.some(({ ip }) => ip.text === entry.ip));
 }
 
-function ingressOf(ip: string, service: Service, assignment: Assignment): Ingress {
+function ingressOf({ ip, taken }: AssignedAddress, service: Service, { refused }: Assignment): Ingress {
   const ports = service.spec.ports.map((port): PortStatus => {
-    const refusal = assignment.refused.find((entry) => entry.port === port);
+    const refusal = [...refused, ...taken].find((entry) => entry.port === port);
     const base = { port: port.port, protocol: port.protocol };
     return refusal === undefined ? base : { ...base, error: `${reasonPrefix}${refusal.reason}` };
   });
-  return { ip, hostname: undefined, ipMode: 'Proxy', ports };
+  return { ip: ip.text, hostname: undefined, ipMode: 'Proxy', ports };
+}
+
+/** All ports that are not served somewhere, with why. */
+function unserved({ addresses, refused }: Assignment): readonly Verdict[] {
+  return [...refused, ...addresses.flatMap(({ taken }) => taken)];
 }
 
 function servingCondition(
@@ -76,21 +81,15 @@ function servingCondition(
   const type = conditionTypes.serving;
   const [failure] = failures;
   if (failure !== undefined) return [type, 'False', failure];
-  if (assignment.addresses.length === 0 || assignment.served.length === 0) {
-    const [refusal] = assignment.refused;
-    return [
-      type,
-      'False',
-      refusal ?? { reason: 'NoAddress', message: 'no address: see condition furiwake.dev/AddressAssigned' },
-    ];
+  const missing = unserved(assignment);
+  if (assignment.addresses.every(({ served }) => served.length === 0)) {
+    const verdict: Verdict = { reason: 'NoAddress', message: 'no address: see condition furiwake.dev/AddressAssigned' };
+    return [type, 'False', missing[0] ?? verdict];
   }
-  const lonely = assignment.addresses.filter((ip) => input.nodes[ip.family].length === 0);
+  const lonely = assignment.addresses.filter(({ ip }) => input.nodes[ip.family].length === 0);
   if (lonely.length > 0) {
-    return [
-      type,
-      'False',
-      { reason: 'NoNodes', message: `no node can take connections for ${lonely.map((ip) => ip.text).join(', ')}` },
-    ];
+    const texts = lonely.map(({ ip }) => ip.text).join(', ');
+    return [type, 'False', { reason: 'NoNodes', message: `no node can take connections for ${texts}` }];
   }
   const { malformed } = decodeSourceRanges(service.spec.sourceRanges);
   if (malformed.length > 0) {
@@ -103,15 +102,8 @@ function servingCondition(
       },
     ];
   }
-  if (assignment.refused.length > 0) {
-    return [
-      type,
-      'True',
-      {
-        reason: 'PartlyServing',
-        message: `not served: ${assignment.refused.map((entry) => entry.message).join('; ')}`,
-      },
-    ];
+  if (missing.length > 0) {
+    return [type, 'True', { reason: 'PartlyServing', message: `not served: ${sentences(missing)}` }];
   }
   const ignored = ignoredFields(service);
   if (ignored.length > 0)
@@ -125,7 +117,7 @@ function servingCondition(
     'True',
     {
       reason: 'Serving',
-      message: `serving ${assignment.served.length} port${assignment.served.length === 1 ? '' : 's'}`,
+      message: 'every port is served',
     },
   ];
 }
@@ -141,17 +133,17 @@ function ignoredFields({ spec }: Service): readonly string[] {
 
 /** The API's own condition for ports that a load balancer cannot serve; absent when all can be. */
 function portsCondition(assignment: Assignment): readonly (readonly [string, Condition['status'], Verdict])[] {
-  const [first] = assignment.refused;
+  const missing = unserved(assignment);
+  const [first] = missing;
   if (first === undefined) return [];
-  const message = assignment.refused.map((entry) => entry.message).join('; ');
-  const isMixed = assignment.served.length > 0 && first.reason === 'UnsupportedProtocol';
-  return [
-    [
-      conditionTypes.portsError,
-      'True',
-      { reason: isMixed ? 'LoadBalancerMixedProtocolNotSupported' : first.reason, message },
-    ],
-  ];
+  const isMixed =
+    first.reason === 'UnsupportedProtocol' && assignment.addresses.some(({ served }) => served.length > 0);
+  const reason = isMixed ? 'LoadBalancerMixedProtocolNotSupported' : first.reason;
+  return [[conditionTypes.portsError, 'True', { reason, message: sentences(missing) }]];
+}
+
+function sentences(verdicts: readonly Verdict[]): string {
+  return verdicts.map((verdict) => verdict.message).join('; ');
 }
 
 const maxMessageLength = 1024;

@@ -37,15 +37,15 @@ function rowsOf(service: Service, assignment: Assignment): readonly Row[] {
   const known = memo.get(assignment);
   if (known !== undefined && known.spec === service.spec) return known.rows;
   const ranges = decodeSourceRanges(service.spec.sourceRanges).ranges;
-  const rows = assignment.addresses.flatMap((address) =>
-    assignment.served.map((port): Row => ({
-      key: listenerKey(address, port.port, port.protocol),
-      address,
+  const rows = assignment.addresses.flatMap(({ ip, served }) =>
+    served.map((port): Row => ({
+      key: listenerKey(ip, port.port, port.protocol),
+      address: ip,
       protocol: port.protocol,
       port: port.port,
       service: service.key,
-      backend: { kind: 'nodes', family: address.family, nodePort: port.nodePort },
-      sourceRanges: ranges?.filter((range) => range.family === address.family),
+      backend: { kind: 'nodes', family: ip.family, nodePort: port.nodePort },
+      sourceRanges: ranges?.filter((range) => range.family === ip.family),
       maxConnections: undefined,
     })),
   );
