@@ -75,7 +75,7 @@ export function makeTransport(config: ClusterConfig, userAgent: string): Transpo
       const answer = await once(request, credentials);
       if (answer.statusCode !== 401) return answer;
       const fresh = await config.credentials.refresh(credentials);
-      if (fresh === credentials) return answer;
+      if (isSame(fresh, credentials)) return answer;
       await answer.body.dump();
       return once(request, fresh);
     },
@@ -102,6 +102,10 @@ function makeAgents({ tls }: ClusterConfig, { ca, cert, key }: Credentials): Omi
     },
   };
   return { requests: new Agent({ ...common, connections: requestConnections }), watches: new Agent(common) };
+}
+
+function isSame(a: Credentials, b: Credentials): boolean {
+  return a.token === b.token && isSamePeer(a, b);
 }
 
 function isSamePeer(a: Credentials, b: Credentials): boolean {

@@ -6,7 +6,7 @@ import { isKubeError } from './errors.ts';
 import { readLines } from './lines.ts';
 import { type KubeObject, objectKey } from './object.ts';
 import { resourceOf } from './paths.ts';
-import { toWatchError, WatchError, type WatchEvent } from './watch-event.ts';
+import { toWatchError, WatchError, type WatchErrorCode, type WatchEvent } from './watch-event.ts';
 import { makeWatchdog } from './watchdog.ts';
 
 /*
@@ -73,6 +73,7 @@ export async function* watchResource<Wire extends KubeObject, T>(
   const countRestart = (reason: string): void => restarts.add(1, { resource: resourceOf(path), reason });
   let state: State = { phase: 'stream' };
   let failures = 0;
+  let lastCode: WatchErrorCode | undefined;
   while (!signal.aborted) {
     const startedAt = clock.monotonic();
     const { phase }: State = state;
@@ -85,6 +86,7 @@ export async function* watchResource<Wire extends KubeObject, T>(
         throw new WatchError('ended', 'the server ended the watch as soon as it began');
       if (phase !== 'list') countRestart('renewed');
       failures = 0;
+      lastCode = undefined;
     } catch (cause) {
       if (signal.aborted) return;
       if (state.phase === 'stream' && isPlainWatch(cause)) {
@@ -97,7 +99,8 @@ export async function* watchResource<Wire extends KubeObject, T>(
       if (error.code === 'expired' || (error.code === 'protocol' && failures >= maxProtocolFailures))
         state = { phase: 'stream' };
       countRestart(error.code);
-      const retryInMs = retryDelay(error, failures, random);
+      const retryInMs = error.code !== lastCode && comesSeldom(error) ? 0 : retryDelay(error, failures, random);
+      lastCode = error.code;
       yield { type: 'error', error, retryInMs };
       await clock.sleep(retryInMs, signal).catch(() => undefined); // rejects only on abort: the loop's condition
     }
@@ -113,9 +116,12 @@ function isPlainWatch(cause: unknown): boolean {
   return cause instanceof PlainWatch || isKubeError(cause, 'INVALID', 'FORBIDDEN');
 }
 
-function retryDelay({ code, retryAfterMs }: WatchError, failures: number, random: Random): number {
-  // The first after a 410 or a silence at once: both come at most every few minutes.
-  if (failures === 1 && (code === 'expired' || code === 'idle')) return 0;
+/** Answered at once when it is not the second in a row: these come every few minutes at most. */
+function comesSeldom({ code }: WatchError): boolean {
+  return code === 'expired' || code === 'idle';
+}
+
+function retryDelay({ retryAfterMs }: WatchError, failures: number, random: Random): number {
   const backoffMs = Math.min(backoffBaseMs * 2 ** (failures - 1), backoffMaxMs) * (1 + random());
   return Math.max(retryAfterMs ?? 0, backoffMs);
 }

@@ -1,0 +1,126 @@
+import { Refusal } from './refusal.ts';
+import type { WatchStream } from './watch-stream.ts';
+
+/** One request, as the log keeps it. `verb` as in RBAC, with `apply` for server-side apply. */
+export type RequestRecord = {
+  readonly verb: string;
+  /** Plural, with `/status` where it went there. */
+  readonly resource: string;
+  readonly path: string;
+  readonly query: URLSearchParams;
+  /** HTTP status; 0 while there is no answer. */
+  status: number;
+};
+
+/** What happens to a request instead of an answer. */
+export type Mishap =
+  | {
+      readonly answer: number;
+      readonly reason?: string;
+      readonly retryAfterSeconds?: number;
+      readonly causes?: readonly object[];
+    }
+  /** The connection is reset, before anything is done. */
+  | 'reset'
+  /** It is done, and the connection is reset instead of the answer. */
+  | 'lost-answer'
+  /** Nothing is answered, ever. */
+  | 'hang'
+  /** A watch answers 200 and ends. */
+  | 'end-at-once';
+
+export type RequestFault = {
+  readonly mishap: Mishap;
+  /** Which requests; default: all. */
+  readonly on?: (request: RequestRecord) => boolean;
+  /** How many of them; default 1. */
+  readonly times?: number;
+};
+
+/** The knobs: what is set stays until it is set otherwise; what is called happens once, now, to what runs now. */
+export type Faults = {
+  watchList: 'on' | 'refused' | 'ignored';
+  /** Each line of a watch is late by so much. */
+  slowMs: number;
+  /** Chunks end within a UTF-8 character. */
+  splitsCharacters: boolean;
+  /** Bearer tokens that are let in; `undefined`: everybody. */
+  tokens: ReadonlySet<string> | undefined;
+  /** Every connection is reset as soon as it is made. */
+  isDown: boolean;
+  /** The next requests that match go wrong. */
+  next(fault: RequestFault): void;
+  /** Running watches get an ERROR event with this status (410: expired) and end. */
+  failWatches(status: number): void;
+  /** Running watches end, as after their timeout. */
+  endWatches(): void;
+  /** Running watches are silent from now on, with their sockets open: half-open, as seen from the client. */
+  freezeWatches(): void;
+  /** The next line of each running watch is cut in the middle, and the stream ends there. */
+  truncateWatches(): void;
+  /** All connections are reset. */
+  resetConnections(): void;
+  /** As a restart of the server: connections reset, and the history of changes and pages lost. */
+  restart(): void;
+};
+
+export type FaultDeps = {
+  readonly watches: ReadonlySet<WatchStream>;
+  readonly resetConnections: () => void;
+  readonly forgetHistory: () => void;
+};
+
+/** The knobs, and what the server asks of them: `take` gives the mishap of a request, once. */
+export function makeFaults({ watches, resetConnections, forgetHistory }: FaultDeps): {
+  readonly faults: Faults;
+  readonly take: (request: RequestRecord) => Mishap | undefined;
+} {
+  const pending: { readonly fault: RequestFault; left: number }[] = [];
+  const toAll = (act: (watch: WatchStream) => void): void => {
+    for (const watch of watches) act(watch);
+  };
+  const faults: Faults = {
+    watchList: 'on',
+    slowMs: 0,
+    splitsCharacters: false,
+    tokens: undefined,
+    isDown: false,
+    next: (fault) => void pending.push({ fault, left: fault.times ?? 1 }),
+    failWatches: (status) => toAll((watch) => watch.fail(refusalOf({ answer: status }))),
+    endWatches: () => toAll((watch) => watch.end()),
+    freezeWatches: () => toAll((watch) => watch.freeze()),
+    truncateWatches: () => toAll((watch) => watch.truncateNext()),
+    resetConnections,
+    restart: () => {
+      forgetHistory();
+      resetConnections();
+    },
+  };
+  const take = (request: RequestRecord): Mishap | undefined => {
+    const index = pending.findIndex(({ fault }) => fault.on?.(request) ?? true);
+    const found = pending[index];
+    if (found === undefined) return undefined;
+    found.left -= 1;
+    if (found.left === 0) pending.splice(index, 1);
+    return found.fault.mishap;
+  };
+  return { faults, take };
+}
+
+const reasons: Readonly<Record<number, string>> = {
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  404: 'NotFound',
+  409: 'Conflict',
+  410: 'Expired',
+  422: 'Invalid',
+  429: 'TooManyRequests',
+  503: 'ServiceUnavailable',
+};
+
+export function refusalOf({ answer, reason, retryAfterSeconds, causes }: Exclude<Mishap, string>): Refusal {
+  return new Refusal(answer, reason ?? reasons[answer] ?? 'InternalError', `injected ${answer}`, {
+    retryAfterSeconds,
+    ...(causes === undefined ? {} : { causes }),
+  });
+}

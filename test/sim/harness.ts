@@ -1,0 +1,141 @@
+import { setImmediate as breathe } from 'node:timers/promises';
+import { type KubeClient, makeKubeClient } from '../../src/kube/client.ts';
+import { loadKubeConfig } from '../../src/kube/config.ts';
+import { feedStore } from '../../src/kube/feed-store.ts';
+import { type KubeObject, objectKey } from '../../src/kube/object.ts';
+import { resourcePath } from '../../src/kube/paths.ts';
+import { makeStore, type Store } from '../../src/kube/store.ts';
+import type { WatchEvent } from '../../src/kube/watch-event.ts';
+import { watchResource } from '../../src/kube/watcher.ts';
+import type { Clock } from '../../src/ports/clock.ts';
+import type { Files } from '../../src/ports/files.ts';
+import type { SimApiServer } from './apiserver.ts';
+import { type LogLine, recordLog, type RecordedMetrics, recordMetrics } from './observers.ts';
+import { seededRandom } from './virtual-clock.ts';
+
+/** What the tests keep of a Service: enough to see a change, and a field that can be made unreadable. */
+export type Kept = { readonly key: string; readonly uid: string; readonly type: string; readonly note: string };
+
+/** A client and watched Services, wired as the program wires them. */
+export type Harness = AsyncDisposable & {
+  readonly client: KubeClient;
+  readonly services: Store<Kept>;
+  /** Every event that the watch gave, in order. */
+  readonly events: readonly WatchEvent<Kept>[];
+  readonly metrics: RecordedMetrics;
+  readonly log: readonly LogLine[];
+  readonly signal: AbortSignal;
+  /** Starts to watch the Services. */
+  watch(): void;
+};
+
+/** Files that live in a Map. */
+export function filesOf(texts: Map<string, string>): Files {
+  return {
+    read: async (path) => texts.get(path),
+    write: async (path, text) => void texts.set(path, text),
+    remove: async (path) => void texts.delete(path),
+    makeFolder: async () => undefined,
+  };
+}
+
+export async function makeHarness(
+  server: SimApiServer,
+  {
+    clock,
+    kubeconfig = server.kubeconfig(),
+    files = new Map(),
+  }: { clock: Clock; kubeconfig?: string; files?: Map<string, string> },
+): Promise<Harness> {
+  files.set('/config', kubeconfig);
+  const exec = {
+    run: () => Promise.reject(new Error('no programs here')),
+    converse: () => {
+      throw new Error('no programs here');
+    },
+  };
+  const config = await loadKubeConfig({
+    kubeconfig: '/config',
+    env: {},
+    homeFolder: '/root',
+    files: filesOf(files),
+    exec,
+    clock,
+  });
+  const metrics = recordMetrics();
+  const log = recordLog();
+  const random = seededRandom(server.seed + 1);
+  const client = makeKubeClient({ config, clock, log, metrics, random });
+  const services = makeStore<Kept>({ keyOf: ({ key }) => key, uidOf: ({ uid }) => uid });
+  const stop = new AbortController();
+  const events: WatchEvent<Kept>[] = [];
+  let watching: Promise<void> = Promise.resolve();
+
+  async function* recorded(): AsyncGenerator<WatchEvent<Kept>> {
+    const path = resourcePath({ apiVersion: 'v1', plural: 'services' });
+    for await (const event of watchResource({
+      client,
+      path,
+      project: projectKept,
+      signal: stop.signal,
+      clock,
+      random,
+      metrics,
+    })) {
+      events.push(event);
+      yield event;
+    }
+  }
+
+  return {
+    client,
+    services,
+    events,
+    metrics,
+    log: log.lines,
+    signal: stop.signal,
+    watch: () => {
+      watching = feedStore(services, recorded(), log);
+    },
+    [Symbol.asyncDispose]: async () => {
+      stop.abort();
+      await watching;
+      await client.close();
+    },
+  };
+}
+
+type WireService = KubeObject & { readonly spec?: { readonly type?: string } };
+
+/** Throws for a Service that is annotated `unreadable`, as a projection with a fault would. */
+export function projectKept({ metadata, spec }: WireService): Kept {
+  if (metadata.annotations?.['unreadable'] !== undefined) throw new Error('unreadable');
+  return {
+    key: objectKey(metadata),
+    uid: metadata.uid ?? '',
+    type: spec?.type ?? '',
+    note: metadata.annotations?.['note'] ?? '',
+  };
+}
+
+/** What the store of a harness should hold, by the server's own word. */
+export function truth(server: SimApiServer): ReadonlyMap<string, Kept> {
+  return new Map(server.list('Service').map((object) => [objectKey(object.metadata), projectKept(object)]));
+}
+
+/** A Service as a user writes it; `note` says which write it was. */
+export function service(
+  name: string,
+  note = '',
+  rest: Readonly<Record<string, string>> = {},
+): Parameters<SimApiServer['put']>[1] {
+  return {
+    metadata: { namespace: 'default', name, annotations: { note, ...rest } },
+    spec: { type: 'LoadBalancer', ports: [{ port: 80 }] },
+  };
+}
+
+/** Resolves when the condition holds: for what real sockets bring, without sleeping. */
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await breathe();
+}

@@ -1,0 +1,42 @@
+import type { Log } from '../../src/ports/log.ts';
+import type { Labels, Metrics } from '../../src/ports/metrics.ts';
+
+/** Metrics that a test can read. */
+export type RecordedMetrics = Metrics & {
+  /** The sum of what was added to a counter, of all label sets that contain `labels`. */
+  total(name: string, labels?: Labels): number;
+  /** The last value of a gauge. */
+  gaugeOf(name: string): number | undefined;
+};
+
+export function recordMetrics(): RecordedMetrics {
+  const added: { readonly name: string; readonly value: number; readonly labels: Labels }[] = [];
+  const gauges = new Map<string, number>();
+  return {
+    counter: (name) => ({ add: (value, labels = {}) => void added.push({ name, value, labels }) }),
+    gauge: (name) => ({ set: (value) => void gauges.set(name, value), remove: () => void gauges.delete(name) }),
+    histogram: () => ({ observe: () => undefined }),
+    total: (name, labels = {}) =>
+      added
+        .filter((entry) => entry.name === name)
+        .filter((entry) => Object.entries(labels).every(([label, value]) => entry.labels[label] === value))
+        .reduce((sum, { value }) => sum + value, 0),
+    gaugeOf: (name) => gauges.get(name),
+  };
+}
+
+export type LogLine = {
+  readonly level: string;
+  readonly fields: Readonly<Record<string, unknown>>;
+  readonly message: string;
+};
+
+/** A log that a test can read. */
+export function recordLog(lines: LogLine[] = []): Log & { readonly lines: readonly LogLine[] } {
+  const at =
+    (level: string) =>
+    (fields: LogLine['fields'], message: string): void =>
+      void lines.push({ level, fields, message });
+  const log = { lines, debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error'), child: () => log };
+  return log;
+}

@@ -1,0 +1,62 @@
+import type { Fields, SimObject } from './kinds.ts';
+import { invalid } from './refusal.ts';
+import type { Draft } from './storage.ts';
+import { updateStatus } from './status-owners.ts';
+
+type Port = Readonly<Record<string, unknown>> & { readonly nodePort?: number };
+
+/** Hands out node ports from 30000 on, never the same twice; the real range has 2,768, which some benches exceed. */
+export function makeServiceRules(): {
+  /** What the API server fills in and takes away when a Service's spec is written. */
+  readonly onWrite: (draft: Draft) => Draft;
+  /** Refuses a status that validation refuses. */
+  readonly onStatus: (object: SimObject) => void;
+} {
+  let nextNodePort = 30_000;
+
+  const withDefaults = (object: SimObject): SimObject => {
+    const spec: Fields = {
+      type: 'ClusterIP',
+      sessionAffinity: 'None',
+      internalTrafficPolicy: 'Cluster',
+      ipFamilies: ['IPv4'],
+      ipFamilyPolicy: 'SingleStack',
+      ...object.spec,
+    };
+    const { type } = spec;
+    const needsNodePorts =
+      type === 'NodePort' || (type === 'LoadBalancer' && spec['allocateLoadBalancerNodePorts'] !== false);
+    const ports = ((spec['ports'] ?? []) as readonly Port[]).map((port) => ({
+      protocol: 'TCP',
+      ...port,
+      ...(needsNodePorts && !port.nodePort ? { nodePort: takeNodePort() } : {}),
+    }));
+    const external = type === 'LoadBalancer' || type === 'NodePort' ? { externalTrafficPolicy: 'Cluster' } : {};
+    return { ...object, spec: { ...external, ...spec, ports }, status: object.status ?? { loadBalancer: {} } };
+  };
+
+  const takeNodePort = (): number => (nextNodePort += 1);
+
+  return {
+    onWrite: ({ object, owners }) => {
+      const written = withDefaults(object);
+      if (written.spec?.['type'] === 'LoadBalancer') return { object: written, owners };
+      const { conditions, ...rest } = written.status ?? {};
+      const emptied = { ...rest, loadBalancer: {}, ...(conditions === undefined ? {} : { conditions }) };
+      const { status, owners: left } = updateStatus(
+        { status: written.status ?? {}, owners },
+        'kube-apiserver',
+        emptied,
+      );
+      return { object: { ...written, status }, owners: left };
+    },
+    onStatus: ({ spec, status }) => {
+      const ingress = (status?.['loadBalancer'] as { ingress?: unknown[] } | undefined)?.ingress ?? [];
+      if (spec?.['type'] !== 'LoadBalancer' && ingress.length > 0)
+        throw invalid(
+          'status.loadBalancer.ingress: Forbidden: may only be used when `spec.type` is "LoadBalancer"',
+          'status.loadBalancer.ingress',
+        );
+    },
+  };
+}

@@ -1,0 +1,147 @@
+import { setImmediate as breathe } from 'node:timers/promises';
+import type { Clock } from '../../src/ports/clock.ts';
+
+/** Time that stands still until a test moves it. */
+export type VirtualClock = Clock & {
+  /** Moves time on by `ms`; all that is due on the way wakes up in its order, and what it starts then is waited for. */
+  advance(ms: number): Promise<void>;
+  /** Moves time to the next thing that is due until `promise` has settled. Not for what waits for a real socket. */
+  drive<T>(promise: Promise<T>): Promise<T>;
+  /** How many sleep now. */
+  readonly sleepers: number;
+  /** Resolves as soon as somebody sleeps who wanted to sleep for `ms` or longer. */
+  untilSleeping(ms: number): Promise<void>;
+};
+
+/** `sleepMs` is how long a sleeper wanted to sleep; a deadline has none. */
+type Timer = { readonly atMs: number; readonly sleepMs?: number; readonly ring: () => void };
+
+/** A `Clock` for tests: starts at `startMs` (default 2026-01-01T00:00:00Z), monotonic time at 0. */
+export function virtualClock(startMs: number = Date.UTC(2026, 0, 1)): VirtualClock {
+  let elapsedMs = 0;
+  const timers = new Set<Timer>();
+  const watchers = new Set<{ readonly ms: number; readonly tell: () => void }>();
+
+  const start = (ms: number, rest: Omit<Timer, 'atMs'>): Timer => {
+    const timer = { atMs: elapsedMs + ms, ...rest };
+    timers.add(timer);
+    return timer;
+  };
+  const sleeping = (): Timer[] => [...timers].filter(({ sleepMs }) => sleepMs !== undefined);
+
+  const next = (): Timer | undefined => {
+    let first: Timer | undefined;
+    for (const timer of timers) if (first === undefined || timer.atMs < first.atMs) first = timer;
+    return first;
+  };
+
+  const ring = async (timer: Timer): Promise<void> => {
+    timers.delete(timer);
+    elapsedMs = Math.max(elapsedMs, timer.atMs);
+    timer.ring();
+    await breathe(); // what woke up runs until it waits again
+  };
+
+  return {
+    now: () => startMs + elapsedMs,
+    monotonic: () => elapsedMs,
+    get sleepers() {
+      return sleeping().length;
+    },
+    sleep: (ms, signal) =>
+      new Promise((resolve, reject) => {
+        if (signal.aborted) return reject(signal.reason);
+        if (ms <= 0) return resolve();
+        const stop = (): void => {
+          timers.delete(timer);
+          reject(signal.reason);
+        };
+        const wake = (): void => {
+          signal.removeEventListener('abort', stop);
+          resolve();
+        };
+        const timer = start(ms, { sleepMs: ms, ring: wake });
+        signal.addEventListener('abort', stop, { once: true });
+        for (const watcher of watchers) if (ms >= watcher.ms) watcher.tell();
+      }),
+    deadline: (ms, signal) => {
+      const controller = new AbortController();
+      if (signal.aborted) return signal;
+      const late = (): void => controller.abort(new DOMException('the deadline has passed', 'TimeoutError'));
+      const timer = start(ms, { ring: late });
+      signal.addEventListener('abort', () => timers.delete(timer), { once: true });
+      return AbortSignal.any([signal, controller.signal]);
+    },
+    advance: async (ms) => {
+      const untilMs = elapsedMs + ms;
+      await breathe();
+      for (let timer = next(); timer !== undefined && timer.atMs <= untilMs; timer = next()) await ring(timer);
+      elapsedMs = untilMs;
+      await breathe();
+    },
+    drive: async (promise) => {
+      let isSettled = false;
+      const settled = promise.finally(() => {
+        isSettled = true;
+      });
+      settled.catch(() => undefined); // the caller gets it from `promise` below
+      for (;;) {
+        await breathe();
+        if (isSettled) return promise;
+        const timer = next();
+        if (timer !== undefined) await ring(timer);
+      }
+    },
+    untilSleeping: (ms) =>
+      new Promise((resolve) => {
+        if (sleeping().some(({ sleepMs = 0 }) => sleepMs >= ms)) return resolve();
+        const watcher = {
+          ms,
+          tell: () => {
+            watchers.delete(watcher);
+            resolve();
+          },
+        };
+        watchers.add(watcher);
+      }),
+  };
+}
+
+/**
+ * Real time, `factor` times as fast: for tests that also wait for real sockets. `deadline` runs no faster than ten
+ * times, so that a busy machine does not look like a dead server.
+ */
+export function fastClock(factor: number, startMs: number = Date.UTC(2026, 0, 1)): Clock {
+  const startedAt = performance.now();
+  const monotonic = (): number => (performance.now() - startedAt) * factor;
+  return {
+    now: () => startMs + monotonic(),
+    monotonic,
+    sleep: (ms, signal) =>
+      new Promise((resolve, reject) => {
+        if (signal.aborted) return reject(signal.reason);
+        const stop = (): void => {
+          clearTimeout(timer);
+          reject(signal.reason);
+        };
+        const timer = setTimeout(() => {
+          signal.removeEventListener('abort', stop);
+          resolve();
+        }, ms / factor);
+        signal.addEventListener('abort', stop, { once: true });
+      }),
+    deadline: (ms, signal) => AbortSignal.any([signal, AbortSignal.timeout(ms / Math.min(factor, 10))]),
+  };
+}
+
+/** A seed's own chance (mulberry32): the same numbers again for the same seed. */
+export function seededRandom(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = state;
+    mixed = Math.imul(mixed ^ (mixed >>> 15), mixed | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}

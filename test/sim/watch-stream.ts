@@ -1,0 +1,143 @@
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { SimKind } from './kinds.ts';
+import type { Refusal } from './refusal.ts';
+import { type Change, type Storage, versionText } from './storage.ts';
+
+/** One running watch, and what may happen to it. */
+export type WatchStream = {
+  fail(refusal: Refusal): void;
+  end(): void;
+  freeze(): void;
+  truncateNext(): void;
+  /** Tells the revision that everything has been sent up to. */
+  bookmark(): void;
+};
+
+export type WatchRequest = {
+  readonly kind: SimKind;
+  readonly namespace: string | undefined;
+  /** Changes after this revision; `undefined`: all there is first, as ADDED. */
+  readonly from: number | undefined;
+  /** A bookmark says where what was there ended (WatchList). */
+  readonly marksInitialEnd: boolean;
+  readonly timeoutMs: number;
+};
+
+const linesPerWrite = 250;
+
+/** Answers 200 and streams: the initial events in the pace of the reader, then each change at once. */
+export function openWatch(
+  { kind, namespace, from, marksInitialEnd, timeoutMs }: WatchRequest,
+  {
+    response,
+    storage,
+    knobs,
+    onClose,
+  }: {
+    readonly response: ServerResponse;
+    readonly storage: Storage;
+    readonly knobs: { readonly slowMs: number; readonly splitsCharacters: boolean };
+    readonly onClose: () => void;
+  },
+): WatchStream {
+  const closed = new AbortController();
+  let isFrozen = false;
+  let isTruncating = false;
+  let lateLines: Promise<void> = Promise.resolve();
+
+  const write = (text: string): void => {
+    if (isFrozen || closed.signal.aborted) return;
+    if (isTruncating) {
+      response.end(text.slice(0, text.length / 2));
+      return close();
+    }
+    for (const part of knobs.splitsCharacters ? splitWithinCharacter(text) : [text]) response.write(part);
+  };
+  /** In order, and late where it is to be late. */
+  const send = (text: string): void => {
+    if (knobs.slowMs === 0) return write(text);
+    lateLines = lateLines.then(() => sleep(knobs.slowMs)).then(() => write(text));
+  };
+
+  const close = (): void => {
+    if (closed.signal.aborted) return;
+    closed.abort();
+    clearTimeout(timer);
+    unsubscribe();
+    onClose();
+  };
+  const finish = (): void => {
+    if (isFrozen || closed.signal.aborted) return;
+    response.end();
+    close();
+  };
+
+  const bookmark = (annotations?: Readonly<Record<string, string>>): void => {
+    const metadata = { resourceVersion: versionText(storage.revision), ...(annotations && { annotations }) };
+    send(line('BOOKMARK', { kind: kind.kind, apiVersion: kind.apiVersion, metadata }));
+  };
+
+  const isWanted = (change: Change): boolean =>
+    change.kind === kind && (namespace === undefined || change.namespace === namespace);
+  let meanwhile: string[] | undefined = [];
+  const unsubscribe = storage.subscribe((change) => {
+    if (!isWanted(change)) return;
+    if (meanwhile === undefined) send(change.line);
+    else meanwhile.push(change.line);
+  });
+  const timer = setTimeout(() => {
+    bookmark();
+    finish();
+  }, timeoutMs);
+  response.on('close', close);
+  response.writeHead(200, { 'content-type': 'application/json' });
+  response.flushHeaders();
+
+  const first =
+    from === undefined
+      ? storage.list(kind, namespace).map(({ json }) => `{"type":"ADDED","object":${json}}\n`)
+      : storage.since(from, kind, namespace).map((change) => change.line);
+  const version = versionText(storage.revision);
+  const start = async (): Promise<void> => {
+    for (let index = 0; index < first.length; index += linesPerWrite) {
+      send(first.slice(index, index + linesPerWrite).join(''));
+      if (response.writableNeedDrain) await once(response, 'drain', { signal: closed.signal });
+    }
+    if (marksInitialEnd) {
+      const metadata = { resourceVersion: version, annotations: { 'k8s.io/initial-events-end': 'true' } };
+      send(line('BOOKMARK', { kind: kind.kind, apiVersion: kind.apiVersion, metadata }));
+    }
+    for (const late of meanwhile ?? []) send(late);
+    meanwhile = undefined;
+  };
+  start().catch(close); // the reader went away
+
+  return {
+    fail: (refusal) => {
+      send(line('ERROR', refusal));
+      finish();
+    },
+    end: finish,
+    freeze: () => {
+      isFrozen = true;
+    },
+    truncateNext: () => {
+      isTruncating = true;
+    },
+    bookmark: () => bookmark(),
+  };
+}
+
+function line(type: string, object: object): string {
+  return `${JSON.stringify({ type, object })}\n`;
+}
+
+/** Two chunks, the first of which ends in the middle of a character of several bytes, if there is one. */
+function splitWithinCharacter(text: string): readonly Uint8Array[] {
+  const bytes = new TextEncoder().encode(text);
+  const lead = bytes.findIndex((byte) => byte >= 0xc0);
+  const at = lead < 0 ? Math.ceil(bytes.length / 2) : lead + 1;
+  return [bytes.subarray(0, at), bytes.subarray(at)];
+}

@@ -1,0 +1,121 @@
+import { applyJsonPatch } from './json-patch.ts';
+import type { SimKind, SimMeta, SimObject } from './kinds.ts';
+import { conflict, notFound, Refusal } from './refusal.ts';
+import { makeServiceRules } from './service-rules.ts';
+import { applyStatus, updateStatus } from './status-owners.ts';
+import { type Draft, keyOf, type Storage, type Stored } from './storage.ts';
+
+/** Where a write goes. */
+export type Target = { readonly kind: SimKind; readonly key: string; readonly subresource: string | undefined };
+
+/** The writes of the API: what each may touch, under the rules of its kind. All throw {@link Refusal}. */
+export type Writes = {
+  create(kind: SimKind, namespace: string | undefined, body: SimObject): Stored;
+  replace(target: Target, body: SimObject, manager: string): Stored;
+  jsonPatch(target: Target, operations: Parameters<typeof applyJsonPatch>[1], manager: string): Stored;
+  /** Server-side apply, of a status. */
+  apply(target: Target, body: SimObject, manager: string, force: boolean): Stored;
+  /** Creates or replaces, spec and status at once: for tests that set a scene. */
+  put(kind: SimKind, body: SimObject, manager: string): Stored;
+};
+
+export function makeWrites(storage: Storage): Writes {
+  const serviceRules = makeServiceRules();
+
+  const present = ({ kind, key }: Target): Stored => {
+    const stored = storage.get(kind, key);
+    if (stored === undefined) throw notFound(`${kind.plural} "${key}"`);
+    return stored;
+  };
+
+  const refuseInEndingNamespace = (kind: SimKind, namespace: string | undefined): void => {
+    if (!kind.isNamespaced || namespace === undefined) return;
+    const found = storage.get(storage.kindOf('Namespace'), namespace);
+    if (found?.object.metadata.deletionTimestamp === undefined) return;
+    const message = `${kind.plural} is forbidden: unable to create new content in namespace ${namespace} because it is being terminated`;
+    const causes = [
+      {
+        reason: 'NamespaceTerminating',
+        message: `namespace ${namespace} is being terminated`,
+        field: 'metadata.namespace',
+      },
+    ];
+    throw new Refusal(403, 'Forbidden', message, { causes });
+  };
+
+  const write = (target: Target, draft: Draft): Stored => {
+    const isService = target.kind.kind === 'Service';
+    if (isService && target.subresource === 'status') serviceRules.onStatus(draft.object);
+    return storage.update(target.kind, target.key, isService ? serviceRules.onWrite(draft) : draft);
+  };
+
+  /** A whole new object over the old one: each path takes only its own part of it. */
+  const overwrite = (target: Target, old: Stored, next: SimObject, manager: string): Stored => {
+    if (keyOf({ ...next.metadata, ...namespaceOf(old) }) !== target.key)
+      throw new Refusal(400, 'BadRequest', 'the name of the object does not match the name on the URL');
+    if (target.subresource === 'status') {
+      const changed = updateStatus({ status: old.object.status ?? {}, owners: old.owners }, manager, next.status ?? {});
+      const metadata = { ...old.object.metadata, ...preconditions(next.metadata) };
+      return write(target, { object: { ...old.object, metadata, status: changed.status }, owners: changed.owners });
+    }
+    const status = target.kind.hasStatus && old.object.status !== undefined ? { status: old.object.status } : {};
+    return write(target, { object: { ...next, ...status }, owners: old.owners });
+  };
+
+  const create: Writes['create'] = (kind, namespace, body) => {
+    refuseInEndingNamespace(kind, namespace);
+    const metadata = { ...body.metadata, ...(kind.isNamespaced && namespace !== undefined ? { namespace } : {}) };
+    const { status: _status, ...rest } = { ...body, metadata };
+    if (!kind.hasStatus) return storage.create(kind, { ...body, metadata });
+    if (kind.kind !== 'Service') return storage.create(kind, rest);
+    return storage.create(kind, serviceRules.onWrite({ object: rest, owners: new Map() }).object);
+  };
+
+  return {
+    create,
+    replace: (target, body, manager) => overwrite(target, present(target), body, manager),
+    jsonPatch: (target, operations, manager) => {
+      const old = present(target);
+      return overwrite(target, old, applyJsonPatch(old.object, operations), manager);
+    },
+    apply: (target, body, manager, force) => {
+      if (target.subresource !== 'status')
+        throw new Refusal(415, 'UnsupportedMediaType', 'this server applies statuses only');
+      const old = present(target);
+      const { uid } = body.metadata;
+      if (uid !== undefined && uid !== old.object.metadata.uid)
+        throw conflict(
+          `${target.kind.plural} "${target.key}"`,
+          `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${old.object.metadata.uid}`,
+        );
+      const { status, owners } = applyStatus(
+        { status: old.object.status ?? {}, owners: old.owners },
+        manager,
+        body.status ?? {},
+        force,
+      );
+      return write(target, { object: { ...old.object, status }, owners });
+    },
+    put: (kind, body, manager) => {
+      const key = keyOf(body.metadata);
+      const target = { kind, key, subresource: undefined };
+      const old = storage.get(kind, key);
+      const { resourceVersion: _version, uid: _uid, ...metadata } = body.metadata;
+      const written =
+        old === undefined
+          ? create(kind, metadata.namespace, { ...body, metadata })
+          : overwrite(target, old, { ...body, metadata }, manager);
+      if (!kind.hasStatus || body.status === undefined) return written;
+      return overwrite({ ...target, subresource: 'status' }, written, { ...body, metadata }, manager);
+    },
+  };
+}
+
+function namespaceOf({ object }: Stored): Partial<SimMeta> {
+  const { namespace } = object.metadata;
+  return namespace === undefined ? {} : { namespace };
+}
+
+function preconditions({ uid, resourceVersion }: SimMeta): Partial<SimMeta> {
+  return { ...(uid === undefined ? {} : { uid }), ...(resourceVersion === undefined ? {} : { resourceVersion }) };
+}
