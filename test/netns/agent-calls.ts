@@ -7,6 +7,8 @@ export type Call =
   | { do: 'setStatus'; port: number; status: number }
   | { do: 'unlisten'; port: number; address?: string }
   | { do: 'fetch'; address: string; port: number }
+  /** What furiwake's own health probe finds there; the answer is `text`. */
+  | { do: 'probe'; address: string }
   | { do: 'dial'; address: string; port: number }
   | { do: 'say'; id: number; text: string }
   | { do: 'heard'; id: number }

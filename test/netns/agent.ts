@@ -1,6 +1,9 @@
 import { createServer as createHttpServer, get } from 'node:http';
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
+import { parseIp } from '../../src/core/ip/ip.ts';
+import { makeProbe } from '../../src/dataplane/haproxy/probe.ts';
+import { systemClock } from '../../src/main/node/clock.ts';
 import type { Call, Outcome } from './agent-calls.ts';
 
 /*
@@ -13,6 +16,7 @@ const dialled = new Map<number, { readonly socket: Socket; text: string; end: 'o
 let nextId = 1;
 
 const deadlineMs = 4000;
+const probe = makeProbe({ clock: systemClock });
 
 async function perform(call: Call): Promise<Outcome> {
   switch (call.do) {
@@ -47,6 +51,10 @@ async function perform(call: Call): Promise<Outcome> {
       return {};
     case 'fetch':
       return fetchOnce(call.address, call.port);
+    case 'probe': {
+      const address = parseIp(call.address);
+      return address === undefined ? {} : { text: await probe(address, new AbortController().signal) };
+    }
     case 'dial':
       return dial(call.address, call.port);
     case 'say': {

@@ -1,0 +1,144 @@
+/** `show info`: the fields that are read here. */
+export type ProcessInfo = {
+  readonly pid: number;
+  readonly version: string;
+  readonly description: string;
+  readonly connections: number;
+  readonly maxConnections: number;
+};
+
+/** Reads `show info`; `undefined` when it is no such answer. */
+export function parseInfo(answer: string): ProcessInfo | undefined {
+  const fields = new Map<string, string>();
+  for (const line of answer.split('\n')) {
+    const colon = line.indexOf(': ');
+    if (colon > 0) fields.set(line.slice(0, colon), line.slice(colon + 2));
+  }
+  const pid = Number(fields.get('Pid'));
+  if (!Number.isInteger(pid)) return undefined;
+  return {
+    pid,
+    version: fields.get('Version') ?? '',
+    description: fields.get('description') ?? '',
+    connections: Number(fields.get('CurrConns') ?? 0),
+    maxConnections: Number(fields.get('Maxconn') ?? 0),
+  };
+}
+
+/** One server of `show stat`. */
+export type ServerStat = {
+  readonly backend: string;
+  readonly server: string;
+  /** `UP`, `UP 1/2`, `DOWN`, `DRAIN`, `MAINT`, `no check`, … */
+  readonly status: string;
+  /** `L7OK`, `L4TOUT`, …; `* ` before it: another check is under way. */
+  readonly checkStatus: string;
+  /** Of a failed check: the system's words, or the HTTP reason. */
+  readonly lastCheck: string;
+  readonly connections: number;
+  readonly total: number;
+};
+
+/** Reads `show stat` by its header: columns come and go between versions. */
+export function parseStat(answer: string): readonly ServerStat[] {
+  const [header = '', ...lines] = answer.split('\n');
+  const names = header.replace(/^# /, '').split(',');
+  const column = (name: string): number => names.indexOf(name);
+  const [backend, server, status] = [column('pxname'), column('svname'), column('status')];
+  const [checkStatus, lastCheck] = [column('check_status'), column('last_chk')];
+  const [connections, total] = [column('scur'), column('stot')];
+  return lines.map((line) => {
+    const cells = splitCsv(line);
+    return {
+      backend: cells[backend] ?? '',
+      server: cells[server] ?? '',
+      status: cells[status] ?? '',
+      checkStatus: cells[checkStatus] ?? '',
+      lastCheck: cells[lastCheck] ?? '',
+      connections: Number(cells[connections]),
+      total: Number(cells[total]),
+    };
+  });
+}
+
+/** RFC 4180: a cell with a comma or a quote stands in quotes, its quotes doubled. */
+function splitCsv(line: string): readonly string[] {
+  if (!line.includes('"')) return line.split(',');
+  return [...line.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^,]*))/g)].map(
+    ([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain ?? '',
+  );
+}
+
+/** One entry of the stick-table of listeners. */
+export type ListenerCount = {
+  /** `VIP|port`. */
+  readonly key: string;
+  readonly connections: number;
+  readonly total: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+};
+
+/** Reads `show table`: after its header, `address: key=… conn_cnt=…` in no fixed order. */
+export function parseTable(answer: string): readonly ListenerCount[] {
+  return answer.split('\n').flatMap((line) => {
+    if (!line.startsWith('0x')) return [];
+    const fields = new Map(line.split(' ').map((part) => part.split('=', 2) as [string, string | undefined]));
+    const count = (name: string): number => Number(fields.get(name) ?? 0);
+    return [
+      {
+        key: fields.get('key') ?? '',
+        connections: count('conn_cur'),
+        total: count('conn_cnt'),
+        bytesIn: count('bytes_in_cnt'),
+        bytesOut: count('bytes_out_cnt'),
+      },
+    ];
+  });
+}
+
+/** Reads `show map`: `address key value`. */
+export function parseMap(answer: string): ReadonlyMap<string, string> {
+  const entries = new Map<string, string>();
+  for (const line of answer.split('\n')) {
+    const [, key, value] = line.split(' ');
+    // The first of two entries with one key is the one in force.
+    if (key !== undefined && value !== undefined && !entries.has(key)) entries.set(key, value);
+  }
+  return entries;
+}
+
+/** One server of `show servers state`. */
+export type ServerState = {
+  readonly backend: string;
+  readonly server: string;
+  readonly address: string;
+  readonly port: number;
+  readonly weight: number;
+  /** In maintenance or draining, by command. */
+  readonly isOut: boolean;
+  /** Its health check is switched on. */
+  readonly isChecked: boolean;
+};
+
+const forcedOut = 0x01 | 0x08; // SRV_ADMF_FMAINT, SRV_ADMF_FDRAIN
+const checkEnabled = 0x04; // CHK_ST_ENABLED
+
+/** Reads `show servers state` (format version 1) by its header. */
+export function parseServersState(answer: string): readonly ServerState[] {
+  const [, header = '', ...lines] = answer.split('\n');
+  const names = header.replace(/^# /, '').split(' ');
+  return lines.map((line) => {
+    const cells = line.split(' ');
+    const cell = (name: string): string => cells[names.indexOf(name)] ?? '';
+    return {
+      backend: cell('be_name'),
+      server: cell('srv_name'),
+      address: cell('srv_addr'),
+      port: Number(cell('srv_port')),
+      weight: Number(cell('srv_uweight')),
+      isOut: (Number(cell('srv_admin_state')) & forcedOut) !== 0,
+      isChecked: (Number(cell('srv_check_state')) & checkEnabled) !== 0,
+    };
+  });
+}

@@ -1,0 +1,167 @@
+import type { Family } from '../../core/ip/ip.ts';
+import type { NodeName } from '../../core/model/names.ts';
+import type { Log } from '../../ports/log.ts';
+import type { Metrics } from '../../ports/metrics.ts';
+import type { ServerState } from '../../ports/proxy.ts';
+import type { ServerStat } from './answers.ts';
+import { type CheckAnswer, type Finding, type HealthState, initialHealth, judge, type Look } from './health-policy.ts';
+import { type Probe, probeAll } from './probe.ts';
+import { healthPort, nodeOfSlotServer, nodesBackend, type NodeServer } from './servers.ts';
+import type { Held } from './changes.ts';
+
+/** The verdicts on the nodes of one family: the policy's state, and what it wants to be done. */
+export type FamilyHealth = {
+  /** True while HAProxy's own checks decide. */
+  isChecked(): boolean;
+  /**
+   * Before a family's first nodes are given to HAProxy: does anything answer there? For HAProxy takes a new server out
+   * at its first failed check.
+   */
+  survey(nodes: readonly NodeServer[], signal: AbortSignal): Promise<void>;
+  /** After an adoption of a process with nodes: whether it was left with its checks on. */
+  adopt(isChecked: boolean): void;
+  /** Another worker: what the last one was told of single nodes it has not heard. */
+  forgetOrders(): void;
+  /** Takes HAProxy's statistics in, or our own probe's answers where those decide or are needed. */
+  round(nodes: readonly NodeServer[], stats: readonly ServerStat[], signal: AbortSignal): Promise<Orders>;
+  stateOf(node: NodeServer, stat: ServerStat | undefined): ServerState;
+};
+
+export type Orders = {
+  /** Who decides has changed: HAProxy's checks must be switched. */
+  readonly isNewMode: boolean;
+  /** Nodes whose connections must be ended. */
+  readonly dead: readonly NodeName[];
+  /** While our own probe decides: the nodes that go out of rotation (true) or come back. */
+  readonly out: ReadonlyMap<NodeName, boolean>;
+};
+
+/** The runtime commands that carry the orders out. */
+export function orderCommands(orders: Orders, family: Family, servers: Held['servers']): readonly string[] {
+  const shared = nodesBackend(family);
+  const commands = [...orders.out].map(
+    ([node, isOut]) => `set server ${shared}/${node} health ${isOut ? 'down' : 'up'}`,
+  );
+  for (const node of orders.dead) {
+    for (const [backend, names] of servers) {
+      for (const name of names.keys()) {
+        const isOfNode = backend === shared ? name === node : nodeOfSlotServer(name, family) === node;
+        if (isOfNode) commands.push(`shutdown sessions server ${backend}/${name}`);
+      }
+    }
+  }
+  return commands;
+}
+
+export function makeFamilyHealth(deps: {
+  readonly family: Family;
+  readonly probe: Probe;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}): FamilyHealth {
+  const { family, probe, log } = deps;
+  const gauge = deps.metrics.gauge(
+    'furiwake_own_probe',
+    "1 while no node answers kube-proxy's health port and our own probe stands in",
+    ['family'],
+  );
+  const labels = { family: String(family) };
+  gauge.set(0, labels);
+  let state: HealthState = initialHealth;
+  let isSurveyed = false;
+  const ordered = new Map<NodeName, boolean>();
+
+  const become = (next: HealthState): void => {
+    if (next.mode !== state.mode) {
+      gauge.set(next.mode === 'own' ? 1 : 0, labels);
+      if (next.mode === 'own')
+        log.warn({ family, port: healthPort }, 'no node answers the health port: only silent nodes are taken out');
+      else log.info({ family, port: healthPort }, "nodes answer the health port again: HAProxy's checks decide");
+    }
+    state = next;
+  };
+
+  const take = (finding: Finding): ReturnType<typeof judge> => {
+    const verdict = judge(state, finding);
+    become(verdict.state);
+    return verdict;
+  };
+
+  const probeNodes = async (nodes: readonly NodeServer[], signal: AbortSignal): Promise<Finding> => {
+    const targets = new Map(nodes.map(({ node, address }) => [node, address]));
+    return { from: 'probe', answers: await probeAll(probe, targets, signal) };
+  };
+
+  return {
+    isChecked: () => state.mode === 'checks',
+    survey: async (nodes, signal) => {
+      if (nodes.length > 0 && !isSurveyed && state.mode === 'checks') take(await probeNodes(nodes, signal));
+      isSurveyed = nodes.length > 0;
+    },
+    adopt: (isChecked) => {
+      isSurveyed = true;
+      if (isChecked !== (state.mode === 'checks')) become({ ...initialHealth, mode: isChecked ? 'checks' : 'own' });
+    },
+    forgetOrders: () => ordered.clear(),
+    round: async (nodes, stats, signal) => {
+      const { mode } = state;
+      let verdict: ReturnType<typeof judge> | undefined;
+      if (state.mode === 'checks') {
+        const wanted = new Set<string>(nodes.map(({ node }) => node));
+        const looks = stats
+          .filter(({ server }) => wanted.has(server))
+          .map((stat) => [stat.server as NodeName, lookOf(stat)] as const);
+        verdict = take({ from: 'checks', looks: new Map(looks) });
+      }
+      if (state.mode === 'own' || verdict?.wantsProbe === true) verdict = take(await probeNodes(nodes, signal));
+      const out = new Map<NodeName, boolean>();
+      if (state.mode === 'checks') ordered.clear();
+      else {
+        for (const [node, { isOut }] of state.nodes) if (ordered.get(node) !== isOut) out.set(node, isOut);
+      }
+      for (const [node, isOut] of out) ordered.set(node, isOut);
+      return { isNewMode: state.mode !== mode, dead: verdict?.dead ?? [], out };
+    },
+    stateOf: (node, stat) => {
+      if (node.isDraining) return 'drain';
+      const health = state.nodes.get(node.node);
+      if (state.mode === 'own') return health?.isOut === true ? 'silent' : 'up';
+      if (stat === undefined || isUp(stat)) return 'up';
+      return (answerOf(stat) ?? health?.answer) === 'silent' ? 'silent' : 'unhealthy';
+    },
+  };
+}
+
+function lookOf(stat: ServerStat): Look {
+  return { isUp: isUp(stat), answer: answerOf(stat) };
+}
+
+/** `UP`, and `UP 1/2` on its way down; also `no check`. */
+function isUp(stat: ServerStat): boolean {
+  return stat.status.startsWith('UP') || stat.status === 'no check';
+}
+
+/** What a finished check found; `undefined` while one is under way or none has been made. */
+export function answerOf({
+  checkStatus,
+  lastCheck,
+}: Pick<ServerStat, 'checkStatus' | 'lastCheck'>): CheckAnswer | undefined {
+  switch (checkStatus) {
+    case 'L7OK':
+    case 'L7OKC':
+      return 'ok';
+    case 'L7STS':
+      return 'unhealthy';
+    case 'L7RSP': // something else than HTTP
+    case 'L7TOUT': // accepted, then nothing
+    case 'L6RSP':
+    case 'L6TOUT':
+      return 'alive';
+    case 'L4TOUT':
+      return 'silent';
+    case 'L4CON':
+      return /refused|reset/i.test(lastCheck) ? 'alive' : 'silent'; // else: no route to it
+    default:
+      return undefined; // INI, `* L7OK`, SOCKERR (our own want of something), UNK
+  }
+}

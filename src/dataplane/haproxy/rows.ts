@@ -1,0 +1,34 @@
+import type { Row } from '../../core/traffic/table.ts';
+import { isPort, nodesBackend } from './servers.ts';
+
+/** A row of the map: `VIP|port` and its policy. Fields as in {@link formatPolicy}. */
+export type Entry = { readonly key: string; readonly value: string };
+
+/** `backend|nodePort|cap`: one value, so that one `set map` changes all of a row at once. */
+function formatPolicy(backend: string, nodePort: number, cap: number): string {
+  return `${backend}|${nodePort}|${cap}`;
+}
+
+/** The backend's name in a row's value. */
+export function backendOf(value: string): string {
+  return value.slice(0, value.indexOf('|'));
+}
+
+/**
+ * The row as HAProxy gets it, or `undefined` where there is nothing that it could serve: another protocol than TCP, a
+ * port out of range, or a backend of its own without a slot.
+ */
+export function rowEntry(row: Row, slot: string | undefined, defaultCap: number): Entry | undefined {
+  const { address, backend, port } = row;
+  const cap = Math.max(1, Math.floor(row.maxConnections ?? defaultCap));
+  if (row.protocol !== 'TCP' || !isPort(port) || !Number.isSafeInteger(cap)) return undefined;
+  const key = `${address.text}|${port}`;
+  if (backend.kind === 'own') return slot === undefined ? undefined : { key, value: formatPolicy(slot, 0, cap) };
+  if (!isPort(backend.nodePort)) return undefined;
+  return { key, value: formatPolicy(nodesBackend(backend.family), backend.nodePort, cap) };
+}
+
+/** One line of the map file. */
+export function entryLine({ key, value }: Entry): string {
+  return `${key} ${value}\n`;
+}

@@ -1,0 +1,59 @@
+/** What is fixed for the life of a HAProxy process. */
+export type Settings = {
+  /** Everything of HAProxy's lives here: see {@link pathsIn}. */
+  readonly folder: string;
+  /** Port on both loopback addresses where the kernel sends the listeners' packets. */
+  readonly listenPort: number;
+  /** Connections that the whole process can hold; two descriptors each. */
+  readonly maxConnections: number;
+  /** How long a connection without a byte in either direction lives. */
+  readonly idleTimeoutSeconds: number;
+  /** False on a kernel without IPv6, where its loopback address cannot be bound. */
+  readonly hasIpv6: boolean;
+  /** Whom the workers become after the start (the master keeps root for reloads); `undefined`: they stay what they are. */
+  readonly account: { readonly uid: number; readonly gid: number } | undefined;
+};
+
+export type Paths = {
+  readonly config: string;
+  /** Where a new configuration waits for HAProxy's verdict. */
+  readonly candidate: string;
+  readonly map: string;
+  readonly pid: string;
+  readonly workerSocket: string;
+  readonly masterSocket: string;
+};
+
+/**
+ * The files in `folder`. Throws `RangeError` where HAProxy could not use them: it binds a socket under a temporary
+ * name that is ten characters longer (97 bytes remain of the kernel's 107), and blanks, commas or quotes would end a
+ * word of the configuration or of a runtime command.
+ */
+export function pathsIn(folder: string): Paths {
+  const paths = {
+    config: `${folder}/haproxy.cfg`,
+    candidate: `${folder}/candidate.cfg`,
+    map: `${folder}/services.map`,
+    pid: `${folder}/haproxy.pid`,
+    workerSocket: `${folder}/worker.sock`,
+    masterSocket: `${folder}/master.sock`,
+  };
+  if (!/^\/[\w./-]*$/.test(folder))
+    throw new RangeError(`the folder ${JSON.stringify(folder)} must be absolute, of letters, digits and _ . / - only`);
+  if (paths.masterSocket.length > 97) throw new RangeError(`the folder ${folder} is too long for a unix socket in it`);
+  return paths;
+}
+
+/**
+ * How many connections a process with this descriptor limit can hold: two each, after a reserve for the health check
+ * of each node (one at a time), listeners and sockets. HAProxy refuses to start when it is asked for more.
+ */
+export function connectionLimit(descriptorLimit: number): number {
+  const reserve = Math.min(2200, Math.floor(descriptorLimit / 4));
+  return Math.min(500_000, Math.floor((descriptorLimit - reserve) / 2));
+}
+
+/** A Service's cap where its row has none: half of all, so that one cannot starve the rest. */
+export function defaultCap(maxConnections: number): number {
+  return Math.max(1, Math.floor(maxConnections / 2));
+}

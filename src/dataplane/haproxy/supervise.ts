@@ -1,0 +1,74 @@
+import type { Clock } from '../../ports/clock.ts';
+import type { Log } from '../../ports/log.ts';
+import { RuntimeError } from './errors.ts';
+
+export type Supervised = {
+  /** Resolves when the worker that serves goes, or another one takes over. */
+  untilWorkerGoes(signal: AbortSignal): Promise<void>;
+  /** Makes sure that a process serves; true when it had to be started. */
+  revive(signal: AbortSignal): Promise<boolean>;
+  /** What is due each second. */
+  round(signal: AbortSignal): Promise<void>;
+};
+
+const roundMs = 1000;
+/** A process that lived longer than this was no part of a crash loop. */
+const steadyMs = 10_000;
+const longestPauseMs = 10_000;
+
+/** Until `signal` aborts: brings the process back as soon as it goes, and does the rounds. */
+export async function supervise(
+  parts: Supervised,
+  deps: { readonly clock: Clock; readonly log: Log },
+  signal: AbortSignal,
+): Promise<void> {
+  const { clock, log } = deps;
+
+  const reviveOrLog = async (): Promise<'alive' | 'started' | 'failed'> => {
+    try {
+      return (await parts.revive(signal)) ? 'started' : 'alive';
+    } catch (error) {
+      if (!signal.aborted) log.error({ err: error }, 'HAProxy does not run, and could not be started');
+      return 'failed';
+    }
+  };
+
+  const guard = async (): Promise<void> => {
+    let startedAt = Number.NEGATIVE_INFINITY;
+    let crashes = 0;
+    while (!signal.aborted) {
+      await parts.untilWorkerGoes(signal);
+      if (signal.aborted) return;
+      const outcome = await reviveOrLog();
+      if (outcome === 'alive') continue;
+      const now = clock.monotonic();
+      crashes = now - startedAt < steadyMs ? crashes + 1 : 0;
+      startedAt = now;
+      // The first start is at once; pauses come only when it crashes again and again.
+      if (crashes > 0) await pause(Math.min(longestPauseMs, 125 * 2 ** crashes));
+    }
+  };
+
+  const rounds = async (): Promise<void> => {
+    while (!signal.aborted) {
+      await pause(roundMs);
+      if (signal.aborted) return;
+      try {
+        await parts.round(signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        // A process that hangs keeps its connections open: nobody but us notices.
+        if (error instanceof RuntimeError) await reviveOrLog();
+        else log.warn({ err: error }, 'a look at HAProxy failed');
+      }
+    }
+  };
+
+  const pause = async (ms: number): Promise<void> => {
+    await clock.sleep(ms, signal).catch((error: unknown) => {
+      if (!signal.aborted) throw error;
+    });
+  };
+
+  await Promise.all([guard(), rounds()]);
+}

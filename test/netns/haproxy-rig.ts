@@ -1,0 +1,178 @@
+import { type Family, type Ip, parseIp } from '../../src/core/ip/ip.ts';
+import type { ListenerKey, NodeName } from '../../src/core/model/names.ts';
+import { serviceKey } from '../../src/core/model/names.ts';
+import { type Backend, emptyTable, listenerKey, type Row, type TrafficTable } from '../../src/core/traffic/table.ts';
+import { makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
+import type { ProbeAnswer } from '../../src/dataplane/haproxy/health-policy.ts';
+import { systemClock } from '../../src/main/node/clock.ts';
+import { systemFiles } from '../../src/main/node/files.ts';
+import type { Log } from '../../src/ports/log.ts';
+import type { Metrics } from '../../src/ports/metrics.ts';
+import type { Proxy } from '../../src/ports/proxy.ts';
+import type { Outcome } from './agent-calls.ts';
+import { type NetLab, type Node, startNetLab } from './net-lab.ts';
+
+/** A furiwake that drives the HAProxy of the rig; several may follow one another. */
+export type Driver = {
+  readonly proxy: Proxy;
+  /** What it logged at level warn and above. */
+  readonly complaints: readonly string[];
+  /** Last value of a metric without labels. */
+  metric(name: string): number;
+  /** Starts `proxy.run`; ends with the rig, or with `end`. */
+  watch(): { end(): Promise<void> };
+};
+
+/** A lab with HAProxy on the balancer, the kernel sending it all TCP for the VIPs (10.50.0.0/16, fd50::/64). */
+export type Rig = AsyncDisposable & {
+  readonly lab: NetLab;
+  readonly signal: AbortSignal;
+  newDriver(): Driver;
+  /** A table of `rows` over all nodes of the lab, or over `nodes`. */
+  table(rows: readonly Row[], nodes?: readonly RigNode[]): TrafficTable;
+  /** The client fetches `/` from a VIP. */
+  fetch(vip: string, port?: number): Promise<Outcome>;
+};
+
+export type RigNode = { readonly node: Node; readonly state: 'active' | 'drain' };
+
+/** nodePort on which every node of a rig serves its name over HTTP. */
+export const namePort = 30_080;
+/** nodePort on which every node of a rig speaks first, then echoes. */
+export const echoPort = 30_025;
+
+export async function startRig(options: { readonly nodes: number; readonly healthz?: boolean }): Promise<Rig> {
+  const lab = await startNetLab({ nodes: options.nodes });
+  const ending = new AbortController();
+  const signal = ending.signal;
+  const watches: Promise<void>[] = [];
+  for (const node of lab.nodes) {
+    await node.ask({ do: 'serveHttp', port: namePort, body: node.name });
+    await node.ask({ do: 'serveLines', port: echoPort, greeting: `220 ${node.name}\n` });
+    if (options.healthz !== false) await node.ask({ do: 'serveHttp', port: 10_256, body: '{}' });
+  }
+  await interceptVips(lab);
+
+  const newDriver = (): Driver => {
+    const complaints: string[] = [];
+    const values = new Map<string, number>();
+    const proxy = makeHaproxy({
+      folder: `${lab.folder}/haproxy`,
+      descriptorLimit: 4000,
+      exec: lab.balancer.execPort,
+      files: systemFiles,
+      clock: systemClock,
+      log: collectingLog(complaints),
+      metrics: collectingMetrics(values),
+      probe: async ({ text }) =>
+        ((await lab.balancer.ask({ do: 'probe', address: text })).text ?? 'alive') as ProbeAnswer,
+    });
+    return {
+      proxy,
+      complaints,
+      metric: (name) => values.get(name) ?? 0,
+      watch: () => {
+        const stop = new AbortController();
+        const running = proxy.run(AbortSignal.any([signal, stop.signal]));
+        watches.push(running);
+        return {
+          end: () => {
+            stop.abort();
+            return running;
+          },
+        };
+      },
+    };
+  };
+
+  return {
+    lab,
+    signal,
+    newDriver,
+    table: (rows, nodes = lab.nodes.map((node) => ({ node, state: 'active' }))) => ({
+      ...emptyTable,
+      rows: new Map(rows.map((each) => [each.key, each])),
+      nodes: { 4: nodes.map((entry) => serverOf(entry, 4)), 6: nodes.map((entry) => serverOf(entry, 6)) },
+    }),
+    fetch: (vip, port = 80) => lab.client.ask({ do: 'fetch', address: vip, port }),
+    [Symbol.asyncDispose]: async () => {
+      ending.abort();
+      await Promise.all(watches);
+      await lab[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** A row on the shared nodes; a number is its nodePort. */
+export function row(vip: string, port: number, to: number | Backend, more: Partial<Row> = {}): Row {
+  const address = addressOf(vip);
+  const backend: Backend = typeof to === 'number' ? { kind: 'nodes', family: address.family, nodePort: to } : to;
+  const key: ListenerKey = listenerKey(address, port, 'TCP');
+  const service = serviceKey('test', 'service');
+  return {
+    key,
+    service,
+    address,
+    port,
+    protocol: 'TCP',
+    backend,
+    sourceRanges: undefined,
+    maxConnections: undefined,
+    ...more,
+  };
+}
+
+export function addressOf(text: string): Ip {
+  const ip = parseIp(text);
+  if (ip === undefined) throw new Error(`${text} is no address`);
+  return ip;
+}
+
+export function nodeName(text: string): NodeName {
+  return text as NodeName;
+}
+
+function serverOf({ node, state }: RigNode, family: Family): TrafficTable['nodes'][4][number] {
+  return { node: nodeName(node.name), address: addressOf(family === 4 ? node.ip4 : node.ip6), state };
+}
+
+/** What the classifier does, for all ports of the VIPs at once. */
+async function interceptVips({ balancer }: NetLab): Promise<void> {
+  for (const [version, all] of [
+    ['-4', '0.0.0.0/0'],
+    ['-6', '::/0'],
+  ] as const) {
+    await balancer.exec('ip', version, 'rule', 'add', 'fwmark', '1', 'lookup', '100');
+    await balancer.exec('ip', version, 'route', 'add', 'local', all, 'dev', 'lo', 'table', '100');
+  }
+  await balancer.nft(`table inet rig {
+    chain pre {
+      type filter hook prerouting priority mangle
+      ip daddr 10.50.0.0/16 meta l4proto tcp meta mark set 1 tproxy ip to 127.0.0.1:17100 accept
+      ip6 daddr fd50::/64 meta l4proto tcp meta mark set 1 tproxy ip6 to [::1]:17100 accept
+    }
+  }`);
+}
+
+function collectingLog(complaints: string[]): Log {
+  const note = (fields: Readonly<Record<string, unknown>>, message: string): void => {
+    complaints.push(`${message}${fields['err'] instanceof Error ? `: ${fields['err'].message}` : ''}`);
+  };
+  const log: Log = { debug: () => {}, info: () => {}, warn: note, error: note, child: () => log };
+  return log;
+}
+
+function collectingMetrics(values: Map<string, number>): Metrics {
+  const keyOf = (name: string, labels: Readonly<Record<string, string>> = {}): string =>
+    [name, ...Object.entries(labels).map(([label, value]) => `${label}=${value}`)].join(' ');
+  return {
+    counter: (name) => ({
+      add: (value, labels) => values.set(keyOf(name, labels), (values.get(keyOf(name, labels)) ?? 0) + value),
+    }),
+    gauge: (name) => ({
+      set: (value, labels) => values.set(keyOf(name, labels), value),
+      remove: (labels) => values.delete(keyOf(name, labels)),
+    }),
+    histogram: () => ({ observe: () => {} }),
+  };
+}
