@@ -102,7 +102,8 @@ program
 
 try {
   await program.parseAsync();
-} catch (error) {
+} catch (caught) {
+  const error: unknown = signal.aborted ? signal.reason : caught;
   if (!(error instanceof LabError)) throw error;
   process.stderr.write(`lab: ${error.message}\n${error.hint === undefined ? '' : `${error.hint}\n`}`);
   process.exitCode = signal.aborted ? 130 : error.code === 'BAD_OPTION' ? 2 : 1;

@@ -35,8 +35,11 @@ export type Lab = {
   logs(part: string): Promise<string>;
   /** The file that a part writes to. */
   logPath(part: string): Promise<string>;
-  /** Ends a part of the lab: TERM, and KILL after ten seconds. */
-  stopPart(part: string, signal?: AbortSignal): Promise<void>;
+  /**
+   * Ends a part of the lab: TERM, and KILL after `graceMs` (default 10,000). The API server goes on serving its
+   * watches while it has time: give it 0 to be gone at once.
+   */
+  stopPart(part: string, options?: { readonly graceMs?: number; readonly signal?: AbortSignal }): Promise<void>;
   /** Starts it again as it was; resolves for `apiserver` when it is ready to serve. */
   startPart(part: string, signal?: AbortSignal): Promise<void>;
   /** What the API server recorded of the users named in the option `auditUsers`. */
@@ -86,8 +89,8 @@ export function makeLab(name: string, folder: string, hosts: readonly OwnHost[],
     },
     logs: async (part) => readFile(await logPath(part), 'utf8'),
     logPath,
-    stopPart: async (part, signal) => {
-      await stopPart(folder, await fullName(folder, part), join(signal));
+    stopPart: async (part, { graceMs, signal } = {}) => {
+      await stopPart(folder, await fullName(folder, part), join(signal), graceMs);
     },
     startPart: async (part, signal) => {
       const record = await readRecord(folder, await fullName(folder, part));

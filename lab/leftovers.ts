@@ -56,7 +56,8 @@ export async function removeLab(lab: string, folder: string, signal: AbortSignal
     ...(left.hasFolder ? [`folder ${folder}`] : []),
   ];
   if (what.length > 0) throw new LabError('LEFTOVERS', `lab ${lab} is down, but these are left: ${what.join(', ')}`);
-  return { ...found, processes: names.sort(), folder: found.hasFolder ? folder : undefined };
+  const { namespaces, mounts, cgroups, hasFolder } = found;
+  return { processes: names.sort(), namespaces, mounts, cgroups, folder: hasFolder ? folder : undefined };
 }
 
 /** Names of all labs that have a network namespace on this machine. */

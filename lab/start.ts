@@ -55,35 +55,41 @@ export async function startLab(options: LabOptions = {}): Promise<StartedLab> {
   if (process.getuid?.() !== 0)
     throw new LabError('NEEDS_ROOT', 'the lab makes network namespaces, and only root may', 'Run it as root (sudo).');
   const claim = await claimLab(name, folder);
+  const stop = new AbortController();
+  const abort = (): void => stop.abort(signal.reason);
+  signal.addEventListener('abort', abort);
+  if (signal.aborted) abort();
   try {
-    await installPackages(progress, signal);
-    const binaries = await findBinaries(progress, signal);
-    const images = await findImages(binaries, progress, signal);
+    await installPackages(progress, stop.signal);
+    const binaries = await findBinaries(progress, stop.signal);
+    const images = await findImages(binaries, progress, stop.signal);
     using step = progress.step(`Starting lab ${name}`);
     await removeLab(name, folder, never);
     await rm(failedLogs(folder), { recursive: true, force: true });
     await mkdir(path.join(folder, 'bin'), { recursive: true });
     await writeLabRecord(folder, { size, isUp: false });
     await Promise.all([...binaries].map(([binary, file]) => symlink(file, path.join(folder, 'bin', binary))));
-    const hosts = plans.map((plan) => makeHost(plan, { lab: name, folder, signal }));
+    const hosts = plans.map((plan) => makeHost(plan, { lab: name, folder, signal: stop.signal }));
+    const auditing = await auditFlags(folder, options.auditUsers ?? []);
     await startCluster({
       lab: name,
       folder,
       plans,
       hosts,
       images: [...images.values()],
-      apiServerFlags: [...(await auditFlags(folder, options.auditUsers ?? [])), ...(options.apiServerFlags ?? [])],
+      apiServerFlags: [...auditing, ...(options.apiServerFlags ?? [])],
       tell: step.update,
-      signal,
+      stop,
     });
     await writeLabRecord(folder, { size, isUp: true });
     step.done();
-    return ownedLab(makeLab(name, folder, hosts, signal), claim);
+    return ownedLab(makeLab(name, folder, hosts, stop.signal), claim);
   } catch (error) {
+    stop.abort(error);
     if (!signal.aborted) await keepLogs(folder, progress);
     await removeLab(name, folder, never);
     await claim[Symbol.asyncDispose]();
-    throw error;
+    throw signal.aborted ? signal.reason : error;
   }
 }
 

@@ -3,7 +3,11 @@ import { apiServer } from './kubeconfig.ts';
 import { pkiFiles } from './pki.ts';
 
 /** What the lab wants to know of a Node. */
-export type NodeState = { readonly podCidrs: readonly string[]; readonly isReady: boolean };
+export type NodeState = {
+  /** Absent until the cluster has given it ranges. */
+  readonly podCidrs: readonly string[] | undefined;
+  readonly isReady: boolean;
+};
 
 type NodeObject = {
   readonly metadata: { readonly name: string };
@@ -26,7 +30,7 @@ export async function readNodes(
     items.map(({ metadata, spec, status }) => [
       metadata.name,
       {
-        podCidrs: spec.podCIDRs ?? [],
+        podCidrs: spec.podCIDRs,
         isReady: (status.conditions ?? []).some(({ type, status: value }) => type === 'Ready' && value === 'True'),
       },
     ]),

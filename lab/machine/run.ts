@@ -9,6 +9,8 @@ export type RunOptions = {
   /** The whole environment; default: this process's. */
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
+  /** What errors call the command; default: the command itself. */
+  readonly title?: string;
   /** Sees each piece of standard error as it comes. */
   readonly onStderr?: (text: string) => void;
 };
@@ -44,7 +46,7 @@ export async function run(argv: readonly string[], options: RunOptions): Promise
     if (code === 0) return output;
     signal.throwIfAborted();
     const why = end.aborted ? `no end within ${timeoutMs} ms` : output.stderr || output.stdout;
-    throw new ExecError(argv.join(' '), code ?? undefined, why);
+    throw new ExecError(options.title ?? argv.join(' '), code ?? undefined, why);
   } finally {
     end.removeEventListener('abort', killGroup);
   }

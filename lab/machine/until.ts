@@ -32,6 +32,6 @@ export async function until<T>(
     }
     if (performance.now() > deadline)
       throw new LabError('TIMED_OUT', `waited ${Math.round(timeoutMs / 1000)} s for ${what}`, undefined, { cause });
-    await sleep(everyMs, undefined, { signal });
+    await sleep(everyMs, undefined, { signal }).catch(() => signal.throwIfAborted());
   }
 }

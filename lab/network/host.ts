@@ -92,9 +92,17 @@ export function makeHost(plan: HostPlan, { lab, folder, signal: labSignal }: Hos
     boot: bootHost,
     command: async (argv) => ({ argv: await command(argv), env }),
     exec: async (argv, { signal, env: more, ...options } = {}) =>
-      run(await command(argv), { ...options, signal: join(signal), env: { ...env, ...more } }),
-    spawn: async (name, argv, { env: more } = {}) =>
-      startPart(folder, { name: partName(name), host: plan.name, argv, env: { ...env, ...more } }, await command(argv)),
+      run(await command(argv), {
+        ...options,
+        signal: join(signal),
+        env: { ...env, ...more },
+        title: `${argv.join(' ')} (on ${plan.name})`,
+      }),
+    spawn: async (name, argv, { env: more } = {}) => {
+      const entered = await command(argv);
+      labSignal.throwIfAborted(); // nothing is started on a lab that is being taken down
+      return startPart(folder, { name: partName(name), host: plan.name, argv, env: { ...env, ...more } }, entered);
+    },
     stop: async (name, signal) => {
       await stopPart(folder, partName(name), join(signal));
     },

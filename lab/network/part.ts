@@ -24,8 +24,8 @@ export type Part = {
   readonly logPath: string;
   /** The program's process id, as the machine sees it; 0 when it ended at once. */
   readonly pid: number;
-  /** Ends with its exit code, or the name of the signal that ended it. */
-  readonly exited: Promise<number | NodeJS.Signals>;
+  /** Resolves when it has ended, with its exit code or the name of the signal that ended it. */
+  ended(signal?: AbortSignal): Promise<number | NodeJS.Signals>;
   /** Sends a signal to the program itself. */
   kill(signal: NodeJS.Signals): void;
 };
@@ -59,7 +59,14 @@ export async function startPart(
     name: record.name,
     logPath,
     pid,
-    exited,
+    ended: async (signal) => {
+      child.ref(); // this process lives as long as somebody waits
+      try {
+        return await (signal === undefined ? exited : Promise.race([exited, abortOf(signal)]));
+      } finally {
+        child.unref();
+      }
+    },
     kill: (signal) => killQuietly(pid, signal),
   };
 }
@@ -118,6 +125,13 @@ async function programOf(outer: number): Promise<number> {
     if ((await processOf(outer)) === undefined) return 0;
     await immediately();
   }
+}
+
+function abortOf(signal: AbortSignal): Promise<never> {
+  signal.throwIfAborted();
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
 }
 
 function exitOf(child: ChildProcess): Promise<number | NodeJS.Signals> {

@@ -49,6 +49,7 @@ export async function boot(host: Boot, signal: AbortSignal): Promise<number> {
 
 async function startInit(host: Boot, signal: AbortSignal): Promise<number> {
   const program = await realpath(host.init);
+  signal.throwIfAborted();
   const argv = ['--mount', '--propagation', 'private', '--pid', '--fork', '--mount-proc', '--uts', '--ipc', host.init];
   const outer = spawn('nsenter', [`--net=${host.network}`, 'unshare', ...argv], {
     detached: true,

@@ -1,4 +1,5 @@
 import { run } from '../machine/run.ts';
+import { together } from '../machine/together.ts';
 import { type HostPlan, type Segment, gatewayOf, vipRoutes } from './address-plan.ts';
 
 /** The namespace whose bridges are the lab's two Ethernet segments. */
@@ -23,7 +24,8 @@ export function labOf(namespace: string): string | undefined {
  *
  * Both ends of a link are born in their namespaces, so nothing ever appears in the machine's own network.
  */
-export async function wire(lab: string, hosts: readonly HostPlan[], signal: AbortSignal): Promise<void> {
+export async function wire(lab: string, hosts: readonly HostPlan[], stop: AbortController): Promise<void> {
+  const { signal } = stop;
   const names = [switchName, ...hosts.map((host) => host.name)];
   await batch(
     [],
@@ -31,7 +33,10 @@ export async function wire(lab: string, hosts: readonly HostPlan[], signal: Abor
     signal,
   );
   await batch(['-netns', namespaceOf(lab, switchName)], switchLines(lab, hosts), signal);
-  await Promise.all(hosts.map((host) => configure(lab, host, signal)));
+  await together(
+    stop,
+    hosts.map((host) => configure(lab, host, signal)),
+  );
 }
 
 /** Makes one host's network anew, for a host that starts again. */

@@ -1,0 +1,34 @@
+import { expect, test } from 'vitest';
+import { processOf } from './processes.ts';
+import { run } from './run.ts';
+
+const { signal } = new AbortController();
+
+test('a command gets its standard input and gives its output', async () => {
+  expect(await run(['cat'], { signal, stdin: 'hello' })).toEqual({ stdout: 'hello', stderr: '' });
+});
+
+test('a command that fails tells its exit code and what it said', async () => {
+  const failing = run(['ls', '/does-not-exist'], { signal });
+  await expect(failing).rejects.toMatchObject({ code: 'EXEC_FAILED', exitCode: 2, stderr: /does-not-exist/ });
+});
+
+test('a command that is not there is an error', async () => {
+  await expect(run(['furiwake-does-not-exist'], { signal })).rejects.toThrow('ENOENT');
+});
+
+test('a deadline ends the command with all its children', async () => {
+  // The inner sleep holds the pipes open: without the group's end, this would last a minute.
+  const script = 'sleep 60 & echo $! >&2; wait';
+  const pids: string[] = [];
+  const slow = run(['sh', '-c', script], { signal, timeoutMs: 200, onStderr: (text) => pids.push(text) });
+  await expect(slow).rejects.toThrow('no end within 200 ms');
+  expect(await processOf(Number(pids[0]))).toBeUndefined();
+});
+
+test('an abort ends the command with the reason of the abort', async () => {
+  const stop = new AbortController();
+  const slow = run(['sleep', '60'], { signal: stop.signal });
+  stop.abort(new Error('interrupted'));
+  await expect(slow).rejects.toThrow('interrupted');
+});

@@ -1,0 +1,23 @@
+import { expect, test } from 'vitest';
+import { until } from './until.ts';
+
+const { signal } = new AbortController();
+
+test('looks until there is something to see', async () => {
+  let looks = 0;
+  const found = await until('three', async () => ++looks === 3 && 'three', { signal, everyMs: 1 });
+  expect([found, looks]).toEqual(['three', 3]);
+});
+
+test('says what it waited for and why the last look failed', async () => {
+  const refused = new Error('connection refused');
+  const waiting = until('the API server', () => Promise.reject(refused), { signal, timeoutMs: 5, everyMs: 1 });
+  await expect(waiting).rejects.toMatchObject({ code: 'TIMED_OUT', message: /the API server/, cause: refused });
+});
+
+test('ends with the signal', async () => {
+  const stop = new AbortController();
+  const waiting = until('nothing', async () => undefined, { signal: stop.signal });
+  stop.abort(new Error('interrupted'));
+  await expect(waiting).rejects.toThrow('interrupted');
+});
