@@ -1,0 +1,87 @@
+import { type Agent, makeAgent } from '../agent/agent.ts';
+import { makeTableFile } from '../agent/table-file.ts';
+import { type HostAnnouncer, makeAnnouncer } from '../announce/host/announcer.ts';
+import { makeHaproxy } from '../dataplane/haproxy/haproxy.ts';
+import { makeHost } from '../dataplane/host/host.ts';
+import { makeClassifier } from '../dataplane/nftables/classifier.ts';
+import type { Classifier, Host } from '../ports/host.ts';
+import type { Log } from '../ports/log.ts';
+import type { Metrics } from '../ports/metrics.ts';
+import type { Proxy } from '../ports/proxy.ts';
+import { type Machine, statePaths } from './machine.ts';
+
+/** Everything that works on this host, built from its state directory. */
+export type HostParts = {
+  readonly proxy: Proxy;
+  readonly classifier: Classifier;
+  readonly announcer: HostAnnouncer;
+  readonly host: Host;
+  readonly agent: Agent;
+};
+
+export type HostPartsDeps = {
+  readonly machine: Machine;
+  readonly stateDir: string;
+  readonly idleTimeoutSeconds: number;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** Ends the helpers that run along (nft, announcements), not what serves. */
+  readonly lifetime: AbortSignal;
+};
+
+export async function makeHostParts({
+  machine,
+  stateDir,
+  idleTimeoutSeconds,
+  log,
+  metrics,
+  lifetime,
+}: HostPartsDeps): Promise<HostParts> {
+  const { exec, files, clock } = machine;
+  const paths = statePaths(stateDir);
+  const proxy = makeHaproxy({
+    folder: paths.haproxy,
+    descriptorLimit: await descriptorLimit(machine),
+    idleTimeoutSeconds,
+    hasIpv6: (await files.read('/proc/net/if_inet6')) !== undefined,
+    exec,
+    files,
+    clock,
+    log: log.child({ part: 'haproxy' }),
+    metrics,
+  });
+  const classifier = makeClassifier({ exec, clock, log: log.child({ part: 'nftables' }), metrics, lifetime });
+  const announcer = makeAnnouncer({
+    exec,
+    files,
+    folder: stateDir,
+    clock,
+    log: log.child({ part: 'addresses' }),
+    lifetime,
+  });
+  const host = makeHost({ exec, ownAddresses: (signal) => announcer.ownAddresses(signal), log });
+  const tableFile = makeTableFile({ path: paths.table, files, log });
+  const agent = makeAgent({
+    proxy,
+    classifier,
+    announcer,
+    host,
+    tableFile,
+    clock,
+    log: log.child({ part: 'agent' }),
+    metrics,
+  });
+  return { proxy, classifier, announcer, host, agent };
+}
+
+const fallbackLimit = 1_024;
+
+/** Descriptors that a program started from here may open (`RLIMIT_NOFILE`, hard). */
+export async function descriptorLimit({ files }: Machine): Promise<number> {
+  const line = /^Max open files\s+(\d+|unlimited)\s+(\d+|unlimited)/m.exec(
+    (await files.read('/proc/self/limits')) ?? '',
+  );
+  const hard = line?.[2];
+  if (hard === undefined) return fallbackLimit;
+  return hard === 'unlimited' ? 1_048_576 : Number(hard);
+}

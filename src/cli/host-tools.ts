@@ -1,0 +1,96 @@
+import { type IpRange, mergeRanges, rangeOf } from '../core/ip/range.ts';
+import { parseIp } from '../core/ip/ip.ts';
+import { type Exec, ExecError } from '../ports/exec.ts';
+import { StartError } from './errors.ts';
+import type { Machine } from './machine.ts';
+
+/** A program that must be on the host, the Debian package that brings it, and how to ask its version. */
+const tools = [
+  { program: 'haproxy', debianPackage: 'haproxy', args: ['-v'] },
+  { program: 'nft', debianPackage: 'nftables', args: ['--version'] },
+  { program: 'ip', debianPackage: 'iproute2', args: ['-V'] },
+  { program: 'ss', debianPackage: 'iproute2', args: ['-V'] },
+] as const;
+
+export type ToolVersion = {
+  readonly program: string;
+  readonly debianPackage: string;
+  /** `undefined`: not there. */ readonly version: string | undefined;
+};
+
+/** First line of what each program says of its version. */
+export async function toolVersions(exec: Exec, signal: AbortSignal): Promise<readonly ToolVersion[]> {
+  return Promise.all(
+    tools.map(async ({ program, debianPackage, args }) => {
+      try {
+        const { stdout } = await exec.run(program, args, { signal });
+        return { program, debianPackage, version: stdout.split('\n', 1)[0] ?? '' };
+      } catch (error) {
+        if (error instanceof ExecError) return { program, debianPackage, version: undefined };
+        throw error;
+      }
+    }),
+  );
+}
+
+/** `HAProxy version 2.6.12-1+deb12u4 2026/10/17 - …` → [2, 6]. */
+export function haproxyVersion(line: string): readonly [major: number, minor: number] | undefined {
+  const match = /version (\d+)\.(\d+)/.exec(line);
+  return match === null ? undefined : [Number(match[1]), Number(match[2])];
+}
+
+export function isHaproxyTooOld(line: string): boolean {
+  const version = haproxyVersion(line);
+  return version === undefined || version[0] < 2 || (version[0] === 2 && version[1] < 6);
+}
+
+/** Throws {@link StartError} for the first thing that the host lacks. */
+export async function assertHost({ exec, isRoot }: Machine, signal: AbortSignal): Promise<void> {
+  if (!isRoot) throw new StartError('furiwake run needs root: it programs nftables, routes and addresses of this host');
+  for (const { program, debianPackage, version } of await toolVersions(exec, signal)) {
+    if (version === undefined)
+      throw new StartError(`${program} is not on this host: install it (Debian: apt-get install ${debianPackage})`);
+    if (program === 'haproxy' && isHaproxyTooOld(version))
+      throw new StartError(`haproxy is too old (${version}): furiwake needs 2.6 or newer`);
+  }
+}
+
+type Route = { readonly dev?: string };
+type Interface = {
+  readonly addr_info?: readonly {
+    readonly local?: string;
+    readonly scope?: string;
+    readonly temporary?: boolean;
+    readonly deprecated?: boolean;
+    readonly prefixlen?: number;
+  }[];
+};
+
+/** This host's own address on the interface of the default route, one per family. */
+export async function defaultAddresses(exec: Exec, signal: AbortSignal): Promise<readonly IpRange[]> {
+  const found: IpRange[] = [];
+  for (const [flag, bits] of [
+    ['-4', 32],
+    ['-6', 128],
+  ] as const) {
+    const routes = JSON.parse(
+      (await exec.run('ip', ['-json', flag, 'route', 'show', 'default'], { signal })).stdout || '[]',
+    ) as readonly Route[];
+    const device = routes[0]?.dev;
+    if (device === undefined) continue;
+    const interfaces = JSON.parse(
+      (await exec.run('ip', ['-json', flag, 'address', 'show', 'dev', device, 'scope', 'global'], { signal })).stdout ||
+        '[]',
+    ) as readonly Interface[];
+    const addresses = interfaces
+      .flatMap((each) => each.addr_info ?? [])
+      .filter((each) => each.temporary !== true && each.deprecated !== true && each.prefixlen !== bits);
+    const ip = addresses.flatMap((each) => parseIp(each.local ?? '') ?? [])[0];
+    if (ip !== undefined) found.push(rangeOf(ip));
+  }
+  if (found.length === 0)
+    throw new StartError(
+      'this host has no default route to take its own address from: say which addresses to hand out with --addresses',
+    );
+  return mergeRanges(found);
+}

@@ -1,0 +1,64 @@
+import type { KubeClient } from '../kube/client.ts';
+import { resourcePath } from '../kube/paths.ts';
+
+/** One right that furiwake uses; `deploy/rbac.yaml` grants exactly these. `isLocal`: only in the Lease's namespace. */
+export type Right = {
+  readonly group: string;
+  readonly resource: string;
+  readonly subresource?: string;
+  readonly verb: string;
+  readonly isLocal?: true;
+};
+
+export const rights: readonly Right[] = [
+  { group: '', resource: 'services', verb: 'list' },
+  { group: '', resource: 'services', verb: 'watch' },
+  { group: '', resource: 'services', verb: 'patch' },
+  { group: '', resource: 'services', subresource: 'status', verb: 'patch' },
+  { group: '', resource: 'nodes', verb: 'list' },
+  { group: '', resource: 'nodes', verb: 'watch' },
+  { group: 'networking.k8s.io', resource: 'servicecidrs', verb: 'list' },
+  { group: 'events.k8s.io', resource: 'events', verb: 'create' },
+  { group: 'events.k8s.io', resource: 'events', verb: 'patch' },
+  { group: 'coordination.k8s.io', resource: 'leases', verb: 'get', isLocal: true },
+  { group: 'coordination.k8s.io', resource: 'leases', verb: 'create', isLocal: true },
+  { group: 'coordination.k8s.io', resource: 'leases', verb: 'update', isLocal: true },
+];
+
+/** `patch services/status`, `get leases.coordination.k8s.io in furiwake-system`. */
+export function showRight({ group, resource, subresource, verb, isLocal }: Right, leaseNamespace: string): string {
+  const name = `${resource}${group === '' ? '' : `.${group}`}${subresource === undefined ? '' : `/${subresource}`}`;
+  return `${verb} ${name}${isLocal === true ? ` in ${leaseNamespace}` : ''}`;
+}
+
+const reviews = resourcePath({ apiVersion: 'authorization.k8s.io/v1', plural: 'selfsubjectaccessreviews' });
+
+/** Asks the API server for each right (SelfSubjectAccessReview); the ones that we do not have. */
+export async function missingRights(
+  client: Pick<KubeClient, 'create'>,
+  leaseNamespace: string,
+  signal: AbortSignal,
+): Promise<readonly Right[]> {
+  const answers = await Promise.all(
+    rights.map(async (right) => {
+      const { group, resource, subresource, verb, isLocal } = right;
+      const resourceAttributes = {
+        group,
+        resource,
+        verb,
+        ...(subresource === undefined ? {} : { subresource }),
+        ...(isLocal === true ? { namespace: leaseNamespace } : {}),
+      };
+      const body = {
+        apiVersion: 'authorization.k8s.io/v1',
+        kind: 'SelfSubjectAccessReview',
+        spec: { resourceAttributes },
+      };
+      const review = await client.create<{ readonly status?: { readonly allowed?: boolean } }>(reviews, body, {
+        signal,
+      });
+      return review.status?.allowed === true ? [] : [right];
+    }),
+  );
+  return answers.flat();
+}

@@ -1,0 +1,248 @@
+import { makeController } from '../controller/controller.ts';
+import { makeRecordFile } from '../controller/records.ts';
+import { makeServiceWriter } from '../controller/service-writer.ts';
+import { makeServiceWrites } from '../controller/service-writes.ts';
+import type { ServiceKey } from '../core/model/names.ts';
+import type { Service } from '../core/model/service.ts';
+import type { Site } from '../core/model/site.ts';
+import { healthRoutes } from '../http/health-routes.ts';
+import { serveHttp } from '../http/server.ts';
+import { type KubeClient, makeKubeClient } from '../kube/client.ts';
+import { loadKubeConfig } from '../kube/config.ts';
+import { makeEventSender } from '../kube/events.ts';
+import { type Lease, makeLease } from '../kube/lease.ts';
+import { makeQueue } from '../kube/queue.ts';
+import type { Log } from '../ports/log.ts';
+import type { Metrics } from '../ports/metrics.ts';
+import { adminRoutes, serveAdmin, serviceLines } from './admin.ts';
+import { removeFromHost } from './cleanup.ts';
+import { assertNoOverlap, assertUsable, clusterRanges, waitForServer } from './cluster.ts';
+import { StartError } from './errors.ts';
+import { makeHostParts } from './host-parts.ts';
+import { assertHost, defaultAddresses } from './host-tools.ts';
+import { makeKubernetesParts } from './kubernetes-parts.ts';
+import { type Machine, statePaths } from './machine.ts';
+import type { RunOptions } from './options.ts';
+import { tellNodes } from './tell-nodes.ts';
+import { superviseAll } from './supervise.ts';
+
+export type RunDeps = {
+  readonly version: string;
+  readonly machine: Machine;
+  readonly log: Log;
+  readonly metrics: Metrics & { readonly text: () => Promise<string>; readonly contentType: string };
+};
+
+/** Writes of Services under way at once: enough for 1,000 Services within a second, bounded for the API server's sake. */
+const writeConcurrency = 16;
+
+/**
+ * `furiwake run`: controller and agent in one process.
+ *
+ *   host and kubeconfig checked ─► state directory locked ─► what was served is served again ─► API server, rights, lease
+ *     ─► watches, controller, agent, events, lease renewal side by side, until the first fails or `signal` aborts
+ *
+ * Throws {@link StartError} for what keeps it from starting, or when another process took the lease.
+ */
+export async function run(options: RunOptions, deps: RunDeps, signal: AbortSignal): Promise<void> {
+  const { machine, log, metrics } = deps;
+  const { clock, random, files } = machine;
+  await assertHost(machine, signal);
+  const config = await loadKubeConfig({ ...machine, kubeconfig: options.kubeconfig, context: options.context });
+  const ranges = options.addresses ?? (await defaultAddresses(machine.exec, signal));
+  const paths = statePaths(options.stateDir);
+  await files.makeFolder(options.stateDir);
+
+  const client = makeKubeClient({ config, clock, log: log.child({ part: 'api' }), metrics, random });
+  const parts = await makeHostParts({
+    machine,
+    stateDir: options.stateDir,
+    idleTimeoutSeconds: options.idleTimeoutSeconds,
+    log,
+    metrics,
+    lifetime: signal,
+  });
+  const { agent } = parts;
+  const kubernetes = makeKubernetesParts({ client, machine, log, metrics });
+  const lease = makeLease({
+    client,
+    namespace: options.leaseNamespace,
+    name: leaseName(options.loadBalancerClass),
+    identity: await identityOf(machine, paths.identity),
+    clock,
+    random,
+    log: log.child({ part: 'lease' }),
+  });
+  const events = makeEventSender({
+    client,
+    clock,
+    random,
+    log,
+    metrics,
+    reportingController: 'furiwake.dev/controller',
+    reportingInstance: machine.hostname,
+  });
+  const site: Site = { ...options, ranges };
+
+  const writer = makeServiceWriter({
+    services: kubernetes.services,
+    plan: () => controller.plan(),
+    host: agent,
+    writes: makeServiceWrites(client),
+    mayWrite: () => lease.isHeld(),
+    tell: (service, type, reason, note) =>
+      events.record({ regarding: referenceTo(service), type, reason, action: 'Sync', note }),
+    clock,
+    log,
+    metrics,
+  });
+  const queue = makeQueue<ServiceKey>({
+    name: 'services',
+    run: writer,
+    concurrency: writeConcurrency,
+    signal,
+    clock,
+    random,
+    metrics,
+    onError: (service, error, attempt) =>
+      log.warn({ service, err: error, attempt }, 'could not write to the Service; trying again'),
+  });
+  const controller = makeController({
+    site,
+    services: kubernetes.services,
+    nodes: kubernetes.nodes,
+    host: agent,
+    facts: (inner) => parts.host.facts(inner),
+    records: makeRecordFile({ path: paths.records, files }),
+    enqueue: (service) => queue.add(service),
+    log,
+  });
+
+  const notReady = (): readonly string[] => [
+    ...(lease.isHeld()
+      ? []
+      : [`the Lease ${options.leaseNamespace}/${leaseName(options.loadBalancerClass)} is not held`]),
+    ...(kubernetes.services.isSynced && kubernetes.nodes.isSynced ? [] : ['Services and Nodes are not known yet']),
+    ...(controller.plan() === undefined ? ['nothing has been planned yet'] : []),
+  ];
+  await using _admin = await serveAdmin(
+    paths.adminSocket,
+    adminRoutes({
+      setDrained: (nodes) => controller.setDrained(nodes),
+      status: async (inner) => {
+        const haproxy = await parts.proxy.observe(inner).catch(() => undefined);
+        return {
+          version: deps.version,
+          pid: machine.pid,
+          loadBalancerClass: options.loadBalancerClass,
+          notReady: notReady(),
+          haproxy,
+          services: serviceLines(controller.plan(), agent.inForce(), haproxy),
+          nodes: haproxy?.servers ?? [],
+        };
+      },
+    }),
+    files,
+    signal,
+  );
+  await using _metrics = await serveMetrics(options, deps, notReady, signal);
+
+  await agent.restore(signal);
+  await prepareCluster(client, config.server, options, ranges, deps, signal);
+  await holdLeaseFirst(lease, options, log, signal);
+  try {
+    await superviseAll(
+      [
+        (inner) => kubernetes.watch(inner),
+        (inner) => controller.run(inner),
+        (inner) => agent.run((services) => services.forEach((service) => queue.add(service)), inner),
+        (inner) => events.run(inner),
+        (inner) => tellNodes(kubernetes.nodes, events, inner),
+        (inner) => untilLost(lease, inner),
+      ],
+      signal,
+    );
+  } finally {
+    await queue.drained.catch(() => undefined); // its runs reported themselves
+    if (options.stopsTrafficOnExit) await removeFromHost(parts, log);
+    await client.close();
+  }
+}
+
+async function prepareCluster(
+  client: KubeClient,
+  server: string,
+  options: RunOptions,
+  ranges: Site['ranges'],
+  { machine, log }: RunDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  const version = await waitForServer(client, server, machine.clock, log, signal);
+  await assertUsable(client, version, options.leaseNamespace, signal);
+  assertNoOverlap(ranges, await clusterRanges(client, signal));
+  log.info({ server, kubernetes: version.gitVersion, class: options.loadBalancerClass }, 'connected to the cluster');
+}
+
+async function holdLeaseFirst(lease: Lease, options: RunOptions, log: Log, signal: AbortSignal): Promise<void> {
+  await lease.acquire(signal, (holder) =>
+    log.warn(
+      { holder, class: options.loadBalancerClass },
+      `another furiwake serves this class: waiting for ${holder} to end`,
+    ),
+  );
+}
+
+/** Ends when `signal` aborts; throws when another process has the lease. */
+async function untilLost(lease: Lease, signal: AbortSignal): Promise<void> {
+  const loss = await lease.hold(signal);
+  if (loss.reason === 'taken')
+    throw new StartError(
+      `the Lease was taken by ${loss.holder}: this host no longer decides. Traffic goes on as it was; run \`furiwake cleanup\` here if ${loss.holder} is to serve it`,
+    );
+}
+
+async function serveMetrics(
+  options: RunOptions,
+  { metrics }: RunDeps,
+  notReady: () => readonly string[],
+  signal: AbortSignal,
+): Promise<AsyncDisposable> {
+  if (options.metricsAddress === undefined) return { [Symbol.asyncDispose]: async () => undefined };
+  const { host, port } = options.metricsAddress;
+  try {
+    return await serveHttp(
+      options.metricsAddress,
+      healthRoutes({ metrics: () => metrics.text(), metricsContentType: metrics.contentType, notReady }),
+      signal,
+    );
+  } catch (error) {
+    throw new StartError(
+      `--metrics-address: cannot listen on ${host}:${port} (${error instanceof Error ? error.message : String(error)}); choose another, or none`,
+      { cause: error },
+    );
+  }
+}
+
+/** A Lease per class; `/` is no character of a name. */
+export function leaseName(loadBalancerClass: string): string {
+  return `furiwake-${loadBalancerClass.toLowerCase().replaceAll(/[^a-z0-9.-]/g, '-')}`;
+}
+
+/** Stable per host, so that a restart takes its own lease back at once. */
+async function identityOf({ files, hostname, newId }: Machine, path: string): Promise<string> {
+  const known = (await files.read(path))?.trim();
+  if (known) return known;
+  const identity = `${hostname}_${newId()}`;
+  await files.write(path, `${identity}\n`);
+  return identity;
+}
+
+function referenceTo({ namespace, name, uid }: Service): {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+} {
+  return { apiVersion: 'v1', kind: 'Service', namespace, name, uid };
+}

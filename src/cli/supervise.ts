@@ -1,0 +1,24 @@
+/**
+ * Runs the parts side by side. The first that fails aborts the others; all have ended when this does, and that first
+ * failure is thrown. When `signal` aborts, all end and nothing is thrown.
+ */
+export async function superviseAll(
+  parts: readonly ((signal: AbortSignal) => Promise<void>)[],
+  signal: AbortSignal,
+): Promise<void> {
+  const failure = new AbortController();
+  const inner = AbortSignal.any([signal, failure.signal]);
+  let first: unknown;
+  await Promise.all(
+    parts.map(async (part) => {
+      try {
+        await part(inner);
+      } catch (error) {
+        if (inner.aborted) return; // it ended because it was told to
+        first = error;
+        failure.abort(error);
+      }
+    }),
+  );
+  if (failure.signal.aborted) throw first;
+}

@@ -1,0 +1,84 @@
+import { randomUUID } from 'node:crypto';
+import { homedir, hostname } from 'node:os';
+import packageFile from '../../package.json' with { type: 'json' };
+import { assertNever } from '../core/assert-never.ts';
+import { StartError, UsageError } from '../cli/errors.ts';
+import type { Machine } from '../cli/machine.ts';
+import { type Invocation, readCommandLine } from '../cli/program.ts';
+import { run } from '../cli/run.ts';
+import { KubeConfigError } from '../kube/errors.ts';
+import { systemClock } from './node/clock.ts';
+import { systemExec } from './node/exec.ts';
+import { systemFiles } from './node/files.ts';
+import { makeLog } from './node/log.ts';
+import { makeMetrics } from './node/metrics.ts';
+
+const machine: Machine = {
+  clock: systemClock,
+  random: Math.random,
+  exec: systemExec,
+  files: systemFiles,
+  env: process.env,
+  homeFolder: homedir(),
+  hostname: hostname(),
+  isRoot: process.getuid?.() === 0,
+  pid: process.pid,
+  newId: randomUUID,
+};
+
+async function main(args: readonly string[], signal: AbortSignal): Promise<number> {
+  const invocation = readCommandLine(args, {
+    version: packageFile.version,
+    isTerminal: process.stderr.isTTY,
+    columns: process.stdout.columns ?? 100,
+    write: (text) => process.stdout.write(text),
+    writeError: (text) => process.stderr.write(text),
+  });
+  return perform(invocation, signal);
+}
+
+async function perform(invocation: Invocation, signal: AbortSignal): Promise<number> {
+  switch (invocation.command) {
+    case 'run': {
+      const log = makeLog({
+        ...invocation.log,
+        isColoured: process.stderr.isTTY,
+        write: (text) => process.stderr.write(text),
+      });
+      await run(invocation.options, { version: packageFile.version, machine, log, metrics: makeMetrics() }, signal);
+      return 0;
+    }
+    case 'check':
+    case 'cleanup':
+    case 'status':
+    case 'drain':
+    case 'undrain':
+      return 1;
+    case 'none':
+      return invocation.exitCode;
+    default:
+      return assertNever(invocation);
+  }
+}
+
+/** SIGINT and SIGTERM end it in order; the second one at once. */
+const ending = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(name, () => {
+    if (ending.signal.aborted) process.exit(1);
+    ending.abort(new Error(`ended by ${name}`));
+  });
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2), ending.signal);
+} catch (error) {
+  const isExpected = error instanceof UsageError || error instanceof StartError || error instanceof KubeConfigError;
+  if (ending.signal.aborted && !isExpected) process.exitCode = 0;
+  else {
+    process.stderr.write(
+      `furiwake: ${isExpected ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+    );
+    process.exitCode = error instanceof UsageError ? 2 : 1;
+  }
+}
