@@ -184,12 +184,17 @@ export function makeAnnouncer({
       }),
     audit: (signal) =>
       inTurn(async () => {
-        const known = await readAll(signal);
+        let known = await readAll(signal);
+        const isDown = known.ourInterface === 'down';
+        if (isDown) {
+          await ensureInterface('down', signal);
+          known = await readAll(signal);
+        }
         const missing = [...known.ours.keys()]
           .filter((text) => !known.own.has(text) && !known.present.has(text))
           .flatMap((text) => parseIp(text) ?? []);
         if (missing.length > 0) await add(known, missing, signal);
-        return missing.length;
+        return missing.length + (isDown ? 1 : 0);
       }),
     ownAddresses: (signal) => inTurn(async () => [...(await readOwn(signal)).own.values()]),
   };

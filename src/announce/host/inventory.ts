@@ -66,14 +66,12 @@ export function ownOf(interfaces: readonly Interface[], record: AddressRecord): 
   return new Map(all.filter(({ ip }) => isRoutable(ip)).map(({ ip }) => [ip.text, ip]));
 }
 
-/** What the host has by our doing: by record, or because it is on our interface. One on a link that is down is not. */
+/** What the host has by our doing: by record, or because it is on our interface; with the interface that has it. */
 export function presentOf(interfaces: readonly Interface[], record: AddressRecord): AddressRecord {
-  const present = interfaces
-    .filter(({ isUp }) => isUp)
-    .flatMap((link) =>
-      link.addresses.filter((address) => isOurs(link, address, record)).map(({ ip }) => ({ ip, link })),
-    );
-  return new Map(present.map(({ ip, link }) => [ip.text, link.name]));
+  const present = interfaces.flatMap((link) =>
+    link.addresses.filter((address) => isOurs(link, address, record)).map(({ ip }) => [ip.text, link.name] as const),
+  );
+  return new Map(present);
 }
 
 /** An address in the record that is elsewhere than recorded, or with a wider prefix, was put there by somebody else. */
