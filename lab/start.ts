@@ -52,8 +52,6 @@ export async function startLab(options: LabOptions = {}): Promise<StartedLab> {
   const folder = folderOf(checkName(name));
   const size = { nodes, loadBalancers, clients };
   const plans = planHosts(size);
-  if (process.getuid?.() !== 0)
-    throw new LabError('NEEDS_ROOT', 'the lab makes network namespaces, and only root may', 'Run it as root (sudo).');
   const claim = await claimLab(name, folder);
   const stop = new AbortController();
   const abort = (): void => stop.abort(signal.reason);
@@ -93,8 +91,14 @@ export async function startLab(options: LabOptions = {}): Promise<StartedLab> {
   }
 }
 
-/** Claims a lab's name, so that no other process starts or removes a lab that is in use. */
+/**
+ * Claims a lab's name, so that no other process starts or removes a lab that is in use.
+ *
+ * @throws LabError `NEEDS_ROOT`, `LAB_BUSY`
+ */
 export async function claimLab(name: string, folder: string): Promise<Claim> {
+  if (process.getuid?.() !== 0)
+    throw new LabError('NEEDS_ROOT', 'a lab is made of network namespaces, and only root may touch them', 'Use sudo.');
   const claim = await tryClaim(`lab ${folder}`);
   if (!('heldBy' in claim)) return claim;
   throw new LabError('LAB_BUSY', `lab ${name} is in use by process ${claim.heldBy}`, 'Choose another name.');

@@ -78,9 +78,10 @@ async function build(
   const partial = `${file}.partial`;
   await mkdir(path.dirname(file), { recursive: true });
   let compiled = 0;
-  const count = (text: string): void => {
-    compiled += text.split('\n').filter((line) => /^[^\s:]+$/.test(line)).length; // -v: a line for each package
-    step.update(`${compiled} packages compiled`);
+  const tell = (text: string): void => {
+    compiled += text.split('\n').filter(isPackage).length;
+    const module = /go: downloading (\S+)/.exec(text)?.[1];
+    step.update(module === undefined ? `${compiled} packages compiled` : `downloading ${module}`);
   };
   try {
     await run([...recipe.compiler, '-o', partial, binary.source], {
@@ -88,15 +89,24 @@ async function build(
       timeoutMs: 60 * 60_000,
       cwd: recipe.folder,
       env: { ...environment(), CGO_ENABLED: '0' },
-      onStderr: count,
+      onStderr: tell,
     });
     await rename(partial, file);
   } catch (error) {
     if (!(error instanceof ExecError)) throw error;
-    const why = error.stderr.split('\n').filter((line) => !/^[^\s:]+$/.test(line)).slice(-20).join('\n'); // prettier-ignore
+    const why = error.stderr
+      .split('\n')
+      .filter((line) => !isPackage(line))
+      .slice(-20)
+      .join('\n');
     throw new LabError('BUILD_FAILED', `building ${binary.name} failed:\n${why}`, undefined, { cause: error });
   } finally {
     await rm(partial, { force: true });
   }
   step.done();
+}
+
+/** `go build -v` tells each package that it compiles in a line of its own, among warnings and errors. */
+function isPackage(line: string): boolean {
+  return /^[^\s:]+$/.test(line);
 }

@@ -1,0 +1,37 @@
+# Everything starts with `make deps`; the other targets see to it themselves.
+
+# The Node that npm installs comes before the machine's own; TypeScript runs as it is from Node 22.19 on.
+node := PATH="$(CURDIR)/node_modules/.bin:$$PATH" node
+modules := node_modules/.package-lock.json
+
+.DEFAULT_GOAL := help
+.PHONY: help deps demo test bench dist lab-up lab-down
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+deps: $(modules) ## install what is missing: Node packages, Debian packages, the lab's Kubernetes (as root)
+	@$(node) lab/cli.ts prepare
+
+demo: deps ## a Service, from <pending> to served and gone again, on a real Kubernetes (as root; KEEP=1 leaves it up)
+	@$(node) demo/demo.ts
+
+test: $(modules) ## all checks and tests; without root all but the end-to-end ones
+	@[ "$$(id -u)" -ne 0 ] || $(node) lab/cli.ts prepare
+	@$(node) tools/test.ts
+
+bench: deps ## measure (as root)
+	@$(node) bench/run.ts
+
+dist: $(modules) ## the bundled program, in dist/
+	@$(node) tools/build.ts
+
+lab-up: deps ## start a lab and leave it up (as root)
+	@$(node) lab/cli.ts up
+
+lab-down: $(modules) ## take that lab away (as root)
+	@$(node) lab/cli.ts down
+
+$(modules): package-lock.json
+	@echo 'Installing the Node packages that package-lock.json names.'
+	@npm ci --ignore-scripts --no-fund --no-audit
