@@ -6,6 +6,9 @@ export function share<T>(prev: T, next: T): T {
   return shareValue(prev, next) as T;
 }
 
+/** Equal to nothing that an object can hold, `undefined` among it. */
+const absent = Symbol('absent');
+
 type Fields = Readonly<Record<string, unknown>>;
 
 function shareValue(prev: unknown, next: unknown): unknown {
@@ -20,15 +23,14 @@ function shareArray(prev: readonly unknown[], next: readonly unknown[]): readonl
 }
 
 function shareFields(prev: Fields, next: Fields): Fields {
-  const keys = Object.keys(next);
-  const shared: Record<string, unknown> = {};
-  let isSame = keys.length === Object.keys(prev).length;
-  for (const key of keys) {
-    const value = shareValue(prev[key], next[key]);
-    isSame &&= Object.is(value, prev[key]) && key in prev;
-    shared[key] = value;
-  }
-  return isSame ? prev : shared;
+  let isSame = true;
+  const shared = Object.entries(next).map(([key, value]): [string, unknown] => {
+    const old = Object.hasOwn(prev, key) ? prev[key] : absent;
+    const part = shareValue(old, value);
+    isSame &&= Object.is(part, old);
+    return [key, part];
+  });
+  return isSame && shared.length === Object.keys(prev).length ? prev : Object.fromEntries(shared);
 }
 
 function isFields(value: unknown): value is Fields {

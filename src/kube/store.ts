@@ -14,9 +14,10 @@ import type { WatchEvent } from './watch-event.ts';
  * afterwards is newer. So `written` hides the watch's word for a key until
  *   - that very version arrives, or the key is deleted, or
  *   - a list that began after the write is complete, or
- *   - two bookmarks have passed (the first may have been under way): then the watch is past that write for certain,
- *     and the version was one that it had delivered before the answer reached us.
- * In the end the watch is always right: no write can hide it for ever.
+ *   - two bookmarks have passed (the first may have been under way): then the watch is past that write for certain.
+ * An answer that comes late is known by its version or uid among the last events. A new list, though, skips versions:
+ * for the objects that it changed nobody can tell a late answer from a new one, so none is taken for two bookmarks.
+ * In the end the watch is always right: no write can hide it for ever, and an answer that is not taken is no loss.
  */
 type Entry<T> = { readonly object: T; readonly version: string };
 type Written<T> = Entry<T> & { readonly bookmarksLeft: number };
@@ -67,6 +68,8 @@ export function makeStore<T>({
   const listeners = new Set<(keys: ReadonlySet<string>) => void>();
   const synced = Promise.withResolvers<void>();
   let isSynced = false;
+  let doubtful: ReadonlySet<string> = new Set();
+  let doubtfulBookmarksLeft = 0;
   let snapshot: ReadonlyMap<string, T> | undefined = new Map();
 
   const remember = (what: string): void => {
@@ -123,6 +126,11 @@ export function makeStore<T>({
     for (const [key, { version }] of written)
       if (beforeInit.get(key) === version || next.get(key)?.version === version) written.delete(key);
     const keys = new Set([...watched.keys(), ...next.keys(), ...current.keys()]);
+    if (isSynced) {
+      const isSkipping = (key: string): boolean => watched.get(key)?.version !== next.get(key)?.version;
+      doubtful = new Set([...doubtful, ...[...keys].filter(isSkipping)]);
+      doubtfulBookmarksLeft = 2;
+    }
     watched = next;
     unreadable = freshUnreadable;
     fresh = undefined;
@@ -132,6 +140,8 @@ export function makeStore<T>({
   };
 
   const bookmark = (): void => {
+    doubtfulBookmarksLeft -= 1;
+    if (doubtfulBookmarksLeft === 0) doubtful = new Set();
     const passed: string[] = [];
     for (const [key, entry] of written) {
       if (entry.bookmarksLeft > 0) written.set(key, { ...entry, bookmarksLeft: entry.bookmarksLeft - 1 });
@@ -186,7 +196,8 @@ export function makeStore<T>({
     },
     put: (object, version) => {
       const key = keyOf(object);
-      if (recent.has(`${key} ${version}`) || recent.has(uidOf(object))) return; // the watch has been there already
+      // The watch has been there already, or may have been.
+      if (recent.has(`${key} ${version}`) || recent.has(uidOf(object)) || doubtful.has(key)) return;
       if (watched.get(key)?.version === version) return;
       written.set(key, { object: shared(key, object), version, bookmarksLeft: 1 });
       notify([key]);

@@ -45,20 +45,36 @@ export function openWatch(
   const closed = new AbortController();
   let isFrozen = false;
   let isTruncating = false;
+  let late = 0;
   let lateLines: Promise<void> = Promise.resolve();
 
-  const write = (text: string): void => {
+  const write = (text: string | Uint8Array): void => {
     if (isFrozen || closed.signal.aborted) return;
-    if (isTruncating) {
-      response.end(text.slice(0, text.length / 2));
-      return close();
-    }
-    for (const part of knobs.splitsCharacters ? splitWithinCharacter(text) : [text]) response.write(part);
+    response.write(text);
   };
-  /** In order, and late where it is to be late. */
+  const writeCut = (text: string): void => {
+    if (isFrozen || closed.signal.aborted) return;
+    response.end(text.slice(0, text.length / 2));
+    close();
+  };
+  const writeSlowly = async (text: string): Promise<void> => {
+    await sleep(knobs.slowMs);
+    if (!knobs.splitsCharacters) return write(text);
+    for (const part of splitWithinCharacter(text)) {
+      write(part);
+      await sleep(1); // so that the reader gets the first part alone
+    }
+  };
+  /** In order, also where some are late. */
   const send = (text: string): void => {
-    if (knobs.slowMs === 0) return write(text);
-    lateLines = lateLines.then(() => sleep(knobs.slowMs)).then(() => write(text));
+    if (isTruncating) return writeCut(text);
+    if (late === 0 && knobs.slowMs === 0 && !knobs.splitsCharacters) return write(text);
+    late += 1;
+    lateLines = lateLines
+      .then(() => writeSlowly(text))
+      .finally(() => {
+        late -= 1;
+      });
   };
 
   const close = (): void => {
@@ -70,6 +86,7 @@ export function openWatch(
   };
   const finish = (): void => {
     if (isFrozen || closed.signal.aborted) return;
+    if (late > 0) return void lateLines.then(finish);
     response.end();
     close();
   };
@@ -109,7 +126,7 @@ export function openWatch(
       const metadata = { resourceVersion: version, annotations: { 'k8s.io/initial-events-end': 'true' } };
       send(line('BOOKMARK', { kind: kind.kind, apiVersion: kind.apiVersion, metadata }));
     }
-    for (const late of meanwhile ?? []) send(late);
+    for (const text of meanwhile ?? []) send(text);
     meanwhile = undefined;
   };
   start().catch(close); // the reader went away

@@ -1,0 +1,53 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { share } from './share.ts';
+
+const data = fc.jsonValue({ maxDepth: 4 });
+
+test('what is shared equals the new value, whatever the old one was', () => {
+  fc.assert(
+    fc.property(data, data, (prev, next) => {
+      expect(share(prev, next)).toEqual(next);
+    }),
+  );
+});
+
+test('a copy of the old value is the old value', () => {
+  fc.assert(
+    fc.property(data, (value) => {
+      expect(share(value, structuredClone(value))).toBe(value);
+    }),
+  );
+});
+
+test('parts that are equal keep their identity beside one that is not', () => {
+  fc.assert(
+    fc.property(data, data, (same, other) => {
+      const prev = { same, list: [same, 1], other: [other, 1] };
+      const next = share(prev, structuredClone({ ...prev, other: [other, 2] }));
+      expect(next.same).toBe(prev.same);
+      expect(next.list).toBe(prev.list);
+      expect(next).not.toBe(prev);
+    }),
+  );
+});
+
+test('neither value is changed', () => {
+  fc.assert(
+    fc.property(data, data, (prev, next) => {
+      const before = structuredClone([prev, next]);
+      share(prev, next);
+      expect([prev, next]).toEqual(before);
+    }),
+  );
+});
+
+test.each([
+  ['a key that went', { a: 1, b: undefined }, { a: 1 }],
+  ['a key that came with undefined', { a: 1 }, { a: 1, b: undefined }],
+  ['a key that was replaced by another', { a: undefined }, { b: undefined }],
+  ['a shorter list', [1, 2], [1]],
+  ['a list for an object', [], {}],
+] as const)('%s is a change', (_name, prev, next) => {
+  expect(share<unknown>(prev, next)).not.toBe(prev);
+});
