@@ -4,8 +4,11 @@ import packageFile from '../../package.json' with { type: 'json' };
 import { assertNever } from '../core/assert-never.ts';
 import { StartError, UsageError } from '../cli/errors.ts';
 import type { Machine } from '../cli/machine.ts';
-import { type Invocation, readCommandLine } from '../cli/program.ts';
-import { run } from '../cli/run.ts';
+import { check } from '../cli/check.ts';
+import { cleanup } from '../cli/cleanup.ts';
+import { type Invocation, type LogOptions, readCommandLine } from '../cli/program.ts';
+import { run, type RunDeps } from '../cli/run.ts';
+import { changeDrain, showStatus } from '../cli/status.ts';
 import { KubeConfigError } from '../kube/errors.ts';
 import { systemClock } from './node/clock.ts';
 import { systemExec } from './node/exec.ts';
@@ -26,12 +29,21 @@ const machine: Machine = {
   newId: randomUUID,
 };
 
+function write(text: string): void {
+  process.stdout.write(text);
+}
+
+function deps(options: LogOptions): RunDeps {
+  const log = makeLog({ ...options, isColoured: process.stderr.isTTY, write: (text) => process.stderr.write(text) });
+  return { version: packageFile.version, machine, log, metrics: makeMetrics() };
+}
+
 async function main(args: readonly string[], signal: AbortSignal): Promise<number> {
   const invocation = readCommandLine(args, {
     version: packageFile.version,
     isTerminal: process.stderr.isTTY,
     columns: process.stdout.columns ?? 100,
-    write: (text) => process.stdout.write(text),
+    write,
     writeError: (text) => process.stderr.write(text),
   });
   return perform(invocation, signal);
@@ -39,21 +51,25 @@ async function main(args: readonly string[], signal: AbortSignal): Promise<numbe
 
 async function perform(invocation: Invocation, signal: AbortSignal): Promise<number> {
   switch (invocation.command) {
-    case 'run': {
-      const log = makeLog({
-        ...invocation.log,
-        isColoured: process.stderr.isTTY,
-        write: (text) => process.stderr.write(text),
-      });
-      await run(invocation.options, { version: packageFile.version, machine, log, metrics: makeMetrics() }, signal);
+    case 'run':
+      await run(invocation.options, deps(invocation.log), signal);
       return 0;
-    }
     case 'check':
+      return check(
+        invocation.options,
+        { ...deps(invocation.log), isJson: invocation.isJson, isColoured: process.stdout.isTTY, write },
+        signal,
+      );
     case 'cleanup':
+      await cleanup(invocation.options, invocation.isCluster, deps(invocation.log), signal);
+      return 0;
     case 'status':
+      write(await showStatus(invocation.stateDir, invocation.isJson, signal));
+      return 0;
     case 'drain':
     case 'undrain':
-      return 1;
+      write(await changeDrain(invocation.stateDir, invocation.command, invocation.node, signal));
+      return 0;
     case 'none':
       return invocation.exitCode;
     default:

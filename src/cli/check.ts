@@ -1,0 +1,25 @@
+import { checkCluster } from './check/cluster.ts';
+import { type Finding, marks } from './check/finding.ts';
+import { checkHost } from './check/host.ts';
+import { formatFindings } from './check/format.ts';
+import type { RunOptions } from './options.ts';
+import type { RunDeps } from './run.ts';
+
+export type CheckDeps = RunDeps & {
+  readonly isJson: boolean;
+  readonly isColoured: boolean;
+  readonly write: (text: string) => void;
+};
+
+/**
+ * `furiwake check`: whether this host can do the job, without changing anything. Exit code 0 unless something is
+ * wrong (1); what is only worth knowing does not count.
+ */
+export async function check(options: RunOptions, deps: CheckDeps, signal: AbortSignal): Promise<number> {
+  const findings: readonly Finding[] = [
+    ...(await checkHost(options, deps.machine, signal)),
+    ...(await checkCluster(options, deps, signal)),
+  ];
+  deps.write(deps.isJson ? `${JSON.stringify(findings, undefined, 2)}\n` : formatFindings(findings, deps.isColoured));
+  return findings.some((finding) => finding.mark === marks.wrong) ? 1 : 0;
+}

@@ -1,0 +1,135 @@
+import { projectNode } from '../../api/node.ts';
+import { projectService } from '../../api/service.ts';
+import { eligibilityOf } from '../../core/addresses/eligibility.ts';
+import type { Node } from '../../core/model/node.ts';
+import type { Service } from '../../core/model/service.ts';
+import { makeProbe } from '../../dataplane/haproxy/probe.ts';
+import { type KubeClient, makeKubeClient } from '../../kube/client.ts';
+import { loadKubeConfig } from '../../kube/config.ts';
+import { isKubeError, KubeConfigError } from '../../kube/errors.ts';
+import type { KubeObject } from '../../kube/object.ts';
+import { resourcePath } from '../../kube/paths.ts';
+import { assertNoOverlap, clusterRanges, isTooOld, oldestMinor, type ServerVersion } from '../cluster.ts';
+import { StartError } from '../errors.ts';
+import { defaultAddresses } from '../host-tools.ts';
+import type { RunOptions } from '../options.ts';
+import { missingRights, rights, showRight } from '../rights.ts';
+import type { RunDeps } from '../run.ts';
+import { type Finding, ok, warning, wrong } from './finding.ts';
+import { findOthers } from './others.ts';
+
+const requestTimeoutMs = 5_000;
+
+/** What must be asked of the API server and the nodes. */
+export async function checkCluster(
+  options: RunOptions,
+  { machine, log, metrics }: RunDeps,
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
+  const { clock, random } = machine;
+  try {
+    const config = await loadKubeConfig({ ...machine, kubeconfig: options.kubeconfig, context: options.context });
+    const client = makeKubeClient({ config, clock, log, metrics, random });
+    try {
+      return await ask(client, config.server, options, { machine, log, metrics, version: '' }, signal);
+    } finally {
+      await client.close();
+    }
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof KubeConfigError)
+      return [wrong('kubeconfig', error.message, 'correct it, or name another with --kubeconfig')];
+    if (isKubeError(error))
+      return [wrong('API server', error.message, 'check that this host reaches it and that the kubeconfig is right')];
+    throw error;
+  }
+}
+
+async function ask(
+  client: KubeClient,
+  server: string,
+  options: RunOptions,
+  { machine }: RunDeps,
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
+  const version = await client.get<ServerVersion>('/version', { signal, timeoutMs: requestTimeoutMs });
+  const found = `${server}, Kubernetes ${version.gitVersion}`;
+  const findings: Finding[] = [
+    isTooOld(version)
+      ? wrong('API server', found, `furiwake needs 1.${oldestMinor} or newer`)
+      : ok('API server', found),
+  ];
+  const missing = await missingRights(client, options.leaseNamespace, signal);
+  const lacks = new Set(missing);
+  for (const right of rights) {
+    const shown = showRight(right, options.leaseNamespace);
+    findings.push(
+      lacks.has(right)
+        ? wrong('right', `missing: ${shown}`, 'apply deploy/ and use the kubeconfig of its ServiceAccount')
+        : ok('right', shown),
+    );
+  }
+  findings.push(await checkAddresses(client, options, machine.exec, signal));
+  const nodes = (await client.list<KubeObject>(resourcePath({ apiVersion: 'v1', plural: 'nodes' }), { signal })).items;
+  findings.push(await checkNodeHealth(nodes.map(projectNode), machine.clock, signal));
+  const services = (
+    await client.list<KubeObject>(resourcePath({ apiVersion: 'v1', plural: 'services' }), { signal })
+  ).items.map(projectService);
+  return [...findings, ...(await findOthers(client, nodes, signal)), ...checkHeld(services, options)];
+}
+
+async function checkAddresses(
+  client: KubeClient,
+  options: RunOptions,
+  exec: RunDeps['machine']['exec'],
+  signal: AbortSignal,
+): Promise<Finding> {
+  try {
+    const ranges = options.addresses ?? (await defaultAddresses(exec, signal));
+    assertNoOverlap(ranges, await clusterRanges(client, signal));
+    return ok(
+      'addresses',
+      options.addresses === undefined ? "this host's own" : 'apart from the Service and Pod CIDRs',
+    );
+  } catch (error) {
+    if (error instanceof StartError) return wrong('addresses', error.message, 'choose other --addresses');
+    throw error;
+  }
+}
+
+/** Where kube-proxy's health port is silent or refused everywhere, furiwake falls back to a check of its own. */
+async function checkNodeHealth(
+  nodes: readonly Node[],
+  clock: RunDeps['machine']['clock'],
+  signal: AbortSignal,
+): Promise<Finding> {
+  const probe = makeProbe({ clock });
+  const targets = nodes.flatMap((node) => node.addresses);
+  const answers = await Promise.all(targets.map((address) => probe(address, signal)));
+  const count = (answer: string): number => answers.filter((each) => each === answer).length;
+  const found = `${count('http')} of ${targets.length} node addresses answer on :10256, ${count('alive')} refuse, ${count('silent')} are silent`;
+  if (targets.length === 0)
+    return warning('nodes', 'none', 'a Service without nodes is published, and its connections are closed');
+  if (count('http') === targets.length) return ok('nodes', found);
+  if (count('http') === 0)
+    return warning(
+      'nodes',
+      found,
+      "no node answers kube-proxy's health check (k3s binds it to localhost): furiwake then only tells a silent node from a living one",
+    );
+  return warning('nodes', found, 'connections go to nodes that answer; look at the others, and at firewalls between');
+}
+
+/** Services without a class that another controller's status keeps us from. */
+function checkHeld(services: readonly Service[], options: RunOptions): readonly Finding[] {
+  const site = { ...options, ranges: [], reservedPorts: new Set<number>() };
+  return services
+    .filter((service) => eligibilityOf(service, site, false) === 'held')
+    .map((service) =>
+      warning(
+        'held Service',
+        `${service.key} has an address from ${service.status.ingressManager ?? 'somebody unknown'}`,
+        'left alone: give it another spec.loadBalancerClass, or take the other controller away and empty its status',
+      ),
+    );
+}

@@ -1,0 +1,18 @@
+/** How a check went: `ok`, `warning` (works, but look at it), `wrong` (furiwake cannot do its job so). */
+export const marks = { ok: 'ok', warning: 'warning', wrong: 'wrong' } as const;
+export type Mark = 'ok' | 'warning' | 'wrong';
+
+/** One thing that was looked at. `advice`: what to do, where something is to be done. */
+export type Finding = { readonly mark: Mark; readonly what: string; readonly found: string; readonly advice?: string };
+
+export function ok(what: string, found: string): Finding {
+  return { mark: marks.ok, what, found };
+}
+
+export function warning(what: string, found: string, advice: string): Finding {
+  return { mark: marks.warning, what, found, advice };
+}
+
+export function wrong(what: string, found: string, advice: string): Finding {
+  return { mark: marks.wrong, what, found, advice };
+}

@@ -1,0 +1,61 @@
+import { connectionLimit } from '../../dataplane/haproxy/settings.ts';
+import { descriptorLimit } from '../host-parts.ts';
+import { isHaproxyTooOld, toolVersions } from '../host-tools.ts';
+import type { Machine } from '../machine.ts';
+import type { RunOptions } from '../options.ts';
+import { type Finding, ok, warning, wrong } from './finding.ts';
+import { checkFirewall, checkTproxy } from './nftables.ts';
+import { checkPorts } from './ports.ts';
+import { checkSocketKiller } from './socket-killer.ts';
+import { checkSysctls } from './sysctls.ts';
+
+/** Everything that can be told without the cluster. */
+export async function checkHost(
+  options: RunOptions,
+  machine: Machine,
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
+  const root = machine.isRoot
+    ? ok('user', 'root')
+    : wrong(
+        'user',
+        'not root',
+        'run it as root: most of what follows cannot be told, and nothing can be programmed, without',
+      );
+  const tools = await checkTools(machine, signal);
+  if (tools.some((finding) => finding.mark === 'wrong') || !machine.isRoot) return [root, ...tools];
+  return [
+    root,
+    ...tools,
+    ...(await checkTproxy(machine.exec, signal)),
+    await checkSocketKiller(machine.exec, machine.clock, signal),
+    ...(await checkFirewall(machine.exec, signal)),
+    ...(await checkSysctls(machine.files, machine.exec, signal)),
+    await checkDescriptors(machine),
+    ...(await checkPorts(options, machine, signal)),
+  ];
+}
+
+async function checkTools({ exec }: Machine, signal: AbortSignal): Promise<readonly Finding[]> {
+  return (await toolVersions(exec, signal)).map(({ program, debianPackage, version }) => {
+    if (version === undefined)
+      return wrong(program, 'not on this host', `install it (Debian: apt-get install ${debianPackage})`);
+    if (program === 'haproxy' && isHaproxyTooOld(version))
+      return wrong(program, version, 'furiwake needs HAProxy 2.6 or newer');
+    return ok(program, version);
+  });
+}
+
+const comfortableConnections = 10_000;
+
+async function checkDescriptors(machine: Machine): Promise<Finding> {
+  const descriptors = await descriptorLimit(machine);
+  const connections = connectionLimit(descriptors);
+  const found = `${descriptors} descriptors: HAProxy holds ${connections} connections at once`;
+  if (connections >= comfortableConnections) return ok('descriptor limit', found);
+  return warning(
+    'descriptor limit',
+    found,
+    'raise the hard limit (LimitNOFILE= of the service, or /etc/security/limits.conf) if more are to be expected',
+  );
+}

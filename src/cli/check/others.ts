@@ -1,0 +1,50 @@
+import type { KubeClient } from '../../kube/client.ts';
+import { isKubeError } from '../../kube/errors.ts';
+import type { KubeObject } from '../../kube/object.ts';
+import { type Finding, ok, warning } from './finding.ts';
+
+/** API groups that only another LoadBalancer implementation brings. */
+const groups: Readonly<Record<string, string>> = {
+  'metallb.io': 'MetalLB',
+  'purelb.io': 'PureLB',
+  'network.kubesphere.io': 'OpenELB',
+  'kube-vip.io': 'kube-vip',
+  'bgppeer.loxilb.io': 'kube-loxilb',
+  'cilium.io': 'Cilium (its LB-IPAM acts only where a CiliumLoadBalancerIPPool exists)',
+};
+
+type NodeWire = KubeObject & { readonly status?: { readonly nodeInfo?: { readonly kubeletVersion?: string } } };
+
+/** Other implementations that may be alive in the cluster, by what they leave in the API. */
+export async function findOthers(
+  client: KubeClient,
+  nodes: readonly NodeWire[],
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
+  const advice =
+    'two implementations fight over Services without a class: switch one off, or run furiwake with --default-class=no';
+  const findings: Finding[] = [];
+  try {
+    const { groups: present = [] } = await client.get<{ readonly groups?: readonly { readonly name: string }[] }>(
+      '/apis',
+      { signal },
+    );
+    for (const { name } of present) {
+      const product = groups[name];
+      if (product !== undefined)
+        findings.push(warning('other implementation', `${product}: the API has its group ${name}`, advice));
+    }
+  } catch (error) {
+    if (!isKubeError(error, 'FORBIDDEN')) throw error;
+  }
+  const k3s = nodes.find((node) => node.status?.nodeInfo?.kubeletVersion?.includes('+k3s') === true);
+  if (k3s !== undefined)
+    findings.push(
+      warning(
+        'other implementation',
+        `k3s on node ${k3s.metadata.name}: its ServiceLB serves Services unless switched off`,
+        'start k3s with --disable=servicelb, or run furiwake with --default-class=no',
+      ),
+    );
+  return findings.length > 0 ? findings : [ok('other implementations', 'no trace of one in the API')];
+}

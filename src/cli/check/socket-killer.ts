@@ -1,0 +1,36 @@
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo } from 'node:net';
+import type { Clock } from '../../ports/clock.ts';
+import { type Exec, ExecError } from '../../ports/exec.ts';
+import { type Finding, ok, warning } from './finding.ts';
+
+const what = 'ss -K';
+const advice =
+  'connections of a deleted Service live on until they end by themselves; a kernel with INET_DIAG_DESTROY ends them at once';
+
+/** Whether the kernel lets `ss -K` end a connection (INET_DIAG_DESTROY): tried on one of our own, on loopback. */
+export async function checkSocketKiller(exec: Exec, clock: Clock, signal: AbortSignal): Promise<Finding> {
+  const deadline = clock.deadline(3_000, signal);
+  const server = createServer((socket) => socket.on('error', () => undefined));
+  try {
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening', { signal: deadline });
+    const { port } = server.address() as AddressInfo;
+    const client = connect(port, '127.0.0.1');
+    const ended = once(client, 'close', { signal: deadline });
+    client.on('error', () => undefined); // it is to be reset
+    await once(client, 'connect', { signal: deadline });
+    await exec.run(
+      'ss',
+      ['-H', '-4', '-t', '-K', 'state', 'established', 'dst', '127.0.0.1', 'dport', '=', `:${port}`],
+      { signal: deadline },
+    );
+    await ended;
+    return ok(what, 'can end the connections of a Service that is deleted');
+  } catch (error) {
+    signal.throwIfAborted();
+    return warning(what, error instanceof ExecError ? error.message : 'cannot end a connection', advice);
+  } finally {
+    server.close();
+  }
+}

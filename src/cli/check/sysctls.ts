@@ -1,0 +1,41 @@
+import type { Exec } from '../../ports/exec.ts';
+import type { Files } from '../../ports/files.ts';
+import { type Finding, ok, warning } from './finding.ts';
+
+/** Kernel settings that make load balancers fail in ways that are hard to see. */
+export async function checkSysctls(files: Files, exec: Exec, signal: AbortSignal): Promise<readonly Finding[]> {
+  const interfaces = (
+    JSON.parse((await exec.run('ip', ['-json', 'link'], { signal })).stdout) as readonly { readonly ifname: string }[]
+  )
+    .map((each) => each.ifname)
+    .filter((name) => name !== 'lo');
+  const read = async (name: string): Promise<number> => Number((await files.read(`/proc/sys/net/${name}`)) ?? '0');
+  /** The kernel uses the higher of `all` and the interface's own value. */
+  const highest = async (setting: string): Promise<readonly string[]> => {
+    const all = await read(`ipv4/conf/all/${setting}`);
+    const own = await Promise.all(
+      interfaces.map(async (name) => ({ name, value: Math.max(all, await read(`ipv4/conf/${name}/${setting}`)) })),
+    );
+    return own.filter(({ value }) => value === 1 || (setting === 'arp_ignore' && value > 0)).map(({ name }) => name);
+  };
+  const strict = await highest('rp_filter');
+  const silent = await highest('arp_ignore');
+  const forwards = (await read('ipv4/ip_forward')) === 1;
+  return [
+    strict.length === 0 || interfaces.length === 1
+      ? ok('rp_filter', strict.length === 0 ? 'not strict' : `strict on ${strict.join(', ')}, the only link`)
+      : warning(
+          'rp_filter',
+          `strict on ${strict.join(', ')}`,
+          'clients whose way back leaves by another link are dropped without a word: set net.ipv4.conf.*.rp_filter to 2 or 0 if there are such',
+        ),
+    silent.length === 0
+      ? ok('arp_ignore', 'the host answers ARP for added addresses')
+      : warning(
+          'arp_ignore',
+          `set on ${silent.join(', ')}`,
+          'the host does not answer ARP for the addresses that furiwake adds (they live on furiwake0): set net.ipv4.conf.*.arp_ignore to 0, unless they are routed here',
+        ),
+    ok('ip_forward', forwards ? 'on (not needed: connections end here)' : 'off (not needed: connections end here)'),
+  ];
+}
