@@ -1,160 +1,221 @@
-import { writeFile } from 'node:fs/promises';
-import path from 'node:path';
-import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, test, vi } from 'vitest';
-import { type Ip, parseIp } from '../../core/ip/ip.ts';
-import { parseRange } from '../../core/ip/range.ts';
-import { serviceKey } from '../../core/model/names.ts';
-import { emptyTable, listenerKey, type Row, type TrafficTable } from '../../core/traffic/table.ts';
-import { systemClock } from '../../main/node/clock.ts';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import {
+  type ClassifierRig,
+  type Listening,
+  ours,
+  proxyPort,
+  startClassifierRig,
+  tableOf,
+} from '../../../test/netns/classifier-rig.ts';
+import { emptyTable, type TrafficTable } from '../../core/traffic/table.ts';
+import { systemExec } from '../../main/node/exec.ts';
+import { systemFiles } from '../../main/node/files.ts';
 import type { Classifier } from '../../ports/host.ts';
-import type { Log } from '../../ports/log.ts';
-import type { Metrics } from '../../ports/metrics.ts';
-import { type NetLab, startNetLab } from '../../../test/netns/net-lab.ts';
-import { makeClassifier } from './classifier.ts';
 
 /*
- * The real kernel, the real nft, a real HAProxy that answers with what it was asked for. VIPs are 10.50.0.0/16 and
- * fd50::/64, routed to the balancer, which has some of them as addresses.
+ * How the table changes, is taken over, put back and removed: the real kernel, the real nft, a real HAProxy.
  */
-const proxyPort = 10_000;
-const echo = `
-defaults
-    mode http
-    timeout client 5s
-    timeout connect 1s
-    timeout server 5s
-frontend proxy
-    bind 127.0.0.1:${proxyPort} transparent
-    bind ::1:${proxyPort} transparent v6only
-    http-request return status 200 content-type text/plain lf-string "%[dst] %[dst_port] from %[src]"
-frontend sshd
-    bind 0.0.0.0:22
-    bind :::22 v6only
-    http-request return status 200 content-type text/plain string "sshd"
-`;
-
-const silent: Log = {
-  debug: () => undefined,
-  info: () => undefined,
-  warn: () => undefined,
-  error: () => undefined,
-  child: () => silent,
-};
-const noMetrics: Metrics = {
-  counter: () => ({ add: () => undefined }),
-  gauge: () => ({ set: () => undefined, remove: () => undefined }),
-  histogram: () => ({ observe: () => undefined }),
-};
-
-let lab: NetLab;
+const { signal } = new AbortController();
+let rig: ClassifierRig;
 let classifier: Classifier;
 let lifetime: AbortController;
-const { signal } = new AbortController();
+let running: Promise<void>;
+const open = tableOf([
+  ['10.50.0.1', 80],
+  ['fd50::1', 80],
+  ['10.10.0.1', 8080],
+]);
 
 beforeAll(async () => {
-  lab = await startNetLab({ nodes: 0 });
-  const { balancer, folder } = lab;
-  const file = path.join(folder, 'echo.cfg');
-  await writeFile(file, echo);
-  balancer.execPort.converse('haproxy', ['-db', '-f', file], signal);
-  await balancer.exec('ip', 'link', 'add', 'vips', 'type', 'bridge');
-  await balancer.exec('ip', 'link', 'set', 'vips', 'up');
-  for (const address of ['10.50.0.1/32', '10.50.0.2/32', 'fd50::1/128'])
-    await balancer.exec('ip', 'address', 'add', address, 'dev', 'vips', ...(address.includes(':') ? ['nodad'] : []));
-  await vi.waitUntil(async () => (await fetchFrom('client', '10.10.0.1', 22)) === 'sshd');
+  rig = await startClassifierRig();
 });
-afterAll(() => lab[Symbol.asyncDispose]());
+afterAll(() => rig[Symbol.asyncDispose]());
 
 beforeEach(() => {
   lifetime = new AbortController();
-  classifier = makeClassifier({
-    exec: lab.balancer.execPort,
-    clock: systemClock,
-    log: silent,
-    metrics: noMetrics,
-    lifetime: lifetime.signal,
-  });
+  rig.reset();
+  classifier = rig.makeNew(lifetime.signal);
 });
 afterEach(async () => {
   await classifier.remove(signal);
   lifetime.abort();
 });
 
-const open = tableOf([
-  ['10.50.0.1', 80],
-  ['fd50::1', 80],
-  ['10.10.0.1', 8080],
-]);
-const ours = ips('10.50.0.1', '10.50.0.2', 'fd50::1');
+describe('a change', () => {
+  test('of a listener is in force when apply returns, and so is its removal', async () => {
+    await apply(emptyTable);
+    expect(await rig.fetchFrom('client', '10.50.0.1', 80)).toBe('ECONNREFUSED');
+    await apply(open);
+    expect(await rig.fetchFrom('client', '10.50.0.1', 80)).toBe('10.50.0.1 80 from 10.10.0.2');
+    await apply(emptyTable);
+    expect(await rig.fetchFrom('client', '10.50.0.1', 80)).toBe('ECONNREFUSED');
+    expect(rig.sentAs('change')).toBe(2);
+  });
 
-describe('a connection from a client', () => {
-  beforeEach(() => apply(open));
+  test('of nothing sends nothing', async () => {
+    await apply(open);
+    await apply(
+      tableOf([
+        ['fd50::1', 80],
+        ['10.10.0.1', 8080],
+        ['10.50.0.1', 80],
+      ]),
+    );
+    expect(rig.sentAs('change')).toBe(0);
+  });
 
-  test.each([
-    [
-      'to a listener reaches HAProxy with the address and port that the client dialled',
-      '10.50.0.1',
-      80,
-      '10.50.0.1 80 from 10.10.0.2',
-    ],
-    ['to a listener over IPv6 does too', 'fd50::1', 80, 'fd50::1 80 from fd10::2'],
-    ['to a listener on an address of the host itself does too', '10.10.0.1', 8080, '10.10.0.1 8080 from 10.10.0.2'],
-    [
-      'to another port of an address of ours is refused, though a daemon is bound to all addresses',
-      '10.50.0.1',
-      22,
-      'ECONNREFUSED',
-    ],
-    ['to another port of an IPv6 address of ours is refused', 'fd50::1', 22, 'ECONNREFUSED'],
-    ['to an address of ours without a listener is refused', '10.50.0.2', 80, 'ECONNREFUSED'],
-    ['to the own address of the host reaches the daemon there', '10.10.0.1', 22, 'sshd'],
-    [
-      'to a listener whose address the host does not have is routed there by the mark',
-      '10.50.9.9',
-      80,
-      '10.50.9.9 80 from 10.10.0.2',
-    ],
-  ])('%s', async (_, address, port, answer) => {
-    if (address === '10.50.9.9') await apply(tableOf([[address, port]]));
-    expect(await fetchFrom('client', address, port)).toBe(answer);
+  test('of the port of HAProxy replaces the element', async () => {
+    await apply(open);
+    await classifier.apply(open, ours, () => proxyPort + 1, signal);
+    expect(await rig.fetchFrom('client', '10.50.0.1', 80)).toBe('ECONNREFUSED'); // nobody listens there
+    await apply(open);
+    expect(await rig.fetchFrom('client', '10.50.0.1', 80)).toBe('10.50.0.1 80 from 10.10.0.2');
+  });
+
+  test('of more than a line holds is one transaction as well', async () => {
+    await apply(open);
+    await apply(tableOf(many(1000)));
+    expect(await rig.fetchFrom('client', '10.50.0.1', 1999)).toBe('10.50.0.1 1999 from 10.10.0.2');
+    expect(rig.sentAs('change')).toBe(1);
+    expect(await classifier.audit(signal)).toBe(0);
+  });
+
+  test('reaches a kernel that holds something else by replacing all of it', async () => {
+    await apply(open);
+    await rig.lab.balancer.nft('flush ruleset');
+    await apply(tableOf([['10.50.0.1', 81]]));
+    expect(await rig.fetchFrom('client', '10.50.0.1', 81)).toBe('10.50.0.1 81 from 10.10.0.2');
+    expect(await rig.fetchFrom('client', '10.50.0.1', 22)).toBe('ECONNREFUSED');
+  });
+
+  test('survives the end of the nft process that it would have gone through', async () => {
+    await apply(open);
+    await apply(emptyTable);
+    await killSession();
+    await apply(open);
+    expect(await rig.fetchFrom('client', '10.50.0.1', 80)).toBe('10.50.0.1 80 from 10.10.0.2');
   });
 });
 
-async function apply(table: TrafficTable, added: readonly Ip[] = ours): Promise<void> {
+describe('a restarted agent', () => {
+  test('takes over without one failed connection', async () => {
+    await apply(open);
+    const clients = startClients('10.50.0.1', 80);
+    await clients.after(200);
+    for (let i = 0; i < 5; i++) {
+      const next = rig.makeNew(lifetime.signal);
+      await next.apply(open, ours, () => proxyPort, signal);
+      await clients.after(100);
+    }
+    expect(clients.answers()).toEqual(new Map([['200 1', 700]]));
+  });
+});
+
+describe('run', () => {
+  beforeEach(async () => {
+    await apply(open);
+    running = classifier.run(lifetime.signal);
+  });
+  afterEach(async () => {
+    lifetime.abort();
+    await running;
+  });
+
+  test.each([
+    ['the ruleset is flushed', 'flush ruleset'],
+    ['our table is deleted', 'delete table inet furiwake'],
+    ['our rules are flushed', 'flush chain inet furiwake classify'],
+    ['a listener is deleted', 'delete element inet furiwake listeners4 { 10.50.0.1 . 80 }'],
+    ['a foreign rule comes into our chain', 'insert rule inet furiwake classify drop'],
+  ])('puts everything back within a second when %s', async (_, text) => {
+    for (const times of [1, 2]) {
+      await rig.lab.balancer.nft(text);
+      await expect.poll(() => rig.repaired(), { timeout: 1000, interval: 10 }).toBe(times);
+    }
+    expect(await rig.fetchFrom('client', '10.50.0.1', 80)).toBe('10.50.0.1 80 from 10.10.0.2');
+    expect(await classifier.audit(signal)).toBe(0);
+  });
+
+  test('keeps established connections alive while the ruleset is flushed', async () => {
+    const client = startClients('10.50.0.1', 80, 'keep-alive');
+    await client.after(100);
+    await rig.lab.balancer.nft('flush ruleset');
+    await expect.poll(() => rig.repaired(), { timeout: 1000, interval: 10 }).toBe(1);
+    await client.after(100);
+    expect(client.answers()).toEqual(
+      new Map([
+        ['200 1', 1],
+        ['200 0', 199],
+      ]),
+    ); // one connection
+  });
+
+  test('puts the routing rules back when somebody deletes them', async () => {
+    await rig.lab.balancer.exec('ip', 'rule', 'delete', 'priority', '82');
+    await rig.lab.balancer.exec('ip', '-6', 'rule', 'delete', 'priority', '82');
+    await expect.poll(() => rig.repaired(), { timeout: 1000, interval: 10 }).toBe(2);
+    expect(await rig.lab.balancer.exec('ip', 'rule')).toContain('fwmark 0x2000/0x2000 lookup 8192');
+  });
+
+  test('repairs nothing after changes of our own', async () => {
+    for (let i = 0; i < 20; i++) await apply(i % 2 === 0 ? emptyTable : open);
+    await rig.lab.balancer.nft('delete element inet furiwake listeners4 { 10.50.0.1 . 80 }'); // comes after all the others
+    await expect.poll(() => rig.repaired(), { timeout: 1000, interval: 10 }).toBe(1);
+    expect(rig.sentAs('replace')).toBe(2);
+  });
+});
+
+describe('remove', () => {
+  test('leaves nothing behind and is no error when there is nothing', async () => {
+    await apply(open);
+    await classifier.remove(signal);
+    await classifier.remove(signal);
+    expect(await rig.lab.balancer.exec('nft', 'list', 'ruleset')).toBe('');
+    for (const family of ['-4', '-6']) {
+      expect(await rig.lab.balancer.exec('ip', family, 'rule')).not.toContain('8192');
+      expect(await rig.lab.balancer.exec('ip', family, 'route', 'show', 'table', 'all')).not.toContain('8192');
+    }
+    expect(await classifier.audit(signal)).toBe(0);
+  });
+});
+
+async function apply(table: TrafficTable, added = ours): Promise<void> {
   await classifier.apply(table, added, () => proxyPort, signal);
 }
 
-/** The answer's text, or the code of the error. */
-async function fetchFrom(machine: 'client' | 'balancer', address: string, port: number): Promise<string> {
-  const { text, error } = await lab[machine].ask({ do: 'fetch', address, port });
-  return text ?? error ?? '';
+/** Ends the nft process that the classifier keeps. */
+async function killSession(): Promise<void> {
+  const { stdout } = await systemExec.run('ip', ['netns', 'pids', rig.lab.balancer.namespace], { signal });
+  const pids = stdout.split('\n').filter((pid) => pid !== '');
+  const commands = await Promise.all(pids.map((pid) => systemFiles.read(`/proc/${pid}/cmdline`)));
+  const sessions = pids.filter((_, index) => commands[index]?.includes('--interactive'));
+  expect(sessions).toHaveLength(1);
+  for (const pid of sessions) process.kill(Number(pid), 'SIGKILL');
 }
 
-type Listening = readonly [address: string, port: number, ranges?: readonly string[]];
-
-function tableOf(listeners: readonly Listening[]): TrafficTable {
-  const rows = listeners.map(([text, port, ranges]): Row => {
-    const address = ip(text);
-    return {
-      key: listenerKey(address, port, 'TCP'),
-      address,
-      protocol: 'TCP',
-      port,
-      service: serviceKey('default', 'web'),
-      backend: { kind: 'nodes', family: address.family, nodePort: 30_000 },
-      sourceRanges: ranges?.flatMap((range) => parseRange(range) ?? []),
-      maxConnections: undefined,
-    };
-  });
-  return { ...emptyTable, rows: new Map(rows.map((row) => [row.key, row])) };
+/** Requests one after the other; the answers by status (000: failed) and number of connections made for it. */
+function startClients(
+  address: string,
+  port: number,
+  connection: 'close' | 'keep-alive' = 'close',
+): { after(count: number): Promise<void>; answers(): ReadonlyMap<string, number> } {
+  const url = `http://${address}:${port}/?[1-1000000]`;
+  const write = ['-o', '/dev/null', '-w', '%{http_code} %{num_connects}\\n'];
+  const flags = ['-s', '-m', '2', '-H', `Connection: ${connection}`, ...write];
+  const curl = rig.lab.client.execPort.converse('curl', [...flags, url], lifetime.signal);
+  const lines = curl.lines[Symbol.asyncIterator]();
+  const answers = new Map<string, number>();
+  return {
+    after: async (count) => {
+      for (let i = 0; i < count; i++) {
+        const answer = String((await lines.next()).value);
+        answers.set(answer, (answers.get(answer) ?? 0) + 1);
+      }
+    },
+    answers: () => answers,
+  };
 }
 
-function ip(text: string): Ip {
-  const address = parseIp(text);
-  if (address === undefined) throw new Error(`${text} is no address`);
-  return address;
-}
-
-function ips(...texts: readonly string[]): readonly Ip[] {
-  return texts.map(ip);
+function many(count: number): readonly Listening[] {
+  return Array.from({ length: count }, (_, index) => ['10.50.0.1', 1000 + index]);
 }

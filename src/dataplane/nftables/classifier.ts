@@ -9,7 +9,7 @@ import { decodeListing, type Listing } from './listing.ts';
 import { makeRouting } from './routing.ts';
 import { renderChange, renderRuleset, tableName } from './ruleset.ts';
 import { makeNftSession } from './session.ts';
-import { watchRules, watchTable } from './watch.ts';
+import { type KernelEvent, watchKernel } from './watch.ts';
 
 /** From here on a line for `nft -i`, which reads a byte at a time, costs more than a process. */
 const maxSessionElements = 200;
@@ -160,21 +160,15 @@ export function makeClassifier({
     audit: (signal) => inTurn(async () => (await repairRouting(signal)) + (await repairTable(signal))),
     run: async (signal) => {
       let seen = generation;
-      const tableChanged = async (event = 0): Promise<void> => {
-        const isOurs = event > seen && event <= generation;
-        if (isOurs) seen = event;
-        else await inTurn(() => repairTable(signal));
+      const react = async (event?: KernelEvent): Promise<void> => {
+        if (event?.kind === 'table' && event.generation > seen && event.generation <= generation) {
+          seen = event.generation; // a transaction of ours
+          return;
+        }
+        if (event?.kind !== 'table') await inTurn(() => repairRouting(signal));
+        if (event?.kind !== 'rules') await inTurn(() => repairTable(signal));
       };
-      await Promise.all([
-        guard({ watch: () => watchTable(exec, signal), repair: tableChanged, clock, log, signal }),
-        guard({
-          watch: () => watchRules(exec, signal),
-          repair: () => inTurn(() => repairRouting(signal)),
-          clock,
-          log,
-          signal,
-        }),
-      ]);
+      await guard({ watch: () => watchKernel(exec, signal), react, clock, log, signal });
     },
     remove: (signal) =>
       inTurn(async () => {

@@ -5,18 +5,18 @@ const firstPauseMs = 1000;
 const longestPauseMs = 60_000;
 
 /**
- * Until `signal` aborts: calls `repair` with every event of `watch`. When the watching ends or a repair fails, it is
- * logged and, after a pause that grows from 1 s to 60 s, `repair` is called without an event and `watch` started anew.
+ * Until `signal` aborts: calls `react` with every event of `watch`. When the watching ends or a reaction fails, it is
+ * logged and, after a pause that grows from 1 s to 60 s, `react` is called without an event and `watch` started anew.
  */
 export async function guard<Event>({
   watch,
-  repair,
+  react,
   clock,
   log,
   signal,
 }: {
   readonly watch: () => AsyncIterable<Event>;
-  readonly repair: (event?: Event) => Promise<unknown>;
+  readonly react: (event?: Event) => Promise<unknown>;
   readonly clock: Clock;
   readonly log: Log;
   readonly signal: AbortSignal;
@@ -25,10 +25,10 @@ export async function guard<Event>({
   let isFirst = true;
   while (!signal.aborted) {
     try {
-      if (!isFirst) await repair();
+      if (!isFirst) await react();
       isFirst = false;
       for await (const event of watch()) {
-        await repair(event);
+        await react(event);
         pauseMs = firstPauseMs;
       }
     } catch (error) {

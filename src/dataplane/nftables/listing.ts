@@ -42,8 +42,8 @@ function textOf(set: SetName, element: unknown): string {
 }
 
 function concatText(value: unknown): string {
-  const parts = (value as { readonly concat?: readonly unknown[] }).concat;
-  return parts === undefined ? scalarText(value) : parts.map(scalarText).join(' . ');
+  if (typeof value !== 'object' || value === null || !('concat' in value)) return scalarText(value);
+  return (value.concat as readonly unknown[]).map(scalarText).join(' . ');
 }
 
 type Scalar =

@@ -1,10 +1,18 @@
-import { type Conversation, type Exec, ExecError } from '../../ports/exec.ts';
+import { type Exec, ExecError } from '../../ports/exec.ts';
+
+/** Something happened to what is ours in the kernel. */
+export type KernelEvent =
+  /** A transaction touched our table; it put this generation in place, 0 if none: then it was not ours. */
+  | { readonly kind: 'table'; readonly generation: number }
+  /** Somebody added or deleted a routing rule. */
+  | { readonly kind: 'rules' }
+  /** Anything may have happened: before we listened, or when the kernel had more to say than we could take. */
+  | { readonly kind: 'unsure' };
 
 /*
- * Who changed our table? `nft monitor` would tell, but 1.0.6 keeps every element that it ever saw (1 kB each, for ever;
- * 55 MB at the start with 10,000 listeners and ranges) and dies of an interval set of concatenations. So perl, which
- * every Debian has, listens to the kernel itself and says one line per transaction that touched the table: the
- * generation that it put in place (one of ours), or 0 (somebody else's).
+ * `nft monitor` tells who changed a table, but 1.0.6 keeps every element that it ever saw (1 kB each, for ever; 55 MB at
+ * the start with 10,000 listeners and ranges) and dies of an interval set of concatenations. So perl, which every
+ * Debian has, listens to the kernel itself.
  *
  * A message: header (length, type, flags, sequence, port), nfgenmsg (family first), attributes. Attribute 1 of every
  * nf_tables message is the table's name. Of an element, 2 is the set's name and 3 the element, the key's four bytes
@@ -14,17 +22,31 @@ const script = String.raw`
 use strict;
 use Errno;
 $| = 1;
+sub hear {
+  my ($protocol, $groups) = @_;
+  socket(my $socket, 16, 3, $protocol) or die "netlink: $!\n";        # AF_NETLINK, SOCK_RAW
+  setsockopt($socket, 1, 33, pack("l", 8 << 20));                     # SO_RCVBUFFORCE
+  bind($socket, pack("SSLL", 16, 0, 0, $groups)) or die "netlink: $!\n";
+  return $socket;
+}
 sub after { my ($text, $size) = @_; $size = ($size + 3) & ~3; $size < length($text) ? substr($text, $size) : "" }
-socket(my $kernel, 16, 3, 12) or die "netlink: $!\n";                 # AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER
-setsockopt($kernel, 1, 33, pack("l", 8 << 20));                       # SO_RCVBUFFORCE
-bind($kernel, pack("SSLL", 16, 0, 0, 1 << 6)) or die "netlink: $!\n"; # group 7: nf_tables
-print "ready\n";
+my $tables = hear(12, 1 << 6);                                        # NETLINK_NETFILTER, group 7: nf_tables
+my $rules = hear(0, 1 << 7 | 1 << 18);                                # NETLINK_ROUTE, groups 8 and 19: rules
+my $both = "";
+vec($both, fileno($_), 1) = 1 for $tables, $rules;
+print "unsure\n";
 my ($touched, $generation) = (0, 0);
 while (1) {
+  select(my $readable = $both, undef, undef, undef);
   my $batch = "";
-  if (!defined recv($kernel, $batch, 1 << 18, 0)) {
+  if (vec($readable, fileno($rules), 1)) {
+    recv($rules, $batch, 1 << 18, 0);
+    print "rules\n";
+    next;
+  }
+  if (!defined recv($tables, $batch, 1 << 18, 0)) {
     die "netlink: $!\n" unless $!{ENOBUFS};
-    print "lost\n";
+    print "unsure\n";
     next;
   }
   while (length($batch) >= 20) {
@@ -54,24 +76,15 @@ while (1) {
 `;
 
 /**
- * What happens to table `inet furiwake`, as it happens: the generation that a transaction put in place, or 0 for one
- * that put none and whenever somebody may have changed it unseen (before we listened, or when the kernel had more to
- * say than we could take). Ends with `signal`; throws `ExecError` when it can no longer listen.
+ * What happens, as it happens; the first event is always `unsure`. Ends with `signal`; throws `ExecError` when it can
+ * no longer listen.
  */
-export async function* watchTable(exec: Exec, signal: AbortSignal): AsyncGenerator<number, void> {
+export async function* watchKernel(exec: Exec, signal: AbortSignal): AsyncGenerator<KernelEvent, void> {
   await using perl = exec.converse('perl', ['-e', script], signal);
-  for await (const line of perl.lines) yield /^\d+$/.test(line) ? Number(line) : 0;
-  await ended('perl', perl, signal);
-}
-
-/** Something was done to the routing rules. Ends and throws as {@link watchTable}. */
-export async function* watchRules(exec: Exec, signal: AbortSignal): AsyncGenerator<void, void> {
-  await using ip = exec.converse('ip', ['monitor', 'rule'], signal);
-  for await (const line of ip.lines) if (line !== '') yield;
-  await ended('ip monitor rule', ip, signal);
-}
-
-async function ended(command: string, program: Conversation, signal: AbortSignal): Promise<void> {
-  const exitCode = await program.exited;
-  if (!signal.aborted) throw new ExecError(command, exitCode, program.takeErrors());
+  for await (const line of perl.lines) {
+    if (line === 'unsure' || line === 'rules') yield { kind: line };
+    else yield { kind: 'table', generation: Number(line) };
+  }
+  const exitCode = await perl.exited;
+  if (!signal.aborted) throw new ExecError('perl', exitCode, perl.takeErrors());
 }

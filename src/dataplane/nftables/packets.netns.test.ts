@@ -1,0 +1,197 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import {
+  type ClassifierRig,
+  ours,
+  proxyPort,
+  startClassifierRig,
+  tableOf,
+} from '../../../test/netns/classifier-rig.ts';
+import type { TrafficTable } from '../../core/traffic/table.ts';
+import type { Classifier } from '../../ports/host.ts';
+
+/*
+ * What becomes of a packet: the real kernel, the real nft, a real HAProxy.
+ */
+const { signal } = new AbortController();
+let rig: ClassifierRig;
+let classifier: Classifier;
+let lifetime: AbortController;
+const open = tableOf([
+  ['10.50.0.1', 80],
+  ['fd50::1', 80],
+  ['10.10.0.1', 8080],
+]);
+
+beforeAll(async () => {
+  rig = await startClassifierRig();
+});
+afterAll(() => rig[Symbol.asyncDispose]());
+
+beforeEach(() => {
+  lifetime = new AbortController();
+  rig.reset();
+  classifier = rig.makeNew(lifetime.signal);
+});
+afterEach(async () => {
+  await classifier.remove(signal);
+  lifetime.abort();
+});
+
+describe('a connection from a client', () => {
+  beforeEach(() => apply(open));
+
+  test.each([
+    [
+      'to a listener reaches HAProxy with the address and port that the client dialled',
+      '10.50.0.1',
+      80,
+      '10.50.0.1 80 from 10.10.0.2',
+    ],
+    ['to a listener over IPv6 does too', 'fd50::1', 80, 'fd50::1 80 from fd10::2'],
+    ['to a listener on an address of the host itself does too', '10.10.0.1', 8080, '10.10.0.1 8080 from 10.10.0.2'],
+    [
+      'to another port of an address of ours is refused, though a daemon is bound to all addresses',
+      '10.50.0.1',
+      22,
+      'ECONNREFUSED',
+    ],
+    ['to another port of an IPv6 address of ours is refused', 'fd50::1', 22, 'ECONNREFUSED'],
+    ['to an address of ours without a listener is refused', '10.50.0.2', 80, 'ECONNREFUSED'],
+    ['to the own address of the host reaches the daemon there', '10.10.0.1', 22, 'sshd'],
+    [
+      'to a listener whose address the host does not have is routed there by the mark',
+      '10.50.9.9',
+      80,
+      '10.50.9.9 80 from 10.10.0.2',
+    ],
+  ])('%s', async (_, address, port, answer) => {
+    if (address === '10.50.9.9') await apply(tableOf([[address, port]]));
+    expect(await rig.fetchFrom('client', address, port)).toBe(answer);
+  });
+});
+
+describe('a connection of the host itself', () => {
+  beforeEach(() => apply(open));
+
+  test.each([
+    ['to a listener reaches HAProxy', '10.50.0.1', 80, '10.50.0.1 80 from 10.50.0.1'],
+    ['to a listener over IPv6 does too', 'fd50::1', 80, 'fd50::1 80 from fd50::1'],
+    ['to another port of an address of ours is refused', '10.50.0.1', 22, 'ECONNREFUSED'],
+    ['to its own address reaches the daemon there', '10.10.0.1', 22, 'sshd'],
+  ])('%s', async (_, address, port, answer) => {
+    expect(await rig.fetchFrom('balancer', address, port)).toBe(answer);
+  });
+});
+
+describe('an address of ours', () => {
+  beforeEach(() => apply(open));
+
+  test.each(['10.50.0.1', 'fd50::1'])('answers ping: %s', async (address) => {
+    expect(await rig.lab.client.exec('ping', '-c1', '-W1', address)).toContain(' 0% packet loss');
+  });
+
+  test.each(['10.50.0.1', 'fd50::1'])('refuses UDP at once: %s', async (address) => {
+    const udp = `use IO::Socket::IP; my $s = IO::Socket::IP->new(Proto => 'udp', PeerHost => '${address}', PeerPort => 53);
+      $s->send('x'); $SIG{ALRM} = sub { print 'silence'; exit }; alarm 2; $s->recv(my $answer, 9) // print 'refused'`;
+    expect(await rig.lab.client.exec('perl', '-e', udp)).toBe('refused');
+  });
+
+  test('is an ordinary one again when it is no longer ours', async () => {
+    await apply(open, []);
+    expect(await rig.fetchFrom('client', '10.50.0.1', 22)).toBe('sshd');
+  });
+});
+
+describe('source ranges', () => {
+  test.each<[string, readonly string[] | undefined, string, string]>([
+    ['let a client inside in', ['10.10.0.0/24'], '10.50.0.1', '10.50.0.1 80 from 10.10.0.2'],
+    ['let the only address in', ['10.10.0.2'], '10.50.0.1', '10.50.0.1 80 from 10.10.0.2'],
+    [
+      'let the last address of several in',
+      ['1.0.0.0/8', '10.9.0.0-10.10.0.2'],
+      '10.50.0.1',
+      '10.50.0.1 80 from 10.10.0.2',
+    ],
+    ['keep a client outside out', ['10.10.0.3-10.10.0.9', '10.9.0.0-10.10.0.1'], '10.50.0.1', 'timeout'],
+    ['let everybody in when they are the whole of IPv4', ['0.0.0.0/0'], '10.50.0.1', '10.50.0.1 80 from 10.10.0.2'],
+    ['keep everybody out when there are none in the list', [], '10.50.0.1', 'timeout'],
+    ['let a client inside in over IPv6', ['fd10::/64'], 'fd50::1', 'fd50::1 80 from fd10::2'],
+    ['keep a client outside out over IPv6', ['fd10::3-fd10:ffff::'], 'fd50::1', 'timeout'],
+  ])('%s', async (_, ranges, address, answer) => {
+    await apply(tableOf([[address, 80, ranges]]));
+    expect(await rig.fetchFrom('client', address, 80)).toBe(answer);
+  });
+
+  test('change in one transaction, also to overlapping ones, and go', async () => {
+    const answers: string[] = [];
+    for (const ranges of [
+      ['10.10.0.0/16'],
+      ['10.10.0.0/24'],
+      ['10.10.0.0/28', '10.10.0.32/28'],
+      undefined,
+      ['1.1.1.1'],
+    ]) {
+      await apply(tableOf([['10.50.0.1', 80, ranges]]));
+      answers.push(await rig.fetchFrom('client', '10.50.0.1', 80));
+    }
+    const served = '10.50.0.1 80 from 10.10.0.2';
+    expect(answers).toEqual([served, served, served, served, 'timeout']);
+    expect(rig.sentAs('change')).toBe(4);
+  });
+
+  test('of one listener do not concern another on the same address', async () => {
+    await apply(
+      tableOf([
+        ['10.50.0.1', 80, []],
+        ['10.50.0.1', 81],
+      ]),
+    );
+    expect(await rig.fetchFrom('client', '10.50.0.1', 81)).toBe('10.50.0.1 81 from 10.10.0.2');
+  });
+});
+
+describe('the mark', () => {
+  const marking = `table inet other {
+    chain before { type filter hook prerouting priority raw; meta mark set 0x1; }
+    counter local { }
+    counter routed { }
+    chain after {
+      type filter hook input priority 0;
+      tcp dport 80 meta mark 0x1 counter name local
+      tcp dport 80 meta mark 0x2001 counter name routed
+    }
+  }`;
+  afterEach(() => rig.lab.balancer.nft('table inet other\ndelete table inet other'));
+
+  test('is one bit beside those of others, and only on packets that need it to get here', async () => {
+    await rig.lab.balancer.nft(marking);
+    await apply(
+      tableOf([
+        ['10.50.0.1', 80],
+        ['10.50.9.9', 80],
+      ]),
+    );
+    await rig.fetchFrom('client', '10.50.0.1', 80);
+    expect(await packetsOf('local')).toBeGreaterThan(0);
+    expect(await packetsOf('routed')).toBe(0);
+    await rig.fetchFrom('client', '10.50.9.9', 80);
+    expect(await packetsOf('routed')).toBeGreaterThan(0);
+  });
+
+  test('does not make clients martians where the source of marked packets is looked up by mark', async () => {
+    const sysctl = 'net.ipv4.conf.all.src_valid_mark';
+    await rig.lab.balancer.exec('sysctl', '-qw', `${sysctl}=1`);
+    await apply(open);
+    expect(await rig.fetchFrom('client', '10.50.0.1', 80)).toBe('10.50.0.1 80 from 10.10.0.2');
+    await rig.lab.balancer.exec('sysctl', '-qw', `${sysctl}=0`);
+  });
+
+  async function packetsOf(counter: string): Promise<number> {
+    const json = await rig.lab.balancer.exec('nft', '--json', 'list', 'counter', 'inet', 'other', counter);
+    return Number(/"packets": (\d+)/.exec(json)?.[1]);
+  }
+});
+
+async function apply(table: TrafficTable, added = ours): Promise<void> {
+  await classifier.apply(table, added, () => proxyPort, signal);
+}

@@ -1,0 +1,131 @@
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { vi } from 'vitest';
+import { type Ip, parseIp } from '../../src/core/ip/ip.ts';
+import { parseRange } from '../../src/core/ip/range.ts';
+import { serviceKey } from '../../src/core/model/names.ts';
+import { emptyTable, listenerKey, type Row, type TrafficTable } from '../../src/core/traffic/table.ts';
+import { makeClassifier } from '../../src/dataplane/nftables/classifier.ts';
+import { systemClock } from '../../src/main/node/clock.ts';
+import type { Classifier } from '../../src/ports/host.ts';
+import type { Log } from '../../src/ports/log.ts';
+import type { Metrics } from '../../src/ports/metrics.ts';
+import { type NetLab, startNetLab } from './net-lab.ts';
+
+/** Where the HAProxy of the rig listens. */
+export const proxyPort = 10_000;
+
+/** The addresses that are ours: the balancer has them. Others of 10.50.0.0/16 are only routed to it. */
+export const ours: readonly Ip[] = ips('10.50.0.1', '10.50.0.2', 'fd50::1');
+
+/**
+ * A lab whose balancer runs a HAProxy that answers with what it was asked for (`DST PORT from SRC`), and on port 22 of
+ * all addresses one that answers `sshd`.
+ */
+export type ClassifierRig = AsyncDisposable & {
+  readonly lab: NetLab;
+  /** Another furiwake on the same host; its programs end with `lifetime`. */
+  makeNew(lifetime: AbortSignal): Classifier;
+  /** What all of them sent to nft since `reset`. */
+  sentAs(kind: 'change' | 'replace'): number;
+  /** How often they put something back since `reset`. */
+  repaired(): number;
+  reset(): void;
+  /** The answer's text, or the code of the error. */
+  fetchFrom(machine: 'client' | 'balancer', address: string, port: number): Promise<string>;
+};
+
+export async function startClassifierRig(): Promise<ClassifierRig> {
+  const lab = await startNetLab({ nodes: 0 });
+  const { balancer, folder } = lab;
+  const file = path.join(folder, 'echo.cfg');
+  await writeFile(file, echo);
+  balancer.execPort.converse('haproxy', ['-db', '-f', file], new AbortController().signal); // ends with the lab
+  await balancer.exec('ip', 'link', 'add', 'vips', 'type', 'bridge');
+  await balancer.exec('ip', 'link', 'set', 'vips', 'up');
+  for (const { text, family } of ours)
+    await balancer.exec('ip', 'address', 'add', text, 'dev', 'vips', ...(family === 6 ? ['nodad'] : []));
+
+  const counted = new Map<string, number>();
+  const fetchFrom: ClassifierRig['fetchFrom'] = async (machine, address, port) => {
+    const { text, error } = await lab[machine].ask({ do: 'fetch', address, port });
+    return text ?? error ?? '';
+  };
+  await vi.waitUntil(async () => (await fetchFrom('client', '10.10.0.1', 22)) === 'sshd');
+  return {
+    lab,
+    makeNew: (lifetime) =>
+      makeClassifier({
+        exec: balancer.execPort,
+        clock: systemClock,
+        log: silent,
+        metrics: countingMetrics(counted),
+        lifetime,
+      }),
+    sentAs: (kind) => counted.get(`furiwake_nftables_transactions_total ${kind}`) ?? 0,
+    repaired: () => counted.get('furiwake_nftables_repairs_total') ?? 0,
+    reset: () => counted.clear(),
+    fetchFrom,
+    [Symbol.asyncDispose]: () => lab[Symbol.asyncDispose](),
+  };
+}
+
+const echo = `
+defaults
+    mode http
+    timeout client 5s
+    timeout connect 1s
+    timeout server 5s
+frontend proxy
+    bind 127.0.0.1:${proxyPort} transparent
+    bind ::1:${proxyPort} transparent v6only
+    http-request return status 200 content-type text/plain lf-string "%[dst] %[dst_port] from %[src]"
+frontend sshd
+    bind 0.0.0.0:22
+    bind :::22 v6only
+    http-request return status 200 content-type text/plain string "sshd"
+`;
+
+/** Address, port, and the source ranges if it is restricted. */
+export type Listening = readonly [address: string, port: number, ranges?: readonly string[] | undefined];
+
+export function tableOf(listeners: readonly Listening[]): TrafficTable {
+  const rows = listeners.flatMap(([text, port, ranges]) =>
+    ips(text).map((address): Row => ({
+      key: listenerKey(address, port, 'TCP'),
+      address,
+      protocol: 'TCP',
+      port,
+      service: serviceKey('default', 'web'),
+      backend: { kind: 'nodes', family: address.family, nodePort: 30_000 },
+      sourceRanges: ranges?.flatMap((range) => parseRange(range) ?? []),
+      maxConnections: undefined,
+    })),
+  );
+  return { ...emptyTable, rows: new Map(rows.map((row) => [row.key, row])) };
+}
+
+function ips(...texts: readonly string[]): readonly Ip[] {
+  return texts.flatMap((text) => parseIp(text) ?? []);
+}
+
+function countingMetrics(counted: Map<string, number>): Metrics {
+  return {
+    counter: (name) => ({
+      add: (value, labels = {}) => {
+        const key = [name, ...Object.values(labels)].join(' ');
+        counted.set(key, (counted.get(key) ?? 0) + value);
+      },
+    }),
+    gauge: () => ({ set: () => undefined, remove: () => undefined }),
+    histogram: () => ({ observe: () => undefined }),
+  };
+}
+
+const silent: Log = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+  child: () => silent,
+};
