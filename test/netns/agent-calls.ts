@@ -6,7 +6,7 @@ export type Call =
   | { do: 'serveLines'; port: number; address?: string; greeting: string }
   | { do: 'setStatus'; port: number; status: number }
   | { do: 'unlisten'; port: number; address?: string }
-  | { do: 'fetch'; address: string; port: number }
+  | { do: 'fetch'; address: string; port: number; timeoutMs?: number }
   /** What furiwake's own health probe finds there; the answer is `text`. */
   | { do: 'probe'; address: string }
   | { do: 'dial'; address: string; port: number }

@@ -50,7 +50,7 @@ async function perform(call: Call): Promise<Outcome> {
       await unlisten(call.port, call.address);
       return {};
     case 'fetch':
-      return fetchOnce(call.address, call.port);
+      return fetchOnce(call.address, call.port, call.timeoutMs ?? deadlineMs);
     case 'probe': {
       const address = parseIp(call.address);
       return address === undefined ? {} : { text: await probe(address, new AbortController().signal) };
@@ -91,9 +91,9 @@ async function unlisten(port: number, address = '::'): Promise<void> {
   });
 }
 
-function fetchOnce(host: string, port: number): Promise<Outcome> {
+function fetchOnce(host: string, port: number, timeout: number): Promise<Outcome> {
   return new Promise((resolve) => {
-    const request = get({ host, port, path: '/', agent: false, timeout: deadlineMs }, (response) => {
+    const request = get({ host, port, path: '/', agent: false, timeout }, (response) => {
       let body = '';
       response.setEncoding('utf8').on('data', (text: string) => {
         body += text;

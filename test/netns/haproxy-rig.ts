@@ -1,9 +1,12 @@
+import { expect } from 'vitest';
 import { type Family, type Ip, parseIp } from '../../src/core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../../src/core/model/names.ts';
 import { serviceKey } from '../../src/core/model/names.ts';
 import { type Backend, emptyTable, listenerKey, type Row, type TrafficTable } from '../../src/core/traffic/table.ts';
+import { parseServersState } from '../../src/dataplane/haproxy/answers.ts';
 import { makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
 import type { ProbeAnswer } from '../../src/dataplane/haproxy/health-policy.ts';
+import { makeRuntime } from '../../src/dataplane/haproxy/runtime.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import { systemFiles } from '../../src/main/node/files.ts';
 import type { Log } from '../../src/ports/log.ts';
@@ -19,6 +22,8 @@ export type Driver = {
   readonly complaints: readonly string[];
   /** Last value of a metric without labels. */
   metric(name: string): number;
+  /** Resolves after so many more rounds of `proxy.run`. */
+  rounds(count: number): Promise<void>;
   /** Starts `proxy.run`; ends with the rig, or with `end`. */
   watch(): { end(): Promise<void> };
 };
@@ -27,9 +32,11 @@ export type Driver = {
 export type Rig = AsyncDisposable & {
   readonly lab: NetLab;
   readonly signal: AbortSignal;
-  newDriver(): Driver;
+  newDriver(settings?: { readonly idleTimeoutSeconds?: number }): Driver;
   /** A table of `rows` over all nodes of the lab, or over `nodes`. */
   table(rows: readonly Row[], nodes?: readonly RigNode[]): TrafficTable;
+  /** `backend/server` of all that HAProxy has. */
+  servers(): Promise<readonly string[]>;
   /** The client fetches `/` from a VIP. */
   fetch(vip: string, port?: number): Promise<Outcome>;
 };
@@ -52,24 +59,34 @@ export async function startRig(options: { readonly nodes: number; readonly healt
     if (options.healthz !== false) await node.ask({ do: 'serveHttp', port: 10_256, body: '{}' });
   }
   await interceptVips(lab);
+  const runtime = makeRuntime({ socketPath: `${lab.folder}/haproxy/worker.sock`, clock: systemClock });
 
-  const newDriver = (): Driver => {
+  const newDriver: Rig['newDriver'] = (settings = {}) => {
     const complaints: string[] = [];
     const values = new Map<string, number>();
+    let rounds = 0;
+    const metrics = collectingMetrics(values, (name) => {
+      if (name === 'furiwake_connections') rounds++;
+    });
     const proxy = makeHaproxy({
       folder: `${lab.folder}/haproxy`,
       descriptorLimit: 4000,
+      ...settings,
       exec: lab.balancer.execPort,
       files: systemFiles,
       clock: systemClock,
       log: collectingLog(complaints),
-      metrics: collectingMetrics(values),
+      metrics,
       probe: async ({ text }) =>
         ((await lab.balancer.ask({ do: 'probe', address: text })).text ?? 'alive') as ProbeAnswer,
     });
     return {
       proxy,
       complaints,
+      rounds: async (count) => {
+        const end = rounds + count;
+        await expect.poll(() => rounds, { timeout: count * 3000, interval: 50 }).toBeGreaterThanOrEqual(end);
+      },
       metric: (name) => values.get(name) ?? 0,
       watch: () => {
         const stop = new AbortController();
@@ -94,6 +111,10 @@ export async function startRig(options: { readonly nodes: number; readonly healt
       rows: new Map(rows.map((each) => [each.key, each])),
       nodes: { 4: nodes.map((entry) => serverOf(entry, 4)), 6: nodes.map((entry) => serverOf(entry, 6)) },
     }),
+    servers: async () => {
+      const [answer = ''] = await runtime.ask(['show servers state'], signal);
+      return parseServersState(answer).map(({ backend, server }) => `${backend}/${server}`);
+    },
     fetch: (vip, port = 80) => lab.client.ask({ do: 'fetch', address: vip, port }),
     [Symbol.asyncDispose]: async () => {
       ending.abort();
@@ -162,7 +183,7 @@ function collectingLog(complaints: string[]): Log {
   return log;
 }
 
-function collectingMetrics(values: Map<string, number>): Metrics {
+function collectingMetrics(values: Map<string, number>, seen: (name: string) => void): Metrics {
   const keyOf = (name: string, labels: Readonly<Record<string, string>> = {}): string =>
     [name, ...Object.entries(labels).map(([label, value]) => `${label}=${value}`)].join(' ');
   return {
@@ -170,7 +191,10 @@ function collectingMetrics(values: Map<string, number>): Metrics {
       add: (value, labels) => values.set(keyOf(name, labels), (values.get(keyOf(name, labels)) ?? 0) + value),
     }),
     gauge: (name) => ({
-      set: (value, labels) => values.set(keyOf(name, labels), value),
+      set: (value, labels) => {
+        seen(name);
+        values.set(keyOf(name, labels), value);
+      },
       remove: (labels) => values.delete(keyOf(name, labels)),
     }),
     histogram: () => ({ observe: () => {} }),

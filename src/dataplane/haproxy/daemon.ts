@@ -30,6 +30,8 @@ const pollMs = 5;
 /** A killed worker takes its master with it, a killed master its worker: within some 5 ms. */
 const dyingMs = 200;
 const takeOverMs = 10_000;
+/** For a reload of a process that does not answer; one with 10,000 rows needs a tenth of it. */
+const rescueMs = 1500;
 const stopMs = 3000;
 
 export function makeDaemon(deps: {
@@ -120,7 +122,7 @@ export function makeDaemon(deps: {
       });
       if (first !== undefined && first !== gone) return { info: first, isNew: false };
       if (first === undefined && (await signalMaster('SIGUSR2'))) {
-        const answering = await untilServing(identity, signal, stopMs).catch(onlyRuntimeErrors);
+        const answering = await untilServing(identity, signal, rescueMs).catch(onlyRuntimeErrors);
         if (answering !== undefined) return { info: answering, isNew: false };
         await signalMaster('SIGKILL');
       }

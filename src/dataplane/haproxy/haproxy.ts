@@ -5,7 +5,7 @@ import type { Exec } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
-import type { Proxy } from '../../ports/proxy.ts';
+import type { Proxy, ServerState } from '../../ports/proxy.ts';
 import { parseInfo, parseStat } from './answers.ts';
 import { applyRemovals, applyUpserts, type ApplyDeps, readWorker, removeLeftovers, type Worker } from './apply.ts';
 import { makeDaemon } from './daemon.ts';
@@ -21,6 +21,8 @@ import { makeSerial } from './serial.ts';
 import { nodesBackend } from './servers.ts';
 import { connectionLimit, pathsIn, type Settings } from './settings.ts';
 import { supervise } from './supervise.ts';
+
+const serverStates: readonly ServerState[] = ['up', 'drain', 'unhealthy', 'silent'];
 
 export type HaproxyOptions = {
   /** Absolute; everything of this HAProxy lives in it. */
@@ -73,6 +75,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   };
   const reloads = metrics.counter('furiwake_reloads_total', 'Reloads of HAProxy');
   const restarts = metrics.counter('furiwake_haproxy_restarts_total', 'Starts of HAProxy after it died');
+  const servers = metrics.gauge('furiwake_servers', 'Nodes by family, in each state', ['state']);
   const connections = metrics.gauge('furiwake_connections', 'Client connections that HAProxy holds');
   const deps: ApplyDeps = { runtime, map: paths.map, isChecked: (family: Family) => health[family].isChecked() };
 
@@ -171,12 +174,18 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     const { nodes } = desired.servers;
     const [info = '', ...answers] = await runtime.ask(['show info', ...statCommands], signal);
     const stats = answers.map(parseStat);
-    connections.set(parseInfo(info)?.connections ?? 0);
     // Probing may take half a second: not in the queue.
-    const orders = {
-      4: await health[4].round(nodes[4], stats[0] ?? [], signal),
-      6: await health[6].round(nodes[6], stats[1] ?? [], signal),
-    };
+    const [orders4, orders6] = await Promise.all([
+      health[4].round(nodes[4], stats[0] ?? [], signal),
+      health[6].round(nodes[6], stats[1] ?? [], signal),
+    ]);
+    const orders = { 4: orders4, 6: orders6 };
+    const states = ([4, 6] as const).flatMap((family, index) => {
+      const byName = new Map((stats[index] ?? []).map((stat) => [stat.server, stat]));
+      return nodes[family].map((node) => health[family].stateOf(node, byName.get(node.node)));
+    });
+    for (const state of serverStates) servers.set(states.filter((each) => each === state).length, { state });
+    connections.set(parseInfo(info)?.connections ?? 0);
     await serial(async () => {
       if (desired === undefined) return;
       if (orders[4].isNewMode || orders[6].isNewMode) await upsert(desired, signal);

@@ -4,9 +4,10 @@ import { CommandRefusedError, RuntimeError } from './errors.ts';
 import { type Entry, entryLine } from './rows.ts';
 
 /**
- * HAProxy's runtime API on the worker's socket (management guide, 9.3). One connection per line of commands: HAProxy
- * closes it after the last answer, so an answer can never be taken for another one's, and after a reload the next
- * line reaches the new worker (an open connection stays with the old one, where commands succeed and change nothing).
+ * HAProxy's runtime API on the worker's socket (management guide, 9.3), in interactive mode: there a prompt ends each
+ * answer. (In the other mode an empty line does, but not after all refusals: 2.6 forgets it for those of `del server`.)
+ * One connection per call, so that an answer can never be taken for that of another call, and a call after a reload
+ * reaches the new worker: an open connection stays with the old one, where commands succeed and change nothing.
  */
 export type Runtime = {
   /** Sends the commands in order, as few lines as possible; their answers, without the final newline. */
@@ -21,32 +22,34 @@ export type Runtime = {
 
 /** Below `tune.bufsize` (16 kB), which bounds one line or payload, with room for the last command. */
 const maxLineBytes = 15_000;
-const answerDeadlineMs = 5000;
+const answerDeadlineMs = 3000;
 
 export function makeRuntime(deps: { readonly socketPath: string; readonly clock: Clock }): Runtime {
   const { socketPath, clock } = deps;
 
-  const exchange = (line: string, signal: AbortSignal): Promise<string> =>
+  const exchange = (lines: readonly string[], signal: AbortSignal): Promise<readonly string[]> =>
     new Promise((resolve, reject) => {
+      const fail = (message: string, cause?: Error): void =>
+        reject(signal.aborted ? signal.reason : new RuntimeError(`${socketPath}: ${message}`, { cause }));
       const deadline = clock.deadline(answerDeadlineMs, signal);
       const chunks: Buffer[] = [];
       const socket = createConnection({ path: socketPath, signal: deadline });
-      socket.on('connect', () => socket.write(`${line}\n`));
+      socket.on('connect', () => socket.write(`prompt\n${lines.join('')}quit\n`));
       socket.on('data', (chunk) => chunks.push(chunk));
-      socket.on('end', () => resolve(Buffer.concat(chunks).toString('utf8')));
-      socket.on('error', (error) => {
-        reject(signal.aborted ? signal.reason : new RuntimeError(`${socketPath}: ${error.message}`, { cause: error }));
+      socket.on('error', (error) => fail(error.message, error));
+      socket.on('end', () => {
+        const answers = splitAnswers(Buffer.concat(chunks).toString('utf8'));
+        if (answers === undefined) fail('closed within an answer');
+        else resolve(answers);
       });
     });
 
   const ask: Runtime['ask'] = async (commands, signal) => {
-    const answers: string[] = [];
-    for (const line of packLines(commands, maxLineBytes)) {
-      const got = splitAnswers(await exchange(line.join(';'), signal));
-      if (got.length !== line.length)
-        throw new RuntimeError(`${socketPath}: ${got.length} answers to ${line.length} commands`);
-      answers.push(...got);
-    }
+    if (commands.length === 0) return [];
+    const lines = [...packLines(commands, maxLineBytes)].map((line) => `${line.join(';')}\n`);
+    const answers = await exchange(lines, signal);
+    if (answers.length !== commands.length)
+      throw new RuntimeError(`${socketPath}: ${answers.length} answers to ${commands.length} commands`);
     return answers;
   };
 
@@ -61,10 +64,14 @@ export function makeRuntime(deps: { readonly socketPath: string; readonly clock:
       const [created = ''] = await ask([`prepare map ${map}`], signal);
       const [, version] = /^New version created: (\d+)$/.exec(created) ?? [];
       if (version === undefined) throw new CommandRefusedError(`prepare map ${map}`, created);
-      for (const lines of packLines(linesOf(entries), maxLineBytes)) {
-        const answer = (await exchange(`add map @${version} ${map} <<\n${lines.join('')}`, signal)).trim();
-        if (answer !== '') throw new CommandRefusedError(`add map @${version} ${map}`, answer);
-      }
+      const head = `add map @${version} ${map}`;
+      const payloads = [...packLines(linesOf(entries), maxLineBytes)];
+      const added = await exchange(
+        payloads.map((lines) => `${head} <<\n${lines.join('')}\n`),
+        signal,
+      );
+      const refusal = added.find((answer) => answer !== '');
+      if (refusal !== undefined) throw new CommandRefusedError(head, refusal);
       const [committed = ''] = await ask([`commit map @${version} ${map}`], signal);
       if (committed !== '') throw new CommandRefusedError(`commit map @${version} ${map}`, committed);
     },
@@ -107,17 +114,14 @@ export function* packLines(parts: Iterable<string>, maxLength: number): Generato
   if (line.length > 0) yield line;
 }
 
-/** HAProxy ends each command's output with an empty line, and takes care that no output holds one. */
-export function splitAnswers(text: string): readonly string[] {
-  const answers: string[] = [];
-  let start = 0;
-  while (start < text.length) {
-    const end = text.startsWith('\n', start) ? start : text.indexOf('\n\n', start);
-    if (end < 0) break; // cut short: the caller misses an answer
-    answers.push(text.slice(start, end));
-    start = end === start ? end + 1 : end + 2;
-  }
-  return answers;
+/**
+ * The answers in an interactive dialogue: after the prompt that `prompt` itself gives, each ends with one; a line of a
+ * payload gives a `+ `. `undefined` when the dialogue broke off.
+ */
+export function splitAnswers(dialogue: string): readonly string[] | undefined {
+  const parts = dialogue.split('\n> ');
+  if (parts.length < 2 || parts.at(0) !== '' || parts.at(-1) !== '') return undefined;
+  return parts.slice(1, -1).map((part) => part.replace(/^(?:\+ )+/, '').replace(/\n$/, ''));
 }
 
 const successes = ['New server registered.', 'Server deleted.', 'IP changed from ', 'no need to change the addr'];

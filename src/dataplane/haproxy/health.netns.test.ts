@@ -1,0 +1,194 @@
+import { expect, test } from 'vitest';
+import { type Driver, echoPort, namePort, type Rig, row, startRig } from '../../../test/netns/haproxy-rig.ts';
+
+const rows = [row('10.50.0.1', 80, namePort), row('10.50.0.1', 25, echoPort), row('fd50::1', 80, namePort)];
+const patience = { timeout: 15_000, interval: 100 };
+
+async function states({ proxy }: Driver, rig: Rig): Promise<string> {
+  const { servers } = await proxy.observe(rig.signal);
+  return servers
+    .filter(({ family }) => family === 4)
+    .map(({ node, state }) => `${node} ${state}`)
+    .join(', ');
+}
+
+/** Connections of the client to row :25, one on each node, by the node's name. */
+async function connectionPerNode(rig: Rig): Promise<ReadonlyMap<string, number>> {
+  const byNode = new Map<string, number>();
+  while (byNode.size < rig.lab.nodes.length) {
+    const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.1', port: 25 });
+    await expect.poll(() => heard(rig, id)).toMatch(/^220 n\d\n/);
+    byNode.set((await heard(rig, id)).slice(4, 6), id);
+  }
+  return byNode;
+}
+
+async function heard(rig: Rig, id: number): Promise<string> {
+  return (await rig.lab.client.ask({ do: 'heard', id })).text ?? '';
+}
+
+async function ending(rig: Rig, id: number | undefined): Promise<string | undefined> {
+  return (await rig.lab.client.ask({ do: 'heard', id: id ?? 0 })).end;
+}
+
+async function echoes(rig: Rig, id: number | undefined): Promise<void> {
+  const word = `word ${performance.now()}`;
+  await rig.lab.client.ask({ do: 'say', id: id ?? 0, text: word });
+  await expect.poll(() => heard(rig, id ?? 0)).toContain(word);
+}
+
+/** Which nodes answer the next requests; each must be answered. */
+async function answering(rig: Rig): Promise<string> {
+  const names = new Set<string>();
+  for (let request = 0; request < 12; request++) {
+    const { text, error } = await rig.fetch('10.50.0.1');
+    expect(error).toBeUndefined();
+    names.add(text ?? '');
+  }
+  return [...names].sort().join(' ');
+}
+
+test('a silent node: no new connection fails, its connections are ended, and it comes back', async () => {
+  await using rig = await startRig({ nodes: 3 });
+  const driver = rig.newDriver();
+  const table = rig.table(rows);
+  await driver.proxy.ensure(table, rig.signal);
+  driver.watch();
+  const connections = await connectionPerNode(rig);
+  await rig.lab.nodes[0]?.setSilent(true);
+  expect(await answering(rig)).toBe('n2 n3'); // before any check noticed: retried on another node
+  await expect.poll(() => states(driver, rig), patience).toBe('n1 silent, n2 up, n3 up');
+  await expect.poll(() => ending(rig, connections.get('n1')), patience).not.toBe('open');
+  await echoes(rig, connections.get('n2'));
+  await echoes(rig, connections.get('n3'));
+  expect(driver.metric('furiwake_servers state=silent')).toBe(2);
+  await rig.lab.nodes[0]?.setSilent(false);
+  await expect.poll(() => states(driver, rig), patience).toBe('n1 up, n2 up, n3 up');
+  await expect.poll(() => answering(rig)).toBe('n1 n2 n3');
+});
+
+test('a node that answers unhealthy, or refuses, gets no new connections and keeps those it has', async () => {
+  await using rig = await startRig({ nodes: 3 });
+  const driver = rig.newDriver();
+  await driver.proxy.ensure(rig.table(rows), rig.signal);
+  driver.watch();
+  const connections = await connectionPerNode(rig);
+  await rig.lab.nodes[0]?.ask({ do: 'setStatus', port: 10_256, status: 503 });
+  await rig.lab.nodes[1]?.ask({ do: 'unlisten', port: 10_256 });
+  await expect.poll(() => states(driver, rig), patience).toBe('n1 unhealthy, n2 unhealthy, n3 up');
+  expect(await answering(rig)).toBe('n3');
+  // Longer than it takes to end the connections of a silent node.
+  await driver.rounds(6);
+  for (const id of connections.values()) await echoes(rig, id);
+  await rig.lab.nodes[0]?.ask({ do: 'setStatus', port: 10_256, status: 200 });
+  await expect.poll(() => states(driver, rig), patience).toBe('n1 up, n2 unhealthy, n3 up');
+  expect(driver.complaints).toEqual([]);
+});
+
+test('where no node answers the health port our own probe stands in: refused is alive, only silence is dead', async () => {
+  await using rig = await startRig({ nodes: 2, healthz: false });
+  const driver = rig.newDriver();
+  const table = rig.table(rows);
+  await driver.proxy.ensure(table, rig.signal);
+  driver.watch();
+  await driver.rounds(3);
+  expect(await answering(rig)).toBe('n1 n2');
+  expect(await states(driver, rig)).toBe('n1 up, n2 up');
+  expect((await driver.proxy.observe(rig.signal)).usesOwnProbe).toEqual({ 4: true, 6: true });
+  expect(driver.metric('furiwake_own_probe family=4')).toBe(1);
+  expect(driver.complaints).toHaveLength(2); // once per family
+
+  const connections = await connectionPerNode(rig);
+  await rig.lab.nodes[0]?.setSilent(true);
+  await expect.poll(() => states(driver, rig), patience).toBe('n1 silent, n2 up');
+  await expect.poll(() => ending(rig, connections.get('n1')), patience).not.toBe('open');
+  expect(await answering(rig)).toBe('n2');
+  await rig.lab.nodes[1]?.setSilent(true);
+  await driver.rounds(4);
+  expect(await states(driver, rig)).toBe('n1 silent, n2 up'); // never all of them
+  await rig.lab.nodes[0]?.setSilent(false);
+  await expect.poll(() => states(driver, rig), patience).toBe('n1 up, n2 silent');
+  await driver.rounds(1);
+  expect(await answering(rig)).toBe('n1');
+
+  // Killed in this state it comes back in this state; so does the next furiwake find it.
+  process.kill((await driver.proxy.observe(rig.signal)).pid, 'SIGKILL');
+  await expect.poll(() => driver.metric('furiwake_haproxy_restarts_total')).toBe(1);
+  await driver.rounds(2);
+  expect(await answering(rig)).toBe('n1');
+  const next = rig.newDriver();
+  expect(await next.proxy.ensure(table, rig.signal)).toBe('adopted');
+  expect((await next.proxy.observe(rig.signal)).usesOwnProbe[4]).toBe(true);
+
+  await rig.lab.nodes[1]?.setSilent(false);
+  for (const node of rig.lab.nodes) await node.ask({ do: 'serveHttp', port: 10_256, body: '{}' });
+  await expect
+    .poll(async () => (await driver.proxy.observe(rig.signal)).usesOwnProbe, { timeout: 20_000, interval: 200 })
+    .toEqual({ 4: false, 6: false });
+  await driver.rounds(3);
+  expect(await states(driver, rig)).toBe('n1 up, n2 up');
+});
+
+test('when the health port falls silent on all nodes at once, none is taken out for long and no connection ended', async () => {
+  await using rig = await startRig({ nodes: 2 });
+  const driver = rig.newDriver();
+  await driver.proxy.ensure(rig.table(rows), rig.signal);
+  driver.watch();
+  const connections = await connectionPerNode(rig);
+  for (const node of rig.lab.nodes)
+    await node.nft('table inet firewall { chain in { type filter hook input priority 0; tcp dport 10256 drop; }; }');
+  await expect.poll(async () => (await driver.proxy.observe(rig.signal)).usesOwnProbe[4], patience).toBe(true);
+  await driver.rounds(4);
+  expect(await answering(rig)).toBe('n1 n2');
+  for (const id of connections.values()) await echoes(rig, id);
+});
+
+test('nodes come and go; one that is excluded keeps its connections and is removed after the last', async () => {
+  await using rig = await startRig({ nodes: 3 });
+  const driver = rig.newDriver();
+  const [n1, n2, n3] = rig.lab.nodes.map((node) => ({ node, state: 'active' as const }));
+  if (n1 === undefined || n2 === undefined || n3 === undefined) throw new Error('three nodes');
+  const apply = async (...nodes: Parameters<Rig['table']>[1] & {}): Promise<void> => {
+    const table = rig.table(rows, nodes);
+    await driver.proxy.upsert(table, rig.signal);
+    await driver.proxy.prune(table, rig.signal);
+  };
+  await driver.proxy.ensure(rig.table(rows, []), rig.signal);
+  driver.watch();
+  expect(await rig.fetch('10.50.0.1')).toHaveProperty('error');
+  const { pid } = await driver.proxy.observe(rig.signal);
+  await apply(n1, n2, n3);
+  await expect.poll(() => answering(rig), patience).toBe('n1 n2 n3');
+  const connections = await connectionPerNode(rig);
+
+  await apply({ ...n1, state: 'drain' }, n2, n3);
+  expect(await answering(rig)).toBe('n2 n3');
+  expect(await states(driver, rig)).toBe('n1 drain, n2 up, n3 up');
+  await echoes(rig, connections.get('n1'));
+  await apply(n2, n3);
+  await driver.rounds(2);
+  await echoes(rig, connections.get('n1'));
+  expect(await rig.servers()).toContain('nodes4/n1');
+  await rig.lab.client.ask({ do: 'hangUp', id: connections.get('n1') ?? 0 });
+  await expect.poll(() => rig.servers(), patience).not.toContain('nodes4/n1');
+
+  await apply(n1, n2, n3);
+  await expect.poll(() => answering(rig), patience).toBe('n1 n2 n3');
+  await apply();
+  await driver.rounds(2);
+  expect(await rig.fetch('10.50.0.1')).toHaveProperty('error');
+  await apply(n2);
+  await expect.poll(async () => (await rig.fetch('10.50.0.1')).text, patience).toBe('n2');
+  expect((await driver.proxy.observe(rig.signal)).pid).toBe(pid);
+});
+
+test('a node that comes back under its name with another address is reached there', async () => {
+  await using rig = await startRig({ nodes: 2 });
+  const driver = rig.newDriver();
+  const [first, second] = rig.lab.nodes;
+  if (first === undefined || second === undefined) throw new Error('two nodes');
+  await driver.proxy.ensure(rig.table(rows, [{ node: first, state: 'active' }]), rig.signal);
+  expect(await answering(rig)).toBe('n1');
+  await driver.proxy.upsert(rig.table(rows, [{ node: { ...second, name: 'n1' }, state: 'active' }]), rig.signal);
+  expect(await answering(rig)).toBe('n2');
+});

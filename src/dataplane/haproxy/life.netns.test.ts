@@ -1,0 +1,154 @@
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { expect, test } from 'vitest';
+import { type Driver, namePort, type Rig, row, startRig } from '../../../test/netns/haproxy-rig.ts';
+import type { TrafficTable } from '../../core/traffic/table.ts';
+
+const rows = [row('10.50.0.1', 80, namePort), row('fd50::1', 80, namePort)];
+
+async function apply({ proxy }: Driver, table: TrafficTable, signal: AbortSignal): Promise<void> {
+  await proxy.upsert(table, signal);
+  await proxy.prune(table, signal);
+}
+
+async function masterOf(rig: Rig): Promise<number> {
+  return Number(await readFile(`${rig.lab.folder}/haproxy/haproxy.pid`, 'utf8'));
+}
+
+/** Milliseconds until the client is served again. */
+async function outage(rig: Rig): Promise<number> {
+  const start = performance.now();
+  // A packet without a listener is lost, and the client's kernel repeats it only after a second.
+  const quickly = { do: 'fetch', address: '10.50.0.1', port: 80, timeoutMs: 50 } as const;
+  await expect.poll(() => rig.lab.client.ask(quickly), { timeout: 5000, interval: 5 }).toMatchObject({ status: 200 });
+  return performance.now() - start;
+}
+
+test('killed with -9, worker or master, before and after an adoption, it is back within a second with its rows', async () => {
+  await using rig = await startRig({ nodes: 1 });
+  const table = rig.table(rows);
+  for (const life of ['started', 'adopted'] as const) {
+    const driver = rig.newDriver();
+    expect(await driver.proxy.ensure(table, rig.signal)).toBe(life);
+    await apply(driver, table, rig.signal);
+    const watch = driver.watch();
+    for (const victim of ['worker', 'master'] as const) {
+      const before = await driver.proxy.observe(rig.signal);
+      process.kill(victim === 'worker' ? before.pid : await masterOf(rig), 'SIGKILL');
+      expect(await outage(rig)).toBeLessThan(1000);
+      expect(await rig.fetch('fd50::1')).toMatchObject({ status: 200 });
+      const after = await driver.proxy.observe(rig.signal);
+      expect(after.pid).not.toBe(before.pid);
+      expect(after.servers.map(({ node, state }) => `${node} ${state}`)).toEqual(['n1 up', 'n1 up']);
+    }
+    expect(driver.metric('furiwake_haproxy_restarts_total')).toBe(2);
+    await watch.end();
+  }
+});
+
+test('a change that finds the process dead starts it with the change', async () => {
+  await using rig = await startRig({ nodes: 1 });
+  const driver = rig.newDriver();
+  await driver.proxy.ensure(rig.table([]), rig.signal);
+  process.kill(await masterOf(rig), 'SIGKILL');
+  await apply(driver, rig.table(rows), rig.signal);
+  expect(await rig.fetch('10.50.0.1')).toMatchObject({ status: 200 });
+});
+
+test('the next furiwake adopts the process as it is: same worker, rows that nobody wants any longer taken away', async () => {
+  await using rig = await startRig({ nodes: 1 });
+  const first = rig.newDriver();
+  await first.proxy.ensure(rig.table([]), rig.signal);
+  await apply(first, rig.table([...rows, row('10.50.0.9', 80, namePort)]), rig.signal);
+  const { pid } = await first.proxy.observe(rig.signal);
+
+  const second = rig.newDriver();
+  expect(await second.proxy.ensure(rig.table(rows), rig.signal)).toBe('adopted');
+  await apply(second, rig.table(rows), rig.signal);
+  expect((await second.proxy.observe(rig.signal)).pid).toBe(pid);
+  expect(second.metric('furiwake_reloads_total')).toBe(0);
+  expect(await rig.fetch('10.50.0.1')).toMatchObject({ status: 200 });
+  expect(await rig.fetch('10.50.0.9')).toHaveProperty('error');
+});
+
+test('a process with another program is adopted by one reload that drops no connection', async () => {
+  await using rig = await startRig({ nodes: 1 });
+  const table = rig.table([...rows, row('10.50.0.1', 25, 30_025)]);
+  const first = rig.newDriver();
+  await first.proxy.ensure(table, rig.signal);
+  const { pid } = await first.proxy.observe(rig.signal);
+  const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.1', port: 25 });
+
+  const second = rig.newDriver({ idleTimeoutSeconds: 1800 });
+  expect(await second.proxy.ensure(table, rig.signal)).toBe('adopted');
+  expect(second.metric('furiwake_reloads_total')).toBe(1);
+  expect((await second.proxy.observe(rig.signal)).pid).not.toBe(pid);
+  await rig.lab.client.ask({ do: 'say', id, text: 'still there' });
+  await expect
+    .poll(() => rig.lab.client.ask({ do: 'heard', id }))
+    .toEqual({ text: '220 n1\nstill there', end: 'open' });
+});
+
+test('a process whose socket somebody removed is replaced, and none stays beside it', async () => {
+  await using rig = await startRig({ nodes: 1 });
+  const driver = rig.newDriver();
+  await driver.proxy.ensure(rig.table(rows), rig.signal);
+  await rm(`${rig.lab.folder}/haproxy/worker.sock`);
+  await apply(driver, rig.table([]), rig.signal);
+  expect(await rig.fetch('10.50.0.1')).toHaveProperty('error');
+  const inside = await rig.lab.balancer.exec('ip', 'netns', 'pids', rig.lab.balancer.namespace);
+  const masters = await Promise.all(
+    inside
+      .trim()
+      .split('\n')
+      .map((pid) => readFile(`/proc/${pid}/status`, 'utf8').catch(() => '')),
+  );
+  expect(masters.filter((status) => /^Name:\thaproxy$/m.test(status) && /^PPid:\t1$/m.test(status))).toHaveLength(1);
+});
+
+test('a worker that hangs is replaced', async () => {
+  await using rig = await startRig({ nodes: 1 });
+  const driver = rig.newDriver();
+  await driver.proxy.ensure(rig.table(rows), rig.signal);
+  driver.watch();
+  const { pid } = await driver.proxy.observe(rig.signal);
+  process.kill(pid, 'SIGSTOP');
+  await expect
+    .poll(() => driver.proxy.observe(rig.signal).catch(() => ({ pid })), { timeout: 30_000 })
+    .not.toMatchObject({ pid });
+  process.kill(pid, 'SIGKILL');
+});
+
+test('stale sockets and a pid file with somebody else’s number stop nothing', async () => {
+  await using rig = await startRig({ nodes: 1 });
+  const first = rig.newDriver();
+  await first.proxy.ensure(rig.table(rows), rig.signal);
+  process.kill(await masterOf(rig), 'SIGKILL');
+  await expect.poll(() => first.proxy.observe(rig.signal).catch(() => 'gone')).toBe('gone');
+  await writeFile(`${rig.lab.folder}/haproxy/haproxy.pid`, `${process.pid}\n`);
+  const second = rig.newDriver();
+  expect(await second.proxy.ensure(rig.table(rows), rig.signal)).toBe('started');
+  expect(await rig.fetch('10.50.0.1')).toMatchObject({ status: 200 });
+});
+
+test('a configuration that HAProxy refuses is not put in force: error in its words, files and traffic as before', async () => {
+  await using rig = await startRig({ nodes: 1 });
+  const table = rig.table(rows);
+  await rig.newDriver().proxy.ensure(table, rig.signal);
+  const config = await readFile(`${rig.lab.folder}/haproxy/haproxy.cfg`, 'utf8');
+  const broken = rig.newDriver({ idleTimeoutSeconds: 99_999_999_999 });
+  await expect(broken.proxy.ensure(table, rig.signal)).rejects.toMatchObject({
+    code: 'HAPROXY_CONFIG_REFUSED',
+    words: expect.stringContaining('timer overflow'),
+  });
+  expect(await readFile(`${rig.lab.folder}/haproxy/haproxy.cfg`, 'utf8')).toBe(config);
+  expect(await rig.fetch('10.50.0.1')).toMatchObject({ status: 200 });
+});
+
+test('a port that somebody else holds is said in HAProxy’s words', async () => {
+  await using rig = await startRig({ nodes: 1 });
+  await rig.lab.balancer.ask({ do: 'serveHttp', address: '127.0.0.1', port: 17_100, body: '' });
+  await expect(rig.newDriver().proxy.ensure(rig.table(rows), rig.signal)).rejects.toMatchObject({
+    code: 'HAPROXY_CONFIG_REFUSED',
+    words: expect.stringMatching(/cannot bind socket.*127\.0\.0\.1:17100/),
+  });
+});
