@@ -66,6 +66,7 @@ command('status', 'what runs').action(async ({ name }: NameOption) => {
 command('kubectl', 'run kubectl as administrator')
   .argument('[arguments...]')
   .passThroughOptions()
+  .allowUnknownOption()
   .helpOption(false)
   .action(async (args: readonly string[], { name }: NameOption) => {
     const lab = await openLab(name, signal);
@@ -78,7 +79,7 @@ command('exec', 'run a command on a host')
   .passThroughOptions()
   .action(async (host: string, argv: readonly string[], { name }: NameOption) => {
     const lab = await openLab(name, signal);
-    process.exitCode = await runHere(await lab.host(host).command(argv));
+    process.exitCode = await runHere(await lab.host(host).command(argv[0] === '--' ? argv.slice(1) : argv));
   });
 
 command('logs', 'show what a part of the lab has written')

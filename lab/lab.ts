@@ -7,7 +7,7 @@ import { folderOf, readLabRecord } from './folder.ts';
 import { type Removed, removeLab } from './leftovers.ts';
 import { planHosts } from './network/address-plan.ts';
 import { type Host, type OwnHost, makeHost } from './network/host.ts';
-import { logPathOf, readRecord, stopPart } from './network/part.ts';
+import { logPathOf, partNames, readRecord, stopPart } from './network/part.ts';
 
 /**
  * A lab that runs: a Kubernetes and the machines around it.
@@ -104,6 +104,8 @@ export function makeLab(name: string, folder: string, hosts: readonly OwnHost[],
 
 /** A part's own name; those of the control plane may be called without its `cp-`. */
 async function fullName(folder: string, part: string): Promise<string> {
-  const own = await readRecord(folder, part).catch(() => undefined);
-  return own?.name ?? (await readRecord(folder, `cp-${part}`)).name;
+  const parts = await partNames(folder);
+  const found = [part, `cp-${part}`].find((name) => parts.includes(name));
+  if (found !== undefined) return found;
+  throw new LabError('NO_SUCH_PART', `this lab has no part ${JSON.stringify(part)}`, `It has ${parts.join(', ')}.`);
 }

@@ -1,14 +1,11 @@
-import { readdir } from 'node:fs/promises';
-import path from 'node:path';
 import type { Lab } from './lab.ts';
 import { isAlive } from './machine/processes.ts';
-import { readRecord } from './network/part.ts';
+import { partNames, readRecord } from './network/part.ts';
 
 /** A lab's hosts, parts and nodes, as lines for a terminal. */
 export async function statusText(lab: Lab): Promise<string> {
   const hosts = lab.hosts.map(({ name, role, ip4, ip6 }) => [name, role, ip4, ip6]);
-  const names = (await readdir(path.join(lab.folder, 'parts'))).filter((file) => file.endsWith('.json')).sort();
-  const parts = await Promise.all(names.map((file) => partRow(lab, path.basename(file, '.json'))));
+  const parts = await Promise.all((await partNames(lab.folder)).map((part) => partRow(lab, part)));
   const nodes = await lab
     .kubectl('get', 'nodes')
     .catch((error: Error) => `The API server does not answer: ${error.message}\n`);

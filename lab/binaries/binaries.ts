@@ -14,7 +14,7 @@ import { type Binary, type Recipe, recipes } from './recipes.ts';
 export type Binaries = ReadonlyMap<string, string>;
 
 /** Names a folder with binaries of one's own; they come before the cache. */
-export const binariesVariable = 'FURIWAKE_LAB_BIN';
+const binariesVariable = 'FURIWAKE_LAB_BIN';
 
 type Wanted = { readonly recipe: Recipe; readonly binary: Binary; readonly file: string };
 

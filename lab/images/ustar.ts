@@ -27,7 +27,7 @@ export function* tar(entries: Iterable<TarEntry>): Generator<Uint8Array> {
 }
 
 /** Bytes in all pieces together. */
-export function sizeOf(pieces: readonly Uint8Array[]): number {
+function sizeOf(pieces: readonly Uint8Array[]): number {
   return pieces.reduce((sum, piece) => sum + piece.length, 0);
 }
 

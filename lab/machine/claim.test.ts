@@ -28,6 +28,7 @@ test('who waits is told whose turn it is, and gets the name when that one is don
     work: async () => order.push('second'),
   });
   expect(await waitedFor.promise).toBe(process.pid);
+  await tryClaim(name); // an answer to us means that the one who waits is connected too
   order.push('first done');
   await first[Symbol.asyncDispose]();
   await second;

@@ -17,7 +17,7 @@ export type HostPlan = { readonly name: string; readonly role: Role; readonly li
 export type Size = { readonly nodes: number; readonly loadBalancers: number; readonly clients: number };
 
 /** Ranges that the router sends to `lb1`: addresses that need no ARP to be reached (RFC 5737, RFC 3849). */
-export const vipRanges: readonly [string, string] = ['203.0.113.0/24', '2001:db8:0:3::/64'];
+const vipRanges: readonly [string, string] = ['203.0.113.0/24', '2001:db8:0:3::/64'];
 
 /** Ranges of the cluster, IPv4 first. */
 export const podRanges: readonly [string, string] = ['10.244.0.0/16', 'fd00:10:244::/56'];

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdir, open, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, readdir, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setImmediate as immediately } from 'node:timers/promises';
 import { LabError } from '../errors.ts';
@@ -93,6 +93,15 @@ export async function stopPart(
   }
   await writeRecord(folder, { ...record, process: undefined });
   return record;
+}
+
+/** Names of all parts that a lab has ever started, sorted. */
+export async function partNames(folder: string): Promise<readonly string[]> {
+  const files = await readdir(path.join(folder, 'parts'));
+  return files
+    .filter((file) => file.endsWith('.json'))
+    .map((file) => path.basename(file, '.json'))
+    .sort();
 }
 
 /** @throws LabError `NO_SUCH_PART` */

@@ -1,6 +1,6 @@
 import { run } from '../machine/run.ts';
 import { together } from '../machine/together.ts';
-import { type HostPlan, type Segment, gatewayOf, vipRoutes } from './address-plan.ts';
+import { type HostPlan, type Link, gatewayOf, vipRoutes } from './address-plan.ts';
 
 /** The namespace whose bridges are the lab's two Ethernet segments. */
 const switchName = 'switch';
@@ -27,34 +27,31 @@ export function labOf(namespace: string): string | undefined {
 export async function wire(lab: string, hosts: readonly HostPlan[], stop: AbortController): Promise<void> {
   const { signal } = stop;
   const names = [switchName, ...hosts.map((host) => host.name)];
-  await batch(
-    [],
+  await ip(
     names.map((name) => `netns add ${namespaceOf(lab, name)}`),
     signal,
   );
-  await batch(['-netns', namespaceOf(lab, switchName)], switchLines(lab, hosts), signal);
+  await ip(bridgeLines, signal, namespaceOf(lab, switchName));
   await together(
     stop,
-    hosts.map((host) => configure(lab, host, signal)),
+    hosts.map((host) => connect(lab, host, signal)),
   );
 }
 
 /** Makes one host's network anew, for a host that starts again. */
 export async function rewire(lab: string, host: HostPlan, signal: AbortSignal): Promise<void> {
-  await batch([], [`netns delete ${namespaceOf(lab, host.name)}`, `netns add ${namespaceOf(lab, host.name)}`], signal);
-  await batch(
-    ['-netns', namespaceOf(lab, switchName)],
-    host.links.flatMap((link) => plugLines(lab, host.name, link)),
-    signal,
-  );
-  await configure(lab, host, signal);
+  const own = namespaceOf(lab, host.name);
+  const ports = host.links.map((link) => `link delete ${portOf(host.name, link)}`);
+  await ip(ports, signal, namespaceOf(lab, switchName)); // by itself a port goes some time after its namespace
+  await ip([`netns delete ${own}`, `netns add ${own}`], signal);
+  await connect(lab, host, signal);
 }
 
 /** Pulls a host's network plugs, or puts them back: its neighbours see silence, the host no carrier. */
 export async function setPlugged(lab: string, host: HostPlan, isPlugged: boolean, signal: AbortSignal): Promise<void> {
   const state = isPlugged ? 'up' : 'down';
   const lines = host.links.map((link) => `link set ${portOf(host.name, link)} ${state}`);
-  await batch(['-netns', namespaceOf(lab, switchName)], lines, signal);
+  await ip(lines, signal, namespaceOf(lab, switchName));
 }
 
 /** Sets a host's routes: range → next hop. */
@@ -65,36 +62,39 @@ export async function setRoutes(
   signal: AbortSignal,
 ): Promise<void> {
   const lines = [...gateways].map(([range, gateway]) => `route replace ${range} via ${gateway}`);
-  await batch(['-netns', namespaceOf(lab, host)], lines, signal);
+  await ip(lines, signal, namespaceOf(lab, host));
 }
-
-type Plug = { readonly segment: Segment; readonly device: string };
 
 /** The switch's end of a link, named after the machine at the other end. */
-function portOf(host: string, plug: Plug): string {
-  return plug.device === 'eth0' ? host : `${host}-${plug.segment}`;
+function portOf(host: string, link: Link): string {
+  return link.device === 'eth0' ? host : `${host}-${link.segment}`;
 }
 
-function plugLines(lab: string, host: string, plug: Plug): string[] {
-  const port = portOf(host, plug);
+/** A host keeps its MAC when it starts again, as a machine does: its neighbours remember it. */
+function macOf(ip4: string): string {
+  return ['02', '00', ...ip4.split('.').map((byte) => Number(byte).toString(16).padStart(2, '0'))].join(':');
+}
+
+function plugLines(lab: string, host: string, link: Link): string[] {
+  const port = portOf(host, link);
   return [
-    `link add ${port} type veth peer name ${plug.device} netns ${namespaceOf(lab, host)}`,
-    `link set ${port} master ${plug.segment} up`,
+    `link add ${port} type veth peer name ${link.device} address ${macOf(link.ip4)} netns ${namespaceOf(lab, host)}`,
+    `link set ${port} master ${link.segment} up`,
   ];
 }
 
-function switchLines(lab: string, hosts: readonly HostPlan[]): string[] {
-  // Without snooping the bridge floods multicast as a plain switch does: VRRP and neighbour discovery need no querier.
-  const bridges = ['lan', 'wan'].flatMap((name) => [
-    `link add ${name} type bridge mcast_snooping 0`,
-    `link set ${name} up`,
-  ]);
-  return [...bridges, ...hosts.flatMap((host) => host.links.flatMap((link) => plugLines(lab, host.name, link)))];
-}
+/** Without snooping a bridge floods multicast as a plain switch does: VRRP and neighbour discovery need no querier. */
+const bridgeLines = ['lan', 'wan'].flatMap((name) => [
+  `link add ${name} type bridge mcast_snooping 0`,
+  `link set ${name} up`,
+]);
 
-async function configure(lab: string, host: HostPlan, signal: AbortSignal): Promise<void> {
+async function connect(lab: string, host: HostPlan, signal: AbortSignal): Promise<void> {
+  // An interface takes its settings from the defaults of the moment when it comes.
   await run(['nsenter', `--net=${namespacePath(lab, host.name)}`, 'sysctl', '-qw', ...sysctls(host)], { signal });
-  await batch(['-netns', namespaceOf(lab, host.name)], hostLines(host), signal);
+  const plugs = host.links.flatMap((link) => plugLines(lab, host.name, link));
+  await ip(plugs, signal, namespaceOf(lab, switchName));
+  await ip(hostLines(host), signal, namespaceOf(lab, host.name));
 }
 
 function hostLines(host: HostPlan): string[] {
@@ -124,6 +124,8 @@ function sysctls(host: HostPlan): string[] {
   ];
 }
 
-async function batch(options: readonly string[], lines: readonly string[], signal: AbortSignal): Promise<void> {
-  await run(['ip', ...options, '-batch', '-'], { signal, stdin: `${lines.join('\n')}\n` });
+/** Runs ip(8) over many lines, in a namespace or in the machine's own network. */
+async function ip(lines: readonly string[], signal: AbortSignal, namespace?: string): Promise<void> {
+  const place = namespace === undefined ? [] : ['-netns', namespace];
+  await run(['ip', ...place, '-batch', '-'], { signal, stdin: `${lines.join('\n')}\n` });
 }
