@@ -8,6 +8,7 @@ export type LabErrorCode =
   | 'NO_SUCH_LAB'
   | 'NO_SUCH_PART'
   | 'PACKAGES_MISSING'
+  | 'PART_ENDED'
   | 'TIMED_OUT';
 
 /** What went wrong with the lab itself, in words for the person in front of it; `hint` says what to do. */

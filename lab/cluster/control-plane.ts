@@ -3,6 +3,7 @@ import path from 'node:path';
 import { until } from '../machine/until.ts';
 import { podRanges, serviceRanges } from '../network/address-plan.ts';
 import type { Host } from '../network/host.ts';
+import { checkRuns } from '../network/part.ts';
 import { apiServer, kubeconfigPath } from './kubeconfig.ts';
 import { pkiFiles } from './pki.ts';
 
@@ -48,10 +49,16 @@ export async function startApiServer(host: Host, folder: string, moreFlags: read
   ]);
 }
 
-/** Resolves when the API server says that it is ready. */
+/**
+ * Resolves when the API server says that it is ready.
+ * @throws LabError `PART_ENDED` when it ends instead.
+ */
 export async function apiServerReady(host: Host, folder: string, signal: AbortSignal): Promise<void> {
   const ask = ['curl', '--silent', '--fail', '--cacert', pkiFiles(folder).ca, `${apiServer}/readyz`];
-  const check = async (): Promise<boolean> => (await host.exec(ask, { signal, timeoutMs: 5_000 })).stdout === 'ok';
+  const check = async (): Promise<boolean> => {
+    await checkRuns(folder, 'cp-apiserver');
+    return (await host.exec(ask, { signal, timeoutMs: 5_000 })).stdout === 'ok';
+  };
   await until('the API server', check, { signal, timeoutMs: 90_000, everyMs: 100 });
 }
 

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { LabError } from '../errors.ts';
 import { until } from './until.ts';
 
 const { signal } = new AbortController();
@@ -13,6 +14,11 @@ test('says what it waited for and why the last look failed', async () => {
   const refused = new Error('connection refused');
   const waiting = until('the API server', () => Promise.reject(refused), { signal, timeoutMs: 5, everyMs: 1 });
   await expect(waiting).rejects.toMatchObject({ code: 'TIMED_OUT', message: /the API server/, cause: refused });
+});
+
+test('a failure that will not become better ends the wait at once', async () => {
+  const ended = new LabError('PART_ENDED', 'the API server has ended');
+  await expect(until('the API server', () => Promise.reject(ended), { signal })).rejects.toBe(ended);
 });
 
 test('ends with the signal', async () => {

@@ -13,7 +13,7 @@ export type UntilOptions = {
  * Looks again and again until `check` finds something.
  *
  * @param what completes the sentence "waited N s for …" of the error.
- * @throws {@link LabError} `TIMED_OUT`, with the last failure of `check` as its cause.
+ * @throws {@link LabError} `TIMED_OUT`, with the last failure of `check` as its cause; a LabError of `check` at once.
  */
 export async function until<T>(
   what: string,
@@ -28,6 +28,7 @@ export async function until<T>(
       if (found !== undefined && found !== false) return found;
     } catch (error) {
       signal.throwIfAborted();
+      if (error instanceof LabError) throw error; // it will not become better
       cause = error;
     }
     if (performance.now() > deadline)

@@ -114,6 +114,14 @@ export async function readRecord(folder: string, name: string): Promise<PartReco
   }
 }
 
+/** @throws LabError `PART_ENDED`, with the end of its log, when a part does not run. */
+export async function checkRuns(folder: string, name: string): Promise<void> {
+  const { process } = await readRecord(folder, name);
+  if (process !== undefined && (await isAlive(process))) return;
+  const log = await readFile(logPathOf(folder, name), 'utf8');
+  throw new LabError('PART_ENDED', `${name} does not run; the last it said:\n${log.split('\n').slice(-5).join('\n')}`);
+}
+
 async function writeRecord(folder: string, record: PartRecord): Promise<void> {
   const target = recordPath(folder, record.name);
   await writeFile(`${target}.new`, `${JSON.stringify(record)}\n`);
