@@ -8,6 +8,7 @@ import { makeStore, type Store } from '../../src/kube/store.ts';
 import type { WatchEvent } from '../../src/kube/watch-event.ts';
 import { watchResource } from '../../src/kube/watcher.ts';
 import type { Clock } from '../../src/ports/clock.ts';
+import type { Exec } from '../../src/ports/exec.ts';
 import type { Files } from '../../src/ports/files.ts';
 import type { SimApiServer } from './apiserver.ts';
 import { type LogLine, recordLog, type RecordedMetrics, recordMetrics } from './observers.ts';
@@ -29,6 +30,14 @@ export type Harness = AsyncDisposable & {
   watch(): void;
 };
 
+/** No program can be run. */
+export const noPrograms: Exec = {
+  run: () => Promise.reject(new Error('there are no programs here')),
+  converse: () => {
+    throw new Error('there are no programs here');
+  },
+};
+
 /** Files that live in a Map. */
 export function filesOf(texts: Map<string, string>): Files {
   return {
@@ -48,18 +57,12 @@ export async function makeHarness(
   }: { clock: Clock; kubeconfig?: string; files?: Map<string, string> },
 ): Promise<Harness> {
   files.set('/config', kubeconfig);
-  const exec = {
-    run: () => Promise.reject(new Error('no programs here')),
-    converse: () => {
-      throw new Error('no programs here');
-    },
-  };
   const config = await loadKubeConfig({
     kubeconfig: '/config',
     env: {},
     homeFolder: '/root',
     files: filesOf(files),
-    exec,
+    exec: noPrograms,
     clock,
   });
   const metrics = recordMetrics();

@@ -1,126 +1,11 @@
 import { expect, test } from 'vitest';
-import type { WatchError, WatchEvent } from '../../src/kube/watch-event.ts';
-import { type SimApiServer, startSimApiServer } from './apiserver.ts';
-import { type Harness, type Kept, makeHarness, service, truth, until } from './harness.ts';
-import { fastClock, type VirtualClock, virtualClock } from './virtual-clock.ts';
-
-/** A server with three Services, and a harness in step with it, in virtual time. */
-async function scene(): Promise<{ server: SimApiServer; harness: Harness; clock: VirtualClock } & AsyncDisposable> {
-  const server = await startSimApiServer({ seed: 1 });
-  for (const name of ['a', 'b', 'c']) server.put('Service', service(name));
-  const clock = virtualClock();
-  const harness = await makeHarness(server, { clock });
-  return {
-    server,
-    harness,
-    clock,
-    [Symbol.asyncDispose]: async () => {
-      await harness[Symbol.asyncDispose]();
-      await server[Symbol.asyncDispose]();
-    },
-  };
-}
-
-function errorsIn({ events }: Harness): readonly WatchError[] {
-  return events.flatMap((event) => (event.type === 'error' ? [event.error] : []));
-}
-
-/** How long the watch said that it waits. */
-function waitIn({ events }: Harness): number {
-  return events.findLast((event) => event.type === 'error')?.retryInMs ?? 0;
-}
-
-function typesIn({ events }: Harness): readonly WatchEvent<Kept>['type'][] {
-  return events.map(({ type }) => type);
-}
-
-const watchesOf = (server: SimApiServer): SimApiServer['requests'] =>
-  server.requests.filter(({ verb }) => verb === 'watch');
-const listsOf = (server: SimApiServer): SimApiServer['requests'] =>
-  server.requests.filter(({ verb }) => verb === 'list');
-
-test('the first set comes as one stream, without a list', async () => {
-  await using both = await scene();
-  const { server, harness } = both;
-  harness.watch();
-  await harness.services.synced;
-  expect(harness.services.objects()).toEqual(truth(server));
-  expect(listsOf(server)).toEqual([]);
-  expect(typesIn(harness)).toEqual(['init', 'initApply', 'initApply', 'initApply', 'initDone']);
-});
-
-test.each([['refused'], ['ignored']] as const)(
-  'a server whose WatchList is %s is listed, then watched',
-  async (mode) => {
-    await using both = await scene();
-    const { server, harness, clock } = both;
-    server.faults.watchList = mode;
-    harness.watch();
-    if (mode === 'ignored') {
-      await until(() => harness.events.length === 4); // the stream falls silent without an end
-      await clock.advance(10_000);
-    }
-    await harness.services.synced;
-    expect(harness.services.objects()).toEqual(truth(server));
-    expect(listsOf(server)).toHaveLength(1);
-    expect(errorsIn(harness)).toEqual([]);
-    expect(harness.metrics.total('furiwake_watch_restarts_total', { reason: 'fallback' })).toBe(1);
-    await until(() => server.watching > 0);
-    server.put('Service', service('d'));
-    await until(() => harness.services.objects().has('default/d'));
-  },
-);
-
-test('a bookmark that marks no end shows a plain watch at once', async () => {
-  await using both = await scene();
-  const { server, harness } = both;
-  server.faults.watchList = 'ignored';
-  harness.watch();
-  await until(() => harness.events.length === 4);
-  server.bookmark();
-  await harness.services.synced;
-  expect(listsOf(server)).toHaveLength(1);
-});
-
-test('a long list comes in pages of one revision', async () => {
-  await using both = await scene();
-  const { server, harness } = both;
-  server.faults.watchList = 'refused';
-  for (let index = 0; index < 1_200; index += 1) server.put('Service', service(`s${index}`));
-  harness.watch();
-  await harness.services.synced;
-  expect(harness.services.objects()).toEqual(truth(server));
-  expect(listsOf(server).map(({ query }) => query.get('limit'))).toEqual(['500', '500', '500']);
-});
-
-test('a page that fails is asked for again, and the pages before it are kept', async () => {
-  await using both = await scene();
-  const { server, harness, clock } = both;
-  server.faults.watchList = 'refused';
-  for (let index = 0; index < 1_200; index += 1) server.put('Service', service(`s${index}`));
-  server.faults.next({ mishap: { answer: 500 }, on: ({ query }) => query.get('continue') !== null });
-  harness.watch();
-  await until(() => errorsIn(harness).length === 1);
-  await clock.advance(waitIn(harness));
-  await harness.services.synced;
-  expect(harness.services.objects()).toEqual(truth(server));
-  expect(listsOf(server)).toHaveLength(4);
-});
-
-test('pages that are forgotten in the middle begin anew', async () => {
-  await using both = await scene();
-  const { server, harness } = both;
-  server.faults.watchList = 'refused';
-  for (let index = 0; index < 600; index += 1) server.put('Service', service(`s${index}`));
-  server.faults.next({ mishap: { answer: 410 }, on: ({ query }) => query.get('continue') !== null });
-  harness.watch();
-  await harness.services.synced;
-  expect(harness.services.objects()).toEqual(truth(server));
-  expect(errorsIn(harness).map(({ code }) => code)).toEqual(['expired']);
-});
+import { startSimApiServer } from './apiserver.ts';
+import { makeHarness, service, truth, until } from './harness.ts';
+import { fastClock, virtualClock } from './virtual-clock.ts';
+import { errorsIn, typesIn, waitIn, watchesOf, watchScene } from './watch-scene.ts';
 
 test('changes and deletions arrive in order, without another request', async () => {
-  await using both = await scene();
+  await using both = await watchScene();
   const { server, harness } = both;
   harness.watch();
   await harness.services.synced;
@@ -139,7 +24,7 @@ test.each([
   [500, 'server'],
   [403, 'forbidden'],
 ] as const)('an ERROR event of %i in the stream is told as %s, and the watch goes on', async (status, code) => {
-  await using both = await scene();
+  await using both = await watchScene();
   const { server, harness, clock } = both;
   harness.watch();
   await harness.services.synced;
@@ -161,7 +46,7 @@ test.each([
   [503, 'server'],
   [401, 'unauthorized'],
 ] as const)('HTTP %i instead of the first watch is told as %s, and the watch comes up', async (answer, code) => {
-  await using both = await scene();
+  await using both = await watchScene();
   const { server, harness, clock } = both;
   server.faults.next({ mishap: { answer }, on: ({ verb }) => verb === 'watch' });
   harness.watch();
@@ -173,7 +58,7 @@ test.each([
 });
 
 test('Retry-After is a lower bound for the wait', async () => {
-  await using both = await scene();
+  await using both = await watchScene();
   const { server, harness, clock } = both;
   server.faults.next({ mishap: { answer: 429, retryAfterSeconds: 20 } });
   harness.watch();
@@ -186,7 +71,7 @@ test('Retry-After is a lower bound for the wait', async () => {
 });
 
 test('a reset connection resumes from the last version', async () => {
-  await using both = await scene();
+  await using both = await watchScene();
   const { server, harness, clock } = both;
   harness.watch();
   await harness.services.synced;
@@ -202,7 +87,7 @@ test('a reset connection resumes from the last version', async () => {
 });
 
 test('a half-open connection is given up after 180 s of silence and resumed, without a list', async () => {
-  await using both = await scene();
+  await using both = await watchScene();
   const { server, harness, clock } = both;
   harness.watch();
   await harness.services.synced;
@@ -218,7 +103,7 @@ test('a half-open connection is given up after 180 s of silence and resumed, wit
 });
 
 test('bookmarks keep a quiet watch alive and move the place to resume from', async () => {
-  await using both = await scene();
+  await using both = await watchScene();
   const { server, harness, clock } = both;
   harness.watch();
   await harness.services.synced;
@@ -237,7 +122,7 @@ test('bookmarks keep a quiet watch alive and move the place to resume from', asy
 });
 
 test('a line that is cut in the middle is no object: the watch resumes before it', async () => {
-  await using both = await scene();
+  await using both = await watchScene();
   const { server, harness, clock } = both;
   harness.watch();
   await harness.services.synced;
@@ -251,7 +136,7 @@ test('a line that is cut in the middle is no object: the watch resumes before it
 });
 
 test('characters that are split over two chunks arrive whole', async () => {
-  await using both = await scene();
+  await using both = await watchScene();
   const { server, harness } = both;
   server.faults.splitsCharacters = true;
   server.put('Service', service('d', '振り分け'));
@@ -263,7 +148,7 @@ test('characters that are split over two chunks arrive whole', async () => {
 });
 
 test('a slow stream is no dead one', async () => {
-  await using both = await scene();
+  await using both = await watchScene();
   const { server, harness } = both;
   server.faults.slowMs = 5;
   harness.watch();
@@ -275,7 +160,7 @@ test('a slow stream is no dead one', async () => {
 });
 
 test('watches that end as soon as they begin are asked for ever more slowly', async () => {
-  await using both = await scene();
+  await using both = await watchScene();
   const { server, harness, clock } = both;
   server.faults.next({ mishap: 'end-at-once', times: 1_000 });
   harness.watch();
@@ -289,7 +174,7 @@ test('watches that end as soon as they begin are asked for ever more slowly', as
 });
 
 test('an object whose projection throws is skipped and told, keeps its last state, and is not taken for deleted', async () => {
-  await using both = await scene();
+  await using both = await watchScene();
   const { server, harness } = both;
   harness.watch();
   await harness.services.synced;
@@ -313,7 +198,7 @@ test('an object whose projection throws is skipped and told, keeps its last stat
 });
 
 test('a restart that lost its history brings a full set, and what was deleted meanwhile goes', async () => {
-  await using both = await scene();
+  await using both = await watchScene();
   const { server, harness, clock } = both;
   harness.watch();
   await harness.services.synced;
@@ -328,7 +213,7 @@ test('a restart that lost its history brings a full set, and what was deleted me
 });
 
 test('a server that is down is waited for', async () => {
-  await using both = await scene();
+  await using both = await watchScene();
   const { server, harness, clock } = both;
   server.faults.isDown = true;
   harness.watch();

@@ -1,0 +1,207 @@
+import { expect, test } from 'vitest';
+import { recordMetrics } from '../../test/sim/observers.ts';
+import { virtualClock, type VirtualClock } from '../../test/sim/virtual-clock.ts';
+import { RetryError, TerminalError } from './errors.ts';
+import { makeQueue, type Outcome, type Queue } from './queue.ts';
+
+type Scene = {
+  readonly queue: Queue<string>;
+  readonly clock: VirtualClock;
+  /** Runs that have begun: key and time. */
+  readonly runs: readonly (readonly [string, number])[];
+  readonly told: readonly (readonly [string, unknown, number])[];
+  readonly stop: AbortController;
+  readonly metrics: ReturnType<typeof recordMetrics>;
+};
+
+/** A queue whose runs do what `work` does; no jitter. */
+function scene(
+  work: (key: string, run: number, signal: AbortSignal) => Promise<Outcome>,
+  { concurrency = 1, onError = () => undefined }: { concurrency?: number; onError?: () => void } = {},
+): Scene {
+  const clock = virtualClock();
+  const stop = new AbortController();
+  const metrics = recordMetrics();
+  const counts = new Map<string, number>();
+  const runs: [string, number][] = [];
+  const told: [string, unknown, number][] = [];
+  const queue = makeQueue<string>({
+    name: 'test',
+    concurrency,
+    clock,
+    random: () => 0,
+    metrics,
+    signal: stop.signal,
+    run: (key, signal) => {
+      runs.push([key, clock.monotonic()]);
+      counts.set(key, (counts.get(key) ?? 0) + 1);
+      return work(key, counts.get(key) ?? 0, signal);
+    },
+    onError: (key, error, attempt) => {
+      told.push([key, error, attempt]);
+      onError();
+    },
+  });
+  return { queue, clock, runs, told, stop, metrics };
+}
+
+const fine = async (): Promise<Outcome> => undefined;
+const failing =
+  (times: number, error: unknown = new Error('no')) =>
+  async (_key: string, run: number): Promise<Outcome> => {
+    if (run <= times) throw error;
+    return undefined;
+  };
+
+test('runs each key once, first come first served, however often it is added before', async () => {
+  const { queue, clock, runs } = scene(fine);
+  for (const key of ['first', 'a', 'b', 'a', 'c', 'b']) queue.add(key);
+  await clock.advance(0);
+  expect(runs.map(([key]) => key)).toEqual(['first', 'a', 'b', 'c']);
+});
+
+test('runs no key twice at once, and once more when it was added meanwhile', async () => {
+  const gate = Promise.withResolvers<undefined>();
+  const { queue, clock, runs } = scene(async (_key, run) => (run === 1 ? gate.promise : undefined), { concurrency: 4 });
+  queue.add('a');
+  queue.add('a');
+  queue.add('a');
+  await clock.advance(0);
+  expect([runs.length, queue.depth]).toEqual([1, 1]);
+  gate.resolve(undefined);
+  await clock.advance(0);
+  expect([runs.length, queue.depth]).toEqual([2, 0]);
+});
+
+test('runs as many keys at once as it may', async () => {
+  const gates = new Map<string, PromiseWithResolvers<undefined>>();
+  const { queue, clock, runs, metrics } = scene(
+    (key) => {
+      const gate = Promise.withResolvers<undefined>();
+      gates.set(key, gate);
+      return gate.promise;
+    },
+    { concurrency: 2 },
+  );
+  for (const key of ['a', 'b', 'c']) queue.add(key);
+  expect([runs.length, queue.depth, metrics.gaugeOf('furiwake_queue_depth')]).toEqual([2, 1, 1]);
+  gates.get('b')?.resolve(undefined);
+  await clock.advance(0);
+  expect(runs.map(([key]) => key)).toEqual(['a', 'b', 'c']);
+});
+
+test('brings a failing key back after 5 ms, twice that, … and forgets its failures after a success', async () => {
+  const { queue, clock, runs, told, metrics } = scene(failing(3));
+  queue.add('a');
+  await clock.advance(1_000);
+  expect(runs.map(([, atMs]) => atMs)).toEqual([0, 5, 15, 35]);
+  expect(told.map(([, , attempt]) => attempt)).toEqual([1, 2, 3]);
+  expect(metrics.total('furiwake_reconcile_errors_total', { queue: 'test' })).toBe(3);
+});
+
+test('waits no longer than the most', async () => {
+  const { queue, clock, runs } = scene(failing(1_000));
+  queue.add('a');
+  await clock.advance(600_000);
+  const gaps = runs.map(([, atMs], index) => atMs - (runs[index - 1]?.[1] ?? 0));
+  expect(Math.max(...gaps)).toBe(60_000);
+});
+
+test('a key that is added from outside runs at once, also while its backoff is pending', async () => {
+  const { queue, clock, runs } = scene(failing(10));
+  queue.add('a');
+  await clock.advance(100);
+  const before = runs.length;
+  queue.add('a');
+  expect(runs.length).toBe(before + 1);
+});
+
+test('one key in backoff holds up no other', async () => {
+  const { queue, clock, runs } = scene((key, run) => (key === 'bad' ? failing(99)(key, run) : fine()));
+  queue.add('bad');
+  queue.add('good');
+  await clock.advance(0);
+  expect(runs.map(([key]) => key)).toEqual(['bad', 'good']);
+});
+
+test('a TerminalError is told and not tried again', async () => {
+  const { queue, clock, runs, told } = scene(failing(9, new TerminalError('never')));
+  queue.add('a');
+  await clock.advance(1_000_000);
+  expect([runs.length, told.length]).toEqual([1, 1]);
+});
+
+test('a RetryError waits exactly as long as it says, and does not grow the backoff', async () => {
+  const { queue, clock, runs } = scene(async (_key, run) => {
+    if (run <= 3) throw new RetryError(1_000);
+    if (run === 4) throw new Error('no');
+    return undefined;
+  });
+  queue.add('a');
+  await clock.advance(10_000);
+  expect(runs.map(([, atMs]) => atMs)).toEqual([0, 1_000, 2_000, 3_000, 3_005]);
+});
+
+test("the server's wish is a lower bound", async () => {
+  const { queue, clock, runs } = scene(failing(1, Object.assign(new Error('busy'), { retryAfterMs: 700 })));
+  queue.add('a');
+  await clock.advance(1_000);
+  expect(runs.map(([, atMs]) => atMs)).toEqual([0, 700]);
+});
+
+test('a run that asks for it comes again later, and an earlier wish goes before a later one', async () => {
+  const { queue, clock, runs } = scene(async (key, run) =>
+    key === 'a' && run === 1 ? { requeueAfterMs: 500 } : undefined,
+  );
+  queue.add('a');
+  await clock.advance(0);
+  queue.addAfter('a', 900);
+  queue.addAfter('b', 200);
+  await clock.advance(2_000);
+  expect(runs).toEqual([
+    ['a', 0],
+    ['b', 200],
+    ['a', 500],
+  ]);
+});
+
+test('ten thousand keys in backoff are one timer', async () => {
+  const { queue, clock, runs } = scene(failing(1), { concurrency: 100 });
+  for (let index = 0; index < 10_000; index += 1) queue.add(`k${index}`);
+  await clock.advance(4);
+  expect(clock.sleepers).toBe(1);
+  await clock.advance(100);
+  expect(runs).toHaveLength(20_000);
+});
+
+test('an onError that throws breaks nothing', async () => {
+  const { queue, clock, runs } = scene(failing(1), {
+    onError: () => {
+      throw new Error('teller');
+    },
+  });
+  queue.add('a');
+  await clock.advance(100);
+  expect(runs).toHaveLength(2);
+});
+
+test('after the abort nothing starts, and drained resolves when the last run has ended', async () => {
+  const gate = Promise.withResolvers<undefined>();
+  const { queue, clock, runs, stop } = scene(() => gate.promise);
+  let isDrained = false;
+  void queue.drained.then(() => (isDrained = true));
+  queue.add('a');
+  queue.add('b');
+  stop.abort();
+  await clock.advance(10);
+  expect([isDrained, runs.length]).toEqual([false, 1]);
+  gate.reject(new Error('aborted'));
+  await clock.advance(1_000_000);
+  expect([isDrained, runs.length, clock.sleepers]).toEqual([true, 1, 0]);
+});
+
+test('is drained at once when nothing runs', async () => {
+  const { queue, stop } = scene(fine);
+  stop.abort();
+  expect(await queue.drained).toBeUndefined();
+});

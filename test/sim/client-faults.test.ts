@@ -1,0 +1,280 @@
+import { expect, test } from 'vitest';
+import { isKubeError, type KubeError } from '../../src/kube/errors.ts';
+import { finalizerPatch } from '../../src/kube/finalizers.ts';
+import type { KubeObject } from '../../src/kube/object.ts';
+import { resourcePath } from '../../src/kube/paths.ts';
+import { statusBody } from '../../src/kube/status.ts';
+import { type SimApiServer, startSimApiServer } from './apiserver.ts';
+import { type Harness, makeHarness, service, until } from './harness.ts';
+import { type VirtualClock, virtualClock } from './virtual-clock.ts';
+
+type Service = KubeObject & {
+  readonly spec: { readonly type: string };
+  readonly status: { readonly loadBalancer: { readonly ingress?: readonly { readonly ip: string }[] } };
+};
+
+const services = { apiVersion: 'v1', plural: 'services' };
+const web = resourcePath(services, { namespace: 'default', name: 'web' });
+const webStatus = `${web}/status`;
+const mine = { fieldManager: 'furiwake', force: true };
+
+async function scene(): Promise<
+  {
+    server: SimApiServer;
+    harness: Harness;
+    clock: VirtualClock;
+    object: Required<Service['metadata']>;
+  } & AsyncDisposable
+> {
+  const server = await startSimApiServer({ seed: 7 });
+  const object = server.put('Service', service('web')).metadata as Required<Service['metadata']>;
+  const clock = virtualClock();
+  const harness = await makeHarness(server, { clock });
+  return {
+    server,
+    harness,
+    clock,
+    object,
+    [Symbol.asyncDispose]: async () => {
+      await harness[Symbol.asyncDispose]();
+      await server[Symbol.asyncDispose]();
+    },
+  };
+}
+
+async function failureOf(promise: Promise<unknown>): Promise<KubeError> {
+  const error = await promise.then(
+    () => new Error('it did not fail'),
+    (cause: unknown) => cause,
+  );
+  if (!isKubeError(error)) throw error;
+  return error;
+}
+
+const statusOf = (uid: string, ingress: readonly object[]): object =>
+  statusBody({
+    apiVersion: 'v1',
+    kind: 'Service',
+    namespace: 'default',
+    name: 'web',
+    uid,
+    status: { loadBalancer: { ingress } },
+  });
+
+test('finalizers are set and taken away by a patch that tests which object it is', async () => {
+  await using all = await scene();
+  const { harness, object } = all;
+  const { signal } = harness;
+  const { uid, resourceVersion } = object;
+  const set = finalizerPatch({ uid, resourceVersion, finalizers: ['a/b', 'c/d'] });
+  const first = await harness.client.jsonPatch<Service>(web, set, { signal });
+  expect(first.metadata.finalizers).toEqual(['a/b', 'c/d']);
+  // The same patch again does not fit any more: the object has changed.
+  expect(await failureOf(harness.client.jsonPatch(web, set, { signal }))).toMatchObject({
+    code: 'INVALID',
+    causes: [],
+  });
+  const version = first.metadata.resourceVersion ?? '';
+  const clear = finalizerPatch({ uid, resourceVersion: version, finalizers: [] });
+  expect((await harness.client.jsonPatch<Service>(web, clear, { signal })).metadata.finalizers).toBeUndefined();
+});
+
+test('an object with finalizers goes when the last of them is taken away', async () => {
+  await using all = await scene();
+  const { server, harness, object } = all;
+  const { signal } = harness;
+  const { uid, resourceVersion } = object;
+  await harness.client.jsonPatch(web, finalizerPatch({ uid, resourceVersion, finalizers: ['a/b'] }), { signal });
+  await harness.client.delete(web, { signal, uid });
+  const ending = server.get('Service', 'default/web')?.metadata;
+  expect(ending?.deletionTimestamp).toBeDefined();
+  const add = finalizerPatch({ uid, resourceVersion: ending?.resourceVersion ?? '', finalizers: ['a/b', 'new/one'] });
+  expect((await failureOf(harness.client.jsonPatch(web, add, { signal }))).code).toBe('INVALID');
+  const clear = finalizerPatch({ uid, resourceVersion: ending?.resourceVersion ?? '', finalizers: [] });
+  await harness.client.jsonPatch(web, clear, { signal });
+  expect((await failureOf(harness.client.get(web, { signal }))).code).toBe('NOT_FOUND');
+});
+
+test('a status is applied by force, is a no-op the second time, and is cleared by an empty list', async () => {
+  await using all = await scene();
+  const { server, harness, object } = all;
+  const options = { ...mine, signal: harness.signal };
+  const body = statusOf(object.uid, [{ ip: '203.0.113.1', ipMode: 'Proxy' }]);
+  const first = await harness.client.apply<Service>(webStatus, body, options);
+  expect(first.status.loadBalancer.ingress?.[0]?.ip).toBe('203.0.113.1');
+  const again = await harness.client.apply<Service>(webStatus, body, options);
+  expect(again.metadata.resourceVersion).toBe(first.metadata.resourceVersion);
+  server.put('Service', { ...service('web'), status: { loadBalancer: { ingress: [{ ip: '198.51.100.9' }] } } });
+  const refused = await failureOf(harness.client.apply(webStatus, body, { ...options, force: false }));
+  expect([refused.code, refused.causes[0]?.reason]).toEqual(['CONFLICT', 'FieldManagerConflict']);
+  await harness.client.apply(webStatus, body, options);
+  const cleared = await harness.client.apply<Service>(webStatus, statusOf(object.uid, []), options);
+  expect(cleared.status.loadBalancer).toEqual({});
+});
+
+test('a status for another object of that name is a conflict', async () => {
+  await using all = await scene();
+  const { harness } = all;
+  const options = { ...mine, signal: harness.signal };
+  const error = await failureOf(harness.client.apply(webStatus, statusOf('another', []), options));
+  expect([error.code, error.status]).toEqual(['CONFLICT', 409]);
+});
+
+test('a Service that is no LoadBalancer any more loses its address and refuses another', async () => {
+  await using all = await scene();
+  const { server, harness, object } = all;
+  const options = { ...mine, signal: harness.signal };
+  const body = statusOf(object.uid, [{ ip: '203.0.113.1' }]);
+  await harness.client.apply(webStatus, body, options);
+  server.put('Service', { ...service('web'), spec: { type: 'ClusterIP', ports: [{ port: 80 }] } });
+  expect(server.get('Service', 'default/web')?.status).toEqual({ loadBalancer: {} });
+  const error = await failureOf(harness.client.apply(webStatus, body, options));
+  expect([error.code, error.reason, error.causes[0]?.field]).toEqual([
+    'INVALID',
+    'Invalid',
+    'status.loadBalancer.ingress',
+  ]);
+});
+
+test('a 429 is waited out for any verb, for as long as it asks', async () => {
+  await using all = await scene();
+  const { server, harness, clock } = all;
+  server.faults.next({ mishap: { answer: 429, retryAfterSeconds: 3 }, times: 2 });
+  const answer = harness.client.create<Service>('/api/v1/namespaces/default/services', service('new'), {
+    signal: harness.signal,
+  });
+  for (let turn = 1; turn <= 2; turn += 1) {
+    await clock.untilSleeping(3_000);
+    expect(server.requests).toHaveLength(turn);
+    await clock.advance(7_000);
+  }
+  expect((await answer).metadata.name).toBe('new');
+});
+
+test('a wait beyond the deadline is left to the caller, with the time', async () => {
+  await using all = await scene();
+  const { server, harness } = all;
+  server.faults.next({ mishap: { answer: 429, retryAfterSeconds: 60 } });
+  const error = await failureOf(harness.client.get(web, { signal: harness.signal }));
+  expect([error.code, error.retryAfterMs, server.requests.length]).toEqual(['THROTTLED', 60_000, 1]);
+});
+
+test.each([
+  ['get', 503, 2, true],
+  ['get', 503, undefined, false],
+  ['apply', 500, 1, true],
+  ['patch', 503, 2, false],
+  ['create', 500, 2, false],
+] as const)(
+  '%s after HTTP %i with Retry-After %s is tried again: %s',
+  async (verb, answer, retryAfterSeconds, isTried) => {
+    await using all = await scene();
+    const { server, harness, clock, object } = all;
+    const { signal } = harness;
+    server.faults.next({ mishap: { answer, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) } });
+    const requests = {
+      get: () => harness.client.get(web, { signal }),
+      apply: () => harness.client.apply(webStatus, statusOf(object.uid, []), { ...mine, signal }),
+      patch: () => harness.client.jsonPatch(web, finalizerPatch({ ...object, finalizers: ['a/b'] }), { signal }),
+      create: () => harness.client.create('/api/v1/namespaces/default/services', service('new'), { signal }),
+    };
+    const settled = requests[verb]().then(
+      () => 'done',
+      (error: KubeError) => error.code,
+    );
+    if (isTried) {
+      await clock.untilSleeping((retryAfterSeconds ?? 0) * 1_000);
+      await clock.advance(10_000);
+    }
+    expect(await settled).toBe(isTried ? 'done' : 'SERVER');
+    expect(server.requests).toHaveLength(isTried ? 2 : 1);
+  },
+);
+
+test('a connection that breaks is used again only for what may be done twice', async () => {
+  await using all = await scene();
+  const { server, harness, clock, object } = all;
+  const { signal } = harness;
+  server.faults.next({ mishap: 'lost-answer', on: ({ verb }) => verb === 'apply' });
+  const applied = harness.client.apply<Service>(webStatus, statusOf(object.uid, [{ ip: '203.0.113.1' }]), {
+    ...mine,
+    signal,
+  });
+  await clock.untilSleeping(0);
+  await clock.advance(100);
+  expect((await applied).status.loadBalancer.ingress).toHaveLength(1);
+
+  server.faults.next({ mishap: 'lost-answer', on: ({ verb }) => verb === 'create' });
+  const path = '/api/v1/namespaces/default/services';
+  expect((await failureOf(harness.client.create(path, service('new'), { signal }))).code).toBe('UNREACHABLE');
+  expect((await failureOf(harness.client.create(path, service('new'), { signal }))).code).toBe('ALREADY_EXISTS');
+});
+
+test('a server that never answers is given up at the deadline', async () => {
+  await using all = await scene();
+  const { server, harness, clock } = all;
+  server.faults.next({ mishap: 'hang' });
+  const failed = failureOf(harness.client.get(web, { signal: harness.signal, timeoutMs: 5_000 }));
+  await until(() => server.requests.length === 1);
+  await clock.advance(5_000);
+  expect((await failed).code).toBe('TIMEOUT');
+});
+
+test("an abort of the caller ends a request with the caller's reason", async () => {
+  await using all = await scene();
+  const { server, harness } = all;
+  const stop = new AbortController();
+  server.faults.next({ mishap: 'hang' });
+  const request = harness.client.get(web, { signal: stop.signal });
+  await until(() => server.requests.length === 1);
+  stop.abort(new Error('enough'));
+  await expect(request).rejects.toThrow('enough');
+  await expect(harness.client.get(web, { signal: stop.signal })).rejects.toThrow('enough');
+  expect(server.requests).toHaveLength(1);
+});
+
+test('a token that stays refused is one more request, and UNAUTHORIZED', async () => {
+  await using server = await startSimApiServer({ seed: 8 });
+  server.faults.tokens = new Set(['right']);
+  const files = new Map([['/token', 'wrong']]);
+  const kubeconfig = JSON.stringify({
+    ...(JSON.parse(server.kubeconfig()) as object),
+    users: [{ name: 'sim', user: { tokenFile: '/token' } }],
+  });
+  await using harness = await makeHarness(server, { clock: virtualClock(), kubeconfig, files });
+  const { signal } = harness;
+  expect((await failureOf(harness.client.get('/version', { signal }))).code).toBe('UNAUTHORIZED');
+  expect(server.requests).toHaveLength(1); // the file holds the same
+  files.set('/token', 'wrong too');
+  expect((await failureOf(harness.client.get('/version', { signal }))).code).toBe('UNAUTHORIZED');
+  expect(server.requests).toHaveLength(3);
+  files.set('/token', 'right');
+  expect(await harness.client.get('/version', { signal })).toMatchObject({ gitVersion: 'v1.37.2' });
+  files.delete('/token');
+  server.faults.tokens = new Set();
+  expect((await failureOf(harness.client.get('/version', { signal }))).code).toBe('CREDENTIALS');
+});
+
+test('nobody there is UNREACHABLE, and says who was asked', async () => {
+  const server = await startSimApiServer({ seed: 9 });
+  const clock = virtualClock();
+  await using harness = await makeHarness(server, { clock });
+  await server[Symbol.asyncDispose]();
+  const failed = failureOf(harness.client.get(web, { signal: harness.signal }));
+  await clock.untilSleeping(0);
+  await clock.advance(1_000);
+  const error = await failed;
+  expect(error.code).toBe('UNREACHABLE');
+  expect(error.message).toMatch(/^get \/api\/v1\/namespaces\/default\/services\/web: .*ECONNREFUSED/);
+});
+
+test('requests are counted by verb, resource and status', async () => {
+  await using all = await scene();
+  const { harness } = all;
+  await harness.client.get(web, { signal: harness.signal });
+  await failureOf(harness.client.get(`${web}x`, { signal: harness.signal }));
+  const total = (labels: Record<string, string>): number =>
+    harness.metrics.total('furiwake_api_requests_total', labels);
+  expect(total({ verb: 'get', resource: 'services', code: '200' })).toBe(1);
+  expect(total({ verb: 'get', resource: 'services', code: '404' })).toBe(1);
+});

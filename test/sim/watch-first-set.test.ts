@@ -1,0 +1,83 @@
+import { expect, test } from 'vitest';
+import { service, truth, until } from './harness.ts';
+import { errorsIn, listsOf, typesIn, waitIn, watchScene } from './watch-scene.ts';
+
+test('the first set comes as one stream, without a list', async () => {
+  await using both = await watchScene();
+  const { server, harness } = both;
+  harness.watch();
+  await harness.services.synced;
+  expect(harness.services.objects()).toEqual(truth(server));
+  expect(listsOf(server)).toEqual([]);
+  expect(typesIn(harness)).toEqual(['init', 'initApply', 'initApply', 'initApply', 'initDone']);
+});
+
+test.each([['refused'], ['ignored']] as const)(
+  'a server whose WatchList is %s is listed, then watched',
+  async (mode) => {
+    await using both = await watchScene();
+    const { server, harness, clock } = both;
+    server.faults.watchList = mode;
+    harness.watch();
+    if (mode === 'ignored') {
+      await until(() => harness.events.length === 4); // the stream falls silent without an end
+      await clock.advance(10_000);
+    }
+    await harness.services.synced;
+    expect(harness.services.objects()).toEqual(truth(server));
+    expect(listsOf(server)).toHaveLength(1);
+    expect(errorsIn(harness)).toEqual([]);
+    expect(harness.metrics.total('furiwake_watch_restarts_total', { reason: 'fallback' })).toBe(1);
+    await until(() => server.watching > 0);
+    server.put('Service', service('d'));
+    await until(() => harness.services.objects().has('default/d'));
+  },
+);
+
+test('a bookmark that marks no end shows a plain watch at once', async () => {
+  await using both = await watchScene();
+  const { server, harness } = both;
+  server.faults.watchList = 'ignored';
+  harness.watch();
+  await until(() => harness.events.length === 4);
+  server.bookmark();
+  await harness.services.synced;
+  expect(listsOf(server)).toHaveLength(1);
+});
+
+test('a long list comes in pages of one revision', async () => {
+  await using both = await watchScene();
+  const { server, harness } = both;
+  server.faults.watchList = 'refused';
+  for (let index = 0; index < 1_200; index += 1) server.put('Service', service(`s${index}`));
+  harness.watch();
+  await harness.services.synced;
+  expect(harness.services.objects()).toEqual(truth(server));
+  expect(listsOf(server).map(({ query }) => query.get('limit'))).toEqual(['500', '500', '500']);
+});
+
+test('a page that fails is asked for again, and the pages before it are kept', async () => {
+  await using both = await watchScene();
+  const { server, harness, clock } = both;
+  server.faults.watchList = 'refused';
+  for (let index = 0; index < 1_200; index += 1) server.put('Service', service(`s${index}`));
+  server.faults.next({ mishap: { answer: 500 }, on: ({ query }) => query.get('continue') !== null });
+  harness.watch();
+  await until(() => errorsIn(harness).length === 1);
+  await clock.advance(waitIn(harness));
+  await harness.services.synced;
+  expect(harness.services.objects()).toEqual(truth(server));
+  expect(listsOf(server)).toHaveLength(4);
+});
+
+test('pages that are forgotten in the middle begin anew', async () => {
+  await using both = await watchScene();
+  const { server, harness } = both;
+  server.faults.watchList = 'refused';
+  for (let index = 0; index < 600; index += 1) server.put('Service', service(`s${index}`));
+  server.faults.next({ mishap: { answer: 410 }, on: ({ query }) => query.get('continue') !== null });
+  harness.watch();
+  await harness.services.synced;
+  expect(harness.services.objects()).toEqual(truth(server));
+  expect(errorsIn(harness).map(({ code }) => code)).toEqual(['expired']);
+});
