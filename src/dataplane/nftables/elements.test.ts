@@ -1,0 +1,107 @@
+import { describe, expect, test } from 'vitest';
+import { type Listening, ours, tableOf } from '../../../test/netns/classifier-rig.ts';
+import { parseIp } from '../../core/ip/ip.ts';
+import { emptyTable, type Row, type TrafficTable } from '../../core/traffic/table.ts';
+import { diffWanted, elementKey, elementsOf, nothingWanted, RowError, type Wanted, wantedOf } from './elements.ts';
+
+const wanted = (listeners: readonly Listening[], added: typeof ours = []): Wanted =>
+  wantedOf(tableOf(listeners), added, () => 10_000);
+const keys = (listeners: readonly Listening[], added: typeof ours = []): readonly string[] =>
+  elementsOf(wanted(listeners, added)).map(elementKey);
+
+describe('the elements of a row', () => {
+  test.each<[string, Listening, readonly string[]]>([
+    ['that is open', ['192.0.2.1', 80], ['listeners4 192.0.2.1 . 80 : 10000']],
+    ['of IPv6', ['2001:db8::1', 80], ['listeners6 2001:db8::1 . 80 : 10000']],
+    [
+      'with source ranges',
+      ['192.0.2.1', 80, ['10.0.0.0/8', '1.1.1.1']],
+      [
+        'listeners4 192.0.2.1 . 80 : 10000',
+        'restricted4 192.0.2.1 . 80',
+        'allowed4 192.0.2.1 . 80 . 10.0.0.0-10.255.255.255',
+        'allowed4 192.0.2.1 . 80 . 1.1.1.1',
+      ],
+    ],
+    [
+      'that nobody may reach',
+      ['2001:db8::1', 80, []],
+      ['listeners6 2001:db8::1 . 80 : 10000', 'restricted6 2001:db8::1 . 80'],
+    ],
+  ])('%s', (_, listening, elements) => {
+    expect(keys([listening])).toEqual(elements);
+  });
+});
+
+test('the addresses that are ours are elements by family', () => {
+  expect(keys([], ours)).toEqual(['vips4 10.50.0.1', 'vips4 10.50.0.2', 'vips6 fd50::1']);
+});
+
+describe('a difference', () => {
+  test('between tables with the same rows in another order is nothing', () => {
+    const one = wanted(
+      [
+        ['192.0.2.1', 80],
+        ['192.0.2.1', 81, ['10.0.0.0/8']],
+      ],
+      ours,
+    );
+    const other = wanted(
+      [
+        ['192.0.2.1', 81, ['10.0.0.0/8']],
+        ['192.0.2.1', 80],
+      ],
+      ours.toReversed(),
+    );
+    expect(diffWanted(one, other)).toEqual({ remove: [], add: [] });
+  });
+
+  test('of a range touches only that range', () => {
+    const before = wanted([['192.0.2.1', 80, ['10.0.0.0/8', '1.1.1.1']]]);
+    const after = wanted([['192.0.2.1', 80, ['10.0.0.0/8', '2.2.2.2']]]);
+    expect(diffWanted(before, after)).toEqual({
+      remove: [{ set: 'allowed4', text: '192.0.2.1 . 80 . 1.1.1.1' }],
+      add: [{ set: 'allowed4', text: '192.0.2.1 . 80 . 2.2.2.2' }],
+    });
+  });
+
+  test('of the port of HAProxy replaces the listener', () => {
+    const table = tableOf([['192.0.2.1', 80]]);
+    const change = diffWanted(
+      wantedOf(table, [], () => 1),
+      wantedOf(table, [], () => 2),
+    );
+    expect(change).toEqual({
+      remove: [{ set: 'listeners4', text: '192.0.2.1 . 80 : 1' }],
+      add: [{ set: 'listeners4', text: '192.0.2.1 . 80 : 2' }],
+    });
+  });
+});
+
+describe('is refused by name:', () => {
+  const row = [...tableOf([['192.0.2.1', 80]]).rows.values()][0];
+  const withRow = (change: Partial<Row>): TrafficTable =>
+    row === undefined ? emptyTable : { ...emptyTable, rows: new Map([[row.key, { ...row, ...change }]]) };
+  const address = parseIp('192.0.2.1');
+
+  test.each<[string, Partial<Row>, string]>([
+    ['a UDP row', { protocol: 'UDP' }, 'UDP'],
+    ['an SCTP row', { protocol: 'SCTP' }, 'SCTP'],
+    ['a port that is none', { port: 0 }, '0 is no port'],
+    ['a port that is no integer', { port: 80.5 }, '80.5 is no port'],
+    [
+      'an address with a text that is not its own',
+      address === undefined ? {} : { address: { ...address, text: '192.0.2.1 }; flush ruleset' } },
+      'is no address',
+    ],
+    ['a range of the other family', { sourceRanges: [{ family: 6, first: 0n, last: 1n }] }, 'IPv6'],
+  ])('%s', (_, change, message) => {
+    const render = (): unknown =>
+      diffWanted(
+        nothingWanted,
+        wantedOf(withRow(change), [], () => 10_000),
+      );
+    expect(render).toThrow(RowError);
+    expect(render).toThrow(message);
+  });
+});

@@ -1,0 +1,66 @@
+import { expect, test } from 'vitest';
+import { type Listening, ours, tableOf } from '../../../test/netns/classifier-rig.ts';
+import { diffWanted, elementsOf, wantedOf } from './elements.ts';
+import { renderChange, renderRuleset } from './ruleset.ts';
+
+test.each<[string, readonly Listening[], typeof ours]>([
+  ['nothing', [], []],
+  [
+    'open-listeners',
+    [
+      ['10.50.0.2', 443],
+      ['10.50.0.1', 80],
+      ['fd50::1', 80],
+    ],
+    ours,
+  ],
+  [
+    'source-ranges',
+    [
+      ['10.50.0.1', 80, ['192.0.2.0/24', '198.51.100.7']],
+      ['10.50.0.1', 443, []],
+      ['10.50.0.2', 80, ['0.0.0.0/0']],
+      ['fd50::1', 80, ['2001:db8::/32', '::ffff:192.0.2.1']],
+      ['fd50::1', 443, ['::/0']],
+    ],
+    ours,
+  ],
+  [
+    'own-address',
+    [
+      ['192.0.2.51', 80],
+      ['2001:db8::51', 80],
+    ],
+    [],
+  ],
+])('the table for %s is as it was', async (name, listeners, added) => {
+  const text = renderRuleset(elementsOf(wantedOf(tableOf(listeners), added, () => 10_000)), 7);
+  await expect(text).toMatchFileSnapshot(`__golden__/${name}.nft`);
+});
+
+test('a change is one line that also exchanges the generation', () => {
+  const before = wantedOf(
+    tableOf([
+      ['10.50.0.1', 80],
+      ['10.50.0.1', 81],
+    ]),
+    [],
+    () => 10_000,
+  );
+  const after = wantedOf(
+    tableOf([
+      ['10.50.0.1', 80],
+      ['10.50.0.2', 82, ['10.0.0.0/8']],
+    ]),
+    [],
+    () => 10_000,
+  );
+  expect(renderChange(diffWanted(before, after), 9, 10).split('; ')).toEqual([
+    'delete element inet furiwake generation { 0x9 }',
+    'add element inet furiwake generation { 0xa }',
+    'delete element inet furiwake listeners4 { 10.50.0.1 . 81 : 10000 }',
+    'add element inet furiwake listeners4 { 10.50.0.2 . 82 : 10000 }',
+    'add element inet furiwake restricted4 { 10.50.0.2 . 82 }',
+    'add element inet furiwake allowed4 { 10.50.0.2 . 82 . 10.0.0.0-10.255.255.255 }',
+  ]);
+});
