@@ -39,7 +39,7 @@ export function makeService(
   };
 }
 
-export function tcp(port: number, nodePort = 30_000 + (port % 2_767)): ServicePort {
+export function tcp(port: number, nodePort: number = 30_000 + (port % 2_767)): ServicePort {
   return { name: `p${port}`, protocol: 'TCP', port, nodePort };
 }
 

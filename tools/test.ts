@@ -1,0 +1,176 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+/*
+ * `make test`: every check and every test, each step's output only where it fails (or as it runs, where it takes
+ * long); the last line is the sum, and the exit code agrees with it.
+ *
+ *   types, lint, format, dead code ─► unit, property and simulator tests ─► network namespaces ─► end to end (the lab)
+ *
+ * Without root the last two are skipped, and said; with CI=true what is skipped counts as failed.
+ */
+type Sum = { readonly passed: number; readonly failed: number; readonly skipped: number };
+type Step = { readonly title: string; readonly run: () => Promise<Sum> };
+
+const isRoot = process.getuid?.() === 0;
+const isCi = process.env['CI'] === 'true';
+const startedAt = performance.now();
+const children = new Set<ChildProcess>();
+let isInterrupted = false;
+
+const steps: readonly Step[] = [
+  check('types', 'tsc', ['-p', '.']),
+  check('lint', 'oxlint', ['--type-aware', '--deny-warnings', '.']),
+  check('format', 'oxfmt', ['--check', '.']),
+  check('dead code and dependencies', 'knip', []),
+  suite('unit, property and simulator tests', 'unit', true),
+  suite('data plane in network namespaces', 'netns', isRoot),
+  suite('end to end, on a real Kubernetes', 'e2e', isRoot),
+];
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => interrupt(signal));
+
+const total = { passed: 0, failed: 0, skipped: 0 };
+for (const step of steps) {
+  const stepStartedAt = performance.now();
+  say(`▶ ${step.title}`);
+  const sum = await step.run();
+  if (isInterrupted) break;
+  total.passed += sum.passed;
+  total.failed += sum.failed;
+  total.skipped += sum.skipped;
+  say(`${sum.failed > 0 ? '✗' : '✓'} ${step.title}: ${show(sum)} (${seconds(stepStartedAt)})`);
+}
+if (isInterrupted) {
+  say('Interrupted; everything that was started has ended.');
+  process.exit(130);
+}
+say(`The whole took ${seconds(startedAt)}.`);
+process.stdout.write(`${show(total)}\n`);
+process.exit(total.failed > 0 ? 1 : 0);
+
+/** A program that says yes or no: one test. */
+function check(title: string, program: string, args: readonly string[]): Step {
+  return {
+    title,
+    run: async () => {
+      const { code, output } = await start(program, args, false);
+      if (code === 0) return { passed: 1, failed: 0, skipped: 0 };
+      process.stdout.write(output);
+      return { passed: 0, failed: 1, skipped: 0 };
+    },
+  };
+}
+
+/** A project of vitest.config.ts; its tests are counted one by one. */
+function suite(title: string, project: string, isPossible: boolean): Step {
+  return {
+    title,
+    run: async () => {
+      if (!isPossible) return skipSuite(title, project);
+      const folder = await mkdtemp(path.join(tmpdir(), 'furiwake-test-'));
+      const report = path.join(folder, 'report.json');
+      try {
+        const args = [
+          'run',
+          '--project',
+          project,
+          '--reporter=default',
+          '--reporter=json',
+          `--outputFile.json=${report}`,
+        ];
+        const { code } = await start('vitest', args, true);
+        const sum = await sumOf(report);
+        if (sum === undefined) return { passed: 0, failed: 1, skipped: 0 };
+        const failed = code !== 0 && sum.failed === 0 ? 1 : sum.failed; // an error outside of any test
+        return isCi ? { ...sum, failed: failed + sum.skipped, skipped: 0 } : { ...sum, failed };
+      } finally {
+        await rm(folder, { recursive: true, force: true });
+      }
+    },
+  };
+}
+
+async function skipSuite(title: string, project: string): Promise<Sum> {
+  const { output } = await start('vitest', ['list', '--project', project, '--json'], false);
+  const from = output.indexOf('[');
+  const names = (from < 0 ? [] : JSON.parse(output.slice(from, output.lastIndexOf(']') + 1))) as readonly unknown[];
+  say(
+    `  skipped: ${title} needs root (network namespaces, containers)${isCi ? '; with CI=true that is a failure' : ''}`,
+  );
+  const skipped = Math.max(1, names.length);
+  return isCi ? { passed: 0, failed: skipped, skipped: 0 } : { passed: 0, failed: 0, skipped };
+}
+
+type Report = {
+  readonly numPassedTests: number;
+  readonly numFailedTests: number;
+  readonly numPendingTests: number;
+  readonly numTodoTests: number;
+  readonly numFailedTestSuites: number;
+};
+
+async function sumOf(report: string): Promise<Sum | undefined> {
+  const text = await readFile(report, 'utf8').catch(() => undefined);
+  if (text === undefined) return undefined;
+  const { numPassedTests, numFailedTests, numPendingTests, numTodoTests } = JSON.parse(text) as Report;
+  return { passed: numPassedTests, failed: numFailedTests, skipped: numPendingTests + numTodoTests };
+}
+
+/** Runs a program of node_modules in a process group of its own, so that an interrupt reaches all that it started. */
+function start(
+  program: string,
+  args: readonly string[],
+  isShown: boolean,
+): Promise<{ readonly code: number; readonly output: string }> {
+  return new Promise((resolve) => {
+    const child = spawn(path.join('node_modules/.bin', program), args, {
+      detached: true,
+      stdio: ['ignore', isShown ? 'inherit' : 'pipe', isShown ? 'inherit' : 'pipe'],
+    });
+    children.add(child);
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.setEncoding('utf8').on('data', (text: string) => {
+        output += text;
+      });
+    }
+    child.on('error', (error) => {
+      output += `${error.message}\n`;
+      resolve({ code: 1, output });
+    });
+    child.on('close', (code) => {
+      children.delete(child);
+      resolve({ code: code ?? 1, output });
+    });
+  });
+}
+
+const patienceMs = 60_000;
+
+/** Ctrl-C: the tests take down what they have up; who does not end in time is ended. */
+function interrupt(signal: NodeJS.Signals): void {
+  if (isInterrupted) return endAll('SIGKILL');
+  isInterrupted = true;
+  say(`${signal}: ending; what is up is taken down (a second one ends it at once)`);
+  endAll('SIGINT');
+  setTimeout(() => endAll('SIGKILL'), patienceMs).unref();
+}
+
+function endAll(signal: NodeJS.Signals): void {
+  for (const { pid } of children) if (pid !== undefined) process.kill(-pid, signal);
+}
+
+function show({ passed, failed, skipped }: Sum): string {
+  return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`;
+}
+
+function seconds(since: number): string {
+  return `${((performance.now() - since) / 1000).toFixed(1)} s`;
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
