@@ -1,3 +1,4 @@
+import { makeFacts } from '../agent/facts.ts';
 import { makeController } from '../controller/controller.ts';
 import { makeRecordFile } from '../controller/records.ts';
 import { makeServiceWriter } from '../controller/service-writer.ts';
@@ -112,9 +113,10 @@ export async function run(options: RunOptions, deps: RunDeps, signal: AbortSigna
     services: kubernetes.services,
     nodes: kubernetes.nodes,
     host: agent,
-    facts: (inner) => parts.host.facts(inner),
+    facts: makeFacts({ host: parts.host, ranges, clock }),
     records: makeRecordFile({ path: paths.records, files }),
     enqueue: (service) => queue.add(service),
+    clock,
     log,
   });
 

@@ -2,16 +2,17 @@ import { setImmediate } from 'node:timers/promises';
 import type { AddressRecord } from '../core/addresses/plan.ts';
 import type { NodeName, ServiceKey, ServiceUid } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
-import type { Service } from '../core/model/service.ts';
+import type { Service, ServiceSpec } from '../core/model/service.ts';
 import type { Site } from '../core/model/site.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Readiness } from '../core/status/desired.ts';
 import type { HostFacts } from '../core/model/host.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { RecordFile } from './records.ts';
 import { type Plan, planSnapshot } from './snapshot.ts';
 import { tellPlan } from './tell.ts';
-import { makeWake } from './wake.ts';
+import { makeWake, unlessAborted } from './wake.ts';
 
 /** A store, as the controller sees it. */
 export type Observed<T> = {
@@ -32,12 +33,16 @@ export type ControllerDeps = {
   readonly services: Observed<Service>;
   readonly nodes: Observed<Node>;
   readonly host: HostLink;
+  /** Asked when there is a spec that no plan has seen. */
   readonly facts: (signal: AbortSignal) => Promise<HostFacts>;
   readonly records: RecordFile;
   /** Looks at one Service again and writes what differs; soon, not now. */
   readonly enqueue: (service: ServiceKey) => void;
+  readonly clock: Clock;
   readonly log: Log;
 };
+
+const lookAgainMs = 5_000;
 
 /**
  * Level-based: any change marks the world dirty, and each turn plans all of it anew.
@@ -62,10 +67,38 @@ export function makeController(deps: ControllerDeps): Controller {
   let records: ReadonlyMap<ServiceUid, AddressRecord> = new Map();
   let drained: ReadonlySet<NodeName> = new Set();
   let plan: Plan | undefined;
+  let isHostInTheWay = false;
+  let isLookPending = false;
+  let facts: HostFacts = { ownAddresses: [], listening: [] };
+  /** Specs that a plan has seen: the host is looked at again only when there is another one. */
+  const planned = new WeakSet<ServiceSpec>();
+
+  const lookAtHost = async (seen: readonly ServiceKey[], signal: AbortSignal): Promise<void> => {
+    const news = seen.flatMap((key) => services.objects().get(key)?.spec ?? []).filter((spec) => !planned.has(spec));
+    if (news.length > 0 || isHostInTheWay) facts = await deps.facts(signal);
+    for (const spec of news) planned.add(spec);
+  };
+
+  /** Some Service waits for a program on the host to let its port go: nobody tells us, so we look now and then. */
+  const lookAgainLater = (signal: AbortSignal): void => {
+    isHostInTheWay = [...(plan?.assignments.values() ?? [])].some(
+      ({ verdict }) => verdict.reason === 'PortInUseOnHost',
+    );
+    if (!isHostInTheWay || isLookPending) return;
+    isLookPending = true;
+    void deps.clock.sleep(lookAgainMs, signal).then(
+      () => {
+        isLookPending = false;
+        wake.now();
+      },
+      () => undefined, // ended
+    );
+  };
 
   const turn = async (signal: AbortSignal): Promise<void> => {
     const seen = [...touched];
     touched.clear();
+    await lookAtHost(seen, signal);
     const before = plan;
     const inForce = host.inForce();
     const next = planSnapshot({
@@ -74,13 +107,14 @@ export function makeController(deps: ControllerDeps): Controller {
       nodes: nodes.objects(),
       drained,
       records,
-      host: await deps.facts(signal),
+      host: facts,
       inForce,
     });
     if (!isSameMap(records, next.records)) await deps.records.write(next.records);
     records = next.records;
     plan = next;
     tellPlan(before, next, deps.log);
+    lookAgainLater(signal);
     // Finalizers are asked for while the host works; what depends on its answer is looked at again after it.
     for (const key of seen) enqueue(key);
     const answered = await host.submit(next.table, signal);
@@ -91,8 +125,7 @@ export function makeController(deps: ControllerDeps): Controller {
 
   return {
     run: async (signal) => {
-      await Promise.all([services.synced, nodes.synced]);
-      signal.throwIfAborted();
+      await unlessAborted(Promise.all([services.synced, nodes.synced]), signal);
       records = await deps.records.read();
       const stop = [services, nodes].map((store) =>
         store.subscribe((keys) => {

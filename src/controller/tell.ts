@@ -6,7 +6,7 @@ export function tellPlan(before: Plan | undefined, next: Plan, log: Log): void {
   for (const [service, assignment] of next.assignments) {
     const old = before?.assignments.get(service);
     if (old === assignment) continue;
-    const addresses = assignment.addresses.map((ip) => ip.text);
+    const addresses = assignment.addresses.map(({ ip }) => ip.text);
     const { reason, message } = assignment.verdict;
     if (old !== undefined && old.verdict.reason === reason && old.verdict.message === message) continue;
     const fields = { service, addresses, reason };

@@ -16,17 +16,25 @@ export function makeWake(): Wake {
     wait: async (signal) => {
       signal.throwIfAborted();
       if (!isDue) {
-        await new Promise<void>((resolve, reject) => {
-          const onAbort = (): void => reject(signal.reason);
-          signal.addEventListener('abort', onAbort, { once: true });
-          waiter = () => {
-            signal.removeEventListener('abort', onAbort);
-            resolve();
-          };
-        });
+        const due = Promise.withResolvers<void>();
+        waiter = due.resolve;
+        await unlessAborted(due.promise, signal);
       }
       waiter = undefined;
       isDue = false;
     },
   };
+}
+
+/** The promise's value, unless `signal` aborts first: then its reason is thrown. */
+export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const onAbort = (): void => aborted.reject(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
 }

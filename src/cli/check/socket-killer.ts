@@ -17,9 +17,13 @@ export async function checkSocketKiller(exec: Exec, clock: Clock, signal: AbortS
     await once(server, 'listening', { signal: deadline });
     const { port } = server.address() as AddressInfo;
     const client = connect(port, '127.0.0.1');
-    const ended = once(client, 'close', { signal: deadline });
-    client.on('error', () => undefined); // it is to be reset
     await once(client, 'connect', { signal: deadline });
+    const ended = new Promise<void>((resolve, reject) => {
+      client.on('error', () => undefined); // it is to be reset
+      client.on('close', () => resolve());
+      deadline.addEventListener('abort', () => reject(new Error('it lives on')), { once: true });
+    });
+    ended.catch(() => undefined); // awaited below, unless ss fails first
     await exec.run(
       'ss',
       ['-H', '-4', '-t', '-K', 'state', 'established', 'dst', '127.0.0.1', 'dport', '=', `:${port}`],

@@ -31,12 +31,6 @@ export function ipOf(family: Family, value: bigint): Ip {
   return { family, value, text: family === 4 ? formatIp4(value) : formatIp6(value) };
 }
 
-/** Total order: IPv4 before IPv6, then by value. */
-export function compareIp(a: Ip, b: Ip): number {
-  if (a.family !== b.family) return a.family - b.family;
-  return a.value < b.value ? -1 : a.value > b.value ? 1 : 0;
-}
-
 function parseIp4(text: string): Ip | undefined {
   if (text.length < 7 || text.length > 15) return undefined;
   const parts = text.split('.');
