@@ -3,9 +3,10 @@ import { type Exec, ExecError } from '../../ports/exec.ts';
 import type { Classifier } from '../../ports/host.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
-import { type Change, diffWanted, elementKey, elementsOf, type Wanted, wantedOf } from './elements.ts';
+import { type Element, elementKey } from './elements.ts';
 import { guard } from './guard.ts';
 import { decodeListing, type Listing } from './listing.ts';
+import { type Change, makeMirror } from './mirror.ts';
 import { makeRouting } from './routing.ts';
 import { renderChange, renderRuleset, tableName } from './ruleset.ts';
 import { makeNftSession } from './session.ts';
@@ -13,12 +14,12 @@ import { type KernelEvent, watchKernel } from './watch.ts';
 
 /** From here on a line for `nft -i`, which reads a byte at a time, costs more than a process. */
 const maxSessionElements = 200;
-/** The kernel removes elements from an interval set in quadratic time: 20,000 take 7 s, the whole table anew 0.4 s. */
-const maxRangesRemoved = 500;
+/** An element leaves an interval set of 10,000 in 10 ms (the kernel looks at all), the whole table anew takes 0.4 s. */
+const maxRangesRemoved = 20;
 const transactionMs = 30_000;
 
-/** A state that the kernel has acknowledged. */
-type Held = Wanted & {
+/** A table that the kernel has acknowledged. */
+type Held = {
   readonly generation: number;
   /** Chains, rules and sets as nft listed them just after we made them. */
   readonly skeleton: string;
@@ -48,6 +49,7 @@ export function makeClassifier({
   const transactions = metrics.counter('furiwake_nftables_transactions_total', 'Transactions sent to nft', ['kind']);
   const repairs = metrics.counter('furiwake_nftables_repairs_total', 'Times that the table or a rule was put back');
 
+  let mirror = makeMirror();
   /** `undefined` until the first apply and after a removal: then nothing is repaired. */
   let held: Held | undefined;
   /** False while a transaction runs and after one that failed: then the next one replaces the table. */
@@ -76,42 +78,38 @@ export function makeClassifier({
     }
   };
 
-  const replace = async (wanted: Wanted, signal: AbortSignal): Promise<void> => {
+  const replace = async (elements: readonly Element[], signal: AbortSignal): Promise<void> => {
     isCertain = false;
     generation++;
-    await runNft(renderRuleset(elementsOf(wanted), generation), signal);
+    await runNft(renderRuleset(elements, generation), signal);
     transactions.add(1, { kind: 'replace' });
     const skeleton = (await list(['--terse'], signal))?.skeleton ?? '';
-    held = { ...wanted, generation, skeleton };
+    held = { generation, skeleton };
     isCertain = true;
   };
 
-  const commit = async (before: Held, change: Change, wanted: Wanted, signal: AbortSignal): Promise<void> => {
+  const commit = async (before: Held, change: Change, signal: AbortSignal): Promise<void> => {
     isCertain = false;
     generation++;
     const text = renderChange(change, before.generation, generation);
     if (change.add.length + change.remove.length <= maxSessionElements) await session.commit(text, generation, signal);
     else await runNft(`${text}\n`, signal);
     transactions.add(1, { kind: 'change' });
-    held = { ...before, ...wanted, generation };
+    held = { ...before, generation };
     isCertain = true;
   };
 
-  const put = async (wanted: Wanted, signal: AbortSignal): Promise<void> => {
-    if (held === undefined || !isCertain) return await replace(wanted, signal);
-    const change = diffWanted(held, wanted);
-    if (change.add.length + change.remove.length === 0) {
-      held = { ...held, ...wanted };
-      return;
-    }
-    if (change.remove.filter(({ set }) => set.startsWith('allowed')).length > maxRangesRemoved)
-      return await replace(wanted, signal);
+  /** Makes the kernel hold `all` elements, by `change` if that is possible. */
+  const put = async (change: Change, all: () => readonly Element[], signal: AbortSignal): Promise<void> => {
+    const ranges = change.remove.filter(({ set }) => set.startsWith('allowed'));
+    if (held === undefined || !isCertain || ranges.length > maxRangesRemoved) return await replace(all(), signal);
+    if (change.add.length + change.remove.length === 0) return;
     try {
-      await commit(held, change, wanted, signal);
+      await commit(held, change, signal);
     } catch (error) {
       signal.throwIfAborted();
       log.warn({ err: error }, 'nft refused a change; the whole table is written anew');
-      await replace(wanted, signal);
+      await replace(all(), signal);
     }
   };
 
@@ -141,11 +139,11 @@ export function makeClassifier({
     else if (!isCertain || found.skeleton !== held.skeleton)
       log.warn({}, 'nftables table has other rules than ours; written anew');
     else {
-      const differences = countDifferences(elementsOf(held).map(elementKey), found.elements);
+      const differences = countDifferences(mirror.elements().map(elementKey), found.elements);
       if (differences === 0) return 0;
       log.warn({ differences }, 'nftables table has other elements than ours; written anew');
     }
-    await replace(held, signal);
+    await replace(mirror.elements(), signal);
     repairs.add(1);
     return 1;
   };
@@ -153,9 +151,10 @@ export function makeClassifier({
   return {
     apply: (table, added, portOf, signal) =>
       inTurn(async () => {
-        const wanted = wantedOf(table, added, portOf);
+        const change = mirror.diff(table, added, portOf);
         if (held === undefined) await ensureRouting(signal);
-        await put(wanted, signal);
+        await put(change, () => makeMirror().diff(table, added, portOf).add, signal);
+        mirror.accept(change);
       }),
     audit: (signal) => inTurn(async () => (await repairRouting(signal)) + (await repairTable(signal))),
     run: async (signal) => {
@@ -173,6 +172,7 @@ export function makeClassifier({
     remove: (signal) =>
       inTurn(async () => {
         held = undefined;
+        mirror = makeMirror();
         await runNft(`table ${tableName}\ndelete table ${tableName}\n`, signal);
         await routing.remove(signal);
       }),

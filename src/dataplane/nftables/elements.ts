@@ -1,7 +1,6 @@
 import { type Ip, ipOf } from '../../core/ip/ip.ts';
 import { formatRange } from '../../core/ip/range.ts';
-import type { ListenerKey } from '../../core/model/names.ts';
-import type { Row, TrafficTable } from '../../core/traffic/table.ts';
+import type { Row } from '../../core/traffic/table.ts';
 
 /*
  * What a traffic table puts into the kernel: elements of eight sets. The rules never change.
@@ -33,60 +32,10 @@ export type Element = { readonly set: SetName; readonly text: string };
 /** A row and the loopback port that its packets go to. */
 export type Entry = { readonly row: Row; readonly proxyPort: number };
 
-/** All that the kernel must hold. */
-export type Wanted = {
-  readonly entries: ReadonlyMap<ListenerKey, Entry>;
-  /** Addresses that are ours, by their text. */
-  readonly vips: ReadonlyMap<string, Ip>;
-};
-
-export type Change = { readonly remove: readonly Element[]; readonly add: readonly Element[] };
-
 /** A row that this data plane cannot serve, or a value that must never reach nft: a bug upstream, not a user's. */
 export class RowError extends Error {
   override readonly name = 'RowError';
   readonly code = 'ROW_REFUSED';
-}
-
-export const nothingWanted: Wanted = { entries: new Map(), vips: new Map() };
-
-/** What `table` wants of the kernel; throws {@link RowError} for a row that is not TCP. */
-export function wantedOf(table: TrafficTable, added: readonly Ip[], portOf: (key: ListenerKey) => number): Wanted {
-  const entries = new Map<ListenerKey, Entry>();
-  for (const [key, row] of table.rows) {
-    if (row.protocol !== 'TCP') throw new RowError(`${key}: ${row.protocol} cannot be sent to HAProxy, only TCP can`);
-    entries.set(key, { row, proxyPort: portOf(key) });
-  }
-  return { entries, vips: new Map(added.map((ip) => [ip.text, ip])) };
-}
-
-/** The elements that differ. Rows that kept their identity cost one comparison. */
-export function diffWanted(held: Wanted, wanted: Wanted): Change {
-  const remove: Element[] = [];
-  const add: Element[] = [];
-  for (const [key, entry] of wanted.entries) {
-    const before = held.entries.get(key);
-    if (before === undefined) add.push(...entryElements(entry));
-    else if (before.row !== entry.row || before.proxyPort !== entry.proxyPort) {
-      const old = entryElements(before);
-      const now = entryElements(entry);
-      remove.push(...missingFrom(now, old));
-      add.push(...missingFrom(old, now));
-    }
-  }
-  for (const [key, entry] of held.entries) if (!wanted.entries.has(key)) remove.push(...entryElements(entry));
-  for (const [text, ip] of wanted.vips) if (!held.vips.has(text)) add.push(vipElement(ip));
-  for (const [text, ip] of held.vips) if (!wanted.vips.has(text)) remove.push(vipElement(ip));
-  return { remove, add };
-}
-
-export function elementsOf(wanted: Wanted): readonly Element[] {
-  return diffWanted(nothingWanted, wanted).add;
-}
-
-function missingFrom(present: readonly Element[], elements: readonly Element[]): readonly Element[] {
-  const texts = new Set(present.map(elementKey));
-  return elements.filter((element) => !texts.has(elementKey(element)));
 }
 
 /** Tells elements apart over all sets. */
@@ -94,7 +43,9 @@ export function elementKey({ set, text }: Element): string {
   return `${set} ${text}`;
 }
 
-function entryElements({ row, proxyPort }: Entry): readonly Element[] {
+/** What a row puts into the kernel; throws {@link RowError} for one that is not TCP. */
+export function entryElements({ row, proxyPort }: Entry): readonly Element[] {
+  if (row.protocol !== 'TCP') throw new RowError(`${row.key}: ${row.protocol} cannot be sent to HAProxy, only TCP can`);
   const family = row.address.family;
   const listener = `${addressText(row.address)} . ${portText(row.port)}`;
   const elements: Element[] = [{ set: `listeners${family}`, text: `${listener} : ${portText(proxyPort)}` }];
@@ -107,7 +58,8 @@ function entryElements({ row, proxyPort }: Entry): readonly Element[] {
   return elements;
 }
 
-function vipElement(ip: Ip): Element {
+/** What refuses all but listeners on an address of ours. */
+export function vipElement(ip: Ip): Element {
   return { set: `vips${ip.family}`, text: addressText(ip) };
 }
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { type Listening, ours, tableOf } from '../../../test/netns/classifier-rig.ts';
-import { diffWanted, elementsOf, wantedOf } from './elements.ts';
+import { makeMirror } from './mirror.ts';
 import { renderChange, renderRuleset } from './ruleset.ts';
 
 test.each<[string, readonly Listening[], typeof ours]>([
@@ -34,28 +34,28 @@ test.each<[string, readonly Listening[], typeof ours]>([
     [],
   ],
 ])('the table for %s is as it was', async (name, listeners, added) => {
-  const text = renderRuleset(elementsOf(wantedOf(tableOf(listeners), added, () => 10_000)), 7);
+  const text = renderRuleset(makeMirror().diff(tableOf(listeners), added, () => 10_000).add, 7);
   await expect(text).toMatchFileSnapshot(`__golden__/${name}.nft`);
 });
 
 test('a change is one line that also exchanges the generation', () => {
-  const before = wantedOf(
-    tableOf([
-      ['10.50.0.1', 80],
-      ['10.50.0.1', 81],
-    ]),
-    [],
-    () => 10_000,
-  );
-  const after = wantedOf(
-    tableOf([
-      ['10.50.0.1', 80],
-      ['10.50.0.2', 82, ['10.0.0.0/8']],
-    ]),
-    [],
-    () => 10_000,
-  );
-  expect(renderChange(diffWanted(before, after), 9, 10).split('; ')).toEqual([
+  const mirror = makeMirror();
+  const before: readonly Listening[] = [
+    ['10.50.0.1', 80],
+    ['10.50.0.1', 81],
+  ];
+  const after: readonly Listening[] = [
+    ['10.50.0.1', 80],
+    ['10.50.0.2', 82, ['10.0.0.0/8']],
+  ];
+  mirror.accept(mirror.diff(tableOf(before), [], () => 10_000));
+  expect(
+    renderChange(
+      mirror.diff(tableOf(after), [], () => 10_000),
+      9,
+      10,
+    ).split('; '),
+  ).toEqual([
     'delete element inet furiwake generation { 0x9 }',
     'add element inet furiwake generation { 0xa }',
     'delete element inet furiwake listeners4 { 10.50.0.1 . 81 : 10000 }',

@@ -1,4 +1,5 @@
-import { type Change, type Element, type SetName, setNames } from './elements.ts';
+import { type Element, type SetName, setNames } from './elements.ts';
+import type { Change } from './mirror.ts';
 
 /** Family and name of the table that is ours alone. */
 export const tableName = 'inet furiwake';
@@ -96,7 +97,7 @@ export function renderRuleset(elements: readonly Element[], generation: number):
  * as a whole when the kernel is not in the state that the change was made for, and finding `to` afterwards proves that
  * this very transaction is in force.
  */
-export function renderChange(change: Change, from: number, to: number): string {
+export function renderChange(change: Pick<Change, 'remove' | 'add'>, from: number, to: number): string {
   return [
     `delete element ${tableName} generation { ${hex(from)} }`,
     `add element ${tableName} generation { ${hex(to)} }`,

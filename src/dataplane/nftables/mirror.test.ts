@@ -2,12 +2,21 @@ import { describe, expect, test } from 'vitest';
 import { type Listening, ours, tableOf } from '../../../test/netns/classifier-rig.ts';
 import { parseIp } from '../../core/ip/ip.ts';
 import { emptyTable, type Row, type TrafficTable } from '../../core/traffic/table.ts';
-import { diffWanted, elementKey, elementsOf, nothingWanted, RowError, type Wanted, wantedOf } from './elements.ts';
+import { elementKey, RowError } from './elements.ts';
+import { type Change, makeMirror } from './mirror.ts';
 
-const wanted = (listeners: readonly Listening[], added: typeof ours = []): Wanted =>
-  wantedOf(tableOf(listeners), added, () => 10_000);
 const keys = (listeners: readonly Listening[], added: typeof ours = []): readonly string[] =>
-  elementsOf(wanted(listeners, added)).map(elementKey);
+  makeMirror()
+    .diff(tableOf(listeners), added, () => 10_000)
+    .add.map(elementKey);
+
+/** What leads from one table to another. */
+function between(before: readonly Listening[], after: readonly Listening[], ports = [10_000, 10_000]): Partial<Change> {
+  const mirror = makeMirror();
+  mirror.accept(mirror.diff(tableOf(before), ours, () => ports[0] ?? 0));
+  const { remove, add } = mirror.diff(tableOf(after), ours.toReversed(), () => ports[1] ?? 0);
+  return { remove, add };
+}
 
 describe('the elements of a row', () => {
   test.each<[string, Listening, readonly string[]]>([
@@ -39,39 +48,22 @@ test('the addresses that are ours are elements by family', () => {
 
 describe('a difference', () => {
   test('between tables with the same rows in another order is nothing', () => {
-    const one = wanted(
-      [
-        ['192.0.2.1', 80],
-        ['192.0.2.1', 81, ['10.0.0.0/8']],
-      ],
-      ours,
-    );
-    const other = wanted(
-      [
-        ['192.0.2.1', 81, ['10.0.0.0/8']],
-        ['192.0.2.1', 80],
-      ],
-      ours.toReversed(),
-    );
-    expect(diffWanted(one, other)).toEqual({ remove: [], add: [] });
+    const one: Listening = ['192.0.2.1', 80];
+    const other: Listening = ['192.0.2.1', 81, ['10.0.0.0/8']];
+    expect(between([one, other], [other, one])).toEqual({ remove: [], add: [] });
   });
 
   test('of a range touches only that range', () => {
-    const before = wanted([['192.0.2.1', 80, ['10.0.0.0/8', '1.1.1.1']]]);
-    const after = wanted([['192.0.2.1', 80, ['10.0.0.0/8', '2.2.2.2']]]);
-    expect(diffWanted(before, after)).toEqual({
+    const with_ = (range: string): readonly Listening[] => [['192.0.2.1', 80, ['10.0.0.0/8', range]]];
+    expect(between(with_('1.1.1.1'), with_('2.2.2.2'))).toEqual({
       remove: [{ set: 'allowed4', text: '192.0.2.1 . 80 . 1.1.1.1' }],
       add: [{ set: 'allowed4', text: '192.0.2.1 . 80 . 2.2.2.2' }],
     });
   });
 
   test('of the port of HAProxy replaces the listener', () => {
-    const table = tableOf([['192.0.2.1', 80]]);
-    const change = diffWanted(
-      wantedOf(table, [], () => 1),
-      wantedOf(table, [], () => 2),
-    );
-    expect(change).toEqual({
+    const listeners: readonly Listening[] = [['192.0.2.1', 80]];
+    expect(between(listeners, listeners, [1, 2])).toEqual({
       remove: [{ set: 'listeners4', text: '192.0.2.1 . 80 : 1' }],
       add: [{ set: 'listeners4', text: '192.0.2.1 . 80 : 2' }],
     });
@@ -96,11 +88,7 @@ describe('is refused by name:', () => {
     ],
     ['a range of the other family', { sourceRanges: [{ family: 6, first: 0n, last: 1n }] }, 'IPv6'],
   ])('%s', (_, change, message) => {
-    const render = (): unknown =>
-      diffWanted(
-        nothingWanted,
-        wantedOf(withRow(change), [], () => 10_000),
-      );
+    const render = (): unknown => makeMirror().diff(withRow(change), [], () => 10_000);
     expect(render).toThrow(RowError);
     expect(render).toThrow(message);
   });

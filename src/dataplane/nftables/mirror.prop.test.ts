@@ -1,10 +1,11 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { ipOf, maxValue } from '../../core/ip/ip.ts';
+import { type Ip, ipOf, maxValue } from '../../core/ip/ip.ts';
 import { type IpRange, mergeRanges } from '../../core/ip/range.ts';
 import { serviceKey } from '../../core/model/names.ts';
-import { emptyTable, listenerKey, type Row } from '../../core/traffic/table.ts';
-import { diffWanted, elementKey, elementsOf, type Wanted, wantedOf } from './elements.ts';
+import { emptyTable, listenerKey, type Row, type TrafficTable } from '../../core/traffic/table.ts';
+import { elementKey } from './elements.ts';
+import { type Change, makeMirror } from './mirror.ts';
 import { renderChange, renderRuleset } from './ruleset.ts';
 
 const family = fc.constantFrom(4 as const, 6 as const);
@@ -36,28 +37,38 @@ const row: fc.Arbitrary<Row> = family.chain((of) =>
       };
     }),
 );
+/** Rows, addresses of ours, the port of HAProxy. */
+type Wanted = readonly [TrafficTable, readonly Ip[], () => number];
+const tableOf = (rows: readonly Row[]): TrafficTable => ({
+  ...emptyTable,
+  rows: new Map(rows.map((one) => [one.key, one])),
+});
 const wanted: fc.Arbitrary<Wanted> = fc
   .tuple(fc.array(row), fc.array(row), fc.integer({ min: 1, max: 2 }))
-  .map(([rows, hosted, proxyPort]) =>
-    wantedOf(
-      { ...emptyTable, rows: new Map(rows.map((one) => [one.key, one])) },
-      hosted.map(({ address }) => address),
-      () => proxyPort,
-    ),
-  );
-const keysOf = (state: Wanted): readonly string[] => elementsOf(state).map(elementKey).toSorted();
+  .map(([rows, hosted, proxyPort]) => [
+    tableOf(rows),
+    [...new Map(hosted.map(({ address }) => [address.text, address])).values()],
+    () => proxyPort,
+  ]);
+const fromNothing = (state: Wanted): Change => makeMirror().diff(...state);
 
-test('a difference leads from what is held to what is wanted, and removes nothing that is not there', () => {
+test('changes lead from table to table, and remove nothing that is not there', () => {
   fc.assert(
-    fc.property(wanted, wanted, (held, next) => {
-      const { remove, add } = diffWanted(held, next);
-      const kernel = new Set(keysOf(held));
-      for (const element of remove) expect(kernel.delete(elementKey(element))).toBe(true);
-      for (const element of add) {
-        expect(kernel.has(elementKey(element))).toBe(false);
-        kernel.add(elementKey(element));
+    fc.property(fc.array(wanted, { maxLength: 5 }), (states) => {
+      const mirror = makeMirror();
+      const kernel = new Set<string>();
+      for (const state of states) {
+        const change = mirror.diff(...state);
+        for (const element of change.remove) expect(kernel.delete(elementKey(element))).toBe(true);
+        for (const element of change.add) {
+          expect(kernel.has(elementKey(element))).toBe(false);
+          kernel.add(elementKey(element));
+        }
+        mirror.accept(change);
+        const all = fromNothing(state).add.map(elementKey).toSorted();
+        expect([...kernel].toSorted()).toEqual(all);
+        expect(mirror.elements().map(elementKey).toSorted()).toEqual(all);
       }
-      expect([...kernel].toSorted()).toEqual(keysOf(next));
     }),
   );
 });
@@ -65,17 +76,9 @@ test('a difference leads from what is held to what is wanted, and removes nothin
 test('no table, whatever the names of its Services, renders anything but addresses, ports and ranges', () => {
   fc.assert(
     fc.property(wanted, (state) => {
-      for (const { text } of elementsOf(state)) expect(text).toMatch(/^[0-9a-f:.-]+(?: [.:] [0-9a-f:.-]+)*$/);
-      expect(
-        renderChange(
-          diffWanted(
-            wantedOf(emptyTable, [], () => 1),
-            state,
-          ),
-          1,
-          2,
-        ),
-      ).not.toContain('\n');
+      const change = fromNothing(state);
+      for (const { text } of change.add) expect(text).toMatch(/^[0-9a-f:.-]+(?: [.:] [0-9a-f:.-]+)*$/);
+      expect(renderChange(change, 1, 2)).not.toContain('\n');
     }),
   );
 });
@@ -84,10 +87,8 @@ test('the same table gives the same bytes, whatever the order of its rows', () =
   fc.assert(
     fc.property(fc.array(row), (rows) => {
       const unique = [...new Map(rows.map((one) => [one.key, one])).values()];
-      const render = (order: readonly Row[]): string => {
-        const table = { ...emptyTable, rows: new Map(order.map((one) => [one.key, one])) };
-        return renderRuleset(elementsOf(wantedOf(table, [], () => 10_000)), 1);
-      };
+      const render = (order: readonly Row[]): string =>
+        renderRuleset(fromNothing([tableOf(order), [], () => 10_000]).add, 1);
       expect(render(unique.toReversed())).toBe(render(unique));
     }),
   );
