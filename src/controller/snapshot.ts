@@ -34,10 +34,13 @@ export type Plan = AddressPlan & {
 export function planSnapshot(snapshot: Snapshot): Plan {
   const eligibility = new Map<ServiceKey, Eligibility>();
   const ours: Service[] = [];
+  const leavingRecords: AddressRecord[] = [];
   for (const service of snapshot.services.values()) {
-    const answer = eligibilityOf(service, snapshot.site, snapshot.records.has(service.uid));
+    const record = snapshot.records.get(service.uid);
+    const answer = eligibilityOf(service, snapshot.site, record !== undefined);
     eligibility.set(service.key, answer);
     if (answer === 'ours') ours.push(service);
+    if (answer === 'leaving' && record !== undefined) leavingRecords.push(record);
   }
   const { nodeAddresses, pool } = poolOf(snapshot.site.ranges, snapshot.nodes);
   const lingering = new Map<ListenerKey, ServiceKey>();
@@ -58,7 +61,11 @@ export function planSnapshot(snapshot: Snapshot): Plan {
     nodes: snapshot.nodes as ReadonlyMap<NodeName, Node>,
     drained: snapshot.drained,
   });
-  return { ...addresses, eligibility, table, lingering };
+  const records =
+    leavingRecords.length === 0
+      ? addresses.records
+      : new Map([...addresses.records, ...leavingRecords.map((record) => [record.uid, record] as const)]);
+  return { ...addresses, records, eligibility, table, lingering };
 }
 
 type Pool = { readonly nodeAddresses: ReadonlyMap<string, NodeName>; readonly pool: readonly IpRange[] };

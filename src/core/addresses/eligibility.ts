@@ -1,4 +1,4 @@
-import { fieldManager, ownFinalizer } from '../model/contract.ts';
+import { fieldManager, ownFinalizer, standardFinalizer } from '../model/contract.ts';
 import type { Service } from '../model/service.ts';
 import type { Site } from '../model/site.ts';
 
@@ -7,7 +7,8 @@ import type { Site } from '../model/site.ts';
  *
  * - `ours`: we give it an address and serve it.
  * - `held`: it would be ours (no class, and we take those), but another manager holds its status: left alone, said.
- * - `leaving`: not ours any more (deleted, type or class changed) but our finalizer is on it: taken down and let go.
+ * - `leaving`: not ours any more (deleted, type or class changed) but a finalizer of ours is on it (the standard one is
+ *   ours where we have a record): taken down and let go.
  * - `foreign`: none of our business.
  */
 export type Eligibility = 'ours' | 'held' | 'leaving' | 'foreign';
@@ -16,7 +17,9 @@ export type Eligibility = 'ours' | 'held' | 'leaving' | 'foreign';
 export function eligibilityOf(service: Service, site: Site, isRecorded: boolean): Eligibility {
   const wanted = wantsUs(service, site);
   if (wanted && !service.isDeleting) return isRecorded || !isHeldByAnother(service) ? 'ours' : 'held';
-  return service.finalizers.includes(ownFinalizer) ? 'leaving' : 'foreign';
+  const isBound =
+    service.finalizers.includes(ownFinalizer) || (isRecorded && service.finalizers.includes(standardFinalizer));
+  return isBound ? 'leaving' : 'foreign';
 }
 
 /** KEP-1959: a nil class means the default implementation, a set one means exactly that one. */

@@ -1,0 +1,85 @@
+import { expect, test } from 'vitest';
+import { makeService, makeSite } from '../../../test/make/service.ts';
+import { eligibilityOf } from './eligibility.ts';
+
+const site = makeSite(['192.0.2.8']);
+const shown = (manager: string): object => ({
+  ingress: [{ ip: '192.0.2.9', hostname: undefined, ipMode: undefined, ports: [] }],
+  ingressManager: manager,
+});
+
+test.each([
+  ['without a class is ours', makeService('a'), site, 'ours'],
+  [
+    'without a class is not, where we do not take those',
+    makeService('a', {}, { finalizers: [] }),
+    { ...site, takesDefaultClass: false },
+    'foreign',
+  ],
+  [
+    'with our class is ours',
+    makeService('a', { loadBalancerClass: 'furiwake.dev/haproxy' }),
+    { ...site, takesDefaultClass: false },
+    'ours',
+  ],
+  [
+    'with another class is not',
+    makeService('a', { loadBalancerClass: 'metallb.io/x' }, { finalizers: [] }),
+    site,
+    'foreign',
+  ],
+  [
+    'of another namespace is not',
+    makeService('a', {}, { finalizers: [] }),
+    { ...site, namespaces: new Set(['other']) },
+    'foreign',
+  ],
+  ['of type ClusterIP is not', makeService('a', { type: 'ClusterIP' }, { finalizers: [] }), site, 'foreign'],
+  ['whose type was changed away is taken down', makeService('a', { type: 'ClusterIP' }), site, 'leaving'],
+  ['that is being deleted is taken down', makeService('a', {}, { isDeleting: true }), site, 'leaving'],
+  [
+    'that is being deleted and never was ours is not',
+    makeService('a', {}, { isDeleting: true, finalizers: [] }),
+    site,
+    'foreign',
+  ],
+  [
+    'that has the standard finalizer from somebody else is not',
+    makeService('a', { type: 'NodePort' }, { finalizers: ['service.kubernetes.io/load-balancer-cleanup'] }),
+    site,
+    'foreign',
+  ],
+  [
+    'without a class that another manager serves is left alone',
+    makeService('a', {}, { finalizers: [], status: shown('controller') }),
+    site,
+    'held',
+  ],
+  [
+    'without a class that we wrote ourselves is ours',
+    makeService('a', {}, { finalizers: [], status: shown('furiwake') }),
+    site,
+    'ours',
+  ],
+  [
+    'with our class that another manager wrote is ours',
+    makeService('a', { loadBalancerClass: 'furiwake.dev/haproxy' }, { finalizers: [], status: shown('kubectl') }),
+    site,
+    'ours',
+  ],
+] as const)('a Service %s', (_, service, where, expected) => {
+  expect(eligibilityOf(service, where, false)).toBe(expected);
+});
+
+test('a deleted Service that lost our own finalizer is let go where we have a record of it', () => {
+  const service = makeService(
+    'a',
+    {},
+    { isDeleting: true, finalizers: ['service.kubernetes.io/load-balancer-cleanup'] },
+  );
+  expect(eligibilityOf(service, site, true)).toBe('leaving');
+});
+
+test('a Service in our records is ours whoever wrote its status', () => {
+  expect(eligibilityOf(makeService('a', {}, { finalizers: [], status: shown('kubectl') }), site, true)).toBe('ours');
+});
