@@ -11,9 +11,10 @@ export type LeaseSpec = {
 
 export type LeaseObject = KubeObject & { readonly spec: LeaseSpec };
 
-/** metav1.MicroTime: RFC 3339 with six digits of the second. */
+/** metav1.MicroTime: RFC 3339 with six digits of the second; the last three are the fraction of `ms`. */
 export function microTime(ms: number): string {
-  return new Date(ms).toISOString().replace('Z', '000Z');
+  const microseconds = String(Math.trunc((ms % 1) * 1000)).padStart(3, '0');
+  return new Date(Math.trunc(ms)).toISOString().replace('Z', `${microseconds}Z`);
 }
 
 /**

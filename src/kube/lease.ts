@@ -86,7 +86,8 @@ export function makeLease({
   /** Writes our claim over `base` (nothing: creates it). The time of the request, not of the answer, counts. */
   const claim = async (base: LeaseObject | undefined, signal: AbortSignal): Promise<void> => {
     const startedAt = clock.monotonic();
-    const body = leaseBody({ namespace, name, base, identity, durationSeconds, nowMs: clock.now() });
+    const nowMs = clock.now() + random(); // by its microseconds we know our own writes from a namesake's
+    const body = leaseBody({ namespace, name, base, identity, durationSeconds, nowMs });
     written = [...written, body.spec.renewTime ?? ''].slice(-5);
     const options = { signal, timeoutMs: requestTimeoutMs };
     observe(

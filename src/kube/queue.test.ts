@@ -91,12 +91,17 @@ test('runs as many keys at once as it may', async () => {
 });
 
 test('brings a failing key back after 5 ms, twice that, … and forgets its failures after a success', async () => {
-  const { queue, clock, runs, told, metrics } = scene(failing(3));
+  const { queue, clock, runs, told, metrics } = scene(async (_key, run) => {
+    if (run !== 4) throw new Error('no');
+    return undefined;
+  });
   queue.add('a');
-  await clock.advance(1_000);
+  await clock.advance(100);
   expect(runs.map(([, atMs]) => atMs)).toEqual([0, 5, 15, 35]);
-  expect(told.map(([, , attempt]) => attempt)).toEqual([1, 2, 3]);
-  expect(metrics.total('furiwake_reconcile_errors_total', { queue: 'test' })).toBe(3);
+  queue.add('a');
+  await clock.advance(5);
+  expect(told.map(([, , attempt]) => attempt)).toEqual([1, 2, 3, 1, 2]);
+  expect(metrics.total('furiwake_reconcile_errors_total', { queue: 'test' })).toBe(5);
 });
 
 test('waits no longer than the most', async () => {
@@ -172,6 +177,19 @@ test('ten thousand keys in backoff are one timer', async () => {
   expect(clock.sleepers).toBe(1);
   await clock.advance(100);
   expect(runs).toHaveLength(20_000);
+});
+
+test('an early key is not held up by a later one that was set to come back after it', async () => {
+  const { queue, clock, runs } = scene(fine);
+  queue.addAfter('early', 100);
+  queue.addAfter('late', 900);
+  await clock.advance(100);
+  expect(runs).toEqual([['early', 100]]);
+  await clock.advance(1_000);
+  expect(runs).toEqual([
+    ['early', 100],
+    ['late', 900],
+  ]);
 });
 
 test('an onError that throws breaks nothing', async () => {

@@ -61,7 +61,10 @@ test('the store never goes back in time, and ends where the server is', () => {
           answers = rest;
           store.put({ key: 'x', state }, versionOf(state));
         },
-        bookmark: () => void underWay.push({ type: 'bookmark' }),
+        bookmark: () => {
+          // They come a minute apart: never two under way.
+          if (!underWay.some(({ type }) => type === 'bookmark')) underWay.push({ type: 'bookmark' });
+        },
         'list-begins': () => {
           store.feed({ type: 'init' });
           listed = server;

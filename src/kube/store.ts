@@ -14,7 +14,7 @@ import type { WatchEvent } from './watch-event.ts';
  * afterwards is newer. So `written` hides the watch's word for a key until
  *   - that very version arrives, or the key is deleted, or
  *   - a list that began after the write is complete, or
- *   - two bookmarks have passed (the first may have been under way): then the watch is past that write for certain.
+ *   - two bookmarks have passed: they come a minute apart, so one at most was under way, and the second is past it.
  * An answer that comes late is known by its version or uid among the last events. A new list, though, skips versions:
  * for the objects that it changed nobody can tell a late answer from a new one, so none is taken for two bookmarks.
  * In the end the watch is always right: no write can hide it for ever, and an answer that is not taken is no loss.

@@ -76,6 +76,7 @@ export async function startSimApiServer({
     requests.push(record);
     response.once('close', () => {
       record.status = response.headersSent ? response.statusCode : 0;
+      record.isOpen = false;
     });
     const body = await readBody(request);
     try {
@@ -219,7 +220,7 @@ function revisionToWatch(storage: Storage, version: string | null): number | 'ex
 function recordOf(route: Route | undefined, method: string, url: URL): RequestRecord {
   const { verb = method.toLowerCase(), plural = '', subresource } = route ?? {};
   const resource = subresource === undefined ? plural : `${plural}/${subresource}`;
-  return { verb, resource, path: url.pathname, query: url.searchParams, status: 0 };
+  return { verb, resource, path: url.pathname, query: url.searchParams, status: 0, isOpen: true };
 }
 
 function letIn(request: IncomingMessage, { tokens }: Faults): void {

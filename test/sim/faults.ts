@@ -8,8 +8,10 @@ export type RequestRecord = {
   readonly resource: string;
   readonly path: string;
   readonly query: URLSearchParams;
-  /** HTTP status; 0 while there is no answer. */
+  /** HTTP status; 0 while, or when, there is no answer. */
   status: number;
+  /** False when it has been answered, or has gone wrong. */
+  isOpen: boolean;
 };
 
 /** What happens to a request instead of an answer. */
