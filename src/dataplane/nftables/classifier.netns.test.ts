@@ -11,6 +11,8 @@ import { emptyTable, type TrafficTable } from '../../core/traffic/table.ts';
 import { systemExec } from '../../main/node/exec.ts';
 import { systemFiles } from '../../main/node/files.ts';
 import type { Classifier } from '../../ports/host.ts';
+import type { Log } from '../../ports/log.ts';
+import { makeHost } from '../host/host.ts';
 
 /*
  * How the table changes, is taken over, put back and removed: the real kernel, the real nft, a real HAProxy.
@@ -50,6 +52,18 @@ describe('a change', () => {
     await apply(emptyTable);
     expect(await rig.fetchFrom('client', '10.50.0.1', 80)).toBe('ECONNREFUSED');
     expect(rig.sentAs('change')).toBe(2);
+  });
+
+  test('that takes a listener away leaves its connections to the host, which ends them', async () => {
+    await apply(open);
+    const dialled = await Promise.all(
+      ['10.50.0.1', 'fd50::1'].map((address) => rig.lab.client.ask({ do: 'dial', address, port: 80 })),
+    );
+    await apply(emptyTable);
+    const host = makeHost({ exec: rig.lab.balancer.execPort, ownAddresses: () => Promise.resolve([]), log: silent });
+    await host.endConnections([...open.rows.values()], signal);
+    for (const { id = 0 } of dialled)
+      await expect.poll(() => rig.lab.client.ask({ do: 'heard', id })).toMatchObject({ end: 'reset' });
   });
 
   test('of nothing sends nothing', async () => {
@@ -219,3 +233,11 @@ function startClients(
 function many(count: number): readonly Listening[] {
   return Array.from({ length: count }, (_, index) => ['10.50.0.1', 1000 + index]);
 }
+
+const silent: Log = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+  child: () => silent,
+};

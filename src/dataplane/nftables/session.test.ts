@@ -77,3 +77,12 @@ test('a caller that gives up gets its own reason', async () => {
   caller.abort(new Error('enough'));
   await expect(committed).rejects.toThrow('enough');
 });
+
+test('a process is exchanged for a new one before it has kept too many lines', async () => {
+  const { exec, started } = fakeNft(Array.from({ length: 5001 }, (_, generation) => [holds(generation), end]));
+  const session = makeNftSession({ exec, clock: virtualClock(), lifetime: signal });
+  for (let generation = 0; generation < 5000; generation++) await session.commit('add element …', generation, signal);
+  expect(started()).toBe(1);
+  await session.commit('add element …', 5000, signal);
+  expect(started()).toBe(2);
+});

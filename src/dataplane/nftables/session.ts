@@ -9,11 +9,11 @@ export type NftSession = {
    * it does not, or gave no answer in time: the state of the kernel is then unknown. Never call it concurrently.
    */
   commit(change: string, generation: number, signal: AbortSignal): Promise<void>;
-  /** Process id of the nft that commits, while there is one. */
-  pid(): number | undefined;
 };
 
 const answerMs = 5000;
+/** nft keeps every line that it was sent, 0.6 kB a commit; a new process forgets them. */
+const commitsPerProcess = 5000;
 
 /*
  * `nft -i` says nothing on success and writes errors to another pipe. So each change is followed by two questions:
@@ -32,11 +32,11 @@ export function makeNftSession({
   readonly clock: Clock;
   readonly lifetime: AbortSignal;
 }): NftSession {
-  let open: { readonly nft: Conversation; readonly lines: AsyncIterator<string> } | undefined;
+  let open: { readonly nft: Conversation; readonly lines: AsyncIterator<string>; commits: number } | undefined;
 
   const start = (): NonNullable<typeof open> => {
     const nft = exec.converse('nft', ['--json', '--interactive'], lifetime);
-    return { nft, lines: nft.lines[Symbol.asyncIterator]() };
+    return { nft, lines: nft.lines[Symbol.asyncIterator](), commits: 0 };
   };
 
   const answer = async (lines: AsyncIterator<string>): Promise<string | undefined> => {
@@ -48,8 +48,13 @@ export function makeNftSession({
     }
   };
 
+  const close = async (): Promise<void> => {
+    const { nft } = open ?? {};
+    open = undefined;
+    await nft?.[Symbol.asyncDispose]();
+  };
+
   return {
-    pid: () => open?.nft.pid,
     commit: async (change, generation, signal) => {
       open ??= start();
       const { nft, lines } = open;
@@ -60,10 +65,10 @@ export function makeNftSession({
         if (json === undefined || !holdsGeneration(json, generation))
           throw new ExecError('nft --interactive', undefined, nft.takeErrors() || 'the change is not in force');
       } catch (error) {
-        open = undefined; // what it would answer next is unknown
-        await nft[Symbol.asyncDispose]();
+        await close(); // what it would answer next is unknown
         throw error;
       }
+      if (++open.commits === commitsPerProcess) await close();
     },
   };
 }

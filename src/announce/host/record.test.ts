@@ -1,0 +1,38 @@
+import { expect, test } from 'vitest';
+import type { Files } from '../../ports/files.ts';
+import { readRecord, writeRecord } from './record.ts';
+
+function memory(): Files & { readonly texts: Map<string, string> } {
+  const texts = new Map<string, string>();
+  return {
+    texts,
+    read: (path) => Promise.resolve(texts.get(path)),
+    write: (path, text) => Promise.resolve(void texts.set(path, text)),
+    remove: (path) => Promise.resolve(void texts.delete(path)),
+    makeFolder: () => Promise.resolve(),
+  };
+}
+
+test('what was written is read again', async () => {
+  const files = memory();
+  const record = new Map([
+    ['192.0.2.50', 'furiwake0'],
+    ['2001:db8::50', 'eth0'],
+  ]);
+  await writeRecord(files, '/state/addresses.json', record);
+  expect(await readRecord(files, '/state/addresses.json')).toEqual(record);
+});
+
+test('no file is an empty record, and an empty record no file', async () => {
+  const files = memory();
+  expect(await readRecord(files, '/state/addresses.json')).toEqual(new Map());
+  await writeRecord(files, '/state/addresses.json', new Map([['192.0.2.50', 'furiwake0']]));
+  await writeRecord(files, '/state/addresses.json', new Map());
+  expect(files.texts.size).toBe(0);
+});
+
+test.each(['', '{', '{}', '{"version":2,"addresses":[]}'])('a file with %j is refused', async (text) => {
+  const files = memory();
+  files.texts.set('/state/addresses.json', text);
+  await expect(readRecord(files, '/state/addresses.json')).rejects.toThrow(SyntaxError);
+});
