@@ -1,10 +1,6 @@
 import { makeFacts } from '../agent/facts.ts';
-import { makeController } from '../controller/controller.ts';
+import { assembleController } from '../controller/assemble.ts';
 import { makeRecordFile } from '../controller/records.ts';
-import { makeServiceWriter } from '../controller/service-writer.ts';
-import { makeServiceWrites } from '../controller/service-writes.ts';
-import type { ServiceKey } from '../core/model/names.ts';
-import type { Service } from '../core/model/service.ts';
 import type { Site } from '../core/model/site.ts';
 import { healthRoutes } from '../http/health-routes.ts';
 import { serveHttp } from '../http/server.ts';
@@ -12,7 +8,6 @@ import { type KubeClient, makeKubeClient } from '../kube/client.ts';
 import { loadKubeConfig } from '../kube/config.ts';
 import { makeEventSender } from '../kube/events.ts';
 import { type Lease, makeLease } from '../kube/lease.ts';
-import { makeQueue } from '../kube/queue.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import { adminRoutes, serveAdmin, serviceLines } from './admin.ts';
@@ -21,7 +16,6 @@ import { assertNoOverlap, assertUsable, clusterRanges, waitForServer } from './c
 import { StartError } from './errors.ts';
 import { makeHostParts } from './host-parts.ts';
 import { assertHost, defaultAddresses } from './host-tools.ts';
-import { makeKubernetesParts } from './kubernetes-parts.ts';
 import { type Machine, statePaths } from './machine.ts';
 import type { RunOptions } from './options.ts';
 import { tellNodes } from './tell-nodes.ts';
@@ -33,9 +27,6 @@ export type RunDeps = {
   readonly log: Log;
   readonly metrics: Metrics & { readonly text: () => Promise<string>; readonly contentType: string };
 };
-
-/** Writes of Services under way at once: enough for 1,000 Services within a second, bounded for the API server's sake. */
-const writeConcurrency = 16;
 
 /**
  * `furiwake run`: controller and agent in one process.
@@ -64,7 +55,6 @@ export async function run(options: RunOptions, deps: RunDeps, signal: AbortSigna
     lifetime: signal,
   });
   const { agent } = parts;
-  const kubernetes = makeKubernetesParts({ client, machine, log, metrics });
   const lease = makeLease({
     client,
     namespace: options.leaseNamespace,
@@ -85,46 +75,26 @@ export async function run(options: RunOptions, deps: RunDeps, signal: AbortSigna
   });
   const site: Site = { ...options, ranges };
 
-  const writer = makeServiceWriter({
-    services: kubernetes.services,
-    plan: () => controller.plan(),
-    host: agent,
-    writes: makeServiceWrites(client),
-    mayWrite: () => lease.isHeld(),
-    tell: (service, type, reason, note) =>
-      events.record({ regarding: referenceTo(service), type, reason, action: 'Sync', note }),
-    clock,
-    log,
-    metrics,
-  });
-  const queue = makeQueue<ServiceKey>({
-    name: 'services',
-    run: writer,
-    concurrency: writeConcurrency,
-    signal,
-    clock,
-    random,
-    metrics,
-    onError: (service, error, attempt) =>
-      log.warn({ service, err: error, attempt }, 'could not write to the Service; trying again'),
-  });
-  const controller = makeController({
+  const { stores, controller, enqueue, drained } = assembleController({
+    client,
     site,
-    services: kubernetes.services,
-    nodes: kubernetes.nodes,
     host: agent,
     facts: makeFacts({ host: parts.host, ranges, clock }),
     records: makeRecordFile({ path: paths.records, files }),
-    enqueue: (service) => queue.add(service),
+    events,
+    mayWrite: () => lease.isHeld(),
     clock,
+    random,
     log,
+    metrics,
+    signal,
   });
 
   const notReady = (): readonly string[] => [
     ...(lease.isHeld()
       ? []
       : [`the Lease ${options.leaseNamespace}/${leaseName(options.loadBalancerClass)} is not held`]),
-    ...(kubernetes.services.isSynced && kubernetes.nodes.isSynced ? [] : ['Services and Nodes are not known yet']),
+    ...(stores.services.isSynced && stores.nodes.isSynced ? [] : ['Services and Nodes are not known yet']),
     ...(controller.plan() === undefined ? ['nothing has been planned yet'] : []),
   ];
   await using _admin = await serveAdmin(
@@ -155,17 +125,17 @@ export async function run(options: RunOptions, deps: RunDeps, signal: AbortSigna
   try {
     await superviseAll(
       [
-        (inner) => kubernetes.watch(inner),
+        (inner) => stores.watch(inner),
         (inner) => controller.run(inner),
-        (inner) => agent.run((services) => services.forEach((service) => queue.add(service)), inner),
+        (inner) => agent.run(enqueue, inner),
         (inner) => events.run(inner),
-        (inner) => tellNodes(kubernetes.nodes, events, inner),
+        (inner) => tellNodes(stores.nodes, events, inner),
         (inner) => untilLost(lease, inner),
       ],
       signal,
     );
   } finally {
-    await queue.drained.catch(() => undefined); // its runs reported themselves
+    await drained;
     if (options.stopsTrafficOnExit) await removeFromHost(parts, log);
     await client.close();
   }
@@ -237,14 +207,4 @@ async function identityOf({ files, hostname, newId }: Machine, path: string): Pr
   const identity = `${hostname}_${newId()}`;
   await files.write(path, `${identity}\n`);
   return identity;
-}
-
-function referenceTo({ namespace, name, uid }: Service): {
-  readonly apiVersion: string;
-  readonly kind: string;
-  readonly namespace: string;
-  readonly name: string;
-  readonly uid: string;
-} {
-  return { apiVersion: 'v1', kind: 'Service', namespace, name, uid };
 }

@@ -8,29 +8,27 @@ import type { KubeObject } from '../kube/object.ts';
 import { resourcePath } from '../kube/paths.ts';
 import { makeStore, type Store } from '../kube/store.ts';
 import { watchResource } from '../kube/watcher.ts';
+import type { Clock, Random } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import type { Machine } from './machine.ts';
 
-/** The stores of what we watch, and the watches that feed them. */
-export type KubernetesParts = {
+/** The stores of what is watched, and the watches that feed them. */
+export type Stores = {
   readonly services: Store<Service>;
   readonly nodes: Store<Node>;
   /** Watches until `signal` aborts. */
   readonly watch: (signal: AbortSignal) => Promise<void>;
 };
 
-export function makeKubernetesParts({
-  client,
-  machine,
-  log,
-  metrics,
-}: {
+export type StoresDeps = {
   readonly client: KubeClient;
-  readonly machine: Machine;
+  readonly clock: Clock;
+  readonly random: Random;
   readonly log: Log;
   readonly metrics: Metrics;
-}): KubernetesParts {
+};
+
+export function makeStores({ client, clock, random, log, metrics }: StoresDeps): Stores {
   const services = makeStore<Service>({ keyOf: (service) => service.key, uidOf: (service) => service.uid });
   const nodes = makeStore<Node>({ keyOf: (node) => node.name });
   const follow = <T>(
@@ -39,13 +37,9 @@ export function makeKubernetesParts({
     project: (wire: KubeObject) => T,
     signal: AbortSignal,
   ): Promise<void> => {
-    const { clock, random } = machine;
     const path = resourcePath({ apiVersion: 'v1', plural });
-    return feedStore(
-      store,
-      watchResource({ client, path, project, signal, clock, random, metrics }),
-      log.child({ resource: plural }),
-    );
+    const events = watchResource({ client, path, project, signal, clock, random, metrics });
+    return feedStore(store, events, log.child({ resource: plural }));
   };
   return {
     services,

@@ -1,0 +1,250 @@
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { type SimApiServer, startSimApiServer } from './apiserver.ts';
+import type { SimObject } from './kinds.ts';
+import { fakeHost, startController } from './controller-rig.ts';
+
+let server: SimApiServer;
+const stack: AsyncDisposable[] = [];
+
+async function start(options: Partial<Parameters<typeof startSimApiServer>[0]> = {}): Promise<SimApiServer> {
+  server = await startSimApiServer({ seed: 1, ...options });
+  stack.push(server);
+  server.put('Node', {
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: { name: 'n1' },
+    status: { addresses: [{ type: 'InternalIP', address: '192.0.2.11' }] },
+  });
+  return server;
+}
+
+afterEach(async () => {
+  for (const each of stack.splice(0).toReversed()) await each[Symbol.asyncDispose]();
+});
+
+type Wire = {
+  readonly metadata: { readonly name: string; readonly finalizers?: readonly string[]; readonly annotations?: object };
+  readonly status?: {
+    readonly loadBalancer?: { readonly ingress?: readonly { readonly ip?: string }[] };
+    readonly conditions?: readonly { readonly type: string; readonly reason: string }[];
+  };
+};
+
+function makeWire(name: string, spec: object = {}, metadata: object = {}): SimObject {
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name, namespace: 'default', ...metadata },
+    spec: {
+      type: 'LoadBalancer',
+      ipFamilies: ['IPv4'],
+      ports: [{ port: 80, protocol: 'TCP', nodePort: 30_080 }],
+      ...spec,
+    },
+  };
+}
+
+function service(name: string): Wire | undefined {
+  return server.get('Service', `default/${name}`);
+}
+
+const shownIp = (name: string): string | undefined => service(name)?.status?.loadBalancer?.ingress?.[0]?.ip;
+const reason = (name: string, type: string): string | undefined =>
+  service(name)?.status?.conditions?.find((each) => each.type === `furiwake.dev/${type}`)?.reason;
+const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 5_000, interval: 5 });
+const writes = (): readonly string[] =>
+  server.requests
+    .filter(({ verb }) => verb !== 'watch' && verb !== 'list')
+    .map(({ verb, resource }) => `${verb} ${resource}`);
+
+describe('a Service', () => {
+  test('gets finalizers, then a row on the host, then its status, with two writes', async () => {
+    await start();
+    const host = fakeHost();
+    stack.push(await startController(server, host));
+    server.put('Service', makeWire('a'));
+    await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
+    expect(service('a')?.metadata.finalizers).toEqual([
+      'furiwake.dev/cleanup',
+      'service.kubernetes.io/load-balancer-cleanup',
+    ]);
+    expect(writes()).toEqual(['patch services', 'apply services/status']);
+  });
+
+  test('is never on the host before its finalizers are on it', async () => {
+    await start();
+    server.faults.next({
+      mishap: { answer: 500 },
+      on: ({ verb, resource }) => verb === 'patch' && resource === 'services',
+      times: 3,
+    });
+    const early: string[] = [];
+    const host = fakeHost((table) => {
+      const isBound = (service('a')?.metadata.finalizers ?? []).includes('furiwake.dev/cleanup');
+      if (table.rows.size > 0 && !isBound) early.push('too early');
+    });
+    stack.push(await startController(server, host));
+    server.put('Service', makeWire('a'));
+    await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
+    expect(early).toEqual([]);
+  });
+
+  test('is let go when it is deleted, after the host has let it go', async () => {
+    await start();
+    const host = fakeHost();
+    stack.push(await startController(server, host));
+    server.put('Service', makeWire('a'));
+    await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
+    server.remove('Service', 'default/a');
+    await until(() => expect(service('a')).toBeUndefined());
+    expect(host.inForce().rows.size).toBe(0);
+  });
+
+  test('that was deleted while nobody looked is cleaned up by the next start', async () => {
+    await start();
+    const files = new Map<string, string>();
+    const host = fakeHost();
+    const first = await startController(server, host, { files });
+    server.put('Service', makeWire('a'));
+    await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
+    await first[Symbol.asyncDispose]();
+    server.remove('Service', 'default/a');
+    expect(service('a')).toBeDefined();
+    stack.push(await startController(server, host, { files }));
+    await until(() => expect(service('a')).toBeUndefined());
+  });
+
+  test('keeps its address over a restart, also when the state directory is lost', async () => {
+    await start();
+    const host = fakeHost();
+    const first = await startController(server, host);
+    server.put('Service', makeWire('a'));
+    await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
+    server.put('Service', makeWire('b'));
+    await until(() => expect(shownIp('b')).toBe('192.0.2.9'));
+    await first[Symbol.asyncDispose]();
+    server.remove('Service', 'default/a');
+    stack.push(await startController(server, fakeHost()));
+    await until(() => expect(service('a')).toBeUndefined());
+    expect(shownIp('b')).toBe('192.0.2.9');
+  });
+
+  test('that waits for a port gets it by itself when its holder goes', async () => {
+    await start();
+    stack.push(await startController(server, fakeHost(), { addresses: ['192.0.2.8'] }));
+    server.put('Service', makeWire('a'));
+    await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
+    server.put('Service', makeWire('b'));
+    await until(() => expect(reason('b', 'AddressAssigned')).toBe('PortConflict'));
+    server.remove('Service', 'default/a');
+    await until(() => expect(shownIp('b')).toBe('192.0.2.8'));
+  });
+
+  test('is let go when its type changes, and its conditions go with it', async () => {
+    await start();
+    const host = fakeHost();
+    stack.push(await startController(server, host));
+    server.put('Service', makeWire('a'));
+    await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
+    const present = service('a');
+    server.put('Service', {
+      ...makeWire('a', { type: 'ClusterIP' }),
+      metadata: present?.metadata,
+      status: { ...present?.status, loadBalancer: {} },
+    } as never);
+    await until(() => expect(service('a')?.metadata.finalizers ?? []).toEqual([]));
+    expect(service('a')?.status?.conditions ?? []).toEqual([]);
+    expect(host.inForce().rows.size).toBe(0);
+  });
+
+  test('is not published while the host refuses, and says why', async () => {
+    await start();
+    const host = fakeHost();
+    host.refusal = 'nft: no';
+    stack.push(await startController(server, host));
+    server.put('Service', makeWire('a'));
+    await until(() => expect(reason('a', 'Serving')).toBe('DataplaneError'));
+    expect(shownIp('a')).toBeUndefined();
+  });
+});
+
+describe('somebody else’s write to the status', () => {
+  const overwrite = (ip: string): void => {
+    const present = service('a');
+    server.put(
+      'Service',
+      { ...present, status: { ...present?.status, loadBalancer: { ingress: [{ ip }] } } } as never,
+      'kubectl-edit',
+    );
+  };
+
+  test('is repaired, and given up after the third within a minute', async () => {
+    await start();
+    const rig = await startController(server, fakeHost());
+    stack.push(rig);
+    server.put('Service', makeWire('a'));
+    await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
+    for (const ip of ['203.0.113.1', '203.0.113.2']) {
+      overwrite(ip);
+      await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
+    }
+    overwrite('203.0.113.3');
+    await until(() => expect(rig.events.map((event) => event.reason)).toContain('StatusConflict'));
+    expect(shownIp('a')).toBe('203.0.113.3');
+  });
+});
+
+describe('the controller', () => {
+  test('gives the host nothing before it knows all Services and Nodes', async () => {
+    await start();
+    server.put('Service', makeWire('a'));
+    server.faults.next({ mishap: 'hang', on: ({ resource }) => resource === 'nodes', times: 100 });
+    const host = fakeHost();
+    stack.push(await startController(server, host));
+    await until(() =>
+      expect(server.requests.some(({ resource, isOpen }) => resource === 'services' && isOpen)).toBe(true),
+    );
+    await until(() => expect(server.requests.some(({ resource }) => resource === 'nodes')).toBe(true));
+    expect(host.tables).toEqual([]);
+    expect(writes()).toEqual([]);
+  });
+
+  test('writes nothing while it may not', async () => {
+    await start();
+    const rig = await startController(server, fakeHost(), { timeFactor: 50 });
+    stack.push(rig);
+    rig.mayWrite = false;
+    server.put('Service', makeWire('a'));
+    await until(() => expect(rig.controller.plan()?.assignments.size).toBe(1));
+    expect(writes()).toEqual([]);
+    rig.mayWrite = true;
+    await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
+  });
+
+  test('leaves a Service without a class alone that another manager serves', async () => {
+    await start();
+    server.put(
+      'Service',
+      { ...makeWire('a'), status: { loadBalancer: { ingress: [{ ip: '203.0.113.9' }] } } },
+      'controller',
+    );
+    const rig = await startController(server, fakeHost());
+    stack.push(rig);
+    await until(() => expect(rig.events.map((event) => event.reason)).toContain('HeldByAnother'));
+    expect(writes()).toEqual([]);
+  });
+
+  test('answers 500 hostile Services on themselves and serves the plain one among them', async () => {
+    await start();
+    stack.push(await startController(server, fakeHost(), { addresses: ['192.0.2.0/28'] }));
+    for (let index = 0; index < 500; index++) {
+      const text = ['192.0.2.1\nbind *:22', "%[env(HOME)]'", 'x'.repeat(250_000), '::/0', '0.0.0.0/0', '\0'][index % 6];
+      server.put('Service', makeWire(`hostile-${index}`, {}, { annotations: { 'furiwake.dev/addresses': text } }));
+    }
+    server.put('Service', makeWire('plain'));
+    await until(() => expect(shownIp('plain')).toBe('192.0.2.0'));
+    await vi.waitFor(() => expect(reason('hostile-499', 'AddressAssigned')).toBe('InvalidRequest'), {
+      timeout: 20_000,
+    });
+  }, 30_000);
+});
