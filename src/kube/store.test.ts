@@ -118,6 +118,12 @@ test('an object that could not be read in a set that was broken off, and then wa
   expect([...store.objects().keys(), ...store.undecodable()]).toEqual(['b']);
 });
 
+test('an answer before the first set is not taken: nothing is shown before all is', () => {
+  const store = storeWith();
+  store.put(thing('a', 3), 'v5');
+  expect(store.objects().size).toBe(0);
+});
+
 test('the answer of a write that changed nothing hides nothing', () => {
   const store = synced();
   store.put(thing('a', 1), 'v1');

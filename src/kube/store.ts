@@ -196,6 +196,7 @@ export function makeStore<T>({
     },
     put: (object, version) => {
       const key = keyOf(object);
+      if (!isSynced) return;
       // The watch has been there already, or may have been.
       if (recent.has(`${key} ${version}`) || recent.has(uidOf(object)) || doubtful.has(key)) return;
       if (watched.get(key)?.version === version) return;
