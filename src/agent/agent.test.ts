@@ -1,0 +1,198 @@
+import { describe, expect, test } from 'vitest';
+import { ip } from '../../test/make/service.ts';
+import { filesOf } from '../../test/sim/harness.ts';
+import { recordLog, recordMetrics } from '../../test/sim/observers.ts';
+import { virtualClock, type VirtualClock } from '../../test/sim/virtual-clock.ts';
+import type { ListenerKey, NodeName, ServiceKey } from '../core/model/names.ts';
+import { listenerKey, type Row, type TrafficTable } from '../core/traffic/table.ts';
+import { type Agent, makeAgent } from './agent.ts';
+import { makeTableFile } from './table-file.ts';
+
+function row(address: string, port: number, service: string): Row {
+  const key = listenerKey(ip(address), port, 'TCP');
+  return {
+    key,
+    address: ip(address),
+    protocol: 'TCP',
+    port,
+    service: service as ServiceKey,
+    backend: { kind: 'nodes', family: 4, nodePort: 30_000 + port },
+    sourceRanges: undefined,
+    maxConnections: undefined,
+  };
+}
+
+function table(...rows: readonly Row[]): TrafficTable {
+  return {
+    rows: new Map(rows.map((each) => [each.key, each])),
+    nodes: { 4: [{ node: 'n1' as NodeName, address: ip('192.0.2.11'), state: 'active' }], 6: [] },
+    hosted: rows.map((each) => each.address),
+  };
+}
+
+type Rig = {
+  readonly agent: Agent;
+  readonly steps: string[];
+  readonly clock: VirtualClock;
+  failing: string | undefined;
+  readonly files: Map<string, string>;
+};
+
+/** An agent over ports that note what they are asked, in order, and can be told to fail. */
+function makeRig(files: Map<string, string> = new Map()): Rig {
+  const steps: string[] = [];
+  const clock = virtualClock();
+  const log = recordLog();
+  const rig = { failing: undefined as string | undefined };
+  const step = (name: string) => async (): Promise<void> => {
+    steps.push(name);
+    if (rig.failing === name) throw new Error(`${name} failed`);
+  };
+  const never = (signal: AbortSignal): Promise<void> =>
+    new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+  const observed = (): never => {
+    throw new Error('not asked here');
+  };
+  const agent = makeAgent({
+    proxy: {
+      portOf: () => 17_100,
+      ensure: async () => {
+        await step('proxy.ensure')();
+        return 'started';
+      },
+      upsert: step('proxy.upsert'),
+      prune: step('proxy.prune'),
+      audit: async () => 0,
+      run: never,
+      observe: observed,
+      stop: step('proxy.stop'),
+    },
+    classifier: {
+      apply: step('classifier.apply'),
+      audit: async () => 0,
+      run: never,
+      remove: step('classifier.remove'),
+    },
+    announcer: {
+      added: async () => [],
+      ensure: step('announcer.ensure'),
+      release: step('announcer.release'),
+      audit: async () => 0,
+    },
+    host: {
+      facts: observed,
+      endConnections: async (listeners) => void steps.push(`end ${listeners.map((each) => each.port).join(' ')}`),
+    },
+    tableFile: makeTableFile({ path: '/table', files: filesOf(files), log }),
+    clock,
+    log,
+    metrics: recordMetrics(),
+  });
+  return Object.assign(rig, { agent, steps, clock, files });
+}
+
+const signal = new AbortController().signal;
+const a = row('192.0.2.51', 80, 'default/a');
+const b = row('192.0.2.51', 443, 'default/b');
+
+describe('a change', () => {
+  test('is made ready before packets come, and taken away after they have stopped', async () => {
+    const rig = makeRig();
+    await rig.agent.submit(table(a, b), signal);
+    rig.steps.length = 0;
+    await rig.agent.submit(table(a), signal);
+    expect(rig.steps).toEqual([
+      'proxy.upsert',
+      'classifier.apply',
+      'announcer.ensure',
+      'proxy.prune',
+      'end 443',
+      'announcer.release',
+    ]);
+  });
+
+  test('names the Services whose answer may be another now', async () => {
+    const rig = makeRig();
+    expect(await rig.agent.submit(table(a), signal)).toEqual(new Set(['default/a']));
+    expect(await rig.agent.submit(table(a, b), signal)).toEqual(new Set(['default/b']));
+    expect(await rig.agent.submit(table(b), signal)).toEqual(new Set(['default/a']));
+  });
+
+  test('that changes nothing touches nothing', async () => {
+    const rig = makeRig();
+    const first = table(a);
+    await rig.agent.submit(first, signal);
+    rig.steps.length = 0;
+    await rig.agent.submit({ ...first, rows: new Map(first.rows) }, signal);
+    expect(rig.steps).toEqual([]);
+  });
+
+  test('of hands ends the connections of the Service that had the listener', async () => {
+    const rig = makeRig();
+    await rig.agent.submit(table(a), signal);
+    rig.steps.length = 0;
+    await rig.agent.submit(table(row('192.0.2.51', 80, 'default/other')), signal);
+    expect(rig.steps).toContain('end 80');
+  });
+
+  test('is on disk before anything of it is done', async () => {
+    const rig = makeRig();
+    rig.failing = 'proxy.ensure';
+    await rig.agent.submit(table(a), signal);
+    expect(rig.files.get('/table')).toContain('192.0.2.51');
+  });
+});
+
+describe('a change that is refused', () => {
+  test('leaves what was in force ready, says why for the rest, and is tried again until it holds', async () => {
+    const rig = makeRig();
+    await rig.agent.submit(table(a), signal);
+    rig.failing = 'classifier.apply';
+    await rig.agent.submit(table(a, b), signal);
+    expect(rig.agent.readiness.get(a.key)).toBe('ready');
+    expect(rig.agent.readiness.get(b.key)).toEqual({ reason: 'DataplaneError', message: 'classifier.apply failed' });
+    expect(rig.agent.inForce().rows.has(b.key)).toBe(false);
+
+    const stop = new AbortController();
+    const told = Promise.withResolvers<ReadonlySet<ServiceKey>>();
+    const running = rig.agent.run((services) => told.resolve(services), stop.signal).catch(() => undefined);
+    rig.failing = undefined;
+    await rig.clock.drive(told.promise);
+    expect(rig.agent.readiness.get(b.key)).toBe('ready');
+    stop.abort();
+    await rig.clock.drive(running);
+  });
+
+  test('is not answered for a listener that nobody asked for', async () => {
+    const rig = makeRig();
+    rig.failing = 'proxy.upsert';
+    await rig.agent.submit(table(a), signal);
+    expect(rig.agent.readiness.get('192.0.2.99|80|TCP' as ListenerKey)).toBeUndefined();
+  });
+});
+
+describe('after a reboot', () => {
+  test('the last table is put in force without anybody asking', async () => {
+    const files = new Map<string, string>();
+    await makeRig(files).agent.submit(table({ ...a, sourceRanges: [{ family: 4, first: 0n, last: 255n }] }, b), signal);
+    const rig = makeRig(files);
+    await rig.agent.restore(signal);
+    expect([...rig.agent.inForce().rows.values()]).toEqual([
+      { ...a, sourceRanges: [{ family: 4, first: 0n, last: 255n }] },
+      b,
+    ]);
+    expect(rig.agent.inForce().nodes[4]).toHaveLength(1);
+  });
+
+  test('without a table nothing is touched', async () => {
+    const rig = makeRig();
+    await rig.agent.restore(signal);
+    expect(rig.steps).toEqual([]);
+  });
+
+  test('a table that cannot be read is left alone, and nothing is touched', async () => {
+    const rig = makeRig(new Map([['/table', '{"version":1,"nodes4":[],"nodes6":[]}\n{"service":"x"}\n']]));
+    await rig.agent.restore(signal);
+    expect(rig.steps).toEqual([]);
+  });
+});

@@ -1,0 +1,141 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { projectNode } from './node.ts';
+import { projectService } from './service.ts';
+
+/** JSON of any shape, under the names that the projections read. */
+const names = fc.constantFrom(
+  'metadata',
+  'spec',
+  'status',
+  'ports',
+  'loadBalancer',
+  'ingress',
+  'conditions',
+  'managedFields',
+  'annotations',
+  'labels',
+  'addresses',
+  'taints',
+  'ipFamilies',
+  'finalizers',
+  'fieldsV1',
+  'f:status',
+  'f:loadBalancer',
+  'type',
+);
+const anyWire = fc.letrec((tie) => ({
+  value: fc.oneof(
+    { depthSize: 'small' },
+    fc.string(),
+    fc.integer(),
+    fc.double(),
+    fc.boolean(),
+    fc.constant(null),
+    fc.array(tie('value')),
+    fc.dictionary(names, tie('value')),
+  ),
+})).value;
+
+test('whatever JSON comes as a Service is read without an error', () => {
+  fc.assert(
+    fc.property(anyWire, (wire) => {
+      expect(typeof projectService(wire).key).toBe('string');
+    }),
+    { numRuns: 1_000 },
+  );
+});
+
+test('whatever JSON comes as a Node is read without an error', () => {
+  fc.assert(
+    fc.property(anyWire, (wire) => {
+      expect(typeof projectNode(wire).name).toBe('string');
+    }),
+    { numRuns: 1_000 },
+  );
+});
+
+test('a Service keeps what decides, and nothing else', () => {
+  const managedFields = [
+    { manager: 'kubectl', operation: 'Update', time: '2026-01-01T00:00:00Z', fieldsV1: { 'f:spec': {} } },
+    {
+      manager: 'furiwake',
+      operation: 'Apply',
+      subresource: 'status',
+      time: '2026-01-01T00:00:01Z',
+      fieldsV1: { 'f:status': { 'f:loadBalancer': { 'f:ingress': {} } } },
+    },
+  ];
+  const service = projectService({
+    metadata: {
+      name: 'a',
+      namespace: 'n',
+      uid: 'u',
+      creationTimestamp: '2026-01-01T00:00:00Z',
+      annotations: { 'furiwake.dev/addresses': '192.0.2.1', other: 'x'.repeat(1_000) },
+      managedFields,
+    },
+    spec: {
+      type: 'LoadBalancer',
+      ipFamilies: ['IPv6', 'IPv4'],
+      ipFamilyPolicy: 'RequireDualStack',
+      ports: [{ port: 80, nodePort: 30_080, protocol: 'TCP' }],
+      loadBalancerSourceRanges: ['10.0.0.0/8'],
+    },
+    status: {
+      loadBalancer: { ingress: [{ ip: '192.0.2.1', ipMode: 'Proxy' }] },
+      conditions: [
+        { type: 'other.example/Condition' },
+        { type: 'furiwake.dev/Serving', status: 'True', reason: 'Serving', message: '', lastTransitionTime: '' },
+      ],
+    },
+  });
+  expect(service.status.ingressManager).toBe('furiwake');
+  expect(service.status.conditions.map((condition) => condition.type)).toEqual(['furiwake.dev/Serving']);
+  expect(service.spec).toMatchObject({
+    ipFamilies: [6, 4],
+    requireDualStack: true,
+    sourceRanges: ['10.0.0.0/8'],
+    addressesAnnotation: '192.0.2.1',
+  });
+  expect(JSON.stringify(service).length).toBeLessThan(1_000);
+});
+
+test.each([
+  [{ labels: { 'node.kubernetes.io/exclude-from-external-load-balancers': '' } }, {}, 'label'],
+  [{ labels: { 'node.kubernetes.io/exclude-from-external-load-balancers': 'true' } }, {}, 'label'],
+  [{ labels: { 'node.kubernetes.io/exclude-from-external-load-balancers': 'false' } }, {}, undefined],
+  [{ deletionTimestamp: '2026-01-01T00:00:00Z' }, {}, 'deleted'],
+  [{}, { taints: [{ key: 'ToBeDeletedByClusterAutoscaler', effect: 'NoSchedule' }] }, 'taint'],
+  [{}, { taints: [{ key: 'node.kubernetes.io/not-ready', effect: 'NoExecute' }], unschedulable: true }, undefined],
+] as const)('a node with %j and %j is excluded by %s', (metadata, spec, expected) => {
+  expect(projectNode({ metadata: { name: 'n1', ...metadata }, spec }).excluded).toBe(expected);
+});
+
+test.each([
+  [
+    'the first InternalIP of each family',
+    [
+      ['InternalIP', '192.0.2.1'],
+      ['InternalIP', '192.0.2.2'],
+      ['InternalIP', '2001:db8::1'],
+      ['ExternalIP', '198.51.100.1'],
+    ],
+    ['192.0.2.1', '2001:db8::1'],
+  ],
+  [
+    'the ExternalIP where there is no InternalIP',
+    [
+      ['Hostname', 'n1'],
+      ['ExternalIP', '198.51.100.1'],
+    ],
+    ['198.51.100.1'],
+  ],
+  ['nothing where there is neither', [['Hostname', 'n1']], []],
+] as const)('a node is reached by %s', (_, addresses, expected) => {
+  const wire = {
+    metadata: { name: 'n1' },
+    status: { addresses: addresses.map(([type, address]) => ({ type, address })) },
+  };
+  expect(projectNode(wire).addresses.map((ip) => ip.text)).toEqual(expected);
+});
