@@ -7,6 +7,7 @@ import { loadKubeConfig } from '../kube/config.ts';
 import { isKubeError } from '../kube/errors.ts';
 import type { KubeObject } from '../kube/object.ts';
 import { resourcePath } from '../kube/paths.ts';
+import { ExecError } from '../ports/exec.ts';
 import type { Log } from '../ports/log.ts';
 import { askAdmin, type HostStatus } from './admin.ts';
 import { StartError } from './errors.ts';
@@ -53,7 +54,7 @@ export async function cleanup(
     lifetime: signal,
   });
   await removeFromHost(parts, log);
-  await forget(options.stateDir, machine);
+  await forget(options.stateDir, machine, signal);
   if (writesTo !== undefined) {
     const count = await releaseServices(writesTo.client, writesTo.writes, log, signal);
     log.info({ services: count }, 'Services let go: finalizers, addresses and conditions taken off');
@@ -79,9 +80,14 @@ async function connect(
   return { client, writes: makeServiceWrites(client) };
 }
 
-async function forget(stateDir: string, { files }: Machine): Promise<void> {
-  const { table, records, adminSocket } = statePaths(stateDir);
-  for (const path of [table, records, adminSocket]) await files.remove(path);
+/** What `run` wrote into the state directory, by name; the folder itself only when nothing else is in it. */
+async function forget(stateDir: string, { files, exec }: Machine, signal: AbortSignal): Promise<void> {
+  for (const path of Object.values(statePaths(stateDir))) await files.remove(path);
+  try {
+    await exec.run('rmdir', [stateDir], { signal });
+  } catch (error) {
+    if (!(error instanceof ExecError)) throw error; // not there, or not only ours
+  }
 }
 
 const pageSize = '500';

@@ -20,11 +20,12 @@ export type Machine = {
 /** Paths inside the state directory. */
 export function statePaths(
   stateDir: string,
-): Readonly<Record<'haproxy' | 'table' | 'records' | 'identity' | 'adminSocket', string>> {
+): Readonly<Record<'haproxy' | 'table' | 'records' | 'addresses' | 'identity' | 'adminSocket', string>> {
   return {
     haproxy: `${stateDir}/haproxy`,
     table: `${stateDir}/table.jsonl`,
     records: `${stateDir}/records.jsonl`,
+    addresses: `${stateDir}/addresses.json`,
     identity: `${stateDir}/identity`,
     adminSocket: `${stateDir}/admin.sock`,
   };

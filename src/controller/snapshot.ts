@@ -26,6 +26,8 @@ export type Snapshot = {
 export type Plan = AddressPlan & {
   readonly eligibility: ReadonlyMap<ServiceKey, Eligibility>;
   readonly table: TrafficTable;
+  /** Addresses of the ranges that are nodes' own: left out of the pool. */
+  readonly nodeAddresses: ReadonlyMap<string, NodeName>;
   /** Listeners in force whose Service is no longer ours: nobody else could have them in this plan. */
   readonly lingering: ReadonlyMap<ListenerKey, ServiceKey>;
 };
@@ -65,7 +67,7 @@ export function planSnapshot(snapshot: Snapshot): Plan {
     leavingRecords.length === 0
       ? addresses.records
       : new Map([...addresses.records, ...leavingRecords.map((record) => [record.uid, record] as const)]);
-  return { ...addresses, records, eligibility, table, lingering };
+  return { ...addresses, records, eligibility, table, nodeAddresses, lingering };
 }
 
 type Pool = { readonly nodeAddresses: ReadonlyMap<string, NodeName>; readonly pool: readonly IpRange[] };

@@ -28,4 +28,9 @@ export function tellPlan(before: Plan | undefined, next: Plan, log: Log): void {
         'left alone: it has no class, and another controller holds its status',
       );
   }
+  if (before?.nodeAddresses === next.nodeAddresses) return;
+  for (const [address, node] of next.nodeAddresses) {
+    if (before?.nodeAddresses.get(address) !== node)
+      log.warn({ address, node }, 'left out of --addresses: it is the address of a node');
+  }
 }

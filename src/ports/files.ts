@@ -4,7 +4,7 @@ export type Files = {
   read(path: string): Promise<string | undefined>;
   /** Replaces the file as a whole (temporary file beside it, rename): a crash leaves the old text or the new one. */
   write(path: string, text: string, mode?: number): Promise<void>;
-  /** No error when it is not there. */
+  /** A file, or a folder with all that is in it; no error when it is not there. */
   remove(path: string): Promise<void>;
   /** Creates the folder and its parents. */
   makeFolder(path: string, mode?: number): Promise<void>;

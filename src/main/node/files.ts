@@ -16,7 +16,7 @@ export const systemFiles: Files = {
     await writeFile(temporary, text, { mode });
     await rename(temporary, path);
   },
-  remove: (path) => rm(path, { force: true }),
+  remove: (path) => rm(path, { force: true, recursive: true }),
   makeFolder: async (path, mode = 0o700) => {
     await mkdir(path, { recursive: true, mode });
   },
