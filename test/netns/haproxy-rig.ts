@@ -4,7 +4,7 @@ import type { ListenerKey, NodeName } from '../../src/core/model/names.ts';
 import { serviceKey } from '../../src/core/model/names.ts';
 import { type Backend, emptyTable, listenerKey, type Row, type TrafficTable } from '../../src/core/traffic/table.ts';
 import { parseServersState } from '../../src/dataplane/haproxy/answers.ts';
-import { makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
+import { type HaproxyOptions, makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
 import type { ProbeAnswer } from '../../src/dataplane/haproxy/health-policy.ts';
 import { makeRuntime } from '../../src/dataplane/haproxy/runtime.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
@@ -32,11 +32,13 @@ export type Driver = {
 export type Rig = AsyncDisposable & {
   readonly lab: NetLab;
   readonly signal: AbortSignal;
-  newDriver(settings?: { readonly idleTimeoutSeconds?: number }): Driver;
+  newDriver(options?: Partial<HaproxyOptions>): Driver;
   /** A table of `rows` over all nodes of the lab, or over `nodes`. */
   table(rows: readonly Row[], nodes?: readonly RigNode[]): TrafficTable;
   /** `backend/server` of all that HAProxy has. */
   servers(): Promise<readonly string[]>;
+  /** Gives runtime commands behind furiwake's back. */
+  command(...commands: readonly string[]): Promise<void>;
   /** The client fetches `/` from a VIP. */
   fetch(vip: string, port?: number): Promise<Outcome>;
 };
@@ -61,7 +63,7 @@ export async function startRig(options: { readonly nodes: number; readonly healt
   await interceptVips(lab);
   const runtime = makeRuntime({ socketPath: `${lab.folder}/haproxy/worker.sock`, clock: systemClock });
 
-  const newDriver: Rig['newDriver'] = (settings = {}) => {
+  const newDriver: Rig['newDriver'] = (more = {}) => {
     const complaints: string[] = [];
     const values = new Map<string, number>();
     let rounds = 0;
@@ -71,7 +73,7 @@ export async function startRig(options: { readonly nodes: number; readonly healt
     const proxy = makeHaproxy({
       folder: `${lab.folder}/haproxy`,
       descriptorLimit: 4000,
-      ...settings,
+      account: { uid: 65_534, gid: 65_534 },
       exec: lab.balancer.execPort,
       files: systemFiles,
       clock: systemClock,
@@ -79,6 +81,7 @@ export async function startRig(options: { readonly nodes: number; readonly healt
       metrics,
       probe: async ({ text }) =>
         ((await lab.balancer.ask({ do: 'probe', address: text })).text ?? 'alive') as ProbeAnswer,
+      ...more,
     });
     return {
       proxy,
@@ -115,6 +118,7 @@ export async function startRig(options: { readonly nodes: number; readonly healt
       const [answer = ''] = await runtime.ask(['show servers state'], signal);
       return parseServersState(answer).map(({ backend, server }) => `${backend}/${server}`);
     },
+    command: (...commands) => runtime.perform(commands, signal),
     fetch: (vip, port = 80) => lab.client.ask({ do: 'fetch', address: vip, port }),
     [Symbol.asyncDispose]: async () => {
       ending.abort();

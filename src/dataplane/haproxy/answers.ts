@@ -98,7 +98,7 @@ export function parseTable(answer: string): readonly ListenerCount[] {
 }
 
 /** Reads `show map`: `address key value`. */
-export function parseMap(answer: string): ReadonlyMap<string, string> {
+export function parseMap(answer: string): Map<string, string> {
   const entries = new Map<string, string>();
   for (const line of answer.split('\n')) {
     const [, key, value] = line.split(' ');

@@ -1,30 +1,24 @@
 import type { Family } from '../../core/ip/ip.ts';
 import { parseInfo, parseMap, parseServersState, type ServerState } from './answers.ts';
-import {
-  type Held,
-  leftoverServers,
-  rowCommand,
-  type RowChange,
-  rowRemovals,
-  rowUpserts,
-  serverUpserts,
-} from './changes.ts';
 import type { Desired } from './desired.ts';
 import { RuntimeError } from './errors.ts';
-import { type Identity, parseIdentity } from './program.ts';
+import { type HeldRows, makeHeldRows, type RowChange } from './held-rows.ts';
+import type { Held } from './held.ts';
+import { parseIdentity } from './program.ts';
 import type { Runtime } from './runtime.ts';
-
-/** What a worker holds, and which program it runs. */
-export type Worker = Held & { readonly identity: Identity | undefined };
+import { leftoverServers, serverUpserts } from './server-changes.ts';
 
 /** Reads what the worker that serves holds. */
-export async function readWorker(runtime: Runtime, map: string, signal: AbortSignal): Promise<Worker> {
-  const [info = ''] = await runtime.ask(['show info'], signal);
+export async function readHeld(runtime: Runtime, map: string, signal: AbortSignal): Promise<Held> {
+  const [info = '', rows = ''] = await runtime.ask(['show info', `show map ${map}`], signal);
   const process = parseInfo(info);
   if (process === undefined) throw new RuntimeError('no process id in "show info"');
-  const [rows = ''] = await runtime.ask([`show map ${map}`], signal);
-  const servers = await readServers(runtime, signal);
-  return { pid: process.pid, identity: parseIdentity(process.description), rows: new Map(parseMap(rows)), servers };
+  return {
+    pid: process.pid,
+    identity: parseIdentity(process.description),
+    rows: makeHeldRows(parseMap(rows)),
+    servers: await readServers(runtime, signal),
+  };
 }
 
 async function readServers(runtime: Runtime, signal: AbortSignal): Promise<Held['servers']> {
@@ -44,89 +38,81 @@ export type ApplyDeps = {
   readonly isChecked: (family: Family) => boolean;
 };
 
-/** Adds and sets all that the worker lacks, servers before the rows that lead to them; the number of differences. */
+/** What the worker holds after a change, and how many differences it mended. */
+export type Applied = { readonly held: Held; readonly changes: number };
+
+/** Adds and sets all that the worker lacks, servers before the rows that lead to them. */
 export async function applyUpserts(
-  { runtime, map, isChecked }: ApplyDeps,
-  worker: Worker,
+  deps: ApplyDeps,
+  held: Held,
   desired: Desired,
   signal: AbortSignal,
-): Promise<{ readonly worker: Worker; readonly changes: number }> {
-  const commands = serverUpserts(worker.servers, desired.servers, isChecked);
-  let next = worker;
-  if (commands.length > 0) {
-    await runtime.perform(commands, signal);
-    next = { ...worker, servers: await readServers(runtime, signal) };
-  }
-  const rows = rowUpserts(worker.rows, desired.rows);
-  await applyRows(runtime, map, next, rows, signal);
-  return { worker: next, changes: commands.length + rows.length };
+): Promise<Applied> {
+  const { runtime, isChecked } = deps;
+  const commands = serverUpserts(held.servers, desired.servers, isChecked);
+  await runtime.perform(commands, signal);
+  const servers = commands.length === 0 ? held.servers : await readServers(runtime, signal);
+  const rows = held.rows.upserts(desired.list.entries);
+  await applyRows(deps, held.rows, rows, signal);
+  return { held: { ...held, servers }, changes: commands.length + rows.length };
 }
 
 /**
- * Takes away the rows that the table no longer has, then its servers, as far as they have no connections left; the
- * others drain and are tried again with the next call. The number of differences that nobody had begun to mend.
+ * After {@link applyUpserts}: takes away the rows that the table no longer has, then its servers. One that drains
+ * already counts as no difference.
  */
 export async function applyRemovals(
-  { runtime, map }: ApplyDeps,
-  worker: Worker,
+  deps: ApplyDeps,
+  held: Held,
   desired: Desired,
   signal: AbortSignal,
-): Promise<{ readonly worker: Worker; readonly changes: number }> {
-  const rows = rowRemovals(worker.rows, desired.rows);
-  await applyRows(runtime, map, worker, rows, signal);
+): Promise<Applied> {
+  const rows = held.rows.removals();
+  await applyRows(deps, held.rows, rows, signal);
   const counters = rows.map(({ key }) => `clear table services key ${key}`);
-  await runtime.ask(counters, signal); // one in use stays, its connections are about to be ended
-  const fresh = leftoverServers(worker.servers, desired.servers).filter((id) => !isOut(worker, id)).length;
-  return { worker: await removeLeftovers(runtime, worker, desired, signal), changes: rows.length + fresh };
+  await deps.runtime.ask(counters, signal); // one in use stays: its connections are about to be ended
+  const leftover = leftoverServers(held.servers, desired.servers).filter((server) => !server.isOut);
+  const servers = await removeLeftovers(deps.runtime, held.servers, desired, signal);
+  return { held: { ...held, servers }, changes: rows.length + leftover.length };
 }
 
 /** Deletes the servers that the table no longer has and that have no connections left; the others drain. */
 export async function removeLeftovers(
   runtime: Runtime,
-  worker: Worker,
+  servers: Held['servers'],
   desired: Desired,
   signal: AbortSignal,
-): Promise<Worker> {
-  const ids = leftoverServers(worker.servers, desired.servers);
-  if (ids.length === 0) return worker;
-  // Only a server in maintenance can be deleted; while it has connections it rather drains, for then it is checked.
-  const answers = await runtime.ask(
-    ids.flatMap((id) => [`set server ${id} state maint`, `del server ${id}`]),
-    signal,
-  );
-  const refused = ids.filter((_, index) => answers[2 * index + 1] !== 'Server deleted.');
+): Promise<Held['servers']> {
+  const leftover = leftoverServers(servers, desired.servers);
+  if (leftover.length === 0) return servers;
+  // Only in maintenance a server can be deleted; while it has connections it rather drains, for then it is checked.
+  const attempts = leftover.flatMap(({ id }) => [`set server ${id} state maint`, `del server ${id}`]);
+  const answers = await runtime.ask(attempts, signal);
+  const kept = leftover.filter((_, index) => answers[2 * index + 1] !== 'Server deleted.');
   await runtime.perform(
-    refused.map((id) => `set server ${id} state drain`),
+    kept.map(({ id }) => `set server ${id} state drain`),
     signal,
   );
-  return { ...worker, servers: await readServers(runtime, signal) };
+  return readServers(runtime, signal);
 }
 
-function isOut(worker: Worker, id: string): boolean {
-  const [backend = '', name = ''] = id.split('/');
-  return worker.servers.get(backend)?.get(name)?.isOut === true;
-}
-
-/** Above this share of rows one replacement of the map is cheaper: `set map` and `del map` search it from its start. */
+/** From so many changes on it is cheaper to replace the whole map: 2.6 looks a key to be changed up from the start. */
 const manyChanges = 200;
 
 async function applyRows(
-  runtime: Runtime,
-  map: string,
-  worker: Worker,
+  { runtime, map }: ApplyDeps,
+  rows: HeldRows,
   changes: readonly RowChange[],
   signal: AbortSignal,
 ): Promise<void> {
-  const commands = changes.map((change) => rowCommand(map, change, worker.rows));
-  for (const { key, value } of changes) {
-    if (value === undefined) worker.rows.delete(key);
-    else worker.rows.set(key, value);
-  }
-  if (commands.length < manyChanges) await runtime.perform(commands, signal);
+  if (changes.length >= manyChanges) await runtime.replaceMap(map, rows.values, signal);
   else
-    await runtime.replaceMap(
-      map,
-      [...worker.rows].map(([key, value]) => ({ key, value })),
+    await runtime.perform(
+      changes.map((change) => rowCommand(map, change)),
       signal,
     );
+}
+
+function rowCommand(map: string, change: RowChange): string {
+  return `${change.do} map ${map} ${change.key}${change.do === 'del' ? '' : ` ${change.value}`}`;
 }

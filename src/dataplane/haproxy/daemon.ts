@@ -87,8 +87,12 @@ export function makeDaemon(deps: {
   const signalMaster = async (name: 'SIGUSR2' | 'SIGTERM' | 'SIGKILL'): Promise<boolean> => {
     const pid = await masterPid();
     if (pid === undefined) return false;
-    process.kill(pid, name);
-    return true;
+    try {
+      return process.kill(pid, name);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false;
+      throw error;
+    }
   };
 
   const start: Daemon['start'] = async (identity, signal) => {

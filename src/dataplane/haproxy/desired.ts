@@ -1,11 +1,12 @@
 import type { Row, TrafficTable } from '../../core/traffic/table.ts';
-import type { Held } from './changes.ts';
-import { type Layout, profileOfSlot } from './layout.ts';
-import { identityOf, type Identity, renderConfig } from './program.ts';
-import { backendOf, type Entry, entryLine, rowEntry } from './rows.ts';
-import { nodeServers, type Servers, slotServers, type SlotServer } from './servers.ts';
+import type { Held } from './held.ts';
+import type { Layout } from './layout.ts';
+import { type Identity, identityOf, renderConfig } from './program.ts';
+import { emptyList, nextList, type RowList } from './row-list.ts';
+import { entryKey, rowEntry } from './rows.ts';
+import { nodeServers, type Servers, slotServers } from './servers.ts';
 import { defaultCap, type Settings } from './settings.ts';
-import { assignSlots } from './slots.ts';
+import { makeSlotAssigner, slotUse, type SlotUse } from './slots.ts';
 
 /** All that HAProxy shall be for one table: the texts of its files, and what they mean. */
 export type Desired = {
@@ -13,84 +14,62 @@ export type Desired = {
   readonly layout: Layout;
   readonly identity: Identity;
   readonly servers: Servers;
-  /** Values by `VIP|port`. */
-  readonly rows: ReadonlyMap<string, string>;
+  readonly list: RowList;
+  /** The slots of the rows with a backend of their own. */
+  readonly slots: ReadonlyMap<Row, string>;
   readonly config: string;
-  readonly map: string;
-  /** Rows and nodes that HAProxy cannot serve and that were left out. */
-  readonly leftOut: { readonly rows: number; readonly nodes: number };
 };
 
-/** Computes {@link Desired}; unchanged rows, nodes and layouts cost a look-up. */
-export type Planner = (
+/**
+ * What HAProxy shall be for `table`, after `before`: parts that did not change keep their identity. `held`: what the
+ * worker holds, if there is one; rows keep the slots that they have there. `layoutNow`: the least slots.
+ */
+export function planDesired(
+  settings: Settings,
   table: TrafficTable,
-  layout: Layout,
-  held: Pick<Held, 'rows' | 'servers'> | undefined,
-) => Desired;
-
-type Memo = Entry & { readonly slot: string | undefined; readonly line: string };
-
-export function makePlanner(settings: Settings): Planner {
+  layoutNow: Layout,
+  held: Held | undefined,
+  before: Desired | undefined,
+): Desired {
   const cap = defaultCap(settings.maxConnections);
-  const memos = new WeakMap<Row, Memo>();
-  let last: Desired | undefined;
-
-  const memoOf = (row: Row, slot: string | undefined): Memo | undefined => {
-    const known = memos.get(row);
-    if (known?.slot === slot && known !== undefined) return known;
-    const entry = rowEntry(row, slot, cap);
-    if (entry === undefined) return undefined;
-    const memo = { ...entry, slot, line: entryLine(entry) };
-    memos.set(row, memo);
-    return memo;
-  };
-
-  return (table, layoutNow, held) => {
-    const { layout, slotOf } = assignSlots(table.rows.values(), slotHeld(held), busySlots(held), layoutNow);
-    const sameNodes = last !== undefined && last.table.nodes === table.nodes;
-    const nodes = sameNodes ? last!.servers.nodes : { 4: nodeServers(table, 4), 6: nodeServers(table, 6) };
-    const slots = new Map<string, readonly SlotServer[]>();
-    const rows = new Map<string, string>();
-    const lines: string[] = [];
-    for (const row of table.rows.values()) {
-      const slot = slotOf.get(row.key);
-      const memo = memoOf(row, slot);
-      if (memo === undefined) continue;
-      rows.set(memo.key, memo.value);
-      lines.push(memo.line);
-      if (slot !== undefined && row.backend.kind === 'own') slots.set(slot, slotServers(row.backend.servers, nodes));
-    }
-    const servers = { nodes, slots };
-    const same = sameNodes && slots.size === 0 && last!.servers.slots.size === 0 && last!.layout === layout;
-    last = {
-      table,
-      layout,
-      identity: same ? last!.identity : identityOf(settings, layout),
-      servers,
-      rows,
-      config: same ? last!.config : renderConfig(settings, layout, servers),
-      map: lines.join(''),
-      leftOut: {
-        rows: table.rows.size - lines.length,
-        nodes: table.nodes[4].length + table.nodes[6].length - nodes[4].length - nodes[6].length,
-      },
-    };
-    return last;
+  const slots = new Map<Row, string>();
+  for (const [row, slot] of before?.slots ?? []) if (table.rows.get(row.key) === row) slots.set(row, slot);
+  const assigner = makeSlotAssigner(useOf(held, before), layoutNow);
+  const list = nextList(before?.list ?? emptyList, table.rows.values(), (row) => {
+    if (row.backend.kind === 'nodes') return rowEntry(row, undefined, cap);
+    const slot = assigner.slotFor(entryKey(row), row.backend.profile);
+    slots.set(row, slot);
+    return rowEntry(row, slot, cap);
+  });
+  const layout = assigner.layout();
+  const servers = planServers(table, slots, before);
+  return {
+    table,
+    layout,
+    identity: before?.layout === layout ? before.identity : identityOf(settings, layout),
+    servers,
+    list,
+    slots,
+    config:
+      before?.layout === layout && before.servers === servers ? before.config : renderConfig(settings, layout, servers),
   };
 }
 
-function slotHeld(held: Pick<Held, 'rows'> | undefined): (row: Row) => string | undefined {
-  return ({ address, port }) => {
-    const value = held?.rows.get(`${address.text}|${port}`);
-    return value === undefined ? undefined : backendOf(value);
-  };
+function planServers(table: TrafficTable, slots: Desired['slots'], before: Desired | undefined): Servers {
+  const isSame = before !== undefined && before.table.nodes === table.nodes;
+  if (isSame && before.slots.size === 0 && slots.size === 0) return before.servers;
+  const nodes = isSame ? before.servers.nodes : { 4: nodeServers(table, 4), 6: nodeServers(table, 6) };
+  const filled = [...slots].flatMap(([{ backend }, slot]) =>
+    backend.kind === 'own' ? [[slot, slotServers(backend.servers, nodes)] as const] : [],
+  );
+  return { nodes, slots: new Map(filled) };
 }
 
-/** Slots that rows point to or servers are in. */
-function busySlots(held: Pick<Held, 'rows' | 'servers'> | undefined): ReadonlySet<string> {
-  const busy = new Set<string>();
-  for (const [backend, servers] of held?.servers ?? [])
-    if (servers.size > 0 && profileOfSlot(backend) !== undefined) busy.add(backend);
-  for (const value of held?.rows.values() ?? []) if (value.startsWith('slot_')) busy.add(backendOf(value));
-  return busy;
+function useOf(held: Held | undefined, before: Desired | undefined): SlotUse {
+  if (held !== undefined) return slotUse(held);
+  const slots = [...(before?.slots ?? [])];
+  return {
+    byKey: new Map(slots.map(([row, slot]) => [entryKey(row), slot])),
+    busy: new Set(slots.map(([, slot]) => slot)),
+  };
 }

@@ -7,7 +7,7 @@ import type { ServerStat } from './answers.ts';
 import { type CheckAnswer, type Finding, type HealthState, initialHealth, judge, type Look } from './health-policy.ts';
 import { type Probe, probeAll } from './probe.ts';
 import { healthPort, nodeOfSlotServer, nodesBackend, type NodeServer } from './servers.ts';
-import type { Held } from './changes.ts';
+import type { Held } from './held.ts';
 
 /** The verdicts on the nodes of one family: the policy's state, and what it wants to be done. */
 export type FamilyHealth = {
@@ -28,8 +28,6 @@ export type FamilyHealth = {
 };
 
 export type Orders = {
-  /** Who decides has changed: HAProxy's checks must be switched. */
-  readonly isNewMode: boolean;
   /** Nodes whose connections must be ended. */
   readonly dead: readonly NodeName[];
   /** While our own probe decides: the nodes that go out of rotation (true) or come back. */
@@ -37,7 +35,8 @@ export type Orders = {
 };
 
 /** The runtime commands that carry the orders out. */
-export function orderCommands(orders: Orders, family: Family, servers: Held['servers']): readonly string[] {
+export function orderCommands(orders: Orders | undefined, family: Family, servers: Held['servers']): readonly string[] {
+  if (orders === undefined) return [];
   const shared = nodesBackend(family);
   const commands = [...orders.out].map(
     ([node, isOut]) => `set server ${shared}/${node} health ${isOut ? 'down' : 'up'}`,
@@ -104,7 +103,6 @@ export function makeFamilyHealth(deps: {
     },
     forgetOrders: () => ordered.clear(),
     round: async (nodes, stats, signal) => {
-      const { mode } = state;
       let verdict: ReturnType<typeof judge> | undefined;
       if (state.mode === 'checks') {
         const wanted = new Set<string>(nodes.map(({ node }) => node));
@@ -120,7 +118,7 @@ export function makeFamilyHealth(deps: {
         for (const [node, { isOut }] of state.nodes) if (ordered.get(node) !== isOut) out.set(node, isOut);
       }
       for (const [node, isOut] of out) ordered.set(node, isOut);
-      return { isNewMode: state.mode !== mode, dead: verdict?.dead ?? [], out };
+      return { dead: verdict?.dead ?? [], out };
     },
     stateOf: (node, stat) => {
       if (node.isDraining) return 'drain';

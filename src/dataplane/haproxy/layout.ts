@@ -23,7 +23,7 @@ export function profileId(profile: Profile): ProfileId {
   return `${profile.algorithm}_${profile.proxyProtocol}`;
 }
 
-export function slotName(id: ProfileId, index: number): string {
+export function slotName(id: ProfileId, index: number | ''): string {
   return `slot_${id}_${index}`;
 }
 
@@ -41,18 +41,13 @@ export function* slotsOf(layout: Layout): Generator<{ readonly name: string; rea
   }
 }
 
-/** At least `needed` slots of each profile: eight at first, then doubled; never fewer. The same object when it fits. */
-export function growLayout(layout: Layout, needed: ReadonlyMap<ProfileId, number>): Layout {
-  const grown = new Map(layout);
-  for (const [id, count] of needed) {
-    let slots = grown.get(id) ?? 0;
-    if (count > slots) {
-      slots = Math.max(slots, firstSlots);
-      while (slots < count) slots *= 2;
-      grown.set(id, slots);
-    }
-  }
-  return [...grown].every(([id, count]) => layout.get(id) === count) ? layout : grown;
+/** At least `count` slots of one profile: eight at first, then doubled; never fewer than before. */
+export function growLayout(layout: Layout, id: ProfileId, count: number): Layout {
+  const present = layout.get(id) ?? 0;
+  if (count <= present) return layout;
+  let slots = Math.max(present, firstSlots);
+  while (slots < count) slots *= 2;
+  return new Map(layout).set(id, slots);
 }
 
 /** `roundrobin_v2=16,source_none=8`, sorted; `-` when there are none. The inverse of {@link parseLayout}. */

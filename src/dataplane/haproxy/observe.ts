@@ -4,11 +4,10 @@ import { parseInfo, parseStat, parseTable, type ServerStat } from './answers.ts'
 import type { Desired } from './desired.ts';
 import { RuntimeError } from './errors.ts';
 import type { FamilyHealth } from './health.ts';
+import { entryKey } from './rows.ts';
+import { statCommands } from './round.ts';
 import type { Runtime } from './runtime.ts';
 import { nodesBackend } from './servers.ts';
-
-/** The statistics of the shared backends, cheap enough for each second: never of all slots. */
-export const statCommands: readonly string[] = [4, 6].map((family) => `show stat nodes${family} 4 -1`);
 
 export async function observeProxy(
   runtime: Runtime,
@@ -41,7 +40,7 @@ export async function observeProxy(
       }),
     ),
     listeners: [...(desired?.table.rows.values() ?? [])].flatMap((row) => {
-      const count = counts.get(`${row.address.text}|${row.port}`);
+      const count = counts.get(entryKey(row));
       if (count === undefined || row.protocol !== 'TCP') return [];
       const { connections, total, bytesIn, bytesOut } = count;
       return [{ key: row.key, connections, total, bytesIn, bytesOut }];

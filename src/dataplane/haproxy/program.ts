@@ -44,6 +44,8 @@ function render(settings: Settings, layout: Layout, servers: Servers | undefined
     'global',
     `    description "${description}"`,
     `    maxconn ${settings.maxConnections}`,
+    // It counts two descriptors for each node's check and would refuse to start for their sake; see `connectionLimit`.
+    '    no strict-limits',
     '    tune.bufsize 16384',
     `    stats socket ${paths.workerSocket} mode 600 level admin`,
     '    stats timeout 24h',

@@ -4,6 +4,11 @@ import { isPort, nodesBackend } from './servers.ts';
 /** A row of the map: `VIP|port` and its policy. Fields as in {@link formatPolicy}. */
 export type Entry = { readonly key: string; readonly value: string };
 
+/** `VIP|port`; `|` and not `:`, so that IPv6 is unambiguous. */
+export function entryKey({ address, port }: Row): string {
+  return `${address.text}|${port}`;
+}
+
 /** `backend|nodePort|cap`: one value, so that one `set map` changes all of a row at once. */
 function formatPolicy(backend: string, nodePort: number, cap: number): string {
   return `${backend}|${nodePort}|${cap}`;
@@ -19,10 +24,10 @@ export function backendOf(value: string): string {
  * port out of range, or a backend of its own without a slot.
  */
 export function rowEntry(row: Row, slot: string | undefined, defaultCap: number): Entry | undefined {
-  const { address, backend, port } = row;
+  const { backend, port } = row;
   const cap = Math.max(1, Math.floor(row.maxConnections ?? defaultCap));
   if (row.protocol !== 'TCP' || !isPort(port) || !Number.isSafeInteger(cap)) return undefined;
-  const key = `${address.text}|${port}`;
+  const key = entryKey(row);
   if (backend.kind === 'own') return slot === undefined ? undefined : { key, value: formatPolicy(slot, 0, cap) };
   if (!isPort(backend.nodePort)) return undefined;
   return { key, value: formatPolicy(nodesBackend(backend.family), backend.nodePort, cap) };

@@ -1,7 +1,7 @@
 import { createConnection, type Socket } from 'node:net';
 import type { Clock } from '../../ports/clock.ts';
 import { CommandRefusedError, RuntimeError } from './errors.ts';
-import { type Entry, entryLine } from './rows.ts';
+import { entryLine } from './rows.ts';
 
 /**
  * HAProxy's runtime API on the worker's socket (management guide, 9.3), in interactive mode: there a prompt ends each
@@ -15,7 +15,7 @@ export type Runtime = {
   /** As `ask`; throws {@link CommandRefusedError} for the first answer that does not mean success. */
   perform(commands: readonly string[], signal: AbortSignal): Promise<void>;
   /** Replaces all entries of a map at once: no connection sees a part of it. */
-  replaceMap(map: string, entries: Iterable<Entry>, signal: AbortSignal): Promise<void>;
+  replaceMap(map: string, entries: ReadonlyMap<string, string>, signal: AbortSignal): Promise<void>;
   /** Resolves when the process closes the connection, normally by dying; at once when nobody listens. */
   untilClosed(signal: AbortSignal): Promise<void>;
 };
@@ -79,8 +79,8 @@ export function makeRuntime(deps: { readonly socketPath: string; readonly clock:
   };
 }
 
-function* linesOf(entries: Iterable<Entry>): Generator<string> {
-  for (const entry of entries) yield entryLine(entry);
+function* linesOf(entries: ReadonlyMap<string, string>): Generator<string> {
+  for (const [key, value] of entries) yield entryLine({ key, value });
 }
 
 function untilClosed(socket: Socket, signal: AbortSignal): Promise<void> {

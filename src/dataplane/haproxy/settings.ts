@@ -45,8 +45,8 @@ export function pathsIn(folder: string): Paths {
 }
 
 /**
- * How many connections a process with this descriptor limit can hold: two each, after a reserve for the health check
- * of each node (one at a time), listeners and sockets. HAProxy refuses to start when it is asked for more.
+ * How many connections a process with this descriptor limit can hold: two each, after a reserve for listeners, sockets
+ * and the health checks that are under way (one for each node at worst, when all are silent).
  */
 export function connectionLimit(descriptorLimit: number): number {
   const reserve = Math.min(2200, Math.floor(descriptorLimit / 4));

@@ -1,44 +1,49 @@
-import type { ListenerKey } from '../../core/model/names.ts';
-import type { Row } from '../../core/traffic/table.ts';
-import { growLayout, type Layout, profileId, type ProfileId, slotName, slotsOf } from './layout.ts';
+import type { Profile } from '../../core/traffic/table.ts';
+import type { Held } from './held.ts';
+import { growLayout, type Layout, profileId, profileOfSlot, slotName } from './layout.ts';
+import { backendOf } from './rows.ts';
 
-/** Which slot each row with a backend of its own has, and the layout that holds them all. */
-export type SlotPlan = { readonly layout: Layout; readonly slotOf: ReadonlyMap<ListenerKey, string> };
+/** Where slots are in use: by key of the map, and all that have servers or rows that lead to them. */
+export type SlotUse = { readonly byKey: ReadonlyMap<string, string>; readonly busy: ReadonlySet<string> };
 
-/**
- * Gives each row with a backend of its own a slot of its profile. A row keeps the slot that it `has`; a slot that is
- * `busy` (rows or servers are still in it) is given to nobody else. Grows the layout where slots run out.
- */
-export function assignSlots(
-  rows: Iterable<Row>,
-  has: (row: Row) => string | undefined,
-  busy: ReadonlySet<string>,
-  layout: Layout,
-): SlotPlan {
-  const slotOf = new Map<ListenerKey, string>();
-  const taken = new Set(busy);
-  const homeless = new Map<ProfileId, Row[]>();
-  for (const row of rows) {
-    if (row.backend.kind !== 'own') continue;
-    const id = profileId(row.backend.profile);
-    const slot = has(row);
-    if (slot?.startsWith(slotName(id, 0).slice(0, -1)) === true) {
-      slotOf.set(row.key, slot);
-      taken.add(slot);
-    } else homeless.set(id, [...(homeless.get(id) ?? []), row]);
-  }
-  if (homeless.size === 0) return { layout, slotOf };
+/** Reads the use of the slots off what a worker holds. */
+export function slotUse({ servers, rows }: Pick<Held, 'servers' | 'rows'>): SlotUse {
+  const byKey = new Map<string, string>();
+  for (const [key, value] of rows.values) if (value.startsWith('slot_')) byKey.set(key, backendOf(value));
+  const busy = new Set(byKey.values());
+  for (const [backend, names] of servers) if (names.size > 0 && profileOfSlot(backend) !== undefined) busy.add(backend);
+  return { byKey, busy };
+}
 
-  const needed = new Map<ProfileId, number>();
-  for (const [id, waiting] of homeless) {
-    const prefix = slotName(id, 0).slice(0, -1);
-    needed.set(id, [...taken].filter((slot) => slot.startsWith(prefix)).length + waiting.length);
-  }
-  const grown = growLayout(layout, needed);
-  for (const { name, profile } of slotsOf(grown)) {
-    if (taken.has(name)) continue;
-    const row = homeless.get(profileId(profile))?.shift();
-    if (row !== undefined) slotOf.set(row.key, name);
-  }
-  return { layout: grown, slotOf };
+/** Gives out slots, one by one, and remembers them. */
+export type SlotAssigner = {
+  /**
+   * The slot for the row of `key`: the one that it has, if that is of `profile`, else the first of the profile that is
+   * not in use; the layout grows where there is none.
+   */
+  slotFor(key: string, profile: Profile): string;
+  readonly layout: () => Layout;
+};
+
+export function makeSlotAssigner(use: SlotUse, first: Layout): SlotAssigner {
+  const busy = new Set(use.busy);
+  let layout = first;
+  return {
+    layout: () => layout,
+    slotFor: (key, profile) => {
+      const id = profileId(profile);
+      const present = use.byKey.get(key);
+      if (present?.startsWith(slotName(id, '')) === true) return present;
+      for (;;) {
+        const count = layout.get(id) ?? 0;
+        for (let index = 0; index < count; index++) {
+          const slot = slotName(id, index);
+          if (busy.has(slot)) continue;
+          busy.add(slot);
+          return slot;
+        }
+        layout = growLayout(layout, id, count + 1);
+      }
+    },
+  };
 }

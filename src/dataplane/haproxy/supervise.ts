@@ -5,13 +5,14 @@ import { RuntimeError } from './errors.ts';
 export type Supervised = {
   /** Resolves when the worker that serves goes, or another one takes over. */
   untilWorkerGoes(signal: AbortSignal): Promise<void>;
-  /** Makes sure that a process serves; true when it had to be started. */
-  revive(signal: AbortSignal): Promise<boolean>;
+  /** Makes sure that a process serves. `idle`: none is wanted. */
+  revive(signal: AbortSignal): Promise<'serves' | 'started' | 'idle'>;
   /** What is due each second. */
   round(signal: AbortSignal): Promise<void>;
 };
 
 const roundMs = 1000;
+const idleMs = 200;
 /** A process that lived longer than this was no part of a crash loop. */
 const steadyMs = 10_000;
 const longestPauseMs = 10_000;
@@ -24,9 +25,9 @@ export async function supervise(
 ): Promise<void> {
   const { clock, log } = deps;
 
-  const reviveOrLog = async (): Promise<'alive' | 'started' | 'failed'> => {
+  const reviveOrLog = async (): Promise<'serves' | 'started' | 'idle' | 'failed'> => {
     try {
-      return (await parts.revive(signal)) ? 'started' : 'alive';
+      return await parts.revive(signal);
     } catch (error) {
       if (!signal.aborted) log.error({ err: error }, 'HAProxy does not run, and could not be started');
       return 'failed';
@@ -40,7 +41,11 @@ export async function supervise(
       await parts.untilWorkerGoes(signal);
       if (signal.aborted) return;
       const outcome = await reviveOrLog();
-      if (outcome === 'alive') continue;
+      if (outcome === 'serves') continue;
+      if (outcome === 'idle') {
+        await pause(idleMs);
+        continue;
+      }
       const now = clock.monotonic();
       crashes = now - startedAt < steadyMs ? crashes + 1 : 0;
       startedAt = now;

@@ -1,0 +1,198 @@
+import type { TrafficTable } from '../../core/traffic/table.ts';
+import type { Files } from '../../ports/files.ts';
+import type { Log } from '../../ports/log.ts';
+import type { Metrics } from '../../ports/metrics.ts';
+import { type Applied, type ApplyDeps, applyRemovals, applyUpserts, readHeld, removeLeftovers } from './apply.ts';
+import type { Daemon } from './daemon.ts';
+import { type Desired, planDesired } from './desired.ts';
+import type { Disk } from './disk.ts';
+import { CommandRefusedError, RuntimeError } from './errors.ts';
+import type { FamilyHealth } from './health.ts';
+import type { Held } from './held.ts';
+import { parseLayout } from './layout.ts';
+import { nodesBackend } from './servers.ts';
+import type { Settings } from './settings.ts';
+
+/**
+ * Keeps one HAProxy at one table; one call at a time.
+ *
+ *   table ─► desired (pure) ─► files ─► the worker: commands for what differs from what it holds
+ *                                  └──► none alive: started on the files · another program: reloaded on the files
+ */
+export type Keeper = {
+  desired(): Desired | undefined;
+  /** Adopts the process that runs, or starts one. */
+  ensure(table: TrafficTable, signal: AbortSignal): Promise<'adopted' | 'started'>;
+  /** The number of differences mended; so for `prune`. */
+  upsert(table: TrafficTable, signal: AbortSignal): Promise<number>;
+  prune(table: TrafficTable, signal: AbortSignal): Promise<number>;
+  audit(table: TrafficTable, signal: AbortSignal): Promise<number>;
+  /** Makes sure that a process serves. `idle`: none is wanted, before `ensure` and after `stop`. */
+  revive(signal: AbortSignal): Promise<'serves' | 'started' | 'idle'>;
+  /** Brings the health checks to where `health` has them, gives `commands`, and tries again to delete servers. */
+  tend(commands: (held: Held) => readonly string[], signal: AbortSignal): Promise<void>;
+  stop(signal: AbortSignal): Promise<void>;
+};
+
+export function makeKeeper(
+  deps: ApplyDeps & {
+    readonly settings: Settings;
+    readonly daemon: Daemon;
+    readonly disk: Disk;
+    readonly files: Files;
+    readonly health: { readonly 4: FamilyHealth; readonly 6: FamilyHealth };
+    readonly log: Log;
+    readonly metrics: Metrics;
+    /** Called with each worker that is met for the first time. */
+    readonly onWorker: (pid: number) => void;
+  },
+): Keeper {
+  const { runtime, map, settings, daemon, disk, health, log, metrics } = deps;
+  const reloads = metrics.counter('furiwake_reloads_total', 'Reloads of HAProxy');
+  const restarts = metrics.counter('furiwake_haproxy_restarts_total', 'Starts of HAProxy after it had died');
+
+  let desired: Desired | undefined;
+  /** `undefined`: not known for sure, to be read before the next change. */
+  let held: Held | undefined;
+  let pid: number | undefined;
+  let leftOut = '';
+
+  const read = async (signal: AbortSignal): Promise<Held> => {
+    held = await readHeld(runtime, map, signal);
+    if (held.pid !== pid) {
+      pid = held.pid;
+      health[4].forgetOrders();
+      health[6].forgetOrders();
+      deps.onWorker(pid);
+    }
+    return held;
+  };
+
+  const noteLeftOut = (next: Desired): void => {
+    const now = {
+      rows: next.table.rows.size - next.list.rows.length,
+      nodes: ([4, 6] as const).flatMap((family) => {
+        const served = new Set(next.servers.nodes[family].map(({ node }) => node));
+        return next.table.nodes[family].map(({ node }) => node).filter((node) => !served.has(node));
+      }),
+    };
+    const text = JSON.stringify(now);
+    if (text !== leftOut && (now.rows > 0 || now.nodes.length > 0))
+      log.warn(now, 'HAProxy cannot serve some rows or nodes: left out');
+    leftOut = text;
+  };
+
+  /** Plans, and writes the files. What is refused changes nothing. */
+  const settle = async (table: TrafficTable, signal: AbortSignal): Promise<Desired> => {
+    if (desired?.table === table) return desired;
+    const present = held ?? (await read(signal).catch(onlyRuntimeErrors));
+    const layout = desired?.layout ?? parseLayout(present?.identity?.layout ?? '');
+    const next = planDesired(settings, table, layout, present, desired);
+    await disk.put(next, signal);
+    noteLeftOut(next);
+    desired = next;
+    return next;
+  };
+
+  /** A worker that runs the desired program. */
+  const bring = async (next: Desired, signal: AbortSignal): Promise<Held> => {
+    const present = held ?? (await read(signal));
+    if (present.identity?.hash === next.identity.hash) return present;
+    log.info({ slots: next.identity.layout }, 'reloading HAProxy: it runs another program');
+    await daemon.reload(next.identity, signal);
+    reloads.add(1);
+    return read(signal);
+  };
+
+  const revive: Keeper['revive'] = async (signal) => {
+    if (desired === undefined) return 'idle';
+    held = undefined;
+    const { info, isNew } = await daemon.recover(desired.identity, signal);
+    await read(signal);
+    if (!isNew) return 'serves';
+    restarts.add(1);
+    log.warn({ pid: info.pid }, 'HAProxy had died: started again');
+    await upsert(desired, signal);
+    return 'started';
+  };
+
+  /** Does `work`; once more where the process died meanwhile, or held something else than we believed. */
+  const apply = async (
+    next: Desired,
+    signal: AbortSignal,
+    work: (present: Held) => Promise<Applied>,
+  ): Promise<number> => {
+    const attempt = async (): Promise<number> => {
+      const present = await bring(next, signal);
+      held = undefined; // until all of it is acknowledged
+      const applied = await work(present);
+      held = applied.held;
+      return applied.changes;
+    };
+    try {
+      return await attempt();
+    } catch (error) {
+      if (error instanceof RuntimeError) await revive(signal);
+      else if (!(error instanceof CommandRefusedError)) throw error;
+      log.info({ err: error }, 'HAProxy is not as it was left: compared and tried again');
+      return attempt();
+    }
+  };
+
+  const upsert = async (next: Desired, signal: AbortSignal): Promise<number> => {
+    for (const family of [4, 6] as const) await health[family].survey(next.servers.nodes[family], signal);
+    return apply(next, signal, (present) => applyUpserts(deps, present, next, signal));
+  };
+
+  const prune = (next: Desired, signal: AbortSignal): Promise<number> =>
+    apply(next, signal, (present) => applyRemovals(deps, present, next, signal));
+
+  return {
+    desired: () => desired,
+    revive,
+    ensure: async (table, signal) => {
+      await deps.files.makeFolder(settings.folder);
+      const running = await read(signal).catch(onlyRuntimeErrors);
+      for (const family of [4, 6] as const) {
+        const nodes = [...(running?.servers.get(nodesBackend(family))?.values() ?? [])];
+        if (nodes.length > 0) health[family].adopt(nodes.some(({ isChecked }) => isChecked));
+      }
+      const next = await settle(table, signal);
+      if (running !== undefined) {
+        await bring(next, signal);
+        return 'adopted';
+      }
+      for (const family of [4, 6] as const) await health[family].survey(next.servers.nodes[family], signal);
+      const { info, isNew } = await daemon.recover(next.identity, signal);
+      log.info({ pid: info.pid, version: info.version, connections: info.maxConnections }, 'HAProxy runs');
+      held = undefined;
+      await upsert(next, signal); // its checks off, where our own probe stands in
+      return isNew ? 'started' : 'adopted';
+    },
+    upsert: async (table, signal) => upsert(await settle(table, signal), signal),
+    prune: async (table, signal) => prune(await settle(table, signal), signal),
+    audit: async (table, signal) => {
+      const next = await settle(table, signal);
+      const files = await disk.repair(next, signal);
+      held = undefined;
+      return files + (await upsert(next, signal)) + (await prune(next, signal));
+    },
+    tend: async (commands, signal) => {
+      if (desired === undefined) return;
+      const next = desired;
+      await apply(next, signal, (present) => applyUpserts(deps, present, next, signal));
+      if (held === undefined) return;
+      await runtime.ask(commands(held), signal); // a server that is gone by now is no error
+      held = { ...held, servers: await removeLeftovers(runtime, held.servers, next, signal) };
+    },
+    stop: async (signal) => {
+      desired = undefined;
+      held = undefined;
+      await daemon.stop(signal);
+    },
+  };
+}
+
+function onlyRuntimeErrors(error: unknown): undefined {
+  if (!(error instanceof RuntimeError)) throw error;
+}

@@ -1,0 +1,108 @@
+import { readFile } from 'node:fs/promises';
+import { expect, test } from 'vitest';
+import { addressOf, echoPort, namePort, nodeName, row, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { systemExec } from '../../main/node/exec.ts';
+
+test('a Service at its cap is refused more connections, and no other one is', async () => {
+  await using rig = await startRig({ nodes: 1 });
+  const { proxy } = rig.newDriver();
+  const capped = row('10.50.0.1', 25, echoPort, { maxConnections: 2 });
+  await proxy.ensure(rig.table([capped, row('10.50.0.2', 25, echoPort)]), rig.signal);
+  const dial = async (address: string): Promise<() => Promise<string | undefined>> => {
+    const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address, port: 25 });
+    return async () => {
+      const { end, text } = await rig.lab.client.ask({ do: 'heard', id });
+      return end === 'open' ? text : end;
+    };
+  };
+  for (let connection = 0; connection < 2; connection++) await expect.poll(await dial('10.50.0.1')).toBe('220 n1\n');
+  await expect.poll(await dial('10.50.0.1')).toMatch(/ended|reset/);
+  await expect.poll(await dial('10.50.0.2')).toBe('220 n1\n');
+  const { listeners } = await proxy.observe(rig.signal);
+  expect(listeners).toMatchObject([
+    { key: '10.50.0.1|25|TCP', connections: 2, total: 3 },
+    { key: '10.50.0.2|25|TCP', connections: 1, total: 1 },
+  ]);
+});
+
+test('the process starts with as many connections as its descriptors allow, and many nodes beside them', async () => {
+  await using rig = await startRig({ nodes: 1 });
+  const { proxy } = rig.newDriver({
+    descriptorLimit: 1024,
+    exec: {
+      ...systemExec,
+      run: (file, args, options) => rig.lab.balancer.execPort.run('prlimit', ['--nofile=1024', file, ...args], options),
+    },
+  });
+  const nodes = Array.from({ length: 90 }, (_, index) => ({
+    node: nodeName(`node-${index}`),
+    address: addressOf(`10.20.0.${100 + index}`),
+    state: 'active' as const,
+  }));
+  const sixes = nodes.map((node, index) => ({ ...node, address: addressOf(`fd20::1:${index}`) }));
+  const table = { ...rig.table([row('10.50.0.1', 80, namePort)]), nodes: { 4: nodes, 6: sixes } };
+  await proxy.ensure(table, rig.signal);
+  const { maxConnections, pid, servers } = await proxy.observe(rig.signal);
+  expect(maxConnections).toBe(384);
+  expect(servers).toHaveLength(180);
+  // Its workers are nobody, and yet everything can be changed.
+  expect(await readFile(`/proc/${pid}/status`, 'utf8')).toMatch(/^Uid:\t65534\t65534/m);
+  await proxy.upsert(rig.table([row('10.50.0.1', 80, namePort)]), rig.signal);
+  await proxy.prune(rig.table([row('10.50.0.1', 80, namePort)]), rig.signal);
+  expect(await rig.fetch('10.50.0.1')).toMatchObject({ text: 'n1' });
+});
+
+test('audit puts back what somebody changed behind our back, and says how much that was', async () => {
+  await using rig = await startRig({ nodes: 2 });
+  const { proxy } = rig.newDriver();
+  const table = rig.table([
+    row('10.50.0.1', 80, namePort),
+    row('10.50.0.2', 80, namePort),
+    row('10.50.0.3', 80, namePort),
+  ]);
+  await proxy.ensure(table, rig.signal);
+  expect(await proxy.audit(table, rig.signal)).toBe(0);
+  const map = `${rig.lab.folder}/haproxy/services.map`;
+  await rig.command(
+    `del map ${map} 10.50.0.1|80`,
+    `set map ${map} 10.50.0.2|80 nodes4|1|1`,
+    `add map ${map} 10.50.0.9|80 nodes4|30080|9`,
+    'set server nodes4/n1 state maint',
+    'set server nodes6/n2 state maint',
+    'del server nodes6/n2',
+  );
+  await rig.lab.balancer.exec('rm', map);
+  // Three rows, a server set ready, another added (three commands), a file.
+  expect(await proxy.audit(table, rig.signal)).toBe(8);
+  expect(await proxy.audit(table, rig.signal)).toBe(0);
+  for (const vip of ['10.50.0.1', '10.50.0.2', '10.50.0.3'])
+    expect(await rig.fetch(vip)).toMatchObject({ status: 200 });
+  expect(await rig.fetch('10.50.0.9')).toHaveProperty('error');
+});
+
+test('a change that meets rows which somebody else changed compares anew and succeeds', async () => {
+  await using rig = await startRig({ nodes: 1 });
+  const { proxy } = rig.newDriver();
+  const map = `${rig.lab.folder}/haproxy/services.map`;
+  await proxy.ensure(rig.table([row('10.50.0.1', 80, 30_001)]), rig.signal);
+  await rig.command(`del map ${map} 10.50.0.1|80`);
+  await proxy.upsert(rig.table([row('10.50.0.1', 80, namePort)]), rig.signal);
+  expect(await rig.fetch('10.50.0.1')).toMatchObject({ status: 200 });
+});
+
+test('five thousand rows come and go in one change each', async () => {
+  await using rig = await startRig({ nodes: 1 });
+  const { proxy } = rig.newDriver();
+  const rows = Array.from({ length: 5000 }, (_, index) => row(`10.50.${index >> 8}.${index & 255}`, 80, namePort));
+  await proxy.ensure(rig.table([]), rig.signal);
+  await proxy.upsert(rig.table(rows), rig.signal);
+  await proxy.prune(rig.table(rows), rig.signal);
+  expect(await proxy.audit(rig.table(rows), rig.signal)).toBe(0);
+  for (const vip of ['10.50.0.0', '10.50.19.135']) expect(await rig.fetch(vip)).toMatchObject({ status: 200 });
+  const few = rig.table(rows.slice(4998));
+  await proxy.upsert(few, rig.signal);
+  await proxy.prune(few, rig.signal);
+  expect(await proxy.audit(few, rig.signal)).toBe(0);
+  expect(await rig.fetch('10.50.19.135')).toMatchObject({ status: 200 });
+  expect(await rig.fetch('10.50.0.0')).toHaveProperty('error');
+});
