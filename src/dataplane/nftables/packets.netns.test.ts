@@ -90,10 +90,21 @@ describe('an address of ours', () => {
     expect(await rig.lab.client.exec('ping', '-c1', '-W1', address)).toContain(' 0% packet loss');
   });
 
-  test.each(['10.50.0.1', 'fd50::1'])('refuses UDP at once: %s', async (address) => {
-    const udp = `use IO::Socket::IP; my $s = IO::Socket::IP->new(Proto => 'udp', PeerHost => '${address}', PeerPort => 53);
-      $s->send('x'); $SIG{ALRM} = sub { print 'silence'; exit }; alarm 2; $s->recv(my $answer, 9) // print 'refused'`;
-    expect(await rig.lab.client.exec('perl', '-e', udp)).toBe('refused');
+  test.each([
+    ['refuses UDP at once, though a daemon is bound to all addresses', '10.50.0.1', 'refused'],
+    ['refuses UDP over IPv6', 'fd50::1', 'refused'],
+    ['is not in the way of UDP to an own address of the host', '10.10.0.1', 'answered'],
+  ])('%s', async (_, address, outcome) => {
+    const daemon = `use IO::Socket::IP; $| = 1;
+      my $s = IO::Socket::IP->new(Proto => 'udp', LocalHost => '::', LocalPort => 53, V6Only => 0) or die $@;
+      print "ready\\n"; while (defined $s->recv(my $question, 9)) { $s->send('y') }`;
+    const ask = `use IO::Socket::IP; $SIG{ALRM} = sub { print 'silence'; exit }; alarm 2;
+      my $s = IO::Socket::IP->new(Proto => 'udp', PeerHost => '${address}', PeerPort => 53);
+      $s->send('x'); print defined $s->recv(my $answer, 9) ? 'answered' : 'refused'`;
+    const perl = rig.lab.balancer.execPort.converse('perl', ['-e', daemon], lifetime.signal);
+    expect(await perl.lines[Symbol.asyncIterator]().next()).toMatchObject({ value: 'ready' });
+    expect(await rig.lab.client.exec('perl', '-e', ask)).toBe(outcome);
+    await perl[Symbol.asyncDispose]();
   });
 
   test('is an ordinary one again when it is no longer ours', async () => {
