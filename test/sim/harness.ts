@@ -28,6 +28,8 @@ export type Harness = AsyncDisposable & {
   readonly signal: AbortSignal;
   /** Starts to watch the Services. */
   watch(): void;
+  /** Resolves when no request of this client is under way, and none follows from its answer. Watches do not count. */
+  settled(): Promise<void>;
 };
 
 /** No program can be run. */
@@ -68,7 +70,7 @@ export async function makeHarness(
   const metrics = recordMetrics();
   const log = recordLog();
   const random = seededRandom(server.seed + 1);
-  const client = makeKubeClient({ config, clock, log, metrics, random });
+  const { client, underWay } = counted(makeKubeClient({ config, clock, log, metrics, random }));
   const services = makeStore<Kept>({ keyOf: ({ key }) => key, uidOf: ({ uid }) => uid });
   const stop = new AbortController();
   const events: WatchEvent<Kept>[] = [];
@@ -100,12 +102,33 @@ export async function makeHarness(
     watch: () => {
       watching = feedStore(services, recorded(), log);
     },
+    settled: async () => {
+      for (let quiet = 0; quiet < 5; quiet = underWay() === 0 ? quiet + 1 : 0) await breathe();
+    },
     [Symbol.asyncDispose]: async () => {
       stop.abort();
       await watching;
       await client.close();
     },
   };
+}
+
+/** The client, and how many of its requests are under way. */
+function counted(client: KubeClient): { readonly client: KubeClient; readonly underWay: () => number } {
+  let underWay = 0;
+  const count = (value: unknown): unknown =>
+    typeof value === 'function'
+      ? async (...args: readonly unknown[]): Promise<unknown> => {
+          underWay += 1;
+          try {
+            return await (Reflect.apply(value, client, args) as Promise<unknown>);
+          } finally {
+            underWay -= 1;
+          }
+        }
+      : value;
+  const proxy = new Proxy(client, { get: (target, name) => count(Reflect.get(target, name)) });
+  return { client: proxy, underWay: () => underWay };
 }
 
 type WireService = KubeObject & { readonly spec?: { readonly type?: string } };

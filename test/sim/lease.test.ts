@@ -1,4 +1,3 @@
-import { setImmediate as breathe } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type Lease, type LeaseLoss, makeLease } from '../../src/kube/lease.ts';
 import { microTime } from '../../src/kube/lease-object.ts';
@@ -54,19 +53,11 @@ async function held(identity: string): Promise<{ mine: Lease; stop: AbortControl
   return { mine, stop, loss: mine.hold(stop.signal) };
 }
 
-/** Until no request is open, and none follows from an answer. */
-async function settle(): Promise<void> {
-  for (let quiet = 0; quiet < 20; quiet += 1) {
-    await breathe();
-    if (server.requests.some(({ isOpen }) => isOpen)) quiet = 0;
-  }
-}
-
 /** Lets time pass, waiting for the answers of the requests that it causes. */
 async function pass(ms: number): Promise<void> {
   for (let done = 0; done < ms; done += 1_000) {
     await clock.advance(1_000);
-    await settle();
+    await harness.settled();
   }
 }
 
@@ -174,7 +165,7 @@ test('of two that reach for it at the same time one gets it', async () => {
   stops.push(stop);
   const both = [lease('box-1'), lease('box-2')];
   void Promise.all(both.map((each) => each.acquire(stop.signal).catch(() => undefined)));
-  await settle();
+  await harness.settled();
   expect(both.filter((each) => each.isHeld())).toHaveLength(1);
 });
 
