@@ -1,0 +1,136 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import type { TLSSocket } from 'node:tls';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { ClusterConfig } from './config.ts';
+import type { Credentials } from './credentials.ts';
+import { makeTransport } from './transport.ts';
+
+/** Keys and certificates of two authorities, made for this run. */
+type Pki = Readonly<Record<'ca' | 'cert' | 'key', string>>;
+
+let folder: string;
+let mine: Pki;
+let other: Pki;
+let server: Server;
+let url: string;
+let connections = 0;
+
+function makePki(name: string): Pki {
+  const at = (file: string): string => path.join(folder, `${name}-${file}`);
+  const openssl = (...args: readonly string[]): Buffer => execFileSync('openssl', args, { stdio: 'pipe' });
+  const fresh = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
+  openssl(
+    'req',
+    '-x509',
+    ...fresh,
+    '-subj',
+    `/CN=${name}-ca`,
+    '-days',
+    '2',
+    '-keyout',
+    at('ca.key'),
+    '-out',
+    at('ca.crt'),
+  );
+  openssl('req', ...fresh, '-subj', '/O=system:masters/CN=me', '-keyout', at('me.key'), '-out', at('me.csr'));
+  writeFileSync(at('ext'), 'subjectAltName=DNS:kubernetes\n');
+  openssl(
+    'x509',
+    '-req',
+    '-in',
+    at('me.csr'),
+    '-CA',
+    at('ca.crt'),
+    '-CAkey',
+    at('ca.key'),
+    '-CAcreateserial',
+    '-days',
+    '2',
+    '-extfile',
+    at('ext'),
+    '-out',
+    at('me.crt'),
+  );
+  const read = (file: string): string => readFileSync(at(file), 'utf8');
+  return { ca: read('ca.crt'), cert: read('me.crt'), key: read('me.key') };
+}
+
+beforeAll(async () => {
+  folder = mkdtempSync(path.join(tmpdir(), 'furiwake-pki-'));
+  [mine, other] = [makePki('mine'), makePki('other')];
+  server = createServer({ ...mine, requestCert: true, rejectUnauthorized: false }, (request, response) => {
+    const socket = request.socket as TLSSocket;
+    response.end(
+      JSON.stringify({
+        cn: socket.getPeerCertificate().subject?.CN,
+        trusted: socket.authorized,
+        alpn: socket.alpnProtocol,
+        token: request.headers.authorization,
+      }),
+    );
+  });
+  server.on('secureConnection', () => (connections += 1));
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+
+afterAll(() => {
+  server.closeAllConnections();
+  server.close();
+  rmSync(folder, { recursive: true });
+});
+
+/** What the server saw of us, request by request, with these credentials one after the other. */
+async function seen(tls: Partial<ClusterConfig['tls']>, ...each: readonly Credentials[]): Promise<readonly unknown[]> {
+  let now: Credentials = {};
+  const credentials = { current: async () => now, refresh: async () => now };
+  const config = {
+    server: url,
+    namespace: undefined,
+    identity: 'me',
+    tls: { insecure: false, serverName: 'kubernetes', ...tls },
+    credentials,
+  };
+  const transport = makeTransport(config, 'furiwake');
+  try {
+    const answers: unknown[] = [];
+    for (now of each) {
+      const { signal } = new AbortController();
+      const answer = await transport.send({ method: 'GET', target: '/', isWatch: false, signal });
+      answers.push(await answer.body.json());
+    }
+    return answers;
+  } finally {
+    await transport.close();
+  }
+}
+
+test('a client certificate and a token are shown, over HTTP/1.1, to a server of the right authority', async () => {
+  expect(await seen({}, { ...mine, token: 't' })).toEqual([
+    { cn: 'me', trusted: true, alpn: 'http/1.1', token: 'Bearer t' },
+  ]);
+});
+
+test('a server of another authority, or of another name, is refused', async () => {
+  await expect(seen({}, { ca: other.ca })).rejects.toThrow(/certificate/);
+  await expect(seen({ serverName: undefined }, { ca: mine.ca })).rejects.toThrow(/IP: 127\.0\.0\.1 is not in the cert/);
+});
+
+test('insecure-skip-tls-verify takes any server', async () => {
+  expect(await seen({ insecure: true, serverName: undefined }, {})).toMatchObject([{ trusted: false }]);
+});
+
+test('connections are kept for the next requests, also with another token; another TLS identity takes a new one', async () => {
+  const before = connections;
+  await seen({}, ...Array.from({ length: 20 }, (_, index) => ({ ...mine, token: `t${index}` })));
+  expect(connections - before).toBeLessThanOrEqual(2); // undici opens a second one when the first is just about to be free
+  const answers = await seen({}, mine, { ...other, ca: mine.ca });
+  expect(answers).toMatchObject([{ trusted: true }, { trusted: false }]);
+});

@@ -1,0 +1,73 @@
+import { expect, test } from 'vitest';
+import { seededRandom, virtualClock } from './virtual-clock.ts';
+
+const { signal } = new AbortController();
+
+test('sleepers wake in the order of their times, and what they start then is part of the same advance', async () => {
+  const clock = virtualClock();
+  const woken: [string, number][] = [];
+  const sleepTwice = async (name: string, ms: number): Promise<void> => {
+    await clock.sleep(ms, signal);
+    woken.push([name, clock.monotonic()]);
+    await clock.sleep(ms, signal);
+    woken.push([name, clock.monotonic()]);
+  };
+  void sleepTwice('slow', 30);
+  void sleepTwice('fast', 20);
+  await clock.advance(50);
+  expect(woken).toEqual([
+    ['fast', 20],
+    ['slow', 30],
+    ['fast', 40],
+  ]);
+  expect([clock.monotonic(), clock.now(), clock.sleepers]).toEqual([50, Date.UTC(2026, 0, 1) + 50, 1]);
+});
+
+test('an aborted sleep rejects with the reason and leaves nothing behind', async () => {
+  const clock = virtualClock();
+  const stop = new AbortController();
+  const sleeping = clock.sleep(10, stop.signal);
+  stop.abort(new Error('enough'));
+  await expect(sleeping).rejects.toThrow('enough');
+  await expect(clock.sleep(10, stop.signal)).rejects.toThrow('enough');
+  expect(clock.sleepers).toBe(0);
+});
+
+test('a deadline aborts with a TimeoutError at its time, or with its signal before', async () => {
+  const clock = virtualClock();
+  const stop = new AbortController();
+  const [short, long] = [clock.deadline(10, stop.signal), clock.deadline(1_000, stop.signal)];
+  await clock.advance(10);
+  expect([short.aborted, (short.reason as Error).name, long.aborted]).toEqual([true, 'TimeoutError', false]);
+  stop.abort(new Error('enough'));
+  expect((long.reason as Error).message).toBe('enough');
+});
+
+test('drive moves time just as far as a promise needs', async () => {
+  const clock = virtualClock();
+  const work = async (): Promise<string> => {
+    await clock.sleep(5_000, signal);
+    await clock.sleep(7_000, signal);
+    return 'done';
+  };
+  expect(await clock.drive(work())).toBe('done');
+  expect(clock.monotonic()).toBe(12_000);
+  await expect(clock.drive(Promise.reject(new Error('no')))).rejects.toThrow('no');
+});
+
+test('untilSleeping sees who sleeps already, and who will', async () => {
+  const clock = virtualClock();
+  const waiting = clock.untilSleeping(100);
+  void clock.sleep(50, signal);
+  void clock.sleep(100, signal);
+  await waiting;
+  await clock.untilSleeping(100);
+  expect(clock.sleepers).toBe(2);
+});
+
+test('the same seed gives the same numbers, all in [0, 1)', () => {
+  const draw = (seed: number): number[] => Array.from({ length: 1_000 }, seededRandom(seed));
+  expect(draw(7)).toEqual(draw(7));
+  expect(draw(7)).not.toEqual(draw(8));
+  expect(draw(7).every((value) => value >= 0 && value < 1)).toBe(true);
+});
