@@ -15,6 +15,9 @@ const answerMs = 5000;
 /** nft keeps every line that it was sent, 0.6 kB a commit; a new process forgets them. */
 const commitsPerProcess = 5000;
 
+/** When its input ends, nft writes the lines to `~/.nft.history`: nothing of ours belongs there. */
+const noHistory = 'HOME=/dev/null';
+
 /*
  * `nft -i` says nothing on success and writes errors to another pipe. So each change is followed by two questions:
  * `list set … generation` (cheap: nft 1.0.6 reads only this set; for a counter or a table it would read every element
@@ -35,7 +38,7 @@ export function makeNftSession({
   let open: { readonly nft: Conversation; readonly lines: AsyncIterator<string>; commits: number } | undefined;
 
   const start = (): NonNullable<typeof open> => {
-    const nft = exec.converse('nft', ['--json', '--interactive'], lifetime);
+    const nft = exec.converse('env', [noHistory, 'nft', '--json', '--interactive'], lifetime);
     return { nft, lines: nft.lines[Symbol.asyncIterator](), commits: 0 };
   };
 

@@ -32,12 +32,13 @@ sub hear {
 sub after { my ($text, $size) = @_; $size = ($size + 3) & ~3; $size < length($text) ? substr($text, $size) : "" }
 my $tables = hear(12, 1 << 6);                                        # NETLINK_NETFILTER, group 7: nf_tables
 my $rules = hear(0, 1 << 7 | 1 << 18);                                # NETLINK_ROUTE, groups 8 and 19: rules
-my $both = "";
-vec($both, fileno($_), 1) = 1 for $tables, $rules;
+my $all = "";
+vec($all, fileno($_), 1) = 1 for $tables, $rules, *STDIN;
 print "unsure\n";
 my ($touched, $generation) = (0, 0);
 while (1) {
-  select(my $readable = $both, undef, undef, undef);
+  select(my $readable = $all, undef, undef, undef);
+  exit if vec($readable, fileno(STDIN), 1);                           # who started us has ended
   my $batch = "";
   if (vec($readable, fileno($rules), 1)) {
     recv($rules, $batch, 1 << 18, 0);
