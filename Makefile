@@ -13,7 +13,7 @@ help: ## what can be made
 deps: $(modules) ## install what is missing: Node packages, Debian packages, the lab's Kubernetes (as root)
 	@$(node) lab/cli.ts prepare
 
-demo: deps ## a Service, from <pending> to served and gone again, on a real Kubernetes (as root; KEEP=1 leaves it up)
+demo: deps dist ## a Service, from <pending> to served and gone again, on a real Kubernetes (as root; KEEP=1 leaves it up)
 	@$(node) demo/demo.ts
 
 test: $(modules) ## all checks and tests; without root all but the end-to-end ones

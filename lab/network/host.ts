@@ -2,6 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { kubeconfigPath } from '../cluster/kubeconfig.ts';
 import { LabError } from '../errors.ts';
+import { lines } from '../machine/lines.ts';
 import { type ProcessRef, isAlive, labVariable, processOf } from '../machine/processes.ts';
 import { type Output, killQuietly, run } from '../machine/run.ts';
 import { until } from '../machine/until.ts';
@@ -34,6 +35,8 @@ export type Host = {
    * @throws ExecError unless the exit code is 0.
    */
   exec(argv: readonly string[], options?: ExecOptions): Promise<Output>;
+  /** Runs a command and gives each line of its output as it comes; the command ends with the iteration. */
+  lines(argv: readonly string[], signal?: AbortSignal): AsyncGenerator<string, void, undefined>;
   /** Starts a command that stays, as the part `HOST-name`; it outlives this process where the lab is kept. */
   spawn(name: string, argv: readonly string[], options?: Pick<ExecOptions, 'env'>): Promise<Part>;
   /** Ends a part started by {@link spawn}: TERM, and KILL after ten seconds. */
@@ -98,6 +101,9 @@ export function makeHost(plan: HostPlan, { lab, folder, signal: labSignal }: Hos
         env: { ...env, ...more },
         title: `${argv.join(' ')} (on ${plan.name})`,
       }),
+    lines: async function* (argv, signal) {
+      yield* lines(await command(argv), env, join(signal));
+    },
     spawn: async (name, argv, { env: more } = {}) => {
       const entered = await command(argv);
       labSignal.throwIfAborted(); // nothing is started on a lab that is being taken down

@@ -1,0 +1,49 @@
+/** What the demo tells: steps, what was typed and what came back, whether it is as it should be. */
+export type Story = {
+  /** Begins a step. */
+  readonly step: (title: string) => void;
+  /** A line of explanation. */
+  readonly say: (text: string) => void;
+  /** A command as one would type it on a host, and what it printed. */
+  readonly shell: (host: string, command: string, output: string) => void;
+  /**
+   * What must hold.
+   * @throws DemoError when it does not.
+   */
+  readonly check: (text: string, holds: boolean) => void;
+  /** Rows of two or three columns. */
+  readonly table: (rows: readonly (readonly string[])[]) => void;
+};
+
+/** A step of the demo did not hold. */
+export class DemoError extends Error {
+  override readonly name = 'DemoError';
+}
+
+export type StoryDeps = { readonly write: (text: string) => void; readonly hasColour: boolean };
+
+export function makeStory({ write, hasColour }: StoryDeps): Story {
+  const style = (code: number, text: string): string => (hasColour ? `\u001B[${code}m${text}\u001B[0m` : text);
+  let steps = 0;
+  return {
+    step: (title) => write(`\n${style(1, `${++steps}. ${title}`)}\n`),
+    say: (text) => write(`   ${text}\n`),
+    shell: (host, command, output) => write(`   ${style(36, `${host}# ${command}`)}\n${indent(output)}`),
+    check: (text, holds) => {
+      write(`   ${holds ? style(32, '✓') : style(31, '✗')} ${text}\n`);
+      if (!holds) throw new DemoError(`this did not hold: ${text}`);
+    },
+    table: (rows) => {
+      const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+      for (const row of rows) {
+        const cells = row.map((cell, column) => (column === 1 ? cell.padStart(widths[1] ?? 0) : cell.padEnd(widths[column] ?? 0))); // prettier-ignore
+        write(`   ${cells.join('  ').trimEnd()}\n`);
+      }
+    },
+  };
+}
+
+function indent(text: string): string {
+  const lines = text.trimEnd();
+  return lines === '' ? '' : `${lines.replaceAll(/^/gm, '   ')}\n`;
+}
