@@ -36,7 +36,8 @@ async function perform(told: Story, signal: AbortSignal): Promise<number> {
   } catch (caught) {
     const error: unknown = signal.aborted ? signal.reason : caught;
     if (!(error instanceof LabError || error instanceof DemoError || error instanceof ExecError)) throw error;
-    process.stderr.write(`\ndemo: ${error.message}\n${error instanceof LabError ? (error.hint ?? '') : ''}\n`);
+    const hint = error instanceof LabError ? error.hint : undefined;
+    process.stderr.write(`\ndemo: ${[error.message, hint].filter(Boolean).join('\n')}\n`);
     return signal.aborted ? 130 : 1;
   }
 }
