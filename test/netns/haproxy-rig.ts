@@ -1,8 +1,6 @@
 import { expect } from 'vitest';
-import { type Family, type Ip, parseIp } from '../../src/core/ip/ip.ts';
-import type { ListenerKey, NodeName } from '../../src/core/model/names.ts';
-import { serviceKey } from '../../src/core/model/names.ts';
-import { type Backend, emptyTable, listenerKey, type Row, type TrafficTable } from '../../src/core/traffic/table.ts';
+import type { Family } from '../../src/core/ip/ip.ts';
+import { emptyTable, type Row, type TrafficTable } from '../../src/core/traffic/table.ts';
 import { parseServersState } from '../../src/dataplane/haproxy/answers.ts';
 import { type HaproxyOptions, makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
 import type { ProbeAnswer } from '../../src/dataplane/haproxy/health-policy.ts';
@@ -14,6 +12,7 @@ import type { Metrics } from '../../src/ports/metrics.ts';
 import type { Proxy } from '../../src/ports/proxy.ts';
 import type { Outcome } from './agent-calls.ts';
 import { type NetLab, type Node, startNetLab } from './net-lab.ts';
+import { addressOf, nodeName } from './rows.ts';
 
 /** A furiwake that drives the HAProxy of the rig; several may follow one another. */
 export type Driver = {
@@ -126,35 +125,6 @@ export async function startRig(options: { readonly nodes: number; readonly healt
       await lab[Symbol.asyncDispose]();
     },
   };
-}
-
-/** A row on the shared nodes; a number is its nodePort. */
-export function row(vip: string, port: number, to: number | Backend, more: Partial<Row> = {}): Row {
-  const address = addressOf(vip);
-  const backend: Backend = typeof to === 'number' ? { kind: 'nodes', family: address.family, nodePort: to } : to;
-  const key: ListenerKey = listenerKey(address, port, 'TCP');
-  const service = serviceKey('test', 'service');
-  return {
-    key,
-    service,
-    address,
-    port,
-    protocol: 'TCP',
-    backend,
-    sourceRanges: undefined,
-    maxConnections: undefined,
-    ...more,
-  };
-}
-
-export function addressOf(text: string): Ip {
-  const ip = parseIp(text);
-  if (ip === undefined) throw new Error(`${text} is no address`);
-  return ip;
-}
-
-export function nodeName(text: string): NodeName {
-  return text as NodeName;
 }
 
 function serverOf({ node, state }: RigNode, family: Family): TrafficTable['nodes'][4][number] {

@@ -35,12 +35,17 @@ export function planDesired(
   const slots = new Map<Row, string>();
   for (const [row, slot] of before?.slots ?? []) if (table.rows.get(row.key) === row) slots.set(row, slot);
   const assigner = makeSlotAssigner(useOf(held, before), layoutNow);
-  const list = nextList(before?.list ?? emptyList, table.rows.values(), (row) => {
-    if (row.backend.kind === 'nodes') return rowEntry(row, undefined, cap);
-    const slot = assigner.slotFor(entryKey(row), row.backend.profile);
-    slots.set(row, slot);
-    return rowEntry(row, slot, cap);
-  });
+  const list = nextList(before?.list ?? emptyList, table.rows.values(), (row) =>
+    rowEntry(
+      row,
+      (profile) => {
+        const slot = assigner.slotFor(entryKey(row), profile);
+        slots.set(row, slot);
+        return slot;
+      },
+      cap,
+    ),
+  );
   const layout = assigner.layout();
   const servers = planServers(table, slots, before);
   return {
@@ -59,8 +64,9 @@ function planServers(table: TrafficTable, slots: Desired['slots'], before: Desir
   const isSame = before !== undefined && before.table.nodes === table.nodes;
   if (isSame && before.slots.size === 0 && slots.size === 0) return before.servers;
   const nodes = isSame ? before.servers.nodes : { 4: nodeServers(table, 4), 6: nodeServers(table, 6) };
+  const known = { 4: new Set(nodes[4].map(({ node }) => node)), 6: new Set(nodes[6].map(({ node }) => node)) };
   const filled = [...slots].flatMap(([{ backend }, slot]) =>
-    backend.kind === 'own' ? [[slot, slotServers(backend.servers, nodes)] as const] : [],
+    backend.kind === 'own' ? [[slot, slotServers(backend.servers, known)] as const] : [],
   );
   return { nodes, slots: new Map(filled) };
 }

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { type Driver, echoPort, namePort, type Rig, row, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { type Driver, echoPort, namePort, type Rig, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { row } from '../../../test/netns/rows.ts';
 
 const rows = [row('10.50.0.1', 80, namePort), row('10.50.0.1', 25, echoPort), row('fd50::1', 80, namePort)];
 const patience = { timeout: 15_000, interval: 100 };

@@ -5,9 +5,9 @@ import type { Metrics } from '../../ports/metrics.ts';
 import type { ServerState } from '../../ports/proxy.ts';
 import type { ServerStat } from './answers.ts';
 import { type CheckAnswer, type Finding, type HealthState, initialHealth, judge, type Look } from './health-policy.ts';
+import type { Held } from './held.ts';
 import { type Probe, probeAll } from './probe.ts';
 import { healthPort, nodeOfSlotServer, nodesBackend, type NodeServer } from './servers.ts';
-import type { Held } from './held.ts';
 
 /** The verdicts on the nodes of one family: the policy's state, and what it wants to be done. */
 export type FamilyHealth = {

@@ -29,8 +29,11 @@ export type Keeper = {
   audit(table: TrafficTable, signal: AbortSignal): Promise<number>;
   /** Makes sure that a process serves. `idle`: none is wanted, before `ensure` and after `stop`. */
   revive(signal: AbortSignal): Promise<'serves' | 'started' | 'idle'>;
-  /** Brings the health checks to where `health` has them, gives `commands`, and tries again to delete servers. */
-  tend(commands: (held: Held) => readonly string[], signal: AbortSignal): Promise<void>;
+  /**
+   * Between changes: brings the health checks to where `health` has them, gives `commands`, tries again to delete
+   * servers. `pid`: the worker that serves; another one than we know comes from a reload by somebody else.
+   */
+  tend(pid: number, commands: (held: Held) => readonly string[], signal: AbortSignal): Promise<void>;
   stop(signal: AbortSignal): Promise<void>;
 };
 
@@ -177,8 +180,9 @@ export function makeKeeper(
       held = undefined;
       return files + (await upsert(next, signal)) + (await prune(next, signal));
     },
-    tend: async (commands, signal) => {
+    tend: async (serving, commands, signal) => {
       if (desired === undefined) return;
+      if (held?.pid !== serving) held = undefined;
       const next = desired;
       await apply(next, signal, (present) => applyUpserts(deps, present, next, signal));
       if (held === undefined) return;

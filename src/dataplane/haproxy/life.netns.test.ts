@@ -1,6 +1,7 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
-import { type Driver, namePort, type Rig, row, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { type Driver, namePort, type Rig, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { row } from '../../../test/netns/rows.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
 
 const rows = [row('10.50.0.1', 80, namePort), row('fd50::1', 80, namePort)];
@@ -86,6 +87,21 @@ test('a process with another program is adopted by one reload that drops no conn
   await expect
     .poll(() => rig.lab.client.ask({ do: 'heard', id }))
     .toEqual({ text: '220 n1\nstill there', end: 'open' });
+});
+
+test('after a reload by somebody else the new worker is kept as the old one was', async () => {
+  await using rig = await startRig({ nodes: 1, healthz: false });
+  const driver = rig.newDriver();
+  await driver.proxy.ensure(rig.table(rows), rig.signal);
+  driver.watch();
+  const { pid } = await driver.proxy.observe(rig.signal);
+  process.kill(await masterOf(rig), 'SIGUSR2');
+  await expect.poll(async () => (await driver.proxy.observe(rig.signal)).pid).not.toBe(pid);
+  // Its checks, which fail here, are switched off again.
+  await driver.rounds(3);
+  expect(await rig.fetch('10.50.0.1')).toMatchObject({ status: 200 });
+  process.kill((await driver.proxy.observe(rig.signal)).pid, 'SIGKILL');
+  expect(await outage(rig)).toBeLessThan(1000);
 });
 
 test('a process whose socket somebody removed is replaced, and none stays beside it', async () => {

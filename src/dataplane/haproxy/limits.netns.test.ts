@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
-import { addressOf, echoPort, namePort, nodeName, row, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { echoPort, namePort, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { addressOf, nodeName, row } from '../../../test/netns/rows.ts';
 import { systemExec } from '../../main/node/exec.ts';
 
 test('a Service at its cap is refused more connections, and no other one is', async () => {

@@ -2,17 +2,15 @@ import { createHash } from 'node:crypto';
 import type { Family } from '../../core/ip/ip.ts';
 import { formatLayout, type Layout, slotsOf } from './layout.ts';
 import { pathsIn, type Settings } from './settings.ts';
-import { nodeServerLine, nodesBackend, slotServerLine, type Servers } from './servers.ts';
+import { checkOptions, nodeServerLine, nodesBackend, slotServerLine, type Servers } from './servers.ts';
 
 /** What a running process says of itself (`show info`): which program it runs, with which slots. */
 export type Identity = { readonly hash: string; readonly layout: string };
 
+/** The program is all but the servers, and the form that those have. */
 export function identityOf(settings: Settings, layout: Layout): Identity {
-  const hash = createHash('sha256')
-    .update(render(settings, layout, undefined, ''))
-    .digest('hex')
-    .slice(0, 16);
-  return { hash, layout: formatLayout(layout) };
+  const program = render(settings, layout, undefined, '') + checkOptions;
+  return { hash: createHash('sha256').update(program).digest('hex').slice(0, 16), layout: formatLayout(layout) };
 }
 
 export function formatIdentity(identity: Identity): string {

@@ -2,6 +2,7 @@ import type { Family } from '../../core/ip/ip.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import type { ServerState } from '../../ports/proxy.ts';
 import { parseInfo, parseStat, type ServerStat } from './answers.ts';
+import { RuntimeError } from './errors.ts';
 import { type FamilyHealth, orderCommands } from './health.ts';
 import type { Held } from './held.ts';
 import type { Keeper } from './keeper.ts';
@@ -43,6 +44,8 @@ export function makeRound(deps: {
     const nodes = keeper.desired()?.servers.nodes;
     if (nodes === undefined) return;
     const [info = '', ...answers] = await runtime.ask(['show info', ...statCommands], signal);
+    const process = parseInfo(info);
+    if (process === undefined) throw new RuntimeError('no process id in "show info"');
     const stats = answers.map((answer) => [...parseStat(answer)]);
     // Probing may take half a second: not in the queue.
     const orders = await Promise.all(
@@ -51,12 +54,12 @@ export function makeRound(deps: {
     const commands = (held: Held): readonly string[] =>
       families.flatMap((family, index) => orderCommands(orders[index], family, held.servers));
     try {
-      await serial(() => keeper.tend(commands, signal));
+      await serial(() => keeper.tend(process.pid, commands, signal));
     } catch (error) {
       for (const family of families) health[family].forgetOrders();
       throw error;
     }
     show(nodes, stats);
-    connections.set(parseInfo(info)?.connections ?? 0);
+    connections.set(process.connections);
   };
 }

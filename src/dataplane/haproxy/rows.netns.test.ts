@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
-import { echoPort, namePort, row, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { echoPort, namePort, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { row } from '../../../test/netns/rows.ts';
 
 test('rows come, change and go in one process, in both families, while a connection of another row lives', async () => {
   await using rig = await startRig({ nodes: 2 });

@@ -1,4 +1,4 @@
-import type { Row } from '../../core/traffic/table.ts';
+import type { Profile, Row } from '../../core/traffic/table.ts';
 import { isPort, nodesBackend } from './servers.ts';
 
 /** A row of the map: `VIP|port` and its policy. Fields as in {@link formatPolicy}. */
@@ -21,14 +21,14 @@ export function backendOf(value: string): string {
 
 /**
  * The row as HAProxy gets it, or `undefined` where there is nothing that it could serve: another protocol than TCP, a
- * port out of range, or a backend of its own without a slot.
+ * port out of range. `slotFor` is asked for rows with a backend of their own.
  */
-export function rowEntry(row: Row, slot: string | undefined, defaultCap: number): Entry | undefined {
+export function rowEntry(row: Row, slotFor: (profile: Profile) => string, defaultCap: number): Entry | undefined {
   const { backend, port } = row;
   const cap = Math.max(1, Math.floor(row.maxConnections ?? defaultCap));
   if (row.protocol !== 'TCP' || !isPort(port) || !Number.isSafeInteger(cap)) return undefined;
   const key = entryKey(row);
-  if (backend.kind === 'own') return slot === undefined ? undefined : { key, value: formatPolicy(slot, 0, cap) };
+  if (backend.kind === 'own') return { key, value: formatPolicy(slotFor(backend.profile), 0, cap) };
   if (!isPort(backend.nodePort)) return undefined;
   return { key, value: formatPolicy(nodesBackend(backend.family), backend.nodePort, cap) };
 }

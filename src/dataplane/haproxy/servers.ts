@@ -42,14 +42,18 @@ export function nodeServers(table: TrafficTable, family: Family): readonly NodeS
   return [...servers.values()];
 }
 
-/** The servers of a slot, each once, without those whose node is not among `nodes`: its check would be missing. */
-export function slotServers(wanted: readonly OwnServer[], nodes: Servers['nodes']): readonly SlotServer[] {
+/** The servers of a slot, each once, without those whose node is not among `known`: there is no check to track. */
+export function slotServers(
+  wanted: readonly OwnServer[],
+  known: { readonly [F in Family]: ReadonlySet<NodeName> },
+): readonly SlotServer[] {
   const servers = new Map<string, SlotServer>();
   for (const server of wanted) {
     const { address, node, port } = server;
-    if (!isPort(port) || !nodes[address.family].some((known) => known.node === node)) continue;
+    if (!isPort(port) || !known[address.family].has(node)) continue;
     const name = `${node}_${address.family}_${address.text}:${port}`;
-    servers.set(name, { name, server, weight: Math.min(256, Math.max(0, Math.round(server.weight))) });
+    const weight = Number.isNaN(server.weight) ? 1 : Math.min(256, Math.max(0, Math.round(server.weight)));
+    servers.set(name, { name, server, weight });
   }
   return [...servers.values()];
 }
@@ -65,7 +69,7 @@ export function isPort(port: number): boolean {
 }
 
 /** One check per node and second: two failures take it out, one success takes it in. */
-const checkOptions = `check port ${healthPort} inter 1s fall 2 rise 1`;
+export const checkOptions: string = `check port ${healthPort} inter 1s fall 2 rise 1`;
 
 export function nodeServerLine(server: NodeServer): string {
   return `    server ${server.node} ${hostOf(server.address)} ${checkOptions}${server.isDraining ? ' disabled' : ''}`;

@@ -1,15 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
-import {
-  addressOf,
-  type Driver,
-  echoPort,
-  namePort,
-  nodeName,
-  type Rig,
-  row,
-  startRig,
-} from '../../../test/netns/haproxy-rig.ts';
+import { type Driver, echoPort, namePort, type Rig, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { addressOf, nodeName, row } from '../../../test/netns/rows.ts';
 import type { Backend, Profile, TrafficTable } from '../../core/traffic/table.ts';
 
 const plain: Profile = { algorithm: 'roundrobin', proxyProtocol: 'none' };
