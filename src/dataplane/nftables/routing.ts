@@ -9,11 +9,9 @@ import { markBit } from './ruleset.ts';
  *   table 8192: local default dev lo
  */
 const routeTable = '8192';
-const rule = `priority 82 fwmark ${markBit}/${markBit} lookup ${routeTable}`;
+const rulePriority = '82';
+const rule = `priority ${rulePriority} fwmark ${markBit}/${markBit} lookup ${routeTable}`;
 const route = `local default dev lo table ${routeTable}`;
-
-/** Addresses of documentation (RFC 5737, RFC 3849): nobody's, so only our rule makes them local. */
-const probes: Readonly<Record<Family, string>> = { 4: '203.0.113.1', 6: '2001:db8::1' };
 
 /** The routing rules and routes behind the mark, of both families. */
 export type Routing = {
@@ -24,13 +22,22 @@ export type Routing = {
 };
 
 export function makeRouting({ exec }: { readonly exec: Exec }): Routing {
-  /** Asks the kernel where a marked packet would go: tells rule and route at once. */
+  const list = async (family: Family, what: readonly string[], signal: AbortSignal): Promise<readonly Listed[]> => {
+    const stdout = await unlessRefused(exec.run('ip', [`-${family}`, '-json', ...what], { signal }));
+    return stdout === undefined || stdout.trim() === '' ? [] : (JSON.parse(stdout) as readonly Listed[]);
+  };
+
+  /** Read, not asked with `route get`: for an address that is local anyway that would tell nothing of our rule. */
   const isInForce = async (family: Family, signal: AbortSignal): Promise<boolean> => {
-    const args = [`-${family}`, '-json', 'route', 'get', probes[family], 'mark', `${markBit}`];
-    const stdout = await unlessRefused(exec.run('ip', args, { signal }));
-    if (stdout === undefined) return false; // no route at all
-    const found = JSON.parse(stdout) as readonly { readonly type?: string; readonly table?: string }[];
-    return found.some(({ type, table }) => type === 'local' && table === routeTable);
+    const [rules, routes] = await Promise.all([
+      list(family, ['rule', 'list', 'priority', rulePriority], signal),
+      list(family, ['route', 'list', 'table', routeTable], signal), // refused where there is no such table
+    ]);
+    const isMarked = rules.some(
+      ({ fwmark, fwmask, table }) =>
+        Number(fwmark) === markBit && Number(fwmask ?? fwmark) === markBit && table === routeTable,
+    );
+    return isMarked && routes.some(({ type, dst, dev }) => type === 'local' && dst === 'default' && dev === 'lo');
   };
 
   /** Runs every line, whatever becomes of the others. */
@@ -65,6 +72,16 @@ export function makeRouting({ exec }: { readonly exec: Exec }): Routing {
     },
   };
 }
+
+/** What `ip -json` says of a rule or a route, as far as it is looked at. */
+type Listed = {
+  readonly fwmark?: string;
+  readonly fwmask?: string;
+  readonly table?: string;
+  readonly type?: string;
+  readonly dst?: string;
+  readonly dev?: string;
+};
 
 function execError(error: unknown): ExecError {
   if (error instanceof ExecError) return error;
