@@ -101,7 +101,11 @@ export async function claimLab(name: string, folder: string): Promise<Claim> {
     throw new LabError('NEEDS_ROOT', 'a lab is made of network namespaces, and only root may touch them', 'Use sudo.');
   const claim = await tryClaim(`lab ${folder}`);
   if (!('heldBy' in claim)) return claim;
-  throw new LabError('LAB_BUSY', `lab ${name} is in use by process ${claim.heldBy}`, 'Choose another name.');
+  throw new LabError(
+    'LAB_BUSY',
+    `lab ${name} is in use by process ${claim.heldBy}`,
+    'Wait until it is done, or choose another name.',
+  );
 }
 
 function ownedLab(lab: Lab, claim: Claim): StartedLab {

@@ -5,9 +5,9 @@ import { ExecError } from '../../src/ports/exec.ts';
 import { LabError } from '../errors.ts';
 import { whileClaiming } from '../machine/claim.ts';
 import { findCommand } from '../machine/commands.ts';
-import { environment, run } from '../machine/run.ts';
 import type { Progress } from '../progress.ts';
 import { recipeFolder } from './cache.ts';
+import { compile } from './compile.ts';
 import { type Binary, type Recipe, recipes } from './recipes.ts';
 
 /** The lab's own programs: name → file. */
@@ -68,45 +68,20 @@ async function buildAll(missing: readonly Wanted[], progress: Progress, signal: 
   });
 }
 
-async function build(
-  { recipe, binary, file }: Wanted,
-  title: string,
-  progress: Progress,
-  signal: AbortSignal,
-): Promise<void> {
+async function build(wanted: Wanted, title: string, progress: Progress, signal: AbortSignal): Promise<void> {
   using step = progress.step(`Building ${title}`);
+  const { recipe, binary, file } = wanted;
   const partial = `${file}.partial`;
   await mkdir(path.dirname(file), { recursive: true });
-  let compiled = 0;
-  const tell = (text: string): void => {
-    compiled += text.split('\n').filter(isPackage).length;
-    const module = /go: downloading (\S+)/.exec(text)?.[1];
-    step.update(module === undefined ? `${compiled} packages compiled` : `downloading ${module}`);
-  };
   try {
-    await run([...recipe.compiler, '-o', partial, binary.source], {
-      signal,
-      timeoutMs: 60 * 60_000,
-      cwd: recipe.folder,
-      env: { ...environment(), CGO_ENABLED: '0' },
-      onStderr: tell,
-    });
+    await compile(recipe, binary.source, partial, step.update, signal);
     await rename(partial, file);
   } catch (error) {
     if (!(error instanceof ExecError)) throw error;
-    const why = error.stderr
-      .split('\n')
-      .filter((line) => !isPackage(line))
-      .slice(-20)
-      .join('\n');
-    throw new LabError('BUILD_FAILED', `building ${binary.name} failed:\n${why}`, undefined, { cause: error });
+    const why = `building ${binary.name} failed:\n${error.stderr.trim()}`;
+    throw new LabError('BUILD_FAILED', why, undefined, { cause: error });
   } finally {
     await rm(partial, { force: true });
   }
   step.done();
-}
-
-/** `go build -v` tells each package that it compiles in a line of its own, among warnings and errors. */
-function isPackage(line: string): boolean {
-  return /^[^\s:]+$/.test(line);
 }

@@ -1,0 +1,62 @@
+import { ExecError } from '../../src/ports/exec.ts';
+import { environment, run } from '../machine/run.ts';
+import type { Recipe } from './recipes.ts';
+
+/** A build takes minutes; one that takes this long hangs. */
+const timeoutMs = 60 * 60_000;
+
+/**
+ * Builds one program of a recipe into the file `output`; `tell` learns how far it is.
+ *
+ * @throws ExecError with what the compiler said.
+ */
+export async function compile(
+  recipe: Recipe,
+  source: string,
+  output: string,
+  tell: (how: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const options = { signal, timeoutMs, cwd: recipe.folder, env: { ...environment(), CGO_ENABLED: '0' } };
+  if (recipe.compiler[0] !== 'go') {
+    await run([...recipe.compiler, '-o', output, source], options);
+    return;
+  }
+  const onDownload = (text: string): void => {
+    const module = downloaded(text);
+    if (module !== undefined) tell(`downloading ${module}`);
+  };
+  const packages = await run(['go', 'list', '-deps', source], { ...options, onStderr: onDownload });
+  const total = packages.stdout.trim().split('\n').length;
+  let compiled = 0;
+  const onCompiled = (text: string): void => {
+    compiled += packagesIn(text);
+    tell(`${compiled} of at most ${total} packages`); // those in Go's own cache are not compiled
+  };
+  try {
+    await run([...recipe.compiler, '-o', output, source], { ...options, onStderr: onCompiled });
+  } catch (error) {
+    if (!(error instanceof ExecError)) throw error;
+    throw new ExecError(error.command, error.exitCode, complaints(error.stderr), { cause: error });
+  }
+}
+
+/** The module that Go says it downloads, the last in `text`. */
+export function downloaded(text: string): string | undefined {
+  return [...text.matchAll(/^go: downloading (\S+)/gm)].at(-1)?.[1];
+}
+
+/** How many packages `go build -v` names in `text`: each that it compiles, in a line of its own. */
+export function packagesIn(text: string): number {
+  return text.split('\n').filter(isPackage).length;
+}
+
+/** What Go says besides that: the last lines, where the reason is. */
+export function complaints(text: string): string {
+  const lines = text.split('\n').filter((line) => line !== '' && !isPackage(line));
+  return lines.slice(-20).join('\n');
+}
+
+function isPackage(line: string): boolean {
+  return /^[^\s:#]+$/.test(line);
+}
