@@ -15,7 +15,8 @@ const roundMs = 1000;
 const idleMs = 200;
 /** A process that lived longer than this was no part of a crash loop. */
 const steadyMs = 10_000;
-const longestPauseMs = 10_000;
+/** Shorter than that, or the pause itself would pass for a steady life. */
+const longestPauseMs = 5000;
 
 /** Until `signal` aborts: brings the process back as soon as it goes, and does the rounds. */
 export async function supervise(

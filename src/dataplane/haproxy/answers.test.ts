@@ -1,0 +1,105 @@
+import { expect, test } from 'vitest';
+import { parseInfo, parseMap, parseServersState, parseStat, parseTable } from './answers.ts';
+import { answerOf } from './health.ts';
+
+// Answers as HAProxy 2.6.12 gave them, shortened.
+
+test('show info: process id, version, description, connections', () => {
+  const answer = [
+    'Name: HAProxy',
+    'Version: 2.6.12-1+deb12u4',
+    'Pid: 27054',
+    'Uptime: 0d 0h00m00s',
+    'Maxconn: 4000',
+    'CurrConns: 3',
+    'description: furiwake 88d2feb3dce57058 -',
+  ].join('\n');
+  expect(parseInfo(answer)).toEqual({
+    pid: 27_054,
+    version: '2.6.12-1+deb12u4',
+    description: 'furiwake 88d2feb3dce57058 -',
+    connections: 3,
+    maxConnections: 4000,
+  });
+  expect(parseInfo('Unknown command.')).toBeUndefined();
+});
+
+test('show stat: columns are found by the header, in any order, and a comma may stand in quotes', () => {
+  const answer = [
+    '# pxname,svname,scur,stot,status,check_status,last_chk,',
+    'nodes4,n1,2,17,UP,L7OK,,',
+    'nodes4,n2,0,4,DOWN,L7STS,"Not here, ""really""",',
+  ].join('\n');
+  expect(parseStat(answer)).toEqual([
+    { backend: 'nodes4', server: 'n1', status: 'UP', checkStatus: 'L7OK', lastCheck: '', connections: 2, total: 17 },
+    {
+      backend: 'nodes4',
+      server: 'n2',
+      status: 'DOWN',
+      checkStatus: 'L7STS',
+      lastCheck: 'Not here, "really"',
+      connections: 0,
+      total: 4,
+    },
+  ]);
+  expect(parseStat('# pxname,svname,scur')).toEqual([]);
+});
+
+test('show table: an IPv6 key, fields in any order, counters that are not kept are 0', () => {
+  const answer = [
+    '# table: services, type: string, size:204800, used:2',
+    '0x556eea952468: key=10.50.0.1|80 use=0 exp=0 conn_cnt=9 conn_cur=1 bytes_in_cnt=711 bytes_out_cnt=1125',
+    '0x556eea952500: key=fd50::1|80 use=0 exp=0 shard=0 conn_cur=0 conn_cnt=2',
+  ].join('\n');
+  expect(parseTable(answer)).toEqual([
+    { key: '10.50.0.1|80', connections: 1, total: 9, bytesIn: 711, bytesOut: 1125 },
+    { key: 'fd50::1|80', connections: 0, total: 2, bytesIn: 0, bytesOut: 0 },
+  ]);
+});
+
+test('show map: of two entries with one key the first is in force', () => {
+  expect(parseMap('0x55 a|80 nodes4|1|2\n0x56 b|80 x\n0x57 a|80 y')).toEqual(
+    new Map([
+      ['a|80', 'nodes4|1|2'],
+      ['b|80', 'x'],
+    ]),
+  );
+  expect(parseMap('')).toEqual(new Map());
+});
+
+test('show servers state: maintenance and drain by command are out, by health or tracking not', () => {
+  const header = '# be_name srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_check_state srv_port';
+  const lines = [
+    'nodes4 n1 10.20.0.11 2 0 1 6 0', // ready
+    'nodes4 n2 10.20.0.12 0 1 1 14 0', // maint; its check is enabled and paused
+    'nodes4 n3 10.20.0.13 2 8 1 2 0', // drain, check disabled
+    'slot_source_v2_0 n1_4_10.20.0.11:30692 10.20.0.11 0 2 3 0 30692', // tracks one in maint
+  ];
+  const states = parseServersState(['1', header, ...lines].join('\n'));
+  expect(states.map(({ server, isOut, isChecked }) => `${server} ${isOut} ${isChecked}`)).toEqual([
+    'n1 false true',
+    'n2 true true',
+    'n3 true false',
+    'n1_4_10.20.0.11:30692 false false',
+  ]);
+  expect(states[3]).toMatchObject({ backend: 'slot_source_v2_0', address: '10.20.0.11', port: 30_692, weight: 3 });
+  expect(parseServersState(`1\n${header}`)).toEqual([]);
+});
+
+test.each([
+  ['L7OK', '', 'ok'],
+  ['L7STS', 'Service Unavailable', 'unhealthy'],
+  ['L7RSP', '', 'alive'],
+  ['L7TOUT', '', 'alive'],
+  ['L4CON', 'Connection refused', 'alive'],
+  ['L4CON', 'Connection reset by peer', 'alive'],
+  ['L4CON', 'No route to host', 'silent'],
+  ['L4CON', 'General socket error (Network is unreachable)', 'silent'],
+  ['L4TOUT', '', 'silent'],
+  ['* L4TOUT', '', undefined],
+  ['* INI', '', undefined],
+  ['SOCKERR', 'Too many open files', undefined],
+  ['', '', undefined],
+])('a check that ended as %s (%s) found the node %s', (checkStatus, lastCheck, answer) => {
+  expect(answerOf({ checkStatus, lastCheck })).toBe(answer);
+});

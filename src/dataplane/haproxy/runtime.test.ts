@@ -1,0 +1,137 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import fc from 'fast-check';
+import { expect, onTestFinished, test } from 'vitest';
+import { systemClock } from '../../main/node/clock.ts';
+import type { Clock } from '../../ports/clock.ts';
+import { CommandRefusedError, RuntimeError } from './errors.ts';
+import { isSuccess, makeRuntime, packLines, type Runtime, splitAnswers } from './runtime.ts';
+
+const { signal } = new AbortController();
+
+/** A worker that gives `dialogue` to whoever has said quit, and keeps what it was told. */
+async function worker(
+  dialogue: string | undefined,
+  clock: Clock = systemClock,
+): Promise<{ runtime: Runtime; told: string[]; server: Server }> {
+  const folder = await mkdtemp(`${tmpdir()}/runtime-`);
+  const told: string[] = [];
+  const server = createServer((socket) => {
+    let text = '';
+    socket.setEncoding('utf8').on('data', (part: string) => {
+      text += part;
+      if (!text.endsWith('quit\n') || dialogue === undefined) return;
+      told.push(text);
+      socket.end(dialogue);
+    });
+  });
+  await new Promise<void>((resolve) => {
+    server.listen(`${folder}/sock`, resolve);
+  });
+  onTestFinished(async () => {
+    server.close();
+    await rm(folder, { recursive: true });
+  });
+  return { runtime: makeRuntime({ socketPath: `${folder}/sock`, clock }), told, server };
+}
+
+test('answers are told apart, also those that 2.6 ends without an empty line', () => {
+  const dialogue =
+    '\n> Already exists a server with the same name in backend.\n\n> entry not found.\n\n> \n> ' +
+    'Only servers in maintenance mode can be deleted.\n> 0x55 a b\n0x56 c d\n\n> ';
+  expect(splitAnswers(dialogue)).toEqual([
+    'Already exists a server with the same name in backend.\n'.trim(),
+    'entry not found.',
+    '',
+    'Only servers in maintenance mode can be deleted.',
+    '0x55 a b\n0x56 c d',
+  ]);
+});
+
+test('the prompts of a payload are no part of its answer', () => {
+  expect(splitAnswers('\n> + + + \n> done\n\n> ')).toEqual(['', 'done']);
+});
+
+test.each(['', '\n', '\n> cut sh', '\n> a\n\n>', 'Permission denied\n'])(
+  'a dialogue that broke off is none: %j',
+  (text) => {
+    expect(splitAnswers(text)).toBeUndefined();
+  },
+);
+
+test('commands go as one line, and each answer comes back in its place', async () => {
+  const { runtime, told } = await worker('\n> \n> two\n\n> ');
+  expect(await runtime.ask(['first', 'second'], signal)).toEqual(['', 'two']);
+  expect(told).toEqual(['prompt\nfirst;second\nquit\n']);
+});
+
+test('nothing to ask is not sent', async () => {
+  const { runtime, told } = await worker('');
+  expect(await runtime.ask([], signal)).toEqual([]);
+  await runtime.perform([], signal);
+  expect(told).toEqual([]);
+});
+
+test('too few answers are an error, for nobody knows which one is missing', async () => {
+  const { runtime } = await worker('\n> \n> ');
+  await expect(runtime.ask(['a', 'b'], signal)).rejects.toThrow(RuntimeError);
+});
+
+test('a refusal names the command that was refused', async () => {
+  const { runtime } = await worker('\n> New server registered.\n\n> entry not found.\n\n> ');
+  const refused = runtime.perform(['add server b/s 1.2.3.4', 'set map m k v'], signal);
+  await expect(refused).rejects.toThrow(new CommandRefusedError('set map m k v', 'entry not found.'));
+});
+
+test('nobody listening, and a worker that says nothing, are unreachable; an abort is an abort', async () => {
+  const nobody = makeRuntime({ socketPath: '/nowhere/sock', clock: systemClock });
+  await expect(nobody.ask(['show info'], signal)).rejects.toThrow(RuntimeError);
+  const expired: Clock = { ...systemClock, deadline: () => AbortSignal.abort(new Error('late')) };
+  const { runtime } = await worker(undefined, expired);
+  await expect(runtime.ask(['show info'], signal)).rejects.toThrow(RuntimeError);
+  await expect(runtime.ask(['show info'], AbortSignal.abort(new Error('stop')))).rejects.toThrow('stop');
+});
+
+test('a closed connection is noticed, and an abort ends the watch', async () => {
+  const nobody = makeRuntime({ socketPath: '/nowhere/sock', clock: systemClock });
+  await expect(nobody.untilClosed(signal)).resolves.toBeUndefined();
+  const { runtime, server } = await worker('');
+  const accepted = new Promise<void>((resolve) => {
+    server.once('connection', (socket) => {
+      socket.destroy();
+      resolve();
+    });
+  });
+  await runtime.untilClosed(signal);
+  await accepted;
+  const stop = new AbortController();
+  const watched = runtime.untilClosed(stop.signal);
+  stop.abort();
+  await watched;
+});
+
+test('lines keep all parts in order and within the limit', () => {
+  const part = fc.string({ minLength: 1, maxLength: 30 });
+  fc.assert(
+    fc.property(fc.array(part), (parts) => {
+      const lines = [...packLines(parts, 64)];
+      expect(lines.flat()).toEqual(parts);
+      for (const line of lines) expect(line.join(';').length).toBeLessThanOrEqual(64);
+    }),
+  );
+});
+
+test.each([
+  ['', true],
+  ['New server registered.', true],
+  ['Server deleted.', true],
+  ["IP changed from '10.0.0.1' to '10.0.0.2' by 'stats socket command'", true],
+  ["no need to change the addr by 'stats socket command'", true],
+  ['entry not found.', false],
+  ['Key not found.', false],
+  ['No such server.', false],
+  ['Unknown command.', false],
+])('the answer %j means success: %s', (answer, isFine) => {
+  expect(isSuccess(answer)).toBe(isFine);
+});
