@@ -11,7 +11,7 @@ export type Story = {
    * @throws DemoError when it does not.
    */
   readonly check: (text: string, holds: boolean) => void;
-  /** Rows of two or three columns. */
+  /** Rows of three columns, the second flush right. */
   readonly table: (rows: readonly (readonly string[])[]) => void;
 };
 
@@ -35,10 +35,9 @@ export function makeStory({ write, hasColour }: StoryDeps): Story {
     },
     table: (rows) => {
       const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-      for (const row of rows) {
-        const cells = row.map((cell, column) => (column === 1 ? cell.padStart(widths[1] ?? 0) : cell.padEnd(widths[column] ?? 0))); // prettier-ignore
-        write(`   ${cells.join('  ').trimEnd()}\n`);
-      }
+      const align = (cell: string, column: number): string =>
+        column === 1 ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0);
+      for (const row of rows) write(`   ${row.map(align).join('  ').trimEnd()}\n`);
     },
   };
 }

@@ -1,7 +1,8 @@
-import { readFile, readdir, rename, writeFile } from 'node:fs/promises';
+import { rename, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { LabError } from './errors.ts';
+import { namesIn, readIfThere } from './machine/files.ts';
 import type { Size } from './network/address-plan.ts';
 
 /** What a lab's folder says of it. */
@@ -44,7 +45,7 @@ export function folderOf(name: string): string {
 
 /** Names of the labs that have a folder. */
 export async function labsWithFolders(): Promise<readonly string[]> {
-  const names = await readdir(tmpdir());
+  const names = await namesIn(tmpdir());
   return names
     .filter((name) => name.startsWith(prefix))
     .map((name) => name.slice(prefix.length))
@@ -59,10 +60,6 @@ export async function writeLabRecord(folder: string, record: LabRecord): Promise
 
 /** `undefined` when there is no such lab. */
 export async function readLabRecord(folder: string): Promise<LabRecord | undefined> {
-  try {
-    return JSON.parse(await readFile(path.join(folder, 'lab.json'), 'utf8')) as LabRecord;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
+  const text = await readIfThere(path.join(folder, 'lab.json'));
+  return text === undefined ? undefined : (JSON.parse(text) as LabRecord);
 }

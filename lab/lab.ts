@@ -5,6 +5,7 @@ import { kubeconfigPath, writeKubeconfig } from './cluster/kubeconfig.ts';
 import { LabError } from './errors.ts';
 import { folderOf, readLabRecord } from './folder.ts';
 import { type Removed, removeLab } from './leftovers.ts';
+import { isAlive } from './machine/processes.ts';
 import { planHosts } from './network/address-plan.ts';
 import { type Host, type OwnHost, makeHost } from './network/host.ts';
 import { logPathOf, partNames, readRecord, stopPart } from './network/part.ts';
@@ -40,7 +41,7 @@ export type Lab = {
    * watches while it has time: give it 0 to be gone at once.
    */
   stopPart(part: string, options?: { readonly graceMs?: number; readonly signal?: AbortSignal }): Promise<void>;
-  /** Starts it again as it was; resolves for `apiserver` when it is ready to serve. */
+  /** Starts it again as it was, unless it runs; resolves for `apiserver` when it is ready to serve. */
   startPart(part: string, signal?: AbortSignal): Promise<void>;
   /** What the API server recorded of the users named in the option `auditUsers`. */
   auditLog(): Promise<readonly AuditEvent[]>;
@@ -60,7 +61,8 @@ export async function openLab(name: string, signal: AbortSignal): Promise<Lab> {
   const record = await readLabRecord(folder);
   if (record?.isUp !== true)
     throw new LabError('NO_SUCH_LAB', `lab ${name} is not up`, `npm run lab -- up --name ${name}`);
-  return makeLab(name, folder, planHosts(record.size).map((plan) => makeHost(plan, { lab: name, folder, signal })), signal); // prettier-ignore
+  const hosts = planHosts(record.size).map((plan) => makeHost(plan, { lab: name, folder, signal }));
+  return makeLab(name, folder, hosts, signal);
 }
 
 /** The lab in `folder`, seen through its hosts; starts nothing. */
@@ -68,7 +70,8 @@ export function makeLab(name: string, folder: string, hosts: readonly OwnHost[],
   const host = (wanted: string): OwnHost => {
     const found = hosts.find((candidate) => candidate.name === wanted);
     if (found !== undefined) return found;
-    throw new LabError('BAD_OPTION', `lab ${name} has no host ${wanted}`, `It has ${hosts.map((one) => one.name).join(', ')}.`); // prettier-ignore
+    const names = hosts.map((one) => one.name).join(', ');
+    throw new LabError('BAD_OPTION', `lab ${name} has no host ${wanted}`, `It has ${names}.`);
   };
   const cp = host('cp');
   const join = (signal?: AbortSignal): AbortSignal => (signal ? AbortSignal.any([signal, labSignal]) : labSignal);
@@ -94,6 +97,7 @@ export function makeLab(name: string, folder: string, hosts: readonly OwnHost[],
     },
     startPart: async (part, signal) => {
       const record = await readRecord(folder, await fullName(folder, part));
+      if (record.process !== undefined && (await isAlive(record.process))) return;
       await host(record.host).spawn(record.name.slice(record.host.length + 1), record.argv, { env: record.env });
       if (record.name === 'cp-apiserver') await apiServerReady(cp, folder, join(signal));
     },

@@ -1,6 +1,7 @@
-import { readFile, readdir, rm, rmdir, stat } from 'node:fs/promises';
+import { readFile, rm, rmdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { LabError } from './errors.ts';
+import { namesIn } from './machine/files.ts';
 import { type ProcessRef, commandOf, isAlive, processesOfLab } from './machine/processes.ts';
 import { killQuietly, run } from './machine/run.ts';
 import { until } from './machine/until.ts';
@@ -26,6 +27,8 @@ type Found = {
 };
 
 const namespaceFolder = '/run/netns';
+/** Where a node's containerd has a folder for each container, named by its id. */
+const taskFolder = 'containerd-state/io.containerd.runtime.v2.task/k8s.io';
 
 /**
  * Takes all of a lab off the machine, whatever state it is in, and looks again.
@@ -62,12 +65,12 @@ export async function removeLab(lab: string, folder: string, signal: AbortSignal
 
 /** Names of all labs that have a network namespace on this machine. */
 export async function labsWithNamespaces(): Promise<readonly string[]> {
-  const labs = (await filesIn(namespaceFolder)).flatMap((name) => labOf(name) ?? []);
+  const labs = (await namesIn(namespaceFolder)).flatMap((name) => labOf(name) ?? []);
   return [...new Set(labs)];
 }
 
 async function findLeftovers(lab: string, folder: string): Promise<Found> {
-  const namespaces = (await filesIn(namespaceFolder)).filter((name) => labOf(name) === lab);
+  const namespaces = (await namesIn(namespaceFolder)).filter((name) => labOf(name) === lab);
   const networks = new Set(await Promise.all(namespaces.map(networkIn)));
   const mountLines = (await readFile('/proc/self/mountinfo', 'utf8')).split('\n').map((line) => line.split(' '));
   const mountPoints = mountLines.map((fields) => fields[4] ?? '');
@@ -85,8 +88,8 @@ async function cgroupsOf(folder: string, mountLines: readonly (readonly string[]
   const hierarchies = mountLines
     .filter((fields) => /^cgroup2?$/.test(fields[fields.indexOf('-') + 1] ?? ''))
     .map((fields) => fields[4] ?? '');
-  const hosts = await filesIn(path.join(folder, 'hosts'));
-  const tasks = hosts.map((host) => filesIn(path.join(folder, 'hosts', host, 'containerd-state', 'io.containerd.runtime.v2.task', 'k8s.io'))); // prettier-ignore
+  const hosts = await namesIn(path.join(folder, 'hosts'));
+  const tasks = hosts.map((host) => namesIn(path.join(folder, 'hosts', host, taskFolder)));
   const ids = (await Promise.all(tasks)).flat();
   const candidates = hierarchies.flatMap((hierarchy) => ids.map((id) => path.join(hierarchy, 'k8s.io', id)));
   const isThere = await Promise.all(candidates.map(exists));
@@ -130,15 +133,6 @@ async function killAll(lab: string, folder: string, signal: AbortSignal): Promis
 /** A network namespace as `/proc/PID/ns/net` shows it. */
 async function networkIn(namespace: string): Promise<string> {
   return `net:[${(await stat(path.join(namespaceFolder, namespace))).ino}]`;
-}
-
-async function filesIn(folder: string): Promise<readonly string[]> {
-  try {
-    return await readdir(folder);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
 }
 
 async function exists(file: string): Promise<boolean> {

@@ -57,7 +57,7 @@ export async function startCluster(deps: ClusterDeps): Promise<void> {
       const states = await look();
       return nodes.every((node) => states.get(node.name)?.isReady);
     };
-    await until('all nodes to be Ready', areReady, { signal, timeoutMs: 60_000, everyMs: 100 });
+    await until('all nodes to be Ready', areReady, { signal, timeoutMs: 120_000, everyMs: 100 });
     tell('images');
   };
   await together<unknown>(stop, [images, nodesReady()]);
@@ -94,7 +94,7 @@ async function connectPods(
   const { signal } = stop;
   const connect = async (node: OwnHost): Promise<readonly Route[]> => {
     const ranges = async (): Promise<readonly string[] | undefined> => (await look()).get(node.name)?.podCidrs;
-    const podCidrs = await until(`Pod ranges of ${node.name}`, ranges, { signal, timeoutMs: 60_000, everyMs: 100 });
+    const podCidrs = await until(`Pod ranges of ${node.name}`, ranges, { signal, timeoutMs: 120_000, everyMs: 100 });
     await configurePodNetwork(node, podCidrs, signal);
     return podCidrs.map((range) => [range, range.includes(':') ? node.ip6 : node.ip4]);
   };

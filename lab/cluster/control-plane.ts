@@ -59,7 +59,7 @@ export async function apiServerReady(host: Host, folder: string, signal: AbortSi
     await checkRuns(folder, 'cp-apiserver');
     return (await host.exec(ask, { signal, timeoutMs: 5_000 })).stdout === 'ok';
   };
-  await until('the API server', check, { signal, timeoutMs: 90_000, everyMs: 100 });
+  await until('the API server', check, { signal, timeoutMs: 120_000, everyMs: 100 });
 }
 
 /** Starts the controller manager and the scheduler; both want an API server that is ready. */

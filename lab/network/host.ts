@@ -1,7 +1,8 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { kubeconfigPath } from '../cluster/kubeconfig.ts';
 import { LabError } from '../errors.ts';
+import { readIfThere } from '../machine/files.ts';
 import { lines } from '../machine/lines.ts';
 import { type ProcessRef, isAlive, labVariable, processOf } from '../machine/processes.ts';
 import { type Output, killQuietly, run } from '../machine/run.ts';
@@ -143,15 +144,6 @@ async function powerOff(own: string, signal: AbortSignal): Promise<void> {
   const init = await initOf(own);
   killQuietly(init.pid);
   await until(`${path.basename(own)} to be off`, async () => !(await isAlive(init)), { signal, everyMs: 5 });
-}
-
-async function readIfThere(file: string): Promise<string | undefined> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
 }
 
 /** What a program on the host finds in its environment: nothing of this process's but PATH. */

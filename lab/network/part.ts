@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdir, open, readFile, readdir, rename, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { setImmediate as immediately } from 'node:timers/promises';
 import { LabError } from '../errors.ts';
+import { namesIn, readIfThere } from '../machine/files.ts';
 import { type ProcessRef, childOf, isAlive, processOf } from '../machine/processes.ts';
 import { killQuietly } from '../machine/run.ts';
 import { until } from '../machine/until.ts';
@@ -67,7 +68,10 @@ export async function startPart(
         child.unref();
       }
     },
-    kill: (signal) => killQuietly(pid, signal),
+    kill: (signal) => {
+      // While nsenter waits for it, its process id is nobody else's.
+      if (child.exitCode === null && child.signalCode === null) killQuietly(pid, signal);
+    },
   };
 }
 
@@ -97,7 +101,7 @@ export async function stopPart(
 
 /** Names of all parts that a lab has ever started, sorted. */
 export async function partNames(folder: string): Promise<readonly string[]> {
-  const files = await readdir(path.join(folder, 'parts'));
+  const files = await namesIn(path.join(folder, 'parts'));
   return files
     .filter((file) => file.endsWith('.json'))
     .map((file) => path.basename(file, '.json'))
@@ -106,12 +110,9 @@ export async function partNames(folder: string): Promise<readonly string[]> {
 
 /** @throws LabError `NO_SUCH_PART` */
 export async function readRecord(folder: string, name: string): Promise<PartRecord> {
-  try {
-    return JSON.parse(await readFile(recordPath(folder, name), 'utf8')) as PartRecord;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    throw new LabError('NO_SUCH_PART', `this lab has no part ${JSON.stringify(name)}`);
-  }
+  const text = await readIfThere(recordPath(folder, name));
+  if (text !== undefined) return JSON.parse(text) as PartRecord;
+  throw new LabError('NO_SUCH_PART', `this lab has no part ${JSON.stringify(name)}`);
 }
 
 /** @throws LabError `PART_ENDED`, with the end of its log, when a part does not run. */
