@@ -3,6 +3,7 @@ import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import { type Attempt, failure, refusal } from './answers.ts';
 import type { ClusterConfig } from './config.ts';
+import { makeDeadlines } from './deadlines.ts';
 import type { KubeError } from './errors.ts';
 import type { JsonPatch } from './finalizers.ts';
 import type { KubeList } from './object.ts';
@@ -47,7 +48,7 @@ export type KubeClient = {
     path: string,
     options: { readonly signal: AbortSignal; readonly query: Query },
   ): Promise<AsyncIterable<Uint8Array>>;
-  /** Ends all connections. */
+  /** Ends all connections and timers: a process that only waits for them may end. */
   close(): Promise<void>;
 };
 
@@ -78,6 +79,8 @@ export function makeKubeClient({
   readonly userAgent?: string;
 }): KubeClient {
   const transport = makeTransport(config, userAgent);
+  const lifetime = new AbortController();
+  const deadlines = makeDeadlines({ clock, signal: lifetime.signal });
   const counter = metrics.counter('furiwake_api_requests_total', 'Requests to the API server, by HTTP status.', [
     'verb',
     'resource',
@@ -115,10 +118,10 @@ export function makeKubeClient({
   ): Promise<T> => {
     signal.throwIfAborted();
     const endsAt = clock.monotonic() + timeoutMs;
-    const deadline = clock.deadline(timeoutMs, signal);
+    using deadline = deadlines.open(timeoutMs, signal);
     for (let tries = 1; ; tries += 1) {
       try {
-        return await attempt<T>(call, query, deadline);
+        return await attempt<T>(call, query, deadline.signal);
       } catch (error) {
         signal.throwIfAborted();
         const waitMs = retryDelay(error as KubeError, call.verb, tries) * (1 + random());
@@ -173,7 +176,10 @@ export function makeKubeClient({
         count(call, code);
       }
     },
-    close: () => transport.close(),
+    close: () => {
+      lifetime.abort();
+      return transport.close();
+    },
   };
 }
 

@@ -144,7 +144,7 @@ test('a 429 is waited out for any verb, for as long as it asks', async () => {
     signal: harness.signal,
   });
   for (let turn = 1; turn <= 2; turn += 1) {
-    await clock.untilSleeping(3_000);
+    await clock.untilSleeping(3_000, 6_000);
     expect(server.requests).toHaveLength(turn);
     await clock.advance(7_000);
   }
@@ -183,7 +183,7 @@ test.each([
       (error: KubeError) => error.code,
     );
     if (isTried) {
-      await clock.untilSleeping((retryAfterSeconds ?? 0) * 1_000);
+      await clock.untilSleeping((retryAfterSeconds ?? 0) * 1_000, 10_000);
       await clock.advance(10_000);
     }
     expect(await settled).toBe(isTried ? 'done' : 'SERVER');
@@ -200,7 +200,7 @@ test('a connection that breaks is used again only for what may be done twice', a
     ...mine,
     signal,
   });
-  await clock.untilSleeping(0);
+  await clock.untilSleeping(0, 100);
   await clock.advance(100);
   expect((await applied).status.loadBalancer.ingress).toHaveLength(1);
 
@@ -261,7 +261,7 @@ test('nobody there is UNREACHABLE, and says who was asked', async () => {
   await using harness = await makeHarness(server, { clock });
   await server[Symbol.asyncDispose]();
   const failed = failureOf(harness.client.get(web, { signal: harness.signal }));
-  await clock.untilSleeping(0);
+  await clock.untilSleeping(0, 100);
   await clock.advance(1_000);
   const error = await failed;
   expect(error.code).toBe('UNREACHABLE');

@@ -137,6 +137,7 @@ test('what may pass is tried again; a lost answer makes no second Event', async 
   await pass(20);
   expect(events()).toHaveLength(1);
   expect(server.requests).toHaveLength(3);
+  expect(harness.metrics.total('furiwake_events_dropped_total')).toBe(0);
 });
 
 test('what does not pass is given up after five attempts, or at once when it is forbidden', async () => {

@@ -1,4 +1,5 @@
-import { type Fields, simKinds, type SimKind, type SimMeta, type SimObject } from './kinds.ts';
+import { isDeepStrictEqual } from 'node:util';
+import { simKinds, type SimKind, type SimMeta, type SimObject } from './kinds.ts';
 import { conflict, invalid, notFound, Refusal } from './refusal.ts';
 import { type Owners, renderManagedFields } from './status-owners.ts';
 
@@ -157,8 +158,8 @@ export function makeStorage({
         ]),
       };
       const object = { ...draft.object, apiVersion: kind.apiVersion, kind: kind.kind, metadata: withoutEmpty(kept) };
-      if (isSame(object, old.object) && isSameOwners(draft.owners, old.owners)) return old;
-      const hasNewSpec = !isSame(object.spec ?? {}, old.object.spec ?? {});
+      if (isDeepStrictEqual(object, old.object) && isDeepStrictEqual(draft.owners, old.owners)) return old;
+      const hasNewSpec = !isDeepStrictEqual(object.spec ?? {}, old.object.spec ?? {});
       const generation = (before.generation ?? 1) + (hasNewSpec ? 1 : 0);
       const isGone = before.deletionTimestamp !== undefined && (metadata.finalizers ?? []).length === 0;
       return commit(kind, isGone ? 'DELETED' : 'MODIFIED', {
@@ -208,24 +209,6 @@ function refuseNewFinalizers(before: SimMeta, after: SimMeta): void {
       `metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers ${JSON.stringify(added)}`,
       'metadata.finalizers',
     );
-}
-
-function isSame(a: Fields, b: Fields): boolean {
-  return canonical(a) === canonical(b);
-}
-
-/** JSON with the keys in order. */
-function canonical(value: unknown): string {
-  return JSON.stringify(value, (_key, part: unknown) =>
-    typeof part === 'object' && part !== null && !Array.isArray(part)
-      ? Object.fromEntries(Object.entries(part).sort(([x], [y]) => (x < y ? -1 : 1)))
-      : part,
-  );
-}
-
-function isSameOwners(a: Owners, b: Owners): boolean {
-  const text = (owners: Owners): string => JSON.stringify([...owners].map(([key, units]) => [key, [...units].sort()]));
-  return text(a) === text(b);
 }
 
 function pick<T extends object>(from: T, keys: readonly (keyof T)[]): Partial<T> {

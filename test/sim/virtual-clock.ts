@@ -9,8 +9,8 @@ export type VirtualClock = Clock & {
   drive<T>(promise: Promise<T>): Promise<T>;
   /** How many sleep now. */
   readonly sleepers: number;
-  /** Resolves as soon as somebody sleeps who wanted to sleep for `ms` or longer. */
-  untilSleeping(ms: number): Promise<void>;
+  /** Resolves as soon as somebody sleeps who wanted to sleep for so long. */
+  untilSleeping(minMs: number, maxMs?: number): Promise<void>;
 };
 
 /** `sleepMs` is how long a sleeper wanted to sleep; a deadline has none. */
@@ -20,7 +20,7 @@ type Timer = { readonly atMs: number; readonly sleepMs?: number; readonly ring: 
 export function virtualClock(startMs: number = Date.UTC(2026, 0, 1)): VirtualClock {
   let elapsedMs = 0;
   const timers = new Set<Timer>();
-  const watchers = new Set<{ readonly ms: number; readonly tell: () => void }>();
+  const watchers = new Set<(sleepMs: number) => void>();
 
   const start = (ms: number, rest: Omit<Timer, 'atMs'>): Timer => {
     const timer = { atMs: elapsedMs + ms, ...rest };
@@ -62,7 +62,7 @@ export function virtualClock(startMs: number = Date.UTC(2026, 0, 1)): VirtualClo
         };
         const timer = start(ms, { sleepMs: ms, ring: wake });
         signal.addEventListener('abort', stop, { once: true });
-        for (const watcher of watchers) if (ms >= watcher.ms) watcher.tell();
+        for (const tell of watchers) tell(ms);
       }),
     deadline: (ms, signal) => {
       const controller = new AbortController();
@@ -92,17 +92,15 @@ export function virtualClock(startMs: number = Date.UTC(2026, 0, 1)): VirtualClo
         if (timer !== undefined) await ring(timer);
       }
     },
-    untilSleeping: (ms) =>
+    untilSleeping: (minMs, maxMs = Number.POSITIVE_INFINITY) =>
       new Promise((resolve) => {
-        if (sleeping().some(({ sleepMs = 0 }) => sleepMs >= ms)) return resolve();
-        const watcher = {
-          ms,
-          tell: () => {
-            watchers.delete(watcher);
-            resolve();
-          },
+        const tell = (sleepMs: number): void => {
+          if (!(sleepMs >= minMs && sleepMs <= maxMs)) return;
+          watchers.delete(tell);
+          resolve();
         };
-        watchers.add(watcher);
+        watchers.add(tell);
+        for (const { sleepMs = Number.NaN } of sleeping()) tell(sleepMs);
       }),
   };
 }
