@@ -24,6 +24,7 @@ const config: ViteUserConfig = defineConfig({
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
+          globalSetup: ['test/e2e/harness/global-setup.ts'],
           testTimeout: 240_000,
           hookTimeout: 900_000,
           fileParallelism: false,

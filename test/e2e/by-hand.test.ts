@@ -1,0 +1,106 @@
+import { describe, expect, test } from 'vitest';
+import { ourFinalizers } from '../../src/core/model/contract.ts';
+import { nginx, nobody, web, webOnN1 } from './harness/backends.ts';
+import { fetchFrom, fetchMany, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
+import { eventually } from './harness/eventually.ts';
+import { readHostState } from './harness/host-state.ts';
+import { isRoot, useStage } from './harness/stage.ts';
+import { startTraffic } from './harness/traffic.ts';
+
+describe.skipIf(!isRoot)('what an administrator does by hand, furiwake does', () => {
+  const stage = useStage();
+
+  test('a Service that is pending is served, its status tells the truth, and after its end nothing is left', async () => {
+    const { services, furiwake, client, lb1 } = stage();
+    const { addresses } = await readHostState(lb1);
+    await furiwake.stop();
+    await services.create('nginx', { spec: { selector: nginx, ports: [{ port: 80 }] } });
+    expect((await services.get('nginx')).status).toEqual({ loadBalancer: {} });
+
+    await furiwake.start();
+    expect(await services.published('nginx')).toEqual([lb1.ip4]);
+    await untilAnswer(client, urlOf(lb1.ip4, 80, '/'), 'Welcome to nginx!');
+
+    const { metadata, status } = await services.get('nginx');
+    expect(metadata.finalizers?.toSorted()).toEqual(ourFinalizers.toSorted());
+    expect(status.loadBalancer.ingress).toEqual([
+      { ip: lb1.ip4, ipMode: 'Proxy', ports: [{ port: 80, protocol: 'TCP' }] },
+    ]);
+    expect(status.conditions?.map(({ type, status: value, reason }) => [type, value, reason])).toEqual([
+      ['furiwake.dev/AddressAssigned', 'True', 'Assigned'],
+      ['furiwake.dev/Serving', 'True', 'Serving'],
+    ]);
+    expect(await services.event('nginx', 'Assigned')).toMatchObject({ type: 'Normal', note: `assigned ${lb1.ip4}` });
+    expect(await services.event('nginx', 'Serving')).toMatchObject({ type: 'Normal' });
+
+    await services.remove('nginx');
+    expect(await fetchFrom(client, urlOf(lb1.ip4))).toBe('refused');
+    expect(await services.events('nginx')).not.toContainEqual(expect.objectContaining({ type: 'Warning' }));
+    expect((await readHostState(lb1)).addresses).toBe(addresses);
+    expect((await lb1.exec(['nft', 'list', 'ruleset'])).stdout).not.toContain(lb1.ip4);
+    expect((await furiwake.status()).services).toEqual([]);
+  });
+
+  test('connections go over all nodes, as HAProxy counts them', async () => {
+    const { services, furiwake, client } = stage();
+    await services.create('balanced');
+    const [ip = ''] = await services.published('balanced');
+    await untilAnswer(client, urlOf(ip), fromWeb);
+    const totals = async (): Promise<readonly number[]> =>
+      (await furiwake.status()).nodes.filter(({ family }) => family === 4).map(({ total }) => total);
+    const before = await totals();
+    const pods = await fetchMany(client, urlOf(ip), 40);
+    const after = await totals();
+    expect(after.map((total, node) => total - (before[node] ?? 0))).toEqual([20, 20]);
+    expect([...new Set(pods)].sort()).toEqual(['web-n1', 'web-n2']);
+    const line = (await furiwake.status()).services.find(({ service }) => service === 'lbtest/balanced');
+    expect(line).toMatchObject({ addresses: [ip], ports: [80], reason: 'Assigned' });
+    expect(line?.total).toBeGreaterThanOrEqual(40);
+    await services.remove('balanced');
+  });
+
+  test('without endpoints a connection is accepted and closed, the address stays, and the first endpoint is found', async () => {
+    const { services, client } = stage();
+    await services.create('empty', { spec: { selector: nobody } });
+    const published = await services.published('empty');
+    const url = urlOf(published[0] ?? '');
+    await services.condition('empty', 'Serving', 'Serving');
+    await untilAnswer(client, url, 'closed');
+    await services.change('empty', { spec: { selector: webOnN1 } });
+    await untilAnswer(client, url, 'web-n1');
+    await services.change('empty', { spec: { selector: { ...web, ...nobody } } });
+    await untilAnswer(client, url, 'closed');
+    expect(await services.published('empty')).toEqual(published);
+    await services.remove('empty');
+  });
+
+  test('deleting a Service ends its connections at once and those of no other', async () => {
+    const { services, client } = stage();
+    await services.create('goes');
+    await services.create('stays', { spec: { ports: [{ port: 81, targetPort: 8080 }] } });
+    const [ip = ''] = await services.published('goes');
+    expect(await services.published('stays')).toEqual([ip]);
+    for (const port of [80, 81]) await untilAnswer(client, urlOf(ip, port), fromWeb);
+    await using going = await startTraffic(client, urlOf(ip, 80), { perSecond: 0, held: 5 });
+    await using staying = await startTraffic(client, urlOf(ip, 81), { held: 5 });
+    await services.remove('goes');
+    await eventually(() => expect(going.totals()).toMatchObject({ holding: 0, broken: 5 }), 2_000);
+    expect(await staying.after(20)).toMatchObject({ failed: 0, broken: 0, holding: 5 });
+    await services.remove('stays');
+  });
+
+  test('an idle connection lives for an hour unless told otherwise', async () => {
+    const { lb1 } = stage();
+    const { stdout } = await lb1.exec([
+      'grep',
+      '-E',
+      'timeout (client|server|tunnel)',
+      '/var/lib/furiwake/haproxy/haproxy.cfg',
+    ]);
+    expect(stdout.trim().split(/\s*\n\s*/)).toEqual([
+      'timeout client 3600s',
+      'timeout server 3600s',
+      'timeout tunnel 3600s',
+    ]);
+  });
+});

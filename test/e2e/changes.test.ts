@@ -1,0 +1,121 @@
+import { describe, expect, test } from 'vitest';
+import { sourceRangesAnnotation } from '../../src/core/model/contract.ts';
+import { webPort } from './harness/backends.ts';
+import { fetchFrom, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
+import { eventually } from './harness/eventually.ts';
+import { isRoot, useStage } from './harness/stage.ts';
+
+describe.skipIf(!isRoot)('a Service that changes', () => {
+  const stage = useStage();
+
+  test('another port is served at once, and the old one is refused', async () => {
+    const { services, client } = stage();
+    await services.create('ports');
+    const [ip = ''] = await services.published('ports');
+    await untilAnswer(client, urlOf(ip, 80), fromWeb);
+    const ports = [
+      { name: 'a', port: 8001, targetPort: webPort },
+      { name: 'b', port: 8002, targetPort: webPort },
+    ];
+    await services.change('ports', { spec: { ports } });
+    await untilAnswer(client, urlOf(ip, 8001), fromWeb);
+    await untilAnswer(client, urlOf(ip, 8002), fromWeb);
+    expect(await fetchFrom(client, urlOf(ip, 80))).toBe('refused');
+    const [ingress] = (await services.get('ports')).status.loadBalancer.ingress ?? [];
+    expect(ingress?.ports?.map(({ port }) => port)).toEqual([8001, 8002]);
+    await services.remove('ports');
+  });
+
+  test('another nodePort is followed', async () => {
+    const { services, client } = stage();
+    const { spec } = await services.create('nodeport');
+    const [ip = ''] = await services.published('nodeport');
+    await untilAnswer(client, urlOf(ip), fromWeb);
+    const nodePort = spec.ports[0]?.nodePort === 31_999 ? 31_998 : 31_999;
+    await services.change('nodeport', { spec: { ports: [{ port: 80, targetPort: webPort, nodePort }] } });
+    await untilAnswer(client, urlOf(ip), fromWeb);
+    expect(await services.published('nodeport')).toEqual([ip]);
+    await services.remove('nodeport');
+  });
+
+  test('a Service that is no load balancer any more is let go, and taken again when it is one', async () => {
+    const { services, client } = stage();
+    await services.create('type');
+    const [ip = ''] = await services.published('type');
+    await services.change('type', { spec: { type: 'ClusterIP' } });
+    await eventually(async () => {
+      const { metadata, status } = await services.get('type');
+      expect({ finalizers: metadata.finalizers, status }).toEqual({
+        finalizers: undefined,
+        status: { loadBalancer: {} },
+      });
+    });
+    expect(await fetchFrom(client, urlOf(ip))).toBe('refused');
+
+    await services.change('type', { spec: { type: 'LoadBalancer' } });
+    expect(await services.published('type')).toEqual([ip]);
+    await untilAnswer(client, urlOf(ip), fromWeb);
+    await services.remove('type');
+  });
+
+  test('our class is served, another class is not touched, and a Service that changes to one is let go', async () => {
+    const { services, client } = stage();
+    await services.create('class', { spec: { loadBalancerClass: 'furiwake.dev/haproxy' } });
+    await services.create('foreign', {
+      spec: { loadBalancerClass: 'example.com/other', ports: [{ port: 81, targetPort: webPort }] },
+    });
+    const [ip = ''] = await services.published('class');
+    await untilAnswer(client, urlOf(ip), fromWeb);
+
+    // The class of a load balancer cannot be changed but by way of another type.
+    await services.change('class', { spec: { type: 'ClusterIP', loadBalancerClass: null } });
+    await services.change('class', { spec: { type: 'LoadBalancer', loadBalancerClass: 'example.com/other' } });
+    for (const name of ['class', 'foreign']) {
+      await eventually(async () => {
+        const { metadata, status } = await services.get(name);
+        expect({ finalizers: metadata.finalizers, status }).toEqual({
+          finalizers: undefined,
+          status: { loadBalancer: {} },
+        });
+      });
+    }
+    expect(await fetchFrom(client, urlOf(ip, 80))).toBe('refused');
+    expect(await fetchFrom(client, urlOf(ip, 81))).toBe('refused');
+    await services.removeAll();
+  });
+
+  test('source ranges let in those whom they name and nobody else, from the next connection on', async () => {
+    const { services, client, lanclient } = stage();
+    await services.create('ranges', { spec: { loadBalancerSourceRanges: ['198.51.100.0/25', '198.51.100.0/24'] } });
+    const url = urlOf((await services.published('ranges'))[0] ?? '');
+    await untilAnswer(client, url, fromWeb);
+    expect(await fetchFrom(lanclient, url, 1)).toBe('silence');
+
+    await services.change('ranges', { spec: { loadBalancerSourceRanges: [`${lanclient.ip4}/32`] } });
+    await untilAnswer(lanclient, url, fromWeb);
+    expect(await fetchFrom(client, url, 1)).toBe('silence');
+
+    await services.change('ranges', { spec: { loadBalancerSourceRanges: null } });
+    await untilAnswer(client, url, fromWeb);
+    await untilAnswer(lanclient, url, fromWeb);
+    await services.remove('ranges');
+  });
+
+  test('source ranges of the other family only let nobody in', async () => {
+    const { services, client } = stage();
+    await services.create('closed', { spec: { loadBalancerSourceRanges: ['2001:db8::/32'] } });
+    const url = urlOf((await services.published('closed'))[0] ?? '');
+    await services.condition('closed', 'Serving', 'Serving');
+    expect(await fetchFrom(client, url, 1)).toBe('silence');
+    await services.remove('closed');
+  });
+
+  test('the old annotation for source ranges counts where the field is empty', async () => {
+    const { services, client, lanclient } = stage();
+    await services.create('annotated', { annotations: { [sourceRangesAnnotation]: ' 192.0.2.0/24 , 10.0.0.0/8' } });
+    const url = urlOf((await services.published('annotated'))[0] ?? '');
+    await untilAnswer(lanclient, url, fromWeb);
+    expect(await fetchFrom(client, url, 1)).toBe('silence');
+    await services.remove('annotated');
+  });
+});

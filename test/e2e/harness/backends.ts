@@ -1,0 +1,50 @@
+import { imageNames } from '../../../lab/images/images.ts';
+import { namespace } from './names.ts';
+
+/** Labels of the Pods that answer with their name: one on each node. */
+export const web = { app: 'web' } as const;
+/** The one on n1 only: n2 reaches it through the Pod network. */
+export const webOnN1 = { app: 'web', node: 'n1' } as const;
+/** No Pod has it. */
+export const nobody = { app: 'nobody' } as const;
+/** The welcome page of the way by hand, on n1. */
+export const nginx = { app: 'nginx' } as const;
+
+/** Pods of {@link web} listen here: HTTP, and UDP beside it. */
+export const webPort = 8080;
+
+function webPod(node: string): string {
+  return `apiVersion: v1
+kind: Pod
+metadata: { name: web-${node}, namespace: ${namespace}, labels: { app: web, node: ${node} } }
+spec:
+  nodeName: ${node}
+  terminationGracePeriodSeconds: 0
+  containers:
+    - name: netexec
+      image: ${imageNames.agnhost}
+      args: [netexec, --http-port=${webPort}, --udp-port=8081]
+      readinessProbe: { httpGet: { path: /hostname, port: ${webPort} }, periodSeconds: 1 }
+`;
+}
+
+/** Namespace and Pods behind the Services of all tests: they take seconds to start, and no test needs its own. */
+export const backends: string = [
+  `apiVersion: v1
+kind: Namespace
+metadata: { name: ${namespace} }
+`,
+  webPod('n1'),
+  webPod('n2'),
+  `apiVersion: v1
+kind: Pod
+metadata: { name: nginx, namespace: ${namespace}, labels: { app: nginx } }
+spec:
+  nodeName: n1
+  terminationGracePeriodSeconds: 0
+  containers:
+    - name: nginx
+      image: ${imageNames.nginx}
+      ports: [{ containerPort: 80 }]
+`,
+].join('---\n');

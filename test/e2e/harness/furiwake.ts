@@ -1,0 +1,131 @@
+import { readFile } from 'node:fs/promises';
+import { expect } from 'vitest';
+import type { Lab } from '../../../lab/lab.ts';
+import type { Part } from '../../../lab/network/part.ts';
+import type { HostStatus } from '../../../src/cli/admin.ts';
+import { ExecError } from '../../../src/ports/exec.ts';
+import { eventually } from './eventually.ts';
+import { bundleOf, kubeconfigOf } from './names.ts';
+
+/** A line of furiwake's log. */
+export type LogLine = { readonly level: string; readonly msg: string } & Readonly<Record<string, unknown>>;
+/** How a command of furiwake ended. */
+export type Ended = { readonly code: number | undefined; readonly stdout: string; readonly stderr: string };
+
+/** The bundled furiwake on a load-balancer host, with the rights of `deploy/`. */
+export type Furiwake = {
+  /** Runs `furiwake run` without waiting for anything. */
+  launch(): Promise<void>;
+  /** The same, until it says that it is ready. */
+  start(): Promise<void>;
+  /** TERM, to the end. */
+  stop(): Promise<void>;
+  /** KILL. */
+  kill(): Promise<void>;
+  /** Resolves with the exit code, or the signal's name, when it has ended. */
+  ended(): Promise<number | NodeJS.Signals>;
+  isRunning(): boolean;
+  /** What `furiwake status` says. */
+  status(): Promise<HostStatus>;
+  /** Another command, to its end. */
+  command(args: readonly string[]): Promise<Ended>;
+  /** Everything that was logged so far, by each that was started. */
+  log(): Promise<readonly LogLine[]>;
+  /** The first line since the last start of which this text is a part, as soon as there is one. */
+  logged(text: string): Promise<LogLine>;
+};
+
+export type FuriwakeOptions = {
+  /** Its part is called so; default `furiwake`. */
+  readonly name?: string;
+  readonly stateDir: string;
+  readonly flags: readonly string[];
+  readonly kubeconfig?: string;
+};
+
+const readyUrl = 'http://127.0.0.1:9470/readyz';
+
+export function makeFuriwake(lab: Lab, options: FuriwakeOptions): Furiwake {
+  const { name = 'furiwake', stateDir, flags, kubeconfig = kubeconfigOf(lab) } = options;
+  const host = lab.host('lb1');
+  const program = [process.execPath, bundleOf(lab)];
+  let part: Part | undefined;
+  let exit: Promise<number | NodeJS.Signals> | undefined;
+  let logStart = 0;
+
+  const readLog = async (): Promise<string> => (part === undefined ? '' : readFile(part.logPath, 'utf8'));
+
+  const launch = async (): Promise<void> => {
+    logStart = (await readLog()).length;
+    const site = ['--kubeconfig', kubeconfig, '--state-dir', stateDir];
+    const log = ['--log-format', 'json', '--log-level', 'debug'];
+    part = await host.spawn(name, [...program, 'run', ...site, ...log, ...flags]);
+    exit = part.ended().finally(() => {
+      exit = undefined;
+    });
+  };
+
+  const ended = async (): Promise<number | NodeJS.Signals> => {
+    if (exit === undefined) throw new Error('furiwake does not run');
+    return exit;
+  };
+
+  const end = async (signal: NodeJS.Signals): Promise<number | NodeJS.Signals> => {
+    part?.kill(signal);
+    return ended();
+  };
+
+  const command = async (args: readonly string[]): Promise<Ended> => {
+    try {
+      return { code: 0, ...(await host.exec([...program, ...args])) };
+    } catch (error) {
+      if (!(error instanceof ExecError)) throw error;
+      return { code: error.exitCode, stdout: '', stderr: error.stderr };
+    }
+  };
+
+  return {
+    launch,
+    start: async () => {
+      await launch();
+      const isReady = async (): Promise<void> => {
+        await host.exec(['curl', '--silent', '--fail', '--max-time', '2', readyUrl]);
+      };
+      await Promise.race([eventually(isReady), failsIfEnded(ended(), readLog)]);
+    },
+    stop: async () => {
+      expect(await end('SIGTERM'), 'exit code of furiwake after SIGTERM').toBe(0);
+    },
+    kill: async () => {
+      await end('SIGKILL');
+    },
+    ended,
+    isRunning: () => exit !== undefined,
+    status: async () => {
+      const { stdout } = await host.exec([...program, 'status', '--state-dir', stateDir, '--output', 'json']);
+      return JSON.parse(stdout) as HostStatus;
+    },
+    command,
+    log: async () => linesOf(await readLog()),
+    logged: (text) =>
+      eventually(async () => {
+        const found = linesOf((await readLog()).slice(logStart)).find((line) => JSON.stringify(line).includes(text));
+        if (found !== undefined) return found;
+        throw new Error(`furiwake has not logged ${JSON.stringify(text)}`);
+      }),
+  };
+}
+
+async function failsIfEnded(end: Promise<number | NodeJS.Signals>, readLog: () => Promise<string>): Promise<never> {
+  const code = await end;
+  throw new Error(`furiwake ended (${code}):\n${(await readLog()).split('\n').slice(-5).join('\n')}`);
+}
+
+/** Whole lines of JSON; what is none (its last word before an exit) is a line with that text. */
+function linesOf(text: string): readonly LogLine[] {
+  return text
+    .slice(0, text.lastIndexOf('\n') + 1)
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => (line.startsWith('{') ? (JSON.parse(line) as LogLine) : { level: 'error', msg: line }));
+}

@@ -1,0 +1,62 @@
+import { execFile } from 'node:child_process';
+import { copyFile, readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { until } from '../../../lab/machine/until.ts';
+import { type StartedLab, startLab } from '../../../lab/start.ts';
+import { makeCluster } from './cluster.ts';
+import { account, bundleOf, labName, namespace } from './names.ts';
+import { backends } from './backends.ts';
+
+const root = path.join(import.meta.dirname, '..', '..', '..');
+
+/**
+ * One lab for all files of the suite, started before the first and taken away after the last: furiwake as `make dist`
+ * bundles it, `deploy/` applied, Pods that answer. `KEEP=1` leaves it up (`npm run lab -- … --name e2e`).
+ */
+export default async function setUp(): Promise<(() => Promise<void>) | undefined> {
+  if (process.getuid?.() !== 0) return undefined; // the tests say that they are skipped
+  const ending = new AbortController();
+  const interrupted = (signal: NodeJS.Signals): void => ending.abort(new Error(`ended by ${signal}`));
+  process.once('SIGINT', interrupted).once('SIGTERM', interrupted);
+  const [lab] = await Promise.all([
+    startLab({
+      name: labName,
+      auditUsers: [`system:serviceaccount:${account.namespace}:${account.name}`],
+      signal: ending.signal,
+    }),
+    promisify(execFile)(process.execPath, ['tools/build.ts'], { cwd: root }),
+  ]);
+  const tearDown = async (): Promise<void> => {
+    if (process.env['KEEP'] === '1') lab.keep();
+    await lab[Symbol.asyncDispose]();
+  };
+  try {
+    await furnish(lab, ending.signal);
+  } catch (error) {
+    await tearDown();
+    throw error;
+  }
+  return tearDown;
+}
+
+async function furnish(lab: StartedLab, signal: AbortSignal): Promise<void> {
+  // A copy: others may build while the tests run.
+  await copyFile(path.join(root, 'dist', 'furiwake.js'), bundleOf(lab));
+  await lab.apply(await readFile(path.join(root, 'deploy', 'furiwake.yaml'), 'utf8'));
+  await lab.serviceAccountKubeconfig(account.namespace, account.name);
+  // A new namespace has no ServiceAccount yet, and without one no Pod is admitted.
+  await until('the Pods to be accepted', async () => lab.apply(backends), { signal, everyMs: 100 });
+  const cluster = await makeCluster(lab);
+  const areReady = async (): Promise<boolean> => {
+    const { items } = await cluster.get<{ readonly items: readonly Pod[] }>(`/api/v1/namespaces/${namespace}/pods`);
+    return items.every(({ status }) =>
+      status?.conditions?.some((each) => each.type === 'Ready' && each.status === 'True'),
+    );
+  };
+  await until('the Pods to be ready', areReady, { signal, timeoutMs: 60_000, everyMs: 100 });
+}
+
+type Pod = {
+  readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
+};

@@ -1,0 +1,29 @@
+import type { Host } from '../../../lab/network/host.ts';
+
+/** What furiwake could leave on a host, as text: addresses, routing rules and routes, nft tables, processes. */
+export type HostState = Readonly<Record<'addresses' | 'rules' | 'routes' | 'tables' | 'processes', string>>;
+
+export async function readHostState(host: Host): Promise<HostState> {
+  const say = async (...argv: readonly string[]): Promise<string> => (await host.exec(argv)).stdout;
+  const [routes4, routes6] = [await say(...allRoutes('-4')), await say(...allRoutes('-6'))];
+  const names = (await say('ps', '-e', '--no-headers', '-o', 'comm=')).split('\n');
+  return {
+    addresses: settled(await say('ip', '-oneline', 'address')),
+    rules: (await say('ip', 'rule')) + (await say('ip', '-6', 'rule')),
+    routes: settled(routes4 + routes6),
+    tables: await say('nft', 'list', 'ruleset'),
+    processes: names.filter((name) => ['haproxy', 'nft', 'ip', 'node'].includes(name)).join(' '),
+  };
+}
+
+function allRoutes(family: '-4' | '-6'): readonly string[] {
+  return ['ip', family, 'route', 'show', 'table', 'all'];
+}
+
+/** Without the link-local addresses: the kernel makes up its mind about them in its own time. */
+function settled(text: string): string {
+  return text
+    .split('\n')
+    .filter((line) => !line.includes('fe80:'))
+    .join('\n');
+}

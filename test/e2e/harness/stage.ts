@@ -1,0 +1,84 @@
+import { afterAll, afterEach, beforeAll, expect } from 'vitest';
+import { type Lab, openLab } from '../../../lab/lab.ts';
+import type { Host } from '../../../lab/network/host.ts';
+import { type Cluster, makeCluster } from './cluster.ts';
+import { type Furiwake, makeFuriwake } from './furiwake.ts';
+import { readHostState } from './host-state.ts';
+import { labName } from './names.ts';
+import { makeServices, type Services } from './services.ts';
+
+/** What a file of tests plays on: the lab, and a furiwake of its own on lb1. */
+export type Stage = {
+  readonly lab: Lab;
+  readonly cluster: Cluster;
+  readonly services: Services;
+  readonly furiwake: Furiwake;
+  /** The load-balancer host. */
+  readonly lb1: Host;
+  /** Behind the router, as real clients are. */
+  readonly client: Host;
+  /** On the nodes' LAN. */
+  readonly lanclient: Host;
+};
+
+export type StageOptions = {
+  /** Flags of `furiwake run`. */
+  readonly flags?: readonly string[];
+  /** False: the tests start it. */
+  readonly isStarted?: boolean;
+};
+
+/** Without root there is no lab: `describe.skipIf(!isRoot)`. */
+export const isRoot: boolean = process.getuid?.() === 0;
+
+export const stateDir = '/var/lib/furiwake';
+
+/**
+ * Sets the stage for the tests of a file: a freshly booted lb1, and furiwake on it. At the end the Services that were
+ * made are gone, furiwake is stopped, and `furiwake cleanup` must leave the host as it was after its boot.
+ */
+export function useStage({ flags = [], isStarted = true }: StageOptions = {}): () => Stage {
+  let stage: Stage | undefined;
+  const ready = (): Stage => {
+    if (stage !== undefined) return stage;
+    throw new Error('the stage is not set yet');
+  };
+  let pristine: Awaited<ReturnType<typeof readHostState>> | undefined;
+
+  beforeAll(async () => {
+    const lab = await openLab(labName, new AbortController().signal);
+    const cluster = await makeCluster(lab);
+    const lb1 = lab.host('lb1');
+    await lb1.reboot();
+    await lb1.exec(['rm', '-rf', stateDir]);
+    pristine = await readHostState(lb1);
+    stage = {
+      lab,
+      cluster,
+      services: makeServices(cluster),
+      furiwake: makeFuriwake(lab, { stateDir, flags }),
+      lb1,
+      client: lab.host('client'),
+      lanclient: lab.host('lanclient'),
+    };
+    if (isStarted) await stage.furiwake.start();
+  });
+
+  afterEach(async ({ task }) => {
+    if (task.result?.state !== 'fail' || stage === undefined) return;
+    const lines = (await stage.furiwake.log()).slice(-40);
+    process.stderr.write(`furiwake's log, to its end:\n${lines.map((line) => JSON.stringify(line)).join('\n')}\n`);
+  });
+
+  afterAll(async () => {
+    if (stage === undefined) return;
+    const { furiwake, services, lb1 } = stage;
+    if (!furiwake.isRunning()) await furiwake.start(); // a test failed half way
+    await services.removeAll();
+    await furiwake.stop();
+    expect(await furiwake.command(['cleanup', '--state-dir', stateDir])).toMatchObject({ code: 0 });
+    expect(await readHostState(lb1)).toEqual(pristine);
+  });
+
+  return ready;
+}

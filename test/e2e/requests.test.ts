@@ -1,0 +1,97 @@
+import { describe, expect, test } from 'vitest';
+import { addressesAnnotation } from '../../src/core/model/contract.ts';
+import { webPort } from './harness/backends.ts';
+import { eventually } from './harness/eventually.ts';
+import { fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
+import { isRoot, useStage } from './harness/stage.ts';
+
+/** n1 and n2 are in it, 192.0.2.13 and 203.0.113.1 to 203.0.113.3 are free. */
+const addresses = '192.0.2.11-192.0.2.13,203.0.113.1-203.0.113.3';
+
+describe.skipIf(!isRoot)('a Service that asks for an address', () => {
+  const stage = useStage({ flags: ['--addresses', addresses] });
+
+  test('gets the one in spec.loadBalancerIP or in the annotation', async () => {
+    const { services, client } = stage();
+    await services.create('field', { spec: { loadBalancerIP: '203.0.113.2' } });
+    await services.create('annotation', { annotations: { [addressesAnnotation]: '203.0.113.3' } });
+    await services.create('both', {
+      annotations: { [addressesAnnotation]: '203.0.113.1' },
+      spec: { loadBalancerIP: '203.0.113.1' },
+    });
+    expect(await services.published('field')).toEqual(['203.0.113.2']);
+    expect(await services.published('annotation')).toEqual(['203.0.113.3']);
+    expect(await services.published('both')).toEqual(['203.0.113.1']);
+    await untilAnswer(client, urlOf('203.0.113.2'), fromWeb);
+    await services.removeAll();
+  });
+
+  test('moves when it asks for another one, and the old address leaves the host', async () => {
+    const { services, client, lb1 } = stage();
+    await services.create('moves', { annotations: { [addressesAnnotation]: '203.0.113.1' } });
+    await services.published('moves');
+    await services.change('moves', { metadata: { annotations: { [addressesAnnotation]: '203.0.113.2' } } });
+    await eventually(async () => expect(await services.published('moves')).toEqual(['203.0.113.2']));
+    await untilAnswer(client, urlOf('203.0.113.2'), fromWeb);
+    const { stdout } = await lb1.exec(['ip', '-oneline', 'address']);
+    expect(stdout).toContain('203.0.113.2/32');
+    expect(stdout).not.toContain('203.0.113.1/32');
+    await services.remove('moves');
+  });
+
+  test('keeps what it has when field and annotation disagree, and is told so', async () => {
+    const { services } = stage();
+    await services.create('disagrees', { spec: { loadBalancerIP: '203.0.113.2' } });
+    await services.published('disagrees');
+    await services.change('disagrees', { metadata: { annotations: { [addressesAnnotation]: '203.0.113.3' } } });
+    const condition = await services.condition('disagrees', 'AddressAssigned', 'ConflictingRequest');
+    expect(condition.message).toMatch(/203\.0\.113\.2.*203\.0\.113\.3/);
+    expect(await services.published('disagrees')).toEqual(['203.0.113.2']);
+    await services.remove('disagrees');
+  });
+
+  test.each([
+    ['outside of --addresses', '198.18.0.1', 'AddressNotInPool'],
+    ['of a node', '192.0.2.11', 'AddressInUse'],
+    ['that is none', 'no address', 'InvalidRequest'],
+    ['of a family that it does not have', '2001:db8::1', 'InvalidRequest'],
+    ['and another one of the same family', '203.0.113.1,203.0.113.2', 'InvalidRequest'],
+  ])('for one %s gets none, and is told why', async (_, request, reason) => {
+    const { services } = stage();
+    await services.create('refused', { annotations: { [addressesAnnotation]: request } });
+    expect(await services.condition('refused', 'AddressAssigned', reason)).toMatchObject({ status: 'False' });
+    await services.condition('refused', 'Serving', 'NoAddress');
+    expect((await services.get('refused')).status.loadBalancer).toEqual({});
+    await services.remove('refused');
+  });
+
+  test('in vain, for another has the port of it, gets that when the other one goes', async () => {
+    const { services } = stage();
+    const annotations = { [addressesAnnotation]: '203.0.113.1' };
+    await services.create('holder', { annotations });
+    await services.published('holder');
+    await services.create('waits', { annotations });
+    const condition = await services.condition('waits', 'AddressAssigned', 'PortConflict');
+    expect(condition.message).toContain('lbtest/holder');
+    await services.remove('holder');
+    expect(await services.published('waits')).toEqual(['203.0.113.1']);
+    await services.remove('waits');
+  });
+
+  test('without a wish gets the lowest free one, else shares where no port clashes, else is told that there is none', async () => {
+    const { services } = stage();
+    const free = ['192.0.2.13', '203.0.113.1', '203.0.113.2', '203.0.113.3'];
+    for (const [index, ip] of free.entries()) {
+      await services.create(`fills-${index}`);
+      expect(await services.published(`fills-${index}`)).toEqual([ip]);
+    }
+    await services.create('shares', { spec: { ports: [{ port: 81, targetPort: webPort }] } });
+    expect(await services.published('shares')).toEqual(['192.0.2.13']);
+    await services.create('too-many');
+    const condition = await services.condition('too-many', 'AddressAssigned', 'PoolExhausted');
+    expect(condition.status).toBe('False');
+    await services.remove('fills-2');
+    expect(await services.published('too-many')).toEqual(['203.0.113.2']);
+    await services.removeAll();
+  });
+});
