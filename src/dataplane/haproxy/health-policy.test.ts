@@ -60,7 +60,7 @@ const cases: readonly Case[] = [
     out: ['n2'],
   },
   {
-    name: 'a look while a check is under way counts as the last answer',
+    name: 'a look that does not tell counts as the one before',
     findings: [checks('ok', 'silent'), checks('ok', '-'), checks('ok', 'silent!')],
     mode: 'checks',
     dead: ['n2'],

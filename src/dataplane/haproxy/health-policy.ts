@@ -20,7 +20,7 @@ export type CheckAnswer = 'ok' | 'unhealthy' | 'alive' | 'silent';
 /** What our own probe found. */
 export type ProbeAnswer = 'http' | 'alive' | 'silent';
 
-/** One node in HAProxy's statistics; `answer` is undefined before its first check has ended. */
+/** One node in HAProxy's statistics; `answer` is undefined where the statistics do not tell. */
 export type Look = { readonly isUp: boolean; readonly answer: CheckAnswer | undefined };
 
 /** `silent`: looks or probes in a row without any answer. */
@@ -68,7 +68,7 @@ function judgeChecks(state: HealthState, looks: ReadonlyMap<NodeName, Look>): Ve
   const nodes = new Map<NodeName, NodeHealth>();
   for (const [name, look] of looks) {
     const before = state.nodes.get(name);
-    const answer = look.answer ?? before?.answer; // while a check is under way, the last one's
+    const answer = look.answer ?? before?.answer; // what is not known now is as it was
     const silent = answer === 'silent' ? (before?.silent ?? 0) + 1 : 0;
     nodes.set(name, { isOut: !look.isUp, silent, answer });
   }

@@ -139,12 +139,10 @@ function isUp(stat: ServerStat): boolean {
   return stat.status.startsWith('UP') || stat.status === 'no check';
 }
 
-/** What a finished check found; `undefined` while one is under way or none has been made. */
-export function answerOf({
-  checkStatus,
-  lastCheck,
-}: Pick<ServerStat, 'checkStatus' | 'lastCheck'>): CheckAnswer | undefined {
-  switch (checkStatus) {
+/** What the last check found, `* ` while the next one is under way; `undefined` while that is not known. */
+export function answerOf(stat: Pick<ServerStat, 'checkStatus' | 'lastCheck'>): CheckAnswer | undefined {
+  const status = stat.checkStatus.replace(/^\* /, '');
+  switch (status) {
     case 'L7OK':
     case 'L7OKC':
       return 'ok';
@@ -158,8 +156,10 @@ export function answerOf({
     case 'L4TOUT':
       return 'silent';
     case 'L4CON':
-      return /refused|reset/i.test(lastCheck) ? 'alive' : 'silent'; // else: no route to it
+      // A check that is under way has wiped the system's words away.
+      if (status !== stat.checkStatus) return undefined;
+      return /refused|reset/i.test(stat.lastCheck) ? 'alive' : 'silent'; // else: no route to it
     default:
-      return undefined; // INI, `* L7OK`, SOCKERR (our own want of something), UNK
+      return undefined; // INI, SOCKERR (our own want of something), UNK
   }
 }
