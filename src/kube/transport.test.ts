@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { createSecureServer, type Http2SecureServer } from 'node:http2';
+import type { AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { TLSSocket } from 'node:tls';
@@ -16,7 +16,8 @@ type Pki = Readonly<Record<'ca' | 'cert' | 'key', string>>;
 let folder: string;
 let mine: Pki;
 let other: Pki;
-let server: Server;
+let server: Http2SecureServer;
+const sockets = new Set<Socket>();
 let url: string;
 let connections = 0;
 
@@ -63,18 +64,24 @@ function makePki(name: string): Pki {
 beforeAll(async () => {
   folder = mkdtempSync(path.join(tmpdir(), 'furiwake-pki-'));
   [mine, other] = [makePki('mine'), makePki('other')];
-  server = createServer({ ...mine, requestCert: true, rejectUnauthorized: false }, (request, response) => {
-    const socket = request.socket as TLSSocket;
-    response.end(
-      JSON.stringify({
-        cn: socket.getPeerCertificate().subject?.CN,
-        trusted: socket.authorized,
-        alpn: socket.alpnProtocol,
-        token: request.headers.authorization,
-      }),
-    );
+  server = createSecureServer(
+    { ...mine, allowHTTP1: true, requestCert: true, rejectUnauthorized: false },
+    (request, response) => {
+      const socket = request.socket as TLSSocket;
+      response.end(
+        JSON.stringify({
+          cn: socket.getPeerCertificate().subject?.CN,
+          trusted: socket.authorized,
+          alpn: socket.alpnProtocol,
+          token: request.headers.authorization,
+        }),
+      );
+    },
+  );
+  server.on('secureConnection', (socket: Socket) => {
+    connections += 1;
+    sockets.add(socket);
   });
-  server.on('secureConnection', () => (connections += 1));
   await new Promise<void>((resolve) => {
     server.listen(0, '127.0.0.1', resolve);
   });
@@ -82,7 +89,7 @@ beforeAll(async () => {
 });
 
 afterAll(() => {
-  server.closeAllConnections();
+  for (const socket of sockets) socket.destroy();
   server.close();
   rmSync(folder, { recursive: true });
 });

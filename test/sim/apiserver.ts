@@ -239,6 +239,9 @@ function strike(mishap: Mishap, response: ServerResponse): boolean {
     case 'end-at-once':
       response.writeHead(200).end();
       return true;
+    case 'garbage':
+      response.writeHead(200).end('no JSON\n');
+      return true;
     case 'lost-answer':
       return false;
     default:

@@ -225,7 +225,7 @@ test("an abort of the caller ends a request with the caller's reason", async () 
   const { server, harness } = all;
   const stop = new AbortController();
   server.faults.next({ mishap: 'hang' });
-  const request = harness.client.get(web, { signal: stop.signal });
+  const request = harness.client.create('/api/v1/namespaces/default/services', service('new'), { signal: stop.signal });
   await until(() => server.requests.length === 1);
   stop.abort(new Error('enough'));
   await expect(request).rejects.toThrow('enough');

@@ -29,7 +29,9 @@ export type Mishap =
   /** Nothing is answered, ever. */
   | 'hang'
   /** A watch answers 200 and ends. */
-  | 'end-at-once';
+  | 'end-at-once'
+  /** A watch answers 200 and sends what is no JSON. */
+  | 'garbage';
 
 export type RequestFault = {
   readonly mishap: Mishap;

@@ -135,6 +135,23 @@ test('a line that is cut in the middle is no object: the watch resumes before it
   await until(() => harness.services.objects().get('default/a')?.note === 'cut');
 });
 
+test('three streams in a row that are none give up the version, and the set comes anew', async () => {
+  await using both = await watchScene();
+  const { server, harness, clock } = both;
+  harness.watch();
+  await harness.services.synced;
+  server.faults.next({ mishap: 'garbage', times: 2 });
+  server.faults.truncateWatches();
+  server.put('Service', service('d'));
+  for (let turn = 1; turn <= 3; turn += 1) {
+    await until(() => errorsIn(harness).length === turn);
+    await clock.advance(waitIn(harness));
+  }
+  await until(() => typesIn(harness).filter((type) => type === 'initDone').length === 2);
+  expect(errorsIn(harness).map(({ code }) => code)).toEqual(['protocol', 'protocol', 'protocol']);
+  expect(harness.services.objects()).toEqual(truth(server));
+});
+
 test('characters that are split over two chunks arrive whole', async () => {
   await using both = await watchScene();
   const { server, harness } = both;

@@ -45,6 +45,18 @@ test('a bookmark that marks no end shows a plain watch at once', async () => {
   expect(listsOf(server)).toHaveLength(1);
 });
 
+test('a stream that is not even answered is a list after ten seconds', async () => {
+  await using both = await watchScene();
+  const { server, harness, clock } = both;
+  server.faults.next({ mishap: 'hang', on: ({ verb }) => verb === 'watch' });
+  harness.watch();
+  await until(() => server.requests.length === 1);
+  await clock.advance(10_000);
+  await harness.services.synced;
+  expect(listsOf(server)).toHaveLength(1);
+  expect(errorsIn(harness)).toEqual([]);
+});
+
 test('a long list comes in pages of one revision', async () => {
   await using both = await watchScene();
   const { server, harness } = both;
