@@ -1,0 +1,29 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+
+/** The text of a page of this repository. */
+export function readPage(name: string): string {
+  return readFileSync(path.join(import.meta.dirname, '..', name), 'utf8');
+}
+
+/** The cells of every table row of a page, without code marks, heads and rules left out. */
+export function tableRows(page: string): readonly (readonly string[])[] {
+  const rows: string[][] = [];
+  const lines = page.split('\n');
+  for (const [index, line] of lines.entries()) {
+    const isHead = lines[index + 1]?.startsWith('|--') === true || lines[index + 1]?.startsWith('| --') === true;
+    if (!line.startsWith('|') || isHead || /^\|[\s|:-]+$/.test(line)) continue;
+    rows.push(
+      line
+        .split(/(?<!\\)\|/)
+        .slice(1, -1)
+        .map((cell) =>
+          cell
+            .trim()
+            .replaceAll('`', '')
+            .replaceAll(String.raw`\|`, '|'),
+        ),
+    );
+  }
+  return rows;
+}
