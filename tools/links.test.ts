@@ -1,0 +1,48 @@
+import { existsSync, globSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { expect, test } from 'vitest';
+
+const pages = ['*.md', 'docs/**/*.md', 'lab/*.md', 'src/**/*.md'].flatMap((pattern) => globSync(pattern));
+
+/** The anchors of a page's headings, as GitHub makes them. */
+function anchorsOf(text: string): ReadonlySet<string> {
+  const anchors = new Set<string>();
+  for (const [, title = ''] of withoutCode(text).matchAll(/^#+ (.*)$/gm)) {
+    const base = title
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
+      .replaceAll(' ', '-');
+    let anchor = base;
+    for (let count = 1; anchors.has(anchor); count++) anchor = `${base}-${count}`;
+    anchors.add(anchor);
+  }
+  return anchors;
+}
+
+function withoutCode(text: string): string {
+  return text.replaceAll(/^```.*?^```$/gms, '');
+}
+
+/** Links to this repository that lead nowhere. */
+function brokenLinks(page: string, text: string): readonly string[] {
+  return [...withoutCode(text).matchAll(/\]\(([^)\s]+)\)/g)]
+    .map(([, target = '']) => target)
+    .filter((target) => !/^[a-z]+:/.test(target))
+    .filter((target) => {
+      const [file = '', anchor] = target.split('#');
+      const found = file === '' ? page : path.join(path.dirname(page), file);
+      if (!existsSync(found)) return true;
+      return anchor !== undefined && !anchorsOf(readFileSync(found, 'utf8')).has(anchor);
+    })
+    .map((target) => `${page}: ${target}`);
+}
+
+test('every link between pages leads to a file and a heading', () => {
+  expect(pages).toContain('README.md');
+  expect(pages.flatMap((page) => brokenLinks(page, readFileSync(page, 'utf8')))).toEqual([]);
+});
+
+test('a link to a file or heading that is not there is found', () => {
+  const text = '# Title\n[a](#title) [b](#no) [c](docs/reasons.md#reasons) [d](docs/none.md) [e](https://example.com)';
+  expect(brokenLinks('README.md', text)).toEqual(['README.md: #title', 'README.md: #no', 'README.md: docs/none.md']);
+});
