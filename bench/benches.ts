@@ -1,0 +1,8 @@
+import type { Bench } from './bench.ts';
+import { burst } from './burst.ts';
+import { churn } from './churn.ts';
+import { firstByte } from './first-byte.ts';
+import { publish } from './publish.ts';
+
+/** In the order in which they run. */
+export const benches: readonly Bench[] = [publish, burst, firstByte, churn];

@@ -1,0 +1,16 @@
+/*
+ * Runs on the client: `node first-byte.ts TARGET…`, each of them `ADDRESS:PORT`, asks each of them (see `answers.ts`), says
+ * `asking`, and when all have answered, when that was ({@link FirstBytes}).
+ */
+import { untilAnswered } from './answers.ts';
+import { now } from './services.ts';
+
+/** Target → the moment of its first byte in ms, of the machine's clock, which all hosts share. */
+export type FirstBytes = Readonly<Record<string, number>>;
+
+process.stdout.write('asking\n');
+const moments = process.argv.slice(2).map(async (target) => {
+  await untilAnswered(target);
+  return [target, now()] as const;
+});
+process.stdout.write(`${JSON.stringify(Object.fromEntries(await Promise.all(moments)))}\n`);

@@ -1,0 +1,60 @@
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import type { Lab } from '../lab/lab.ts';
+import { until } from '../lab/machine/until.ts';
+import type { Part } from '../lab/network/part.ts';
+import { namespace } from './cluster.ts';
+import type { Traffic } from './hosts/traffic.ts';
+
+const streamPort = 9_000;
+const requestAddress = '198.18.8.1';
+const streamAddress = '198.18.8.2';
+
+/** Two Services that live through it all: one in front of the echoing Pods, one of a program on a host of the LAN. */
+function services(streamServer: string): string {
+  return `apiVersion: v1
+kind: Service
+metadata: { name: steady, namespace: ${namespace}, annotations: { furiwake.dev/addresses: ${requestAddress} } }
+spec: { type: LoadBalancer, selector: { app: echo }, ports: [{ port: 80, targetPort: 8080 }] }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: stream, namespace: ${namespace}, annotations: { furiwake.dev/addresses: ${streamAddress} } }
+spec: { type: LoadBalancer, ports: [{ port: ${streamPort} }] }
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: { name: stream, namespace: ${namespace}, labels: { kubernetes.io/service-name: stream } }
+addressType: IPv4
+ports: [{ port: ${streamPort} }]
+endpoints: [{ addresses: [${streamServer}], conditions: { ready: true } }]
+`;
+}
+
+/** Traffic that runs; `stop` ends it and tells what it met. */
+export type SteadyTraffic = AsyncDisposable & { readonly stop: () => Promise<Traffic> };
+
+/** Starts requests and streams from the client behind the router, and resolves when all of them run. */
+export async function startTraffic(lab: Lab, signal: AbortSignal): Promise<SteadyTraffic> {
+  await lab.apply(services(lab.host('lanclient').ip4));
+  await spawn(lab, 'lanclient', 'stream-server', [String(streamPort)]);
+  const traffic = await spawn(lab, 'client', 'traffic', [`${requestAddress}:80`, `${streamAddress}:${streamPort}`]);
+  const said = async (): Promise<string> => readFile(traffic.logPath, 'utf8');
+  await until('traffic to run', async () => (await said()).includes('running\n'), { signal });
+  return {
+    stop: async () => {
+      traffic.kill('SIGTERM');
+      await traffic.ended(signal);
+      return JSON.parse((await said()).trimEnd().split('\n').at(-1) ?? '') as Traffic;
+    },
+    [Symbol.asyncDispose]: async () => {
+      await lab.host('client').stop('traffic');
+      await lab.host('lanclient').stop('stream-server');
+    },
+  };
+}
+
+function spawn(lab: Lab, host: string, program: string, args: readonly string[]): Promise<Part> {
+  const file = path.join(import.meta.dirname, 'hosts', `${program}.ts`);
+  return lab.host(host).spawn(program, [process.execPath, file, ...args]);
+}
