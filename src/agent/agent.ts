@@ -28,6 +28,8 @@ export type Agent = {
    */
   submit(table: TrafficTable, signal: AbortSignal): Promise<ReadonlySet<ServiceKey>>;
   readonly readiness: Readiness;
+  /** HAProxy and the kernel have acknowledged a table since this process started. */
+  isStarted(): boolean;
   /** The table in force: the last one that was acknowledged as a whole. */
   inForce(): TrafficTable;
   /** Supervises, repairs drift and retries until `signal` aborts. `onChange`: readiness changed without a submit. */
@@ -158,6 +160,7 @@ export function makeAgent(deps: AgentDeps): Agent {
         return wanted.rows.has(key) ? refusal : undefined;
       },
     },
+    isStarted: () => inForce !== emptyTable,
     inForce: () => inForce,
     run: async (onChange, signal) => {
       await Promise.all([proxy.run(signal), classifier.run(signal), retry(onChange, signal), audit(signal)]);

@@ -14,9 +14,15 @@ export const oldestMinor = 32;
 export type ServerVersion = { readonly major: string; readonly minor: string; readonly gitVersion: string };
 
 const retryFirstMs = 500;
-const retryMostMs = 10_000;
+const retryMostMs = 5_000;
+/** A server that has just started denies everything until it has read its tokens and roles. */
+const youthTries = 3;
+const youthRetryMs = 1_500;
 
-/** Waits for the API server to answer, saying so. Throws {@link StartError} for what waiting cannot cure. */
+/**
+ * Waits for the API server to answer, saying so. Throws {@link StartError} for what waiting cannot cure: credentials
+ * that are refused again and again (a server that has just started refuses everybody for a moment).
+ */
 export async function waitForServer(
   client: KubeClient,
   server: string,
@@ -24,18 +30,23 @@ export async function waitForServer(
   log: Log,
   signal: AbortSignal,
 ): Promise<ServerVersion> {
+  let refusals = 0;
   for (let waitMs = retryFirstMs; ; waitMs = Math.min(waitMs * 2, retryMostMs)) {
     try {
       return await client.get<ServerVersion>('/version', { signal, timeoutMs: 10_000 });
     } catch (error) {
       signal.throwIfAborted();
-      if (isKubeError(error, 'UNAUTHORIZED', 'CREDENTIALS', 'FORBIDDEN'))
+      const isRefused = isKubeError(error, 'UNAUTHORIZED', 'CREDENTIALS', 'FORBIDDEN');
+      refusals = isRefused ? refusals + 1 : 0;
+      if (isRefused && refusals >= youthTries) {
         throw new StartError(
           `the API server ${server} does not accept our credentials (${error.message}): check the user of the kubeconfig, or its token's expiry`,
           { cause: error },
         );
-      log.warn({ server, err: error, retryInMs: waitMs }, 'waiting for the API server');
-      await clock.sleep(waitMs, signal);
+      }
+      const retryInMs = isRefused ? youthRetryMs : waitMs;
+      log.warn({ server, err: error, retryInMs }, 'waiting for the API server');
+      await clock.sleep(retryInMs, signal);
     }
   }
 }
@@ -45,13 +56,18 @@ export async function assertUsable(
   client: KubeClient,
   version: ServerVersion,
   leaseNamespace: string,
+  clock: Clock,
   signal: AbortSignal,
 ): Promise<void> {
   if (isTooOld(version))
     throw new StartError(
       `the API server is Kubernetes ${version.gitVersion}; furiwake needs 1.${oldestMinor} or newer`,
     );
-  const missing = await missingRights(client, leaseNamespace, signal);
+  let missing = await missingRights(client, leaseNamespace, signal);
+  for (let tries = 1; missing.length > 0 && tries < youthTries; tries++) {
+    await clock.sleep(youthRetryMs, signal);
+    missing = await missingRights(client, leaseNamespace, signal);
+  }
   if (missing.length > 0)
     throw new StartError(
       `rights are missing: ${missing.map((right) => showRight(right, leaseNamespace)).join(', ')}: apply deploy/ and use the kubeconfig of its ServiceAccount`,

@@ -95,7 +95,7 @@ export async function run(options: RunOptions, deps: RunDeps, signal: AbortSigna
       ? []
       : [`the Lease ${options.leaseNamespace}/${leaseName(options.loadBalancerClass)} is not held`]),
     ...(stores.services.isSynced && stores.nodes.isSynced ? [] : ['Services and Nodes are not known yet']),
-    ...(controller.plan() === undefined ? ['nothing has been planned yet'] : []),
+    ...(agent.isStarted() ? [] : ['HAProxy and the kernel have not taken the first table yet']),
   ];
   await using _admin = await serveAdmin(
     paths.adminSocket,
@@ -150,7 +150,7 @@ async function prepareCluster(
   signal: AbortSignal,
 ): Promise<void> {
   const version = await waitForServer(client, server, machine.clock, log, signal);
-  await assertUsable(client, version, options.leaseNamespace, signal);
+  await assertUsable(client, version, options.leaseNamespace, machine.clock, signal);
   assertNoOverlap(ranges, await clusterRanges(client, signal));
   log.info({ server, kubernetes: version.gitVersion, class: options.loadBalancerClass }, 'connected to the cluster');
 }

@@ -53,7 +53,8 @@ const initialIdleMs = 10_000;
 const shortWatchMs = 1_000;
 const healthyWatchMs = 120_000;
 const backoffBaseMs = 800;
-const backoffMaxMs = 30_000;
+/** Shorter than client-go's 30 s: a process has few watches, and what changed while the server was away waits for them. */
+const backoffMaxMs = 5_000;
 /** After so many streams in a row that are none, at one version, the version itself is given up. */
 const maxProtocolFailures = 3;
 

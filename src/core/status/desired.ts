@@ -127,7 +127,8 @@ function ignoredFields({ spec }: Service): readonly string[] {
   const ignored: string[] = [];
   if (spec.sessionAffinity !== 'None')
     ignored.push(`sessionAffinity ${quote(spec.sessionAffinity)}: connections are spread over all nodes`);
-  if (spec.externalTrafficPolicy === 'Local') ignored.push('externalTrafficPolicy Local: served as Cluster');
+  if (spec.externalTrafficPolicy === 'Local')
+    ignored.push('externalTrafficPolicy Local: every node is tried, and only those with a Pod of the Service answer');
   return ignored;
 }
 

@@ -1,0 +1,155 @@
+import { afterEach, describe, expect, test } from 'vitest';
+import { nobody } from './harness/backends.ts';
+import { eventually } from './harness/eventually.ts';
+import { fetchFrom, urlOf } from './harness/fetch.ts';
+import { isRoot, type Stage, useStage } from './harness/stage.ts';
+import { startTraffic } from './harness/traffic.ts';
+
+/** Makes a Service of the web Pods and waits until it answers; its address. */
+async function served({ services, client }: Stage, name: string, port = 80): Promise<string> {
+  await services.create(name, { spec: { ports: [{ port, targetPort: 8080 }] } });
+  const [ip = ''] = await services.published(name);
+  await answers({ client }, ip, port);
+  return ip;
+}
+
+/** kube-proxy has a backoff of its own: after an API server that was away it may need a minute for a new Service. */
+const kubeProxyMs = 120_000;
+
+async function answers({ client }: Pick<Stage, 'client'>, ip: string, port: number = 80): Promise<void> {
+  const fetchOnce = async (): Promise<void> => {
+    expect(await fetchFrom(client, urlOf(ip, port), 1)).toMatch(/^web-n[12]$/);
+  };
+  await eventually(fetchOnce, kubeProxyMs);
+}
+
+async function haproxyPids({ lb1 }: Stage): Promise<readonly number[]> {
+  return (await lb1.exec(['pgrep', '-x', 'haproxy'])).stdout.trim().split('\n').map(Number);
+}
+
+describe.skipIf(!isRoot)('furiwake ends and starts again', () => {
+  const stage = useStage({ flags: ['--addresses', '203.0.113.0/28'] });
+  afterEach(() => stage().services.removeAll());
+
+  test.each(['SIGTERM', 'SIGKILL'] as const)(
+    'after %s: traffic does not notice, addresses stay, and what changed meanwhile is taken up',
+    async (signal) => {
+      const { services, client, furiwake } = stage();
+      const ip = await served(stage(), 'stays');
+      const changedIp = await served(stage(), 'changes');
+      const goneIp = await served(stage(), 'goes');
+      await using traffic = await startTraffic(client, urlOf(ip));
+      await (signal === 'SIGTERM' ? furiwake.stop() : furiwake.kill());
+      await traffic.after(20);
+
+      const uid = (await services.get('goes')).metadata.uid;
+      await Promise.all([
+        services.create('comes'),
+        services.change('changes', { spec: { ports: [{ port: 8080, targetPort: 8080 }] } }),
+        services.change('goes', { spec: { type: 'ClusterIP' } }),
+      ]);
+      await furiwake.start();
+      const [comesIp = ''] = await services.published('comes');
+      await answers(stage(), comesIp);
+      await answers(stage(), changedIp, 8080);
+      await eventually(async () => {
+        const { metadata } = await services.get('goes');
+        expect([metadata.uid, metadata.finalizers ?? []]).toEqual([uid, []]);
+      });
+      await eventually(async () => expect(await fetchFrom(client, urlOf(goneIp), 1)).not.toMatch(/^web/));
+      expect(await services.published('stays')).toEqual([ip]);
+      expect(await services.published('changes')).toEqual([changedIp]);
+      expect(await traffic.after(20)).toMatchObject({ failed: 0, broken: 0 });
+    },
+  );
+
+  test('without the API server traffic flows, and what changed while it was gone is taken up', async () => {
+    const { lab, services, client, furiwake } = stage();
+    const ip = await served(stage(), 'stays');
+    await using traffic = await startTraffic(client, urlOf(ip));
+    await lab.stopPart('apiserver', { graceMs: 0 });
+    const { asked } = traffic.totals();
+    // A minute, in requests: 20 a second.
+    await eventually(() => expect(traffic.totals().asked).toBeGreaterThan(asked + 1_200), 90_000);
+    expect(traffic.totals()).toMatchObject({ failed: 0, broken: 0 });
+    expect(furiwake.isRunning()).toBe(true);
+    await lab.startPart('apiserver');
+    const comesIp = await served(stage(), 'comes');
+    await answers(stage(), comesIp);
+    await services.remove('comes');
+    expect(await traffic.after(20)).toMatchObject({ failed: 0, broken: 0 });
+  });
+
+  test('after a reboot of the host with the API server out of reach, what was served is served', async () => {
+    const { lab, services, lb1, furiwake } = stage();
+    const ip = await served(stage(), 'restricted');
+    await services.change('restricted', { spec: { loadBalancerSourceRanges: ['198.51.100.0/24', '192.0.2.0/25'] } });
+    await lab.stopPart('apiserver', { graceMs: 0 });
+    const ended = furiwake.ended();
+    await lb1.reboot();
+    await ended;
+    await furiwake.launch();
+    await answers(stage(), ip);
+    expect(await furiwake.logged('waiting for the API server')).toBeDefined();
+    await lab.startPart('apiserver');
+    await furiwake.logged('connected to the cluster');
+    expect(await services.published('restricted')).toEqual([ip]);
+  });
+});
+
+describe.skipIf(!isRoot)('what furiwake programmed is taken from it', () => {
+  const stage = useStage({ flags: ['--addresses', '203.0.113.0/28'] });
+  afterEach(() => stage().services.removeAll());
+
+  test.each(['worker', 'master'] as const)('HAProxy’s %s is killed: it is back with everything', async (which) => {
+    const { lb1 } = stage();
+    const ips = [await served(stage(), 'one'), await served(stage(), 'two')];
+    const pids = await haproxyPids(stage());
+    await lb1.exec(['kill', '-9', String(which === 'master' ? Math.min(...pids) : Math.max(...pids))]);
+    const killedAt = performance.now();
+    for (const ip of ips) await answers(stage(), ip);
+    process.stdout.write(
+      `HAProxy's ${which} killed: served again ${Math.round(performance.now() - killedAt)} ms later\n`,
+    );
+    expect(await haproxyPids(stage())).not.toEqual(expect.arrayContaining([...pids]));
+  });
+
+  test('HAProxy is killed after another furiwake adopted it: it is back with everything', async () => {
+    const { services, lb1, furiwake } = stage();
+    const ip = await served(stage(), 'one');
+    const pids = await haproxyPids(stage());
+    await furiwake.kill();
+    await furiwake.start();
+    expect(await haproxyPids(stage())).toEqual(pids);
+    expect(await furiwake.logged('HAProxy adopted')).toBeDefined();
+    await lb1.exec(['kill', '-9', ...pids.map(String)]);
+    await answers(stage(), ip);
+    expect(await services.published('one')).toEqual([ip]);
+  });
+
+  test('HAProxy is killed while no furiwake runs: the next one starts it with everything', async () => {
+    const { services, lb1, furiwake } = stage();
+    const ip = await served(stage(), 'one');
+    await furiwake.stop();
+    await lb1.exec(['kill', '-9', ...(await haproxyPids(stage())).map(String)]);
+    await furiwake.start();
+    await answers(stage(), ip);
+    expect(await services.published('one')).toEqual([ip]);
+  });
+
+  test('the nft ruleset is flushed, as a reload of nftables does: it is put back', async () => {
+    const { services, client, lb1, furiwake } = stage();
+    const ip = await served(stage(), 'one');
+    await using traffic = await startTraffic(client, urlOf(ip), { perSecond: 0, held: 5 });
+    await lb1.exec(['nft', 'flush', 'ruleset']);
+    await eventually(
+      async () => expect((await lb1.exec(['nft', 'list', 'ruleset'])).stdout).toContain('listeners4'),
+      3_000,
+    );
+    await answers(stage(), ip);
+    expect(traffic.totals()).toMatchObject({ broken: 0, holding: 5 });
+    await services.create('two', { spec: { selector: nobody } });
+    await services.published('two');
+    expect(furiwake.isRunning()).toBe(true);
+  });
+});

@@ -1,0 +1,140 @@
+import { afterEach, describe, expect, test } from 'vitest';
+import { webOnN1 } from './harness/backends.ts';
+import { eventually } from './harness/eventually.ts';
+import { fetchFrom, fetchMany, urlOf } from './harness/fetch.ts';
+import { isRoot, type Stage, useStage } from './harness/stage.ts';
+import { startTraffic } from './harness/traffic.ts';
+
+/** Connections that each node has had so far, over IPv4. */
+async function totals({ furiwake }: Stage): Promise<Readonly<Record<string, number>>> {
+  const { nodes } = await furiwake.status();
+  return Object.fromEntries(nodes.filter(({ family }) => family === 4).map(({ node, total }) => [node, total]));
+}
+
+/** States of the nodes over IPv4, by name; a node that gets nothing any more is not there. */
+async function states({ furiwake }: Stage): Promise<Readonly<Record<string, string>>> {
+  const { nodes } = await furiwake.status();
+  return Object.fromEntries(nodes.filter(({ family }) => family === 4).map(({ node, state }) => [node, state]));
+}
+
+async function served({ services, client }: Stage, name: string, selector: object = webOnN1): Promise<string> {
+  await services.create(name, { spec: { selector } });
+  const [ip = ''] = await services.published(name);
+  await eventually(async () => expect(await fetchFrom(client, urlOf(ip))).toMatch(/^web/));
+  return ip;
+}
+
+describe.skipIf(!isRoot)('a node', () => {
+  const stage = useStage();
+  afterEach(() => stage().services.removeAll());
+
+  test('without Pods of the Service loses its network: no new connection fails, those over it end', async () => {
+    const { client, lab } = stage();
+    const ip = await served(stage(), 'one');
+    await using held = await startTraffic(client, urlOf(ip), { perSecond: 0, held: 6 });
+    const n2 = lab.host('n2');
+    await n2.cutNetwork();
+    try {
+      const pods = await fetchMany(client, urlOf(ip), 150);
+      expect(pods).toEqual(Array.from({ length: 150 }, () => 'web-n1'));
+      await eventually(async () => expect(await states(stage())).toMatchObject({ n1: 'up', n2: 'silent' }));
+      await eventually(() => expect(held.totals()).toMatchObject({ holding: 3, broken: 3 }));
+    } finally {
+      await n2.restoreNetwork();
+    }
+    await eventually(async () => expect(await states(stage())).toMatchObject({ n1: 'up', n2: 'up' }));
+  });
+
+  test('with Pods of the Service loses its network: failures end at the latest when Kubernetes sees it', async () => {
+    const { client, lab } = stage();
+    const ip = await served(stage(), 'both', { app: 'web' });
+    await using traffic = await startTraffic(client, urlOf(ip), { perSecond: 10, held: 0 });
+    const n2 = lab.host('n2');
+    await n2.cutNetwork();
+    const cutAt = performance.now();
+    let failedAt = cutAt;
+    try {
+      await eventually(async () => {
+        const before = traffic.totals().failed;
+        const { failed } = await traffic.after(30);
+        if (failed > before) failedAt = performance.now();
+        expect(failed).toBe(before);
+      }, 60_000);
+      const seconds = ((failedAt - cutAt) / 1000).toFixed(0);
+      process.stdout.write(
+        `a node with Pods lost: ${traffic.totals().failed} requests of 10/s failed, for about ${seconds} s\n`,
+      );
+    } finally {
+      await n2.restoreNetwork();
+    }
+    await eventually(async () => expect(await states(stage())).toMatchObject({ n1: 'up', n2: 'up' }));
+  }, 150_000);
+
+  test('that is labelled out is drained, then removed, and comes back', async () => {
+    const { client, cluster } = stage();
+    const ip = await served(stage(), 'one');
+    const label = (value: string | null): Promise<unknown> =>
+      cluster.merge('/api/v1/nodes/n2', {
+        metadata: { labels: { 'node.kubernetes.io/exclude-from-external-load-balancers': value } },
+      });
+    const held = await startTraffic(client, urlOf(ip), { perSecond: 0, held: 4 });
+    await label('');
+    await eventually(async () => expect((await states(stage()))['n2']).not.toBe('up'));
+    const before = await totals(stage());
+    await fetchMany(client, urlOf(ip), 20);
+    const after = await totals(stage());
+    expect((after['n1'] ?? 0) - (before['n1'] ?? 0)).toBe(20);
+    expect(held.totals()).toMatchObject({ holding: 4, broken: 0 });
+    await held[Symbol.asyncDispose]();
+    await eventually(async () => expect(Object.keys(await states(stage()))).toEqual(['n1']));
+    await label('false');
+    await eventually(async () => expect(await states(stage())).toMatchObject({ n1: 'up', n2: 'up' }));
+    await label(null);
+  });
+
+  test('that the autoscaler is about to delete gets no new connections', async () => {
+    const { client, cluster } = stage();
+    const ip = await served(stage(), 'one');
+    const taint = (taints: readonly object[]): Promise<unknown> =>
+      cluster.merge('/api/v1/nodes/n2', { spec: { taints } });
+    await taint([{ key: 'ToBeDeletedByClusterAutoscaler', effect: 'NoSchedule' }]);
+    await eventually(async () => expect(Object.keys(await states(stage()))).toEqual(['n1']));
+    await fetchMany(client, urlOf(ip), 10);
+    await taint([]);
+    await eventually(async () => expect(await states(stage())).toMatchObject({ n1: 'up', n2: 'up' }));
+  });
+
+  test('that an administrator drains keeps its connections and gets no new ones', async () => {
+    const { client, furiwake } = stage();
+    const ip = await served(stage(), 'one');
+    await using held = await startTraffic(client, urlOf(ip), { perSecond: 0, held: 4 });
+    expect(await furiwake.command(['drain', 'n2', '--state-dir', '/var/lib/furiwake'])).toMatchObject({
+      code: 0,
+      stdout: 'drained: n2\n',
+    });
+    await eventually(async () => expect((await states(stage()))['n2']).toBe('drain'));
+    const before = await totals(stage());
+    await fetchMany(client, urlOf(ip), 20);
+    const after = await totals(stage());
+    expect((after['n2'] ?? 0) - (before['n2'] ?? 0)).toBe(0);
+    expect(held.totals()).toMatchObject({ holding: 4, broken: 0 });
+    await furiwake.command(['undrain', 'n2', '--state-dir', '/var/lib/furiwake']);
+    await eventually(async () => expect((await states(stage()))['n2']).toBe('up'));
+  });
+
+  test('none is left: the address stays published, and the condition says so', async () => {
+    const { services, cluster } = stage();
+    const ip = await served(stage(), 'one');
+    const label = async (value: string | null): Promise<void> => {
+      for (const node of ['n1', 'n2'])
+        await cluster.merge(`/api/v1/nodes/${node}`, {
+          metadata: { labels: { 'node.kubernetes.io/exclude-from-external-load-balancers': value } },
+        });
+    };
+    await label('true');
+    await services.condition('one', 'Serving', 'NoNodes');
+    expect(await services.published('one')).toEqual([ip]);
+    await label(null);
+    await services.condition('one', 'Serving', 'Serving');
+  });
+});
