@@ -39,7 +39,7 @@ export type KubeClient = {
   replace<T>(path: string, body: unknown, options: RequestOptions): Promise<T>;
   /** A `test` that fails is `INVALID` (422) without causes. */
   jsonPatch<T>(path: string, patch: JsonPatch, options: RequestOptions): Promise<T>;
-  /** Server-side apply; a uid in the body that is not the object's is `CONFLICT`. */
+  /** Server-side apply; a uid in the body that is not the object's is `INVALID` (the uid cannot be changed). */
   apply<T>(path: string, body: unknown, options: ApplyOptions): Promise<T>;
   /** `uid`: only if it is still that object (`CONFLICT`). */
   delete(path: string, options: DeleteOptions): Promise<void>;

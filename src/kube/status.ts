@@ -1,6 +1,7 @@
 /**
- * The body of a server-side apply to `…/status`. The uid makes it a `CONFLICT` when the name meanwhile belongs to
- * another object; a list that is to be emptied must be in `status` as an empty list, not left out.
+ * The body of a server-side apply to `…/status`. The uid makes it `INVALID` (422: the uid is immutable) when the name
+ * meanwhile belongs to another object; where there is none it is `NOT_FOUND`. A list that is to be emptied must be in
+ * `status` as an empty list, not left out.
  */
 export function statusBody<Status>({
   apiVersion,

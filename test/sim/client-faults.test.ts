@@ -112,12 +112,12 @@ test('a status is applied by force, is a no-op the second time, and is cleared b
   expect(cleared.status.loadBalancer).toEqual({});
 });
 
-test('a status for another object of that name is a conflict', async () => {
+test('a status for another object of that name is refused: an object keeps its uid', async () => {
   await using all = await scene();
   const { harness } = all;
   const options = { ...mine, signal: harness.signal };
   const error = await failureOf(harness.client.apply(webStatus, statusOf('another', []), options));
-  expect([error.code, error.status]).toEqual(['CONFLICT', 409]);
+  expect([error.code, error.status, error.causes[0]?.field]).toEqual(['INVALID', 422, 'metadata.uid']);
 });
 
 test('a Service that is no LoadBalancer any more loses its address and refuses another', async () => {
@@ -227,9 +227,10 @@ test("an abort of the caller ends a request with the caller's reason", async () 
   server.faults.next({ mishap: 'hang' });
   const request = harness.client.create('/api/v1/namespaces/default/services', service('new'), { signal: stop.signal });
   await until(() => server.requests.length === 1);
-  stop.abort(new Error('enough'));
-  await expect(request).rejects.toThrow('enough');
-  await expect(harness.client.get(web, { signal: stop.signal })).rejects.toThrow('enough');
+  const reason = new Error('enough');
+  stop.abort(reason);
+  await expect(request).rejects.toBe(reason);
+  await expect(harness.client.get(web, { signal: stop.signal })).rejects.toBe(reason);
   expect(server.requests).toHaveLength(1);
 });
 

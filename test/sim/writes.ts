@@ -1,6 +1,6 @@
 import { applyJsonPatch } from './json-patch.ts';
 import type { SimKind, SimMeta, SimObject } from './kinds.ts';
-import { conflict, notFound, Refusal } from './refusal.ts';
+import { invalid, notFound, Refusal } from './refusal.ts';
 import { makeServiceRules } from './service-rules.ts';
 import { applyStatus, updateStatus } from './status-owners.ts';
 import { type Draft, keyOf, type Storage, type Stored } from './storage.ts';
@@ -84,10 +84,7 @@ export function makeWrites(storage: Storage): Writes {
       const old = present(target);
       const { uid } = body.metadata;
       if (uid !== undefined && uid !== old.object.metadata.uid)
-        throw conflict(
-          `${target.kind.plural} "${target.key}"`,
-          `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${old.object.metadata.uid}`,
-        );
+        throw invalid(`metadata.uid: Invalid value: "${uid}": field is immutable`, 'metadata.uid');
       const { status, owners } = applyStatus(
         { status: old.object.status ?? {}, owners: old.owners },
         manager,
