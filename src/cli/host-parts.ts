@@ -43,6 +43,7 @@ export async function makeHostParts({
     folder: paths.haproxy,
     descriptorLimit: await descriptorLimit(machine),
     idleTimeoutSeconds,
+    account: await haproxyAccount(machine),
     hasIpv6: (await files.read('/proc/net/if_inet6')) !== undefined,
     exec,
     files,
@@ -84,4 +85,10 @@ export async function descriptorLimit({ files }: Machine): Promise<number> {
   const hard = line?.[2];
   if (hard === undefined) return fallbackLimit;
   return hard === 'unlimited' ? 1_048_576 : Number(hard);
+}
+
+/** The account that HAProxy's package brings; its workers need no rights once they listen. */
+async function haproxyAccount({ files }: Machine): Promise<{ readonly uid: number; readonly gid: number } | undefined> {
+  const line = /^haproxy:[^:]*:(\d+):(\d+):/m.exec((await files.read('/etc/passwd')) ?? '');
+  return line === null ? undefined : { uid: Number(line[1]), gid: Number(line[2]) };
 }
