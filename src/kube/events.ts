@@ -111,6 +111,7 @@ export function makeEventSender({
         return await send(series, signal);
       } catch (error) {
         signal.throwIfAborted();
+        if (isKubeError(error, 'ALREADY_EXISTS')) return void (series.isCreated = true); // an answer got lost
         if (isUnwanted(error, series.isCreated)) return log.debug({ err: error }, 'event not wanted');
         if (isKubeError(error, 'NOT_FOUND')) {
           series.isCreated = false; // Events live for an hour; this one begins again
@@ -160,10 +161,10 @@ export function makeEventSender({
   };
 }
 
-/** Refusals that are nobody's fault: the namespace is ending or gone, or the first attempt's answer got lost. */
+/** Refusals that are nobody's fault: the namespace is ending, or gone. */
 function isUnwanted(error: unknown, isCreated: boolean): boolean {
   if (isKubeError(error, 'FORBIDDEN')) return error.causes.some(({ reason }) => reason === 'NamespaceTerminating');
-  return isKubeError(error, 'ALREADY_EXISTS') || (isKubeError(error, 'NOT_FOUND') && !isCreated);
+  return isKubeError(error, 'NOT_FOUND') && !isCreated;
 }
 
 function isPowerOfTwo(count: number): boolean {

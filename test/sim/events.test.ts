@@ -137,6 +137,9 @@ test('what may pass is tried again; a lost answer makes no second Event', async 
   await pass(20);
   expect(events()).toHaveLength(1);
   expect(server.requests).toHaveLength(3);
+  sender.record(about('web'));
+  await pass(5);
+  expect(events().map(({ series }) => series?.count)).toEqual([2]);
   expect(harness.metrics.total('furiwake_events_dropped_total')).toBe(0);
 });
 
