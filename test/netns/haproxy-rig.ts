@@ -44,6 +44,9 @@ export type Rig = AsyncDisposable & {
 
 export type RigNode = { readonly node: Node; readonly state: 'active' | 'drain' };
 
+/** For `expect.poll`: a busy machine needs longer than its default of a second. */
+export const patience = { timeout: 15_000, interval: 20 };
+
 /** nodePort on which every node of a rig serves its name over HTTP. */
 export const namePort = 30_080;
 /** nodePort on which every node of a rig speaks first, then echoes. */

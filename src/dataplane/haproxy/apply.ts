@@ -1,5 +1,5 @@
 import type { Family } from '../../core/ip/ip.ts';
-import { parseInfo, parseMap, parseServersState, type ServerState } from './answers.ts';
+import { parseInfo, parseMap, parseServersState, parseStat, type ServerState } from './answers.ts';
 import type { Desired } from './desired.ts';
 import { RuntimeError } from './errors.ts';
 import { type HeldRows, makeHeldRows, type RowChange } from './held-rows.ts';
@@ -85,12 +85,25 @@ export async function removeLeftovers(
 ): Promise<Held['servers']> {
   const leftover = leftoverServers(servers, desired.servers);
   if (leftover.length === 0) return servers;
-  // Only in maintenance a server can be deleted; while it has connections it rather drains, for then it is checked.
-  const attempts = leftover.flatMap(({ id }) => [`set server ${id} state maint`, `del server ${id}`]);
+  const backends = new Set(leftover.map(({ backend }) => backend));
+  const stats = await runtime.ask(
+    [...backends].map((backend) => `show stat ${backend} 4 -1`),
+    signal,
+  );
+  const busy = new Set(
+    stats
+      .flatMap(parseStat)
+      .filter(({ connections }) => connections > 0)
+      .map(({ backend, server }) => `${backend}/${server}`),
+  );
+  // A server can be deleted in maintenance only; one with connections rather drains, for then it is still checked.
+  const idle = leftover.filter(({ id }) => !busy.has(id));
+  const attempts = idle.flatMap(({ id }) => [`set server ${id} state maint`, `del server ${id}`]);
   const answers = await runtime.ask(attempts, signal);
-  const kept = leftover.filter((_, index) => answers[2 * index + 1] !== 'Server deleted.');
+  const refused = idle.filter((_, index) => answers[2 * index + 1] !== 'Server deleted.'); // it got a connection just now
+  const draining = leftover.filter(({ id, isOut }) => busy.has(id) && !isOut);
   await runtime.perform(
-    kept.map(({ id }) => `set server ${id} state drain`),
+    [...draining, ...refused].map(({ id }) => `set server ${id} state drain`),
     signal,
   );
   return readServers(runtime, signal);

@@ -15,7 +15,10 @@ export type Daemon = {
   validate(config: string, signal: AbortSignal): Promise<void>;
   /** Starts a process on the files as they are and waits until it answers. */
   start(identity: Identity, signal: AbortSignal): Promise<ProcessInfo>;
-  /** Hands over to a new worker on the files as they are, without losing a connection; waits until it answers. */
+  /**
+   * Hands over to a new worker on the files as they are, which are of another program than the present one, without
+   * losing a connection; waits until it answers.
+   */
   reload(identity: Identity, signal: AbortSignal): Promise<ProcessInfo>;
   /**
    * The process, come what may: the one that answers; one that lives but does not answer (its socket was removed, it
@@ -109,15 +112,8 @@ export function makeDaemon(deps: {
       await refusable(exec.run('haproxy', ['-c', '-f', config], { signal }));
     },
     reload: async (identity, signal) => {
-      const before = await info(signal);
       if (!(await signalMaster('SIGUSR2'))) throw new RuntimeError('no HAProxy master to reload');
-      const description = formatIdentity(identity);
-      const after = await until(takeOverMs, signal, async () => {
-        const now = await info(signal);
-        return now?.description === description && now.pid !== before?.pid ? now : undefined;
-      });
-      if (after === undefined) throw new RuntimeError(`no worker took over within ${takeOverMs} ms of a reload`);
-      return after;
+      return untilServing(identity, signal);
     },
     recover: async (identity, signal) => {
       const gone = 'gone';

@@ -1,9 +1,8 @@
 import { expect, test } from 'vitest';
-import { type Driver, echoPort, namePort, type Rig, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { type Driver, echoPort, namePort, type Rig, startRig, patience } from '../../../test/netns/haproxy-rig.ts';
 import { row } from '../../../test/netns/rows.ts';
 
 const rows = [row('10.50.0.1', 80, namePort), row('10.50.0.1', 25, echoPort), row('fd50::1', 80, namePort)];
-const patience = { timeout: 15_000, interval: 100 };
 
 async function states({ proxy }: Driver, rig: Rig): Promise<string> {
   const { servers } = await proxy.observe(rig.signal);
@@ -18,7 +17,7 @@ async function connectionPerNode(rig: Rig): Promise<ReadonlyMap<string, number>>
   const byNode = new Map<string, number>();
   while (byNode.size < rig.lab.nodes.length) {
     const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.1', port: 25 });
-    await expect.poll(() => heard(rig, id)).toMatch(/^220 n\d\n/);
+    await expect.poll(() => heard(rig, id), patience).toMatch(/^220 n\d\n/);
     byNode.set((await heard(rig, id)).slice(4, 6), id);
   }
   return byNode;
@@ -35,7 +34,7 @@ async function ending(rig: Rig, id: number | undefined): Promise<string | undefi
 async function echoes(rig: Rig, id: number | undefined): Promise<void> {
   const word = `word ${performance.now()}`;
   await rig.lab.client.ask({ do: 'say', id: id ?? 0, text: word });
-  await expect.poll(() => heard(rig, id ?? 0)).toContain(word);
+  await expect.poll(() => heard(rig, id ?? 0), patience).toContain(word);
 }
 
 /** Which nodes answer the next requests; each must be answered. */
@@ -65,7 +64,7 @@ test('a silent node: no new connection fails, its connections are ended, and it 
   expect(driver.metric('furiwake_servers state=silent')).toBe(2);
   await rig.lab.nodes[0]?.setSilent(false);
   await expect.poll(() => states(driver, rig), patience).toBe('n1 up, n2 up, n3 up');
-  await expect.poll(() => answering(rig)).toBe('n1 n2 n3');
+  await expect.poll(() => answering(rig), patience).toBe('n1 n2 n3');
 });
 
 test('a node that answers unhealthy, or refuses, gets no new connections and keeps those it has', async () => {
@@ -117,7 +116,7 @@ test('where no node answers the health port our own probe stands in: refused is 
 
   // Killed in this state it comes back in this state; so does the next furiwake find it.
   process.kill((await driver.proxy.observe(rig.signal)).pid, 'SIGKILL');
-  await expect.poll(() => driver.metric('furiwake_haproxy_restarts_total')).toBe(1);
+  await expect.poll(() => driver.metric('furiwake_haproxy_restarts_total'), patience).toBe(1);
   await driver.rounds(2);
   expect(await answering(rig)).toBe('n1');
   const next = rig.newDriver();
@@ -184,6 +183,24 @@ test('nodes come and go; one that is excluded keeps its connections and is remov
   await apply(n2);
   await expect.poll(async () => (await rig.fetch('10.50.0.1')).text, patience).toBe('n2');
   expect((await driver.proxy.observe(rig.signal)).pid).toBe(pid);
+});
+
+test('a node that is removed and then falls silent does not keep its last connections', async () => {
+  await using rig = await startRig({ nodes: 2 });
+  const driver = rig.newDriver();
+  const [first, second] = rig.lab.nodes;
+  if (first === undefined || second === undefined) throw new Error('two nodes');
+  await driver.proxy.ensure(rig.table(rows), rig.signal);
+  driver.watch();
+  const connections = await connectionPerNode(rig);
+  const without = rig.table(rows, [{ node: second, state: 'active' }]);
+  await driver.proxy.upsert(without, rig.signal);
+  await driver.proxy.prune(without, rig.signal);
+  await driver.rounds(2);
+  await echoes(rig, connections.get('n1'));
+  await first.setSilent(true);
+  await expect.poll(() => ending(rig, connections.get('n1')), patience).not.toBe('open');
+  await expect.poll(() => rig.servers(), patience).not.toContain('nodes4/n1');
 });
 
 test('a node that comes back under its name with another address is reached there', async () => {

@@ -105,10 +105,8 @@ export function makeFamilyHealth(deps: {
     round: async (nodes, stats, signal) => {
       let verdict: ReturnType<typeof judge> | undefined;
       if (state.mode === 'checks') {
-        const wanted = new Set<string>(nodes.map(({ node }) => node));
-        const looks = stats
-          .filter(({ server }) => wanted.has(server))
-          .map((stat) => [stat.server as NodeName, lookOf(stat)] as const);
+        // Also those that are no longer wanted: their last connections must not outlive them.
+        const looks = stats.map((stat) => [stat.server as NodeName, lookOf(stat)] as const);
         verdict = take({ from: 'checks', looks: new Map(looks) });
       }
       if (state.mode === 'own' || verdict?.wantsProbe === true) verdict = take(await probeNodes(nodes, signal));

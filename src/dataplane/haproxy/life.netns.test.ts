@@ -1,7 +1,7 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
-import { type Driver, namePort, type Rig, startRig } from '../../../test/netns/haproxy-rig.ts';
-import { row } from '../../../test/netns/rows.ts';
+import { type Driver, namePort, type Rig, startRig, patience } from '../../../test/netns/haproxy-rig.ts';
+import { addressOf, nodeName, row } from '../../../test/netns/rows.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
 
 const rows = [row('10.50.0.1', 80, namePort), row('fd50::1', 80, namePort)];
@@ -46,6 +46,22 @@ test('killed with -9, worker or master, before and after an adoption, it is back
   }
 });
 
+test('whoever starts HAProxy on the files gets the last table, with what it holds in slots', async () => {
+  await using rig = await startRig({ nodes: 1 });
+  const driver = rig.newDriver();
+  await driver.proxy.ensure(rig.table([], []), rig.signal);
+  const servers = [{ node: nodeName('n1'), address: addressOf('10.20.0.11'), port: namePort, weight: 1 }];
+  const profile = { algorithm: 'leastconn', proxyProtocol: 'none' } as const;
+  const table = rig.table([...rows, row('10.50.0.2', 80, { kind: 'own', profile, servers })]);
+  await apply(driver, table, rig.signal);
+  await driver.proxy.stop(rig.signal);
+  const folder = `${rig.lab.folder}/haproxy`;
+  await rig.lab.balancer.exec('haproxy', '-W', '-D', '-f', `${folder}/haproxy.cfg`, '-p', `${folder}/haproxy.pid`);
+  for (const vip of ['10.50.0.1', '10.50.0.2', 'fd50::1']) expect(await rig.fetch(vip)).toMatchObject({ text: 'n1' });
+  // Which is also what the next furiwake finds.
+  expect(await rig.newDriver().proxy.audit(table, rig.signal)).toBe(0);
+});
+
 test('a change that finds the process dead starts it with the change', async () => {
   await using rig = await startRig({ nodes: 1 });
   const driver = rig.newDriver();
@@ -85,7 +101,7 @@ test('a process with another program is adopted by one reload that drops no conn
   expect((await second.proxy.observe(rig.signal)).pid).not.toBe(pid);
   await rig.lab.client.ask({ do: 'say', id, text: 'still there' });
   await expect
-    .poll(() => rig.lab.client.ask({ do: 'heard', id }))
+    .poll(() => rig.lab.client.ask({ do: 'heard', id }), patience)
     .toEqual({ text: '220 n1\nstill there', end: 'open' });
 });
 
@@ -96,7 +112,7 @@ test('after a reload by somebody else the new worker is kept as the old one was'
   driver.watch();
   const { pid } = await driver.proxy.observe(rig.signal);
   process.kill(await masterOf(rig), 'SIGUSR2');
-  await expect.poll(async () => (await driver.proxy.observe(rig.signal)).pid).not.toBe(pid);
+  await expect.poll(async () => (await driver.proxy.observe(rig.signal)).pid, patience).not.toBe(pid);
   // Its checks, which fail here, are switched off again.
   await driver.rounds(3);
   expect(await rig.fetch('10.50.0.1')).toMatchObject({ status: 200 });
@@ -139,7 +155,7 @@ test('stale sockets and a pid file with somebody else’s number stop nothing', 
   const first = rig.newDriver();
   await first.proxy.ensure(rig.table(rows), rig.signal);
   process.kill(await masterOf(rig), 'SIGKILL');
-  await expect.poll(() => first.proxy.observe(rig.signal).catch(() => 'gone')).toBe('gone');
+  await expect.poll(() => first.proxy.observe(rig.signal).catch(() => 'gone'), patience).toBe('gone');
   await writeFile(`${rig.lab.folder}/haproxy/haproxy.pid`, `${process.pid}\n`);
   const second = rig.newDriver();
   expect(await second.proxy.ensure(rig.table(rows), rig.signal)).toBe('started');

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
-import { echoPort, namePort, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { echoPort, namePort, startRig, patience } from '../../../test/netns/haproxy-rig.ts';
 import { addressOf, nodeName, row } from '../../../test/netns/rows.ts';
 import { systemExec } from '../../main/node/exec.ts';
 
@@ -16,9 +16,10 @@ test('a Service at its cap is refused more connections, and no other one is', as
       return end === 'open' ? text : end;
     };
   };
-  for (let connection = 0; connection < 2; connection++) await expect.poll(await dial('10.50.0.1')).toBe('220 n1\n');
-  await expect.poll(await dial('10.50.0.1')).toMatch(/ended|reset/);
-  await expect.poll(await dial('10.50.0.2')).toBe('220 n1\n');
+  for (let connection = 0; connection < 2; connection++)
+    await expect.poll(await dial('10.50.0.1'), patience).toBe('220 n1\n');
+  await expect.poll(await dial('10.50.0.1'), patience).toMatch(/ended|reset/);
+  await expect.poll(await dial('10.50.0.2'), patience).toBe('220 n1\n');
   const { listeners } = await proxy.observe(rig.signal);
   expect(listeners).toMatchObject([
     { key: '10.50.0.1|25|TCP', connections: 2, total: 3 },

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
-import { echoPort, namePort, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { echoPort, namePort, startRig, patience } from '../../../test/netns/haproxy-rig.ts';
 import { row } from '../../../test/netns/rows.ts';
 
 test('rows come, change and go in one process, in both families, while a connection of another row lives', async () => {
@@ -14,7 +14,7 @@ test('rows come, change and go in one process, in both families, while a connect
   const { pid } = await proxy.observe(rig.signal);
   const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.1', port: 25 });
   await expect
-    .poll(() => rig.lab.client.ask({ do: 'heard', id }))
+    .poll(() => rig.lab.client.ask({ do: 'heard', id }), patience)
     .toMatchObject({ text: expect.stringMatching(/^220 n[12]\n$/) });
 
   expect(await rig.fetch('10.50.0.2')).toHaveProperty('error');
@@ -33,7 +33,7 @@ test('rows come, change and go in one process, in both families, while a connect
 
   await rig.lab.client.ask({ do: 'say', id, text: 'still there\n' });
   await expect
-    .poll(() => rig.lab.client.ask({ do: 'heard', id }))
+    .poll(() => rig.lab.client.ask({ do: 'heard', id }), patience)
     .toMatchObject({ text: expect.stringMatching(/still there/), end: 'open' });
   expect((await proxy.observe(rig.signal)).pid).toBe(pid);
   expect(await readFile(`${rig.lab.folder}/haproxy/services.map`, 'utf8')).toBe(

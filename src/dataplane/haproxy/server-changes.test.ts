@@ -121,7 +121,7 @@ test.each([
 test('what is left over goes, servers in slots before the nodes that they track', () => {
   const present = held({ server: 'n1' }, { server: 'n2', isOut: true }, inSlot, { backend: 'stranger', server: 'x' });
   expect(leftoverServers(present, wanted([n1]))).toEqual([
-    { id: `${slot}/${inSlot.server}`, isOut: false },
-    { id: 'nodes4/n2', isOut: true },
+    { id: `${slot}/${inSlot.server}`, backend: slot, isOut: false },
+    { id: 'nodes4/n2', backend: 'nodes4', isOut: true },
   ]);
 });

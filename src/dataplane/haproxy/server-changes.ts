@@ -44,29 +44,25 @@ function nodeChanges(present: ServerState | undefined, server: NodeServer, isChe
   return commands;
 }
 
+/** A server that the table no longer has; `id` is `backend/name`. */
+export type Leftover = { readonly id: string; readonly backend: string; readonly isOut: boolean };
+
 /** The servers that the table no longer has; those in slots first, for they track the nodes. */
-export function leftoverServers(
-  held: Held['servers'],
-  wanted: Servers,
-): readonly { readonly id: string; readonly isOut: boolean }[] {
-  const leftover = (backend: string, names: readonly string[]): ReturnType<typeof leftoverServers> => {
+export function leftoverServers(held: Held['servers'], wanted: Servers): readonly Leftover[] {
+  const leftover = (backend: string, names: readonly string[]): readonly Leftover[] => {
     const kept = new Set(names);
     const servers = [...(held.get(backend)?.values() ?? [])].filter(({ server }) => !kept.has(server));
-    return servers.map(({ server, isOut }) => ({ id: `${backend}/${server}`, isOut }));
+    return servers.map(({ server, isOut }) => ({ id: `${backend}/${server}`, backend, isOut }));
   };
   const slots = [...held.keys()].filter((backend) => profileOfSlot(backend) !== undefined);
   return [
-    ...slots.flatMap((slot) =>
-      leftover(
-        slot,
-        (wanted.slots.get(slot) ?? []).map(({ name }) => name),
-      ),
-    ),
-    ...([4, 6] as const).flatMap((family) =>
-      leftover(
-        nodesBackend(family),
-        wanted.nodes[family].map(({ node }) => node),
-      ),
-    ),
+    ...slots.flatMap((slot) => {
+      const names = wanted.slots.get(slot)?.map(({ name }) => name);
+      return leftover(slot, names ?? []);
+    }),
+    ...([4, 6] as const).flatMap((family) => {
+      const names = wanted.nodes[family].map(({ node }) => node);
+      return leftover(nodesBackend(family), names);
+    }),
   ];
 }

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
-import { type Driver, echoPort, namePort, type Rig, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { type Driver, echoPort, namePort, type Rig, startRig, patience } from '../../../test/netns/haproxy-rig.ts';
 import { addressOf, nodeName, row } from '../../../test/netns/rows.ts';
 import type { Backend, Profile, TrafficTable } from '../../core/traffic/table.ts';
 
@@ -65,7 +65,7 @@ test('backends of their own take slots: one reload for a new profile, none after
 
   await rig.lab.client.ask({ do: 'say', id, text: 'still there' });
   await expect
-    .poll(() => rig.lab.client.ask({ do: 'heard', id }))
+    .poll(() => rig.lab.client.ask({ do: 'heard', id }), patience)
     .toMatchObject({ end: 'open', text: expect.stringContaining('still there') });
 });
 
@@ -108,7 +108,7 @@ test('slots survive a crash, and an adoption gives each row the slot that it has
   expect(second.metric('furiwake_reloads_total')).toBe(0);
   second.watch();
   process.kill((await second.proxy.observe(rig.signal)).pid, 'SIGKILL');
-  await expect.poll(() => second.metric('furiwake_haproxy_restarts_total')).toBe(1);
+  await expect.poll(() => second.metric('furiwake_haproxy_restarts_total'), patience).toBe(1);
   expect(await answers(rig, '10.50.0.1')).toBe('n1');
   expect(await answers(rig, '10.50.0.2')).toBe('n2');
 });
@@ -123,11 +123,11 @@ test('a slot’s server goes with its node’s health, by the one check of the n
   driver.watch();
   const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.1', port: 25 });
   await rig.lab.nodes[0]?.ask({ do: 'setStatus', port: 10_256, status: 503 });
-  await expect.poll(() => answers(rig, '10.50.0.1'), { timeout: 10_000 }).toBe('n2');
+  await expect.poll(() => answers(rig, '10.50.0.1'), patience).toBe('n2');
   expect(await rig.lab.client.ask({ do: 'heard', id })).toMatchObject({ end: 'open' });
   await rig.lab.nodes[0]?.setSilent(true);
   const heard = async (): Promise<string | undefined> => (await rig.lab.client.ask({ do: 'heard', id })).end;
-  await expect.poll(heard, { timeout: 10_000 }).not.toBe('open');
+  await expect.poll(heard, patience).not.toBe('open');
 });
 
 test('PROXY protocol v1 tells the server the client and the address that it dialled', async () => {
@@ -137,7 +137,7 @@ test('PROXY protocol v1 tells the server the client and the address that it dial
   await driver.proxy.ensure(rig.table([row('10.50.0.1', 25, own(rig, ['n1'], v1, echoPort))]), rig.signal);
   const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.1', port: 25 });
   const heard = async (): Promise<string | undefined> => (await rig.lab.client.ask({ do: 'heard', id })).text;
-  await expect.poll(heard).toMatch(/PROXY TCP4 10\.10\.0\.2 10\.50\.0\.1 \d+ 25\r\n/);
+  await expect.poll(heard, patience).toMatch(/PROXY TCP4 10\.10\.0\.2 10\.50\.0\.1 \d+ 25\r\n/);
 });
 
 test('algorithm source sends a client to one server, whatever its port', async () => {
