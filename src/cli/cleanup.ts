@@ -45,20 +45,24 @@ export async function cleanup(
     throw new StartError('furiwake cleanup needs root: it takes away nftables, routes and addresses of this host');
   await assertNobodyRuns(options.stateDir, signal);
   const writesTo = isCluster ? await connect(options, deps) : undefined;
+  const lifetime = new AbortController();
   const parts = await makeHostParts({
     machine,
     stateDir: options.stateDir,
     idleTimeoutSeconds: options.idleTimeoutSeconds,
     log,
     metrics: deps.metrics,
-    lifetime: signal,
+    lifetime: lifetime.signal,
   });
-  await removeFromHost(parts, log);
+  await removeFromHost(parts, log).finally(() => lifetime.abort());
   await forget(options.stateDir, machine, signal);
   if (writesTo !== undefined) {
-    const count = await releaseServices(writesTo.client, writesTo.writes, log, signal);
-    log.info({ services: count }, 'Services let go: finalizers, addresses and conditions taken off');
-    await writesTo.client.close();
+    try {
+      const count = await releaseServices(writesTo.client, writesTo.writes, log, signal);
+      log.info({ services: count }, 'Services let go: finalizers, addresses and conditions taken off');
+    } finally {
+      await writesTo.client.close();
+    }
   }
 }
 

@@ -31,8 +31,10 @@ export type RunDeps = {
 /**
  * `furiwake run`: controller and agent in one process.
  *
- *   host and kubeconfig checked ─► state directory locked ─► what was served is served again ─► API server, rights, lease
- *     ─► watches, controller, agent, events, lease renewal side by side, until the first fails or `signal` aborts
+ *   host and kubeconfig checked ─► state directory locked ─► what was served is served again, and watched over
+ *                                                        └─► API server, rights, Lease ─► watches, controller, events
+ *
+ * All of it side by side, until the first part fails or `signal` aborts.
  *
  * Throws {@link StartError} for what keeps it from starting, or when another process took the lease.
  */
@@ -45,6 +47,8 @@ export async function run(options: RunOptions, deps: RunDeps, signal: AbortSigna
   const paths = statePaths(options.stateDir);
   await files.makeFolder(options.stateDir);
 
+  const lifetime = new AbortController();
+  const alive = AbortSignal.any([signal, lifetime.signal]);
   const client = makeKubeClient({ config, clock, log: log.child({ part: 'api' }), metrics, random });
   const parts = await makeHostParts({
     machine,
@@ -52,7 +56,7 @@ export async function run(options: RunOptions, deps: RunDeps, signal: AbortSigna
     idleTimeoutSeconds: options.idleTimeoutSeconds,
     log,
     metrics,
-    lifetime: signal,
+    lifetime: alive,
   });
   const { agent } = parts;
   const lease = makeLease({
@@ -87,7 +91,7 @@ export async function run(options: RunOptions, deps: RunDeps, signal: AbortSigna
     random,
     log,
     metrics,
-    signal,
+    signal: alive,
   });
 
   const notReady = (): readonly string[] => [
@@ -119,22 +123,25 @@ export async function run(options: RunOptions, deps: RunDeps, signal: AbortSigna
   );
   await using _metrics = await serveMetrics(options, deps, notReady, signal);
 
-  await agent.restore(signal);
-  await prepareCluster(client, config.server, options, ranges, deps, signal);
-  await holdLeaseFirst(lease, options, log, signal);
-  try {
+  const serveCluster = async (inner: AbortSignal): Promise<void> => {
+    await prepareCluster(client, config.server, options, ranges, deps, inner);
+    await holdLeaseFirst(lease, options, log, inner);
     await superviseAll(
       [
-        (inner) => stores.watch(inner),
-        (inner) => controller.run(inner),
-        (inner) => agent.run(enqueue, inner),
-        (inner) => events.run(inner),
-        (inner) => tellNodes(stores.nodes, events, inner),
-        (inner) => untilLost(lease, inner),
+        (until) => stores.watch(until),
+        (until) => controller.run(until),
+        (until) => events.run(until),
+        (until) => tellNodes(stores.nodes, events, until),
+        (until) => untilLost(lease, until),
       ],
-      signal,
+      inner,
     );
+  };
+  try {
+    await agent.restore(signal);
+    await superviseAll([(inner) => agent.run(enqueue, inner), serveCluster], signal);
   } finally {
+    lifetime.abort();
     await drained;
     if (options.stopsTrafficOnExit) await removeFromHost(parts, log);
     await client.close();

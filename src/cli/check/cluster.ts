@@ -60,15 +60,16 @@ async function ask(
       : ok('API server', found),
   ];
   const missing = await missingRights(client, options.leaseNamespace, signal);
-  const lacks = new Set(missing);
   for (const right of rights) {
     const shown = showRight(right, options.leaseNamespace);
     findings.push(
-      lacks.has(right)
+      missing.includes(right)
         ? wrong('right', `missing: ${shown}`, 'apply deploy/ and use the kubeconfig of its ServiceAccount')
         : ok('right', shown),
     );
   }
+  // What follows reads Services, Nodes and ServiceCIDRs: without the rights it would only say so again.
+  if (missing.some(({ verb }) => verb === 'list')) return findings;
   findings.push(await checkAddresses(client, options, machine.exec, signal));
   const nodes = (await client.list<KubeObject>(resourcePath({ apiVersion: 'v1', plural: 'nodes' }), { signal })).items;
   findings.push(await checkNodeHealth(nodes.map(projectNode), machine.clock, signal));

@@ -22,10 +22,17 @@ export function makeLog({ level, format, isColoured, write }: LogOptions): Log {
         base: null,
         timestamp: pino.stdTimeFunctions.isoTime,
         formatters: { level: (label) => ({ level: label }) },
+        serializers: { err: describeError },
       },
       destination,
     ),
   );
+}
+
+/** Errors that carry a code are failures of the world: their words tell all. A stack is for those that should not be. */
+function describeError(error: unknown): unknown {
+  if (error instanceof Error && 'code' in error) return { type: error.name, code: error.code, message: error.message };
+  return error instanceof Error ? pino.stdSerializers.err(error) : error;
 }
 
 function adapt(logger: pino.Logger): Log {
