@@ -267,8 +267,8 @@ function findAddress(draft: Draft, family: Family, claims: Claims, input: Addres
   }
   let first: Verdict | undefined;
   let count = 0;
-  for (const candidates of [claims.free(family), claims.inUse(family)]) {
-    for (const ip of candidates) {
+  for (const candidates of [() => claims.free(family), () => claims.inUse(family)]) {
+    for (const ip of candidates()) {
       const problem = obstacle(draft, ip, claims, input);
       if (problem === undefined) return { ok: true, ip };
       first ??= problem;
