@@ -9,6 +9,8 @@ const config: ViteUserConfig = defineConfig({
           name: 'unit',
           include: ['src/**/*.test.ts', 'tools/**/*.test.ts', 'test/sim/**/*.test.ts', 'lab/**/*.test.ts'],
           exclude: ['**/*.netns.test.ts'],
+          // Machines that run this are shared: a deadline is for what hangs, not for what is slow.
+          testTimeout: 30_000,
         },
       },
       {
