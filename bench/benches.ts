@@ -3,6 +3,7 @@ import { burst } from './burst.ts';
 import { churn } from './churn.ts';
 import { firstByte } from './first-byte.ts';
 import { publish } from './publish.ts';
+import { scale } from './scale.ts';
 
 /** In the order in which they run. */
-export const benches: readonly Bench[] = [publish, burst, firstByte, churn];
+export const benches: readonly Bench[] = [publish, burst, firstByte, churn, scale];

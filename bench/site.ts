@@ -1,0 +1,84 @@
+import path from 'node:path';
+import type { Conversation } from '../src/ports/exec.ts';
+import { type NetLab, startNetLab } from '../test/netns/net-lab.ts';
+import { type Furiwake, metricIn, readMemory } from './furiwake.ts';
+import type { Answer, Question, SimOrder } from './hosts/sim.ts';
+import { now } from './hosts/services.ts';
+
+/** VIPs of the net lab: its client routes them to the balancer. */
+export const pool = '10.50.0.0/18';
+
+/** Network namespaces with a simulated API server on the load-balancer host; HAProxy, nft, packets are real. */
+export type Site = AsyncDisposable & {
+  readonly lab: NetLab;
+  readonly ask: (question: Question) => Promise<Answer>;
+  /** Runs a program of `hosts/` on the load-balancer host and gives the number that it prints. */
+  readonly measure: (program: string, ...args: readonly string[]) => Promise<number>;
+  readonly startFuriwake: () => SiteFuriwake;
+};
+
+export type SiteFuriwake = Furiwake & {
+  /** When it was started, in ms. */
+  readonly startedAt: number;
+  /** Takes what it put on the host away again. */
+  readonly cleanUp: () => Promise<void>;
+};
+
+export type SiteOptions = Omit<SimOrder, 'kubeconfig'> & {
+  /** Machines that answer for the nodes. */
+  readonly machines: number;
+  readonly bundle: string;
+  readonly signal: AbortSignal;
+};
+
+const timeoutMs = 120_000;
+
+/** Starts the machines and the API server, with all that furiwake will find in it. */
+export async function startSite({ machines, bundle, signal, ...order }: SiteOptions): Promise<Site> {
+  await using stack = new AsyncDisposableStack();
+  const lab = stack.use(await startNetLab({ nodes: machines }));
+  const { execPort } = lab.balancer;
+  const kubeconfig = path.join(lab.folder, 'kubeconfig');
+  const start = (program: string, ...args: readonly string[]): Conversation =>
+    execPort.converse(process.execPath, [path.join(import.meta.dirname, 'hosts', program), ...args], signal);
+  const sim = stack.use(start('sim.ts', JSON.stringify({ ...order, kubeconfig } satisfies SimOrder)));
+  const answers = sim.lines[Symbol.asyncIterator]();
+  const nextLine = async (): Promise<string> => {
+    const { value, done } = await answers.next();
+    if (done !== true) return value;
+    throw new Error(`the simulated API server has ended: ${sim.takeErrors()}`);
+  };
+  await nextLine(); // it serves
+  const flags = ['--state-dir', path.join(lab.folder, 'state')];
+  const parts = stack.move();
+  return {
+    lab,
+    ask: async (question) => {
+      await sim.write(`${JSON.stringify(question)}\n`);
+      return JSON.parse(await nextLine()) as Answer;
+    },
+    measure: async (program, ...args) => {
+      const file = path.join(import.meta.dirname, 'hosts', program);
+      return Number((await execPort.run(process.execPath, [file, ...args], { signal, timeoutMs })).stdout);
+    },
+    startFuriwake: () => {
+      const startedAt = now();
+      const args = ['run', '--kubeconfig', kubeconfig, '--addresses', pool, '--log-level', 'warn', ...flags];
+      const running = execPort.converse(process.execPath, [bundle, ...args], signal);
+      return {
+        pid: running.pid,
+        startedAt,
+        memory: () => readMemory(running.pid),
+        metric: async (name) => metricIn(await lab.balancer.exec('curl', '-s', 'http://127.0.0.1:9470/metrics'), name),
+        cleanUp: async () => {
+          await execPort.run(process.execPath, [bundle, 'cleanup', ...flags], { signal, timeoutMs });
+        },
+        [Symbol.asyncDispose]: async () => {
+          process.kill(running.pid, 'SIGTERM');
+          await running.exited;
+        },
+      };
+    },
+    [Symbol.asyncDispose]: () => parts.disposeAsync(),
+  };
+}
