@@ -3,9 +3,9 @@ import { type Finding, marks } from './check/finding.ts';
 import { checkHost } from './check/host.ts';
 import { formatFindings } from './check/format.ts';
 import type { RunOptions } from './options.ts';
-import type { RunDeps } from './run.ts';
+import type { CommandDeps } from './command.ts';
 
-export type CheckDeps = RunDeps & {
+export type CheckDeps = CommandDeps & {
   readonly isJson: boolean;
   readonly isColoured: boolean;
   readonly write: (text: string) => void;

@@ -36,11 +36,14 @@ export async function waitForServer(
       return await client.get<ServerVersion>('/version', { signal, timeoutMs: 10_000 });
     } catch (error) {
       signal.throwIfAborted();
-      const isRefused = isKubeError(error, 'UNAUTHORIZED', 'CREDENTIALS', 'FORBIDDEN');
+      const isRefused = isKubeError(error, 'UNAUTHORIZED', 'CREDENTIALS', 'FORBIDDEN') || isTlsRefusal(error);
       refusals = isRefused ? refusals + 1 : 0;
       if (isRefused && refusals >= youthTries) {
+        const words = error instanceof Error ? error.message : String(error);
         throw new StartError(
-          `the API server ${server} does not accept our credentials (${error.message}): check the user of the kubeconfig, or its token's expiry`,
+          isTlsRefusal(error)
+            ? `the certificate of the API server ${server} is not accepted (${words}): check certificate-authority and tls-server-name in the kubeconfig`
+            : `the API server ${server} does not accept our credentials (${words}): check the user of the kubeconfig, or its token's expiry`,
           { cause: error },
         );
       }
@@ -49,6 +52,23 @@ export async function waitForServer(
       await clock.sleep(retryInMs, signal);
     }
   }
+}
+
+const tlsRefusals: ReadonlySet<unknown> = new Set([
+  'CERT_HAS_EXPIRED',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+]);
+
+/** Somewhere below the error the server's certificate was refused by us: no waiting cures that. */
+function isTlsRefusal(error: unknown): boolean {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if ('code' in cause && tlsRefusals.has(cause.code)) return true;
+  }
+  return false;
 }
 
 /** Too old a server, or rights that are missing: {@link StartError}, before anything is changed. */

@@ -11,7 +11,7 @@ const defaults: RawOptions = {
   stateDir: '/var/lib/furiwake',
   idleTimeout: '3600',
   metricsAddress: '127.0.0.1:9470',
-  stopTrafficOnExit: false,
+  stopTrafficOnExit: 'no',
 };
 
 describe('the flags', () => {
@@ -43,6 +43,7 @@ describe('the flags', () => {
     ['--load-balancer-class', { loadBalancerClass: 'a b' }],
     ['--default-class', { defaultClass: 'maybe' }],
     ['--namespaces', { namespaces: 'Default' }],
+    ['--stop-traffic-on-exit', { stopTrafficOnExit: 'perhaps' }],
     ['--reserved-ports', { reservedPorts: '22,70000' }],
     ['--reserved-ports', { reservedPorts: 'ssh' }],
     ['--state-dir', { stateDir: 'relative' }],

@@ -34,7 +34,7 @@ export type RawOptions = {
   readonly stateDir: string;
   readonly idleTimeout: string;
   readonly metricsAddress: string;
-  readonly stopTrafficOnExit: boolean;
+  readonly stopTrafficOnExit: string;
 };
 
 /** Throws {@link UsageError} on the first flag that cannot be read. */
@@ -54,7 +54,7 @@ export function decodeOptions(raw: RawOptions): RunOptions {
     stateDir: decodeStateDir(raw.stateDir),
     idleTimeoutSeconds: decodeIdleTimeout(raw.idleTimeout),
     metricsAddress: decodeMetricsAddress(raw.metricsAddress),
-    stopsTrafficOnExit: raw.stopTrafficOnExit,
+    stopsTrafficOnExit: decodeBoolean('--stop-traffic-on-exit', raw.stopTrafficOnExit),
   };
 }
 

@@ -48,11 +48,12 @@ const siteFlags: readonly Option[] = [
     .default('127.0.0.1:9470'),
 ];
 const stopTrafficFlag = new Option(
-  '--stop-traffic-on-exit',
+  '--stop-traffic-on-exit [yes|no]',
   'end HAProxy and take everything off the host when furiwake ends',
 )
   .env('FURIWAKE_STOP_TRAFFIC_ON_EXIT')
-  .default(false);
+  .preset('yes')
+  .default('no');
 const logFlags: readonly Option[] = [
   new Option('--log-level <level>', 'least level that is logged')
     .env('FURIWAKE_LOG_LEVEL')
@@ -115,7 +116,7 @@ export function readCommandLine(args: readonly string[], deps: ProgramDeps): Inv
   ]).action((raw: Raw) => {
     invocation = {
       command: 'check',
-      options: decodeOptions({ ...raw, stopTrafficOnExit: false }),
+      options: decodeOptions({ ...raw, stopTrafficOnExit: 'no' }),
       log: log(raw),
       isJson: raw.output === 'json',
     };
@@ -127,7 +128,7 @@ export function readCommandLine(args: readonly string[], deps: ProgramDeps): Inv
   ]).action((raw: Raw) => {
     invocation = {
       command: 'cleanup',
-      options: decodeOptions({ ...raw, stopTrafficOnExit: false }),
+      options: decodeOptions({ ...raw, stopTrafficOnExit: 'no' }),
       log: log(raw),
       isCluster: raw.cluster === true,
     };

@@ -1,4 +1,5 @@
 import { projectService } from '../api/service.ts';
+import type { Eligibility } from '../core/addresses/eligibility.ts';
 import { assertNever } from '../core/assert-never.ts';
 import { conditionTypes, fieldManager } from '../core/model/contract.ts';
 import type { ServiceKey, ServiceUid } from '../core/model/names.ts';
@@ -128,6 +129,18 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     return undefined;
   };
 
+  /** What is remembered of a Service while it is ours; one that leaves, or a new one of its name, starts afresh. */
+  const memoryOf = (service: Service, eligibility: Eligibility): Memory => {
+    const known = memory.get(service.key);
+    if (eligibility === 'ours' && known?.uid === service.uid) return known;
+    const isUnpublished = service.status.ingress.length === 0;
+    const seenAtMs = isUnpublished ? clock.monotonic() : undefined;
+    const fresh: Memory = { uid: service.uid, contest: noContest, seenAtMs };
+    if (eligibility === 'ours') memory.set(service.key, fresh);
+    else memory.delete(service.key);
+    return fresh;
+  };
+
   return async (key, signal) => {
     const service = services.objects().get(key);
     const plan = deps.plan();
@@ -141,15 +154,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
         'HeldByAnother',
         'left alone: it has no class, and another controller holds its status',
       );
-    let mine = memory.get(key);
-    if (mine === undefined || mine.uid !== service.uid) {
-      mine = {
-        uid: service.uid,
-        contest: noContest,
-        seenAtMs: service.status.ingress.length === 0 ? clock.monotonic() : undefined,
-      };
-      if (eligibility === 'ours') memory.set(key, mine);
-    }
+    const mine = memoryOf(service, eligibility);
     const assignment = plan.assignments.get(key);
     const desired =
       eligibility === 'ours' && assignment !== undefined

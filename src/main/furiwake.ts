@@ -5,9 +5,10 @@ import { assertNever } from '../core/assert-never.ts';
 import { StartError, UsageError } from '../cli/errors.ts';
 import type { Machine } from '../cli/machine.ts';
 import { check } from '../cli/check.ts';
-import { cleanup } from '../cli/cleanup.ts';
+import { cleanup } from './cleanup.ts';
 import { type Invocation, type LogOptions, readCommandLine } from '../cli/program.ts';
-import { run, type RunDeps } from '../cli/run.ts';
+import type { CommandDeps } from '../cli/command.ts';
+import { run } from './run.ts';
 import { changeDrain, showStatus } from '../cli/status.ts';
 import { KubeConfigError } from '../kube/errors.ts';
 import { systemClock } from './node/clock.ts';
@@ -33,7 +34,7 @@ function write(text: string): void {
   process.stdout.write(text);
 }
 
-function deps(options: LogOptions): RunDeps {
+function deps(options: LogOptions): CommandDeps {
   const log = makeLog({ ...options, isColoured: process.stderr.isTTY, write: (text) => process.stderr.write(text) });
   return { version: packageFile.version, machine, log, metrics: makeMetrics() };
 }

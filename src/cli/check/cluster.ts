@@ -14,7 +14,7 @@ import { StartError } from '../errors.ts';
 import { defaultAddresses } from '../host-tools.ts';
 import type { RunOptions } from '../options.ts';
 import { missingRights, rights, showRight } from '../rights.ts';
-import type { RunDeps } from '../run.ts';
+import type { CommandDeps } from '../command.ts';
 import { type Finding, ok, warning, wrong } from './finding.ts';
 import { findOthers } from './others.ts';
 
@@ -23,7 +23,7 @@ const requestTimeoutMs = 5_000;
 /** What must be asked of the API server and the nodes. */
 export async function checkCluster(
   options: RunOptions,
-  { machine, log, metrics }: RunDeps,
+  { machine, log, metrics }: CommandDeps,
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
   const { clock, random } = machine;
@@ -49,7 +49,7 @@ async function ask(
   client: KubeClient,
   server: string,
   options: RunOptions,
-  { machine }: RunDeps,
+  { machine }: CommandDeps,
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
   const version = await client.get<ServerVersion>('/version', { signal, timeoutMs: requestTimeoutMs });
@@ -82,7 +82,7 @@ async function ask(
 async function checkAddresses(
   client: KubeClient,
   options: RunOptions,
-  exec: RunDeps['machine']['exec'],
+  exec: CommandDeps['machine']['exec'],
   signal: AbortSignal,
 ): Promise<Finding> {
   try {
@@ -101,7 +101,7 @@ async function checkAddresses(
 /** Where kube-proxy's health port is silent or refused everywhere, furiwake falls back to a check of its own. */
 async function checkNodeHealth(
   nodes: readonly Node[],
-  clock: RunDeps['machine']['clock'],
+  clock: CommandDeps['machine']['clock'],
   signal: AbortSignal,
 ): Promise<Finding> {
   const probe = makeProbe({ clock });

@@ -1,5 +1,5 @@
 import { connectionLimit } from '../../dataplane/haproxy/settings.ts';
-import { descriptorLimit } from '../host-parts.ts';
+import { descriptorLimit } from '../descriptors.ts';
 import { isHaproxyTooOld, toolVersions } from '../host-tools.ts';
 import type { Machine } from '../machine.ts';
 import type { RunOptions } from '../options.ts';
@@ -49,7 +49,7 @@ async function checkTools({ exec }: Machine, signal: AbortSignal): Promise<reado
 const comfortableConnections = 10_000;
 
 async function checkDescriptors(machine: Machine): Promise<Finding> {
-  const descriptors = await descriptorLimit(machine);
+  const descriptors = await descriptorLimit(machine.files);
   const connections = connectionLimit(descriptors);
   const found = `${descriptors} descriptors: HAProxy holds ${connections} connections at once`;
   if (connections >= comfortableConnections) return ok('descriptor limit', found);

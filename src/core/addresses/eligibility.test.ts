@@ -80,6 +80,20 @@ test('a deleted Service that lost our own finalizer is let go where we have a re
   expect(eligibilityOf(service, site, true)).toBe('leaving');
 });
 
+test.each([
+  ['another class', makeService('a', { loadBalancerClass: 'example.com/b' }), site],
+  [
+    'another class, and being deleted',
+    makeService('a', { loadBalancerClass: 'example.com/b' }, { isDeleting: true }),
+    site,
+  ],
+  ['no class, where only our class is taken', makeService('a'), { ...site, takesDefaultClass: false }],
+  ['another namespace', makeService('a'), { ...site, namespaces: new Set(['other']) }],
+] as const)('a Service of another furiwake (%s) is left alone, but let go where it was ours', (_, service, where) => {
+  expect(eligibilityOf(service, where, false)).toBe('foreign');
+  expect(eligibilityOf(service, where, true)).toBe('leaving');
+});
+
 test('a Service in our records is ours whoever wrote its status', () => {
   expect(eligibilityOf(makeService('a', {}, { finalizers: [], status: shown('kubectl') }), site, true)).toBe('ours');
 });

@@ -7,27 +7,32 @@ import type { Site } from '../model/site.ts';
  *
  * - `ours`: we give it an address and serve it.
  * - `held`: it would be ours (no class, and we take those), but another manager holds its status: left alone, said.
- * - `leaving`: not ours any more (deleted, type or class changed) but a finalizer of ours is on it (the standard one is
- *   ours where we have a record): taken down and let go.
+ * - `leaving`: not ours any more (deleted, type or flags changed) but our finalizer is on it: taken down and let go. Whose
+ *   finalizer it is, class and namespace tell, or our record.
  * - `foreign`: none of our business.
  */
 export type Eligibility = 'ours' | 'held' | 'leaving' | 'foreign';
 
 /** `isRecorded`: our own record says that this Service (by UID) has an address from us. */
 export function eligibilityOf(service: Service, site: Site, isRecorded: boolean): Eligibility {
-  const wanted = wantsUs(service, site);
-  if (wanted && !service.isDeleting) return isRecorded || !isHeldByAnother(service) ? 'ours' : 'held';
-  const isBound =
-    service.finalizers.includes(ownFinalizer) || (isRecorded && service.finalizers.includes(standardFinalizer));
-  return isBound ? 'leaving' : 'foreign';
+  const isOfSite = belongsTo(service, site);
+  if (service.spec.type === 'LoadBalancer' && isOfSite && !service.isDeleting) {
+    return isRecorded || !isHeldByAnother(service) ? 'ours' : 'held';
+  }
+  const hasOwn = service.finalizers.includes(ownFinalizer);
+  const hasStandard = service.finalizers.includes(standardFinalizer);
+  return (isRecorded && (hasOwn || hasStandard)) || (isOfSite && hasOwn) ? 'leaving' : 'foreign';
 }
 
-/** KEP-1959: a nil class means the default implementation, a set one means exactly that one. */
-function wantsUs(service: Service, site: Site): boolean {
-  const { type, loadBalancerClass } = service.spec;
-  if (type !== 'LoadBalancer') return false;
-  if (site.namespaces !== undefined && !site.namespaces.has(service.namespace)) return false;
-  return loadBalancerClass === undefined ? site.takesDefaultClass : loadBalancerClass === site.loadBalancerClass;
+/**
+ * By class and namespace, whatever its type: another furiwake, of another class, puts the same finalizers on its own.
+ * KEP-1959: a nil class means the default implementation, a set one means exactly that one.
+ */
+export function belongsTo({ namespace, spec }: Service, site: Site): boolean {
+  if (site.namespaces !== undefined && !site.namespaces.has(namespace)) return false;
+  return spec.loadBalancerClass === undefined
+    ? site.takesDefaultClass
+    : spec.loadBalancerClass === site.loadBalancerClass;
 }
 
 /** Only for Services without a class: with our class nobody else has a claim. */

@@ -130,6 +130,15 @@ describe('the status of a Service', () => {
     );
   });
 
+  test('says everything that falls short, the gravest first', () => {
+    const status = statusOf([
+      makeService('a', { ports: [tcp(53), udp], sessionAffinity: 'ClientIP', sourceRanges: ['x'] }),
+    ]);
+    const serving = status?.conditions.find((each) => each.type === 'furiwake.dev/Serving');
+    expect(serving?.reason).toBe('InvalidSourceRanges');
+    for (const word of ['no CIDR', 'UDP port 53', 'sessionAffinity']) expect(serving?.message).toContain(word);
+  });
+
   test('moves lastTransitionTime only when a condition turns', () => {
     const first = statusOf([makeService('a')], { nowMs: 1_000 });
     const again = statusOf(

@@ -91,35 +91,28 @@ function servingCondition(
     const texts = lonely.map(({ ip }) => ip.text).join(', ');
     return [type, 'False', { reason: 'NoNodes', message: `no node can take connections for ${texts}` }];
   }
-  const { malformed } = decodeSourceRanges(service.spec.sourceRanges);
-  if (malformed.length > 0) {
-    return [
-      type,
-      'True',
-      {
-        reason: 'InvalidSourceRanges',
-        message: `${quote(malformed[0] ?? '')} in loadBalancerSourceRanges is no CIDR and lets nobody in`,
-      },
-    ];
-  }
-  if (missing.length > 0) {
-    return [type, 'True', { reason: 'PartlyServing', message: `not served: ${sentences(missing)}` }];
-  }
+  const [first, ...others] = shortcomings(service, missing);
+  if (first === undefined) return [type, 'True', { reason: 'Serving', message: 'every port is served' }];
+  return [type, 'True', { reason: first.reason, message: sentences([first, ...others]) }];
+}
+
+/** What is not as the user may expect of a Service that is served, the gravest first: none hides another. */
+function shortcomings(service: Service, missing: readonly Verdict[]): readonly Verdict[] {
+  const [malformed] = decodeSourceRanges(service.spec.sourceRanges).malformed;
   const ignored = ignoredFields(service);
-  if (ignored.length > 0)
-    return [
-      type,
-      'True',
-      { reason: 'FieldsNotHonoured', message: `served, but not followed yet: ${ignored.join('; ')}` },
-    ];
-  return [
-    type,
-    'True',
-    {
-      reason: 'Serving',
-      message: 'every port is served',
-    },
+  const found: (Verdict | undefined)[] = [
+    malformed === undefined
+      ? undefined
+      : {
+          reason: 'InvalidSourceRanges',
+          message: `${quote(malformed)} in loadBalancerSourceRanges is no CIDR and lets nobody in`,
+        },
+    missing.length === 0 ? undefined : { reason: 'PartlyServing', message: `not served: ${sentences(missing)}` },
+    ignored.length === 0
+      ? undefined
+      : { reason: 'FieldsNotHonoured', message: `served, but not followed yet: ${ignored.join('; ')}` },
   ];
+  return found.filter((verdict) => verdict !== undefined);
 }
 
 /** No field is silently ignored. */

@@ -8,7 +8,8 @@ import type { Classifier, Host } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { Proxy } from '../ports/proxy.ts';
-import { type Machine, statePaths } from './machine.ts';
+import { descriptorLimit } from '../cli/descriptors.ts';
+import { type Machine, statePaths } from '../cli/machine.ts';
 
 /** Everything that works on this host, built from its state directory. */
 export type HostParts = {
@@ -41,7 +42,7 @@ export async function makeHostParts({
   const paths = statePaths(stateDir);
   const proxy = makeHaproxy({
     folder: paths.haproxy,
-    descriptorLimit: await descriptorLimit(machine),
+    descriptorLimit: await descriptorLimit(files),
     idleTimeoutSeconds,
     account: await haproxyAccount(machine),
     hasIpv6: (await files.read('/proc/net/if_inet6')) !== undefined,
@@ -73,18 +74,6 @@ export async function makeHostParts({
     metrics,
   });
   return { proxy, classifier, announcer, host, agent };
-}
-
-const fallbackLimit = 1_024;
-
-/** Descriptors that a program started from here may open (`RLIMIT_NOFILE`, hard). */
-export async function descriptorLimit({ files }: Machine): Promise<number> {
-  const line = /^Max open files\s+(\d+|unlimited)\s+(\d+|unlimited)/m.exec(
-    (await files.read('/proc/self/limits')) ?? '',
-  );
-  const hard = line?.[2];
-  if (hard === undefined) return fallbackLimit;
-  return hard === 'unlimited' ? 1_048_576 : Number(hard);
 }
 
 /** The account that HAProxy's package brings; its workers need no rights once they listen. */

@@ -1,6 +1,8 @@
 import { projectService } from '../api/service.ts';
 import { makeServiceWrites, type ServiceWrites } from '../controller/service-writes.ts';
+import { belongsTo } from '../core/addresses/eligibility.ts';
 import { ownFinalizer } from '../core/model/contract.ts';
+import type { Site } from '../core/model/site.ts';
 import { nextWrite } from '../core/status/next-write.ts';
 import { makeKubeClient, type KubeClient } from '../kube/client.ts';
 import { loadKubeConfig } from '../kube/config.ts';
@@ -9,12 +11,12 @@ import type { KubeObject } from '../kube/object.ts';
 import { resourcePath } from '../kube/paths.ts';
 import { ExecError } from '../ports/exec.ts';
 import type { Log } from '../ports/log.ts';
-import { askAdmin, type HostStatus } from './admin.ts';
-import { StartError } from './errors.ts';
+import { askAdmin, type HostStatus } from '../cli/admin.ts';
+import { StartError } from '../cli/errors.ts';
 import { type HostParts, makeHostParts } from './host-parts.ts';
-import { type Machine, statePaths } from './machine.ts';
-import type { RunOptions } from './options.ts';
-import type { RunDeps } from './run.ts';
+import { type Machine, statePaths } from '../cli/machine.ts';
+import type { RunOptions } from '../cli/options.ts';
+import type { CommandDeps } from '../cli/command.ts';
 
 const deadlineMs = 30_000;
 
@@ -37,7 +39,7 @@ export async function removeFromHost(
 export async function cleanup(
   options: RunOptions,
   isCluster: boolean,
-  deps: RunDeps,
+  deps: CommandDeps,
   signal: AbortSignal,
 ): Promise<void> {
   const { machine, log } = deps;
@@ -57,8 +59,9 @@ export async function cleanup(
   await removeFromHost(parts, log).finally(() => lifetime.abort());
   await forget(options.stateDir, machine, signal);
   if (writesTo !== undefined) {
+    const site: Site = { ...options, ranges: [] };
     try {
-      const count = await releaseServices(writesTo.client, writesTo.writes, log, signal);
+      const count = await releaseServices(writesTo.client, site, writesTo.writes, log, signal);
       log.info({ services: count }, 'Services let go: finalizers, addresses and conditions taken off');
     } finally {
       await writesTo.client.close();
@@ -77,7 +80,7 @@ async function assertNobodyRuns(stateDir: string, signal: AbortSignal): Promise<
 
 async function connect(
   options: RunOptions,
-  { machine, log, metrics }: RunDeps,
+  { machine, log, metrics }: CommandDeps,
 ): Promise<{ readonly client: KubeClient; readonly writes: ServiceWrites }> {
   const config = await loadKubeConfig({ ...machine, kubeconfig: options.kubeconfig, context: options.context });
   const client = makeKubeClient({ config, clock: machine.clock, log, metrics, random: machine.random });
@@ -96,9 +99,10 @@ async function forget(stateDir: string, { files, exec }: Machine, signal: AbortS
 
 const pageSize = '500';
 
-/** Every Service with our finalizer: whoever left it there, nothing of ours serves it any more. */
+/** Every Service of our class and namespaces with our finalizer: nothing serves it any more. */
 async function releaseServices(
   client: KubeClient,
+  site: Site,
   writes: ServiceWrites,
   log: Log,
   signal: AbortSignal,
@@ -111,7 +115,7 @@ async function releaseServices(
         signal,
         query: { limit: pageSize, ...(next === '' ? {} : { continue: next }) },
       });
-    for (const wire of page.items) if (await releaseService(wire, writes, log, signal)) count++;
+    for (const wire of page.items) if (await releaseService(wire, site, writes, log, signal)) count++;
     next = page.metadata.continue === '' ? undefined : page.metadata.continue;
   }
   return count;
@@ -122,13 +126,14 @@ const maxWrites = 4;
 /** The writes of a Service that is leaving, until none is left; true when there was one. */
 async function releaseService(
   wire: KubeObject,
+  site: Site,
   writes: ServiceWrites,
   log: Log,
   signal: AbortSignal,
 ): Promise<boolean> {
   let service = projectService(wire);
   let version = wire.metadata.resourceVersion ?? '';
-  if (!service.finalizers.includes(ownFinalizer)) return false;
+  if (!service.finalizers.includes(ownFinalizer) || !belongsTo(service, site)) return false;
   for (let round = 0; round < maxWrites && service.finalizers.includes(ownFinalizer); round++) {
     const write = nextWrite({ service, eligibility: 'leaving', desired: undefined, isProgrammed: false });
     if (write === undefined) break;

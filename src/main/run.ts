@@ -9,24 +9,17 @@ import { loadKubeConfig } from '../kube/config.ts';
 import { makeEventSender } from '../kube/events.ts';
 import { type Lease, makeLease } from '../kube/lease.ts';
 import type { Log } from '../ports/log.ts';
-import type { Metrics } from '../ports/metrics.ts';
-import { adminRoutes, serveAdmin, serviceLines } from './admin.ts';
+import type { CommandDeps } from '../cli/command.ts';
+import { adminRoutes, serveAdmin, serviceLines } from '../cli/admin.ts';
 import { removeFromHost } from './cleanup.ts';
-import { assertNoOverlap, assertUsable, clusterRanges, waitForServer } from './cluster.ts';
-import { StartError } from './errors.ts';
+import { assertNoOverlap, assertUsable, clusterRanges, waitForServer } from '../cli/cluster.ts';
+import { StartError } from '../cli/errors.ts';
 import { makeHostParts } from './host-parts.ts';
-import { assertHost, defaultAddresses } from './host-tools.ts';
-import { type Machine, statePaths } from './machine.ts';
-import type { RunOptions } from './options.ts';
-import { tellNodes } from './tell-nodes.ts';
-import { superviseAll } from './supervise.ts';
-
-export type RunDeps = {
-  readonly version: string;
-  readonly machine: Machine;
-  readonly log: Log;
-  readonly metrics: Metrics & { readonly text: () => Promise<string>; readonly contentType: string };
-};
+import { assertHost, defaultAddresses } from '../cli/host-tools.ts';
+import { type Machine, statePaths } from '../cli/machine.ts';
+import type { RunOptions } from '../cli/options.ts';
+import { tellNodes } from '../cli/tell-nodes.ts';
+import { superviseAll } from '../cli/supervise.ts';
 
 /**
  * `furiwake run`: controller and agent in one process.
@@ -38,7 +31,7 @@ export type RunDeps = {
  *
  * Throws {@link StartError} for what keeps it from starting, or when another process took the lease.
  */
-export async function run(options: RunOptions, deps: RunDeps, signal: AbortSignal): Promise<void> {
+export async function run(options: RunOptions, deps: CommandDeps, signal: AbortSignal): Promise<void> {
   const { machine, log, metrics } = deps;
   const { clock, random, files } = machine;
   await assertHost(machine, signal);
@@ -153,7 +146,7 @@ async function prepareCluster(
   server: string,
   options: RunOptions,
   ranges: Site['ranges'],
-  { machine, log }: RunDeps,
+  { machine, log }: CommandDeps,
   signal: AbortSignal,
 ): Promise<void> {
   const version = await waitForServer(client, server, machine.clock, log, signal);
@@ -182,7 +175,7 @@ async function untilLost(lease: Lease, signal: AbortSignal): Promise<void> {
 
 async function serveMetrics(
   options: RunOptions,
-  { metrics }: RunDeps,
+  { metrics }: CommandDeps,
   notReady: () => readonly string[],
   signal: AbortSignal,
 ): Promise<AsyncDisposable> {

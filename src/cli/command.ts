@@ -1,0 +1,15 @@
+import type { Log } from '../ports/log.ts';
+import type { Metrics } from '../ports/metrics.ts';
+import type { Machine } from './machine.ts';
+
+/** What every command is given. */
+export type CommandDeps = {
+  readonly version: string;
+  readonly machine: Machine;
+  readonly log: Log;
+  readonly metrics: Metrics & {
+    /** All figures in the Prometheus text format. */
+    readonly text: () => Promise<string>;
+    readonly contentType: string;
+  };
+};

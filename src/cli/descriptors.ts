@@ -1,0 +1,12 @@
+import type { Files } from '../ports/files.ts';
+
+const fallbackLimit = 1_024;
+const unlimited = 1_048_576;
+
+/** Descriptors that a program started from here may open (`RLIMIT_NOFILE`, hard). */
+export async function descriptorLimit(files: Files): Promise<number> {
+  const text = (await files.read('/proc/self/limits')) ?? '';
+  const hard = /^Max open files\s+(?:\d+|unlimited)\s+(\d+|unlimited)/m.exec(text)?.[1];
+  if (hard === undefined) return fallbackLimit;
+  return hard === 'unlimited' ? unlimited : Number(hard);
+}
