@@ -9,7 +9,7 @@ const commands = ['run', 'check', 'cleanup', 'status', 'drain', 'undrain'];
 
 /** The flags in a help text that is not wrapped: `--flag <value>  what it does (default: "x", env: NAME)`. */
 function flagsIn(help: string): readonly Flag[] {
-  return [...help.matchAll(/^ {2}((?:-\w, )?--[\w-]+(?: <[^>]+>)?) {2,}(.*)$/gm)]
+  return [...help.matchAll(/^ {2}((?:-\w, )?--[\w-]+(?: <[^>]+>| \[[^\]]+\])?) {2,}(.*)$/gm)]
     .map(([, flag = '', text = '']) => ({
       flag,
       variable: /env: (\w+)/.exec(text)?.[1] ?? '',
