@@ -23,7 +23,7 @@ export type ProgressDeps = {
   readonly every: (ms: number, tick: () => void) => () => void;
 };
 
-/** Nothing is said. */
+/** Nothing is said. @public */
 export const silent: Progress = {
   say: () => undefined,
   step: () => ({ update: () => undefined, done: () => undefined, [Symbol.dispose]: () => undefined }),
