@@ -1,7 +1,7 @@
 import { projectService } from '../api/service.ts';
 import type { Eligibility } from '../core/addresses/eligibility.ts';
 import { assertNever } from '../core/assert-never.ts';
-import { conditionTypes, fieldManager } from '../core/model/contract.ts';
+import { conditionTypes } from '../core/model/contract.ts';
 import type { ServiceKey, ServiceUid } from '../core/model/names.ts';
 import type { Service } from '../core/model/service.ts';
 import { afterWrite, beforeWrite, type Contest, noContest } from '../core/status/contest.ts';
@@ -80,11 +80,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     mine: Memory,
     signal: AbortSignal,
   ): Promise<{ requeueAfterMs?: number } | undefined> => {
-    const isForeign = service.status.ingressManager !== fieldManager;
-    const step =
-      isForeign || service.status.ingress.length === 0
-        ? beforeWrite(mine.contest, service.status.ingress, clock.now())
-        : ({ contest: mine.contest, action: 'write' } as const);
+    const step = beforeWrite(mine.contest, service.status, clock.now());
     mine.contest = step.contest;
     switch (step.action) {
       case 'wait':
@@ -92,7 +88,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       case 'giveUp': {
         conflicts.add(1);
         const note =
-          'somebody else changed status.loadBalancer three times within a minute; not written for ten minutes, traffic goes on';
+          'somebody else changed the status three times within a minute; not written for ten minutes, traffic goes on';
         log.warn({ service: service.key, reason: 'StatusConflict', manager: service.status.ingressManager }, note);
         deps.tell(service, 'Warning', 'StatusConflict', note);
         return { requeueAfterMs: (step.contest.pausedUntilMs ?? 0) - clock.now() };
@@ -100,7 +96,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       case 'repair':
         log.warn(
           { service: service.key, reason: 'StatusRepaired', manager: service.status.ingressManager },
-          'somebody else changed status.loadBalancer; writing the truth back',
+          'somebody else changed the status; writing the truth back',
         );
         break;
       case 'write':
@@ -109,7 +105,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
         assertNever(step.action);
     }
     keep(services, await writes.status(service, status, signal));
-    mine.contest = afterWrite(mine.contest, status.ingress);
+    mine.contest = afterWrite(mine.contest, status);
     if (status.ingress.length > 0 && mine.seenAtMs !== undefined) {
       publishSeconds.observe((clock.monotonic() - mine.seenAtMs) / 1000);
       mine.seenAtMs = undefined;
@@ -119,12 +115,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       status.ingress.length > 0 ? 'published' : 'not published',
     );
     if (step.action === 'repair')
-      deps.tell(
-        service,
-        'Warning',
-        'StatusRepaired',
-        'somebody else changed status.loadBalancer; the truth was written back',
-      );
+      deps.tell(service, 'Warning', 'StatusRepaired', 'somebody else changed the status; the truth was written back');
     tellConditions(service, status, deps.tell);
     return undefined;
   };

@@ -131,12 +131,12 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
   StatusConflict: {
     where: 'event',
     means:
-      'Somebody else changed status.loadBalancer three times within a minute. furiwake stops writing it for ten minutes; traffic goes on.',
+      'Somebody else changed the status that furiwake wrote three times within a minute. furiwake stops writing it for ten minutes; traffic goes on.',
     do: 'Find the other writer (kubectl get service NAME -o yaml --show-managed-fields) and give one of the two another loadBalancerClass.',
   },
   StatusRepaired: {
     where: 'event',
-    means: 'Somebody else changed status.loadBalancer; furiwake wrote the truth back.',
+    means: 'Somebody else changed the status; furiwake wrote the truth back.',
     do: 'Nothing, unless it happens again.',
   },
   HeldByAnother: {

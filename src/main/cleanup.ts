@@ -59,7 +59,7 @@ export async function cleanup(
   await removeFromHost(parts, log).finally(() => lifetime.abort());
   await forget(options.stateDir, machine, signal);
   if (writesTo !== undefined) {
-    const site: Site = { ...options, ranges: [] };
+    const site: Site = { ...options, ranges: [], handsOutOwn: false };
     try {
       const count = await releaseServices(writesTo.client, site, writesTo.writes, log, signal);
       log.info({ services: count }, 'Services let go: finalizers, addresses and conditions taken off');

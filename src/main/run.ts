@@ -70,7 +70,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     reportingController: 'furiwake.dev/controller',
     reportingInstance: machine.hostname,
   });
-  const site: Site = { ...options, ranges };
+  const site: Site = { ...options, ranges, handsOutOwn: options.addresses === undefined };
 
   const { stores, controller, enqueue, drained } = assembleController({
     client,

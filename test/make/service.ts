@@ -55,6 +55,7 @@ export function makeSite(addresses: readonly string[], rest: Partial<Site> = {})
     namespaces: undefined,
     ranges: ranges(...addresses),
     reservedPorts: new Set([22]),
+    handsOutOwn: false,
     ...rest,
   };
 }

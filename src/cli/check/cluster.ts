@@ -3,6 +3,7 @@ import { projectService } from '../../api/service.ts';
 import { eligibilityOf } from '../../core/addresses/eligibility.ts';
 import type { Node } from '../../core/model/node.ts';
 import type { Service } from '../../core/model/service.ts';
+import type { Site } from '../../core/model/site.ts';
 import { makeProbe } from '../../dataplane/haproxy/probe.ts';
 import { type KubeClient, makeKubeClient } from '../../kube/client.ts';
 import { loadKubeConfig } from '../../kube/config.ts';
@@ -123,7 +124,7 @@ async function checkNodeHealth(
 
 /** Services without a class that another controller's status keeps us from. */
 function checkHeld(services: readonly Service[], options: RunOptions): readonly Finding[] {
-  const site = { ...options, ranges: [], reservedPorts: new Set<number>() };
+  const site: Site = { ...options, ranges: [], handsOutOwn: false };
   return services
     .filter((service) => eligibilityOf(service, site, false) === 'held')
     .map((service) =>

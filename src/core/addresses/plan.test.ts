@@ -256,6 +256,17 @@ describe('an address that a Service has', () => {
     expect(plan.assignments.get('default/outside' as ServiceKey)?.disowned).toEqual(['198.51.100.9']);
   });
 
+  test('in status, written by a furiwake of another host whose own address it is, is not taken over', () => {
+    const shownElsewhere = {
+      ingress: [{ ip: '192.0.2.51', hostname: undefined, ipMode: 'Proxy', ports: [] }],
+      conditions: [],
+      ingressManager: 'furiwake',
+    };
+    const site = makeSite(['192.0.2.52'], { handsOutOwn: true });
+    const plan = planAddresses(input([makeService('a', {}, { status: shownElsewhere })], ['192.0.2.52'], { site }));
+    expect(shown(plan)).toEqual({ a: '192.0.2.52' });
+  });
+
   test('claimed by two Services goes to the older, then to the lower UID', () => {
     const status = {
       ingress: [{ ip: '192.0.2.8', hostname: undefined, ipMode: 'Proxy', ports: [] }],

@@ -179,7 +179,7 @@ function claimPorts(draft: Draft, addresses: readonly Ip[], claims: Claims): voi
 function adoptStatus(draft: Draft, claims: Claims, input: AddressInput): void {
   const { service } = draft;
   if (draft.ports.servable.length === 0) return;
-  const isOurWriting = service.status.ingressManager === fieldManager;
+  const isOurWriting = service.status.ingressManager === fieldManager && !input.site.handsOutOwn;
   const adopted: Ip[] = [];
   const disowned: string[] = [];
   for (const { ip: text } of service.status.ingress) {

@@ -9,6 +9,8 @@ export type Site = {
   readonly namespaces: ReadonlySet<string> | undefined;
   /** Addresses that may be handed out, merged. */
   readonly ranges: readonly IpRange[];
+  /** The ranges are this host's own addresses: one outside of them that furiwake wrote is another host's. */
+  readonly handsOutOwn: boolean;
   /** Ports of the host's own addresses that no Service may have. */
   readonly reservedPorts: ReadonlySet<number>;
 };

@@ -1,12 +1,12 @@
-import type { Ingress } from '../model/service.ts';
-import { isSameIngress } from './next-write.ts';
+import type { DesiredStatus } from './desired.ts';
+import { isSameStatus } from './next-write.ts';
 
 /**
  * The memory of a struggle over one Service's status: what we published last, when somebody else changed it, and until
  * when we leave it alone.
  */
 export type Contest = {
-  readonly published: readonly Ingress[] | undefined;
+  readonly published: DesiredStatus | undefined;
   /** Times of foreign writes within the last minute, ms. */
   readonly foreignWritesMs: readonly number[];
   readonly pausedUntilMs: number | undefined;
@@ -25,12 +25,12 @@ export type ContestStep = { readonly contest: Contest; readonly action: 'write' 
  * Before a status write: is it our own next word (`write`), or does it put back what somebody else changed (`repair`)?
  * The third foreign write within a minute is not repaired (`giveUp`); for ten minutes nothing is (`wait`).
  */
-export function beforeWrite(contest: Contest, shown: readonly Ingress[], nowMs: number): ContestStep {
+export function beforeWrite(contest: Contest, shown: DesiredStatus, nowMs: number): ContestStep {
   if (contest.pausedUntilMs !== undefined) {
     if (nowMs < contest.pausedUntilMs) return { contest, action: 'wait' };
     return { contest: { ...noContest, published: shown }, action: 'write' };
   }
-  if (contest.published === undefined || isSameIngress(contest.published, shown)) return { contest, action: 'write' };
+  if (contest.published === undefined || isSameStatus(contest.published, shown)) return { contest, action: 'write' };
   const foreignWritesMs = [...contest.foreignWritesMs.filter((at) => nowMs - at < windowMs), nowMs];
   if (foreignWritesMs.length < foreignWritesAllowed)
     return { contest: { ...contest, foreignWritesMs }, action: 'repair' };
@@ -38,6 +38,6 @@ export function beforeWrite(contest: Contest, shown: readonly Ingress[], nowMs: 
 }
 
 /** After a status write was accepted. */
-export function afterWrite(contest: Contest, published: readonly Ingress[]): Contest {
+export function afterWrite(contest: Contest, published: DesiredStatus): Contest {
   return { ...contest, published };
 }

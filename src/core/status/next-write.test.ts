@@ -83,20 +83,29 @@ describe('the next write', () => {
 
 describe('a struggle over the status', () => {
   /** Somebody writes at these times; what we answer each time. */
-  const struggle = (times: readonly number[]): { actions: readonly string[]; contest: Contest } => {
-    let contest = afterWrite(noContest, desired.ingress);
+  const struggle = (
+    times: readonly number[],
+    change: Partial<DesiredStatus> = { ingress: ingress('203.0.113.1') },
+  ): { actions: readonly string[]; contest: Contest } => {
+    let contest = afterWrite(noContest, desired);
     const actions: string[] = [];
     for (const nowMs of times) {
-      const step = beforeWrite(contest, ingress('203.0.113.1'), nowMs);
+      const step = beforeWrite(contest, { ...desired, ...change }, nowMs);
       actions.push(step.action);
-      contest =
-        step.action === 'repair' || step.action === 'write' ? afterWrite(step.contest, desired.ingress) : step.contest;
+      contest = step.action === 'repair' || step.action === 'write' ? afterWrite(step.contest, desired) : step.contest;
     }
     return { actions, contest };
   };
 
   test('is repaired twice within a minute and given up the third time', () => {
     expect(struggle([0, 10_000, 59_000, 60_000]).actions).toEqual(['repair', 'repair', 'giveUp', 'wait']);
+  });
+
+  test('over the conditions alone is one, too', () => {
+    const conditions = [
+      { type: 'furiwake.dev/Serving', status: 'False', reason: 'X', message: '', lastTransitionTime: '' },
+    ] as const;
+    expect(struggle([0, 1, 2], { conditions }).actions).toEqual(['repair', 'repair', 'giveUp']);
   });
 
   test('slower than that is repaired for ever', () => {
@@ -108,7 +117,7 @@ describe('a struggle over the status', () => {
   });
 
   test('is none while the status shows what we published', () => {
-    expect(beforeWrite(afterWrite(noContest, desired.ingress), desired.ingress, 0).action).toBe('write');
-    expect(beforeWrite(noContest, ingress('203.0.113.1'), 0).action).toBe('write');
+    expect(beforeWrite(afterWrite(noContest, desired), desired, 0).action).toBe('write');
+    expect(beforeWrite(noContest, { ...desired, ingress: [] }, 0).action).toBe('write');
   });
 });

@@ -30,13 +30,16 @@ export function nextWrite({ service, eligibility, desired, isProgrammed }: Write
     case 'ours': {
       const missing = ourFinalizers.filter((name) => !service.finalizers.includes(name));
       if (missing.length > 0) return { kind: 'finalizers', finalizers: [...service.finalizers, ...missing] };
-      return desired === undefined || isStatus(service, desired) ? undefined : { kind: 'status', status: desired };
+      return desired === undefined || isSameStatus(service.status, desired)
+        ? undefined
+        : { kind: 'status', status: desired };
     }
     case 'leaving': {
       if (isProgrammed) return undefined;
       const rest = service.finalizers.filter((name) => !ourFinalizers.includes(name));
       const vanishes = service.isDeleting && rest.length === 0;
-      if (!vanishes && !isStatus(service, nothingPublished)) return { kind: 'status', status: nothingPublished };
+      if (!vanishes && !isSameStatus(service.status, nothingPublished))
+        return { kind: 'status', status: nothingPublished };
       return { kind: 'finalizers', finalizers: rest };
     }
     case 'held':
@@ -45,21 +48,21 @@ export function nextWrite({ service, eligibility, desired, isProgrammed }: Write
   }
 }
 
-/** True when the Service's status says exactly this already. */
-export function isStatus({ status }: Service, desired: DesiredStatus): boolean {
+/** True when both say the same; `lastTransitionTime` follows from the rest. */
+export function isSameStatus(a: DesiredStatus, b: DesiredStatus): boolean {
   return (
-    isSameIngress(status.ingress, desired.ingress) &&
+    isSameIngress(a.ingress, b.ingress) &&
     isSameList(
-      status.conditions,
-      desired.conditions,
-      (a, b) =>
-        a === b || (a.type === b.type && a.status === b.status && a.reason === b.reason && a.message === b.message),
+      a.conditions,
+      b.conditions,
+      (x, y) =>
+        x === y || (x.type === y.type && x.status === y.status && x.reason === y.reason && x.message === y.message),
     )
   );
 }
 
 /** True when both publish the same addresses with the same ports. */
-export function isSameIngress(a: readonly Ingress[], b: readonly Ingress[]): boolean {
+function isSameIngress(a: readonly Ingress[], b: readonly Ingress[]): boolean {
   return isSameList(
     a,
     b,
