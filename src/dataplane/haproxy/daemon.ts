@@ -33,6 +33,8 @@ const pollMs = 5;
 /** A killed worker takes its master with it, a killed master its worker: within some 5 ms. */
 const dyingMs = 200;
 const takeOverMs = 10_000;
+/** A master that has just started or reloaded executes itself anew, and loses a signal that comes meanwhile. */
+const repeatMs = 1000;
 /** For a reload of a process that does not answer; one with 10,000 rows needs a tenth of it. */
 const rescueMs = 1500;
 const stopMs = 3000;
@@ -102,7 +104,11 @@ export function makeDaemon(deps: {
     const socket = `${paths.masterSocket},mode,600,level,admin`;
     const args = ['-W', '-D', '-f', paths.config, '-p', paths.pid, '-S', socket];
     await refusable(exec.run('haproxy', args, { signal, timeoutMs: takeOverMs }));
-    return untilServing(identity, signal);
+    const serving = await untilServing(identity, signal);
+    // Written by the daemon, possibly after its starter has ended.
+    if ((await until(takeOverMs, signal, masterPid)) === undefined)
+      throw new RuntimeError(`no process in ${paths.pid}`);
+    return serving;
   };
 
   return {
@@ -112,8 +118,14 @@ export function makeDaemon(deps: {
       await refusable(exec.run('haproxy', ['-c', '-f', config], { signal }));
     },
     reload: async (identity, signal) => {
-      if (!(await signalMaster('SIGUSR2'))) throw new RuntimeError('no HAProxy master to reload');
-      return untilServing(identity, signal);
+      const asked = clock.monotonic();
+      for (;;) {
+        if (!(await signalMaster('SIGUSR2'))) throw new RuntimeError('no HAProxy master to reload');
+        const serving = await untilServing(identity, signal, repeatMs).catch(onlyRuntimeErrors);
+        if (serving !== undefined) return serving;
+        if (clock.monotonic() - asked > takeOverMs)
+          throw new RuntimeError(`no worker took over within ${takeOverMs} ms of a reload`);
+      }
     },
     recover: async (identity, signal) => {
       const gone = 'gone';

@@ -50,16 +50,19 @@ export function growLayout(layout: Layout, id: ProfileId, count: number): Layout
   return new Map(layout).set(id, slots);
 }
 
-/** `roundrobin_v2=16,source_none=8`, sorted; `-` when there are none. The inverse of {@link parseLayout}. */
+/**
+ * `roundrobin_v2=16+source_none=8`, sorted; `-` when there are none. The inverse of {@link parseLayout}. Without
+ * commas: `show info` would put the text in quotes.
+ */
 export function formatLayout(layout: Layout): string {
   const parts = [...layout].map(([id, count]) => `${id}=${count}`);
-  return parts.length === 0 ? '-' : parts.sort().join(',');
+  return parts.length === 0 ? '-' : parts.sort().join('+');
 }
 
 /** Reads what {@link formatLayout} wrote; parts that it would not write are left out. */
 export function parseLayout(text: string): Layout {
   const layout = new Map<ProfileId, number>();
-  for (const part of text.split(',')) {
+  for (const part of text.split('+')) {
     const [, id = '', count = ''] = /^([a-z0-9_]+)=([1-9]\d{0,5})$/.exec(part) ?? [];
     if (profiles.has(id)) layout.set(id as ProfileId, Number(count));
   }

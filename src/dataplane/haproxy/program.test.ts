@@ -87,8 +87,8 @@ test('the identity changes with the program and its slots, never with nodes or r
 });
 
 test('what a process says of itself is read back; the words of another HAProxy are none of ours', () => {
-  const identity = identityOf(settings, parseLayout('source_v2=8,leastconn_none=16'));
-  expect(identity.layout).toBe('leastconn_none=16,source_v2=8');
+  const identity = identityOf(settings, parseLayout('source_v2=8+leastconn_none=16'));
+  expect(identity.layout).toBe('leastconn_none=16+source_v2=8');
   expect(parseIdentity(formatIdentity(identity))).toEqual(identity);
   for (const other of ['', 'furiwake', 'front of the web farm', `furiwake ${identity.hash} - more`])
     expect(parseIdentity(other)).toBeUndefined();
