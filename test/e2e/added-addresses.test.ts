@@ -50,7 +50,6 @@ describe.skipIf(!isRoot)('addresses that furiwake adds to the host', () => {
     const [ip = ''] = await services.published('six');
     expect(ip).toBe(onLink[1]);
     await untilAnswer(client, urlOf(ip), fromWeb);
-    await services.remove('six');
   });
 
   test('connections that begin on the load-balancer host itself are served', async () => {
@@ -59,7 +58,6 @@ describe.skipIf(!isRoot)('addresses that furiwake adds to the host', () => {
     const ips = await services.published('local', 2);
     for (const ip of ips) await untilAnswer(lb1, urlOf(ip), fromWeb);
     for (const ip of ips) expect(await fetchMany(lb1, urlOf(ip), 10)).not.toContain('');
-    await services.remove('local');
   });
 
   test('a Pod reaches a Service on its address, too', async () => {
@@ -70,7 +68,6 @@ describe.skipIf(!isRoot)('addresses that furiwake adds to the host', () => {
     await eventually(async () =>
       expect(await lab.kubectl('exec', '--namespace', namespace, 'web-n2', '--', ...curl)).toBe('web-n1'),
     );
-    await services.remove('hairpin');
   });
 
   test('nothing answers on them but ports of Services and ping, whatever listens on all addresses of the host', async () => {
@@ -91,7 +88,6 @@ describe.skipIf(!isRoot)('addresses that furiwake adds to the host', () => {
     expect(await fetchFrom(client, urlOf(lb1.ip4, 80), 1)).toBe('refused');
     listener.kill('SIGKILL');
     await listener.ended();
-    await services.remove('only');
   });
 
   test('a port of the host itself can be given to a Service on another address', async () => {
@@ -103,7 +99,6 @@ describe.skipIf(!isRoot)('addresses that furiwake adds to the host', () => {
     await expect(client.exec(['nc', '-z', '-w', '2', lb1.ip4, '22'])).resolves.toBeDefined();
     listener.kill('SIGKILL');
     await listener.ended();
-    await services.remove('ssh');
   });
 
   test('they come with the first Service and go with the last', async () => {

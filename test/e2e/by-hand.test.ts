@@ -56,7 +56,6 @@ describe.skipIf(!isRoot)('what an administrator does by hand, furiwake does', ()
     const line = (await furiwake.status()).services.find(({ service }) => service === 'lbtest/balanced');
     expect(line).toMatchObject({ addresses: [ip], ports: [80], reason: 'Assigned' });
     expect(line?.total).toBeGreaterThanOrEqual(40);
-    await services.remove('balanced');
   });
 
   test('without endpoints a connection is accepted and closed, the address stays, and the first endpoint is found', async () => {
@@ -71,7 +70,6 @@ describe.skipIf(!isRoot)('what an administrator does by hand, furiwake does', ()
     await services.change('empty', { spec: { selector: { ...web, ...nobody } } });
     await untilAnswer(client, url, 'closed');
     expect(await services.published('empty')).toEqual(published);
-    await services.remove('empty');
   });
 
   test('deleting a Service ends its connections at once and those of no other', async () => {
@@ -86,7 +84,6 @@ describe.skipIf(!isRoot)('what an administrator does by hand, furiwake does', ()
     await services.remove('goes');
     await eventually(() => expect(going.totals()).toMatchObject({ holding: 0, broken: 5 }), 2_000);
     expect(await staying.after(20)).toMatchObject({ failed: 0, broken: 0, holding: 5 });
-    await services.remove('stays');
   });
 
   test('an idle connection lives for an hour unless told otherwise', async () => {

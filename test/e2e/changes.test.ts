@@ -23,7 +23,6 @@ describe.skipIf(!isRoot)('a Service that changes', () => {
     expect(await fetchFrom(client, urlOf(ip, 80))).toBe('refused');
     const [ingress] = (await services.get('ports')).status.loadBalancer.ingress ?? [];
     expect(ingress?.ports?.map(({ port }) => port)).toEqual([8001, 8002]);
-    await services.remove('ports');
   });
 
   test('another nodePort is followed', async () => {
@@ -35,7 +34,6 @@ describe.skipIf(!isRoot)('a Service that changes', () => {
     await services.change('nodeport', { spec: { ports: [{ port: 80, targetPort: webPort, nodePort }] } });
     await untilAnswer(client, urlOf(ip), fromWeb);
     expect(await services.published('nodeport')).toEqual([ip]);
-    await services.remove('nodeport');
   });
 
   test('a Service that is no load balancer any more is let go, and taken again when it is one', async () => {
@@ -55,7 +53,6 @@ describe.skipIf(!isRoot)('a Service that changes', () => {
     await services.change('type', { spec: { type: 'LoadBalancer' } });
     expect(await services.published('type')).toEqual([ip]);
     await untilAnswer(client, urlOf(ip), fromWeb);
-    await services.remove('type');
   });
 
   test('our class is served, another class is not touched, and a Service that changes to one is let go', async () => {
@@ -81,7 +78,6 @@ describe.skipIf(!isRoot)('a Service that changes', () => {
     }
     expect(await fetchFrom(client, urlOf(ip, 80))).toBe('refused');
     expect(await fetchFrom(client, urlOf(ip, 81))).toBe('refused');
-    await services.removeAll();
   });
 
   test('source ranges let in those whom they name and nobody else, from the next connection on', async () => {
@@ -98,7 +94,6 @@ describe.skipIf(!isRoot)('a Service that changes', () => {
     await services.change('ranges', { spec: { loadBalancerSourceRanges: null } });
     await untilAnswer(client, url, fromWeb);
     await untilAnswer(lanclient, url, fromWeb);
-    await services.remove('ranges');
   });
 
   test('source ranges of the other family only let nobody in', async () => {
@@ -107,7 +102,6 @@ describe.skipIf(!isRoot)('a Service that changes', () => {
     const url = urlOf((await services.published('closed'))[0] ?? '');
     await services.condition('closed', 'Serving', 'Serving');
     expect(await fetchFrom(client, url, 1)).toBe('silence');
-    await services.remove('closed');
   });
 
   test('the old annotation for source ranges counts where the field is empty', async () => {
@@ -116,6 +110,5 @@ describe.skipIf(!isRoot)('a Service that changes', () => {
     const url = urlOf((await services.published('annotated'))[0] ?? '');
     await untilAnswer(lanclient, url, fromWeb);
     expect(await fetchFrom(client, url, 1)).toBe('silence');
-    await services.remove('annotated');
   });
 });

@@ -13,7 +13,6 @@ describe.skipIf(!isRoot)('several claims to the ports of one address, the hostâ€
     await services.create('share-b', { spec: { ports: [{ port: 8082, targetPort: webPort }] } });
     expect(await services.published('share-a')).toEqual([lb1.ip4]);
     expect(await services.published('share-b')).toEqual([lb1.ip4]);
-    await services.removeAll();
   });
 
   test('the second that wants a port is told who has it, and gets it by itself when the first goes', async () => {
@@ -30,7 +29,6 @@ describe.skipIf(!isRoot)('several claims to the ports of one address, the hostâ€
     expect(await services.published('second')).toEqual([lb1.ip4]);
     await services.condition('second', 'AddressAssigned', 'Assigned');
     await untilAnswer(client, urlOf(lb1.ip4), fromWeb);
-    await services.remove('second');
   });
 
   test('a port on which the host itself listens is refused, until it listens no more', async () => {
@@ -47,7 +45,6 @@ describe.skipIf(!isRoot)('several claims to the ports of one address, the hostâ€
     await listener.ended();
     expect(await services.published('taken')).toEqual([lb1.ip4]);
     await untilAnswer(client, urlOf(lb1.ip4, 8090), fromWeb);
-    await services.remove('taken');
   });
 
   test.each([22, 9100])('the reserved port %i is refused whether the host listens on it or not', async (port) => {
@@ -55,6 +52,5 @@ describe.skipIf(!isRoot)('several claims to the ports of one address, the hostâ€
     await services.create('reserved', { spec: { ports: [{ port, targetPort: webPort }] } });
     const condition = await services.condition('reserved', 'AddressAssigned', 'PortInUseOnHost');
     expect(condition.message).toContain('--reserved-ports');
-    await services.remove('reserved');
   });
 });

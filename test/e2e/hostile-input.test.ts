@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { addressesAnnotation } from '../../src/core/model/contract.ts';
 import { nobody, webPort } from './harness/backends.ts';
 import { fetchFrom, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
-import { isRoot, stateDir, useStage } from './harness/stage.ts';
+import { stateDir } from './harness/furiwake.ts';
+import { isRoot, useStage } from './harness/stage.ts';
 import { startTraffic, type Traffic } from './harness/traffic.ts';
 
 /** A word that no configuration, command or name of ours holds: where it is found, a user's text got through. */
@@ -29,7 +30,7 @@ describe.skipIf(!isRoot)('whatever a user writes', () => {
 
   beforeAll(async () => {
     const { services, client, lb1 } = stage();
-    await services.create('bystander', { spec: { ports: [{ port: 9000, targetPort: webPort }] } });
+    await services.create('bystander', { stays: true, spec: { ports: [{ port: 9000, targetPort: webPort }] } });
     await services.published('bystander');
     await untilAnswer(client, urlOf(lb1.ip4, 9000), fromWeb);
     traffic = await startTraffic(client, urlOf(lb1.ip4, 9000));
@@ -55,7 +56,6 @@ describe.skipIf(!isRoot)('whatever a user writes', () => {
     expect(message.length).toBeLessThan(200);
     expect(message).toMatch(/^[\u0020-\u007E…]*$/);
     await isHarmless();
-    await services.remove('hostile');
   });
 
   test('into spec.loadBalancerIP is answered on the Service itself', async () => {
@@ -63,7 +63,6 @@ describe.skipIf(!isRoot)('whatever a user writes', () => {
     await services.create('hostile', { spec: { loadBalancerIP: `192.0.2.51\n${trace} %[src] "'` } });
     expect(await services.condition('hostile', 'AddressAssigned', 'InvalidRequest')).toMatchObject({ status: 'False' });
     await isHarmless();
-    await services.remove('hostile');
   });
 
   test('into source ranges: huge, overlapping and very many ones are honoured', async () => {
@@ -76,7 +75,6 @@ describe.skipIf(!isRoot)('whatever a user writes', () => {
     await services.change('ranges', { spec: { loadBalancerSourceRanges: ['0.0.0.0/0', '::/0'] } });
     await untilAnswer(client, urlOf(lb1.ip4), fromWeb);
     await isHarmless();
-    await services.remove('ranges');
   });
 
   test('names of 63 characters in a namespace of 63 characters are served', async () => {
@@ -97,6 +95,5 @@ describe.skipIf(!isRoot)('whatever a user writes', () => {
     await isHarmless();
     await cluster.remove(path);
     expect(await services.published('conflicts')).toEqual([lb1.ip4]);
-    await services.remove('conflicts');
   });
 });

@@ -23,7 +23,6 @@ describe.skipIf(!isRoot)('a Service that asks for an address', () => {
     expect(await services.published('annotation')).toEqual(['203.0.113.3']);
     expect(await services.published('both')).toEqual(['203.0.113.1']);
     await untilAnswer(client, urlOf('203.0.113.2'), fromWeb);
-    await services.removeAll();
   });
 
   test('moves when it asks for another one, and the old address leaves the host', async () => {
@@ -36,7 +35,6 @@ describe.skipIf(!isRoot)('a Service that asks for an address', () => {
     const { stdout } = await lb1.exec(['ip', '-oneline', 'address']);
     expect(stdout).toContain('203.0.113.2/32');
     expect(stdout).not.toContain('203.0.113.1/32');
-    await services.remove('moves');
   });
 
   test('keeps what it has when field and annotation disagree, and is told so', async () => {
@@ -47,7 +45,6 @@ describe.skipIf(!isRoot)('a Service that asks for an address', () => {
     const condition = await services.condition('disagrees', 'AddressAssigned', 'ConflictingRequest');
     expect(condition.message).toMatch(/203\.0\.113\.2.*203\.0\.113\.3/);
     expect(await services.published('disagrees')).toEqual(['203.0.113.2']);
-    await services.remove('disagrees');
   });
 
   test.each([
@@ -62,7 +59,6 @@ describe.skipIf(!isRoot)('a Service that asks for an address', () => {
     expect(await services.condition('refused', 'AddressAssigned', reason)).toMatchObject({ status: 'False' });
     await services.condition('refused', 'Serving', 'NoAddress');
     expect((await services.get('refused')).status.loadBalancer).toEqual({});
-    await services.remove('refused');
   });
 
   test('in vain, for another has the port of it, gets that when the other one goes', async () => {
@@ -75,7 +71,6 @@ describe.skipIf(!isRoot)('a Service that asks for an address', () => {
     expect(condition.message).toContain('lbtest/holder');
     await services.remove('holder');
     expect(await services.published('waits')).toEqual(['203.0.113.1']);
-    await services.remove('waits');
   });
 
   test('without a wish gets the lowest free one, else shares where no port clashes, else is told that there is none', async () => {
@@ -92,6 +87,5 @@ describe.skipIf(!isRoot)('a Service that asks for an address', () => {
     expect(condition.status).toBe('False');
     await services.remove('fills-2');
     expect(await services.published('too-many')).toEqual(['203.0.113.2']);
-    await services.removeAll();
   });
 });

@@ -33,7 +33,6 @@ describe.skipIf(!isRoot)('what is not served yet is said', () => {
     const { message } = await services.condition('mixed', 'Serving', 'PartlyServing');
     expect(message).toMatch(/UDP port 53.*SCTP port 99/);
     await untilAnswer(client, urlOf(ip), fromWeb);
-    await services.remove('mixed');
   });
 
   test('a Service of UDP alone gets no address, and is told why', async () => {
@@ -47,7 +46,6 @@ describe.skipIf(!isRoot)('what is not served yet is said', () => {
     await services.change('udp', { spec: { ports: [tcp] } });
     await services.published('udp');
     expect(await portsError(services, 'udp')).toBeUndefined();
-    await services.remove('udp');
   });
 
   test('a Service without nodePorts gets no address until it has them', async () => {
@@ -58,7 +56,6 @@ describe.skipIf(!isRoot)('what is not served yet is said', () => {
     await services.change('bare', { spec: { allocateLoadBalancerNodePorts: true } });
     const [ip = ''] = await services.published('bare');
     await untilAnswer(client, urlOf(ip), fromWeb);
-    await services.remove('bare');
   });
 
   test('session affinity is served without it, and the condition says so', async () => {
@@ -70,7 +67,6 @@ describe.skipIf(!isRoot)('what is not served yet is said', () => {
     await untilAnswer(client, urlOf(ip), fromWeb);
     await services.change('sticky', { spec: { sessionAffinity: 'None' } });
     await services.condition('sticky', 'Serving', 'Serving');
-    await services.remove('sticky');
   });
 
   test('externalTrafficPolicy Local is served as Cluster, no connection is lost over a node without a Pod, and it is said', async () => {
@@ -81,6 +77,5 @@ describe.skipIf(!isRoot)('what is not served yet is said', () => {
     expect(condition).toMatchObject({ status: 'True', message: expect.stringContaining('externalTrafficPolicy') });
     await untilAnswer(client, urlOf(ip), fromWeb);
     expect(new Set(await fetchMany(client, urlOf(ip), 6))).toEqual(new Set(['web-n1']));
-    await services.remove('local');
   });
 });

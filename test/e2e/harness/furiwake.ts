@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { expect } from 'vitest';
 import type { Lab } from '../../../lab/lab.ts';
+import type { Host } from '../../../lab/network/host.ts';
 import type { Part } from '../../../lab/network/part.ts';
 import type { HostStatus } from '../../../src/cli/admin.ts';
 import { ExecError } from '../../../src/ports/exec.ts';
@@ -9,8 +10,8 @@ import { bundleOf, kubeconfigOf } from './names.ts';
 
 /** A line of furiwake's log. */
 export type LogLine = { readonly level: string; readonly msg: string } & Readonly<Record<string, unknown>>;
-/** How a command of furiwake ended. */
-export type Ended = { readonly code: number | undefined; readonly stdout: string; readonly stderr: string };
+/** How a command of furiwake ended; `said` is its standard output, or its standard error where there is any. */
+export type Ended = { readonly code: number | undefined; readonly said: string };
 
 /** The bundled furiwake on a load-balancer host, with the rights of `deploy/`. */
 export type Furiwake = {
@@ -27,7 +28,7 @@ export type Furiwake = {
   isRunning(): boolean;
   /** What `furiwake status` says. */
   status(): Promise<HostStatus>;
-  /** Another command, to its end. */
+  /** Another command on its host, to its end. */
   command(args: readonly string[]): Promise<Ended>;
   /** Everything that was logged so far, by each that was started. */
   log(): Promise<readonly LogLine[]>;
@@ -36,18 +37,17 @@ export type Furiwake = {
 };
 
 export type FuriwakeOptions = {
-  /** Its part is called so; default `furiwake`. */
-  readonly name?: string;
-  readonly stateDir: string;
-  readonly flags: readonly string[];
-  readonly kubeconfig?: string;
+  /** Default lb1. */
+  readonly host?: Host;
+  readonly flags?: readonly string[];
 };
+
+/** Where each furiwake keeps its state: a host has a /var/lib of its own. */
+export const stateDir = '/var/lib/furiwake';
 
 const readyUrl = 'http://127.0.0.1:9470/readyz';
 
-export function makeFuriwake(lab: Lab, options: FuriwakeOptions): Furiwake {
-  const { name = 'furiwake', stateDir, flags, kubeconfig = kubeconfigOf(lab) } = options;
-  const host = lab.host('lb1');
+export function makeFuriwake(lab: Lab, { host = lab.host('lb1'), flags = [] }: FuriwakeOptions = {}): Furiwake {
   const program = [process.execPath, bundleOf(lab)];
   let part: Part | undefined;
   let exit: Promise<number | NodeJS.Signals> | undefined;
@@ -56,10 +56,10 @@ export function makeFuriwake(lab: Lab, options: FuriwakeOptions): Furiwake {
   const readLog = async (): Promise<string> => (part === undefined ? '' : readFile(part.logPath, 'utf8'));
 
   const launch = async (): Promise<void> => {
+    if (exit !== undefined) throw new Error('furiwake runs already');
     logStart = (await readLog()).length;
-    const site = ['--kubeconfig', kubeconfig, '--state-dir', stateDir];
     const log = ['--log-format', 'json', '--log-level', 'debug'];
-    part = await host.spawn(name, [...program, 'run', ...site, ...log, ...flags]);
+    part = await host.spawn('furiwake', [...program, 'run', '--kubeconfig', kubeconfigOf(lab), ...log, ...flags]);
     exit = part.ended().finally(() => {
       exit = undefined;
     });
@@ -75,12 +75,13 @@ export function makeFuriwake(lab: Lab, options: FuriwakeOptions): Furiwake {
     return ended();
   };
 
-  const command = async (args: readonly string[]): Promise<Ended> => {
+  const command: Furiwake['command'] = async (args) => {
     try {
-      return { code: 0, ...(await host.exec([...program, ...args])) };
+      const { stdout, stderr } = await host.exec([...program, ...args]);
+      return { code: 0, said: stderr || stdout };
     } catch (error) {
       if (!(error instanceof ExecError)) throw error;
-      return { code: error.exitCode, stdout: '', stderr: error.stderr };
+      return { code: error.exitCode, said: error.stderr };
     }
   };
 
@@ -102,7 +103,7 @@ export function makeFuriwake(lab: Lab, options: FuriwakeOptions): Furiwake {
     ended,
     isRunning: () => exit !== undefined,
     status: async () => {
-      const { stdout } = await host.exec([...program, 'status', '--state-dir', stateDir, '--output', 'json']);
+      const { stdout } = await host.exec([...program, 'status', '--output', 'json']);
       return JSON.parse(stdout) as HostStatus;
     },
     command,

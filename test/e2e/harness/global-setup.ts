@@ -22,6 +22,7 @@ export default async function setUp(): Promise<(() => Promise<void>) | undefined
   const [lab] = await Promise.all([
     startLab({
       name: labName,
+      loadBalancers: 2,
       auditUsers: [`system:serviceaccount:${account.namespace}:${account.name}`],
       signal: ending.signal,
     }),

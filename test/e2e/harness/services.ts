@@ -37,6 +37,8 @@ export type Wanted = {
   readonly annotations?: Readonly<Record<string, string>>;
   /** Fields of `spec` beside the usual ones, or instead of them. */
   readonly spec?: Readonly<Record<string, unknown>>;
+  /** It outlives the test, until the end of the file. */
+  readonly stays?: boolean;
 };
 
 /** Services of the tests' namespace, by name. */
@@ -51,8 +53,10 @@ export type Services = {
   markDeleted(name: string): Promise<void>;
   /** The same; resolves when the API server no longer has it. */
   remove(name: string): Promise<void>;
-  /** All that this object has made, gone. */
-  removeAll(): Promise<void>;
+  /** Those that were made and still are; without `andStaying` only those of the test. */
+  left(andStaying?: boolean): readonly string[];
+  /** Those, gone. */
+  removeAll(andStaying?: boolean): Promise<void>;
   /** Its addresses, as soon as it has `count` of them. */
   published(name: string, count?: number): Promise<readonly string[]>;
   /** The condition `furiwake.dev/TYPE`, as soon as its reason is `reason`. */
@@ -65,7 +69,8 @@ export type Services = {
 const collection = `/api/v1/namespaces/${namespace}/services`;
 
 export function makeServices(cluster: Cluster): Services {
-  const made = new Set<string>();
+  /** Name → whether it stays. */
+  const made = new Map<string, boolean>();
   const get = (name: string): Promise<Service> => cluster.get(`${collection}/${name}`);
 
   const events = async (name: string): Promise<readonly Event[]> => {
@@ -87,9 +92,12 @@ export function makeServices(cluster: Cluster): Services {
     made.delete(name);
   };
 
+  const left = (andStaying = false): readonly string[] =>
+    [...made].filter(([, stays]) => andStaying || !stays).map(([name]) => name);
+
   return {
-    create: async (name, { annotations = {}, spec = {} } = {}) => {
-      made.add(name);
+    create: async (name, { annotations = {}, spec = {}, stays = false } = {}) => {
+      made.set(name, stays);
       const usual = { type: 'LoadBalancer', selector: web, ports: [{ port: 80, targetPort: webPort }] };
       return cluster.create(collection, {
         apiVersion: 'v1',
@@ -103,8 +111,9 @@ export function makeServices(cluster: Cluster): Services {
     writeStatus: (name, status) => cluster.merge(`${collection}/${name}/status`, { status }),
     markDeleted,
     remove,
-    removeAll: async () => {
-      await Promise.all([...made].map(remove));
+    left,
+    removeAll: async (andStaying) => {
+      await Promise.all(left(andStaying).map(remove));
     },
     published: (name, count = 1) =>
       eventually(async () => {

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, expect } from 'vitest';
 import { type Lab, openLab } from '../../../lab/lab.ts';
 import type { Host } from '../../../lab/network/host.ts';
 import { type Cluster, makeCluster } from './cluster.ts';
-import { type Furiwake, makeFuriwake } from './furiwake.ts';
+import { type Furiwake, makeFuriwake, stateDir } from './furiwake.ts';
 import { readHostState } from './host-state.ts';
 import { labName } from './names.ts';
 import { makeServices, type Services } from './services.ts';
@@ -31,11 +31,9 @@ export type StageOptions = {
 /** Without root there is no lab: `describe.skipIf(!isRoot)`. */
 export const isRoot: boolean = process.getuid?.() === 0;
 
-export const stateDir = '/var/lib/furiwake';
-
 /**
- * Sets the stage for the tests of a file: a freshly booted lb1, and furiwake on it. At the end the Services that were
- * made are gone, furiwake is stopped, and `furiwake cleanup` must leave the host as it was after its boot.
+ * Sets the stage for the tests of a file: a freshly booted lb1, and furiwake on it. After each test its Services are
+ * removed. At the end furiwake is stopped, and `furiwake cleanup` must leave the host as it was after its boot.
  */
 export function useStage({ flags = [], isStarted = true }: StageOptions = {}): () => Stage {
   let stage: Stage | undefined;
@@ -56,7 +54,7 @@ export function useStage({ flags = [], isStarted = true }: StageOptions = {}): (
       lab,
       cluster,
       services: makeServices(cluster),
-      furiwake: makeFuriwake(lab, { stateDir, flags }),
+      furiwake: makeFuriwake(lab, { flags }),
       lb1,
       client: lab.host('client'),
       lanclient: lab.host('lanclient'),
@@ -64,21 +62,31 @@ export function useStage({ flags = [], isStarted = true }: StageOptions = {}): (
     if (isStarted) await stage.furiwake.start();
   });
 
+  const tidy = async ({ furiwake, services }: Stage, andStaying: boolean): Promise<void> => {
+    if (services.left(andStaying).length === 0) return;
+    if (!furiwake.isRunning()) await furiwake.start(); // its finalizers are on them
+    await services.removeAll(andStaying);
+  };
+
   afterEach(async ({ task }) => {
-    if (task.result?.state !== 'fail' || stage === undefined) return;
-    const lines = (await stage.furiwake.log()).slice(-40);
-    process.stderr.write(`furiwake's log, to its end:\n${lines.map((line) => JSON.stringify(line)).join('\n')}\n`);
+    if (stage === undefined) return;
+    if (task.result?.state === 'fail') await showLog(stage.furiwake);
+    await tidy(stage, false);
   });
 
   afterAll(async () => {
     if (stage === undefined) return;
-    const { furiwake, services, lb1 } = stage;
-    if (!furiwake.isRunning()) await furiwake.start(); // a test failed half way
-    await services.removeAll();
-    await furiwake.stop();
-    expect(await furiwake.command(['cleanup', '--state-dir', stateDir])).toMatchObject({ code: 0 });
+    const { furiwake, lb1 } = stage;
+    await tidy(stage, true);
+    if (furiwake.isRunning()) await furiwake.stop();
+    expect(await furiwake.command(['cleanup'])).toMatchObject({ code: 0 });
     expect(await readHostState(lb1)).toEqual(pristine);
   });
 
   return ready;
+}
+
+async function showLog(furiwake: Furiwake): Promise<void> {
+  const lines = (await furiwake.log()).slice(-40).map((line) => JSON.stringify(line));
+  process.stderr.write(`furiwake's log, to its end:\n${lines.join('\n')}\n`);
 }

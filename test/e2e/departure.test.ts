@@ -1,0 +1,91 @@
+import { describe, expect, test } from 'vitest';
+import { ourFinalizers } from '../../src/core/model/contract.ts';
+import { fetchFrom, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
+import { makeFuriwake } from './harness/furiwake.ts';
+import { readHostState } from './harness/host-state.ts';
+import { kubeconfigOf } from './harness/names.ts';
+import { isRoot, useStage } from './harness/stage.ts';
+import { startTraffic } from './harness/traffic.ts';
+
+const flags = ['--addresses', '203.0.113.0/28'];
+
+describe.skipIf(!isRoot)('before furiwake comes and after it has gone', () => {
+  const stage = useStage({ isStarted: false, flags });
+
+  test('`check` finds a host and a cluster that can do the job, and changes nothing', async () => {
+    const { furiwake, lb1, lab } = stage();
+    const before = await readHostState(lb1);
+    const { code, said } = await furiwake.command(['check', '--kubeconfig', kubeconfigOf(lab), ...flags]);
+    expect(said).toMatch(/Nothing wrong/);
+    expect(said).toContain('v1.37.2');
+    expect(code).toBe(0);
+    expect(await readHostState(lb1)).toEqual(before);
+  });
+
+  test('`check` names each right that is missing', async () => {
+    const { furiwake, lab } = stage();
+    const kubeconfig = await lab.serviceAccountKubeconfig('lbtest', 'default');
+    const { code, said } = await furiwake.command(['check', '--kubeconfig', kubeconfig, ...flags]);
+    expect(said).toMatch(/patch services\/status/);
+    expect(said).toMatch(/list servicecidrs/);
+    expect(code).toBe(1);
+  });
+
+  test('it ends and traffic goes on; `cleanup` ends it, and with --cluster lets the Services go', async () => {
+    const { furiwake, services, client, lb1, lab } = stage();
+    const before = await readHostState(lb1);
+    await furiwake.start();
+    await services.create('served');
+    const [ip = ''] = await services.published('served');
+    await untilAnswer(client, urlOf(ip), fromWeb);
+    expect(await furiwake.command(['cleanup'])).toMatchObject({
+      code: 1,
+      said: expect.stringMatching(/a furiwake runs .*process \d+/),
+    });
+
+    await using traffic = await startTraffic(client, urlOf(ip));
+    await furiwake.stop();
+    expect(await traffic.after(20)).toMatchObject({ failed: 0, broken: 0 });
+    expect((await services.get('served')).metadata.finalizers?.toSorted()).toEqual(ourFinalizers.toSorted());
+
+    expect(await furiwake.command(['cleanup', '--cluster', '--kubeconfig', kubeconfigOf(lab)])).toMatchObject({
+      code: 0,
+    });
+    expect(await fetchFrom(client, urlOf(ip), 1)).not.toMatch(fromWeb);
+    expect(await readHostState(lb1)).toEqual(before);
+    const { metadata, status } = await services.get('served');
+    expect({ finalizers: metadata.finalizers, status }).toEqual({
+      finalizers: undefined,
+      status: { loadBalancer: {} },
+    });
+    await services.remove('served');
+  });
+
+  test('with --stop-traffic-on-exit nothing is left on the host when it ends, and the Services keep their addresses', async () => {
+    const { services, client, lab, lb1 } = stage();
+    const before = await readHostState(lb1);
+    const strict = makeFuriwake(lab, { flags: [...flags, '--stop-traffic-on-exit'] });
+    await strict.start();
+    await services.create('strict');
+    const published = await services.published('strict');
+    await untilAnswer(client, urlOf(published[0] ?? ''), fromWeb);
+    await strict.stop();
+    expect(await readHostState(lb1)).toEqual(before);
+    expect(await services.published('strict')).toEqual(published);
+    await strict.start();
+    await untilAnswer(client, urlOf(published[0] ?? ''), fromWeb);
+    await services.remove('strict');
+    await strict.stop();
+  });
+
+  test('`status` shows for people what is served', async () => {
+    const { furiwake, services } = stage();
+    await furiwake.start();
+    await services.create('shown');
+    const [ip] = await services.published('shown');
+    const { said } = await furiwake.command(['status']);
+    expect(said).toMatch(/class furiwake\.dev\/haproxy: ready/);
+    expect(said).toMatch(new RegExp(`lbtest/shown +${ip} +80 `));
+    expect(said).toMatch(/n1 +IPv4 +up/);
+  });
+});

@@ -1,0 +1,98 @@
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { parseAllDocuments } from 'yaml';
+import { describe, expect, test } from 'vitest';
+import type { AuditEvent } from '../../lab/cluster/audit.ts';
+import { eventually } from './harness/eventually.ts';
+import { kubeconfigOf } from './harness/names.ts';
+import { isRoot, type Stage, useStage } from './harness/stage.ts';
+
+type Rule = Readonly<Record<'apiGroups' | 'resources' | 'verbs', readonly string[]>>;
+
+/** `patch services/status`, `watch leases.coordination.k8s.io`: all that `deploy/` allows. */
+async function allowed(): Promise<readonly string[]> {
+  const file = path.join(import.meta.dirname, '..', '..', 'deploy', 'furiwake.yaml');
+  const documents = parseAllDocuments(await readFile(file, 'utf8')).map((each) => each.toJS() as { rules?: Rule[] });
+  return documents
+    .flatMap(({ rules = [] }) => rules)
+    .flatMap(({ apiGroups, resources, verbs }) =>
+      apiGroups.flatMap((group) => resources.flatMap((resource) => verbs.map((verb) => nameOf(verb, group, resource)))),
+    );
+}
+
+function nameOf(verb: string, group: string, resource: string): string {
+  return `${verb} ${resource}${group === '' ? '' : `.${group}`}`;
+}
+
+/** The right that a request needed. */
+function rightOf({ verb, objectRef }: AuditEvent): string {
+  const { resource = '', subresource, apiGroup = '' } = objectRef ?? {};
+  return nameOf(verb, apiGroup, subresource === undefined ? resource : `${resource}/${subresource}`);
+}
+
+/** Requests of furiwake that the API server has seen since then, once each. */
+async function requestsSince({ lab }: Stage, time: Date): Promise<readonly AuditEvent[]> {
+  const events = await lab.auditLog();
+  return events.filter(
+    ({ stage, verb, requestReceivedTimestamp }) =>
+      Date.parse(requestReceivedTimestamp) >= time.getTime() && (stage === 'ResponseComplete' || verb === 'watch'),
+  );
+}
+
+/** The Lease is renewed every five seconds: resolves with what was asked between one renewal and the `count`th after. */
+async function duringRenewals(from: Stage, count: number): Promise<readonly AuditEvent[]> {
+  const start = new Date();
+  return eventually(async () => {
+    const events = await requestsSince(from, start);
+    const renewals = events.flatMap((event, index) => (event.objectRef?.resource === 'leases' ? [index] : []));
+    if (renewals.length <= count) throw new Error('not renewed often enough yet');
+    return events.slice(renewals[0], renewals[count]);
+  });
+}
+
+const lease = '/apis/coordination.k8s.io/v1/namespaces/furiwake-system/leases/furiwake-furiwake.dev-haproxy';
+
+describe.skipIf(!isRoot)('the rights of deploy/', () => {
+  const stage = useStage({ isStarted: false });
+
+  test('are enough for everything, and each of them is used', async () => {
+    const { services, cluster, furiwake, lab } = stage();
+    const start = new Date();
+    await cluster.remove(lease).catch(() => undefined); // there may be none yet; then it is created as well
+    await furiwake.start();
+    await services.create('all');
+    const truth = await services.published('all');
+    for (let repair = 0; repair < 2; repair++) {
+      await services.writeStatus('all', { loadBalancer: { ingress: [{ ip: '198.51.100.99' }] } });
+      await eventually(async () => expect(await services.published('all')).toEqual(truth));
+      await services.event('all', 'StatusRepaired');
+    }
+    await services.remove('all');
+    // The same event for the second time is a patch of the first.
+    await eventually(async () =>
+      expect((await requestsSince(stage(), start)).map(rightOf)).toContain('patch events.events.k8s.io'),
+    );
+    await furiwake.stop();
+    expect(await furiwake.command(['cleanup', '--cluster', '--kubeconfig', kubeconfigOf(lab)])).toMatchObject({
+      code: 0,
+    });
+
+    const requests = await requestsSince(stage(), start);
+    expect(requests.filter(({ responseStatus }) => responseStatus?.code === 403)).toEqual([]);
+    const used = new Set(requests.map(rightOf));
+    expect((await allowed()).filter((right) => !used.has(right))).toEqual([]);
+  });
+
+  test('cost an idle cluster no request but the watches and the Lease', async () => {
+    const { services, furiwake } = stage();
+    await furiwake.start();
+    await services.create('idle');
+    await services.published('idle');
+    await services.event('idle', 'Serving');
+    const requests = await duringRenewals(stage(), 2);
+    const asked = new Set(requests.map(rightOf));
+    asked.delete('watch services');
+    asked.delete('watch nodes');
+    expect([...asked]).toEqual(['update leases.coordination.k8s.io']);
+  });
+});

@@ -1,0 +1,138 @@
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { writeKubeconfig } from '../../lab/cluster/kubeconfig.ts';
+import { eventually } from './harness/eventually.ts';
+import { makeFuriwake } from './harness/furiwake.ts';
+import { readHostState } from './harness/host-state.ts';
+import { kubeconfigOf, namespace } from './harness/names.ts';
+import { isRoot, useStage } from './harness/stage.ts';
+
+/** What furiwake says when it gives up: one line for people, without a stack. */
+const lastWord = /^furiwake: [^\n]+\n$/;
+
+/** What it said, without the log. */
+function lastOf(said: string): string {
+  return said.replaceAll(/^\{.*\n/gm, '');
+}
+
+describe.skipIf(!isRoot)('furiwake that cannot start', () => {
+  const stage = useStage({ isStarted: false });
+
+  test.each([
+    ['--no-such-flag'],
+    ['--addresses', '192.0.2.300'],
+    ['--addresses', '192.0.2.9-192.0.2.1'],
+    ['--addresses', ''],
+    ['--load-balancer-class', 'no class'],
+    ['--default-class', 'perhaps'],
+    ['--namespaces', 'UPPER'],
+    ['--lease-namespace', 'a/b'],
+    ['--reserved-ports', '22,70000'],
+    ['--state-dir', 'relative/path'],
+    ['--idle-timeout', '0'],
+    ['--metrics-address', 'nowhere'],
+    ['--log-level', 'loud'],
+    ['--log-format', 'xml'],
+  ])('for a wrong flag (%s %s) says which and ends with 2', async (...flags) => {
+    const { furiwake } = stage();
+    const { code, said } = await furiwake.command(['run', ...flags]);
+    expect(said).toContain(flags[0]);
+    expect(code).toBe(2);
+  });
+
+  test.each([[], ['no-such-command']])(
+    'for no command or one that there is none of (%s) ends with 2',
+    async (...args) => {
+      expect(await stage().furiwake.command(args)).toMatchObject({ code: 2, said: expect.stringMatching(/\S/) });
+    },
+  );
+
+  describe('for what it lacks says so in one line, ends with 1 and changes nothing', () => {
+    const kubeconfigs = new Map<string, string>();
+
+    beforeAll(async () => {
+      const { lab } = stage();
+      const garbage = path.join(lab.folder, 'kubeconfig', 'garbage');
+      await writeFile(garbage, 'clusters: [');
+      kubeconfigs
+        .set('that of deploy/', kubeconfigOf(lab))
+        .set('one that is not there', '/nonexistent/kubeconfig')
+        .set('one that is none', garbage)
+        .set('one with a refused token', await writeKubeconfig(lab.folder, 'refused', 'no-token'))
+        .set('one without rights', await lab.serviceAccountKubeconfig(namespace, 'default'));
+    });
+
+    test.each([
+      ['one that is not there', [], '/nonexistent/kubeconfig'],
+      ['one that is none', [], 'garbage'],
+      ['one with a refused token', [], 'credentials'],
+      ['one without rights', [], 'rights are missing: list services, watch services, patch services'],
+      ['that of deploy/', ['--context', 'other'], 'other'],
+      ['that of deploy/', ['--addresses', '10.96.7.0/24'], '10.96.0.0/16'],
+      ['that of deploy/', ['--addresses', '203.0.113.1,10.244.0.0-10.244.0.9'], 'Pod CIDR'],
+      ['that of deploy/', ['--addresses', 'fd00:10:96::/120'], 'fd00:10:96::/112'],
+      ['that of deploy/', ['--lease-namespace', 'default'], 'in default'],
+    ])('kubeconfig: %s, flags: %j', async (kubeconfig, flags, word) => {
+      const { furiwake, lb1 } = stage();
+      const before = await readHostState(lb1);
+      const site = ['--kubeconfig', kubeconfigs.get(kubeconfig) ?? '', '--metrics-address', 'none'];
+      const { code, said } = await furiwake.command(['run', ...site, ...flags]);
+      expect(lastOf(said)).toMatch(lastWord);
+      expect(lastOf(said)).toContain(word);
+      expect(code).toBe(1);
+      expect(await readHostState(lb1)).toEqual(before);
+    });
+
+    test.each(['haproxy', 'nft'])('a host without %s', async (program) => {
+      const { furiwake, lb1, lab } = stage();
+      const file = `/usr/sbin/${program}`;
+      await lb1.exec(['mount', '--bind', '/dev/null', file]);
+      try {
+        const { code, said } = await furiwake.command(['run', '--kubeconfig', kubeconfigOf(lab)]);
+        expect(lastOf(said)).toMatch(lastWord);
+        expect(said).toMatch(new RegExp(`${program} is not on this host.*apt-get install`));
+        expect(code).toBe(1);
+      } finally {
+        await lb1.exec(['umount', file]);
+      }
+    });
+  });
+});
+
+describe.skipIf(!isRoot)('a second furiwake', () => {
+  const stage = useStage();
+
+  test('with the state directory of one that runs ends, naming its process', async () => {
+    const { furiwake, lab } = stage();
+    const { pid } = await furiwake.status();
+    const { code, said } = await furiwake.command(['run', '--kubeconfig', kubeconfigOf(lab)]);
+    expect(lastOf(said)).toMatch(new RegExp(`process ${pid}\\b`));
+    expect(code).toBe(1);
+  });
+
+  test('for the same class waits and names the holder, changes nothing, and takes over when that one ends', async () => {
+    const { furiwake, services, lab, lb1 } = stage();
+    const lb2 = lab.host('lb2');
+    const before = await readHostState(lb2);
+    const second = makeFuriwake(lab, { host: lb2 });
+    await second.launch();
+    expect(await second.logged('another furiwake serves this class')).toMatchObject({
+      holder: expect.stringMatching(/^lb1_/),
+    });
+    await services.create('one');
+    expect(await services.published('one')).toEqual([lb1.ip4]);
+    expect({ ...(await readHostState(lb2)), processes: '' }).toEqual({ ...before, processes: '' });
+    expect((await second.status()).notReady).not.toEqual([]);
+    await services.remove('one');
+
+    await furiwake.stop();
+    await eventually(async () => expect((await second.status()).notReady).toEqual([]));
+    await services.create('two');
+    expect(await services.published('two')).toEqual([lb2.ip4]);
+    await services.remove('two');
+    await second.stop();
+    expect(await second.command(['cleanup'])).toMatchObject({ code: 0 });
+    expect(await readHostState(lb2)).toEqual(before);
+  });
+});
