@@ -21,6 +21,7 @@ const needed: Readonly<Record<string, string>> = {
   procps: 'ps',
   psmisc: 'fuser',
   runc: 'runc',
+  tcpdump: 'tcpdump',
   wget: 'wget',
 };
 
