@@ -7,7 +7,13 @@ const config: ViteUserConfig = defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['src/**/*.test.ts', 'tools/**/*.test.ts', 'test/sim/**/*.test.ts', 'lab/**/*.test.ts'],
+          include: [
+            'src/**/*.test.ts',
+            'tools/**/*.test.ts',
+            'test/sim/**/*.test.ts',
+            'lab/**/*.test.ts',
+            'bench/**/*.test.ts',
+          ],
           exclude: ['**/*.netns.test.ts'],
           // Machines that run this are shared: a deadline is for what hangs, not for what is slow.
           testTimeout: 30_000,
