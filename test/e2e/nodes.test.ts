@@ -110,7 +110,7 @@ describe.skipIf(!isRoot)('a node', () => {
     await using held = await startTraffic(client, urlOf(ip), { perSecond: 0, held: 4 });
     expect(await furiwake.command(['drain', 'n2', '--state-dir', '/var/lib/furiwake'])).toMatchObject({
       code: 0,
-      stdout: 'drained: n2\n',
+      said: 'drained: n2\n',
     });
     await eventually(async () => expect((await states(stage()))['n2']).toBe('drain'));
     const before = await totals(stage());
