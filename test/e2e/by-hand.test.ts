@@ -86,6 +86,24 @@ describe.skipIf(!isRoot)('what an administrator does by hand, furiwake does', ()
     expect(await staying.after(20)).toMatchObject({ failed: 0, broken: 0, holding: 5 });
   });
 
+  test('what it did and does can be read: a line of the log for each decision, and figures', async () => {
+    const { services, furiwake, lb1 } = stage();
+    await services.create('told');
+    await services.published('told');
+    expect(await furiwake.logged('"service":"lbtest/told"')).toMatchObject({
+      addresses: [lb1.ip4],
+      reason: 'Assigned',
+    });
+    const { stdout } = await lb1.exec(['curl', '--silent', '--fail', 'http://127.0.0.1:9470/metrics']);
+    const figures = new Map(stdout.split('\n').map((line) => [line.split(' ')[0], Number(line.split(' ')[1])]));
+    expect(figures.get('furiwake_listeners')).toBe(1);
+    expect(figures.get('furiwake_service_publish_seconds_count')).toBeGreaterThanOrEqual(1);
+    expect(figures.get('furiwake_dataplane_apply_seconds_count')).toBeGreaterThanOrEqual(1);
+    expect(figures.get('furiwake_reloads_total')).toBe(0);
+    expect(figures.get('furiwake_reconcile_errors_total') ?? 0).toBe(0);
+    expect([...figures.keys()].filter((name) => name?.startsWith('furiwake_servers{'))).not.toEqual([]);
+  });
+
   test('an idle connection lives for an hour unless told otherwise', async () => {
     const { lb1 } = stage();
     const { stdout } = await lb1.exec([

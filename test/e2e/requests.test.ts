@@ -88,4 +88,18 @@ describe.skipIf(!isRoot)('a Service that asks for an address', () => {
     await services.remove('fills-2');
     expect(await services.published('too-many')).toEqual(['203.0.113.2']);
   });
+
+  test('keeps the one it has when furiwake has lost its state directory', async () => {
+    const { services, furiwake, client } = stage();
+    await services.create('keeps', { spec: { loadBalancerIP: '203.0.113.2' } });
+    await services.published('keeps');
+    await services.change('keeps', { spec: { loadBalancerIP: null } });
+    await furiwake.stop();
+    expect(await furiwake.command(['cleanup'])).toMatchObject({ code: 0 });
+    await furiwake.start();
+    await services.create('new');
+    expect(await services.published('new')).toEqual(['192.0.2.13']);
+    expect(await services.published('keeps')).toEqual(['203.0.113.2']);
+    await untilAnswer(client, urlOf('203.0.113.2'), fromWeb);
+  });
 });

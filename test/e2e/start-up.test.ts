@@ -3,6 +3,7 @@ import path from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { writeKubeconfig } from '../../lab/cluster/kubeconfig.ts';
 import { eventually } from './harness/eventually.ts';
+import { fetchFrom, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
 import { makeFuriwake } from './harness/furiwake.ts';
 import { readHostState } from './harness/host-state.ts';
 import { kubeconfigOf, namespace } from './harness/names.ts';
@@ -112,7 +113,7 @@ describe.skipIf(!isRoot)('a second furiwake', () => {
   });
 
   test('for the same class waits and names the holder, changes nothing, and takes over when that one ends', async () => {
-    const { furiwake, services, lab, lb1 } = stage();
+    const { furiwake, services, client, lab, lb1 } = stage();
     const lb2 = lab.host('lb2');
     const before = await readHostState(lb2);
     const second = makeFuriwake(lab, { host: lb2 });
@@ -124,13 +125,15 @@ describe.skipIf(!isRoot)('a second furiwake', () => {
     expect(await services.published('one')).toEqual([lb1.ip4]);
     expect({ ...(await readHostState(lb2)), processes: '' }).toEqual({ ...before, processes: '' });
     expect((await second.status()).notReady).not.toEqual([]);
-    await services.remove('one');
 
     await furiwake.stop();
     await eventually(async () => expect((await second.status()).notReady).toEqual([]));
-    await services.create('two');
-    expect(await services.published('two')).toEqual([lb2.ip4]);
-    await services.remove('two');
+    // Each hands out its own address: the one in the status is the first one's, and must stay there.
+    await eventually(async () => expect(await services.published('one')).toEqual([lb2.ip4]));
+    expect((await readHostState(lb2)).addresses).not.toContain(lb1.ip4);
+    await untilAnswer(client, urlOf(lb2.ip4), fromWeb);
+    expect(await fetchFrom(client, urlOf(lb1.ip4))).toMatch(fromWeb);
+    await services.remove('one');
     await second.stop();
     expect(await second.command(['cleanup'])).toMatchObject({ code: 0 });
     expect(await readHostState(lb2)).toEqual(before);
