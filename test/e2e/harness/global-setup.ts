@@ -16,29 +16,43 @@ const root = path.join(import.meta.dirname, '..', '..', '..');
  */
 export default async function setUp(): Promise<(() => Promise<void>) | undefined> {
   if (process.getuid?.() !== 0) return undefined; // the tests say that they are skipped
+  await promisify(execFile)(process.execPath, ['tools/build.ts'], { cwd: root });
   const ending = new AbortController();
-  const interrupted = (signal: NodeJS.Signals): void => ending.abort(new Error(`ended by ${signal}`));
-  process.once('SIGINT', interrupted).once('SIGTERM', interrupted);
-  const [lab] = await Promise.all([
-    startLab({
-      name: labName,
-      loadBalancers: 2,
-      auditUsers: [`system:serviceaccount:${account.namespace}:${account.name}`],
-      signal: ending.signal,
-    }),
-    promisify(execFile)(process.execPath, ['tools/build.ts'], { cwd: root }),
-  ]);
-  const tearDown = async (): Promise<void> => {
-    if (process.env['KEEP'] === '1') lab.keep();
-    await lab[Symbol.asyncDispose]();
-  };
+  const { signal } = ending;
+  const starting = startLab({
+    name: labName,
+    loadBalancers: 2,
+    auditUsers: [`system:serviceaccount:${account.namespace}:${account.name}`],
+    signal,
+  });
+  let end: Promise<void> | undefined;
+  const tearDown = (): Promise<void> => (end ??= takeDown(starting, signal));
+  onInterrupt(async (name) => {
+    ending.abort(new Error(`ended by ${name}`));
+    await tearDown();
+  });
   try {
-    await furnish(lab, ending.signal);
+    await furnish(await starting, signal);
   } catch (error) {
     await tearDown();
     throw error;
   }
   return tearDown;
+}
+
+async function takeDown(starting: Promise<StartedLab>, signal: AbortSignal): Promise<void> {
+  const lab = await starting.catch(() => undefined); // a start that fails leaves nothing
+  if (process.env['KEEP'] === '1' && !signal.aborted) lab?.keep();
+  await lab?.[Symbol.asyncDispose]();
+}
+
+/** The test runner would end at once at a Ctrl-C, and leave a whole Kubernetes behind: here it waits for `act`. */
+function onInterrupt(act: (name: NodeJS.Signals) => Promise<void>): void {
+  for (const name of ['SIGINT', 'SIGTERM'] as const) {
+    process.removeAllListeners(name).once(name, () => {
+      void act(name).finally(() => process.exit(130));
+    });
+  }
 }
 
 async function furnish(lab: StartedLab, signal: AbortSignal): Promise<void> {
