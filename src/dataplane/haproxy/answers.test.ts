@@ -21,7 +21,7 @@ test('show info: process id, version, description, connections', () => {
     connections: 3,
     maxConnections: 4000,
   });
-  expect(parseInfo('Unknown command.')).toBeUndefined();
+  expect(() => parseInfo('Unknown command.')).toThrow('no process id');
 });
 
 test('show stat: columns are found by the header, in any order, and a comma may stand in quotes', () => {

@@ -1,3 +1,5 @@
+import { RuntimeError } from './errors.ts';
+
 /** `show info`: the fields that are read here. */
 export type ProcessInfo = {
   readonly pid: number;
@@ -7,15 +9,15 @@ export type ProcessInfo = {
   readonly maxConnections: number;
 };
 
-/** Reads `show info`; `undefined` when it is no such answer. */
-export function parseInfo(answer: string): ProcessInfo | undefined {
+/** Reads `show info`; throws {@link RuntimeError} when it is no such answer. */
+export function parseInfo(answer: string): ProcessInfo {
   const fields = new Map<string, string>();
   for (const line of answer.split('\n')) {
     const colon = line.indexOf(': ');
     if (colon > 0) fields.set(line.slice(0, colon), line.slice(colon + 2));
   }
   const pid = Number(fields.get('Pid'));
-  if (!Number.isInteger(pid)) return undefined;
+  if (!Number.isInteger(pid)) throw new RuntimeError('no process id in "show info"');
   return {
     pid,
     version: fields.get('Version') ?? '',

@@ -1,7 +1,6 @@
 import type { Family } from '../../core/ip/ip.ts';
 import { parseInfo, parseMap, parseServersState, parseStat, type ServerState } from './answers.ts';
 import type { Desired } from './desired.ts';
-import { RuntimeError } from './errors.ts';
 import { type HeldRows, makeHeldRows, type RowChange } from './held-rows.ts';
 import type { Held } from './held.ts';
 import { parseIdentity } from './program.ts';
@@ -12,7 +11,6 @@ import { leftoverServers, serverUpserts } from './server-changes.ts';
 export async function readHeld(runtime: Runtime, map: string, signal: AbortSignal): Promise<Held> {
   const [info = '', rows = ''] = await runtime.ask(['show info', `show map ${map}`], signal);
   const process = parseInfo(info);
-  if (process === undefined) throw new RuntimeError('no process id in "show info"');
   return {
     pid: process.pid,
     identity: parseIdentity(process.description),
@@ -57,19 +55,17 @@ export async function applyUpserts(
   return { held: { ...held, servers }, changes: commands.length + rows.length };
 }
 
-/**
- * After {@link applyUpserts}: takes away the rows that the table no longer has, then its servers. One that drains
- * already counts as no difference.
- */
+/** Takes away the rows that the table no longer has, then its servers; one that drains already is no difference. */
 export async function applyRemovals(
   deps: ApplyDeps,
   held: Held,
   desired: Desired,
   signal: AbortSignal,
 ): Promise<Applied> {
-  const rows = held.rows.removals();
+  const rows = held.rows.prune(desired.list.entries);
   await applyRows(deps, held.rows, rows, signal);
-  const counters = rows.map(({ key }) => `clear table services key ${key}`);
+  const gone = rows.filter((change) => change.do === 'del');
+  const counters = gone.map(({ key }) => `clear table services key ${key}`);
   await deps.runtime.ask(counters, signal); // one in use stays: its connections are about to be ended
   const leftover = leftoverServers(held.servers, desired.servers).filter((server) => !server.isOut);
   const servers = await removeLeftovers(deps.runtime, held.servers, desired, signal);

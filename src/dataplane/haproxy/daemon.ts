@@ -2,7 +2,7 @@ import type { Clock } from '../../ports/clock.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
 import { parseInfo, type ProcessInfo } from './answers.ts';
-import { ConfigRefusedError, RuntimeError } from './errors.ts';
+import { ConfigRefusedError, RuntimeError, unlessUnreachable } from './errors.ts';
 import { formatIdentity, type Identity } from './program.ts';
 import type { Runtime } from './runtime.ts';
 import type { Paths } from './settings.ts';
@@ -49,12 +49,8 @@ export function makeDaemon(deps: {
   const { paths, exec, files, clock, runtime } = deps;
 
   const info: Daemon['info'] = async (signal) => {
-    try {
-      return parseInfo((await runtime.ask(['show info'], signal))[0] ?? '');
-    } catch (error) {
-      if (error instanceof RuntimeError) return undefined;
-      throw error;
-    }
+    const [answer = ''] = (await runtime.ask(['show info'], signal).catch(unlessUnreachable)) ?? [];
+    return answer === '' ? undefined : parseInfo(answer);
   };
 
   /** The master's process id, as long as it is really ours: a pid file outlives its process, ids are used again. */
@@ -121,21 +117,20 @@ export function makeDaemon(deps: {
       const asked = clock.monotonic();
       for (;;) {
         if (!(await signalMaster('SIGUSR2'))) throw new RuntimeError('no HAProxy master to reload');
-        const serving = await untilServing(identity, signal, repeatMs).catch(onlyRuntimeErrors);
+        const serving = await untilServing(identity, signal, repeatMs).catch(unlessUnreachable);
         if (serving !== undefined) return serving;
         if (clock.monotonic() - asked > takeOverMs)
           throw new RuntimeError(`no worker took over within ${takeOverMs} ms of a reload`);
       }
     },
     recover: async (identity, signal) => {
-      const gone = 'gone';
-      const first = await until(dyingMs, signal, async () => {
-        return (await info(signal)) ?? ((await masterPid()) === undefined ? gone : undefined);
+      const found = await until(dyingMs, signal, async () => {
+        return (await info(signal)) ?? ((await masterPid()) === undefined ? 'gone' : undefined);
       });
-      if (first !== undefined && first !== gone) return { info: first, isNew: false };
-      if (first === undefined && (await signalMaster('SIGUSR2'))) {
-        const answering = await untilServing(identity, signal, rescueMs).catch(onlyRuntimeErrors);
-        if (answering !== undefined) return { info: answering, isNew: false };
+      if (found !== undefined && found !== 'gone') return { info: found, isNew: false };
+      if (found !== 'gone' && (await signalMaster('SIGUSR2'))) {
+        const rescued = await untilServing(identity, signal, rescueMs).catch(unlessUnreachable);
+        if (rescued !== undefined) return { info: rescued, isNew: false };
         await signalMaster('SIGKILL');
       }
       return { info: await start(identity, signal), isNew: true };
@@ -159,8 +154,4 @@ async function refusable<T>(running: Promise<T>): Promise<T> {
     const alerts = error.stderr.split('\n').filter((line) => line.startsWith('[ALERT]'));
     throw new ConfigRefusedError((alerts.length > 0 ? alerts : [error.stderr.trim()]).join('\n'), { cause: error });
   }
-}
-
-function onlyRuntimeErrors(error: unknown): undefined {
-  if (!(error instanceof RuntimeError)) throw error;
 }

@@ -27,3 +27,8 @@ export class RuntimeError extends Error {
   override readonly name = 'RuntimeError';
   readonly code = 'HAPROXY_UNREACHABLE';
 }
+
+/** For `catch`: nobody answers, which is an answer, too. Throws any other error. */
+export function unlessUnreachable(error: unknown): undefined {
+  if (!(error instanceof RuntimeError)) throw error;
+}

@@ -7,15 +7,15 @@ export type RowChange =
   | { readonly do: 'del'; readonly key: string };
 
 /**
- * The rows that a worker holds. Their invariant: what {@link HeldRows.upserts} and {@link HeldRows.removals} return
- * has been done by the time of the next call; whoever fails to do it must read the worker anew.
+ * The rows that a worker holds. Their invariant: what {@link HeldRows.upserts} and {@link HeldRows.prune} return has
+ * been done by the time of the next call; whoever fails to do it must read the worker anew.
  */
 export type HeldRows = {
   readonly values: ReadonlyMap<string, string>;
   /** The rows that must come or change, so that all of `wanted` are held. */
   upserts(wanted: readonly Entry[]): readonly RowChange[];
-  /** The rows that must go, so that only those of the last `upserts` are held. */
-  removals(): readonly RowChange[];
+  /** All changes, so that `wanted` are held and nothing else. */
+  prune(wanted: readonly Entry[]): readonly RowChange[];
 };
 
 export function makeHeldRows(values: Map<string, string>): HeldRows {
@@ -24,29 +24,32 @@ export function makeHeldRows(values: Map<string, string>): HeldRows {
   /** These are held, and not among `reached`. */
   const leaving = new Set(values.keys());
 
+  const upserts: HeldRows['upserts'] = (wanted) => {
+    const changed = difference(reached, wanted);
+    if (changed === undefined) return [];
+    for (const { key } of reached.slice(changed.start, changed.endBefore)) leaving.add(key);
+    const differing = wanted.slice(changed.start, changed.endAfter);
+    for (const { key } of differing) leaving.delete(key);
+    reached = wanted;
+    const changes: RowChange[] = [];
+    for (const { key, value } of differing) {
+      const present = values.get(key);
+      if (present === value) continue;
+      changes.push({ do: present === undefined ? 'add' : 'set', key, value });
+      values.set(key, value);
+    }
+    return changes;
+  };
+
   return {
     values,
-    upserts: (wanted) => {
-      const changed = difference(reached, wanted);
-      if (changed === undefined) return [];
-      for (const { key } of reached.slice(changed.start, changed.endBefore)) leaving.add(key);
-      const differing = wanted.slice(changed.start, changed.endAfter);
-      for (const { key } of differing) leaving.delete(key);
-      reached = wanted;
-      const changes: RowChange[] = [];
-      for (const { key, value } of differing) {
-        const present = values.get(key);
-        if (present === value) continue;
-        changes.push({ do: present === undefined ? 'add' : 'set', key, value });
-        values.set(key, value);
-      }
-      return changes;
-    },
-    removals: () => {
-      const keys = [...leaving];
-      for (const key of keys) values.delete(key);
+    upserts,
+    prune: (wanted) => {
+      const changes = upserts(wanted); // of a worker that was read just now all rows would be leaving
+      const gone = [...leaving];
+      for (const key of gone) values.delete(key);
       leaving.clear();
-      return keys.map((key) => ({ do: 'del', key }));
+      return [...changes, ...gone.map((key) => ({ do: 'del', key }) as const)];
     },
   };
 }

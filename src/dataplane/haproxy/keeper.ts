@@ -6,7 +6,7 @@ import { type Applied, type ApplyDeps, applyRemovals, applyUpserts, readHeld, re
 import type { Daemon } from './daemon.ts';
 import { type Desired, planDesired } from './desired.ts';
 import type { Disk } from './disk.ts';
-import { CommandRefusedError, RuntimeError } from './errors.ts';
+import { CommandRefusedError, RuntimeError, unlessUnreachable } from './errors.ts';
 import type { FamilyHealth } from './health.ts';
 import type { Held } from './held.ts';
 import { parseLayout } from './layout.ts';
@@ -71,24 +71,23 @@ export function makeKeeper(
     return held;
   };
 
-  const noteLeftOut = (next: Desired): void => {
-    const now = {
-      rows: next.table.rows.size - next.list.rows.length,
-      nodes: ([4, 6] as const).flatMap((family) => {
-        const served = new Set(next.servers.nodes[family].map(({ node }) => node));
-        return next.table.nodes[family].map(({ node }) => node).filter((node) => !served.has(node));
-      }),
-    };
-    const text = JSON.stringify(now);
-    if (text !== leftOut && (now.rows > 0 || now.nodes.length > 0))
-      log.warn(now, 'HAProxy cannot serve some rows or nodes: left out');
-    leftOut = text;
+  const noteLeftOut = ({ table, list, servers }: Desired): void => {
+    const rows = table.rows.size - list.rows.length;
+    const nodes = ([4, 6] as const).flatMap((family) => {
+      if (servers.nodes[family].length === table.nodes[family].length) return [];
+      const served = new Set(servers.nodes[family].map(({ node }) => node));
+      return table.nodes[family].map(({ node }) => node).filter((node) => !served.has(node));
+    });
+    const now = `${rows} ${nodes.join(' ')}`;
+    if (now !== leftOut && (rows > 0 || nodes.length > 0))
+      log.warn({ rows, nodes }, 'HAProxy cannot serve some rows or nodes: left out');
+    leftOut = now;
   };
 
   /** Plans, and writes the files. What is refused changes nothing. */
   const settle = async (table: TrafficTable, signal: AbortSignal): Promise<Desired> => {
     if (desired?.table === table) return desired;
-    const present = held ?? (await read(signal).catch(onlyRuntimeErrors));
+    const present = held ?? (await read(signal).catch(unlessUnreachable));
     const layout = desired?.layout ?? parseLayout(present?.identity?.layout ?? '');
     const next = planDesired(settings, table, layout, present, desired);
     await disk.put(next, signal);
@@ -155,7 +154,7 @@ export function makeKeeper(
     revive,
     ensure: async (table, signal) => {
       await deps.files.makeFolder(settings.folder);
-      const running = await read(signal).catch(onlyRuntimeErrors);
+      const running = await read(signal).catch(unlessUnreachable);
       for (const family of [4, 6] as const) {
         const nodes = [...(running?.servers.get(nodesBackend(family))?.values() ?? [])];
         if (nodes.length > 0) health[family].adopt(nodes.some(({ isChecked }) => isChecked));
@@ -195,8 +194,4 @@ export function makeKeeper(
       await daemon.stop(signal);
     },
   };
-}
-
-function onlyRuntimeErrors(error: unknown): undefined {
-  if (!(error instanceof RuntimeError)) throw error;
 }

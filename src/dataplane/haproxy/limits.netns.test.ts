@@ -92,6 +92,25 @@ test('a change that meets rows which somebody else changed compares anew and suc
   expect(await rig.fetch('10.50.0.1')).toMatchObject({ status: 200 });
 });
 
+test('a prune that meets another worker than it knows takes away nothing that is wanted', async () => {
+  await using rig = await startRig({ nodes: 1 });
+  const { proxy } = rig.newDriver();
+  const rows = [row('10.50.0.1', 80, namePort), row('10.50.0.2', 80, namePort)];
+  await proxy.ensure(rig.table(rows), rig.signal);
+  const { pid } = await proxy.observe(rig.signal);
+  const one = rig.table(rows.slice(0, 1));
+  await proxy.upsert(one, rig.signal);
+  // Repeated, for a master that has just started may lose it.
+  const reloaded = async (): Promise<number> => {
+    process.kill(Number(await readFile(`${rig.lab.folder}/haproxy/haproxy.pid`, 'utf8')), 'SIGUSR2');
+    return (await proxy.observe(rig.signal)).pid;
+  };
+  await expect.poll(reloaded, { ...patience, interval: 500 }).not.toBe(pid);
+  await proxy.prune(one, rig.signal);
+  expect(await rig.fetch('10.50.0.1')).toMatchObject({ status: 200 });
+  expect(await rig.fetch('10.50.0.2')).toHaveProperty('error');
+});
+
 test('five thousand rows come and go in one change each', async () => {
   await using rig = await startRig({ nodes: 1 });
   const { proxy } = rig.newDriver();

@@ -2,7 +2,6 @@ import type { Family } from '../../core/ip/ip.ts';
 import type { ProxyObservation } from '../../ports/proxy.ts';
 import { parseInfo, parseStat, parseTable, type ServerStat } from './answers.ts';
 import type { Desired } from './desired.ts';
-import { RuntimeError } from './errors.ts';
 import type { FamilyHealth } from './health.ts';
 import { entryKey } from './rows.ts';
 import { statCommands } from './round.ts';
@@ -17,7 +16,6 @@ export async function observeProxy(
 ): Promise<ProxyObservation> {
   const [info = '', ...answers] = await runtime.ask(['show info', ...statCommands, 'show table services'], signal);
   const process = parseInfo(info);
-  if (process === undefined) throw new RuntimeError('no process id in "show info"');
   const counts = new Map(parseTable(answers.pop() ?? '').map((count) => [count.key, count]));
   const stats = new Map<string, ServerStat>(
     answers.flatMap(parseStat).map((stat) => [`${stat.backend}/${stat.server}`, stat]),

@@ -2,7 +2,6 @@ import type { Family } from '../../core/ip/ip.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import type { ServerState } from '../../ports/proxy.ts';
 import { parseInfo, parseStat, type ServerStat } from './answers.ts';
-import { RuntimeError } from './errors.ts';
 import { type FamilyHealth, orderCommands } from './health.ts';
 import type { Held } from './held.ts';
 import type { Keeper } from './keeper.ts';
@@ -45,7 +44,6 @@ export function makeRound(deps: {
     if (nodes === undefined) return;
     const [info = '', ...answers] = await runtime.ask(['show info', ...statCommands], signal);
     const process = parseInfo(info);
-    if (process === undefined) throw new RuntimeError('no process id in "show info"');
     const stats = answers.map((answer) => [...parseStat(answer)]);
     // Probing may take half a second: not in the queue.
     const orders = await Promise.all(
