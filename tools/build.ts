@@ -11,6 +11,7 @@ const result = await build({
   format: 'esm',
   target: 'node22',
   minifySyntax: true,
+  minifyWhitespace: true, // names stay, for stacks
   legalComments: 'linked',
   // Packages in the older module format ask for `require`.
   banner: {

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseIp } from '../core/ip/ip.ts';
 import type { Ip } from '../core/ip/ip.ts';
 import type { IpRange } from '../core/ip/range.ts';

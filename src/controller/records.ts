@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { AddressRecord } from '../core/addresses/plan.ts';
 import { type Ip, parseIp } from '../core/ip/ip.ts';
 import type { ListenerKey, ServiceKey, ServiceUid } from '../core/model/names.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Clock } from '../ports/clock.ts';
 import { type Exec, ExecError } from '../ports/exec.ts';
 import type { Credentials } from './credentials.ts';

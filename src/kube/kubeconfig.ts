@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { parseDocument } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Files } from '../ports/files.ts';
 import { KubeConfigError } from './errors.ts';
 import { type ExecConfig, execSchema } from './exec-plugin.ts';

@@ -1,3 +1,4 @@
+import './node/heap.ts';
 import { randomUUID } from 'node:crypto';
 import { homedir, hostname } from 'node:os';
 import packageFile from '../../package.json' with { type: 'json' };
