@@ -32,6 +32,7 @@ lab-up: deps ## start a lab and leave it up (as root)
 lab-down: $(modules) ## take that lab away (as root)
 	@$(node) lab/cli.ts down
 
+# Not `npm ci`: it fails where a registry lacks the binaries of a package for other machines, which nobody installs.
 $(modules): package-lock.json
 	@echo 'Installing the Node packages that package-lock.json names.'
-	@npm ci --ignore-scripts --no-fund --no-audit
+	@npm install --no-save --ignore-scripts --no-fund --no-audit
