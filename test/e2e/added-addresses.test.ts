@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Host } from '../../lab/network/host.ts';
-import { addressesAnnotation } from '../../src/core/model/contract.ts';
+import { addressesAnnotation } from './harness/contract.ts';
 import { nobody, webOnN1 } from './harness/backends.ts';
 import { eventually } from './harness/eventually.ts';
 import { fetchFrom, fetchMany, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';

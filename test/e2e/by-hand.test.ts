@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { ourFinalizers } from '../../src/core/model/contract.ts';
+import { finalizers } from './harness/contract.ts';
 import { nginx, nobody, web, webOnN1 } from './harness/backends.ts';
 import { fetchFrom, fetchMany, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
 import { eventually } from './harness/eventually.ts';
@@ -22,7 +22,7 @@ describe.skipIf(!isRoot)('what an administrator does by hand, furiwake does', ()
     await untilAnswer(client, urlOf(lb1.ip4, 80, '/'), 'Welcome to nginx!');
 
     const { metadata, status } = await services.get('nginx');
-    expect(metadata.finalizers?.toSorted()).toEqual(ourFinalizers.toSorted());
+    expect(metadata.finalizers?.toSorted()).toEqual(finalizers);
     expect(status.loadBalancer.ingress).toEqual([
       { ip: lb1.ip4, ipMode: 'Proxy', ports: [{ port: 80, protocol: 'TCP' }] },
     ]);

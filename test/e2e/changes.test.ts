@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { sourceRangesAnnotation } from '../../src/core/model/contract.ts';
+import { sourceRangesAnnotation } from './harness/contract.ts';
 import { webPort } from './harness/backends.ts';
 import { fetchFrom, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
 import { eventually } from './harness/eventually.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { ourFinalizers } from '../../src/core/model/contract.ts';
+import { finalizers } from './harness/contract.ts';
 import { fetchFrom, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
 import { makeFuriwake } from './harness/furiwake.ts';
 import { readHostState } from './harness/host-state.ts';
@@ -46,7 +46,7 @@ describe.skipIf(!isRoot)('before furiwake comes and after it has gone', () => {
     await using traffic = await startTraffic(client, urlOf(ip));
     await furiwake.stop();
     expect(await traffic.after(20)).toMatchObject({ failed: 0, broken: 0 });
-    expect((await services.get('served')).metadata.finalizers?.toSorted()).toEqual(ourFinalizers.toSorted());
+    expect((await services.get('served')).metadata.finalizers?.toSorted()).toEqual(finalizers);
 
     expect(await furiwake.command(['cleanup', '--cluster', '--kubeconfig', kubeconfigOf(lab)])).toMatchObject({
       code: 0,
@@ -64,7 +64,7 @@ describe.skipIf(!isRoot)('before furiwake comes and after it has gone', () => {
   test('with --stop-traffic-on-exit nothing is left on the host when it ends, and the Services keep their addresses', async () => {
     const { services, client, lab, lb1 } = stage();
     const before = await readHostState(lb1);
-    const strict = makeFuriwake(lab, { flags: [...flags, '--stop-traffic-on-exit'] });
+    await using strict = makeFuriwake(lab, { flags: [...flags, '--stop-traffic-on-exit'] });
     await strict.start();
     await services.create('strict');
     const published = await services.published('strict');

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { addressesAnnotation } from '../../src/core/model/contract.ts';
+import { addressesAnnotation } from './harness/contract.ts';
 import { nobody, webPort } from './harness/backends.ts';
 import { fetchFrom, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
 import { stateDir } from './harness/furiwake.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { addressesAnnotation } from '../../src/core/model/contract.ts';
+import { addressesAnnotation } from './harness/contract.ts';
 import { webPort } from './harness/backends.ts';
 import { eventually } from './harness/eventually.ts';
 import { fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';

@@ -116,7 +116,7 @@ describe.skipIf(!isRoot)('a second furiwake', () => {
     const { furiwake, services, client, lab, lb1 } = stage();
     const lb2 = lab.host('lb2');
     const before = await readHostState(lb2);
-    const second = makeFuriwake(lab, { host: lb2 });
+    await using second = makeFuriwake(lab, { host: lb2 });
     await second.launch();
     expect(await second.logged('another furiwake serves this class')).toMatchObject({
       holder: expect.stringMatching(/^lb1_/),

@@ -13,8 +13,8 @@ export type LogLine = { readonly level: string; readonly msg: string } & Readonl
 /** How a command of furiwake ended; `said` is its standard output, or its standard error where there is any. */
 export type Ended = { readonly code: number | undefined; readonly said: string };
 
-/** The bundled furiwake on a load-balancer host, with the rights of `deploy/`. */
-export type Furiwake = {
+/** The bundled furiwake on a load-balancer host, with the rights of `deploy/`; disposing kills it. */
+export type Furiwake = AsyncDisposable & {
   /** Runs `furiwake run` without waiting for anything. */
   launch(): Promise<void>;
   /** The same, until it says that it is ready. */
@@ -75,6 +75,10 @@ export function makeFuriwake(lab: Lab, { host = lab.host('lb1'), flags = [] }: F
     return ended();
   };
 
+  const kill = async (): Promise<void> => {
+    await end('SIGKILL');
+  };
+
   const command: Furiwake['command'] = async (args) => {
     try {
       const { stdout, stderr } = await host.exec([...program, ...args]);
@@ -97,8 +101,9 @@ export function makeFuriwake(lab: Lab, { host = lab.host('lb1'), flags = [] }: F
     stop: async () => {
       expect(await end('SIGTERM'), 'exit code of furiwake after SIGTERM').toBe(0);
     },
-    kill: async () => {
-      await end('SIGKILL');
+    kill,
+    [Symbol.asyncDispose]: async () => {
+      if (exit !== undefined) await kill();
     },
     ended,
     isRunning: () => exit !== undefined,

@@ -4,7 +4,7 @@ import type { Host } from '../../../lab/network/host.ts';
 import { type Cluster, makeCluster } from './cluster.ts';
 import { type Furiwake, makeFuriwake, stateDir } from './furiwake.ts';
 import { readHostState } from './host-state.ts';
-import { labName } from './names.ts';
+import { labName, lease } from './names.ts';
 import { makeServices, type Services } from './services.ts';
 
 /** What a file of tests plays on: the lab, and a furiwake of its own on lb1. */
@@ -32,8 +32,9 @@ export type StageOptions = {
 export const isRoot: boolean = process.getuid?.() === 0;
 
 /**
- * Sets the stage for the tests of a file: a freshly booted lb1, and furiwake on it. After each test its Services are
- * removed. At the end furiwake is stopped, and `furiwake cleanup` must leave the host as it was after its boot.
+ * Sets the stage for the tests of a file: freshly booted load-balancer hosts, and furiwake on lb1. After each test its
+ * Services are removed. At the end furiwake is stopped, and `furiwake cleanup` must leave the host as it was after its
+ * boot.
  */
 export function useStage({ flags = [], isStarted = true }: StageOptions = {}): () => Stage {
   let stage: Stage | undefined;
@@ -47,8 +48,11 @@ export function useStage({ flags = [], isStarted = true }: StageOptions = {}): (
     const lab = await openLab(labName, new AbortController().signal);
     const cluster = await makeCluster(lab);
     const lb1 = lab.host('lb1');
-    await lb1.reboot();
-    await lb1.exec(['rm', '-rf', stateDir]);
+    for (const host of [lb1, lab.host('lb2')]) {
+      await host.reboot();
+      await host.exec(['rm', '-rf', stateDir]);
+    }
+    await cluster.remove(lease).catch(() => undefined); // held by one that a failed test left
     pristine = await readHostState(lb1);
     stage = {
       lab,
