@@ -43,6 +43,8 @@ export type ControllerDeps = {
 };
 
 const lookAgainMs = 5_000;
+/** A shorter rest than this is not worth a timer. */
+const restFromMs = 5;
 
 /**
  * Level-based: any change marks the world dirty, and each turn plans all of it anew.
@@ -52,6 +54,7 @@ const lookAgainMs = 5_000;
  *         └────────────────────────────── answers of the writes ───────────────────────────────┘
  *
  * One turn at a time: the first change is planned at once, those that come while it is put in force are in the next.
+ * Where planning takes long it rests as long afterwards: in a burst the answers of many writes are then in one turn.
  */
 export type Controller = {
   run(signal: AbortSignal): Promise<void>;
@@ -95,12 +98,14 @@ export function makeController(deps: ControllerDeps): Controller {
     );
   };
 
-  const turn = async (signal: AbortSignal): Promise<void> => {
+  /** Resolves with the time until which it should rest. */
+  const turn = async (signal: AbortSignal): Promise<number> => {
     const seen = [...touched];
     touched.clear();
     await lookAtHost(seen, signal);
     const before = plan;
     const inForce = host.inForce();
+    const startedAt = deps.clock.monotonic();
     const next = planSnapshot({
       site: deps.site,
       services: services.objects(),
@@ -110,6 +115,7 @@ export function makeController(deps: ControllerDeps): Controller {
       host: facts,
       inForce,
     });
+    const planningMs = deps.clock.monotonic() - startedAt;
     if (!isSameMap(records, next.records)) await deps.records.write(next.records);
     records = next.records;
     plan = next;
@@ -121,6 +127,7 @@ export function makeController(deps: ControllerDeps): Controller {
     for (const key of new Set([...answered, ...reassigned(before, next)])) enqueue(key);
     const isListenerFree = next.lingering.size > 0 && host.inForce() !== inForce;
     if (isListenerFree) wake.now(); // somebody may be waiting for it
+    return deps.clock.monotonic() + planningMs;
   };
 
   return {
@@ -136,9 +143,11 @@ export function makeController(deps: ControllerDeps): Controller {
       try {
         for (const key of services.objects().keys()) touched.add(key as ServiceKey);
         for (;;) {
-          await turn(signal);
+          const restsUntil = await turn(signal);
           await wake.wait(signal);
-          await setImmediate(); // what has arrived in the same read of the socket belongs to the same turn
+          const restMs = restsUntil - deps.clock.monotonic();
+          if (restMs >= restFromMs) await deps.clock.sleep(restMs, signal);
+          else await setImmediate(); // what has arrived in the same read of the socket belongs to the same turn
         }
       } finally {
         for (const unsubscribe of stop) unsubscribe();
@@ -155,6 +164,7 @@ export function makeController(deps: ControllerDeps): Controller {
 /** Services whose answer differs from the plan before, or for all of whom nodes appeared or vanished. */
 function reassigned(before: Plan | undefined, next: Plan): Iterable<ServiceKey> {
   if (before === undefined) return next.assignments.keys();
+  if (before.table === next.table && before.assignments === next.assignments) return [];
   const { 4: had4, 6: had6 } = before.table.nodes;
   const { 4: has4, 6: has6 } = next.table.nodes;
   if ((had4.length === 0) !== (has4.length === 0) || (had6.length === 0) !== (has6.length === 0))

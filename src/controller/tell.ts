@@ -3,7 +3,8 @@ import type { Plan } from './snapshot.ts';
 
 /** One log line per decision: who got, changed or lost an address, and who got none and why. */
 export function tellPlan(before: Plan | undefined, next: Plan, log: Log): void {
-  for (const [service, assignment] of next.assignments) {
+  const assignments = before?.assignments === next.assignments ? [] : next.assignments;
+  for (const [service, assignment] of assignments) {
     const old = before?.assignments.get(service);
     if (old === assignment) continue;
     const addresses = assignment.addresses.map(({ ip }) => ip.text);
@@ -20,7 +21,8 @@ export function tellPlan(before: Plan | undefined, next: Plan, log: Log): void {
     }
   }
   for (const [service, eligibility] of next.eligibility) {
-    if (before?.eligibility.get(service) === eligibility) continue;
+    if (eligibility === 'ours' || eligibility === 'foreign' || before?.eligibility.get(service) === eligibility)
+      continue;
     if (eligibility === 'leaving') log.info({ service }, 'taking the load balancer down');
     if (eligibility === 'held')
       log.warn(

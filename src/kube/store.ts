@@ -33,6 +33,8 @@ export type Store<T> = {
   readonly isSynced: boolean;
   /** All objects; the Map is never changed, and is another one exactly when something changed. */
   objects(): ReadonlyMap<string, T>;
+  /** One of them, without a Map of all being made. */
+  get(key: string): T | undefined;
   /** resourceVersion of an object, or `undefined`. */
   versionOf(key: string): string | undefined;
   /** Keys of objects that are there and cannot be read; the last readable state, if any, stays in `objects`. */
@@ -188,6 +190,7 @@ export function makeStore<T>({
       }
     },
     objects: () => (snapshot ??= new Map(current)),
+    get: (key) => current.get(key),
     versionOf: (key) => (written.get(key) ?? watched.get(key))?.version,
     undecodable: () => unreadable,
     subscribe: (listener) => {

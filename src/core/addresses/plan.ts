@@ -66,14 +66,54 @@ export type AddressPlan = {
  * within each step the older Service first (creation time, then UID).
  */
 export function planAddresses(input: AddressInput): AddressPlan {
+  if (last !== undefined && decidesNothingNew(last, input)) return last.plan;
   for (let records = input.records; ;) {
-    const { plan, hasMoved } = planOnce({ ...input, records });
-    if (!hasMoved) return plan;
+    const { plan, hasMoved, areAllSettled } = planOnce({ ...input, records });
+    if (!hasMoved) {
+      last = { input, plan, areAllSettled };
+      return plan;
+    }
     records = plan.records; // what the mover left may be what another one waits for; nobody moves twice
   }
 }
 
-function planOnce(input: AddressInput): { readonly plan: AddressPlan; readonly hasMoved: boolean } {
+type Planned = { readonly input: AddressInput; readonly plan: AddressPlan; readonly areAllSettled: boolean };
+
+let last: Planned | undefined;
+
+/**
+ * True when planning anew would give the same plan: the answers to our own writes bring Services that differ in their
+ * finalizers and status only, and these decide nothing for one that has all it can have.
+ */
+function decidesNothingNew({ input: before, plan, areAllSettled }: Planned, input: AddressInput): boolean {
+  const { services, records, site, host, pool, nodeAddresses, lingering } = input;
+  const isSameInput = records === before.records;
+  if (!isSameInput && !(areAllSettled && records === plan.records)) return false;
+  if (site !== before.site || host !== before.host || pool !== before.pool) return false;
+  if (nodeAddresses !== before.nodeAddresses || lingering.size > 0 || before.lingering.size > 0) return false;
+  return (
+    services.length === before.services.length &&
+    services.every((service, index) => {
+      const old = before.services[index];
+      return (
+        service === old || (service.spec === old?.spec && service.uid === old.uid && isSettled(service, input, plan))
+      );
+    })
+  );
+}
+
+/** Whether the plan gave it all that it can have from this pool: see {@link settledMemo}. */
+function isSettled({ key, uid, spec }: Service, { pool }: AddressInput, plan: AddressPlan): boolean {
+  const record = plan.records.get(uid);
+  const known = record === undefined ? undefined : settledMemo.get(record);
+  return (
+    known !== undefined && known.spec === spec && known.pool === pool && known.assignment === plan.assignments.get(key)
+  );
+}
+
+type Round = Pick<Planned, 'plan' | 'areAllSettled'> & { readonly hasMoved: boolean };
+
+function planOnce(input: AddressInput): Round {
   const claims = new Claims(input.pool);
   for (const [listener, service] of input.lingering) claims.claim(listener, service);
 
@@ -99,20 +139,21 @@ function planOnce(input: AddressInput): { readonly plan: AddressPlan; readonly h
     if (isHalf(draft)) drop(draft, claims);
   }
 
+  let areAllSettled = true;
   for (const draft of drafts) {
     const assignment = finish(draft, claims);
     assignments.set(draft.service.key, assignment);
-    if (assignment.addresses.length === 0) continue;
-    const record = recordOf(draft, assignment);
-    records.set(draft.service.uid, record);
-    if (
-      assignment.verdict.reason === 'Assigned' &&
-      assignment.addresses.every((address) => address.taken.length === 0)
-    ) {
+    const record = assignment.addresses.length === 0 ? undefined : recordOf(draft, assignment);
+    if (record !== undefined) records.set(draft.service.uid, record);
+    if (record !== undefined && hasAll(assignment))
       settledMemo.set(record, { spec: draft.service.spec, pool: input.pool, assignment });
-    }
+    else areAllSettled = false;
   }
-  return { plan: { assignments, records }, hasMoved: drafts.some((draft) => draft.hasMoved) };
+  return { plan: { assignments, records }, hasMoved: drafts.some((draft) => draft.hasMoved), areAllSettled };
+}
+
+function hasAll({ verdict, addresses }: Assignment): boolean {
+  return verdict.reason === 'Assigned' && addresses.every(({ taken }) => taken.length === 0);
 }
 
 /**

@@ -9,15 +9,36 @@ import { listenerKey, type Row, type Server, type TrafficTable } from './table.t
 
 export type TrafficInput = {
   /** Services whose listeners may exist: ours, not being deleted, our finalizer in place. */
-  readonly services: Iterable<Service>;
+  readonly services: readonly Service[];
   readonly assignments: ReadonlyMap<ServiceKey, Assignment>;
   readonly nodes: ReadonlyMap<NodeName, Node>;
   /** Nodes that an administrator drains (`furiwake drain NODE`). */
   readonly drained: ReadonlySet<NodeName>;
 };
 
-/** The table for one host. Pure; the rows of a Service keep their identity as long as spec and assignment do. */
+let last: { readonly input: TrafficInput; readonly table: TrafficTable } | undefined;
+
+/**
+ * The table for one host. Pure; the rows of a Service keep their identity as long as spec and assignment do, and the
+ * table does while all of it stays.
+ */
 export function planTraffic(input: TrafficInput): TrafficTable {
+  if (last === undefined || !isSameInput(last.input, input)) last = { input, table: makeTable(input) };
+  return last.table;
+}
+
+function isSameInput(before: TrafficInput, { services, assignments, nodes, drained }: TrafficInput): boolean {
+  if (assignments !== before.assignments || nodes !== before.nodes || drained !== before.drained) return false;
+  return (
+    services.length === before.services.length &&
+    services.every((service, index) => {
+      const old = before.services[index];
+      return service === old || (service.spec === old?.spec && service.key === old.key);
+    })
+  );
+}
+
+function makeTable(input: TrafficInput): TrafficTable {
   const rows = new Map<ListenerKey, Row>();
   const hosted = new Map<string, Ip>();
   for (const service of input.services) {
