@@ -1,5 +1,12 @@
 import type { Family } from '../core/ip/ip.ts';
-import { addressesAnnotation, ourConditionTypes, sourceRangesAnnotation } from '../core/model/contract.ts';
+import {
+  addressesAnnotation,
+  ourConditionTypes,
+  ourFinalizers,
+  sourceRangesAnnotation,
+} from '../core/model/contract.ts';
+import { exact } from '../core/exact.ts';
+import { reasons } from '../core/reasons.ts';
 import { serviceKey, type ServiceUid } from '../core/model/names.ts';
 import type {
   Condition,
@@ -12,6 +19,16 @@ import type {
   ServiceStatus,
 } from '../core/model/service.ts';
 import { fieldsOf, integerOf, type Json, listOf, optionalTextOf, textOf, textsOf } from './wire.ts';
+
+const words: ReadonlyMap<string, string> = new Map(
+  ['LoadBalancer', ...ourFinalizers, ...ourConditionTypes, ...Object.keys(reasons)].map((word) => [word, word]),
+);
+
+/** A text that is often one of a few words: those are kept once, not anew for each of ten thousand Services. */
+function wordOf(value: Json): string {
+  const text = textOf(value);
+  return words.get(text) ?? text;
+}
 
 /** A core/v1 Service as it comes over the wire → what we keep of it. Total: never throws. */
 export function projectService(wire: Json): Service {
@@ -26,7 +43,7 @@ export function projectService(wire: Json): Service {
     uid: textOf(metadata['uid']) as ServiceUid,
     createdAtMs: Date.parse(textOf(metadata['creationTimestamp'])) || 0,
     isDeleting: optionalTextOf(metadata['deletionTimestamp']) !== undefined,
-    finalizers: textsOf(metadata['finalizers']),
+    finalizers: textsOf(metadata['finalizers']).map(wordOf),
     spec: projectSpec(fieldsOf(object['spec']), fieldsOf(metadata['annotations'])),
     status: projectStatus(fieldsOf(object['status']), listOf(metadata['managedFields'])),
   };
@@ -34,10 +51,12 @@ export function projectService(wire: Json): Service {
 
 function projectSpec(spec: Readonly<Record<string, Json>>, annotations: Readonly<Record<string, Json>>): ServiceSpec {
   return {
-    type: textOf(spec['type']),
+    type: wordOf(spec['type']),
     loadBalancerClass: optionalTextOf(spec['loadBalancerClass']),
-    ipFamilies: textsOf(spec['ipFamilies']).flatMap((family): Family[] =>
-      family === 'IPv4' ? [4] : family === 'IPv6' ? [6] : [],
+    ipFamilies: exact(
+      textsOf(spec['ipFamilies']).flatMap((family): Family[] =>
+        family === 'IPv4' ? [4] : family === 'IPv6' ? [6] : [],
+      ),
     ),
     requireDualStack: spec['ipFamilyPolicy'] === 'RequireDualStack',
     ports: listOf(spec['ports']).map(projectPort),
@@ -78,10 +97,12 @@ function projectStatus(status: Readonly<Record<string, Json>>, managedFields: re
   const ingress = listOf(fieldsOf(status['loadBalancer'])['ingress']).map(projectIngress);
   return {
     ingress,
-    conditions: listOf(status['conditions'])
-      .map(projectCondition)
-      .filter((condition) => ourConditionTypes.has(condition.type))
-      .sort((a, b) => (a.type < b.type ? -1 : 1)),
+    conditions: exact(
+      listOf(status['conditions'])
+        .map(projectCondition)
+        .filter((condition) => ourConditionTypes.has(condition.type))
+        .sort((a, b) => (a.type < b.type ? -1 : 1)),
+    ),
     ingressManager: ingress.length === 0 ? undefined : ingressManagerOf(managedFields),
   };
 }
@@ -105,9 +126,9 @@ function projectCondition(wire: Json): Condition {
   const condition = fieldsOf(wire);
   const status = condition['status'];
   return {
-    type: textOf(condition['type']),
+    type: wordOf(condition['type']),
     status: status === 'True' || status === 'False' ? status : 'Unknown',
-    reason: textOf(condition['reason']),
+    reason: wordOf(condition['reason']),
     message: textOf(condition['message']),
     lastTransitionTime: textOf(condition['lastTransitionTime']),
   };

@@ -1,3 +1,5 @@
+import { exact } from '../core/exact.ts';
+
 /**
  * Reading JSON whose shape is not ours to trust: each function gives the value when it has the type asked for, else an
  * empty one, and never throws. Projections are built from these, so one odd object cannot stop the others.
@@ -26,5 +28,5 @@ export function integerOf(value: Json): number {
 }
 
 export function textsOf(value: Json): readonly string[] {
-  return listOf(value).filter((item) => typeof item === 'string');
+  return exact(listOf(value).filter((item) => typeof item === 'string'));
 }

@@ -1,3 +1,4 @@
+import { exact } from '../exact.ts';
 import { type Family, type Ip, parseIp } from '../ip/ip.ts';
 import type { HostFacts } from '../model/host.ts';
 import type { ListenerKey, NodeName, ServiceKey, ServiceUid } from '../model/names.ts';
@@ -66,7 +67,10 @@ export type AddressPlan = {
  * within each step the older Service first (creation time, then UID).
  */
 export function planAddresses(input: AddressInput): AddressPlan {
-  if (last !== undefined && decidesNothingNew(last, input)) return last.plan;
+  if (last !== undefined && decidesNothingNew(last, input)) {
+    last = { ...last, input };
+    return last.plan;
+  }
   for (let records = input.records; ;) {
     const { plan, hasMoved, areAllSettled } = planOnce({ ...input, records });
     if (!hasMoved) {
@@ -378,7 +382,7 @@ function finish(draft: Draft, claims: Claims): Assignment {
       if (holder === undefined || holder === draft.service.key) served.push(port);
       else taken.push({ port, ...conflict(ip, port.port, holder) });
     }
-    return { ip, served, taken };
+    return { ip, served: exact(served), taken };
   });
   const texts = draft.addresses.map((ip) => ip.text).join(', ');
   const verdict = draft.verdict ?? { reason: 'Assigned', message: `assigned ${texts}` };
@@ -387,8 +391,8 @@ function finish(draft: Draft, claims: Claims): Assignment {
 
 /** The same record object when nothing in it changed. */
 function recordOf(draft: Draft, { addresses }: Assignment): AddressRecord {
-  const listeners = addresses.flatMap(({ ip, served }) =>
-    served.map((port) => listenerKey(ip, port.port, port.protocol)),
+  const listeners = exact(
+    addresses.flatMap(({ ip, served }) => served.map((port) => listenerKey(ip, port.port, port.protocol))),
   );
   const { record } = draft;
   const isSame =

@@ -1,5 +1,6 @@
 import type { Assignment } from '../addresses/plan.ts';
 import type { Family, Ip } from '../ip/ip.ts';
+import { exact } from '../exact.ts';
 import { type IpRange, mergeRanges, parseCidr, rangeOf } from '../ip/range.ts';
 import { parseIp } from '../ip/ip.ts';
 import type { ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
@@ -23,8 +24,9 @@ let last: { readonly input: TrafficInput; readonly table: TrafficTable } | undef
  * table does while all of it stays.
  */
 export function planTraffic(input: TrafficInput): TrafficTable {
-  if (last === undefined || !isSameInput(last.input, input)) last = { input, table: makeTable(input) };
-  return last.table;
+  const table = last !== undefined && isSameInput(last.input, input) ? last.table : makeTable(input);
+  last = { input, table };
+  return table;
 }
 
 function isSameInput(before: TrafficInput, { services, assignments, nodes, drained }: TrafficInput): boolean {
@@ -70,7 +72,7 @@ function rowsOf(service: Service, assignment: Assignment): readonly Row[] {
       maxConnections: undefined,
     })),
   );
-  memo.set(assignment, { spec: service.spec, rows });
+  memo.set(assignment, { spec: service.spec, rows: exact(rows) });
   return rows;
 }
 
