@@ -4,6 +4,7 @@ import { churn } from './churn.ts';
 import { firstByte } from './first-byte.ts';
 import { publish } from './publish.ts';
 import { scale } from './scale.ts';
+import { throughput } from './throughput.ts';
 
 /** In the order in which they run. */
-export const benches: readonly Bench[] = [publish, burst, firstByte, churn, scale];
+export const benches: readonly Bench[] = [publish, burst, firstByte, churn, scale, throughput];
