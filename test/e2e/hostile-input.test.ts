@@ -17,6 +17,7 @@ const texts: readonly (readonly [string, string])[] = [
   ['an option', `--${trace}`],
   ['a shell', `$(touch /tmp/${trace})`],
   ['an nft command', `192.0.2.51 } ; flush ruleset ; # ${trace}`],
+  ['NUL', `192.0.2.51\u0000${trace}`],
   ['a control character', `${trace}\u0001\u001B[31m`],
   ['a range of 2^128', '::/0'],
   ['a range of 2^32', '0.0.0.0/0'],
