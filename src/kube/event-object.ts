@@ -69,5 +69,5 @@ export function cutNote(note: string): string {
   if (bytes.length <= maxNoteBytes) return note;
   const ellipsis = '…';
   const room = maxNoteBytes - new TextEncoder().encode(ellipsis).length;
-  return new TextDecoder().decode(bytes.subarray(0, room), { stream: true }) + ellipsis; // holds back half a character
+  return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes.subarray(0, room), { stream: true }) + ellipsis; // holds back half a character
 }
