@@ -4,7 +4,8 @@ import { filesOf } from '../../test/sim/harness.ts';
 import { recordLog, recordMetrics } from '../../test/sim/observers.ts';
 import { virtualClock, type VirtualClock } from '../../test/sim/virtual-clock.ts';
 import type { ListenerKey, NodeName, ServiceKey } from '../core/model/names.ts';
-import { listenerKey, type Row, type TrafficTable } from '../core/traffic/table.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
+import { listenerKey, type Row, tableOf, type TrafficTable } from '../core/traffic/table.ts';
 import { type Agent, makeAgent } from './agent.ts';
 import { makeTableFile } from './table-file.ts';
 
@@ -23,11 +24,7 @@ function row(address: string, port: number, service: string): Row {
 }
 
 function table(...rows: readonly Row[]): TrafficTable {
-  return {
-    rows: new Map(rows.map((each) => [each.key, each])),
-    nodes: { 4: [{ node: 'n1' as NodeName, address: ip('192.0.2.11'), state: 'active' }], 6: [] },
-    hosted: rows.map((each) => each.address),
-  };
+  return tableOf(rows, { 4: [{ node: 'n1' as NodeName, address: ip('192.0.2.11'), state: 'active' }], 6: [] });
 }
 
 type Rig = {
@@ -74,7 +71,7 @@ function makeRig(files: Map<string, string> = new Map()): Rig {
       remove: step('classifier.remove'),
     },
     announcer: {
-      added: async () => [],
+      added: async () => PersistentMap.empty(),
       ensure: step('announcer.ensure'),
       release: step('announcer.release'),
       audit: async () => 0,
@@ -123,7 +120,7 @@ describe('a change', () => {
     const first = table(a);
     await rig.agent.submit(first, signal);
     rig.steps.length = 0;
-    await rig.agent.submit({ ...first, rows: new Map(first.rows) }, signal);
+    await rig.agent.submit({ ...first, rows: PersistentMap.from(first.rows) }, signal);
     expect(rig.steps).toEqual([]);
   });
 
@@ -177,10 +174,9 @@ describe('after a reboot', () => {
     await makeRig(files).agent.submit(table({ ...a, sourceRanges: [{ family: 4, first: 0n, last: 255n }] }, b), signal);
     const rig = makeRig(files);
     await rig.agent.restore(signal);
-    expect([...rig.agent.inForce().rows.values()]).toEqual([
-      { ...a, sourceRanges: [{ family: 4, first: 0n, last: 255n }] },
-      b,
-    ]);
+    expect(new Set(rig.agent.inForce().rows.values())).toEqual(
+      new Set([{ ...a, sourceRanges: [{ family: 4, first: 0n, last: 255n }] }, b]),
+    );
     expect(rig.agent.inForce().nodes[4]).toHaveLength(1);
   });
 

@@ -13,9 +13,9 @@ import type { TableFile } from './table-file.ts';
 /**
  * Makes one load-balancer host do what a traffic table says, and says how far it is.
  *
- *   submit(table) ─► table file ─► proxy.upsert ─► classifier.apply ─► addresses ─► answered
- *                                                                                      │
- *                                             proxy.prune, connections ended, addresses released
+ *   submit(table) ─► proxy.upsert ─► classifier.apply ─► addresses ─► proxy.prune, connections ended,
+ *                 └► table file ──────────────────────────────────┐   addresses released ─► answered
+ *                                                                 └──────────────────────────┘
  *
  * What comes is made ready before packets are sent to it, and what goes gets no more packets before it is taken away.
  */
@@ -79,7 +79,8 @@ export function makeAgent(deps: AgentDeps): Agent {
   const apply = async (table: TrafficTable, signal: AbortSignal): Promise<void> => {
     const startedAt = clock.monotonic();
     const gone = diffRows(inForce, table).gone;
-    await tableFile.write(table);
+    const isSaved = tableFile.write(table); // beside the rest, but before anybody is told
+    isSaved.catch(() => undefined); // awaited below, if nothing else fails first
     if (!isStarted) {
       const how = await proxy.ensure(table, signal);
       log.info({ how, listeners: table.rows.size }, `HAProxy ${how}`);
@@ -87,11 +88,12 @@ export function makeAgent(deps: AgentDeps): Agent {
     }
     await proxy.upsert(table, signal);
     const added = await announcer.added(table.hosted, signal);
-    await classifier.apply(table, added, (key) => proxy.portOf(key), signal);
+    await classifier.apply(table, added, (row) => proxy.portOf(row), signal);
     await announcer.ensure(table.hosted, signal);
     await proxy.prune(table, signal);
     if (gone.length > 0) await host.endConnections(gone, signal);
     await announcer.release(table.hosted, signal);
+    await isSaved;
     inForce = table;
     listeners.set(table.rows.size);
     applySeconds.observe((clock.monotonic() - startedAt) / 1000);

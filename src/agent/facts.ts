@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { HostFacts } from '../core/model/host.ts';
 import { type IpRange, rangeContains } from '../core/ip/range.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -8,7 +9,8 @@ const lifetimeMs = 5_000;
 
 /**
  * What the planner must know of the host, as cheaply as it may be: the sockets only matter where one of the host's own
- * addresses can be handed out, and then they are read anew each time; else all is read at most every five seconds.
+ * addresses can be handed out, and then they are read anew each time; else all is read at most every five seconds. The
+ * same object while they are the same.
  */
 export function makeFacts({
   host,
@@ -24,8 +26,10 @@ export function makeFacts({
     ownAddresses.some((ip) => ranges.some((range) => rangeContains(range, ip)));
   return async (signal) => {
     const now = clock.monotonic();
-    if (known === undefined || sharesOwn(known.facts) || now - known.atMs > lifetimeMs)
-      known = { facts: await host.facts(signal), atMs: now };
+    if (known === undefined || sharesOwn(known.facts) || now - known.atMs > lifetimeMs) {
+      const facts = await host.facts(signal);
+      known = { facts: known !== undefined && isDeepStrictEqual(known.facts, facts) ? known.facts : facts, atMs: now };
+    }
     return known.facts;
   };
 }

@@ -4,13 +4,14 @@ import type { Ip } from '../core/ip/ip.ts';
 import type { IpRange } from '../core/ip/range.ts';
 import { formatRange, parseRange } from '../core/ip/range.ts';
 import type { ListenerKey, NodeName, ServiceKey } from '../core/model/names.ts';
-import { listenerKey, type Row, type Server, type TrafficTable } from '../core/traffic/table.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
+import { listenerKey, type Row, type Server, tableOf, type TrafficTable } from '../core/traffic/table.ts';
 import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
 
 /**
  * The last table, on disk: what a host serves after a reboot while the API server is out of reach. One JSON object a
- * line: first the nodes, then a row each, so that a row's text is made once and not at every change.
+ * line: first the nodes, then a row each.
  */
 export type TableFile = {
   read(): Promise<TrafficTable | undefined>;
@@ -26,20 +27,13 @@ export function makeTableFile({
   readonly files: Files;
   readonly log: Log;
 }): TableFile {
-  const lines = new WeakMap<Row, string>();
-  const lineOf = (row: Row): string => {
-    let line = lines.get(row);
-    if (line === undefined) {
-      line = `${JSON.stringify(encodeRow(row))}\n`;
-      lines.set(row, line);
-    }
-    return line;
-  };
+  const textOf = PersistentMap.makeText<ListenerKey, Row>((row) =>
+    row.backend.kind === 'nodes' ? `${JSON.stringify(encodeRow(row))}\n` : '',
+  );
   return {
-    write: async (table) => {
-      let text = `${JSON.stringify({ version: 1, nodes4: table.nodes[4].map(encodeServer), nodes6: table.nodes[6].map(encodeServer) })}\n`;
-      for (const row of table.rows.values()) if (row.backend.kind === 'nodes') text += lineOf(row);
-      await files.write(path, text);
+    write: ({ nodes, rows }) => {
+      const [nodes4, nodes6] = [nodes[4].map(encodeServer), nodes[6].map(encodeServer)];
+      return files.write(path, `${JSON.stringify({ version: 1, nodes4, nodes6 })}\n${textOf(rows)}`);
     },
     read: async () => {
       const text = await files.read(path);
@@ -100,14 +94,10 @@ function encodeRow(row: Row): object {
 function decodeTable(text: string): TrafficTable {
   const [first = '', ...rest] = text.trimEnd().split('\n');
   const nodes = nodesSchema.parse(JSON.parse(first));
-  const rows = new Map<ListenerKey, Row>();
-  const hosted = new Map<string, Ip>();
-  for (const line of rest) {
+  const rows = rest.map((line): Row => {
     const saved = rowSchema.parse(JSON.parse(line));
-    const key = listenerKey(saved.address, saved.port, 'TCP');
-    hosted.set(saved.address.text, saved.address);
-    rows.set(key, {
-      key,
+    return {
+      key: listenerKey(saved.address, saved.port, 'TCP'),
       service: saved.service as ServiceKey,
       address: saved.address,
       protocol: 'TCP',
@@ -115,9 +105,9 @@ function decodeTable(text: string): TrafficTable {
       backend: { kind: 'nodes', family: saved.address.family, nodePort: saved.nodePort },
       sourceRanges: saved.sourceRanges,
       maxConnections: saved.maxConnections,
-    });
-  }
+    };
+  });
   const serversOf = (servers: z.infer<typeof serverSchema>[]): Server[] =>
     servers.map((server) => ({ ...server, node: server.node as NodeName }));
-  return { rows, nodes: { 4: serversOf(nodes.nodes4), 6: serversOf(nodes.nodes6) }, hosted: [...hosted.values()] };
+  return tableOf(rows, { 4: serversOf(nodes.nodes4), 6: serversOf(nodes.nodes6) });
 }

@@ -1,24 +1,25 @@
 import { setImmediate } from 'node:timers/promises';
-import type { AddressRecord } from '../core/addresses/plan.ts';
+import type { AddressRecord, Assignment } from '../core/addresses/assignment.ts';
 import type { NodeName, ServiceKey, ServiceUid } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
 import type { Service, ServiceSpec } from '../core/model/service.ts';
 import type { Site } from '../core/model/site.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Readiness } from '../core/status/desired.ts';
 import type { HostFacts } from '../core/model/host.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { RecordFile } from './records.ts';
-import { type Plan, planSnapshot } from './snapshot.ts';
+import { makePlanner, type Plan } from './snapshot.ts';
 import { tellPlan } from './tell.ts';
 import { makeWake, unlessAborted } from './wake.ts';
 
 /** A store, as the controller sees it. */
-export type Observed<T> = {
-  objects(): ReadonlyMap<string, T>;
+export type Observed<K extends string, T> = {
+  objects(): PersistentMap<K, T>;
   readonly synced: Promise<void>;
-  subscribe(listener: (changedKeys: ReadonlySet<string>) => void): () => void;
+  subscribe(listener: (changedKeys: ReadonlySet<K>) => void): () => void;
 };
 
 /** The load-balancer host, as the controller sees it: today in the same process, later on the other end of a watch. */
@@ -30,8 +31,8 @@ export type HostLink = {
 
 export type ControllerDeps = {
   readonly site: Site;
-  readonly services: Observed<Service>;
-  readonly nodes: Observed<Node>;
+  readonly services: Observed<ServiceKey, Service>;
+  readonly nodes: Observed<NodeName, Node>;
   readonly host: HostLink;
   /** Asked when there is a spec that no plan has seen. */
   readonly facts: (signal: AbortSignal) => Promise<HostFacts>;
@@ -67,10 +68,12 @@ export function makeController(deps: ControllerDeps): Controller {
   const { services, nodes, host, enqueue } = deps;
   const touched = new Set<ServiceKey>();
   const wake = makeWake();
-  let records: ReadonlyMap<ServiceUid, AddressRecord> = new Map();
+  const planSnapshot = makePlanner();
+  let records = PersistentMap.empty<ServiceUid, AddressRecord>();
   let drained: ReadonlySet<NodeName> = new Set();
   let plan: Plan | undefined;
-  let isHostInTheWay = false;
+  /** Services that wait for a program on the host to let a port go. */
+  const blocked = new Set<ServiceKey>();
   let isLookPending = false;
   let facts: HostFacts = { ownAddresses: [], listening: [] };
   /** Specs that a plan has seen: the host is looked at again only when there is another one. */
@@ -78,16 +81,13 @@ export function makeController(deps: ControllerDeps): Controller {
 
   const lookAtHost = async (seen: readonly ServiceKey[], signal: AbortSignal): Promise<void> => {
     const news = seen.flatMap((key) => services.objects().get(key)?.spec ?? []).filter((spec) => !planned.has(spec));
-    if (news.length > 0 || isHostInTheWay) facts = await deps.facts(signal);
+    if (news.length > 0 || blocked.size > 0) facts = await deps.facts(signal);
     for (const spec of news) planned.add(spec);
   };
 
   /** Some Service waits for a program on the host to let its port go: nobody tells us, so we look now and then. */
   const lookAgainLater = (signal: AbortSignal): void => {
-    isHostInTheWay = [...(plan?.assignments.values() ?? [])].some(
-      ({ verdict }) => verdict.reason === 'PortInUseOnHost',
-    );
-    if (!isHostInTheWay || isLookPending) return;
+    if (blocked.size === 0 || isLookPending) return;
     isLookPending = true;
     void deps.clock.sleep(lookAgainMs, signal).then(
       () => {
@@ -116,15 +116,26 @@ export function makeController(deps: ControllerDeps): Controller {
       inForce,
     });
     const planningMs = deps.clock.monotonic() - startedAt;
-    if (!isSameMap(records, next.records)) await deps.records.write(next.records);
-    records = next.records;
+    if (PersistentMap.changedKeys(records, next.records).length > 0) {
+      await deps.records.write(next.records);
+      records = next.records;
+    }
     plan = next;
     tellPlan(before, next, deps.log);
+    const reassigned = PersistentMap.changedKeys(
+      before?.assignments ?? PersistentMap.empty<ServiceKey, Assignment>(),
+      next.assignments,
+    );
+    for (const key of reassigned) {
+      if (next.assignments.get(key)?.verdict.reason === 'PortInUseOnHost') blocked.add(key);
+      else blocked.delete(key);
+    }
     lookAgainLater(signal);
     // Finalizers are asked for while the host works; what depends on its answer is looked at again after it.
     for (const key of seen) enqueue(key);
     const answered = await host.submit(next.table, signal);
-    for (const key of new Set([...answered, ...reassigned(before, next)])) enqueue(key);
+    const concerned = hasNodesAsBefore(before?.table.nodes, next.table.nodes) ? reassigned : next.assignments.keys();
+    for (const key of new Set([...answered, ...concerned])) enqueue(key);
     const isListenerFree = next.lingering.size > 0 && host.inForce() !== inForce;
     if (isListenerFree) wake.now(); // somebody may be waiting for it
     return deps.clock.monotonic() + planningMs;
@@ -141,7 +152,7 @@ export function makeController(deps: ControllerDeps): Controller {
         }),
       );
       try {
-        for (const key of services.objects().keys()) touched.add(key as ServiceKey);
+        for (const key of services.objects().keys()) touched.add(key);
         for (;;) {
           const restsUntil = await turn(signal);
           await wake.wait(signal);
@@ -161,21 +172,7 @@ export function makeController(deps: ControllerDeps): Controller {
   };
 }
 
-/** Services whose answer differs from the plan before, or for all of whom nodes appeared or vanished. */
-function reassigned(before: Plan | undefined, next: Plan): Iterable<ServiceKey> {
-  if (before === undefined) return next.assignments.keys();
-  if (before.table === next.table && before.assignments === next.assignments) return [];
-  const { 4: had4, 6: had6 } = before.table.nodes;
-  const { 4: has4, 6: has6 } = next.table.nodes;
-  if ((had4.length === 0) !== (has4.length === 0) || (had6.length === 0) !== (has6.length === 0))
-    return next.assignments.keys();
-  const keys: ServiceKey[] = [];
-  for (const [key, assignment] of next.assignments) if (before.assignments.get(key) !== assignment) keys.push(key);
-  return keys;
-}
-
-function isSameMap<K, V>(a: ReadonlyMap<K, V>, b: ReadonlyMap<K, V>): boolean {
-  if (a.size !== b.size) return false;
-  for (const [key, value] of a) if (b.get(key) !== value) return false;
-  return true;
+/** False when nodes appeared for all Services of a family, or the last one vanished. */
+function hasNodesAsBefore(before: TrafficTable['nodes'] | undefined, after: TrafficTable['nodes']): boolean {
+  return ([4, 6] as const).every((family) => (before?.[family].length === 0) === (after[family].length === 0));
 }

@@ -1,18 +1,19 @@
 import * as z from 'zod';
-import type { AddressRecord } from '../core/addresses/plan.ts';
+import type { AddressRecord } from '../core/addresses/assignment.ts';
 import { type Ip, parseIp } from '../core/ip/ip.ts';
 import type { ListenerKey, ServiceKey, ServiceUid } from '../core/model/names.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
 import type { Files } from '../ports/files.ts';
 
 /**
  * Which Service has which address, on disk, written before anything is programmed or published. The status of the
  * Services says most of it too; this file also remembers which listener was whose, and survives a status that
- * somebody emptied. One JSON object a line, so that a record's text is made once.
+ * somebody emptied. One JSON object a line.
  */
 export type RecordFile = {
   /** Throws when the file is there and cannot be read: then nothing must be handed out. */
-  read(): Promise<ReadonlyMap<ServiceUid, AddressRecord>>;
-  write(records: ReadonlyMap<ServiceUid, AddressRecord>): Promise<void>;
+  read(): Promise<PersistentMap<ServiceUid, AddressRecord>>;
+  write(records: PersistentMap<ServiceUid, AddressRecord>): Promise<void>;
 };
 
 const schema = z.object({
@@ -23,28 +24,18 @@ const schema = z.object({
 });
 
 export function makeRecordFile({ path, files }: { readonly path: string; readonly files: Files }): RecordFile {
-  const lines = new WeakMap<AddressRecord, string>();
-  const lineOf = (record: AddressRecord): string => {
-    let line = lines.get(record);
-    if (line === undefined) {
-      line = `${JSON.stringify({ ...record, addresses: record.addresses.map((ip) => ip.text) })}\n`;
-      lines.set(record, line);
-    }
-    return line;
-  };
+  const textOf = PersistentMap.makeText<ServiceUid, AddressRecord>(
+    (record) => `${JSON.stringify({ ...record, addresses: record.addresses.map((ip) => ip.text) })}\n`,
+  );
   return {
     read: async () => {
       const text = (await files.read(path)) ?? '';
       const records = text
         .split('\n')
         .flatMap((line, index) => (line === '' ? [] : [decode(line, `${path}:${index + 1}`)]));
-      return new Map(records.map((record) => [record.uid, record]));
+      return PersistentMap.from(records.map((record) => [record.uid, record]));
     },
-    write: async (records) => {
-      let text = '';
-      for (const record of records.values()) text += lineOf(record);
-      await files.write(path, text);
-    },
+    write: (records) => files.write(path, textOf(records)),
   };
 }
 

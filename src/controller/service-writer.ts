@@ -7,8 +7,8 @@ import type { Service } from '../core/model/service.ts';
 import { afterWrite, beforeWrite, type Contest, noContest } from '../core/status/contest.ts';
 import { type DesiredStatus, desiredStatus } from '../core/status/desired.ts';
 import { isSameStatus, nextWrite } from '../core/status/next-write.ts';
+import type { PersistentMap } from '../core/persistent-map.ts';
 import type { Reason } from '../core/reasons.ts';
-import type { TrafficTable } from '../core/traffic/table.ts';
 import { isKubeError, RetryError } from '../kube/errors.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
@@ -19,8 +19,8 @@ import type { Plan } from './snapshot.ts';
 
 /** The Services, as the writer sees them. */
 export type ServiceStore = {
-  get(key: string): Service | undefined;
-  versionOf(key: string): string | undefined;
+  objects(): PersistentMap<ServiceKey, Service>;
+  versionOf(key: ServiceKey): string | undefined;
   /** The answer of a write, so that nobody waits for its echo on the watch. */
   put(object: Service, resourceVersion: string): void;
 };
@@ -105,7 +105,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
         assertNever(step.action);
     }
     keep(services, await writes.status(service, status, signal));
-    const stored = services.get(service.key)?.status;
+    const stored = services.objects().get(service.key)?.status;
     // The same words are remembered once: with 10,000 Services it saves 10 MB.
     mine.contest = afterWrite(mine.contest, stored !== undefined && isSameStatus(stored, status) ? stored : status);
     if (status.ingress.length > 0 && mine.seenAtMs !== undefined) {
@@ -135,7 +135,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   };
 
   return async (key, signal) => {
-    const service = services.get(key);
+    const service = services.objects().get(key);
     const plan = deps.plan();
     if (service === undefined) memory.delete(key);
     if (service === undefined || plan === undefined) return undefined;
@@ -157,7 +157,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       service,
       eligibility,
       desired,
-      isProgrammed: eligibility === 'leaving' && programmedServices(host.inForce()).has(key),
+      isProgrammed: host.inForce().byService.has(key),
     });
     if (write === undefined) return undefined;
     if (!deps.mayWrite()) throw new RetryError(notLeaderRetryMs);
@@ -205,16 +205,4 @@ function tellConditions(before: Service, status: DesiredStatus, tell: Tell): voi
     if (condition.reason === 'NoAddress') continue; // the other condition says why
     tell(before, condition.status === 'True' ? 'Normal' : 'Warning', condition.reason as Reason, condition.message);
   }
-}
-
-const programmed = new WeakMap<TrafficTable, ReadonlySet<ServiceKey>>();
-
-/** The Services that have a row in the table; worked out once per table. */
-function programmedServices(table: TrafficTable): ReadonlySet<ServiceKey> {
-  let known = programmed.get(table);
-  if (known === undefined) {
-    known = new Set(Array.from(table.rows.values(), (row) => row.service));
-    programmed.set(table, known);
-  }
-  return known;
 }

@@ -1,5 +1,6 @@
 import { projectNode } from '../api/node.ts';
 import { projectService } from '../api/service.ts';
+import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
 import type { Service } from '../core/model/service.ts';
 import type { KubeClient } from '../kube/client.ts';
@@ -14,8 +15,8 @@ import type { Metrics } from '../ports/metrics.ts';
 
 /** The stores of what is watched, and the watches that feed them. */
 export type Stores = {
-  readonly services: Store<Service>;
-  readonly nodes: Store<Node>;
+  readonly services: Store<Service, ServiceKey>;
+  readonly nodes: Store<Node, NodeName>;
   /** Watches until `signal` aborts. */
   readonly watch: (signal: AbortSignal) => Promise<void>;
 };
@@ -29,10 +30,10 @@ export type StoresDeps = {
 };
 
 export function makeStores({ client, clock, random, log, metrics }: StoresDeps): Stores {
-  const services = makeStore<Service>({ keyOf: (service) => service.key, uidOf: (service) => service.uid });
-  const nodes = makeStore<Node>({ keyOf: (node) => node.name });
-  const follow = <T>(
-    store: Store<T>,
+  const services = makeStore<Service, ServiceKey>({ keyOf: (service) => service.key, uidOf: (service) => service.uid });
+  const nodes = makeStore<Node, NodeName>({ keyOf: (node) => node.name });
+  const follow = <T, K extends string>(
+    store: Store<T, K>,
     plural: string,
     project: (wire: KubeObject) => T,
     signal: AbortSignal,

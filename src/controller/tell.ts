@@ -1,12 +1,21 @@
+import type { Eligibility } from '../core/addresses/eligibility.ts';
+import type { Assignment } from '../core/addresses/assignment.ts';
+import type { ServiceKey } from '../core/model/names.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
 import type { Log } from '../ports/log.ts';
 import type { Plan } from './snapshot.ts';
 
+const nothing: Pick<Plan, 'assignments' | 'eligibility'> = {
+  assignments: PersistentMap.empty<ServiceKey, Assignment>(),
+  eligibility: PersistentMap.empty<ServiceKey, Eligibility>(),
+};
+
 /** One log line per decision: who got, changed or lost an address, and who got none and why. */
 export function tellPlan(before: Plan | undefined, next: Plan, log: Log): void {
-  const assignments = before?.assignments === next.assignments ? [] : next.assignments;
-  for (const [service, assignment] of assignments) {
-    const old = before?.assignments.get(service);
-    if (old === assignment) continue;
+  const { assignments, eligibility } = before ?? nothing;
+  for (const service of PersistentMap.changedKeys(assignments, next.assignments)) {
+    const [old, assignment] = [assignments.get(service), next.assignments.get(service)];
+    if (assignment === undefined) continue;
     const addresses = assignment.addresses.map(({ ip }) => ip.text);
     const { reason, message } = assignment.verdict;
     if (old !== undefined && old.verdict.reason === reason && old.verdict.message === message) continue;
@@ -20,11 +29,10 @@ export function tellPlan(before: Plan | undefined, next: Plan, log: Log): void {
       );
     }
   }
-  for (const [service, eligibility] of next.eligibility) {
-    if (eligibility === 'ours' || eligibility === 'foreign' || before?.eligibility.get(service) === eligibility)
-      continue;
-    if (eligibility === 'leaving') log.info({ service }, 'taking the load balancer down');
-    if (eligibility === 'held')
+  for (const service of PersistentMap.changedKeys(eligibility, next.eligibility)) {
+    const answer = next.eligibility.get(service);
+    if (answer === 'leaving') log.info({ service }, 'taking the load balancer down');
+    if (answer === 'held')
       log.warn(
         { service, reason: 'HeldByAnother' },
         'left alone: it has no class, and another controller holds its status',

@@ -1,4 +1,5 @@
 import { assertNever } from '../core/assert-never.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
 import { share } from './share.ts';
 import type { WatchEvent } from './watch-event.ts';
 
@@ -7,7 +8,7 @@ import type { WatchEvent } from './watch-event.ts';
  *
  *   watched   (what the watch delivered, in its order)            key → { object, version }
  *   written   (answers of our writes, not seen in the watch yet)  key → { object, version }
- *   current   = watched, with `written` over it                   key → object
+ *   current   = watched, with `written` over it                   key → object (an immutable map for each state)
  *
  * Versions are opaque, so nobody can say which of two is the newer one. The watch delivers every version in order,
  * though: what it says before it has delivered the version of our write is older than that write, and what it says
@@ -25,22 +26,21 @@ type Written<T> = Entry<T> & { readonly bookmarksLeft: number };
 /** How many of the last events are remembered, to know the answer of a write that is slower than its echo. */
 const rememberedEvents = 4_096;
 
-export type Store<T> = {
+/** `K` is the type of the keys: strings of the watch (`objectKey`), by whatever name the caller knows them. */
+export type Store<T, K extends string = string> = {
   /** Takes one event of the watch. Errors are not its business. */
   feed(event: WatchEvent<T>): void;
   /** Resolves when the first full set is there. */
   readonly synced: Promise<void>;
   readonly isSynced: boolean;
-  /** All objects; the Map is never changed, and is another one exactly when something changed. */
-  objects(): ReadonlyMap<string, T>;
-  /** One of them, without a Map of all being made. */
-  get(key: string): T | undefined;
+  /** All objects; another map exactly when something changed. */
+  objects(): PersistentMap<K, T>;
   /** resourceVersion of an object, or `undefined`. */
-  versionOf(key: string): string | undefined;
+  versionOf(key: K): string | undefined;
   /** Keys of objects that are there and cannot be read; the last readable state, if any, stays in `objects`. */
-  undecodable(): ReadonlySet<string>;
+  undecodable(): ReadonlySet<K>;
   /** Called after each change with the keys that changed; a whole set at once. Returns the end of the subscription. */
-  subscribe(listener: (changedKeys: ReadonlySet<string>) => void): () => void;
+  subscribe(listener: (changedKeys: ReadonlySet<K>) => void): () => void;
   /** The answer of a write, so that nobody waits for the watch to bring it. An older event never overwrites it. For writes of one key: in their order. */
   put(object: T, version: string): void;
 };
@@ -52,74 +52,74 @@ export type Store<T> = {
  * `keyOf` must give the key of the watch (`objectKey`), `uidOf` the object's uid, by which the answer of a write to an
  * object that is gone is told from a new object of that name; default: the key.
  */
-export function makeStore<T>({
+export function makeStore<T, K extends string = string>({
   keyOf,
   uidOf = keyOf,
 }: {
-  readonly keyOf: (object: T) => string;
+  readonly keyOf: (object: T) => K;
   readonly uidOf?: (object: T) => string;
-}): Store<T> {
-  let watched = new Map<string, Entry<T>>();
-  let fresh: Map<string, Entry<T>> | undefined; // the set between `init` and `initDone`
-  let unreadable = new Set<string>();
-  let freshUnreadable = new Set<string>();
-  let beforeInit: ReadonlyMap<string, string> = new Map(); // versions of `written` when the list began
-  const written = new Map<string, Written<T>>();
-  const current = new Map<string, T>();
+}): Store<T, K> {
+  let watched = new Map<K, Entry<T>>();
+  let fresh: Map<K, Entry<T>> | undefined; // the set between `init` and `initDone`
+  let unreadable = new Set<K>();
+  let freshUnreadable = new Set<K>();
+  let beforeInit: ReadonlyMap<K, string> = new Map(); // versions of `written` when the list began
+  const written = new Map<K, Written<T>>();
+  let current = PersistentMap.empty<K, T>();
   const recent = new Set<string>();
-  const listeners = new Set<(keys: ReadonlySet<string>) => void>();
+  const listeners = new Set<(keys: ReadonlySet<K>) => void>();
   const synced = Promise.withResolvers<void>();
   let isSynced = false;
-  let doubtful: ReadonlySet<string> = new Set();
+  let doubtful: ReadonlySet<K> = new Set();
   let doubtfulBookmarksLeft = 0;
-  let snapshot: ReadonlyMap<string, T> | undefined = new Map();
 
   const remember = (what: string): void => {
     recent.add(what);
     if (recent.size > rememberedEvents) for (const oldest of recent) return void recent.delete(oldest);
   };
 
-  /** Brings `current` up to what `watched` and `written` say of the key; whether that changed anything. */
-  const settle = (key: string): boolean => {
-    const entry = written.get(key) ?? watched.get(key);
-    const old = current.get(key);
-    if (entry === undefined) return current.delete(key);
-    if (old === entry.object && current.has(key)) return false;
-    current.set(key, entry.object);
-    return true;
-  };
-
-  const notify = (keys: Iterable<string>): void => {
-    const changed = new Set<string>();
-    for (const key of keys) if (settle(key)) changed.add(key);
-    if (changed.size === 0) return;
-    snapshot = undefined;
+  /** Brings `current` up to what `watched` and `written` say of the keys; tells, where that changed anything. */
+  const settle = (keys: Iterable<K>): void => {
+    const before = current;
+    current = current.with(Array.from(keys, (key) => [key, (written.get(key) ?? watched.get(key))?.object]));
+    if (current === before) return;
+    const changed = new Set(PersistentMap.changedKeys(before, current));
     for (const listener of listeners) listener(changed);
   };
 
-  const shared = (key: string, object: T): T => {
+  const shared = (key: K, object: T): T => {
     const old = current.get(key);
     return old === undefined ? object : share(old, object);
   };
 
-  const apply = (key: string, { object, version }: Entry<T>): void => {
+  const apply = (key: K, { object, version }: Entry<T>): void => {
     unreadable.delete(key);
     if (written.get(key)?.version === version) written.delete(key);
     watched.set(key, { object: shared(key, object), version });
     remember(`${key} ${version}`);
-    notify([key]);
+    settle([key]);
   };
 
-  const remove = (key: string): void => {
+  const applyFresh = (key: K, { object, version }: Entry<T>): void => {
+    freshUnreadable.delete(key);
+    fresh?.set(key, { object: shared(key, object), version });
+  };
+
+  const remove = (key: K): void => {
+    if (fresh !== undefined) {
+      fresh.delete(key);
+      freshUnreadable.delete(key);
+      return;
+    }
     const gone = written.get(key) ?? watched.get(key);
     if (gone !== undefined) remember(uidOf(gone.object));
     unreadable.delete(key);
     written.delete(key);
     watched.delete(key);
-    notify([key]);
+    settle([key]);
   };
 
-  const replaceAll = (next: Map<string, Entry<T>>): void => {
+  const replaceAll = (next: Map<K, Entry<T>>): void => {
     for (const key of freshUnreadable) {
       const last = watched.get(key);
       if (last !== undefined && !next.has(key)) next.set(key, last);
@@ -129,7 +129,7 @@ export function makeStore<T>({
       if (beforeInit.get(key) === version || next.get(key)?.version === version) written.delete(key);
     const keys = new Set([...watched.keys(), ...next.keys(), ...current.keys()]);
     if (isSynced) {
-      const isSkipping = (key: string): boolean => watched.get(key)?.version !== next.get(key)?.version;
+      const isSkipping = (key: K): boolean => watched.get(key)?.version !== next.get(key)?.version;
       doubtful = new Set([...doubtful, ...[...keys].filter(isSkipping)]);
       doubtfulBookmarksLeft = 2;
     }
@@ -137,20 +137,20 @@ export function makeStore<T>({
     unreadable = freshUnreadable;
     fresh = undefined;
     isSynced = true;
-    notify(keys);
+    settle(keys);
     synced.resolve();
   };
 
   const bookmark = (): void => {
     doubtfulBookmarksLeft -= 1;
     if (doubtfulBookmarksLeft === 0) doubtful = new Set();
-    const passed: string[] = [];
+    const passed: K[] = [];
     for (const [key, entry] of written) {
       if (entry.bookmarksLeft > 0) written.set(key, { ...entry, bookmarksLeft: entry.bookmarksLeft - 1 });
       else passed.push(key);
     }
     for (const key of passed) written.delete(key);
-    notify(passed);
+    settle(passed);
   };
 
   return {
@@ -166,21 +166,15 @@ export function makeStore<T>({
           beforeInit = new Map([...written].map(([key, entry]) => [key, entry.version]));
           return;
         case 'initApply':
-          freshUnreadable.delete(event.key);
-          fresh?.set(event.key, { object: shared(event.key, event.object), version: event.version });
-          return;
+          return applyFresh(event.key as K, event);
         case 'initDone':
           return fresh && replaceAll(fresh);
         case 'apply':
-          return apply(event.key, event);
+          return apply(event.key as K, event);
         case 'delete':
-          if (fresh === undefined) return remove(event.key);
-          fresh.delete(event.key);
-          freshUnreadable.delete(event.key);
-          return;
+          return remove(event.key as K);
         case 'undecodable':
-          (fresh === undefined ? unreadable : freshUnreadable).add(event.key);
-          return;
+          return void (fresh === undefined ? unreadable : freshUnreadable).add(event.key as K);
         case 'bookmark':
           return bookmark();
         case 'error':
@@ -189,8 +183,7 @@ export function makeStore<T>({
           return assertNever(event);
       }
     },
-    objects: () => (snapshot ??= new Map(current)),
-    get: (key) => current.get(key),
+    objects: () => current,
     versionOf: (key) => (written.get(key) ?? watched.get(key))?.version,
     undecodable: () => unreadable,
     subscribe: (listener) => {
@@ -204,7 +197,7 @@ export function makeStore<T>({
       if (recent.has(`${key} ${version}`) || recent.has(uidOf(object)) || doubtful.has(key)) return;
       if (watched.get(key)?.version === version) return;
       written.set(key, { object: shared(key, object), version, bookmarksLeft: 1 });
-      notify([key]);
+      settle([key]);
     },
   };
 }

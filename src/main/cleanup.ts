@@ -3,6 +3,7 @@ import { makeServiceWrites, type ServiceWrites } from '../controller/service-wri
 import { belongsTo } from '../core/addresses/eligibility.ts';
 import { ownFinalizer } from '../core/model/contract.ts';
 import type { Site } from '../core/model/site.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
 import { nextWrite } from '../core/status/next-write.ts';
 import { makeKubeClient, type KubeClient } from '../kube/client.ts';
 import { loadKubeConfig } from '../kube/config.ts';
@@ -28,7 +29,7 @@ export async function removeFromHost(
   const signal = AbortSignal.timeout(deadlineMs);
   await classifier.remove(signal);
   await proxy.stop(signal);
-  await announcer.release([], signal);
+  await announcer.release(PersistentMap.empty(), signal);
   log.info({}, 'taken off this host: nft table, routing rules, HAProxy, addresses');
 }
 

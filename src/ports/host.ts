@@ -1,20 +1,19 @@
 import type { Ip } from '../core/ip/ip.ts';
 import type { HostFacts } from '../core/model/host.ts';
-import type { Listener, TrafficTable } from '../core/traffic/table.ts';
-import type { ListenerKey } from '../core/model/names.ts';
+import type { PersistentMap } from '../core/persistent-map.ts';
+import type { Listener, Row, TrafficTable } from '../core/traffic/table.ts';
+
+/** Addresses by their text. */
+export type Addresses = PersistentMap<string, Ip>;
 
 /** The kernel's part before a socket: sends the listeners' packets to the proxy, refuses the rest on our addresses. */
 export type Classifier = {
   /**
    * Makes the kernel classify exactly as `table` says, in one atomic transaction that touches only what differs;
    * resolves when the kernel has acknowledged it. `added`: the addresses that are ours, where all else is refused.
+   * `portOf` gives the same port for the same row.
    */
-  apply(
-    table: TrafficTable,
-    added: readonly Ip[],
-    portOf: (key: ListenerKey) => number,
-    signal: AbortSignal,
-  ): Promise<void>;
+  apply(table: TrafficTable, added: Addresses, portOf: (row: Row) => number, signal: AbortSignal): Promise<void>;
   /** Reads back what the kernel holds and repairs it; the number of repairs. */
   audit(signal: AbortSignal): Promise<number>;
   /** Until `signal` aborts: notices when somebody flushes or removes our table and puts it back at once. */
@@ -26,11 +25,11 @@ export type Classifier = {
 /** Puts addresses on this host and makes the neighbours know. */
 export type Announcer = {
   /** Which of `wanted` the host has only because of us, or would have: all that are not its own. */
-  added(wanted: readonly Ip[], signal: AbortSignal): Promise<readonly Ip[]>;
+  added(wanted: Addresses, signal: AbortSignal): Promise<Addresses>;
   /** Adds what is missing, records it first, announces it (gratuitous ARP, unsolicited neighbour advertisement). */
-  ensure(wanted: readonly Ip[], signal: AbortSignal): Promise<void>;
+  ensure(wanted: Addresses, signal: AbortSignal): Promise<void>;
   /** Removes the addresses that we added and that are not in `wanted`; never another one. */
-  release(wanted: readonly Ip[], signal: AbortSignal): Promise<void>;
+  release(wanted: Addresses, signal: AbortSignal): Promise<void>;
   /** Puts back what somebody took away; the number of repairs. */
   audit(signal: AbortSignal): Promise<number>;
 };

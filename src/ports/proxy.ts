@@ -1,6 +1,6 @@
 import type { NodeName, ListenerKey } from '../core/model/names.ts';
 import type { Family } from '../core/ip/ip.ts';
-import type { TrafficTable } from '../core/traffic/table.ts';
+import type { Row, TrafficTable } from '../core/traffic/table.ts';
 
 /** How a node's server does: `up` gets connections; `drain` none new; `unhealthy` answered so; `silent` gave no answer. */
 export type ServerState = 'up' | 'drain' | 'unhealthy' | 'silent';
@@ -37,8 +37,8 @@ export type ProxyObservation = {
  * Both are idempotent and diff against what the process really holds after a start or an adoption.
  */
 export type Proxy = {
-  /** Port on the loopback address where the listener's packets must be sent (`tproxy`). */
-  portOf(key: ListenerKey): number;
+  /** Port on the loopback address where the row's packets must be sent (`tproxy`); the same for the same row. */
+  portOf(row: Row): number;
   /**
    * Adopts the process of this state directory if one runs, else writes the configuration for `table` and starts one,
    * detached: it outlives us. Throws, and leaves the last good configuration in force, when the new one is refused.

@@ -1,8 +1,9 @@
 import { ourFinalizers } from '../../src/core/model/contract.ts';
-import { type NodeName, serviceKey, type ServiceUid } from '../../src/core/model/names.ts';
+import { type NodeName, type ServiceKey, serviceKey, type ServiceUid } from '../../src/core/model/names.ts';
 import type { Node } from '../../src/core/model/node.ts';
 import type { Service, ServicePort, ServiceSpec, ServiceStatus } from '../../src/core/model/service.ts';
 import type { Site } from '../../src/core/model/site.ts';
+import { PersistentMap } from '../../src/core/persistent-map.ts';
 import { parseIp } from '../../src/core/ip/ip.ts';
 import { type IpRange, mergeRanges, parseRange } from '../../src/core/ip/range.ts';
 
@@ -37,6 +38,11 @@ export function makeService(
     },
     status: { ingress: [], conditions: [], ingressManager: undefined, ...status },
   };
+}
+
+/** As a store has them. */
+export function byKey(services: readonly Service[]): PersistentMap<ServiceKey, Service> {
+  return PersistentMap.from(services.map((service) => [service.key, service]));
 }
 
 export function tcp(port: number, nodePort: number = 30_000 + (port % 2_767)): ServicePort {

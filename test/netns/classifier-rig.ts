@@ -1,22 +1,24 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { vi } from 'vitest';
-import { type Ip, parseIp } from '../../src/core/ip/ip.ts';
 import { parseRange } from '../../src/core/ip/range.ts';
 import { serviceKey } from '../../src/core/model/names.ts';
+import * as core from '../../src/core/traffic/table.ts';
 import { emptyTable, listenerKey, type Row, type TrafficTable } from '../../src/core/traffic/table.ts';
 import { makeClassifier } from '../../src/dataplane/nftables/classifier.ts';
+import type { Mirror } from '../../src/dataplane/nftables/mirror.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
-import type { Classifier } from '../../src/ports/host.ts';
+import type { Addresses, Classifier } from '../../src/ports/host.ts';
 import type { Log } from '../../src/ports/log.ts';
 import type { Metrics } from '../../src/ports/metrics.ts';
 import { type NetLab, startNetLab } from './net-lab.ts';
+import { addressesOf, addressOf } from './rows.ts';
 
 /** Where the HAProxy of the rig listens. */
 export const proxyPort = 10_000;
 
 /** The addresses that are ours: the balancer has them. Others of 10.50.0.0/16 are only routed to it. */
-export const ours: readonly Ip[] = ips('10.50.0.1', '10.50.0.2', 'fd50::1');
+export const ours: Addresses = addressesOf('10.50.0.1', '10.50.0.2', 'fd50::1');
 
 /**
  * A lab whose balancer runs a HAProxy that answers with what it was asked for (`DST PORT from SRC`), and on port 22 of
@@ -43,7 +45,7 @@ export async function startClassifierRig(): Promise<ClassifierRig> {
   balancer.execPort.converse('haproxy', ['-db', '-f', file], new AbortController().signal); // ends with the lab
   await balancer.exec('ip', 'link', 'add', 'vips', 'type', 'bridge');
   await balancer.exec('ip', 'link', 'set', 'vips', 'up');
-  for (const { text, family } of ours)
+  for (const { text, family } of ours.values())
     await balancer.exec('ip', 'address', 'add', text, 'dev', 'vips', ...(family === 6 ? ['nodad'] : []));
 
   const counted = new Map<string, number>();
@@ -90,8 +92,9 @@ frontend sshd
 export type Listening = readonly [address: string, port: number, ranges?: readonly string[] | undefined];
 
 export function tableOf(listeners: readonly Listening[]): TrafficTable {
-  const rows = listeners.flatMap(([text, port, ranges]) =>
-    ips(text).map((address): Row => ({
+  const rows = listeners.map(([text, port, ranges]): Row => {
+    const address = addressOf(text);
+    return {
       key: listenerKey(address, port, 'TCP'),
       address,
       protocol: 'TCP',
@@ -100,13 +103,14 @@ export function tableOf(listeners: readonly Listening[]): TrafficTable {
       backend: { kind: 'nodes', family: address.family, nodePort: 30_000 },
       sourceRanges: ranges?.flatMap((range) => parseRange(range) ?? []),
       maxConnections: undefined,
-    })),
-  );
-  return { ...emptyTable, rows: new Map(rows.map((row) => [row.key, row])) };
+    };
+  });
+  return core.tableOf(rows, emptyTable.nodes);
 }
 
-function ips(...texts: readonly string[]): readonly Ip[] {
-  return texts.flatMap((text) => parseIp(text) ?? []);
+/** What the kernel holds with this table in force. */
+export function mirrorOf({ rows }: TrafficTable, vips: Addresses = addressesOf(), port: number = 10_000): Mirror {
+  return { rows, vips, portOf: () => port };
 }
 
 function countingMetrics(counted: Map<string, number>): Metrics {

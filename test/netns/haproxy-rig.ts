@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
 import type { Family } from '../../src/core/ip/ip.ts';
-import { emptyTable, type Row, type TrafficTable } from '../../src/core/traffic/table.ts';
+import { type Row, tableOf, type TrafficTable } from '../../src/core/traffic/table.ts';
 import { parseServersState } from '../../src/dataplane/haproxy/answers.ts';
 import { type HaproxyOptions, makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
 import type { ProbeAnswer } from '../../src/dataplane/haproxy/health-policy.ts';
@@ -111,11 +111,8 @@ export async function startRig(options: { readonly nodes: number; readonly healt
     lab,
     signal,
     newDriver,
-    table: (rows, nodes = lab.nodes.map((node) => ({ node, state: 'active' }))) => ({
-      ...emptyTable,
-      rows: new Map(rows.map((each) => [each.key, each])),
-      nodes: { 4: nodes.map((entry) => serverOf(entry, 4)), 6: nodes.map((entry) => serverOf(entry, 6)) },
-    }),
+    table: (rows, nodes = lab.nodes.map((node) => ({ node, state: 'active' }))) =>
+      tableOf(rows, { 4: nodes.map((entry) => serverOf(entry, 4)), 6: nodes.map((entry) => serverOf(entry, 6)) }),
     servers: async () => {
       const [answer = ''] = await runtime.ask(['show servers state'], signal);
       return parseServersState(answer).map(({ backend, server }) => `${backend}/${server}`);

@@ -1,6 +1,9 @@
 import { type Ip, parseIp } from '../../src/core/ip/ip.ts';
 import { type NodeName, serviceKey } from '../../src/core/model/names.ts';
+import { PersistentMap } from '../../src/core/persistent-map.ts';
+import * as core from '../../src/core/traffic/table.ts';
 import { type Backend, emptyTable, listenerKey, type Row, type TrafficTable } from '../../src/core/traffic/table.ts';
+import type { Addresses } from '../../src/ports/host.ts';
 
 /** A row on the shared nodes, if `to` is a nodePort, or on a backend of its own. */
 export function row(vip: string, port: number, to: number | Backend, more: Partial<Row> = {}): Row {
@@ -19,7 +22,7 @@ export function row(vip: string, port: number, to: number | Backend, more: Parti
 }
 
 export function tableOf(rows: readonly Row[], nodes: TrafficTable['nodes'] = emptyTable.nodes): TrafficTable {
-  return { ...emptyTable, rows: new Map(rows.map((each) => [each.key, each])), nodes };
+  return core.tableOf(rows, nodes);
 }
 
 /** An active node of the table. */
@@ -31,6 +34,11 @@ export function addressOf(text: string): Ip {
   const ip = parseIp(text);
   if (ip === undefined) throw new Error(`${text} is no address`);
   return ip;
+}
+
+/** Addresses by their text, as the announcer takes them. */
+export function addressesOf(...texts: readonly string[]): Addresses {
+  return PersistentMap.from(texts.map((text) => [text, addressOf(text)]));
 }
 
 export function nodeName(text: string): NodeName {

@@ -87,8 +87,10 @@ test('after any schedule of changes and faults the store equals the server', { t
         if (metadata.annotations?.['unreadable'] !== undefined) server.put('Service', service(metadata.name, 'well'));
       const wanted = truth(server);
       const { services } = harness;
-      await until(() => services.isSynced && services.undecodable().size === 0 && isEqual(services.objects(), wanted));
-      expect(services.objects()).toEqual(wanted);
+      await until(
+        () => services.isSynced && services.undecodable().size === 0 && isEqual(new Map(services.objects()), wanted),
+      );
+      expect(new Map(services.objects())).toEqual(wanted);
     }),
     // A schedule that never converges is a failure after five seconds, and prints its seed.
     { numRuns: 50, timeout: 5_000, interruptAfterTimeLimit: 30_000, markInterruptAsFailure: false },

@@ -7,7 +7,7 @@ test('the first set comes as one stream, without a list', async () => {
   const { server, harness } = both;
   harness.watch();
   await harness.services.synced;
-  expect(harness.services.objects()).toEqual(truth(server));
+  expect(new Map(harness.services.objects())).toEqual(truth(server));
   expect(listsOf(server)).toEqual([]);
   expect(typesIn(harness)).toEqual(['init', 'initApply', 'initApply', 'initApply', 'initDone']);
 });
@@ -24,7 +24,7 @@ test.each([['refused'], ['ignored']] as const)(
       await clock.advance(10_000);
     }
     await harness.services.synced;
-    expect(harness.services.objects()).toEqual(truth(server));
+    expect(new Map(harness.services.objects())).toEqual(truth(server));
     expect(listsOf(server)).toHaveLength(1);
     expect(errorsIn(harness)).toEqual([]);
     expect(harness.metrics.total('furiwake_watch_restarts_total', { reason: 'fallback' })).toBe(1);
@@ -64,7 +64,7 @@ test('a long list comes in pages of one revision', async () => {
   for (let index = 0; index < 1_200; index += 1) server.put('Service', service(`s${index}`));
   harness.watch();
   await harness.services.synced;
-  expect(harness.services.objects()).toEqual(truth(server));
+  expect(new Map(harness.services.objects())).toEqual(truth(server));
   expect(listsOf(server).map(({ query }) => query.get('limit'))).toEqual(['500', '500', '500']);
 });
 
@@ -78,7 +78,7 @@ test('a page that fails is asked for again, and the pages before it are kept', a
   await until(() => errorsIn(harness).length === 1);
   await clock.advance(waitIn(harness));
   await harness.services.synced;
-  expect(harness.services.objects()).toEqual(truth(server));
+  expect(new Map(harness.services.objects())).toEqual(truth(server));
   expect(listsOf(server)).toHaveLength(4);
 });
 
@@ -90,6 +90,6 @@ test('pages that are forgotten in the middle begin anew', async () => {
   server.faults.next({ mishap: { answer: 410 }, on: ({ query }) => query.get('continue') !== null });
   harness.watch();
   await harness.services.synced;
-  expect(harness.services.objects()).toEqual(truth(server));
+  expect(new Map(harness.services.objects())).toEqual(truth(server));
   expect(errorsIn(harness).map(({ code }) => code)).toEqual(['expired']);
 });

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type NetLab, startNetLab } from '../../../test/netns/net-lab.ts';
-import { type Ip, parseIp } from '../../core/ip/ip.ts';
+import { addressesOf } from '../../../test/netns/rows.ts';
 import { systemClock } from '../../main/node/clock.ts';
 import { systemFiles } from '../../main/node/files.ts';
 import type { Log } from '../../ports/log.ts';
@@ -26,13 +26,15 @@ afterEach(async () => {
   await lab[Symbol.asyncDispose]();
 });
 
-const linkAddresses = ips('10.10.0.50', 'fd10::50');
-const routedAddresses = ips('10.50.0.1', 'fd50::1');
+const linkAddresses = addressesOf('10.10.0.50', 'fd10::50');
+const routedAddresses = addressesOf('10.50.0.1', 'fd50::1');
+const allAddresses = linkAddresses.with(routedAddresses);
+const none = addressesOf();
 
 describe('ensure', () => {
   test('makes addresses of the link and routed ones answer, in both families', async () => {
-    await announcer.ensure([...linkAddresses, ...routedAddresses], signal);
-    for (const { text } of [...linkAddresses, ...routedAddresses]) expect(await answersPing(text)).toBe(true);
+    await announcer.ensure(allAddresses, signal);
+    for (const text of allAddresses.keys()) expect(await answersPing(text)).toBe(true);
     expect(await placesOf('balancer')).toEqual(
       expect.arrayContaining([
         'furiwake0 10.10.0.50/32 link',
@@ -51,10 +53,10 @@ describe('ensure', () => {
   });
 
   test('announces an address to a neighbour that knew it elsewhere, in both families', async () => {
-    for (const { text } of linkAddresses) await pretendElsewhere(text);
+    for (const text of linkAddresses.keys()) await pretendElsewhere(text);
     await announcer.ensure(linkAddresses, signal);
     const mac = await macOf('wan');
-    for (const { text } of linkAddresses) await expect.poll(() => neighbour(text), { timeout: 3000 }).toBe(mac);
+    for (const text of linkAddresses.keys()) await expect.poll(() => neighbour(text), { timeout: 3000 }).toBe(mac);
     expect(warnings).toEqual([]);
   });
 
@@ -70,7 +72,7 @@ describe('ensure', () => {
   });
 
   test('never makes the host use an address of ours as source of its own connections', async () => {
-    await announcer.ensure([...linkAddresses, ...routedAddresses], signal);
+    await announcer.ensure(allAddresses, signal);
     for (const device of ['wan', 'lan']) await lab.balancer.exec('ip', '-4', 'address', 'flush', 'dev', device);
     await lab.balancer.exec('ip', 'route', 'add', '10.99.0.0/16', 'dev', 'lan');
     expect(await lab.balancer.exec('ip', 'route', 'get', '10.99.0.1')).not.toContain('src');
@@ -82,30 +84,30 @@ describe('what the host has without us', () => {
   test('is not ours, is not added again, and survives a release and an audit', async () => {
     await lab.balancer.exec('ip', 'address', 'add', '10.10.0.60/32', 'dev', 'lan');
     const before = await placesOf('balancer');
-    const wanted = ips('10.10.0.1', '10.10.0.60', 'fd10::1');
-    expect(await announcer.added(wanted, signal)).toEqual([]);
+    const wanted = addressesOf('10.10.0.1', '10.10.0.60', 'fd10::1');
+    expect(await announcer.added(wanted, signal)).toBe(none);
     await announcer.ensure(wanted, signal);
     await announcer.audit(signal);
-    await announcer.release([], signal);
+    await announcer.release(none, signal);
     expect(await placesOf('balancer')).toEqual(before);
   });
 
   test('leaves out addresses of ours, loopback and link-local ones', async () => {
-    await announcer.ensure([...linkAddresses, ...routedAddresses], signal);
+    await announcer.ensure(allAddresses, signal);
     const own = (await announcer.ownAddresses(signal)).map(({ text }) => text);
     expect(own.toSorted()).toEqual(['10.10.0.1', '10.20.0.1', 'fd10::1', 'fd20::1']);
     expect(await makeNew().ownAddresses(signal)).toHaveLength(4);
   });
 
   test('counts even when a record says that we added it, if it is elsewhere than we put it', async () => {
-    await announcer.ensure(ips('10.10.0.50'), signal);
+    await announcer.ensure(addressesOf('10.10.0.50'), signal);
     await lab.balancer.exec('ip', 'link', 'delete', 'furiwake0'); // as after a reboot
     await lab.balancer.exec('ip', 'address', 'add', '10.10.0.50/24', 'dev', 'wan');
     const restarted = makeNew();
-    expect(await restarted.added(ips('10.10.0.50'), signal)).toEqual([]);
-    await restarted.ensure(ips('10.10.0.50'), signal);
+    expect(await restarted.added(addressesOf('10.10.0.50'), signal)).toBe(none);
+    await restarted.ensure(addressesOf('10.10.0.50'), signal);
     await restarted.audit(signal);
-    await restarted.release([], signal);
+    await restarted.release(none, signal);
     expect(await placesOf('balancer')).toContain('wan 10.10.0.50/24 global');
   });
 });
@@ -113,18 +115,18 @@ describe('what the host has without us', () => {
 describe('release', () => {
   test('removes what is no longer wanted and leaves the rest', async () => {
     const before = await placesOf('balancer');
-    await announcer.ensure([...linkAddresses, ...routedAddresses], signal);
+    await announcer.ensure(allAddresses, signal);
     await announcer.release(linkAddresses, signal);
     expect(await placesOf('balancer')).toEqual(
       [...before, 'furiwake0 10.10.0.50/32 link', 'wan fd10::50/128 global'].toSorted(),
     );
-    await announcer.release([], signal);
+    await announcer.release(none, signal);
     expect(await placesOf('balancer')).toEqual(before);
   });
 
   test('of all leaves nothing behind: no interface, no record; and addresses can come again', async () => {
-    await announcer.ensure([...linkAddresses, ...routedAddresses], signal);
-    await announcer.release([], signal);
+    await announcer.ensure(allAddresses, signal);
+    await announcer.release(none, signal);
     expect(await lab.balancer.exec('ip', '-brief', 'link')).not.toContain('furiwake0');
     expect(await systemFiles.read(`${lab.folder}/addresses.json`)).toBeUndefined();
     await announcer.ensure(routedAddresses, signal);
@@ -133,22 +135,22 @@ describe('release', () => {
 
   test('by another process removes what an earlier one added', async () => {
     const before = await placesOf('balancer');
-    await announcer.ensure([...linkAddresses, ...routedAddresses], signal);
-    await makeNew().release([], signal);
+    await announcer.ensure(allAddresses, signal);
+    await makeNew().release(none, signal);
     expect(await placesOf('balancer')).toEqual(before);
   });
 
   test('removes what is on our interface even when the record is lost', async () => {
     await announcer.ensure(routedAddresses, signal);
     await systemFiles.remove(`${lab.folder}/addresses.json`);
-    await makeNew().release([], signal);
+    await makeNew().release(none, signal);
     expect(await lab.balancer.exec('ip', '-brief', 'link')).not.toContain('furiwake0');
   });
 });
 
 describe('audit', () => {
   test('finds nothing to do when nothing was done', async () => {
-    await announcer.ensure([...linkAddresses, ...routedAddresses], signal);
+    await announcer.ensure(allAddresses, signal);
     expect(await announcer.audit(signal)).toBe(0);
   });
 
@@ -158,11 +160,11 @@ describe('audit', () => {
     ['our interface was set down', ['ip', 'link', 'set', 'furiwake0', 'down'], 2],
     ['one address was deleted', ['ip', 'address', 'delete', 'fd10::50/128', 'dev', 'wan'], 1],
   ])('puts everything back when %s', async (_, [file = '', ...args], repairs) => {
-    await announcer.ensure([...linkAddresses, ...routedAddresses], signal);
+    await announcer.ensure(allAddresses, signal);
     await lab.balancer.exec(file, ...args);
     expect(await announcer.audit(signal)).toBe(repairs);
     expect(await announcer.audit(signal)).toBe(0);
-    for (const { text } of [...linkAddresses, ...routedAddresses]) expect(await answersPing(text)).toBe(true);
+    for (const text of allAddresses.keys()) expect(await answersPing(text)).toBe(true);
   });
 });
 
@@ -231,10 +233,6 @@ async function startCapture(): Promise<{ take(count: number): Promise<readonly s
       return lines;
     },
   };
-}
-
-function ips(...texts: readonly string[]): readonly Ip[] {
-  return texts.flatMap((text) => parseIp(text) ?? []);
 }
 
 const silent: Log = {

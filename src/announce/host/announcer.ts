@@ -1,8 +1,9 @@
 import { bitsOf, type Family, type Ip, parseIp } from '../../core/ip/ip.ts';
+import { PersistentMap } from '../../core/persistent-map.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
-import type { Announcer } from '../../ports/host.ts';
+import type { Addresses, Announcer } from '../../ports/host.ts';
 import type { Log } from '../../ports/log.ts';
 import { makeFrameSender } from './frame-sender.ts';
 import { announcementOf } from './frames.ts';
@@ -38,7 +39,11 @@ type State = {
   readonly ownReadAtMs: number;
   readonly ours: AddressRecord;
   /** Those of `ours` that the host has. */
-  readonly present: ReadonlySet<string>;
+  readonly present: AddressRecord;
+  /** All of these are either own or present. */
+  readonly ensured: Addresses;
+  /** What is in `ours` is among these; `undefined` when that is not known. */
+  readonly kept: Addresses | undefined;
   readonly ourInterface: 'missing' | 'down' | 'up';
 };
 
@@ -86,8 +91,10 @@ export function makeAnnouncer({
       interfaces,
       own: ownOf(interfaces, record),
       ownReadAtMs: clock.monotonic(),
-      ours: new Map([...record, ...found]),
-      present: new Set(found.keys()),
+      ours: record.with(found),
+      present: found,
+      ensured: PersistentMap.empty(),
+      kept: undefined,
       ourInterface: link === undefined ? 'missing' : link.isUp ? 'up' : 'down',
     };
     return state;
@@ -102,11 +109,12 @@ export function makeAnnouncer({
   };
 
   /** What the host's own addresses are, read anew when there is one that we have not decided about. */
-  const decide = async (wanted: readonly Ip[], signal: AbortSignal): Promise<State> => {
+  const decide = async (wanted: Addresses, signal: AbortSignal): Promise<State> => {
     const known = state;
     if (known === undefined) return await readAll(signal);
-    const isDecided = wanted.every(({ text }) => known.own.has(text) || known.present.has(text));
-    return isDecided || clock.monotonic() - known.ownReadAtMs < freshMs ? known : await readOwn(signal);
+    return missingFrom(known, wanted).length === 0 || clock.monotonic() - known.ownReadAtMs < freshMs
+      ? known
+      : await readOwn(signal);
   };
 
   const ip = async (lines: readonly string[], signal: AbortSignal): Promise<void> => {
@@ -125,7 +133,7 @@ export function makeAnnouncer({
 
   const add = async (before: State, missing: readonly Ip[], signal: AbortSignal): Promise<void> => {
     const places = new Map(missing.map((address) => [address.text, placeOf(address, before.interfaces)]));
-    const ours = new Map([...before.ours, ...places]);
+    const ours = before.ours.with(places);
     const needsInterface = [...places.values()].includes(ourInterface);
     state = undefined; // until all of it is done
     await writeRecord(files, path, ours);
@@ -137,50 +145,54 @@ export function makeAnnouncer({
     state = {
       ...before,
       ours,
-      present: new Set([...before.present, ...places.keys()]),
+      present: before.present.with(places),
+      kept: before.kept?.with(missing.map((address) => [address.text, address])),
       ourInterface: needsInterface ? 'up' : before.ourInterface,
     };
     sender.announce(missing.flatMap((address) => announcementOn(address, linkOf(address, before.interfaces))));
     log.info({ addresses: [...places.keys()] }, 'addresses added to this host');
   };
 
-  const remove = async (before: State, gone: ReadonlySet<string>, signal: AbortSignal): Promise<void> => {
-    const ours = new Map([...before.ours].filter(([text]) => !gone.has(text)));
-    const lines = [...gone]
+  const remove = async (before: State, gone: readonly string[], signal: AbortSignal): Promise<void> => {
+    const ours = before.ours.with(gone.map((text) => [text, undefined]));
+    const lines = gone
       .filter((text) => before.present.has(text))
       .flatMap((text) => parseIp(text) ?? [])
       .map((address) => `address delete ${placed(address, before.ours.get(address.text))}`);
-    const isLast = before.ourInterface !== 'missing' && ![...ours.values()].includes(ourInterface);
+    const isLast = before.ourInterface !== 'missing' && !isUsed(ours, ourInterface);
     state = undefined; // until all of it is done
     await ip(isLast ? [...lines, `link delete ${ourInterface}`] : lines, signal);
     await writeRecord(files, path, ours);
     state = {
       ...before,
       ours,
-      present: new Set([...before.present].filter((text) => !gone.has(text))),
+      present: before.present.with(gone.map((text) => [text, undefined])),
+      ensured: before.ensured.with(gone.map((text) => [text, undefined])),
       ourInterface: isLast ? 'missing' : before.ourInterface,
     };
-    log.info({ addresses: [...gone] }, 'addresses removed from this host');
+    log.info({ addresses: gone }, 'addresses removed from this host');
   };
 
   return {
     added: (wanted, signal) =>
       inTurn(async () => {
         const { own } = await decide(wanted, signal);
-        return wanted.filter(({ text }) => !own.has(text));
+        return wanted.with(Array.from(own.keys(), (text) => [text, undefined]));
       }),
     ensure: (wanted, signal) =>
       inTurn(async () => {
         const known = await decide(wanted, signal);
-        const missing = wanted.filter(({ text }) => !known.own.has(text) && !known.present.has(text));
+        const missing = missingFrom(known, wanted);
         if (missing.length > 0) await add(known, missing, signal);
+        state = { ...(state ?? known), ensured: wanted };
       }),
     release: (wanted, signal) =>
       inTurn(async () => {
         const known = state ?? (await readAll(signal));
-        const kept = new Set(wanted.map(({ text }) => text));
-        const gone = new Set([...known.ours.keys()].filter((text) => !kept.has(text)));
-        if (gone.size > 0) await remove(known, gone, signal);
+        const candidates = known.kept === undefined ? known.ours.keys() : PersistentMap.changedKeys(known.kept, wanted);
+        const gone = [...candidates].filter((text) => known.ours.has(text) && !wanted.has(text));
+        if (gone.length > 0) await remove(known, gone, signal);
+        state = { ...(state ?? known), kept: wanted };
       }),
     audit: (signal) =>
       inTurn(async () => {
@@ -198,6 +210,19 @@ export function makeAnnouncer({
       }),
     ownAddresses: (signal) => inTurn(async () => [...(await readOwn(signal)).own.values()]),
   };
+}
+
+/** Those that the host has neither of its own nor by us. */
+function missingFrom({ own, present, ensured }: State, wanted: Addresses): readonly Ip[] {
+  return PersistentMap.changedKeys(ensured, wanted).flatMap((text) => {
+    const address = wanted.get(text);
+    return address === undefined || own.has(text) || present.has(text) ? [] : address;
+  });
+}
+
+function isUsed(record: AddressRecord, name: string): boolean {
+  for (const each of record.values()) if (each === name) return true;
+  return false;
 }
 
 function placeOf(address: Ip, interfaces: readonly Interface[]): string {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { PersistentMap } from '../../core/persistent-map.ts';
 import { parseIp } from '../../core/ip/ip.ts';
 import { decodeInterfaces, type Interface, linkOf, ownOf, presentOf } from './inventory.ts';
 
@@ -42,7 +43,7 @@ describe('the link of an address', () => {
 
 describe('an address of the host', () => {
   const own = (record: readonly (readonly [string, string])[], ...links: readonly object[]): readonly string[] => [
-    ...ownOf(read(...links), new Map(record)).keys(),
+    ...ownOf(read(...links), PersistentMap.from(record)).keys(),
   ];
 
   test('is its own when nobody recorded it, loopback and link-local ones left out', () => {
@@ -51,7 +52,7 @@ describe('an address of the host', () => {
 
   test('is ours on our interface, recorded or not', () => {
     expect(own([], furiwake0)).toEqual([]);
-    expect([...presentOf(read(furiwake0), new Map())]).toEqual([['192.0.2.50', 'furiwake0']]);
+    expect([...presentOf(read(furiwake0), PersistentMap.empty())]).toEqual([['192.0.2.50', 'furiwake0']]);
   });
 
   test('is ours where it was recorded, as a single address', () => {

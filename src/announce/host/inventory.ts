@@ -1,5 +1,6 @@
 import { bitsOf, type Family, type Ip, parseIp } from '../../core/ip/ip.ts';
 import { parseCidr, rangeContains } from '../../core/ip/range.ts';
+import { PersistentMap } from '../../core/persistent-map.ts';
 import type { AddressRecord } from './record.ts';
 
 /** Where our IPv4 addresses are, and the IPv6 ones that no interface's subnet holds. */
@@ -71,7 +72,7 @@ export function presentOf(interfaces: readonly Interface[], record: AddressRecor
   const present = interfaces.flatMap((link) =>
     link.addresses.filter((address) => isOurs(link, address, record)).map(({ ip }) => [ip.text, link.name] as const),
   );
-  return new Map(present);
+  return PersistentMap.from(present);
 }
 
 /** An address in the record that is elsewhere than recorded, or with a wider prefix, was put there by somebody else. */

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { PersistentMap } from '../../core/persistent-map.ts';
 import type { Files } from '../../ports/files.ts';
 import { readRecord, writeRecord } from './record.ts';
 
@@ -15,7 +16,7 @@ function memory(): Files & { readonly texts: Map<string, string> } {
 
 test('what was written is read again', async () => {
   const files = memory();
-  const record = new Map([
+  const record = PersistentMap.from([
     ['192.0.2.50', 'furiwake0'],
     ['2001:db8::50', 'eth0'],
   ]);
@@ -25,9 +26,9 @@ test('what was written is read again', async () => {
 
 test('no file is an empty record, and an empty record no file', async () => {
   const files = memory();
-  expect(await readRecord(files, '/state/addresses.json')).toEqual(new Map());
-  await writeRecord(files, '/state/addresses.json', new Map([['192.0.2.50', 'furiwake0']]));
-  await writeRecord(files, '/state/addresses.json', new Map());
+  expect(await readRecord(files, '/state/addresses.json')).toEqual(PersistentMap.empty());
+  await writeRecord(files, '/state/addresses.json', PersistentMap.from([['192.0.2.50', 'furiwake0']]));
+  await writeRecord(files, '/state/addresses.json', PersistentMap.empty());
   expect(files.texts.size).toBe(0);
 });
 

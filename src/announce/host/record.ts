@@ -1,7 +1,8 @@
+import { PersistentMap } from '../../core/persistent-map.ts';
 import type { Files } from '../../ports/files.ts';
 
 /** The addresses that are on this host by our doing: text of the address → the interface that has it. */
-export type AddressRecord = ReadonlyMap<string, string>;
+export type AddressRecord = PersistentMap<string, string>;
 
 /** Its form on the disk. */
 type Stored = {
@@ -12,18 +13,18 @@ type Stored = {
 /** Reads the record; none is an empty one. Throws `SyntaxError` for a file that is no record of ours. */
 export async function readRecord(files: Files, path: string): Promise<AddressRecord> {
   const text = await files.read(path);
-  if (text === undefined) return new Map();
+  if (text === undefined) return PersistentMap.empty();
   const { version, addresses } = JSON.parse(text) as Partial<Stored>;
   if (version !== 1 || addresses === undefined) throw new SyntaxError(`${path}: not a record of version 1`);
-  return new Map(addresses.map((entry) => [entry.address, entry.interface]));
+  return PersistentMap.from(addresses.map((entry) => [entry.address, entry.interface]));
 }
+
+const listOf = PersistentMap.makeText<string, string>(
+  (name, address) => `${JSON.stringify({ address, interface: name } satisfies Stored['addresses'][number])},`,
+);
 
 /** Writes it as a whole; an empty record is no file. */
 export async function writeRecord(files: Files, path: string, record: AddressRecord): Promise<void> {
-  if (record.size === 0) return await files.remove(path);
-  const stored: Stored = {
-    version: 1,
-    addresses: [...record].map(([address, name]) => ({ address, interface: name })),
-  };
-  await files.write(path, `${JSON.stringify(stored)}\n`);
+  if (record.size === 0) await files.remove(path);
+  else await files.write(path, `{"version":1,"addresses":[${listOf(record).slice(0, -1)}]}\n`);
 }

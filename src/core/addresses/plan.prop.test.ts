@@ -1,9 +1,12 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { makeService, makeSite, tcp } from '../../../test/make/service.ts';
-import type { ServiceUid } from '../model/names.ts';
+import { byKey, makeService, makeSite, tcp } from '../../../test/make/service.ts';
+import { serviceKey, type ServiceUid } from '../model/names.ts';
+import { ipOf } from '../ip/ip.ts';
+import { listenerKey } from '../traffic/table.ts';
 import type { Service } from '../model/service.ts';
-import { type AddressInput, type AddressPlan, type AddressRecord, planAddresses } from './plan.ts';
+import { PersistentMap } from '../persistent-map.ts';
+import { type AddressInput, type AddressPlan, makeAddressPlanner } from './plan.ts';
 
 const address = fc.constantFrom(
   '192.0.2.1',
@@ -48,11 +51,11 @@ const anyPool = fc.subarray(['192.0.2.1', '192.0.2.2-192.0.2.3', '2001:db8::/126
 function inputOf(
   services: readonly Service[],
   pool: readonly string[],
-  records: ReadonlyMap<ServiceUid, AddressRecord>,
+  records: AddressPlan['records'] = PersistentMap.empty(),
 ): AddressInput {
   const site = makeSite(pool);
   return {
-    services,
+    services: byKey(services),
     records,
     site,
     host: { ownAddresses: [], listening: [] },
@@ -60,6 +63,11 @@ function inputOf(
     pool: site.ranges,
     lingering: new Map(),
   };
+}
+
+/** By a planner that knows nothing of an earlier plan. */
+function planAddresses(of: AddressInput): AddressPlan {
+  return makeAddressPlanner()(of);
 }
 
 /** Every listener that the plan serves, once per Service that is served on it. */
@@ -75,7 +83,7 @@ const history = fc.array(fc.tuple(anyServices, anyPool), { minLength: 1, maxLeng
 test('no two Services ever hold the same address, protocol and port', () => {
   fc.assert(
     fc.property(history, (steps) => {
-      let records: AddressPlan['records'] = new Map();
+      let records: AddressPlan['records'] | undefined;
       for (const [services, pool] of steps) {
         const plan = planAddresses(inputOf(services, pool, records));
         const listeners = servedListeners(plan);
@@ -90,7 +98,7 @@ test('no two Services ever hold the same address, protocol and port', () => {
 test('planning again with the records of a plan changes nothing, in whatever order the Services come', () => {
   fc.assert(
     fc.property(history, (steps) => {
-      let records: AddressPlan['records'] = new Map();
+      let records: AddressPlan['records'] | undefined;
       for (const [services, pool] of steps) {
         const plan = planAddresses(inputOf(services, pool, records));
         const again = planAddresses(inputOf(services.toReversed(), pool, plan.records));
@@ -107,7 +115,7 @@ test('planning again with the records of a plan changes nothing, in whatever ord
 test('a Service keeps its address and its listeners whatever the others do, unless it asks for another', () => {
   fc.assert(
     fc.property(anyServices, anyServices, anyPool, (services, others, pool) => {
-      const first = planAddresses(inputOf(services, pool, new Map()));
+      const first = planAddresses(inputOf(services, pool));
       const present = new Set(services.map((service) => service.uid));
       const next = planAddresses(
         inputOf([...services, ...others.filter((other) => !present.has(other.uid))], pool, first.records),
@@ -127,8 +135,80 @@ test('a Service keeps its address and its listeners whatever the others do, unle
 test('the same snapshot gives the same answer', () => {
   fc.assert(
     fc.property(anyServices, anyPool, (services, pool) => {
-      const plan = (): unknown => [...planAddresses(inputOf(services, pool, new Map())).records.values()];
+      const plan = (): unknown => [...planAddresses(inputOf(services, pool)).records.values()];
       expect(plan()).toEqual(plan());
     }),
   );
+});
+
+/** What changes between two plans: some Services, the programs on the host, what is left of Services that went. */
+const step = fc.record({
+  changed: fc.array(anyService, { maxLength: 3 }),
+  removed: fc.array(fc.nat(7), { maxLength: 2 }),
+  /** Another status, and nothing else. */
+  shows: fc.array(fc.tuple(fc.nat(7), shownAddress), { maxLength: 2 }),
+  keepsListeners: fc.boolean(),
+  listens: fc.boolean(),
+  forgetsRecord: fc.option(fc.nat(7), { nil: undefined }),
+});
+
+function showing(service: Service | undefined, ip: string): (readonly [Service['key'], Service])[] {
+  if (service === undefined) return [];
+  const ingress = [{ ip, hostname: undefined, ipMode: 'Proxy', ports: [] }];
+  return [[service.key, { ...service, status: { ...service.status, ingress } }]];
+}
+
+test('a planner that remembers its last plan decides as one that remembers nothing', () => {
+  fc.assert(
+    fc.property(anyServices, anyPool, fc.array(step, { maxLength: 6 }), (first, pool, steps) => {
+      const remembering = makeAddressPlanner();
+      let input = inputOf(first, pool);
+      let plan = remembering(input);
+      const listening: AddressInput['host'] = {
+        ownAddresses: input.pool.map(({ family, first: value }) => ipOf(family, value)),
+        listening: [{ address: undefined, family: 6, port: 80 }],
+      };
+      for (const { changed, removed, shows, keepsListeners, listens, forgetsRecord } of steps) {
+        const services = input.services
+          .with(changed.map((service) => [service.key, service]))
+          .with(shows.flatMap(([index, ip]) => showing(input.services.get(serviceKey('default', `s${index}`)), ip)))
+          .with(removed.map((index) => [serviceKey('default', `s${index}`), undefined]));
+        const gone = [...plan.assignments].filter(([key]) => !services.has(key));
+        const left = gone.flatMap(([key, { addresses }]) =>
+          addresses.flatMap(({ ip, served }) =>
+            served.map((port) => [listenerKey(ip, port.port, port.protocol), key] as const),
+          ),
+        );
+        input = {
+          ...input,
+          services,
+          records: plan.records.with(
+            forgetsRecord === undefined ? [] : [[`uid-s${forgetsRecord}` as ServiceUid, undefined]],
+          ),
+          host: listens ? listening : input.host,
+          lingering: keepsListeners ? new Map(left) : new Map(),
+        };
+        plan = remembering(input);
+        const anew = planAddresses(input);
+        expect(new Map(plan.assignments)).toEqual(new Map(anew.assignments));
+        expect(new Map(plan.records)).toEqual(new Map(anew.records));
+      }
+    }),
+    { numRuns: 1_000 },
+  );
+});
+
+test('a change among thousands of Services leaves the decisions about the others the same objects', () => {
+  const services = Array.from({ length: 2_000 }, (_, index) => makeService(`s${index}`, { ports: [tcp(80)] }));
+  const planner = makeAddressPlanner();
+  const input = inputOf(services, ['10.0.0.0/20']);
+  const first = planner(input);
+  const changedOne = makeService('s77', { ports: [tcp(81)] });
+  const next = planner({
+    ...input,
+    records: first.records,
+    services: input.services.with([[changedOne.key, changedOne]]),
+  });
+  expect(PersistentMap.changedKeys(first.assignments, next.assignments)).toEqual([changedOne.key]);
+  expect(PersistentMap.changedKeys(first.records, next.records)).toEqual([changedOne.uid]);
 });

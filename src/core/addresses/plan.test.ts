@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { ip, makeService, makeSite, ranges, tcp } from '../../../test/make/service.ts';
+import { byKey, ip, makeService, makeSite, ranges, tcp } from '../../../test/make/service.ts';
 import type { ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
 import type { Service } from '../model/service.ts';
-import { type AddressInput, type AddressPlan, planAddresses } from './plan.ts';
+import { PersistentMap } from '../persistent-map.ts';
+import { type AddressInput, type AddressPlan, makeAddressPlanner } from './plan.ts';
 
 const host = { ownAddresses: [], listening: [] };
 
@@ -13,8 +14,8 @@ function input(
 ): AddressInput {
   const site = makeSite(addresses);
   return {
-    services,
-    records: new Map(),
+    services: byKey(services),
+    records: PersistentMap.empty(),
     site,
     host,
     nodeAddresses: new Map(),
@@ -22,6 +23,11 @@ function input(
     lingering: new Map(),
     ...rest,
   };
+}
+
+/** By a planner that knows nothing of an earlier plan. */
+function planAddresses(of: AddressInput): AddressPlan {
+  return makeAddressPlanner()(of);
 }
 
 /** `name → addresses`, or the reason why there are none. */

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { ip, makeNode, makeService, makeSite, tcp } from '../../../test/make/service.ts';
-import { planAddresses } from '../addresses/plan.ts';
+import { byKey, ip, makeNode, makeService, makeSite, tcp } from '../../../test/make/service.ts';
+import { makeAddressPlanner } from '../addresses/plan.ts';
 import type { NodeName, ServiceKey } from '../model/names.ts';
 import type { Service } from '../model/service.ts';
-import { planTraffic } from '../traffic/plan.ts';
+import { PersistentMap } from '../persistent-map.ts';
+import { makeTrafficPlanner } from '../traffic/plan.ts';
 import { type DesiredStatus, desiredStatus, type Readiness } from './desired.ts';
 
 const ready: Readiness = { get: () => 'ready' };
@@ -15,17 +16,17 @@ function statusOf(
   { readiness = ready, nodes = [makeNode('n1', '192.0.2.11', '2001:db8::11')], nowMs = 0 } = {},
 ): DesiredStatus | undefined {
   const site = makeSite(['192.0.2.8', '2001:db8::8']);
-  const { assignments } = planAddresses({
-    services,
-    records: new Map(),
+  const { assignments } = makeAddressPlanner()({
+    services: byKey(services),
+    records: PersistentMap.empty(),
     site,
     host: { ownAddresses: [], listening: [] },
     nodeAddresses: new Map(),
     pool: site.ranges,
     lingering: new Map(),
   });
-  const table = planTraffic({
-    services,
+  const table = makeTrafficPlanner()({
+    services: byKey(services),
     assignments,
     nodes: new Map(nodes.map((node) => [node.name, node] as [NodeName, typeof node])),
     drained: new Set(),
@@ -179,17 +180,23 @@ describe('the status of a Service', () => {
 test('a table has the source ranges of its family, merged, and is closed where the Service has none of it', () => {
   const services = [makeService('a', { ipFamilies: [4, 6], sourceRanges: ['198.51.100.0/25', '198.51.100.128/25'] })];
   const site = makeSite(['192.0.2.8', '2001:db8::8']);
-  const { assignments } = planAddresses({
-    services,
-    records: new Map(),
+  const { assignments } = makeAddressPlanner()({
+    services: byKey(services),
+    records: PersistentMap.empty(),
     site,
     host: { ownAddresses: [], listening: [] },
     nodeAddresses: new Map(),
     pool: site.ranges,
     lingering: new Map(),
   });
-  const rows = [...planTraffic({ services, assignments, nodes: new Map(), drained: new Set() }).rows.values()];
-  expect(rows.map((row) => row.sourceRanges)).toEqual([
+  const { rows } = makeTrafficPlanner()({
+    services: byKey(services),
+    assignments,
+    nodes: new Map(),
+    drained: new Set(),
+  });
+  const byFamily = [...rows.values()].toSorted((a, b) => a.address.family - b.address.family);
+  expect(byFamily.map((row) => row.sourceRanges)).toEqual([
     [{ family: 4, first: ip('198.51.100.0').value, last: ip('198.51.100.255').value }],
     [],
   ]);

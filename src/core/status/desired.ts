@@ -1,4 +1,4 @@
-import type { AssignedAddress, Assignment } from '../addresses/plan.ts';
+import type { AssignedAddress, Assignment } from '../addresses/assignment.ts';
 import { conditionTypes, reasonPrefix } from '../model/contract.ts';
 import type { ListenerKey } from '../model/names.ts';
 import type { Condition, Ingress, PortStatus, Service, ServiceStatus } from '../model/service.ts';

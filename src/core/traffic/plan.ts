@@ -1,62 +1,95 @@
-import type { Assignment } from '../addresses/plan.ts';
-import type { Family, Ip } from '../ip/ip.ts';
+import type { Assignment } from '../addresses/assignment.ts';
+import { type Family, type Ip, parseIp } from '../ip/ip.ts';
 import { exact } from '../exact.ts';
 import { type IpRange, mergeRanges, parseCidr, rangeOf } from '../ip/range.ts';
-import { parseIp } from '../ip/ip.ts';
+import { ownFinalizer } from '../model/contract.ts';
 import type { ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
 import type { Service } from '../model/service.ts';
-import { listenerKey, type Row, type Server, type TrafficTable } from './table.ts';
+import { PersistentMap } from '../persistent-map.ts';
+import { emptyTable, listenerKey, type Row, type Server, type TrafficTable } from './table.ts';
 
 export type TrafficInput = {
-  /** Services whose listeners may exist: ours, not being deleted, our finalizer in place. */
-  readonly services: readonly Service[];
-  readonly assignments: ReadonlyMap<ServiceKey, Assignment>;
+  /** Services that are ours; one has listeners as soon as our finalizer is in place. */
+  readonly services: PersistentMap<ServiceKey, Service>;
+  readonly assignments: PersistentMap<ServiceKey, Assignment>;
   readonly nodes: ReadonlyMap<NodeName, Node>;
   /** Nodes that an administrator drains (`furiwake drain NODE`). */
   readonly drained: ReadonlySet<NodeName>;
 };
 
-let last: { readonly input: TrafficInput; readonly table: TrafficTable } | undefined;
-
 /**
- * The table for one host. Pure; the rows of a Service keep their identity as long as spec and assignment do, and the
- * table does while all of it stays.
+ * Plans the table for one host. As good as pure: what a planner remembers of its last table saves work and never
+ * changes the answer. The rows of a Service keep their identity as long as spec and assignment do.
  */
-export function planTraffic(input: TrafficInput): TrafficTable {
-  const table = last !== undefined && isSameInput(last.input, input) ? last.table : makeTable(input);
-  last = { input, table };
-  return table;
+export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
+  const planNodes = makeNodesPlanner();
+  let last: Planned = {
+    services: PersistentMap.empty(),
+    assignments: PersistentMap.empty(),
+    table: emptyTable,
+    rowsOn: PersistentMap.empty(),
+  };
+  return ({ services, assignments, nodes, drained }) => {
+    const byService = new Map<ServiceKey, readonly Row[] | undefined>();
+    for (const key of [
+      ...PersistentMap.changedKeys(last.services, services),
+      ...PersistentMap.changedKeys(last.assignments, assignments),
+    ])
+      byService.set(key, rowsOf(services.get(key), assignments.get(key)));
+    last = withRows({ ...last, services, assignments }, byService);
+    const planned = planNodes(nodes, drained);
+    if (planned !== last.table.nodes) last = { ...last, table: { ...last.table, nodes: planned } };
+    return last.table;
+  };
 }
 
-function isSameInput(before: TrafficInput, { services, assignments, nodes, drained }: TrafficInput): boolean {
-  if (assignments !== before.assignments || nodes !== before.nodes || drained !== before.drained) return false;
-  return (
-    services.length === before.services.length &&
-    services.every((service, index) => {
-      const old = before.services[index];
-      return service === old || (service.spec === old?.spec && service.key === old.key);
-    })
-  );
-}
+type Planned = Pick<TrafficInput, 'services' | 'assignments'> & {
+  readonly table: TrafficTable;
+  /** How many rows each address has. */
+  readonly rowsOn: PersistentMap<string, number>;
+};
 
-function makeTable(input: TrafficInput): TrafficTable {
-  const rows = new Map<ListenerKey, Row>();
-  const hosted = new Map<string, Ip>();
-  for (const service of input.services) {
-    const assignment = input.assignments.get(service.key);
-    if (assignment === undefined) continue;
-    for (const row of rowsOf(service, assignment)) {
-      rows.set(row.key, row);
-      hosted.set(row.address.text, row.address);
-    }
+/** The same with other rows for some Services. */
+function withRows(before: Planned, changes: ReadonlyMap<ServiceKey, readonly Row[] | undefined>): Planned {
+  const { table } = before;
+  const byService = table.byService.with(changes);
+  if (byService === table.byService) return before;
+  const changed = new Map<ListenerKey, Row | undefined>();
+  for (const key of changes.keys()) for (const row of table.byService.get(key) ?? []) changed.set(row.key, undefined);
+  for (const key of changes.keys()) for (const row of byService.get(key) ?? []) changed.set(row.key, row);
+  const addresses = new Map<string, Ip>();
+  const counts = new Map<string, number>();
+  const count = (row: Row | undefined, more: 1 | -1): void => {
+    if (row === undefined) return;
+    const { text } = row.address;
+    addresses.set(text, row.address);
+    counts.set(text, (counts.get(text) ?? before.rowsOn.get(text) ?? 0) + more);
+  };
+  for (const [key, row] of changed) {
+    count(table.rows.get(key), -1);
+    count(row, 1);
   }
-  return { rows, nodes: planNodes(input.nodes, input.drained), hosted: [...hosted.values()] };
+  return {
+    ...before,
+    table: {
+      ...table,
+      rows: table.rows.with(changed),
+      byService,
+      // One that was hosted keeps its object.
+      hosted: table.hosted.with(
+        Array.from(addresses, ([text, ip]) => [text, counts.get(text) ? (table.hosted.get(text) ?? ip) : undefined]),
+      ),
+    },
+    rowsOn: before.rowsOn.with(Array.from(counts, ([text, number]) => [text, number === 0 ? undefined : number])),
+  };
 }
 
-const memo = new WeakMap<Assignment, { readonly spec: Service['spec']; readonly rows: readonly Row[] }>();
+const memo = new WeakMap<Assignment, { readonly spec: Service['spec']; readonly rows: readonly Row[] | undefined }>();
 
-function rowsOf(service: Service, assignment: Assignment): readonly Row[] {
+/** `undefined` for none. */
+function rowsOf(service: Service | undefined, assignment: Assignment | undefined): readonly Row[] | undefined {
+  if (service === undefined || assignment === undefined || !service.finalizers.includes(ownFinalizer)) return undefined;
   const known = memo.get(assignment);
   if (known !== undefined && known.spec === service.spec) return known.rows;
   const ranges = decodeSourceRanges(service.spec.sourceRanges).ranges;
@@ -72,8 +105,9 @@ function rowsOf(service: Service, assignment: Assignment): readonly Row[] {
       maxConnections: undefined,
     })),
   );
-  memo.set(assignment, { spec: service.spec, rows: exact(rows) });
-  return rows;
+  const kept = rows.length === 0 ? undefined : exact(rows);
+  memo.set(assignment, { spec: service.spec, rows: kept });
+  return kept;
 }
 
 /**
@@ -96,20 +130,19 @@ export function decodeSourceRanges(texts: readonly string[]): {
   return { ranges: mergeRanges(ranges), malformed };
 }
 
-let lastNodes:
-  | {
-      readonly nodes: ReadonlyMap<NodeName, Node>;
-      readonly drained: ReadonlySet<NodeName>;
-      readonly planned: TrafficTable['nodes'];
-    }
-  | undefined;
-
-/** Excluded nodes are left out: the data plane drains a server before it removes it. Memoised by identity. */
-function planNodes(nodes: ReadonlyMap<NodeName, Node>, drained: ReadonlySet<NodeName>): TrafficTable['nodes'] {
-  if (lastNodes?.nodes === nodes && lastNodes.drained === drained) return lastNodes.planned;
-  const planned = { 4: serversOf(4, nodes, drained), 6: serversOf(6, nodes, drained) };
-  lastNodes = { nodes, drained, planned };
-  return planned;
+/** Excluded nodes are left out: the data plane drains a server before it removes it. The same object for the same nodes. */
+function makeNodesPlanner(): (
+  nodes: ReadonlyMap<NodeName, Node>,
+  drained: ReadonlySet<NodeName>,
+) => TrafficTable['nodes'] {
+  let last: { nodes: ReadonlyMap<NodeName, Node>; drained: ReadonlySet<NodeName> } | undefined;
+  let planned = emptyTable.nodes;
+  return (nodes, drained) => {
+    if (last?.nodes !== nodes || last.drained !== drained)
+      planned = { 4: serversOf(4, nodes, drained), 6: serversOf(6, nodes, drained) };
+    last = { nodes, drained };
+    return planned;
+  };
 }
 
 function serversOf(

@@ -2,6 +2,7 @@ import type { Family, Ip } from '../ip/ip.ts';
 import type { IpRange } from '../ip/range.ts';
 import type { ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
 import type { Protocol } from '../model/service.ts';
+import { PersistentMap } from '../persistent-map.ts';
 
 /**
  * What one load-balancer host must do, as plain data. Data planes take a table and know nothing of Kubernetes.
@@ -10,11 +11,16 @@ import type { Protocol } from '../model/service.ts';
  *            2001:db8::51|80|TCP → lbtest/nginx, shared nodes (family 6), nodePort 30692, …
  *   nodes    4: n1 192.0.2.11 active, n2 192.0.2.12 drain      6: n1 2001:db8::11 active, …
  *   hosted   the addresses of the rows that the host must have, whether it has them anyway or we add them
+ *
+ * Parts that did not change keep their identity from table to table.
  */
 export type TrafficTable = {
-  readonly rows: ReadonlyMap<ListenerKey, Row>;
+  readonly rows: PersistentMap<ListenerKey, Row>;
+  /** The same rows, by the Service that has them; none without a row. */
+  readonly byService: PersistentMap<ServiceKey, readonly Row[]>;
   readonly nodes: { readonly 4: readonly Server[]; readonly 6: readonly Server[] };
-  readonly hosted: readonly Ip[];
+  /** By its text. */
+  readonly hosted: PersistentMap<string, Ip>;
 };
 
 /** Where clients connect to: address, protocol and port. */
@@ -57,7 +63,23 @@ export type OwnServer = {
 /** A cluster node in the shared backend of its family; `drain`: no new connections, the present ones live. */
 export type Server = { readonly node: NodeName; readonly address: Ip; readonly state: 'active' | 'drain' };
 
-export const emptyTable: TrafficTable = { rows: new Map(), nodes: { 4: [], 6: [] }, hosted: [] };
+export const emptyTable: TrafficTable = {
+  rows: PersistentMap.empty(),
+  byService: PersistentMap.empty(),
+  nodes: { 4: [], 6: [] },
+  hosted: PersistentMap.empty(),
+};
+
+/** A table of these rows; of two for one listener the later one counts. */
+export function tableOf(rows: readonly Row[], nodes: TrafficTable['nodes']): TrafficTable {
+  const byKey = PersistentMap.from(rows.map((row) => [row.key, row]));
+  return {
+    rows: byKey,
+    byService: PersistentMap.from(Map.groupBy(byKey.values(), (row) => row.service)),
+    nodes,
+    hosted: PersistentMap.from(Array.from(byKey.values(), ({ address }) => [address.text, address])),
+  };
+}
 
 export function listenerKey(address: Ip, port: number, protocol: Protocol): ListenerKey {
   return `${address.text}|${port}|${protocol}` as ListenerKey;

@@ -50,7 +50,7 @@ export async function applyUpserts(
   const commands = serverUpserts(held.servers, desired.servers, isChecked);
   await runtime.perform(commands, signal);
   const servers = commands.length === 0 ? held.servers : await readServers(runtime, signal);
-  const rows = held.rows.upserts(desired.list.entries);
+  const rows = held.rows.upserts(desired.entries);
   await applyRows(deps, held.rows, rows, signal);
   return { held: { ...held, servers }, changes: commands.length + rows.length };
 }
@@ -62,7 +62,7 @@ export async function applyRemovals(
   desired: Desired,
   signal: AbortSignal,
 ): Promise<Applied> {
-  const rows = held.rows.prune(desired.list.entries);
+  const rows = held.rows.prune(desired.entries);
   await applyRows(deps, held.rows, rows, signal);
   const gone = rows.filter((change) => change.do === 'del');
   const counters = gone.map(({ key }) => `clear table services key ${key}`);

@@ -82,8 +82,8 @@ test('whatever stands in a table, it adds no line to the configuration but serve
 test('whatever stands in a table, it adds no word to a line of the map or to a command', () => {
   fc.assert(
     fc.property(fc.array(anyRow, { maxLength: 8 }), nodes, (rows, theNodes) => {
-      const { list, servers } = plan(tableOf(rows, theNodes));
-      for (const line of list.text.split('\n').slice(0, -1))
+      const { map, servers } = plan(tableOf(rows, theNodes));
+      for (const line of map.split('\n').slice(0, -1))
         expect(line).toMatch(/^[\d.]+\|\d{1,5} (?:nodes4\|\d{1,5}|slot_[a-z]+_[a-z0-9]+_\d+\|0)\|[1-9]\d*$/);
       for (const command of serverUpserts(new Map(), servers, () => true)) expect(command).toMatch(/^[a-z0-9 ./:_-]+$/);
     }),
@@ -100,7 +100,7 @@ test('a plan after another is the plan from nothing, but for the slots that rows
         const after = plan(table, before);
         const anew = planDesired(settings, table, after.layout, undefined, undefined);
         const withoutSlots = (text: string): string => text.replaceAll(/slot_(\w+)_\d+/g, 'slot_$1');
-        expect(withoutSlots(after.list.text)).toBe(withoutSlots(anew.list.text));
+        expect(withoutSlots(after.map)).toBe(withoutSlots(anew.map));
         before = after;
       }
     }),
@@ -108,7 +108,7 @@ test('a plan after another is the plan from nothing, but for the slots that rows
 });
 
 test('no two rows ever share a slot, each has one of its profile, and a row keeps its slot', () => {
-  const own = anyRow.filter((each) => each.backend.kind === 'own' && plan(tableOf([each])).list.rows.length === 1);
+  const own = anyRow.filter((each) => each.backend.kind === 'own' && plan(tableOf([each])).entries.size === 1);
   const steps = fc.array(fc.uniqueArray(own, { maxLength: 20, selector: ({ key }) => key }), { maxLength: 4 });
   fc.assert(
     fc.property(steps, (tables) => {

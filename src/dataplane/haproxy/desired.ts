@@ -1,9 +1,10 @@
+import type { ListenerKey } from '../../core/model/names.ts';
+import { PersistentMap } from '../../core/persistent-map.ts';
 import type { Row, TrafficTable } from '../../core/traffic/table.ts';
 import type { Held } from './held.ts';
 import type { Layout } from './layout.ts';
 import { type Identity, identityOf, renderConfig } from './program.ts';
-import { emptyList, nextList, type RowList } from './row-list.ts';
-import { entryKey, rowEntry } from './rows.ts';
+import { type Entries, type Entry, entryKey, entryLine, rowEntry } from './rows.ts';
 import { nodeServers, type Servers, slotServers } from './servers.ts';
 import { defaultCap, type Settings } from './settings.ts';
 import { makeSlotAssigner, slotUse, type SlotUse } from './slots.ts';
@@ -14,7 +15,9 @@ export type Desired = {
   readonly layout: Layout;
   readonly identity: Identity;
   readonly servers: Servers;
-  readonly list: RowList;
+  /** The rows that HAProxy can serve, and the map file with a line for each. */
+  readonly entries: Entries;
+  readonly map: string;
   /** The slots of the rows with a backend of their own. */
   readonly slots: ReadonlyMap<Row, string>;
   readonly config: string;
@@ -35,7 +38,7 @@ export function planDesired(
   const slots = new Map<Row, string>();
   for (const [row, slot] of before?.slots ?? []) if (table.rows.get(row.key) === row) slots.set(row, slot);
   const assigner = makeSlotAssigner(useOf(held, before), layoutNow);
-  const list = nextList(before?.list ?? emptyList, table.rows.values(), (row) =>
+  const entries = nextEntries(before, table, (row) =>
     rowEntry(
       row,
       (profile) => {
@@ -53,11 +56,27 @@ export function planDesired(
     layout,
     identity: before?.layout === layout ? before.identity : identityOf(settings, layout),
     servers,
-    list,
+    entries,
+    map: entries === before?.entries ? before.map : mapOf(entries),
     slots,
     config:
       before?.layout === layout && before.servers === servers ? before.config : renderConfig(settings, layout, servers),
   };
+}
+
+const mapOf = PersistentMap.makeText(entryLine);
+
+function nextEntries(
+  before: Desired | undefined,
+  { rows }: TrafficTable,
+  render: (row: Row) => Entry | undefined,
+): Entries {
+  const known = before?.table.rows ?? PersistentMap.empty();
+  const changes = PersistentMap.changedKeys(known, rows).map((key): [ListenerKey, Entry | undefined] => {
+    const row = rows.get(key);
+    return [key, row && render(row)];
+  });
+  return (before?.entries ?? PersistentMap.empty<ListenerKey, Entry>()).with(changes);
 }
 
 function planServers(table: TrafficTable, slots: Desired['slots'], before: Desired | undefined): Servers {

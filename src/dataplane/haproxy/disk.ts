@@ -37,8 +37,8 @@ export function makeDisk(deps: { readonly paths: Paths; readonly files: Files; r
       }
     }
     accepted = desired;
-    if (now.map !== desired.list.text) await files.write(paths.map, desired.list.text);
-    now.map = desired.list.text;
+    if (now.map !== desired.map) await files.write(paths.map, desired.map);
+    now.map = desired.map;
     if (now.config !== desired.config) await files.write(paths.config, desired.config);
     now.config = desired.config;
   };
@@ -48,7 +48,7 @@ export function makeDisk(deps: { readonly paths: Paths; readonly files: Files; r
     repair: async (desired, signal) => {
       const { config, map } = await load();
       await put(desired, signal);
-      return Number(config !== desired.config) + Number(map !== desired.list.text);
+      return Number(config !== desired.config) + Number(map !== desired.map);
     },
   };
 }

@@ -1,5 +1,5 @@
-import { difference } from './row-list.ts';
-import type { Entry } from './rows.ts';
+import { PersistentMap } from '../../core/persistent-map.ts';
+import type { Entries } from './rows.ts';
 
 /** What must be done to one row. The map takes a second entry of a key without complaint: `add` is for new ones only. */
 export type RowChange =
@@ -13,31 +13,33 @@ export type RowChange =
 export type HeldRows = {
   readonly values: ReadonlyMap<string, string>;
   /** The rows that must come or change, so that all of `wanted` are held. */
-  upserts(wanted: readonly Entry[]): readonly RowChange[];
+  upserts(wanted: Entries): readonly RowChange[];
   /** All changes, so that `wanted` are held and nothing else. */
-  prune(wanted: readonly Entry[]): readonly RowChange[];
+  prune(wanted: Entries): readonly RowChange[];
 };
 
 export function makeHeldRows(values: Map<string, string>): HeldRows {
   /** All of these are held. */
-  let reached: readonly Entry[] = [];
+  let reached: Entries = PersistentMap.empty();
   /** These are held, and not among `reached`. */
   const leaving = new Set(values.keys());
 
   const upserts: HeldRows['upserts'] = (wanted) => {
-    const changed = difference(reached, wanted);
-    if (changed === undefined) return [];
-    for (const { key } of reached.slice(changed.start, changed.endBefore)) leaving.add(key);
-    const differing = wanted.slice(changed.start, changed.endAfter);
-    for (const { key } of differing) leaving.delete(key);
-    reached = wanted;
     const changes: RowChange[] = [];
-    for (const { key, value } of differing) {
+    for (const listener of PersistentMap.changedKeys(reached, wanted)) {
+      const [old, entry] = [reached.get(listener), wanted.get(listener)];
+      if (entry === undefined) {
+        if (old !== undefined) leaving.add(old.key);
+        continue;
+      }
+      const { key, value } = entry;
+      leaving.delete(key);
       const present = values.get(key);
       if (present === value) continue;
       changes.push({ do: present === undefined ? 'add' : 'set', key, value });
       values.set(key, value);
     }
+    reached = wanted;
     return changes;
   };
 

@@ -71,8 +71,8 @@ export function makeKeeper(
     return held;
   };
 
-  const noteLeftOut = ({ table, list, servers }: Desired): void => {
-    const rows = table.rows.size - list.rows.length;
+  const noteLeftOut = ({ table, entries, servers }: Desired): void => {
+    const rows = table.rows.size - entries.size;
     const nodes = ([4, 6] as const).flatMap((family) => {
       if (servers.nodes[family].length === table.nodes[family].length) return [];
       const served = new Set(servers.nodes[family].map(({ node }) => node));

@@ -52,14 +52,14 @@ const scenarios: Readonly<Record<string, Desired>> = {
   'without IPv6, as another user': plan(tableOf([], nodes), { hasIpv6: false, account: { uid: 106, gid: 112 } }),
 };
 
-test.each(Object.entries(scenarios))('golden: %s, as HAProxy accepts it', async (name, { config, list }) => {
+test.each(Object.entries(scenarios))('golden: %s, as HAProxy accepts it', async (name, { config, map }) => {
   const file = name.replaceAll(/\W+/g, '-');
   await expect(config).toMatchFileSnapshot(`__golden__/${file}.cfg`);
-  await expect(list.text).toMatchFileSnapshot(`__golden__/${file}.map`);
+  await expect(map).toMatchFileSnapshot(`__golden__/${file}.map`);
   const folder = mkdtempSync(`${tmpdir()}/golden-`);
   onTestFinished(() => rmSync(folder, { recursive: true }));
   writeFileSync(`${folder}/haproxy.cfg`, config.replaceAll(settings.folder, folder));
-  writeFileSync(`${folder}/services.map`, list.text);
+  writeFileSync(`${folder}/services.map`, map);
   const verdict = execFileSync('/usr/sbin/haproxy', ['-c', '-V', '-f', `${folder}/haproxy.cfg`], { encoding: 'utf8' });
   expect(verdict).toContain('Configuration file is valid');
 });

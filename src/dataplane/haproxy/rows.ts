@@ -1,8 +1,13 @@
+import type { ListenerKey } from '../../core/model/names.ts';
+import type { PersistentMap } from '../../core/persistent-map.ts';
 import type { Profile, Row } from '../../core/traffic/table.ts';
 import { isPort, nodesBackend } from './servers.ts';
 
 /** A row of the map: `VIP|port` and its policy. Fields as in {@link formatPolicy}. */
 export type Entry = { readonly key: string; readonly value: string };
+
+/** One that did not change keeps its identity. */
+export type Entries = PersistentMap<ListenerKey, Entry>;
 
 /** `VIP|port`; `|` and not `:`, so that IPv6 is unambiguous. */
 export function entryKey({ address, port }: Row): string {

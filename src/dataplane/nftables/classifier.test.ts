@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest';
 import { type Listening, tableOf } from '../../../test/netns/classifier-rig.ts';
 import { virtualClock } from '../../../test/sim/virtual-clock.ts';
+import { PersistentMap } from '../../core/persistent-map.ts';
+import * as core from '../../core/traffic/table.ts';
 import { emptyTable, type TrafficTable } from '../../core/traffic/table.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import type { Classifier } from '../../ports/host.ts';
@@ -47,7 +49,7 @@ const silent: Log = {
 };
 
 const apply = (classifier: Classifier, table: TrafficTable): Promise<void> =>
-  classifier.apply(table, [], () => 10_000, signal);
+  classifier.apply(table, PersistentMap.empty(), () => 10_000, signal);
 const one: Listening = ['192.0.2.1', 80];
 const other: Listening = ['192.0.2.2', 80];
 
@@ -78,8 +80,8 @@ test('nothing is written, and nothing repaired, before the first table', async (
 test('a UDP row is refused and leaves what was in force', async () => {
   const { classifier, sent } = fakeKernel(() => true);
   await apply(classifier, tableOf([one]));
-  const rows = [...tableOf([other]).rows].map(([key, row]) => [key, { ...row, protocol: 'UDP' as const }] as const);
-  await expect(apply(classifier, { ...emptyTable, rows: new Map(rows) })).rejects.toThrow('UDP');
+  const rows = [...tableOf([other]).rows.values()].map((row) => ({ ...row, protocol: 'UDP' as const }));
+  await expect(apply(classifier, core.tableOf(rows, emptyTable.nodes))).rejects.toThrow('UDP');
   expect(await classifier.audit(signal)).toBe(1); // this kernel lists no elements
   expect(sent.every((text) => text.includes('192.0.2.1'))).toBe(true);
 });

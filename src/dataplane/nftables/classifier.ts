@@ -6,7 +6,7 @@ import type { Metrics } from '../../ports/metrics.ts';
 import { type Element, elementKey } from './elements.ts';
 import { guard } from './guard.ts';
 import { decodeListing, type Listing } from './listing.ts';
-import { type Change, makeMirror } from './mirror.ts';
+import { allElements, type Change, diffMirrors, emptyMirror } from './mirror.ts';
 import { makeRouting } from './routing.ts';
 import { renderChange, renderRuleset, tableName } from './ruleset.ts';
 import { makeNftSession } from './session.ts';
@@ -49,7 +49,7 @@ export function makeClassifier({
   const transactions = metrics.counter('furiwake_nftables_transactions_total', 'Transactions sent to nft', ['kind']);
   const repairs = metrics.counter('furiwake_nftables_repairs_total', 'Times that the table or a rule was put back');
 
-  let mirror = makeMirror();
+  let mirror = emptyMirror;
   /** `undefined` until the first apply and after a removal: then nothing is repaired. */
   let held: Held | undefined;
   /** False while a transaction runs and after one that failed: then the next one replaces the table. */
@@ -139,11 +139,11 @@ export function makeClassifier({
     else if (!isCertain || found.skeleton !== held.skeleton)
       log.warn({}, 'nftables table has other rules than ours; written anew');
     else {
-      const differences = countDifferences(mirror.elements().map(elementKey), found.elements);
+      const differences = countDifferences(allElements(mirror).map(elementKey), found.elements);
       if (differences === 0) return 0;
       log.warn({ differences }, 'nftables table has other elements than ours; written anew');
     }
-    await replace(mirror.elements(), signal);
+    await replace(allElements(mirror), signal);
     repairs.add(1);
     return 1;
   };
@@ -151,10 +151,11 @@ export function makeClassifier({
   return {
     apply: (table, added, portOf, signal) =>
       inTurn(async () => {
-        const change = mirror.diff(table, added, portOf);
+        const next = { rows: table.rows, vips: added, portOf };
+        const change = diffMirrors(mirror, next);
         if (held === undefined) await ensureRouting(signal);
-        await put(change, () => makeMirror().diff(table, added, portOf).add, signal);
-        mirror.accept(change);
+        await put(change, () => allElements(next), signal);
+        mirror = next;
       }),
     audit: (signal) => inTurn(async () => (await repairRouting(signal)) + (await repairTable(signal))),
     run: async (signal) => {
@@ -172,7 +173,7 @@ export function makeClassifier({
     remove: (signal) =>
       inTurn(async () => {
         held = undefined;
-        mirror = makeMirror();
+        mirror = emptyMirror;
         await runNft(`table ${tableName}\ndelete table ${tableName}\n`, signal);
         await routing.remove(signal);
       }),

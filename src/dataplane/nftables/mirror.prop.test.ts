@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type Ip, ipOf, maxValue } from '../../core/ip/ip.ts';
+import { ipOf, maxValue } from '../../core/ip/ip.ts';
 import { type IpRange, mergeRanges } from '../../core/ip/range.ts';
 import { serviceKey } from '../../core/model/names.ts';
-import { emptyTable, listenerKey, type Row, type TrafficTable } from '../../core/traffic/table.ts';
+import { emptyTable, listenerKey, type Row, tableOf } from '../../core/traffic/table.ts';
 import { elementKey } from './elements.ts';
-import { type Change, makeMirror } from './mirror.ts';
+import { allElements, diffMirrors, emptyMirror, type Mirror } from './mirror.ts';
 import { renderChange, renderRuleset } from './ruleset.ts';
 
 const family = fc.constantFrom(4 as const, 6 as const);
@@ -37,37 +37,29 @@ const row: fc.Arbitrary<Row> = family.chain((of) =>
       };
     }),
 );
-/** Rows, addresses of ours, the port of HAProxy. */
-type Wanted = readonly [TrafficTable, readonly Ip[], () => number];
-const tableOf = (rows: readonly Row[]): TrafficTable => ({
-  ...emptyTable,
-  rows: new Map(rows.map((one) => [one.key, one])),
+const mirrorOf = (rows: readonly Row[], vips: readonly Row[] = []): Mirror => ({
+  rows: tableOf(rows, emptyTable.nodes).rows,
+  vips: tableOf(vips, emptyTable.nodes).hosted,
+  portOf: ({ port }) => 10_000 + port,
 });
-const wanted: fc.Arbitrary<Wanted> = fc
-  .tuple(fc.array(row), fc.array(row), fc.integer({ min: 1, max: 2 }))
-  .map(([rows, hosted, proxyPort]) => [
-    tableOf(rows),
-    [...new Map(hosted.map(({ address }) => [address.text, address])).values()],
-    () => proxyPort,
-  ]);
-const fromNothing = (state: Wanted): Change => makeMirror().diff(...state);
+const anyMirror: fc.Arbitrary<Mirror> = fc
+  .tuple(fc.array(row), fc.array(row))
+  .map(([rows, hosted]) => mirrorOf(rows, hosted));
 
 test('changes lead from table to table, and remove nothing that is not there', () => {
   fc.assert(
-    fc.property(fc.array(wanted, { maxLength: 5 }), (states) => {
-      const mirror = makeMirror();
+    fc.property(fc.array(anyMirror, { maxLength: 5 }), (states) => {
+      let mirror = emptyMirror;
       const kernel = new Set<string>();
       for (const state of states) {
-        const change = mirror.diff(...state);
+        const change = diffMirrors(mirror, state);
         for (const element of change.remove) expect(kernel.delete(elementKey(element))).toBe(true);
         for (const element of change.add) {
           expect(kernel.has(elementKey(element))).toBe(false);
           kernel.add(elementKey(element));
         }
-        mirror.accept(change);
-        const all = fromNothing(state).add.map(elementKey).toSorted();
-        expect([...kernel].toSorted()).toEqual(all);
-        expect(mirror.elements().map(elementKey).toSorted()).toEqual(all);
+        mirror = state;
+        expect([...kernel].toSorted()).toEqual(allElements(state).map(elementKey).toSorted());
       }
     }),
   );
@@ -75,8 +67,8 @@ test('changes lead from table to table, and remove nothing that is not there', (
 
 test('no table, whatever the names of its Services, renders anything but addresses, ports and ranges', () => {
   fc.assert(
-    fc.property(wanted, (state) => {
-      const change = fromNothing(state);
+    fc.property(anyMirror, (state) => {
+      const change = diffMirrors(emptyMirror, state);
       for (const { text } of change.add) expect(text).toMatch(/^[0-9a-f:.-]+(?: [.:] [0-9a-f:.-]+)*$/);
       expect(renderChange(change, 1, 2)).not.toContain('\n');
     }),
@@ -87,8 +79,7 @@ test('the same table gives the same bytes, whatever the order of its rows', () =
   fc.assert(
     fc.property(fc.array(row), (rows) => {
       const unique = [...new Map(rows.map((one) => [one.key, one])).values()];
-      const render = (order: readonly Row[]): string =>
-        renderRuleset(fromNothing([tableOf(order), [], () => 10_000]).add, 1);
+      const render = (order: readonly Row[]): string => renderRuleset(allElements(mirrorOf(order)), 1);
       expect(render(unique.toReversed())).toBe(render(unique));
     }),
   );

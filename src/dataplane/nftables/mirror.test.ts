@@ -1,21 +1,17 @@
 import { describe, expect, test } from 'vitest';
-import { type Listening, ours, tableOf } from '../../../test/netns/classifier-rig.ts';
+import { type Listening, mirrorOf, ours, tableOf } from '../../../test/netns/classifier-rig.ts';
 import { parseIp } from '../../core/ip/ip.ts';
+import * as core from '../../core/traffic/table.ts';
 import { emptyTable, type Row, type TrafficTable } from '../../core/traffic/table.ts';
 import { elementKey, RowError } from './elements.ts';
-import { type Change, makeMirror } from './mirror.ts';
+import { allElements, type Change, diffMirrors } from './mirror.ts';
 
-const keys = (listeners: readonly Listening[], added: typeof ours = []): readonly string[] =>
-  makeMirror()
-    .diff(tableOf(listeners), added, () => 10_000)
-    .add.map(elementKey);
+const keys = (listeners: readonly Listening[], added?: typeof ours): readonly string[] =>
+  allElements(mirrorOf(tableOf(listeners), added)).map(elementKey);
 
 /** What leads from one table to another. */
-function between(before: readonly Listening[], after: readonly Listening[], ports = [10_000, 10_000]): Partial<Change> {
-  const mirror = makeMirror();
-  mirror.accept(mirror.diff(tableOf(before), ours, () => ports[0] ?? 0));
-  const { remove, add } = mirror.diff(tableOf(after), ours.toReversed(), () => ports[1] ?? 0);
-  return { remove, add };
+function between(before: readonly Listening[], after: readonly Listening[]): Change {
+  return diffMirrors(mirrorOf(tableOf(before), ours), mirrorOf(tableOf(after), ours));
 }
 
 describe('the elements of a row', () => {
@@ -43,7 +39,7 @@ describe('the elements of a row', () => {
 });
 
 test('the addresses that are ours are elements by family', () => {
-  expect(keys([], ours)).toEqual(['vips4 10.50.0.1', 'vips4 10.50.0.2', 'vips6 fd50::1']);
+  expect(keys([], ours).toSorted()).toEqual(['vips4 10.50.0.1', 'vips4 10.50.0.2', 'vips6 fd50::1']);
 });
 
 describe('a difference', () => {
@@ -63,7 +59,8 @@ describe('a difference', () => {
 
   test('of the port of HAProxy replaces the listener', () => {
     const listeners: readonly Listening[] = [['192.0.2.1', 80]];
-    expect(between(listeners, listeners, [1, 2])).toEqual({
+    const [before, after] = [tableOf(listeners), tableOf(listeners)]; // another row, for it goes to another port
+    expect(diffMirrors(mirrorOf(before, ours, 1), mirrorOf(after, ours, 2))).toEqual({
       remove: [{ set: 'listeners4', text: '192.0.2.1 . 80 : 1' }],
       add: [{ set: 'listeners4', text: '192.0.2.1 . 80 : 2' }],
     });
@@ -73,7 +70,7 @@ describe('a difference', () => {
 describe('is refused by name:', () => {
   const row = [...tableOf([['192.0.2.1', 80]]).rows.values()][0];
   const withRow = (change: Partial<Row>): TrafficTable =>
-    row === undefined ? emptyTable : { ...emptyTable, rows: new Map([[row.key, { ...row, ...change }]]) };
+    row === undefined ? emptyTable : core.tableOf([{ ...row, ...change }], emptyTable.nodes);
   const address = parseIp('192.0.2.1');
 
   test.each<[string, Partial<Row>, string]>([
@@ -88,7 +85,7 @@ describe('is refused by name:', () => {
     ],
     ['a range of the other family', { sourceRanges: [{ family: 6, first: 0n, last: 1n }] }, 'IPv6'],
   ])('%s', (_, change, message) => {
-    const render = (): unknown => makeMirror().diff(withRow(change), [], () => 10_000);
+    const render = (): unknown => allElements(mirrorOf(withRow(change)));
     expect(render).toThrow(RowError);
     expect(render).toThrow(message);
   });

@@ -1,3 +1,4 @@
+import { addressesOf } from '../../../test/netns/rows.ts';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import {
   type ClassifierRig,
@@ -108,7 +109,7 @@ describe('an address of ours', () => {
   });
 
   test('is an ordinary one again when it is no longer ours', async () => {
-    await apply(open, []);
+    await apply(open, addressesOf());
     expect(await rig.fetchFrom('client', '10.50.0.1', 22)).toBe('sshd');
   });
 });

@@ -1,10 +1,11 @@
 import { expect, test } from 'vitest';
-import { type Listening, ours, tableOf } from '../../../test/netns/classifier-rig.ts';
-import { makeMirror } from './mirror.ts';
+import { type Listening, mirrorOf, ours, tableOf } from '../../../test/netns/classifier-rig.ts';
+import { addressesOf } from '../../../test/netns/rows.ts';
+import { allElements, diffMirrors } from './mirror.ts';
 import { renderChange, renderRuleset } from './ruleset.ts';
 
 test.each<[string, readonly Listening[], typeof ours]>([
-  ['nothing', [], []],
+  ['nothing', [], addressesOf()],
   [
     'open-listeners',
     [
@@ -31,15 +32,14 @@ test.each<[string, readonly Listening[], typeof ours]>([
       ['192.0.2.51', 80],
       ['2001:db8::51', 80],
     ],
-    [],
+    addressesOf(),
   ],
 ])('the table for %s is as it was', async (name, listeners, added) => {
-  const text = renderRuleset(makeMirror().diff(tableOf(listeners), added, () => 10_000).add, 7);
+  const text = renderRuleset(allElements(mirrorOf(tableOf(listeners), added)), 7);
   await expect(text).toMatchFileSnapshot(`__golden__/${name}.nft`);
 });
 
 test('a change is one line that also exchanges the generation', () => {
-  const mirror = makeMirror();
   const before: readonly Listening[] = [
     ['10.50.0.1', 80],
     ['10.50.0.1', 81],
@@ -48,14 +48,7 @@ test('a change is one line that also exchanges the generation', () => {
     ['10.50.0.1', 80],
     ['10.50.0.2', 82, ['10.0.0.0/8']],
   ];
-  mirror.accept(mirror.diff(tableOf(before), [], () => 10_000));
-  expect(
-    renderChange(
-      mirror.diff(tableOf(after), [], () => 10_000),
-      9,
-      10,
-    ).split('; '),
-  ).toEqual([
+  expect(renderChange(diffMirrors(mirrorOf(tableOf(before)), mirrorOf(tableOf(after))), 9, 10).split('; ')).toEqual([
     'delete element inet furiwake generation { 0x9 }',
     'add element inet furiwake generation { 0xa }',
     'delete element inet furiwake listeners4 { 10.50.0.1 . 81 : 10000 }',
