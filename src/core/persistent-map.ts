@@ -29,7 +29,7 @@ export class PersistentMap<K extends string, V> implements ReadonlyMap<K, V> {
   );
 
   static empty<K extends string, V>(): PersistentMap<K, V> {
-    return PersistentMap.#empty as unknown as PersistentMap<K, V>;
+    return PersistentMap.#empty;
   }
 
   /** Of two entries with one key the later one counts. */

@@ -152,6 +152,10 @@ const step = fc.record({
   forgetsRecord: fc.option(fc.nat(7), { nil: undefined }),
 });
 
+function nextInput(input: AddressInput, changes: Partial<AddressInput>): AddressInput {
+  return { ...input, ...changes };
+}
+
 function showing(service: Service | undefined, ip: string): (readonly [Service['key'], Service])[] {
   if (service === undefined) return [];
   const ingress = [{ ip, hostname: undefined, ipMode: 'Proxy', ports: [] }];
@@ -179,15 +183,14 @@ test('a planner that remembers its last plan decides as one that remembers nothi
             served.map((port) => [listenerKey(ip, port.port, port.protocol), key] as const),
           ),
         );
-        input = {
-          ...input,
+        input = nextInput(input, {
           services,
           records: plan.records.with(
             forgetsRecord === undefined ? [] : [[`uid-s${forgetsRecord}` as ServiceUid, undefined]],
           ),
           host: listens ? listening : input.host,
           lingering: keepsListeners ? new Map(left) : new Map(),
-        };
+        });
         plan = remembering(input);
         const anew = planAddresses(input);
         expect(new Map(plan.assignments)).toEqual(new Map(anew.assignments));
