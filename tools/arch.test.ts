@@ -5,12 +5,12 @@ import { expect, test } from 'vitest';
 /*
  * The direction of imports (docs/architecture.md), as an allow-list:
  *
- *   core ← ports ← { api, kube, dataplane, announce, http } ← { controller, agent, cli } ← main
+ *   core ← ports ← { api, kube, dataplane, announce, http, state } ← { controller, agent, cli } ← main
  *
  * `core` and `ports` import no packages and no `node:*`; an adapter never imports another adapter.
  */
 const inner = ['core', 'ports'];
-const adapters = ['api', 'kube', 'dataplane', 'announce', 'http'];
+const adapters = ['api', 'kube', 'dataplane', 'announce', 'http', 'state'];
 const allow: Readonly<Record<string, readonly string[]>> = {
   core: ['core'],
   ports: inner,

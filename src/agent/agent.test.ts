@@ -7,7 +7,7 @@ import type { ListenerKey, NodeName, ServiceKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { listenerKey, type Row, tableOf, type TrafficTable } from '../core/traffic/table.ts';
 import { type Agent, makeAgent } from './agent.ts';
-import { makeTableFile } from './table-file.ts';
+import { makeTableFile } from '../state/table.ts';
 
 function row(address: string, port: number, service: string): Row {
   const key = listenerKey(ip(address), port, 'TCP');
@@ -80,7 +80,7 @@ function makeRig(files: Map<string, string> = new Map()): Rig {
       facts: observed,
       endConnections: async (listeners) => void steps.push(`end ${listeners.map((each) => each.port).join(' ')}`),
     },
-    tableFile: makeTableFile({ path: '/table', files: filesOf(files), log }),
+    tableFile: makeTableFile({ rowsPath: '/rows', nodesPath: '/nodes', files: filesOf(files), log }),
     clock,
     log,
     metrics: recordMetrics(),
@@ -132,11 +132,15 @@ describe('a change', () => {
     expect(rig.steps).toContain('end 80');
   });
 
-  test('is on disk before anything of it is done', async () => {
-    const rig = makeRig();
-    rig.failing = 'proxy.ensure';
+  test('is on disk before anybody is told that it is in force', async () => {
+    const disk = new Map<string, string>();
+    disk.set = () => {
+      throw new Error('ENOSPC');
+    };
+    const rig = makeRig(disk);
     await rig.agent.submit(table(a), signal);
-    expect(rig.files.get('/table')).toContain('192.0.2.51');
+    expect(rig.steps).toContain('announcer.release');
+    expect(rig.agent.readiness.get(a.key)).toEqual({ reason: 'DataplaneError', message: 'ENOSPC' });
   });
 });
 

@@ -8,7 +8,7 @@ import type { Announcer, Classifier, Host } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { Proxy } from '../ports/proxy.ts';
-import type { TableFile } from './table-file.ts';
+import type { TableFile } from '../state/table.ts';
 
 /**
  * Makes one load-balancer host do what a traffic table says, and says how far it is.
@@ -78,9 +78,16 @@ export function makeAgent(deps: AgentDeps): Agent {
 
   const apply = async (table: TrafficTable, signal: AbortSignal): Promise<void> => {
     const startedAt = clock.monotonic();
+    // Side by side, for the file is for a reboot; but nobody is told before both are done.
+    const results = await Promise.allSettled([program(table, signal), tableFile.write(table)]);
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
+    inForce = table;
+    listeners.set(table.rows.size);
+    applySeconds.observe((clock.monotonic() - startedAt) / 1000);
+  };
+
+  const program = async (table: TrafficTable, signal: AbortSignal): Promise<void> => {
     const gone = diffRows(inForce, table).gone;
-    const isSaved = tableFile.write(table); // beside the rest, but before anybody is told
-    isSaved.catch(() => undefined); // awaited below, if nothing else fails first
     if (!isStarted) {
       const how = await proxy.ensure(table, signal);
       log.info({ how, listeners: table.rows.size }, `HAProxy ${how}`);
@@ -93,10 +100,6 @@ export function makeAgent(deps: AgentDeps): Agent {
     await proxy.prune(table, signal);
     if (gone.length > 0) await host.endConnections(gone, signal);
     await announcer.release(table.hosted, signal);
-    await isSaved;
-    inForce = table;
-    listeners.set(table.rows.size);
-    applySeconds.observe((clock.monotonic() - startedAt) / 1000);
   };
 
   const attempt = async (table: TrafficTable, signal: AbortSignal): Promise<ReadonlySet<ServiceKey>> => {

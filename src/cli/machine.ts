@@ -20,10 +20,11 @@ export type Machine = {
 /** Paths inside the state directory. */
 export function statePaths(
   stateDir: string,
-): Readonly<Record<'haproxy' | 'table' | 'records' | 'addresses' | 'identity' | 'adminSocket', string>> {
+): Readonly<Record<'haproxy' | 'rows' | 'nodes' | 'records' | 'addresses' | 'identity' | 'adminSocket', string>> {
   return {
     haproxy: `${stateDir}/haproxy`,
-    table: `${stateDir}/table.jsonl`,
+    rows: `${stateDir}/rows.jsonl`,
+    nodes: `${stateDir}/nodes.json`,
     records: `${stateDir}/records.jsonl`,
     addresses: `${stateDir}/addresses.json`,
     identity: `${stateDir}/identity`,

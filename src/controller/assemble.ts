@@ -10,7 +10,7 @@ import type { Clock, Random } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import { type Controller, type HostLink, makeController } from './controller.ts';
-import type { RecordFile } from './records.ts';
+import type { RecordFile } from '../state/records.ts';
 import { makeServiceWriter } from './service-writer.ts';
 import { makeServiceWrites } from './service-writes.ts';
 import { makeStores, type Stores } from './stores.ts';

@@ -10,7 +10,7 @@ import type { Readiness } from '../core/status/desired.ts';
 import type { HostFacts } from '../core/model/host.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
-import type { RecordFile } from './records.ts';
+import type { RecordFile } from '../state/records.ts';
 import { makePlanner, type Plan } from './snapshot.ts';
 import { tellPlan } from './tell.ts';
 import { makeWake, unlessAborted } from './wake.ts';

@@ -1,5 +1,4 @@
 import { type Agent, makeAgent } from '../agent/agent.ts';
-import { makeTableFile } from '../agent/table-file.ts';
 import { type HostAnnouncer, makeAnnouncer } from '../announce/host/announcer.ts';
 import { makeHaproxy } from '../dataplane/haproxy/haproxy.ts';
 import { makeHost } from '../dataplane/host/host.ts';
@@ -10,6 +9,7 @@ import type { Metrics } from '../ports/metrics.ts';
 import type { Proxy } from '../ports/proxy.ts';
 import { descriptorLimit } from '../cli/descriptors.ts';
 import { type Machine, statePaths } from '../cli/machine.ts';
+import { makeTableFile } from '../state/table.ts';
 
 /** Everything that works on this host, built from its state directory. */
 export type HostParts = {
@@ -62,7 +62,7 @@ export async function makeHostParts({
     lifetime,
   });
   const host = makeHost({ exec, ownAddresses: (signal) => announcer.ownAddresses(signal), log });
-  const tableFile = makeTableFile({ path: paths.table, files, log });
+  const tableFile = makeTableFile({ rowsPath: paths.rows, nodesPath: paths.nodes, files, log });
   const agent = makeAgent({
     proxy,
     classifier,

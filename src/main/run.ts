@@ -1,6 +1,6 @@
 import { makeFacts } from '../agent/facts.ts';
 import { assembleController } from '../controller/assemble.ts';
-import { makeRecordFile } from '../controller/records.ts';
+import { makeRecordFile } from '../state/records.ts';
 import type { Site } from '../core/model/site.ts';
 import { healthRoutes } from '../http/health-routes.ts';
 import { serveHttp } from '../http/server.ts';

@@ -4,6 +4,8 @@ export type Files = {
   read(path: string): Promise<string | undefined>;
   /** Replaces the file as a whole (temporary file beside it, rename): a crash leaves the old text or the new one. */
   write(path: string, text: string, mode?: number): Promise<void>;
+  /** Adds to the end of a file that is there. A crash or an error may leave a part of `text`. */
+  append(path: string, text: string): Promise<void>;
   /** A file, or a folder with all that is in it; no error when it is not there. */
   remove(path: string): Promise<void>;
   /** Creates the folder and its parents. */

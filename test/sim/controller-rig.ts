@@ -1,5 +1,5 @@
 import { assembleController } from '../../src/controller/assemble.ts';
-import { makeRecordFile } from '../../src/controller/records.ts';
+import { makeRecordFile } from '../../src/state/records.ts';
 import type { Controller, HostLink } from '../../src/controller/controller.ts';
 import type { ServiceKey } from '../../src/core/model/names.ts';
 import type { Readiness } from '../../src/core/status/desired.ts';

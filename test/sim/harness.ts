@@ -45,6 +45,7 @@ export function filesOf(texts: Map<string, string>): Files {
   return {
     read: async (path) => texts.get(path),
     write: async (path, text) => void texts.set(path, text),
+    append: async (path, text) => void texts.set(path, `${texts.get(path)}${text}`),
     remove: async (path) => void texts.delete(path),
     makeFolder: async () => undefined,
   };

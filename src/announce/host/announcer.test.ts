@@ -45,6 +45,7 @@ function makeRig(): {
       record = text;
       return Promise.resolve();
     },
+    append: () => Promise.reject(new Error('not asked for')),
     remove: () => {
       record = undefined;
       return Promise.resolve();

@@ -1,17 +1,12 @@
 import { expect, test } from 'vitest';
+import { filesOf } from '../../../test/sim/harness.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import type { Files } from '../../ports/files.ts';
 import { readRecord, writeRecord } from './record.ts';
 
 function memory(): Files & { readonly texts: Map<string, string> } {
   const texts = new Map<string, string>();
-  return {
-    texts,
-    read: (path) => Promise.resolve(texts.get(path)),
-    write: (path, text) => Promise.resolve(void texts.set(path, text)),
-    remove: (path) => Promise.resolve(void texts.delete(path)),
-    makeFolder: () => Promise.resolve(),
-  };
+  return { ...filesOf(texts), texts };
 }
 
 test('what was written is read again', async () => {

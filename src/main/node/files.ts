@@ -1,4 +1,5 @@
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { appendFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import type { Files } from '../../ports/files.ts';
 
 /** Files on this machine's disk. */
@@ -15,6 +16,9 @@ export const systemFiles: Files = {
     const temporary = `${path}.new`;
     await writeFile(temporary, text, { mode });
     await rename(temporary, path);
+  },
+  append: async (path, text) => {
+    await appendFile(path, text, { flag: constants.O_WRONLY | constants.O_APPEND }); // not `a`: it would make a new one
   },
   remove: (path) => rm(path, { force: true, recursive: true }),
   makeFolder: async (path, mode = 0o700) => {
