@@ -85,7 +85,7 @@ describe('what the host has without us', () => {
     await lab.balancer.exec('ip', 'address', 'add', '10.10.0.60/32', 'dev', 'lan');
     const before = await placesOf('balancer');
     const wanted = addressesOf('10.10.0.1', '10.10.0.60', 'fd10::1');
-    expect(await announcer.added(wanted, signal)).toBe(none);
+    expect(await announcer.added(wanted, signal)).toEqual(none);
     await announcer.ensure(wanted, signal);
     await announcer.audit(signal);
     await announcer.release(none, signal);
@@ -104,7 +104,7 @@ describe('what the host has without us', () => {
     await lab.balancer.exec('ip', 'link', 'delete', 'furiwake0'); // as after a reboot
     await lab.balancer.exec('ip', 'address', 'add', '10.10.0.50/24', 'dev', 'wan');
     const restarted = makeNew();
-    expect(await restarted.added(addressesOf('10.10.0.50'), signal)).toBe(none);
+    expect(await restarted.added(addressesOf('10.10.0.50'), signal)).toEqual(none);
     await restarted.ensure(addressesOf('10.10.0.50'), signal);
     await restarted.audit(signal);
     await restarted.release(none, signal);

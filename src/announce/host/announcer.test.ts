@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { addressesOf } from '../../../test/netns/rows.ts';
 import { virtualClock, type VirtualClock } from '../../../test/sim/virtual-clock.ts';
-import { type Exec, ExecError } from '../../ports/exec.ts';
+import { type Conversation, type Exec, ExecError } from '../../ports/exec.ts';
 import type { Log } from '../../ports/log.ts';
 import { type HostAnnouncer, makeAnnouncer } from './announcer.ts';
 
@@ -14,6 +14,31 @@ const silent: Log = {
   child: () => silent,
 };
 
+/** `ip -batch -`, which answers only the last of the commands, and ends when one fails. */
+function ipSession(done: string[], fails: () => boolean): Conversation {
+  const answers: string[] = [];
+  let hasEnded = false;
+  return {
+    pid: 1,
+    write: async (text) => {
+      const commands = text.trimEnd().split('\n');
+      expect(commands.pop()).toBe('link show dev lo');
+      done.push(commands.join('\n'));
+      hasEnded = fails();
+      if (!hasEnded) answers.push('1: lo: <LOOPBACK,UP,LOWER_UP>');
+    },
+    lines: {
+      [Symbol.asyncIterator]: () => ({
+        next: async () =>
+          hasEnded ? { done: true, value: undefined } : { done: false, value: answers.shift() ?? expect.unreachable() },
+      }),
+    },
+    takeErrors: () => 'no',
+    exited: Promise.resolve(1),
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+}
+
 /** A host that remembers in which order things were asked of it. */
 function makeRig(): {
   readonly announcer: HostAnnouncer;
@@ -24,19 +49,19 @@ function makeRig(): {
   const clock = virtualClock();
   const done: string[] = [];
   let fails = false;
+  const takeFailure = (): boolean => {
+    const failed = fails;
+    fails = false;
+    return failed;
+  };
   let record: string | undefined;
   const exec: Exec = {
     run: (_, args, { stdin }) => {
       done.push(stdin === undefined ? 'list' : stdin.trimEnd());
-      if (fails && stdin !== undefined) {
-        fails = false;
-        return Promise.reject(new ExecError('ip', 1, 'no'));
-      }
+      if (stdin !== undefined && takeFailure()) return Promise.reject(new ExecError('ip', 1, 'no'));
       return Promise.resolve({ stdout: args.includes('-json') ? '[]' : '', stderr: '' });
     },
-    converse: () => {
-      throw new Error('nothing to announce: no interface');
-    },
+    converse: () => ipSession(done, takeFailure),
   };
   const files = {
     read: () => Promise.resolve(record),
@@ -109,4 +134,17 @@ test('a kernel without dummy interfaces gets a bridge', async () => {
     'link add furiwake0 type dummy',
     'link add furiwake0 type bridge',
   ]);
+});
+
+test('a thousand addresses are spread over interfaces, which go with their last address', async () => {
+  const { announcer, done } = makeRig();
+  const many = addressesOf(...Array.from({ length: 1_001 }, (_, index) => `10.50.${index >> 8}.${index & 255}`));
+  await announcer.ensure(many, signal);
+  const onInterface = (name: string): number => done.join('\n').split(` dev ${name} scope`).length - 1;
+  expect(['furiwake0', 'furiwake1', 'furiwake2', 'furiwake3'].map(onInterface)).toEqual([500, 500, 1, 0]);
+  done.length = 0;
+  await announcer.release(addressesOf('10.50.0.0'), signal);
+  const left = done.join('\n').match(/link delete \w+/g);
+  expect(left).toHaveLength(2);
+  expect(done.join('\n').match(/address delete/g)).toHaveLength(1_000);
 });

@@ -1,4 +1,4 @@
-import { bitsOf, type Family, type Ip, parseIp } from '../../core/ip/ip.ts';
+import { type Family, type Ip, parseIp } from '../../core/ip/ip.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
@@ -7,7 +7,9 @@ import type { Addresses, Announcer } from '../../ports/host.ts';
 import type { Log } from '../../ports/log.ts';
 import { makeFrameSender } from './frame-sender.ts';
 import { announcementOf } from './frames.ts';
-import { decodeInterfaces, linkOf, ownOf, ourInterface, presentOf, type Interface } from './inventory.ts';
+import { decodeInterfaces, type Interface, isOurInterface, linkOf, ownOf, presentOf } from './inventory.ts';
+import { makeIpSession } from './ip-session.ts';
+import { changedCounts, countsOf, placed, placesFor, recordedPlaces } from './places.ts';
 import { type AddressRecord, readRecord, writeRecord } from './record.ts';
 
 /*
@@ -18,8 +20,10 @@ import { type AddressRecord, readRecord, writeRecord } from './record.ts';
  *   IPv6   /128 on the interface in whose subnet it is, for the kernel answers neighbour solicitations only there;
  *          else on furiwake0. preferred_lft 0: not a source either. nodad: usable at once.
  *
- * furiwake0 is a dummy, or a bridge without ports where the kernel has no dummy. All on it is ours. What we add is
- * recorded before it is added; an address that the host has elsewhere is its own, and never touched.
+ * furiwake0 is a dummy, or a bridge without ports where the kernel has no dummy. All on it is ours. Where there are more
+ * than 500 there is a furiwake1, and so on: the kernel looks at all addresses of an interface for each one that comes
+ * (10,000 on one: 2.6 s; on twenty: 0.2 s). What we add is recorded before it is added; an address that the host has
+ * elsewhere is its own, and never touched.
  */
 const addFlags: Readonly<Record<Family, string>> = { 4: 'scope link', 6: 'preferred_lft 0 nodad' };
 
@@ -44,7 +48,10 @@ type State = {
   readonly ensured: Addresses;
   /** What is in `ours` is among these; `undefined` when that is not known. */
   readonly kept: Addresses | undefined;
-  readonly ourInterface: 'missing' | 'down' | 'up';
+  /** Our interfaces that are there. */
+  readonly links: ReadonlyMap<string, 'down' | 'up'>;
+  /** How many addresses of `ours` each interface has. */
+  readonly counts: ReadonlyMap<string, number>;
 };
 
 /**
@@ -67,6 +74,7 @@ export function makeAnnouncer({
   readonly lifetime: AbortSignal;
 }): HostAnnouncer {
   const path = `${folder}/addresses.json`;
+  const session = makeIpSession({ exec, clock, lifetime });
   const sender = makeFrameSender({ exec, clock, log, lifetime });
   /** `undefined` when it must be read: at first, and after a change that failed. */
   let state: State | undefined;
@@ -86,16 +94,19 @@ export function makeAnnouncer({
     const record = await readRecord(files, path);
     const interfaces = await list([], signal);
     const found = presentOf(interfaces, record);
-    const link = interfaces.find(({ name }) => name === ourInterface);
+    const ours = record.with(found);
     state = {
       interfaces,
       own: ownOf(interfaces, record),
       ownReadAtMs: clock.monotonic(),
-      ours: record.with(found),
+      ours,
       present: found,
       ensured: PersistentMap.empty(),
       kept: undefined,
-      ourInterface: link === undefined ? 'missing' : link.isUp ? 'up' : 'down',
+      links: new Map(
+        interfaces.filter(({ name }) => isOurInterface(name)).map(({ name, isUp }) => [name, isUp ? 'up' : 'down']),
+      ),
+      counts: countsOf(ours),
     };
     return state;
   };
@@ -121,56 +132,69 @@ export function makeAnnouncer({
     await exec.run('ip', ['-batch', '-'], { stdin: lines.map((line) => `${line}\n`).join(''), signal });
   };
 
-  const ensureInterface = async (before: State['ourInterface'], signal: AbortSignal): Promise<void> => {
-    if (before === 'up') return;
-    if (before === 'missing')
-      await ip([`link add ${ourInterface} type dummy`], signal).catch(async (error: unknown) => {
+  const ensureInterface = async (
+    name: string,
+    present: 'down' | 'up' | undefined,
+    signal: AbortSignal,
+  ): Promise<void> => {
+    if (present === 'up') return;
+    if (present === undefined)
+      await ip([`link add ${name} type dummy`], signal).catch(async (error: unknown) => {
         if (!(error instanceof ExecError)) throw error;
-        await ip([`link add ${ourInterface} type bridge`], signal); // no dummy in this kernel
+        await ip([`link add ${name} type bridge`], signal); // no dummy in this kernel
       });
-    await ip([`link set ${ourInterface} addrgenmode none`, `link set ${ourInterface} up`], signal);
+    await ip([`link set ${name} addrgenmode none`, `link set ${name} up`], signal);
+    await session.close();
   };
 
   const add = async (before: State, missing: readonly Ip[], signal: AbortSignal): Promise<void> => {
-    const places = new Map(missing.map((address) => [address.text, placeOf(address, before.interfaces)]));
+    const places = placesFor(missing, before);
     const ours = before.ours.with(places);
-    const needsInterface = [...places.values()].includes(ourInterface);
+    const used = new Set([...places.values()].filter(isOurInterface));
     state = undefined; // until all of it is done
     await writeRecord(files, path, ours);
-    if (needsInterface) await ensureInterface(before.ourInterface, signal);
-    const lines = missing.map(
-      (address) => `address add ${placed(address, places.get(address.text))} ${addFlags[address.family]}`,
+    for (const name of used) await ensureInterface(name, before.links.get(name), signal);
+    await session.run(
+      missing.map((address) => `address add ${placed(address, places.get(address.text))} ${addFlags[address.family]}`),
+      signal,
     );
-    await ip(lines, signal);
     state = {
       ...before,
       ours,
       present: before.present.with(places),
       kept: before.kept?.with(missing.map((address) => [address.text, address])),
-      ourInterface: needsInterface ? 'up' : before.ourInterface,
+      links: new Map([...before.links, ...Array.from(used, (name) => [name, 'up'] as const)]),
+      counts: changedCounts(changedCounts(before.counts, recordedPlaces(before, missing), -1), places.values(), 1),
     };
     sender.announce(missing.flatMap((address) => announcementOn(address, linkOf(address, before.interfaces))));
-    log.info({ addresses: [...places.keys()] }, 'addresses added to this host');
+    log.info({ addresses: shown(places.keys()) }, 'addresses added to this host');
   };
 
   const remove = async (before: State, gone: readonly string[], signal: AbortSignal): Promise<void> => {
     const ours = before.ours.with(gone.map((text) => [text, undefined]));
+    const counts = changedCounts(
+      before.counts,
+      gone.flatMap((text) => before.ours.get(text) ?? []),
+      -1,
+    );
     const lines = gone
       .filter((text) => before.present.has(text))
       .flatMap((text) => parseIp(text) ?? [])
       .map((address) => `address delete ${placed(address, before.ours.get(address.text))}`);
-    const isLast = before.ourInterface !== 'missing' && !isUsed(ours, ourInterface);
+    const empty = [...before.links.keys()].filter((name) => !counts.has(name));
     state = undefined; // until all of it is done
-    await ip(isLast ? [...lines, `link delete ${ourInterface}`] : lines, signal);
+    await ip([...lines, ...empty.map((name) => `link delete ${name}`)], signal);
+    if (empty.length > 0) await session.close();
     await writeRecord(files, path, ours);
     state = {
       ...before,
       ours,
       present: before.present.with(gone.map((text) => [text, undefined])),
       ensured: before.ensured.with(gone.map((text) => [text, undefined])),
-      ourInterface: isLast ? 'missing' : before.ourInterface,
+      links: new Map([...before.links].filter(([name]) => counts.has(name))),
+      counts,
     };
-    log.info({ addresses: gone }, 'addresses removed from this host');
+    log.info({ addresses: shown(gone) }, 'addresses removed from this host');
   };
 
   return {
@@ -197,16 +221,14 @@ export function makeAnnouncer({
     audit: (signal) =>
       inTurn(async () => {
         let known = await readAll(signal);
-        const isDown = known.ourInterface === 'down';
-        if (isDown) {
-          await ensureInterface('down', signal);
-          known = await readAll(signal);
-        }
+        const down = [...known.links].filter(([, present]) => present === 'down');
+        for (const [name, present] of down) await ensureInterface(name, present, signal);
+        if (down.length > 0) known = await readAll(signal);
         const missing = [...known.ours.keys()]
           .filter((text) => !known.own.has(text) && !known.present.has(text))
           .flatMap((text) => parseIp(text) ?? []);
         if (missing.length > 0) await add(known, missing, signal);
-        return missing.length + (isDown ? 1 : 0);
+        return missing.length + down.length;
       }),
     ownAddresses: (signal) => inTurn(async () => [...(await readOwn(signal)).own.values()]),
   };
@@ -220,17 +242,12 @@ function missingFrom({ own, present, ensured }: State, wanted: Addresses): reado
   });
 }
 
-function isUsed(record: AddressRecord, name: string): boolean {
-  for (const each of record.values()) if (each === name) return true;
-  return false;
-}
+const mostShown = 20;
 
-function placeOf(address: Ip, interfaces: readonly Interface[]): string {
-  return (address.family === 6 ? linkOf(address, interfaces)?.name : undefined) ?? ourInterface;
-}
-
-function placed(address: Ip, place = ourInterface): string {
-  return `${address.text}/${bitsOf(address.family)} dev ${place}`;
+/** As many as a line of the log should have. */
+function shown(addresses: Iterable<string>): readonly string[] {
+  const all = [...addresses];
+  return all.length <= mostShown ? all : [...all.slice(0, mostShown), `and ${all.length - mostShown} more`];
 }
 
 function announcementOn(address: Ip, link: Interface | undefined): ReturnType<typeof announcementOf>[] {

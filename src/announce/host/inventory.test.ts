@@ -62,8 +62,8 @@ describe('an address of the host', () => {
 
   test.each([
     ['on another interface', link('eth1', ['192.0.2.50/32'])],
-    ['with a prefix that we never give', link('furiwake9', ['192.0.2.50/24'])],
+    ['with a prefix that we never give', link('vlan9', ['192.0.2.50/24'])],
   ])('is its own when it is recorded but found %s', (_, found) => {
-    expect(own([['192.0.2.50', 'furiwake9']], found)).toEqual(['192.0.2.50']);
+    expect(own([['192.0.2.50', 'vlan9']], found)).toEqual(['192.0.2.50']);
   });
 });

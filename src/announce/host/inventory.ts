@@ -3,8 +3,14 @@ import { parseCidr, rangeContains } from '../../core/ip/range.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import type { AddressRecord } from './record.ts';
 
-/** Where our IPv4 addresses are, and the IPv6 ones that no interface's subnet holds. */
-export const ourInterface = 'furiwake0';
+/** Where our IPv4 addresses are, and the IPv6 ones that no interface's subnet holds: `furiwake0`, `furiwake1`, … */
+export function ourInterface(number: number): string {
+  return `furiwake${number}`;
+}
+
+export function isOurInterface(name: string): boolean {
+  return /^furiwake\d+$/.test(name);
+}
 
 /** An address as an interface has it. */
 export type InterfaceAddress = { readonly ip: Ip; readonly prefixLength: number };
@@ -77,7 +83,7 @@ export function presentOf(interfaces: readonly Interface[], record: AddressRecor
 
 /** An address in the record that is elsewhere than recorded, or with a wider prefix, was put there by somebody else. */
 function isOurs({ name }: Interface, { ip, prefixLength }: InterfaceAddress, record: AddressRecord): boolean {
-  if (name === ourInterface) return isRoutable(ip);
+  if (isOurInterface(name)) return isRoutable(ip);
   return record.get(ip.text) === name && prefixLength === bitsOf(ip.family);
 }
 

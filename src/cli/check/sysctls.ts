@@ -34,7 +34,7 @@ export async function checkSysctls(files: Files, exec: Exec, signal: AbortSignal
       : warning(
           'arp_ignore',
           `set on ${silent.join(', ')}`,
-          'the host does not answer ARP for the addresses that furiwake adds (they live on furiwake0): set net.ipv4.conf.*.arp_ignore to 0, unless they are routed here',
+          'the host does not answer ARP for the addresses that furiwake adds (they live on furiwake0, …): set net.ipv4.conf.*.arp_ignore to 0, unless they are routed here',
         ),
     ok('ip_forward', forwards ? 'on (not needed: connections end here)' : 'off (not needed: connections end here)'),
   ];

@@ -7,6 +7,7 @@ import {
   startClassifierRig,
   tableOf,
 } from '../../../test/netns/classifier-rig.ts';
+import * as core from '../../core/traffic/table.ts';
 import { emptyTable, type TrafficTable } from '../../core/traffic/table.ts';
 import { systemExec } from '../../main/node/exec.ts';
 import { systemFiles } from '../../main/node/files.ts';
@@ -80,7 +81,7 @@ describe('a change', () => {
 
   test('of the port of HAProxy replaces the element', async () => {
     await apply(open);
-    await classifier.apply(open, ours, () => proxyPort + 1, signal);
+    await classifier.apply(withNewRows(open), ours, () => proxyPort + 1, signal);
     expect(await rig.fetchFrom('client', '10.50.0.1', 80)).toBe('ECONNREFUSED'); // nobody listens there
     await apply(open);
     expect(await rig.fetchFrom('client', '10.50.0.1', 80)).toBe('10.50.0.1 80 from 10.10.0.2');
@@ -192,6 +193,14 @@ describe('remove', () => {
     expect(await classifier.audit(signal)).toBe(0);
   });
 });
+
+/** The same rows as other objects: a row that goes to another port is another row. */
+function withNewRows(table: TrafficTable): TrafficTable {
+  return core.tableOf(
+    Array.from(table.rows.values(), (row) => ({ ...row })),
+    table.nodes,
+  );
+}
 
 async function apply(table: TrafficTable, added = ours): Promise<void> {
   await classifier.apply(table, added, () => proxyPort, signal);
