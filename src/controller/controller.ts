@@ -44,8 +44,8 @@ export type ControllerDeps = {
 };
 
 const lookAgainMs = 5_000;
-/** A shorter rest than this is not worth a timer. */
-const restFromMs = 5;
+const retryFirstMs = 100;
+const retryMostMs = 10_000;
 
 /**
  * Level-based: any change marks the world dirty, and each turn plans all of it anew.
@@ -54,8 +54,8 @@ const restFromMs = 5;
  *         ▲                                                                                    │
  *         └────────────────────────────── answers of the writes ───────────────────────────────┘
  *
- * One turn at a time: the first change is planned at once, those that come while it is put in force are in the next.
- * Where planning takes long it rests as long afterwards: in a burst the answers of many writes are then in one turn.
+ * One turn at a time: the first change is planned at once, those that come while it is put in force are in the next. A
+ * turn that fails (the disk is full, the host gives no answer) changes nothing, and is tried again.
  */
 export type Controller = {
   run(signal: AbortSignal): Promise<void>;
@@ -98,14 +98,10 @@ export function makeController(deps: ControllerDeps): Controller {
     );
   };
 
-  /** Resolves with the time until which it should rest. */
-  const turn = async (signal: AbortSignal): Promise<number> => {
-    const seen = [...touched];
-    touched.clear();
+  const turn = async (seen: readonly ServiceKey[], signal: AbortSignal): Promise<void> => {
     await lookAtHost(seen, signal);
     const before = plan;
     const inForce = host.inForce();
-    const startedAt = deps.clock.monotonic();
     const next = planSnapshot({
       site: deps.site,
       services: services.objects(),
@@ -115,12 +111,13 @@ export function makeController(deps: ControllerDeps): Controller {
       host: facts,
       inForce,
     });
-    const planningMs = deps.clock.monotonic() - startedAt;
+    plan = next;
+    // Finalizers are asked for while the rest is done; what depends on the host's answer is looked at again after it.
+    for (const key of seen) enqueue(key);
     if (PersistentMap.changedKeys(records, next.records).length > 0) {
       await deps.records.write(next.records);
       records = next.records;
     }
-    plan = next;
     tellPlan(before, next, deps.log);
     const reassigned = PersistentMap.changedKeys(
       before?.assignments ?? PersistentMap.empty<ServiceKey, Assignment>(),
@@ -131,14 +128,30 @@ export function makeController(deps: ControllerDeps): Controller {
       else blocked.delete(key);
     }
     lookAgainLater(signal);
-    // Finalizers are asked for while the host works; what depends on its answer is looked at again after it.
-    for (const key of seen) enqueue(key);
     const answered = await host.submit(next.table, signal);
     const concerned = hasNodesAsBefore(before?.table.nodes, next.table.nodes) ? reassigned : next.assignments.keys();
     for (const key of new Set([...answered, ...concerned])) enqueue(key);
     const isListenerFree = next.lingering.size > 0 && host.inForce() !== inForce;
     if (isListenerFree) wake.now(); // somebody may be waiting for it
-    return deps.clock.monotonic() + planningMs;
+  };
+
+  /** A turn, until one succeeds. */
+  const takeTurn = async (signal: AbortSignal): Promise<void> => {
+    for (let waitMs = retryFirstMs; ; waitMs = Math.min(waitMs * 2, retryMostMs)) {
+      const seen = [...touched];
+      touched.clear();
+      try {
+        return await turn(seen, signal);
+      } catch (error) {
+        signal.throwIfAborted();
+        for (const key of seen) touched.add(key);
+        deps.log.error(
+          { err: error, retryInMs: waitMs },
+          'could not decide, or record, who gets which address; what is in force stays so',
+        );
+        await deps.clock.sleep(waitMs, signal);
+      }
+    }
   };
 
   return {
@@ -154,11 +167,9 @@ export function makeController(deps: ControllerDeps): Controller {
       try {
         for (const key of services.objects().keys()) touched.add(key);
         for (;;) {
-          const restsUntil = await turn(signal);
+          await takeTurn(signal);
           await wake.wait(signal);
-          const restMs = restsUntil - deps.clock.monotonic();
-          if (restMs >= restFromMs) await deps.clock.sleep(restMs, signal);
-          else await setImmediate(); // what has arrived in the same read of the socket belongs to the same turn
+          await setImmediate(); // what has arrived in the same read of the socket belongs to the same turn
         }
       } finally {
         for (const unsubscribe of stop) unsubscribe();

@@ -57,6 +57,27 @@ const writes = (): readonly string[] =>
     .filter(({ verb }) => verb !== 'watch' && verb !== 'list')
     .map(({ verb, resource }) => `${verb} ${resource}`);
 
+describe('a full disk', () => {
+  test('gives nobody an address that is not recorded; when there is room again everybody gets one', async () => {
+    await start();
+    const host = fakeHost();
+    const files = new Map<string, string>();
+    let isFull = true;
+    files.set = (path, text) => {
+      if (isFull && path === '/records') throw new Error('ENOSPC');
+      return Map.prototype.set.call(files, path, text) as typeof files;
+    };
+    server.put('Service', makeWire('a'));
+    const rig = await startController(server, host, { files, timeFactor: 20 });
+    stack.push(rig);
+    await until(() => expect(rig.log.filter(({ level }) => level === 'error').length).toBeGreaterThan(1));
+    expect(shownIp('a')).toBeUndefined();
+    expect(host.tables).toEqual([]);
+    isFull = false;
+    await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
+  });
+});
+
 describe('a Service', () => {
   test('gets finalizers, then a row on the host, then its status, with two writes', async () => {
     await start();

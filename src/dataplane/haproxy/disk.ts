@@ -7,28 +7,42 @@ import type { Paths } from './settings.ts';
 export type Disk = {
   /**
    * Writes what differs. A new configuration is put in place only after HAProxy has accepted it; else this throws
-   * `ConfigRefusedError` and both files stay as they were.
+   * `ConfigRefusedError` and both files stay as they were. The map is still being written when this resolves: the
+   * worker that runs gets its rows by commands.
    */
   put(desired: Desired, signal: AbortSignal): Promise<void>;
+  /** Resolves when the map is on the disk: before HAProxy starts on it, and before anybody is told. */
+  flushed(): Promise<void>;
   /** Writes again what somebody else changed; how many files that were. */
   repair(desired: Desired, signal: AbortSignal): Promise<number>;
 };
 
 export function makeDisk(deps: { readonly paths: Paths; readonly files: Files; readonly daemon: Daemon }): Disk {
   const { paths, files, daemon } = deps;
-  let written: { config: string | undefined; map: string | undefined } | undefined;
+  let config: string | undefined;
+  /** The last map, and the end of its writing. */
+  let map: { readonly text: string | undefined; readonly isSaved: Promise<void> } | undefined;
   let accepted: Desired | undefined;
 
-  const load = async (): Promise<NonNullable<typeof written>> => {
-    written = { config: await files.read(paths.config), map: await files.read(paths.map) };
-    return written;
+  const load = async (): Promise<void> => {
+    await map?.isSaved.catch(() => undefined); // `flushed` tells
+    config = await files.read(paths.config);
+    map = { text: await files.read(paths.map), isSaved: Promise.resolve() };
+  };
+
+  const saveMap = (text: string): Promise<void> => {
+    const before = map?.isSaved ?? Promise.resolve();
+    const isSaved = before.catch(() => undefined).then(() => files.write(paths.map, text));
+    isSaved.catch(() => undefined); // `flushed` tells
+    map = { text, isSaved };
+    return isSaved;
   };
 
   const put: Disk['put'] = async (desired, signal) => {
-    const now = written ?? (await load());
-    if (now.config !== desired.config && needsVerdict(accepted, desired)) {
+    if (map === undefined) await load();
+    if (config !== desired.config && needsVerdict(accepted, desired)) {
       // It would be refused for the lack of a map alone.
-      if (now.map === undefined) await files.write(paths.map, '');
+      if (map?.text === undefined) await saveMap('');
       await files.write(paths.candidate, desired.config);
       try {
         await daemon.validate(paths.candidate, signal);
@@ -37,18 +51,28 @@ export function makeDisk(deps: { readonly paths: Paths; readonly files: Files; r
       }
     }
     accepted = desired;
-    if (now.map !== desired.map) await files.write(paths.map, desired.map);
-    now.map = desired.map;
-    if (now.config !== desired.config) await files.write(paths.config, desired.config);
-    now.config = desired.config;
+    if (map?.text !== desired.map) void saveMap(desired.map);
+    if (config !== desired.config) await files.write(paths.config, desired.config);
+    config = desired.config;
+  };
+
+  const flushed: Disk['flushed'] = async () => {
+    try {
+      await map?.isSaved;
+    } catch {
+      await saveMap(map?.text ?? ''); // a disk that was full may have room by now
+    }
   };
 
   return {
     put,
+    flushed,
     repair: async (desired, signal) => {
-      const { config, map } = await load();
+      await load();
+      const changes = Number(config !== desired.config) + Number(map?.text !== desired.map);
       await put(desired, signal);
-      return Number(config !== desired.config) + Number(map !== desired.map);
+      await flushed();
+      return changes;
     },
   };
 }

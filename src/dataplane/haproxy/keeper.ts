@@ -101,6 +101,7 @@ export function makeKeeper(
     const present = held ?? (await read(signal));
     if (present.identity?.hash === next.identity.hash) return present;
     log.info({ slots: next.identity.layout }, 'reloading HAProxy: it runs another program');
+    await disk.flushed();
     await daemon.reload(next.identity, signal);
     reloads.add(1);
     return read(signal);
@@ -109,6 +110,7 @@ export function makeKeeper(
   const revive: Keeper['revive'] = async (signal) => {
     if (desired === undefined) return 'idle';
     held = undefined;
+    await disk.flushed();
     const { info, isNew } = await daemon.recover(desired.identity, signal);
     await read(signal);
     if (!isNew) return 'serves';
@@ -143,7 +145,9 @@ export function makeKeeper(
 
   const upsert = async (next: Desired, signal: AbortSignal): Promise<number> => {
     for (const family of [4, 6] as const) await health[family].survey(next.servers.nodes[family], signal);
-    return apply(next, signal, (present) => applyUpserts(deps, present, next, signal));
+    const changes = await apply(next, signal, (present) => applyUpserts(deps, present, next, signal));
+    await disk.flushed();
+    return changes;
   };
 
   const prune = (next: Desired, signal: AbortSignal): Promise<number> =>
@@ -165,6 +169,7 @@ export function makeKeeper(
         return 'adopted';
       }
       for (const family of [4, 6] as const) await health[family].survey(next.servers.nodes[family], signal);
+      await disk.flushed();
       const { info, isNew } = await daemon.recover(next.identity, signal);
       log.info({ pid: info.pid, version: info.version, connections: info.maxConnections }, 'HAProxy runs');
       held = undefined;
