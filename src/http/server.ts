@@ -25,10 +25,12 @@ export async function serveHttp(
   const server = createServer(
     { requestTimeout: requestTimeoutMs, headersTimeout: requestTimeoutMs, keepAliveTimeout: 5_000 },
     (request, response) => {
-      void reply(request, routes, signal).then(({ status, contentType, body }) => {
-        response.writeHead(status, { 'content-type': contentType, 'content-length': Buffer.byteLength(body) });
-        response.end(body);
-      });
+      reply(request, routes, signal)
+        .then(({ status, contentType, body }) => {
+          response.writeHead(status, { 'content-type': contentType, 'content-length': Buffer.byteLength(body) });
+          response.end(body);
+        })
+        .catch(() => response.destroy()); // one request must never end the process
     },
   );
   const close = async (): Promise<void> => {
@@ -39,14 +41,16 @@ export async function serveHttp(
   };
   server.listen(address);
   await once(server, 'listening', { signal });
+  server.on('error', () => undefined); // a connection that could not be accepted: the next one may be
   signal.addEventListener('abort', () => void close(), { once: true });
   const bound = server.address();
   return { port: typeof bound === 'object' && bound !== null ? bound.port : 0, [Symbol.asyncDispose]: close };
 }
 
 async function reply(request: IncomingMessage, routes: Routes, signal: AbortSignal): Promise<HttpReply> {
-  const { pathname } = new URL(request.url ?? '/', 'http://furiwake');
-  const handler = routes[`${request.method ?? 'GET'} ${pathname}`];
+  const url = URL.parse(request.url ?? '/', 'http://furiwake');
+  if (url === null) return textReply(400, 'the path of this request cannot be read\n');
+  const handler = routes[`${request.method ?? 'GET'} ${url.pathname}`];
   if (handler === undefined) return textReply(404, `no such page; there is ${Object.keys(routes).join(', ')}\n`);
   try {
     return await handler(await bodyOf(request), signal);
