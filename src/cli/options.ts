@@ -96,7 +96,7 @@ function decodePorts(text: string): ReadonlySet<number> {
 }
 
 const labelName = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
-const className = /^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
+export const className: RegExp = /^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
 
 function decodeName(flag: string, name: string): string {
   if (name.length > 63 || !labelName.test(name))

@@ -1,0 +1,35 @@
+import { createHash } from 'node:crypto';
+import { defaultLoadBalancerClass } from '../core/model/contract.ts';
+
+/** Leaves room for prefix and hash in the 253 characters of a name (RFC 1123 subdomain). */
+const maxLength = 200;
+const hashLength = 8;
+
+/**
+ * The Lease of a class; two classes never share one. A class is no name of an object: where it had to be changed, a hash
+ * of it stands at the end. The default class goes without, so that furiwakes of all versions meet at the same Lease.
+ */
+export function leaseName(loadBalancerClass: string): string {
+  const plain = plainName(loadBalancerClass);
+  const isItself = plain === loadBalancerClass && plain !== plainName(defaultLoadBalancerClass) && !endsAsHash(plain);
+  if (isItself || loadBalancerClass === defaultLoadBalancerClass) return `furiwake-${plain}`;
+  const hash = createHash('sha256').update(loadBalancerClass).digest('hex').slice(0, hashLength);
+  return `furiwake-${plain}-${hash}`;
+}
+
+/** The nearest name: small letters, digits, `-` and `.`, with a letter or a digit at both ends of each part. */
+function plainName(text: string): string {
+  return text
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9.]/g, '-')
+    .slice(0, maxLength)
+    .split('.')
+    .map((part) => part.replaceAll(/^-+|-+$/g, ''))
+    .filter((part) => part !== '')
+    .join('.');
+}
+
+/** So ends the name of a class that had to be changed. */
+function endsAsHash(name: string): boolean {
+  return new RegExp(`-[0-9a-f]{${hashLength}}$`).test(name);
+}
