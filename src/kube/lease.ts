@@ -1,7 +1,7 @@
 import { assertNever } from '../core/assert-never.ts';
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
-import type { KubeClient } from './client.ts';
+import type { KubeClient, RequestOptions } from './client.ts';
 import { isKubeError } from './errors.ts';
 import { type LeaseObject, leaseBody, type LeaseSpec } from './lease-object.ts';
 import { resourcePath } from './paths.ts';
@@ -13,7 +13,7 @@ export type Lease = {
   /**
    * Waits until the lease is ours. A lease of our own identity is taken back at once (we crashed); another's when
    * it is empty, gone, or unchanged for its whole duration by our own clock. `onHolder` is told once per holder.
-   * Failures of the API are logged and waited out; rejects only when `signal` aborts.
+   * Failures of the API are logged and waited out; rejects when `signal` aborts, and with {@link NoNamespaceError}.
    */
   acquire(signal: AbortSignal, onHolder?: (holder: string) => void): Promise<void>;
   /**
@@ -24,6 +24,12 @@ export type Lease = {
   /** False before `acquire`, after a loss, and while the last renewal is older than 10 s: then nothing may be written. */
   isHeld(): boolean;
 };
+
+/** There is no namespace to make the Lease in, and nobody but an administrator makes it. */
+export class NoNamespaceError extends Error {
+  override readonly name = 'NoNamespaceError';
+  readonly code = 'NO_NAMESPACE';
+}
 
 /** As client-go: how long a holder that is silent keeps it, and how long we believe in our own without renewing. */
 const durationSeconds = 15;
@@ -83,6 +89,15 @@ export function makeLease({
     }
   };
 
+  const create = async (body: LeaseObject, options: RequestOptions): Promise<LeaseObject> => {
+    try {
+      return await client.create<LeaseObject>(collection, body, options);
+    } catch (error) {
+      if (!isKubeError(error, 'NOT_FOUND')) throw error;
+      throw new NoNamespaceError(`there is no namespace ${namespace}`, { cause: error });
+    }
+  };
+
   /** Writes our claim over `base` (nothing: creates it). The time of the request, not of the answer, counts. */
   const claim = async (base: LeaseObject | undefined, signal: AbortSignal): Promise<void> => {
     const startedAt = clock.monotonic();
@@ -90,11 +105,7 @@ export function makeLease({
     const body = leaseBody({ namespace, name, base, identity, durationSeconds, nowMs });
     written = [...written, body.spec.renewTime ?? ''].slice(-5);
     const options = { signal, timeoutMs: requestTimeoutMs };
-    observe(
-      base === undefined
-        ? await client.create<LeaseObject>(collection, body, options)
-        : await client.replace<LeaseObject>(path, body, options),
-    );
+    observe(base === undefined ? await create(body, options) : await client.replace<LeaseObject>(path, body, options));
     heldUntilMs = startedAt + renewDeadlineMs;
   };
 
@@ -179,6 +190,7 @@ export function makeLease({
           told = holder;
         } catch (error) {
           signal.throwIfAborted();
+          if (error instanceof NoNamespaceError) throw error;
           // Two that reach for a free lease: one gets it, the other sees so at its next look.
           if (!isKubeError(error, 'CONFLICT', 'ALREADY_EXISTS')) trouble.say(error);
         }

@@ -7,8 +7,7 @@ import { serveHttp } from '../http/server.ts';
 import { type KubeClient, makeKubeClient } from '../kube/client.ts';
 import { loadKubeConfig } from '../kube/config.ts';
 import { makeEventSender } from '../kube/events.ts';
-import { type Lease, makeLease } from '../kube/lease.ts';
-import type { Log } from '../ports/log.ts';
+import { makeLease } from '../kube/lease.ts';
 import type { CommandDeps } from '../cli/command.ts';
 import { adminRoutes, serveAdmin, serviceLines } from '../cli/admin.ts';
 import { removeFromHost } from './cleanup.ts';
@@ -16,7 +15,10 @@ import { assertNoOverlap, assertUsable, clusterRanges, waitForServer } from '../
 import { StartError } from '../cli/errors.ts';
 import { makeHostParts } from './host-parts.ts';
 import { assertHost, defaultAddresses } from '../cli/host-tools.ts';
-import { type Machine, statePaths } from '../cli/machine.ts';
+import { identityOf } from '../cli/identity.ts';
+import { acquireLease, untilLost } from '../cli/lease.ts';
+import { leaseName } from '../cli/lease-name.ts';
+import { statePaths } from '../cli/machine.ts';
 import type { RunOptions } from '../cli/options.ts';
 import { tellNodes } from '../cli/tell-nodes.ts';
 import { superviseAll } from '../cli/supervise.ts';
@@ -52,11 +54,12 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     lifetime: alive,
   });
   const { agent } = parts;
+  const identity = await identityOf(machine, paths.identity);
   const lease = makeLease({
     client,
     namespace: options.leaseNamespace,
     name: leaseName(options.loadBalancerClass),
-    identity: await identityOf(machine, paths.identity),
+    identity: identity.name,
     clock,
     random,
     log: log.child({ part: 'lease' }),
@@ -118,7 +121,8 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
 
   const serveCluster = async (inner: AbortSignal): Promise<void> => {
     await prepareCluster(client, config.server, options, ranges, deps, inner);
-    await holdLeaseFirst(lease, options, log, inner);
+    await identity.keep();
+    await acquireLease(lease, options, log, inner);
     await superviseAll(
       [
         (until) => stores.watch(until),
@@ -155,24 +159,6 @@ async function prepareCluster(
   log.info({ server, kubernetes: version.gitVersion, class: options.loadBalancerClass }, 'connected to the cluster');
 }
 
-async function holdLeaseFirst(lease: Lease, options: RunOptions, log: Log, signal: AbortSignal): Promise<void> {
-  await lease.acquire(signal, (holder) =>
-    log.warn(
-      { holder, class: options.loadBalancerClass },
-      `another furiwake serves this class: waiting for ${holder} to end`,
-    ),
-  );
-}
-
-/** Ends when `signal` aborts; throws when another process has the lease. */
-async function untilLost(lease: Lease, signal: AbortSignal): Promise<void> {
-  const loss = await lease.hold(signal);
-  if (loss.reason === 'taken')
-    throw new StartError(
-      `the Lease was taken by ${loss.holder}: this host no longer decides. Traffic goes on as it was; run \`furiwake cleanup\` here if ${loss.holder} is to serve it`,
-    );
-}
-
 async function serveMetrics(
   options: RunOptions,
   { metrics }: CommandDeps,
@@ -193,18 +179,4 @@ async function serveMetrics(
       { cause: error },
     );
   }
-}
-
-/** A Lease per class; `/` is no character of a name. */
-export function leaseName(loadBalancerClass: string): string {
-  return `furiwake-${loadBalancerClass.toLowerCase().replaceAll(/[^a-z0-9.-]/g, '-')}`;
-}
-
-/** Stable per host, so that a restart takes its own lease back at once. */
-async function identityOf({ files, hostname, newId }: Machine, path: string): Promise<string> {
-  const known = (await files.read(path))?.trim();
-  if (known) return known;
-  const identity = `${hostname}_${newId()}`;
-  await files.write(path, `${identity}\n`);
-  return identity;
 }

@@ -13,10 +13,13 @@ import { resourcePath } from '../../kube/paths.ts';
 import { assertNoOverlap, clusterRanges, isTooOld, oldestMinor, type ServerVersion } from '../cluster.ts';
 import { StartError } from '../errors.ts';
 import { defaultAddresses } from '../host-tools.ts';
+import { knownIdentity } from '../identity.ts';
+import { statePaths } from '../machine.ts';
 import type { RunOptions } from '../options.ts';
 import { missingRights, rights, showRight } from '../rights.ts';
 import type { CommandDeps } from '../command.ts';
 import { type Finding, ok, warning, wrong } from './finding.ts';
+import { checkLease } from './lease.ts';
 import { findOthers } from './others.ts';
 
 const requestTimeoutMs = 5_000;
@@ -68,6 +71,10 @@ async function ask(
         ? wrong('right', `missing: ${shown}`, 'apply deploy/ and use the kubeconfig of its ServiceAccount')
         : ok('right', shown),
     );
+  }
+  if (!missing.some(({ resource }) => resource === 'leases')) {
+    const identity = await knownIdentity(machine, statePaths(options.stateDir).identity);
+    findings.push(await checkLease(client, options, identity, signal));
   }
   // What follows reads Services, Nodes and ServiceCIDRs: without the rights it would only say so again.
   if (missing.some(({ verb }) => verb === 'list')) return findings;

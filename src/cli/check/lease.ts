@@ -1,0 +1,45 @@
+import type { KubeClient } from '../../kube/client.ts';
+import { isKubeError } from '../../kube/errors.ts';
+import { type LeaseObject, leaseBody } from '../../kube/lease-object.ts';
+import { resourcePath } from '../../kube/paths.ts';
+import { noNamespaceAdvice } from '../lease.ts';
+import { leaseName } from '../lease-name.ts';
+import type { RunOptions } from '../options.ts';
+import { type Finding, ok, warning, wrong } from './finding.ts';
+
+const what = 'Lease';
+const resource = { apiVersion: 'coordination.k8s.io/v1', plural: 'leases' };
+
+/**
+ * Whether the Lease can be had, and who has it. `identity`: who this host is in it, if it is known yet. Making it is
+ * only tried (`dryRun`): nothing is changed.
+ */
+export async function checkLease(
+  client: Pick<KubeClient, 'get' | 'create'>,
+  { leaseNamespace: namespace, loadBalancerClass }: Pick<RunOptions, 'leaseNamespace' | 'loadBalancerClass'>,
+  identity: string | undefined,
+  signal: AbortSignal,
+): Promise<Finding> {
+  const name = leaseName(loadBalancerClass);
+  const shown = `${namespace}/${name}`;
+  const body = leaseBody({ namespace, name, base: undefined, identity: '', durationSeconds: 1, nowMs: 0 });
+  try {
+    await client.create(resourcePath(resource, { namespace }), body, { signal, query: { dryRun: 'All' } });
+    return ok(what, `${shown} can be made`);
+  } catch (error) {
+    if (isKubeError(error, 'NOT_FOUND'))
+      return wrong(what, `the namespace ${namespace} is not there`, noNamespaceAdvice);
+    if (isKubeError(error, 'FORBIDDEN', 'INVALID'))
+      return wrong(what, `${shown} cannot be made: ${error.message}`, 'the words of the API server tell why');
+    if (!isKubeError(error, 'ALREADY_EXISTS')) throw error;
+  }
+  const { spec } = await client.get<LeaseObject>(resourcePath(resource, { namespace, name }), { signal });
+  const holder = spec.holderIdentity ?? '';
+  if (holder === '') return ok(what, `${shown} is free`);
+  if (holder === identity) return ok(what, `${shown} is held by this host`);
+  return warning(
+    what,
+    `${shown} is held by another furiwake, ${holder}, renewed at ${spec.renewTime ?? 'an unknown time'}`,
+    'a furiwake here waits until that one ends, or has been silent for 15 s',
+  );
+}

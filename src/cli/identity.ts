@@ -1,0 +1,27 @@
+import type { Machine } from './machine.ts';
+
+/** Who this host is in the Lease: the same after a restart, which takes its own Lease back at once. */
+export type Identity = {
+  readonly name: string;
+  /** Puts it on the disk; to be done before others see it. */
+  readonly keep: () => Promise<void>;
+};
+
+/** The one on the disk, or a new one. */
+export async function identityOf(
+  { files, hostname, newId }: Pick<Machine, 'files' | 'hostname' | 'newId'>,
+  path: string,
+): Promise<Identity> {
+  const known = await knownIdentity({ files }, path);
+  const name = known ?? `${hostname}_${newId()}`;
+  return {
+    name,
+    keep: async () => {
+      if (known === undefined) await files.write(path, `${name}\n`);
+    },
+  };
+}
+
+export async function knownIdentity({ files }: Pick<Machine, 'files'>, path: string): Promise<string | undefined> {
+  return (await files.read(path))?.trim() || undefined;
+}
