@@ -1,10 +1,9 @@
-import { formatRange, type IpRange, parseCidr, rangesOverlap } from '../core/ip/range.ts';
+import type { IpRange } from '../core/ip/range.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { isKubeError } from '../kube/errors.ts';
-import type { KubeObject } from '../kube/object.ts';
-import { resourcePath } from '../kube/paths.ts';
+import { isKubeError, type KubeError } from '../kube/errors.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
+import { assertNoOverlap, clusterRanges, noServiceCidrWords } from './cluster-ranges.ts';
 import { StartError } from './errors.ts';
 import { missingRights, showRight } from './rights.ts';
 
@@ -13,6 +12,16 @@ export const oldestMinor = 32;
 
 export type ServerVersion = { readonly major: string; readonly minor: string; readonly gitVersion: string };
 
+export type ClusterDeps = {
+  readonly client: Pick<KubeClient, 'get' | 'list' | 'create'>;
+  /** Its URL, for messages. */
+  readonly server: string;
+  readonly leaseNamespace: string;
+  readonly clock: Clock;
+  readonly log: Log;
+};
+
+const versionTimeoutMs = 10_000;
 const retryFirstMs = 500;
 const retryMostMs = 5_000;
 /** A server that has just started denies everything until it has read its tokens and roles. */
@@ -20,38 +29,68 @@ const youthTries = 3;
 const youthRetryMs = 1_500;
 
 /**
- * Waits for the API server to answer, saying so. Throws {@link StartError} for what waiting cannot cure: credentials
- * that are refused again and again (a server that has just started refuses everybody for a moment).
+ * Waits until the API server answers whatever must be known before anything is decided, saying so; its version. Throws
+ * {@link StartError} for what waiting does not cure: an old server, missing rights, addresses that are the cluster's,
+ * refusals that come again and again.
  */
-export async function waitForServer(
-  client: KubeClient,
-  server: string,
-  clock: Clock,
-  log: Log,
+export async function prepareCluster(
+  deps: ClusterDeps,
+  ranges: readonly IpRange[],
   signal: AbortSignal,
 ): Promise<ServerVersion> {
+  return untilAnswered(deps, signal, async () => {
+    const version = await readVersion(deps.client, signal);
+    await assertUsable(deps, version, signal);
+    const { taken, showsServiceCidr } = await clusterRanges(deps.client, signal);
+    assertNoOverlap(ranges, taken);
+    if (!showsServiceCidr) deps.log.warn({}, `${noServiceCidrWords}: make sure that --addresses lie outside of it`);
+    return version;
+  });
+}
+
+/** The first half of {@link prepareCluster}: the server answers, is new enough, and we have our rights. */
+export async function prepareAccess(deps: ClusterDeps, signal: AbortSignal): Promise<ServerVersion> {
+  return untilAnswered(deps, signal, async () => {
+    const version = await readVersion(deps.client, signal);
+    await assertUsable(deps, version, signal);
+    return version;
+  });
+}
+
+async function readVersion(client: ClusterDeps['client'], signal: AbortSignal): Promise<ServerVersion> {
+  return client.get<ServerVersion>('/version', { signal, timeoutMs: versionTimeoutMs });
+}
+
+async function untilAnswered<T>(
+  { server, clock, log }: ClusterDeps,
+  signal: AbortSignal,
+  ask: () => Promise<T>,
+): Promise<T> {
   let refusals = 0;
   for (let waitMs = retryFirstMs; ; waitMs = Math.min(waitMs * 2, retryMostMs)) {
     try {
-      return await client.get<ServerVersion>('/version', { signal, timeoutMs: 10_000 });
+      return await ask();
     } catch (error) {
       signal.throwIfAborted();
-      const isRefused = isKubeError(error, 'UNAUTHORIZED', 'CREDENTIALS', 'FORBIDDEN') || isTlsRefusal(error);
-      refusals = isRefused ? refusals + 1 : 0;
-      if (isRefused && refusals >= youthTries) {
-        const words = error instanceof Error ? error.message : String(error);
-        throw new StartError(
-          isTlsRefusal(error)
-            ? `the certificate of the API server ${server} is not accepted (${words}): check certificate-authority and tls-server-name in the kubeconfig`
-            : `the API server ${server} does not accept our credentials (${words}): check the user of the kubeconfig, or its token's expiry`,
-          { cause: error },
-        );
-      }
-      const retryInMs = isRefused ? youthRetryMs : waitMs;
+      if (!isKubeError(error)) throw error;
+      const lasting = lastingTrouble(error, server);
+      refusals = lasting === undefined ? 0 : refusals + 1;
+      if (lasting !== undefined && refusals >= youthTries) throw new StartError(lasting, { cause: error });
+      const retryInMs = lasting === undefined ? Math.max(waitMs, error.retryAfterMs ?? 0) : youthRetryMs;
       log.warn({ server, err: error, retryInMs }, 'waiting for the API server');
       await clock.sleep(retryInMs, signal);
     }
   }
+}
+
+/** What to say of an error that waiting does not cure, when it comes again and again; `undefined` for the others. */
+function lastingTrouble(error: KubeError, server: string): string | undefined {
+  if (isTlsRefusal(error))
+    return `the certificate of the API server ${server} is not accepted (${error.message}): check certificate-authority and tls-server-name in the kubeconfig`;
+  if (isKubeError(error, 'UNREACHABLE', 'TIMEOUT', 'SERVER', 'THROTTLED', 'GONE')) return undefined;
+  if (isKubeError(error, 'UNAUTHORIZED', 'CREDENTIALS', 'FORBIDDEN'))
+    return `the API server ${server} does not accept our credentials (${error.message}): check the user of the kubeconfig, or its token's expiry`;
+  return `${server} does not answer as an API server does (${error.message}): check the server in the kubeconfig`;
 }
 
 const tlsRefusals: ReadonlySet<unknown> = new Set([
@@ -72,11 +111,9 @@ function isTlsRefusal(error: unknown): boolean {
 }
 
 /** Too old a server, or rights that are missing: {@link StartError}, before anything is changed. */
-export async function assertUsable(
-  client: KubeClient,
+async function assertUsable(
+  { client, leaseNamespace, clock }: ClusterDeps,
   version: ServerVersion,
-  leaseNamespace: string,
-  clock: Clock,
   signal: AbortSignal,
 ): Promise<void> {
   if (isTooOld(version))
@@ -96,47 +133,4 @@ export async function assertUsable(
 
 export function isTooOld({ major, minor }: ServerVersion): boolean {
   return Number.parseInt(major, 10) === 1 && Number.parseInt(minor, 10) < oldestMinor;
-}
-
-type ServiceCidr = KubeObject & { readonly spec?: { readonly cidrs?: readonly string[] } };
-type WireNode = KubeObject & { readonly spec?: { readonly podCIDRs?: readonly string[] } };
-
-/** An address range of the cluster that must not be handed out. */
-export type ClusterRange = { readonly what: string; readonly range: IpRange };
-
-/** Service CIDRs (networking.k8s.io/v1, or v1beta1 before 1.33) and the nodes' Pod CIDRs. */
-export async function clusterRanges(client: KubeClient, signal: AbortSignal): Promise<readonly ClusterRange[]> {
-  const found: ClusterRange[] = [];
-  const add = (what: string, texts: readonly string[]): void => {
-    for (const text of texts) {
-      const range = parseCidr(text);
-      if (range !== undefined) found.push({ what: `${what} ${text}`, range });
-    }
-  };
-  for (const each of await listServiceCidrs(client, signal)) add('the Service CIDR', each.spec?.cidrs ?? []);
-  const nodes = await client.list<WireNode>(resourcePath({ apiVersion: 'v1', plural: 'nodes' }), { signal });
-  for (const node of nodes.items) add(`the Pod CIDR of node ${node.metadata.name}`, node.spec?.podCIDRs ?? []);
-  return found;
-}
-
-async function listServiceCidrs(client: KubeClient, signal: AbortSignal): Promise<readonly ServiceCidr[]> {
-  for (const apiVersion of ['networking.k8s.io/v1', 'networking.k8s.io/v1beta1']) {
-    try {
-      return (await client.list<ServiceCidr>(resourcePath({ apiVersion, plural: 'servicecidrs' }), { signal })).items;
-    } catch (error) {
-      if (!isKubeError(error, 'NOT_FOUND')) throw error;
-    }
-  }
-  return [];
-}
-
-/** Throws {@link StartError} when a range to hand out overlaps one of the cluster's. */
-export function assertNoOverlap(ranges: readonly IpRange[], taken: readonly ClusterRange[]): void {
-  for (const range of ranges) {
-    const clash = taken.find((each) => rangesOverlap(range, each.range));
-    if (clash !== undefined)
-      throw new StartError(
-        `--addresses: ${formatRange(range)} overlaps ${clash.what}: hand out addresses that the cluster does not use itself`,
-      );
-  }
 }

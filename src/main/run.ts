@@ -4,14 +4,14 @@ import { makeRecordFile } from '../state/records.ts';
 import type { Site } from '../core/model/site.ts';
 import { healthRoutes } from '../http/health-routes.ts';
 import { serveHttp } from '../http/server.ts';
-import { type KubeClient, makeKubeClient } from '../kube/client.ts';
+import { makeKubeClient } from '../kube/client.ts';
 import { loadKubeConfig } from '../kube/config.ts';
 import { makeEventSender } from '../kube/events.ts';
 import { makeLease } from '../kube/lease.ts';
 import type { CommandDeps } from '../cli/command.ts';
 import { adminRoutes, serveAdmin, serviceLines } from '../cli/admin.ts';
 import { removeFromHost } from './cleanup.ts';
-import { assertNoOverlap, assertUsable, clusterRanges, waitForServer } from '../cli/cluster.ts';
+import { prepareCluster } from '../cli/cluster.ts';
 import { StartError } from '../cli/errors.ts';
 import { makeHostParts } from './host-parts.ts';
 import { assertHost, defaultAddresses } from '../cli/host-tools.ts';
@@ -120,7 +120,10 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   await using _metrics = await serveMetrics(options, deps, notReady, signal);
 
   const serveCluster = async (inner: AbortSignal): Promise<void> => {
-    await prepareCluster(client, config.server, options, ranges, deps, inner);
+    const { server } = config;
+    const { leaseNamespace, loadBalancerClass } = options;
+    const { gitVersion } = await prepareCluster({ client, server, leaseNamespace, clock, log }, ranges, inner);
+    log.info({ server, kubernetes: gitVersion, class: loadBalancerClass }, 'connected to the cluster');
     await identity.keep();
     await acquireLease(lease, options, log, inner);
     await superviseAll(
@@ -143,20 +146,6 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     if (options.stopsTrafficOnExit) await removeFromHost(parts, log);
     await client.close();
   }
-}
-
-async function prepareCluster(
-  client: KubeClient,
-  server: string,
-  options: RunOptions,
-  ranges: Site['ranges'],
-  { machine, log }: CommandDeps,
-  signal: AbortSignal,
-): Promise<void> {
-  const version = await waitForServer(client, server, machine.clock, log, signal);
-  await assertUsable(client, version, options.leaseNamespace, machine.clock, signal);
-  assertNoOverlap(ranges, await clusterRanges(client, signal));
-  log.info({ server, kubernetes: version.gitVersion, class: options.loadBalancerClass }, 'connected to the cluster');
 }
 
 async function serveMetrics(

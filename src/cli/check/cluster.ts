@@ -10,7 +10,8 @@ import { loadKubeConfig } from '../../kube/config.ts';
 import { isKubeError, KubeConfigError } from '../../kube/errors.ts';
 import type { KubeObject } from '../../kube/object.ts';
 import { resourcePath } from '../../kube/paths.ts';
-import { assertNoOverlap, clusterRanges, isTooOld, oldestMinor, type ServerVersion } from '../cluster.ts';
+import { isTooOld, oldestMinor, type ServerVersion } from '../cluster.ts';
+import { assertNoOverlap, clusterRanges, noServiceCidrWords } from '../cluster-ranges.ts';
 import { StartError } from '../errors.ts';
 import { defaultAddresses } from '../host-tools.ts';
 import { knownIdentity } from '../identity.ts';
@@ -95,7 +96,10 @@ async function checkAddresses(
 ): Promise<Finding> {
   try {
     const ranges = options.addresses ?? (await defaultAddresses(exec, signal));
-    assertNoOverlap(ranges, await clusterRanges(client, signal));
+    const { taken, showsServiceCidr } = await clusterRanges(client, signal);
+    assertNoOverlap(ranges, taken);
+    if (!showsServiceCidr)
+      return warning('addresses', noServiceCidrWords, 'make sure that --addresses lie outside of it');
     return ok(
       'addresses',
       options.addresses === undefined ? "this host's own" : 'apart from the Service and Pod CIDRs',

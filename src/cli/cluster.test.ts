@@ -1,0 +1,116 @@
+import { expect, test } from 'vitest';
+import { type Asked, clientOf, refuse } from '../../test/make/client.ts';
+import { ranges } from '../../test/make/service.ts';
+import { type LogLine, recordLog } from '../../test/sim/observers.ts';
+import { virtualClock } from '../../test/sim/virtual-clock.ts';
+import { StartError } from './errors.ts';
+import { prepareCluster } from './cluster.ts';
+
+/** What a whole API server answers. */
+function answerOf({ path }: Asked): unknown {
+  const last = path.split('/').at(-1);
+  const items: Readonly<Record<string, readonly unknown[]>> = {
+    servicecidrs: [{ spec: { cidrs: ['10.96.0.0/16', 'fd00:10:96::/112'] } }],
+    nodes: [{ metadata: { name: 'n1' }, spec: { podCIDRs: ['10.244.0.0/24'] } }],
+    services: [
+      { metadata: { namespace: 'default', name: 'none' }, spec: { clusterIPs: ['None'] } },
+      { metadata: { namespace: 'default', name: 'kubernetes' }, spec: { clusterIPs: ['10.32.0.1'] } },
+    ],
+  };
+  if (last === 'version') return { major: '1', minor: '37', gitVersion: 'v1.37.2' };
+  if (last === 'selfsubjectaccessreviews') return { status: { allowed: true } };
+  return { metadata: {}, items: items[last ?? ''] ?? [] };
+}
+
+/** How it goes with that API server where `answer` has nothing else to say; in virtual time. */
+async function prepare(
+  answer: (asked: Asked, count: number) => unknown,
+  addresses: readonly string[] = ['192.0.2.0/28'],
+): Promise<{ readonly ended: unknown; readonly warnings: readonly LogLine[]; readonly tookMs: number }> {
+  const counts = new Map<string, number>();
+  const client = clientOf((asked) => {
+    const count = (counts.get(asked.path) ?? 0) + 1;
+    counts.set(asked.path, count);
+    return answer(asked, count) ?? answerOf(asked);
+  });
+  const clock = virtualClock();
+  const log = recordLog();
+  const deps = { client, server: 'https://api', leaseNamespace: 'furiwake-system', clock, log };
+  const prepared = prepareCluster(deps, ranges(...addresses), new AbortController().signal);
+  const ended = await clock.drive(prepared).then(
+    ({ gitVersion }) => gitVersion,
+    (error: unknown) => error,
+  );
+  return { ended, warnings: log.lines.filter(({ level }) => level === 'warn'), tookMs: clock.monotonic() };
+}
+
+const steps = ['version', 'selfsubjectaccessreviews', 'servicecidrs', 'nodes'];
+const transient = ['SERVER', 'UNREACHABLE', 'TIMEOUT', 'THROTTLED'] as const;
+
+test.each(steps.flatMap((step) => transient.map((code) => [step, code] as const)))(
+  'an API server that is just coming up, %s: %s, is waited for, and that is said',
+  async (step, code) => {
+    const { ended, warnings } = await prepare((asked, count) => {
+      if (asked.path.endsWith(step) && count <= 4) refuse(code, asked);
+    });
+    expect(ended).toBe('v1.37.2');
+    expect(warnings.length).toBeGreaterThan(0);
+    expect(new Set(warnings.map(({ message }) => message))).toEqual(new Set(['waiting for the API server']));
+  },
+);
+
+test.each([
+  ['version', 'UNAUTHORIZED', /does not accept our credentials .*refused with UNAUTHORIZED/],
+  ['version', 'CREDENTIALS', /does not accept our credentials/],
+  ['selfsubjectaccessreviews', 'FORBIDDEN', /does not accept our credentials/],
+  ['version', 'NOT_FOUND', /does not answer as an API server does .*: check the server/],
+  ['version', 'PROTOCOL', /does not answer as an API server does/],
+] as const)('%s: %s again and again is one clear line; once is not', async (step, code, words) => {
+  const refuseUpTo = (times: number) =>
+    prepare((asked, count) => {
+      if (asked.path.endsWith(step) && count <= times) refuse(code, asked);
+    });
+  const { ended } = await refuseUpTo(Number.POSITIVE_INFINITY);
+  expect(ended).toBeInstanceOf(StartError);
+  expect((ended as Error).message).toMatch(words);
+  expect((ended as Error).message).not.toContain('\n');
+  expect(await refuseUpTo(1)).toMatchObject({ ended: 'v1.37.2' });
+});
+
+test.each([
+  ['an old server', 'version', { major: '1', minor: '31+', gitVersion: 'v1.31.9' }, /is Kubernetes v1\.31\.9/],
+  ['missing rights', 'selfsubjectaccessreviews', { status: { allowed: false } }, /rights are missing: list services/],
+])('%s is one clear line', async (_, step, answer, words) => {
+  const { ended } = await prepare(({ path }) => (path.endsWith(step) ? answer : undefined));
+  expect(ended).toMatchObject({ code: 'START', message: expect.stringMatching(words) });
+});
+
+const withoutCidrs = (asked: Asked): void => {
+  if (asked.path.endsWith('servicecidrs')) refuse('NOT_FOUND', asked);
+};
+
+test.each([
+  ['10.96.7.0/24', () => undefined, /overlaps the Service CIDR 10\.96\.0\.0\/16/],
+  ['fd00:10:96::/120', () => undefined, /overlaps the Service CIDR fd00:10:96::\/112/],
+  ['10.244.0.9', () => undefined, /overlaps the Pod CIDR of node n1 10\.244\.0\.0\/24/],
+  ['10.32.0.0/28', withoutCidrs, /overlaps the clusterIP 10\.32\.0\.1 of Service default\/kubernetes/],
+])('%s is refused where the cluster has it', async (addresses, answer, words) => {
+  const { ended } = await prepare(answer, [addresses]);
+  expect(ended).toMatchObject({ code: 'START', message: expect.stringMatching(words) });
+});
+
+test('a cluster that does not show its Service CIDR is told', async () => {
+  const { ended, warnings } = await prepare(withoutCidrs);
+  expect(ended).toBe('v1.37.2');
+  expect(warnings).toMatchObject([{ message: expect.stringMatching(/does not show its Service CIDR.*--addresses/) }]);
+});
+
+test('what is signalled meanwhile is what ends it', async () => {
+  const end = new AbortController();
+  const client = clientOf((asked) => {
+    end.abort(new Error('enough'));
+    return refuse('SERVER', asked);
+  });
+  const deps = { client, server: '', leaseNamespace: 'ns', clock: virtualClock(), log: recordLog() };
+  await expect(prepareCluster(deps, [], end.signal)).rejects.toThrow('enough');
+});
