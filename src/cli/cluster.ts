@@ -1,6 +1,6 @@
 import type { IpRange } from '../core/ip/range.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { isKubeError, type KubeError } from '../kube/errors.ts';
+import { isKubeError, type KubeError, type KubeErrorCode } from '../kube/errors.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { assertNoOverlap, clusterRanges, noServiceCidrWords } from './cluster-ranges.ts';
@@ -87,12 +87,14 @@ async function untilAnswered<T>(
 function lastingTrouble(error: KubeError, server: string): string | undefined {
   if (isTlsRefusal(error))
     return `the certificate of the API server ${server} is not accepted (${error.message}): check certificate-authority and tls-server-name in the kubeconfig`;
-  if (isKubeError(error, 'UNREACHABLE', 'TIMEOUT', 'SERVER', 'THROTTLED', 'GONE')) return undefined;
-  if (isKubeError(error, 'UNAUTHORIZED', 'CREDENTIALS', 'FORBIDDEN'))
+  if (passing.has(error.code)) return undefined;
+  if (denials.has(error.code))
     return `the API server ${server} does not accept our credentials (${error.message}): check the user of the kubeconfig, or its token's expiry`;
   return `${server} does not answer as an API server does (${error.message}): check the server in the kubeconfig`;
 }
 
+const passing: ReadonlySet<KubeErrorCode> = new Set(['UNREACHABLE', 'TIMEOUT', 'SERVER', 'THROTTLED', 'GONE']);
+const denials: ReadonlySet<KubeErrorCode> = new Set(['UNAUTHORIZED', 'CREDENTIALS', 'FORBIDDEN']);
 const tlsRefusals: ReadonlySet<unknown> = new Set([
   'CERT_HAS_EXPIRED',
   'DEPTH_ZERO_SELF_SIGNED_CERT',
