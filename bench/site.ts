@@ -64,14 +64,14 @@ export async function startSite({ machines, bundle, signal, ...order }: SiteOpti
     startFuriwake: () => {
       const startedAt = now();
       const args = ['run', '--kubeconfig', kubeconfig, '--addresses', pool, '--log-level', 'warn', ...flags];
-      const running = execPort.converse(process.execPath, [bundle, ...args], signal);
+      const running = execPort.converse(bundle, args, signal);
       return {
         pid: running.pid,
         startedAt,
         memory: () => readMemory(running.pid),
         metric: async (name) => metricIn(await lab.balancer.exec('curl', '-s', 'http://127.0.0.1:9470/metrics'), name),
         cleanUp: async () => {
-          await execPort.run(process.execPath, [bundle, 'cleanup', ...flags], { signal, timeoutMs });
+          await execPort.run(bundle, ['cleanup', ...flags], { signal, timeoutMs });
         },
         [Symbol.asyncDispose]: async () => {
           process.kill(running.pid, 'SIGTERM');
