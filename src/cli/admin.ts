@@ -134,6 +134,7 @@ export async function askAdmin(
     if (response.statusCode !== 200) throw new Error(text.trim());
     return text;
   } catch (error) {
+    signal.throwIfAborted();
     throw new StartError(
       `no furiwake answers on ${socketPath}: ${error instanceof Error ? error.message : String(error)}; is it running, with this --state-dir?`,
       { cause: error },

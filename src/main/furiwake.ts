@@ -3,7 +3,6 @@ import { randomUUID } from 'node:crypto';
 import { homedir, hostname } from 'node:os';
 import packageFile from '../../package.json' with { type: 'json' };
 import { assertNever } from '../core/assert-never.ts';
-import { StartError, UsageError } from '../cli/errors.ts';
 import type { Machine } from '../cli/machine.ts';
 import { check } from '../cli/check.ts';
 import { cleanup } from './cleanup.ts';
@@ -11,12 +10,13 @@ import { type Invocation, type LogOptions, readCommandLine } from '../cli/progra
 import type { CommandDeps } from '../cli/command.ts';
 import { run } from './run.ts';
 import { changeDrain, showStatus } from '../cli/status.ts';
-import { KubeConfigError } from '../kube/errors.ts';
+import { endFor, isToldToEnd } from './end.ts';
 import { systemClock } from './node/clock.ts';
 import { systemExec } from './node/exec.ts';
 import { systemFiles } from './node/files.ts';
 import { makeLog } from './node/log.ts';
 import { makeMetrics } from './node/metrics.ts';
+import { tolerateErrors } from './node/output.ts';
 
 const machine: Machine = {
   clock: systemClock,
@@ -54,7 +54,9 @@ async function main(args: readonly string[], signal: AbortSignal): Promise<numbe
 async function perform(invocation: Invocation, signal: AbortSignal): Promise<number> {
   switch (invocation.command) {
     case 'run':
-      await run(invocation.options, deps(invocation.log), signal);
+      await run(invocation.options, deps(invocation.log), signal).catch((error: unknown) => {
+        if (!isToldToEnd(error, signal)) throw error;
+      });
       return 0;
     case 'check':
       return check(
@@ -88,15 +90,16 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) {
   });
 }
 
+tolerateErrors(process.stderr);
+tolerateErrors(process.stdout, (error) => {
+  process.stderr.write(`furiwake: standard output cannot be written: ${error.message}\n`);
+  process.exitCode = 1;
+});
+
 try {
   process.exitCode = await main(process.argv.slice(2), ending.signal);
 } catch (error) {
-  const isExpected = error instanceof UsageError || error instanceof StartError || error instanceof KubeConfigError;
-  if (ending.signal.aborted && !isExpected) process.exitCode = 0;
-  else {
-    process.stderr.write(
-      `furiwake: ${isExpected ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
-    );
-    process.exitCode = error instanceof UsageError ? 2 : 1;
-  }
+  const { exitCode, lastWords } = endFor(error, ending.signal);
+  process.stderr.write(lastWords);
+  process.exitCode = exitCode;
 }

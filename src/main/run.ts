@@ -163,6 +163,7 @@ async function serveMetrics(
       signal,
     );
   } catch (error) {
+    signal.throwIfAborted();
     throw new StartError(
       `--metrics-address: cannot listen on ${host}:${port} (${error instanceof Error ? error.message : String(error)}); choose another, or none`,
       { cause: error },
