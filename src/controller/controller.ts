@@ -124,7 +124,7 @@ export function makeController(deps: ControllerDeps): Controller {
       next.assignments,
     );
     for (const key of reassigned) {
-      if (next.assignments.get(key)?.verdict.reason === 'PortInUseOnHost') blocked.add(key);
+      if (waitsForHost(next.assignments.get(key))) blocked.add(key);
       else blocked.delete(key);
     }
     lookAgainLater(signal);
@@ -181,6 +181,11 @@ export function makeController(deps: ControllerDeps): Controller {
     },
     plan: () => plan,
   };
+}
+
+function waitsForHost(assignment: Assignment | undefined): boolean {
+  const verdicts = assignment && [assignment.verdict, ...assignment.addresses.flatMap(({ taken }) => taken)];
+  return verdicts?.some(({ reason }) => reason === 'PortInUseOnHost') ?? false;
 }
 
 /** False when nodes appeared for all Services of a family, or the last one vanished. */

@@ -12,7 +12,7 @@ export type AddressRecord = {
   readonly listeners: readonly ListenerKey[];
 };
 
-/** An address of a Service: the ports that are served on it, and those that another Service has there. */
+/** An address of a Service: the ports that are served on it, and those that another Service has there or the host needs. */
 export type AssignedAddress = {
   readonly ip: Ip;
   readonly served: readonly ServicePort[];

@@ -41,15 +41,15 @@ export function decideDrafts(services: readonly Service[], ground: Ground, claim
   const drafts = services.map((service) => makeDraft(service, ground.records.get(service.uid)));
   drafts.sort((a, b) => a.service.createdAtMs - b.service.createdAtMs || (a.service.uid < b.service.uid ? -1 : 1));
   const failures: Failures = new Map();
-  for (const draft of drafts) keepRecordedListeners(draft, claims);
-  for (const draft of drafts) claimPorts(draft, draft.addresses, claims);
+  for (const draft of drafts) keepRecordedListeners(draft, claims, ground);
+  for (const draft of drafts) claimPorts(draft, draft.addresses, claims, ground);
   for (const draft of drafts) if (draft.addresses.length === 0) adoptStatus(draft, claims, ground);
   for (const draft of drafts) {
     settle(draft, claims, ground, failures);
     if (isHalf(draft)) drop(draft, claims);
   }
   return drafts.map((draft) => {
-    const assignment = finish(draft, claims);
+    const assignment = finish(draft, claims, ground);
     const record = assignment.addresses.length === 0 ? undefined : recordOf(draft, assignment);
     return {
       service: draft.service,
@@ -66,6 +66,8 @@ type Draft = {
   readonly service: Service;
   readonly ports: PortDecision;
   readonly record: AddressRecord | undefined;
+  /** Listeners that it had. */
+  readonly recorded: ReadonlySet<ListenerKey>;
   addresses: readonly Ip[];
   verdict: Verdict | undefined;
   disowned: readonly string[];
@@ -79,23 +81,29 @@ function makeDraft(service: Service, record: AddressRecord | undefined): Draft {
     ports.servable.length === 0
       ? []
       : (record?.addresses ?? []).filter((ip) => service.spec.ipFamilies.includes(ip.family));
-  return { service, ports, record, addresses, verdict: undefined, disowned: [], hasMoved: false };
+  const recorded = new Set(record?.listeners);
+  return { service, ports, record, recorded, addresses, verdict: undefined, disowned: [], hasMoved: false };
 }
 
-function keepRecordedListeners(draft: Draft, claims: Claims): void {
-  const recorded = new Set<ListenerKey>(draft.record?.listeners);
-  if (recorded.size === 0) return;
-  for (const ip of draft.addresses) {
+function keepRecordedListeners(draft: Draft, claims: Claims, ground: Ground): void {
+  if (draft.recorded.size > 0)
+    claimPorts(draft, draft.addresses, claims, ground, (listener) => draft.recorded.has(listener));
+}
+
+/** Claims the ports that the host does not need itself; what others have stays theirs. */
+function claimPorts(
+  draft: Draft,
+  addresses: readonly Ip[],
+  claims: Claims,
+  ground: Ground,
+  isWanted: (listener: ListenerKey) => boolean = () => true,
+): void {
+  for (const ip of addresses) {
     for (const port of draft.ports.servable) {
       const listener = listenerKey(ip, port.port, port.protocol);
-      if (recorded.has(listener)) claims.claim(listener, draft.service.key);
+      if (isWanted(listener) && hostNeeds(draft, ip, port, ground) === undefined)
+        claims.claim(listener, draft.service.key);
     }
-  }
-}
-
-function claimPorts(draft: Draft, addresses: readonly Ip[], claims: Claims): void {
-  for (const ip of addresses) {
-    for (const port of draft.ports.servable) claims.claim(listenerKey(ip, port.port, port.protocol), draft.service.key);
   }
 }
 
@@ -120,7 +128,7 @@ function adoptStatus(draft: Draft, claims: Claims, ground: Ground): void {
   const isEnough = !service.spec.requireDualStack || adopted.length === service.spec.ipFamilies.length;
   draft.addresses = isEnough ? adopted.sort((a, b) => a.family - b.family) : [];
   draft.disowned = disowned;
-  claimPorts(draft, draft.addresses, claims);
+  claimPorts(draft, draft.addresses, claims, ground);
 }
 
 /** Requests and families that are still without an address. */
@@ -140,7 +148,7 @@ function settle(draft: Draft, claims: Claims, ground: Ground, failures: Failures
   const unfound: Verdict[] = [];
   for (const family of missing) {
     const found = findOnce(draft, family, claims, ground, failures);
-    if (found.ok) take(draft, found.ip, claims);
+    if (found.ok) take(draft, found.ip, claims, ground);
     else unfound.push(found.verdict);
   }
   const [failure] = unfound;
@@ -172,7 +180,7 @@ function takeRequested(draft: Draft, wanted: Ip, claims: Claims, ground: Ground)
     give(draft, present, claims);
     draft.hasMoved = true;
   }
-  take(draft, wanted, claims);
+  take(draft, wanted, claims, ground);
 }
 
 function notInPool(ip: Ip): Verdict {
@@ -221,24 +229,31 @@ function findAddress(draft: Draft, family: Family, claims: Claims, ground: Groun
 function obstacle(draft: Draft, ip: Ip, claims: Claims, ground: Ground): Verdict | undefined {
   const node = ground.nodeAddresses.get(ip.text);
   if (node !== undefined) return { reason: 'AddressInUse', message: `${ip.text} is the address of node ${node}` };
-  const isOwn = ground.host.ownAddresses.some((own) => own.text === ip.text);
-  for (const { port, protocol } of draft.ports.servable) {
-    if (isOwn && ground.site.reservedPorts.has(port)) {
-      return {
-        reason: 'PortInUseOnHost',
-        message: `port ${port} of ${ip.text}, an address of the load-balancer host itself, is one of --reserved-ports`,
-      };
-    }
-    if (isOwn && ground.host.listening.some((socket) => socket.port === port && listensOn(socket, ip))) {
-      return {
-        reason: 'PortInUseOnHost',
-        message: `a program on the load-balancer host listens on port ${port} of its address ${ip.text}`,
-      };
-    }
-    const holder = claims.holderOf(listenerKey(ip, port, protocol));
-    if (holder !== undefined && holder !== draft.service.key) return conflict(ip, port, holder);
+  for (const port of draft.ports.servable) {
+    const need = hostNeeds(draft, ip, port, ground);
+    if (need !== undefined) return need;
+    const holder = claims.holderOf(listenerKey(ip, port.port, port.protocol));
+    if (holder !== undefined && holder !== draft.service.key) return conflict(ip, port.port, holder);
   }
   return undefined;
+}
+
+/** Why no Service may have this port of an own address of the host: an administrator never loses ssh to one. */
+function hostNeeds(draft: Draft, ip: Ip, { port, protocol }: ServicePort, { host, site }: Ground): Verdict | undefined {
+  if (!host.ownAddresses.some((own) => own.text === ip.text)) return undefined;
+  if (site.reservedPorts.has(port)) {
+    return {
+      reason: 'PortInUseOnHost',
+      message: `port ${port} of ${ip.text}, an address of the load-balancer host itself, is one of --reserved-ports`,
+    };
+  }
+  // A program that came after the Service never had the port to itself.
+  if (draft.recorded.has(listenerKey(ip, port, protocol))) return undefined;
+  if (!host.listening.some((socket) => socket.port === port && listensOn(socket, ip))) return undefined;
+  return {
+    reason: 'PortInUseOnHost',
+    message: `a program on the load-balancer host listens on port ${port} of its address ${ip.text}`,
+  };
 }
 
 function listensOn(socket: HostFacts['listening'][number], ip: Ip): boolean {
@@ -250,8 +265,8 @@ function conflict(ip: Ip, port: number, holder: ServiceKey): Verdict {
   return { reason: 'PortConflict', message: `port ${port} of ${ip.text} belongs to Service ${holder}` };
 }
 
-function take(draft: Draft, ip: Ip, claims: Claims): void {
-  claimPorts(draft, [ip], claims);
+function take(draft: Draft, ip: Ip, claims: Claims, ground: Ground): void {
+  claimPorts(draft, [ip], claims, ground);
   draft.addresses = [...draft.addresses, ip].sort((a, b) => a.family - b.family);
 }
 
@@ -265,13 +280,15 @@ function drop(draft: Draft, claims: Claims): void {
   for (const ip of draft.addresses) give(draft, ip, claims);
 }
 
-function finish(draft: Draft, claims: Claims): Assignment {
+function finish(draft: Draft, claims: Claims, ground: Ground): Assignment {
   const addresses = draft.addresses.map((ip): AssignedAddress => {
     const served: ServicePort[] = [];
     const taken: (Verdict & { port: ServicePort })[] = [];
     for (const port of draft.ports.servable) {
+      const need = hostNeeds(draft, ip, port, ground);
       const holder = claims.holderOf(listenerKey(ip, port.port, port.protocol));
-      if (holder === undefined || holder === draft.service.key) served.push(port);
+      if (need !== undefined) taken.push({ port, ...need });
+      else if (holder === undefined || holder === draft.service.key) served.push(port);
       else taken.push({ port, ...conflict(ip, port.port, holder) });
     }
     return { ip, served: exact(served), taken };

@@ -166,12 +166,15 @@ test('a planner that remembers its last plan decides as one that remembers nothi
   fc.assert(
     fc.property(anyServices, anyPool, fc.array(step, { maxLength: 6 }), (first, pool, steps) => {
       const remembering = makeAddressPlanner();
-      let input = inputOf(first, pool);
-      let plan = remembering(input);
+      const start = inputOf(first, pool);
+      const ownAddresses = start.pool.map(({ family, first: value }) => ipOf(family, value));
+      const silent: AddressInput['host'] = { ownAddresses, listening: [] };
       const listening: AddressInput['host'] = {
-        ownAddresses: input.pool.map(({ family, first: value }) => ipOf(family, value)),
+        ownAddresses,
         listening: [{ address: undefined, family: 6, port: 80 }],
       };
+      let input: AddressInput = { ...start, host: silent, site: { ...start.site, reservedPorts: new Set([53]) } };
+      let plan = remembering(input);
       for (const { changed, removed, shows, keepsListeners, listens, forgetsRecord } of steps) {
         const services = input.services
           .with(changed.map((service) => [service.key, service]))
@@ -188,7 +191,7 @@ test('a planner that remembers its last plan decides as one that remembers nothi
           records: plan.records.with(
             forgetsRecord === undefined ? [] : [[`uid-s${forgetsRecord}` as ServiceUid, undefined]],
           ),
-          host: listens ? listening : input.host,
+          host: listens ? listening : silent,
           lingering: keepsListeners ? new Map(left) : new Map(),
         });
         plan = remembering(input);

@@ -140,6 +140,34 @@ describe('a new Service', () => {
     });
   });
 
+  test('is refused a port of the host itself that it asks for later, and keeps the others', () => {
+    const own = {
+      ownAddresses: [ip('192.0.2.8')],
+      listening: [{ address: undefined, family: 6 as const, port: 9100 }],
+    };
+    const first = planAddresses(input([makeService('a', { ports: [tcp(80)] })], ['192.0.2.8'], { host: own }));
+    const edited = makeService('a', { ports: [tcp(80), tcp(22), tcp(9100)] });
+    const { assignments } = planAddresses(input([edited], ['192.0.2.8'], { host: own, records: first.records }));
+    const [address] = assignments.get(edited.key)?.addresses ?? [];
+    expect(address?.served.map(({ port }) => port)).toEqual([80]);
+    expect(address?.taken.map(({ port, reason }) => [port.port, reason])).toEqual([
+      [22, 'PortInUseOnHost'],
+      [9100, 'PortInUseOnHost'],
+    ]);
+  });
+
+  test('loses a port that is reserved by now, but not to a program that came later', () => {
+    const present = makeService('a', { ports: [tcp(80), tcp(22)] });
+    const first = planAddresses(input([present], ['192.0.2.8']));
+    const own = {
+      ownAddresses: [ip('192.0.2.8')],
+      listening: [{ address: undefined, family: 6 as const, port: 80 }],
+    };
+    const { assignments } = planAddresses(input([present], ['192.0.2.8'], { host: own, records: first.records }));
+    const [address] = assignments.get(present.key)?.addresses ?? [];
+    expect(address?.served.map(({ port }) => port)).toEqual([80]);
+  });
+
   test('never waits for a search through 2^128 addresses', () => {
     const services = Array.from({ length: 1_000 }, (_, index) =>
       makeService(`s${index}`, { ipFamilies: [6] }, { createdAtMs: index }),

@@ -40,7 +40,7 @@ export type AddressPlan = {
  * within each step the older Service first (creation time, then UID).
  *
  * A Service that has all it can have is *settled*: recorded listeners go before everything else, so while its
- * spec and the pool stay, no plan could decide otherwise. Only the others, and those that changed, are decided anew:
+ * spec, the pool and the host's own addresses stay, no plan could decide otherwise. Only the others, and those that changed, are decided anew:
  * one change among ten thousand Services costs what one among ten does.
  */
 export function makeAddressPlanner(): (input: AddressInput) => AddressPlan {
@@ -83,7 +83,7 @@ function begin(input: AddressInput): Round {
 /** The plan for `input` after the one `before`; `undefined` where that is no ground to go on from. */
 function goOn(before: Round, input: AddressInput): Round | undefined {
   const { input: old, plan, unsettled } = before;
-  if (old.site !== input.site || old.pool !== input.pool) return undefined;
+  if (old.site !== input.site || old.pool !== input.pool || !hasSameAddresses(old.host, input.host)) return undefined;
   const changed = new Set<ServiceKey>();
   for (const key of PersistentMap.changedKeys(old.services, input.services)) {
     const [was, is] = [old.services.get(key), input.services.get(key)];
@@ -144,6 +144,10 @@ function decide(before: Round, input: AddressInput, keys: Iterable<ServiceKey>):
     unsettled,
     hasMoved,
   };
+}
+
+function hasSameAddresses(a: HostFacts, b: HostFacts): boolean {
+  return a === b || a.ownAddresses.map(({ text }) => text).join() === b.ownAddresses.map(({ text }) => text).join();
 }
 
 function giveBack(claims: Claims, service: ServiceKey, assignment: Assignment | undefined): void {
