@@ -1,11 +1,10 @@
-import { once } from 'node:events';
-import { request } from 'node:http';
 import type { AddressPlan } from '../core/addresses/plan.ts';
 import type { NodeName } from '../core/model/names.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import { type Routes, jsonReply, serveHttp, textReply } from '../http/server.ts';
 import type { Files } from '../ports/files.ts';
 import type { ProxyObservation } from '../ports/proxy.ts';
+import { askSocket } from './ask.ts';
 import { StartError } from './errors.ts';
 
 /** What `furiwake status` shows. */
@@ -89,8 +88,8 @@ export function adminRoutes({ status, setDrained }: AdminSource): Routes {
 }
 
 /**
- * Serves the admin socket, which is also the lock of the state directory: a socket that answers means that another
- * furiwake lives there. Throws {@link StartError} then.
+ * Serves the admin socket. Nobody else on this host does ({@link lockHost}), but one in another network namespace may
+ * share the folder: throws {@link StartError} then.
  */
 export async function serveAdmin(
   path: string,
@@ -103,20 +102,26 @@ export async function serveAdmin(
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
   }
-  const other = await askAdmin(path, 'GET', '/status', '', signal).catch(() => undefined);
-  if (other !== undefined) {
-    const { pid } = JSON.parse(other) as HostStatus;
+  const other = await statusOf(path, signal);
+  if (other !== undefined)
     throw new StartError(
-      `another furiwake (process ${pid}) uses this state directory (${path}): end it first, or give this one its own --state-dir`,
+      `a furiwake in another network namespace (process ${other.pid}) has this state directory (${path}): give this one its own --state-dir`,
     );
-  }
   await files.remove(path); // its owner died without taking it away
   return serveHttp({ path }, routes, signal);
 }
 
-const askTimeoutMs = 5_000;
+/** What the furiwake with this admin socket says of itself; `undefined` when none answers. */
+export async function statusOf(socketPath: string, signal: AbortSignal): Promise<HostStatus | undefined> {
+  try {
+    return JSON.parse(await askAdmin(socketPath, 'GET', '/status', '', signal)) as HostStatus;
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error;
+    return undefined;
+  }
+}
 
-/** One request to the furiwake of this host. Throws {@link StartError} when none answers. */
+/** One request to the furiwake of this host. Throws {@link StartError} when none answers, and for what it refuses. */
 export async function askAdmin(
   socketPath: string,
   method: string,
@@ -124,20 +129,16 @@ export async function askAdmin(
   body: string,
   signal: AbortSignal,
 ): Promise<string> {
-  try {
-    const asked = request({ socketPath, method, path, timeout: askTimeoutMs, signal });
-    asked.on('timeout', () => asked.destroy(new Error(`no answer within ${askTimeoutMs} ms`)));
-    asked.end(body);
-    const [response] = (await once(asked, 'response')) as [AsyncIterable<Buffer> & { statusCode?: number }];
-    let text = '';
-    for await (const chunk of response) text += chunk.toString('utf8');
-    if (response.statusCode !== 200) throw new Error(text.trim());
-    return text;
-  } catch (error) {
+  const { status, text } = await askSocket({ socketPath, method, path, body }, signal).catch((error: unknown) => {
     signal.throwIfAborted();
-    throw new StartError(
-      `no furiwake answers on ${socketPath}: ${error instanceof Error ? error.message : String(error)}; is it running, with this --state-dir?`,
-      { cause: error },
-    );
-  }
+    throw new StartError(noAnswer(socketPath, error), { cause: error });
+  });
+  if (status !== 200) throw new StartError(text.trim());
+  return text;
+}
+
+function noAnswer(socketPath: string, error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === 'EACCES') return `${socketPath} is only for root: run the command as root`;
+  return `no furiwake answers on ${socketPath} (${message}): is it running, with this --state-dir?`;
 }

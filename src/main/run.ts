@@ -10,11 +10,12 @@ import { makeEventSender } from '../kube/events.ts';
 import { makeLease } from '../kube/lease.ts';
 import type { CommandDeps } from '../cli/command.ts';
 import { adminRoutes, serveAdmin, serviceLines } from '../cli/admin.ts';
-import { removeFromHost } from './cleanup.ts';
+import { removeFromHost } from './remove-from-host.ts';
 import { prepareCluster } from '../cli/cluster.ts';
 import { StartError } from '../cli/errors.ts';
 import { makeHostParts } from './host-parts.ts';
 import { assertHost, defaultAddresses } from '../cli/host-tools.ts';
+import { lockHost } from '../cli/host-lock.ts';
 import { identityOf } from '../cli/identity.ts';
 import { acquireLease, untilLost } from '../cli/lease.ts';
 import { leaseName } from '../cli/lease-name.ts';
@@ -26,7 +27,7 @@ import { superviseAll } from '../cli/supervise.ts';
 /**
  * `furiwake run`: controller and agent in one process.
  *
- *   host and kubeconfig checked ─► state directory locked ─► what was served is served again, and watched over
+ *   host locked ─► kubeconfig read ─► state directory made ─► what was served is served again, and watched over
  *                                                        └─► API server, rights, Lease ─► watches, controller, events
  *
  * All of it side by side, until the first part fails or `signal` aborts.
@@ -37,6 +38,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   const { machine, log, metrics } = deps;
   const { clock, random, files } = machine;
   await assertHost(machine, signal);
+  await using _host = await lockHost({ command: 'run', pid: machine.pid, stateDir: options.stateDir }, signal);
   const config = await loadKubeConfig({ ...machine, kubeconfig: options.kubeconfig, context: options.context });
   const ranges = options.addresses ?? (await defaultAddresses(machine.exec, signal));
   const paths = statePaths(options.stateDir);

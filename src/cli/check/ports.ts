@@ -1,8 +1,8 @@
 import { makeAnnouncer } from '../../announce/host/announcer.ts';
 import { makeHost } from '../../dataplane/host/host.ts';
 import type { Log } from '../../ports/log.ts';
-import { askAdmin, type HostStatus } from '../admin.ts';
-import { type Machine, statePaths } from '../machine.ts';
+import { findHolder, type Holder } from '../host-lock.ts';
+import type { Machine } from '../machine.ts';
 import type { RunOptions } from '../options.ts';
 import { type Finding, ok, warning } from './finding.ts';
 
@@ -28,22 +28,20 @@ export async function checkPorts(
     listening.filter(({ address }) => address === undefined || own.has(address.text)).map(({ port }) => port),
   );
   for (const port of options.reservedPorts) taken.add(port);
-  const answer = await askAdmin(statePaths(options.stateDir).adminSocket, 'GET', '/status', '', signal).catch(
-    () => undefined,
-  );
-  const running = answer === undefined ? undefined : (JSON.parse(answer) as HostStatus);
+  const holder = await findHolder(signal);
   return [
     ok('own addresses', [...own].join(', ') || 'none'),
     ok(
       'ports not given',
       `${[...taken].sort((a, b) => a - b).join(', ') || 'none'} (in use or reserved on the host's own addresses)`,
     ),
-    running === undefined
-      ? ok('other furiwake', 'none with this state directory')
-      : warning(
-          'other furiwake',
-          `process ${running.pid} runs with this state directory`,
-          'a second one would refuse to start',
-        ),
+    checkHolder(holder),
   ];
+}
+
+function checkHolder(holder: Holder | 'unknown' | undefined): Finding {
+  const what = 'other furiwake';
+  if (holder === undefined) return ok(what, 'none on this host');
+  const who = holder === 'unknown' ? 'something that does not say who it is' : `process ${holder.pid}`;
+  return warning(what, `${who} has this host (the abstract socket @furiwake)`, 'a second one would refuse to start');
 }

@@ -1,0 +1,36 @@
+import { expect, test } from 'vitest';
+import { recordLog } from '../../test/sim/observers.ts';
+import type { HostParts } from './host-parts.ts';
+import { removeFromHost } from './remove-from-host.ts';
+
+type Removed = Pick<HostParts, 'classifier' | 'proxy' | 'announcer'>;
+
+/** The parts of a host, of which some fail; what was asked of them is in `asked`. */
+function partsThatFail(...failing: readonly string[]): { readonly parts: Removed; readonly asked: readonly string[] } {
+  const asked: string[] = [];
+  const part = (name: string) => async (): Promise<void> => {
+    asked.push(name);
+    if (failing.includes(name)) throw new Error(`${name} is busy`);
+  };
+  const parts = {
+    classifier: { remove: part('nft') },
+    proxy: { stop: part('haproxy') },
+    announcer: { release: part('ip') },
+  } as unknown as Removed;
+  return { parts, asked };
+}
+
+test('all three parts are taken off', async () => {
+  const { parts, asked } = partsThatFail();
+  await removeFromHost(parts, recordLog());
+  expect(asked).toEqual(['nft', 'haproxy', 'ip']);
+});
+
+test('one that fails keeps no other, and all that failed is told', async () => {
+  const { parts, asked } = partsThatFail('nft', 'ip');
+  await expect(removeFromHost(parts, recordLog())).rejects.toMatchObject({
+    code: 'START',
+    message: expect.stringMatching(/nft is busy.*; addresses \(ip is busy\).*furiwake cleanup/),
+  });
+  expect(asked).toEqual(['nft', 'haproxy', 'ip']);
+});
