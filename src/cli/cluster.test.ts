@@ -4,7 +4,7 @@ import { ranges } from '../../test/make/service.ts';
 import { type LogLine, recordLog } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import { StartError } from './errors.ts';
-import { prepareCluster } from './cluster.ts';
+import { assertAccess, prepareCluster } from './cluster.ts';
 
 /** What a whole API server answers. */
 function answerOf({ path }: Asked): unknown {
@@ -113,4 +113,18 @@ test('what is signalled meanwhile is what ends it', async () => {
   });
   const deps = { client, server: '', leaseNamespace: 'ns', clock: virtualClock(), log: recordLog() };
   await expect(prepareCluster(deps, [], end.signal)).rejects.toThrow('enough');
+});
+
+test.each([
+  ['SERVER', /^the API server https:\/\/api does not answer \(.*SERVER\): try again/],
+  ['UNAUTHORIZED', /does not accept our credentials/],
+] as const)('whoever does not wait is told at once: %s', async (code, words) => {
+  const clock = virtualClock();
+  const client = clientOf((asked) => refuse(code, asked));
+  const deps = { client, server: 'https://api', leaseNamespace: 'ns', clock, log: recordLog() };
+  await expect(assertAccess(deps, new AbortController().signal)).rejects.toMatchObject({
+    code: 'START',
+    message: expect.stringMatching(words),
+  });
+  expect(clock.monotonic()).toBe(0);
 });

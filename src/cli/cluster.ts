@@ -48,13 +48,16 @@ export async function prepareCluster(
   });
 }
 
-/** The first half of {@link prepareCluster}: the server answers, is new enough, and we have our rights. */
-export async function prepareAccess(deps: ClusterDeps, signal: AbortSignal): Promise<ServerVersion> {
-  return untilAnswered(deps, signal, async () => {
-    const version = await readVersion(deps.client, signal);
-    await assertUsable(deps, version, signal);
-    return version;
-  });
+/** Asks once whether we have our rights on a server that is new enough; {@link StartError} for every other outcome. */
+export async function assertAccess(deps: ClusterDeps, signal: AbortSignal): Promise<void> {
+  try {
+    await assertUsable(deps, await readVersion(deps.client, signal), signal);
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!isKubeError(error)) throw error;
+    const away = `the API server ${deps.server} does not answer (${error.message}): try again when it does`;
+    throw new StartError(lastingTrouble(error, deps.server) ?? away, { cause: error });
+  }
 }
 
 async function readVersion(client: ClusterDeps['client'], signal: AbortSignal): Promise<ServerVersion> {

@@ -1,0 +1,71 @@
+import { expect, test } from 'vitest';
+import { clientOf, refuse } from '../../test/make/client.ts';
+import { makeSite } from '../../test/make/service.ts';
+import { recordLog } from '../../test/sim/observers.ts';
+import { makeServiceWrites } from '../controller/service-writes.ts';
+import { ourFinalizers } from '../core/model/contract.ts';
+import type { KubeErrorCode } from '../kube/errors.ts';
+import { releaseServices } from './release-services.ts';
+
+const site = makeSite([], { loadBalancerClass: 'a', takesDefaultClass: false });
+const { signal } = new AbortController();
+
+function wire(name: string, loadBalancerClass = 'a', finalizers: readonly string[] = ourFinalizers): object {
+  const metadata = { namespace: 'ns', name, uid: `uid-${name}`, resourceVersion: '1', finalizers };
+  return { metadata, spec: { type: 'LoadBalancer', loadBalancerClass } };
+}
+
+/** Lets the Services go on two pages; the writes to some are refused. Returns the names that were written, too. */
+async function release(
+  pages: readonly (readonly object[])[],
+  refusals: Readonly<Record<string, KubeErrorCode>> = {},
+): Promise<Awaited<ReturnType<typeof releaseServices>> & { readonly written: readonly string[] }> {
+  const written: string[] = [];
+  const client = clientOf((asked) => {
+    if (asked.verb === 'list') {
+      const page = Number(asked.query?.['continue'] ?? 0);
+      return { items: pages[page], metadata: { continue: page + 1 < pages.length ? String(page + 1) : '' } };
+    }
+    const name = asked.path.split('/').at(-1) ?? '';
+    const code = refusals[name];
+    if (code !== undefined) refuse(code, asked);
+    written.push(name);
+    return wire(name, 'a', []);
+  });
+  const deps = { client, writes: makeServiceWrites(client), site, log: recordLog() };
+  return { ...(await releaseServices(deps, signal)), written };
+}
+
+test('those of our class with our finalizer are let go, on all pages, and no others', async () => {
+  const pages = [
+    [wire('one'), wire('other', 'b')],
+    [wire('free', 'a', ['else/where']), wire('two')],
+  ];
+  expect(await release(pages)).toEqual({ released: 2, failed: [], written: ['one', 'two'] });
+});
+
+test('one that fails is told, and keeps no other; one that is gone by now is done', async () => {
+  const refusals = { one: 'CONFLICT', two: 'FORBIDDEN', gone: 'NOT_FOUND' } as const;
+  expect(await release([[wire('one'), wire('two'), wire('gone'), wire('three')]], refusals)).toEqual({
+    released: 2,
+    failed: ['ns/one', 'ns/two'],
+    written: ['three'],
+  });
+});
+
+test('one whose finalizer is put on again and again has failed', async () => {
+  const client = clientOf(({ verb }) => (verb === 'list' ? { items: [wire('one')], metadata: {} } : wire('one')));
+  const deps = { client, writes: makeServiceWrites(client), site, log: recordLog() };
+  expect(await releaseServices(deps, signal)).toEqual({ released: 0, failed: ['ns/one'] });
+});
+
+test('being told to end in the middle of it is no success', async () => {
+  const end = new AbortController();
+  const client = clientOf(({ verb }) => {
+    if (verb === 'list') return { items: [wire('one'), wire('two')], metadata: {} };
+    end.abort(new Error('ended by SIGINT'));
+    return wire('one', 'a', []);
+  });
+  const deps = { client, writes: makeServiceWrites(client), site, log: recordLog() };
+  await expect(releaseServices(deps, end.signal)).rejects.toThrow('ended by SIGINT');
+});

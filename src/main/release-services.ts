@@ -1,0 +1,69 @@
+import { projectService } from '../api/service.ts';
+import { listAll } from '../cli/list-all.ts';
+import type { ServiceWrites } from '../controller/service-writes.ts';
+import { belongsTo } from '../core/addresses/eligibility.ts';
+import { ownFinalizer } from '../core/model/contract.ts';
+import type { Site } from '../core/model/site.ts';
+import { nextWrite } from '../core/status/next-write.ts';
+import type { KubeClient } from '../kube/client.ts';
+import { isKubeError } from '../kube/errors.ts';
+import { type KubeObject, objectKey } from '../kube/object.ts';
+import type { Log } from '../ports/log.ts';
+
+export type ReleaseDeps = {
+  readonly client: Pick<KubeClient, 'list'>;
+  readonly writes: ServiceWrites;
+  readonly site: Site;
+  readonly log: Log;
+};
+
+/**
+ * Takes finalizers, addresses and conditions off every Service of our class and namespaces that has our finalizer:
+ * nothing serves it any more. One that fails does not keep the others. Throws `KubeError` when they cannot be listed.
+ */
+export async function releaseServices(
+  deps: ReleaseDeps,
+  signal: AbortSignal,
+): Promise<{ readonly released: number; readonly failed: readonly string[] }> {
+  let released = 0;
+  const failed: string[] = [];
+  for await (const wire of listAll<KubeObject>(deps.client, { apiVersion: 'v1', plural: 'services' }, signal)) {
+    const service = projectService(wire);
+    if (!service.finalizers.includes(ownFinalizer) || !belongsTo(service, deps.site)) continue;
+    try {
+      await releaseService(wire, deps.writes, signal);
+      released++;
+    } catch (error) {
+      signal.throwIfAborted();
+      deps.log.warn({ service: service.key, err: error }, 'could not be let go');
+      failed.push(objectKey(wire.metadata));
+    }
+  }
+  return { released, failed };
+}
+
+const maxWrites = 4;
+
+/** The writes of a Service that is leaving, until none is left. */
+async function releaseService(wire: KubeObject, writes: ServiceWrites, signal: AbortSignal): Promise<void> {
+  let service = projectService(wire);
+  let version = wire.metadata.resourceVersion ?? '';
+  for (let round = 0; round < maxWrites && service.finalizers.includes(ownFinalizer); round++) {
+    const write = nextWrite({ service, eligibility: 'leaving', desired: undefined, isProgrammed: false });
+    if (write === undefined) break;
+    try {
+      const answer = (
+        write.kind === 'status'
+          ? await writes.status(service, write.status, signal)
+          : await writes.finalizers(service, version, write.finalizers, signal)
+      ) as KubeObject;
+      service = projectService(answer);
+      version = answer.metadata.resourceVersion ?? '';
+    } catch (error) {
+      if (isKubeError(error, 'NOT_FOUND')) return; // gone as a whole
+      throw error;
+    }
+  }
+  if (service.finalizers.includes(ownFinalizer))
+    throw new Error('somebody else keeps writing its status or its finalizers');
+}
