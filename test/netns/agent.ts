@@ -15,7 +15,7 @@ const statuses = new Map<number, number>();
 const dialled = new Map<number, { readonly socket: Socket; text: string; end: 'open' | 'ended' | 'reset' }>();
 let nextId = 1;
 
-const deadlineMs = 4000;
+const deadlineMs = 30_000;
 const probe = makeProbe({ clock: systemClock });
 
 async function perform(call: Call): Promise<Outcome> {

@@ -12,6 +12,7 @@ import type { Addresses, Classifier } from '../../src/ports/host.ts';
 import type { Log } from '../../src/ports/log.ts';
 import type { Metrics } from '../../src/ports/metrics.ts';
 import { type NetLab, startNetLab } from './net-lab.ts';
+import { patience } from './patience.ts';
 import { addressesOf, addressOf } from './rows.ts';
 
 /** Where the HAProxy of the rig listens. */
@@ -34,7 +35,7 @@ export type ClassifierRig = AsyncDisposable & {
   repaired(): number;
   reset(): void;
   /** The answer's text, or the code of the error. */
-  fetchFrom(machine: 'client' | 'balancer', address: string, port: number): Promise<string>;
+  fetchFrom(machine: 'client' | 'balancer', address: string, port: number, timeoutMs?: number): Promise<string>;
 };
 
 export async function startClassifierRig(): Promise<ClassifierRig> {
@@ -49,11 +50,11 @@ export async function startClassifierRig(): Promise<ClassifierRig> {
     await balancer.exec('ip', 'address', 'add', text, 'dev', 'vips', ...(family === 6 ? ['nodad'] : []));
 
   const counted = new Map<string, number>();
-  const fetchFrom: ClassifierRig['fetchFrom'] = async (machine, address, port) => {
-    const { text, error } = await lab[machine].ask({ do: 'fetch', address, port });
+  const fetchFrom: ClassifierRig['fetchFrom'] = async (machine, address, port, timeoutMs = 30_000) => {
+    const { text, error } = await lab[machine].ask({ do: 'fetch', address, port, timeoutMs });
     return text ?? error ?? '';
   };
-  await vi.waitUntil(async () => (await fetchFrom('client', '10.10.0.1', 22)) === 'sshd');
+  await vi.waitUntil(async () => (await fetchFrom('client', '10.10.0.1', 22)) === 'sshd', patience);
   return {
     lab,
     makeNew: (lifetime) =>
@@ -75,9 +76,9 @@ export async function startClassifierRig(): Promise<ClassifierRig> {
 const echo = `
 defaults
     mode http
-    timeout client 5s
+    timeout client 60s
     timeout connect 1s
-    timeout server 5s
+    timeout server 60s
 frontend proxy
     bind 127.0.0.1:${proxyPort} transparent
     bind ::1:${proxyPort} transparent v6only

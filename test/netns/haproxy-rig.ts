@@ -44,9 +44,6 @@ export type Rig = AsyncDisposable & {
 
 export type RigNode = { readonly node: Node; readonly state: 'active' | 'drain' };
 
-/** For `expect.poll`: a busy machine needs longer than its default of a second. */
-export const patience = { timeout: 15_000, interval: 20 };
-
 /** nodePort on which every node of a rig serves its name over HTTP. */
 export const namePort = 30_080;
 /** nodePort on which every node of a rig speaks first, then echoes. */
@@ -90,7 +87,7 @@ export async function startRig(options: { readonly nodes: number; readonly healt
       complaints,
       rounds: async (count) => {
         const end = rounds + count;
-        await expect.poll(() => rounds, { timeout: count * 3000, interval: 50 }).toBeGreaterThanOrEqual(end);
+        await expect.poll(() => rounds, { timeout: count * 15_000, interval: 50 }).toBeGreaterThanOrEqual(end);
       },
       metric: (name) => values.get(name) ?? 0,
       watch: () => {

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { type Driver, echoPort, namePort, type Rig, startRig, patience } from '../../../test/netns/haproxy-rig.ts';
+import { type Driver, echoPort, namePort, type Rig, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { patience } from '../../../test/netns/patience.ts';
 import { row } from '../../../test/netns/rows.ts';
 
 const rows = [row('10.50.0.1', 80, namePort), row('10.50.0.1', 25, echoPort), row('fd50::1', 80, namePort)];
@@ -126,7 +127,7 @@ test('where no node answers the health port our own probe stands in: refused is 
   await rig.lab.nodes[1]?.setSilent(false);
   for (const node of rig.lab.nodes) await node.ask({ do: 'serveHttp', port: 10_256, body: '{}' });
   await expect
-    .poll(async () => (await driver.proxy.observe(rig.signal)).usesOwnProbe, { timeout: 20_000, interval: 200 })
+    .poll(async () => (await driver.proxy.observe(rig.signal)).usesOwnProbe, { timeout: 60_000, interval: 200 })
     .toEqual({ 4: false, 6: false });
   await driver.rounds(3);
   expect(await states(driver, rig)).toBe('n1 up, n2 up');

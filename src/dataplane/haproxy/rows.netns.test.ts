@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
-import { echoPort, namePort, startRig, patience } from '../../../test/netns/haproxy-rig.ts';
+import { echoPort, namePort, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { patience } from '../../../test/netns/patience.ts';
 import { row } from '../../../test/netns/rows.ts';
 
 test('rows come, change and go in one process, in both families, while a connection of another row lives', async () => {

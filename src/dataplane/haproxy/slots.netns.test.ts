@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
-import { type Driver, echoPort, namePort, type Rig, startRig, patience } from '../../../test/netns/haproxy-rig.ts';
+import { type Driver, echoPort, namePort, type Rig, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { patience } from '../../../test/netns/patience.ts';
 import { addressOf, nodeName, row } from '../../../test/netns/rows.ts';
 import type { Backend, Profile, TrafficTable } from '../../core/traffic/table.ts';
 

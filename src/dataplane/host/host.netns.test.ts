@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type NetLab, startNetLab } from '../../../test/netns/net-lab.ts';
+import { patience } from '../../../test/netns/patience.ts';
 import { type Ip, parseIp } from '../../core/ip/ip.ts';
 import type { Listener } from '../../core/traffic/table.ts';
 import { makeHost } from './host.ts';
@@ -45,10 +46,12 @@ test('the connections of a listener are reset, in both families, and no others',
   const six = await dial('fd10::1', 25);
   const other = await dial('10.10.0.1', 26);
   await hostOf().endConnections([listener('10.10.0.1', 25), listener('fd10::1', 25)], signal);
-  await expect.poll(() => endOf(four)).toBe('reset');
-  await expect.poll(() => endOf(six)).toBe('reset');
+  await expect.poll(() => endOf(four), patience).toBe('reset');
+  await expect.poll(() => endOf(six), patience).toBe('reset');
   await lab.client.ask({ do: 'say', id: other, text: ' again' });
-  await expect.poll(() => lab.client.ask({ do: 'heard', id: other })).toEqual({ text: 'hello again', end: 'open' });
+  await expect
+    .poll(() => lab.client.ask({ do: 'heard', id: other }), patience)
+    .toEqual({ text: 'hello again', end: 'open' });
   expect(warnings).toEqual([]);
 });
 
@@ -58,13 +61,13 @@ test('a listener without connections, and a list longer than one call takes, is 
   await hostOf().endConnections([], signal);
   await hostOf().endConnections(many, signal);
   await hostOf().endConnections([...many, listener('10.10.0.1', 25)], signal);
-  await expect.poll(() => endOf(id)).toBe('reset');
+  await expect.poll(() => endOf(id), patience).toBe('reset');
   expect(warnings).toEqual([]);
 });
 
 async function dial(to: string, port: number): Promise<number> {
   const { id = 0 } = await lab.client.ask({ do: 'dial', address: to, port });
-  await expect.poll(() => lab.client.ask({ do: 'heard', id })).toEqual({ text: 'hello', end: 'open' });
+  await expect.poll(() => lab.client.ask({ do: 'heard', id }), patience).toEqual({ text: 'hello', end: 'open' });
   return id;
 }
 
