@@ -31,7 +31,8 @@ export async function untilAnswer(host: Host, url: string, answer: string | RegE
 /** Fetches a URL `count` times, one after the other, each time over a connection of its own: the lines of the answers. */
 export async function fetchMany(host: Host, url: string, count: number): Promise<readonly string[]> {
   const each = ['--header', 'Connection: close', '--write-out', '\\n'];
-  const { stdout } = await host.exec([...curl(5, ...each), ...Array.from({ length: count }, () => url)]);
+  const urls = Array.from({ length: count }, () => url);
+  const { stdout } = await host.exec([...curl(5, ...each), ...urls], { timeoutMs: 120_000 });
   return stdout.trimEnd().split('\n');
 }
 
