@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { finalizers } from './harness/contract.ts';
+import { eventually } from './harness/eventually.ts';
 import { fetchFrom, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
 import { makeFuriwake } from './harness/furiwake.ts';
-import { readHostState } from './harness/host-state.ts';
+import { readHostState, untilHostState } from './harness/host-state.ts';
 import { kubeconfigOf } from './harness/names.ts';
 import { isRoot, useStage } from './harness/stage.ts';
 import { startTraffic } from './harness/traffic.ts';
@@ -19,7 +20,7 @@ describe.skipIf(!isRoot)('before furiwake comes and after it has gone', () => {
     expect(said).toMatch(/Nothing wrong/);
     expect(said).toContain('v1.37.2');
     expect(code).toBe(0);
-    expect(await readHostState(lb1)).toEqual(before);
+    await untilHostState(lb1, before);
   });
 
   test('`check` names each right that is missing', async () => {
@@ -52,7 +53,7 @@ describe.skipIf(!isRoot)('before furiwake comes and after it has gone', () => {
       code: 0,
     });
     expect(await fetchFrom(client, urlOf(ip), 1)).not.toMatch(fromWeb);
-    expect(await readHostState(lb1)).toEqual(before);
+    await untilHostState(lb1, before);
     const { metadata, status } = await services.get('served');
     expect({ finalizers: metadata.finalizers, status }).toEqual({
       finalizers: undefined,
@@ -70,7 +71,7 @@ describe.skipIf(!isRoot)('before furiwake comes and after it has gone', () => {
     const published = await services.published('strict');
     await untilAnswer(client, urlOf(published[0] ?? ''), fromWeb);
     await strict.stop();
-    expect(await readHostState(lb1)).toEqual(before);
+    await untilHostState(lb1, before);
     expect(await services.published('strict')).toEqual(published);
     await strict.start();
     await untilAnswer(client, urlOf(published[0] ?? ''), fromWeb);
@@ -83,9 +84,11 @@ describe.skipIf(!isRoot)('before furiwake comes and after it has gone', () => {
     await furiwake.start();
     await services.create('shown');
     const [ip] = await services.published('shown');
-    const { said } = await furiwake.command(['status']);
-    expect(said).toMatch(/class furiwake\.dev\/haproxy: ready/);
-    expect(said).toMatch(new RegExp(`lbtest/shown +${ip} +80 `));
-    expect(said).toMatch(/n1 +IPv4 +up/);
+    await eventually(async () => {
+      const { said } = await furiwake.command(['status']);
+      expect(said).toMatch(/class furiwake\.dev\/haproxy: ready/);
+      expect(said).toMatch(new RegExp(`lbtest/shown +${ip} +80 `));
+      expect(said).toMatch(/n1 +IPv4 +up/);
+    });
   });
 });

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { addressesAnnotation } from './harness/contract.ts';
 import { nobody, webPort } from './harness/backends.ts';
+import { eventually } from './harness/eventually.ts';
 import { fetchFrom, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
 import { stateDir } from './harness/furiwake.ts';
 import { isRoot, useStage } from './harness/stage.ts';
@@ -95,6 +96,7 @@ describe.skipIf(!isRoot)('whatever a user writes', () => {
     expect(message).toContain(`${long}/${long}`);
     await isHarmless();
     await cluster.remove(path);
-    expect(await services.published('conflicts')).toEqual([lb1.ip4]);
+    // Kubernetes empties a namespace in its own time.
+    expect(await eventually(() => services.published('conflicts'), 120_000)).toEqual([lb1.ip4]);
   });
 });

@@ -5,7 +5,7 @@ import { writeKubeconfig } from '../../lab/cluster/kubeconfig.ts';
 import { eventually } from './harness/eventually.ts';
 import { fetchFrom, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
 import { makeFuriwake } from './harness/furiwake.ts';
-import { readHostState } from './harness/host-state.ts';
+import { readHostState, untilHostState } from './harness/host-state.ts';
 import { kubeconfigOf, namespace } from './harness/names.ts';
 import { isRoot, useStage } from './harness/stage.ts';
 
@@ -82,7 +82,7 @@ describe.skipIf(!isRoot)('furiwake that cannot start', () => {
       expect(lastOf(said)).toMatch(lastWord);
       expect(lastOf(said)).toContain(word);
       expect(code).toBe(1);
-      expect(await readHostState(lb1)).toEqual(before);
+      await untilHostState(lb1, before);
     });
 
     test.each(['haproxy', 'nft'])('a host without %s', async (program) => {
@@ -136,6 +136,6 @@ describe.skipIf(!isRoot)('a second furiwake', () => {
     await services.remove('one');
     await second.stop();
     expect(await second.command(['cleanup'])).toMatchObject({ code: 0 });
-    expect(await readHostState(lb2)).toEqual(before);
+    await untilHostState(lb2, before);
   });
 });

@@ -1,4 +1,6 @@
+import { expect } from 'vitest';
 import type { Host } from '../../../lab/network/host.ts';
+import { eventually } from './eventually.ts';
 
 /** What furiwake could leave on a host, as text: addresses, routing rules and routes, nft tables, processes. */
 export type HostState = Readonly<Record<'addresses' | 'rules' | 'routes' | 'tables' | 'processes', string>>;
@@ -14,6 +16,11 @@ export async function readHostState(host: Host): Promise<HostState> {
     tables: await say('nft', 'list', 'ruleset'),
     processes: names.filter((name) => ['haproxy', 'nft', 'ip', 'node'].includes(name)).join(' '),
   };
+}
+
+/** Until the host is in this state: what a program started may outlive it by a moment. */
+export async function untilHostState(host: Host, state: HostState): Promise<void> {
+  await eventually(async () => expect(await readHostState(host)).toEqual(state), 15_000);
 }
 
 function allRoutes(family: '-4' | '-6'): readonly string[] {

@@ -3,7 +3,7 @@ import { type Lab, openLab } from '../../../lab/lab.ts';
 import type { Host } from '../../../lab/network/host.ts';
 import { type Cluster, makeCluster } from './cluster.ts';
 import { type Furiwake, makeFuriwake, stateDir } from './furiwake.ts';
-import { readHostState } from './host-state.ts';
+import { type HostState, readHostState, untilHostState } from './host-state.ts';
 import { labName, lease } from './names.ts';
 import { makeServices, type Services } from './services.ts';
 
@@ -42,7 +42,7 @@ export function useStage({ flags = [], isStarted = true }: StageOptions = {}): (
     if (stage !== undefined) return stage;
     throw new Error('the stage is not set yet');
   };
-  let pristine: Awaited<ReturnType<typeof readHostState>> | undefined;
+  let pristine: HostState | undefined;
 
   beforeAll(async () => {
     const lab = await openLab(labName, new AbortController().signal);
@@ -79,12 +79,12 @@ export function useStage({ flags = [], isStarted = true }: StageOptions = {}): (
   });
 
   afterAll(async () => {
-    if (stage === undefined) return;
+    if (stage === undefined || pristine === undefined) return;
     const { furiwake, lb1 } = stage;
     await tidy(stage, true);
     if (furiwake.isRunning()) await furiwake.stop();
     expect(await furiwake.command(['cleanup'])).toMatchObject({ code: 0 });
-    expect(await readHostState(lb1)).toEqual(pristine);
+    await untilHostState(lb1, pristine);
   });
 
   return ready;
