@@ -20,9 +20,11 @@ describe.skipIf(!isRoot)('a Service that changes', () => {
     await services.change('ports', { spec: { ports } });
     await untilAnswer(client, urlOf(ip, 8001), fromWeb);
     await untilAnswer(client, urlOf(ip, 8002), fromWeb);
-    expect(await fetchFrom(client, urlOf(ip, 80))).toBe('refused');
-    const [ingress] = (await services.get('ports')).status.loadBalancer.ingress ?? [];
-    expect(ingress?.ports?.map(({ port }) => port)).toEqual([8001, 8002]);
+    await untilAnswer(client, urlOf(ip, 80), 'refused');
+    await eventually(async () => {
+      const [ingress] = (await services.get('ports')).status.loadBalancer.ingress ?? [];
+      expect(ingress?.ports?.map(({ port }) => port)).toEqual([8001, 8002]);
+    });
   });
 
   test('another nodePort is followed', async () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { webOnN1, webPort } from './harness/backends.ts';
+import { eventually } from './harness/eventually.ts';
 import { fetchMany, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
 import { type Condition, type Services } from './harness/services.ts';
 import { isRoot, useStage } from './harness/stage.ts';
@@ -21,14 +22,16 @@ describe.skipIf(!isRoot)('what is not served yet is said', () => {
     await services.create('mixed', { spec: { ports: [tcp, udp, sctp] } });
     const [ip = ''] = await services.published('mixed');
     const error = 'furiwake.dev/UnsupportedProtocol';
-    expect((await services.get('mixed')).status.loadBalancer.ingress?.[0]?.ports).toEqual([
-      { port: 80, protocol: 'TCP' },
-      { port: 53, protocol: 'UDP', error },
-      { port: 99, protocol: 'SCTP', error },
-    ]);
-    expect(await portsError(services, 'mixed')).toMatchObject({
-      status: 'True',
-      reason: 'LoadBalancerMixedProtocolNotSupported',
+    await eventually(async () => {
+      expect((await services.get('mixed')).status.loadBalancer.ingress?.[0]?.ports).toEqual([
+        { port: 80, protocol: 'TCP' },
+        { port: 53, protocol: 'UDP', error },
+        { port: 99, protocol: 'SCTP', error },
+      ]);
+      expect(await portsError(services, 'mixed')).toMatchObject({
+        status: 'True',
+        reason: 'LoadBalancerMixedProtocolNotSupported',
+      });
     });
     const { message } = await services.condition('mixed', 'Serving', 'PartlyServing');
     expect(message).toMatch(/UDP port 53.*SCTP port 99/);

@@ -24,7 +24,7 @@ export type Totals = {
 
 const [, , target = '', perSecond = '0', held = '0'] = process.argv;
 const url = new URL(target);
-const deadlineMs = 10_000;
+const deadlineMs = 30_000;
 const askHeldEveryMs = 100;
 
 let asked = 0;
