@@ -30,6 +30,8 @@ function table(...rows: readonly Row[]): TrafficTable {
 type Rig = {
   readonly agent: Agent;
   readonly steps: string[];
+  /** Tables that the kernel was given. */
+  readonly classified: readonly TrafficTable[];
   readonly clock: VirtualClock;
   failing: string | undefined;
   readonly files: Map<string, string>;
@@ -38,6 +40,7 @@ type Rig = {
 /** An agent over ports that note what they are asked, in order, and can be told to fail. */
 function makeRig(files: Map<string, string> = new Map()): Rig {
   const steps: string[] = [];
+  const classified: TrafficTable[] = [];
   const clock = virtualClock();
   const log = recordLog();
   const rig = { failing: undefined as string | undefined };
@@ -65,7 +68,10 @@ function makeRig(files: Map<string, string> = new Map()): Rig {
       stop: step('proxy.stop'),
     },
     classifier: {
-      apply: step('classifier.apply'),
+      apply: (table) => {
+        classified.push(table);
+        return step('classifier.apply')();
+      },
       audit: async () => 0,
       run: never,
       remove: step('classifier.remove'),
@@ -85,7 +91,7 @@ function makeRig(files: Map<string, string> = new Map()): Rig {
     log,
     metrics: recordMetrics(),
   });
-  return Object.assign(rig, { agent, steps, clock, files });
+  return Object.assign(rig, { agent, steps, classified, clock, files });
 }
 
 const signal = new AbortController().signal;
@@ -132,6 +138,27 @@ describe('a change', () => {
     expect(rig.steps).toContain('end 80');
   });
 
+  test('of hands closes the listener first: nobody comes by what was allowed to the other', async () => {
+    const rig = makeRig();
+    await rig.agent.submit(table(a, b), signal);
+    rig.steps.length = 0;
+    await rig.agent.submit(table({ ...a, service: 'default/other' as ServiceKey, sourceRanges: [] }, b), signal);
+    expect(rig.steps.slice(0, 3)).toEqual(['classifier.apply', 'proxy.upsert', 'classifier.apply']);
+    expect([...(rig.classified.at(-2)?.rows.keys() ?? [])]).toEqual([b.key]);
+  });
+
+  test('that a crash cuts short is finished by the next process: connections of what went are ended', async () => {
+    const files = new Map<string, string>();
+    const first = makeRig(files);
+    await first.agent.submit(table(a, b), signal);
+    first.failing = 'proxy.prune';
+    await first.agent.submit(table(a), signal);
+    const next = makeRig(files);
+    await next.agent.restore(signal);
+    await next.agent.submit(table(a), signal);
+    expect(next.steps).toContain('end 443');
+  });
+
   test('is on disk before anybody is told that it is in force', async () => {
     const disk = new Map<string, string>();
     disk.set = () => {
@@ -153,6 +180,9 @@ describe('a change that is refused', () => {
     expect(rig.agent.readiness.get(a.key)).toBe('ready');
     expect(rig.agent.readiness.get(b.key)).toEqual({ reason: 'DataplaneError', message: 'classifier.apply failed' });
     expect(rig.agent.inForce().rows.has(b.key)).toBe(false);
+    await rig.agent.submit(table({ ...a, sourceRanges: [] }), signal);
+    expect(rig.agent.readiness.get(a.key)).toMatchObject({ reason: 'DataplaneError' }); // it is open still
+    await rig.agent.submit(table(a, b), signal);
 
     const stop = new AbortController();
     const told = Promise.withResolvers<ReadonlySet<ServiceKey>>();

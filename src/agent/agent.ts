@@ -2,7 +2,7 @@ import type { ListenerKey, ServiceKey } from '../core/model/names.ts';
 import type { Verdict } from '../core/reasons.ts';
 import type { Readiness } from '../core/status/desired.ts';
 import { diffRows, isSameTable } from '../core/traffic/diff.ts';
-import { emptyTable, type TrafficTable } from '../core/traffic/table.ts';
+import { emptyTable, type Row, type TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Announcer, Classifier, Host } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
@@ -78,28 +78,41 @@ export function makeAgent(deps: AgentDeps): Agent {
 
   const apply = async (table: TrafficTable, signal: AbortSignal): Promise<void> => {
     const startedAt = clock.monotonic();
-    // Side by side, for the file is for a reboot; but nobody is told before both are done.
-    const results = await Promise.allSettled([program(table, signal), tableFile.write(table)]);
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
+    const { gone } = diffRows(inForce, table);
+    // What goes is in the file until it is gone altogether: who comes after a crash has to know whose connections to end.
+    // Else side by side, for the file is for a reboot; but nobody is told before both are done.
+    const isProgrammed = program(table, gone, signal);
+    const isSaved = gone.length > 0 ? isProgrammed.then(() => tableFile.write(table)) : tableFile.write(table);
+    for (const result of await Promise.allSettled([isProgrammed, isSaved]))
+      if (result.status === 'rejected') throw result.reason;
     inForce = table;
     listeners.set(table.rows.size);
     applySeconds.observe((clock.monotonic() - startedAt) / 1000);
   };
 
-  const program = async (table: TrafficTable, signal: AbortSignal): Promise<void> => {
-    const gone = diffRows(inForce, table).gone;
+  const program = async (table: TrafficTable, gone: readonly Row[], signal: AbortSignal): Promise<void> => {
     if (!isStarted) {
       const how = await proxy.ensure(table, signal);
       log.info({ how, listeners: table.rows.size }, `HAProxy ${how}`);
       isStarted = true;
     }
+    const handed = gone.filter((row) => table.rows.has(row.key));
+    if (handed.length > 0) {
+      // Closed while it changes hands: nobody comes to the one Service by what was allowed to the other.
+      const rows = inForce.rows.with(handed.map((row) => [row.key, undefined]));
+      await classify({ ...inForce, rows }, signal);
+    }
     await proxy.upsert(table, signal);
-    const added = await announcer.added(table.hosted, signal);
-    await classifier.apply(table, added, (row) => proxy.portOf(row), signal);
+    await classify(table, signal);
     await announcer.ensure(table.hosted, signal);
     await proxy.prune(table, signal);
     if (gone.length > 0) await host.endConnections(gone, signal);
     await announcer.release(table.hosted, signal);
+  };
+
+  const classify = async (table: TrafficTable, signal: AbortSignal): Promise<void> => {
+    const added = await announcer.added(table.hosted, signal);
+    await classifier.apply(table, added, (row) => proxy.portOf(row), signal);
   };
 
   const attempt = async (table: TrafficTable, signal: AbortSignal): Promise<ReadonlySet<ServiceKey>> => {
@@ -161,8 +174,9 @@ export function makeAgent(deps: AgentDeps): Agent {
     submit: (table, signal) => inTurn(() => attempt(table, signal)),
     readiness: {
       get: (key: ListenerKey) => {
-        if (inForce.rows.has(key)) return 'ready';
-        return wanted.rows.has(key) ? refusal : undefined;
+        const row = wanted.rows.get(key);
+        if (row === undefined) return undefined;
+        return inForce.rows.get(key) === row ? 'ready' : refusal;
       },
     },
     isStarted: () => inForce !== emptyTable,
