@@ -28,12 +28,15 @@ describe.skipIf(!isRoot)('a Service that changes', () => {
   });
 
   test('another nodePort is followed', async () => {
-    const { services, client } = stage();
+    const { services, client, lab } = stage();
     const { spec } = await services.create('nodeport');
     const [ip = ''] = await services.published('nodeport');
     await untilAnswer(client, urlOf(ip), fromWeb);
-    const nodePort = spec.ports[0]?.nodePort === 31_999 ? 31_998 : 31_999;
+    const oldPort = spec.ports[0]?.nodePort;
+    const nodePort = oldPort === 31_999 ? 31_998 : 31_999;
     await services.change('nodeport', { spec: { ports: [{ port: 80, targetPort: webPort, nodePort }] } });
+    // kube-proxy answers on the old one until its next sync: an answer before that says nothing.
+    for (const node of ['n1', 'n2']) await untilAnswer(client, urlOf(lab.host(node).ip4, oldPort), 'refused');
     await untilAnswer(client, urlOf(ip), fromWeb);
     expect(await services.published('nodeport')).toEqual([ip]);
   });
