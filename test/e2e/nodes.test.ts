@@ -55,13 +55,28 @@ async function isReady(cluster: Cluster, node: string): Promise<string | undefin
   return status.conditions.find(({ type }) => type === 'Ready')?.status;
 }
 
+/** Sets the label that keeps load balancers off a node, or takes it away. */
+async function label(cluster: Cluster, node: string, value: string | null): Promise<void> {
+  const labels = { 'node.kubernetes.io/exclude-from-external-load-balancers': value };
+  await cluster.merge(`/api/v1/nodes/${node}`, { metadata: { labels } });
+}
+
+async function taint(cluster: Cluster, node: string, taints: readonly object[]): Promise<void> {
+  await cluster.merge(`/api/v1/nodes/${node}`, { spec: { taints } });
+}
+
 type NodeObject = {
   readonly status: { readonly conditions: readonly { readonly type: string; readonly status: string }[] };
 };
 
 describe.skipIf(!isRoot)('a node', () => {
   const stage = useStage();
-  afterEach(() => stage().services.removeAll());
+  afterEach(async () => {
+    const { cluster, furiwake } = stage();
+    for (const node of ['n1', 'n2']) await label(cluster, node, null);
+    await taint(cluster, 'n2', []);
+    await furiwake.command(['undrain', 'n2']);
+  });
 
   test('without Pods of the Service loses its network: no new connection fails, those over it end', async () => {
     const { client, lab } = stage();
@@ -110,12 +125,8 @@ describe.skipIf(!isRoot)('a node', () => {
   test('that is labelled out is drained, then removed, and comes back', async () => {
     const { client, cluster } = stage();
     const ip = await served(stage(), 'one');
-    const label = (value: string | null): Promise<unknown> =>
-      cluster.merge('/api/v1/nodes/n2', {
-        metadata: { labels: { 'node.kubernetes.io/exclude-from-external-load-balancers': value } },
-      });
-    const held = await startTraffic(client, urlOf(ip), { perSecond: 0, held: 4 });
-    await label('');
+    await using held = await startTraffic(client, urlOf(ip), { perSecond: 0, held: 4 });
+    await label(cluster, 'n2', '');
     await eventually(async () => expect((await states(stage()))['n2']).not.toBe('up'));
     const before = await totals(stage());
     await fetchMany(client, urlOf(ip), 20);
@@ -125,20 +136,17 @@ describe.skipIf(!isRoot)('a node', () => {
     expect(held.totals()).toMatchObject({ holding: 4, broken: 0 });
     await held[Symbol.asyncDispose]();
     await eventually(async () => expect(Object.keys(await states(stage()))).toEqual(['n1']));
-    await label('false');
+    await label(cluster, 'n2', 'false');
     await eventually(async () => expect(await states(stage())).toMatchObject({ n1: 'up', n2: 'up' }));
-    await label(null);
   });
 
   test('that the autoscaler is about to delete gets no new connections', async () => {
     const { client, cluster } = stage();
     const ip = await served(stage(), 'one');
-    const taint = (taints: readonly object[]): Promise<unknown> =>
-      cluster.merge('/api/v1/nodes/n2', { spec: { taints } });
-    await taint([{ key: 'ToBeDeletedByClusterAutoscaler', effect: 'NoSchedule' }]);
+    await taint(cluster, 'n2', [{ key: 'ToBeDeletedByClusterAutoscaler', effect: 'NoSchedule' }]);
     await eventually(async () => expect(Object.keys(await states(stage()))).toEqual(['n1']));
     await fetchMany(client, urlOf(ip), 10);
-    await taint([]);
+    await taint(cluster, 'n2', []);
     await eventually(async () => expect(await states(stage())).toMatchObject({ n1: 'up', n2: 'up' }));
   });
 
@@ -163,16 +171,10 @@ describe.skipIf(!isRoot)('a node', () => {
   test('none is left: the address stays published, and the condition says so', async () => {
     const { services, cluster } = stage();
     const ip = await served(stage(), 'one');
-    const label = async (value: string | null): Promise<void> => {
-      for (const node of ['n1', 'n2'])
-        await cluster.merge(`/api/v1/nodes/${node}`, {
-          metadata: { labels: { 'node.kubernetes.io/exclude-from-external-load-balancers': value } },
-        });
-    };
-    await label('true');
+    for (const node of ['n1', 'n2']) await label(cluster, node, 'true');
     await services.condition('one', 'Serving', 'NoNodes');
     expect(await services.published('one')).toEqual([ip]);
-    await label(null);
+    for (const node of ['n1', 'n2']) await label(cluster, node, null);
     await services.condition('one', 'Serving', 'Serving');
   });
 });
