@@ -21,6 +21,7 @@ import { acquireLease, untilLost } from '../cli/lease.ts';
 import { leaseName } from '../cli/lease-name.ts';
 import { statePaths } from '../cli/machine.ts';
 import type { RunOptions } from '../cli/options.ts';
+import { openStateDir, recordedAddresses, refuseStateDir, startingWith } from '../cli/state-dir.ts';
 import { tellNodes } from '../cli/tell-nodes.ts';
 import { superviseAll } from '../cli/supervise.ts';
 
@@ -42,7 +43,8 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   const config = await loadKubeConfig({ ...machine, kubeconfig: options.kubeconfig, context: options.context });
   const ranges = options.addresses ?? (await defaultAddresses(machine.exec, signal));
   const paths = statePaths(options.stateDir);
-  await files.makeFolder(options.stateDir);
+  await using _stateDir = await openStateDir(machine, options.stateDir);
+  await recordedAddresses(files, paths.addresses); // what cannot be read is better said now
 
   const lifetime = new AbortController();
   const alive = AbortSignal.any([signal, lifetime.signal]);
@@ -82,7 +84,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     site,
     host: agent,
     facts: makeFacts({ host: parts.host, ranges, clock }),
-    records: makeRecordFile({ path: paths.records, files }),
+    records: startingWith(makeRecordFile({ path: paths.records, files }), paths.records),
     events,
     mayWrite: () => lease.isHeld(),
     clock,
@@ -118,7 +120,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     }),
     files,
     signal,
-  );
+  ).catch((error: unknown) => refuseStateDir(options.stateDir, error));
   await using _metrics = await serveMetrics(options, deps, notReady, signal);
 
   const serveCluster = async (inner: AbortSignal): Promise<void> => {
@@ -126,7 +128,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     const { leaseNamespace, loadBalancerClass } = options;
     const { gitVersion } = await prepareCluster({ client, server, leaseNamespace, clock, log }, ranges, inner);
     log.info({ server, kubernetes: gitVersion, class: loadBalancerClass }, 'connected to the cluster');
-    await identity.keep();
+    await identity.keep().catch((error: unknown) => refuseStateDir(options.stateDir, error));
     await acquireLease(lease, options, log, inner);
     await superviseAll(
       [

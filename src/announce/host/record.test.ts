@@ -27,8 +27,14 @@ test('no file is an empty record, and an empty record no file', async () => {
   expect(files.texts.size).toBe(0);
 });
 
-test.each(['', '{', '{}', '{"version":2,"addresses":[]}'])('a file with %j is refused', async (text) => {
-  const files = memory();
-  files.texts.set('/state/addresses.json', text);
-  await expect(readRecord(files, '/state/addresses.json')).rejects.toThrow(SyntaxError);
-});
+test.each(['', '{', '{}', '{"version":2,"addresses":[]}'])(
+  'a file with %j is refused, with where it is',
+  async (text) => {
+    const files = memory();
+    files.texts.set('/state/addresses.json', text);
+    await expect(readRecord(files, '/state/addresses.json')).rejects.toMatchObject({
+      name: 'SyntaxError',
+      message: expect.stringMatching(/^\/state\/addresses\.json: .*: remove the file/),
+    });
+  },
+);

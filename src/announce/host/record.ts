@@ -10,13 +10,21 @@ type Stored = {
   readonly addresses: readonly { readonly address: string; readonly interface: string }[];
 };
 
-/** Reads the record; none is an empty one. Throws `SyntaxError` for a file that is no record of ours. */
+/** Reads the record; none is an empty one. Throws `SyntaxError`, with path and advice, for what is no record of ours. */
 export async function readRecord(files: Files, path: string): Promise<AddressRecord> {
   const text = await files.read(path);
   if (text === undefined) return PersistentMap.empty();
-  const { version, addresses } = JSON.parse(text) as Partial<Stored>;
-  if (version !== 1 || addresses === undefined) throw new SyntaxError(`${path}: not a record of version 1`);
-  return PersistentMap.from(addresses.map((entry) => [entry.address, entry.interface]));
+  try {
+    const { version, addresses } = JSON.parse(text) as Partial<Stored>;
+    if (version !== 1 || addresses === undefined) throw new SyntaxError('not a record of version 1');
+    return PersistentMap.from(addresses.map((entry) => [entry.address, entry.interface]));
+  } catch (error) {
+    const words = error instanceof Error ? error.message : String(error);
+    throw new SyntaxError(
+      `${path}: ${words}: remove the file (what is on furiwake0, … is known without it), and take IPv6 addresses that furiwake added to other interfaces away by hand`,
+      { cause: error },
+    );
+  }
 }
 
 const listOf = PersistentMap.makeText<string, string>(

@@ -1,27 +1,43 @@
 import { constants } from 'node:fs';
-import { appendFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import type { Files } from '../../ports/files.ts';
 
 /** Files on this machine's disk. */
 export const systemFiles: Files = {
-  read: async (path) => {
+  read: async (file) => {
     try {
-      return await readFile(path, 'utf8');
+      return await readFile(file, 'utf8');
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
       throw error;
     }
   },
-  write: async (path, text, mode = 0o600) => {
-    const temporary = `${path}.new`;
+  // Without fsync, which costs milliseconds before an address is published, many on a slow disk. After a power failure a
+  // file may be torn: whoever reads it says so, and what to do.
+  write: async (file, text, mode = 0o600) => {
+    const temporary = `${file}.new`;
     await writeFile(temporary, text, { mode });
-    await rename(temporary, path);
+    await rename(temporary, file);
   },
-  append: async (path, text) => {
-    await appendFile(path, text, { flag: constants.O_WRONLY | constants.O_APPEND }); // not `a`: it would make a new one
+  append: async (file, text) => {
+    await appendFile(file, text, { flag: constants.O_WRONLY | constants.O_APPEND }); // not `a`: it would make a new one
   },
-  remove: (path) => rm(path, { force: true, recursive: true }),
-  makeFolder: async (path, mode = 0o700) => {
-    await mkdir(path, { recursive: true, mode });
-  },
+  remove: (file) => rm(file, { force: true, recursive: true }),
+  makeFolder: (folder, mode = 0o700) => makeFolder(folder, mode),
 };
+
+/** Not by `recursive: true`: Node then tries for ever where nothing can be made, as below /proc. */
+async function makeFolder(folder: string, mode: number): Promise<void> {
+  const isMissingParent = await mkdir(folder, { mode }).then(
+    () => false,
+    async (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EEXIST' && (await stat(folder)).isDirectory()) return false;
+      if (error.code !== 'ENOENT') throw error;
+      return true;
+    },
+  );
+  if (!isMissingParent) return;
+  await makeFolder(path.dirname(folder), mode);
+  await mkdir(folder, { mode });
+}
