@@ -3,10 +3,12 @@ import type { Listener } from '../../core/traffic/table.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Host } from '../../ports/host.ts';
 import type { Log } from '../../ports/log.ts';
-import { connectionFilter, decodeListening, ofFamily } from './sockets.ts';
+import { type Connection, connectionFilter, decodeConnections, decodeListening, ofFamily } from './sockets.ts';
 
 /** A filter of this many listeners stays far below the kernel's limit for one. */
 const listenersPerCall = 100;
+
+const connected: readonly string[] = ['state', 'connected', 'exclude', 'time-wait'];
 
 /**
  * What is on this host, from the kernel. `ownAddresses` tells its addresses but for those that we added. Both functions
@@ -21,22 +23,31 @@ export function makeHost({
   readonly ownAddresses: (signal: AbortSignal) => Promise<readonly Ip[]>;
   readonly log: Log;
 }): Host {
-  /** True once a connection was ended, or it was said that this kernel cannot: no need to look any more. */
-  let isSettled = false;
+  let hasWarned = false;
 
   const ss = async (args: readonly string[], signal: AbortSignal): Promise<string> =>
     (await exec.run('ss', args, { signal })).stdout;
 
-  /** One family at a time: without one `ss -K` complains about a request that it did not need. */
+  /**
+   * On an own address of the host there may be others' connections with a listener's address and port on this side: what
+   * begins here (HAProxy's to the nodes, ours to the API server) has some free port, an NFS client one below 1024. They
+   * are left alone. One family at a time: without one `ss -K` complains about a request that it did not need.
+   */
   const end = async (family: 4 | 6, listeners: readonly Listener[], signal: AbortSignal): Promise<void> => {
-    const select = [`-${family}Htn`, 'state', 'connected', 'exclude', 'time-wait', ...connectionFilter(listeners)];
-    const ended = await ss(['-K', ...select], signal);
-    if (isSettled) return;
-    const hasEnded = ended !== '';
-    if (!hasEnded && (await ss(select, signal)) === '') return; // there was none to end
-    isSettled = true;
+    const select = (spared?: readonly Connection[]): readonly string[] => [
+      `-${family}HOtn`,
+      ...connected,
+      ...connectionFilter(listeners, spared),
+    ];
+    const find = async (): Promise<readonly Connection[]> =>
+      decodeConnections(await ss(['--inet-sockopt', ...select()], signal));
+    const found = await find();
+    if (!found.some(({ isTaken }) => isTaken)) return;
+    const ended = await ss(['-K', ...select(found.filter(({ isTaken }) => !isTaken))], signal);
+    if (ended !== '' || hasWarned || !(await find()).some(({ isTaken }) => isTaken)) return;
+    hasWarned = true;
     // `ss -K` says nothing of connections that it cannot end.
-    if (!hasEnded) log.warn({}, 'connections outlive their Service: this kernel lacks INET_DIAG_DESTROY');
+    log.warn({}, 'connections outlive their Service: this kernel lacks INET_DIAG_DESTROY');
   };
 
   return {
