@@ -1,5 +1,3 @@
-import { type IpRange, mergeRanges, rangeOf } from '../core/ip/range.ts';
-import { parseIp } from '../core/ip/ip.ts';
 import { type Exec, ExecError } from '../ports/exec.ts';
 import { StartError } from './errors.ts';
 import type { Machine } from './machine.ts';
@@ -53,44 +51,4 @@ export async function assertHost({ exec, isRoot }: Machine, signal: AbortSignal)
     if (program === 'haproxy' && isHaproxyTooOld(version))
       throw new StartError(`haproxy is too old (${version}): furiwake needs 2.6 or newer`);
   }
-}
-
-type Route = { readonly dev?: string };
-type Interface = {
-  readonly addr_info?: readonly {
-    readonly local?: string;
-    readonly scope?: string;
-    readonly temporary?: boolean;
-    readonly deprecated?: boolean;
-    readonly prefixlen?: number;
-  }[];
-};
-
-/** This host's own address on the interface of the default route, one per family. */
-export async function defaultAddresses(exec: Exec, signal: AbortSignal): Promise<readonly IpRange[]> {
-  const found: IpRange[] = [];
-  for (const [flag, bits] of [
-    ['-4', 32],
-    ['-6', 128],
-  ] as const) {
-    const routes = JSON.parse(
-      (await exec.run('ip', ['-json', flag, 'route', 'show', 'default'], { signal })).stdout || '[]',
-    ) as readonly Route[];
-    const device = routes[0]?.dev;
-    if (device === undefined) continue;
-    const interfaces = JSON.parse(
-      (await exec.run('ip', ['-json', flag, 'address', 'show', 'dev', device, 'scope', 'global'], { signal })).stdout ||
-        '[]',
-    ) as readonly Interface[];
-    const addresses = interfaces
-      .flatMap((each) => each.addr_info ?? [])
-      .filter((each) => each.temporary !== true && each.deprecated !== true && each.prefixlen !== bits);
-    const ip = addresses.flatMap((each) => parseIp(each.local ?? '') ?? [])[0];
-    if (ip !== undefined) found.push(rangeOf(ip));
-  }
-  if (found.length === 0)
-    throw new StartError(
-      'this host has no default route to take its own address from: say which addresses to hand out with --addresses',
-    );
-  return mergeRanges(found);
 }

@@ -63,7 +63,7 @@ test('records that cannot be read are one line that says which file and what to 
 test('so is the record of our addresses', async () => {
   const at = '/state/addresses.json';
   const text = '{"version":1,"addresses":[{"address":"192.0.2.50","interface":"furiwake0"}]}';
-  expect(await recordedAddresses(filesOf(new Map([[at, text]])), at)).toEqual(new Set(['192.0.2.50']));
+  expect([...(await recordedAddresses(filesOf(new Map([[at, text]])), at))]).toEqual([['192.0.2.50', 'furiwake0']]);
   await expect(recordedAddresses(filesOf(new Map([[at, text.slice(0, 9)]])), at)).rejects.toMatchObject({
     code: 'START',
     message: expect.stringMatching(/^\/state\/addresses\.json: .*: remove the file/),

@@ -48,9 +48,9 @@ export function startingWith(file: RecordFile, at: string): RecordFile {
   return { ...file, read: () => readFrom(at, () => file.read()) };
 }
 
-/** Texts of the addresses that are on this host by our doing. Throws {@link StartError} when that cannot be read. */
-export async function recordedAddresses(files: Files, at: string): Promise<ReadonlySet<string>> {
-  return new Set((await readFrom(at, () => readRecord(files, at))).keys());
+/** The addresses that are on this host by our doing: text → interface. Throws {@link StartError} if it is unreadable. */
+export async function recordedAddresses(files: Files, at: string): Promise<ReadonlyMap<string, string>> {
+  return readFrom(at, () => readRecord(files, at));
 }
 
 async function readFrom<T>(at: string, read: () => Promise<T>): Promise<T> {

@@ -14,7 +14,8 @@ import { removeFromHost } from './remove-from-host.ts';
 import { prepareCluster } from '../cli/cluster.ts';
 import { StartError } from '../cli/errors.ts';
 import { makeHostParts } from './host-parts.ts';
-import { assertHost, defaultAddresses } from '../cli/host-tools.ts';
+import { defaultAddresses } from '../cli/default-addresses.ts';
+import { assertHost } from '../cli/host-tools.ts';
 import { lockHost } from '../cli/host-lock.ts';
 import { identityOf } from '../cli/identity.ts';
 import { acquireLease, untilLost } from '../cli/lease.ts';
@@ -41,10 +42,10 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   await assertHost(machine, signal);
   await using _host = await lockHost({ command: 'run', pid: machine.pid, stateDir: options.stateDir }, signal);
   const config = await loadKubeConfig({ ...machine, kubeconfig: options.kubeconfig, context: options.context });
-  const ranges = options.addresses ?? (await defaultAddresses(machine.exec, signal));
   const paths = statePaths(options.stateDir);
   await using _stateDir = await openStateDir(machine, options.stateDir);
-  await recordedAddresses(files, paths.addresses); // what cannot be read is better said now
+  const ours = await recordedAddresses(files, paths.addresses);
+  const ranges = options.addresses ?? (await defaultAddresses(machine.exec, ours, signal));
 
   const lifetime = new AbortController();
   const alive = AbortSignal.any([signal, lifetime.signal]);

@@ -13,11 +13,12 @@ import { resourcePath } from '../../kube/paths.ts';
 import { isTooOld, oldestMinor, type ServerVersion } from '../cluster.ts';
 import { assertNoOverlap, clusterRanges, noServiceCidrWords } from '../cluster-ranges.ts';
 import { StartError } from '../errors.ts';
-import { defaultAddresses } from '../host-tools.ts';
+import { defaultAddresses } from '../default-addresses.ts';
 import { knownIdentity } from '../identity.ts';
 import { statePaths } from '../machine.ts';
 import type { RunOptions } from '../options.ts';
 import { missingRights, rights, showRight } from '../rights.ts';
+import { recordedAddresses } from '../state-dir.ts';
 import type { CommandDeps } from '../command.ts';
 import { type Finding, ok, warning, wrong } from './finding.ts';
 import { checkLease } from './lease.ts';
@@ -79,7 +80,7 @@ async function ask(
   }
   // What follows reads Services, Nodes and ServiceCIDRs: without the rights it would only say so again.
   if (missing.some(({ verb }) => verb === 'list')) return findings;
-  findings.push(await checkAddresses(client, options, machine.exec, signal));
+  findings.push(await checkAddresses(client, options, machine, signal));
   const nodes = (await client.list<KubeObject>(resourcePath({ apiVersion: 'v1', plural: 'nodes' }), { signal })).items;
   findings.push(await checkNodeHealth(nodes.map(projectNode), machine.clock, signal));
   const services = (
@@ -91,11 +92,12 @@ async function ask(
 async function checkAddresses(
   client: KubeClient,
   options: RunOptions,
-  exec: CommandDeps['machine']['exec'],
+  { exec, files }: CommandDeps['machine'],
   signal: AbortSignal,
 ): Promise<Finding> {
   try {
-    const ranges = options.addresses ?? (await defaultAddresses(exec, signal));
+    const ours = await recordedAddresses(files, statePaths(options.stateDir).addresses);
+    const ranges = options.addresses ?? (await defaultAddresses(exec, ours, signal));
     const { taken, showsServiceCidr } = await clusterRanges(client, signal);
     assertNoOverlap(ranges, taken);
     if (!showsServiceCidr)
