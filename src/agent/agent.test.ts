@@ -34,6 +34,7 @@ type Rig = {
   readonly classified: readonly TrafficTable[];
   readonly clock: VirtualClock;
   failing: string | undefined;
+  isHaproxyUp: boolean;
   readonly files: Map<string, string>;
 };
 
@@ -43,7 +44,7 @@ function makeRig(files: Map<string, string> = new Map()): Rig {
   const classified: TrafficTable[] = [];
   const clock = virtualClock();
   const log = recordLog();
-  const rig = { failing: undefined as string | undefined };
+  const rig = { failing: undefined as string | undefined, isHaproxyUp: true };
   const step = (name: string) => async (): Promise<void> => {
     steps.push(name);
     if (rig.failing === name) throw new Error(`${name} failed`);
@@ -65,6 +66,7 @@ function makeRig(files: Map<string, string> = new Map()): Rig {
       audit: async () => 0,
       run: never,
       observe: observed,
+      isUp: () => rig.isHaproxyUp,
       stop: step('proxy.stop'),
     },
     classifier: {
@@ -225,4 +227,18 @@ describe('after a reboot', () => {
     await rig.agent.restore(signal);
     expect(rig.steps).toEqual([]);
   });
+});
+
+test('what keeps the host from what was asked last is told: nothing in force yet, a dead HAProxy, a change that was refused', async () => {
+  const rig = makeRig();
+  expect(rig.agent.troubles()).toEqual(['HAProxy and the kernel have not taken the first table yet']);
+  await rig.agent.submit(table(a), signal);
+  expect(rig.agent.troubles()).toEqual([]);
+  rig.isHaproxyUp = false;
+  rig.failing = 'classifier.apply';
+  await rig.agent.submit(table(a, b), signal);
+  expect(rig.agent.troubles()).toEqual([
+    'HAProxy does not run',
+    'the last change was refused: classifier.apply failed',
+  ]);
 });

@@ -28,8 +28,8 @@ export type Agent = {
    */
   submit(table: TrafficTable, signal: AbortSignal): Promise<ReadonlySet<ServiceKey>>;
   readonly readiness: Readiness;
-  /** HAProxy and the kernel have acknowledged a table since this process started. */
-  isStarted(): boolean;
+  /** Why this host does not do what was asked last, in words without a newline; empty when it does. */
+  troubles(): readonly string[];
   /** The table in force: the last one that was acknowledged as a whole. */
   inForce(): TrafficTable;
   /** Supervises, repairs drift and retries until `signal` aborts. `onChange`: readiness changed without a submit. */
@@ -179,7 +179,13 @@ export function makeAgent(deps: AgentDeps): Agent {
         return inForce.rows.get(key) === row ? 'ready' : refusal;
       },
     },
-    isStarted: () => inForce !== emptyTable,
+    troubles: () => [
+      ...(inForce === emptyTable ? ['HAProxy and the kernel have not taken the first table yet'] : []),
+      ...(isStarted && !proxy.isUp() ? ['HAProxy does not run'] : []),
+      ...(refusal === undefined
+        ? []
+        : [`the last change was refused: ${refusal.message.replaceAll(/\s*\n\s*/g, '; ')}`]),
+    ],
     inForce: () => inForce,
     run: async (onChange, signal) => {
       await Promise.all([proxy.run(signal), classifier.run(signal), retry(onChange, signal), audit(signal)]);

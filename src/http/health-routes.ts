@@ -8,7 +8,7 @@ export type HealthSource = {
   readonly notReady: () => readonly string[];
 };
 
-/** `/metrics`, `/healthz` (the process lives), `/readyz` (stores synced, lease held, HAProxy in force). */
+/** `/metrics`, `/healthz` (the process lives), `/readyz` (stores synced, lease held, the last change in force). */
 export function healthRoutes({ metrics, metricsContentType, notReady }: HealthSource): Routes {
   return {
     'GET /metrics': async () => ({ status: 200, contentType: metricsContentType, body: await metrics() }),

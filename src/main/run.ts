@@ -100,7 +100,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
       ? []
       : [`the Lease ${options.leaseNamespace}/${leaseName(options.loadBalancerClass)} is not held`]),
     ...(stores.services.isSynced && stores.nodes.isSynced ? [] : ['Services and Nodes are not known yet']),
-    ...(agent.isStarted() ? [] : ['HAProxy and the kernel have not taken the first table yet']),
+    ...agent.troubles(),
   ];
   await using _admin = await serveAdmin(
     paths.adminSocket,

@@ -55,6 +55,8 @@ export type Proxy = {
    */
   run(signal: AbortSignal): Promise<void>;
   observe(signal: AbortSignal): Promise<ProxyObservation>;
+  /** Whether a process serves, as far as is known: from `ensure` on, and while `run` watches over it. */
+  isUp(): boolean;
   /** Ends the process; its connections end too. No error when none runs. */
   stop(signal: AbortSignal): Promise<void>;
 };

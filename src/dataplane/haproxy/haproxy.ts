@@ -78,11 +78,23 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     },
   });
   const serial = makeSerial();
+  const upGauge = metrics.gauge('furiwake_haproxy_up', '1 while HAProxy serves');
+  let isUp = false;
+  const tellUp = (now: boolean): void => {
+    isUp = now;
+    upGauge.set(now ? 1 : 0);
+  };
+  tellUp(false);
   const round = makeRound({ runtime, keeper, health, serial, metrics });
 
   return {
     portOf: () => settings.listenPort,
-    ensure: (table, signal) => serial(() => keeper.ensure(table, signal)),
+    isUp: () => isUp,
+    ensure: async (table, signal) => {
+      const how = await serial(() => keeper.ensure(table, signal));
+      tellUp(true);
+      return how;
+    },
     upsert: (table, signal) => serial(() => keeper.upsert(table, signal)).then(() => undefined),
     prune: (table, signal) => serial(() => keeper.prune(table, signal)).then(() => undefined),
     audit: (table, signal) => serial(() => keeper.audit(table, signal)),
@@ -92,11 +104,15 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
           untilWorkerGoes: (until) => runtime.untilClosed(AbortSignal.any([until, workerChanged.signal])),
           revive: (until) => serial(() => keeper.revive(until)),
           round,
+          tellUp,
         },
         { clock, log },
         signal,
       ),
     observe: (signal) => observeProxy(runtime, keeper.desired(), health, signal),
-    stop: (signal) => serial(() => keeper.stop(signal)),
+    stop: async (signal) => {
+      await serial(() => keeper.stop(signal));
+      tellUp(false);
+    },
   };
 }

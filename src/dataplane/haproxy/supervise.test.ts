@@ -34,6 +34,7 @@ async function tell(
     untilWorkerGoes: never,
     revive: () => Promise.resolve('serves'),
     round: () => Promise.resolve(),
+    tellUp: () => undefined,
     ...parts(story, () => now),
   };
   const running = supervise(all, { clock, log }, stop.signal);
@@ -65,6 +66,30 @@ test('a process that dies once is started at once', async () => {
     5000,
   );
   expect(lines).toEqual(['0 started']);
+});
+
+test('it is told when a process serves no more, and when one serves again', async () => {
+  let deaths = 3;
+  const lines = await tell(
+    (story) => ({
+      untilWorkerGoes: (signal) =>
+        deaths > 0 ? Promise.resolve() : new Promise((resolve) => signal.addEventListener('abort', () => resolve())),
+      revive: () => {
+        if (--deaths > 0) return Promise.reject(new Error('no such program'));
+        return Promise.resolve('started');
+      },
+      tellUp: (isUp) => story(isUp ? 'up' : 'down'),
+    }),
+    5000,
+  );
+  expect(lines.filter((line) => / (?:up|down)$/.test(line))).toEqual([
+    '0 down',
+    '0 down',
+    '0 down',
+    '0 down',
+    '250 down',
+    '250 up',
+  ]);
 });
 
 test('a process that dies again and again is started with longer and longer pauses, up to five seconds', async () => {

@@ -7,6 +7,8 @@ export type Supervised = {
   untilWorkerGoes(signal: AbortSignal): Promise<void>;
   /** Makes sure that a process serves. `idle`: none is wanted. */
   revive(signal: AbortSignal): Promise<'serves' | 'started' | 'idle'>;
+  /** Told whenever that becomes known: whether a process serves. */
+  tellUp(isUp: boolean): void;
   /** What is due each second. */
   round(signal: AbortSignal): Promise<void>;
 };
@@ -28,9 +30,13 @@ export async function supervise(
 
   const reviveOrLog = async (): Promise<'serves' | 'started' | 'idle' | 'failed'> => {
     try {
-      return await parts.revive(signal);
+      const outcome = await parts.revive(signal);
+      parts.tellUp(outcome !== 'idle');
+      return outcome;
     } catch (error) {
-      if (!signal.aborted) log.error({ err: error }, 'HAProxy does not run, and could not be started');
+      if (signal.aborted) return 'failed';
+      parts.tellUp(false);
+      log.error({ err: error }, 'HAProxy does not run, and could not be started');
       return 'failed';
     }
   };
@@ -41,6 +47,7 @@ export async function supervise(
     while (!signal.aborted) {
       await parts.untilWorkerGoes(signal);
       if (signal.aborted) return;
+      parts.tellUp(false);
       const outcome = await reviveOrLog();
       if (outcome === 'serves') continue;
       if (outcome === 'idle') {
