@@ -26,15 +26,25 @@ test('show info: process id, version, description, connections', () => {
 
 test('show stat: columns are found by the header, in any order, and a comma may stand in quotes', () => {
   const answer = [
-    '# pxname,svname,scur,stot,status,check_status,last_chk,',
-    'nodes4,n1,2,17,UP,L7OK,,',
-    'nodes4,n2,0,4,DOWN,L7STS,"Not here, ""really""",',
+    '# pxname,svname,scur,stot,status,check_status,last_chk,addr,',
+    'nodes4,n1,2,17,UP,L7OK,,10.20.0.11:0,',
+    'nodes4,n2,0,4,DOWN,L7STS,"Not here, ""really""",[fd20::12]:0,',
   ].join('\n');
   expect(parseStat(answer)).toEqual([
-    { backend: 'nodes4', server: 'n1', status: 'UP', checkStatus: 'L7OK', lastCheck: '', connections: 2, total: 17 },
+    {
+      backend: 'nodes4',
+      server: 'n1',
+      address: '10.20.0.11',
+      status: 'UP',
+      checkStatus: 'L7OK',
+      lastCheck: '',
+      connections: 2,
+      total: 17,
+    },
     {
       backend: 'nodes4',
       server: 'n2',
+      address: 'fd20::12',
       status: 'DOWN',
       checkStatus: 'L7STS',
       lastCheck: 'Not here, "really"',

@@ -31,6 +31,8 @@ export function parseInfo(answer: string): ProcessInfo {
 export type ServerStat = {
   readonly backend: string;
   readonly server: string;
+  /** Without brackets and port; empty where HAProxy does not tell. */
+  readonly address: string;
   /** `UP`, `UP 1/2`, `DOWN`, `DRAIN`, `MAINT`, `no check`, … */
   readonly status: string;
   /** `L7OK`, `L4TOUT`, …; `* ` before it: another check is under way. */
@@ -48,12 +50,14 @@ export function parseStat(answer: string): readonly ServerStat[] {
   const column = (name: string): number => names.indexOf(name);
   const [backend, server, status] = [column('pxname'), column('svname'), column('status')];
   const [checkStatus, lastCheck] = [column('check_status'), column('last_chk')];
+  const address = column('addr');
   const [connections, total] = [column('scur'), column('stot')];
   return lines.map((line) => {
     const cells = splitCsv(line);
     return {
       backend: cells[backend] ?? '',
       server: cells[server] ?? '',
+      address: (cells[address] ?? '').replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1'),
       status: cells[status] ?? '',
       checkStatus: cells[checkStatus] ?? '',
       lastCheck: cells[lastCheck] ?? '',

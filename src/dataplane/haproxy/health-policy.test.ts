@@ -23,7 +23,15 @@ function checks(...words: readonly string[]): Finding {
 }
 
 function probe(...answers: readonly ProbeAnswer[]): Finding {
-  return { from: 'probe', answers: new Map(answers.map((answer, index) => [nodeName(`n${index + 1}`), answer])) };
+  return probeWithGone({}, ...answers);
+}
+
+function probeWithGone(gone: Readonly<Record<string, ProbeAnswer>>, ...answers: readonly ProbeAnswer[]): Finding {
+  return {
+    from: 'probe',
+    answers: new Map(answers.map((answer, index) => [nodeName(`n${index + 1}`), answer])),
+    gone: new Map(Object.entries(gone).map(([name, answer]) => [nodeName(name), answer])),
+  };
 }
 
 const own = (rounds: number): readonly Finding[] => Array.from({ length: rounds }, () => probe('http', 'alive'));
@@ -143,6 +151,27 @@ const cases: readonly Case[] = [
     mode: 'own',
     out: ['n2'],
     dead: ['n2'],
+  },
+  {
+    name: 'a node that is gone and silent twice is dead',
+    findings: [
+      ...intoOwn,
+      probeWithGone({ old: 'silent' }, 'alive', 'alive'),
+      probeWithGone({ old: 'silent' }, 'alive', 'alive'),
+    ],
+    mode: 'own',
+    out: ['old'],
+    dead: ['old'],
+  },
+  {
+    name: 'an answer of a node that is gone is no reason to take out all that are left',
+    findings: [...intoOwn, ...Array.from({ length: 9 }, () => probeWithGone({ old: 'alive' }, 'silent', 'silent'))],
+    mode: 'own',
+  },
+  {
+    name: 'an HTTP answer of a node that is gone does not give the decision back',
+    findings: [...intoOwn, ...Array.from({ length: 10 }, () => probeWithGone({ old: 'http' }, 'alive', 'alive'))],
+    mode: 'own',
   },
   { name: 'nine rounds with an HTTP answer change nothing', findings: [...intoOwn, ...own(9)], mode: 'own' },
   { name: 'ten in a row give the decision back', findings: [...intoOwn, ...own(10)], mode: 'checks' },

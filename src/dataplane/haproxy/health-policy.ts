@@ -35,7 +35,12 @@ export type HealthState = {
 
 export type Finding =
   | { readonly from: 'checks'; readonly looks: ReadonlyMap<NodeName, Look> }
-  | { readonly from: 'probe'; readonly answers: ReadonlyMap<NodeName, ProbeAnswer> };
+  /** `gone`: nodes that are no longer wanted and still have connections. They say nothing about the others. */
+  | {
+      readonly from: 'probe';
+      readonly answers: ReadonlyMap<NodeName, ProbeAnswer>;
+      readonly gone: ReadonlyMap<NodeName, ProbeAnswer>;
+    };
 
 export type Verdict = {
   readonly state: HealthState;
@@ -58,7 +63,9 @@ export function judge(state: HealthState, finding: Finding): Verdict {
     case 'checks':
       return state.mode === 'checks' ? judgeChecks(state, finding.looks) : unchanged(state);
     case 'probe':
-      return state.mode === 'checks' ? judgeFirstProbe(state, finding.answers) : judgeProbe(state, finding.answers);
+      return state.mode === 'checks'
+        ? judgeFirstProbe(state, finding.answers)
+        : judgeProbe(state, finding.answers, finding.gone);
     default:
       return assertNever(finding);
   }
@@ -92,7 +99,11 @@ function judgeFirstProbe(state: HealthState, answers: ReadonlyMap<NodeName, Prob
   return { state: { mode: 'own', nodes, httpRounds: 0 }, wantsProbe: false, dead: [] };
 }
 
-function judgeProbe(state: HealthState, answers: ReadonlyMap<NodeName, ProbeAnswer>): Verdict {
+function judgeProbe(
+  state: HealthState,
+  answers: ReadonlyMap<NodeName, ProbeAnswer>,
+  gone: ReadonlyMap<NodeName, ProbeAnswer>,
+): Verdict {
   const found = [...answers];
   const httpRounds = found.some(([, answer]) => answer === 'http') ? state.httpRounds + 1 : 0;
   if (httpRounds >= httpRoundsBack) return unchanged({ mode: 'checks', nodes: new Map(), httpRounds: 0 });
@@ -100,7 +111,7 @@ function judgeProbe(state: HealthState, answers: ReadonlyMap<NodeName, ProbeAnsw
   const someAlive = found.some(([, answer]) => answer !== 'silent');
   const nodes = new Map<NodeName, NodeHealth>();
   const dead: NodeName[] = [];
-  for (const [name, answer] of found) {
+  for (const [name, answer] of [...found, ...gone]) {
     const before = state.nodes.get(name);
     const silent = answer === 'silent' ? (before?.silent ?? 0) + 1 : 0;
     const isOut = silent >= silentProbes && (before?.isOut === true || someAlive);

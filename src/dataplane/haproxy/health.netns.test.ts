@@ -186,8 +186,11 @@ test('nodes come and go; one that is excluded keeps its connections and is remov
   expect((await driver.proxy.observe(rig.signal)).pid).toBe(pid);
 });
 
-test('a node that is removed and then falls silent does not keep its last connections', async () => {
-  await using rig = await startRig({ nodes: 2 });
+test.each([
+  ["HAProxy's checks decide", true],
+  ['our own probe decides', false],
+])('a node that is removed and then falls silent does not keep its last connections: %s', async (_, healthz) => {
+  await using rig = await startRig({ nodes: 2, healthz });
   const driver = rig.newDriver();
   const [first, second] = rig.lab.nodes;
   if (first === undefined || second === undefined) throw new Error('two nodes');

@@ -1,4 +1,4 @@
-import type { Family } from '../../core/ip/ip.ts';
+import { type Family, type Ip, parseIp } from '../../core/ip/ip.ts';
 import type { NodeName } from '../../core/model/names.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
@@ -86,15 +86,24 @@ export function makeFamilyHealth(deps: {
     return verdict;
   };
 
-  const probeNodes = async (nodes: readonly NodeServer[], signal: AbortSignal): Promise<Finding> => {
-    const targets = new Map(nodes.map(({ node, address }) => [node, address]));
-    return { from: 'probe', answers: await probeAll(probe, targets, signal) };
+  const probeNodes = async (
+    nodes: readonly NodeServer[],
+    gone: ReadonlyMap<NodeName, Ip>,
+    signal: AbortSignal,
+  ): Promise<Finding> => {
+    const targets = new Map([...gone, ...nodes.map(({ node, address }) => [node, address] as const)]);
+    const answers = [...(await probeAll(probe, targets, signal))];
+    return {
+      from: 'probe',
+      answers: new Map(answers.filter(([node]) => !gone.has(node))),
+      gone: new Map(answers.filter(([node]) => gone.has(node))),
+    };
   };
 
   return {
     isChecked: () => state.mode === 'checks',
     survey: async (nodes, signal) => {
-      if (nodes.length > 0 && !isSurveyed && state.mode === 'checks') take(await probeNodes(nodes, signal));
+      if (nodes.length > 0 && !isSurveyed && state.mode === 'checks') take(await probeNodes(nodes, new Map(), signal));
       isSurveyed = nodes.length > 0;
     },
     adopt: (isChecked) => {
@@ -109,7 +118,8 @@ export function makeFamilyHealth(deps: {
         const looks = stats.map((stat) => [stat.server as NodeName, lookOf(stat)] as const);
         verdict = take({ from: 'checks', looks: new Map(looks) });
       }
-      if (state.mode === 'own' || verdict?.wantsProbe === true) verdict = take(await probeNodes(nodes, signal));
+      if (state.mode === 'own' || verdict?.wantsProbe === true)
+        verdict = take(await probeNodes(nodes, goneOf(nodes, stats), signal));
       const out = new Map<NodeName, boolean>();
       if (state.mode === 'checks') ordered.clear();
       else {
@@ -126,6 +136,17 @@ export function makeFamilyHealth(deps: {
       return (answerOf(stat) ?? health?.answer) === 'silent' ? 'silent' : 'unhealthy';
     },
   };
+}
+
+/** What HAProxy still has and the table no longer: their last connections must not outlive them. */
+function goneOf(nodes: readonly NodeServer[], stats: readonly ServerStat[]): ReadonlyMap<NodeName, Ip> {
+  const wanted = new Set<string>(nodes.map(({ node }) => node));
+  return new Map(
+    stats.flatMap(({ server, address }) => {
+      const ip = wanted.has(server) ? undefined : parseIp(address);
+      return ip === undefined ? [] : [[server as NodeName, ip] as const];
+    }),
+  );
 }
 
 function lookOf(stat: ServerStat): Look {
