@@ -141,12 +141,12 @@ export function makeFamilyHealth(deps: {
 /** What HAProxy still has and the table no longer: their last connections must not outlive them. */
 function goneOf(nodes: readonly NodeServer[], stats: readonly ServerStat[]): ReadonlyMap<NodeName, Ip> {
   const wanted = new Set<string>(nodes.map(({ node }) => node));
-  return new Map(
-    stats.flatMap(({ server, address }) => {
-      const ip = wanted.has(server) ? undefined : parseIp(address);
-      return ip === undefined ? [] : [[server as NodeName, ip] as const];
-    }),
-  );
+  const gone = new Map<NodeName, Ip>();
+  for (const { server, address } of stats) {
+    const ip = parseIp(address);
+    if (ip !== undefined && !wanted.has(server)) gone.set(server as NodeName, ip);
+  }
+  return gone;
 }
 
 function lookOf(stat: ServerStat): Look {
