@@ -77,6 +77,20 @@ test.each([
   expect(await refuseUpTo(1)).toMatchObject({ ended: 'v1.37.2' });
 });
 
+test.each(['CERT_SIGNATURE_FAILURE', 'SELF_SIGNED_CERT_IN_CHAIN', 'ERR_TLS_CERT_ALTNAME_INVALID'])(
+  "a server's certificate that is refused with %s is no server that is out of reach",
+  async (code) => {
+    const refusal = Object.assign(new Error('certificate signature failure'), { code });
+    const { ended } = await prepare((asked) =>
+      refuse('UNREACHABLE', asked, new Error('fetch failed', { cause: refusal })),
+    );
+    expect(ended).toMatchObject({
+      code: 'START',
+      message: expect.stringMatching(/^the certificate of the API server https:\/\/api is not accepted/),
+    });
+  },
+);
+
 test.each([
   ['an old server', 'version', { major: '1', minor: '31+', gitVersion: 'v1.31.9' }, /is Kubernetes v1\.31\.9/],
   ['missing rights', 'selfsubjectaccessreviews', { status: { allowed: false } }, /rights are missing: list services/],

@@ -100,9 +100,15 @@ const passing: ReadonlySet<KubeErrorCode> = new Set(['UNREACHABLE', 'TIMEOUT', '
 const denials: ReadonlySet<KubeErrorCode> = new Set(['UNAUTHORIZED', 'CREDENTIALS', 'FORBIDDEN']);
 const tlsRefusals: ReadonlySet<unknown> = new Set([
   'CERT_HAS_EXPIRED',
+  'CERT_REVOKED',
+  'CERT_SIGNATURE_FAILURE',
+  'CERT_UNTRUSTED',
   'DEPTH_ZERO_SELF_SIGNED_CERT',
   'ERR_TLS_CERT_ALTNAME_INVALID',
+  'INVALID_CA',
+  'INVALID_PURPOSE',
   'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
   'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
 ]);

@@ -1,4 +1,8 @@
-import { expect, test } from 'vitest';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import { makePki } from '../../test/make/pki.ts';
 import { filesOf, noPrograms } from '../../test/sim/harness.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import { type ClusterConfig, loadKubeConfig } from './config.ts';
@@ -32,11 +36,16 @@ function config(user: object, cluster: object = {}, context: object = {}): strin
   });
 }
 
+const folder = mkdtempSync(path.join(tmpdir(), 'furiwake-pki-'));
+const mine = makePki(folder, 'mine');
+afterAll(() => rmSync(folder, { recursive: true }));
+
 const base64 = (text: string): string => Buffer.from(text).toString('base64');
+const podFolder = '/var/run/secrets/kubernetes.io/serviceaccount';
 const pod = {
-  '/var/run/secrets/kubernetes.io/serviceaccount/token': 'pod-token\n',
-  '/var/run/secrets/kubernetes.io/serviceaccount/ca.crt': 'pod-ca',
-  '/var/run/secrets/kubernetes.io/serviceaccount/namespace': 'furiwake\n',
+  [`${podFolder}/token`]: 'pod-token\n',
+  [`${podFolder}/ca.crt`]: mine.ca,
+  [`${podFolder}/namespace`]: 'furiwake\n',
 };
 const podEnv = { KUBERNETES_SERVICE_HOST: '10.96.0.1', KUBERNETES_SERVICE_PORT: '443' };
 const from = (server: string): string => config({ token: 't' }, { server });
@@ -83,7 +92,7 @@ test.each<[string, Given, string]>([
 
 test('in a Pod the token, the CA and the namespace are those of its service account', async () => {
   const { credentials, namespace, identity } = await load({ env: podEnv, files: pod });
-  expect(await credentials.current()).toEqual({ token: 'pod-token', ca: 'pod-ca' });
+  expect(await credentials.current()).toEqual({ token: 'pod-token', ca: mine.ca });
   expect([namespace, identity]).toEqual([
     'furiwake',
     'the service account of this Pod (/var/run/secrets/kubernetes.io/serviceaccount)',
@@ -110,12 +119,12 @@ test('YAML is read too, and relative paths count from the file that they stand i
 current-context: lab
 contexts: [{name: lab, context: {cluster: c, user: u}}]
 clusters: [{name: c, cluster: {server: "https://x", certificate-authority: pki/ca.crt, tls-server-name: kubernetes}}]
-users: [{name: u, user: {client-certificate: me.crt, client-key-data: ${base64('key')}}}]
+users: [{name: u, user: {client-certificate: me.crt, client-key-data: ${base64(mine.key)}}}]
 preferences: {}
 `;
-  const given = { '/etc/k8s/config': yaml, '/etc/k8s/pki/ca.crt': 'ca', '/etc/k8s/me.crt': 'cert' };
+  const given = { '/etc/k8s/config': yaml, '/etc/k8s/pki/ca.crt': mine.ca, '/etc/k8s/me.crt': mine.cert };
   const { credentials, tls } = await load({ kubeconfig: '/etc/k8s/config', files: given });
-  expect(await credentials.current()).toEqual({ ca: 'ca', cert: 'cert', key: 'key', token: undefined });
+  expect(await credentials.current()).toEqual({ ...mine, token: undefined });
   expect(tls).toEqual({ insecure: false, serverName: 'kubernetes' });
 });
 
@@ -205,6 +214,21 @@ test.each<[string, Given, string]>([
     'a plugin of an old version',
     broken(config({ exec: { command: 'x', apiVersion: 'client.authentication.k8s.io/v1alpha1' } })),
     '/c: users[0].user.exec.apiVersion: ',
+  ],
+  [
+    'a CA that is none',
+    broken(config({ token: 't' }, { 'certificate-authority-data': 'eA==' })),
+    '/c: certificate-authority of context "lab" holds no certificate in PEM form',
+  ],
+  [
+    'a key that is none',
+    broken(config({ 'client-certificate-data': 'eA==', 'client-key-data': 'eA==' })),
+    '/c: user "u": the client certificate is none in PEM form',
+  ],
+  [
+    'a Pod with a CA that is none',
+    { env: podEnv, files: { ...pod, [`${podFolder}/ca.crt`]: 'x' } },
+    '/ca.crt holds no',
   ],
   ['a Pod without its token', { env: podEnv }, '/token: no such file'],
 ])('%s is one clear line', async (_name, given, message) => {

@@ -5,6 +5,7 @@ import type { Files } from '../ports/files.ts';
 import { type Credentials, type CredentialSource, fileLifetimeMs, makeCredentialSource } from './credentials.ts';
 import { KubeConfigError } from './errors.ts';
 import { runExecPlugin } from './exec-plugin.ts';
+import { assertTlsMaterial } from './tls-material.ts';
 import { type ClusterEntry, readKubeConfig, readText, resolveIn, type SelectedContext } from './kubeconfig.ts';
 
 /** A cluster and how to be let in. */
@@ -53,13 +54,12 @@ async function inCluster({ env, files, clock }: KubeConfigOptions): Promise<Clus
   const port = env['KUBERNETES_SERVICE_PORT'] ?? '443';
   const credentials = makeCredentialSource({
     clock,
-    load: async () => ({
-      credentials: {
-        token: (await mustRead(files, `${podFolder}/token`, 'the Pod')).trim(),
-        ca: await mustRead(files, `${podFolder}/ca.crt`, 'the Pod'),
-      },
-      lifetimeMs: fileLifetimeMs,
-    }),
+    load: async () => {
+      const token = (await mustRead(files, `${podFolder}/token`, 'the Pod')).trim();
+      const ca = await mustRead(files, `${podFolder}/ca.crt`, 'the Pod');
+      assertTlsMaterial({ ca }, `the Pod: ${podFolder}/ca.crt`, '');
+      return { credentials: { token, ca }, lifetimeMs: fileLifetimeMs };
+    },
   });
   await credentials.current();
   return {
@@ -127,9 +127,10 @@ function credentialsOf(
     if (data) return Buffer.from(data, 'base64').toString();
     return target ? mustRead(files, resolveIn(from, target), key) : undefined;
   };
+  const caWhere = `${cluster.file}: certificate-authority of context "${name}"`;
   const ca = (): Promise<string | undefined> => {
     const { 'certificate-authority': target, 'certificate-authority-data': data } = cluster.value;
-    return pem(data, cluster.file, target, `${cluster.file}: certificate-authority of context "${name}"`);
+    return pem(data, cluster.file, target, caWhere);
   };
   const ownPair = async (): Promise<Credentials> => {
     const cert = await pem(
@@ -148,13 +149,17 @@ function credentialsOf(
     const command = config.command.includes('/') ? resolveIn(file, config.command) : config.command;
     const told = execCluster(cluster.value, trusted);
     const answer = await runExecPlugin({ config: { ...config, command }, cluster: told, where, exec, clock });
-    return { ...answer, credentials: { ...answer.credentials, ca: trusted } };
+    const credentials = { ...answer.credentials, ca: trusted };
+    assertTlsMaterial(credentials, caWhere, `${where}.exec`);
+    return { ...answer, credentials };
   };
   const fromKeys = async () => {
     const token = value.tokenFile
       ? (await mustRead(files, resolveIn(file, value.tokenFile), `${where}.tokenFile`)).trim()
       : (value.token ?? undefined);
-    return { credentials: { token, ...(await ownPair()), ca: await ca() }, lifetimeMs: fileLifetimeMs };
+    const credentials = { token, ...(await ownPair()), ca: await ca() };
+    assertTlsMaterial(credentials, caWhere, where);
+    return { credentials, lifetimeMs: fileLifetimeMs };
   };
   return makeCredentialSource({ clock, load: () => (value.exec ? fromPlugin(value.exec) : fromKeys()) });
 }

@@ -1,19 +1,17 @@
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createSecureServer, type Http2SecureServer } from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { makePki, type Pki } from '../../test/make/pki.ts';
 import type { ClusterConfig } from './config.ts';
 import type { Credentials } from './credentials.ts';
 import { makeTransport } from './transport.ts';
 
-/** Keys and certificates of two authorities, made for this run. */
-type Pki = Readonly<Record<'ca' | 'cert' | 'key', string>>;
-
 let folder: string;
+/** Of two authorities. */
 let mine: Pki;
 let other: Pki;
 let server: Http2SecureServer;
@@ -21,49 +19,9 @@ const sockets = new Set<Socket>();
 let url: string;
 let connections = 0;
 
-function makePki(name: string): Pki {
-  const at = (file: string): string => path.join(folder, `${name}-${file}`);
-  const openssl = (...args: readonly string[]): Buffer => execFileSync('openssl', args, { stdio: 'pipe' });
-  const fresh = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
-  openssl(
-    'req',
-    '-x509',
-    ...fresh,
-    '-subj',
-    `/CN=${name}-ca`,
-    '-days',
-    '2',
-    '-keyout',
-    at('ca.key'),
-    '-out',
-    at('ca.crt'),
-  );
-  openssl('req', ...fresh, '-subj', '/O=system:masters/CN=me', '-keyout', at('me.key'), '-out', at('me.csr'));
-  writeFileSync(at('ext'), 'subjectAltName=DNS:kubernetes\n');
-  openssl(
-    'x509',
-    '-req',
-    '-in',
-    at('me.csr'),
-    '-CA',
-    at('ca.crt'),
-    '-CAkey',
-    at('ca.key'),
-    '-CAcreateserial',
-    '-days',
-    '2',
-    '-extfile',
-    at('ext'),
-    '-out',
-    at('me.crt'),
-  );
-  const read = (file: string): string => readFileSync(at(file), 'utf8');
-  return { ca: read('ca.crt'), cert: read('me.crt'), key: read('me.key') };
-}
-
 beforeAll(async () => {
   folder = mkdtempSync(path.join(tmpdir(), 'furiwake-pki-'));
-  [mine, other] = [makePki('mine'), makePki('other')];
+  [mine, other] = [makePki(folder, 'mine'), makePki(folder, 'other')];
   server = createSecureServer(
     { ...mine, allowHTTP1: true, requestCert: true, rejectUnauthorized: false },
     (request, response) => {

@@ -1,0 +1,44 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { makePki, type Pki } from '../../test/make/pki.ts';
+import type { Credentials } from './credentials.ts';
+import { assertTlsMaterial } from './tls-material.ts';
+
+let folder: string;
+let mine: Pki;
+let other: Pki;
+
+beforeAll(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'furiwake-pki-'));
+  [mine, other] = [makePki(folder, 'mine'), makePki(folder, 'other')];
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const check = (credentials: Credentials) => (): void => assertTlsMaterial(credentials, '/c: the CA', '/c: user "u"');
+
+/** The same key, behind a passphrase. */
+function encrypted(key: string): string {
+  return execFileSync('openssl', ['pkey', '-aes256', '-passout', 'pass:x'], { input: key, stdio: 'pipe' }).toString();
+}
+
+test('what belongs together is accepted, and so is nothing at all', () => {
+  expect(check(mine)).not.toThrow();
+  expect(check({ ...mine, ca: `# a comment\n${other.ca}${mine.ca}` })).not.toThrow();
+  expect(check({ token: 't' })).not.toThrow();
+});
+
+test.each<[string, () => Credentials, RegExp]>([
+  ['a CA that is none', () => ({ ca: 'no PEM' }), /^\/c: the CA holds no certificate in PEM form/],
+  ['a CA that was cut short', () => ({ ca: mine.ca.slice(0, 200) }), /^\/c: the CA holds no certificate/],
+  ['a certificate that is none', () => ({ ...mine, cert: mine.key }), /^\/c: user "u": the client certificate is none/],
+  ['a key that is none', () => ({ ...mine, key: 'no PEM' }), /^\/c: user "u": the client key is none/],
+  ['a key with a passphrase', () => ({ ...mine, key: encrypted(mine.key) }), /or has a passphrase/],
+  ["somebody else's key", () => ({ ...mine, key: other.key }), /the client key is not that of the client certificate/],
+])('%s is one clear line', (_, credentials, words) => {
+  expect(check(credentials())).toThrow(expect.objectContaining({ name: 'KubeConfigError' }));
+  expect(check(credentials())).toThrow(words);
+  expect(check(credentials())).not.toThrow(/\n/);
+});
