@@ -3,6 +3,7 @@ import { defineConfig, type ViteUserConfig } from 'vitest/config';
 /** Three suites: `unit` needs nothing, `netns` needs root and the daemons, `e2e` needs the lab (root, Go). */
 const config: ViteUserConfig = defineConfig({
   test: {
+    teardownTimeout: 120_000, // a lab is taken away within it
     projects: [
       {
         test: {
@@ -23,8 +24,9 @@ const config: ViteUserConfig = defineConfig({
         test: {
           name: 'netns',
           include: ['src/**/*.netns.test.ts', 'test/netns/**/*.test.ts'],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          globalSetup: ['test/netns/global-setup.ts'],
+          testTimeout: 240_000,
+          hookTimeout: 240_000,
           fileParallelism: false,
         },
       },

@@ -8,6 +8,7 @@ import { promisify } from 'node:util';
 import { systemExec } from '../../src/main/node/exec.ts';
 import type { Exec } from '../../src/ports/exec.ts';
 import type { Call, Outcome } from './agent-calls.ts';
+import { ownPrefix, removeNamespace, removeOrphans } from './orphans.ts';
 
 const run = promisify(execFile);
 
@@ -48,7 +49,7 @@ export type NetLab = AsyncDisposable & {
 /** Builds a lab; needs root. Also takes away what a lab whose test was killed has left behind. */
 export async function startNetLab(options: { readonly nodes: number }): Promise<NetLab> {
   await removeOrphans();
-  const prefix = `${family}${process.pid}-${nextLab++}`;
+  const prefix = `${ownPrefix}${nextLab++}`;
   const folder = await mkdtemp(path.join(tmpdir(), `${prefix}-`));
   const stack = new AsyncDisposableStack();
   stack.defer(() => rm(folder, { recursive: true, force: true }));
@@ -80,7 +81,6 @@ export async function startNetLab(options: { readonly nodes: number }): Promise<
   }
 }
 
-const family = 'fwt';
 let nextLab = 1;
 
 async function startMachine(namespace: string, stack: AsyncDisposableStack): Promise<Machine> {
@@ -95,7 +95,7 @@ async function startMachine(namespace: string, stack: AsyncDisposableStack): Pro
     converse: (file, args, signal) => systemExec.converse('ip', inside(file, args), signal),
   };
   const nft = async (text: string): Promise<void> => {
-    await execPort.run('nft', ['-f', '-'], { stdin: text, signal: AbortSignal.timeout(5000) });
+    await execPort.run('nft', ['-f', '-'], { stdin: text, signal: AbortSignal.timeout(30_000) });
   };
   const setSilent = (isSilent: boolean): Promise<void> =>
     nft(isSilent ? silence : `${silence}\ndelete table inet silence`);
@@ -146,35 +146,4 @@ async function setUp(machine: Machine, device: string, ip4: string, ip6: string)
 
 async function ip(...args: readonly string[]): Promise<string> {
   return (await run('ip', args)).stdout;
-}
-
-/** Ends what still runs inside (a detached daemon of a failed test) and deletes the namespace. */
-async function removeNamespace(namespace: string): Promise<void> {
-  for (const pid of (await ip('netns', 'pids', namespace)).split('\n').map(Number)) {
-    if (pid > 0) killIfAlive(pid);
-  }
-  await ip('netns', 'del', namespace);
-}
-
-async function removeOrphans(): Promise<void> {
-  for (const line of (await ip('netns', 'list')).split('\n')) {
-    const [, namespace, owner] = new RegExp(`^(${family}(\\d+)-\\S+)`).exec(line) ?? [];
-    if (namespace !== undefined && !isAlive(Number(owner))) await removeNamespace(namespace);
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false; // ESRCH
-  }
-}
-
-function killIfAlive(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // it ended by itself meanwhile
-  }
 }

@@ -2,8 +2,10 @@ import { execFile } from 'node:child_process';
 import { copyFile, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import type { TestProject } from 'vitest/node';
 import { until } from '../../../lab/machine/until.ts';
 import { type StartedLab, startLab } from '../../../lab/start.ts';
+import { onInterrupt } from '../../interrupt.ts';
 import { makeCluster } from './cluster.ts';
 import { account, bundleOf, labName, namespace } from './names.ts';
 import { backends } from './backends.ts';
@@ -14,7 +16,7 @@ const root = path.join(import.meta.dirname, '..', '..', '..');
  * One lab for all files of the suite, started before the first and taken away after the last: furiwake as `make dist`
  * bundles it, `deploy/` applied, Pods that answer. `KEEP=1` leaves it up (`npm run lab -- … --name e2e`).
  */
-export default async function setUp(): Promise<(() => Promise<void>) | undefined> {
+export default async function setUp(project: TestProject): Promise<(() => Promise<void>) | undefined> {
   if (process.getuid?.() !== 0) return undefined; // the tests say that they are skipped
   await promisify(execFile)(process.execPath, ['tools/build.ts'], { cwd: root });
   const ending = new AbortController();
@@ -27,8 +29,8 @@ export default async function setUp(): Promise<(() => Promise<void>) | undefined
   });
   let end: Promise<void> | undefined;
   const tearDown = (): Promise<void> => (end ??= takeDown(starting, signal));
-  onInterrupt(async (name) => {
-    ending.abort(new Error(`ended by ${name}`));
+  onInterrupt(project, async (why) => {
+    ending.abort(new Error(`ended by ${why}`));
     await tearDown();
   });
   try {
@@ -44,15 +46,6 @@ async function takeDown(starting: Promise<StartedLab>, signal: AbortSignal): Pro
   const lab = await starting.catch(() => undefined); // a start that fails leaves nothing
   if (process.env['KEEP'] === '1' && !signal.aborted) lab?.keep();
   await lab?.[Symbol.asyncDispose]();
-}
-
-/** The test runner would end at once at a Ctrl-C, and leave a whole Kubernetes behind: here it waits for `act`. */
-function onInterrupt(act: (name: NodeJS.Signals) => Promise<void>): void {
-  for (const name of ['SIGINT', 'SIGTERM'] as const) {
-    process.removeAllListeners(name).once(name, () => {
-      void act(name).finally(() => process.exit(130));
-    });
-  }
 }
 
 async function furnish(lab: StartedLab, signal: AbortSignal): Promise<void> {
