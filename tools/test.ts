@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { killQuietly } from '../lab/machine/run.ts';
 
 /*
  * `make test`: every check and every test, each step's output only where it fails (or as it runs, where it takes
@@ -17,8 +18,11 @@ type Step = { readonly title: string; readonly run: () => Promise<Sum> };
 const isRoot = process.getuid?.() === 0;
 const isCi = process.env['CI'] === 'true';
 const startedAt = performance.now();
+/** After an interrupt, for taking down what is up. */
+const patienceMs = 60_000;
 const children = new Set<ChildProcess>();
 let isInterrupted = false;
+let isGivenUp = false;
 
 const steps: readonly Step[] = [
   check('types', 'tsc', ['-p', '.']),
@@ -30,7 +34,7 @@ const steps: readonly Step[] = [
   suite('end to end, on a real Kubernetes', 'e2e', isRoot),
 ];
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => interrupt(signal));
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => interrupt(signal));
 
 const total = { passed: 0, failed: 0, skipped: 0 };
 for (const step of steps) {
@@ -44,7 +48,7 @@ for (const step of steps) {
   say(`${sum.failed > 0 ? '✗' : '✓'} ${step.title}: ${show(sum)} (${seconds(stepStartedAt)})`);
 }
 if (isInterrupted) {
-  say('Interrupted; everything that was started has ended.');
+  if (!isGivenUp) say('Interrupted; everything that was started has ended.');
   process.exit(130);
 }
 say(`The whole took ${seconds(startedAt)}.`);
@@ -70,7 +74,8 @@ function suite(title: string, project: string, isPossible: boolean): Step {
     title,
     run: async () => {
       if (!isPossible) return skipSuite(title, project);
-      const folder = await mkdtemp(path.join(tmpdir(), 'furiwake-test-'));
+      // Where we are killed, the next run of `netns` takes it away with its own.
+      const folder = await mkdtemp(path.join(tmpdir(), `fwt${process.pid}-report-`));
       const report = path.join(folder, 'report.json');
       try {
         const args = [
@@ -128,7 +133,9 @@ function start(
   return new Promise((resolve) => {
     const child = spawn(path.join('node_modules/.bin', program), args, {
       detached: true,
-      stdio: ['ignore', isShown ? 'inherit' : 'pipe', isShown ? 'inherit' : 'pipe'],
+      // Our end of its standard input is closed with us, however we end: the tests take that for a Ctrl-C.
+      stdio: ['pipe', isShown ? 'inherit' : 'pipe', isShown ? 'inherit' : 'pipe'],
+      env: { ...process.env, ENDS_WITH_STDIN: '1' },
     });
     children.add(child);
     let output = '';
@@ -148,19 +155,23 @@ function start(
   });
 }
 
-const patienceMs = 60_000;
-
 /** Ctrl-C: the tests take down what they have up; who does not end in time is ended. */
 function interrupt(signal: NodeJS.Signals): void {
-  if (isInterrupted) return endAll('SIGKILL');
+  if (isInterrupted) return giveUp();
   isInterrupted = true;
   say(`${signal}: ending; what is up is taken down (a second one ends it at once)`);
   endAll('SIGINT');
-  setTimeout(() => endAll('SIGKILL'), patienceMs).unref();
+  setTimeout(giveUp, patienceMs).unref();
+}
+
+function giveUp(): void {
+  isGivenUp = true;
+  say('Ended at once. What is left goes with: npm run lab -- down --all');
+  endAll('SIGKILL');
 }
 
 function endAll(signal: NodeJS.Signals): void {
-  for (const { pid } of children) if (pid !== undefined) process.kill(-pid, signal);
+  for (const { pid = 0 } of children) killQuietly(-pid, signal);
 }
 
 function show({ passed, failed, skipped }: Sum): string {
