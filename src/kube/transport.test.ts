@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { createSecureServer, type Http2SecureServer } from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -86,6 +86,16 @@ test('a client certificate and a token are shown, over HTTP/1.1, to a server of 
 test('a server of another authority, or of another name, is refused', async () => {
   await expect(seen({}, { ca: other.ca })).rejects.toThrow(/certificate/);
   await expect(seen({ serverName: undefined }, { ca: mine.ca })).rejects.toThrow(/IP: 127\.0\.0\.1 is not in the cert/);
+});
+
+test('why the server is refused is in the code of the error', async () => {
+  mkdirSync(path.join(folder, 'again'));
+  const namesake = makePki(path.join(folder, 'again'), 'mine'); // a cluster that was made anew
+  await expect(seen({}, { ca: namesake.ca })).rejects.toMatchObject({ code: 'SELF_SIGNED_CERT_IN_CHAIN' });
+  await expect(seen({}, { ca: other.ca })).rejects.toMatchObject({ code: 'SELF_SIGNED_CERT_IN_CHAIN' });
+  await expect(seen({ serverName: undefined }, { ca: mine.ca })).rejects.toMatchObject({
+    code: 'ERR_TLS_CERT_ALTNAME_INVALID',
+  });
 });
 
 test('insecure-skip-tls-verify takes any server', async () => {
