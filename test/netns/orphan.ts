@@ -1,0 +1,12 @@
+import { writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { startNetLab } from './net-lab.ts';
+
+/*
+ * Starts a lab with a daemon in it, says the lab's folder and the namespace of the daemon, and waits to be killed.
+ */
+const { balancer, folder } = await startNetLab({ nodes: 1 });
+const file = path.join(folder, 'haproxy.cfg');
+await writeFile(file, 'listen all\n    mode http\n    timeout client 1m\n    bind :8080\n');
+await balancer.exec('haproxy', '-W', '-D', '-f', file);
+process.stdout.write(`${JSON.stringify({ folder, namespace: balancer.namespace })}\n`);
