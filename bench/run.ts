@@ -45,7 +45,11 @@ async function main(args: readonly string[], signal: AbortSignal): Promise<numbe
     return unknown.length > 0 ? 2 : 0;
   }
   const chosen = benches.filter(({ name }) => positionals.length === 0 || positionals.includes(name));
-  await measure(chosen, { bundle: path.resolve(values.bundle ?? (await build(signal))), isJson: values.json === true, signal });
+  await measure(chosen, {
+    bundle: path.resolve(values.bundle ?? (await build(signal))),
+    isJson: values.json === true,
+    signal,
+  });
   return 0;
 }
 
