@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { readCommandLine } from '../src/cli/program.ts';
 import { readPage, tableRows } from './page.ts';
 
@@ -44,4 +44,33 @@ test.for(commands)('docs/flags.md says which flags `%s` has', (command) => {
   const inDocs = documented.filter(([, , , by = '']) => by.split(', ').includes(command)).map(([flag]) => flag);
   const inCode = flagsIn(helpOf(command)).map(({ flag }) => flag);
   expect(new Set(inDocs)).toEqual(new Set(inCode));
+});
+
+/** Whether traffic stops with furiwake, as a command line and the flag's variable say. */
+function stopsTraffic(variable: string | undefined, ...args: readonly string[]): unknown {
+  vi.stubEnv('FURIWAKE_STOP_TRAFFIC_ON_EXIT', variable);
+  const write = (): void => undefined;
+  const invocation = readCommandLine(['run', ...args], {
+    version: '',
+    isTerminal: false,
+    columns: 100,
+    write,
+    writeError: write,
+  });
+  return invocation.command === 'run' ? invocation.options.stopsTrafficOnExit : invocation;
+}
+
+afterEach(() => vi.unstubAllEnvs());
+
+test.each([
+  [undefined, [], false],
+  [undefined, ['--stop-traffic-on-exit'], true],
+  [undefined, ['--stop-traffic-on-exit', 'no'], false],
+  [undefined, ['--stop-traffic-on-exit=yes'], true],
+  ['no', [], false],
+  ['0', [], false],
+  ['yes', [], true],
+  ['yes', ['--stop-traffic-on-exit', 'no'], false],
+])('as docs/flags.md says of switches: variable %s, flags %j: %s', (variable, args, expected) => {
+  expect(stopsTraffic(variable, ...args)).toBe(expected);
 });

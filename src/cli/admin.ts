@@ -1,8 +1,10 @@
 import type { AddressPlan } from '../core/addresses/plan.ts';
 import type { NodeName } from '../core/model/names.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
-import { type Routes, jsonReply, serveHttp, textReply } from '../http/server.ts';
+import { type HttpReply, type Routes, jsonReply, serveHttp, textReply } from '../http/server.ts';
+import { quote } from '../core/addresses/request.ts';
 import type { Files } from '../ports/files.ts';
+import type { Log } from '../ports/log.ts';
 import type { ProxyObservation } from '../ports/proxy.ts';
 import { askSocket } from './ask.ts';
 import { StartError } from './errors.ts';
@@ -65,27 +67,45 @@ export function serviceLines(
 export type AdminSource = {
   readonly status: (signal: AbortSignal) => Promise<HostStatus>;
   readonly setDrained: (nodes: ReadonlySet<NodeName>) => void;
+  /** Names of all nodes; `undefined` while they are not known. */
+  readonly nodes: () => ReadonlySet<string> | undefined;
+  readonly log: Log;
 };
 
 /** `GET /status`, `POST /drain` and `POST /undrain` (the body is a node's name). */
-export function adminRoutes({ status, setDrained }: AdminSource): Routes {
-  let drained: ReadonlySet<NodeName> = new Set();
-  const change = (next: ReadonlySet<NodeName>): void => {
+export function adminRoutes({ status, setDrained, nodes, log }: AdminSource): Routes {
+  let drained: ReadonlySet<string> = new Set();
+  const change = (next: ReadonlySet<string>, node: string, what: string): HttpReply => {
     drained = next;
-    setDrained(drained);
+    setDrained(drained as ReadonlySet<NodeName>);
+    log.info({ node, drained: [...drained] }, what);
+    return textReply(200, drained.size === 0 ? 'no node is drained\n' : `drained: ${[...drained].join(', ')}\n`);
+  };
+  const refusalOf = (node: string): HttpReply | undefined => {
+    const known = nodes();
+    if (known === undefined)
+      return textReply(503, 'the nodes are not known yet: try again when `furiwake status` says that it is ready\n');
+    if (known.has(node)) return undefined;
+    const some = [...known].sort().slice(0, mostShown).join(', ');
+    const rest = known.size > mostShown ? ` and ${known.size - mostShown} more` : '';
+    return textReply(404, `there is no node ${quote(node)}; there is ${some || 'none'}${rest}\n`);
   };
   return {
     'GET /status': async (_, signal) => jsonReply(await status(signal)),
     'POST /drain': async (body) => {
-      change(new Set([...drained, body.trim() as NodeName]));
-      return textReply(200, `drained: ${[...drained].join(', ')}\n`);
+      const node = body.trim();
+      return refusalOf(node) ?? change(new Set([...drained, node]), node, 'node drained: no new connections');
     },
     'POST /undrain': async (body) => {
-      change(new Set([...drained].filter((node) => node !== body.trim())));
-      return textReply(200, drained.size === 0 ? 'no node is drained\n' : `drained: ${[...drained].join(', ')}\n`);
+      const node = body.trim();
+      const rest = new Set([...drained].filter((each) => each !== node));
+      const refusal = drained.has(node) ? undefined : refusalOf(node); // one that is gone may be undrained
+      return refusal ?? change(rest, node, 'node undrained');
     },
   };
 }
+
+const mostShown = 20;
 
 /**
  * Serves the admin socket. Nobody else on this host does ({@link lockHost}), but one in another network namespace may
@@ -137,7 +157,8 @@ export async function askAdmin(
   return text;
 }
 
-function noAnswer(socketPath: string, error: unknown): string {
+/** What to say when nobody answers on the admin socket. */
+export function noAnswer(socketPath: string, error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === 'EACCES') return `${socketPath} is only for root: run the command as root`;
   return `no furiwake answers on ${socketPath} (${message}): is it running, with this --state-dir?`;

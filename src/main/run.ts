@@ -106,6 +106,8 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     paths.adminSocket,
     adminRoutes({
       setDrained: (nodes) => controller.setDrained(nodes),
+      nodes: () => (stores.nodes.isSynced ? new Set(stores.nodes.objects().keys()) : undefined),
+      log,
       status: async (inner) => {
         const haproxy = await parts.proxy.observe(inner).catch(() => undefined);
         return {
