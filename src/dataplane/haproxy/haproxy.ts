@@ -5,10 +5,12 @@ import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import type { Proxy } from '../../ports/proxy.ts';
 import { makeDaemon } from './daemon.ts';
+import { makeDialogue } from './dialogue.ts';
 import { makeDisk } from './disk.ts';
 import { makeFamilyHealth } from './health.ts';
 import { makeKeeper } from './keeper.ts';
 import { observeProxy } from './observe.ts';
+import { makeOldWorkers } from './old-workers.ts';
 import { makeProbe, type Probe } from './probe.ts';
 import { makeRound } from './round.ts';
 import { makeRuntime } from './runtime.ts';
@@ -85,7 +87,8 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     upGauge.set(now ? 1 : 0);
   };
   tellUp(false);
-  const round = makeRound({ runtime, keeper, health, serial, metrics });
+  const oldWorkers = makeOldWorkers(makeDialogue({ socketPath: paths.masterSocket, clock }));
+  const round = makeRound({ runtime, keeper, oldWorkers, health, serial, metrics });
 
   return {
     portOf: () => settings.listenPort,

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { type Driver, echoPort, namePort, type Rig, startRig } from '../../../test/netns/haproxy-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
-import { row } from '../../../test/netns/rows.ts';
+import { addressOf, nodeName, row } from '../../../test/netns/rows.ts';
+import type { Backend, Profile } from '../../core/traffic/table.ts';
 
 const rows = [row('10.50.0.1', 80, namePort), row('10.50.0.1', 25, echoPort), row('fd50::1', 80, namePort)];
 
@@ -205,6 +206,31 @@ test.each([
   await first.setSilent(true);
   await expect.poll(() => ending(rig, connections.get('n1')), patience).not.toBe('open');
   await expect.poll(() => rig.servers(), patience).not.toContain('nodes4/n1');
+});
+
+test('connections to a silent node are ended on the workers that a reload has replaced, too, and no others', async () => {
+  await using rig = await startRig({ nodes: 2 });
+  const driver = rig.newDriver();
+  const ofItsOwn = (algorithm: Profile['algorithm'], port: number): Backend => ({
+    kind: 'own',
+    profile: { algorithm, proxyProtocol: 'none' },
+    servers: [{ node: nodeName('n1'), address: addressOf('10.20.0.11'), port, weight: 1 }],
+  });
+  const first = [...rows, row('10.50.0.2', 25, ofItsOwn('roundrobin', echoPort))];
+  await driver.proxy.ensure(rig.table(first), rig.signal);
+  driver.watch();
+  const connections = await connectionPerNode(rig);
+  const { id } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.2', port: 25 });
+  await expect.poll(() => heard(rig, id ?? 0), patience).toBe('220 n1\n');
+  const { pid } = await driver.proxy.observe(rig.signal);
+  await driver.proxy.upsert(rig.table([...first, row('10.50.0.3', 80, ofItsOwn('leastconn', namePort))]), rig.signal);
+  expect((await driver.proxy.observe(rig.signal)).pid).not.toBe(pid);
+  await driver.rounds(2);
+  for (const each of [id, ...connections.values()]) await echoes(rig, each);
+  await rig.lab.nodes[0]?.setSilent(true);
+  await expect.poll(() => ending(rig, connections.get('n1')), patience).not.toBe('open');
+  await expect.poll(() => ending(rig, id), patience).not.toBe('open');
+  await echoes(rig, connections.get('n2'));
 });
 
 test('a node that comes back under its name with another address is reached there', async () => {

@@ -43,13 +43,16 @@ export function orderCommands(orders: Orders | undefined, family: Family, server
   );
   for (const node of orders.dead) {
     for (const [backend, names] of servers) {
-      for (const name of names.keys()) {
-        const isOfNode = backend === shared ? name === node : nodeOfSlotServer(name, family) === node;
-        if (isOfNode) commands.push(`shutdown sessions server ${backend}/${name}`);
-      }
+      for (const name of names.keys())
+        if (isOfNode(node, family, backend, name)) commands.push(`shutdown sessions server ${backend}/${name}`);
     }
   }
   return commands;
+}
+
+/** Whether a server, in the shared backend or in a slot, is that of a node in a family. */
+export function isOfNode(node: NodeName, family: Family, backend: string, server: string): boolean {
+  return backend === nodesBackend(family) ? server === node : nodeOfSlotServer(server, family) === node;
 }
 
 export function makeFamilyHealth(deps: {

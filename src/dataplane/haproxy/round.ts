@@ -2,9 +2,10 @@ import type { Family } from '../../core/ip/ip.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import type { ServerState } from '../../ports/proxy.ts';
 import { parseInfo, parseStat, type ServerStat } from './answers.ts';
-import { type FamilyHealth, orderCommands } from './health.ts';
+import { type FamilyHealth, isOfNode, orderCommands } from './health.ts';
 import type { Held } from './held.ts';
 import type { Keeper } from './keeper.ts';
+import type { OldWorkers } from './old-workers.ts';
 import type { Runtime } from './runtime.ts';
 import type { Serial } from './serial.ts';
 import type { NodeServer } from './servers.ts';
@@ -19,11 +20,12 @@ export const statCommands: readonly string[] = families.map((family) => `show st
 export function makeRound(deps: {
   readonly runtime: Runtime;
   readonly keeper: Keeper;
+  readonly oldWorkers: OldWorkers;
   readonly health: { readonly [F in Family]: FamilyHealth };
   readonly serial: Serial;
   readonly metrics: Metrics;
 }): (signal: AbortSignal) => Promise<void> {
-  const { runtime, keeper, health, serial, metrics } = deps;
+  const { runtime, keeper, oldWorkers, health, serial, metrics } = deps;
   const servers = metrics.gauge('furiwake_servers', 'Nodes, once per family, in each state', ['state']);
   const connections = metrics.gauge('furiwake_connections', 'Client connections that HAProxy holds');
 
@@ -56,6 +58,11 @@ export function makeRound(deps: {
     } catch (error) {
       for (const family of families) health[family].forgetOrders();
       throw error;
+    }
+    if (orders.some(({ dead }) => dead.length > 0)) {
+      const isDead = (backend: string, server: string): boolean =>
+        families.some((family, index) => orders[index]?.dead.some((node) => isOfNode(node, family, backend, server)));
+      await oldWorkers.endConnections(isDead, signal);
     }
     show(nodes, stats);
     connections.set(process.connections);

@@ -1,5 +1,6 @@
 import { createConnection, type Socket } from 'node:net';
 import type { Clock } from '../../ports/clock.ts';
+import { makeDialogue } from './dialogue.ts';
 import { CommandRefusedError, RuntimeError } from './errors.ts';
 import { entryLine } from './rows.ts';
 
@@ -21,28 +22,18 @@ export type Runtime = {
 };
 
 /** Below `tune.bufsize` (16 kB), which bounds one line or payload, with room for the last command. */
-const maxLineBytes = 15_000;
-const answerDeadlineMs = 3000;
+export const maxLineBytes = 15_000;
 
 export function makeRuntime(deps: { readonly socketPath: string; readonly clock: Clock }): Runtime {
-  const { socketPath, clock } = deps;
+  const { socketPath } = deps;
 
-  const exchange = (lines: readonly string[], signal: AbortSignal): Promise<readonly string[]> =>
-    new Promise((resolve, reject) => {
-      const fail = (message: string, cause?: Error): void =>
-        reject(signal.aborted ? signal.reason : new RuntimeError(`${socketPath}: ${message}`, { cause }));
-      const deadline = clock.deadline(answerDeadlineMs, signal);
-      const chunks: Buffer[] = [];
-      const socket = createConnection({ path: socketPath, signal: deadline });
-      socket.on('connect', () => socket.write(`prompt\n${lines.join('')}quit\n`));
-      socket.on('data', (chunk) => chunks.push(chunk));
-      socket.on('error', (error) => fail(error.message, error));
-      socket.on('end', () => {
-        const answers = splitAnswers(Buffer.concat(chunks).toString('utf8'));
-        if (answers === undefined) fail('closed within an answer');
-        else resolve(answers);
-      });
-    });
+  const dialogue = makeDialogue(deps);
+
+  const exchange = async (lines: readonly string[], signal: AbortSignal): Promise<readonly string[]> => {
+    const answers = splitAnswers(await dialogue(`prompt\n${lines.join('')}quit\n`, signal));
+    if (answers === undefined) throw new RuntimeError(`${socketPath}: closed within an answer`);
+    return answers;
+  };
 
   const ask: Runtime['ask'] = async (commands, signal) => {
     if (commands.length === 0) return [];

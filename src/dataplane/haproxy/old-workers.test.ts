@@ -1,0 +1,56 @@
+import { expect, test } from 'vitest';
+import type { Dialogue } from './dialogue.ts';
+import { RuntimeError } from './errors.ts';
+import { makeOldWorkers, parseOldWorkers, parseSessions } from './old-workers.ts';
+
+// Answers as HAProxy 2.6.12 gave them, shortened.
+const proc = [
+  '#<PID>          <type>          <reloads>       <uptime>        <version>      ',
+  '17951           master          2 [failed: 0]   0d00h00m03s     2.6.12-1+deb12u4',
+  '# workers',
+  '18158           worker          0               0d00h00m01s     2.6.12-1+deb12u4',
+  '# old workers',
+  '17954           worker          1               0d00h00m03s     2.6.12-1+deb12u4',
+  '17953           worker          2               0d00h00m04s     2.6.12-1+deb12u4',
+  '# programs',
+  '17000           prog            0               0d00h00m04s     -',
+  '',
+].join('\n');
+const session = (id: string, backend: string, server: string): string =>
+  `${id}: proto=tcpv4 src=10.0.0.1:33760 fe=services be=${backend} srv=${server} ts=00 epoch=0 age=2s`;
+
+const { signal } = new AbortController();
+
+test('show proc: the old workers, and neither the one that serves nor programs', () => {
+  expect(parseOldWorkers(proc)).toEqual([17_954, 17_953]);
+  expect(parseOldWorkers(proc.replace(/# old[^#]*/, ''))).toEqual([]);
+  expect(parseOldWorkers('')).toEqual([]);
+});
+
+test('show sess: id, backend and server', () => {
+  const answer = [session('0x5643ab8e0ab0', 'nodes4', 'n1'), session('0x7fc1', '<NONE>', '<none>'), ''].join('\n');
+  expect(parseSessions(answer)).toEqual([
+    { id: '0x5643ab8e0ab0', backend: 'nodes4', server: 'n1' },
+    { id: '0x7fc1', backend: '<NONE>', server: '<none>' },
+  ]);
+});
+
+test('the connections that are meant are ended, on each old worker, also where one is gone by now', async () => {
+  const said: string[] = [];
+  const master: Dialogue = async (text) => {
+    said.push(text.replace('\nquit\n', ''));
+    if (text.startsWith('show proc')) return proc;
+    if (text === '@!17954 show sess\nquit\n') throw new RuntimeError('closed');
+    return [session('0x1', 'nodes4', 'n1'), session('0x2', 'nodes4', 'n2'), session('0x3', 'nodes4', 'n1'), ''].join(
+      '\n',
+    );
+  };
+  await makeOldWorkers(master).endConnections((backend, server) => `${backend}/${server}` === 'nodes4/n1', signal);
+  expect(said.at(-1)).toBe('@!17953 shutdown session 0x1;@!17953 shutdown session 0x3');
+  expect(said).toHaveLength(4);
+});
+
+test('a master that does not answer is no error', async () => {
+  const nobody: Dialogue = () => Promise.reject(new RuntimeError('ENOENT'));
+  await expect(makeOldWorkers(nobody).endConnections(() => true, signal)).resolves.toBeUndefined();
+});
