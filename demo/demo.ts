@@ -7,7 +7,7 @@ import { DemoError, type Story, makeStory } from './story.ts';
 import type { Timings } from './timings.ts';
 
 const isKept = Boolean(process.env['KEEP']) && process.env['KEEP'] !== '0';
-const labName = 'demo';
+const labName = process.env['LAB'] ?? 'demo';
 
 const interrupt = new AbortController();
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
@@ -25,13 +25,17 @@ async function perform(told: Story, signal: AbortSignal): Promise<number> {
   try {
     told.step('A Kubernetes on this machine: two nodes, a load-balancer host, a client behind a router');
     await using lab = await startLab({ name: labName, signal });
-    if (isKept) lab.keep();
     try {
       await play(lab, told, signal);
     } catch (error) {
-      if (!signal.aborted) await tellLog(lab, told);
+      if (!signal.aborted) {
+        await tellLog(lab, told);
+        if (isKept) keep(lab, told);
+      }
       throw error;
     }
+    signal.throwIfAborted();
+    if (isKept) keep(lab, told);
     return 0;
   } catch (caught) {
     const error: unknown = signal.aborted ? signal.reason : caught;
@@ -60,7 +64,6 @@ async function play(lab: StartedLab, told: Story, signal: AbortSignal): Promise<
   }
   told.step('All held');
   tellTimings(timings, told);
-  if (isKept) tellHowToUse(stage.balancer.ip4, told);
 }
 
 function tellTimings({ createToAddressMs, createToFirstByteMs, deleteToGoneMs }: Timings, told: Story): void {
@@ -72,8 +75,10 @@ function tellTimings({ createToAddressMs, createToFirstByteMs, deleteToGoneMs }:
   ]);
 }
 
-function tellHowToUse(address: string, told: Story): void {
+function keep(lab: StartedLab, told: Story): void {
+  lab.keep();
   const at = `--name ${labName}`;
+  const address = lab.host('lb1').ip4;
   told.step('Everything is left up');
   told.table(
     [
