@@ -3,7 +3,7 @@ import { ip } from '../../test/make/service.ts';
 import { filesOf } from '../../test/sim/harness.ts';
 import { recordLog, recordMetrics } from '../../test/sim/observers.ts';
 import { virtualClock, type VirtualClock } from '../../test/sim/virtual-clock.ts';
-import type { ListenerKey, NodeName, ServiceKey } from '../core/model/names.ts';
+import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { listenerKey, type Row, tableOf, type TrafficTable } from '../core/traffic/table.ts';
 import { type Agent, makeAgent } from './agent.ts';
@@ -169,7 +169,7 @@ describe('a change', () => {
     const rig = makeRig(disk);
     await rig.agent.submit(table(a), signal);
     expect(rig.steps).toContain('announcer.release');
-    expect(rig.agent.readiness.get(a.key)).toEqual({ reason: 'DataplaneError', message: 'ENOSPC' });
+    expect(rig.agent.answerTo(a)).toEqual({ reason: 'DataplaneError', message: 'ENOSPC' });
   });
 });
 
@@ -179,11 +179,12 @@ describe('a change that is refused', () => {
     await rig.agent.submit(table(a), signal);
     rig.failing = 'classifier.apply';
     await rig.agent.submit(table(a, b), signal);
-    expect(rig.agent.readiness.get(a.key)).toBe('ready');
-    expect(rig.agent.readiness.get(b.key)).toEqual({ reason: 'DataplaneError', message: 'classifier.apply failed' });
+    expect(rig.agent.answerTo(a)).toBe('ready');
+    expect(rig.agent.answerTo(b)).toEqual({ reason: 'DataplaneError', message: 'classifier.apply failed' });
     expect(rig.agent.inForce().rows.has(b.key)).toBe(false);
-    await rig.agent.submit(table({ ...a, sourceRanges: [] }), signal);
-    expect(rig.agent.readiness.get(a.key)).toMatchObject({ reason: 'DataplaneError' }); // it is open still
+    const restricted = { ...a, sourceRanges: [] };
+    await rig.agent.submit(table(restricted), signal);
+    expect(rig.agent.answerTo(restricted)).toMatchObject({ reason: 'DataplaneError' }); // it is open still
     await rig.agent.submit(table(a, b), signal);
 
     const stop = new AbortController();
@@ -191,7 +192,7 @@ describe('a change that is refused', () => {
     const running = rig.agent.run((services) => told.resolve(services), stop.signal).catch(() => undefined);
     rig.failing = undefined;
     await rig.clock.drive(told.promise);
-    expect(rig.agent.readiness.get(b.key)).toBe('ready');
+    expect(rig.agent.answerTo(b)).toBe('ready');
     stop.abort();
     await rig.clock.drive(running);
   });
@@ -200,7 +201,7 @@ describe('a change that is refused', () => {
     const rig = makeRig();
     rig.failing = 'proxy.upsert';
     await rig.agent.submit(table(a), signal);
-    expect(rig.agent.readiness.get('192.0.2.99|80|TCP' as ListenerKey)).toBeUndefined();
+    expect(rig.agent.answerTo(row('192.0.2.99', 80, 'default/x'))).toBeUndefined();
   });
 });
 

@@ -1,7 +1,7 @@
-import type { ListenerKey, ServiceKey } from '../core/model/names.ts';
+import type { ServiceKey } from '../core/model/names.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
 import type { Verdict } from '../core/reasons.ts';
-import type { Readiness } from '../core/status/desired.ts';
-import { diffRows, isSameTable } from '../core/traffic/diff.ts';
+import { diffRows, isSameTable, unionOf } from '../core/traffic/diff.ts';
 import { emptyTable, type Row, type TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Announcer, Classifier, Host } from '../ports/host.ts';
@@ -23,16 +23,19 @@ export type Agent = {
   /** Puts the last table of the state directory in force: after a reboot, before the API server answers. */
   restore(signal: AbortSignal): Promise<void>;
   /**
-   * Puts `table` in force. Resolves when HAProxy and the kernel have acknowledged it, or have refused it (readiness
-   * tells, and it is tried again with backoff): with the Services whose readiness may have changed.
+   * Puts `table` in force. Resolves when HAProxy and the kernel have acknowledged it, or have refused it (`answerTo`
+   * tells, and it is tried again with backoff): with the Services for which the answer may have changed.
    */
   submit(table: TrafficTable, signal: AbortSignal): Promise<ReadonlySet<ServiceKey>>;
-  readonly readiness: Readiness;
+  /** `ready` when HAProxy and the kernel have acknowledged just this row, else why not; `undefined`: not answered yet. */
+  answerTo(row: Row): 'ready' | Verdict | undefined;
   /** Why this host does not do what was asked last, in words without a newline; empty when it does. */
   troubles(): readonly string[];
   /** The table in force: the last one that was acknowledged as a whole. */
   inForce(): TrafficTable;
-  /** Supervises, repairs drift and retries until `signal` aborts. `onChange`: readiness changed without a submit. */
+  /** `inForce` and, after a change that was refused half-way, all that was tried since. */
+  mayHold(): TrafficTable;
+  /** Supervises, repairs drift and retries until `signal` aborts. `onChange`: answers changed without a submit. */
   run(onChange: (services: ReadonlySet<ServiceKey>) => void, signal: AbortSignal): Promise<void>;
 };
 
@@ -64,6 +67,7 @@ export function makeAgent(deps: AgentDeps): Agent {
   const failures = deps.metrics.counter('furiwake_dataplane_errors_total', 'Tables that HAProxy or the kernel refused');
 
   let inForce: TrafficTable = emptyTable;
+  let mayHold: TrafficTable = emptyTable;
   let wanted: TrafficTable = emptyTable;
   let refusal: Verdict | undefined;
   let isStarted = false;
@@ -78,7 +82,8 @@ export function makeAgent(deps: AgentDeps): Agent {
 
   const apply = async (table: TrafficTable, signal: AbortSignal): Promise<void> => {
     const startedAt = clock.monotonic();
-    const { gone } = diffRows(inForce, table);
+    mayHold = unionOf(mayHold, table);
+    const gone = rowsGone(mayHold, table);
     // What goes is in the file until it is gone altogether: who comes after a crash has to know whose connections to end.
     // Else side by side, for the file is for a reboot; but nobody is told before both are done.
     const isProgrammed = program(table, gone, signal);
@@ -86,6 +91,7 @@ export function makeAgent(deps: AgentDeps): Agent {
     for (const result of await Promise.allSettled([isProgrammed, isSaved]))
       if (result.status === 'rejected') throw result.reason;
     inForce = table;
+    mayHold = table;
     listeners.set(table.rows.size);
     applySeconds.observe((clock.monotonic() - startedAt) / 1000);
   };
@@ -172,12 +178,9 @@ export function makeAgent(deps: AgentDeps): Agent {
       if (table !== undefined) await inTurn(() => attempt(table, signal));
     },
     submit: (table, signal) => inTurn(() => attempt(table, signal)),
-    readiness: {
-      get: (key: ListenerKey) => {
-        const row = wanted.rows.get(key);
-        if (row === undefined) return undefined;
-        return inForce.rows.get(key) === row ? 'ready' : refusal;
-      },
+    answerTo: (row) => {
+      if (inForce.rows.get(row.key) === row) return 'ready';
+      return wanted.rows.get(row.key) === row ? refusal : undefined;
     },
     troubles: () => [
       ...(inForce === emptyTable ? ['HAProxy and the kernel have not taken the first table yet'] : []),
@@ -187,10 +190,18 @@ export function makeAgent(deps: AgentDeps): Agent {
         : [`the last change was refused: ${refusal.message.replaceAll(/\s*\n\s*/g, '; ')}`]),
     ],
     inForce: () => inForce,
+    mayHold: () => mayHold,
     run: async (onChange, signal) => {
       await Promise.all([proxy.run(signal), classifier.run(signal), retry(onChange, signal), audit(signal)]);
     },
   };
+}
+
+/** Rows that the host may hold and that are not in `table`, or there of another Service: their connections must end. */
+function rowsGone(mayHold: TrafficTable, table: TrafficTable): readonly Row[] {
+  return PersistentMap.changedKeys(mayHold.byService, table.byService).flatMap((service) =>
+    (mayHold.byService.get(service) ?? []).filter((row) => table.rows.get(row.key)?.service !== service),
+  );
 }
 
 /** The Services of the rows that differ; of all rows when what was refused, or no longer is, may concern every one. */

@@ -14,6 +14,7 @@ import type { RecordFile } from '../state/records.ts';
 import { makeServiceWriter } from './service-writer.ts';
 import { makeServiceWrites } from './service-writes.ts';
 import { makeStores, type Stores } from './stores.ts';
+import type { Tell } from './tell.ts';
 
 /** Everything of `furiwake run` that talks to the API server, wired: stores, controller, the queue of writes. */
 export type ControllerParts = {
@@ -47,11 +48,14 @@ const writeConcurrency = 16;
 export function assembleController(deps: ControllerPartsDeps): ControllerParts {
   const { client, host, events, clock, log } = deps;
   const stores = makeStores(deps);
+  const tell: Tell = (service, type, reason, note) =>
+    events.record({ regarding: referenceTo(service), type, reason, action: 'Sync', note });
   const controller = makeController({
     ...deps,
     services: stores.services,
     nodes: stores.nodes,
     enqueue: (service) => queue.add(service),
+    tell,
   });
   const writer = makeServiceWriter({
     services: stores.services,
@@ -59,8 +63,7 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     host,
     writes: makeServiceWrites(client),
     mayWrite: deps.mayWrite,
-    tell: (service, type, reason, note) =>
-      events.record({ regarding: referenceTo(service), type, reason, action: 'Sync', note }),
+    tell,
     clock,
     log,
     metrics: deps.metrics,

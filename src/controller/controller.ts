@@ -5,14 +5,14 @@ import type { Node } from '../core/model/node.ts';
 import type { Service, ServiceSpec } from '../core/model/service.ts';
 import type { Site } from '../core/model/site.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
-import type { TrafficTable } from '../core/traffic/table.ts';
-import type { Readiness } from '../core/status/desired.ts';
+import type { Verdict } from '../core/reasons.ts';
+import type { Row, TrafficTable } from '../core/traffic/table.ts';
 import type { HostFacts } from '../core/model/host.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { RecordFile } from '../state/records.ts';
 import { makePlanner, type Plan } from './snapshot.ts';
-import { tellPlan } from './tell.ts';
+import { type Tell, tellPlan } from './tell.ts';
 import { makeWake, unlessAborted } from './wake.ts';
 
 /** A store, as the controller sees it. */
@@ -25,8 +25,12 @@ export type Observed<K extends string, T> = {
 /** The load-balancer host, as the controller sees it: today in the same process, later on the other end of a watch. */
 export type HostLink = {
   submit(table: TrafficTable, signal: AbortSignal): Promise<ReadonlySet<ServiceKey>>;
-  readonly readiness: Readiness;
+  /** `ready` when just this row is in force, else why not; `undefined`: not answered yet. */
+  answerTo(row: Row): 'ready' | Verdict | undefined;
+  /** The last table that was acknowledged as a whole. */
   inForce(): TrafficTable;
+  /** That, and all that was tried since: what may be in force. */
+  mayHold(): TrafficTable;
 };
 
 export type ControllerDeps = {
@@ -39,6 +43,8 @@ export type ControllerDeps = {
   readonly records: RecordFile;
   /** Looks at one Service again and writes what differs; soon, not now. */
   readonly enqueue: (service: ServiceKey) => void;
+  /** An event on a Service. */
+  readonly tell: Tell;
   readonly clock: Clock;
   readonly log: Log;
 };
@@ -50,7 +56,7 @@ const retryMostMs = 10_000;
 /**
  * Level-based: any change marks the world dirty, and each turn plans all of it anew.
  *
- *   stores, readiness ─► snapshot ─► planSnapshot ─► records on disk ─► host.submit ─► enqueue (finalizers, status)
+ *   stores, the host  ─► snapshot ─► planSnapshot ─► records on disk ─► host.submit ─► enqueue (finalizers, status)
  *         ▲                                                                                    │
  *         └────────────────────────────── answers of the writes ───────────────────────────────┘
  *
@@ -72,6 +78,8 @@ export function makeController(deps: ControllerDeps): Controller {
   let records = PersistentMap.empty<ServiceUid, AddressRecord>();
   let drained: ReadonlySet<NodeName> = new Set();
   let plan: Plan | undefined;
+  /** The last one that was recorded, and that the host was given. */
+  let completed: Plan | undefined;
   /** Services that wait for a program on the host to let a port go. */
   const blocked = new Set<ServiceKey>();
   let isLookPending = false;
@@ -100,8 +108,8 @@ export function makeController(deps: ControllerDeps): Controller {
 
   const turn = async (seen: readonly ServiceKey[], signal: AbortSignal): Promise<void> => {
     await lookAtHost(seen, signal);
-    const before = plan;
-    const inForce = host.inForce();
+    const before = completed;
+    const mayHold = host.mayHold();
     const next = planSnapshot({
       site: deps.site,
       services: services.objects(),
@@ -109,7 +117,7 @@ export function makeController(deps: ControllerDeps): Controller {
       drained,
       records,
       host: facts,
-      inForce,
+      mayHold,
     });
     plan = next;
     // Finalizers are asked for while the rest is done; what depends on the host's answer is looked at again after it.
@@ -118,20 +126,21 @@ export function makeController(deps: ControllerDeps): Controller {
       await deps.records.write(next.records);
       records = next.records;
     }
-    tellPlan(before, next, deps.log);
+    tellPlan(before, next, deps.log, deps.tell);
     const reassigned = PersistentMap.changedKeys(
       before?.assignments ?? PersistentMap.empty<ServiceKey, Assignment>(),
       next.assignments,
     );
     for (const key of reassigned) {
-      if (waitsForHost(next.assignments.get(key))) blocked.add(key);
+      if (next.assignments.get(key)?.waitsForHost === true) blocked.add(key);
       else blocked.delete(key);
     }
     lookAgainLater(signal);
     const answered = await host.submit(next.table, signal);
+    completed = next;
     const concerned = hasNodesAsBefore(before?.table.nodes, next.table.nodes) ? reassigned : next.assignments.keys();
     for (const key of new Set([...answered, ...concerned])) enqueue(key);
-    const isListenerFree = next.lingering.size > 0 && host.inForce() !== inForce;
+    const isListenerFree = next.lingering.size > 0 && host.mayHold() !== mayHold;
     if (isListenerFree) wake.now(); // somebody may be waiting for it
   };
 
@@ -181,11 +190,6 @@ export function makeController(deps: ControllerDeps): Controller {
     },
     plan: () => plan,
   };
-}
-
-function waitsForHost(assignment: Assignment | undefined): boolean {
-  const verdicts = assignment && [assignment.verdict, ...assignment.addresses.flatMap(({ taken }) => taken)];
-  return verdicts?.some(({ reason }) => reason === 'PortInUseOnHost') ?? false;
 }
 
 /** False when nodes appeared for all Services of a family, or the last one vanished. */

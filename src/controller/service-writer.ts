@@ -5,7 +5,7 @@ import { conditionTypes } from '../core/model/contract.ts';
 import type { ServiceKey, ServiceUid } from '../core/model/names.ts';
 import type { Service } from '../core/model/service.ts';
 import { afterWrite, beforeWrite, type Contest, noContest } from '../core/status/contest.ts';
-import { type DesiredStatus, desiredStatus } from '../core/status/desired.ts';
+import { type DesiredStatus, desiredStatus, type Readiness } from '../core/status/desired.ts';
 import { isSameStatus, nextWrite } from '../core/status/next-write.ts';
 import type { PersistentMap } from '../core/persistent-map.ts';
 import type { Reason } from '../core/reasons.ts';
@@ -13,9 +13,11 @@ import { isKubeError, RetryError } from '../kube/errors.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
+import type { Row, TrafficTable } from '../core/traffic/table.ts';
 import type { HostLink } from './controller.ts';
 import type { ServiceWrites } from './service-writes.ts';
 import type { Plan } from './snapshot.ts';
+import type { Tell } from './tell.ts';
 
 /** The Services, as the writer sees them. */
 export type ServiceStore = {
@@ -24,9 +26,6 @@ export type ServiceStore = {
   /** The answer of a write, so that nobody waits for its echo on the watch. */
   put(object: Service, resourceVersion: string): void;
 };
-
-/** A line that the user sees under the Service's events. */
-export type Tell = (service: Service, type: 'Normal' | 'Warning', reason: Reason, note: string) => void;
 
 export type ServiceWriterDeps = {
   readonly services: ServiceStore;
@@ -139,6 +138,9 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     const plan = deps.plan();
     if (service === undefined) memory.delete(key);
     if (service === undefined || plan === undefined) return undefined;
+    const planned = plan.services.get(key);
+    // Another object than the plan knows, or another wish: the next turn looks at it, and has it looked at here.
+    if (planned?.uid !== service.uid || planned.spec !== service.spec) return undefined;
     const eligibility = plan.eligibility.get(key) ?? 'foreign';
     if (eligibility === 'held')
       deps.tell(
@@ -151,13 +153,20 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     const assignment = plan.assignments.get(key);
     const desired =
       eligibility === 'ours' && assignment !== undefined
-        ? desiredStatus({ service, assignment, readiness: host.readiness, nodes: plan.table.nodes, nowMs: clock.now() })
+        ? desiredStatus({
+            service,
+            assignment,
+            readiness: answersFor(plan.table, host),
+            served: addressesOf(host.inForce().byService.get(key)),
+            nodes: plan.table.nodes,
+            nowMs: clock.now(),
+          })
         : undefined;
     const write = nextWrite({
       service,
       eligibility,
       desired,
-      isProgrammed: host.inForce().byService.has(key),
+      isProgrammed: host.mayHold().byService.has(key),
     });
     if (write === undefined) return undefined;
     if (!deps.mayWrite()) throw new RetryError(notLeaderRetryMs);
@@ -166,22 +175,37 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
         ? await writeFinalizers(service, write.finalizers, signal)
         : await writeStatus(service, write.status, mine, signal);
     } catch (error) {
-      // The object we planned with is not the one that is there: the watch brings the new one, and with it a new turn.
-      if (isKubeError(error, 'NOT_FOUND', 'CONFLICT')) {
-        log.debug({ service: key, err: error }, 'planned with an object that has changed since');
+      if (isKubeError(error, 'NOT_FOUND')) {
+        log.debug({ service: key, err: error }, 'the Service is gone');
         return undefined;
       }
-      // A failed `test`, or a type that changed under us: plan again with the next object, do not retry (RFC 6902; core/v1).
-      if (isKubeError(error, 'INVALID')) {
+      // Planned with an object that is not the one that is there, or its type changed under us: plan again with the next
+      // object, do not retry (core/v1). Not so for finalizers: a foreign write that made their `test` fail (RFC 6902) may
+      // have touched only what we do not keep, and then the watch tells us of nothing.
+      if (write.kind === 'status' && isKubeError(error, 'CONFLICT', 'INVALID')) {
         log.warn(
           { service: key, err: error },
-          'the API server refused the write; planning again when the Service changes',
+          'the API server refused the status; planning again when the Service changes',
         );
         return undefined;
       }
       throw error;
     }
   };
+}
+
+/** The host's answers to the rows that the plan has, whatever else may be in force for these listeners. */
+function answersFor({ rows }: TrafficTable, host: HostLink): Readiness {
+  return {
+    get: (listener) => {
+      const row = rows.get(listener);
+      return row && host.answerTo(row);
+    },
+  };
+}
+
+function addressesOf(rows: readonly Row[] = []): ReadonlySet<string> {
+  return new Set(rows.map(({ address }) => address.text));
 }
 
 type Memory = { readonly uid: ServiceUid; contest: Contest; seenAtMs: number | undefined };

@@ -86,8 +86,8 @@ test('a planner that remembers its last plan says the same as one that remembers
           )
           .with(removed.map((index) => [serviceKey('default', `s${index}`), undefined]));
         const nodes = PersistentMap.from(addresses.map((ip) => makeNode(ip, ip)).map((node) => [node.name, node]));
-        const inForce = tables.at(-1 - lag) ?? emptyTable;
-        const snapshot: Snapshot = { site, services, nodes, drained, records, host, inForce };
+        const mayHold = tables.at(-1 - lag) ?? emptyTable;
+        const snapshot: Snapshot = { site, services, nodes, drained, records, host, mayHold };
         const plan = planner(snapshot);
         expect(contentOf(plan)).toEqual(contentOf(makePlanner()(snapshot)));
         tables.push(plan.table);

@@ -19,16 +19,18 @@ export type Snapshot = {
   readonly drained: ReadonlySet<NodeName>;
   readonly records: PersistentMap<ServiceUid, AddressRecord>;
   readonly host: HostFacts;
-  /** What the host has in force. */
-  readonly inForce: TrafficTable;
+  /** What the host may have in force. */
+  readonly mayHold: TrafficTable;
 };
 
 export type Plan = AddressPlan & {
+  /** The Services that it was made for. */
+  readonly services: Snapshot['services'];
   readonly eligibility: PersistentMap<ServiceKey, Eligibility>;
   readonly table: TrafficTable;
   /** Addresses of the ranges that are nodes' own: left out of the pool. */
   readonly nodeAddresses: ReadonlyMap<string, NodeName>;
-  /** Listeners in force whose Service is no longer ours: nobody else could have them in this plan. */
+  /** Listeners that may be in force and whose Service is no longer ours: nobody else could have them in this plan. */
   readonly lingering: ReadonlyMap<ListenerKey, ServiceKey>;
 };
 
@@ -60,23 +62,31 @@ export function makePlanner(): Planner {
   const poolOf = makePoolOf();
   let last = { sorted: nobody, table: emptyTable };
 
-  return ({ site, services, nodes, drained, records, host, inForce }) => {
+  return ({ site, services, nodes, drained, records, host, mayHold }) => {
     const sorted = sort(last.sorted, services, records, site);
     const { ours, leaving, eligibility } = sorted;
     const { nodeAddresses, pool } = poolOf(site.ranges, nodes);
     const lingering = new Map<ListenerKey, ServiceKey>();
-    // A row that is in force and was in the last table too is of a Service that was ours then.
+    // A row that the host may hold and that was in the last table too is of a Service that was ours then.
     for (const key of new Set([
-      ...PersistentMap.changedKeys(last.table.byService, inForce.byService),
+      ...PersistentMap.changedKeys(last.table.byService, mayHold.byService),
       ...PersistentMap.changedKeys(last.sorted.ours, ours),
     ]))
-      if (!ours.has(key)) for (const row of inForce.byService.get(key) ?? []) lingering.set(row.key, key);
+      if (!ours.has(key)) for (const row of mayHold.byService.get(key) ?? []) lingering.set(row.key, key);
     const addresses = planAddresses({ services: ours, records, site, host, nodeAddresses, pool, lingering });
     const table = planTraffic({ services: ours, assignments: addresses.assignments, nodes, drained });
     last = { sorted, table };
     // One that leaves is remembered until it is let go.
     const kept = [...leaving.values()].map(({ uid }) => [uid, records.get(uid)] as const);
-    return { ...addresses, records: addresses.records.with(kept), eligibility, table, nodeAddresses, lingering };
+    return {
+      ...addresses,
+      services,
+      records: addresses.records.with(kept),
+      eligibility,
+      table,
+      nodeAddresses,
+      lingering,
+    };
   };
 }
 

@@ -2,7 +2,6 @@ import { assembleController } from '../../src/controller/assemble.ts';
 import { makeRecordFile } from '../../src/state/records.ts';
 import type { Controller, HostLink } from '../../src/controller/controller.ts';
 import type { ServiceKey } from '../../src/core/model/names.ts';
-import type { Readiness } from '../../src/core/status/desired.ts';
 import { diffRows } from '../../src/core/traffic/diff.ts';
 import { emptyTable, type TrafficTable } from '../../src/core/traffic/table.ts';
 import { makeKubeClient } from '../../src/kube/client.ts';
@@ -25,16 +24,14 @@ export function fakeHost(onSubmit: (table: TrafficTable) => void = () => undefin
   const tables: TrafficTable[] = [];
   let inForce = emptyTable;
   let refusal: string | undefined;
-  const readiness: Readiness = {
-    get: (key) => {
-      if (inForce.rows.has(key)) return 'ready';
-      return refusal === undefined ? undefined : { reason: 'DataplaneError', message: refusal };
-    },
-  };
   return {
     tables,
-    readiness,
+    answerTo: (row) => {
+      if (inForce.rows.get(row.key) === row) return 'ready';
+      return refusal === undefined ? undefined : { reason: 'DataplaneError', message: refusal };
+    },
     inForce: () => inForce,
+    mayHold: () => inForce,
     submit: async (table) => {
       tables.push(table);
       onSubmit(table);

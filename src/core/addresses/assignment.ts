@@ -4,10 +4,11 @@ import type { ServicePort } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
 import type { PortDecision } from './ports.ts';
 
-/** What is remembered of a Service that has an address: it keeps that, and the listeners it was first to have. */
+/** What is remembered of a Service that is ours: it keeps its addresses, and the listeners it was first to have. */
 export type AddressRecord = {
   readonly uid: ServiceUid;
   readonly service: ServiceKey;
+  /** None yet, perhaps. */
   readonly addresses: readonly Ip[];
   readonly listeners: readonly ListenerKey[];
 };
@@ -29,4 +30,38 @@ export type Assignment = {
   readonly refused: PortDecision['refused'];
   /** An address in status, from somebody else and outside the pool, that is not taken over. */
   readonly disowned: readonly string[];
+  /** Something that it asks for is held up by what listens on the host, or is reserved there: nobody tells when that ends. */
+  readonly waitsForHost: boolean;
 };
+
+/** True when both say the same of the same ports: then nobody has to look at it again. */
+export function isSameAssignment(a: Assignment, b: Assignment): boolean {
+  return (
+    isSameVerdict(a.verdict, b.verdict) &&
+    a.waitsForHost === b.waitsForHost &&
+    a.disowned.join() === b.disowned.join() &&
+    isSameList(a.refused, b.refused, isSameRefusal) &&
+    isSameList(
+      a.addresses,
+      b.addresses,
+      (x, y) =>
+        x.ip.text === y.ip.text &&
+        isSameList(x.served, y.served, (port, other) => port === other) &&
+        isSameList(x.taken, y.taken, isSameRefusal),
+    )
+  );
+}
+
+type Refusal = PortDecision['refused'][number];
+
+function isSameRefusal(a: Refusal, b: Refusal): boolean {
+  return a.port === b.port && isSameVerdict(a, b);
+}
+
+function isSameVerdict(a: Verdict, b: Verdict): boolean {
+  return a.reason === b.reason && a.message === b.message;
+}
+
+function isSameList<T>(a: readonly T[], b: readonly T[], isSame: (a: T, b: T) => boolean): boolean {
+  return a.length === b.length && a.every((item, index) => isSame(item, b[index] as T));
+}

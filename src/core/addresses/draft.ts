@@ -25,8 +25,7 @@ type Ground = {
 export type Decision = {
   readonly service: Service;
   readonly assignment: Assignment;
-  /** `undefined`: it has no address. */
-  readonly record: AddressRecord | undefined;
+  readonly record: AddressRecord;
   /** It has all that it can have from this pool: while its spec stays, no plan could decide otherwise. */
   readonly isSettled: boolean;
   /** It gave an address back to take the one that it asks for. */
@@ -38,7 +37,7 @@ export type Decision = {
  * and then also what these got.
  */
 export function decideDrafts(services: readonly Service[], ground: Ground, claims: Claims): readonly Decision[] {
-  const drafts = services.map((service) => makeDraft(service, ground.records.get(service.uid)));
+  const drafts = services.map((service) => makeDraft(service, ground.records.get(service.uid), ground));
   drafts.sort((a, b) => a.service.createdAtMs - b.service.createdAtMs || (a.service.uid < b.service.uid ? -1 : 1));
   const failures: Failures = new Map();
   for (const draft of drafts) keepRecordedListeners(draft, claims, ground);
@@ -49,13 +48,15 @@ export function decideDrafts(services: readonly Service[], ground: Ground, claim
     if (isHalf(draft)) drop(draft, claims);
   }
   return drafts.map((draft) => {
-    const assignment = finish(draft, claims, ground);
-    const record = assignment.addresses.length === 0 ? undefined : recordOf(draft, assignment);
+    const found = finish(draft, claims, ground);
+    const isComplete = isSettled(draft, found, claims);
+    const assignment = { ...found, waitsForHost: draft.waitsForHost && !isComplete };
+    const record = recordOf(draft, assignment);
     return {
       service: draft.service,
       assignment,
       record,
-      isSettled: isSettled(draft, assignment, claims),
+      isSettled: isComplete,
       hasMoved: draft.hasMoved,
     };
   });
@@ -73,16 +74,30 @@ type Draft = {
   disowned: readonly string[];
   /** It gave an address back to take the one it asks for. */
   hasMoved: boolean;
+  waitsForHost: boolean;
 };
 
-function makeDraft(service: Service, record: AddressRecord | undefined): Draft {
+function makeDraft(service: Service, record: AddressRecord | undefined, { nodeAddresses }: Ground): Draft {
   const ports = decidePorts(service.spec);
   const addresses =
     ports.servable.length === 0
       ? []
-      : (record?.addresses ?? []).filter((ip) => service.spec.ipFamilies.includes(ip.family));
+      : (record?.addresses ?? []).filter(
+          // One that a node has taken since is not announced against it.
+          (ip) => service.spec.ipFamilies.includes(ip.family) && !nodeAddresses.has(ip.text),
+        );
   const recorded = new Set(record?.listeners);
-  return { service, ports, record, recorded, addresses, verdict: undefined, disowned: [], hasMoved: false };
+  return {
+    service,
+    ports,
+    record,
+    recorded,
+    addresses,
+    verdict: undefined,
+    disowned: [],
+    hasMoved: false,
+    waitsForHost: false,
+  };
 }
 
 function keepRecordedListeners(draft: Draft, claims: Claims, ground: Ground): void {
@@ -159,7 +174,7 @@ function settle(draft: Draft, claims: Claims, ground: Ground, failures: Failures
 
 /** Two families are required, and a Service that has nothing yet got one only: it holds no address back from others. */
 function isHalf({ service: { spec }, record, addresses }: Draft): boolean {
-  return spec.requireDualStack && record === undefined && addresses.length < spec.ipFamilies.length;
+  return spec.requireDualStack && (record?.addresses ?? []).length === 0 && addresses.length < spec.ipFamilies.length;
 }
 
 function takeRequested(draft: Draft, wanted: Ip, claims: Claims, ground: Ground): void {
@@ -190,15 +205,21 @@ function notInPool(ip: Ip): Verdict {
 type Found = { readonly ok: true; readonly ip: Ip } | { readonly ok: false; readonly verdict: Verdict };
 
 /** Ports for which no address was found, and how much had been given back by then. */
-type Failures = Map<string, { readonly releases: number; readonly verdict: Verdict }>;
+type Failures = Map<string, { readonly releases: number; readonly verdict: Verdict; readonly waitsForHost: boolean }>;
 
 /** Looks for an address; not again for the same ports while nothing was given back: thousands may wait for one. */
 function findOnce(draft: Draft, family: Family, claims: Claims, ground: Ground, failures: Failures): Found {
   const ports = `${family} ${draft.ports.servable.map(({ port, protocol }) => `${port}/${protocol}`).join()}`;
   const known = failures.get(ports);
-  if (known !== undefined && known.releases === claims.releases) return { ok: false, verdict: known.verdict };
+  if (known !== undefined && known.releases === claims.releases) {
+    draft.waitsForHost ||= known.waitsForHost;
+    return { ok: false, verdict: known.verdict };
+  }
   const found = findAddress(draft, family, claims, ground);
-  if (!found.ok) failures.set(ports, { releases: claims.releases, verdict: found.verdict });
+  if (!found.ok) {
+    const { waitsForHost } = draft;
+    failures.set(ports, { releases: claims.releases, verdict: found.verdict, waitsForHost });
+  }
   return found;
 }
 
@@ -239,7 +260,18 @@ function obstacle(draft: Draft, ip: Ip, claims: Claims, ground: Ground): Verdict
 }
 
 /** Why no Service may have this port of an own address of the host: an administrator never loses ssh to one. */
-function hostNeeds(draft: Draft, ip: Ip, { port, protocol }: ServicePort, { host, site }: Ground): Verdict | undefined {
+function hostNeeds(draft: Draft, ip: Ip, port: ServicePort, ground: Ground): Verdict | undefined {
+  const need = needOf(draft, ip, port, ground);
+  draft.waitsForHost ||= need !== undefined;
+  return need;
+}
+
+function needOf(
+  { recorded }: Draft,
+  ip: Ip,
+  { port, protocol }: ServicePort,
+  { host, site }: Ground,
+): Verdict | undefined {
   if (!host.ownAddresses.some((own) => own.text === ip.text)) return undefined;
   if (site.reservedPorts.has(port)) {
     return {
@@ -248,7 +280,7 @@ function hostNeeds(draft: Draft, ip: Ip, { port, protocol }: ServicePort, { host
     };
   }
   // A program that came after the Service never had the port to itself.
-  if (draft.recorded.has(listenerKey(ip, port, protocol))) return undefined;
+  if (recorded.has(listenerKey(ip, port, protocol))) return undefined;
   if (!host.listening.some((socket) => socket.port === port && listensOn(socket, ip))) return undefined;
   return {
     reason: 'PortInUseOnHost',
@@ -280,7 +312,7 @@ function drop(draft: Draft, claims: Claims): void {
   for (const ip of draft.addresses) give(draft, ip, claims);
 }
 
-function finish(draft: Draft, claims: Claims, ground: Ground): Assignment {
+function finish(draft: Draft, claims: Claims, ground: Ground): Omit<Assignment, 'waitsForHost'> {
   const addresses = draft.addresses.map((ip): AssignedAddress => {
     const served: ServicePort[] = [];
     const taken: (Verdict & { port: ServicePort })[] = [];
@@ -298,7 +330,11 @@ function finish(draft: Draft, claims: Claims, ground: Ground): Assignment {
   return { addresses, verdict, refused: draft.ports.refused, disowned: draft.disowned };
 }
 
-function isSettled({ service }: Draft, { verdict, addresses, disowned }: Assignment, claims: Claims): boolean {
+function isSettled(
+  { service }: Draft,
+  { verdict, addresses, disowned }: Omit<Assignment, 'waitsForHost'>,
+  claims: Claims,
+): boolean {
   return (
     addresses.length > 0 &&
     verdict.reason === 'Assigned' &&
@@ -311,7 +347,7 @@ function isSettled({ service }: Draft, { verdict, addresses, disowned }: Assignm
 }
 
 /** The same record object when nothing in it changed. */
-function recordOf(draft: Draft, { addresses }: Assignment): AddressRecord {
+function recordOf(draft: Draft, { addresses }: Pick<Assignment, 'addresses'>): AddressRecord {
   const listeners = exact(
     addresses.flatMap(({ ip, served }) => served.map((port) => listenerKey(ip, port.port, port.protocol))),
   );

@@ -4,7 +4,7 @@ import type { Service } from '../model/service.ts';
 import type { Site } from '../model/site.ts';
 import { isSameMap, PersistentMap } from '../persistent-map.ts';
 import { listenerKey } from '../traffic/table.ts';
-import type { AddressRecord, Assignment } from './assignment.ts';
+import { type AddressRecord, type Assignment, isSameAssignment } from './assignment.ts';
 import { Claims } from './claims.ts';
 import { decideDrafts } from './draft.ts';
 
@@ -25,7 +25,7 @@ export type AddressInput = {
 
 export type AddressPlan = {
   readonly assignments: PersistentMap<ServiceKey, Assignment>;
-  /** Of the Services that have an address. */
+  /** Of all the Services: also of those that have no address. */
   readonly records: PersistentMap<ServiceUid, AddressRecord>;
 };
 
@@ -131,7 +131,7 @@ function decide(before: Round, input: AddressInput, keys: Iterable<ServiceKey>):
     const present = plan.assignments.get(key);
     assignments.set(
       key,
-      present !== undefined && isSameRefusal(present, decision.assignment) ? present : decision.assignment,
+      present !== undefined && isSameAssignment(present, decision.assignment) ? present : decision.assignment,
     );
     records.set(uid, decision.record);
     if (!decision.isSettled) unsettled.add(key);
@@ -153,17 +153,4 @@ function hasSameAddresses(a: HostFacts, b: HostFacts): boolean {
 function giveBack(claims: Claims, service: ServiceKey, assignment: Assignment | undefined): void {
   for (const { ip, served } of assignment?.addresses ?? [])
     for (const { port, protocol } of served) claims.release(listenerKey(ip, port, protocol), service);
-}
-
-/** Neither has an address, for the same reason: with thousands that wait for one, nobody has to look at them again. */
-function isSameRefusal(a: Assignment, b: Assignment): boolean {
-  return (
-    a.addresses.length === 0 &&
-    b.addresses.length === 0 &&
-    a.verdict.reason === b.verdict.reason &&
-    a.verdict.message === b.verdict.message &&
-    a.refused.length === 0 &&
-    b.refused.length === 0 &&
-    a.disowned.join() === b.disowned.join()
-  );
 }

@@ -48,8 +48,11 @@ function refuse(reason: 'InvalidRequest' | 'ConflictingRequest', message: string
   return { ok: false, verdict: { reason, message } };
 }
 
-/** A user's text as it may be shown in a message: short, on one line, printable. */
+/** A user's text as it may be shown in a message: short, on one line, in printable ASCII (no control of a terminal, no turned direction). */
 export function quote(text: string): string {
   const short = text.length > shownTextLength ? `${text.slice(0, shownTextLength)}…` : text;
-  return JSON.stringify(short);
+  return JSON.stringify(short).replaceAll(
+    /[^ -~…]/g,
+    (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }

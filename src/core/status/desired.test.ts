@@ -34,7 +34,8 @@ function statusOf(
   const [service] = services;
   const assignment = assignments.get(service?.key ?? ('' as ServiceKey));
   if (service === undefined || assignment === undefined) throw new Error('the test has no Service');
-  return desiredStatus({ service, assignment, readiness, nodes: table.nodes, nowMs });
+  const served = new Set(service.status.ingress.flatMap(({ ip: text }) => text ?? []));
+  return desiredStatus({ service, assignment, readiness, served, nodes: table.nodes, nowMs });
 }
 
 /** `type → status reason`. */

@@ -20,6 +20,8 @@ export type StatusInput = {
   readonly service: Service;
   readonly assignment: Assignment;
   readonly readiness: Readiness;
+  /** Addresses on which something of this Service is in force, as planned or as it was before. */
+  readonly served: ReadonlySet<string>;
   readonly nodes: TrafficTable['nodes'];
   readonly nowMs: number;
 };
@@ -39,10 +41,11 @@ export function desiredStatus(input: StatusInput): DesiredStatus | undefined {
     }
   }
   const published = assignment.addresses.filter(({ served }) => served.length > 0);
+  // When a change was refused what was in force still is, so a published address stays published.
   const ingress =
     failures.length === 0
       ? published.map((address) => ingressOf(address, service, assignment))
-      : keptIngress(service, published);
+      : service.status.ingress.filter(({ ip }) => ip !== undefined && input.served.has(ip));
   const verdicts: readonly (readonly [type: string, status: Condition['status'], verdict: Verdict])[] = [
     [conditionTypes.addressAssigned, assignment.addresses.length > 0 ? 'True' : 'False', assignment.verdict],
     servingCondition(input, failures),
@@ -52,11 +55,6 @@ export function desiredStatus(input: StatusInput): DesiredStatus | undefined {
     condition(service.status.conditions, type, status, verdict, input.nowMs),
   );
   return { ingress, conditions: conditions.sort((a, b) => (a.type < b.type ? -1 : 1)) };
-}
-
-/** When a change was refused what was in force still is, so a published address stays published. */
-function keptIngress(service: Service, published: readonly AssignedAddress[]): readonly Ingress[] {
-  return service.status.ingress.filter((entry) => published.some(({ ip }) => ip.text === entry.ip));
 }
 
 function ingressOf({ ip, taken }: AssignedAddress, service: Service, { refused }: Assignment): Ingress {

@@ -24,3 +24,21 @@ export function diffRows(before: TrafficTable, after: TrafficTable): RowDiff {
 export function isSameTable(before: TrafficTable, after: TrafficTable): boolean {
   return before.nodes === after.nodes && PersistentMap.changedKeys(before.rows, after.rows).length === 0;
 }
+
+/** All that either holds. Of two rows for one listener that of `after` is in `rows`, and both are in `byService`. */
+export function unionOf(before: TrafficTable, after: TrafficTable): TrafficTable {
+  const rows = PersistentMap.changedKeys(before.rows, after.rows).flatMap((key) => {
+    const row = after.rows.get(key);
+    return row === undefined ? [] : [[key, row] as const];
+  });
+  const byService = PersistentMap.changedKeys(before.byService, after.byService).map((service) => {
+    const both = [...(before.byService.get(service) ?? []), ...(after.byService.get(service) ?? [])];
+    return [service, [...new Set(both)]] as const;
+  });
+  return {
+    ...after,
+    rows: before.rows.with(rows),
+    byService: before.byService.with(byService),
+    hosted: before.hosted.with(after.hosted),
+  };
+}
