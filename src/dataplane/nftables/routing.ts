@@ -13,7 +13,7 @@ const rulePriority = '82';
 const rule = `priority ${rulePriority} fwmark ${markBit}/${markBit} lookup ${routeTable}`;
 const route = `local default dev lo table ${routeTable}`;
 
-/** The routing rules and routes behind the mark, of both families. */
+/** The routing rules and routes behind the mark, of both families; of none that the kernel does not have. */
 export type Routing = {
   /** Puts back what is missing; the families where something was. Throws `ExecError` where that fails. */
   ensure(signal: AbortSignal): Promise<readonly Family[]>;
@@ -22,22 +22,33 @@ export type Routing = {
 };
 
 export function makeRouting({ exec }: { readonly exec: Exec }): Routing {
-  const list = async (family: Family, what: readonly string[], signal: AbortSignal): Promise<readonly Listed[]> => {
+  const list = async (
+    family: Family,
+    what: readonly string[],
+    signal: AbortSignal,
+  ): Promise<readonly Listed[] | undefined> => {
     const stdout = await unlessRefused(exec.run('ip', [`-${family}`, '-json', ...what], { signal }));
-    return stdout === undefined || stdout.trim() === '' ? [] : (JSON.parse(stdout) as readonly Listed[]);
+    if (stdout === undefined) return undefined;
+    return stdout.trim() === '' ? [] : (JSON.parse(stdout) as readonly Listed[]);
   };
 
-  /** Read, not asked with `route get`: for an address that is local anyway that would tell nothing of our rule. */
-  const isInForce = async (family: Family, signal: AbortSignal): Promise<boolean> => {
+  /**
+   * Read, not asked with `route get`: for an address that is local anyway that would tell nothing of our rule.
+   * `undefined` where the kernel has no rules of this family.
+   */
+  const isInForce = async (family: Family, signal: AbortSignal): Promise<boolean | undefined> => {
     const [rules, routes] = await Promise.all([
       list(family, ['rule', 'list', 'priority', rulePriority], signal),
       list(family, ['route', 'list', 'table', routeTable], signal), // refused where there is no such table
     ]);
+    if (rules === undefined) return undefined;
     const isMarked = rules.some(
       ({ fwmark, fwmask, table }) =>
         Number(fwmark) === markBit && Number(fwmask ?? fwmark) === markBit && table === routeTable,
     );
-    return isMarked && routes.some(({ type, dst, dev }) => type === 'local' && dst === 'default' && dev === 'lo');
+    return (
+      isMarked && routes?.some(({ type, dst, dev }) => type === 'local' && dst === 'default' && dev === 'lo') === true
+    );
   };
 
   /** Runs every line, whatever becomes of the others. */
@@ -53,10 +64,10 @@ export function makeRouting({ exec }: { readonly exec: Exec }): Routing {
   };
 
   const put = async (family: Family, signal: AbortSignal): Promise<boolean> => {
-    if (await isInForce(family, signal)) return false;
+    if ((await isInForce(family, signal)) !== false) return false;
     // Half of it may be there: the rule is made anew, for `add` refuses one that exists.
     const failure = await change(family, [`rule delete ${rule}`, `rule add ${rule}`, `route replace ${route}`], signal);
-    if (!(await isInForce(family, signal)))
+    if ((await isInForce(family, signal)) !== true)
       throw new ExecError(`ip -${family} rule add ${rule}`, undefined, failure?.stderr ?? 'not in force');
     return true;
   };
@@ -83,8 +94,9 @@ type Listed = {
   readonly dev?: string;
 };
 
+/** For `catch`: the program said no, which is an answer, too. Throws any other error. */
 function execError(error: unknown): ExecError {
-  if (error instanceof ExecError) return error;
+  if (error instanceof ExecError && error.exitCode !== undefined) return error;
   throw error;
 }
 
