@@ -15,7 +15,7 @@ const silent: Log = {
 };
 
 /** `ip -batch -`, which answers only the last of the commands, and ends when one fails. */
-function ipSession(done: string[], fails: () => boolean): Conversation {
+function ipSession(done: string[], fails: (commands: string) => boolean): Conversation {
   const answers: string[] = [];
   let hasEnded = false;
   return {
@@ -24,7 +24,7 @@ function ipSession(done: string[], fails: () => boolean): Conversation {
       const commands = text.trimEnd().split('\n');
       expect(commands.pop()).toBe('link show dev lo');
       done.push(commands.join('\n'));
-      hasEnded = fails();
+      hasEnded = fails(text);
       if (!hasEnded) answers.push('1: lo: <LOOPBACK,UP,LOWER_UP>');
     },
     lines: {
@@ -44,21 +44,22 @@ function makeRig(): {
   readonly announcer: HostAnnouncer;
   readonly clock: VirtualClock;
   readonly done: string[];
-  readonly failNext: () => void;
+  /** The next call with these words in a command of its fails. */
+  readonly failAt: (words: string) => void;
 } {
   const clock = virtualClock();
   const done: string[] = [];
-  let fails = false;
-  const takeFailure = (): boolean => {
-    const failed = fails;
-    fails = false;
-    return failed;
+  let failing: string | undefined;
+  const takeFailure = (commands: string): boolean => {
+    if (failing === undefined || !commands.includes(failing)) return false;
+    failing = undefined;
+    return true;
   };
   let record: string | undefined;
   const exec: Exec = {
     run: (_, args, { stdin }) => {
       done.push(stdin === undefined ? 'list' : stdin.trimEnd());
-      if (stdin !== undefined && takeFailure()) return Promise.reject(new ExecError('ip', 1, 'no'));
+      if (stdin !== undefined && takeFailure(stdin)) return Promise.reject(new ExecError('ip', 1, 'no'));
       return Promise.resolve({ stdout: args.includes('-json') ? '[]' : '', stderr: '' });
     },
     converse: () => ipSession(done, takeFailure),
@@ -78,7 +79,7 @@ function makeRig(): {
     makeFolder: () => Promise.resolve(),
   };
   const announcer = makeAnnouncer({ exec, files, folder: '/state', clock, log: silent, lifetime: signal });
-  return { announcer, clock, done, failNext: () => (fails = true) };
+  return { announcer, clock, done, failAt: (words) => (failing = words) };
 }
 
 test('an address is recorded before it is added', async () => {
@@ -117,9 +118,9 @@ test('several addresses are added by one call of ip', async () => {
 });
 
 test('after a failure the host is looked at again, and what is missing is added', async () => {
-  const { announcer, done, failNext } = makeRig();
+  const { announcer, done, failAt } = makeRig();
   await announcer.ensure(addressesOf('192.0.2.50'), signal);
-  failNext();
+  failAt('address add');
   await expect(announcer.ensure(addressesOf('192.0.2.51'), signal)).rejects.toThrow(ExecError);
   await announcer.ensure(addressesOf('192.0.2.51'), signal);
   expect(done.filter((what) => what === 'list')).toHaveLength(2);
@@ -127,13 +128,20 @@ test('after a failure the host is looked at again, and what is missing is added'
 });
 
 test('a kernel without dummy interfaces gets a bridge', async () => {
-  const { announcer, done, failNext } = makeRig();
-  failNext();
+  const { announcer, done, failAt } = makeRig();
+  failAt('type dummy');
   await announcer.ensure(addressesOf('192.0.2.50'), signal);
   expect(done.filter((what) => what.startsWith('link add'))).toEqual([
     'link add furiwake0 type dummy',
     'link add furiwake0 type bridge',
   ]);
+});
+
+test('a kernel without IPv6, which refuses the command that is of IPv6, gets its addresses', async () => {
+  const { announcer, done, failAt } = makeRig();
+  failAt('addrgenmode none');
+  await announcer.ensure(addressesOf('192.0.2.50'), signal);
+  expect(done.slice(-2)).toEqual(['link set furiwake0 up', 'address add 192.0.2.50/32 dev furiwake0 scope link']);
 });
 
 test('a thousand addresses are spread over interfaces, which go with their last address', async () => {

@@ -143,7 +143,11 @@ export function makeAnnouncer({
         if (!(error instanceof ExecError)) throw error;
         await ip([`link add ${name} type bridge`], signal); // no dummy in this kernel
       });
-    await ip([`link set ${name} addrgenmode none`, `link set ${name} up`], signal);
+    // Of IPv6, which not every kernel has. Without it there would be a link-local address, which does no harm.
+    await ip([`link set ${name} addrgenmode none`], signal).catch((error: unknown) => {
+      if (!(error instanceof ExecError)) throw error;
+    });
+    await ip([`link set ${name} up`], signal);
     await session.close();
   };
 
