@@ -197,6 +197,18 @@ describe('a change that is refused', () => {
     await rig.clock.drive(running);
   });
 
+  test('is remembered with what it may have left: deleted afterwards, its connections are ended', async () => {
+    const rig = makeRig();
+    await rig.agent.submit(table(a), signal);
+    rig.failing = 'announcer.ensure';
+    await rig.agent.submit(table(a, b), signal);
+    expect(rig.agent.mayHold().byService.has(b.service)).toBe(true);
+    rig.failing = undefined;
+    await rig.agent.submit(table(a), signal);
+    expect(rig.steps).toContain('end 443');
+    expect(rig.agent.mayHold()).toBe(rig.agent.inForce());
+  });
+
   test('is not answered for a listener that nobody asked for', async () => {
     const rig = makeRig();
     rig.failing = 'proxy.upsert';

@@ -1,6 +1,7 @@
 import { assembleController } from '../../src/controller/assemble.ts';
 import { makeRecordFile } from '../../src/state/records.ts';
 import type { Controller, HostLink } from '../../src/controller/controller.ts';
+import type { Site } from '../../src/core/model/site.ts';
 import type { ServiceKey } from '../../src/core/model/names.ts';
 import { diffRows } from '../../src/core/traffic/diff.ts';
 import { emptyTable, type TrafficTable } from '../../src/core/traffic/table.ts';
@@ -58,6 +59,7 @@ export type ControllerRig = AsyncDisposable & {
 
 export type RigOptions = {
   readonly addresses?: readonly string[];
+  readonly site?: Partial<Site>;
   /** Outlives a rig, as the state directory does. */
   readonly files?: Map<string, string>;
   /** Clock speed against the wall; default 1. */
@@ -89,7 +91,7 @@ export async function startController(
   let mayWrite = true;
   const { stores, controller, drained } = assembleController({
     client,
-    site: makeSite(addresses),
+    site: makeSite(addresses, options.site),
     host,
     facts: async () => ({ ownAddresses: [], listening: [] }),
     records: makeRecordFile({ path: '/records', files: filesOf(files) }),

@@ -1,0 +1,175 @@
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import type { TrafficTable } from '../../src/core/traffic/table.ts';
+import { type SimApiServer, startSimApiServer } from './apiserver.ts';
+import { fakeHost, startController } from './controller-rig.ts';
+import type { SimObject } from './kinds.ts';
+
+/*
+ * What happens between two steps of the controller: somebody else writes, the host refuses or is slow, the disk is full.
+ */
+const stack: AsyncDisposable[] = [];
+let server: SimApiServer;
+
+async function start(): Promise<void> {
+  server = await startSimApiServer({ seed: 1 });
+  stack.push(server);
+  const addresses = [{ type: 'InternalIP', address: '192.0.2.11' }];
+  server.put('Node', { metadata: { name: 'n1' }, status: { addresses } });
+}
+
+afterEach(async () => {
+  for (const each of stack.splice(0).toReversed()) await each[Symbol.asyncDispose]();
+});
+
+const tcp = { port: 80, protocol: 'TCP', nodePort: 30_080 };
+const udp = { port: 53, protocol: 'UDP', nodePort: 30_053 };
+
+function wire(name: string, spec: object = {}): SimObject {
+  const type = 'LoadBalancer';
+  return { metadata: { name, namespace: 'default' }, spec: { type, ipFamilies: ['IPv4'], ports: [tcp], ...spec } };
+}
+
+function change(name: string, spec: object, metadata: object = {}): void {
+  const present = server.get('Service', `default/${name}`);
+  if (present === undefined) throw new Error(`there is no Service ${name}`);
+  server.put('Service', {
+    ...present,
+    metadata: { ...present.metadata, ...metadata },
+    spec: { ...present.spec, ...spec },
+  });
+}
+
+type Shown = {
+  readonly loadBalancer?: {
+    readonly ingress?: readonly { readonly ip?: string; readonly ports?: readonly object[] }[];
+  };
+  readonly conditions?: readonly { readonly type: string; readonly reason: string; readonly message: string }[];
+};
+const shown = (name: string): Shown => (server.get('Service', `default/${name}`)?.status ?? {}) as Shown;
+const shownIp = (name: string): string | undefined => shown(name).loadBalancer?.ingress?.[0]?.ip;
+const condition = (name: string, type: string): Shown['conditions'] =>
+  (shown(name).conditions ?? []).filter((each) => each.type === `furiwake.dev/${type}`);
+const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 25_000, interval: 5 });
+
+/** Somebody changes what we do not keep of a Service, just before our next patch of it. */
+function meddleBeforePatch(name: string): void {
+  let isDone = false;
+  server.faults.next({
+    mishap: 'hang', // never: it only looks
+    on: ({ verb, path }) => {
+      if (!isDone && verb === 'patch' && path.endsWith(`/${name}`)) {
+        isDone = true;
+        change(name, {}, { annotations: { 'argocd.argoproj.io/tracking-id': 'x' } });
+      }
+      return false;
+    },
+  });
+}
+
+describe('a foreign write just before ours, of which the watch tells us nothing', () => {
+  test('does not keep a Service pending', async () => {
+    await start();
+    stack.push(await startController(server, fakeHost()));
+    meddleBeforePatch('a');
+    server.put('Service', wire('a'));
+    await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
+  });
+
+  test('does not keep a Service in Terminating', async () => {
+    await start();
+    stack.push(await startController(server, fakeHost()));
+    server.put('Service', wire('a'));
+    await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
+    meddleBeforePatch('a');
+    server.remove('Service', 'default/a');
+    await until(() => expect(server.get('Service', 'default/a')).toBeUndefined());
+  });
+});
+
+describe('while the host refuses a change', () => {
+  test('an address that is to pass from one Service to another stays published for the one that is served', async () => {
+    await start();
+    const host = fakeHost();
+    stack.push(await startController(server, host));
+    server.put('Service', wire('a'));
+    await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
+    server.put('Service', wire('b', { loadBalancerIP: '192.0.2.8' }));
+    await until(() => expect(condition('b', 'AddressAssigned')).toMatchObject([{ reason: 'PortConflict' }]));
+    host.refusal = 'nft: no';
+    change('a', { loadBalancerIP: '192.0.2.9' });
+    await until(() => expect(condition('a', 'Serving')).toMatchObject([{ reason: 'DataplaneError' }]));
+    await until(() => expect(condition('b', 'Serving')).toMatchObject([{ reason: 'DataplaneError' }]));
+    expect([shownIp('a'), shownIp('b')]).toEqual(['192.0.2.8', undefined]);
+  });
+});
+
+test('ports that came while the host was busy are not published before they are served, or refused', async () => {
+  await start();
+  const host = fakeHost();
+  let release: (() => void) | undefined;
+  const slow = {
+    ...host,
+    submit: async (table: TrafficTable, signal: AbortSignal) => {
+      if (table.rows.size === 1) await new Promise<void>((resolve) => (release = resolve));
+      return host.submit(table, signal);
+    },
+  };
+  stack.push(await startController(server, slow));
+  server.put('Service', wire('a'));
+  await until(() => expect(release).toBeDefined());
+  change('a', { ports: [tcp, { ...tcp, port: 443, nodePort: 30_443 }, udp] });
+  const published: unknown[] = [];
+  server.faults.next({
+    mishap: 'hang', // never: it only looks
+    on: () => {
+      const [ingress] = shown('a').loadBalancer?.ingress ?? [];
+      if (ingress !== undefined) published.push(ingress.ports);
+      return false;
+    },
+  });
+  release?.();
+  await until(() => expect(shown('a').loadBalancer?.ingress?.[0]?.ports).toHaveLength(3));
+  const first = { port: 80, protocol: 'TCP' };
+  const second = { port: 443, protocol: 'TCP' };
+  const refused = { port: 53, protocol: 'UDP', error: 'furiwake.dev/UnsupportedProtocol' };
+  for (const ports of published) expect([[first], [first, second, refused]]).toContainEqual(ports);
+});
+
+test('what was decided while nothing could be recorded is told when it can', async () => {
+  await start();
+  const files = new Map<string, string>();
+  let isFull = false;
+  files.set = (path, text) => {
+    if (isFull && path === '/records') throw new Error('ENOSPC');
+    return Map.prototype.set.call(files, path, text) as typeof files;
+  };
+  const rig = await startController(server, fakeHost(), { files, addresses: ['192.0.2.8'], timeFactor: 20 });
+  stack.push(rig);
+  for (const name of ['a', 'b', 'c']) {
+    server.put('Service', wire(name));
+    await until(() => expect(condition(name, 'AddressAssigned')).toHaveLength(1));
+  }
+  expect(condition('c', 'AddressAssigned')).toMatchObject([{ message: expect.stringContaining('default/a') }]);
+  isFull = true;
+  server.remove('Service', 'default/a');
+  await until(() => expect(rig.log.filter(({ level }) => level === 'error')).not.toEqual([]));
+  isFull = false;
+  await until(() => {
+    const [holder, other] = shownIp('b') === undefined ? ['c', 'b'] : ['b', 'c'];
+    expect(shownIp(holder)).toBe('192.0.2.8');
+    expect(condition(other, 'AddressAssigned')).toMatchObject([
+      { message: expect.stringContaining(`default/${holder}`) },
+    ]);
+  });
+});
+
+test('a Service that never had an address is let go when its type changes, also where only our class counts', async () => {
+  await start();
+  const loadBalancerClass = 'furiwake.dev/haproxy';
+  stack.push(await startController(server, fakeHost(), { site: { takesDefaultClass: false } }));
+  server.put('Service', wire('a', { loadBalancerClass, ports: [udp] }));
+  await until(() => expect(condition('a', 'AddressAssigned')).toHaveLength(1));
+  change('a', { type: 'ClusterIP', loadBalancerClass: undefined });
+  await until(() => expect(server.get('Service', 'default/a')?.metadata.finalizers ?? []).toEqual([]));
+  expect(shown('a').conditions ?? []).toEqual([]);
+});
