@@ -37,6 +37,7 @@ describe('the flags', () => {
   });
 
   test.each<[string, Partial<RawOptions>]>([
+    ['--context', { context: '' }],
     ['--addresses', { addresses: '192.0.2.300' }],
     ['--addresses', { addresses: '192.0.2.20-192.0.2.10' }],
     ['--addresses', { addresses: ' , ' }],

@@ -41,7 +41,7 @@ export type RawOptions = {
 export function decodeOptions(raw: RawOptions): RunOptions {
   return {
     kubeconfig: raw.kubeconfig,
-    context: raw.context,
+    context: decodeContext(raw.context),
     addresses: raw.addresses === undefined ? undefined : decodeAddresses(raw.addresses),
     loadBalancerClass: decodeClass(raw.loadBalancerClass),
     takesDefaultClass: decodeBoolean('--default-class', raw.defaultClass),
@@ -56,6 +56,12 @@ export function decodeOptions(raw: RawOptions): RunOptions {
     metricsAddress: decodeMetricsAddress(raw.metricsAddress),
     stopsTrafficOnExit: decodeBoolean('--stop-traffic-on-exit', raw.stopTrafficOnExit),
   };
+}
+
+function decodeContext(text: string | undefined): string | undefined {
+  if (text === '')
+    throw new UsageError("--context: the name is empty; leave the flag out to take the kubeconfig's current context");
+  return text;
 }
 
 function decodeAddresses(text: string): readonly IpRange[] {
