@@ -2,6 +2,7 @@ import { checkCluster } from './check/cluster.ts';
 import { type Finding, marks } from './check/finding.ts';
 import { checkHost } from './check/host.ts';
 import { formatFindings } from './check/format.ts';
+import { findHolder } from './host-lock.ts';
 import type { RunOptions } from './options.ts';
 import type { CommandDeps } from './command.ts';
 
@@ -17,7 +18,7 @@ export type CheckDeps = CommandDeps & {
  */
 export async function check(options: RunOptions, deps: CheckDeps, signal: AbortSignal): Promise<number> {
   const findings: readonly Finding[] = [
-    ...(await checkHost(options, deps.machine, signal)),
+    ...(await checkHost(options, deps.machine, await findHolder(signal), signal)),
     ...(await checkCluster(options, deps, signal)),
   ];
   deps.write(deps.isJson ? `${JSON.stringify(findings, undefined, 2)}\n` : formatFindings(findings, deps.isColoured));

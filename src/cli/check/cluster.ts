@@ -4,23 +4,23 @@ import { eligibilityOf } from '../../core/addresses/eligibility.ts';
 import type { Node } from '../../core/model/node.ts';
 import type { Service } from '../../core/model/service.ts';
 import type { Site } from '../../core/model/site.ts';
-import { makeProbe } from '../../dataplane/haproxy/probe.ts';
+import { makeProbe, probeAll } from '../../dataplane/haproxy/probe.ts';
 import { type KubeClient, makeKubeClient } from '../../kube/client.ts';
 import { loadKubeConfig } from '../../kube/config.ts';
 import { isKubeError, KubeConfigError } from '../../kube/errors.ts';
 import type { KubeObject } from '../../kube/object.ts';
-import { resourcePath } from '../../kube/paths.ts';
 import { isTooOld, oldestMinor, type ServerVersion } from '../cluster.ts';
 import { assertNoOverlap, clusterRanges, noServiceCidrWords } from '../cluster-ranges.ts';
 import { StartError } from '../errors.ts';
 import { defaultAddresses } from '../default-addresses.ts';
 import { knownIdentity } from '../identity.ts';
-import { statePaths } from '../machine.ts';
+import { listAll } from '../list-all.ts';
+import { type Machine, statePaths } from '../machine.ts';
 import type { RunOptions } from '../options.ts';
 import { missingRights, rights, showRight } from '../rights.ts';
 import { recordedAddresses } from '../state-dir.ts';
 import type { CommandDeps } from '../command.ts';
-import { type Finding, ok, warning, wrong } from './finding.ts';
+import { type Finding, findingsOf, ok, warning, wrong } from './finding.ts';
 import { checkLease } from './lease.ts';
 import { findOthers } from './others.ts';
 
@@ -37,7 +37,7 @@ export async function checkCluster(
     const config = await loadKubeConfig({ ...machine, kubeconfig: options.kubeconfig, context: options.context });
     const client = makeKubeClient({ config, clock, log, metrics, random });
     try {
-      return await ask(client, config.server, options, { machine, log, metrics, version: '' }, signal);
+      return await askCluster(client, config.server, options, machine, signal);
     } finally {
       await client.close();
     }
@@ -51,11 +51,12 @@ export async function checkCluster(
   }
 }
 
-async function ask(
-  client: KubeClient,
+/** The same over a client. Throws `KubeError` when the API server does not even tell its version or our rights. */
+export async function askCluster(
+  client: Pick<KubeClient, 'get' | 'list' | 'create'>,
   server: string,
   options: RunOptions,
-  { machine }: CommandDeps,
+  machine: Machine,
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
   const version = await client.get<ServerVersion>('/version', { signal, timeoutMs: requestTimeoutMs });
@@ -74,29 +75,43 @@ async function ask(
         : ok('right', shown),
     );
   }
-  if (!missing.some(({ resource }) => resource === 'leases')) {
-    const identity = await knownIdentity(machine, statePaths(options.stateDir).identity);
-    findings.push(await checkLease(client, options, identity, signal));
-  }
+  const look = async (what: string, part: () => Promise<Finding | readonly Finding[]>): Promise<void> => {
+    findings.push(...(await findingsOf(what, part, signal)));
+  };
+  if (!missing.some(({ resource }) => resource === 'leases'))
+    await look('Lease', async () => {
+      const identity = await knownIdentity(machine, statePaths(options.stateDir).identity);
+      return checkLease(client, options, identity, signal);
+    });
   // What follows reads Services, Nodes and ServiceCIDRs: without the rights it would only say so again.
   if (missing.some(({ verb }) => verb === 'list')) return findings;
-  findings.push(await checkAddresses(client, options, machine, signal));
-  const nodes = (await client.list<KubeObject>(resourcePath({ apiVersion: 'v1', plural: 'nodes' }), { signal })).items;
-  findings.push(await checkNodeHealth(nodes.map(projectNode), machine.clock, signal));
-  const services = (
-    await client.list<KubeObject>(resourcePath({ apiVersion: 'v1', plural: 'services' }), { signal })
-  ).items.map(projectService);
-  return [...findings, ...(await findOthers(client, nodes, signal)), ...checkHeld(services, options)];
+  await look('addresses', () => checkAddresses(client, options, machine, signal));
+  await look('nodes', async () => {
+    const nodes: KubeObject[] = [];
+    for await (const node of listAll<KubeObject>(client, { apiVersion: 'v1', plural: 'nodes' }, signal))
+      nodes.push(node);
+    return [
+      await checkNodeHealth(nodes.map(projectNode), machine.clock, signal),
+      ...(await findOthers(client, nodes, signal)),
+    ];
+  });
+  await look('Services', async () => {
+    const services: Service[] = [];
+    for await (const wire of listAll<KubeObject>(client, { apiVersion: 'v1', plural: 'services' }, signal))
+      services.push(projectService(wire));
+    return checkHeld(services, options);
+  });
+  return findings;
 }
 
 async function checkAddresses(
-  client: KubeClient,
+  client: Pick<KubeClient, 'list'>,
   options: RunOptions,
-  { exec, files }: CommandDeps['machine'],
+  { exec, files }: Machine,
   signal: AbortSignal,
 ): Promise<Finding> {
+  const ours = await recordedAddresses(files, statePaths(options.stateDir).addresses);
   try {
-    const ours = await recordedAddresses(files, statePaths(options.stateDir).addresses);
     const ranges = options.addresses ?? (await defaultAddresses(exec, ours, signal));
     const { taken, showsServiceCidr } = await clusterRanges(client, signal);
     assertNoOverlap(ranges, taken);
@@ -119,13 +134,13 @@ async function checkNodeHealth(
   signal: AbortSignal,
 ): Promise<Finding> {
   const probe = makeProbe({ clock });
-  const targets = nodes.flatMap((node) => node.addresses);
-  const answers = await Promise.all(targets.map((address) => probe(address, signal)));
+  const targets = new Map(nodes.flatMap((node) => node.addresses).map((address) => [address.text, address]));
+  const answers = [...(await probeAll(probe, targets, signal)).values()];
   const count = (answer: string): number => answers.filter((each) => each === answer).length;
-  const found = `${count('http')} of ${targets.length} node addresses answer on :10256, ${count('alive')} refuse, ${count('silent')} are silent`;
-  if (targets.length === 0)
+  const found = `${count('http')} of ${targets.size} node addresses answer on :10256, ${count('alive')} refuse, ${count('silent')} are silent`;
+  if (targets.size === 0)
     return warning('nodes', 'none', 'a Service without nodes is published, and its connections are closed');
-  if (count('http') === targets.length) return ok('nodes', found);
+  if (count('http') === targets.size) return ok('nodes', found);
   if (count('http') === 0)
     return warning(
       'nodes',

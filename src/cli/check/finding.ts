@@ -16,3 +16,20 @@ export function warning(what: string, found: string, advice: string): Finding {
 export function wrong(what: string, found: string, advice: string): Finding {
   return { mark: marks.wrong, what, found, advice };
 }
+
+/** What `look` finds. One that fails is a finding itself and keeps no other; only the signal's reason is thrown on. */
+export async function findingsOf(
+  what: string,
+  look: () => Promise<Finding | readonly Finding[]>,
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
+  try {
+    return [await look()].flat();
+  } catch (error) {
+    signal.throwIfAborted();
+    const words = error instanceof Error ? error.message : String(error);
+    return [
+      wrong(what, `could not be looked at: ${words.replaceAll(/\s*\n\s*/g, '; ')}`, 'mend that, and check again'),
+    ];
+  }
+}

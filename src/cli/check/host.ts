@@ -1,18 +1,22 @@
 import { connectionLimit } from '../../dataplane/haproxy/settings.ts';
 import { descriptorLimit } from '../descriptors.ts';
 import { isHaproxyTooOld, toolVersions } from '../host-tools.ts';
+import type { Holder } from '../host-lock.ts';
 import type { Machine } from '../machine.ts';
 import type { RunOptions } from '../options.ts';
-import { type Finding, ok, warning, wrong } from './finding.ts';
-import { checkFirewall, checkTproxy } from './nftables.ts';
+import { type Finding, findingsOf, ok, warning, wrong } from './finding.ts';
+import { checkFirewall } from './firewall.ts';
+import { checkListeners } from './listeners.ts';
+import { checkTproxy } from './nftables.ts';
 import { checkPorts } from './ports.ts';
 import { checkSocketKiller } from './socket-killer.ts';
 import { checkSysctls } from './sysctls.ts';
 
-/** Everything that can be told without the cluster. */
+/** Everything that can be told without the cluster. `holder`: the furiwake that has this host. */
 export async function checkHost(
   options: RunOptions,
   machine: Machine,
+  holder: Holder | 'unknown' | undefined,
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
   const root = machine.isRoot
@@ -24,16 +28,19 @@ export async function checkHost(
       );
   const tools = await checkTools(machine, signal);
   if (tools.some((finding) => finding.mark === 'wrong') || !machine.isRoot) return [root, ...tools];
-  return [
-    root,
-    ...tools,
-    ...(await checkTproxy(machine.exec, signal)),
-    await checkSocketKiller(machine.exec, machine.clock, signal),
-    ...(await checkFirewall(machine.exec, signal)),
-    ...(await checkSysctls(machine.files, machine.exec, signal)),
-    await checkDescriptors(machine),
-    ...(await checkPorts(options, machine, signal)),
+  const { exec, files, clock } = machine;
+  const looks: readonly (readonly [what: string, look: () => Promise<Finding | readonly Finding[]>])[] = [
+    ['TPROXY', () => checkTproxy(exec, signal)],
+    ['ss -K', () => checkSocketKiller(exec, clock, signal)],
+    ['host firewall', () => checkFirewall(exec, signal)],
+    ['kernel settings', () => checkSysctls(files, exec, signal)],
+    ['descriptor limit', () => checkDescriptors(machine)],
+    ['ports', () => checkListeners(options, machine, holder, signal)],
+    ['own addresses', () => checkPorts(options, machine, holder, signal)],
   ];
+  const findings = [root, ...tools];
+  for (const [what, look] of looks) findings.push(...(await findingsOf(what, look, signal)));
+  return findings;
 }
 
 async function checkTools({ exec }: Machine, signal: AbortSignal): Promise<readonly Finding[]> {

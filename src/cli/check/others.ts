@@ -17,7 +17,7 @@ type NodeWire = KubeObject & { readonly status?: { readonly nodeInfo?: { readonl
 
 /** Other implementations that may be alive in the cluster, by what they leave in the API. */
 export async function findOthers(
-  client: KubeClient,
+  client: Pick<KubeClient, 'get'>,
   nodes: readonly NodeWire[],
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {

@@ -1,7 +1,7 @@
 import { makeAnnouncer } from '../../announce/host/announcer.ts';
 import { makeHost } from '../../dataplane/host/host.ts';
 import type { Log } from '../../ports/log.ts';
-import { findHolder, type Holder } from '../host-lock.ts';
+import type { Holder } from '../host-lock.ts';
 import type { Machine } from '../machine.ts';
 import type { RunOptions } from '../options.ts';
 import { type Finding, ok, warning } from './finding.ts';
@@ -18,6 +18,7 @@ const silentLog: Log = {
 export async function checkPorts(
   options: RunOptions,
   { exec, files, clock }: Machine,
+  holder: Holder | 'unknown' | undefined,
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
   const announcer = makeAnnouncer({ exec, files, folder: options.stateDir, clock, log: silentLog, lifetime: signal });
@@ -28,7 +29,6 @@ export async function checkPorts(
     listening.filter(({ address }) => address === undefined || own.has(address.text)).map(({ port }) => port),
   );
   for (const port of options.reservedPorts) taken.add(port);
-  const holder = await findHolder(signal);
   return [
     ok('own addresses', [...own].join(', ') || 'none'),
     ok(
@@ -42,6 +42,9 @@ export async function checkPorts(
 function checkHolder(holder: Holder | 'unknown' | undefined): Finding {
   const what = 'other furiwake';
   if (holder === undefined) return ok(what, 'none on this host');
-  const who = holder === 'unknown' ? 'something that does not say who it is' : `process ${holder.pid}`;
-  return warning(what, `${who} has this host (the abstract socket @furiwake)`, 'a second one would refuse to start');
+  const who =
+    holder === 'unknown'
+      ? 'something that does not say who it is'
+      : `furiwake ${holder.command}, process ${holder.pid},`;
+  return warning(what, `${who} has this host (the abstract socket @furiwake)`, 'a second one refuses to start');
 }

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import type { Clock } from '../../ports/clock.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import { type Finding, ok, warning } from './finding.ts';
@@ -10,13 +10,15 @@ const advice =
 
 /** Whether the kernel lets `ss -K` end a connection (INET_DIAG_DESTROY): tried on one of our own, on loopback. */
 export async function checkSocketKiller(exec: Exec, clock: Clock, signal: AbortSignal): Promise<Finding> {
+  const sockets: Socket[] = [];
   const deadline = clock.deadline(3_000, signal);
-  const server = createServer((socket) => socket.on('error', () => undefined));
+  const server = createServer((socket) => sockets.push(socket.on('error', () => undefined)));
   try {
     server.listen(0, '127.0.0.1');
     await once(server, 'listening', { signal: deadline });
     const { port } = server.address() as AddressInfo;
     const client = connect(port, '127.0.0.1');
+    sockets.push(client);
     await once(client, 'connect', { signal: deadline });
     const ended = new Promise<void>((resolve, reject) => {
       client.on('error', () => undefined); // it is to be reset
@@ -36,5 +38,6 @@ export async function checkSocketKiller(exec: Exec, clock: Clock, signal: AbortS
     return warning(what, error instanceof ExecError ? error.message : 'cannot end a connection', advice);
   } finally {
     server.close();
+    for (const socket of sockets) socket.destroy(); // one that lives on keeps this process alive
   }
 }

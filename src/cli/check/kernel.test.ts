@@ -1,0 +1,86 @@
+import { describe, expect, test } from 'vitest';
+import { execOf } from '../../../test/make/exec.ts';
+import { filesOf } from '../../../test/sim/harness.ts';
+import { systemClock } from '../../main/node/clock.ts';
+import { ExecError } from '../../ports/exec.ts';
+import { checkTproxy } from './nftables.ts';
+import { checkSocketKiller } from './socket-killer.ts';
+import { checkSysctls } from './sysctls.ts';
+
+const { signal } = new AbortController();
+
+describe('TPROXY', () => {
+  test('is well where nft accepts the trial', async () => {
+    const exec = execOf((command, { stdin }) => {
+      expect([command, stdin]).toEqual(['nft --check -f -', expect.stringContaining('tproxy ip to')]);
+      return '';
+    });
+    expect(await checkTproxy(exec, signal)).toMatchObject([{ mark: 'ok' }]);
+  });
+
+  test('is wrong where it refuses it, with the first of its words', async () => {
+    const exec = execOf(() => {
+      throw new ExecError('nft', 1, '/dev/stdin:6:5-20: Error: Could not process rule: No such file\n  tproxy\n');
+    });
+    expect(await checkTproxy(exec, signal)).toMatchObject([
+      { mark: 'wrong', found: '/dev/stdin:6:5-20: Error: Could not process rule: No such file' },
+    ]);
+  });
+});
+
+describe('ss -K', () => {
+  test('that fails is worth a look', async () => {
+    const exec = execOf(() => {
+      throw new ExecError('ss -K', 255, 'RTNETLINK answers: Operation not supported');
+    });
+    expect(await checkSocketKiller(exec, systemClock, signal)).toMatchObject({
+      mark: 'warning',
+      found: expect.stringContaining('Operation not supported'),
+    });
+  });
+
+  test('that ends nothing is, too', async () => {
+    const patience = new AbortController();
+    const exec = execOf(() => {
+      patience.abort();
+      return '';
+    });
+    const clock = { ...systemClock, deadline: () => patience.signal };
+    expect(await checkSocketKiller(exec, clock, signal)).toMatchObject({
+      mark: 'warning',
+      found: 'cannot end a connection',
+    });
+  });
+});
+
+describe('kernel settings', () => {
+  const settings = async (values: Readonly<Record<string, string>>, links = ['lo', 'eth0', 'eth1']) => {
+    const texts = Object.entries(values).map(([name, value]) => [`/proc/sys/net/ipv4/${name}`, `${value}\n`] as const);
+    const exec = execOf(() => JSON.stringify(links.map((ifname) => ({ ifname }))));
+    const findings = await checkSysctls(filesOf(new Map(texts)), exec, signal);
+    return Object.fromEntries(findings.map(({ what, mark, found }) => [what, `${mark}: ${found}`]));
+  };
+
+  test.each([
+    [{}, 'ok: not strict'],
+    [{ 'conf/all/rp_filter': '2', 'conf/eth0/rp_filter': '1' }, 'ok: not strict'],
+    [{ 'conf/eth1/rp_filter': '1' }, 'warning: strict on eth1'],
+    [{ 'conf/all/rp_filter': '1' }, 'warning: strict on eth0, eth1'],
+  ])('rp_filter of %j', async (values, found) => {
+    expect(await settings(values)).toMatchObject({ rp_filter: found });
+  });
+
+  test('a strict rp_filter does no harm on the only link', async () => {
+    expect(await settings({ 'conf/all/rp_filter': '1' }, ['lo', 'eth0'])).toMatchObject({
+      rp_filter: 'ok: strict on eth0, the only link',
+    });
+  });
+
+  test.each([
+    [{}, 'ok: the host answers ARP for added addresses'],
+    [{ 'conf/eth0/arp_ignore': '1' }, 'warning: set on eth0'],
+    [{ 'conf/all/arp_ignore': '2' }, 'warning: set on eth0, eth1'],
+  ])('arp_ignore of %j', async (values, found) => {
+    expect(await settings(values)).toMatchObject({ arp_ignore: found });
+  });
+});

@@ -1,0 +1,56 @@
+import { expect, test } from 'vitest';
+import { execOf } from '../../../test/make/exec.ts';
+import { filesOf } from '../../../test/sim/harness.ts';
+import type { Holder } from '../host-lock.ts';
+import { checkListeners } from './listeners.ts';
+
+const holder: Holder = { command: 'run', pid: 12, stateDir: '/state' };
+const files = filesOf(
+  new Map([
+    ['/proc/20/cmdline', 'haproxy\0-W\0-f\0/state/haproxy/haproxy.cfg\0'],
+    ['/proc/30/cmdline', 'haproxy\0-W\0-f\0/old/haproxy/haproxy.cfg\0'],
+  ]),
+);
+const listening = (address: string, name = '', pid = 0): string =>
+  `LISTEN 0      128    ${address} 0.0.0.0:*${name === '' ? '' : `    users:(("${name}",pid=${pid},fd=5))`}`;
+
+async function find(lines: readonly string[], host = '127.0.0.1'): Promise<readonly string[]> {
+  const exec = execOf(() => `${lines.join('\n')}\n`);
+  const options = { stateDir: '/state', metricsAddress: { host, port: 9470 } };
+  const findings = await checkListeners(options, { exec, files }, holder, new AbortController().signal);
+  return findings.filter(({ mark }) => mark !== 'ok').map(({ mark, found }) => `${mark}: ${found}`);
+}
+
+test.each([
+  ['nobody', [listening('0.0.0.0:22', 'sshd', 1)], []],
+  [
+    'our own',
+    [
+      listening('127.0.0.1:17100', 'haproxy', 20),
+      listening('[::1]:17100', 'haproxy', 20),
+      listening('127.0.0.1:9470', 'node', 12),
+    ],
+    [],
+  ],
+  [
+    'a HAProxy of another state directory',
+    [listening('127.0.0.1:17100', 'haproxy', 30)],
+    ['wrong: 127.0.0.1:17100 is held by haproxy (process 30)'],
+  ],
+  ['somebody on all addresses', [listening('*:17100', 'nc', 9)], ['wrong: 127.0.0.1:17100 is held by nc (process 9)']],
+  ['somebody on another address', [listening('192.0.2.51:17100', 'nc', 9)], []],
+  ['nobody knows who', [listening('127.0.0.1:17100')], ['wrong: 127.0.0.1:17100 is held by an unknown process']],
+  [
+    'somebody on the metrics port',
+    [listening('[::]:9470', 'exporter', 9)],
+    ['wrong: 127.0.0.1:9470 is held by exporter (process 9)'],
+  ],
+])('the ports that furiwake needs, held by %s', async (_, lines, findings) => {
+  expect(await find(lines)).toEqual(findings);
+});
+
+test('metrics on all addresses meet whoever listens on one of them', async () => {
+  expect(await find([listening('192.0.2.51:9470', 'exporter', 9)], '::')).toEqual([
+    'wrong: [::]:9470 is held by exporter (process 9)',
+  ]);
+});
