@@ -70,8 +70,8 @@ function makeRig(files: Map<string, string> = new Map()): Rig {
       stop: step('proxy.stop'),
     },
     classifier: {
-      apply: (table) => {
-        classified.push(table);
+      apply: (given) => {
+        classified.push(given);
         return step('classifier.apply')();
       },
       audit: async () => 0,

@@ -45,7 +45,7 @@ type Shown = {
   };
   readonly conditions?: readonly { readonly type: string; readonly reason: string; readonly message: string }[];
 };
-const shown = (name: string): Shown => (server.get('Service', `default/${name}`)?.status ?? {}) as Shown;
+const shown = (name: string): Shown => server.get('Service', `default/${name}`)?.status ?? {};
 const shownIp = (name: string): string | undefined => shown(name).loadBalancer?.ingress?.[0]?.ip;
 const condition = (name: string, type: string): Shown['conditions'] =>
   (shown(name).conditions ?? []).filter((each) => each.type === `furiwake.dev/${type}`);

@@ -6,7 +6,7 @@ import { isSameMap, PersistentMap } from '../persistent-map.ts';
 import { listenerKey } from '../traffic/table.ts';
 import { type AddressRecord, type Assignment, isSameAssignment } from './assignment.ts';
 import { Claims } from './claims.ts';
-import { decideDrafts } from './draft.ts';
+import { decideServices } from './decide.ts';
 
 export type AddressInput = {
   /** Services that are ours (`eligibilityOf`). */
@@ -114,7 +114,7 @@ function decide(before: Round, input: AddressInput, keys: Iterable<ServiceKey>):
   for (const [listener, holder] of input.lingering) if (!claims.claim(listener, holder)) return undefined;
 
   const services = [...anew].flatMap((key) => input.services.get(key) ?? []);
-  const decisions = decideDrafts(services, input, claims);
+  const decisions = decideServices(services, input, claims);
 
   const assignments = new Map<ServiceKey, Assignment | undefined>();
   const records = new Map<ServiceUid, AddressRecord | undefined>();
