@@ -24,7 +24,7 @@ export function makeRound(deps: {
   readonly health: { readonly [F in Family]: FamilyHealth };
   readonly serial: Serial;
   readonly metrics: Metrics;
-}): (signal: AbortSignal) => Promise<void> {
+}): (signal: AbortSignal) => Promise<'serves' | 'idle'> {
   const { runtime, keeper, oldWorkers, health, serial, metrics } = deps;
   const servers = metrics.gauge('furiwake_servers', 'Nodes, once per family, in each state', ['state']);
   const connections = metrics.gauge('furiwake_connections', 'Client connections that HAProxy holds');
@@ -43,7 +43,7 @@ export function makeRound(deps: {
 
   return async (signal) => {
     const nodes = keeper.desired()?.servers.nodes;
-    if (nodes === undefined) return;
+    if (nodes === undefined) return 'idle';
     const [info = '', ...answers] = await runtime.ask(['show info', ...statCommands], signal);
     const process = parseInfo(info);
     const stats = answers.map((answer) => [...parseStat(answer)]);
@@ -66,5 +66,6 @@ export function makeRound(deps: {
     }
     show(nodes, stats);
     connections.set(process.connections);
+    return 'serves';
   };
 }

@@ -33,7 +33,7 @@ async function tell(
   const all: Supervised = {
     untilWorkerGoes: never,
     revive: () => Promise.resolve('serves'),
-    round: () => Promise.resolve(),
+    round: () => Promise.resolve('idle'),
     tellUp: () => undefined,
     ...parts(story, () => now),
   };
@@ -92,6 +92,21 @@ test('it is told when a process serves no more, and when one serves again', asyn
   ]);
 });
 
+test('a process that a change has brought back, while starting it had failed, is known at the next round', async () => {
+  let deaths = 1;
+  const lines = await tell(
+    (story) => ({
+      untilWorkerGoes: (signal) =>
+        deaths-- > 0 ? Promise.resolve() : new Promise((resolve) => signal.addEventListener('abort', () => resolve())),
+      revive: () => Promise.reject(new Error('no such program')),
+      round: () => Promise.resolve('serves'),
+      tellUp: (isUp) => story(isUp ? 'up' : 'down'),
+    }),
+    1000,
+  );
+  expect(lines.at(-1)).toBe('1000 up');
+});
+
 test('a process that dies again and again is started with longer and longer pauses, up to five seconds', async () => {
   const lines = await tell(
     (story) => ({
@@ -129,7 +144,7 @@ test('a round each second; one that finds the process out of reach revives it, a
         rounds++;
         story(`round ${rounds}`);
         if (rounds === 1) return Promise.reject(new RuntimeError('hangs'));
-        return rounds === 2 ? Promise.reject(new Error('odd')) : Promise.resolve();
+        return rounds === 2 ? Promise.reject(new Error('odd')) : Promise.resolve('serves');
       },
       revive: () => {
         story('revived');

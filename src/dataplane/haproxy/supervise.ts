@@ -9,8 +9,8 @@ export type Supervised = {
   revive(signal: AbortSignal): Promise<'serves' | 'started' | 'idle'>;
   /** Told whenever that becomes known: whether a process serves. */
   tellUp(isUp: boolean): void;
-  /** What is due each second. */
-  round(signal: AbortSignal): Promise<void>;
+  /** What is due each second. `idle`: no process is wanted. */
+  round(signal: AbortSignal): Promise<'serves' | 'idle'>;
 };
 
 const roundMs = 1000;
@@ -67,7 +67,7 @@ export async function supervise(
       await pause(roundMs);
       if (signal.aborted) return;
       try {
-        await parts.round(signal);
+        parts.tellUp((await parts.round(signal)) === 'serves'); // a change may have brought it back meanwhile
       } catch (error) {
         if (signal.aborted) return;
         // A process that hangs keeps its connections open: nobody but us notices.
