@@ -128,7 +128,7 @@ async function isAnswered(client: Machine, port: number): Promise<boolean> {
   return (await client.ask({ do: 'fetch', address: '10.10.0.1', port })).status === 200;
 }
 
-/** `VIP:port` that furiwake serves from this nodePort, as its map says: `10.50.0.7|80 nodes4|30000|4450`. */
+/** `VIP:port` that furiwake serves from this nodePort, as its map says: `10.50.0.7|80 nodes4|30000|4450|…`. */
 async function listenerOf({ lab }: Site, port: number): Promise<string> {
   const map = await readFile(path.join(lab.folder, 'state', 'haproxy', 'services.map'), 'utf8');
   const key = map

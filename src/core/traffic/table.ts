@@ -34,7 +34,7 @@ export type Row = Listener & {
   readonly backend: Backend;
   /** Merged, of the listener's family; `undefined` is open to all, an empty list to nobody. */
   readonly sourceRanges: readonly IpRange[] | undefined;
-  /** Cap on concurrent connections; `undefined` is the data plane's default (half of what it can hold). */
+  /** Cap on concurrent connections of the row's Service, over all its rows; `undefined` is the data plane's default (half of what it can hold). */
   readonly maxConnections: number | undefined;
 };
 

@@ -84,7 +84,9 @@ test('whatever stands in a table, it adds no word to a line of the map or to a c
     fc.property(fc.array(anyRow, { maxLength: 8 }), nodes, (rows, theNodes) => {
       const { map, servers } = plan(tableOf(rows, theNodes));
       for (const line of map.split('\n').slice(0, -1))
-        expect(line).toMatch(/^[\d.]+\|\d{1,5} (?:nodes4\|\d{1,5}|slot_[a-z]+_[a-z0-9]+_\d+\|0)\|[1-9]\d*$/);
+        expect(line).toMatch(
+          /^[\d.]+\|\d{1,5} (?:nodes4\|\d{1,5}|slot_[a-z]+_[a-z0-9]+_\d+\|0)\|[1-9]\d*\|[0-9a-f]{16}$/,
+        );
       for (const command of serverUpserts(new Map(), servers, () => true)) expect(command).toMatch(/^[a-z0-9 ./:_-]+$/);
     }),
   );

@@ -3,13 +3,15 @@ import { expect, test } from 'vitest';
 import { echoPort, namePort, startRig } from '../../../test/netns/haproxy-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import { addressOf, nodeName, row } from '../../../test/netns/rows.ts';
+import { serviceKey } from '../../core/model/names.ts';
 import { systemExec } from '../../main/node/exec.ts';
 
 test('a Service at its cap is refused more connections, and no other one is', async () => {
   await using rig = await startRig({ nodes: 1 });
   const { proxy } = rig.newDriver();
   const capped = row('10.50.0.1', 25, echoPort, { maxConnections: 2 });
-  await proxy.ensure(rig.table([capped, row('10.50.0.2', 25, echoPort)]), rig.signal);
+  const another = row('10.50.0.2', 25, echoPort, { service: serviceKey('test', 'another') });
+  await proxy.ensure(rig.table([capped, another]), rig.signal);
   const dial = async (address: string): Promise<() => Promise<string | undefined>> => {
     const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address, port: 25 });
     return async () => {
@@ -26,6 +28,22 @@ test('a Service at its cap is refused more connections, and no other one is', as
     { key: '10.50.0.1|25|TCP', connections: 2, total: 3 },
     { key: '10.50.0.2|25|TCP', connections: 1, total: 1 },
   ]);
+});
+
+test('all listeners of a Service have one cap together', async () => {
+  await using rig = await startRig({ nodes: 1 });
+  const { proxy } = rig.newDriver();
+  const both = ['10.50.0.1', 'fd50::1'].map((vip) => row(vip, 25, echoPort, { maxConnections: 2 }));
+  await proxy.ensure(rig.table(both), rig.signal);
+  const heard = async (address: string): Promise<() => Promise<string | undefined>> => {
+    const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address, port: 25 });
+    return async () => {
+      const { end, text } = await rig.lab.client.ask({ do: 'heard', id });
+      return end === 'open' ? text : end;
+    };
+  };
+  for (const address of ['10.50.0.1', 'fd50::1']) await expect.poll(await heard(address), patience).toBe('220 n1\n');
+  await expect.poll(await heard('10.50.0.1'), patience).toMatch(/ended|reset/);
 });
 
 test('the process starts with as many connections as its descriptors allow, and many nodes beside them', async () => {

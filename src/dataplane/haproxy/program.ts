@@ -27,7 +27,8 @@ export function parseIdentity(description: string): Identity | undefined {
  * HAProxy's configuration: a fixed program, of which only the servers change, and they at run time. A Service is a row
  * of the map file and never a line here.
  *
- *   row   192.0.2.51|80 → nodes4|30692|4000     backend | nodePort, or 0 to keep the port | most connections at once
+ *   row   192.0.2.51|80 → nodes4|30692|4000|1f0e…     backend | nodePort, or 0 to keep the port | most connections at
+ *                                                      once of its Service | which Service that is
  */
 export function renderConfig(settings: Settings, layout: Layout, servers: Servers): string {
   return render(settings, layout, servers, formatIdentity(identityOf(settings, layout)));
@@ -76,15 +77,21 @@ function render(settings: Settings, layout: Layout, servers: Servers | undefined
     `    tcp-request connection set-var(sess.row) var(sess.listener),map_str(${paths.map})`,
     '    tcp-request connection reject if !{ var(sess.row) -m found }',
     '    tcp-request connection track-sc0 var(sess.listener) table services',
+    // The cap is one for all listeners of a Service, whatever number of ports and families it has.
+    '    tcp-request connection track-sc1 var(sess.row),field(4,|) table caps',
     '    tcp-request connection set-var(sess.cap) var(sess.row),field(3,|)',
-    '    tcp-request connection reject if { sc_conn_cur(0),sub(sess.cap) gt 0 }',
+    '    tcp-request connection reject if { sc_conn_cur(1),sub(sess.cap) gt 0 }',
     // Not for backends of their own: it would also change the destination in a PROXY header.
     '    tcp-request connection set-dst-port var(sess.row),field(2,|) if !{ var(sess.row),field(2,|) -m int 0 }',
     '    use_backend %[var(sess.row),field(1,|)]',
     '',
-    '# Counters per listener, and its connections at this moment for the cap.',
+    '# Counters per listener.',
     'backend services',
     '    stick-table type string len 64 size 200k store conn_cnt,conn_cur,bytes_in_cnt,bytes_out_cnt',
+    '',
+    '# Connections per Service at this moment, for the cap.',
+    'backend caps',
+    '    stick-table type string len 16 size 200k expire 1h store conn_cur',
     ...([4, 6] as const).flatMap((family) => [
       '',
       `backend ${nodesBackend(family)}`,

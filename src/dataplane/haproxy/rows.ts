@@ -1,4 +1,5 @@
-import type { ListenerKey } from '../../core/model/names.ts';
+import { createHash } from 'node:crypto';
+import type { ListenerKey, ServiceKey } from '../../core/model/names.ts';
 import type { PersistentMap } from '../../core/persistent-map.ts';
 import type { Profile, Row } from '../../core/traffic/table.ts';
 import { isPort, nodesBackend } from './servers.ts';
@@ -14,9 +15,14 @@ export function entryKey({ address, port }: Row): string {
   return `${address.text}|${port}`;
 }
 
-/** `backend|nodePort|cap`: one value, so that one `set map` changes all of a row at once. */
-function formatPolicy(backend: string, nodePort: number, cap: number): string {
-  return `${backend}|${nodePort}|${cap}`;
+/** `backend|nodePort|cap|service`: one value, so that one `set map` changes all of a row at once. */
+function formatPolicy(backend: string, nodePort: number, cap: number, service: string): string {
+  return `${backend}|${nodePort}|${cap}|${service}`;
+}
+
+/** Tells Services apart without their names: no text that a user wrote reaches HAProxy. */
+function serviceId(service: ServiceKey): string {
+  return createHash('sha256').update(service).digest('hex').slice(0, 16);
 }
 
 /** The backend's name in a row's value. */
@@ -33,9 +39,10 @@ export function rowEntry(row: Row, slotFor: (profile: Profile) => string, defaul
   const cap = Math.max(1, Math.floor(row.maxConnections ?? defaultCap));
   if (row.protocol !== 'TCP' || !isPort(port) || !Number.isSafeInteger(cap)) return undefined;
   const key = entryKey(row);
-  if (backend.kind === 'own') return { key, value: formatPolicy(slotFor(backend.profile), 0, cap) };
+  const service = serviceId(row.service);
+  if (backend.kind === 'own') return { key, value: formatPolicy(slotFor(backend.profile), 0, cap, service) };
   if (!isPort(backend.nodePort)) return undefined;
-  return { key, value: formatPolicy(nodesBackend(backend.family), backend.nodePort, cap) };
+  return { key, value: formatPolicy(nodesBackend(backend.family), backend.nodePort, cap, service) };
 }
 
 /** One line of the map file. */
