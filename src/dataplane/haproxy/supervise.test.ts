@@ -80,7 +80,7 @@ test('it is told when a process serves no more, and when one serves again', asyn
       },
       tellUp: (isUp) => story(isUp ? 'up' : 'down'),
     }),
-    5000,
+    900,
   );
   expect(lines.filter((line) => / (?:up|down)$/.test(line))).toEqual([
     '0 down',
