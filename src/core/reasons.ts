@@ -16,6 +16,7 @@ export type Reason =
   | 'NoNodes'
   | 'DataplaneError'
   | 'InvalidSourceRanges'
+  | 'TooManySourceRanges'
   | 'UnsupportedProtocol'
   | 'NodePortMissing'
   | 'LoadBalancerMixedProtocolNotSupported'
@@ -109,6 +110,12 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
     where: 'Serving',
     means: 'loadBalancerSourceRanges has an entry that is no CIDR; that entry lets nobody in.',
     do: 'Correct the entry.',
+  },
+  TooManySourceRanges: {
+    where: 'Serving',
+    means:
+      'loadBalancerSourceRanges, times the ports and families of the Service, are more ranges than the kernel is given for one Service; it is closed to everybody.',
+    do: 'Use fewer, wider ranges, or fewer ports.',
   },
   // ports[].error and condition LoadBalancerPortsError
   UnsupportedProtocol: {

@@ -178,6 +178,14 @@ describe('the status of a Service', () => {
   });
 });
 
+test('more source ranges than one Service may have let nobody in, and it says so', () => {
+  const sourceRanges = Array.from({ length: 6_000 }, (_, index) => `10.${index >> 7}.${(index & 127) * 2}.0/24`);
+  const one = makeService('a', { sourceRanges });
+  expect(conditions(statusOf([one]))).toMatchObject({ Serving: 'True Serving' });
+  const two = makeService('a', { sourceRanges, ports: [tcp(80), tcp(443)] });
+  expect(conditions(statusOf([two]))).toMatchObject({ Serving: 'True TooManySourceRanges' });
+});
+
 test('a table has the source ranges of its family, merged, and is closed where the Service has none of it', () => {
   const services = [makeService('a', { ipFamilies: [4, 6], sourceRanges: ['198.51.100.0/25', '198.51.100.128/25'] })];
   const site = makeSite(['192.0.2.8', '2001:db8::8']);

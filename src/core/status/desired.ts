@@ -4,7 +4,7 @@ import type { ListenerKey } from '../model/names.ts';
 import type { Condition, Ingress, PortStatus, Service, ServiceStatus } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
 import { listenerKey, type TrafficTable } from '../traffic/table.ts';
-import { decodeSourceRanges } from '../traffic/plan.ts';
+import { listenersOf, mostRanges, planSourceRanges } from '../traffic/source-ranges.ts';
 import { quote } from '../addresses/request.ts';
 
 /**
@@ -89,16 +89,23 @@ function servingCondition(
     const texts = lonely.map(({ ip }) => ip.text).join(', ');
     return [type, 'False', { reason: 'NoNodes', message: `no node can take connections for ${texts}` }];
   }
-  const [first, ...others] = shortcomings(service, missing);
+  const [first, ...others] = shortcomings(service, assignment, missing);
   if (first === undefined) return [type, 'True', { reason: 'Serving', message: 'every port is served' }];
   return [type, 'True', { reason: first.reason, message: sentences([first, ...others]) }];
 }
 
 /** What is not as the user may expect of a Service that is served, the gravest first: none hides another. */
-function shortcomings(service: Service, missing: readonly Verdict[]): readonly Verdict[] {
-  const [malformed] = decodeSourceRanges(service.spec.sourceRanges).malformed;
+function shortcomings(service: Service, assignment: Assignment, missing: readonly Verdict[]): readonly Verdict[] {
+  const { malformed: all, excess } = planSourceRanges(service.spec.sourceRanges, listenersOf(assignment));
+  const [malformed] = all;
   const ignored = ignoredFields(service);
   const found: (Verdict | undefined)[] = [
+    excess === undefined
+      ? undefined
+      : {
+          reason: 'TooManySourceRanges',
+          message: `loadBalancerSourceRanges for each port and family are ${excess} ranges, of at most ${mostRanges}: nobody is let in`,
+        },
     malformed === undefined
       ? undefined
       : {

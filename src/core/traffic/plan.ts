@@ -1,12 +1,12 @@
 import type { Assignment } from '../addresses/assignment.ts';
-import { type Family, type Ip, parseIp } from '../ip/ip.ts';
+import type { Family, Ip } from '../ip/ip.ts';
 import { exact } from '../exact.ts';
-import { type IpRange, mergeRanges, parseCidr, rangeOf } from '../ip/range.ts';
 import { ownFinalizer } from '../model/contract.ts';
 import type { ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
 import type { Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
+import { listenersOf, planSourceRanges } from './source-ranges.ts';
 import { emptyTable, listenerKey, type Row, type Server, type TrafficTable } from './table.ts';
 
 export type TrafficInput = {
@@ -92,7 +92,7 @@ function rowsOf(service: Service | undefined, assignment: Assignment | undefined
   if (service === undefined || assignment === undefined || !service.finalizers.includes(ownFinalizer)) return undefined;
   const known = memo.get(assignment);
   if (known !== undefined && known.spec === service.spec) return known.rows;
-  const ranges = decodeSourceRanges(service.spec.sourceRanges).ranges;
+  const { ranges } = planSourceRanges(service.spec.sourceRanges, listenersOf(assignment));
   const rows = assignment.addresses.flatMap(({ ip, served }) =>
     served.map((port): Row => ({
       key: listenerKey(ip, port.port, port.protocol),
@@ -108,26 +108,6 @@ function rowsOf(service: Service | undefined, assignment: Assignment | undefined
   const kept = rows.length === 0 ? undefined : exact(rows);
   memo.set(assignment, { spec: service.spec, rows: kept });
   return kept;
-}
-
-/**
- * `loadBalancerSourceRanges`, merged; `undefined` when there are none: open to all. An entry that is no CIDR lets nobody
- * in, and a family without an entry is closed: a Service that is restricted is never open by mistake.
- */
-export function decodeSourceRanges(texts: readonly string[]): {
-  readonly ranges: readonly IpRange[] | undefined;
-  readonly malformed: readonly string[];
-} {
-  if (texts.length === 0) return { ranges: undefined, malformed: [] };
-  const ranges: IpRange[] = [];
-  const malformed: string[] = [];
-  for (const text of texts) {
-    const ip = parseIp(text.trim());
-    const range = ip === undefined ? parseCidr(text.trim()) : rangeOf(ip);
-    if (range === undefined) malformed.push(text);
-    else ranges.push(range);
-  }
-  return { ranges: mergeRanges(ranges), malformed };
 }
 
 /** Excluded nodes are left out: the data plane drains a server before it removes it. The same object for the same nodes. */
