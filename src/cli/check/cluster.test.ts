@@ -79,6 +79,12 @@ test.each<[string, (asked: Asked) => unknown, string, object]>([
     { mark: 'wrong', found: expect.stringMatching(/could not be looked at: list .*SERVER/) },
   ],
   [
+    'a list of API groups that does not come',
+    at('/apis', (asked) => refuse('SERVER', asked)),
+    'other implementations',
+    { mark: 'wrong', found: expect.stringMatching(/could not be looked at: get \/apis/) },
+  ],
+  [
     'another implementation',
     at('/apis', () => ({ groups: [{ name: 'metallb.io' }] })),
     'other implementation',

@@ -86,15 +86,13 @@ export async function askCluster(
   // What follows reads Services, Nodes and ServiceCIDRs: without the rights it would only say so again.
   if (missing.some(({ verb }) => verb === 'list')) return findings;
   await look('addresses', () => checkAddresses(client, options, machine, signal));
+  const nodes: KubeObject[] = [];
   await look('nodes', async () => {
-    const nodes: KubeObject[] = [];
     for await (const node of listAll<KubeObject>(client, { apiVersion: 'v1', plural: 'nodes' }, signal))
       nodes.push(node);
-    return [
-      await checkNodeHealth(nodes.map(projectNode), machine.clock, signal),
-      ...(await findOthers(client, nodes, signal)),
-    ];
+    return checkNodeHealth(nodes.map(projectNode), machine.clock, signal);
   });
+  await look('other implementations', () => findOthers(client, nodes, signal));
   await look('Services', async () => {
     const services: Service[] = [];
     for await (const wire of listAll<KubeObject>(client, { apiVersion: 'v1', plural: 'services' }, signal))
