@@ -168,6 +168,34 @@ describe('audit', () => {
   });
 });
 
+describe('an address that the kernel does not take', () => {
+  test('is no reason to leave out the others, and is tried again', async () => {
+    await lab.balancer.exec('sysctl', '-qw', 'net.ipv6.conf.default.disable_ipv6=1');
+    await announcer.ensure(allAddresses, signal);
+    await announcer.ensure(allAddresses.with(addressesOf('10.50.0.2')), signal);
+    for (const text of ['10.10.0.50', 'fd10::50', '10.50.0.1', '10.50.0.2']) await answersPing(text);
+    const refused = new Map([['fd50::1', expect.stringMatching(/^furiwake0: .*IPv6 is disabled/)]]);
+    expect(announcer.refused()).toEqual(refused);
+    expect(await announcer.audit(signal)).toBe(0);
+    expect(announcer.refused()).toEqual(refused);
+    expect(warnings).toHaveLength(1);
+    await lab.balancer.exec('sysctl', '-qw', 'net.ipv6.conf.furiwake0.disable_ipv6=0');
+    expect(await announcer.audit(signal)).toBe(1);
+    await answersPing('fd50::1');
+    expect(announcer.refused()).toEqual(new Map());
+  });
+
+  test('leaves nothing behind when it goes', async () => {
+    await lab.balancer.exec('sysctl', '-qw', 'net.ipv6.conf.default.disable_ipv6=1');
+    const before = await placesOf('balancer');
+    await announcer.ensure(routedAddresses, signal);
+    await announcer.release(none, signal);
+    expect(announcer.refused()).toEqual(new Map());
+    expect(await placesOf('balancer')).toEqual(before);
+    expect(await systemFiles.read(`${lab.folder}/addresses.json`)).toBeUndefined();
+  });
+});
+
 function makeNew(): HostAnnouncer {
   return makeAnnouncer({
     exec: lab.balancer.execPort,

@@ -122,8 +122,9 @@ test('after a failure the host is looked at again, and what is missing is added'
   await announcer.ensure(addressesOf('192.0.2.50'), signal);
   failAt('address add');
   await expect(announcer.ensure(addressesOf('192.0.2.51'), signal)).rejects.toThrow(ExecError);
+  done.length = 0;
   await announcer.ensure(addressesOf('192.0.2.51'), signal);
-  expect(done.filter((what) => what === 'list')).toHaveLength(2);
+  expect(done[0]).toBe('list');
   expect(done.at(-1)).toContain('192.0.2.51/32');
 });
 

@@ -1,15 +1,15 @@
-import { type Family, type Ip, parseIp } from '../../core/ip/ip.ts';
+import { type Ip, parseIp } from '../../core/ip/ip.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import type { Clock } from '../../ports/clock.ts';
-import { type Exec, ExecError } from '../../ports/exec.ts';
+import type { Exec } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
 import type { Addresses, Announcer } from '../../ports/host.ts';
 import type { Log } from '../../ports/log.ts';
 import { makeFrameSender } from './frame-sender.ts';
 import { announcementOf } from './frames.ts';
-import { decodeInterfaces, type Interface, isOurInterface, linkOf, ownOf, presentOf } from './inventory.ts';
-import { makeIpSession } from './ip-session.ts';
-import { changedCounts, countsOf, placed, placesFor, recordedPlaces } from './places.ts';
+import { type Interface, isOurInterface, linkOf, ownOf, presentOf } from './inventory.ts';
+import { makeKernel } from './kernel.ts';
+import { changedCounts, countsOf, placesFor, placesIn, recordedPlaces } from './places.ts';
 import { type AddressRecord, readRecord, writeRecord } from './record.ts';
 
 /*
@@ -25,7 +25,6 @@ import { type AddressRecord, readRecord, writeRecord } from './record.ts';
  * (10,000 on one: 2.6 s; on twenty: 0.2 s). What we add is recorded before it is added; an address that the host has
  * elsewhere is its own, and never touched.
  */
-const addFlags: Readonly<Record<Family, string>> = { 4: 'scope link', 6: 'preferred_lft 0 nodad' };
 
 /** For so long the host's own addresses are taken to be what they were: a burst of new ones costs one look. */
 const freshMs = 1000;
@@ -34,6 +33,11 @@ const freshMs = 1000;
 export type HostAnnouncer = Announcer & {
   /** The host's own addresses, freshly read; loopback and link-local ones are left out. */
   ownAddresses(signal: AbortSignal): Promise<readonly Ip[]>;
+  /**
+   * What the kernel does not take, by the address's text, with its words: IPv6 where it is switched off, for one. The
+   * audit tries again.
+   */
+  refused(): ReadonlyMap<string, string>;
 };
 
 /** What was read from the kernel and our record, and what we changed since. */
@@ -56,7 +60,7 @@ type State = {
 
 /**
  * Addresses on this host itself. `folder` is the state directory; `lifetime` ends the announcements that are under way.
- * Its functions throw `ExecError` when `ip` refuses; calling them again does what is missing.
+ * Its functions throw `ExecError` when `ip` fails; calling them again does what is missing.
  */
 export function makeAnnouncer({
   exec,
@@ -74,10 +78,11 @@ export function makeAnnouncer({
   readonly lifetime: AbortSignal;
 }): HostAnnouncer {
   const path = `${folder}/addresses.json`;
-  const session = makeIpSession({ exec, clock, lifetime });
+  const kernel = makeKernel({ exec, clock, lifetime });
   const sender = makeFrameSender({ exec, clock, log, lifetime });
   /** `undefined` when it must be read: at first, and after a change that failed. */
   let state: State | undefined;
+  let refused: ReadonlyMap<string, string> = new Map();
   let queue: Promise<unknown> = Promise.resolve();
 
   /** One at a time: each works on the state that the one before left. */
@@ -87,12 +92,9 @@ export function makeAnnouncer({
     return turn;
   };
 
-  const list = async (filter: readonly string[], signal: AbortSignal): Promise<readonly Interface[]> =>
-    decodeInterfaces((await exec.run('ip', ['-json', 'address', 'show', ...filter], { signal })).stdout);
-
   const readAll = async (signal: AbortSignal): Promise<State> => {
     const record = await readRecord(files, path);
-    const interfaces = await list([], signal);
+    const interfaces = await kernel.interfaces([], signal);
     const found = presentOf(interfaces, record);
     const ours = record.with(found);
     state = {
@@ -114,7 +116,7 @@ export function makeAnnouncer({
   /** Without our IPv4 addresses, which have scope link: 8 ms instead of 35 with 10,000 of them. */
   const readOwn = async (signal: AbortSignal): Promise<State> => {
     if (state === undefined) return await readAll(signal);
-    const interfaces = await list(['scope', 'global'], signal);
+    const interfaces = await kernel.interfaces(['scope', 'global'], signal);
     state = { ...state, interfaces, own: ownOf(interfaces, state.ours), ownReadAtMs: clock.monotonic() };
     return state;
   };
@@ -128,50 +130,38 @@ export function makeAnnouncer({
       : await readOwn(signal);
   };
 
-  const ip = async (lines: readonly string[], signal: AbortSignal): Promise<void> => {
-    await exec.run('ip', ['-batch', '-'], { stdin: lines.map((line) => `${line}\n`).join(''), signal });
-  };
-
-  const ensureInterface = async (
-    name: string,
-    present: 'down' | 'up' | undefined,
-    signal: AbortSignal,
-  ): Promise<void> => {
-    if (present === 'up') return;
-    if (present === undefined)
-      await ip([`link add ${name} type dummy`], signal).catch(async (error: unknown) => {
-        if (!(error instanceof ExecError)) throw error;
-        await ip([`link add ${name} type bridge`], signal); // no dummy in this kernel
-      });
-    // Of IPv6, which not every kernel has. Without it there would be a link-local address, which does no harm.
-    await ip([`link set ${name} addrgenmode none`], signal).catch((error: unknown) => {
-      if (!(error instanceof ExecError)) throw error;
-    });
-    await ip([`link set ${name} up`], signal);
-    await session.close();
-  };
-
-  const add = async (before: State, missing: readonly Ip[], signal: AbortSignal): Promise<void> => {
+  const add = async (before: State, missing: readonly Ip[], signal: AbortSignal): Promise<number> => {
     const places = placesFor(missing, before);
     const ours = before.ours.with(places);
     const used = new Set([...places.values()].filter(isOurInterface));
     state = undefined; // until all of it is done
     await writeRecord(files, path, ours);
-    for (const name of used) await ensureInterface(name, before.links.get(name), signal);
-    await session.run(
-      missing.map((address) => `address add ${placed(address, places.get(address.text))} ${addFlags[address.family]}`),
-      signal,
-    );
+    for (const name of used) await kernel.ensureInterface(name, before.links.get(name), signal);
+    const refusedNow = await kernel.add(placesIn(places, missing), signal);
+    noteRefused([...places.keys()], refusedNow);
+    const added = missing.filter(({ text }) => !refusedNow.has(text));
     state = {
       ...before,
       ours,
-      present: before.present.with(places),
+      present: before.present.with(added.map(({ text }) => [text, places.get(text)])),
       kept: before.kept?.with(missing.map((address) => [address.text, address])),
       links: new Map([...before.links, ...Array.from(used, (name) => [name, 'up'] as const)]),
       counts: changedCounts(changedCounts(before.counts, recordedPlaces(before, missing), -1), places.values(), 1),
     };
-    sender.announce(missing.flatMap((address) => announcementOn(address, linkOf(address, before.interfaces))));
-    log.info({ addresses: shown(places.keys()) }, 'addresses added to this host');
+    sender.announce(added.flatMap((address) => announcementOn(address, linkOf(address, before.interfaces))));
+    if (added.length > 0) log.info({ addresses: shown(added.map(({ text }) => text)) }, 'addresses added to this host');
+    return added.length;
+  };
+
+  /** Of `tried` these were refused. */
+  const noteRefused = (tried: readonly string[], now: ReadonlyMap<string, string>): void => {
+    const fresh = [...now].filter(([text, words]) => refused.get(text) !== words);
+    if (fresh.length > 0)
+      log.warn({ addresses: shown(fresh.map((parts) => parts.join(' '))) }, 'the kernel does not take these addresses');
+    if (now.size === 0 && refused.size === 0) return;
+    const rest = new Map(refused);
+    for (const text of tried) rest.delete(text);
+    refused = new Map([...rest, ...now]);
   };
 
   const remove = async (before: State, gone: readonly string[], signal: AbortSignal): Promise<void> => {
@@ -181,14 +171,10 @@ export function makeAnnouncer({
       gone.flatMap((text) => before.ours.get(text) ?? []),
       -1,
     );
-    const lines = gone
-      .filter((text) => before.present.has(text))
-      .flatMap((text) => parseIp(text) ?? [])
-      .map((address) => `address delete ${placed(address, before.ours.get(address.text))}`);
+    const addresses = gone.filter((text) => before.present.has(text)).flatMap((text) => parseIp(text) ?? []);
     const empty = [...before.links.keys()].filter((name) => !counts.has(name));
     state = undefined; // until all of it is done
-    await ip([...lines, ...empty.map((name) => `link delete ${name}`)], signal);
-    if (empty.length > 0) await session.close();
+    await kernel.remove(placesIn(before.ours, addresses), empty, signal);
     await writeRecord(files, path, ours);
     state = {
       ...before,
@@ -198,6 +184,7 @@ export function makeAnnouncer({
       links: new Map([...before.links].filter(([name]) => counts.has(name))),
       counts,
     };
+    noteRefused(gone, new Map());
     log.info({ addresses: shown(gone) }, 'addresses removed from this host');
   };
 
@@ -226,14 +213,15 @@ export function makeAnnouncer({
       inTurn(async () => {
         let known = await readAll(signal);
         const down = [...known.links].filter(([, present]) => present === 'down');
-        for (const [name, present] of down) await ensureInterface(name, present, signal);
+        for (const [name, present] of down) await kernel.ensureInterface(name, present, signal);
         if (down.length > 0) known = await readAll(signal);
         const missing = [...known.ours.keys()]
           .filter((text) => !known.own.has(text) && !known.present.has(text))
           .flatMap((text) => parseIp(text) ?? []);
-        if (missing.length > 0) await add(known, missing, signal);
-        return missing.length + down.length;
+        const added = missing.length > 0 ? await add(known, missing, signal) : 0;
+        return added + down.length;
       }),
+    refused: () => refused,
     ownAddresses: (signal) => inTurn(async () => [...(await readOwn(signal)).own.values()]),
   };
 }
