@@ -27,3 +27,20 @@ export function tableRows(page: string): readonly (readonly string[])[] {
   }
   return rows;
 }
+
+/** The shell commands under a heading of a page, up to the next heading: the text of each block. */
+export function shellBlocks(page: string, heading: string): readonly string[] {
+  const blocks: string[] = [];
+  let isThere = false;
+  let block: string[] | undefined;
+  for (const line of page.split('\n')) {
+    if (block === undefined) {
+      if (line === '```sh') block = [];
+      else if (/^#+ /.test(line)) isThere = line.replace(/^#+ /, '') === heading;
+    } else if (line === '```') {
+      if (isThere) blocks.push(block.join('\n'));
+      block = undefined;
+    } else block.push(line);
+  }
+  return blocks;
+}
