@@ -148,6 +148,18 @@ describe('release', () => {
   });
 });
 
+test('a record that somebody has cut short stops nothing, and is whole again after the next change', async () => {
+  const path = `${lab.folder}/addresses.json`;
+  await announcer.ensure(routedAddresses, signal);
+  await systemFiles.write(path, '{"version":1,"addr');
+  const restarted = makeNew();
+  await restarted.ensure(routedAddresses, signal);
+  await restarted.ensure(allAddresses, signal);
+  for (const text of allAddresses.keys()) await answersPing(text);
+  expect(await systemFiles.read(path)).toMatch(/10\.50\.0\.1.*fd10::50|fd10::50.*10\.50\.0\.1/);
+  expect(await restarted.audit(signal)).toBe(0);
+});
+
 describe('audit', () => {
   test('finds nothing to do when nothing was done', async () => {
     await announcer.ensure(allAddresses, signal);

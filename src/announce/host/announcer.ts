@@ -10,7 +10,7 @@ import { announcementOf } from './frames.ts';
 import { type Interface, isOurInterface, linkOf, ownOf, presentOf } from './inventory.ts';
 import { makeKernel } from './kernel.ts';
 import { changedCounts, countsOf, placesFor, placesIn, recordedPlaces } from './places.ts';
-import { type AddressRecord, readRecord, writeRecord } from './record.ts';
+import { type AddressRecord, makeRecordFile } from './record.ts';
 
 /*
  * Where an address goes, and why
@@ -77,7 +77,7 @@ export function makeAnnouncer({
   readonly log: Log;
   readonly lifetime: AbortSignal;
 }): HostAnnouncer {
-  const path = `${folder}/addresses.json`;
+  const recordFile = makeRecordFile({ files, path: `${folder}/addresses.json`, log });
   const kernel = makeKernel({ exec, clock, lifetime });
   const sender = makeFrameSender({ exec, clock, log, lifetime });
   /** `undefined` when it must be read: at first, and after a change that failed. */
@@ -93,7 +93,7 @@ export function makeAnnouncer({
   };
 
   const readAll = async (signal: AbortSignal): Promise<State> => {
-    const record = await readRecord(files, path);
+    const record = await recordFile.read();
     const interfaces = await kernel.interfaces([], signal);
     const found = presentOf(interfaces, record);
     const ours = record.with(found);
@@ -135,7 +135,7 @@ export function makeAnnouncer({
     const ours = before.ours.with(places);
     const used = new Set([...places.values()].filter(isOurInterface));
     state = undefined; // until all of it is done
-    await writeRecord(files, path, ours);
+    await recordFile.write(ours);
     for (const name of used) await kernel.ensureInterface(name, before.links.get(name), signal);
     const refusedNow = await kernel.add(placesIn(places, missing), signal);
     noteRefused([...places.keys()], refusedNow);
@@ -175,7 +175,7 @@ export function makeAnnouncer({
     const empty = [...before.links.keys()].filter((name) => !counts.has(name));
     state = undefined; // until all of it is done
     await kernel.remove(placesIn(before.ours, addresses), empty, signal);
-    await writeRecord(files, path, ours);
+    await recordFile.write(ours);
     state = {
       ...before,
       ours,

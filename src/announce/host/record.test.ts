@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest';
 import { filesOf } from '../../../test/sim/harness.ts';
+import { recordLog } from '../../../test/sim/observers.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import type { Files } from '../../ports/files.ts';
-import { readRecord, writeRecord } from './record.ts';
+import { makeRecordFile, readRecord, writeRecord } from './record.ts';
 
 function memory(): Files & { readonly texts: Map<string, string> } {
   const texts = new Map<string, string>();
@@ -27,7 +28,7 @@ test('no file is an empty record, and an empty record no file', async () => {
   expect(files.texts.size).toBe(0);
 });
 
-test.each(['', '{', '{}', '{"version":2,"addresses":[]}'])(
+test.each(['', '{', 'null', '{}', '{"version":2,"addresses":[]}', '{"version":1,"addresses":[{}]}'])(
   'a file with %j is refused, with where it is',
   async (text) => {
     const files = memory();
@@ -38,3 +39,17 @@ test.each(['', '{', '{}', '{"version":2,"addresses":[]}'])(
     });
   },
 );
+
+test('one who must go on takes such a file as empty, says so once, and writes it anew', async () => {
+  const files = memory();
+  const log = recordLog();
+  const file = makeRecordFile({ files, path: '/state/addresses.json', log });
+  files.texts.set('/state/addresses.json', '{"version":1,"addr');
+  for (let times = 0; times < 2; times++) expect(await file.read()).toEqual(PersistentMap.empty());
+  expect(log.lines.map(({ fields }) => String(fields['err']))).toEqual([
+    expect.stringContaining('/state/addresses.json'),
+  ]);
+  const record = PersistentMap.from([['192.0.2.50', 'furiwake0']]);
+  await file.write(record);
+  expect(await file.read()).toEqual(record);
+});

@@ -1,5 +1,6 @@
 import { PersistentMap } from '../../core/persistent-map.ts';
 import type { Files } from '../../ports/files.ts';
+import type { Log } from '../../ports/log.ts';
 
 /** The addresses that are on this host by our doing: text of the address → the interface that has it. */
 export type AddressRecord = PersistentMap<string, string>;
@@ -17,6 +18,8 @@ export async function readRecord(files: Files, path: string): Promise<AddressRec
   try {
     const { version, addresses } = JSON.parse(text) as Partial<Stored>;
     if (version !== 1 || addresses === undefined) throw new SyntaxError('not a record of version 1');
+    if (addresses.some((entry) => typeof entry.address !== 'string' || typeof entry.interface !== 'string'))
+      throw new SyntaxError('not an address and its interface');
     return PersistentMap.from(addresses.map((entry) => [entry.address, entry.interface]));
   } catch (error) {
     const words = error instanceof Error ? error.message : String(error);
@@ -35,4 +38,38 @@ const listOf = PersistentMap.makeText<string, string>(
 export async function writeRecord(files: Files, path: string, record: AddressRecord): Promise<void> {
   if (record.size === 0) await files.remove(path);
   else await files.write(path, `{"version":1,"addresses":[${listOf(record).slice(0, -1)}]}\n`);
+}
+
+/** The record for one that must go on, whatever became of the file. */
+export type RecordFile = {
+  /** As {@link readRecord}; what is no record of ours is said once and taken as empty: the next change writes it anew. */
+  read(): Promise<AddressRecord>;
+  write(record: AddressRecord): Promise<void>;
+};
+
+export function makeRecordFile({
+  files,
+  path,
+  log,
+}: {
+  readonly files: Files;
+  readonly path: string;
+  readonly log: Log;
+}): RecordFile {
+  let hasComplained = false;
+  return {
+    read: async () => {
+      try {
+        const record = await readRecord(files, path);
+        hasComplained = false;
+        return record;
+      } catch (error) {
+        if (!(error instanceof SyntaxError)) throw error;
+        if (!hasComplained) log.error({ err: error }, 'the record of our addresses is taken as empty');
+        hasComplained = true;
+        return PersistentMap.empty();
+      }
+    },
+    write: (record) => writeRecord(files, path, record),
+  };
 }
