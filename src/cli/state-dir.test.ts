@@ -60,12 +60,14 @@ test('records that cannot be read are one line that says which file and what to 
   await expect(startOn(broken)).rejects.toThrow('/state/records.jsonl cannot be read: EIO: i/o error, read');
 });
 
-test('so is the record of our addresses', async () => {
+test('a record of our addresses that is torn keeps nobody from starting; one that the disk does not give does', async () => {
   const at = '/state/addresses.json';
   const text = '{"version":1,"addresses":[{"address":"192.0.2.50","interface":"furiwake0"}]}';
   expect([...(await recordedAddresses(filesOf(new Map([[at, text]])), at))]).toEqual([['192.0.2.50', 'furiwake0']]);
-  await expect(recordedAddresses(filesOf(new Map([[at, text.slice(0, 9)]])), at)).rejects.toMatchObject({
+  expect((await recordedAddresses(filesOf(new Map([[at, text.slice(0, 9)]])), at)).size).toBe(0);
+  const broken = { ...filesOf(new Map()), read: () => Promise.reject(new Error('EIO: i/o error, read')) };
+  await expect(recordedAddresses(broken, at)).rejects.toMatchObject({
     code: 'START',
-    message: expect.stringMatching(/^\/state\/addresses\.json: .*: remove the file/),
+    message: '/state/addresses.json cannot be read: EIO: i/o error, read',
   });
 });

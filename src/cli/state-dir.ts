@@ -48,9 +48,17 @@ export function startingWith(file: RecordFile, at: string): RecordFile {
   return { ...file, read: () => readFrom(at, () => file.read()) };
 }
 
-/** The addresses that are on this host by our doing: text → interface. Throws {@link StartError} if it is unreadable. */
+/**
+ * The addresses that are on this host by our doing: text → interface. A file that is torn counts as none: the announcer
+ * goes on without it, too, and says so. Throws {@link StartError} when the disk does not give it.
+ */
 export async function recordedAddresses(files: Files, at: string): Promise<ReadonlyMap<string, string>> {
-  return readFrom(at, () => readRecord(files, at));
+  return readFrom(at, () =>
+    readRecord(files, at).catch((error: unknown) => {
+      if (!(error instanceof SyntaxError)) throw error;
+      return new Map<string, string>();
+    }),
+  );
 }
 
 async function readFrom<T>(at: string, read: () => Promise<T>): Promise<T> {

@@ -1,10 +1,12 @@
 import { makeAnnouncer } from '../../announce/host/announcer.ts';
+import { readRecord } from '../../announce/host/record.ts';
 import { makeHost } from '../../dataplane/host/host.ts';
+import type { Files } from '../../ports/files.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Holder } from '../host-lock.ts';
-import type { Machine } from '../machine.ts';
+import { type Machine, statePaths } from '../machine.ts';
 import type { RunOptions } from '../options.ts';
-import { type Finding, ok, warning } from './finding.ts';
+import { type Finding, ok, warning, wrong } from './finding.ts';
 
 const silentLog: Log = {
   debug: () => undefined,
@@ -30,6 +32,7 @@ export async function checkPorts(
   );
   for (const port of options.reservedPorts) taken.add(port);
   return [
+    ...(await checkRecord(files, statePaths(options.stateDir).addresses)),
     ok('own addresses', [...own].join(', ') || 'none'),
     ok(
       'ports not given',
@@ -37,6 +40,17 @@ export async function checkPorts(
     ),
     checkHolder(holder),
   ];
+}
+
+/** furiwake goes on without a record that is torn, and might take addresses of its own for the host's. */
+async function checkRecord(files: Files, path: string): Promise<readonly Finding[]> {
+  try {
+    await readRecord(files, path);
+    return [];
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    return [wrong('own addresses', error.message, 'do so while no furiwake runs')];
+  }
 }
 
 function checkHolder(holder: Holder | 'unknown' | undefined): Finding {
