@@ -39,9 +39,9 @@ export type AddressPlan = {
  *   3. requests, moves and new addresses (requested, else lowest free, else shared where no port clashes);
  * within each step the older Service first (creation time, then UID).
  *
- * A Service that has all it can have is *settled*: recorded listeners go before everything else, so while its
- * spec, the pool and the host's own addresses stay, no plan could decide otherwise. Only the others, and those that changed, are decided anew:
- * one change among ten thousand Services costs what one among ten does.
+ * A Service that has all it can have is *settled*: recorded listeners go before everything else, so while its spec, the
+ * pool and the host's own addresses stay, no plan could decide otherwise. Only the others, and those that changed, are
+ * decided anew: one change among ten thousand Services costs what one among ten does.
  */
 export function makeAddressPlanner(): (input: AddressInput) => AddressPlan {
   let last: Round | undefined;
