@@ -52,7 +52,6 @@ export async function makeHostParts({
     log: log.child({ part: 'haproxy' }),
     metrics,
   });
-  const classifier = makeClassifier({ exec, clock, log: log.child({ part: 'nftables' }), metrics, lifetime });
   const announcer = makeAnnouncer({
     exec,
     files,
@@ -60,6 +59,14 @@ export async function makeHostParts({
     clock,
     log: log.child({ part: 'addresses' }),
     lifetime,
+  });
+  const classifier = makeClassifier({
+    exec,
+    clock,
+    log: log.child({ part: 'nftables' }),
+    metrics,
+    lifetime,
+    ownAddresses: () => announcer.knownOwn(),
   });
   const host = makeHost({ exec, ownAddresses: (signal) => announcer.ownAddresses(signal), log });
   const tableFile = makeTableFile({ rowsPath: paths.rows, nodesPath: paths.nodes, files, log });

@@ -6,7 +6,7 @@ import { serviceKey } from '../../src/core/model/names.ts';
 import * as core from '../../src/core/traffic/table.ts';
 import { emptyTable, listenerKey, type Row, type TrafficTable } from '../../src/core/traffic/table.ts';
 import { makeClassifier } from '../../src/dataplane/nftables/classifier.ts';
-import type { Mirror } from '../../src/dataplane/nftables/mirror.ts';
+import { emptyMirror, type Mirror } from '../../src/dataplane/nftables/mirror.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import type { Addresses, Classifier } from '../../src/ports/host.ts';
 import type { Log } from '../../src/ports/log.ts';
@@ -28,7 +28,7 @@ export const ours: Addresses = addressesOf('10.50.0.1', '10.50.0.2', 'fd50::1');
 export type ClassifierRig = AsyncDisposable & {
   readonly lab: NetLab;
   /** Another furiwake on the same host; its programs end with `lifetime`. */
-  makeNew(lifetime: AbortSignal): Classifier;
+  makeNew(lifetime: AbortSignal, own?: Addresses): Classifier;
   /** What all of them sent to nft since `reset`. */
   sentAs(kind: 'change' | 'replace'): number;
   /** How often they put something back since `reset`. */
@@ -57,13 +57,14 @@ export async function startClassifierRig(): Promise<ClassifierRig> {
   await vi.waitUntil(async () => (await fetchFrom('client', '10.10.0.1', 22)) === 'sshd', patience);
   return {
     lab,
-    makeNew: (lifetime) =>
+    makeNew: (lifetime, own = addressesOf()) =>
       makeClassifier({
         exec: balancer.execPort,
         clock: systemClock,
         log: silent,
         metrics: countingMetrics(counted),
         lifetime,
+        ownAddresses: () => own,
       }),
     sentAs: (kind) => counted.get(`furiwake_nftables_transactions_total ${kind}`) ?? 0,
     repaired: () => counted.get('furiwake_nftables_repairs_total') ?? 0,
@@ -110,8 +111,13 @@ export function tableOf(listeners: readonly Listening[]): TrafficTable {
 }
 
 /** What the kernel holds with this table in force. */
-export function mirrorOf({ rows }: TrafficTable, vips: Addresses = addressesOf(), port: number = 10_000): Mirror {
-  return { rows, vips, portOf: () => port };
+export function mirrorOf(
+  { rows }: TrafficTable,
+  vips: Addresses = addressesOf(),
+  port: number = 10_000,
+  own: Mirror['own'] = emptyMirror.own,
+): Mirror {
+  return { rows, vips, own, portOf: () => port };
 }
 
 function countingMetrics(counted: Map<string, number>): Metrics {

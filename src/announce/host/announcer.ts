@@ -33,6 +33,8 @@ const freshMs = 1000;
 export type HostAnnouncer = Announcer & {
   /** The host's own addresses, freshly read; loopback and link-local ones are left out. */
   ownAddresses(signal: AbortSignal): Promise<readonly Ip[]>;
+  /** They as they were at the last look, by their text; the same object as long as they are the same. */
+  knownOwn(): ReadonlyMap<string, Ip>;
   /**
    * What the kernel does not take, by the address's text, with its words: IPv6 where it is switched off, for one. The
    * audit tries again.
@@ -83,6 +85,7 @@ export function makeAnnouncer({
   /** `undefined` when it must be read: at first, and after a change that failed. */
   let state: State | undefined;
   let refused: ReadonlyMap<string, string> = new Map();
+  let knownOwn: ReadonlyMap<string, Ip> = new Map();
   let queue: Promise<unknown> = Promise.resolve();
 
   /** One at a time: each works on the state that the one before left. */
@@ -92,6 +95,11 @@ export function makeAnnouncer({
     return turn;
   };
 
+  const noteOwn = (own: ReadonlyMap<string, Ip>): ReadonlyMap<string, Ip> => {
+    if (own.size !== knownOwn.size || ![...own.keys()].every((text) => knownOwn.has(text))) knownOwn = own;
+    return knownOwn;
+  };
+
   const readAll = async (signal: AbortSignal): Promise<State> => {
     const record = await recordFile.read();
     const interfaces = await kernel.interfaces([], signal);
@@ -99,7 +107,7 @@ export function makeAnnouncer({
     const ours = record.with(found);
     state = {
       interfaces,
-      own: ownOf(interfaces, record),
+      own: noteOwn(ownOf(interfaces, record)),
       ownReadAtMs: clock.monotonic(),
       ours,
       present: found,
@@ -117,7 +125,7 @@ export function makeAnnouncer({
   const readOwn = async (signal: AbortSignal): Promise<State> => {
     if (state === undefined) return await readAll(signal);
     const interfaces = await kernel.interfaces(['scope', 'global'], signal);
-    state = { ...state, interfaces, own: ownOf(interfaces, state.ours), ownReadAtMs: clock.monotonic() };
+    state = { ...state, interfaces, own: noteOwn(ownOf(interfaces, state.ours)), ownReadAtMs: clock.monotonic() };
     return state;
   };
 
@@ -222,6 +230,7 @@ export function makeAnnouncer({
         return added + down.length;
       }),
     refused: () => refused,
+    knownOwn: () => knownOwn,
     ownAddresses: (signal) => inTurn(async () => [...(await readOwn(signal)).own.values()]),
   };
 }

@@ -1,3 +1,4 @@
+import type { Ip } from '../../core/ip/ip.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import type { Classifier } from '../../ports/host.ts';
@@ -37,12 +38,15 @@ export function makeClassifier({
   log,
   metrics,
   lifetime,
+  ownAddresses = () => emptyMirror.own,
 }: {
   readonly exec: Exec;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
   readonly lifetime: AbortSignal;
+  /** What is known of the host's own addresses; the same object as long as they are the same. Default: none. */
+  readonly ownAddresses?: () => ReadonlyMap<string, Ip>;
 }): Classifier {
   const session = makeNftSession({ exec, clock, lifetime });
   const routing = makeRouting({ exec });
@@ -151,7 +155,7 @@ export function makeClassifier({
   return {
     apply: (table, added, portOf, signal) =>
       inTurn(async () => {
-        const next = { rows: table.rows, vips: added, portOf };
+        const next = { rows: table.rows, vips: added, own: ownAddresses(), portOf };
         const change = diffMirrors(mirror, next);
         if (held === undefined) await ensureRouting(signal);
         await put(change, () => allElements(next), signal);

@@ -1,5 +1,5 @@
 import { type Ip, ipOf } from '../../core/ip/ip.ts';
-import { formatRange } from '../../core/ip/range.ts';
+import { formatRange, rangeContains } from '../../core/ip/range.ts';
 import type { Row } from '../../core/traffic/table.ts';
 
 /*
@@ -29,8 +29,8 @@ export type SetName = (typeof setNames)[number];
 /** One element, as nft reads it. Holds nothing but addresses, ports and ranges of addresses. */
 export type Element = { readonly set: SetName; readonly text: string };
 
-/** A row and the loopback port that its packets go to. */
-export type Entry = { readonly row: Row; readonly proxyPort: number };
+/** A row, the loopback port that its packets go to, and the host's own addresses. */
+export type Entry = { readonly row: Row; readonly proxyPort: number; readonly own: ReadonlyMap<string, Ip> };
 
 /** A row that this data plane cannot serve, or a value that must never reach nft: a bug upstream, not a user's. */
 export class RowError extends Error {
@@ -43,8 +43,12 @@ export function elementKey({ set, text }: Element): string {
   return `${set} ${text}`;
 }
 
-/** What a row puts into the kernel; throws {@link RowError} for one that is not TCP. */
-export function entryElements({ row, proxyPort }: Entry): readonly Element[] {
+/**
+ * What a row puts into the kernel; throws {@link RowError} for one that is not TCP. A connection of the host itself has
+ * the address that it goes to as its source, too: that one is let in where an own address of the host is, as kube-proxy
+ * does it.
+ */
+export function entryElements({ row, proxyPort, own }: Entry): readonly Element[] {
   if (row.protocol !== 'TCP') throw new RowError(`${row.key}: ${row.protocol} cannot be sent to HAProxy, only TCP can`);
   const family = row.address.family;
   const listener = `${addressText(row.address)} . ${portText(row.port)}`;
@@ -55,6 +59,9 @@ export function entryElements({ row, proxyPort }: Entry): readonly Element[] {
     if (range.family !== family) throw new RowError(`${row.key}: a source range of IPv${range.family}`);
     elements.push({ set: `allowed${family}`, text: `${listener} . ${formatRange(range)}` });
   }
+  const isAllowed = (ip: Ip): boolean => row.sourceRanges?.some((range) => rangeContains(range, ip)) === true;
+  if (!isAllowed(row.address) && [...own.values()].some(isAllowed))
+    elements.push({ set: `allowed${family}`, text: `${listener} . ${addressText(row.address)}` });
   return elements;
 }
 

@@ -37,14 +37,15 @@ const row: fc.Arbitrary<Row> = family.chain((of) =>
       };
     }),
 );
-const mirrorOf = (rows: readonly Row[], vips: readonly Row[] = []): Mirror => ({
+const mirrorOf = (rows: readonly Row[], vips: readonly Row[] = [], own: readonly Row[] = []): Mirror => ({
   rows: tableOf(rows, emptyTable.nodes).rows,
   vips: tableOf(vips, emptyTable.nodes).hosted,
+  own: new Map(own.map(({ address }) => [address.text, address])),
   portOf: ({ port }) => 10_000 + port,
 });
 const anyMirror: fc.Arbitrary<Mirror> = fc
-  .tuple(fc.array(row), fc.array(row))
-  .map(([rows, hosted]) => mirrorOf(rows, hosted));
+  .tuple(fc.array(row), fc.array(row), fc.array(row))
+  .map(([rows, hosted, own]) => mirrorOf(rows, hosted, own));
 
 test('changes lead from table to table, and remove nothing that is not there', () => {
   fc.assert(

@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { type Listening, mirrorOf, ours, tableOf } from '../../../test/netns/classifier-rig.ts';
+import { addressesOf } from '../../../test/netns/rows.ts';
 import { parseIp } from '../../core/ip/ip.ts';
 import * as core from '../../core/traffic/table.ts';
 import { emptyTable, type Row, type TrafficTable } from '../../core/traffic/table.ts';
 import { elementKey, RowError } from './elements.ts';
-import { allElements, type Change, diffMirrors } from './mirror.ts';
+import { allElements, type Change, diffMirrors, type Mirror } from './mirror.ts';
 
 const keys = (listeners: readonly Listening[], added?: typeof ours): readonly string[] =>
   allElements(mirrorOf(tableOf(listeners), added)).map(elementKey);
@@ -35,6 +36,40 @@ describe('the elements of a row', () => {
     ],
   ])('%s', (_, listening, elements) => {
     expect(keys([listening])).toEqual(elements);
+  });
+});
+
+describe('where the host itself may come from', () => {
+  const own = addressesOf('10.1.2.3', '2001:db8::3');
+  const sources = (ranges: readonly string[], vip = '192.0.2.1', of: Mirror['own'] = own): readonly string[] =>
+    allElements(mirrorOf(tableOf([[vip, 80, ranges]]), undefined, undefined, of)).flatMap(({ set, text }) =>
+      set.startsWith('allowed') ? (text.split(' . ')[2] ?? '') : [],
+    );
+
+  test.each<[string, readonly string[], string, readonly string[]]>([
+    [
+      'an own address in the ranges lets the address of the Service in',
+      ['10.0.0.0/8'],
+      '192.0.2.1',
+      ['10.0.0.0-10.255.255.255', '192.0.2.1'],
+    ],
+    ['so of IPv6', ['2001:db8::3'], '2001:db8::1', ['2001:db8::3', '2001:db8::1']],
+    ['no own address in the ranges, and it is kept out', ['10.2.0.0'], '192.0.2.1', ['10.2.0.0']],
+    ['an address in the ranges anyway is not there twice', ['10.0.0.0/8'], '10.9.9.9', ['10.0.0.0-10.255.255.255']],
+    ['nobody is nobody', [], '192.0.2.1', []],
+  ])('%s', (_, ranges, vip, expected) => {
+    expect(sources(ranges, vip)).toEqual(expected);
+  });
+
+  test('follows the own addresses, of restricted rows only', () => {
+    const table = tableOf([
+      ['192.0.2.1', 80, ['10.0.0.0/8']],
+      ['192.0.2.1', 81],
+    ]);
+    const element = { set: 'allowed4', text: '192.0.2.1 . 80 . 192.0.2.1' };
+    const [none, some] = [mirrorOf(table), mirrorOf(table, undefined, undefined, own)];
+    expect(diffMirrors(none, some)).toEqual({ remove: [], add: [element] });
+    expect(diffMirrors(some, none)).toEqual({ remove: [element], add: [] });
   });
 });
 

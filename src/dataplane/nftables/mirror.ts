@@ -1,3 +1,4 @@
+import type { Ip } from '../../core/ip/ip.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import type { Row } from '../../core/traffic/table.ts';
@@ -9,11 +10,18 @@ export type Mirror = {
   readonly rows: PersistentMap<ListenerKey, Row>;
   /** Addresses of ours, where all but listeners is refused. */
   readonly vips: Addresses;
+  /** The host's own addresses; the same object as long as they are the same. */
+  readonly own: ReadonlyMap<string, Ip>;
   /** Where HAProxy listens for a row: the same port for the same row. */
   readonly portOf: (row: Row) => number;
 };
 
-export const emptyMirror: Mirror = { rows: PersistentMap.empty(), vips: PersistentMap.empty(), portOf: () => 0 };
+export const emptyMirror: Mirror = {
+  rows: PersistentMap.empty(),
+  vips: PersistentMap.empty(),
+  own: new Map(),
+  portOf: () => 0,
+};
 
 /** What leads from one state of the kernel to another. */
 export type Change = { readonly remove: readonly Element[]; readonly add: readonly Element[] };
@@ -22,7 +30,10 @@ export type Change = { readonly remove: readonly Element[]; readonly add: readon
 export function diffMirrors(before: Mirror, after: Mirror): Change {
   const remove: Element[] = [];
   const add: Element[] = [];
-  for (const key of PersistentMap.changedKeys(before.rows, after.rows)) {
+  const keys = new Set(PersistentMap.changedKeys(before.rows, after.rows));
+  if (before.own !== after.own)
+    for (const [key, { sourceRanges }] of after.rows) if (sourceRanges !== undefined) keys.add(key);
+  for (const key of keys) {
     const old = elementsOf(before, key);
     const now = elementsOf(after, key);
     remove.push(...missingFrom(now, old));
@@ -41,9 +52,9 @@ export function allElements(mirror: Mirror): readonly Element[] {
   return diffMirrors(emptyMirror, mirror).add;
 }
 
-function elementsOf({ rows, portOf }: Mirror, key: ListenerKey): readonly Element[] {
+function elementsOf({ rows, portOf, own }: Mirror, key: ListenerKey): readonly Element[] {
   const row = rows.get(key);
-  return row === undefined ? [] : entryElements({ row, proxyPort: portOf(row) });
+  return row === undefined ? [] : entryElements({ row, proxyPort: portOf(row), own });
 }
 
 function missingFrom(present: readonly Element[], elements: readonly Element[]): readonly Element[] {

@@ -137,6 +137,17 @@ describe('source ranges', () => {
     expect(await rig.fetchFrom('client', address, 80, answer === 'timeout' ? silenceMs : undefined)).toBe(answer);
   });
 
+  test.each<[string, readonly string[], string, string]>([
+    ['let the host itself in with an own address', ['10.10.0.1'], '10.50.0.1', '10.50.0.1 80 from 10.50.0.1'],
+    ['let it in over IPv6', ['fd10::/64'], 'fd50::1', 'fd50::1 80 from fd50::1'],
+    ['keep it out without one', ['10.10.0.2'], '10.50.0.1', 'timeout'],
+  ])('%s', async (_, ranges, address, answer) => {
+    const own = rig.makeNew(lifetime.signal, addressesOf('10.10.0.1', 'fd10::1'));
+    await own.apply(tableOf([[address, 80, ranges]]), ours, () => proxyPort, signal);
+    const allowed = answer === 'timeout' ? silenceMs : undefined;
+    expect(await rig.fetchFrom('balancer', address, 80, allowed)).toBe(answer);
+  });
+
   test('change in one transaction, also to overlapping ones, and go', async () => {
     for (const ranges of [['10.10.0.0/16'], ['10.10.0.0/24'], ['10.10.0.0/28', '10.10.0.32/28'], undefined]) {
       await apply(tableOf([['10.50.0.1', 80, ranges]]));
