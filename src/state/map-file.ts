@@ -40,7 +40,6 @@ export function makeMapFile<K extends string, V>({ path, files, encode, decode }
     const fields = encode(value, key);
     return fields === undefined ? '' : `${JSON.stringify(fields)}\n`;
   };
-  const textOf = PersistentMap.makeText<K, V>(lineOf);
   let told: Told<K, V> | undefined;
 
   const changesSince = (before: PersistentMap<K, V>, map: PersistentMap<K, V>): string =>
@@ -65,7 +64,8 @@ export function makeMapFile<K extends string, V>({ path, files, encode, decode }
   };
 
   const replace = async (map: PersistentMap<K, V>): Promise<Told<K, V>> => {
-    const text = textOf(map);
+    // Seldom, so nothing of it is kept: 2.5 MB with 10,000 Services.
+    const text = Array.from(map, ([key, value]) => lineOf(value, key)).join('');
     await files.write(path, text);
     return { map, wholeLength: Math.max(text.length, leastLength), length: text.length };
   };
