@@ -43,7 +43,7 @@ export function projectService(wire: Json): Service {
     uid: textOf(metadata['uid']) as ServiceUid,
     createdAtMs: Date.parse(textOf(metadata['creationTimestamp'])) || 0,
     isDeleting: optionalTextOf(metadata['deletionTimestamp']) !== undefined,
-    finalizers: textsOf(metadata['finalizers']).map(wordOf),
+    finalizers: finalizersOf(metadata['finalizers']),
     spec: projectSpec(fieldsOf(object['spec']), fieldsOf(metadata['annotations'])),
     status: projectStatus(fieldsOf(object['status']), listOf(metadata['managedFields'])),
   };
@@ -53,11 +53,7 @@ function projectSpec(spec: Readonly<Record<string, Json>>, annotations: Readonly
   return {
     type: wordOf(spec['type']),
     loadBalancerClass: optionalTextOf(spec['loadBalancerClass']),
-    ipFamilies: exact(
-      textsOf(spec['ipFamilies']).flatMap((family): Family[] =>
-        family === 'IPv4' ? [4] : family === 'IPv6' ? [6] : [],
-      ),
-    ),
+    ipFamilies: familiesOf(spec['ipFamilies']),
     requireDualStack: spec['ipFamilyPolicy'] === 'RequireDualStack',
     ports: listOf(spec['ports']).map(projectPort),
     loadBalancerIp: optionalTextOf(spec['loadBalancerIP']),
@@ -68,6 +64,23 @@ function projectSpec(spec: Readonly<Record<string, Json>>, annotations: Readonly
   };
 }
 
+/** The lists that nearly all Services have are kept once, as words are. */
+const familyLists: readonly (readonly Family[])[] = [[4], [6], [4, 6], [6, 4]];
+const none: readonly never[] = [];
+
+function familiesOf(value: Json): readonly Family[] {
+  const families = textsOf(value).flatMap((family): Family[] =>
+    family === 'IPv4' ? [4] : family === 'IPv6' ? [6] : [],
+  );
+  return familyLists.find((list) => list.join() === families.join()) ?? exact(families);
+}
+
+function finalizersOf(value: Json): readonly string[] {
+  const finalizers = textsOf(value).map(wordOf);
+  if (finalizers.length === 0) return none;
+  return finalizers.join() === ourFinalizers.join() ? ourFinalizers : finalizers;
+}
+
 /** As upstream's `GetLoadBalancerSourceRanges`: the field wins, else the annotation's comma list. */
 function projectSourceRanges(
   spec: Readonly<Record<string, Json>>,
@@ -76,7 +89,7 @@ function projectSourceRanges(
   const field = textsOf(spec['loadBalancerSourceRanges']);
   if (field.length > 0) return field;
   const annotation = textOf(annotations[sourceRangesAnnotation]).trim();
-  return annotation === '' ? [] : annotation.split(',').map((text) => text.trim());
+  return annotation === '' ? none : annotation.split(',').map((text) => text.trim());
 }
 
 function projectPort(wire: Json): ServicePort {
