@@ -7,9 +7,9 @@ import type { Addresses, Announcer } from '../../ports/host.ts';
 import type { Log } from '../../ports/log.ts';
 import { makeFrameSender } from './frame-sender.ts';
 import { announcementOf } from './frames.ts';
-import { type Interface, isOurInterface, linkOf, ownOf, presentOf } from './inventory.ts';
-import { makeKernel } from './kernel.ts';
-import { changedCounts, countsOf, placesFor, placesIn, recordedPlaces } from './places.ts';
+import { type Interface, isOurInterface, linkFinder, ownOf, presentOf } from './inventory.ts';
+import { makeKernel, type Place } from './kernel.ts';
+import { changedCounts, countsOf, placesFor, placesIn, recordedPlaces, strayedFrom } from './places.ts';
 import { type AddressRecord, makeRecordFile } from './record.ts';
 
 /*
@@ -24,6 +24,9 @@ import { type AddressRecord, makeRecordFile } from './record.ts';
  * than 500 there is a furiwake1, and so on: the kernel looks at all addresses of an interface for each one that comes
  * (10,000 on one: 2.6 s; on twenty: 0.2 s). What we add is recorded before it is added; an address that the host has
  * elsewhere is its own, and never touched.
+ *
+ * After a reboot we may be faster than DHCP clients and routers' advertisements. So each audit leaves to the host what it
+ * has come to have itself, and moves an IPv6 address whose subnet has come to an interface.
  */
 
 /** For so long the host's own addresses are taken to be what they were: a burst of new ones costs one look. */
@@ -35,6 +38,8 @@ export type HostAnnouncer = Announcer & {
   ownAddresses(signal: AbortSignal): Promise<readonly Ip[]>;
   /** They as they were at the last look, by their text; the same object as long as they are the same. */
   knownOwn(): ReadonlyMap<string, Ip>;
+  /** Which of `wanted` are there by our doing, or were before the host was restarted. */
+  recorded(wanted: Addresses, signal: AbortSignal): Promise<Addresses>;
   /**
    * What the kernel does not take, by the address's text, with its words: IPv6 where it is switched off, for one. The
    * audit tries again.
@@ -156,7 +161,8 @@ export function makeAnnouncer({
       links: new Map([...before.links, ...Array.from(used, (name) => [name, 'up'] as const)]),
       counts: changedCounts(changedCounts(before.counts, recordedPlaces(before, missing), -1), places.values(), 1),
     };
-    sender.announce(added.flatMap((address) => announcementOn(address, linkOf(address, before.interfaces))));
+    const linkOf = linkFinder(before.interfaces);
+    sender.announce(added.flatMap((address) => announcementOn(address, linkOf(address))));
     if (added.length > 0) log.info({ addresses: shown(added.map(({ text }) => text)) }, 'addresses added to this host');
     return added.length;
   };
@@ -180,20 +186,43 @@ export function makeAnnouncer({
       -1,
     );
     const addresses = gone.filter((text) => before.present.has(text)).flatMap((text) => parseIp(text) ?? []);
-    const empty = [...before.links.keys()].filter((name) => !counts.has(name));
-    state = undefined; // until all of it is done
-    await kernel.remove(placesIn(before.ours, addresses), empty, signal);
-    await recordFile.write(ours);
-    state = {
+    const next = {
       ...before,
       ours,
       present: before.present.with(gone.map((text) => [text, undefined])),
       ensured: before.ensured.with(gone.map((text) => [text, undefined])),
-      links: new Map([...before.links].filter(([name]) => counts.has(name))),
       counts,
     };
+    state = undefined; // until all of it is done
+    const cleared = await clear(next, placesIn(before.ours, addresses), signal);
+    await recordFile.write(ours);
+    state = cleared;
     noteRefused(gone, new Map());
     log.info({ addresses: shown(gone) }, 'addresses removed from this host');
+  };
+
+  /** Takes addresses away, and the interfaces of ours that have none of `ours`. */
+  const clear = async (from: State, places: readonly Place[], signal: AbortSignal): Promise<State> => {
+    const empty = [...from.links.keys()].filter((name) => !from.counts.has(name));
+    if (places.length + empty.length > 0) await kernel.remove(places, empty, signal);
+    return { ...from, links: new Map([...from.links].filter(([name]) => from.counts.has(name))) };
+  };
+
+  /** The host has come to have them itself: after a reboot we may be faster than its DHCP client. */
+  const leave = async (before: State, doubles: readonly string[], signal: AbortSignal): Promise<void> => {
+    log.info({ addresses: shown(doubles) }, 'the host has these addresses itself by now');
+    await remove(before, doubles, signal);
+  };
+
+  /** Their subnet has come to an interface: after a reboot we may be faster than the router's advertisement. */
+  const move = async (before: State, strayed: readonly Ip[], signal: AbortSignal): Promise<void> => {
+    await add(before, strayed, signal);
+    const next = state ?? (await readAll(signal));
+    const moved = strayed.filter(
+      ({ text }) => before.present.has(text) && next.present.get(text) === next.ours.get(text),
+    );
+    state = undefined; // until all of it is done
+    state = await clear(next, placesIn(before.ours, moved), signal);
   };
 
   return {
@@ -223,11 +252,22 @@ export function makeAnnouncer({
         const down = [...known.links].filter(([, present]) => present === 'down');
         for (const [name, present] of down) await kernel.ensureInterface(name, present, signal);
         if (down.length > 0) known = await readAll(signal);
+        const doubles = [...known.own.keys()].filter((text) => known.ours.has(text));
+        if (doubles.length > 0) await leave(known, doubles, signal);
+        known = state ?? known;
+        const strayed = strayedFrom(known);
+        if (strayed.length > 0) await move(known, strayed, signal);
+        known = state ?? known;
         const missing = [...known.ours.keys()]
           .filter((text) => !known.own.has(text) && !known.present.has(text))
           .flatMap((text) => parseIp(text) ?? []);
         const added = missing.length > 0 ? await add(known, missing, signal) : 0;
         return added + down.length;
+      }),
+    recorded: (wanted, signal) =>
+      inTurn(async () => {
+        const { ours } = state ?? (await readAll(signal));
+        return PersistentMap.from([...wanted].filter(([text]) => ours.has(text)));
       }),
     refused: () => refused,
     knownOwn: () => knownOwn,

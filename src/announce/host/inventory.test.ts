@@ -6,8 +6,14 @@ import { decodeInterfaces, type Interface, linkOf, ownOf, presentOf } from './in
 /** As `ip -json address` says it. */
 function link(ifname: string, addresses: readonly string[], rest: object = {}): object {
   const addr_info = addresses.map((text) => {
-    const [local, prefixlen] = text.split('/');
-    return { family: local?.includes(':') === true ? 'inet6' : 'inet', local, prefixlen: Number(prefixlen) };
+    const [local, prefixlen] = text.replace(' preferred', '').split('/');
+    const preferred_life_time = text.endsWith(' preferred') ? 3600 : 0;
+    return {
+      preferred_life_time,
+      family: local?.includes(':') === true ? 'inet6' : 'inet',
+      local,
+      prefixlen: Number(prefixlen),
+    };
   });
   return { ifindex: 2, ifname, flags: ['UP'], link_type: 'ether', address: '02:00:00:00:00:01', addr_info, ...rest };
 }
@@ -55,6 +61,12 @@ describe('an address of the host', () => {
     expect([...presentOf(read(furiwake0), PersistentMap.empty())]).toEqual([['192.0.2.50', 'furiwake0']]);
   });
 
+  test('is ours where it was recorded, where it is on two interfaces', () => {
+    const both = read(link('eth0', ['2001:db8::50/128']), link('furiwake0', ['2001:db8::50/128']));
+    for (const name of ['eth0', 'furiwake0'])
+      expect([...presentOf(both, PersistentMap.from([['2001:db8::50', name]]))]).toEqual([['2001:db8::50', name]]);
+  });
+
   test('is ours where it was recorded, as a single address', () => {
     const eth0With = link('eth0', ['2001:db8::11/64', '2001:db8::50/128']);
     expect(own([['2001:db8::50', 'eth0']], eth0With)).toEqual(['2001:db8::11']);
@@ -63,6 +75,7 @@ describe('an address of the host', () => {
   test.each([
     ['on another interface', link('eth1', ['192.0.2.50/32'])],
     ['with a prefix that we never give', link('vlan9', ['192.0.2.50/24'])],
+    ['with a preferred lifetime, which we never give', link('vlan9', ['192.0.2.50/32 preferred'])],
   ])('is its own when it is recorded but found %s', (_, found) => {
     expect(own([['192.0.2.50', 'vlan9']], found)).toEqual(['192.0.2.50']);
   });

@@ -13,7 +13,12 @@ export function isOurInterface(name: string): boolean {
 }
 
 /** An address as an interface has it. */
-export type InterfaceAddress = { readonly ip: Ip; readonly prefixLength: number };
+export type InterfaceAddress = {
+  readonly ip: Ip;
+  readonly prefixLength: number;
+  /** The host takes it as source of its own connections: it has a preferred lifetime. */
+  readonly isPreferred: boolean;
+};
 
 /** A network interface of this host. */
 export type Interface = {
@@ -33,7 +38,11 @@ type Listed = readonly {
   readonly link_type?: string;
   readonly address?: string;
   readonly flags?: readonly string[];
-  readonly addr_info?: readonly { readonly local?: string; readonly prefixlen?: number }[];
+  readonly addr_info?: readonly {
+    readonly local?: string;
+    readonly prefixlen?: number;
+    readonly preferred_life_time?: number;
+  }[];
 }[];
 
 /** Reads the answer of `ip -json address`. */
@@ -43,9 +52,10 @@ export function decodeInterfaces(json: string): readonly Interface[] {
     index: listed.ifindex ?? 0,
     mac: listed.link_type === 'ether' ? listed.address : undefined,
     isUp: listed.flags?.includes('UP') ?? false,
-    addresses: (listed.addr_info ?? []).flatMap(({ local, prefixlen }) => {
+    addresses: (listed.addr_info ?? []).flatMap(({ local, prefixlen, preferred_life_time: preferredSeconds }) => {
       const ip = parseIp(local ?? '');
-      return ip === undefined ? [] : [{ ip, prefixLength: prefixlen ?? bitsOf(ip.family) }];
+      if (ip === undefined) return [];
+      return [{ ip, prefixLength: prefixlen ?? bitsOf(ip.family), isPreferred: (preferredSeconds ?? 0) > 0 }];
     }),
   }));
 }
@@ -55,16 +65,21 @@ export function decodeInterfaces(json: string): readonly Interface[] {
  * `undefined` when it is in nobody's subnet: then a router must send it here.
  */
 export function linkOf(ip: Ip, interfaces: readonly Interface[]): Interface | undefined {
-  let best: { readonly link: Interface; readonly prefixLength: number } | undefined;
-  for (const link of interfaces) {
-    if (link.mac === undefined || !link.isUp) continue;
-    for (const { ip: own, prefixLength } of link.addresses) {
-      if (prefixLength === bitsOf(own.family) || prefixLength <= (best?.prefixLength ?? -1)) continue;
-      const subnet = parseCidr(`${own.text}/${prefixLength}`);
-      if (subnet !== undefined && rangeContains(subnet, ip)) best = { link, prefixLength };
-    }
-  }
-  return best?.link;
+  return linkFinder(interfaces)(ip);
+}
+
+/** {@link linkOf} for many addresses. */
+export function linkFinder(interfaces: readonly Interface[]): (ip: Ip) => Interface | undefined {
+  const subnets = interfaces
+    .filter(({ mac, isUp }) => mac !== undefined && isUp)
+    .flatMap((link) =>
+      link.addresses.flatMap(({ ip, prefixLength }) => {
+        const subnet = prefixLength === bitsOf(ip.family) ? undefined : parseCidr(`${ip.text}/${prefixLength}`);
+        return subnet === undefined ? [] : [{ link, prefixLength, subnet }];
+      }),
+    )
+    .sort((a, b) => b.prefixLength - a.prefixLength);
+  return (ip) => subnets.find(({ subnet }) => rangeContains(subnet, ip))?.link;
 }
 
 /** What the host has without us, by the address's text; loopback and link-local addresses are left out. */
@@ -78,13 +93,19 @@ export function presentOf(interfaces: readonly Interface[], record: AddressRecor
   const present = interfaces.flatMap((link) =>
     link.addresses.filter((address) => isOurs(link, address, record)).map(({ ip }) => [ip.text, link.name] as const),
   );
-  return PersistentMap.from(present);
+  const isWhereRecorded = ([text, name]: readonly [string, string]): boolean => record.get(text) === name;
+  // One that is on two interfaces, for it is being moved, is where it was recorded.
+  return PersistentMap.from([...present, ...present.filter(isWhereRecorded)]);
 }
 
-/** An address in the record that is elsewhere than recorded, or with a wider prefix, was put there by somebody else. */
-function isOurs({ name }: Interface, { ip, prefixLength }: InterfaceAddress, record: AddressRecord): boolean {
+/**
+ * An address in the record that is elsewhere than recorded, has a wider prefix or is preferred was put there by somebody
+ * else.
+ */
+function isOurs({ name }: Interface, address: InterfaceAddress, record: AddressRecord): boolean {
+  const { ip, prefixLength, isPreferred } = address;
   if (isOurInterface(name)) return isRoutable(ip);
-  return record.get(ip.text) === name && prefixLength === bitsOf(ip.family);
+  return record.get(ip.text) === name && prefixLength === bitsOf(ip.family) && !isPreferred;
 }
 
 const unroutable: Readonly<Record<Family, readonly string[]>> = {

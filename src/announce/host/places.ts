@@ -1,5 +1,5 @@
-import type { Ip } from '../../core/ip/ip.ts';
-import { type Interface, isOurInterface, linkOf, ourInterface } from './inventory.ts';
+import { type Ip, parseIp } from '../../core/ip/ip.ts';
+import { type Interface, isOurInterface, linkFinder, ourInterface } from './inventory.ts';
 import type { Place } from './kernel.ts';
 import type { AddressRecord } from './record.ts';
 
@@ -26,14 +26,25 @@ export function placesFor(
     return ourInterface(number);
   };
   const places = new Map<string, string>();
+  const linkOf = linkFinder(interfaces);
   for (const address of addresses) {
-    const link = address.family === 6 ? linkOf(address, interfaces)?.name : undefined;
+    const link = address.family === 6 ? linkOf(address)?.name : undefined;
     const recorded = ours.get(address.text);
     const place = link ?? (recorded !== undefined && isOurInterface(recorded) ? recorded : withRoom());
     places.set(address.text, place);
     filled.set(place, (filled.get(place) ?? 0) + 1);
   }
   return places;
+}
+
+/** The IPv6 addresses of ours that are not on the interface where the neighbours look for them. */
+export function strayedFrom({ interfaces, ours }: Occupancy): readonly Ip[] {
+  const linkOf = linkFinder(interfaces);
+  return [...ours].flatMap(([text, place]) => {
+    const address = text.includes(':') ? parseIp(text) : undefined;
+    const link = address && linkOf(address)?.name;
+    return address === undefined || link === undefined || link === place ? [] : address;
+  });
 }
 
 export function countsOf(record: AddressRecord): ReadonlyMap<string, number> {

@@ -1,0 +1,112 @@
+import { expect, vi } from 'vitest';
+import { type HostAnnouncer, makeAnnouncer } from '../../src/announce/host/announcer.ts';
+import { systemClock } from '../../src/main/node/clock.ts';
+import { systemFiles } from '../../src/main/node/files.ts';
+import type { Addresses } from '../../src/ports/host.ts';
+import type { Log } from '../../src/ports/log.ts';
+import { type NetLab, startNetLab } from './net-lab.ts';
+import { patience } from './patience.ts';
+import { addressesOf } from './rows.ts';
+
+/*
+ * The client is on the balancer's link: 10.10.0.0/24 and fd10::/64. 10.50.0.0/16 and fd50::/64 are on no link, routed.
+ */
+export const linkAddresses: Addresses = addressesOf('10.10.0.50', 'fd10::50');
+export const routedAddresses: Addresses = addressesOf('10.50.0.1', 'fd50::1');
+export const allAddresses: Addresses = linkAddresses.with(routedAddresses);
+export const none: Addresses = addressesOf();
+
+/** A lab whose balancer gets addresses. */
+export type AnnouncerRig = AsyncDisposable & {
+  readonly lab: NetLab;
+  readonly announcer: HostAnnouncer;
+  /** The fields of what was warned of. */
+  readonly warnings: readonly unknown[];
+  /** Another announcer on the same host. */
+  makeNew(): HostAnnouncer;
+  /** Expects that the client pings it, three times if need be. */
+  answersPing(address: string): Promise<void>;
+  /** Interface, address and scope of every routable address of the balancer, sorted. */
+  places(): Promise<readonly string[]>;
+  macOf(device: string): Promise<string>;
+  /** Where the client believes an address to be. */
+  neighbour(address: string): Promise<string | undefined>;
+  /** Makes the client believe an address to be elsewhere. */
+  pretendElsewhere(address: string): Promise<void>;
+  /** ARP requests and neighbour advertisements that the client sees from now on; more come until the test ends. */
+  startCapture(): Promise<readonly string[]>;
+};
+
+export async function startAnnouncerRig(): Promise<AnnouncerRig> {
+  const lab = await startNetLab({ nodes: 0 });
+  const lifetime = new AbortController();
+  const warnings: unknown[] = [];
+  const makeNew = (): HostAnnouncer =>
+    makeAnnouncer({
+      exec: lab.balancer.execPort,
+      files: systemFiles,
+      folder: lab.folder,
+      clock: systemClock,
+      log: { ...silent, warn: (fields) => void warnings.push(fields) },
+      lifetime: lifetime.signal,
+    });
+  return {
+    lab,
+    announcer: makeNew(),
+    warnings,
+    makeNew,
+    answersPing: async (address) => {
+      expect(await lab.client.exec('ping', '-c3', '-i0.2', '-W3', address)).toMatch(/ [123] received/);
+    },
+    places: async () => {
+      const links = JSON.parse(await lab.balancer.exec('ip', '-json', 'address')) as {
+        ifname: string;
+        addr_info: { local: string; prefixlen: number; scope: string }[];
+      }[];
+      return links
+        .flatMap(({ ifname, addr_info }) =>
+          addr_info.map(({ local, prefixlen, scope }) => `${ifname} ${local}/${prefixlen} ${scope}`),
+        )
+        .filter((place) => !/ (?:127\.|::1|fe80:)/.test(place))
+        .toSorted();
+    },
+    macOf: async (device) => {
+      const [link] = JSON.parse(await lab.balancer.exec('ip', '-json', 'link', 'show', 'dev', device)) as {
+        address: string;
+      }[];
+      return link?.address ?? '';
+    },
+    neighbour: async (address) => {
+      const entries = JSON.parse(await lab.client.exec('ip', '-json', 'neighbour', 'show', 'to', address)) as {
+        lladdr?: string;
+      }[];
+      return entries[0]?.lladdr;
+    },
+    pretendElsewhere: async (address) => {
+      const entry = [address, 'lladdr', '02:00:00:00:00:99', 'dev', 'eth0', 'nud', 'reachable'];
+      await lab.client.exec('ip', 'neighbour', 'replace', ...entry);
+    },
+    startCapture: async () => {
+      const filter = 'arp or (icmp6 and ip6[40] = 136)';
+      const tcpdump = lab.client.execPort.converse('tcpdump', ['-i', 'eth0', '-elntv', filter], lifetime.signal);
+      await vi.waitUntil(() => tcpdump.takeErrors().includes('listening on'), patience);
+      const lines: string[] = [];
+      void (async () => {
+        for await (const line of tcpdump.lines) lines.push(line);
+      })().catch(() => undefined); // it ends with the test
+      return lines;
+    },
+    [Symbol.asyncDispose]: async () => {
+      lifetime.abort();
+      await lab[Symbol.asyncDispose]();
+    },
+  };
+}
+
+const silent: Log = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+  child: () => silent,
+};
