@@ -35,7 +35,7 @@ describe.skipIf(!isRoot)('a furiwake for one class in some namespaces', () => {
       expect(other).toHaveProperty('status', { loadBalancer: {} });
     }
     const leases = '/apis/coordination.k8s.io/v1/namespaces/furiwake-system/leases';
-    expect(await cluster.get(`${leases}/furiwake-example.com-edge`)).toMatchObject({
+    expect(await cluster.get(`${leases}/furiwake-example.com-edge-658edf34`)).toMatchObject({
       spec: { holderIdentity: expect.stringMatching(/^lb1_/) },
     });
   });
