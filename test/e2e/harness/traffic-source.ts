@@ -93,3 +93,4 @@ function tell(): void {
 for (let i = 0; i < Number(held); i++) hold();
 if (Number(perSecond) > 0) setInterval(() => void askOnce(), 1000 / Number(perSecond));
 setInterval(tell, 100);
+process.stdout.once('error', () => process.exit(1)); // whoever listened is gone
