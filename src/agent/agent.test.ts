@@ -1,100 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { ip } from '../../test/make/service.ts';
-import { filesOf } from '../../test/sim/harness.ts';
-import { recordLog, recordMetrics } from '../../test/sim/observers.ts';
-import { virtualClock, type VirtualClock } from '../../test/sim/virtual-clock.ts';
-import type { NodeName, ServiceKey } from '../core/model/names.ts';
+import { makeAgentRig, row, table } from '../../test/make/agent-rig.ts';
+import type { ServiceKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
-import { listenerKey, type Row, tableOf, type TrafficTable } from '../core/traffic/table.ts';
-import { type Agent, makeAgent } from './agent.ts';
-import { makeTableFile } from '../state/table.ts';
-
-function row(address: string, port: number, service: string): Row {
-  const key = listenerKey(ip(address), port, 'TCP');
-  return {
-    key,
-    address: ip(address),
-    protocol: 'TCP',
-    port,
-    service: service as ServiceKey,
-    backend: { kind: 'nodes', family: 4, nodePort: 30_000 + port },
-    sourceRanges: undefined,
-    maxConnections: undefined,
-  };
-}
-
-function table(...rows: readonly Row[]): TrafficTable {
-  return tableOf(rows, { 4: [{ node: 'n1' as NodeName, address: ip('192.0.2.11'), state: 'active' }], 6: [] });
-}
-
-type Rig = {
-  readonly agent: Agent;
-  readonly steps: string[];
-  /** Tables that the kernel was given. */
-  readonly classified: readonly TrafficTable[];
-  readonly clock: VirtualClock;
-  failing: string | undefined;
-  isHaproxyUp: boolean;
-  readonly files: Map<string, string>;
-};
-
-/** An agent over ports that note what they are asked, in order, and can be told to fail. */
-function makeRig(files: Map<string, string> = new Map()): Rig {
-  const steps: string[] = [];
-  const classified: TrafficTable[] = [];
-  const clock = virtualClock();
-  const log = recordLog();
-  const rig = { failing: undefined as string | undefined, isHaproxyUp: true };
-  const step = (name: string) => async (): Promise<void> => {
-    steps.push(name);
-    if (rig.failing === name) throw new Error(`${name} failed`);
-  };
-  const never = (signal: AbortSignal): Promise<void> =>
-    new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
-  const observed = (): never => {
-    throw new Error('not asked here');
-  };
-  const agent = makeAgent({
-    proxy: {
-      portOf: () => 17_100,
-      ensure: async () => {
-        await step('proxy.ensure')();
-        return 'started';
-      },
-      upsert: step('proxy.upsert'),
-      prune: step('proxy.prune'),
-      audit: async () => 0,
-      run: never,
-      observe: observed,
-      isUp: () => rig.isHaproxyUp,
-      stop: step('proxy.stop'),
-    },
-    classifier: {
-      apply: (given) => {
-        classified.push(given);
-        return step('classifier.apply')();
-      },
-      audit: async () => 0,
-      run: never,
-      remove: step('classifier.remove'),
-    },
-    announcer: {
-      added: async () => PersistentMap.empty(),
-      ensure: step('announcer.ensure'),
-      release: step('announcer.release'),
-      audit: async () => 0,
-    },
-    host: {
-      facts: observed,
-      endConnections: async (listeners) => void steps.push(`end ${listeners.map((each) => each.port).join(' ')}`),
-    },
-    tableFile: makeTableFile({ rowsPath: '/rows', nodesPath: '/nodes', files: filesOf(files), log }),
-    clock,
-    log,
-    metrics: recordMetrics(),
-  });
-  return Object.assign(rig, { agent, steps, classified, clock, files });
-}
 
 const signal = new AbortController().signal;
 const a = row('192.0.2.51', 80, 'default/a');
@@ -102,7 +9,7 @@ const b = row('192.0.2.51', 443, 'default/b');
 
 describe('a change', () => {
   test('is made ready before packets come, and taken away after they have stopped', async () => {
-    const rig = makeRig();
+    const rig = makeAgentRig();
     await rig.agent.submit(table(a, b), signal);
     rig.steps.length = 0;
     await rig.agent.submit(table(a), signal);
@@ -117,14 +24,14 @@ describe('a change', () => {
   });
 
   test('names the Services whose answer may be another now', async () => {
-    const rig = makeRig();
+    const rig = makeAgentRig();
     expect(await rig.agent.submit(table(a), signal)).toEqual(new Set(['default/a']));
     expect(await rig.agent.submit(table(a, b), signal)).toEqual(new Set(['default/b']));
     expect(await rig.agent.submit(table(b), signal)).toEqual(new Set(['default/a']));
   });
 
   test('that changes nothing touches nothing', async () => {
-    const rig = makeRig();
+    const rig = makeAgentRig();
     const first = table(a);
     await rig.agent.submit(first, signal);
     rig.steps.length = 0;
@@ -133,7 +40,7 @@ describe('a change', () => {
   });
 
   test('of hands ends the connections of the Service that had the listener', async () => {
-    const rig = makeRig();
+    const rig = makeAgentRig();
     await rig.agent.submit(table(a), signal);
     rig.steps.length = 0;
     await rig.agent.submit(table(row('192.0.2.51', 80, 'default/other')), signal);
@@ -141,7 +48,7 @@ describe('a change', () => {
   });
 
   test('of hands closes the listener first: nobody comes by what was allowed to the other', async () => {
-    const rig = makeRig();
+    const rig = makeAgentRig();
     await rig.agent.submit(table(a, b), signal);
     rig.steps.length = 0;
     await rig.agent.submit(table({ ...a, service: 'default/other' as ServiceKey, sourceRanges: [] }, b), signal);
@@ -151,11 +58,11 @@ describe('a change', () => {
 
   test('that a crash cuts short is finished by the next process: connections of what went are ended', async () => {
     const files = new Map<string, string>();
-    const first = makeRig(files);
+    const first = makeAgentRig(files);
     await first.agent.submit(table(a, b), signal);
     first.failing = 'proxy.prune';
     await first.agent.submit(table(a), signal);
-    const next = makeRig(files);
+    const next = makeAgentRig(files);
     await next.agent.restore(signal);
     await next.agent.submit(table(a), signal);
     expect(next.steps).toContain('end 443');
@@ -166,7 +73,7 @@ describe('a change', () => {
     disk.set = () => {
       throw new Error('ENOSPC');
     };
-    const rig = makeRig(disk);
+    const rig = makeAgentRig(disk);
     await rig.agent.submit(table(a), signal);
     expect(rig.steps).toContain('announcer.release');
     expect(rig.agent.answerTo(a)).toEqual({ reason: 'DataplaneError', message: 'ENOSPC' });
@@ -175,7 +82,7 @@ describe('a change', () => {
 
 describe('a change that is refused', () => {
   test('leaves what was in force ready, says why for the rest, and is tried again until it holds', async () => {
-    const rig = makeRig();
+    const rig = makeAgentRig();
     await rig.agent.submit(table(a), signal);
     rig.failing = 'classifier.apply';
     await rig.agent.submit(table(a, b), signal);
@@ -198,7 +105,7 @@ describe('a change that is refused', () => {
   });
 
   test('is remembered with what it may have left: deleted afterwards, its connections are ended', async () => {
-    const rig = makeRig();
+    const rig = makeAgentRig();
     await rig.agent.submit(table(a), signal);
     rig.failing = 'announcer.ensure';
     await rig.agent.submit(table(a, b), signal);
@@ -210,40 +117,15 @@ describe('a change that is refused', () => {
   });
 
   test('is not answered for a listener that nobody asked for', async () => {
-    const rig = makeRig();
+    const rig = makeAgentRig();
     rig.failing = 'proxy.upsert';
     await rig.agent.submit(table(a), signal);
     expect(rig.agent.answerTo(row('192.0.2.99', 80, 'default/x'))).toBeUndefined();
   });
 });
 
-describe('after a reboot', () => {
-  test('the last table is put in force without anybody asking', async () => {
-    const files = new Map<string, string>();
-    await makeRig(files).agent.submit(table({ ...a, sourceRanges: [{ family: 4, first: 0n, last: 255n }] }, b), signal);
-    const rig = makeRig(files);
-    await rig.agent.restore(signal);
-    expect(new Set(rig.agent.inForce().rows.values())).toEqual(
-      new Set([{ ...a, sourceRanges: [{ family: 4, first: 0n, last: 255n }] }, b]),
-    );
-    expect(rig.agent.inForce().nodes[4]).toHaveLength(1);
-  });
-
-  test('without a table nothing is touched', async () => {
-    const rig = makeRig();
-    await rig.agent.restore(signal);
-    expect(rig.steps).toEqual([]);
-  });
-
-  test('a table that cannot be read is left alone, and nothing is touched', async () => {
-    const rig = makeRig(new Map([['/table', '{"version":1,"nodes4":[],"nodes6":[]}\n{"service":"x"}\n']]));
-    await rig.agent.restore(signal);
-    expect(rig.steps).toEqual([]);
-  });
-});
-
 test('what keeps the host from what was asked last is told: nothing in force yet, a dead HAProxy, a change that was refused', async () => {
-  const rig = makeRig();
+  const rig = makeAgentRig();
   expect(rig.agent.troubles()).toEqual(['HAProxy and the kernel have not taken the first table yet']);
   await rig.agent.submit(table(a), signal);
   expect(rig.agent.troubles()).toEqual([]);

@@ -126,6 +126,7 @@ export function makeAgent(deps: AgentDeps): Agent {
     if (isStarted && refusal === undefined && isSameTable(inForce, table)) return new Set();
     const before = inForce;
     const wasRefused = refusal !== undefined;
+    const refusedBefore = announcer.refused();
     try {
       await apply(table, signal);
       refusal = undefined;
@@ -136,7 +137,16 @@ export function makeAgent(deps: AgentDeps): Agent {
       refusal = { reason: 'DataplaneError', message };
       log.error({ err: error }, 'the change was refused; what was in force still is');
     }
-    return affectedServices(before, table, wasRefused || refusal !== undefined);
+    const affected = affectedServices(before, table, wasRefused || refusal !== undefined);
+    return new Set([...affected, ...servicesRehosted(refusedBefore)]);
+  };
+
+  /** The Services with an address that the kernel takes by now, or no longer. */
+  const servicesRehosted = (before: ReadonlyMap<string, string>): ReadonlySet<ServiceKey> => {
+    const now = announcer.refused();
+    if (now === before) return new Set();
+    const rows = [...inForce.rows.values()].filter(({ address }) => before.get(address.text) !== now.get(address.text));
+    return new Set(rows.map((row) => row.service));
   };
 
   const retry = async (onChange: (services: ReadonlySet<ServiceKey>) => void, signal: AbortSignal): Promise<void> => {
@@ -155,15 +165,20 @@ export function makeAgent(deps: AgentDeps): Agent {
     }
   };
 
-  const audit = async (signal: AbortSignal): Promise<void> => {
+  const audit = async (onChange: (services: ReadonlySet<ServiceKey>) => void, signal: AbortSignal): Promise<void> => {
     for (;;) {
       await clock.sleep(deps.auditEveryMs ?? 30_000, signal);
       if (!isStarted || refusal !== undefined) continue;
       try {
-        const repairs = await inTurn(
-          async () =>
-            (await proxy.audit(inForce, signal)) + (await classifier.audit(signal)) + (await announcer.audit(signal)),
-        );
+        const refusedBefore = announcer.refused();
+        const repairs = await inTurn(async () => {
+          const others = (await proxy.audit(inForce, signal)) + (await classifier.audit(signal));
+          const addresses = await announcer.audit(signal);
+          await classify(inForce, signal); // one may have become the host's own
+          return others + addresses;
+        });
+        const rehosted = servicesRehosted(refusedBefore);
+        if (rehosted.size > 0) onChange(rehosted);
         if (repairs > 0) log.warn({ repairs }, 'somebody changed what furiwake had programmed; repaired');
       } catch (error) {
         signal.throwIfAborted();
@@ -175,11 +190,27 @@ export function makeAgent(deps: AgentDeps): Agent {
   return {
     restore: async (signal) => {
       const table = await tableFile.read();
-      if (table !== undefined) await inTurn(() => attempt(table, signal));
+      if (table === undefined) return;
+      try {
+        await inTurn(async () => {
+          // What is not recorded is an own address of the host, which may come later than we do.
+          const hosted = await announcer.recorded(table.hosted, signal);
+          await attempt({ ...table, hosted }, signal);
+        });
+      } catch (error) {
+        signal.throwIfAborted();
+        log.error({ err: error }, 'what was served before cannot be put in force yet');
+      }
     },
     submit: (table, signal) => inTurn(() => attempt(table, signal)),
     answerTo: (row) => {
-      if (inForce.rows.get(row.key) === row) return 'ready';
+      if (inForce.rows.get(row.key) === row) {
+        const { text } = row.address;
+        const words = announcer.refused().get(text);
+        return words === undefined
+          ? 'ready'
+          : { reason: 'DataplaneError', message: `the kernel does not take the address ${text} (${words})` };
+      }
       return wanted.rows.get(row.key) === row ? refusal : undefined;
     },
     troubles: () => [
@@ -192,7 +223,7 @@ export function makeAgent(deps: AgentDeps): Agent {
     inForce: () => inForce,
     mayHold: () => mayHold,
     run: async (onChange, signal) => {
-      await Promise.all([proxy.run(signal), classifier.run(signal), retry(onChange, signal), audit(signal)]);
+      await Promise.all([proxy.run(signal), classifier.run(signal), retry(onChange, signal), audit(onChange, signal)]);
     },
   };
 }

@@ -26,12 +26,19 @@ export type Classifier = {
 export type Announcer = {
   /** Which of `wanted` the host has only because of us, or would have: all that are not its own. */
   added(wanted: Addresses, signal: AbortSignal): Promise<Addresses>;
-  /** Adds what is missing, records it first, announces it (gratuitous ARP, unsolicited neighbour advertisement). */
+  /** Which of `wanted` are there by our doing, or were before the host was restarted. */
+  recorded(wanted: Addresses, signal: AbortSignal): Promise<Addresses>;
+  /** Adds what is missing, as far as the kernel takes it (see `refused`), records it first, announces it (gratuitous ARP, unsolicited neighbour advertisement). */
   ensure(wanted: Addresses, signal: AbortSignal): Promise<void>;
   /** Removes the addresses that we added and that are not in `wanted`; never another one. */
   release(wanted: Addresses, signal: AbortSignal): Promise<void>;
-  /** Puts back what somebody took away; the number of repairs. */
+  /**
+   * Puts back what somebody took away, tries again what the kernel did not take, and leaves to the host what it has come
+   * to have itself (see `added`); the number of repairs.
+   */
   audit(signal: AbortSignal): Promise<number>;
+  /** What the kernel does not take, by the address's text, with its words: IPv6 where it is switched off, for one. */
+  refused(): ReadonlyMap<string, string>;
 };
 
 export type Host = {

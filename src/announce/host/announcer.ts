@@ -38,13 +38,6 @@ export type HostAnnouncer = Announcer & {
   ownAddresses(signal: AbortSignal): Promise<readonly Ip[]>;
   /** They as they were at the last look, by their text; the same object as long as they are the same. */
   knownOwn(): ReadonlyMap<string, Ip>;
-  /** Which of `wanted` are there by our doing, or were before the host was restarted. */
-  recorded(wanted: Addresses, signal: AbortSignal): Promise<Addresses>;
-  /**
-   * What the kernel does not take, by the address's text, with its words: IPv6 where it is switched off, for one. The
-   * audit tries again.
-   */
-  refused(): ReadonlyMap<string, string>;
 };
 
 /** What was read from the kernel and our record, and what we changed since. */
