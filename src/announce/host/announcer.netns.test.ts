@@ -79,6 +79,14 @@ describe('what the host has without us', () => {
     expect(await rig.places()).toEqual(before);
   });
 
+  test('is known at each look, of whatever scope it is', async () => {
+    await rig.lab.balancer.exec('ip', 'address', 'add', '10.10.0.60/32', 'dev', 'lo', 'scope', 'host');
+    const wanted = addressesOf('10.10.0.60');
+    expect((await rig.announcer.added(wanted, signal)).size).toBe(0);
+    expect((await rig.announcer.ownAddresses(signal)).map(({ text }) => text)).toContain('10.10.0.60');
+    expect((await rig.announcer.added(wanted, signal)).size).toBe(0);
+  });
+
   test('leaves out addresses of ours, loopback and link-local ones', async () => {
     await rig.announcer.ensure(allAddresses, signal);
     const own = (await rig.announcer.ownAddresses(signal)).map(({ text }) => text);

@@ -18,6 +18,8 @@ export type InterfaceAddress = {
   readonly prefixLength: number;
   /** The host takes it as source of its own connections: it has a preferred lifetime. */
   readonly isPreferred: boolean;
+  /** Of scope global, as addresses are that nobody gave another one. */
+  readonly isGlobal: boolean;
 };
 
 /** A network interface of this host. */
@@ -41,6 +43,7 @@ type Listed = readonly {
   readonly addr_info?: readonly {
     readonly local?: string;
     readonly prefixlen?: number;
+    readonly scope?: string;
     readonly preferred_life_time?: number;
   }[];
 }[];
@@ -52,10 +55,15 @@ export function decodeInterfaces(json: string): readonly Interface[] {
     index: listed.ifindex ?? 0,
     mac: listed.link_type === 'ether' ? listed.address : undefined,
     isUp: listed.flags?.includes('UP') ?? false,
-    addresses: (listed.addr_info ?? []).flatMap(({ local, prefixlen, preferred_life_time: preferredSeconds }) => {
-      const ip = parseIp(local ?? '');
+    addresses: (listed.addr_info ?? []).flatMap((info) => {
+      const ip = parseIp(info.local ?? '');
       if (ip === undefined) return [];
-      return [{ ip, prefixLength: prefixlen ?? bitsOf(ip.family), isPreferred: (preferredSeconds ?? 0) > 0 }];
+      return {
+        ip,
+        prefixLength: info.prefixlen ?? bitsOf(ip.family),
+        isPreferred: (info.preferred_life_time ?? 0) > 0,
+        isGlobal: info.scope === 'global',
+      };
     }),
   }));
 }
@@ -86,6 +94,11 @@ export function linkFinder(interfaces: readonly Interface[]): (ip: Ip) => Interf
 export function ownOf(interfaces: readonly Interface[], record: AddressRecord): ReadonlyMap<string, Ip> {
   const all = interfaces.flatMap((link) => link.addresses.filter((address) => !isOurs(link, address, record)));
   return new Map(all.filter(({ ip }) => isRoutable(ip)).map(({ ip }) => [ip.text, ip]));
+}
+
+/** The same interfaces with only the addresses that are of another scope than global. */
+export function withoutGlobal(interfaces: readonly Interface[]): readonly Interface[] {
+  return interfaces.map((link) => ({ ...link, addresses: link.addresses.filter(({ isGlobal }) => !isGlobal) }));
 }
 
 /** What the host has by our doing: by record, or because it is on our interface; with the interface that has it. */
