@@ -145,13 +145,15 @@ export function makeKeeper(
 
   const upsert = async (next: Desired, signal: AbortSignal): Promise<number> => {
     for (const family of [4, 6] as const) await health[family].survey(next.servers.nodes[family], signal);
-    const changes = await apply(next, signal, (present) => applyUpserts(deps, present, next, signal));
+    return apply(next, signal, (present) => applyUpserts(deps, present, next, signal));
+  };
+
+  /** The end of a change: by then the map is on the disk, too. */
+  const prune = async (next: Desired, signal: AbortSignal): Promise<number> => {
+    const changes = await apply(next, signal, (present) => applyRemovals(deps, present, next, signal));
     await disk.flushed();
     return changes;
   };
-
-  const prune = (next: Desired, signal: AbortSignal): Promise<number> =>
-    apply(next, signal, (present) => applyRemovals(deps, present, next, signal));
 
   return {
     desired: () => desired,
