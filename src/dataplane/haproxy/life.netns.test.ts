@@ -91,8 +91,9 @@ test('a change that finds the process dead starts it with the change', async () 
   const driver = rig.newDriver();
   await driver.proxy.ensure(rig.table([]), rig.signal);
   process.kill(await masterOf(rig), 'SIGKILL');
+  // Its worker ends, too, a moment later; till then it takes what it is told.
+  await expect.poll(() => driver.proxy.observe(rig.signal).catch(() => 'gone'), patience).toBe('gone');
   await apply(driver, rig.table(rows), rig.signal);
-  // The worker of the killed master may still take a connection with it when it ends.
   await expect.poll(() => rig.fetch('10.50.0.1'), patience).toMatchObject({ status: 200 });
 });
 
