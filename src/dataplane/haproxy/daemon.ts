@@ -13,8 +13,6 @@ export type Daemon = {
   info(signal: AbortSignal): Promise<ProcessInfo | undefined>;
   /** Throws {@link ConfigRefusedError} unless HAProxy accepts `config`. */
   validate(config: string, signal: AbortSignal): Promise<void>;
-  /** Starts a process on the files as they are and waits until it answers. */
-  start(identity: Identity, signal: AbortSignal): Promise<ProcessInfo>;
   /**
    * Hands over to a new worker on the files as they are, which are of another program than the present one, without
    * losing a connection; waits until it answers.
@@ -22,9 +20,14 @@ export type Daemon = {
   reload(identity: Identity, signal: AbortSignal): Promise<ProcessInfo>;
   /**
    * The process, come what may: the one that answers; one that lives but does not answer (its socket was removed, it
-   * hangs) after a reload; else a new one. Killing it is the last resort.
+   * hangs) after a reload; else a new one, on the files as they are. Killing it is the last resort. `onReplaced` is
+   * called when another worker than the one that served was brought up, also when waiting for its answer fails then.
    */
-  recover(identity: Identity, signal: AbortSignal): Promise<{ readonly info: ProcessInfo; readonly isNew: boolean }>;
+  recover(
+    identity: Identity,
+    onReplaced: () => void,
+    signal: AbortSignal,
+  ): Promise<{ readonly info: ProcessInfo; readonly isNew: boolean }>;
   /** Ends the process and its connections. No error when none runs. */
   stop(signal: AbortSignal): Promise<void>;
 };
@@ -96,10 +99,11 @@ export function makeDaemon(deps: {
     }
   };
 
-  const start: Daemon['start'] = async (identity, signal) => {
+  const start = async (identity: Identity, onReplaced: () => void, signal: AbortSignal): Promise<ProcessInfo> => {
     const socket = `${paths.masterSocket},mode,600,level,admin`;
     const args = ['-W', '-D', '-f', paths.config, '-p', paths.pid, '-S', socket];
     await refusable(exec.run('haproxy', args, { signal, timeoutMs: takeOverMs }));
+    onReplaced();
     const serving = await untilServing(identity, signal);
     // Written by the daemon, possibly after its starter has ended.
     if ((await until(takeOverMs, signal, masterPid)) === undefined)
@@ -109,7 +113,6 @@ export function makeDaemon(deps: {
 
   return {
     info,
-    start,
     validate: async (config, signal) => {
       await refusable(exec.run('haproxy', ['-c', '-f', config], { signal }));
     },
@@ -123,17 +126,20 @@ export function makeDaemon(deps: {
           throw new RuntimeError(`no worker took over within ${takeOverMs} ms of a reload`);
       }
     },
-    recover: async (identity, signal) => {
+    recover: async (identity, onReplaced, signal) => {
       const found = await until(dyingMs, signal, async () => {
         return (await info(signal)) ?? ((await masterPid()) === undefined ? 'gone' : undefined);
       });
       if (found !== undefined && found !== 'gone') return { info: found, isNew: false };
       if (found !== 'gone' && (await signalMaster('SIGUSR2'))) {
         const rescued = await untilServing(identity, signal, rescueMs).catch(unlessUnreachable);
-        if (rescued !== undefined) return { info: rescued, isNew: false };
+        if (rescued !== undefined) {
+          onReplaced();
+          return { info: rescued, isNew: false };
+        }
         await signalMaster('SIGKILL');
       }
-      return { info: await start(identity, signal), isNew: true };
+      return { info: await start(identity, onReplaced, signal), isNew: true };
     },
     stop: async (signal) => {
       if (!(await signalMaster('SIGTERM'))) return;

@@ -52,7 +52,7 @@ export function makeKeeper(
 ): Keeper {
   const { runtime, map, settings, daemon, disk, health, log, metrics } = deps;
   const reloads = metrics.counter('furiwake_reloads_total', 'Reloads of HAProxy');
-  const restarts = metrics.counter('furiwake_haproxy_restarts_total', 'Starts of HAProxy after it had died');
+  const restarts = metrics.counter('furiwake_haproxy_restarts_total', 'Starts of HAProxy after it had died or hung');
 
   let desired: Desired | undefined;
   /** `undefined`: not known for sure, to be read before the next change. */
@@ -111,10 +111,9 @@ export function makeKeeper(
     if (desired === undefined) return 'idle';
     held = undefined;
     await disk.flushed();
-    const { info, isNew } = await daemon.recover(desired.identity, signal);
+    const { info, isNew } = await daemon.recover(desired.identity, () => restarts.add(1), signal);
     await read(signal);
     if (!isNew) return 'serves';
-    restarts.add(1);
     log.warn({ pid: info.pid }, 'HAProxy had died: started again');
     await upsert(desired, signal);
     return 'started';
@@ -172,7 +171,7 @@ export function makeKeeper(
       }
       for (const family of [4, 6] as const) await health[family].survey(next.servers.nodes[family], signal);
       await disk.flushed();
-      const { info, isNew } = await daemon.recover(next.identity, signal);
+      const { info, isNew } = await daemon.recover(next.identity, () => undefined, signal);
       log.info({ pid: info.pid, version: info.version, connections: info.maxConnections }, 'HAProxy runs');
       held = undefined;
       await upsert(next, signal); // its checks off, where our own probe stands in
