@@ -54,7 +54,7 @@ const retryFirstMs = 100;
 const retryMostMs = 10_000;
 
 /**
- * Level-based: any change marks the world dirty, and each turn plans all of it anew.
+ * Level-based: any change marks the world dirty, and each turn plans for all of it; what cannot have changed is kept.
  *
  *   stores, the host  ─► snapshot ─► planSnapshot ─► records on disk ─► host.submit ─► enqueue (finalizers, status)
  *         ▲                                                                                    │

@@ -1,9 +1,9 @@
 import { expect, vi } from 'vitest';
+import { silent } from '../make/log.ts';
 import { type HostAnnouncer, makeAnnouncer } from '../../src/announce/host/announcer.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import { systemFiles } from '../../src/main/node/files.ts';
 import type { Addresses } from '../../src/ports/host.ts';
-import type { Log } from '../../src/ports/log.ts';
 import { type NetLab, startNetLab } from './net-lab.ts';
 import { patience } from './patience.ts';
 import { addressesOf } from './rows.ts';
@@ -102,11 +102,3 @@ export async function startAnnouncerRig(): Promise<AnnouncerRig> {
     },
   };
 }
-
-const silent: Log = {
-  debug: () => undefined,
-  info: () => undefined,
-  warn: () => undefined,
-  error: () => undefined,
-  child: () => silent,
-};

@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises';
+import { silent } from '../make/log.ts';
 import path from 'node:path';
 import { vi } from 'vitest';
 import { parseRange } from '../../src/core/ip/range.ts';
@@ -9,7 +10,6 @@ import { makeClassifier } from '../../src/dataplane/nftables/classifier.ts';
 import { emptyMirror, type Mirror } from '../../src/dataplane/nftables/mirror.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import type { Addresses, Classifier } from '../../src/ports/host.ts';
-import type { Log } from '../../src/ports/log.ts';
 import type { Metrics } from '../../src/ports/metrics.ts';
 import { type NetLab, startNetLab } from './net-lab.ts';
 import { patience } from './patience.ts';
@@ -132,11 +132,3 @@ function countingMetrics(counted: Map<string, number>): Metrics {
     histogram: () => ({ observe: () => undefined }),
   };
 }
-
-const silent: Log = {
-  debug: () => undefined,
-  info: () => undefined,
-  warn: () => undefined,
-  error: () => undefined,
-  child: () => silent,
-};

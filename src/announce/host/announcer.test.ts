@@ -1,19 +1,11 @@
 import { expect, test } from 'vitest';
+import { silent } from '../../../test/make/log.ts';
 import { addressesOf } from '../../../test/netns/rows.ts';
 import { virtualClock, type VirtualClock } from '../../../test/sim/virtual-clock.ts';
 import { type Conversation, type Exec, ExecError } from '../../ports/exec.ts';
-import type { Log } from '../../ports/log.ts';
 import { type HostAnnouncer, makeAnnouncer } from './announcer.ts';
 
 const { signal } = new AbortController();
-const silent: Log = {
-  debug: () => undefined,
-  info: () => undefined,
-  warn: () => undefined,
-  error: () => undefined,
-  child: () => silent,
-};
-
 /** `ip -batch -`, which answers only the last of the commands, and ends when one fails. */
 function ipSession(done: string[], fails: (commands: string) => boolean): Conversation {
   const answers: string[] = [];

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { silent } from '../../../test/make/log.ts';
 import {
   type ClassifierRig,
   type Listening,
@@ -13,7 +14,6 @@ import { emptyTable, type TrafficTable } from '../../core/traffic/table.ts';
 import { systemExec } from '../../main/node/exec.ts';
 import { systemFiles } from '../../main/node/files.ts';
 import type { Classifier } from '../../ports/host.ts';
-import type { Log } from '../../ports/log.ts';
 import { makeHost } from '../host/host.ts';
 
 /*
@@ -243,11 +243,3 @@ function startClients(
 function many(count: number): readonly Listening[] {
   return Array.from({ length: count }, (_, index) => ['10.50.0.1', 1000 + index]);
 }
-
-const silent: Log = {
-  debug: () => undefined,
-  info: () => undefined,
-  warn: () => undefined,
-  error: () => undefined,
-  child: () => silent,
-};

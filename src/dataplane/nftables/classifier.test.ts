@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { silent } from '../../../test/make/log.ts';
 import { type Listening, tableOf } from '../../../test/netns/classifier-rig.ts';
 import { virtualClock } from '../../../test/sim/virtual-clock.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
@@ -6,7 +7,6 @@ import * as core from '../../core/traffic/table.ts';
 import { emptyTable, type TrafficTable } from '../../core/traffic/table.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import type { Classifier } from '../../ports/host.ts';
-import type { Log } from '../../ports/log.ts';
 import { makeClassifier } from './classifier.ts';
 
 const { signal } = new AbortController();
@@ -39,14 +39,6 @@ function fakeKernel(takes: (text: string) => boolean): { readonly classifier: Cl
   };
   return { classifier: makeClassifier({ exec, clock: virtualClock(), log: silent, metrics, lifetime: signal }), sent };
 }
-
-const silent: Log = {
-  debug: () => undefined,
-  info: () => undefined,
-  warn: () => undefined,
-  error: () => undefined,
-  child: () => silent,
-};
 
 const apply = (classifier: Classifier, table: TrafficTable): Promise<void> =>
   classifier.apply(table, PersistentMap.empty(), () => 10_000, signal);

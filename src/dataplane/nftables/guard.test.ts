@@ -1,15 +1,7 @@
 import { expect, test } from 'vitest';
+import { silent } from '../../../test/make/log.ts';
 import { virtualClock } from '../../../test/sim/virtual-clock.ts';
-import type { Log } from '../../ports/log.ts';
 import { guard } from './guard.ts';
-
-const silent: Log = {
-  debug: () => undefined,
-  info: () => undefined,
-  warn: () => undefined,
-  error: () => undefined,
-  child: () => silent,
-};
 
 /** Runs `guard` for so long; what it reacted to, with the time. */
 async function reactions(watch: (round: number) => readonly string[], ms: number, fails = false): Promise<string[]> {
