@@ -52,7 +52,7 @@ function refuse(reason: 'InvalidRequest' | 'ConflictingRequest', message: string
 export function quote(text: string): string {
   const short = text.length > shownTextLength ? `${text.slice(0, shownTextLength)}…` : text;
   return JSON.stringify(short).replaceAll(
-    /[^ -~…]/g,
+    /[^ -~\u2026]/g,
     (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
 }

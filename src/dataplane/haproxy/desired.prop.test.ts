@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { addressOf, nodeName, row, tableOf } from '../../../test/netns/rows.ts';
 import type { Row, TrafficTable } from '../../core/traffic/table.ts';
 import { type Desired, planDesired } from './desired.ts';
+import { mapText } from './rows.ts';
 import { formatLayout, growLayout, type Layout, parseLayout, profileId } from './layout.ts';
 import { serverUpserts } from './server-changes.ts';
 import type { Settings } from './settings.ts';
@@ -82,8 +83,8 @@ test('whatever stands in a table, it adds no line to the configuration but serve
 test('whatever stands in a table, it adds no word to a line of the map or to a command', () => {
   fc.assert(
     fc.property(fc.array(anyRow, { maxLength: 8 }), nodes, (rows, theNodes) => {
-      const { map, servers } = plan(tableOf(rows, theNodes));
-      for (const line of map.split('\n').slice(0, -1))
+      const { entries, servers } = plan(tableOf(rows, theNodes));
+      for (const line of mapText(entries).split('\n').slice(0, -1))
         expect(line).toMatch(
           /^[\d.]+\|\d{1,5} (?:nodes4\|\d{1,5}|slot_[a-z]+_[a-z0-9]+_\d+\|0)\|[1-9]\d*\|[0-9a-f]{16}$/,
         );
@@ -102,7 +103,7 @@ test('a plan after another is the plan from nothing, but for the slots that rows
         const after = plan(table, before);
         const anew = planDesired(settings, table, after.layout, undefined, undefined);
         const withoutSlots = (text: string): string => text.replaceAll(/slot_(\w+)_\d+/g, 'slot_$1');
-        expect(withoutSlots(after.map)).toBe(withoutSlots(anew.map));
+        expect(withoutSlots(mapText(after.entries))).toBe(withoutSlots(mapText(anew.entries)));
         before = after;
       }
     }),

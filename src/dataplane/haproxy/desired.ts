@@ -4,7 +4,7 @@ import type { Row, TrafficTable } from '../../core/traffic/table.ts';
 import type { Held } from './held.ts';
 import type { Layout } from './layout.ts';
 import { type Identity, identityOf, renderConfig } from './program.ts';
-import { type Entries, type Entry, entryKey, entryLine, rowEntry } from './rows.ts';
+import { type Entries, type Entry, entryKey, rowEntry } from './rows.ts';
 import { nodeServers, type Servers, slotServers } from './servers.ts';
 import { defaultCap, type Settings } from './settings.ts';
 import { makeSlotAssigner, slotUse, type SlotUse } from './slots.ts';
@@ -15,9 +15,8 @@ export type Desired = {
   readonly layout: Layout;
   readonly identity: Identity;
   readonly servers: Servers;
-  /** The rows that HAProxy can serve, and the map file with a line for each. */
+  /** The rows that HAProxy can serve. */
   readonly entries: Entries;
-  readonly map: string;
   /** The slots of the rows with a backend of their own. */
   readonly slots: ReadonlyMap<Row, string>;
   readonly config: string;
@@ -57,14 +56,11 @@ export function planDesired(
     identity: before?.layout === layout ? before.identity : identityOf(settings, layout),
     servers,
     entries,
-    map: entries === before?.entries ? before.map : mapOf(entries),
     slots,
     config:
       before?.layout === layout && before.servers === servers ? before.config : renderConfig(settings, layout, servers),
   };
 }
-
-const mapOf = PersistentMap.makeText(entryLine);
 
 function nextEntries(
   before: Desired | undefined,

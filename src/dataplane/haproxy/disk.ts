@@ -1,48 +1,50 @@
 import type { Files } from '../../ports/files.ts';
 import type { Daemon } from './daemon.ts';
 import type { Desired } from './desired.ts';
+import { type Entries, mapText } from './rows.ts';
 import type { Paths } from './settings.ts';
 
 /** HAProxy's two files: whatever starts it, it starts with the last desired state. */
 export type Disk = {
   /**
-   * Writes what differs. A new configuration is put in place only after HAProxy has accepted it; else this throws
-   * `ConfigRefusedError` and both files stay as they were. The map is still being written when this resolves: the
-   * worker that runs gets its rows by commands.
+   * Writes a configuration that differs: put in place only after HAProxy has accepted it; else this throws
+   * `ConfigRefusedError` and both files stay as they were. The map waits for `flush`: the worker that runs gets its rows
+   * by commands, and a file of 10,000 lines for each change of one would cost more than the change.
    */
   put(desired: Desired, signal: AbortSignal): Promise<void>;
-  /** Resolves when the map is on the disk: before HAProxy starts on it, and before anybody is told. */
-  flushed(): Promise<void>;
+  /** Writes a map that differs: before HAProxy starts on it, and each second. */
+  flush(): Promise<void>;
   /** Writes again what somebody else changed; how many files that were. */
   repair(desired: Desired, signal: AbortSignal): Promise<number>;
 };
 
 export function makeDisk(deps: { readonly paths: Paths; readonly files: Files; readonly daemon: Daemon }): Disk {
   const { paths, files, daemon } = deps;
+  let isLoaded = false;
+  /** On the disk. */
   let config: string | undefined;
-  /** The last map, and the end of its writing. */
-  let map: { readonly text: string | undefined; readonly isSaved: Promise<void> } | undefined;
+  let hasMap = false;
+  /** What the map on the disk tells, as far as we know. */
+  let saved: Entries | undefined;
   let accepted: Desired | undefined;
 
-  const load = async (): Promise<void> => {
-    await map?.isSaved.catch(() => undefined); // `flushed` tells
-    config = await files.read(paths.config);
-    map = { text: await files.read(paths.map), isSaved: Promise.resolve() };
+  const saveMap = async (text: string): Promise<void> => {
+    await files.write(paths.map, text);
+    hasMap = true;
   };
 
-  const saveMap = (text: string): Promise<void> => {
-    const before = map?.isSaved ?? Promise.resolve();
-    const isSaved = before.catch(() => undefined).then(() => files.write(paths.map, text));
-    isSaved.catch(() => undefined); // `flushed` tells
-    map = { text, isSaved };
-    return isSaved;
+  const load = async (): Promise<string | undefined> => {
+    config = await files.read(paths.config);
+    const map = await files.read(paths.map);
+    hasMap = map !== undefined;
+    isLoaded = true;
+    return map;
   };
 
   const put: Disk['put'] = async (desired, signal) => {
-    if (map === undefined) await load();
+    if (!isLoaded) await load();
     if (config !== desired.config && needsVerdict(accepted, desired)) {
-      // It would be refused for the lack of a map alone.
-      if (map?.text === undefined) await saveMap('');
+      if (!hasMap) await saveMap(''); // it would be refused for the lack of a map alone
       await files.write(paths.candidate, desired.config);
       try {
         await daemon.validate(paths.candidate, signal);
@@ -51,27 +53,28 @@ export function makeDisk(deps: { readonly paths: Paths; readonly files: Files; r
       }
     }
     accepted = desired;
-    if (map?.text !== desired.map) void saveMap(desired.map);
     if (config !== desired.config) await files.write(paths.config, desired.config);
     config = desired.config;
   };
 
-  const flushed: Disk['flushed'] = async () => {
-    try {
-      await map?.isSaved;
-    } catch {
-      await saveMap(map?.text ?? ''); // a disk that was full may have room by now
-    }
+  const flush: Disk['flush'] = async () => {
+    if (accepted === undefined || accepted.entries === saved) return;
+    const { entries } = accepted;
+    await saveMap(mapText(entries));
+    saved = entries;
   };
 
   return {
     put,
-    flushed,
+    flush,
     repair: async (desired, signal) => {
-      await load();
-      const changes = Number(config !== desired.config) + Number(map?.text !== desired.map);
+      const before = config;
+      const told = saved ?? desired.entries;
+      const map = await load();
+      const changes = Number(before !== undefined && config !== before) + Number(map !== mapText(told));
+      saved = map === mapText(desired.entries) ? desired.entries : undefined;
       await put(desired, signal);
-      await flushed();
+      await flush();
       return changes;
     },
   };

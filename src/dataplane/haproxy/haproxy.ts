@@ -16,7 +16,7 @@ import { makeRound } from './round.ts';
 import { makeRuntime } from './runtime.ts';
 import { makeSerial } from './serial.ts';
 import { connectionLimit, pathsIn, type Settings } from './settings.ts';
-import { supervise } from './supervise.ts';
+import { supervise, type Supervised } from './supervise.ts';
 
 export type HaproxyOptions = {
   /** Absolute; everything of this HAProxy lives in it. */
@@ -101,17 +101,16 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     upsert: (table, signal) => serial(() => keeper.upsert(table, signal)).then(() => undefined),
     prune: (table, signal) => serial(() => keeper.prune(table, signal)).then(() => undefined),
     audit: (table, signal) => serial(() => keeper.audit(table, signal)),
-    run: (signal) =>
-      supervise(
-        {
-          untilWorkerGoes: (until) => runtime.untilClosed(AbortSignal.any([until, workerChanged.signal])),
-          revive: (until) => serial(() => keeper.revive(until)),
-          round,
-          tellUp,
-        },
-        { clock, log },
-        signal,
-      ),
+    run: async (signal) => {
+      const parts: Supervised = {
+        untilWorkerGoes: (until) => runtime.untilClosed(AbortSignal.any([until, workerChanged.signal])),
+        revive: (until) => serial(() => keeper.revive(until)),
+        round,
+        tellUp,
+      };
+      await supervise(parts, { clock, log }, signal);
+      await serial(() => keeper.save());
+    },
     observe: (signal) => observeProxy(runtime, keeper.desired(), health, signal),
     stop: async (signal) => {
       await serial(() => keeper.stop(signal));

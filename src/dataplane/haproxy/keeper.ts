@@ -34,6 +34,8 @@ export type Keeper = {
    * servers. `pid`: the worker that serves; another one than we know comes from a reload by somebody else.
    */
   tend(pid: number, commands: (held: Held) => readonly string[], signal: AbortSignal): Promise<void>;
+  /** Writes the map to the disk where it differs: for a start that we do not make. */
+  save(): Promise<void>;
   stop(signal: AbortSignal): Promise<void>;
 };
 
@@ -101,7 +103,7 @@ export function makeKeeper(
     const present = held ?? (await read(signal));
     if (present.identity?.hash === next.identity.hash) return present;
     log.info({ slots: next.identity.layout }, 'reloading HAProxy: it runs another program');
-    await disk.flushed();
+    await disk.flush();
     await daemon.reload(next.identity, signal);
     reloads.add(1);
     return read(signal);
@@ -110,7 +112,7 @@ export function makeKeeper(
   const revive: Keeper['revive'] = async (signal) => {
     if (desired === undefined) return 'idle';
     held = undefined;
-    await disk.flushed();
+    await disk.flush();
     const { info, isNew } = await daemon.recover(desired.identity, () => restarts.add(1), signal);
     await read(signal);
     if (!isNew) return 'serves';
@@ -147,12 +149,8 @@ export function makeKeeper(
     return apply(next, signal, (present) => applyUpserts(deps, present, next, signal));
   };
 
-  /** The end of a change: by then the map is on the disk, too. */
-  const prune = async (next: Desired, signal: AbortSignal): Promise<number> => {
-    const changes = await apply(next, signal, (present) => applyRemovals(deps, present, next, signal));
-    await disk.flushed();
-    return changes;
-  };
+  const prune = (next: Desired, signal: AbortSignal): Promise<number> =>
+    apply(next, signal, (present) => applyRemovals(deps, present, next, signal));
 
   return {
     desired: () => desired,
@@ -170,7 +168,7 @@ export function makeKeeper(
         return 'adopted';
       }
       for (const family of [4, 6] as const) await health[family].survey(next.servers.nodes[family], signal);
-      await disk.flushed();
+      await disk.flush();
       const { info, isNew } = await daemon.recover(next.identity, () => undefined, signal);
       log.info({ pid: info.pid, version: info.version, connections: info.maxConnections }, 'HAProxy runs');
       held = undefined;
@@ -193,6 +191,9 @@ export function makeKeeper(
       if (held === undefined) return;
       await runtime.ask(commands(held), signal); // a server that is gone by now is no error
       held = { ...held, servers: await removeLeftovers(runtime, held.servers, next, signal) };
+    },
+    save: async () => {
+      if (desired !== undefined) await disk.flush();
     },
     stop: async (signal) => {
       desired = undefined;

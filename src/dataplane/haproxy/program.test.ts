@@ -5,6 +5,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { addressOf, nodeName, row, server, tableOf } from '../../../test/netns/rows.ts';
 import type { Backend, TrafficTable } from '../../core/traffic/table.ts';
 import { type Desired, planDesired } from './desired.ts';
+import { mapText } from './rows.ts';
 import { type Layout, type ProfileId, parseLayout } from './layout.ts';
 import { formatIdentity, identityOf, parseIdentity } from './program.ts';
 import type { Settings } from './settings.ts';
@@ -52,7 +53,8 @@ const scenarios: Readonly<Record<string, Desired>> = {
   'without IPv6, as another user': plan(tableOf([], nodes), { hasIpv6: false, account: { uid: 106, gid: 112 } }),
 };
 
-test.each(Object.entries(scenarios))('golden: %s, as HAProxy accepts it', async (name, { config, map }) => {
+test.each(Object.entries(scenarios))('golden: %s, as HAProxy accepts it', async (name, { config, entries }) => {
+  const map = mapText(entries);
   const file = name.replaceAll(/\W+/g, '-');
   await expect(config).toMatchFileSnapshot(`__golden__/${file}.cfg`);
   await expect(map).toMatchFileSnapshot(`__golden__/${file}.map`);

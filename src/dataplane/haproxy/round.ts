@@ -16,7 +16,7 @@ const serverStates: readonly ServerState[] = ['up', 'drain', 'unhealthy', 'silen
 /** `show stat` of the shared backends only: cheap each second, as that of thousands of slots would not be. */
 export const statCommands: readonly string[] = families.map((family) => `show stat nodes${family} 4 -1`);
 
-/** What is due each second: reads the verdicts on the nodes, acts on them, and sets the gauges. */
+/** What is due each second: reads the verdicts on the nodes, acts on them, sets the gauges, saves the map. */
 export function makeRound(deps: {
   readonly runtime: Runtime;
   readonly keeper: Keeper;
@@ -66,6 +66,7 @@ export function makeRound(deps: {
     }
     show(nodes, stats);
     connections.set(process.connections);
+    await serial(() => keeper.save());
     return 'serves';
   };
 }

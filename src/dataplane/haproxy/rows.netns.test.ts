@@ -6,7 +6,8 @@ import { row } from '../../../test/netns/rows.ts';
 
 test('rows come, change and go in one process, in both families, while a connection of another row lives', async () => {
   await using rig = await startRig({ nodes: 2 });
-  const { proxy } = rig.newDriver();
+  const driver = rig.newDriver();
+  const { proxy } = driver;
   const steady = row('10.50.0.1', 25, echoPort);
   const first = rig.table([steady]);
   expect(await proxy.ensure(first, rig.signal)).toBe('started');
@@ -37,9 +38,15 @@ test('rows come, change and go in one process, in both families, while a connect
     .poll(() => rig.lab.client.ask({ do: 'heard', id }), patience)
     .toMatchObject({ text: expect.stringMatching(/still there/), end: 'open' });
   expect((await proxy.observe(rig.signal)).pid).toBe(pid);
-  const map = await readFile(`${rig.lab.folder}/haproxy/services.map`, 'utf8');
-  const rows = map.split('\n').map((line) => line.replace(/\|[0-9a-f]{16}$/, ''));
-  expect(rows.toSorted()).toEqual(['', '10.50.0.1|25 nodes4|30025|750', '10.50.0.2|80 nodes4|30081|750']);
+  driver.watch();
+  const lines = async (): Promise<readonly string[]> => {
+    const map = await readFile(`${rig.lab.folder}/haproxy/services.map`, 'utf8');
+    return map
+      .split('\n')
+      .map((line) => line.replace(/\|[0-9a-f]{16}$/, ''))
+      .toSorted();
+  };
+  await expect.poll(lines, patience).toEqual(['', '10.50.0.1|25 nodes4|30025|750', '10.50.0.2|80 nodes4|30081|750']);
   await proxy.stop(rig.signal);
   await expect(proxy.observe(rig.signal)).rejects.toThrow('worker.sock');
 });

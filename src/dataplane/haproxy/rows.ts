@@ -49,3 +49,8 @@ export function rowEntry(row: Row, slotFor: (profile: Profile) => string, defaul
 export function entryLine({ key, value }: Entry): string {
   return `${key} ${value}\n`;
 }
+
+/** The map file. */
+export function mapText(entries: Entries): string {
+  return Array.from(entries, ([, entry]) => entryLine(entry)).join('');
+}

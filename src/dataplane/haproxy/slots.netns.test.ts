@@ -101,10 +101,12 @@ test('slots survive a crash, and an adoption gives each row the slot that it has
   await apply(first, rig.table(rows.slice(1)), rig);
   const swapped = rig.table(rows.toReversed());
   await apply(first, swapped, rig);
+  await first.watch().end(); // it leaves the files as the worker is
   const map = await readFile(`${rig.lab.folder}/haproxy/services.map`, 'utf8');
   const second = rig.newDriver();
   expect(await second.proxy.ensure(swapped, rig.signal)).toBe('adopted');
   await apply(second, swapped, rig);
+  await second.watch().end();
   expect(await readFile(`${rig.lab.folder}/haproxy/services.map`, 'utf8')).toBe(map);
   expect(second.metric('furiwake_reloads_total')).toBe(0);
   second.watch();
