@@ -14,6 +14,7 @@ describe('a change', () => {
     rig.steps.length = 0;
     await rig.agent.submit(table(a), signal);
     expect(rig.steps).toEqual([
+      'announcer.prepare',
       'proxy.upsert',
       'classifier.apply',
       'announcer.ensure',
@@ -52,7 +53,7 @@ describe('a change', () => {
     await rig.agent.submit(table(a, b), signal);
     rig.steps.length = 0;
     await rig.agent.submit(table({ ...a, service: 'default/other' as ServiceKey, sourceRanges: [] }, b), signal);
-    expect(rig.steps.slice(0, 3)).toEqual(['classifier.apply', 'proxy.upsert', 'classifier.apply']);
+    expect(rig.steps.slice(0, 3)).toEqual(['classifier.apply', 'announcer.prepare', 'proxy.upsert']);
     expect([...(rig.classified.at(-2)?.rows.keys() ?? [])]).toEqual([b.key]);
   });
 

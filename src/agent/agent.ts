@@ -13,9 +13,9 @@ import type { TableFile } from '../state/table.ts';
 /**
  * Makes one load-balancer host do what a traffic table says, and says how far it is.
  *
- *   submit(table) ─► proxy.upsert ─► classifier.apply ─► addresses ─► proxy.prune, connections ended,
- *                 └► table file ──────────────────────────────────┐   addresses released ─► answered
- *                                                                 └──────────────────────────┘
+ *   submit(table) ─► proxy.upsert, ────► classifier.apply ─► addresses ─► proxy.prune, connections ended,
+ *                 │  addresses recorded                                   addresses released ─► answered
+ *                 └► table file ─────────────────────────────────────────────────────────────────┘
  *
  * What comes is made ready before packets are sent to it, and what goes gets no more packets before it is taken away.
  */
@@ -108,7 +108,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       const rows = inForce.rows.with(handed.map((row) => [row.key, undefined]));
       await classify({ ...inForce, rows }, signal);
     }
-    await proxy.upsert(table, signal);
+    await Promise.all([announcer.prepare(table.hosted, signal), proxy.upsert(table, signal)]);
     await classify(table, signal);
     await announcer.ensure(table.hosted, signal);
     await proxy.prune(table, signal);

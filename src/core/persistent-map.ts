@@ -1,30 +1,36 @@
 /** Some of the entries of a {@link PersistentMap}: keys in ascending order, each with its value. Never changed. */
 type Part<K, V> = { readonly keys: readonly K[]; readonly values: readonly V[] };
 
-const partCount = 1_024;
+/** As many parts as there are branches. Never changed. */
+type Branch<K, V> = readonly Part<K, V>[];
+
+const widthBits = 5;
+const width = 1 << widthBits;
 const noPart: Part<never, never> = { keys: [], values: [] };
+const noBranch: Branch<never, never> = Array.from({ length: width }, () => noPart);
 
 /**
  * An immutable map of strings. A changed copy shares what it can with its origin, so that a change of ten thousand
  * entries costs as much as one of ten, and {@link PersistentMap.changedKeys} finds what differs without looking at the rest.
  *
- *   before              [ part 0 | part 1  | part 2 | … | part 1023 ]      a part: the keys with one hash, sorted
- *                            ║        │         ║              ║
- *   before.with(…)      [ part 0 | part 1′ | part 2 | … | part 1023 ]      ║ the same object
+ *   before              [ branch 0 | branch 1  | … | branch 31 ]     a branch: [ part 0 | part 1  | … | part 31 ]
+ *                            ║           │             ║                            ║        │             ║
+ *   before.with(…)      [ branch 0 | branch 1′ | … | branch 31 ]               [ part 0 | part 1′ | … | part 31 ]
  *
- * Iterates in an order that depends on the keys alone, not on how the map came to be: same content, same bytes.
+ * ║ is the same object. A part has the keys with one hash, sorted. Iterates in an order that depends on the keys alone, not
+ * on how the map came to be: same content, same bytes.
  */
 export class PersistentMap<K extends string, V> implements ReadonlyMap<K, V> {
-  readonly #parts: readonly Part<K, V>[];
+  readonly #branches: readonly Branch<K, V>[];
   readonly size: number;
 
-  private constructor(parts: readonly Part<K, V>[], size: number) {
-    this.#parts = parts;
+  private constructor(branches: readonly Branch<K, V>[], size: number) {
+    this.#branches = branches;
     this.size = size;
   }
 
   static readonly #empty = new PersistentMap<never, never>(
-    Array.from({ length: partCount }, () => noPart),
+    Array.from({ length: width }, () => noBranch),
     0,
   );
 
@@ -54,7 +60,7 @@ export class PersistentMap<K extends string, V> implements ReadonlyMap<K, V> {
     let { size } = this;
     for (const [key, value] of changes) {
       const index = partIndex(key);
-      const part = drafts.get(index) ?? this.#parts[index] ?? noPart;
+      const part = drafts.get(index) ?? this.#partAt(index);
       const at = positionOf(part.keys, key);
       const isThere = part.keys[at] === key;
       if (isThere ? part.values[at] === value : value === undefined) continue;
@@ -75,25 +81,30 @@ export class PersistentMap<K extends string, V> implements ReadonlyMap<K, V> {
       }
     }
     if (drafts.size === 0) return this;
-    const parts = this.#parts.slice();
+    const branches = this.#branches.slice();
+    const copies = new Map<number, Part<K, V>[]>();
     for (const [index, { keys, values }] of drafts) {
+      const at = index >>> widthBits;
+      const branch = copies.get(at) ?? branches[at]?.slice() ?? [];
+      copies.set(at, branch);
+      branches[at] = branch;
       // Arrays that grew keep room to grow on.
-      parts[index] = keys.length === 0 ? noPart : { keys: keys.slice(), values: values.slice() };
+      branch[index & (width - 1)] = keys.length === 0 ? noPart : { keys: keys.slice(), values: values.slice() };
     }
-    return new PersistentMap(parts, size);
+    return new PersistentMap(branches, size);
   }
 
   *entries(): Generator<[K, V], undefined> {
-    for (const { keys, values } of this.#parts)
+    for (const { keys, values } of this.#filled())
       for (let index = 0; index < keys.length; index++) yield [keys[index] as K, values[index] as V];
   }
 
   *keys(): Generator<K, undefined> {
-    for (const { keys } of this.#parts) yield* keys;
+    for (const { keys } of this.#filled()) yield* keys;
   }
 
   *values(): Generator<V, undefined> {
-    for (const { values } of this.#parts) yield* values;
+    for (const { values } of this.#filled()) yield* values;
   }
 
   [Symbol.iterator](): Generator<[K, V], undefined> {
@@ -111,38 +122,56 @@ export class PersistentMap<K extends string, V> implements ReadonlyMap<K, V> {
   static changedKeys<K extends string, V>(before: PersistentMap<K, V>, after: PersistentMap<K, V>): readonly K[] {
     const changed: K[] = [];
     if (before === after) return changed;
-    for (let index = 0; index < partCount; index++) {
-      const old = before.#parts[index] ?? noPart;
-      const now = after.#parts[index] ?? noPart;
-      if (old !== now) compareParts(old, now, changed);
+    for (let at = 0; at < width; at++) {
+      const old = before.#branches[at] ?? noBranch;
+      const now = after.#branches[at] ?? noBranch;
+      if (old !== now) compareBranches(old, now, changed);
     }
     return changed;
   }
 
-  /** A text for each map, of a piece for each of its entries. Made anew only for the parts that are new to it. */
+  /** A text for each map, of a piece for each of its entries. Made anew only for what is new to it. */
   static makeText<K extends string, V>(piece: (value: V, key: K) => string): (map: PersistentMap<K, V>) => string {
-    const texts = new WeakMap<Part<K, V>, string>();
-    const textOf = (part: Part<K, V>): string => {
-      let text = texts.get(part);
-      if (text === undefined) {
-        text = part.values.map((value, index) => piece(value, part.keys[index] as K)).join('');
-        texts.set(part, text);
-      }
-      return text;
-    };
-    return (map) => map.#parts.map(textOf).join('');
+    const textOfPart = remembered(({ keys, values }: Part<K, V>) =>
+      values.map((value, index) => piece(value, keys[index] as K)).join(''),
+    );
+    const textOfBranch = remembered((branch: Branch<K, V>) => branch.map(textOfPart).join(''));
+    return (map) => map.#branches.map(textOfBranch).join('');
+  }
+
+  #partAt(index: number): Part<K, V> {
+    return this.#branches[index >>> widthBits]?.[index & (width - 1)] ?? noPart;
   }
 
   #partOf(key: K): Part<K, V> {
-    return this.#parts[partIndex(key)] ?? noPart;
+    return this.#partAt(partIndex(key));
   }
+
+  /** The parts that are not empty, in their order. */
+  #filled(): readonly Part<K, V>[] {
+    const filled: Part<K, V>[] = [];
+    for (const branch of this.#branches) {
+      if (branch === noBranch) continue;
+      for (const part of branch) if (part !== noPart) filled.push(part);
+    }
+    return filled;
+  }
+}
+
+function remembered<A extends object>(make: (argument: A) => string): (argument: A) => string {
+  const known = new WeakMap<A, string>();
+  return (argument) => {
+    let text = known.get(argument);
+    if (text === undefined) known.set(argument, (text = make(argument)));
+    return text;
+  };
 }
 
 /** A number that is spread evenly for keys that differ in a few letters only (FNV-1a, mixed). */
 function partIndex(key: string): number {
   let hash = 0x811c9dc5;
   for (let index = 0; index < key.length; index++) hash = Math.imul(hash ^ key.charCodeAt(index), 0x01000193);
-  return (hash ^ (hash >>> 15)) & (partCount - 1);
+  return (hash ^ (hash >>> 15)) & (width * width - 1);
 }
 
 /** Where the key is, or would have to be. */
@@ -155,6 +184,14 @@ function positionOf(keys: readonly string[], key: string): number {
     else high = middle;
   }
   return low;
+}
+
+function compareBranches<K extends string, V>(before: Branch<K, V>, after: Branch<K, V>, changed: K[]): void {
+  for (let at = 0; at < width; at++) {
+    const old = before[at] ?? noPart;
+    const now = after[at] ?? noPart;
+    if (old !== now) compareParts(old, now, changed);
+  }
 }
 
 function compareParts<K extends string, V>(before: Part<K, V>, after: Part<K, V>, changed: K[]): void {

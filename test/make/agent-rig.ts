@@ -98,6 +98,7 @@ export function makeAgentRig(files: Map<string, string> = new Map()): AgentRig {
       added: async (wanted) => wanted.with(rig.own.map((text) => [text, undefined])),
       recorded: async (wanted) => wanted.with(rig.unrecorded.map((text) => [text, undefined])),
       refused: () => rig.refused,
+      prepare: step('announcer.prepare'),
       ensure: step('announcer.ensure'),
       release: step('announcer.release'),
       audit: async () => {

@@ -81,6 +81,28 @@ test('an address is recorded before it is added', async () => {
   expect(done.at(-1)).toBe('address add 192.0.2.50/32 dev furiwake0 scope link');
 });
 
+test('an address can be recorded ahead: then it is added without a wait for the disk', async () => {
+  const { announcer, done } = makeRig();
+  await announcer.prepare(addressesOf('192.0.2.50'), signal);
+  expect(done.at(-1)).toBe('record');
+  await announcer.ensure(addressesOf('192.0.2.50'), signal);
+  expect(done.filter((what) => what === 'record')).toHaveLength(1);
+  expect(done.at(-1)).toBe('address add 192.0.2.50/32 dev furiwake0 scope link');
+});
+
+test('an address that was recorded ahead and never added is forgotten when it goes', async () => {
+  const { announcer, done } = makeRig();
+  await announcer.ensure(addressesOf('192.0.2.50'), signal);
+  await announcer.release(addressesOf('192.0.2.50'), signal);
+  await announcer.prepare(addressesOf('192.0.2.50', '192.0.2.51'), signal);
+  await announcer.ensure(addressesOf('192.0.2.50'), signal);
+  await announcer.release(addressesOf('192.0.2.50'), signal);
+  expect([...(await announcer.recorded(addressesOf('192.0.2.50', '192.0.2.51'), signal)).keys()]).toEqual([
+    '192.0.2.50',
+  ]);
+  expect(done.join()).not.toContain('192.0.2.51');
+});
+
 test('an address that is there costs nothing', async () => {
   const { announcer, done } = makeRig();
   await announcer.ensure(addressesOf('192.0.2.50'), signal);

@@ -143,27 +143,43 @@ export function makeAnnouncer({
       : await readOwn(signal);
   };
 
-  const add = async (before: State, missing: readonly Ip[], signal: AbortSignal): Promise<number> => {
+  /** Where they shall be, on the disk before anything is done about it. */
+  const record = async (before: State, missing: readonly Ip[]): Promise<State> => {
     const places = placesFor(missing, before);
     const ours = before.ours.with(places);
-    const used = new Set([...places.values()].filter(isOurInterface));
-    state = undefined; // until all of it is done
+    if (ours === before.ours) return before;
+    state = undefined; // until it is done
     await recordFile.write(ours);
-    for (const name of used) await kernel.ensureInterface(name, before.links.get(name), signal);
-    const refusedNow = await kernel.add(placesIn(places, missing), signal);
-    noteRefused([...places.keys()], refusedNow);
-    const added = missing.filter(({ text }) => !refusedNow.has(text));
     state = {
       ...before,
       ours,
-      present: before.present.with(added.map(({ text }) => [text, places.get(text)])),
       kept: before.kept?.with(missing.map((address) => [address.text, address])),
-      links: new Map([...before.links, ...Array.from(used, (name) => [name, 'up'] as const)]),
       counts: changedCounts(changedCounts(before.counts, recordedPlaces(before, missing), -1), places.values(), 1),
     };
+    return state;
+  };
+
+  const add = async (known: State, missing: readonly Ip[], signal: AbortSignal): Promise<number> => {
+    const before = await record(known, missing);
+    const places = placesIn(before.ours, missing);
+    const used = new Set(places.map(({ on }) => on).filter(isOurInterface));
+    state = undefined; // until all of it is done
+    for (const name of used) await kernel.ensureInterface(name, before.links.get(name), signal);
+    const refusedNow = await kernel.add(places, signal);
+    noteRefused(
+      missing.map(({ text }) => text),
+      refusedNow,
+    );
+    const added = places.filter(({ address }) => !refusedNow.has(address.text));
+    state = {
+      ...before,
+      present: before.present.with(added.map(({ address, on }) => [address.text, on])),
+      links: new Map([...before.links, ...Array.from(used, (name) => [name, 'up'] as const)]),
+    };
     const linkOf = linkFinder(before.interfaces);
-    sender.announce(added.flatMap((address) => announcementOn(address, linkOf(address))));
-    if (added.length > 0) log.info({ addresses: shown(added.map(({ text }) => text)) }, 'addresses added to this host');
+    sender.announce(added.flatMap(({ address }) => announcementOn(address, linkOf(address))));
+    if (added.length > 0)
+      log.info({ addresses: shown(added.map(({ address }) => address.text)) }, 'addresses added to this host');
     return added.length;
   };
 
@@ -230,6 +246,11 @@ export function makeAnnouncer({
       inTurn(async () => {
         const { own } = await decide(wanted, signal);
         return wanted.with(Array.from(own.keys(), (text) => [text, undefined]));
+      }),
+    prepare: (wanted, signal) =>
+      inTurn(async () => {
+        const known = await decide(wanted, signal);
+        await record(known, missingFrom(known, wanted));
       }),
     ensure: (wanted, signal) =>
       inTurn(async () => {

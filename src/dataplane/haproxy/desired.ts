@@ -36,7 +36,7 @@ export function planDesired(
   const cap = defaultCap(settings.maxConnections);
   const slots = new Map<Row, string>();
   for (const [row, slot] of before?.slots ?? []) if (table.rows.get(row.key) === row) slots.set(row, slot);
-  const assigner = makeSlotAssigner(useOf(held, before), layoutNow);
+  const assigner = makeSlotAssigner(() => useOf(held, before), layoutNow);
   const entries = nextEntries(before, table, (row) =>
     rowEntry(
       row,

@@ -25,14 +25,23 @@ export type SlotAssigner = {
   readonly layout: () => Layout;
 };
 
-export function makeSlotAssigner(use: SlotUse, first: Layout): SlotAssigner {
-  const busy = new Set(use.busy);
+/** `readUse` is called at most once, and only when a slot is asked for: it looks at all rows. */
+export function makeSlotAssigner(readUse: () => SlotUse, first: Layout): SlotAssigner {
+  let known: { readonly byKey: SlotUse['byKey']; readonly busy: Set<string> } | undefined;
+  const use = (): NonNullable<typeof known> => {
+    if (known === undefined) {
+      const { byKey, busy } = readUse();
+      known = { byKey, busy: new Set(busy) };
+    }
+    return known;
+  };
   let layout = first;
   return {
     layout: () => layout,
     slotFor: (key, profile) => {
       const id = profileId(profile);
-      const present = use.byKey.get(key);
+      const { byKey, busy } = use();
+      const present = byKey.get(key);
       if (present?.startsWith(slotName(id, '')) === true) return present;
       for (;;) {
         const count = layout.get(id) ?? 0;
