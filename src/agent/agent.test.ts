@@ -14,8 +14,8 @@ describe('a change', () => {
     rig.steps.length = 0;
     await rig.agent.submit(table(a), signal);
     expect(rig.steps).toEqual([
-      'announcer.prepare',
       'proxy.upsert',
+      'announcer.prepare',
       'classifier.apply',
       'announcer.ensure',
       'proxy.prune',
@@ -53,7 +53,7 @@ describe('a change', () => {
     await rig.agent.submit(table(a, b), signal);
     rig.steps.length = 0;
     await rig.agent.submit(table({ ...a, service: 'default/other' as ServiceKey, sourceRanges: [] }, b), signal);
-    expect(rig.steps.slice(0, 3)).toEqual(['classifier.apply', 'announcer.prepare', 'proxy.upsert']);
+    expect(rig.steps.slice(0, 3)).toEqual(['classifier.apply', 'proxy.upsert', 'announcer.prepare']);
     expect([...(rig.classified.at(-2)?.rows.keys() ?? [])]).toEqual([b.key]);
   });
 

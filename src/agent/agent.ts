@@ -1,10 +1,11 @@
+import { setImmediate } from 'node:timers/promises';
 import type { ServiceKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Verdict } from '../core/reasons.ts';
 import { diffRows, isSameTable, unionOf } from '../core/traffic/diff.ts';
 import { emptyTable, type Row, type TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { Announcer, Classifier, Host } from '../ports/host.ts';
+import type { Addresses, Announcer, Classifier, Host } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { Proxy } from '../ports/proxy.ts';
@@ -86,8 +87,9 @@ export function makeAgent(deps: AgentDeps): Agent {
     const gone = rowsGone(mayHold, table);
     // What goes is in the file until it is gone altogether: who comes after a crash has to know whose connections to end.
     // Else side by side, for the file is for a reboot; but nobody is told before both are done.
+    const save = (): Promise<void> => tableFile.write(table);
     const isProgrammed = program(table, gone, signal);
-    const isSaved = gone.length > 0 ? isProgrammed.then(() => tableFile.write(table)) : tableFile.write(table);
+    const isSaved = gone.length > 0 ? isProgrammed.then(save) : whileProxyWorks(save);
     for (const result of await Promise.allSettled([isProgrammed, isSaved]))
       if (result.status === 'rejected') throw result.reason;
     inForce = table;
@@ -106,20 +108,24 @@ export function makeAgent(deps: AgentDeps): Agent {
     if (handed.length > 0) {
       // Closed while it changes hands: nobody comes to the one Service by what was allowed to the other.
       const rows = inForce.rows.with(handed.map((row) => [row.key, undefined]));
-      await classify({ ...inForce, rows }, signal);
+      await classify({ ...inForce, rows }, await announcer.added(inForce.hosted, signal), signal);
     }
-    await Promise.all([announcer.prepare(table.hosted, signal), proxy.upsert(table, signal)]);
-    await classify(table, signal);
+    const isReady = proxy.upsert(table, signal);
+    const ours = whileProxyWorks(async () => {
+      const added = await announcer.added(table.hosted, signal);
+      announcer.prepare(table.hosted, signal).catch(() => undefined); // `ensure` does what is left
+      return added;
+    });
+    const [, added] = await Promise.all([isReady, ours]);
+    await classify(table, added, signal);
     await announcer.ensure(table.hosted, signal);
     await proxy.prune(table, signal);
     if (gone.length > 0) await host.endConnections(gone, signal);
     await announcer.release(table.hosted, signal);
   };
 
-  const classify = async (table: TrafficTable, signal: AbortSignal): Promise<void> => {
-    const added = await announcer.added(table.hosted, signal);
-    await classifier.apply(table, added, (row) => proxy.portOf(row), signal);
-  };
+  const classify = (table: TrafficTable, added: Addresses, signal: AbortSignal): Promise<void> =>
+    classifier.apply(table, added, (row) => proxy.portOf(row), signal);
 
   const attempt = async (table: TrafficTable, signal: AbortSignal): Promise<ReadonlySet<ServiceKey>> => {
     wanted = table;
@@ -174,7 +180,7 @@ export function makeAgent(deps: AgentDeps): Agent {
         const repairs = await inTurn(async () => {
           const others = (await proxy.audit(inForce, signal)) + (await classifier.audit(signal));
           const addresses = await announcer.audit(signal);
-          await classify(inForce, signal); // one may have become the host's own
+          await classify(inForce, await announcer.added(inForce.hosted, signal), signal); // one may have become the host's own
           return others + addresses;
         });
         const rehosted = servicesRehosted(refusedBefore);
@@ -226,6 +232,16 @@ export function makeAgent(deps: AgentDeps): Agent {
       await Promise.all([proxy.run(signal), classifier.run(signal), retry(onChange, signal), audit(onChange, signal)]);
     },
   };
+}
+
+/**
+ * Once what was said to the proxy has left this process, which `work` would hold up: in the first turn of the event loop
+ * the connection comes to be there, in the second it is written to.
+ */
+async function whileProxyWorks<T>(work: () => Promise<T>): Promise<T> {
+  await setImmediate();
+  await setImmediate();
+  return await work();
 }
 
 /** Rows that the host may hold and that are not in `table`, or there of another Service: their connections must end. */

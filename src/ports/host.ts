@@ -28,7 +28,7 @@ export type Announcer = {
   added(wanted: Addresses, signal: AbortSignal): Promise<Addresses>;
   /** Which of `wanted` are there by our doing, or were before the host was restarted. */
   recorded(wanted: Addresses, signal: AbortSignal): Promise<Addresses>;
-  /** Records what `ensure` will add: while others make ready what shall be behind the addresses. */
+  /** Records what `ensure` will add, while others make ready what shall be behind the addresses. */
   prepare(wanted: Addresses, signal: AbortSignal): Promise<void>;
   /** Adds what is missing, as far as the kernel takes it (see `refused`), recorded before it is; announces it (gratuitous ARP, unsolicited neighbour advertisement). */
   ensure(wanted: Addresses, signal: AbortSignal): Promise<void>;
