@@ -76,8 +76,21 @@ export function linkOf(ip: Ip, interfaces: readonly Interface[]): Interface | un
   return linkFinder(interfaces)(ip);
 }
 
+type LinkFinder = (ip: Ip) => Interface | undefined;
+
+/** By the list of interfaces, which stays the same for a while. */
+const finders = new WeakMap<readonly Interface[], LinkFinder>();
+
 /** {@link linkOf} for many addresses. */
-export function linkFinder(interfaces: readonly Interface[]): (ip: Ip) => Interface | undefined {
+export function linkFinder(interfaces: readonly Interface[]): LinkFinder {
+  const known = finders.get(interfaces);
+  if (known !== undefined) return known;
+  const finder = makeLinkFinder(interfaces);
+  finders.set(interfaces, finder);
+  return finder;
+}
+
+function makeLinkFinder(interfaces: readonly Interface[]): LinkFinder {
   const subnets = interfaces
     .filter(({ mac, isUp }) => mac !== undefined && isUp)
     .flatMap((link) =>
