@@ -9,7 +9,8 @@ export type LabErrorCode =
   | 'NO_SUCH_PART'
   | 'PACKAGES_MISSING'
   | 'PART_ENDED'
-  | 'TIMED_OUT';
+  | 'TIMED_OUT'
+  | 'WRONG_SUM';
 
 /** What went wrong with the lab itself, in words for the person in front of it; `hint` says what to do. */
 export class LabError extends Error {

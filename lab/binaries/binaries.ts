@@ -8,6 +8,7 @@ import { findCommand } from '../machine/commands.ts';
 import type { Progress } from '../progress.ts';
 import { recipeFolder } from './cache.ts';
 import { compile } from './compile.ts';
+import { type Download, download, readDownloads } from './downloads.ts';
 import { type Binary, type Recipe, recipes } from './recipes.ts';
 
 /** The lab's own programs: name → file. */
@@ -19,12 +20,13 @@ const binariesVariable = 'FURIWAKE_LAB_BIN';
 type Wanted = { readonly recipe: Recipe; readonly binary: Binary; readonly file: string };
 
 /**
- * Finds every binary: in the folder that `FURIWAKE_LAB_BIN` names, else in the cache, else it is built, once.
+ * Finds every binary: in the folder that `FURIWAKE_LAB_BIN` names, else in the cache, else it is downloaded where
+ * `FURIWAKE_LAB_DOWNLOADS` says so, else built, once.
  *
- * Two that build at once do not clash: the second waits and finds the first one's work. What is built comes to its
+ * Two that build at once do not clash: the second waits and finds the first one's work. What is made comes to its
  * place by a rename, so an interrupted build leaves nothing half; the next one goes on after the last whole binary.
  *
- * @throws LabError `BUILD_FAILED`, `PACKAGES_MISSING` (no compiler), `BAD_OPTION` (no such folder)
+ * @throws LabError `BUILD_FAILED`, `WRONG_SUM`, `PACKAGES_MISSING` (no compiler), `BAD_OPTION` (no such folder)
  */
 export async function findBinaries(progress: Progress, signal: AbortSignal): Promise<Binaries> {
   const own = process.env[binariesVariable];
@@ -35,7 +37,7 @@ export async function findBinaries(progress: Progress, signal: AbortSignal): Pro
     return [binary.name, given && existsSync(given) ? given : file] as const;
   });
   const missing = wanted.filter(({ file }, index) => places[index]?.[1] === file && !existsSync(file));
-  if (missing.length > 0) await buildAll(missing, progress, signal);
+  if (missing.length > 0) await makeAll(missing, progress, signal);
   return new Map(places);
 }
 
@@ -44,28 +46,53 @@ async function wantedOf(recipe: Recipe): Promise<Wanted[]> {
   return recipe.binaries.map((binary) => ({ recipe, binary, file: path.join(folder, binary.name) }));
 }
 
-async function buildAll(missing: readonly Wanted[], progress: Progress, signal: AbortSignal): Promise<void> {
-  const lacking = [...new Set(missing.map(({ recipe }) => recipe.compiler[0] ?? ''))].filter(
-    (name) => !findCommand(name),
-  );
-  if (lacking.length > 0)
-    throw new LabError(
-      'PACKAGES_MISSING',
-      `the lab's Kubernetes is built from source, and ${lacking.join(' and ')} is not installed`,
-      `Install Go 1.26 or newer and a C compiler, or name a folder with the binaries in ${binariesVariable}.`,
-    );
+async function makeAll(missing: readonly Wanted[], progress: Progress, signal: AbortSignal): Promise<void> {
+  const downloads = await readDownloads();
+  const isMissing = ({ file }: Wanted): boolean => !existsSync(file);
+  const mustBuild = missing.filter(({ binary }) => !downloads.has(binary.name));
+  assertCompilers(mustBuild);
   await whileClaiming('lab-binaries', {
     signal,
     onWait: (pid) => progress.say(`Process ${pid} is building the lab's programs; waiting for it.`),
     work: async () => {
-      const rest = missing.filter(({ file }) => !existsSync(file)); // another process may have built them meanwhile
-      const sources = new Set(rest.map(({ recipe }) => `${recipe.name} ${recipe.version}`));
-      progress.say(`Building ${[...sources].join(', ')}: once, afterwards the cache has them.`);
-      if (rest.some(({ recipe }) => recipe.name === 'kubernetes')) progress.say('About 10 minutes on two cores.');
-      for (const [index, wanted] of rest.entries())
-        await build(wanted, `${wanted.binary.name} (${index + 1} of ${rest.length})`, progress, signal);
+      // Another process may have made them meanwhile.
+      for (const wanted of missing.filter(isMissing)) {
+        const source = downloads.get(wanted.binary.name);
+        if (source !== undefined) await fetchOne(wanted, source, progress, signal);
+      }
+      await buildAll(missing.filter(isMissing), progress, signal);
     },
   });
+}
+
+async function fetchOne(wanted: Wanted, source: Download, progress: Progress, signal: AbortSignal): Promise<void> {
+  const { binary, file } = wanted;
+  using step = progress.step(`Downloading ${binary.name}`);
+  const trouble = await download(source, file, step.update, signal);
+  if (trouble === undefined) step.done();
+  else progress.say(`${trouble}: ${binary.name} will be built.`);
+}
+
+async function buildAll(rest: readonly Wanted[], progress: Progress, signal: AbortSignal): Promise<void> {
+  if (rest.length === 0) return;
+  assertCompilers(rest);
+  const sources = new Set(rest.map(({ recipe }) => `${recipe.name} ${recipe.version}`));
+  progress.say(`Building ${[...sources].join(', ')}: once, afterwards the cache has them.`);
+  if (rest.some(({ recipe }) => recipe.name === 'kubernetes')) progress.say('About 10 minutes on two cores.');
+  for (const [index, wanted] of rest.entries())
+    await build(wanted, `${wanted.binary.name} (${index + 1} of ${rest.length})`, progress, signal);
+}
+
+function assertCompilers(wanted: readonly Wanted[]): void {
+  const lacking = [...new Set(wanted.map(({ recipe }) => recipe.compiler[0] ?? ''))].filter(
+    (name) => !findCommand(name),
+  );
+  if (lacking.length === 0) return;
+  throw new LabError(
+    'PACKAGES_MISSING',
+    `the lab's Kubernetes is built from source, and ${lacking.join(' and ')} is not installed`,
+    `Install Go 1.26 or newer and a C compiler, or name a folder with the binaries in ${binariesVariable}.`,
+  );
 }
 
 async function build(wanted: Wanted, title: string, progress: Progress, signal: AbortSignal): Promise<void> {
