@@ -74,7 +74,7 @@ export function useStage({ flags = [], isStarted = true }: StageOptions = {}): (
 
   afterEach(async ({ task }) => {
     if (stage === undefined) return;
-    if (task.result?.state === 'fail') await showLog(stage.furiwake);
+    if (task.result?.state === 'fail') await showLogs(stage);
     await tidy(stage, false);
   });
 
@@ -90,7 +90,12 @@ export function useStage({ flags = [], isStarted = true }: StageOptions = {}): (
   return ready;
 }
 
-async function showLog(furiwake: Furiwake): Promise<void> {
+/** For a test that failed: what furiwake said, and what Kubernetes complained of. */
+async function showLogs({ furiwake, lab }: Stage): Promise<void> {
   const lines = (await furiwake.log()).slice(-40).map((line) => JSON.stringify(line));
   process.stderr.write(`furiwake's log, to its end:\n${lines.join('\n')}\n`);
+  for (const part of ['cp-controller-manager', 'n1-kube-proxy', 'n2-kube-proxy']) {
+    const complaints = (await lab.logs(part)).split('\n').filter((line) => /^[EW]\d{4} |failed/.test(line));
+    process.stderr.write(`${part}, its last complaints:\n${complaints.slice(-10).join('\n')}\n`);
+  }
 }
