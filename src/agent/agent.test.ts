@@ -15,13 +15,20 @@ describe('a change', () => {
     await rig.agent.submit(table(a), signal);
     expect(rig.steps).toEqual([
       'proxy.upsert',
-      'announcer.prepare',
       'classifier.apply',
       'announcer.ensure',
       'proxy.prune',
       'end 443',
       'announcer.release',
     ]);
+  });
+
+  test('has its addresses recorded ahead, and is in force though that fails: then it is done in its turn', async () => {
+    const rig = makeAgentRig();
+    rig.failing = 'announcer.prepare';
+    await rig.agent.submit(table(a), signal);
+    expect(rig.agent.answerTo(a)).toBe('ready');
+    await expect.poll(() => rig.steps).toContain('announcer.prepare');
   });
 
   test('names the Services whose answer may be another now', async () => {
@@ -53,7 +60,7 @@ describe('a change', () => {
     await rig.agent.submit(table(a, b), signal);
     rig.steps.length = 0;
     await rig.agent.submit(table({ ...a, service: 'default/other' as ServiceKey, sourceRanges: [] }, b), signal);
-    expect(rig.steps.slice(0, 3)).toEqual(['classifier.apply', 'proxy.upsert', 'announcer.prepare']);
+    expect(rig.steps.slice(0, 3)).toEqual(['classifier.apply', 'proxy.upsert', 'classifier.apply']);
     expect([...(rig.classified.at(-2)?.rows.keys() ?? [])]).toEqual([b.key]);
   });
 
@@ -115,6 +122,26 @@ describe('a change that is refused', () => {
     await rig.agent.submit(table(a), signal);
     expect(rig.steps).toContain('end 443');
     expect(rig.agent.mayHold()).toBe(rig.agent.inForce());
+  });
+
+  test('is not audited meanwhile: what was recorded for it is not added for the table before it', async () => {
+    const rig = makeAgentRig();
+    await rig.agent.submit(table(a), signal);
+    let audits = 0;
+    rig.whenAudited = () => audits++;
+    const stop = new AbortController();
+    const running = rig.agent.run(() => undefined, stop.signal);
+    rig.failing = 'classifier.apply';
+    const gate = Promise.withResolvers<void>();
+    rig.gate = gate.promise;
+    const refused = rig.agent.submit(table(a, b), signal);
+    await rig.clock.advance(30_000); // the audit finds nothing refused yet, and waits for its turn
+    gate.resolve();
+    await refused;
+    await new Promise(setImmediate);
+    expect(audits).toBe(0);
+    stop.abort();
+    await running;
   });
 
   test('is not answered for a listener that nobody asked for', async () => {

@@ -2,10 +2,11 @@ import { setImmediate } from 'node:timers/promises';
 import type { ServiceKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Verdict } from '../core/reasons.ts';
+import { superviseAll } from '../core/supervise-all.ts';
 import { diffRows, isSameTable, unionOf } from '../core/traffic/diff.ts';
 import { emptyTable, type Row, type TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { Addresses, Announcer, Classifier, Host } from '../ports/host.ts';
+import type { Announcer, Classifier, Host } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { Proxy } from '../ports/proxy.ts';
@@ -108,24 +109,22 @@ export function makeAgent(deps: AgentDeps): Agent {
     if (handed.length > 0) {
       // Closed while it changes hands: nobody comes to the one Service by what was allowed to the other.
       const rows = inForce.rows.with(handed.map((row) => [row.key, undefined]));
-      await classify({ ...inForce, rows }, await announcer.added(inForce.hosted, signal), signal);
+      await classify({ ...inForce, rows }, signal);
     }
     const isReady = proxy.upsert(table, signal);
-    const ours = whileProxyWorks(async () => {
-      const added = await announcer.added(table.hosted, signal);
-      announcer.prepare(table.hosted, signal).catch(() => undefined); // `ensure` does what is left
-      return added;
-    });
-    const [, added] = await Promise.all([isReady, ours]);
-    await classify(table, added, signal);
+    whileProxyWorks(() => announcer.prepare(table.hosted, signal)).catch(() => undefined); // `ensure` does what is left
+    await isReady;
+    await classify(table, signal);
     await announcer.ensure(table.hosted, signal);
     await proxy.prune(table, signal);
     if (gone.length > 0) await host.endConnections(gone, signal);
     await announcer.release(table.hosted, signal);
   };
 
-  const classify = (table: TrafficTable, added: Addresses, signal: AbortSignal): Promise<void> =>
-    classifier.apply(table, added, (row) => proxy.portOf(row), signal);
+  const classify = async (table: TrafficTable, signal: AbortSignal): Promise<void> => {
+    const added = await announcer.added(table.hosted, signal);
+    await classifier.apply(table, added, (row) => proxy.portOf(row), signal);
+  };
 
   const attempt = async (table: TrafficTable, signal: AbortSignal): Promise<ReadonlySet<ServiceKey>> => {
     wanted = table;
@@ -178,9 +177,10 @@ export function makeAgent(deps: AgentDeps): Agent {
       try {
         const refusedBefore = announcer.refused();
         const repairs = await inTurn(async () => {
+          if (refusal !== undefined) return 0; // what was recorded for the change must not be added for the table before it
           const others = (await proxy.audit(inForce, signal)) + (await classifier.audit(signal));
           const addresses = await announcer.audit(signal);
-          await classify(inForce, await announcer.added(inForce.hosted, signal), signal); // one may have become the host's own
+          await classify(inForce, signal); // one may have become the host's own
           return others + addresses;
         });
         const rehosted = servicesRehosted(refusedBefore);
@@ -229,7 +229,13 @@ export function makeAgent(deps: AgentDeps): Agent {
     inForce: () => inForce,
     mayHold: () => mayHold,
     run: async (onChange, signal) => {
-      await Promise.all([proxy.run(signal), classifier.run(signal), retry(onChange, signal), audit(onChange, signal)]);
+      const parts = [
+        (until: AbortSignal) => proxy.run(until),
+        (until: AbortSignal) => classifier.run(until),
+        (until: AbortSignal) => retry(onChange, until),
+        (until: AbortSignal) => audit(onChange, until),
+      ];
+      await superviseAll(parts, signal);
     },
   };
 }

@@ -49,7 +49,7 @@ export function startingWith(file: RecordFile, at: string): RecordFile {
 }
 
 /**
- * The addresses that are on this host by our doing: text → interface. A file that is torn counts as none: the announcer
+ * The addresses that are on this host by our doing, or were about to be: text → interface. A file that is torn counts as none: the announcer
  * goes on without it, too, and says so. Throws {@link StartError} when the disk does not give it.
  */
 export async function recordedAddresses(files: Files, at: string): Promise<ReadonlyMap<string, string>> {

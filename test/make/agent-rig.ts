@@ -39,6 +39,8 @@ export type AgentRig = {
   refused: ReadonlyMap<string, string>;
   /** What happens to the host when its addresses are audited. */
   whenAudited: () => void;
+  /** What every step waits for. */
+  gate: Promise<void>;
   readonly clock: VirtualClock;
   failing: string | undefined;
   isHaproxyUp: boolean;
@@ -51,7 +53,10 @@ export function makeAgentRig(files: Map<string, string> = new Map()): AgentRig {
   const classified: TrafficTable[] = [];
   const clock = virtualClock();
   const log = recordLog();
-  const rig: Pick<AgentRig, 'failing' | 'isHaproxyUp' | 'added' | 'own' | 'unrecorded' | 'refused' | 'whenAudited'> = {
+  const rig: Pick<
+    AgentRig,
+    'failing' | 'isHaproxyUp' | 'added' | 'own' | 'unrecorded' | 'refused' | 'whenAudited' | 'gate'
+  > = {
     failing: undefined,
     isHaproxyUp: true,
     added: [],
@@ -59,9 +64,11 @@ export function makeAgentRig(files: Map<string, string> = new Map()): AgentRig {
     unrecorded: [],
     refused: new Map(),
     whenAudited: () => undefined,
+    gate: Promise.resolve(),
   };
   const step = (name: string) => async (): Promise<void> => {
     steps.push(name);
+    await rig.gate;
     if (rig.failing === name) throw new Error(`${name} failed`);
   };
   const never = (signal: AbortSignal): Promise<void> =>

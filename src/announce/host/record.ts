@@ -2,7 +2,7 @@ import { PersistentMap } from '../../core/persistent-map.ts';
 import type { Files } from '../../ports/files.ts';
 import type { Log } from '../../ports/log.ts';
 
-/** The addresses that are on this host by our doing: text of the address → the interface that has it. */
+/** The addresses that are on this host by our doing, or are about to be: text of the address → the interface that has it. */
 export type AddressRecord = PersistentMap<string, string>;
 
 /** Its form on the disk. */

@@ -9,7 +9,7 @@ import { nodeServers, type Servers, slotServers } from './servers.ts';
 import { defaultCap, type Settings } from './settings.ts';
 import { makeSlotAssigner, slotUse, type SlotUse } from './slots.ts';
 
-/** All that HAProxy shall be for one table: the texts of its files, and what they mean. */
+/** All that HAProxy shall be for one table: the text of its configuration, and what it means. */
 export type Desired = {
   readonly table: TrafficTable;
   readonly layout: Layout;

@@ -4,7 +4,7 @@ import type { Desired } from './desired.ts';
 import { type Entries, mapText } from './rows.ts';
 import type { Paths } from './settings.ts';
 
-/** HAProxy's two files: whatever starts it, it starts with the last desired state. */
+/** HAProxy's two files: what starts it, starts with the last desired state, or with that of a second ago. */
 export type Disk = {
   /**
    * Writes a configuration that differs: put in place only after HAProxy has accepted it; else this throws
@@ -42,7 +42,7 @@ export function makeDisk(deps: { readonly paths: Paths; readonly files: Files; r
   };
 
   const put: Disk['put'] = async (desired, signal) => {
-    if (!isLoaded) await load();
+    if (!isLoaded && (await load()) === mapText(desired.entries)) saved = desired.entries;
     if (config !== desired.config && needsVerdict(accepted, desired)) {
       if (!hasMap) await saveMap(''); // it would be refused for the lack of a map alone
       await files.write(paths.candidate, desired.config);

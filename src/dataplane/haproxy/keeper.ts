@@ -16,8 +16,10 @@ import type { Settings } from './settings.ts';
 /**
  * Keeps one HAProxy at one table; one call at a time.
  *
- *   table ─► desired (pure) ─► files ─► the worker: commands for what differs from what it holds
- *                                  └──► none alive: started on the files · another program: reloaded on the files
+ *   table ─► desired (pure) ─► configuration ─► the worker: commands for what differs from what it holds
+ *                                               └► none alive: started on the files · another program: reloaded on them
+ *
+ * The map file follows each second, and before a start or a reload.
  */
 export type Keeper = {
   desired(): Desired | undefined;
@@ -34,7 +36,7 @@ export type Keeper = {
    * servers. `pid`: the worker that serves; another one than we know comes from a reload by somebody else.
    */
   tend(pid: number, commands: (held: Held) => readonly string[], signal: AbortSignal): Promise<void>;
-  /** Writes the map to the disk where it differs: for a start that we do not make. */
+  /** Writes the map to the disk where it differs; a failure is said in the log. */
   save(): Promise<void>;
   stop(signal: AbortSignal): Promise<void>;
 };
@@ -61,6 +63,7 @@ export function makeKeeper(
   let held: Held | undefined;
   let pid: number | undefined;
   let leftOut = '';
+  let isDiskRefusing = false;
 
   const read = async (signal: AbortSignal): Promise<Held> => {
     held = await readHeld(runtime, map, signal);
@@ -86,7 +89,18 @@ export function makeKeeper(
     leftOut = now;
   };
 
-  /** Plans, and writes the files. What is refused changes nothing. */
+  /** A full disk is no reason to serve nobody: what the map on it lacks comes by commands. */
+  const save = async (): Promise<void> => {
+    try {
+      await disk.flush();
+      isDiskRefusing = false;
+    } catch (error) {
+      if (!isDiskRefusing) log.error({ err: error }, 'the map could not be written: tried again each second');
+      isDiskRefusing = true;
+    }
+  };
+
+  /** Plans, and writes the configuration. What is refused changes nothing. */
   const settle = async (table: TrafficTable, signal: AbortSignal): Promise<Desired> => {
     if (desired?.table === table) return desired;
     const present = held ?? (await read(signal).catch(unlessUnreachable));
@@ -103,7 +117,7 @@ export function makeKeeper(
     const present = held ?? (await read(signal));
     if (present.identity?.hash === next.identity.hash) return present;
     log.info({ slots: next.identity.layout }, 'reloading HAProxy: it runs another program');
-    await disk.flush();
+    await save();
     await daemon.reload(next.identity, signal);
     reloads.add(1);
     return read(signal);
@@ -112,7 +126,7 @@ export function makeKeeper(
   const revive: Keeper['revive'] = async (signal) => {
     if (desired === undefined) return 'idle';
     held = undefined;
-    await disk.flush();
+    await save();
     const { info, isNew } = await daemon.recover(desired.identity, () => restarts.add(1), signal);
     await read(signal);
     if (!isNew) return 'serves';
@@ -168,7 +182,7 @@ export function makeKeeper(
         return 'adopted';
       }
       for (const family of [4, 6] as const) await health[family].survey(next.servers.nodes[family], signal);
-      await disk.flush();
+      await save();
       const { info, isNew } = await daemon.recover(next.identity, () => undefined, signal);
       log.info({ pid: info.pid, version: info.version, connections: info.maxConnections }, 'HAProxy runs');
       held = undefined;
@@ -193,7 +207,7 @@ export function makeKeeper(
       held = { ...held, servers: await removeLeftovers(runtime, held.servers, next, signal) };
     },
     save: async () => {
-      if (desired !== undefined) await disk.flush();
+      if (desired !== undefined) await save();
     },
     stop: async (signal) => {
       desired = undefined;

@@ -5,7 +5,9 @@ import { patience } from '../../../test/netns/patience.ts';
 import { addressOf, nodeName, row } from '../../../test/netns/rows.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
 import { systemClock } from '../../main/node/clock.ts';
+import { systemFiles } from '../../main/node/files.ts';
 import type { Clock } from '../../ports/clock.ts';
+import type { Files } from '../../ports/files.ts';
 
 const rows = [row('10.50.0.1', 80, namePort), row('fd50::1', 80, namePort)];
 
@@ -76,14 +78,40 @@ test('whoever starts HAProxy on the files gets the last table, with what it hold
   await driver.proxy.ensure(rig.table([], []), rig.signal);
   const servers = [{ node: nodeName('n1'), address: addressOf('10.20.0.11'), port: namePort, weight: 1 }];
   const profile = { algorithm: 'leastconn', proxyProtocol: 'none' } as const;
-  const table = rig.table([...rows, row('10.50.0.2', 80, { kind: 'own', profile, servers })]);
+  const inSlot = row('10.50.0.2', 80, { kind: 'own', profile, servers });
+  await apply(driver, rig.table([inSlot]), rig.signal);
+  const table = rig.table([...rows, inSlot]);
   await apply(driver, table, rig.signal);
+  await driver.watch().end(); // what came by commands is written by then
   await driver.proxy.stop(rig.signal);
   const folder = `${rig.lab.folder}/haproxy`;
   await rig.lab.balancer.exec('haproxy', '-W', '-D', '-f', `${folder}/haproxy.cfg`, '-p', `${folder}/haproxy.pid`);
   for (const vip of ['10.50.0.1', '10.50.0.2', 'fd50::1']) expect(await rig.fetch(vip)).toMatchObject({ text: 'n1' });
   // Which is also what the next furiwake finds.
   expect(await rig.newDriver().proxy.audit(table, rig.signal)).toBe(0);
+});
+
+test('killed while the disk is full, it is back with the rows that the file lacks', async () => {
+  await using rig = await startRig({ nodes: 1 });
+  let isFull = false;
+  const write: Files['write'] = async (...args) => {
+    if (isFull) throw new Error('ENOSPC: no space left on device');
+    await systemFiles.write(...args);
+  };
+  const driver = rig.newDriver({ files: { ...systemFiles, write } });
+  await driver.proxy.ensure(rig.table([]), rig.signal);
+  await apply(driver, rig.table([]), rig.signal);
+  const watch = driver.watch();
+  isFull = true;
+  await apply(driver, rig.table(rows), rig.signal);
+  const { pid } = await driver.proxy.observe(rig.signal);
+  process.kill(pid, 'SIGKILL');
+  await outage(driver, pid, rig);
+  expect(await rig.fetch('fd50::1')).toMatchObject({ status: 200 });
+  isFull = false;
+  const map = (): Promise<string> => readFile(`${rig.lab.folder}/haproxy/services.map`, 'utf8');
+  await expect.poll(map, patience).toContain('10.50.0.1|80 ');
+  await watch.end();
 });
 
 test('a change that finds the process dead starts it with the change', async () => {
