@@ -36,7 +36,8 @@ lab-up: root deps ## start a lab and leave it up (as root)
 lab-down: root $(modules) ## take that lab away (as root)
 	@$(node) lab/cli.ts down
 
-# Not `npm ci`: it fails where a registry lacks the binaries of a package for other machines, which nobody installs.
+# Not `npm ci`: it fails where a registry lacks the binaries of a package for other machines, which nobody installs. Of warnings
+# there would be only that the Node which runs npm is old: the one that we use comes with the packages.
 $(modules): package-lock.json
 	@echo 'Installing the Node packages that package-lock.json names.'
-	@npm install --no-save --ignore-scripts --no-fund --no-audit
+	@npm install --no-save --ignore-scripts --no-fund --no-audit --loglevel=error
