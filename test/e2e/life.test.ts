@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { startApiServer, stopApiServer } from './harness/api-server.ts';
 import { nobody } from './harness/backends.ts';
 import { eventually } from './harness/eventually.ts';
 import { fetchFrom, urlOf } from './harness/fetch.ts';
@@ -76,7 +77,7 @@ describe.skipIf(!isRoot)('furiwake ends and starts again', () => {
     const { lab, services, client, furiwake } = stage();
     const ip = await served(stage(), 'stays');
     await using traffic = await startTraffic(client, urlOf(ip));
-    await lab.stopPart('apiserver', { graceMs: 0 });
+    await stopApiServer(lab);
     const { asked } = traffic.totals();
     const goneAt = performance.now();
     await eventually(() => {
@@ -85,7 +86,7 @@ describe.skipIf(!isRoot)('furiwake ends and starts again', () => {
     }, 180_000);
     expect(traffic.totals()).toMatchObject({ failed: 0, broken: 0 });
     expect(furiwake.isRunning()).toBe(true);
-    await lab.startPart('apiserver');
+    await startApiServer(lab);
     const comesIp = await served(stage(), 'comes');
     await answers(stage(), comesIp);
     await services.remove('comes');
@@ -96,14 +97,14 @@ describe.skipIf(!isRoot)('furiwake ends and starts again', () => {
     const { lab, services, lb1, furiwake } = stage();
     const ip = await served(stage(), 'restricted');
     await services.change('restricted', { spec: { loadBalancerSourceRanges: ['198.51.100.0/24', '192.0.2.0/25'] } });
-    await lab.stopPart('apiserver', { graceMs: 0 });
+    await stopApiServer(lab);
     const ended = furiwake.ended();
     await lb1.reboot();
     await ended;
     await furiwake.launch();
     await answers(stage(), ip);
     expect(await furiwake.logged('waiting for the API server')).toBeDefined();
-    await lab.startPart('apiserver');
+    await startApiServer(lab);
     await furiwake.logged('connected to the cluster');
     expect(await services.published('restricted')).toEqual([ip]);
   });

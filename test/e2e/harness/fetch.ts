@@ -23,12 +23,9 @@ export async function fetchFrom(host: Host, url: string, timeoutSeconds = 3): Pr
   }
 }
 
-/** kube-proxy tries again after 30 s what failed once. */
-const patienceMs = 60_000;
-
 /** Fetches a URL again and again until the answer (or {@link Failure}) is this. */
 export async function untilAnswer(host: Host, url: string, answer: string | RegExp): Promise<void> {
-  await eventually(async () => expect(await fetchFrom(host, url, 1)).toMatch(answer), patienceMs);
+  await eventually(async () => expect(await fetchFrom(host, url, 1)).toMatch(answer));
 }
 
 /** Fetches a URL `count` times, one after the other, each time over a connection of its own: the lines of the answers. */
