@@ -1,5 +1,5 @@
 import type { Exec } from '../src/ports/exec.ts';
-import { unlessAborted } from '../src/controller/wake.ts';
+import { unlessAborted } from '../src/async/abort.ts';
 import { now } from './hosts/services.ts';
 
 /** The kernel's word on new listeners. */

@@ -5,18 +5,20 @@ import { expect, test } from 'vitest';
 /*
  * The direction of imports (docs/architecture.md), as an allow-list:
  *
- *   core ← ports ← { api, kube, dataplane, announce, http, state } ← { controller, agent, cli } ← main
+ *   core ← ports ← async ← { api, kube, dataplane, announce, http, state } ← { controller, agent, cli } ← main
  *
  * `core` and `ports` import no packages and no `node:*`; an adapter never imports another adapter.
  */
 const inner = ['core', 'ports'];
+const common = [...inner, 'async'];
 const adapters = ['api', 'kube', 'dataplane', 'announce', 'http', 'state'];
 const allow: Readonly<Record<string, readonly string[]>> = {
   core: ['core'],
   ports: inner,
-  ...Object.fromEntries(adapters.map((name) => [name, [...inner, name]])),
-  ...Object.fromEntries(['controller', 'agent', 'cli'].map((name) => [name, [...inner, ...adapters, name]])),
-  main: [...inner, ...adapters, 'controller', 'agent', 'cli', 'main'],
+  async: common,
+  ...Object.fromEntries(adapters.map((name) => [name, [...common, name]])),
+  ...Object.fromEntries(['controller', 'agent', 'cli'].map((name) => [name, [...common, ...adapters, name]])),
+  main: [...common, ...adapters, 'controller', 'agent', 'cli', 'main'],
 };
 
 const importPattern =

@@ -2,7 +2,8 @@ import { setImmediate } from 'node:timers/promises';
 import type { ServiceKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Verdict } from '../core/reasons.ts';
-import { superviseAll } from '../core/supervise-all.ts';
+import { makeSerial } from '../async/serial.ts';
+import { superviseAll } from '../async/supervise-all.ts';
 import { diffRows, isSameTable, unionOf } from '../core/traffic/diff.ts';
 import { emptyTable, type Row, type TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -73,14 +74,8 @@ export function makeAgent(deps: AgentDeps): Agent {
   let wanted: TrafficTable = emptyTable;
   let refusal: Verdict | undefined;
   let isStarted = false;
-  let turn: Promise<unknown> = Promise.resolve();
-
   /** One change of the host at a time, in the order asked for. */
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const mine = turn.then(work);
-    turn = mine.catch(() => undefined); // `mine` reports it
-    return mine;
-  };
+  const inTurn = makeSerial();
 
   const apply = async (table: TrafficTable, signal: AbortSignal): Promise<void> => {
     const startedAt = clock.monotonic();

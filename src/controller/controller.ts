@@ -1,4 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
+import { unlessAborted } from '../async/abort.ts';
+import { makeLatch } from '../async/latch.ts';
 import type { AddressRecord, Assignment } from '../core/addresses/assignment.ts';
 import type { NodeName, ServiceKey, ServiceUid } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
@@ -13,7 +15,6 @@ import type { Log } from '../ports/log.ts';
 import type { RecordFile } from '../state/records.ts';
 import { makePlanner, type Plan } from './snapshot.ts';
 import { type Tell, tellPlan } from './tell.ts';
-import { makeWake, unlessAborted } from './wake.ts';
 
 /** A store, as the controller sees it. */
 export type Observed<K extends string, T> = {
@@ -73,7 +74,7 @@ export type Controller = {
 export function makeController(deps: ControllerDeps): Controller {
   const { services, nodes, host, enqueue } = deps;
   const touched = new Set<ServiceKey>();
-  const wake = makeWake();
+  const wake = makeLatch();
   const planSnapshot = makePlanner();
   let records = PersistentMap.empty<ServiceUid, AddressRecord>();
   let drained: ReadonlySet<NodeName> = new Set();
@@ -100,7 +101,7 @@ export function makeController(deps: ControllerDeps): Controller {
     void deps.clock.sleep(lookAgainMs, signal).then(
       () => {
         isLookPending = false;
-        wake.now();
+        wake.set();
       },
       () => undefined, // ended
     );
@@ -141,7 +142,7 @@ export function makeController(deps: ControllerDeps): Controller {
     const concerned = hasNodesAsBefore(before?.table.nodes, next.table.nodes) ? reassigned : next.assignments.keys();
     for (const key of new Set([...answered, ...concerned])) enqueue(key);
     const isListenerFree = next.lingering.size > 0 && host.mayHold() !== mayHold;
-    if (isListenerFree) wake.now(); // somebody may be waiting for it
+    if (isListenerFree) wake.set(); // somebody may be waiting for it
   };
 
   /** A turn, until one succeeds. */
@@ -170,7 +171,7 @@ export function makeController(deps: ControllerDeps): Controller {
       const stop = [services, nodes].map((store) =>
         store.subscribe((keys) => {
           if (store === services) for (const key of keys) touched.add(key as ServiceKey);
-          wake.now();
+          wake.set();
         }),
       );
       try {
@@ -186,7 +187,7 @@ export function makeController(deps: ControllerDeps): Controller {
     },
     setDrained: (names) => {
       drained = names;
-      wake.now();
+      wake.set();
     },
     plan: () => plan,
   };

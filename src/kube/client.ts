@@ -3,7 +3,6 @@ import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import { type Attempt, failure, refusal } from './answers.ts';
 import type { ClusterConfig } from './config.ts';
-import { makeDeadlines } from './deadlines.ts';
 import type { KubeError } from './errors.ts';
 import type { JsonPatch } from './finalizers.ts';
 import type { KubeList } from './object.ts';
@@ -79,8 +78,6 @@ export function makeKubeClient({
   readonly userAgent?: string;
 }): KubeClient {
   const transport = makeTransport(config, userAgent);
-  const lifetime = new AbortController();
-  const deadlines = makeDeadlines({ clock, signal: lifetime.signal });
   const counter = metrics.counter('furiwake_api_requests_total', 'Requests to the API server, by HTTP status.', [
     'verb',
     'resource',
@@ -118,7 +115,7 @@ export function makeKubeClient({
   ): Promise<T> => {
     signal.throwIfAborted();
     const endsAt = clock.monotonic() + timeoutMs;
-    using deadline = deadlines.open(timeoutMs, signal);
+    using deadline = clock.deadline(timeoutMs, signal);
     for (let tries = 1; ; tries += 1) {
       try {
         return await attempt<T>(call, query, deadline.signal);
@@ -176,10 +173,7 @@ export function makeKubeClient({
         count(call, code);
       }
     },
-    close: () => {
-      lifetime.abort();
-      return transport.close();
-    },
+    close: () => transport.close(),
   };
 }
 

@@ -6,7 +6,7 @@ import { isKubeError } from './errors.ts';
 import { cutNote, eventBody, type EventFacts, eventName, eventNamespace } from './event-object.ts';
 import { microTime } from './lease-object.ts';
 import { resourcePath } from './paths.ts';
-import { makeTokenBucket } from './token-bucket.ts';
+import { makeTokenBucket } from '../async/token-bucket.ts';
 
 export type EventSender = {
   /** Never waits and never throws: what there is no room for is counted and dropped. */

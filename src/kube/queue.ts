@@ -1,6 +1,6 @@
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import { makeAlarm } from './alarm.ts';
+import { makeAlarm } from '../async/alarm.ts';
 import { RetryError, TerminalError } from './errors.ts';
 
 /** What a run that succeeded wants: nothing, or to be run again after a while. */

@@ -24,7 +24,7 @@ import { statePaths } from '../cli/machine.ts';
 import type { RunOptions } from '../cli/options.ts';
 import { openStateDir, recordedAddresses, refuseStateDir, startingWith } from '../cli/state-dir.ts';
 import { tellNodes } from '../cli/tell-nodes.ts';
-import { superviseAll } from '../core/supervise-all.ts';
+import { superviseAll } from '../async/supervise-all.ts';
 
 /**
  * `furiwake run`: controller and agent in one process.

@@ -1,3 +1,6 @@
+/** A signal that aborts at its time; after it is disposed of, it holds nothing any more. */
+export type Deadline = Disposable & { readonly signal: AbortSignal };
+
 /** Time, so that tests run in virtual time. Nothing outside the adapter reads a clock or sets a timer. */
 export type Clock = {
   /** Wall clock, ms since the epoch: for what users see and for Kubernetes timestamps. */
@@ -6,8 +9,8 @@ export type Clock = {
   monotonic(): number;
   /** Resolves after `ms`; rejects with the signal's reason as soon as `signal` aborts. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;
-  /** A signal that aborts with a `TimeoutError` after `ms`, or with `signal`. */
-  deadline(ms: number, signal: AbortSignal): AbortSignal;
+  /** Aborts with a `TimeoutError` after `ms`, or with `outer`. Dispose of it when the work is done (`using`). */
+  deadline(ms: number, outer: AbortSignal): Deadline;
 };
 
 /** Chance in [0, 1), so that a seed replays a run. */

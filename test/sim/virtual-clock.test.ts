@@ -38,9 +38,13 @@ test('a deadline aborts with a TimeoutError at its time, or with its signal befo
   const stop = new AbortController();
   const [short, long] = [clock.deadline(10, stop.signal), clock.deadline(1_000, stop.signal)];
   await clock.advance(10);
-  expect([short.aborted, (short.reason as Error).name, long.aborted]).toEqual([true, 'TimeoutError', false]);
+  expect([short.signal.aborted, (short.signal.reason as Error).name, long.signal.aborted]).toEqual([
+    true,
+    'TimeoutError',
+    false,
+  ]);
   stop.abort(new Error('enough'));
-  expect((long.reason as Error).message).toBe('enough');
+  expect((long.signal.reason as Error).message).toBe('enough');
 });
 
 test('drive moves time just as far as a promise needs', async () => {

@@ -1,4 +1,5 @@
 import { setImmediate as breathe } from 'node:timers/promises';
+import { systemClock } from '../../src/main/node/clock.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 
 /** Time that stands still until a test moves it. */
@@ -66,11 +67,21 @@ export function virtualClock(startMs: number = Date.UTC(2026, 0, 1)): VirtualClo
       }),
     deadline: (ms, signal) => {
       const controller = new AbortController();
-      if (signal.aborted) return signal;
+      const relay = (): void => {
+        timers.delete(timer);
+        controller.abort(signal.reason);
+      };
       const late = (): void => controller.abort(new DOMException('the deadline has passed', 'TimeoutError'));
       const timer = start(ms, { ring: late });
-      signal.addEventListener('abort', () => timers.delete(timer), { once: true });
-      return AbortSignal.any([signal, controller.signal]);
+      if (signal.aborted) relay();
+      else signal.addEventListener('abort', relay, { once: true });
+      return {
+        signal: controller.signal,
+        [Symbol.dispose]: () => {
+          timers.delete(timer);
+          signal.removeEventListener('abort', relay);
+        },
+      };
     },
     advance: async (ms) => {
       const untilMs = elapsedMs + ms;
@@ -128,7 +139,7 @@ export function fastClock(factor: number, startMs: number = Date.UTC(2026, 0, 1)
         }, ms / factor);
         signal.addEventListener('abort', stop, { once: true });
       }),
-    deadline: (ms, signal) => AbortSignal.any([signal, AbortSignal.timeout(ms / Math.min(factor, 10))]),
+    deadline: (ms, signal) => systemClock.deadline(ms / Math.min(factor, 10), signal),
   };
 }
 

@@ -1,3 +1,4 @@
+import { makeSerial } from '../../async/serial.ts';
 import { type Ip, parseIp } from '../../core/ip/ip.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -86,14 +87,8 @@ export function makeAnnouncer({
   let state: State | undefined;
   let refused: ReadonlyMap<string, string> = new Map();
   let knownOwn: ReadonlyMap<string, Ip> = new Map();
-  let queue: Promise<unknown> = Promise.resolve();
-
   /** One at a time: each works on the state that the one before left. */
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const turn = queue.then(work);
-    queue = turn.catch(() => undefined); // the caller of `inTurn` gets it
-    return turn;
-  };
+  const inTurn = makeSerial();
 
   const noteOwn = (own: ReadonlyMap<string, Ip>): ReadonlyMap<string, Ip> => {
     if (own.size !== knownOwn.size || ![...own.keys()].every((text) => knownOwn.has(text))) knownOwn = own;

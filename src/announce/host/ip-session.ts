@@ -1,5 +1,6 @@
 import type { Clock } from '../../ports/clock.ts';
-import { type Conversation, type Exec, ExecError } from '../../ports/exec.ts';
+import { makeLineDialogue } from '../../async/line-dialogue.ts';
+import { type Exec, ExecError } from '../../ports/exec.ts';
 
 /** An `ip` that stays: an address is added in a millisecond instead of the six that it takes to start one. */
 export type IpSession = {
@@ -28,42 +29,26 @@ export function makeIpSession({
   readonly clock: Clock;
   readonly lifetime: AbortSignal;
 }): IpSession {
-  let open: { readonly ip: Conversation; readonly lines: AsyncIterator<string> } | undefined;
-
-  const start = (): NonNullable<typeof open> => {
-    const ip = exec.converse('ip', ['-oneline', '-batch', '-'], lifetime);
-    return { ip, lines: ip.lines[Symbol.asyncIterator]() };
-  };
-
-  const close = async (): Promise<void> => {
-    const { ip } = open ?? {};
-    open = undefined;
-    await ip?.[Symbol.asyncDispose]();
-  };
-
+  const dialogue = makeLineDialogue({
+    name: 'ip -batch -',
+    start: () => exec.converse('ip', ['-oneline', '-batch', '-'], lifetime),
+    answerMs,
+    clock,
+  });
   return {
     run: async (commands, signal) => {
-      signal.throwIfAborted();
-      open ??= start();
-      const { ip, lines } = open;
-      const within = clock.deadline(answerMs, signal);
-      const kill = (): void => void close();
-      within.addEventListener('abort', kill, { once: true });
-      try {
-        await ip.write([...commands, question].map((command) => `${command}\n`).join(''));
-        const answer = await lines.next();
-        if (answer.done === true || !answerPattern.test(answer.value)) {
-          within.throwIfAborted();
+      const text = [...commands, question].map((command) => `${command}\n`).join('');
+      await dialogue.ask(
+        text,
+        async (lines, ip) => {
+          const answer = await lines.next();
+          if (answer.done !== true && answerPattern.test(answer.value)) return true;
           const exitCode = answer.done === true ? await ip.exited : undefined;
           throw new ExecError('ip -batch -', exitCode, ip.takeErrors() || `unexpected answer: ${answer.value}`);
-        }
-      } catch (error) {
-        await close();
-        throw error;
-      } finally {
-        within.removeEventListener('abort', kill);
-      }
+        },
+        signal,
+      );
     },
-    close,
+    close: () => dialogue.close(),
   };
 }

@@ -45,7 +45,7 @@ describe('ss -K', () => {
       patience.abort();
       return '';
     });
-    const clock = { ...systemClock, deadline: () => patience.signal };
+    const clock = { ...systemClock, deadline: () => ({ signal: patience.signal, [Symbol.dispose]: () => undefined }) };
     expect(await checkSocketKiller(exec, clock, signal)).toMatchObject({
       mark: 'warning',
       found: 'cannot end a connection',

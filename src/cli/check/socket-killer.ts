@@ -11,7 +11,8 @@ const advice =
 /** Whether the kernel lets `ss -K` end a connection (INET_DIAG_DESTROY): tried on one of our own, on loopback. */
 export async function checkSocketKiller(exec: Exec, clock: Clock, signal: AbortSignal): Promise<Finding> {
   const sockets: Socket[] = [];
-  const deadline = clock.deadline(3_000, signal);
+  using within = clock.deadline(3_000, signal);
+  const deadline = within.signal;
   const server = createServer((socket) => sockets.push(socket.on('error', () => undefined)));
   try {
     server.listen(0, '127.0.0.1');

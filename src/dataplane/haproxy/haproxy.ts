@@ -14,7 +14,7 @@ import { makeOldWorkers } from './old-workers.ts';
 import { makeProbe, type Probe } from './probe.ts';
 import { makeRound } from './round.ts';
 import { makeRuntime } from './runtime.ts';
-import { makeSerial } from './serial.ts';
+import { makeSerial } from '../../async/serial.ts';
 import { connectionLimit, pathsIn, type Settings } from './settings.ts';
 import { supervise, type Supervised } from './supervise.ts';
 

@@ -52,7 +52,7 @@ test('who refuses is alive', async () => {
 });
 
 test('without an answer in time, or without a route, there is silence', async () => {
-  const over: Clock = { ...systemClock, deadline: () => AbortSignal.abort(new Error('late')) };
+  const over: Clock = { ...systemClock, deadline: () => systemClock.deadline(1, AbortSignal.abort(new Error('late'))) };
   expect(await makeProbe({ clock: over })(here, signal)).toBe('silent');
 });
 

@@ -23,7 +23,7 @@ export function makeProbe(deps: { readonly clock: Clock }): Probe {
         socket.destroy();
         resolve(answer);
       };
-      const socket = createConnection({ host: address.text, port: healthPort, signal: deadline });
+      const socket = createConnection({ host: address.text, port: healthPort, signal: deadline.signal });
       socket.setEncoding('latin1');
       socket.on('connect', () => {
         isConnected = true;
@@ -34,10 +34,11 @@ export function makeProbe(deps: { readonly clock: Clock }): Probe {
         if (text.length >= 5) finish(text.startsWith('HTTP/') ? 'http' : 'alive');
       });
       socket.on('end', () => finish('alive'));
+      socket.on('close', () => deadline[Symbol.dispose]());
       socket.on('error', (error: NodeJS.ErrnoException) => {
         if (signal.aborted) reject(signal.reason);
         else if (isConnected) finish('alive');
-        else finish(deadline.aborted || silence.has(error.code ?? '') ? 'silent' : 'alive');
+        else finish(deadline.signal.aborted || silence.has(error.code ?? '') ? 'silent' : 'alive');
       });
     });
 }

@@ -7,7 +7,7 @@ import type { Held } from './held.ts';
 import type { Keeper } from './keeper.ts';
 import type { OldWorkers } from './old-workers.ts';
 import type { Runtime } from './runtime.ts';
-import type { Serial } from './serial.ts';
+import type { Serial } from '../../async/serial.ts';
 import type { NodeServer } from './servers.ts';
 
 const families: readonly Family[] = [4, 6];

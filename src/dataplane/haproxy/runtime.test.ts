@@ -87,7 +87,10 @@ test('a refusal names the command that was refused', async () => {
 test('nobody listening, and a worker that says nothing, are unreachable; an abort is an abort', async () => {
   const nobody = makeRuntime({ socketPath: '/nowhere/sock', clock: systemClock });
   await expect(nobody.ask(['show info'], signal)).rejects.toThrow(RuntimeError);
-  const expired: Clock = { ...systemClock, deadline: () => AbortSignal.abort(new Error('late')) };
+  const expired: Clock = {
+    ...systemClock,
+    deadline: () => systemClock.deadline(1, AbortSignal.abort(new Error('late'))),
+  };
   const { runtime } = await worker(undefined, expired);
   await expect(runtime.ask(['show info'], signal)).rejects.toThrow(RuntimeError);
   await expect(runtime.ask(['show info'], AbortSignal.abort(new Error('stop')))).rejects.toThrow('stop');

@@ -16,7 +16,7 @@ async function tell(
   const clock: Clock = {
     now: () => now,
     monotonic: () => now,
-    deadline: (_, signal) => signal,
+    deadline: (_, signal) => ({ signal, [Symbol.dispose]: () => undefined }),
     sleep: (ms, signal) =>
       new Promise((resolve, reject) => {
         sleepers.push({ at: now + ms, wake: resolve });

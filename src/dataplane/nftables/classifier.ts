@@ -1,3 +1,4 @@
+import { makeSerial } from '../../async/serial.ts';
 import type { Ip } from '../../core/ip/ip.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
@@ -59,14 +60,8 @@ export function makeClassifier({
   /** False while a transaction runs and after one that failed: then the next one replaces the table. */
   let isCertain = false;
   let generation = clock.now() % 2 ** 31; // not one that an earlier process used
-  let queue: Promise<unknown> = Promise.resolve();
-
   /** One at a time: `held` must not change under a running transaction. */
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const turn = queue.then(work);
-    queue = turn.catch(() => undefined); // the caller of `inTurn` gets it
-    return turn;
-  };
+  const inTurn = makeSerial();
 
   const runNft = async (text: string, signal: AbortSignal): Promise<void> => {
     await exec.run('nft', ['--file', '-'], { stdin: text, signal, timeoutMs: transactionMs });

@@ -1,5 +1,6 @@
 import type { Clock } from '../../ports/clock.ts';
-import { type Conversation, type Exec, ExecError } from '../../ports/exec.ts';
+import { makeLineDialogue } from '../../async/line-dialogue.ts';
+import { type Exec, ExecError } from '../../ports/exec.ts';
 import { tableName } from './ruleset.ts';
 
 /** An nft process that stays: a transaction costs half a millisecond instead of four. */
@@ -35,61 +36,42 @@ export function makeNftSession({
   readonly clock: Clock;
   readonly lifetime: AbortSignal;
 }): NftSession {
-  let open: { readonly nft: Conversation; readonly lines: AsyncIterator<string>; commits: number } | undefined;
-
-  const start = (): NonNullable<typeof open> => {
-    const nft = exec.converse('env', [noHistory, 'nft', '--json', '--interactive'], lifetime);
-    return { nft, lines: nft.lines[Symbol.asyncIterator](), commits: 0 };
-  };
-
-  const answer = async (lines: AsyncIterator<string>): Promise<string | undefined> => {
-    let json: string | undefined;
-    for (;;) {
-      const next = await lines.next();
-      if (next.done === true || !next.value.startsWith('{')) return next.done === true ? undefined : json;
-      json = next.value;
-    }
-  };
-
-  const close = async (): Promise<void> => {
-    const { nft } = open ?? {};
-    open = undefined;
-    await nft?.[Symbol.asyncDispose]();
-  };
-
+  const dialogue = makeLineDialogue({
+    name: 'nft --interactive',
+    start: () => exec.converse('env', [noHistory, 'nft', '--json', '--interactive'], lifetime),
+    answerMs,
+    clock,
+  });
+  let commits = 0;
   return {
     commit: async (change, generation, signal) => {
-      open ??= start();
-      const { nft, lines } = open;
-      const within = clock.deadline(answerMs, signal);
-      try {
-        await nft.write(`${change}\n${questions}`);
-        const json = await unlessAborted(answer(lines), within);
-        if (json === undefined || !holdsGeneration(json, generation))
+      await dialogue.ask(
+        `${change}\n${questions}`,
+        async (lines, nft) => {
+          const json = await answer(lines);
+          if (json !== undefined && holdsGeneration(json, generation)) return true;
           throw new ExecError('nft --interactive', undefined, nft.takeErrors() || 'the change is not in force');
-      } catch (error) {
-        await close(); // what it would answer next is unknown
-        throw error;
-      }
-      if (++open.commits === commitsPerProcess) await close();
+        },
+        signal,
+      );
+      commits = (commits + 1) % commitsPerProcess;
+      if (commits === 0) await dialogue.close();
     },
   };
+}
+
+/** The last line of JSON before the end of the answer; `undefined` where there is none. */
+async function answer(lines: AsyncIterator<string>): Promise<string | undefined> {
+  let json: string | undefined;
+  for (;;) {
+    const next = await lines.next();
+    if (next.done === true) return undefined;
+    if (!next.value.startsWith('{')) return json;
+    json = next.value;
+  }
 }
 
 function holdsGeneration(json: string, generation: number): boolean {
   const { nftables } = JSON.parse(json) as { nftables: readonly { set?: { elem?: readonly unknown[] } }[] };
   return nftables.some(({ set }) => set?.elem?.length === 1 && set.elem[0] === generation);
-}
-
-/** Rejects with the signal's reason as soon as it aborts. */
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const abort = (): void => reject(signal.reason);
-  signal.addEventListener('abort', abort, { once: true });
-  try {
-    signal.throwIfAborted();
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener('abort', abort);
-  }
 }

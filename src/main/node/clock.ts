@@ -6,5 +6,20 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
   sleep: (ms, signal) => sleep(ms, undefined, { signal }),
-  deadline: (ms, signal) => AbortSignal.any([signal, AbortSignal.timeout(ms)]),
+  // Not by AbortSignal.timeout and .any, which keep 1 kB for the whole time: 20 MB in a start with 10,000 Services.
+  deadline: (ms, outer) => {
+    const controller = new AbortController();
+    const relay = (): void => controller.abort(outer.reason);
+    const timer = setTimeout(() => controller.abort(new DOMException(`no end within ${ms} ms`, 'TimeoutError')), ms);
+    timer.unref();
+    if (outer.aborted) relay();
+    else outer.addEventListener('abort', relay, { once: true });
+    return {
+      signal: controller.signal,
+      [Symbol.dispose]: () => {
+        clearTimeout(timer);
+        outer.removeEventListener('abort', relay);
+      },
+    };
+  },
 };

@@ -1,0 +1,33 @@
+/** Growing waits between attempts that fail. */
+export type Backoff = {
+  /** How long to wait before the next attempt, in ms: doubles with each call up to the maximum. */
+  next(): number;
+  /** After a success: the next wait is the first again. */
+  reset(): void;
+};
+
+/**
+ * `firstMs`, 2 × `firstMs`, 4 × `firstMs` … up to `mostMs`. With `random` each wait is longer by up to half, so that
+ * several processes do not retry in step.
+ */
+export function makeBackoff({
+  firstMs,
+  mostMs,
+  random = () => 0,
+}: {
+  readonly firstMs: number;
+  readonly mostMs: number;
+  readonly random?: () => number;
+}): Backoff {
+  let failures = 0;
+  return {
+    next: () => {
+      const waitMs = Math.min(firstMs * 2 ** failures, mostMs);
+      failures = Math.min(failures + 1, 50); // 2 ** failures stays a number
+      return waitMs * (1 + random() / 2);
+    },
+    reset: () => {
+      failures = 0;
+    },
+  };
+}

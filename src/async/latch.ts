@@ -1,0 +1,29 @@
+import { unlessAborted } from './abort.ts';
+
+/** A latch with one waiter: any number of `set` calls while the waiter is busy make one wake-up. */
+export type Latch = {
+  set(): void;
+  /** Resolves at once if the latch was set since the last wait, else when it is set; rejects when `signal` aborts. */
+  wait(signal: AbortSignal): Promise<void>;
+};
+
+export function makeLatch(): Latch {
+  let isSet = false;
+  let wake: (() => void) | undefined;
+  return {
+    set: () => {
+      isSet = true;
+      wake?.();
+    },
+    wait: async (signal) => {
+      signal.throwIfAborted();
+      if (!isSet) {
+        const set = Promise.withResolvers<void>();
+        wake = set.resolve;
+        await unlessAborted(set.promise, signal);
+      }
+      wake = undefined;
+      isSet = false;
+    },
+  };
+}

@@ -1,0 +1,62 @@
+import type { Clock } from '../ports/clock.ts';
+import { type Conversation, ExecError } from '../ports/exec.ts';
+import { unlessAborted } from './abort.ts';
+
+/** A program that stays open and answers one question at a time, in lines: starting it for each would cost more. */
+export type LineDialogue = {
+  /**
+   * Writes `text` and resolves with what `read` makes of the lines that follow. Starts the program if it does not run.
+   * When `read` throws, the deadline passes or `signal` aborts, the program is killed: what it would say next is
+   * unknown. Not to be called concurrently. Throws `ExecError` where the program ends or `read` returns `undefined`.
+   */
+  ask<T>(
+    text: string,
+    read: (lines: AsyncIterator<string>, program: Conversation) => Promise<T | undefined>,
+    signal: AbortSignal,
+  ): Promise<T>;
+  /** Ends the program; the next `ask` starts another. */
+  close(): Promise<void>;
+};
+
+/** `name`: what the program is called in errors. `answerMs`: how long one answer may take. */
+export function makeLineDialogue({
+  name,
+  start,
+  answerMs,
+  clock,
+}: {
+  readonly name: string;
+  readonly start: () => Conversation;
+  readonly answerMs: number;
+  readonly clock: Clock;
+}): LineDialogue {
+  let open: { readonly program: Conversation; readonly lines: AsyncIterator<string> } | undefined;
+
+  const close = async (): Promise<void> => {
+    const program = open?.program;
+    open = undefined;
+    await program?.[Symbol.asyncDispose]();
+  };
+
+  return {
+    ask: async (text, read, signal) => {
+      signal.throwIfAborted();
+      if (open === undefined) {
+        const program = start();
+        open = { program, lines: program.lines[Symbol.asyncIterator]() };
+      }
+      const { program, lines } = open;
+      using deadline = clock.deadline(answerMs, signal);
+      try {
+        await program.write(text);
+        const answer = await unlessAborted(read(lines, program), deadline.signal);
+        if (answer === undefined) throw new ExecError(name, undefined, program.takeErrors() || 'unexpected answer');
+        return answer;
+      } catch (error) {
+        await close();
+        throw error;
+      }
+    },
+    close,
+  };
+}
