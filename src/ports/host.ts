@@ -1,50 +1,86 @@
 import type { Ip } from '../core/ip/ip.ts';
-import type { HostFacts } from '../core/model/host.ts';
+import type { ListeningSocket } from '../core/model/host.ts';
+import type { ListenerKey } from '../core/model/names.ts';
 import type { PersistentMap } from '../core/persistent-map.ts';
-import type { Listener, Row, TrafficTable } from '../core/traffic/table.ts';
+import type { Listener, ListenerAddress, TrafficTable } from '../core/traffic/table.ts';
 
 /** Addresses by their text. */
 export type Addresses = PersistentMap<string, Ip>;
 
-/** The kernel's part before a socket: sends the listeners' packets to the proxy, refuses the rest on our addresses. */
-export type Classifier = {
+/** What a tool does not take, with its words on one line. The rest of the change is in force. */
+export type Refusals<Key> = ReadonlyMap<Key, string>;
+
+/** What the kernel must do before a socket: steer packets of listeners to the proxy, refuse everything else on our addresses. */
+export type SteeringTarget = {
+  readonly listeners: TrafficTable['listeners'];
+  /** Addresses that the host has because of furiwake: packets for anything but a listener are refused there. */
+  readonly vips: Addresses;
+  /** The host's own addresses; the same object as long as they are the same. */
+  readonly own: ReadonlyMap<string, Ip>;
+  /** Loopback port of the proxy for a listener; the same for the same listener. */
+  readonly portOf: (listener: Listener) => number;
+};
+
+/** nftables in front of the proxy. */
+export type Steering = {
   /**
-   * Makes the kernel classify exactly as `table` says, in one atomic transaction that touches only what differs;
-   * resolves when the kernel has acknowledged it. `added`: the addresses that are ours, where all else is refused.
-   * `portOf` gives the same port for the same row.
+   * Makes the kernel steer exactly as `target` says, atomically, touching only what differs. A listener that nft refuses
+   * is isolated: its elements stay as they were (none, or the last accepted ones), all others are in force when this
+   * resolves. Throws `ExecError` when nft takes nothing at all; then everything stays as it was.
    */
-  apply(table: TrafficTable, added: Addresses, portOf: (row: Row) => number, signal: AbortSignal): Promise<void>;
+  apply(target: SteeringTarget, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
   /** Reads back what the kernel holds and repairs it; the number of repairs. */
   audit(signal: AbortSignal): Promise<number>;
-  /** Until `signal` aborts: notices when somebody flushes or removes our table and puts it back at once. */
+  /** Until `signal` aborts: watches for external changes to the table or the routing rule and reverts them at once. */
   run(signal: AbortSignal): Promise<void>;
-  /** Takes table, routing rules and routes away. No error when there are none. */
+  /** Removes table, routing rules and routes. No error when there are none. */
   remove(signal: AbortSignal): Promise<void>;
 };
 
-/** Puts addresses on this host and makes the neighbours know. */
-export type Announcer = {
-  /** Which of `wanted` the host has only because of us, or would have: all that are not its own. */
-  added(wanted: Addresses, signal: AbortSignal): Promise<Addresses>;
-  /** Which of `wanted` are there by our doing, or were before the host was restarted. */
-  recorded(wanted: Addresses, signal: AbortSignal): Promise<Addresses>;
-  /** Records what `ensure` will add, while others make ready what shall be behind the addresses. */
-  prepare(wanted: Addresses, signal: AbortSignal): Promise<void>;
-  /** Adds what is missing, as far as the kernel takes it (see `refused`), recorded before it is; announces it (gratuitous ARP, unsolicited neighbour advertisement). */
-  ensure(wanted: Addresses, signal: AbortSignal): Promise<void>;
-  /** Removes the addresses that we added and that are not in `wanted`; never another one. */
-  release(wanted: Addresses, signal: AbortSignal): Promise<void>;
+/** What the host has, as last read or as the kernel told since. Parts that did not change keep their identity. */
+export type HostAddresses = {
+  /** Addresses without furiwake, by text; without loopback and link-local ones. */
+  readonly own: ReadonlyMap<string, Ip>;
+  /** The host's own address on the interface of the default route, at most one per family. */
+  readonly primary: readonly Ip[];
+  /** Addresses that `add` was asked for and the kernel does not take. */
+  readonly refused: Refusals<string>;
+};
+
+/** Puts addresses on this host; takes off only what it put there. */
+export type Placement = {
   /**
-   * Puts back what somebody took away, tries again what the kernel did not take, and leaves to the host what it has come
-   * to have itself (see `added`); the number of repairs.
+   * Adds those of `wanted` that the host lacks, recorded before they are added, and advertises nothing. One that the
+   * kernel refuses is isolated (`addresses().refused`). Resolves with the addresses that are new on the host. Throws when
+   * the record cannot be written or `ip` cannot be run.
    */
-  audit(signal: AbortSignal): Promise<number>;
-  /** What the kernel does not take, by the address's text, with its words: IPv6 where it is switched off, for one. */
-  refused(): ReadonlyMap<string, string>;
+  add(wanted: Addresses, signal: AbortSignal): Promise<readonly Ip[]>;
+  /** Removes the addresses that placement added and that are not in `wanted`. */
+  remove(wanted: Addresses, signal: AbortSignal): Promise<void>;
+  /** Reads everything back: puts back what is missing of `wanted`, leaves to the host what it now has itself. */
+  audit(wanted: Addresses, signal: AbortSignal): Promise<readonly Ip[]>;
+  /** Known without asking; fresh while `run` runs. */
+  addresses(): HostAddresses;
+  /** Reads the host's addresses now. */
+  refresh(signal: AbortSignal): Promise<HostAddresses>;
+  /**
+   * Until `signal` aborts: watches interfaces and addresses. `onChange` is called when something of `addresses()` changed,
+   * or one of ours vanished, or a link came up: the caller then runs `audit` and advertises again.
+   */
+  run(onChange: () => void, signal: AbortSignal): Promise<void>;
+};
+
+/** Attracts addresses that are on this host. */
+export type Advertiser = {
+  /** Makes the neighbours send packets for exactly these addresses here; told again after some seconds and when a link comes up. */
+  advertise(addresses: Addresses): void;
+  /** Until `signal` aborts. */
+  run(signal: AbortSignal): Promise<void>;
 };
 
 export type Host = {
-  facts(signal: AbortSignal): Promise<HostFacts>;
+  /** TCP sockets in state LISTEN. */
+  listening(signal: AbortSignal): Promise<readonly ListeningSocket[]>;
   /** Resets the established connections of these listeners (`ss -K`). */
-  endConnections(listeners: readonly Listener[], signal: AbortSignal): Promise<void>;
+  endConnections(listeners: readonly ListenerAddress[], signal: AbortSignal): Promise<void>;
 };

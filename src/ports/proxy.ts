@@ -1,8 +1,9 @@
-import type { NodeName, ListenerKey } from '../core/model/names.ts';
 import type { Family } from '../core/ip/ip.ts';
-import type { Row, TrafficTable } from '../core/traffic/table.ts';
+import type { ListenerKey, NodeName } from '../core/model/names.ts';
+import type { Listener, TrafficTable } from '../core/traffic/table.ts';
+import type { Refusals } from './host.ts';
 
-/** How a node's server does: `up` gets connections; `drain` none new; `unhealthy` answered so; `silent` gave no answer. */
+/** How a node's server does. `silent`: no answer; `unhealthy`: answers that it wants no traffic. */
 export type ServerState = 'up' | 'drain' | 'unhealthy' | 'silent';
 
 export type ProxyObservation = {
@@ -15,6 +16,8 @@ export type ProxyObservation = {
     readonly node: NodeName;
     readonly family: Family;
     readonly state: ServerState;
+    /** Wall clock, ms, of the last change of `state`; `undefined` where it has not changed since the start. */
+    readonly sinceMs: number | undefined;
     readonly connections: number;
     readonly total: number;
   }[];
@@ -25,38 +28,38 @@ export type ProxyObservation = {
     readonly bytesIn: number;
     readonly bytesOut: number;
   }[];
-  /** True while the agent's own probe stands in for kube-proxy's health port, per family. */
+  /** True while furiwake's own probe stands in for kube-proxy's health port, per family. */
   readonly usesOwnProbe: { readonly 4: boolean; readonly 6: boolean };
 };
 
 /**
  * The user-space load balancer (HAProxy): a fixed program and a table.
  *
- * A change is two steps with the classifier between them: `upsert` makes every row and server of the table ready, then
- * the classifier sends packets to it (and no longer to what went), then `prune` takes away what the table no longer has.
- * Both are idempotent and diff against what the process really holds after a start or an adoption.
+ * A change is two steps with the steering between them: `upsert` makes every listener and server of the table ready, then
+ * the kernel sends packets to it (and no longer to what is gone), then `prune` removes what the table no longer has. Both
+ * are idempotent and compare with what the process really holds.
  */
 export type Proxy = {
-  /** Port on the loopback address where the row's packets must be sent (`tproxy`); the same for the same row. */
-  portOf(row: Row): number;
+  /** Port on the loopback addresses to which the listener's packets must be sent; the same for the same listener. */
+  portOf(listener: Listener): number;
   /**
-   * Adopts the process of this state directory if one runs, else writes the configuration for `table` and starts one,
-   * detached: it outlives us. Throws, and leaves the last good configuration in force, when the new one is refused.
+   * Makes all of `table` ready. The first call takes over the process that has the port, if it is ours, or starts one.
+   * Resolves with the listeners that HAProxy refuses, and its words; a node that it refuses is left out and logged. Throws
+   * when HAProxy cannot be started or does not answer: then what it served before is still in force where it lives. Never
+   * waits for a failing process longer than one attempt: the caller paces.
    */
-  ensure(table: TrafficTable, signal: AbortSignal): Promise<'adopted' | 'started'>;
-  upsert(table: TrafficTable, signal: AbortSignal): Promise<void>;
+  upsert(table: TrafficTable, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
   prune(table: TrafficTable, signal: AbortSignal): Promise<void>;
   /** Compares what the process holds with `table` and repairs it; the number of repairs. */
   audit(table: TrafficTable, signal: AbortSignal): Promise<number>;
   /**
-   * Until `signal` aborts: starts the process again when it dies (within a second, with all of the last table), reads
-   * the verdicts of the health checks, ends the connections of silent nodes, stands in with its own probe where no
-   * node answers the check.
+   * Until `signal` aborts: starts the process again when it dies (at once, then with growing waits), reads the health
+   * checks, follows the verdicts of the health module.
    */
   run(signal: AbortSignal): Promise<void>;
   observe(signal: AbortSignal): Promise<ProxyObservation>;
-  /** Whether a process serves, as far as is known: from `ensure` on, and while `run` watches over it. */
-  isUp(): boolean;
+  /** Why HAProxy does not serve, on one line, once that is known; `undefined` while it serves. */
+  trouble(): string | undefined;
   /** Ends the process; its connections end too. No error when none runs. */
   stop(signal: AbortSignal): Promise<void>;
 };

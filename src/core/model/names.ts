@@ -1,5 +1,5 @@
 declare const brand: unique symbol;
-type Brand<Name extends string> = string & { readonly [brand]: Name };
+export type Brand<Name extends string> = string & { readonly [brand]: Name };
 
 /** `namespace/name` of a Service. */
 export type ServiceKey = Brand<'ServiceKey'>;
@@ -9,6 +9,8 @@ export type ServiceUid = Brand<'ServiceUid'>;
 export type NodeName = Brand<'NodeName'>;
 /** `address|port|protocol` of a listener. */
 export type ListenerKey = Brand<'ListenerKey'>;
+/** What a backend is: `nodes4`, `nodes6`. */
+export type BackendId = Brand<'BackendId'>;
 
 export function serviceKey(namespace: string, name: string): ServiceKey {
   return `${namespace}/${name}` as ServiceKey;

@@ -1,86 +1,114 @@
 import type { Family, Ip } from '../ip/ip.ts';
-import type { IpRange } from '../ip/range.ts';
-import type { ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
+import { formatRange, type IpRange } from '../ip/range.ts';
+import type { BackendId, ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
 import type { Protocol } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
+import { type Revision, revisionOf } from '../revision.ts';
 
 /**
- * What one load-balancer host must do, as plain data. Data planes take a table and know nothing of Kubernetes.
+ * What one load-balancer host must do, as plain data. It knows nothing of Kubernetes. Three tables that change at three
+ * rates, each keyed and compared on its own:
  *
- *   rows     192.0.2.51|80|TCP   → lbtest/nginx, shared nodes (family 4), nodePort 30692, open, ≤ 4000 connections
- *            2001:db8::51|80|TCP → lbtest/nginx, shared nodes (family 6), nodePort 30692, …
- *   nodes    4: n1 192.0.2.11 active, n2 192.0.2.12 drain      6: n1 2001:db8::11 active, …
- *   hosted   the addresses of the rows that the host must have, whether it has them anyway or we add them
+ *   listeners   192.0.2.51|80|TCP → Service shop/web, backend nodes4, target port 30692, open      change with Services
+ *   backends    nodes4 → n1, n2      nodes6 → n1                                                    change with endpoints
+ *   nodes       n1 192.0.2.11 2001:db8::11 active      n2 192.0.2.12 drain                          change with nodes
  *
  * Parts that did not change keep their identity from table to table.
  */
 export type TrafficTable = {
-  readonly rows: PersistentMap<ListenerKey, Row>;
-  /** The same rows, by the Service that has them; none without a row. */
-  readonly byService: PersistentMap<ServiceKey, readonly Row[]>;
-  readonly nodes: { readonly 4: readonly Server[]; readonly 6: readonly Server[] };
-  /** By its text. */
-  readonly hosted: PersistentMap<string, Ip>;
+  readonly listeners: PersistentMap<ListenerKey, Listener>;
+  readonly backends: ReadonlyMap<BackendId, Backend>;
+  readonly nodes: ReadonlyMap<NodeName, TrafficNode>;
 };
 
-/** Where clients connect to: address, protocol and port. */
-export type Listener = { readonly address: Ip; readonly protocol: Protocol; readonly port: number };
+/** What clients connect to. */
+export type ListenerAddress = { readonly address: Ip; readonly protocol: Protocol; readonly port: number };
 
-/** One listener and the policy for its connections. Never holds text that a user wrote, but for `service`. */
-export type Row = Listener & {
+/** A listener and the policy for its connections. Holds no text that a user wrote, except the key of the Service. */
+export type Listener = ListenerAddress & {
   readonly key: ListenerKey;
-  /** For logs, metrics and the decision that a row changed hands; data planes put it into no daemon's text. */
+  /** For logs and metrics, and to tell when a listener changes hands. Data planes put it into no daemon's text. */
   readonly service: ServiceKey;
-  readonly backend: Backend;
-  /** Merged, of the listener's family; `undefined` is open to all, an empty list to nobody. */
+  readonly backend: BackendId;
+  /** Port of every server of the backend: a nodePort. */
+  readonly targetPort: number;
+  /** Merged, of the listener's family; `undefined`: open to all; empty: closed. */
   readonly sourceRanges: readonly IpRange[] | undefined;
-  /** Cap on concurrent connections of the row's Service, over all its rows; `undefined` is the data plane's default (half of what it can hold). */
-  readonly maxConnections: number | undefined;
+  /** The address is the host's own: furiwake never adds it to the host nor announces it. */
+  readonly isHostAddress: boolean;
+  /** Of all of the above. */
+  readonly revision: Revision;
 };
 
-/**
- * Where a listener's connections go: the shared backend of all cluster nodes, reached on one nodePort; or servers of
- * its own, with the settings that HAProxy fixes per backend.
- */
-export type Backend =
-  | { readonly kind: 'nodes'; readonly family: Family; readonly nodePort: number }
-  | { readonly kind: 'own'; readonly profile: Profile; readonly servers: readonly OwnServer[] };
+/** A set of servers of one family. */
+export type Backend = { readonly family: Family; readonly servers: readonly Server[] };
 
-/** A distinct set of the settings that HAProxy fixes per backend: slots are declared ahead for each profile. */
-export type Profile = {
-  readonly algorithm: 'roundrobin' | 'leastconn' | 'source';
-  readonly proxyProtocol: 'none' | 'v1' | 'v2';
+/** One server of a backend: a cluster node, reached on the listener's target port. */
+export type Server = { readonly node: NodeName };
+
+/** A cluster node; `drain`: no new connections, the present ones continue. */
+export type TrafficNode = {
+  readonly name: NodeName;
+  /** At most one per family. */
+  readonly addresses: readonly Ip[];
+  readonly state: 'active' | 'drain';
 };
 
-/** A server of a backend of its own; its health is that of `node`'s one check. */
-export type OwnServer = {
-  readonly node: NodeName;
-  readonly address: Ip;
-  readonly port: number;
-  readonly weight: number;
-};
-
-/** A cluster node in the shared backend of its family; `drain`: no new connections, the present ones live. */
-export type Server = { readonly node: NodeName; readonly address: Ip; readonly state: 'active' | 'drain' };
+/** The backend of all cluster nodes with an address of the family. */
+export function nodesBackend(family: Family): BackendId {
+  return `nodes${family}` as BackendId;
+}
 
 export const emptyTable: TrafficTable = {
-  rows: PersistentMap.empty(),
-  byService: PersistentMap.empty(),
-  nodes: { 4: [], 6: [] },
-  hosted: PersistentMap.empty(),
+  listeners: PersistentMap.empty(),
+  backends: new Map(),
+  nodes: new Map(),
 };
-
-/** A table of these rows; of two for one listener the later one counts. */
-export function tableOf(rows: readonly Row[], nodes: TrafficTable['nodes']): TrafficTable {
-  const byKey = PersistentMap.from(rows.map((row) => [row.key, row]));
-  return {
-    rows: byKey,
-    byService: PersistentMap.from(Map.groupBy(byKey.values(), (row) => row.service)),
-    nodes,
-    hosted: PersistentMap.from(Array.from(byKey.values(), ({ address }) => [address.text, address])),
-  };
-}
 
 export function listenerKey(address: Ip, port: number, protocol: Protocol): ListenerKey {
   return `${address.text}|${port}|${protocol}` as ListenerKey;
+}
+
+/** A listener with its key and revision. */
+export function makeListener(fields: Omit<Listener, 'key' | 'revision'>): Listener {
+  const { address, port, protocol, service, backend, targetPort, sourceRanges, isHostAddress } = fields;
+  const ranges = sourceRanges === undefined ? 'open' : sourceRanges.map(formatRange).join(' ');
+  return {
+    ...fields,
+    key: listenerKey(address, port, protocol),
+    revision: revisionOf(`${service}|${backend}|${targetPort}|${isHostAddress ? 'own' : 'added'}|${ranges}`),
+  };
+}
+
+/** The table of these listeners and nodes, with the backends of all nodes. Of two listeners with one key the later counts. */
+export function makeTable(listeners: Iterable<Listener>, nodes: readonly TrafficNode[]): TrafficTable {
+  return {
+    listeners: PersistentMap.from(Array.from(listeners, (listener) => [listener.key, listener])),
+    backends: nodesBackends(nodes),
+    nodes: new Map(nodes.map((node) => [node.name, node])),
+  };
+}
+
+/** `nodes4` and `nodes6`, each with the nodes that have an address of its family. */
+export function nodesBackends(nodes: readonly TrafficNode[]): TrafficTable['backends'] {
+  return new Map(
+    ([4, 6] as const).map((family) => [
+      nodesBackend(family),
+      {
+        family,
+        servers: nodes.filter((node) => addressOfNode(node, family) !== undefined).map(({ name }) => ({ node: name })),
+      },
+    ]),
+  );
+}
+
+export function addressOfNode({ addresses }: TrafficNode, family: Family): Ip | undefined {
+  return addresses.find((address) => address.family === family);
+}
+
+/** True when a data plane could see no difference. */
+export function isSameTable(a: TrafficTable, b: TrafficTable): boolean {
+  return (
+    a.nodes === b.nodes && a.backends === b.backends && PersistentMap.changedKeys(a.listeners, b.listeners).length === 0
+  );
 }
