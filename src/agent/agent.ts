@@ -1,260 +1,356 @@
-import { setImmediate } from 'node:timers/promises';
-import type { ServiceKey } from '../core/model/names.ts';
-import { PersistentMap } from '../core/persistent-map.ts';
-import type { Verdict } from '../core/reasons.ts';
+import { makeBackoff } from '../async/backoff.ts';
+import { makeLatch } from '../async/latch.ts';
 import { makeSerial } from '../async/serial.ts';
 import { superviseAll } from '../async/supervise-all.ts';
-import { diffRows, isSameTable, unionOf } from '../core/traffic/diff.ts';
-import { emptyTable, type Row, type TrafficTable } from '../core/traffic/table.ts';
+import { makeTrouble } from '../async/trouble.ts';
+import type { ListenerKey } from '../core/model/names.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
+import { emptyReport, type HostReport, type ListenerReport } from '../core/traffic/report.ts';
+import { isSameTable, makeListener, makeTable, type Listener, type TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { Announcer, Classifier, Host } from '../ports/host.ts';
+import type { Health } from '../ports/health.ts';
+import type { HostAddresses } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import type { Proxy } from '../ports/proxy.ts';
 import type { TableFile } from '../state/table.ts';
+import { addressProblem, makeAddressIndex } from './addresses.ts';
+import { runAudits } from './audit.ts';
+import { emptyHostState, makePass, type PassPorts, wordsOf } from './pass.ts';
+import { makeQuarantine } from './quarantine.ts';
 
 /**
- * Makes one load-balancer host do what a traffic table says, and says how far it is.
+ * Makes one load-balancer host do what a traffic table says, and reports how far it is.
  *
- *   submit(table) ─► proxy.upsert, ────► classifier.apply ─► addresses ─► proxy.prune, connections ended,
- *                 │  addresses recorded                                   addresses released ─► answered
- *                 └► table file ─────────────────────────────────────────────────────────────────┘
- *
- * What comes is made ready before packets are sent to it, and what goes gets no more packets before it is taken away.
+ *   publish(table) ─► desired ─► pass ─► report ─► subscribers
+ *                       ▲         │ what a tool refuses waits in the quarantine, the rest is in force
+ *              restore ─┘         │ what fails as a whole is repeated after growing waits
+ *                                 └► table file, for the next start
  */
 export type Agent = {
-  /** Puts the last table of the state directory in force: after a reboot, before the API server answers. */
-  restore(signal: AbortSignal): Promise<void>;
+  /** Replaces what the host is to do. Returns at once; `report` and `subscribe` tell what comes of it. */
+  publish(table: TrafficTable): void;
+  report(): HostReport;
+  /** Calls `listener` after each change of the report; returns the end of the subscription. */
+  subscribe(listener: () => void): () => void;
   /**
-   * Puts `table` in force. Resolves when HAProxy and the kernel have acknowledged it, or have refused it (`answerTo`
-   * tells, and it is tried again with backoff): with the Services for which the answer may have changed.
+   * Whether this host may serve. If not, it is withdrawn: its addresses are removed, new connections are dropped so that
+   * clients try again elsewhere, and established ones continue as long as their packets arrive here.
    */
-  submit(table: TrafficTable, signal: AbortSignal): Promise<ReadonlySet<ServiceKey>>;
-  /** `ready` when HAProxy and the kernel have acknowledged just this row, else why not; `undefined`: not answered yet. */
-  answerTo(row: Row): 'ready' | Verdict | undefined;
-  /** Why this host does not do what was asked last, in words without a newline; empty when it does. */
+  setServing(isServing: boolean): void;
+  /** Takes the last table of the state directory as desired: after a reboot, before the API server answers. */
+  restore(): Promise<void>;
+  /** What was published or restored last. */
+  desired(): TrafficTable | undefined;
+  /** Why this host does not do what was asked last, a line each; empty when it does. */
   troubles(): readonly string[];
-  /** The table in force: the last one that was acknowledged as a whole. */
-  inForce(): TrafficTable;
-  /** `inForce` and, after a change that was refused half-way, all that was tried since. */
-  mayHold(): TrafficTable;
-  /** Supervises, repairs drift and retries until `signal` aborts. `onChange`: answers changed without a submit. */
-  run(onChange: (services: ReadonlySet<ServiceKey>) => void, signal: AbortSignal): Promise<void>;
+  /** Programs, repairs and retries until `signal` aborts. */
+  run(signal: AbortSignal): Promise<void>;
 };
 
-export type AgentDeps = {
-  readonly proxy: Proxy;
-  readonly classifier: Classifier;
-  readonly announcer: Announcer;
-  readonly host: Host;
+export type AgentDeps = Omit<PassPorts, 'addressesOf'> & {
+  readonly health: Health;
   readonly tableFile: TableFile;
+  /** Before `setServing` is called. */
+  readonly isServing: boolean;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
-  /** How often everything is read back and compared; default 30,000 ms. */
-  readonly auditEveryMs?: number;
 };
 
-const applyBuckets: readonly number[] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
-const retryFirstMs = 100;
-const retryMostMs = 10_000;
+const passSeconds: readonly number[] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+const retry = { firstMs: 200, mostMs: 30_000 };
 
 export function makeAgent(deps: AgentDeps): Agent {
-  const { proxy, classifier, announcer, host, tableFile, clock, log } = deps;
-  const applySeconds = deps.metrics.histogram(
+  const { placement, health, tableFile, clock, log, metrics } = deps;
+  const ports: PassPorts = { ...deps, addressesOf: makeAddressIndex() };
+  const durations = metrics.histogram(
     'furiwake_dataplane_apply_seconds',
-    'Time to put a changed table in force',
-    applyBuckets,
+    'Time of one pass over the host',
+    passSeconds,
   );
-  const listeners = deps.metrics.gauge('furiwake_listeners', 'Listeners in force');
-  const failures = deps.metrics.counter('furiwake_dataplane_errors_total', 'Tables that HAProxy or the kernel refused');
+  const failures = metrics.counter(
+    'furiwake_dataplane_errors_total',
+    'Passes in which a step failed as a whole, or a listener was refused',
+    ['kind'],
+  );
+  const listenerGauge = metrics.gauge('furiwake_listeners', 'Listeners by state', ['state']);
 
-  let inForce: TrafficTable = emptyTable;
-  let mayHold: TrafficTable = emptyTable;
-  let wanted: TrafficTable = emptyTable;
-  let refusal: Verdict | undefined;
-  let isStarted = false;
-  /** One change of the host at a time, in the order asked for. */
+  let desired: TrafficTable | undefined;
+  let isServing = deps.isServing;
+  let state = emptyHostState;
+  let failure: { readonly words: string; readonly dueMs: number } | undefined;
+  let report: HostReport = emptyReport;
+  let addresses: HostAddresses | undefined;
+  const quarantine = makeQuarantine();
+  const backoff = makeBackoff(retry);
+  const passTrouble = makeTrouble({
+    what: 'programming this host',
+    log,
+    monotonic: () => clock.monotonic(),
+    level: 'error',
+  });
+  /** One change of the host at a time. */
   const inTurn = makeSerial();
+  const wake = makeLatch();
+  /** Set when the host must be withdrawn, or may serve: that waits for no failure. */
+  const urgent = makeLatch();
+  const saveLatch = makeLatch();
+  const subscribers = new Set<() => void>();
 
-  const apply = async (table: TrafficTable, signal: AbortSignal): Promise<void> => {
+  const target = (): TrafficTable | undefined => desired && (isServing ? desired : withdrawn(desired));
+
+  const reportOf = (key: ListenerKey, wanted: Listener | undefined): ListenerReport | undefined => {
+    const holder = state.held.get(key)?.service;
+    if (wanted === undefined && holder === undefined) return undefined;
+    const inForce = state.inForce.get(key);
+    const programmed = wanted && (isServing ? wanted : closed(wanted));
+    const isInForce = programmed !== undefined && inForce?.revision === programmed.revision;
+    const words =
+      (wanted === undefined ? undefined : addressProblem(wanted, placement.addresses())) ??
+      (isInForce ? undefined : (quarantine.entries.get(key)?.words ?? failure?.words));
+    return {
+      holder,
+      revision: isInForce ? wanted?.revision : inForce?.revision,
+      isForwarding: inForce !== undefined && isServing,
+      refusal:
+        wanted === undefined || words === undefined
+          ? undefined
+          : { revision: wanted.revision, verdict: { reason: 'DataplaneError', message: words } },
+    };
+  };
+
+  /** Brings the report of these listeners up to date, and tells the subscribers if anything differs. */
+  const updateReport = (keys: Iterable<ListenerKey>): void => {
+    const changes = Array.from(keys, (key): [ListenerKey, ListenerReport | undefined] => {
+      const [before, now] = [report.listeners.get(key), reportOf(key, desired?.listeners.get(key))];
+      return [key, before !== undefined && now !== undefined && isSameReport(before, now) ? before : now];
+    });
+    const next: HostReport = {
+      listeners: report.listeners.with(changes),
+      health: health.verdicts(),
+      ownAddresses: placement.addresses().own,
+      primaryAddresses: placement.addresses().primary,
+    };
+    const isSame = (Object.keys(next) as (keyof HostReport)[]).every((part) => next[part] === report[part]);
+    if (isSame) return;
+    report = next;
+    for (const tell of subscribers) tell();
+  };
+
+  const allKeys = (): Iterable<ListenerKey> => [...(desired?.listeners.keys() ?? []), ...report.listeners.keys()];
+
+  const noteAddresses = (): void => {
+    const before = addresses;
+    addresses = placement.addresses();
+    if (before === addresses) return;
+    const isSame = before?.own === addresses.own && before.refused === addresses.refused;
+    updateReport(isSame ? [] : allKeys());
+  };
+
+  const pass = async (wanted: TrafficTable, signal: AbortSignal): Promise<void> => {
     const startedAt = clock.monotonic();
-    mayHold = unionOf(mayHold, table);
-    const gone = rowsGone(mayHold, table);
-    // What goes is in the file until it is gone altogether: who comes after a crash has to know whose connections to end.
-    // Else side by side, for the file is for a reboot; but nobody is told before both are done.
-    const save = (): Promise<void> => tableFile.write(table);
-    const isProgrammed = program(table, gone, signal);
-    const isSaved = gone.length > 0 ? isProgrammed.then(save) : whileProxyWorks(save);
-    for (const result of await Promise.allSettled([isProgrammed, isSaved]))
-      if (result.status === 'rejected') throw result.reason;
-    inForce = table;
-    mayHold = table;
-    listeners.set(table.rows.size);
-    applySeconds.observe((clock.monotonic() - startedAt) / 1000);
-  };
-
-  const program = async (table: TrafficTable, gone: readonly Row[], signal: AbortSignal): Promise<void> => {
-    if (!isStarted) {
-      const how = await proxy.ensure(table, signal);
-      log.info({ how, listeners: table.rows.size }, `HAProxy ${how}`);
-      isStarted = true;
+    const tried = quarantine.leaveOut(wanted, state.inForce, startedAt);
+    if (state.applied !== undefined && failure === undefined && isSettled(tried)) return;
+    const before = state;
+    const wasFailing = failure !== undefined;
+    const result = await makePass(
+      ports,
+      state,
+      tried,
+      (held) => {
+        state = { ...state, held };
+        updateReport(PersistentMap.changedKeys(before.held, held));
+        saveLatch.set();
+      },
+      signal,
+    );
+    state = result.state;
+    const nowMs = clock.monotonic();
+    failure = undefined;
+    if (result.failure === undefined) {
+      quarantine.note(tried, result.refusals, nowMs);
+      for (const key of result.refusals.keys()) noteRefused(key, result.refusals.get(key) ?? '', tried);
+      backoff.reset();
+      passTrouble.over();
+    } else {
+      failure = { words: wordsOf(result.failure), dueMs: nowMs + backoff.next() };
+      failures.add(1, { kind: 'pass' });
+      passTrouble.failed(result.failure);
     }
-    const handed = gone.filter((row) => table.rows.has(row.key));
-    if (handed.length > 0) {
-      // Closed while it changes hands: nobody comes to the one Service by what was allowed to the other.
-      const rows = inForce.rows.with(handed.map((row) => [row.key, undefined]));
-      await classify({ ...inForce, rows }, signal);
-    }
-    const isReady = proxy.upsert(table, signal);
-    whileProxyWorks(() => announcer.prepare(table.hosted, signal)).catch(() => undefined); // `ensure` does what is left
-    await isReady;
-    await classify(table, signal);
-    await announcer.ensure(table.hosted, signal);
-    await proxy.prune(table, signal);
-    if (gone.length > 0) await host.endConnections(gone, signal);
-    await announcer.release(table.hosted, signal);
+    durations.observe((nowMs - startedAt) / 1000);
+    listenerGauge.set(state.inForce.size, { state: 'in force' });
+    listenerGauge.set(quarantine.entries.size, { state: 'refused' });
+    const isAll = wasFailing || failure !== undefined;
+    updateReport(
+      isAll
+        ? allKeys()
+        : new Set([
+            ...PersistentMap.changedKeys(before.held, state.held),
+            ...PersistentMap.changedKeys(before.inForce, state.inForce),
+            ...result.refusals.keys(),
+          ]),
+    );
+    saveLatch.set();
   };
 
-  const classify = async (table: TrafficTable, signal: AbortSignal): Promise<void> => {
-    const added = await announcer.added(table.hosted, signal);
-    await classifier.apply(table, added, (row) => proxy.portOf(row), signal);
+  const isSettled = (tried: TrafficTable): boolean =>
+    state.applied !== undefined &&
+    isSameTable(state.applied, tried) &&
+    PersistentMap.changedKeys(state.held, tried.listeners).length === 0;
+
+  const told = new Map<ListenerKey, string>();
+  const noteRefused = (key: ListenerKey, words: string, { listeners }: TrafficTable): void => {
+    failures.add(1, { kind: 'listener' });
+    if (told.get(key) === words) return;
+    told.set(key, words);
+    log.warn({ listener: key, service: listeners.get(key)?.service, reason: words }, 'listener refused; retrying');
   };
 
-  const attempt = async (table: TrafficTable, signal: AbortSignal): Promise<ReadonlySet<ServiceKey>> => {
-    wanted = table;
-    if (isStarted && refusal === undefined && isSameTable(inForce, table)) return new Set();
-    const before = inForce;
-    const wasRefused = refusal !== undefined;
-    const refusedBefore = announcer.refused();
-    try {
-      await apply(table, signal);
-      refusal = undefined;
-    } catch (error) {
-      signal.throwIfAborted();
-      failures.add(1);
-      const message = error instanceof Error ? error.message : String(error);
-      refusal = { reason: 'DataplaneError', message };
-      log.error({ err: error }, 'the change was refused; what was in force still is');
-    }
-    const affected = affectedServices(before, table, wasRefused || refusal !== undefined);
-    return new Set([...affected, ...servicesRehosted(refusedBefore)]);
-  };
-
-  /** The Services with an address that the kernel takes by now, or no longer. */
-  const servicesRehosted = (before: ReadonlyMap<string, string>): ReadonlySet<ServiceKey> => {
-    const now = announcer.refused();
-    if (now === before) return new Set();
-    const rows = [...inForce.rows.values()].filter(({ address }) => before.get(address.text) !== now.get(address.text));
-    return new Set(rows.map((row) => row.service));
-  };
-
-  const retry = async (onChange: (services: ReadonlySet<ServiceKey>) => void, signal: AbortSignal): Promise<void> => {
-    for (
-      let waitMs = retryFirstMs;
-      ;
-      waitMs = refusal === undefined ? retryFirstMs : Math.min(waitMs * 2, retryMostMs)
-    ) {
-      await clock.sleep(waitMs, signal);
-      if (refusal === undefined) continue;
-      const changed = await inTurn(() => attempt(wanted, signal));
-      if (refusal === undefined) {
-        log.info({}, 'the change is in force now');
-        onChange(changed);
-      }
-    }
-  };
-
-  const audit = async (onChange: (services: ReadonlySet<ServiceKey>) => void, signal: AbortSignal): Promise<void> => {
+  const passes = async (signal: AbortSignal): Promise<void> => {
     for (;;) {
-      await clock.sleep(deps.auditEveryMs ?? 30_000, signal);
-      if (!isStarted || refusal !== undefined) continue;
+      await untilDue(signal);
+      const wanted = target();
+      for (const key of told.keys()) if (!quarantine.entries.has(key)) told.delete(key);
+      if (wanted !== undefined) await inTurn(() => pass(wanted, signal));
+    }
+  };
+
+  /** Until there is something to do: a change, or the end of a wait. After a failure of a whole pass changes wait, too. */
+  const untilDue = async (signal: AbortSignal): Promise<void> => {
+    const dueMs = failure?.dueMs ?? quarantine.nextDueMs();
+    if (dueMs === undefined) return await wake.wait(signal);
+    using deadline = clock.deadline(Math.max(0, dueMs - clock.monotonic()), signal);
+    const latch = failure === undefined ? wake : urgent;
+    await latch.wait(deadline.signal).catch(() => signal.throwIfAborted());
+  };
+
+  /** Saves what the host may carry. A disk that fails delays no Service: the file is for the next start. */
+  const saves = async (signal: AbortSignal): Promise<void> => {
+    const trouble = makeTrouble({ what: 'saving the table of listeners', log, monotonic: () => clock.monotonic() });
+    const pace = makeBackoff({ firstMs: 1_000, mostMs: 60_000 });
+    for (;;) {
+      await saveLatch.wait(signal);
       try {
-        const refusedBefore = announcer.refused();
-        const repairs = await inTurn(async () => {
-          if (refusal !== undefined) return 0; // what was recorded for the change must not be added for the table before it
-          const others = (await proxy.audit(inForce, signal)) + (await classifier.audit(signal));
-          const addresses = await announcer.audit(signal);
-          await classify(inForce, signal); // one may have become the host's own
-          return others + addresses;
-        });
-        const rehosted = servicesRehosted(refusedBefore);
-        if (rehosted.size > 0) onChange(rehosted);
-        if (repairs > 0) log.warn({ repairs }, 'somebody changed what furiwake had programmed; repaired');
+        if (desired !== undefined) await tableFile.write(savedTable(desired));
+        trouble.over();
+        pace.reset();
       } catch (error) {
         signal.throwIfAborted();
-        log.error({ err: error }, 'could not compare what is programmed with what should be');
+        trouble.failed(error);
+        await clock.sleep(pace.next(), signal);
+        saveLatch.set();
       }
     }
+  };
+
+  /** With listeners that are not removed yet: the next process must know whose connections to end. */
+  const savedTable = (wanted: TrafficTable): TrafficTable => {
+    const gone = PersistentMap.changedKeys(wanted.listeners, state.held).flatMap((key) => {
+      const listener = state.held.get(key);
+      return listener === undefined || wanted.listeners.has(key) ? [] : [[key, listener] as const];
+    });
+    return { ...wanted, listeners: wanted.listeners.with(gone) };
   };
 
   return {
-    restore: async (signal) => {
+    publish: (table) => {
+      const before = desired?.listeners ?? PersistentMap.empty<ListenerKey, Listener>();
+      desired = table;
+      // Those that are programmed soon are reported then; a host that fails says so of new ones at once.
+      if (failure !== undefined) updateReport(PersistentMap.changedKeys(before, table.listeners));
+      wake.set();
+      saveLatch.set();
+    },
+    report: () => report,
+    subscribe: (listener) => {
+      subscribers.add(listener);
+      return () => void subscribers.delete(listener);
+    },
+    setServing: (next) => {
+      if (isServing === next) return;
+      isServing = next;
+      wake.set();
+      urgent.set();
+    },
+    restore: async () => {
       const table = await tableFile.read();
       if (table === undefined) return;
-      try {
-        await inTurn(async () => {
-          // What is not recorded is an own address of the host, which may come later than we do.
-          const hosted = await announcer.recorded(table.hosted, signal);
-          await attempt({ ...table, hosted }, signal);
-        });
-      } catch (error) {
-        signal.throwIfAborted();
-        log.error({ err: error }, 'what was served before cannot be put in force yet');
-      }
+      desired = table;
+      state = { ...state, held: table.listeners };
+      updateReport(table.listeners.keys());
+      wake.set();
     },
-    submit: (table, signal) => inTurn(() => attempt(table, signal)),
-    answerTo: (row) => {
-      if (inForce.rows.get(row.key) === row) {
-        const { text } = row.address;
-        const words = announcer.refused().get(text);
-        return words === undefined
-          ? 'ready'
-          : { reason: 'DataplaneError', message: `the kernel does not take the address ${text} (${words})` };
-      }
-      return wanted.rows.get(row.key) === row ? refusal : undefined;
-    },
+    desired: () => desired,
     troubles: () => [
-      ...(inForce === emptyTable ? ['HAProxy and the kernel have not taken the first table yet'] : []),
-      ...(isStarted && !proxy.isUp() ? ['HAProxy does not run'] : []),
-      ...(refusal === undefined
-        ? []
-        : [`the last change was refused: ${refusal.message.replaceAll(/\s*\n\s*/g, '; ')}`]),
+      ...(state.applied === undefined ? ['nothing is programmed yet'] : []),
+      ...(failure === undefined ? [] : [failure.words]),
+      ...(deps.proxy.trouble() === undefined ? [] : [deps.proxy.trouble() ?? '']),
     ],
-    inForce: () => inForce,
-    mayHold: () => mayHold,
-    run: async (onChange, signal) => {
-      const parts = [
-        (until: AbortSignal) => proxy.run(until),
-        (until: AbortSignal) => classifier.run(until),
-        (until: AbortSignal) => retry(onChange, until),
-        (until: AbortSignal) => audit(onChange, until),
-      ];
-      await superviseAll(parts, signal);
+    run: (signal) => {
+      const unsubscribe = health.subscribe(() => updateReport([]));
+      const auditNow = makeLatch();
+      let hasLinkChanged = false;
+      return superviseAll(
+        [
+          passes,
+          saves,
+          (until) =>
+            runAudits(
+              {
+                ...deps,
+                inTurn,
+                applied: () => state.applied,
+                addressesOf: ports.addressesOf,
+                auditNow,
+                onAddresses: () => {
+                  if (hasLinkChanged) deps.advertiser.again();
+                  hasLinkChanged = false;
+                  noteAddresses();
+                },
+              },
+              until,
+            ),
+          (until) => deps.proxy.run(until),
+          (until) => deps.steering.run(until),
+          (until) => deps.advertiser.run(until),
+          (until) =>
+            placement.run((what) => {
+              hasLinkChanged ||= what === 'links';
+              auditNow.set();
+            }, until),
+        ],
+        signal,
+      ).finally(unsubscribe);
     },
   };
 }
 
-/**
- * Once what was said to the proxy has left this process, which `work` would hold up: in the first turn of the event loop
- * the connection comes to be there, in the second it is written to.
- */
-async function whileProxyWorks<T>(work: () => Promise<T>): Promise<T> {
-  await setImmediate();
-  await setImmediate();
-  return await work();
-}
-
-/** Rows that the host may hold and that are not in `table`, or there of another Service: their connections must end. */
-function rowsGone(mayHold: TrafficTable, table: TrafficTable): readonly Row[] {
-  return PersistentMap.changedKeys(mayHold.byService, table.byService).flatMap((service) =>
-    (mayHold.byService.get(service) ?? []).filter((row) => table.rows.get(row.key)?.service !== service),
+function isSameReport(a: ListenerReport, b: ListenerReport): boolean {
+  return (
+    a.holder === b.holder &&
+    a.revision === b.revision &&
+    a.isForwarding === b.isForwarding &&
+    a.refusal?.revision === b.refusal?.revision &&
+    a.refusal?.verdict.message === b.refusal?.verdict.message
   );
 }
 
-/** The Services of the rows that differ; of all rows when what was refused, or no longer is, may concern every one. */
-function affectedServices(before: TrafficTable, after: TrafficTable, isAll: boolean): ReadonlySet<ServiceKey> {
-  const { changed, gone } = diffRows(before, after);
-  const rows = isAll ? [...after.rows.values(), ...gone] : [...changed, ...gone];
-  return new Set(rows.map((row) => row.service));
+const closedListeners = new WeakMap<Listener, Listener>();
+
+/** The listener as a withdrawn host has it: on no address of the host, closed to new connections. */
+function closed(listener: Listener): Listener {
+  let made = closedListeners.get(listener);
+  if (made === undefined) {
+    made = makeListener({ ...listener, sourceRanges: [], isHostAddress: true });
+    closedListeners.set(listener, made);
+  }
+  return made;
+}
+
+function withdrawn(table: TrafficTable): TrafficTable {
+  return {
+    ...makeTable(Array.from(table.listeners.values(), closed), []),
+    backends: table.backends,
+    nodes: table.nodes,
+  };
 }

@@ -1,20 +1,25 @@
 import { setImmediate } from 'node:timers/promises';
 import { unlessAborted } from '../async/abort.ts';
+import { makeBackoff } from '../async/backoff.ts';
 import { makeLatch } from '../async/latch.ts';
-import type { AddressRecord, Assignment } from '../core/addresses/assignment.ts';
+import { makeTrouble } from '../async/trouble.ts';
+import type { Assignment } from '../core/addresses/assignment.ts';
+import type { HostFacts } from '../core/model/host.ts';
 import type { NodeName, ServiceKey, ServiceUid } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
 import type { Service, ServiceSpec } from '../core/model/service.ts';
 import type { Site } from '../core/model/site.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
-import type { Verdict } from '../core/reasons.ts';
-import type { Row, TrafficTable } from '../core/traffic/table.ts';
-import type { HostFacts } from '../core/model/host.ts';
+import { nodeTrouble, type NodeTrouble } from '../core/status/node-trouble.ts';
+import { makeTrafficPlanner } from '../core/traffic/plan.ts';
+import type { HostReport } from '../core/traffic/report.ts';
+import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
+import type { Ledger } from '../ports/ledger.ts';
 import type { Log } from '../ports/log.ts';
-import type { RecordFile } from '../state/records.ts';
-import { makePlanner, type Plan } from './snapshot.ts';
-import { type Tell, tellPlan } from './tell.ts';
+import { makeLedgerWriter } from './ledger-writer.ts';
+import { type Decision, makePlanner } from './planner.ts';
+import { type RecordEvent, recordDecision } from './record-events.ts';
 
 /** A store, as the controller sees it. */
 export type Observed<K extends string, T> = {
@@ -23,16 +28,15 @@ export type Observed<K extends string, T> = {
   subscribe(listener: (changedKeys: ReadonlySet<K>) => void): () => void;
 };
 
-/** The load-balancer host, as the controller sees it: today in the same process, later on the other end of a watch. */
+/** The load-balancer host, as the controller sees it: today in the same process, later at the other end of a watch. */
 export type HostLink = {
-  submit(table: TrafficTable, signal: AbortSignal): Promise<ReadonlySet<ServiceKey>>;
-  /** `ready` when just this row is in force, else why not; `undefined`: not answered yet. */
-  answerTo(row: Row): 'ready' | Verdict | undefined;
-  /** The last table that was acknowledged as a whole. */
-  inForce(): TrafficTable;
-  /** That, and all that was tried since: what may be in force. */
-  mayHold(): TrafficTable;
+  publish(table: TrafficTable): void;
+  report(): HostReport;
+  subscribe(listener: () => void): () => void;
 };
+
+/** What is published: the decision, what came of recording it, and the table that the host was given. */
+export type Plan = Decision & { readonly table: TrafficTable; readonly nodeTrouble: NodeTrouble };
 
 export type ControllerDeps = {
   readonly site: Site;
@@ -41,139 +45,170 @@ export type ControllerDeps = {
   readonly host: HostLink;
   /** Asked when there is a spec that no plan has seen. */
   readonly facts: (signal: AbortSignal) => Promise<HostFacts>;
-  readonly records: RecordFile;
+  readonly ledger: Ledger;
+  /** Nodes that an administrator drains. */
+  readonly drained: { current(): ReadonlySet<NodeName>; subscribe(listener: () => void): () => void };
   /** Looks at one Service again and writes what differs; soon, not now. */
   readonly enqueue: (service: ServiceKey) => void;
-  /** An event on a Service. */
-  readonly tell: Tell;
+  readonly recordEvent: RecordEvent;
   readonly clock: Clock;
   readonly log: Log;
 };
 
 const lookAgainMs = 5_000;
-const retryFirstMs = 100;
-const retryMostMs = 10_000;
+const retry = { firstMs: 100, mostMs: 10_000 };
 
 /**
  * Level-based: any change marks the world dirty, and each turn plans for all of it; what cannot have changed is kept.
  *
- *   stores, the host  ─► snapshot ─► planSnapshot ─► records on disk ─► host.submit ─► enqueue (finalizers, status)
- *         ▲                                                                                    │
- *         └────────────────────────────── answers of the writes ───────────────────────────────┘
+ *   stores, drains, host report ─► snapshot ─► decision ─► ledger ─► table ─► host.publish
+ *                                                                       └───► enqueue (finalizers, status)
  *
- * One turn at a time: the first change is planned at once, those that come while it is put in force are in the next. A
- * turn that fails (the disk is full, the host gives no answer) changes nothing, and is tried again.
+ * One turn at a time, and no turn waits for the host: what the host reports enqueues the Services concerned. A turn that
+ * fails changes nothing and is repeated after growing waits.
  */
 export type Controller = {
   run(signal: AbortSignal): Promise<void>;
-  /** Nodes that an administrator drains. */
-  setDrained(nodes: ReadonlySet<NodeName>): void;
   plan(): Plan | undefined;
 };
 
 export function makeController(deps: ControllerDeps): Controller {
-  const { services, nodes, host, enqueue } = deps;
+  const { services, nodes, host, clock, log } = deps;
   const touched = new Set<ServiceKey>();
   const wake = makeLatch();
-  const planSnapshot = makePlanner();
-  let records = PersistentMap.empty<ServiceUid, AddressRecord>();
-  let drained: ReadonlySet<NodeName> = new Set();
+  const decide = makePlanner();
+  const planTraffic = makeTrafficPlanner();
+  const ledger = makeLedgerWriter(deps);
   let plan: Plan | undefined;
-  /** The last one that was recorded, and that the host was given. */
-  let completed: Plan | undefined;
-  /** Services that wait for a program on the host to let a port go. */
-  const blocked = new Set<ServiceKey>();
+  /** Services that wait until a program on the host frees a port: no event tells when. */
+  const waiting = new Set<ServiceKey>();
   let isLookPending = false;
-  let facts: HostFacts = { ownAddresses: [], listening: [] };
-  /** Specs that a plan has seen: the host is looked at again only when there is another one. */
+  let facts: HostFacts | undefined;
+  /** Specs that a plan has seen: the host is asked again only when there is another one. */
   const planned = new WeakSet<ServiceSpec>();
 
-  const lookAtHost = async (seen: readonly ServiceKey[], signal: AbortSignal): Promise<void> => {
-    const news = seen.flatMap((key) => services.objects().get(key)?.spec ?? []).filter((spec) => !planned.has(spec));
-    if (news.length > 0 || blocked.size > 0) facts = await deps.facts(signal);
-    for (const spec of news) planned.add(spec);
+  const lookAtHost = async (seen: readonly ServiceKey[], signal: AbortSignal): Promise<HostFacts> => {
+    const fresh = seen.flatMap((key) => services.objects().get(key)?.spec ?? []).filter((spec) => !planned.has(spec));
+    if (facts === undefined || fresh.length > 0 || waiting.size > 0) facts = await deps.facts(signal);
+    for (const spec of fresh) planned.add(spec);
+    return facts;
   };
 
-  /** Some Service waits for a program on the host to let its port go: nobody tells us, so we look now and then. */
   const lookAgainLater = (signal: AbortSignal): void => {
-    if (blocked.size === 0 || isLookPending) return;
+    if (waiting.size === 0 || isLookPending) return;
     isLookPending = true;
-    void deps.clock.sleep(lookAgainMs, signal).then(
+    void clock.sleep(lookAgainMs, signal).then(
       () => {
         isLookPending = false;
         wake.set();
       },
-      () => undefined, // ended
+      () => undefined, // aborted
     );
   };
 
   const turn = async (seen: readonly ServiceKey[], signal: AbortSignal): Promise<void> => {
-    await lookAtHost(seen, signal);
-    const before = completed;
-    const mayHold = host.mayHold();
-    const next = planSnapshot({
+    const before = plan;
+    const report = host.report();
+    const decision = decide({
       site: deps.site,
       services: services.objects(),
       nodes: nodes.objects(),
-      drained,
-      records,
-      host: facts,
-      mayHold,
+      records: ledger.records(),
+      host: await lookAtHost(seen, signal),
     });
-    plan = next;
-    // Finalizers are asked for while the rest is done; what depends on the host's answer is looked at again after it.
-    for (const key of seen) enqueue(key);
-    if (PersistentMap.changedKeys(records, next.records).length > 0) {
-      await deps.records.write(next.records);
-      records = next.records;
-    }
-    tellPlan(before, next, deps.log, deps.tell);
-    const reassigned = PersistentMap.changedKeys(
+    const unrecorded = await ledger.commit(decision.records, signal);
+    const assignments = withUnrecorded(decision, before, unrecorded);
+    const table = planTraffic({
+      services: decision.ours,
+      assignments,
+      nodes: nodes.objects(),
+      drained: deps.drained.current(),
+    });
+    const trouble = nodeTrouble({ nodes: nodes.objects(), table, health: report.health });
+    const isSameTrouble =
+      before !== undefined && before.nodeTrouble[4] === trouble[4] && before.nodeTrouble[6] === trouble[6];
+    plan = { ...decision, assignments, table, nodeTrouble: isSameTrouble ? before.nodeTrouble : trouble };
+    host.publish(table);
+    recordDecision(before, plan, log, deps.recordEvent);
+    const changed = PersistentMap.changedKeys(
       before?.assignments ?? PersistentMap.empty<ServiceKey, Assignment>(),
-      next.assignments,
+      assignments,
     );
-    for (const key of reassigned) {
-      if (next.assignments.get(key)?.waitsForHost === true) blocked.add(key);
-      else blocked.delete(key);
+    for (const key of changed) {
+      if (assignments.get(key)?.waitsForHost === true) waiting.add(key);
+      else waiting.delete(key);
     }
     lookAgainLater(signal);
-    const answered = await host.submit(next.table, signal);
-    completed = next;
-    const concerned = hasNodesAsBefore(before?.table.nodes, next.table.nodes) ? reassigned : next.assignments.keys();
-    for (const key of new Set([...answered, ...concerned])) enqueue(key);
-    const isListenerFree = next.lingering.size > 0 && host.mayHold() !== mayHold;
-    if (isListenerFree) wake.set(); // somebody may be waiting for it
+    for (const key of new Set([...seen, ...(isSameTrouble ? changed : assignments.keys())])) deps.enqueue(key);
   };
 
   /** A turn, until one succeeds. */
   const takeTurn = async (signal: AbortSignal): Promise<void> => {
-    for (let waitMs = retryFirstMs; ; waitMs = Math.min(waitMs * 2, retryMostMs)) {
+    const trouble = makeTrouble({
+      what: 'deciding which Service gets which address',
+      log,
+      monotonic: () => clock.monotonic(),
+      level: 'error',
+    });
+    const backoff = makeBackoff(retry);
+    for (;;) {
       const seen = [...touched];
       touched.clear();
       try {
-        return await turn(seen, signal);
+        await turn(seen, signal);
+        return trouble.over();
       } catch (error) {
         signal.throwIfAborted();
         for (const key of seen) touched.add(key);
-        deps.log.error(
-          { err: error, retryInMs: waitMs },
-          'could not decide, or record, who gets which address; what is in force stays so',
-        );
-        await deps.clock.sleep(waitMs, signal);
+        trouble.failed(error);
+        await clock.sleep(backoff.next(), signal);
       }
     }
+  };
+
+  /** The host reported: the Services whose listeners are concerned are looked at again. */
+  const followHost = (): (() => void) => {
+    let last: HostReport | undefined;
+    const follow = (): void => {
+      const before = last;
+      const report = host.report();
+      last = report;
+      const concerned = new Set<ServiceKey>();
+      for (const key of PersistentMap.changedKeys(before?.listeners ?? PersistentMap.empty(), report.listeners))
+        for (const service of [
+          before?.listeners.get(key)?.holder,
+          report.listeners.get(key)?.holder,
+          plan?.table.listeners.get(key)?.service,
+        ])
+          if (service !== undefined) concerned.add(service);
+      for (const key of concerned) deps.enqueue(key);
+      const isHostSame =
+        before?.health === report.health &&
+        before.ownAddresses === report.ownAddresses &&
+        before.primaryAddresses === report.primaryAddresses;
+      if (isHostSame) return;
+      if (before?.ownAddresses !== report.ownAddresses || before.primaryAddresses !== report.primaryAddresses)
+        facts = undefined;
+      wake.set();
+    };
+    follow();
+    return host.subscribe(follow);
   };
 
   return {
     run: async (signal) => {
       await unlessAborted(Promise.all([services.synced, nodes.synced]), signal);
-      records = await deps.records.read();
-      const stop = [services, nodes].map((store) =>
-        store.subscribe((keys) => {
-          if (store === services) for (const key of keys) touched.add(key as ServiceKey);
+      await ledger.load();
+      const stop = [
+        services.subscribe((keys) => {
+          for (const key of keys) touched.add(key);
           wake.set();
         }),
-      );
+        nodes.subscribe(() => wake.set()),
+        deps.drained.subscribe(() => wake.set()),
+        ledger.subscribe(() => wake.set()),
+        followHost(),
+      ];
       try {
         for (const key of services.objects().keys()) touched.add(key);
         for (;;) {
@@ -185,15 +220,32 @@ export function makeController(deps: ControllerDeps): Controller {
         for (const unsubscribe of stop) unsubscribe();
       }
     },
-    setDrained: (names) => {
-      drained = names;
-      wake.set();
-    },
     plan: () => plan,
   };
 }
 
-/** False when nodes appeared for all Services of a family, or the last one vanished. */
-function hasNodesAsBefore(before: TrafficTable['nodes'] | undefined, after: TrafficTable['nodes']): boolean {
-  return ([4, 6] as const).every((family) => (before?.[family].length === 0) === (after[family].length === 0));
+/**
+ * The assignments as far as they are recorded: a Service whose record could not be written keeps what it had before, or
+ * has nothing and says why.
+ */
+function withUnrecorded(
+  { ours, assignments }: Decision,
+  before: Plan | undefined,
+  unrecorded: ReadonlyMap<ServiceUid, string>,
+): Decision['assignments'] {
+  if (unrecorded.size === 0) return assignments;
+  return assignments.with(
+    [...ours.values()]
+      .filter(({ uid }) => unrecorded.has(uid))
+      .map(({ key, uid }): [ServiceKey, Assignment | undefined] => {
+        const planned = assignments.get(key);
+        const message = `the address could not be recorded: ${unrecorded.get(uid) ?? ''}`;
+        const nothing = planned && {
+          ...planned,
+          addresses: [],
+          verdict: { reason: 'NotRecorded' as const, message },
+        };
+        return [key, before?.assignments.get(key) ?? nothing];
+      }),
+  );
 }

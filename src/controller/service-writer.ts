@@ -4,26 +4,25 @@ import { assertNever } from '../core/assert-never.ts';
 import { conditionTypes } from '../core/model/contract.ts';
 import type { ServiceKey, ServiceUid } from '../core/model/names.ts';
 import type { Service } from '../core/model/service.ts';
-import { afterWrite, beforeWrite, type Contest, noContest } from '../core/status/contest.ts';
-import { type DesiredStatus, desiredStatus, type Readiness } from '../core/status/desired.ts';
-import { isSameStatus, nextWrite } from '../core/status/next-write.ts';
 import type { PersistentMap } from '../core/persistent-map.ts';
 import type { Reason } from '../core/reasons.ts';
+import { afterWrite, beforeWrite, noConflict, type StatusConflict } from '../core/status/conflict.ts';
+import { type DesiredStatus, desiredStatus } from '../core/status/desired.ts';
+import { isSameStatus, nextWrite, type Write } from '../core/status/next-write.ts';
 import { isKubeError, RetryError } from '../kube/errors.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import type { Row, TrafficTable } from '../core/traffic/table.ts';
-import type { HostLink } from './controller.ts';
+import type { HostLink, Plan } from './controller.ts';
+import type { Holders } from './holders.ts';
+import type { RecordEvent } from './record-events.ts';
 import type { ServiceWrites } from './service-writes.ts';
-import type { Plan } from './snapshot.ts';
-import type { Tell } from './tell.ts';
 
 /** The Services, as the writer sees them. */
 export type ServiceStore = {
   objects(): PersistentMap<ServiceKey, Service>;
   versionOf(key: ServiceKey): string | undefined;
-  /** The answer of a write, so that nobody waits for its echo on the watch. */
+  /** The answer of a write, so that its echo on the watch need not be waited for. */
   put(object: Service, resourceVersion: string): void;
 };
 
@@ -31,10 +30,13 @@ export type ServiceWriterDeps = {
   readonly services: ServiceStore;
   readonly plan: () => Plan | undefined;
   readonly host: HostLink;
+  readonly holders: Holders;
+  /** Ready endpoints of a Service; `undefined`: not known. */
+  readonly endpoints: (service: ServiceKey) => number | undefined;
   readonly writes: ServiceWrites;
-  /** False while another process may hold the lease: nothing is written then. */
+  /** False while another process may hold the Lease: nothing is written then. */
   readonly mayWrite: () => boolean;
-  readonly tell: Tell;
+  readonly recordEvent: RecordEvent;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -46,11 +48,34 @@ export type ServiceWriter = (
   signal: AbortSignal,
 ) => Promise<{ readonly requeueAfterMs?: number } | undefined>;
 
+type Outcome = Awaited<ReturnType<ServiceWriter>>;
+
 const publishBuckets: readonly number[] = [0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.15, 0.3, 0.6, 1, 2, 5, 10, 30];
 const notLeaderRetryMs = 1_000;
+/** A Service without ready endpoints says so after this long: a new one gets its endpoints a moment later. */
+const endpointsGraceMs = 5_000;
+/** An event tells the user of a refused write from this attempt on: the first refusals may be a change under way. */
+const attemptsBeforeEvent = 3;
+
+/** The API server accepted a write, and the object is still not as it was written: some admission changed it. */
+class WriteStrippedError extends Error {
+  override readonly name = 'WriteStrippedError';
+  readonly code = 'WRITE_STRIPPED';
+}
+
+/** What is remembered of a Service while it is ours. */
+type Memory = {
+  readonly uid: ServiceUid;
+  conflict: StatusConflict;
+  /** Monotonic ms, until its address is published. */
+  seenAtMs: number | undefined;
+  /** Monotonic ms; since when it has no ready endpoint. */
+  emptySinceMs: number | undefined;
+  refusedWrites: number;
+};
 
 export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
-  const { services, host, writes, clock, log } = deps;
+  const { services, host, writes, clock, log, recordEvent } = deps;
   const publishSeconds = deps.metrics.histogram(
     'furiwake_service_publish_seconds',
     'From first seeing a Service to its published address',
@@ -58,19 +83,54 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   );
   const conflicts = deps.metrics.counter(
     'furiwake_status_conflicts_total',
-    'Services whose status somebody else kept changing',
+    'Services whose status another client kept changing',
+  );
+  const refused = deps.metrics.counter(
+    'furiwake_writes_refused_total',
+    'Writes to Services that the API server refused or that an admission plugin changed',
   );
   const memory = new Map<ServiceKey, Memory>();
+
+  /** A Service that leaves, or a new one of its name, starts afresh. */
+  const memoryOf = (service: Service, eligibility: Eligibility): Memory => {
+    const known = memory.get(service.key);
+    if (known?.uid === service.uid && (eligibility === 'ours' || eligibility === 'leaving')) return known;
+    const isUnpublished = service.status.ingress.length === 0;
+    const fresh: Memory = {
+      uid: service.uid,
+      conflict: noConflict,
+      seenAtMs: isUnpublished ? clock.monotonic() : undefined,
+      emptySinceMs: undefined,
+      refusedWrites: 0,
+    };
+    if (eligibility === 'ours' || eligibility === 'leaving') memory.set(service.key, fresh);
+    else memory.delete(service.key);
+    return fresh;
+  };
+
+  /** Whether it has endpoints, as far as its status says so, and when that may change by time alone. */
+  const lookAtEndpoints = (key: ServiceKey, mine: Memory): { hasEndpoints: boolean; dueMs: number | undefined } => {
+    if (deps.endpoints(key) !== 0) {
+      mine.emptySinceMs = undefined;
+      return { hasEndpoints: true, dueMs: undefined };
+    }
+    const nowMs = clock.monotonic();
+    mine.emptySinceMs ??= nowMs;
+    const leftMs = mine.emptySinceMs + endpointsGraceMs - nowMs;
+    return leftMs > 0 ? { hasEndpoints: true, dueMs: leftMs } : { hasEndpoints: false, dueMs: undefined };
+  };
 
   const writeFinalizers = async (
     service: Service,
     finalizers: readonly string[],
     signal: AbortSignal,
-  ): Promise<undefined> => {
+  ): Promise<void> => {
     const version = services.versionOf(service.key);
-    if (version === undefined) return undefined;
-    keep(services, await writes.finalizers(service, version, finalizers, signal));
-    return undefined;
+    if (version === undefined) return;
+    const answer = keep(services, await writes.finalizers(service, version, finalizers, signal));
+    const missing = finalizers.filter((name) => !answer.finalizers.includes(name));
+    if (missing.length > 0 && !answer.isDeleting)
+      throw new WriteStrippedError(`finalizers ${missing.join(', ')} were removed when they were written`);
   };
 
   const writeStatus = async (
@@ -78,59 +138,62 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     status: DesiredStatus,
     mine: Memory,
     signal: AbortSignal,
-  ): Promise<{ requeueAfterMs?: number } | undefined> => {
-    const step = beforeWrite(mine.contest, service.status, clock.now());
-    mine.contest = step.contest;
+  ): Promise<Outcome> => {
+    const step = beforeWrite(mine.conflict, service, clock.now());
+    mine.conflict = step.conflict;
+    const manager = service.status.ingressManager;
     switch (step.action) {
       case 'wait':
-        return { requeueAfterMs: (step.contest.pausedUntilMs ?? 0) - clock.now() };
+        return { requeueAfterMs: (step.conflict.pausedUntilMs ?? 0) - clock.now() };
       case 'giveUp': {
         conflicts.add(1);
         const note =
-          'somebody else changed the status three times within a minute; not written for ten minutes, traffic goes on';
-        log.warn({ service: service.key, reason: 'StatusConflict', manager: service.status.ingressManager }, note);
-        deps.tell(service, 'Warning', 'StatusConflict', note);
-        return { requeueAfterMs: (step.contest.pausedUntilMs ?? 0) - clock.now() };
+          'another controller keeps changing this status; pausing status updates for 10 minutes, traffic continues';
+        log.warn({ service: service.key, reason: 'StatusConflict', manager }, note);
+        recordEvent(service, 'Warning', 'StatusConflict', note);
+        return { requeueAfterMs: (step.conflict.pausedUntilMs ?? 0) - clock.now() };
       }
       case 'repair':
-        log.warn(
-          { service: service.key, reason: 'StatusRepaired', manager: service.status.ingressManager },
-          'somebody else changed the status; writing the truth back',
-        );
-        break;
       case 'write':
         break;
       default:
         assertNever(step.action);
     }
-    keep(services, await writes.status(service, status, signal));
+    const answer = keep(services, await writes.status(service, status, signal));
+    if (!isSameStatus(answer.status, status))
+      throw new WriteStrippedError('the status was changed when it was written');
     const stored = services.objects().get(service.key)?.status;
-    // The same words are remembered once: with 10,000 Services it saves 10 MB.
-    mine.contest = afterWrite(mine.contest, stored !== undefined && isSameStatus(stored, status) ? stored : status);
+    // Equal texts are kept once: with 10,000 Services it saves 10 MB.
+    mine.conflict = afterWrite(mine.conflict, stored !== undefined && isSameStatus(stored, status) ? stored : status);
+    if (step.action === 'repair') {
+      const note = 'another client changed the status; restored it';
+      log.warn({ service: service.key, reason: 'StatusRepaired', manager }, note);
+      recordEvent(service, 'Warning', 'StatusRepaired', note);
+    }
     if (status.ingress.length > 0 && mine.seenAtMs !== undefined) {
       publishSeconds.observe((clock.monotonic() - mine.seenAtMs) / 1000);
       mine.seenAtMs = undefined;
     }
-    log.info(
-      { service: service.key, addresses: status.ingress.map((entry) => entry.ip), reason: reasonOf(status) },
-      status.ingress.length > 0 ? 'published' : 'not published',
-    );
-    if (step.action === 'repair')
-      deps.tell(service, 'Warning', 'StatusRepaired', 'somebody else changed the status; the truth was written back');
-    tellConditions(service, status, deps.tell);
+    if (status.ingress.length > 0)
+      log.info(
+        { service: service.key, addresses: status.ingress.map((entry) => entry.ip), reason: reasonOf(status) },
+        'published',
+      );
+    recordConditions(service, status, recordEvent);
     return undefined;
   };
 
-  /** What is remembered of a Service while it is ours; one that leaves, or a new one of its name, starts afresh. */
-  const memoryOf = (service: Service, eligibility: Eligibility): Memory => {
-    const known = memory.get(service.key);
-    if (eligibility === 'ours' && known?.uid === service.uid) return known;
-    const isUnpublished = service.status.ingress.length === 0;
-    const seenAtMs = isUnpublished ? clock.monotonic() : undefined;
-    const fresh: Memory = { uid: service.uid, contest: noContest, seenAtMs };
-    if (eligibility === 'ours') memory.set(service.key, fresh);
-    else memory.delete(service.key);
-    return fresh;
+  /** The API server refuses a write, or strips it: tried again with growing waits, and told where a user looks. */
+  const noteRefusal = (service: Service, write: Write, error: unknown, mine: Memory): void => {
+    const isRefusal =
+      error instanceof WriteStrippedError || isKubeError(error, 'CONFLICT', 'INVALID', 'FORBIDDEN', 'NOT_FOUND');
+    if (!isRefusal) return;
+    refused.add(1);
+    mine.refusedWrites++;
+    if (mine.refusedWrites < attemptsBeforeEvent) return;
+    const what = write.kind === 'status' ? 'status' : 'finalizers';
+    const note = `the ${what} cannot be written, retrying: ${error instanceof Error ? error.message : String(error)}`;
+    recordEvent(service, 'Warning', 'WriteRefused', note);
   };
 
   return async (key, signal) => {
@@ -139,80 +202,51 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     if (service === undefined) memory.delete(key);
     if (service === undefined || plan === undefined) return undefined;
     const planned = plan.services.get(key);
-    // Another object than the plan knows, or another wish: the next turn looks at it, and has it looked at here.
+    // Another object than the plan knows, or another spec: the next turn plans for it and enqueues it.
     if (planned?.uid !== service.uid || planned.spec !== service.spec) return undefined;
     const eligibility = plan.eligibility.get(key) ?? 'foreign';
-    if (eligibility === 'held')
-      deps.tell(
-        service,
-        'Warning',
-        'HeldByAnother',
-        'left alone: it has no class, and another controller holds its status',
-      );
     const mine = memoryOf(service, eligibility);
     const assignment = plan.assignments.get(key);
+    const { hasEndpoints, dueMs } = lookAtEndpoints(key, mine);
     const desired =
       eligibility === 'ours' && assignment !== undefined
         ? desiredStatus({
             service,
             assignment,
-            readiness: answersFor(plan.table, host),
-            served: addressesOf(host.inForce().byService.get(key)),
-            nodes: plan.table.nodes,
+            listeners: plan.table.listeners,
+            reports: host.report().listeners,
+            nodeTrouble: plan.nodeTrouble,
+            hasEndpoints,
             nowMs: clock.now(),
           })
         : undefined;
-    const write = nextWrite({
-      service,
-      eligibility,
-      desired,
-      isProgrammed: host.mayHold().byService.has(key),
-    });
-    if (write === undefined) return undefined;
+    const write = nextWrite({ service, eligibility, desired, isProgrammed: deps.holders.holds(key) });
+    if (write === undefined) return dueMs === undefined ? undefined : { requeueAfterMs: dueMs };
     if (!deps.mayWrite()) throw new RetryError(notLeaderRetryMs);
     try {
-      return write.kind === 'finalizers'
-        ? await writeFinalizers(service, write.finalizers, signal)
-        : await writeStatus(service, write.status, mine, signal);
+      const outcome =
+        write.kind === 'status'
+          ? await writeStatus(service, write.status, mine, signal)
+          : await writeFinalizers(service, write.finalizers, signal);
+      mine.refusedWrites = 0;
+      return outcome ?? (dueMs === undefined ? undefined : { requeueAfterMs: dueMs });
     } catch (error) {
       if (isKubeError(error, 'NOT_FOUND')) {
         log.debug({ service: key, err: error }, 'the Service is gone');
         return undefined;
       }
-      // Planned with an object that is not the one that is there, or its type changed under us: plan again with the next
-      // object, do not retry (core/v1). Not so for finalizers: a foreign write that made their `test` fail (RFC 6902) may
-      // have touched only what we do not keep, and then the watch tells us of nothing.
-      if (write.kind === 'status' && isKubeError(error, 'CONFLICT', 'INVALID')) {
-        log.warn(
-          { service: key, err: error },
-          'the API server refused the status; planning again when the Service changes',
-        );
-        return undefined;
-      }
+      // Not another object by now? Then a webhook or a policy refuses, and no watch event tells when it stops.
+      noteRefusal(service, write, error, mine);
       throw error;
     }
   };
 }
 
-/** The host's answers to the rows that the plan has, whatever else may be in force for these listeners. */
-function answersFor({ rows }: TrafficTable, host: HostLink): Readiness {
-  return {
-    get: (listener) => {
-      const row = rows.get(listener);
-      return row && host.answerTo(row);
-    },
-  };
-}
-
-function addressesOf(rows: readonly Row[] = []): ReadonlySet<string> {
-  return new Set(rows.map(({ address }) => address.text));
-}
-
-type Memory = { readonly uid: ServiceUid; contest: Contest; seenAtMs: number | undefined };
-
-function keep(services: ServiceStore, answer: unknown): void {
-  const version = (answer as { metadata?: { resourceVersion?: string } }).metadata?.resourceVersion;
-  if (version !== undefined) services.put(projectService(answer), version);
+function keep(services: ServiceStore, answer: unknown): Service {
+  const service = projectService(answer);
+  const version = (answer as { metadata?: { resourceVersion?: string } } | undefined)?.metadata?.resourceVersion;
+  if (version !== undefined) services.put(service, version);
+  return service;
 }
 
 function reasonOf({ conditions }: DesiredStatus): string | undefined {
@@ -222,11 +256,15 @@ function reasonOf({ conditions }: DesiredStatus): string | undefined {
   )?.reason;
 }
 
-/** Events for what is new in the conditions: what changed, and only after it is written. */
-function tellConditions(before: Service, status: DesiredStatus, tell: Tell): void {
+/** Reasons of conditions that are as a user wants them. */
+const good: ReadonlySet<string> = new Set(['Assigned', 'Serving']);
+
+/** Events for what is new in the conditions, after it is written. */
+function recordConditions(before: Service, status: DesiredStatus, recordEvent: RecordEvent): void {
   for (const condition of status.conditions) {
     if (condition.type === conditionTypes.portsError || before.status.conditions.includes(condition)) continue;
     if (condition.reason === 'NoAddress') continue; // the other condition says why
-    tell(before, condition.status === 'True' ? 'Normal' : 'Warning', condition.reason as Reason, condition.message);
+    const type = condition.status === 'True' && good.has(condition.reason) ? 'Normal' : 'Warning';
+    recordEvent(before, type, condition.reason as Reason, condition.message);
   }
 }

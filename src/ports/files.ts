@@ -6,6 +6,8 @@ export type Files = {
   write(path: string, text: string, mode?: number): Promise<void>;
   /** Adds to the end of a file that is there. A crash or an error may leave a part of `text`. */
   append(path: string, text: string): Promise<void>;
+  /** Whether there is anything at the path: a file, a folder, a socket. */
+  exists(path: string): Promise<boolean>;
   /** A file, or a folder with all that is in it; no error when it is not there. */
   remove(path: string): Promise<void>;
   /** Creates the folder and its parents. */

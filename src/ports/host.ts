@@ -64,16 +64,20 @@ export type Placement = {
   /** Reads the host's addresses now. */
   refresh(signal: AbortSignal): Promise<HostAddresses>;
   /**
-   * Until `signal` aborts: watches interfaces and addresses. `onChange` is called when something of `addresses()` changed,
-   * or one of ours vanished, or a link came up: the caller then runs `audit` and advertises again.
+   * Until `signal` aborts: watches interfaces, addresses and default routes. `onChange` is called when one of them may have
+   * changed: the caller then runs `audit`, and advertises again where `links` changed.
    */
-  run(onChange: () => void, signal: AbortSignal): Promise<void>;
+  run(onChange: (what: 'links' | 'addresses') => void, signal: AbortSignal): Promise<void>;
+  /** On which interface the neighbours look for an address. */
+  linkOf(address: Ip): { readonly index: number; readonly mac: string } | undefined;
 };
 
 /** Attracts addresses that are on this host. */
 export type Advertiser = {
   /** Makes the neighbours send packets for exactly these addresses here; told again after some seconds and when a link comes up. */
   advertise(addresses: Addresses): void;
+  /** Tells all of them again: a link came up. */
+  again(): void;
   /** Until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;
 };

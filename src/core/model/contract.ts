@@ -26,3 +26,6 @@ export const excludeNodeLabel = 'node.kubernetes.io/exclude-from-external-load-b
 export const autoscalerTaint = 'ToBeDeletedByClusterAutoscaler';
 
 export const defaultLoadBalancerClass = 'furiwake.dev/haproxy';
+
+/** kube-proxy's health port (`--healthz-bind-address`), which says by HTTP status whether a node wants traffic. */
+export const kubeProxyHealthPort = 10256;

@@ -1,17 +1,15 @@
 import type { AssignedAddress, Assignment } from '../addresses/assignment.ts';
+import { quote } from '../addresses/request.ts';
+import { type Family, parseIp } from '../ip/ip.ts';
 import { conditionTypes, reasonPrefix } from '../model/contract.ts';
 import type { ListenerKey } from '../model/names.ts';
-import type { Condition, Ingress, PortStatus, Service, ServiceStatus } from '../model/service.ts';
+import type { Condition, Ingress, PortStatus, Protocol, Service, ServiceStatus } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
-import { listenerKey, type TrafficTable } from '../traffic/table.ts';
+import type { HostReport } from '../traffic/report.ts';
 import { listenersOf, mostRanges, planSourceRanges } from '../traffic/source-ranges.ts';
-import { quote } from '../addresses/request.ts';
-
-/**
- * What a host said of its listeners: `ready` when HAProxy and the kernel have acknowledged them, else why not.
- * `undefined`: not answered yet.
- */
-export type Readiness = { get(listener: ListenerKey): 'ready' | Verdict | undefined };
+import { listenerKey, type TrafficTable } from '../traffic/table.ts';
+import type { NodeTrouble } from './node-trouble.ts';
+import { sentences, shortened } from './sentences.ts';
 
 /** The status that a Service should show: what we write, and nothing else. */
 export type DesiredStatus = Pick<ServiceStatus, 'ingress' | 'conditions'>;
@@ -19,33 +17,42 @@ export type DesiredStatus = Pick<ServiceStatus, 'ingress' | 'conditions'>;
 export type StatusInput = {
   readonly service: Service;
   readonly assignment: Assignment;
-  readonly readiness: Readiness;
-  /** Addresses on which something of this Service is in force, as planned or as it was before. */
-  readonly served: ReadonlySet<string>;
-  readonly nodes: TrafficTable['nodes'];
+  /** The listeners that the host was given. */
+  readonly listeners: TrafficTable['listeners'];
+  /** What the host says of them. */
+  readonly reports: HostReport['listeners'];
+  readonly nodeTrouble: NodeTrouble;
+  /** False: the Service has had no ready endpoint for some seconds. */
+  readonly hasEndpoints: boolean;
   readonly nowMs: number;
 };
 
 /**
- * What the Service's status should say; `undefined` while some listener has not been answered yet: then what is
- * there stays. An address is published when all of its listeners are ready; endpoints and nodes do not hold it back.
+ * What the Service's status should say; `undefined` while the host has not answered for some listener: then the present
+ * status stays. An address is published when all of its listeners are ready; endpoints and nodes do not hold it back.
  */
 export function desiredStatus(input: StatusInput): DesiredStatus | undefined {
   const { service, assignment } = input;
   const failures: Verdict[] = [];
+  const failing = new Set<string>();
   for (const { ip, served } of assignment.addresses) {
     for (const port of served) {
-      const answer = input.readiness.get(listenerKey(ip, port.port, port.protocol));
+      const answer = answerTo(listenerKey(ip, port.port, port.protocol), input);
       if (answer === undefined) return undefined;
-      if (answer !== 'ready') failures.push(answer);
+      if (answer === 'ready') continue;
+      failures.push(answer);
+      failing.add(ip.text);
     }
   }
-  const published = assignment.addresses.filter(({ served }) => served.length > 0);
-  // When a change was refused what was in force still is, so a published address stays published.
-  const ingress =
-    failures.length === 0
-      ? published.map((address) => ingressOf(address, service, assignment))
-      : service.status.ingress.filter(({ ip }) => ip !== undefined && input.served.has(ip));
+  const shown = new Map(service.status.ingress.map((entry) => [entry.ip, entry]));
+  const ingress = assignment.addresses
+    .filter(({ served }) => served.length > 0)
+    .flatMap((address): readonly Ingress[] => {
+      const { text } = address.ip;
+      if (!failing.has(text)) return [ingressOf(address, service, assignment)];
+      const present = shown.get(text); // what was in force before the change that was refused may still be
+      return present !== undefined && isServed(present, input) ? [present] : [];
+    });
   const verdicts: readonly (readonly [type: string, status: Condition['status'], verdict: Verdict])[] = [
     [conditionTypes.addressAssigned, assignment.addresses.length > 0 ? 'True' : 'False', assignment.verdict],
     servingCondition(input, failures),
@@ -55,6 +62,25 @@ export function desiredStatus(input: StatusInput): DesiredStatus | undefined {
     condition(service.status.conditions, type, status, verdict, input.nowMs),
   );
   return { ingress, conditions: conditions.sort((a, b) => (a.type < b.type ? -1 : 1)) };
+}
+
+/** `ready` when the revision that is wanted is in force, else why not; `undefined`: not known yet. */
+function answerTo(key: ListenerKey, { listeners, reports }: StatusInput): 'ready' | Verdict | undefined {
+  const listener = listeners.get(key);
+  const report = reports.get(key);
+  if (listener === undefined || report === undefined) return undefined;
+  if (report.refusal?.revision === listener.revision) return report.refusal.verdict;
+  return report.holder === listener.service && report.revision === listener.revision ? 'ready' : undefined;
+}
+
+/** Whether something of the Service is in force on an address that its status shows. */
+function isServed({ ip: text, ports }: Ingress, { service, reports }: StatusInput): boolean {
+  const ip = text === undefined ? undefined : parseIp(text);
+  if (ip === undefined) return false;
+  return ports.some(({ port, protocol }) => {
+    const report = reports.get(listenerKey(ip, port, protocol as Protocol));
+    return report?.holder === service.key && report.revision !== undefined;
+  });
 }
 
 function ingressOf({ ip, taken }: AssignedAddress, service: Service, { refused }: Assignment): Ingress {
@@ -78,55 +104,88 @@ function servingCondition(
   const { service, assignment } = input;
   const type = conditionTypes.serving;
   const [failure] = failures;
-  if (failure !== undefined) return [type, 'False', failure];
+  if (failure !== undefined) return [type, 'False', { reason: failure.reason, message: sentences(failures) }];
   const missing = unserved(assignment);
-  if (assignment.addresses.every(({ served }) => served.length === 0)) {
-    const verdict: Verdict = { reason: 'NoAddress', message: 'no address: see condition furiwake.dev/AddressAssigned' };
-    return [type, 'False', missing[0] ?? verdict];
+  const served = assignment.addresses.filter((address) => address.served.length > 0);
+  if (served.length === 0) return [type, 'False', missing[0] ?? { ...assignment.verdict, reason: 'NoAddress' }];
+  const troubles = served.flatMap(({ ip }): Verdict[] => {
+    const trouble = input.nodeTrouble[ip.family];
+    return trouble === undefined
+      ? []
+      : [{ reason: 'NoNodes', message: `no node takes connections for ${ip.text}: ${trouble}` }];
+  });
+  if (troubles.length === served.length) return [type, 'False', { reason: 'NoNodes', message: sentences(troubles) }];
+  const closed = closedFamilies(
+    service.spec.sourceRanges,
+    served.map(({ ip }) => ip.family),
+  );
+  const shortcomings = [...shortcomingsOf(input, missing, closed), ...troubles];
+  if (!input.hasEndpoints) {
+    const verdict: Verdict = { reason: 'NoEndpoints', message: 'the Service has no ready endpoints' };
+    return [type, 'False', { ...verdict, message: sentences([verdict, ...shortcomings]) }];
   }
-  const lonely = assignment.addresses.filter(({ ip }) => input.nodes[ip.family].length === 0);
-  if (lonely.length > 0) {
-    const texts = lonely.map(({ ip }) => ip.text).join(', ');
-    return [type, 'False', { reason: 'NoNodes', message: `no node can take connections for ${texts}` }];
-  }
-  const [first, ...others] = shortcomings(service, assignment, missing);
-  if (first === undefined) return [type, 'True', { reason: 'Serving', message: 'every port is served' }];
-  return [type, 'True', { reason: first.reason, message: sentences([first, ...others]) }];
+  const [first] = shortcomings;
+  if (first === undefined) return [type, 'True', { reason: 'Serving', message: 'all ports are served' }];
+  const reason = troubles.includes(first) ? 'PartlyServing' : first.reason;
+  return [
+    type,
+    isClosed(service, assignment, served, closed) ? 'False' : 'True',
+    { reason, message: sentences(shortcomings) },
+  ];
 }
 
-/** What is not as the user may expect of a Service that is served, the gravest first: none hides another. */
-function shortcomings(service: Service, assignment: Assignment, missing: readonly Verdict[]): readonly Verdict[] {
-  const { malformed: all, excess } = planSourceRanges(service.spec.sourceRanges, listenersOf(assignment));
-  const [malformed] = all;
+/** Source ranges permit no client on any address. */
+function isClosed(
+  { spec }: Service,
+  assignment: Assignment,
+  served: readonly AssignedAddress[],
+  closed: readonly Family[],
+): boolean {
+  if (planSourceRanges(spec.sourceRanges, listenersOf(assignment)).excess !== undefined) return true;
+  return served.every(({ ip }) => closed.includes(ip.family));
+}
+
+/** What differs from what a user may expect of a Service that is served, the gravest first: none hides another. */
+function shortcomingsOf(
+  { service, assignment }: StatusInput,
+  missing: readonly Verdict[],
+  closed: readonly Family[],
+): readonly Verdict[] {
+  const { malformed, excess } = planSourceRanges(service.spec.sourceRanges, listenersOf(assignment));
+  const found: Verdict[] = [];
+  if (excess !== undefined)
+    found.push({
+      reason: 'TooManySourceRanges',
+      message: `closed to all clients: loadBalancerSourceRanges make ${excess} ranges over all ports and families, of at most ${mostRanges}`,
+    });
+  const [first] = malformed;
+  if (first !== undefined)
+    found.push({
+      reason: 'InvalidSourceRanges',
+      message: `invalid CIDR ${quote(first)} in loadBalancerSourceRanges: it matches no client`,
+    });
+  for (const family of closed)
+    found.push({
+      reason: 'InvalidSourceRanges',
+      message: `closed to all IPv${family} clients: loadBalancerSourceRanges have no IPv${family} range`,
+    });
+  if (missing.length > 0) found.push({ reason: 'PartlyServing', message: sentences(missing) });
   const ignored = ignoredFields(service);
-  const found: (Verdict | undefined)[] = [
-    excess === undefined
-      ? undefined
-      : {
-          reason: 'TooManySourceRanges',
-          message: `loadBalancerSourceRanges for each port and family are ${excess} ranges, of at most ${mostRanges}: nobody is let in`,
-        },
-    malformed === undefined
-      ? undefined
-      : {
-          reason: 'InvalidSourceRanges',
-          message: `${quote(malformed)} in loadBalancerSourceRanges is no CIDR and lets nobody in`,
-        },
-    missing.length === 0 ? undefined : { reason: 'PartlyServing', message: `not served: ${sentences(missing)}` },
-    ignored.length === 0
-      ? undefined
-      : { reason: 'FieldsNotHonoured', message: `served, but not followed yet: ${ignored.join('; ')}` },
-  ];
-  return found.filter((verdict) => verdict !== undefined);
+  if (ignored.length > 0) found.push({ reason: 'FieldsNotHonoured', message: `ignored: ${ignored.join('; ')}` });
+  return found;
 }
 
 /** No field is silently ignored. */
 function ignoredFields({ spec }: Service): readonly string[] {
   const ignored: string[] = [];
   if (spec.sessionAffinity !== 'None')
-    ignored.push(`sessionAffinity ${quote(spec.sessionAffinity)}: connections are spread over all nodes`);
+    ignored.push(
+      `sessionAffinity ${quote(spec.sessionAffinity)}: kube-proxy sees this load balancer as the one client, so all connections through a node stick to one Pod for the affinity timeout; use None`,
+    );
   if (spec.externalTrafficPolicy === 'Local')
-    ignored.push('externalTrafficPolicy Local: every node is tried, and only those with a Pod of the Service answer');
+    ignored.push(
+      'externalTrafficPolicy Local: every node is tried, and nodes without a Pod of the Service drop the connection, so it may be slow; the client address is not preserved; use Cluster',
+    );
   return ignored;
 }
 
@@ -141,12 +200,6 @@ function portsCondition(assignment: Assignment): readonly (readonly [string, Con
   return [[conditionTypes.portsError, 'True', { reason, message: sentences(missing) }]];
 }
 
-function sentences(verdicts: readonly Verdict[]): string {
-  return verdicts.map((verdict) => verdict.message).join('; ');
-}
-
-const maxMessageLength = 1024;
-
 /** The condition as it is when it says the same already; `lastTransitionTime` moves only with `status`. */
 function condition(
   present: readonly Condition[],
@@ -156,7 +209,7 @@ function condition(
   nowMs: number,
 ): Condition {
   const known = present.find((entry) => entry.type === type);
-  const message = verdict.message.slice(0, maxMessageLength);
+  const message = shortened(verdict.message);
   if (known?.status === status && known.reason === verdict.reason && known.message === message) return known;
   const lastTransitionTime = known?.status === status ? known.lastTransitionTime : rfc3339(nowMs);
   return { type, status, reason: verdict.reason, message, lastTransitionTime };

@@ -1,13 +1,19 @@
 import type { Assignment } from '../addresses/assignment.ts';
-import type { Family, Ip } from '../ip/ip.ts';
-import { exact } from '../exact.ts';
 import { ownFinalizer } from '../model/contract.ts';
 import type { ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
 import type { Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { listenersOf, planSourceRanges } from './source-ranges.ts';
-import { emptyTable, listenerKey, type Row, type Server, type TrafficTable } from './table.ts';
+import {
+  emptyTable,
+  type Listener,
+  makeListener,
+  nodesBackend,
+  nodesBackends,
+  type TrafficNode,
+  type TrafficTable,
+} from './table.ts';
 
 export type TrafficInput = {
   /** Services that are ours; one has listeners as soon as our finalizer is in place. */
@@ -19,122 +25,97 @@ export type TrafficInput = {
 };
 
 /**
- * Plans the table for one host. As good as pure: what a planner remembers of its last table saves work and never
- * changes the answer. The rows of a Service keep their identity as long as spec and assignment do.
+ * Plans the table of one host. As good as pure: what a planner remembers of its last table saves work and never changes
+ * the answer. The listeners of a Service keep their identity as long as its spec and assignment do.
  */
 export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
   const planNodes = makeNodesPlanner();
-  let last: Planned = {
-    services: PersistentMap.empty(),
-    assignments: PersistentMap.empty(),
-    table: emptyTable,
-    rowsOn: PersistentMap.empty(),
-  };
-  return ({ services, assignments, nodes, drained }) => {
-    const byService = new Map<ServiceKey, readonly Row[] | undefined>();
-    for (const key of [
-      ...PersistentMap.changedKeys(last.services, services),
-      ...PersistentMap.changedKeys(last.assignments, assignments),
-    ])
-      byService.set(key, rowsOf(services.get(key), assignments.get(key)));
-    last = withRows({ ...last, services, assignments }, byService);
-    const planned = planNodes(nodes, drained);
-    if (planned !== last.table.nodes) last = { ...last, table: { ...last.table, nodes: planned } };
-    return last.table;
+  let services: TrafficInput['services'] = PersistentMap.empty();
+  let assignments: TrafficInput['assignments'] = PersistentMap.empty();
+  let byService = PersistentMap.empty<ServiceKey, readonly Listener[]>();
+  let listeners: TrafficTable['listeners'] = emptyTable.listeners;
+  let table = emptyTable;
+
+  return (input) => {
+    const before = byService;
+    const changed = new Set([
+      ...PersistentMap.changedKeys(services, input.services),
+      ...PersistentMap.changedKeys(assignments, input.assignments),
+    ]);
+    byService = byService.with(
+      Array.from(changed, (key) => [key, listenersFor(input.services.get(key), input.assignments.get(key))]),
+    );
+    const changes = new Map<ListenerKey, Listener | undefined>();
+    for (const service of changed) for (const { key } of before.get(service) ?? []) changes.set(key, undefined);
+    for (const service of changed)
+      for (const listener of byService.get(service) ?? []) changes.set(listener.key, listener);
+    listeners = listeners.with(changes);
+    ({ services, assignments } = input);
+    const { nodes, backends } = planNodes(input.nodes, input.drained);
+    if (table.listeners !== listeners || table.nodes !== nodes || table.backends !== backends)
+      table = { listeners, backends, nodes };
+    return table;
   };
 }
 
-type Planned = Pick<TrafficInput, 'services' | 'assignments'> & {
-  readonly table: TrafficTable;
-  /** How many rows each address has. */
-  readonly rowsOn: PersistentMap<string, number>;
-};
-
-/** The same with other rows for some Services. */
-function withRows(before: Planned, changes: ReadonlyMap<ServiceKey, readonly Row[] | undefined>): Planned {
-  const { table } = before;
-  const byService = table.byService.with(changes);
-  if (byService === table.byService) return before;
-  const changed = new Map<ListenerKey, Row | undefined>();
-  for (const key of changes.keys()) for (const row of table.byService.get(key) ?? []) changed.set(row.key, undefined);
-  for (const key of changes.keys()) for (const row of byService.get(key) ?? []) changed.set(row.key, row);
-  const addresses = new Map<string, Ip>();
-  const counts = new Map<string, number>();
-  const count = (row: Row | undefined, more: 1 | -1): void => {
-    if (row === undefined) return;
-    const { text } = row.address;
-    addresses.set(text, row.address);
-    counts.set(text, (counts.get(text) ?? before.rowsOn.get(text) ?? 0) + more);
-  };
-  for (const [key, row] of changed) {
-    count(table.rows.get(key), -1);
-    count(row, 1);
-  }
-  return {
-    ...before,
-    table: {
-      ...table,
-      rows: table.rows.with(changed),
-      byService,
-      // One that was hosted keeps its object.
-      hosted: table.hosted.with(
-        Array.from(addresses, ([text, ip]) => [text, counts.get(text) ? (table.hosted.get(text) ?? ip) : undefined]),
-      ),
-    },
-    rowsOn: before.rowsOn.with(Array.from(counts, ([text, number]) => [text, number === 0 ? undefined : number])),
-  };
-}
-
-const memo = new WeakMap<Assignment, { readonly spec: Service['spec']; readonly rows: readonly Row[] | undefined }>();
+const memo = new WeakMap<
+  Assignment,
+  { readonly spec: Service['spec']; readonly listeners: readonly Listener[] | undefined }
+>();
 
 /** `undefined` for none. */
-function rowsOf(service: Service | undefined, assignment: Assignment | undefined): readonly Row[] | undefined {
+function listenersFor(
+  service: Service | undefined,
+  assignment: Assignment | undefined,
+): readonly Listener[] | undefined {
   if (service === undefined || assignment === undefined || !service.finalizers.includes(ownFinalizer)) return undefined;
   const known = memo.get(assignment);
-  if (known !== undefined && known.spec === service.spec) return known.rows;
+  if (known !== undefined && known.spec === service.spec) return known.listeners;
   const { ranges } = planSourceRanges(service.spec.sourceRanges, listenersOf(assignment));
-  const rows = assignment.addresses.flatMap(({ ip, served }) =>
-    served.map((port): Row => ({
-      key: listenerKey(ip, port.port, port.protocol),
-      address: ip,
-      protocol: port.protocol,
-      port: port.port,
-      service: service.key,
-      backend: { kind: 'nodes', family: ip.family, nodePort: port.nodePort },
-      sourceRanges: ranges?.filter((range) => range.family === ip.family),
-      maxConnections: undefined,
-    })),
+  const planned = assignment.addresses.flatMap(({ ip, served }) =>
+    served.map((port) =>
+      makeListener({
+        address: ip,
+        protocol: port.protocol,
+        port: port.port,
+        service: service.key,
+        backend: nodesBackend(ip.family),
+        targetPort: port.nodePort,
+        sourceRanges: ranges?.filter((range) => range.family === ip.family),
+        isHostAddress: assignment.isHostAddress,
+      }),
+    ),
   );
-  const kept = rows.length === 0 ? undefined : exact(rows);
-  memo.set(assignment, { spec: service.spec, rows: kept });
-  return kept;
+  const listeners = planned.length === 0 ? undefined : planned;
+  memo.set(assignment, { spec: service.spec, listeners });
+  return listeners;
 }
 
-/** Excluded nodes are left out: the data plane drains a server before it removes it. The same object for the same nodes. */
-function makeNodesPlanner(): (
-  nodes: ReadonlyMap<NodeName, Node>,
-  drained: ReadonlySet<NodeName>,
-) => TrafficTable['nodes'] {
-  let last: { nodes: ReadonlyMap<NodeName, Node>; drained: ReadonlySet<NodeName> } | undefined;
-  let planned = emptyTable.nodes;
+type PlannedNodes = Pick<TrafficTable, 'nodes' | 'backends'>;
+
+/** Excluded nodes are left out: the data plane drains a server before it removes it. Same nodes, same objects. */
+function makeNodesPlanner(): (nodes: ReadonlyMap<NodeName, Node>, drained: ReadonlySet<NodeName>) => PlannedNodes {
+  let last: { readonly nodes: ReadonlyMap<NodeName, Node>; readonly drained: ReadonlySet<NodeName> } | undefined;
+  let planned: PlannedNodes = emptyTable;
   return (nodes, drained) => {
-    if (last?.nodes !== nodes || last.drained !== drained)
-      planned = { 4: serversOf(4, nodes, drained), 6: serversOf(6, nodes, drained) };
+    if (last?.nodes === nodes && last.drained === drained) return planned;
     last = { nodes, drained };
+    const usable = [...nodes.values()]
+      .filter(({ excluded, addresses }) => excluded === undefined && addresses.length > 0)
+      .map(({ name, addresses }): TrafficNode => ({ name, addresses, state: drained.has(name) ? 'drain' : 'active' }))
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+    const next = { nodes: new Map(usable.map((node) => [node.name, node])), backends: nodesBackends(usable) };
+    planned = {
+      nodes: contentOf(planned.nodes) === contentOf(next.nodes) ? planned.nodes : next.nodes,
+      backends:
+        JSON.stringify([...planned.backends]) === JSON.stringify([...next.backends]) ? planned.backends : next.backends,
+    };
     return planned;
   };
 }
 
-function serversOf(
-  family: Family,
-  nodes: ReadonlyMap<NodeName, Node>,
-  drained: ReadonlySet<NodeName>,
-): readonly Server[] {
-  const servers: Server[] = [];
-  for (const node of nodes.values()) {
-    const address = node.addresses.find((ip) => ip.family === family);
-    if (address === undefined || node.excluded !== undefined) continue;
-    servers.push({ node: node.name, address, state: drained.has(node.name) ? 'drain' : 'active' });
-  }
-  return servers.sort((a, b) => (a.node < b.node ? -1 : 1));
+function contentOf(nodes: TrafficTable['nodes']): string {
+  return Array.from(nodes.values(), ({ name, addresses, state }) =>
+    [name, ...addresses.map(({ text }) => text), state].join(' '),
+  ).join('\n');
 }

@@ -4,12 +4,13 @@ import { PersistentMap } from '../persistent-map.ts';
 import type { Verdict } from '../reasons.ts';
 import type { Revision } from '../revision.ts';
 
-/**
- * What a host says of one listener. A listener has an entry as long as the host may carry connections for it: from
- * before it is programmed until after it is gone.
- */
+/** What a host says of one listener that is wanted there, or that it may still carry connections for. */
 export type ListenerReport = {
-  readonly service: ServiceKey;
+  /**
+   * The Service whose connections the host may carry: from before the listener is programmed until after it is gone.
+   * `undefined`: wanted, and nothing of it is programmed.
+   */
+  readonly holder: ServiceKey | undefined;
   /** The revision that is in force, ready to be published; `undefined`: none, or not known for certain. */
   readonly revision: Revision | undefined;
   /** Packets are let through. A host that is ready and must not serve yet (it has not the Lease) says false. */

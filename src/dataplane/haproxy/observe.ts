@@ -1,20 +1,20 @@
-import type { Family } from '../../core/ip/ip.ts';
+import { nodesBackend } from '../../core/traffic/table.ts';
+import type { FamilyHealth } from '../../ports/health.ts';
 import type { ProxyObservation } from '../../ports/proxy.ts';
 import { parseInfo, parseStat, parseTable, type ServerStat } from './answers.ts';
-import type { Desired } from './desired.ts';
-import type { FamilyHealth } from './health.ts';
-import { entryKey } from './rows.ts';
-import { statCommands } from './round.ts';
-import type { Runtime } from './runtime.ts';
-import { nodesBackend } from './servers.ts';
+import { statCommands } from './checks.ts';
+import type { RuntimeApi } from './client.ts';
+import { entryKey } from './entries.ts';
+import type { Desired } from './reconciler.ts';
 
+/** What `furiwake status` shows of HAProxy. Throws `RuntimeError` when it does not answer. */
 export async function observeProxy(
-  runtime: Runtime,
+  api: RuntimeApi,
   desired: Desired | undefined,
-  health: { readonly [F in Family]: FamilyHealth },
+  health: { readonly 4: FamilyHealth; readonly 6: FamilyHealth },
   signal: AbortSignal,
 ): Promise<ProxyObservation> {
-  const [info = '', ...answers] = await runtime.ask(['show info', ...statCommands, 'show table services'], signal);
+  const [info = '', ...answers] = await api.ask(['show info', ...statCommands, 'show table services'], signal);
   const process = parseInfo(info);
   const counts = new Map(parseTable(answers.pop() ?? '').map((count) => [count.key, count]));
   const stats = new Map<string, ServerStat>(
@@ -26,22 +26,24 @@ export async function observeProxy(
     connections: process.connections,
     maxConnections: process.maxConnections,
     servers: ([4, 6] as const).flatMap((family) =>
-      (desired?.servers.nodes[family] ?? []).map((node) => {
-        const stat = stats.get(`${nodesBackend(family)}/${node.node}`);
+      (desired?.servers[family] ?? []).map(({ node, isDraining }) => {
+        const stat = stats.get(`${nodesBackend(family)}/${node}`);
+        const { state, sinceMs } = health[family].stateOf(node);
         return {
-          node: node.node,
+          node,
           family,
-          state: health[family].stateOf(node, stat),
+          state: isDraining ? 'drain' : state,
+          sinceMs,
           connections: stat?.connections ?? 0,
           total: stat?.total ?? 0,
         };
       }),
     ),
-    listeners: [...(desired?.table.rows.values() ?? [])].flatMap((row) => {
-      const count = counts.get(entryKey(row));
-      if (count === undefined || row.protocol !== 'TCP') return [];
+    listeners: [...(desired?.table.listeners.values() ?? [])].flatMap((listener) => {
+      const count = listener.protocol === 'TCP' ? counts.get(entryKey(listener)) : undefined;
+      if (count === undefined) return [];
       const { connections, total, bytesIn, bytesOut } = count;
-      return [{ key: row.key, connections, total, bytesIn, bytesOut }];
+      return [{ key: listener.key, connections, total, bytesIn, bytesOut }];
     }),
     usesOwnProbe: { 4: !health[4].isChecked(), 6: !health[6].isChecked() },
   };

@@ -1,6 +1,5 @@
-import type { Dialogue } from './dialogue.ts';
+import { maxLineBytes, packLines, type SocketRequest } from './client.ts';
 import { unlessUnreachable } from './errors.ts';
-import { maxLineBytes, packLines } from './runtime.ts';
 
 /**
  * The workers that a reload has replaced. They take no connection any more, check no server, and end with the last
@@ -14,7 +13,7 @@ export type OldWorkers = {
   endConnections(isMeant: (backend: string, server: string) => boolean, signal: AbortSignal): Promise<void>;
 };
 
-export function makeOldWorkers(master: Dialogue): OldWorkers {
+export function makeOldWorkers(master: SocketRequest): OldWorkers {
   const ask = async (text: string, signal: AbortSignal): Promise<string> =>
     (await master(`${text}\nquit\n`, signal).catch(unlessUnreachable)) ?? '';
   return {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { connectionLimit, defaultCap, pathsIn } from './settings.ts';
+import { connectionLimit, capOf, pathsIn } from './settings.ts';
 
 test.each([
   ['relative', 'var/lib/furiwake'],
@@ -26,6 +26,6 @@ test.each([
 });
 
 test('a Service without a cap may have half of all connections, and never none', () => {
-  expect(defaultCap(8900)).toBe(4450);
-  expect(defaultCap(1)).toBe(1);
+  expect(capOf(8900)).toBe(4450);
+  expect(capOf(1)).toBe(1);
 });

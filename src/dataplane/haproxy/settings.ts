@@ -1,16 +1,17 @@
+/** Port on both loopback addresses where HAProxy takes the connections; privileged, so that no local user can take it. */
+export const listenPort = 292;
+
 /** What is fixed for the life of a HAProxy process. */
 export type Settings = {
   /** Everything of HAProxy's lives here: see {@link pathsIn}. */
   readonly folder: string;
-  /** Port on both loopback addresses where the kernel sends the listeners' packets. */
-  readonly listenPort: number;
   /** Connections that the whole process can hold; two descriptors each. */
   readonly maxConnections: number;
   /** How long a connection without a byte in either direction lives. */
   readonly idleTimeoutSeconds: number;
   /** False on a kernel without IPv6, where its loopback address cannot be bound. */
   readonly hasIpv6: boolean;
-  /** Whom the workers become after the start (the master keeps root for reloads); `undefined`: they stay what they are. */
+  /** The account of the workers after the start (the master keeps root for reloads); `undefined`: they stay root. */
   readonly account: { readonly uid: number; readonly gid: number } | undefined;
 };
 
@@ -22,6 +23,8 @@ export type Paths = {
   readonly pid: string;
   readonly workerSocket: string;
   readonly masterSocket: string;
+  /** A listener of the worker that answers HTTP requests by itself: proof that its event loop runs. */
+  readonly monitorSocket: string;
 };
 
 /**
@@ -37,6 +40,7 @@ export function pathsIn(folder: string): Paths {
     pid: `${folder}/haproxy.pid`,
     workerSocket: `${folder}/worker.sock`,
     masterSocket: `${folder}/master.sock`,
+    monitorSocket: `${folder}/alive.sock`,
   };
   if (!/^\/[\w./-]*$/.test(folder))
     throw new RangeError(`the folder ${JSON.stringify(folder)} must be absolute, of letters, digits and _ . / - only`);
@@ -53,7 +57,7 @@ export function connectionLimit(descriptorLimit: number): number {
   return Math.min(500_000, Math.floor((descriptorLimit - reserve) / 2));
 }
 
-/** A Service's cap where its row has none: half of all, so that one cannot starve the rest. */
-export function defaultCap(maxConnections: number): number {
+/** The most connections of one Service: half of all, so that one cannot starve the rest. */
+export function capOf(maxConnections: number): number {
   return Math.max(1, Math.floor(maxConnections / 2));
 }

@@ -1,0 +1,100 @@
+import { expect, test } from 'vitest';
+import { virtualClock } from '../../test/sim/virtual-clock.ts';
+import type { Exec } from '../ports/exec.ts';
+import type { Log } from '../ports/log.ts';
+import { makeFrameSender } from './frame-sender.ts';
+
+const frame = (index: number): { index: number; bytes: Uint8Array } => ({ index, bytes: Uint8Array.of(0xab, index) });
+
+function makeRig(write: () => Promise<void> = () => Promise.resolve()) {
+  const clock = virtualClock();
+  const lifetime = new AbortController();
+  const sent: string[] = [];
+  const warnings: string[] = [];
+  const processes = { started: 0, ended: 0, errors: '' };
+  const exec: Exec = {
+    run: () => Promise.reject(new Error('not used')),
+    converse: () => {
+      processes.started++;
+      return {
+        pid: 1,
+        write: async (text) => {
+          await write();
+          sent.push(`${clock.monotonic()} ${text.trimEnd().replaceAll('\n', ', ')}`);
+        },
+        lines: (async function* () {})(),
+        takeErrors: () => processes.errors,
+        exited: Promise.resolve(0),
+        [Symbol.asyncDispose]: () => Promise.resolve(void processes.ended++),
+      };
+    },
+  };
+  const log: Log = {
+    debug: () => undefined,
+    info: () => undefined,
+    warn: (_, message) => void warnings.push(message),
+    error: () => undefined,
+    child: () => log,
+  };
+  const sender = makeFrameSender({ exec, clock, log, lifetime: lifetime.signal });
+  return { sender, clock, lifetime, sent, warnings, processes };
+}
+
+test('sends a batch three times within two seconds and then ends its process', async () => {
+  const { sender, clock, sent, processes, warnings } = makeRig();
+  sender.announce([frame(1), frame(2)]);
+  await clock.advance(5000);
+  expect(sent).toEqual(['0 1 ab01, 2 ab02', '700 1 ab01, 2 ab02', '1400 1 ab01, 2 ab02']);
+  expect(processes).toMatchObject({ started: 1, ended: 1 });
+  expect(warnings).toEqual([]);
+});
+
+test('sends a second batch at once, by the same process', async () => {
+  const { sender, clock, sent, processes } = makeRig();
+  sender.announce([frame(1)]);
+  await clock.advance(100);
+  sender.announce([frame(2)]);
+  await clock.advance(0);
+  expect(sent).toEqual(['0 1 ab01', '100 2 ab02']);
+  await clock.advance(5000);
+  expect(processes).toMatchObject({ started: 1, ended: 1 });
+});
+
+test('starts nothing for no frames', async () => {
+  const { sender, clock, processes } = makeRig();
+  sender.announce([]);
+  await clock.advance(5000);
+  expect(processes.started).toBe(0);
+});
+
+test('logs what could not be sent, and sends the next batch all the same', async () => {
+  let isBroken = true;
+  const { sender, clock, sent, warnings } = makeRig(() =>
+    isBroken ? Promise.reject(new Error('EPIPE')) : Promise.resolve(),
+  );
+  sender.announce([frame(1)]);
+  await clock.advance(5000);
+  isBroken = false;
+  sender.announce([frame(2)]);
+  await clock.advance(5000);
+  expect(warnings).toEqual(['addresses were not announced']);
+  expect(sent).toHaveLength(3);
+});
+
+test('logs what the process complained of', async () => {
+  const { sender, clock, warnings, processes } = makeRig();
+  processes.errors = 'interface 1: No such device';
+  sender.announce([frame(1)]);
+  await clock.advance(5000);
+  expect(warnings).toEqual(['an address was not announced']);
+});
+
+test('stops, silently, at the end of its lifetime', async () => {
+  const { sender, clock, lifetime, sent, warnings } = makeRig();
+  sender.announce([frame(1)]);
+  await clock.advance(100);
+  lifetime.abort();
+  await clock.advance(5000);
+  expect(sent).toHaveLength(1);
+  expect(warnings).toEqual([]);
+});

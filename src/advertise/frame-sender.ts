@@ -1,0 +1,76 @@
+import type { Clock } from '../ports/clock.ts';
+import type { Conversation, Exec } from '../ports/exec.ts';
+import type { Log } from '../ports/log.ts';
+import type { Frame } from './frames.ts';
+
+/** Sends announcements, unasked and unacknowledged. */
+export type FrameSender = {
+  /** Returns at once; sends each frame three times in 1.4 s, in case a neighbour misses one. Failures are logged. */
+  announce(frames: readonly Frame[]): void;
+};
+
+const pausesMs = [0, 700, 700];
+/** Longer than perl needs for the last frames; then it is ended. */
+const lingerMs = 1000;
+
+/*
+ * perl is on every Debian and opens the packet socket that Node cannot; it knows nothing of what it sends: a line is an
+ * interface's number and a frame in hex. (arping would be a process for each address and cannot do IPv6; the kernel
+ * advertises a new address by itself only with ndisc_notify=1, dad_transmits=0 and accept_dad=0 on the interface,
+ * which are not ours to set.)
+ */
+const script = String.raw`
+use strict;
+socket(my $link, 17, 3, 0) or die "packet socket: $!\n";                    # AF_PACKET, SOCK_RAW, receives nothing
+while (<STDIN>) {
+  my ($index, $frame) = split;
+  send($link, pack("H*", $frame), 0, pack("SnlSCCx8", 17, 0, $index, 0, 0, 6)) // warn "interface $index: $!\n";
+}
+`;
+
+/** The perl runs while announcements are under way, and ends with `lifetime`. */
+export function makeFrameSender({
+  exec,
+  clock,
+  log,
+  lifetime,
+}: {
+  readonly exec: Exec;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly lifetime: AbortSignal;
+}): FrameSender {
+  let open: { readonly perl: Conversation; users: number } | undefined;
+
+  const send = async (frames: readonly Frame[]): Promise<void> => {
+    const mine = (open ??= { perl: exec.converse('perl', ['-e', script], lifetime), users: 0 });
+    mine.users++;
+    try {
+      const text = frames.map(({ index, bytes }) => `${index} ${Buffer.from(bytes).toString('hex')}\n`).join('');
+      for (const pauseMs of pausesMs) {
+        await clock.sleep(pauseMs, lifetime);
+        await mine.perl.write(text);
+      }
+      await clock.sleep(lingerMs, lifetime);
+    } finally {
+      mine.users--;
+      if (open === mine && mine.users === 0) open = undefined;
+      if (mine.users === 0) await close(mine.perl);
+    }
+  };
+
+  const close = async (perl: Conversation): Promise<void> => {
+    const errors = perl.takeErrors();
+    if (errors !== '') log.warn({ errors }, 'an address was not announced');
+    await perl[Symbol.asyncDispose]();
+  };
+
+  return {
+    announce: (frames) => {
+      if (frames.length === 0) return;
+      send(frames).catch((error: unknown) => {
+        if (!lifetime.aborted) log.warn({ err: error }, 'addresses were not announced');
+      });
+    },
+  };
+}

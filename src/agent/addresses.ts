@@ -1,0 +1,47 @@
+import type { Ip } from '../core/ip/ip.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
+import type { Listener, TrafficTable } from '../core/traffic/table.ts';
+import type { Addresses, HostAddresses } from '../ports/host.ts';
+
+type Listeners = TrafficTable['listeners'];
+
+/**
+ * The addresses that listeners need on the host, without the host's own. Keeps count from call to call, so that one
+ * changed listener of ten thousand costs no look at the others.
+ */
+export function makeAddressIndex(): (listeners: Listeners) => Addresses {
+  const counts = new Map<string, number>();
+  let last: Listeners = PersistentMap.empty();
+  let addresses: Addresses = PersistentMap.empty();
+  return (listeners) => {
+    const touched = new Map<string, Ip>();
+    const count = (listener: Listener | undefined, by: 1 | -1): void => {
+      if (listener === undefined || listener.isHostAddress) return;
+      const { text } = listener.address;
+      counts.set(text, (counts.get(text) ?? 0) + by);
+      touched.set(text, listener.address);
+    };
+    for (const key of PersistentMap.changedKeys(last, listeners)) {
+      count(last.get(key), -1);
+      count(listeners.get(key), 1);
+    }
+    last = listeners;
+    const changes = Array.from(touched, ([text, address]): [string, Ip | undefined] => {
+      if ((counts.get(text) ?? 0) > 0) return [text, addresses.get(text) ?? address];
+      counts.delete(text);
+      return [text, undefined];
+    });
+    addresses = addresses.with(changes);
+    return addresses;
+  };
+}
+
+/** Why packets for the listener's address cannot arrive here; `undefined`: they can. */
+export function addressProblem(
+  { address, isHostAddress }: Listener,
+  { own, refused }: HostAddresses,
+): string | undefined {
+  if (isHostAddress) return own.has(address.text) ? undefined : `${address.text} is no longer an address of this host`;
+  const words = refused.get(address.text);
+  return words === undefined ? undefined : `the kernel does not take the address ${address.text} (${words})`;
+}

@@ -1,0 +1,87 @@
+import { makeBackoff } from '../async/backoff.ts';
+import type { Latch } from '../async/latch.ts';
+import type { Serial } from '../async/serial.ts';
+import { makeTrouble } from '../async/trouble.ts';
+import type { TrafficTable } from '../core/traffic/table.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Addresses, Advertiser, Placement, Steering } from '../ports/host.ts';
+import type { Log } from '../ports/log.ts';
+import type { Proxy } from '../ports/proxy.ts';
+
+export type AuditDeps = {
+  readonly proxy: Proxy;
+  readonly steering: Steering;
+  readonly placement: Placement;
+  readonly advertiser: Advertiser;
+  /** Runs a change of the host when no other is under way. */
+  readonly inTurn: Serial;
+  /** What the host was made to do last; `undefined`: nothing yet. */
+  readonly applied: () => TrafficTable | undefined;
+  readonly addressesOf: (listeners: TrafficTable['listeners']) => Addresses;
+  /** Set when the kernel tells that addresses or links changed: they are audited at once. */
+  readonly auditNow: Latch;
+  /** The host's addresses may be others than before. */
+  readonly onAddresses: () => void;
+  readonly clock: Clock;
+  readonly log: Log;
+};
+
+const everyMs = 30_000;
+const retry = { firstMs: 1_000, mostMs: everyMs };
+
+/**
+ * Reads back what is programmed, compares and repairs: HAProxy and nftables every 30 s, addresses also as soon as the
+ * kernel tells of a change. Each part on its own: one that fails keeps no other from being repaired.
+ */
+export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<void> {
+  const { proxy, steering, placement, advertiser, clock, log } = deps;
+
+  const audit = async (
+    what: string,
+    work: (table: TrafficTable) => Promise<number>,
+    wait: (ms: number) => Promise<void>,
+  ): Promise<never> => {
+    const trouble = makeTrouble({ what: `auditing ${what}`, log, monotonic: () => clock.monotonic() });
+    const backoff = makeBackoff(retry);
+    let waitMs = everyMs;
+    for (;;) {
+      await wait(waitMs);
+      try {
+        const repairs = await deps.inTurn(async () => {
+          const table = deps.applied();
+          return table === undefined ? 0 : await work(table);
+        });
+        if (repairs > 0) log.warn({ repairs }, `external change to ${what} detected and reverted`);
+        trouble.over();
+        backoff.reset();
+        waitMs = everyMs;
+      } catch (error) {
+        signal.throwIfAborted();
+        trouble.failed(error);
+        waitMs = backoff.next();
+      }
+    }
+  };
+  const sleep = (ms: number): Promise<void> => clock.sleep(ms, signal);
+  const untilTold = async (ms: number): Promise<void> => {
+    using deadline = clock.deadline(ms, signal);
+    await deps.auditNow.wait(deadline.signal).catch(() => signal.throwIfAborted());
+    if (ms < everyMs) await clock.sleep(ms, signal); // after a failure, however much the kernel tells
+  };
+
+  await Promise.all([
+    audit('HAProxy', (table) => proxy.audit(table, signal), sleep),
+    audit('nftables', () => steering.audit(signal), sleep),
+    audit(
+      'the addresses of this host',
+      async (table) => {
+        const wanted = deps.addressesOf(table.listeners);
+        const restored = await placement.audit(wanted, signal);
+        if (restored.length > 0) advertiser.advertise(wanted);
+        deps.onAddresses();
+        return restored.length;
+      },
+      untilTold,
+    ),
+  ]);
+}

@@ -1,0 +1,30 @@
+import type { ListenerKey, ServiceKey } from '../core/model/names.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
+import type { HostReport } from '../core/traffic/report.ts';
+import type { HostLink } from './controller.ts';
+
+/** For which Services the host may carry connections. */
+export type Holders = { holds(service: ServiceKey): boolean };
+
+/** Follows the host's report from look to look, so that a look costs what has changed. */
+export function makeHolders(host: Pick<HostLink, 'report'>): Holders {
+  const counts = new Map<ServiceKey, number>();
+  let last: HostReport['listeners'] = PersistentMap.empty<ListenerKey, never>();
+  const count = (service: ServiceKey | undefined, by: 1 | -1): void => {
+    if (service === undefined) return;
+    const now = (counts.get(service) ?? 0) + by;
+    if (now === 0) counts.delete(service);
+    else counts.set(service, now);
+  };
+  return {
+    holds: (service) => {
+      const { listeners } = host.report();
+      for (const key of PersistentMap.changedKeys(last, listeners)) {
+        count(last.get(key)?.holder, -1);
+        count(listeners.get(key)?.holder, 1);
+      }
+      last = listeners;
+      return counts.has(service);
+    },
+  };
+}

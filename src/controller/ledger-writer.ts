@@ -1,0 +1,79 @@
+import { makeBackoff } from '../async/backoff.ts';
+import { makeTrouble } from '../async/trouble.ts';
+import type { AddressRecord } from '../core/addresses/assignment.ts';
+import type { ServiceUid } from '../core/model/names.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Ledger, LedgerRecords } from '../ports/ledger.ts';
+import type { Log } from '../ports/log.ts';
+
+/** The ledger with what is known to be in it. After a failed commit the next is tried after growing waits. */
+export type LedgerWriter = {
+  load(): Promise<void>;
+  /** What is committed. */
+  records(): LedgerRecords;
+  /** Makes the ledger hold `wanted`; resolves with the keys that it does not hold yet, each with why. */
+  commit(wanted: LedgerRecords, signal: AbortSignal): Promise<ReadonlyMap<ServiceUid, string>>;
+  /** Called when a failed commit is due to be tried again. */
+  subscribe(listener: () => void): () => void;
+};
+
+export function makeLedgerWriter({
+  ledger,
+  clock,
+  log,
+}: {
+  readonly ledger: Ledger;
+  readonly clock: Clock;
+  readonly log: Log;
+}): LedgerWriter {
+  let records: LedgerRecords = PersistentMap.empty();
+  let failed: { readonly dueMs: number; readonly words: ReadonlyMap<ServiceUid, string> } | undefined;
+  const backoff = makeBackoff({ firstMs: 200, mostMs: 30_000 });
+  const trouble = makeTrouble({ what: 'recording addresses', log, monotonic: () => clock.monotonic(), level: 'error' });
+  const listeners = new Set<() => void>();
+
+  const retryLater = async (waitMs: number, signal: AbortSignal): Promise<void> => {
+    await clock.sleep(waitMs, signal);
+    for (const listener of listeners) listener();
+  };
+
+  return {
+    load: async () => {
+      records = await ledger.read();
+    },
+    records: () => records,
+    commit: async (wanted, signal) => {
+      const changes = new Map<ServiceUid, AddressRecord | undefined>(
+        PersistentMap.changedKeys(records, wanted).map((uid) => [uid, wanted.get(uid)]),
+      );
+      if (changes.size === 0) {
+        if (failed !== undefined) trouble.over();
+        failed = undefined;
+        return new Map();
+      }
+      if (failed !== undefined && clock.monotonic() < failed.dueMs) {
+        const [words = 'the last attempt failed'] = failed.words.values();
+        return new Map(Array.from(changes.keys(), (uid) => [uid, failed?.words.get(uid) ?? words]));
+      }
+      const words = await ledger.commit(changes, signal);
+      records = records.with([...changes].filter(([uid]) => !words.has(uid)));
+      if (words.size === 0) {
+        failed = undefined;
+        backoff.reset();
+        trouble.over();
+        return words;
+      }
+      const waitMs = backoff.next();
+      failed = { dueMs: clock.monotonic() + waitMs, words };
+      const [first = ''] = words.values();
+      trouble.failed(new Error(first), { services: words.size });
+      void retryLater(waitMs, signal).catch(() => undefined); // aborted
+      return words;
+    },
+    subscribe: (listener) => {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+  };
+}

@@ -1,0 +1,63 @@
+import type { Assignment } from '../core/addresses/assignment.ts';
+import type { Eligibility } from '../core/addresses/eligibility.ts';
+import type { ServiceKey } from '../core/model/names.ts';
+import type { Service } from '../core/model/service.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
+import { type Reason, reasons } from '../core/reasons.ts';
+import type { Log } from '../ports/log.ts';
+import type { Plan } from './controller.ts';
+
+/** Records an Event on a Service. */
+export type RecordEvent = (service: Service, type: 'Normal' | 'Warning', reason: Reason, note: string) => void;
+
+/** At the start one line tells of all Services; later each change has its own. */
+const mostLines = 20;
+
+/** Logs what a decision changed: which Service got, changed or lost an address, and which got none and why. */
+export function recordDecision(before: Plan | undefined, next: Plan, log: Log, recordEvent: RecordEvent): void {
+  recordAssignments(before, next, log, recordEvent);
+  const known = before?.eligibility ?? PersistentMap.empty<ServiceKey, Eligibility>();
+  for (const key of PersistentMap.changedKeys(known, next.eligibility)) {
+    const service = next.services.get(key);
+    const eligibility = next.eligibility.get(key);
+    if (eligibility === 'leaving') log.info({ service: key }, 'releasing the Service');
+    if (eligibility === 'held' && service !== undefined) {
+      log.warn({ service: key, reason: 'HeldByAnother' }, reasons.HeldByAnother.means);
+      recordEvent(service, 'Warning', 'HeldByAnother', reasons.HeldByAnother.means);
+    }
+  }
+  if (before?.pool.excluded === next.pool.excluded) return;
+  for (const [address, why] of next.pool.excluded)
+    if (before?.pool.excluded.get(address) !== why) log.warn({ address, reason: why }, 'address left out of the pool');
+}
+
+function recordAssignments(before: Plan | undefined, next: Plan, log: Log, recordEvent: RecordEvent): void {
+  const known = before?.assignments ?? PersistentMap.empty<ServiceKey, Assignment>();
+  const changed = PersistentMap.changedKeys(known, next.assignments);
+  const lines = changed.flatMap((service) => {
+    const [old, assignment] = [known.get(service), next.assignments.get(service)];
+    if (assignment === undefined) return [];
+    recordDisowned(next.services.get(service), assignment, log, recordEvent);
+    const { reason, message } = assignment.verdict;
+    if (old !== undefined && old.verdict.reason === reason && old.verdict.message === message) return [];
+    return [{ service, reason, message }];
+  });
+  const assigned = lines.filter(({ reason }) => reason === 'Assigned');
+  for (const { service, reason, message } of lines) if (reason !== 'Assigned') log.warn({ service, reason }, message);
+  if (assigned.length > mostLines) log.info({ services: assigned.length }, 'addresses assigned');
+  else for (const { service, message } of assigned) log.info({ service }, message);
+}
+
+function recordDisowned(
+  service: Service | undefined,
+  { disowned }: Assignment,
+  log: Log,
+  recordEvent: RecordEvent,
+): void {
+  if (service === undefined) return;
+  for (const text of disowned) {
+    const note = `address ${text} in the Service's status is outside the address pool and was not assigned by this host; ignored`;
+    log.warn({ service: service.key, reason: 'AddressNotInPool' }, note);
+    recordEvent(service, 'Warning', 'AddressNotInPool', note);
+  }
+}

@@ -1,0 +1,152 @@
+import { createConnection, type Socket } from 'node:net';
+import type { Clock } from '../../ports/clock.ts';
+import { entryLine } from './entries.ts';
+import { RuntimeError } from './errors.ts';
+
+/**
+ * Sends `text` to a socket of HAProxy's on a connection of its own and resolves with all that it answers until it closes
+ * the connection. Throws {@link RuntimeError} when the connection is refused, or does not end within three seconds.
+ */
+export type SocketRequest = (text: string, signal: AbortSignal) => Promise<string>;
+
+const answerMs = 3000;
+
+export function makeSocketRequest(deps: { readonly socketPath: string; readonly clock: Clock }): SocketRequest {
+  const { socketPath, clock } = deps;
+  return (text, signal) =>
+    new Promise((resolve, reject) => {
+      const deadline = clock.deadline(answerMs, signal);
+      const chunks: Buffer[] = [];
+      const socket = createConnection({ path: socketPath });
+      const stop = (): void => void socket.destroy(deadline.signal.reason as Error); // its option `signal` costs 0.3 ms
+      deadline.signal.addEventListener('abort', stop, { once: true });
+      if (deadline.signal.aborted) stop();
+      socket.on('close', () => deadline[Symbol.dispose]());
+      socket.on('connect', () => socket.write(text));
+      socket.on('data', (chunk) => chunks.push(chunk));
+      socket.on('error', (error) => {
+        reject(signal.aborted ? signal.reason : new RuntimeError(`${socketPath}: ${error.message}`, { cause: error }));
+      });
+      socket.on('end', () => resolve(Buffer.concat(chunks).toString('utf8')));
+    });
+}
+
+/**
+ * HAProxy's runtime API on the worker's socket (management guide, 9.3), in interactive mode: there a prompt ends each
+ * answer. (In the other mode an empty line does, but not after all refusals: 2.6 omits it after those of `del server`.)
+ * One connection per call, so that an answer can never be taken for that of another call, and a call after a reload
+ * reaches the new worker: an open connection stays with the old one, where commands succeed and change nothing.
+ */
+export type RuntimeApi = {
+  /** Sends the commands in order, in as few lines as possible; their answers, without the final newline. */
+  ask(commands: readonly string[], signal: AbortSignal): Promise<readonly string[]>;
+  /** As `ask`, for commands that change something; the refusals, by the index of the command, in HAProxy's words. */
+  perform(commands: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<number, string>>;
+  /** Replaces all entries of a map at once: no connection sees a part of it. False: HAProxy refused it as a whole. */
+  replaceMap(map: string, entries: ReadonlyMap<string, string>, signal: AbortSignal): Promise<boolean>;
+  /** Resolves when the process closes the connection, normally by dying; at once when the connection is refused. */
+  untilClosed(signal: AbortSignal): Promise<void>;
+};
+
+/** Below `tune.bufsize` (16 kB), which bounds one line or payload, with room for the last command. */
+export const maxLineBytes = 15_000;
+
+export function makeRuntimeApi(deps: { readonly socketPath: string; readonly clock: Clock }): RuntimeApi {
+  const { socketPath } = deps;
+  const request = makeSocketRequest(deps);
+
+  const exchange = async (lines: readonly string[], signal: AbortSignal): Promise<readonly string[]> => {
+    const answers = splitAnswers(await request(`prompt\n${lines.join('')}quit\n`, signal));
+    if (answers === undefined) throw new RuntimeError(`${socketPath}: closed within an answer`);
+    return answers;
+  };
+
+  const ask: RuntimeApi['ask'] = async (commands, signal) => {
+    if (commands.length === 0) return [];
+    const lines = [...packLines(commands, maxLineBytes)].map((line) => `${line.join(';')}\n`);
+    const answers = await exchange(lines, signal);
+    if (answers.length !== commands.length)
+      throw new RuntimeError(`${socketPath}: ${answers.length} answers to ${commands.length} commands`);
+    return answers;
+  };
+
+  return {
+    ask,
+    perform: async (commands, signal) => {
+      const answers = await ask(commands, signal);
+      const refused = Array.from(answers.entries()).filter(([, answer]) => !isSuccess(answer));
+      return new Map(refused.map(([index, answer]) => [index, oneLine(answer)]));
+    },
+    replaceMap: async (map, entries, signal) => {
+      const [created = ''] = await ask([`prepare map ${map}`], signal);
+      const [, version] = /^New version created: (\d+)$/.exec(created) ?? [];
+      if (version === undefined) return false;
+      const head = `add map @${version} ${map}`;
+      const payloads = [...packLines(linesOf(entries), maxLineBytes)];
+      const added = await exchange(
+        payloads.map((lines) => `${head} <<\n${lines.join('')}\n`),
+        signal,
+      );
+      if (added.some((answer) => answer !== '')) return false; // never committed: without effect
+      const [committed = ''] = await ask([`commit map @${version} ${map}`], signal);
+      return committed === '';
+    },
+    untilClosed: (signal) => untilClosed(createConnection({ path: socketPath }), signal),
+  };
+}
+
+function oneLine(text: string): string {
+  return text.trim().replaceAll(/\s*\n\s*/g, '; ');
+}
+
+function* linesOf(entries: ReadonlyMap<string, string>): Generator<string> {
+  for (const [key, value] of entries) yield entryLine({ key, value });
+}
+
+function untilClosed(socket: Socket, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      socket.destroy();
+    };
+    socket.on('error', () => undefined); // `close` follows
+    socket.on('close', () => {
+      signal.removeEventListener('abort', end);
+      resolve();
+    });
+    signal.addEventListener('abort', end);
+    if (signal.aborted) end();
+  });
+}
+
+/** Groups of `parts` that are, with a separator each, no longer than `maxLength`. A longer part goes alone. */
+export function* packLines(parts: Iterable<string>, maxLength: number): Generator<readonly string[]> {
+  let line: string[] = [];
+  let length = 0;
+  for (const part of parts) {
+    if (line.length > 0 && length + part.length + 1 > maxLength) {
+      yield line;
+      line = [];
+      length = 0;
+    }
+    line.push(part);
+    length += part.length + 1;
+  }
+  if (line.length > 0) yield line;
+}
+
+/**
+ * The answers in an interactive dialogue: after the prompt that `prompt` itself gives, each ends with one; a line of a
+ * payload gives a `+ `. `undefined` when the dialogue broke off.
+ */
+export function splitAnswers(dialogue: string): readonly string[] | undefined {
+  const parts = dialogue.split('\n> ');
+  if (parts.length < 2 || parts.at(0) !== '' || parts.at(-1) !== '') return undefined;
+  return parts.slice(1, -1).map((part) => part.replace(/^(?:\+ )+/, '').replace(/\n$/, ''));
+}
+
+const successes = ['New server registered.', 'Server deleted.', 'IP changed from ', 'no need to change the addr'];
+
+/** Commands that change something answer nothing, but for these. */
+export function isSuccess(answer: string): boolean {
+  return answer === '' || successes.some((prefix) => answer.startsWith(prefix));
+}

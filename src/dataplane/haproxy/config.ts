@@ -1,0 +1,160 @@
+import { createHash } from 'node:crypto';
+import type { Family, Ip } from '../../core/ip/ip.ts';
+import { kubeProxyHealthPort } from '../../core/model/contract.ts';
+import type { NodeName } from '../../core/model/names.ts';
+import { addressOfNode, nodesBackend, type TrafficTable } from '../../core/traffic/table.ts';
+import { listenPort, pathsIn, type Settings } from './settings.ts';
+
+/** A node in the backend of its family: one server, one health check; its port is that of the listener. */
+export type NodeServer = {
+  readonly node: NodeName;
+  readonly family: Family;
+  readonly address: Ip;
+  readonly isDraining: boolean;
+};
+
+/** The servers that HAProxy shall have, by the family of their backend. */
+export type Servers = { readonly [F in Family]: readonly NodeServer[] };
+
+/** A node's name is the only foreign text that reaches HAProxy: a DNS-1123 subdomain, or the node is left out. */
+export function isSafeNodeName(name: string): boolean {
+  return name.length <= 253 && /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/.test(name);
+}
+
+/** The servers of the backends `nodes4` and `nodes6`, without nodes whose name HAProxy must not see. */
+export function serversOf(table: TrafficTable): Servers {
+  const ofFamily = (family: Family): readonly NodeServer[] =>
+    (table.backends.get(nodesBackend(family))?.servers ?? []).flatMap(({ node }) => {
+      const known = table.nodes.get(node);
+      const address = known && addressOfNode(known, family);
+      if (known === undefined || address === undefined || !isSafeNodeName(node)) return [];
+      return [{ node, family, address, isDraining: known.state === 'drain' }];
+    });
+  return { 4: ofFamily(4), 6: ofFamily(6) };
+}
+
+/** One check per node and second: two failures take it out, one success takes it in. */
+export const checkOptions: string = `check port ${kubeProxyHealthPort} inter 1s fall 2 rise 1`;
+
+export function nodeServerLine(server: NodeServer): string {
+  return `    server ${server.node} ${hostOf(server.address)} ${checkOptions}${server.isDraining ? ' disabled' : ''}`;
+}
+
+/** The runtime commands that add a node; `isChecked` false while furiwake's own probe decides. */
+export function addNodeServer(server: NodeServer, isChecked: boolean): readonly string[] {
+  const id = `${nodesBackend(server.family)}/${server.node}`;
+  return [
+    `add server ${id} ${hostOf(server.address)} ${checkOptions}`,
+    ...(isChecked ? [`enable health ${id}`] : []),
+    `set server ${id} state ${server.isDraining ? 'drain' : 'ready'}`,
+  ];
+}
+
+/** Brackets, or HAProxy takes the last group of an IPv6 address for a port. */
+function hostOf(address: Ip): string {
+  return address.family === 4 ? address.text : `[${address.text}]`;
+}
+
+/** Which program a process runs: a hash of the configuration without its servers. */
+export type ProgramId = string;
+
+export function programId(settings: Settings): ProgramId {
+  const program = render(settings, undefined, '') + checkOptions;
+  return createHash('sha256').update(program).digest('hex').slice(0, 16);
+}
+
+/** What a process says of itself in `show info`, so that a later furiwake knows which program it runs. */
+export function descriptionOf(id: ProgramId): string {
+  return `furiwake ${id}`;
+}
+
+/** The program in a `description`; `undefined`: not a HAProxy of furiwake. The release 0.1.0 adds a second word. */
+export function parseDescription(description: string): ProgramId | undefined {
+  return /^furiwake ([0-9a-f]{16})(?: \S+)?$/.exec(description)?.[1];
+}
+
+/**
+ * HAProxy's configuration: a fixed program, of which only the servers change, and they at run time. A listener is an
+ * entry of the map file and never a line here.
+ *
+ *   entry   192.0.2.51|80 → nodes4|30692|4000|1f0e…     backend | target port | most connections of its Service at once |
+ *                                                        which Service that is
+ */
+export function renderConfig(settings: Settings, servers: Servers): string {
+  return render(settings, servers, descriptionOf(programId(settings)));
+}
+
+function render(settings: Settings, servers: Servers | undefined, description: string): string {
+  const paths = pathsIn(settings.folder);
+  const { account, idleTimeoutSeconds: idle } = settings;
+  return [
+    '# Written by furiwake, which overwrites changes. Listeners are entries of services.map, changed at run time.',
+    'global',
+    `    description "${description}"`,
+    `    maxconn ${settings.maxConnections}`,
+    // It counts two descriptors for each node's check and would refuse to start for their sake; see `connectionLimit`.
+    '    no strict-limits',
+    '    tune.bufsize 16384',
+    `    stats socket ${paths.workerSocket} mode 600 level admin`,
+    '    stats timeout 24h',
+    ...(account === undefined ? [] : [`    uid ${account.uid}`, `    gid ${account.gid}`]),
+    '',
+    'defaults',
+    '    mode tcp',
+    '    timeout connect 500ms',
+    '    timeout check 1s',
+    `    timeout client ${idle}s`,
+    `    timeout server ${idle}s`,
+    `    timeout tunnel ${idle}s`,
+    // A silent node costs a connection half a second, then another node is tried: nothing was sent yet.
+    '    retries 3',
+    '    option redispatch 1',
+    // Ends connections whose peer has vanished after some four minutes instead of the idle timeout.
+    '    option tcpka',
+    '    clitcpka-idle 120s',
+    '    clitcpka-intvl 30s',
+    '    clitcpka-cnt 4',
+    '    srvtcpka-idle 120s',
+    '    srvtcpka-intvl 30s',
+    '    srvtcpka-cnt 4',
+    '',
+    'frontend services',
+    `    bind 127.0.0.1:${listenPort} transparent`,
+    ...(settings.hasIpv6 ? [`    bind ::1:${listenPort} transparent v6only`] : []),
+    // Everything is decided when the connection comes, before a byte is read: protocols where the server speaks first.
+    '    tcp-request connection set-var-fmt(sess.listener) %[dst]|%[dst_port]',
+    `    tcp-request connection set-var(sess.row) var(sess.listener),map_str(${paths.map})`,
+    '    tcp-request connection reject if !{ var(sess.row) -m found }',
+    '    tcp-request connection track-sc0 var(sess.listener) table services',
+    // The cap is one for all listeners of a Service, whatever number of ports and families it has.
+    '    tcp-request connection track-sc1 var(sess.row),field(4,|) table caps',
+    '    tcp-request connection set-var(sess.cap) var(sess.row),field(3,|)',
+    '    tcp-request connection reject if { sc_conn_cur(1),sub(sess.cap) gt 0 }',
+    '    tcp-request connection set-dst-port var(sess.row),field(2,|)',
+    '    use_backend %[var(sess.row),field(1,|)]',
+    '',
+    '# Answers by itself while the process runs; its command socket may be slow meanwhile.',
+    'frontend alive',
+    '    mode http',
+    '    timeout client 5s',
+    `    bind unix@${paths.monitorSocket} mode 600`,
+    '    http-request return status 200 content-type text/plain string alive',
+    '',
+    '# Counters per listener.',
+    'backend services',
+    '    stick-table type string len 64 size 200k store conn_cnt,conn_cur,bytes_in_cnt,bytes_out_cnt',
+    '',
+    '# Connections per Service at this moment, for the cap.',
+    'backend caps',
+    '    stick-table type string len 16 size 200k expire 1h store conn_cur',
+    ...([4, 6] as const).flatMap((family) => [
+      '',
+      `backend ${nodesBackend(family)}`,
+      '    balance roundrobin',
+      '    option httpchk GET /healthz',
+      '    http-check expect status 200',
+      ...(servers?.[family] ?? []).map(nodeServerLine),
+    ]),
+    '',
+  ].join('\n');
+}

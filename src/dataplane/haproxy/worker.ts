@@ -1,0 +1,199 @@
+import type { Family } from '../../core/ip/ip.ts';
+import { nodesBackend } from '../../core/traffic/table.ts';
+import { parseInfo, parseMap, parseServersState, parseStat, type ServerState } from './answers.ts';
+import type { RuntimeApi } from './client.ts';
+import { addNodeServer, type NodeServer, type ProgramId, parseDescription, type Servers } from './config.ts';
+import { type Entries, type EntryChange, type HeldEntries, makeHeldEntries } from './entries.ts';
+
+/** What a worker holds: its program, its map, and the servers by backend and name. */
+export type Held = {
+  readonly pid: number;
+  /** `undefined`: not a program of furiwake. */
+  readonly program: ProgramId | undefined;
+  readonly entries: HeldEntries;
+  readonly servers: ReadonlyMap<string, ReadonlyMap<string, ServerState>>;
+};
+
+/** Reads what the worker that serves holds. */
+export async function readHeld(api: RuntimeApi, map: string, signal: AbortSignal): Promise<Held> {
+  const [info = '', entries = ''] = await api.ask(['show info', `show map ${map}`], signal);
+  const process = parseInfo(info);
+  return {
+    pid: process.pid,
+    program: parseDescription(process.description),
+    entries: makeHeldEntries(parseMap(entries)),
+    servers: await readServers(api, signal),
+  };
+}
+
+async function readServers(api: RuntimeApi, signal: AbortSignal): Promise<Held['servers']> {
+  const [answer = ''] = await api.ask(['show servers state'], signal);
+  const servers = new Map<string, Map<string, ServerState>>();
+  for (const state of parseServersState(answer)) {
+    const backend = servers.get(state.backend) ?? new Map<string, ServerState>();
+    servers.set(state.backend, backend.set(state.server, state));
+  }
+  return servers;
+}
+
+export type WorkerDeps = {
+  readonly api: RuntimeApi;
+  readonly map: string;
+  readonly isChecked: (family: Family) => boolean;
+};
+
+/** What the worker holds after a change, how many differences it repaired, and what it refused, in its words. */
+export type Applied = {
+  readonly held: Held;
+  readonly changes: number;
+  readonly refusedKeys: ReadonlyMap<string, string>;
+  readonly refusedNodes: ReadonlyMap<string, string>;
+};
+
+type Wanted = { readonly servers: Servers; readonly entries: Entries };
+
+const nothingRefused: ReadonlyMap<string, string> = new Map();
+
+/** Adds and sets all that the worker lacks, servers before the entries that lead to them. */
+export async function applyUpserts(
+  deps: WorkerDeps,
+  held: Held,
+  wanted: Wanted,
+  signal: AbortSignal,
+): Promise<Applied> {
+  const { api, isChecked } = deps;
+  const commands = serverUpserts(held.servers, wanted.servers, isChecked);
+  const refusals = await api.perform(
+    commands.map(({ command }) => command),
+    signal,
+  );
+  const servers = commands.length === 0 ? held.servers : await readServers(api, signal);
+  const changes = held.entries.upserts(wanted.entries);
+  return {
+    held: { ...held, servers },
+    changes: commands.length + changes.length,
+    refusedKeys: await applyEntries(deps, held.entries, changes, signal),
+    refusedNodes: new Map(Array.from(refusals, ([index, words]) => [commands[index]?.node ?? '', words])),
+  };
+}
+
+/** Removes the entries that the table no longer has, then its servers; one that drains already is no difference. */
+export async function applyRemovals(
+  deps: WorkerDeps,
+  held: Held,
+  wanted: Wanted,
+  signal: AbortSignal,
+): Promise<Applied> {
+  const changes = held.entries.prune(wanted.entries);
+  const refusedKeys = await applyEntries(deps, held.entries, changes, signal);
+  const gone = changes.filter((change) => change.do === 'del');
+  const counters = gone.map(({ key }) => `clear table services key ${key}`);
+  await deps.api.ask(counters, signal); // one in use stays: its connections are about to be ended
+  const leftover = leftoverServers(held.servers, wanted.servers).filter((server) => !server.isOut);
+  const servers = await removeLeftovers(deps.api, held.servers, wanted.servers, signal);
+  return {
+    held: { ...held, servers },
+    changes: changes.length + leftover.length,
+    refusedKeys,
+    refusedNodes: nothingRefused,
+  };
+}
+
+/** Deletes the servers that the table no longer has and that have no connections left; the others drain. */
+export async function removeLeftovers(
+  api: RuntimeApi,
+  servers: Held['servers'],
+  wanted: Servers,
+  signal: AbortSignal,
+): Promise<Held['servers']> {
+  const leftover = leftoverServers(servers, wanted);
+  if (leftover.length === 0) return servers;
+  const backends = new Set(leftover.map(({ backend }) => backend));
+  const stats = await api.ask(
+    [...backends].map((backend) => `show stat ${backend} 4 -1`),
+    signal,
+  );
+  const busy = new Set(
+    stats
+      .flatMap(parseStat)
+      .filter(({ connections }) => connections > 0)
+      .map(({ backend, server }) => `${backend}/${server}`),
+  );
+  // A server can be deleted in maintenance only; one with connections rather drains, for then it is still checked.
+  const idle = leftover.filter(({ id }) => !busy.has(id));
+  const attempts = idle.flatMap(({ id }) => [`set server ${id} state maint`, `del server ${id}`]);
+  const answers = await api.ask(attempts, signal);
+  const refused = idle.filter((_, index) => answers[2 * index + 1] !== 'Server deleted.'); // it got a connection just now
+  const draining = leftover.filter(({ id, isOut }) => busy.has(id) && !isOut);
+  await api.perform(
+    [...draining, ...refused].map(({ id }) => `set server ${id} state drain`),
+    signal,
+  );
+  return await readServers(api, signal);
+}
+
+/** From so many changes on it is cheaper to replace the whole map: 2.6 looks a key to be changed up from the start. */
+const manyChanges = 200;
+
+/** The keys that HAProxy refuses, with its words. */
+async function applyEntries(
+  { api, map }: WorkerDeps,
+  entries: HeldEntries,
+  changes: readonly EntryChange[],
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, string>> {
+  if (changes.length >= manyChanges && (await api.replaceMap(map, entries.values, signal))) return nothingRefused;
+  const refusals = await api.perform(
+    changes.map((change) => entryCommand(map, change)),
+    signal,
+  );
+  return new Map(Array.from(refusals, ([index, words]) => [changes[index]?.key ?? '', words]));
+}
+
+function entryCommand(map: string, change: EntryChange): string {
+  return `${change.do} map ${map} ${change.key}${change.do === 'del' ? '' : ` ${change.value}`}`;
+}
+
+type ServerCommand = { readonly node: string; readonly command: string };
+
+/** The commands that add what is missing and set what differs. */
+export function serverUpserts(
+  held: Held['servers'],
+  wanted: Servers,
+  isChecked: (family: Family) => boolean,
+): readonly ServerCommand[] {
+  return ([4, 6] as const).flatMap((family) => {
+    const present = held.get(nodesBackend(family));
+    return wanted[family].flatMap((server) =>
+      nodeChanges(present?.get(server.node), server, isChecked(family)).map((command) => ({
+        node: server.node,
+        command,
+      })),
+    );
+  });
+}
+
+function nodeChanges(present: ServerState | undefined, server: NodeServer, isChecked: boolean): readonly string[] {
+  if (present === undefined) return addNodeServer(server, isChecked);
+  const id = `${nodesBackend(server.family)}/${server.node}`;
+  const commands: string[] = [];
+  if (present.address !== server.address.text) commands.push(`set server ${id} addr ${server.address.text}`);
+  if (present.isOut !== server.isDraining)
+    commands.push(`set server ${id} state ${server.isDraining ? 'drain' : 'ready'}`);
+  if (isChecked && !present.isChecked) commands.push(`enable health ${id}`);
+  // No longer checked: what the check found last must not stay.
+  if (!isChecked && present.isChecked) commands.push(`disable health ${id}`, `set server ${id} health up`);
+  return commands;
+}
+
+/** A server that the table no longer has; `id` is `backend/name`. */
+export type Leftover = { readonly id: string; readonly backend: string; readonly isOut: boolean };
+
+export function leftoverServers(held: Held['servers'], wanted: Servers): readonly Leftover[] {
+  return ([4, 6] as const).flatMap((family) => {
+    const backend = nodesBackend(family);
+    const kept = new Set<string>(wanted[family].map(({ node }) => node));
+    const servers = [...(held.get(backend)?.values() ?? [])].filter(({ server }) => !kept.has(server));
+    return servers.map(({ server, isOut }) => ({ id: `${backend}/${server}`, backend, isOut }));
+  });
+}

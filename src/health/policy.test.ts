@@ -1,0 +1,226 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import type { CheckAnswer } from '../ports/health.ts';
+import { nodeName } from '../../test/make/table.ts';
+import { type Finding, type HealthState, initialHealth, judge, type ProbeAnswer } from './policy.ts';
+
+/** A round as `n1 n2 …`: a check's answer, `-` while none is known, with `!` behind where HAProxy has it down. */
+function checks(...words: readonly string[]): Finding {
+  const looks = words.map((word, index) => {
+    const answer = word.replace('!', '');
+    return [
+      nodeName(`n${index + 1}`),
+      { isUp: !word.endsWith('!'), answer: answer === '-' ? undefined : (answer as CheckAnswer) },
+    ] as const;
+  });
+  return { from: 'checks', checks: new Map(looks) };
+}
+
+function probe(...answers: readonly ProbeAnswer[]): Finding {
+  return probeWithGone({}, ...answers);
+}
+
+function probeWithGone(gone: Readonly<Record<string, ProbeAnswer>>, ...answers: readonly ProbeAnswer[]): Finding {
+  return {
+    from: 'probe',
+    answers: new Map(answers.map((answer, index) => [nodeName(`n${index + 1}`), answer])),
+    gone: new Map(Object.entries(gone).map(([name, answer]) => [nodeName(name), answer])),
+  };
+}
+
+const own = (rounds: number): readonly Finding[] => Array.from({ length: rounds }, () => probe('http', 'alive'));
+const intoOwn = [checks('alive!', 'alive!'), probe('alive', 'alive')];
+
+type Case = {
+  readonly name: string;
+  readonly findings: readonly Finding[];
+  readonly mode: 'checks' | 'own';
+  readonly dead?: readonly string[];
+  readonly out?: readonly string[];
+  readonly wantsProbe?: boolean;
+};
+
+const cases: readonly Case[] = [
+  { name: 'before the first check nothing is known and nothing done', findings: [checks('-', '-')], mode: 'checks' },
+  {
+    name: 'one HTTP answer, even "unhealthy", shows that the check is right',
+    findings: [checks('unhealthy!', 'alive!', 'silent!')],
+    mode: 'checks',
+    out: ['n1', 'n2', 'n3'],
+  },
+  {
+    name: 'a node that is silent once or twice is not cut off',
+    findings: [checks('ok', 'silent'), checks('ok', 'silent!')],
+    mode: 'checks',
+    out: ['n2'],
+  },
+  {
+    name: 'a node silent three looks long is dead',
+    findings: [checks('ok', 'silent'), checks('ok', 'silent!'), checks('ok', 'silent!')],
+    mode: 'checks',
+    dead: ['n2'],
+    out: ['n2'],
+  },
+  {
+    name: 'a look that does not tell counts as the one before',
+    findings: [checks('ok', 'silent'), checks('ok', '-'), checks('ok', 'silent!')],
+    mode: 'checks',
+    dead: ['n2'],
+    out: ['n2'],
+  },
+  {
+    name: 'a refusal between silences begins the count anew',
+    findings: [checks('ok', 'silent'), checks('ok', 'silent!'), checks('ok', 'alive!'), checks('ok', 'silent!')],
+    mode: 'checks',
+    out: ['n2'],
+  },
+  {
+    name: 'a node that HAProxy still has up is never dead',
+    findings: Array.from({ length: 5 }, () => checks('ok', 'silent')),
+    mode: 'checks',
+  },
+  {
+    name: 'a node that refuses for long is out and not dead',
+    findings: Array.from({ length: 9 }, () => checks('ok', 'alive!')),
+    mode: 'checks',
+    out: ['n2'],
+  },
+  {
+    name: 'without any HTTP answer a probe is wanted, and silence makes nobody dead',
+    findings: Array.from({ length: 5 }, () => checks('silent!', 'silent!')),
+    mode: 'checks',
+    wantsProbe: true,
+    out: ['n1', 'n2'],
+  },
+  {
+    name: 'while a node’s first check is under way, the failure of another already asks for a probe',
+    findings: [checks('-', 'alive!')],
+    mode: 'checks',
+    wantsProbe: true,
+    out: ['n2'],
+  },
+  {
+    name: 'a probe that gets an HTTP answer leaves it to the checks',
+    findings: [checks('alive!', 'alive!'), probe('alive', 'http')],
+    mode: 'checks',
+    out: ['n1', 'n2'],
+  },
+  {
+    name: 'no HTTP answer to the probe either: it decides from now on, with all nodes in',
+    findings: intoOwn,
+    mode: 'own',
+  },
+  {
+    name: 'all silent: it decides, with all nodes in',
+    findings: [checks('silent!', 'silent!'), probe('silent', 'silent')],
+    mode: 'own',
+  },
+  { name: 'nobody is taken out at the first silence', findings: [...intoOwn, probe('alive', 'silent')], mode: 'own' },
+  {
+    name: 'a node silent twice is out and dead',
+    findings: [...intoOwn, probe('alive', 'silent'), probe('alive', 'silent')],
+    mode: 'own',
+    out: ['n2'],
+    dead: ['n2'],
+  },
+  {
+    name: 'one answer brings it back',
+    findings: [...intoOwn, probe('alive', 'silent'), probe('alive', 'silent'), probe('alive', 'alive')],
+    mode: 'own',
+  },
+  {
+    name: 'when all are silent nobody is taken out',
+    findings: [...intoOwn, ...Array.from({ length: 9 }, () => probe('silent', 'silent'))],
+    mode: 'own',
+  },
+  {
+    name: 'the last one alive stays when it falls silent, too',
+    findings: [
+      ...intoOwn,
+      probe('alive', 'silent'),
+      probe('alive', 'silent'),
+      probe('silent', 'silent'),
+      probe('silent', 'silent'),
+    ],
+    mode: 'own',
+    out: ['n2'],
+    dead: ['n2'],
+  },
+  {
+    name: 'a node that is gone and silent twice is dead',
+    findings: [
+      ...intoOwn,
+      probeWithGone({ old: 'silent' }, 'alive', 'alive'),
+      probeWithGone({ old: 'silent' }, 'alive', 'alive'),
+    ],
+    mode: 'own',
+    out: ['old'],
+    dead: ['old'],
+  },
+  {
+    name: 'an answer of a node that is gone is no reason to take out all that are left',
+    findings: [...intoOwn, ...Array.from({ length: 9 }, () => probeWithGone({ old: 'alive' }, 'silent', 'silent'))],
+    mode: 'own',
+  },
+  {
+    name: 'an HTTP answer of a node that is gone does not give the decision back',
+    findings: [...intoOwn, ...Array.from({ length: 10 }, () => probeWithGone({ old: 'http' }, 'alive', 'alive'))],
+    mode: 'own',
+  },
+  { name: 'nine rounds with an HTTP answer change nothing', findings: [...intoOwn, ...own(9)], mode: 'own' },
+  { name: 'ten in a row give the decision back', findings: [...intoOwn, ...own(10)], mode: 'checks' },
+  {
+    name: 'a round without one begins the count anew',
+    findings: [...intoOwn, ...own(9), probe('alive', 'alive'), ...own(9)],
+    mode: 'own',
+  },
+  { name: 'no nodes, no change', findings: [checks(), probe()], mode: 'checks' },
+];
+
+test.each(cases)('$name', ({ findings, mode, dead = [], out = [], wantsProbe = false }) => {
+  let state: HealthState = initialHealth;
+  let last = { dead: [] as readonly string[], wantsProbe: false };
+  for (const finding of findings) {
+    const verdict = judge(state, finding, 3);
+    state = verdict.state;
+    last = verdict;
+  }
+  expect(state.mode).toBe(mode);
+  expect([...state.nodes].filter(([, { isOut }]) => isOut).map(([name]) => name)).toEqual(out);
+  expect(last.dead).toEqual(dead);
+  expect(last.wantsProbe).toBe(wantsProbe);
+});
+
+test('while our probe decides, never are all nodes out, and only silent ones are', () => {
+  const answers = fc.array(fc.constantFrom<ProbeAnswer>('http', 'alive', 'silent'), { minLength: 3, maxLength: 3 });
+  fc.assert(
+    fc.property(fc.array(answers, { maxLength: 40 }), (rounds) => {
+      let state: HealthState = { ...initialHealth, mode: 'own' };
+      for (const round of rounds) {
+        const verdict = judge(state, probe(...round), 3);
+        state = verdict.state;
+        const out = [...state.nodes].filter(([, { isOut }]) => isOut).map(([name]) => name);
+        expect(out.length).toBeLessThan(3);
+        for (const name of [...out, ...verdict.dead]) expect(round[Number(name.slice(1)) - 1]).toBe('silent');
+      }
+    }),
+  );
+});
+
+test('as long as some node gives an HTTP answer the mode never changes but to the checks, and not twice', () => {
+  const round = fc.tuple(
+    fc.constantFrom('ok', 'unhealthy!', 'unhealthy'),
+    fc.constantFrom('ok', 'alive!', 'silent!', '-'),
+  );
+  fc.assert(
+    fc.property(fc.constantFrom('checks', 'own'), fc.array(round, { maxLength: 40 }), (mode, rounds) => {
+      let state: HealthState = { ...initialHealth, mode };
+      const modes = rounds.map((words) => {
+        state = judge(state, state.mode === 'own' ? probe('http', 'silent') : checks(...words), 3).state;
+        return state.mode;
+      });
+      const changes = [mode, ...modes].filter((each, index, all) => index > 0 && each !== all[index - 1]);
+      expect(changes).toEqual(mode === 'own' && rounds.length >= 10 ? ['checks'] : []);
+    }),
+  );
+});

@@ -1,0 +1,51 @@
+import type { ListenerAddress } from '../core/traffic/table.ts';
+import type { Exec } from '../ports/exec.ts';
+import type { Host } from '../ports/host.ts';
+import type { Log } from '../ports/log.ts';
+import { type Connection, connectionFilter, decodeConnections, decodeListening, ofFamily } from './sockets.ts';
+
+/** A filter of this many listeners stays far below the kernel's limit for one. */
+const listenersPerCall = 100;
+
+const connected: readonly string[] = ['state', 'connected', 'exclude', 'time-wait'];
+
+/** Sockets of this host. Both functions throw `ExecError` when `ss` fails. */
+export function makeHost({ exec, log }: { readonly exec: Exec; readonly log: Log }): Host {
+  let hasWarned = false;
+
+  const ss = async (args: readonly string[], signal: AbortSignal): Promise<string> =>
+    (await exec.run('ss', args, { signal })).stdout;
+
+  /**
+   * On an own address of the host other connections may have a listener's address and port on this side: those that begin
+   * here (HAProxy's to the nodes, furiwake's to the API server) have some free port, an NFS client one below 1024. They are
+   * left alone. One family at a time: without one `ss -K` complains about a request that it did not need.
+   */
+  const end = async (family: 4 | 6, listeners: readonly ListenerAddress[], signal: AbortSignal): Promise<void> => {
+    const select = (spared?: readonly Connection[]): readonly string[] => [
+      `-${family}HOtn`,
+      ...connected,
+      ...connectionFilter(listeners, spared),
+    ];
+    const find = async (): Promise<readonly Connection[]> =>
+      decodeConnections(await ss(['--inet-sockopt', ...select()], signal));
+    const found = await find();
+    if (!found.some(({ isTaken }) => isTaken)) return;
+    const ended = await ss(['-K', ...select(found.filter(({ isTaken }) => !isTaken))], signal);
+    if (ended !== '' || hasWarned || !(await find()).some(({ isTaken }) => isTaken)) return;
+    hasWarned = true;
+    // `ss -K` says nothing of connections that it cannot end.
+    log.warn({}, 'connections outlive their Service: this kernel cannot end them (INET_DIAG_DESTROY is missing)');
+  };
+
+  return {
+    listening: async (signal) => decodeListening(await ss(['-Hltn'], signal)),
+    endConnections: async (listeners, signal) => {
+      for (const family of [4, 6] as const) {
+        const mine = ofFamily(listeners, family);
+        for (let i = 0; i < mine.length; i += listenersPerCall)
+          await end(family, mine.slice(i, i + listenersPerCall), signal);
+      }
+    },
+  };
+}

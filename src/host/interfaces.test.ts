@@ -1,0 +1,82 @@
+import { describe, expect, test } from 'vitest';
+import { PersistentMap } from '../core/persistent-map.ts';
+import { parseIp } from '../core/ip/ip.ts';
+import { decodeInterfaces, type Interface, linkOf, ownOf, presentOf } from './inventory.ts';
+
+/** As `ip -json address` says it. */
+function link(ifname: string, addresses: readonly string[], rest: object = {}): object {
+  const addr_info = addresses.map((text) => {
+    const [local, prefixlen] = text.replace(' preferred', '').split('/');
+    const preferred_life_time = text.endsWith(' preferred') ? 3600 : 0;
+    return {
+      preferred_life_time,
+      family: local?.includes(':') === true ? 'inet6' : 'inet',
+      local,
+      prefixlen: Number(prefixlen),
+    };
+  });
+  return { ifindex: 2, ifname, flags: ['UP'], link_type: 'ether', address: '02:00:00:00:00:01', addr_info, ...rest };
+}
+const read = (...links: readonly object[]): readonly Interface[] => decodeInterfaces(JSON.stringify(links));
+
+const eth0 = link('eth0', ['192.0.2.11/24', '2001:db8::11/64', 'fe80::1/64']);
+const lo = link('lo', ['127.0.0.1/8', '::1/128', '198.51.100.1/32'], { link_type: 'loopback' });
+const furiwake0 = link('furiwake0', ['192.0.2.50/32']);
+
+describe('the link of an address', () => {
+  test.each([
+    ['is the interface whose subnet holds it', '192.0.2.50', 'eth0'],
+    ['is found for IPv6 too', '2001:db8::50', 'eth0'],
+    ['is the one with the longest prefix', '10.1.2.3', 'narrow'],
+    ['is none for an address in nobody’s subnet', '203.0.113.1', undefined],
+    ['is not an interface that is down', '172.16.0.1', undefined],
+    ['is not one that is no Ethernet', '172.17.0.1', undefined],
+    ['is not one that merely has the address', '198.18.0.1', undefined],
+  ])('%s', (_, text, name) => {
+    const interfaces = read(
+      eth0,
+      link('wide', ['10.0.0.1/8']),
+      link('narrow', ['10.1.2.1/24']),
+      link('down', ['172.16.0.9/16'], { flags: [] }),
+      link('tunnel', ['172.17.0.9/16'], { link_type: 'none' }),
+      link('single', ['198.18.0.1/32']),
+      {}, // what ip prints for an interface that its filter leaves out
+    );
+    const ip = parseIp(text);
+    expect(ip && linkOf(ip, interfaces)?.name).toBe(name);
+  });
+});
+
+describe('an address of the host', () => {
+  const own = (record: readonly (readonly [string, string])[], ...links: readonly object[]): readonly string[] => [
+    ...ownOf(read(...links), PersistentMap.from(record)).keys(),
+  ];
+
+  test('is its own when nobody recorded it, loopback and link-local ones left out', () => {
+    expect(own([], lo, eth0)).toEqual(['198.51.100.1', '192.0.2.11', '2001:db8::11']);
+  });
+
+  test('is ours on our interface, recorded or not', () => {
+    expect(own([], furiwake0)).toEqual([]);
+    expect([...presentOf(read(furiwake0), PersistentMap.empty())]).toEqual([['192.0.2.50', 'furiwake0']]);
+  });
+
+  test('is ours where it was recorded, where it is on two interfaces', () => {
+    const both = read(link('eth0', ['2001:db8::50/128']), link('furiwake0', ['2001:db8::50/128']));
+    for (const name of ['eth0', 'furiwake0'])
+      expect([...presentOf(both, PersistentMap.from([['2001:db8::50', name]]))]).toEqual([['2001:db8::50', name]]);
+  });
+
+  test('is ours where it was recorded, as a single address', () => {
+    const eth0With = link('eth0', ['2001:db8::11/64', '2001:db8::50/128']);
+    expect(own([['2001:db8::50', 'eth0']], eth0With)).toEqual(['2001:db8::11']);
+  });
+
+  test.each([
+    ['on another interface', link('eth1', ['192.0.2.50/32'])],
+    ['with a prefix that we never give', link('vlan9', ['192.0.2.50/24'])],
+    ['with a preferred lifetime, which we never give', link('vlan9', ['192.0.2.50/32 preferred'])],
+  ])('is its own when it is recorded but found %s', (_, found) => {
+    expect(own([['192.0.2.50', 'vlan9']], found)).toEqual(['192.0.2.50']);
+  });
+});

@@ -1,0 +1,87 @@
+import { bitsOf, type Family, type Ip } from '../core/ip/ip.ts';
+import type { Clock } from '../ports/clock.ts';
+import { type Exec, ExecError } from '../ports/exec.ts';
+import { decodeInterfaces, type NetworkInterface } from './interfaces.ts';
+import { makeIpSession } from './ip-session.ts';
+
+/** An address, and the interface that has it or shall have it. */
+export type Place = { readonly address: Ip; readonly on: string };
+
+/** The interfaces of this host and the addresses on them, by `ip`. All throw `ExecError` when it fails. */
+export type Kernel = {
+  interfaces(signal: AbortSignal): Promise<readonly NetworkInterface[]>;
+  /** Makes the interface if it is not there, and sets it up. */
+  ensureInterface(name: string, present: 'down' | 'up' | undefined, signal: AbortSignal): Promise<void>;
+  /** Resolves with what the kernel does not take, by the address's text, and its words: no reason to leave out the rest. */
+  add(places: readonly Place[], signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
+  /** Deletes addresses, then interfaces. */
+  remove(places: readonly Place[], interfaces: readonly string[], signal: AbortSignal): Promise<void>;
+};
+
+const addFlags: Readonly<Record<Family, string>> = { 4: 'scope link', 6: 'preferred_lft 0 nodad' };
+
+/** What it keeps open ends with `lifetime`. */
+export function makeKernel(deps: {
+  readonly exec: Exec;
+  readonly clock: Clock;
+  readonly lifetime: AbortSignal;
+}): Kernel {
+  const { exec } = deps;
+  const session = makeIpSession(deps);
+
+  const interfaces: Kernel['interfaces'] = async (signal) =>
+    decodeInterfaces((await exec.run('ip', ['-json', 'address', 'show'], { signal })).stdout);
+
+  const ip = async (lines: readonly string[], signal: AbortSignal, flags: readonly string[] = []): Promise<void> => {
+    await exec.run('ip', [...flags, '-batch', '-'], { stdin: lines.map((line) => `${line}\n`).join(''), signal });
+  };
+
+  return {
+    interfaces,
+    ensureInterface: async (name, present, signal) => {
+      if (present === 'up') return;
+      if (present === undefined)
+        await ip([`link add ${name} type dummy`], signal).catch(async (error: unknown) => {
+          refusalOf(error);
+          await ip([`link add ${name} type bridge`], signal); // no dummy in this kernel
+        });
+      // Of IPv6, which not every kernel has. Without it there would be a link-local address, which does no harm.
+      await ip([`link set ${name} addrgenmode none`], signal).catch(refusalOf);
+      await ip([`link set ${name} up`], signal);
+      await session.close();
+    },
+    add: async (places, signal) => {
+      const lines = places.map((place) => `address add ${inWords(place)} ${addFlags[place.address.family]}`);
+      try {
+        await session.run(lines, signal);
+        return new Map();
+      } catch (error) {
+        const { stderr } = refusalOf(error);
+        await ip(lines, signal, ['-force']).catch(refusalOf); // goes on after each that is refused
+        const found = new Map((await interfaces(signal)).map((link) => [link.name, link]));
+        const has = (link: NetworkInterface | undefined, text: string): boolean =>
+          link?.addresses.some((each) => each.ip.text === text) === true;
+        const refused = places.filter(({ address, on }) => !has(found.get(on), address.text));
+        if (refused.some(({ on }) => !found.has(on))) throw error;
+        const [words = ''] = stderr.split('\n');
+        return new Map(refused.map(({ address, on }) => [address.text, `${on}: ${words}`]));
+      }
+    },
+    remove: async (places, links, signal) => {
+      if (places.length + links.length === 0) return;
+      const lines = places.map((place) => `address delete ${inWords(place)}`);
+      await ip([...lines, ...links.map((name) => `link delete ${name}`)], signal);
+      if (links.length > 0) await session.close();
+    },
+  };
+}
+
+function inWords({ address, on }: Place): string {
+  return `${address.text}/${bitsOf(address.family)} dev ${on}`;
+}
+
+/** For `catch`: a refusal by `ip` is an answer, too. Throws any other error. */
+function refusalOf(error: unknown): ExecError {
+  if (error instanceof ExecError && error.exitCode !== undefined) return error;
+  throw error;
+}
