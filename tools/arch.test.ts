@@ -5,20 +5,22 @@ import { expect, test } from 'vitest';
 /*
  * The direction of imports (docs/architecture.md), as an allow-list:
  *
- *   core ← ports ← async ← { api, kube, dataplane, announce, http, state } ← { controller, agent, cli } ← main
+ *   core ← ports ← async ← { api, kube, dataplane, health, host, advertise, http, state } ← { controller, agent } ← daemon ← cli ← main
  *
  * `core` and `ports` import no packages and no `node:*`; an adapter never imports another adapter.
  */
 const inner = ['core', 'ports'];
 const common = [...inner, 'async'];
-const adapters = ['api', 'kube', 'dataplane', 'announce', 'http', 'state'];
+const adapters = ['api', 'kube', 'dataplane', 'health', 'host', 'advertise', 'http', 'state'];
 const allow: Readonly<Record<string, readonly string[]>> = {
   core: ['core'],
   ports: inner,
   async: common,
   ...Object.fromEntries(adapters.map((name) => [name, [...common, name]])),
-  ...Object.fromEntries(['controller', 'agent', 'cli'].map((name) => [name, [...common, ...adapters, name]])),
-  main: [...common, ...adapters, 'controller', 'agent', 'cli', 'main'],
+  ...Object.fromEntries(['controller', 'agent'].map((name) => [name, [...common, ...adapters, name]])),
+  daemon: [...common, ...adapters, 'controller', 'agent', 'daemon'],
+  cli: [...common, ...adapters, 'controller', 'agent', 'daemon', 'cli'],
+  main: [...common, ...adapters, 'controller', 'agent', 'daemon', 'cli', 'main'],
 };
 
 const importPattern =

@@ -3,6 +3,7 @@ import { makeLatch } from '../async/latch.ts';
 import { makeSerial } from '../async/serial.ts';
 import { superviseAll } from '../async/supervise-all.ts';
 import { makeTrouble } from '../async/trouble.ts';
+import type { Ip } from '../core/ip/ip.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { emptyReport, type HostReport, type ListenerReport } from '../core/traffic/report.ts';
@@ -37,8 +38,11 @@ export type Agent = {
    * clients try again elsewhere, and established ones continue as long as their packets arrive here.
    */
   setServing(isServing: boolean): void;
-  /** Takes the last table of the state directory as desired: after a reboot, before the API server answers. */
-  restore(): Promise<void>;
+  /**
+   * Takes the last table of the state directory as desired: after a reboot, before the API server answers. Listeners on an
+   * address for which `neededFor` says what the host needs it for are removed.
+   */
+  restore(neededFor: (address: Ip) => string | undefined): Promise<void>;
   /** What was published or restored last. */
   desired(): TrafficTable | undefined;
   /** Why this host does not do what was asked last, a line each; empty when it does. */
@@ -272,10 +276,13 @@ export function makeAgent(deps: AgentDeps): Agent {
       wake.set();
       urgent.set();
     },
-    restore: async () => {
+    restore: async (neededFor) => {
       const table = await tableFile.read();
       if (table === undefined) return;
-      desired = table;
+      const needed = [...table.listeners.values()].filter(({ address }) => neededFor(address) !== undefined);
+      for (const { key, address } of needed)
+        log.error({ listener: key }, `not served: ${address.text} is in use as ${neededFor(address) ?? ''}`);
+      desired = { ...table, listeners: table.listeners.with(needed.map(({ key }) => [key, undefined])) };
       state = { ...state, held: table.listeners };
       updateReport(table.listeners.keys());
       wake.set();

@@ -2,9 +2,9 @@ import { checkCluster } from './check/cluster.ts';
 import { type Finding, marks } from './check/finding.ts';
 import { checkHost } from './check/host.ts';
 import { formatFindings } from './check/format.ts';
-import { findHolder } from './host-lock.ts';
+import { findHolder } from '../daemon/host-lock.ts';
 import type { RunOptions } from './options.ts';
-import type { CommandDeps } from './command.ts';
+import type { CommandDeps } from '../daemon/command.ts';
 
 export type CheckDeps = CommandDeps & {
   readonly isJson: boolean;

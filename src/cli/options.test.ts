@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { formatRange } from '../core/ip/range.ts';
-import { UsageError } from './errors.ts';
+import { UsageError } from '../daemon/errors.ts';
 import { decodeOptions, type RawOptions } from './options.ts';
 
 const defaults: RawOptions = {

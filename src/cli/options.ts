@@ -1,7 +1,7 @@
 import { quote } from '../core/addresses/request.ts';
 import { parseDecimal } from '../core/ip/ip.ts';
 import { type IpRange, mergeRanges, parseRange } from '../core/ip/range.ts';
-import { UsageError } from './errors.ts';
+import { UsageError } from '../daemon/errors.ts';
 
 /** What the flags of `run` say, decoded. */
 export type RunOptions = {
@@ -16,6 +16,9 @@ export type RunOptions = {
   readonly reservedPorts: ReadonlySet<number>;
   readonly stateDir: string;
   readonly idleTimeoutSeconds: number;
+  /** How long a node may be silent before its connections are ended. */
+  readonly nodeSilenceSeconds: number;
+  readonly onLeaseLoss: 'withdraw' | 'keep';
   /** `undefined`: no metrics server. */
   readonly metricsAddress: { readonly host: string; readonly port: number } | undefined;
   readonly stopsTrafficOnExit: boolean;
@@ -33,6 +36,8 @@ export type RawOptions = {
   readonly reservedPorts: string;
   readonly stateDir: string;
   readonly idleTimeout: string;
+  readonly nodeSilenceTimeout: string;
+  readonly onLeaseLoss: 'withdraw' | 'keep';
   readonly metricsAddress: string;
   readonly stopTrafficOnExit: string;
 };
@@ -52,7 +57,9 @@ export function decodeOptions(raw: RawOptions): RunOptions {
     leaseNamespace: decodeName('--lease-namespace', raw.leaseNamespace),
     reservedPorts: decodePorts(raw.reservedPorts),
     stateDir: decodeStateDir(raw.stateDir),
-    idleTimeoutSeconds: decodeIdleTimeout(raw.idleTimeout),
+    idleTimeoutSeconds: decodeSeconds('--idle-timeout', raw.idleTimeout, 1),
+    nodeSilenceSeconds: decodeSeconds('--node-silence-timeout', raw.nodeSilenceTimeout, 3),
+    onLeaseLoss: raw.onLeaseLoss,
     metricsAddress: decodeMetricsAddress(raw.metricsAddress),
     stopsTrafficOnExit: decodeBoolean('--stop-traffic-on-exit', raw.stopTrafficOnExit),
   };
@@ -138,10 +145,12 @@ function decodeStateDir(text: string): string {
   return text.replace(/\/+$/, '');
 }
 
-function decodeIdleTimeout(text: string): number {
+function decodeSeconds(flag: string, text: string, least: number): number {
   const seconds = parseDecimal(text, 7);
-  if (seconds === undefined || seconds < 1 || seconds > 2_000_000)
-    throw new UsageError(`--idle-timeout: ${quote(text)} is no number of seconds from 1 to 2000000`);
+  if (seconds === undefined || seconds < least || seconds > 2_000_000)
+    throw new UsageError(
+      `${flag}: invalid value ${quote(text)}: expected seconds from ${least} to 2000000, for example 3600`,
+    );
   return seconds;
 }
 

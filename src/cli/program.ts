@@ -43,6 +43,19 @@ const siteFlags: readonly Option[] = [
   new Option('--idle-timeout <seconds>', 'how long an idle connection lives')
     .env('FURIWAKE_IDLE_TIMEOUT')
     .default('3600'),
+  new Option(
+    '--node-silence-timeout <seconds>',
+    'how long a node may be silent before its connections are reset; new ones avoid it after 3 s',
+  )
+    .env('FURIWAKE_NODE_SILENCE_TIMEOUT')
+    .default('15'),
+  new Option(
+    '--on-lease-loss <what>',
+    'withdraw: stop answering for the addresses when another host takes over; keep: the administrator arranges it otherwise',
+  )
+    .env('FURIWAKE_ON_LEASE_LOSS')
+    .choices(['withdraw', 'keep'])
+    .default('withdraw'),
   new Option('--metrics-address <host:port>', 'where /metrics, /healthz and /readyz answer; none: nowhere')
     .env('FURIWAKE_METRICS_ADDRESS')
     .default('127.0.0.1:9470'),

@@ -1,5 +1,5 @@
-import { askAdmin, type HostStatus } from './admin.ts';
-import { statePaths } from './machine.ts';
+import { askAdmin, type HostStatus } from '../daemon/admin.ts';
+import { statePaths } from '../daemon/platform.ts';
 import { formatTable } from './table.ts';
 
 /** `furiwake status`: what the furiwake of this host serves, as text or as the JSON that its admin socket gives. */

@@ -7,21 +7,20 @@ import type { ObjectReference } from '../kube/event-object.ts';
 import type { EventSender } from '../kube/events.ts';
 import { makeQueue } from '../kube/queue.ts';
 import type { Clock, Random } from '../ports/clock.ts';
+import type { Ledger } from '../ports/ledger.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import { type Controller, type HostLink, makeController } from './controller.ts';
-import type { RecordFile } from '../state/records.ts';
+import { type Controller, type ControllerDeps, type HostLink, makeController } from './controller.ts';
+import { makeHolders } from './holders.ts';
+import type { RecordEvent } from './record-events.ts';
 import { makeServiceWriter } from './service-writer.ts';
 import { makeServiceWrites } from './service-writes.ts';
 import { makeStores, type Stores } from './stores.ts';
-import type { Tell } from './tell.ts';
 
 /** Everything of `furiwake run` that talks to the API server, wired: stores, controller, the queue of writes. */
 export type ControllerParts = {
   readonly stores: Stores;
   readonly controller: Controller;
-  /** Looks at these Services again and writes what differs. */
-  readonly enqueue: (services: Iterable<ServiceKey>) => void;
   /** Resolves after `signal` has aborted, when the last write has ended. */
   readonly drained: Promise<void>;
 };
@@ -31,7 +30,8 @@ export type ControllerPartsDeps = {
   readonly site: Site;
   readonly host: HostLink;
   readonly facts: (signal: AbortSignal) => Promise<HostFacts>;
-  readonly records: RecordFile;
+  readonly ledger: Ledger;
+  readonly drains: ControllerDeps['drained'];
   readonly events: Pick<EventSender, 'record'>;
   /** False while another process may hold the Lease. */
   readonly mayWrite: () => boolean;
@@ -48,22 +48,25 @@ const writeConcurrency = 16;
 export function assembleController(deps: ControllerPartsDeps): ControllerParts {
   const { client, host, events, clock, log } = deps;
   const stores = makeStores(deps);
-  const tell: Tell = (service, type, reason, note) =>
+  const recordEvent: RecordEvent = (service, type, reason, note) =>
     events.record({ regarding: referenceTo(service), type, reason, action: 'Sync', note });
   const controller = makeController({
     ...deps,
     services: stores.services,
     nodes: stores.nodes,
+    drained: deps.drains,
     enqueue: (service) => queue.add(service),
-    tell,
+    recordEvent,
   });
   const writer = makeServiceWriter({
     services: stores.services,
     plan: () => controller.plan(),
     host,
+    holders: makeHolders(host),
+    endpoints: (service) => stores.readyEndpoints(service),
     writes: makeServiceWrites(client),
     mayWrite: deps.mayWrite,
-    tell,
+    recordEvent,
     clock,
     log,
     metrics: deps.metrics,
@@ -73,17 +76,18 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     name: 'services',
     run: writer,
     concurrency: writeConcurrency,
-    onError: (service, error, attempt) =>
-      log.warn({ service, err: error, attempt }, 'could not write to the Service; trying again'),
-  });
-  return {
-    stores,
-    controller,
-    enqueue: (services) => {
-      for (const service of services) queue.add(service);
+    onError: (service, error, attempt) => {
+      // Said at the first attempt and then less and less often: the wait between attempts grows up to a minute.
+      const fields = { service, err: error, attempt };
+      if (Number.isInteger(Math.log2(attempt))) log.warn(fields, 'writing to the Service failed; retrying');
+      else log.debug(fields, 'writing to the Service failed; retrying');
     },
-    drained: queue.drained,
-  };
+  });
+  const unsubscribe = stores.onEndpoints((services) => {
+    for (const service of services) queue.add(service);
+  });
+  deps.signal.addEventListener('abort', unsubscribe, { once: true });
+  return { stores, controller, drained: queue.drained };
 }
 
 function referenceTo({ namespace, name, uid }: Service): ObjectReference {

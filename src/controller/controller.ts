@@ -12,7 +12,7 @@ import type { Site } from '../core/model/site.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { nodeTrouble, type NodeTrouble } from '../core/status/node-trouble.ts';
 import { makeTrafficPlanner } from '../core/traffic/plan.ts';
-import type { HostReport } from '../core/traffic/report.ts';
+import { emptyReport, type HostReport } from '../core/traffic/report.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Ledger } from '../ports/ledger.ts';
@@ -174,7 +174,7 @@ export function makeController(deps: ControllerDeps): Controller {
       const report = host.report();
       last = report;
       const concerned = new Set<ServiceKey>();
-      for (const key of PersistentMap.changedKeys(before?.listeners ?? PersistentMap.empty(), report.listeners))
+      for (const key of PersistentMap.changedKeys(before?.listeners ?? emptyReport.listeners, report.listeners))
         for (const service of [
           before?.listeners.get(key)?.holder,
           report.listeners.get(key)?.holder,

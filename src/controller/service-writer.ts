@@ -110,7 +110,9 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
 
   /** Whether it has endpoints, as far as its status says so, and when that may change by time alone. */
   const lookAtEndpoints = (key: ServiceKey, mine: Memory): { hasEndpoints: boolean; dueMs: number | undefined } => {
-    if (deps.endpoints(key) !== 0) {
+    const ready = deps.endpoints(key);
+    if (ready === undefined) return { hasEndpoints: true, dueMs: endpointsGraceMs };
+    if (ready > 0) {
       mine.emptySinceMs = undefined;
       return { hasEndpoints: true, dueMs: undefined };
     }

@@ -9,11 +9,13 @@ export type Reason =
   | 'PortInUseOnHost'
   | 'ConflictingRequest'
   | 'InvalidRequest'
+  | 'NotRecorded'
   | 'Serving'
   | 'PartlyServing'
   | 'FieldsNotHonoured'
   | 'NoAddress'
   | 'NoNodes'
+  | 'NoEndpoints'
   | 'DataplaneError'
   | 'InvalidSourceRanges'
   | 'TooManySourceRanges'
@@ -22,6 +24,7 @@ export type Reason =
   | 'LoadBalancerMixedProtocolNotSupported'
   | 'StatusConflict'
   | 'StatusRepaired'
+  | 'WriteRefused'
   | 'HeldByAnother'
   | 'NodeWithoutAddress';
 
@@ -78,6 +81,11 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
       'The requested address is no IP address, asks for two of one family, or for a family that the Service does not have.',
     do: 'Write one address, or one IPv4 and one IPv6 address with a comma between.',
   },
+  NotRecorded: {
+    where: 'AddressAssigned',
+    means: 'The load-balancer host could not record the address on its disk, so the address is not used.',
+    do: 'Free space in the state directory on the host, or repair its disk. furiwake retries.',
+  },
   // condition furiwake.dev/Serving
   Serving: { where: 'Serving', means: 'The load balancer serves every port.', do: 'Nothing.' },
   PartlyServing: {
@@ -100,6 +108,11 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
     where: 'Serving',
     means: 'No node can take connections: there is none, or all are excluded or without an address of the family.',
     do: 'Look at the nodes, their label node.kubernetes.io/exclude-from-external-load-balancers and their addresses.',
+  },
+  NoEndpoints: {
+    where: 'Serving',
+    means: 'The Service has an address and no ready endpoint: connections are accepted and then closed.',
+    do: 'Look at the Pods that the selector of the Service matches, and at their readiness probes.',
   },
   DataplaneError: {
     where: 'Serving',
@@ -145,6 +158,12 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
     where: 'event',
     means: 'Somebody else changed the status; furiwake wrote the truth back.',
     do: 'Nothing, unless it happens again.',
+  },
+  WriteRefused: {
+    where: 'event',
+    means:
+      'The API server refuses what furiwake writes to the Service, or an admission plugin changes it. furiwake retries.',
+    do: 'Look for an admission webhook or policy that rejects or changes updates of the status or the finalizers of Services.',
   },
   HeldByAnother: {
     where: 'event',

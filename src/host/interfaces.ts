@@ -18,6 +18,8 @@ export type InterfaceAddress = {
   readonly prefixLength: number;
   /** The host takes it as source of its own connections: it has a preferred lifetime. */
   readonly isPreferred: boolean;
+  /** Neither temporary (RFC 8981) nor deprecated, and of scope global. */
+  readonly isLasting: boolean;
 };
 
 /** A network interface of this host. */
@@ -42,6 +44,9 @@ type Listed = readonly {
     readonly local?: string;
     readonly prefixlen?: number;
     readonly preferred_life_time?: number;
+    readonly scope?: string;
+    readonly temporary?: boolean;
+    readonly deprecated?: boolean;
   }[];
 }[];
 
@@ -59,6 +64,7 @@ export function decodeInterfaces(json: string): readonly NetworkInterface[] {
         ip,
         prefixLength: info.prefixlen ?? bitsOf(ip.family),
         isPreferred: (info.preferred_life_time ?? 0) > 0,
+        isLasting: info.scope === 'global' && info.temporary !== true && info.deprecated !== true,
       };
     }),
   }));

@@ -5,6 +5,7 @@ import { type Ip, parseIp } from '../core/ip/ip.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Exec } from '../ports/exec.ts';
+import type { Files } from '../ports/files.ts';
 import type { Addresses, HostAddresses, Placement } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
 import { isOurInterface, linkFinder, type NetworkInterface, ownOf, presentOf } from './interfaces.ts';
@@ -12,7 +13,7 @@ import { makeKernel, type Place } from './kernel.ts';
 import { watchNetwork } from './kernel-events.ts';
 import { placesFor } from './places.ts';
 import type { PlacementRecord, RecordFile } from './placement-record.ts';
-import { primaryAddresses } from './primary.ts';
+import { hostNeeds, primaryAddresses, readRoutes } from './routes.ts';
 
 /*
  * Where an address is put, and why
@@ -36,6 +37,7 @@ type State = {
   readonly interfaces: readonly NetworkInterface[];
   readonly own: ReadonlyMap<string, Ip>;
   readonly primary: readonly Ip[];
+  readonly needs: ReadonlyMap<string, string>;
   /** Addresses of furiwake: where each is, or is to be. On the disk. */
   readonly record: PlacementRecord;
   /** Those of them that the host has, with the interface. */
@@ -48,6 +50,7 @@ type State = {
  */
 export function makePlacement(deps: {
   readonly exec: Exec;
+  readonly files: Pick<Files, 'read'>;
   readonly record: RecordFile;
   readonly clock: Clock;
   readonly log: Log;
@@ -59,7 +62,7 @@ export function makePlacement(deps: {
   const inTurn = makeSerial();
   /** `undefined` when it must be read: at first, and after a change that failed. */
   let state: State | undefined;
-  let known: HostAddresses = { own: new Map(), primary: [], refused: new Map() };
+  let known: HostAddresses = { own: new Map(), primary: [], needs: new Map(), refused: new Map() };
   /** What `add` or `audit` was asked for last: so many listeners are diffed against it. */
   let wantedBefore: Addresses = PersistentMap.empty();
 
@@ -67,8 +70,9 @@ export function makePlacement(deps: {
     const own = isSameKeys(known.own, next.own) ? known.own : next.own;
     const primary = isSameAddresses(known.primary, next.primary) ? known.primary : next.primary;
     const same = isSameTexts(known.refused, refused) ? known.refused : refused;
-    if (own !== known.own || primary !== known.primary || same !== known.refused)
-      known = { own, primary, refused: same };
+    const needs = isSameTexts(known.needs, next.needs) ? known.needs : next.needs;
+    const isSame = own === known.own && primary === known.primary && needs === known.needs && same === known.refused;
+    if (!isSame) known = { own, primary, needs, refused: same };
     state = { ...next, own };
   };
 
@@ -76,10 +80,13 @@ export function makePlacement(deps: {
     const record = state?.record ?? (await deps.record.read());
     const interfaces = await kernel.interfaces(signal);
     const present = presentOf(interfaces, record);
+    const routes = await readRoutes(exec, signal);
+    const resolvConf = (await deps.files.read('/etc/resolv.conf').catch(() => undefined)) ?? '';
     publish({
       interfaces,
       own: ownOf(interfaces, record),
-      primary: await primaryAddresses(exec, record, signal),
+      primary: primaryAddresses(routes, interfaces, record),
+      needs: hostNeeds(routes, interfaces, resolvConf),
       record: record.with(present),
       present,
     });

@@ -1,37 +1,43 @@
+import { makeTrouble } from '../async/trouble.ts';
 import { assertNever } from '../core/assert-never.ts';
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { KubeClient, RequestOptions } from './client.ts';
 import { isKubeError } from './errors.ts';
-import { type LeaseObject, leaseBody, type LeaseSpec } from './lease-object.ts';
+import { candidatesOf, type LeaseObject, leaseBody, type LeaseSpec, withCandidate } from './lease-object.ts';
 import { resourcePath } from './paths.ts';
 
-/** Why `hold` ended: another one took the lease (it may bear our own identity: a second process of this host), or we gave it back. */
+/**
+ * Why `hold` ended: another process has the Lease (it may bear our own identity: a second process of this host, or a host
+ * with a copy of our state directory), or we released it.
+ */
 export type LeaseLoss = { readonly reason: 'taken'; readonly holder: string } | { readonly reason: 'released' };
 
 export type Lease = {
   /**
-   * Waits until the lease is ours. A lease of our own identity is taken back at once (we crashed); another's when
-   * it is empty, gone, or unchanged for its whole duration by our own clock. `onHolder` is told once per holder.
-   * Failures of the API are logged and waited out; rejects when `signal` aborts, and with {@link NoNamespaceError}.
+   * Waits until the Lease is ours. At the first call a Lease of our own identity is taken back at once (we crashed);
+   * any other when it is empty, gone, or unchanged for its whole duration by our own clock. While it waits, this host is
+   * a candidate that the holder sees. `onHolder` is called once per holder. Failures of the API are logged and waited
+   * out; rejects when `signal` aborts, and with {@link NoNamespaceError}.
    */
   acquire(signal: AbortSignal, onHolder?: (holder: string) => void): Promise<void>;
-  /**
-   * Keeps it until another one has it or `signal` aborts; then gives it back. An unreachable API server does not end
-   * it: nobody can know of another holder meanwhile, and what is served goes on.
-   */
+  /** Keeps it until another process has it or `signal` aborts; then releases it. An unreachable API server does not end it. */
   hold(signal: AbortSignal): Promise<LeaseLoss>;
   /** False before `acquire`, after a loss, and while the last renewal is older than 10 s: then nothing may be written. */
   isHeld(): boolean;
+  /** Until when it is held without a renewal, monotonic ms: 5 s before another host may take it over. */
+  heldUntilMs(): number;
+  /** Why the Lease cannot be read or renewed now; `undefined`: it can. */
+  trouble(): string | undefined;
 };
 
-/** There is no namespace to make the Lease in, and nobody but an administrator makes it. */
+/** The namespace of the Lease does not exist, and furiwake does not create it. */
 export class NoNamespaceError extends Error {
   override readonly name = 'NoNamespaceError';
   readonly code = 'NO_NAMESPACE';
 }
 
-/** As client-go: how long a holder that is silent keeps it, and how long we believe in our own without renewing. */
+/** As client-go: how long a silent holder keeps it, and how long we rely on our own without renewing. */
 const durationSeconds = 15;
 const renewDeadlineMs = 10_000;
 /** Twice within the deadline, so that one lost renewal is no loss. */
@@ -39,6 +45,8 @@ const renewEveryMs = 5_000;
 const retryEveryMs = 2_000;
 const requestTimeoutMs = 5_000;
 const releaseTimeoutMs = 2_000;
+/** How often a candidate renews its entry. */
+const candidateEveryMs = 10_000;
 
 type Observed = { readonly lease: LeaseObject; readonly sinceMs: number };
 type Turn = 'held' | 'waiting' | 'taken';
@@ -55,6 +63,7 @@ export function makeLease({
   clock,
   random,
   log,
+  onOther = () => undefined,
 }: {
   readonly client: Pick<KubeClient, 'get' | 'create' | 'replace'>;
   readonly namespace: string;
@@ -64,6 +73,8 @@ export function makeLease({
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
+  /** Called with each identity of another holder or candidate, when it is first seen. */
+  readonly onOther?: (identity: string) => void;
 }): Lease {
   const resource = { apiVersion: 'coordination.k8s.io/v1', plural: 'leases' };
   const collection = resourcePath(resource, { namespace });
@@ -72,10 +83,37 @@ export function makeLease({
   let heldUntilMs = Number.NEGATIVE_INFINITY;
   /** renewTime of our last writes: an answer may get lost, and then the record is ours although we do not know it. */
   let written: readonly string[] = [];
+  /** From then on a Lease of our identity that we did not write is that of a namesake. */
+  let hasHeld = false;
+  let candidateUntilMs = Number.NEGATIVE_INFINITY;
+  const others = new Set<string>();
+  const lasting = makeTrouble({ what: 'renewing the Lease', log, monotonic: () => clock.monotonic() });
+  let trouble: string | undefined;
+
+  const failed = (error: unknown): void => {
+    trouble = error instanceof Error ? error.message : String(error);
+    lasting.failed(error, { lease: name });
+  };
+  const succeeded = (): void => {
+    trouble = undefined;
+    lasting.over();
+  };
+
+  const noteOthers = (lease: LeaseObject): void => {
+    for (const each of [lease.spec.holderIdentity ?? '', ...Object.keys(candidatesOf(lease))]) {
+      if (each === '' || each === identity || others.has(each)) continue;
+      others.add(each);
+      onOther(each);
+    }
+  };
 
   const observe = (lease: LeaseObject): Observed => {
-    const isSame = observed?.lease.metadata.resourceVersion === lease.metadata.resourceVersion;
-    if (!isSame || observed === undefined) observed = { lease, sinceMs: clock.monotonic() };
+    // A candidate's entry changes the object, too, and is no sign of life of the holder.
+    const { holderIdentity, renewTime } = observed?.lease.spec ?? {};
+    const isSame =
+      observed !== undefined && holderIdentity === lease.spec.holderIdentity && renewTime === lease.spec.renewTime;
+    observed = { lease, sinceMs: isSame && observed !== undefined ? observed.sinceMs : clock.monotonic() };
+    noteOthers(lease);
     return observed;
   };
 
@@ -107,6 +145,15 @@ export function makeLease({
     const options = { signal, timeoutMs: requestTimeoutMs };
     observe(base === undefined ? await create(body, options) : await client.replace<LeaseObject>(path, body, options));
     heldUntilMs = startedAt + renewDeadlineMs;
+    hasHeld = true;
+  };
+
+  /** Makes this host known to the holder: one that is cut off from the API server must know that it is not alone. */
+  const beCandidate = async ({ lease }: Observed, signal: AbortSignal): Promise<void> => {
+    if (clock.monotonic() < candidateUntilMs) return;
+    const options = { signal, timeoutMs: requestTimeoutMs };
+    observe(await client.replace<LeaseObject>(path, withCandidate(lease, identity, clock.now()), options));
+    candidateUntilMs = clock.monotonic() + candidateEveryMs;
   };
 
   const holderOf = ({ holderIdentity }: LeaseSpec): string => holderIdentity ?? '';
@@ -117,9 +164,12 @@ export function makeLease({
     if (now !== undefined) {
       const { spec } = now.lease;
       const holder = holderOf(spec);
-      const isFree = holder === '' || holder === identity;
+      const isOwn = holder === identity && (!hasHeld || written.includes(spec.renewTime ?? ''));
       const silentMs = clock.monotonic() - now.sinceMs;
-      if (!isFree && silentMs < (spec.leaseDurationSeconds ?? durationSeconds) * 1000) return 'waiting';
+      if (holder !== '' && !isOwn && silentMs < (spec.leaseDurationSeconds ?? durationSeconds) * 1000) {
+        await beCandidate(now, signal);
+        return 'waiting';
+      }
     }
     await claim(now?.lease, signal);
     return 'held';
@@ -132,26 +182,10 @@ export function makeLease({
     } catch (error) {
       if (!isKubeError(error, 'CONFLICT', 'ALREADY_EXISTS', 'NOT_FOUND')) throw error;
     }
-    const now = await read(signal); // somebody wrote it, or removed it
+    const now = await read(signal); // it was changed, or removed
     if (now === undefined) return 'waiting';
     const isOurs = holderOf(now.lease.spec) === identity && written.includes(now.lease.spec.renewTime ?? '');
     return isOurs || holderOf(now.lease.spec) === '' ? 'waiting' : 'taken';
-  };
-
-  /** Says a trouble once, until it is another one or over. */
-  const troubleLog = (): { readonly say: (error: unknown) => void; readonly over: () => void } => {
-    let last: string | undefined;
-    return {
-      say: (error) => {
-        const message = error instanceof Error ? error.message : String(error);
-        if (message !== last) log.warn({ err: error, lease: name }, 'the lease cannot be read or written; trying on');
-        last = message;
-      },
-      over: () => {
-        if (last !== undefined) log.info({ lease: name }, 'the lease can be read and written again');
-        last = undefined;
-      },
-    };
   };
 
   const release = async (): Promise<void> => {
@@ -168,23 +202,24 @@ export function makeLease({
     try {
       await client.replace(path, body, { signal: new AbortController().signal, timeoutMs: releaseTimeoutMs });
     } catch (error) {
-      log.info({ err: error, lease: name }, 'the lease was not given back; it ends by itself');
+      log.info({ err: error, lease: name }, 'could not release the Lease; it will expire');
     }
   };
 
   return {
     isHeld: () => clock.monotonic() < heldUntilMs,
+    heldUntilMs: () => heldUntilMs,
+    trouble: () => trouble,
     acquire: async (signal, onHolder = () => undefined) => {
-      const trouble = troubleLog();
       let told: string | undefined;
       for (;;) {
         signal.throwIfAborted();
         try {
-          if ((await tryAcquire(signal)) === 'held') return;
-          trouble.over();
+          const turn = await tryAcquire(signal);
+          succeeded();
+          if (turn === 'held') return;
           const holder = observed === undefined ? '' : holderOf(observed.lease.spec);
           if (holder !== told) {
-            log.info({ lease: name, holder }, 'waiting for the lease');
             onHolder(holder);
           }
           told = holder;
@@ -192,19 +227,18 @@ export function makeLease({
           signal.throwIfAborted();
           if (error instanceof NoNamespaceError) throw error;
           // Two that reach for a free lease: one gets it, the other sees so at its next look.
-          if (!isKubeError(error, 'CONFLICT', 'ALREADY_EXISTS')) trouble.say(error);
+          if (!isKubeError(error, 'CONFLICT', 'ALREADY_EXISTS')) failed(error);
         }
         await clock.sleep(retryEveryMs * (1 + random() / 5), signal);
       }
     },
     hold: async (signal) => {
-      const trouble = troubleLog();
       let waitMs = renewEveryMs;
       for (;;) {
         try {
           await clock.sleep(waitMs, signal);
           const turn = await tryRenew(signal);
-          trouble.over();
+          succeeded();
           switch (turn) {
             case 'held':
               waitMs = renewEveryMs;
@@ -220,7 +254,7 @@ export function makeLease({
           }
         } catch (error) {
           if (signal.aborted) break;
-          trouble.say(error);
+          failed(error);
           waitMs = retryEveryMs * (1 + random() / 5);
         }
       }

@@ -1,8 +1,8 @@
-import { assertAccess } from '../cli/cluster.ts';
-import type { CommandDeps } from '../cli/command.ts';
-import { StartError } from '../cli/errors.ts';
-import { lockHost } from '../cli/host-lock.ts';
-import { type Machine, statePaths } from '../cli/machine.ts';
+import { assertAccess } from '../daemon/cluster.ts';
+import type { CommandDeps } from '../daemon/command.ts';
+import { StartError } from '../daemon/errors.ts';
+import { lockHost } from '../daemon/host-lock.ts';
+import { earlierStatePaths, type Platform, statePaths } from '../daemon/platform.ts';
 import type { RunOptions } from '../cli/options.ts';
 import { makeServiceWrites } from '../controller/service-writes.ts';
 import { makeKubeClient, type KubeClient } from '../kube/client.ts';
@@ -37,7 +37,7 @@ export async function cleanup(
 }
 
 async function cleanHost(
-  { stateDir, idleTimeoutSeconds }: RunOptions,
+  { stateDir, idleTimeoutSeconds, nodeSilenceSeconds }: RunOptions,
   { machine, log, metrics }: CommandDeps,
   signal: AbortSignal,
 ): Promise<void> {
@@ -46,6 +46,8 @@ async function cleanHost(
     machine,
     stateDir,
     idleTimeoutSeconds,
+    nodeSilenceSeconds,
+    isServing: false,
     log,
     metrics,
     lifetime: lifetime.signal,
@@ -89,8 +91,9 @@ async function letServicesGo(
 }
 
 /** What `run` wrote into the state directory, by name; the folder itself only when nothing else is in it. */
-async function forget(stateDir: string, { files, exec }: Machine, signal: AbortSignal): Promise<void> {
-  for (const path of Object.values(statePaths(stateDir))) await files.remove(path);
+async function forget(stateDir: string, { files, exec }: Platform, signal: AbortSignal): Promise<void> {
+  for (const path of [...Object.values(statePaths(stateDir)), ...Object.values(earlierStatePaths(stateDir))])
+    await files.remove(path);
   try {
     await exec.run('rmdir', [stateDir], { signal });
   } catch (error) {

@@ -1,7 +1,7 @@
 import { EventEmitter, once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { StartError, UsageError } from '../cli/errors.ts';
+import { StartError, UsageError } from '../daemon/errors.ts';
 import { KubeError } from '../kube/errors.ts';
 import { ExecError } from '../ports/exec.ts';
 import { endFor, isToldToEnd } from './end.ts';

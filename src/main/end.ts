@@ -1,4 +1,4 @@
-import { UsageError } from '../cli/errors.ts';
+import { UsageError } from '../daemon/errors.ts';
 
 /** True for what a part throws because it was told to end: the signal's reason, or Node's wrapping of it. */
 export function isToldToEnd(error: unknown, signal: AbortSignal): boolean {

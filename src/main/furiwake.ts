@@ -3,11 +3,11 @@ import { randomUUID } from 'node:crypto';
 import { homedir, hostname } from 'node:os';
 import packageFile from '../../package.json' with { type: 'json' };
 import { assertNever } from '../core/assert-never.ts';
-import type { Machine } from '../cli/machine.ts';
+import type { Platform } from '../daemon/platform.ts';
 import { check } from '../cli/check.ts';
 import { cleanup } from './cleanup.ts';
 import { type Invocation, type LogOptions, readCommandLine } from '../cli/program.ts';
-import type { CommandDeps } from '../cli/command.ts';
+import type { CommandDeps } from '../daemon/command.ts';
 import { run } from './run.ts';
 import { changeDrain, showStatus } from '../cli/status.ts';
 import { endFor, isToldToEnd } from './end.ts';
@@ -18,7 +18,7 @@ import { makeLog } from './node/log.ts';
 import { makeMetrics } from './node/metrics.ts';
 import { tolerateErrors } from './node/output.ts';
 
-const machine: Machine = {
+const machine: Platform = {
   clock: systemClock,
   random: Math.random,
   exec: systemExec,

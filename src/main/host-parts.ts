@@ -1,90 +1,111 @@
+import { makeL2Advertiser } from '../advertise/l2.ts';
+import { makeFrameSender } from '../advertise/frame-sender.ts';
 import { type Agent, makeAgent } from '../agent/agent.ts';
-import { type HostAnnouncer, makeAnnouncer } from '../announce/host/announcer.ts';
+import { descriptorLimit } from '../daemon/descriptors.ts';
+import { earlierStatePaths, type Platform, statePaths } from '../daemon/platform.ts';
 import { makeHaproxy } from '../dataplane/haproxy/haproxy.ts';
-import { makeHost } from '../dataplane/host/host.ts';
-import { makeClassifier } from '../dataplane/nftables/classifier.ts';
-import type { Classifier, Host } from '../ports/host.ts';
+import { makeSteering } from '../dataplane/nftables/steering.ts';
+import { makeHealth } from '../health/health.ts';
+import { makeProbe } from '../health/probe.ts';
+import { makeHost } from '../host/host.ts';
+import { makePlacement } from '../host/placement.ts';
+import type { Host, Placement, Steering } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { Proxy } from '../ports/proxy.ts';
-import { descriptorLimit } from '../cli/descriptors.ts';
-import { type Machine, statePaths } from '../cli/machine.ts';
+import { makePlacementRecord } from '../state/placement-record.ts';
 import { makeTableFile } from '../state/table.ts';
 
 /** Everything that works on this host, built from its state directory. */
 export type HostParts = {
   readonly proxy: Proxy;
-  readonly classifier: Classifier;
-  readonly announcer: HostAnnouncer;
+  readonly steering: Steering;
+  readonly placement: Placement;
   readonly host: Host;
   readonly agent: Agent;
 };
 
 export type HostPartsDeps = {
-  readonly machine: Machine;
+  readonly machine: Platform;
   readonly stateDir: string;
   readonly idleTimeoutSeconds: number;
+  /** How long a node may be silent before its connections are ended. */
+  readonly nodeSilenceSeconds: number;
+  /** Whether the host may serve before that is decided. */
+  readonly isServing: boolean;
   readonly log: Log;
   readonly metrics: Metrics;
   /** Ends the helpers that run along (nft, announcements), not what serves. */
   readonly lifetime: AbortSignal;
 };
 
-export async function makeHostParts({
-  machine,
-  stateDir,
-  idleTimeoutSeconds,
-  log,
-  metrics,
-  lifetime,
-}: HostPartsDeps): Promise<HostParts> {
+export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
+  const { machine, stateDir, log, metrics, lifetime } = deps;
   const { exec, files, clock } = machine;
   const paths = statePaths(stateDir);
+  const earlier = earlierStatePaths(stateDir);
+  const health = makeHealth({
+    probe: makeProbe({ clock }),
+    silenceMs: deps.nodeSilenceSeconds * 1000,
+    clock,
+    log: log.child({ part: 'health' }),
+    metrics,
+  });
   const proxy = makeHaproxy({
     folder: paths.haproxy,
     descriptorLimit: await descriptorLimit(files),
-    idleTimeoutSeconds,
+    idleTimeoutSeconds: deps.idleTimeoutSeconds,
     account: await haproxyAccount(machine),
     hasIpv6: (await files.read('/proc/net/if_inet6')) !== undefined,
+    health: health.families,
     exec,
     files,
     clock,
     log: log.child({ part: 'haproxy' }),
     metrics,
   });
-  const announcer = makeAnnouncer({
-    exec,
+  const addressLog = log.child({ part: 'addresses' });
+  const record = makePlacementRecord({
+    path: paths.placement,
+    earlierPath: earlier.addresses,
     files,
-    folder: stateDir,
-    clock,
-    log: log.child({ part: 'addresses' }),
-    lifetime,
+    log: addressLog,
   });
-  const classifier = makeClassifier({
-    exec,
+  const placement = makePlacement({ exec, files, record, clock, log: addressLog, lifetime });
+  const advertiser = makeL2Advertiser({
+    sender: makeFrameSender({ exec, clock, log: addressLog, lifetime }),
+    findLink: (address) => placement.linkOf(address),
     clock,
-    log: log.child({ part: 'nftables' }),
-    metrics,
-    lifetime,
-    ownAddresses: () => announcer.knownOwn(),
   });
-  const host = makeHost({ exec, ownAddresses: (signal) => announcer.ownAddresses(signal), log });
-  const tableFile = makeTableFile({ rowsPath: paths.rows, nodesPath: paths.nodes, files, log });
+  const steering = makeSteering({ exec, clock, log: log.child({ part: 'nftables' }), metrics, lifetime });
+  const host = makeHost({ exec, log });
+  const tableFile = makeTableFile({
+    listenersPath: paths.listeners,
+    nodesPath: paths.nodes,
+    earlier: { rowsPath: earlier.rows, nodesPath: earlier.nodes, placed: () => record.read() },
+    files,
+    log,
+  });
   const agent = makeAgent({
     proxy,
-    classifier,
-    announcer,
+    steering,
+    placement,
+    advertiser,
     host,
+    health,
     tableFile,
+    isServing: deps.isServing,
     clock,
     log: log.child({ part: 'agent' }),
     metrics,
   });
-  return { proxy, classifier, announcer, host, agent };
+  return { proxy, steering, placement, host, agent };
 }
 
 /** The account that HAProxy's package brings; its workers need no rights once they listen. */
-async function haproxyAccount({ files }: Machine): Promise<{ readonly uid: number; readonly gid: number } | undefined> {
+async function haproxyAccount({
+  files,
+}: Platform): Promise<{ readonly uid: number; readonly gid: number } | undefined> {
   const line = /^haproxy:[^:]*:(\d+):(\d+):/m.exec((await files.read('/etc/passwd')) ?? '');
   return line === null ? undefined : { uid: Number(line[1]), gid: Number(line[2]) };
 }

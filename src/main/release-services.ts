@@ -1,5 +1,5 @@
 import { projectService } from '../api/service.ts';
-import { listAll } from '../cli/list-all.ts';
+import { listAll } from '../daemon/list-all.ts';
 import type { ServiceWrites } from '../controller/service-writes.ts';
 import { belongsTo } from '../core/addresses/eligibility.ts';
 import { ownFinalizer } from '../core/model/contract.ts';

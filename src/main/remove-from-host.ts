@@ -1,4 +1,4 @@
-import { StartError } from '../cli/errors.ts';
+import { StartError } from '../daemon/errors.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Log } from '../ports/log.ts';
 import type { HostParts } from './host-parts.ts';
@@ -11,7 +11,7 @@ const deadlineMs = 30_000;
  * takes no signal: it has a deadline.
  */
 export async function removeFromHost(
-  { classifier, proxy, announcer }: Pick<HostParts, 'classifier' | 'proxy' | 'announcer'>,
+  { steering, proxy, placement }: Pick<HostParts, 'steering' | 'proxy' | 'placement'>,
   log: Log,
 ): Promise<void> {
   const signal = AbortSignal.timeout(deadlineMs);
@@ -24,9 +24,9 @@ export async function removeFromHost(
       failures.push(`${what} (${error instanceof Error ? error.message : String(error)})`);
     }
   };
-  await attempt('nft table and routing rules', () => classifier.remove(signal));
+  await attempt('nft table and routing rules', () => steering.remove(signal));
   await attempt('HAProxy', () => proxy.stop(signal));
-  await attempt('addresses', () => announcer.release(PersistentMap.empty(), signal));
+  await attempt('addresses', () => placement.remove(PersistentMap.empty(), signal));
   if (failures.length > 0)
     throw new StartError(
       `not all could be taken off this host: ${failures.join('; ')}: mend that and run furiwake cleanup`,

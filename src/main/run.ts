@@ -1,73 +1,79 @@
 import { makeFacts } from '../agent/facts.ts';
-import { assembleController } from '../controller/assemble.ts';
-import { makeRecordFile } from '../state/records.ts';
+import { superviseAll } from '../async/supervise-all.ts';
+import { adminRoutes, serveAdmin, serviceLines } from '../daemon/admin.ts';
+import { prepareCluster } from '../daemon/cluster.ts';
+import type { CommandDeps } from '../daemon/command.ts';
+import { StartError } from '../daemon/errors.ts';
+import { lockHost } from '../daemon/host-lock.ts';
+import { assertHost } from '../daemon/host-tools.ts';
+import { identityOf } from '../daemon/identity.ts';
+import { leaseName } from '../daemon/lease-name.ts';
+import { earlierStatePaths, statePaths } from '../daemon/platform.ts';
+import type { RunOptions } from '../cli/options.ts';
+import { openStateDir, refuseStateDir } from '../daemon/state-dir.ts';
+import { tellNodes } from '../daemon/tell-nodes.ts';
+import { assembleController, type ControllerParts } from '../controller/assemble.ts';
 import type { Site } from '../core/model/site.ts';
+import { loadCandidates } from '../daemon/candidates.ts';
+import { loadDrains } from '../daemon/drains.ts';
+import { leadWhileHeld } from '../daemon/leadership.ts';
 import { healthRoutes } from '../http/health-routes.ts';
 import { serveHttp } from '../http/server.ts';
 import { makeKubeClient } from '../kube/client.ts';
 import { loadKubeConfig } from '../kube/config.ts';
 import { makeEventSender } from '../kube/events.ts';
 import { makeLease } from '../kube/lease.ts';
-import type { CommandDeps } from '../cli/command.ts';
-import { adminRoutes, serveAdmin, serviceLines } from '../cli/admin.ts';
-import { removeFromHost } from './remove-from-host.ts';
-import { prepareCluster } from '../cli/cluster.ts';
-import { StartError } from '../cli/errors.ts';
+import { makeFileLedger } from '../state/ledger.ts';
+import { addressesOfServer } from './api-server-addresses.ts';
 import { makeHostParts } from './host-parts.ts';
-import { defaultAddresses } from '../cli/default-addresses.ts';
-import { assertHost } from '../cli/host-tools.ts';
-import { lockHost } from '../cli/host-lock.ts';
-import { identityOf } from '../cli/identity.ts';
-import { acquireLease, untilLost } from '../cli/lease.ts';
-import { leaseName } from '../cli/lease-name.ts';
-import { statePaths } from '../cli/machine.ts';
-import type { RunOptions } from '../cli/options.ts';
-import { openStateDir, recordedAddresses, refuseStateDir, startingWith } from '../cli/state-dir.ts';
-import { tellNodes } from '../cli/tell-nodes.ts';
-import { superviseAll } from '../async/supervise-all.ts';
+import { removeFromHost } from './remove-from-host.ts';
 
 /**
  * `furiwake run`: controller and agent in one process.
  *
- *   host locked ─► kubeconfig read ─► state directory made ─► what was served is served again, and watched over
- *                                                        └─► API server, rights, Lease ─► watches, controller, events
+ *   host locked ─► kubeconfig read ─► state directory opened ─┬► the last table is served again, and watched over
+ *                                                             └► API server, rights, Lease ─► watches, controller, events
  *
- * All of it side by side, until the first part fails or `signal` aborts.
- *
- * Throws {@link StartError} for what keeps it from starting, or when another process took the lease.
+ * All of it side by side, until the first part fails or `signal` aborts. Throws {@link StartError} for what keeps it from
+ * starting.
  */
 export async function run(options: RunOptions, deps: CommandDeps, signal: AbortSignal): Promise<void> {
   const { machine, log, metrics } = deps;
   const { clock, random, files } = machine;
+  const { leaseNamespace, loadBalancerClass, stateDir } = options;
   await assertHost(machine, signal);
-  await using _host = await lockHost({ command: 'run', pid: machine.pid, stateDir: options.stateDir }, signal);
+  await using _host = await lockHost({ command: 'run', pid: machine.pid, stateDir }, signal);
   const config = await loadKubeConfig({ ...machine, kubeconfig: options.kubeconfig, context: options.context });
-  const paths = statePaths(options.stateDir);
-  await using _stateDir = await openStateDir(machine, options.stateDir);
-  const ours = await recordedAddresses(files, paths.addresses);
-  const ranges = options.addresses ?? (await defaultAddresses(machine.exec, ours, signal));
+  const paths = statePaths(stateDir);
+  await using _stateDir = await openStateDir(machine, stateDir);
+  const candidates = await loadCandidates({ path: paths.candidates, files, clock, log });
+  const drains = await loadDrains({ path: paths.drains, files, log });
 
   const lifetime = new AbortController();
   const alive = AbortSignal.any([signal, lifetime.signal]);
   const client = makeKubeClient({ config, clock, log: log.child({ part: 'api' }), metrics, random });
   const parts = await makeHostParts({
     machine,
-    stateDir: options.stateDir,
+    stateDir,
     idleTimeoutSeconds: options.idleTimeoutSeconds,
+    nodeSilenceSeconds: options.nodeSilenceSeconds,
+    // With another candidate for the Lease, only the Lease permits to serve; until then the last table stays closed.
+    isServing: !candidates.hasOthers() || options.onLeaseLoss === 'keep',
     log,
     metrics,
     lifetime: alive,
   });
-  const { agent } = parts;
+  const { agent, placement } = parts;
   const identity = await identityOf(machine, paths.identity);
   const lease = makeLease({
     client,
-    namespace: options.leaseNamespace,
-    name: leaseName(options.loadBalancerClass),
+    namespace: leaseNamespace,
+    name: leaseName(loadBalancerClass),
     identity: identity.name,
     clock,
     random,
     log: log.child({ part: 'lease' }),
+    onOther: (other) => void candidates.add(other),
   });
   const events = makeEventSender({
     client,
@@ -78,81 +84,138 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     reportingController: 'furiwake.dev/controller',
     reportingInstance: machine.hostname,
   });
-  const site: Site = { ...options, ranges, handsOutOwn: options.addresses === undefined };
-
-  const { stores, controller, enqueue, drained } = assembleController({
-    client,
-    site,
-    host: agent,
-    facts: makeFacts({ host: parts.host, ranges, clock }),
-    records: startingWith(makeRecordFile({ path: paths.records, files }), paths.records),
-    events,
-    mayWrite: () => lease.isHeld(),
+  const site: Site = { ...options, ranges: options.addresses ?? [], handsOutOwn: options.addresses === undefined };
+  const ledger = makeFileLedger({
+    path: paths.ledger,
+    earlierPath: earlierStatePaths(stateDir).records,
+    files,
     clock,
-    random,
     log,
-    metrics,
-    signal: alive,
   });
+  let apiServer: ReadonlyMap<string, string> = new Map();
+  const facts = makeFacts({ host: parts.host, placement, site, reserved: () => apiServer });
+  /** Of the present term of the Lease. */
+  let term: ControllerParts | undefined;
 
   const notReady = (): readonly string[] => [
     ...(lease.isHeld()
       ? []
-      : [`the Lease ${options.leaseNamespace}/${leaseName(options.loadBalancerClass)} is not held`]),
-    ...(stores.services.isSynced && stores.nodes.isSynced ? [] : ['Services and Nodes are not known yet']),
+      : [lease.trouble() ?? `the Lease ${leaseNamespace}/${leaseName(loadBalancerClass)} is not held`]),
+    ...(term?.stores.services.isSynced === true && term.stores.nodes.isSynced
+      ? []
+      : ['Services and Nodes are not known yet']),
+    ...noNodeWords(term),
     ...agent.troubles(),
   ];
   await using _admin = await serveAdmin(
     paths.adminSocket,
     adminRoutes({
-      setDrained: (nodes) => controller.setDrained(nodes),
-      nodes: () => (stores.nodes.isSynced ? new Set(stores.nodes.objects().keys()) : undefined),
+      drains,
+      nodes: () => (term?.stores.nodes.isSynced === true ? new Set(term.stores.nodes.objects().keys()) : undefined),
       log,
       status: async (inner) => {
         const haproxy = await parts.proxy.observe(inner).catch(() => undefined);
         return {
           version: deps.version,
           pid: machine.pid,
-          loadBalancerClass: options.loadBalancerClass,
+          loadBalancerClass,
           notReady: notReady(),
           haproxy,
-          services: serviceLines(controller.plan(), agent.inForce(), haproxy),
+          services: serviceLines(term?.controller.plan(), haproxy),
           nodes: haproxy?.servers ?? [],
         };
       },
     }),
     files,
     signal,
-  ).catch((error: unknown) => refuseStateDir(options.stateDir, error));
+  ).catch((error: unknown) => refuseStateDir(stateDir, error));
   await using _metrics = await serveMetrics(options, deps, notReady, signal);
 
   const serveCluster = async (inner: AbortSignal): Promise<void> => {
     const { server } = config;
-    const { leaseNamespace, loadBalancerClass } = options;
-    const { gitVersion } = await prepareCluster({ client, server, leaseNamespace, clock, log }, ranges, inner);
+    const ranges = site.handsOutOwn ? placement.addresses().primary : [];
+    if (site.handsOutOwn && ranges.length === 0)
+      throw new StartError(
+        'this host has no address on the interface of its default route to hand out: name addresses with --addresses',
+      );
+    const { gitVersion } = await prepareCluster({ client, server, leaseNamespace, clock, log }, site.ranges, inner);
     log.info({ server, kubernetes: gitVersion, class: loadBalancerClass }, 'connected to the cluster');
-    await identity.keep().catch((error: unknown) => refuseStateDir(options.stateDir, error));
-    await acquireLease(lease, options, log, inner);
-    await superviseAll(
-      [
-        (until) => stores.watch(until),
-        (until) => controller.run(until),
-        (until) => events.run(until),
-        (until) => tellNodes(stores.nodes, events, until),
-        (until) => untilLost(lease, until),
-      ],
+    await identity.keep().catch((error: unknown) => refuseStateDir(stateDir, error));
+    await leadWhileHeld(
+      {
+        lease,
+        leaseNamespace,
+        loadBalancerClass,
+        identity: identity.name,
+        setServing: (isServing) => agent.setServing(isServing),
+        hasOthers: () => candidates.hasOthers(),
+        onLeaseLoss: options.onLeaseLoss,
+        clock,
+        log,
+      },
+      serveTerm,
       inner,
     );
   };
+
+  /** While the Lease is held: with stores of its own, for what an earlier term knew may be of another history. */
+  const serveTerm = async (inner: AbortSignal): Promise<void> => {
+    const end = new AbortController();
+    const parts = assembleController({
+      client,
+      site,
+      host: agent,
+      facts,
+      ledger,
+      drains,
+      events,
+      mayWrite: () => lease.isHeld(),
+      clock,
+      random,
+      log,
+      metrics,
+      signal: AbortSignal.any([inner, end.signal]),
+    });
+    term = parts;
+    try {
+      await superviseAll(
+        [
+          (until) => parts.stores.watch(until),
+          (until) => parts.controller.run(until),
+          (until) => events.run(until),
+          (until) => tellNodes(parts.stores.nodes, events, until),
+        ],
+        inner,
+      );
+    } finally {
+      end.abort();
+      await parts.drained;
+    }
+  };
+
   try {
-    await agent.restore(signal);
-    await superviseAll([(inner) => agent.run(enqueue, inner), serveCluster], signal);
+    apiServer = await addressesOfServer(config.server, clock.deadline(resolveMs, signal).signal);
+    await placement.refresh(signal).catch((error: unknown) => {
+      signal.throwIfAborted();
+      log.error({ err: error }, 'the addresses of this host cannot be read');
+    });
+    const needs = new Map([...placement.addresses().needs, ...apiServer]);
+    await agent.restore((address) => needs.get(address.text));
+    await superviseAll([(inner) => agent.run(inner), serveCluster], signal);
   } finally {
     lifetime.abort();
-    await drained;
     if (options.stopsTrafficOnExit) await removeFromHost(parts, log);
     await client.close();
   }
+}
+
+/** For the name of the API server. */
+const resolveMs = 2_000;
+
+/** Both families without a node: nothing that comes can be served. */
+function noNodeWords(term: ControllerParts | undefined): readonly string[] {
+  const trouble = term?.controller.plan()?.nodeTrouble;
+  return trouble?.[4] === undefined || trouble[6] === undefined ? [] : [`no node takes connections: ${trouble[4]}`];
 }
 
 async function serveMetrics(

@@ -43,6 +43,8 @@ export type HostAddresses = {
   readonly own: ReadonlyMap<string, Ip>;
   /** The host's own address on the interface of the default route, at most one per family. */
   readonly primary: readonly Ip[];
+  /** Addresses that this host needs to work (gateways, DNS servers …), by text, and what each is. */
+  readonly needs: ReadonlyMap<string, string>;
   /** Addresses that `add` was asked for and the kernel does not take. */
   readonly refused: Refusals<string>;
 };

@@ -1,57 +1,82 @@
+import * as z from 'zod';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Files } from '../ports/files.ts';
+import type { Log } from '../ports/log.ts';
 
 /**
- * A map in a file of the state directory: a line of JSON for each entry. A change is appended, so that one among ten
- * thousand costs a line; when as much was appended as there was, and at the start, the file is written as a whole.
+ * A map in a file of the state directory: a header, then a line of JSON for each entry. A change is appended, so that one
+ * among ten thousand costs a line; when as much was appended as there was, and at the start, the file is written as a whole.
  *
+ *   {"file":"ledger","version":2}
  *   {"key":"uid-1", …}        an entry
  *   {"key":"uid-1", …}        the same one later: this one counts
  *   {"gone":"uid-1"}          and now there is none
  */
 export type MapFile<K extends string, V> = {
-  /** `undefined` when there is no file. Throws `SyntaxError` for what is not of its form, with path and line. */
+  /**
+   * `undefined` when there is no file. Damaged lines are left out and logged: every other line counts. Throws
+   * {@link NewerFileError}.
+   */
   read(): Promise<PersistentMap<K, V> | undefined>;
   /**
-   * Makes the file tell `map`; not concurrently. A crash leaves what it told before, or that with some of the changes; a
+   * Makes the file hold `map`; not concurrently. A crash leaves what it held before, or that with some of the changes; a
    * write that failed is made good by the next one.
    */
   write(map: PersistentMap<K, V>): Promise<void>;
 };
 
+/** A later release wrote the file: this one would misread it. */
+export class NewerFileError extends Error {
+  override readonly name = 'NewerFileError';
+  readonly code = 'NEWER_FILE';
+  constructor(path: string, version: number, known: number) {
+    super(
+      `${path} has version ${version}, and this furiwake reads up to version ${known}: run the newer furiwake, or \`furiwake cleanup\` of it before going back`,
+    );
+  }
+}
+
 export type MapFileDeps<K extends string, V> = {
   readonly path: string;
+  /** What the header says. */
+  readonly name: string;
+  readonly version: number;
   readonly files: Files;
-  /** Fields of the entry's JSON object, `gone` being none of them; `undefined` for one that is not kept. */
-  readonly encode: (value: V, key: K) => object | undefined;
+  readonly log: Log;
+  /** Fields of the entry's JSON object; neither `gone` nor `file` is one of them. */
+  readonly encode: (value: V, key: K) => object;
   /** Reads such an object; throws when it is another. */
   readonly decode: (fields: unknown) => readonly [K, V];
+  /** The file of an earlier release, without a header: read where there is none of this one, removed once there is. */
+  readonly earlier?: { readonly path: string; readonly decode: (fields: unknown) => readonly [K, V] };
 };
 
-/** What the file tells, its length, and its length when it was last written as a whole. */
-type Told<K extends string, V> = {
+/** What the file holds, its length, and its length when it was last written as a whole. */
+type Written<K extends string, V> = {
   readonly map: PersistentMap<K, V>;
   readonly length: number;
   readonly wholeLength: number;
 };
 
-export function makeMapFile<K extends string, V>({ path, files, encode, decode }: MapFileDeps<K, V>): MapFile<K, V> {
-  const lineOf = (value: V, key: K): string => {
-    const fields = encode(value, key);
-    return fields === undefined ? '' : `${JSON.stringify(fields)}\n`;
-  };
-  let told: Told<K, V> | undefined;
+const headerSchema = z.object({ file: z.string(), version: z.int() });
+
+export function makeMapFile<K extends string, V>(deps: MapFileDeps<K, V>): MapFile<K, V> {
+  const { path, name, version, files, log, encode, decode, earlier } = deps;
+  const header = `${JSON.stringify({ file: name, version })}\n`;
+  const lineOf = (value: V, key: K): string => `${JSON.stringify(encode(value, key))}\n`;
+  let written: Written<K, V> | undefined;
+  let isEarlierThere = true;
 
   const changesSince = (before: PersistentMap<K, V>, map: PersistentMap<K, V>): string =>
     PersistentMap.changedKeys(before, map)
       .map((key) => {
         const value = map.get(key);
-        return (value === undefined ? '' : lineOf(value, key)) || `${JSON.stringify({ gone: key })}\n`;
+        return value === undefined ? `${JSON.stringify({ gone: key })}\n` : lineOf(value, key);
       })
       .join('');
 
   /** `undefined` when the file is due to be written as a whole, or is not there to be appended to. */
-  const append = async (before: Told<K, V>, map: PersistentMap<K, V>): Promise<Told<K, V> | undefined> => {
+  const append = async (before: Written<K, V>, map: PersistentMap<K, V>): Promise<Written<K, V> | undefined> => {
     const changes = changesSince(before.map, map);
     const length = before.length + changes.length;
     if (length > 2 * before.wholeLength) return undefined;
@@ -59,44 +84,78 @@ export function makeMapFile<K extends string, V>({ path, files, encode, decode }
       if (changes !== '') await files.append(path, changes);
       return { ...before, map, length };
     } catch {
-      return undefined; // somebody removed it; whatever else it is, the whole file will tell
+      return undefined; // it was removed; if it is something else, writing the whole file fails, too
     }
   };
 
-  const replace = async (map: PersistentMap<K, V>): Promise<Told<K, V>> => {
+  const replace = async (map: PersistentMap<K, V>): Promise<Written<K, V>> => {
     // Seldom, so nothing of it is kept: 2.5 MB with 10,000 Services.
-    const text = Array.from(map, ([key, value]) => lineOf(value, key)).join('');
+    const text = header + Array.from(map, ([key, value]) => lineOf(value, key)).join('');
     await files.write(path, text);
+    if (earlier !== undefined && isEarlierThere) await files.remove(earlier.path);
+    isEarlierThere = false;
     return { map, wholeLength: Math.max(text.length, leastLength), length: text.length };
   };
+
+  const readLines = (
+    from: string,
+    lines: readonly string[],
+    firstNumber: number,
+    decodeLine: typeof decode,
+  ): PersistentMap<K, V> => {
+    const entries = new Map<K, V>();
+    let damage: { readonly line: number; readonly error: unknown } | undefined;
+    let damaged = 0;
+    for (const [index, line] of lines.entries()) {
+      try {
+        const fields = JSON.parse(line) as { readonly gone?: unknown } | null;
+        if (typeof fields?.gone === 'string') entries.delete(fields.gone as K);
+        else entries.set(...decodeLine(fields));
+      } catch (error) {
+        damaged++;
+        damage ??= { line: firstNumber + index, error };
+      }
+    }
+    if (damage !== undefined)
+      log.error(
+        { file: `${from}:${damage.line}`, lines: damaged, err: damage.error },
+        'damaged lines in a state file; using all others',
+      );
+    return PersistentMap.from(entries);
+  };
+
+  /** Without the last one: nothing, or a line that a crash cut short, of which nothing was acted on. */
+  const linesOf = (text: string): readonly string[] => text.split('\n').slice(0, -1);
 
   return {
     read: async () => {
       const text = await files.read(path);
-      if (text === undefined) return undefined;
-      const lines = text.split('\n');
-      lines.pop(); // nothing, or a line that a crash cut short: what it tells was not acted on
-      const entries = new Map<K, V>();
-      for (const [index, line] of lines.entries()) {
-        try {
-          const fields = JSON.parse(line) as { readonly gone?: unknown };
-          if (typeof fields.gone === 'string') entries.delete(fields.gone as K);
-          else entries.set(...decode(fields));
-        } catch (error) {
-          throw new SyntaxError(`${path}:${index + 1}: ${error instanceof Error ? error.message : String(error)}`, {
-            cause: error,
-          });
-        }
+      if (text !== undefined) {
+        const [first = '', ...lines] = linesOf(text);
+        const found = headerSchema.safeParse(parseJson(first));
+        if (found.success && found.data.version > version) throw new NewerFileError(path, found.data.version, version);
+        return found.success ? readLines(path, lines, 2, decode) : readLines(path, [first, ...lines], 1, decode);
       }
-      return PersistentMap.from(entries);
+      const old = earlier && (await files.read(earlier.path));
+      return earlier === undefined || old === undefined
+        ? undefined
+        : readLines(earlier.path, linesOf(old), 1, earlier.decode);
     },
     write: async (map) => {
-      const before = told;
+      const before = written;
       if (before?.map === map) return;
-      told = undefined; // what a failure leaves is replaced as a whole
-      told = (before && (await append(before, map))) ?? (await replace(map));
+      written = undefined; // what a failure leaves is replaced as a whole
+      written = (before && (await append(before, map))) ?? (await replace(map));
     },
   };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // not a header
+  }
 }
 
 /** A short file is not written anew for every few changes. */

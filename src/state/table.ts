@@ -1,117 +1,164 @@
 import * as z from 'zod';
-import { parseIp } from '../core/ip/ip.ts';
-import type { Ip } from '../core/ip/ip.ts';
-import type { IpRange } from '../core/ip/range.ts';
-import { formatRange, parseRange } from '../core/ip/range.ts';
-import type { ListenerKey, NodeName, ServiceKey } from '../core/model/names.ts';
-import { listenerKey, type Row, type Server, tableOf, type TrafficTable } from '../core/traffic/table.ts';
+import { formatRange } from '../core/ip/range.ts';
+import type { BackendId, ListenerKey, NodeName, ServiceKey } from '../core/model/names.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
+import {
+  type Listener,
+  makeListener,
+  nodesBackend,
+  nodesBackends,
+  type TrafficNode,
+  type TrafficTable,
+} from '../core/traffic/table.ts';
 import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
+import { ipText, port, rangeText } from './decoders.ts';
 import { makeMapFile } from './map-file.ts';
 
 /** The last table, on disk: what a host serves after a reboot while the API server is out of reach. */
 export type TableFile = {
-  /** `undefined` when there is none, or none that can be read: then it is logged. */
+  /** `undefined` when there is none. Throws `NewerFileError`. */
   read(): Promise<TrafficTable | undefined>;
   write(table: TrafficTable): Promise<void>;
 };
 
 export type TableFileDeps = {
-  /** Where its rows and where its nodes are. */
-  readonly rowsPath: string;
+  readonly listenersPath: string;
   readonly nodesPath: string;
+  /** Of release 0.1.0. */
+  readonly earlier: {
+    readonly rowsPath: string;
+    readonly nodesPath: string;
+    /** Addresses that furiwake put on this host: any other one of a row was the host's own. */
+    readonly placed: () => Promise<ReadonlyMap<string, unknown>>;
+  };
   readonly files: Files;
   readonly log: Log;
 };
 
-export function makeTableFile({ rowsPath, nodesPath, files, log }: TableFileDeps): TableFile {
-  const rowFile = makeMapFile<ListenerKey, Row>({ path: rowsPath, files, encode: encodeRow, decode: decodeRow });
-  let nodesWritten: TrafficTable['nodes'] | undefined;
+export function makeTableFile({ listenersPath, nodesPath, earlier, files, log }: TableFileDeps): TableFile {
+  let placed: ReadonlyMap<string, unknown> = new Map();
+  const listenerFile = makeMapFile<ListenerKey, Listener>({
+    path: listenersPath,
+    name: 'listeners',
+    version: 2,
+    files,
+    log,
+    encode: encodeListener,
+    decode: decodeListener,
+    earlier: { path: earlier.rowsPath, decode: (fields) => decodeRow(fields, placed) },
+  });
+  const nodeFile = makeMapFile<NodeName, TrafficNode>({
+    path: nodesPath,
+    name: 'nodes',
+    version: 2,
+    files,
+    log,
+    encode: ({ name, addresses, state }) => ({ name, addresses: addresses.map(({ text }) => text), state }),
+    decode: decodeNode,
+  });
+  let lastNodes: TrafficTable['nodes'] | undefined;
   return {
-    write: async ({ rows, nodes }) => {
-      if (nodes !== nodesWritten) {
-        nodesWritten = undefined; // until it is
-        await files.write(nodesPath, encodeNodes(nodes));
-        nodesWritten = nodes;
+    write: async ({ listeners, nodes }) => {
+      if (nodes !== lastNodes) {
+        await nodeFile.write(PersistentMap.from(nodes));
+        await files.remove(earlier.nodesPath);
+        lastNodes = nodes;
       }
-      await rowFile.write(rows);
+      await listenerFile.write(listeners);
     },
     read: async () => {
-      try {
-        const nodes = await files.read(nodesPath);
-        const rows = await rowFile.read();
-        return nodes === undefined || rows === undefined ? undefined : tableOf([...rows.values()], decodeNodes(nodes));
-      } catch (error) {
-        log.warn({ err: error }, 'the saved table cannot be read; nothing is restored before the API server answers');
-        return undefined;
-      }
+      const nodes = (await nodeFile.read()) ?? (await readEarlierNodes(files, earlier.nodesPath, log));
+      placed = await earlier.placed();
+      const listeners = await listenerFile.read();
+      if (nodes === undefined || listeners === undefined) return undefined;
+      const sorted = [...nodes.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+      return {
+        listeners,
+        nodes: new Map(sorted.map((node) => [node.name, node])),
+        backends: nodesBackends(sorted),
+      };
     },
   };
 }
 
-const ipText = z.string().transform((text, context): Ip => {
-  const ip = parseIp(text);
-  if (ip !== undefined) return ip;
-  context.addIssue({ code: 'custom', message: 'no IP address' });
-  return z.NEVER;
+const listenerSchema = z.object({
+  service: z.string(),
+  address: ipText,
+  protocol: z.enum(['TCP', 'UDP', 'SCTP']),
+  port,
+  backend: z.string(),
+  targetPort: port,
+  sourceRanges: z.array(rangeText).optional(),
+  isHostAddress: z.boolean(),
 });
-const rangeText = z.string().transform((text, context): IpRange => {
-  const range = parseRange(text);
-  if (range !== undefined) return range;
-  context.addIssue({ code: 'custom', message: 'no address range' });
-  return z.NEVER;
-});
-const port = z.int().min(1).max(65_535);
-const serverSchema = z.object({ node: z.string(), address: ipText, state: z.enum(['active', 'drain']) });
-const nodesSchema = z.object({ version: z.literal(1), 4: z.array(serverSchema), 6: z.array(serverSchema) });
+
+function encodeListener({ key: _key, revision: _revision, address, sourceRanges, ...rest }: Listener): object {
+  return { ...rest, address: address.text, sourceRanges: sourceRanges?.map(formatRange) };
+}
+
+function decodeListener(fields: unknown): readonly [ListenerKey, Listener] {
+  const saved = listenerSchema.parse(fields);
+  const listener = makeListener({
+    ...saved,
+    service: saved.service as ServiceKey,
+    backend: saved.backend as BackendId,
+    sourceRanges: saved.sourceRanges,
+  });
+  return [listener.key, listener];
+}
+
+const nodeSchema = z.object({ name: z.string(), addresses: z.array(ipText), state: z.enum(['active', 'drain']) });
+
+function decodeNode(fields: unknown): readonly [NodeName, TrafficNode] {
+  const saved = nodeSchema.parse(fields);
+  const name = saved.name as NodeName;
+  return [name, { ...saved, name }];
+}
+
+/** A row of release 0.1.0: TCP through NodePorts. */
 const rowSchema = z.object({
   service: z.string(),
   address: ipText,
   port,
   nodePort: port,
   sourceRanges: z.array(rangeText).optional(),
-  maxConnections: z.int().min(1).optional(),
 });
 
-function encodeNodes(nodes: TrafficTable['nodes']): string {
-  const serversOf = (servers: readonly Server[]): readonly object[] =>
-    servers.map(({ node, address, state }) => ({ node, address: address.text, state }));
-  return `${JSON.stringify({ version: 1, 4: serversOf(nodes[4]), 6: serversOf(nodes[6]) })}\n`;
+function decodeRow(fields: unknown, placed: ReadonlyMap<string, unknown>): readonly [ListenerKey, Listener] {
+  const { nodePort, service, sourceRanges, ...saved } = rowSchema.parse(fields);
+  const listener = makeListener({
+    ...saved,
+    service: service as ServiceKey,
+    protocol: 'TCP',
+    backend: nodesBackend(saved.address.family),
+    targetPort: nodePort,
+    sourceRanges,
+    isHostAddress: !placed.has(saved.address.text),
+  });
+  return [listener.key, listener];
 }
 
-function decodeNodes(text: string): TrafficTable['nodes'] {
-  const saved = nodesSchema.parse(JSON.parse(text));
-  const serversOf = (servers: z.infer<typeof serverSchema>[]): Server[] =>
-    servers.map((server) => ({ ...server, node: server.node as NodeName }));
-  return { 4: serversOf(saved[4]), 6: serversOf(saved[6]) };
-}
+const earlierServer = z.object({ node: z.string(), address: ipText, state: z.enum(['active', 'drain']) });
+const earlierNodes = z.object({ version: z.literal(1), 4: z.array(earlierServer), 6: z.array(earlierServer) });
 
-/** Rows with servers of their own are not saved: their Pods or nodes may be others after a reboot. */
-function encodeRow(row: Row): object | undefined {
-  if (row.backend.kind !== 'nodes') return undefined;
-  return {
-    service: row.service,
-    address: row.address.text,
-    port: row.port,
-    nodePort: row.backend.nodePort,
-    sourceRanges: row.sourceRanges?.map(formatRange),
-    maxConnections: row.maxConnections,
-  };
-}
-
-function decodeRow(fields: unknown): readonly [ListenerKey, Row] {
-  const { service, nodePort, ...saved } = rowSchema.parse(fields);
-  const key = listenerKey(saved.address, saved.port, 'TCP');
-  return [
-    key,
-    {
-      ...saved,
-      key,
-      service: service as ServiceKey,
-      protocol: 'TCP',
-      backend: { kind: 'nodes', family: saved.address.family, nodePort },
-      sourceRanges: saved.sourceRanges,
-      maxConnections: saved.maxConnections,
-    },
-  ];
+async function readEarlierNodes(
+  files: Files,
+  path: string,
+  log: Log,
+): Promise<PersistentMap<NodeName, TrafficNode> | undefined> {
+  const text = await files.read(path);
+  if (text === undefined) return undefined;
+  try {
+    const saved = earlierNodes.parse(JSON.parse(text));
+    const nodes = new Map<NodeName, TrafficNode>();
+    for (const { node, address, state } of [...saved[4], ...saved[6]]) {
+      const name = node as NodeName;
+      nodes.set(name, { name, state, addresses: [...(nodes.get(name)?.addresses ?? []), address] });
+    }
+    return PersistentMap.from(nodes);
+  } catch (error) {
+    log.warn({ file: path, err: error }, 'the nodes of the earlier release cannot be read; waiting for the API server');
+    return undefined;
+  }
 }

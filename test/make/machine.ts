@@ -1,10 +1,10 @@
-import type { Machine } from '../../src/cli/machine.ts';
+import type { Platform } from '../../src/daemon/platform.ts';
 import { decodeOptions } from '../../src/cli/options.ts';
 import { filesOf, noPrograms } from '../sim/harness.ts';
 import { virtualClock } from '../sim/virtual-clock.ts';
 
 /** A machine with nothing on it, and what a test says differently. */
-export function makeMachine(rest: Partial<Machine> = {}): Machine {
+export function makeMachine(rest: Partial<Platform> = {}): Platform {
   return {
     clock: virtualClock(),
     random: () => 0,

@@ -4,22 +4,20 @@ import { eligibilityOf } from '../../core/addresses/eligibility.ts';
 import type { Node } from '../../core/model/node.ts';
 import type { Service } from '../../core/model/service.ts';
 import type { Site } from '../../core/model/site.ts';
-import { makeProbe, probeAll } from '../../dataplane/haproxy/probe.ts';
+import { makeProbe, probeAll } from '../../health/probe.ts';
 import { type KubeClient, makeKubeClient } from '../../kube/client.ts';
 import { loadKubeConfig } from '../../kube/config.ts';
 import { isKubeError, KubeConfigError } from '../../kube/errors.ts';
 import type { KubeObject } from '../../kube/object.ts';
-import { isTooOld, oldestMinor, type ServerVersion } from '../cluster.ts';
-import { assertNoOverlap, clusterRanges, noServiceCidrWords } from '../cluster-ranges.ts';
-import { StartError } from '../errors.ts';
-import { defaultAddresses } from '../default-addresses.ts';
-import { knownIdentity } from '../identity.ts';
-import { listAll } from '../list-all.ts';
-import { type Machine, statePaths } from '../machine.ts';
+import { isTooOld, oldestMinor, type ServerVersion } from '../../daemon/cluster.ts';
+import { assertNoOverlap, clusterRanges, noServiceCidrWords } from '../../daemon/cluster-ranges.ts';
+import { StartError } from '../../daemon/errors.ts';
+import { knownIdentity } from '../../daemon/identity.ts';
+import { listAll } from '../../daemon/list-all.ts';
+import { type Platform, statePaths } from '../../daemon/platform.ts';
 import type { RunOptions } from '../options.ts';
-import { missingRights, rights, showRight } from '../rights.ts';
-import { recordedAddresses } from '../state-dir.ts';
-import type { CommandDeps } from '../command.ts';
+import { missingRights, rights, showRight } from '../../daemon/rights.ts';
+import type { CommandDeps } from '../../daemon/command.ts';
 import { type Finding, findingsOf, ok, warning, wrong } from './finding.ts';
 import { checkLease } from './lease.ts';
 import { findOthers } from './others.ts';
@@ -56,7 +54,7 @@ export async function askCluster(
   client: Pick<KubeClient, 'get' | 'list' | 'create'>,
   server: string,
   options: RunOptions,
-  machine: Machine,
+  machine: Platform,
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
   const version = await client.get<ServerVersion>('/version', { signal, timeoutMs: requestTimeoutMs });
@@ -85,7 +83,7 @@ export async function askCluster(
     });
   // What follows reads Services, Nodes and ServiceCIDRs: without the rights it would only say so again.
   if (missing.some(({ verb }) => verb === 'list')) return findings;
-  await look('addresses', () => checkAddresses(client, options, machine, signal));
+  await look('addresses', () => checkAddresses(client, options, signal));
   const nodes: KubeObject[] = [];
   await look('nodes', async () => {
     for await (const node of listAll<KubeObject>(client, { apiVersion: 'v1', plural: 'nodes' }, signal))
@@ -105,12 +103,10 @@ export async function askCluster(
 async function checkAddresses(
   client: Pick<KubeClient, 'list'>,
   options: RunOptions,
-  { exec, files }: Machine,
   signal: AbortSignal,
 ): Promise<Finding> {
-  const ours = await recordedAddresses(files, statePaths(options.stateDir).addresses);
   try {
-    const ranges = options.addresses ?? (await defaultAddresses(exec, ours, signal));
+    const ranges = options.addresses ?? [];
     const { taken, showsServiceCidr } = await clusterRanges(client, signal);
     assertNoOverlap(ranges, taken);
     if (!showsServiceCidr)

@@ -3,7 +3,7 @@ import { execOf } from '../../../test/make/exec.ts';
 import { makeMachine, makeOptions } from '../../../test/make/machine.ts';
 import { filesOf } from '../../../test/sim/harness.ts';
 import { ExecError } from '../../ports/exec.ts';
-import type { Holder } from '../host-lock.ts';
+import type { Holder } from '../../daemon/host-lock.ts';
 import type { Finding } from './finding.ts';
 import { checkHost } from './host.ts';
 

@@ -1,8 +1,8 @@
 import { connectionLimit } from '../../dataplane/haproxy/settings.ts';
-import { descriptorLimit } from '../descriptors.ts';
-import { isHaproxyTooOld, toolVersions } from '../host-tools.ts';
-import type { Holder } from '../host-lock.ts';
-import type { Machine } from '../machine.ts';
+import { descriptorLimit } from '../../daemon/descriptors.ts';
+import { isHaproxyTooOld, toolVersions } from '../../daemon/host-tools.ts';
+import type { Holder } from '../../daemon/host-lock.ts';
+import type { Platform } from '../../daemon/platform.ts';
 import type { RunOptions } from '../options.ts';
 import { type Finding, findingsOf, ok, warning, wrong } from './finding.ts';
 import { checkFirewall } from './firewall.ts';
@@ -15,7 +15,7 @@ import { checkSysctls } from './sysctls.ts';
 /** Everything that can be told without the cluster. `holder`: the furiwake that has this host. */
 export async function checkHost(
   options: RunOptions,
-  machine: Machine,
+  machine: Platform,
   holder: Holder | 'unknown' | undefined,
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
@@ -43,7 +43,7 @@ export async function checkHost(
   return findings;
 }
 
-async function checkTools({ exec }: Machine, signal: AbortSignal): Promise<readonly Finding[]> {
+async function checkTools({ exec }: Platform, signal: AbortSignal): Promise<readonly Finding[]> {
   return (await toolVersions(exec, signal)).map(({ program, debianPackage, version }) => {
     if (version === undefined)
       return wrong(program, 'not on this host', `install it (Debian: apt-get install ${debianPackage})`);
@@ -55,7 +55,7 @@ async function checkTools({ exec }: Machine, signal: AbortSignal): Promise<reado
 
 const comfortableConnections = 10_000;
 
-async function checkDescriptors(machine: Machine): Promise<Finding> {
+async function checkDescriptors(machine: Platform): Promise<Finding> {
   const descriptors = await descriptorLimit(machine.files);
   const connections = connectionLimit(descriptors);
   const found = `${descriptors} descriptors: HAProxy holds ${connections} connections at once`;

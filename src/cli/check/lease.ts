@@ -2,8 +2,8 @@ import type { KubeClient } from '../../kube/client.ts';
 import { isKubeError } from '../../kube/errors.ts';
 import { type LeaseObject, leaseBody } from '../../kube/lease-object.ts';
 import { resourcePath } from '../../kube/paths.ts';
-import { noNamespaceAdvice } from '../lease.ts';
-import { leaseName } from '../lease-name.ts';
+import { noNamespaceAdvice } from '../../daemon/leadership.ts';
+import { leaseName } from '../../daemon/lease-name.ts';
 import type { RunOptions } from '../options.ts';
 import { type Finding, ok, warning, wrong } from './finding.ts';
 
@@ -27,8 +27,7 @@ export async function checkLease(
     await client.create(resourcePath(resource, { namespace }), body, { signal, query: { dryRun: 'All' } });
     return ok(what, `${shown} can be made`);
   } catch (error) {
-    if (isKubeError(error, 'NOT_FOUND'))
-      return wrong(what, `the namespace ${namespace} is not there`, noNamespaceAdvice);
+    if (isKubeError(error, 'NOT_FOUND')) return wrong(what, `namespace ${namespace} does not exist`, noNamespaceAdvice);
     if (isKubeError(error, 'FORBIDDEN', 'INVALID'))
       return wrong(what, `${shown} cannot be made: ${error.message}`, 'the words of the API server tell why');
     if (!isKubeError(error, 'ALREADY_EXISTS')) throw error;

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { execOf } from '../../../test/make/exec.ts';
 import { filesOf } from '../../../test/sim/harness.ts';
-import type { Holder } from '../host-lock.ts';
+import type { Holder } from '../../daemon/host-lock.ts';
 import { checkListeners } from './listeners.ts';
 
 const holder: Holder = { command: 'run', pid: 12, stateDir: '/state' };

@@ -1,14 +1,12 @@
-import { decodeListening } from '../../dataplane/host/sockets.ts';
+import { decodeListening } from '../../host/sockets.ts';
+import { listenPort } from '../../dataplane/haproxy/settings.ts';
 import type { ListeningSocket } from '../../core/model/host.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
-import type { Holder } from '../host-lock.ts';
-import { statePaths } from '../machine.ts';
+import type { Holder } from '../../daemon/host-lock.ts';
+import { statePaths } from '../../daemon/platform.ts';
 import type { RunOptions } from '../options.ts';
 import { type Finding, ok, wrong } from './finding.ts';
-
-/** Where HAProxy takes the connections that the kernel hands over. */
-const haproxyPort = 17_100;
 
 type Options = Pick<RunOptions, 'stateDir' | 'metricsAddress'>;
 /** Who listens: a process, as far as it can be told. */
@@ -34,8 +32,8 @@ export async function checkListeners(
   const findings = [
     await checkPort({
       what: 'port of HAProxy',
-      found: `127.0.0.1:${haproxyPort}`,
-      listeners: listenersOn(listeners, haproxyPort, loopback),
+      found: `127.0.0.1:${listenPort}`,
+      listeners: listenersOn(listeners, listenPort, loopback),
       isOurs: isOurHaproxy,
       advice:
         'end that process. If it is a HAProxy of another state directory, run furiwake cleanup with that --state-dir',

@@ -1,12 +1,11 @@
-import { makeAnnouncer } from '../../announce/host/announcer.ts';
-import { readRecord } from '../../announce/host/record.ts';
-import { makeHost } from '../../dataplane/host/host.ts';
-import type { Files } from '../../ports/files.ts';
+import { makeHost } from '../../host/host.ts';
+import { makePlacement } from '../../host/placement.ts';
 import type { Log } from '../../ports/log.ts';
-import type { Holder } from '../host-lock.ts';
-import { type Machine, statePaths } from '../machine.ts';
+import { makePlacementRecord } from '../../state/placement-record.ts';
+import type { Holder } from '../../daemon/host-lock.ts';
+import { earlierStatePaths, type Platform, statePaths } from '../../daemon/platform.ts';
 import type { RunOptions } from '../options.ts';
-import { type Finding, ok, warning, wrong } from './finding.ts';
+import { type Finding, ok, warning } from './finding.ts';
 
 const silentLog: Log = {
   debug: () => undefined,
@@ -19,38 +18,31 @@ const silentLog: Log = {
 /** Ports of this host that no Service can have, and whether a furiwake runs already. */
 export async function checkPorts(
   options: RunOptions,
-  { exec, files, clock }: Machine,
+  { exec, files, clock }: Platform,
   holder: Holder | 'unknown' | undefined,
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
-  const announcer = makeAnnouncer({ exec, files, folder: options.stateDir, clock, log: silentLog, lifetime: signal });
-  const host = makeHost({ exec, ownAddresses: (inner) => announcer.ownAddresses(inner), log: silentLog });
-  const { ownAddresses, listening } = await host.facts(signal);
-  const own = new Set(ownAddresses.map((ip) => ip.text));
+  const record = makePlacementRecord({
+    path: statePaths(options.stateDir).placement,
+    earlierPath: earlierStatePaths(options.stateDir).addresses,
+    files,
+    log: silentLog,
+  });
+  const placement = makePlacement({ exec, files, record, clock, log: silentLog, lifetime: signal });
+  const { own } = await placement.refresh(signal);
+  const listening = await makeHost({ exec, log: silentLog }).listening(signal);
   const taken = new Set(
     listening.filter(({ address }) => address === undefined || own.has(address.text)).map(({ port }) => port),
   );
   for (const port of options.reservedPorts) taken.add(port);
   return [
-    ...(await checkRecord(files, statePaths(options.stateDir).addresses)),
-    ok('own addresses', [...own].join(', ') || 'none'),
+    ok('own addresses', [...own.keys()].join(', ') || 'none'),
     ok(
-      'ports not given',
-      `${[...taken].sort((a, b) => a - b).join(', ') || 'none'} (in use or reserved on the host's own addresses)`,
+      'reserved ports',
+      `${[...taken].sort((a, b) => a - b).join(', ') || 'none'} (in use or reserved on this host's own addresses)`,
     ),
     checkHolder(holder),
   ];
-}
-
-/** furiwake goes on without a record that is torn, and might take addresses of its own for the host's. */
-async function checkRecord(files: Files, path: string): Promise<readonly Finding[]> {
-  try {
-    await readRecord(files, path);
-    return [];
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-    return [wrong('own addresses', error.message, 'do so while no furiwake runs')];
-  }
 }
 
 function checkHolder(holder: Holder | 'unknown' | undefined): Finding {

@@ -22,16 +22,18 @@ export type AssignedAddress = {
 
 /** The addresses of one Service, and what becomes of each of its ports. */
 export type Assignment = {
-  /** At most one per family, IPv4 first; empty when it has none. */
+  /** At most one per family, in the order of `spec.ipFamilies`; empty when it has none. */
   readonly addresses: readonly AssignedAddress[];
   /** `Assigned`, or why it has no address, or why it keeps one that it no longer asks for. */
   readonly verdict: Verdict;
   /** Ports that can be served nowhere. */
   readonly refused: PortDecision['refused'];
-  /** An address in status, from somebody else and outside the pool, that is not taken over. */
+  /** Addresses in the status that are outside the pool and not recorded: ignored. */
   readonly disowned: readonly string[];
-  /** Something that it asks for is held up by what listens on the host, or is reserved there: nobody tells when that ends. */
+  /** It waits for a port that a program on the host has, or that is reserved there: no event tells when that ends. */
   readonly waitsForHost: boolean;
+  /** The addresses are the host's own: furiwake never adds them to the host nor announces them. */
+  readonly isHostAddress: boolean;
 };
 
 /** True when both say the same of the same ports: then nobody has to look at it again. */
@@ -39,6 +41,7 @@ export function isSameAssignment(a: Assignment, b: Assignment): boolean {
   return (
     isSameVerdict(a.verdict, b.verdict) &&
     a.waitsForHost === b.waitsForHost &&
+    a.isHostAddress === b.isHostAddress &&
     a.disowned.join() === b.disowned.join() &&
     isSameList(a.refused, b.refused, isSameRefusal) &&
     isSameList(

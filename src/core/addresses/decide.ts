@@ -1,12 +1,21 @@
 import { exact } from '../exact.ts';
 import { type Ip, parseIp } from '../ip/ip.ts';
-import { fieldManager } from '../model/contract.ts';
 import type { Service, ServicePort } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
 import { listenerKey } from '../traffic/table.ts';
 import type { AddressRecord, AssignedAddress, Assignment } from './assignment.ts';
 import type { Claims } from './claims.ts';
-import { claimPorts, type Draft, drop, give, type Ground, keepRecordedListeners, makeDraft, take } from './draft.ts';
+import {
+  claimPorts,
+  type Draft,
+  drop,
+  give,
+  type Ground,
+  inOrder,
+  keepRecordedListeners,
+  makeDraft,
+  take,
+} from './draft.ts';
 import { hostNeeds } from './host-needs.ts';
 import { decodeRequest } from './request.ts';
 import { conflict, type Failures, findOnce, obstacle } from './search.ts';
@@ -52,11 +61,13 @@ export function decideServices(services: readonly Service[], ground: Ground, cla
   });
 }
 
-/** A Service that shows an address but is not in our records: a lost state directory, or somebody else's writing. */
+/**
+ * A Service that shows an address but is not recorded: the state directory was lost, or another client wrote it. Any client
+ * with access to `services/status` can do that, so only an address of the pool is taken over.
+ */
 function adoptStatus(draft: Draft, claims: Claims, ground: Ground): void {
   const { service } = draft;
   if (draft.ports.servable.length === 0) return;
-  const isOurWriting = service.status.ingressManager === fieldManager && !ground.site.handsOutOwn;
   const adopted: Ip[] = [];
   const disowned: string[] = [];
   for (const { ip: text } of service.status.ingress) {
@@ -67,11 +78,11 @@ function adoptStatus(draft: Draft, claims: Claims, ground: Ground): void {
       adopted.some((other) => other.family === ip.family)
     )
       continue;
-    if (!isOurWriting && !claims.inPool(ip)) disowned.push(ip.text);
+    if (!claims.inPool(ip)) disowned.push(ip.text);
     else if (obstacle(draft, ip, claims, ground) === undefined) adopted.push(ip);
   }
   const isEnough = !service.spec.requireDualStack || adopted.length === service.spec.ipFamilies.length;
-  draft.addresses = isEnough ? adopted.sort((a, b) => a.family - b.family) : [];
+  draft.addresses = isEnough ? inOrder(adopted, service.spec.ipFamilies) : [];
   draft.disowned = disowned;
   claimPorts(draft, draft.addresses, claims, ground);
 }
@@ -111,9 +122,9 @@ function takeRequested(draft: Draft, wanted: Ip, claims: Claims, ground: Ground)
   const present = draft.addresses.find((ip) => ip.family === wanted.family);
   if (present?.text === wanted.text) return;
   const problem =
-    claims.inPool(wanted) || ground.nodeAddresses.has(wanted.text)
+    claims.inPool(wanted) || ground.pool.excluded.has(wanted.text)
       ? obstacle(draft, wanted, claims, ground)
-      : notInPool(wanted);
+      : notInPool(wanted, ground);
   if (problem !== undefined) {
     draft.verdict =
       present === undefined
@@ -128,8 +139,11 @@ function takeRequested(draft: Draft, wanted: Ip, claims: Claims, ground: Ground)
   take(draft, wanted, claims, ground);
 }
 
-function notInPool(ip: Ip): Verdict {
-  return { reason: 'AddressNotInPool', message: `${ip.text} is not in --addresses` };
+function notInPool(ip: Ip, { site }: Ground): Verdict {
+  const message = site.handsOutOwn
+    ? `requested address ${ip.text} is not the load-balancer host's own address, the only one that is handed out`
+    : `requested address ${ip.text} is outside the address pool`;
+  return { reason: 'AddressNotInPool', message };
 }
 
 function finish(draft: Draft, claims: Claims, ground: Ground): Omit<Assignment, 'waitsForHost'> {
@@ -147,7 +161,13 @@ function finish(draft: Draft, claims: Claims, ground: Ground): Omit<Assignment, 
   });
   const texts = draft.addresses.map((ip) => ip.text).join(', ');
   const verdict = draft.verdict ?? { reason: 'Assigned', message: `assigned ${texts}` };
-  return { addresses, verdict, refused: draft.ports.refused, disowned: draft.disowned };
+  return {
+    addresses,
+    verdict,
+    refused: draft.ports.refused,
+    disowned: draft.disowned,
+    isHostAddress: ground.site.handsOutOwn,
+  };
 }
 
 function isSettled(

@@ -1,6 +1,7 @@
-import type { Ip } from '../ip/ip.ts';
+import type { Family, Ip } from '../ip/ip.ts';
+import { rangeContains } from '../ip/range.ts';
 import type { HostFacts } from '../model/host.ts';
-import type { ListenerKey, NodeName, ServiceUid } from '../model/names.ts';
+import type { ListenerKey, ServiceUid } from '../model/names.ts';
 import type { Service } from '../model/service.ts';
 import type { Site } from '../model/site.ts';
 import type { PersistentMap } from '../persistent-map.ts';
@@ -9,13 +10,14 @@ import { listenerKey } from '../traffic/table.ts';
 import type { AddressRecord } from './assignment.ts';
 import type { Claims } from './claims.ts';
 import { hostNeeds } from './host-needs.ts';
+import type { Pool } from './pool.ts';
 import { decidePorts, type PortDecision } from './ports.ts';
 
 /** What a decision depends on, beside the Service itself and what the others have. */
 export type Ground = {
   readonly site: Site;
   readonly host: HostFacts;
-  readonly nodeAddresses: ReadonlyMap<string, NodeName>;
+  readonly pool: Pool;
   readonly records: PersistentMap<ServiceUid, AddressRecord>;
 };
 
@@ -34,14 +36,17 @@ export type Draft = {
   waitsForHost: boolean;
 };
 
-export function makeDraft(service: Service, record: AddressRecord | undefined, { nodeAddresses }: Ground): Draft {
+export function makeDraft(service: Service, record: AddressRecord | undefined, { pool, site }: Ground): Draft {
   const ports = decidePorts(service.spec);
   const addresses =
     ports.servable.length === 0
       ? []
       : (record?.addresses ?? []).filter(
-          // One that a node has taken since is not announced against it.
-          (ip) => service.spec.ipFamilies.includes(ip.family) && !nodeAddresses.has(ip.text),
+          // Not one that a node or this host needs by now, and of own addresses only those that the host still has.
+          (ip) =>
+            service.spec.ipFamilies.includes(ip.family) &&
+            !pool.excluded.has(ip.text) &&
+            (!site.handsOutOwn || pool.ranges.some((range) => rangeContains(range, ip))),
         );
   const recorded = new Set(record?.listeners);
   return {
@@ -49,7 +54,7 @@ export function makeDraft(service: Service, record: AddressRecord | undefined, {
     ports,
     record,
     recorded,
-    addresses,
+    addresses: inOrder(addresses, service.spec.ipFamilies),
     verdict: undefined,
     disowned: [],
     hasMoved: false,
@@ -81,7 +86,12 @@ export function claimPorts(
 
 export function take(draft: Draft, ip: Ip, claims: Claims, ground: Ground): void {
   claimPorts(draft, [ip], claims, ground);
-  draft.addresses = [...draft.addresses, ip].sort((a, b) => a.family - b.family);
+  draft.addresses = inOrder([...draft.addresses, ip], draft.service.spec.ipFamilies);
+}
+
+/** In the order of the Service's families: consumers that take the first address get the primary family. */
+export function inOrder(addresses: readonly Ip[], families: readonly Family[]): readonly Ip[] {
+  return families.flatMap((family) => addresses.filter((ip) => ip.family === family));
 }
 
 export function give(draft: Draft, ip: Ip, claims: Claims): void {

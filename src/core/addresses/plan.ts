@@ -1,12 +1,13 @@
 import type { HostFacts } from '../model/host.ts';
-import type { ListenerKey, NodeName, ServiceKey, ServiceUid } from '../model/names.ts';
+import type { ServiceKey, ServiceUid } from '../model/names.ts';
 import type { Service } from '../model/service.ts';
 import type { Site } from '../model/site.ts';
-import { isSameMap, PersistentMap } from '../persistent-map.ts';
+import { PersistentMap } from '../persistent-map.ts';
 import { listenerKey } from '../traffic/table.ts';
 import { type AddressRecord, type Assignment, isSameAssignment } from './assignment.ts';
 import { Claims } from './claims.ts';
 import { decideServices } from './decide.ts';
+import type { Pool } from './pool.ts';
 
 export type AddressInput = {
   /** Services that are ours (`eligibilityOf`). */
@@ -15,12 +16,7 @@ export type AddressInput = {
   readonly records: PersistentMap<ServiceUid, AddressRecord>;
   readonly site: Site;
   readonly host: HostFacts;
-  /** Addresses of cluster nodes: never handed out. */
-  readonly nodeAddresses: ReadonlyMap<string, NodeName>;
-  /** `site.ranges` without the nodes' addresses, merged. */
-  readonly pool: Site['ranges'];
-  /** Listeners that are still programmed for Services that are no longer ours: nobody may have them yet. */
-  readonly lingering: ReadonlyMap<ListenerKey, ServiceKey>;
+  readonly pool: Pool;
 };
 
 export type AddressPlan = {
@@ -52,7 +48,7 @@ export function makeAddressPlanner(): (input: AddressInput) => AddressPlan {
     // What a mover left may be what another one waits for; nobody moves twice.
     while (round.hasMoved) {
       const records = { ...input, records: round.plan.records };
-      round = decide({ ...round, input: records }, records, round.unsettled) ?? begin(records);
+      round = decide({ ...round, input: records }, records, round.unsettled);
     }
     last = round;
     return round.plan;
@@ -63,7 +59,7 @@ export function makeAddressPlanner(): (input: AddressInput) => AddressPlan {
 type Round = {
   readonly input: AddressInput;
   readonly plan: AddressPlan;
-  /** Of all Services of the plan, and of the lingering listeners. */
+  /** Of all Services of the plan. */
   readonly claims: Claims;
   readonly unsettled: ReadonlySet<ServiceKey>;
   readonly hasMoved: boolean;
@@ -71,13 +67,13 @@ type Round = {
 
 function begin(input: AddressInput): Round {
   const nothing: Round = {
-    input: { ...input, services: PersistentMap.empty(), lingering: new Map() },
+    input: { ...input, services: PersistentMap.empty() },
     plan: { assignments: PersistentMap.empty(), records: PersistentMap.empty() },
-    claims: new Claims(input.pool),
+    claims: new Claims(input.pool.ranges),
     unsettled: new Set(),
     hasMoved: false,
   };
-  return decide(nothing, input, input.services.keys()) as Round; // nobody holds anything: lingering listeners are free
+  return decide(nothing, input, input.services.keys());
 }
 
 /** The plan for `input` after the one `before`; `undefined` where that is no ground to go on from. */
@@ -97,21 +93,16 @@ function goOn(before: Round, input: AddressInput): Round | undefined {
   }
   const isSameGround =
     PersistentMap.changedKeys(old.records, input.records).length === 0 && // what the last plan gave is recorded now
-    old.host === input.host &&
-    old.nodeAddresses === input.nodeAddresses &&
-    isSameMap(old.lingering, input.lingering);
+    old.host === input.host;
   if (changed.size === 0 && isSameGround) return { ...before, input };
   return decide(before, input, [...changed, ...unsettled]);
 }
 
-/** Decides about `keys` with all others as they are; `undefined` when a lingering listener is in the way of that. */
-function decide(before: Round, input: AddressInput, keys: Iterable<ServiceKey>): Round | undefined {
+/** Decides about `keys` with all others as they are. */
+function decide(before: Round, input: AddressInput, keys: Iterable<ServiceKey>): Round {
   const { claims, plan } = before;
   const anew = new Set(keys);
   for (const key of anew) giveBack(claims, key, plan.assignments.get(key));
-  for (const [listener, holder] of before.input.lingering)
-    if (input.lingering.get(listener) !== holder) claims.release(listener, holder);
-  for (const [listener, holder] of input.lingering) if (!claims.claim(listener, holder)) return undefined;
 
   const services = [...anew].flatMap((key) => input.services.get(key) ?? []);
   const decisions = decideServices(services, input, claims);

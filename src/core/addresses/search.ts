@@ -55,8 +55,8 @@ function findAddress(draft: Draft, family: Family, claims: Claims, ground: Groun
 
 /** Why the Service cannot have all of its ports on this address; `undefined` when it can. */
 export function obstacle(draft: Draft, ip: Ip, claims: Claims, ground: Ground): Verdict | undefined {
-  const node = ground.nodeAddresses.get(ip.text);
-  if (node !== undefined) return { reason: 'AddressInUse', message: `${ip.text} is the address of node ${node}` };
+  const use = ground.pool.excluded.get(ip.text);
+  if (use !== undefined) return { reason: 'AddressInUse', message: `${ip.text} is in use: ${use}` };
   for (const port of draft.ports.servable) {
     const need = hostNeeds(draft, ip, port, ground);
     if (need !== undefined) return need;

@@ -5,7 +5,13 @@ export type ListeningSocket = { readonly address: Ip | undefined; readonly famil
 
 /** What the planner must know of the load-balancer host. */
 export type HostFacts = {
-  /** Addresses that the host has without us (its own), link-local and loopback left out. */
+  /** Addresses that the host has without furiwake, without link-local and loopback ones. */
   readonly ownAddresses: readonly Ip[];
+  /** Its own address on the interface of the default route, at most one per family. */
+  readonly primaryAddresses: readonly Ip[];
   readonly listening: readonly ListeningSocket[];
+  /** Addresses that the host needs to work (gateways, DNS servers, the API server …), by text, and what each is. */
+  readonly needs: ReadonlyMap<string, string>;
 };
+
+export const unknownHost: HostFacts = { ownAddresses: [], primaryAddresses: [], listening: [], needs: new Map() };

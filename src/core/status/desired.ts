@@ -6,7 +6,7 @@ import type { ListenerKey } from '../model/names.ts';
 import type { Condition, Ingress, PortStatus, Protocol, Service, ServiceStatus } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
 import type { HostReport } from '../traffic/report.ts';
-import { listenersOf, mostRanges, planSourceRanges } from '../traffic/source-ranges.ts';
+import { closedFamilies, listenersOf, mostRanges, planSourceRanges } from '../traffic/source-ranges.ts';
 import { listenerKey, type TrafficTable } from '../traffic/table.ts';
 import type { NodeTrouble } from './node-trouble.ts';
 import { sentences, shortened } from './sentences.ts';

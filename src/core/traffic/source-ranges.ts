@@ -1,5 +1,5 @@
 import type { Assignment } from '../addresses/assignment.ts';
-import { parseIp } from '../ip/ip.ts';
+import { type Family, parseIp } from '../ip/ip.ts';
 import { type IpRange, mergeRanges, parseCidr, rangeOf } from '../ip/range.ts';
 
 /** So many ranges, over all listeners of a Service, are checked by the kernel; one cannot use up what all share. */
@@ -49,4 +49,11 @@ function decode(texts: readonly string[]): Decoded {
     decoded.set(texts, known);
   }
   return known;
+}
+
+/** Of these families those that no range is of, where there are ranges at all: they are closed to every client. */
+export function closedFamilies(texts: readonly string[], families: readonly Family[]): readonly Family[] {
+  const { ranges } = decode(texts);
+  if (ranges === undefined) return [];
+  return families.filter((family) => !ranges.some((range) => range.family === family));
 }

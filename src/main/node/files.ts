@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { appendFile, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { appendFile, lstat, mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Files } from '../../ports/files.ts';
 
@@ -9,12 +9,11 @@ export const systemFiles: Files = {
     try {
       return await readFile(file, 'utf8');
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      if (isMissing(error)) return undefined;
       throw error;
     }
   },
-  // Without fsync, which costs milliseconds before an address is published, many on a slow disk. After a power failure a
-  // file may be torn: whoever reads it says so, and what to do.
+  // Without fsync, which costs milliseconds before an address is published, many on a slow disk: `sync` is for that.
   write: async (file, text, mode = 0o600) => {
     const temporary = `${file}.new`;
     await writeFile(temporary, text, { mode });
@@ -23,9 +22,26 @@ export const systemFiles: Files = {
   append: async (file, text) => {
     await appendFile(file, text, { flag: constants.O_WRONLY | constants.O_APPEND }); // not `a`: it would make a new one
   },
+  sync: async (file) => {
+    await using handle = await open(file, constants.O_RDWR);
+    await handle.datasync();
+  },
+  exists: async (file) => {
+    try {
+      await lstat(file);
+      return true;
+    } catch (error) {
+      if (isMissing(error)) return false;
+      throw error;
+    }
+  },
   remove: (file) => rm(file, { force: true, recursive: true }),
   makeFolder: (folder, mode = 0o700) => makeFolder(folder, mode),
 };
+
+function isMissing(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === 'ENOENT';
+}
 
 /** Not by `recursive: true`: Node then tries for ever where nothing can be made, as below /proc. */
 async function makeFolder(folder: string, mode: number): Promise<void> {

@@ -1,8 +1,6 @@
 import path from 'node:path';
-import { readRecord } from '../announce/host/record.ts';
 import { type Exec, ExecError } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
-import type { RecordFile } from '../state/records.ts';
 import { StartError } from './errors.ts';
 
 /**
@@ -41,31 +39,4 @@ export function refuseStateDir(stateDir: string, error: unknown): never {
     `--state-dir: ${stateDir} cannot be used (${error.message}): it must be a folder in which files and sockets can be made`,
     { cause: error },
   );
-}
-
-/** Records that cannot be read end a start: nothing must be handed out without them. */
-export function startingWith(file: RecordFile, at: string): RecordFile {
-  return { ...file, read: () => readFrom(at, () => file.read()) };
-}
-
-/**
- * The addresses that are on this host by our doing, or were about to be: text → interface. A file that is torn counts as none: the announcer
- * goes on without it, too, and says so. Throws {@link StartError} when the disk does not give it.
- */
-export async function recordedAddresses(files: Files, at: string): Promise<ReadonlyMap<string, string>> {
-  return readFrom(at, () =>
-    readRecord(files, at).catch((error: unknown) => {
-      if (!(error instanceof SyntaxError)) throw error;
-      return new Map<string, string>();
-    }),
-  );
-}
-
-async function readFrom<T>(at: string, read: () => Promise<T>): Promise<T> {
-  try {
-    return await read();
-  } catch (error) {
-    const words = error instanceof Error ? error.message : String(error);
-    throw new StartError(words.startsWith(at) ? words : `${at} cannot be read: ${words}`, { cause: error });
-  }
 }

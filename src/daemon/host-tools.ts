@@ -1,6 +1,6 @@
 import { type Exec, ExecError } from '../ports/exec.ts';
 import { StartError } from './errors.ts';
-import type { Machine } from './machine.ts';
+import type { Platform } from './platform.ts';
 
 /** A program that must be on the host, the Debian package that brings it, and how to ask its version. */
 const tools = [
@@ -43,7 +43,7 @@ export function isHaproxyTooOld(line: string): boolean {
 }
 
 /** Throws {@link StartError} for the first thing that the host lacks. */
-export async function assertHost({ exec, isRoot }: Machine, signal: AbortSignal): Promise<void> {
+export async function assertHost({ exec, isRoot }: Platform, signal: AbortSignal): Promise<void> {
   if (!isRoot) throw new StartError('furiwake run needs root: it programs nftables, routes and addresses of this host');
   for (const { program, debianPackage, version } of await toolVersions(exec, signal)) {
     if (version === undefined)

@@ -3,7 +3,7 @@ import type { Exec } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
 
 /** The machine that furiwake runs on: what only `main` may touch, handed to the commands. */
-export type Machine = {
+export type Platform = {
   readonly clock: Clock;
   readonly random: Random;
   readonly exec: Exec;
@@ -20,14 +20,33 @@ export type Machine = {
 /** Paths inside the state directory. */
 export function statePaths(
   stateDir: string,
-): Readonly<Record<'haproxy' | 'rows' | 'nodes' | 'records' | 'addresses' | 'identity' | 'adminSocket', string>> {
+): Readonly<
+  Record<
+    'haproxy' | 'ledger' | 'listeners' | 'nodes' | 'placement' | 'identity' | 'adminSocket' | 'drains' | 'candidates',
+    string
+  >
+> {
   return {
     haproxy: `${stateDir}/haproxy`,
-    rows: `${stateDir}/rows.jsonl`,
-    nodes: `${stateDir}/nodes.json`,
-    records: `${stateDir}/records.jsonl`,
-    addresses: `${stateDir}/addresses.json`,
+    ledger: `${stateDir}/ledger.jsonl`,
+    listeners: `${stateDir}/listeners.jsonl`,
+    nodes: `${stateDir}/nodes.jsonl`,
+    placement: `${stateDir}/placement.jsonl`,
+    drains: `${stateDir}/drains.jsonl`,
+    candidates: `${stateDir}/candidates.jsonl`,
     identity: `${stateDir}/identity`,
     adminSocket: `${stateDir}/admin.sock`,
+  };
+}
+
+/** Files of release 0.1.0 in the state directory: read where there are none of this release, then removed. */
+export function earlierStatePaths(
+  stateDir: string,
+): Readonly<Record<'records' | 'rows' | 'nodes' | 'addresses', string>> {
+  return {
+    records: `${stateDir}/records.jsonl`,
+    rows: `${stateDir}/rows.jsonl`,
+    nodes: `${stateDir}/nodes.json`,
+    addresses: `${stateDir}/addresses.json`,
   };
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { className } from './options.ts';
+import { className } from '../cli/options.ts';
 import { leaseName } from './lease-name.ts';
 
 test.each([

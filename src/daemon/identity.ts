@@ -1,4 +1,4 @@
-import type { Machine } from './machine.ts';
+import type { Platform } from './platform.ts';
 
 /** Who this host is in the Lease: the same after a restart, which takes its own Lease back at once. */
 export type Identity = {
@@ -9,7 +9,7 @@ export type Identity = {
 
 /** The one on the disk, or a new one. */
 export async function identityOf(
-  { files, hostname, newId }: Pick<Machine, 'files' | 'hostname' | 'newId'>,
+  { files, hostname, newId }: Pick<Platform, 'files' | 'hostname' | 'newId'>,
   path: string,
 ): Promise<Identity> {
   const known = await knownIdentity({ files }, path);
@@ -22,6 +22,6 @@ export async function identityOf(
   };
 }
 
-export async function knownIdentity({ files }: Pick<Machine, 'files'>, path: string): Promise<string | undefined> {
+export async function knownIdentity({ files }: Pick<Platform, 'files'>, path: string): Promise<string | undefined> {
   return (await files.read(path))?.trim() || undefined;
 }

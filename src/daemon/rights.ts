@@ -17,6 +17,8 @@ export const rights: readonly Right[] = [
   { group: '', resource: 'services', subresource: 'status', verb: 'patch' },
   { group: '', resource: 'nodes', verb: 'list' },
   { group: '', resource: 'nodes', verb: 'watch' },
+  { group: 'discovery.k8s.io', resource: 'endpointslices', verb: 'list' },
+  { group: 'discovery.k8s.io', resource: 'endpointslices', verb: 'watch' },
   { group: 'networking.k8s.io', resource: 'servicecidrs', verb: 'list' },
   { group: 'events.k8s.io', resource: 'events', verb: 'create' },
   { group: 'events.k8s.io', resource: 'events', verb: 'patch' },

@@ -1,6 +1,6 @@
-import type { AddressPlan } from '../core/addresses/plan.ts';
+import type { Plan } from '../controller/controller.ts';
 import type { NodeName } from '../core/model/names.ts';
-import type { TrafficTable } from '../core/traffic/table.ts';
+import type { Drains } from '../daemon/drains.ts';
 import { type HttpReply, type Routes, jsonReply, serveHttp, textReply } from '../http/server.ts';
 import { quote } from '../core/addresses/request.ts';
 import type { Files } from '../ports/files.ts';
@@ -39,15 +39,14 @@ export type ServiceLine = {
   readonly total: number;
 };
 
-/** The lines of `furiwake status`, from the plan, what is in force and what HAProxy counts. */
+/** The lines of `furiwake status`, from the plan and what HAProxy counts. */
 export function serviceLines(
-  plan: AddressPlan | undefined,
-  inForce: TrafficTable,
+  plan: Pick<Plan, 'assignments' | 'table'> | undefined,
   observed: ProxyObservation | undefined,
 ): readonly ServiceLine[] {
   const counts = new Map<string, { connections: number; total: number }>();
   for (const listener of observed?.listeners ?? []) {
-    const service = inForce.rows.get(listener.key)?.service;
+    const service = plan?.table.listeners.get(listener.key)?.service;
     if (service === undefined) continue;
     const sum = counts.get(service) ?? { connections: 0, total: 0 };
     counts.set(service, { connections: sum.connections + listener.connections, total: sum.total + listener.total });
@@ -66,41 +65,42 @@ export function serviceLines(
 
 export type AdminSource = {
   readonly status: (signal: AbortSignal) => Promise<HostStatus>;
-  readonly setDrained: (nodes: ReadonlySet<NodeName>) => void;
+  readonly drains: Drains;
   /** Names of all nodes; `undefined` while they are not known. */
   readonly nodes: () => ReadonlySet<string> | undefined;
   readonly log: Log;
 };
 
 /** `GET /status`, `POST /drain` and `POST /undrain` (the body is a node's name). */
-export function adminRoutes({ status, setDrained, nodes, log }: AdminSource): Routes {
-  let drained: ReadonlySet<string> = new Set();
-  const change = (next: ReadonlySet<string>, node: string, what: string): HttpReply => {
-    drained = next;
-    setDrained(drained as ReadonlySet<NodeName>);
-    log.info({ node, drained: [...drained] }, what);
-    return textReply(200, drained.size === 0 ? 'no node is drained\n' : `drained: ${[...drained].join(', ')}\n`);
-  };
+export function adminRoutes({ status, drains, nodes, log }: AdminSource): Routes {
   const refusalOf = (node: string): HttpReply | undefined => {
     const known = nodes();
     if (known === undefined)
-      return textReply(503, 'the nodes are not known yet: try again when `furiwake status` says that it is ready\n');
+      return textReply(503, 'The nodes are not known yet. Try again when `furiwake status` says ready.\n');
     if (known.has(node)) return undefined;
     const some = [...known].sort().slice(0, mostShown).join(', ');
     const rest = known.size > mostShown ? ` and ${known.size - mostShown} more` : '';
-    return textReply(404, `there is no node ${quote(node)}; there is ${some || 'none'}${rest}\n`);
+    return textReply(404, `There is no node ${quote(node)}. Nodes: ${some || 'none'}${rest}\n`);
   };
   return {
     'GET /status': async (_, signal) => jsonReply(await status(signal)),
     'POST /drain': async (body) => {
-      const node = body.trim();
-      return refusalOf(node) ?? change(new Set([...drained, node]), node, 'node drained: no new connections');
+      const node = body.trim() as NodeName;
+      const refusal = refusalOf(node);
+      if (refusal !== undefined) return refusal;
+      await drains.set(node, true);
+      log.info({ node, drained: [...drains.current()] }, 'node drained: no new connections');
+      const isLast = [...(nodes() ?? [])].every((each) => drains.current().has(each as NodeName));
+      if (isLast) log.warn({ node }, 'every node is drained: Services get no connections');
+      const warning = isLast ? 'Warning: every node is drained, so Services get no connections.\n' : '';
+      return textReply(200, `node/${node} drained\n${warning}`);
     },
     'POST /undrain': async (body) => {
-      const node = body.trim();
-      const rest = new Set([...drained].filter((each) => each !== node));
-      const refusal = drained.has(node) ? undefined : refusalOf(node); // one that is gone may be undrained
-      return refusal ?? change(rest, node, 'node undrained');
+      const node = body.trim() as NodeName;
+      if (!drains.current().has(node)) return refusalOf(node) ?? textReply(200, `node/${node} is not drained\n`);
+      await drains.set(node, false); // a node that is gone may be undrained, too
+      log.info({ node, drained: [...drains.current()] }, 'node undrained');
+      return textReply(200, `node/${node} accepts connections again\n`);
     },
   };
 }

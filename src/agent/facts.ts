@@ -1,0 +1,39 @@
+import { isDeepStrictEqual } from 'node:util';
+import { rangeContains } from '../core/ip/range.ts';
+import type { HostFacts } from '../core/model/host.ts';
+import type { Site } from '../core/model/site.ts';
+import type { Host, Placement } from '../ports/host.ts';
+
+/**
+ * What the planner must know of the host. Its sockets are read only where one of its own addresses can be handed out:
+ * nothing tells when a program begins or ends to listen.
+ *
+ * The same object while nothing differs. `reserved`: further addresses that the host needs, by text, and what each is.
+ */
+export function makeFacts({
+  host,
+  placement,
+  site,
+  reserved,
+}: {
+  readonly host: Pick<Host, 'listening'>;
+  readonly placement: Pick<Placement, 'addresses'>;
+  readonly site: Site;
+  readonly reserved: () => ReadonlyMap<string, string>;
+}): (signal: AbortSignal) => Promise<HostFacts> {
+  let known: HostFacts | undefined;
+  return async (signal) => {
+    const { own, primary, needs } = placement.addresses();
+    const ownAddresses = [...own.values()];
+    const sharesOwn =
+      site.handsOutOwn || ownAddresses.some((ip) => site.ranges.some((range) => rangeContains(range, ip)));
+    const facts: HostFacts = {
+      ownAddresses,
+      primaryAddresses: primary,
+      listening: sharesOwn ? await host.listening(signal) : [],
+      needs: new Map([...needs, ...reserved()]),
+    };
+    if (!isDeepStrictEqual(known, facts)) known = facts;
+    return known ?? facts;
+  };
+}

@@ -1,0 +1,66 @@
+import { type IpRange, mergeRanges, rangeContains, rangeOf, subtractRanges } from '../ip/range.ts';
+import type { HostFacts } from '../model/host.ts';
+import type { NodeName } from '../model/names.ts';
+import type { Node } from '../model/node.ts';
+import type { Site } from '../model/site.ts';
+import { parseIp } from '../ip/ip.ts';
+import { isSameMap } from '../persistent-map.ts';
+
+/** The addresses that may be handed out now. */
+export type Pool = {
+  /** Merged, without what is excluded. */
+  readonly ranges: readonly IpRange[];
+  /** Addresses of the pool that are never handed out, by text, and what each is: `address of node n1`. */
+  readonly excluded: ReadonlyMap<string, string>;
+};
+
+export type PoolInput = {
+  readonly site: Site;
+  readonly nodes: ReadonlyMap<NodeName, Node>;
+  readonly host: HostFacts;
+};
+
+/** The pool for each input; the same object while its content is the same. */
+export function makePools(): (input: PoolInput) => Pool {
+  let last: { readonly input: PoolInput; readonly pool: Pool } | undefined;
+  return (input) => {
+    const { site, nodes, host } = input;
+    if (last?.input.site === site && last.input.nodes === nodes && last.input.host === host) return last.pool;
+    const ranges = mergeRanges(site.handsOutOwn ? host.primaryAddresses.map(rangeOf) : site.ranges);
+    const excluded = excludedFrom(ranges, nodes, host);
+    const usable = subtractRanges(
+      ranges,
+      [...excluded.keys()].flatMap((text) => {
+        const ip = parseIp(text);
+        return ip === undefined ? [] : rangeOf(ip);
+      }),
+    );
+    const before = last?.pool;
+    const isSame = before !== undefined && isSameRanges(before.ranges, usable) && isSameMap(before.excluded, excluded);
+    const pool = isSame ? before : { ranges: usable, excluded };
+    last = { input, pool };
+    return pool;
+  };
+}
+
+function excludedFrom(
+  ranges: readonly IpRange[],
+  nodes: ReadonlyMap<NodeName, Node>,
+  host: HostFacts,
+): ReadonlyMap<string, string> {
+  const excluded = new Map<string, string>();
+  for (const [text, what] of host.needs) {
+    const ip = parseIp(text);
+    if (ip !== undefined && ranges.some((range) => rangeContains(range, ip))) excluded.set(text, what);
+  }
+  for (const node of nodes.values())
+    for (const ip of node.allAddresses)
+      if (ranges.some((range) => rangeContains(range, ip))) excluded.set(ip.text, `address of node ${node.name}`);
+  return excluded;
+}
+
+function isSameRanges(a: readonly IpRange[], b: readonly IpRange[]): boolean {
+  return (
+    a.length === b.length && a.every((range, index) => range.first === b[index]?.first && range.last === b[index].last)
+  );
+}

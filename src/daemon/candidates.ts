@@ -1,0 +1,44 @@
+import * as z from 'zod';
+import { PersistentMap } from '../core/persistent-map.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Files } from '../ports/files.ts';
+import type { Log } from '../ports/log.ts';
+import { makeMapFile } from '../state/map-file.ts';
+
+/** Other hosts that ever held the Lease or waited for it: a host that knows of one cannot take itself to be alone. */
+export type Candidates = {
+  hasOthers(): boolean;
+  /** Remembers one, on the disk, too; a disk that fails is logged. */
+  add(identity: string): Promise<void>;
+};
+
+const schema = z.object({ identity: z.string().min(1), seen: z.string() });
+
+export async function loadCandidates(deps: {
+  readonly path: string;
+  readonly files: Files;
+  readonly clock: Clock;
+  readonly log: Log;
+}): Promise<Candidates> {
+  const { clock, log } = deps;
+  const file = makeMapFile<string, string>({
+    ...deps,
+    name: 'candidates',
+    version: 1,
+    encode: (seen, identity) => ({ identity, seen }),
+    decode: (fields) => {
+      const { identity, seen } = schema.parse(fields);
+      return [identity, seen];
+    },
+  });
+  let known = (await file.read()) ?? PersistentMap.empty<string, string>();
+  return {
+    hasOthers: () => known.size > 0,
+    add: async (identity) => {
+      known = known.with([[identity, new Date(clock.now()).toISOString()]]);
+      await file.write(known).catch((error: unknown) => {
+        log.error({ err: error, identity }, 'the other host that serves this class could not be recorded');
+      });
+    },
+  };
+}

@@ -1,0 +1,132 @@
+import { untilAborted } from '../async/abort.ts';
+import { superviseAll } from '../async/supervise-all.ts';
+import { type Lease, NoNamespaceError } from '../kube/lease.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import { StartError } from './errors.ts';
+
+export type LeadershipDeps = {
+  readonly lease: Lease;
+  readonly leaseNamespace: string;
+  readonly loadBalancerClass: string;
+  /** Who we are in the Lease. */
+  readonly identity: string;
+  /** Whether this host may announce its addresses and take new connections. */
+  readonly setServing: (isServing: boolean) => void;
+  /** Another holder of, or candidate for, the Lease was ever seen: then this host cannot know that it is alone. */
+  readonly hasOthers: () => boolean;
+  /** What to do when the Lease is lost to another host. */
+  readonly onLeaseLoss: 'withdraw' | 'keep';
+  readonly clock: Clock;
+  readonly log: Log;
+};
+
+/**
+ * Acquires the Lease, does `work` while it is held, and begins again when it is lost. Two hosts never answer for one
+ * address at the same time:
+ *
+ *   waiting for another holder   ─► withdrawn
+ *   held, renewals succeed       ─► serving
+ *   held, no renewal for 10 s    ─► serving if no other candidate was ever seen, else withdrawn: 5 s before another host
+ *                                   may take over
+ *   lost to another host         ─► withdrawn (or kept, where the administrator arranged it otherwise)
+ *
+ * Ends when `signal` aborts; throws what `work` throws, and `StartError` where the namespace of the Lease is missing.
+ */
+export async function leadWhileHeld(
+  deps: LeadershipDeps,
+  work: (signal: AbortSignal) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  const { lease, log, setServing } = deps;
+  const withdraw = (): void => {
+    if (deps.onLeaseLoss === 'withdraw') setServing(false);
+  };
+  while (!signal.aborted) {
+    await acquire(deps, withdraw, signal);
+    setServing(true);
+    const lost = new AbortController();
+    const inner = AbortSignal.any([signal, lost.signal]);
+    await superviseAll(
+      [
+        work,
+        (until) => fence(deps, until),
+        async (until) => {
+          const loss = await lease.hold(until);
+          if (loss.reason !== 'taken') return;
+          withdraw();
+          log.error({ holder: loss.holder, class: deps.loadBalancerClass }, lossWords(deps, loss.holder));
+          lost.abort(new Error('the Lease was lost'));
+        },
+      ],
+      inner,
+    );
+  }
+}
+
+function lossWords({ identity, onLeaseLoss }: LeadershipDeps, holder: string): string {
+  const what =
+    onLeaseLoss === 'withdraw'
+      ? 'its addresses are withdrawn, established connections continue'
+      : 'it keeps its addresses (--on-lease-loss keep)';
+  return holder === identity
+    ? `the Lease was changed under this host's own identity (etcd restored from a backup, or a copied state directory): ${what} until the Lease is held again`
+    : `host ${holder} took over the Lease: this host no longer serves; ${what}`;
+}
+
+async function acquire(
+  { lease, leaseNamespace, loadBalancerClass, identity, log }: LeadershipDeps,
+  withdraw: () => void,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await lease.acquire(signal, (holder) => {
+      withdraw();
+      log.warn(
+        { holder, class: loadBalancerClass },
+        holder === identity
+          ? "another process holds the Lease under this host's identity; taking over when it stops renewing. If it does not: its state directory is a copy of ours"
+          : `host ${holder} holds the Lease for class ${loadBalancerClass}; taking over when it releases the Lease or stops renewing it for 15 s`,
+      );
+    });
+  } catch (error) {
+    if (!(error instanceof NoNamespaceError)) throw error;
+    throw new StartError(`namespace ${leaseNamespace} of the Lease does not exist: ${noNamespaceAdvice}`, {
+      cause: error,
+    });
+  }
+}
+
+export const noNamespaceAdvice = 'kubectl apply -f deploy/furiwake.yaml, or name another one with --lease-namespace';
+
+const lookMs = 1_000;
+
+/** Withdraws this host while its Lease is not renewed, unless it has always been alone. */
+async function fence(
+  { lease, hasOthers, onLeaseLoss, setServing, clock, log }: LeadershipDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  if (onLeaseLoss === 'keep') return await untilAborted(signal);
+  let isWithdrawn = false;
+  for (;;) {
+    const leftMs = lease.heldUntilMs() - clock.monotonic();
+    if (leftMs > 0) {
+      if (isWithdrawn) {
+        log.info({}, 'the Lease is renewed again: serving');
+        setServing(true);
+      }
+      isWithdrawn = false;
+      await clock.sleep(leftMs, signal);
+    } else {
+      if (!isWithdrawn && hasOthers()) {
+        isWithdrawn = true;
+        log.error(
+          { err: lease.trouble() },
+          'the Lease cannot be renewed, and another host may take it over: withdrawing the addresses of this host',
+        );
+        setServing(false);
+      }
+      await clock.sleep(lookMs, signal);
+    }
+  }
+}

@@ -1,0 +1,85 @@
+import { bitsOf, type Family, type Ip, ipOf, parseIp } from '../core/ip/ip.ts';
+import { parseCidr } from '../core/ip/range.ts';
+import type { Exec } from '../ports/exec.ts';
+import type { NetworkInterface } from './interfaces.ts';
+
+/** A route of the main table, as `ip -json route` lists it: with an interface, or several next hops with one each. */
+type Route = {
+  readonly dst?: string;
+  readonly dev?: string;
+  readonly gateway?: string;
+  readonly via?: { readonly host?: string };
+  readonly metric?: number;
+  readonly nexthops?: readonly Pick<Route, 'dev' | 'gateway' | 'via'>[];
+};
+
+export type Routes = { readonly [F in Family]: readonly Route[] };
+
+/** Throws `ExecError` when `ip` fails; a family that the kernel does not have has no routes. */
+export async function readRoutes(exec: Exec, signal: AbortSignal): Promise<Routes> {
+  const read = async (family: Family): Promise<readonly Route[]> => {
+    const { stdout } = await exec.run('ip', [`-${family}`, '-json', 'route', 'show', 'table', 'main'], { signal });
+    return JSON.parse(stdout.trim() || '[]') as readonly Route[]; // nothing at all where there is no route
+  };
+  return { 4: await read(4), 6: await read(6) };
+}
+
+/**
+ * This host's own address on the interface of the default route, at most one per family. Of several default routes the
+ * one with the lowest metric counts; temporary (RFC 8981) and deprecated addresses and those of furiwake (`placed`: text →
+ * interface) do not.
+ */
+export function primaryAddresses(
+  routes: Routes,
+  interfaces: readonly NetworkInterface[],
+  placed: ReadonlyMap<string, string>,
+): readonly Ip[] {
+  return ([4, 6] as const).flatMap((family) => {
+    const defaults = routes[family].filter(({ dst }) => dst === 'default');
+    const [first] = defaults.toSorted((a, b) => (a.metric ?? 0) - (b.metric ?? 0));
+    const device = first?.dev ?? first?.nexthops?.[0]?.dev;
+    const link = interfaces.find(({ name }) => name === device);
+    const found = link?.addresses.find(
+      ({ ip, isLasting }) => ip.family === family && isLasting && placed.get(ip.text) !== device,
+    );
+    return found === undefined ? [] : found.ip;
+  });
+}
+
+/**
+ * Addresses that this host needs to work, each with what it is: they are never handed out to a Service. Gateways and next
+ * hops, DNS servers (`resolvConf`: the text of /etc/resolv.conf), network, broadcast and subnet-router anycast addresses
+ * (RFC 4291 section 2.6.1) of the LANs that it is on.
+ */
+export function hostNeeds(
+  routes: Routes,
+  interfaces: readonly NetworkInterface[],
+  resolvConf: string,
+): ReadonlyMap<string, string> {
+  const needs = new Map<string, string>();
+  const add = (text: string | undefined, what: string): void => {
+    const ip = text === undefined ? undefined : parseIp(text);
+    if (ip !== undefined && !needs.has(ip.text)) needs.set(ip.text, what);
+  };
+  for (const route of [...routes[4], ...routes[6]])
+    for (const hop of [route, ...(route.nexthops ?? [])])
+      for (const text of [hop.gateway, hop.via?.host])
+        add(text, route.dst === 'default' ? 'default gateway of this host' : 'gateway of this host');
+  for (const line of resolvConf.split('\n'))
+    add(/^\s*nameserver\s+([^\s%]+)/.exec(line)?.[1], 'DNS server of this host');
+  for (const { addresses } of interfaces)
+    for (const { ip, prefixLength } of addresses)
+      for (const [reserved, what] of reservedIn(ip, prefixLength)) add(reserved.text, what);
+  return needs;
+}
+
+/** What no host of the subnet may have. Links of two addresses (RFC 3021, RFC 6164) and single ones have none. */
+function reservedIn(ip: Ip, prefixLength: number): readonly (readonly [Ip, string])[] {
+  const subnet = bitsOf(ip.family) - prefixLength < 2 ? undefined : parseCidr(`${ip.text}/${prefixLength}`);
+  if (subnet === undefined) return [];
+  if (ip.family === 6) return [[ipOf(6, subnet.first), 'subnet-router anycast address of a LAN of this host']];
+  return [
+    [ipOf(4, subnet.first), 'network address of a LAN of this host'],
+    [ipOf(4, subnet.last), 'broadcast address of a LAN of this host'],
+  ];
+}

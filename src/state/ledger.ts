@@ -1,0 +1,86 @@
+import * as z from 'zod';
+import { makeTrouble } from '../async/trouble.ts';
+import type { AddressRecord } from '../core/addresses/assignment.ts';
+import type { ListenerKey, ServiceKey, ServiceUid } from '../core/model/names.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Files } from '../ports/files.ts';
+import type { Ledger, LedgerRecords } from '../ports/ledger.ts';
+import type { Log } from '../ports/log.ts';
+import { ipText } from './decoders.ts';
+import { makeMapFile } from './map-file.ts';
+
+const schema = z.object({
+  uid: z.string().min(1),
+  service: z.string(),
+  addresses: z.array(ipText),
+  listeners: z.array(z.string()),
+});
+
+/**
+ * The ledger of one load-balancer host: a file of its state directory. The statuses of the Services say most of it, too;
+ * this file also tells which listener was whose, and survives a status that another client emptied. A commit is on the
+ * disk for good (`fdatasync`) within a second; until then a power failure may lose it, and the status has it.
+ */
+export function makeFileLedger(deps: {
+  readonly path: string;
+  /** Of release 0.1.0. */
+  readonly earlierPath: string;
+  readonly files: Files;
+  readonly clock: Clock;
+  readonly log: Log;
+}): Ledger {
+  const { path, files, clock, log } = deps;
+  const file = makeMapFile<ServiceUid, AddressRecord>({
+    ...deps,
+    name: 'ledger',
+    version: 2,
+    encode: (record) => ({ ...record, addresses: record.addresses.map((ip) => ip.text) }),
+    decode,
+    earlier: { path: deps.earlierPath, decode },
+  });
+  const trouble = makeTrouble({ what: 'flushing the ledger to the disk', log, monotonic: () => clock.monotonic() });
+  let records: LedgerRecords = PersistentMap.empty();
+  let isDirty = false;
+  let isSyncing = false;
+
+  /** One at a time, and one for all commits that come while it runs. */
+  const sync = async (): Promise<void> => {
+    isDirty = true;
+    if (isSyncing) return;
+    isSyncing = true;
+    while (isDirty) {
+      isDirty = false;
+      await files.sync(path).then(
+        () => trouble.over(),
+        (error: unknown) => trouble.failed(error),
+      );
+    }
+    isSyncing = false;
+  };
+
+  return {
+    read: async () => {
+      records = (await file.read()) ?? PersistentMap.empty();
+      return records;
+    },
+    commit: async (changes) => {
+      const next = records.with(changes);
+      try {
+        await file.write(next);
+      } catch (error) {
+        const words = error instanceof Error ? error.message : String(error);
+        return new Map(Array.from(changes.keys(), (uid) => [uid, words]));
+      }
+      records = next;
+      void sync();
+      return new Map();
+    },
+  };
+}
+
+function decode(fields: unknown): readonly [ServiceUid, AddressRecord] {
+  const saved = schema.parse(fields);
+  const uid = saved.uid as ServiceUid;
+  return [uid, { ...saved, uid, service: saved.service as ServiceKey, listeners: saved.listeners as ListenerKey[] }];
+}
