@@ -307,6 +307,7 @@ export function makeAgent(deps: AgentDeps): Agent {
                 ...deps,
                 inTurn,
                 applied: () => state.applied,
+                proxied: () => state.proxied,
                 addressesOf: ports.addressesOf,
                 auditNow,
                 onAddresses: () => {

@@ -2,7 +2,7 @@ import { makeBackoff } from '../async/backoff.ts';
 import type { Latch } from '../async/latch.ts';
 import type { Serial } from '../async/serial.ts';
 import { makeTrouble } from '../async/trouble.ts';
-import type { TrafficTable } from '../core/traffic/table.ts';
+import { emptyTable, type TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Addresses, Advertiser, Placement, Steering } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
@@ -15,8 +15,9 @@ export type AuditDeps = {
   readonly advertiser: Advertiser;
   /** Runs a change of the host when no other is under way. */
   readonly inTurn: Serial;
-  /** What the host was made to do last; `undefined`: nothing yet. */
+  /** What the host was made to do last, and what HAProxy holds for it; `undefined`: nothing yet. */
   readonly applied: () => TrafficTable | undefined;
+  readonly proxied: () => TrafficTable | undefined;
   readonly addressesOf: (listeners: TrafficTable['listeners']) => Addresses;
   /** Set when the kernel tells that addresses or links changed: they are audited at once. */
   readonly auditNow: Latch;
@@ -70,7 +71,7 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
   };
 
   await Promise.all([
-    audit('HAProxy', (table) => proxy.audit(table, signal), sleep),
+    audit('HAProxy', () => proxy.audit(deps.proxied() ?? emptyTable, signal), sleep),
     audit('nftables', () => steering.audit(signal), sleep),
     audit(
       'the addresses of this host',

@@ -24,12 +24,15 @@ export type HostState = {
   readonly inForce: Listeners;
   /** What was asked for last, with every refused listener as it was before. `undefined`: nothing yet. */
   readonly applied: TrafficTable | undefined;
+  /** What HAProxy holds: more than `applied` after a pass that failed between the two steps. */
+  readonly proxied: TrafficTable | undefined;
 };
 
 export const emptyHostState: HostState = {
   held: PersistentMap.empty(),
   inForce: PersistentMap.empty(),
   applied: undefined,
+  proxied: undefined,
 };
 
 export type PassResult = {
@@ -124,6 +127,7 @@ async function makeOnePass(
   );
   const wanted = ports.addressesOf(target.listeners);
   let table = effective();
+  const upserted = table;
   await step(
     async () => note(await steering.apply(steeringTarget(ports, table, wanted), signal)),
     [...changed, ...gone],
@@ -158,7 +162,7 @@ async function makeOnePass(
     }),
   );
   for (const { key } of gone) if (!target.listeners.has(key)) refusals.delete(key);
-  return { state: { held, inForce, applied: table }, refusals, failure };
+  return { state: { held, inForce, applied: table, proxied: isPruned ? table : upserted }, refusals, failure };
 }
 
 function withListeners(

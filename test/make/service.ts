@@ -1,3 +1,5 @@
+import { makePools, type Pool } from '../../src/core/addresses/pool.ts';
+import { type HostFacts, unknownHost } from '../../src/core/model/host.ts';
 import { ourFinalizers } from '../../src/core/model/contract.ts';
 import { type NodeName, type ServiceKey, serviceKey, type ServiceUid } from '../../src/core/model/names.ts';
 import type { Node } from '../../src/core/model/node.ts';
@@ -64,6 +66,15 @@ export function makeSite(addresses: readonly string[], rest: Partial<Site> = {})
     handsOutOwn: false,
     ...rest,
   };
+}
+
+export function makeHostFacts(rest: Partial<HostFacts> = {}): HostFacts {
+  return { ...unknownHost, ...rest };
+}
+
+/** The pool of a site, in a cluster of these nodes. */
+export function poolOf(site: Site, host: HostFacts = unknownHost, nodes: readonly Node[] = []): Pool {
+  return makePools()({ site, host, nodes: new Map(nodes.map((node) => [node.name, node])) });
 }
 
 export function ip(text: string): NonNullable<ReturnType<typeof parseIp>> {

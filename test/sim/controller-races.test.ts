@@ -1,7 +1,6 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import type { TrafficTable } from '../../src/core/traffic/table.ts';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
-import { fakeHost, startController } from './controller-rig.ts';
+import { startController, startHost as startSimHost } from './controller-rig.ts';
 import type { SimObject } from './kinds.ts';
 
 /*
@@ -16,6 +15,13 @@ async function start(): Promise<void> {
   const addresses = [{ type: 'InternalIP', address: '192.0.2.11' }];
   server.put('Node', { metadata: { name: 'n1' }, status: { addresses } });
 }
+
+/** A host that ends with the test. */
+const startHost: typeof startSimHost = (options) => {
+  const host = startSimHost(options);
+  stack.push(host);
+  return host;
+};
 
 afterEach(async () => {
   for (const each of stack.splice(0).toReversed()) await each[Symbol.asyncDispose]();
@@ -69,7 +75,7 @@ function meddleBeforePatch(name: string): void {
 describe('a foreign write just before ours, of which the watch tells us nothing', () => {
   test('does not keep a Service pending', async () => {
     await start();
-    stack.push(await startController(server, fakeHost()));
+    stack.push(await startController(server, startHost()));
     meddleBeforePatch('a');
     server.put('Service', wire('a'));
     await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
@@ -77,7 +83,7 @@ describe('a foreign write just before ours, of which the watch tells us nothing'
 
   test('does not keep a Service in Terminating', async () => {
     await start();
-    stack.push(await startController(server, fakeHost()));
+    stack.push(await startController(server, startHost()));
     server.put('Service', wire('a'));
     await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
     meddleBeforePatch('a');
@@ -89,13 +95,13 @@ describe('a foreign write just before ours, of which the watch tells us nothing'
 describe('while the host refuses a change', () => {
   test('an address that is to pass from one Service to another stays published for the one that is served', async () => {
     await start();
-    const host = fakeHost();
+    const host = startHost();
     stack.push(await startController(server, host));
     server.put('Service', wire('a'));
     await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
     server.put('Service', wire('b', { loadBalancerIP: '192.0.2.8' }));
     await until(() => expect(condition('b', 'AddressAssigned')).toMatchObject([{ reason: 'PortConflict' }]));
-    host.refusal = 'nft: no';
+    host.ports.failing.set('steering.apply', 'nft: no');
     change('a', { loadBalancerIP: '192.0.2.9' });
     await until(() => expect(condition('a', 'Serving')).toMatchObject([{ reason: 'DataplaneError' }]));
     await until(() => expect(condition('b', 'Serving')).toMatchObject([{ reason: 'DataplaneError' }]));
@@ -105,18 +111,12 @@ describe('while the host refuses a change', () => {
 
 test('ports that came while the host was busy are not published before they are served, or refused', async () => {
   await start();
-  const host = fakeHost();
-  let release: (() => void) | undefined;
-  const slow = {
-    ...host,
-    submit: async (table: TrafficTable, signal: AbortSignal) => {
-      if (table.rows.size === 1) await new Promise<void>((resolve) => (release = resolve));
-      return host.submit(table, signal);
-    },
-  };
-  stack.push(await startController(server, slow));
+  const host = startHost();
+  const gate = Promise.withResolvers<void>();
+  host.ports.gate = gate.promise;
+  stack.push(await startController(server, host));
   server.put('Service', wire('a'));
-  await until(() => expect(release).toBeDefined());
+  await until(() => expect(host.ports.steps).toContain('proxy.upsert'));
   change('a', { ports: [tcp, { ...tcp, port: 443, nodePort: 30_443 }, udp] });
   const published: unknown[] = [];
   server.faults.next({
@@ -127,7 +127,7 @@ test('ports that came while the host was busy are not published before they are 
       return false;
     },
   });
-  release?.();
+  gate.resolve();
   await until(() => expect(shown('a').loadBalancer?.ingress?.[0]?.ports).toHaveLength(3));
   const first = { port: 80, protocol: 'TCP' };
   const second = { port: 443, protocol: 'TCP' };
@@ -140,10 +140,10 @@ test('what was decided while nothing could be recorded is told when it can', asy
   const files = new Map<string, string>();
   let isFull = false;
   files.set = (path, text) => {
-    if (isFull && path === '/records') throw new Error('ENOSPC');
+    if (isFull && path === '/ledger') throw new Error('ENOSPC');
     return Map.prototype.set.call(files, path, text) as typeof files;
   };
-  const rig = await startController(server, fakeHost(), { files, addresses: ['192.0.2.8'], timeFactor: 20 });
+  const rig = await startController(server, startHost(), { files, addresses: ['192.0.2.8'], timeFactor: 20 });
   stack.push(rig);
   for (const name of ['a', 'b', 'c']) {
     server.put('Service', wire(name));
@@ -166,7 +166,7 @@ test('what was decided while nothing could be recorded is told when it can', asy
 test('a Service that never had an address is let go when its type changes, also where only our class counts', async () => {
   await start();
   const loadBalancerClass = 'furiwake.dev/haproxy';
-  stack.push(await startController(server, fakeHost(), { site: { takesDefaultClass: false } }));
+  stack.push(await startController(server, startHost(), { site: { takesDefaultClass: false } }));
   server.put('Service', wire('a', { loadBalancerClass, ports: [udp] }));
   await until(() => expect(condition('a', 'AddressAssigned')).toHaveLength(1));
   change('a', { type: 'ClusterIP', loadBalancerClass: undefined });

@@ -1,50 +1,52 @@
 import { assembleController } from '../../src/controller/assemble.ts';
-import { makeRecordFile } from '../../src/state/records.ts';
 import type { Controller, HostLink } from '../../src/controller/controller.ts';
 import type { Site } from '../../src/core/model/site.ts';
-import type { ServiceKey } from '../../src/core/model/names.ts';
-import { diffRows } from '../../src/core/traffic/diff.ts';
-import { emptyTable, type TrafficTable } from '../../src/core/traffic/table.ts';
+import type { TrafficTable } from '../../src/core/traffic/table.ts';
+import { loadDrains } from '../../src/daemon/drains.ts';
 import { makeKubeClient } from '../../src/kube/client.ts';
 import { loadKubeConfig } from '../../src/kube/config.ts';
 import type { EventFacts } from '../../src/kube/event-object.ts';
-import { makeSite } from '../make/service.ts';
+import { makeFileLedger } from '../../src/state/ledger.ts';
+import { makeAgentRig } from '../make/agent-rig.ts';
+import type { FakeHostPorts } from '../make/host-ports.ts';
+import { makeHostFacts, makeSite } from '../make/service.ts';
 import type { SimApiServer } from './apiserver.ts';
 import { filesOf, noPrograms } from './harness.ts';
 import { type LogLine, recordLog, recordMetrics } from './observers.ts';
 import { fastClock, seededRandom } from './virtual-clock.ts';
 
-/** A load-balancer host that acknowledges at once, or refuses, or is slow, and remembers every table. */
-export type FakeHost = HostLink & {
+/** A load-balancer host: the real agent over ports in memory, and every table that it was given. */
+export type SimHost = AsyncDisposable & {
+  readonly link: HostLink;
+  readonly ports: FakeHostPorts;
   readonly tables: readonly TrafficTable[];
-  /** What it says instead of yes, from now on; `undefined`: yes. */
-  refusal: string | undefined;
+  readonly log: readonly LogLine[];
 };
 
-export function fakeHost(onSubmit: (table: TrafficTable) => void = () => undefined): FakeHost {
+/** `onPublish` is called with each table before the agent gets it. */
+export function startHost({
+  onPublish = () => undefined,
+  timeFactor = 1,
+}: { readonly onPublish?: (table: TrafficTable) => void; readonly timeFactor?: number } = {}): SimHost {
+  const { agent, ports, log } = makeAgentRig({ clock: fastClock(timeFactor) });
   const tables: TrafficTable[] = [];
-  let inForce = emptyTable;
-  let refusal: string | undefined;
+  const stop = new AbortController();
+  const running = agent.run(stop.signal);
   return {
+    ports,
     tables,
-    answerTo: (row) => {
-      if (inForce.rows.get(row.key) === row) return 'ready';
-      return refusal === undefined ? undefined : { reason: 'DataplaneError', message: refusal };
+    log: log.lines,
+    link: {
+      ...agent,
+      publish: (table) => {
+        tables.push(table);
+        onPublish(table);
+        agent.publish(table);
+      },
     },
-    inForce: () => inForce,
-    mayHold: () => inForce,
-    submit: async (table) => {
-      tables.push(table);
-      onSubmit(table);
-      const { changed, gone } = diffRows(inForce, table);
-      if (refusal === undefined) inForce = table;
-      return new Set<ServiceKey>([...changed, ...gone].map((row) => row.service));
-    },
-    get refusal() {
-      return refusal;
-    },
-    set refusal(text) {
-      refusal = text;
+    [Symbol.asyncDispose]: async () => {
+      stop.abort();
+      await running;
     },
   };
 }
@@ -68,7 +70,7 @@ export type RigOptions = {
 
 export async function startController(
   server: SimApiServer,
-  host: HostLink,
+  { link: host }: Pick<SimHost, 'link'>,
   options: RigOptions = {},
 ): Promise<ControllerRig> {
   const { files = new Map<string, string>(), addresses = ['192.0.2.8-192.0.2.9'], timeFactor = 1 } = options;
@@ -93,8 +95,9 @@ export async function startController(
     client,
     site: makeSite(addresses, options.site),
     host,
-    facts: async () => ({ ownAddresses: [], listening: [] }),
-    records: makeRecordFile({ path: '/records', files: filesOf(files) }),
+    facts: async () => makeHostFacts(),
+    ledger: makeFileLedger({ path: '/ledger', earlierPath: '/records', files: filesOf(files), clock, log }),
+    drains: await loadDrains({ path: '/drains', files: filesOf(files), log }),
     events: { record: (event) => void events.push(event) },
     mayWrite: () => mayWrite,
     clock,

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import type { SimObject } from './kinds.ts';
-import { fakeHost, startController } from './controller-rig.ts';
+import { startController, startHost as startSimHost } from './controller-rig.ts';
 
 let server: SimApiServer;
 const stack: AsyncDisposable[] = [];
@@ -17,6 +17,13 @@ async function start(options: Partial<Parameters<typeof startSimApiServer>[0]> =
   });
   return server;
 }
+
+/** A host that ends with the test. */
+const startHost: typeof startSimHost = (options) => {
+  const host = startSimHost(options);
+  stack.push(host);
+  return host;
+};
 
 afterEach(async () => {
   for (const each of stack.splice(0).toReversed()) await each[Symbol.asyncDispose]();
@@ -60,11 +67,11 @@ const writes = (): readonly string[] =>
 describe('a full disk', () => {
   test('gives nobody an address that is not recorded; when there is room again everybody gets one', async () => {
     await start();
-    const host = fakeHost();
+    const host = startHost();
     const files = new Map<string, string>();
     let isFull = true;
     files.set = (path, text) => {
-      if (isFull && path === '/records') throw new Error('ENOSPC');
+      if (isFull && path === '/ledger') throw new Error('ENOSPC');
       return Map.prototype.set.call(files, path, text) as typeof files;
     };
     server.put('Service', makeWire('a'));
@@ -72,7 +79,8 @@ describe('a full disk', () => {
     stack.push(rig);
     await until(() => expect(rig.log.filter(({ level }) => level === 'error').length).toBeGreaterThan(1));
     expect(shownIp('a')).toBeUndefined();
-    expect(host.tables).toEqual([]);
+    expect(host.ports.held.proxy.size).toBe(0);
+    expect(reason('a', 'AddressAssigned')).toBe('NotRecorded');
     isFull = false;
     await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
   });
@@ -81,7 +89,7 @@ describe('a full disk', () => {
 describe('a Service', () => {
   test('gets finalizers, then a row on the host, then its status, with two writes', async () => {
     await start();
-    const host = fakeHost();
+    const host = startHost();
     stack.push(await startController(server, host));
     server.put('Service', makeWire('a'));
     await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
@@ -100,9 +108,11 @@ describe('a Service', () => {
       times: 3,
     });
     const early: string[] = [];
-    const host = fakeHost((table) => {
-      const isBound = (service('a')?.metadata.finalizers ?? []).includes('furiwake.dev/cleanup');
-      if (table.rows.size > 0 && !isBound) early.push('too early');
+    const host = startHost({
+      onPublish: (table) => {
+        const isBound = (service('a')?.metadata.finalizers ?? []).includes('furiwake.dev/cleanup');
+        if (table.listeners.size > 0 && !isBound) early.push('too early');
+      },
     });
     stack.push(await startController(server, host));
     server.put('Service', makeWire('a'));
@@ -112,19 +122,19 @@ describe('a Service', () => {
 
   test('is let go when it is deleted, after the host has let it go', async () => {
     await start();
-    const host = fakeHost();
+    const host = startHost();
     stack.push(await startController(server, host));
     server.put('Service', makeWire('a'));
     await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
     server.remove('Service', 'default/a');
     await until(() => expect(service('a')).toBeUndefined());
-    expect(host.inForce().rows.size).toBe(0);
+    expect(host.ports.held.proxy.size).toBe(0);
   });
 
   test('that was deleted while nobody looked is cleaned up by the next start', async () => {
     await start();
     const files = new Map<string, string>();
-    const host = fakeHost();
+    const host = startHost();
     const first = await startController(server, host, { files });
     server.put('Service', makeWire('a'));
     await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
@@ -137,7 +147,7 @@ describe('a Service', () => {
 
   test('keeps its address over a restart, also when the state directory is lost', async () => {
     await start();
-    const host = fakeHost();
+    const host = startHost();
     const first = await startController(server, host);
     server.put('Service', makeWire('a'));
     await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
@@ -145,14 +155,14 @@ describe('a Service', () => {
     await until(() => expect(shownIp('b')).toBe('192.0.2.9'));
     await first[Symbol.asyncDispose]();
     server.remove('Service', 'default/a');
-    stack.push(await startController(server, fakeHost()));
+    stack.push(await startController(server, startHost()));
     await until(() => expect(service('a')).toBeUndefined());
     expect(shownIp('b')).toBe('192.0.2.9');
   });
 
   test('that waits for a port gets it by itself when its holder goes', async () => {
     await start();
-    stack.push(await startController(server, fakeHost(), { addresses: ['192.0.2.8'] }));
+    stack.push(await startController(server, startHost(), { addresses: ['192.0.2.8'] }));
     server.put('Service', makeWire('a'));
     await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
     server.put('Service', makeWire('b'));
@@ -163,7 +173,7 @@ describe('a Service', () => {
 
   test('is let go when its type changes, and its conditions go with it', async () => {
     await start();
-    const host = fakeHost();
+    const host = startHost();
     stack.push(await startController(server, host));
     server.put('Service', makeWire('a'));
     await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
@@ -175,13 +185,13 @@ describe('a Service', () => {
     } as never);
     await until(() => expect(service('a')?.metadata.finalizers ?? []).toEqual([]));
     expect(service('a')?.status?.conditions ?? []).toEqual([]);
-    expect(host.inForce().rows.size).toBe(0);
+    expect(host.ports.held.proxy.size).toBe(0);
   });
 
   test('is not published while the host refuses, and says why', async () => {
     await start();
-    const host = fakeHost();
-    host.refusal = 'nft: no';
+    const host = startHost();
+    host.ports.failing.set('steering.apply', 'nft: no');
     stack.push(await startController(server, host));
     server.put('Service', makeWire('a'));
     await until(() => expect(reason('a', 'Serving')).toBe('DataplaneError'));
@@ -201,7 +211,7 @@ describe('somebody else’s write to the status', () => {
 
   test('is repaired, and given up after the third within a minute', async () => {
     await start();
-    const rig = await startController(server, fakeHost());
+    const rig = await startController(server, startHost());
     stack.push(rig);
     server.put('Service', makeWire('a'));
     await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
@@ -220,7 +230,7 @@ describe('the controller', () => {
     await start();
     server.put('Service', makeWire('a'));
     server.faults.next({ mishap: 'hang', on: ({ resource }) => resource === 'nodes', times: 100 });
-    const host = fakeHost();
+    const host = startHost();
     stack.push(await startController(server, host));
     await until(() =>
       expect(server.requests.some(({ resource, isOpen }) => resource === 'services' && isOpen)).toBe(true),
@@ -232,7 +242,7 @@ describe('the controller', () => {
 
   test('writes nothing while it may not', async () => {
     await start();
-    const rig = await startController(server, fakeHost(), { timeFactor: 50 });
+    const rig = await startController(server, startHost(), { timeFactor: 50 });
     stack.push(rig);
     rig.mayWrite = false;
     server.put('Service', makeWire('a'));
@@ -249,7 +259,7 @@ describe('the controller', () => {
       { ...makeWire('a'), status: { loadBalancer: { ingress: [{ ip: '203.0.113.9' }] } } },
       'controller',
     );
-    const rig = await startController(server, fakeHost());
+    const rig = await startController(server, startHost());
     stack.push(rig);
     await until(() => expect(rig.events.map((event) => event.reason)).toContain('HeldByAnother'));
     expect(writes()).toEqual([]);
@@ -257,7 +267,7 @@ describe('the controller', () => {
 
   test('answers 200 hostile Services on themselves and serves the plain one among them', async () => {
     await start();
-    stack.push(await startController(server, fakeHost(), { addresses: ['192.0.2.0/28'] }));
+    stack.push(await startController(server, startHost(), { addresses: ['192.0.2.0/28'] }));
     for (let index = 0; index < 200; index++) {
       const text = ['192.0.2.1\nbind *:22', "%[env(HOME)]'", 'x'.repeat(250_000), '::/0', '0.0.0.0/0', '\0'][index % 6];
       server.put('Service', makeWire(`hostile-${index}`, {}, { annotations: { 'furiwake.dev/addresses': text } }));

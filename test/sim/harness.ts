@@ -46,6 +46,8 @@ export function filesOf(texts: Map<string, string>): Files {
     read: async (path) => texts.get(path),
     write: async (path, text) => void texts.set(path, text),
     append: async (path, text) => void texts.set(path, `${texts.get(path)}${text}`),
+    sync: async () => undefined,
+    exists: async (path) => texts.has(path),
     remove: async (path) => void texts.delete(path),
     makeFolder: async () => undefined,
   };

@@ -31,8 +31,10 @@ export type LogLine = {
   readonly message: string;
 };
 
+export type RecordedLog = Log & { readonly lines: readonly LogLine[] };
+
 /** A log that a test can read. */
-export function recordLog(lines: LogLine[] = []): Log & { readonly lines: readonly LogLine[] } {
+export function recordLog(lines: LogLine[] = []): RecordedLog {
   const at =
     (level: string) =>
     (fields: LogLine['fields'], message: string): void =>

@@ -1,9 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { byKey, makeService, makeSite, tcp } from '../../../test/make/service.ts';
+import { byKey, makeHostFacts, makeService, makeSite, poolOf, tcp } from '../../../test/make/service.ts';
 import { serviceKey, type ServiceUid } from '../model/names.ts';
 import { ipOf } from '../ip/ip.ts';
-import { listenerKey } from '../traffic/table.ts';
 import type { Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { type AddressInput, type AddressPlan, makeAddressPlanner } from './plan.ts';
@@ -58,10 +57,8 @@ function inputOf(
     services: byKey(services),
     records,
     site,
-    host: { ownAddresses: [], listening: [] },
-    nodeAddresses: new Map(),
-    pool: site.ranges,
-    lingering: new Map(),
+    host: makeHostFacts(),
+    pool: poolOf(site),
   };
 }
 
@@ -132,22 +129,12 @@ test('a Service keeps its address and its listeners whatever the others do, unle
   );
 });
 
-test('the same snapshot gives the same answer', () => {
-  fc.assert(
-    fc.property(anyServices, anyPool, (services, pool) => {
-      const plan = (): unknown => [...planAddresses(inputOf(services, pool)).records.values()];
-      expect(plan()).toEqual(plan());
-    }),
-  );
-});
-
-/** What changes between two plans: some Services, the programs on the host, what is left of Services that went. */
+/** What changes between two plans: some Services, and the programs on the host. */
 const step = fc.record({
   changed: fc.array(anyService, { maxLength: 3 }),
   removed: fc.array(fc.nat(7), { maxLength: 2 }),
   /** Another status, and nothing else. */
   shows: fc.array(fc.tuple(fc.nat(7), shownAddress), { maxLength: 2 }),
-  keepsListeners: fc.boolean(),
   listens: fc.boolean(),
   forgetsRecord: fc.option(fc.nat(7), { nil: undefined }),
 });
@@ -167,32 +154,22 @@ test('a planner that remembers its last plan decides as one that remembers nothi
     fc.property(anyServices, anyPool, fc.array(step, { maxLength: 6 }), (first, pool, steps) => {
       const remembering = makeAddressPlanner();
       const start = inputOf(first, pool);
-      const ownAddresses = start.pool.map(({ family, first: value }) => ipOf(family, value));
-      const silent: AddressInput['host'] = { ownAddresses, listening: [] };
-      const listening: AddressInput['host'] = {
-        ownAddresses,
-        listening: [{ address: undefined, family: 6, port: 80 }],
-      };
+      const ownAddresses = start.pool.ranges.map(({ family, first: value }) => ipOf(family, value));
+      const silent: AddressInput['host'] = makeHostFacts({ ownAddresses });
+      const listening = makeHostFacts({ ownAddresses, listening: [{ address: undefined, family: 6, port: 80 }] });
       let input: AddressInput = { ...start, host: silent, site: { ...start.site, reservedPorts: new Set([53]) } };
       let plan = remembering(input);
-      for (const { changed, removed, shows, keepsListeners, listens, forgetsRecord } of steps) {
+      for (const { changed, removed, shows, listens, forgetsRecord } of steps) {
         const services = input.services
           .with(changed.map((service) => [service.key, service]))
           .with(shows.flatMap(([index, ip]) => showing(input.services.get(serviceKey('default', `s${index}`)), ip)))
           .with(removed.map((index) => [serviceKey('default', `s${index}`), undefined]));
-        const gone = [...plan.assignments].filter(([key]) => !services.has(key));
-        const left = gone.flatMap(([key, { addresses }]) =>
-          addresses.flatMap(({ ip, served }) =>
-            served.map((port) => [listenerKey(ip, port.port, port.protocol), key] as const),
-          ),
-        );
         input = nextInput(input, {
           services,
           records: plan.records.with(
             forgetsRecord === undefined ? [] : [[`uid-s${forgetsRecord}` as ServiceUid, undefined]],
           ),
           host: listens ? listening : silent,
-          lingering: keepsListeners ? new Map(left) : new Map(),
         });
         plan = remembering(input);
         const anew = planAddresses(input);

@@ -1,26 +1,23 @@
 import { describe, expect, test } from 'vitest';
-import { byKey, ip, makeService, makeSite, ranges, tcp } from '../../../test/make/service.ts';
-import type { ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
+import { byKey, ip, makeHostFacts, makeNode, makeService, makeSite, poolOf, tcp } from '../../../test/make/service.ts';
+import type { ServiceKey } from '../model/names.ts';
+import type { Node } from '../model/node.ts';
 import type { Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { type AddressInput, type AddressPlan, makeAddressPlanner } from './plan.ts';
 
-const host = { ownAddresses: [], listening: [] };
-
 function input(
   services: readonly Service[],
   addresses: readonly string[],
-  rest: Partial<AddressInput> = {},
+  { nodes = [], ...rest }: Partial<AddressInput> & { readonly nodes?: readonly Node[] } = {},
 ): AddressInput {
-  const site = makeSite(addresses);
+  const { site = makeSite(addresses), host = makeHostFacts() } = rest;
   return {
     services: byKey(services),
     records: PersistentMap.empty(),
     site,
     host,
-    nodeAddresses: new Map(),
-    pool: site.ranges,
-    lingering: new Map(),
+    pool: poolOf(site, host, nodes),
     ...rest,
   };
 }
@@ -124,10 +121,10 @@ describe('a new Service', () => {
   });
 
   test('gets no port of the host itself that a program there listens on, or that is reserved', () => {
-    const own = {
+    const own = makeHostFacts({
       ownAddresses: [ip('192.0.2.8')],
       listening: [{ address: undefined, family: 6 as const, port: 8080 }],
-    };
+    });
     const services = [
       makeService('a', { ports: [tcp(22)] }),
       makeService('b', { ports: [tcp(8080)] }),
@@ -141,10 +138,10 @@ describe('a new Service', () => {
   });
 
   test('is refused a port of the host itself that it asks for later, and keeps the others', () => {
-    const own = {
+    const own = makeHostFacts({
       ownAddresses: [ip('192.0.2.8')],
       listening: [{ address: undefined, family: 6 as const, port: 9100 }],
-    };
+    });
     const first = planAddresses(input([makeService('a', { ports: [tcp(80)] })], ['192.0.2.8'], { host: own }));
     const edited = makeService('a', { ports: [tcp(80), tcp(22), tcp(9100)] });
     const { assignments } = planAddresses(input([edited], ['192.0.2.8'], { host: own, records: first.records }));
@@ -159,10 +156,10 @@ describe('a new Service', () => {
   test('loses a port that is reserved by now, but not to a program that came later', () => {
     const present = makeService('a', { ports: [tcp(80), tcp(22)] });
     const first = planAddresses(input([present], ['192.0.2.8']));
-    const own = {
+    const own = makeHostFacts({
       ownAddresses: [ip('192.0.2.8')],
       listening: [{ address: undefined, family: 6 as const, port: 80 }],
-    };
+    });
     const { assignments } = planAddresses(input([present], ['192.0.2.8'], { host: own, records: first.records }));
     const [address] = assignments.get(present.key)?.addresses ?? [];
     expect(address?.served.map(({ port }) => port)).toEqual([80]);
@@ -199,10 +196,10 @@ describe('a request', () => {
       { loadBalancerIp: '192.0.2.1', addressesAnnotation: '192.0.2.2' },
       'ConflictingRequest',
     ],
-    ['for a node’s address', { loadBalancerIp: '192.0.2.11' }, 'AddressInUse'],
+    ['for a node’s address', { loadBalancerIp: '192.0.2.3' }, 'AddressInUse'],
   ] as const)('%s is refused', (_, spec, reason) => {
-    const nodes = new Map([['192.0.2.11', 'n1' as NodeName]]);
-    expect(shown(planAddresses(input([makeService('a', spec)], ['192.0.2.0/29'], { nodeAddresses: nodes })))).toEqual({
+    const nodes = [makeNode('n1', '192.0.2.3')];
+    expect(shown(planAddresses(input([makeService('a', spec)], ['192.0.2.0/29'], { nodes })))).toEqual({
       a: reason,
     });
   });
@@ -266,7 +263,7 @@ describe('an address that a Service has', () => {
     });
   });
 
-  test('in status, inside the pool or written by us, is taken over when there is no record', () => {
+  test('in status is taken over where the pool has it, whoever wrote it, and else ignored', () => {
     const status = (text: string, manager: string): Service['status'] => ({
       ingress: [{ ip: text, hostname: undefined, ipMode: 'Proxy', ports: [] }],
       conditions: [],
@@ -285,20 +282,22 @@ describe('an address that a Service has', () => {
         { createdAtMs: 1, status: status('198.51.100.9', 'kubectl') },
       ),
     ];
-    const plan = planAddresses(input(services, ['192.0.2.8-192.0.2.9']));
-    expect(shown(plan)).toEqual({ ours: '198.51.100.1', inside: '192.0.2.9', outside: '192.0.2.8' });
+    const plan = planAddresses(input(services, ['192.0.2.8-192.0.2.10']));
+    expect(shown(plan)).toEqual({ ours: '192.0.2.10', inside: '192.0.2.9', outside: '192.0.2.8' });
+    expect(plan.assignments.get('default/ours' as ServiceKey)?.disowned).toEqual(['198.51.100.1']);
     expect(plan.assignments.get('default/outside' as ServiceKey)?.disowned).toEqual(['198.51.100.9']);
   });
 
-  test('in status, written by a furiwake of another host whose own address it is, is not taken over', () => {
-    const shownElsewhere = {
-      ingress: [{ ip: '192.0.2.51', hostname: undefined, ipMode: 'Proxy', ports: [] }],
-      conditions: [],
-      ingressManager: 'furiwake',
-    };
-    const site = makeSite(['192.0.2.52'], { handsOutOwn: true });
-    const plan = planAddresses(input([makeService('a', {}, { status: shownElsewhere })], ['192.0.2.52'], { site }));
-    expect(shown(plan)).toEqual({ a: '192.0.2.52' });
+  test('follows the host’s own address where the pool is that address', () => {
+    const site = makeSite([], { handsOutOwn: true });
+    const [before, after] = ['192.0.2.51', '192.0.2.61'].map((text) =>
+      makeHostFacts({ ownAddresses: [ip(text)], primaryAddresses: [ip(text)] }),
+    );
+    const first = planAddresses(input([makeService('a')], [], { site, host: before! }));
+    expect(shown(first)).toEqual({ a: '192.0.2.51' });
+    expect(first.assignments.get('default/a' as ServiceKey)?.isHostAddress).toBe(true);
+    const next = planAddresses(input([makeService('a')], [], { site, host: after!, records: first.records }));
+    expect(shown(next)).toEqual({ a: '192.0.2.61' });
   });
 
   test('claimed by two Services goes to the older, then to the lower UID', () => {
@@ -319,14 +318,6 @@ describe('an address that a Service has', () => {
     });
   });
 
-  test('is not given on while it is still programmed for a Service that is leaving', () => {
-    const lingering = new Map([['192.0.2.8|80|TCP' as ListenerKey, 'default/gone' as ServiceKey]]);
-    expect(shown(planAddresses(input([makeService('a')], ['192.0.2.8'], { lingering })))).toEqual({
-      a: 'PortConflict',
-    });
-    expect(shown(planAddresses(input([makeService('a')], ['192.0.2.8'])))).toEqual({ a: '192.0.2.8' });
-  });
-
   test('does not belong to a new Service of the same name', () => {
     const first = planAddresses(input([makeService('a')], ['192.0.2.8-192.0.2.9']));
     const again = makeService('a', {}, { uid: 'uid-other' as Service['uid'] });
@@ -335,16 +326,29 @@ describe('an address that a Service has', () => {
   });
 });
 
-test('the pool never holds a node’s address', () => {
-  const pool = ranges('192.0.2.9');
-  expect(
-    shown(
-      planAddresses(
-        input([makeService('a')], ['192.0.2.8-192.0.2.9'], {
-          pool,
-          nodeAddresses: new Map([['192.0.2.8', 'n1' as NodeName]]),
-        }),
-      ),
+test.each([
+  ['the address of a node', [makeNode('n1', '192.0.2.8')], makeHostFacts()],
+  ['an address that this host needs', [], makeHostFacts({ needs: new Map([['192.0.2.8', 'default gateway']]) })],
+])('the pool never holds %s', (_, nodes, host) => {
+  expect(shown(planAddresses(input([makeService('a')], ['192.0.2.8-192.0.2.9'], { nodes, host })))).toEqual({
+    a: '192.0.2.9',
+  });
+});
+
+test('a Service leaves an address that turns out to be needed by the host', () => {
+  const first = planAddresses(input([makeService('a')], ['192.0.2.8-192.0.2.9']));
+  const host = makeHostFacts({ needs: new Map([['192.0.2.8', 'the API server']]) });
+  const next = planAddresses(input([makeService('a')], ['192.0.2.8-192.0.2.9'], { host, records: first.records }));
+  expect(shown(next)).toEqual({ a: '192.0.2.9' });
+});
+
+test('addresses are in the order of the families of the Service', () => {
+  const addresses = ['192.0.2.8', '2001:db8::8'];
+  const plan = planAddresses(
+    input(
+      [makeService('a', { ipFamilies: [6, 4] }), makeService('b', { ipFamilies: [4, 6], ports: [tcp(81)] })],
+      addresses,
     ),
-  ).toEqual({ a: '192.0.2.9' });
+  );
+  expect(shown(plan)).toEqual({ a: '2001:db8::8 192.0.2.8', b: '192.0.2.8 2001:db8::8' });
 });

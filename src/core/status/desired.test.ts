@@ -1,29 +1,53 @@
 import { describe, expect, test } from 'vitest';
-import { byKey, ip, makeNode, makeService, makeSite, tcp } from '../../../test/make/service.ts';
+import { byKey, ip, makeHostFacts, makeNode, makeService, makeSite, poolOf, tcp } from '../../../test/make/service.ts';
 import { makeAddressPlanner } from '../addresses/plan.ts';
 import type { NodeName, ServiceKey } from '../model/names.ts';
 import type { Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
+import type { Revision } from '../revision.ts';
 import { makeTrafficPlanner } from '../traffic/plan.ts';
-import { type DesiredStatus, desiredStatus, type Readiness } from './desired.ts';
+import { emptyReport, type HostReport, type ListenerReport } from '../traffic/report.ts';
+import type { TrafficTable } from '../traffic/table.ts';
+import { type DesiredStatus, desiredStatus } from './desired.ts';
+import { nodeTrouble } from './node-trouble.ts';
 
-const ready: Readiness = { get: () => 'ready' };
+/** What a host reports of each listener of a table. */
+type Answer = (revision: ListenerReport['revision']) => Partial<ListenerReport> | undefined;
+
+const ready: Answer = (revision) => ({ revision, isForwarding: true });
+const refused: Answer = (revision) => ({
+  refusal: { revision: revision!, verdict: { reason: 'DataplaneError', message: 'nft: no such thing' } },
+});
+
+function reportsOf({ listeners }: TrafficTable, answer: Answer): HostReport['listeners'] {
+  return PersistentMap.from(
+    [...listeners.values()].flatMap(({ key, revision, service }) => {
+      const report = answer(revision);
+      if (report === undefined) return [];
+      const blank = { holder: service, revision: undefined, isForwarding: false, refusal: undefined };
+      return [[key, { ...blank, ...report }] as const];
+    }),
+  );
+}
 const udp = { name: 'dns', protocol: 'UDP' as const, port: 53, nodePort: 30_053 };
 
 /** The status of the first Service, when all of them share 192.0.2.8 (and 2001:db8::8) and there is one node. */
 function statusOf(
   services: readonly Service[],
-  { readiness = ready, nodes = [makeNode('n1', '192.0.2.11', '2001:db8::11')], nowMs = 0 } = {},
+  {
+    answer = ready,
+    nodes = [makeNode('n1', '192.0.2.11', '2001:db8::11')],
+    hasEndpoints = true,
+    nowMs = 0,
+  }: { answer?: Answer; nodes?: readonly ReturnType<typeof makeNode>[]; hasEndpoints?: boolean; nowMs?: number } = {},
 ): DesiredStatus | undefined {
   const site = makeSite(['192.0.2.8', '2001:db8::8']);
   const { assignments } = makeAddressPlanner()({
     services: byKey(services),
     records: PersistentMap.empty(),
     site,
-    host: { ownAddresses: [], listening: [] },
-    nodeAddresses: new Map(),
-    pool: site.ranges,
-    lingering: new Map(),
+    host: makeHostFacts(),
+    pool: poolOf(site),
   });
   const table = makeTrafficPlanner()({
     services: byKey(services),
@@ -34,8 +58,16 @@ function statusOf(
   const [service] = services;
   const assignment = assignments.get(service?.key ?? ('' as ServiceKey));
   if (service === undefined || assignment === undefined) throw new Error('the test has no Service');
-  const served = new Set(service.status.ingress.flatMap(({ ip: text }) => text ?? []));
-  return desiredStatus({ service, assignment, readiness, served, nodes: table.nodes, nowMs });
+  const byName = new Map(nodes.map((node) => [node.name, node]));
+  return desiredStatus({
+    service,
+    assignment,
+    listeners: table.listeners,
+    reports: reportsOf(table, answer),
+    nodeTrouble: nodeTrouble({ nodes: byName, table, health: emptyReport.health }),
+    hasEndpoints,
+    nowMs,
+  });
 }
 
 /** `type → status reason`. */
@@ -54,29 +86,33 @@ describe('the status of a Service', () => {
   });
 
   test('is not known while a listener has not been answered', () => {
-    expect(statusOf([makeService('a')], { readiness: { get: () => undefined } })).toBeUndefined();
+    expect(statusOf([makeService('a')], { answer: () => undefined })).toBeUndefined();
   });
 
-  test('publishes both families', () => {
+  test('publishes both families, in the order of the Service', () => {
     expect(statusOf([makeService('a', { ipFamilies: [6, 4] })])?.ingress.map((entry) => entry.ip)).toEqual([
-      '192.0.2.8',
       '2001:db8::8',
+      '192.0.2.8',
     ]);
   });
 
   test('publishes nothing new when the data plane refused, and says its words', () => {
-    const refused: Readiness = { get: () => ({ reason: 'DataplaneError', message: 'nft: no such thing' }) };
-    const status = statusOf([makeService('a')], { readiness: refused });
+    const status = statusOf([makeService('a')], { answer: refused });
     expect(status?.ingress).toEqual([]);
     expect(conditions(status)).toMatchObject({ Serving: 'False DataplaneError' });
   });
 
   test('keeps an address published when a change to it was refused, for the old state still serves', () => {
-    const refused: Readiness = { get: () => ({ reason: 'DataplaneError', message: 'nft: no such thing' }) };
-    const published = { ip: '192.0.2.8', hostname: undefined, ipMode: 'Proxy', ports: [] };
+    const published = {
+      ip: '192.0.2.8',
+      hostname: undefined,
+      ipMode: 'Proxy',
+      ports: [{ port: 80, protocol: 'TCP' }],
+    };
+    const old: Answer = (revision) => ({ ...refused(revision), revision: 'old' as Revision });
     expect(
       statusOf([makeService('a', {}, { status: { ingress: [published], ingressManager: 'furiwake' } })], {
-        readiness: refused,
+        answer: old,
       })?.ingress,
     ).toEqual([published]);
   });
@@ -116,6 +152,36 @@ describe('the status of a Service', () => {
     expect(conditions(status)).toMatchObject({ Serving: 'False NoNodes' });
   });
 
+  test('names why no node takes connections', () => {
+    const labelled = { ...makeNode('n1', '192.0.2.11'), excluded: 'label' as const };
+    const serving = (nodes: readonly ReturnType<typeof makeNode>[]): string | undefined =>
+      statusOf([makeService('a')], { nodes })?.conditions.find(({ reason }) => reason === 'NoNodes')?.message;
+    expect(serving([labelled])).toContain('node.kubernetes.io/exclude-from-external-load-balancers');
+    expect(serving([])).toContain('the cluster has no nodes');
+    expect(serving([makeNode('n1', '2001:db8::11')])).toContain('no node has an IPv4 address');
+  });
+
+  test('serves partly where one of two families has no node', () => {
+    const status = statusOf([makeService('a', { ipFamilies: [4, 6] })], { nodes: [makeNode('n1', '192.0.2.11')] });
+    expect(conditions(status)).toMatchObject({ Serving: 'True PartlyServing' });
+    expect(status?.ingress).toHaveLength(2);
+  });
+
+  test('says that it has no ready endpoint', () => {
+    expect(conditions(statusOf([makeService('a')], { hasEndpoints: false }))).toMatchObject({
+      Serving: 'False NoEndpoints',
+    });
+  });
+
+  test('says that source ranges leave a family closed', () => {
+    const status = (sourceRanges: readonly string[]): DesiredStatus | undefined =>
+      statusOf([makeService('a', { ipFamilies: [4, 6], sourceRanges })]);
+    expect(conditions(status(['192.0.2.0/24']))).toMatchObject({ Serving: 'True InvalidSourceRanges' });
+    expect(status(['192.0.2.0/24'])?.conditions[1]?.message).toContain('closed to all IPv6 clients');
+    const four = statusOf([makeService('a', { sourceRanges: ['2001:db8::/32'] })]);
+    expect(conditions(four)).toMatchObject({ Serving: 'False InvalidSourceRanges' });
+  });
+
   test.each([
     [{ sessionAffinity: 'ClientIP' }, 'sessionAffinity'],
     [{ externalTrafficPolicy: 'Local' }, 'externalTrafficPolicy'],
@@ -125,7 +191,7 @@ describe('the status of a Service', () => {
     expect(status?.conditions.find((each) => each.reason === 'FieldsNotHonoured')?.message).toContain(field);
   });
 
-  test('says which source range is no CIDR', () => {
+  test('says which source range is not a CIDR', () => {
     const status = statusOf([makeService('a', { sourceRanges: ['192.0.2.0/24', 'all\nof them'] })]);
     expect(status?.conditions.find((each) => each.reason === 'InvalidSourceRanges')?.message).toContain(
       String.raw`"all\nof them"`,
@@ -138,7 +204,7 @@ describe('the status of a Service', () => {
     ]);
     const serving = status?.conditions.find((each) => each.type === 'furiwake.dev/Serving');
     expect(serving?.reason).toBe('InvalidSourceRanges');
-    for (const word of ['no CIDR', 'UDP port 53', 'sessionAffinity']) expect(serving?.message).toContain(word);
+    for (const word of ['invalid CIDR', 'UDP port 53', 'sessionAffinity']) expect(serving?.message).toContain(word);
   });
 
   test('moves lastTransitionTime only when a condition turns', () => {
@@ -183,7 +249,7 @@ test('more source ranges than one Service may have let nobody in, and it says so
   const one = makeService('a', { sourceRanges });
   expect(conditions(statusOf([one]))).toMatchObject({ Serving: 'True Serving' });
   const two = makeService('a', { sourceRanges, ports: [tcp(80), tcp(443)] });
-  expect(conditions(statusOf([two]))).toMatchObject({ Serving: 'True TooManySourceRanges' });
+  expect(conditions(statusOf([two]))).toMatchObject({ Serving: 'False TooManySourceRanges' });
 });
 
 test('a table has the source ranges of its family, merged, and is closed where the Service has none of it', () => {
@@ -193,19 +259,17 @@ test('a table has the source ranges of its family, merged, and is closed where t
     services: byKey(services),
     records: PersistentMap.empty(),
     site,
-    host: { ownAddresses: [], listening: [] },
-    nodeAddresses: new Map(),
-    pool: site.ranges,
-    lingering: new Map(),
+    host: makeHostFacts(),
+    pool: poolOf(site),
   });
-  const { rows } = makeTrafficPlanner()({
+  const { listeners } = makeTrafficPlanner()({
     services: byKey(services),
     assignments,
     nodes: new Map(),
     drained: new Set(),
   });
-  const byFamily = [...rows.values()].toSorted((a, b) => a.address.family - b.address.family);
-  expect(byFamily.map((row) => row.sourceRanges)).toEqual([
+  const byFamily = [...listeners.values()].toSorted((a, b) => a.address.family - b.address.family);
+  expect(byFamily.map((listener) => listener.sourceRanges)).toEqual([
     [{ family: 4, first: ip('198.51.100.0').value, last: ip('198.51.100.255').value }],
     [],
   ]);

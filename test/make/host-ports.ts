@@ -1,0 +1,218 @@
+import type { ListenerKey } from '../../src/core/model/names.ts';
+import { PersistentMap } from '../../src/core/persistent-map.ts';
+import { emptyTable, type Listener, type TrafficTable } from '../../src/core/traffic/table.ts';
+import type { Health } from '../../src/ports/health.ts';
+import type {
+  Addresses,
+  Advertiser,
+  Host,
+  HostAddresses,
+  Placement,
+  Refusals,
+  Steering,
+  SteeringTarget,
+} from '../../src/ports/host.ts';
+import type { Proxy } from '../../src/ports/proxy.ts';
+import { ip } from './service.ts';
+
+/** A step of the ports, as `port.function`. */
+export type StepName =
+  | 'proxy.upsert'
+  | 'proxy.prune'
+  | 'proxy.audit'
+  | 'steering.apply'
+  | 'steering.audit'
+  | 'placement.add'
+  | 'placement.remove'
+  | 'placement.audit'
+  | 'host.endConnections';
+
+/**
+ * The ports of a host, in memory: they note what they are asked, hold what they took, and fail as they are told to. Each
+ * keeps to the contract of its port (test/contract/).
+ */
+export type FakeHostPorts = {
+  readonly proxy: Proxy;
+  readonly steering: Steering;
+  readonly placement: Placement;
+  readonly advertiser: Advertiser;
+  readonly host: Host;
+  readonly health: Health;
+  /** What was asked, in order. */
+  readonly steps: string[];
+  /** Steps that throw, each with the words of the error; a function decides at each call. */
+  readonly failing: Map<StepName, string | (() => string | undefined)>;
+  /** Listeners that HAProxy or nft refuse on their own. */
+  readonly refuses: {
+    proxy: (listener: Listener) => string | undefined;
+    steering: (listener: Listener) => string | undefined;
+  };
+  /** What HAProxy, the kernel and the host hold. */
+  readonly held: {
+    proxy: TrafficTable['listeners'];
+    steering: SteeringTarget;
+    readonly placed: Map<string, ReturnType<typeof ip>>;
+    advertised: Addresses;
+  };
+  /** What every step waits for. */
+  gate: Promise<void>;
+  /** Gives the host an address of its own, or takes it. */
+  setOwn(...addresses: readonly string[]): void;
+  /** Addresses that the kernel refuses, with its words. */
+  setRefused(refused: Refusals<string>): void;
+  setHealth(verdicts: ReturnType<Health['verdicts']>): void;
+  /** Tells that addresses or links changed. */
+  tellNetwork(what: 'links' | 'addresses'): void;
+};
+
+export function makeHostPorts(): FakeHostPorts {
+  const steps: string[] = [];
+  const failing: FakeHostPorts['failing'] = new Map();
+  const refuses: FakeHostPorts['refuses'] = { proxy: () => undefined, steering: () => undefined };
+  const held: FakeHostPorts['held'] = {
+    proxy: emptyTable.listeners,
+    steering: { listeners: emptyTable.listeners, vips: PersistentMap.empty(), own: new Map(), portOf: () => 0 },
+    placed: new Map(),
+    advertised: PersistentMap.empty(),
+  };
+  let known: HostAddresses = { own: new Map(), primary: [], needs: new Map(), refused: new Map() };
+  let verdicts: ReturnType<Health['verdicts']> = new Map();
+  const healthListeners = new Set<() => void>();
+  const networkListeners = new Set<(what: 'links' | 'addresses') => void>();
+  const ports = { gate: Promise.resolve() };
+  const step = async (name: StepName, shown: string = name): Promise<void> => {
+    steps.push(shown);
+    await ports.gate;
+    const failure = failing.get(name);
+    const words = typeof failure === 'function' ? failure() : failure;
+    if (words !== undefined) throw new Error(words);
+  };
+  const untilAborted = (signal: AbortSignal): Promise<void> =>
+    new Promise((_, reject) => {
+      if (signal.aborted) reject(signal.reason);
+      signal.addEventListener('abort', () => reject(signal.reason));
+    });
+  const refusalsOf = (
+    listeners: TrafficTable['listeners'],
+    refusal: (listener: Listener) => string | undefined,
+  ): Map<ListenerKey, string> => {
+    const refusals = new Map<ListenerKey, string>();
+    for (const listener of listeners.values()) {
+      const words = refusal(listener);
+      if (words !== undefined) refusals.set(listener.key, words);
+    }
+    return refusals;
+  };
+  const missing = (wanted: Addresses): readonly ReturnType<typeof ip>[] =>
+    [...wanted.values()].filter(
+      ({ text }) => !held.placed.has(text) && !known.own.has(text) && !known.refused.has(text),
+    );
+  const place = (wanted: Addresses): readonly ReturnType<typeof ip>[] => {
+    const added = missing(wanted);
+    for (const address of added) held.placed.set(address.text, address);
+    return added;
+  };
+
+  return Object.assign(ports, {
+    steps,
+    failing,
+    refuses,
+    held,
+    proxy: {
+      portOf: () => 292,
+      upsert: async ({ listeners }) => {
+        await step('proxy.upsert');
+        const refusals = refusalsOf(listeners, refuses.proxy);
+        held.proxy = held.proxy.with([...listeners].filter(([key]) => !refusals.has(key)));
+        return refusals;
+      },
+      prune: async ({ listeners }) => {
+        await step('proxy.prune');
+        held.proxy = listeners;
+      },
+      audit: async ({ listeners }) => {
+        await step('proxy.audit');
+        const repairs = PersistentMap.changedKeys(held.proxy, listeners).length;
+        held.proxy = listeners;
+        return repairs;
+      },
+      run: untilAborted,
+      observe: () => Promise.reject(new Error('not asked here')),
+      trouble: () => undefined,
+      stop: async () => {
+        held.proxy = emptyTable.listeners;
+      },
+    } satisfies Proxy,
+    steering: {
+      apply: async (target) => {
+        await step('steering.apply');
+        const refusals = refusalsOf(target.listeners, refuses.steering);
+        const kept = Array.from(refusals.keys(), (key) => [key, held.steering.listeners.get(key)] as const);
+        held.steering = { ...target, listeners: target.listeners.with(kept) };
+        return refusals;
+      },
+      audit: async () => {
+        await step('steering.audit');
+        return 0;
+      },
+      run: untilAborted,
+      remove: async () => undefined,
+    } satisfies Steering,
+    placement: {
+      addresses: () => known,
+      refresh: async () => known,
+      linkOf: () => undefined,
+      add: async (wanted) => {
+        await step('placement.add');
+        return place(wanted);
+      },
+      remove: async (wanted) => {
+        await step('placement.remove');
+        for (const text of held.placed.keys()) if (!wanted.has(text)) held.placed.delete(text);
+      },
+      audit: async (wanted) => {
+        await step('placement.audit');
+        for (const text of known.own.keys()) held.placed.delete(text);
+        return place(wanted);
+      },
+      run: async (onChange, signal) => {
+        networkListeners.add(onChange);
+        await untilAborted(signal).finally(() => networkListeners.delete(onChange));
+      },
+    } satisfies Placement,
+    advertiser: {
+      advertise: (addresses) => {
+        held.advertised = addresses;
+      },
+      again: () => void steps.push('advertiser.again'),
+      run: untilAborted,
+    } satisfies Advertiser,
+    host: {
+      listening: async () => [],
+      endConnections: async (listeners) =>
+        step('host.endConnections', `end ${listeners.map(({ port }) => port).join(' ')}`),
+    } satisfies Host,
+    health: {
+      verdicts: () => verdicts,
+      subscribe: (listener) => {
+        healthListeners.add(listener);
+        return () => void healthListeners.delete(listener);
+      },
+    } satisfies Health,
+    setOwn: (...texts: readonly string[]) => {
+      const own = new Map(texts.map((text) => [text, ip(text)]));
+      known = { ...known, own, primary: [...own.values()] };
+    },
+    setRefused: (refused: Refusals<string>) => {
+      known = { ...known, refused };
+      for (const text of refused.keys()) held.placed.delete(text);
+    },
+    setHealth: (next: ReturnType<Health['verdicts']>) => {
+      verdicts = next;
+      for (const tell of healthListeners) tell();
+    },
+    tellNetwork: (what: 'links' | 'addresses') => {
+      for (const tell of networkListeners) tell(what);
+    },
+  });
+}
