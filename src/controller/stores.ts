@@ -36,7 +36,7 @@ export type StoresDeps = {
 };
 
 export function makeStores({ client, clock, random, log, metrics }: StoresDeps): Stores {
-  const services = makeStore<Service, ServiceKey>({ keyOf: (service) => service.key, uidOf: (service) => service.uid });
+  const services = makeStore<Service, ServiceKey>({ keyOf: (service) => service.key });
   const nodes = makeStore<Node, NodeName>({ keyOf: (node) => node.name });
   const slices = makeStore<EndpointSlice>({ keyOf: (slice) => slice.key });
   const endpoints = countEndpoints(slices);

@@ -72,13 +72,7 @@ export class KubeConfigError extends Error {
   readonly code = 'KUBE_CONFIG';
 }
 
-/** A queue's run that must not be tried again until the key is added anew. */
-export class TerminalError extends Error {
-  override readonly name = 'TerminalError';
-  readonly code = 'TERMINAL';
-}
-
-/** A queue's run that is to be tried again after exactly `afterMs`, without growing its backoff. */
+/** Thrown by a queue's run that is to be repeated after exactly `afterMs`: no failure, and its backoff does not grow. */
 export class RetryError extends Error {
   override readonly name = 'RetryError';
   readonly code = 'RETRY';

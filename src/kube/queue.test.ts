@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { recordMetrics } from '../../test/sim/observers.ts';
 import { virtualClock, type VirtualClock } from '../../test/sim/virtual-clock.ts';
-import { RetryError, TerminalError } from './errors.ts';
+import { RetryError } from './errors.ts';
 import { makeQueue, type Outcome, type Queue } from './queue.ts';
 
 type Scene = {
@@ -129,15 +129,8 @@ test('one key in backoff holds up no other', async () => {
   expect(runs.map(([key]) => key)).toEqual(['bad', 'good']);
 });
 
-test('a TerminalError is told and not tried again', async () => {
-  const { queue, clock, runs, told } = scene(failing(9, new TerminalError('never')));
-  queue.add('a');
-  await clock.advance(1_000_000);
-  expect([runs.length, told.length]).toEqual([1, 1]);
-});
-
-test('a RetryError waits exactly as long as it says, and does not grow the backoff', async () => {
-  const { queue, clock, runs } = scene(async (_key, run) => {
+test('a RetryError waits exactly as long as it says, does not grow the backoff, and is not reported as a failure', async () => {
+  const { queue, clock, runs, told, metrics } = scene(async (_key, run) => {
     if (run <= 3) throw new RetryError(1_000);
     if (run === 4) throw new Error('no');
     return undefined;
@@ -145,6 +138,7 @@ test('a RetryError waits exactly as long as it says, and does not grow the backo
   queue.add('a');
   await clock.advance(10_000);
   expect(runs.map(([, atMs]) => atMs)).toEqual([0, 1_000, 2_000, 3_000, 3_005]);
+  expect([told.length, metrics.total('furiwake_reconcile_errors_total')]).toEqual([1, 1]);
 });
 
 test("the server's wish is a lower bound", async () => {

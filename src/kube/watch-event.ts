@@ -3,17 +3,18 @@ import { LineError } from './lines.ts';
 import { KubeError } from './errors.ts';
 
 /**
- * One step of a list-and-watch. `init` … `initDone` brackets a full replacement of the set: what was not applied
- * between them is gone. `init` may come again before `initDone` (that attempt failed): begin anew.
+ * One step of a list-and-watch. `init` … `initDone` brackets a full replacement of the set: an object that was not
+ * applied between them no longer exists. `init` may come again before `initDone` (that attempt failed): start over.
+ * `version` is a resourceVersion: of the object; of the deletion; of the whole set.
  */
 export type WatchEvent<T> =
   | { readonly type: 'init' }
   | { readonly type: 'initApply' | 'apply'; readonly key: string; readonly version: string; readonly object: T }
-  | { readonly type: 'initDone' }
-  | { readonly type: 'delete'; readonly key: string }
-  /** The object is there, and its projection threw: it must not be taken for deleted. */
+  | { readonly type: 'initDone'; readonly version: string }
+  | { readonly type: 'delete'; readonly key: string; readonly version: string }
+  /** The object exists, but its projection threw: it must not be taken for deleted. */
   | { readonly type: 'undecodable'; readonly key: string; readonly version: string; readonly error: unknown }
-  /** All changes up to here have been delivered. */
+  /** The API server has sent all changes up to now. */
   | { readonly type: 'bookmark' }
   | { readonly type: 'error'; readonly error: WatchError; readonly retryInMs: number };
 

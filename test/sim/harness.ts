@@ -45,6 +45,8 @@ export function filesOf(texts: Map<string, string>): Files {
   return {
     read: async (path) => texts.get(path),
     write: async (path, text) => void texts.set(path, text),
+    sync: async () => undefined,
+    exists: async (path) => texts.has(path),
     append: async (path, text) => void texts.set(path, `${texts.get(path)}${text}`),
     remove: async (path) => void texts.delete(path),
     makeFolder: async () => undefined,
@@ -72,7 +74,7 @@ export async function makeHarness(
   const log = recordLog();
   const random = seededRandom(server.seed + 1);
   const { client, underWay } = counted(makeKubeClient({ config, clock, log, metrics, random }));
-  const services = makeStore<Kept>({ keyOf: ({ key }) => key, uidOf: ({ uid }) => uid });
+  const services = makeStore<Kept>({ keyOf: ({ key }) => key });
   const stop = new AbortController();
   const events: WatchEvent<Kept>[] = [];
   let watching: Promise<void> = Promise.resolve();

@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SimKind } from './kinds.ts';
 import type { Refusal } from './refusal.ts';
-import { type Change, type Storage, versionText } from './storage.ts';
+import type { Change, Storage } from './storage.ts';
 
 /** One running watch, and what may happen to it. */
 export type WatchStream = {
@@ -92,7 +92,7 @@ export function openWatch(
   };
 
   const bookmark = (annotations?: Readonly<Record<string, string>>): void => {
-    const metadata = { resourceVersion: versionText(storage.revision), ...(annotations && { annotations }) };
+    const metadata = { resourceVersion: storage.versionText(storage.revision), ...(annotations && { annotations }) };
     send(line('BOOKMARK', { kind: kind.kind, apiVersion: kind.apiVersion, metadata }));
   };
 
@@ -116,7 +116,7 @@ export function openWatch(
     from === undefined
       ? storage.list(kind, namespace).map(({ json }) => `{"type":"ADDED","object":${json}}\n`)
       : storage.since(from, kind, namespace).map((change) => change.line);
-  const version = versionText(storage.revision);
+  const version = storage.versionText(storage.revision);
   const start = async (): Promise<void> => {
     for (let index = 0; index < first.length; index += linesPerWrite) {
       send(first.slice(index, index + linesPerWrite).join(''));
