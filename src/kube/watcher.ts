@@ -58,13 +58,17 @@ const shortWatchMs = 1_000;
 const healthyWatchMs = 120_000;
 /** At most 5 s, not client-go's 30 s: a process has few watches, and changes made while the server was away wait for them. */
 const backoffMs = { firstMs: 1_000, mostMs: 5_000 };
-/** After so many broken streams in a row at one version, the set is listed anew. */
-const maxProtocolFailures = 3;
+/**
+ * After so many such failures in a row the set is listed anew. A watch that is silent again after it was resumed may wait
+ * for a version that does not exist: the API server does not refuse one that is newer than all it has (etcd restored from
+ * a backup, kubernetes/kubernetes#107457).
+ */
+const mostInARow: Partial<Record<WatchErrorCode, number>> = { expired: 1, idle: 2, protocol: 3 };
 
 /**
  * Lists and watches one collection; ends only when `signal` aborts. Every failure is an `error` item, followed by
  * another attempt after growing waits, for which Retry-After is a lower bound. The set is listed anew only after a 410,
- * or after several streams in a row that cannot be read.
+ * or after repeated silence or streams that cannot be read.
  */
 export async function* watchResource<Wire extends KubeObject, T>(
   options: WatchOptions<Wire, T>,
@@ -77,7 +81,7 @@ export async function* watchResource<Wire extends KubeObject, T>(
   const countRestart = (reason: string): void => restarts.add(1, { resource: resourceOf(path), reason });
   const backoff = makeBackoff({ ...backoffMs, random });
   let state: State = { phase: 'stream' };
-  let protocolFailures = 0;
+  let inARow = 0;
   let lastCode: WatchErrorCode | undefined;
   while (!signal.aborted) {
     const startedAt = clock.monotonic();
@@ -91,7 +95,6 @@ export async function* watchResource<Wire extends KubeObject, T>(
         throw new WatchError('ended', 'the API server ended the watch as soon as it began');
       if (phase !== 'list') countRestart('renewed');
       backoff.reset();
-      protocolFailures = 0;
       lastCode = undefined;
     } catch (cause) {
       if (signal.aborted) return;
@@ -102,10 +105,10 @@ export async function* watchResource<Wire extends KubeObject, T>(
       }
       const error = toWatchError(cause);
       if (clock.monotonic() - startedAt > healthyWatchMs) backoff.reset();
-      protocolFailures = error.code === 'protocol' ? protocolFailures + 1 : 0;
-      if (error.code === 'expired' || protocolFailures >= maxProtocolFailures) state = { phase: 'stream' };
+      inARow = error.code === lastCode ? inARow + 1 : 1;
+      if (inARow >= (mostInARow[error.code] ?? Number.POSITIVE_INFINITY)) state = { phase: 'stream' };
       countRestart(error.code);
-      const retryInMs = error.code !== lastCode && isRare(error) ? 0 : retryDelay(error, backoff);
+      const retryInMs = inARow === 1 && isRare(error) ? 0 : retryDelay(error, backoff);
       lastCode = error.code;
       yield { type: 'error', error, retryInMs };
       await clock.sleep(retryInMs, signal).catch(() => undefined); // rejects only on abort: the loop's condition

@@ -121,6 +121,22 @@ test('a half-open connection is given up after 180 s of silence and resumed, wit
   expect(watchesOf(server).at(-1)?.query.get('resourceVersion')).toBeTruthy();
 });
 
+test('a watch that is silent again after it was resumed may wait for a version that is not there: the set comes anew', async () => {
+  await using both = await watchScene();
+  const { server, harness, clock } = both;
+  harness.watch();
+  await harness.services.synced;
+  for (let turn = 1; turn <= 2; turn += 1) {
+    await until(() => server.watching === 1);
+    server.faults.freezeWatches();
+    await clock.advance(180_000);
+    await until(() => errorsIn(harness).length === turn);
+  }
+  await clock.advance(waitIn(harness));
+  await until(() => typesIn(harness).filter((type) => type === 'initDone').length === 2);
+  expect(errorsIn(harness).map(({ code }) => code)).toEqual(['idle', 'idle']);
+});
+
 test('bookmarks keep a quiet watch alive and move the place to resume from', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
