@@ -51,15 +51,15 @@ function makeScene(hasNamespace: boolean): {
   };
 }
 
-test('a namespace that is not there is no trouble to wait out', async () => {
+test('a namespace that does not exist is not waited for', async () => {
   const { lease, clock } = makeScene(false);
   await expect(clock.drive(lease.acquire(new AbortController().signal))).rejects.toMatchObject({
     code: 'NO_NAMESPACE',
-    message: 'there is no namespace ns',
+    message: 'namespace ns does not exist',
   });
 });
 
-test('a namespace that goes while the lease is held is told, and waited for', async () => {
+test('a namespace that is deleted while the Lease is held is reported once, and waited for', async () => {
   const { lease, clock, log, setNamespace } = makeScene(true);
   const end = new AbortController();
   await lease.acquire(end.signal);

@@ -8,6 +8,8 @@ export type VirtualClock = Clock & {
   advance(ms: number): Promise<void>;
   /** Moves time to the next thing that is due until `promise` has settled. Not for what waits for a real socket. */
   drive<T>(promise: Promise<T>): Promise<T>;
+  /** Moves the wall clock alone, as a time server or an administrator does. */
+  setWallClock(byMs: number): void;
   /** How many sleep now. */
   readonly sleepers: number;
   /** Resolves as soon as somebody sleeps who wanted to sleep for so long. */
@@ -20,6 +22,7 @@ type Timer = { readonly atMs: number; readonly sleepMs?: number; readonly ring: 
 /** A `Clock` for tests: starts at `startMs` (default 2026-01-01T00:00:00Z), monotonic time at 0. */
 export function virtualClock(startMs: number = Date.UTC(2026, 0, 1)): VirtualClock {
   let elapsedMs = 0;
+  let wallOffsetMs = 0;
   const timers = new Set<Timer>();
   const watchers = new Set<(sleepMs: number) => void>();
 
@@ -44,8 +47,11 @@ export function virtualClock(startMs: number = Date.UTC(2026, 0, 1)): VirtualClo
   };
 
   return {
-    now: () => startMs + elapsedMs,
+    now: () => startMs + wallOffsetMs + elapsedMs,
     monotonic: () => elapsedMs,
+    setWallClock: (byMs) => {
+      wallOffsetMs += byMs;
+    },
     get sleepers() {
       return sleeping().length;
     },
