@@ -4,9 +4,12 @@ import { fieldsOf, type Json, listOf, textOf } from './wire.ts';
 /** A discovery.k8s.io/v1 EndpointSlice, as far as it is kept. */
 export type EndpointSlice = {
   readonly key: string;
-  /** The Service that it belongs to; `undefined` for one without the label. */
+  /** The Service that it belongs to; `undefined` where the label is missing. */
   readonly service: ServiceKey | undefined;
-  /** Endpoints that take new connections: `conditions.ready` is true or not given (KEP-1672). */
+  /**
+   * Endpoints that may get new connections: `conditions.ready` is true or not set, or the endpoint still serves while it
+   * terminates, for kube-proxy uses those where no other is ready (KEP-1672, KEP-1669).
+   */
   readonly ready: number;
 };
 
@@ -18,10 +21,14 @@ export function projectEndpointSlice(wire: Json): EndpointSlice {
   const metadata = fieldsOf(object['metadata']);
   const [namespace, name] = [textOf(metadata['namespace']), textOf(metadata['name'])];
   const service = textOf(fieldsOf(metadata['labels'])[serviceLabel]);
-  const endpoints = listOf(object['endpoints']);
   return {
     key: `${namespace}/${name}`,
     service: service === '' ? undefined : serviceKey(namespace, service),
-    ready: endpoints.filter((endpoint) => fieldsOf(fieldsOf(endpoint)['conditions'])['ready'] !== false).length,
+    ready: listOf(object['endpoints']).filter(mayGetConnections).length,
   };
+}
+
+function mayGetConnections(endpoint: Json): boolean {
+  const { ready, serving } = fieldsOf(fieldsOf(endpoint)['conditions']);
+  return ready !== false || serving === true;
 }

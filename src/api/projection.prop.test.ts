@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { projectEndpointSlice } from './endpoint-slice.ts';
 import { projectNode } from './node.ts';
 import { projectService } from './service.ts';
 
@@ -23,6 +24,7 @@ const names = fc.constantFrom(
   'f:status',
   'f:loadBalancer',
   'type',
+  'endpoints',
 );
 const anyWire = fc.letrec((tie) => ({
   value: fc.oneof(
@@ -50,6 +52,15 @@ test('whatever JSON comes as a Node is read without an error', () => {
   fc.assert(
     fc.property(anyWire, (wire) => {
       expect(typeof projectNode(wire).name).toBe('string');
+    }),
+    { numRuns: 1_000 },
+  );
+});
+
+test('whatever JSON comes as an EndpointSlice is read without an error', () => {
+  fc.assert(
+    fc.property(anyWire, (wire) => {
+      expect(projectEndpointSlice(wire).ready).toBeGreaterThanOrEqual(0);
     }),
     { numRuns: 1_000 },
   );

@@ -55,7 +55,7 @@ function waiting(identity: string): { mine: Made; told: Holder[]; acquired: Prom
   const stop = new AbortController();
   stops.push(stop);
   const told: Holder[] = [];
-  const acquired = mine.acquire(stop.signal, (holder) => told.push(holder));
+  const acquired = mine.acquire(stop.signal, (of) => told.push(of));
   acquired.catch(() => undefined);
   return { mine, told, acquired, stop };
 }
