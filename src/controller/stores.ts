@@ -48,7 +48,7 @@ export function makeStores({ client, clock, random, log, metrics }: StoresDeps):
   ): Promise<void> => {
     const path = resourcePath(resource);
     const events = watchResource({ client, path, project, signal, clock, random, metrics });
-    return feedStore(store, events, log.child({ resource: resource.plural }));
+    return feedStore(store, events, { what: `watching ${resource.plural}`, clock, log });
   };
   return {
     services,

@@ -1,6 +1,7 @@
 import { assertNever } from '../core/assert-never.ts';
 import { LineError } from './lines.ts';
 import { KubeError } from './errors.ts';
+import { noAnswer } from './reachability.ts';
 
 /**
  * One step of a list-and-watch. `init` … `initDone` brackets a full replacement of the set: an object that was not
@@ -21,7 +22,7 @@ export type WatchEvent<T> =
 /**
  * - `expired`: the version is too old (410); the set is listed anew.
  * - `throttled` (429), `forbidden` (403), `unauthorized` (401, or no credentials), `server` (5xx, other refusals).
- * - `network`: no connection, or a broken one. `idle`: silence for too long. `protocol`: not what a watch sends.
+ * - `network`: no connection, or a broken one. `idle`: nothing received for too long. `protocol`: not a watch stream.
  * - `ended`: the server ended the watch as soon as it began.
  */
 export type WatchErrorCode =
@@ -35,7 +36,7 @@ export type WatchErrorCode =
   | 'protocol'
   | 'ended';
 
-/** Why a watch was interrupted; it goes on by itself. */
+/** Why a watch was interrupted; it resumes by itself. */
 export class WatchError extends Error {
   override readonly name = 'WatchError';
   readonly code: WatchErrorCode;
@@ -47,13 +48,12 @@ export class WatchError extends Error {
   }
 }
 
-/** Whatever a list, a watch or the reading of it threw, as the reason that it is. */
+/** What a list, a watch or the reading of its stream threw, as the reason that it is. */
 export function toWatchError(cause: unknown): WatchError {
   if (cause instanceof WatchError) return cause;
-  if (cause instanceof SyntaxError || cause instanceof LineError)
-    return new WatchError('protocol', `not a watch stream: ${cause.message}`, { cause });
-  if (!(cause instanceof KubeError))
-    return new WatchError('network', cause instanceof Error ? cause.message : String(cause), { cause });
+  if (cause instanceof SyntaxError) return new WatchError('protocol', 'a watch event that is not JSON', { cause });
+  if (cause instanceof LineError) return new WatchError('protocol', cause.message, { cause });
+  if (!(cause instanceof KubeError)) return new WatchError('network', noAnswer(cause).message, { cause });
   const options = { cause, ...(cause.retryAfterMs === undefined ? {} : { retryAfterMs: cause.retryAfterMs }) };
   return new WatchError(codeOf(cause), cause.message, options);
 }
@@ -70,6 +70,7 @@ function codeOf({ code }: KubeError): WatchErrorCode {
     case 'CREDENTIALS':
       return 'unauthorized';
     case 'UNREACHABLE':
+    case 'UNTRUSTED':
     case 'TIMEOUT':
       return 'network';
     case 'PROTOCOL':

@@ -2,6 +2,7 @@
 export class ExecError extends Error {
   override readonly name = 'ExecError';
   readonly code = 'EXEC_FAILED';
+  /** The program, without arguments that may hold secrets. */
   readonly command: string;
   /** `undefined` when it did not start or was ended by a signal. */
   readonly exitCode: number | undefined;

@@ -62,7 +62,9 @@ export async function makeHarness(
   }: { clock: Clock; kubeconfig?: string; files?: Map<string, string> },
 ): Promise<Harness> {
   files.set('/config', kubeconfig);
+  const log = recordLog();
   const config = await loadKubeConfig({
+    log,
     kubeconfig: '/config',
     env: {},
     homeFolder: '/root',
@@ -71,7 +73,6 @@ export async function makeHarness(
     clock,
   });
   const metrics = recordMetrics();
-  const log = recordLog();
   const random = seededRandom(server.seed + 1);
   const { client, underWay } = counted(makeKubeClient({ config, clock, log, metrics, random }));
   const services = makeStore<Kept>({ keyOf: ({ key }) => key });
@@ -103,7 +104,7 @@ export async function makeHarness(
     log: log.lines,
     signal: stop.signal,
     watch: () => {
-      watching = feedStore(services, recorded(), log);
+      watching = feedStore(services, recorded(), { what: 'watching services', clock, log });
     },
     settled: async () => {
       for (let quiet = 0; quiet < 5; quiet = underWay() === 0 ? quiet + 1 : 0) await breathe();

@@ -275,7 +275,7 @@ test('a server that is down is waited for', async () => {
   await harness.services.synced;
   expect(errorsIn(harness).every(({ code }) => code === 'network')).toBe(true);
   expect(harness.log.filter(({ level }) => level === 'warn').map(({ message }) => message)).toEqual([
-    'watch interrupted',
+    'watching services failed; retrying',
   ]);
   expect(new Map(harness.services.objects())).toEqual(truth(server));
 });

@@ -18,7 +18,7 @@ export const systemExec: Exec = {
           else
             reject(
               new ExecError(
-                [file, ...args].join(' '),
+                file, // without its arguments: those of a credential plugin may hold secrets
                 typeof error.code === 'number' ? error.code : undefined,
                 stderr || reasonOf(error, timeoutMs),
                 { cause: error },
