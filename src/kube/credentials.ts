@@ -56,7 +56,7 @@ export function makeCredentialSource({
       const { credentials, lifetimeMs } = await load(signal);
       const nowMs = clock.monotonic();
       restsUntilMs = nowMs + restMs;
-      kept = { credentials, untilMs: nowMs + Math.max(lifetimeMs, restMs) };
+      kept = { credentials, untilMs: nowMs + lifetimeMs };
       backoff.reset();
       trouble.over();
       return credentials;
