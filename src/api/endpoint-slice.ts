@@ -15,7 +15,7 @@ export type EndpointSlice = {
 
 const serviceLabel = 'kubernetes.io/service-name';
 
-/** An EndpointSlice as it comes over the wire → what is kept of it. Total: never throws. */
+/** Projects an EndpointSlice to the fields that are kept. Total: never throws. */
 export function projectEndpointSlice(wire: Json): EndpointSlice {
   const object = fieldsOf(wire);
   const metadata = fieldsOf(object['metadata']);

@@ -39,7 +39,7 @@ const anyWire = fc.letrec((tie) => ({
   ),
 })).value;
 
-test('whatever JSON comes as a Service is read without an error', () => {
+test('any JSON is read as a Service without an error', () => {
   fc.assert(
     fc.property(anyWire, (wire) => {
       expect(typeof projectService(wire).key).toBe('string');
@@ -48,7 +48,7 @@ test('whatever JSON comes as a Service is read without an error', () => {
   );
 });
 
-test('whatever JSON comes as a Node is read without an error', () => {
+test('any JSON is read as a Node without an error', () => {
   fc.assert(
     fc.property(anyWire, (wire) => {
       expect(typeof projectNode(wire).name).toBe('string');
@@ -57,7 +57,7 @@ test('whatever JSON comes as a Node is read without an error', () => {
   );
 });
 
-test('whatever JSON comes as an EndpointSlice is read without an error', () => {
+test('any JSON is read as an EndpointSlice without an error', () => {
   fc.assert(
     fc.property(anyWire, (wire) => {
       expect(projectEndpointSlice(wire).ready).toBeGreaterThanOrEqual(0);
@@ -135,7 +135,7 @@ test.each([
     ['192.0.2.1', '2001:db8::1'],
   ],
   [
-    'the ExternalIP where there is no InternalIP',
+    'the ExternalIP of a node without an InternalIP',
     [
       ['Hostname', 'n1'],
       ['ExternalIP', '198.51.100.1'],

@@ -77,7 +77,7 @@ test.each<[string, Given, string]>([
   ],
   ['then the home folder', { files: { '/home/me/.kube/config': from('https://home') } }, 'https://home'],
   [
-    'a context that is named is no Pod',
+    'a named context takes precedence over the Pod',
     { context: 'lab', env: podEnv, files: { '/home/me/.kube/config': from('https://home'), ...pod } },
     'https://home',
   ],
@@ -104,7 +104,7 @@ test('in a Pod the token, the CA and the namespace are those of its service acco
   ]);
 });
 
-test('several files are one: the first to name a thing wins, those that are not there are left out', async () => {
+test('several files are merged: the first that defines an entry wins, missing files are ignored', async () => {
   const first = JSON.stringify({ 'current-context': 'b', users: [{ name: 'u', user: { token: 'first' } }] });
   const second = JSON.stringify({
     ...(JSON.parse(config({ token: 'second' })) as object),
@@ -119,7 +119,7 @@ test('several files are one: the first to name a thing wins, those that are not 
   expect([namespace, identity]).toEqual(['ns', 'user "u" of context "b" in /1']);
 });
 
-test('YAML is read too, and relative paths count from the file that they stand in', async () => {
+test('YAML is read, too, and relative paths are relative to the folder of their file', async () => {
   const yaml = `
 current-context: lab
 contexts: [{name: lab, context: {cluster: c, user: u}}]
@@ -133,7 +133,7 @@ preferences: {}
   expect(tls).toEqual({ insecure: false, serverName: 'kubernetes' });
 });
 
-test('a token file goes before a token, and is read again after a minute or when it is refused', async () => {
+test('a token file goes before a token, and is read again after a minute or when it is rejected', async () => {
   const clock = virtualClock();
   const files = new Map([
     ['/c', config({ token: 'static', tokenFile: '/token' })],
@@ -196,7 +196,7 @@ test.each<[string, Given, string]>([
   ],
   ['a proxy', broken(config({}, { 'proxy-url': 'http://p' })), 'proxy-url is not supported'],
   [
-    'a CA that is not to be used',
+    'a CA beside insecure-skip-tls-verify',
     broken(config({}, { 'insecure-skip-tls-verify': true, 'certificate-authority-data': 'eA==' })),
     'exclude each other',
   ],
@@ -227,17 +227,17 @@ test.each<[string, Given, string]>([
     '/c: users[0].user.exec.apiVersion: expected one of client.authentication.k8s.io/v1, ',
   ],
   [
-    'a CA that is none',
+    'a CA that is not a certificate',
     broken(config({ token: 't' }, { 'certificate-authority-data': 'eA==' })),
     '/c: certificate-authority of context "lab" is not a certificate in PEM form',
   ],
   [
-    'a key that is none',
+    'a certificate that is not one',
     broken(config({ 'client-certificate-data': 'eA==', 'client-key-data': 'eA==' })),
     '/c: user "u": client-certificate is not a certificate in PEM form',
   ],
   [
-    'a Pod with a CA that is none',
+    'a Pod whose CA is not a certificate',
     { env: podEnv, files: { ...pod, [`${podFolder}/ca.crt`]: 'x' } },
     '/ca.crt is not a certificate',
   ],
@@ -272,7 +272,7 @@ async function changing(text: string): Promise<{
   return { config: await loadKubeConfig(options), files, clock, log };
 }
 
-test('a kubeconfig that is replaced is in use after a minute, at once after a 401, and at once when told so', async () => {
+test('a kubeconfig that is replaced is in use after a minute, at once after a 401, and at once after a reload', async () => {
   const { config: of, files, clock } = await changing(config({ token: 'one' }));
   const { credentials } = of;
   const first = await credentials.current(signal);
@@ -293,7 +293,7 @@ test('a kubeconfig that is replaced is in use after a minute, at once after a 40
   });
 });
 
-test('a replaced kubeconfig that is broken, or of another server, changes nothing and is said once', async () => {
+test('a replaced kubeconfig that is broken, or of another server, changes nothing and is logged at growing intervals', async () => {
   const { config: of, files, clock, log } = await changing(config({ token: 'one' }));
   const { credentials } = of;
   files.set('/c', 'garbage');
@@ -336,7 +336,7 @@ test.each<[string, string, number]>([
   ['http on IPv6 loopback', config({ token: 't' }, { server: 'http://[::1]:8080' }), 0],
   ['a server that is not verified', config({ token: 't' }, { 'insecure-skip-tls-verify': true }), 1],
   ['https', config({ token: 't' }), 0],
-])('%s is warned of once: %#', async (_, text, times) => {
+])('%s is warned of once at most', async (_, text, times) => {
   const { config: of, clock, log } = await changing(text);
   await clock.advance(61_000);
   await of.credentials.current(signal);

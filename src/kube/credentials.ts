@@ -19,7 +19,7 @@ export type CredentialSource = {
   current(signal: AbortSignal): Promise<Credentials>;
   /** After the server rejected `used`: others if there are, obtained once for all that ask at the same time. */
   refresh(used: Credentials, signal: AbortSignal): Promise<Credentials>;
-  /** Obtains them now, whatever their age. Throws `KubeConfigError`; then the old ones stay in use. */
+  /** Obtains them now, regardless of their age. Throws `KubeConfigError`; then the old ones stay in use. */
   reload(signal: AbortSignal): Promise<void>;
 };
 

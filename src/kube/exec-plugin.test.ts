@@ -46,7 +46,7 @@ const answer = (status: object, apiVersion = plugin.apiVersion): { stdout: strin
   stderr: '',
 });
 
-test('an exec plugin is run when first asked, kept until its end, and run again when refused', async () => {
+test('an exec plugin runs at the first request, again when its credentials expire, and when they are rejected', async () => {
   const clock = virtualClock();
   const calls: (readonly [string, readonly string[], Readonly<Record<string, string>> | undefined])[] = [];
   const run: Exec['run'] = async (file, args, { env }) => {
@@ -99,7 +99,7 @@ test.each([
   ['nothing to use', async () => answer({}), 'printed neither a token nor a certificate'],
   ['half a pair', async () => answer({ clientCertificateData: 'c' }), 'printed a certificate without its key'],
   [
-    'an end that is no time',
+    'an invalid time',
     async () => answer({ token: 't', expirationTimestamp: 'soon' }),
     'printed an invalid expirationTimestamp: soon',
   ],

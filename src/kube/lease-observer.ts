@@ -20,11 +20,11 @@ export type LeaseObserver = {
   see(lease: LeaseObject | undefined): void;
   /** As it was last seen. */
   readonly lease: LeaseObject | undefined;
-  /** To be called before our claim is sent: where its answer gets lost, the Lease is recognized as ours all the same. */
+  /** To be called before our claim is sent: the Lease is recognized as ours even if the answer gets lost. */
   willClaim(renewTime: string): void;
-  /** Our claim was accepted: from now on a Lease of our identity that we did not write is not that of a former process. */
+  /** Our claim was accepted: a Lease of our identity that we did not write is no longer that of our process before a restart. */
   hasClaimed(): void;
-  /** Whose it is; `undefined`: ours, released or deleted. */
+  /** Its holder; `undefined`: it is ours, released or deleted. */
   holder(): Holder | undefined;
 };
 

@@ -185,7 +185,7 @@ test('a set is the truth also where its versions are lower than those known: etc
   expect([sizeOf(store, 'a'), sizeOf(store, 'b')]).toEqual([6, 7]);
 });
 
-test('where versions cannot be compared, the watch alone counts', () => {
+test('where versions cannot be compared only the watch counts', () => {
   const store = storeWith(initial('a', 1, 'rv1'), done('rv1'));
   store.put(thing('a', 3), 'rv5');
   expect(sizeOf(store, 'a')).toBe(1);

@@ -4,7 +4,7 @@ import { isNewer } from './resource-version.ts';
 import { share } from './share.ts';
 import type { WatchEvent } from './watch-event.ts';
 
-/** `K` is the type of the keys: strings of the watch (`objectKey`), by whatever name the caller knows them. */
+/** `K`: the caller's type of the keys, which are those of the watch (`objectKey`). */
 export type Store<T, K extends string = string> = {
   /** Takes one event of the watch; errors are ignored. */
   feed(event: WatchEvent<T>): void;
@@ -44,7 +44,7 @@ type Entry<T> = { readonly object: T; readonly version: string };
 export function makeStore<T, K extends string = string>({ keyOf }: { readonly keyOf: (object: T) => K }): Store<T, K> {
   let objects = PersistentMap.empty<K, T>();
   let versions = new Map<K, string>();
-  /** Version of the last list or deletion: whatever is older and not held no longer exists. */
+  /** Version of the last list or deletion: an older object that is not held no longer exists. */
   let deletionsKnownTo = '';
   /** Between `init` and `initDone`: what the list has so far, and what was put meanwhile. */
   let listing: { readonly listed: Map<K, Entry<T>>; readonly put: Map<K, Entry<T>> } | undefined;

@@ -31,14 +31,14 @@ test('what belongs together is accepted, and so is nothing at all', () => {
 });
 
 test.each<[string, () => Credentials, RegExp]>([
-  ['a CA that is none', () => ({ ca: 'no PEM' }), /^\/c: the CA is not a certificate in PEM form$/],
+  ['a CA that is not a certificate', () => ({ ca: 'no PEM' }), /^\/c: the CA is not a certificate in PEM form$/],
   ['a CA that was cut short', () => ({ ca: mine.ca.slice(0, 200) }), /^\/c: the CA is not a certificate/],
   [
     'a certificate that is none',
     () => ({ ...mine, cert: mine.key }),
     /^\/c: user "u": client-certificate is not a certificate/,
   ],
-  ['a key that is none', () => ({ ...mine, key: 'no PEM' }), /^\/c: user "u": client-key is not a key/],
+  ['a key that is not one', () => ({ ...mine, key: 'no PEM' }), /^\/c: user "u": client-key is not a key/],
   ['a key with a passphrase', () => ({ ...mine, key: encrypted(mine.key) }), /or has a passphrase/],
   [
     'the key of another certificate',

@@ -139,7 +139,7 @@ function perform<Wire extends KubeObject, T>(state: State, options: WatchOptions
   return state.phase === 'list' ? listPage(state, options) : watch(state, options);
 }
 
-/** One page. `init` before the request, so that the set contains whatever was written before `init`. */
+/** One page. `init` before the request, so that the set contains all that was written before `init`. */
 async function* listPage<Wire extends KubeObject, T>(
   { continue: token }: State & { phase: 'list' },
   { client, path, query, signal, project }: WatchOptions<Wire, T>,

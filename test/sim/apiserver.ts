@@ -36,7 +36,7 @@ export type SimApiServer = AsyncDisposable & {
   put(kind: string, object: SimObject, manager?: string): SimObject;
   get(kind: string, key: string): SimObject | undefined;
   list(kind: string): readonly SimObject[];
-  /** As DELETE: finalizers hold it. */
+  /** As DELETE: it stays while it has finalizers. */
   remove(kind: string, key: string): void;
   readonly requests: readonly RequestRecord[];
   readonly faults: Faults;
@@ -240,7 +240,7 @@ function letIn(request: IncomingMessage, { tokens }: Faults): void {
   if (tokens !== undefined && !tokens.has(token)) throw refusalOf({ answer: 401 });
 }
 
-/** Carries out a mishap that needs no work of ours; whether it did. */
+/** Carries out a mishap that needs no work of the server; returns whether it did. */
 function strike(mishap: Mishap, response: ServerResponse): boolean {
   switch (mishap) {
     case 'reset':

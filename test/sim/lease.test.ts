@@ -106,7 +106,7 @@ test('it is renewed every five seconds, with one request each', async () => {
   expect(requestsOf('get', 'create')).toBe(2);
 });
 
-test('another holder is named once, waited for while it renews, and followed when it falls silent', async () => {
+test('another holder is named once, waited for while it renews, and succeeded when it stops', async () => {
   const renewElsewhere = (): void => {
     const spec = { holderIdentity: 'box-1', leaseDurationSeconds: 15, renewTime: microTime(clock.now()) };
     server.put('Lease', { metadata: { namespace: 'kube-system', name: 'furiwake' }, spec });
@@ -133,7 +133,7 @@ test('another holder is named once, waited for while it renews, and followed whe
   ]);
 });
 
-test('it ends when another one has taken it, and says who', async () => {
+test('it ends when another host has taken it, and names the host', async () => {
   const { mine, loss } = await held('box-1');
   const spec = { holderIdentity: 'box-2', leaseDurationSeconds: 15 };
   server.put('Lease', { metadata: { namespace: 'kube-system', name: 'furiwake' }, spec });
@@ -142,7 +142,7 @@ test('it ends when another one has taken it, and says who', async () => {
   expect([mine.isHeld(), holder()]).toEqual([false, 'box-2']);
 });
 
-test('an API server that is out of reach does not end it, but forbids to write; back again, it goes on', async () => {
+test('an API server that is out of reach does not end it, but forbids writes until it is renewed again', async () => {
   const { mine, loss } = await held('box-1');
   let isOver = false;
   void loss.then(() => (isOver = true));
@@ -186,7 +186,7 @@ test('it is released at the end, and the next host need not wait', async () => {
   expect([next.mine.isHeld(), clock.monotonic(), record()?.['leaseTransitions']]).toEqual([true, 0, 1]);
 });
 
-test('of two that reach for it at the same time one gets it', async () => {
+test('of two hosts that claim it at the same time one gets it', async () => {
   const stop = new AbortController();
   stops.push(stop);
   const both = [lease('box-1'), lease('box-2')];
@@ -206,7 +206,7 @@ test('a failure that lasts is logged once, not every two seconds', async () => {
   expect(mine.log.lines.filter(({ level }) => level === 'warn')).toHaveLength(1);
 });
 
-test('a candidate makes itself known to the holder, renews its entry every ten seconds, and is none any more when it holds', async () => {
+test('a candidate makes itself known to the holder, renews its entry every ten seconds, and removes it when it holds', async () => {
   const first = await held('box-1');
   const second = waiting('box-2');
   await pass(6_000);

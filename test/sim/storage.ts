@@ -3,7 +3,7 @@ import { simKinds, type SimKind, type SimMeta, type SimObject } from './kinds.ts
 import { conflict, invalid, notFound, Refusal } from './refusal.ts';
 import { type Owners, renderManagedFields } from './status-owners.ts';
 
-/** An object, its JSON (made once per revision) and who owns what of its status. */
+/** An object, its JSON (made once per revision) and the owners of its status fields. */
 export type Stored = { readonly object: SimObject; readonly json: string; readonly owners: Owners };
 
 export type Change = {
@@ -27,9 +27,9 @@ export type Storage = {
   /** In the order of their keys, as etcd lists them. */
   list(kind: SimKind, namespace?: string): readonly Stored[];
   create(kind: SimKind, object: SimObject): Stored;
-  /** Puts `draft` in the place of the object; without a difference nothing happens. Removes it where it was to go. */
+  /** Replaces the object by `draft`; no new revision where they are equal. Removes it with its last finalizer. */
   update(kind: SimKind, key: string, draft: Draft): Stored;
-  /** Removes, or marks as deleted while finalizers hold it. */
+  /** Removes it, or marks it as deleted while it has finalizers. */
   remove(kind: SimKind, key: string, preconditions?: { readonly uid?: string }): Stored;
   /** Whether all changes after `revision` are still known. */
   remembers(revision: number): boolean;

@@ -6,19 +6,19 @@ import type { Clock } from '../../src/ports/clock.ts';
 
 /** Time that stands still until a test moves it. */
 export type VirtualClock = Clock & {
-  /** Moves time on by `ms`; all that is due on the way wakes up in its order, and what it starts then is waited for. */
+  /** Moves time on by `ms`: sleepers wake in the order of their times, and the work that they start is waited for. */
   advance(ms: number): Promise<void>;
-  /** Moves time to the next thing that is due until `promise` has settled. Not for what waits for a real socket. */
+  /** Moves time to the next sleeper until `promise` has settled. Not for promises that wait for a real socket. */
   drive<T>(promise: Promise<T>): Promise<T>;
   /** Moves the wall clock alone, as a time server or an administrator does. */
   setWallClock(byMs: number): void;
-  /** How many sleep now. */
+  /** Number of sleepers. */
   readonly sleepers: number;
-  /** Resolves as soon as somebody sleeps who wanted to sleep for so long. */
+  /** Resolves as soon as there is a sleeper for at least `minMs` and at most `maxMs`. */
   untilSleeping(minMs: number, maxMs?: number): Promise<void>;
 };
 
-/** `sleepMs` is how long a sleeper wanted to sleep; a deadline has none. */
+/** `sleepMs`: how long a sleeper sleeps; a deadline has none. */
 type Timer = { readonly atMs: number; readonly sleepMs?: number; readonly ring: () => void };
 
 /** A `Clock` for tests: starts at `startMs` (default 2026-01-01T00:00:00Z), monotonic time at 0. */

@@ -23,7 +23,7 @@ test.each([
   [429, 'throttled'],
   [500, 'server'],
   [403, 'forbidden'],
-] as const)('an ERROR event of %i in the stream is told as %s, and the watch goes on', async (status, code) => {
+] as const)('an ERROR event of %i in the stream is reported as %s, and the watch resumes', async (status, code) => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   harness.watch();
@@ -45,7 +45,7 @@ test.each([
   [500, 'server'],
   [503, 'server'],
   [401, 'unauthorized'],
-] as const)('HTTP %i instead of the first watch is told as %s, and the watch comes up', async (answer, code) => {
+] as const)('HTTP %i instead of the first watch is reported as %s, and the watch starts', async (answer, code) => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   server.faults.next({ mishap: { answer }, on: ({ verb }) => verb === 'watch' });
@@ -105,7 +105,7 @@ test('etcd restored from a backup, with lower versions, is the truth', async () 
   await until(() => harness.services.objects().get('default/a')?.note === 'after');
 });
 
-test('a half-open connection is given up after 180 s of silence and resumed, without a list', async () => {
+test('a half-open connection is replaced after 180 s of silence, without a list', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   harness.watch();
@@ -121,7 +121,7 @@ test('a half-open connection is given up after 180 s of silence and resumed, wit
   expect(watchesOf(server).at(-1)?.query.get('resourceVersion')).toBeTruthy();
 });
 
-test('a watch that is silent again after it was resumed may wait for a version that is not there: the set comes anew', async () => {
+test('a watch that is silent again after it was resumed may wait for a version that is not there: the set is listed anew', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   harness.watch();
@@ -156,7 +156,7 @@ test('bookmarks keep a quiet watch alive and move the place to resume from', asy
   expect(errorsIn(harness)).toEqual([]);
 });
 
-test('a line that is cut in the middle is no object: the watch resumes before it', async () => {
+test('a line that is cut in the middle is not taken for an object: the watch resumes before it', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   harness.watch();
@@ -170,7 +170,7 @@ test('a line that is cut in the middle is no object: the watch resumes before it
   await until(() => harness.services.objects().get('default/a')?.note === 'cut');
 });
 
-test('three streams in a row that are none give up the version, and the set comes anew', async () => {
+test('after three streams in a row that cannot be read the set is listed anew', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   harness.watch();
@@ -199,7 +199,7 @@ test('characters that are split over two chunks arrive whole', async () => {
   expect(new Map(harness.services.objects())).toEqual(truth(server));
 });
 
-test('a slow stream is no dead one', async () => {
+test('a slow stream is not taken for a dead one', async () => {
   await using both = await watchScene();
   const { server, harness } = both;
   server.faults.slowMs = 5;
@@ -211,7 +211,7 @@ test('a slow stream is no dead one', async () => {
   expect(new Map(harness.services.objects())).toEqual(truth(server));
 });
 
-test('watches that end as soon as they begin are asked for ever more slowly', async () => {
+test('watches that end as soon as they begin are repeated after growing waits', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   server.faults.next({ mishap: 'end-at-once', times: 1_000 });
@@ -225,7 +225,7 @@ test('watches that end as soon as they begin are asked for ever more slowly', as
   expect(server.requests.length).toBeLessThan(6);
 });
 
-test('an object whose projection throws is skipped and told, keeps its last state, and is not taken for deleted', async () => {
+test('an object whose projection throws is skipped and reported, keeps its last state, and is not taken for deleted', async () => {
   await using both = await watchScene();
   const { server, harness } = both;
   harness.watch();
@@ -247,7 +247,7 @@ test('an object whose projection throws is skipped and told, keeps its last stat
   await until(() => harness.services.objects().get('default/a')?.note === 'third');
 });
 
-test('a restart that lost its history brings a full set, and what was deleted meanwhile goes', async () => {
+test('after a restart without history the set is listed anew, and objects deleted meanwhile disappear', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   harness.watch();
@@ -280,7 +280,7 @@ test('a server that is down is waited for', async () => {
   expect(new Map(harness.services.objects())).toEqual(truth(server));
 });
 
-test('a token that is refused is read again from its file, at once', async () => {
+test('a token that is rejected is read again from its file, at once', async () => {
   await using server = await startSimApiServer({ seed: 2 });
   server.put('Service', service('a'));
   const files = new Map([['/token', 'old\n']]);
@@ -303,7 +303,7 @@ test('a token that is refused is read again from its file, at once', async () =>
   await until(() => harness.services.objects().has('default/b'));
 });
 
-test('an aborted watch ends at once, whatever it does', async () => {
+test('an aborted watch ends at once, in every phase', async () => {
   await using server = await startSimApiServer({ seed: 3 });
   server.faults.next({ mishap: 'hang' });
   const harness = await makeHarness(server, { clock: fastClock(1) });

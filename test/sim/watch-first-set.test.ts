@@ -85,7 +85,7 @@ test('a page that fails is asked for again, and the pages before it are kept', a
   expect(listsOf(server)).toHaveLength(4);
 });
 
-test('pages that are forgotten in the middle begin anew', async () => {
+test('after a page has expired the list starts over', async () => {
   await using both = await watchScene();
   const { server, harness } = both;
   server.faults.watchList = 'refused';

@@ -5,22 +5,22 @@ import type { SimKind } from './kinds.ts';
 import type { Refusal } from './refusal.ts';
 import type { Change, Storage } from './storage.ts';
 
-/** One running watch, and what may happen to it. */
+/** One running watch, and the faults of it. */
 export type WatchStream = {
   fail(refusal: Refusal): void;
   end(): void;
   freeze(): void;
   truncateNext(): void;
-  /** Tells the revision that everything has been sent up to. */
+  /** Sends a bookmark with the present revision. */
   bookmark(): void;
 };
 
 export type WatchRequest = {
   readonly kind: SimKind;
   readonly namespace: string | undefined;
-  /** Changes after this revision; `undefined`: all there is first, as ADDED. */
+  /** Sends the changes after this revision; `undefined`: first all objects, as ADDED. */
   readonly from: number | undefined;
-  /** A bookmark says where what was there ended (WatchList). */
+  /** A bookmark marks the end of the initial events (WatchList). */
   readonly marksInitialEnd: boolean;
   readonly timeoutMs: number;
 };
