@@ -31,7 +31,10 @@ function makeScene(): Scene {
 function start(
   { cluster, clock, stop }: Scene,
   identity: string,
-  { knowsOthers = false, onLeaseLoss = 'withdraw' as 'withdraw' | 'keep' } = {},
+  {
+    knowsOthers = false,
+    onLeaseLoss = 'withdraw',
+  }: Partial<{ knowsOthers: boolean; onLeaseLoss: 'withdraw' | 'keep' }> = {},
 ): Host {
   const log = recordLog();
   const changes: boolean[] = [];
