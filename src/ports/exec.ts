@@ -1,4 +1,4 @@
-/** A program that ended with a non-zero code, could not be started, or outlived its deadline. */
+/** A program that ended with a non-zero code, could not be started, or exceeded its deadline. */
 export class ExecError extends Error {
   override readonly name = 'ExecError';
   readonly code = 'EXEC_FAILED';
