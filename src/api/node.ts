@@ -4,7 +4,7 @@ import type { NodeName } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
 import { fieldsOf, type Json, listOf, optionalTextOf, textOf, textsOf } from './wire.ts';
 
-/** A core/v1 Node as it comes over the wire → what we keep of it. Total: never throws. */
+/** Projects a core/v1 Node to the fields that are kept. Total: never throws. */
 export function projectNode(wire: Json): Node {
   const object = fieldsOf(wire);
   const metadata = fieldsOf(object['metadata']);
@@ -33,5 +33,5 @@ function exclusionOf(metadata: Readonly<Record<string, Json>>, spec: Readonly<Re
   return undefined;
 }
 
-/** What Go's `strconv.ParseBool` reads as false, as upstream's service controller does. */
+/** Texts that Go's `strconv.ParseBool` reads as false, as in Kubernetes' service controller. */
 const falseWords: ReadonlySet<string> = new Set(['0', 'f', 'F', 'false', 'False', 'FALSE']);

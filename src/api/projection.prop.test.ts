@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { projectEndpointSlice } from './endpoint-slice.ts';
 import { projectNode } from './node.ts';
 import { projectService } from './service.ts';
 
@@ -23,6 +24,7 @@ const names = fc.constantFrom(
   'f:status',
   'f:loadBalancer',
   'type',
+  'endpoints',
 );
 const anyWire = fc.letrec((tie) => ({
   value: fc.oneof(
@@ -37,7 +39,7 @@ const anyWire = fc.letrec((tie) => ({
   ),
 })).value;
 
-test('whatever JSON comes as a Service is read without an error', () => {
+test('any JSON is read as a Service without an error', () => {
   fc.assert(
     fc.property(anyWire, (wire) => {
       expect(typeof projectService(wire).key).toBe('string');
@@ -46,10 +48,19 @@ test('whatever JSON comes as a Service is read without an error', () => {
   );
 });
 
-test('whatever JSON comes as a Node is read without an error', () => {
+test('any JSON is read as a Node without an error', () => {
   fc.assert(
     fc.property(anyWire, (wire) => {
       expect(typeof projectNode(wire).name).toBe('string');
+    }),
+    { numRuns: 1_000 },
+  );
+});
+
+test('any JSON is read as an EndpointSlice without an error', () => {
+  fc.assert(
+    fc.property(anyWire, (wire) => {
+      expect(projectEndpointSlice(wire).ready).toBeGreaterThanOrEqual(0);
     }),
     { numRuns: 1_000 },
   );
@@ -124,7 +135,7 @@ test.each([
     ['192.0.2.1', '2001:db8::1'],
   ],
   [
-    'the ExternalIP where there is no InternalIP',
+    'the ExternalIP of a node without an InternalIP',
     [
       ['Hostname', 'n1'],
       ['ExternalIP', '198.51.100.1'],

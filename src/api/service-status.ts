@@ -1,7 +1,7 @@
 import type { DesiredStatus } from '../core/status/desired.ts';
 import type { Ingress } from '../core/model/service.ts';
 
-/** The part of a core/v1 ServiceStatus that we apply. Both lists are always there: an empty one empties the field. */
+/** The part of a core/v1 ServiceStatus that we apply. Both lists are always present: an empty one empties the field. */
 export type ServiceStatusWire = {
   readonly loadBalancer: { readonly ingress: readonly object[] };
   readonly conditions: readonly object[];

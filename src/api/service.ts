@@ -24,13 +24,13 @@ const words: ReadonlyMap<string, string> = new Map(
   ['LoadBalancer', ...ourFinalizers, ...ourConditionTypes, ...Object.keys(reasons)].map((word) => [word, word]),
 );
 
-/** A text that is often one of a few words: those are kept once, not anew for each of ten thousand Services. */
+/** A text that is often one of a few words: each word is kept once, not once per Service. */
 function wordOf(value: Json): string {
   const text = textOf(value);
   return words.get(text) ?? text;
 }
 
-/** A core/v1 Service as it comes over the wire → what we keep of it. Total: never throws. */
+/** Projects a core/v1 Service to the fields that are kept. Total: never throws. */
 export function projectService(wire: Json): Service {
   const object = fieldsOf(wire);
   const metadata = fieldsOf(object['metadata']);
@@ -64,7 +64,7 @@ function projectSpec(spec: Readonly<Record<string, Json>>, annotations: Readonly
   };
 }
 
-/** The lists that nearly all Services have are kept once, as words are. */
+/** The lists of nearly all Services, kept once as words are. */
 const familyLists: readonly (readonly Family[])[] = [[4], [6], [4, 6], [6, 4]];
 const none: readonly never[] = [];
 
@@ -81,7 +81,7 @@ function finalizersOf(value: Json): readonly string[] {
   return finalizers.join() === ourFinalizers.join() ? ourFinalizers : finalizers;
 }
 
-/** As upstream's `GetLoadBalancerSourceRanges`: the field wins, else the annotation's comma list. */
+/** As Kubernetes' `GetLoadBalancerSourceRanges`: the field takes precedence over the annotation's comma-separated list. */
 function projectSourceRanges(
   spec: Readonly<Record<string, Json>>,
   annotations: Readonly<Record<string, Json>>,

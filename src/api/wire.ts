@@ -1,8 +1,8 @@
 import { exact } from '../core/exact.ts';
 
 /**
- * Reading JSON whose shape is not ours to trust: each function gives the value when it has the type asked for, else an
- * empty one, and never throws. Projections are built from these, so one odd object cannot stop the others.
+ * Reads JSON of unknown shape: each function returns the value if it has the expected type, else an empty value, and never
+ * throws. Projections are built from them, so that one malformed object cannot stop the others.
  */
 export type Json = unknown;
 
@@ -18,7 +18,7 @@ export function textOf(value: Json): string {
   return typeof value === 'string' ? value : '';
 }
 
-/** The text, or `undefined` when it is absent, empty or no text. */
+/** The text; `undefined` when it is absent, empty or not a text. */
 export function optionalTextOf(value: Json): string | undefined {
   return typeof value === 'string' && value !== '' ? value : undefined;
 }

@@ -4,7 +4,6 @@ import { projectService } from '../api/service.ts';
 import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
 import type { Service } from '../core/model/service.ts';
-import { PersistentMap } from '../core/persistent-map.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { feedStore } from '../kube/feed-store.ts';
 import type { KubeObject } from '../kube/object.ts';
@@ -14,6 +13,7 @@ import { watchResource } from '../kube/watcher.ts';
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
+import { makeEndpointCounts } from './endpoint-counts.ts';
 
 /** The stores of what is watched, and the watches that feed them. */
 export type Stores = {
@@ -36,10 +36,10 @@ export type StoresDeps = {
 };
 
 export function makeStores({ client, clock, random, log, metrics }: StoresDeps): Stores {
-  const services = makeStore<Service, ServiceKey>({ keyOf: (service) => service.key, uidOf: (service) => service.uid });
+  const services = makeStore<Service, ServiceKey>({ keyOf: (service) => service.key });
   const nodes = makeStore<Node, NodeName>({ keyOf: (node) => node.name });
   const slices = makeStore<EndpointSlice>({ keyOf: (slice) => slice.key });
-  const endpoints = countEndpoints(slices);
+  const endpoints = makeEndpointCounts(slices);
   const follow = <T, K extends string>(
     store: Store<T, K>,
     resource: Resource,
@@ -48,12 +48,12 @@ export function makeStores({ client, clock, random, log, metrics }: StoresDeps):
   ): Promise<void> => {
     const path = resourcePath(resource);
     const events = watchResource({ client, path, project, signal, clock, random, metrics });
-    return feedStore(store, events, log.child({ resource: resource.plural }));
+    return feedStore(store, events, { what: `watching ${resource.plural}`, clock, log });
   };
   return {
     services,
     nodes,
-    readyEndpoints: (service) => (slices.isSynced ? endpoints.of(service) : undefined),
+    readyEndpoints: (service) => endpoints.of(service),
     onEndpoints: endpoints.subscribe,
     watch: async (signal) => {
       await Promise.all([
@@ -61,44 +61,6 @@ export function makeStores({ client, clock, random, log, metrics }: StoresDeps):
         follow(nodes, { apiVersion: 'v1', plural: 'nodes' }, projectNode, signal),
         follow(slices, { apiVersion: 'discovery.k8s.io/v1', plural: 'endpointslices' }, projectEndpointSlice, signal),
       ]);
-    },
-  };
-}
-
-/** Ready endpoints by Service, kept up with the store of slices. */
-function countEndpoints(slices: Store<EndpointSlice>): {
-  of(service: ServiceKey): number;
-  subscribe(listener: (services: ReadonlySet<ServiceKey>) => void): () => void;
-} {
-  const counts = new Map<ServiceKey, number>();
-  const listeners = new Set<(services: ReadonlySet<ServiceKey>) => void>();
-  let last = PersistentMap.empty<string, EndpointSlice>();
-  let isFirst = true;
-  slices.subscribe(() => {
-    const before = new Map<ServiceKey, number>();
-    const count = (slice: EndpointSlice | undefined, by: 1 | -1): void => {
-      if (slice?.service === undefined) return;
-      const old = counts.get(slice.service) ?? 0;
-      if (!before.has(slice.service)) before.set(slice.service, old);
-      const now = old + by * slice.ready;
-      if (now === 0) counts.delete(slice.service);
-      else counts.set(slice.service, now);
-    };
-    const objects = slices.objects();
-    for (const key of PersistentMap.changedKeys(last, objects)) {
-      count(last.get(key), -1);
-      count(objects.get(key), 1);
-    }
-    last = objects;
-    const turned = [...before].filter(([service, old]) => (old === 0) !== ((counts.get(service) ?? 0) === 0));
-    if (turned.length > 0 || isFirst) for (const tell of listeners) tell(new Set(turned.map(([service]) => service)));
-    isFirst = false;
-  });
-  return {
-    of: (service) => counts.get(service) ?? 0,
-    subscribe: (listener) => {
-      listeners.add(listener);
-      return () => void listeners.delete(listener);
     },
   };
 }

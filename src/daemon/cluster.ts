@@ -1,20 +1,23 @@
+import { assertNever } from '../core/assert-never.ts';
 import type { IpRange } from '../core/ip/range.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { isKubeError, type KubeError, type KubeErrorCode } from '../kube/errors.ts';
+import { isKubeError, type KubeError } from '../kube/errors.ts';
+import { makeBackoff } from '../async/backoff.ts';
+import { makeTrouble } from '../async/trouble.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { assertNoOverlap, clusterRanges, noServiceCidrWords } from './cluster-ranges.ts';
 import { StartError } from './errors.ts';
 import { missingRights, showRight } from './rights.ts';
 
-/** Oldest Kubernetes that is served: `ipMode` is stable from it on (KEP-1860). */
+/** Oldest supported Kubernetes: `ipMode` is stable since then (KEP-1860). */
 export const oldestMinor = 32;
 
 export type ServerVersion = { readonly major: string; readonly minor: string; readonly gitVersion: string };
 
 export type ClusterDeps = {
   readonly client: Pick<KubeClient, 'get' | 'list' | 'create'>;
-  /** Its URL, for messages. */
+  /** URL of the API server, for messages. */
   readonly server: string;
   readonly leaseNamespace: string;
   readonly clock: Clock;
@@ -22,16 +25,15 @@ export type ClusterDeps = {
 };
 
 const versionTimeoutMs = 10_000;
-const retryFirstMs = 500;
-const retryMostMs = 5_000;
-/** A server that has just started denies everything until it has read its tokens and roles. */
+const retryMs = { firstMs: 500, mostMs: 5_000 };
+/** A server that has just started rejects everything until it has read its tokens and roles. */
 const youthTries = 3;
 const youthRetryMs = 1_500;
 
 /**
- * Waits until the API server answers whatever must be known before anything is decided, saying so; its version. Throws
- * {@link StartError} for what waiting does not cure: an old server, missing rights, addresses that are the cluster's,
- * refusals that come again and again.
+ * Waits until the API server has answered what must be known before anything is decided; resolves with its version. Throws
+ * {@link StartError} for what waiting does not cure: an old server, missing permissions, addresses that overlap the
+ * cluster's, refusals that repeat.
  */
 export async function prepareCluster(
   deps: ClusterDeps,
@@ -48,14 +50,14 @@ export async function prepareCluster(
   });
 }
 
-/** Asks once whether we have our rights on a server that is new enough; {@link StartError} for every other outcome. */
+/** Asks once whether the server is new enough and grants our permissions; {@link StartError} for every other outcome. */
 export async function assertAccess(deps: ClusterDeps, signal: AbortSignal): Promise<void> {
   try {
     await assertUsable(deps, await readVersion(deps.client, signal), signal);
   } catch (error) {
     signal.throwIfAborted();
     if (!isKubeError(error)) throw error;
-    const away = `the API server ${deps.server} does not answer (${error.message}): try again when it does`;
+    const away = `the API server ${deps.server} does not answer (${error.message}); try again when it does`;
     throw new StartError(lastingTrouble(error, deps.server) ?? away, { cause: error });
   }
 }
@@ -70,58 +72,55 @@ async function untilAnswered<T>(
   ask: () => Promise<T>,
 ): Promise<T> {
   let refusals = 0;
-  for (let waitMs = retryFirstMs; ; waitMs = Math.min(waitMs * 2, retryMostMs)) {
+  const backoff = makeBackoff(retryMs);
+  const trouble = makeTrouble({ what: 'connecting to the API server', log, monotonic: () => clock.monotonic() });
+  for (;;) {
     try {
-      return await ask();
+      const answer = await ask();
+      trouble.over();
+      return answer;
     } catch (error) {
       signal.throwIfAborted();
       if (!isKubeError(error)) throw error;
       const lasting = lastingTrouble(error, server);
       refusals = lasting === undefined ? 0 : refusals + 1;
       if (lasting !== undefined && refusals >= youthTries) throw new StartError(lasting, { cause: error });
-      const retryInMs = lasting === undefined ? Math.max(waitMs, error.retryAfterMs ?? 0) : youthRetryMs;
-      log.warn({ server, err: error, retryInMs }, 'waiting for the API server');
-      await clock.sleep(retryInMs, signal);
+      trouble.failed(error, { server });
+      const waitMs = lasting === undefined ? Math.max(backoff.next(), error.retryAfterMs ?? 0) : youthRetryMs;
+      await clock.sleep(waitMs, signal);
     }
   }
 }
 
-/** What to say of an error that waiting does not cure, when it comes again and again; `undefined` for the others. */
-function lastingTrouble(error: KubeError, server: string): string | undefined {
-  if (isTlsRefusal(error))
-    return `the certificate of the API server ${server} is not accepted (${error.message}): check certificate-authority and tls-server-name in the kubeconfig`;
-  if (passing.has(error.code)) return undefined;
-  if (denials.has(error.code))
-    return `the API server ${server} does not accept our credentials (${error.message}): check the user of the kubeconfig, or its token's expiry`;
-  return `${server} does not answer as an API server does (${error.message}): check the server in the kubeconfig`;
-}
-
-const passing: ReadonlySet<KubeErrorCode> = new Set(['UNREACHABLE', 'TIMEOUT', 'SERVER', 'THROTTLED', 'GONE']);
-const denials: ReadonlySet<KubeErrorCode> = new Set(['UNAUTHORIZED', 'CREDENTIALS', 'FORBIDDEN']);
-const tlsRefusals: ReadonlySet<unknown> = new Set([
-  'CERT_HAS_EXPIRED',
-  'CERT_REVOKED',
-  'CERT_SIGNATURE_FAILURE',
-  'CERT_UNTRUSTED',
-  'DEPTH_ZERO_SELF_SIGNED_CERT',
-  'ERR_TLS_CERT_ALTNAME_INVALID',
-  'INVALID_CA',
-  'INVALID_PURPOSE',
-  'SELF_SIGNED_CERT_IN_CHAIN',
-  'UNABLE_TO_GET_ISSUER_CERT',
-  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
-  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-]);
-
-/** Somewhere below the error the server's certificate was refused by us: no waiting cures that. */
-function isTlsRefusal(error: unknown): boolean {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    if ('code' in cause && tlsRefusals.has(cause.code)) return true;
+/** What to say of an error that waiting does not cure when it repeats; `undefined` for the others. */
+function lastingTrouble({ code, message }: KubeError, server: string): string | undefined {
+  switch (code) {
+    case 'UNREACHABLE':
+    case 'TIMEOUT':
+    case 'SERVER':
+    case 'THROTTLED':
+    case 'GONE':
+      return undefined;
+    case 'UNTRUSTED':
+      return `${server}: ${message}: check certificate-authority and tls-server-name in the kubeconfig`;
+    case 'UNAUTHORIZED':
+      return `${server}: ${message}: the token or certificate in the kubeconfig is invalid or has expired; create a new one`;
+    case 'CREDENTIALS':
+      return `no credentials for the API server ${server}: ${message}`;
+    case 'FORBIDDEN':
+      return `the API server ${server} forbids access (${message}): check the user in the kubeconfig`;
+    case 'NOT_FOUND':
+    case 'CONFLICT':
+    case 'ALREADY_EXISTS':
+    case 'INVALID':
+    case 'PROTOCOL':
+      return `${server} does not answer as a Kubernetes API server (${message}): check the server in the kubeconfig`;
+    default:
+      return assertNever(code);
   }
-  return false;
 }
 
-/** Too old a server, or rights that are missing: {@link StartError}, before anything is changed. */
+/** Throws {@link StartError}, before anything is changed, where the server is too old or permissions are missing. */
 async function assertUsable(
   { client, leaseNamespace, clock }: ClusterDeps,
   version: ServerVersion,
@@ -138,7 +137,7 @@ async function assertUsable(
   }
   if (missing.length > 0)
     throw new StartError(
-      `rights are missing: ${missing.map((right) => showRight(right, leaseNamespace)).join(', ')}: apply deploy/ and use the kubeconfig of its ServiceAccount`,
+      `missing permissions: ${missing.map((right) => showRight(right, leaseNamespace)).join(', ')}. Run: kubectl apply -f deploy/furiwake.yaml, and use the kubeconfig of its ServiceAccount`,
     );
 }
 

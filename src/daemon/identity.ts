@@ -22,6 +22,11 @@ export async function identityOf(
   };
 }
 
+/** The host name in an identity. */
+export function hostOf(identity: string): string {
+  return identity.replace(/_[^_]*$/, '');
+}
+
 export async function knownIdentity({ files }: Pick<Platform, 'files'>, path: string): Promise<string | undefined> {
   return (await files.read(path))?.trim() || undefined;
 }

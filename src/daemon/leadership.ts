@@ -1,9 +1,12 @@
 import { untilAborted } from '../async/abort.ts';
 import { superviseAll } from '../async/supervise-all.ts';
 import { type Lease, NoNamespaceError } from '../kube/lease.ts';
+import type { Holder } from '../kube/lease-observer.ts';
+import { assertNever } from '../core/assert-never.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { StartError } from './errors.ts';
+import { hostOf } from './identity.ts';
 
 export type LeadershipDeps = {
   readonly lease: Lease;
@@ -26,6 +29,7 @@ export type LeadershipDeps = {
  * address at the same time:
  *
  *   waiting for another holder   ─► withdrawn
+ *   waiting for our own identity ─► serving if no other candidate was ever seen, until the Lease proves to be a namesake's
  *   held, renewals succeed       ─► serving
  *   held, no renewal for 10 s    ─► serving if no other candidate was ever seen, else withdrawn: 5 s before another host
  *                                   may take over
@@ -54,8 +58,13 @@ export async function leadWhileHeld(
         async (until) => {
           const loss = await lease.hold(until);
           if (loss.reason !== 'taken') return;
-          withdraw();
-          log.error({ holder: loss.holder, class: deps.loadBalancerClass }, lossWords(deps, loss.holder));
+          // Under our own identity it may be that of an etcd restored from a backup: no reason for an outage.
+          const isKept = loss.holder === deps.identity && !deps.hasOthers();
+          if (!isKept) withdraw();
+          log[isKept ? 'warn' : 'error'](
+            { holder: loss.holder, class: deps.loadBalancerClass },
+            lossWords(deps, loss.holder),
+          );
           lost.abort(new Error('the Lease was lost'));
         },
       ],
@@ -64,30 +73,38 @@ export async function leadWhileHeld(
   }
 }
 
-function lossWords({ identity, onLeaseLoss }: LeadershipDeps, holder: string): string {
+function lossWords({ identity, onLeaseLoss, hasOthers }: LeadershipDeps, holder: string): string {
+  if (holder === identity && !hasOthers())
+    return 'the Lease was changed under the identity of this host (is etcd restored from a backup?): traffic continues, nothing is written to the cluster until it is known whether another process renews the Lease';
   const what =
     onLeaseLoss === 'withdraw'
       ? 'its addresses are withdrawn, established connections continue'
       : 'it keeps its addresses (--on-lease-loss keep)';
-  return holder === identity
-    ? `the Lease was changed under this host's own identity (etcd restored from a backup, or a copied state directory): ${what} until the Lease is held again`
-    : `host ${holder} took over the Lease: this host no longer serves; ${what}`;
+  return `host ${hostOf(holder)} took over the Lease: this host no longer serves; ${what}`;
 }
 
-async function acquire(
-  { lease, leaseNamespace, loadBalancerClass, identity, log }: LeadershipDeps,
-  withdraw: () => void,
-  signal: AbortSignal,
-): Promise<void> {
+/** What to say of the holder that is waited for. */
+function holderWords({ loadBalancerClass }: LeadershipDeps, { identity, kind, expiresInMs }: Holder): string {
+  const seconds = Math.ceil(expiresInMs / 1000);
+  switch (kind) {
+    case 'other':
+      return `host ${hostOf(identity)} holds the Lease for class ${loadBalancerClass}; taking over when it expires (in ${seconds} s unless renewed) or is released`;
+    case 'unknown':
+      return `the Lease bears the identity of this host, but this process did not write it; taking it in ${seconds} s unless another process renews it`;
+    case 'namesake':
+      return 'another process renews the Lease under the identity of this host: one state directory is a copy of the other. Stop furiwake on the copy, delete its state directory, and start it again';
+    default:
+      return assertNever(kind);
+  }
+}
+
+async function acquire(deps: LeadershipDeps, withdraw: () => void, signal: AbortSignal): Promise<void> {
+  const { lease, leaseNamespace, log } = deps;
   try {
     await lease.acquire(signal, (holder) => {
-      withdraw();
-      log.warn(
-        { holder, class: loadBalancerClass },
-        holder === identity
-          ? "another process holds the Lease under this host's identity; taking over when it stops renewing. If it does not: its state directory is a copy of ours"
-          : `host ${holder} holds the Lease for class ${loadBalancerClass}; taking over when it releases the Lease or stops renewing it for 15 s`,
-      );
+      if (holder.kind !== 'unknown' || deps.hasOthers()) withdraw();
+      const level = holder.kind === 'namesake' ? 'error' : 'warn';
+      log[level]({ holder: holder.identity, class: deps.loadBalancerClass }, holderWords(deps, holder));
     });
   } catch (error) {
     if (!(error instanceof NoNamespaceError)) throw error;

@@ -1,4 +1,5 @@
 import { KubeConfigError, KubeError, type KubeErrorCode, type StatusCause } from './errors.ts';
+import { noAnswer } from './reachability.ts';
 import type { HttpAnswer } from './transport.ts';
 
 /** Which request failed, for the error. */
@@ -11,17 +12,17 @@ type Status = {
   readonly details?: { readonly causes?: readonly StatusCause[]; readonly retryAfterSeconds?: number };
 };
 
-/** Longest text of an answer that is put into a message. */
-const quoteLength = 300;
+/** Longest part of an answer that is quoted in a message. */
+const mostQuoted = 200;
 
-/** Reads a refusal (any status from 300) as the error that it means. */
+/** Reads a refusal (any status from 300 on) as the error that it means. */
 export async function refusal(answer: HttpAnswer, attempt: Attempt): Promise<KubeError> {
   const { statusCode, headers, body } = answer;
   const text = await body.text();
   const status = parseStatus(text);
   const seconds = Number(headers['retry-after'] ?? status.details?.retryAfterSeconds ?? Number.NaN);
   return statusError({ ...status, code: statusCode }, attempt, {
-    fallback: text.slice(0, quoteLength),
+    fallback: quotable(text),
     retryAfterMs: seconds > 0 ? seconds * 1000 : undefined,
   });
 }
@@ -37,7 +38,10 @@ export function statusError(
     code: codeOf(status, reason),
     status,
     reason,
-    message: message || fallback || `HTTP ${status}`,
+    message:
+      status === 401
+        ? 'the API server rejected the credentials (401 Unauthorized)'
+        : message || fallback || `HTTP status ${status}`,
     causes: details?.causes,
     retryAfterMs,
     ...attempt,
@@ -47,12 +51,11 @@ export function statusError(
 /** What undici, the deadline or the credentials threw, as the error that it means. */
 export function failure(cause: unknown, attempt: Attempt): KubeError {
   if (cause instanceof KubeError) return cause;
-  const message = messageOf(cause);
-  if (cause instanceof KubeConfigError) return new KubeError({ code: 'CREDENTIALS', message, cause, ...attempt });
+  if (cause instanceof KubeConfigError)
+    return new KubeError({ code: 'CREDENTIALS', message: cause.message, cause, ...attempt });
   if (cause instanceof SyntaxError)
-    return new KubeError({ code: 'PROTOCOL', message: `the answer is not JSON: ${message}`, cause, ...attempt });
-  const isTimeout = cause instanceof Error && (cause.name === 'TimeoutError' || codeIn(cause).endsWith('TIMEOUT'));
-  return new KubeError({ code: isTimeout ? 'TIMEOUT' : 'UNREACHABLE', message, cause, ...attempt });
+    return new KubeError({ code: 'PROTOCOL', message: 'the answer is not JSON', cause, ...attempt });
+  return new KubeError({ ...noAnswer(cause), cause, ...attempt });
 }
 
 function codeOf(status: number, reason: string | undefined): KubeErrorCode {
@@ -82,16 +85,13 @@ function parseStatus(text: string): Status {
     const value: unknown = JSON.parse(text);
     return typeof value === 'object' && value !== null ? value : {};
   } catch {
-    return {}; // a proxy's page, or nothing: the HTTP status says enough
+    return {}; // the page of a proxy, or nothing: the HTTP status says enough
   }
 }
 
-function codeIn(error: Error): string {
-  return 'code' in error && typeof error.code === 'string' ? error.code : '';
-}
-
-/** Node puts the several addresses that it tried into an AggregateError without a message. */
-function messageOf(cause: unknown): string {
-  if (cause instanceof AggregateError) return cause.errors.map(messageOf).join('; ');
-  return cause instanceof Error ? cause.message || codeIn(cause) || cause.name : String(cause);
+/** The beginning of a plain text in one line; nothing of a page in HTML. */
+function quotable(text: string): string {
+  const line = text.trim().replaceAll(/\s+/g, ' ');
+  if (line.startsWith('<') || line.startsWith('{')) return '';
+  return line.length > mostQuoted ? `${line.slice(0, mostQuoted)}…` : line;
 }

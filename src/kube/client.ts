@@ -1,3 +1,4 @@
+import { type Backoff, makeBackoff } from '../async/backoff.ts';
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
@@ -13,7 +14,7 @@ export type Query = Readonly<Record<string, string>>;
 
 export type RequestOptions = {
   readonly signal: AbortSignal;
-  /** For everything, attempts and waits between them; default 30,000 ms. */
+  /** For all attempts and the waits between them; default 30,000 ms. */
   readonly timeoutMs?: number;
   readonly query?: Query;
 };
@@ -22,12 +23,12 @@ export type ApplyOptions = RequestOptions & { readonly fieldManager: string; rea
 export type DeleteOptions = RequestOptions & { readonly uid?: string };
 
 /**
- * Requests to one cluster's API server. `T` is the caller's word for what lives at the path: the server has validated
- * it, nothing is checked again.
+ * Requests to one cluster's API server. `T` is the type that the caller expects at the path: the server has validated the
+ * object, it is not checked again.
  *
- * All throw {@link KubeError}, or the reason of `signal` when that aborts. A 429 is obeyed and tried again within the
- * deadline (the server did nothing yet); a 5xx with Retry-After or a broken connection only where doing it twice is
- * doing it once (get, list, apply). What is left goes to the caller, with `retryAfterMs` where the server named it.
+ * All throw {@link KubeError}, or the reason of `signal` when that aborts. A 429 is retried within the deadline (the
+ * server has done nothing yet); a 5xx with Retry-After or a broken connection only for idempotent verbs (get, list,
+ * apply). All other failures go to the caller, with `retryAfterMs` where the server sent Retry-After.
  */
 export type KubeClient = {
   get<T>(path: string, options: RequestOptions): Promise<T>;
@@ -36,29 +37,31 @@ export type KubeClient = {
   create<T>(path: string, body: unknown, options: RequestOptions): Promise<T>;
   /** PUT: with `metadata.resourceVersion` in the body a compare-and-swap (`CONFLICT`). */
   replace<T>(path: string, body: unknown, options: RequestOptions): Promise<T>;
-  /** A `test` that fails is `INVALID` (422) without causes. */
+  /** A `test` operation that fails is `INVALID` (422) without causes. */
   jsonPatch<T>(path: string, patch: JsonPatch, options: RequestOptions): Promise<T>;
   /** Server-side apply; a uid in the body that is not the object's is `INVALID` (the uid cannot be changed). */
   apply<T>(path: string, body: unknown, options: ApplyOptions): Promise<T>;
   /** `uid`: only if it is still that object (`CONFLICT`). */
   delete(path: string, options: DeleteOptions): Promise<void>;
-  /** The bytes of a watch: resolves with the headers, then the reader sets the pace and the limits. */
+  /** The bytes of a watch: resolves with the headers; after that the reader sets pace and deadlines. */
   stream(
     path: string,
     options: { readonly signal: AbortSignal; readonly query: Query },
   ): Promise<AsyncIterable<Uint8Array>>;
-  /** Ends all connections and timers: a process that only waits for them may end. */
+  /** Closes all connections: what is in flight fails. */
   close(): Promise<void>;
 };
 
 const requestTimeoutMs = 30_000;
 const maxAttempts = 5;
-const retryBaseMs = 100;
+const backoffMs = { firstMs: 100, mostMs: 1_600 };
+/** A kept connection that the server closed in the moment of its use: another one is there at once. */
+const reconnectMs = 10;
 const durationBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30];
 
 type Call = Attempt & Omit<HttpRequest, 'target' | 'isWatch' | 'signal'>;
 
-/** Verbs that do no more the second time: an attempt whose answer was lost may be made again. */
+/** Repeating them has no further effect: an attempt whose answer was lost may be repeated. */
 const idempotent = new Set(['get', 'list', 'apply']);
 
 export function makeKubeClient({
@@ -74,7 +77,7 @@ export function makeKubeClient({
   readonly log: Log;
   readonly metrics: Metrics;
   readonly random: Random;
-  /** Also the field manager of writes that are no apply. */
+  /** Also the field manager of all writes but `apply`. */
   readonly userAgent?: string;
 }): KubeClient {
   const transport = makeTransport(config, userAgent);
@@ -85,14 +88,14 @@ export function makeKubeClient({
   ]);
   const durations = metrics.histogram(
     'furiwake_api_request_seconds',
-    'Time until the whole answer of the API server was there.',
+    'Time until the complete answer of the API server had arrived.',
     durationBuckets,
     ['verb', 'resource'],
   );
   const count = ({ verb, path }: Attempt, code: string): void =>
     counter.add(1, { verb, resource: resourceOf(path), code });
 
-  /** One attempt; every failure but the caller's own abort is a KubeError. */
+  /** One attempt; every failure except the caller's own abort is a KubeError. */
   const attempt = async <T>(call: Call, query: Query, signal: AbortSignal): Promise<T> => {
     const startedAt = clock.monotonic();
     let code = 'error';
@@ -115,15 +118,16 @@ export function makeKubeClient({
   ): Promise<T> => {
     signal.throwIfAborted();
     const endsAt = clock.monotonic() + timeoutMs;
+    const backoff = makeBackoff({ ...backoffMs, random });
     using deadline = clock.deadline(timeoutMs, signal);
     for (let tries = 1; ; tries += 1) {
       try {
         return await attempt<T>(call, query, deadline.signal);
       } catch (error) {
         signal.throwIfAborted();
-        const waitMs = retryDelay(error as KubeError, call.verb, tries) * (1 + random());
+        const waitMs = retryDelay(error as KubeError, call.verb, tries, backoff);
         if (clock.monotonic() + waitMs >= endsAt) throw error;
-        log.debug({ err: error, waitMs }, 'request is tried again');
+        log.debug({ err: error, waitMs }, 'request failed; retrying');
         await clock.sleep(waitMs, signal);
       }
     }
@@ -177,16 +181,13 @@ export function makeKubeClient({
   };
 }
 
-/** How long to wait before the next attempt, in ms before jitter; for ever where there is to be none. */
-function retryDelay({ code, retryAfterMs }: KubeError, verb: string, tries: number): number {
-  const never = Number.POSITIVE_INFINITY;
-  if (tries >= maxAttempts) return never;
-  const backoffMs = Math.max(retryAfterMs ?? 0, retryBaseMs * 2 ** (tries - 1));
-  if (code === 'THROTTLED') return backoffMs;
-  if (!idempotent.has(verb)) return never;
-  if (code === 'SERVER' && retryAfterMs !== undefined) return backoffMs;
-  // Once: the server may have closed a kept connection in the moment that we used it.
-  return code === 'UNREACHABLE' && tries === 1 ? retryBaseMs / 10 : never;
+/** How long to wait before the next attempt, in ms; infinite where there must be none. */
+function retryDelay({ code, retryAfterMs }: KubeError, verb: string, tries: number, backoff: Backoff): number {
+  if (tries >= maxAttempts) return Number.POSITIVE_INFINITY;
+  const isRepeatable = idempotent.has(verb);
+  if (code === 'THROTTLED' || (isRepeatable && code === 'SERVER' && retryAfterMs !== undefined))
+    return Math.max(retryAfterMs ?? 0, backoff.next());
+  return isRepeatable && code === 'UNREACHABLE' && tries === 1 ? reconnectMs : Number.POSITIVE_INFINITY;
 }
 
 function targetOf(path: string, query: Query): string {

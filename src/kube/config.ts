@@ -1,18 +1,21 @@
+import { isIP } from 'node:net';
 import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../ports/clock.ts';
 import type { Exec } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
-import { type Credentials, type CredentialSource, fileLifetimeMs, makeCredentialSource } from './credentials.ts';
+import type { Log } from '../ports/log.ts';
+import { type CredentialSource, makeCredentialSource } from './credentials.ts';
 import { KubeConfigError } from './errors.ts';
-import { runExecPlugin } from './exec-plugin.ts';
+import { readKubeConfig, readText, type SelectedContext } from './kubeconfig.ts';
 import { assertTlsMaterial } from './tls-material.ts';
-import { type ClusterEntry, readKubeConfig, readText, resolveIn, type SelectedContext } from './kubeconfig.ts';
+import { fileLifetimeMs, loadUserCredentials, readRequired } from './user-credentials.ts';
 
-/** A cluster and how to be let in. */
+/** A cluster and how to authenticate to it. */
 export type ClusterConfig = {
   /** Origin and path prefix, without a slash at the end: `https://10.0.0.1:6443`. */
   readonly server: string;
-  /** The context's or the Pod's namespace. */
+  /** Of the context, or of the Pod. */
   readonly namespace: string | undefined;
   /** Who we are and by what, for messages: `user "admin" of context "lab" in /root/.kube/config`. */
   readonly identity: string;
@@ -21,7 +24,7 @@ export type ClusterConfig = {
 };
 
 export type KubeConfigOptions = {
-  /** Path, or several with `:` between. */
+  /** Path, or several separated by `:`. */
   readonly kubeconfig?: string | undefined;
   readonly context?: string | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -29,13 +32,18 @@ export type KubeConfigOptions = {
   readonly files: Files;
   readonly exec: Exec;
   readonly clock: Clock;
+  readonly log: Log;
 };
 
 const podFolder = '/var/run/secrets/kubernetes.io/serviceaccount';
+/** Between two readings of files that the server rejects, and between two runs of a plugin. */
+const fileRestMs = 1_000;
+const pluginRestMs = 10_000;
 
 /**
  * Finds the cluster: the path given, else `KUBECONFIG`, else the Pod's service account, else `~/.kube/config`.
- * Reads all files once, so that what is missing is said now. Throws {@link KubeConfigError}.
+ * Reads all files once, so that a missing one is reported now. Later the files are read again every minute, when the
+ * server rejects the credentials, and by `credentials.reload()`. Throws {@link KubeConfigError}.
  */
 export async function loadKubeConfig(options: KubeConfigOptions): Promise<ClusterConfig> {
   const { kubeconfig, context, env, homeFolder, files } = options;
@@ -44,24 +52,24 @@ export async function loadKubeConfig(options: KubeConfigOptions): Promise<Cluste
   if (context === undefined && env['KUBERNETES_SERVICE_HOST']) return inCluster(options);
   const home = path.join(homeFolder, '.kube/config');
   if ((await readText(files, home)) !== undefined) return fromFiles([home], options);
-  throw new KubeConfigError(
-    `no cluster: there is no ${home} and this is no Pod with a service account; give --kubeconfig or KUBECONFIG`,
-  );
+  throw new KubeConfigError(`no kubeconfig found: use --kubeconfig, set KUBECONFIG, or create ${home}`);
 }
 
-async function inCluster({ env, files, clock }: KubeConfigOptions): Promise<ClusterConfig> {
+async function inCluster({ env, files, clock, log }: KubeConfigOptions): Promise<ClusterConfig> {
   const host = env['KUBERNETES_SERVICE_HOST'] ?? '';
   const port = env['KUBERNETES_SERVICE_PORT'] ?? '443';
   const credentials = makeCredentialSource({
     clock,
+    log,
+    restMs: fileRestMs,
     load: async () => {
-      const token = (await mustRead(files, `${podFolder}/token`, 'the Pod')).trim();
-      const ca = await mustRead(files, `${podFolder}/ca.crt`, 'the Pod');
-      assertTlsMaterial({ ca }, `the Pod: ${podFolder}/ca.crt`, '');
+      const token = (await readRequired(files, `${podFolder}/token`, 'service account of this Pod')).trim();
+      const ca = await readRequired(files, `${podFolder}/ca.crt`, 'service account of this Pod');
+      assertTlsMaterial({ ca }, `service account of this Pod: ${podFolder}/ca.crt`, '');
       return { credentials: { token, ca }, lifetimeMs: fileLifetimeMs };
     },
   });
-  await credentials.current();
+  await credentials.current(new AbortController().signal);
   return {
     server: `https://${host.includes(':') ? `[${host}]` : host}:${port}`,
     namespace: (await readText(files, `${podFolder}/namespace`))?.trim(),
@@ -72,34 +80,79 @@ async function inCluster({ env, files, clock }: KubeConfigOptions): Promise<Clus
 }
 
 async function fromFiles(paths: readonly string[], options: KubeConfigOptions): Promise<ClusterConfig> {
-  const selected = await readKubeConfig({ paths, context: options.context, files: options.files });
-  const { file, value: cluster } = selected.cluster;
-  refuseUnsupported(selected);
-  const credentials = credentialsOf(selected, options);
-  if (selected.user.value.exec == null) await credentials.current();
-  return {
-    server: serverOf(cluster.server, `${file}: cluster of context "${selected.name}"`),
-    namespace: selected.namespace,
-    identity: `user "${selected.userName}" of context "${selected.name}" in ${selected.user.file}`,
-    tls: {
-      insecure: cluster['insecure-skip-tls-verify'] ?? false,
-      serverName: cluster['tls-server-name'] ?? undefined,
+  const { context, files, clock, log } = options;
+  const first = await readSelected(paths, context, files);
+  const peer = peerOf(first);
+  const credentials = makeCredentialSource({
+    clock,
+    log,
+    restMs: first.user.value.exec ? pluginRestMs : fileRestMs,
+    load: async (signal) => {
+      const now = await readSelected(paths, context, files);
+      // Its user may belong to another cluster: neither its credentials nor its server is used while we run.
+      if (!isDeepStrictEqual(peerOf(now), peer))
+        throw new KubeConfigError(
+          `${now.cluster.file}: the cluster of context "${now.name}" has another server or other TLS settings than ${peer.server} had; restart furiwake to use them`,
+        );
+      return loadUserCredentials(now, options, signal);
     },
+  });
+  if (!first.user.value.exec) {
+    const { token } = await credentials.current(new AbortController().signal);
+    if (token !== undefined) warnOfPlainHttp(peer.server, log);
+  } else warnOfPlainHttp(peer.server, log);
+  if (peer.tls.insecure)
+    log.warn(
+      { server: peer.server },
+      'insecure-skip-tls-verify is set: the certificate of the API server is not verified, so any server in between can read the credentials',
+    );
+  return {
+    ...peer,
+    namespace: first.namespace,
+    identity: `user "${first.userName}" of context "${first.name}" in ${first.user.file}`,
     credentials,
   };
 }
 
-/** What would be ignored silently and change who we are or where we go. */
+async function readSelected(
+  paths: readonly string[],
+  context: string | undefined,
+  files: Files,
+): Promise<SelectedContext> {
+  const selected = await readKubeConfig({ paths, context, files });
+  refuseUnsupported(selected);
+  return selected;
+}
+
+function peerOf({ name, cluster: { file, value } }: SelectedContext): Pick<ClusterConfig, 'server' | 'tls'> {
+  return {
+    server: serverOf(value.server, `${file}: cluster of context "${name}"`),
+    tls: {
+      insecure: value['insecure-skip-tls-verify'] ?? false,
+      serverName: value['tls-server-name'] ?? undefined,
+    },
+  };
+}
+
+function warnOfPlainHttp(server: string, log: Log): void {
+  const { protocol, hostname } = new URL(server);
+  const host = hostname.replaceAll(/^\[|\]$/g, '');
+  const isLoopback = host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+  if (protocol === 'http:' && !isLoopback)
+    log.warn({ server }, 'the server in the kubeconfig is http://: the bearer token is sent unencrypted; use https://');
+}
+
+/** Settings that change who we are or which server we talk to, and must not be ignored silently. */
 function refuseUnsupported({ name, cluster, user }: SelectedContext): void {
   const where = `${cluster.file}: cluster of context "${name}"`;
   if (cluster.value['proxy-url'])
-    throw new KubeConfigError(`${where}: proxy-url is not supported; use a server that is reached without a proxy`);
+    throw new KubeConfigError(`${where}: proxy-url is not supported; use a server that needs no proxy`);
   if (
     cluster.value['insecure-skip-tls-verify'] &&
     (cluster.value['certificate-authority'] || cluster.value['certificate-authority-data'])
   )
     throw new KubeConfigError(
-      `${where}: insecure-skip-tls-verify and a certificate authority exclude each other; drop one`,
+      `${where}: insecure-skip-tls-verify and a certificate authority exclude each other; remove one`,
     );
   const [refused] = user.value.unsupported;
   if (refused !== undefined)
@@ -111,71 +164,6 @@ function refuseUnsupported({ name, cluster, user }: SelectedContext): void {
 function serverOf(server: string, where: string): string {
   const url = URL.canParse(server) ? new URL(server) : undefined;
   if (url?.protocol !== 'https:' && url?.protocol !== 'http:')
-    throw new KubeConfigError(`${where}: server "${server}" is no http or https URL`);
+    throw new KubeConfigError(`${where}: server "${server}" is not a valid http or https URL`);
   return `${url.origin}${url.pathname.replace(/\/+$/, '')}`;
-}
-
-/** The credentials of a kubeconfig's user: data before files, a token file before a token, as client-go does it. */
-function credentialsOf(
-  { name, userName, cluster, user }: SelectedContext,
-  options: KubeConfigOptions,
-): CredentialSource {
-  const { files, exec, clock } = options;
-  const { file, value } = user;
-  const where = `${file}: user "${userName}"`;
-  const pem = async (data: string | null | undefined, from: string, target: string | null | undefined, key: string) => {
-    if (data) return Buffer.from(data, 'base64').toString();
-    return target ? mustRead(files, resolveIn(from, target), key) : undefined;
-  };
-  const caWhere = `${cluster.file}: certificate-authority of context "${name}"`;
-  const ca = (): Promise<string | undefined> => {
-    const { 'certificate-authority': target, 'certificate-authority-data': data } = cluster.value;
-    return pem(data, cluster.file, target, caWhere);
-  };
-  const ownPair = async (): Promise<Credentials> => {
-    const cert = await pem(
-      value['client-certificate-data'],
-      file,
-      value['client-certificate'],
-      `${where}.client-certificate`,
-    );
-    const key = await pem(value['client-key-data'], file, value['client-key'], `${where}.client-key`);
-    if ((cert === undefined) !== (key === undefined))
-      throw new KubeConfigError(`${where}: client-certificate and client-key belong together; one of them is missing`);
-    return { cert, key };
-  };
-  const fromPlugin = async (config: NonNullable<typeof value.exec>) => {
-    const trusted = await ca();
-    const command = config.command.includes('/') ? resolveIn(file, config.command) : config.command;
-    const told = execCluster(cluster.value, trusted);
-    const answer = await runExecPlugin({ config: { ...config, command }, cluster: told, where, exec, clock });
-    const credentials = { ...answer.credentials, ca: trusted };
-    assertTlsMaterial(credentials, caWhere, `${where}.exec`);
-    return { ...answer, credentials };
-  };
-  const fromKeys = async () => {
-    const token = value.tokenFile
-      ? (await mustRead(files, resolveIn(file, value.tokenFile), `${where}.tokenFile`)).trim()
-      : (value.token ?? undefined);
-    const credentials = { token, ...(await ownPair()), ca: await ca() };
-    assertTlsMaterial(credentials, caWhere, where);
-    return { credentials, lifetimeMs: fileLifetimeMs };
-  };
-  return makeCredentialSource({ clock, load: () => (value.exec ? fromPlugin(value.exec) : fromKeys()) });
-}
-
-function execCluster(cluster: ClusterEntry, ca: string | undefined): Parameters<typeof runExecPlugin>[0]['cluster'] {
-  return {
-    server: cluster.server,
-    ...(cluster['tls-server-name'] ? { 'tls-server-name': cluster['tls-server-name'] } : {}),
-    ...(cluster['insecure-skip-tls-verify'] ? { 'insecure-skip-tls-verify': true } : {}),
-    ...(ca === undefined ? {} : { 'certificate-authority-data': Buffer.from(ca).toString('base64') }),
-  };
-}
-
-async function mustRead(files: Files, file: string, where: string): Promise<string> {
-  const found = await readText(files, file);
-  if (found === undefined) throw new KubeConfigError(`${where}: ${file}: no such file`);
-  if (found.trim() === '') throw new KubeConfigError(`${where}: ${file} is empty`);
-  return found;
 }

@@ -1,6 +1,10 @@
+import { unlessAborted } from '../async/abort.ts';
+import { makeBackoff } from '../async/backoff.ts';
+import { makeTrouble } from '../async/trouble.ts';
 import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
 
-/** What proves who we are, and who the server is. Texts in PEM; any part may be missing. */
+/** What proves who we are, and who the server is. Texts in PEM form; any part may be missing. */
 export type Credentials = {
   readonly token?: string | undefined;
   readonly cert?: string | undefined;
@@ -9,57 +13,102 @@ export type Credentials = {
   readonly ca?: string | undefined;
 };
 
-/** Credentials that may change while we run: files that rotate, plugins that expire. */
+/** Credentials that may change while we run: files that are replaced, plugins whose tokens expire. All reject when `signal` aborts. */
 export type CredentialSource = {
   /** Those to use now; cheap while they are fresh. Throws `KubeConfigError` when there never were any. */
-  current(): Promise<Credentials>;
-  /** After the server refused `used`: obtains others, once for all that ask at the same time. */
-  refresh(used: Credentials): Promise<Credentials>;
+  current(signal: AbortSignal): Promise<Credentials>;
+  /** After the server rejected `used`: others if there are, obtained once for all that ask at the same time. */
+  refresh(used: Credentials, signal: AbortSignal): Promise<Credentials>;
+  /** Obtains them now, regardless of their age. Throws `KubeConfigError`; then the old ones stay in use. */
+  reload(signal: AbortSignal): Promise<void>;
 };
 
-/** How often files are read again while nobody refuses what they hold. */
-export const fileLifetimeMs = 60_000;
+export type LoadedCredentials = { readonly credentials: Credentials; readonly lifetimeMs: number };
 
-/** How long credentials whose renewal failed are used before renewing is tried again. */
-const graceMs = 10_000;
+const mostWaitMs = 300_000;
 
 /**
- * Keeps what `load` gives for `lifetimeMs`. A renewal that fails (a file in the middle of its rotation, a plugin
- * without network) leaves the old ones in use: the server is the judge of them, and its 401 asks for `refresh`.
+ * Keeps what `load` gives for its lifetime. Where renewing fails (a file that is being replaced, a plugin without network)
+ * the old ones stay in use: the server judges them, and its 401 asks for `refresh`. However often the server answers 401,
+ * however short the lifetime: at least `restMs` pass between two loads, and more after each one that failed.
  */
 export function makeCredentialSource({
-  clock,
   load,
+  restMs,
+  clock,
+  log,
 }: {
+  /** `signal` aborts when no caller waits any more. */
+  readonly load: (signal: AbortSignal) => Promise<LoadedCredentials>;
+  readonly restMs: number;
   readonly clock: Clock;
-  readonly load: () => Promise<{ readonly credentials: Credentials; readonly lifetimeMs: number }>;
+  readonly log: Log;
 }): CredentialSource {
   let kept: { readonly credentials: Credentials; readonly untilMs: number } | undefined;
-  let loading: Promise<Credentials> | undefined;
+  let lastError: unknown;
+  let restsUntilMs = Number.NEGATIVE_INFINITY;
+  let running: { readonly result: Promise<Credentials>; readonly stop: AbortController; waiters: number } | undefined;
+  const backoff = makeBackoff({ firstMs: restMs, mostMs: mostWaitMs });
+  const trouble = makeTrouble({ what: 'renewing the credentials', log, monotonic: () => clock.monotonic() });
 
-  const reload = async (): Promise<Credentials> => {
-    const { credentials, lifetimeMs } = await load();
-    kept = { credentials, untilMs: clock.monotonic() + lifetimeMs };
-    return credentials;
+  const loadOnce = async (signal: AbortSignal): Promise<Credentials> => {
+    try {
+      const { credentials, lifetimeMs } = await load(signal);
+      const nowMs = clock.monotonic();
+      restsUntilMs = nowMs + restMs;
+      kept = { credentials, untilMs: nowMs + lifetimeMs };
+      backoff.reset();
+      trouble.over();
+      return credentials;
+    } catch (error) {
+      signal.throwIfAborted();
+      lastError = error;
+      restsUntilMs = clock.monotonic() + backoff.next();
+      if (kept !== undefined) trouble.failed(error); // else the caller reports it
+      throw error;
+    }
   };
-  const shared = (): Promise<Credentials> => {
-    loading ??= reload().finally(() => {
-      loading = undefined;
-    });
-    return loading;
+
+  /** Joins the load under way, or starts one; it ends when no caller waits for it any more. */
+  const join = async (signal: AbortSignal): Promise<Credentials> => {
+    signal.throwIfAborted();
+    if (running === undefined) {
+      const stop = new AbortController();
+      running = { result: loadOnce(stop.signal), stop, waiters: 0 };
+    }
+    const mine = running;
+    mine.waiters += 1;
+    try {
+      return await unlessAborted(mine.result, signal);
+    } finally {
+      mine.waiters -= 1;
+      if (mine.waiters === 0) {
+        mine.stop.abort(signal.reason); // without effect where it has ended
+        if (running === mine) running = undefined;
+      }
+    }
   };
+
+  const isResting = (): boolean => running === undefined && clock.monotonic() < restsUntilMs;
 
   return {
-    current: async () => {
-      if (kept !== undefined && clock.monotonic() < kept.untilMs) return kept.credentials;
+    current: async (signal) => {
+      if (kept !== undefined && (clock.monotonic() < kept.untilMs || isResting())) return kept.credentials;
+      if (isResting()) throw lastError;
       try {
-        return await shared();
+        return await join(signal);
       } catch (error) {
+        signal.throwIfAborted();
         if (kept === undefined) throw error;
-        kept = { credentials: kept.credentials, untilMs: clock.monotonic() + graceMs };
         return kept.credentials;
       }
     },
-    refresh: async (used) => (kept !== undefined && kept.credentials !== used ? kept.credentials : shared()),
+    refresh: async (used, signal) => {
+      if (kept !== undefined && kept.credentials !== used) return kept.credentials;
+      return isResting() ? used : await join(signal);
+    },
+    reload: async (signal) => {
+      await join(signal);
+    },
   };
 }

@@ -1,13 +1,15 @@
 /**
  * What went wrong with a request:
  *
- * - `UNREACHABLE`: no answer (refused, reset, no name, TLS refused). `TIMEOUT`: none within the deadline.
- * - `CREDENTIALS`: our own could not be obtained (token file, exec plugin). `UNAUTHORIZED`: the server refused them.
+ * - `UNREACHABLE`: no connection, or a broken one. `TIMEOUT`: no answer within the deadline.
+ * - `UNTRUSTED`: we refuse the server's certificate.
+ * - `CREDENTIALS`: ours could not be obtained (token file, exec plugin). `UNAUTHORIZED`: the server rejected them.
  * - `FORBIDDEN`, `NOT_FOUND`, `CONFLICT`, `ALREADY_EXISTS`, `INVALID` (400 and 422), `GONE` (410), `THROTTLED` (429).
- * - `SERVER`: any 5xx. `PROTOCOL`: an answer that is no Kubernetes answer.
+ * - `SERVER`: any 5xx. `PROTOCOL`: not an answer of a Kubernetes API server.
  */
 export type KubeErrorCode =
   | 'UNREACHABLE'
+  | 'UNTRUSTED'
   | 'TIMEOUT'
   | 'CREDENTIALS'
   | 'UNAUTHORIZED'
@@ -31,7 +33,7 @@ export type KubeErrorFacts = {
   /** metav1.Status `reason`, e.g. `NotFound`, `Invalid`. */
   readonly reason?: string | undefined;
   readonly message: string;
-  /** The server's wish (Retry-After), in ms; a lower bound for the next attempt. */
+  /** The server's Retry-After, in ms: a lower bound for the next attempt. */
   readonly retryAfterMs?: number | undefined;
   readonly causes?: readonly StatusCause[] | undefined;
   readonly verb: string;
@@ -39,7 +41,19 @@ export type KubeErrorFacts = {
   readonly cause?: unknown;
 };
 
-/** A request to the API server that failed. Decide by `code`; `message` is for people. */
+/** Failures of the connection as a whole: which request met them does not matter. */
+const anyRequest: ReadonlySet<KubeErrorCode> = new Set([
+  'UNREACHABLE',
+  'UNTRUSTED',
+  'TIMEOUT',
+  'CREDENTIALS',
+  'UNAUTHORIZED',
+]);
+
+/**
+ * A request to the API server that failed. Decide by `code`. `message` is for users: no words of a library, and the
+ * request only where it matters; `cause` has the library's error.
+ */
 export class KubeError extends Error {
   override readonly name = 'KubeError';
   readonly code: KubeErrorCode;
@@ -50,7 +64,7 @@ export class KubeError extends Error {
   readonly verb: string;
   readonly path: string;
   constructor({ code, status, reason, message, retryAfterMs, causes = [], verb, path, cause }: KubeErrorFacts) {
-    super(`${verb} ${path}: ${message}`, { cause });
+    super(anyRequest.has(code) ? message : `${verb} ${path}: ${message}`, { cause });
     this.code = code;
     this.status = status;
     this.reason = reason;
@@ -66,19 +80,13 @@ export function isKubeError(error: unknown, ...codes: readonly KubeErrorCode[]):
   return error instanceof KubeError && (codes.length === 0 || codes.includes(error.code));
 }
 
-/** A kubeconfig, a token file or an exec plugin that cannot be used: one line that says what, where, what to do. */
+/** A kubeconfig, a token file or an exec plugin that cannot be used: one line that says what, where, and what to do. */
 export class KubeConfigError extends Error {
   override readonly name = 'KubeConfigError';
   readonly code = 'KUBE_CONFIG';
 }
 
-/** A queue's run that must not be tried again until the key is added anew. */
-export class TerminalError extends Error {
-  override readonly name = 'TerminalError';
-  readonly code = 'TERMINAL';
-}
-
-/** A queue's run that is to be tried again after exactly `afterMs`, without growing its backoff. */
+/** Thrown by a queue's run that is to be repeated after exactly `afterMs`: no failure, and its backoff does not grow. */
 export class RetryError extends Error {
   override readonly name = 'RetryError';
   readonly code = 'RETRY';

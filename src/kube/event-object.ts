@@ -1,6 +1,6 @@
 import { microTime } from './lease-object.ts';
 
-/** What an event is about (core/v1 ObjectReference). */
+/** The object that an event concerns (core/v1 ObjectReference). */
 export type ObjectReference = {
   readonly apiVersion: string;
   readonly kind: string;
@@ -9,15 +9,15 @@ export type ObjectReference = {
   readonly uid: string;
 };
 
-/** One thing to tell a user about an object. */
+/** One message for users about an object. */
 export type EventFacts = {
   readonly regarding: ObjectReference;
   readonly type: 'Normal' | 'Warning';
   /** CamelCase, at most 128 characters: why. */
   readonly reason: string;
-  /** CamelCase, at most 128 characters: what was done or tried. */
+  /** CamelCase, at most 128 characters: the action taken or attempted. */
   readonly action: string;
-  /** For people; at most 1,024 bytes, see `cutNote`. */
+  /** For users; at most 1,024 bytes, see `cutNote`. */
   readonly note: string;
 };
 
@@ -69,5 +69,5 @@ export function cutNote(note: string): string {
   if (bytes.length <= maxNoteBytes) return note;
   const ellipsis = '…';
   const room = maxNoteBytes - new TextEncoder().encode(ellipsis).length;
-  return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes.subarray(0, room), { stream: true }) + ellipsis; // holds back half a character
+  return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes.subarray(0, room), { stream: true }) + ellipsis; // an incomplete last character is held back
 }

@@ -1,3 +1,6 @@
+import { makeBackoff } from '../async/backoff.ts';
+import { makeLatch } from '../async/latch.ts';
+import { makeTokenBucket } from '../async/token-bucket.ts';
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
@@ -6,16 +9,15 @@ import { isKubeError } from './errors.ts';
 import { cutNote, eventBody, type EventFacts, eventName, eventNamespace } from './event-object.ts';
 import { microTime } from './lease-object.ts';
 import { resourcePath } from './paths.ts';
-import { makeTokenBucket } from '../async/token-bucket.ts';
 
 export type EventSender = {
-  /** Never waits and never throws: what there is no room for is counted and dropped. */
+  /** Never waits and never throws: an Event for which there is no room is counted and dropped. */
   record(event: EventFacts): void;
-  /** Sends what was recorded, one at a time, until `signal` aborts. */
+  /** Sends the recorded Events, one at a time, until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;
 };
 
-/** One Event object, and what of it is still to be sent. */
+/** One Event object, and how often its event happened. */
 type Series = {
   readonly facts: EventFacts;
   readonly suffix: string;
@@ -28,21 +30,21 @@ type Series = {
 
 const maxQueued = 1_000;
 const maxSeries = 1_024;
-/** As client-go: the same again after so long is a new event. */
+/** As in client-go: the same event after so long is a new series. */
 const seriesMs = 6 * 60_000;
-/** Status writes that come with the same change go first. */
+/** Status writes for the same change go first. */
 const courtesyMs = 500;
 const burst = 25;
 const perSecond = 1;
 const maxAttempts = 5;
-const backoffMs = 2_000;
+const backoffMs = { firstMs: 2_000, mostMs: 30_000 };
 
 /**
- * events.k8s.io/v1, in nobody's way: a single sender, at most 25 at once and one a second in the long run.
+ * Sends Events (events.k8s.io/v1): one sender, at most 25 at once and one per second in the long run.
  *
- * The same again (object, reason, type, note) within six minutes counts up one Event's series; the count is written at
- * 2, 4, 8, …, so that a storm costs a handful of writes. An Event that the cluster does not want (a namespace that
- * is ending or gone) is no error.
+ * A repetition (same object, reason, type and note) within six minutes increases the count of one Event's series; the
+ * count is written at 2, 4, 8, …, so that a storm costs a handful of writes. An Event that the cluster refuses because
+ * its namespace is being deleted is dropped silently.
  */
 export function makeEventSender({
   client,
@@ -68,16 +70,16 @@ export function makeEventSender({
   const bucket = makeTokenBucket({ clock, burst, perSecond });
   const known = new Map<string, Series>(); // least recently seen first
   const queue = new Set<Series>();
-  let wake: () => void = () => undefined;
+  const work = makeLatch();
 
-  /** The series that this belongs to: the one that is known, or a new one. */
+  /** The series of this event: the known one, or a new one. */
   const seriesOf = (facts: EventFacts): Series => {
     const key = JSON.stringify([facts.regarding.uid, facts.reason, facts.type, facts.note]);
     const nowMs = clock.now();
     const old = known.get(key);
-    const goesOn = old !== undefined && (old.isQueued || nowMs - old.lastMs <= seriesMs);
+    const isContinued = old !== undefined && (old.isQueued || nowMs - old.lastMs <= seriesMs);
     const suffix = `${Math.trunc(nowMs).toString(16)}${Math.trunc(random() * 2 ** 32).toString(16)}`;
-    const series = goesOn
+    const series = isContinued
       ? old
       : { facts, suffix, firstMs: nowMs, lastMs: nowMs, count: 0, isCreated: false, isQueued: false };
     known.delete(key);
@@ -103,8 +105,9 @@ export function makeEventSender({
     series.isCreated = true;
   };
 
-  /** Sends one; failures that may pass are tried a few times, the rest is dropped. */
+  /** Sends one; transient failures are retried a few times, all others drop it. */
   const deliver = async (series: Series, signal: AbortSignal): Promise<void> => {
+    const backoff = makeBackoff({ ...backoffMs, random });
     for (let tries = 1; ; tries += 1) {
       await bucket.take(signal);
       try {
@@ -112,17 +115,18 @@ export function makeEventSender({
       } catch (error) {
         signal.throwIfAborted();
         if (isKubeError(error, 'ALREADY_EXISTS')) return void (series.isCreated = true); // an answer got lost
-        if (isUnwanted(error, series.isCreated)) return log.debug({ err: error }, 'event not wanted');
+        if (isUnwanted(error, series.isCreated))
+          return log.debug({ err: error }, 'event refused: its namespace is being deleted');
         if (isKubeError(error, 'NOT_FOUND')) {
-          series.isCreated = false; // Events live for an hour; this one begins again
+          series.isCreated = false; // Events live for an hour: create it again
           continue;
         }
-        const mayPass = isKubeError(error, 'UNREACHABLE', 'TIMEOUT', 'THROTTLED', 'SERVER', 'UNAUTHORIZED');
-        if (!mayPass || tries >= maxAttempts) {
+        const isTransient = isKubeError(error, 'UNREACHABLE', 'TIMEOUT', 'THROTTLED', 'SERVER', 'UNAUTHORIZED');
+        if (!isTransient || tries >= maxAttempts) {
           dropped.add(1, { reason: 'failed' });
           return log.warn({ err: error, object: series.facts.regarding.name }, 'event dropped');
         }
-        await clock.sleep(Math.max(error.retryAfterMs ?? 0, backoffMs * 2 ** (tries - 1)), signal);
+        await clock.sleep(Math.max(error.retryAfterMs ?? 0, backoff.next()), signal);
       }
     }
   };
@@ -136,17 +140,14 @@ export function makeEventSender({
       if (queue.size >= maxQueued) return dropped.add(1, { reason: 'queue-full' });
       series.isQueued = true;
       queue.add(series);
-      wake();
+      work.set();
     },
     run: async (signal) => {
-      signal.addEventListener('abort', () => wake(), { once: true });
       while (!signal.aborted) {
         const [series] = queue;
         try {
           if (series === undefined) {
-            await new Promise<void>((resolve) => {
-              wake = resolve;
-            });
+            await work.wait(signal);
             await clock.sleep(courtesyMs, signal);
             continue;
           }
@@ -161,7 +162,7 @@ export function makeEventSender({
   };
 }
 
-/** Refusals that are nobody's fault: the namespace is ending, or gone. */
+/** The namespace is being deleted, or is gone. */
 function isUnwanted(error: unknown, isCreated: boolean): boolean {
   if (isKubeError(error, 'FORBIDDEN')) return error.causes.some(({ reason }) => reason === 'NamespaceTerminating');
   return isKubeError(error, 'NOT_FOUND') && !isCreated;

@@ -1,9 +1,12 @@
 import { rootCertificates } from 'node:tls';
 import { expect, test } from 'vitest';
 import { filesOf, noPrograms } from '../../test/sim/harness.ts';
+import { recordLog } from '../../test/sim/observers.ts';
 import { virtualClock, type VirtualClock } from '../../test/sim/virtual-clock.ts';
 import { type Exec, ExecError } from '../ports/exec.ts';
 import { type ClusterConfig, loadKubeConfig } from './config.ts';
+
+const { signal } = new AbortController();
 
 /** The source of credentials of a kubeconfig whose user has this plugin; `run` stands for the program. */
 async function credentialsOf(
@@ -25,6 +28,7 @@ async function credentialsOf(
     files,
     exec: { ...noPrograms, run },
     clock,
+    log: recordLog(),
   });
   return config.credentials;
 }
@@ -42,7 +46,7 @@ const answer = (status: object, apiVersion = plugin.apiVersion): { stdout: strin
   stderr: '',
 });
 
-test('an exec plugin is run when first asked, kept until its end, and run again when refused', async () => {
+test('an exec plugin runs at the first request, again when its credentials expire, and when they are rejected', async () => {
   const clock = virtualClock();
   const calls: (readonly [string, readonly string[], Readonly<Record<string, string>> | undefined])[] = [];
   const run: Exec['run'] = async (file, args, { env }) => {
@@ -53,19 +57,21 @@ test('an exec plugin is run when first asked, kept until its end, and run again 
   const cluster = { 'certificate-authority-data': base64(aCa) };
   const credentials = await credentialsOf(config, run, { clock, cluster });
   expect(calls).toEqual([]);
-  const all = await Promise.all([credentials.current(), credentials.current()]);
+  const all = await Promise.all([credentials.current(signal), credentials.current(signal)]);
   expect(all.map(({ token, ca }) => [token, ca])).toEqual([
     ['t1', aCa],
     ['t1', aCa],
   ]);
   await clock.advance(580_000);
-  expect((await credentials.current()).token).toBe('t1');
+  expect((await credentials.current(signal)).token).toBe('t1');
   await clock.advance(15_000);
-  const second = await credentials.current();
+  const second = await credentials.current(signal);
   expect(second.token).toBe('t2');
-  const [third, same] = await Promise.all([credentials.refresh(second), credentials.refresh(second)]);
+  expect(await credentials.refresh(second, signal)).toBe(second); // no more often than every ten seconds
+  await clock.advance(10_000);
+  const [third, same] = await Promise.all([credentials.refresh(second, signal), credentials.refresh(second, signal)]);
   expect([third.token, same.token]).toEqual(['t3', 't3']);
-  expect((await credentials.refresh(second)).token).toBe('t3'); // somebody has asked already
+  expect((await credentials.refresh(second, signal)).token).toBe('t3'); // obtained already
   const [file, args, env] = calls[0] ?? [];
   expect([file, args, env?.['REGION']]).toEqual(['get-token', ['--cluster', 'x'], 'x']);
   expect(JSON.parse(env?.['KUBERNETES_EXEC_INFO'] ?? '')).toEqual({
@@ -88,19 +94,85 @@ test.each([
   [
     'another version',
     async () => answer({ token: 't' }, 'client.authentication.k8s.io/v1beta1'),
-    'answered client.authentication.k8s.io/v1beta1, not',
+    'printed an ExecCredential of client.authentication.k8s.io/v1beta1, not of',
   ],
-  ['nothing to use', async () => answer({}), 'gave neither a token nor a certificate'],
-  ['half a pair', async () => answer({ clientCertificateData: 'c' }), 'gave a certificate without its key'],
-  ['an end that is no time', async () => answer({ token: 't', expirationTimestamp: 'soon' }), 'is no time: soon'],
-] as const)('an exec plugin that answers %s is said to do so', async (_name, run, message) => {
+  ['nothing to use', async () => answer({}), 'printed neither a token nor a certificate'],
+  ['half a pair', async () => answer({ clientCertificateData: 'c' }), 'printed a certificate without its key'],
+  [
+    'an invalid time',
+    async () => answer({ token: 't', expirationTimestamp: 'soon' }),
+    'printed an invalid expirationTimestamp: soon',
+  ],
+] as const)('an exec plugin that answers %s is reported', async (_name, run, message) => {
   const credentials = await credentialsOf({ ...plugin, installHint: 'run login' }, run);
-  await expect(credentials.current()).rejects.toThrow(`/c: user "u".exec: `);
-  await expect(credentials.current()).rejects.toThrow(message);
+  await expect(credentials.current(signal)).rejects.toThrow(`/c: user "u".exec: `);
+  await expect(credentials.current(signal)).rejects.toThrow(message);
 });
 
 test('a plugin that wants a terminal is refused before it is run', async () => {
   const run: Exec['run'] = async () => answer({ token: 't' });
   const credentials = await credentialsOf({ ...plugin, interactiveMode: 'Always' }, run);
-  await expect(credentials.current()).rejects.toThrow('wants a terminal');
+  await expect(credentials.current(signal)).rejects.toThrow('needs a terminal');
+});
+
+test('a plugin whose credentials end at once, as with a wrong clock, is not run for each request', async () => {
+  const clock = virtualClock();
+  let runs = 0;
+  const run: Exec['run'] = async () => {
+    runs += 1;
+    return answer({ token: `t${runs}`, expirationTimestamp: '2020-01-01T00:00:00Z' });
+  };
+  const credentials = await credentialsOf(plugin, run, { clock });
+  for (let second = 0; second < 60; second += 1) {
+    const used = await credentials.current(signal);
+    await credentials.refresh(used, signal); // the server answers 401
+    await clock.advance(1_000);
+  }
+  expect(runs).toBe(6);
+});
+
+test('a plugin that fails is run again after growing waits, and meanwhile its failure is the answer', async () => {
+  const clock = virtualClock();
+  const ranAt: number[] = [];
+  const run: Exec['run'] = () => {
+    ranAt.push(clock.monotonic() / 1000);
+    return Promise.reject(new ExecError('get-token', 1, 'no network'));
+  };
+  const credentials = await credentialsOf(plugin, run, { clock });
+  for (let second = 0; second < 300; second += 1) {
+    await expect(credentials.current(signal)).rejects.toThrow('no network');
+    await clock.advance(1_000);
+  }
+  expect(ranAt).toEqual([0, 10, 30, 70, 150]);
+});
+
+test('arguments of a plugin, which may hold secrets, are in no error', async () => {
+  const run: Exec['run'] = (file) => Promise.reject(new ExecError(file, 1, ''));
+  const credentials = await credentialsOf({ ...plugin, args: ['--token=secret'] }, run);
+  const error = await credentials.current(signal).catch((cause: unknown) => cause as Error);
+  expect((error as Error).message).toBe('/c: user "u".exec: get-token: ended with exit code 1');
+  expect(String((error as Error).cause)).not.toContain('secret');
+});
+
+test('a plugin ends when no request waits for it any more, and not before; the next request runs it again', async () => {
+  let runs = 0;
+  let ended = 0;
+  const run: Exec['run'] = (_file, _args, options) => {
+    runs += 1;
+    if (runs > 1) return Promise.resolve(answer({ token: 't' }));
+    return new Promise((_, reject) => {
+      options.signal.addEventListener('abort', () => {
+        ended += 1;
+        reject(options.signal.reason as Error);
+      });
+    });
+  };
+  const credentials = await credentialsOf(plugin, run);
+  const [first, second] = [new AbortController(), new AbortController()];
+  const both = [first, second].map((each) => credentials.current(each.signal).catch((error: unknown) => error));
+  first.abort(new Error('first gives up'));
+  expect([await both[0], ended]).toMatchObject([{ message: 'first gives up' }, 0]);
+  second.abort(new Error('second gives up'));
+  expect([await both[1], ended]).toMatchObject([{ message: 'second gives up' }, 1]);
+  expect((await credentials.current(signal)).token).toBe('t');
 });

@@ -44,13 +44,15 @@ export type ExecCluster = {
   readonly 'certificate-authority-data'?: string;
 };
 
-/** Asked for a little before they end, so that no request is refused for it. */
+/** Credentials are renewed this long before they expire, so that no request is rejected for it. */
 const marginMs = 10_000;
 const timeoutMs = 60_000;
+const mostQuoted = 300;
 
 /**
- * Runs a credential plugin, without a terminal. `where` names it in errors (file and user).
- * Throws {@link KubeConfigError} when it cannot run, fails, or answers something else than it should.
+ * Runs a credential plugin, without a terminal. `where` names it in errors (file and user). Its arguments appear in no
+ * error: they may hold secrets. Throws {@link KubeConfigError} when it cannot run, fails, or prints something else than an
+ * ExecCredential with credentials; the reason of `signal` when that aborts.
  */
 export async function runExecPlugin({
   config,
@@ -58,16 +60,18 @@ export async function runExecPlugin({
   where,
   exec,
   clock,
+  signal,
 }: {
   readonly config: ExecConfig;
   readonly cluster: ExecCluster;
   readonly where: string;
   readonly exec: Exec;
   readonly clock: Clock;
+  readonly signal: AbortSignal;
 }): Promise<{ readonly credentials: Credentials; readonly lifetimeMs: number }> {
   if (config.interactiveMode === 'Always')
     throw new KubeConfigError(
-      `${where}.exec: ${config.command} wants a terminal (interactiveMode: Always); use a plugin or a token that needs none`,
+      `${where}.exec: ${config.command} needs a terminal (interactiveMode: Always); use a plugin or a token that does not`,
     );
   const info = {
     kind: 'ExecCredential',
@@ -79,11 +83,12 @@ export async function runExecPlugin({
     ['KUBERNETES_EXEC_INFO', JSON.stringify(info)],
   ]);
   const { stdout } = await exec
-    .run(config.command, config.args ?? [], { env, timeoutMs, signal: new AbortController().signal })
+    .run(config.command, config.args ?? [], { env, timeoutMs, signal })
     .catch((error: unknown) => {
-      const hint = config.installHint ? ` (${config.installHint.trim()})` : '';
-      const why = error instanceof ExecError ? error.message : String(error);
-      throw new KubeConfigError(`${where}.exec: ${oneLine(why)}${hint}`, { cause: error });
+      if (!(error instanceof ExecError)) throw error;
+      const hint = config.installHint ? ` (${oneLine(config.installHint)})` : '';
+      const why = oneLine(error.stderr) || `ended with exit code ${error.exitCode ?? 'unknown'}`;
+      throw new KubeConfigError(`${where}.exec: ${config.command}: ${why}${hint}`, { cause: error });
     });
   return readAnswer(stdout, config, where, clock);
 }
@@ -100,12 +105,14 @@ function readAnswer(
   };
   if (!answer.success) return fail('did not print an ExecCredential with a status');
   const { apiVersion, status } = answer.data;
-  if (apiVersion !== config.apiVersion) return fail(`answered ${apiVersion}, not ${config.apiVersion}`);
+  if (apiVersion !== config.apiVersion)
+    return fail(`printed an ExecCredential of ${apiVersion}, not of ${config.apiVersion}`);
   const { token, clientCertificateData: cert, clientKeyData: key, expirationTimestamp } = status;
-  if ((cert === undefined) !== (key === undefined)) return fail('gave a certificate without its key, or the reverse');
-  if (token === undefined && cert === undefined) return fail('gave neither a token nor a certificate');
+  if ((cert === undefined) !== (key === undefined))
+    return fail('printed a certificate without its key, or a key without its certificate');
+  if (token === undefined && cert === undefined) return fail('printed neither a token nor a certificate');
   const endsAt = expirationTimestamp === undefined ? Number.POSITIVE_INFINITY : Date.parse(expirationTimestamp);
-  if (Number.isNaN(endsAt)) return fail(`gave an expirationTimestamp that is no time: ${expirationTimestamp}`);
+  if (Number.isNaN(endsAt)) return fail(`printed an invalid expirationTimestamp: ${expirationTimestamp}`);
   return { credentials: { token, cert, key }, lifetimeMs: endsAt - clock.now() - marginMs };
 }
 
@@ -113,10 +120,12 @@ function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    return undefined; // the caller says what was expected
+    return undefined; // the caller says what is expected
   }
 }
 
+/** Of what a program or a file says, a part that fits into a message. */
 function oneLine(text: string): string {
-  return text.trim().replaceAll(/\s*\n\s*/g, ' ');
+  const line = text.trim().replaceAll(/\s*\n\s*/g, ' ');
+  return line.length > mostQuoted ? `${line.slice(0, mostQuoted)}…` : line;
 }

@@ -6,9 +6,9 @@ export type JsonPatchOperation =
 export type JsonPatch = readonly JsonPatchOperation[];
 
 /**
- * Sets the finalizers of exactly the object that was read: it fails (`INVALID`) when the object has changed since, or
- * is another one of the same name. All finalizers in one write; server-side apply could not take away one that
- * another manager owns too.
+ * Sets the finalizers of exactly the object that was read: fails (`INVALID`) when the object has changed since, or is
+ * another object of the same name. All finalizers in one write: server-side apply could not remove one that another
+ * manager owns, too.
  */
 export function finalizerPatch({
   uid,
@@ -17,7 +17,7 @@ export function finalizerPatch({
 }: {
   readonly uid: string;
   readonly resourceVersion: string;
-  /** All that the object is to have, others' too; empty takes the field away. */
+  /** All finalizers of the object, those of other controllers too; empty removes the field. */
   readonly finalizers: readonly string[];
 }): JsonPatch {
   return [

@@ -24,7 +24,7 @@ export type UserEntry = {
   readonly 'client-key'?: Text;
   readonly 'client-key-data'?: Text;
   readonly exec?: ExecConfig | null | undefined;
-  /** Keys of this entry that mean something to other clients and that we would have to ignore. */
+  /** Keys of this entry that other clients follow and that we would have to ignore. */
   readonly unsupported: readonly string[];
 };
 
@@ -60,10 +60,10 @@ const configSchema = z.object({
     .nullish(),
 });
 
-/** An entry and the file that it stands in: relative paths in it count from there. */
+/** An entry and its file: relative paths in it are relative to the folder of that file. */
 type Located<T> = { readonly file: string; readonly value: T };
 
-/** One context with what it points at. */
+/** One context, with its cluster and user. */
 export type SelectedContext = {
   readonly name: string;
   readonly namespace: string | undefined;
@@ -73,9 +73,8 @@ export type SelectedContext = {
 };
 
 /**
- * Reads kubeconfig files and picks a context; several files are merged as kubectl does it: the first to name a
- * thing wins, files that are not there are left out, and it is an error only when none is there.
- * Throws {@link KubeConfigError}.
+ * Reads kubeconfig files and selects a context. Several files are merged as kubectl merges them: the first that defines
+ * an entry wins, missing files are ignored, and it is an error only where all are missing. Throws {@link KubeConfigError}.
  */
 export async function readKubeConfig({
   paths,
@@ -88,7 +87,8 @@ export async function readKubeConfig({
 }): Promise<SelectedContext> {
   const read = await Promise.all(paths.map(async (file) => ({ file, source: await readText(files, file) })));
   const found = read.flatMap(({ file, source }) => (source === undefined ? [] : [parse(file, source)]));
-  if (found.length === 0) throw new KubeConfigError(`${paths.join(', ')}: no such file; give the kubeconfig's path`);
+  if (found.length === 0)
+    throw new KubeConfigError(`${paths.join(', ')}: no such file; give the path of the kubeconfig`);
   return select(found, context);
 }
 
@@ -97,12 +97,35 @@ type Parsed = { readonly file: string; readonly config: z.infer<typeof configSch
 function parse(file: string, source: string): Parsed {
   const document = parseDocument(source);
   const [broken] = document.errors;
-  if (broken !== undefined) throw new KubeConfigError(`${file}: ${broken.message.split('\n')[0]}`);
-  const config = configSchema.safeParse(document.toJS() ?? {});
+  if (broken !== undefined) {
+    const line = broken.linePos?.[0].line;
+    const where = line === undefined ? '' : ` (line ${line})`;
+    throw new KubeConfigError(`${file} is not valid YAML${where}; correct it`, { cause: broken });
+  }
+  const content: unknown = document.toJS() ?? {};
+  if (typeof content !== 'object' || Array.isArray(content))
+    throw new KubeConfigError(`${file} is not a kubeconfig (expected a YAML mapping)`);
+  const config = configSchema.safeParse(content);
   if (config.success) return { file, config: config.data };
-  const issue = config.error.issues[0];
-  throw new KubeConfigError(`${file}: ${formatPath(issue?.path ?? [])}: ${issue?.message ?? 'not a kubeconfig'}`);
+  const [issue] = config.error.issues;
+  throw new KubeConfigError(`${file}: ${formatPath(issue?.path ?? [])}: expected ${expectationOf(issue)}`, {
+    cause: config.error,
+  });
 }
+
+/** What should stand there, in the words of YAML. */
+function expectationOf(issue: z.core.$ZodIssue | undefined): string {
+  if (issue?.code === 'invalid_value') return `one of ${issue.values.map(String).join(', ')}`;
+  if (issue?.code !== 'invalid_type') return 'another value';
+  return yamlTypes[issue.expected] ?? issue.expected;
+}
+
+const yamlTypes: Readonly<Record<string, string>> = {
+  array: 'a list',
+  boolean: 'true or false',
+  object: 'a mapping',
+  string: 'a text',
+};
 
 function select(parsed: readonly Parsed[], wanted: string | undefined): SelectedContext {
   const where = parsed.map(({ file }) => file).join(', ');
@@ -112,11 +135,11 @@ function select(parsed: readonly Parsed[], wanted: string | undefined): Selected
     const entry = entries.find(({ value }) => value.name === name);
     if (entry !== undefined) return entry;
     const names = entries.map(({ value }) => value.name).join(', ') || 'none';
-    throw new KubeConfigError(`${where}: no ${kind} named "${name}" (there: ${names})`);
+    throw new KubeConfigError(`${where}: no ${kind} named "${name}" (defined: ${names})`);
   };
 
   const name = wanted ?? parsed.map(({ config }) => config['current-context']).find((current) => current);
-  if (!name) throw new KubeConfigError(`${where}: current-context is not set; name one with --context`);
+  if (!name) throw new KubeConfigError(`${where}: current-context is not set; select a context with --context`);
   const chosen = find(
     all((config) => config.contexts),
     'context',
@@ -145,17 +168,23 @@ function select(parsed: readonly Parsed[], wanted: string | undefined): Selected
   };
 }
 
-/** Reads a file that must be readable if it is there. Throws {@link KubeConfigError}. */
+/** The text of a file, or `undefined` where there is none. Throws {@link KubeConfigError} where it cannot be read. */
 export async function readText(files: Files, file: string): Promise<string | undefined> {
   try {
     return await files.read(file);
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new KubeConfigError(`${file}: cannot be read: ${why}`, { cause: error });
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
+    throw new KubeConfigError(`${file} cannot be read: ${readErrors[code] ?? code}`, { cause: error });
   }
 }
 
-/** A path as a kubeconfig means it: relative to the folder of its own file. */
+const readErrors: Readonly<Record<string, string>> = {
+  EACCES: 'permission denied',
+  EISDIR: 'it is a directory',
+  ENOTDIR: 'a part of its path is not a directory',
+};
+
+/** A path in a kubeconfig is relative to the folder of that file. */
 export function resolveIn(file: string, target: string): string {
   return path.resolve(path.dirname(file), target);
 }

@@ -12,29 +12,41 @@ export type LeaseSpec = {
 
 export type LeaseObject = KubeObject & { readonly spec: LeaseSpec };
 
-/** On the Lease: the identities that wait for it, each with when it last said so. The holder thus knows of them. */
+/** As in client-go: how long a holder that does not renew the Lease keeps it. */
+export const defaultDurationSeconds = 15;
+
+/** Annotation of the Lease: JSON, the identity of each candidate and when it last renewed its entry (RFC 3339). */
 const candidatesAnnotation = 'furiwake.dev/candidates';
 const mostCandidates = 8;
 const candidatesSchema = z.record(z.string(), z.string());
 
-/** The candidates that the Lease names; none where the annotation is not readable. */
+/** The candidates that the Lease names, with the time of their last renewal; none where the annotation cannot be read. */
 export function candidatesOf({ metadata }: LeaseObject): Readonly<Record<string, string>> {
   try {
     return candidatesSchema.parse(JSON.parse(metadata.annotations?.[candidatesAnnotation] ?? '{}'));
   } catch {
-    return {}; // not ours, or damaged: the next candidate writes it anew
+    return {}; // damaged: the next candidate replaces it
   }
 }
 
-/** The Lease with one candidate more, or with its time renewed; the oldest go where there are too many. */
+/** The Lease with one more candidate, or with its entry renewed; of too many the oldest are dropped. */
 export function withCandidate(lease: LeaseObject, identity: string, nowMs: number): LeaseObject {
   const { [identity]: _, ...others } = candidatesOf(lease);
   const kept = Object.entries(others)
     .sort(([, a], [, b]) => (a < b ? 1 : -1))
     .slice(0, mostCandidates - 1);
-  const candidates = { ...Object.fromEntries(kept), [identity]: new Date(nowMs).toISOString() };
+  return withCandidates(lease, { ...Object.fromEntries(kept), [identity]: new Date(nowMs).toISOString() });
+}
+
+function withCandidates(lease: LeaseObject, candidates: Readonly<Record<string, string>>): LeaseObject {
   const annotations = { ...lease.metadata.annotations, [candidatesAnnotation]: JSON.stringify(candidates) };
   return { ...lease, metadata: { ...lease.metadata, annotations } };
+}
+
+/** A holder is not a candidate any more. */
+function withoutCandidate(lease: LeaseObject, identity: string): LeaseObject {
+  const { [identity]: mine, ...others } = candidatesOf(lease);
+  return mine === undefined ? lease : withCandidates(lease, others);
 }
 
 /** metav1.MicroTime: RFC 3339 with six digits of the second; the last three are the fraction of `ms`. */
@@ -44,8 +56,8 @@ export function microTime(ms: number): string {
 }
 
 /**
- * The Lease with `identity` as its holder (empty: released), to be written over `base`, whose metadata stays. Another
- * holder than before counts as a transition.
+ * The Lease with `identity` as its holder (empty: released), to be written over `base`. The metadata of `base` stays, but
+ * the holder is removed from the candidates. A new holder counts as a transition.
  */
 export function leaseBody({
   namespace,
@@ -67,7 +79,7 @@ export function leaseBody({
   return {
     apiVersion: 'coordination.k8s.io/v1',
     kind: 'Lease',
-    metadata: base?.metadata ?? { name, namespace },
+    metadata: base === undefined ? { name, namespace } : withoutCandidate(base, identity).metadata,
     spec: {
       ...base?.spec,
       holderIdentity: identity,

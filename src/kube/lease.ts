@@ -2,58 +2,60 @@ import { makeTrouble } from '../async/trouble.ts';
 import { assertNever } from '../core/assert-never.ts';
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
-import type { KubeClient, RequestOptions } from './client.ts';
+import type { KubeClient } from './client.ts';
 import { isKubeError } from './errors.ts';
-import { candidatesOf, type LeaseObject, leaseBody, type LeaseSpec, withCandidate } from './lease-object.ts';
+import { defaultDurationSeconds, leaseBody, type LeaseObject, withCandidate } from './lease-object.ts';
+import { type Holder, makeLeaseObserver } from './lease-observer.ts';
 import { resourcePath } from './paths.ts';
 
 /**
- * Why `hold` ended: another process has the Lease (it may bear our own identity: a second process of this host, or a host
- * with a copy of our state directory), or we released it.
+ * Why `hold` ended: the Lease names another holder, or bears our own identity without having been written by this
+ * process (see {@link Holder}); or we released it.
  */
 export type LeaseLoss = { readonly reason: 'taken'; readonly holder: string } | { readonly reason: 'released' };
 
 export type Lease = {
   /**
    * Waits until the Lease is ours. At the first call a Lease of our own identity is taken back at once (we crashed);
-   * any other when it is empty, gone, or unchanged for its whole duration by our own clock. While it waits, this host is
-   * a candidate that the holder sees. `onHolder` is called once per holder. Failures of the API are logged and waited
-   * out; rejects when `signal` aborts, and with {@link NoNamespaceError}.
+   * any other when it is released, deleted, or has expired. While it waits, this host is a candidate, and the holder sees
+   * it. `onHolder` is called for each holder, and when its kind changes. Failures of the API are logged and retried;
+   * rejects when `signal` aborts, and with {@link NoNamespaceError}.
    */
-  acquire(signal: AbortSignal, onHolder?: (holder: string) => void): Promise<void>;
-  /** Keeps it until another process has it or `signal` aborts; then releases it. An unreachable API server does not end it. */
+  acquire(signal: AbortSignal, onHolder?: (holder: Holder) => void): Promise<void>;
+  /** Renews it until it is taken or `signal` aborts; then releases it. An unreachable API server does not end it. */
   hold(signal: AbortSignal): Promise<LeaseLoss>;
-  /** False before `acquire`, after a loss, and while the last renewal is older than 10 s: then nothing may be written. */
+  /** False before `acquire`, after a loss, and when the last renewal is older than 10 s: then nothing may be written. */
   isHeld(): boolean;
-  /** Until when it is held without a renewal, monotonic ms: 5 s before another host may take it over. */
+  /** Until when it is held if it is not renewed, monotonic ms: 5 s before another host may take it over. */
   heldUntilMs(): number;
-  /** Why the Lease cannot be read or renewed now; `undefined`: it can. */
+  /** Why the Lease cannot be read or written now; `undefined`: it can. */
   trouble(): string | undefined;
 };
 
-/** The namespace of the Lease does not exist, and furiwake does not create it. */
+/** The namespace of the Lease does not exist; furiwake does not create it. */
 export class NoNamespaceError extends Error {
   override readonly name = 'NoNamespaceError';
   readonly code = 'NO_NAMESPACE';
 }
 
-/** As client-go: how long a silent holder keeps it, and how long we rely on our own without renewing. */
-const durationSeconds = 15;
+/** As in client-go: how long we rely on our own Lease without a renewal. */
 const renewDeadlineMs = 10_000;
-/** Twice within the deadline, so that one lost renewal is no loss. */
+/** Twice within the deadline, so that one failed renewal does not lose the Lease. */
 const renewEveryMs = 5_000;
 const retryEveryMs = 2_000;
 const requestTimeoutMs = 5_000;
 const releaseTimeoutMs = 2_000;
+const releaseTries = 3;
 /** How often a candidate renews its entry. */
 const candidateEveryMs = 10_000;
 
-type Observed = { readonly lease: LeaseObject; readonly sinceMs: number };
-type Turn = 'held' | 'waiting' | 'taken';
+type Turn = 'held' | 'free' | 'taken';
 
 /**
- * A coordination.k8s.io/v1 Lease as leader election: for liveness, not for safety (no fencing). Times in the record
- * are never compared with our clock; only "has it changed" counts, as in client-go. Every write is a compare-and-swap.
+ * A coordination.k8s.io/v1 Lease as leader election, after client-go. Every write is a compare-and-swap.
+ *
+ * A Lease alone fences nothing: a holder that cannot renew it must stop by itself, at `heldUntilMs`, before a candidate
+ * may take over. Whether there may be a candidate it knows from `onOther`: candidates write themselves into the Lease.
  */
 export function makeLease({
   client,
@@ -68,26 +70,21 @@ export function makeLease({
   readonly client: Pick<KubeClient, 'get' | 'create' | 'replace'>;
   readonly namespace: string;
   readonly name: string;
-  /** Stable per host, so that a restart takes back its own lease; unlike any other host's. */
+  /** Stable per host, so that a restart takes back its own Lease; unlike any other host's. */
   readonly identity: string;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  /** Called with each identity of another holder or candidate, when it is first seen. */
+  /** Called with the identity of each other holder or candidate, when it is first seen; with our own for a namesake. */
   readonly onOther?: (identity: string) => void;
 }): Lease {
   const resource = { apiVersion: 'coordination.k8s.io/v1', plural: 'leases' };
   const collection = resourcePath(resource, { namespace });
   const path = resourcePath(resource, { namespace, name });
-  let observed: Observed | undefined;
+  const observer = makeLeaseObserver({ identity, monotonic: () => clock.monotonic(), onOther });
+  const lasting = makeTrouble({ what: 'access to the Lease', log, monotonic: () => clock.monotonic() });
   let heldUntilMs = Number.NEGATIVE_INFINITY;
-  /** renewTime of our last writes: an answer may get lost, and then the record is ours although we do not know it. */
-  let written: readonly string[] = [];
-  /** From then on a Lease of our identity that we did not write is that of a namesake. */
-  let hasHeld = false;
   let candidateUntilMs = Number.NEGATIVE_INFINITY;
-  const others = new Set<string>();
-  const lasting = makeTrouble({ what: 'renewing the Lease', log, monotonic: () => clock.monotonic() });
   let trouble: string | undefined;
 
   const failed = (error: unknown): void => {
@@ -99,108 +96,86 @@ export function makeLease({
     lasting.over();
   };
 
-  const noteOthers = (lease: LeaseObject): void => {
-    for (const each of [lease.spec.holderIdentity ?? '', ...Object.keys(candidatesOf(lease))]) {
-      if (each === '' || each === identity || others.has(each)) continue;
-      others.add(each);
-      onOther(each);
-    }
-  };
-
-  const observe = (lease: LeaseObject): Observed => {
-    // A candidate's entry changes the object, too, and is no sign of life of the holder.
-    const { holderIdentity, renewTime } = observed?.lease.spec ?? {};
-    const isSame =
-      observed !== undefined && holderIdentity === lease.spec.holderIdentity && renewTime === lease.spec.renewTime;
-    observed = { lease, sinceMs: isSame && observed !== undefined ? observed.sinceMs : clock.monotonic() };
-    noteOthers(lease);
-    return observed;
-  };
-
-  const read = async (signal: AbortSignal): Promise<Observed | undefined> => {
+  const read = async (signal: AbortSignal): Promise<void> => {
     try {
-      return observe(await client.get<LeaseObject>(path, { signal, timeoutMs: requestTimeoutMs }));
+      observer.see(await client.get<LeaseObject>(path, { signal, timeoutMs: requestTimeoutMs }));
     } catch (error) {
       if (!isKubeError(error, 'NOT_FOUND')) throw error;
-      observed = undefined;
-      return undefined;
+      observer.see(undefined);
     }
   };
 
-  const create = async (body: LeaseObject, options: RequestOptions): Promise<LeaseObject> => {
+  const replace = (body: LeaseObject, signal: AbortSignal, timeoutMs = requestTimeoutMs): Promise<LeaseObject> =>
+    client.replace<LeaseObject>(path, body, { signal, timeoutMs });
+
+  const create = async (body: LeaseObject, signal: AbortSignal): Promise<LeaseObject> => {
     try {
-      return await client.create<LeaseObject>(collection, body, options);
+      return await client.create<LeaseObject>(collection, body, { signal, timeoutMs: requestTimeoutMs });
     } catch (error) {
       if (!isKubeError(error, 'NOT_FOUND')) throw error;
-      throw new NoNamespaceError(`there is no namespace ${namespace}`, { cause: error });
+      throw new NoNamespaceError(`namespace ${namespace} does not exist`, { cause: error });
     }
   };
 
-  /** Writes our claim over `base` (nothing: creates it). The time of the request, not of the answer, counts. */
-  const claim = async (base: LeaseObject | undefined, signal: AbortSignal): Promise<void> => {
+  /** Writes our claim over the Lease as last seen, or creates it. It is held from the time of the request on. */
+  const claim = async (signal: AbortSignal): Promise<void> => {
     const startedAt = clock.monotonic();
-    const nowMs = clock.now() + random(); // by its microseconds we know our own writes from a namesake's
-    const body = leaseBody({ namespace, name, base, identity, durationSeconds, nowMs });
-    written = [...written, body.spec.renewTime ?? ''].slice(-5);
-    const options = { signal, timeoutMs: requestTimeoutMs };
-    observe(base === undefined ? await create(body, options) : await client.replace<LeaseObject>(path, body, options));
+    const base = observer.lease;
+    const nowMs = clock.now() + random(); // its microseconds tell our own claims from a namesake's
+    const body = leaseBody({ namespace, name, base, identity, durationSeconds: defaultDurationSeconds, nowMs });
+    observer.willClaim(body.spec.renewTime ?? '');
+    observer.see(base === undefined ? await create(body, signal) : await replace(body, signal));
+    observer.hasClaimed();
     heldUntilMs = startedAt + renewDeadlineMs;
-    hasHeld = true;
   };
 
-  /** Makes this host known to the holder: one that is cut off from the API server must know that it is not alone. */
-  const beCandidate = async ({ lease }: Observed, signal: AbortSignal): Promise<void> => {
+  /** Makes this host known to the holder, which must know that it is not alone when it is cut off from the API server. */
+  const beCandidate = async (lease: LeaseObject, signal: AbortSignal): Promise<void> => {
     if (clock.monotonic() < candidateUntilMs) return;
-    const options = { signal, timeoutMs: requestTimeoutMs };
-    observe(await client.replace<LeaseObject>(path, withCandidate(lease, identity, clock.now()), options));
+    observer.see(await replace(withCandidate(lease, identity, clock.now()), signal));
     candidateUntilMs = clock.monotonic() + candidateEveryMs;
   };
 
-  const holderOf = ({ holderIdentity }: LeaseSpec): string => holderIdentity ?? '';
-
-  /** One look at the record and, where it is free, one attempt at it. */
-  const tryAcquire = async (signal: AbortSignal): Promise<Turn> => {
-    const now = await read(signal);
-    if (now !== undefined) {
-      const { spec } = now.lease;
-      const holder = holderOf(spec);
-      const isOwn = holder === identity && (!hasHeld || written.includes(spec.renewTime ?? ''));
-      const silentMs = clock.monotonic() - now.sinceMs;
-      if (holder !== '' && !isOwn && silentMs < (spec.leaseDurationSeconds ?? durationSeconds) * 1000) {
-        await beCandidate(now, signal);
-        return 'waiting';
-      }
+  /** One look at the Lease, and where it is free, one attempt to take it: whether it is held now. */
+  const tryAcquire = async (onHolder: (holder: Holder) => void, signal: AbortSignal): Promise<boolean> => {
+    await read(signal);
+    const holder = observer.holder();
+    if (observer.lease !== undefined && holder !== undefined && holder.expiresInMs > 0) {
+      onHolder(holder);
+      await beCandidate(observer.lease, signal);
+      return false;
     }
-    await claim(now?.lease, signal);
-    return 'held';
+    await claim(signal);
+    return true;
   };
 
   const tryRenew = async (signal: AbortSignal): Promise<Turn> => {
     try {
-      await claim(observed?.lease, signal);
+      await claim(signal);
       return 'held';
     } catch (error) {
       if (!isKubeError(error, 'CONFLICT', 'ALREADY_EXISTS', 'NOT_FOUND')) throw error;
     }
-    const now = await read(signal); // it was changed, or removed
-    if (now === undefined) return 'waiting';
-    const isOurs = holderOf(now.lease.spec) === identity && written.includes(now.lease.spec.renewTime ?? '');
-    return isOurs || holderOf(now.lease.spec) === '' ? 'waiting' : 'taken';
+    await read(signal); // it was changed, or deleted
+    return observer.holder() === undefined ? 'free' : 'taken';
   };
 
   const release = async (): Promise<void> => {
     heldUntilMs = Number.NEGATIVE_INFINITY;
-    if (observed === undefined) return;
-    const body = leaseBody({
-      namespace,
-      name,
-      base: observed.lease,
-      identity: '',
-      durationSeconds: 1,
-      nowMs: clock.now(),
-    });
+    const { signal } = new AbortController();
     try {
-      await client.replace(path, body, { signal: new AbortController().signal, timeoutMs: releaseTimeoutMs });
+      // Again after a conflict: a candidate wrote its entry, or the answer to our last renewal got lost.
+      for (let tries = 1; observer.lease !== undefined && observer.holder() === undefined; tries += 1) {
+        const base = observer.lease;
+        const body = leaseBody({ namespace, name, base, identity: '', durationSeconds: 1, nowMs: clock.now() });
+        try {
+          await replace(body, signal, releaseTimeoutMs);
+          return;
+        } catch (error) {
+          if (!isKubeError(error, 'CONFLICT') || tries >= releaseTries) throw error;
+          await read(signal);
+        }
+      }
     } catch (error) {
       log.info({ err: error, lease: name }, 'could not release the Lease; it will expire');
     }
@@ -211,22 +186,21 @@ export function makeLease({
     heldUntilMs: () => heldUntilMs,
     trouble: () => trouble,
     acquire: async (signal, onHolder = () => undefined) => {
-      let told: string | undefined;
+      let told: Holder | undefined;
+      const tell = (holder: Holder): void => {
+        if (told?.identity !== holder.identity || told.kind !== holder.kind) onHolder(holder);
+        told = holder;
+      };
       for (;;) {
         signal.throwIfAborted();
         try {
-          const turn = await tryAcquire(signal);
+          const isHeld = await tryAcquire(tell, signal);
           succeeded();
-          if (turn === 'held') return;
-          const holder = observed === undefined ? '' : holderOf(observed.lease.spec);
-          if (holder !== told) {
-            onHolder(holder);
-          }
-          told = holder;
+          if (isHeld) return;
         } catch (error) {
           signal.throwIfAborted();
           if (error instanceof NoNamespaceError) throw error;
-          // Two that reach for a free lease: one gets it, the other sees so at its next look.
+          // Two that reach for a free Lease: one gets it, the other sees so at its next look.
           if (!isKubeError(error, 'CONFLICT', 'ALREADY_EXISTS')) failed(error);
         }
         await clock.sleep(retryEveryMs * (1 + random() / 5), signal);
@@ -243,12 +217,12 @@ export function makeLease({
             case 'held':
               waitMs = renewEveryMs;
               break;
-            case 'waiting':
-              waitMs = waitMs === 0 ? retryEveryMs : 0; // free, or our own: at once again, with what was read
+            case 'free':
+              waitMs = waitMs === 0 ? retryEveryMs : 0; // again at once, over what was read
               break;
             case 'taken':
               heldUntilMs = Number.NEGATIVE_INFINITY;
-              return { reason: 'taken', holder: observed === undefined ? '' : holderOf(observed.lease.spec) };
+              return { reason: 'taken', holder: observer.holder()?.identity ?? '' };
             default:
               assertNever(turn);
           }

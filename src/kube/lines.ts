@@ -1,14 +1,14 @@
-/** A stream of lines that is not one: cut in the middle, or with a line beyond all bounds. */
+/** A stream of lines that breaks off within a line, or has a line that is too long. */
 export class LineError extends Error {
   override readonly name = 'LineError';
   readonly code = 'LINES';
 }
 
-/** An object in etcd has 1.5 MB at most, and its JSON not ten times that. */
+/** An object in etcd has 1.5 MB at most, and its JSON is not ten times larger. */
 const maxLineLength = 16 * 1024 * 1024;
 
 /**
- * The lines of a byte stream in UTF-8; a character split over two chunks is put together.
+ * The lines of a byte stream in UTF-8; a character that is split over two chunks is joined.
  * Throws {@link LineError} when the stream ends within a line, or a line is longer than 16 Mi characters.
  */
 export async function* readLines(

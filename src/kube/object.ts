@@ -1,9 +1,9 @@
-/** What every Kubernetes object carries (metav1.ObjectMeta), as far as this layer reads it. */
+/** metav1.ObjectMeta, as far as this layer reads it. */
 export type ObjectMeta = {
   readonly name: string;
   readonly namespace?: string;
   readonly uid?: string;
-  /** Opaque: compared for equality only, never parsed, never ordered. */
+  /** Compared by `isNewer` only (KEP-5504), never parsed to a number. */
   readonly resourceVersion?: string;
   readonly creationTimestamp?: string;
   readonly deletionTimestamp?: string;
@@ -19,13 +19,13 @@ export type KubeObject = {
   readonly metadata: ObjectMeta;
 };
 
-/** One page of a LIST. `metadata.continue` is there while pages follow; all pages carry one resourceVersion. */
+/** One page of a LIST. `metadata.continue` is set while more pages follow; all pages have the same resourceVersion. */
 export type KubeList<T> = {
   readonly metadata: { readonly resourceVersion?: string; readonly continue?: string };
   readonly items: readonly T[];
 };
 
-/** What identifies an object in stores and queues: `namespace/name`, or `name` where there is no namespace. */
+/** Key of an object in stores and queues: `namespace/name`, or `name` of an object without a namespace. */
 export function objectKey(meta: { readonly name: string; readonly namespace?: string | undefined }): string {
   return meta.namespace === undefined || meta.namespace === '' ? meta.name : `${meta.namespace}/${meta.name}`;
 }

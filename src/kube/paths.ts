@@ -1,4 +1,4 @@
-/** A kind of object as the API's paths name it: `{ apiVersion: 'v1', plural: 'services' }`. */
+/** A resource as paths of the API name it: `{ apiVersion: 'v1', plural: 'services' }`. */
 export type Resource = { readonly apiVersion: string; readonly plural: string };
 
 export type PathParts = {
@@ -18,7 +18,7 @@ export function resourcePath(resource: Resource, { namespace, name, subresource 
   return `${rootOf(resource.apiVersion)}/${parts.map(encodeURIComponent).join('/')}`;
 }
 
-/** Core types live under `/api/v1`, those of a group under `/apis/GROUP/VERSION`. */
+/** Core resources are under `/api/v1`, those of a group under `/apis/GROUP/VERSION`. */
 function rootOf(apiVersion: string): string {
   const parts = apiVersion.split('/').map(encodeURIComponent);
   return parts.length === 1 ? `/api/${apiVersion}` : `/apis/${parts.join('/')}`;
@@ -26,7 +26,7 @@ function rootOf(apiVersion: string): string {
 
 const namespaceSubresources = new Set(['status', 'finalize']);
 
-/** The label of a path in metrics: `services`, `services/status`; never a name, so that their number stays small. */
+/** Label of a path in metrics: `services`, `services/status`; without names, so that there are few. */
 export function resourceOf(path: string): string {
   const [, root, ...rest] = path.split('/');
   const parts = root === 'api' ? rest.slice(1) : root === 'apis' ? rest.slice(2) : [];

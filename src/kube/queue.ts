@@ -1,9 +1,10 @@
+import { makeAlarm } from '../async/alarm.ts';
+import { type Backoff, makeBackoff } from '../async/backoff.ts';
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import { makeAlarm } from '../async/alarm.ts';
-import { RetryError, TerminalError } from './errors.ts';
+import { RetryError } from './errors.ts';
 
-/** What a run that succeeded wants: nothing, or to be run again after a while. */
+/** What a run that succeeded asks for: nothing, or another run after a while. */
 export type Outcome = { readonly requeueAfterMs?: number } | undefined;
 
 export type Queue<Key extends string> = {
@@ -11,7 +12,7 @@ export type Queue<Key extends string> = {
   add(key: Key): void;
   /** Runs the key after `ms`, or earlier if it was to run earlier. */
   addAfter(key: Key, ms: number): void;
-  /** Keys that wait to run now; those in backoff are not counted. */
+  /** Keys that are due and wait for room; those in backoff are not counted. */
   readonly depth: number;
   /** Resolves after `signal` has aborted, when the last run has ended. */
   readonly drained: Promise<void>;
@@ -21,8 +22,8 @@ export type QueueOptions<Key extends string> = {
   /** Label in metrics. */
   readonly name: string;
   /**
-   * Works on one key. What it throws brings the key back: `RetryError` after exactly its time, `TerminalError` not at
-   * all, anything with a `retryAfterMs` not before that, the rest after its backoff.
+   * Works on one key. What it throws brings the key back: `RetryError`, which is not counted as an error, after exactly
+   * its time; anything else after its backoff, and not before its `retryAfterMs` where it has one.
    */
   readonly run: (key: Key, signal: AbortSignal) => Promise<Outcome>;
   readonly concurrency: number;
@@ -30,19 +31,18 @@ export type QueueOptions<Key extends string> = {
   readonly clock: Clock;
   readonly random: Random;
   readonly metrics: Metrics;
-  /** Backoff of a failing key: `baseMs`·2ⁿ up to `maxMs`, and up to half as much again by chance. Defaults 5 and 60,000 ms. */
-  readonly baseMs?: number;
-  readonly maxMs?: number;
-  /** Told of each failure, with the number of those in a row; what it throws is thrown away. */
+  /** Called for each failure, with the number of failures in a row; what it throws is ignored. */
   readonly onError: (key: Key, error: unknown, attempt: number) => void;
 };
 
-/** Close due times are served by one wake-up, so that ten thousand keys in backoff are not ten thousand timers. */
+/** Of a failing key. */
+const backoffMs = { firstMs: 5, mostMs: 60_000 };
+/** Due times close together share one wake-up, so that ten thousand keys in backoff are not ten thousand timers. */
 const wakeStepMs = 5;
 
 /**
- * A work queue keyed by object, as client-go's: the same key never runs twice at once; a key added while it runs, runs
- * once more afterwards; a key that fails comes back with exponential backoff. First come, first served.
+ * A work queue keyed by object, as client-go's: a key never runs twice at the same time; a key added while it runs is run
+ * once more afterwards; a key that fails comes back with exponential backoff. First in, first out.
  */
 export function makeQueue<Key extends string>({
   name,
@@ -52,17 +52,15 @@ export function makeQueue<Key extends string>({
   clock,
   random,
   metrics,
-  baseMs = 5,
-  maxMs = 60_000,
   onError,
 }: QueueOptions<Key>): Queue<Key> {
   const ready = new Set<Key>();
   const running = new Set<Key>();
   const dirty = new Set<Key>(); // added again while running
   const delayed = new Map<Key, number>(); // key → due time, monotonic ms
-  const failures = new Map<Key, number>();
+  const failures = new Map<Key, { attempts: number; readonly backoff: Backoff }>();
   const drained = Promise.withResolvers<void>();
-  const depthGauge = metrics.gauge('furiwake_queue_depth', 'Keys that wait to be worked on.', ['queue']);
+  const depthGauge = metrics.gauge('furiwake_queue_depth', 'Keys that are waiting to be processed.', ['queue']);
   const errorCounter = metrics.counter('furiwake_reconcile_errors_total', 'Runs that failed.', ['queue']);
 
   const depth = (): number => ready.size + dirty.size;
@@ -118,19 +116,16 @@ export function makeQueue<Key extends string>({
   };
 
   const fail = (key: Key, error: unknown): void => {
-    const attempt = (failures.get(key) ?? 0) + 1;
+    if (error instanceof RetryError) return addAfter(key, error.afterMs);
     errorCounter.add(1, { queue: name });
-    if (error instanceof RetryError) addAfter(key, error.afterMs);
-    else if (error instanceof TerminalError) failures.delete(key);
-    else {
-      failures.set(key, attempt);
-      const backoffMs = Math.min(baseMs * 2 ** (attempt - 1), maxMs) * (1 + random() / 2);
-      addAfter(key, Math.max(backoffMs, wishOf(error)));
-    }
+    const failure = failures.get(key) ?? { attempts: 0, backoff: makeBackoff({ ...backoffMs, random }) };
+    failures.set(key, failure);
+    failure.attempts += 1;
+    addAfter(key, Math.max(failure.backoff.next(), retryAfterMsOf(error)));
     try {
-      onError(key, error, attempt);
+      onError(key, error, failure.attempts);
     } catch {
-      // Telling of a failure must not become one: the key has its next run already.
+      // Reporting a failure must not become one: the next run is scheduled already.
     }
   };
 
@@ -146,8 +141,8 @@ export function makeQueue<Key extends string>({
   };
 }
 
-/** The server's own wish, where the error carries one (`KubeError` after a 429). */
-function wishOf(error: unknown): number {
+/** The wait that the server asked for, where the error carries one (`KubeError` after a 429). */
+function retryAfterMsOf(error: unknown): number {
   return error instanceof Error && 'retryAfterMs' in error && typeof error.retryAfterMs === 'number'
     ? error.retryAfterMs
     : 0;

@@ -4,7 +4,7 @@ import { share } from './share.ts';
 
 const data = fc.jsonValue({ maxDepth: 4 });
 
-test('what is shared equals the new value, whatever the old one was', () => {
+test('the result equals the new value for any old value', () => {
   fc.assert(
     fc.property(data, data, (prev, next) => {
       expect(share(prev, next)).toEqual(next);

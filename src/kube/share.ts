@@ -1,12 +1,12 @@
 /**
- * `next`, with every part that is deep-equal to the same part of `prev` replaced by that one; `prev` itself when all
- * is. So `===` tells what changed, at every level. For plain data: objects, arrays, primitives; no cycles.
+ * `next`, with each part that is deep-equal to the same part of `prev` replaced by the latter; `prev` itself where both
+ * are equal. So `===` shows what changed, at every level. For plain data: objects, arrays, primitives; no cycles.
  */
 export function share<T>(prev: T, next: T): T {
   return shareValue(prev, next) as T;
 }
 
-/** Equal to nothing that an object can hold, `undefined` among it. */
+/** Differs from every value of a field, also from `undefined`. */
 const absent = Symbol('absent');
 
 type Fields = Readonly<Record<string, unknown>>;

@@ -1,7 +1,7 @@
 /**
- * The body of a server-side apply to `…/status`. The uid makes it `INVALID` (422: the uid is immutable) when the name
- * meanwhile belongs to another object; where there is none it is `NOT_FOUND`. A list that is to be emptied must be in
- * `status` as an empty list, not left out.
+ * The body of a server-side apply to `…/status`. With the uid, the apply fails with `INVALID` (422: the uid is immutable)
+ * where the name belongs to another object by then; with `NOT_FOUND` where there is none. To empty a list, `status` must
+ * have it as an empty list.
  */
 export function statusBody<Status>({
   apiVersion,

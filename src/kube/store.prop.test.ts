@@ -4,91 +4,144 @@ import { makeStore } from './store.ts';
 import type { WatchEvent } from './watch-event.ts';
 
 /*
- * One object at a server that numbers its states, a watch that lags behind, and answers of our own writes that arrive
- * whenever they like, in order. The store must never show an older state after a newer one, and in the end the last.
+ * Two objects at a server with one revision, a watch that lags behind, lists, answers to our own writes that arrive in any
+ * order and as late as they like, and etcd restored from a backup. The store must never show an older state after a newer
+ * one, nor an object whose deletion it has seen, and in the end it has what the server has.
  */
-type Thing = { readonly key: string; readonly state: number };
-type Action = 'our-write' | 'other-write' | 'deliver' | 'answer' | 'bookmark' | 'list-begins' | 'list-ends';
+type Thing = { readonly key: string; readonly revision: number };
+type Key = 'x' | 'y';
+type Action =
+  | { readonly type: 'write' | 'write-and-put' | 'delete'; readonly key: Key }
+  | { readonly type: 'deliver' | 'list-begins' | 'list-is-taken' | 'list-ends' | 'backup' | 'restore' }
+  | { readonly type: 'answer'; readonly which: number };
 
+const key = fc.constantFrom<Key>('x', 'y');
 const actions = fc.array(
-  fc.constantFrom<Action>('our-write', 'other-write', 'deliver', 'answer', 'bookmark', 'list-begins', 'list-ends'),
-  { maxLength: 60 },
+  fc.oneof(
+    { weight: 4, arbitrary: fc.record({ type: fc.constantFrom('write', 'write-and-put', 'delete'), key }) },
+    { weight: 3, arbitrary: fc.record({ type: fc.constant('answer'), which: fc.nat(5) }) },
+    { weight: 5, arbitrary: fc.record({ type: fc.constant('deliver') }) },
+    {
+      weight: 3,
+      arbitrary: fc.record({
+        type: fc.constantFrom('list-begins', 'list-is-taken', 'list-ends', 'backup', 'restore'),
+      }),
+    },
+  ) as fc.Arbitrary<Action>,
+  { maxLength: 80 },
 );
 
-const versionOf = (state: number): string => `v${state}`;
-const event = (type: 'apply' | 'initApply', state: number): WatchEvent<Thing> => ({
-  type,
-  key: 'x',
-  version: versionOf(state),
-  object: { key: 'x', state },
-});
+type State = { readonly revision: number; readonly objects: ReadonlyMap<Key, number> };
 
-test('the store never goes back in time, and ends where the server is', () => {
+test.each([
+  ['that can be compared', (revision: number) => String(revision)],
+  ['that cannot be compared', (revision: number) => `rv${revision}`],
+])('with versions %s the store never goes back in time, and ends where the server is', (_, text) => {
   fc.assert(
     fc.property(actions, (schedule) => {
-      const store = makeStore<Thing>({ keyOf: ({ key }) => key });
-      let server = 1;
-      let shown = 1;
-      let underWay: WatchEvent<Thing>[] = [];
-      let answers: number[] = [];
-      let listed: number | undefined; // the state that a running list will give
+      const store = makeStore<Thing, Key>({ keyOf: (thing) => thing.key as Key });
+      let server: State = { revision: 8, objects: new Map([['x', 8]]) };
+      let backup = server;
+      let underWay: { readonly revision: number; readonly event: WatchEvent<Thing> }[] = [];
+      let answers: Thing[] = [];
+      let listed: State | undefined; // what a running list will give
+      let isListing = false;
+      let mayGoBack = false;
+      const shown = new Map<Key, number>(); // newest revision, of the object or of its deletion, that the store has shown
 
       const check = (): void => {
-        const now = store.objects().get('x')?.state ?? 0;
-        expect(now).toBeGreaterThanOrEqual(shown);
-        expect(store.versionOf('x')).toBe(versionOf(now));
-        shown = now;
+        for (const each of ['x', 'y'] as const) {
+          const now = store.objects().get(each);
+          if (now === undefined) continue;
+          expect(now.revision).toBeGreaterThanOrEqual(shown.get(each) ?? 0);
+          expect(store.versionOf(each)).toBe(text(now.revision));
+          shown.set(each, now.revision);
+        }
       };
-      const write = (): void => {
-        server += 1;
-        underWay.push(event('apply', server));
+      const feed = (event: WatchEvent<Thing>): void => {
+        store.feed(event);
+        check();
       };
-      const perform: Readonly<Record<Action, () => void>> = {
-        'our-write': () => {
-          write();
-          answers.push(server);
-        },
-        'other-write': write,
-        deliver: () => {
-          const [next, ...rest] = underWay;
-          if (next === undefined || listed !== undefined) return;
-          underWay = rest;
-          store.feed(next);
-        },
-        answer: () => {
-          const [state, ...rest] = answers;
-          if (state === undefined) return;
-          answers = rest;
-          store.put({ key: 'x', state }, versionOf(state));
-        },
-        bookmark: () => {
-          // They come a minute apart: never two under way.
-          if (!underWay.some(({ type }) => type === 'bookmark')) underWay.push({ type: 'bookmark' });
-        },
-        'list-begins': () => {
-          store.feed({ type: 'init' });
-          listed = server;
-          underWay = []; // what comes after the list comes again, from its version on
-        },
-        'list-ends': () => {
-          if (listed === undefined) return;
-          store.feed(event('initApply', listed));
-          store.feed({ type: 'initDone' });
-          listed = undefined;
-        },
+      const commit = (of: Key, isDeletion: boolean): number => {
+        const revision = server.revision + 1;
+        const objects = new Map(server.objects);
+        if (isDeletion) objects.delete(of);
+        else objects.set(of, revision);
+        server = { revision, objects };
+        const at = { key: of, version: text(revision) };
+        const event: WatchEvent<Thing> = isDeletion
+          ? { type: 'delete', ...at }
+          : { type: 'apply', ...at, object: { key: of, revision } };
+        underWay.push({ revision, event });
+        return revision;
+      };
+      const listBegins = (): void => {
+        isListing = true;
+        listed = undefined;
+        feed({ type: 'init' });
+      };
+      const listEnds = (): void => {
+        if (!isListing) return;
+        const { revision, objects } = listed ?? server;
+        for (const [of, at] of objects)
+          feed({ type: 'initApply', key: of, version: text(at), object: { key: of, revision: at } });
+        if (mayGoBack) shown.clear();
+        feed({ type: 'initDone', version: text(revision) });
+        for (const each of ['x', 'y'] as const)
+          if (!store.objects().has(each)) shown.set(each, Math.max(shown.get(each) ?? 0, revision));
+        underWay = underWay.filter((change) => change.revision > revision);
+        isListing = mayGoBack = false;
+      };
+      const deliver = (): void => {
+        const [next, ...rest] = underWay;
+        if (next === undefined || isListing) return;
+        underWay = rest;
+        const { event, revision } = next;
+        feed(event);
+        if (event.type === 'delete') shown.set(event.key as Key, Math.max(shown.get(event.key as Key) ?? 0, revision));
+      };
+      const perform = (action: Action): void => {
+        switch (action.type) {
+          case 'write':
+            return void commit(action.key, false);
+          case 'write-and-put':
+            return void answers.push({ key: action.key, revision: commit(action.key, false) });
+          case 'delete':
+            return void (server.objects.has(action.key) && commit(action.key, true));
+          case 'deliver':
+            return deliver();
+          case 'answer': {
+            const answer = answers[action.which % Math.max(1, answers.length)];
+            if (answer === undefined) return;
+            answers = answers.filter((other) => other !== answer);
+            store.put(answer, text(answer.revision));
+            return check();
+          }
+          case 'list-begins':
+            return listBegins();
+          case 'list-is-taken':
+            return void (isListing && (listed ??= server));
+          case 'list-ends':
+            return listEnds();
+          case 'backup':
+            backup = server;
+            return;
+          case 'restore': // all connections break, and the watch is told that its version is not there
+            server = backup;
+            underWay = [];
+            answers = [];
+            mayGoBack = true;
+            return listBegins();
+        }
       };
 
-      perform['list-begins']();
-      perform['list-ends']();
-      for (const action of schedule) {
-        perform[action]();
-        check();
-      }
-      perform['list-ends']();
-      for (const last of [...underWay, { type: 'bookmark' } as const, { type: 'bookmark' } as const]) store.feed(last);
-      check();
-      expect(shown).toBe(server);
+      listBegins();
+      listEnds();
+      for (const action of schedule) perform(action);
+      listEnds();
+      while (underWay.length > 0) deliver();
+      expect(new Map(Array.from(store.objects(), ([each, { revision }]) => [each, revision]))).toEqual(server.objects);
     }),
-    { numRuns: 2_000 },
+    { numRuns: 3_000 },
   );
 });

@@ -31,12 +31,20 @@ test('what belongs together is accepted, and so is nothing at all', () => {
 });
 
 test.each<[string, () => Credentials, RegExp]>([
-  ['a CA that is none', () => ({ ca: 'no PEM' }), /^\/c: the CA holds no certificate in PEM form/],
-  ['a CA that was cut short', () => ({ ca: mine.ca.slice(0, 200) }), /^\/c: the CA holds no certificate/],
-  ['a certificate that is none', () => ({ ...mine, cert: mine.key }), /^\/c: user "u": the client certificate is none/],
-  ['a key that is none', () => ({ ...mine, key: 'no PEM' }), /^\/c: user "u": the client key is none/],
+  ['a CA that is not a certificate', () => ({ ca: 'no PEM' }), /^\/c: the CA is not a certificate in PEM form$/],
+  ['a CA that was cut short', () => ({ ca: mine.ca.slice(0, 200) }), /^\/c: the CA is not a certificate/],
+  [
+    'a certificate that is none',
+    () => ({ ...mine, cert: mine.key }),
+    /^\/c: user "u": client-certificate is not a certificate/,
+  ],
+  ['a key that is not one', () => ({ ...mine, key: 'no PEM' }), /^\/c: user "u": client-key is not a key/],
   ['a key with a passphrase', () => ({ ...mine, key: encrypted(mine.key) }), /or has a passphrase/],
-  ["somebody else's key", () => ({ ...mine, key: other.key }), /the client key is not that of the client certificate/],
+  [
+    'the key of another certificate',
+    () => ({ ...mine, key: other.key }),
+    /client-key does not belong to client-certificate$/,
+  ],
 ])('%s is one clear line', (_, credentials, words) => {
   expect(check(credentials())).toThrow(expect.objectContaining({ name: 'KubeConfigError' }));
   expect(check(credentials())).toThrow(words);

@@ -15,26 +15,26 @@ export type HttpRequest = {
 
 export type HttpAnswer = Pick<Dispatcher.ResponseData, 'statusCode' | 'headers' | 'body'>;
 
-/** HTTP to one cluster, with whatever credentials are in force. */
+/** HTTP to one cluster, with the present credentials. */
 export type Transport = {
-  /** Sends, and once more with fresh credentials after a 401. Throws what undici or the credentials throw. */
+  /** Sends, and once more with other credentials after a 401. Throws what undici or the credentials throw. */
   send(request: HttpRequest): Promise<HttpAnswer>;
-  /** Ends all connections; what is in flight fails. */
+  /** Closes all connections; what is in flight fails. */
   close(): Promise<void>;
 };
 
-/** Enough for the writes that a planner has in flight, few enough to be no storm. */
+/** Enough for the writes that are in flight at the same time, few enough not to burden the API server. */
 const requestConnections = 16;
 const headersTimeoutMs = 30_000;
-/** Below the 90 s after which the API server closes an idle connection: we are first, no request meets a closing one. */
+/** Below the 90 s after which the API server closes an idle connection: so no request meets a connection that closes. */
 const idleConnectionMs = 60_000;
 
 type Agents = { readonly requests: Agent; readonly watches: Agent; readonly identity: Credentials };
 
 /**
- * One pair of agents per TLS identity: a client certificate or a CA that changed takes a new pair, and the old one
- * ends when its last answer has. HTTP/1.1, because HTTP/2 hides a dead peer from TCP keep-alive (a half-open watch
- * was noticed after 20 s with it, and not within 100 s over HTTP/2).
+ * One pair of agents per TLS identity: a client certificate or a CA that changed takes a new pair, and the old one closes
+ * after its last answer. HTTP/1.1, because over HTTP/2 a dead peer goes unnoticed (a half-open watch was noticed after
+ * 20 s by TCP keep-alive, and not within 100 s over HTTP/2).
  */
 export function makeTransport(config: ClusterConfig, userAgent: string): Transport {
   const { origin, pathname } = new URL(config.server);
@@ -71,10 +71,10 @@ export function makeTransport(config: ClusterConfig, userAgent: string): Transpo
 
   return {
     send: async (request) => {
-      const credentials = await config.credentials.current();
+      const credentials = await config.credentials.current(request.signal);
       const answer = await once(request, credentials);
       if (answer.statusCode !== 401) return answer;
-      const fresh = await config.credentials.refresh(credentials);
+      const fresh = await config.credentials.refresh(credentials, request.signal);
       if (isSame(fresh, credentials)) return answer;
       await answer.body.dump();
       return once(request, fresh);

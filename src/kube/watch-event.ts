@@ -1,26 +1,28 @@
 import { assertNever } from '../core/assert-never.ts';
 import { LineError } from './lines.ts';
 import { KubeError } from './errors.ts';
+import { noAnswer } from './reachability.ts';
 
 /**
- * One step of a list-and-watch. `init` … `initDone` brackets a full replacement of the set: what was not applied
- * between them is gone. `init` may come again before `initDone` (that attempt failed): begin anew.
+ * One step of a list-and-watch. `init` … `initDone` brackets a full replacement of the set: an object that was not
+ * applied between them no longer exists. `init` may come again before `initDone` (that attempt failed): start over.
+ * `version` is a resourceVersion: of the object; of the deletion; of the whole set.
  */
 export type WatchEvent<T> =
   | { readonly type: 'init' }
   | { readonly type: 'initApply' | 'apply'; readonly key: string; readonly version: string; readonly object: T }
-  | { readonly type: 'initDone' }
-  | { readonly type: 'delete'; readonly key: string }
-  /** The object is there, and its projection threw: it must not be taken for deleted. */
+  | { readonly type: 'initDone'; readonly version: string }
+  | { readonly type: 'delete'; readonly key: string; readonly version: string }
+  /** The object exists, but its projection threw: it must not be taken for deleted. */
   | { readonly type: 'undecodable'; readonly key: string; readonly version: string; readonly error: unknown }
-  /** All changes up to here have been delivered. */
+  /** The API server has sent all changes up to now. */
   | { readonly type: 'bookmark' }
   | { readonly type: 'error'; readonly error: WatchError; readonly retryInMs: number };
 
 /**
  * - `expired`: the version is too old (410); the set is listed anew.
  * - `throttled` (429), `forbidden` (403), `unauthorized` (401, or no credentials), `server` (5xx, other refusals).
- * - `network`: no connection, or a broken one. `idle`: silence for too long. `protocol`: not what a watch sends.
+ * - `network`: no connection, or a broken one. `idle`: nothing received for too long. `protocol`: not a watch stream.
  * - `ended`: the server ended the watch as soon as it began.
  */
 export type WatchErrorCode =
@@ -34,7 +36,7 @@ export type WatchErrorCode =
   | 'protocol'
   | 'ended';
 
-/** Why a watch was interrupted; it goes on by itself. */
+/** Why a watch was interrupted; it resumes by itself. */
 export class WatchError extends Error {
   override readonly name = 'WatchError';
   readonly code: WatchErrorCode;
@@ -46,13 +48,12 @@ export class WatchError extends Error {
   }
 }
 
-/** Whatever a list, a watch or the reading of it threw, as the reason that it is. */
+/** What a list, a watch or the reading of its stream threw, as the reason that it is. */
 export function toWatchError(cause: unknown): WatchError {
   if (cause instanceof WatchError) return cause;
-  if (cause instanceof SyntaxError || cause instanceof LineError)
-    return new WatchError('protocol', `not a watch stream: ${cause.message}`, { cause });
-  if (!(cause instanceof KubeError))
-    return new WatchError('network', cause instanceof Error ? cause.message : String(cause), { cause });
+  if (cause instanceof SyntaxError) return new WatchError('protocol', 'a watch event that is not JSON', { cause });
+  if (cause instanceof LineError) return new WatchError('protocol', cause.message, { cause });
+  if (!(cause instanceof KubeError)) return new WatchError('network', noAnswer(cause).message, { cause });
   const options = { cause, ...(cause.retryAfterMs === undefined ? {} : { retryAfterMs: cause.retryAfterMs }) };
   return new WatchError(codeOf(cause), cause.message, options);
 }
@@ -69,6 +70,7 @@ function codeOf({ code }: KubeError): WatchErrorCode {
     case 'CREDENTIALS':
       return 'unauthorized';
     case 'UNREACHABLE':
+    case 'UNTRUSTED':
     case 'TIMEOUT':
       return 'network';
     case 'PROTOCOL':

@@ -1,3 +1,5 @@
+import { type Backoff, makeBackoff } from '../async/backoff.ts';
+import { makeWatchdog } from '../async/watchdog.ts';
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import { statusError } from './answers.ts';
@@ -7,32 +9,34 @@ import { readLines } from './lines.ts';
 import { type KubeObject, objectKey } from './object.ts';
 import { resourceOf } from './paths.ts';
 import { toWatchError, WatchError, type WatchErrorCode, type WatchEvent } from './watch-event.ts';
-import { makeWatchdog } from './watchdog.ts';
 
 /*
  * One state, one request per step, after kube-rs' `watcher`:
  *
  *              ┌────────────── 410: the version is too old ──────────────┐
  *              ▼                                                         │
- *   start ─► stream ── init, initApply…, initDone, then changes ─────► watch ─┐
- *              │                                                       ▲  ▲   │ the server ends it, it breaks,
- *              │ refused (400, 403, 422), or taken for a plain watch   │  └───┘ it is silent: again from the
- *              ▼                                                       │        last version
- *            list ── init, initApply…, a page per request ── initDone ─┘
+ *   stream ── init, initApply…, initDone, then changes ───────────────► watch ─┐
+ *     │                                                                ▲  ▲    │ the server ends it, it breaks,
+ *     │ the server does not support WatchList:                         │  └────┘ it is silent: resume from the
+ *     │ it refuses (400, 422) or answers with a plain watch            │         last version
+ *     ▼                                                                │
+ *   list ── init, initApply…, one page per request ── initDone ────────┘
+ *
+ * A server that is only slow is not asked for a list: it would have to work more, not less.
  */
 type State =
   | { readonly phase: 'stream' }
   | { readonly phase: 'list'; readonly continue?: string }
   | { readonly phase: 'watch'; readonly version: string };
 
-/** An event to hand out, and where to go on if nothing more comes. */
+/** An event to hand out, and where to resume if nothing follows. */
 type Step<T> = { readonly event?: WatchEvent<T>; readonly resume?: State };
 
 export type WatchOptions<Wire extends KubeObject, T> = {
   readonly client: Pick<KubeClient, 'list' | 'stream'>;
   /** Of the collection; see `resourcePath`. */
   readonly path: string;
-  /** The few fields that we keep. Runs once per event; what it throws becomes an `undecodable` event. */
+  /** The few fields that are kept. Runs once per event; if it throws, the event becomes `undecodable`. */
   readonly project: (wire: Wire) => T;
   /** Selectors. */
   readonly query?: Query;
@@ -43,25 +47,28 @@ export type WatchOptions<Wire extends KubeObject, T> = {
 };
 
 const pageLimit = '500';
-/** Length of a watch, on the server's side: random between this and twice this, as client-go. */
+/** Length of a watch, on the server's side: random between this and twice this, as in client-go. */
 const watchSeconds = 300;
 const overdueMs = 30_000;
-/** Bookmarks come about once a minute, but nobody promises it: silence means reconnect, never list. */
+/** Bookmarks come about once a minute, although the API does not promise it: silence means reconnect, never list. */
 const idleMs = 180_000;
-/** A server that takes the request for a plain watch falls silent without the end of the initial events. */
-const initialIdleMs = 10_000;
+/** Within the initial events. Longer than the minute after which a plain watch shows itself by its first bookmark. */
+const initialIdleMs = 90_000;
 const shortWatchMs = 1_000;
 const healthyWatchMs = 120_000;
-const backoffBaseMs = 800;
-/** Shorter than client-go's 30 s: a process has few watches, and what changed while the server was away waits for them. */
-const backoffMaxMs = 5_000;
-/** After so many streams in a row that are none, at one version, the version itself is given up. */
-const maxProtocolFailures = 3;
+/** At most 5 s, not client-go's 30 s: a process has few watches, and changes made while the server was away wait for them. */
+const backoffMs = { firstMs: 1_000, mostMs: 5_000 };
+/**
+ * After so many such failures in a row the set is listed anew. A watch that is silent again after it was resumed may wait
+ * for a version that does not exist: the API server does not refuse one that is newer than all it has (etcd restored from
+ * a backup, kubernetes/kubernetes#107457).
+ */
+const mostInARow: Partial<Record<WatchErrorCode, number>> = { expired: 1, idle: 2, protocol: 3 };
 
 /**
- * Lists and watches one collection for ever; ends only when `signal` aborts. Every failure is an `error` item, then
- * it goes on after a jittered exponential backoff, for which Retry-After is a lower bound. The set is listed anew only
- * after a 410.
+ * Lists and watches one collection; ends only when `signal` aborts. Every failure is an `error` item, followed by
+ * another attempt after growing waits, for which Retry-After is a lower bound. The set is listed anew only after a 410,
+ * or after repeated silence or streams that cannot be read.
  */
 export async function* watchResource<Wire extends KubeObject, T>(
   options: WatchOptions<Wire, T>,
@@ -72,8 +79,9 @@ export async function* watchResource<Wire extends KubeObject, T>(
     'reason',
   ]);
   const countRestart = (reason: string): void => restarts.add(1, { resource: resourceOf(path), reason });
+  const backoff = makeBackoff({ ...backoffMs, random });
   let state: State = { phase: 'stream' };
-  let failures = 0;
+  let inARow = 0;
   let lastCode: WatchErrorCode | undefined;
   while (!signal.aborted) {
     const startedAt = clock.monotonic();
@@ -84,23 +92,23 @@ export async function* watchResource<Wire extends KubeObject, T>(
         if (event !== undefined) yield event;
       }
       if (phase !== 'list' && clock.monotonic() - startedAt < shortWatchMs)
-        throw new WatchError('ended', 'the server ended the watch as soon as it began');
+        throw new WatchError('ended', 'the API server ended the watch as soon as it began');
       if (phase !== 'list') countRestart('renewed');
-      failures = 0;
+      backoff.reset();
       lastCode = undefined;
     } catch (cause) {
       if (signal.aborted) return;
-      if (state.phase === 'stream' && isPlainWatch(cause)) {
+      if (state.phase === 'stream' && lacksWatchList(cause)) {
         countRestart('fallback');
         state = { phase: 'list' };
         continue;
       }
       const error = toWatchError(cause);
-      failures = clock.monotonic() - startedAt > healthyWatchMs ? 1 : failures + 1;
-      if (error.code === 'expired' || (error.code === 'protocol' && failures >= maxProtocolFailures))
-        state = { phase: 'stream' };
+      if (clock.monotonic() - startedAt > healthyWatchMs) backoff.reset();
+      inARow = error.code === lastCode ? inARow + 1 : 1;
+      if (inARow >= (mostInARow[error.code] ?? Number.POSITIVE_INFINITY)) state = { phase: 'stream' };
       countRestart(error.code);
-      const retryInMs = error.code !== lastCode && comesSeldom(error) ? 0 : retryDelay(error, failures, random);
+      const retryInMs = inARow === 1 && isRare(error) ? 0 : retryDelay(error, backoff);
       lastCode = error.code;
       yield { type: 'error', error, retryInMs };
       await clock.sleep(retryInMs, signal).catch(() => undefined); // rejects only on abort: the loop's condition
@@ -108,30 +116,30 @@ export async function* watchResource<Wire extends KubeObject, T>(
   }
 }
 
-/** The server cannot stream the initial set: it says so, or sends something else. */
+/** The server answered with a watch that does not mark the end of the initial events. */
 class PlainWatch extends Error {
   override readonly name = 'PlainWatch';
 }
 
-function isPlainWatch(cause: unknown): boolean {
-  return cause instanceof PlainWatch || isKubeError(cause, 'INVALID', 'FORBIDDEN');
+/** Kubernetes refuses `sendInitialEvents` with 422 where the feature gate WatchList is off. */
+function lacksWatchList(cause: unknown): boolean {
+  return cause instanceof PlainWatch || isKubeError(cause, 'INVALID');
 }
 
-/** Answered at once when it is not the second in a row: these come every few minutes at most. */
-function comesSeldom({ code }: WatchError): boolean {
+/** The first of these is retried at once: they come every few minutes at most. */
+function isRare({ code }: WatchError): boolean {
   return code === 'expired' || code === 'idle';
 }
 
-function retryDelay({ retryAfterMs }: WatchError, failures: number, random: Random): number {
-  const backoffMs = Math.min(backoffBaseMs * 2 ** (failures - 1), backoffMaxMs) * (1 + random());
-  return Math.max(retryAfterMs ?? 0, backoffMs);
+function retryDelay({ retryAfterMs }: WatchError, backoff: Backoff): number {
+  return Math.max(retryAfterMs ?? 0, backoff.next());
 }
 
 function perform<Wire extends KubeObject, T>(state: State, options: WatchOptions<Wire, T>): AsyncGenerator<Step<T>> {
   return state.phase === 'list' ? listPage(state, options) : watch(state, options);
 }
 
-/** One page. `init` before the request, so that what was written before `init` is in the set. */
+/** One page. `init` before the request, so that the set contains all that was written before `init`. */
 async function* listPage<Wire extends KubeObject, T>(
   { continue: token }: State & { phase: 'list' },
   { client, path, query, signal, project }: WatchOptions<Wire, T>,
@@ -142,10 +150,10 @@ async function* listPage<Wire extends KubeObject, T>(
     query: { ...query, limit: pageLimit, ...(token === undefined ? {} : { continue: token }) },
   });
   for (const wire of page.items) yield { event: decode('initApply', wire, project) };
-  const { continue: next, resourceVersion: version } = page.metadata;
+  const { continue: next } = page.metadata;
   if (next) return yield { resume: { phase: 'list', continue: next } };
-  if (!version) throw new WatchError('protocol', 'a list without a resourceVersion');
-  yield { event: { type: 'initDone' }, resume: { phase: 'watch', version } };
+  const version = versionOf(page);
+  yield { event: { type: 'initDone', version }, resume: { phase: 'watch', version } };
 }
 
 type Line<Wire> =
@@ -166,8 +174,7 @@ async function* watch<Wire extends KubeObject, T>(
     signal,
     limitMs: syncing ? initialIdleMs : idleMs,
     maxMs: seconds * 1000 + overdueMs,
-    bark: (silentMs) =>
-      syncing ? new PlainWatch() : new WatchError('idle', `nothing heard for ${Math.round(silentMs / 1000)} s`),
+    bark: (silentMs) => new WatchError('idle', `nothing received for ${Math.round(silentMs / 1000)} s`),
   });
   try {
     const body = await client.stream(path, {
@@ -188,15 +195,11 @@ async function* watch<Wire extends KubeObject, T>(
       if (line.type === 'BOOKMARK' && syncing) {
         if (line.object.metadata.annotations?.['k8s.io/initial-events-end'] !== 'true') throw new PlainWatch();
         syncing = false;
-        yield { event: { type: 'initDone' }, ...resumeAt(line.object) };
+        const version = versionOf(line.object);
+        yield { event: { type: 'initDone', version }, resume: { phase: 'watch', version } };
       } else {
-        const event: WatchEvent<T> =
-          line.type === 'BOOKMARK'
-            ? { type: 'bookmark' }
-            : line.type === 'DELETED'
-              ? { type: 'delete', key: keyOf(line.object) }
-              : decode(syncing ? 'initApply' : 'apply', line.object, project);
-        // Before `initDone` a version is no place to resume from: the set is not whole yet.
+        const event = eventOf(line, syncing ? 'initApply' : 'apply', project);
+        // Before `initDone` there is no version to resume from: the set is not complete yet.
         yield syncing ? { event } : { event, ...resumeAt(line.object) };
       }
       watchdog.touch(syncing ? initialIdleMs : idleMs);
@@ -208,6 +211,30 @@ async function* watch<Wire extends KubeObject, T>(
 
 function resumeAt({ metadata: { resourceVersion: version } }: KubeObject): { readonly resume?: State } {
   return version ? { resume: { phase: 'watch', version } } : {};
+}
+
+/** Of a list or a bookmark: without one there is nothing to watch from. */
+function versionOf({ metadata }: { readonly metadata: { readonly resourceVersion?: string } }): string {
+  if (!metadata.resourceVersion) throw new WatchError('protocol', 'a full set without a resourceVersion');
+  return metadata.resourceVersion;
+}
+
+function eventOf<Wire extends KubeObject, T>(
+  line: Exclude<Line<Wire>, { type: 'ERROR' }>,
+  type: 'initApply' | 'apply',
+  project: (wire: Wire) => T,
+): WatchEvent<T> {
+  switch (line.type) {
+    case 'BOOKMARK':
+      return { type: 'bookmark' };
+    case 'DELETED':
+      return { type: 'delete', key: keyOf(line.object), version: line.object.metadata.resourceVersion ?? '' };
+    case 'ADDED':
+    case 'MODIFIED':
+      return decode(type, line.object, project);
+    default:
+      throw new WatchError('protocol', 'a watch event of an unknown type');
+  }
 }
 
 function decode<Wire extends KubeObject, T>(

@@ -63,7 +63,7 @@ async function connect(
   signal: AbortSignal,
 ): Promise<KubeClient> {
   const { clock, random } = machine;
-  const config = await loadKubeConfig({ ...machine, kubeconfig: options.kubeconfig, context: options.context });
+  const config = await loadKubeConfig({ ...machine, log, kubeconfig: options.kubeconfig, context: options.context });
   const client = makeKubeClient({ config, clock, log, metrics, random });
   try {
     const { leaseNamespace } = options;

@@ -43,7 +43,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   const { leaseNamespace, loadBalancerClass, stateDir } = options;
   await assertHost(machine, signal);
   await using _host = await lockHost({ command: 'run', pid: machine.pid, stateDir }, signal);
-  const config = await loadKubeConfig({ ...machine, kubeconfig: options.kubeconfig, context: options.context });
+  const config = await loadKubeConfig({ ...machine, log, kubeconfig: options.kubeconfig, context: options.context });
   const paths = statePaths(stateDir);
   await using _stateDir = await openStateDir(machine, stateDir);
   const candidates = await loadCandidates({ path: paths.candidates, files, clock, log });

@@ -1,7 +1,8 @@
-/** A program that ended with a non-zero code, could not be started, or outlived its deadline. */
+/** A program that ended with a non-zero code, could not be started, or exceeded its deadline. */
 export class ExecError extends Error {
   override readonly name = 'ExecError';
   readonly code = 'EXEC_FAILED';
+  /** The program, without arguments that may hold secrets. */
   readonly command: string;
   /** `undefined` when it did not start or was ended by a signal. */
   readonly exitCode: number | undefined;

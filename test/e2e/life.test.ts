@@ -103,7 +103,7 @@ describe.skipIf(!isRoot)('furiwake ends and starts again', () => {
     await ended;
     await furiwake.launch();
     await answers(stage(), ip);
-    expect(await furiwake.logged('waiting for the API server')).toBeDefined();
+    expect(await furiwake.logged('connecting to the API server failed; retrying')).toBeDefined();
     await startApiServer(lab);
     await furiwake.logged('connected to the cluster');
     expect(await services.published('restricted')).toEqual([ip]);

@@ -68,7 +68,7 @@ describe.skipIf(!isRoot)('furiwake that cannot start', () => {
       ['one that is not there', [], '/nonexistent/kubeconfig'],
       ['one that is none', [], 'garbage'],
       ['one with a refused token', [], 'credentials'],
-      ['one without rights', [], 'rights are missing: list services, watch services, patch services'],
+      ['one without rights', [], 'missing permissions: list services, watch services, patch services'],
       ['that of deploy/', ['--context', 'other'], 'other'],
       ['that of deploy/', ['--addresses', '10.96.7.0/24'], '10.96.0.0/16'],
       ['that of deploy/', ['--addresses', '203.0.113.1,10.244.0.0-10.244.0.9'], 'Pod CIDR'],

@@ -20,6 +20,8 @@ export type SimOptions = {
   /** Default 60,000, as the real one's. */
   readonly bookmarkEveryMs?: number;
   readonly extraKinds?: readonly SimKind[];
+  /** resourceVersions that cannot be compared; default: decimal integers. */
+  readonly hasOpaqueVersions?: boolean;
   /** Wall clock of timestamps; default: the machine's. */
   readonly now?: () => number;
 };
@@ -34,7 +36,7 @@ export type SimApiServer = AsyncDisposable & {
   put(kind: string, object: SimObject, manager?: string): SimObject;
   get(kind: string, key: string): SimObject | undefined;
   list(kind: string): readonly SimObject[];
-  /** As DELETE: finalizers hold it. */
+  /** As DELETE: it stays while it has finalizers. */
   remove(kind: string, key: string): void;
   readonly requests: readonly RequestRecord[];
   readonly faults: Faults;
@@ -42,6 +44,8 @@ export type SimApiServer = AsyncDisposable & {
   readonly watching: number;
   /** A bookmark on each running watch, now. */
   bookmark(): void;
+  /** The present state; the function that this returns restores etcd from it, with lower revisions, and restarts. */
+  backup(): () => void;
 };
 
 const defaultWatchSeconds = 1_800;
@@ -52,9 +56,10 @@ export async function startSimApiServer({
   timeFactor = 1,
   bookmarkEveryMs = 60_000,
   extraKinds = [],
+  hasOpaqueVersions = false,
   now = () => Date.now(),
 }: SimOptions): Promise<SimApiServer> {
-  const storage = makeStorage({ random: seededRandom(seed), now, extraKinds });
+  const storage = makeStorage({ random: seededRandom(seed), now, extraKinds, hasOpaqueVersions });
   const writes = makeWrites(storage);
   const pages = makePages();
   const watches = new Set<WatchStream>();
@@ -126,7 +131,7 @@ export async function startSimApiServer({
     if (route.verb === 'list') {
       const all = (): ReturnType<Parameters<typeof pages.page>[0]['all']> => ({
         stored: storage.list(kind, route.namespace),
-        revision: storage.revision,
+        version: storage.versionText(storage.revision),
       });
       return ok(pages.page({ ...kind, all }, Number(route.query.get('limit') ?? 0), route.query.get('continue')));
     }
@@ -158,6 +163,13 @@ export async function startSimApiServer({
       return watches.size;
     },
     bookmark,
+    backup: () => {
+      const restore = storage.backup();
+      return () => {
+        restore();
+        faults.restart();
+      };
+    },
     [Symbol.asyncDispose]: async () => {
       clearInterval(bookmarks);
       await closeServer(server);
@@ -228,7 +240,7 @@ function letIn(request: IncomingMessage, { tokens }: Faults): void {
   if (tokens !== undefined && !tokens.has(token)) throw refusalOf({ answer: 401 });
 }
 
-/** Carries out a mishap that needs no work of ours; whether it did. */
+/** Carries out a mishap that needs no work of the server; returns whether it did. */
 function strike(mishap: Mishap, response: ServerResponse): boolean {
   switch (mishap) {
     case 'reset':

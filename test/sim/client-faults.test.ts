@@ -61,7 +61,7 @@ const statusOf = (uid: string, ingress: readonly object[]): object =>
     status: { loadBalancer: { ingress } },
   });
 
-test('finalizers are set and taken away by a patch that tests which object it is', async () => {
+test('finalizers are set and removed by a patch that tests which object it is', async () => {
   await using all = await scene();
   const { harness, object } = all;
   const { signal } = harness;
@@ -79,7 +79,7 @@ test('finalizers are set and taken away by a patch that tests which object it is
   expect((await harness.client.jsonPatch<Service>(web, clear, { signal })).metadata.finalizers).toBeUndefined();
 });
 
-test('an object with finalizers goes when the last of them is taken away', async () => {
+test('an object with finalizers is deleted with the last of them', async () => {
   await using all = await scene();
   const { server, harness, object } = all;
   const { signal } = harness;
@@ -120,7 +120,7 @@ test('a status for another object of that name is refused: an object keeps its u
   expect([error.code, error.status, error.causes[0]?.field]).toEqual(['INVALID', 422, 'metadata.uid']);
 });
 
-test('a Service that is no LoadBalancer any more loses its address and refuses another', async () => {
+test('a Service whose type changes from LoadBalancer loses its address and refuses another', async () => {
   await using all = await scene();
   const { server, harness, object } = all;
   const options = { ...mine, signal: harness.signal };
@@ -151,7 +151,7 @@ test('a 429 is waited out for any verb, for as long as it asks', async () => {
   expect((await answer).metadata.name).toBe('new');
 });
 
-test('a wait beyond the deadline is left to the caller, with the time', async () => {
+test('a Retry-After beyond the deadline is left to the caller', async () => {
   await using all = await scene();
   const { server, harness } = all;
   server.faults.next({ mishap: { answer: 429, retryAfterSeconds: 60 } });
@@ -165,33 +165,30 @@ test.each([
   ['apply', 500, 1, true],
   ['patch', 503, 2, false],
   ['create', 500, 2, false],
-] as const)(
-  '%s after HTTP %i with Retry-After %s is tried again: %s',
-  async (verb, answer, retryAfterSeconds, isTried) => {
-    await using all = await scene();
-    const { server, harness, clock, object } = all;
-    const { signal } = harness;
-    server.faults.next({ mishap: { answer, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) } });
-    const requests = {
-      get: () => harness.client.get(web, { signal }),
-      apply: () => harness.client.apply(webStatus, statusOf(object.uid, []), { ...mine, signal }),
-      patch: () => harness.client.jsonPatch(web, finalizerPatch({ ...object, finalizers: ['a/b'] }), { signal }),
-      create: () => harness.client.create('/api/v1/namespaces/default/services', service('new'), { signal }),
-    };
-    const settled = requests[verb]().then(
-      () => 'done',
-      (error: KubeError) => error.code,
-    );
-    if (isTried) {
-      await clock.untilSleeping((retryAfterSeconds ?? 0) * 1_000, 10_000);
-      await clock.advance(10_000);
-    }
-    expect(await settled).toBe(isTried ? 'done' : 'SERVER');
-    expect(server.requests).toHaveLength(isTried ? 2 : 1);
-  },
-);
+] as const)('%s after HTTP %i with Retry-After %s is retried: %s', async (verb, answer, retryAfterSeconds, isTried) => {
+  await using all = await scene();
+  const { server, harness, clock, object } = all;
+  const { signal } = harness;
+  server.faults.next({ mishap: { answer, ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }) } });
+  const requests = {
+    get: () => harness.client.get(web, { signal }),
+    apply: () => harness.client.apply(webStatus, statusOf(object.uid, []), { ...mine, signal }),
+    patch: () => harness.client.jsonPatch(web, finalizerPatch({ ...object, finalizers: ['a/b'] }), { signal }),
+    create: () => harness.client.create('/api/v1/namespaces/default/services', service('new'), { signal }),
+  };
+  const settled = requests[verb]().then(
+    () => 'done',
+    (error: KubeError) => error.code,
+  );
+  if (isTried) {
+    await clock.untilSleeping((retryAfterSeconds ?? 0) * 1_000, 10_000);
+    await clock.advance(10_000);
+  }
+  expect(await settled).toBe(isTried ? 'done' : 'SERVER');
+  expect(server.requests).toHaveLength(isTried ? 2 : 1);
+});
 
-test('a connection that breaks is used again only for what may be done twice', async () => {
+test('after a broken connection only idempotent requests are repeated', async () => {
   await using all = await scene();
   const { server, harness, clock, object } = all;
   const { signal } = harness;
@@ -210,7 +207,7 @@ test('a connection that breaks is used again only for what may be done twice', a
   expect((await failureOf(harness.client.create(path, service('new'), { signal }))).code).toBe('ALREADY_EXISTS');
 });
 
-test('a server that never answers is given up at the deadline', async () => {
+test('a request that is never answered fails at the deadline', async () => {
   await using all = await scene();
   const { server, harness, clock } = all;
   server.faults.next({ mishap: 'hang' });
@@ -234,7 +231,7 @@ test("an abort of the caller ends a request with the caller's reason", async () 
   expect(server.requests).toHaveLength(1);
 });
 
-test('a token that stays refused is one more request, and UNAUTHORIZED', async () => {
+test('a token that stays rejected is one more request, and UNAUTHORIZED', async () => {
   await using server = await startSimApiServer({ seed: 8 });
   server.faults.tokens = new Set(['right']);
   const files = new Map([['/token', 'wrong']]);
@@ -242,21 +239,25 @@ test('a token that stays refused is one more request, and UNAUTHORIZED', async (
     ...(JSON.parse(server.kubeconfig()) as object),
     users: [{ name: 'sim', user: { tokenFile: '/token' } }],
   });
-  await using harness = await makeHarness(server, { clock: virtualClock(), kubeconfig, files });
+  const clock = virtualClock();
+  await using harness = await makeHarness(server, { clock, kubeconfig, files });
   const { signal } = harness;
   expect((await failureOf(harness.client.get('/version', { signal }))).code).toBe('UNAUTHORIZED');
   expect(server.requests).toHaveLength(1); // the file holds the same
   files.set('/token', 'wrong too');
+  await clock.advance(1_000);
   expect((await failureOf(harness.client.get('/version', { signal }))).code).toBe('UNAUTHORIZED');
   expect(server.requests).toHaveLength(3);
   files.set('/token', 'right');
+  await clock.advance(1_000);
   expect(await harness.client.get('/version', { signal })).toMatchObject({ gitVersion: 'v1.37.2' });
   files.delete('/token');
+  await clock.advance(1_000);
   server.faults.tokens = new Set();
   expect((await failureOf(harness.client.get('/version', { signal }))).code).toBe('CREDENTIALS');
 });
 
-test('nobody there is UNREACHABLE, and says who was asked', async () => {
+test('a port where nothing listens is UNREACHABLE, and the message names it', async () => {
   const server = await startSimApiServer({ seed: 9 });
   const clock = virtualClock();
   await using harness = await makeHarness(server, { clock });
@@ -266,7 +267,7 @@ test('nobody there is UNREACHABLE, and says who was asked', async () => {
   await clock.advance(1_000);
   const error = await failed;
   expect(error.code).toBe('UNREACHABLE');
-  expect(error.message).toMatch(/^get \/api\/v1\/namespaces\/default\/services\/web: .*ECONNREFUSED/);
+  expect(error.message).toMatch(/^connection refused by 127\.0\.0\.1:\d+$/);
 });
 
 test('requests are counted by verb, resource and status', async () => {

@@ -76,7 +76,9 @@ export async function startController(
   const { files = new Map<string, string>(), addresses = ['192.0.2.8-192.0.2.9'], timeFactor = 1 } = options;
   const clock = fastClock(timeFactor);
   files.set('/config', server.kubeconfig());
+  const log = recordLog();
   const config = await loadKubeConfig({
+    log,
     kubeconfig: '/config',
     env: {},
     homeFolder: '/',
@@ -85,7 +87,6 @@ export async function startController(
     clock,
   });
   const stop = new AbortController();
-  const log = recordLog();
   const metrics = recordMetrics();
   const random = seededRandom(server.seed);
   const client = makeKubeClient({ config, clock, log, metrics, random });

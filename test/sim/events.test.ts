@@ -76,7 +76,7 @@ test('an event is sent a moment later, with all that the API asks for', async ()
   ]);
 });
 
-test('the same again is one Event whose count goes up, in ever fewer writes', async () => {
+test('a repetition is one Event whose count rises, with fewer and fewer writes', async () => {
   for (let turn = 0; turn < 100; turn += 1) {
     sender.record(about('web'));
     await pass(1);
@@ -85,7 +85,7 @@ test('the same again is one Event whose count goes up, in ever fewer writes', as
   expect(server.requests.map(({ verb }) => verb)).toEqual(['create', ...Array.from({ length: 6 }, () => 'patch')]);
 });
 
-test('what was told several times before it was sent carries its count from the start', async () => {
+test('an event that was repeated before it was sent has its count from the start', async () => {
   for (let turn = 0; turn < 5; turn += 1) sender.record(about('web'));
   await pass(2);
   expect(events().map(({ series }) => series?.count)).toEqual([5]);
@@ -114,12 +114,12 @@ test('25 go at once, then one a second, one at a time', async () => {
   expect(events().length).toBe(35);
 });
 
-test('beyond a thousand waiting ones, new ones are counted and dropped', () => {
+test('beyond a thousand waiting Events new ones are counted and dropped', () => {
   for (let index = 0; index < 1_100; index += 1) sender.record(about(`s${index}`));
   expect(harness.metrics.total('furiwake_events_dropped_total', { reason: 'queue-full' })).toBe(100);
 });
 
-test('a namespace that is ending or gone is no error, and holds up nobody', async () => {
+test('a namespace that is being deleted is not an error, and delays no other Event', async () => {
   server.put('Namespace', { metadata: { name: 'ending', finalizers: ['kubernetes'] } });
   server.remove('Namespace', 'ending');
   server.faults.next({ mishap: { answer: 404 }, on: ({ path }) => path.includes('/gone/') });
@@ -130,7 +130,7 @@ test('a namespace that is ending or gone is no error, and holds up nobody', asyn
   expect(harness.metrics.total('furiwake_events_dropped_total')).toBe(0);
 });
 
-test('what may pass is tried again; a lost answer makes no second Event', async () => {
+test('a transient failure is retried; a lost answer makes no second Event', async () => {
   server.faults.next({ mishap: { answer: 500 } });
   server.faults.next({ mishap: 'lost-answer' });
   sender.record(about('web'));
@@ -143,7 +143,7 @@ test('what may pass is tried again; a lost answer makes no second Event', async 
   expect(harness.metrics.total('furiwake_events_dropped_total')).toBe(0);
 });
 
-test('what does not pass is given up after five attempts, or at once when it is forbidden', async () => {
+test('a failure that lasts drops the Event after five attempts, and at once when it is forbidden', async () => {
   server.faults.next({ mishap: { answer: 500 }, times: 5 });
   sender.record(about('web'));
   await pass(120);
@@ -155,7 +155,7 @@ test('what does not pass is given up after five attempts, or at once when it is 
   expect(harness.metrics.total('furiwake_events_dropped_total', { reason: 'failed' })).toBe(2);
 });
 
-test('an Event that the cluster has forgotten begins anew', async () => {
+test('an Event that the cluster has deleted is created again', async () => {
   sender.record(about('web'));
   await pass(1);
   const [first] = events();

@@ -10,7 +10,7 @@ export type RequestRecord = {
   readonly query: URLSearchParams;
   /** HTTP status; 0 while, or when, there is no answer. */
   status: number;
-  /** False when it has been answered, or has gone wrong. */
+  /** False after it was answered, or failed. */
   isOpen: boolean;
 };
 
@@ -30,7 +30,7 @@ export type Mishap =
   | 'hang'
   /** A watch answers 200 and ends. */
   | 'end-at-once'
-  /** A watch answers 200 and sends what is no JSON. */
+  /** A watch answers 200 and sends something that is not JSON. */
   | 'garbage';
 
 export type RequestFault = {
@@ -41,18 +41,18 @@ export type RequestFault = {
   readonly times?: number;
 };
 
-/** The knobs: what is set stays until it is set otherwise; what is called happens once, now, to what runs now. */
+/** Properties stay until they are set again; functions act once, on what runs now. */
 export type Faults = {
   watchList: 'on' | 'refused' | 'ignored';
-  /** Each line of a watch is late by so much. */
+  /** By how much each line of a watch is delayed. */
   slowMs: number;
   /** Chunks end within a UTF-8 character. */
   splitsCharacters: boolean;
-  /** Bearer tokens that are let in; `undefined`: everybody. */
+  /** Bearer tokens that are accepted; `undefined`: requests need none. */
   tokens: ReadonlySet<string> | undefined;
   /** Every connection is reset as soon as it is made. */
   isDown: boolean;
-  /** The next requests that match go wrong. */
+  /** The next requests that match fail. */
   next(fault: RequestFault): void;
   /** Running watches get an ERROR event with this status (410: expired) and end. */
   failWatches(status: number): void;
@@ -74,7 +74,7 @@ export type FaultDeps = {
   readonly forgetHistory: () => void;
 };
 
-/** The knobs, and what the server asks of them: `take` gives the mishap of a request, once. */
+/** The faults, and `take`, by which the server gets the mishap of a request, once. */
 export function makeFaults({ watches, resetConnections, forgetHistory }: FaultDeps): {
   readonly faults: Faults;
   readonly take: (request: RequestRecord) => Mishap | undefined;

@@ -45,6 +45,8 @@ export function filesOf(texts: Map<string, string>): Files {
   return {
     read: async (path) => texts.get(path),
     write: async (path, text) => void texts.set(path, text),
+    sync: async () => undefined,
+    exists: async (path) => texts.has(path),
     append: async (path, text) => void texts.set(path, `${texts.get(path)}${text}`),
     sync: async () => undefined,
     exists: async (path) => texts.has(path),
@@ -62,7 +64,9 @@ export async function makeHarness(
   }: { clock: Clock; kubeconfig?: string; files?: Map<string, string> },
 ): Promise<Harness> {
   files.set('/config', kubeconfig);
+  const log = recordLog();
   const config = await loadKubeConfig({
+    log,
     kubeconfig: '/config',
     env: {},
     homeFolder: '/root',
@@ -71,10 +75,9 @@ export async function makeHarness(
     clock,
   });
   const metrics = recordMetrics();
-  const log = recordLog();
   const random = seededRandom(server.seed + 1);
   const { client, underWay } = counted(makeKubeClient({ config, clock, log, metrics, random }));
-  const services = makeStore<Kept>({ keyOf: ({ key }) => key, uidOf: ({ uid }) => uid });
+  const services = makeStore<Kept>({ keyOf: ({ key }) => key });
   const stop = new AbortController();
   const events: WatchEvent<Kept>[] = [];
   let watching: Promise<void> = Promise.resolve();
@@ -103,7 +106,7 @@ export async function makeHarness(
     log: log.lines,
     signal: stop.signal,
     watch: () => {
-      watching = feedStore(services, recorded(), log);
+      watching = feedStore(services, recorded(), { what: 'watching services', clock, log });
     },
     settled: async () => {
       for (let quiet = 0; quiet < 5; quiet = underWay() === 0 ? quiet + 1 : 0) await breathe();

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type Lease, type LeaseLoss, makeLease } from '../../src/kube/lease.ts';
+import type { Holder } from '../../src/kube/lease-observer.ts';
 import { microTime } from '../../src/kube/lease-object.ts';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import { type Harness, makeHarness } from './harness.ts';
@@ -29,8 +30,11 @@ const holder = (): unknown => record()?.['holderIdentity'];
 const requestsOf = (...verbs: readonly string[]): number =>
   server.requests.filter(({ verb }) => verbs.includes(verb)).length;
 
-function lease(identity: string): Lease & { readonly log: ReturnType<typeof recordLog> } {
+type Made = Lease & { readonly log: ReturnType<typeof recordLog>; readonly others: readonly string[] };
+
+function lease(identity: string): Made {
   const log = recordLog();
+  const others: string[] = [];
   const { client } = harness;
   const made = makeLease({
     client,
@@ -40,12 +44,29 @@ function lease(identity: string): Lease & { readonly log: ReturnType<typeof reco
     clock,
     random,
     log,
+    onOther: (other) => others.push(other),
   });
-  return { ...made, log };
+  return { ...made, log, others };
 }
 
+/** Waits for the Lease; what it was told of the holder, in order. */
+function waiting(identity: string): { mine: Made; told: Holder[]; acquired: Promise<void>; stop: AbortController } {
+  const mine = lease(identity);
+  const stop = new AbortController();
+  stops.push(stop);
+  const told: Holder[] = [];
+  const acquired = mine.acquire(stop.signal, (of) => told.push(of));
+  acquired.catch(() => undefined);
+  return { mine, told, acquired, stop };
+}
+
+const candidates = (): Readonly<Record<string, string>> =>
+  JSON.parse(
+    server.get('Lease', 'kube-system/furiwake')?.metadata.annotations?.['furiwake.dev/candidates'] ?? '{}',
+  ) as Record<string, string>;
+
 /** A lease that is held by `identity`, and what ends it. */
-async function held(identity: string): Promise<{ mine: Lease; stop: AbortController; loss: Promise<LeaseLoss> }> {
+async function held(identity: string): Promise<{ mine: Made; stop: AbortController; loss: Promise<LeaseLoss> }> {
   const mine = lease(identity);
   const stop = new AbortController();
   stops.push(stop);
@@ -61,14 +82,14 @@ async function pass(ms: number): Promise<void> {
   }
 }
 
-test('a lease that nobody has is taken at once', async () => {
+test('a Lease without a holder is taken at once', async () => {
   const { mine } = await held('box-1');
   expect(mine.isHeld()).toBe(true);
   expect(record()).toMatchObject({ holderIdentity: 'box-1', leaseDurationSeconds: 15, leaseTransitions: 0 });
   expect(record()?.['renewTime']).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/);
 });
 
-test('our own lease is taken back at once after a crash', async () => {
+test('our own Lease is taken back at once after a crash', async () => {
   server.put('Lease', {
     metadata: { namespace: 'kube-system', name: 'furiwake' },
     spec: { holderIdentity: 'box-1', leaseDurationSeconds: 15, leaseTransitions: 4 },
@@ -85,29 +106,34 @@ test('it is renewed every five seconds, with one request each', async () => {
   expect(requestsOf('get', 'create')).toBe(2);
 });
 
-test('another holder is named once, waited for while it renews, and followed when it falls silent', async () => {
+test('another holder is named once, waited for while it renews, and succeeded when it stops', async () => {
   const renewElsewhere = (): void => {
     const spec = { holderIdentity: 'box-1', leaseDurationSeconds: 15, renewTime: microTime(clock.now()) };
     server.put('Lease', { metadata: { namespace: 'kube-system', name: 'furiwake' }, spec });
   };
-  const told: string[] = [];
-  const mine = lease('box-2');
-  const stop = new AbortController();
-  stops.push(stop);
   renewElsewhere();
-  const acquired = mine.acquire(stop.signal, (name) => told.push(name));
+  const { mine, told, acquired } = waiting('box-2');
   for (let turn = 0; turn < 4; turn += 1) {
     await pass(10_000);
     renewElsewhere();
   }
   await pass(14_000);
-  expect([holder(), mine.isHeld(), told]).toEqual(['box-1', false, ['box-1']]);
+  expect([holder(), mine.isHeld(), told]).toEqual([
+    'box-1',
+    false,
+    [{ identity: 'box-1', kind: 'other', expiresInMs: 15_000 }],
+  ]);
   await pass(5_000);
   await acquired;
-  expect([holder(), mine.isHeld(), record()?.['leaseTransitions'], told]).toEqual(['box-2', true, 1, ['box-1']]);
+  expect([holder(), mine.isHeld(), record()?.['leaseTransitions'], told]).toEqual([
+    'box-2',
+    true,
+    1,
+    [expect.anything()],
+  ]);
 });
 
-test('it ends when another one has taken it, and says who', async () => {
+test('it ends when another host has taken it, and names the host', async () => {
   const { mine, loss } = await held('box-1');
   const spec = { holderIdentity: 'box-2', leaseDurationSeconds: 15 };
   server.put('Lease', { metadata: { namespace: 'kube-system', name: 'furiwake' }, spec });
@@ -116,7 +142,7 @@ test('it ends when another one has taken it, and says who', async () => {
   expect([mine.isHeld(), holder()]).toEqual([false, 'box-2']);
 });
 
-test('an API server that is out of reach does not end it, but forbids to write; back again, it goes on', async () => {
+test('an API server that is out of reach does not end it, but forbids writes until it is renewed again', async () => {
   const { mine, loss } = await held('box-1');
   let isOver = false;
   void loss.then(() => (isOver = true));
@@ -136,7 +162,7 @@ test('a renewal whose answer was lost is known as our own', async () => {
   expect([mine.isHeld(), holder()]).toEqual([true, 'box-1']);
 });
 
-test('a second process of the same identity takes over, and the first one ends', async () => {
+test('a second process of our identity takes over, and the first one loses the Lease', async () => {
   const first = await held('box-1');
   const second = await held('box-1');
   await pass(6_000);
@@ -144,14 +170,14 @@ test('a second process of the same identity takes over, and the first one ends',
   expect([first.mine.isHeld(), second.mine.isHeld()]).toEqual([false, true]);
 });
 
-test('a lease that somebody deleted is made anew', async () => {
+test('a Lease that was deleted is created again', async () => {
   const { mine } = await held('box-1');
   server.remove('Lease', 'kube-system/furiwake');
   await pass(20_000);
   expect([mine.isHeld(), holder()]).toEqual([true, 'box-1']);
 });
 
-test('it is given back at the end, and the next one need not wait', async () => {
+test('it is released at the end, and the next host need not wait', async () => {
   const { stop, loss, mine } = await held('box-1');
   stop.abort();
   expect(await loss).toEqual({ reason: 'released' });
@@ -160,7 +186,7 @@ test('it is given back at the end, and the next one need not wait', async () => 
   expect([next.mine.isHeld(), clock.monotonic(), record()?.['leaseTransitions']]).toEqual([true, 0, 1]);
 });
 
-test('of two that reach for it at the same time one gets it', async () => {
+test('of two hosts that claim it at the same time one gets it', async () => {
   const stop = new AbortController();
   stops.push(stop);
   const both = [lease('box-1'), lease('box-2')];
@@ -169,7 +195,7 @@ test('of two that reach for it at the same time one gets it', async () => {
   expect(both.filter((each) => each.isHeld())).toHaveLength(1);
 });
 
-test('a trouble is told once, not every two seconds, and its end too', async () => {
+test('a failure that lasts is logged once, not every two seconds', async () => {
   const mine = lease('box-1');
   const stop = new AbortController();
   stops.push(stop);
@@ -178,4 +204,111 @@ test('a trouble is told once, not every two seconds, and its end too', async () 
   await pass(25_000);
   await acquired;
   expect(mine.log.lines.filter(({ level }) => level === 'warn')).toHaveLength(1);
+});
+
+test('a candidate makes itself known to the holder, renews its entry every ten seconds, and removes it when it holds', async () => {
+  const first = await held('box-1');
+  const second = waiting('box-2');
+  await pass(6_000);
+  expect(first.mine.others).toEqual(['box-2']);
+  expect(second.mine.others).toEqual(['box-1']);
+  const before = candidates()['box-2'];
+  await pass(14_000);
+  expect(first.mine.isHeld()).toBe(true);
+  expect(Date.parse(candidates()['box-2'] ?? '') - Date.parse(before ?? '')).toBeGreaterThanOrEqual(10_000);
+  first.stop.abort();
+  await first.loss;
+  await pass(4_000);
+  await second.acquired;
+  expect([holder(), candidates()]).toEqual(['box-2', {}]);
+});
+
+test('of many candidates the Lease names eight, and a damaged annotation none', async () => {
+  await held('box-0');
+  server.put('Lease', {
+    ...server.get('Lease', 'kube-system/furiwake'),
+    metadata: { namespace: 'kube-system', name: 'furiwake', annotations: { 'furiwake.dev/candidates': '{"a":1,' } },
+  });
+  for (let index = 1; index <= 10; index += 1) {
+    waiting(`box-${index}`);
+    await pass(3_000);
+  }
+  await pass(20_000);
+  expect(Object.keys(candidates())).toHaveLength(8);
+  expect(holder()).toBe('box-0');
+});
+
+test('it is released although a candidate wrote its entry since the last renewal', async () => {
+  const first = await held('box-1');
+  await pass(5_000);
+  const second = waiting('box-2');
+  await harness.settled();
+  expect(candidates()).toHaveProperty('box-2');
+  first.stop.abort();
+  await first.loss;
+  expect([holder(), first.mine.log.lines]).toEqual(['', []]);
+  await pass(4_000);
+  await second.acquired;
+});
+
+test('a Lease put back to an older state, as with etcd from a backup, is ours again after its duration, and no namesake', async () => {
+  const { mine, loss } = await held('box-1');
+  const backup = server.get('Lease', 'kube-system/furiwake');
+  await pass(40_000);
+  server.put('Lease', { metadata: { namespace: 'kube-system', name: 'furiwake' }, spec: backup?.spec ?? {} });
+  await pass(6_000);
+  expect(await loss).toEqual({ reason: 'taken', holder: 'box-1' });
+  const stop = new AbortController();
+  stops.push(stop);
+  const told: Holder[] = [];
+  const acquired = mine.acquire(stop.signal, (of) => told.push(of));
+  await pass(13_000);
+  expect([mine.isHeld(), told.map(({ kind }) => kind)]).toEqual([false, ['unknown']]);
+  await pass(5_000);
+  await acquired;
+  expect([mine.isHeld(), told.length, mine.others]).toEqual([true, 1, []]);
+});
+
+test('another process that goes on renewing under our identity is a namesake, and we are not alone', async () => {
+  const first = await held('box-1');
+  const copy = await held('box-1');
+  await pass(6_000);
+  await first.loss;
+  const stop = new AbortController();
+  stops.push(stop);
+  const told: Holder[] = [];
+  void first.mine.acquire(stop.signal, (of) => told.push(of)).catch(() => undefined);
+  await pass(30_000);
+  expect(told.map(({ kind }) => kind)).toEqual(['unknown', 'namesake']);
+  expect([first.mine.isHeld(), copy.mine.isHeld(), first.mine.others]).toEqual([false, true, ['box-1']]);
+  // It waits as a candidate, and so its namesake learns of it, too.
+  expect(copy.mine.others).toEqual(['box-1']);
+});
+
+test.each([3_600_000, -3_600_000])('a wall clock that jumps by %i ms changes nothing', async (byMs) => {
+  const first = await held('box-1');
+  const second = waiting('box-2');
+  await pass(8_000);
+  clock.setWallClock(byMs);
+  await pass(30_000);
+  expect([first.mine.isHeld(), second.mine.isHeld(), holder()]).toEqual([true, false, 'box-1']);
+  first.stop.abort();
+  await first.loss;
+  await pass(4_000);
+  await second.acquired;
+  void second.mine.hold(second.stop.signal);
+  clock.setWallClock(-2 * byMs);
+  await pass(30_000);
+  expect(second.mine.isHeld()).toBe(true);
+});
+
+test('says why the Lease cannot be renewed, until it can', async () => {
+  const { mine } = await held('box-1');
+  server.faults.tokens = new Set();
+  await pass(6_000);
+  expect(mine.trouble()).toContain('401');
+  expect(mine.log.lines.map(({ message }) => message)).toEqual(['access to the Lease failed; retrying']);
+  server.faults.tokens = undefined;
+  await pass(6_000);
+  expect(mine.trouble()).toBeUndefined();
 });

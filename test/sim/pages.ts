@@ -1,7 +1,7 @@
 import { expired } from './refusal.ts';
-import { type Stored, versionText } from './storage.ts';
+import type { Stored } from './storage.ts';
 
-type Rest = { readonly stored: readonly Stored[]; readonly revision: number };
+type Rest = { readonly stored: readonly Stored[]; readonly version: string };
 
 /** Lists in pages: those that follow the first are of the same revision, and are forgotten by a compaction. */
 export function makePages(): {
@@ -19,12 +19,12 @@ export function makePages(): {
     page: ({ kind, apiVersion, all }, limit, token) => {
       const rest = token === null ? all() : begun.get(token);
       if (rest === undefined) throw expired();
-      const { stored, revision } = rest;
+      const { stored, version } = rest;
       const isWhole = limit === 0 || stored.length <= limit;
       const items = isWhole ? stored : stored.slice(0, limit);
       const next = `page${(tokens += 1)}`;
-      if (!isWhole) begun.set(next, { stored: stored.slice(limit), revision });
-      const metadata = { resourceVersion: versionText(revision), ...(isWhole ? {} : { continue: next }) };
+      if (!isWhole) begun.set(next, { stored: stored.slice(limit), version });
+      const metadata = { resourceVersion: version, ...(isWhole ? {} : { continue: next }) };
       const head = JSON.stringify({ kind: `${kind}List`, apiVersion, metadata });
       return `${head.slice(0, -1)},"items":[${items.map(({ json }) => json).join(',')}]}`;
     },

@@ -7,9 +7,9 @@ type Port = Readonly<Record<string, unknown>> & { readonly nodePort?: number };
 
 /** Hands out node ports from 30000 on, never the same twice; the real range has 2,768, which some benches exceed. */
 export function makeServiceRules(): {
-  /** What the API server fills in and takes away when a Service's spec is written. */
+  /** Fields that the API server sets and removes when a Service's spec is written. */
   readonly onWrite: (draft: Draft) => Draft;
-  /** Refuses a status that validation refuses. */
+  /** Refuses an invalid status. */
   readonly onStatus: (object: SimObject) => void;
 } {
   let nextNodePort = 30_000;

@@ -43,8 +43,8 @@ function isSameValue(a: unknown, b: unknown): boolean {
 }
 
 /**
- * Server-side apply: what the manager names is its own now (by force, or when nobody else owns it or it is the same),
- * what it named before and does not now is gone unless somebody else owns it too.
+ * Server-side apply: the manager owns what it applies (by force, or where no other manager owns it, or where it is equal);
+ * what it applied before and no longer applies is removed unless another manager owns it, too.
  */
 export function applyStatus(
   { status, owners }: { readonly status: Fields; readonly owners: Owners },
@@ -84,7 +84,7 @@ export function applyStatus(
   return { status: statusOf(units), owners: tidy([...kept, [mine, new Set(claimed.keys())]]) };
 }
 
-/** An update or patch of the status by `manager`: what it changed is its own, what it removed is nobody's. */
+/** An update or patch of the status by `manager`: it owns what it changed; what it removed has no owner. */
 export function updateStatus(
   { status, owners }: { readonly status: Fields; readonly owners: Owners },
   manager: string,

@@ -3,7 +3,7 @@ import { simKinds, type SimKind, type SimMeta, type SimObject } from './kinds.ts
 import { conflict, invalid, notFound, Refusal } from './refusal.ts';
 import { type Owners, renderManagedFields } from './status-owners.ts';
 
-/** An object, its JSON (made once per revision) and who owns what of its status. */
+/** An object, its JSON (made once per revision) and the owners of its status fields. */
 export type Stored = { readonly object: SimObject; readonly json: string; readonly owners: Owners };
 
 export type Change = {
@@ -20,14 +20,16 @@ export type Draft = { readonly object: SimObject; readonly owners: Owners };
 /** What the API server keeps in etcd: objects under one global revision, and the changes that led to them. */
 export type Storage = {
   readonly revision: number;
+  /** A revision as a resourceVersion. */
+  versionText(revision: number): string;
   kindOf(nameOrPlural: string): SimKind;
   get(kind: SimKind, key: string): Stored | undefined;
   /** In the order of their keys, as etcd lists them. */
   list(kind: SimKind, namespace?: string): readonly Stored[];
   create(kind: SimKind, object: SimObject): Stored;
-  /** Puts `draft` in the place of the object; without a difference nothing happens. Removes it where it was to go. */
+  /** Replaces the object by `draft`; no new revision where they are equal. Removes it with its last finalizer. */
   update(kind: SimKind, key: string, draft: Draft): Stored;
-  /** Removes, or marks as deleted while finalizers hold it. */
+  /** Removes it, or marks it as deleted while it has finalizers. */
   remove(kind: SimKind, key: string, preconditions?: { readonly uid?: string }): Stored;
   /** Whether all changes after `revision` are still known. */
   remembers(revision: number): boolean;
@@ -36,17 +38,14 @@ export type Storage = {
   subscribe(listener: (change: Change) => void): () => void;
   /** Forgets all history, as a compaction or a restart of the watch cache does. */
   forget(): void;
+  /** The present state; the function that this returns restores it, with its revision, as etcd does from a backup. */
+  backup(): () => void;
 };
 
 const historyLimit = 50_000;
 
-/** resourceVersions are texts that are no numbers, so that nobody gets away with comparing them as such. */
-export function versionText(revision: number): string {
-  return `rv${revision}`;
-}
-
 export function revisionOf(version: string): number {
-  const revision = Number(/^rv(\d+)$/.exec(version)?.[1] ?? Number.NaN);
+  const revision = Number(/^(?:rv)?(\d+)$/.exec(version)?.[1] ?? Number.NaN);
   if (Number.isNaN(revision)) throw new Refusal(400, 'BadRequest', `resourceVersion: Invalid value: "${version}"`);
   return revision;
 }
@@ -54,9 +53,12 @@ export function revisionOf(version: string): number {
 export function makeStorage({
   random,
   now,
+  hasOpaqueVersions,
   extraKinds = [],
 }: {
   readonly random: () => number;
+  /** resourceVersions that cannot be compared, as those of some aggregated API servers. */
+  readonly hasOpaqueVersions: boolean;
   readonly now: () => number;
   readonly extraKinds?: readonly SimKind[];
 }): Storage {
@@ -68,6 +70,7 @@ export function makeStorage({
   let revision = 1;
   let names = 0;
 
+  const versionText = (of: number): string => (hasOpaqueVersions ? `rv${of}` : String(of));
   const of = (kind: SimKind): Map<string, Stored> => objects.get(kind) ?? new Map<string, Stored>();
   const timestamp = (): string => `${new Date(now()).toISOString().slice(0, 19)}Z`;
   const makeUid = (): string =>
@@ -110,6 +113,7 @@ export function makeStorage({
     get revision() {
       return revision;
     },
+    versionText,
     kindOf: (name) => {
       const kind = kinds.find((candidate) => candidate.kind === name || candidate.plural === name);
       if (kind === undefined) throw notFound(`the server's resource ${name}`);
@@ -193,6 +197,15 @@ export function makeStorage({
     forget: () => {
       history = [];
       forgotten = revision;
+    },
+    backup: () => {
+      const saved = { revision, objects: Array.from(objects, ([kind, all]) => [kind, new Map(all)] as const) };
+      return () => {
+        revision = saved.revision;
+        for (const [kind, all] of saved.objects) objects.set(kind, new Map(all));
+        history = [];
+        forgotten = revision;
+      };
     },
   };
 }

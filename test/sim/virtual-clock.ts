@@ -1,25 +1,30 @@
 import { setImmediate as breathe } from 'node:timers/promises';
+import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64';
+import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 import { systemClock } from '../../src/main/node/clock.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 
 /** Time that stands still until a test moves it. */
 export type VirtualClock = Clock & {
-  /** Moves time on by `ms`; all that is due on the way wakes up in its order, and what it starts then is waited for. */
+  /** Moves time on by `ms`: sleepers wake in the order of their times, and the work that they start is waited for. */
   advance(ms: number): Promise<void>;
-  /** Moves time to the next thing that is due until `promise` has settled. Not for what waits for a real socket. */
+  /** Moves time to the next sleeper until `promise` has settled. Not for promises that wait for a real socket. */
   drive<T>(promise: Promise<T>): Promise<T>;
-  /** How many sleep now. */
+  /** Moves the wall clock alone, as a time server or an administrator does. */
+  setWallClock(byMs: number): void;
+  /** Number of sleepers. */
   readonly sleepers: number;
-  /** Resolves as soon as somebody sleeps who wanted to sleep for so long. */
+  /** Resolves as soon as there is a sleeper for at least `minMs` and at most `maxMs`. */
   untilSleeping(minMs: number, maxMs?: number): Promise<void>;
 };
 
-/** `sleepMs` is how long a sleeper wanted to sleep; a deadline has none. */
+/** `sleepMs`: how long a sleeper sleeps; a deadline has none. */
 type Timer = { readonly atMs: number; readonly sleepMs?: number; readonly ring: () => void };
 
 /** A `Clock` for tests: starts at `startMs` (default 2026-01-01T00:00:00Z), monotonic time at 0. */
 export function virtualClock(startMs: number = Date.UTC(2026, 0, 1)): VirtualClock {
   let elapsedMs = 0;
+  let wallOffsetMs = 0;
   const timers = new Set<Timer>();
   const watchers = new Set<(sleepMs: number) => void>();
 
@@ -44,8 +49,11 @@ export function virtualClock(startMs: number = Date.UTC(2026, 0, 1)): VirtualClo
   };
 
   return {
-    now: () => startMs + elapsedMs,
+    now: () => startMs + wallOffsetMs + elapsedMs,
     monotonic: () => elapsedMs,
+    setWallClock: (byMs) => {
+      wallOffsetMs += byMs;
+    },
     get sleepers() {
       return sleeping().length;
     },
@@ -143,14 +151,8 @@ export function fastClock(factor: number, startMs: number = Date.UTC(2026, 0, 1)
   };
 }
 
-/** A seed's own chance (mulberry32): the same numbers again for the same seed. */
+/** Random numbers in [0, 1): the same again for the same seed. */
 export function seededRandom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = state;
-    mixed = Math.imul(mixed ^ (mixed >>> 15), mixed | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
+  const generator = xoroshiro128plus(seed);
+  return () => uniformFloat64(generator);
 }

@@ -16,12 +16,12 @@ test.each([['refused'], ['ignored']] as const)(
   'a server whose WatchList is %s is listed, then watched',
   async (mode) => {
     await using both = await watchScene();
-    const { server, harness, clock } = both;
+    const { server, harness } = both;
     server.faults.watchList = mode;
     harness.watch();
     if (mode === 'ignored') {
-      await until(() => harness.events.length === 4); // the stream falls silent without an end
-      await clock.advance(10_000);
+      await until(() => harness.events.length === 4);
+      server.bookmark(); // one that does not mark the end of the initial events
     }
     await harness.services.synced;
     expect(new Map(harness.services.objects())).toEqual(truth(server));
@@ -34,27 +34,30 @@ test.each([['refused'], ['ignored']] as const)(
   },
 );
 
-test('a bookmark that marks no end shows a plain watch at once', async () => {
-  await using both = await watchScene();
-  const { server, harness } = both;
-  server.faults.watchList = 'ignored';
-  harness.watch();
-  await until(() => harness.events.length === 4);
-  server.bookmark();
-  await harness.services.synced;
-  expect(listsOf(server)).toHaveLength(1);
-});
-
-test('a stream that is not even answered is a list after ten seconds', async () => {
+test('a server that is only slow is asked for the stream again, not for a list', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   server.faults.next({ mishap: 'hang', on: ({ verb }) => verb === 'watch' });
   harness.watch();
   await until(() => server.requests.length === 1);
-  await clock.advance(10_000);
+  await clock.advance(89_000);
+  expect([server.requests.length, errorsIn(harness)]).toEqual([1, []]);
+  await clock.advance(1_000);
   await harness.services.synced;
-  expect(listsOf(server)).toHaveLength(1);
-  expect(errorsIn(harness)).toEqual([]);
+  expect(errorsIn(harness).map(({ code }) => code)).toEqual(['idle']);
+  expect([listsOf(server), new Map(harness.services.objects())]).toEqual([[], truth(server)]);
+});
+
+test('missing rights to watch are an error, not a reason to list', async () => {
+  await using both = await watchScene();
+  const { server, harness, clock } = both;
+  server.faults.next({ mishap: { answer: 403 }, on: ({ verb }) => verb === 'watch' });
+  harness.watch();
+  await until(() => errorsIn(harness).length === 1);
+  await clock.advance(waitIn(harness));
+  await harness.services.synced;
+  expect(errorsIn(harness).map(({ code }) => code)).toEqual(['forbidden']);
+  expect(listsOf(server)).toEqual([]);
 });
 
 test('a long list comes in pages of one revision', async () => {
@@ -82,7 +85,7 @@ test('a page that fails is asked for again, and the pages before it are kept', a
   expect(listsOf(server)).toHaveLength(4);
 });
 
-test('pages that are forgotten in the middle begin anew', async () => {
+test('after a page has expired the list starts over', async () => {
   await using both = await watchScene();
   const { server, harness } = both;
   server.faults.watchList = 'refused';

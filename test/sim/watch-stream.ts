@@ -3,24 +3,24 @@ import type { ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { SimKind } from './kinds.ts';
 import type { Refusal } from './refusal.ts';
-import { type Change, type Storage, versionText } from './storage.ts';
+import type { Change, Storage } from './storage.ts';
 
-/** One running watch, and what may happen to it. */
+/** One running watch, and the faults of it. */
 export type WatchStream = {
   fail(refusal: Refusal): void;
   end(): void;
   freeze(): void;
   truncateNext(): void;
-  /** Tells the revision that everything has been sent up to. */
+  /** Sends a bookmark with the present revision. */
   bookmark(): void;
 };
 
 export type WatchRequest = {
   readonly kind: SimKind;
   readonly namespace: string | undefined;
-  /** Changes after this revision; `undefined`: all there is first, as ADDED. */
+  /** Sends the changes after this revision; `undefined`: first all objects, as ADDED. */
   readonly from: number | undefined;
-  /** A bookmark says where what was there ended (WatchList). */
+  /** A bookmark marks the end of the initial events (WatchList). */
   readonly marksInitialEnd: boolean;
   readonly timeoutMs: number;
 };
@@ -92,7 +92,7 @@ export function openWatch(
   };
 
   const bookmark = (annotations?: Readonly<Record<string, string>>): void => {
-    const metadata = { resourceVersion: versionText(storage.revision), ...(annotations && { annotations }) };
+    const metadata = { resourceVersion: storage.versionText(storage.revision), ...(annotations && { annotations }) };
     send(line('BOOKMARK', { kind: kind.kind, apiVersion: kind.apiVersion, metadata }));
   };
 
@@ -116,7 +116,7 @@ export function openWatch(
     from === undefined
       ? storage.list(kind, namespace).map(({ json }) => `{"type":"ADDED","object":${json}}\n`)
       : storage.since(from, kind, namespace).map((change) => change.line);
-  const version = versionText(storage.revision);
+  const version = storage.versionText(storage.revision);
   const start = async (): Promise<void> => {
     for (let index = 0; index < first.length; index += linesPerWrite) {
       send(first.slice(index, index + linesPerWrite).join(''));

@@ -32,7 +32,7 @@ export async function checkCluster(
 ): Promise<readonly Finding[]> {
   const { clock, random } = machine;
   try {
-    const config = await loadKubeConfig({ ...machine, kubeconfig: options.kubeconfig, context: options.context });
+    const config = await loadKubeConfig({ ...machine, log, kubeconfig: options.kubeconfig, context: options.context });
     const client = makeKubeClient({ config, clock, log, metrics, random });
     try {
       return await askCluster(client, config.server, options, machine, signal);

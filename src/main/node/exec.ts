@@ -1,4 +1,4 @@
-import { execFile, spawn } from 'node:child_process';
+import { execFile, type ExecFileException, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { type Conversation, type Exec, ExecError } from '../../ports/exec.ts';
 
@@ -18,10 +18,9 @@ export const systemExec: Exec = {
           else
             reject(
               new ExecError(
-                [file, ...args].join(' '),
+                file, // without its arguments: those of a credential plugin may hold secrets
                 typeof error.code === 'number' ? error.code : undefined,
                 stderr || reasonOf(error, timeoutMs),
-                { cause: error },
               ),
             );
         },
@@ -76,6 +75,11 @@ function environment(extra: Readonly<Record<string, string>> = {}): NodeJS.Proce
   };
 }
 
-function reasonOf(error: Error & { killed?: boolean }, timeoutMs: number): string {
-  return error.killed === true ? `no end within ${timeoutMs} ms` : error.message;
+/** Why a program failed that says nothing itself. Node's own message of a failed program quotes its arguments. */
+function reasonOf({ killed, signal, code, message }: ExecFileException, timeoutMs: number): string {
+  if (killed === true) return `no end within ${timeoutMs} ms`;
+  if (code === 'ENOENT') return 'not found';
+  if (code === 'EACCES') return 'permission denied';
+  if (signal) return `ended by ${signal}`;
+  return typeof code === 'number' ? '' : message;
 }

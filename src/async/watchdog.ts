@@ -2,15 +2,15 @@ import type { Clock } from '../ports/clock.ts';
 
 /** Aborts when nothing was heard for too long. */
 export type Watchdog = Disposable & {
-  /** Aborts with the outer signal, or with what `bark` gave. */
+  /** Aborts with the outer signal, or with the reason that `bark` made. */
   readonly signal: AbortSignal;
   /** Something was heard: from now on silence may last `limitMs`. */
   touch(limitMs: number): void;
 };
 
 /**
- * Limits silence and the whole: one timer at a time, however often it is touched.
- * `maxMs` counts from now and is not moved by `touch`; `bark` makes the reason.
+ * Limits the silence within a longer piece of work, and the whole of it. One timer at a time, however often it is
+ * touched. `maxMs` counts from now and is not extended by `touch`.
  */
 export function makeWatchdog({
   clock,

@@ -1,0 +1,227 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { type LeaseCluster, type Link, makeLeaseCluster } from '../../test/make/lease-cluster.ts';
+import { type LogLine, recordLog } from '../../test/sim/observers.ts';
+import { type VirtualClock, virtualClock } from '../../test/sim/virtual-clock.ts';
+import { untilAborted } from '../async/abort.ts';
+import { makeLease } from '../kube/lease.ts';
+import type { LeaseObject } from '../kube/lease-object.ts';
+import { leadWhileHeld } from './leadership.ts';
+
+/** One host that runs `leadWhileHeld`. */
+type Host = {
+  /** Whether it announces its addresses and takes new connections. */
+  readonly isServing: boolean;
+  /** Each change of that, in order. */
+  readonly changes: readonly boolean[];
+  /** How often the work of a holder began. */
+  readonly terms: number;
+  readonly isWorking: boolean;
+  readonly log: readonly LogLine[];
+  readonly ended: Promise<void>;
+};
+
+type Scene = { readonly cluster: LeaseCluster; readonly clock: VirtualClock; readonly stop: AbortController };
+
+function makeScene(): Scene {
+  return { cluster: makeLeaseCluster(), clock: virtualClock(), stop: new AbortController() };
+}
+
+/** `knowsOthers`: it has seen another candidate before, and remembers it. */
+function start(
+  { cluster, clock, stop }: Scene,
+  identity: string,
+  {
+    knowsOthers = false,
+    onLeaseLoss = 'withdraw',
+  }: Partial<{ knowsOthers: boolean; onLeaseLoss: 'withdraw' | 'keep' }> = {},
+): Host {
+  const log = recordLog();
+  const changes: boolean[] = [];
+  let hasOthers = knowsOthers;
+  let isServing = !knowsOthers || onLeaseLoss === 'keep';
+  let terms = 0;
+  let isWorking = false;
+  const lease = makeLease({
+    client: cluster.clientOf(identity),
+    namespace: 'ns',
+    name: 'furiwake',
+    identity,
+    clock,
+    random: () => 0.5,
+    log,
+    onOther: () => {
+      hasOthers = true;
+    },
+  });
+  const ended = leadWhileHeld(
+    {
+      lease,
+      leaseNamespace: 'ns',
+      loadBalancerClass: 'furiwake.dev/haproxy',
+      identity,
+      setServing: (now) => {
+        if (now !== isServing) changes.push(now);
+        isServing = now;
+      },
+      hasOthers: () => hasOthers,
+      onLeaseLoss,
+      clock,
+      log,
+    },
+    async (signal) => {
+      terms += 1;
+      isWorking = true;
+      await untilAborted(signal);
+      isWorking = false;
+    },
+    stop.signal,
+  );
+  ended.catch(() => undefined);
+  return {
+    get isServing() {
+      return isServing;
+    },
+    changes,
+    get terms() {
+      return terms;
+    },
+    get isWorking() {
+      return isWorking;
+    },
+    log: log.lines,
+    ended,
+  };
+}
+
+const leaseOf = (holderIdentity: string, renewTime: string): LeaseObject => ({
+  metadata: { namespace: 'ns', name: 'furiwake' },
+  spec: { holderIdentity, leaseDurationSeconds: 15, renewTime },
+});
+
+/** Another host, of which only the Lease is seen, renews it every five seconds. */
+async function renewElsewhere({ cluster, clock }: Scene, identity: string, seconds: number): Promise<void> {
+  for (let at = 0; at < seconds; at += 5) {
+    cluster.lease = leaseOf(identity, `elsewhere ${clock.monotonic()}`);
+    await clock.advance(5_000);
+  }
+}
+
+const messages = ({ log }: Host, level: string): readonly string[] =>
+  log.filter((line) => line.level === level).map(({ message }) => message);
+
+test('a host that starts while another one holds the Lease withdraws, names the holder, and serves when that one is gone', async () => {
+  const scene = makeScene();
+  const host = start(scene, 'lb2_a-b');
+  await renewElsewhere(scene, 'lb1_53b6-f3d2', 30);
+  expect([host.changes, host.terms]).toEqual([[false], 0]);
+  expect(messages(host, 'warn')).toEqual([
+    'host lb1 holds the Lease for class furiwake.dev/haproxy; taking over when it expires (in 15 s unless renewed) or is released',
+  ]);
+  await scene.clock.advance(20_000);
+  expect([host.changes, host.terms, host.isWorking]).toEqual([[false, true], 1, true]);
+});
+
+test('a host that loses the Lease to another one withdraws, ends its work, and begins again when it can', async () => {
+  const scene = makeScene();
+  const host = start(scene, 'lb1_a-b');
+  await scene.clock.advance(7_000);
+  await renewElsewhere(scene, 'lb2_c-d', 30);
+  expect([host.changes, host.isWorking]).toEqual([[false], false]);
+  expect(messages(host, 'error')).toEqual([
+    'host lb2 took over the Lease: this host no longer serves; its addresses are withdrawn, established connections continue',
+  ]);
+  await scene.clock.advance(20_000);
+  expect([host.changes, host.terms]).toEqual([[false, true], 2]);
+});
+
+test('etcd restored from a backup is no outage for a host that has always been alone: it serves on, and reads the cluster anew', async () => {
+  const scene = makeScene();
+  const host = start(scene, 'lb1_a-b');
+  await scene.clock.advance(60_000);
+  scene.cluster.lease = leaseOf('lb1_a-b', 'long ago');
+  await scene.clock.advance(6_000);
+  expect(host.isWorking).toBe(false);
+  await scene.clock.advance(20_000);
+  expect([host.changes, host.terms, host.isWorking]).toEqual([[], 2, true]);
+  expect(messages(host, 'error')).toEqual([]);
+});
+
+test('with another host known, etcd restored from a backup withdraws until the Lease is held again', async () => {
+  const scene = makeScene();
+  const host = start(scene, 'lb1_a-b', { knowsOthers: true });
+  await scene.clock.advance(60_000);
+  scene.cluster.lease = leaseOf('lb1_a-b', 'long ago');
+  await scene.clock.advance(30_000);
+  expect([host.changes, host.terms]).toEqual([[true, false, true], 2]);
+});
+
+test('another process under the same identity means a copied state directory: the host withdraws and says so', async () => {
+  const scene = makeScene();
+  const host = start(scene, 'lb1_a-b');
+  await scene.clock.advance(7_000);
+  await renewElsewhere(scene, 'lb1_a-b', 40);
+  expect([host.changes, host.isWorking]).toEqual([[false], false]);
+  expect(messages(host, 'error')).toEqual([expect.stringContaining('one state directory is a copy of the other')]);
+});
+
+test.each([
+  ['always been alone', false, []],
+  ['seen another one', true, [true, false, true]],
+])('a host that is cut off and has %s', async (_, knowsOthers, changes) => {
+  const scene = makeScene();
+  const host = start(scene, 'lb1_a-b', { knowsOthers });
+  await scene.clock.advance(1_000);
+  scene.cluster.links.set('lb1_a-b', 'cut');
+  await scene.clock.advance(8_000);
+  expect(host.isServing).toBe(true);
+  await scene.clock.advance(5_000);
+  expect(host.isServing).toBe(!knowsOthers);
+  await scene.clock.advance(60_000);
+  scene.cluster.links.set('lb1_a-b', 'up');
+  await scene.clock.advance(10_000);
+  expect([host.changes, host.terms]).toEqual([changes, 1]);
+});
+
+test('with --on-lease-loss keep it never withdraws', async () => {
+  const scene = makeScene();
+  const host = start(scene, 'lb1_a-b', { knowsOthers: true, onLeaseLoss: 'keep' });
+  await scene.clock.advance(7_000);
+  await renewElsewhere(scene, 'lb2_c-d', 30);
+  scene.cluster.links.set('lb1_a-b', 'cut');
+  await scene.clock.advance(60_000);
+  expect([host.changes, host.isWorking]).toEqual([[], false]);
+});
+
+test('two hosts that know of each other never serve at the same time, with any interruptions', async () => {
+  const identities = ['lb1_a-b', 'lb2_c-d'] as const;
+  const steps = fc.array(
+    fc.record({
+      host: fc.constantFrom(...identities),
+      link: fc.constantFrom<Link>('up', 'cut', 'answers-lost'),
+      seconds: fc.integer({ min: 1, max: 25 }),
+      wallClockMs: fc.constantFrom(0, 0, 3_600_000, -3_600_000),
+    }),
+    { maxLength: 20 },
+  );
+  await fc.assert(
+    fc.asyncProperty(steps, async (schedule) => {
+      const scene = makeScene();
+      const hosts = identities.map((identity) => start(scene, identity, { knowsOthers: true }));
+      for (const { host, link, seconds, wallClockMs } of schedule) {
+        scene.cluster.links.set(host, link);
+        scene.clock.setWallClock(wallClockMs);
+        for (let second = 0; second < seconds; second += 1) {
+          await scene.clock.advance(1_000);
+          expect(hosts.filter(({ isServing }) => isServing).length).toBeLessThanOrEqual(1);
+        }
+      }
+      scene.cluster.links.clear();
+      await scene.clock.advance(40_000);
+      expect(hosts.filter(({ isServing }) => isServing)).toHaveLength(1);
+      scene.stop.abort();
+      await Promise.allSettled(hosts.map(({ ended }) => ended));
+    }),
+    { numRuns: 200 },
+  );
+});

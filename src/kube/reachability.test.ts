@@ -1,0 +1,92 @@
+import { expect, test } from 'vitest';
+import { noAnswer } from './reachability.ts';
+
+const error = (code: string, fields: object = {}, message = `library words: ${code}`): Error =>
+  Object.assign(new Error(message), { code, ...fields });
+
+test.each<[string, unknown, string, string]>([
+  [
+    'a host without an address',
+    error('ENOTFOUND', { hostname: 'api.example' }),
+    'UNREACHABLE',
+    'cannot resolve host api.example',
+  ],
+  [
+    'a DNS server that does not answer',
+    error('EAI_AGAIN', { hostname: 'api.example' }),
+    'UNREACHABLE',
+    'cannot resolve host api.example',
+  ],
+  [
+    'a port where nothing listens',
+    error('ECONNREFUSED', { address: '192.0.2.2', port: 6443 }),
+    'UNREACHABLE',
+    'connection refused by 192.0.2.2:6443',
+  ],
+  [
+    'a network without a route',
+    error('EHOSTUNREACH', { address: '2001:db8::1', port: 6443 }),
+    'UNREACHABLE',
+    'no route to [2001:db8::1]:6443',
+  ],
+  [
+    'several addresses, tried one after the other',
+    new AggregateError([
+      error('ECONNREFUSED', { address: '::1', port: 6443 }),
+      error('ECONNREFUSED', { address: '127.0.0.1', port: 6443 }),
+    ]),
+    'UNREACHABLE',
+    'connection refused by [::1]:6443; connection refused by 127.0.0.1:6443',
+  ],
+  ['a reset connection', error('ECONNRESET'), 'UNREACHABLE', 'the connection to the API server was lost'],
+  ['a closed connection', error('UND_ERR_SOCKET'), 'UNREACHABLE', 'the connection to the API server was lost'],
+  [
+    'a server without TLS',
+    error('ERR_SSL_WRONG_VERSION_NUMBER'),
+    'UNREACHABLE',
+    'the server does not answer with TLS (https://)',
+  ],
+  [
+    'a client certificate that the server rejects',
+    error('ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED'),
+    'UNREACHABLE',
+    'the API server rejected the TLS connection (client certificate?)',
+  ],
+  ['an unknown error', error('ESOMETHING'), 'UNREACHABLE', 'cannot reach the API server (ESOMETHING)'],
+  ['an error without a code', new Error('words'), 'UNREACHABLE', 'cannot reach the API server'],
+  ['no error at all', 'words', 'UNREACHABLE', 'cannot reach the API server'],
+  ['a deadline', new DOMException('late', 'TimeoutError'), 'TIMEOUT', 'the API server did not answer in time'],
+  ['headers that do not come', error('UND_ERR_HEADERS_TIMEOUT'), 'TIMEOUT', 'the API server did not answer in time'],
+  [
+    'a connection that is not made',
+    error('UND_ERR_CONNECT_TIMEOUT'),
+    'TIMEOUT',
+    'cannot connect to the API server within 10 s',
+  ],
+  [
+    'packets without an answer',
+    error('ETIMEDOUT', { address: '192.0.2.2', port: 6443 }),
+    'TIMEOUT',
+    'no answer from 192.0.2.2:6443',
+  ],
+  [
+    'a certificate of another authority',
+    error('SELF_SIGNED_CERT_IN_CHAIN'),
+    'UNTRUSTED',
+    "the API server's certificate is not trusted (it is signed by an unknown authority)",
+  ],
+  [
+    'a certificate of another name',
+    error('ERR_TLS_CERT_ALTNAME_INVALID', { host: 'api.example' }),
+    'UNTRUSTED',
+    "the API server's certificate is not trusted (it is not valid for api.example)",
+  ],
+  [
+    'a certificate that has expired',
+    error('CERT_HAS_EXPIRED'),
+    'UNTRUSTED',
+    "the API server's certificate is not trusted (it has expired)",
+  ],
+])('%s', (_, thrown, code, message) => {
+  expect(noAnswer(thrown)).toEqual({ code, message });
+});

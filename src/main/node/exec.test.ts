@@ -1,0 +1,22 @@
+import { inspect } from 'node:util';
+import { expect, test } from 'vitest';
+import { systemExec } from './exec.ts';
+
+const { signal } = new AbortController();
+
+test.each([
+  ['ends with an exit code', 'exit 3', 'sh: exit code 3'],
+  ['says why', 'echo "no luck" >&2; exit 3', 'sh: no luck'],
+  ['is killed', 'kill -9 $$', 'sh: ended by SIGKILL'],
+])('of a program that %s the error has no arguments, which may hold secrets', async (_, script, message) => {
+  const args = ['-c', script, '--token=secret'];
+  const error = await systemExec.run('sh', args, { signal }).catch((cause: unknown) => cause);
+  expect(error).toMatchObject({ name: 'ExecError', message });
+  expect(inspect(error)).not.toContain('secret');
+});
+
+test('a program that does not exist is said to be not found', async () => {
+  await expect(systemExec.run('no-such-program', ['--token=secret'], { signal })).rejects.toThrow(
+    /^no-such-program: not found$/,
+  );
+});

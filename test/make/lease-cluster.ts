@@ -1,0 +1,67 @@
+import type { KubeClient } from '../../src/kube/client.ts';
+import { KubeError, type KubeErrorCode } from '../../src/kube/errors.ts';
+import type { LeaseObject } from '../../src/kube/lease-object.ts';
+
+/** What happens to the requests of one host: answered, not delivered, or carried out without an answer. */
+export type Link = 'up' | 'cut' | 'answers-lost';
+
+export type LeaseClient = Pick<KubeClient, 'get' | 'create' | 'replace'>;
+
+/** An API server that holds one Lease, and a link to it for each host. */
+export type LeaseCluster = {
+  readonly links: Map<string, Link>;
+  /** Without its namespace the Lease cannot be created. */
+  hasNamespace: boolean;
+  lease: LeaseObject | undefined;
+  clientOf(host: string): LeaseClient;
+};
+
+export function makeLeaseCluster(): LeaseCluster {
+  let version = 0;
+  let lease: LeaseObject | undefined;
+  const links = new Map<string, Link>();
+
+  const store = (object: LeaseObject): LeaseObject => {
+    lease = { ...object, metadata: { ...object.metadata, resourceVersion: String(++version) } };
+    return lease;
+  };
+  const answer = async <T>(host: string, work: () => T): Promise<T> => {
+    const link = links.get(host) ?? 'up';
+    if (link === 'cut') return fail('UNREACHABLE');
+    const result = work();
+    return link === 'answers-lost' ? fail('TIMEOUT') : result;
+  };
+
+  const cluster: LeaseCluster = {
+    links,
+    hasNamespace: true,
+    get lease() {
+      return lease;
+    },
+    set lease(object) {
+      if (object === undefined) lease = undefined;
+      else store(object);
+    },
+    clientOf: (host) => {
+      const client = {
+        get: () => answer(host, () => lease ?? fail('NOT_FOUND')),
+        create: (_: string, body: LeaseObject) =>
+          answer(host, () => {
+            if (!cluster.hasNamespace) return fail('NOT_FOUND');
+            return lease === undefined ? store(body) : fail('ALREADY_EXISTS');
+          }),
+        replace: (_: string, body: LeaseObject) =>
+          answer(host, () => {
+            if (lease === undefined) return fail('NOT_FOUND');
+            return lease.metadata.resourceVersion === body.metadata.resourceVersion ? store(body) : fail('CONFLICT');
+          }),
+      };
+      return client as unknown as LeaseClient;
+    },
+  };
+  return cluster;
+}
+
+function fail(code: KubeErrorCode): never {
+  throw new KubeError({ code, message: `refused with ${code}`, verb: 'get', path: '/leases' });
+}
