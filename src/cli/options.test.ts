@@ -10,6 +10,8 @@ const defaults: RawOptions = {
   reservedPorts: '22',
   stateDir: '/var/lib/furiwake',
   idleTimeout: '3600',
+  nodeSilenceTimeout: '15',
+  onLeaseLoss: 'withdraw',
   metricsAddress: '127.0.0.1:9470',
   stopTrafficOnExit: 'no',
 };

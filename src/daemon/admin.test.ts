@@ -2,8 +2,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { filesOf } from '../../test/sim/harness.ts';
 import { type LogLine, recordLog } from '../../test/sim/observers.ts';
 import { systemFiles } from '../main/node/files.ts';
+import { loadDrains } from './drains.ts';
 import { adminRoutes, askAdmin, noAnswer, serveAdmin } from './admin.ts';
 
 const { signal } = new AbortController();
@@ -18,13 +20,11 @@ async function tell(
   nodes: readonly string[] | undefined,
   ...requests: readonly (readonly [verb: string, node: string])[]
 ): Promise<{ said: readonly string[]; drained: readonly string[]; log: readonly LogLine[] }> {
-  let drained: readonly string[] = [];
   const log = recordLog();
+  const drains = await loadDrains({ path: '/drains', files: filesOf(new Map()), log });
   const routes = adminRoutes({
     status: () => Promise.reject(new Error('not asked here')),
-    setDrained: (names) => {
-      drained = [...names];
-    },
+    drains,
     nodes: () => (nodes === undefined ? undefined : new Set(nodes)),
     log,
   });
@@ -35,26 +35,31 @@ async function tell(
     said.push(
       await askAdmin(socket, 'POST', `/${verb}`, node, signal).catch((error: unknown) => (error as Error).message),
     );
-  return { said, drained, log: log.lines };
+  return { said, drained: [...drains.current()], log: log.lines };
 }
 
 test('a node is drained and undrained, and that is logged', async () => {
   const { said, drained, log } = await tell(['n1', 'n2'], ['drain', 'n2'], ['drain', 'n1'], ['undrain', 'n2']);
-  expect(said).toEqual(['drained: n2\n', 'drained: n2, n1\n', 'drained: n1\n']);
+  expect(said).toEqual([
+    'node/n2 drained\n',
+    'node/n1 drained\nWarning: every node is drained, so Services get no connections.\n',
+    'node/n2 accepts connections again\n',
+  ]);
   expect(drained).toEqual(['n1']);
   expect(log.map(({ fields, message }) => [message, fields['node']])).toEqual([
     ['node drained: no new connections', 'n2'],
     ['node drained: no new connections', 'n1'],
+    ['every node is drained: Services get no connections', 'n1'],
     ['node undrained', 'n2'],
   ]);
 });
 
 test.each([
-  ['drain', 'n3', ['n2', 'n1'], 'there is no node "n3"; there is n1, n2'],
-  ['undrain', 'n3', ['n1'], 'there is no node "n3"; there is n1'],
-  ['drain', '', ['n1'], 'there is no node ""; there is n1'],
-  ['drain', 'n1', [], 'there is no node "n1"; there is none'],
-  ['drain', 'n1', undefined, 'the nodes are not known yet: try again when `furiwake status` says that it is ready'],
+  ['drain', 'n3', ['n2', 'n1'], 'There is no node "n3". Nodes: n1, n2'],
+  ['undrain', 'n3', ['n1'], 'There is no node "n3". Nodes: n1'],
+  ['drain', '', ['n1'], 'There is no node "". Nodes: n1'],
+  ['drain', 'n1', [], 'There is no node "n1". Nodes: none'],
+  ['drain', 'n1', undefined, 'The nodes are not known yet. Try again when `furiwake status` says ready.'],
 ])('%s %j of %j is refused, in these words', async (verb, node, nodes, words) => {
   const { said, drained, log } = await tell(nodes, [verb, node]);
   expect(said).toEqual([words]);
@@ -64,11 +69,21 @@ test.each([
 test('a node that went while it was drained may be undrained', async () => {
   const nodes = new Set(['n1']);
   const status = (): Promise<never> => Promise.reject(new Error('not asked here'));
-  const routes = adminRoutes({ status, setDrained: () => undefined, nodes: () => nodes, log: recordLog() });
+  const log = recordLog();
+  const drains = await loadDrains({ path: '/drains', files: filesOf(new Map()), log });
+  const routes = adminRoutes({ status, drains, nodes: () => nodes, log });
   await routes['POST /drain']?.('n1', signal);
   nodes.clear();
-  expect(await routes['POST /undrain']?.('n1', signal)).toMatchObject({ status: 200, body: 'no node is drained\n' });
+  expect(await routes['POST /undrain']?.('n1', signal)).toMatchObject({
+    status: 200,
+    body: 'node/n1 accepts connections again\n',
+  });
   expect(await routes['POST /undrain']?.('n1', signal)).toMatchObject({ status: 404 });
+});
+
+test('a node that is not drained is said to be so', async () => {
+  const { said } = await tell(['n1'], ['undrain', 'n1']);
+  expect(said).toEqual(['node/n1 is not drained\n']);
 });
 
 test('where nobody answers, what to look at is told', async () => {

@@ -2,8 +2,7 @@ import { expect, test } from 'vitest';
 import { filesOf } from '../../test/sim/harness.ts';
 import { type Exec, ExecError } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
-import { makeRecordFile } from '../state/records.ts';
-import { openStateDir, recordedAddresses, refuseStateDir, startingWith } from './state-dir.ts';
+import { openStateDir, refuseStateDir } from './state-dir.ts';
 
 /** Folders: those that are there, and what was asked of programs. */
 function makeScene(...there: readonly string[]): { files: Files; exec: Exec; commands: readonly string[] } {
@@ -47,27 +46,4 @@ test.each(['EEXIST', 'EACCES', 'EROFS', 'ENOSPC'])('a folder that cannot be made
 test('what has nothing to do with the disk stays what it is', () => {
   const end = new DOMException('ended by SIGTERM', 'AbortError');
   expect(() => refuseStateDir('/x', end)).toThrow(end);
-});
-
-test('records that cannot be read are one line that says which file and what to do', async () => {
-  const at = '/state/records.jsonl';
-  const startOn = (files: Files): Promise<unknown> => startingWith(makeRecordFile({ path: at, files }), at).read();
-  await expect(startOn(filesOf(new Map([[at, '{"uid":\n']])))).rejects.toMatchObject({
-    code: 'START',
-    message: expect.stringMatching(/^\/state\/records\.jsonl:1: .*: restore the file from a backup, or remove it/),
-  });
-  const broken = { ...filesOf(new Map()), read: () => Promise.reject(new Error('EIO: i/o error, read')) };
-  await expect(startOn(broken)).rejects.toThrow('/state/records.jsonl cannot be read: EIO: i/o error, read');
-});
-
-test('a record of our addresses that is torn keeps nobody from starting; one that the disk does not give does', async () => {
-  const at = '/state/addresses.json';
-  const text = '{"version":1,"addresses":[{"address":"192.0.2.50","interface":"furiwake0"}]}';
-  expect([...(await recordedAddresses(filesOf(new Map([[at, text]])), at))]).toEqual([['192.0.2.50', 'furiwake0']]);
-  expect((await recordedAddresses(filesOf(new Map([[at, text.slice(0, 9)]])), at)).size).toBe(0);
-  const broken = { ...filesOf(new Map()), read: () => Promise.reject(new Error('EIO: i/o error, read')) };
-  await expect(recordedAddresses(broken, at)).rejects.toMatchObject({
-    code: 'START',
-    message: '/state/addresses.json cannot be read: EIO: i/o error, read',
-  });
 });

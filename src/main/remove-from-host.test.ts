@@ -3,7 +3,7 @@ import { recordLog } from '../../test/sim/observers.ts';
 import type { HostParts } from './host-parts.ts';
 import { removeFromHost } from './remove-from-host.ts';
 
-type Removed = Pick<HostParts, 'classifier' | 'proxy' | 'announcer'>;
+type Removed = Pick<HostParts, 'steering' | 'proxy' | 'placement'>;
 
 /** The parts of a host, of which some fail; what was asked of them is in `asked`. */
 function partsThatFail(...failing: readonly string[]): { readonly parts: Removed; readonly asked: readonly string[] } {
@@ -13,9 +13,9 @@ function partsThatFail(...failing: readonly string[]): { readonly parts: Removed
     if (failing.includes(name)) throw new Error(`${name} is busy`);
   };
   const parts = {
-    classifier: { remove: part('nft') },
+    steering: { remove: part('nft') },
     proxy: { stop: part('haproxy') },
-    announcer: { release: part('ip') },
+    placement: { remove: part('ip') },
   } as unknown as Removed;
   return { parts, asked };
 }

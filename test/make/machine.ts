@@ -29,6 +29,8 @@ export function makeOptions(rest: Partial<Parameters<typeof decodeOptions>[0]> =
     reservedPorts: '22',
     stateDir: '/var/lib/furiwake',
     idleTimeout: '3600',
+    nodeSilenceTimeout: '15',
+    onLeaseLoss: 'withdraw',
     metricsAddress: '127.0.0.1:9470',
     stopTrafficOnExit: 'no',
     ...rest,

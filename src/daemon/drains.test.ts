@@ -1,0 +1,27 @@
+import { expect, test } from 'vitest';
+import { filesOf } from '../../test/sim/harness.ts';
+import { recordLog } from '../../test/sim/observers.ts';
+import type { NodeName } from '../core/model/names.ts';
+import { loadDrains } from './drains.ts';
+
+const n1 = 'n1' as NodeName;
+
+test('a drain outlives the process', async () => {
+  const texts = new Map<string, string>();
+  const load = (): ReturnType<typeof loadDrains> =>
+    loadDrains({ path: '/drains', files: filesOf(texts), log: recordLog() });
+  const first = await load();
+  await first.set(n1, true);
+  await first.set('n2' as NodeName, true);
+  await first.set('n2' as NodeName, false);
+  expect([...(await load()).current()]).toEqual(['n1']);
+});
+
+test('a drain that cannot be recorded is not in force', async () => {
+  const files = { ...filesOf(new Map()), write: () => Promise.reject(new Error('ENOSPC')) };
+  const drains = await loadDrains({ path: '/drains', files, log: recordLog() });
+  let changes = 0;
+  drains.subscribe(() => changes++);
+  await expect(drains.set(n1, true)).rejects.toThrow('ENOSPC');
+  expect([drains.current().size, changes]).toEqual([0, 0]);
+});
