@@ -108,20 +108,32 @@ test('a folder in which another user can put files is refused', async () => {
 
 const line = (name: string): string => `u_str LISTEN 0      511    ${name} 142131 * 0 users:(("node",pid=175,fd=19))\n`;
 
-test.each([
-  ['an earlier release', '@furiwake', 0, 'an earlier release of furiwake is running on this host (PID 175)'],
-  ['an earlier release, its name padded', `@furiwake${'@'.repeat(99)}`, 0, '(PID 175)'],
-  ['a process of another user on the name of the earlier lock', '@furiwake', 65_534, undefined],
-  ['a socket of another name', '@furiwake-test', 0, undefined],
-])('%s', async (_, name, uid, words) => {
+/** How the lock ends on a host whose `ss` prints `sockets`, where process 175 belongs to `uid`. */
+async function lockBeside(sockets: string, uid: number): Promise<string> {
   const read: Files['read'] = async (at) =>
     at === '/proc/175/status' ? `Name:\tnode\nUid:\t${uid}\t${uid}\t${uid}\t${uid}\n` : systemFiles.read(at);
-  const locked = lockHost(first, makeHost(line(name), { read }), signal);
-  if (words === undefined) await (await locked)[Symbol.asyncDispose]();
-  else await expect(locked).rejects.toThrow(words);
+  try {
+    await using _lock = await lockHost(first, makeHost(sockets, { read }), signal);
+    return 'locked';
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+const refusal = 'an earlier release of furiwake is running on this host (PID 175)';
+
+test.each([
+  ['an earlier release', '@furiwake', 0, refusal],
+  ['an earlier release, its name padded', `@furiwake${'@'.repeat(99)}`, 0, refusal],
+  ['a process of another user on the name of the earlier lock', '@furiwake', 65_534, 'locked'],
+  ['a socket of another name', '@furiwake-test', 0, 'locked'],
+])('the lock beside %s', async (_, name, uid, words) => {
+  expect(await lockBeside(line(name), uid)).toContain(words);
 });
 
 test('a host without ss has never had an earlier release', async () => {
   const run = (): Promise<never> => Promise.reject(new ExecError('ss', undefined, 'ENOENT'));
-  await using _lock = await lockHost(first, { ...makeHost(), exec: { ...noPrograms, run } }, signal);
+  const host = { ...makeHost(), exec: { ...noPrograms, run } };
+  await using _lock = await lockHost(first, host, signal);
+  expect(await findHolder(host, signal)).toEqual(first);
 });
