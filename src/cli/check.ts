@@ -18,7 +18,12 @@ export type CheckDeps = CommandDeps & {
  */
 export async function check(options: RunOptions, deps: CheckDeps, signal: AbortSignal): Promise<number> {
   const findings: readonly Finding[] = [
-    ...(await checkHost(options, deps.machine, await findHolder(signal), signal)),
+    ...(await checkHost(
+      options,
+      deps.machine,
+      deps.machine.isRoot ? await findHolder(deps.machine, signal) : undefined,
+      signal,
+    )),
     ...(await checkCluster(options, deps, signal)),
   ];
   deps.write(deps.isJson ? `${JSON.stringify(findings, undefined, 2)}\n` : formatFindings(findings, deps.isColoured));

@@ -1,41 +1,139 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import { mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { expect, test } from 'vitest';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { noPrograms } from '../../test/sim/harness.ts';
+import { systemFiles } from '../main/node/files.ts';
+import { type Exec, ExecError } from '../ports/exec.ts';
+import type { Files } from '../ports/files.ts';
 import { findHolder, type Holder, lockHost } from './host-lock.ts';
 
 const { signal } = new AbortController();
 const first: Holder = { command: 'run', pid: 11, stateDir: '/var/lib/furiwake' };
 const second: Holder = { command: 'cleanup', pid: 12, stateDir: '/var/lib/other' };
-const anySocket = (): string => `\0furiwake-test-${randomUUID()}`;
 
-test('one has a host, with whatever state directory; the next one is told who, and gets it after that', async () => {
-  const socket = anySocket();
-  expect(await findHolder(signal, socket)).toBeUndefined();
-  const lock = await lockHost(first, signal, socket);
-  expect(await findHolder(signal, socket)).toEqual(first);
-  await expect(lockHost(second, signal, socket)).rejects.toMatchObject({
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(path.join(tmpdir(), 'furiwake-lock-'));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** A host with a lock folder of its own, where `ss` prints `sockets`. The files belong to root, whoever runs the test. */
+function makeHost(sockets = '', rest: Partial<Files> = {}): Parameters<typeof lockHost>[1] {
+  const stat: Files['stat'] = async (at) => {
+    const found = await systemFiles.stat(at);
+    return found && { ...found, uid: 0 };
+  };
+  const exec: Exec = { ...noPrograms, run: async () => ({ stdout: sockets, stderr: '' }) };
+  return {
+    files: { ...systemFiles, stat, ...rest },
+    exec,
+    newId: randomUUID,
+    lockFolder: path.join(folder, randomUUID()),
+  };
+}
+
+test('one instance holds a host, with whatever state directory; the next one is told which, and succeeds after it', async () => {
+  const host = makeHost();
+  expect(await findHolder(host, signal)).toBeUndefined();
+  const lock = await lockHost(first, host, signal);
+  expect(await findHolder(host, signal)).toEqual(first);
+  await expect(lockHost(second, host, signal)).rejects.toMatchObject({
     code: 'START',
-    message: expect.stringMatching(/a furiwake runs on this host \(furiwake run, process 11, .*\/var\/lib\/furiwake\)/),
+    message:
+      'furiwake is already running on this host (PID 11, state directory /var/lib/furiwake). Stop it first: only one instance per host is supported.',
   });
   await lock[Symbol.asyncDispose]();
-  await using _lock = await lockHost(second, signal, socket);
-  expect(await findHolder(signal, socket)).toEqual(second);
+  expect(await host.files.list(host.lockFolder)).toEqual([]);
+  await using _lock = await lockHost(second, host, signal);
+  expect(await findHolder(host, signal)).toEqual(second);
+  await expect(lockHost(first, host, signal)).rejects.toThrow('furiwake cleanup is running on this host (PID 12).');
 });
 
-test('it is not let go when its process is told to end, but when that has ended', async () => {
-  const socket = anySocket();
+test('of many that start at the same moment at most one succeeds', async () => {
+  const host = makeHost();
+  const starts = Array.from({ length: 8 }, (_, pid) => lockHost({ ...first, pid }, host, signal));
+  const locks = (await Promise.allSettled(starts)).flatMap((start) =>
+    start.status === 'fulfilled' ? [start.value] : [],
+  );
+  expect(locks.length).toBeLessThanOrEqual(1);
+  for (const lock of locks) await lock[Symbol.asyncDispose]();
+});
+
+test('the lock outlives the signal that ends the process, until the process releases it', async () => {
+  const host = makeHost();
   const end = new AbortController();
-  await using _lock = await lockHost(first, end.signal, socket);
+  await using _lock = await lockHost(first, host, end.signal);
   end.abort();
-  await expect(lockHost(second, signal, socket)).rejects.toThrow('process 11');
+  await expect(lockHost(second, host, signal)).rejects.toThrow('PID 11');
 });
 
-test('a socket of somebody else is told, and how to find its owner', async () => {
-  const socket = anySocket();
-  const stranger = createServer((connection) => connection.end('no HTTP'));
-  stranger.listen({ path: socket });
-  await once(stranger, 'listening');
-  await expect(lockHost(first, signal, socket)).rejects.toThrow('ss --listening --unix --processes src @furiwake');
-  stranger.close();
+test('the socket of a process that is gone is removed', async () => {
+  const host = makeHost();
+  await host.files.makeFolder(host.lockFolder);
+  const gone = createServer();
+  gone.listen({ path: path.join(host.lockFolder, 'gone.sock') });
+  await once(gone, 'listening');
+  renameSync(path.join(host.lockFolder, 'gone.sock'), path.join(host.lockFolder, 'stale.sock')); // or `close` removes it
+  gone.close();
+  await once(gone, 'close');
+  expect(await host.files.list(host.lockFolder)).toEqual(['stale.sock']);
+  await using _lock = await lockHost(first, host, signal);
+  expect(await host.files.list(host.lockFolder)).toHaveLength(1);
+});
+
+test('an instance that does not answer still holds the host', async () => {
+  const host = makeHost();
+  await host.files.makeFolder(host.lockFolder);
+  const mute = createServer((connection) => connection.end('not HTTP'));
+  mute.listen({ path: path.join(host.lockFolder, 'mute.sock') });
+  await once(mute, 'listening');
+  await expect(lockHost(first, host, signal)).rejects.toThrow('already running on this host, and does not answer');
+  mute.close();
+});
+
+test('a folder in which another user can put files is refused', async () => {
+  for (const found of [
+    { isFolder: true, uid: 1000, mode: 0o700 },
+    { isFolder: true, uid: 0, mode: 0o777 },
+    { isFolder: false, uid: 0, mode: 0o600 },
+  ])
+    await expect(lockHost(first, makeHost('', { stat: async () => found }), signal)).rejects.toMatchObject({
+      code: 'START',
+    });
+});
+
+const line = (name: string): string => `u_str LISTEN 0      511    ${name} 142131 * 0 users:(("node",pid=175,fd=19))\n`;
+
+/** How the lock ends on a host whose `ss` prints `sockets`, where process 175 belongs to `uid`. */
+async function lockBeside(sockets: string, uid: number): Promise<string> {
+  const read: Files['read'] = async (at) =>
+    at === '/proc/175/status' ? `Name:\tnode\nUid:\t${uid}\t${uid}\t${uid}\t${uid}\n` : systemFiles.read(at);
+  try {
+    await using _lock = await lockHost(first, makeHost(sockets, { read }), signal);
+    return 'locked';
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+const refusal = 'an earlier release of furiwake is running on this host (PID 175)';
+
+test.each([
+  ['an earlier release', '@furiwake', 0, refusal],
+  ['an earlier release, its name padded', `@furiwake${'@'.repeat(99)}`, 0, refusal],
+  ['a process of another user on the name of the earlier lock', '@furiwake', 65_534, 'locked'],
+  ['a socket of another name', '@furiwake-test', 0, 'locked'],
+])('the lock beside %s', async (_, name, uid, words) => {
+  expect(await lockBeside(line(name), uid)).toContain(words);
+});
+
+test('a host without ss has never had an earlier release', async () => {
+  const run = (): Promise<never> => Promise.reject(new ExecError('ss', undefined, 'ENOENT'));
+  const host = { ...makeHost(), exec: { ...noPrograms, run } };
+  await using _lock = await lockHost(first, host, signal);
+  expect(await findHolder(host, signal)).toEqual(first);
 });

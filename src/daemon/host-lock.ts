@@ -1,55 +1,103 @@
+import * as z from 'zod';
 import { jsonReply, serveHttp } from '../http/server.ts';
+import { ExecError } from '../ports/exec.ts';
 import { askSocket } from './ask.ts';
 import { StartError } from './errors.ts';
+import type { Platform } from './platform.ts';
+import { assertPrivate } from './private-folder.ts';
 
-/** The one that changes this host. */
+/** The instance that may change this host. */
 export type Holder = { readonly command: 'run' | 'cleanup'; readonly pid: number; readonly stateDir: string };
 
-/**
- * Abstract: without a file, so it goes with its process and no stale one is left. Each network namespace has its own, as
- * it has its own nft table, routing rule and ports.
- */
-const hostSocket = '\0furiwake';
+/** `unknown`: an instance that does not answer. */
+export type FoundHolder = Holder | 'unknown' | undefined;
 
-const tries = 3;
+type LockDeps = Pick<Platform, 'files' | 'exec' | 'newId' | 'lockFolder'>;
+
+const holderSchema = z.object({ command: z.enum(['run', 'cleanup']), pid: z.int(), stateDir: z.string() });
 
 /**
- * Makes this process the only one that changes this host, until disposed: with any state directory, for what furiwake
- * puts on a host is there once. It serves who has it. Throws {@link StartError} while another one does.
+ * Makes this process the only one that changes this host, until disposed: with any state directory, because the nftables
+ * table, the routing rule and HAProxy's port exist once per network namespace.
+ *
+ * The folder is only for root, and belongs to one network namespace. Each instance listens on a socket of its own in it,
+ * then asks all others; of two instances the one that listens later finds the other, so never two of them succeed, and
+ * removing a stale socket never removes a live one. Throws {@link StartError} while another instance is there.
  */
-export async function lockHost(
-  holder: Holder,
+export async function lockHost(holder: Holder, deps: LockDeps, signal: AbortSignal): Promise<AsyncDisposable> {
+  const { files, newId, lockFolder } = deps;
+  await files.makeFolder(lockFolder);
+  await assertPrivate(files, lockFolder);
+  const name = `${newId()}.sock`;
+  const path = `${lockFolder}/${name}`;
+  // The lock outlives `signal`: a process that was told to end may take its time.
+  const never = new AbortController().signal;
+  const server = await serveHttp({ path }, { 'GET /holder': async () => jsonReply(holder) }, never);
+  const release = async (): Promise<void> => {
+    await server[Symbol.asyncDispose]();
+    await files.remove(path);
+  };
+  try {
+    const other = await findHolder(deps, signal, name);
+    if (other !== undefined) throw new StartError(heldBy(other));
+    const earlier = await earlierHolder(deps, signal);
+    if (earlier !== undefined)
+      throw new StartError(
+        `an earlier release of furiwake is running on this host (PID ${earlier}). Stop it first: only one instance per host is supported.`,
+      );
+  } catch (error) {
+    await release();
+    throw error;
+  }
+  return { [Symbol.asyncDispose]: release };
+}
+
+/** Who holds the lock; `except` is the name of our own socket. Removes the sockets of processes that are gone. */
+export async function findHolder(
+  { files, lockFolder }: Pick<LockDeps, 'files' | 'lockFolder'>,
   signal: AbortSignal,
-  socketPath: string = hostSocket,
-): Promise<AsyncDisposable> {
-  const never = new AbortController().signal; // being told to end does not let go of it: the end may take its time
-  for (let left = tries; ; left--) {
+  except?: string,
+): Promise<FoundHolder> {
+  for (const name of await files.list(lockFolder)) {
+    if (name === except) continue;
+    const path = `${lockFolder}/${name}`;
     try {
-      return await serveHttp({ path: socketPath }, { 'GET /holder': async () => jsonReply(holder) }, never);
+      const { text } = await askSocket({ socketPath: path, method: 'GET', path: '/holder' }, signal);
+      return holderSchema.safeParse(JSON.parse(text)).data ?? 'unknown';
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
-      const other = await findHolder(signal, socketPath);
-      if (other !== undefined || left === 1) throw new StartError(heldBy(other), { cause: error });
+      signal.throwIfAborted();
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== 'ECONNREFUSED' && code !== 'ENOENT') return 'unknown';
+      await files.remove(path);
     }
   }
+  return undefined;
 }
 
-/** Who has the lock; `undefined`: nobody. */
-export async function findHolder(
-  signal: AbortSignal,
-  socketPath: string = hostSocket,
-): Promise<Holder | 'unknown' | undefined> {
-  try {
-    const { status, text } = await askSocket({ socketPath, method: 'GET', path: '/holder' }, signal);
-    return status === 200 ? (JSON.parse(text) as Holder) : 'unknown';
-  } catch (error) {
-    signal.throwIfAborted();
-    return (error as NodeJS.ErrnoException).code === 'ECONNREFUSED' ? undefined : 'unknown';
+function heldBy(other: Holder | 'unknown'): string {
+  const advice = 'Stop it first: only one instance per host is supported.';
+  if (other === 'unknown')
+    return `furiwake is already running on this host, and does not answer (find its PID with pgrep -f furiwake). ${advice}`;
+  if (other.command === 'cleanup')
+    return `furiwake cleanup is running on this host (PID ${other.pid}). Wait until it has ended.`;
+  return `furiwake is already running on this host (PID ${other.pid}, state directory ${other.stateDir}). ${advice}`;
+}
+
+/**
+ * PID of a furiwake 0.1.0, which held the abstract unix socket `@furiwake`. Any user can hold that name, so it counts only
+ * where the process is root's.
+ */
+async function earlierHolder({ exec, files }: LockDeps, signal: AbortSignal): Promise<number | undefined> {
+  const sockets = await exec.run('ss', ['-Hlxp', 'src', '@furiwake*'], { signal }).catch((error: unknown) => {
+    if (error instanceof ExecError) return undefined; // without ss no release has run here
+    throw error;
+  });
+  for (const line of sockets?.stdout.split('\n') ?? []) {
+    if (!/\s@furiwake@*\s/.test(line)) continue; // Node pads the name with NUL bytes, shown as @
+    for (const [, pid] of line.matchAll(/pid=(\d+)/g)) {
+      const status = await files.read(`/proc/${pid}/status`);
+      if (status !== undefined && /^Uid:\s+0\s/m.test(status)) return Number(pid);
+    }
   }
-}
-
-function heldBy(other: Holder | 'unknown' | undefined): string {
-  if (other === undefined || other === 'unknown')
-    return 'something has the lock of this host, the abstract unix socket @furiwake, and does not say who it is: find it with `ss --listening --unix --processes src @furiwake`, and end it';
-  return `a furiwake runs on this host (furiwake ${other.command}, process ${other.pid}, state directory ${other.stateDir}): end it first; there is one on a host, for the nft table, the routing rule and the port are there once`;
+  return undefined;
 }

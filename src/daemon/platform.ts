@@ -15,6 +15,8 @@ export type Platform = {
   readonly pid: number;
   /** A new random identifier. */
   readonly newId: () => string;
+  /** Where instances of this network namespace tell of each other, see `lockHost`; below `/run`, so that a reboot empties it. */
+  readonly lockFolder: string;
 };
 
 /** Paths inside the state directory. */

@@ -26,7 +26,11 @@ export async function cleanup(
   const { machine } = deps;
   if (!machine.isRoot)
     throw new StartError('furiwake cleanup needs root: it takes away nftables, routes and addresses of this host');
-  await using _host = await lockHost({ command: 'cleanup', pid: machine.pid, stateDir: options.stateDir }, signal);
+  await using _host = await lockHost(
+    { command: 'cleanup', pid: machine.pid, stateDir: options.stateDir },
+    machine,
+    signal,
+  );
   const client = isCluster ? await connect(options, deps, signal) : undefined;
   try {
     await cleanHost(options, deps, signal);

@@ -1,5 +1,6 @@
 import './node/heap.ts';
 import { randomUUID } from 'node:crypto';
+import { readlinkSync } from 'node:fs';
 import { homedir, hostname } from 'node:os';
 import packageFile from '../../package.json' with { type: 'json' };
 import { assertNever } from '../core/assert-never.ts';
@@ -29,7 +30,13 @@ const machine: Platform = {
   isRoot: process.getuid?.() === 0,
   pid: process.pid,
   newId: randomUUID,
+  lockFolder: `/run/furiwake/net-${networkNamespace()}`,
 };
+
+/** Number of this process's network namespace, which the kernel shows as `net:[4026531833]`. */
+function networkNamespace(): string {
+  return /\d+/.exec(readlinkSync('/proc/self/ns/net'))?.[0] ?? 'unknown';
+}
 
 function write(text: string): void {
   process.stdout.write(text);

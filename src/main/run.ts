@@ -42,7 +42,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   const { clock, random, files } = machine;
   const { leaseNamespace, loadBalancerClass, stateDir } = options;
   await assertHost(machine, signal);
-  await using _host = await lockHost({ command: 'run', pid: machine.pid, stateDir }, signal);
+  await using _host = await lockHost({ command: 'run', pid: machine.pid, stateDir }, machine, signal);
   const config = await loadKubeConfig({ ...machine, log, kubeconfig: options.kubeconfig, context: options.context });
   const paths = statePaths(stateDir);
   await using _stateDir = await openStateDir(machine, stateDir);

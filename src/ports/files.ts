@@ -1,3 +1,5 @@
+export type FileStat = { readonly isFolder: boolean; readonly uid: number; readonly mode: number };
+
 /** The few files that must outlive the process. Paths are absolute. */
 export type Files = {
   /** The whole text, or `undefined` when there is no such file. */
@@ -10,6 +12,10 @@ export type Files = {
   append(path: string, text: string): Promise<void>;
   /** Whether there is anything at the path: a file, a folder, a socket. */
   exists(path: string): Promise<boolean>;
+  /** What is at the path (for a symbolic link: where it leads), who owns it, its permission bits; `undefined`: nothing. */
+  stat(path: string): Promise<FileStat | undefined>;
+  /** Names of what is in the folder, sorted; empty when there is no such folder. */
+  list(folder: string): Promise<readonly string[]>;
   /** A file, or a folder with all that is in it; no error when it is not there. */
   remove(path: string): Promise<void>;
   /** Creates the folder and its parents. */

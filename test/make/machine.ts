@@ -16,6 +16,7 @@ export function makeMachine(rest: Partial<Platform> = {}): Platform {
     isRoot: true,
     pid: 4711,
     newId: () => 'id',
+    lockFolder: '/run/furiwake/net-1',
     ...rest,
   };
 }

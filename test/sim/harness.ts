@@ -42,16 +42,39 @@ export const noPrograms: Exec = {
 
 /** Files that live in a Map. */
 export function filesOf(texts: Map<string, string>): Files {
+  const folders = new Set<string>();
+  const below = (folder: string): readonly string[] =>
+    [...texts.keys(), ...folders].flatMap((path) =>
+      path.startsWith(`${folder}/`) ? [path.slice(folder.length + 1)] : [],
+    );
+  const isFolder = (path: string): boolean => folders.has(path) || below(path).length > 0;
   return {
     read: async (path) => texts.get(path),
     write: async (path, text) => void texts.set(path, text),
     sync: async () => undefined,
-    exists: async (path) => texts.has(path),
-    append: async (path, text) => void texts.set(path, `${texts.get(path)}${text}`),
-    sync: async () => undefined,
-    exists: async (path) => texts.has(path),
-    remove: async (path) => void texts.delete(path),
-    makeFolder: async () => undefined,
+    append: async (path, text) => {
+      const before = texts.get(path);
+      if (before === undefined) throw Object.assign(new Error(`ENOENT: ${path}`), { code: 'ENOENT' });
+      texts.set(path, before + text);
+    },
+    exists: async (path) => texts.has(path) || isFolder(path),
+    stat: async (path) =>
+      texts.has(path)
+        ? { isFolder: false, uid: 0, mode: 0o600 }
+        : isFolder(path)
+          ? { isFolder: true, uid: 0, mode: 0o700 }
+          : undefined,
+    list: async (folder) => [...new Set(below(folder).map((path) => path.split('/', 1)[0] ?? ''))].sort(),
+    remove: async (path) => {
+      for (const each of [...texts.keys(), ...folders])
+        if (each === path || each.startsWith(`${path}/`)) {
+          texts.delete(each);
+          folders.delete(each);
+        }
+    },
+    makeFolder: async (path) => {
+      folders.add(path);
+    },
   };
 }
 

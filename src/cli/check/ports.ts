@@ -52,5 +52,5 @@ function checkHolder(holder: Holder | 'unknown' | undefined): Finding {
     holder === 'unknown'
       ? 'something that does not say who it is'
       : `furiwake ${holder.command}, process ${holder.pid},`;
-  return warning(what, `${who} has this host (the abstract socket @furiwake)`, 'a second one refuses to start');
+  return warning(what, `${who} is running on this host`, 'fine if that is the one that you are checking');
 }

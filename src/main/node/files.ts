@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { appendFile, lstat, mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { appendFile, lstat, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Files } from '../../ports/files.ts';
 
@@ -32,6 +32,23 @@ export const systemFiles: Files = {
       return true;
     } catch (error) {
       if (isMissing(error)) return false;
+      throw error;
+    }
+  },
+  stat: async (file) => {
+    try {
+      const found = await stat(file);
+      return { isFolder: found.isDirectory(), uid: found.uid, mode: found.mode & 0o7777 };
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+  },
+  list: async (folder) => {
+    try {
+      return (await readdir(folder)).sort();
+    } catch (error) {
+      if (isMissing(error)) return [];
       throw error;
     }
   },
