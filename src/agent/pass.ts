@@ -1,6 +1,7 @@
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Listener, TrafficTable } from '../core/traffic/table.ts';
+import type { Revision } from '../core/revision.ts';
 import type { Addresses, Advertiser, Host, Placement, Steering, SteeringTarget } from '../ports/host.ts';
 import type { Proxy } from '../ports/proxy.ts';
 
@@ -69,11 +70,11 @@ export async function makePass(
     target,
     handedOver.map((key) => [key, undefined]),
   );
-  const removal = await makeOnePass(ports, before, without, onHeld, signal);
+  const removal = await makeOnePass(ports, before, without, onHeld, signal, target.listeners);
   const stuck = handedOver.filter((key) => removal.state.held.has(key));
   const reduced = withListeners(
     target,
-    stuck.map((key) => [key, undefined]),
+    stuck.map((key) => [key, removal.state.inForce.get(key)]),
   );
   const addition = await makeOnePass(ports, removal.state, reduced, onHeld, signal);
   const refusals = new Map(addition.refusals);
@@ -87,6 +88,7 @@ async function makeOnePass(
   target: TrafficTable,
   onHeld: (held: Listeners) => void,
   signal: AbortSignal,
+  addressedBy: Listeners = target.listeners,
 ): Promise<PassResult> {
   const { proxy, steering, placement, advertiser, host } = ports;
   const changed = listenersToChange(before.inForce, target.listeners);
@@ -125,7 +127,7 @@ async function makeOnePass(
     async () => note(await proxy.upsert(target, signal)),
     changed.filter((each) => needsProxy(before.inForce, each)),
   );
-  const wanted = ports.addressesOf(target.listeners);
+  const wanted = ports.addressesOf(addressedBy);
   let table = effective();
   const upserted = table;
   await step(
@@ -153,17 +155,19 @@ async function makeOnePass(
     // What was refused without ever having been in force is carried nowhere.
     held = held.with(changed.filter(({ key }) => stays.has(key)).map(({ key }) => [key, before.inForce.get(key)]));
   }
-  const isSure = failure === undefined;
-  const inForce = before.inForce.with(gone.map(({ key }) => [key, undefined])).with(
-    changed.map((listener) => {
-      const refused = refusals.get(listener.key) !== undefined;
-      if (!refused) return [listener.key, listener];
-      return [listener.key, isSure ? before.inForce.get(listener.key) : undefined];
-    }),
-  );
+  const refusedRevision = (key: ListenerKey): Listener | undefined => {
+    const old = before.inForce.get(key);
+    return failure === undefined || old === undefined ? old : { ...old, revision: uncertain };
+  };
+  const inForce = before.inForce
+    .with(gone.map(({ key }) => [key, refusals.has(key) ? refusedRevision(key) : undefined]))
+    .with(changed.map((each) => [each.key, refusals.has(each.key) ? refusedRevision(each.key) : each]));
   for (const { key } of gone) if (!target.listeners.has(key)) refusals.delete(key);
   return { state: { held, inForce, applied: table, proxied: isPruned ? table : upserted }, refusals, failure };
 }
+
+/** A step failed as a whole: what was in force before most likely still is, but the next pass programs it again. */
+const uncertain = 'uncertain' as Revision;
 
 function withListeners(
   table: TrafficTable,

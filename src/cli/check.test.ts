@@ -40,7 +40,7 @@ test('--output json is a list of findings for programs, and the exit code is the
   expect(findings.at(-1)).toMatchObject({
     mark: 'wrong',
     what: 'kubeconfig',
-    found: expect.stringMatching(/no cluster/),
+    found: expect.stringMatching(/no kubeconfig found/),
   });
 });
 

@@ -115,10 +115,16 @@ const cases: readonly Case[] = [
     findings: [checks('silent!', 'silent!'), probe('silent', 'silent')],
     mode: 'own',
   },
-  { name: 'nobody is taken out at the first silence', findings: [...intoOwn, probe('alive', 'silent')], mode: 'own' },
+  { name: 'no node is taken out at the first silence', findings: [...intoOwn, probe('alive', 'silent')], mode: 'own' },
   {
-    name: 'a node silent twice is out and dead',
+    name: 'a node silent twice is out, and its connections live',
     findings: [...intoOwn, probe('alive', 'silent'), probe('alive', 'silent')],
+    mode: 'own',
+    out: ['n2'],
+  },
+  {
+    name: 'a node silent for as long as connections may wait is dead',
+    findings: [...intoOwn, probe('alive', 'silent'), probe('alive', 'silent'), probe('alive', 'silent')],
     mode: 'own',
     out: ['n2'],
     dead: ['n2'],
@@ -129,7 +135,7 @@ const cases: readonly Case[] = [
     mode: 'own',
   },
   {
-    name: 'when all are silent nobody is taken out',
+    name: 'when all are silent no node is taken out',
     findings: [...intoOwn, ...Array.from({ length: 9 }, () => probe('silent', 'silent'))],
     mode: 'own',
   },
@@ -147,9 +153,10 @@ const cases: readonly Case[] = [
     dead: ['n2'],
   },
   {
-    name: 'a node that is gone and silent twice is dead',
+    name: 'a node that is gone and silent as long is dead',
     findings: [
       ...intoOwn,
+      probeWithGone({ old: 'silent' }, 'alive', 'alive'),
       probeWithGone({ old: 'silent' }, 'alive', 'alive'),
       probeWithGone({ old: 'silent' }, 'alive', 'alive'),
     ],

@@ -1,9 +1,11 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { makeTestLog, silent } from '../../test/make/log.ts';
 import { filesOf } from '../../test/sim/harness.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Files } from '../ports/files.ts';
-import { makeMapFile, type MapFile } from './map-file.ts';
+import type { Log } from '../ports/log.ts';
+import { makeMapFile, type MapFile, NewerFileError } from './map-file.ts';
 
 type Thing = { readonly name: string; readonly size: number; readonly note: string };
 
@@ -15,11 +17,14 @@ const thing = fc.record({ name: key, size: fc.nat(3), note: fc.constantFrom('', 
 const step = fc.tuple(fc.array(thing, { maxLength: 3 }), fc.array(key, { maxLength: 2 }));
 const history = fc.array(step, { maxLength: 8 });
 
-function things(files: Files): MapFile<string, Thing> {
+function things(files: Files, log: Log = silent): MapFile<string, Thing> {
   return makeMapFile<string, Thing>({
     path,
+    name: 'things',
+    version: 1,
     files,
-    encode: (one) => (one.size === 3 ? undefined : { ...one }), // too large to be kept
+    log,
+    encode: (one) => ({ ...one }),
     decode: (fields) => {
       const one = fields as Thing;
       if (typeof one.size !== 'number') throw new Error('no size');
@@ -35,8 +40,6 @@ function after(
   return map.with(come.map((one) => [one.name, one])).with(go.map((name) => [name, undefined]));
 }
 
-const kept = (map: ReadonlyMap<string, Thing>): unknown => new Map([...map].filter(([, { size }]) => size < 3));
-
 test('what is read is what was written last', async () => {
   await fc.assert(
     fc.asyncProperty(history, async (steps) => {
@@ -47,7 +50,7 @@ test('what is read is what was written last', async () => {
         map = after(map, each);
         await file.write(map);
         const read = await things(filesOf(texts)).read();
-        expect(new Map(read ?? [])).toEqual(kept(map));
+        expect(new Map(read ?? [])).toEqual(new Map(map));
       }
     }),
   );
@@ -79,19 +82,16 @@ test('a write that a crash or a full disk cuts short leaves each entry as it was
       await file.write(map).catch(() => undefined);
       const read = (await things(files).read()) ?? PersistentMap.empty();
       for (const name of new Set([...before.keys(), ...map.keys(), ...read.keys()])) {
-        const sizes = [before.get(name), map.get(name)].map((one) =>
-          one !== undefined && one.size < 3 ? one : undefined,
-        );
-        expect(sizes).toContainEqual(read.get(name));
+        expect([before.get(name), map.get(name)]).toContainEqual(read.get(name));
       }
       isFull = false;
       await file.write((map = after(map, last)));
-      expect(new Map((await things(files).read()) ?? [])).toEqual(kept(map));
+      expect(new Map((await things(files).read()) ?? [])).toEqual(new Map(map));
     }),
   );
 });
 
-test('a file that somebody removed is written again as a whole', async () => {
+test('a file that was removed is written again as a whole', async () => {
   const texts = new Map<string, string>();
   const files = filesOf(texts);
   const file = things({
@@ -127,9 +127,23 @@ test('many changes do not make the file grow for ever', async () => {
   expect(texts.get(path)?.length).toBeLessThan(140_000);
 });
 
-test.each(['{', '[]', '{"name":"a"}', 'null'])('a line that is %s is refused, with its place', async (line) => {
-  const texts = new Map([[path, `{"name":"a","size":1,"note":""}\n${line}\n`]]);
-  await expect(things(filesOf(texts)).read()).rejects.toThrow(`${path}:2: `);
+test.each(['{', '[]', '{"name":"a"}', 'null'])(
+  'a line that is %s is left out and logged with its place',
+  async (line) => {
+    const whole = '{"name":"a","size":1,"note":""}\n';
+    const texts = new Map([[path, `{"file":"things","version":1}\n${whole}${line}\n${whole.replace('"a"', '"b"')}`]]);
+    const { log, records } = makeTestLog();
+    const read = await things(filesOf(texts), log).read();
+    expect([...(read?.keys() ?? [])]).toEqual(['a', 'b']);
+    expect(records).toMatchObject([{ level: 'error', fields: { file: `${path}:3`, lines: 1 } }]);
+  },
+);
+
+test('a file of a later release is refused, and stays', async () => {
+  const text = '{"file":"things","version":2}\n{"whatever":1}\n';
+  const texts = new Map([[path, text]]);
+  await expect(things(filesOf(texts)).read()).rejects.toThrow(NewerFileError);
+  expect(texts.get(path)).toBe(text);
 });
 
 test('no file is no map', async () => {

@@ -77,10 +77,10 @@ describe('a full disk', () => {
     server.put('Service', makeWire('a'));
     const rig = await startController(server, host, { files, timeFactor: 20 });
     stack.push(rig);
-    await until(() => expect(rig.log.filter(({ level }) => level === 'error').length).toBeGreaterThan(1));
+    await until(() => expect(reason('a', 'AddressAssigned')).toBe('NotRecorded'));
+    expect(rig.log.filter(({ level }) => level === 'error')).toHaveLength(1);
     expect(shownIp('a')).toBeUndefined();
     expect(host.ports.held.proxy.size).toBe(0);
-    expect(reason('a', 'AddressAssigned')).toBe('NotRecorded');
     isFull = false;
     await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
   });

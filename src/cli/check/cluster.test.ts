@@ -64,7 +64,7 @@ test.each<[string, (asked: Asked) => unknown, string, object]>([
     'a namespace that is not there',
     at('/leases', (asked) => refuse('NOT_FOUND', asked)),
     'Lease',
-    { mark: 'wrong', found: 'the namespace furiwake-system is not there' },
+    { mark: 'wrong', found: 'namespace furiwake-system does not exist' },
   ],
   [
     'a Service CIDR that is not shown',

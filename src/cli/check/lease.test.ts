@@ -22,7 +22,7 @@ function clientOf(answer: KubeErrorCode | 'created', holder = ''): Pick<KubeClie
 
 test.each([
   ['can be made', clientOf('created'), 'ok', /furiwake-system\/furiwake-furiwake\.dev-haproxy can be made/],
-  ['has no namespace', clientOf('NOT_FOUND'), 'wrong', /the namespace furiwake-system is not there/],
+  ['has no namespace', clientOf('NOT_FOUND'), 'wrong', /namespace furiwake-system does not exist/],
   ['is refused', clientOf('FORBIDDEN'), 'wrong', /cannot be made: create .*: no/],
   ['is free', clientOf('ALREADY_EXISTS'), 'ok', /is free/],
   ['is our own', clientOf('ALREADY_EXISTS', 'lb1_x'), 'ok', /is held by this host/],

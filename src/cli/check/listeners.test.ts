@@ -22,26 +22,26 @@ async function find(lines: readonly string[], host = '127.0.0.1'): Promise<reado
 }
 
 test.each([
-  ['nobody', [listening('0.0.0.0:22', 'sshd', 1)], []],
+  ['no process', [listening('0.0.0.0:22', 'sshd', 1)], []],
   [
-    'our own',
+    'furiwake itself',
     [
-      listening('127.0.0.1:17100', 'haproxy', 20),
-      listening('[::1]:17100', 'haproxy', 20),
+      listening('127.0.0.1:292', 'haproxy', 20),
+      listening('[::1]:292', 'haproxy', 20),
       listening('127.0.0.1:9470', 'node', 12),
     ],
     [],
   ],
   [
     'a HAProxy of another state directory',
-    [listening('127.0.0.1:17100', 'haproxy', 30)],
-    ['wrong: 127.0.0.1:17100 is held by haproxy (process 30)'],
+    [listening('127.0.0.1:292', 'haproxy', 30)],
+    ['wrong: 127.0.0.1:292 is held by haproxy (process 30)'],
   ],
-  ['somebody on all addresses', [listening('*:17100', 'nc', 9)], ['wrong: 127.0.0.1:17100 is held by nc (process 9)']],
-  ['somebody on another address', [listening('192.0.2.51:17100', 'nc', 9)], []],
-  ['nobody knows who', [listening('127.0.0.1:17100')], ['wrong: 127.0.0.1:17100 is held by an unknown process']],
+  ['a process on all addresses', [listening('*:292', 'nc', 9)], ['wrong: 127.0.0.1:292 is held by nc (process 9)']],
+  ['a process on another address', [listening('192.0.2.51:292', 'nc', 9)], []],
+  ['an unknown process', [listening('127.0.0.1:292')], ['wrong: 127.0.0.1:292 is held by an unknown process']],
   [
-    'somebody on the metrics port',
+    'a process on the metrics port',
     [listening('[::]:9470', 'exporter', 9)],
     ['wrong: 127.0.0.1:9470 is held by exporter (process 9)'],
   ],
@@ -49,7 +49,7 @@ test.each([
   expect(await find(lines)).toEqual(findings);
 });
 
-test('metrics on all addresses meet whoever listens on one of them', async () => {
+test('metrics on all addresses conflict with a listener on one of them', async () => {
   expect(await find([listening('192.0.2.51:9470', 'exporter', 9)], '::')).toEqual([
     'wrong: [::]:9470 is held by exporter (process 9)',
   ]);

@@ -45,7 +45,7 @@ export function desiredStatus(input: StatusInput): DesiredStatus | undefined {
     }
   }
   const shown = new Map(service.status.ingress.map((entry) => [entry.ip, entry]));
-  const ingress = assignment.addresses
+  const ingress: Ingress[] = assignment.addresses
     .filter(({ served }) => served.length > 0)
     .flatMap((address): readonly Ingress[] => {
       const { text } = address.ip;
@@ -53,6 +53,12 @@ export function desiredStatus(input: StatusInput): DesiredStatus | undefined {
       const present = shown.get(text); // what was in force before the change that was refused may still be
       return present !== undefined && isServed(present, input) ? [present] : [];
     });
+  if (failures.length > 0) {
+    const wanted = new Set(assignment.addresses.map(({ ip }) => ip.text));
+    // A move that the host refuses: the address before it still answers.
+    for (const entry of service.status.ingress)
+      if (!wanted.has(entry.ip ?? '') && isServed(entry, input)) ingress.push(entry);
+  }
   const verdicts: readonly (readonly [type: string, status: Condition['status'], verdict: Verdict])[] = [
     [conditionTypes.addressAssigned, assignment.addresses.length > 0 ? 'True' : 'False', assignment.verdict],
     servingCondition(input, failures),

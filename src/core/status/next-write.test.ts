@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { makeService } from '../../../test/make/service.ts';
 import { ourFinalizers } from '../model/contract.ts';
-import { afterWrite, beforeWrite, type Contest, noContest, pauseMs } from './contest.ts';
+import { afterWrite, beforeWrite, noConflict, pauseMs, type StatusConflict } from './conflict.ts';
 import type { DesiredStatus } from './desired.ts';
 import { nextWrite } from './next-write.ts';
 
@@ -9,7 +9,7 @@ const ingress = (ip: string): DesiredStatus['ingress'] => [{ ip, hostname: undef
 const desired: DesiredStatus = { ingress: ingress('192.0.2.8'), conditions: [] };
 
 describe('the next write', () => {
-  test('is both finalizers at once, before anything else, beside those of others', () => {
+  test('is both finalizers at once, before anything else, and keeps those of other controllers', () => {
     const service = makeService('a', {}, { finalizers: ['example.com/other'] });
     expect(nextWrite({ service, eligibility: 'ours', desired, isProgrammed: false })).toEqual({
       kind: 'finalizers',
@@ -17,7 +17,7 @@ describe('the next write', () => {
     });
   });
 
-  test('puts back the one of our finalizers that somebody took off', () => {
+  test('puts back one of our finalizers that another client removed', () => {
     const service = makeService('a', {}, { finalizers: [ourFinalizers[0] ?? ''] });
     expect(nextWrite({ service, eligibility: 'ours', desired: undefined, isProgrammed: true })).toEqual({
       kind: 'finalizers',
@@ -59,7 +59,7 @@ describe('the next write', () => {
     });
   });
 
-  test('of a deleted Service that somebody else holds on to empties the status first', () => {
+  test('of a deleted Service with a finalizer of another controller empties the status first', () => {
     const service = makeService(
       'a',
       {},
@@ -81,43 +81,55 @@ describe('the next write', () => {
   });
 });
 
-describe('a struggle over the status', () => {
-  /** Somebody writes at these times; what we answer each time. */
-  const struggle = (
+describe('another client that changes the status', () => {
+  const { spec } = makeService('a');
+  type Outcome = { readonly actions: readonly string[]; readonly conflict: StatusConflict };
+
+  /** It writes at these times; what we do each time. */
+  const writesAt = (
     times: readonly number[],
     change: Partial<DesiredStatus> = { ingress: ingress('203.0.113.1') },
-  ): { actions: readonly string[]; contest: Contest } => {
-    let contest = afterWrite(noContest, desired);
+  ): Outcome => {
+    let conflict = afterWrite(noConflict, desired);
     const actions: string[] = [];
     for (const nowMs of times) {
-      const step = beforeWrite(contest, { ...desired, ...change }, nowMs);
+      const step = beforeWrite(conflict, { status: { ...desired, ...change }, spec }, nowMs);
       actions.push(step.action);
-      contest = step.action === 'repair' || step.action === 'write' ? afterWrite(step.contest, desired) : step.contest;
+      conflict = ['repair', 'write'].includes(step.action) ? afterWrite(step.conflict, desired) : step.conflict;
     }
-    return { actions, contest };
+    return { actions, conflict };
   };
 
   test('is repaired twice within a minute and given up the third time', () => {
-    expect(struggle([0, 10_000, 59_000, 60_000]).actions).toEqual(['repair', 'repair', 'giveUp', 'wait']);
+    expect(writesAt([0, 10_000, 59_000, 60_000]).actions).toEqual(['repair', 'repair', 'giveUp', 'wait']);
   });
 
-  test('over the conditions alone is one, too', () => {
+  test('counts also when it changes only the conditions', () => {
     const conditions = [
       { type: 'furiwake.dev/Serving', status: 'False', reason: 'X', message: '', lastTransitionTime: '' },
     ] as const;
-    expect(struggle([0, 1, 2], { conditions }).actions).toEqual(['repair', 'repair', 'giveUp']);
+    expect(writesAt([0, 1, 2], { conditions }).actions).toEqual(['repair', 'repair', 'giveUp']);
   });
 
-  test('slower than that is repaired for ever', () => {
-    expect(struggle([0, 40_000, 80_000, 120_000]).actions).toEqual(['repair', 'repair', 'repair', 'repair']);
+  test('is always repaired when it writes less often', () => {
+    expect(writesAt([0, 40_000, 80_000, 120_000]).actions).toEqual(['repair', 'repair', 'repair', 'repair']);
   });
 
-  test('is taken up again after ten minutes', () => {
-    expect(struggle([0, 1, 2, 2 + pauseMs]).actions).toEqual(['repair', 'repair', 'giveUp', 'write']);
+  test('has the status for ten minutes', () => {
+    expect(writesAt([0, 1, 2, 2 + pauseMs]).actions).toEqual(['repair', 'repair', 'giveUp', 'write']);
+  });
+
+  test('does not keep a change of the spec from the status', () => {
+    const { conflict } = writesAt([0, 1, 2]);
+    const changed = makeService('a', { loadBalancerIP: '192.0.2.9' });
+    const status = { ...desired, ingress: ingress('203.0.113.1') };
+    expect(beforeWrite(conflict, { status, spec }, 3).action).toBe('wait');
+    expect(beforeWrite(conflict, { status, spec: changed.spec }, 3).action).toBe('write');
   });
 
   test('is none while the status shows what we published', () => {
-    expect(beforeWrite(afterWrite(noContest, desired), desired, 0).action).toBe('write');
-    expect(beforeWrite(noContest, { ...desired, ingress: [] }, 0).action).toBe('write');
+    const published = afterWrite(noConflict, desired);
+    expect(beforeWrite(published, { status: desired, spec }, 0).action).toBe('write');
+    expect(beforeWrite(noConflict, { status: { ...desired, ingress: [] }, spec }, 0).action).toBe('write');
   });
 });
