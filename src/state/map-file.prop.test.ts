@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { filesOf } from '../../test/sim/harness.ts';
+import { recordLog } from '../../test/sim/observers.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Files } from '../ports/files.ts';
 import { makeMapFile, type MapFile } from './map-file.ts';
@@ -15,11 +16,14 @@ const thing = fc.record({ name: key, size: fc.nat(3), note: fc.constantFrom('', 
 const step = fc.tuple(fc.array(thing, { maxLength: 3 }), fc.array(key, { maxLength: 2 }));
 const history = fc.array(step, { maxLength: 8 });
 
-function things(files: Files): MapFile<string, Thing> {
+function things(files: Files, log = recordLog()): MapFile<string, Thing> {
   return makeMapFile<string, Thing>({
     path,
+    name: 'things',
+    version: 2,
     files,
-    encode: (one) => (one.size === 3 ? undefined : { ...one }), // too large to be kept
+    log,
+    encode: (one) => ({ ...one }),
     decode: (fields) => {
       const one = fields as Thing;
       if (typeof one.size !== 'number') throw new Error('no size');
@@ -35,8 +39,6 @@ function after(
   return map.with(come.map((one) => [one.name, one])).with(go.map((name) => [name, undefined]));
 }
 
-const kept = (map: ReadonlyMap<string, Thing>): unknown => new Map([...map].filter(([, { size }]) => size < 3));
-
 test('what is read is what was written last', async () => {
   await fc.assert(
     fc.asyncProperty(history, async (steps) => {
@@ -47,7 +49,7 @@ test('what is read is what was written last', async () => {
         map = after(map, each);
         await file.write(map);
         const read = await things(filesOf(texts)).read();
-        expect(new Map(read ?? [])).toEqual(kept(map));
+        expect(new Map(read ?? [])).toEqual(new Map(map));
       }
     }),
   );
@@ -79,19 +81,16 @@ test('a write that a crash or a full disk cuts short leaves each entry as it was
       await file.write(map).catch(() => undefined);
       const read = (await things(files).read()) ?? PersistentMap.empty();
       for (const name of new Set([...before.keys(), ...map.keys(), ...read.keys()])) {
-        const sizes = [before.get(name), map.get(name)].map((one) =>
-          one !== undefined && one.size < 3 ? one : undefined,
-        );
-        expect(sizes).toContainEqual(read.get(name));
+        expect([before.get(name), map.get(name)]).toContainEqual(read.get(name));
       }
       isFull = false;
       await file.write((map = after(map, last)));
-      expect(new Map((await things(files).read()) ?? [])).toEqual(kept(map));
+      expect(new Map((await things(files).read()) ?? [])).toEqual(new Map(map));
     }),
   );
 });
 
-test('a file that somebody removed is written again as a whole', async () => {
+test('a file that was removed is written again as a whole', async () => {
   const texts = new Map<string, string>();
   const files = filesOf(texts);
   const file = things({
@@ -127,11 +126,65 @@ test('many changes do not make the file grow for ever', async () => {
   expect(texts.get(path)?.length).toBeLessThan(140_000);
 });
 
-test.each(['{', '[]', '{"name":"a"}', 'null'])('a line that is %s is refused, with its place', async (line) => {
-  const texts = new Map([[path, `{"name":"a","size":1,"note":""}\n${line}\n`]]);
-  await expect(things(filesOf(texts)).read()).rejects.toThrow(`${path}:2: `);
+test('whatever bytes are torn, lost or overwritten: every line that is whole still counts', async () => {
+  const names = ['a', 'b', 'c', 'd'];
+  const map = PersistentMap.from(names.map((name) => [name, { name, size: 1, note: '' }]));
+  await fc.assert(
+    fc.asyncProperty(fc.nat(3), fc.nat(200), fc.string({ unit: 'binary' }), async (victim, at, noise) => {
+      const texts = new Map<string, string>();
+      await things(filesOf(texts)).write(map);
+      const lines = (texts.get(path) ?? '').split('\n');
+      const name = (JSON.parse(lines[victim + 1] ?? '') as Thing).name;
+      lines[victim + 1] = `${lines[victim + 1]?.slice(0, at % 20)}${noise.replaceAll(/[\n{}]/g, '')}`;
+      texts.set(path, lines.join('\n'));
+      const log = recordLog();
+      const read = await things(filesOf(texts), log).read();
+      expect(new Set(read?.keys())).toEqual(new Set(names.filter((each) => each !== name)));
+      expect(log.lines).toHaveLength(1);
+    }),
+  );
 });
 
-test('no file is no map', async () => {
+const header = '{"file":"things","version":2}';
+const line = '{"name":"a","size":1,"note":""}';
+
+test.each([
+  ['a line that is cut short', [header, '{', line], 2],
+  ['a line that is a list', [header, '[]', line], 2],
+  ['a line of another form', [header, line, '{"name":"a"}'], 3],
+  ['null', [header, line, 'null'], 3],
+  ['a header that is torn', ['{"file":"thi', line], 1],
+])('%s is logged once, with its place, and the others count', async (_, lines, place) => {
+  const log = recordLog();
+  const read = await things(filesOf(new Map([[path, `${lines.join('\n')}\n`]])), log).read();
+  expect([...(read?.keys() ?? [])]).toEqual(['a']);
+  expect(log.lines).toMatchObject([{ level: 'error', fields: { file: `${path}:${place}`, lines: 1 } }]);
+});
+
+test('a last line without an end is left out without a word: a crash cut it before anything followed from it', async () => {
+  const log = recordLog();
+  const read = await things(filesOf(new Map([[path, `${header}\n${line}\n{"name":"b","si`]])), log).read();
+  expect([[...(read?.keys() ?? [])], log.lines]).toEqual([['a'], []]);
+});
+
+test.each([
+  [1, ['a']],
+  [2, ['a']],
+])('version %d is read', async (version, names) => {
+  const texts = new Map([[path, `{"file":"things","version":${version}}\n${line}\n`]]);
+  expect([...((await things(filesOf(texts)).read())?.keys() ?? [])]).toEqual(names);
+});
+
+test('a newer version is refused, and the file stays as it is', async () => {
+  const text = `{"file":"things","version":3}\n${line}\n`;
+  const texts = new Map([[path, text]]);
+  await expect(things(filesOf(texts)).read()).rejects.toMatchObject({
+    code: 'NEWER_FILE',
+    message: `${path} was written by a newer release (version 3, this one reads up to version 2): start the newer release, or run its \`furiwake cleanup\` before going back`,
+  });
+  expect(texts.get(path)).toBe(text);
+});
+
+test('without a file there is no map', async () => {
   expect(await things(filesOf(new Map())).read()).toBeUndefined();
 });
