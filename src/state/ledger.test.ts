@@ -26,7 +26,12 @@ ledgerContract('file', () => {
       await work(at, text);
     };
   return {
-    open: () => openLedger({ ...files, write: fails(files.write), append: fails(files.append) }),
+    open: () =>
+      openLedger({
+        ...files,
+        write: fails((at, text) => files.write(at, text)),
+        append: fails((at, text) => files.append(at, text)),
+      }),
     failWith: (message) => {
       failure = message;
     },
