@@ -25,7 +25,8 @@ async function tell(
   const routes = adminRoutes({
     status: () => Promise.reject(new Error('not asked here')),
     drains,
-    nodes: () => (nodes === undefined ? undefined : new Set(nodes)),
+    nodes: () =>
+      nodes && { all: new Set(nodes), active: new Set(nodes.filter((name) => !name.startsWith('excluded'))) },
     log,
   });
   const socket = path.join(folder, 'admin.sock');
@@ -42,23 +43,23 @@ test('a node is drained and undrained, and that is logged', async () => {
   const { said, drained, log } = await tell(['n1', 'n2'], ['drain', 'n2'], ['drain', 'n1'], ['undrain', 'n2']);
   expect(said).toEqual([
     'node/n2 drained\n',
-    'node/n1 drained\nWarning: every node is drained, so Services get no connections.\n',
+    'node/n1 drained\nWarning: no node takes new connections any more: all are drained or excluded.\n',
     'node/n2 accepts connections again\n',
   ]);
   expect(drained).toEqual(['n1']);
   expect(log.map(({ fields, message }) => [message, fields['node']])).toEqual([
     ['node drained: no new connections', 'n2'],
     ['node drained: no new connections', 'n1'],
-    ['every node is drained: Services get no connections', 'n1'],
+    ['no node takes new connections: all are drained or excluded', 'n1'],
     ['node undrained', 'n2'],
   ]);
 });
 
 test.each([
-  ['drain', 'n3', ['n2', 'n1'], 'There is no node "n3". Nodes: n1, n2'],
-  ['undrain', 'n3', ['n1'], 'There is no node "n3". Nodes: n1'],
-  ['drain', '', ['n1'], 'There is no node "". Nodes: n1'],
-  ['drain', 'n1', [], 'There is no node "n1". Nodes: none'],
+  ['drain', 'n3', ['n2', 'n1'], 'node "n3" not found. Nodes: n1, n2'],
+  ['undrain', 'n3', ['n1'], 'node "n3" not found. Nodes: n1'],
+  ['drain', '', ['n1'], 'node "" not found. Nodes: n1'],
+  ['drain', 'n1', [], 'node "n1" not found. Nodes: none'],
   ['drain', 'n1', undefined, 'The nodes are not known yet. Try again when `furiwake status` says ready.'],
 ])('%s %j of %j is refused, in these words', async (verb, node, nodes, words) => {
   const { said, drained, log } = await tell(nodes, [verb, node]);
@@ -71,7 +72,7 @@ test('a node that went while it was drained may be undrained', async () => {
   const status = (): Promise<never> => Promise.reject(new Error('not asked here'));
   const log = recordLog();
   const drains = await loadDrains({ path: '/drains', files: filesOf(new Map()), log });
-  const routes = adminRoutes({ status, drains, nodes: () => nodes, log });
+  const routes = adminRoutes({ status, drains, nodes: () => ({ all: nodes, active: nodes }), log });
   await routes['POST /drain']?.('n1', signal);
   nodes.clear();
   expect(await routes['POST /undrain']?.('n1', signal)).toMatchObject({
@@ -81,19 +82,31 @@ test('a node that went while it was drained may be undrained', async () => {
   expect(await routes['POST /undrain']?.('n1', signal)).toMatchObject({ status: 404 });
 });
 
+test('a node that is excluded from load balancing does not count as one that is left', async () => {
+  const { said } = await tell(['excluded', 'n1', 'n2'], ['drain', 'n1'], ['drain', 'n2']);
+  expect(said).toEqual([
+    'node/n1 drained\n',
+    'node/n2 drained\nWarning: no node takes new connections any more: all are drained or excluded.\n',
+  ]);
+});
+
 test('a node that is not drained is said to be so', async () => {
   const { said } = await tell(['n1'], ['undrain', 'n1']);
   expect(said).toEqual(['node/n1 is not drained\n']);
 });
 
-test('where nobody answers, what to look at is told', async () => {
-  await expect(askAdmin(path.join(folder, 'none'), 'GET', '/status', '', signal)).rejects.toMatchObject({
+test('without a furiwake the answer says where it was looked for and what to do', async () => {
+  const socket = path.join(folder, 'none');
+  await expect(askAdmin(socket, 'GET', '/status', '', signal)).rejects.toMatchObject({
     code: 'START',
-    message: expect.stringMatching(/^no furiwake answers on .*ENOENT.*: is it running, with this --state-dir\?$/),
+    message: `furiwake is not running (no socket at ${socket}). Start it with systemctl start furiwake, or name its state directory with --state-dir.`,
   });
 });
 
-test('who is not root is told to be', () => {
-  const error = Object.assign(new Error('connect EACCES /x/admin.sock'), { code: 'EACCES' });
-  expect(noAnswer('/x/admin.sock', error)).toBe('/x/admin.sock is only for root: run the command as root');
+test.each([
+  ['EACCES', '/x/admin.sock is only for root: run the command as root'],
+  ['ECONNREFUSED', 'furiwake is not running (no process at /x/admin.sock). Start it'],
+  ['UND_ERR_HEADERS_TIMEOUT', 'furiwake does not answer on /x/admin.sock (no luck)'],
+])('%s on the admin socket is one line in plain words', (code, words) => {
+  expect(noAnswer('/x/admin.sock', Object.assign(new Error('no luck'), { code }))).toContain(words);
 });

@@ -14,7 +14,7 @@ export type HostStatus = {
   readonly version: string;
   readonly pid: number;
   readonly loadBalancerClass: string;
-  /** What is not ready, in words. */
+  /** Why this host is not ready, a sentence each; empty: it is. */
   readonly notReady: readonly string[];
   readonly haproxy:
     | { readonly pid: number; readonly version: string; readonly connections: number; readonly maxConnections: number }
@@ -66,21 +66,21 @@ export function serviceLines(
 export type AdminSource = {
   readonly status: (signal: AbortSignal) => Promise<HostStatus>;
   readonly drains: Drains;
-  /** Names of all nodes; `undefined` while they are not known. */
-  readonly nodes: () => ReadonlySet<string> | undefined;
+  /** Names of all nodes, and of those that take connections; `undefined` while they are not known. */
+  readonly nodes: () => { readonly all: ReadonlySet<string>; readonly active: ReadonlySet<string> } | undefined;
   readonly log: Log;
 };
 
 /** `GET /status`, `POST /drain` and `POST /undrain` (the body is a node's name). */
 export function adminRoutes({ status, drains, nodes, log }: AdminSource): Routes {
   const refusalOf = (node: string): HttpReply | undefined => {
-    const known = nodes();
+    const known = nodes()?.all;
     if (known === undefined)
       return textReply(503, 'The nodes are not known yet. Try again when `furiwake status` says ready.\n');
     if (known.has(node)) return undefined;
     const some = [...known].sort().slice(0, mostShown).join(', ');
     const rest = known.size > mostShown ? ` and ${known.size - mostShown} more` : '';
-    return textReply(404, `There is no node ${quote(node)}. Nodes: ${some || 'none'}${rest}\n`);
+    return textReply(404, `node ${quote(node)} not found. Nodes: ${some || 'none'}${rest}\n`);
   };
   return {
     'GET /status': async (_, signal) => jsonReply(await status(signal)),
@@ -90,9 +90,9 @@ export function adminRoutes({ status, drains, nodes, log }: AdminSource): Routes
       if (refusal !== undefined) return refusal;
       await drains.set(node, true);
       log.info({ node, drained: [...drains.current()] }, 'node drained: no new connections');
-      const isLast = [...(nodes() ?? [])].every((each) => drains.current().has(each as NodeName));
-      if (isLast) log.warn({ node }, 'every node is drained: Services get no connections');
-      const warning = isLast ? 'Warning: every node is drained, so Services get no connections.\n' : '';
+      const isLast = [...(nodes()?.active ?? [])].every((each) => drains.current().has(each as NodeName));
+      if (isLast) log.warn({ node }, 'no node takes new connections: all are drained or excluded');
+      const warning = isLast ? 'Warning: no node takes new connections any more: all are drained or excluded.\n' : '';
       return textReply(200, `node/${node} drained\n${warning}`);
     },
     'POST /undrain': async (body) => {
@@ -108,8 +108,8 @@ export function adminRoutes({ status, drains, nodes, log }: AdminSource): Routes
 const mostShown = 20;
 
 /**
- * Serves the admin socket. Nobody else on this host does ({@link lockHost}), but one in another network namespace may
- * share the folder: throws {@link StartError} then.
+ * Serves the admin socket. Throws {@link StartError} where another furiwake answers on it: the host lock keeps two
+ * instances apart, but an instance in another network namespace may have been given the same folder.
  */
 export async function serveAdmin(
   path: string,
@@ -125,13 +125,13 @@ export async function serveAdmin(
   const other = await statusOf(path, signal);
   if (other !== undefined)
     throw new StartError(
-      `a furiwake in another network namespace (process ${other.pid}) has this state directory (${path}): give this one its own --state-dir`,
+      `furiwake is already running in another network namespace with this state directory (PID ${other.pid}, ${path}): use another --state-dir`,
     );
-  await files.remove(path); // its owner died without taking it away
+  await files.remove(path); // left behind by a process that was killed
   return serveHttp({ path }, routes, signal);
 }
 
-/** What the furiwake with this admin socket says of itself; `undefined` when none answers. */
+/** The status of the furiwake that serves this admin socket; `undefined` when none answers. */
 export async function statusOf(socketPath: string, signal: AbortSignal): Promise<HostStatus | undefined> {
   try {
     return JSON.parse(await askAdmin(socketPath, 'GET', '/status', '', signal)) as HostStatus;
@@ -141,7 +141,7 @@ export async function statusOf(socketPath: string, signal: AbortSignal): Promise
   }
 }
 
-/** One request to the furiwake of this host. Throws {@link StartError} when none answers, and for what it refuses. */
+/** One request to the furiwake of this host. Throws {@link StartError} when none answers, and with what it refuses. */
 export async function askAdmin(
   socketPath: string,
   method: string,
@@ -157,9 +157,11 @@ export async function askAdmin(
   return text;
 }
 
-/** What to say when nobody answers on the admin socket. */
+/** The message for a request to the admin socket that failed. */
 export function noAnswer(socketPath: string, error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === 'EACCES') return `${socketPath} is only for root: run the command as root`;
-  return `no furiwake answers on ${socketPath} (${message}): is it running, with this --state-dir?`;
+  if (code === 'ENOENT' || code === 'ECONNREFUSED')
+    return `furiwake is not running (no ${code === 'ENOENT' ? 'socket' : 'process'} at ${socketPath}). Start it with systemctl start furiwake, or name its state directory with --state-dir.`;
+  return `furiwake does not answer on ${socketPath} (${message})`;
 }

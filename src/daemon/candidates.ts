@@ -1,14 +1,18 @@
 import * as z from 'zod';
+import { makeSerial } from '../async/serial.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
 import { makeMapFile } from '../state/map-file.ts';
 
-/** Other hosts that ever held the Lease or waited for it: a host that knows of one cannot take itself to be alone. */
+/**
+ * Other hosts that ever held the Lease or waited for it. A host that has seen one withdraws when it can no longer renew the
+ * Lease; a host that has always been alone goes on serving.
+ */
 export type Candidates = {
   hasOthers(): boolean;
-  /** Remembers one, on the disk, too; a disk that fails is logged. */
+  /** Remembers one, here and on the disk; a disk that fails is logged. */
   add(identity: string): Promise<void>;
 };
 
@@ -31,13 +35,14 @@ export async function loadCandidates(deps: {
       return [identity, seen];
     },
   });
+  const serial = makeSerial();
   let known = (await file.read()) ?? PersistentMap.empty<string, string>();
   return {
     hasOthers: () => known.size > 0,
     add: async (identity) => {
       known = known.with([[identity, new Date(clock.now()).toISOString()]]);
-      await file.write(known).catch((error: unknown) => {
-        log.error({ err: error, identity }, 'the other host that serves this class could not be recorded');
+      await serial(() => file.write(known)).catch((error: unknown) => {
+        log.error({ err: error, identity }, 'could not record that another host serves this class');
       });
     },
   };

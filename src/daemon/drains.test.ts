@@ -25,3 +25,13 @@ test('a drain that cannot be recorded is not in force', async () => {
   await expect(drains.set(n1, true)).rejects.toThrow('ENOSPC');
   expect([drains.current().size, changes]).toEqual([0, 0]);
 });
+
+test('drains that are changed at the same time are all recorded, and each change is announced once', async () => {
+  const texts = new Map<string, string>();
+  const drains = await loadDrains({ path: '/drains', files: filesOf(texts), log: recordLog() });
+  let changes = 0;
+  drains.subscribe(() => changes++);
+  await Promise.all(['n1', 'n2', 'n1', 'n3'].map((name) => drains.set(name as NodeName, true)));
+  const again = await loadDrains({ path: '/drains', files: filesOf(texts), log: recordLog() });
+  expect([[...again.current()].sort(), changes]).toEqual([['n1', 'n2', 'n3'], 3]);
+});

@@ -1,14 +1,15 @@
 import * as z from 'zod';
+import { makeSerial } from '../async/serial.ts';
 import type { NodeName } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
 import { makeMapFile } from '../state/map-file.ts';
 
-/** The nodes that an administrator drains. They stay drained over restarts. */
+/** The nodes that an administrator drains; they stay drained over restarts. */
 export type Drains = {
   current(): ReadonlySet<NodeName>;
-  /** Recorded before it is in force. Throws what the disk throws. */
+  /** Written to the disk before it takes effect. Throws the system's error when that fails; then nothing changes. */
   set(node: NodeName, isDrained: boolean): Promise<void>;
   /** Calls `listener` after each change; returns the end of the subscription. */
   subscribe(listener: () => void): () => void;
@@ -28,19 +29,21 @@ export async function loadDrains(deps: {
     encode: (_, node) => ({ node }),
     decode: (fields) => [schema.parse(fields).node as NodeName, true],
   });
+  const serial = makeSerial();
   let drained = (await file.read()) ?? PersistentMap.empty<NodeName, true>();
   let current: ReadonlySet<NodeName> = new Set(drained.keys());
   const listeners = new Set<() => void>();
   return {
     current: () => current,
-    set: async (node, isDrained) => {
-      const next = drained.with([[node, isDrained ? true : undefined]]);
-      if (next === drained) return;
-      await file.write(next);
-      drained = next;
-      current = new Set(next.keys());
-      for (const listener of listeners) listener();
-    },
+    set: (node, isDrained) =>
+      serial(async () => {
+        if (current.has(node) === isDrained) return;
+        const next = drained.with([[node, isDrained ? true : undefined]]);
+        await file.write(next);
+        drained = next;
+        current = new Set(next.keys());
+        for (const listener of listeners) listener();
+      }),
     subscribe: (listener) => {
       listeners.add(listener);
       return () => void listeners.delete(listener);

@@ -1,49 +1,170 @@
-import { expect, test } from 'vitest';
-import { filesOf } from '../../test/sim/harness.ts';
-import { type Exec, ExecError } from '../ports/exec.ts';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { systemExec as exec } from '../main/node/exec.ts';
+import { systemFiles } from '../main/node/files.ts';
 import type { Files } from '../ports/files.ts';
-import { openStateDir, refuseStateDir } from './state-dir.ts';
+import { assertDeletable, deleteState, openStateDir, refuseStateDir } from './state-dir.ts';
 
-/** Folders: those that are there, and what was asked of programs. */
-function makeScene(...there: readonly string[]): { files: Files; exec: Exec; commands: readonly string[] } {
-  const folders = new Set(there);
-  const commands: string[] = [];
-  const files = {
-    ...filesOf(new Map()),
-    read: (path: string) => (folders.has(path) ? Promise.reject(new Error('EISDIR')) : Promise.resolve(undefined)),
-    makeFolder: async (path: string) => void folders.add(path),
-  };
-  const exec = {
-    run: (file: string, args: readonly string[]) => {
-      commands.push([file, ...args].join(' '));
-      return Promise.reject(new ExecError('rmdir', 1, 'not empty'));
-    },
-  } as unknown as Exec;
-  return { files, exec, commands };
+let root: string;
+let stateDir: string;
+beforeAll(() => {
+  root = mkdtempSync(path.join(tmpdir(), 'furiwake-state-'));
+});
+beforeEach(() => {
+  stateDir = path.join(mkdtempSync(path.join(root, 'case-')), 'lib/furiwake');
+});
+afterAll(() => rmSync(root, { recursive: true }));
+
+/** Real files that belong to root, whoever runs the test. */
+const files: Files = {
+  ...systemFiles,
+  stat: async (at) => {
+    const found = await systemFiles.stat(at);
+    return found && { ...found, uid: 0 };
+  },
+};
+const disk = { files, exec };
+
+/** Puts these files into the state directory; a name with `/` at its end is a folder. */
+function fill(...names: readonly string[]): void {
+  mkdirSync(stateDir, { recursive: true });
+  for (const name of names) {
+    const at = path.join(stateDir, name);
+    if (name.endsWith('/')) mkdirSync(at);
+    else writeFileSync(at, 'text of another program');
+  }
 }
 
-test('folders that were made are taken away again, as long as nothing is in them', async () => {
-  const scene = makeScene('/var');
-  await (await openStateDir(scene, '/var/lib/furiwake'))[Symbol.asyncDispose]();
-  expect(scene.commands).toEqual(['rmdir /var/lib/furiwake /var/lib']);
+test('a new folder is made, marked, and found again', async () => {
+  await openStateDir(disk, stateDir);
+  expect(readdirSync(stateDir)).toEqual(['furiwake-state']);
+  fill('ledger.jsonl');
+  await openStateDir(disk, stateDir);
 });
 
-test('a folder that was there stays', async () => {
-  const scene = makeScene('/var/lib/furiwake');
-  await (await openStateDir(scene, '/var/lib/furiwake'))[Symbol.asyncDispose]();
-  expect(scene.commands).toEqual([]);
+test('a start that fails leaves nothing of what it made, and everything that was there', async () => {
+  await (await openStateDir(disk, stateDir))[Symbol.asyncDispose]();
+  expect(existsSync(path.dirname(stateDir))).toBe(false);
+  const opened = await openStateDir(disk, stateDir);
+  fill('ledger.jsonl');
+  await opened[Symbol.asyncDispose]();
+  expect(readdirSync(stateDir)).toEqual(['furiwake-state', 'ledger.jsonl']);
+  await (await openStateDir(disk, stateDir))[Symbol.asyncDispose]();
+  expect(readdirSync(stateDir)).toEqual(['furiwake-state', 'ledger.jsonl']);
 });
 
-test.each(['EEXIST', 'EACCES', 'EROFS', 'ENOSPC'])('a folder that cannot be made is one line: %s', async (code) => {
-  const refusal = Object.assign(new Error(`${code}: no, mkdir '/x/y'`), { code, errno: -1 });
-  const files = { ...makeScene('/x').files, makeFolder: () => Promise.reject(refusal) };
-  await expect(openStateDir({ files, exec: makeScene().exec }, '/x/y')).rejects.toMatchObject({
+test.each([
+  ['with files of other programs', ['hosts', 'passwd']],
+  ['with a folder haproxy of its own, as /etc and /var/lib have', ['haproxy/', 'hosts']],
+  ['with nothing but a folder haproxy', ['haproxy/']],
+  ['with an identity of another program', ['identity']],
+])('a folder %s is refused by run and by cleanup, and nothing in it changes', async (_, names) => {
+  fill(...names);
+  const before = readdirSync(stateDir);
+  const refusal = {
     code: 'START',
-    message: expect.stringMatching(new RegExp(`^--state-dir: /x/y cannot be used \\(${code}: .*\\): it must be .*$`)),
-  });
+    message: `${stateDir} is not a furiwake state directory (no marker file) and not empty: choose an empty or new folder`,
+  };
+  await expect(openStateDir(disk, stateDir)).rejects.toMatchObject(refusal);
+  await expect(assertDeletable(disk, stateDir)).rejects.toMatchObject(refusal);
+  await expect(deleteState(disk, stateDir)).rejects.toMatchObject(refusal);
+  expect(readdirSync(stateDir)).toEqual(before);
 });
 
-test('what has nothing to do with the disk stays what it is', () => {
+test('the state directory of release 0.1.0 is recognised and marked', async () => {
+  cpSync(new URL('../../test/fixtures/state-0.1.0', import.meta.url), stateDir, { recursive: true });
+  await assertDeletable(disk, stateDir);
+  const before = readdirSync(stateDir);
+  await openStateDir(disk, stateDir);
+  expect(readdirSync(stateDir)).toEqual([...before, 'furiwake-state'].sort());
+});
+
+test.each([
+  ['an empty folder', []],
+  ['an empty file system', ['lost+found/']],
+])('%s becomes a state directory', async (_, names) => {
+  fill(...names);
+  await openStateDir(disk, stateDir);
+  expect(readdirSync(stateDir)).toContain('furiwake-state');
+});
+
+test('cleanup deletes the files of furiwake by name, and the folder where nothing else is in it', async () => {
+  await openStateDir(disk, stateDir);
+  fill('ledger.jsonl', 'ledger.jsonl.new', 'records.jsonl', 'identity', 'haproxy/', 'haproxy/haproxy.cfg', 'notes');
+  await deleteState(disk, stateDir);
+  expect(readdirSync(stateDir)).toEqual(['notes']);
+  rmSync(path.join(stateDir, 'notes'));
+  await openStateDir(disk, stateDir);
+  await deleteState(disk, stateDir);
+  expect(existsSync(stateDir)).toBe(false);
+  await deleteState(disk, stateDir);
+});
+
+test('the directory of a newer release is refused by name', async () => {
+  fill();
+  writeFileSync(path.join(stateDir, 'furiwake-state'), '{"file":"furiwake-state","version":2}\n');
+  for (const attempt of [openStateDir, deleteState])
+    await expect(attempt(disk, stateDir)).rejects.toMatchObject({
+      code: 'START',
+      message: expect.stringMatching(
+        /belongs to a newer release of furiwake \(version 2, this one knows up to version 1\)/,
+      ),
+    });
+});
+
+test('a marker that a crash cut short is one', async () => {
+  fill('ledger.jsonl');
+  writeFileSync(path.join(stateDir, 'furiwake-state'), '');
+  await openStateDir(disk, stateDir);
+  expect(readdirSync(stateDir)).toContain('ledger.jsonl');
+});
+
+test('a folder that others can write to, or that belongs to another user, is refused with what to do', async () => {
+  fill();
+  chmodSync(stateDir, 0o777);
+  await expect(openStateDir(disk, stateDir)).rejects.toThrow(
+    `owner 0, mode 777). Run: chown root ${stateDir} && chmod 700 ${stateDir}`,
+  );
+  const stat: Files['stat'] = async () => ({ isFolder: true, uid: 1000, mode: 0o700 });
+  await expect(openStateDir({ exec, files: { ...files, stat } }, stateDir)).rejects.toThrow('owner 1000, mode 700');
+  expect(readdirSync(stateDir)).toEqual([]);
+});
+
+test('a file, and a link that leads nowhere, are no folders', async () => {
+  mkdirSync(path.dirname(stateDir), { recursive: true });
+  writeFileSync(stateDir, '');
+  await expect(openStateDir(disk, stateDir)).rejects.toMatchObject({ code: 'START' });
+  rmSync(stateDir);
+  symlinkSync('/nowhere', stateDir);
+  await expect(openStateDir(disk, stateDir)).rejects.toMatchObject({ code: 'START' });
+});
+
+test.each([
+  ['ENOSPC', 'the disk is full: free some space'],
+  ['EROFS', 'the file system is read-only: remount it, or choose another folder'],
+  ['EACCES', 'it must be a folder in which root can create files and sockets'],
+])('a disk that fails with %s is one line that says what to do', async (code, advice) => {
+  const refusal = Object.assign(new Error(`${code}: no, open '/x'`), { code, errno: -1 });
+  for (const rest of [{ makeFolder: () => Promise.reject(refusal) }, { write: () => Promise.reject(refusal) }])
+    await expect(openStateDir({ exec, files: { ...files, ...rest } }, stateDir)).rejects.toMatchObject({
+      code: 'START',
+      message: `--state-dir: ${stateDir} cannot be used (${code}: no, open '/x'): ${advice}`,
+    });
+});
+
+test('an error that has nothing to do with the disk stays as it is', () => {
   const end = new DOMException('ended by SIGTERM', 'AbortError');
   expect(() => refuseStateDir('/x', end)).toThrow(end);
 });

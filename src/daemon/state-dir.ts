@@ -1,42 +1,113 @@
 import path from 'node:path';
+import * as z from 'zod';
 import { type Exec, ExecError } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
 import { StartError } from './errors.ts';
+import { earlierStatePaths, statePaths } from './platform.ts';
+import { assertPrivate } from './private-folder.ts';
+
+/*
+ * A state directory carries a marker. Without it nothing in a folder is written, and nothing is deleted, so that a
+ * `--state-dir` that names a foreign folder (/etc, /var/lib) does no harm.
+ */
+const markerName = 'furiwake-state';
+const version = 1;
+const markerText = `${JSON.stringify({ file: markerName, version })}\n`;
+const markerSchema = z.object({ file: z.literal(markerName), version: z.int() });
+
+type Disk = { readonly files: Files; readonly exec: Exec };
 
 /**
- * The state directory, made if it is not there. Disposing takes away what was made and is empty still: a furiwake that
- * could not start leaves nothing. Throws {@link StartError} when it cannot be made.
+ * The state directory, made and marked if it is new. Disposing takes away what was made, unless something was put in it: a
+ * furiwake that could not start leaves nothing. Throws {@link StartError} for a folder that is not ours, that others
+ * can write to, or that cannot be made.
  */
-export async function openStateDir(
-  { files, exec }: { readonly files: Files; readonly exec: Exec },
-  stateDir: string,
-): Promise<AsyncDisposable> {
+export async function openStateDir({ files, exec }: Disk, stateDir: string): Promise<AsyncDisposable> {
   const made: string[] = [];
-  for (let each = stateDir; each !== '/' && !(await isThere(files, each)); each = path.dirname(each)) made.push(each);
-  await files.makeFolder(stateDir).catch((error: unknown) => refuseStateDir(stateDir, error));
+  for (let each = stateDir; each !== '/' && !(await files.exists(each)); each = path.dirname(each)) made.push(each);
+  const marker = `${stateDir}/${markerName}`;
+  try {
+    await files.makeFolder(stateDir);
+    await assertPrivate(files, stateDir);
+    if ((await ownershipOf(files, stateDir)) !== 'marked') await files.write(marker, markerText);
+  } catch (error) {
+    refuseStateDir(stateDir, error);
+  }
   return {
     [Symbol.asyncDispose]: async () => {
       if (made.length === 0) return;
-      await exec.run('rmdir', made, { signal: new AbortController().signal }).catch((error: unknown) => {
-        if (!(error instanceof ExecError)) throw error; // something is in it: it is needed
-      });
+      if ((await files.list(stateDir)).join() === markerName) await files.remove(marker);
+      await removeEmptyFolders(exec, made);
     },
   };
 }
 
-/** A folder cannot be read as a file, which is as good as being there. */
-async function isThere(files: Files, folder: string): Promise<boolean> {
-  return files.read(folder).then(
-    (text) => text !== undefined,
-    () => true,
+/**
+ * Throws {@link StartError} unless all of furiwake's files in the folder may be deleted. A folder that is not there, or
+ * empty, is fine.
+ */
+export async function assertDeletable({ files }: Pick<Disk, 'files'>, stateDir: string): Promise<void> {
+  await ownershipOf(files, stateDir);
+}
+
+/** Deletes what `run` wrote into the state directory, by name; the folder itself where nothing else is in it. */
+export async function deleteState({ files, exec }: Disk, stateDir: string): Promise<void> {
+  await assertDeletable({ files }, stateDir);
+  for (const each of [...ownPaths(stateDir), `${stateDir}/${markerName}`]) await files.remove(each);
+  await removeEmptyFolders(exec, [stateDir]);
+}
+
+/** `marked`: ours; `earlier`: of release 0.1.0, which had no marker; `empty`, or not there. Throws for any other folder. */
+async function ownershipOf(files: Files, stateDir: string): Promise<'marked' | 'earlier' | 'empty'> {
+  const text = await files.read(`${stateDir}/${markerName}`);
+  if (text !== undefined) {
+    const marker = markerSchema.safeParse(parseJson(text)).data;
+    if (marker !== undefined && marker.version > version)
+      throw new StartError(
+        `${stateDir} belongs to a newer release of furiwake (version ${marker.version}, this one knows up to version ${version}): start the newer release, or run its \`furiwake cleanup\` before going back`,
+      );
+    return 'marked'; // a torn marker is one, too: a crash or a full disk cut it short
+  }
+  const names = new Set(await files.list(stateDir));
+  names.delete('lost+found'); // of a file system that is mounted here
+  if (names.size === 0) return 'empty';
+  if (names.has('records.jsonl') || (names.has('identity') && names.has('haproxy'))) return 'earlier';
+  throw new StartError(
+    `${stateDir} is not a furiwake state directory (no marker file) and not empty: choose an empty or new folder`,
   );
+}
+
+function ownPaths(stateDir: string): readonly string[] {
+  const paths = [...Object.values(statePaths(stateDir)), ...Object.values(earlierStatePaths(stateDir))];
+  return paths.flatMap((each) => [each, `${each}.new`]); // `.new`: a write that a crash interrupted
+}
+
+/** From the innermost on, those that are empty. */
+async function removeEmptyFolders(exec: Exec, folders: readonly string[]): Promise<void> {
+  await exec.run('rmdir', folders, { signal: new AbortController().signal }).catch((error: unknown) => {
+    if (!(error instanceof ExecError)) throw error; // not empty, or not there
+  });
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 /** For `catch`: the system's errors of what is written below the state directory become one line; others stay. */
 export function refuseStateDir(stateDir: string, error: unknown): never {
   if (!(error instanceof Error) || !('errno' in error)) throw error;
   throw new StartError(
-    `--state-dir: ${stateDir} cannot be used (${error.message}): it must be a folder in which files and sockets can be made`,
+    `--state-dir: ${stateDir} cannot be used (${error.message}): ${adviceFor((error as NodeJS.ErrnoException).code)}`,
     { cause: error },
   );
+}
+
+function adviceFor(code: string | undefined): string {
+  if (code === 'ENOSPC' || code === 'EDQUOT') return 'the disk is full: free some space';
+  if (code === 'EROFS') return 'the file system is read-only: remount it, or choose another folder';
+  return 'it must be a folder in which root can create files and sockets';
 }

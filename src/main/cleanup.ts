@@ -2,20 +2,19 @@ import { assertAccess } from '../daemon/cluster.ts';
 import type { CommandDeps } from '../daemon/command.ts';
 import { StartError } from '../daemon/errors.ts';
 import { lockHost } from '../daemon/host-lock.ts';
-import { earlierStatePaths, type Platform, statePaths } from '../daemon/platform.ts';
+import { assertDeletable, deleteState } from '../daemon/state-dir.ts';
 import type { RunOptions } from '../cli/options.ts';
 import { makeServiceWrites } from '../controller/service-writes.ts';
 import { makeKubeClient, type KubeClient } from '../kube/client.ts';
 import { loadKubeConfig } from '../kube/config.ts';
-import { ExecError } from '../ports/exec.ts';
 import { makeHostParts } from './host-parts.ts';
 import { releaseServices } from './release-services.ts';
 import { removeFromHost } from './remove-from-host.ts';
 
 /**
  * `furiwake cleanup`: the host as it was before, the state directory's contents included; with `isCluster` also the
- * Services of the class: finalizers, addresses and conditions. Throws {@link StartError} while a furiwake runs here, and
- * for what could not be done.
+ * Services of the class: finalizers, addresses and conditions. Throws {@link StartError} while furiwake runs here, for a
+ * state directory that is not furiwake's, and for what could not be done.
  */
 export async function cleanup(
   options: RunOptions,
@@ -25,16 +24,17 @@ export async function cleanup(
 ): Promise<void> {
   const { machine } = deps;
   if (!machine.isRoot)
-    throw new StartError('furiwake cleanup needs root: it takes away nftables, routes and addresses of this host');
+    throw new StartError('furiwake cleanup needs root: it removes nftables rules, routes and addresses from this host');
   await using _host = await lockHost(
     { command: 'cleanup', pid: machine.pid, stateDir: options.stateDir },
     machine,
     signal,
   );
+  await assertDeletable(machine, options.stateDir);
   const client = isCluster ? await connect(options, deps, signal) : undefined;
   try {
-    await cleanHost(options, deps, signal);
-    if (client !== undefined) await letServicesGo(client, options, deps, signal);
+    await cleanHost(options, deps);
+    if (client !== undefined) await release(client, options, deps, signal);
   } finally {
     await client?.close();
   }
@@ -43,7 +43,6 @@ export async function cleanup(
 async function cleanHost(
   { stateDir, idleTimeoutSeconds, nodeSilenceSeconds }: RunOptions,
   { machine, log, metrics }: CommandDeps,
-  signal: AbortSignal,
 ): Promise<void> {
   const lifetime = new AbortController();
   const parts = await makeHostParts({
@@ -57,10 +56,10 @@ async function cleanHost(
     lifetime: lifetime.signal,
   });
   await removeFromHost(parts, log).finally(() => lifetime.abort());
-  await forget(stateDir, machine, signal);
+  await deleteState(machine, stateDir);
 }
 
-/** Before the host is touched: an API server that would refuse what comes after it is told now. */
+/** Before the host is touched, so that refused credentials or missing rights are reported now. */
 async function connect(
   options: RunOptions,
   { machine, log, metrics }: CommandDeps,
@@ -79,7 +78,7 @@ async function connect(
   }
 }
 
-async function letServicesGo(
+async function release(
   client: KubeClient,
   options: RunOptions,
   { log }: CommandDeps,
@@ -89,18 +88,7 @@ async function letServicesGo(
   const { released, failed } = await releaseServices({ client, writes: makeServiceWrites(client), site, log }, signal);
   if (failed.length > 0)
     throw new StartError(
-      `${failed.length} Services could not be let go: ${failed.join(', ')}: the log above says why; run furiwake cleanup --cluster again`,
+      `could not release ${failed.length} Services: ${failed.join(', ')}. The log above says why. Run furiwake cleanup --cluster again.`,
     );
-  log.info({ services: released }, 'Services let go: finalizers, addresses and conditions taken off');
-}
-
-/** What `run` wrote into the state directory, by name; the folder itself only when nothing else is in it. */
-async function forget(stateDir: string, { files, exec }: Platform, signal: AbortSignal): Promise<void> {
-  for (const path of [...Object.values(statePaths(stateDir)), ...Object.values(earlierStatePaths(stateDir))])
-    await files.remove(path);
-  try {
-    await exec.run('rmdir', [stateDir], { signal });
-  } catch (error) {
-    if (!(error instanceof ExecError)) throw error; // not there, or not only ours
-  }
+  log.info({}, `released ${released} Services: removed their finalizers, addresses and conditions`);
 }

@@ -18,8 +18,8 @@ export type ReleaseDeps = {
 };
 
 /**
- * Takes finalizers, addresses and conditions off every Service of our class and namespaces that has our finalizer:
- * nothing serves it any more. One that fails does not keep the others. Throws `KubeError` when they cannot be listed.
+ * Removes finalizers, addresses and conditions from every Service of this class and these namespaces that has furiwake's
+ * finalizer. A Service that fails does not stop the others. Throws `KubeError` when they cannot be listed.
  */
 export async function releaseServices(
   deps: ReleaseDeps,
@@ -35,7 +35,7 @@ export async function releaseServices(
       released++;
     } catch (error) {
       signal.throwIfAborted();
-      deps.log.warn({ service: service.key, err: error }, 'could not be let go');
+      deps.log.warn({ service: service.key, err: error }, 'could not release this Service');
       failed.push(objectKey(wire.metadata));
     }
   }
@@ -44,7 +44,7 @@ export async function releaseServices(
 
 const maxWrites = 4;
 
-/** The writes of a Service that is leaving, until none is left. */
+/** Writes status and finalizers of one Service until nothing of furiwake is left. */
 async function releaseService(wire: KubeObject, writes: ServiceWrites, signal: AbortSignal): Promise<void> {
   let service = projectService(wire);
   let version = wire.metadata.resourceVersion ?? '';
@@ -60,10 +60,10 @@ async function releaseService(wire: KubeObject, writes: ServiceWrites, signal: A
       service = projectService(answer);
       version = answer.metadata.resourceVersion ?? '';
     } catch (error) {
-      if (isKubeError(error, 'NOT_FOUND')) return; // gone as a whole
+      if (isKubeError(error, 'NOT_FOUND')) return; // it was deleted
       throw error;
     }
   }
   if (service.finalizers.includes(ownFinalizer))
-    throw new Error('somebody else keeps writing its status or its finalizers');
+    throw new Error('another client keeps writing its status or finalizers');
 }

@@ -6,9 +6,9 @@ import type { HostParts } from './host-parts.ts';
 const deadlineMs = 30_000;
 
 /**
- * Takes away from this host what `run` put there: nft table, rules and routes, HAProxy, addresses. Each part is tried,
- * whatever becomes of the others; then throws {@link StartError} with what failed. Not to be interrupted, so that it
- * takes no signal: it has a deadline.
+ * Removes from this host what `run` put there: nftables table, routing rules, HAProxy, addresses. Tries each part, then
+ * throws {@link StartError} with what failed. Takes no signal, because half of it would leave a host that answers for
+ * addresses and serves nothing: it has a deadline.
  */
 export async function removeFromHost(
   { steering, proxy, placement }: Pick<HostParts, 'steering' | 'proxy' | 'placement'>,
@@ -20,16 +20,16 @@ export async function removeFromHost(
     try {
       await work();
     } catch (error) {
-      log.error({ err: error }, `${what}: could not be taken off this host`);
+      log.error({ err: error }, `${what}: could not be removed from this host`);
       failures.push(`${what} (${error instanceof Error ? error.message : String(error)})`);
     }
   };
-  await attempt('nft table and routing rules', () => steering.remove(signal));
+  await attempt('nftables table and routing rules', () => steering.remove(signal));
   await attempt('HAProxy', () => proxy.stop(signal));
   await attempt('addresses', () => placement.remove(PersistentMap.empty(), signal));
   if (failures.length > 0)
     throw new StartError(
-      `not all could be taken off this host: ${failures.join('; ')}: mend that and run furiwake cleanup`,
+      `could not remove everything from this host: ${failures.join('; ')}. Fix that, then run furiwake cleanup.`,
     );
-  log.info({}, 'taken off this host: nft table, routing rules, HAProxy, addresses');
+  log.info({}, 'removed from this host: nftables table, routing rules, HAProxy, addresses');
 }

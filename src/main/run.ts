@@ -111,7 +111,13 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     paths.adminSocket,
     adminRoutes({
       drains,
-      nodes: () => (term?.stores.nodes.isSynced === true ? new Set(term.stores.nodes.objects().keys()) : undefined),
+      nodes: () => {
+        if (term?.stores.nodes.isSynced !== true) return undefined;
+        const active = [...(term.controller.plan()?.table.nodes.values() ?? [])].filter(
+          ({ state }) => state === 'active',
+        );
+        return { all: new Set(term.stores.nodes.objects().keys()), active: new Set(active.map(({ name }) => name)) };
+      },
       log,
       status: async (inner) => {
         const haproxy = await parts.proxy.observe(inner).catch(() => undefined);

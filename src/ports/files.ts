@@ -6,7 +6,7 @@ export type Files = {
   read(path: string): Promise<string | undefined>;
   /** Replaces the file as a whole (temporary file beside it, rename): a crash leaves the old text or the new one. */
   write(path: string, text: string, mode?: number): Promise<void>;
-  /** Waits until the file's data is on the disk (`fdatasync`). */
+  /** Waits until the file's data and its name are on the disk (`fdatasync`); throws when there is no such file. */
   sync(path: string): Promise<void>;
   /** Adds to the end of a file that is there. A crash or an error may leave a part of `text`. */
   append(path: string, text: string): Promise<void>;

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { makeBackoff } from '../async/backoff.ts';
 import { makeTrouble } from '../async/trouble.ts';
 import type { AddressRecord } from '../core/addresses/assignment.ts';
 import type { ListenerKey, ServiceKey, ServiceUid } from '../core/model/names.ts';
@@ -19,8 +20,9 @@ const schema = z.object({
 
 /**
  * The ledger of one load-balancer host: a file of its state directory. The statuses of the Services say most of it, too;
- * this file also tells which listener was whose, and survives a status that another client emptied. A commit is on the
- * disk for good (`fdatasync`) within a second; until then a power failure may lose it, and the status has it.
+ * this file also tells which listener belonged to which Service, and survives a status that another client emptied. A
+ * commit is flushed to the disk (`fdatasync`) at once, but does not wait for it: a power failure may lose the commits of
+ * the last moments, and the statuses have them. A commit is all or nothing.
  */
 export function makeFileLedger(deps: {
   readonly path: string;
@@ -41,20 +43,26 @@ export function makeFileLedger(deps: {
   });
   const trouble = makeTrouble({ what: 'flushing the ledger to the disk', log, monotonic: () => clock.monotonic() });
   let records: LedgerRecords = PersistentMap.empty();
+  const backoff = makeBackoff({ firstMs: 1_000, mostMs: 60_000 });
   let isDirty = false;
   let isSyncing = false;
 
-  /** One at a time, and one for all commits that come while it runs. */
-  const sync = async (): Promise<void> => {
+  /** One at a time, one for all commits that come while it runs, and again after growing waits while it fails. */
+  const sync = async (signal: AbortSignal): Promise<void> => {
     isDirty = true;
     if (isSyncing) return;
     isSyncing = true;
-    while (isDirty) {
+    while (isDirty && !signal.aborted) {
       isDirty = false;
-      await files.sync(path).then(
-        () => trouble.over(),
-        (error: unknown) => trouble.failed(error),
-      );
+      try {
+        await files.sync(path);
+        backoff.reset();
+        trouble.over();
+      } catch (error) {
+        isDirty = true;
+        trouble.failed(error);
+        await clock.sleep(backoff.next(), signal).catch(() => undefined); // aborted
+      }
     }
     isSyncing = false;
   };
@@ -64,7 +72,7 @@ export function makeFileLedger(deps: {
       records = (await file.read()) ?? PersistentMap.empty();
       return records;
     },
-    commit: async (changes) => {
+    commit: async (changes, signal) => {
       const next = records.with(changes);
       try {
         await file.write(next);
@@ -73,7 +81,7 @@ export function makeFileLedger(deps: {
         return new Map(Array.from(changes.keys(), (uid) => [uid, words]));
       }
       records = next;
-      void sync();
+      void sync(signal);
       return new Map();
     },
   };

@@ -1,11 +1,10 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { makeTestLog, silent } from '../../test/make/log.ts';
 import { filesOf } from '../../test/sim/harness.ts';
+import { recordLog } from '../../test/sim/observers.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Files } from '../ports/files.ts';
-import type { Log } from '../ports/log.ts';
-import { makeMapFile, type MapFile, NewerFileError } from './map-file.ts';
+import { makeMapFile, type MapFile } from './map-file.ts';
 
 type Thing = { readonly name: string; readonly size: number; readonly note: string };
 
@@ -17,11 +16,11 @@ const thing = fc.record({ name: key, size: fc.nat(3), note: fc.constantFrom('', 
 const step = fc.tuple(fc.array(thing, { maxLength: 3 }), fc.array(key, { maxLength: 2 }));
 const history = fc.array(step, { maxLength: 8 });
 
-function things(files: Files, log: Log = silent): MapFile<string, Thing> {
+function things(files: Files, log = recordLog()): MapFile<string, Thing> {
   return makeMapFile<string, Thing>({
     path,
     name: 'things',
-    version: 1,
+    version: 2,
     files,
     log,
     encode: (one) => ({ ...one }),
@@ -127,25 +126,65 @@ test('many changes do not make the file grow for ever', async () => {
   expect(texts.get(path)?.length).toBeLessThan(140_000);
 });
 
-test.each(['{', '[]', '{"name":"a"}', 'null'])(
-  'a line that is %s is left out and logged with its place',
-  async (line) => {
-    const whole = '{"name":"a","size":1,"note":""}\n';
-    const texts = new Map([[path, `{"file":"things","version":1}\n${whole}${line}\n${whole.replace('"a"', '"b"')}`]]);
-    const { log, records } = makeTestLog();
-    const read = await things(filesOf(texts), log).read();
-    expect([...(read?.keys() ?? [])]).toEqual(['a', 'b']);
-    expect(records).toMatchObject([{ level: 'error', fields: { file: `${path}:3`, lines: 1 } }]);
-  },
-);
+test('whatever bytes are torn, lost or overwritten: every line that is whole still counts', async () => {
+  const names = ['a', 'b', 'c', 'd'];
+  const map = PersistentMap.from(names.map((name) => [name, { name, size: 1, note: '' }]));
+  await fc.assert(
+    fc.asyncProperty(fc.nat(3), fc.nat(200), fc.string({ unit: 'binary' }), async (victim, at, noise) => {
+      const texts = new Map<string, string>();
+      await things(filesOf(texts)).write(map);
+      const lines = (texts.get(path) ?? '').split('\n');
+      const name = (JSON.parse(lines[victim + 1] ?? '') as Thing).name;
+      lines[victim + 1] = `${lines[victim + 1]?.slice(0, at % 20)}${noise.replaceAll(/[\n{}]/g, '')}`;
+      texts.set(path, lines.join('\n'));
+      const log = recordLog();
+      const read = await things(filesOf(texts), log).read();
+      expect(new Set(read?.keys())).toEqual(new Set(names.filter((each) => each !== name)));
+      expect(log.lines).toHaveLength(1);
+    }),
+  );
+});
 
-test('a file of a later release is refused, and stays', async () => {
-  const text = '{"file":"things","version":2}\n{"whatever":1}\n';
+const header = '{"file":"things","version":2}';
+const line = '{"name":"a","size":1,"note":""}';
+
+test.each([
+  ['a line that is cut short', [header, '{', line], 2],
+  ['a line that is a list', [header, '[]', line], 2],
+  ['a line of another form', [header, line, '{"name":"a"}'], 3],
+  ['null', [header, line, 'null'], 3],
+  ['a header that is torn', ['{"file":"thi', line], 1],
+])('%s is logged once, with its place, and the others count', async (_, lines, place) => {
+  const log = recordLog();
+  const read = await things(filesOf(new Map([[path, `${lines.join('\n')}\n`]])), log).read();
+  expect([...(read?.keys() ?? [])]).toEqual(['a']);
+  expect(log.lines).toMatchObject([{ level: 'error', fields: { file: `${path}:${place}`, lines: 1 } }]);
+});
+
+test('a last line without an end is left out without a word: a crash cut it before anything followed from it', async () => {
+  const log = recordLog();
+  const read = await things(filesOf(new Map([[path, `${header}\n${line}\n{"name":"b","si`]])), log).read();
+  expect([[...(read?.keys() ?? [])], log.lines]).toEqual([['a'], []]);
+});
+
+test.each([
+  [1, ['a']],
+  [2, ['a']],
+])('version %d is read', async (version, names) => {
+  const texts = new Map([[path, `{"file":"things","version":${version}}\n${line}\n`]]);
+  expect([...((await things(filesOf(texts)).read())?.keys() ?? [])]).toEqual(names);
+});
+
+test('a newer version is refused, and the file stays as it is', async () => {
+  const text = `{"file":"things","version":3}\n${line}\n`;
   const texts = new Map([[path, text]]);
-  await expect(things(filesOf(texts)).read()).rejects.toThrow(NewerFileError);
+  await expect(things(filesOf(texts)).read()).rejects.toMatchObject({
+    code: 'NEWER_FILE',
+    message: `${path} was written by a newer release (version 3, this one reads up to version 2): start the newer release, or run its \`furiwake cleanup\` before going back`,
+  });
   expect(texts.get(path)).toBe(text);
 });
 
-test('no file is no map', async () => {
+test('without a file there is no map', async () => {
   expect(await things(filesOf(new Map())).read()).toBeUndefined();
 });

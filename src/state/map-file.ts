@@ -5,12 +5,13 @@ import type { Log } from '../ports/log.ts';
 
 /**
  * A map in a file of the state directory: a header, then a line of JSON for each entry. A change is appended, so that one
- * among ten thousand costs a line; when as much was appended as there was, and at the start, the file is written as a whole.
+ * change among ten thousand entries costs one line. The file is written as a whole by the first write of a process, and
+ * when it has grown to twice its size.
  *
  *   {"file":"ledger","version":2}
- *   {"key":"uid-1", …}        an entry
- *   {"key":"uid-1", …}        the same one later: this one counts
- *   {"gone":"uid-1"}          and now there is none
+ *   {"uid":"uid-1", …}        an entry
+ *   {"uid":"uid-1", …}        replaces the entry of the same key
+ *   {"gone":"uid-1"}          removes it
  */
 export type MapFile<K extends string, V> = {
   /**
@@ -19,39 +20,39 @@ export type MapFile<K extends string, V> = {
    */
   read(): Promise<PersistentMap<K, V> | undefined>;
   /**
-   * Makes the file hold `map`; not concurrently. A crash leaves what it held before, or that with some of the changes; a
-   * write that failed is made good by the next one.
+   * Makes the file hold `map`; one call at a time. A crash leaves the entries as they were, or with some of the changes;
+   * after a write that failed the next one writes the file as a whole.
    */
   write(map: PersistentMap<K, V>): Promise<void>;
 };
 
-/** A later release wrote the file: this one would misread it. */
+/** A newer release wrote the file: this one would misread it. */
 export class NewerFileError extends Error {
   override readonly name = 'NewerFileError';
   readonly code = 'NEWER_FILE';
   constructor(path: string, version: number, known: number) {
     super(
-      `${path} has version ${version}, and this furiwake reads up to version ${known}: run the newer furiwake, or \`furiwake cleanup\` of it before going back`,
+      `${path} was written by a newer release (version ${version}, this one reads up to version ${known}): start the newer release, or run its \`furiwake cleanup\` before going back`,
     );
   }
 }
 
 export type MapFileDeps<K extends string, V> = {
   readonly path: string;
-  /** What the header says. */
+  /** For the header, with the version of the entries' form. */
   readonly name: string;
   readonly version: number;
   readonly files: Files;
   readonly log: Log;
   /** Fields of the entry's JSON object; neither `gone` nor `file` is one of them. */
   readonly encode: (value: V, key: K) => object;
-  /** Reads such an object; throws when it is another. */
+  /** Reads such an object; throws for any other. */
   readonly decode: (fields: unknown) => readonly [K, V];
-  /** The file of an earlier release, without a header: read where there is none of this one, removed once there is. */
+  /** The file of an earlier release, without a header: read while there is no file at `path`, removed once there is. */
   readonly earlier?: { readonly path: string; readonly decode: (fields: unknown) => readonly [K, V] };
 };
 
-/** What the file holds, its length, and its length when it was last written as a whole. */
+/** What the file holds, its length in characters, and that length when it was last written as a whole. */
 type Written<K extends string, V> = {
   readonly map: PersistentMap<K, V>;
   readonly length: number;
@@ -75,7 +76,7 @@ export function makeMapFile<K extends string, V>(deps: MapFileDeps<K, V>): MapFi
       })
       .join('');
 
-  /** `undefined` when the file is due to be written as a whole, or is not there to be appended to. */
+  /** `undefined` when the file must be written as a whole. */
   const append = async (before: Written<K, V>, map: PersistentMap<K, V>): Promise<Written<K, V> | undefined> => {
     const changes = changesSince(before.map, map);
     const length = before.length + changes.length;
@@ -84,12 +85,12 @@ export function makeMapFile<K extends string, V>(deps: MapFileDeps<K, V>): MapFi
       if (changes !== '') await files.append(path, changes);
       return { ...before, map, length };
     } catch {
-      return undefined; // it was removed; if it is something else, writing the whole file fails, too
+      return undefined; // the file was removed; for any other reason writing the whole file fails, too
     }
   };
 
   const replace = async (map: PersistentMap<K, V>): Promise<Written<K, V>> => {
-    // Seldom, so nothing of it is kept: 2.5 MB with 10,000 Services.
+    // The text is made anew each time: kept, it would take 2.5 MB with 10,000 Services.
     const text = header + Array.from(map, ([key, value]) => lineOf(value, key)).join('');
     await files.write(path, text);
     if (earlier !== undefined && isEarlierThere) await files.remove(earlier.path);
@@ -124,7 +125,7 @@ export function makeMapFile<K extends string, V>(deps: MapFileDeps<K, V>): MapFi
     return PersistentMap.from(entries);
   };
 
-  /** Without the last one: nothing, or a line that a crash cut short, of which nothing was acted on. */
+  /** Without the last one, which is empty, or which a crash cut short before anything followed from it. */
   const linesOf = (text: string): readonly string[] => text.split('\n').slice(0, -1);
 
   return {
@@ -158,5 +159,5 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** A short file is not written anew for every few changes. */
+/** In characters: a shorter file is not rewritten after every few changes. */
 const leastLength = 65_536;

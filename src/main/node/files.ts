@@ -25,6 +25,8 @@ export const systemFiles: Files = {
   sync: async (file) => {
     await using handle = await open(file, constants.O_RDWR);
     await handle.datasync();
+    await using folder = await open(path.dirname(file), constants.O_RDONLY | constants.O_DIRECTORY);
+    await folder.sync(); // the name, which `write` gave to another file
   },
   exists: async (file) => {
     try {

@@ -1,0 +1,164 @@
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { filesOf } from '../../test/sim/harness.ts';
+import { recordLog } from '../../test/sim/observers.ts';
+import { virtualClock } from '../../test/sim/virtual-clock.ts';
+import { formatRange } from '../core/ip/range.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
+import { earlierStatePaths, statePaths } from '../daemon/platform.ts';
+import { makeFileLedger } from './ledger.ts';
+import { makePlacementRecord } from './placement-record.ts';
+import { makeTableFile } from './table.ts';
+
+/*
+ * The state directory of release 0.1.0, as its own writers left it (test/fixtures/state-0.1.0): a dual-stack Service with
+ * source ranges, one that went (192.0.2.201), one that has no address yet, one on the host's own address (192.0.2.10).
+ */
+const stateDir = '/state';
+const paths = statePaths(stateDir);
+const earlier = earlierStatePaths(stateDir);
+const { signal } = new AbortController();
+
+type State = Readonly<Record<'ledger' | 'table' | 'placement', unknown>>;
+
+/** All state files, opened on these texts. */
+function open(texts: Map<string, string>) {
+  const files = filesOf(texts);
+  const log = recordLog();
+  const placement = makePlacementRecord({ path: paths.placement, earlierPath: earlier.addresses, files, log });
+  return {
+    log,
+    placement,
+    ledger: makeFileLedger({ path: paths.ledger, earlierPath: earlier.records, files, clock: virtualClock(), log }),
+    table: makeTableFile({
+      listenersPath: paths.listeners,
+      nodesPath: paths.nodes,
+      earlier: { rowsPath: earlier.rows, nodesPath: earlier.nodes, placed: () => placement.read() },
+      files,
+      log,
+    }),
+  };
+}
+
+function fixture(): Map<string, string> {
+  return new Map(
+    ['records.jsonl', 'rows.jsonl', 'nodes.json', 'addresses.json', 'identity'].map((name) => [
+      `${stateDir}/${name}`,
+      readFileSync(new URL(`../../test/fixtures/state-0.1.0/${name}`, import.meta.url), 'utf8'),
+    ]),
+  );
+}
+
+async function read({ ledger, table, placement }: ReturnType<typeof open>): Promise<State> {
+  return {
+    ledger: Object.fromEntries(
+      Array.from((await ledger.read()).values(), ({ service, addresses, listeners }) => [
+        service,
+        [addresses.map(({ text }) => text), listeners],
+      ]),
+    ),
+    table: await table.read(),
+    placement: Object.fromEntries(await placement.read()),
+  };
+}
+
+test('nothing is lost: addresses, listeners with their ranges, nodes, what furiwake put on the host', async () => {
+  const state = open(fixture());
+  const { ledger, placement } = await read(state);
+  expect(ledger).toEqual({
+    'default/web': [
+      ['192.0.2.200', '2001:db8:0:1::200'],
+      ['192.0.2.200|80|TCP', '192.0.2.200|443|TCP', '2001:db8:0:1::200|80|TCP', '2001:db8:0:1::200|443|TCP'],
+    ],
+    'dns/coredns': [['192.0.2.202'], ['192.0.2.202|53|TCP', '192.0.2.202|9153|TCP']],
+    'default/own': [['192.0.2.10'], ['192.0.2.10|8080|TCP']],
+    'default/pending': [[], []],
+  });
+  expect(placement).toEqual({
+    '192.0.2.200': 'furiwake0',
+    '192.0.2.202': 'furiwake0',
+    '2001:db8:0:1::200': 'eth0',
+  });
+  const table = await state.table.read();
+  const listeners = Array.from(table?.listeners.values() ?? [], (each) => [
+    each.key,
+    each.service,
+    each.backend,
+    each.targetPort,
+    each.sourceRanges?.map(formatRange),
+    each.isHostAddress,
+  ]);
+  expect(new Set(listeners)).toEqual(
+    new Set([
+      ['192.0.2.10|8080|TCP', 'default/own', 'nodes4', 30_808, undefined, true],
+      ['192.0.2.200|443|TCP', 'default/web', 'nodes4', 30_443, ['198.51.100.0-198.51.100.255', '203.0.113.7'], false],
+      ['192.0.2.200|80|TCP', 'default/web', 'nodes4', 30_080, undefined, false],
+      ['192.0.2.202|53|TCP', 'dns/coredns', 'nodes4', 30_053, undefined, false],
+      ['192.0.2.202|9153|TCP', 'dns/coredns', 'nodes4', 30_054, undefined, false],
+      ['2001:db8:0:1::200|443|TCP', 'default/web', 'nodes6', 30_443, [], false],
+      ['2001:db8:0:1::200|80|TCP', 'default/web', 'nodes6', 30_080, undefined, false],
+    ]),
+  );
+  expect(
+    Array.from(table?.nodes.values() ?? [], (n) => [n.name, n.addresses.map(({ text }) => text), n.state]),
+  ).toEqual([
+    ['n1', ['192.0.2.11', '2001:db8:0:1::11'], 'active'],
+    ['n2', ['192.0.2.12'], 'drain'],
+  ]);
+  expect(Array.from(table?.backends ?? [], ([id, { servers }]) => [id, servers.map(({ node }) => node)])).toEqual([
+    ['nodes4', ['n1', 'n2']],
+    ['nodes6', ['n1']],
+  ]);
+  expect(state.log.lines).toEqual([]);
+});
+
+test('written anew, it is the same under new names, each with a version, and the old files are gone', async () => {
+  const texts = fixture();
+  const state = open(texts);
+  const before = await read(state);
+  const table = await state.table.read();
+  if (table !== undefined) await state.table.write(table);
+  await state.placement.write(await state.placement.read());
+  const [uid = never(), record] = [...(await state.ledger.read())][0] ?? [];
+  await state.ledger.commit(new Map([[uid, record]]), signal);
+  expect([...texts.keys()].sort()).toEqual(
+    [paths.identity, paths.ledger, paths.listeners, paths.nodes, paths.placement].sort(),
+  );
+  for (const path of [paths.ledger, paths.listeners, paths.nodes, paths.placement])
+    expect(texts.get(path)?.split('\n', 1)[0]).toMatch(/^\{"file":"\w+","version":2\}$/);
+  expect(await read(open(texts))).toEqual(before);
+});
+
+test('an upgrade that is interrupted between two files loses nothing', async () => {
+  const before = await read(open(fixture()));
+  for (const upTo of [0, 1, 2, 3]) {
+    const texts = fixture();
+    const state = open(texts);
+    const table = (await state.table.read()) ?? never();
+    const records = await state.ledger.read();
+    const steps = [
+      () => state.ledger.commit(new Map(records), signal),
+      async () => state.placement.write(await state.placement.read()),
+      () => state.table.write({ ...table, listeners: PersistentMap.from([...table.listeners]) }),
+    ];
+    for (const step of steps.slice(0, upTo)) await step();
+    expect(await read(open(texts))).toEqual(before);
+  }
+});
+
+test.each(['records.jsonl', 'rows.jsonl', 'nodes.json', 'addresses.json'])(
+  'an old %s that is torn is logged with its place, and keeps the new release from nothing',
+  async (name) => {
+    const texts = fixture();
+    const path = `${stateDir}/${name}`;
+    texts.set(path, `{"torn\n${(texts.get(path) ?? '').slice(40)}`);
+    const state = open(texts);
+    await read(state);
+    const places = new Set(state.log.lines.map(({ fields }) => String(fields['file']).split(':')[0]));
+    expect(places).toEqual(new Set([path]));
+  },
+);
+
+function never(): never {
+  throw new Error('there is one');
+}
