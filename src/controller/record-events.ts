@@ -40,12 +40,12 @@ function recordAssignments(before: Plan | undefined, next: Plan, log: Log, recor
     recordDisowned(next.services.get(service), assignment, log, recordEvent);
     const { reason, message } = assignment.verdict;
     if (old !== undefined && old.verdict.reason === reason && old.verdict.message === message) return [];
-    return [{ service, reason, message }];
+    return [{ service, reason, message, addresses: assignment.addresses.map(({ ip }) => ip.text) }];
   });
   const assigned = lines.filter(({ reason }) => reason === 'Assigned');
   for (const { service, reason, message } of lines) if (reason !== 'Assigned') log.warn({ service, reason }, message);
   if (assigned.length > mostLines) log.info({ services: assigned.length }, 'addresses assigned');
-  else for (const { service, message } of assigned) log.info({ service }, message);
+  else for (const { message, ...fields } of assigned) log.info(fields, message);
 }
 
 function recordDisowned(

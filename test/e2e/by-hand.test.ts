@@ -75,10 +75,11 @@ describe.skipIf(!isRoot)('what an administrator does by hand, furiwake does', ()
     await services.create('empty', { spec: { selector: nobody } });
     const published = await services.published('empty');
     const url = urlOf(published[0] ?? '');
-    await services.condition('empty', 'Serving', 'Serving');
+    await services.condition('empty', 'Serving', 'NoEndpoints');
     await untilAnswer(client, url, 'closed');
     await services.change('empty', { spec: { selector: webOnN1 } });
     await untilAnswer(client, url, 'web-n1');
+    await services.condition('empty', 'Serving', 'Serving');
     await services.change('empty', { spec: { selector: { ...web, ...nobody } } });
     await untilAnswer(client, url, 'closed');
     expect(await services.published('empty')).toEqual(published);
@@ -111,7 +112,7 @@ describe.skipIf(!isRoot)('what an administrator does by hand, furiwake does', ()
       expect(now.get('furiwake_service_publish_seconds_count')).toBeGreaterThanOrEqual(1);
       return now;
     });
-    expect(figures.get('furiwake_listeners')).toBe(1);
+    expect(figures.get('furiwake_listeners{state="in force"}')).toBe(1);
     expect(figures.get('furiwake_dataplane_apply_seconds_count')).toBeGreaterThanOrEqual(1);
     expect(figures.get('furiwake_reloads_total')).toBe(0);
     const errors = [...figures].filter(([name]) => name.startsWith('furiwake_reconcile_errors_total'));
@@ -124,7 +125,7 @@ describe.skipIf(!isRoot)('what an administrator does by hand, furiwake does', ()
     const { stdout } = await lb1.exec([
       'grep',
       '-E',
-      'timeout (client|server|tunnel)',
+      'timeout (client|server|tunnel) +[0-9]{3}',
       '/var/lib/furiwake/haproxy/haproxy.cfg',
     ]);
     expect(stdout.trim().split(/\s*\n\s*/)).toEqual([

@@ -101,11 +101,11 @@ describe.skipIf(!isRoot)('a Service that changes', () => {
     await untilAnswer(lanclient, url, fromWeb);
   });
 
-  test('source ranges of the other family only let nobody in', async () => {
+  test('source ranges of the other family only permit no client, and the condition says so', async () => {
     const { services, client } = stage();
     await services.create('closed', { spec: { loadBalancerSourceRanges: ['2001:db8::/32'] } });
     const url = urlOf((await services.published('closed'))[0] ?? '');
-    await services.condition('closed', 'Serving', 'Serving');
+    await services.condition('closed', 'Serving', 'InvalidSourceRanges');
     expect(await fetchFrom(client, url, 1)).toBe('silence');
   });
 
