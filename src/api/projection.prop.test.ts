@@ -83,7 +83,12 @@ test('a Service keeps what decides, and nothing else', () => {
       namespace: 'n',
       uid: 'u',
       creationTimestamp: '2026-01-01T00:00:00Z',
-      annotations: { 'furiwake.dev/addresses': '192.0.2.1', other: 'x'.repeat(1_000) },
+      annotations: {
+        'furiwake.dev/addresses': '192.0.2.1',
+        'metallb.io/allow-shared-ip': 'k',
+        'metallb.io/address-pool': 'public',
+        other: 'x'.repeat(1_000),
+      },
       managedFields,
     },
     spec: {
@@ -107,7 +112,9 @@ test('a Service keeps what decides, and nothing else', () => {
     ipFamilies: [6, 4],
     requireDualStack: true,
     sourceRanges: ['10.0.0.0/8'],
-    addressesAnnotation: '192.0.2.1',
+    addressAnnotations: [['furiwake.dev/addresses', '192.0.2.1']],
+    sharingKey: 'k',
+    ignoredAnnotations: ['metallb.io/address-pool'],
   });
   expect(JSON.stringify(service).length).toBeLessThan(1_000);
 });

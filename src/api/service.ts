@@ -1,14 +1,17 @@
 import type { Family } from '../core/ip/ip.ts';
 import {
-  addressesAnnotation,
+  addressesAnnotations,
   ourConditionTypes,
   ourFinalizers,
+  poolAnnotations,
+  sharingKeyAnnotations,
   sourceRangesAnnotation,
 } from '../core/model/contract.ts';
 import { exact } from '../core/exact.ts';
 import { reasons } from '../core/reasons.ts';
 import { serviceKey, type ServiceUid } from '../core/model/names.ts';
 import type {
+  Annotation,
   Condition,
   Ingress,
   PortStatus,
@@ -57,16 +60,32 @@ function projectSpec(spec: Readonly<Record<string, Json>>, annotations: Readonly
     requireDualStack: spec['ipFamilyPolicy'] === 'RequireDualStack',
     ports: listOf(spec['ports']).map(projectPort),
     loadBalancerIp: optionalTextOf(spec['loadBalancerIP']),
-    addressesAnnotation: optionalTextOf(annotations[addressesAnnotation]),
+    addressAnnotations: presentIn(annotations, addressesAnnotations),
+    sharingKey: presentIn(annotations, sharingKeyAnnotations)[0]?.[1],
+    ignoredAnnotations: namesOf(presentIn(annotations, poolAnnotations)),
     sourceRanges: projectSourceRanges(spec, annotations),
     sessionAffinity: optionalTextOf(spec['sessionAffinity']) ?? 'None',
     externalTrafficPolicy: optionalTextOf(spec['externalTrafficPolicy']) ?? 'Cluster',
   };
 }
 
+const none: readonly never[] = [];
+
+/** Those of the annotations that are there and not empty; nearly always none. */
+function presentIn(annotations: Readonly<Record<string, Json>>, names: readonly string[]): readonly Annotation[] {
+  const present = names.flatMap((name): Annotation[] => {
+    const text = Object.hasOwn(annotations, name) ? textOf(annotations[name]).trim() : '';
+    return text === '' ? [] : [[name, text]];
+  });
+  return present.length === 0 ? none : present;
+}
+
+function namesOf(annotations: readonly Annotation[]): readonly string[] {
+  return annotations.length === 0 ? none : annotations.map(([name]) => name);
+}
+
 /** The lists of nearly all Services, kept once as words are. */
 const familyLists: readonly (readonly Family[])[] = [[4], [6], [4, 6], [6, 4]];
-const none: readonly never[] = [];
 
 function familiesOf(value: Json): readonly Family[] {
   const families = textsOf(value).flatMap((family): Family[] =>

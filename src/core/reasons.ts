@@ -6,6 +6,7 @@ export type Reason =
   | 'AddressNotInPool'
   | 'AddressInUse'
   | 'PortConflict'
+  | 'SharingNotAllowed'
   | 'PortInUseOnHost'
   | 'ConflictingRequest'
   | 'InvalidRequest'
@@ -51,7 +52,7 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
   AddressNotInPool: {
     where: 'AddressAssigned',
     means:
-      'The address that the Service asks for (or shows in its status, written by somebody else) is not in --addresses.',
+      'The address that the Service asks for (or shows in its status, written by another client) is not in --addresses.',
     do: 'Ask for an address inside --addresses, or add this one to it.',
   },
   AddressInUse: {
@@ -63,6 +64,11 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
     where: 'AddressAssigned',
     means: 'Another Service, which the message names, has this port of the address.',
     do: 'Use another port or address, or delete the other Service: this one gets the port then, by itself.',
+  },
+  SharingNotAllowed: {
+    where: 'AddressAssigned',
+    means: 'A Service of another namespace has the address, and the two do not have the same sharing key.',
+    do: 'Request another address, or set the annotation furiwake.dev/sharing-key to the same value on both Services.',
   },
   PortInUseOnHost: {
     where: 'AddressAssigned',

@@ -2,6 +2,13 @@ import { type Family, type Ip, ipOf, parseIp } from '../ip/ip.ts';
 import { type IpRange, rangeContains } from '../ip/range.ts';
 import type { ListenerKey, ServiceKey } from '../model/names.ts';
 
+/** A Service as its neighbours on an address see it. */
+export type Holder = {
+  readonly service: ServiceKey;
+  readonly namespace: string;
+  readonly sharingKey: string | undefined;
+};
+
 /**
  * Who has which listener of which address. The one place where "never given twice" is decided: a listener can be
  * claimed once, whoever asks. Goes from one plan to the next, so that only what changes hands is looked at.
@@ -10,9 +17,9 @@ import type { ListenerKey, ServiceKey } from '../model/names.ts';
  *   192.0.2.51|443|TCP → shop/web
  */
 export class Claims {
-  readonly #holders = new Map<ListenerKey, ServiceKey>();
-  /** How many listeners of each address are claimed. */
-  readonly #uses = new Map<string, number>();
+  readonly #holders = new Map<ListenerKey, Holder>();
+  /** Of each address in use: how many listeners each namespace has with each sharing key. */
+  readonly #uses = new Map<string, Map<string, number>>();
   readonly #pool: readonly IpRange[];
   /** Where the search for a free address of each range begins: all before it are in use. */
   readonly #cursors: bigint[];
@@ -29,31 +36,50 @@ export class Claims {
   }
 
   holderOf(listener: ListenerKey): ServiceKey | undefined {
-    return this.#holders.get(listener);
+    return this.#holders.get(listener)?.service;
   }
 
-  /** Takes the listener; false when somebody else has it. Claiming one's own again is no error. */
-  claim(listener: ListenerKey, service: ServiceKey): boolean {
+  /** Takes the listener; false when another Service has it. A Service may claim again what it has. */
+  claim(listener: ListenerKey, claimer: Holder): boolean {
     const holder = this.#holders.get(listener);
-    if (holder !== undefined) return holder === service;
-    this.#holders.set(listener, service);
+    if (holder === claimer) return true;
+    if (holder !== undefined && holder.service !== claimer.service) return false;
     const address = addressOf(listener);
-    this.#uses.set(address, (this.#uses.get(address) ?? 0) + 1);
+    if (holder !== undefined) this.#count(address, holder, -1);
+    this.#holders.set(listener, claimer);
+    this.#count(address, claimer, 1);
+    return true;
+  }
+
+  /** The Service may be on the address with those that are there: all are of its namespace, or have the same sharing key. */
+  mayShare(address: string, { namespace, sharingKey }: Holder): boolean {
+    for (const sharer of this.#uses.get(address)?.keys() ?? []) {
+      const end = sharer.indexOf('|');
+      if (sharer.slice(0, end) === namespace) continue;
+      if (sharingKey === undefined || sharer.slice(end + 1) !== sharingKey) return false;
+    }
     return true;
   }
 
   /** Gives the listener back, if `service` has it. */
   release(listener: ListenerKey, service: ServiceKey): void {
-    if (this.#holders.get(listener) !== service) return;
+    const holder = this.#holders.get(listener);
+    if (holder?.service !== service) return;
     this.#holders.delete(listener);
     this.#releases++;
     const address = addressOf(listener);
-    const uses = this.#uses.get(address) ?? 0;
-    if (uses > 1) this.#uses.set(address, uses - 1);
-    else {
-      this.#uses.delete(address);
-      this.#searchFrom(address);
-    }
+    this.#count(address, holder, -1);
+    if (!this.#uses.has(address)) this.#searchFrom(address);
+  }
+
+  #count(address: string, { namespace, sharingKey }: Holder, change: 1 | -1): void {
+    const sharers = this.#uses.get(address) ?? new Map<string, number>();
+    const sharer = `${namespace}|${sharingKey ?? ''}`;
+    const count = (sharers.get(sharer) ?? 0) + change;
+    if (count > 0) sharers.set(sharer, count);
+    else sharers.delete(sharer);
+    if (sharers.size > 0) this.#uses.set(address, sharers);
+    else this.#uses.delete(address);
   }
 
   inPool(ip: Ip): boolean {

@@ -155,7 +155,7 @@ function finish(draft: Draft, claims: Claims, ground: Ground): Omit<Assignment, 
       const holder = claims.holderOf(listenerKey(ip, port.port, port.protocol));
       if (need !== undefined) taken.push({ port, ...need });
       else if (holder === undefined || holder === draft.service.key) served.push(port);
-      else taken.push({ port, ...conflict(ip, port.port, holder) });
+      else taken.push({ port, ...conflict(draft, ip, port.port, holder) });
     }
     return { ip, served: exact(served), taken };
   });

@@ -8,7 +8,7 @@ import type { PersistentMap } from '../persistent-map.ts';
 import type { Verdict } from '../reasons.ts';
 import { listenerKey } from '../traffic/table.ts';
 import type { AddressRecord } from './assignment.ts';
-import type { Claims } from './claims.ts';
+import type { Claims, Holder } from './claims.ts';
 import { hostNeeds } from './host-needs.ts';
 import type { Pool } from './pool.ts';
 import { decidePorts, type PortDecision } from './ports.ts';
@@ -24,6 +24,7 @@ export type Ground = {
 /** One Service while the plan is made. */
 export type Draft = {
   readonly service: Service;
+  readonly holder: Holder;
   readonly ports: PortDecision;
   readonly record: AddressRecord | undefined;
   /** Listeners that it had. */
@@ -51,6 +52,7 @@ export function makeDraft(service: Service, record: AddressRecord | undefined, {
   const recorded = new Set(record?.listeners);
   return {
     service,
+    holder: { service: service.key, namespace: service.namespace, sharingKey: service.spec.sharingKey },
     ports,
     record,
     recorded,
@@ -78,8 +80,7 @@ export function claimPorts(
   for (const ip of addresses) {
     for (const port of draft.ports.servable) {
       const listener = listenerKey(ip, port.port, port.protocol);
-      if (isWanted(listener) && hostNeeds(draft, ip, port, ground) === undefined)
-        claims.claim(listener, draft.service.key);
+      if (isWanted(listener) && hostNeeds(draft, ip, port, ground) === undefined) claims.claim(listener, draft.holder);
     }
   }
 }

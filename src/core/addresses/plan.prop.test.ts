@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { byKey, makeHostFacts, makeService, makeSite, poolOf, tcp } from '../../../test/make/service.ts';
-import { serviceKey, type ServiceUid } from '../model/names.ts';
+import { type ServiceKey, serviceKey, type ServiceUid } from '../model/names.ts';
 import { ipOf } from '../ip/ip.ts';
 import type { Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
@@ -18,6 +18,10 @@ const address = fc.constantFrom(
 );
 const shownAddress = fc.constantFrom('192.0.2.1', '192.0.2.2', '198.51.100.9', '2001:db8::1');
 
+/** Services of two namespaces. */
+const namespaceOf = (index: number): string => (index % 2 === 0 ? 'default' : 'other');
+const keyOf = (index: number): ServiceKey => serviceKey(namespaceOf(index), `s${index}`);
+
 /** Any Service, as hostile users, other controllers and time may leave it. */
 const anyService = fc
   .record({
@@ -27,15 +31,22 @@ const anyService = fc
     ipFamilies: fc.constantFrom<readonly (4 | 6)[]>([4], [6], [4, 6], [6, 4]),
     requireDualStack: fc.boolean(),
     loadBalancerIp: address,
-    addressesAnnotation: address,
+    annotated: address,
+    sharingKey: fc.constantFrom(undefined, 'k', 'other'),
     shown: fc.array(shownAddress, { maxLength: 2 }),
     manager: fc.constantFrom('furiwake', 'kubectl'),
   })
-  .map(({ index, createdAtMs, ports, shown, manager, ...spec }): Service =>
+  .map(({ index, createdAtMs, ports, shown, manager, annotated, ...spec }): Service =>
     makeService(
       `s${index}`,
-      { ...spec, ports: ports.map((port) => tcp(port)) },
       {
+        ...spec,
+        addressAnnotations: annotated === undefined ? [] : [['furiwake.dev/addresses', annotated]],
+        ports: ports.map((port) => tcp(port)),
+      },
+      {
+        key: keyOf(index),
+        namespace: namespaceOf(index),
         createdAtMs,
         status: {
           ingress: shown.map((ip) => ({ ip, hostname: undefined, ipMode: 'Proxy', ports: [] })),
@@ -92,6 +103,25 @@ test('no two Services ever hold the same address, protocol and port', () => {
   );
 });
 
+test('Services of two namespaces share an address only with the same sharing key', () => {
+  fc.assert(
+    fc.property(anyServices, anyPool, (services, pool) => {
+      const holders = new Map<string, Service[]>();
+      for (const [key, { addresses }] of planAddresses(inputOf(services, pool)).assignments)
+        for (const { ip, served } of addresses)
+          if (served.length > 0)
+            holders.set(ip.text, [...(holders.get(ip.text) ?? []), services.find((each) => each.key === key)!]);
+      for (const sharers of holders.values())
+        for (const a of sharers)
+          for (const b of sharers)
+            if (a.namespace !== b.namespace) expect([a.spec.sharingKey, b.spec.sharingKey]).toEqual(bothHave(a));
+    }),
+    { numRuns: 1_000 },
+  );
+});
+
+const bothHave = ({ spec: { sharingKey } }: Service): unknown => [sharingKey ?? 'a key', sharingKey ?? 'a key'];
+
 test('planning again with the records of a plan changes nothing, in whatever order the Services come', () => {
   fc.assert(
     fc.property(history, (steps) => {
@@ -119,7 +149,7 @@ test('a Service keeps its address and its listeners whatever the others do, unle
       );
       for (const [uid, record] of first.records) {
         const service = services.find((each) => each.uid === uid);
-        if (service?.spec.loadBalancerIp !== undefined || service?.spec.addressesAnnotation !== undefined) continue;
+        if (service?.spec.loadBalancerIp !== undefined || service?.spec.addressAnnotations.length !== 0) continue;
         const kept = next.records.get(uid)!;
         expect(kept.addresses).toEqual(expect.arrayContaining([...record.addresses]));
         expect(kept.listeners).toEqual(expect.arrayContaining([...record.listeners]));
@@ -162,8 +192,8 @@ test('a planner that remembers its last plan decides as one that remembers nothi
       for (const { changed, removed, shows, listens, forgetsRecord } of steps) {
         const services = input.services
           .with(changed.map((service) => [service.key, service]))
-          .with(shows.flatMap(([index, ip]) => showing(input.services.get(serviceKey('default', `s${index}`)), ip)))
-          .with(removed.map((index) => [serviceKey('default', `s${index}`), undefined]));
+          .with(shows.flatMap(([index, ip]) => showing(input.services.get(keyOf(index)), ip)))
+          .with(removed.map((index) => [keyOf(index), undefined]));
         input = nextInput(input, {
           services,
           records: plan.records.with(

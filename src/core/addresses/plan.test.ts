@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { byKey, ip, makeHostFacts, makeNode, makeService, makeSite, poolOf, tcp } from '../../../test/make/service.ts';
-import type { ServiceKey } from '../model/names.ts';
+import { addressesAnnotations } from '../model/contract.ts';
+import { type ServiceKey, serviceKey } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
 import type { Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
@@ -177,7 +178,7 @@ describe('a request', () => {
   test('is granted by field or annotation', () => {
     const services = [
       makeService('a', { loadBalancerIp: '192.0.2.9' }),
-      makeService('b', { ...dual, addressesAnnotation: '2001:db8::7, 192.0.2.7' }),
+      makeService('b', { ...dual, addressAnnotations: [['furiwake.dev/addresses', '2001:db8::7, 192.0.2.7']] }),
     ];
     expect(shown(planAddresses(input(services, ['192.0.2.0/28', '2001:db8::/64'])))).toEqual({
       a: '192.0.2.9',
@@ -188,12 +189,24 @@ describe('a request', () => {
   test.each([
     ['outside the pool', { loadBalancerIp: '198.51.100.1' }, 'AddressNotInPool'],
     ['that is no address', { loadBalancerIp: '192.0.2.300' }, 'InvalidRequest'],
-    ['with a newline in it', { addressesAnnotation: '192.0.2.1\nbind *:22' }, 'InvalidRequest'],
-    ['for two of one family', { addressesAnnotation: '192.0.2.1,192.0.2.2' }, 'InvalidRequest'],
-    ['for a family that the Service has not', { addressesAnnotation: '2001:db8::1' }, 'InvalidRequest'],
+    [
+      'with a newline in it',
+      { addressAnnotations: [['furiwake.dev/addresses', '192.0.2.1\nbind *:22']] },
+      'InvalidRequest',
+    ],
+    [
+      'for two of one family',
+      { addressAnnotations: [['furiwake.dev/addresses', '192.0.2.1,192.0.2.2']] },
+      'InvalidRequest',
+    ],
+    [
+      'for a family that the Service has not',
+      { addressAnnotations: [['furiwake.dev/addresses', '2001:db8::1']] },
+      'InvalidRequest',
+    ],
     [
       'said twice and differently',
-      { loadBalancerIp: '192.0.2.1', addressesAnnotation: '192.0.2.2' },
+      { loadBalancerIp: '192.0.2.1', addressAnnotations: [['furiwake.dev/addresses', '192.0.2.2']] },
       'ConflictingRequest',
     ],
     ['for a node’s address', { loadBalancerIp: '192.0.2.3' }, 'AddressInUse'],
@@ -214,15 +227,81 @@ describe('a request', () => {
 
   test('that cannot be granted leaves the Service the address it has', () => {
     const first = planAddresses(input([makeService('a')], ['192.0.2.0/28']));
-    for (const spec of [
+    const requests: readonly Partial<Service['spec']>[] = [
       { loadBalancerIp: '198.51.100.1' },
-      { loadBalancerIp: '192.0.2.1', addressesAnnotation: '192.0.2.2' },
+      { loadBalancerIp: '192.0.2.1', addressAnnotations: [['furiwake.dev/addresses', '192.0.2.2']] },
       { loadBalancerIp: 'x' },
-    ]) {
+    ];
+    for (const spec of requests) {
       const next = planAddresses(input([makeService('a', spec)], ['192.0.2.0/28'], { records: first.records }));
       expect(shown(next)).toEqual({ a: '192.0.2.0' });
       expect(next.assignments.get('default/a' as ServiceKey)?.verdict.reason).not.toBe('Assigned');
     }
+  });
+});
+
+describe('annotations of other implementations', () => {
+  test.each(addressesAnnotations)('%s requests addresses', (name) => {
+    const service = makeService('a', { addressAnnotations: [[name, '192.0.2.9']] });
+    expect(shown(planAddresses(input([service], ['192.0.2.0/28'])))).toEqual({ a: '192.0.2.9' });
+  });
+
+  test('that request the same as our own are one request', () => {
+    const addressAnnotations = addressesAnnotations.map((name) => [name, '192.0.2.9'] as const);
+    const service = makeService('a', { addressAnnotations });
+    expect(shown(planAddresses(input([service], ['192.0.2.0/28'])))).toEqual({ a: '192.0.2.9' });
+  });
+
+  test('that request DHCP, as with kube-vip, are refused by name', () => {
+    const service = makeService('a', { addressAnnotations: [['kube-vip.io/loadbalancerIPs', '0.0.0.0']] });
+    const plan = planAddresses(input([service], ['192.0.2.0/28']));
+    expect(plan.assignments.get(service.key)?.verdict).toMatchObject({
+      reason: 'InvalidRequest',
+      message: expect.stringContaining('kube-vip.io/loadbalancerIPs: 0.0.0.0 requests an address by DHCP'),
+    });
+  });
+});
+
+describe('an address of a Service of another namespace', () => {
+  const of = (namespace: string, port: number, spec: Partial<Service['spec']> = {}): Service =>
+    makeService(namespace, { ports: [tcp(port)], ...spec }, { namespace, key: serviceKey(namespace, namespace) });
+  const verdicts = (services: readonly Service[], rest: Partial<AddressInput> = {}): readonly string[] =>
+    [...planAddresses({ ...input(services, ['192.0.2.8']), ...rest }).assignments.values()].map(
+      ({ verdict, addresses }) => ((addresses[0]?.served.length ?? 0) > 0 ? 'served' : verdict.reason),
+    );
+
+  test('is shared only where both have the same sharing key', () => {
+    const [key, other] = [{ sharingKey: 'k' }, { sharingKey: 'l' }];
+    expect(verdicts([of('a', 80), of('b', 443)])).toEqual(['served', 'SharingNotAllowed']);
+    expect(verdicts([of('a', 80, key), of('b', 443)])).toEqual(['served', 'SharingNotAllowed']);
+    expect(verdicts([of('a', 80), of('b', 443, key)])).toEqual(['served', 'SharingNotAllowed']);
+    expect(verdicts([of('a', 80, key), of('b', 443, other)])).toEqual(['served', 'SharingNotAllowed']);
+    expect(verdicts([of('a', 80, key), of('b', 443, key)])).toEqual(['served', 'served']);
+    expect(verdicts([of('a', 80), of('b', 443, { loadBalancerIp: '192.0.2.8' })])).toEqual([
+      'served',
+      'SharingNotAllowed',
+    ]);
+  });
+
+  test('is shared without a key where the host has only its own address to assign', () => {
+    const own = input([of('a', 80), of('b', 443)], ['192.0.2.8']);
+    expect(verdicts([of('a', 80), of('b', 443)], { site: { ...own.site, handsOutOwn: true } })).toEqual([
+      'served',
+      'served',
+    ]);
+  });
+
+  test('stays shared when a key is removed later', () => {
+    const shared = [of('a', 80, { sharingKey: 'k' }), of('b', 443, { sharingKey: 'k' })];
+    const { records } = planAddresses(input(shared, ['192.0.2.8']));
+    expect(verdicts([of('a', 80), of('b', 443)], { records })).toEqual(['served', 'served']);
+  });
+
+  test('is refused without the name of its Service', () => {
+    const services = [of('a', 80), of('b', 80)];
+    const { assignments } = planAddresses(input(services, ['192.0.2.8']));
+    const message = assignments.get(serviceKey('b', 'b'))?.verdict.message;
+    expect(message).toBe('port 80 of 192.0.2.8 belongs to a Service of another namespace');
   });
 });
 

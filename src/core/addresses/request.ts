@@ -1,5 +1,5 @@
 import { type Family, type Ip, parseIp } from '../ip/ip.ts';
-import type { ServiceSpec } from '../model/service.ts';
+import type { Annotation, ServiceSpec } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
 
 /** The addresses that a Service asks for: none, at most one per family, or why they cannot be read. */
@@ -10,28 +10,42 @@ export type Request =
 const nothing: Request = { ok: true, addresses: [] };
 const shownTextLength = 64;
 
-/** Decodes `spec.loadBalancerIP` and the annotation `furiwake.dev/addresses` (comma list, at most one per family). */
+/**
+ * Decodes `spec.loadBalancerIP` and the annotations that request addresses (comma-separated lists, at most one address of
+ * each family). Where there are several they must request the same.
+ */
 export function decodeRequest(spec: ServiceSpec): Request {
-  const field = decodeList(spec.loadBalancerIp, 'spec.loadBalancerIP', spec.ipFamilies);
-  const annotation = decodeList(spec.addressesAnnotation, 'annotation furiwake.dev/addresses', spec.ipFamilies);
-  if (!field.ok) return field;
-  if (!annotation.ok) return annotation;
-  if (field.addresses.length === 0) return annotation;
-  if (annotation.addresses.length === 0) return field;
-  const texts = (addresses: readonly Ip[]): string => addresses.map((ip) => ip.text).join(', ');
-  if (texts(field.addresses) === texts(annotation.addresses)) return field;
-  return refuse(
-    'ConflictingRequest',
-    `spec.loadBalancerIP asks for ${texts(field.addresses)}, annotation furiwake.dev/addresses for ${texts(annotation.addresses)}: remove one of them`,
-  );
+  let first: { readonly where: string; readonly texts: string; readonly request: Request } | undefined;
+  const sources: readonly Annotation[] = [
+    ['spec.loadBalancerIP', spec.loadBalancerIp ?? ''],
+    ...spec.addressAnnotations.map(([name, text]): Annotation => [`annotation ${name}`, text]),
+  ];
+  for (const [where, text] of sources) {
+    const request = decodeList(text, where, spec.ipFamilies);
+    if (!request.ok) return request;
+    if (request.addresses.length === 0) continue;
+    const texts = request.addresses.map((ip) => ip.text).join(', ');
+    first ??= { where, texts, request };
+    if (texts !== first.texts)
+      return refuse(
+        'ConflictingRequest',
+        `${first.where} requests ${first.texts}, ${where} requests ${texts}: remove one of them`,
+      );
+  }
+  return first?.request ?? nothing;
 }
 
-function decodeList(text: string | undefined, where: string, families: readonly Family[]): Request {
-  if (text === undefined || text.trim() === '') return nothing;
+function decodeList(text: string, where: string, families: readonly Family[]): Request {
+  if (text.trim() === '') return nothing;
   const addresses: Ip[] = [];
   for (const part of text.split(',', 3)) {
     const ip = parseIp(part.trim());
-    if (ip === undefined) return refuse('InvalidRequest', `${where}: ${quote(part.trim())} is no IP address`);
+    if (ip === undefined) return refuse('InvalidRequest', `${where}: ${quote(part.trim())} is not an IP address`);
+    if (ip.value === 0n)
+      return refuse(
+        'InvalidRequest',
+        `${where}: ${ip.text} requests an address by DHCP, which furiwake does not support`,
+      );
     if (addresses.some((other) => other.family === ip.family))
       return refuse('InvalidRequest', `${where}: more than one IPv${ip.family} address`);
     if (!families.includes(ip.family))

@@ -14,9 +14,10 @@ export type Failures = Map<
   { readonly releases: number; readonly verdict: Verdict; readonly waitsForHost: boolean }
 >;
 
-/** Looks for an address; not again for the same ports while nothing was given back: thousands may wait for one. */
+/** Looks for an address; not again for the same ports of the same namespace and sharing key while nothing was given back: thousands may wait for one. */
 export function findOnce(draft: Draft, family: Family, claims: Claims, ground: Ground, failures: Failures): Found {
-  const ports = `${family} ${draft.ports.servable.map(({ port, protocol }) => `${port}/${protocol}`).join()}`;
+  const { namespace, sharingKey } = draft.holder;
+  const ports = `${family} ${namespace} ${sharingKey ?? ''} ${draft.ports.servable.map(({ port, protocol }) => `${port}/${protocol}`).join()}`;
   const known = failures.get(ports);
   if (known !== undefined && known.releases === claims.releases) {
     draft.waitsForHost ||= known.waitsForHost;
@@ -61,11 +62,22 @@ export function obstacle(draft: Draft, ip: Ip, claims: Claims, ground: Ground): 
     const need = hostNeeds(draft, ip, port, ground);
     if (need !== undefined) return need;
     const holder = claims.holderOf(listenerKey(ip, port.port, port.protocol));
-    if (holder !== undefined && holder !== draft.service.key) return conflict(ip, port.port, holder);
+    if (holder !== undefined && holder !== draft.service.key) return conflict(draft, ip, port.port, holder);
   }
+  if (!ground.site.handsOutOwn && !claims.mayShare(ip.text, draft.holder)) return notShared(ip);
   return undefined;
 }
 
-export function conflict(ip: Ip, port: number, holder: ServiceKey): Verdict {
-  return { reason: 'PortConflict', message: `port ${port} of ${ip.text} belongs to Service ${holder}` };
+/** Names no Service of another namespace: its name is not for all to read. */
+export function conflict({ service }: Draft, ip: Ip, port: number, holder: ServiceKey): Verdict {
+  const isNeighbour = holder.startsWith(`${service.namespace}/`);
+  const owner = isNeighbour ? `Service ${holder}` : 'a Service of another namespace';
+  return { reason: 'PortConflict', message: `port ${port} of ${ip.text} belongs to ${owner}` };
+}
+
+function notShared(ip: Ip): Verdict {
+  return {
+    reason: 'SharingNotAllowed',
+    message: `${ip.text} is used by a Service of another namespace: to share it, both need the same annotation furiwake.dev/sharing-key`,
+  };
 }

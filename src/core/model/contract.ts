@@ -19,7 +19,34 @@ export const fieldManager = 'furiwake';
 /** Prefix of `ports[].error`. */
 export const reasonPrefix = 'furiwake.dev/';
 
-export const addressesAnnotation = 'furiwake.dev/addresses';
+/** Annotations that request addresses: our own, and those of other implementations, which mean the same. */
+export const addressesAnnotations: readonly string[] = [
+  'furiwake.dev/addresses',
+  'metallb.io/loadBalancerIPs',
+  'metallb.universe.tf/loadBalancerIPs',
+  'kube-vip.io/loadbalancerIPs',
+  'purelb.io/addresses',
+  'lbipam.cilium.io/ips',
+  'io.cilium/lb-ipam-ips',
+  'loxilb.io/staticIP',
+  'eip.openelb.kubesphere.io/v1alpha1',
+];
+/** Annotations by which a Service permits Services of other namespaces with the same key on its address. */
+export const sharingKeyAnnotations: readonly string[] = [
+  'furiwake.dev/sharing-key',
+  'metallb.io/allow-shared-ip',
+  'metallb.universe.tf/allow-shared-ip',
+  'purelb.io/allow-shared-ip',
+  'lbipam.cilium.io/sharing-key',
+];
+/** Annotations that choose one of several pools: furiwake has one, and says that it ignores them. */
+export const poolAnnotations: readonly string[] = [
+  'metallb.io/address-pool',
+  'metallb.universe.tf/address-pool',
+  'purelb.io/service-group',
+  'eip.openelb.kubesphere.io/v1alpha2',
+  'loxilb.io/poolSelect',
+];
 export const sourceRangesAnnotation = 'service.beta.kubernetes.io/load-balancer-source-ranges';
 
 export const excludeNodeLabel = 'node.kubernetes.io/exclude-from-external-load-balancers';

@@ -11,6 +11,9 @@ export type ServicePort = {
   readonly nodePort: number;
 };
 
+/** Name and text. */
+export type Annotation = readonly [name: string, text: string];
+
 /** What a user wrote, as far as it decides anything here. Texts are unchecked: core decodes them. */
 export type ServiceSpec = {
   readonly type: string;
@@ -20,8 +23,12 @@ export type ServiceSpec = {
   readonly ports: readonly ServicePort[];
   /** `spec.loadBalancerIP`, as written. */
   readonly loadBalancerIp: string | undefined;
-  /** Annotation `furiwake.dev/addresses`, as written. */
-  readonly addressesAnnotation: string | undefined;
+  /** Annotations that request addresses, as written. */
+  readonly addressAnnotations: readonly Annotation[];
+  /** The first sharing key that is not empty. */
+  readonly sharingKey: string | undefined;
+  /** Names of the annotations that furiwake ignores although they ask for something. */
+  readonly ignoredAnnotations: readonly string[];
   /** `spec.loadBalancerSourceRanges`, else the old annotation's list, as written; empty: open to all. */
   readonly sourceRanges: readonly string[];
   readonly sessionAffinity: string;
