@@ -104,11 +104,11 @@ describe.skipIf(!isRoot)('furiwake that cannot start', () => {
 describe.skipIf(!isRoot)('a second furiwake', () => {
   const stage = useStage();
 
-  test('with the state directory of one that runs ends, naming its process', async () => {
+  test('with the state directory of one that runs ends, naming its PID', async () => {
     const { furiwake, lab } = stage();
     const { pid } = await furiwake.status();
     const { code, said } = await furiwake.command(['run', '--kubeconfig', kubeconfigOf(lab)]);
-    expect(lastOf(said)).toMatch(new RegExp(`process ${pid}\\b`));
+    expect(lastOf(said)).toMatch(new RegExp(`PID ${pid}\\b`));
     expect(code).toBe(1);
   });
 
@@ -118,7 +118,7 @@ describe.skipIf(!isRoot)('a second furiwake', () => {
     const before = await readHostState(lb2);
     await using second = makeFuriwake(lab, { host: lb2 });
     await second.launch();
-    expect(await second.logged('another furiwake serves this class')).toMatchObject({
+    expect(await second.logged('holds the Lease for class')).toMatchObject({
       holder: expect.stringMatching(/^lb1_/),
     });
     await services.create('one');
