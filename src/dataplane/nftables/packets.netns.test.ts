@@ -1,21 +1,22 @@
-import { addressesOf } from '../../../test/netns/rows.ts';
+import { addressesOf } from '../../../test/make/table.ts';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import {
-  type ClassifierRig,
+  type SteeringRig,
   ours,
   proxyPort,
-  startClassifierRig,
+  startSteeringRig,
   tableOf,
-} from '../../../test/netns/classifier-rig.ts';
+  targetOf,
+} from '../../../test/netns/steering-rig.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
-import type { Classifier } from '../../ports/host.ts';
+import type { Steering } from '../../ports/host.ts';
 
 /*
  * What becomes of a packet: the real kernel, the real nft, a real HAProxy.
  */
 const { signal } = new AbortController();
-let rig: ClassifierRig;
-let classifier: Classifier;
+let rig: SteeringRig;
+let steering: Steering;
 let lifetime: AbortController;
 const open = tableOf([
   ['10.50.0.1', 80],
@@ -24,17 +25,17 @@ const open = tableOf([
 ]);
 
 beforeAll(async () => {
-  rig = await startClassifierRig();
+  rig = await startSteeringRig();
 });
 afterAll(() => rig[Symbol.asyncDispose]());
 
 beforeEach(() => {
   lifetime = new AbortController();
   rig.reset();
-  classifier = rig.makeNew(lifetime.signal);
+  steering = rig.makeNew(lifetime.signal);
 });
 afterEach(async () => {
-  await classifier.remove(signal);
+  await steering.remove(signal);
   lifetime.abort();
 });
 
@@ -142,8 +143,8 @@ describe('source ranges', () => {
     ['let it in over IPv6', ['fd10::/64'], 'fd50::1', 'fd50::1 80 from fd50::1'],
     ['keep it out without one', ['10.10.0.2'], '10.50.0.1', 'timeout'],
   ])('%s', async (_, ranges, address, answer) => {
-    const own = rig.makeNew(lifetime.signal, addressesOf('10.10.0.1', 'fd10::1'));
-    await own.apply(tableOf([[address, 80, ranges]]), ours, () => proxyPort, signal);
+    const own = new Map([...addressesOf('10.10.0.1', 'fd10::1')]);
+    await steering.apply(targetOf(tableOf([[address, 80, ranges]]), ours, proxyPort, own), signal);
     const allowed = answer === 'timeout' ? silenceMs : undefined;
     expect(await rig.fetchFrom('balancer', address, 80, allowed)).toBe(answer);
   });
@@ -212,5 +213,5 @@ describe('the mark', () => {
 });
 
 async function apply(table: TrafficTable, added = ours): Promise<void> {
-  await classifier.apply(table, added, () => proxyPort, signal);
+  await steering.apply(targetOf(table, added), signal);
 }

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { type Listening, mirrorOf, ours, tableOf } from '../../../test/netns/classifier-rig.ts';
-import { addressesOf } from '../../../test/netns/rows.ts';
-import { allElements, diffMirrors } from './mirror.ts';
+import { addressesOf } from '../../../test/make/table.ts';
+import { type Listening, ours, tableOf, targetOf } from '../../../test/netns/steering-rig.ts';
+import { allElements, diffTargets, joined } from './mirror.ts';
 import { renderChange, renderRuleset } from './ruleset.ts';
 
 test.each<[string, readonly Listening[], typeof ours]>([
@@ -35,7 +35,7 @@ test.each<[string, readonly Listening[], typeof ours]>([
     addressesOf(),
   ],
 ])('the table for %s is as it was', async (name, listeners, added) => {
-  const text = renderRuleset(allElements(mirrorOf(tableOf(listeners), added)), 7);
+  const text = renderRuleset(allElements(targetOf(tableOf(listeners), added)), 7);
   await expect(text).toMatchFileSnapshot(`__golden__/${name}.nft`);
 });
 
@@ -48,7 +48,8 @@ test('a change is one line that also exchanges the generation', () => {
     ['10.50.0.1', 80],
     ['10.50.0.2', 82, ['10.0.0.0/8']],
   ];
-  expect(renderChange(diffMirrors(mirrorOf(tableOf(before)), mirrorOf(tableOf(after))), 9, 10).split('; ')).toEqual([
+  const change = joined(diffTargets(targetOf(tableOf(before)), targetOf(tableOf(after))));
+  expect(renderChange(change, 9, 10).split('; ')).toEqual([
     'delete element inet furiwake generation { 0x9 }',
     'add element inet furiwake generation { 0xa }',
     'delete element inet furiwake listeners4 { 10.50.0.1 . 81 : 10000 }',

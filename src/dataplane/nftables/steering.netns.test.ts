@@ -1,27 +1,28 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { silent } from '../../../test/make/log.ts';
 import {
-  type ClassifierRig,
+  type SteeringRig,
   type Listening,
   ours,
   proxyPort,
-  startClassifierRig,
+  startSteeringRig,
   tableOf,
-} from '../../../test/netns/classifier-rig.ts';
+  targetOf,
+} from '../../../test/netns/steering-rig.ts';
+import * as make from '../../../test/make/table.ts';
 import { patience } from '../../../test/netns/patience.ts';
-import * as core from '../../core/traffic/table.ts';
 import { emptyTable, type TrafficTable } from '../../core/traffic/table.ts';
 import { systemExec } from '../../main/node/exec.ts';
 import { systemFiles } from '../../main/node/files.ts';
-import type { Classifier } from '../../ports/host.ts';
-import { makeHost } from '../host/host.ts';
+import type { Steering } from '../../ports/host.ts';
+import { makeHost } from '../../host/host.ts';
 
 /*
  * How the table changes, is taken over, put back and removed: the real kernel, the real nft, a real HAProxy.
  */
 const { signal } = new AbortController();
-let rig: ClassifierRig;
-let classifier: Classifier;
+let rig: SteeringRig;
+let steering: Steering;
 let lifetime: AbortController;
 let running: Promise<void>;
 const open = tableOf([
@@ -31,17 +32,17 @@ const open = tableOf([
 ]);
 
 beforeAll(async () => {
-  rig = await startClassifierRig();
+  rig = await startSteeringRig();
 });
 afterAll(() => rig[Symbol.asyncDispose]());
 
 beforeEach(() => {
   lifetime = new AbortController();
   rig.reset();
-  classifier = rig.makeNew(lifetime.signal);
+  steering = rig.makeNew(lifetime.signal);
 });
 afterEach(async () => {
-  await classifier.remove(signal);
+  await steering.remove(signal);
   lifetime.abort();
 });
 
@@ -62,8 +63,8 @@ describe('a change', () => {
       ['10.50.0.1', 'fd50::1'].map((address) => rig.lab.client.ask({ do: 'dial', address, port: 80 })),
     );
     await apply(emptyTable);
-    const host = makeHost({ exec: rig.lab.balancer.execPort, ownAddresses: () => Promise.resolve([]), log: silent });
-    await host.endConnections([...open.rows.values()], signal);
+    const host = makeHost({ exec: rig.lab.balancer.execPort, log: silent });
+    await host.endConnections([...open.listeners.values()], signal);
     for (const { id = 0 } of dialled)
       await expect.poll(() => rig.lab.client.ask({ do: 'heard', id }), patience).toMatchObject({ end: 'reset' });
   });
@@ -82,8 +83,8 @@ describe('a change', () => {
 
   test('of the port of HAProxy replaces the element', async () => {
     await apply(open);
-    await classifier.apply(withNewRows(open), ours, () => proxyPort + 1, signal);
-    expect(await rig.fetchFrom('client', '10.50.0.1', 80)).toBe('ECONNREFUSED'); // nobody listens there
+    await steering.apply(targetOf(withNewListeners(open), ours, proxyPort + 1), signal);
+    expect(await rig.fetchFrom('client', '10.50.0.1', 80)).toBe('ECONNREFUSED'); // no process listens there
     await apply(open);
     expect(await rig.fetchFrom('client', '10.50.0.1', 80)).toBe('10.50.0.1 80 from 10.10.0.2');
   });
@@ -93,7 +94,7 @@ describe('a change', () => {
     await apply(tableOf(many(1000)));
     expect(await rig.fetchFrom('client', '10.50.0.1', 1999)).toBe('10.50.0.1 1999 from 10.10.0.2');
     expect(rig.sentAs('change')).toBe(1);
-    expect(await classifier.audit(signal)).toBe(0);
+    expect(await steering.audit(signal)).toBe(0);
   });
 
   test('reaches a kernel that holds something else by replacing all of it', async () => {
@@ -120,7 +121,7 @@ describe('a restarted agent', () => {
     await clients.after(200);
     for (let i = 0; i < 5; i++) {
       const next = rig.makeNew(lifetime.signal);
-      await next.apply(open, ours, () => proxyPort, signal);
+      await next.apply(targetOf(open, ours), signal);
       await clients.after(100);
     }
     expect(clients.answers()).toEqual(new Map([['200 1', 700]]));
@@ -130,7 +131,7 @@ describe('a restarted agent', () => {
 describe('run', () => {
   beforeEach(async () => {
     await apply(open);
-    running = classifier.run(lifetime.signal);
+    running = steering.run(lifetime.signal);
   });
   afterEach(async () => {
     lifetime.abort();
@@ -149,7 +150,7 @@ describe('run', () => {
       await expect.poll(() => rig.repaired(), patience).toBe(times);
     }
     expect(await rig.fetchFrom('client', '10.50.0.1', 80)).toBe('10.50.0.1 80 from 10.10.0.2');
-    expect(await classifier.audit(signal)).toBe(0);
+    expect(await steering.audit(signal)).toBe(0);
   });
 
   test('keeps established connections alive while the ruleset is flushed', async () => {
@@ -166,7 +167,7 @@ describe('run', () => {
     ); // one connection
   });
 
-  test('puts the routing rules back when somebody deletes them', async () => {
+  test('puts the routing rules back when another program deletes them', async () => {
     await rig.lab.balancer.exec('ip', 'rule', 'delete', 'priority', '82');
     await rig.lab.balancer.exec('ip', '-6', 'rule', 'delete', 'priority', '82');
     await expect.poll(() => rig.repaired(), patience).toBe(2);
@@ -184,30 +185,27 @@ describe('run', () => {
 describe('remove', () => {
   test('leaves nothing behind and is no error when there is nothing', async () => {
     await apply(open);
-    await classifier.remove(signal);
-    await classifier.remove(signal);
+    await steering.remove(signal);
+    await steering.remove(signal);
     expect(await rig.lab.balancer.exec('nft', 'list', 'ruleset')).toBe('');
     for (const family of ['-4', '-6']) {
       expect(await rig.lab.balancer.exec('ip', family, 'rule')).not.toContain('8192');
       expect(await rig.lab.balancer.exec('ip', family, 'route', 'show', 'table', 'all')).not.toContain('8192');
     }
-    expect(await classifier.audit(signal)).toBe(0);
+    expect(await steering.audit(signal)).toBe(0);
   });
 });
 
-/** The same rows as other objects: a row that goes to another port is another row. */
-function withNewRows(table: TrafficTable): TrafficTable {
-  return core.tableOf(
-    Array.from(table.rows.values(), (row) => ({ ...row })),
-    table.nodes,
-  );
+/** The same listeners as other objects: a listener that goes to another port is another one. */
+function withNewListeners(table: TrafficTable): TrafficTable {
+  return make.tableOf(Array.from(table.listeners.values(), (listener) => ({ ...listener })));
 }
 
 async function apply(table: TrafficTable, added = ours): Promise<void> {
-  await classifier.apply(table, added, () => proxyPort, signal);
+  await steering.apply(targetOf(table, added), signal);
 }
 
-/** Ends the nft process that the classifier keeps. */
+/** Ends the nft process that the steering keeps. */
 async function killSession(): Promise<void> {
   const { stdout } = await systemExec.run('ip', ['netns', 'pids', rig.lab.balancer.namespace], { signal });
   const pids = stdout.split('\n').filter((pid) => pid !== '');

@@ -1,19 +1,17 @@
 import { writeFile } from 'node:fs/promises';
-import { silent } from '../make/log.ts';
 import path from 'node:path';
 import { vi } from 'vitest';
 import { parseRange } from '../../src/core/ip/range.ts';
-import { serviceKey } from '../../src/core/model/names.ts';
-import * as core from '../../src/core/traffic/table.ts';
-import { emptyTable, listenerKey, type Row, type TrafficTable } from '../../src/core/traffic/table.ts';
-import { makeClassifier } from '../../src/dataplane/nftables/classifier.ts';
-import { emptyMirror, type Mirror } from '../../src/dataplane/nftables/mirror.ts';
+import type { TrafficTable } from '../../src/core/traffic/table.ts';
+import { makeSteering } from '../../src/dataplane/nftables/steering.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
-import type { Addresses, Classifier } from '../../src/ports/host.ts';
+import type { Addresses, Steering, SteeringTarget } from '../../src/ports/host.ts';
 import type { Metrics } from '../../src/ports/metrics.ts';
+import { silent } from '../make/log.ts';
+import * as make from '../make/table.ts';
+import { addressesOf, listener } from '../make/table.ts';
 import { type NetLab, startNetLab } from './net-lab.ts';
 import { patience } from './patience.ts';
-import { addressesOf, addressOf } from './rows.ts';
 
 /** Where the HAProxy of the rig listens. */
 export const proxyPort = 10_000;
@@ -22,13 +20,13 @@ export const proxyPort = 10_000;
 export const ours: Addresses = addressesOf('10.50.0.1', '10.50.0.2', 'fd50::1');
 
 /**
- * A lab whose balancer runs a HAProxy that answers with what it was asked for (`DST PORT from SRC`), and on port 22 of
+ * A lab whose balancer runs a HAProxy that answers with the destination of the connection (`DST PORT from SRC`), and on port 22 of
  * all addresses one that answers `sshd`.
  */
-export type ClassifierRig = AsyncDisposable & {
+export type SteeringRig = AsyncDisposable & {
   readonly lab: NetLab;
   /** Another furiwake on the same host; its programs end with `lifetime`. */
-  makeNew(lifetime: AbortSignal, own?: Addresses): Classifier;
+  makeNew(lifetime: AbortSignal): Steering;
   /** What all of them sent to nft since `reset`. */
   sentAs(kind: 'change' | 'replace'): number;
   /** How often they put something back since `reset`. */
@@ -38,7 +36,7 @@ export type ClassifierRig = AsyncDisposable & {
   fetchFrom(machine: 'client' | 'balancer', address: string, port: number, timeoutMs?: number): Promise<string>;
 };
 
-export async function startClassifierRig(): Promise<ClassifierRig> {
+export async function startSteeringRig(): Promise<SteeringRig> {
   const lab = await startNetLab({ nodes: 0 });
   const { balancer, folder } = lab;
   const file = path.join(folder, 'echo.cfg');
@@ -50,21 +48,20 @@ export async function startClassifierRig(): Promise<ClassifierRig> {
     await balancer.exec('ip', 'address', 'add', text, 'dev', 'vips', ...(family === 6 ? ['nodad'] : []));
 
   const counted = new Map<string, number>();
-  const fetchFrom: ClassifierRig['fetchFrom'] = async (machine, address, port, timeoutMs = 30_000) => {
+  const fetchFrom: SteeringRig['fetchFrom'] = async (machine, address, port, timeoutMs = 30_000) => {
     const { text, error } = await lab[machine].ask({ do: 'fetch', address, port, timeoutMs });
     return text ?? error ?? '';
   };
   await vi.waitUntil(async () => (await fetchFrom('client', '10.10.0.1', 22)) === 'sshd', patience);
   return {
     lab,
-    makeNew: (lifetime, own = addressesOf()) =>
-      makeClassifier({
+    makeNew: (lifetime) =>
+      makeSteering({
         exec: balancer.execPort,
         clock: systemClock,
         log: silent,
         metrics: countingMetrics(counted),
         lifetime,
-        ownAddresses: () => own,
       }),
     sentAs: (kind) => counted.get(`furiwake_nftables_transactions_total ${kind}`) ?? 0,
     repaired: () => counted.get('furiwake_nftables_repairs_total') ?? 0,
@@ -94,30 +91,21 @@ frontend sshd
 export type Listening = readonly [address: string, port: number, ranges?: readonly string[] | undefined];
 
 export function tableOf(listeners: readonly Listening[]): TrafficTable {
-  const rows = listeners.map(([text, port, ranges]): Row => {
-    const address = addressOf(text);
-    return {
-      key: listenerKey(address, port, 'TCP'),
-      address,
-      protocol: 'TCP',
-      port,
-      service: serviceKey('default', 'web'),
-      backend: { kind: 'nodes', family: address.family, nodePort: 30_000 },
-      sourceRanges: ranges?.flatMap((range) => parseRange(range) ?? []),
-      maxConnections: undefined,
-    };
-  });
-  return core.tableOf(rows, emptyTable.nodes);
+  return make.tableOf(
+    listeners.map(([address, port, ranges]) =>
+      listener(address, port, 30_000, { sourceRanges: ranges?.flatMap((range) => parseRange(range) ?? []) }),
+    ),
+  );
 }
 
-/** What the kernel holds with this table in force. */
-export function mirrorOf(
-  { rows }: TrafficTable,
+/** What the kernel is to hold for this table. */
+export function targetOf(
+  { listeners }: Pick<TrafficTable, 'listeners'>,
   vips: Addresses = addressesOf(),
-  port: number = 10_000,
-  own: Mirror['own'] = emptyMirror.own,
-): Mirror {
-  return { rows, vips, own, portOf: () => port };
+  port: number = proxyPort,
+  own: SteeringTarget['own'] = new Map(),
+): SteeringTarget {
+  return { listeners, vips, own, portOf: () => port };
 }
 
 function countingMetrics(counted: Map<string, number>): Metrics {
