@@ -41,7 +41,7 @@ describe.skipIf(!isRoot)('before furiwake comes and after it has gone', () => {
     await untilAnswer(client, urlOf(ip), fromWeb);
     expect(await furiwake.command(['cleanup'])).toMatchObject({
       code: 1,
-      said: expect.stringMatching(/a furiwake runs .*process \d+/),
+      said: expect.stringMatching(/already running on this host \(PID \d+/),
     });
 
     await using traffic = await startTraffic(client, urlOf(ip));
