@@ -30,10 +30,11 @@ const takeInPart: Plugin = {
 };
 
 /**
- * For memory, and to be told at the start. The optimising compiler on its own threads leaves 15 MB behind in their arenas;
- * `--optimize-for-size` has the collector keep the heap small while nothing is due.
+ * Flags that Node takes only at its start. For memory: the optimising compiler on its own threads leaves 15 MB behind in
+ * their arenas; `--optimize-for-size` makes the collector keep the heap small while nothing is due. For safety: SIGUSR1 would
+ * open a debugger to which any local user can connect.
  */
-const nodeFlags = '--no-concurrent-recompilation --optimize-for-size';
+const nodeFlags = '--no-concurrent-recompilation --optimize-for-size --disable-sigusr1';
 
 await rm('dist', { recursive: true, force: true });
 const { outputFiles } = await build({

@@ -1,40 +1,30 @@
 import { afterEach, expect, test, vi } from 'vitest';
+import { toOptions } from '../src/cli/flags.ts';
+import { flagsOf } from '../src/cli/options.ts';
 import { readCommandLine } from '../src/cli/program.ts';
 import { readPage, tableRows } from './page.ts';
 
-/** What `--help` tells of a flag, and docs/flags.md must tell too. */
-type Flag = { readonly flag: string; readonly variable: string; readonly byDefault: string };
+/** What docs/flags.md must say of a flag. */
+type Row = { readonly flag: string; readonly variable: string; readonly byDefault: string };
 
-const commands = ['run', 'check', 'cleanup', 'status', 'drain', 'undrain'];
+const commands = Object.keys(flagsOf) as (keyof typeof flagsOf)[];
 
-/** The flags in a help text that is not wrapped: `--flag <value>  what it does (default: "x", env: NAME)`. */
-function flagsIn(help: string): readonly Flag[] {
-  return [...help.matchAll(/^ {2}((?:-\w, )?--[\w-]+(?: <[^>]+>| \[[^\]]+\])?) {2,}(.*)$/gm)]
-    .map(([, flag = '', text = '']) => ({
-      flag,
-      variable: /env: (\w+)/.exec(text)?.[1] ?? '',
-      byDefault: /default: "?([^",)]+)/.exec(text)?.[1] ?? '',
-    }))
-    .filter(({ flag }) => flag !== '-h, --help');
+function rowsOf(command: keyof typeof flagsOf): readonly Row[] {
+  return toOptions(flagsOf[command]).map(({ flags, envVar = '', defaultValue }) => ({
+    flag: flags,
+    variable: envVar,
+    byDefault: typeof defaultValue === 'string' ? defaultValue : '',
+  }));
 }
 
-function helpOf(command: string): string {
-  let text = '';
-  const write = (part: string): void => {
-    text += part;
-  };
-  readCommandLine([command, '--help'], { version: '', isTerminal: false, columns: 1_000, write, writeError: write });
-  return text;
-}
-
-function byName(flags: readonly Flag[]): readonly Flag[] {
+function byName(flags: readonly Row[]): readonly Row[] {
   return [...flags].sort((a, b) => (a.flag < b.flag ? -1 : 1));
 }
 
 const documented = tableRows(readPage('docs/flags.md')).filter(([flag = '']) => flag.includes('--'));
 
 test('docs/flags.md has every flag of every command with its environment variable and default, and no other', () => {
-  const inCode = new Map(commands.flatMap((name) => flagsIn(helpOf(name))).map((flag) => [flag.flag, flag]));
+  const inCode = new Map(commands.flatMap(rowsOf).map((row) => [row.flag, row]));
   expect(inCode.size).toBeGreaterThan(10);
   const inDocs = documented.map(([flag = '', variable = '', byDefault = '']) => ({ flag, variable, byDefault }));
   expect(byName(inDocs)).toEqual(byName([...inCode.values()]));
@@ -42,7 +32,7 @@ test('docs/flags.md has every flag of every command with its environment variabl
 
 test.for(commands)('docs/flags.md says which flags `%s` has', (command) => {
   const inDocs = documented.filter(([, , , by = '']) => by.split(', ').includes(command)).map(([flag]) => flag);
-  const inCode = flagsIn(helpOf(command)).map(({ flag }) => flag);
+  const inCode = rowsOf(command).map(({ flag }) => flag);
   expect(new Set(inDocs)).toEqual(new Set(inCode));
 });
 
@@ -52,7 +42,7 @@ function stopsTraffic(variable: string | undefined, ...args: readonly string[]):
   const write = (): void => undefined;
   const invocation = readCommandLine(['run', ...args], {
     version: '',
-    isTerminal: false,
+    env: {},
     columns: 100,
     write,
     writeError: write,

@@ -30,7 +30,7 @@ export async function commandOf(pid: number): Promise<string> {
 }
 
 /** The variable that every process of a lab carries in its environment: the lab's folder. */
-export const labVariable = 'FURIWAKE_LAB';
+export const labVariable = 'LAB_FOLDER';
 
 /** All processes whose environment carries the mark of the lab in `folder`, or that are in one of its networks. */
 export async function processesOfLab(folder: string, networks: ReadonlySet<string>): Promise<readonly ProcessRef[]> {

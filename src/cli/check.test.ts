@@ -15,6 +15,7 @@ async function say(isJson: boolean): Promise<readonly [code: number, said: strin
     version: '',
     machine: makeMachine({ exec }),
     log: recordLog(),
+    onReload: () => undefined,
     metrics: { ...recordMetrics(), text: async () => '', contentType: '' },
     isJson,
     isColoured: false,

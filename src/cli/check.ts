@@ -12,10 +12,7 @@ export type CheckDeps = CommandDeps & {
   readonly write: (text: string) => void;
 };
 
-/**
- * `furiwake check`: whether this host can do the job, without changing anything. Exit code 0 unless something is
- * wrong (1); what is only worth knowing does not count.
- */
+/** `furiwake check`: whether this host and the cluster are ready; changes nothing. The exit code: 1 if a check failed. */
 export async function check(options: RunOptions, deps: CheckDeps, signal: AbortSignal): Promise<number> {
   const findings: readonly Finding[] = [
     ...(await checkHost(

@@ -1,34 +1,52 @@
-import { describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { formatRange } from '../core/ip/range.ts';
-import { UsageError } from '../daemon/errors.ts';
-import { decodeOptions, type RawOptions } from './options.ts';
+import { decodeOptions } from './options.ts';
+import { type Invocation, readCommandLine } from './program.ts';
 
-const defaults: RawOptions = {
-  loadBalancerClass: 'furiwake.dev/haproxy',
-  defaultClass: 'yes',
-  leaseNamespace: 'furiwake-system',
-  reservedPorts: '22',
-  stateDir: '/var/lib/furiwake',
-  idleTimeout: '3600',
-  nodeSilenceTimeout: '15',
-  onLeaseLoss: 'withdraw',
-  metricsAddress: '127.0.0.1:9470',
-  stopTrafficOnExit: 'no',
-};
+afterEach(() => vi.unstubAllEnvs());
+
+/** What a command line asks for, or how it is refused, and what was printed. */
+function read(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): { readonly invocation: Invocation | { readonly code: string; readonly message: string }; readonly printed: string } {
+  for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value); // commander reads the process's own
+  let printed = '';
+  const write = (text: string): void => {
+    printed += text;
+  };
+  try {
+    return {
+      invocation: readCommandLine(args, { version: '1.2.3', env, columns: 100, write, writeError: write }),
+      printed,
+    };
+  } catch (error) {
+    return { invocation: error as Error & { code: string }, printed };
+  }
+}
 
 describe('the flags', () => {
   test('have defaults that need nothing else', () => {
-    expect(decodeOptions(defaults)).toMatchObject({
-      addresses: undefined,
-      namespaces: undefined,
+    expect(decodeOptions({})).toEqual({
+      kubeconfig: undefined,
+      context: undefined,
+      leaseNamespace: 'furiwake-system',
+      loadBalancerClass: 'furiwake.dev/haproxy',
       takesDefaultClass: true,
+      namespaces: undefined,
+      stateDir: '/var/lib/furiwake',
+      addresses: undefined,
       reservedPorts: new Set([22]),
+      idleTimeoutSeconds: 3600,
+      nodeSilenceSeconds: 15,
+      onLeaseLoss: 'withdraw',
+      metricsAddress: { host: '127.0.0.1', port: 9470 },
+      stopsTrafficOnExit: false,
     });
   });
 
   test('take addresses in every form, and merge them', () => {
     const { addresses = [] } = decodeOptions({
-      ...defaults,
       addresses: '192.0.2.10-192.0.2.20, 192.0.2.21,203.0.113.0/30,2001:db8::/126',
     });
     expect(addresses.map(formatRange)).toEqual([
@@ -38,26 +56,35 @@ describe('the flags', () => {
     ]);
   });
 
-  test.each<[string, Partial<RawOptions>]>([
-    ['--context', { context: '' }],
-    ['--addresses', { addresses: '192.0.2.300' }],
-    ['--addresses', { addresses: '192.0.2.20-192.0.2.10' }],
-    ['--addresses', { addresses: ' , ' }],
-    ['--load-balancer-class', { loadBalancerClass: 'a b' }],
-    ['--default-class', { defaultClass: 'maybe' }],
-    ['--namespaces', { namespaces: 'Default' }],
-    ['--stop-traffic-on-exit', { stopTrafficOnExit: 'perhaps' }],
-    ['--reserved-ports', { reservedPorts: '22,70000' }],
-    ['--reserved-ports', { reservedPorts: 'ssh' }],
-    ['--state-dir', { stateDir: 'relative' }],
-    ['--state-dir', { stateDir: '/with blank' }],
-    ['--state-dir', { stateDir: `/${'x'.repeat(90)}` }],
-    ['--idle-timeout', { idleTimeout: '0' }],
-    ['--metrics-address', { metricsAddress: '9470' }],
-    ['--metrics-address', { metricsAddress: '::1:9470:x' }],
-  ])('%s refuses %j, naming itself on one line', (flag, wrong) => {
-    expect(() => decodeOptions({ ...defaults, ...wrong })).toThrow(UsageError);
-    expect(() => decodeOptions({ ...defaults, ...wrong })).toThrow(new RegExp(`^${flag}: [^\n]+$`));
+  test.each([
+    ['--idle-timeout', '1h', 'expected seconds from 1 to 2000000, e.g. 3600'],
+    ['--idle-timeout', '0', 'expected seconds from 1 to 2000000, e.g. 3600'],
+    ['--node-silence-timeout', '2', 'expected seconds from 3 to 2000000, e.g. 15'],
+    ['--on-lease-loss', 'panic', 'expected withdraw or keep'],
+    ['--kubeconfig', '', 'expected the path of a file'],
+    ['--context', '', 'expected the name of a context'],
+    ['--addresses', '192.0.2.300', '"192.0.2.300" is not a valid address, CIDR or range; write for example '],
+    ['--addresses', '192.0.2.1,192.0.2.20-192.0.2.10', '"192.0.2.20-192.0.2.10" is not a valid address'],
+    ['--addresses', ' , ', 'the list is empty; leave the flag out, or name at least one entry'],
+    ['--load-balancer-class', 'a b', 'expected a label-style name, e.g. furiwake.dev/haproxy'],
+    ['--default-class', 'maybe', 'expected yes or no'],
+    ['--namespaces', 'Default', 'expected names of namespaces (RFC 1123 labels) with commas between, e.g. shop,web'],
+    ['--lease-namespace', 'x'.repeat(64), 'expected the name of a namespace (RFC 1123 label)'],
+    ['--stop-traffic-on-exit', 'perhaps', 'expected yes or no'],
+    ['--reserved-ports', '22,70000', 'expected ports from 1 to 65535 with commas between, e.g. 22,9100'],
+    ['--reserved-ports', 'ssh', 'expected ports from 1 to 65535 with commas between, e.g. 22,9100'],
+    ['--state-dir', 'relative', 'expected an absolute path of at most 80 letters, digits and / _ . -'],
+    ['--state-dir', '/', 'expected an absolute path'],
+    ['--state-dir', '/with blank', 'expected an absolute path'],
+    ['--state-dir', `/${'x'.repeat(90)}`, 'expected an absolute path'],
+    ['--metrics-address', '9470', 'expected host:port, e.g. 127.0.0.1:9470, [::]:9470 or none'],
+    ['--metrics-address', '::1:9470:x', 'expected host:port'],
+    ['--log-level', 'loud', 'expected debug, info, warn or error'],
+  ])('%s %s is refused on one line that says what is expected', (flag, value, words) => {
+    const { invocation } = read(['run', flag, value]);
+    expect(invocation).toMatchObject({ code: 'USAGE' });
+    expect('message' in invocation && invocation.message).toContain(` for ${flag}: ${words}`);
+    expect('message' in invocation && invocation.message).toMatch(/^invalid value "[^\n]*$/);
   });
 
   test.each([
@@ -65,7 +92,94 @@ describe('the flags', () => {
     ['[::1]:9470', { host: '::1', port: 9470 }],
     [':9470', { host: '::', port: 9470 }],
     ['none', undefined],
-  ])('--metrics-address %s', (text, expected) => {
-    expect(decodeOptions({ ...defaults, metricsAddress: text }).metricsAddress).toEqual(expected);
+  ])('--metrics-address %s', (metricsAddress, expected) => {
+    expect(decodeOptions({ metricsAddress }).metricsAddress).toEqual(expected);
+  });
+});
+
+describe('the environment', () => {
+  test('has a variable for each flag; the flag wins', () => {
+    const env = { FURIWAKE_IDLE_TIMEOUT: '60', FURIWAKE_NAMESPACES: 'shop,web' };
+    expect(read(['run'], env).invocation).toMatchObject({
+      options: { idleTimeoutSeconds: 60, namespaces: new Set(['shop', 'web']) },
+    });
+    expect(read(['run', '--idle-timeout', '5'], env).invocation).toMatchObject({ options: { idleTimeoutSeconds: 5 } });
+  });
+
+  test('is named where its value is refused', () => {
+    expect(read(['run'], { FURIWAKE_IDLE_TIMEOUT: '1h' }).invocation).toMatchObject({
+      code: 'USAGE',
+      message: 'invalid value "1h" for FURIWAKE_IDLE_TIMEOUT: expected seconds from 1 to 2000000, e.g. 3600',
+    });
+  });
+
+  test.each([
+    ['FURIWAKE_ADRESSES', 'unknown environment variable FURIWAKE_ADRESSES. Did you mean FURIWAKE_ADDRESSES?'],
+    ['FURIWAKE_STATEDIR', 'unknown environment variable FURIWAKE_STATEDIR. Did you mean FURIWAKE_STATE_DIR?'],
+    ['FURIWAKE_POOL', 'unknown environment variable FURIWAKE_POOL. See docs/flags.md for all of them'],
+    ['FURIWAKE_CLUSTER', 'unknown environment variable FURIWAKE_CLUSTER'], // cleanup --cluster must be typed
+  ])('with an unknown %s is refused', (name, message) => {
+    for (const command of ['run', 'check', 'cleanup', 'status'])
+      expect(read([command], { [name]: 'x' }).invocation).toMatchObject({
+        code: 'USAGE',
+        message: expect.stringContaining(message),
+      });
+  });
+
+  test('may hold the variables of other commands, and those of other programs', () => {
+    const env = {
+      FURIWAKE_ADDRESSES: '192.0.2.1',
+      FURIWAKE_STOP_TRAFFIC_ON_EXIT: 'yes',
+      KUBECONFIG: '/x',
+      PATH: '/bin',
+    };
+    expect(read(['status'], env).invocation).toMatchObject({ command: 'status' });
+    expect(read(['cleanup'], env).invocation).toMatchObject({ command: 'cleanup', options: { addresses: undefined } });
+  });
+});
+
+describe('the commands', () => {
+  test.each<[readonly string[], object]>([
+    [['run'], { command: 'run', log: { level: 'info', format: undefined } }],
+    [['check', '-o', 'json'], { command: 'check', isJson: true }],
+    [['cleanup'], { command: 'cleanup', isCluster: false }],
+    [['cleanup', '--cluster'], { command: 'cleanup', isCluster: true }],
+    [['status', '--state-dir', '/srv/x/'], { command: 'status', stateDir: '/srv/x', isJson: false }],
+    [['drain', 'n1'], { command: 'drain', node: 'n1', stateDir: '/var/lib/furiwake' }],
+    [['undrain', 'n1'], { command: 'undrain', node: 'n1' }],
+    [['version'], { command: 'version' }],
+  ])('%j', (args, expected) => {
+    expect(read(args)).toMatchObject({ invocation: expected, printed: '' });
+  });
+
+  test.each([
+    [['--version'], 0, '1.2.3\n'],
+    [['-V'], 0, '1.2.3\n'],
+    [['run', '--help'], 0, 'Run the load balancer. Traffic keeps flowing after furiwake stops.'],
+    [[], 2, 'Usage: furiwake'],
+    [['rum'], 2, 'Did you mean run?'],
+    [['drain'], 2, "See 'furiwake drain --help'."],
+    [['run', '--adresses', 'x'], 2, '(Did you mean --addresses?)'],
+    [['cleanup', '--idle-timeout', '5'], 2, "unknown option '--idle-timeout'"],
+  ])('%j ends with %d', (args, exitCode, printed) => {
+    const answer = read(args);
+    expect(answer.invocation).toEqual({ command: 'none', exitCode });
+    expect(answer.printed).toContain(printed);
+  });
+
+  test('help groups the flags, names the variables, and shows an example', () => {
+    const { printed } = read(['run', '--help']);
+    expect(printed.match(/^\w+:$/gm)).toEqual([
+      'Cluster:',
+      'Services:',
+      'Host:',
+      'Addresses:',
+      'Traffic:',
+      'Log:',
+      'Options:',
+      'Examples:',
+    ]);
+    expect(printed).toContain('$KUBECONFIG');
+    expect(printed).toContain('FURIWAKE_ADDRESSES');
   });
 });

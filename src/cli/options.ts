@@ -1,166 +1,251 @@
-import { quote } from '../core/addresses/request.ts';
-import { parseDecimal } from '../core/ip/ip.ts';
-import { type IpRange, mergeRanges, parseRange } from '../core/ip/range.ts';
-import { UsageError } from '../daemon/errors.ts';
+import * as z from 'zod';
+import type { IpRange } from '../core/ip/range.ts';
+import { defaultLoadBalancerClass } from '../core/model/contract.ts';
+import { decodeFlags, type Flag, type Flags, type SourceOf } from './flags.ts';
+import {
+  addressRanges,
+  className,
+  listenAddress,
+  namespaceName,
+  namespaceSet,
+  portSet,
+  seconds,
+  secondsExpected,
+  someText,
+  stateFolder,
+  yesNo,
+} from './values.ts';
 
-/** What the flags of `run` say, decoded. */
-export type RunOptions = {
+/*
+ * All flags, once: the command line, the environment variables, the help and docs/flags.md (tools/flags.test.ts) follow
+ * from them.
+ */
+
+/** Which cluster, and which of its Services. */
+type ScopeOptions = {
+  /** Path, or several with `:` between. */
   readonly kubeconfig: string | undefined;
   readonly context: string | undefined;
-  /** `undefined`: this host's own addresses. */
-  readonly addresses: readonly IpRange[] | undefined;
+  readonly leaseNamespace: string;
   readonly loadBalancerClass: string;
   readonly takesDefaultClass: boolean;
+  /** `undefined`: all. */
   readonly namespaces: ReadonlySet<string> | undefined;
-  readonly leaseNamespace: string;
-  readonly reservedPorts: ReadonlySet<number>;
   readonly stateDir: string;
+};
+
+/** What `check` looks at. */
+type SiteOptions = ScopeOptions & {
+  /** `undefined`: this host's own addresses. */
+  readonly addresses: readonly IpRange[] | undefined;
+  readonly reservedPorts: ReadonlySet<number>;
   readonly idleTimeoutSeconds: number;
-  /** How long a node may be silent before its connections are ended. */
+  /** How long a node may be silent before its connections are reset. */
   readonly nodeSilenceSeconds: number;
   readonly onLeaseLoss: 'withdraw' | 'keep';
   /** `undefined`: no metrics server. */
   readonly metricsAddress: { readonly host: string; readonly port: number } | undefined;
-  readonly stopsTrafficOnExit: boolean;
 };
 
-/** The flags as commander hands them over: texts and booleans. */
-export type RawOptions = {
-  readonly kubeconfig?: string;
-  readonly context?: string;
-  readonly addresses?: string;
-  readonly loadBalancerClass: string;
-  readonly defaultClass: string;
-  readonly namespaces?: string;
-  readonly leaseNamespace: string;
-  readonly reservedPorts: string;
-  readonly stateDir: string;
-  readonly idleTimeout: string;
-  readonly nodeSilenceTimeout: string;
-  readonly onLeaseLoss: 'withdraw' | 'keep';
-  readonly metricsAddress: string;
-  readonly stopTrafficOnExit: string;
+/** What the flags of `run` say. */
+export type RunOptions = SiteOptions & { readonly stopsTrafficOnExit: boolean };
+
+/** `format`: `undefined` where the command decides. */
+export type LogOptions = {
+  readonly level: 'debug' | 'info' | 'warn' | 'error';
+  readonly format: 'text' | 'json' | undefined;
 };
 
-/** Throws {@link UsageError} on the first flag that cannot be read. */
-export function decodeOptions(raw: RawOptions): RunOptions {
-  return {
-    kubeconfig: raw.kubeconfig,
-    context: decodeContext(raw.context),
-    addresses: raw.addresses === undefined ? undefined : decodeAddresses(raw.addresses),
-    loadBalancerClass: decodeClass(raw.loadBalancerClass),
-    takesDefaultClass: decodeBoolean('--default-class', raw.defaultClass),
-    namespaces:
-      raw.namespaces === undefined
-        ? undefined
-        : new Set(decodeList('--namespaces', raw.namespaces).map((name) => decodeName('--namespaces', name))),
-    leaseNamespace: decodeName('--lease-namespace', raw.leaseNamespace),
-    reservedPorts: decodePorts(raw.reservedPorts),
-    stateDir: decodeStateDir(raw.stateDir),
-    idleTimeoutSeconds: decodeSeconds('--idle-timeout', raw.idleTimeout, 1),
-    nodeSilenceSeconds: decodeSeconds('--node-silence-timeout', raw.nodeSilenceTimeout, 3),
-    onLeaseLoss: raw.onLeaseLoss,
-    metricsAddress: decodeMetricsAddress(raw.metricsAddress),
-    stopsTrafficOnExit: decodeBoolean('--stop-traffic-on-exit', raw.stopTrafficOnExit),
-  };
-}
+type OutputOptions = { readonly output: 'text' | 'json' };
+type ClientOptions = { readonly stateDir: string };
 
-function decodeContext(text: string | undefined): string | undefined {
-  if (text === '')
-    throw new UsageError("--context: the name is empty; leave the flag out to take the kubeconfig's current context");
-  return text;
-}
+/** What the flags of each command say. */
+export type OptionsOf = {
+  readonly run: RunOptions & LogOptions;
+  readonly check: SiteOptions & OutputOptions & LogOptions;
+  readonly cleanup: ScopeOptions & { readonly isCluster: boolean } & LogOptions;
+  readonly status: ClientOptions & OutputOptions;
+  readonly drain: ClientOptions;
+  readonly undrain: ClientOptions;
+};
 
-function decodeAddresses(text: string): readonly IpRange[] {
-  const ranges = decodeList('--addresses', text).map((part) => {
-    const range = parseRange(part);
-    if (range === undefined) {
-      throw new UsageError(
-        `--addresses: ${quote(part)} is no address, CIDR or range; write for example 192.0.2.10-192.0.2.20,203.0.113.0/24,2001:db8::/120`,
-      );
-    }
-    return range;
-  });
-  return mergeRanges(ranges);
-}
+const stateDirFlag = {
+  schema: stateFolder,
+  syntax: '--state-dir <folder>',
+  group: 'Host',
+  byDefault: '/var/lib/furiwake',
+  expected: 'an absolute path of at most 80 letters, digits and / _ . -',
+};
 
-function decodeList(flag: string, text: string): readonly string[] {
-  const parts = text
-    .split(',')
-    .map((part) => part.trim())
-    .filter((part) => part !== '');
-  if (parts.length === 0)
-    throw new UsageError(`${flag}: the list is empty; leave the flag out or name at least one entry`);
-  return parts;
-}
+/** Which cluster and which of its Services: what `cleanup` needs, too. */
+const scopeFlags: Flags<ScopeOptions> = {
+  kubeconfig: {
+    schema: someText.optional(),
+    syntax: '--kubeconfig <file>',
+    group: 'Cluster',
+    help: 'path to a kubeconfig (default: $KUBECONFIG, in-cluster, ~/.kube/config)',
+    expected: 'the path of a file',
+  },
+  context: {
+    schema: someText.optional(),
+    syntax: '--context <name>',
+    group: 'Cluster',
+    help: 'context of the kubeconfig (default: its current context)',
+    expected: 'the name of a context',
+  },
+  leaseNamespace: {
+    schema: namespaceName,
+    syntax: '--lease-namespace <name>',
+    group: 'Cluster',
+    help: 'namespace of the Lease',
+    byDefault: 'furiwake-system',
+    expected: 'the name of a namespace (RFC 1123 label)',
+  },
+  loadBalancerClass: {
+    schema: className,
+    syntax: '--load-balancer-class <name>',
+    group: 'Services',
+    help: 'serve Services with this spec.loadBalancerClass',
+    byDefault: defaultLoadBalancerClass,
+    expected: 'a label-style name, e.g. furiwake.dev/haproxy',
+  },
+  takesDefaultClass: {
+    schema: yesNo,
+    syntax: '--default-class <yes|no>',
+    group: 'Services',
+    help: 'also serve Services without a class',
+    byDefault: 'yes',
+    expected: 'yes or no',
+  },
+  namespaces: {
+    schema: namespaceSet.optional(),
+    syntax: '--namespaces <list>',
+    group: 'Services',
+    help: 'serve only Services of these namespaces (default: all)',
+    expected: 'names of namespaces (RFC 1123 labels) with commas between, e.g. shop,web',
+  },
+  stateDir: { ...stateDirFlag, help: 'directory for persistent state' },
+};
 
-function decodePorts(text: string): ReadonlySet<number> {
-  if (text.trim() === '') return new Set();
-  return new Set(
-    decodeList('--reserved-ports', text).map((part) => {
-      const port = parseDecimal(part, 5);
-      if (port === undefined || port < 1 || port > 65_535)
-        throw new UsageError(
-          `--reserved-ports: ${quote(part)} is no port; write numbers from 1 to 65535, for example 22,9100`,
-        );
-      return port;
-    }),
-  );
-}
+/** What `check` looks at, too. */
+const siteFlags: Flags<SiteOptions> = {
+  ...scopeFlags,
+  addresses: {
+    schema: addressRanges.optional(),
+    syntax: '--addresses <list>',
+    group: 'Addresses',
+    help: "address pool: addresses, CIDRs, first-last ranges, both families (default: this host's own address, one per family)",
+    expected: 'addresses',
+  },
+  reservedPorts: {
+    schema: portSet,
+    syntax: '--reserved-ports <list>',
+    group: 'Addresses',
+    help: "ports of this host's own addresses that no Service gets",
+    byDefault: '22',
+    expected: 'ports from 1 to 65535 with commas between, e.g. 22,9100',
+  },
+  idleTimeoutSeconds: {
+    schema: seconds(1),
+    syntax: '--idle-timeout <seconds>',
+    group: 'Traffic',
+    help: 'close connections that are idle for this long',
+    byDefault: '3600',
+    expected: secondsExpected(1, 3600),
+  },
+  nodeSilenceSeconds: {
+    schema: seconds(3),
+    syntax: '--node-silence-timeout <seconds>',
+    group: 'Traffic',
+    help: 'reset the connections of a node that is silent for this long; new ones avoid it after 3 s',
+    byDefault: '15',
+    expected: secondsExpected(3, 15),
+  },
+  onLeaseLoss: {
+    schema: z.enum(['withdraw', 'keep']),
+    syntax: '--on-lease-loss <withdraw|keep>',
+    group: 'Traffic',
+    help: 'when another host may take over: withdraw the addresses of this host, or keep them (if you fence it yourself)',
+    byDefault: 'withdraw',
+    expected: 'withdraw or keep',
+  },
+  metricsAddress: {
+    schema: listenAddress,
+    syntax: '--metrics-address <host:port>',
+    group: 'Host',
+    help: 'where /metrics, /healthz and /readyz answer; :9470 for all addresses, none to turn them off',
+    byDefault: '127.0.0.1:9470',
+    expected: 'host:port, e.g. 127.0.0.1:9470, [::]:9470 or none',
+  },
+};
 
-const labelName = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
-export const className: RegExp = /^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
+const runFlags: Flags<RunOptions> = {
+  ...siteFlags,
+  stopsTrafficOnExit: {
+    schema: yesNo,
+    syntax: '--stop-traffic-on-exit [yes|no]',
+    group: 'Traffic',
+    help: 'on exit, stop HAProxy and remove all addresses and rules',
+    byDefault: 'no',
+    preset: 'yes',
+    expected: 'yes or no',
+  },
+};
 
-function decodeName(flag: string, name: string): string {
-  if (name.length > 63 || !labelName.test(name))
-    throw new UsageError(`${flag}: ${quote(name)} is no name of a namespace (RFC 1123 label)`);
-  return name;
-}
+const logFlags: Flags<LogOptions> = {
+  level: {
+    schema: z.enum(['debug', 'info', 'warn', 'error']),
+    syntax: '--log-level <level>',
+    group: 'Log',
+    help: 'minimum log level',
+    byDefault: 'info',
+    expected: 'debug, info, warn or error',
+  },
+  format: {
+    schema: z.enum(['text', 'json']).optional(),
+    syntax: '--log-format <format>',
+    group: 'Log',
+    help: 'text or json (default: text on a terminal and in the journal, else json for run and text for other commands)',
+    expected: 'text or json',
+  },
+};
 
-function decodeClass(text: string): string {
-  if (!className.test(text))
-    throw new UsageError(
-      `--load-balancer-class: ${quote(text)} is no label-style name; write for example furiwake.dev/haproxy`,
-    );
-  return text;
-}
+const outputFlags: Flags<OutputOptions> = {
+  output: {
+    schema: z.enum(['text', 'json']),
+    syntax: '-o, --output <format>',
+    group: 'Output',
+    help: 'text or json',
+    byDefault: 'text',
+    expected: 'text or json',
+    isOneTime: true,
+  },
+};
 
-function decodeBoolean(flag: string, text: string): boolean {
-  if (['true', 'yes', '1'].includes(text)) return true;
-  if (['false', 'no', '0'].includes(text)) return false;
-  throw new UsageError(`${flag}: ${quote(text)} is neither yes nor no`);
-}
+const clusterFlag: Flag<boolean> = {
+  schema: z.boolean().default(false),
+  syntax: '--cluster',
+  group: 'Cluster',
+  help: 'also remove finalizers, addresses and conditions from the Services',
+  expected: 'no value',
+  isOneTime: true,
+};
 
-/** Sockets live in it, and a unix socket's path holds 107 bytes. */
-const maxStateDirLength = 80;
+const clientFlags: Flags<ClientOptions> = {
+  stateDir: { ...stateDirFlag, help: 'state directory of the running furiwake' },
+};
 
-function decodeStateDir(text: string): string {
-  if (!text.startsWith('/')) throw new UsageError(`--state-dir: ${quote(text)} is no absolute path`);
-  if (Buffer.byteLength(text) > maxStateDirLength)
-    throw new UsageError(
-      `--state-dir: the path is longer than ${maxStateDirLength} bytes, too long for the sockets in it; choose a shorter one`,
-    );
-  if (!/^[A-Za-z0-9/_.-]+$/.test(text))
-    throw new UsageError(`--state-dir: ${quote(text)} holds characters other than letters, digits and / _ . -`);
-  return text.replace(/\/+$/, '');
-}
+/** The flags of each command. */
+export const flagsOf: { readonly [C in keyof OptionsOf]: Flags<OptionsOf[C]> } = {
+  run: { ...runFlags, ...logFlags },
+  check: { ...siteFlags, ...outputFlags, ...logFlags },
+  cleanup: { ...scopeFlags, isCluster: clusterFlag, ...logFlags },
+  status: { ...clientFlags, ...outputFlags },
+  drain: clientFlags,
+  undrain: clientFlags,
+};
 
-function decodeSeconds(flag: string, text: string, least: number): number {
-  const seconds = parseDecimal(text, 7);
-  if (seconds === undefined || seconds < least || seconds > 2_000_000)
-    throw new UsageError(
-      `${flag}: invalid value ${quote(text)}: expected seconds from ${least} to 2000000, for example 3600`,
-    );
-  return seconds;
-}
-
-function decodeMetricsAddress(text: string): RunOptions['metricsAddress'] {
-  if (text === '' || text === 'none') return undefined;
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]*)):([0-9]{1,5})$/.exec(text);
-  const port = Number(match?.[3]);
-  if (match === null || port > 65_535)
-    throw new UsageError(
-      `--metrics-address: ${quote(text)} is no host:port; write for example 127.0.0.1:9470, [::]:9470 or none`,
-    );
-  return { host: match[1] ?? (match[2] === '' || match[2] === undefined ? '::' : match[2]), port };
+/** The flags of `run` from what was typed, by commander's names; those that a command lacks have their defaults. */
+export function decodeOptions(typed: Readonly<Record<string, unknown>>, sourceOf?: SourceOf): RunOptions {
+  return decodeFlags(runFlags, typed, sourceOf);
 }

@@ -1,166 +1,111 @@
-import { Command, CommanderError, Option } from 'commander';
-import { defaultLoadBalancerClass } from '../core/model/contract.ts';
-import { type RawOptions, type RunOptions, decodeOptions } from './options.ts';
+import { Command, CommanderError } from 'commander';
+import { assertKnownVariables, decodeFlags, type Flags, toOptions } from './flags.ts';
+import { decodeOptions, flagsOf, type LogOptions, type OptionsOf, type RunOptions } from './options.ts';
 
 /** What a command line asks for, decoded. */
 export type Invocation =
-  | {
-      readonly command: 'run' | 'check';
-      readonly options: RunOptions;
-      readonly log: LogOptions;
-      readonly isJson: boolean;
-    }
+  | { readonly command: 'run'; readonly options: RunOptions; readonly log: LogOptions }
+  | { readonly command: 'check'; readonly options: RunOptions; readonly log: LogOptions; readonly isJson: boolean }
   | { readonly command: 'cleanup'; readonly options: RunOptions; readonly log: LogOptions; readonly isCluster: boolean }
   | { readonly command: 'status'; readonly stateDir: string; readonly isJson: boolean }
   | { readonly command: 'drain' | 'undrain'; readonly stateDir: string; readonly node: string }
+  | { readonly command: 'version' }
   | { readonly command: 'none'; readonly exitCode: number };
-
-export type LogOptions = { readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly format: 'json' | 'text' };
-
-const siteFlags: readonly Option[] = [
-  new Option('--kubeconfig <file>', 'kubeconfig; else in-cluster, else ~/.kube/config').env('FURIWAKE_KUBECONFIG'),
-  new Option('--context <name>', 'context of the kubeconfig; else its current one').env('FURIWAKE_CONTEXT'),
-  new Option(
-    '--addresses <list>',
-    "addresses to hand out: single ones, CIDRs, first-last ranges, both families; else this host's own, one per family",
-  ).env('FURIWAKE_ADDRESSES'),
-  new Option('--load-balancer-class <name>', 'serve Services with this spec.loadBalancerClass')
-    .env('FURIWAKE_LOAD_BALANCER_CLASS')
-    .default(defaultLoadBalancerClass),
-  new Option('--default-class <yes|no>', 'serve Services without a class, too')
-    .env('FURIWAKE_DEFAULT_CLASS')
-    .default('yes'),
-  new Option('--namespaces <list>', 'only Services of these namespaces; else all').env('FURIWAKE_NAMESPACES'),
-  new Option('--lease-namespace <name>', 'namespace of the Lease')
-    .env('FURIWAKE_LEASE_NAMESPACE')
-    .default('furiwake-system'),
-  new Option('--reserved-ports <list>', "ports of this host's own addresses that no Service gets")
-    .env('FURIWAKE_RESERVED_PORTS')
-    .default('22'),
-  new Option('--state-dir <folder>', 'what must outlive a restart: addresses given, HAProxy configuration, sockets')
-    .env('FURIWAKE_STATE_DIR')
-    .default('/var/lib/furiwake'),
-  new Option('--idle-timeout <seconds>', 'how long an idle connection lives')
-    .env('FURIWAKE_IDLE_TIMEOUT')
-    .default('3600'),
-  new Option(
-    '--node-silence-timeout <seconds>',
-    'how long a node may be silent before its connections are reset; new ones avoid it after 3 s',
-  )
-    .env('FURIWAKE_NODE_SILENCE_TIMEOUT')
-    .default('15'),
-  new Option(
-    '--on-lease-loss <what>',
-    'withdraw: stop answering for the addresses when another host takes over; keep: the administrator arranges it otherwise',
-  )
-    .env('FURIWAKE_ON_LEASE_LOSS')
-    .choices(['withdraw', 'keep'])
-    .default('withdraw'),
-  new Option('--metrics-address <host:port>', 'where /metrics, /healthz and /readyz answer; none: nowhere')
-    .env('FURIWAKE_METRICS_ADDRESS')
-    .default('127.0.0.1:9470'),
-];
-const stopTrafficFlag = new Option(
-  '--stop-traffic-on-exit [yes|no]',
-  'end HAProxy and take everything off the host when furiwake ends',
-)
-  .env('FURIWAKE_STOP_TRAFFIC_ON_EXIT')
-  .preset('yes')
-  .default('no');
-const logFlags: readonly Option[] = [
-  new Option('--log-level <level>', 'least level that is logged')
-    .env('FURIWAKE_LOG_LEVEL')
-    .choices(['debug', 'info', 'warn', 'error'])
-    .default('info'),
-  new Option('--log-format <format>', 'text for people, json for machines; else text on a terminal')
-    .env('FURIWAKE_LOG_FORMAT')
-    .choices(['json', 'text']),
-];
-const outputFlag = new Option('-o, --output <format>', 'text or json').choices(['text', 'json']).default('text');
-const stateDirFlag = new Option('--state-dir <folder>', 'state directory of the furiwake that is asked')
-  .env('FURIWAKE_STATE_DIR')
-  .default('/var/lib/furiwake');
 
 export type ProgramDeps = {
   readonly version: string;
-  readonly isTerminal: boolean;
+  readonly env: Readonly<Record<string, string | undefined>>;
   readonly write: (text: string) => void;
   readonly writeError: (text: string) => void;
-  /** Width for the help texts. */
+  /** Width of the help texts. */
   readonly columns: number;
 };
 
+type CommandName = keyof OptionsOf;
+
+const descriptions: Readonly<Record<CommandName, { readonly text: string; readonly examples: readonly string[] }>> = {
+  run: {
+    text: 'Run the load balancer. Traffic keeps flowing after furiwake stops.',
+    examples: [
+      'furiwake run --kubeconfig /etc/furiwake/kubeconfig --addresses 192.0.2.200-192.0.2.220',
+      'furiwake run --default-class no --namespaces shop,web',
+    ],
+  },
+  check: {
+    text: 'Check that this host and the cluster are ready (read-only).',
+    examples: ['furiwake check --kubeconfig /etc/furiwake/kubeconfig --addresses 192.0.2.200-192.0.2.220'],
+  },
+  cleanup: {
+    text: 'Remove everything furiwake configured on this host.',
+    examples: ['furiwake cleanup', 'furiwake cleanup --cluster --kubeconfig /etc/furiwake/kubeconfig'],
+  },
+  status: {
+    text: 'Show Services, nodes and connections.',
+    examples: ['furiwake status', 'furiwake status --output json'],
+  },
+  drain: {
+    text: 'Stop new connections to a node; existing ones continue.',
+    examples: ['furiwake drain n1'],
+  },
+  undrain: {
+    text: 'Resume sending connections to a node.',
+    examples: ['furiwake undrain n1'],
+  },
+};
+
 /**
- * Reads a command line; every flag is also an environment variable (`FURIWAKE_…`, shown in the help). Help, version and
- * commander's own complaints are written and come back as `none` with the exit code (2 for wrong usage).
- * Throws `UsageError` for a value that cannot be read.
+ * Reads a command line; each flag is also an environment variable (`FURIWAKE_…`, shown in the help). Writes help, version
+ * and commander's own complaints, and answers `none` with the exit code (2 for wrong usage). Throws `UsageError` for a value
+ * that is not valid, and for a variable `FURIWAKE_…` that is unknown.
  */
 export function readCommandLine(args: readonly string[], deps: ProgramDeps): Invocation {
   let invocation: Invocation | undefined;
   const program = new Command('furiwake')
-    .description(
-      "A working Service type: LoadBalancer for a cluster on one's own machines: watches the API server, gives each Service an address, programs HAProxy, writes the status.",
-    )
+    .description('Load balancer for Kubernetes Services on bare metal.')
     .version(deps.version, '-V, --version', 'print the version')
     .helpCommand('help [command]', 'show the help of a command')
-    .addHelpText('after', '\nDocumentation: docs/ of the source; reasons shown on Services: docs/reasons.md');
-  const log = (raw: { logLevel: string; logFormat?: string }): LogOptions => ({
-    level: raw.logLevel as LogOptions['level'],
-    format: (raw.logFormat as LogOptions['format'] | undefined) ?? (deps.isTerminal ? 'text' : 'json'),
-  });
-  type Raw = RawOptions & { logLevel: string; logFormat?: string; output?: string; cluster?: boolean };
-  const command = (name: string, description: string, flags: readonly Option[]): Command => {
-    const made = program.command(name).description(description);
-    for (const flag of flags) made.addOption(flag);
-    return made;
+    .addHelpText('after', '\nDocs: docs/ in the source. What the reasons on Services mean: docs/reasons.md');
+
+  const command = <N extends CommandName>(
+    name: N,
+    act: (flags: OptionsOf[N], typed: Typed, node: string) => Invocation,
+    argument?: string,
+  ): void => {
+    const { text, examples } = descriptions[name];
+    const flags: Flags<OptionsOf[N]> = flagsOf[name];
+    const made = program.command(name).description(text);
+    if (argument !== undefined) made.argument('<node>', argument);
+    for (const option of toOptions(flags)) made.addOption(option);
+    made.addHelpText('after', `\nExamples:\n${examples.map((line) => `  ${line}\n`).join('')}`);
+    made.action((first: unknown) => {
+      assertKnownVariables(deps.env, Object.values(flagsOf));
+      const typed = { values: made.opts(), sourceOf: (attribute: string) => made.getOptionValueSource(attribute) };
+      invocation = act(decodeFlags(flags, typed.values, typed.sourceOf), typed, String(first));
+    });
   };
 
-  command(
-    'run',
-    "Serve the cluster's Services from this host, until it is ended. Traffic goes on when furiwake ends.",
-    [...siteFlags, stopTrafficFlag, ...logFlags],
-  ).action((raw: Raw) => {
-    invocation = { command: 'run', options: decodeOptions(raw), log: log(raw), isJson: false };
-  });
-  command('check', 'Tell, without changing anything, whether this host can do the job.', [
-    ...siteFlags,
-    outputFlag,
-    ...logFlags,
-  ]).action((raw: Raw) => {
-    invocation = {
-      command: 'check',
-      options: decodeOptions({ ...raw, stopTrafficOnExit: 'no' }),
-      log: log(raw),
-      isJson: raw.output === 'json',
-    };
-  });
-  command('cleanup', 'Take away from this host all that `run` put there.', [
-    ...siteFlags,
-    new Option('--cluster', 'also take our finalizers, addresses and conditions off the Services').default(false),
-    ...logFlags,
-  ]).action((raw: Raw) => {
-    invocation = {
-      command: 'cleanup',
-      options: decodeOptions({ ...raw, stopTrafficOnExit: 'no' }),
-      log: log(raw),
-      isCluster: raw.cluster === true,
-    };
-  });
-  command('status', 'Show what the furiwake on this host serves.', [stateDirFlag, outputFlag]).action(
-    (raw: { stateDir: string; output: string }) => {
-      invocation = { command: 'status', stateDir: raw.stateDir, isJson: raw.output === 'json' };
-    },
-  );
-  for (const [name, description] of [
-    ['drain', 'Give a node no new connections; those it has live on.'],
-    ['undrain', 'Give a drained node connections again.'],
-  ] as const) {
-    command(name, description, [stateDirFlag])
-      .argument('<node>', 'name of the node')
-      .action((node: string, raw: { stateDir: string }) => {
-        invocation = { command: name, stateDir: raw.stateDir, node };
-      });
-  }
+  command('run', (log, { values, sourceOf }) => ({ command: 'run', options: decodeOptions(values, sourceOf), log }));
+  command('check', (flags, { values, sourceOf }) => ({
+    command: 'check',
+    options: decodeOptions(values, sourceOf),
+    log: flags,
+    isJson: flags.output === 'json',
+  }));
+  command('cleanup', (flags, { values, sourceOf }) => ({
+    command: 'cleanup',
+    options: decodeOptions(values, sourceOf),
+    log: flags,
+    isCluster: flags.isCluster,
+  }));
+  command('status', ({ stateDir, output }) => ({ command: 'status', stateDir, isJson: output === 'json' }));
+  command('drain', ({ stateDir }, _, node) => ({ command: 'drain', stateDir, node }), 'name of the node');
+  command('undrain', ({ stateDir }, _, node) => ({ command: 'undrain', stateDir, node }), 'name of the node');
+  program
+    .command('version')
+    .description('Print the version.')
+    .action(() => {
+      invocation = { command: 'version' };
+    });
 
   for (const each of [program, ...program.commands]) {
     each
@@ -171,7 +116,7 @@ export function readCommandLine(args: readonly string[], deps: ProgramDeps): Inv
         getOutHelpWidth: () => deps.columns,
         getErrHelpWidth: () => deps.columns,
       })
-      .showHelpAfterError(`(${each.name() === 'furiwake' ? 'furiwake' : `furiwake ${each.name()}`} --help tells all)`);
+      .showHelpAfterError(`See '${each === program ? 'furiwake' : `furiwake ${each.name()}`} --help'.`);
   }
   try {
     program.parse(args, { from: 'user' });
@@ -181,3 +126,9 @@ export function readCommandLine(args: readonly string[], deps: ProgramDeps): Inv
   }
   return invocation ?? { command: 'none', exitCode: 2 };
 }
+
+/** What was typed, by commander's names of the flags, and where each value comes from. */
+type Typed = {
+  readonly values: Readonly<Record<string, unknown>>;
+  readonly sourceOf: (attribute: string) => string | undefined;
+};

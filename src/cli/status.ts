@@ -2,13 +2,13 @@ import { askAdmin, type HostStatus } from '../daemon/admin.ts';
 import { statePaths } from '../daemon/platform.ts';
 import { formatTable } from './table.ts';
 
-/** `furiwake status`: what the furiwake of this host serves, as text or as the JSON that its admin socket gives. */
+/** `furiwake status`: what furiwake serves on this host, as text or as the JSON of its admin socket. */
 export async function showStatus(stateDir: string, isJson: boolean, signal: AbortSignal): Promise<string> {
   const text = await askAdmin(statePaths(stateDir).adminSocket, 'GET', '/status', '', signal);
   return isJson ? text : formatStatus(JSON.parse(text) as HostStatus);
 }
 
-/** `furiwake drain NODE` and `undrain NODE`; the answer says which nodes are drained now. */
+/** `furiwake drain NODE` and `undrain NODE`: what furiwake answers. */
 export async function changeDrain(
   stateDir: string,
   verb: 'drain' | 'undrain',

@@ -1,4 +1,4 @@
-/** Columns that line up, two blanks apart; a column of numbers (`right`) is aligned to the right. */
+/** Aligned columns, two blanks apart; `right` names the columns of numbers, aligned to the right. */
 export function formatTable(
   head: readonly string[],
   rows: readonly (readonly string[])[],

@@ -2,7 +2,7 @@ import { type Exec, ExecError } from '../ports/exec.ts';
 import { StartError } from './errors.ts';
 import type { Platform } from './platform.ts';
 
-/** A program that must be on the host, the Debian package that brings it, and how to ask its version. */
+/** Programs that must be on the host, the Debian package of each, and how to ask for its version. */
 const tools = [
   { program: 'haproxy', debianPackage: 'haproxy', args: ['-v'] },
   { program: 'nft', debianPackage: 'nftables', args: ['--version'] },
@@ -16,7 +16,7 @@ export type ToolVersion = {
   /** `undefined`: not there. */ readonly version: string | undefined;
 };
 
-/** First line of what each program says of its version. */
+/** The first line of each program's answer to the question for its version. */
 export async function toolVersions(exec: Exec, signal: AbortSignal): Promise<readonly ToolVersion[]> {
   return Promise.all(
     tools.map(async ({ program, debianPackage, args }) => {
@@ -44,10 +44,11 @@ export function isHaproxyTooOld(line: string): boolean {
 
 /** Throws {@link StartError} for the first thing that the host lacks. */
 export async function assertHost({ exec, isRoot }: Platform, signal: AbortSignal): Promise<void> {
-  if (!isRoot) throw new StartError('furiwake run needs root: it programs nftables, routes and addresses of this host');
+  if (!isRoot)
+    throw new StartError('furiwake run needs root: it configures nftables, routes and addresses of this host');
   for (const { program, debianPackage, version } of await toolVersions(exec, signal)) {
     if (version === undefined)
-      throw new StartError(`${program} is not on this host: install it (Debian: apt-get install ${debianPackage})`);
+      throw new StartError(`${program} is not installed: install it (Debian: apt-get install ${debianPackage})`);
     if (program === 'haproxy' && isHaproxyTooOld(version))
       throw new StartError(`haproxy is too old (${version}): furiwake needs 2.6 or newer`);
   }

@@ -1,13 +1,13 @@
 import type { Platform } from './platform.ts';
 
-/** Who this host is in the Lease: the same after a restart, which takes its own Lease back at once. */
+/** The name of this host in the Lease: the same after a restart, so that it takes its own Lease back at once. */
 export type Identity = {
   readonly name: string;
-  /** Puts it on the disk; to be done before others see it. */
+  /** Writes it to the disk; to be done before other hosts see it. */
   readonly keep: () => Promise<void>;
 };
 
-/** The one on the disk, or a new one. */
+/** The identity on the disk, or a new one. */
 export async function identityOf(
   { files, hostname, newId }: Pick<Platform, 'files' | 'hostname' | 'newId'>,
   path: string,

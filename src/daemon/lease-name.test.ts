@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { className } from '../cli/options.ts';
+import { classPattern } from '../cli/values.ts';
 import { leaseName } from './lease-name.ts';
 
 test.each([
@@ -15,7 +15,7 @@ test.each([
 });
 
 const anyClass = fc.oneof(
-  fc.stringMatching(className),
+  fc.stringMatching(classPattern),
   fc.stringMatching(/^[ab][-._]{0,3}[abAB]$/),
   fc.stringMatching(/^a{1,150}\.b{100}\/[ab]$/),
 );

@@ -6,8 +6,8 @@ const maxLength = 200;
 const hashLength = 8;
 
 /**
- * The Lease of a class; two classes never share one. A class is no name of an object: where it had to be changed, a hash
- * of it stands at the end. The default class goes without, so that furiwakes of all versions meet at the same Lease.
+ * The Lease of a class; two classes never share one. A class may not be a valid name of an object: where it has to be
+ * changed, a hash of it is appended. The default class has none, so that all releases use the same Lease.
  */
 export function leaseName(loadBalancerClass: string): string {
   const plain = plainName(loadBalancerClass);
@@ -17,7 +17,7 @@ export function leaseName(loadBalancerClass: string): string {
   return `furiwake-${plain}-${hash}`;
 }
 
-/** The nearest name: small letters, digits, `-` and `.`, with a letter or a digit at both ends of each part. */
+/** The nearest valid name: lower-case letters, digits, `-` and `.`, with a letter or a digit at both ends of each part. */
 function plainName(text: string): string {
   return text
     .toLowerCase()
@@ -29,7 +29,7 @@ function plainName(text: string): string {
     .join('.');
 }
 
-/** So ends the name of a class that had to be changed. */
+/** Ends as the name of a class that had to be changed does. */
 function endsAsHash(name: string): boolean {
   return new RegExp(`-[0-9a-f]{${hashLength}}$`).test(name);
 }

@@ -2,7 +2,7 @@ import type { Clock, Random } from '../ports/clock.ts';
 import type { Exec } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
 
-/** The machine that furiwake runs on: what only `main` may touch, handed to the commands. */
+/** The machine that furiwake runs on. Only `main` touches it; the commands are given this. */
 export type Platform = {
   readonly clock: Clock;
   readonly random: Random;
@@ -15,7 +15,7 @@ export type Platform = {
   readonly pid: number;
   /** A new random identifier. */
   readonly newId: () => string;
-  /** Where instances of this network namespace tell of each other, see `lockHost`; below `/run`, so that a reboot empties it. */
+  /** Where the instances of this network namespace find each other (`lockHost`); below `/run`, which a reboot empties. */
   readonly lockFolder: string;
 };
 

@@ -1,9 +1,10 @@
+import { untilAborted } from '../async/abort.ts';
 import type { Node } from '../core/model/node.ts';
 import type { EventSender } from '../kube/events.ts';
 import type { Store } from '../kube/store.ts';
 import { reasons } from '../core/reasons.ts';
 
-/** An event on each node that can take no connections because it has no address; until `signal` aborts. */
+/** Records an event on each node that gets no connections because it has no address; until `signal` aborts. */
 export async function tellNodes(nodes: Store<Node>, events: EventSender, signal: AbortSignal): Promise<void> {
   const look = (names: Iterable<string>): void => {
     for (const name of names) {
@@ -19,9 +20,6 @@ export async function tellNodes(nodes: Store<Node>, events: EventSender, signal:
     }
   };
   const unsubscribe = nodes.subscribe(look);
-  await new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener('abort', () => resolve(), { once: true });
-  });
+  await untilAborted(signal);
   unsubscribe();
 }

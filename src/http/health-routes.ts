@@ -4,11 +4,11 @@ export type HealthSource = {
   /** Figures in the Prometheus text format. */
   readonly metrics: () => Promise<string>;
   readonly metricsContentType: string;
-  /** What is not ready yet, in words; empty when all is. */
+  /** Why this host is not ready, a line each; empty: it is. */
   readonly notReady: () => readonly string[];
 };
 
-/** `/metrics`, `/healthz` (the process lives), `/readyz` (stores synced, lease held, the last change in force). */
+/** `/metrics`, `/healthz` (the process runs), `/readyz` (503 with the reasons while this host is not ready). */
 export function healthRoutes({ metrics, metricsContentType, notReady }: HealthSource): Routes {
   return {
     'GET /metrics': async () => ({ status: 200, contentType: metricsContentType, body: await metrics() }),

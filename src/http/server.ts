@@ -14,8 +14,8 @@ const maxBodyBytes = 64 * 1024;
 const requestTimeoutMs = 10_000;
 
 /**
- * A small HTTP server for a handful of fixed routes. Listens when it resolves; ends with `signal` or when disposed.
- * Throws the system's error when the address cannot be had (`EADDRINUSE`, `EACCES`).
+ * An HTTP server for a few fixed routes. It listens when the promise resolves; it ends with `signal` or when disposed.
+ * Throws the system's error when it cannot listen (`EADDRINUSE`, `EACCES`).
  */
 export async function serveHttp(
   address: ListenAddress,
@@ -30,7 +30,7 @@ export async function serveHttp(
           response.writeHead(status, { 'content-type': contentType, 'content-length': Buffer.byteLength(body) });
           response.end(body);
         })
-        .catch(() => response.destroy()); // one request must never end the process
+        .catch(() => response.destroy()); // the client is gone, or the answer could not be written
     },
   );
   const close = async (): Promise<void> => {
@@ -41,7 +41,7 @@ export async function serveHttp(
   };
   server.listen(address);
   await once(server, 'listening', { signal });
-  server.on('error', () => undefined); // a connection that could not be accepted: the next one may be
+  server.on('error', () => undefined); // a connection that could not be accepted; the next may succeed
   signal.addEventListener('abort', () => void close(), { once: true });
   const bound = server.address();
   return { port: typeof bound === 'object' && bound !== null ? bound.port : 0, [Symbol.asyncDispose]: close };
@@ -49,9 +49,9 @@ export async function serveHttp(
 
 async function reply(request: IncomingMessage, routes: Routes, signal: AbortSignal): Promise<HttpReply> {
   const url = URL.parse(request.url ?? '/', 'http://furiwake');
-  if (url === null) return textReply(400, 'the path of this request cannot be read\n');
+  if (url === null) return textReply(400, 'Invalid path.\n');
   const handler = routes[`${request.method ?? 'GET'} ${url.pathname}`];
-  if (handler === undefined) return textReply(404, `no such page; there is ${Object.keys(routes).join(', ')}\n`);
+  if (handler === undefined) return textReply(404, `Not found. Available: ${Object.keys(routes).join(', ')}\n`);
   try {
     return await handler(await bodyOf(request), signal);
   } catch (error) {
@@ -64,7 +64,7 @@ async function bodyOf(request: IncomingMessage): Promise<string> {
   let size = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     size += chunk.length;
-    if (size > maxBodyBytes) throw new Error(`the request is longer than ${maxBodyBytes} bytes`);
+    if (size > maxBodyBytes) throw new Error(`the request body exceeds ${maxBodyBytes} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');

@@ -5,27 +5,28 @@ import { StartError, UsageError } from '../daemon/errors.ts';
 import { KubeError } from '../kube/errors.ts';
 import { ExecError } from '../ports/exec.ts';
 import { endFor, isToldToEnd } from './end.ts';
+import { SignalError } from './node/signals.ts';
 
 const calm = new AbortController().signal;
-const ended = AbortSignal.abort(new Error('ended by SIGTERM'));
+const ended = AbortSignal.abort(new SignalError('SIGTERM'));
 const kubeError = new KubeError({ code: 'SERVER', message: 'no etcd', verb: 'list', path: '/api/v1/services' });
 
 test.each([
-  ['a wrong flag', new UsageError('--x: no'), 2, 'furiwake: --x: no\n'],
-  ['what it lacks', new StartError('haproxy is not there'), 1, 'furiwake: haproxy is not there\n'],
-  ['an answer of the API server', kubeError, 1, 'furiwake: list /api/v1/services: no etcd\n'],
-  ['a program that fails', new ExecError('nft -f -', 1, 'busy\n'), 1, 'furiwake: nft -f -: busy\n'],
+  ['a wrong flag', new UsageError('--x: no'), 2, 'error: --x: no\n'],
+  ['what it lacks', new StartError('haproxy is not there'), 1, 'error: haproxy is not there\n'],
+  ['an answer of the API server', kubeError, 1, 'error: list /api/v1/services: no etcd\n'],
+  ['a program that fails', new ExecError('nft -f -', 1, 'busy\n'), 1, 'error: nft -f -: busy\n'],
 ])('%s is one line', (_, error, exitCode, lastWords) => {
   expect(endFor(error, calm)).toEqual({ exitCode, lastWords });
   expect(endFor(error, ended)).toEqual({ exitCode, lastWords });
 });
 
 test.each([new TypeError('x is not a function'), Object.assign(new TypeError('no string'), { code: 'ERR_X' })])(
-  'a fault of ours shows where it is',
-  (error) => expect(endFor(error, calm)).toEqual({ exitCode: 1, lastWords: `furiwake: ${error.stack}\n` }),
+  'a fault of the program shows where it is',
+  (error) => expect(endFor(error, calm)).toEqual({ exitCode: 1, lastWords: `error: ${error.stack}\n` }),
 );
 
-test('being told to end is known, also in what Node makes of it, and nothing else is taken for it', async () => {
+test('the error of the signal is recognised, also in what Node makes of it, and no other error is taken for it', async () => {
   const ways = [
     ended.reason as unknown,
     await sleep(1_000, undefined, { signal: ended }).catch((error: unknown) => error),
@@ -37,6 +38,6 @@ test('being told to end is known, also in what Node makes of it, and nothing els
   expect(isToldToEnd(new Error('x'), calm)).toBe(false);
 });
 
-test('what is not done when it is told to end is no success', () => {
-  expect(endFor(ended.reason, ended)).toMatchObject({ exitCode: 1, lastWords: expect.stringMatching(/SIGTERM/) });
+test('a command that a signal interrupts has failed, and says so without a stack', () => {
+  expect(endFor(ended.reason, ended)).toEqual({ exitCode: 1, lastWords: 'error: interrupted by SIGTERM\n' });
 });

@@ -12,13 +12,13 @@ function isAbortError(error: unknown): error is Error {
 
 /** How the process ends for what was thrown: its exit code, and its last line. */
 export function endFor(error: unknown, signal: AbortSignal): { readonly exitCode: number; readonly lastWords: string } {
-  if (isToldToEnd(error, signal)) return { exitCode: 1, lastWords: `furiwake: ${wordsOf(signal.reason)}: not done\n` };
-  return { exitCode: error instanceof UsageError ? 2 : 1, lastWords: `furiwake: ${wordsOf(error)}\n` };
+  const cause = isToldToEnd(error, signal) ? signal.reason : error;
+  return { exitCode: cause instanceof UsageError ? 2 : 1, lastWords: `error: ${wordsOf(cause)}\n` };
 }
 
-/** Errors that carry a code are failures of the world, and their message tells all. A stack is for our own faults. */
+/** Errors with a code come from outside, and their message suffices. All others are faults of the program: with a stack. */
 function wordsOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const isOurFault = !('code' in error) || error instanceof TypeError || error instanceof RangeError;
-  return isOurFault ? (error.stack ?? error.message) : error.message;
+  const isOwnFault = !('code' in error) || error instanceof TypeError || error instanceof RangeError;
+  return isOwnFault ? (error.stack ?? error.message) : error.message;
 }

@@ -7,7 +7,8 @@ import { assertNever } from '../core/assert-never.ts';
 import type { Platform } from '../daemon/platform.ts';
 import { check } from '../cli/check.ts';
 import { cleanup } from './cleanup.ts';
-import { type Invocation, type LogOptions, readCommandLine } from '../cli/program.ts';
+import type { LogOptions } from '../cli/options.ts';
+import { type Invocation, readCommandLine } from '../cli/program.ts';
 import type { CommandDeps } from '../daemon/command.ts';
 import { run } from './run.ts';
 import { changeDrain, showStatus } from '../cli/status.ts';
@@ -15,9 +16,12 @@ import { endFor, isToldToEnd } from './end.ts';
 import { systemClock } from './node/clock.ts';
 import { systemExec } from './node/exec.ts';
 import { systemFiles } from './node/files.ts';
-import { makeLog } from './node/log.ts';
+import { defaultFormat, isJournal, makeLog } from './node/log.ts';
 import { makeMetrics } from './node/metrics.ts';
 import { tolerateErrors } from './node/output.ts';
+import { endBySignal, otherSignals } from './node/signals.ts';
+
+const { version } = packageFile;
 
 const machine: Platform = {
   clock: systemClock,
@@ -42,15 +46,34 @@ function write(text: string): void {
   process.stdout.write(text);
 }
 
-function deps(options: LogOptions): CommandDeps {
-  const log = makeLog({ ...options, isColoured: process.stderr.isTTY, write: (text) => process.stderr.write(text) });
-  return { version: packageFile.version, machine, log, metrics: makeMetrics() };
+/** https://no-color.org: any value but an empty one. */
+function hasColour(stream: { readonly isTTY?: boolean }): boolean {
+  return stream.isTTY === true && !process.env['NO_COLOR'];
+}
+
+const end = endBySignal();
+const signals = otherSignals();
+
+function deps(command: string, { level, format: asked }: LogOptions): CommandDeps {
+  const stream = isJournal(process.env['JOURNAL_STREAM']) ? 'journal' : process.stderr.isTTY ? 'terminal' : 'other';
+  const format = asked === 'text' && stream === 'journal' ? 'journal' : (asked ?? defaultFormat(command, stream));
+  const log = makeLog({
+    level,
+    format,
+    isColoured: hasColour(process.stderr),
+    write: (text) => process.stderr.write(text),
+  });
+  const reloads = new Set<() => void>();
+  signals.attend(log, () => {
+    for (const reload of reloads) reload();
+  });
+  return { version, machine, log, metrics: makeMetrics(), onReload: (reload) => void reloads.add(reload) };
 }
 
 async function main(args: readonly string[], signal: AbortSignal): Promise<number> {
   const invocation = readCommandLine(args, {
-    version: packageFile.version,
-    isTerminal: process.stderr.isTTY,
+    version,
+    env: process.env,
     columns: process.stdout.columns ?? 100,
     write,
     writeError: (text) => process.stderr.write(text),
@@ -60,19 +83,23 @@ async function main(args: readonly string[], signal: AbortSignal): Promise<numbe
 
 async function perform(invocation: Invocation, signal: AbortSignal): Promise<number> {
   switch (invocation.command) {
-    case 'run':
-      await run(invocation.options, deps(invocation.log), signal).catch((error: unknown) => {
+    case 'run': {
+      const { options } = invocation;
+      const command = deps('run', invocation.log);
+      await run(options, command, signal).catch((error: unknown) => {
         if (!isToldToEnd(error, signal)) throw error;
       });
+      command.log.info({}, options.stopsTrafficOnExit ? 'stopped, and the traffic with it' : stoppedWords);
       return 0;
+    }
     case 'check':
       return check(
         invocation.options,
-        { ...deps(invocation.log), isJson: invocation.isJson, isColoured: process.stdout.isTTY, write },
+        { ...deps('check', invocation.log), isJson: invocation.isJson, isColoured: hasColour(process.stdout), write },
         signal,
       );
     case 'cleanup':
-      await cleanup(invocation.options, invocation.isCluster, deps(invocation.log), signal);
+      await cleanup(invocation.options, invocation.isCluster, deps('cleanup', invocation.log), signal);
       return 0;
     case 'status':
       write(await showStatus(invocation.stateDir, invocation.isJson, signal));
@@ -81,6 +108,9 @@ async function perform(invocation: Invocation, signal: AbortSignal): Promise<num
     case 'undrain':
       write(await changeDrain(invocation.stateDir, invocation.command, invocation.node, signal));
       return 0;
+    case 'version':
+      write(`${version}\n`);
+      return 0;
     case 'none':
       return invocation.exitCode;
     default:
@@ -88,25 +118,19 @@ async function perform(invocation: Invocation, signal: AbortSignal): Promise<num
   }
 }
 
-/** SIGINT and SIGTERM end it in order; the second one at once. */
-const ending = new AbortController();
-for (const name of ['SIGINT', 'SIGTERM'] as const) {
-  process.on(name, () => {
-    if (ending.signal.aborted) process.exit(1);
-    ending.abort(new Error(`ended by ${name}`));
-  });
-}
+const stoppedWords =
+  'stopped; HAProxy keeps serving the Services as last configured. To stop the traffic, too: furiwake cleanup';
 
 tolerateErrors(process.stderr);
 tolerateErrors(process.stdout, (error) => {
-  process.stderr.write(`furiwake: standard output cannot be written: ${error.message}\n`);
+  process.stderr.write(`error: cannot write to standard output: ${error.message}\n`);
   process.exitCode = 1;
 });
 
 try {
-  process.exitCode = await main(process.argv.slice(2), ending.signal);
+  process.exitCode = await main(process.argv.slice(2), end);
 } catch (error) {
-  const { exitCode, lastWords } = endFor(error, ending.signal);
+  const { exitCode, lastWords } = endFor(error, end);
   process.stderr.write(lastWords);
   process.exitCode = exitCode;
 }

@@ -52,6 +52,11 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   const lifetime = new AbortController();
   const alive = AbortSignal.any([signal, lifetime.signal]);
   const client = makeKubeClient({ config, clock, log: log.child({ part: 'api' }), metrics, random });
+  deps.onReload(() => {
+    config.credentials.reload(alive).catch((error: unknown) => {
+      if (!alive.aborted) log.error({ err: error }, 'the credentials could not be read again; using the present ones');
+    });
+  });
   const parts = await makeHostParts({
     machine,
     stateDir,

@@ -9,8 +9,8 @@ import { readHostState, untilHostState } from './harness/host-state.ts';
 import { kubeconfigOf, namespace } from './harness/names.ts';
 import { isRoot, useStage } from './harness/stage.ts';
 
-/** What furiwake says when it gives up: one line for people, without a stack. */
-const lastWord = /^furiwake: [^\n]+\n$/;
+/** The last line of a furiwake that gives up: for people, without a stack. */
+const lastWord = /^error: [^\n]+\n$/;
 
 /** What it said, without the log. */
 function lastOf(said: string): string {
@@ -92,7 +92,7 @@ describe.skipIf(!isRoot)('furiwake that cannot start', () => {
       try {
         const { code, said } = await furiwake.command(['run', '--kubeconfig', kubeconfigOf(lab)]);
         expect(lastOf(said)).toMatch(lastWord);
-        expect(said).toMatch(new RegExp(`${program} is not on this host.*apt-get install`));
+        expect(said).toMatch(new RegExp(`${program} is not installed.*apt-get install`));
         expect(code).toBe(1);
       } finally {
         await lb1.exec(['umount', file]);

@@ -1,5 +1,5 @@
 import type { Platform } from '../../src/daemon/platform.ts';
-import { decodeOptions } from '../../src/cli/options.ts';
+import { decodeOptions, type RunOptions } from '../../src/cli/options.ts';
 import { filesOf, noPrograms } from '../sim/harness.ts';
 import { virtualClock } from '../sim/virtual-clock.ts';
 
@@ -21,19 +21,7 @@ export function makeMachine(rest: Partial<Platform> = {}): Platform {
   };
 }
 
-/** The flags of `run`, as far as a test says them; the others have their defaults. */
-export function makeOptions(rest: Partial<Parameters<typeof decodeOptions>[0]> = {}): ReturnType<typeof decodeOptions> {
-  return decodeOptions({
-    loadBalancerClass: 'furiwake.dev/haproxy',
-    defaultClass: 'yes',
-    leaseNamespace: 'furiwake-system',
-    reservedPorts: '22',
-    stateDir: '/var/lib/furiwake',
-    idleTimeout: '3600',
-    nodeSilenceTimeout: '15',
-    onLeaseLoss: 'withdraw',
-    metricsAddress: '127.0.0.1:9470',
-    stopTrafficOnExit: 'no',
-    ...rest,
-  });
+/** The flags of `run`, as far as a test names them, as typed; the others have their defaults. */
+export function makeOptions(typed: Readonly<Record<string, string>> = {}): RunOptions {
+  return decodeOptions(typed);
 }

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import { expect, test } from 'vitest';
-import { systemExec } from './exec.ts';
+import { searchPath, systemExec } from './exec.ts';
 
 const { signal } = new AbortController();
 
@@ -19,4 +19,13 @@ test('a program that does not exist is said to be not found', async () => {
   await expect(systemExec.run('no-such-program', ['--token=secret'], { signal })).rejects.toThrow(
     /^no-such-program: not found$/,
   );
+});
+
+test.each([
+  [undefined, '/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin'],
+  ['', '/usr/local/sbin:/usr/sbin:/sbin'],
+  ['/opt/node/bin::/usr/bin:', '/opt/node/bin:/usr/bin:/usr/local/sbin:/usr/sbin:/sbin'],
+  ['.:bin:/usr/sbin', '/usr/sbin:/usr/local/sbin:/sbin'],
+])('PATH %j never holds the current directory', (path, expected) => {
+  expect(searchPath(path)).toBe(expected);
 });

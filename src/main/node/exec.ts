@@ -4,7 +4,7 @@ import { type Conversation, type Exec, ExecError } from '../../ports/exec.ts';
 
 const maxOutputBytes = 64 * 1024 * 1024;
 
-/** Programs of this machine, found by `PATH` and in the `sbin` folders that a service's PATH may lack. */
+/** Programs of this machine, found by `PATH` and in the `sbin` folders, which the PATH of a service may lack. */
 export const systemExec: Exec = {
   run: (file, args, { stdin, signal, timeoutMs = 10_000, env }) =>
     new Promise((resolve, reject) => {
@@ -25,7 +25,7 @@ export const systemExec: Exec = {
             );
         },
       );
-      child.stdin?.on('error', () => undefined); // the program's own exit tells more than a closed pipe
+      child.stdin?.on('error', () => undefined); // the exit of the program says more than a closed pipe
       child.stdin?.end(stdin ?? '');
     }),
   converse: (file, args, signal) => conversation(file, args, signal),
@@ -70,9 +70,15 @@ function environment(extra: Readonly<Record<string, string>> = {}): NodeJS.Proce
   return {
     ...process.env,
     LC_ALL: 'C',
-    PATH: `${process.env['PATH'] ?? ''}:/usr/local/sbin:/usr/sbin:/sbin`,
+    PATH: searchPath(process.env['PATH']),
     ...extra,
   };
+}
+
+/** An empty part of `PATH` would be the current directory: a program in there would run as root. */
+export function searchPath(path: string | undefined): string {
+  const folders = (path ?? '/usr/local/bin:/usr/bin:/bin').split(':').filter((folder) => folder.startsWith('/'));
+  return [...new Set([...folders, '/usr/local/sbin', '/usr/sbin', '/sbin'])].join(':');
 }
 
 /** Why a program failed that says nothing itself. Node's own message of a failed program quotes its arguments. */

@@ -11,7 +11,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-test('a folder is made with its parents, and is no error when it is there', async () => {
+test('a folder is made with its parents; making one that exists is no error', async () => {
   const deep = path.join(folder, 'a/b/c');
   await systemFiles.makeFolder(deep);
   await systemFiles.makeFolder(deep);

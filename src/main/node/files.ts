@@ -13,14 +13,14 @@ export const systemFiles: Files = {
       throw error;
     }
   },
-  // Without fsync, which costs milliseconds before an address is published, many on a slow disk: `sync` is for that.
+  // Without fsync, which would delay each address by milliseconds, or more on a slow disk; `sync` does that.
   write: async (file, text, mode = 0o600) => {
     const temporary = `${file}.new`;
     await writeFile(temporary, text, { mode });
     await rename(temporary, file);
   },
   append: async (file, text) => {
-    await appendFile(file, text, { flag: constants.O_WRONLY | constants.O_APPEND }); // not `a`: it would make a new one
+    await appendFile(file, text, { flag: constants.O_WRONLY | constants.O_APPEND }); // not `a`, which creates a file
   },
   sync: async (file) => {
     await using handle = await open(file, constants.O_RDWR);
@@ -62,7 +62,7 @@ function isMissing(error: unknown): boolean {
   return (error as NodeJS.ErrnoException).code === 'ENOENT';
 }
 
-/** Not by `recursive: true`: Node then tries for ever where nothing can be made, as below /proc. */
+/** Not by `recursive: true`, with which Node tries for ever where no folder can be made, as below /proc. */
 async function makeFolder(folder: string, mode: number): Promise<void> {
   const isMissingParent = await mkdir(folder, { mode }).then(
     () => false,

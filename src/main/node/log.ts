@@ -1,12 +1,16 @@
+import { fstatSync } from 'node:fs';
 import pino from 'pino';
 import type { Log } from '../../ports/log.ts';
 
-export const logLevels = ['debug', 'info', 'warn', 'error'] as const;
-export type LogLevel = (typeof logLevels)[number];
-export type LogFormat = 'json' | 'text';
+/**
+ * - `text`: for people, with the time.
+ * - `journal`: the same for journald, which keeps the time and reads the level from a prefix (sd-daemon(3)).
+ * - `json`: an object per line, for programs.
+ */
+export type LogFormat = 'text' | 'journal' | 'json';
 
 export type LogOptions = {
-  readonly level: LogLevel;
+  readonly level: 'debug' | 'info' | 'warn' | 'error';
   readonly format: LogFormat;
   readonly isColoured: boolean;
   readonly write: (text: string) => void;
@@ -14,7 +18,11 @@ export type LogOptions = {
 
 /** Structured log on pino, without transports (they spawn a worker by file path, which a bundle does not have). */
 export function makeLog({ level, format, isColoured, write }: LogOptions): Log {
-  const destination = { write: format === 'json' ? write : (line: string) => write(humanLine(line, isColoured)) };
+  const show: Readonly<Record<LogFormat, (line: string) => string>> = {
+    json: (line) => line,
+    text: (line) => terminalLine(line, isColoured),
+    journal: journalLine,
+  };
   return adapt(
     pino(
       {
@@ -24,12 +32,28 @@ export function makeLog({ level, format, isColoured, write }: LogOptions): Log {
         formatters: { level: (label) => ({ level: label }) },
         serializers: { err: describeError },
       },
-      destination,
+      { write: (line: string) => write(show[format](line)) },
     ),
   );
 }
 
-/** Errors that carry a code are failures of the world: their words tell all. A stack is for those that should not be. */
+/**
+ * The format where the administrator named none: text for people. `run` without a terminal or a journal, as in a
+ * container, writes JSON for the collector.
+ */
+export function defaultFormat(command: string, stream: 'terminal' | 'journal' | 'other'): LogFormat {
+  if (stream === 'journal') return 'journal';
+  return stream === 'terminal' || command !== 'run' ? 'text' : 'json';
+}
+
+/** True when standard error is connected to journald: `JOURNAL_STREAM` names its device and inode (systemd.exec(5)). */
+export function isJournal(stream: string | undefined, descriptor = 2): boolean {
+  if (stream === undefined) return false;
+  const { dev, ino } = fstatSync(descriptor);
+  return stream === `${dev}:${ino}`;
+}
+
+/** Errors with a code come from outside, and their message suffices. All others are faults of the program: with a stack. */
 function describeError(error: unknown): unknown {
   if (error instanceof Error && 'code' in error) return { type: error.name, code: error.code, message: error.message };
   return error instanceof Error ? pino.stdSerializers.err(error) : error;
@@ -53,15 +77,34 @@ const colours: Readonly<Record<string, string>> = {
 };
 const plain = '\u001b[0m';
 
-/** `18:02:11.345 WARN  message  service=lbtest/nginx reason=PortConflict`, for a person at a terminal. */
-function humanLine(line: string, isColoured: boolean): string {
+/** As syslog(3) numbers them. */
+const priorities: Readonly<Record<string, number>> = { debug: 7, info: 6, warn: 4, error: 3 };
+
+type Line = { readonly level: string; readonly time: string; readonly text: string };
+
+/** `message  service=shop/web reason=PortConflict error="…"`, on one line. */
+function read(line: string): Line {
   const { level, time, msg, err, ...fields } = JSON.parse(line) as Record<string, unknown>;
   const error = err as { message?: string; stack?: string } | undefined;
   const shown = Object.entries(fields).map(
-    ([name, value]) => `${name}=${typeof value === 'string' && !/\s/.test(value) ? value : JSON.stringify(value)}`,
+    ([name, value]) =>
+      `${name}=${typeof value === 'string' && /^[^\s"=]+$/.test(value) ? value : JSON.stringify(value)}`,
   );
-  const colour = isColoured ? (colours[String(level)] ?? '') : '';
-  const head = `${String(time).slice(11, 23)} ${String(level).toUpperCase().padEnd(5)} ${String(msg)}`;
-  const tail = [...shown, ...(error === undefined ? [] : [`error=${JSON.stringify(error.message)}`])].join(' ');
-  return `${colour}${tail === '' ? head : `${head}  ${tail}`}${colour === '' ? '' : plain}\n`;
+  if (error !== undefined) shown.push(`error=${JSON.stringify(error.stack ?? error.message)}`);
+  const text = [String(msg), ...(shown.length > 0 ? [shown.join(' ')] : [])].join('  ');
+  return { level: String(level), time: String(time), text };
+}
+
+/** `18:02:11.345 WARN  message  service=shop/web`, in UTC. */
+function terminalLine(line: string, isColoured: boolean): string {
+  const { level, time, text } = read(line);
+  const colour = isColoured ? (colours[level] ?? '') : '';
+  const shown = `${time.slice(11, 23)} ${level.toUpperCase().padEnd(5)} ${text}`;
+  return `${colour}${shown}${colour === '' ? '' : plain}\n`;
+}
+
+/** `<4>message  service=shop/web`. */
+function journalLine(line: string): string {
+  const { level, text } = read(line);
+  return `<${priorities[level] ?? 6}>${text}\n`;
 }

@@ -5,7 +5,7 @@ import { tolerateErrors } from './output.ts';
 test.each([
   ['ENOSPC', ['ENOSPC']],
   ['EPIPE', []],
-])('an output that fails with %s ends nothing; answers that got lost are told', async (code, told) => {
+])('an output that fails with %s does not end the process; lost answers are reported', async (code, told) => {
   const lost: string[] = [];
   const stream = new Writable({ write: (_, __, done) => done(Object.assign(new Error(code), { code })) });
   tolerateErrors(stream, ({ message }) => lost.push(message));

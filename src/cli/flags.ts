@@ -1,0 +1,115 @@
+import { Option } from 'commander';
+import * as z from 'zod';
+import { quote } from '../core/addresses/request.ts';
+import { UsageError } from '../daemon/errors.ts';
+
+/** One flag of the command line. Each is also an environment variable, a line of the help, and a row of docs/flags.md. */
+export type Flag<T> = {
+  /** As commander writes it: `-o, --output <format>`. */
+  readonly syntax: string;
+  /** Heading of the help text. */
+  readonly group: string;
+  readonly help: string;
+  /** Reads what was typed; `undefined` where nothing was, and there is no default. */
+  readonly schema: z.ZodType<T>;
+  /** Completes `expected …` when a value is refused; an issue of code `custom` says it in words of its own. */
+  readonly expected: string;
+  /** As it would be typed. */
+  readonly byDefault?: string;
+  /** What the flag says without a value. */
+  readonly preset?: string;
+  /** It changes one run of a command, and so has no environment variable. */
+  readonly isOneTime?: true;
+};
+
+/** Flags, by the names that their decoded values have in the program. */
+export type Flags<T> = { readonly [K in keyof T]: Flag<T[K]> };
+
+/** Flags of whatever types. */
+export type AnyFlags = Readonly<Record<string, Flag<unknown>>>;
+
+/** Where a value comes from, by commander's name of the flag: `env`, `cli`, `default`. */
+export type SourceOf = (attribute: string) => string | undefined;
+
+/** The flags as commander wants them. */
+export function toOptions(flags: AnyFlags): readonly Option[] {
+  return Object.values(flags).map(toOption);
+}
+
+function toOption({ syntax, group, help, byDefault, preset, isOneTime }: Flag<unknown>): Option {
+  const option = new Option(syntax, help).helpGroup(`${group}:`);
+  if (isOneTime === undefined) option.env(variableOf(option));
+  if (byDefault !== undefined) option.default(byDefault);
+  if (preset !== undefined) option.preset(preset);
+  return option;
+}
+
+/** `--idle-timeout` → `FURIWAKE_IDLE_TIMEOUT`. */
+function variableOf(option: Option): string {
+  return `FURIWAKE_${(option.long ?? '').slice(2).replaceAll('-', '_').toUpperCase()}`;
+}
+
+/**
+ * Decodes what was typed, by commander's names of the flags; a flag that is missing has its default. Throws
+ * {@link UsageError} for the first value that is not valid.
+ */
+export function decodeFlags<T>(
+  flags: Flags<T>,
+  typed: Readonly<Record<string, unknown>>,
+  sourceOf: SourceOf = () => undefined,
+): T {
+  const decoded = Object.entries<Flag<unknown>>(flags).map(([name, flag]) => {
+    const option = toOption(flag);
+    const attribute = option.attributeName();
+    const value = typed[attribute] ?? flag.byDefault;
+    const result = flag.schema.safeParse(value);
+    if (result.success) return [name, result.data];
+    const where = sourceOf(attribute) === 'env' ? option.envVar : option.long;
+    const [issue] = result.error.issues;
+    const words = issue?.code === 'custom' ? issue.message : `expected ${flag.expected}`;
+    throw new UsageError(
+      `invalid value ${quote(typeof value === 'string' ? value : JSON.stringify(value))} for ${where}: ${words}`,
+    );
+  });
+  return Object.fromEntries(decoded) as T;
+}
+
+const prefix = 'FURIWAKE_';
+
+/** Throws {@link UsageError} for a variable `FURIWAKE_…` that is not one of a flag, so that a typing error is not a default. */
+export function assertKnownVariables(
+  env: Readonly<Record<string, string | undefined>>,
+  all: readonly AnyFlags[],
+): void {
+  const known = new Set(all.flatMap(toOptions).flatMap(({ envVar }) => envVar ?? []));
+  for (const name of Object.keys(env)) {
+    if (!name.startsWith(prefix) || known.has(name)) continue;
+    const similar = mostSimilar(name, known);
+    throw new UsageError(
+      `unknown environment variable ${name}${similar === undefined ? '. See docs/flags.md for all of them' : `. Did you mean ${similar}?`}`,
+    );
+  }
+}
+
+const mostEdits = 3;
+
+function mostSimilar(name: string, candidates: Iterable<string>): string | undefined {
+  const [best] = Array.from(candidates, (each) => ({ each, edits: editDistance(name, each) }))
+    .filter(({ edits }) => edits <= mostEdits)
+    .sort((a, b) => a.edits - b.edits);
+  return best?.each;
+}
+
+/** Number of letters to insert, delete or replace (Levenshtein). */
+function editDistance(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, column) => column);
+  for (const [line, letter] of from.split('').entries()) {
+    const next = [line + 1];
+    for (const [column, other] of to.split('').entries())
+      next.push(
+        Math.min((row[column] ?? 0) + (letter === other ? 0 : 1), (row[column + 1] ?? 0) + 1, (next[column] ?? 0) + 1),
+      );
+    row = next;
+  }
+  return row.at(-1) ?? 0;
+}

@@ -1,0 +1,86 @@
+import * as z from 'zod';
+import { quote } from '../core/addresses/request.ts';
+import { parseDecimal } from '../core/ip/ip.ts';
+import { type IpRange, mergeRanges, parseRange } from '../core/ip/range.ts';
+
+/* How the values of flags are read. */
+
+/** At least one entry, with commas between. */
+const list = z
+  .string()
+  .transform((text) =>
+    text
+      .split(',')
+      .map((part) => part.trim())
+      .filter((part) => part !== ''),
+  )
+  .refine((parts) => parts.length > 0, 'the list is empty; leave the flag out, or name at least one entry');
+
+export const someText: z.ZodType<string> = z.string().min(1);
+
+export const yesNo: z.ZodType<boolean> = z
+  .enum(['yes', 'no', 'true', 'false', '1', '0'])
+  .transform((text) => ['yes', 'true', '1'].includes(text));
+
+const wholeNumber = (text: string): number => parseDecimal(text, 7) ?? Number.NaN;
+
+const mostSeconds = 2_000_000;
+export const seconds = (least: number): z.ZodType<number> =>
+  z.string().transform(wholeNumber).pipe(z.int().min(least).max(mostSeconds));
+export const secondsExpected = (least: number, example: number): string =>
+  `seconds from ${least} to ${mostSeconds}, e.g. ${example}`;
+
+/** RFC 1123 label. */
+export const namespaceName: z.ZodType<string, string> = z
+  .string()
+  .max(63)
+  .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/);
+
+export const namespaceSet: z.ZodType<ReadonlySet<string>> = list
+  .pipe(z.array(namespaceName))
+  .transform((names) => new Set(names));
+
+/** As `spec.loadBalancerClass`: a label-style name. */
+export const classPattern: RegExp =
+  /^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
+export const className: z.ZodType<string> = z.string().regex(classPattern);
+
+/** Single addresses, CIDRs and `first-last` of both families, merged. */
+export const addressRanges: z.ZodType<readonly IpRange[]> = list.transform((parts, context) => {
+  const ranges: IpRange[] = [];
+  for (const part of parts) {
+    const range = parseRange(part);
+    if (range === undefined) {
+      const message = `${quote(part)} is not a valid address, CIDR or range; write for example 192.0.2.10-192.0.2.20,203.0.113.0/24,2001:db8::/120`;
+      context.addIssue({ code: 'custom', message });
+      return z.NEVER;
+    }
+    ranges.push(range);
+  }
+  return mergeRanges(ranges);
+});
+
+export const portSet: z.ZodType<ReadonlySet<number>> = z
+  .string()
+  .transform((text) => (text.trim() === '' ? [] : text.split(',').map((part) => wholeNumber(part.trim()))))
+  .pipe(z.array(z.int().min(1).max(65_535)))
+  .transform((ports) => new Set(ports));
+
+/** The path ends up in HAProxy's configuration; sockets live in the folder, and a socket's path holds 107 bytes. */
+export const stateFolder: z.ZodType<string> = z
+  .string()
+  .max(80)
+  .regex(/^\/+[A-Za-z0-9_.-][A-Za-z0-9/_.-]*$/)
+  .transform((text) => text.replace(/\/+$/, ''));
+
+/** `host:port`, `[host]:port`, `:port` (all addresses); `undefined` for `none`. */
+export const listenAddress: z.ZodType<{ readonly host: string; readonly port: number } | undefined> = z
+  .string()
+  .transform((text, context) => {
+    if (text === '' || text === 'none') return undefined;
+    const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]*)):([0-9]{1,5})$/.exec(text);
+    const port = Number(match?.[3]);
+    if (match !== null && port <= 65_535) return { host: match[1] || match[2] || '::', port };
+    context.addIssue({ code: 'invalid_format', format: 'host:port' });
+    return z.NEVER;
+  });
