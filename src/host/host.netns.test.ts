@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type NetLab, startNetLab } from '../../test/netns/net-lab.ts';
 import { patience } from '../../test/netns/patience.ts';
 import { type Ip, parseIp } from '../core/ip/ip.ts';
-import type { Listener } from '../core/traffic/table.ts';
+import type { ListenerAddress } from '../core/traffic/table.ts';
 import { makeHost } from './host.ts';
 
 const { signal } = new AbortController();
@@ -20,15 +20,15 @@ listen all
     bind 0.0.0.0:25 transparent
     bind fd10::1:25 transparent
     bind 10.10.0.1:26 transparent
-    bind 127.0.0.1:17100 transparent
-    bind ::1:17100 transparent
+    bind 127.0.0.1:292 transparent
+    bind ::1:292 transparent
     server hello 127.0.0.1:9025
 `;
 const interception = `table inet rig {
   chain pre {
     type filter hook prerouting priority mangle
-    ip daddr 10.10.0.1 tcp dport 40000 tproxy ip to 127.0.0.1:17100 accept
-    ip6 daddr fd10::1 tcp dport 40000 tproxy ip6 to [::1]:17100 accept
+    ip daddr 10.10.0.1 tcp dport 40000 tproxy ip to 127.0.0.1:292 accept
+    ip6 daddr fd10::1 tcp dport 40000 tproxy ip6 to [::1]:292 accept
   }
 }`;
 
@@ -49,7 +49,6 @@ afterAll(() => lab[Symbol.asyncDispose]());
 const hostOf = (): ReturnType<typeof makeHost> =>
   makeHost({
     exec: lab.balancer.execPort,
-    ownAddresses: () => Promise.resolve([address('10.10.0.1')]),
     log: {
       debug: () => undefined,
       info: () => undefined,
@@ -59,12 +58,11 @@ const hostOf = (): ReturnType<typeof makeHost> =>
     },
   });
 
-test('the facts are the own addresses and the listening sockets', async () => {
-  const facts = await hostOf().facts(signal);
-  expect(facts.ownAddresses.map(({ text }) => text)).toEqual(['10.10.0.1']);
-  expect(facts.listening).toContainEqual({ address: undefined, family: 4, port: 25 });
-  expect(facts.listening).toContainEqual({ address: address('fd10::1'), family: 6, port: 25 });
-  expect(facts.listening).toContainEqual({ address: address('10.10.0.1'), family: 4, port: 26 });
+test('listening sockets are found with their address and family', async () => {
+  const listening = await hostOf().listening(signal);
+  expect(listening).toContainEqual({ address: undefined, family: 4, port: 25 });
+  expect(listening).toContainEqual({ address: address('fd10::1'), family: 6, port: 25 });
+  expect(listening).toContainEqual({ address: address('10.10.0.1'), family: 4, port: 26 });
 });
 
 test('the connections of a listener are reset, in both families, and no others', async () => {
@@ -143,6 +141,6 @@ function address(text: string): Ip {
   return ip;
 }
 
-function listener(to: string, port: number): Listener {
+function listener(to: string, port: number): ListenerAddress {
   return { address: address(to), protocol: 'TCP', port };
 }

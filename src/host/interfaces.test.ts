@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { parseIp } from '../core/ip/ip.ts';
-import { decodeInterfaces, type Interface, linkOf, ownOf, presentOf } from './inventory.ts';
+import { decodeInterfaces, linkFinder, type NetworkInterface, ownOf, presentOf } from './interfaces.ts';
 
 /** As `ip -json address` says it. */
 function link(ifname: string, addresses: readonly string[], rest: object = {}): object {
@@ -17,7 +17,7 @@ function link(ifname: string, addresses: readonly string[], rest: object = {}): 
   });
   return { ifindex: 2, ifname, flags: ['UP'], link_type: 'ether', address: '02:00:00:00:00:01', addr_info, ...rest };
 }
-const read = (...links: readonly object[]): readonly Interface[] => decodeInterfaces(JSON.stringify(links));
+const read = (...links: readonly object[]): readonly NetworkInterface[] => decodeInterfaces(JSON.stringify(links));
 
 const eth0 = link('eth0', ['192.0.2.11/24', '2001:db8::11/64', 'fe80::1/64']);
 const lo = link('lo', ['127.0.0.1/8', '::1/128', '198.51.100.1/32'], { link_type: 'loopback' });
@@ -28,7 +28,7 @@ describe('the link of an address', () => {
     ['is the interface whose subnet holds it', '192.0.2.50', 'eth0'],
     ['is found for IPv6 too', '2001:db8::50', 'eth0'],
     ['is the one with the longest prefix', '10.1.2.3', 'narrow'],
-    ['is none for an address in nobody’s subnet', '203.0.113.1', undefined],
+    ['is none for an address in no subnet', '203.0.113.1', undefined],
     ['is not an interface that is down', '172.16.0.1', undefined],
     ['is not one that is no Ethernet', '172.17.0.1', undefined],
     ['is not one that merely has the address', '198.18.0.1', undefined],
@@ -43,7 +43,7 @@ describe('the link of an address', () => {
       {}, // what ip prints for an interface that its filter leaves out
     );
     const ip = parseIp(text);
-    expect(ip && linkOf(ip, interfaces)?.name).toBe(name);
+    expect(ip && linkFinder(interfaces)(ip)?.name).toBe(name);
   });
 });
 
@@ -52,30 +52,30 @@ describe('an address of the host', () => {
     ...ownOf(read(...links), PersistentMap.from(record)).keys(),
   ];
 
-  test('is its own when nobody recorded it, loopback and link-local ones left out', () => {
+  test('is its own when it is not recorded, loopback and link-local ones left out', () => {
     expect(own([], lo, eth0)).toEqual(['198.51.100.1', '192.0.2.11', '2001:db8::11']);
   });
 
-  test('is ours on our interface, recorded or not', () => {
+  test('is furiwake’s on an interface of furiwake, recorded or not', () => {
     expect(own([], furiwake0)).toEqual([]);
     expect([...presentOf(read(furiwake0), PersistentMap.empty())]).toEqual([['192.0.2.50', 'furiwake0']]);
   });
 
-  test('is ours where it was recorded, where it is on two interfaces', () => {
+  test('is furiwake’s where it was recorded, where it is on two interfaces', () => {
     const both = read(link('eth0', ['2001:db8::50/128']), link('furiwake0', ['2001:db8::50/128']));
     for (const name of ['eth0', 'furiwake0'])
       expect([...presentOf(both, PersistentMap.from([['2001:db8::50', name]]))]).toEqual([['2001:db8::50', name]]);
   });
 
-  test('is ours where it was recorded, as a single address', () => {
+  test('is furiwake’s where it was recorded, as a single address', () => {
     const eth0With = link('eth0', ['2001:db8::11/64', '2001:db8::50/128']);
     expect(own([['2001:db8::50', 'eth0']], eth0With)).toEqual(['2001:db8::11']);
   });
 
   test.each([
     ['on another interface', link('eth1', ['192.0.2.50/32'])],
-    ['with a prefix that we never give', link('vlan9', ['192.0.2.50/24'])],
-    ['with a preferred lifetime, which we never give', link('vlan9', ['192.0.2.50/32 preferred'])],
+    ['with a prefix that furiwake never gives', link('vlan9', ['192.0.2.50/24'])],
+    ['with a preferred lifetime, which furiwake never gives', link('vlan9', ['192.0.2.50/32 preferred'])],
   ])('is its own when it is recorded but found %s', (_, found) => {
     expect(own([['192.0.2.50', 'vlan9']], found)).toEqual(['192.0.2.50']);
   });

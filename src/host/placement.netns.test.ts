@@ -1,27 +1,27 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
-  type AnnouncerRig,
+  type PlacementRig,
   allAddresses,
   linkAddresses,
   none,
   routedAddresses,
-  startAnnouncerRig,
-} from '../../test/netns/announcer-rig.ts';
+  startPlacementRig,
+} from '../../test/netns/placement-rig.ts';
 import { patience } from '../../test/netns/patience.ts';
 import { addressesOf } from '../../test/make/table.ts';
 import { systemFiles } from '../main/node/files.ts';
 
 const { signal } = new AbortController();
-let rig: AnnouncerRig;
+let rig: PlacementRig;
 
 beforeEach(async () => {
-  rig = await startAnnouncerRig();
+  rig = await startPlacementRig();
 });
 afterEach(() => rig[Symbol.asyncDispose]());
 
-describe('ensure', () => {
+describe('add', () => {
   test('makes addresses of the link and routed ones answer, in both families', async () => {
-    await rig.announcer.ensure(allAddresses, signal);
+    await rig.add(allAddresses);
     for (const text of allAddresses.keys()) await rig.answersPing(text);
     expect(await rig.places()).toEqual(
       expect.arrayContaining([
@@ -34,32 +34,32 @@ describe('ensure', () => {
   });
 
   test('lets an IPv6 address of the link be resolved by neighbour solicitation', async () => {
-    await rig.announcer.ensure(linkAddresses, signal);
+    await rig.add(linkAddresses);
     await rig.lab.client.exec('ip', '-6', 'neighbour', 'flush', 'dev', 'eth0');
     await rig.answersPing('fd10::50');
     expect(await rig.neighbour('fd10::50')).toBe(await rig.macOf('wan'));
   });
 
-  test('announces an address to a neighbour that knew it elsewhere, in both families', async () => {
+  test('announces an address to a neighbour that knew it at another machine, in both families', async () => {
     for (const text of linkAddresses.keys()) await rig.pretendElsewhere(text);
-    await rig.announcer.ensure(linkAddresses, signal);
+    await rig.add(linkAddresses);
     const mac = await rig.macOf('wan');
     for (const text of linkAddresses.keys()) await expect.poll(() => rig.neighbour(text), patience).toBe(mac);
     expect(rig.warnings).toEqual([]);
   });
 
-  test('announces three times, an ARP request and a neighbour advertisement that tcpdump finds right', async () => {
+  test('announces at once and again after five seconds, by ARP requests and neighbour advertisements that tcpdump finds right', async () => {
     const lines = await rig.startCapture();
-    await rig.announcer.ensure(linkAddresses, signal);
+    await rig.add(linkAddresses);
     const mac = await rig.macOf('wan');
     const arp = `${mac} > ff:ff:ff:ff:ff:ff, ethertype ARP (0x0806), length 42: Ethernet (len 6), IPv4 (len 4), Request who-has 10.10.0.50 tell 10.10.0.50`;
     const advertisement = `${mac} > 33:33:00:00:00:01, ethertype IPv6 (0x86dd), length 86: (hlim 255, next-header ICMPv6 (58) payload length: 32) fd10::50 > ff02::1: [icmp6 sum ok] ICMP6, neighbor advertisement, length 32, tgt is fd10::50, Flags [override]`;
     const seen = (text: string): number => lines.filter((line) => line.includes(text)).length;
-    await expect.poll(() => [seen(arp), seen(advertisement)], patience).toEqual([3, 3]);
+    await expect.poll(() => [seen(arp), seen(advertisement)], patience).toEqual([2, 2]);
   });
 
   test('never makes the host use an address of ours as source of its own connections', async () => {
-    await rig.announcer.ensure(allAddresses, signal);
+    await rig.add(allAddresses);
     for (const device of ['wan', 'lan']) await rig.lab.balancer.exec('ip', '-4', 'address', 'flush', 'dev', device);
     await rig.lab.balancer.exec('ip', 'route', 'add', '10.99.0.0/16', 'dev', 'lan');
     expect(await rig.lab.balancer.exec('ip', 'route', 'get', '10.99.0.1')).not.toContain('src');
@@ -67,98 +67,125 @@ describe('ensure', () => {
   });
 });
 
-describe('what the host has without us', () => {
-  test('is not ours, is not added again, and survives a release and an audit', async () => {
+describe('what the host has itself', () => {
+  test('is not added again, and survives a removal and an audit', async () => {
     await rig.lab.balancer.exec('ip', 'address', 'add', '10.10.0.60/32', 'dev', 'lan');
     const before = await rig.places();
     const wanted = addressesOf('10.10.0.1', '10.10.0.60', 'fd10::1');
-    expect(await rig.announcer.added(wanted, signal)).toEqual(none);
-    await rig.announcer.ensure(wanted, signal);
-    await rig.announcer.audit(signal);
-    await rig.announcer.release(none, signal);
+    expect(await rig.placement.add(wanted, signal)).toEqual([]);
+    expect(await rig.audit(wanted)).toBe(0);
+    await rig.placement.remove(none, signal);
     expect(await rig.places()).toEqual(before);
   });
 
-  test('is known at each look, of whatever scope it is', async () => {
+  test('is known, of whatever scope it is', async () => {
     await rig.lab.balancer.exec('ip', 'address', 'add', '10.10.0.60/32', 'dev', 'lo', 'scope', 'host');
-    const wanted = addressesOf('10.10.0.60');
-    expect((await rig.announcer.added(wanted, signal)).size).toBe(0);
-    expect((await rig.announcer.ownAddresses(signal)).map(({ text }) => text)).toContain('10.10.0.60');
-    expect((await rig.announcer.added(wanted, signal)).size).toBe(0);
+    const { own } = await rig.placement.refresh(signal);
+    expect([...own.keys()]).toContain('10.10.0.60');
+    expect(await rig.placement.add(addressesOf('10.10.0.60'), signal)).toEqual([]);
   });
 
-  test('leaves out addresses of ours, loopback and link-local ones', async () => {
-    await rig.announcer.ensure(allAddresses, signal);
-    const own = (await rig.announcer.ownAddresses(signal)).map(({ text }) => text);
-    expect(own.toSorted()).toEqual(['10.10.0.1', '10.20.0.1', 'fd10::1', 'fd20::1']);
-    expect(await rig.makeNew().ownAddresses(signal)).toHaveLength(4);
+  test('leaves out addresses of furiwake, loopback and link-local ones', async () => {
+    await rig.add(allAddresses);
+    for (const placement of [rig.placement, rig.makeNew()]) {
+      const { own } = await placement.refresh(signal);
+      expect([...own.keys()].toSorted()).toEqual(['10.10.0.1', '10.20.0.1', 'fd10::1', 'fd20::1']);
+    }
   });
 
-  test('counts even when a record says that we added it, if it is elsewhere than we put it', async () => {
-    await rig.announcer.ensure(addressesOf('10.10.0.50'), signal);
+  test('counts even when a record says that furiwake added it, if it is elsewhere than furiwake put it', async () => {
+    await rig.add(addressesOf('10.10.0.50'));
     await rig.lab.balancer.exec('ip', 'link', 'delete', 'furiwake0'); // as after a reboot
     await rig.lab.balancer.exec('ip', 'address', 'add', '10.10.0.50/24', 'dev', 'wan');
     const restarted = rig.makeNew();
-    expect(await restarted.added(addressesOf('10.10.0.50'), signal)).toEqual(none);
-    await restarted.ensure(addressesOf('10.10.0.50'), signal);
-    await restarted.audit(signal);
-    await restarted.release(none, signal);
+    expect(await restarted.add(addressesOf('10.10.0.50'), signal)).toEqual([]);
+    await restarted.audit(addressesOf('10.10.0.50'), signal);
+    await restarted.remove(none, signal);
     expect(await rig.places()).toContain('wan 10.10.0.50/24 global');
+  });
+
+  test('and lost is put on the host when a Service has it', async () => {
+    await rig.lab.balancer.exec('ip', 'address', 'add', '10.10.0.50/24', 'dev', 'wan');
+    const wanted = addressesOf('10.10.0.50');
+    expect(await rig.placement.add(wanted, signal)).toEqual([]);
+    await rig.lab.balancer.exec('ip', 'address', 'delete', '10.10.0.50/24', 'dev', 'wan');
+    expect(await rig.audit(wanted)).toBe(1);
+    await rig.answersPing('10.10.0.50');
   });
 });
 
-describe('release', () => {
+describe('remove', () => {
   test('removes what is no longer wanted and leaves the rest', async () => {
     const before = await rig.places();
-    await rig.announcer.ensure(allAddresses, signal);
-    await rig.announcer.release(linkAddresses, signal);
+    await rig.add(allAddresses);
+    await rig.placement.remove(linkAddresses, signal);
     expect(await rig.places()).toEqual(
       [...before, 'furiwake0 10.10.0.50/32 link', 'wan fd10::50/128 global'].toSorted(),
     );
-    await rig.announcer.release(none, signal);
+    await rig.placement.remove(none, signal);
     expect(await rig.places()).toEqual(before);
   });
 
-  test('of all leaves nothing behind: no interface, no record; and addresses can come again', async () => {
-    await rig.announcer.ensure(allAddresses, signal);
-    await rig.announcer.release(none, signal);
+  test('of all leaves no interface and no record entry; and addresses can come again', async () => {
+    await rig.add(allAddresses);
+    await rig.placement.remove(none, signal);
     expect(await rig.lab.balancer.exec('ip', '-brief', 'link')).not.toContain('furiwake0');
-    expect(await systemFiles.read(`${rig.lab.folder}/addresses.json`)).toBeUndefined();
-    await rig.announcer.ensure(routedAddresses, signal);
+    await rig.add(routedAddresses);
     await rig.answersPing('10.50.0.1');
   });
 
   test('by another process removes what an earlier one added', async () => {
     const before = await rig.places();
-    await rig.announcer.ensure(allAddresses, signal);
-    await rig.makeNew().release(none, signal);
+    await rig.add(allAddresses);
+    await rig.makeNew().remove(none, signal);
     expect(await rig.places()).toEqual(before);
   });
 
-  test('removes what is on our interface even when the record is lost', async () => {
-    await rig.announcer.ensure(routedAddresses, signal);
-    await systemFiles.remove(`${rig.lab.folder}/addresses.json`);
-    await rig.makeNew().release(none, signal);
+  test('removes what is on an interface of furiwake even when the record is lost', async () => {
+    await rig.add(routedAddresses);
+    await systemFiles.remove(`${rig.lab.folder}/placement.jsonl`);
+    await rig.makeNew().remove(none, signal);
     expect(await rig.lab.balancer.exec('ip', '-brief', 'link')).not.toContain('furiwake0');
   });
 });
 
 describe('audit', () => {
   test('finds nothing to do when nothing was done', async () => {
-    await rig.announcer.ensure(allAddresses, signal);
-    expect(await rig.announcer.audit(signal)).toBe(0);
+    await rig.add(allAddresses);
+    expect(await rig.audit(allAddresses)).toBe(0);
   });
 
   test.each([
     ['the addresses were flushed', ['ip', 'address', 'flush', 'dev', 'furiwake0'], 3],
-    ['our interface was deleted', ['ip', 'link', 'delete', 'furiwake0'], 3],
-    ['our interface was set down', ['ip', 'link', 'set', 'furiwake0', 'down'], 2],
+    ['the interface was deleted', ['ip', 'link', 'delete', 'furiwake0'], 3],
+    ['the interface was set down', ['ip', 'link', 'set', 'furiwake0', 'down'], 2],
     ['one address was deleted', ['ip', 'address', 'delete', 'fd10::50/128', 'dev', 'wan'], 1],
   ])('puts everything back when %s', async (_, [file = '', ...args], repairs) => {
-    await rig.announcer.ensure(allAddresses, signal);
+    await rig.add(allAddresses);
     await rig.lab.balancer.exec(file, ...args);
-    expect(await rig.announcer.audit(signal)).toBe(repairs);
-    expect(await rig.announcer.audit(signal)).toBe(0);
+    expect(await rig.audit(allAddresses)).toBe(repairs);
+    expect(await rig.audit(allAddresses)).toBe(0);
     for (const text of allAddresses.keys()) await rig.answersPing(text);
+  });
+});
+
+describe('run', () => {
+  test.each([
+    ['an address of furiwake is deleted', ['ip', 'address', 'delete', '10.50.0.1/32', 'dev', 'furiwake0'], 'addresses'],
+    ['an own address is added', ['ip', 'address', 'add', '10.10.0.99/24', 'dev', 'wan'], 'addresses'],
+    ['a link goes down', ['ip', 'link', 'set', 'wan', 'down'], 'links'],
+    ['an interface is renamed', ['ip', 'link', 'set', 'lan', 'name', 'renamed'], 'links'],
+  ])('tells when %s', async (_, [file = '', ...args], kind) => {
+    await rig.add(allAddresses);
+    await rig.placement.refresh(signal);
+    const told: string[] = [];
+    const stop = new AbortController();
+    const running = rig.placement.run((what) => void told.push(what), stop.signal);
+    await expect.poll(() => told, patience).toContain('links'); // it listens, and does not know what was before
+    told.length = 0;
+    await rig.lab.balancer.exec(file, ...args);
+    await expect.poll(() => told, patience).toContain(kind);
+    stop.abort();
+    await running;
   });
 });

@@ -1,9 +1,12 @@
 import { expect, test } from 'vitest';
 import { silent } from '../../test/make/log.ts';
 import { addressesOf } from '../../test/make/table.ts';
-import { virtualClock, type VirtualClock } from '../../test/sim/virtual-clock.ts';
+import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import { type Conversation, type Exec, ExecError } from '../ports/exec.ts';
-import { type HostAnnouncer, makeAnnouncer } from './announcer.ts';
+import type { Placement } from '../ports/host.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
+import { makePlacement } from './placement.ts';
+import type { PlacementRecord } from './placement-record.ts';
 
 const { signal } = new AbortController();
 /** `ip -batch -`, which answers only the last of the commands, and ends when one fails. */
@@ -31,10 +34,20 @@ function ipSession(done: string[], fails: (commands: string) => boolean): Conver
   };
 }
 
+/** Those that were made, all of them up, without addresses. */
+function interfacesIn(done: readonly string[]): readonly object[] {
+  const names = new Set(
+    done.flatMap((commands) => [...commands.matchAll(/^link add (\w+)/gm)].map(([, name]) => name)),
+  );
+  return Array.from(names, (ifname) => ({ ifname, flags: ['UP'] }));
+}
+
+/** What changed the host, without the looks at it. */
+const changesIn = (done: readonly string[]): readonly string[] => done.filter((what) => what !== 'list');
+
 /** A host that remembers in which order things were asked of it. */
 function makeRig(): {
-  readonly announcer: HostAnnouncer;
-  readonly clock: VirtualClock;
+  readonly placement: Placement;
   readonly done: string[];
   /** The next call with these words in a command of its fails. */
   readonly failAt: (words: string) => void;
@@ -47,105 +60,75 @@ function makeRig(): {
     failing = undefined;
     return true;
   };
-  let record: string | undefined;
+  let kept: PlacementRecord = PersistentMap.empty();
   const exec: Exec = {
     run: (_, args, { stdin }) => {
+      if (args.includes('route')) return Promise.resolve({ stdout: '', stderr: '' });
       done.push(stdin === undefined ? 'list' : stdin.trimEnd());
       if (stdin !== undefined && takeFailure(stdin)) return Promise.reject(new ExecError('ip', 1, 'no'));
-      return Promise.resolve({ stdout: args.includes('-json') ? '[]' : '', stderr: '' });
+      return Promise.resolve({ stdout: args.includes('-json') ? JSON.stringify(interfacesIn(done)) : '', stderr: '' });
     },
     converse: () => ipSession(done, takeFailure),
   };
-  const files = {
-    read: () => Promise.resolve(record),
-    write: (_: string, text: string) => {
+  const record = {
+    read: async () => kept,
+    write: async (next: PlacementRecord) => {
       done.push('record');
-      record = text;
-      return Promise.resolve();
+      kept = next;
     },
-    append: () => Promise.reject(new Error('not asked for')),
-    remove: () => {
-      record = undefined;
-      return Promise.resolve();
-    },
-    makeFolder: () => Promise.resolve(),
   };
-  const announcer = makeAnnouncer({ exec, files, folder: '/state', clock, log: silent, lifetime: signal });
-  return { announcer, clock, done, failAt: (words) => (failing = words) };
+  const files = { read: async () => undefined };
+  const placement = makePlacement({ exec, files, record, clock, log: silent, lifetime: signal });
+  return { placement, done, failAt: (words) => (failing = words) };
 }
 
 test('an address is recorded before it is added', async () => {
-  const { announcer, done } = makeRig();
-  await announcer.ensure(addressesOf('192.0.2.50'), signal);
+  const { placement, done } = makeRig();
+  await placement.add(addressesOf('192.0.2.50'), signal);
   expect(done[1]).toBe('record');
-  expect(done.at(-1)).toBe('address add 192.0.2.50/32 dev furiwake0 scope link');
-});
-
-test('an address can be recorded ahead: then it is added without a wait for the disk', async () => {
-  const { announcer, done } = makeRig();
-  await announcer.prepare(addressesOf('192.0.2.50'), signal);
-  expect(done.at(-1)).toBe('record');
-  await announcer.ensure(addressesOf('192.0.2.50'), signal);
-  expect(done.filter((what) => what === 'record')).toHaveLength(1);
-  expect(done.at(-1)).toBe('address add 192.0.2.50/32 dev furiwake0 scope link');
-});
-
-test('an address that was recorded ahead and never added is forgotten when it goes', async () => {
-  const { announcer, done } = makeRig();
-  await announcer.ensure(addressesOf('192.0.2.50'), signal);
-  await announcer.release(addressesOf('192.0.2.50'), signal);
-  await announcer.prepare(addressesOf('192.0.2.50', '192.0.2.51'), signal);
-  await announcer.ensure(addressesOf('192.0.2.50'), signal);
-  await announcer.release(addressesOf('192.0.2.50'), signal);
-  expect([...(await announcer.recorded(addressesOf('192.0.2.50', '192.0.2.51'), signal)).keys()]).toEqual([
-    '192.0.2.50',
-  ]);
-  expect(done.join()).not.toContain('192.0.2.51');
+  expect(changesIn(done).at(-1)).toBe('address add 192.0.2.50/32 dev furiwake0 scope link');
 });
 
 test('an address that is there costs nothing', async () => {
-  const { announcer, done } = makeRig();
-  await announcer.ensure(addressesOf('192.0.2.50'), signal);
+  const { placement, done } = makeRig();
+  await placement.add(addressesOf('192.0.2.50'), signal);
   const before = done.length;
-  expect([...(await announcer.added(addressesOf('192.0.2.50'), signal)).keys()]).toEqual(['192.0.2.50']);
-  await announcer.ensure(addressesOf('192.0.2.50'), signal);
-  await announcer.release(addressesOf('192.0.2.50'), signal);
+  await placement.add(addressesOf('192.0.2.50'), signal);
+  await placement.remove(addressesOf('192.0.2.50'), signal);
   expect(done).toHaveLength(before);
 });
 
-test('a burst of new addresses costs one look at the host, a later one another', async () => {
-  const { announcer, clock, done } = makeRig();
-  for (const text of ['192.0.2.50', '192.0.2.51', '192.0.2.52']) await announcer.ensure(addressesOf(text), signal);
-  expect(done.filter((what) => what === 'list')).toHaveLength(1);
-  await clock.advance(1500);
-  await announcer.ensure(addressesOf('192.0.2.53'), signal);
-  expect(done.filter((what) => what === 'list')).toHaveLength(2);
+test('new addresses cost no further look at the host', async () => {
+  const { placement, done } = makeRig();
+  for (const text of ['192.0.2.50', '192.0.2.51', '192.0.2.52']) await placement.add(addressesOf(text), signal);
+  expect(done.filter((what) => what === 'list')).toHaveLength(2); // at first, and after the interface was made
 });
 
 test('several addresses are added by one call of ip', async () => {
-  const { announcer, done } = makeRig();
-  await announcer.ensure(addressesOf('192.0.2.50', '2001:db8::50'), signal);
-  expect(done.at(-1)?.split('\n')).toEqual([
+  const { placement, done } = makeRig();
+  await placement.add(addressesOf('192.0.2.50', '2001:db8::50'), signal);
+  expect(changesIn(done).at(-1)?.split('\n')).toEqual([
     'address add 192.0.2.50/32 dev furiwake0 scope link',
     'address add 2001:db8::50/128 dev furiwake0 preferred_lft 0 nodad',
   ]);
 });
 
-test('after a failure the host is looked at again, and what is missing is added', async () => {
-  const { announcer, done, failAt } = makeRig();
-  await announcer.ensure(addressesOf('192.0.2.50'), signal);
+test('an address that the kernel refuses says why, and the next audit tries it again', async () => {
+  const { placement, done, failAt } = makeRig();
+  await placement.add(addressesOf('192.0.2.50'), signal);
   failAt('address add');
-  await expect(announcer.ensure(addressesOf('192.0.2.51'), signal)).rejects.toThrow(ExecError);
+  expect(await placement.add(addressesOf('192.0.2.50', '192.0.2.51'), signal)).toEqual([]);
+  expect([...placement.addresses().refused]).toEqual([['192.0.2.51', 'furiwake0: no']]);
   done.length = 0;
-  await announcer.ensure(addressesOf('192.0.2.51'), signal);
+  await placement.audit(addressesOf('192.0.2.50', '192.0.2.51'), signal);
   expect(done[0]).toBe('list');
-  expect(done.at(-1)).toContain('192.0.2.51/32');
+  expect(changesIn(done).at(-1)).toContain('192.0.2.51/32');
 });
 
 test('a kernel without dummy interfaces gets a bridge', async () => {
-  const { announcer, done, failAt } = makeRig();
+  const { placement, done, failAt } = makeRig();
   failAt('type dummy');
-  await announcer.ensure(addressesOf('192.0.2.50'), signal);
+  await placement.add(addressesOf('192.0.2.50'), signal);
   expect(done.filter((what) => what.startsWith('link add'))).toEqual([
     'link add furiwake0 type dummy',
     'link add furiwake0 type bridge',
@@ -153,20 +136,23 @@ test('a kernel without dummy interfaces gets a bridge', async () => {
 });
 
 test('a kernel without IPv6, which refuses the command that is of IPv6, gets its addresses', async () => {
-  const { announcer, done, failAt } = makeRig();
+  const { placement, done, failAt } = makeRig();
   failAt('addrgenmode none');
-  await announcer.ensure(addressesOf('192.0.2.50'), signal);
-  expect(done.slice(-2)).toEqual(['link set furiwake0 up', 'address add 192.0.2.50/32 dev furiwake0 scope link']);
+  await placement.add(addressesOf('192.0.2.50'), signal);
+  expect(changesIn(done).slice(-2)).toEqual([
+    'link set furiwake0 up',
+    'address add 192.0.2.50/32 dev furiwake0 scope link',
+  ]);
 });
 
 test('a thousand addresses are spread over interfaces, which go with their last address', async () => {
-  const { announcer, done } = makeRig();
+  const { placement, done } = makeRig();
   const many = addressesOf(...Array.from({ length: 1_001 }, (_, index) => `10.50.${index >> 8}.${index & 255}`));
-  await announcer.ensure(many, signal);
+  await placement.add(many, signal);
   const onInterface = (name: string): number => done.join('\n').split(` dev ${name} scope`).length - 1;
   expect(['furiwake0', 'furiwake1', 'furiwake2', 'furiwake3'].map(onInterface)).toEqual([500, 500, 1, 0]);
   done.length = 0;
-  await announcer.release(addressesOf('10.50.0.0'), signal);
+  await placement.remove(addressesOf('10.50.0.0'), signal);
   const left = done.join('\n').match(/link delete \w+/g);
   expect(left).toHaveLength(2);
   expect(done.join('\n').match(/address delete/g)).toHaveLength(1_000);

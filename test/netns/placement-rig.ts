@@ -1,12 +1,15 @@
 import { expect, vi } from 'vitest';
-import { silent } from '../make/log.ts';
-import { type HostAnnouncer, makeAnnouncer } from '../../src/announce/host/announcer.ts';
+import { makeFrameSender } from '../../src/advertise/frame-sender.ts';
+import { makeL2Advertiser } from '../../src/advertise/l2.ts';
+import { makePlacement } from '../../src/host/placement.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import { systemFiles } from '../../src/main/node/files.ts';
-import type { Addresses } from '../../src/ports/host.ts';
+import type { Addresses, Placement } from '../../src/ports/host.ts';
+import { makePlacementRecord } from '../../src/state/placement-record.ts';
+import { silent } from '../make/log.ts';
+import { addressesOf } from '../make/table.ts';
 import { type NetLab, startNetLab } from './net-lab.ts';
 import { patience } from './patience.ts';
-import { addressesOf } from './rows.ts';
 
 /*
  * The client is on the balancer's link: 10.10.0.0/24 and fd10::/64. 10.50.0.0/16 and fd50::/64 are on no link, routed.
@@ -17,13 +20,19 @@ export const allAddresses: Addresses = linkAddresses.with(routedAddresses);
 export const none: Addresses = addressesOf();
 
 /** A lab whose balancer gets addresses. */
-export type AnnouncerRig = AsyncDisposable & {
+export type PlacementRig = AsyncDisposable & {
   readonly lab: NetLab;
-  readonly announcer: HostAnnouncer;
+  readonly placement: Placement;
+  /** Adds the addresses to the host and advertises them. */
+  add(wanted: Addresses): Promise<void>;
+  /** Audits, and advertises what was put back. */
+  audit(wanted: Addresses): Promise<number>;
+  /** The record on the disk; `undefined`: none. */
+  record(): Promise<string | undefined>;
   /** The fields of what was warned of. */
   readonly warnings: readonly unknown[];
-  /** Another announcer on the same host. */
-  makeNew(): HostAnnouncer;
+  /** Another process on the same host. */
+  makeNew(): Placement;
   /** Expects that the client pings it, three times if need be. */
   answersPing(address: string): Promise<void>;
   /** Interface, address and scope of every routable address of the balancer, sorted. */
@@ -37,22 +46,39 @@ export type AnnouncerRig = AsyncDisposable & {
   startCapture(): Promise<readonly string[]>;
 };
 
-export async function startAnnouncerRig(): Promise<AnnouncerRig> {
+export async function startPlacementRig(): Promise<PlacementRig> {
   const lab = await startNetLab({ nodes: 0 });
   const lifetime = new AbortController();
   const warnings: unknown[] = [];
-  const makeNew = (): HostAnnouncer =>
-    makeAnnouncer({
-      exec: lab.balancer.execPort,
+  const log = { ...silent, warn: (fields: object) => void warnings.push(fields) };
+  const path = `${lab.folder}/placement.jsonl`;
+  const exec = lab.balancer.execPort;
+  const makeNew = (): Placement =>
+    makePlacement({
+      exec,
       files: systemFiles,
-      folder: lab.folder,
+      record: makePlacementRecord({ path, earlierPath: `${lab.folder}/addresses.json`, files: systemFiles, log }),
       clock: systemClock,
-      log: { ...silent, warn: (fields) => void warnings.push(fields) },
+      log,
       lifetime: lifetime.signal,
     });
+  const placement = makeNew();
+  const sender = makeFrameSender({ exec, clock: systemClock, log, lifetime: lifetime.signal });
+  const advertiser = makeL2Advertiser({ sender, findLink: placement.linkOf, clock: systemClock });
+  void advertiser.run(lifetime.signal).catch(() => undefined); // it ends with the test
   return {
     lab,
-    announcer: makeNew(),
+    placement,
+    add: async (wanted) => {
+      await placement.add(wanted, lifetime.signal);
+      advertiser.advertise(wanted);
+    },
+    audit: async (wanted) => {
+      const restored = await placement.audit(wanted, lifetime.signal);
+      if (restored.length > 0) advertiser.again();
+      return restored.length;
+    },
+    record: () => systemFiles.read(path),
     warnings,
     makeNew,
     answersPing: async (address) => {
