@@ -2,7 +2,7 @@ import { createServer as createHttpServer, get } from 'node:http';
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { parseIp } from '../../src/core/ip/ip.ts';
-import { makeProbe } from '../../src/dataplane/haproxy/probe.ts';
+import { makeProbe } from '../../src/health/probe.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import type { Call, Outcome } from './agent-calls.ts';
 

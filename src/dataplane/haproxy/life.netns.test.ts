@@ -2,14 +2,14 @@ import { readFile, rm, writeFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { type Driver, namePort, type Rig, startRig } from '../../../test/netns/haproxy-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
-import { addressOf, nodeName, row } from '../../../test/netns/rows.ts';
+import { addressOf, nodeName, listener } from '../../../test/make/table.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
 import { systemClock } from '../../main/node/clock.ts';
 import { systemFiles } from '../../main/node/files.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Files } from '../../ports/files.ts';
 
-const rows = [row('10.50.0.1', 80, namePort), row('fd50::1', 80, namePort)];
+const rows = [listener('10.50.0.1', 80, namePort), listener('fd50::1', 80, namePort)];
 
 async function apply({ proxy }: Driver, table: TrafficTable, signal: AbortSignal): Promise<void> {
   await proxy.upsert(table, signal);
@@ -51,7 +51,7 @@ test('killed with -9, worker or master, before and after an adoption, it is back
       },
     };
     const driver = rig.newDriver({ clock });
-    expect(await driver.proxy.ensure(table, rig.signal)).toBe(life);
+    expect(await driver.proxy.upsert(table, rig.signal)).toBe(life);
     await apply(driver, table, rig.signal);
     const watch = driver.watch();
     for (const [restarts, victim] of (['worker', 'master'] as const).entries()) {
@@ -75,10 +75,10 @@ test('killed with -9, worker or master, before and after an adoption, it is back
 test('whoever starts HAProxy on the files gets the last table, with what it holds in slots', async () => {
   await using rig = await startRig({ nodes: 1 });
   const driver = rig.newDriver();
-  await driver.proxy.ensure(rig.table([], []), rig.signal);
+  await driver.proxy.upsert(rig.table([], []), rig.signal);
   const servers = [{ node: nodeName('n1'), address: addressOf('10.20.0.11'), port: namePort, weight: 1 }];
   const profile = { algorithm: 'leastconn', proxyProtocol: 'none' } as const;
-  const inSlot = row('10.50.0.2', 80, { kind: 'own', profile, servers });
+  const inSlot = listener('10.50.0.2', 80, { kind: 'own', profile, servers });
   await apply(driver, rig.table([inSlot]), rig.signal);
   const table = rig.table([...rows, inSlot]);
   await apply(driver, table, rig.signal);
@@ -99,7 +99,7 @@ test('killed while the disk is full, it is back with the rows that the file lack
     await systemFiles.write(...args);
   };
   const driver = rig.newDriver({ files: { ...systemFiles, write } });
-  await driver.proxy.ensure(rig.table([]), rig.signal);
+  await driver.proxy.upsert(rig.table([]), rig.signal);
   await apply(driver, rig.table([]), rig.signal);
   const watch = driver.watch();
   isFull = true;
@@ -117,7 +117,7 @@ test('killed while the disk is full, it is back with the rows that the file lack
 test('a change that finds the process dead starts it with the change', async () => {
   await using rig = await startRig({ nodes: 1 });
   const driver = rig.newDriver();
-  await driver.proxy.ensure(rig.table([]), rig.signal);
+  await driver.proxy.upsert(rig.table([]), rig.signal);
   process.kill(await masterOf(rig), 'SIGKILL');
   // Its worker ends, too, a moment later; till then it takes what it is told.
   await expect.poll(() => driver.proxy.observe(rig.signal).catch(() => 'gone'), patience).toBe('gone');
@@ -128,12 +128,12 @@ test('a change that finds the process dead starts it with the change', async () 
 test('the next furiwake adopts the process as it is: same worker, rows that nobody wants any longer taken away', async () => {
   await using rig = await startRig({ nodes: 1 });
   const first = rig.newDriver();
-  await first.proxy.ensure(rig.table([]), rig.signal);
-  await apply(first, rig.table([...rows, row('10.50.0.9', 80, namePort)]), rig.signal);
+  await first.proxy.upsert(rig.table([]), rig.signal);
+  await apply(first, rig.table([...rows, listener('10.50.0.9', 80, namePort)]), rig.signal);
   const { pid } = await first.proxy.observe(rig.signal);
 
   const second = rig.newDriver();
-  expect(await second.proxy.ensure(rig.table(rows), rig.signal)).toBe('adopted');
+  await second.proxy.upsert(rig.table(rows), rig.signal);
   await apply(second, rig.table(rows), rig.signal);
   expect((await second.proxy.observe(rig.signal)).pid).toBe(pid);
   expect(second.metric('furiwake_reloads_total')).toBe(0);
@@ -143,14 +143,14 @@ test('the next furiwake adopts the process as it is: same worker, rows that nobo
 
 test('a process with another program is adopted by one reload that drops no connection', async () => {
   await using rig = await startRig({ nodes: 1 });
-  const table = rig.table([...rows, row('10.50.0.1', 25, 30_025)]);
+  const table = rig.table([...rows, listener('10.50.0.1', 25, 30_025)]);
   const first = rig.newDriver();
-  await first.proxy.ensure(table, rig.signal);
+  await first.proxy.upsert(table, rig.signal);
   const { pid } = await first.proxy.observe(rig.signal);
   const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.1', port: 25 });
 
   const second = rig.newDriver({ idleTimeoutSeconds: 1800 });
-  expect(await second.proxy.ensure(table, rig.signal)).toBe('adopted');
+  await second.proxy.upsert(table, rig.signal);
   expect(second.metric('furiwake_reloads_total')).toBe(1);
   expect((await second.proxy.observe(rig.signal)).pid).not.toBe(pid);
   await rig.lab.client.ask({ do: 'say', id, text: 'still there' });
@@ -162,11 +162,11 @@ test('a process with another program is adopted by one reload that drops no conn
 test('a reload right after the start, when the master may lose a signal, succeeds', async () => {
   await using rig = await startRig({ nodes: 1 });
   const driver = rig.newDriver();
-  await driver.proxy.ensure(rig.table(rows), rig.signal);
+  await driver.proxy.upsert(rig.table(rows), rig.signal);
   const servers = [{ node: nodeName('n1'), address: addressOf('10.20.0.11'), port: namePort, weight: 1 }];
   for (const algorithm of ['leastconn', 'source'] as const) {
     const profile = { algorithm, proxyProtocol: 'none' } as const;
-    await apply(driver, rig.table([row('10.50.0.2', 80, { kind: 'own', profile, servers })]), rig.signal);
+    await apply(driver, rig.table([listener('10.50.0.2', 80, { kind: 'own', profile, servers })]), rig.signal);
     expect(await rig.fetch('10.50.0.2')).toMatchObject({ status: 200 });
   }
   expect(driver.metric('furiwake_reloads_total')).toBe(2);
@@ -175,7 +175,7 @@ test('a reload right after the start, when the master may lose a signal, succeed
 test('after a reload by somebody else the new worker is kept as the old one was', async () => {
   await using rig = await startRig({ nodes: 1, healthz: false });
   const driver = rig.newDriver();
-  await driver.proxy.ensure(rig.table(rows), rig.signal);
+  await driver.proxy.upsert(rig.table(rows), rig.signal);
   driver.watch();
   const { pid } = await driver.proxy.observe(rig.signal);
   await driver.rounds(2); // a master that has just started would lose the signal
@@ -192,7 +192,7 @@ test('after a reload by somebody else the new worker is kept as the old one was'
 test('a process whose socket somebody removed is replaced, and none stays beside it', async () => {
   await using rig = await startRig({ nodes: 1 });
   const driver = rig.newDriver();
-  await driver.proxy.ensure(rig.table(rows), rig.signal);
+  await driver.proxy.upsert(rig.table(rows), rig.signal);
   await rm(`${rig.lab.folder}/haproxy/worker.sock`);
   await apply(driver, rig.table([]), rig.signal);
   expect(await rig.fetch('10.50.0.1')).toHaveProperty('error');
@@ -209,7 +209,7 @@ test('a process whose socket somebody removed is replaced, and none stays beside
 test('a worker that hangs is replaced', async () => {
   await using rig = await startRig({ nodes: 1 });
   const driver = rig.newDriver();
-  await driver.proxy.ensure(rig.table(rows), rig.signal);
+  await driver.proxy.upsert(rig.table(rows), rig.signal);
   driver.watch();
   const { pid } = await driver.proxy.observe(rig.signal);
   process.kill(pid, 'SIGSTOP');
@@ -222,22 +222,22 @@ test('a worker that hangs is replaced', async () => {
 test('stale sockets and a pid file with somebody else’s number stop nothing', async () => {
   await using rig = await startRig({ nodes: 1 });
   const first = rig.newDriver();
-  await first.proxy.ensure(rig.table(rows), rig.signal);
+  await first.proxy.upsert(rig.table(rows), rig.signal);
   process.kill(await masterOf(rig), 'SIGKILL');
   await expect.poll(() => first.proxy.observe(rig.signal).catch(() => 'gone'), patience).toBe('gone');
   await writeFile(`${rig.lab.folder}/haproxy/haproxy.pid`, `${process.pid}\n`);
   const second = rig.newDriver();
-  expect(await second.proxy.ensure(rig.table(rows), rig.signal)).toBe('started');
+  await second.proxy.upsert(rig.table(rows), rig.signal);
   expect(await rig.fetch('10.50.0.1')).toMatchObject({ status: 200 });
 });
 
 test('a configuration that HAProxy refuses is not put in force: error in its words, files and traffic as before', async () => {
   await using rig = await startRig({ nodes: 1 });
   const table = rig.table(rows);
-  await rig.newDriver().proxy.ensure(table, rig.signal);
+  await rig.newDriver().proxy.upsert(table, rig.signal);
   const config = await readFile(`${rig.lab.folder}/haproxy/haproxy.cfg`, 'utf8');
   const broken = rig.newDriver({ idleTimeoutSeconds: 99_999_999_999 });
-  await expect(broken.proxy.ensure(table, rig.signal)).rejects.toMatchObject({
+  await expect(broken.proxy.upsert(table, rig.signal)).rejects.toMatchObject({
     code: 'HAPROXY_CONFIG_REFUSED',
     words: expect.stringContaining('timer overflow'),
   });
@@ -248,7 +248,7 @@ test('a configuration that HAProxy refuses is not put in force: error in its wor
 test('a port that somebody else holds is said in HAProxy’s words', async () => {
   await using rig = await startRig({ nodes: 1 });
   await rig.lab.balancer.ask({ do: 'serveHttp', address: '127.0.0.1', port: 17_100, body: '' });
-  await expect(rig.newDriver().proxy.ensure(rig.table(rows), rig.signal)).rejects.toMatchObject({
+  await expect(rig.newDriver().proxy.upsert(rig.table(rows), rig.signal)).rejects.toMatchObject({
     code: 'HAPROXY_CONFIG_REFUSED',
     words: expect.stringMatching(/cannot bind socket.*127\.0\.0\.1:17100/),
   });

@@ -2,16 +2,16 @@ import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { echoPort, namePort, startRig } from '../../../test/netns/haproxy-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
-import { addressOf, nodeName, row } from '../../../test/netns/rows.ts';
+import { addressOf, nodeName, listener } from '../../../test/make/table.ts';
 import { serviceKey } from '../../core/model/names.ts';
 import { systemExec } from '../../main/node/exec.ts';
 
 test('a Service at its cap is refused more connections, and no other one is', async () => {
   await using rig = await startRig({ nodes: 1 });
   const { proxy } = rig.newDriver();
-  const capped = row('10.50.0.1', 25, echoPort, { maxConnections: 2 });
-  const another = row('10.50.0.2', 25, echoPort, { service: serviceKey('test', 'another') });
-  await proxy.ensure(rig.table([capped, another]), rig.signal);
+  const capped = listener('10.50.0.1', 25, echoPort, { maxConnections: 2 });
+  const another = listener('10.50.0.2', 25, echoPort, { service: serviceKey('test', 'another') });
+  await proxy.upsert(rig.table([capped, another]), rig.signal);
   const dial = async (address: string): Promise<() => Promise<string | undefined>> => {
     const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address, port: 25 });
     return async () => {
@@ -33,8 +33,8 @@ test('a Service at its cap is refused more connections, and no other one is', as
 test('all listeners of a Service have one cap together', async () => {
   await using rig = await startRig({ nodes: 1 });
   const { proxy } = rig.newDriver();
-  const both = ['10.50.0.1', 'fd50::1'].map((vip) => row(vip, 25, echoPort, { maxConnections: 2 }));
-  await proxy.ensure(rig.table(both), rig.signal);
+  const both = ['10.50.0.1', 'fd50::1'].map((vip) => listener(vip, 25, echoPort, { maxConnections: 2 }));
+  await proxy.upsert(rig.table(both), rig.signal);
   const heard = async (address: string): Promise<() => Promise<string | undefined>> => {
     const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address, port: 25 });
     return async () => {
@@ -61,15 +61,15 @@ test('the process starts with as many connections as its descriptors allow, and 
     state: 'active' as const,
   }));
   const sixes = nodes.map((node, index) => ({ ...node, address: addressOf(`fd20::1:${index}`) }));
-  const table = { ...rig.table([row('10.50.0.1', 80, namePort)]), nodes: { 4: nodes, 6: sixes } };
-  await proxy.ensure(table, rig.signal);
+  const table = { ...rig.table([listener('10.50.0.1', 80, namePort)]), nodes: { 4: nodes, 6: sixes } };
+  await proxy.upsert(table, rig.signal);
   const { maxConnections, pid, servers } = await proxy.observe(rig.signal);
   expect(maxConnections).toBe(384);
   expect(servers).toHaveLength(180);
   // Its workers are nobody, and yet everything can be changed.
   expect(await readFile(`/proc/${pid}/status`, 'utf8')).toMatch(/^Uid:\t65534\t65534/m);
-  await proxy.upsert(rig.table([row('10.50.0.1', 80, namePort)]), rig.signal);
-  await proxy.prune(rig.table([row('10.50.0.1', 80, namePort)]), rig.signal);
+  await proxy.upsert(rig.table([listener('10.50.0.1', 80, namePort)]), rig.signal);
+  await proxy.prune(rig.table([listener('10.50.0.1', 80, namePort)]), rig.signal);
   expect(await rig.fetch('10.50.0.1')).toMatchObject({ text: 'n1' });
 });
 
@@ -77,11 +77,11 @@ test('audit puts back what somebody changed behind our back, and says how much t
   await using rig = await startRig({ nodes: 2 });
   const { proxy } = rig.newDriver();
   const table = rig.table([
-    row('10.50.0.1', 80, namePort),
-    row('10.50.0.2', 80, namePort),
-    row('10.50.0.3', 80, namePort),
+    listener('10.50.0.1', 80, namePort),
+    listener('10.50.0.2', 80, namePort),
+    listener('10.50.0.3', 80, namePort),
   ]);
-  await proxy.ensure(table, rig.signal);
+  await proxy.upsert(table, rig.signal);
   expect(await proxy.audit(table, rig.signal)).toBe(0);
   const map = `${rig.lab.folder}/haproxy/services.map`;
   await rig.command(
@@ -105,17 +105,17 @@ test('a change that meets rows which somebody else changed compares anew and suc
   await using rig = await startRig({ nodes: 1 });
   const { proxy } = rig.newDriver();
   const map = `${rig.lab.folder}/haproxy/services.map`;
-  await proxy.ensure(rig.table([row('10.50.0.1', 80, 30_001)]), rig.signal);
+  await proxy.upsert(rig.table([listener('10.50.0.1', 80, 30_001)]), rig.signal);
   await rig.command(`del map ${map} 10.50.0.1|80`);
-  await proxy.upsert(rig.table([row('10.50.0.1', 80, namePort)]), rig.signal);
+  await proxy.upsert(rig.table([listener('10.50.0.1', 80, namePort)]), rig.signal);
   expect(await rig.fetch('10.50.0.1')).toMatchObject({ status: 200 });
 });
 
 test('a prune that meets another worker than it knows takes away nothing that is wanted', async () => {
   await using rig = await startRig({ nodes: 1 });
   const { proxy } = rig.newDriver();
-  const rows = [row('10.50.0.1', 80, namePort), row('10.50.0.2', 80, namePort)];
-  await proxy.ensure(rig.table(rows), rig.signal);
+  const rows = [listener('10.50.0.1', 80, namePort), listener('10.50.0.2', 80, namePort)];
+  await proxy.upsert(rig.table(rows), rig.signal);
   const { pid } = await proxy.observe(rig.signal);
   const one = rig.table(rows.slice(0, 1));
   await proxy.upsert(one, rig.signal);
@@ -133,8 +133,8 @@ test('a prune that meets another worker than it knows takes away nothing that is
 test('five thousand rows come and go in one change each', async () => {
   await using rig = await startRig({ nodes: 1 });
   const { proxy } = rig.newDriver();
-  const rows = Array.from({ length: 5000 }, (_, index) => row(`10.50.${index >> 8}.${index & 255}`, 80, namePort));
-  await proxy.ensure(rig.table([]), rig.signal);
+  const rows = Array.from({ length: 5000 }, (_, index) => listener(`10.50.${index >> 8}.${index & 255}`, 80, namePort));
+  await proxy.upsert(rig.table([]), rig.signal);
   await proxy.upsert(rig.table(rows), rig.signal);
   await proxy.prune(rig.table(rows), rig.signal);
   expect(await proxy.audit(rig.table(rows), rig.signal)).toBe(0);

@@ -39,6 +39,15 @@ export type PortOwners = {
 /** Sends a signal; false when there is no such process any more. */
 export type Kill = (pid: number, name: NodeJS.Signals) => boolean;
 
+export const systemKill: Kill = (pid, name) => {
+  try {
+    return process.kill(pid, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false;
+    throw error;
+  }
+};
+
 const pollMs = 20;
 /** A worker closes its listeners within milliseconds, unless it is frozen. */
 const evictMs = 5000;
@@ -88,9 +97,7 @@ export function makePortOwners(deps: {
       const endMs = clock.monotonic() + evictMs;
       const asked = new Set<number>();
       for (;;) {
-        const others = (await find(signal)).filter(
-          ({ haproxy }) => haproxy === undefined || haproxy.folder !== except,
-        );
+        const others = (await find(signal)).filter(({ haproxy }) => haproxy === undefined || haproxy.folder !== except);
         if (others.length === 0) return;
         const isLate = clock.monotonic() > endMs;
         for (const { name, pid, haproxy } of others) {

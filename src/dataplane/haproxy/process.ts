@@ -39,6 +39,8 @@ export type HaproxyProcess = {
   recover(program: ProgramId, signal: AbortSignal): Promise<'serves' | 'busy' | 'started'>;
   /** True when the last start is long enough ago for the process to be no part of a crash loop. */
   isSteady(): boolean;
+  /** How long until another start may be tried, in ms. */
+  retryInMs(): number;
   /** Throws `PortHeldError` where another program listens on HAProxy's port; ends another HAProxy of furiwake there. */
   clearPort(signal: AbortSignal): Promise<void>;
   /** Ends the process and its connections. No error when none runs. */
@@ -181,7 +183,9 @@ export function makeHaproxyProcess(deps: {
     });
 
   const answersRequests = async (signal: AbortSignal): Promise<boolean> => {
-    const answer = await sockets.request(paths.monitorSocket, 'GET / HTTP/1.0\r\n\r\n', signal).catch(unlessUnreachable);
+    const answer = await sockets
+      .request(paths.monitorSocket, 'GET / HTTP/1.0\r\n\r\n', signal)
+      .catch(unlessUnreachable);
     if (answer?.startsWith('HTTP/') !== true) return false;
     silentSinceMs = undefined;
     return true;
@@ -189,6 +193,7 @@ export function makeHaproxyProcess(deps: {
 
   return {
     isSteady,
+    retryInMs: starts.inMs,
     clearPort: (signal) => portOwners.evict(folder, signal),
     validate: async (file, signal) => {
       await refusable(exec.run('haproxy', ['-c', '-f', file], { signal }));
@@ -237,12 +242,16 @@ function makePace(clock: Clock): {
   enter(): void;
   failed(words: string): void;
   over(): void;
+  /** How long until the next attempt is due, in ms. */
+  inMs(): number;
 } {
   const backoff = makeBackoff(retry);
   let failure: { readonly words: string; readonly untilMs: number } | undefined;
+  const inMs = (): number => Math.max(0, (failure?.untilMs ?? 0) - clock.monotonic());
   return {
+    inMs,
     enter: () => {
-      if (failure !== undefined && clock.monotonic() < failure.untilMs) throw new RuntimeError('absent', failure.words);
+      if (failure !== undefined && inMs() > 0) throw new RuntimeError('absent', failure.words);
     },
     failed: (words) => {
       failure = { words, untilMs: clock.monotonic() + backoff.next() };
