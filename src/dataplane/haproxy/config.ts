@@ -57,12 +57,6 @@ export function pathsIn(folder: string): Paths {
   return paths;
 }
 
-/** The arguments that HAProxy is started with: as master and worker, detached, so that they outlive furiwake. */
-export function commandLine(folder: string): readonly string[] {
-  const masterSocket = `${folder}/master.sock,mode,600,level,admin`;
-  return ['-W', '-D', '-f', `${folder}/haproxy.cfg`, '-p', `${folder}/haproxy.pid`, '-S', masterSocket];
-}
-
 /**
  * How many connections a process with this descriptor limit can hold: two each, after a reserve for listeners, sockets
  * and the health checks that are under way (one for each node at worst, when all are silent).
@@ -164,8 +158,6 @@ export function renderConfig(settings: Settings, servers: Servers): string {
   return render(settings, servers, descriptionOf(programId(settings)));
 }
 
-const aliveConnections = 8;
-
 function render(settings: Settings, servers: Servers | undefined, description: string): string {
   const paths = pathsIn(settings.folder);
   const { account, idleTimeoutSeconds: idle } = settings;
@@ -204,7 +196,7 @@ function render(settings: Settings, servers: Servers | undefined, description: s
     '',
     'frontend services',
     // The rest is for `alive`, which must answer when all connections are in use.
-    `    maxconn ${Math.max(1, settings.maxConnections - aliveConnections)}`,
+    `    maxconn ${settings.maxConnections - Math.min(8, Math.floor(settings.maxConnections / 4))}`,
     `    bind 127.0.0.1:${listenPort} transparent`,
     ...(settings.hasIpv6 ? [`    bind ::1:${listenPort} transparent v6only`] : []),
     // Everything is decided when the connection comes, before a byte is read: protocols where the server speaks first.

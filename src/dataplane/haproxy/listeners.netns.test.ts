@@ -4,13 +4,12 @@ import { echoPort, namePort, startRig } from '../../../test/netns/haproxy-rig.ts
 import { patience } from '../../../test/netns/patience.ts';
 import { listener } from '../../../test/make/table.ts';
 
-test('rows come, change and go in one process, in both families, while a connection of another row lives', async () => {
+test('listeners come, change and go in one process, in both families, while a connection of another one lives', async () => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();
   const { proxy } = driver;
   const steady = listener('10.50.0.1', 25, echoPort);
   const first = rig.table([steady]);
-  await proxy.upsert(first, rig.signal);
   await proxy.upsert(first, rig.signal);
   await proxy.prune(first, rig.signal);
   const { pid } = await proxy.observe(rig.signal);

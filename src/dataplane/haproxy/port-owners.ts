@@ -1,7 +1,7 @@
 import type { Clock } from '../../ports/clock.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
-import { commandLine, listenPort } from './config.ts';
+import { listenPort } from './config.ts';
 
 /** A program that is not furiwake's listens on the port that HAProxy needs. */
 export class PortHeldError extends Error {
@@ -113,8 +113,8 @@ export function makePortOwners(deps: {
   };
 }
 
-/** The folder of a HAProxy that furiwake started, by its command line; a reload adds arguments to it. */
+/** The folder of a HAProxy that runs on furiwake's files, by its command line; a reload adds arguments to it. */
 function folderOf(args: readonly string[]): string | undefined {
   const [, folder] = /^(\/.*)\/haproxy\.cfg$/.exec(args[args.indexOf('-f') + 1] ?? '') ?? [];
-  return folder !== undefined && commandLine(folder).every((each) => args.includes(each)) ? folder : undefined;
+  return folder !== undefined && args.includes(`${folder}/haproxy.pid`) ? folder : undefined;
 }

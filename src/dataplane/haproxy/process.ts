@@ -4,7 +4,7 @@ import { type Exec, ExecError } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
 import { parseInfo, type ProcessInfo } from './answers.ts';
 import { RuntimeError, type RuntimeApi, type Sockets, unlessUnreachable } from './client.ts';
-import { commandLine, descriptionOf, type ProgramId, pathsIn } from './config.ts';
+import { descriptionOf, type ProgramId, pathsIn } from './config.ts';
 import type { Kill, PortOwners } from './port-owners.ts';
 
 /** HAProxy refused a configuration, which is not in force. `words`: what HAProxy itself said, on one line. */
@@ -56,6 +56,8 @@ const repeatMs = 1000;
 const stopMs = 3000;
 const steadyMs = 10_000;
 const silenceMs = 30_000;
+/** One that died twice may have been killed twice; after the third start the next ones wait. */
+const startsAtOnce = 2;
 const retry = { firstMs: 250, mostMs: 10_000 };
 
 export function makeHaproxyProcess(deps: {
@@ -73,6 +75,8 @@ export function makeHaproxyProcess(deps: {
   const starts = makePace(clock);
   const reloads = makePace(clock);
   let startedMs: number | undefined;
+  /** Since the process was steady. */
+  let unsteadyStarts = 0;
   /** When it answered last. */
   let answeredMs = Number.NEGATIVE_INFINITY;
   let silentSinceMs: number | undefined;
@@ -136,24 +140,30 @@ export function makeHaproxyProcess(deps: {
   const isSteady = (): boolean => startedMs === undefined || answeredMs - startedMs > steadyMs;
 
   const start = async (program: ProgramId, signal: AbortSignal): Promise<void> => {
-    if (isSteady()) starts.over();
+    if (isSteady()) {
+      unsteadyStarts = 0;
+      starts.over();
+    }
     starts.enter();
     startedMs = clock.monotonic();
-    let failure = 'HAProxy exits shortly after its start'; // or nobody asks for another start before it is steady
+    unsteadyStarts++;
     try {
       await attemptStart(program, signal);
     } catch (error) {
-      failure = error instanceof Error ? error.message : String(error);
+      signal.throwIfAborted();
+      starts.failed(error instanceof Error ? error.message : String(error));
       throw error;
-    } finally {
-      if (!signal.aborted) starts.failed(failure);
     }
+    if (unsteadyStarts > startsAtOnce) starts.failed('HAProxy exits shortly after its start');
   };
 
   const attemptStart = async (program: ProgramId, signal: AbortSignal): Promise<void> => {
     await portOwners.evict(undefined, signal);
     await files.remove(paths.pid);
-    await refusable(exec.run('haproxy', commandLine(folder), { signal, timeoutMs: takeOverMs }));
+    // As master and worker, detached, so that they outlive furiwake.
+    const masterSocket = `${paths.masterSocket},mode,600,level,admin`;
+    const args = ['-W', '-D', '-f', paths.config, '-p', paths.pid, '-S', masterSocket];
+    await refusable(exec.run('haproxy', args, { signal, timeoutMs: takeOverMs }));
     if (!(await untilServing(program, takeOverMs, signal)))
       throw new RuntimeError('silent', `HAProxy does not answer within ${takeOverMs / 1000} s of its start`);
     // The daemon writes the pid file, possibly after its starter has ended.
