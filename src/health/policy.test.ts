@@ -86,7 +86,7 @@ const cases: readonly Case[] = [
     out: ['n2'],
   },
   {
-    name: 'without any HTTP answer a probe is wanted, and silence makes nobody dead',
+    name: 'without any HTTP answer a probe is wanted, and silence makes no node dead',
     findings: Array.from({ length: 5 }, () => checks('silent!', 'silent!')),
     mode: 'checks',
     wantsProbe: true,
@@ -115,10 +115,16 @@ const cases: readonly Case[] = [
     findings: [checks('silent!', 'silent!'), probe('silent', 'silent')],
     mode: 'own',
   },
-  { name: 'nobody is taken out at the first silence', findings: [...intoOwn, probe('alive', 'silent')], mode: 'own' },
+  { name: 'no node is taken out at the first silence', findings: [...intoOwn, probe('alive', 'silent')], mode: 'own' },
   {
-    name: 'a node silent twice is out and dead',
+    name: 'a node silent twice is out, and not dead yet',
     findings: [...intoOwn, probe('alive', 'silent'), probe('alive', 'silent')],
+    mode: 'own',
+    out: ['n2'],
+  },
+  {
+    name: 'one silent for as long as permitted is dead',
+    findings: [...intoOwn, ...Array.from({ length: 3 }, () => probe('alive', 'silent'))],
     mode: 'own',
     out: ['n2'],
     dead: ['n2'],
@@ -129,7 +135,7 @@ const cases: readonly Case[] = [
     mode: 'own',
   },
   {
-    name: 'when all are silent nobody is taken out',
+    name: 'when all are silent no node is taken out',
     findings: [...intoOwn, ...Array.from({ length: 9 }, () => probe('silent', 'silent'))],
     mode: 'own',
   },
@@ -147,12 +153,8 @@ const cases: readonly Case[] = [
     dead: ['n2'],
   },
   {
-    name: 'a node that is gone and silent twice is dead',
-    findings: [
-      ...intoOwn,
-      probeWithGone({ old: 'silent' }, 'alive', 'alive'),
-      probeWithGone({ old: 'silent' }, 'alive', 'alive'),
-    ],
+    name: 'a node that is gone and silent for as long as permitted is dead',
+    findings: [...intoOwn, ...Array.from({ length: 3 }, () => probeWithGone({ old: 'silent' }, 'alive', 'alive'))],
     mode: 'own',
     out: ['old'],
     dead: ['old'],

@@ -2,53 +2,41 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { expect, onTestFinished, test } from 'vitest';
-import { addressOf, nodeName, row, server, tableOf } from '../../../test/netns/rows.ts';
-import type { Backend, TrafficTable } from '../../core/traffic/table.ts';
+import { listener, node, tableOf } from '../../../test/make/table.ts';
+import type { TrafficTable } from '../../core/traffic/table.ts';
+import {
+  capOf,
+  connectionLimit,
+  descriptionOf,
+  parseDescription,
+  pathsIn,
+  programId,
+  type Settings,
+} from './config.ts';
 import { type Desired, planDesired } from './desired.ts';
-import { mapText } from './rows.ts';
-import { type Layout, type ProfileId, parseLayout } from './layout.ts';
-import { formatIdentity, identityOf, parseIdentity } from './program.ts';
-import type { Settings } from './settings.ts';
+import { mapText } from './entries.ts';
 
 const settings: Settings = {
   folder: '/var/lib/furiwake/haproxy',
-  listenPort: 17_100,
   maxConnections: 8900,
   idleTimeoutSeconds: 3600,
   hasIpv6: true,
   account: undefined,
 };
 
-const nodes: TrafficTable['nodes'] = {
-  4: [server('n1', '192.0.2.11'), { ...server('n2.example', '192.0.2.12'), state: 'drain' }],
-  6: [server('n1', '2001:db8::11')],
-};
-
-function own(algorithm: 'roundrobin' | 'leastconn' | 'source', proxyProtocol: 'none' | 'v1' | 'v2'): Backend {
-  const six = { node: nodeName('n1'), address: addressOf('2001:db8::11'), port: 30_692, weight: 1 };
-  const four = { node: nodeName('n2.example'), address: addressOf('192.0.2.12'), port: 30_692, weight: 3 };
-  return { kind: 'own', profile: { algorithm, proxyProtocol }, servers: [six, four] };
-}
+const nodes = [
+  node('n1', '192.0.2.11', '2001:db8::11'),
+  { ...node('n2.example', '192.0.2.12'), state: 'drain' as const },
+];
 
 function plan(table: TrafficTable, more: Partial<Settings> = {}): Desired {
-  return planDesired({ ...settings, ...more }, table, new Map(), undefined, undefined);
+  return planDesired({ ...settings, ...more }, table, undefined);
 }
 
 const scenarios: Readonly<Record<string, Desired>> = {
   'nothing yet': plan(tableOf([])),
-  'nodes of both families, one draining, and rows': plan(
-    tableOf([row('192.0.2.51', 80, 30_692), row('2001:db8::51', 443, 30_700, { maxConnections: 10 })], nodes),
-  ),
-  'slots of several profiles': plan(
-    tableOf(
-      [
-        row('192.0.2.51', 80, own('roundrobin', 'none')),
-        row('192.0.2.52', 80, own('leastconn', 'v1')),
-        row('192.0.2.53', 80, own('source', 'v2')),
-        row('192.0.2.54', 80, own('source', 'v2')),
-      ],
-      nodes,
-    ),
+  'nodes of both families, one draining, and listeners': plan(
+    tableOf([listener('192.0.2.51', 80, 30_692), listener('2001:db8::51', 443, 30_700)], nodes),
   ),
   'without IPv6, as another user': plan(tableOf([], nodes), { hasIpv6: false, account: { uid: 106, gid: 112 } }),
 };
@@ -66,32 +54,59 @@ test.each(Object.entries(scenarios))('golden: %s, as HAProxy accepts it', async 
   expect(verdict).toContain('Configuration file is valid');
 });
 
-test('rows on the shared nodes never change the configuration', () => {
+test('listeners never change the configuration', () => {
   const first = plan(tableOf([], nodes));
-  const rows = Array.from({ length: 100 }, (_, index) => row(`192.0.2.${index}`, 80, 30_000 + index));
-  expect(plan(tableOf(rows, nodes)).config).toBe(first.config);
+  const listeners = Array.from({ length: 100 }, (_, index) => listener(`192.0.2.${index}`, 80, 30_000 + index));
+  expect(plan(tableOf(listeners, nodes)).config).toBe(first.config);
 });
 
-test('the identity changes with the program and its slots, never with nodes or rows', () => {
-  const none: Layout = new Map();
-  const base = identityOf(settings, none);
-  expect(plan(tableOf([row('192.0.2.51', 80, 30_692)], nodes)).identity).toEqual(base);
-  const eight: Layout = new Map<ProfileId, number>([['source_v2', 8]]);
+test('the program is another one with other settings, never with other nodes', () => {
+  const base = programId(settings);
+  const inConfig = (desired: Desired): unknown =>
+    parseDescription(/description "(.*)"/.exec(desired.config)?.[1] ?? '');
+  expect(inConfig(plan(tableOf([listener('192.0.2.51', 80, 30_692)], nodes)))).toBe(base);
   const others = [
-    identityOf(settings, eight),
-    identityOf({ ...settings, listenPort: 17_101 }, none),
-    identityOf({ ...settings, maxConnections: 1 }, none),
-    identityOf({ ...settings, idleTimeoutSeconds: 1 }, none),
-    identityOf({ ...settings, hasIpv6: false }, none),
-    identityOf({ ...settings, account: { uid: 1, gid: 1 } }, none),
+    programId({ ...settings, maxConnections: 1 }),
+    programId({ ...settings, idleTimeoutSeconds: 1 }),
+    programId({ ...settings, hasIpv6: false }),
+    programId({ ...settings, account: { uid: 1, gid: 1 } }),
   ];
-  expect(new Set([base, ...others].map(({ hash }) => hash)).size).toBe(7);
+  expect(new Set([base, ...others]).size).toBe(5);
 });
 
-test('what a process says of itself is read back; the words of another HAProxy are none of ours', () => {
-  const identity = identityOf(settings, parseLayout('source_v2=8+leastconn_none=16'));
-  expect(identity.layout).toBe('leastconn_none=16+source_v2=8');
-  expect(parseIdentity(formatIdentity(identity))).toEqual(identity);
-  for (const other of ['', 'furiwake', 'front of the web farm', `furiwake ${identity.hash} - more`])
-    expect(parseIdentity(other)).toBeUndefined();
+test('the description of a process is read back, also that of release 0.1.0; that of another HAProxy is not', () => {
+  const program = programId(settings);
+  expect(parseDescription(descriptionOf(program))).toBe(program);
+  expect(parseDescription(`furiwake ${program} -`)).toBe(program);
+  for (const other of ['', 'furiwake', 'front of the web farm', `furiwake ${program} - more`])
+    expect(parseDescription(other)).toBeUndefined();
+});
+
+test.each([
+  ['relative', 'var/lib/furiwake'],
+  ['with a blank', '/var/lib/furi wake'],
+  ['with a comma, which would end an argument of a converter', '/var/lib/a,b'],
+  ['with a quote', '/var/lib/"'],
+  ['with a line break', '/var/lib\nbackend x'],
+  ['too long for the socket, whose temporary name is longer still', `/${'a'.repeat(86)}`],
+])('a folder that is %s is refused', (_, folder) => {
+  expect(() => pathsIn(folder)).toThrow(RangeError);
+});
+
+test('a folder of 85 characters is just short enough', () => {
+  expect(pathsIn(`/${'a'.repeat(84)}`).masterSocket).toHaveLength(97);
+});
+
+test.each([
+  [1024, 384],
+  [4096, 1536],
+  [20_000, 8900],
+  [1_048_576, 500_000],
+])('of %i descriptors there are %i connections, two each, and a reserve', (descriptors, connections) => {
+  expect(connectionLimit(descriptors)).toBe(connections);
+});
+
+test('a Service may have half of all connections, and never none', () => {
+  expect(capOf(8900)).toBe(4450);
+  expect(capOf(1)).toBe(1);
 });

@@ -105,7 +105,9 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
       'this host has no account "haproxy": the workers of HAProxy run as root. Create the account, then restart furiwake',
     );
 
+  /** HAProxy has just answered a command. */
   const noteUp = (): void => {
+    process.noteAnswer();
     trouble = undefined;
     upGauge.set(1);
     if (process.isSteady()) lasting.over();
@@ -113,9 +115,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
 
   const change = async <T>(work: () => Promise<T>): Promise<T> => {
     wanted.set();
-    const result = await inTurn(work);
-    noteUp();
-    return result;
+    return await inTurn(work);
   };
 
   /** One attempt to have a process that serves. */

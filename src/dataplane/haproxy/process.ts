@@ -37,6 +37,8 @@ export type HaproxyProcess = {
    * why the last attempt failed. Throws {@link ConfigRefusedError}, `PortHeldError`, `ExecError`.
    */
   recover(program: ProgramId, signal: AbortSignal): Promise<'serves' | 'busy' | 'started'>;
+  /** The worker has answered a command. */
+  noteAnswer(): void;
   /** True when the last start is long enough ago for the process to be no part of a crash loop. */
   isSteady(): boolean;
   /** How long until another start may be tried, in ms. */
@@ -81,11 +83,15 @@ export function makeHaproxyProcess(deps: {
   let answeredMs = Number.NEGATIVE_INFINITY;
   let silentSinceMs: number | undefined;
 
+  const noteAnswer = (): void => {
+    answeredMs = clock.monotonic();
+    silentSinceMs = undefined;
+  };
+
   const info = async (signal: AbortSignal): Promise<ProcessInfo> => {
     const [answer = ''] = await api.ask(['show info'], signal);
     const parsed = parseInfo(answer);
-    answeredMs = clock.monotonic();
-    silentSinceMs = undefined;
+    noteAnswer();
     return parsed;
   };
 
@@ -202,6 +208,7 @@ export function makeHaproxyProcess(deps: {
   };
 
   return {
+    noteAnswer,
     isSteady,
     retryInMs: starts.inMs,
     clearPort: (signal) => portOwners.evict(folder, signal),

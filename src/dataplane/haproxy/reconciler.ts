@@ -144,7 +144,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     if (present === undefined) {
       if ((await recover(signal)) === 'busy')
         throw new RuntimeError('silent', 'HAProxy serves, but its command socket does not answer');
-      present = await read(signal);
+      present = held ?? (await read(signal));
     }
     if (present.program === program) return present;
     log.info({}, 'HAProxy runs another program: reloading it');
@@ -160,6 +160,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     await prepareFiles();
     const wasSteady = process.isSteady();
     const outcome = await process.recover(program, signal);
+    if (outcome === 'serves') await read(signal);
     if (outcome !== 'started') return outcome;
     const isFirst = !hasMet;
     hasMet = true;
