@@ -1,8 +1,8 @@
 import type { Log } from '../ports/log.ts';
 
 /**
- * Logs a failure that lasts: at its first occurrence, whenever its message changes, and again after growing intervals;
- * and once more when it is over.
+ * Logs a failure that lasts: each of its messages at the first occurrence and again after growing intervals; and once
+ * more when it is over. A failure whose message alternates between two is no new one each time.
  */
 export type Trouble = {
   /** An attempt failed. */
@@ -13,6 +13,10 @@ export type Trouble = {
 
 const firstReminderMs = 60_000;
 const mostReminderMs = 3_600_000;
+/** Of one failure; more are counted as one. */
+const mostMessages = 16;
+
+type Reminder = { readonly dueMs: number; readonly intervalMs: number };
 
 /** `what` completes "… failed" and "… works again" in the log: what was tried, for example `writing the map file`. */
 export function makeTrouble({
@@ -27,25 +31,26 @@ export function makeTrouble({
   readonly monotonic: () => number;
   readonly level?: 'warn' | 'error';
 }): Trouble {
-  let last: { message: string; remindAtMs: number; intervalMs: number; attempts: number; sinceMs: number } | undefined;
+  let lasting: { readonly sinceMs: number; attempts: number; readonly reminders: Map<string, Reminder> } | undefined;
   return {
     failed: (error, fields = {}) => {
       const message = error instanceof Error ? error.message : String(error);
       const nowMs = monotonic();
-      const attempts = (last?.attempts ?? 0) + 1;
-      if (last !== undefined && last.message === message && nowMs < last.remindAtMs) {
-        last.attempts = attempts;
-        return;
-      }
-      const intervalMs = last?.message === message ? Math.min(last.intervalMs * 2, mostReminderMs) : firstReminderMs;
-      last = { message, remindAtMs: nowMs + intervalMs, intervalMs, attempts, sinceMs: last?.sinceMs ?? nowMs };
+      lasting ??= { sinceMs: nowMs, attempts: 0, reminders: new Map() };
+      lasting.attempts++;
+      const { attempts, reminders } = lasting;
+      const key = reminders.has(message) || reminders.size < mostMessages ? message : 'others';
+      const before = reminders.get(key);
+      if (before !== undefined && nowMs < before.dueMs) return;
+      const intervalMs = before === undefined ? firstReminderMs : Math.min(before.intervalMs * 2, mostReminderMs);
+      reminders.set(key, { dueMs: nowMs + intervalMs, intervalMs });
       log[level]({ ...fields, err: error, ...(attempts > 1 ? { attempts } : {}) }, `${what} failed; retrying`);
     },
     over: () => {
-      if (last === undefined) return;
-      const seconds = Math.round((monotonic() - last.sinceMs) / 1000);
-      log.info({ attempts: last.attempts, seconds }, `${what} works again`);
-      last = undefined;
+      if (lasting === undefined) return;
+      const seconds = Math.round((monotonic() - lasting.sinceMs) / 1000);
+      log.info({ attempts: lasting.attempts, seconds }, `${what} works again`);
+      lasting = undefined;
     },
   };
 }

@@ -6,7 +6,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { CheckedNode, FamilyHealth, Health } from '../ports/health.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import { type Finding, type HealthState, initialHealth, judge } from './policy.ts';
+import { type Finding, type HealthState, initialHealth, judge, silentProbes } from './policy.ts';
 import { type Probe, probeAll } from './probe.ts';
 
 /** The health of all nodes: what data planes report to it, and what they follow. */
@@ -48,10 +48,28 @@ export function makeHealth(deps: {
   };
 }
 
-const words: Readonly<Record<NodeHealth, string>> = {
-  up: 'node answers again',
-  unhealthy: 'node answers that it takes no traffic: no new connections',
+/** `sinceMs`: wall clock, of the last change of its health; `undefined`: it has not changed. */
+type KnownNode = { readonly found: Found; readonly sinceMs: number | undefined };
+
+/** What a node is found to be, and why where that differs for an administrator. */
+type Found = 'up' | 'unhealthy' | 'refusing' | 'silent' | 'kept';
+
+const healthOf: Readonly<Record<Found, NodeHealth>> = {
+  up: 'up',
+  unhealthy: 'unhealthy',
+  refusing: 'unhealthy',
+  silent: 'silent',
+  kept: 'silent',
+};
+
+const words: Readonly<Record<Found, string>> = {
+  up: 'node is up again',
+  unhealthy: 'kube-proxy on this node reports that it is unhealthy: no new connections',
+  refusing:
+    `port ${kubeProxyHealthPort} of this node does not answer as kube-proxy's health port does, and other nodes do: ` +
+    'no new connections. Set --healthz-bind-address of kube-proxy to the same value on all nodes',
   silent: 'node does not answer: no new connections',
+  kept: 'node does not answer, and no other node of this family does: it stays in use',
 };
 
 function makeFamilyHealth(deps: {
@@ -71,11 +89,16 @@ function makeFamilyHealth(deps: {
   );
   const labels = { family: String(family) };
   gauge.set(0, labels);
+  const resets = deps.metrics.counter(
+    'furiwake_silent_nodes_total',
+    'Nodes, once per family, whose connections were ended because they were silent for too long',
+  );
   const deadAfter = Math.ceil(deps.silenceMs / 1000);
   let state: HealthState = initialHealth;
   let isSurveyed = false;
   const ordered = new Map<NodeName, boolean>();
-  let known: ReadonlyMap<NodeName, { readonly state: NodeHealth; readonly sinceMs: number | undefined }> = new Map();
+  let known: ReadonlyMap<NodeName, KnownNode> = new Map();
+  let dead: ReadonlySet<NodeName> = new Set();
 
   const become = (next: HealthState): void => {
     if (next.mode !== state.mode) {
@@ -113,34 +136,57 @@ function makeFamilyHealth(deps: {
     };
   };
 
-  const stateFor = (node: NodeName, check: CheckedNode | undefined): NodeHealth => {
+  const findingOf = (node: NodeName, check: CheckedNode | undefined): Found => {
     const health = state.nodes.get(node);
-    if (state.mode === 'own') return health !== undefined && health.silent >= 2 ? 'silent' : 'up';
-    if (check === undefined || check.isUp) return 'up';
-    return (check.answer ?? health?.answer) === 'silent' ? 'silent' : 'unhealthy';
+    const before = known.get(node)?.found ?? 'up';
+    if (state.mode === 'own') {
+      if (health === undefined || health.silent < silentProbes) return 'up';
+      return health.isOut ? 'silent' : 'kept';
+    }
+    if (check === undefined) return before;
+    const answer = check.answer ?? health?.answer;
+    if (answer === undefined) return before; // a new worker has not checked it yet
+    if (check.isUp) return 'up';
+    return answer === 'silent' ? 'silent' : answer === 'alive' ? 'refusing' : 'unhealthy';
   };
 
-  const noteStates = (nodes: Iterable<NodeName>, checks: ReadonlyMap<NodeName, CheckedNode>): void => {
+  const note = (nodes: Iterable<NodeName>, checks: ReadonlyMap<NodeName, CheckedNode>): void => {
     const nowMs = clock.now();
-    let isChanged = false;
-    const next = new Map<NodeName, { readonly state: NodeHealth; readonly sinceMs: number | undefined }>();
+    const next = new Map<NodeName, KnownNode>();
     for (const node of nodes) {
       const before = known.get(node);
-      const now = stateFor(node, checks.get(node));
-      if (before?.state === now) next.set(node, before);
-      else {
-        isChanged = true;
-        next.set(node, { state: now, sinceMs: before === undefined ? undefined : nowMs });
-        if (before !== undefined || now !== 'up') log[now === 'up' ? 'info' : 'warn']({ node, family }, words[now]);
+      const found = findingOf(node, checks.get(node));
+      if (before?.found === found) {
+        next.set(node, before);
+        continue;
       }
+      const isSameState = before !== undefined && healthOf[before.found] === healthOf[found];
+      next.set(node, { found, sinceMs: isSameState ? before.sinceMs : before && nowMs });
+      if (found === 'up') {
+        if (before !== undefined) log.info({ node, family, ...secondsSince(before, nowMs) }, words.up);
+      } else log.warn({ node, family, since: new Date(nowMs).toISOString() }, words[found]);
     }
-    if (next.size !== known.size) isChanged = true;
+    const isChanged =
+      next.size !== known.size ||
+      [...next].some(([node, { found }]) => {
+        const before = known.get(node);
+        return before === undefined || healthOf[before.found] !== healthOf[found];
+      });
     known = next;
     if (isChanged) deps.onChange();
   };
 
+  const noteDead = (nodes: readonly NodeName[]): void => {
+    for (const node of nodes) {
+      if (dead.has(node)) continue;
+      resets.add(1);
+      log.warn({ node, family }, `node silent for ${deps.silenceMs / 1000} s: its connections were ended`);
+    }
+    dead = new Set(nodes);
+  };
+
   return {
-    states: () => new Map(Array.from(known, ([node, entry]) => [node, entry.state])),
+    states: () => new Map(Array.from(known, ([node, { found }]) => [node, healthOf[found]])),
     isChecked: () => state.mode === 'checks',
     survey: async (nodes, signal) => {
       if (nodes.size > 0 && !isSurveyed && state.mode === 'checks') take(await probeNodes(nodes, new Map(), signal));
@@ -160,9 +206,17 @@ function makeFamilyHealth(deps: {
       if (state.mode === 'checks') ordered.clear();
       else for (const [node, { isOut }] of state.nodes) if (ordered.get(node) !== isOut) out.set(node, isOut);
       for (const [node, isOut] of out) ordered.set(node, isOut);
-      noteStates(nodes.keys(), checks);
+      noteDead(judgement?.dead ?? []);
+      note(nodes.keys(), checks);
       return { dead: judgement?.dead ?? [], out };
     },
-    stateOf: (node) => known.get(node) ?? { state: 'up', sinceMs: undefined },
+    stateOf: (node) => {
+      const { found, sinceMs } = known.get(node) ?? { found: 'up', sinceMs: undefined };
+      return { state: healthOf[found], sinceMs };
+    },
   };
+}
+
+function secondsSince({ sinceMs }: KnownNode, nowMs: number): { readonly seconds?: number } {
+  return sinceMs === undefined ? {} : { seconds: Math.round((nowMs - sinceMs) / 1000) };
 }

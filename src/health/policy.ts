@@ -49,7 +49,7 @@ export type Judgement = {
 export const initialHealth: HealthState = { mode: 'checks', nodes: new Map(), httpRounds: 0 };
 
 /** New connections stop after so many silent probes; HAProxy's checks (`fall 2`) decide alike. */
-const silentProbes = 2;
+export const silentProbes = 2;
 const httpRoundsBack = 10;
 
 /**

@@ -1,22 +1,23 @@
 import { expect } from 'vitest';
-import type { Family } from '../../src/core/ip/ip.ts';
-import { type Row, tableOf, type TrafficTable } from '../../src/core/traffic/table.ts';
+import type { Listener, TrafficNode, TrafficTable } from '../../src/core/traffic/table.ts';
 import { parseServersState } from '../../src/dataplane/haproxy/answers.ts';
+import { makeRuntimeApi, unixSockets } from '../../src/dataplane/haproxy/client.ts';
 import { type HaproxyOptions, makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
-import type { ProbeAnswer } from '../../src/dataplane/haproxy/health-policy.ts';
-import { makeRuntime } from '../../src/dataplane/haproxy/runtime.ts';
+import { type HealthModule, makeHealth } from '../../src/health/health.ts';
+import type { ProbeAnswer } from '../../src/health/policy.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import { systemFiles } from '../../src/main/node/files.ts';
 import type { Log } from '../../src/ports/log.ts';
 import type { Metrics } from '../../src/ports/metrics.ts';
 import type { Proxy } from '../../src/ports/proxy.ts';
+import { node as tableNode, tableOf } from '../make/table.ts';
 import type { Outcome } from './agent-calls.ts';
 import { type NetLab, type Node, startNetLab } from './net-lab.ts';
-import { addressOf, nodeName } from './rows.ts';
 
 /** A furiwake that drives the HAProxy of the rig; several may follow one another. */
 export type Driver = {
   readonly proxy: Proxy;
+  readonly health: HealthModule;
   /** What it logged at level warn and above. */
   readonly complaints: readonly string[];
   /** Last value of a metric without labels. */
@@ -31,9 +32,10 @@ export type Driver = {
 export type Rig = AsyncDisposable & {
   readonly lab: NetLab;
   readonly signal: AbortSignal;
-  newDriver(options?: Partial<HaproxyOptions>): Driver;
-  /** A table of `rows` over all nodes of the lab, or over `nodes`. */
-  table(rows: readonly Row[], nodes?: readonly RigNode[]): TrafficTable;
+  /** `silenceMs`: of the health module; default 3000. */
+  newDriver(options?: Partial<HaproxyOptions> & { readonly silenceMs?: number }): Driver;
+  /** A table of `listeners` over all nodes of the lab, or over `nodes`. */
+  table(listeners: readonly Listener[], nodes?: readonly RigNode[]): TrafficTable;
   /** `backend/server` of all that HAProxy has. */
   servers(): Promise<readonly string[]>;
   /** Gives runtime commands behind furiwake's back. */
@@ -60,30 +62,42 @@ export async function startRig(options: { readonly nodes: number; readonly healt
     if (options.healthz !== false) await node.ask({ do: 'serveHttp', port: 10_256, body: '{}' });
   }
   await interceptVips(lab);
-  const runtime = makeRuntime({ socketPath: `${lab.folder}/haproxy/worker.sock`, clock: systemClock });
+  const sockets = unixSockets({ clock: systemClock });
+  const runtime = makeRuntimeApi({ sockets, path: `${lab.folder}/haproxy/worker.sock` });
 
-  const newDriver: Rig['newDriver'] = (more = {}) => {
+  const newDriver: Rig['newDriver'] = ({ silenceMs = 3000, ...more } = {}) => {
     const complaints: string[] = [];
     const values = new Map<string, number>();
     let rounds = 0;
     const metrics = collectingMetrics(values, (name) => {
       if (name === 'furiwake_connections') rounds++;
     });
+    const log = collectingLog(complaints);
+    const health = makeHealth({
+      probe: async ({ text }) =>
+        ((await lab.balancer.ask({ do: 'probe', address: text })).text ?? 'alive') as ProbeAnswer,
+      silenceMs,
+      clock: systemClock,
+      log,
+      metrics,
+    });
     const proxy = makeHaproxy({
       folder: `${lab.folder}/haproxy`,
       descriptorLimit: 4000,
+      idleTimeoutSeconds: 3600,
+      hasIpv6: true,
       account: { uid: 65_534, gid: 65_534 },
+      health: health.families,
       exec: lab.balancer.execPort,
       files: systemFiles,
       clock: systemClock,
-      log: collectingLog(complaints),
+      log,
       metrics,
-      probe: async ({ text }) =>
-        ((await lab.balancer.ask({ do: 'probe', address: text })).text ?? 'alive') as ProbeAnswer,
       ...more,
     });
     return {
       proxy,
+      health,
       complaints,
       rounds: async (count) => {
         const end = rounds + count;
@@ -108,13 +122,16 @@ export async function startRig(options: { readonly nodes: number; readonly healt
     lab,
     signal,
     newDriver,
-    table: (rows, nodes = lab.nodes.map((node) => ({ node, state: 'active' }))) =>
-      tableOf(rows, { 4: nodes.map((entry) => serverOf(entry, 4)), 6: nodes.map((entry) => serverOf(entry, 6)) }),
+    table: (listeners, nodes = lab.nodes.map((node) => ({ node, state: 'active' }))) =>
+      tableOf(listeners, nodes.map(tableNodeOf)),
     servers: async () => {
       const [answer = ''] = await runtime.ask(['show servers state'], signal);
       return parseServersState(answer).map(({ backend, server }) => `${backend}/${server}`);
     },
-    command: (...commands) => runtime.perform(commands, signal),
+    command: async (...commands) => {
+      const refusals = await runtime.perform(commands, signal);
+      if (refusals.size > 0) throw new Error(`HAProxy refused ${[...refusals.values()].join(', ')}`);
+    },
     fetch: (vip, port = 80) => lab.client.ask({ do: 'fetch', address: vip, port }),
     [Symbol.asyncDispose]: async () => {
       ending.abort();
@@ -124,11 +141,11 @@ export async function startRig(options: { readonly nodes: number; readonly healt
   };
 }
 
-function serverOf({ node, state }: RigNode, family: Family): TrafficTable['nodes'][4][number] {
-  return { node: nodeName(node.name), address: addressOf(family === 4 ? node.ip4 : node.ip6), state };
+function tableNodeOf({ node, state }: RigNode): TrafficNode {
+  return { ...tableNode(node.name, node.ip4, node.ip6), state };
 }
 
-/** What the classifier does, for all ports of the VIPs at once. */
+/** What the steering does, for all ports of the VIPs at once. */
 async function interceptVips({ balancer }: NetLab): Promise<void> {
   for (const [version, all] of [
     ['-4', '0.0.0.0/0'],
@@ -140,8 +157,8 @@ async function interceptVips({ balancer }: NetLab): Promise<void> {
   await balancer.nft(`table inet rig {
     chain pre {
       type filter hook prerouting priority mangle
-      ip daddr 10.50.0.0/16 meta l4proto tcp meta mark set 1 tproxy ip to 127.0.0.1:17100 accept
-      ip6 daddr fd50::/64 meta l4proto tcp meta mark set 1 tproxy ip6 to [::1]:17100 accept
+      ip daddr 10.50.0.0/16 meta l4proto tcp meta mark set 1 tproxy ip to 127.0.0.1:292 accept
+      ip6 daddr fd50::/64 meta l4proto tcp meta mark set 1 tproxy ip6 to [::1]:292 accept
     }
   }`);
 }

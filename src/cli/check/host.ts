@@ -1,4 +1,4 @@
-import { connectionLimit } from '../../dataplane/haproxy/settings.ts';
+import { connectionLimit } from '../../dataplane/haproxy/config.ts';
 import { descriptorLimit } from '../../daemon/descriptors.ts';
 import { isHaproxyTooOld, toolVersions } from '../../daemon/host-tools.ts';
 import type { Holder } from '../../daemon/host-lock.ts';

@@ -1,5 +1,5 @@
 import { decodeListening } from '../../host/sockets.ts';
-import { listenPort } from '../../dataplane/haproxy/settings.ts';
+import { listenPort } from '../../dataplane/haproxy/config.ts';
 import type { ListeningSocket } from '../../core/model/host.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';

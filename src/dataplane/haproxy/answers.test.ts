@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { parseInfo, parseMap, parseServersState, parseStat, parseTable } from './answers.ts';
-import { answerOf } from './health.ts';
+import { answerOf } from './health-tick.ts';
 
 // Answers as HAProxy 2.6.12 gave them, shortened.
 
@@ -12,12 +12,12 @@ test('show info: process id, version, description, connections', () => {
     'Uptime: 0d 0h00m00s',
     'Maxconn: 4000',
     'CurrConns: 3',
-    'description: furiwake 88d2feb3dce57058 -',
+    'description: furiwake 88d2feb3dce57058',
   ].join('\n');
   expect(parseInfo(answer)).toEqual({
     pid: 27_054,
     version: '2.6.12-1+deb12u4',
-    description: 'furiwake 88d2feb3dce57058 -',
+    description: 'furiwake 88d2feb3dce57058',
     connections: 3,
     maxConnections: 4000,
   });
@@ -83,16 +83,16 @@ test('show servers state: maintenance and drain by command are out, by health or
     'nodes4 n1 10.20.0.11 2 0 1 6 0', // ready
     'nodes4 n2 10.20.0.12 0 1 1 14 0', // maint; its check is enabled and paused
     'nodes4 n3 10.20.0.13 2 8 1 2 0', // drain, check disabled
-    'slot_source_v2_0 n1_4_10.20.0.11:30692 10.20.0.11 0 2 3 0 30692', // tracks one in maint
+    'other s1 10.20.0.11 0 2 3 0 30692', // tracks one in maint
   ];
   const states = parseServersState(['1', header, ...lines].join('\n'));
   expect(states.map(({ server, isOut, isChecked }) => `${server} ${isOut} ${isChecked}`)).toEqual([
     'n1 false true',
     'n2 true true',
     'n3 true false',
-    'n1_4_10.20.0.11:30692 false false',
+    's1 false false',
   ]);
-  expect(states[3]).toMatchObject({ backend: 'slot_source_v2_0', address: '10.20.0.11', port: 30_692, weight: 3 });
+  expect(states[3]).toMatchObject({ backend: 'other', address: '10.20.0.11', port: 30_692, weight: 3 });
   expect(parseServersState(`1\n${header}`)).toEqual([]);
 });
 

@@ -5,8 +5,15 @@ import fc from 'fast-check';
 import { expect, onTestFinished, test } from 'vitest';
 import { systemClock } from '../../main/node/clock.ts';
 import type { Clock } from '../../ports/clock.ts';
-import { CommandRefusedError, RuntimeError } from './errors.ts';
-import { isSuccess, makeRuntime, packLines, type Runtime, splitAnswers } from './runtime.ts';
+import {
+  isSuccess,
+  makeRuntimeApi,
+  packLines,
+  type RuntimeApi,
+  RuntimeError,
+  splitAnswers,
+  unixSockets,
+} from './client.ts';
 
 const { signal } = new AbortController();
 
@@ -14,7 +21,7 @@ const { signal } = new AbortController();
 async function worker(
   dialogue: string | undefined,
   clock: Clock = systemClock,
-): Promise<{ runtime: Runtime; told: string[]; server: Server }> {
+): Promise<{ runtime: RuntimeApi; told: string[]; server: Server }> {
   const folder = await mkdtemp(`${tmpdir()}/runtime-`);
   const told: string[] = [];
   const server = createServer((socket) => {
@@ -33,7 +40,7 @@ async function worker(
     server.close();
     await rm(folder, { recursive: true });
   });
-  return { runtime: makeRuntime({ socketPath: `${folder}/sock`, clock }), told, server };
+  return { runtime: makeRuntimeApi({ sockets: unixSockets({ clock }), path: `${folder}/sock` }), told, server };
 }
 
 test('answers are told apart, also those that 2.6 ends without an empty line', () => {
@@ -73,31 +80,39 @@ test('nothing to ask is not sent', async () => {
   expect(told).toEqual([]);
 });
 
-test('too few answers are an error, for nobody knows which one is missing', async () => {
+test('too few answers are an error, for which one is missing is not known', async () => {
   const { runtime } = await worker('\n> \n> ');
   await expect(runtime.ask(['a', 'b'], signal)).rejects.toThrow(RuntimeError);
 });
 
-test('a refusal names the command that was refused', async () => {
-  const { runtime } = await worker('\n> New server registered.\n\n> entry not found.\n\n> ');
-  const refused = runtime.perform(['add server b/s 1.2.3.4', 'set map m k v'], signal);
-  await expect(refused).rejects.toThrow(new CommandRefusedError('set map m k v', 'entry not found.'));
+test('refusals come back by the index of the command, in the words of HAProxy on one line', async () => {
+  const { runtime } = await worker('\n> New server registered.\n\n> entry not found.\nReally.\n\n> ');
+  const refusals = await runtime.perform(['add server b/s 1.2.3.4', 'set map m k v'], signal);
+  expect(refusals).toEqual(new Map([[1, 'entry not found.; Really.']]));
 });
 
-test('nobody listening, and a worker that says nothing, are unreachable; an abort is an abort', async () => {
-  const nobody = makeRuntime({ socketPath: '/nowhere/sock', clock: systemClock });
-  await expect(nobody.ask(['show info'], signal)).rejects.toThrow(RuntimeError);
+test('a map is replaced only if all of it is accepted', async () => {
+  const entries = new Map([['a|80', 'x']]);
+  const { runtime: refusing } = await worker('\n> Unknown map identifier. Please use #<id> or <file>.\n\n> ');
+  expect(await refusing.replaceMap('m', entries, signal)).toBe(false);
+});
+
+test('a socket that is absent, silent or breaks off is told apart; an abort is an abort', async () => {
+  const nobody = makeRuntimeApi({ sockets: unixSockets({ clock: systemClock }), path: '/nowhere/sock' });
+  await expect(nobody.ask(['show info'], signal)).rejects.toMatchObject({ how: 'absent' });
   const expired: Clock = {
     ...systemClock,
     deadline: () => systemClock.deadline(1, AbortSignal.abort(new Error('late'))),
   };
   const { runtime } = await worker(undefined, expired);
-  await expect(runtime.ask(['show info'], signal)).rejects.toThrow(RuntimeError);
+  await expect(runtime.ask(['show info'], signal)).rejects.toMatchObject({ how: 'silent' });
+  const { runtime: cut } = await worker('\n> cut sh');
+  await expect(cut.ask(['show info'], signal)).rejects.toMatchObject({ how: 'broken' });
   await expect(runtime.ask(['show info'], AbortSignal.abort(new Error('stop')))).rejects.toThrow('stop');
 });
 
 test('a closed connection is noticed, and an abort ends the watch', async () => {
-  const nobody = makeRuntime({ socketPath: '/nowhere/sock', clock: systemClock });
+  const nobody = makeRuntimeApi({ sockets: unixSockets({ clock: systemClock }), path: '/nowhere/sock' });
   await expect(nobody.untilClosed(signal)).resolves.toBeUndefined();
   const { runtime, server } = await worker('');
   const accepted = new Promise<void>((resolve) => {

@@ -1,106 +1,70 @@
 import { createConnection, type Socket } from 'node:net';
 import type { Clock } from '../../ports/clock.ts';
 import { entryLine } from './entries.ts';
-import { RuntimeError } from './errors.ts';
 
 /**
- * Sends `text` to a socket of HAProxy's on a connection of its own and resolves with all that it answers until it closes
- * the connection. Throws {@link RuntimeError} when the connection is refused, or does not end within three seconds.
+ * A socket of HAProxy's cannot be used. `absent`: nothing listens there; `silent`: no answer in time; `broken`: the
+ * connection ended within an answer, or the answer is not one of HAProxy's.
  */
-export type SocketRequest = (text: string, signal: AbortSignal) => Promise<string>;
-
-const answerMs = 3000;
-
-export function makeSocketRequest(deps: { readonly socketPath: string; readonly clock: Clock }): SocketRequest {
-  const { socketPath, clock } = deps;
-  return (text, signal) =>
-    new Promise((resolve, reject) => {
-      const deadline = clock.deadline(answerMs, signal);
-      const chunks: Buffer[] = [];
-      const socket = createConnection({ path: socketPath });
-      const stop = (): void => void socket.destroy(deadline.signal.reason as Error); // its option `signal` costs 0.3 ms
-      deadline.signal.addEventListener('abort', stop, { once: true });
-      if (deadline.signal.aborted) stop();
-      socket.on('close', () => deadline[Symbol.dispose]());
-      socket.on('connect', () => socket.write(text));
-      socket.on('data', (chunk) => chunks.push(chunk));
-      socket.on('error', (error) => {
-        reject(signal.aborted ? signal.reason : new RuntimeError(`${socketPath}: ${error.message}`, { cause: error }));
-      });
-      socket.on('end', () => resolve(Buffer.concat(chunks).toString('utf8')));
-    });
+export class RuntimeError extends Error {
+  override readonly name = 'RuntimeError';
+  readonly code = 'HAPROXY_UNREACHABLE';
+  readonly how: 'absent' | 'silent' | 'broken';
+  constructor(how: RuntimeError['how'], message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.how = how;
+  }
 }
 
-/**
- * HAProxy's runtime API on the worker's socket (management guide, 9.3), in interactive mode: there a prompt ends each
- * answer. (In the other mode an empty line does, but not after all refusals: 2.6 omits it after those of `del server`.)
- * One connection per call, so that an answer can never be taken for that of another call, and a call after a reload
- * reaches the new worker: an open connection stays with the old one, where commands succeed and change nothing.
- */
-export type RuntimeApi = {
-  /** Sends the commands in order, in as few lines as possible; their answers, without the final newline. */
-  ask(commands: readonly string[], signal: AbortSignal): Promise<readonly string[]>;
-  /** As `ask`, for commands that change something; the refusals, by the index of the command, in HAProxy's words. */
-  perform(commands: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<number, string>>;
-  /** Replaces all entries of a map at once: no connection sees a part of it. False: HAProxy refused it as a whole. */
-  replaceMap(map: string, entries: ReadonlyMap<string, string>, signal: AbortSignal): Promise<boolean>;
-  /** Resolves when the process closes the connection, normally by dying; at once when the connection is refused. */
-  untilClosed(signal: AbortSignal): Promise<void>;
+/** For `catch`: a process that is not there is an answer, too. Throws any other error, also that it is silent. */
+export function unlessGone(error: unknown): undefined {
+  if (!(error instanceof RuntimeError) || error.how === 'silent') throw error;
+}
+
+/** For `catch`: no usable answer is an answer, too. Throws any other error. */
+export function unlessUnreachable(error: unknown): undefined {
+  if (!(error instanceof RuntimeError)) throw error;
+}
+
+/** Unix sockets, as a client. */
+export type Sockets = {
+  /**
+   * Sends `text` on a connection of its own and resolves with all that is answered until the peer closes it. Throws
+   * {@link RuntimeError}; `silent` after three seconds.
+   */
+  request(path: string, text: string, signal: AbortSignal): Promise<string>;
+  /** Resolves when the peer closes a connection, normally by exiting; at once when nothing listens. */
+  untilClosed(path: string, signal: AbortSignal): Promise<void>;
 };
 
-/** Below `tune.bufsize` (16 kB), which bounds one line or payload, with room for the last command. */
-export const maxLineBytes = 15_000;
+const answerMs = 3000;
+const absent = new Set(['ENOENT', 'ECONNREFUSED']);
 
-export function makeRuntimeApi(deps: { readonly socketPath: string; readonly clock: Clock }): RuntimeApi {
-  const { socketPath } = deps;
-  const request = makeSocketRequest(deps);
-
-  const exchange = async (lines: readonly string[], signal: AbortSignal): Promise<readonly string[]> => {
-    const answers = splitAnswers(await request(`prompt\n${lines.join('')}quit\n`, signal));
-    if (answers === undefined) throw new RuntimeError(`${socketPath}: closed within an answer`);
-    return answers;
-  };
-
-  const ask: RuntimeApi['ask'] = async (commands, signal) => {
-    if (commands.length === 0) return [];
-    const lines = [...packLines(commands, maxLineBytes)].map((line) => `${line.join(';')}\n`);
-    const answers = await exchange(lines, signal);
-    if (answers.length !== commands.length)
-      throw new RuntimeError(`${socketPath}: ${answers.length} answers to ${commands.length} commands`);
-    return answers;
-  };
-
+export function unixSockets({ clock }: { readonly clock: Clock }): Sockets {
   return {
-    ask,
-    perform: async (commands, signal) => {
-      const answers = await ask(commands, signal);
-      const refused = Array.from(answers.entries()).filter(([, answer]) => !isSuccess(answer));
-      return new Map(refused.map(([index, answer]) => [index, oneLine(answer)]));
-    },
-    replaceMap: async (map, entries, signal) => {
-      const [created = ''] = await ask([`prepare map ${map}`], signal);
-      const [, version] = /^New version created: (\d+)$/.exec(created) ?? [];
-      if (version === undefined) return false;
-      const head = `add map @${version} ${map}`;
-      const payloads = [...packLines(linesOf(entries), maxLineBytes)];
-      const added = await exchange(
-        payloads.map((lines) => `${head} <<\n${lines.join('')}\n`),
-        signal,
-      );
-      if (added.some((answer) => answer !== '')) return false; // never committed: without effect
-      const [committed = ''] = await ask([`commit map @${version} ${map}`], signal);
-      return committed === '';
-    },
-    untilClosed: (signal) => untilClosed(createConnection({ path: socketPath }), signal),
+    request: (path, text, signal) =>
+      new Promise((resolve, reject) => {
+        const deadline = clock.deadline(answerMs, signal);
+        const chunks: Buffer[] = [];
+        const socket = createConnection({ path });
+        const stop = (): void => void socket.destroy(deadline.signal.reason as Error); // its option `signal` costs 0.3 ms
+        deadline.signal.addEventListener('abort', stop, { once: true });
+        if (deadline.signal.aborted) stop();
+        socket.on('close', () => deadline[Symbol.dispose]());
+        socket.on('connect', () => socket.write(text));
+        socket.on('data', (chunk) => chunks.push(chunk));
+        socket.on('error', (error: NodeJS.ErrnoException) => {
+          if (signal.aborted) return reject(signal.reason);
+          // EAGAIN: the queue of connections that are not accepted is full.
+          const isSilent = deadline.signal.aborted || error.code === 'EAGAIN';
+          const how = isSilent ? 'silent' : absent.has(error.code ?? '') ? 'absent' : 'broken';
+          const words = isSilent ? `no answer within ${answerMs / 1000} s` : error.message;
+          reject(new RuntimeError(how, `${path}: ${words}`, { cause: error }));
+        });
+        socket.on('end', () => resolve(Buffer.concat(chunks).toString('utf8')));
+      }),
+    untilClosed: (path, signal) => untilClosed(createConnection({ path }), signal),
   };
-}
-
-function oneLine(text: string): string {
-  return text.trim().replaceAll(/\s*\n\s*/g, '; ');
-}
-
-function* linesOf(entries: ReadonlyMap<string, string>): Generator<string> {
-  for (const [key, value] of entries) yield entryLine({ key, value });
 }
 
 function untilClosed(socket: Socket, signal: AbortSignal): Promise<void> {
@@ -116,6 +80,78 @@ function untilClosed(socket: Socket, signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', end);
     if (signal.aborted) end();
   });
+}
+
+/**
+ * HAProxy's runtime API on the worker's socket (management guide, 9.3), in interactive mode: there a prompt ends each
+ * answer. (In the other mode an empty line does, but not after all refusals: 2.6 omits it after those of `del server`.)
+ * One connection per call, so that an answer can never be taken for that of another call, and a call after a reload
+ * reaches the new worker: an open connection stays with the old one, where commands succeed and change nothing.
+ *
+ * All methods throw {@link RuntimeError}.
+ */
+export type RuntimeApi = {
+  /** Sends the commands in order, in as few lines as possible; their answers, without the final newline. */
+  ask(commands: readonly string[], signal: AbortSignal): Promise<readonly string[]>;
+  /** As `ask`, for commands that change something; the refusals, by the index of the command, in HAProxy's words. */
+  perform(commands: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<number, string>>;
+  /**
+   * Replaces all entries of a map at once: no connection sees a part of it. False where HAProxy refused a part: then the
+   * map is as it was.
+   */
+  replaceMap(map: string, entries: ReadonlyMap<string, string>, signal: AbortSignal): Promise<boolean>;
+  /** Resolves when the process closes the connection, normally by exiting; at once when nothing listens. */
+  untilClosed(signal: AbortSignal): Promise<void>;
+};
+
+/** Below `tune.bufsize` (16 kB), which bounds one line or payload, with room for the last command. */
+export const maxLineBytes = 15_000;
+
+export function makeRuntimeApi(deps: { readonly sockets: Sockets; readonly path: string }): RuntimeApi {
+  const { sockets, path } = deps;
+
+  const exchange = async (lines: readonly string[], signal: AbortSignal): Promise<readonly string[]> => {
+    const answers = splitAnswers(await sockets.request(path, `prompt\n${lines.join('')}quit\n`, signal));
+    if (answers === undefined) throw new RuntimeError('broken', `${path}: closed within an answer`);
+    return answers;
+  };
+
+  const ask: RuntimeApi['ask'] = async (commands, signal) => {
+    if (commands.length === 0) return [];
+    const lines = [...packLines(commands, maxLineBytes)].map((line) => `${line.join(';')}\n`);
+    const answers = await exchange(lines, signal);
+    if (answers.length !== commands.length)
+      throw new RuntimeError('broken', `${path}: ${answers.length} answers to ${commands.length} commands`);
+    return answers;
+  };
+
+  return {
+    ask,
+    perform: async (commands, signal) => {
+      const answers = await ask(commands, signal);
+      const refused = Array.from(answers.entries()).filter(([, answer]) => !isSuccess(answer));
+      return new Map(refused.map(([index, answer]) => [index, answer.trim().replaceAll(/\s*\n\s*/g, '; ')]));
+    },
+    replaceMap: async (map, entries, signal) => {
+      const [created = ''] = await ask([`prepare map ${map}`], signal);
+      const [, version] = /^New version created: (\d+)$/.exec(created) ?? [];
+      if (version === undefined) return false;
+      const head = `add map @${version} ${map}`;
+      const payloads = [...packLines(linesOf(entries), maxLineBytes)];
+      const added = await exchange(
+        payloads.map((lines) => `${head} <<\n${lines.join('')}\n`),
+        signal,
+      );
+      if (added.some((answer) => answer !== '')) return false; // a version that is never committed has no effect
+      const [committed = ''] = await ask([`commit map @${version} ${map}`], signal);
+      return committed === '';
+    },
+    untilClosed: (signal) => sockets.untilClosed(path, signal),
+  };
+}
+
+function* linesOf(entries: ReadonlyMap<string, string>): Generator<string> {
+  for (const [key, value] of entries) yield entryLine({ key, value });
 }
 
 /** Groups of `parts` that are, with a separator each, no longer than `maxLength`. A longer part goes alone. */

@@ -3,7 +3,73 @@ import type { Family, Ip } from '../../core/ip/ip.ts';
 import { kubeProxyHealthPort } from '../../core/model/contract.ts';
 import type { NodeName } from '../../core/model/names.ts';
 import { addressOfNode, nodesBackend, type TrafficTable } from '../../core/traffic/table.ts';
-import { listenPort, pathsIn, type Settings } from './settings.ts';
+
+/** Port on both loopback addresses where HAProxy takes the connections; privileged, so that no local user can take it. */
+export const listenPort = 292;
+
+/** What is fixed for the life of a HAProxy process. */
+export type Settings = {
+  /** Everything of HAProxy's lives here: see {@link pathsIn}. */
+  readonly folder: string;
+  /** Connections that the whole process can hold; two descriptors each. */
+  readonly maxConnections: number;
+  /** How long a connection without a byte in either direction lives. */
+  readonly idleTimeoutSeconds: number;
+  /** False on a kernel without IPv6, where its loopback address cannot be bound. */
+  readonly hasIpv6: boolean;
+  /** The account of the workers after the start (the master keeps root for reloads); `undefined`: they stay root. */
+  readonly account: { readonly uid: number; readonly gid: number } | undefined;
+};
+
+export type Paths = {
+  readonly config: string;
+  /** Where a new configuration waits for HAProxy's verdict. */
+  readonly candidate: string;
+  readonly map: string;
+  readonly pid: string;
+  readonly workerSocket: string;
+  readonly masterSocket: string;
+  /** A listener of the worker that answers HTTP requests by itself: proof that the worker runs. */
+  readonly monitorSocket: string;
+  /** Empty: the root directory of the workers. */
+  readonly emptyFolder: string;
+};
+
+/**
+ * The files in `folder`. Throws `RangeError` where HAProxy could not use them: it binds a socket under a temporary
+ * name that is ten characters longer (97 bytes remain of the kernel's 107), and blanks, commas or quotes would end a
+ * word of the configuration or of a runtime command.
+ */
+export function pathsIn(folder: string): Paths {
+  const paths: Paths = {
+    config: `${folder}/haproxy.cfg`,
+    candidate: `${folder}/candidate.cfg`,
+    map: `${folder}/services.map`,
+    pid: `${folder}/haproxy.pid`,
+    workerSocket: `${folder}/worker.sock`,
+    masterSocket: `${folder}/master.sock`,
+    monitorSocket: `${folder}/alive.sock`,
+    emptyFolder: `${folder}/empty`,
+  };
+  if (!/^\/[\w./-]*$/.test(folder))
+    throw new RangeError(`the folder ${JSON.stringify(folder)} must be absolute, of letters, digits and _ . / - only`);
+  if (paths.masterSocket.length > 97) throw new RangeError(`the folder ${folder} is too long for a unix socket in it`);
+  return paths;
+}
+
+/**
+ * How many connections a process with this descriptor limit can hold: two each, after a reserve for listeners, sockets
+ * and the health checks that are under way (one for each node at worst, when all are silent).
+ */
+export function connectionLimit(descriptorLimit: number): number {
+  const reserve = Math.min(2200, Math.floor(descriptorLimit / 4));
+  return Math.min(500_000, Math.floor((descriptorLimit - reserve) / 2));
+}
+
+/** The most connections of one Service: half of all, so that one cannot starve the rest. */
+export function capOf(maxConnections: number): number {
+  return Math.max(1, Math.floor(maxConnections / 2));
+}
 
 /** A node in the backend of its family: one server, one health check; its port is that of the listener. */
 export type NodeServer = {
@@ -21,16 +87,24 @@ export function isSafeNodeName(name: string): boolean {
   return name.length <= 253 && /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/.test(name);
 }
 
-/** The servers of the backends `nodes4` and `nodes6`, without nodes whose name HAProxy must not see. */
+/** The servers of the backends `nodes4` and `nodes6`, each node once, without nodes whose name HAProxy must not see. */
 export function serversOf(table: TrafficTable): Servers {
-  const ofFamily = (family: Family): readonly NodeServer[] =>
-    (table.backends.get(nodesBackend(family))?.servers ?? []).flatMap(({ node }) => {
+  const ofFamily = (family: Family): readonly NodeServer[] => {
+    const servers = new Map<NodeName, NodeServer>();
+    for (const { node } of table.backends.get(nodesBackend(family))?.servers ?? []) {
       const known = table.nodes.get(node);
       const address = known && addressOfNode(known, family);
-      if (known === undefined || address === undefined || !isSafeNodeName(node)) return [];
-      return [{ node, family, address, isDraining: known.state === 'drain' }];
-    });
+      if (known === undefined || address === undefined || !isSafeNodeName(node)) continue;
+      servers.set(node, { node, family, address, isDraining: known.state === 'drain' });
+    }
+    return [...servers.values()];
+  };
   return { 4: ofFamily(4), 6: ofFamily(6) };
+}
+
+/** `backend/server`, as the runtime API names it. */
+export function serverId({ family, node }: Pick<NodeServer, 'family' | 'node'>): string {
+  return `${nodesBackend(family)}/${node}`;
 }
 
 /** One check per node and second: two failures take it out, one success takes it in. */
@@ -42,7 +116,7 @@ export function nodeServerLine(server: NodeServer): string {
 
 /** The runtime commands that add a node; `isChecked` false while furiwake's own probe decides. */
 export function addNodeServer(server: NodeServer, isChecked: boolean): readonly string[] {
-  const id = `${nodesBackend(server.family)}/${server.node}`;
+  const id = serverId(server);
   return [
     `add server ${id} ${hostOf(server.address)} ${checkOptions}`,
     ...(isChecked ? [`enable health ${id}`] : []),
@@ -92,11 +166,13 @@ function render(settings: Settings, servers: Servers | undefined, description: s
     'global',
     `    description "${description}"`,
     `    maxconn ${settings.maxConnections}`,
-    // It counts two descriptors for each node's check and would refuse to start for their sake; see `connectionLimit`.
+    // HAProxy reserves two descriptors for each node's check and would refuse to start; see `connectionLimit`.
     '    no strict-limits',
     '    tune.bufsize 16384',
     `    stats socket ${paths.workerSocket} mode 600 level admin`,
     '    stats timeout 24h',
+    // The workers open no file after the start: maps are changed in memory, sockets are bound before they give up root.
+    `    chroot ${paths.emptyFolder}`,
     ...(account === undefined ? [] : [`    uid ${account.uid}`, `    gid ${account.gid}`]),
     '',
     'defaults',
@@ -119,6 +195,8 @@ function render(settings: Settings, servers: Servers | undefined, description: s
     '    srvtcpka-cnt 4',
     '',
     'frontend services',
+    // The rest is for `alive`, which must answer when all connections are in use.
+    `    maxconn ${settings.maxConnections - Math.min(8, Math.floor(settings.maxConnections / 4))}`,
     `    bind 127.0.0.1:${listenPort} transparent`,
     ...(settings.hasIpv6 ? [`    bind ::1:${listenPort} transparent v6only`] : []),
     // Everything is decided when the connection comes, before a byte is read: protocols where the server speaks first.
@@ -133,12 +211,12 @@ function render(settings: Settings, servers: Servers | undefined, description: s
     '    tcp-request connection set-dst-port var(sess.row),field(2,|)',
     '    use_backend %[var(sess.row),field(1,|)]',
     '',
-    '# Answers by itself while the process runs; its command socket may be slow meanwhile.',
+    '# Answers by itself as long as the process runs, also while its command socket is slow.',
     'frontend alive',
     '    mode http',
     '    timeout client 5s',
     `    bind unix@${paths.monitorSocket} mode 600`,
-    '    http-request return status 200 content-type text/plain string alive',
+    '    monitor-uri /',
     '',
     '# Counters per listener.',
     'backend services',

@@ -1,86 +1,102 @@
 import type { Files } from '../../ports/files.ts';
+import { type ProgramId, parseDescription, pathsIn } from './config.ts';
 import { type Entries, mapText } from './entries.ts';
-import type { HaproxyProcess } from './process.ts';
-import type { Paths } from './settings.ts';
+import { ConfigRefusedError, type HaproxyProcess } from './process.ts';
 
-type Wanted = { readonly config: string; readonly entries: Entries };
+/** `bareConfig`: the same without servers. */
+export type WantedFiles = { readonly config: string; readonly bareConfig: string; readonly entries: Entries };
 
 /** HAProxy's two files. A start or a reload gets the last desired state, the map possibly that of a second ago. */
 export type HaproxyFiles = {
   /**
-   * Writes a configuration that differs: put in place only after HAProxy has accepted it; else this throws
-   * `ConfigRefusedError` and both files stay as they were. The map waits for `saveMap`: a worker that runs gets its
-   * entries by commands, and a file of 10,000 lines for each change of one would cost more than the change.
+   * Writes a configuration that differs; HAProxy accepts it before it is put in place. One that it refuses because of its
+   * servers is written without them: they come by commands, which HAProxy refuses one by one. Resolves with its words
+   * then. Throws `ConfigRefusedError` when it refuses that, too; both files stay as they were. The map waits for
+   * `saveMap`: a worker that runs gets its entries by commands, and a file of 10,000 lines for each change of one would
+   * cost more than the change.
    */
-  put(wanted: Wanted, signal: AbortSignal): Promise<void>;
+  putConfig(wanted: WantedFiles, signal: AbortSignal): Promise<string | undefined>;
   /** Writes a map that differs: before HAProxy starts on it, and each second. */
-  saveMap(): Promise<void>;
-  /** Writes again what was changed externally; how many files that were. */
-  repair(wanted: Wanted, signal: AbortSignal): Promise<number>;
+  saveMap(wanted: WantedFiles): Promise<void>;
+  /** The program of the configuration on the disk. */
+  program(): ProgramId | undefined;
+  /** Reads the files again, and forgets what HAProxy refused; the number of files that were changed externally. */
+  reread(wanted: WantedFiles): Promise<number>;
 };
 
 export function makeHaproxyFiles(deps: {
-  readonly paths: Paths;
+  readonly folder: string;
   readonly files: Files;
   readonly process: HaproxyProcess;
 }): HaproxyFiles {
-  const { paths, files, process } = deps;
+  const { folder, files, process } = deps;
+  const paths = pathsIn(folder);
   let isLoaded = false;
   /** On the disk. */
   let config: string | undefined;
   let hasMap = false;
   /** What the map on the disk holds, if that is known. */
   let saved: Entries | undefined;
-  let accepted: Wanted | undefined;
+  /** What HAProxy refused last. */
+  let refused: { readonly config: string; readonly words: string } | undefined;
+
+  const load = async (wanted: WantedFiles): Promise<{ readonly isMapAsWanted: boolean }> => {
+    await files.makeFolder(folder);
+    await files.makeFolder(paths.emptyFolder);
+    config = await files.read(paths.config);
+    const map = await files.read(paths.map);
+    hasMap = map !== undefined;
+    isLoaded = true;
+    return { isMapAsWanted: map === mapText(wanted.entries) };
+  };
 
   const writeMap = async (text: string): Promise<void> => {
     await files.write(paths.map, text);
     hasMap = true;
   };
 
-  const load = async (): Promise<string | undefined> => {
-    config = await files.read(paths.config);
-    const map = await files.read(paths.map);
-    hasMap = map !== undefined;
-    isLoaded = true;
-    return map;
-  };
-
-  const put: HaproxyFiles['put'] = async (wanted, signal) => {
-    if (!isLoaded && (await load()) === mapText(wanted.entries)) saved = wanted.entries;
-    if (config !== wanted.config) {
-      if (!hasMap) await writeMap(''); // it would be refused for the lack of a map alone
-      await files.write(paths.candidate, wanted.config);
-      try {
-        await process.validate(paths.candidate, signal);
-      } finally {
-        await files.remove(paths.candidate);
-      }
-      await files.write(paths.config, wanted.config);
-      config = wanted.config;
+  const writeConfig = async (text: string, signal: AbortSignal): Promise<void> => {
+    if (config === text) return;
+    if (!hasMap) await writeMap(''); // a configuration without it is refused
+    await files.write(paths.candidate, text);
+    try {
+      await process.validate(paths.candidate, signal);
+    } finally {
+      await files.remove(paths.candidate);
     }
-    accepted = wanted;
-  };
-
-  const saveMap: HaproxyFiles['saveMap'] = async () => {
-    if (accepted === undefined || accepted.entries === saved) return;
-    const { entries } = accepted;
-    await writeMap(mapText(entries));
-    saved = entries;
+    await files.write(paths.config, text);
+    config = text;
   };
 
   return {
-    put,
-    saveMap,
-    repair: async (wanted, signal) => {
-      const before = config;
-      const written = saved ?? wanted.entries;
-      const map = await load();
-      const changes = Number(before !== undefined && config !== before) + Number(map !== mapText(written));
-      saved = map === mapText(wanted.entries) ? wanted.entries : undefined;
-      await put(wanted, signal);
-      await saveMap();
-      return changes;
+    putConfig: async (wanted, signal) => {
+      if (!isLoaded) saved = (await load(wanted)).isMapAsWanted ? wanted.entries : undefined;
+      if (wanted.config !== refused?.config) {
+        try {
+          await writeConfig(wanted.config, signal);
+          refused = undefined;
+        } catch (error) {
+          if (!(error instanceof ConfigRefusedError) || wanted.config === wanted.bareConfig) throw error;
+          refused = { config: wanted.config, words: error.words };
+        }
+      }
+      if (refused === undefined) return undefined;
+      await writeConfig(wanted.bareConfig, signal);
+      return refused.words;
+    },
+    saveMap: async ({ entries }) => {
+      if (!isLoaded || entries === saved) return;
+      await writeMap(mapText(entries));
+      saved = entries;
+    },
+    program: () => parseDescription(/^ {4}description "(.*)"$/m.exec(config ?? '')?.[1] ?? ''),
+    reread: async (wanted) => {
+      const before = { config, saved };
+      const { isMapAsWanted } = await load(wanted);
+      refused = undefined;
+      saved = isMapAsWanted ? wanted.entries : undefined;
+      const isMapChanged = before.saved === wanted.entries && !isMapAsWanted;
+      return Number(before.config !== undefined && config !== before.config) + Number(isMapChanged);
     },
   };
 }

@@ -1,6 +1,7 @@
-import { unlessAborted } from '../../async/abort.ts';
 import { makeBackoff } from '../../async/backoff.ts';
+import { makeLatch } from '../../async/latch.ts';
 import { makeSerial } from '../../async/serial.ts';
+import { superviseAll } from '../../async/supervise-all.ts';
 import { makeTrouble } from '../../async/trouble.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Exec } from '../../ports/exec.ts';
@@ -9,15 +10,14 @@ import type { FamilyHealth } from '../../ports/health.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import type { Proxy } from '../../ports/proxy.ts';
-import { makeRuntimeApi, makeSocketRequest } from './client.ts';
+import { makeRuntimeApi, RuntimeError, type Sockets, unixSockets } from './client.ts';
+import { connectionLimit, listenPort, pathsIn, type Settings } from './config.ts';
 import { makeHaproxyFiles } from './haproxy-files.ts';
 import { makeHealthTick } from './health-tick.ts';
 import { observeProxy } from './observe.ts';
-import { makeOldWorkers } from './old-workers.ts';
-import { makePortOwners } from './port-owners.ts';
+import { type Kill, makePortOwners, systemKill } from './port-owners.ts';
 import { makeHaproxyProcess } from './process.ts';
 import { makeReconciler } from './reconciler.ts';
-import { connectionLimit, listenPort, pathsIn, type Settings } from './settings.ts';
 
 export type HaproxyOptions = {
   /** Absolute; everything of this HAProxy lives in it. */
@@ -27,7 +27,7 @@ export type HaproxyOptions = {
   readonly idleTimeoutSeconds: number;
   /** False where the kernel has no IPv6. */
   readonly hasIpv6: boolean;
-  /** The account of the workers; `undefined`: they stay what furiwake is. */
+  /** The account of the workers; `undefined`: they stay root. */
   readonly account: Settings['account'];
   readonly health: { readonly 4: FamilyHealth; readonly 6: FamilyHealth };
   readonly exec: Exec;
@@ -35,50 +35,50 @@ export type HaproxyOptions = {
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
+  /** Default: those of this machine. */
+  readonly sockets?: Sockets;
+  /** Default: signals to processes of this machine. */
+  readonly kill?: Kill;
 };
 
 const tickMs = 1000;
-const retry = { firstMs: 250, mostMs: 5_000 };
+const retry = { firstMs: 250, mostMs: 10_000 };
 
 /**
  * HAProxy as a fixed program and a table.
  *
- *   what HAProxy runs          config.ts      what it holds, and how it gets there      reconciler.ts, worker.ts
- *   its process and its port   process.ts     its health checks                         health-tick.ts
+ *   what it runs                  config.ts, entries.ts, desired.ts     what it holds, and how it gets there   reconciler.ts, worker.ts
+ *   its process and its port      process.ts, port-owners.ts            health of nodes, each second           health-tick.ts
  *
- * When it dies: `run` below notices at once and calls `revive`, which starts it with all of the last table. Any other
+ * When it exits: `run` below notices at once and calls `revive`, which starts it with all of the last table. Any other
  * call that meets a dead process makes one attempt, too. `process.ts` paces the starts of one that exits again and again.
  *
  * Throws `RangeError` for a folder that HAProxy could not use.
  */
 export function makeHaproxy(options: HaproxyOptions): Proxy {
-  const { clock, exec, files, log, metrics, health } = options;
+  const { folder, clock, exec, files, log, metrics, health } = options;
+  const { sockets = unixSockets({ clock }), kill = systemKill } = options;
   const settings: Settings = { ...options, maxConnections: connectionLimit(options.descriptorLimit) };
-  const paths = pathsIn(settings.folder);
-  const api = makeRuntimeApi({ socketPath: paths.workerSocket, clock });
-  const monitor = makeSocketRequest({ socketPath: paths.monitorSocket, clock });
-  const portOwners = makePortOwners({ exec, files, clock });
-  const process = makeHaproxyProcess({ paths, exec, files, clock, api, monitor, portOwners });
-  const haproxyFiles = makeHaproxyFiles({ paths, files, process });
+  const paths = pathsIn(folder);
+  const api = makeRuntimeApi({ sockets, path: paths.workerSocket });
+  const portOwners = makePortOwners({ exec, files, clock, kill });
+  const process = makeHaproxyProcess({ folder, exec, files, clock, api, sockets, portOwners, kill });
   let workerChanged = new AbortController();
   const reconciler = makeReconciler({
     settings,
     map: paths.map,
     api,
     process,
-    haproxyFiles,
-    files,
+    haproxyFiles: makeHaproxyFiles({ folder, files, process }),
     clock,
     log,
     metrics,
     isChecked: (family) => health[family].isChecked(),
-    health: {
-      survey: async (servers, signal) => {
-        for (const family of [4, 6] as const)
-          await health[family].survey(new Map(servers[family].map(({ node, address }) => [node, address])), signal);
-      },
-      adopt: (family, isChecked) => health[family].adopt(isChecked),
+    survey: async (servers, signal) => {
+      for (const family of [4, 6] as const)
+        await health[family].survey(new Map(servers[family].map(({ node, address }) => [node, address])), signal);
     },
+    adopt: (family, isChecked) => health[family].adopt(isChecked),
     onWorker: () => {
       health[4].forgetOrders();
       health[6].forgetOrders();
@@ -86,79 +86,86 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
       workerChanged = new AbortController();
     },
   });
-  const oldWorkers = makeOldWorkers(makeSocketRequest({ socketPath: paths.masterSocket, clock }));
-  const tick = makeHealthTick({ api, reconciler, oldWorkers, health, metrics });
+  const master = (text: string, signal: AbortSignal): Promise<string> =>
+    sockets.request(paths.masterSocket, text, signal);
+  const tick = makeHealthTick({ api, reconciler, master, health, metrics });
   /** One change at a time. */
   const inTurn = makeSerial();
   const upGauge = metrics.gauge('furiwake_haproxy_up', '1 while HAProxy serves');
   upGauge.set(0);
+  const lasting = makeTrouble({ what: 'running HAProxy', log, monotonic: () => clock.monotonic(), level: 'error' });
+  const tickTrouble = makeTrouble({ what: 'checking nodes', log, monotonic: () => clock.monotonic() });
+  /** Set by each change: a process is wanted from the first one on. */
+  const wanted = makeLatch();
   let trouble: string | undefined;
+
+  if (options.account === undefined)
+    log.warn(
+      {},
+      'this host has no account "haproxy": the workers of HAProxy run as root. Create the account, then restart furiwake',
+    );
+
+  /** HAProxy has just answered a command. */
   const noteUp = (): void => {
+    process.noteAnswer();
     trouble = undefined;
     upGauge.set(1);
+    if (process.isSteady()) lasting.over();
   };
-  const noteDown = (words: string): void => {
-    trouble = words;
-    upGauge.set(0);
+
+  const change = async <T>(work: () => Promise<T>): Promise<T> => {
+    wanted.set();
+    return await inTurn(work);
   };
-  const tracked = async <T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> => {
+
+  /** One attempt to have a process that serves. */
+  const revive = async (signal: AbortSignal): Promise<'serves' | 'busy' | 'started' | 'idle' | 'failed'> => {
     try {
-      const result = await inTurn(work);
-      noteUp();
-      return result;
+      const outcome = await inTurn(() => reconciler.revive(signal));
+      if (outcome === 'busy') {
+        trouble = 'HAProxy serves, but its command socket does not answer';
+        lasting.failed(new Error(trouble));
+      } else if (outcome !== 'idle') noteUp();
+      return outcome;
     } catch (error) {
       signal.throwIfAborted();
-      noteDown(error instanceof Error ? error.message : String(error));
-      throw error;
+      trouble = error instanceof Error ? error.message : String(error);
+      upGauge.set(0);
+      lasting.failed(error);
+      return 'failed';
     }
   };
 
-  /** Brings the process back as soon as it goes. */
+  /** Brings the process back as soon as it exits. */
   const guard = async (signal: AbortSignal): Promise<void> => {
-    const lasting = makeTrouble({ what: 'starting HAProxy', log, monotonic: () => clock.monotonic(), level: 'error' });
     const backoff = makeBackoff(retry);
-    let lastMs = Number.NEGATIVE_INFINITY;
     for (;;) {
+      const openedMs = clock.monotonic();
       await api.untilClosed(AbortSignal.any([signal, workerChanged.signal]));
       signal.throwIfAborted();
-      try {
-        const outcome = await inTurn(() => reconciler.revive(signal));
-        if (outcome !== 'idle') noteUp();
-        lasting.over();
-        // One that went shortly after the last time waits; so does the look whether one is wanted at all.
-        if (outcome === 'idle' || clock.monotonic() - lastMs < retry.mostMs) await clock.sleep(backoff.next(), signal);
-        else backoff.reset();
-        lastMs = clock.monotonic();
-      } catch (error) {
-        signal.throwIfAborted();
-        noteDown(error instanceof Error ? error.message : String(error));
-        lasting.failed(error);
-        await clock.sleep(backoff.next(), signal);
-      }
+      if (clock.monotonic() - openedMs > retry.mostMs) backoff.reset();
+      const outcome = await revive(signal);
+      if (outcome === 'idle') await wanted.wait(signal);
+      else if (outcome !== 'started') await clock.sleep(Math.max(backoff.next(), process.retryInMs()), signal);
     }
   };
 
-  /** What is due each second: health, metrics, the map file. A process that hangs is noticed here. */
+  /** What is due each second. A process that is silent is noticed here, for its connections stay open. */
   const ticks = async (signal: AbortSignal): Promise<void> => {
-    const lasting = makeTrouble({ what: 'asking HAProxy', log, monotonic: () => clock.monotonic() });
-    const backoff = makeBackoff({ firstMs: tickMs, mostMs: 10_000 });
+    const backoff = makeBackoff({ firstMs: tickMs, mostMs: 5 * tickMs });
     for (let waitMs = tickMs; ;) {
       await clock.sleep(waitMs, signal);
+      waitMs = tickMs;
       try {
-        const isWanted = await tick(inTurn, signal);
-        if (isWanted) noteUp();
-        await inTurn(() => reconciler.save());
-        lasting.over();
+        if (await tick(inTurn, signal)) noteUp();
+        await inTurn(reconciler.save);
+        tickTrouble.over();
         backoff.reset();
-        waitMs = tickMs;
       } catch (error) {
         signal.throwIfAborted();
-        lasting.failed(error);
+        if (!(error instanceof RuntimeError)) tickTrouble.failed(error);
+        else if ((await revive(signal)) === 'serves') continue;
         waitMs = backoff.next();
-        await inTurn(() => reconciler.revive(signal)).catch((failure: unknown) => {
-          signal.throwIfAborted();
-          noteDown(failure instanceof Error ? failure.message : String(failure));
-        });
       }
     }
   };
@@ -166,18 +173,17 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   return {
     portOf: () => listenPort,
     trouble: () => trouble,
-    upsert: (table, signal) => tracked(() => reconciler.upsert(table, signal), signal),
-    prune: (table, signal) => tracked(() => reconciler.prune(table, signal), signal),
-    audit: (table, signal) => tracked(() => reconciler.audit(table, signal), signal),
+    upsert: (table, signal) => change(() => reconciler.upsert(table, signal)),
+    prune: (table, signal) => change(() => reconciler.prune(table, signal)),
+    audit: (table, signal) => change(() => reconciler.audit(table, signal)),
     run: async (signal) => {
-      await unlessAborted(Promise.all([guard(signal), ticks(signal)]), signal).catch((error: unknown) => {
-        if (!signal.aborted) throw error;
-      });
-      await inTurn(() => reconciler.save());
+      await superviseAll([guard, ticks], signal);
+      await inTurn(reconciler.save);
     },
     observe: (signal) => observeProxy(api, reconciler.desired(), health, signal),
     stop: async (signal) => {
       await inTurn(() => reconciler.stop(signal));
+      trouble = undefined;
       upGauge.set(0);
     },
   };

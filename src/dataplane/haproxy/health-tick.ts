@@ -1,30 +1,34 @@
 import type { Serial } from '../../async/serial.ts';
+import { type Family, type Ip, parseIp } from '../../core/ip/ip.ts';
 import type { NodeName } from '../../core/model/names.ts';
 import { nodesBackend } from '../../core/traffic/table.ts';
-import type { FamilyHealth } from '../../ports/health.ts';
+import type { CheckAnswer, CheckedNode, FamilyHealth, HealthOrders } from '../../ports/health.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import type { ServerState } from '../../ports/proxy.ts';
-import { parseInfo, parseStat } from './answers.ts';
-import { checkedNodes, goneNodes, orderCommands, statCommands } from './checks.ts';
-import type { RuntimeApi } from './client.ts';
-import type { OldWorkers } from './old-workers.ts';
+import { parseInfo, parseStat, type ServerStat } from './answers.ts';
+import { maxLineBytes, packLines, type RuntimeApi, unlessUnreachable } from './client.ts';
+import { type NodeServer, serverId } from './config.ts';
 import type { Reconciler } from './reconciler.ts';
 
 const families = [4, 6] as const;
 const states: readonly ServerState[] = ['up', 'drain', 'unhealthy', 'silent'];
 
+/** `show stat` of the backends of nodes. */
+export const statCommands: readonly string[] = families.map((family) => `show stat ${nodesBackend(family)} 4 -1`);
+
 /**
- * What is due each second: takes HAProxy's checks to the health module, carries out its orders, sets the metrics. False
- * when no process is wanted. Throws `RuntimeError` when HAProxy does not answer.
+ * What is due each second: takes what HAProxy's checks found to the health module, carries out its orders, sets the
+ * metrics. False when no process is wanted. Throws `RuntimeError` when HAProxy does not answer.
  */
 export function makeHealthTick(deps: {
   readonly api: RuntimeApi;
   readonly reconciler: Reconciler;
-  readonly oldWorkers: OldWorkers;
-  readonly health: { readonly 4: FamilyHealth; readonly 6: FamilyHealth };
+  /** Sends text to the master's socket; resolves with the answer. */
+  readonly master: (text: string, signal: AbortSignal) => Promise<string>;
+  readonly health: { readonly [F in Family]: FamilyHealth };
   readonly metrics: Metrics;
 }): (inTurn: Serial, signal: AbortSignal) => Promise<boolean> {
-  const { api, reconciler, oldWorkers, health, metrics } = deps;
+  const { api, reconciler, master, health, metrics } = deps;
   const serverGauge = metrics.gauge('furiwake_servers', 'Nodes, once per family, in each state', ['state']);
   const connections = metrics.gauge('furiwake_connections', 'Client connections that HAProxy holds');
 
@@ -42,21 +46,17 @@ export function makeHealthTick(deps: {
         return health[family].round(findings, signal);
       }),
     );
-    const commands = families.flatMap((family, index) =>
-      orders[index] === undefined ? [] : orderCommands(orders[index], family),
-    );
+    const commands = families.flatMap((family, index) => orderCommands(orders[index], family));
     try {
       await inTurn(() => reconciler.tend(process.pid, commands, signal));
     } catch (error) {
       for (const family of families) health[family].forgetOrders();
       throw error;
     }
-    const dead = new Set(
-      families.flatMap((family, index) =>
-        (orders[index]?.dead ?? []).map((node: NodeName) => `${nodesBackend(family)}/${node}`),
-      ),
+    const dead = families.flatMap((family, index) =>
+      (orders[index]?.dead ?? []).map((node) => serverId({ family, node })),
     );
-    if (dead.size > 0) await oldWorkers.endConnections((backend, server) => dead.has(`${backend}/${server}`), signal);
+    if (dead.length > 0) await endOnOldWorkers(master, new Set(dead), signal);
     for (const state of states) {
       const inState = families.flatMap((family) =>
         servers[family].filter(
@@ -68,4 +68,99 @@ export function makeHealthTick(deps: {
     connections.set(process.connections);
     return true;
   };
+}
+
+/** What HAProxy's checks found, by node. */
+function checkedNodes(stats: readonly ServerStat[]): ReadonlyMap<NodeName, CheckedNode> {
+  return new Map(stats.map((stat) => [stat.server as NodeName, { isUp: isUp(stat), answer: answerOf(stat) }]));
+}
+
+/** The nodes that HAProxy still has and the table no longer. */
+function goneNodes(nodes: readonly NodeServer[], stats: readonly ServerStat[]): ReadonlyMap<NodeName, Ip> {
+  const wanted = new Set<string>(nodes.map(({ node }) => node));
+  const gone = new Map<NodeName, Ip>();
+  for (const { server, address } of stats) {
+    const ip = parseIp(address);
+    if (ip !== undefined && !wanted.has(server)) gone.set(server as NodeName, ip);
+  }
+  return gone;
+}
+
+/** The runtime commands that carry the orders of the health module out. */
+function orderCommands(orders: HealthOrders | undefined, family: Family): readonly string[] {
+  return [
+    ...Array.from(
+      orders?.out ?? [],
+      ([node, isOut]) => `set server ${serverId({ family, node })} health ${isOut ? 'down' : 'up'}`,
+    ),
+    ...(orders?.dead ?? []).map((node) => `shutdown sessions server ${serverId({ family, node })}`),
+  ];
+}
+
+/** `UP`, and `UP 1/2` on its way down; also `no check`. */
+function isUp(stat: ServerStat): boolean {
+  return stat.status.startsWith('UP') || stat.status === 'no check';
+}
+
+/** What the last check found, `* ` while the next one is under way; `undefined` while that is not known. */
+export function answerOf(stat: Pick<ServerStat, 'checkStatus' | 'lastCheck'>): CheckAnswer | undefined {
+  const status = stat.checkStatus.replace(/^\* /, '');
+  switch (status) {
+    case 'L7OK':
+    case 'L7OKC':
+      return 'ok';
+    case 'L7STS':
+      return 'unhealthy';
+    case 'L7RSP': // something else than HTTP
+    case 'L7TOUT': // accepted, then nothing
+    case 'L6RSP':
+    case 'L6TOUT':
+      return 'alive';
+    case 'L4TOUT':
+      return 'silent';
+    case 'L4CON':
+      // A check that is under way has cleared the system's words.
+      if (status !== stat.checkStatus) return undefined;
+      return /refused|reset/i.test(stat.lastCheck) ? 'alive' : 'silent'; // else: no route to it
+    default:
+      return undefined; // INI, SOCKERR (this host lacks something), UNK
+  }
+}
+
+/**
+ * Ends connections to these servers (`backend/server`) on the workers that a reload has replaced. They take no
+ * connection any more, check no server, and end with their last connection; only the master's socket leads to them. No
+ * error when there are none, or when the master or one of them does not answer: the next tick comes.
+ */
+export async function endOnOldWorkers(
+  master: (text: string, signal: AbortSignal) => Promise<string>,
+  servers: ReadonlySet<string>,
+  signal: AbortSignal,
+): Promise<void> {
+  const ask = async (text: string): Promise<string> =>
+    (await master(`${text}\nquit\n`, signal).catch(unlessUnreachable)) ?? '';
+  for (const pid of parseOldWorkers(await ask('show proc'))) {
+    const sessions = parseSessions(await ask(`@!${pid} show sess`));
+    // One by one: to `shutdown sessions server` they say "Proxy is disabled".
+    const commands = sessions
+      .filter(({ backend, server }) => servers.has(`${backend}/${server}`))
+      .map(({ id }) => `@!${pid} shutdown session ${id}`);
+    for (const line of packLines(commands, maxLineBytes)) await ask(line.join(';'));
+  }
+}
+
+/** Reads `show proc` of the master: the process ids of the workers under `# old workers`. */
+export function parseOldWorkers(answer: string): readonly number[] {
+  const [, section = ''] = answer.split(/^# old workers.*\n/m);
+  return [...section.replace(/^#[^]*/m, '').matchAll(/^(\d+)\s+worker\s/gm)].map(([, pid]) => Number(pid));
+}
+
+/** A session of `show sess`; one that is of no server has `<none>`. */
+export type Session = { readonly id: string; readonly backend: string; readonly server: string };
+
+/** Reads `show sess`: `0x5643ab8e0ab0: proto=tcpv4 src=… fe=services be=nodes4 srv=n1 ts=00 …`, a line per session. */
+export function parseSessions(answer: string): readonly Session[] {
+  return [...answer.matchAll(/^(0x[0-9a-f]+): .*? be=(\S+) srv=(\S+) /gm)].map(
+    ([, id = '', backend = '', server = '']) => ({ id, backend, server }),
+  );
 }

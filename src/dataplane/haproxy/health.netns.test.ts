@@ -1,10 +1,13 @@
 import { expect, test } from 'vitest';
 import { type Driver, echoPort, namePort, type Rig, startRig } from '../../../test/netns/haproxy-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
-import { addressOf, nodeName, row } from '../../../test/netns/rows.ts';
-import type { Backend, Profile } from '../../core/traffic/table.ts';
+import { listener, nodeName } from '../../../test/make/table.ts';
 
-const rows = [row('10.50.0.1', 80, namePort), row('10.50.0.1', 25, echoPort), row('fd50::1', 80, namePort)];
+const rows = [
+  listener('10.50.0.1', 80, namePort),
+  listener('10.50.0.1', 25, echoPort),
+  listener('fd50::1', 80, namePort),
+];
 
 async function states({ proxy }: Driver, rig: Rig): Promise<string> {
   const { servers } = await proxy.observe(rig.signal);
@@ -54,7 +57,7 @@ test('a silent node: no new connection fails, its connections are ended, and it 
   await using rig = await startRig({ nodes: 3 });
   const driver = rig.newDriver();
   const table = rig.table(rows);
-  await driver.proxy.ensure(table, rig.signal);
+  await driver.proxy.upsert(table, rig.signal);
   driver.watch();
   const connections = await connectionPerNode(rig);
   await rig.lab.nodes[0]?.setSilent(true);
@@ -72,7 +75,7 @@ test('a silent node: no new connection fails, its connections are ended, and it 
 test('a node that answers unhealthy, or refuses, gets no new connections and keeps those it has', async () => {
   await using rig = await startRig({ nodes: 3 });
   const driver = rig.newDriver();
-  await driver.proxy.ensure(rig.table(rows), rig.signal);
+  await driver.proxy.upsert(rig.table(rows), rig.signal);
   driver.watch();
   const connections = await connectionPerNode(rig);
   await rig.lab.nodes[0]?.ask({ do: 'setStatus', port: 10_256, status: 503 });
@@ -84,14 +87,22 @@ test('a node that answers unhealthy, or refuses, gets no new connections and kee
   for (const id of connections.values()) await echoes(rig, id);
   await rig.lab.nodes[0]?.ask({ do: 'setStatus', port: 10_256, status: 200 });
   await expect.poll(() => states(driver, rig), patience).toBe('n1 up, n2 unhealthy, n3 up');
-  expect(driver.complaints).toEqual([]);
+  const told = driver.complaints.map(
+    (line) => /^port 10256 of this node does not answer|reports that it is unhealthy/.exec(line)?.[0],
+  );
+  expect(told.toSorted()).toEqual([
+    'port 10256 of this node does not answer', // once per family
+    'port 10256 of this node does not answer',
+    'reports that it is unhealthy',
+    'reports that it is unhealthy',
+  ]);
 });
 
 test('where no node answers the health port our own probe stands in: refused is alive, only silence is dead', async () => {
   await using rig = await startRig({ nodes: 2, healthz: false });
   const driver = rig.newDriver();
   const table = rig.table(rows);
-  await driver.proxy.ensure(table, rig.signal);
+  await driver.proxy.upsert(table, rig.signal);
   driver.watch();
   // From the first moment on: HAProxy's first checks would have taken both out.
   const over = new AbortController();
@@ -110,7 +121,8 @@ test('where no node answers the health port our own probe stands in: refused is 
   expect(await answering(rig)).toBe('n2');
   await rig.lab.nodes[1]?.setSilent(true);
   await driver.rounds(4);
-  expect(await states(driver, rig)).toBe('n1 silent, n2 up'); // never all of them
+  expect(await states(driver, rig)).toBe('n1 silent, n2 silent');
+  expect(driver.complaints.at(-1)).toBe('node does not answer, and no other node of this family does: it stays in use');
   await rig.lab.nodes[0]?.setSilent(false);
   await expect.poll(() => states(driver, rig), patience).toBe('n1 up, n2 silent');
   await driver.rounds(1);
@@ -122,7 +134,7 @@ test('where no node answers the health port our own probe stands in: refused is 
   await driver.rounds(2);
   expect(await answering(rig)).toBe('n1');
   const next = rig.newDriver();
-  expect(await next.proxy.ensure(table, rig.signal)).toBe('adopted');
+  await next.proxy.upsert(table, rig.signal);
   expect((await next.proxy.observe(rig.signal)).usesOwnProbe[4]).toBe(true);
 
   await rig.lab.nodes[1]?.setSilent(false);
@@ -137,7 +149,7 @@ test('where no node answers the health port our own probe stands in: refused is 
 test('when the health port falls silent on all nodes at once, none is taken out for long and no connection ended', async () => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();
-  await driver.proxy.ensure(rig.table(rows), rig.signal);
+  await driver.proxy.upsert(rig.table(rows), rig.signal);
   driver.watch();
   const connections = await connectionPerNode(rig);
   for (const node of rig.lab.nodes)
@@ -158,7 +170,7 @@ test('nodes come and go; one that is excluded keeps its connections and is remov
     await driver.proxy.upsert(table, rig.signal);
     await driver.proxy.prune(table, rig.signal);
   };
-  await driver.proxy.ensure(rig.table(rows, []), rig.signal);
+  await driver.proxy.upsert(rig.table(rows, []), rig.signal);
   driver.watch();
   expect(await rig.fetch('10.50.0.1')).toHaveProperty('error');
   const { pid } = await driver.proxy.observe(rig.signal);
@@ -195,7 +207,7 @@ test.each([
   const driver = rig.newDriver();
   const [first, second] = rig.lab.nodes;
   if (first === undefined || second === undefined) throw new Error('two nodes');
-  await driver.proxy.ensure(rig.table(rows), rig.signal);
+  await driver.proxy.upsert(rig.table(rows), rig.signal);
   driver.watch();
   const connections = await connectionPerNode(rig);
   const without = rig.table(rows, [{ node: second, state: 'active' }]);
@@ -210,27 +222,39 @@ test.each([
 
 test('connections to a silent node are ended on the workers that a reload has replaced, too, and no others', async () => {
   await using rig = await startRig({ nodes: 2 });
-  const driver = rig.newDriver();
-  const ofItsOwn = (algorithm: Profile['algorithm'], port: number): Backend => ({
-    kind: 'own',
-    profile: { algorithm, proxyProtocol: 'none' },
-    servers: [{ node: nodeName('n1'), address: addressOf('10.20.0.11'), port, weight: 1 }],
-  });
-  const first = [...rows, row('10.50.0.2', 25, ofItsOwn('roundrobin', echoPort))];
-  await driver.proxy.ensure(rig.table(first), rig.signal);
-  driver.watch();
+  const first = rig.newDriver();
+  await first.proxy.upsert(rig.table(rows), rig.signal);
   const connections = await connectionPerNode(rig);
-  const { id } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.2', port: 25 });
-  await expect.poll(() => heard(rig, id ?? 0), patience).toBe('220 n1\n');
-  const { pid } = await driver.proxy.observe(rig.signal);
-  await driver.proxy.upsert(rig.table([...first, row('10.50.0.3', 80, ofItsOwn('leastconn', namePort))]), rig.signal);
-  expect((await driver.proxy.observe(rig.signal)).pid).not.toBe(pid);
-  await driver.rounds(2);
-  for (const each of [id, ...connections.values()]) await echoes(rig, each);
+  const { pid } = await first.proxy.observe(rig.signal);
+  const second = rig.newDriver({ idleTimeoutSeconds: 1800 }); // another program: reloaded
+  await second.proxy.upsert(rig.table(rows), rig.signal);
+  expect((await second.proxy.observe(rig.signal)).pid).not.toBe(pid);
+  second.watch();
+  await second.rounds(2);
+  for (const id of connections.values()) await echoes(rig, id);
   await rig.lab.nodes[0]?.setSilent(true);
   await expect.poll(() => ending(rig, connections.get('n1')), patience).not.toBe('open');
-  await expect.poll(() => ending(rig, id), patience).not.toBe('open');
   await echoes(rig, connections.get('n2'));
+});
+
+test('a node that is silent for a shorter time than configured gets no new connections and keeps those it has', async () => {
+  await using rig = await startRig({ nodes: 2 });
+  const driver = rig.newDriver({ silenceMs: 60_000 });
+  await driver.proxy.upsert(rig.table(rows), rig.signal);
+  driver.watch();
+  const connections = await connectionPerNode(rig);
+  await rig.lab.nodes[0]?.setSilent(true);
+  await expect.poll(() => states(driver, rig), patience).toBe('n1 silent, n2 up');
+  await driver.rounds(6); // twice what ended them before there was a limit of its own
+  expect(await answering(rig)).toBe('n2');
+  expect(driver.health.verdicts().get(nodeName('n1'))).toEqual({ 4: 'silent', 6: 'silent' });
+  await rig.lab.nodes[0]?.setSilent(false);
+  await expect.poll(() => states(driver, rig), patience).toBe('n1 up, n2 up');
+  for (const id of connections.values()) await echoes(rig, id);
+  expect(driver.complaints).toEqual([
+    'node does not answer: no new connections',
+    'node does not answer: no new connections',
+  ]);
 });
 
 test('a node that comes back under its name with another address is reached there', async () => {
@@ -238,7 +262,7 @@ test('a node that comes back under its name with another address is reached ther
   const driver = rig.newDriver();
   const [first, second] = rig.lab.nodes;
   if (first === undefined || second === undefined) throw new Error('two nodes');
-  await driver.proxy.ensure(rig.table(rows, [{ node: first, state: 'active' }]), rig.signal);
+  await driver.proxy.upsert(rig.table(rows, [{ node: first, state: 'active' }]), rig.signal);
   expect(await answering(rig)).toBe('n1');
   await driver.proxy.upsert(rig.table(rows, [{ node: { ...second, name: 'n1' }, state: 'active' }]), rig.signal);
   expect(await answering(rig)).toBe('n2');

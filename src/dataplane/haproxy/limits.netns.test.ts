@@ -2,16 +2,19 @@ import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { echoPort, namePort, startRig } from '../../../test/netns/haproxy-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
-import { addressOf, nodeName, row } from '../../../test/netns/rows.ts';
+import { listener, node, tableOf } from '../../../test/make/table.ts';
 import { serviceKey } from '../../core/model/names.ts';
 import { systemExec } from '../../main/node/exec.ts';
 
+/** Half of the connections that these descriptors allow. */
+const capOfTwo = { descriptorLimit: 12 };
+
 test('a Service at its cap is refused more connections, and no other one is', async () => {
   await using rig = await startRig({ nodes: 1 });
-  const { proxy } = rig.newDriver();
-  const capped = row('10.50.0.1', 25, echoPort, { maxConnections: 2 });
-  const another = row('10.50.0.2', 25, echoPort, { service: serviceKey('test', 'another') });
-  await proxy.ensure(rig.table([capped, another]), rig.signal);
+  const { proxy } = rig.newDriver(capOfTwo);
+  const capped = listener('10.50.0.1', 25, echoPort);
+  const another = listener('10.50.0.2', 25, echoPort, { service: serviceKey('test', 'another') });
+  await proxy.upsert(rig.table([capped, another]), rig.signal);
   const dial = async (address: string): Promise<() => Promise<string | undefined>> => {
     const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address, port: 25 });
     return async () => {
@@ -32,9 +35,9 @@ test('a Service at its cap is refused more connections, and no other one is', as
 
 test('all listeners of a Service have one cap together', async () => {
   await using rig = await startRig({ nodes: 1 });
-  const { proxy } = rig.newDriver();
-  const both = ['10.50.0.1', 'fd50::1'].map((vip) => row(vip, 25, echoPort, { maxConnections: 2 }));
-  await proxy.ensure(rig.table(both), rig.signal);
+  const { proxy } = rig.newDriver(capOfTwo);
+  const both = ['10.50.0.1', 'fd50::1'].map((vip) => listener(vip, 25, echoPort));
+  await proxy.upsert(rig.table(both), rig.signal);
   const heard = async (address: string): Promise<() => Promise<string | undefined>> => {
     const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address, port: 25 });
     return async () => {
@@ -55,33 +58,30 @@ test('the process starts with as many connections as its descriptors allow, and 
       run: (file, args, options) => rig.lab.balancer.execPort.run('prlimit', ['--nofile=1024', file, ...args], options),
     },
   });
-  const nodes = Array.from({ length: 90 }, (_, index) => ({
-    node: nodeName(`node-${index}`),
-    address: addressOf(`10.20.0.${100 + index}`),
-    state: 'active' as const,
-  }));
-  const sixes = nodes.map((node, index) => ({ ...node, address: addressOf(`fd20::1:${index}`) }));
-  const table = { ...rig.table([row('10.50.0.1', 80, namePort)]), nodes: { 4: nodes, 6: sixes } };
-  await proxy.ensure(table, rig.signal);
+  const nodes = Array.from({ length: 90 }, (_, index) =>
+    node(`node-${index}`, `10.20.0.${100 + index}`, `fd20::1:${index + 1}`),
+  );
+  const table = tableOf([listener('10.50.0.1', 80, namePort)], nodes);
+  await proxy.upsert(table, rig.signal);
   const { maxConnections, pid, servers } = await proxy.observe(rig.signal);
   expect(maxConnections).toBe(384);
   expect(servers).toHaveLength(180);
   // Its workers are nobody, and yet everything can be changed.
   expect(await readFile(`/proc/${pid}/status`, 'utf8')).toMatch(/^Uid:\t65534\t65534/m);
-  await proxy.upsert(rig.table([row('10.50.0.1', 80, namePort)]), rig.signal);
-  await proxy.prune(rig.table([row('10.50.0.1', 80, namePort)]), rig.signal);
+  await proxy.upsert(rig.table([listener('10.50.0.1', 80, namePort)]), rig.signal);
+  await proxy.prune(rig.table([listener('10.50.0.1', 80, namePort)]), rig.signal);
   expect(await rig.fetch('10.50.0.1')).toMatchObject({ text: 'n1' });
 });
 
-test('audit puts back what somebody changed behind our back, and says how much that was', async () => {
+test('an audit reverts external changes, and counts them', async () => {
   await using rig = await startRig({ nodes: 2 });
   const { proxy } = rig.newDriver();
   const table = rig.table([
-    row('10.50.0.1', 80, namePort),
-    row('10.50.0.2', 80, namePort),
-    row('10.50.0.3', 80, namePort),
+    listener('10.50.0.1', 80, namePort),
+    listener('10.50.0.2', 80, namePort),
+    listener('10.50.0.3', 80, namePort),
   ]);
-  await proxy.ensure(table, rig.signal);
+  await proxy.upsert(table, rig.signal);
   expect(await proxy.audit(table, rig.signal)).toBe(0);
   const map = `${rig.lab.folder}/haproxy/services.map`;
   await rig.command(
@@ -93,7 +93,7 @@ test('audit puts back what somebody changed behind our back, and says how much t
     'del server nodes6/n2',
   );
   await rig.lab.balancer.exec('rm', map);
-  // Three rows, a server set ready, another added (three commands), a file.
+  // Three entries, a server set ready, another added (three commands), a file.
   expect(await proxy.audit(table, rig.signal)).toBe(8);
   expect(await proxy.audit(table, rig.signal)).toBe(0);
   for (const vip of ['10.50.0.1', '10.50.0.2', '10.50.0.3'])
@@ -101,23 +101,23 @@ test('audit puts back what somebody changed behind our back, and says how much t
   expect(await rig.fetch('10.50.0.9')).toHaveProperty('error');
 });
 
-test('a change that meets rows which somebody else changed compares anew and succeeds', async () => {
+test('a change that meets entries which were changed externally compares anew and succeeds', async () => {
   await using rig = await startRig({ nodes: 1 });
   const { proxy } = rig.newDriver();
   const map = `${rig.lab.folder}/haproxy/services.map`;
-  await proxy.ensure(rig.table([row('10.50.0.1', 80, 30_001)]), rig.signal);
+  await proxy.upsert(rig.table([listener('10.50.0.1', 80, 30_001)]), rig.signal);
   await rig.command(`del map ${map} 10.50.0.1|80`);
-  await proxy.upsert(rig.table([row('10.50.0.1', 80, namePort)]), rig.signal);
+  await proxy.upsert(rig.table([listener('10.50.0.1', 80, namePort)]), rig.signal);
   expect(await rig.fetch('10.50.0.1')).toMatchObject({ status: 200 });
 });
 
 test('a prune that meets another worker than it knows takes away nothing that is wanted', async () => {
   await using rig = await startRig({ nodes: 1 });
   const { proxy } = rig.newDriver();
-  const rows = [row('10.50.0.1', 80, namePort), row('10.50.0.2', 80, namePort)];
-  await proxy.ensure(rig.table(rows), rig.signal);
+  const listeners = [listener('10.50.0.1', 80, namePort), listener('10.50.0.2', 80, namePort)];
+  await proxy.upsert(rig.table(listeners), rig.signal);
   const { pid } = await proxy.observe(rig.signal);
-  const one = rig.table(rows.slice(0, 1));
+  const one = rig.table(listeners.slice(0, 1));
   await proxy.upsert(one, rig.signal);
   // Repeated, for a master that has just started may lose it.
   const reloaded = async (): Promise<number> => {
@@ -130,16 +130,18 @@ test('a prune that meets another worker than it knows takes away nothing that is
   expect(await rig.fetch('10.50.0.2')).toHaveProperty('error');
 });
 
-test('five thousand rows come and go in one change each', async () => {
+test('five thousand listeners come and go in one change each', async () => {
   await using rig = await startRig({ nodes: 1 });
   const { proxy } = rig.newDriver();
-  const rows = Array.from({ length: 5000 }, (_, index) => row(`10.50.${index >> 8}.${index & 255}`, 80, namePort));
-  await proxy.ensure(rig.table([]), rig.signal);
-  await proxy.upsert(rig.table(rows), rig.signal);
-  await proxy.prune(rig.table(rows), rig.signal);
-  expect(await proxy.audit(rig.table(rows), rig.signal)).toBe(0);
+  const listeners = Array.from({ length: 5000 }, (_, index) =>
+    listener(`10.50.${index >> 8}.${index & 255}`, 80, namePort),
+  );
+  await proxy.upsert(rig.table([]), rig.signal);
+  await proxy.upsert(rig.table(listeners), rig.signal);
+  await proxy.prune(rig.table(listeners), rig.signal);
+  expect(await proxy.audit(rig.table(listeners), rig.signal)).toBe(0);
   for (const vip of ['10.50.0.0', '10.50.19.135']) expect(await rig.fetch(vip)).toMatchObject({ status: 200 });
-  const few = rig.table(rows.slice(4998));
+  const few = rig.table(listeners.slice(4998));
   await proxy.upsert(few, rig.signal);
   await proxy.prune(few, rig.signal);
   expect(await proxy.audit(few, rig.signal)).toBe(0);

@@ -2,10 +2,10 @@ import { nodesBackend } from '../../core/traffic/table.ts';
 import type { FamilyHealth } from '../../ports/health.ts';
 import type { ProxyObservation } from '../../ports/proxy.ts';
 import { parseInfo, parseStat, parseTable, type ServerStat } from './answers.ts';
-import { statCommands } from './checks.ts';
 import type { RuntimeApi } from './client.ts';
+import type { Desired } from './desired.ts';
 import { entryKey } from './entries.ts';
-import type { Desired } from './reconciler.ts';
+import { statCommands } from './health-tick.ts';
 
 /** What `furiwake status` shows of HAProxy. Throws `RuntimeError` when it does not answer. */
 export async function observeProxy(

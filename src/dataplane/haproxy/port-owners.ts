@@ -1,80 +1,120 @@
 import type { Clock } from '../../ports/clock.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
-import { PortHeldError } from './errors.ts';
-import { listenPort } from './settings.ts';
+import { listenPort } from './config.ts';
 
-/** The processes that listen on HAProxy's port: found by the port and not by a file, for a file may be lost or wrong. */
-export type PortOwners = {
-  /**
-   * Makes sure that nothing listens on the port: a HAProxy that an earlier furiwake left (other or lost state directory)
-   * gives it up, its connections continue until they end. Throws {@link PortHeldError} for any other program.
-   */
-  free(config: string, signal: AbortSignal): Promise<void>;
-  /** Sends a signal; false when there is no such process any more. */
-  signal(pid: number, name: NodeJS.Signals): boolean;
+/** A program that is not furiwake's listens on the port that HAProxy needs. */
+export class PortHeldError extends Error {
+  override readonly name = 'PortHeldError';
+  readonly code = 'HAPROXY_PORT_HELD';
+  constructor(program: string, pid: number | undefined) {
+    const which = pid === undefined ? program : `${program} (process ${pid})`;
+    super(`port ${listenPort} of 127.0.0.1 is held by ${which}: stop it`);
+  }
+}
+
+/** A process with a socket that listens on HAProxy's port. */
+export type PortOwner = {
+  readonly name: string;
+  /** `undefined`: the kernel does not say whose the socket is. */
+  readonly pid: number | undefined;
+  /** Of a HAProxy that furiwake started, whichever state directory it is of: its folder and its master process. */
+  readonly haproxy: { readonly folder: string; readonly master: number } | undefined;
 };
 
-type Owner = { readonly name: string; readonly pid: number };
+/**
+ * The processes that listen on HAProxy's port: found by the port and not by a file, for files may be lost or may be of
+ * another state directory.
+ */
+export type PortOwners = {
+  find(signal: AbortSignal): Promise<readonly PortOwner[]>;
+  /**
+   * Makes sure that nothing but the HAProxy of the folder `except` listens on the port: with SO_REUSEPORT the kernel would
+   * share connections out to both. Any other HAProxy of furiwake closes its listeners and keeps its connections until
+   * they end. Throws {@link PortHeldError} for other programs.
+   */
+  evict(except: string | undefined, signal: AbortSignal): Promise<void>;
+};
+
+/** Sends a signal; false when there is no such process any more. */
+export type Kill = (pid: number, name: NodeJS.Signals) => boolean;
+
+export const systemKill: Kill = (pid, name) => {
+  try {
+    return process.kill(pid, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false;
+    throw error;
+  }
+};
 
 const pollMs = 20;
-const freeMs = 5_000;
+/** A worker closes its listeners within milliseconds, unless it is frozen. */
+const evictMs = 5000;
+/** Sockets on these addresses keep HAProxy from listening. */
+const addresses: ReadonlySet<string> = new Set(['127.0.0.1', '[::1]', '0.0.0.0', '[::]', '*']);
 
 export function makePortOwners(deps: {
   readonly exec: Exec;
   readonly files: Files;
   readonly clock: Clock;
-  readonly kill?: (pid: number, name: NodeJS.Signals) => void;
+  readonly kill: Kill;
 }): PortOwners {
-  const { exec, files, clock, kill = (pid, name) => void process.kill(pid, name) } = deps;
+  const { exec, files, clock, kill } = deps;
 
-  const find = async (signal: AbortSignal): Promise<readonly Owner[]> => {
-    const { stdout } = await exec.run('ss', ['-Hltnp', 'sport', '=', `:${listenPort}`], { signal });
-    const owners = new Map<number, Owner>();
-    for (const line of stdout.split('\n').filter((each) => each.trim() !== '')) {
-      const found = [...line.matchAll(/\("([^"]*)",pid=(\d+)/g)];
-      if (found.length === 0) owners.set(0, { name: 'an unknown process', pid: 0 });
-      for (const [, name = '', pid] of found) owners.set(Number(pid), { name, pid: Number(pid) });
+  const readProc = async (pid: number, file: string): Promise<string> =>
+    (await files.read(`/proc/${pid}/${file}`).catch(() => undefined)) ?? ''; // it is ending just now
+
+  const haproxyOf = async (pid: number): Promise<PortOwner['haproxy']> => {
+    const folder = folderOf((await readProc(pid, 'cmdline')).split('\0'));
+    if (folder === undefined) return undefined;
+    // It is a worker that listens; its master runs the same program.
+    const parent = Number(/^PPid:\s*(\d+)$/m.exec(await readProc(pid, 'status'))?.[1]);
+    const isWorker = folderOf((await readProc(parent, 'cmdline')).split('\0')) === folder;
+    return { folder, master: isWorker ? parent : pid };
+  };
+
+  const find: PortOwners['find'] = async (signal) => {
+    const { stdout } = await exec.run('ss', ['-Hltnp', `sport = :${listenPort}`], { signal });
+    const owners = new Map<number | undefined, PortOwner>();
+    for (const line of stdout.split('\n')) {
+      const [, , , local = ''] = line.trim().split(/\s+/);
+      if (!addresses.has(local.slice(0, local.lastIndexOf(':')))) continue;
+      const processes = [...line.matchAll(/\("([^"]*)",pid=(\d+)/g)];
+      if (processes.length === 0)
+        owners.set(undefined, { name: 'an unknown process', pid: undefined, haproxy: undefined });
+      for (const [, name = '', digits] of processes) {
+        const pid = Number(digits);
+        if (!owners.has(pid)) owners.set(pid, { name, pid, haproxy: await haproxyOf(pid) });
+      }
     }
     return [...owners.values()];
   };
 
-  const send: PortOwners['signal'] = (pid, name) => {
-    try {
-      kill(pid, name);
-      return true;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false;
-      throw error;
-    }
-  };
-
-  /** A HAProxy that furiwake started: its configuration file begins with our words, or is gone with the directory. */
-  const isLeftOver = async ({ name, pid }: Owner): Promise<boolean> => {
-    if (name !== 'haproxy' || pid === 0) return false;
-    const commandLine = ((await files.read(`/proc/${pid}/cmdline`).catch(() => undefined)) ?? '').split('\0');
-    const file = commandLine[commandLine.indexOf('-f') + 1] ?? '';
-    if (!file.endsWith('/haproxy.cfg') || !commandLine.includes('-S')) return false;
-    const text = await files.read(file).catch(() => undefined);
-    return text === undefined || text.startsWith('# Written by furiwake');
-  };
-
   return {
-    signal: send,
-    free: async (_config, signal) => {
-      let asked: ReadonlySet<number> = new Set();
-      const endMs = clock.monotonic() + freeMs;
+    find,
+    evict: async (except, signal) => {
+      const endMs = clock.monotonic() + evictMs;
+      const asked = new Set<number>();
       for (;;) {
-        const owners = await find(signal);
-        if (owners.length === 0) return;
-        for (const owner of owners)
-          if (!(await isLeftOver(owner))) throw new PortHeldError(owner.name, owner.pid, listenPort);
+        const others = (await find(signal)).filter(({ haproxy }) => haproxy === undefined || haproxy.folder !== except);
+        if (others.length === 0) return;
         const isLate = clock.monotonic() > endMs;
-        // Soft stop: the listening sockets are closed at once, connections continue (management guide, section 4).
-        for (const { pid } of owners) if (isLate || !asked.has(pid)) send(pid, isLate ? 'SIGKILL' : 'SIGUSR1');
-        asked = new Set([...asked, ...owners.map(({ pid }) => pid)]);
+        for (const { name, pid, haproxy } of others) {
+          if (haproxy === undefined || pid === undefined) throw new PortHeldError(name, pid);
+          // A soft stop closes the listeners at once (management guide, section 4); a frozen process cannot.
+          if (isLate) kill(pid, 'SIGKILL');
+          else if (!asked.has(haproxy.master)) kill(haproxy.master, 'SIGUSR1');
+          asked.add(haproxy.master);
+        }
         await clock.sleep(pollMs, signal);
       }
     },
   };
+}
+
+/** The folder of a HAProxy that runs on furiwake's files, by its command line; a reload adds arguments to it. */
+function folderOf(args: readonly string[]): string | undefined {
+  const [, folder] = /^(\/.*)\/haproxy\.cfg$/.exec(args[args.indexOf('-f') + 1] ?? '') ?? [];
+  return folder !== undefined && args.includes(`${folder}/haproxy.pid`) ? folder : undefined;
 }

@@ -3,33 +3,51 @@ import type { Clock } from '../../ports/clock.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
 import { parseInfo, type ProcessInfo } from './answers.ts';
-import type { RuntimeApi, SocketRequest } from './client.ts';
-import { descriptionOf, type ProgramId } from './config.ts';
-import { ConfigRefusedError, RuntimeError, unlessUnreachable } from './errors.ts';
-import type { PortOwners } from './port-owners.ts';
-import type { Paths } from './settings.ts';
+import { RuntimeError, type RuntimeApi, type Sockets, unlessUnreachable } from './client.ts';
+import { descriptionOf, type ProgramId, pathsIn } from './config.ts';
+import type { Kill, PortOwners } from './port-owners.ts';
+
+/** HAProxy refused a configuration, which is not in force. `words`: what HAProxy itself said, on one line. */
+export class ConfigRefusedError extends Error {
+  override readonly name = 'ConfigRefusedError';
+  readonly code = 'HAPROXY_CONFIG_REFUSED';
+  readonly words: string;
+  constructor(words: string, options?: ErrorOptions) {
+    super(`HAProxy rejected the configuration: ${words}`, options);
+    this.words = words;
+  }
+}
 
 /** The HAProxy process of one folder: a master and its worker, detached, so that they outlive furiwake. */
 export type HaproxyProcess = {
-  /** What the worker that serves says of itself; `undefined` when none answers. */
-  info(signal: AbortSignal): Promise<ProcessInfo | undefined>;
-  /** Throws {@link ConfigRefusedError} unless HAProxy accepts `config`. */
-  validate(config: string, signal: AbortSignal): Promise<void>;
+  /** Throws {@link ConfigRefusedError} unless HAProxy accepts the file. */
+  validate(file: string, signal: AbortSignal): Promise<void>;
   /** Hands over to a new worker that runs `program` from the files, without losing a connection; waits for its answer. */
-  reload(program: ProgramId, signal: AbortSignal): Promise<ProcessInfo>;
+  reload(program: ProgramId, signal: AbortSignal): Promise<void>;
   /**
-   * One attempt to have a process that serves: the one that answers; one whose command socket was removed, after a
-   * reload; else a new one. `busy`: its commands are not answered, but its listeners are: it is left alone. A process
-   * that answers nothing for 30 s is killed; before that this throws {@link RuntimeError}.
+   * One attempt to have a process that serves. What it finds decides:
+   *
+   *   answers commands                          left alone                                          `serves`
+   *   answers requests and no commands          left alone, it is slow                              `busy`
+   *   lives, its command socket was removed     replaced; its connections continue until they end   `started`
+   *   answers nothing                           throws RuntimeError; after 30 s killed and replaced `started`
+   *   none                                      started                                             `started`
+   *
+   * A process that exits again and again, or cannot be started, is started after growing waits: within them this throws
+   * why the last attempt failed. Throws {@link ConfigRefusedError}, `PortHeldError`, `ExecError`.
    */
-  recover(program: ProgramId, signal: AbortSignal): Promise<Recovered>;
+  recover(program: ProgramId, signal: AbortSignal): Promise<'serves' | 'busy' | 'started'>;
+  /** The worker has answered a command. */
+  noteAnswer(): void;
+  /** True when the last start is long enough ago for the process to be no part of a crash loop. */
+  isSteady(): boolean;
+  /** How long until another start may be tried, in ms. */
+  retryInMs(): number;
+  /** Throws `PortHeldError` where another program listens on HAProxy's port; ends another HAProxy of furiwake there. */
+  clearPort(signal: AbortSignal): Promise<void>;
   /** Ends the process and its connections. No error when none runs. */
   stop(signal: AbortSignal): Promise<void>;
 };
-
-export type Recovered =
-  | { readonly how: 'serves' | 'reloaded' | 'started'; readonly info: ProcessInfo }
-  | { readonly how: 'busy' };
 
 const pollMs = 5;
 /** A killed worker takes its master with it, a killed master its worker: within some 5 ms. */
@@ -37,45 +55,54 @@ const dyingMs = 200;
 const takeOverMs = 10_000;
 /** A master that has just started or reloaded executes itself anew, and loses a signal that comes meanwhile. */
 const repeatMs = 1000;
-/** For a reload of a process whose socket was removed; one with 10,000 entries needs a tenth of it. */
-const rescueMs = 1500;
 const stopMs = 3000;
-/** A process that lived longer than this is no part of a crash loop. */
 const steadyMs = 10_000;
-/** A process that answers neither commands nor requests for so long is replaced. */
-const frozenMs = 30_000;
+const silenceMs = 30_000;
+/** One that died twice may have been killed twice; after the third start the next ones wait. */
+const startsAtOnce = 2;
+const retry = { firstMs: 250, mostMs: 10_000 };
 
 export function makeHaproxyProcess(deps: {
-  readonly paths: Paths;
+  readonly folder: string;
   readonly exec: Exec;
   readonly files: Files;
   readonly clock: Clock;
   readonly api: RuntimeApi;
-  /** Asks the monitor listener of the worker. */
-  readonly monitor: SocketRequest;
+  readonly sockets: Sockets;
   readonly portOwners: PortOwners;
+  readonly kill: Kill;
 }): HaproxyProcess {
-  const { paths, exec, files, clock, api, monitor, portOwners } = deps;
-  /** Monotonic ms; since when the process answers nothing. */
+  const { folder, exec, files, clock, api, sockets, portOwners, kill } = deps;
+  const paths = pathsIn(folder);
+  const starts = makePace(clock);
+  const reloads = makePace(clock);
+  let startedMs: number | undefined;
+  /** Since the process was steady. */
+  let unsteadyStarts = 0;
+  /** When it answered last. */
+  let answeredMs = Number.NEGATIVE_INFINITY;
   let silentSinceMs: number | undefined;
-  /** The first start is at once; those of a process that exits again and again wait, whoever asks for them. */
-  const pace = makeBackoff({ firstMs: 250, mostMs: 30_000 });
-  let lastStartMs = Number.NEGATIVE_INFINITY;
-  let nextStartMs = Number.NEGATIVE_INFINITY;
-  let lastFailure = 'it exited shortly after its start';
 
-  const info: HaproxyProcess['info'] = async (signal) => {
-    const [answer = ''] = (await api.ask(['show info'], signal).catch(unlessUnreachable)) ?? [];
-    return answer === '' ? undefined : parseInfo(answer);
+  const noteAnswer = (): void => {
+    answeredMs = clock.monotonic();
+    silentSinceMs = undefined;
   };
 
-  /** The master's process id, as long as it is really ours: a pid file outlives its process, ids are used again. */
-  const masterPid = async (): Promise<number | undefined> => {
+  const info = async (signal: AbortSignal): Promise<ProcessInfo> => {
+    const [answer = ''] = await api.ask(['show info'], signal);
+    const parsed = parseInfo(answer);
+    noteAnswer();
+    return parsed;
+  };
+
+  /** The master's process id: a pid file outlives its process, and ids are used again. */
+  const masterPid = async (signal: AbortSignal): Promise<number | undefined> => {
     const pid = Number((await files.read(paths.pid))?.trim());
-    if (!Number.isInteger(pid) || pid <= 1) return undefined;
+    const isPid = Number.isInteger(pid) && pid > 1;
     // Reading may fail with ESRCH, too: it is ending just now.
-    const commandLine = await files.read(`/proc/${pid}/cmdline`).catch(() => undefined);
-    return commandLine?.split('\0').includes(paths.config) === true ? pid : undefined;
+    const command = isPid ? await files.read(`/proc/${pid}/cmdline`).catch(() => undefined) : undefined;
+    if (command?.split('\0').includes(paths.config) === true) return pid;
+    return (await portOwners.find(signal)).find(({ haproxy }) => haproxy?.folder === folder)?.haproxy?.master;
   };
 
   const until = async <T>(
@@ -91,105 +118,164 @@ export function makeHaproxyProcess(deps: {
     }
   };
 
-  const untilServing = async (program: ProgramId, signal: AbortSignal, ms = takeOverMs): Promise<ProcessInfo> => {
+  const untilServing = async (program: ProgramId, ms: number, signal: AbortSignal): Promise<boolean> => {
     const description = descriptionOf(program);
-    const serving = await until(ms, signal, async () => {
-      const now = await info(signal);
-      return now?.description === description ? now : undefined;
+    const serves = await until(ms, signal, async () => {
+      const now = await info(signal).catch(unlessUnreachable);
+      return now?.description === description ? true : undefined;
     });
-    if (serving === undefined) throw new RuntimeError(`no HAProxy with the new configuration within ${ms} ms`);
-    silentSinceMs = undefined;
-    return serving;
+    return serves === true;
   };
 
-  const signalMaster = async (name: 'SIGUSR2' | 'SIGTERM' | 'SIGKILL'): Promise<boolean> => {
-    const pid = await masterPid();
-    return pid !== undefined && portOwners.signal(pid, name);
+  const signalMaster = async (name: NodeJS.Signals, signal: AbortSignal): Promise<boolean> => {
+    const pid = await masterPid(signal);
+    return pid !== undefined && kill(pid, name);
   };
 
-  const start = async (program: ProgramId, signal: AbortSignal): Promise<ProcessInfo> => {
-    const nowMs = clock.monotonic();
-    if (nowMs < nextStartMs) throw new RuntimeError(`HAProxy does not run: ${lastFailure}`);
-    if (nowMs - lastStartMs > steadyMs) pace.reset();
-    else nextStartMs = nowMs + pace.next();
-    lastStartMs = nowMs;
-    lastFailure = 'it exited shortly after its start';
+  const untilGone = (signal: AbortSignal): Promise<true | undefined> =>
+    until(stopMs, signal, async () => ((await masterPid(signal)) === undefined ? true : undefined));
+
+  /** Both, for a frozen worker does not notice that its master has gone. */
+  const killAll = async (signal: AbortSignal): Promise<void> => {
+    const owners = (await portOwners.find(signal)).filter(({ haproxy }) => haproxy?.folder === folder);
+    await signalMaster('SIGKILL', signal);
+    for (const { pid } of owners) if (pid !== undefined) kill(pid, 'SIGKILL');
+    await untilGone(signal);
+  };
+
+  const isSteady = (): boolean => startedMs === undefined || answeredMs - startedMs > steadyMs;
+
+  const start = async (program: ProgramId, signal: AbortSignal): Promise<void> => {
+    if (isSteady()) {
+      unsteadyStarts = 0;
+      starts.over();
+    }
+    starts.enter();
+    startedMs = clock.monotonic();
+    unsteadyStarts++;
     try {
-      return await attemptStart(program, signal);
+      await attemptStart(program, signal);
     } catch (error) {
       signal.throwIfAborted();
-      lastFailure = error instanceof Error ? error.message : String(error);
+      starts.failed(error instanceof Error ? error.message : String(error));
       throw error;
     }
+    if (unsteadyStarts > startsAtOnce) starts.failed('HAProxy exits shortly after its start');
   };
 
-  const attemptStart = async (program: ProgramId, signal: AbortSignal): Promise<ProcessInfo> => {
-    // With SO_REUSEPORT a second HAProxy could bind the port, too, and the kernel would share connections out to both.
-    await portOwners.free(paths.config, signal);
-    const socket = `${paths.masterSocket},mode,600,level,admin`;
-    const args = ['-W', '-D', '-f', paths.config, '-p', paths.pid, '-S', socket];
+  const attemptStart = async (program: ProgramId, signal: AbortSignal): Promise<void> => {
+    await portOwners.evict(undefined, signal);
+    await files.remove(paths.pid);
+    // As master and worker, detached, so that they outlive furiwake.
+    const masterSocket = `${paths.masterSocket},mode,600,level,admin`;
+    const args = ['-W', '-D', '-f', paths.config, '-p', paths.pid, '-S', masterSocket];
     await refusable(exec.run('haproxy', args, { signal, timeoutMs: takeOverMs }));
-    const serving = await untilServing(program, signal);
-    // Written by the daemon, possibly after its starter has ended.
-    if ((await until(takeOverMs, signal, masterPid)) === undefined)
-      throw new RuntimeError(`no process in ${paths.pid}`);
-    return serving;
+    if (!(await untilServing(program, takeOverMs, signal)))
+      throw new RuntimeError('silent', `HAProxy does not answer within ${takeOverMs / 1000} s of its start`);
+    // The daemon writes the pid file, possibly after its starter has ended.
+    if ((await until(takeOverMs, signal, () => masterPid(signal))) === undefined)
+      throw new RuntimeError('broken', `HAProxy wrote no process id to ${paths.pid}`);
   };
+
+  const handOver = async (program: ProgramId, signal: AbortSignal): Promise<void> => {
+    const endMs = clock.monotonic() + takeOverMs;
+    while (clock.monotonic() < endMs) {
+      if (!(await signalMaster('SIGUSR2', signal))) throw new RuntimeError('absent', 'no HAProxy master to reload');
+      if (await untilServing(program, repeatMs, signal)) return;
+    }
+    throw new RuntimeError('broken', `no new worker within ${takeOverMs / 1000} s of a reload of HAProxy`);
+  };
+
+  const look = (signal: AbortSignal): Promise<'serves' | 'silent' | 'gone' | undefined> =>
+    until(dyingMs, signal, async () => {
+      try {
+        await info(signal);
+        return 'serves';
+      } catch (error) {
+        if (!(error instanceof RuntimeError)) throw error;
+        if (error.how === 'silent') return 'silent';
+        return (await masterPid(signal)) === undefined ? 'gone' : undefined;
+      }
+    });
 
   const answersRequests = async (signal: AbortSignal): Promise<boolean> => {
-    const answer = await monitor('GET / HTTP/1.0\r\n\r\n', signal).catch(unlessUnreachable);
-    return answer?.startsWith('HTTP/') === true;
+    const answer = await sockets
+      .request(paths.monitorSocket, 'GET / HTTP/1.0\r\n\r\n', signal)
+      .catch(unlessUnreachable);
+    if (answer?.startsWith('HTTP/') !== true) return false;
+    silentSinceMs = undefined;
+    return true;
   };
 
   return {
-    info,
-    validate: async (config, signal) => {
-      await refusable(exec.run('haproxy', ['-c', '-f', config], { signal }));
+    noteAnswer,
+    isSteady,
+    retryInMs: starts.inMs,
+    clearPort: (signal) => portOwners.evict(folder, signal),
+    validate: async (file, signal) => {
+      await refusable(exec.run('haproxy', ['-c', '-f', file], { signal }));
     },
     reload: async (program, signal) => {
-      const asked = clock.monotonic();
-      for (;;) {
-        if (!(await signalMaster('SIGUSR2'))) throw new RuntimeError('no HAProxy master to reload');
-        const serving = await untilServing(program, signal, repeatMs).catch(unlessUnreachable);
-        if (serving !== undefined) return serving;
-        if (clock.monotonic() - asked > takeOverMs)
-          throw new RuntimeError(`no worker took over within ${takeOverMs} ms of a reload`);
+      reloads.enter();
+      try {
+        await portOwners.evict(folder, signal);
+        await handOver(program, signal);
+        reloads.over();
+      } catch (error) {
+        signal.throwIfAborted();
+        reloads.failed(error instanceof Error ? error.message : String(error));
+        throw error;
       }
     },
     recover: async (program, signal) => {
-      const found = await until(dyingMs, signal, async () => {
-        return (await info(signal)) ?? ((await masterPid()) === undefined ? 'gone' : undefined);
-      });
-      if (found !== undefined && found !== 'gone') {
-        silentSinceMs = undefined;
-        return { how: 'serves', info: found };
-      }
-      if (found === undefined) {
-        const isSocketThere = await files.exists(paths.workerSocket);
-        if (await answersRequests(signal)) {
-          silentSinceMs = undefined;
-          if (isSocketThere) return { how: 'busy' };
-        }
-        if (!isSocketThere && (await signalMaster('SIGUSR2'))) {
-          const rescued = await untilServing(program, signal, rescueMs).catch(unlessUnreachable);
-          if (rescued !== undefined) return { how: 'reloaded', info: rescued };
-        }
+      const found = await look(signal);
+      if (found === 'serves') return 'serves';
+      if (found === 'silent') {
+        if (await answersRequests(signal)) return 'busy';
         const nowMs = clock.monotonic();
         silentSinceMs ??= nowMs;
-        if (nowMs - silentSinceMs < frozenMs)
-          throw new RuntimeError(
-            `HAProxy answers neither commands nor requests; it is replaced after ${frozenMs / 1000} s`,
-          );
-        await signalMaster('SIGKILL');
+        if (nowMs - silentSinceMs < silenceMs) {
+          const words = 'HAProxy answers neither commands nor requests';
+          throw new RuntimeError('silent', `${words}; it is replaced after ${silenceMs / 1000} s of silence`);
+        }
+        await killAll(signal);
+      } else if (found === undefined) {
+        // A reload does not bind the socket anew: the new worker inherits it from the old one.
+        await signalMaster('SIGUSR1', signal);
       }
-      return { how: 'started', info: await start(program, signal) };
+      await start(program, signal);
+      return 'started';
     },
     stop: async (signal) => {
-      if (!(await signalMaster('SIGTERM'))) return;
-      const gone = async (): Promise<true | undefined> => ((await masterPid()) === undefined ? true : undefined);
-      if ((await until(stopMs, signal, gone)) === true) return;
-      await signalMaster('SIGKILL');
-      await until(stopMs, signal, gone);
+      if (!(await signalMaster('SIGTERM', signal))) return;
+      if ((await untilGone(signal)) === undefined) await killAll(signal);
+    },
+  };
+}
+
+/** Growing waits between attempts that fail, whoever asks for them. */
+function makePace(clock: Clock): {
+  /** Throws why the last attempt failed, until the next one is due. */
+  enter(): void;
+  failed(words: string): void;
+  over(): void;
+  /** How long until the next attempt is due, in ms. */
+  inMs(): number;
+} {
+  const backoff = makeBackoff(retry);
+  let failure: { readonly words: string; readonly untilMs: number } | undefined;
+  const inMs = (): number => Math.max(0, (failure?.untilMs ?? 0) - clock.monotonic());
+  return {
+    inMs,
+    enter: () => {
+      if (failure !== undefined && inMs() > 0) throw new RuntimeError('absent', failure.words);
+    },
+    failed: (words) => {
+      failure = { words, untilMs: clock.monotonic() + backoff.next() };
+    },
+    over: () => {
+      backoff.reset();
+      failure = undefined;
     },
   };
 }

@@ -2,7 +2,7 @@ import type { Family } from '../../core/ip/ip.ts';
 import { nodesBackend } from '../../core/traffic/table.ts';
 import { parseInfo, parseMap, parseServersState, parseStat, type ServerState } from './answers.ts';
 import type { RuntimeApi } from './client.ts';
-import { addNodeServer, type NodeServer, type ProgramId, parseDescription, type Servers } from './config.ts';
+import { addNodeServer, type NodeServer, type ProgramId, parseDescription, serverId, type Servers } from './config.ts';
 import { type Entries, type EntryChange, type HeldEntries, makeHeldEntries } from './entries.ts';
 
 /** What a worker holds: its program, its map, and the servers by backend and name. */
@@ -39,20 +39,22 @@ async function readServers(api: RuntimeApi, signal: AbortSignal): Promise<Held['
 export type WorkerDeps = {
   readonly api: RuntimeApi;
   readonly map: string;
+  /** Whether HAProxy's own checks decide for a family. */
   readonly isChecked: (family: Family) => boolean;
 };
 
-/** What the worker holds after a change, how many differences it repaired, and what it refused, in its words. */
 export type Applied = {
+  /** What the worker holds after the change, if nothing was refused. */
   readonly held: Held;
+  /** How many differences were repaired. */
   readonly changes: number;
-  readonly refusedKeys: ReadonlyMap<string, string>;
-  readonly refusedNodes: ReadonlyMap<string, string>;
+  /** What the worker refused, in its words: entries by their key, servers by their id. */
+  readonly refused: { readonly entries: ReadonlyMap<string, string>; readonly servers: ReadonlyMap<string, string> };
 };
 
 type Wanted = { readonly servers: Servers; readonly entries: Entries };
 
-const nothingRefused: ReadonlyMap<string, string> = new Map();
+const nothing: ReadonlyMap<string, string> = new Map();
 
 /** Adds and sets all that the worker lacks, servers before the entries that lead to them. */
 export async function applyUpserts(
@@ -67,13 +69,17 @@ export async function applyUpserts(
     commands.map(({ command }) => command),
     signal,
   );
-  const servers = commands.length === 0 ? held.servers : await readServers(api, signal);
+  const servers = new Map<string, string>();
+  for (const [index, words] of refusals) {
+    const id = commands[index]?.id ?? '';
+    if (!servers.has(id)) servers.set(id, words); // the first refusal is the cause of those that follow
+  }
   const changes = held.entries.upserts(wanted.entries);
+  const entries = await applyEntries(deps, held.entries, changes, signal);
   return {
-    held: { ...held, servers },
-    changes: commands.length + changes.length,
-    refusedKeys: await applyEntries(deps, held.entries, changes, signal),
-    refusedNodes: new Map(Array.from(refusals, ([index, words]) => [commands[index]?.node ?? '', words])),
+    held: { ...held, servers: commands.length === 0 ? held.servers : await readServers(api, signal) },
+    changes: commands.length - refusals.size + changes.length - entries.size,
+    refused: { entries, servers },
   };
 }
 
@@ -85,7 +91,7 @@ export async function applyRemovals(
   signal: AbortSignal,
 ): Promise<Applied> {
   const changes = held.entries.prune(wanted.entries);
-  const refusedKeys = await applyEntries(deps, held.entries, changes, signal);
+  const entries = await applyEntries(deps, held.entries, changes, signal);
   const gone = changes.filter((change) => change.do === 'del');
   const counters = gone.map(({ key }) => `clear table services key ${key}`);
   await deps.api.ask(counters, signal); // one in use stays: its connections are about to be ended
@@ -93,9 +99,8 @@ export async function applyRemovals(
   const servers = await removeLeftovers(deps.api, held.servers, wanted.servers, signal);
   return {
     held: { ...held, servers },
-    changes: changes.length + leftover.length,
-    refusedKeys,
-    refusedNodes: nothingRefused,
+    changes: changes.length - entries.size + leftover.length,
+    refused: { entries, servers: nothing },
   };
 }
 
@@ -132,7 +137,7 @@ export async function removeLeftovers(
   return await readServers(api, signal);
 }
 
-/** From so many changes on it is cheaper to replace the whole map: 2.6 looks a key to be changed up from the start. */
+/** From so many changes on it is cheaper to replace the whole map: 2.6 searches a key to be changed from the start. */
 const manyChanges = 200;
 
 /** The keys that HAProxy refuses, with its words. */
@@ -142,7 +147,7 @@ async function applyEntries(
   changes: readonly EntryChange[],
   signal: AbortSignal,
 ): Promise<ReadonlyMap<string, string>> {
-  if (changes.length >= manyChanges && (await api.replaceMap(map, entries.values, signal))) return nothingRefused;
+  if (changes.length >= manyChanges && (await api.replaceMap(map, entries.values, signal))) return nothing;
   const refusals = await api.perform(
     changes.map((change) => entryCommand(map, change)),
     signal,
@@ -154,7 +159,8 @@ function entryCommand(map: string, change: EntryChange): string {
   return `${change.do} map ${map} ${change.key}${change.do === 'del' ? '' : ` ${change.value}`}`;
 }
 
-type ServerCommand = { readonly node: string; readonly command: string };
+/** A runtime command and the server that it is about. */
+export type ServerCommand = { readonly id: string; readonly command: string };
 
 /** The commands that add what is missing and set what differs. */
 export function serverUpserts(
@@ -165,17 +171,17 @@ export function serverUpserts(
   return ([4, 6] as const).flatMap((family) => {
     const present = held.get(nodesBackend(family));
     return wanted[family].flatMap((server) =>
-      nodeChanges(present?.get(server.node), server, isChecked(family)).map((command) => ({
-        node: server.node,
+      serverChanges(present?.get(server.node), server, isChecked(family)).map((command) => ({
+        id: serverId(server),
         command,
       })),
     );
   });
 }
 
-function nodeChanges(present: ServerState | undefined, server: NodeServer, isChecked: boolean): readonly string[] {
+function serverChanges(present: ServerState | undefined, server: NodeServer, isChecked: boolean): readonly string[] {
   if (present === undefined) return addNodeServer(server, isChecked);
-  const id = `${nodesBackend(server.family)}/${server.node}`;
+  const id = serverId(server);
   const commands: string[] = [];
   if (present.address !== server.address.text) commands.push(`set server ${id} addr ${server.address.text}`);
   if (present.isOut !== server.isDraining)

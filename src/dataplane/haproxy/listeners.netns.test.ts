@@ -2,15 +2,14 @@ import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { echoPort, namePort, startRig } from '../../../test/netns/haproxy-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
-import { row } from '../../../test/netns/rows.ts';
+import { listener } from '../../../test/make/table.ts';
 
-test('rows come, change and go in one process, in both families, while a connection of another row lives', async () => {
+test('listeners come, change and go in one process, in both families, while a connection of another one lives', async () => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();
   const { proxy } = driver;
-  const steady = row('10.50.0.1', 25, echoPort);
+  const steady = listener('10.50.0.1', 25, echoPort);
   const first = rig.table([steady]);
-  expect(await proxy.ensure(first, rig.signal)).toBe('started');
   await proxy.upsert(first, rig.signal);
   await proxy.prune(first, rig.signal);
   const { pid } = await proxy.observe(rig.signal);
@@ -20,13 +19,13 @@ test('rows come, change and go in one process, in both families, while a connect
     .toMatchObject({ text: expect.stringMatching(/^220 n[12]\n$/) });
 
   expect(await rig.fetch('10.50.0.2')).toHaveProperty('error');
-  const second = rig.table([steady, row('10.50.0.2', 80, namePort), row('fd50::2', 80, namePort)]);
+  const second = rig.table([steady, listener('10.50.0.2', 80, namePort), listener('fd50::2', 80, namePort)]);
   await proxy.upsert(second, rig.signal);
   await proxy.prune(second, rig.signal);
   expect(await rig.fetch('10.50.0.2')).toMatchObject({ status: 200, text: expect.stringMatching(/^n[12]$/) });
   expect(await rig.fetch('fd50::2')).toMatchObject({ status: 200, text: expect.stringMatching(/^n[12]$/) });
 
-  const third = rig.table([steady, row('10.50.0.2', 80, 30_081)]);
+  const third = rig.table([steady, listener('10.50.0.2', 80, 30_081)]);
   await proxy.upsert(third, rig.signal);
   expect(await rig.fetch('10.50.0.2')).toHaveProperty('error');
   expect(await rig.fetch('fd50::2')).toMatchObject({ status: 200 });

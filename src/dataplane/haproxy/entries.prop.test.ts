@@ -1,21 +1,23 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { row } from '../../../test/netns/rows.ts';
+import { listener } from '../../../test/make/table.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import type { Row } from '../../core/traffic/table.ts';
-import { makeHeldRows, type RowChange } from './held-rows.ts';
-import { type Entries, type Entry, rowEntry } from './rows.ts';
+import type { Listener } from '../../core/traffic/table.ts';
+import { type Entries, type Entry, type EntryChange, entryOf, makeHeldEntries } from './entries.ts';
 
-/** Twelve places for rows, three variants of each (another nodePort; the last one cannot be served). */
-const pool: readonly Row[] = Array.from({ length: 36 }, (_, index) =>
-  row(`10.0.0.${index % 12}`, 80, [30_000, 30_001, 0][Math.floor(index / 12)] ?? 0),
+/** Twelve places for listeners, three variants of each (another target port; the last one cannot be served). */
+const pool: readonly Listener[] = Array.from({ length: 36 }, (_, index) =>
+  listener(`10.0.0.${index % 12}`, 80, [30_000, 30_001, 0][Math.floor(index / 12)] ?? 0),
 );
-const someRows = fc
+const someListeners = fc
   .shuffledSubarray([...pool])
   .map((rows) => [...new Map(rows.map((each) => [each.key, each])).values()]);
-function entriesOf(rows: readonly Row[]): Entries {
-  return PersistentMap.empty<Row['key'], Entry>().with(
-    rows.map((each) => [each.key, rowEntry(each, () => 'slot', 100)]),
+function entriesOf(listeners: readonly Listener[]): Entries {
+  return PersistentMap.empty<Listener['key'], Entry>().with(
+    listeners.map((each) => {
+      const entry = entryOf(each, 100);
+      return [each.key, 'key' in entry ? entry : undefined];
+    }),
   );
 }
 
@@ -23,11 +25,11 @@ test('after the upserts the map holds all that is wanted, after a prune nothing 
   const start = fc
     .subarray([...pool])
     .map((rows) => new Map(rows.map((each) => [`10.0.0.${rows.indexOf(each)}|80`, 'x'])));
-  const step = fc.record({ rows: someRows, how: fc.constantFrom('upsert', 'prune', 'both') });
+  const step = fc.record({ rows: someListeners, how: fc.constantFrom('upsert', 'prune', 'both') });
   fc.assert(
     fc.property(start, fc.array(step), (initial, steps) => {
       const map = new Map(initial);
-      const held = makeHeldRows(new Map(initial));
+      const held = makeHeldEntries(new Map(initial));
       for (const { rows, how } of steps) {
         const before = new Map(map);
         const entries = entriesOf(rows);
@@ -42,7 +44,7 @@ test('after the upserts the map holds all that is wanted, after a prune nothing 
 });
 
 /** As strict as HAProxy is lenient: it takes a second entry for a key. */
-function carryOut(map: Map<string, string>, change: RowChange): void {
+function carryOut(map: Map<string, string>, change: EntryChange): void {
   expect(map.has(change.key)).toBe(change.do !== 'add');
   if (change.do === 'del') map.delete(change.key);
   else map.set(change.key, change.value);

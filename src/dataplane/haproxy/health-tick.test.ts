@@ -1,7 +1,6 @@
 import { expect, test } from 'vitest';
-import type { Dialogue } from './dialogue.ts';
-import { RuntimeError } from './errors.ts';
-import { makeOldWorkers, parseOldWorkers, parseSessions } from './old-workers.ts';
+import { RuntimeError } from './client.ts';
+import { endOnOldWorkers, parseOldWorkers, parseSessions } from './health-tick.ts';
 
 // Answers as HAProxy 2.6.12 gave them, shortened.
 const proc = [
@@ -37,20 +36,20 @@ test('show sess: id, backend and server', () => {
 
 test('the connections that are meant are ended, on each old worker, also where one is gone by now', async () => {
   const said: string[] = [];
-  const master: Dialogue = async (text) => {
+  const master = async (text: string): Promise<string> => {
     said.push(text.replace('\nquit\n', ''));
     if (text.startsWith('show proc')) return proc;
-    if (text === '@!17954 show sess\nquit\n') throw new RuntimeError('closed');
+    if (text === '@!17954 show sess\nquit\n') throw new RuntimeError('broken', 'closed');
     return [session('0x1', 'nodes4', 'n1'), session('0x2', 'nodes4', 'n2'), session('0x3', 'nodes4', 'n1'), ''].join(
       '\n',
     );
   };
-  await makeOldWorkers(master).endConnections((backend, server) => `${backend}/${server}` === 'nodes4/n1', signal);
+  await endOnOldWorkers(master, new Set(['nodes4/n1']), signal);
   expect(said.at(-1)).toBe('@!17953 shutdown session 0x1;@!17953 shutdown session 0x3');
   expect(said).toHaveLength(4);
 });
 
 test('a master that does not answer is no error', async () => {
-  const nobody: Dialogue = () => Promise.reject(new RuntimeError('ENOENT'));
-  await expect(makeOldWorkers(nobody).endConnections(() => true, signal)).resolves.toBeUndefined();
+  const nobody = (): Promise<string> => Promise.reject(new RuntimeError('absent', 'ENOENT'));
+  await expect(endOnOldWorkers(nobody, new Set(['nodes4/n1']), signal)).resolves.toBeUndefined();
 });

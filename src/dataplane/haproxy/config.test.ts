@@ -1,0 +1,112 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { expect, onTestFinished, test } from 'vitest';
+import { listener, node, tableOf } from '../../../test/make/table.ts';
+import type { TrafficTable } from '../../core/traffic/table.ts';
+import {
+  capOf,
+  connectionLimit,
+  descriptionOf,
+  parseDescription,
+  pathsIn,
+  programId,
+  type Settings,
+} from './config.ts';
+import { type Desired, planDesired } from './desired.ts';
+import { mapText } from './entries.ts';
+
+const settings: Settings = {
+  folder: '/var/lib/furiwake/haproxy',
+  maxConnections: 8900,
+  idleTimeoutSeconds: 3600,
+  hasIpv6: true,
+  account: undefined,
+};
+
+const nodes = [
+  node('n1', '192.0.2.11', '2001:db8::11'),
+  { ...node('n2.example', '192.0.2.12'), state: 'drain' as const },
+];
+
+function plan(table: TrafficTable, more: Partial<Settings> = {}): Desired {
+  return planDesired({ ...settings, ...more }, table, undefined);
+}
+
+const scenarios: Readonly<Record<string, Desired>> = {
+  'nothing yet': plan(tableOf([])),
+  'nodes of both families, one draining, and listeners': plan(
+    tableOf([listener('192.0.2.51', 80, 30_692), listener('2001:db8::51', 443, 30_700)], nodes),
+  ),
+  'without IPv6, as another user': plan(tableOf([], nodes), { hasIpv6: false, account: { uid: 106, gid: 112 } }),
+};
+
+test.each(Object.entries(scenarios))('golden: %s, as HAProxy accepts it', async (name, { config, entries }) => {
+  const map = mapText(entries);
+  const file = name.replaceAll(/\W+/g, '-');
+  await expect(config).toMatchFileSnapshot(`__golden__/${file}.cfg`);
+  await expect(map).toMatchFileSnapshot(`__golden__/${file}.map`);
+  const folder = mkdtempSync(`${tmpdir()}/golden-`);
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  writeFileSync(`${folder}/haproxy.cfg`, config.replaceAll(settings.folder, folder));
+  writeFileSync(`${folder}/services.map`, map);
+  const verdict = execFileSync('/usr/sbin/haproxy', ['-c', '-V', '-f', `${folder}/haproxy.cfg`], { encoding: 'utf8' });
+  expect(verdict).toContain('Configuration file is valid');
+});
+
+test('listeners never change the configuration', () => {
+  const first = plan(tableOf([], nodes));
+  const listeners = Array.from({ length: 100 }, (_, index) => listener(`192.0.2.${index}`, 80, 30_000 + index));
+  expect(plan(tableOf(listeners, nodes)).config).toBe(first.config);
+});
+
+test('the program is another one with other settings, never with other nodes', () => {
+  const base = programId(settings);
+  const inConfig = (desired: Desired): unknown =>
+    parseDescription(/description "(.*)"/.exec(desired.config)?.[1] ?? '');
+  expect(inConfig(plan(tableOf([listener('192.0.2.51', 80, 30_692)], nodes)))).toBe(base);
+  const others = [
+    programId({ ...settings, maxConnections: 1 }),
+    programId({ ...settings, idleTimeoutSeconds: 1 }),
+    programId({ ...settings, hasIpv6: false }),
+    programId({ ...settings, account: { uid: 1, gid: 1 } }),
+  ];
+  expect(new Set([base, ...others]).size).toBe(5);
+});
+
+test('the description of a process is read back, also that of release 0.1.0; that of another HAProxy is not', () => {
+  const program = programId(settings);
+  expect(parseDescription(descriptionOf(program))).toBe(program);
+  expect(parseDescription(`furiwake ${program} -`)).toBe(program);
+  for (const other of ['', 'furiwake', 'front of the web farm', `furiwake ${program} - more`])
+    expect(parseDescription(other)).toBeUndefined();
+});
+
+test.each([
+  ['relative', 'var/lib/furiwake'],
+  ['with a blank', '/var/lib/furi wake'],
+  ['with a comma, which would end an argument of a converter', '/var/lib/a,b'],
+  ['with a quote', '/var/lib/"'],
+  ['with a line break', '/var/lib\nbackend x'],
+  ['too long for the socket, whose temporary name is longer still', `/${'a'.repeat(86)}`],
+])('a folder that is %s is refused', (_, folder) => {
+  expect(() => pathsIn(folder)).toThrow(RangeError);
+});
+
+test('a folder of 85 characters is just short enough', () => {
+  expect(pathsIn(`/${'a'.repeat(84)}`).masterSocket).toHaveLength(97);
+});
+
+test.each([
+  [1024, 384],
+  [4096, 1536],
+  [20_000, 8900],
+  [1_048_576, 500_000],
+])('of %i descriptors there are %i connections, two each, and a reserve', (descriptors, connections) => {
+  expect(connectionLimit(descriptors)).toBe(connections);
+});
+
+test('a Service may have half of all connections, and never none', () => {
+  expect(capOf(8900)).toBe(4450);
+  expect(capOf(1)).toBe(1);
+});

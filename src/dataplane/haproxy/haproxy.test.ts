@@ -1,0 +1,103 @@
+import { expect, test } from 'vitest';
+import type { HaproxyMachine } from '../../../test/make/haproxy-machine.ts';
+import { type MachineRig, makeMachineRig } from '../../../test/make/haproxy-rig.ts';
+import { listener, node, tableOf } from '../../../test/make/table.ts';
+import { makeBackoff } from '../../async/backoff.ts';
+import type { TrafficTable } from '../../core/traffic/table.ts';
+
+const nodes = [node('n1', '192.0.2.11')];
+const table = tableOf([listener('192.0.2.51', 80, 30_080)], nodes);
+const changed = tableOf([listener('192.0.2.51', 80, 30_081), listener('192.0.2.52', 80, 30_080)], nodes);
+
+/** As the agent does: puts the table in force, again after growing waits where that fails, and audits it. */
+async function serve({ proxy, clock }: MachineRig, wanted: () => TrafficTable, signal: AbortSignal): Promise<void> {
+  const backoff = makeBackoff({ firstMs: 200, mostMs: 30_000 });
+  for (;;) {
+    try {
+      await proxy.upsert(wanted(), signal);
+      await proxy.prune(wanted(), signal);
+      backoff.reset();
+      await clock.sleep(10_000, signal);
+      await proxy.audit(wanted(), signal);
+    } catch {
+      signal.throwIfAborted();
+      await clock.sleep(backoff.next(), signal);
+    }
+  }
+}
+
+const kinds: readonly (readonly [string, Partial<HaproxyMachine['faults']>])[] = [
+  ['exits at the first command', { diesAtCommand: true }],
+  ['answers nothing but show info', { breaksAtCommand: true }],
+  ['exits right after each start', { diesAfterStart: true }],
+  ['cannot be started', { start: 'cannot bind socket' }],
+  ['has its port taken by another program', { portHolder: 'perl' }],
+  ['is frozen', { isFrozen: true }],
+];
+
+test.each([
+  ...kinds,
+  ...kinds.map(([name, faults]) => [`${name} while the disk is full`, { ...faults, isDiskFull: true }] as const),
+])(
+  'a HAProxy that %s is tried again and reported at growing intervals, and served from afterwards',
+  async (_, faults) => {
+    const rig = makeMachineRig();
+    const { machine, proxy, clock, log } = rig;
+    const healthy = { ...machine.faults };
+    const stop = new AbortController();
+    let wanted = table;
+    const parts = Promise.allSettled([proxy.run(stop.signal), serve(rig, () => wanted, stop.signal)]);
+    await clock.advance(20_000);
+    expect([...(machine.held?.map.keys() ?? [])]).toEqual(['192.0.2.51|80']);
+
+    Object.assign(machine.faults, faults);
+    wanted = changed;
+    if (faults.isFrozen !== true) machine.die();
+    const minutes: { readonly starts: number; readonly lines: number }[] = [];
+    for (let minute = 0; minute < 10; minute++) {
+      const before = { starts: machine.starts, lines: log.lines.length };
+      await clock.advance(60_000);
+      minutes.push({ starts: machine.starts - before.starts, lines: log.lines.length - before.lines });
+    }
+    expect(proxy.trouble()).toMatch(/^.+$/);
+    expect(minutes[0]?.starts).toBeLessThanOrEqual(12);
+    for (const { starts } of minutes.slice(1)) expect(starts).toBeLessThanOrEqual(7);
+    for (const { lines } of minutes) expect(lines).toBeLessThanOrEqual(6);
+    expect(minutes.reduce((sum, { lines }) => sum + lines, 0)).toBeLessThanOrEqual(24);
+
+    Object.assign(machine.faults, healthy);
+    await clock.advance(60_000);
+    expect(proxy.trouble()).toBeUndefined();
+    expect(machine.held?.map.get('192.0.2.51|80')).toContain('|30081|');
+    expect(machine.held?.map.size).toBe(2);
+    const { length } = log.lines;
+    await clock.advance(300_000);
+    expect(log.lines.slice(length)).toEqual([]);
+    stop.abort();
+    await parts;
+  },
+);
+
+test('a HAProxy that dies is started at once, and a second time', async () => {
+  const rig = makeMachineRig();
+  const { machine, proxy, clock, log } = rig;
+  const stop = new AbortController();
+  const parts = Promise.allSettled([proxy.run(stop.signal), serve(rig, () => table, stop.signal)]);
+  await clock.advance(20_000);
+  for (let death = 1; death <= 2; death++) {
+    machine.die();
+    await clock.advance(0);
+    expect(machine.held?.map.size).toBe(1);
+  }
+  expect(log.lines.filter(({ level }) => level === 'warn').map(({ message }) => message)).toEqual([
+    'HAProxy exited unexpectedly and was restarted; its connections were lost',
+  ]);
+  stop.abort();
+  await parts;
+});
+
+test('without an account for them the workers run as root, which is a warning', () => {
+  const { log } = makeMachineRig({ hasAccount: false });
+  expect(log.lines).toMatchObject([{ level: 'warn', message: expect.stringContaining('run as root') }]);
+  expect(makeMachineRig().log.lines).toEqual([]);
+});

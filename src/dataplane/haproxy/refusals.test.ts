@@ -1,0 +1,139 @@
+import { expect, test } from 'vitest';
+import { makeMachineRig } from '../../../test/make/haproxy-rig.ts';
+import { listener, node, tableOf } from '../../../test/make/table.ts';
+import { alertsIn } from './process.ts';
+
+const { signal } = new AbortController();
+const one = listener('192.0.2.51', 80, 30_080);
+const two = listener('192.0.2.52', 80, 30_080);
+const nodes = [node('n1', '192.0.2.11'), node('n2', '192.0.2.12')];
+const table = tableOf([one, two], nodes);
+
+test('a listener that HAProxy refuses is named with its words, the others are in force', async () => {
+  const { machine, proxy } = makeMachineRig();
+  await proxy.upsert(tableOf([], nodes), signal);
+  const asked: string[] = [];
+  machine.faults.command = (command) => {
+    if (!command.includes('192.0.2.52|80')) return undefined;
+    asked.push(command);
+    return 'Out of memory.';
+  };
+  expect(await proxy.upsert(table, signal)).toEqual(new Map([[two.key, 'HAProxy: Out of memory.']]));
+  await proxy.prune(table, signal);
+  expect([...(machine.held?.map.keys() ?? [])]).toEqual(['192.0.2.51|80']);
+
+  const tries = asked.length;
+  expect(await proxy.upsert(table, signal)).toEqual(new Map([[two.key, 'HAProxy: Out of memory.']]));
+  expect(asked).toHaveLength(tries); // until it changes, or an audit
+  machine.faults.command = () => undefined;
+  await proxy.audit(table, signal);
+  expect(await proxy.upsert(table, signal)).toEqual(new Map());
+  expect(machine.held?.map.size).toBe(2);
+});
+
+test('a refused listener that changes is tried again at once', async () => {
+  const { machine, proxy } = makeMachineRig();
+  await proxy.upsert(tableOf([], nodes), signal);
+  machine.faults.command = (command) => (command.includes('|30080|') ? 'Odd.' : undefined);
+  expect((await proxy.upsert(tableOf([one], nodes), signal)).size).toBe(1);
+  expect(await proxy.upsert(tableOf([listener('192.0.2.51', 80, 30_081)], nodes), signal)).toEqual(new Map());
+  expect(machine.held?.map.get('192.0.2.51|80')).toContain('|30081|');
+});
+
+test('a listener of another protocol is refused by name', async () => {
+  const { machine, proxy } = makeMachineRig();
+  const udp = listener('192.0.2.51', 53, 30_053, { protocol: 'UDP' });
+  expect(await proxy.upsert(tableOf([one, udp], nodes), signal)).toEqual(
+    new Map([[udp.key, 'HAProxy cannot serve UDP']]),
+  );
+  expect(machine.held?.map.size).toBe(1);
+});
+
+test('a node that HAProxy refuses is left out and logged once; an audit tries it again', async () => {
+  const { machine, proxy, log } = makeMachineRig();
+  await proxy.upsert(tableOf([one]), signal);
+  machine.faults.command = (command) => (command.includes('nodes4/n2') ? 'Cannot add.' : undefined);
+  for (let change = 0; change < 3; change++) expect(await proxy.upsert(table, signal)).toEqual(new Map());
+  expect([...(machine.held?.servers.keys() ?? [])]).toEqual(['nodes4/n1']);
+  const complaints = log.lines.filter(({ level }) => level === 'warn');
+  expect(complaints).toMatchObject([{ message: 'adding nodes to HAProxy failed; retrying' }]);
+  expect(String(complaints[0]?.fields['err'])).toContain('nodes4/n2: Cannot add.');
+
+  machine.faults.command = () => undefined;
+  await proxy.audit(table, signal);
+  expect([...(machine.held?.servers.keys() ?? [])]).toEqual(['nodes4/n1', 'nodes4/n2']);
+  expect(log.lines.at(-1)?.message).toBe('adding nodes to HAProxy works again');
+});
+
+test('a configuration that is refused because of a node is started without nodes, which come by commands', async () => {
+  const { machine, proxy, log } = makeMachineRig();
+  machine.faults.config = (text) => (text.includes('server n2 ') ? "'server n2' : unusual" : undefined);
+  machine.faults.command = (command) => (command.includes('nodes4/n2') ? 'Cannot add.' : undefined);
+  expect(await proxy.upsert(table, signal)).toEqual(new Map());
+  expect([...(machine.held?.servers.keys() ?? [])]).toEqual(['nodes4/n1']);
+  expect(machine.texts.get('/var/lib/furiwake/haproxy/haproxy.cfg')).not.toContain('    server ');
+  expect(log.lines.map(({ message }) => message)).toContain('writing the configuration of HAProxy failed; retrying');
+});
+
+test('a configuration that is refused stops no change while a worker runs, and is the reason where none does', async () => {
+  const { machine, proxy } = makeMachineRig();
+  machine.faults.config = () => 'unknown keyword';
+  await expect(proxy.upsert(table, signal)).rejects.toMatchObject({
+    code: 'HAPROXY_CONFIG_REFUSED',
+    words: 'unknown keyword',
+  });
+  expect(machine.starts).toBe(0);
+  machine.faults.config = () => undefined;
+  await proxy.upsert(
+    tableOf(
+      [one],
+      [nodes[0]].flatMap((each) => each ?? []),
+    ),
+    signal,
+  );
+  machine.faults.config = () => 'unknown keyword';
+  expect(await proxy.upsert(table, signal)).toEqual(new Map());
+  expect(machine.held?.map.size).toBe(2);
+  expect(machine.held?.servers.size).toBe(2);
+});
+
+test('a full disk stops no change while a worker runs, and is the reason where HAProxy has no files to start on', async () => {
+  const { machine, proxy } = makeMachineRig();
+  machine.faults.isDiskFull = true;
+  await expect(proxy.upsert(table, signal)).rejects.toThrow('ENOSPC');
+  expect(machine.starts).toBe(0);
+  machine.faults.isDiskFull = false;
+  await proxy.upsert(tableOf([one]), signal);
+  machine.faults.isDiskFull = true;
+  expect(await proxy.upsert(table, signal)).toEqual(new Map());
+  machine.die();
+  const three = listener('192.0.2.53', 80, 30_080);
+  expect(await proxy.upsert(tableOf([one, two, three], nodes), signal)).toEqual(new Map());
+  expect(machine.held?.map.size).toBe(3);
+  expect(machine.held?.servers.size).toBe(2);
+});
+
+test.each([
+  [
+    'alerts only, without the process id and the summary',
+    [
+      '[NOTICE]   (2172) : haproxy version is 2.6.12',
+      '[ALERT]    (2172) : config : [/x/candidate.cfg:29] : timer overflow',
+      '[ALERT]    (2172) : config : Fatal errors found in configuration.',
+    ],
+    'config : [/x/candidate.cfg:29] : timer overflow',
+  ],
+  [
+    'each of several once, on one line',
+    [
+      '[ALERT]    (7) : Starting frontend services: cannot bind socket (Address already in use) [127.0.0.1:292]',
+      '[ALERT]    (7) : [/usr/sbin/haproxy.main()] Some protocols failed to start their listeners! Exiting.',
+      '[ALERT]    (8) : Starting frontend services: cannot bind socket (Address already in use) [127.0.0.1:292]',
+    ],
+    'Starting frontend services: cannot bind socket (Address already in use) [127.0.0.1:292]; ' +
+      '[/usr/sbin/haproxy.main()] Some protocols failed to start their listeners! Exiting.',
+  ],
+  ['the other lines where there is no alert', ['Segmentation fault', ''], 'Segmentation fault'],
+])('the words of a refusal are %s', (_, lines, expected) => {
+  expect(alertsIn(lines.join('\n'))).toBe(expected);
+});

@@ -1,0 +1,87 @@
+import { expect, test } from 'vitest';
+import { node, tableOf } from '../../../test/make/table.ts';
+import type { TrafficNode } from '../../core/traffic/table.ts';
+import type { ServerState } from './answers.ts';
+import { type Servers, serversOf } from './config.ts';
+import { type Held, leftoverServers, serverUpserts } from './worker.ts';
+
+function wanted(...nodes: readonly TrafficNode[]): Servers {
+  return serversOf(tableOf([], nodes));
+}
+
+function held(...states: readonly (Partial<ServerState> & Pick<ServerState, 'server'>)[]): Held['servers'] {
+  const servers = new Map<string, Map<string, ServerState>>();
+  for (const state of states) {
+    const defaults = { backend: 'nodes4', address: '10.0.0.1', port: 0, weight: 1, isOut: false, isChecked: true };
+    const full = { ...defaults, ...state };
+    servers.set(full.backend, (servers.get(full.backend) ?? new Map<string, ServerState>()).set(full.server, full));
+  }
+  return servers;
+}
+
+function commands(present: Held['servers'], servers: Servers, isChecked: boolean): readonly string[] {
+  return serverUpserts(present, servers, () => isChecked).map(({ command }) => command);
+}
+
+const n1 = node('n1', '10.0.0.1');
+const draining: TrafficNode = { ...n1, state: 'drain' };
+
+test.each([
+  [
+    'a node that is new is added with its check and set ready',
+    commands(held(), wanted(n1), true),
+    [
+      'add server nodes4/n1 10.0.0.1 check port 10256 inter 1s fall 2 rise 1',
+      'enable health nodes4/n1',
+      'set server nodes4/n1 state ready',
+    ],
+  ],
+  [
+    'an IPv6 address stands in brackets',
+    commands(held(), wanted(node('n1', 'fd00::1')), false),
+    ['add server nodes6/n1 [fd00::1] check port 10256 inter 1s fall 2 rise 1', 'set server nodes6/n1 state ready'],
+  ],
+  [
+    "a node that is new while furiwake's own probe decides is not checked",
+    commands(held(), wanted(n1), false),
+    ['add server nodes4/n1 10.0.0.1 check port 10256 inter 1s fall 2 rise 1', 'set server nodes4/n1 state ready'],
+  ],
+  ['a node that is as it shall be needs nothing', commands(held({ server: 'n1' }), wanted(n1), true), []],
+  [
+    'a node that shall drain is drained',
+    commands(held({ server: 'n1' }), wanted(draining), true),
+    ['set server nodes4/n1 state drain'],
+  ],
+  [
+    'a draining node that is out already is left so',
+    commands(held({ server: 'n1', isOut: true }), wanted(draining), true),
+    [],
+  ],
+  [
+    'a node that shall work again is set ready',
+    commands(held({ server: 'n1', isOut: true }), wanted(n1), true),
+    ['set server nodes4/n1 state ready'],
+  ],
+  [
+    'a node with another address gets it',
+    commands(held({ server: 'n1', address: '10.0.0.9' }), wanted(n1), true),
+    ['set server nodes4/n1 addr 10.0.0.1'],
+  ],
+  [
+    "when furiwake's own probe takes over, the check is switched off and its last finding forgotten",
+    commands(held({ server: 'n1' }), wanted(n1), false),
+    ['disable health nodes4/n1', 'set server nodes4/n1 health up'],
+  ],
+  [
+    'when the checks take over they are switched on',
+    commands(held({ server: 'n1', isChecked: false }), wanted(n1), true),
+    ['enable health nodes4/n1'],
+  ],
+])('%s', (_, given, expected) => {
+  expect(given).toEqual(expected);
+});
+
+test('servers that the table no longer has are left over, those of other backends are not furiwake’s', () => {
+  const present = held({ server: 'n1' }, { server: 'n2', isOut: true }, { backend: 'other', server: 'x' });
+  expect(leftoverServers(present, wanted(n1))).toEqual([{ id: 'nodes4/n2', backend: 'nodes4', isOut: true }]);
+});

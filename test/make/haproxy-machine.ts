@@ -1,0 +1,205 @@
+import { RuntimeError, type Sockets } from '../../src/dataplane/haproxy/client.ts';
+import type { Kill } from '../../src/dataplane/haproxy/port-owners.ts';
+import { type Exec, ExecError } from '../../src/ports/exec.ts';
+import type { Files } from '../../src/ports/files.ts';
+import { filesOf } from '../sim/harness.ts';
+
+/**
+ * A machine with a HAProxy in memory, as far as furiwake sees it: programs, files, sockets, signals. What it does wrong
+ * is set in `faults`; all may be set at once.
+ */
+export type HaproxyMachine = {
+  readonly exec: Exec;
+  readonly files: Files;
+  readonly sockets: Sockets;
+  readonly kill: Kill;
+  readonly texts: Map<string, string>;
+  readonly faults: {
+    /** The program exits with these words instead of starting. */
+    start: string | undefined;
+    /** Configurations for which this gives words are refused. */
+    config: (text: string) => string | undefined;
+    /** Commands for which this gives an answer are not carried out. */
+    command: (command: string) => string | undefined;
+    /** The process exits at the first command that it is given, except `show info`. */
+    diesAtCommand: boolean;
+    /** As `diesAtCommand`, but the process lives on. */
+    breaksAtCommand: boolean;
+    diesAfterStart: boolean;
+    isFrozen: boolean;
+    isDiskFull: boolean;
+    /** Name of another program that listens on HAProxy's port. */
+    portHolder: string | undefined;
+  };
+  /** Starts of the program so far. */
+  readonly starts: number;
+  /** What the process holds; `undefined`: none runs. */
+  readonly held: { readonly map: Map<string, string>; readonly servers: Map<string, string> } | undefined;
+  die(): void;
+};
+
+type Process = {
+  readonly pid: number;
+  readonly description: string;
+  readonly map: Map<string, string>;
+  readonly servers: Map<string, string>;
+  readonly gone: PromiseWithResolvers<void>;
+};
+
+export function makeHaproxyMachine(folder: string): HaproxyMachine {
+  const texts = new Map<string, string>();
+  const disk = filesOf(texts);
+  const faults: HaproxyMachine['faults'] = {
+    start: undefined,
+    config: () => undefined,
+    command: () => undefined,
+    diesAtCommand: false,
+    breaksAtCommand: false,
+    diesAfterStart: false,
+    isFrozen: false,
+    isDiskFull: false,
+    portHolder: undefined,
+  };
+  let running: Process | undefined;
+  let starts = 0;
+
+  const die = (): void => {
+    if (running === undefined) return;
+    texts.delete(`/proc/${running.pid}/cmdline`);
+    running.gone.resolve();
+    running = undefined;
+  };
+
+  const refuse = (words: string): never => {
+    throw new ExecError(
+      'haproxy',
+      1,
+      `[NOTICE]   (${1000 + starts}) : haproxy version is 2.6.12\n[ALERT]    (${1000 + starts}) : ${words}\n`,
+    );
+  };
+
+  const start = (): void => {
+    starts++;
+    if (faults.start !== undefined) refuse(faults.start);
+    const config = texts.get(`${folder}/haproxy.cfg`) ?? refuse('no configuration');
+    const lines = (texts.get(`${folder}/services.map`) ?? '').split('\n').filter((line) => line !== '');
+    running = {
+      pid: 1000 + starts,
+      description: /description "(.*)"/.exec(config)?.[1] ?? '',
+      map: new Map(lines.map((line) => line.split(' ', 2) as [string, string])),
+      servers: new Map(),
+      gone: Promise.withResolvers(),
+    };
+    let backend = '';
+    for (const line of config.split('\n')) {
+      backend = /^backend (\S+)/.exec(line)?.[1] ?? backend;
+      const [, name, address = ''] = /^ {4}server (\S+) (\S+)/.exec(line) ?? [];
+      if (name !== undefined) running.servers.set(`${backend}/${name}`, address);
+    }
+    texts.set(`/proc/${running.pid}/cmdline`, `haproxy\0-f\0${folder}/haproxy.cfg\0-p\0${folder}/haproxy.pid\0`);
+    texts.set(`${folder}/haproxy.pid`, `${running.pid}\n`);
+  };
+
+  const answer = (process: Process, command: string): string => {
+    const refusal = faults.command(command);
+    if (refusal !== undefined) return refusal;
+    const [verb, what, first = '', second = '', third = ''] = command.split(' ');
+    if (command === 'show info')
+      return `Pid: ${process.pid}\nVersion: 2.6.12\ndescription: ${process.description}\nMaxconn: 100\nCurrConns: 0`;
+    if (command === 'show servers state') {
+      const header = '1\n# be_name srv_name srv_addr srv_admin_state srv_uweight srv_check_state srv_port';
+      const lines = Array.from(process.servers, ([id, address]) => `${id.replace('/', ' ')} ${address} 0 1 6 0`);
+      return [header, ...lines].join('\n');
+    }
+    if (verb === 'show' && what === 'map')
+      return Array.from(process.map, (entry) => `0x1 ${entry.join(' ')}`).join('\n');
+    if (verb === 'show' && what === 'stat') return '# pxname,svname,scur,stot,status,check_status,last_chk,addr,';
+    if (verb === 'show') return '# table: services';
+    if (what === 'map') {
+      if (verb === 'del') process.map.delete(second);
+      else process.map.set(second, third);
+    }
+    if (verb === 'add' && what === 'server') {
+      process.servers.set(first, second);
+      return 'New server registered.';
+    }
+    if (verb === 'del' && what === 'server') {
+      process.servers.delete(first);
+      return 'Server deleted.';
+    }
+    return '';
+  };
+
+  return {
+    texts,
+    faults,
+    die,
+    get starts() {
+      return starts;
+    },
+    get held() {
+      return running;
+    },
+    kill: (pid, name) => {
+      if (running?.pid !== pid) return false;
+      if (name !== 'SIGUSR2') die();
+      return true;
+    },
+    files: {
+      ...disk,
+      write: async (path, text) => {
+        if (faults.isDiskFull) throw new Error('ENOSPC: no space left on device, write');
+        texts.set(path, text);
+      },
+    },
+    exec: {
+      run: async (file, args) => {
+        if (file === 'ss') {
+          const listeners = [
+            ...(faults.portHolder === undefined ? [] : [`("${faults.portHolder}",pid=77,fd=3)`]),
+            ...(running === undefined ? [] : [`("haproxy",pid=${running.pid},fd=3)`]),
+          ];
+          const stdout = listeners.map((owner) => `LISTEN 0 1 127.0.0.1:292 0.0.0.0:* users:(${owner})\n`).join('');
+          return { stdout, stderr: '' };
+        }
+        if (args[0] === '-c') {
+          const words = faults.config(texts.get(args.at(-1) ?? '') ?? '');
+          if (words !== undefined) refuse(words);
+        } else start();
+        return { stdout: '', stderr: '' };
+      },
+      converse: () => {
+        throw new Error('not used');
+      },
+    },
+    sockets: {
+      request: async (path, text, signal) => {
+        signal.throwIfAborted();
+        if (running === undefined) throw new RuntimeError('absent', `${path}: connect ENOENT`);
+        if (faults.isFrozen) throw new RuntimeError('silent', `${path}: no answer within 3 s`);
+        if (!path.endsWith('/worker.sock')) return 'HTTP/1.0 200 OK\r\n\r\n';
+        const commands = text
+          .replace(/^prompt\n/, '')
+          .replace(/quit\n$/, '')
+          .trim()
+          .split(/[;\n]/);
+        const isMore = commands.some((command) => command !== 'show info');
+        if (isMore && (faults.diesAtCommand || faults.breaksAtCommand)) {
+          if (faults.diesAtCommand) die();
+          throw new RuntimeError('broken', `${path}: closed within an answer`);
+        }
+        const process = running;
+        const dialogue = `\n> ${commands.map((command) => answer(process, command)).join('\n> ')}\n> `;
+        if (faults.diesAfterStart) die();
+        return dialogue;
+      },
+      untilClosed: async (_, signal) => {
+        if (running === undefined || faults.breaksAtCommand) return;
+        await Promise.race([
+          running.gone.promise,
+          new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true })),
+        ]);
+      },
+    },
+  };
+}

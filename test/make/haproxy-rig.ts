@@ -1,0 +1,36 @@
+import { makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
+import { makeHealth } from '../../src/health/health.ts';
+import type { Proxy } from '../../src/ports/proxy.ts';
+import { type RecordedLog, recordLog, recordMetrics } from '../sim/observers.ts';
+import { virtualClock, type VirtualClock } from '../sim/virtual-clock.ts';
+import { type HaproxyMachine, makeHaproxyMachine } from './haproxy-machine.ts';
+
+export type MachineRig = {
+  readonly machine: HaproxyMachine;
+  readonly proxy: Proxy;
+  readonly clock: VirtualClock;
+  readonly log: RecordedLog;
+};
+
+/** furiwake's HAProxy adapter over a machine in memory, in virtual time. */
+export function makeMachineRig({ hasAccount = true }: { readonly hasAccount?: boolean } = {}): MachineRig {
+  const folder = '/var/lib/furiwake/haproxy';
+  const machine = makeHaproxyMachine(folder);
+  const clock = virtualClock();
+  const log = recordLog();
+  const metrics = recordMetrics();
+  const health = makeHealth({ probe: async () => 'http', silenceMs: 15_000, clock, log, metrics });
+  const proxy = makeHaproxy({
+    folder,
+    descriptorLimit: 4000,
+    idleTimeoutSeconds: 3600,
+    hasIpv6: true,
+    account: hasAccount ? { uid: 1, gid: 1 } : undefined,
+    health: health.families,
+    clock,
+    log,
+    metrics,
+    ...machine,
+  });
+  return { machine, proxy, clock, log };
+}
