@@ -72,7 +72,7 @@ describe('after a restart that was faster than the network', () => {
     expect(await rig.places()).not.toContain('wan fd10::50/128 global');
   });
 
-  test('the last address that moves takes our interface with it', async () => {
+  test('the interface goes with the last address that moves', async () => {
     await rig.lab.balancer.exec('ip', 'address', 'delete', 'fd10::1/64', 'dev', 'wan');
     await rig.add(addressesOf('fd10::50'));
     await rig.lab.balancer.exec('ip', 'address', 'add', 'fd10::1/64', 'dev', 'wan', 'nodad');

@@ -140,13 +140,13 @@ export function makePlacement(deps: {
       const [address, on] = [parseIp(text), before.present.get(text)];
       return address === undefined || on === undefined ? [] : [{ address, on }];
     });
-    const used = new Set(record.values());
-    const empty = before.interfaces.map(({ name }) => name).filter((name) => isOurInterface(name) && !used.has(name));
+    const empty = emptiedBy(record, before);
     state = undefined; // until all of it is done
     await kernel.remove(places, empty, signal);
     await deps.record.write(record);
     const refused = new Map(known.refused);
     for (const text of gone) refused.delete(text);
+    wantedBefore = wantedBefore.with(gone.map((text) => [text, undefined])); // `add` puts them back when they are wanted again
     publish(
       {
         ...before,
@@ -201,7 +201,7 @@ export function makePlacement(deps: {
           await put(before, strayed, signal);
           const now = await current(signal);
           const moved = strayed.filter(({ text }) => now.present.get(text) !== before.present.get(text));
-          await kernel.remove(placesIn(before.present, moved), [], signal);
+          await kernel.remove(placesIn(before.present, moved), emptiedBy(now.record, now), signal);
           before = await read(signal);
         }
         const down = before.interfaces.filter(({ name, isUp }) => isOurInterface(name) && !isUp);
@@ -241,6 +241,12 @@ function missingFrom({ own, present }: State, wanted: Addresses, candidates: Ite
     const address = wanted.get(text);
     return address === undefined || own.has(text) || present.has(text) ? [] : address;
   });
+}
+
+/** The interfaces of furiwake on which no address of the record is. */
+function emptiedBy(record: PlacementRecord, { interfaces }: Pick<State, 'interfaces'>): readonly string[] {
+  const used = new Set(record.values());
+  return interfaces.map(({ name }) => name).filter((name) => isOurInterface(name) && !used.has(name));
 }
 
 /** The IPv6 addresses of furiwake that are not on the interface where the neighbours look for them. */

@@ -57,7 +57,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
       if (!alive.aborted) log.error({ err: error }, 'the credentials could not be read again; using the present ones');
     });
   });
-  const parts = await makeHostParts({
+  const hostParts = await makeHostParts({
     machine,
     stateDir,
     idleTimeoutSeconds: options.idleTimeoutSeconds,
@@ -68,7 +68,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     metrics,
     lifetime: alive,
   });
-  const { agent, placement } = parts;
+  const { agent, placement } = hostParts;
   const identity = await identityOf(machine, paths.identity);
   const lease = makeLease({
     client,
@@ -98,7 +98,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     log,
   });
   let apiServer: ReadonlyMap<string, string> = new Map();
-  const facts = makeFacts({ host: parts.host, placement, site, reserved: () => apiServer });
+  const facts = makeFacts({ host: hostParts.host, placement, site, reserved: () => apiServer });
   /** Of the present term of the Lease. */
   let term: ControllerParts | undefined;
 
@@ -125,7 +125,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
       },
       log,
       status: async (inner) => {
-        const haproxy = await parts.proxy.observe(inner).catch(() => undefined);
+        const haproxy = await hostParts.proxy.observe(inner).catch(() => undefined);
         return {
           version: deps.version,
           pid: machine.pid,
@@ -215,7 +215,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     await superviseAll([(inner) => agent.run(inner), serveCluster], signal);
   } finally {
     lifetime.abort();
-    if (options.stopsTrafficOnExit) await removeFromHost(parts, log);
+    if (options.stopsTrafficOnExit) await removeFromHost(hostParts, log);
     await client.close();
   }
 }

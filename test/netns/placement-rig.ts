@@ -64,7 +64,7 @@ export async function startPlacementRig(): Promise<PlacementRig> {
     });
   const placement = makeNew();
   const sender = makeFrameSender({ exec, clock: systemClock, log, lifetime: lifetime.signal });
-  const advertiser = makeL2Advertiser({ sender, findLink: placement.linkOf, clock: systemClock });
+  const advertiser = makeL2Advertiser({ sender, findLink: (address) => placement.linkOf(address), clock: systemClock });
   void advertiser.run(lifetime.signal).catch(() => undefined); // it ends with the test
   return {
     lab,

@@ -158,7 +158,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
       waitMs = tickMs;
       try {
         if (await tick(inTurn, signal)) noteUp();
-        await inTurn(reconciler.save);
+        await inTurn(() => reconciler.save());
         tickTrouble.over();
         backoff.reset();
       } catch (error) {
@@ -178,7 +178,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     audit: (table, signal) => change(() => reconciler.audit(table, signal)),
     run: async (signal) => {
       await superviseAll([guard, ticks], signal);
-      await inTurn(reconciler.save);
+      await inTurn(() => reconciler.save());
     },
     observe: (signal) => observeProxy(api, reconciler.desired(), health, signal),
     stop: async (signal) => {

@@ -210,7 +210,7 @@ export function makeHaproxyProcess(deps: {
   return {
     noteAnswer,
     isSteady,
-    retryInMs: starts.inMs,
+    retryInMs: () => starts.inMs(),
     clearPort: (signal) => portOwners.evict(folder, signal),
     validate: async (file, signal) => {
       await refusable(exec.run('haproxy', ['-c', '-f', file], { signal }));
@@ -299,6 +299,6 @@ export function alertsIn(stderr: string): string {
   const alerts = lines.filter((line) => line.startsWith('[ALERT]'));
   const words = (alerts.length > 0 ? alerts : lines)
     .map((line) => line.replace(/^\[[A-Z]+\]\s*(?:\(\d+\))?\s*:?\s*/, '').trim())
-    .filter((line) => line !== '' && !/^config : Fatal errors found/.test(line));
+    .filter((line) => line !== '' && !line.startsWith('config : Fatal errors found'));
   return [...new Set(words)].join('; ');
 }

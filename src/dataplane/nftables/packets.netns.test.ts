@@ -143,7 +143,7 @@ describe('source ranges', () => {
     ['let it in over IPv6', ['fd10::/64'], 'fd50::1', 'fd50::1 80 from fd50::1'],
     ['keep it out without one', ['10.10.0.2'], '10.50.0.1', 'timeout'],
   ])('%s', async (_, ranges, address, answer) => {
-    const own = new Map([...addressesOf('10.10.0.1', 'fd10::1')]);
+    const own = new Map(addressesOf('10.10.0.1', 'fd10::1'));
     await steering.apply(targetOf(tableOf([[address, 80, ranges]]), ours, proxyPort, own), signal);
     const allowed = answer === 'timeout' ? silenceMs : undefined;
     expect(await rig.fetchFrom('balancer', address, 80, allowed)).toBe(answer);
