@@ -50,3 +50,17 @@ test('a damaged file still counts as far as it is good; one of a newer release i
   texts.set(path, '{"file":"candidates","version":2}\n');
   await expect(load(filesOf(texts))).rejects.toMatchObject({ code: 'NEWER_FILE' });
 });
+
+test('hosts that are seen at the same time are written one after the other', async () => {
+  const files = filesOf(new Map());
+  let underWay = 0;
+  let most = 0;
+  const slowly: typeof files.write = async (at, text) => {
+    most = Math.max(most, ++underWay);
+    await files.write(at, text);
+    underWay--;
+  };
+  const candidates = await load({ ...files, write: slowly, append: slowly });
+  await Promise.all(['lb2_a', 'lb3_b', 'lb4_c'].map((identity) => candidates.add(identity)));
+  expect(most).toBe(1);
+});

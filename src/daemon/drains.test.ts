@@ -17,13 +17,21 @@ test('a drain outlives the process', async () => {
   expect([...(await load()).current()]).toEqual(['n1']);
 });
 
-test('a drain that cannot be recorded is not in force', async () => {
-  const files = { ...filesOf(new Map()), write: () => Promise.reject(new Error('ENOSPC')) };
-  const drains = await loadDrains({ path: '/drains', files, log: recordLog() });
+test('a drain that cannot be recorded does not take effect, also not with the next one', async () => {
+  const texts = new Map<string, string>();
+  const files = filesOf(texts);
+  let isFull = true;
+  const write: typeof files.write = (at, text) =>
+    isFull ? Promise.reject(new Error('ENOSPC')) : files.write(at, text);
+  const drains = await loadDrains({ path: '/drains', files: { ...files, write }, log: recordLog() });
   let changes = 0;
   drains.subscribe(() => changes++);
   await expect(drains.set(n1, true)).rejects.toThrow('ENOSPC');
   expect([drains.current().size, changes]).toEqual([0, 0]);
+  isFull = false;
+  await drains.set('n2' as NodeName, true);
+  const again = await loadDrains({ path: '/drains', files, log: recordLog() });
+  expect([[...drains.current()], [...again.current()]]).toEqual([['n2'], ['n2']]);
 });
 
 test('drains that are changed at the same time are all recorded, and each change is announced once', async () => {

@@ -119,7 +119,7 @@ async function perform(invocation: Invocation, signal: AbortSignal): Promise<num
 }
 
 const stoppedWords =
-  'stopped; HAProxy keeps serving the Services as last configured. To stop the traffic, too: furiwake cleanup';
+  'stopped; Services stay served as last configured. To stop the traffic, run: furiwake cleanup';
 
 tolerateErrors(process.stderr);
 tolerateErrors(process.stdout, (error) => {
