@@ -1,7 +1,7 @@
 import * as z from 'zod';
-import { quote } from '../core/addresses/request.ts';
+import { parsePoolRange } from '../core/addresses/pool-range.ts';
 import { parseDecimal } from '../core/ip/ip.ts';
-import { type IpRange, mergeRanges, parseRange } from '../core/ip/range.ts';
+import { type IpRange, mergeRanges } from '../core/ip/range.ts';
 
 /* How the values of flags are read. */
 
@@ -45,17 +45,23 @@ export const classPattern: RegExp =
   /^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
 export const className: z.ZodType<string> = z.string().regex(classPattern);
 
+const mostRanges = 1_000;
+
 /** Single addresses, CIDRs and `first-last` of both families, merged. */
 export const addressRanges: z.ZodType<readonly IpRange[]> = list.transform((parts, context) => {
+  const refuse = (message: string): never => {
+    context.addIssue({ code: 'custom', message });
+    return z.NEVER;
+  };
+  if (parts.length > mostRanges)
+    return refuse(
+      `the list has ${parts.length} entries, of at most ${mostRanges}; write neighbouring addresses as a range`,
+    );
   const ranges: IpRange[] = [];
   for (const part of parts) {
-    const range = parseRange(part);
-    if (range === undefined) {
-      const message = `${quote(part)} is not a valid address, CIDR or range; write for example 192.0.2.10-192.0.2.20,203.0.113.0/24,2001:db8::/120`;
-      context.addIssue({ code: 'custom', message });
-      return z.NEVER;
-    }
-    ranges.push(range);
+    const found = parsePoolRange(part);
+    if (!found.ok) return refuse(found.problem);
+    ranges.push(found.range);
   }
   return mergeRanges(ranges);
 });

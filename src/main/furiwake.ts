@@ -118,8 +118,7 @@ async function perform(invocation: Invocation, signal: AbortSignal): Promise<num
   }
 }
 
-const stoppedWords =
-  'stopped; Services stay served as last configured. To stop the traffic, run: furiwake cleanup';
+const stoppedWords = 'stopped; Services stay served as last configured. To stop the traffic, run: furiwake cleanup';
 
 tolerateErrors(process.stderr);
 tolerateErrors(process.stdout, (error) => {

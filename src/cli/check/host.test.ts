@@ -12,6 +12,7 @@ type Scene = {
   readonly programs?: Readonly<Record<string, string | Error>>;
   readonly files?: Readonly<Record<string, string>>;
   readonly isRoot?: boolean;
+  readonly addresses?: string;
   readonly holder?: Holder;
 };
 
@@ -34,7 +35,13 @@ const well: Readonly<Record<string, string>> = {
 const failure = new ExecError('program', 1, 'Operation not supported\nand more\n');
 const limits = (hard: string): string => `Max open files            1024                 ${hard}              files\n`;
 
-async function find({ programs = {}, files = {}, isRoot = true, holder }: Scene): Promise<readonly Finding[]> {
+async function find({
+  programs = {},
+  files = {},
+  isRoot = true,
+  holder,
+  addresses = '192.0.2.8',
+}: Scene): Promise<readonly Finding[]> {
   const answers = Object.entries({ 'ss -H -4 -t -K': failure, ...well, ...programs });
   const exec = execOf((command) => {
     // The longest beginning that fits: `ss -Hltnp` before `ss -Hltn`.
@@ -45,11 +52,28 @@ async function find({ programs = {}, files = {}, isRoot = true, holder }: Scene)
   });
   const texts = new Map(Object.entries({ '/proc/self/limits': limits('1048576'), ...files }));
   const machine = makeMachine({ exec, files: filesOf(texts), isRoot });
-  return checkHost(makeOptions(), machine, holder, new AbortController().signal);
+  return checkHost(makeOptions({ addresses }), machine, holder, new AbortController().signal);
 }
 
 const marks = (findings: readonly Finding[]): unknown =>
   Object.fromEntries(findings.filter(({ mark }) => mark !== 'ok').map(({ mark, what }) => [what, mark]));
+
+test.each([
+  ['192.0.2.8-192.0.2.11', 'ok', '4 addresses: 192.0.2.8-192.0.2.11'],
+  [
+    '192.0.2.0/30',
+    'ok',
+    '2 addresses: 192.0.2.0-192.0.2.3; left out: 192.0.2.1 (default gateway of this host), 192.0.2.0 (network address of a LAN of this host)',
+  ],
+  ['192.0.2.1', 'wrong', '0 addresses: 192.0.2.1; left out: 192.0.2.1 (default gateway of this host)'],
+] as const)(
+  'of the pool %s the addresses are counted, and those that no Service gets are named',
+  async (pool, mark, found) => {
+    const programs = { 'ip -4 -json route show table main': '[{"dst":"default","gateway":"192.0.2.1","dev":"eth0"}]' };
+    const findings = await find({ programs, addresses: pool });
+    expect(findings.filter(({ what }) => what === 'address pool')).toMatchObject([{ mark, found }]);
+  },
+);
 
 test('a host where all is well has nothing wrong', async () => {
   const findings = await find({});

@@ -1,3 +1,5 @@
+import { parseIp } from '../../core/ip/ip.ts';
+import { countAddresses, formatRange, type IpRange, rangeContains, rangeOf } from '../../core/ip/range.ts';
 import { makeHost } from '../../host/host.ts';
 import { makePlacement } from '../../host/placement.ts';
 import type { Log } from '../../ports/log.ts';
@@ -5,7 +7,7 @@ import { makePlacementRecord } from '../../state/placement-record.ts';
 import type { Holder } from '../../daemon/host-lock.ts';
 import { earlierStatePaths, type Platform, statePaths } from '../../daemon/platform.ts';
 import type { RunOptions } from '../options.ts';
-import { type Finding, ok, warning } from './finding.ts';
+import { type Finding, ok, warning, wrong } from './finding.ts';
 
 const silentLog: Log = {
   debug: () => undefined,
@@ -29,7 +31,7 @@ export async function checkPorts(
     log: silentLog,
   });
   const placement = makePlacement({ exec, files, record, clock, log: silentLog, lifetime: signal });
-  const { own } = await placement.refresh(signal);
+  const { own, primary, needs } = await placement.refresh(signal);
   const listening = await makeHost({ exec, log: silentLog }).listening(signal);
   const taken = new Set(
     listening.filter(({ address }) => address === undefined || own.has(address.text)).map(({ port }) => port),
@@ -37,12 +39,28 @@ export async function checkPorts(
   for (const port of options.reservedPorts) taken.add(port);
   return [
     ok('own addresses', [...own.keys()].join(', ') || 'none'),
+    checkPool(options.addresses ?? primary.map(rangeOf), needs),
     ok(
       'reserved ports',
       `${[...taken].sort((a, b) => a - b).join(', ') || 'none'} (in use or reserved on this host's own addresses)`,
     ),
     checkHolder(holder),
   ];
+}
+
+/** How many addresses Services can have, and which of the pool they cannot. */
+function checkPool(ranges: readonly IpRange[], needs: ReadonlyMap<string, string>): Finding {
+  const what = 'address pool';
+  const left = [...needs].filter(([text]) => {
+    const ip = parseIp(text);
+    return ip !== undefined && ranges.some((range) => rangeContains(range, ip));
+  });
+  const count = countAddresses(ranges) - BigInt(left.length);
+  const counted = `${count} ${count === 1n ? 'address' : 'addresses'}: ${ranges.map(formatRange).join(', ') || 'none'}`;
+  const words =
+    left.length === 0 ? counted : `${counted}; left out: ${left.map(([text, why]) => `${text} (${why})`).join(', ')}`;
+  if (count > 0n) return ok(what, words);
+  return wrong(what, words, 'name addresses that Services can have with --addresses');
 }
 
 function checkHolder(holder: Holder | 'unknown' | undefined): Finding {
