@@ -1,0 +1,46 @@
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type NetLab, startNetLab } from '../../test/netns/net-lab.ts';
+import { systemFiles as files } from '../main/node/files.ts';
+import { type Holder, lockHost } from './host-lock.ts';
+
+const { signal } = new AbortController();
+const holder: Holder = { command: 'run', pid: 11, stateDir: '/var/lib/furiwake' };
+let lab: NetLab;
+let folder: string;
+
+beforeAll(async () => {
+  lab = await startNetLab({ nodes: 0 });
+  folder = mkdtempSync(path.join(tmpdir(), 'furiwake-lock-'));
+});
+afterAll(async () => {
+  rmSync(folder, { recursive: true });
+  await lab[Symbol.asyncDispose]();
+});
+
+/** How the lock ends while a process of `uid` listens on the abstract socket of release 0.1.0. */
+async function lockBesideListener(uid: number): Promise<string> {
+  const listen = String.raw`
+    process.setgid(${uid}); process.setuid(${uid});
+    require('node:net').createServer().listen('\0furiwake', () => console.log(process.pid));`;
+  await using listener = lab.balancer.execPort.converse(process.execPath, ['--eval', listen], signal);
+  const { value } = await listener.lines[Symbol.asyncIterator]().next();
+  try {
+    const deps = { files, exec: lab.balancer.execPort, newId: randomUUID, lockFolder: path.join(folder, String(uid)) };
+    await using _lock = await lockHost(holder, deps, signal);
+    return 'locked';
+  } catch (error) {
+    return (error as Error).message.replace(String(value), 'N');
+  }
+}
+
+test('a process of another user on the name of the earlier lock keeps furiwake from nothing', async () => {
+  expect(await lockBesideListener(65_534)).toBe('locked');
+});
+
+test('an earlier release that runs is found by its socket', async () => {
+  expect(await lockBesideListener(0)).toMatch(/^an earlier release of furiwake is running on this host \(PID N\)/);
+});
