@@ -1,7 +1,9 @@
+import { readFile } from 'node:fs/promises';
 import { expect } from 'vitest';
 import type { Listener, TrafficNode, TrafficTable } from '../../src/core/traffic/table.ts';
 import { parseServersState } from '../../src/dataplane/haproxy/answers.ts';
 import { makeRuntimeApi, unixSockets } from '../../src/dataplane/haproxy/client.ts';
+import { listenPort } from '../../src/dataplane/haproxy/config.ts';
 import { type HaproxyOptions, makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
 import { type HealthModule, makeHealth } from '../../src/health/health.ts';
 import type { ProbeAnswer } from '../../src/health/policy.ts';
@@ -13,6 +15,7 @@ import type { Proxy } from '../../src/ports/proxy.ts';
 import { node as tableNode, tableOf } from '../make/table.ts';
 import type { Outcome } from './agent-calls.ts';
 import { type NetLab, type Node, startNetLab } from './net-lab.ts';
+import { patience } from './patience.ts';
 
 /** A furiwake that drives the HAProxy of the rig; several may follow one another. */
 export type Driver = {
@@ -36,10 +39,16 @@ export type Rig = AsyncDisposable & {
   newDriver(options?: Partial<HaproxyOptions> & { readonly silenceMs?: number }): Driver;
   /** A table of `listeners` over all nodes of the lab, or over `nodes`. */
   table(listeners: readonly Listener[], nodes?: readonly RigNode[]): TrafficTable;
+  /** Sends packets for the VIPs to another port of HAProxy's than today's. */
+  steerTo(port: number): Promise<void>;
   /** `backend/server` of all that HAProxy has. */
   servers(): Promise<readonly string[]>;
   /** Gives runtime commands behind furiwake's back. */
   command(...commands: readonly string[]): Promise<void>;
+  /** Master processes of HAProxy on the balancer. */
+  masters(): Promise<number>;
+  /** A connection of the client to 10.50.0.1 port 25 that has heard the greeting. */
+  connect(): Promise<{ echoes(): Promise<void>; hangUp(): Promise<unknown> }>;
   /** The client fetches `/` from a VIP. */
   fetch(vip: string, port?: number): Promise<Outcome>;
 };
@@ -124,6 +133,7 @@ export async function startRig(options: { readonly nodes: number; readonly healt
     newDriver,
     table: (listeners, nodes = lab.nodes.map((node) => ({ node, state: 'active' }))) =>
       tableOf(listeners, nodes.map(tableNodeOf)),
+    steerTo: (port) => lab.balancer.nft(`delete table inet rig\n${steering(port)}`),
     servers: async () => {
       const [answer = ''] = await runtime.ask(['show servers state'], signal);
       return parseServersState(answer).map(({ backend, server }) => `${backend}/${server}`);
@@ -132,12 +142,39 @@ export async function startRig(options: { readonly nodes: number; readonly healt
       const refusals = await runtime.perform(commands, signal);
       if (refusals.size > 0) throw new Error(`HAProxy refused ${[...refusals.values()].join(', ')}`);
     },
+    masters: () => masters(lab),
+    connect: () => connect(lab),
     fetch: (vip, port = 80) => lab.client.ask({ do: 'fetch', address: vip, port }),
     [Symbol.asyncDispose]: async () => {
       ending.abort();
       await Promise.all(watches);
       await lab[Symbol.asyncDispose]();
     },
+  };
+}
+
+async function masters({ balancer }: NetLab): Promise<number> {
+  const inside = await balancer.exec('ip', 'netns', 'pids', balancer.namespace);
+  const statuses = await Promise.all(
+    inside
+      .trim()
+      .split('\n')
+      .map((pid) => readFile(`/proc/${pid}/status`, 'utf8').catch(() => '')),
+  );
+  return statuses.filter((status) => /^Name:\thaproxy$/m.test(status) && /^PPid:\t1$/m.test(status)).length;
+}
+
+async function connect({ client }: NetLab): ReturnType<Rig['connect']> {
+  const { id = 0 } = await client.ask({ do: 'dial', address: '10.50.0.1', port: 25 });
+  const heard = async (): Promise<string> => (await client.ask({ do: 'heard', id })).text ?? '';
+  await expect.poll(heard, patience).toMatch(/^220 /);
+  return {
+    echoes: async () => {
+      const word = `word ${performance.now()}`;
+      await client.ask({ do: 'say', id, text: word });
+      await expect.poll(heard, patience).toContain(word);
+    },
+    hangUp: () => client.ask({ do: 'hangUp', id }),
   };
 }
 
@@ -154,13 +191,17 @@ async function interceptVips({ balancer }: NetLab): Promise<void> {
     await balancer.exec('ip', version, 'rule', 'add', 'fwmark', '1', 'lookup', '100');
     await balancer.exec('ip', version, 'route', 'add', 'local', all, 'dev', 'lo', 'table', '100');
   }
-  await balancer.nft(`table inet rig {
+  await balancer.nft(steering(listenPort));
+}
+
+function steering(port: number): string {
+  return `table inet rig {
     chain pre {
       type filter hook prerouting priority mangle
-      ip daddr 10.50.0.0/16 meta l4proto tcp meta mark set 1 tproxy ip to 127.0.0.1:292 accept
-      ip6 daddr fd50::/64 meta l4proto tcp meta mark set 1 tproxy ip6 to [::1]:292 accept
+      ip daddr 10.50.0.0/16 meta l4proto tcp meta mark set 1 tproxy ip to 127.0.0.1:${port} accept
+      ip6 daddr fd50::/64 meta l4proto tcp meta mark set 1 tproxy ip6 to [::1]:${port} accept
     }
-  }`);
+  }`;
 }
 
 function collectingLog(complaints: string[]): Log {

@@ -1,7 +1,7 @@
 import type { Files } from '../../ports/files.ts';
 import { type ProgramId, parseDescription, pathsIn } from './config.ts';
 import { type Entries, mapText } from './entries.ts';
-import { ConfigRefusedError, type HaproxyProcess } from './process.ts';
+import { ConfigRefusedError, type Program } from './program.ts';
 
 /** `bareConfig`: the same without servers. */
 export type WantedFiles = { readonly config: string; readonly bareConfig: string; readonly entries: Entries };
@@ -27,9 +27,9 @@ export type HaproxyFiles = {
 export function makeHaproxyFiles(deps: {
   readonly folder: string;
   readonly files: Files;
-  readonly process: HaproxyProcess;
+  readonly program: Program;
 }): HaproxyFiles {
-  const { folder, files, process } = deps;
+  const { folder, files, program } = deps;
   const paths = pathsIn(folder);
   let isLoaded = false;
   /** On the disk. */
@@ -60,7 +60,7 @@ export function makeHaproxyFiles(deps: {
     if (!hasMap) await writeMap(''); // a configuration without it is refused
     await files.write(paths.candidate, text);
     try {
-      await process.validate(paths.candidate, signal);
+      await program.validate(paths.candidate, signal);
     } finally {
       await files.remove(paths.candidate);
     }

@@ -96,6 +96,21 @@ test('a HAProxy that dies is started at once, and a second time', async () => {
   await parts;
 });
 
+test('a HAProxy that dies each minute is started at once each time', async () => {
+  const rig = makeMachineRig();
+  const { machine, proxy, clock } = rig;
+  const stop = new AbortController();
+  const parts = Promise.allSettled([proxy.run(stop.signal), serve(rig, () => table, stop.signal)]);
+  for (let death = 1; death <= 10; death++) {
+    await clock.advance(60_000);
+    machine.die();
+    await clock.advance(0);
+    expect(machine.held?.map.size).toBe(1);
+  }
+  stop.abort();
+  await parts;
+});
+
 test('without an account for them the workers run as root, which is a warning', () => {
   const { log } = makeMachineRig({ hasAccount: false });
   expect(log.lines).toMatchObject([{ level: 'warn', message: expect.stringContaining('run as root') }]);

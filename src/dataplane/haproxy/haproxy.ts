@@ -17,6 +17,7 @@ import { makeHealthTick } from './health-tick.ts';
 import { observeProxy } from './observe.ts';
 import { type Kill, makePortOwners, systemKill } from './port-owners.ts';
 import { makeHaproxyProcess } from './process.ts';
+import { makeProgram } from './program.ts';
 import { makeReconciler } from './reconciler.ts';
 
 export type HaproxyOptions = {
@@ -62,14 +63,15 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   const paths = pathsIn(folder);
   const api = makeRuntimeApi({ sockets, path: paths.workerSocket });
   const portOwners = makePortOwners({ exec, files, clock, kill });
-  const process = makeHaproxyProcess({ folder, exec, files, clock, api, sockets, portOwners, kill });
+  const program = makeProgram({ paths, exec });
+  const process = makeHaproxyProcess({ folder, program, files, clock, api, sockets, portOwners, kill });
   let workerChanged = new AbortController();
   const reconciler = makeReconciler({
     settings,
     map: paths.map,
     api,
     process,
-    haproxyFiles: makeHaproxyFiles({ folder, files, process }),
+    haproxyFiles: makeHaproxyFiles({ folder, files, program }),
     clock,
     log,
     metrics,
@@ -124,6 +126,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
       const outcome = await inTurn(() => reconciler.revive(signal));
       if (outcome === 'busy') {
         trouble = 'HAProxy serves, but its command socket does not answer';
+        upGauge.set(1);
         lasting.failed(new Error(trouble));
       } else if (outcome !== 'idle') noteUp();
       return outcome;

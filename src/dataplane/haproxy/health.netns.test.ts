@@ -3,7 +3,7 @@ import { type Driver, echoPort, namePort, type Rig, startRig } from '../../../te
 import { patience } from '../../../test/netns/patience.ts';
 import { listener, nodeName } from '../../../test/make/table.ts';
 
-const rows = [
+const listeners = [
   listener('10.50.0.1', 80, namePort),
   listener('10.50.0.1', 25, echoPort),
   listener('fd50::1', 80, namePort),
@@ -56,7 +56,7 @@ async function answering(rig: Rig): Promise<string> {
 test('a silent node: no new connection fails, its connections are ended, and it comes back', async () => {
   await using rig = await startRig({ nodes: 3 });
   const driver = rig.newDriver();
-  const table = rig.table(rows);
+  const table = rig.table(listeners);
   await driver.proxy.upsert(table, rig.signal);
   driver.watch();
   const connections = await connectionPerNode(rig);
@@ -75,7 +75,7 @@ test('a silent node: no new connection fails, its connections are ended, and it 
 test('a node that answers unhealthy, or refuses, gets no new connections and keeps those it has', async () => {
   await using rig = await startRig({ nodes: 3 });
   const driver = rig.newDriver();
-  await driver.proxy.upsert(rig.table(rows), rig.signal);
+  await driver.proxy.upsert(rig.table(listeners), rig.signal);
   driver.watch();
   const connections = await connectionPerNode(rig);
   await rig.lab.nodes[0]?.ask({ do: 'setStatus', port: 10_256, status: 503 });
@@ -101,7 +101,7 @@ test('a node that answers unhealthy, or refuses, gets no new connections and kee
 test('where no node answers the health port our own probe stands in: refused is alive, only silence is dead', async () => {
   await using rig = await startRig({ nodes: 2, healthz: false });
   const driver = rig.newDriver();
-  const table = rig.table(rows);
+  const table = rig.table(listeners);
   await driver.proxy.upsert(table, rig.signal);
   driver.watch();
   // From the first moment on: HAProxy's first checks would have taken both out.
@@ -149,7 +149,7 @@ test('where no node answers the health port our own probe stands in: refused is 
 test('when the health port falls silent on all nodes at once, none is taken out for long and no connection ended', async () => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();
-  await driver.proxy.upsert(rig.table(rows), rig.signal);
+  await driver.proxy.upsert(rig.table(listeners), rig.signal);
   driver.watch();
   const connections = await connectionPerNode(rig);
   for (const node of rig.lab.nodes)
@@ -166,11 +166,11 @@ test('nodes come and go; one that is excluded keeps its connections and is remov
   const [n1, n2, n3] = rig.lab.nodes.map((node) => ({ node, state: 'active' as const }));
   if (n1 === undefined || n2 === undefined || n3 === undefined) throw new Error('three nodes');
   const apply = async (...nodes: Parameters<Rig['table']>[1] & {}): Promise<void> => {
-    const table = rig.table(rows, nodes);
+    const table = rig.table(listeners, nodes);
     await driver.proxy.upsert(table, rig.signal);
     await driver.proxy.prune(table, rig.signal);
   };
-  await driver.proxy.upsert(rig.table(rows, []), rig.signal);
+  await driver.proxy.upsert(rig.table(listeners, []), rig.signal);
   driver.watch();
   expect(await rig.fetch('10.50.0.1')).toHaveProperty('error');
   const { pid } = await driver.proxy.observe(rig.signal);
@@ -207,10 +207,10 @@ test.each([
   const driver = rig.newDriver();
   const [first, second] = rig.lab.nodes;
   if (first === undefined || second === undefined) throw new Error('two nodes');
-  await driver.proxy.upsert(rig.table(rows), rig.signal);
+  await driver.proxy.upsert(rig.table(listeners), rig.signal);
   driver.watch();
   const connections = await connectionPerNode(rig);
-  const without = rig.table(rows, [{ node: second, state: 'active' }]);
+  const without = rig.table(listeners, [{ node: second, state: 'active' }]);
   await driver.proxy.upsert(without, rig.signal);
   await driver.proxy.prune(without, rig.signal);
   await driver.rounds(2);
@@ -223,11 +223,11 @@ test.each([
 test('connections to a silent node are ended on the workers that a reload has replaced, too, and no others', async () => {
   await using rig = await startRig({ nodes: 2 });
   const first = rig.newDriver();
-  await first.proxy.upsert(rig.table(rows), rig.signal);
+  await first.proxy.upsert(rig.table(listeners), rig.signal);
   const connections = await connectionPerNode(rig);
   const { pid } = await first.proxy.observe(rig.signal);
   const second = rig.newDriver({ idleTimeoutSeconds: 1800 }); // another program: reloaded
-  await second.proxy.upsert(rig.table(rows), rig.signal);
+  await second.proxy.upsert(rig.table(listeners), rig.signal);
   expect((await second.proxy.observe(rig.signal)).pid).not.toBe(pid);
   second.watch();
   await second.rounds(2);
@@ -240,7 +240,7 @@ test('connections to a silent node are ended on the workers that a reload has re
 test('a node that is silent for a shorter time than configured gets no new connections and keeps those it has', async () => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver({ silenceMs: 60_000 });
-  await driver.proxy.upsert(rig.table(rows), rig.signal);
+  await driver.proxy.upsert(rig.table(listeners), rig.signal);
   driver.watch();
   const connections = await connectionPerNode(rig);
   await rig.lab.nodes[0]?.setSilent(true);
@@ -262,8 +262,8 @@ test('a node that comes back under its name with another address is reached ther
   const driver = rig.newDriver();
   const [first, second] = rig.lab.nodes;
   if (first === undefined || second === undefined) throw new Error('two nodes');
-  await driver.proxy.upsert(rig.table(rows, [{ node: first, state: 'active' }]), rig.signal);
+  await driver.proxy.upsert(rig.table(listeners, [{ node: first, state: 'active' }]), rig.signal);
   expect(await answering(rig)).toBe('n1');
-  await driver.proxy.upsert(rig.table(rows, [{ node: { ...second, name: 'n1' }, state: 'active' }]), rig.signal);
+  await driver.proxy.upsert(rig.table(listeners, [{ node: { ...second, name: 'n1' }, state: 'active' }]), rig.signal);
   expect(await answering(rig)).toBe('n2');
 });

@@ -1,29 +1,16 @@
 import { makeBackoff } from '../../async/backoff.ts';
 import type { Clock } from '../../ports/clock.ts';
-import { type Exec, ExecError } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
 import { parseInfo, type ProcessInfo } from './answers.ts';
 import { RuntimeError, type RuntimeApi, type Sockets, unlessUnreachable } from './client.ts';
 import { descriptionOf, type ProgramId, pathsIn } from './config.ts';
 import type { Kill, PortOwners } from './port-owners.ts';
-
-/** HAProxy refused a configuration, which is not in force. `words`: what HAProxy itself said, on one line. */
-export class ConfigRefusedError extends Error {
-  override readonly name = 'ConfigRefusedError';
-  readonly code = 'HAPROXY_CONFIG_REFUSED';
-  readonly words: string;
-  constructor(words: string, options?: ErrorOptions) {
-    super(`HAProxy rejected the configuration: ${words}`, options);
-    this.words = words;
-  }
-}
+import type { Program } from './program.ts';
 
 /** The HAProxy process of one folder: a master and its worker, detached, so that they outlive furiwake. */
 export type HaproxyProcess = {
-  /** Throws {@link ConfigRefusedError} unless HAProxy accepts the file. */
-  validate(file: string, signal: AbortSignal): Promise<void>;
-  /** Hands over to a new worker that runs `program` from the files, without losing a connection; waits for its answer. */
-  reload(program: ProgramId, signal: AbortSignal): Promise<void>;
+  /** Hands over to a new worker that runs the program `id` from the files, without losing a connection; waits for its answer. */
+  reload(id: ProgramId, signal: AbortSignal): Promise<void>;
   /**
    * One attempt to have a process that serves. What it finds decides:
    *
@@ -34,9 +21,9 @@ export type HaproxyProcess = {
    *   none                                      started                                             `started`
    *
    * A process that exits again and again, or cannot be started, is started after growing waits: within them this throws
-   * why the last attempt failed. Throws {@link ConfigRefusedError}, `PortHeldError`, `ExecError`.
+   * why the last attempt failed. Throws `ConfigRefusedError`, `PortHeldError`, `ExecError`.
    */
-  recover(program: ProgramId, signal: AbortSignal): Promise<'serves' | 'busy' | 'started'>;
+  recover(id: ProgramId, signal: AbortSignal): Promise<'serves' | 'busy' | 'started'>;
   /** The worker has answered a command. */
   noteAnswer(): void;
   /** True when the last start is long enough ago for the process to be no part of a crash loop. */
@@ -64,7 +51,7 @@ const retry = { firstMs: 250, mostMs: 10_000 };
 
 export function makeHaproxyProcess(deps: {
   readonly folder: string;
-  readonly exec: Exec;
+  readonly program: Program;
   readonly files: Files;
   readonly clock: Clock;
   readonly api: RuntimeApi;
@@ -72,7 +59,7 @@ export function makeHaproxyProcess(deps: {
   readonly portOwners: PortOwners;
   readonly kill: Kill;
 }): HaproxyProcess {
-  const { folder, exec, files, clock, api, sockets, portOwners, kill } = deps;
+  const { folder, program, files, clock, api, sockets, portOwners, kill } = deps;
   const paths = pathsIn(folder);
   const starts = makePace(clock);
   const reloads = makePace(clock);
@@ -118,8 +105,8 @@ export function makeHaproxyProcess(deps: {
     }
   };
 
-  const untilServing = async (program: ProgramId, ms: number, signal: AbortSignal): Promise<boolean> => {
-    const description = descriptionOf(program);
+  const untilServing = async (id: ProgramId, ms: number, signal: AbortSignal): Promise<boolean> => {
+    const description = descriptionOf(id);
     const serves = await until(ms, signal, async () => {
       const now = await info(signal).catch(unlessUnreachable);
       return now?.description === description ? true : undefined;
@@ -145,7 +132,7 @@ export function makeHaproxyProcess(deps: {
 
   const isSteady = (): boolean => startedMs === undefined || answeredMs - startedMs > steadyMs;
 
-  const start = async (program: ProgramId, signal: AbortSignal): Promise<void> => {
+  const start = async (id: ProgramId, signal: AbortSignal): Promise<void> => {
     if (isSteady()) {
       unsteadyStarts = 0;
       starts.over();
@@ -154,7 +141,7 @@ export function makeHaproxyProcess(deps: {
     startedMs = clock.monotonic();
     unsteadyStarts++;
     try {
-      await attemptStart(program, signal);
+      await attemptStart(id, signal);
     } catch (error) {
       signal.throwIfAborted();
       starts.failed(error instanceof Error ? error.message : String(error));
@@ -163,25 +150,22 @@ export function makeHaproxyProcess(deps: {
     if (unsteadyStarts > startsAtOnce) starts.failed('HAProxy exits shortly after its start');
   };
 
-  const attemptStart = async (program: ProgramId, signal: AbortSignal): Promise<void> => {
+  const attemptStart = async (id: ProgramId, signal: AbortSignal): Promise<void> => {
     await portOwners.evict(undefined, signal);
     await files.remove(paths.pid);
-    // As master and worker, detached, so that they outlive furiwake.
-    const masterSocket = `${paths.masterSocket},mode,600,level,admin`;
-    const args = ['-W', '-D', '-f', paths.config, '-p', paths.pid, '-S', masterSocket];
-    await refusable(exec.run('haproxy', args, { signal, timeoutMs: takeOverMs }));
-    if (!(await untilServing(program, takeOverMs, signal)))
+    await program.start(signal);
+    if (!(await untilServing(id, takeOverMs, signal)))
       throw new RuntimeError('silent', `HAProxy does not answer within ${takeOverMs / 1000} s of its start`);
     // The daemon writes the pid file, possibly after its starter has ended.
     if ((await until(takeOverMs, signal, () => masterPid(signal))) === undefined)
       throw new RuntimeError('broken', `HAProxy wrote no process id to ${paths.pid}`);
   };
 
-  const handOver = async (program: ProgramId, signal: AbortSignal): Promise<void> => {
+  const handOver = async (id: ProgramId, signal: AbortSignal): Promise<void> => {
     const endMs = clock.monotonic() + takeOverMs;
     while (clock.monotonic() < endMs) {
       if (!(await signalMaster('SIGUSR2', signal))) throw new RuntimeError('absent', 'no HAProxy master to reload');
-      if (await untilServing(program, repeatMs, signal)) return;
+      if (await untilServing(id, repeatMs, signal)) return;
     }
     throw new RuntimeError('broken', `no new worker within ${takeOverMs / 1000} s of a reload of HAProxy`);
   };
@@ -212,14 +196,11 @@ export function makeHaproxyProcess(deps: {
     isSteady,
     retryInMs: () => starts.inMs(),
     clearPort: (signal) => portOwners.evict(folder, signal),
-    validate: async (file, signal) => {
-      await refusable(exec.run('haproxy', ['-c', '-f', file], { signal }));
-    },
-    reload: async (program, signal) => {
+    reload: async (id, signal) => {
       reloads.enter();
       try {
         await portOwners.evict(folder, signal);
-        await handOver(program, signal);
+        await handOver(id, signal);
         reloads.over();
       } catch (error) {
         signal.throwIfAborted();
@@ -227,7 +208,7 @@ export function makeHaproxyProcess(deps: {
         throw error;
       }
     },
-    recover: async (program, signal) => {
+    recover: async (id, signal) => {
       const found = await look(signal);
       if (found === 'serves') return 'serves';
       if (found === 'silent') {
@@ -243,7 +224,7 @@ export function makeHaproxyProcess(deps: {
         // A reload does not bind the socket anew: the new worker inherits it from the old one.
         await signalMaster('SIGUSR1', signal);
       }
-      await start(program, signal);
+      await start(id, signal);
       return 'started';
     },
     stop: async (signal) => {
@@ -278,27 +259,4 @@ function makePace(clock: Clock): {
       failure = undefined;
     },
   };
-}
-
-/** Turns a program's refusal into {@link ConfigRefusedError} with HAProxy's own alerts. */
-async function refusable<T>(running: Promise<T>): Promise<T> {
-  try {
-    return await running;
-  } catch (error) {
-    if (!(error instanceof ExecError) || error.exitCode === undefined) throw error;
-    throw new ConfigRefusedError(alertsIn(error.stderr), { cause: error });
-  }
-}
-
-/**
- * What HAProxy complains of, on one line and without what differs from attempt to attempt: the same failure has the same
- * words. A line of HAProxy's: `[ALERT]    (2172) : config : …`.
- */
-export function alertsIn(stderr: string): string {
-  const lines = stderr.split('\n').map((line) => line.trim());
-  const alerts = lines.filter((line) => line.startsWith('[ALERT]'));
-  const words = (alerts.length > 0 ? alerts : lines)
-    .map((line) => line.replace(/^\[[A-Z]+\]\s*(?:\(\d+\))?\s*:?\s*/, '').trim())
-    .filter((line) => line !== '' && !line.startsWith('config : Fatal errors found'));
-  return [...new Set(words)].join('; ');
 }

@@ -7,11 +7,11 @@ import type { Refusals } from '../../ports/host.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import { RuntimeError, type RuntimeApi, unlessGone, unlessUnreachable } from './client.ts';
-import { programId, serverId, type Servers, type Settings } from './config.ts';
+import { programId, type Servers, type Settings } from './config.ts';
 import { type Desired, planDesired } from './desired.ts';
-import type { Entry } from './entries.ts';
 import type { HaproxyFiles } from './haproxy-files.ts';
 import type { HaproxyProcess } from './process.ts';
+import { makeRefused } from './refused.ts';
 import { type Applied, applyRemovals, applyUpserts, type Held, readHeld, removeLeftovers } from './worker.ts';
 
 /**
@@ -78,9 +78,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
   let pid: number | undefined;
   let hasMet = false;
   let fileProblem: unknown;
-  /** Left out until they change, or the next audit. */
-  const refusedEntries = new Map<ListenerKey, { readonly entry: Entry; readonly words: string }>();
-  const refusedServers = new Map<string, { readonly address: string; readonly words: string }>();
+  const refused = makeRefused();
 
   const read = async (signal: AbortSignal): Promise<Held> => {
     const present = await readHeld(api, map, signal);
@@ -174,65 +172,31 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     return outcome;
   };
 
-  const withoutRefused = ({ entries, servers }: Desired): Pick<Desired, 'entries' | 'servers'> => {
-    for (const [key, { entry }] of refusedEntries) if (entries.get(key) !== entry) refusedEntries.delete(key);
-    const isWanted = (server: Servers[Family][number]): boolean =>
-      refusedServers.get(serverId(server))?.address !== server.address.text;
-    return {
-      entries:
-        refusedEntries.size === 0
-          ? entries
-          : entries.with(Array.from(refusedEntries.keys(), (key) => [key, undefined])),
-      servers: refusedServers.size === 0 ? servers : { 4: servers[4].filter(isWanted), 6: servers[6].filter(isWanted) },
-    };
-  };
-
-  const noteRefused = ({ refused }: Applied, { entries, servers }: Desired): void => {
-    if (refused.entries.size > 0)
-      for (const [listener, entry] of entries) {
-        const words = refused.entries.get(entry.key);
-        if (words !== undefined) refusedEntries.set(listener, { entry, words });
-      }
-    for (const server of [...servers[4], ...servers[6]]) {
-      const words = refused.servers.get(serverId(server));
-      if (words !== undefined) refusedServers.set(serverId(server), { address: server.address.text, words });
-    }
-  };
-
   const noteNodes = ({ unsafeNodes }: Desired): void => {
     const [unsafe] = unsafeNodes;
-    const [refused] = refusedServers;
-    if (unsafe !== undefined) nodeTrouble.failed(new Error(`the name ${JSON.stringify(unsafe)} is not a DNS name`));
-    else if (refused !== undefined) nodeTrouble.failed(new Error(`${refused[0]}: ${refused[1].words}`));
-    else nodeTrouble.over();
+    const words =
+      unsafe === undefined ? refused.server() : `the name ${JSON.stringify(unsafe)} is not a DNS subdomain name`;
+    if (words === undefined) nodeTrouble.over();
+    else nodeTrouble.failed(new Error(words));
   };
 
   /**
    * Does `work` on what the worker holds; once more where it exited meanwhile, or refused something that it does not
    * refuse when its state is read anew.
    */
-  const apply = async (
-    next: Desired,
-    work: (
-      deps: ReconcilerDeps,
-      present: Held,
-      wanted: ReturnType<typeof withoutRefused>,
-      signal: AbortSignal,
-    ) => Promise<Applied>,
-    signal: AbortSignal,
-  ): Promise<Applied> => {
+  const apply = async (next: Desired, work: typeof applyUpserts, signal: AbortSignal): Promise<Applied> => {
     let wasKnown = false;
     const attempt = async (): Promise<Applied> => {
       wasKnown = held !== undefined;
       const present = await bring(signal);
       held = undefined; // until all of it is acknowledged
-      const applied = await work(deps, present, withoutRefused(next), signal);
+      const applied = await work(deps, present, refused.without(next), signal);
       if (!isRefused(applied)) held = applied.held;
       return applied;
     };
     let applied = await attempt().catch(unlessGone);
     if (applied === undefined || (wasKnown && isRefused(applied))) applied = await attempt();
-    noteRefused(applied, next);
+    refused.note(applied.refused, next);
     return applied;
   };
 
@@ -254,17 +218,14 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       const next = await settle(table, signal);
       await upsertTo(next, signal);
       noteNodes(next);
-      if (refusedEntries.size === 0) return next.refusals;
-      const words = Array.from(refusedEntries, ([key, refused]) => [key, `HAProxy: ${refused.words}`] as const);
-      return new Map([...next.refusals, ...words]);
+      return new Map([...next.refusals, ...refused.listeners()]);
     },
     prune: async (table, signal) => {
       await apply(await settle(table, signal), applyRemovals, signal);
     },
     audit: async (table, signal) => {
       const files = desired === undefined ? 0 : await haproxyFiles.reread(desired);
-      refusedEntries.clear();
-      refusedServers.clear();
+      refused.clear();
       held = undefined;
       const next = await settle(table, signal);
       const added = await upsertTo(next, signal);

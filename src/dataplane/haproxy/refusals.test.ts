@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { makeMachineRig } from '../../../test/make/haproxy-rig.ts';
 import { listener, node, tableOf } from '../../../test/make/table.ts';
-import { alertsIn } from './process.ts';
+import { alertsIn } from './program.ts';
 
 const { signal } = new AbortController();
 const one = listener('192.0.2.51', 80, 30_080);

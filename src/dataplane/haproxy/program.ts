@@ -1,0 +1,56 @@
+import { type Exec, ExecError } from '../../ports/exec.ts';
+import type { Paths } from './config.ts';
+
+/** HAProxy refused a configuration, which is not in force. `words`: what HAProxy itself said, on one line. */
+export class ConfigRefusedError extends Error {
+  override readonly name = 'ConfigRefusedError';
+  readonly code = 'HAPROXY_CONFIG_REFUSED';
+  readonly words: string;
+  constructor(words: string, options?: ErrorOptions) {
+    super(`HAProxy rejected the configuration: ${words}`, options);
+    this.words = words;
+  }
+}
+
+/** The program `haproxy`. Both throw {@link ConfigRefusedError} with its words, or `ExecError` where it cannot be run. */
+export type Program = {
+  /** Whether it accepts a configuration; puts nothing in force. */
+  validate(file: string, signal: AbortSignal): Promise<void>;
+  /** Starts it on the files of the folder as master and worker, detached, so that they outlive furiwake. */
+  start(signal: AbortSignal): Promise<void>;
+};
+
+const startMs = 10_000;
+
+export function makeProgram({ paths, exec }: { readonly paths: Paths; readonly exec: Exec }): Program {
+  return {
+    validate: (file, signal) => refusable(exec.run('haproxy', ['-c', '-f', file], { signal })),
+    start: (signal) => {
+      const masterSocket = `${paths.masterSocket},mode,600,level,admin`;
+      const args = ['-W', '-D', '-f', paths.config, '-p', paths.pid, '-S', masterSocket];
+      return refusable(exec.run('haproxy', args, { signal, timeoutMs: startMs }));
+    },
+  };
+}
+
+async function refusable(running: Promise<unknown>): Promise<void> {
+  try {
+    await running;
+  } catch (error) {
+    if (!(error instanceof ExecError) || error.exitCode === undefined) throw error;
+    throw new ConfigRefusedError(alertsIn(error.stderr), { cause: error });
+  }
+}
+
+/**
+ * What HAProxy complains of, on one line and without what differs from attempt to attempt: the same failure has the same
+ * words. A line of HAProxy's: `[ALERT]    (2172) : config : …`.
+ */
+export function alertsIn(stderr: string): string {
+  const lines = stderr.split('\n').map((line) => line.trim());
+  const alerts = lines.filter((line) => line.startsWith('[ALERT]'));
+  const words = (alerts.length > 0 ? alerts : lines)
+    .map((line) => line.replace(/^\[[A-Z]+\]\s*(?:\(\d+\))?\s*:?\s*/, '').trim())
+    .filter((line) => line !== '' && !line.startsWith('config : Fatal errors found'));
+  return [...new Set(words)].join('; ');
+}
