@@ -4,7 +4,7 @@ import { imageNames } from '../lab/images/images.ts';
 import type { Lab } from '../lab/lab.ts';
 import { until } from '../lab/machine/until.ts';
 import { checkRuns } from '../lab/network/part.ts';
-import type { HostStatus } from '../src/daemon/admin.ts';
+import type { HostStatus } from '../src/daemon/host-status.ts';
 import { type Furiwake, metricIn, readMemory } from './furiwake.ts';
 import type { Creation, Order } from './hosts/create-services.ts';
 

@@ -3,7 +3,7 @@ import type { Lab } from '../lab/lab.ts';
 import { until } from '../lab/machine/until.ts';
 import type { Host } from '../lab/network/host.ts';
 import { checkRuns } from '../lab/network/part.ts';
-import type { HostStatus } from '../src/daemon/admin.ts';
+import type { HostStatus } from '../src/daemon/host-status.ts';
 import type { Fetched } from './fetch.ts';
 import type { Story } from './story.ts';
 

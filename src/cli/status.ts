@@ -1,4 +1,5 @@
-import { askAdmin, type HostStatus } from '../daemon/admin.ts';
+import { askAdmin } from '../daemon/admin.ts';
+import type { HostStatus, NodeLine, PoolStatus } from '../daemon/host-status.ts';
 import { statePaths } from '../daemon/platform.ts';
 import { formatTable } from './table.ts';
 
@@ -18,36 +19,81 @@ export async function changeDrain(
   return askAdmin(statePaths(stateDir).adminSocket, 'POST', `/${verb}`, node, signal);
 }
 
-export function formatStatus({
-  version,
-  pid,
-  loadBalancerClass,
-  notReady,
-  haproxy,
-  services,
-  nodes,
-}: HostStatus): string {
-  const proxy =
-    haproxy === undefined
-      ? 'HAProxy does not answer'
-      : `HAProxy ${haproxy.version} (process ${haproxy.pid}), ${haproxy.connections} of ${haproxy.maxConnections} connections`;
-  const head = `furiwake ${version} (process ${pid}), class ${loadBalancerClass}: ${notReady.length === 0 ? 'ready' : `not ready: ${notReady.join('; ')}`}\n${proxy}\n`;
+/** The screen of `furiwake status`. */
+export function formatStatus(status: HostStatus): string {
+  const { services, nodes } = status;
   const serviceTable = formatTable(
-    ['SERVICE', 'ADDRESSES', 'PORTS', 'NOW', 'TOTAL', 'REASON'],
+    ['SERVICE', 'STATUS', 'ADDRESS', 'PORTS', 'CONN', 'TOTAL', 'AGE', 'DETAIL'],
     services.map((line) => [
       line.service,
+      line.status,
       line.addresses.join(',') || '-',
       line.ports.join(',') || '-',
       String(line.connections),
       String(line.total),
-      line.reason === 'Assigned' ? line.reason : `${line.reason}: ${line.message}`,
+      formatDuration(line.ageSeconds),
+      line.message,
+    ]),
+    new Set([4, 5]),
+  );
+  const nodeTable = formatTable(
+    ['NODE', 'FAMILY', 'STATUS', 'CONN', 'TOTAL'],
+    nodes.map((line) => [
+      line.node,
+      `IPv${line.family}`,
+      nodeStatus(line),
+      String(line.connections),
+      String(line.total),
     ]),
     new Set([3, 4]),
   );
-  const nodeTable = formatTable(
-    ['NODE', 'FAMILY', 'STATE', 'NOW', 'TOTAL'],
-    nodes.map((line) => [line.node, `IPv${line.family}`, line.state, String(line.connections), String(line.total)]),
-    new Set([3, 4]),
-  );
-  return `${head}\n${services.length === 0 ? 'No Services.\n' : serviceTable}\n${nodes.length === 0 ? 'No nodes.\n' : nodeTable}`;
+  return [
+    headOf(status),
+    services.length === 0 ? 'No Services.\n' : serviceTable,
+    nodes.length === 0 ? 'No nodes.\n' : nodeTable,
+  ].join('\n');
+}
+
+function headOf({ version, pid, upSeconds, loadBalancerClass, cluster, notReady, haproxy, pool }: HostStatus): string {
+  const lines: readonly (readonly [string, string])[] = [
+    ['furiwake', `${version}, PID ${pid}, up ${formatDuration(upSeconds)}, class ${loadBalancerClass}`],
+    ['status', notReady.length === 0 ? 'ready' : `not ready: ${notReady.join('; ')}`],
+    ['cluster', cluster === undefined ? 'not connected yet' : `${cluster.server} (${cluster.kubernetes})`],
+    [
+      'HAProxy',
+      haproxy === undefined
+        ? 'does not answer'
+        : `${haproxy.version}, PID ${haproxy.pid}, ${haproxy.connections} of at most ${haproxy.maxConnections} connections`,
+    ],
+    ['pool', pool === undefined ? 'not known yet' : poolWords(pool)],
+  ];
+  return lines.map(([name, words]) => `${name.padEnd(10)}${words}\n`).join('');
+}
+
+const mostLeftOut = 5;
+
+function poolWords({ ranges, size, used, leftOut }: PoolStatus): string {
+  const words = `${used} of ${size} addresses used (${ranges.join(', ') || 'none'})`;
+  if (leftOut.length === 0) return words;
+  const shown = leftOut.slice(0, mostLeftOut).map(({ address, reason }) => `${address} (${reason})`);
+  const rest = leftOut.length > mostLeftOut ? [`and ${leftOut.length - mostLeftOut} more`] : [];
+  return `${words}; left out: ${[...shown, ...rest].join(', ')}`;
+}
+
+function nodeStatus({ state, forSeconds, connections }: NodeLine): string {
+  const since = forSeconds === undefined ? '' : ` for ${formatDuration(forSeconds)}`;
+  if (state !== 'drain') return `${state}${since}`;
+  return connections === 0 ? `drained${since}` : `draining${since} (${connections} left)`;
+}
+
+/** As kubectl shows ages: the largest unit, or two where the first is small. */
+export function formatDuration(seconds: number): string {
+  const [days, hours, minutes] = [Math.floor(seconds / 86_400), Math.floor(seconds / 3_600), Math.floor(seconds / 60)];
+  if (days >= 8) return `${days}d`;
+  if (days >= 2) return hours % 24 === 0 ? `${days}d` : `${days}d${hours % 24}h`;
+  if (hours >= 8) return `${hours}h`;
+  if (hours >= 3) return minutes % 60 === 0 ? `${hours}h` : `${hours}h${minutes % 60}m`;
+  if (minutes >= 10) return `${minutes}m`;
+  if (minutes >= 2) return seconds % 60 === 0 ? `${minutes}m` : `${minutes}m${seconds % 60}s`;
+  return `${seconds}s`;
 }

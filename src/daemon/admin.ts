@@ -1,67 +1,12 @@
-import type { Plan } from '../controller/controller.ts';
 import type { NodeName } from '../core/model/names.ts';
 import type { Drains } from '../daemon/drains.ts';
 import { type HttpReply, type Routes, jsonReply, serveHttp, textReply } from '../http/server.ts';
 import { quote } from '../core/addresses/request.ts';
 import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
-import type { ProxyObservation } from '../ports/proxy.ts';
 import { askSocket } from './ask.ts';
 import { StartError } from './errors.ts';
-
-/** What `furiwake status` shows. */
-export type HostStatus = {
-  readonly version: string;
-  readonly pid: number;
-  readonly loadBalancerClass: string;
-  /** Why this host is not ready, a sentence each; empty: it is. */
-  readonly notReady: readonly string[];
-  readonly haproxy:
-    | { readonly pid: number; readonly version: string; readonly connections: number; readonly maxConnections: number }
-    | undefined;
-  readonly services: readonly ServiceLine[];
-  readonly nodes: readonly {
-    readonly node: string;
-    readonly family: 4 | 6;
-    readonly state: string;
-    readonly connections: number;
-    readonly total: number;
-  }[];
-};
-
-export type ServiceLine = {
-  readonly service: string;
-  readonly addresses: readonly string[];
-  readonly ports: readonly number[];
-  readonly reason: string;
-  readonly message: string;
-  readonly connections: number;
-  readonly total: number;
-};
-
-/** The lines of `furiwake status`, from the plan and what HAProxy counts. */
-export function serviceLines(
-  plan: Pick<Plan, 'assignments' | 'table'> | undefined,
-  observed: ProxyObservation | undefined,
-): readonly ServiceLine[] {
-  const counts = new Map<string, { connections: number; total: number }>();
-  for (const listener of observed?.listeners ?? []) {
-    const service = plan?.table.listeners.get(listener.key)?.service;
-    if (service === undefined) continue;
-    const sum = counts.get(service) ?? { connections: 0, total: 0 };
-    counts.set(service, { connections: sum.connections + listener.connections, total: sum.total + listener.total });
-  }
-  return [...(plan?.assignments ?? [])]
-    .map(([service, { addresses, verdict }]) => ({
-      service,
-      addresses: addresses.map(({ ip }) => ip.text),
-      ports: [...new Set(addresses.flatMap(({ served }) => served.map(({ port }) => port)))],
-      reason: verdict.reason,
-      message: verdict.message,
-      ...(counts.get(service) ?? { connections: 0, total: 0 }),
-    }))
-    .sort((a, b) => (a.service < b.service ? -1 : 1));
-}
+import type { HostStatus } from './host-status.ts';
 
 export type AdminSource = {
   readonly status: (signal: AbortSignal) => Promise<HostStatus>;

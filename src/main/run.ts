@@ -1,6 +1,7 @@
 import { makeFacts } from '../agent/facts.ts';
 import { superviseAll } from '../async/supervise-all.ts';
-import { adminRoutes, serveAdmin, serviceLines } from '../daemon/admin.ts';
+import { adminRoutes, serveAdmin } from '../daemon/admin.ts';
+import { nodeLines, poolStatus, serviceLines } from '../daemon/host-status.ts';
 import { prepareCluster } from '../daemon/cluster.ts';
 import type { CommandDeps } from '../daemon/command.ts';
 import { StartError } from '../daemon/errors.ts';
@@ -41,6 +42,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   const { machine, log, metrics } = deps;
   const { clock, random, files } = machine;
   const { leaseNamespace, loadBalancerClass, stateDir } = options;
+  const startedAt = clock.monotonic();
   await assertHost(machine, signal);
   await using _host = await lockHost({ command: 'run', pid: machine.pid, stateDir }, machine, signal);
   const config = await loadKubeConfig({ ...machine, log, kubeconfig: options.kubeconfig, context: options.context });
@@ -99,6 +101,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   });
   let apiServer: ReadonlyMap<string, string> = new Map();
   const facts = makeFacts({ host: hostParts.host, placement, site, reserved: () => apiServer });
+  let connected: { readonly server: string; readonly kubernetes: string } | undefined;
   /** Of the present term of the Lease. */
   let term: ControllerParts | undefined;
 
@@ -126,14 +129,18 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
       log,
       status: async (inner) => {
         const haproxy = await hostParts.proxy.observe(inner).catch(() => undefined);
+        const plan = term?.controller.plan();
         return {
           version: deps.version,
           pid: machine.pid,
+          upSeconds: Math.round((clock.monotonic() - startedAt) / 1000),
           loadBalancerClass,
+          cluster: connected,
           notReady: notReady(),
           haproxy,
-          services: serviceLines(term?.controller.plan(), haproxy),
-          nodes: haproxy?.servers ?? [],
+          pool: plan && poolStatus(plan),
+          services: serviceLines(plan, term?.stores.services.objects() ?? new Map(), haproxy, clock.now()),
+          nodes: nodeLines(haproxy, clock.now()),
         };
       },
     }),
@@ -150,7 +157,8 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
         'this host has no address on the interface of its default route to hand out: name addresses with --addresses',
       );
     const { gitVersion } = await prepareCluster({ client, server, leaseNamespace, clock, log }, site.ranges, inner);
-    log.info({ server, kubernetes: gitVersion, class: loadBalancerClass }, 'connected to the cluster');
+    connected = { server, kubernetes: gitVersion };
+    log.info({ ...connected, class: loadBalancerClass }, 'connected to the cluster');
     await identity.keep().catch((error: unknown) => refuseStateDir(stateDir, error));
     await leadWhileHeld(
       {

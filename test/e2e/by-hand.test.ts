@@ -66,7 +66,7 @@ describe.skipIf(!isRoot)('what an administrator does by hand, furiwake does', ()
     expect(shares.reduce((sum, share) => sum + share)).toBeGreaterThanOrEqual(40);
     expect([...new Set(pods)].sort()).toEqual(['web-n1', 'web-n2']);
     const line = (await furiwake.status()).services.find(({ service }) => service === 'lbtest/balanced');
-    expect(line).toMatchObject({ addresses: [ip], ports: [80], reason: 'Assigned' });
+    expect(line).toMatchObject({ addresses: [ip], ports: [80], status: 'Serving', reason: 'Serving' });
     expect(line?.total).toBeGreaterThanOrEqual(40);
   });
 

@@ -86,8 +86,8 @@ describe.skipIf(!isRoot)('before furiwake comes and after it has gone', () => {
     const [ip] = await services.published('shown');
     await eventually(async () => {
       const { said } = await furiwake.command(['status']);
-      expect(said).toMatch(/class furiwake\.dev\/haproxy: ready/);
-      expect(said).toMatch(new RegExp(`lbtest/shown +${ip} +80 `));
+      expect(said).toMatch(/class furiwake\.dev\/haproxy\nstatus +ready\n/);
+      expect(said).toMatch(new RegExp(`lbtest/shown +Serving +${ip} +80 `));
       expect(said).toMatch(/n1 +IPv4 +up/);
     });
   });

@@ -3,7 +3,7 @@ import { expect } from 'vitest';
 import type { Lab } from '../../../lab/lab.ts';
 import type { Host } from '../../../lab/network/host.ts';
 import type { Part } from '../../../lab/network/part.ts';
-import type { HostStatus } from '../../../src/daemon/admin.ts';
+import type { HostStatus } from '../../../src/daemon/host-status.ts';
 import { ExecError } from '../../../src/ports/exec.ts';
 import { eventually } from './eventually.ts';
 import { bundleOf, kubeconfigOf } from './names.ts';

@@ -1,0 +1,131 @@
+import { describe, expect, test } from 'vitest';
+import { makeService } from '../../test/make/service.ts';
+import { addressOf, listener, tableOf } from '../../test/make/table.ts';
+import type { Assignment } from '../core/addresses/assignment.ts';
+import type { Eligibility } from '../core/addresses/eligibility.ts';
+import { parseRange } from '../core/ip/range.ts';
+import type { Condition, Service } from '../core/model/service.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
+import { nodeLines, poolStatus, serviceLines } from './host-status.ts';
+
+const condition = (type: string, status: 'True' | 'False', reason: string, message = ''): Condition => ({
+  type: `furiwake.dev/${type}`,
+  status,
+  reason,
+  message,
+  lastTransitionTime: '',
+});
+const assigned = condition('AddressAssigned', 'True', 'Assigned');
+
+function lineOf(conditions: readonly Condition[], eligibility: Eligibility = 'ours'): unknown {
+  const service = makeService('a', {}, { createdAtMs: 1_000, status: { conditions } });
+  const plan = {
+    eligibility: PersistentMap.from([[service.key, eligibility]]),
+    assignments: PersistentMap.empty<Service['key'], Assignment>(),
+    table: tableOf([]),
+  };
+  return serviceLines(plan, new Map([[service.key, service]]), undefined, 61_000)[0];
+}
+
+describe('a Service', () => {
+  test.each<[string, readonly Condition[], object]>([
+    [
+      'that is served',
+      [assigned, condition('Serving', 'True', 'Serving', 'all ports are served')],
+      { status: 'Serving', message: '' },
+    ],
+    [
+      'of which a field is ignored',
+      [assigned, condition('Serving', 'True', 'FieldsNotHonoured', 'ignored: x')],
+      { status: 'Serving', message: 'ignored: x' },
+    ],
+    [
+      'with a port that is not served',
+      [assigned, condition('Serving', 'True', 'PartlyServing', 'UDP 53')],
+      { status: 'Partly served', message: 'UDP 53' },
+    ],
+    [
+      'without endpoints',
+      [assigned, condition('Serving', 'False', 'NoEndpoints', 'none')],
+      { status: 'No endpoints', message: 'none' },
+    ],
+    ['without nodes', [assigned, condition('Serving', 'False', 'NoNodes', 'n')], { status: 'No nodes' }],
+    [
+      'that the host refuses',
+      [assigned, condition('Serving', 'False', 'DataplaneError', 'nft: no')],
+      { status: 'Not served' },
+    ],
+    [
+      'without an address',
+      [condition('AddressAssigned', 'False', 'PortConflict', 'port 80 …'), condition('Serving', 'False', 'NoAddress')],
+      { status: 'Pending', reason: 'PortConflict', message: 'port 80 …' },
+    ],
+    [
+      'that keeps its address in place of the one that it requests',
+      [condition('AddressAssigned', 'True', 'AddressNotInPool', 'kept'), condition('Serving', 'True', 'Serving')],
+      { status: 'Serving', reason: 'AddressNotInPool', message: 'kept' },
+    ],
+    ['that has just come', [], { status: 'Pending', reason: 'Starting' }],
+  ])('%s says so', (_, conditions, expected) => {
+    expect(lineOf(conditions)).toMatchObject({ service: 'default/a', ageSeconds: 60, ...expected });
+  });
+
+  test('that another implementation serves is shown, and one of another class is not', () => {
+    expect(lineOf([], 'held')).toMatchObject({ status: 'Not ours', reason: 'HeldByAnother' });
+    expect(lineOf([], 'foreign')).toBeUndefined();
+  });
+
+  test('has the connections of all of its listeners', () => {
+    const service = makeService('a');
+    const [http, https] = [80, 443].map((port) => listener('192.0.2.8', port, 30_000, { service: service.key }));
+    const plan = {
+      eligibility: PersistentMap.from([[service.key, 'ours' as const]]),
+      assignments: PersistentMap.empty<Service['key'], Assignment>(),
+      table: tableOf([http!, https!]),
+    };
+    const observed = {
+      pid: 1,
+      version: '2.6',
+      connections: 3,
+      maxConnections: 9,
+      servers: [],
+      usesOwnProbe: { 4: false, 6: false },
+      listeners: [http!, https!].map(({ key }) => ({ key, connections: 2, total: 5, bytesIn: 0, bytesOut: 0 })),
+    };
+    expect(serviceLines(plan, new Map([[service.key, service]]), observed, 0)).toMatchObject([
+      { connections: 4, total: 10 },
+    ]);
+    const servers = [
+      { node: 'n1' as never, family: 4 as const, state: 'silent' as never, sinceMs: 1_000, connections: 1, total: 2 },
+    ];
+    expect(nodeLines({ ...observed, servers }, 6_000)).toEqual([
+      { node: 'n1', family: 4, state: 'silent', forSeconds: 5, connections: 1, total: 2 },
+    ]);
+  });
+});
+
+test('the pool is counted, without what is left out, and with what Services have of it', () => {
+  const assignment = (text: string): Assignment => ({
+    addresses: [{ ip: addressOf(text), served: [], taken: [] }],
+    verdict: { reason: 'Assigned', message: '' },
+    refused: [],
+    disowned: [],
+    waitsForHost: false,
+    isHostAddress: false,
+  });
+  const assignments = PersistentMap.from([
+    [makeService('a').key, assignment('192.0.2.8')],
+    [makeService('shares').key, assignment('192.0.2.8')],
+    [makeService('kept').key, assignment('203.0.113.1')],
+  ]);
+  const pool = {
+    ranges: [parseRange('192.0.2.8-192.0.2.9')!],
+    excluded: new Map([['192.0.2.10', 'address of node n1']]),
+  };
+  expect(poolStatus({ pool, assignments })).toEqual({
+    ranges: ['192.0.2.8-192.0.2.9'],
+    size: '2',
+    used: 1,
+    leftOut: [{ address: '192.0.2.10', reason: 'address of node n1' }],
+  });
+});

@@ -1,0 +1,152 @@
+import type { Plan } from '../controller/controller.ts';
+import type { Eligibility } from '../core/addresses/eligibility.ts';
+import { countAddresses, formatRange, rangeContains } from '../core/ip/range.ts';
+import { conditionTypes } from '../core/model/contract.ts';
+import type { ServiceKey } from '../core/model/names.ts';
+import type { Condition, Service } from '../core/model/service.ts';
+import type { ProxyObservation } from '../ports/proxy.ts';
+
+/** What `furiwake status` shows; its JSON form is the answer of the admin socket. */
+export type HostStatus = {
+  readonly version: string;
+  readonly pid: number;
+  readonly upSeconds: number;
+  readonly loadBalancerClass: string;
+  /** `undefined` until the API server has answered. */
+  readonly cluster: { readonly server: string; readonly kubernetes: string } | undefined;
+  /** Why this host is not ready, one sentence each; empty: it is. */
+  readonly notReady: readonly string[];
+  readonly haproxy:
+    | { readonly pid: number; readonly version: string; readonly connections: number; readonly maxConnections: number }
+    | undefined;
+  readonly pool: PoolStatus | undefined;
+  readonly services: readonly ServiceLine[];
+  readonly nodes: readonly NodeLine[];
+};
+
+export type PoolStatus = {
+  /** `192.0.2.200-192.0.2.220`, without the addresses that are left out. */
+  readonly ranges: readonly string[];
+  /** How many addresses, as decimal text: an IPv6 range may hold 2^64. */
+  readonly size: string;
+  /** How many of them Services have. */
+  readonly used: number;
+  /** Addresses that no Service gets, and why. */
+  readonly leftOut: readonly { readonly address: string; readonly reason: string }[];
+};
+
+export type ServiceLine = {
+  readonly service: string;
+  readonly status: 'Serving' | 'Partly served' | 'No endpoints' | 'No nodes' | 'Not served' | 'Pending' | 'Not ours';
+  readonly addresses: readonly string[];
+  readonly ports: readonly number[];
+  /** Reason and message of the condition that says why; empty message: nothing to say. */
+  readonly reason: string;
+  readonly message: string;
+  readonly connections: number;
+  readonly total: number;
+  readonly ageSeconds: number;
+};
+
+export type NodeLine = {
+  readonly node: string;
+  readonly family: 4 | 6;
+  readonly state: string;
+  /** How long it has been in this state; `undefined`: since furiwake started. */
+  readonly forSeconds: number | undefined;
+  readonly connections: number;
+  readonly total: number;
+};
+
+/** The Services of this host and those that another implementation holds: as their conditions say, and as HAProxy counts. */
+export function serviceLines(
+  plan: Pick<Plan, 'assignments' | 'eligibility' | 'table'> | undefined,
+  services: ReadonlyMap<ServiceKey, Service>,
+  observed: ProxyObservation | undefined,
+  nowMs: number,
+): readonly ServiceLine[] {
+  const counts = countsOf(plan, observed);
+  return [...(plan?.eligibility ?? [])]
+    .flatMap(([key, eligibility]): ServiceLine[] => {
+      const service = services.get(key);
+      if (service === undefined || eligibility === 'foreign') return [];
+      const addresses = plan?.assignments.get(key)?.addresses ?? [];
+      return [
+        {
+          service: key,
+          ...verdictOf(service, eligibility),
+          addresses: addresses.map(({ ip }) => ip.text),
+          ports: [...new Set(addresses.flatMap(({ served }) => served.map(({ port }) => port)))],
+          ...(counts.get(key) ?? { connections: 0, total: 0 }),
+          ageSeconds: Math.max(0, Math.round((nowMs - service.createdAtMs) / 1000)),
+        },
+      ];
+    })
+    .sort((a, b) => (a.service < b.service ? -1 : 1));
+}
+
+export function nodeLines(observed: ProxyObservation | undefined, nowMs: number): readonly NodeLine[] {
+  return (observed?.servers ?? []).map(({ node, family, state, sinceMs, connections, total }) => ({
+    node,
+    family,
+    state,
+    forSeconds: sinceMs === undefined ? undefined : Math.max(0, Math.round((nowMs - sinceMs) / 1000)),
+    connections,
+    total,
+  }));
+}
+
+/** How much of the address pool is used, and what is left out of it. */
+export function poolStatus({ pool, assignments }: Pick<Plan, 'pool' | 'assignments'>): PoolStatus {
+  const used = new Set<string>();
+  for (const { addresses } of assignments.values())
+    for (const { ip } of addresses) if (pool.ranges.some((range) => rangeContains(range, ip))) used.add(ip.text);
+  return {
+    ranges: pool.ranges.map(formatRange),
+    size: String(countAddresses(pool.ranges)),
+    used: used.size,
+    leftOut: Array.from(pool.excluded, ([address, reason]) => ({ address, reason })),
+  };
+}
+
+type Counts = { readonly connections: number; readonly total: number };
+
+function countsOf(
+  plan: Pick<Plan, 'table'> | undefined,
+  observed: ProxyObservation | undefined,
+): ReadonlyMap<string, Counts> {
+  const counts = new Map<string, Counts>();
+  for (const listener of observed?.listeners ?? []) {
+    const service = plan?.table.listeners.get(listener.key)?.service;
+    if (service === undefined) continue;
+    const sum = counts.get(service) ?? { connections: 0, total: 0 };
+    counts.set(service, { connections: sum.connections + listener.connections, total: sum.total + listener.total });
+  }
+  return counts;
+}
+
+function verdictOf(
+  { status: { conditions } }: Service,
+  eligibility: Eligibility,
+): Pick<ServiceLine, 'status' | 'reason' | 'message'> {
+  if (eligibility === 'held')
+    return { status: 'Not ours', reason: 'HeldByAnother', message: 'another implementation has given it an address' };
+  if (eligibility === 'leaving')
+    return { status: 'Not served', reason: 'Leaving', message: 'furiwake is releasing it' };
+  const find = (type: string): Condition | undefined => conditions.find((condition) => condition.type === type);
+  const [assigned, serving] = [find(conditionTypes.addressAssigned), find(conditionTypes.serving)];
+  if (assigned === undefined || serving === undefined)
+    return { status: 'Pending', reason: 'Starting', message: 'no condition has been written yet' };
+  if (assigned.status !== 'True') return { status: 'Pending', reason: assigned.reason, message: assigned.message };
+  // A Service that keeps its address although it requests another one is served, and says so.
+  if (assigned.reason !== 'Assigned' && serving.status === 'True')
+    return { status: 'Serving', reason: assigned.reason, message: assigned.message };
+  const message = serving.reason === 'Serving' ? '' : serving.message;
+  return { status: statusOf(serving), reason: serving.reason, message };
+}
+
+function statusOf({ status, reason }: Condition): ServiceLine['status'] {
+  if (status === 'True') return reason === 'PartlyServing' ? 'Partly served' : 'Serving';
+  if (reason === 'NoEndpoints') return 'No endpoints';
+  return reason === 'NoNodes' ? 'No nodes' : 'Not served';
+}
