@@ -144,9 +144,9 @@ function makeFamilyHealth(deps: {
       return health.isOut ? 'silent' : 'kept';
     }
     if (check === undefined) return before;
+    if (check.isUp) return check.answer === undefined ? before : 'up'; // a new worker has not checked it yet
     const answer = check.answer ?? health?.answer;
-    if (answer === undefined) return before; // a new worker has not checked it yet
-    if (check.isUp) return 'up';
+    if (answer === undefined) return before;
     return answer === 'silent' ? 'silent' : answer === 'alive' ? 'refusing' : 'unhealthy';
   };
 

@@ -94,7 +94,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     for (const line of config.split('\n')) {
       backend = /^backend (\S+)/.exec(line)?.[1] ?? backend;
       const [, name, address = ''] = /^ {4}server (\S+) (\S+)/.exec(line) ?? [];
-      if (name !== undefined) running.servers.set(`${backend}/${name}`, address);
+      if (name !== undefined) running.servers.set(`${backend}/${name}`, withoutBrackets(address));
     }
     texts.set(`/proc/${running.pid}/cmdline`, `haproxy\0-f\0${folder}/haproxy.cfg\0-p\0${folder}/haproxy.pid\0`);
     texts.set(`${folder}/haproxy.pid`, `${running.pid}\n`);
@@ -120,7 +120,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       else process.map.set(second, third);
     }
     if (verb === 'add' && what === 'server') {
-      process.servers.set(first, second);
+      process.servers.set(first, withoutBrackets(second));
       return 'New server registered.';
     }
     if (verb === 'del' && what === 'server') {
@@ -202,4 +202,8 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       },
     },
   };
+}
+
+function withoutBrackets(address: string): string {
+  return address.replace(/^\[(.*)\]$/, '$1');
 }

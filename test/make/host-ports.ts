@@ -54,6 +54,8 @@ export type FakeHostPorts = {
     readonly placed: Map<string, ReturnType<typeof ip>>;
     advertised: Addresses;
   };
+  /** HAProxy exits: it holds nothing until the next change or audit. */
+  dieProxy(): void;
   /** What every step waits for. */
   gate: Promise<void>;
   /** Gives the host an address of its own, or takes it. */
@@ -69,6 +71,12 @@ export function makeHostPorts(): FakeHostPorts {
   const steps: string[] = [];
   const failing: FakeHostPorts['failing'] = new Map();
   const refuses: FakeHostPorts['refuses'] = { proxy: () => undefined, steering: () => undefined };
+  const proxyRefusals = (listeners: TrafficTable['listeners']): Map<ListenerKey, string> =>
+    refusalsOf(listeners, (listener) =>
+      listener.protocol === 'TCP' ? refuses.proxy(listener) : `HAProxy cannot serve ${listener.protocol}`,
+    );
+  const served = (listeners: TrafficTable['listeners']): TrafficTable['listeners'] =>
+    listeners.with(Array.from(proxyRefusals(listeners).keys(), (key) => [key, undefined]));
   const held: FakeHostPorts['held'] = {
     proxy: emptyTable.listeners,
     steering: { listeners: emptyTable.listeners, vips: PersistentMap.empty(), own: new Map(), portOf: () => 0 },
@@ -120,20 +128,22 @@ export function makeHostPorts(): FakeHostPorts {
     held,
     proxy: {
       portOf: () => 292,
-      upsert: async ({ listeners }) => {
+      upsert: async ({ listeners }, signal) => {
         await step('proxy.upsert');
-        const refusals = refusalsOf(listeners, refuses.proxy);
-        held.proxy = held.proxy.with([...listeners].filter(([key]) => !refusals.has(key)));
-        return refusals;
+        signal.throwIfAborted();
+        held.proxy = held.proxy.with(served(listeners));
+        return proxyRefusals(listeners);
       },
-      prune: async ({ listeners }) => {
+      prune: async ({ listeners }, signal) => {
         await step('proxy.prune');
-        held.proxy = listeners;
+        signal.throwIfAborted();
+        held.proxy = served(listeners);
       },
-      audit: async ({ listeners }) => {
+      audit: async ({ listeners }, signal) => {
         await step('proxy.audit');
-        const repairs = PersistentMap.changedKeys(held.proxy, listeners).length;
-        held.proxy = listeners;
+        signal.throwIfAborted();
+        const repairs = PersistentMap.changedKeys(held.proxy, served(listeners)).length;
+        held.proxy = served(listeners);
         return repairs;
       },
       run: untilAborted,
@@ -199,6 +209,9 @@ export function makeHostPorts(): FakeHostPorts {
         return () => void healthListeners.delete(listener);
       },
     } satisfies Health,
+    dieProxy: () => {
+      held.proxy = emptyTable.listeners;
+    },
     setOwn: (...texts: readonly string[]) => {
       const own = new Map(texts.map((text) => [text, ip(text)]));
       known = { ...known, own, primary: [...own.values()] };

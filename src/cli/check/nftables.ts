@@ -1,4 +1,5 @@
 import { type Exec, ExecError } from '../../ports/exec.ts';
+import { listenPort } from '../../dataplane/haproxy/config.ts';
 import { type Finding, ok, wrong } from './finding.ts';
 
 /** The ruleset that furiwake needs, for `nft --check`: the kernel tries it and takes it back. */
@@ -8,7 +9,7 @@ const tproxyTrial = `table inet furiwake_check {
   chain trial {
     type filter hook prerouting priority mangle; policy accept;
     meta l4proto tcp meta nfproto ipv4 tproxy ip to 127.0.0.1:ip daddr . tcp dport map @listeners
-    meta l4proto tcp meta nfproto ipv6 tproxy ip6 to [::1]:17100
+    meta l4proto tcp meta nfproto ipv6 tproxy ip6 to [::1]:${listenPort}
     fib daddr type local accept
     ip daddr 192.0.2.1 reject with icmp port-unreachable
   }

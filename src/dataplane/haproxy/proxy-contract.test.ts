@@ -1,0 +1,45 @@
+import { proxyContract } from '../../../test/contract/proxy.ts';
+import { makeMachineRig } from '../../../test/make/haproxy-rig.ts';
+import { makeHostPorts } from '../../../test/make/host-ports.ts';
+import { node, tableOf } from '../../../test/make/table.ts';
+import type { Listener } from '../../core/traffic/table.ts';
+import { entryKey } from './entries.ts';
+
+const nodes = [node('n1', '10.20.0.11', 'fd20::11')];
+const table = (listeners: readonly Listener[]): ReturnType<typeof tableOf> => tableOf(listeners, nodes);
+
+proxyContract('the fake that the tests of the agent use', async () => {
+  const ports = makeHostPorts();
+  return {
+    proxy: ports.proxy,
+    table,
+    targetPort: 30_080,
+    serves: async ({ key }) => ports.held.proxy.has(key),
+    die: async () => ports.dieProxy(),
+    remove: async ({ key }) => {
+      ports.held.proxy = ports.held.proxy.with([[key, undefined]]);
+    },
+    preventStarts: async (isPrevented) => {
+      if (isPrevented) ports.failing.set('proxy.upsert', 'HAProxy cannot be started');
+      else ports.failing.delete('proxy.upsert');
+    },
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+});
+
+proxyContract('HAProxy in memory', async () => {
+  const { machine, proxy, clock } = makeMachineRig();
+  return {
+    proxy,
+    table,
+    targetPort: 30_080,
+    serves: async (listener) => machine.held?.map.has(entryKey(listener)) === true,
+    die: async () => machine.die(),
+    remove: async (listener) => void machine.held?.map.delete(entryKey(listener)),
+    preventStarts: async (isPrevented) => {
+      machine.faults.start = isPrevented ? 'cannot bind socket' : undefined;
+      await clock.advance(1000);
+    },
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+});

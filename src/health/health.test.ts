@@ -1,0 +1,150 @@
+import { expect, test } from 'vitest';
+import { addressOf, nodeName } from '../../test/make/table.ts';
+import { recordLog, recordMetrics } from '../../test/sim/observers.ts';
+import { virtualClock } from '../../test/sim/virtual-clock.ts';
+import type { CheckAnswer } from '../ports/health.ts';
+import { makeHealth } from './health.ts';
+import type { ProbeAnswer } from './policy.ts';
+
+const { signal } = new AbortController();
+const nodes = new Map([
+  [nodeName('n1'), addressOf('192.0.2.11')],
+  [nodeName('n2'), addressOf('192.0.2.12')],
+]);
+
+/** The health of two IPv4 nodes; each `round` is a second in which the checks find what it is given. */
+function makeScene() {
+  const clock = virtualClock();
+  const log = recordLog();
+  const metrics = recordMetrics();
+  let probed: readonly ProbeAnswer[] = ['http', 'http'];
+  const probe = async ({ text }: { readonly text: string }): Promise<ProbeAnswer> =>
+    probed[text === '192.0.2.11' ? 0 : 1] ?? 'alive';
+  const health = makeHealth({ probe, silenceMs: 5000, clock, log, metrics });
+  let changes = 0;
+  health.subscribe(() => changes++);
+  return {
+    health,
+    log,
+    metrics,
+    probed: (...answers: readonly ProbeAnswer[]) => {
+      probed = answers;
+    },
+    changes: () => changes,
+    /** `undefined`: not known, as after a restart of HAProxy; the node is up in it then. */
+    round: async (...answers: readonly (CheckAnswer | undefined)[]) => {
+      await clock.advance(1000);
+      const names = [...nodes.keys()];
+      const checks = new Map(
+        names.map((name, index) => {
+          const answer = answers[index];
+          return [name, { isUp: answer === undefined || answer === 'ok', answer }];
+        }),
+      );
+      return await health.families[4].round({ nodes, gone: new Map(), checks }, signal);
+    },
+    messages: () => log.lines.map(({ level, message }) => `${level} ${message}`),
+  };
+}
+
+test('a node that falls silent is one log line, and one when it is up again, with how long it took', async () => {
+  const scene = makeScene();
+  await scene.round('ok', 'ok');
+  expect(scene.changes()).toBe(1);
+  for (let second = 0; second < 3; second++) await scene.round('silent', 'ok');
+  expect(scene.health.verdicts()).toEqual(
+    new Map([
+      ['n1', { 4: 'silent' }],
+      ['n2', { 4: 'up' }],
+    ]),
+  );
+  const { sinceMs } = scene.health.families[4].stateOf(nodeName('n1'));
+  expect(sinceMs).toBe(Date.UTC(2026, 0, 1) + 2000);
+  await scene.round('ok', 'ok');
+  expect(scene.changes()).toBe(3);
+  expect(scene.log.lines).toMatchObject([
+    {
+      level: 'warn',
+      fields: { node: 'n1', family: 4, since: new Date(sinceMs ?? 0).toISOString() },
+      message: 'node does not answer: no new connections',
+    },
+    { level: 'info', fields: { node: 'n1', family: 4, seconds: 3 }, message: 'node is up again' },
+  ]);
+});
+
+test('the verdicts are the same object while nothing changes', async () => {
+  const scene = makeScene();
+  await scene.round('ok', 'silent');
+  const before = scene.health.verdicts();
+  await scene.round('ok', 'silent');
+  expect(scene.health.verdicts()).toBe(before);
+});
+
+test('connections of a silent node are ended after the time that is configured, once in the log and the metrics', async () => {
+  const scene = makeScene();
+  await scene.round('ok', 'ok');
+  const dead: number[] = [];
+  for (let second = 1; second <= 8; second++) dead.push((await scene.round('silent', 'ok')).dead.length);
+  expect(dead).toEqual([0, 0, 0, 0, 1, 1, 1, 1]);
+  expect(scene.messages()).toEqual([
+    'warn node does not answer: no new connections',
+    'warn node silent for 5 s: its connections were ended',
+  ]);
+  expect(scene.metrics.total('furiwake_silent_nodes_total')).toBe(1);
+});
+
+test('a node that was silent is not taken for up by a new worker that has not checked it', async () => {
+  const scene = makeScene();
+  await scene.round('ok', 'ok');
+  await scene.round('silent', 'ok');
+  await scene.round(undefined, undefined);
+  await scene.round('silent', 'ok');
+  expect(scene.messages()).toEqual(['warn node does not answer: no new connections']);
+});
+
+test('a health port that refuses on some nodes only is named, and what to do', async () => {
+  const scene = makeScene();
+  await scene.round('alive', 'ok');
+  expect(scene.health.verdicts().get(nodeName('n1'))).toEqual({ 4: 'unhealthy' });
+  expect(scene.messages()).toEqual([expect.stringContaining('Set --healthz-bind-address of kube-proxy')]);
+});
+
+test('a node that answers that it is unhealthy is one log line', async () => {
+  const scene = makeScene();
+  for (let second = 0; second < 3; second++) await scene.round('unhealthy', 'ok');
+  expect(scene.messages()).toEqual(['warn kube-proxy on this node reports that it is unhealthy: no new connections']);
+});
+
+test('when all nodes are silent they stay in use, and are reported silent', async () => {
+  const scene = makeScene();
+  await scene.round('ok', 'ok');
+  scene.probed('silent', 'silent');
+  const orders = [];
+  for (let second = 0; second < 10; second++) orders.push(await scene.round('silent', 'silent'));
+  expect(scene.health.verdicts()).toEqual(
+    new Map([
+      ['n1', { 4: 'silent' }],
+      ['n2', { 4: 'silent' }],
+    ]),
+  );
+  expect(orders.flatMap(({ dead }) => dead)).toEqual([]);
+  expect(orders.flatMap(({ out }) => [...out]).filter(([, isOut]) => isOut)).toEqual([]);
+  const kept = 'warn node does not answer, and no other node of this family does: it stays in use';
+  expect(scene.messages().filter((line) => line === kept)).toHaveLength(2);
+});
+
+test('orders are given once, and again to a process that is another one', async () => {
+  const scene = makeScene();
+  scene.probed('alive', 'alive');
+  await scene.round('alive', 'alive'); // no HTTP answer anywhere: the own probe decides from now on
+  scene.probed('silent', 'alive');
+  const given = async (): Promise<readonly (readonly [string, boolean])[]> => [...(await scene.round()).out];
+  expect(await given()).toEqual([]);
+  expect(await given()).toEqual([['n1', true]]);
+  expect(await given()).toEqual([]);
+  scene.health.families[4].forgetOrders();
+  expect(await given()).toEqual([
+    ['n1', true],
+    ['n2', false],
+  ]);
+});

@@ -1,0 +1,150 @@
+import { describe, expect, test } from 'vitest';
+import type { Listener, TrafficTable } from '../../src/core/traffic/table.ts';
+import type { Proxy } from '../../src/ports/proxy.ts';
+import { listener } from '../make/table.ts';
+
+/** A proxy that has not been used yet, and what the suite does to it from outside. */
+export type ProxyScene = AsyncDisposable & {
+  readonly proxy: Proxy;
+  /** A table of these listeners over nodes that answer on {@link ProxyScene.targetPort}. */
+  table(listeners: readonly Listener[]): TrafficTable;
+  readonly targetPort: number;
+  /** Whether a connection to the listener's address and port reaches a node. */
+  serves(listener: Listener): Promise<boolean>;
+  /** Ends the process, with all that it holds in memory. */
+  die(): Promise<void>;
+  /** Removes a listener externally. */
+  remove(listener: Listener): Promise<void>;
+  /** From now on no process can be started, or again. One that runs goes on. */
+  preventStarts(isPrevented: boolean): Promise<void>;
+};
+
+const { signal } = new AbortController();
+
+/** What every implementation of the port does. */
+export function proxyContract(name: string, makeScene: () => Promise<ProxyScene>): void {
+  const listeners = ({ targetPort }: ProxyScene): readonly [Listener, Listener, Listener] => [
+    listener('10.50.0.1', 80, targetPort),
+    listener('10.50.0.2', 80, targetPort),
+    listener('fd50::1', 80, targetPort),
+  ];
+
+  describe(`proxy contract: ${name}`, () => {
+    test('an upsert adds and removes nothing, a prune removes, and both can be repeated', async () => {
+      await using scene = await makeScene();
+      const { proxy } = scene;
+      const [a, b, c] = listeners(scene);
+      for (let time = 0; time < 2; time++) expect(await proxy.upsert(scene.table([a, b]), signal)).toEqual(new Map());
+      await proxy.prune(scene.table([a, b]), signal);
+      expect([await scene.serves(a), await scene.serves(b), await scene.serves(c)]).toEqual([true, true, false]);
+      await proxy.upsert(scene.table([b, c]), signal);
+      expect([await scene.serves(a), await scene.serves(b), await scene.serves(c)]).toEqual([true, true, true]);
+      for (let time = 0; time < 2; time++) await proxy.prune(scene.table([b, c]), signal);
+      expect([await scene.serves(a), await scene.serves(b), await scene.serves(c)]).toEqual([false, true, true]);
+    });
+
+    test('a listener always has the same port, a privileged one', async () => {
+      await using scene = await makeScene();
+      const [a] = listeners(scene);
+      expect(scene.proxy.portOf(a)).toBe(scene.proxy.portOf({ ...a }));
+      expect(scene.proxy.portOf(a)).toBeLessThan(1024);
+    });
+
+    test('a listener that cannot be served is refused by name, and the others are in force', async () => {
+      await using scene = await makeScene();
+      const [a, b] = listeners(scene);
+      const udp = listener('10.50.0.1', 53, scene.targetPort, { protocol: 'UDP' });
+      const table = scene.table([udp, a]);
+      expect([...(await scene.proxy.upsert(table, signal))]).toEqual([[udp.key, expect.stringMatching(/^.*UDP.*$/)]]);
+      await scene.proxy.prune(table, signal);
+      expect(await scene.serves(a)).toBe(true);
+      expect([...(await scene.proxy.upsert(scene.table([udp, a, b]), signal)).keys()]).toEqual([udp.key]);
+      expect(await scene.proxy.upsert(scene.table([a, b]), signal)).toEqual(new Map());
+    });
+
+    test('an audit repairs what was changed externally, counts it, and then finds nothing', async () => {
+      await using scene = await makeScene();
+      const { proxy } = scene;
+      const [a, b] = listeners(scene);
+      const table = scene.table([a, b]);
+      await proxy.upsert(table, signal);
+      await proxy.prune(table, signal);
+      expect(await proxy.audit(table, signal)).toBe(0);
+      await scene.remove(a);
+      expect(await scene.serves(a)).toBe(false);
+      expect(await proxy.audit(table, signal)).toBe(1);
+      expect([await scene.serves(a), await scene.serves(b)]).toEqual([true, true]);
+      expect(await proxy.audit(table, signal)).toBe(0);
+    });
+
+    test('a change after a death brings everything back', async () => {
+      await using scene = await makeScene();
+      const { proxy } = scene;
+      const [a, b, c] = listeners(scene);
+      await proxy.upsert(scene.table([a, b]), signal);
+      await proxy.prune(scene.table([a, b]), signal);
+      await scene.die();
+      expect(await scene.serves(a)).toBe(false);
+      const table = scene.table([b, c]);
+      await proxy.upsert(table, signal);
+      expect([await scene.serves(b), await scene.serves(c)]).toEqual([true, true]);
+    });
+
+    test('a death between upsert and prune leaves what the table has', async () => {
+      await using scene = await makeScene();
+      const { proxy } = scene;
+      const [a, b, c] = listeners(scene);
+      await proxy.upsert(scene.table([a, b]), signal);
+      await proxy.upsert(scene.table([b, c]), signal);
+      await scene.die();
+      await proxy.prune(scene.table([b, c]), signal);
+      expect([await scene.serves(a), await scene.serves(b), await scene.serves(c)]).toEqual([false, true, true]);
+    });
+
+    test('where no process can be started an upsert throws, and succeeds when one can be', async () => {
+      await using scene = await makeScene();
+      const { proxy } = scene;
+      const [a] = listeners(scene);
+      await scene.preventStarts(true);
+      await expect(proxy.upsert(scene.table([a]), signal)).rejects.toThrow(/^.+$/);
+      await scene.preventStarts(false);
+      await expect
+        .poll(() => proxy.upsert(scene.table([a]), signal).catch(() => 'later'), { timeout: 15_000 })
+        .toEqual(new Map());
+      expect(await scene.serves(a)).toBe(true);
+    });
+
+    test('after a stop nothing is served; another stop is no error, and an upsert starts again', async () => {
+      await using scene = await makeScene();
+      const { proxy } = scene;
+      const [a] = listeners(scene);
+      await proxy.upsert(scene.table([a]), signal);
+      await proxy.stop(signal);
+      await proxy.stop(signal);
+      expect(await scene.serves(a)).toBe(false);
+      await expect(proxy.observe(signal)).rejects.toThrow(/.+/);
+      expect(proxy.trouble()).toBeUndefined();
+      await proxy.upsert(scene.table([a]), signal);
+      expect(await scene.serves(a)).toBe(true);
+    });
+
+    test('an aborted call rejects with the reason', async () => {
+      await using scene = await makeScene();
+      const [a] = listeners(scene);
+      const aborted = AbortSignal.abort(new Error('shutting down'));
+      await expect(scene.proxy.upsert(scene.table([a]), aborted)).rejects.toThrow('shutting down');
+      expect(await scene.serves(a)).toBe(false);
+    });
+
+    test('run ends when its signal aborts', async () => {
+      await using scene = await makeScene();
+      const stop = new AbortController();
+      const running = scene.proxy.run(stop.signal).catch((error: unknown) => {
+        if (!stop.signal.aborted) throw error;
+      });
+      await scene.proxy.upsert(scene.table([]), signal);
+      stop.abort();
+      await expect(running).resolves.toBeUndefined();
+    });
+  });
+}
