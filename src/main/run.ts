@@ -1,4 +1,5 @@
 import { makeFacts } from '../agent/facts.ts';
+import { untilAborted } from '../async/abort.ts';
 import { superviseAll } from '../async/supervise-all.ts';
 import { adminRoutes, serveAdmin } from '../daemon/admin.ts';
 import { nodeLines, poolStatus, serviceLines } from '../daemon/host-status.ts';
@@ -25,6 +26,8 @@ import { loadKubeConfig } from '../kube/config.ts';
 import { makeEventSender } from '../kube/events.ts';
 import { makeLease } from '../kube/lease.ts';
 import { makeFileLedger } from '../state/ledger.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
 import { addressesOfServer } from './api-server-addresses.ts';
 import { makeHostParts } from './host-parts.ts';
 import { removeFromHost } from './remove-from-host.ts';
@@ -203,6 +206,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
           (until) => parts.controller.run(until),
           (until) => events.run(until),
           (until) => tellNodes(parts.stores.nodes, events, until),
+          (until) => sayWhenReady(parts, notReady, { clock, log }, until),
         ],
         inner,
       );
@@ -226,6 +230,22 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     if (options.stopsTrafficOnExit) await removeFromHost(hostParts, log);
     await client.close();
   }
+}
+
+const readyPollMs = 250;
+
+/** Says once that the host serves what it should: the last line of a start. */
+async function sayWhenReady(
+  { stores, controller }: ControllerParts,
+  notReady: () => readonly string[],
+  { clock, log }: { readonly clock: Clock; readonly log: Log },
+  signal: AbortSignal,
+): Promise<void> {
+  while (controller.plan() === undefined || notReady().length > 0) await clock.sleep(readyPollMs, signal);
+  const services = [...(controller.plan()?.assignments.values() ?? [])];
+  const waiting = services.filter(({ addresses }) => addresses.length === 0).length;
+  log.info({ services: services.length, withoutAddress: waiting, nodes: stores.nodes.objects().size }, 'ready');
+  await untilAborted(signal);
 }
 
 /** For the name of the API server. */

@@ -128,6 +128,7 @@ describe.skipIf(!isRoot)('a second furiwake', () => {
 
     await furiwake.stop();
     await eventually(async () => expect((await second.status()).notReady).toEqual([]));
+    expect(await second.logged('"msg":"ready"')).toMatchObject({ services: 1 });
     // Each hands out its own address: the one in the status is the first one's, and must stay there.
     await eventually(async () => expect(await services.published('one')).toEqual([lb2.ip4]));
     expect((await readHostState(lb2)).addresses).not.toContain(lb1.ip4);
