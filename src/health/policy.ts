@@ -42,7 +42,7 @@ export type Judgement = {
   readonly state: HealthState;
   /** Nothing answers HAProxy's checks: probe all nodes, now, and hand in what that finds. */
   readonly wantsProbe: boolean;
-  /** Nodes that are silent for good: their connections must be ended, for nobody else will. */
+  /** Nodes that have been silent for too long: their connections must be ended, for HAProxy does not. */
   readonly dead: readonly NodeName[];
 };
 

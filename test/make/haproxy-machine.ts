@@ -43,6 +43,8 @@ type Process = {
   readonly description: string;
   readonly map: Map<string, string>;
   readonly servers: Map<string, string>;
+  /** Servers whose health checks are off. */
+  readonly unchecked: Set<string>;
   readonly gone: PromiseWithResolvers<void>;
 };
 
@@ -88,6 +90,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       description: /description "(.*)"/.exec(config)?.[1] ?? '',
       map: new Map(lines.map((line) => line.split(' ', 2) as [string, string])),
       servers: new Map(),
+      unchecked: new Set(),
       gone: Promise.withResolvers(),
     };
     let backend = '';
@@ -108,19 +111,27 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       return `Pid: ${process.pid}\nVersion: 2.6.12\ndescription: ${process.description}\nMaxconn: 100\nCurrConns: 0`;
     if (command === 'show servers state') {
       const header = '1\n# be_name srv_name srv_addr srv_admin_state srv_uweight srv_check_state srv_port';
-      const lines = Array.from(process.servers, ([id, address]) => `${id.replace('/', ' ')} ${address} 0 1 6 0`);
+      const lines = Array.from(process.servers, ([id, address]) => {
+        const check = process.unchecked.has(id) ? 2 : 6;
+        return `${id.replace('/', ' ')} ${address} 0 1 ${check} 0`;
+      });
       return [header, ...lines].join('\n');
     }
     if (verb === 'show' && what === 'map')
       return Array.from(process.map, (entry) => `0x1 ${entry.join(' ')}`).join('\n');
     if (verb === 'show' && what === 'stat') return '# pxname,svname,scur,stot,status,check_status,last_chk,addr,';
     if (verb === 'show') return '# table: services';
+    if (what === 'health') {
+      if (verb === 'enable') process.unchecked.delete(first);
+      else process.unchecked.add(first);
+    }
     if (what === 'map') {
       if (verb === 'del') process.map.delete(second);
       else process.map.set(second, third);
     }
     if (verb === 'add' && what === 'server') {
       process.servers.set(first, withoutBrackets(second));
+      process.unchecked.add(first);
       return 'New server registered.';
     }
     if (verb === 'del' && what === 'server') {

@@ -1,5 +1,6 @@
 import { makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
 import { makeHealth } from '../../src/health/health.ts';
+import type { ProbeAnswer } from '../../src/health/policy.ts';
 import type { Proxy } from '../../src/ports/proxy.ts';
 import { type RecordedLog, recordLog, recordMetrics } from '../sim/observers.ts';
 import { virtualClock, type VirtualClock } from '../sim/virtual-clock.ts';
@@ -12,14 +13,24 @@ export type MachineRig = {
   readonly log: RecordedLog;
 };
 
+const folder = '/var/lib/furiwake/haproxy';
+
 /** furiwake's HAProxy adapter over a machine in memory, in virtual time. */
-export function makeMachineRig({ hasAccount = true }: { readonly hasAccount?: boolean } = {}): MachineRig {
-  const folder = '/var/lib/furiwake/haproxy';
-  const machine = makeHaproxyMachine(folder);
+export function makeMachineRig({
+  machine = makeHaproxyMachine(folder),
+  probed = 'http',
+  hasAccount = true,
+}: {
+  /** Default: one on which nothing runs. */
+  readonly machine?: HaproxyMachine;
+  /** What furiwake's own probe finds. */
+  readonly probed?: ProbeAnswer;
+  readonly hasAccount?: boolean;
+} = {}): MachineRig {
   const clock = virtualClock();
   const log = recordLog();
   const metrics = recordMetrics();
-  const health = makeHealth({ probe: async () => 'http', silenceMs: 15_000, clock, log, metrics });
+  const health = makeHealth({ probe: async () => probed, silenceMs: 15_000, clock, log, metrics });
   const proxy = makeHaproxy({
     folder,
     descriptorLimit: 4000,

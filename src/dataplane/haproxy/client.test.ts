@@ -17,7 +17,7 @@ import {
 
 const { signal } = new AbortController();
 
-/** A worker that gives `dialogue` to whoever has said quit, and keeps what it was told. */
+/** A worker that answers `dialogue` after a quit, and keeps what it was told. */
 async function worker(
   dialogue: string | undefined,
   clock: Clock = systemClock,
@@ -98,8 +98,8 @@ test('a map is replaced only if all of it is accepted', async () => {
 });
 
 test('a socket that is absent, silent or breaks off is told apart; an abort is an abort', async () => {
-  const nobody = makeRuntimeApi({ sockets: unixSockets({ clock: systemClock }), path: '/nowhere/sock' });
-  await expect(nobody.ask(['show info'], signal)).rejects.toMatchObject({ how: 'absent' });
+  const absent = makeRuntimeApi({ sockets: unixSockets({ clock: systemClock }), path: '/nowhere/sock' });
+  await expect(absent.ask(['show info'], signal)).rejects.toMatchObject({ how: 'absent' });
   const expired: Clock = {
     ...systemClock,
     deadline: () => systemClock.deadline(1, AbortSignal.abort(new Error('late'))),
@@ -112,8 +112,8 @@ test('a socket that is absent, silent or breaks off is told apart; an abort is a
 });
 
 test('a closed connection is noticed, and an abort ends the watch', async () => {
-  const nobody = makeRuntimeApi({ sockets: unixSockets({ clock: systemClock }), path: '/nowhere/sock' });
-  await expect(nobody.untilClosed(signal)).resolves.toBeUndefined();
+  const absent = makeRuntimeApi({ sockets: unixSockets({ clock: systemClock }), path: '/nowhere/sock' });
+  await expect(absent.untilClosed(signal)).resolves.toBeUndefined();
   const { runtime, server } = await worker('');
   const accepted = new Promise<void>((resolve) => {
     server.once('connection', (socket) => {

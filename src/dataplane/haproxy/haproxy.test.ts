@@ -111,6 +111,20 @@ test('a HAProxy that dies each minute is started at once each time', async () =>
   await parts;
 });
 
+test('a HAProxy that an earlier furiwake left is taken over with its health checks on or off, as they are', async () => {
+  const { signal } = new AbortController();
+  const first = makeMachineRig({ probed: 'alive' }); // no node answers the health port
+  await first.proxy.upsert(table, signal);
+  const second = makeMachineRig({ machine: first.machine, probed: 'http' });
+  await second.proxy.upsert(table, signal);
+  const { usesOwnProbe } = await second.proxy.observe(signal);
+  expect(usesOwnProbe[4]).toBe(true); // until nodes have answered for ten seconds
+  expect(first.machine.starts).toBe(1);
+  expect(second.log.lines.map(({ message }) => message)).toContain(
+    'took over the running HAProxy; connections preserved',
+  );
+});
+
 test('without an account for them the workers run as root, which is a warning', () => {
   const { log } = makeMachineRig({ hasAccount: false });
   expect(log.lines).toMatchObject([{ level: 'warn', message: expect.stringContaining('run as root') }]);

@@ -48,8 +48,10 @@ const retry = { firstMs: 250, mostMs: 10_000 };
 /**
  * HAProxy as a fixed program and a table.
  *
- *   what it runs                  config.ts, entries.ts, desired.ts     what it holds, and how it gets there   reconciler.ts, worker.ts
- *   its process and its port      process.ts, port-owners.ts            health of nodes, each second           health-tick.ts
+ *   what it shall be                      config.ts, entries.ts, desired.ts
+ *   what it holds, and how it gets there  reconciler.ts, worker.ts
+ *   its process and its port              process.ts, port-owners.ts
+ *   health of nodes, each second          health-tick.ts
  *
  * When it exits: `run` below notices at once and calls `revive`, which starts it with all of the last table. Any other
  * call that meets a dead process makes one attempt, too. `process.ts` paces the starts of one that exits again and again.

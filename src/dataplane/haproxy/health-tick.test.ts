@@ -50,6 +50,6 @@ test('the connections that are meant are ended, on each old worker, also where o
 });
 
 test('a master that does not answer is no error', async () => {
-  const nobody = (): Promise<string> => Promise.reject(new RuntimeError('absent', 'ENOENT'));
-  await expect(endOnOldWorkers(nobody, new Set(['nodes4/n1']), signal)).resolves.toBeUndefined();
+  const absent = (): Promise<string> => Promise.reject(new RuntimeError('absent', 'ENOENT'));
+  await expect(endOnOldWorkers(absent, new Set(['nodes4/n1']), signal)).resolves.toBeUndefined();
 });

@@ -66,7 +66,7 @@ test('the process starts with as many connections as its descriptors allow, and 
   const { maxConnections, pid, servers } = await proxy.observe(rig.signal);
   expect(maxConnections).toBe(384);
   expect(servers).toHaveLength(180);
-  // Its workers are nobody, and yet everything can be changed.
+  // Its workers run as another account, and everything can be changed all the same.
   expect(await readFile(`/proc/${pid}/status`, 'utf8')).toMatch(/^Uid:\t65534\t65534/m);
   await proxy.upsert(rig.table([listener('10.50.0.1', 80, namePort)]), rig.signal);
   await proxy.prune(rig.table([listener('10.50.0.1', 80, namePort)]), rig.signal);

@@ -234,7 +234,7 @@ export function makeHaproxyProcess(deps: {
   };
 }
 
-/** Growing waits between attempts that fail, whoever asks for them. */
+/** Growing waits between attempts that fail, whichever caller asks for them. */
 function makePace(clock: Clock): {
   /** Throws why the last attempt failed, until the next one is due. */
   enter(): void;

@@ -104,7 +104,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     log.info({ pid: present.pid, listeners }, 'took over the running HAProxy; connections preserved');
   };
 
-  /** A full disk is no reason to serve nobody: the entries that the map on it lacks come by commands. */
+  /** A failure is only logged: the entries that the map on the disk lacks come by commands. */
   const save = async (): Promise<void> => {
     if (desired === undefined) return;
     try {
