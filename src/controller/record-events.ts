@@ -42,6 +42,12 @@ function recordAssignments(before: Plan | undefined, next: Plan, log: Log, recor
     if (old !== undefined && old.verdict.reason === reason && old.verdict.message === message) return [];
     return [{ service, reason, message, addresses: assignment.addresses.map(({ ip }) => ip.text) }];
   });
+  const kept = changed.filter((service) => next.assignments.get(service)?.keepsStatus === true);
+  if (kept.length > 0)
+    log.error(
+      { services: kept.length },
+      'Services show addresses that furiwake published with other --addresses or another --state-dir: they are not served, and their status stays. Start furiwake with those, or release the Services with furiwake cleanup --cluster',
+    );
   const assigned = lines.filter(({ reason }) => reason === 'Assigned');
   for (const { service, reason, message } of lines) if (reason !== 'Assigned') log.warn({ service, reason }, message);
   if (assigned.length > mostLines) log.info({ services: assigned.length }, 'addresses assigned');

@@ -111,6 +111,7 @@ test('the pool is counted, without what is left out, and with what Services have
     refused: [],
     disowned: [],
     waitsForHost: false,
+    keepsStatus: false,
     isHostAddress: false,
   });
   const assignments = PersistentMap.from([

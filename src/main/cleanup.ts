@@ -84,7 +84,7 @@ async function release(
   { log }: CommandDeps,
   signal: AbortSignal,
 ): Promise<void> {
-  const site = { ...options, ranges: [], handsOutOwn: false };
+  const site = { ...options, ranges: [], handsOutOwn: false, movesServices: false };
   const { released, failed } = await releaseServices({ client, writes: makeServiceWrites(client), site, log }, signal);
   if (failed.length > 0)
     throw new StartError(

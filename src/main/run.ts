@@ -94,7 +94,12 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     reportingController: 'furiwake.dev/controller',
     reportingInstance: machine.hostname,
   });
-  const site: Site = { ...options, ranges: options.addresses ?? [], handsOutOwn: options.addresses === undefined };
+  const site: Site = {
+    ...options,
+    ranges: options.addresses ?? [],
+    handsOutOwn: options.addresses === undefined,
+    movesServices: false,
+  };
   const ledger = makeFileLedger({
     path: paths.ledger,
     earlierPath: earlierStatePaths(stateDir).records,
@@ -185,7 +190,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     const end = new AbortController();
     const parts = assembleController({
       client,
-      site,
+      site: { ...site, movesServices: site.handsOutOwn && candidates.hasOthers() },
       host: agent,
       facts,
       ledger,

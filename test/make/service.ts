@@ -66,6 +66,7 @@ export function makeSite(addresses: readonly string[], rest: Partial<Site> = {})
     ranges: ranges(...addresses),
     reservedPorts: new Set([22]),
     handsOutOwn: false,
+    movesServices: false,
     ...rest,
   };
 }

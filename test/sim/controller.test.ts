@@ -86,6 +86,22 @@ describe('a full disk', () => {
   });
 });
 
+test('a start with other addresses and without the record serves no address of another pool, and clears none', async () => {
+  await start();
+  const host = startHost();
+  const first = await startController(server, host, { addresses: ['192.0.2.8'] });
+  server.put('Service', makeWire('a'));
+  await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
+  await first[Symbol.asyncDispose]();
+  const other = startHost();
+  const rig = await startController(server, other, { addresses: ['198.51.100.8'] });
+  stack.push(rig);
+  await until(() => expect(reason('a', 'AddressAssigned')).toBe('AddressNotInPool'));
+  expect(shownIp('a')).toBe('192.0.2.8');
+  expect(other.ports.held.proxy.size).toBe(0);
+  expect(rig.log.filter(({ level }) => level === 'error')).toMatchObject([{ fields: { services: 1 } }]);
+});
+
 describe('a Service', () => {
   test('gets finalizers, then a row on the host, then its status, with two writes', async () => {
     await start();

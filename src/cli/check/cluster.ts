@@ -146,7 +146,7 @@ async function checkNodeHealth(
 
 /** Services without a class that another controller's status keeps us from. */
 function checkHeld(services: readonly Service[], options: RunOptions): readonly Finding[] {
-  const site: Site = { ...options, ranges: [], handsOutOwn: false };
+  const site: Site = { ...options, ranges: [], handsOutOwn: false, movesServices: false };
   return services
     .filter((service) => eligibilityOf(service, site, false) === 'held')
     .map((service) =>

@@ -30,6 +30,11 @@ export type Assignment = {
   readonly refused: PortDecision['refused'];
   /** Addresses in the status that are outside the pool and not recorded: ignored. */
   readonly disowned: readonly string[];
+  /**
+   * furiwake published the addresses in its status, and they are neither in the pool nor recorded: this one runs with other
+   * flags or another state directory. The status stays, and nothing is assigned, until the administrator decides.
+   */
+  readonly keepsStatus: boolean;
   /** It waits for a port that a program on the host has, or that is reserved there: no event tells when that ends. */
   readonly waitsForHost: boolean;
   /** The addresses are the host's own: furiwake never adds them to the host nor announces them. */
@@ -42,6 +47,7 @@ export function isSameAssignment(a: Assignment, b: Assignment): boolean {
     isSameVerdict(a.verdict, b.verdict) &&
     a.waitsForHost === b.waitsForHost &&
     a.isHostAddress === b.isHostAddress &&
+    a.keepsStatus === b.keepsStatus &&
     a.disowned.join() === b.disowned.join() &&
     isSameList(a.refused, b.refused, isSameRefusal) &&
     isSameList(

@@ -1,4 +1,5 @@
 import { exact } from '../exact.ts';
+import { fieldManager } from '../model/contract.ts';
 import { type Ip, parseIp } from '../ip/ip.ts';
 import type { Service, ServicePort } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
@@ -84,7 +85,15 @@ function adoptStatus(draft: Draft, claims: Claims, ground: Ground): void {
   const isEnough = !service.spec.requireDualStack || adopted.length === service.spec.ipFamilies.length;
   draft.addresses = isEnough ? inOrder(adopted, service.spec.ipFamilies) : [];
   draft.disowned = disowned;
+  draft.keepsStatus = adopted.length === 0 && isOfOtherPool(draft, disowned, ground);
   claimPorts(draft, draft.addresses, claims, ground);
+}
+
+/** furiwake published these addresses, with another pool and another state directory. */
+function isOfOtherPool({ service, record }: Draft, disowned: readonly string[], { pool, site }: Ground): boolean {
+  if (site.movesServices || service.status.ingressManager !== fieldManager) return false;
+  if ((record?.addresses ?? []).length > 0) return false; // an address that it had and may not keep
+  return disowned.length > 0 && !disowned.some((text) => pool.excluded.has(text));
 }
 
 /** Requests and families that are still without an address. */
@@ -97,6 +106,10 @@ function settle(draft: Draft, claims: Claims, ground: Ground, failures: Failures
   if (!request.ok) {
     draft.verdict = request.verdict;
     return; // what it has, it keeps; a new address on a misread request would be a surprise
+  }
+  if (draft.keepsStatus && request.addresses.length === 0) {
+    draft.verdict = ofOtherPool(draft.disowned);
+    return;
   }
   for (const wanted of request.addresses) takeRequested(draft, wanted, claims, ground);
   if (draft.verdict !== undefined) return;
@@ -139,6 +152,11 @@ function takeRequested(draft: Draft, wanted: Ip, claims: Claims, ground: Ground)
   take(draft, wanted, claims, ground);
 }
 
+function ofOtherPool(addresses: readonly string[]): Verdict {
+  const message = `furiwake published ${addresses.join(', ')} with other --addresses or another --state-dir: it is not served. Start furiwake with those, request an address, or release all Services with furiwake cleanup --cluster`;
+  return { reason: 'AddressNotInPool', message };
+}
+
 function notInPool(ip: Ip, { site }: Ground): Verdict {
   const message = site.handsOutOwn
     ? `requested address ${ip.text} is not the load-balancer host's own address, the only one that is handed out`
@@ -166,6 +184,7 @@ function finish(draft: Draft, claims: Claims, ground: Ground): Omit<Assignment, 
     verdict,
     refused: draft.ports.refused,
     disowned: draft.disowned,
+    keepsStatus: draft.keepsStatus && draft.addresses.length === 0,
     isHostAddress: ground.site.handsOutOwn,
   };
 }

@@ -32,6 +32,8 @@ export type Draft = {
   addresses: readonly Ip[];
   verdict: Verdict | undefined;
   disowned: readonly string[];
+  /** See {@link Assignment.keepsStatus}. */
+  keepsStatus: boolean;
   /** It gave an address back to take the one it asks for. */
   hasMoved: boolean;
   waitsForHost: boolean;
@@ -59,6 +61,7 @@ export function makeDraft(service: Service, record: AddressRecord | undefined, {
     addresses: inOrder(addresses, service.spec.ipFamilies),
     verdict: undefined,
     disowned: [],
+    keepsStatus: false,
     hasMoved: false,
     waitsForHost: false,
   };

@@ -5,6 +5,7 @@ import { type ServiceKey, serviceKey } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
 import type { Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
+import type { Assignment } from './assignment.ts';
 import { type AddressInput, type AddressPlan, makeAddressPlanner } from './plan.ts';
 
 function input(
@@ -240,6 +241,44 @@ describe('a request', () => {
   });
 });
 
+describe('a start with other --addresses and another --state-dir', () => {
+  const ingress = [{ ip: '198.51.100.1', hostname: undefined, ipMode: 'Proxy', ports: [] }];
+  const published = (spec: Partial<Service['spec']> = {}): Service =>
+    makeService('a', spec, { status: { ingress, ingressManager: 'furiwake' } });
+  const planned = (service: Service, rest: Partial<AddressInput> = {}): Assignment | undefined =>
+    planAddresses({ ...input([service], ['192.0.2.8']), ...rest }).assignments.get(service.key);
+
+  test('assigns nothing, and leaves the status to the administrator', () => {
+    const assignment = planned(published());
+    expect(assignment).toMatchObject({ addresses: [], keepsStatus: true, verdict: { reason: 'AddressNotInPool' } });
+    expect(assignment?.verdict.message).toContain('furiwake cleanup --cluster');
+  });
+
+  test('follows a request', () => {
+    expect(planned(published({ loadBalancerIp: '192.0.2.8' }))).toMatchObject({
+      addresses: [{ ip: { text: '192.0.2.8' } }],
+      keepsStatus: false,
+    });
+  });
+
+  test('moves the Service where another host has assigned its own address', () => {
+    const site = makeSite(['192.0.2.8'], { movesServices: true });
+    expect(planned(published(), { site })).toMatchObject({ addresses: [{ ip: { text: '192.0.2.8' } }] });
+  });
+
+  test('moves the Service where a node has the address by now', () => {
+    const nodes = [makeNode('n1', '198.51.100.1')];
+    const service = published();
+    const { assignments } = planAddresses(input([service], ['192.0.2.8', '198.51.100.1'], { nodes }));
+    expect(assignments.get(service.key)).toMatchObject({ addresses: [{ ip: { text: '192.0.2.8' } }] });
+  });
+
+  test('with the record of the address is no such start', () => {
+    const { records } = planAddresses(input([makeService('a')], ['198.51.100.1']));
+    expect(planned(published(), { records })).toMatchObject({ addresses: [{ ip: { text: '198.51.100.1' } }] });
+  });
+});
+
 describe('annotations of other implementations', () => {
   test.each(addressesAnnotations)('%s requests addresses', (name) => {
     const service = makeService('a', { addressAnnotations: [[name, '192.0.2.9']] });
@@ -342,7 +381,7 @@ describe('an address that a Service has', () => {
     });
   });
 
-  test('in status is taken over where the pool has it, whoever wrote it, and else ignored', () => {
+  test('in status is adopted if the pool holds it, whichever client wrote it', () => {
     const status = (text: string, manager: string): Service['status'] => ({
       ingress: [{ ip: text, hostname: undefined, ipMode: 'Proxy', ports: [] }],
       conditions: [],
@@ -362,8 +401,12 @@ describe('an address that a Service has', () => {
       ),
     ];
     const plan = planAddresses(input(services, ['192.0.2.8-192.0.2.10']));
-    expect(shown(plan)).toEqual({ ours: '192.0.2.10', inside: '192.0.2.9', outside: '192.0.2.8' });
-    expect(plan.assignments.get('default/ours' as ServiceKey)?.disowned).toEqual(['198.51.100.1']);
+    expect(shown(plan)).toEqual({ ours: 'AddressNotInPool', inside: '192.0.2.9', outside: '192.0.2.8' });
+    expect(plan.assignments.get('default/ours' as ServiceKey)).toMatchObject({
+      addresses: [],
+      disowned: ['198.51.100.1'],
+      keepsStatus: true,
+    });
     expect(plan.assignments.get('default/outside' as ServiceKey)?.disowned).toEqual(['198.51.100.9']);
   });
 

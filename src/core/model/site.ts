@@ -11,6 +11,8 @@ export type Site = {
   readonly ranges: readonly IpRange[];
   /** The ranges are this host's own addresses: one outside of them that furiwake wrote is another host's. */
   readonly handsOutOwn: boolean;
+  /** Another host may have assigned addresses of its own pool: Services move to an address of this host. */
+  readonly movesServices: boolean;
   /** Ports of the host's own addresses that no Service may have. */
   readonly reservedPorts: ReadonlySet<number>;
 };

@@ -53,6 +53,7 @@ export function desiredStatus(input: StatusInput): DesiredStatus | undefined {
       const present = shown.get(text); // what was in force before the change that was refused may still be
       return present !== undefined && isServed(present, input) ? [present] : [];
     });
+  if (assignment.keepsStatus) ingress.push(...service.status.ingress);
   if (failures.length > 0) {
     const wanted = new Set(assignment.addresses.map(({ ip }) => ip.text));
     // A move that the host refuses: the address before it still answers.
