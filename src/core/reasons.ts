@@ -51,13 +51,12 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
   },
   AddressNotInPool: {
     where: 'AddressAssigned',
-    means:
-      'The address that the Service asks for (or shows in its status, written by another client) is not in --addresses.',
-    do: 'Ask for an address inside --addresses, or add this one to it.',
+    means: 'The address that the Service requests, or shows in its status, is not in --addresses.',
+    do: 'Request an address inside --addresses, or add this one to it. Where furiwake published it with other --addresses and another --state-dir, start furiwake with those, or release the Services with furiwake cleanup --cluster.',
   },
   AddressInUse: {
     where: 'AddressAssigned',
-    means: 'The requested address is the address of a cluster node.',
+    means: 'The requested address belongs to a cluster node or the API server, or the load-balancer host needs it.',
     do: 'Ask for another address.',
   },
   PortConflict: {
@@ -127,7 +126,8 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
   },
   InvalidSourceRanges: {
     where: 'Serving',
-    means: 'loadBalancerSourceRanges has an entry that is no CIDR; that entry lets nobody in.',
+    means:
+      'loadBalancerSourceRanges has an entry that is not a CIDR, which matches no client, or no entry of a family that the Service has: it is closed to all clients of that family.',
     do: 'Correct the entry.',
   },
   TooManySourceRanges: {
@@ -157,12 +157,12 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
   StatusConflict: {
     where: 'event',
     means:
-      'Somebody else changed the status that furiwake wrote three times within a minute. furiwake stops writing it for ten minutes; traffic goes on.',
+      'Another client changed the status that furiwake wrote three times within a minute. furiwake stops writing it for ten minutes, or until the spec changes; traffic continues.',
     do: 'Find the other writer (kubectl get service NAME -o yaml --show-managed-fields) and give one of the two another loadBalancerClass.',
   },
   StatusRepaired: {
     where: 'event',
-    means: 'Somebody else changed the status; furiwake wrote the truth back.',
+    means: 'Another client changed the status; furiwake restored it.',
     do: 'Nothing, unless it happens again.',
   },
   WriteRefused: {

@@ -152,7 +152,7 @@ function checkHeld(services: readonly Service[], options: RunOptions): readonly 
     .map((service) =>
       warning(
         'held Service',
-        `${service.key} has an address from ${service.status.ingressManager ?? 'somebody unknown'}`,
+        `${service.key} has an address from ${service.status.ingressManager ?? 'an unknown client'}`,
         'left alone: give it another spec.loadBalancerClass, or take the other controller away and empty its status',
       ),
     );

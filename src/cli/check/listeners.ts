@@ -81,7 +81,7 @@ function readListener(line: string): Listener {
 
 const wildcards: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
 
-/** Those that keep somebody else from listening on one of these addresses. */
+/** Those that keep another process from listening on one of these addresses. */
 function listenersOn(listeners: readonly Listener[], port: number, addresses: readonly string[]): readonly Listener[] {
   const isAny = addresses.some((address) => wildcards.has(address));
   return listeners.filter(({ sockets }) =>

@@ -41,7 +41,7 @@ export type Assignment = {
   readonly isHostAddress: boolean;
 };
 
-/** True when both say the same of the same ports: then nobody has to look at it again. */
+/** True when both say the same of the same ports. */
 export function isSameAssignment(a: Assignment, b: Assignment): boolean {
   return (
     isSameVerdict(a.verdict, b.verdict) &&

@@ -11,7 +11,7 @@ export type Holder = {
 
 /**
  * Who has which listener of which address. The one place where "never given twice" is decided: a listener can be
- * claimed once, whoever asks. Goes from one plan to the next, so that only what changes hands is looked at.
+ * claimed once. Kept from one plan to the next, so that only what changes hands is looked at.
  *
  *   192.0.2.51|80|TCP → lbtest/nginx
  *   192.0.2.51|443|TCP → shop/web

@@ -35,7 +35,7 @@ export function belongsTo({ namespace, spec }: Service, site: Site): boolean {
     : spec.loadBalancerClass === site.loadBalancerClass;
 }
 
-/** Only for Services without a class: with our class nobody else has a claim. */
+/** Only for Services without a class: with our class no other implementation has a claim. */
 function isHeldByAnother(service: Service): boolean {
   if (service.spec.loadBalancerClass !== undefined || service.finalizers.includes(ownFinalizer)) return false;
   return service.status.ingress.length > 0 && service.status.ingressManager !== fieldManager;

@@ -29,7 +29,7 @@ export type AddressPlan = {
  * Gives each Service its addresses. Total, deterministic, and as good as pure: what a planner remembers of its last
  * plan saves work and never changes the answer. Planning again with the records of a plan changes nothing.
  *
- * In this order, so that nobody who has something loses it to somebody who wants it:
+ * In this order, so that no Service loses what it has to one that wants it:
  *   1. listeners that are recorded, then other ports of Services with a recorded address;
  *   2. addresses found in status: in the pool, or written by us;
  *   3. requests, moves and new addresses (requested, else lowest free, else shared where no port clashes);
@@ -45,7 +45,7 @@ export function makeAddressPlanner(): (input: AddressInput) => AddressPlan {
     const before = last;
     last = undefined; // its claims change in place: if this throws, there is nothing to go on with
     let round = (before === undefined ? undefined : goOn(before, input)) ?? begin(input);
-    // What a mover left may be what another one waits for; nobody moves twice.
+    // An address that one Service left may be what another waits for; no Service moves twice.
     while (round.hasMoved) {
       const records = { ...input, records: round.plan.records };
       round = decide({ ...round, input: records }, records, round.unsettled);

@@ -6,16 +6,16 @@ import { type IpRange, mergeRanges, parseCidr, rangeOf } from '../ip/range.ts';
 export const mostRanges = 10_000;
 
 export type SourceRanges = {
-  /** Merged; `undefined` is open to all, an empty list to nobody. */
+  /** Merged; `undefined` is open to all, an empty list is closed to all. */
   readonly ranges: readonly IpRange[] | undefined;
   /** Entries that are no CIDR. */
   readonly malformed: readonly string[];
-  /** How many there would be over all listeners, where that is more than {@link mostRanges}: then nobody is let in. */
+  /** How many there would be over all listeners, where that is more than {@link mostRanges}: then the Service is closed to all clients. */
   readonly excess: number | undefined;
 };
 
 /**
- * Reads `loadBalancerSourceRanges`. An entry that is no CIDR lets nobody in, and a family without an entry is closed: a
+ * Reads `loadBalancerSourceRanges`. An entry that is not a CIDR matches no client, and a family without an entry is closed: a
  * Service that is restricted is never open by mistake.
  */
 export function planSourceRanges(texts: readonly string[], listeners: number): SourceRanges {

@@ -37,7 +37,7 @@ const setTypes: Readonly<Record<SetName, string>> = {
  *   host. A local one is delivered without it, and must be: with net.ipv4.conf.*.src_valid_mark=1 (wg-quick sets it)
  *   the source of a marked packet is looked up in our routing table and every client is a martian (measured).
  * - Mangle (-150) is after conntrack (-200), before destination NAT (-100), and `accept` ends only this chain: where
- *   somebody else rewrites the same port on all local addresses (Docker's `-p 80:80`, NodePorts), a listener with that
+ *   another program rewrites the same port on all local addresses (Docker's `-p 80:80`, NodePorts), a listener with that
  *   port is broken (measured). `notrack` would prevent it and save 10 %, but hosts whose firewall accepts only
  *   `ct state new` would then drop every client. Chains of firewalld, ufw and iptables on input come after us and see
  *   the client's destination address and port; stateful ones work.

@@ -4,7 +4,7 @@ import { type Exec, ExecError } from '../../ports/exec.ts';
 export type KernelEvent =
   /** A transaction touched our table; it put this generation in place, 0 if none: then it was not ours. */
   | { readonly kind: 'table'; readonly generation: number }
-  /** Somebody added or deleted a routing rule. */
+  /** A routing rule was added or deleted. */
   | { readonly kind: 'rules' }
   /** Anything may have happened: before we listened, or when the kernel had more to say than we could take. */
   | { readonly kind: 'unsure' };
