@@ -33,8 +33,10 @@ export function makeLedgerWriter({
   const trouble = makeTrouble({ what: 'recording addresses', log, monotonic: () => clock.monotonic(), level: 'error' });
   const listeners = new Set<() => void>();
 
-  const retryLater = async (waitMs: number, signal: AbortSignal): Promise<void> => {
-    await clock.sleep(waitMs, signal);
+  const retryAt = async (dueMs: number, signal: AbortSignal): Promise<void> => {
+    // A timer may fire a little early by the monotonic clock, and `commit` would not try then.
+    for (let leftMs = dueMs - clock.monotonic(); leftMs > 0; leftMs = dueMs - clock.monotonic())
+      await clock.sleep(Math.ceil(leftMs), signal);
     for (const listener of listeners) listener();
   };
 
@@ -68,7 +70,7 @@ export function makeLedgerWriter({
       failed = { dueMs: clock.monotonic() + waitMs, words };
       const [first = ''] = words.values();
       trouble.failed(new Error(first), { services: words.size });
-      void retryLater(waitMs, signal).catch(() => undefined); // aborted
+      void retryAt(failed.dueMs, signal).catch(() => undefined); // aborted
       return words;
     },
     subscribe: (listener) => {

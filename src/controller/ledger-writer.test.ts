@@ -1,0 +1,55 @@
+import { expect, test } from 'vitest';
+import { makeTestLog } from '../../test/make/log.ts';
+import { virtualClock } from '../../test/sim/virtual-clock.ts';
+import type { AddressRecord } from '../core/addresses/assignment.ts';
+import { serviceKey, type ServiceUid } from '../core/model/names.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Ledger, LedgerRecords } from '../ports/ledger.ts';
+import { type LedgerWriter, makeLedgerWriter } from './ledger-writer.ts';
+
+const { signal } = new AbortController();
+const uid = 'uid-a' as ServiceUid;
+const record: AddressRecord = { uid, service: serviceKey('default', 'a'), addresses: [], listeners: [] };
+const wanted: LedgerRecords = PersistentMap.from([[uid, record]]);
+
+/** A ledger that refuses `failures` commits. */
+function makeRig(
+  clock: Clock,
+  failures: number,
+): { readonly writer: LedgerWriter; readonly attempts: () => number; readonly lines: () => number } {
+  let attempts = 0;
+  const ledger: Ledger = {
+    read: async () => PersistentMap.empty(),
+    commit: async (changes) => {
+      attempts++;
+      return attempts > failures ? new Map() : new Map(Array.from(changes.keys(), (key) => [key, 'ENOSPC']));
+    },
+  };
+  const { log, records } = makeTestLog();
+  const writer = makeLedgerWriter({ ledger, clock, log });
+  return { writer, attempts: () => attempts, lines: () => records.length };
+}
+
+test('a failed commit is tried again after growing waits, and told once', async () => {
+  const clock = virtualClock();
+  const { writer, attempts, lines } = makeRig(clock, 1_000);
+  writer.subscribe(() => void writer.commit(wanted, signal));
+  expect(await writer.commit(wanted, signal)).toEqual(new Map([[uid, 'ENOSPC']]));
+  expect(await writer.commit(wanted, signal)).toEqual(new Map([[uid, 'ENOSPC']])); // too early: not tried
+  expect(attempts()).toBe(1);
+  await clock.advance(60_000);
+  expect(attempts()).toBeGreaterThan(5);
+  expect(attempts()).toBeLessThan(20);
+  expect(lines()).toBe(1);
+});
+
+test('a timer that fires early does not end the attempts', async () => {
+  const clock = virtualClock();
+  const early: Clock = { ...clock, sleep: (ms, until) => clock.sleep(Math.max(1, Math.floor(ms * 0.9)), until) };
+  const { writer } = makeRig(early, 3);
+  writer.subscribe(() => void writer.commit(wanted, signal));
+  await writer.commit(wanted, signal);
+  await clock.advance(60_000);
+  expect(writer.records().get(uid)).toEqual(record);
+});
