@@ -75,6 +75,8 @@ export function decodeFlags<T>(
 }
 
 const prefix = 'FURIWAKE_';
+/** Of the lab (lab/README.md), in which developers run furiwake. */
+const labPrefix = 'FURIWAKE_LAB_';
 
 /** Throws {@link UsageError} for a variable `FURIWAKE_…` that is not one of a flag, so that a typing error is not a default. */
 export function assertKnownVariables(
@@ -83,7 +85,7 @@ export function assertKnownVariables(
 ): void {
   const known = new Set(all.flatMap(toOptions).flatMap(({ envVar }) => envVar ?? []));
   for (const name of Object.keys(env)) {
-    if (!name.startsWith(prefix) || known.has(name)) continue;
+    if (!name.startsWith(prefix) || name.startsWith(labPrefix) || known.has(name)) continue;
     const similar = mostSimilar(name, known);
     throw new UsageError(
       `unknown environment variable ${name}${similar === undefined ? '. See docs/flags.md for all of them' : `. Did you mean ${similar}?`}`,

@@ -137,6 +137,7 @@ describe('the environment', () => {
     const env = {
       FURIWAKE_ADDRESSES: '192.0.2.1',
       FURIWAKE_STOP_TRAFFIC_ON_EXIT: 'yes',
+      FURIWAKE_LAB_BIN: '/x', // of the lab
       KUBECONFIG: '/x',
       PATH: '/bin',
     };
