@@ -37,7 +37,7 @@ export const scale: Bench = {
     const met = await site.ask({ do: 'awaitAddresses' });
     step.update('changing one after the other');
     const { programmed, written } = await changeOneByOne(site, signal);
-    const heap = await site.measure('heap.ts', String(furiwake.pid));
+    const heap = await site.measure('heap.ts');
     const { residentMb, peakMb } = await furiwake.memory();
     await furiwake[Symbol.asyncDispose]();
     await furiwake.cleanUp();

@@ -1,6 +1,6 @@
 /*
- * Runs on furiwake's host: `node heap.ts PID` has a Node process collect its garbage and prints how many bytes of its
- * heap are in use then. SIGUSR1 makes Node open its inspector: the process is measured as it always runs.
+ * Runs on furiwake's host: `node heap.ts` makes the Node process with an open inspector collect its garbage, and prints how
+ * many bytes of its heap are in use then.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -17,7 +17,6 @@ async function inspector(): Promise<string> {
   }
 }
 
-process.kill(Number(process.argv[2]), 'SIGUSR1');
 const socket = new WebSocket(await inspector());
 const answers = new Map<number, (result: unknown) => void>();
 socket.addEventListener('message', ({ data }) => {
