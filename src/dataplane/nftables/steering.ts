@@ -1,3 +1,4 @@
+import { keepWatching } from '../../async/keep-watching.ts';
 import { makeSerial } from '../../async/serial.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -6,7 +7,6 @@ import type { Steering, SteeringTarget } from '../../ports/host.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import { type Element, elementKey } from './elements.ts';
-import { guard } from './guard.ts';
 import { decodeListing, type Listing } from './listing.ts';
 import { allElements, type Change, type ChangePart, diffTargets, emptyTarget, joined } from './mirror.ts';
 import { makeRouting } from './routing.ts';
@@ -229,15 +229,22 @@ export function makeSteering({
     audit: (signal) => inTurn(async () => (await repairRouting(signal)) + (await repairTable(signal))),
     run: async (signal) => {
       let seen = generation;
-      const react = async (event?: KernelEvent): Promise<void> => {
-        if (event?.kind === 'table' && event.generation > seen && event.generation <= generation) {
+      const react = async (event: KernelEvent): Promise<void> => {
+        if (event.kind === 'table' && event.generation > seen && event.generation <= generation) {
           seen = event.generation; // a transaction of ours
           return;
         }
-        if (event?.kind !== 'table') await inTurn(() => repairRouting(signal));
-        if (event?.kind !== 'rules') await inTurn(() => repairTable(signal));
+        if (event.kind !== 'table') await inTurn(() => repairRouting(signal));
+        if (event.kind !== 'rules') await inTurn(() => repairTable(signal));
       };
-      await guard({ watch: () => watchKernel(exec, signal), react, clock, log, signal });
+      await keepWatching({
+        what: 'watching nftables and routing rules',
+        watch: () => watchKernel(exec, signal),
+        react,
+        clock,
+        log,
+        signal,
+      });
     },
     remove: (signal) =>
       inTurn(async () => {

@@ -1,0 +1,50 @@
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import { makeBackoff } from './backoff.ts';
+import { makeTrouble } from './trouble.ts';
+
+/** A watch that has lasted for this long works: one that says a word and dies does not. */
+const steadyMs = 60_000;
+
+/**
+ * Until `signal` aborts: calls `react` with every event of `watch`, one at a time. When the watch ends or fails, or a
+ * reaction does, the watch is started anew after a wait that grows from 1 s to 60 s; the first event of a watch must
+ * therefore stand for all that may have been missed. `what` completes "… failed" in the log, see `makeTrouble`.
+ */
+export async function keepWatching<Event>({
+  what,
+  watch,
+  react,
+  clock,
+  log,
+  signal,
+}: {
+  readonly what: string;
+  readonly watch: () => AsyncIterable<Event>;
+  readonly react: (event: Event) => void | Promise<void>;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}): Promise<void> {
+  const trouble = makeTrouble({ what, log, monotonic: () => clock.monotonic() });
+  const backoff = makeBackoff({ firstMs: 1_000, mostMs: 60_000 });
+  const settle = async (until: AbortSignal): Promise<void> => {
+    await clock.sleep(steadyMs, until);
+    backoff.reset();
+    trouble.over();
+  };
+  while (!signal.aborted) {
+    const ended = new AbortController();
+    settle(AbortSignal.any([signal, ended.signal])).catch(() => undefined); // ended before it was steady
+    try {
+      for await (const event of watch()) await react(event);
+      trouble.failed(new Error('the watch ended'));
+    } catch (error) {
+      if (signal.aborted) return;
+      trouble.failed(error);
+    } finally {
+      ended.abort();
+    }
+    await clock.sleep(backoff.next(), signal).catch(() => undefined); // aborted: the loop's condition
+  }
+}
