@@ -1,9 +1,10 @@
+import { makeTrouble } from '../async/trouble.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Conversation, Exec } from '../ports/exec.ts';
 import type { Log } from '../ports/log.ts';
 import type { Frame } from './frames.ts';
 
-/** Sends announcements, unasked and unacknowledged. */
+/** Sends announcements, which nothing acknowledges. */
 export type FrameSender = {
   /** Returns at once; sends each frame three times in 1.4 s, in case a neighbour misses one. Failures are logged. */
   announce(frames: readonly Frame[]): void;
@@ -40,6 +41,7 @@ export function makeFrameSender({
   readonly log: Log;
   readonly lifetime: AbortSignal;
 }): FrameSender {
+  const trouble = makeTrouble({ what: 'announcing addresses', log, monotonic: () => clock.monotonic() });
   let open: { readonly perl: Conversation; users: number } | undefined;
 
   const send = async (frames: readonly Frame[]): Promise<void> => {
@@ -60,16 +62,18 @@ export function makeFrameSender({
   };
 
   const close = async (perl: Conversation): Promise<void> => {
-    const errors = perl.takeErrors();
-    if (errors !== '') log.warn({ errors }, 'an address was not announced');
+    const [first = '', ...more] = perl.takeErrors().split('\n');
     await perl[Symbol.asyncDispose]();
+    if (lifetime.aborted) return; // it was ended in the middle of its work
+    if (first === '') trouble.over();
+    else trouble.failed(new Error(more.length === 0 ? first : `${first} (and ${more.length} more)`));
   };
 
   return {
     announce: (frames) => {
       if (frames.length === 0) return;
       send(frames).catch((error: unknown) => {
-        if (!lifetime.aborted) log.warn({ err: error }, 'addresses were not announced');
+        if (!lifetime.aborted) trouble.failed(error);
       });
     },
   };

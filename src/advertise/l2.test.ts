@@ -8,52 +8,109 @@ import { makeL2Advertiser } from './l2.ts';
 const lifetime = new AbortController();
 afterAll(() => lifetime.abort());
 
-/** An advertiser whose announcements are counted; 203.0.113.0/24 is on no link. */
-function makeRig(): {
+/** The link of 192.0.2.0/24; 203.0.113.0/24 is on no link. */
+const lan = { index: 2, mac: '02:00:00:00:00:01' };
+
+type Rig = {
   readonly advertiser: Advertiser;
   readonly clock: ReturnType<typeof virtualClock>;
-  readonly sent: number[];
-} {
+  /** What was announced: the second, and how many addresses. */
+  readonly sent: readonly string[];
+  /** Looks since the last call. */
+  readonly takeSent: () => readonly string[];
+  link: typeof lan | undefined;
+};
+
+function makeRig(): Rig {
   const clock = virtualClock();
-  const sent: number[] = [];
-  const advertiser = makeL2Advertiser({
-    sender: { announce: (frames) => void (frames.length > 0 && sent.push(frames.length)) },
-    findLink: ({ text }: Ip) => (text.startsWith('203.') ? undefined : { index: 2, mac: '02:00:00:00:00:01' }),
+  const sent: string[] = [];
+  const rig: Rig = {
+    advertiser: makeL2Advertiser({
+      sender: {
+        announce: (frames) => void (frames.length > 0 && sent.push(`${clock.monotonic() / 1000}: ${frames.length}`)),
+      },
+      findLink: ({ text }: Ip) => (text.startsWith('203.') ? undefined : rig.link),
+      clock,
+    }),
     clock,
-  });
-  void advertiser.run(lifetime.signal).catch(() => undefined); // it ends with the test
-  return { advertiser, clock, sent };
+    sent,
+    takeSent: () => sent.splice(0),
+    link: lan,
+  };
+  void rig.advertiser.run(lifetime.signal).catch(() => undefined); // it ends with the test
+  return rig;
 }
+
+const both = addressesOf('192.0.2.8', '192.0.2.9');
 
 test('an address is announced at once, and again after 5 and 30 seconds', async () => {
   const { advertiser, clock, sent } = makeRig();
-  advertiser.advertise(addressesOf('192.0.2.8', '192.0.2.9'));
-  expect(sent).toEqual([2]);
-  await clock.advance(6_000);
-  expect(sent).toEqual([2, 2]);
-  await clock.advance(25_000);
-  expect(sent).toEqual([2, 2, 2]);
+  advertiser.advertise(both);
   await clock.advance(600_000);
-  expect(sent).toHaveLength(3);
+  expect(sent).toEqual(['0: 2', '5: 2', '30: 2']);
 });
 
-test('an address that is known costs nothing, and one that went is not announced again', async () => {
+test('each address has its own times: one that comes later does not wait for those of an earlier one', async () => {
   const { advertiser, clock, sent } = makeRig();
-  advertiser.advertise(addressesOf('192.0.2.8', '192.0.2.9'));
+  advertiser.advertise(addressesOf('192.0.2.8'));
+  await clock.advance(10_000);
+  advertiser.advertise(both);
+  await clock.advance(600_000);
+  expect(sent).toEqual(['0: 1', '5: 1', '10: 1', '15: 1', '30: 1', '40: 1']);
+});
+
+test('addresses that come one by one are told again together', async () => {
+  const { advertiser, clock, takeSent } = makeRig();
+  let addresses = addressesOf();
+  await clock.advance(10);
+  for (let number = 0; number < 200; number++) {
+    addresses = addresses.with(addressesOf(`192.0.2.${number}`));
+    advertiser.advertise(addresses);
+    await clock.advance(1);
+  }
+  takeSent();
+  await clock.advance(600_000);
+  expect(takeSent()).toEqual(['5.5: 200', '30.5: 200']);
+});
+
+test('an address that is known costs nothing, and one that is gone is not announced again', async () => {
+  const { advertiser, clock, sent } = makeRig();
+  advertiser.advertise(both);
   advertiser.advertise(addressesOf('192.0.2.8', '192.0.2.9'));
   advertiser.advertise(addressesOf('192.0.2.8'));
   await clock.advance(60_000);
-  expect(sent).toEqual([2, 1, 1]);
+  expect(sent).toEqual(['0: 2', '5: 1', '30: 1']);
 });
 
-test('all addresses are announced again when a link comes up', async () => {
-  const { advertiser, clock, sent } = makeRig();
-  advertiser.advertise(addressesOf('192.0.2.8', '192.0.2.9'));
+test('addresses that came back are announced as new ones are, if they are advertised', async () => {
+  const { advertiser, clock, takeSent } = makeRig();
+  advertiser.advertise(both);
   await clock.advance(60_000);
-  sent.length = 0;
-  advertiser.again();
+  takeSent();
+  advertiser.again([...addressesOf('192.0.2.9', '192.0.2.77').values()]);
   await clock.advance(60_000);
-  expect(sent).toEqual([2, 2, 2]);
+  expect(takeSent()).toEqual(['60: 1', '65: 1', '90: 1']);
+});
+
+test('a link that flaps makes no storm: the announcement replaces what was to be repeated', async () => {
+  const { advertiser, clock, takeSent } = makeRig();
+  advertiser.advertise(both);
+  for (let second = 0; second < 20; second++) {
+    await clock.advance(1_000);
+    advertiser.again([...both.values()]);
+  }
+  expect(takeSent()).toHaveLength(21);
+  await clock.advance(600_000);
+  expect(takeSent()).toEqual(['25: 2', '50: 2']);
+});
+
+test('an address whose link is not there yet is announced by the next repeat', async () => {
+  const rig = makeRig();
+  rig.link = undefined;
+  rig.advertiser.advertise(both);
+  rig.link = lan;
+  await rig.clock.advance(6_000);
+  expect(rig.sent).toEqual(['5: 2']);
 });
 
 test('an address on no link of this host is left to the routers', async () => {

@@ -9,12 +9,14 @@ import { announcementOf } from './frames.ts';
 /** Where the neighbours look for an address: the interface on its LAN; `undefined`: on none, a router sends it here. */
 export type FindLink = (address: Ip) => { readonly index: number; readonly mac: string } | undefined;
 
-/** After the first announcement, ms: a neighbour may have missed it, or a switch may have just come up. */
+/** After the first announcement, ms: a neighbour may have missed it, or a switch port does not forward yet. */
 const repeatsMs = [5_000, 30_000];
+/** Addresses that come within this are told again together. */
+const batchMs = 500;
 
 /**
- * Gratuitous ARP and unsolicited neighbour advertisements for the addresses of this host: at once, again after 5 and 30
- * seconds, and whenever a link comes up.
+ * Gratuitous ARP and unsolicited neighbour advertisements for the addresses of this host: at once, and again after 5 and
+ * 30 seconds.
  */
 export function makeL2Advertiser({
   sender,
@@ -26,52 +28,57 @@ export function makeL2Advertiser({
   readonly clock: Clock;
 }): Advertiser {
   let advertised: Addresses = PersistentMap.empty();
-  /** Due time (monotonic ms) → the addresses that are told then, if they are still ours. */
-  const due = new Map<number, Map<string, Ip>>();
+  /** One for each of `repeatsMs`: due time (monotonic ms) → the texts of the addresses that are told then. */
+  const repeats = repeatsMs.map(() => new Map<number, Set<string>>());
   const wake = makeLatch();
 
-  const announce = (addresses: Iterable<Ip>): void => {
+  /** Those that are advertised and on a LAN of this host; the links are looked up now, for they may have changed. */
+  const announce = (texts: Iterable<string>): void => {
     sender.announce(
-      [...addresses].flatMap((address) => {
-        const link = findLink(address);
-        return link === undefined ? [] : [announcementOf(address, link.mac, link.index)];
+      [...texts].flatMap((text) => {
+        const address = advertised.get(text);
+        const link = address && findLink(address);
+        return address === undefined || link === undefined ? [] : [announcementOf(address, link.mac, link.index)];
       }),
     );
   };
 
-  const announceAndRepeat = (addresses: readonly Ip[]): void => {
-    if (addresses.length === 0) return;
-    announce(addresses);
+  const announceAndRepeat = (texts: readonly string[]): void => {
+    if (texts.length === 0) return;
+    announce(texts);
     const nowMs = clock.monotonic();
-    for (const afterMs of repeatsMs) {
-      const atMs = Math.ceil((nowMs + afterMs) / 500) * 500; // addresses that come together are told again together
-      const batch = due.get(atMs) ?? new Map<string, Ip>();
-      for (const address of addresses) batch.set(address.text, address);
-      due.set(atMs, batch);
+    for (const [number, afterMs] of repeatsMs.entries()) {
+      const batches = repeats[number] ?? new Map<number, Set<string>>();
+      // Told now, an address needs no repeat of an earlier announcement: a link that flaps makes no storm.
+      for (const batch of batches.values()) for (const text of texts) batch.delete(text);
+      const dueMs = Math.ceil((nowMs + afterMs) / batchMs) * batchMs;
+      batches.set(dueMs, new Set([...(batches.get(dueMs) ?? []), ...texts]));
     }
     wake.set();
   };
 
   return {
     advertise: (addresses) => {
-      const fresh = PersistentMap.changedKeys(advertised, addresses).flatMap((text) =>
-        advertised.has(text) ? [] : (addresses.get(text) ?? []),
-      );
+      const fresh = PersistentMap.changedKeys(advertised, addresses).filter((text) => !advertised.has(text));
       advertised = addresses;
       announceAndRepeat(fresh);
     },
-    again: () => announceAndRepeat([...advertised.values()]),
+    again: (addresses) =>
+      announceAndRepeat([...new Set(addresses.map(({ text }) => text))].filter((text) => advertised.has(text))),
     run: async (signal) => {
       for (;;) {
-        const next = Math.min(...due.keys());
-        if (next === Number.POSITIVE_INFINITY) {
-          await wake.wait(signal);
-          continue;
+        const nextMs = Math.min(...repeats.flatMap((batches) => [...batches.keys()]));
+        if (nextMs === Number.POSITIVE_INFINITY) await wake.wait(signal);
+        else {
+          using deadline = clock.deadline(Math.max(0, nextMs - clock.monotonic()), signal);
+          await wake.wait(deadline.signal).catch(() => signal.throwIfAborted());
         }
-        await clock.sleep(Math.max(0, next - clock.monotonic()), signal);
-        const batch = due.get(next);
-        due.delete(next);
-        announce([...(batch?.values() ?? [])].filter(({ text }) => advertised.has(text)));
+        for (const batches of repeats)
+          for (const [dueMs, batch] of batches) {
+            if (dueMs > clock.monotonic()) continue;
+            batches.delete(dueMs);
+            announce(batch);
+          }
       }
     },
   };

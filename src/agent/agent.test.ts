@@ -162,12 +162,12 @@ describe('what one tool refuses', () => {
     rig.ports.setRefused(new Map([['192.0.2.52', 'furiwake0: no']]));
     await publish(rig, a, c);
     rig.ports.tellNetwork('addresses');
-    await rig.clock.advance(0);
+    await rig.clock.advance(500);
     expect(answer(rig, a)).toBe('ready');
     expect(answer(rig, c)).toBe('the kernel does not take the address 192.0.2.52 (furiwake0: no)');
     rig.ports.setRefused(new Map());
     rig.ports.tellNetwork('addresses');
-    await rig.clock.advance(0);
+    await rig.clock.advance(500);
     expect(answer(rig, c)).toBe('ready');
   });
 });
@@ -263,16 +263,29 @@ describe('the audit', () => {
     await publish(rig, a);
     rig.ports.held.placed.clear();
     rig.ports.tellNetwork('addresses');
-    await rig.clock.advance(0);
+    await rig.clock.advance(500);
     expect([...rig.ports.held.placed.keys()]).toEqual(['192.0.2.51']);
+    expect(rig.ports.steps).toContain('again 192.0.2.51');
+  });
+
+  test('reads addresses back at most twice a second, however much the kernel tells', async () => {
+    const rig = start();
+    await publish(rig, a);
+    rig.ports.steps.length = 0;
+    for (let count = 0; count < 100; count++) {
+      rig.ports.tellNetwork('addresses');
+      await rig.clock.advance(20);
+    }
+    expect(rig.ports.steps.filter((step) => step === 'placement.audit').length).toBeLessThanOrEqual(5);
+    expect(rig.ports.steps.filter((step) => step === 'placement.audit').length).toBeGreaterThanOrEqual(4);
   });
 
   test('advertises all addresses again when a link comes up', async () => {
     const rig = start();
     await publish(rig, a);
-    rig.ports.tellNetwork('links');
-    await rig.clock.advance(0);
-    expect(rig.ports.steps).toContain('advertiser.again');
+    rig.ports.tellNetwork('link up');
+    await rig.clock.advance(500);
+    expect(rig.ports.steps).toContain('again 192.0.2.51');
   });
 });
 
@@ -301,7 +314,7 @@ describe('an own address of the host', () => {
     expect(rig.ports.held.placed.size).toBe(0);
     rig.ports.setOwn();
     rig.ports.tellNetwork('addresses');
-    await rig.clock.advance(0);
+    await rig.clock.advance(500);
     expect([...rig.ports.held.placed.keys()]).toEqual(['192.0.2.51']);
   });
 });

@@ -296,7 +296,6 @@ export function makeAgent(deps: AgentDeps): Agent {
     run: (signal) => {
       const unsubscribe = health.subscribe(() => updateReport([]));
       const auditNow = makeLatch();
-      let hasLinkChanged = false;
       return superviseAll(
         [
           passes,
@@ -310,22 +309,14 @@ export function makeAgent(deps: AgentDeps): Agent {
                 proxied: () => state.proxied,
                 addressesOf: ports.addressesOf,
                 auditNow,
-                onAddresses: () => {
-                  if (hasLinkChanged) deps.advertiser.again();
-                  hasLinkChanged = false;
-                  noteAddresses();
-                },
+                onAddresses: noteAddresses,
               },
               until,
             ),
           (until) => deps.proxy.run(until),
           (until) => deps.steering.run(until),
           (until) => deps.advertiser.run(until),
-          (until) =>
-            placement.run((what) => {
-              hasLinkChanged ||= what === 'links';
-              auditNow.set();
-            }, until),
+          (until) => placement.run(() => auditNow.set(), until),
         ],
         signal,
       ).finally(unsubscribe);

@@ -28,6 +28,8 @@ export type AuditDeps = {
 };
 
 const everyMs = 30_000;
+/** From one audit of addresses to the next, however much the kernel tells: each container that starts brings an interface. */
+const leastMs = 500;
 const retry = { firstMs: 1_000, mostMs: everyMs };
 
 /**
@@ -64,10 +66,13 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
     }
   };
   const sleep = (ms: number): Promise<void> => clock.sleep(ms, signal);
+  let earliestMs = 0;
   const untilTold = async (ms: number): Promise<void> => {
+    const retryMs = ms < everyMs ? clock.monotonic() + ms : 0;
     using deadline = clock.deadline(ms, signal);
     await deps.auditNow.wait(deadline.signal).catch(() => signal.throwIfAborted());
-    if (ms < everyMs) await clock.sleep(ms, signal); // after a failure, however much the kernel tells
+    await clock.sleep(Math.max(0, Math.max(earliestMs, retryMs) - clock.monotonic()), signal);
+    earliestMs = clock.monotonic() + leastMs;
   };
 
   await Promise.all([
@@ -77,8 +82,8 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
       'the addresses of this host',
       async (table) => {
         const wanted = deps.addressesOf(table.listeners);
-        const restored = await placement.audit(wanted, signal);
-        if (restored.length > 0) advertiser.advertise(wanted);
+        const { restored, toTell } = await placement.audit(wanted, signal);
+        if (toTell.length > 0) advertiser.again(toTell);
         deps.onAddresses();
         return restored.length;
       },

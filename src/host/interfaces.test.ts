@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { parseIp } from '../core/ip/ip.ts';
-import { decodeInterfaces, linkFinder, type NetworkInterface, ownOf, presentOf } from './interfaces.ts';
+import { decodeInterfaces, linkFinder, type NetworkInterface, sortAddresses } from './interfaces.ts';
 
 /** As `ip -json address` says it. */
 function link(ifname: string, addresses: readonly string[], rest: object = {}): object {
@@ -49,8 +49,12 @@ describe('the link of an address', () => {
 
 describe('an address of the host', () => {
   const own = (record: readonly (readonly [string, string])[], ...links: readonly object[]): readonly string[] => [
-    ...ownOf(read(...links), PersistentMap.from(record)).keys(),
+    ...sortAddresses(read(...links), PersistentMap.from(record)).own.keys(),
   ];
+  const present = (
+    record: readonly (readonly [string, string])[],
+    ...links: readonly object[]
+  ): readonly (readonly [string, string])[] => [...sortAddresses(read(...links), PersistentMap.from(record)).present];
 
   test('is its own when it is not recorded, loopback and link-local ones left out', () => {
     expect(own([], lo, eth0)).toEqual(['198.51.100.1', '192.0.2.11', '2001:db8::11']);
@@ -58,13 +62,13 @@ describe('an address of the host', () => {
 
   test('is furiwake’s on an interface of furiwake, recorded or not', () => {
     expect(own([], furiwake0)).toEqual([]);
-    expect([...presentOf(read(furiwake0), PersistentMap.empty())]).toEqual([['192.0.2.50', 'furiwake0']]);
+    expect(present([], furiwake0)).toEqual([['192.0.2.50', 'furiwake0']]);
   });
 
   test('is furiwake’s where it was recorded, where it is on two interfaces', () => {
-    const both = read(link('eth0', ['2001:db8::50/128']), link('furiwake0', ['2001:db8::50/128']));
+    const both = [link('eth0', ['2001:db8::50/128']), link('furiwake0', ['2001:db8::50/128'])];
     for (const name of ['eth0', 'furiwake0'])
-      expect([...presentOf(both, PersistentMap.from([['2001:db8::50', name]]))]).toEqual([['2001:db8::50', name]]);
+      expect(present([['2001:db8::50', name]], ...both)).toEqual([['2001:db8::50', name]]);
   });
 
   test('is furiwake’s where it was recorded, as a single address', () => {
@@ -72,11 +76,21 @@ describe('an address of the host', () => {
     expect(own([['2001:db8::50', 'eth0']], eth0With)).toEqual(['2001:db8::11']);
   });
 
+  test('is furiwake’s on an interface that was renamed, and is then recorded there', () => {
+    const renamed = link('lan0', ['2001:db8::11/64 preferred', '2001:db8::50/128']);
+    expect(own([['2001:db8::50', 'eth0']], renamed)).toEqual(['2001:db8::11']);
+    expect(present([['2001:db8::50', 'eth0']], renamed)).toEqual([['2001:db8::50', 'lan0']]);
+  });
+
   test.each([
-    ['on another interface', link('eth1', ['192.0.2.50/32'])],
-    ['with a prefix that furiwake never gives', link('vlan9', ['192.0.2.50/24'])],
-    ['with a preferred lifetime, which furiwake never gives', link('vlan9', ['192.0.2.50/32 preferred'])],
+    ['on another interface', link('eth1', ['2001:db8::50/128'])],
+    ['with a prefix that furiwake never gives', link('vlan9', ['2001:db8::50/64'])],
+    ['with a preferred lifetime, which furiwake never gives', link('vlan9', ['2001:db8::50/128 preferred'])],
   ])('is its own when it is recorded but found %s', (_, found) => {
-    expect(own([['192.0.2.50', 'vlan9']], found)).toEqual(['192.0.2.50']);
+    expect(own([['2001:db8::50', 'vlan9']], link('vlan9', []), found)).toEqual(['2001:db8::50']);
+  });
+
+  test('is its own when furiwake’s interface for it is gone and another one has it', () => {
+    expect(own([['192.0.2.50', 'furiwake0']], link('eth0', ['192.0.2.50/32']))).toEqual(['192.0.2.50']);
   });
 });

@@ -1,5 +1,5 @@
 import { bitsOf, type Family, type Ip, parseIp } from '../core/ip/ip.ts';
-import { parseCidr, rangeContains } from '../core/ip/range.ts';
+import { type IpRange, parseCidr, rangeContains } from '../core/ip/range.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { PlacementRecord } from './placement-record.ts';
 
@@ -27,9 +27,12 @@ export type NetworkInterface = {
   readonly name: string;
   /** The kernel's number for it. */
   readonly index: number;
-  /** Its Ethernet address as `02:00:…`; `undefined` for what is no Ethernet. */
+  /** Its Ethernet address as `02:00:…`; `undefined` where it is not an Ethernet interface. */
   readonly mac: string | undefined;
+  /** The administrator wants it up. */
   readonly isUp: boolean;
+  /** It is up and has a carrier. */
+  readonly isRunning: boolean;
   readonly addresses: readonly InterfaceAddress[];
 };
 
@@ -57,6 +60,8 @@ export function decodeInterfaces(json: string): readonly NetworkInterface[] {
     index: listed.ifindex ?? 0,
     mac: listed.link_type === 'ether' ? listed.address : undefined,
     isUp: listed.flags?.includes('UP') ?? false,
+    isRunning:
+      ['UP', 'LOWER_UP'].every((flag) => listed.flags?.includes(flag)) && !listed.flags?.includes('NO-CARRIER'),
     addresses: (listed.addr_info ?? []).flatMap((info) => {
       const ip = parseIp(info.local ?? '');
       if (ip === undefined) return [];
@@ -100,38 +105,54 @@ function makeLinkFinder(interfaces: readonly NetworkInterface[]): LinkFinder {
   return (ip) => subnets.find(({ subnet }) => rangeContains(subnet, ip))?.link;
 }
 
-/** What the host has without furiwake, by the address's text; without loopback and link-local addresses. */
-export function ownOf(interfaces: readonly NetworkInterface[], record: PlacementRecord): ReadonlyMap<string, Ip> {
-  const all = interfaces.flatMap((link) => link.addresses.filter((address) => !isOurs(link, address, record)));
-  return new Map(all.filter(({ ip }) => isRoutable(ip)).map(({ ip }) => [ip.text, ip]));
-}
-
-/** What furiwake put on the host, by the record or because it is on an interface of furiwake; with that interface. */
-export function presentOf(interfaces: readonly NetworkInterface[], record: PlacementRecord): PlacementRecord {
-  const present = interfaces.flatMap((link) =>
-    link.addresses.filter((address) => isOurs(link, address, record)).map(({ ip }) => [ip.text, link.name] as const),
-  );
-  const isWhereRecorded = ([text, name]: readonly [string, string]): boolean => record.get(text) === name;
-  // One that is on two interfaces, for it is being moved, is where it was recorded.
-  return PersistentMap.from([...present, ...present.filter(isWhereRecorded)]);
-}
-
-/** An address in the record that is elsewhere than recorded, has a wider prefix or is preferred is not furiwake's. */
-function isOurs({ name }: NetworkInterface, address: InterfaceAddress, record: PlacementRecord): boolean {
-  const { ip, prefixLength, isPreferred } = address;
-  if (isOurInterface(name)) return isRoutable(ip);
-  return record.get(ip.text) === name && prefixLength === bitsOf(ip.family) && !isPreferred;
-}
-
-const unroutable: Readonly<Record<Family, readonly string[]>> = {
-  4: ['127.0.0.0/8', '169.254.0.0/16'],
-  6: ['::1/128', 'fe80::/10'],
+/** Addresses of a host, told apart. */
+export type Sorted = {
+  /** Without furiwake, by the address's text; without loopback and link-local addresses. */
+  readonly own: ReadonlyMap<string, Ip>;
+  /** What furiwake put on the host, with the interface that has it. */
+  readonly present: PlacementRecord;
 };
 
-/** Loopback and link-local addresses cannot be reached from elsewhere. */
-function isRoutable(ip: Ip): boolean {
-  return !unroutable[ip.family].some((cidr) => {
-    const range = parseCidr(cidr);
-    return range !== undefined && rangeContains(range, ip);
-  });
+/** Tells the host's own addresses from those of furiwake, by the record or because they are on an interface of furiwake. */
+export function sortAddresses(interfaces: readonly NetworkInterface[], record: PlacementRecord): Sorted {
+  const names = new Set(interfaces.map(({ name }) => name));
+  const own = new Map<string, Ip>();
+  const present: (readonly [string, string])[] = [];
+  for (const { name, addresses } of interfaces)
+    for (const address of addresses) {
+      if (!isRoutable(address.ip)) continue;
+      if (isPlaced(name, address, record, names)) present.push([address.ip.text, name]);
+      else own.set(address.ip.text, address.ip);
+    }
+  // One that is on two interfaces, for it is being moved, is where it was recorded.
+  const whereRecorded = present.filter(([text, name]) => record.get(text) === name);
+  return { own, present: PersistentMap.from([...present, ...whereRecorded]) };
+}
+
+/**
+ * An address in the record that is elsewhere than recorded, has a wider prefix or is preferred is the host's own. One whose
+ * recorded interface is no more is still furiwake's: the interface was renamed, and kept it.
+ */
+function isPlaced(
+  name: string,
+  { ip, prefixLength, isPreferred }: InterfaceAddress,
+  record: PlacementRecord,
+  names: ReadonlySet<string>,
+): boolean {
+  if (isOurInterface(name)) return true;
+  const recorded = record.get(ip.text);
+  if (recorded === undefined || prefixLength !== bitsOf(ip.family) || isPreferred) return false;
+  return recorded === name || (!isOurInterface(recorded) && !names.has(recorded));
+}
+
+const rangesOf = (...cidrs: readonly string[]): readonly IpRange[] => cidrs.flatMap((cidr) => parseCidr(cidr) ?? []);
+
+const unroutable: Readonly<Record<Family, readonly IpRange[]>> = {
+  4: rangesOf('127.0.0.0/8', '169.254.0.0/16'),
+  6: rangesOf('::1/128', 'fe80::/10'),
+};
+
+/** Whether it can be reached from elsewhere: loopback and link-local addresses cannot. */
+export function isRoutable(ip: Ip): boolean {
+  return !unroutable[ip.family].some((range) => rangeContains(range, ip));
 }

@@ -2,9 +2,22 @@ import { type Exec, ExecError } from '../ports/exec.ts';
 
 /** What the kernel told of this host's network. */
 export type NetworkEvent =
-  /** An interface came, went, or changed its state or name. */
-  | { readonly kind: 'link' }
-  | { readonly kind: 'added' | 'removed'; readonly address: string }
+  /** An interface came or changed. `isRunning`: it is up and has a carrier. */
+  | {
+      readonly kind: 'link';
+      readonly index: number;
+      readonly name: string;
+      readonly isRunning: boolean;
+      readonly mac: string;
+    }
+  | { readonly kind: 'link gone'; readonly index: number }
+  | {
+      readonly kind: 'added' | 'removed';
+      readonly address: string;
+      readonly prefixLength: number;
+      /** The kernel's number of the interface. */
+      readonly index: number;
+    }
   /** A default route came or went. */
   | { readonly kind: 'route' }
   /** Anything may have happened: before we listened, or when the kernel had more to say than we could take. */
@@ -12,8 +25,10 @@ export type NetworkEvent =
 
 /*
  * perl, which every Debian has, listens to rtnetlink(7): `ip monitor` tells the same, but its lines cannot be told apart
- * for certain. A message: header (length, type, flags, sequence, port), then ifinfomsg, ifaddrmsg (family, prefix length,
- * flags, scope, index) or rtmsg (family, destination length, …), then attributes. IFA_ADDRESS is 1, IFA_LOCAL 2.
+ * for certain. A message: header (length, type, flags, sequence, port), then ifinfomsg (family, type, index, flags),
+ * ifaddrmsg (family, prefix length, flags, scope, index) or rtmsg (family, destination length, source length, TOS, table),
+ * then attributes. Of a link, IFLA_ADDRESS is 1 and IFLA_IFNAME 3; of an address, IFA_ADDRESS is 1 and IFA_LOCAL 2.
+ * Messages about links with family AF_BRIDGE are about ports of a bridge.
  */
 const script = String.raw`
 use strict;
@@ -28,6 +43,17 @@ my $all = "";
 vec($all, fileno($_), 1) = 1 for $kernel, *STDIN;
 print "unsure\n";
 sub after { my ($text, $size) = @_; $size = ($size + 3) & ~3; $size < length($text) ? substr($text, $size) : "" }
+sub attributes {
+  my ($text) = @_;
+  my %value;
+  while (length($text) >= 4) {
+    my ($size, $name) = unpack("SS", $text);
+    last if $size < 4 || $size > length($text);
+    $value{$name & 0x3fff} = substr($text, 4, $size - 4);
+    $text = after($text, $size);
+  }
+  return %value;
+}
 while (1) {
   select(my $readable = $all, undef, undef, undef);
   exit if vec($readable, fileno(STDIN), 1);                           # who started us has ended
@@ -42,24 +68,29 @@ while (1) {
     last if $length < 16 || $length > length($batch);
     my $body = substr($batch, 16, $length - 16);
     $batch = after($batch, $length);
-    if ($type == 16 || $type == 17) { print "link\n"; next }          # RTM_NEWLINK, RTM_DELLINK
+    if ($type == 16 || $type == 17) {                                 # RTM_NEWLINK, RTM_DELLINK
+      my ($family, $index, $flags) = unpack("Cx3lL", $body);
+      next unless $family == 0;
+      if ($type == 17) { print "gone $index\n"; next }
+      my %value = attributes(substr($body, 16));
+      my $mac = join ":", unpack("(H2)*", $value{1} // "");
+      my $name = unpack("Z*", $value{3} // "");
+      my $running = ($flags & 0x10041) == 0x10041 ? 1 : 0;            # IFF_UP, IFF_RUNNING, IFF_LOWER_UP
+      print "link $index $running $name $mac\n";
+      next;
+    }
     if ($type == 24 || $type == 25) {                                 # RTM_NEWROUTE, RTM_DELROUTE
-      print "route\n" if unpack("x1C", $body) == 0;
+      my ($size, $table) = unpack("xCxxC", $body);
+      print "route\n" if $size == 0 && $table == 254;                 # RT_TABLE_MAIN
       next;
     }
     next unless $type == 20 || $type == 21;                           # RTM_NEWADDR, RTM_DELADDR
-    my $family = unpack("C", $body);
-    my $attributes = substr($body, 8);
-    my %value;
-    while (length($attributes) >= 4) {
-      my ($size, $name) = unpack("SS", $attributes);
-      last if $size < 4 || $size > length($attributes);
-      $value{$name & 0x3fff} = substr($attributes, 4, $size - 4);
-      $attributes = after($attributes, $size);
-    }
+    my ($family, $size, $index) = unpack("CCx2L", $body);
+    my %value = attributes(substr($body, 8));
     my $address = $value{2} // $value{1};
     next unless defined $address && length($address) == ($family == 2 ? 4 : 16);
-    print(($type == 20 ? "+ " : "- ") . inet_ntop($family == 2 ? AF_INET : AF_INET6, $address) . "\n");
+    my $text = inet_ntop($family == 2 ? AF_INET : AF_INET6, $address);
+    print(($type == 20 ? "added" : "removed") . " $index $size $text\n");
   }
 }
 `;
@@ -70,10 +101,26 @@ while (1) {
  */
 export async function* watchNetwork(exec: Exec, signal: AbortSignal): AsyncGenerator<NetworkEvent, void> {
   await using perl = exec.converse('perl', ['-e', script], signal);
-  for await (const line of perl.lines) {
-    if (line === 'unsure' || line === 'link' || line === 'route') yield { kind: line };
-    else yield { kind: line.startsWith('+') ? 'added' : 'removed', address: line.slice(2) };
-  }
+  for await (const line of perl.lines) yield decodeEvent(line);
   const exitCode = await perl.exited;
   if (!signal.aborted) throw new ExecError('perl', exitCode, perl.takeErrors());
+}
+
+/** Reads a line of the script; one that it never prints stands for anything. */
+function decodeEvent(line: string): NetworkEvent {
+  const [kind = '', number = '', second = '', third = '', mac = ''] = line.split(' ');
+  const index = Number(number);
+  switch (kind) {
+    case 'link':
+      return { kind, index, isRunning: second === '1', name: third, mac };
+    case 'gone':
+      return { kind: 'link gone', index };
+    case 'added':
+    case 'removed':
+      return { kind, index, prefixLength: Number(second), address: third };
+    case 'route':
+      return { kind };
+    default:
+      return { kind: 'unsure' };
+  }
 }

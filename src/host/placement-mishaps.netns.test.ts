@@ -29,7 +29,7 @@ test('a record that was cut short stops nothing, and is whole again after the ne
   await restarted.add(allAddresses, signal);
   for (const text of allAddresses.keys()) await rig.answersPing(text);
   for (const text of allAddresses.keys()) expect(await rig.record()).toContain(`"${text}"`);
-  expect(await restarted.audit(allAddresses, signal)).toEqual([]);
+  expect((await restarted.audit(allAddresses, signal)).restored).toEqual([]);
 });
 
 describe('after a restart that was faster than the network', () => {
@@ -67,7 +67,7 @@ describe('after a restart that was faster than the network', () => {
     expect(ofIt).toEqual(['wan fd10::50/128 global']);
     await expect.poll(() => rig.neighbour('fd10::50'), patience).toBe(await rig.macOf('wan'));
     await rig.answersPing('fd10::50');
-    expect(await rig.makeNew().audit(allAddresses, signal)).toEqual([]);
+    expect((await rig.makeNew().audit(allAddresses, signal)).restored).toEqual([]);
     await rig.placement.remove(none, signal);
     expect(await rig.places()).not.toContain('wan fd10::50/128 global');
   });

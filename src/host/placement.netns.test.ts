@@ -168,24 +168,3 @@ describe('audit', () => {
     for (const text of allAddresses.keys()) await rig.answersPing(text);
   });
 });
-
-describe('run', () => {
-  test.each([
-    ['an address of furiwake is deleted', ['ip', 'address', 'delete', '10.50.0.1/32', 'dev', 'furiwake0'], 'addresses'],
-    ['an own address is added', ['ip', 'address', 'add', '10.10.0.99/24', 'dev', 'wan'], 'addresses'],
-    ['a link goes down', ['ip', 'link', 'set', 'wan', 'down'], 'links'],
-    ['an interface is renamed', ['ip', 'link', 'set', 'lan', 'name', 'renamed'], 'links'],
-  ])('tells when %s', async (_, [file = '', ...args], kind) => {
-    await rig.add(allAddresses);
-    await rig.placement.refresh(signal);
-    const told: string[] = [];
-    const stop = new AbortController();
-    const running = rig.placement.run((what) => void told.push(what), stop.signal);
-    await expect.poll(() => told, patience).toContain('links'); // it listens, and does not know what was before
-    told.length = 0;
-    await rig.lab.balancer.exec(file, ...args);
-    await expect.poll(() => told, patience).toContain(kind);
-    stop.abort();
-    await running;
-  });
-});

@@ -1,4 +1,4 @@
-import { makeBackoff } from '../async/backoff.ts';
+import { keepWatching } from '../async/keep-watching.ts';
 import { makeSerial } from '../async/serial.ts';
 import { makeTrouble } from '../async/trouble.ts';
 import { type Ip, parseIp } from '../core/ip/ip.ts';
@@ -8,12 +8,13 @@ import type { Exec } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
 import type { Addresses, HostAddresses, Placement } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
-import { isOurInterface, linkFinder, type NetworkInterface, ownOf, presentOf } from './interfaces.ts';
-import { makeKernel, type Place } from './kernel.ts';
+import { isOurInterface, linkFinder } from './interfaces.ts';
+import { makeKernel } from './kernel.ts';
 import { watchNetwork } from './kernel-events.ts';
-import { placesFor } from './places.ts';
+import { makeNewsFilter } from './news.ts';
+import { emptiedBy, placesFor, placesIn, strayedFrom } from './places.ts';
 import type { PlacementRecord, RecordFile } from './placement-record.ts';
-import { hostNeeds, primaryAddresses, readRoutes } from './routes.ts';
+import { type HostView, settled, viewOf } from './view.ts';
 
 /*
  * Where an address is put, and why
@@ -32,16 +33,16 @@ import { hostNeeds, primaryAddresses, readRoutes } from './routes.ts';
  * it now has itself, and moves an IPv6 address whose subnet has come to an interface.
  */
 
-/** What the host has, as read last and changed since. */
-type State = {
-  readonly interfaces: readonly NetworkInterface[];
-  readonly own: ReadonlyMap<string, Ip>;
-  readonly primary: readonly Ip[];
-  readonly needs: ReadonlyMap<string, string>;
-  /** Addresses of furiwake: where each is, or is to be. On the disk. */
-  readonly record: PlacementRecord;
-  /** Those of them that the host has, with the interface. */
-  readonly present: PlacementRecord;
+/** What the host has, and where the addresses of furiwake are, or are to be. */
+type State = HostView & { readonly record: PlacementRecord };
+
+const nothing: State = {
+  interfaces: [],
+  own: new Map(),
+  primary: [],
+  needs: new Map(),
+  present: PersistentMap.empty(),
+  record: PersistentMap.empty(),
 };
 
 /**
@@ -58,67 +59,87 @@ export function makePlacement(deps: {
 }): Placement {
   const { exec, clock, log } = deps;
   const kernel = makeKernel(deps);
+  const recordTrouble = makeTrouble({
+    what: 'saving the record of addresses',
+    log,
+    monotonic: () => clock.monotonic(),
+  });
   /** One at a time: each works on the state that the one before left. */
   const inTurn = makeSerial();
-  /** `undefined` when it must be read: at first, and after a change that failed. */
-  let state: State | undefined;
+  let state = nothing;
+  /** The state must be read before it is relied on: at first, and after a change that failed. */
+  let isStale = true;
+  let isBeingRead = false;
+  /** As it is on the disk; `undefined`: not read yet. */
+  let recorded: PlacementRecord | undefined;
   let known: HostAddresses = { own: new Map(), primary: [], needs: new Map(), refused: new Map() };
   /** What `add` or `audit` was asked for last: so many listeners are diffed against it. */
   let wantedBefore: Addresses = PersistentMap.empty();
+  /** Numbers of interfaces that came up since the last audit. */
+  const linksUp = new Set<number>();
 
+  /** The state is right, and `refused` says which addresses the kernel refuses. */
   const publish = (next: State, refused: ReadonlyMap<string, string> = known.refused): void => {
-    const own = isSameKeys(known.own, next.own) ? known.own : next.own;
-    const primary = isSameAddresses(known.primary, next.primary) ? known.primary : next.primary;
-    const same = isSameTexts(known.refused, refused) ? known.refused : refused;
-    const needs = isSameTexts(known.needs, next.needs) ? known.needs : next.needs;
-    const isSame = own === known.own && primary === known.primary && needs === known.needs && same === known.refused;
-    if (!isSame) known = { own, primary, needs, refused: same };
-    state = { ...next, own };
+    state = next;
+    isStale = false;
+    known = settled(known, { own: next.own, primary: next.primary, needs: next.needs, refused });
   };
 
-  const read = async (signal: AbortSignal): Promise<State> => {
-    const record = state?.record ?? (await deps.record.read());
-    const interfaces = await kernel.interfaces(signal);
-    const present = presentOf(interfaces, record);
-    const routes = await readRoutes(exec, signal);
-    const resolvConf = (await deps.files.read('/etc/resolv.conf').catch(() => undefined)) ?? '';
-    publish({
-      interfaces,
-      own: ownOf(interfaces, record),
-      primary: primaryAddresses(routes, interfaces, record),
-      needs: hostNeeds(routes, interfaces, resolvConf),
-      record: record.with(present),
-      present,
-    });
-    return state as State;
+  const read = async (signal: AbortSignal): Promise<void> => {
+    if (recorded === undefined) {
+      recorded = await deps.record.read();
+      state = { ...state, record: recorded };
+    }
+    const { record } = state;
+    isBeingRead = true;
+    try {
+      const view = await viewOf(await kernel.interfaces(signal), record, deps, signal);
+      publish({ ...view, record: record.with(view.present) });
+    } finally {
+      isBeingRead = false;
+    }
   };
 
-  const write = async (before: State, record: PlacementRecord): Promise<State> => {
-    if (record === before.record) return before;
-    state = undefined; // until it is done
+  const ensureRead = async (signal: AbortSignal): Promise<void> => {
+    if (isStale) await read(signal);
+  };
+
+  const write = async (record: PlacementRecord): Promise<void> => {
+    if (record === recorded) return;
     await deps.record.write(record);
-    return (state = { ...before, record });
+    recorded = record;
   };
 
-  const put = async (before: State, missing: readonly Ip[], signal: AbortSignal): Promise<readonly Ip[]> => {
+  /** After a removal: a record that has too many addresses does no harm, and a full disk is no reason to stop. */
+  const saveRecord = async (): Promise<void> => {
+    try {
+      await write(state.record);
+      recordTrouble.over();
+    } catch (error) {
+      recordTrouble.failed(error);
+    }
+  };
+
+  /** Adds addresses, recorded before; those that the host has now. */
+  const put = async (missing: readonly Ip[], signal: AbortSignal): Promise<readonly Ip[]> => {
     if (missing.length === 0) return [];
-    const recorded = await write(before, before.record.with(placesFor(missing, before)));
-    const places = placesIn(recorded.record, missing);
-    state = undefined; // until all of it is done
-    const links = new Map(
-      recorded.interfaces.map(({ name, isUp }) => [name, isUp ? ('up' as const) : ('down' as const)]),
-    );
+    const record = state.record.with(placesFor(missing, state));
+    if (record !== state.record) await write(record);
+    state = { ...state, record };
+    isStale = true; // until all of it is done
+    const places = placesIn(record, missing);
+    const links = new Map(state.interfaces.map(({ name, isUp }) => [name, isUp ? ('up' as const) : ('down' as const)]));
     const used = new Set(places.map(({ on }) => on).filter(isOurInterface));
     for (const name of used) await kernel.ensureInterface(name, links.get(name), signal);
-    const refusedNow = await kernel.add(places, signal);
-    const added = places.filter(({ address }) => !refusedNow.has(address.text));
+    const refused = await kernel.add(places, signal);
+    const added = places.filter(({ address }) => !refused.has(address.text));
     const isNew = [...used].some((name) => links.get(name) !== 'up');
     const next = {
-      ...recorded,
-      interfaces: isNew ? await kernel.interfaces(signal) : recorded.interfaces,
-      present: recorded.present.with(added.map(({ address, on }) => [address.text, on])),
+      ...state,
+      interfaces: isNew ? await kernel.interfaces(signal) : state.interfaces,
+      present: state.present.with(added.map(({ address, on }) => [address.text, on])),
     };
-    publish(next, refusedAfter(missing, refusedNow));
+    publish(next, refusedAfter(missing, refused));
     if (added.length > 0)
       log.info({ addresses: shown(added.map(({ address }) => address.text)) }, 'addresses added to this host');
     return added.map(({ address }) => address);
@@ -127,44 +148,71 @@ export function makePlacement(deps: {
   const refusedAfter = (tried: readonly Ip[], now: ReadonlyMap<string, string>): ReadonlyMap<string, string> => {
     const fresh = [...now].filter(([text, words]) => known.refused.get(text) !== words);
     if (fresh.length > 0)
-      log.warn({ addresses: shown(fresh.map((parts) => parts.join(' '))) }, 'the kernel does not take these addresses');
+      log.warn({ addresses: shown(fresh.map((parts) => parts.join(' '))) }, 'the kernel refused addresses; retrying');
     const rest = new Map(known.refused);
     for (const { text } of tried) rest.delete(text);
     return new Map([...rest, ...now]);
   };
 
   /** Removes addresses of furiwake, and its interfaces that have none left. */
-  const take = async (before: State, gone: readonly string[], signal: AbortSignal): Promise<void> => {
-    const record = before.record.with(gone.map((text) => [text, undefined]));
-    const places = gone.flatMap((text): Place[] => {
-      const [address, on] = [parseIp(text), before.present.get(text)];
-      return address === undefined || on === undefined ? [] : [{ address, on }];
-    });
-    const empty = emptiedBy(record, before);
-    state = undefined; // until all of it is done
-    await kernel.remove(places, empty, signal);
-    await deps.record.write(record);
+  const take = async (gone: readonly string[], signal: AbortSignal): Promise<void> => {
+    const before = state;
+    const without = gone.map((text) => [text, undefined] as const);
+    const record = before.record.with(without);
+    const places = placesIn(
+      before.present,
+      gone.flatMap((text) => parseIp(text) ?? []),
+    );
+    const empty = emptiedBy(record, before.interfaces);
+    state = { ...before, record };
+    isStale = true; // until all of it is done
+    try {
+      await kernel.remove(places, empty, signal);
+    } catch (error) {
+      state = before;
+      throw error;
+    }
+    await saveRecord();
     const refused = new Map(known.refused);
     for (const text of gone) refused.delete(text);
-    wantedBefore = wantedBefore.with(gone.map((text) => [text, undefined])); // `add` puts them back when they are wanted again
-    publish(
-      {
-        ...before,
-        interfaces: before.interfaces.filter(({ name }) => !empty.includes(name)),
-        record,
-        present: before.present.with(gone.map((text) => [text, undefined])),
-      },
-      refused,
-    );
+    wantedBefore = wantedBefore.with(without); // `add` puts them back when they are wanted again
+    const interfaces = before.interfaces.filter(({ name }) => !empty.includes(name));
+    publish({ ...state, interfaces, present: before.present.with(without) }, refused);
     if (places.length > 0) log.info({ addresses: shown(gone) }, 'addresses removed from this host');
   };
 
-  const current = async (signal: AbortSignal): Promise<State> => state ?? (await read(signal));
+  /** Moves IPv6 addresses to the interface where the neighbours look for them; those that are there now. */
+  const move = async (strayed: readonly Ip[], signal: AbortSignal): Promise<readonly Ip[]> => {
+    if (strayed.length === 0) return [];
+    const { present } = state;
+    const moved = new Set(await put(strayed, signal));
+    const stuck = strayed.filter((address) => !moved.has(address));
+    state = { ...state, record: state.record.with(stuck.map(({ text }) => [text, present.get(text)])) };
+    await kernel.remove(placesIn(present, [...moved]), emptiedBy(state.record, state.interfaces), signal);
+    await read(signal);
+    return [...moved];
+  };
+
+  const audit = async (wanted: Addresses, signal: AbortSignal): Promise<readonly Ip[]> => {
+    await read(signal);
+    const doubles = [...state.own.keys()].filter((text) => state.record.has(text));
+    if (doubles.length > 0) {
+      log.info({ addresses: shown(doubles) }, 'the host has these addresses itself now; leaving them to it');
+      await take(doubles, signal);
+    }
+    const moved = await move(strayedFrom(state), signal);
+    const down = state.interfaces.filter(({ name, isUp }) => isOurInterface(name) && !isUp);
+    for (const { name } of down) await kernel.ensureInterface(name, 'down', signal);
+    const added = await put(missingFrom(state, wanted, wanted.keys()), signal);
+    wantedBefore = wanted;
+    await saveRecord();
+    return [...moved, ...added];
+  };
 
   return {
     addresses: () => known,
     linkOf: (address) => {
-      const link = linkFinder(state?.interfaces ?? [])(address);
+      const link = linkFinder(state.interfaces)(address);
       return link?.mac === undefined ? undefined : { index: link.index, mac: link.mac };
     },
     refresh: (signal) =>
@@ -174,63 +222,48 @@ export function makePlacement(deps: {
       }),
     add: (wanted, signal) =>
       inTurn(async () => {
-        const isKnown = state !== undefined;
-        const before = await current(signal);
-        const candidates = isKnown ? PersistentMap.changedKeys(wantedBefore, wanted) : wanted.keys();
-        const added = await put(before, missingFrom(before, wanted, candidates), signal);
+        const candidates = isStale ? wanted.keys() : PersistentMap.changedKeys(wantedBefore, wanted);
+        await ensureRead(signal);
+        const added = await put(missingFrom(state, wanted, candidates), signal);
         wantedBefore = wanted;
         return added;
       }),
     remove: (wanted, signal) =>
       inTurn(async () => {
-        const before = await current(signal);
-        const gone = before.record.size === 0 ? [] : [...before.record.keys()].filter((text) => !wanted.has(text));
-        if (gone.length > 0) await take(before, gone, signal);
+        await ensureRead(signal);
+        const gone = [...state.record.keys()].filter((text) => !wanted.has(text));
+        if (gone.length > 0) await take(gone, signal);
       }),
     audit: (wanted, signal) =>
       inTurn(async () => {
-        let before = await read(signal);
-        const doubles = [...before.own.keys()].filter((text) => before.record.has(text));
-        if (doubles.length > 0) {
-          log.info({ addresses: shown(doubles) }, 'the host has these addresses itself now; leaving them to it');
-          await take(before, doubles, signal);
-          before = await current(signal);
+        const cameUp = new Set(linksUp);
+        linksUp.clear();
+        try {
+          const restored = await audit(wanted, signal);
+          const linkOf = linkFinder(state.interfaces);
+          const there = cameUp.size === 0 ? [] : [...wanted.values()];
+          const reachedAnew = there.filter((address) => cameUp.has(linkOf(address)?.index ?? 0));
+          return { restored, toTell: [...restored, ...reachedAnew] };
+        } catch (error) {
+          for (const index of cameUp) linksUp.add(index);
+          throw error;
         }
-        const strayed = strayedFrom(before);
-        if (strayed.length > 0) {
-          await put(before, strayed, signal);
-          const now = await current(signal);
-          const moved = strayed.filter(({ text }) => now.present.get(text) !== before.present.get(text));
-          await kernel.remove(placesIn(before.present, moved), emptiedBy(now.record, now), signal);
-          before = await read(signal);
-        }
-        const down = before.interfaces.filter(({ name, isUp }) => isOurInterface(name) && !isUp);
-        for (const { name } of down) await kernel.ensureInterface(name, 'down', signal);
-        const restored = await put(before, missingFrom(before, wanted, wanted.keys()), signal);
-        wantedBefore = wanted;
-        return [...strayed, ...restored];
       }),
     run: async (onChange, signal) => {
-      const trouble = makeTrouble({ what: 'watching network interfaces', log, monotonic: () => clock.monotonic() });
-      const backoff = makeBackoff({ firstMs: 1_000, mostMs: 60_000 });
-      while (!signal.aborted) {
-        try {
-          for await (const event of watchNetwork(exec, signal)) {
-            trouble.over();
-            backoff.reset();
-            const isLink = event.kind === 'link' || event.kind === 'unsure';
-            if (event.kind === 'added' && (known.own.has(event.address) || state?.record.has(event.address) === true))
-              continue;
-            if (event.kind === 'removed' && !known.own.has(event.address) && state?.record.has(event.address) !== true)
-              continue;
-            onChange(isLink ? 'links' : 'addresses');
-          }
-        } catch (error) {
-          if (signal.aborted) return;
-          trouble.failed(error);
-        }
-        await clock.sleep(backoff.next(), signal).catch(() => undefined); // aborted: the condition of the loop
-      }
+      const newsOf = makeNewsFilter(() => ({ ...state, isBeingRead }));
+      await keepWatching({
+        what: 'watching network interfaces',
+        watch: () => watchNetwork(exec, signal),
+        react: (event) => {
+          const news = newsOf(event);
+          if (news === undefined) return;
+          for (const index of news.linksUp) linksUp.add(index);
+          onChange();
+        },
+        clock,
+        log,
+        signal,
+      });
     },
   };
 }
@@ -241,41 +274,6 @@ function missingFrom({ own, present }: State, wanted: Addresses, candidates: Ite
     const address = wanted.get(text);
     return address === undefined || own.has(text) || present.has(text) ? [] : address;
   });
-}
-
-/** The interfaces of furiwake on which no address of the record is. */
-function emptiedBy(record: PlacementRecord, { interfaces }: Pick<State, 'interfaces'>): readonly string[] {
-  const used = new Set(record.values());
-  return interfaces.map(({ name }) => name).filter((name) => isOurInterface(name) && !used.has(name));
-}
-
-/** The IPv6 addresses of furiwake that are not on the interface where the neighbours look for them. */
-function strayedFrom({ interfaces, record }: State): readonly Ip[] {
-  const linkOf = linkFinder(interfaces);
-  return [...record].flatMap(([text, place]) => {
-    const address = text.includes(':') ? parseIp(text) : undefined;
-    const link = address && linkOf(address)?.name;
-    return address === undefined || link === undefined || link === place ? [] : address;
-  });
-}
-
-function placesIn(places: ReadonlyMap<string, string>, addresses: readonly Ip[]): readonly Place[] {
-  return addresses.flatMap((address) => {
-    const on = places.get(address.text);
-    return on === undefined ? [] : { address, on };
-  });
-}
-
-function isSameKeys(a: ReadonlyMap<string, unknown>, b: ReadonlyMap<string, unknown>): boolean {
-  return a.size === b.size && [...a.keys()].every((key) => b.has(key));
-}
-
-function isSameTexts(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean {
-  return a.size === b.size && [...a].every(([key, value]) => b.get(key) === value);
-}
-
-function isSameAddresses(a: readonly Ip[], b: readonly Ip[]): boolean {
-  return a.length === b.length && a.every(({ text }, index) => text === b[index]?.text);
 }
 
 const mostShown = 20;

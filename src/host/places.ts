@@ -1,15 +1,15 @@
-import type { Ip } from '../core/ip/ip.ts';
+import { type Ip, parseIp } from '../core/ip/ip.ts';
 import { isOurInterface, linkFinder, type NetworkInterface, ourInterface } from './interfaces.ts';
+import type { Place } from './kernel.ts';
 import type { PlacementRecord } from './placement-record.ts';
+
+type Placed = { readonly interfaces: readonly NetworkInterface[]; readonly record: PlacementRecord };
 
 /** The kernel looks at all addresses of an interface for each one that is added. */
 const mostPerInterface = 500;
 
 /** The interface for each address: where it was recorded to be, else where it belongs or there is room. */
-export function placesFor(
-  addresses: readonly Ip[],
-  { interfaces, record }: { readonly interfaces: readonly NetworkInterface[]; readonly record: PlacementRecord },
-): ReadonlyMap<string, string> {
+export function placesFor(addresses: readonly Ip[], { interfaces, record }: Placed): ReadonlyMap<string, string> {
   const counts = new Map<string, number>();
   for (const name of record.values()) counts.set(name, (counts.get(name) ?? 0) + 1);
   let number = 0;
@@ -27,4 +27,28 @@ export function placesFor(
     counts.set(place, (counts.get(place) ?? 0) + 1);
   }
   return places;
+}
+
+/** The interfaces of furiwake on which no address of the record is. */
+export function emptiedBy(record: PlacementRecord, interfaces: readonly NetworkInterface[]): readonly string[] {
+  const used = new Set(record.values());
+  return interfaces.map(({ name }) => name).filter((name) => isOurInterface(name) && !used.has(name));
+}
+
+/** The IPv6 addresses of furiwake that are not on the interface where the neighbours look for them. */
+export function strayedFrom({ interfaces, record }: Placed): readonly Ip[] {
+  const linkOf = linkFinder(interfaces);
+  return [...record].flatMap(([text, place]) => {
+    const address = text.includes(':') ? parseIp(text) : undefined;
+    const link = address && linkOf(address)?.name;
+    return address === undefined || link === undefined || link === place ? [] : address;
+  });
+}
+
+/** Of these addresses, those that have a place, each with it. */
+export function placesIn(places: ReadonlyMap<string, string>, addresses: readonly Ip[]): readonly Place[] {
+  return addresses.flatMap((address) => {
+    const on = places.get(address.text);
+    return on === undefined ? [] : { address, on };
+  });
 }

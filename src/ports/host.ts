@@ -49,6 +49,13 @@ export type HostAddresses = {
   readonly refused: Refusals<string>;
 };
 
+export type PlacementAudit = {
+  /** Addresses that were missing and are back, or that were on another interface than the one where neighbours look. */
+  readonly restored: readonly Ip[];
+  /** Those, and those on a link that came up or has another MAC since the last audit: advertise them again. */
+  readonly toTell: readonly Ip[];
+};
+
 /** Puts addresses on this host; takes off only what it put there. */
 export type Placement = {
   /**
@@ -60,26 +67,26 @@ export type Placement = {
   /** Removes the addresses that placement added and that are not in `wanted`. */
   remove(wanted: Addresses, signal: AbortSignal): Promise<void>;
   /** Reads everything back: puts back what is missing of `wanted`, leaves to the host what it now has itself. */
-  audit(wanted: Addresses, signal: AbortSignal): Promise<readonly Ip[]>;
+  audit(wanted: Addresses, signal: AbortSignal): Promise<PlacementAudit>;
   /** Known without asking; fresh while `run` runs. */
   addresses(): HostAddresses;
   /** Reads the host's addresses now. */
   refresh(signal: AbortSignal): Promise<HostAddresses>;
   /**
-   * Until `signal` aborts: watches interfaces, addresses and default routes. `onChange` is called when one of them may have
-   * changed: the caller then runs `audit`, and advertises again where `links` changed.
+   * Until `signal` aborts: watches interfaces, addresses and default routes. `onChange` is called when something of them
+   * that concerns placement may have changed, by another program than furiwake: the caller then runs `audit`.
    */
-  run(onChange: (what: 'links' | 'addresses') => void, signal: AbortSignal): Promise<void>;
+  run(onChange: () => void, signal: AbortSignal): Promise<void>;
   /** On which interface the neighbours look for an address. */
   linkOf(address: Ip): { readonly index: number; readonly mac: string } | undefined;
 };
 
 /** Attracts addresses that are on this host. */
 export type Advertiser = {
-  /** Makes the neighbours send packets for exactly these addresses here; told again after some seconds and when a link comes up. */
+  /** Makes the neighbours send packets for exactly these addresses here: new ones are told at once and again after some seconds. */
   advertise(addresses: Addresses): void;
-  /** Tells all of them again: a link came up. */
-  again(): void;
+  /** Tells these anew, as far as they are advertised: they came back or moved, or their link came up. */
+  again(addresses: readonly Ip[]): void;
   /** Until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;
 };

@@ -2,18 +2,10 @@ import type { ListenerKey } from '../../src/core/model/names.ts';
 import { PersistentMap } from '../../src/core/persistent-map.ts';
 import { emptyTable, type Listener, type TrafficTable } from '../../src/core/traffic/table.ts';
 import type { Health } from '../../src/ports/health.ts';
-import type {
-  Addresses,
-  Advertiser,
-  Host,
-  HostAddresses,
-  Placement,
-  Refusals,
-  Steering,
-  SteeringTarget,
-} from '../../src/ports/host.ts';
+import type { Addresses, Advertiser, Host, Placement, Steering, SteeringTarget } from '../../src/ports/host.ts';
 import type { Proxy } from '../../src/ports/proxy.ts';
-import { ip } from './service.ts';
+import { type FakePlacement, makeFakePlacement } from './fake-placement.ts';
+import type { ip } from './service.ts';
 
 /** A step of the ports, as `port.function`. */
 export type StepName =
@@ -31,7 +23,7 @@ export type StepName =
  * The ports of a host, in memory: they note what they are asked, hold what they took, and fail as they are told to. Each
  * keeps to the contract of its port (test/contract/).
  */
-export type FakeHostPorts = {
+export type FakeHostPorts = Pick<FakePlacement, 'setOwn' | 'setRefused' | 'tellNetwork'> & {
   readonly proxy: Proxy;
   readonly steering: Steering;
   readonly placement: Placement;
@@ -58,13 +50,7 @@ export type FakeHostPorts = {
   dieProxy(): void;
   /** What every step waits for. */
   gate: Promise<void>;
-  /** Gives the host an address of its own, or takes it. */
-  setOwn(...addresses: readonly string[]): void;
-  /** Addresses that the kernel refuses, with its words. */
-  setRefused(refused: Refusals<string>): void;
   setHealth(verdicts: ReturnType<Health['verdicts']>): void;
-  /** Tells that addresses or links changed. */
-  tellNetwork(what: 'links' | 'addresses'): void;
 };
 
 export function makeHostPorts(): FakeHostPorts {
@@ -83,10 +69,8 @@ export function makeHostPorts(): FakeHostPorts {
     placed: new Map(),
     advertised: PersistentMap.empty(),
   };
-  let known: HostAddresses = { own: new Map(), primary: [], needs: new Map(), refused: new Map() };
   let verdicts: ReturnType<Health['verdicts']> = new Map();
   const healthListeners = new Set<() => void>();
-  const networkListeners = new Set<(what: 'links' | 'addresses') => void>();
   const ports = { gate: Promise.resolve() };
   const step = async (name: StepName, shown: string = name): Promise<void> => {
     steps.push(shown);
@@ -111,17 +95,9 @@ export function makeHostPorts(): FakeHostPorts {
     }
     return refusals;
   };
-  const missing = (wanted: Addresses): readonly ReturnType<typeof ip>[] =>
-    [...wanted.values()].filter(
-      ({ text }) => !held.placed.has(text) && !known.own.has(text) && !known.refused.has(text),
-    );
-  const place = (wanted: Addresses): readonly ReturnType<typeof ip>[] => {
-    const added = missing(wanted);
-    for (const address of added) held.placed.set(address.text, address);
-    return added;
-  };
+  const { placement, ...hostAddresses } = makeFakePlacement((name) => step(name), held.placed);
 
-  return Object.assign(ports, {
+  return Object.assign(ports, hostAddresses, {
     steps,
     failing,
     refuses,
@@ -168,33 +144,12 @@ export function makeHostPorts(): FakeHostPorts {
       run: untilAborted,
       remove: async () => undefined,
     } satisfies Steering,
-    placement: {
-      addresses: () => known,
-      refresh: async () => known,
-      linkOf: () => undefined,
-      add: async (wanted) => {
-        await step('placement.add');
-        return place(wanted);
-      },
-      remove: async (wanted) => {
-        await step('placement.remove');
-        for (const text of held.placed.keys()) if (!wanted.has(text)) held.placed.delete(text);
-      },
-      audit: async (wanted) => {
-        await step('placement.audit');
-        for (const text of known.own.keys()) held.placed.delete(text);
-        return place(wanted);
-      },
-      run: async (onChange, signal) => {
-        networkListeners.add(onChange);
-        await untilAborted(signal).finally(() => networkListeners.delete(onChange));
-      },
-    } satisfies Placement,
+    placement,
     advertiser: {
       advertise: (addresses) => {
         held.advertised = addresses;
       },
-      again: () => void steps.push('advertiser.again'),
+      again: (addresses) => void steps.push(`again ${addresses.map(({ text }) => text).join(' ')}`),
       run: untilAborted,
     } satisfies Advertiser,
     host: {
@@ -212,20 +167,9 @@ export function makeHostPorts(): FakeHostPorts {
     dieProxy: () => {
       held.proxy = emptyTable.listeners;
     },
-    setOwn: (...texts: readonly string[]) => {
-      const own = new Map(texts.map((text) => [text, ip(text)]));
-      known = { ...known, own, primary: [...own.values()] };
-    },
-    setRefused: (refused: Refusals<string>) => {
-      known = { ...known, refused };
-      for (const text of refused.keys()) held.placed.delete(text);
-    },
     setHealth: (next: ReturnType<Health['verdicts']>) => {
       verdicts = next;
       for (const tell of healthListeners) tell();
-    },
-    tellNetwork: (what: 'links' | 'addresses') => {
-      for (const tell of networkListeners) tell(what);
     },
   });
 }

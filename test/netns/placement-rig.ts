@@ -74,8 +74,8 @@ export async function startPlacementRig(): Promise<PlacementRig> {
       advertiser.advertise(wanted);
     },
     audit: async (wanted) => {
-      const restored = await placement.audit(wanted, lifetime.signal);
-      if (restored.length > 0) advertiser.again();
+      const { restored, toTell } = await placement.audit(wanted, lifetime.signal);
+      advertiser.again(toTell);
       return restored.length;
     },
     record: () => systemFiles.read(path),

@@ -1,0 +1,145 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { addressesOf } from '../../test/make/table.ts';
+import { patience } from '../../test/netns/patience.ts';
+import {
+  allAddresses,
+  linkAddresses,
+  none,
+  type PlacementRig,
+  startPlacementRig,
+} from '../../test/netns/placement-rig.ts';
+import type { Addresses } from '../ports/host.ts';
+
+const { signal } = new AbortController();
+let rig: PlacementRig;
+
+beforeEach(async () => {
+  rig = await startPlacementRig();
+});
+afterEach(() => rig[Symbol.asyncDispose]());
+
+/** Runs the placement and audits whenever it tells, as the agent does; what it told of is counted. */
+function startRunning(wanted: Addresses): { readonly told: () => number } & AsyncDisposable {
+  const stop = new AbortController();
+  let told = 0;
+  let audits = Promise.resolve();
+  const running = rig.placement.run(() => {
+    told++;
+    audits = audits.then(async () => void (await rig.audit(wanted)));
+  }, stop.signal);
+  return {
+    told: () => told,
+    [Symbol.asyncDispose]: async () => {
+      stop.abort();
+      await running;
+      await audits;
+    },
+  };
+}
+
+const promptly = { timeout: 1_000, interval: 20 };
+
+const ofOurs = async (): Promise<readonly string[]> =>
+  (await rig.places()).filter((place) => [...allAddresses.keys()].some((text) => place.includes(` ${text}/`)));
+
+test.each([
+  ['one address is deleted', ['ip', 'address', 'delete', '10.50.0.1/32', 'dev', 'furiwake0']],
+  ['an IPv6 address is deleted from the LAN', ['ip', 'address', 'delete', 'fd10::50/128', 'dev', 'wan']],
+  ['all are flushed', ['ip', 'address', 'flush', 'dev', 'furiwake0']],
+  ['the interface is deleted', ['ip', 'link', 'delete', 'furiwake0']],
+])('has everything back within a second when %s', async (_, [file = '', ...args]) => {
+  await rig.add(allAddresses);
+  const before = await ofOurs();
+  expect(before).toHaveLength(4);
+  await using running = startRunning(allAddresses);
+  await expect.poll(running.told, patience).toBeGreaterThan(0);
+  await rig.audit(allAddresses);
+  await rig.lab.balancer.exec(file, ...args);
+  await expect.poll(ofOurs, promptly).toEqual(before);
+});
+
+test('has the interface of furiwake up within a second when it is set down', async () => {
+  await rig.add(allAddresses);
+  await using running = startRunning(allAddresses);
+  await expect.poll(running.told, patience).toBeGreaterThan(0);
+  await rig.lab.balancer.exec('ip', 'link', 'set', 'furiwake0', 'down');
+  const isUp = async (): Promise<boolean> =>
+    (await rig.lab.balancer.exec('ip', 'link', 'show', 'furiwake0')).includes(',UP');
+  await expect.poll(isUp, promptly).toBe(true);
+  await expect.poll(ofOurs, promptly).toHaveLength(4);
+});
+
+test('has IPv6 addresses back within a second after a link flap, and tells the neighbours', async () => {
+  await rig.add(allAddresses);
+  await using running = startRunning(allAddresses);
+  await expect.poll(running.told, patience).toBeGreaterThan(0);
+  const mac = await rig.macOf('wan');
+  await rig.lab.balancer.exec('ip', 'link', 'set', 'wan', 'down');
+  await expect.poll(ofOurs, promptly).toContain('furiwake0 fd10::50/128 global');
+  for (const text of linkAddresses.keys()) await rig.pretendElsewhere(text);
+  await rig.lab.balancer.exec('ip', 'link', 'set', 'wan', 'up');
+  await rig.lab.balancer.exec('ip', 'address', 'add', 'fd10::1/64', 'dev', 'wan', 'nodad');
+  await expect.poll(ofOurs, promptly).toContain('wan fd10::50/128 global');
+  await expect.poll(ofOurs, promptly).toHaveLength(4);
+  for (const text of linkAddresses.keys()) await expect.poll(() => rig.neighbour(text), patience).toBe(mac);
+});
+
+test('tells the neighbours when only the link flapped, or the MAC is another', async () => {
+  await rig.add(addressesOf('10.10.0.50'));
+  await using running = startRunning(addressesOf('10.10.0.50'));
+  await expect.poll(running.told, patience).toBeGreaterThan(0);
+  await rig.lab.balancer.exec('ip', 'link', 'set', 'wan', 'down');
+  await rig.pretendElsewhere('10.10.0.50');
+  await rig.lab.balancer.exec('ip', 'link', 'set', 'wan', 'up');
+  await expect.poll(() => rig.neighbour('10.10.0.50'), promptly).toBe(await rig.macOf('wan'));
+  await rig.lab.balancer.exec('ip', 'link', 'set', 'wan', 'address', '02:00:00:00:77:01');
+  await expect.poll(() => rig.neighbour('10.10.0.50'), promptly).toBe('02:00:00:00:77:01');
+});
+
+test('follows an interface that is renamed: its address stays, and goes with the Service', async () => {
+  await rig.add(allAddresses);
+  await using running = startRunning(allAddresses);
+  await expect.poll(running.told, patience).toBeGreaterThan(0);
+  for (const change of ['down', 'name renamed', 'up'])
+    await rig.lab.balancer.exec('ip', 'link', 'set', change === 'up' ? 'renamed' : 'wan', ...change.split(' '));
+  await rig.lab.balancer.exec('ip', 'address', 'add', 'fd10::1/64', 'dev', 'renamed', 'nodad');
+  await expect.poll(ofOurs, promptly).toContain('renamed fd10::50/128 global');
+  await rig.answersPing('fd10::50');
+  await rig.placement.remove(none, signal);
+  expect(await ofOurs()).toEqual([]);
+});
+
+test('tells of an own address that comes or goes, and a reading then has it', async () => {
+  await rig.add(allAddresses);
+  await using running = startRunning(allAddresses);
+  await expect.poll(running.told, patience).toBeGreaterThan(0);
+  const isOwn = (): boolean => rig.placement.addresses().own.has('10.10.0.99');
+  await rig.lab.balancer.exec('ip', 'address', 'add', '10.10.0.99/24', 'dev', 'wan');
+  await expect.poll(isOwn, promptly).toBe(true);
+  await rig.lab.balancer.exec('ip', 'address', 'delete', '10.10.0.99/24', 'dev', 'wan');
+  await expect.poll(isOwn, promptly).toBe(false);
+});
+
+test('tells of the default route: the host’s own address is then another', async () => {
+  await rig.add(allAddresses);
+  await using running = startRunning(allAddresses);
+  await expect.poll(running.told, patience).toBeGreaterThan(0);
+  const primary = (): string | undefined => rig.placement.addresses().primary[0]?.text;
+  await rig.lab.balancer.exec('ip', 'route', 'replace', 'default', 'via', '10.10.0.2', 'dev', 'wan');
+  await expect.poll(primary, promptly).toBe('10.10.0.1');
+  await rig.lab.balancer.exec('ip', 'route', 'replace', 'default', 'dev', 'lan');
+  await expect.poll(primary, promptly).toBe('10.20.0.1');
+});
+
+test('says nothing of what furiwake does itself', async () => {
+  await rig.placement.refresh(signal);
+  await using running = startRunning(none);
+  await expect.poll(running.told, patience).toBe(1);
+  await rig.placement.audit(none, signal);
+  await rig.placement.add(allAddresses, signal);
+  await rig.placement.add(allAddresses.with(addressesOf('10.50.0.2')), signal);
+  await rig.placement.remove(addressesOf('fd10::50', '10.50.0.2'), signal);
+  await rig.lab.balancer.exec('ip', 'address', 'add', '10.10.0.99/24', 'dev', 'wan'); // a mark in the stream of events
+  await expect.poll(() => rig.placement.addresses().own.has('10.10.0.99'), patience).toBe(true);
+  expect(running.told()).toBe(2);
+});

@@ -1,0 +1,59 @@
+import type { Ip } from '../core/ip/ip.ts';
+import type { Exec } from '../ports/exec.ts';
+import type { Files } from '../ports/files.ts';
+import type { HostAddresses } from '../ports/host.ts';
+import { type NetworkInterface, sortAddresses } from './interfaces.ts';
+import type { PlacementRecord } from './placement-record.ts';
+import { hostNeeds, primaryAddresses, readRoutes } from './routes.ts';
+
+/** What the host has, as read last and changed since. */
+export type HostView = {
+  readonly interfaces: readonly NetworkInterface[];
+  readonly own: ReadonlyMap<string, Ip>;
+  readonly primary: readonly Ip[];
+  readonly needs: ReadonlyMap<string, string>;
+  /** Addresses of furiwake that the host has, with the interface. */
+  readonly present: PlacementRecord;
+};
+
+/** What the host has, by its interfaces and routes. Throws `ExecError` when `ip` fails. */
+export async function viewOf(
+  interfaces: readonly NetworkInterface[],
+  record: PlacementRecord,
+  { exec, files }: { readonly exec: Exec; readonly files: Pick<Files, 'read'> },
+  signal: AbortSignal,
+): Promise<HostView> {
+  const { own, present } = sortAddresses(interfaces, record);
+  const routes = await readRoutes(exec, signal);
+  const resolvConf = (await files.read('/etc/resolv.conf').catch(() => undefined)) ?? ''; // a host may have none
+  return {
+    interfaces,
+    own,
+    primary: primaryAddresses(routes, interfaces, present),
+    needs: hostNeeds(routes, interfaces, resolvConf),
+    present,
+  };
+}
+
+/** The new facts, or the earlier ones: each part that is the same keeps its identity. */
+export function settled(before: HostAddresses, now: HostAddresses): HostAddresses {
+  const own = isSameKeys(before.own, now.own) ? before.own : now.own;
+  const primary = isSameAddresses(before.primary, now.primary) ? before.primary : now.primary;
+  const needs = isSameTexts(before.needs, now.needs) ? before.needs : now.needs;
+  const refused = isSameTexts(before.refused, now.refused) ? before.refused : now.refused;
+  const isSame =
+    own === before.own && primary === before.primary && needs === before.needs && refused === before.refused;
+  return isSame ? before : { own, primary, needs, refused };
+}
+
+function isSameKeys(a: ReadonlyMap<string, unknown>, b: ReadonlyMap<string, unknown>): boolean {
+  return a.size === b.size && [...a.keys()].every((key) => b.has(key));
+}
+
+function isSameTexts(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean {
+  return a.size === b.size && [...a].every(([key, value]) => b.get(key) === value);
+}
+
+function isSameAddresses(a: readonly Ip[], b: readonly Ip[]): boolean {
+  return a.length === b.length && a.every(({ text }, index) => text === b[index]?.text);
+}

@@ -1,0 +1,178 @@
+import { describe, expect, test } from 'vitest';
+import type { Placement } from '../../src/ports/host.ts';
+import { addressesOf } from '../make/table.ts';
+import { patience } from '../netns/patience.ts';
+
+/** A host without addresses of furiwake, and what the suite does to it from outside. */
+export type PlacementScene = AsyncDisposable & {
+  readonly placement: Placement;
+  /** Whether a host on the LAN, or beyond a router, finds the address here. */
+  has(address: string): Promise<boolean>;
+  /** Gives the host an address of its own. */
+  giveOwn(address: string): Promise<void>;
+  /** Takes an address from the host, whoever put it there. */
+  takeAway(address: string): Promise<void>;
+  /** From now on the kernel refuses `fd50::1`, or takes it again. */
+  refuse(isRefused: boolean): Promise<void>;
+};
+
+const { signal } = new AbortController();
+const [lan, lan6, routed, routed6] = ['10.10.0.50', 'fd10::50', '10.50.0.1', 'fd50::1'] as const;
+const all = addressesOf(lan, lan6, routed, routed6);
+const none = addressesOf();
+const textsOf = (addresses: readonly { readonly text: string }[]): readonly string[] =>
+  addresses.map(({ text }) => text).toSorted();
+
+/** What every implementation of the port does. */
+export function placementContract(name: string, makeScene: () => Promise<PlacementScene>): void {
+  const found = async (scene: PlacementScene): Promise<readonly string[]> => {
+    const answers: string[] = [];
+    for (const text of all.keys()) if (await scene.has(text)) answers.push(text);
+    return answers.toSorted();
+  };
+
+  describe(`placement contract: ${name}`, () => {
+    test('addresses come, the new ones are named, and they go', async () => {
+      await using scene = await makeScene();
+      const { placement } = scene;
+      expect(textsOf(await placement.add(addressesOf(lan, lan6), signal))).toEqual([lan, lan6].toSorted());
+      expect(textsOf(await placement.add(all, signal))).toEqual([routed, routed6].toSorted());
+      expect(await placement.add(all, signal)).toEqual([]);
+      expect(await found(scene)).toEqual([...all.keys()].toSorted());
+      await placement.remove(addressesOf(lan, routed6), signal);
+      expect(await found(scene)).toEqual([lan, routed6].toSorted());
+      await placement.remove(none, signal);
+      await placement.remove(none, signal);
+      expect(await found(scene)).toEqual([]);
+    });
+
+    test('adding removes nothing, and removing adds nothing', async () => {
+      await using scene = await makeScene();
+      const { placement } = scene;
+      await placement.add(addressesOf(lan), signal);
+      await placement.add(addressesOf(routed), signal);
+      expect(await found(scene)).toEqual([lan, routed].toSorted());
+      await placement.remove(addressesOf(routed, lan6), signal);
+      expect(await found(scene)).toEqual([routed]);
+    });
+
+    test('an address that was removed can be added again', async () => {
+      await using scene = await makeScene();
+      const { placement } = scene;
+      for (let time = 0; time < 2; time++) {
+        expect(textsOf(await placement.add(addressesOf(lan), signal))).toEqual([lan]);
+        await placement.remove(none, signal);
+      }
+    });
+
+    test('an audit puts back what is missing, names it, and then finds nothing', async () => {
+      await using scene = await makeScene();
+      const { placement } = scene;
+      await placement.add(all, signal);
+      await scene.takeAway(lan6);
+      await scene.takeAway(routed);
+      const { restored, toTell } = await placement.audit(all, signal);
+      expect(textsOf(restored)).toEqual([lan6, routed].toSorted());
+      expect(textsOf(toTell)).toEqual(textsOf(restored));
+      expect(await found(scene)).toEqual([...all.keys()].toSorted());
+      expect(await placement.audit(all, signal)).toEqual({ restored: [], toTell: [] });
+    });
+
+    test('an address that the host has itself is neither added nor removed', async () => {
+      await using scene = await makeScene();
+      const { placement } = scene;
+      await scene.giveOwn(lan);
+      await placement.refresh(signal);
+      expect(placement.addresses().own.has(lan)).toBe(true);
+      expect(await placement.add(addressesOf(lan), signal)).toEqual([]);
+      await placement.remove(none, signal);
+      expect(await scene.has(lan)).toBe(true);
+    });
+
+    test('an own address that the host has lost is added when it is wanted', async () => {
+      await using scene = await makeScene();
+      const { placement } = scene;
+      await scene.giveOwn(lan);
+      await placement.refresh(signal);
+      await placement.add(addressesOf(lan), signal);
+      await scene.takeAway(lan);
+      expect(textsOf((await placement.audit(addressesOf(lan), signal)).restored)).toEqual([lan]);
+      expect(await scene.has(lan)).toBe(true);
+      await placement.remove(none, signal);
+      expect(await scene.has(lan)).toBe(false);
+    });
+
+    test('an own address that the host has lost and that is not wanted stays away', async () => {
+      await using scene = await makeScene();
+      const { placement } = scene;
+      await scene.giveOwn(lan);
+      await placement.refresh(signal);
+      await placement.add(none, signal);
+      await scene.takeAway(lan);
+      await placement.audit(none, signal);
+      await placement.add(addressesOf(routed), signal);
+      expect(await found(scene)).toEqual([routed]);
+      expect(placement.addresses().own.has(lan)).toBe(false);
+    });
+
+    test('an address of furiwake that the host gets itself is left to it', async () => {
+      await using scene = await makeScene();
+      const { placement } = scene;
+      await placement.add(addressesOf(lan, routed), signal);
+      await scene.giveOwn(lan);
+      expect((await placement.audit(addressesOf(lan, routed), signal)).restored).toEqual([]);
+      expect(placement.addresses().own.has(lan)).toBe(true);
+      await placement.remove(none, signal);
+      expect(await found(scene)).toEqual([lan]);
+    });
+
+    test('an address that the kernel refuses says why until it is taken or no longer wanted; the others are added', async () => {
+      await using scene = await makeScene();
+      const { placement } = scene;
+      await scene.refuse(true);
+      expect(textsOf(await placement.add(all, signal))).toEqual([lan, lan6, routed].toSorted());
+      expect([...placement.addresses().refused]).toEqual([[routed6, expect.stringMatching(/^.+$/)]]);
+      expect((await placement.audit(all, signal)).restored).toEqual([]);
+      expect([...placement.addresses().refused.keys()]).toEqual([routed6]);
+      await placement.remove(addressesOf(lan), signal);
+      expect(placement.addresses().refused.size).toBe(0);
+      await placement.add(all, signal);
+      await scene.refuse(false);
+      expect(textsOf((await placement.audit(all, signal)).restored)).toContain(routed6);
+      expect(placement.addresses().refused.size).toBe(0);
+    });
+
+    test('what is known of the host keeps its identity while it is the same', async () => {
+      await using scene = await makeScene();
+      const { placement } = scene;
+      await scene.giveOwn(lan);
+      const before = await placement.refresh(signal);
+      await placement.add(addressesOf(routed), signal);
+      await placement.audit(addressesOf(routed), signal);
+      await placement.remove(none, signal);
+      expect(placement.addresses()).toBe(before);
+      expect(await placement.refresh(signal)).toBe(before);
+    });
+
+    test('an aborted call rejects with the reason, and adds nothing', async () => {
+      await using scene = await makeScene();
+      const aborted = AbortSignal.abort(new Error('shutting down'));
+      await expect(scene.placement.add(all, aborted)).rejects.toThrow('shutting down');
+      expect(await found(scene)).toEqual([]);
+    });
+
+    test('run tells at first, for it cannot know what was before, and of an address that was taken away', async () => {
+      await using scene = await makeScene();
+      const { placement } = scene;
+      await placement.add(all, signal);
+      const stop = new AbortController();
+      let told = 0;
+      const running = placement.run(() => told++, stop.signal);
+      await expect.poll(() => told, patience).toBe(1);
+      await scene.takeAway(routed);
+      await expect.poll(() => told, patience).toBe(2);
+      stop.abort();
+      await expect(running).resolves.toBeUndefined();
+    });
+  });
+}

@@ -1,0 +1,98 @@
+import type { Ip } from '../../src/core/ip/ip.ts';
+import type { Addresses, HostAddresses, Placement, Refusals } from '../../src/ports/host.ts';
+import { ip } from './service.ts';
+
+type Step = 'placement.add' | 'placement.remove' | 'placement.audit';
+
+/** Addresses of a host in memory. Keeps to the contract of its port (test/contract/placement.ts). */
+export type FakePlacement = {
+  readonly placement: Placement;
+  /** What furiwake put on the host. */
+  readonly placed: Map<string, Ip>;
+  /** Gives the host these addresses of its own, instead of those that it had. */
+  setOwn(...addresses: readonly string[]): void;
+  /** From now on the kernel refuses these addresses, with these words. */
+  setRefused(refused: Refusals<string>): void;
+  /** The kernel tells of a change: of addresses, or that the link of all of them came up. */
+  tellNetwork(what: 'link up' | 'addresses'): void;
+};
+
+/** `step` is awaited before each change; where it throws, the host stays as it was. */
+export function makeFakePlacement(
+  step: (name: Step) => Promise<void> = async () => undefined,
+  placed: Map<string, Ip> = new Map(),
+): FakePlacement {
+  let known: HostAddresses = { own: new Map(), primary: [], needs: new Map(), refused: new Map() };
+  let refusedByKernel: Refusals<string> = new Map();
+  let isLinkUp = false;
+  const listeners = new Set<() => void>();
+
+  const refusalsOf = (wanted: Addresses): Refusals<string> => {
+    const refused = new Map([...refusedByKernel].filter(([text]) => wanted.has(text) && !known.own.has(text)));
+    const isSame =
+      refused.size === known.refused.size && [...refused].every(([text, words]) => known.refused.get(text) === words);
+    return isSame ? known.refused : refused;
+  };
+  const put = (wanted: Addresses): readonly Ip[] => {
+    for (const text of refusedByKernel.keys()) placed.delete(text);
+    const refused = refusalsOf(wanted);
+    if (refused !== known.refused) known = { ...known, refused };
+    const added = [...wanted.values()].filter(
+      ({ text }) => !placed.has(text) && !known.own.has(text) && !refused.has(text),
+    );
+    for (const address of added) placed.set(address.text, address);
+    return added;
+  };
+
+  return {
+    placed,
+    placement: {
+      addresses: () => known,
+      refresh: async () => known,
+      linkOf: () => undefined,
+      add: async (wanted, signal) => {
+        await step('placement.add');
+        signal.throwIfAborted();
+        return put(wanted);
+      },
+      remove: async (wanted, signal) => {
+        await step('placement.remove');
+        signal.throwIfAborted();
+        for (const text of placed.keys()) if (!wanted.has(text)) placed.delete(text);
+        const refused = new Map([...known.refused].filter(([text]) => wanted.has(text)));
+        if (refused.size < known.refused.size) known = { ...known, refused };
+      },
+      audit: async (wanted, signal) => {
+        await step('placement.audit');
+        signal.throwIfAborted();
+        for (const text of known.own.keys()) placed.delete(text);
+        const restored = put(wanted);
+        const toTell = isLinkUp ? [...placed.values()] : restored;
+        isLinkUp = false;
+        return { restored, toTell };
+      },
+      run: (onChange, signal) =>
+        new Promise((resolve) => {
+          listeners.add(onChange);
+          onChange();
+          const end = (): void => {
+            listeners.delete(onChange);
+            resolve();
+          };
+          if (signal.aborted) end();
+          signal.addEventListener('abort', end, { once: true });
+        }),
+    },
+    setOwn: (...texts) => {
+      const own = new Map(texts.map((text) => [text, ip(text)]));
+      known = { ...known, own, primary: [...own.values()] };
+    },
+    setRefused: (refused) => {
+      refusedByKernel = refused;
+    },
+    tellNetwork: (what) => {
+      isLinkUp ||= what === 'link up';
+      for (const tell of listeners) tell();
+    },
+  };
+}
