@@ -9,7 +9,7 @@ export type KnownHost = {
   readonly own: ReadonlyMap<string, Ip>;
   /** Where the addresses of furiwake are to be, also while they are being put there. */
   readonly record: PlacementRecord;
-  /** It is being read again: nobody can say whether that will contain the change. */
+  /** It is being read again, maybe without the change. */
   readonly isBeingRead: boolean;
 };
 

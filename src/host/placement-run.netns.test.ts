@@ -96,15 +96,23 @@ test('tells the neighbours when only the link flapped, or the MAC is another', a
   await expect.poll(() => rig.neighbour('10.10.0.50'), promptly).toBe('02:00:00:00:77:01');
 });
 
-test('follows an interface that is renamed: its address stays, and goes with the Service', async () => {
+test.each([
+  ['keeps its addresses', '1'],
+  ['loses those of IPv6', '0'],
+])('follows an interface that is renamed and %s: ours stay reachable, and go with the Service', async (_, keeps) => {
+  const { balancer } = rig.lab;
   await rig.add(allAddresses);
+  await balancer.exec('sysctl', '-qw', `net.ipv6.conf.wan.keep_addr_on_down=${keeps}`);
   await using running = startRunning(allAddresses);
   await expect.poll(running.told, patience).toBeGreaterThan(0);
-  for (const change of ['down', 'name renamed', 'up'])
-    await rig.lab.balancer.exec('ip', 'link', 'set', change === 'up' ? 'renamed' : 'wan', ...change.split(' '));
-  await rig.lab.balancer.exec('ip', 'address', 'add', 'fd10::1/64', 'dev', 'renamed', 'nodad');
+  await balancer.exec('ip', 'link', 'set', 'wan', 'down');
+  await balancer.exec('ip', 'link', 'set', 'wan', 'name', 'renamed');
+  await balancer.exec('ip', 'link', 'set', 'renamed', 'up');
+  await balancer.exec('ip', 'address', 'replace', 'fd10::1/64', 'dev', 'renamed', 'nodad');
   await expect.poll(ofOurs, promptly).toContain('renamed fd10::50/128 global');
   await rig.answersPing('fd10::50');
+  await rig.audit(allAddresses);
+  expect(rig.placement.addresses().own.has('fd10::50')).toBe(false);
   await rig.placement.remove(none, signal);
   expect(await ofOurs()).toEqual([]);
 });

@@ -34,12 +34,18 @@ function ipSession(done: string[], fails: (commands: string) => boolean): Conver
   };
 }
 
-/** Those that were made, all of them up, without addresses. */
+/** Those that were made, all of them up; only eth0 has an address. */
 function interfacesIn(done: readonly string[]): readonly object[] {
   const names = new Set(
     done.flatMap((commands) => [...commands.matchAll(/^link add (\w+)/gm)].map(([, name]) => name)),
   );
-  return Array.from(names, (ifname) => ({ ifname, flags: ['UP'] }));
+  const eth0 = {
+    ifindex: 2,
+    link_type: 'ether',
+    address: '02:00:00:00:00:01',
+    addr_info: [{ local: '198.51.100.1', prefixlen: 24 }],
+  };
+  return Array.from(names, (ifname) => ({ ifname, flags: ['UP'], ...(ifname === 'eth0' ? eth0 : {}) }));
 }
 
 /** What changed the host, without the looks at it. */
@@ -51,6 +57,7 @@ function makeRig(): {
   readonly done: string[];
   /** The next call with these words in a command of its fails. */
   readonly failAt: (words: string) => void;
+  readonly disk: { isFull: boolean };
 } {
   const clock = virtualClock();
   const done: string[] = [];
@@ -70,16 +77,18 @@ function makeRig(): {
     },
     converse: () => ipSession(done, takeFailure),
   };
+  const disk = { isFull: false };
   const record = {
     read: async () => kept,
     write: async (next: PlacementRecord) => {
+      if (disk.isFull) throw new Error('no space left on device');
       done.push('record');
       kept = next;
     },
   };
   const files = { read: async () => undefined };
   const placement = makePlacement({ exec, files, record, clock, log: silent, lifetime: signal });
-  return { placement, done, failAt: (words) => (failing = words) };
+  return { placement, done, failAt: (words) => (failing = words), disk };
 }
 
 test('an address is recorded before it is added', async () => {
@@ -87,6 +96,43 @@ test('an address is recorded before it is added', async () => {
   await placement.add(addressesOf('192.0.2.50'), signal);
   expect(done[1]).toBe('record');
   expect(changesIn(done).at(-1)).toBe('address add 192.0.2.50/32 dev furiwake0 scope link');
+});
+
+test('an address that cannot be recorded is not added; it is as soon as the disk has room', async () => {
+  const { placement, done, disk } = makeRig();
+  disk.isFull = true;
+  await expect(placement.add(addressesOf('192.0.2.50'), signal)).rejects.toThrow('no space left on device');
+  expect(changesIn(done)).toEqual([]);
+  disk.isFull = false;
+  expect(await placement.add(addressesOf('192.0.2.50'), signal)).toHaveLength(1);
+});
+
+test('a full disk holds up neither a removal nor a repair', async () => {
+  const { placement, done, disk } = makeRig();
+  await placement.add(addressesOf('192.0.2.50', '192.0.2.51'), signal);
+  disk.isFull = true;
+  await placement.remove(addressesOf('192.0.2.50'), signal);
+  expect(changesIn(done).at(-1)).toBe('address delete 192.0.2.51/32 dev furiwake0');
+  const { restored } = await placement.audit(addressesOf('192.0.2.50'), signal); // the rig forgets all addresses
+  expect(restored.map(({ text }) => text)).toEqual(['192.0.2.50']);
+  disk.isFull = false;
+  await placement.audit(addressesOf('192.0.2.50'), signal);
+  expect(done.filter((what) => what === 'record')).toHaveLength(2);
+});
+
+test('the link of an address is known while another address is being added', async () => {
+  const { placement, done } = makeRig();
+  done.push('link add eth0 type veth');
+  await placement.refresh(signal);
+  const [address] = addressesOf('198.51.100.7').values();
+  const lookUp = (): unknown => address && placement.linkOf(address);
+  expect(lookUp()).toEqual({ index: 2, mac: '02:00:00:00:00:01' });
+  const adding = placement.add(addressesOf('192.0.2.50'), signal);
+  let during = lookUp();
+  while (!done.includes('record')) await Promise.resolve();
+  during = lookUp();
+  await adding;
+  expect([during, lookUp()]).toEqual([lookUp(), { index: 2, mac: '02:00:00:00:00:01' }]);
 });
 
 test('an address that is there costs nothing', async () => {

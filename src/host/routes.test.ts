@@ -1,0 +1,127 @@
+import { describe, expect, test } from 'vitest';
+import { noPrograms } from '../../test/sim/harness.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
+import { decodeInterfaces, type NetworkInterface } from './interfaces.ts';
+import { hostNeeds, primaryAddresses, readRoutes, type Routes } from './routes.ts';
+
+type Address = { readonly local: string; readonly prefixlen: number } & Readonly<Record<string, unknown>>;
+
+/** As `ip -json address` lists it. */
+function link(ifname: string, ...addresses: readonly Address[]): NetworkInterface {
+  const addr_info = addresses.map((address) => ({ scope: 'global', preferred_life_time: 3600, ...address }));
+  const listed = { ifindex: 2, ifname, flags: ['UP', 'LOWER_UP'], link_type: 'ether', addr_info };
+  return decodeInterfaces(JSON.stringify([listed]))[0] ?? expect.unreachable();
+}
+
+/** As `ip -json route` lists them; the family is that of the routes of `six` or `four`. */
+const routes = (four: Routes[4], six: Routes[6] = []): Routes => ({ 4: four, 6: six });
+
+const eth0 = link('eth0', { local: '192.0.2.11', prefixlen: 24 }, { local: '2001:db8::11', prefixlen: 64 });
+const eth1 = link('eth1', { local: '198.51.100.11', prefixlen: 24 });
+
+describe('the host’s own address', () => {
+  const primary = (
+    found: Routes,
+    interfaces: readonly NetworkInterface[],
+    placed: readonly [string, string][] = [],
+  ): readonly string[] => primaryAddresses(found, interfaces, PersistentMap.from(placed)).map(({ text }) => text);
+
+  test.each<[string, Routes, readonly string[]]>([
+    [
+      'is that on the interface of the default route',
+      routes([{ dst: 'default', dev: 'eth0', gateway: '192.0.2.1' }]),
+      ['192.0.2.11'],
+    ],
+    [
+      'is one of each family that has a default route',
+      routes([{ dst: 'default', dev: 'eth1' }], [{ dst: 'default', dev: 'eth0' }]),
+      ['198.51.100.11', '2001:db8::11'],
+    ],
+    [
+      'is that of the route with the lowest metric; none is 0',
+      routes([
+        { dst: 'default', dev: 'eth0', metric: 100 },
+        { dst: 'default', dev: 'eth1' },
+      ]),
+      ['198.51.100.11'],
+    ],
+    [
+      'is that of the first next hop of several',
+      routes([{ dst: 'default', nexthops: [{ dev: 'eth1', gateway: '198.51.100.1' }, { dev: 'eth0' }] }]),
+      ['198.51.100.11'],
+    ],
+    ['is none without a default route', routes([{ dst: '10.0.0.0/8', dev: 'eth0' }]), []],
+    ['is none where the interface is not there', routes([{ dst: 'default', dev: 'ppp0' }]), []],
+  ])('%s', (_, found, texts) => {
+    expect(primary(found, [eth0, eth1])).toEqual(texts);
+  });
+
+  test.each<[string, Address]>([
+    ['temporary', { local: '2001:db8::dead', prefixlen: 64, temporary: true }],
+    ['deprecated', { local: '2001:db8::dead', prefixlen: 64, deprecated: true }],
+    ['link-local', { local: 'fe80::1', prefixlen: 64, scope: 'link' }],
+  ])('is not one that is %s', (_, other) => {
+    const found = routes([], [{ dst: 'default', dev: 'eth0' }]);
+    expect(primary(found, [link('eth0', other, { local: '2001:db8::11', prefixlen: 64 })])).toEqual(['2001:db8::11']);
+  });
+
+  test('is not one that furiwake put there', () => {
+    const found = routes([], [{ dst: 'default', dev: 'eth0' }]);
+    const lan = link('eth0', { local: '2001:db8::50', prefixlen: 128 }, { local: '2001:db8::11', prefixlen: 64 });
+    expect(primary(found, [lan], [['2001:db8::50', 'eth0']])).toEqual(['2001:db8::11']);
+  });
+});
+
+describe('what the host needs', () => {
+  test('is its gateways, next hops and DNS servers', () => {
+    const found = routes(
+      [
+        { dst: 'default', dev: 'eth0', gateway: '192.0.2.1' },
+        { dst: '10.0.0.0/8', dev: 'eth0', gateway: '192.0.2.2' },
+        { dst: '10.1.0.0/16', nexthops: [{ dev: 'eth0', gateway: '192.0.2.3' }] },
+        { dst: '192.0.2.0/24', dev: 'eth0' },
+      ],
+      [{ dst: 'default', dev: 'eth0', via: { host: '2001:db8::1' } }],
+    );
+    const resolvConf =
+      '# by hand\nnameserver 192.0.2.53\n  nameserver fe80::53%eth0\nnameserver nonsense\nsearch example.com';
+    expect(Object.fromEntries(hostNeeds(found, [], resolvConf))).toEqual({
+      '192.0.2.1': 'default gateway of this host',
+      '192.0.2.2': 'gateway of this host',
+      '192.0.2.3': 'gateway of this host',
+      '2001:db8::1': 'default gateway of this host',
+      '192.0.2.53': 'DNS server of this host',
+      'fe80::53': 'DNS server of this host',
+    });
+  });
+
+  test('is what no host of its LANs may have', () => {
+    expect(Object.fromEntries(hostNeeds(routes([]), [eth0], ''))).toEqual({
+      '192.0.2.0': 'network address of a LAN of this host',
+      '192.0.2.255': 'broadcast address of a LAN of this host',
+      '2001:db8::': 'subnet-router anycast address of a LAN of this host',
+    });
+  });
+
+  test.each([
+    ['192.0.2.11', 32],
+    ['192.0.2.11', 31],
+    ['2001:db8::11', 128],
+    ['2001:db8::11', 127],
+  ])('has nothing of a link as %s/%d: all of its addresses are hosts', (local, prefixlen) => {
+    expect([...hostNeeds(routes([]), [link('eth0', { local, prefixlen })], '')]).toEqual([]);
+  });
+
+  test('of two reasons the first counts: a gateway that is a DNS server, too, is called a gateway', () => {
+    const found = routes([{ dst: 'default', gateway: '192.0.2.1' }]);
+    expect([...hostNeeds(found, [], 'nameserver 192.0.2.1')]).toEqual([['192.0.2.1', 'default gateway of this host']]);
+  });
+});
+
+test('a host without routes has none: ip then prints nothing, or an empty list', async () => {
+  const exec = {
+    ...noPrograms,
+    run: async (_: string, [family]: readonly string[]) => ({ stdout: family === '-4' ? '' : '[]\n', stderr: '' }),
+  };
+  expect(await readRoutes(exec, new AbortController().signal)).toEqual({ 4: [], 6: [] });
+});
