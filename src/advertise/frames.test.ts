@@ -1,6 +1,7 @@
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type Ip, parseIp } from '../core/ip/ip.ts';
-import { announcementOf } from './frames.ts';
+import { announcementOf, decodeNeighbour, probeOf } from './frames.ts';
 
 const hexOf = (text: string): string => {
   const ip: Ip | undefined = parseIp(text);
@@ -59,4 +60,80 @@ test('the checksum of an advertisement makes the sum over pseudo-header and mess
     while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
     expect(sum).toBe(0xffff);
   }
+});
+
+const probeHexOf = (text: string): string => {
+  const ip = parseIp(text);
+  return ip === undefined ? '' : Buffer.from(probeOf(ip, '02:00:5e:10:00:01', 7).bytes).toString('hex');
+};
+
+test('an IPv4 address is probed by an ARP request from 0.0.0.0, which changes no neighbour’s table', () => {
+  expect(probeHexOf('192.0.2.51')).toBe(
+    'ffffffffffff02005e1000010806000108000604000102005e10000100000000000000000000c0000233',
+  );
+});
+
+test('an IPv6 address is probed by a neighbour solicitation from the unspecified address to its solicited-node group', () => {
+  expect(probeHexOf('2001:db8::a:b0c:d0e')).toBe(
+    '3333ff0c0d0e02005e10000186dd' + // RFC 2464 §7
+      '6000000000183aff' +
+      '00000000000000000000000000000000' +
+      'ff0200000000000000000001ff0c0d0e' +
+      '8700' +
+      '27b1' + // checksum
+      '00000000' +
+      '20010db800000000' +
+      '0000000a0b0c0d0e',
+  );
+});
+
+test.each([
+  [
+    'an ARP reply',
+    '02005e10000102000000009908060001080006040002020000000099c000023302005e10000100000000',
+    '192.0.2.51',
+  ],
+  [
+    'an ARP request of another machine',
+    'ffffffffffff02000000009908060001080006040001020000000099c0000233000000000000c0000201',
+    '192.0.2.51',
+  ],
+  ['a neighbour advertisement', '8800ffff2000000020010db80000000000000000000000510201020000000099', '2001:db8::51'],
+  [
+    'one with another option first',
+    '8800ffff2000000020010db80000000000000000000000510e01aabbccddeeff0201020000000099',
+    '2001:db8::51',
+  ],
+])('reads who has an address from %s', (_, hex, address) => {
+  expect(decodeNeighbour(Buffer.from(hex, 'hex'))).toEqual({ address, mac: '02:00:00:00:00:99' });
+});
+
+test.each([
+  [
+    'an ARP probe of another machine',
+    'ffffffffffff0200000000990806000108000604000102000000009900000000000000000000c0000233',
+  ],
+  ['a frame that is cut short', '02005e1000010200000000990806000108000604'],
+  ['another protocol', '02005e10000102000000009908000001080006040002020000000099c000023302005e10000100000000'],
+  ['an advertisement without a link-layer address', '8800ffff2000000020010db8000000000000000000000051'],
+  ['an option without a length', '8800ffff2000000020010db80000000000000000000000510e00aabbccddeeff'],
+  ['a cut option', '8800ffff2000000020010db800000000000000000000005102010200'],
+  ['another ICMPv6 message', '8700ffff2000000020010db80000000000000000000000510201020000000099'],
+  ['nothing', ''],
+])('reads no neighbour from %s', (_, hex) => {
+  expect(decodeNeighbour(Buffer.from(hex, 'hex'))).toBeUndefined();
+});
+
+test('of whatever comes from the LAN, a neighbour is an address and a MAC or nothing', () => {
+  const starts = ['', '88', `${'00'.repeat(12)}0806000108000604`];
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 100 }), fc.constantFrom(...starts), (rest, start) => {
+      const { address, mac } = decodeNeighbour(Buffer.concat([Buffer.from(start, 'hex'), rest])) ?? {
+        address: '192.0.2.1',
+        mac: '02:00:00:00:00:01',
+      };
+      expect(parseIp(address)?.text).toBe(address);
+      expect(mac).toMatch(/^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$/);
+    }),
+  );
 });

@@ -1,6 +1,7 @@
 import { afterAll, expect, test } from 'vitest';
 import { addressesOf } from '../../test/make/table.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
+import { untilAborted } from '../async/abort.ts';
 import type { Ip } from '../core/ip/ip.ts';
 import type { Advertiser } from '../ports/host.ts';
 import { makeL2Advertiser } from './l2.ts';
@@ -16,18 +17,31 @@ type Rig = {
   readonly clock: ReturnType<typeof virtualClock>;
   /** What was announced: the second, and how many addresses. */
   readonly sent: readonly string[];
-  /** Looks since the last call. */
+  /** What was announced since the last call. */
   readonly takeSent: () => readonly string[];
+  /** What was looked for on the LAN, as texts. */
+  readonly looked: readonly string[];
   link: typeof lan | undefined;
 };
 
 function makeRig(): Rig {
   const clock = virtualClock();
   const sent: string[] = [];
+  const looked: string[] = [];
   const rig: Rig = {
     advertiser: makeL2Advertiser({
       sender: {
         announce: (frames) => void (frames.length > 0 && sent.push(`${clock.monotonic() / 1000}: ${frames.length}`)),
+      },
+      duplicates: {
+        look: (addresses) =>
+          void looked.push(
+            addresses
+              .map(({ text }) => text)
+              .toSorted()
+              .join(' '),
+          ),
+        run: untilAborted,
       },
       findLink: ({ text }: Ip) => (text.startsWith('203.') ? undefined : rig.link),
       clock,
@@ -35,6 +49,7 @@ function makeRig(): Rig {
     clock,
     sent,
     takeSent: () => sent.splice(0),
+    looked,
     link: lan,
   };
   void rig.advertiser.run(lifetime.signal).catch(() => undefined); // it ends with the test
@@ -111,6 +126,15 @@ test('an address whose link is not there yet is announced by the next repeat', a
   rig.link = lan;
   await rig.clock.advance(6_000);
   expect(rig.sent).toEqual(['5: 2']);
+});
+
+test('other machines are looked for when an address is new here or its link came up, not at each repeat', async () => {
+  const { advertiser, clock, looked } = makeRig();
+  advertiser.advertise(both);
+  await clock.advance(60_000);
+  advertiser.again([...addressesOf('192.0.2.9').values()]);
+  await clock.advance(60_000);
+  expect(looked).toEqual(['192.0.2.8 192.0.2.9', '192.0.2.9']);
 });
 
 test('an address on no link of this host is left to the routers', async () => {

@@ -1,13 +1,11 @@
 import { makeLatch } from '../async/latch.ts';
+import { superviseAll } from '../async/supervise-all.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
-import type { Ip } from '../core/ip/ip.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Addresses, Advertiser } from '../ports/host.ts';
+import type { DuplicateWatch } from './duplicates.ts';
 import type { FrameSender } from './frame-sender.ts';
-import { announcementOf } from './frames.ts';
-
-/** Where the neighbours look for an address: the interface on its LAN; `undefined`: on none, a router sends it here. */
-export type FindLink = (address: Ip) => { readonly index: number; readonly mac: string } | undefined;
+import { announcementOf, type FindLink } from './frames.ts';
 
 /** After the first announcement, ms: a neighbour may have missed it, or a switch port does not forward yet. */
 const repeatsMs = [5_000, 30_000];
@@ -16,14 +14,17 @@ const batchMs = 500;
 
 /**
  * Gratuitous ARP and unsolicited neighbour advertisements for the addresses of this host: at once, and again after 5 and
- * 30 seconds.
+ * 30 seconds. Another machine that answers for one of them is logged; it is announced all the same, for a Service must not
+ * end because any machine of the LAN claims its address.
  */
 export function makeL2Advertiser({
   sender,
+  duplicates,
   findLink,
   clock,
 }: {
   readonly sender: FrameSender;
+  readonly duplicates: DuplicateWatch;
   readonly findLink: FindLink;
   readonly clock: Clock;
 }): Advertiser {
@@ -46,6 +47,7 @@ export function makeL2Advertiser({
   const announceAndRepeat = (texts: readonly string[]): void => {
     if (texts.length === 0) return;
     announce(texts);
+    duplicates.look(texts.flatMap((text) => advertised.get(text) ?? []));
     const nowMs = clock.monotonic();
     for (const [number, afterMs] of repeatsMs.entries()) {
       const batches = repeats[number] ?? new Map<number, Set<string>>();
@@ -57,6 +59,23 @@ export function makeL2Advertiser({
     wake.set();
   };
 
+  const repeat = async (signal: AbortSignal): Promise<void> => {
+    for (;;) {
+      const nextMs = Math.min(...repeats.flatMap((batches) => [...batches.keys()]));
+      if (nextMs === Number.POSITIVE_INFINITY) await wake.wait(signal);
+      else {
+        using deadline = clock.deadline(Math.max(0, nextMs - clock.monotonic()), signal);
+        await wake.wait(deadline.signal).catch(() => signal.throwIfAborted());
+      }
+      for (const batches of repeats)
+        for (const [dueMs, batch] of batches) {
+          if (dueMs > clock.monotonic()) continue;
+          batches.delete(dueMs);
+          announce(batch);
+        }
+    }
+  };
+
   return {
     advertise: (addresses) => {
       const fresh = PersistentMap.changedKeys(advertised, addresses).filter((text) => !advertised.has(text));
@@ -65,21 +84,6 @@ export function makeL2Advertiser({
     },
     again: (addresses) =>
       announceAndRepeat([...new Set(addresses.map(({ text }) => text))].filter((text) => advertised.has(text))),
-    run: async (signal) => {
-      for (;;) {
-        const nextMs = Math.min(...repeats.flatMap((batches) => [...batches.keys()]));
-        if (nextMs === Number.POSITIVE_INFINITY) await wake.wait(signal);
-        else {
-          using deadline = clock.deadline(Math.max(0, nextMs - clock.monotonic()), signal);
-          await wake.wait(deadline.signal).catch(() => signal.throwIfAborted());
-        }
-        for (const batches of repeats)
-          for (const [dueMs, batch] of batches) {
-            if (dueMs > clock.monotonic()) continue;
-            batches.delete(dueMs);
-            announce(batch);
-          }
-      }
-    },
+    run: (signal) => superviseAll([repeat, (until) => duplicates.run(until)], signal),
   };
 }

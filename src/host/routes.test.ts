@@ -10,7 +10,9 @@ type Address = { readonly local: string; readonly prefixlen: number } & Readonly
 function link(ifname: string, ...addresses: readonly Address[]): NetworkInterface {
   const addr_info = addresses.map((address) => ({ scope: 'global', preferred_life_time: 3600, ...address }));
   const listed = { ifindex: 2, ifname, flags: ['UP', 'LOWER_UP'], link_type: 'ether', addr_info };
-  return decodeInterfaces(JSON.stringify([listed]))[0] ?? expect.unreachable();
+  const [decoded] = decodeInterfaces(JSON.stringify([listed]));
+  if (decoded === undefined) throw new Error('not decoded');
+  return decoded;
 }
 
 /** As `ip -json route` lists them; the family is that of the routes of `six` or `four`. */

@@ -1,3 +1,5 @@
+import { makeDuplicateProbe, makeDuplicateWatch } from '../advertise/duplicates.ts';
+import type { FindLink } from '../advertise/frames.ts';
 import { makeL2Advertiser } from '../advertise/l2.ts';
 import { makeFrameSender } from '../advertise/frame-sender.ts';
 import { type Agent, makeAgent } from '../agent/agent.ts';
@@ -72,9 +74,11 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     log: addressLog,
   });
   const placement = makePlacement({ exec, files, record, clock, log: addressLog, lifetime });
+  const findLink: FindLink = (address) => placement.linkOf(address);
   const advertiser = makeL2Advertiser({
     sender: makeFrameSender({ exec, clock, log: addressLog, lifetime }),
-    findLink: (address) => placement.linkOf(address),
+    duplicates: makeDuplicateWatch({ probe: makeDuplicateProbe({ exec, clock, findLink }), clock, log: addressLog }),
+    findLink,
     clock,
   });
   const steering = makeSteering({ exec, clock, log: log.child({ part: 'nftables' }), metrics, lifetime });

@@ -1,4 +1,6 @@
 import { expect, vi } from 'vitest';
+import { type DuplicateProbe, makeDuplicateProbe, makeDuplicateWatch } from '../../src/advertise/duplicates.ts';
+import type { FindLink } from '../../src/advertise/frames.ts';
 import { makeFrameSender } from '../../src/advertise/frame-sender.ts';
 import { makeL2Advertiser } from '../../src/advertise/l2.ts';
 import { makePlacement } from '../../src/host/placement.ts';
@@ -27,6 +29,7 @@ export type PlacementRig = AsyncDisposable & {
   add(wanted: Addresses): Promise<void>;
   /** Audits, and advertises what was put back. */
   audit(wanted: Addresses): Promise<number>;
+  readonly probe: DuplicateProbe;
   /** The record on the disk; `undefined`: none. */
   record(): Promise<string | undefined>;
   /** The fields of what was warned of. */
@@ -64,7 +67,10 @@ export async function startPlacementRig(): Promise<PlacementRig> {
     });
   const placement = makeNew();
   const sender = makeFrameSender({ exec, clock: systemClock, log, lifetime: lifetime.signal });
-  const advertiser = makeL2Advertiser({ sender, findLink: (address) => placement.linkOf(address), clock: systemClock });
+  const findLink: FindLink = (address) => placement.linkOf(address);
+  const probe = makeDuplicateProbe({ exec, clock: systemClock, findLink });
+  const duplicates = makeDuplicateWatch({ probe, clock: systemClock, log });
+  const advertiser = makeL2Advertiser({ sender, duplicates, findLink, clock: systemClock });
   void advertiser.run(lifetime.signal).catch(() => undefined); // it ends with the test
   return {
     lab,
@@ -78,6 +84,7 @@ export async function startPlacementRig(): Promise<PlacementRig> {
       advertiser.again(toTell);
       return restored.length;
     },
+    probe,
     record: () => systemFiles.read(path),
     warnings,
     makeNew,

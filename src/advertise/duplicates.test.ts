@@ -1,0 +1,123 @@
+import { afterAll, expect, test } from 'vitest';
+import { ip } from '../../test/make/service.ts';
+import { recordLog } from '../../test/sim/observers.ts';
+import { virtualClock } from '../../test/sim/virtual-clock.ts';
+import type { Exec } from '../ports/exec.ts';
+import { type DuplicateProbe, makeDuplicateProbe, makeDuplicateWatch } from './duplicates.ts';
+
+const lifetime = new AbortController();
+afterAll(() => lifetime.abort());
+const { signal } = lifetime;
+const [a, b] = [ip('192.0.2.51'), ip('192.0.2.52')];
+const mac = '02:00:00:00:00:99';
+
+/** A watch over a probe that answers what the test says. */
+function makeRig(probe: DuplicateProbe) {
+  const clock = virtualClock();
+  const log = recordLog();
+  const watch = makeDuplicateWatch({ probe, clock, log });
+  void watch.run(signal).catch(() => undefined); // it ends with the test
+  return { watch, clock, logged: () => log.lines.map(({ message }) => message) };
+}
+
+test('a machine that has an address, too, is logged once while it has it, and again when it is back or another one', async () => {
+  let answer = new Map([[a.text, mac]]);
+  const { watch, clock, logged } = makeRig(async () => answer);
+  const look = async (): Promise<number> => {
+    watch.look([a, b]);
+    await clock.advance(1);
+    return logged().length;
+  };
+  expect([await look(), await look()]).toEqual([1, 1]);
+  expect(logged()).toEqual(['192.0.2.51 is in use on the LAN by another machine, too: remove it there']);
+  answer = new Map();
+  expect(await look()).toBe(1);
+  answer = new Map([[a.text, mac]]);
+  expect(await look()).toBe(2);
+  answer = new Map([[a.text, '02:00:00:00:00:77']]);
+  expect(await look()).toBe(3);
+});
+
+test('addresses that come during a probe are probed together afterwards', async () => {
+  const probed: string[] = [];
+  const gate = Promise.withResolvers<void>();
+  const { watch, clock } = makeRig(async (addresses) => {
+    probed.push(addresses.map(({ text }) => text).join(' '));
+    await gate.promise;
+    return new Map();
+  });
+  watch.look([a]);
+  await clock.advance(1);
+  watch.look([a]);
+  watch.look([b]);
+  watch.look([]);
+  gate.resolve();
+  await clock.advance(1);
+  expect(probed).toEqual(['192.0.2.51', '192.0.2.51 192.0.2.52']);
+});
+
+test('a probe that fails is logged once while it lasts, and does not end the watch', async () => {
+  let attempts = 0;
+  const { watch, clock, logged } = makeRig(() => {
+    attempts++;
+    return Promise.reject(new Error('perl: no such file'));
+  });
+  for (let count = 0; count < 5; count++) {
+    watch.look([a]);
+    await clock.advance(1);
+  }
+  expect([attempts, logged()]).toEqual([5, ['looking for duplicate addresses failed; retrying']]);
+});
+
+/** perl that has sent, hears these frames, and then ends if it is told to; `ip` knows one interface. */
+function makePerl(frames: readonly string[], ends: boolean): Exec {
+  return {
+    run: async () => ({ stdout: JSON.stringify([{ address: '02:00:00:00:00:01' }]), stderr: '' }),
+    converse: () => ({
+      pid: 1,
+      write: async () => undefined,
+      lines: (async function* () {
+        yield* ['sent', ...frames];
+        if (!ends) await new Promise(() => undefined); // for ever
+      })(),
+      takeErrors: () => 'packet socket: Operation not permitted',
+      exited: Promise.resolve(1),
+      [Symbol.asyncDispose]: async () => undefined,
+    }),
+  };
+}
+const reply = (from: string, address: string): string =>
+  `02000000000102000000009908060001080006040002${from.replaceAll(':', '')}${address}020000000001${'00'.repeat(4)}`;
+
+const probeWith = (exec: Exec, clock = virtualClock()): { probe: DuplicateProbe; clock: typeof clock } => ({
+  probe: makeDuplicateProbe({ exec, clock, findLink: () => ({ index: 2, mac: '02:00:00:00:00:01' }) }),
+  clock,
+});
+
+test('the answers of a quarter of a second count, those about other addresses and of this host itself do not', async () => {
+  const frames = [
+    reply(mac, 'c0000233'),
+    reply(mac, 'c0000299'), // not asked for
+    reply('02:00:00:00:00:01', 'c0000234'), // another interface of this host, on the same LAN
+    'nonsense',
+  ];
+  const { probe, clock } = probeWith(makePerl(frames, false));
+  expect([...(await clock.drive(probe([a, b], signal)))]).toEqual([['192.0.2.51', mac]]);
+  expect(clock.monotonic()).toBe(250);
+});
+
+test('perl that ends is an error with its words', async () => {
+  const { probe } = probeWith(makePerl([], true));
+  await expect(probe([a], signal)).rejects.toThrow('packet socket: Operation not permitted');
+});
+
+test('a caller that gives up is not held up', async () => {
+  const { probe } = probeWith(makePerl([], false));
+  await expect(probe([a], AbortSignal.abort(new Error('given up')))).rejects.toThrow('given up');
+});
+
+test('addresses on no LAN of this host are not asked for', async () => {
+  const exec = makePerl([], true);
+  const probe = makeDuplicateProbe({ exec, clock: virtualClock(), findLink: () => undefined });
+  expect([...(await probe([a], signal))]).toEqual([]);
+});

@@ -1,0 +1,154 @@
+import { unlessAborted } from '../async/abort.ts';
+import { makeLatch } from '../async/latch.ts';
+import { makeTrouble } from '../async/trouble.ts';
+import type { Ip } from '../core/ip/ip.ts';
+import type { Clock } from '../ports/clock.ts';
+import { type Exec, ExecError } from '../ports/exec.ts';
+import type { Log } from '../ports/log.ts';
+import { decodeNeighbour, type FindLink, probeOf } from './frames.ts';
+
+/**
+ * Which of these addresses other machines on the LAN have: text of the address → MAC that answered. Sends all probes in one
+ * go and waits a quarter of a second, for any number of addresses; those on no LAN of this host are left out. Works for
+ * addresses that this host has already, too. Throws `ExecError` when perl or `ip` fails.
+ */
+export type DuplicateProbe = (addresses: readonly Ip[], signal: AbortSignal) => Promise<ReadonlyMap<string, string>>;
+
+/** RFC 5227 waits for seconds, as a machine that has just come up; a LAN answers within a millisecond. */
+const windowMs = 250;
+/** Longer than perl needs to start and send. */
+const startMs = 5_000;
+
+/*
+ * perl opens the sockets that Node cannot. It sends as that of the frame sender does, up to an empty line, and then prints
+ * what it hears, in hex: ARP frames, and neighbour advertisements as the kernel gives them, without their IPv6 header.
+ */
+const script = String.raw`
+use strict;
+$| = 1;
+socket(my $link, 17, 3, unpack("S", pack("n", 0x0806))) or die "packet socket: $!\n";    # AF_PACKET, SOCK_RAW, ARP
+setsockopt($link, 1, 33, pack("l", 8 << 20));                                             # SO_RCVBUFFORCE
+my @all = ($link, *STDIN);
+if (socket(my $neighbours, 10, 3, 58)) {                                                  # AF_INET6, SOCK_RAW, ICMPv6
+  setsockopt($neighbours, 58, 1, pack("L8", map { $_ == 4 ? ~(1 << 8) : ~0 } 0 .. 7));    # ICMP6_FILTER: only 136
+  setsockopt($neighbours, 1, 33, pack("l", 8 << 20));
+  push @all, $neighbours;
+}
+while (<STDIN>) {
+  my ($index, $frame) = split or last;
+  my $ethertype = hex(substr($frame, 24, 4));
+  send($link, pack("H*", $frame), 0, pack("SnlSCCx8", 17, $ethertype, $index, 0, 0, 6));  # what it cannot be sent on hears nothing
+}
+print "sent\n";
+my $waiting = "";
+vec($waiting, fileno($_), 1) = 1 for @all;
+while (1) {
+  select(my $readable = $waiting, undef, undef, undef);
+  exit if vec($readable, fileno(STDIN), 1);                                               # who started us has ended
+  for my $socket (grep { $_ ne *STDIN && vec($readable, fileno($_), 1) } @all) {
+    print unpack("H*", $_), "\n" if defined recv($socket, $_, 2048, 0);
+  }
+}
+`;
+
+export function makeDuplicateProbe({
+  exec,
+  clock,
+  findLink,
+}: {
+  readonly exec: Exec;
+  readonly clock: Clock;
+  readonly findLink: FindLink;
+}): DuplicateProbe {
+  /** The MACs of this host: with two interfaces on one LAN, the one answers the other. */
+  const ownMacs = async (signal: AbortSignal): Promise<ReadonlySet<string | undefined>> => {
+    const { stdout } = await exec.run('ip', ['-json', 'link', 'show'], { signal });
+    return new Set((JSON.parse(stdout) as readonly { readonly address?: string }[]).map(({ address }) => address));
+  };
+
+  return async (addresses, signal) => {
+    const probes = addresses.flatMap((address) => {
+      const link = findLink(address);
+      return link === undefined ? [] : [probeOf(address, link.mac, link.index)];
+    });
+    if (probes.length === 0) return new Map();
+    await using perl = exec.converse('perl', ['-e', script], signal);
+    await perl.write(
+      `${probes.map(({ index, bytes }) => `${index} ${Buffer.from(bytes).toString('hex')}\n`).join('')}\n`,
+    );
+    const lines = perl.lines[Symbol.asyncIterator]();
+    const nextLine = async (until: AbortSignal): Promise<string> => {
+      const line = await unlessAborted(lines.next(), until);
+      if (line.done === true) throw new ExecError('perl', await perl.exited, perl.takeErrors());
+      return line.value;
+    };
+    using start = clock.deadline(startMs, signal);
+    await nextLine(start.signal); // all is sent
+    using window = clock.deadline(windowMs, signal);
+    const wanted = new Set(addresses.map(({ text }) => text));
+    const found = new Map<string, string>();
+    for (;;) {
+      const line = await nextLine(window.signal).catch((error: unknown) => {
+        if (signal.aborted || !window.signal.aborted) throw error;
+      });
+      if (line === undefined) break; // time is up
+      const neighbour = decodeNeighbour(Buffer.from(line, 'hex'));
+      if (neighbour !== undefined && wanted.has(neighbour.address)) found.set(neighbour.address, neighbour.mac);
+    }
+    if (found.size === 0) return found;
+    const own = await ownMacs(signal);
+    return new Map([...found].filter(([, mac]) => !own.has(mac)));
+  };
+}
+
+/** Looks for machines on the LAN that have an address of this host, too, and logs them. */
+export type DuplicateWatch = {
+  /** Addresses that are new here, or on a link that came up. Returns at once. */
+  look(addresses: readonly Ip[]): void;
+  /** Until `signal` aborts. */
+  run(signal: AbortSignal): Promise<void>;
+};
+
+export function makeDuplicateWatch({
+  probe,
+  clock,
+  log,
+}: {
+  readonly probe: DuplicateProbe;
+  readonly clock: Clock;
+  readonly log: Log;
+}): DuplicateWatch {
+  const trouble = makeTrouble({ what: 'looking for duplicate addresses', log, monotonic: () => clock.monotonic() });
+  const wake = makeLatch();
+  const due = new Map<string, Ip>();
+  /** As logged: text of the address → MAC. */
+  const told = new Map<string, string>();
+  return {
+    look: (addresses) => {
+      for (const address of addresses) due.set(address.text, address);
+      if (due.size > 0) wake.set();
+    },
+    run: async (signal) => {
+      for (;;) {
+        await wake.wait(signal);
+        const batch = [...due.values()];
+        due.clear();
+        try {
+          const found = await probe(batch, signal);
+          for (const { text } of batch) {
+            const mac = found.get(text);
+            if (mac === undefined) told.delete(text);
+            else if (told.get(text) !== mac) {
+              told.set(text, mac);
+              log.warn({ address: text, mac }, `${text} is in use on the LAN by another machine, too: remove it there`);
+            }
+          }
+          trouble.over();
+        } catch (error) {
+          signal.throwIfAborted();
+          trouble.failed(error);
+        }
+      }
+    },
+  };
+}
