@@ -103,7 +103,7 @@ export function makeDuplicateProbe({
 
 /** Looks for machines on the LAN that have an address of this host, too, and logs them. */
 export type DuplicateWatch = {
-  /** Addresses that are new here, or on a link that came up. Returns at once. */
+  /** Asks the LAN for these addresses of this host. Returns at once. */
   look(addresses: readonly Ip[]): void;
   /** Until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;

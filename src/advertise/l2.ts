@@ -35,19 +35,19 @@ export function makeL2Advertiser({
 
   /** Those that are advertised and on a LAN of this host; the links are looked up now, for they may have changed. */
   const announce = (texts: Iterable<string>): void => {
+    const addresses = [...texts].flatMap((text) => advertised.get(text) ?? []);
     sender.announce(
-      [...texts].flatMap((text) => {
-        const address = advertised.get(text);
-        const link = address && findLink(address);
-        return address === undefined || link === undefined ? [] : [announcementOf(address, link.mac, link.index)];
+      addresses.flatMap((address) => {
+        const link = findLink(address);
+        return link === undefined ? [] : [announcementOf(address, link.mac, link.index)];
       }),
     );
+    duplicates.look(addresses);
   };
 
   const announceAndRepeat = (texts: readonly string[]): void => {
     if (texts.length === 0) return;
     announce(texts);
-    duplicates.look(texts.flatMap((text) => advertised.get(text) ?? []));
     const nowMs = clock.monotonic();
     for (const [number, afterMs] of repeatsMs.entries()) {
       const batches = repeats[number] ?? new Map<number, Set<string>>();

@@ -7,6 +7,7 @@ import { makePlacementRecord } from '../../state/placement-record.ts';
 import type { Holder } from '../../daemon/host-lock.ts';
 import { earlierStatePaths, type Platform, statePaths } from '../../daemon/platform.ts';
 import type { RunOptions } from '../options.ts';
+import { checkDuplicates } from './duplicates.ts';
 import { type Finding, ok, warning, wrong } from './finding.ts';
 
 const silentLog: Log = {
@@ -37,9 +38,11 @@ export async function checkPorts(
     listening.filter(({ address }) => address === undefined || own.has(address.text)).map(({ port }) => port),
   );
   for (const port of options.reservedPorts) taken.add(port);
+  const ranges = options.addresses ?? primary.map(rangeOf);
   return [
     ok('own addresses', [...own.keys()].join(', ') || 'none'),
-    checkPool(options.addresses ?? primary.map(rangeOf), needs),
+    checkPool(ranges, needs),
+    ...(await checkDuplicates(ranges, placement, { exec, clock }, signal)),
     ok(
       'reserved ports',
       `${[...taken].sort((a, b) => a - b).join(', ') || 'none'} (in use or reserved on this host's own addresses)`,
