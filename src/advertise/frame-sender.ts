@@ -11,7 +11,7 @@ export type FrameSender = {
 };
 
 const pausesMs = [0, 700, 700];
-/** Longer than perl needs for the last frames; then it is ended. */
+/** Longer than perl needs for the last frames; after that it is ended. */
 const lingerMs = 1000;
 
 /*

@@ -7,9 +7,9 @@ import type { DuplicateWatch } from './duplicates.ts';
 import type { FrameSender } from './frame-sender.ts';
 import { announcementOf, type FindLink } from './frames.ts';
 
-/** After the first announcement, ms: a neighbour may have missed it, or a switch port does not forward yet. */
+/** Waits after the first announcement, in ms: a neighbour may have missed it, or a switch port did not forward yet. */
 const repeatsMs = [5_000, 30_000];
-/** Addresses that come within this are told again together. */
+/** Addresses that come within this time are announced again together. */
 const batchMs = 500;
 
 /**
@@ -29,11 +29,11 @@ export function makeL2Advertiser({
   readonly clock: Clock;
 }): Advertiser {
   let advertised: Addresses = PersistentMap.empty();
-  /** One for each of `repeatsMs`: due time (monotonic ms) → the texts of the addresses that are told then. */
+  /** One for each of `repeatsMs`: due time (monotonic ms) → texts of the addresses that are announced then. */
   const repeats = repeatsMs.map(() => new Map<number, Set<string>>());
   const wake = makeLatch();
 
-  /** Those that are advertised and on a LAN of this host; the links are looked up now, for they may have changed. */
+  /** Announces those that are still advertised, on the links that they have now. */
   const announce = (texts: Iterable<string>): void => {
     const addresses = [...texts].flatMap((text) => advertised.get(text) ?? []);
     sender.announce(
@@ -51,7 +51,7 @@ export function makeL2Advertiser({
     const nowMs = clock.monotonic();
     for (const [number, afterMs] of repeatsMs.entries()) {
       const batches = repeats[number] ?? new Map<number, Set<string>>();
-      // Told now, an address needs no repeat of an earlier announcement: a link that flaps makes no storm.
+      // This announcement replaces the repeats of an earlier one: a link that flaps makes no storm.
       for (const batch of batches.values()) for (const text of texts) batch.delete(text);
       const dueMs = Math.ceil((nowMs + afterMs) / batchMs) * batchMs;
       batches.set(dueMs, new Set([...(batches.get(dueMs) ?? []), ...texts]));

@@ -43,5 +43,5 @@ export function addressProblem(
 ): string | undefined {
   if (isHostAddress) return own.has(address.text) ? undefined : `${address.text} is no longer an address of this host`;
   const words = refused.get(address.text);
-  return words === undefined ? undefined : `the kernel does not take the address ${address.text} (${words})`;
+  return words === undefined ? undefined : `the kernel refused the address ${address.text} (${words})`;
 }

@@ -164,7 +164,7 @@ describe('what one tool refuses', () => {
     rig.ports.tellNetwork('addresses');
     await rig.clock.advance(500);
     expect(answer(rig, a)).toBe('ready');
-    expect(answer(rig, c)).toBe('the kernel does not take the address 192.0.2.52 (furiwake0: no)');
+    expect(answer(rig, c)).toBe('the kernel refused the address 192.0.2.52 (furiwake0: no)');
     rig.ports.setRefused(new Map());
     rig.ports.tellNetwork('addresses');
     await rig.clock.advance(500);

@@ -17,9 +17,9 @@ export function makeHost({ exec, log }: { readonly exec: Exec; readonly log: Log
     (await exec.run('ss', args, { signal })).stdout;
 
   /**
-   * On an own address of the host other connections may have a listener's address and port on this side: those that begin
-   * here (HAProxy's to the nodes, furiwake's to the API server) have some free port, an NFS client one below 1024. They are
-   * left alone. One family at a time: without one `ss -K` complains about a request that it did not need.
+   * On one of the host's own addresses, other connections may have the address and port of a listener at this end:
+   * connections that the host opens (HAProxy to the nodes, furiwake to the API server) use a free port, an NFS client one
+   * below 1024. Those are spared. One family at a time: without a family `ss -K` reports an error for the other one.
    */
   const end = async (family: 4 | 6, listeners: readonly ListenerAddress[], signal: AbortSignal): Promise<void> => {
     const select = (spared?: readonly Connection[]): readonly string[] => [

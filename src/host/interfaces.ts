@@ -16,7 +16,7 @@ export function isOurInterface(name: string): boolean {
 export type InterfaceAddress = {
   readonly ip: Ip;
   readonly prefixLength: number;
-  /** The host takes it as source of its own connections: it has a preferred lifetime. */
+  /** It has a preferred lifetime: the host uses it as the source of its own connections. */
   readonly isPreferred: boolean;
   /** Neither temporary (RFC 8981) nor deprecated, and of scope global. */
   readonly isLasting: boolean;
@@ -29,14 +29,14 @@ export type NetworkInterface = {
   readonly index: number;
   /** Its Ethernet address as `02:00:…`; `undefined` where it is not an Ethernet interface. */
   readonly mac: string | undefined;
-  /** The administrator wants it up. */
+  /** It is set up (IFF_UP), with or without a carrier. */
   readonly isUp: boolean;
   /** It is up and has a carrier. */
   readonly isRunning: boolean;
   readonly addresses: readonly InterfaceAddress[];
 };
 
-/** `ip -json address`, as far as we read it. */
+/** The fields of `ip -json address` that are read. */
 type Listed = readonly {
   readonly ifname?: string;
   readonly ifindex?: number;
@@ -77,7 +77,7 @@ export function decodeInterfaces(json: string): readonly NetworkInterface[] {
 
 type LinkFinder = (ip: Ip) => NetworkInterface | undefined;
 
-/** By the list of interfaces, which stays the same for a while. */
+/** Finders by the list of interfaces that they were made for: the same list is asked many times. */
 const finders = new WeakMap<readonly NetworkInterface[], LinkFinder>();
 
 /**
@@ -105,15 +105,15 @@ function makeLinkFinder(interfaces: readonly NetworkInterface[]): LinkFinder {
   return (ip) => subnets.find(({ subnet }) => rangeContains(subnet, ip))?.link;
 }
 
-/** Addresses of a host, told apart. */
+/** The addresses of a host. */
 export type Sorted = {
-  /** Without furiwake, by the address's text; without loopback and link-local addresses. */
+  /** The host's own, by text; without loopback and link-local addresses. */
   readonly own: ReadonlyMap<string, Ip>;
   /** What furiwake put on the host, with the interface that has it. */
   readonly present: PlacementRecord;
 };
 
-/** Tells the host's own addresses from those of furiwake, by the record or because they are on an interface of furiwake. */
+/** Tells the host's own addresses from those of furiwake: those are in the record or on an interface of furiwake. */
 export function sortAddresses(interfaces: readonly NetworkInterface[], record: PlacementRecord): Sorted {
   const names = new Set(interfaces.map(({ name }) => name));
   const own = new Map<string, Ip>();
@@ -124,14 +124,14 @@ export function sortAddresses(interfaces: readonly NetworkInterface[], record: P
       if (isPlaced(name, address, record, names)) present.push([address.ip.text, name]);
       else own.set(address.ip.text, address.ip);
     }
-  // One that is on two interfaces, for it is being moved, is where it was recorded.
+  // An address that is being moved is on two interfaces: the record says which one counts.
   const whereRecorded = present.filter(([text, name]) => record.get(text) === name);
   return { own, present: PersistentMap.from([...present, ...whereRecorded]) };
 }
 
 /**
- * An address in the record that is elsewhere than recorded, has a wider prefix or is preferred is the host's own. One whose
- * recorded interface is no more is still furiwake's: the interface was renamed, and kept it.
+ * A recorded address that is on another interface, has a wider prefix or is preferred is the host's own. One whose recorded
+ * interface no longer exists is furiwake's: the interface was renamed and kept the address.
  */
 function isPlaced(
   name: string,

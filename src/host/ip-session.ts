@@ -2,14 +2,14 @@ import type { Clock } from '../ports/clock.ts';
 import { makeLineDialogue } from '../async/line-dialogue.ts';
 import { type Exec, ExecError } from '../ports/exec.ts';
 
-/** An `ip` that stays: an address is added in a millisecond instead of the six that it takes to start one. */
+/** An `ip` that keeps running: it adds an address in a millisecond; starting one takes six. */
 export type IpSession = {
   /**
    * Runs the commands, one a line, in their order; resolves when the kernel has acknowledged all. Throws `ExecError` at
    * the first that it refuses. Never call it concurrently.
    */
   run(commands: readonly string[], signal: AbortSignal): Promise<void>;
-  /** Ends it; the next `run` starts another. To be called when an interface came or went: `ip` remembers their numbers. */
+  /** Ends it; the next `run` starts another. Call it after creating or deleting an interface: `ip` caches their numbers. */
   close(): Promise<void>;
 };
 

@@ -4,15 +4,15 @@ import { type Exec, ExecError } from '../ports/exec.ts';
 import { decodeInterfaces, type NetworkInterface } from './interfaces.ts';
 import { makeIpSession } from './ip-session.ts';
 
-/** An address, and the interface that has it or shall have it. */
+/** An address, and the interface that has it or will have it. */
 export type Place = { readonly address: Ip; readonly on: string };
 
 /** The interfaces of this host and the addresses on them, by `ip`. All throw `ExecError` when it fails. */
 export type Kernel = {
   interfaces(signal: AbortSignal): Promise<readonly NetworkInterface[]>;
-  /** Makes the interface if it is not there, and sets it up. */
+  /** Creates the interface if it does not exist, and sets it up. */
   ensureInterface(name: string, present: 'down' | 'up' | undefined, signal: AbortSignal): Promise<void>;
-  /** Resolves with what the kernel does not take, by the address's text, and its words: no reason to leave out the rest. */
+  /** Adds all that the kernel accepts. Resolves with what it refused: text of the address → its words. */
   add(places: readonly Place[], signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
   /** Deletes addresses, then interfaces. */
   remove(places: readonly Place[], interfaces: readonly string[], signal: AbortSignal): Promise<void>;
@@ -20,7 +20,7 @@ export type Kernel = {
 
 const addFlags: Readonly<Record<Family, string>> = { 4: 'scope link', 6: 'preferred_lft 0 nodad' };
 
-/** What it keeps open ends with `lifetime`. */
+/** The `ip` that it keeps running ends with `lifetime`. */
 export function makeKernel(deps: {
   readonly exec: Exec;
   readonly clock: Clock;
@@ -45,7 +45,7 @@ export function makeKernel(deps: {
           refusalOf(error);
           await ip([`link add ${name} type bridge`], signal); // no dummy in this kernel
         });
-      // Of IPv6, which not every kernel has. Without it there would be a link-local address, which does no harm.
+      // A kernel without IPv6 refuses this. Where it fails, the interface has a link-local address, which does no harm.
       await ip([`link set ${name} addrgenmode none`], signal).catch(refusalOf);
       await ip([`link set ${name} up`], signal);
       await session.close();
@@ -80,7 +80,7 @@ function inWords({ address, on }: Place): string {
   return `${address.text}/${bitsOf(address.family)} dev ${on}`;
 }
 
-/** For `catch`: a refusal by `ip` is an answer, too. Throws any other error. */
+/** For `catch`: returns a refusal by `ip`, which is an answer, and throws any other error. */
 function refusalOf(error: unknown): ExecError {
   if (error instanceof ExecError && error.exitCode !== undefined) return error;
   throw error;

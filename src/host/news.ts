@@ -7,7 +7,7 @@ import type { PlacementRecord } from './placement-record.ts';
 export type KnownHost = {
   readonly interfaces: readonly NetworkInterface[];
   readonly own: ReadonlyMap<string, Ip>;
-  /** Where the addresses of furiwake are to be, also while they are being put there. */
+  /** Where the addresses of furiwake are, or will be: set before they are added or removed. */
   readonly record: PlacementRecord;
   /** It is being read again, maybe without the change. */
   readonly isBeingRead: boolean;
@@ -24,9 +24,8 @@ type Link = { readonly name: string; readonly isRunning: boolean; readonly mac: 
 const noLinks: News = { linksUp: [] };
 
 /**
- * Tells the changes of a host that are news from those that furiwake made itself and those that concern nothing of it
- * (a lifetime that is renewed, a link-local address, an interface that counts its errors): with ten thousand addresses,
- * reading the host costs a tenth of a second.
+ * Drops the events that furiwake caused itself and those that do not concern placement (a renewed lifetime, a link-local
+ * address, a flag of an interface): reading a host with ten thousand addresses takes a tenth of a second.
  */
 export function makeNewsFilter(known: () => KnownHost): (event: NetworkEvent) => News | undefined {
   /** As the kernel told last, by number. */
@@ -67,7 +66,7 @@ export function makeNewsFilter(known: () => KnownHost): (event: NetworkEvent) =>
   return (event) => {
     switch (event.kind) {
       case 'unsure': {
-        // At first nothing can have come up unheard: what is advertised is told again after some seconds anyway.
+        // At the start no link counts as new: every address is announced then anyway.
         const linksUp = isFirst ? [] : known().interfaces.map(({ index }) => index);
         isFirst = false;
         links.clear();

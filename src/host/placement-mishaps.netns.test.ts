@@ -83,7 +83,7 @@ describe('after a restart that was faster than the network', () => {
   });
 });
 
-describe('an address that the kernel does not take', () => {
+describe('an address that the kernel refuses', () => {
   test('is no reason to leave out the others, and is tried again', async () => {
     await rig.lab.balancer.exec('sysctl', '-qw', 'net.ipv6.conf.default.disable_ipv6=1');
     await rig.add(allAddresses);

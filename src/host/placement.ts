@@ -24,16 +24,16 @@ import { type HostView, settled, viewOf } from './view.ts';
  *   IPv6   /128 on the interface in whose subnet it is, for the kernel answers neighbour solicitations only there;
  *          else on furiwake0. preferred_lft 0: not a source either. nodad: usable at once.
  *
- * furiwake0 is a dummy, or a bridge without ports where the kernel has no dummy. Every address on it is furiwake's. Where
- * there are more than 500 there is a furiwake1, and so on: the kernel looks at all addresses of an interface for each one
- * that is added (10,000 on one: 2.6 s; on twenty: 0.2 s). An address is recorded before it is added; one that the host has
- * elsewhere is its own, and never touched.
+ * furiwake0 is a dummy, or a bridge without ports where the kernel has no dummy. Every address on it is furiwake's. After
+ * 500 addresses comes furiwake1, and so on: for each address that is added, the kernel looks at all others of the interface
+ * (10,000 on one: 2.6 s; on twenty: 0.2 s). An address is recorded before it is added; an address that the host has
+ * elsewhere is the host's own, and never touched.
  *
- * After a reboot furiwake may be faster than DHCP clients and router advertisements. So each audit leaves to the host what
- * it now has itself, and moves an IPv6 address whose subnet has come to an interface.
+ * After a reboot furiwake may be faster than DHCP clients and router advertisements. So each audit leaves to the host the
+ * addresses that it now has itself, and moves an IPv6 address to the interface that has got its subnet.
  */
 
-/** What the host has, and where the addresses of furiwake are, or are to be. */
+/** What the host has; `record`: where the addresses of furiwake are, or will be. */
 type State = HostView & { readonly record: PlacementRecord };
 
 const nothing: State = {
@@ -46,8 +46,8 @@ const nothing: State = {
 };
 
 /**
- * Addresses on this host itself. Its functions throw `ExecError` when `ip` fails, and what the record file throws;
- * calling them again does what is missing. What it keeps open ends with `lifetime`.
+ * Puts addresses on this host. Its functions throw `ExecError` when `ip` fails, and the errors of the record file; a
+ * further call does what is missing. The programs that it keeps running end with `lifetime`.
  */
 export function makePlacement(deps: {
   readonly exec: Exec;
@@ -64,21 +64,21 @@ export function makePlacement(deps: {
     log,
     monotonic: () => clock.monotonic(),
   });
-  /** One at a time: each works on the state that the one before left. */
+  /** One call at a time: each works on the state that the one before left. */
   const inTurn = makeSerial();
   let state = nothing;
   /** The state must be read before it is relied on: at first, and after a change that failed. */
   let isStale = true;
   let isBeingRead = false;
-  /** As it is on the disk; `undefined`: not read yet. */
+  /** The record as it is on the disk; `undefined`: not read yet. */
   let recorded: PlacementRecord | undefined;
   let known: HostAddresses = { own: new Map(), primary: [], needs: new Map(), refused: new Map() };
-  /** What `add` or `audit` was asked for last: so many listeners are diffed against it. */
+  /** The argument of the last `add` or `audit`: the next `add` looks only at the difference. */
   let wantedBefore: Addresses = PersistentMap.empty();
   /** Numbers of interfaces that came up since the last audit. */
   const linksUp = new Set<number>();
 
-  /** The state is right, and `refused` says which addresses the kernel refuses. */
+  /** Ends a change: `next` is what the host has, `refused` what the kernel refused. */
   const publish = (next: State, refused: ReadonlyMap<string, string> = known.refused): void => {
     state = next;
     isStale = false;
@@ -120,7 +120,7 @@ export function makePlacement(deps: {
     }
   };
 
-  /** Adds addresses, recorded before; those that the host has now. */
+  /** Records addresses and adds them. Resolves with those that the kernel accepted. */
   const put = async (missing: readonly Ip[], signal: AbortSignal): Promise<readonly Ip[]> => {
     if (missing.length === 0) return [];
     const record = state.record.with(placesFor(missing, state));
@@ -181,7 +181,7 @@ export function makePlacement(deps: {
     if (places.length > 0) log.info({ addresses: shown(gone) }, 'addresses removed from this host');
   };
 
-  /** Moves IPv6 addresses to the interface where the neighbours look for them; those that are there now. */
+  /** Moves IPv6 addresses to the interface where the neighbours look for them. Resolves with those that were moved. */
   const move = async (strayed: readonly Ip[], signal: AbortSignal): Promise<readonly Ip[]> => {
     if (strayed.length === 0) return [];
     const { present } = state;
@@ -268,7 +268,7 @@ export function makePlacement(deps: {
   };
 }
 
-/** Those of `wanted` among `candidates` that the host has neither of its own nor from furiwake. */
+/** The `candidates` that are wanted and that the host does not have, neither of its own nor from furiwake. */
 function missingFrom({ own, present }: State, wanted: Addresses, candidates: Iterable<string>): readonly Ip[] {
   return [...candidates].flatMap((text) => {
     const address = wanted.get(text);
@@ -278,7 +278,7 @@ function missingFrom({ own, present }: State, wanted: Addresses, candidates: Ite
 
 const mostShown = 20;
 
-/** As many as a line of the log should have. */
+/** At most as many as fit a line of the log. */
 function shown(addresses: Iterable<string>): readonly string[] {
   const all = [...addresses];
   return all.length <= mostShown ? all : [...all.slice(0, mostShown), `and ${all.length - mostShown} more`];

@@ -5,10 +5,10 @@ import type { PlacementRecord } from './placement-record.ts';
 
 type Placed = { readonly interfaces: readonly NetworkInterface[]; readonly record: PlacementRecord };
 
-/** The kernel looks at all addresses of an interface for each one that is added. */
+/** For each address that is added, the kernel looks at all others of the interface. */
 const mostPerInterface = 500;
 
-/** The interface for each address: where it was recorded to be, else where it belongs or there is room. */
+/** The interface for each address: for IPv6 the one on its LAN; else the recorded one, or the first with room. */
 export function placesFor(addresses: readonly Ip[], { interfaces, record }: Placed): ReadonlyMap<string, string> {
   const counts = new Map<string, number>();
   for (const name of record.values()) counts.set(name, (counts.get(name) ?? 0) + 1);
@@ -29,7 +29,7 @@ export function placesFor(addresses: readonly Ip[], { interfaces, record }: Plac
   return places;
 }
 
-/** The interfaces of furiwake on which no address of the record is. */
+/** The interfaces of furiwake that have no address in the record. */
 export function emptiedBy(record: PlacementRecord, interfaces: readonly NetworkInterface[]): readonly string[] {
   const used = new Set(record.values());
   return interfaces.map(({ name }) => name).filter((name) => isOurInterface(name) && !used.has(name));
@@ -45,7 +45,7 @@ export function strayedFrom({ interfaces, record }: Placed): readonly Ip[] {
   });
 }
 
-/** Of these addresses, those that have a place, each with it. */
+/** Those of the addresses that have a place, each with its place. */
 export function placesIn(places: ReadonlyMap<string, string>, addresses: readonly Ip[]): readonly Place[] {
   return addresses.flatMap((address) => {
     const on = places.get(address.text);

@@ -3,7 +3,7 @@ import { parseCidr } from '../core/ip/range.ts';
 import type { Exec } from '../ports/exec.ts';
 import type { NetworkInterface } from './interfaces.ts';
 
-/** A route of the main table, as `ip -json route` lists it: with an interface, or several next hops with one each. */
+/** A route of the main table, as `ip -json route` lists it: with one interface, or with several next hops. */
 type Route = {
   readonly dst?: string;
   readonly dev?: string;
@@ -47,7 +47,7 @@ export function primaryAddresses(
 }
 
 /**
- * Addresses that this host needs to work, each with what it is: they are never handed out to a Service. Gateways and next
+ * Addresses that this host needs to work, each with what it is; no Service gets one of them. Gateways and next
  * hops, DNS servers (`resolvConf`: the text of /etc/resolv.conf), network, broadcast and subnet-router anycast addresses
  * (RFC 4291 section 2.6.1) of the LANs that it is on.
  */
@@ -73,7 +73,7 @@ export function hostNeeds(
   return needs;
 }
 
-/** What no host of the subnet may have. Links of two addresses (RFC 3021, RFC 6164) and single ones have none. */
+/** The addresses of the subnet that no host may have; none in a subnet of one or two (RFC 3021, RFC 6164). */
 function reservedIn(ip: Ip, prefixLength: number): readonly (readonly [Ip, string])[] {
   const subnet = bitsOf(ip.family) - prefixLength < 2 ? undefined : parseCidr(`${ip.text}/${prefixLength}`);
   if (subnet === undefined) return [];

@@ -27,7 +27,7 @@ type End = { readonly address: Ip; readonly port: number };
 export type Connection = {
   readonly local: End;
   readonly peer: End;
-  /** HAProxy took it from a client, or is about to. */
+  /** HAProxy accepted it from a client, or is about to. */
   readonly isTaken: boolean;
 };
 
@@ -47,7 +47,7 @@ export function decodeConnections(text: string): readonly Connection[] {
       return address === undefined ? [] : [{ address, port }];
     });
     if (ends[0] === undefined || ends[1] === undefined) return [];
-    // Of a handshake under way there are no options: it is a client's.
+    // A handshake under way has no options yet: it is a client's.
     return [
       { local: ends[0], peer: ends[1], isTaken: state === 'SYN-RECV' || /\btransparent\b/.test(options.join(' ')) },
     ];

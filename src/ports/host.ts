@@ -7,7 +7,7 @@ import type { Listener, ListenerAddress, TrafficTable } from '../core/traffic/ta
 /** Addresses by their text. */
 export type Addresses = PersistentMap<string, Ip>;
 
-/** What a tool does not take, with its words on one line. The rest of the change is in force. */
+/** What a tool refused, with its words on one line. The rest of the change is in force. */
 export type Refusals<Key> = ReadonlyMap<Key, string>;
 
 /** What the kernel must do before a socket: steer packets of listeners to the proxy, refuse everything else on our addresses. */
@@ -45,7 +45,7 @@ export type HostAddresses = {
   readonly primary: readonly Ip[];
   /** Addresses that this host needs to work (gateways, DNS servers …), by text, and what each is. */
   readonly needs: ReadonlyMap<string, string>;
-  /** Addresses that `add` was asked for and the kernel does not take. */
+  /** Addresses that `add` or `audit` wanted and the kernel refused. */
   readonly refused: Refusals<string>;
 };
 
