@@ -2,7 +2,7 @@ import { makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
 import { makeHealth } from '../../src/health/health.ts';
 import type { ProbeAnswer } from '../../src/health/policy.ts';
 import type { Proxy } from '../../src/ports/proxy.ts';
-import { type RecordedLog, recordLog, recordMetrics } from '../sim/observers.ts';
+import { type RecordedLog, type RecordedMetrics, recordLog, recordMetrics } from '../sim/observers.ts';
 import { virtualClock, type VirtualClock } from '../sim/virtual-clock.ts';
 import { type HaproxyMachine, makeHaproxyMachine } from './haproxy-machine.ts';
 
@@ -11,6 +11,7 @@ export type MachineRig = {
   readonly proxy: Proxy;
   readonly clock: VirtualClock;
   readonly log: RecordedLog;
+  readonly metrics: RecordedMetrics;
 };
 
 const folder = '/var/lib/furiwake/haproxy';
@@ -43,5 +44,5 @@ export function makeMachineRig({
     metrics,
     ...machine,
   });
-  return { machine, proxy, clock, log };
+  return { machine, proxy, clock, log, metrics };
 }

@@ -1,9 +1,10 @@
 import { expect, test } from 'vitest';
-import type { HaproxyMachine } from '../../../test/make/haproxy-machine.ts';
+import { type HaproxyMachine, makeHaproxyMachine } from '../../../test/make/haproxy-machine.ts';
 import { type MachineRig, makeMachineRig } from '../../../test/make/haproxy-rig.ts';
 import { listener, node, tableOf } from '../../../test/make/table.ts';
 import { makeBackoff } from '../../async/backoff.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
+import type { Sockets } from './client.ts';
 
 const nodes = [node('n1', '192.0.2.11')];
 const table = tableOf([listener('192.0.2.51', 80, 30_080)], nodes);
@@ -109,6 +110,70 @@ test('a HAProxy that dies each minute is started at once each time', async () =>
   }
   stop.abort();
   await parts;
+});
+
+test('before the first table and after a stop no HAProxy is started, and nothing is asked again and again', async () => {
+  const machine = makeHaproxyMachine('/var/lib/furiwake/haproxy');
+  let asked = 0;
+  const untilClosed: Sockets['untilClosed'] = (...args) => {
+    asked++;
+    return machine.sockets.untilClosed(...args);
+  };
+  const sockets = { ...machine.sockets, untilClosed };
+  const { proxy, clock, log } = makeMachineRig({ machine: { ...machine, sockets } });
+  const stop = new AbortController();
+  const running = Promise.allSettled([proxy.run(stop.signal)]);
+  await clock.advance(60_000);
+  expect({ starts: machine.starts, lines: log.lines, trouble: proxy.trouble() }).toEqual({
+    starts: 0,
+    lines: [],
+    trouble: undefined,
+  });
+  expect(asked).toBeLessThanOrEqual(2);
+
+  await proxy.upsert(table, stop.signal);
+  await clock.advance(60_000);
+  await proxy.stop(stop.signal);
+  asked = 0;
+  await clock.advance(60_000);
+  expect({ starts: machine.starts, held: machine.held, trouble: proxy.trouble() }).toEqual({
+    starts: 1,
+    held: undefined,
+    trouble: undefined,
+  });
+  expect(asked).toBeLessThanOrEqual(2);
+
+  await proxy.upsert(table, stop.signal);
+  await clock.advance(60_000);
+  machine.die();
+  await clock.advance(0);
+  expect(machine.held?.map.size).toBe(1); // watched as before
+  stop.abort();
+  await running;
+});
+
+test('furiwake_haproxy_up falls when HAProxy cannot be started again, and rises when it can', async () => {
+  const { machine, proxy, clock, metrics } = makeMachineRig();
+  const isUp = (): number | undefined => metrics.gaugeOf('furiwake_haproxy_up');
+  const stop = new AbortController();
+  expect(isUp()).toBe(0);
+  const running = Promise.allSettled([proxy.run(stop.signal)]);
+  await proxy.upsert(table, stop.signal);
+  await clock.advance(1000);
+  expect(isUp()).toBe(1);
+
+  machine.faults.start = 'cannot bind socket';
+  machine.die();
+  await clock.advance(1000);
+  expect(isUp()).toBe(0);
+  expect(proxy.trouble()).toContain('cannot bind socket');
+
+  machine.faults.start = undefined;
+  await clock.advance(10_000);
+  expect(isUp()).toBe(1);
+  expect(proxy.trouble()).toBeUndefined();
+  stop.abort();
+  await running;
 });
 
 test('a HAProxy that an earlier furiwake left is taken over with its health checks on or off, as they are', async () => {
