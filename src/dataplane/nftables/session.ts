@@ -71,7 +71,8 @@ async function answer(lines: AsyncIterator<string>): Promise<string | undefined>
   }
 }
 
-function holdsGeneration(json: string, generation: number): boolean {
+/** Whether nft's JSON of set `generation` says that it is this one. */
+export function holdsGeneration(json: string, generation: number): boolean {
   const { nftables } = JSON.parse(json) as { nftables: readonly { set?: { elem?: readonly unknown[] } }[] };
   return nftables.some(({ set }) => set?.elem?.length === 1 && set.elem[0] === generation);
 }
