@@ -36,8 +36,8 @@ export type SteeringRig = AsyncDisposable & {
   fetchFrom(machine: 'client' | 'balancer', address: string, port: number, timeoutMs?: number): Promise<string>;
 };
 
-export async function startSteeringRig(): Promise<SteeringRig> {
-  const lab = await startNetLab({ nodes: 0 });
+export async function startSteeringRig({ nodes = 0 }: { readonly nodes?: number } = {}): Promise<SteeringRig> {
+  const lab = await startNetLab({ nodes });
   const { balancer, folder } = lab;
   const file = path.join(folder, 'echo.cfg');
   await writeFile(file, echo);

@@ -89,7 +89,7 @@ export function makeOwnAddressIndex(): (target: SteeringTarget) => boolean {
     ({ listeners, own } = target);
     for (const key of changed) {
       const listener = listeners.get(key);
-      if (listener !== undefined && (listener.isHostAddress || own.has(listener.address.text))) found.add(key);
+      if (listener !== undefined && own.has(listener.address.text)) found.add(key);
       else found.delete(key);
     }
     return found.size > 0;
