@@ -63,8 +63,14 @@ export function makeFakeNft({
       transact(stdin.trimEnd());
       return { stdout: '', stderr: '' };
     },
-    converse: () => {
+    converse: (_file, _args, signal) => {
       const output = new PassThrough();
+      const exited = Promise.withResolvers<number>();
+      const end = (): void => {
+        output.end();
+        exited.resolve(0);
+      };
+      signal.addEventListener('abort', end, { once: true });
       let errors = '';
       return {
         pid: 1,
@@ -84,8 +90,8 @@ export function makeFakeNft({
           errors = '';
           return taken;
         },
-        exited: new Promise(() => undefined),
-        [Symbol.asyncDispose]: async () => void output.end(),
+        exited: exited.promise,
+        [Symbol.asyncDispose]: async () => end(),
       };
     },
   };
