@@ -22,16 +22,16 @@ const setTypes: Readonly<Record<SetName, string>> = {
 };
 
 /*
- * The way of a packet, and why it is so:
+ * The way of a packet (README.md), and why it is so:
  *
  *   prerouting, mangle ─► begins a connection to a restricted listener from elsewhere? ─► drop
  *                      ─► to a listener: HAProxy's socket takes it (tproxy) ─► deliver
  *                      ─► begins anything else on an address of ours? ─► refuse (ICMP excepted)
  *
- * - Only a SYN is judged by the ranges and refused: a later packet has no connection to disturb, or belongs to one that
- *   was let in. So the answers to this host's own connections, from a port that happens to be a listener's or from one
- *   of our addresses over lo, are never taken for a request.
- * - tproxy without a socket (HAProxy is gone) ends its rule: the packet goes on and is refused at once.
+ * - Source ranges and rejection look only at a SYN: a later packet belongs to a connection that was accepted, or to none.
+ *   So the answers to this host's own connections, to a local port that is also a listener's or over lo from one of our
+ *   addresses, are never dropped.
+ * - Without a socket (HAProxy is dead) tproxy ends its rule, and the packet is rejected by a later one.
  * - Packets of this host to its own address come here too, through lo; no output chain is needed.
  * - The mark (and the routing rule behind it) is for an address that is routed here but is not, or not yet, on this
  *   host. A local one is delivered without it, and must be: with net.ipv4.conf.*.src_valid_mark=1 (wg-quick sets it)
@@ -96,7 +96,7 @@ export function renderRuleset(elements: readonly Element[], generation: number, 
   return [
     `table ${tableName}\ndelete table ${tableName}\n`,
     `table ${tableName} {\n`,
-    '\tcomment "furiwake keeps this table: what others change here is put back"\n',
+    '\tcomment "managed by furiwake: external changes are reverted"\n',
     `\tset generation { type mark; elements = { ${hex(generation)} }; }\n`,
     ...sets,
     chains(options),
