@@ -13,6 +13,7 @@ import { PersistentMap } from '../core/persistent-map.ts';
 import { nodeTrouble, type NodeTrouble } from '../core/status/node-trouble.ts';
 import { makeTrafficPlanner } from '../core/traffic/plan.ts';
 import { emptyReport, type HostReport } from '../core/traffic/report.ts';
+import { makeRangeBudget } from '../core/traffic/source-ranges.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Ledger } from '../ports/ledger.ts';
@@ -36,7 +37,12 @@ export type HostLink = {
 };
 
 /** What is published: the decision, what came of recording it, and the table that the host was given. */
-export type Plan = Decision & { readonly table: TrafficTable; readonly nodeTrouble: NodeTrouble };
+export type Plan = Decision & {
+  readonly table: TrafficTable;
+  /** Services whose source ranges exceed the budget of the host. */
+  readonly overBudget: ReadonlySet<ServiceKey>;
+  readonly nodeTrouble: NodeTrouble;
+};
 
 export type ControllerDeps = {
   readonly site: Site;
@@ -78,6 +84,7 @@ export function makeController(deps: ControllerDeps): Controller {
   const wake = makeLatch();
   const decide = makePlanner();
   const planTraffic = makeTrafficPlanner();
+  const overBudgetOf = makeRangeBudget();
   const ledger = makeLedgerWriter(deps);
   let plan: Plan | undefined;
   /** Services that wait until a program on the host frees a port: no event tells when. */
@@ -118,16 +125,18 @@ export function makeController(deps: ControllerDeps): Controller {
     });
     const unrecorded = await ledger.commit(decision.records, signal);
     const assignments = withUnrecorded(decision, before, unrecorded);
+    const overBudget = overBudgetOf({ services: decision.ours, assignments });
     const table = planTraffic({
       services: decision.ours,
       assignments,
+      overBudget,
       nodes: nodes.objects(),
       drained: deps.drained.current(),
     });
     const trouble = nodeTrouble({ nodes: nodes.objects(), table, health: report.health });
     const isSameTrouble =
       before !== undefined && before.nodeTrouble[4] === trouble[4] && before.nodeTrouble[6] === trouble[6];
-    plan = { ...decision, assignments, table, nodeTrouble: isSameTrouble ? before.nodeTrouble : trouble };
+    plan = { ...decision, assignments, overBudget, table, nodeTrouble: isSameTrouble ? before.nodeTrouble : trouble };
     host.publish(table);
     recordDecision(before, plan, log, deps.recordEvent);
     const changed = PersistentMap.changedKeys(

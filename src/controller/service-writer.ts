@@ -218,6 +218,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
             listeners: plan.table.listeners,
             reports: host.report().listeners,
             nodeTrouble: plan.nodeTrouble,
+            isOverBudget: plan.overBudget.has(key),
             hasEndpoints,
             nowMs: clock.now(),
           })

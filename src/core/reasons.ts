@@ -133,7 +133,7 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
   TooManySourceRanges: {
     where: 'Serving',
     means:
-      'loadBalancerSourceRanges, times the ports and families of the Service, are more ranges than the kernel is given for one Service; it is closed to everybody.',
+      'loadBalancerSourceRanges, times the ports and families of the Service, are more ranges than the kernel is given for one Service (10,000), or than older Services leave of those for the load-balancer host (30,000). The Service is closed to all clients.',
     do: 'Use fewer, wider ranges, or fewer ports.',
   },
   // ports[].error and condition LoadBalancerPortsError

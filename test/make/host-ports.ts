@@ -5,6 +5,7 @@ import type { Health } from '../../src/ports/health.ts';
 import type { Addresses, Advertiser, Host, Placement, Steering, SteeringTarget } from '../../src/ports/host.ts';
 import type { Proxy } from '../../src/ports/proxy.ts';
 import { type FakePlacement, makeFakePlacement } from './fake-placement.ts';
+import { makeFakeSteering } from './fake-steering.ts';
 import type { ip } from './service.ts';
 
 /** A step of the ports, as `port.function`. */
@@ -26,6 +27,8 @@ export type StepName =
 export type FakeHostPorts = Pick<FakePlacement, 'setOwn' | 'setRefused' | 'tellNetwork'> & {
   readonly proxy: Proxy;
   readonly steering: Steering;
+  /** Another program changes what the kernel holds of the nftables table. */
+  changeSteering(change: (held: SteeringTarget) => SteeringTarget): void;
   readonly placement: Placement;
   readonly advertiser: Advertiser;
   readonly host: Host;
@@ -42,7 +45,7 @@ export type FakeHostPorts = Pick<FakePlacement, 'setOwn' | 'setRefused' | 'tellN
   /** What HAProxy, the kernel and the host hold. */
   readonly held: {
     proxy: TrafficTable['listeners'];
-    steering: SteeringTarget;
+    readonly steering: SteeringTarget;
     readonly placed: Map<string, ReturnType<typeof ip>>;
     advertised: Addresses;
   };
@@ -63,9 +66,15 @@ export function makeHostPorts(): FakeHostPorts {
     );
   const served = (listeners: TrafficTable['listeners']): TrafficTable['listeners'] =>
     listeners.with(Array.from(proxyRefusals(listeners).keys(), (key) => [key, undefined]));
+  const fakeSteering = makeFakeSteering({
+    refuse: (listener) => refuses.steering(listener),
+    step: (name) => step(`steering.${name}`),
+  });
   const held: FakeHostPorts['held'] = {
     proxy: emptyTable.listeners,
-    steering: { listeners: emptyTable.listeners, vips: PersistentMap.empty(), own: new Map(), portOf: () => 0 },
+    get steering() {
+      return fakeSteering.held;
+    },
     placed: new Map(),
     advertised: PersistentMap.empty(),
   };
@@ -129,21 +138,7 @@ export function makeHostPorts(): FakeHostPorts {
         held.proxy = emptyTable.listeners;
       },
     } satisfies Proxy,
-    steering: {
-      apply: async (target) => {
-        await step('steering.apply');
-        const refusals = refusalsOf(target.listeners, refuses.steering);
-        const kept = Array.from(refusals.keys(), (key) => [key, held.steering.listeners.get(key)] as const);
-        held.steering = { ...target, listeners: target.listeners.with(kept) };
-        return refusals;
-      },
-      audit: async () => {
-        await step('steering.audit');
-        return 0;
-      },
-      run: untilAborted,
-      remove: async () => undefined,
-    } satisfies Steering,
+    steering: fakeSteering.steering,
     placement,
     advertiser: {
       advertise: (addresses) => {
@@ -164,6 +159,9 @@ export function makeHostPorts(): FakeHostPorts {
         return () => void healthListeners.delete(listener);
       },
     } satisfies Health,
+    changeSteering: (change: (held: SteeringTarget) => SteeringTarget) => {
+      fakeSteering.held = change(fakeSteering.held);
+    },
     dieProxy: () => {
       held.proxy = emptyTable.listeners;
     },

@@ -5,6 +5,7 @@ import { parseRange } from '../../src/core/ip/range.ts';
 import type { TrafficTable } from '../../src/core/traffic/table.ts';
 import { makeSteering } from '../../src/dataplane/nftables/steering.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
+import type { Exec } from '../../src/ports/exec.ts';
 import type { Addresses, Steering, SteeringTarget } from '../../src/ports/host.ts';
 import type { Metrics } from '../../src/ports/metrics.ts';
 import { silent } from '../make/log.ts';
@@ -25,8 +26,8 @@ export const ours: Addresses = addressesOf('10.50.0.1', '10.50.0.2', 'fd50::1');
  */
 export type SteeringRig = AsyncDisposable & {
   readonly lab: NetLab;
-  /** Another furiwake on the same host; its programs end with `lifetime`. */
-  makeNew(lifetime: AbortSignal): Steering;
+  /** Another furiwake on the same host; its programs are started by `exec`, and end with `lifetime`. */
+  makeNew(lifetime: AbortSignal, exec?: Exec): Steering;
   /** What all of them sent to nft since `reset`. */
   sentAs(kind: 'change' | 'replace'): number;
   /** How often they put something back since `reset`. */
@@ -36,8 +37,8 @@ export type SteeringRig = AsyncDisposable & {
   fetchFrom(machine: 'client' | 'balancer', address: string, port: number, timeoutMs?: number): Promise<string>;
 };
 
-export async function startSteeringRig(): Promise<SteeringRig> {
-  const lab = await startNetLab({ nodes: 0 });
+export async function startSteeringRig({ nodes = 0 }: { readonly nodes?: number } = {}): Promise<SteeringRig> {
+  const lab = await startNetLab({ nodes });
   const { balancer, folder } = lab;
   const file = path.join(folder, 'echo.cfg');
   await writeFile(file, echo);
@@ -55,9 +56,9 @@ export async function startSteeringRig(): Promise<SteeringRig> {
   await vi.waitUntil(async () => (await fetchFrom('client', '10.10.0.1', 22)) === 'sshd', patience);
   return {
     lab,
-    makeNew: (lifetime) =>
+    makeNew: (lifetime, exec = balancer.execPort) =>
       makeSteering({
-        exec: balancer.execPort,
+        exec,
         clock: systemClock,
         log: silent,
         metrics: countingMetrics(counted),

@@ -1,7 +1,7 @@
 import type { Exec } from '../../ports/exec.ts';
 import { type Finding, ok, warning } from './finding.ts';
 
-/** `nft -j list …`, as far as we read it. */
+/** `nft -j list …`, as far as it is read. */
 type Chain = {
   readonly family: string;
   readonly table: string;
@@ -9,14 +9,14 @@ type Chain = {
   readonly hook?: string;
   readonly policy?: string;
 };
-/** A statement is an object with one key: what it is. */
+/** An object with one key, the kind of the statement. */
 type Statement = Readonly<Record<string, unknown>>;
 type Rule = { readonly chain: string; readonly expr?: readonly Statement[] };
 type Listed = { readonly chain?: Chain; readonly rule?: Rule };
 
 /**
- * Packets for HAProxy pass the host's input chains, with the VIP and the Service's port as destination: a firewall
- * that drops what it does not know (ufw, firewalld, a hand-written one) drops the Services' connections.
+ * Packets for HAProxy pass the host's input chains with the Service's address and port as destination: a firewall that
+ * drops all but known ports (ufw, firewalld, a hand-written one) drops the connections to Services.
  */
 export async function checkFirewall(exec: Exec, signal: AbortSignal): Promise<readonly Finding[]> {
   const chains = (await list(exec, ['chains'], signal))
@@ -34,7 +34,7 @@ export async function checkFirewall(exec: Exec, signal: AbortSignal): Promise<re
       firewalld:
         'open the ports of the Services: firewall-cmd --permanent --add-port=80/tcp, or a zone for the clients with target ACCEPT',
       ufw: 'open the ports of the Services: ufw allow 80/tcp, or ufw default allow incoming',
-      other: `accept the Services' ports there: the packets have the Service's address and port as destination, and come before HAProxy`,
+      other: `accept the ports of the Services in this chain: the packets have the Service's address and port as destination`,
     }[tool ?? 'other'];
     return warning(
       'host firewall',
@@ -49,7 +49,7 @@ async function list(exec: Exec, what: readonly string[], signal: AbortSignal): P
   return (JSON.parse(stdout) as { readonly nftables?: readonly Listed[] }).nftables ?? [];
 }
 
-/** Accepts by policy, and yet drops or rejects whatever comes to its end. */
+/** The policy is accept, and the last rules drop or reject all packets that reach them. */
 async function endsInDrop(exec: Exec, { family, table, name }: Chain, signal: AbortSignal): Promise<boolean> {
   const rules = new Map<string, Rule[]>();
   for (const { rule } of await list(exec, ['table', family, table], signal)) {
@@ -61,7 +61,7 @@ async function endsInDrop(exec: Exec, { family, table, name }: Chain, signal: Ab
 
 type Fate = 'dropped' | 'accepted' | 'passed';
 
-/** What becomes of a packet that no rule with a condition takes. The kernel allows no circles. */
+/** The fate of a packet that matches no rule with a condition. The kernel allows no loops of jumps. */
 function fateIn(rules: ReadonlyMap<string, readonly Rule[]>, chain: string): Fate {
   for (const { expr = [] } of rules.get(chain) ?? []) {
     const [statement, ...more] = expr.filter((each) => !isSideEffect(each));
@@ -81,7 +81,7 @@ function isSideEffect(statement: Statement): boolean {
   return 'counter' in statement || 'log' in statement;
 }
 
-/** iptables-nft writes some of its targets so. */
+/** Targets of iptables-nft that nft cannot express itself. */
 function isRefusingTarget(statement: Statement): boolean {
   const { type, name } = (statement['xt'] ?? {}) as { readonly type?: string; readonly name?: string };
   return type === 'target' && (name === 'REJECT' || name === 'DROP');

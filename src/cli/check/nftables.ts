@@ -2,7 +2,7 @@ import { type Exec, ExecError } from '../../ports/exec.ts';
 import { listenPort } from '../../dataplane/haproxy/config.ts';
 import { type Finding, ok, wrong } from './finding.ts';
 
-/** The ruleset that furiwake needs, for `nft --check`: the kernel tries it and takes it back. */
+/** What furiwake needs of nftables, for `nft --check`: the kernel validates it and commits nothing. */
 const tproxyTrial = `table inet furiwake_check {
   map listeners { type ipv4_addr . inet_service : inet_service; }
   set allowed { type ipv4_addr . inet_service . ipv4_addr; flags interval; }
@@ -16,7 +16,7 @@ const tproxyTrial = `table inet furiwake_check {
 }
 `;
 
-/** TPROXY, fib and reject in the kernel, through nft. */
+/** Whether nft and the kernel have TPROXY, fib and reject. */
 export async function checkTproxy(exec: Exec, signal: AbortSignal): Promise<readonly Finding[]> {
   try {
     await exec.run('nft', ['--check', '-f', '-'], { stdin: tproxyTrial, signal });

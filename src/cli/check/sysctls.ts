@@ -2,7 +2,7 @@ import type { Exec } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
 import { type Finding, ok, warning } from './finding.ts';
 
-/** Kernel settings that make load balancers fail in ways that are hard to see. */
+/** Kernel settings with which packets are dropped silently on a load-balancer host. */
 export async function checkSysctls(files: Files, exec: Exec, signal: AbortSignal): Promise<readonly Finding[]> {
   const interfaces = (
     JSON.parse((await exec.run('ip', ['-json', 'link'], { signal })).stdout) as readonly { readonly ifname: string }[]
@@ -27,14 +27,14 @@ export async function checkSysctls(files: Files, exec: Exec, signal: AbortSignal
       : warning(
           'rp_filter',
           `strict on ${strict.join(', ')}`,
-          'clients whose way back leaves by another link are dropped without a word: set net.ipv4.conf.*.rp_filter to 2 or 0 if there are such',
+          'packets of clients to which the route leaves by another link are dropped silently: set net.ipv4.conf.*.rp_filter to 2 or 0 if there are such clients',
         ),
     silent.length === 0
       ? ok('arp_ignore', 'the host answers ARP for added addresses')
       : warning(
           'arp_ignore',
           `set on ${silent.join(', ')}`,
-          'the host does not answer ARP for the addresses that furiwake adds (they live on furiwake0, …): set net.ipv4.conf.*.arp_ignore to 0, unless they are routed here',
+          'the host does not answer ARP for the addresses that furiwake adds to furiwake0, …: set net.ipv4.conf.*.arp_ignore to 0, unless the addresses are routed to this host',
         ),
     ok('ip_forward', forwards ? 'on (not needed: connections end here)' : 'off (not needed: connections end here)'),
   ];

@@ -38,8 +38,15 @@ function statusOf(
     answer = ready,
     nodes = [makeNode('n1', '192.0.2.11', '2001:db8::11')],
     hasEndpoints = true,
+    overBudget = new Set(),
     nowMs = 0,
-  }: { answer?: Answer; nodes?: readonly ReturnType<typeof makeNode>[]; hasEndpoints?: boolean; nowMs?: number } = {},
+  }: {
+    answer?: Answer;
+    nodes?: readonly ReturnType<typeof makeNode>[];
+    hasEndpoints?: boolean;
+    overBudget?: ReadonlySet<ServiceKey>;
+    nowMs?: number;
+  } = {},
 ): DesiredStatus | undefined {
   const site = makeSite(['192.0.2.8', '2001:db8::8']);
   const { assignments } = makeAddressPlanner()({
@@ -52,6 +59,7 @@ function statusOf(
   const table = makeTrafficPlanner()({
     services: byKey(services),
     assignments,
+    overBudget,
     nodes: new Map(nodes.map((node) => [node.name, node] as [NodeName, typeof node])),
     drained: new Set(),
   });
@@ -65,6 +73,7 @@ function statusOf(
     listeners: table.listeners,
     reports: reportsOf(table, answer),
     nodeTrouble: nodeTrouble({ nodes: byName, table, health: emptyReport.health }),
+    isOverBudget: overBudget.has(service.key),
     hasEndpoints,
     nowMs,
   });
@@ -252,6 +261,15 @@ test('more source ranges than one Service may have let nobody in, and it says so
   expect(conditions(statusOf([two]))).toMatchObject({ Serving: 'False TooManySourceRanges' });
 });
 
+test('source ranges for which older Services leave no room let nobody in, and it says so', () => {
+  const one = makeService('a', { sourceRanges: ['198.51.100.0/24'] });
+  const status = statusOf([one], { overBudget: new Set([one.key]) });
+  expect(conditions(status)).toMatchObject({ Serving: 'False TooManySourceRanges' });
+  expect(status?.conditions.find(({ type }) => type.endsWith('Serving'))?.message).toBe(
+    'closed to all clients: loadBalancerSourceRanges make 1 range over all ports and families, and older Services leave fewer of the 30000 of this load balancer',
+  );
+});
+
 test('a table has the source ranges of its family, merged, and is closed where the Service has none of it', () => {
   const services = [makeService('a', { ipFamilies: [4, 6], sourceRanges: ['198.51.100.0/25', '198.51.100.128/25'] })];
   const site = makeSite(['192.0.2.8', '2001:db8::8']);
@@ -265,6 +283,7 @@ test('a table has the source ranges of its family, merged, and is closed where t
   const { listeners } = makeTrafficPlanner()({
     services: byKey(services),
     assignments,
+    overBudget: new Set(),
     nodes: new Map(),
     drained: new Set(),
   });

@@ -6,7 +6,7 @@ import type { ListenerKey } from '../model/names.ts';
 import type { Condition, Ingress, PortStatus, Protocol, Service, ServiceStatus } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
 import type { HostReport } from '../traffic/report.ts';
-import { closedFamilies, listenersOf, mostRanges, planSourceRanges } from '../traffic/source-ranges.ts';
+import { closedFamilies, listenersOf, planSourceRanges, type SourceRanges } from '../traffic/source-ranges.ts';
 import { listenerKey, type TrafficTable } from '../traffic/table.ts';
 import type { NodeTrouble } from './node-trouble.ts';
 import { sentences, shortened } from './sentences.ts';
@@ -22,6 +22,8 @@ export type StatusInput = {
   /** What the host says of them. */
   readonly reports: HostReport['listeners'];
   readonly nodeTrouble: NodeTrouble;
+  /** The source ranges of the Service exceed the budget of the host. */
+  readonly isOverBudget: boolean;
   /** False: the Service has had no ready endpoint for some seconds. */
   readonly hasEndpoints: boolean;
   readonly nowMs: number;
@@ -134,37 +136,28 @@ function servingCondition(
   const [first] = shortcomings;
   if (first === undefined) return [type, 'True', { reason: 'Serving', message: 'all ports are served' }];
   const reason = troubles.includes(first) ? 'PartlyServing' : first.reason;
-  return [
-    type,
-    isClosed(service, assignment, served, closed) ? 'False' : 'True',
-    { reason, message: sentences(shortcomings) },
-  ];
+  return [type, isClosed(input, served, closed) ? 'False' : 'True', { reason, message: sentences(shortcomings) }];
 }
 
 /** Source ranges permit no client on any address. */
-function isClosed(
-  { spec }: Service,
-  assignment: Assignment,
-  served: readonly AssignedAddress[],
-  closed: readonly Family[],
-): boolean {
-  if (planSourceRanges(spec.sourceRanges, listenersOf(assignment)).excess !== undefined) return true;
+function isClosed(input: StatusInput, served: readonly AssignedAddress[], closed: readonly Family[]): boolean {
+  if (sourceRangesOf(input).excess !== undefined) return true;
   return served.every(({ ip }) => closed.includes(ip.family));
+}
+
+function sourceRangesOf({ service, assignment, isOverBudget }: StatusInput): SourceRanges {
+  return planSourceRanges(service.spec.sourceRanges, listenersOf(assignment), isOverBudget);
 }
 
 /** What differs from what a user may expect of a Service that is served, the gravest first: none hides another. */
 function shortcomingsOf(
-  { service, assignment }: StatusInput,
+  input: StatusInput,
   missing: readonly Verdict[],
   closed: readonly Family[],
 ): readonly Verdict[] {
-  const { malformed, excess } = planSourceRanges(service.spec.sourceRanges, listenersOf(assignment));
+  const { malformed, excess } = sourceRangesOf(input);
   const found: Verdict[] = [];
-  if (excess !== undefined)
-    found.push({
-      reason: 'TooManySourceRanges',
-      message: `closed to all clients: loadBalancerSourceRanges make ${excess} ranges over all ports and families, of at most ${mostRanges}`,
-    });
+  if (excess !== undefined) found.push({ reason: 'TooManySourceRanges', message: `closed to all clients: ${excess}` });
   const [first] = malformed;
   if (first !== undefined)
     found.push({
@@ -177,7 +170,7 @@ function shortcomingsOf(
       message: `closed to all IPv${family} clients: loadBalancerSourceRanges have no IPv${family} range`,
     });
   if (missing.length > 0) found.push({ reason: 'PartlyServing', message: sentences(missing) });
-  const ignored = ignoredFields(service);
+  const ignored = ignoredFields(input.service);
   if (ignored.length > 0) found.push({ reason: 'FieldsNotHonoured', message: `ignored: ${ignored.join('; ')}` });
   return found;
 }

@@ -19,6 +19,8 @@ export type TrafficInput = {
   /** Services that are ours; one has listeners as soon as our finalizer is in place. */
   readonly services: PersistentMap<ServiceKey, Service>;
   readonly assignments: PersistentMap<ServiceKey, Assignment>;
+  /** Services whose source ranges exceed the budget of the host (`makeRangeBudget`): closed to all clients. */
+  readonly overBudget: ReadonlySet<ServiceKey>;
   readonly nodes: ReadonlyMap<NodeName, Node>;
   /** Nodes that an administrator drains (`furiwake drain NODE`). */
   readonly drained: ReadonlySet<NodeName>;
@@ -32,6 +34,7 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
   const planNodes = makeNodesPlanner();
   let services: TrafficInput['services'] = PersistentMap.empty();
   let assignments: TrafficInput['assignments'] = PersistentMap.empty();
+  let overBudget: TrafficInput['overBudget'] = new Set();
   let byService = PersistentMap.empty<ServiceKey, readonly Listener[]>();
   let listeners: TrafficTable['listeners'] = emptyTable.listeners;
   let table = emptyTable;
@@ -41,16 +44,20 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
     const changed = new Set([
       ...PersistentMap.changedKeys(services, input.services),
       ...PersistentMap.changedKeys(assignments, input.assignments),
+      ...(overBudget === input.overBudget ? [] : [...overBudget, ...input.overBudget]),
     ]);
     byService = byService.with(
-      Array.from(changed, (key) => [key, listenersFor(input.services.get(key), input.assignments.get(key))]),
+      Array.from(changed, (key) => [
+        key,
+        listenersFor(input.services.get(key), input.assignments.get(key), input.overBudget.has(key)),
+      ]),
     );
     const changes = new Map<ListenerKey, Listener | undefined>();
     for (const service of changed) for (const { key } of before.get(service) ?? []) changes.set(key, undefined);
     for (const service of changed)
       for (const listener of byService.get(service) ?? []) changes.set(listener.key, listener);
     listeners = listeners.with(changes);
-    ({ services, assignments } = input);
+    ({ services, assignments, overBudget } = input);
     const { nodes, backends } = planNodes(input.nodes, input.drained);
     if (table.listeners !== listeners || table.nodes !== nodes || table.backends !== backends)
       table = { listeners, backends, nodes };
@@ -60,18 +67,23 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
 
 const memo = new WeakMap<
   Assignment,
-  { readonly spec: Service['spec']; readonly listeners: readonly Listener[] | undefined }
+  {
+    readonly spec: Service['spec'];
+    readonly isOverBudget: boolean;
+    readonly listeners: readonly Listener[] | undefined;
+  }
 >();
 
 /** `undefined` for none. */
 function listenersFor(
   service: Service | undefined,
   assignment: Assignment | undefined,
+  isOverBudget: boolean,
 ): readonly Listener[] | undefined {
   if (service === undefined || assignment === undefined || !service.finalizers.includes(ownFinalizer)) return undefined;
   const known = memo.get(assignment);
-  if (known !== undefined && known.spec === service.spec) return known.listeners;
-  const { ranges } = planSourceRanges(service.spec.sourceRanges, listenersOf(assignment));
+  if (known !== undefined && known.spec === service.spec && known.isOverBudget === isOverBudget) return known.listeners;
+  const { ranges } = planSourceRanges(service.spec.sourceRanges, listenersOf(assignment), isOverBudget);
   const planned = assignment.addresses.flatMap(({ ip, served }) =>
     served.map((port) =>
       makeListener({
@@ -87,7 +99,7 @@ function listenersFor(
     ),
   );
   const listeners = planned.length === 0 ? undefined : planned;
-  memo.set(assignment, { spec: service.spec, listeners });
+  memo.set(assignment, { spec: service.spec, isOverBudget, listeners });
   return listeners;
 }
 

@@ -29,7 +29,7 @@ export type SetName = (typeof setNames)[number];
 /** One element, as nft reads it. Holds nothing but addresses, ports and ranges of addresses. */
 export type Element = { readonly set: SetName; readonly text: string };
 
-/** A listener that nftables cannot steer, or a value that must never reach nft. */
+/** A listener that nftables cannot steer, or a value that must not reach nft. */
 export class ListenerError extends Error {
   override readonly name = 'ListenerError';
   readonly code = 'LISTENER_REFUSED';
@@ -41,9 +41,9 @@ export function elementKey({ set, text }: Element): string {
 }
 
 /**
- * What a listener puts into the kernel; `proxyPort` is the loopback port that its packets go to, `own` the host's own
- * addresses. A connection of the host itself has the address that it goes to as its source, too: it is allowed where an
- * own address of the host is, as kube-proxy does it. Throws {@link ListenerError}.
+ * The elements of a listener. `proxyPort` is the loopback port of HAProxy, `own` the host's own addresses. A connection
+ * from the host itself to an address on it has this address as source, too: it is allowed if the ranges hold an own
+ * address of the host, as kube-proxy does. Throws {@link ListenerError}.
  */
 export function listenerElements(
   { address, key, port, protocol, sourceRanges }: Listener,
@@ -66,12 +66,12 @@ export function listenerElements(
   return elements;
 }
 
-/** What refuses all but listeners on an address of ours. */
+/** The element with which all but listeners is rejected on an address. */
 export function vipElement(ip: Ip): Element {
   return { set: `vips${ip.family}`, text: addressText(ip) };
 }
 
-/** The last gate before nft: whatever built the value, only the canonical text of an address passes. */
+/** The last check before nft: only the canonical text of an address passes. */
 function addressText(ip: Ip): string {
   if (ipOf(ip.family, ip.value).text !== ip.text)
     throw new ListenerError(`${JSON.stringify(ip.text)} is not an address`);

@@ -4,9 +4,9 @@ import { elementKey, type SetName, setNames } from './elements.ts';
 
 /** What the kernel holds of our table. */
 export type Listing = {
-  /** Everything but elements and counters (chains, rules, sets, with their handles), to be compared as text. */
+  /** Chains, rules and sets with their handles, to be compared as text; without elements and counters. */
   readonly skeleton: string;
-  /** Elements as {@link elementKey} writes them. One that is not ours to write is there as its JSON. */
+  /** Elements as {@link elementKey} writes them. One in a form that furiwake never writes is its JSON. */
   readonly elements: ReadonlySet<string>;
 };
 
@@ -32,7 +32,7 @@ export function decodeListing(json: string): Listing {
   return { skeleton: JSON.stringify(skeleton), elements };
 }
 
-/** nft's JSON of an element, written as we write it; nft's own text differs (prefixes for ranges, `::1.2.3.4`). */
+/** nft's JSON of an element in furiwake's form; nft's own text differs (prefixes for ranges, `::1.2.3.4`). */
 function textOf(set: SetName, element: unknown): string {
   if (set.startsWith('listeners')) {
     const [key, value] = element as readonly [unknown, unknown];

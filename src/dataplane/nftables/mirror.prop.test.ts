@@ -7,7 +7,7 @@ import { serviceKey } from '../../core/model/names.ts';
 import type { Listener } from '../../core/traffic/table.ts';
 import type { SteeringTarget } from '../../ports/host.ts';
 import { elementKey } from './elements.ts';
-import { allElements, diffTargets, emptyTarget, joined } from './mirror.ts';
+import { allElements, type ChangePart, differenceTo, emptyMirror, joined, withParts } from './mirror.ts';
 import { renderChange, renderRuleset } from './ruleset.ts';
 
 const family = fc.constantFrom(4 as const, 6 as const);
@@ -47,29 +47,48 @@ const anyTarget: fc.Arbitrary<SteeringTarget> = fc
   .tuple(fc.array(listener), fc.array(listener), fc.array(listener))
   .map(([listeners, vips, own]) => targetOf(listeners, vips, own));
 
-test('changes lead from table to table, and remove nothing that is not there', () => {
+test('changes lead from table to table, whatever is refused on the way, and remove nothing that is not there', () => {
+  const steps = fc.array(fc.tuple(anyTarget, fc.func(fc.boolean())), { maxLength: 5 });
   fc.assert(
-    fc.property(fc.array(anyTarget, { maxLength: 5 }), (states) => {
-      let target = emptyTarget;
+    fc.property(steps, (states) => {
+      let mirror = emptyMirror;
       const kernel = new Set<string>();
-      for (const state of states) {
-        const change = joined(diffTargets(target, state));
-        for (const element of change.remove) expect(kernel.delete(elementKey(element))).toBe(true);
-        for (const element of change.add) {
-          expect(kernel.has(elementKey(element))).toBe(false);
-          kernel.add(elementKey(element));
+      for (const [target, accepts] of states) {
+        const { parts, start, goal } = differenceTo(target, mirror);
+        const accepted = parts.filter((part) => part.listener === undefined || accepts(part));
+        const expected = new Map(parts.map((part) => [part.listener, part]));
+        mirror = start;
+        expect([...kernel].toSorted()).toEqual(keysOf(mirror));
+        for (const part of accepted) {
+          applyTo(kernel, part);
+          mirror = withParts(mirror, target, [part]);
+          expect([...kernel].toSorted()).toEqual(keysOf(mirror));
         }
-        target = state;
-        expect([...kernel].toSorted()).toEqual(allElements(state).map(elementKey).toSorted());
+        // What was refused is still to be done, and nothing else.
+        for (const part of differenceTo(target, mirror).parts) expect(part).toEqual(expected.get(part.listener));
+        expect(differenceTo(target, mirror).parts.length).toBe(parts.length - accepted.length);
+        expect(keysOf(goal)).toEqual(keysOf(withParts(start, target, parts)));
       }
     }),
   );
 });
 
+function keysOf(mirror: typeof emptyMirror): readonly string[] {
+  return allElements(mirror).map(elementKey).toSorted();
+}
+
+function applyTo(kernel: Set<string>, { remove, add }: ChangePart): void {
+  for (const element of remove) expect(kernel.delete(elementKey(element))).toBe(true);
+  for (const element of add) {
+    expect(kernel.has(elementKey(element))).toBe(false);
+    kernel.add(elementKey(element));
+  }
+}
+
 test('no table, whatever the names of its Services, renders anything but addresses, ports and ranges', () => {
   fc.assert(
     fc.property(anyTarget, (state) => {
-      const change = joined(diffTargets(emptyTarget, state));
+      const change = joined(differenceTo(state, emptyMirror).parts);
       for (const { text } of change.add) expect(text).toMatch(/^[0-9a-f:.-]+(?: [.:] [0-9a-f:.-]+)*$/);
       expect(renderChange(change, 1, 2)).not.toContain('\n');
     }),
@@ -80,7 +99,8 @@ test('the same table gives the same bytes, whatever the order of its listeners',
   fc.assert(
     fc.property(fc.array(listener), (listeners) => {
       const unique = [...new Map(listeners.map((one) => [one.key, one])).values()];
-      const render = (order: readonly Listener[]): string => renderRuleset(allElements(targetOf(order)), 1);
+      const render = (order: readonly Listener[]): string =>
+        renderRuleset(allElements(differenceTo(targetOf(order), emptyMirror).goal), 1, { hasOwnAddresses: false });
       expect(render(unique.toReversed())).toBe(render(unique));
     }),
   );

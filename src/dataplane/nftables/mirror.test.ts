@@ -6,12 +6,24 @@ import { parseIp } from '../../core/ip/ip.ts';
 import type { Listener } from '../../core/traffic/table.ts';
 import type { SteeringTarget } from '../../ports/host.ts';
 import { elementKey } from './elements.ts';
-import { allElements, type Change, diffTargets, joined } from './mirror.ts';
+import {
+  allElements,
+  type Change,
+  differenceTo,
+  emptyMirror,
+  joined,
+  makeOwnAddressIndex,
+  type Mirror,
+} from './mirror.ts';
+
+/** The kernel with all of a target in force. */
+const mirrorOf = (target: SteeringTarget): Mirror => differenceTo(target, emptyMirror).goal;
 
 const keys = (listeners: readonly Listening[], added?: typeof ours): readonly string[] =>
-  allElements(targetOf(tableOf(listeners), added)).map(elementKey);
+  allElements(mirrorOf(targetOf(tableOf(listeners), added))).map(elementKey);
 
-const difference = (before: SteeringTarget, after: SteeringTarget): Change => joined(diffTargets(before, after));
+const difference = (before: SteeringTarget, after: SteeringTarget): Change =>
+  joined(differenceTo(after, mirrorOf(before)).parts);
 
 /** What leads from one table to another. */
 function between(before: readonly Listening[], after: readonly Listening[]): Change {
@@ -45,7 +57,7 @@ describe('the elements of a listener', () => {
 describe('where the host itself may come from', () => {
   const own = addressesOf('10.1.2.3', '2001:db8::3');
   const sources = (ranges: readonly string[], vip = '192.0.2.1', of: SteeringTarget['own'] = own): readonly string[] =>
-    allElements(targetOf(tableOf([[vip, 80, ranges]]), undefined, undefined, of)).flatMap(({ set, text }) =>
+    allElements(mirrorOf(targetOf(tableOf([[vip, 80, ranges]]), undefined, undefined, of))).flatMap(({ set, text }) =>
       set.startsWith('allowed') ? (text.split(' . ')[2] ?? '') : [],
     );
 
@@ -122,10 +134,32 @@ describe('is refused with the reason, and no other listener is:', () => {
   ])('%s', (_, change, message) => {
     const bad = make.listener('192.0.2.1', 80, 30_000, change);
     const good = make.listener('192.0.2.9', 80, 30_000);
-    const refused = new Map<string, string>();
-    const target = targetOf(make.tableOf([bad, good]));
-    const parts = diffTargets(targetOf(tableOf([])), target, (key, words) => void refused.set(key, words));
+    const { parts, refused } = differenceTo(targetOf(make.tableOf([bad, good])), emptyMirror);
     expect([...refused]).toEqual([[bad.key, expect.stringContaining(message)]]);
     expect(parts.map(({ listener }) => listener)).toEqual([good.key]);
   });
+
+  test('what was accepted for it before stays', () => {
+    const before = mirrorOf(targetOf(tableOf([['192.0.2.1', 80]])));
+    const bad = make.listener('192.0.2.1', 80, 30_000, { sourceRanges: [{ family: 6, first: 0n, last: 1n }] });
+    const { parts, goal } = differenceTo(targetOf(make.tableOf([bad])), before);
+    expect(parts).toEqual([]);
+    expect(allElements(goal)).toEqual(allElements(before));
+    const gone = differenceTo(targetOf(tableOf([])), goal);
+    expect(joined(gone.parts).remove).toEqual(allElements(before));
+  });
+});
+
+test('whether a listener is on an own address of the host follows the listeners and the addresses', () => {
+  const hasOwnAddresses = makeOwnAddressIndex();
+  const own = addressesOf('192.0.2.1');
+  const [on, off] = [tableOf([['192.0.2.1', 80]]), tableOf([['192.0.2.9', 80]])];
+  const answers = [
+    hasOwnAddresses(targetOf(off, undefined, undefined, own)),
+    hasOwnAddresses(targetOf(on, undefined, undefined, own)),
+    hasOwnAddresses(targetOf(on)),
+    hasOwnAddresses(targetOf(on, undefined, undefined, own)),
+    hasOwnAddresses(targetOf(off, undefined, undefined, own)),
+  ];
+  expect(answers).toEqual([false, true, false, true, false]);
 });

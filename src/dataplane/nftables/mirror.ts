@@ -1,13 +1,18 @@
 import type { ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import type { SteeringTarget } from '../../ports/host.ts';
-import { type Element, elementKey, listenerElements, vipElement } from './elements.ts';
+import { type Element, elementKey, listenerElements, ListenerError, vipElement } from './elements.ts';
 
-export const emptyTarget: SteeringTarget = {
-  listeners: PersistentMap.empty(),
-  vips: PersistentMap.empty(),
-  own: new Map(),
-  portOf: () => 0,
+/** What the kernel holds: what a target asks for, except for some listeners. */
+export type Mirror = {
+  readonly target: SteeringTarget;
+  /** The elements of listeners that are not as in `target`: what was last accepted, perhaps none. */
+  readonly kept: ReadonlyMap<ListenerKey, readonly Element[]>;
+};
+
+export const emptyMirror: Mirror = {
+  target: { listeners: PersistentMap.empty(), vips: PersistentMap.empty(), own: new Map(), portOf: () => 0 },
+  kept: new Map(),
 };
 
 /** What leads from one state of the kernel to another. */
@@ -16,38 +21,47 @@ export type Change = { readonly remove: readonly Element[]; readonly add: readon
 /** A change with what it is for: one listener, or (`undefined`) the addresses where everything else is refused. */
 export type ChangePart = Change & { readonly listener: ListenerKey | undefined };
 
-/**
- * What leads from `before` to `after`, a part for each listener and one for the addresses; looks only at what differs.
- * `onRefused` is told of listeners that nftables cannot steer: they stay as they are in `before`.
- */
-export function diffTargets(
-  before: SteeringTarget,
-  after: SteeringTarget,
-  onRefused: (listener: ListenerKey, words: string) => void = () => undefined,
-): readonly ChangePart[] {
+export type Difference = {
+  /** One for each listener that differs, and the last one for the addresses if they do. */
+  readonly parts: readonly ChangePart[];
+  /** Listeners that nftables cannot steer, and why. */
+  readonly refused: ReadonlyMap<ListenerKey, string>;
+  /** The kernel as it is, seen from the new target: all that differs is kept. */
+  readonly start: Mirror;
+  /** The kernel with all parts in force. */
+  readonly goal: Mirror;
+};
+
+/** What leads from what the kernel holds to `target`; looks only at what differs. */
+export function differenceTo(target: SteeringTarget, before: Mirror): Difference {
   const parts: ChangePart[] = [];
-  const keys = new Set(PersistentMap.changedKeys(before.listeners, after.listeners));
-  if (before.own !== after.own)
-    for (const [key, { sourceRanges }] of after.listeners) if (sourceRanges !== undefined) keys.add(key);
-  for (const key of keys) {
+  const refused = new Map<ListenerKey, string>();
+  const kept = new Map<ListenerKey, readonly Element[]>();
+  for (const key of changedListeners(before, target)) {
+    const old = elementsOf(before, key);
     try {
-      const old = elementsOf(before, key);
-      const now = elementsOf(after, key);
+      const now = elementsOf({ target, kept: emptyMirror.kept }, key);
       const [remove, add] = [missingFrom(now, old), missingFrom(old, now)];
-      if (remove.length + add.length > 0) parts.push({ listener: key, remove, add });
+      if (remove.length + add.length === 0) continue;
+      parts.push({ listener: key, remove, add });
     } catch (error) {
-      onRefused(key, error instanceof Error ? error.message : String(error));
+      if (!(error instanceof ListenerError)) throw error;
+      refused.set(key, error.message);
     }
+    kept.set(key, old);
   }
-  const remove: Element[] = [];
-  const add: Element[] = [];
-  for (const text of PersistentMap.changedKeys(before.vips, after.vips)) {
-    const [old, now] = [before.vips.get(text), after.vips.get(text)];
-    if (old === undefined && now !== undefined) add.push(vipElement(now));
-    if (old !== undefined && now === undefined) remove.push(vipElement(old));
-  }
-  if (remove.length + add.length > 0) parts.push({ listener: undefined, remove, add });
-  return parts;
+  const vips = vipsPart(before.target.vips, target.vips);
+  if (vips !== undefined) parts.push(vips);
+  const start = { target: { ...target, vips: before.target.vips }, kept };
+  return { parts, refused, start, goal: withParts(start, target, parts) };
+}
+
+/** The mirror after these parts of a change to `target` are in force. */
+export function withParts(mirror: Mirror, target: SteeringTarget, parts: readonly ChangePart[]): Mirror {
+  const kept = new Map(mirror.kept);
+  for (const { listener } of parts) if (listener !== undefined) kept.delete(listener);
+  const hasVips = parts.some(({ listener }) => listener === undefined);
+  return { target: { ...target, vips: hasVips ? target.vips : mirror.target.vips }, kept };
 }
 
 /** All parts as one change. */
@@ -55,14 +69,55 @@ export function joined(parts: readonly ChangePart[]): Change {
   return { remove: parts.flatMap(({ remove }) => remove), add: parts.flatMap(({ add }) => add) };
 }
 
-/** All that the kernel holds with this target in force. */
-export function allElements(target: SteeringTarget): readonly Element[] {
-  return joined(diffTargets(emptyTarget, target)).add;
+/** All that the kernel holds. */
+export function allElements(mirror: Mirror): readonly Element[] {
+  const { listeners, vips } = mirror.target;
+  const elements = Array.from(listeners.keys()).flatMap((key) => elementsOf(mirror, key));
+  for (const [key, kept] of mirror.kept) if (!listeners.has(key)) elements.push(...kept);
+  for (const ip of vips.values()) elements.push(vipElement(ip));
+  return elements;
 }
 
-function elementsOf({ listeners, portOf, own }: SteeringTarget, key: ListenerKey): readonly Element[] {
+/** Tells whether a target has a listener on an own address of the host; looks only at what changed since the last call. */
+export function makeOwnAddressIndex(): (target: SteeringTarget) => boolean {
+  const found = new Set<ListenerKey>();
+  let { listeners, own } = emptyMirror.target;
+  return (target) => {
+    const changed =
+      target.own === own ? PersistentMap.changedKeys(listeners, target.listeners) : target.listeners.keys();
+    if (target.own !== own) found.clear();
+    ({ listeners, own } = target);
+    for (const key of changed) {
+      const listener = listeners.get(key);
+      if (listener !== undefined && own.has(listener.address.text)) found.add(key);
+      else found.delete(key);
+    }
+    return found.size > 0;
+  };
+}
+
+/** Listeners whose elements may differ: a change of the own addresses may concern every restricted one. */
+function changedListeners({ target: before, kept }: Mirror, target: SteeringTarget): ReadonlySet<ListenerKey> {
+  const keys = new Set([...PersistentMap.changedKeys(before.listeners, target.listeners), ...kept.keys()]);
+  if (before.own !== target.own)
+    for (const [key, { sourceRanges }] of target.listeners) if (sourceRanges !== undefined) keys.add(key);
+  return keys;
+}
+
+function elementsOf({ target: { listeners, portOf, own }, kept }: Mirror, key: ListenerKey): readonly Element[] {
   const listener = listeners.get(key);
-  return listener === undefined ? [] : listenerElements(listener, portOf(listener), own);
+  return kept.get(key) ?? (listener === undefined ? [] : listenerElements(listener, portOf(listener), own));
+}
+
+function vipsPart(before: SteeringTarget['vips'], after: SteeringTarget['vips']): ChangePart | undefined {
+  const remove: Element[] = [];
+  const add: Element[] = [];
+  for (const text of PersistentMap.changedKeys(before, after)) {
+    const [old, now] = [before.get(text), after.get(text)];
+    if (old === undefined && now !== undefined) add.push(vipElement(now));
+    if (old !== undefined && now === undefined) remove.push(vipElement(old));
+  }
+  return remove.length + add.length === 0 ? undefined : { listener: undefined, remove, add };
 }
 
 function missingFrom(present: readonly Element[], elements: readonly Element[]): readonly Element[] {

@@ -15,9 +15,9 @@ const route = `local default dev lo table ${routeTable}`;
 
 /** The routing rules and routes behind the mark, of both families; of none that the kernel does not have. */
 export type Routing = {
-  /** Puts back what is missing; the families where something was. Throws `ExecError` where that fails. */
+  /** Adds what is missing. Resolves with the families where something was; throws `ExecError` if it is still missing. */
   ensure(signal: AbortSignal): Promise<readonly Family[]>;
-  /** Takes rules and routes away. */
+  /** Removes rules and routes. No error when there are none. */
   remove(signal: AbortSignal): Promise<void>;
 };
 
@@ -33,7 +33,7 @@ export function makeRouting({ exec }: { readonly exec: Exec }): Routing {
   };
 
   /**
-   * Read, not asked with `route get`: for an address that is local anyway that would tell nothing of our rule.
+   * Reads the rules: `ip route get` of an address that is local anyway would not use them.
    * `undefined` where the kernel has no rules of this family.
    */
   const isInForce = async (family: Family, signal: AbortSignal): Promise<boolean | undefined> => {
@@ -51,7 +51,7 @@ export function makeRouting({ exec }: { readonly exec: Exec }): Routing {
     );
   };
 
-  /** Runs every line, whatever becomes of the others. */
+  /** Runs every line, also after one that failed. */
   const change = async (
     family: Family,
     lines: readonly string[],
@@ -84,7 +84,7 @@ export function makeRouting({ exec }: { readonly exec: Exec }): Routing {
   };
 }
 
-/** What `ip -json` says of a rule or a route, as far as it is looked at. */
+/** A rule or a route of `ip -json`, as far as it is read. */
 type Listed = {
   readonly fwmark?: string;
   readonly fwmask?: string;
@@ -94,7 +94,7 @@ type Listed = {
   readonly dev?: string;
 };
 
-/** For `catch`: the program said no, which is an answer, too. Throws any other error. */
+/** For `catch`: a program that ended with an error code has answered. Throws any other error. */
 function execError(error: unknown): ExecError {
   if (error instanceof ExecError && error.exitCode !== undefined) return error;
   throw error;

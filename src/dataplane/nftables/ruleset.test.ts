@@ -1,10 +1,11 @@
 import { expect, test } from 'vitest';
 import { addressesOf } from '../../../test/make/table.ts';
 import { type Listening, ours, tableOf, targetOf } from '../../../test/netns/steering-rig.ts';
-import { allElements, diffTargets, joined } from './mirror.ts';
+import type { SteeringTarget } from '../../ports/host.ts';
+import { allElements, differenceTo, emptyMirror, joined, makeOwnAddressIndex } from './mirror.ts';
 import { renderChange, renderRuleset } from './ruleset.ts';
 
-test.each<[string, readonly Listening[], typeof ours]>([
+test.each<[string, readonly Listening[], added: typeof ours, own?: SteeringTarget['own']]>([
   ['nothing', [], addressesOf()],
   [
     'open-listeners',
@@ -33,9 +34,12 @@ test.each<[string, readonly Listening[], typeof ours]>([
       ['2001:db8::51', 80],
     ],
     addressesOf(),
+    addressesOf('192.0.2.51', '2001:db8::51'),
   ],
-])('the table for %s is as it was', async (name, listeners, added) => {
-  const text = renderRuleset(allElements(targetOf(tableOf(listeners), added)), 7);
+])('the table for %s is as it was', async (name, listeners, added, own = new Map()) => {
+  const target = targetOf(tableOf(listeners), added, undefined, own);
+  const options = { hasOwnAddresses: makeOwnAddressIndex()(target) };
+  const text = renderRuleset(allElements(differenceTo(target, emptyMirror).goal), 7, options);
   await expect(text).toMatchFileSnapshot(`__golden__/${name}.nft`);
 });
 
@@ -48,7 +52,8 @@ test('a change is one line that also exchanges the generation', () => {
     ['10.50.0.1', 80],
     ['10.50.0.2', 82, ['10.0.0.0/8']],
   ];
-  const change = joined(diffTargets(targetOf(tableOf(before)), targetOf(tableOf(after))));
+  const mirror = differenceTo(targetOf(tableOf(before)), emptyMirror).goal;
+  const change = joined(differenceTo(targetOf(tableOf(after)), mirror).parts);
   expect(renderChange(change, 9, 10).split('; ')).toEqual([
     'delete element inet furiwake generation { 0x9 }',
     'add element inet furiwake generation { 0xa }',

@@ -22,16 +22,16 @@ const setTypes: Readonly<Record<SetName, string>> = {
 };
 
 /*
- * The way of a packet, and why it is so:
+ * The way of a packet (README.md), and why it is so:
  *
  *   prerouting, mangle ─► begins a connection to a restricted listener from elsewhere? ─► drop
  *                      ─► to a listener: HAProxy's socket takes it (tproxy) ─► deliver
  *                      ─► begins anything else on an address of ours? ─► refuse (ICMP excepted)
  *
- * - Only a SYN is judged by the ranges and refused: a later packet has no connection to disturb, or belongs to one that
- *   was let in. So the answers to this host's own connections, from a port that happens to be a listener's or from one
- *   of our addresses over lo, are never taken for a request.
- * - tproxy without a socket (HAProxy is gone) ends its rule: the packet goes on and is refused at once.
+ * - Source ranges and rejection look only at a SYN: a later packet belongs to a connection that was accepted, or to none.
+ *   So the answers to this host's own connections, to a local port that is also a listener's or over lo from one of our
+ *   addresses, are never dropped.
+ * - Without a socket (HAProxy is dead) tproxy ends its rule, and the packet is rejected by a later one.
  * - Packets of this host to its own address come here too, through lo; no output chain is needed.
  * - The mark (and the routing rule behind it) is for an address that is routed here but is not, or not yet, on this
  *   host. A local one is delivered without it, and must be: with net.ipv4.conf.*.src_valid_mark=1 (wg-quick sets it)
@@ -41,9 +41,13 @@ const setTypes: Readonly<Record<SetName, string>> = {
  *   port is broken (measured). `notrack` would prevent it and save 10 %, but hosts whose firewall accepts only
  *   `ct state new` would then drop every client. Chains of firewalld, ufw and iptables on input come after us and see
  *   the client's destination address and port; stateful ones work.
+ * - A host that masquerades connections of others (a router in front of the cluster) gets their replies at its own
+ *   address, at a port that may be a listener's. Conntrack translates them only after us, so they are spared by what it
+ *   knows of them. Only with a listener on an own address: the rule switches conntrack on for the whole host, which costs
+ *   hosts without it some 10 %, and no connection is masqueraded to an address of ours.
  * - nft 1.0.6 lists the tproxy rules without their map. The kernel has it; a listing that is loaded again has not.
  */
-const chains = `
+const chains = ({ hasOwnAddresses }: RulesetOptions): string => `
 	chain restrict {
 		ip daddr . tcp dport @restricted4 ip daddr . tcp dport . ip saddr != @allowed4 drop
 		ip6 daddr . tcp dport @restricted6 ip6 daddr . tcp dport . ip6 saddr != @allowed6 drop
@@ -63,7 +67,7 @@ const chains = `
 
 	chain classify {
 		type filter hook prerouting priority mangle; policy accept;
-		tcp flags & (fin | syn | rst | ack) == syn jump restrict
+		tcp flags & (fin | syn | rst | ack) == syn jump restrict${hasOwnAddresses ? spareReplies : ''}
 		meta l4proto tcp tproxy ip to 127.0.0.1:ip daddr . tcp dport map @listeners4 goto deliver
 		meta l4proto tcp tproxy ip6 to [::1]:ip6 daddr . tcp dport map @listeners6 goto deliver
 		tcp flags & (fin | syn | rst | ack) == syn goto refuse
@@ -71,11 +75,18 @@ const chains = `
 	}
 `;
 
+const spareReplies = '\n\t\tct direction reply ct status snat accept';
+
+export type RulesetOptions = {
+  /** A listener is on an own address of the host: replies to connections that the host masquerades are spared. */
+  readonly hasOwnAddresses: boolean;
+};
+
 /**
  * The whole table as text for `nft -f`: replaces whatever table of that name there is, atomically. Same elements, same
  * bytes, whatever their order. `generation` tells this state from all others (see {@link renderChange}).
  */
-export function renderRuleset(elements: readonly Element[], generation: number): string {
+export function renderRuleset(elements: readonly Element[], generation: number, options: RulesetOptions): string {
   const bySet = group(elements);
   const sets = setNames.map((set) => {
     const texts = [...(bySet.get(set) ?? [])].sort();
@@ -85,10 +96,10 @@ export function renderRuleset(elements: readonly Element[], generation: number):
   return [
     `table ${tableName}\ndelete table ${tableName}\n`,
     `table ${tableName} {\n`,
-    '\tcomment "furiwake keeps this table: what others change here is put back"\n',
+    '\tcomment "managed by furiwake: external changes are reverted"\n',
     `\tset generation { type mark; elements = { ${hex(generation)} }; }\n`,
     ...sets,
-    chains,
+    chains(options),
     '}\n',
   ].join('');
 }

@@ -3,20 +3,21 @@ import { makeLineDialogue } from '../../async/line-dialogue.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import { tableName } from './ruleset.ts';
 
-/** An nft process that stays: a transaction costs half a millisecond instead of four. */
+/** An nft process that stays open: a transaction costs half a millisecond instead of four. */
 export type NftSession = {
   /**
    * Sends one line, which is one transaction, and resolves when the kernel holds `generation`. Throws `ExecError` when
-   * it does not, or gave no answer in time: the state of the kernel is then unknown. Never call it concurrently.
+   * it does not, and any error when there is no answer in time: the state of the kernel is then unknown. Not to be called
+   * concurrently.
    */
   commit(change: string, generation: number, signal: AbortSignal): Promise<void>;
 };
 
 const answerMs = 5000;
-/** nft keeps every line that it was sent, 0.6 kB a commit; a new process forgets them. */
+/** nft keeps every line of its input in memory, 0.6 kB a commit: the process is replaced from time to time. */
 const commitsPerProcess = 5000;
 
-/** When its input ends, nft writes the lines to `~/.nft.history`: nothing of ours belongs there. */
+/** When its input ends, nft writes the lines to `~/.nft.history`; ours do not belong there. */
 const noHistory = 'HOME=/dev/null';
 
 /*
@@ -26,7 +27,7 @@ const noHistory = 'HOME=/dev/null';
  */
 const questions = `list set ${tableName} generation\ndescribe mark\n`;
 
-/** Starts nft with the first commit and again after it ended; it ends with `lifetime`. */
+/** Starts nft with the first commit, and again after it ended. The process ends with `lifetime`. */
 export function makeNftSession({
   exec,
   clock,
@@ -71,7 +72,8 @@ async function answer(lines: AsyncIterator<string>): Promise<string | undefined>
   }
 }
 
-function holdsGeneration(json: string, generation: number): boolean {
+/** Whether nft's JSON of set `generation` says that it is this one. */
+export function holdsGeneration(json: string, generation: number): boolean {
   const { nftables } = JSON.parse(json) as { nftables: readonly { set?: { elem?: readonly unknown[] } }[] };
   return nftables.some(({ set }) => set?.elem?.length === 1 && set.elem[0] === generation);
 }

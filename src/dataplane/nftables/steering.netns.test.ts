@@ -11,6 +11,7 @@ import {
 } from '../../../test/netns/steering-rig.ts';
 import * as make from '../../../test/make/table.ts';
 import { patience } from '../../../test/netns/patience.ts';
+import { parseRange } from '../../core/ip/range.ts';
 import { emptyTable, type TrafficTable } from '../../core/traffic/table.ts';
 import { systemExec } from '../../main/node/exec.ts';
 import { systemFiles } from '../../main/node/files.ts';
@@ -103,6 +104,20 @@ describe('a change', () => {
     await apply(tableOf([['10.50.0.1', 81]]));
     expect(await rig.fetchFrom('client', '10.50.0.1', 81)).toBe('10.50.0.1 81 from 10.10.0.2');
     expect(await rig.fetchFrom('client', '10.50.0.1', 22)).toBe('ECONNREFUSED');
+  });
+
+  test('that the kernel refuses for a listener of many, because two of its ranges overlap, is in force for the others', async () => {
+    await apply(open);
+    const overlapping = make.listener('10.50.0.1', 1050, 30_000, {
+      sourceRanges: ['10.0.0.0/8', '10.10.0.0/16'].flatMap((range) => parseRange(range) ?? []),
+    });
+    const listeners = [...tableOf(many(100)).listeners.values()].filter(({ port }) => port !== 1050);
+    const refusals = await steering.apply(targetOf(make.tableOf([...listeners, overlapping]), ours), signal);
+    expect([...refusals]).toEqual([[overlapping.key, expect.stringMatching(/^nft: Error: .*File exists$/)]]);
+    expect(await rig.fetchFrom('client', '10.50.0.1', 1051)).toBe('10.50.0.1 1051 from 10.10.0.2');
+    expect(await rig.fetchFrom('client', '10.50.0.1', 1050)).toBe('ECONNREFUSED');
+    expect(await steering.audit(signal)).toBe(0);
+    expect(rig.sentAs('replace')).toBe(1);
   });
 
   test('survives the end of the nft process that it would have gone through', async () => {

@@ -1,151 +1,266 @@
-import { createInterface } from 'node:readline';
-import { PassThrough } from 'node:stream';
-import { expect, test } from 'vitest';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { type FakeNft, makeFakeNft } from '../../../test/make/fake-nft.ts';
 import { silent } from '../../../test/make/log.ts';
-import { listener, tableOf as makeTable } from '../../../test/make/table.ts';
+import { addressesOf, listener, tableOf as makeTable } from '../../../test/make/table.ts';
 import { type Listening, tableOf, targetOf } from '../../../test/netns/steering-rig.ts';
 import { virtualClock } from '../../../test/sim/virtual-clock.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
 import { emptyTable, type TrafficTable } from '../../core/traffic/table.ts';
-import { type Exec, ExecError } from '../../ports/exec.ts';
-import type { Refusals, Steering } from '../../ports/host.ts';
+import { ExecError } from '../../ports/exec.ts';
+import type { Refusals, Steering, SteeringTarget } from '../../ports/host.ts';
+import { elementKey } from './elements.ts';
+import { allElements, differenceTo, emptyMirror } from './mirror.ts';
 import { makeSteering } from './steering.ts';
 
 const { signal } = new AbortController();
-const listing = JSON.stringify({ nftables: [{ chain: { name: 'classify' } }] });
 
-type FakeKernel = {
-  readonly steering: Steering;
-  /** What it took. */
-  readonly sent: string[];
-  /** Transactions that it took or refused. */
-  attempts: number;
-};
+type Rig = { readonly nft: FakeNft; readonly steering: Steering };
 
-/** A kernel that takes the texts that `takes` accepts. With `hasSession` the nft process that is kept works, too. */
-function fakeKernel(takes: (text: string) => boolean, hasSession = false): FakeKernel {
-  const sent: string[] = [];
-  const kernel: { attempts: number } = { attempts: 0 };
-  const refusal = new ExecError('nft', 1, '/dev/stdin:7:1-3: Error: no such thing\n');
-  const transact = (text: string): boolean => {
-    kernel.attempts++;
-    const isTaken = takes(text);
-    if (isTaken) sent.push(text);
-    return isTaken;
-  };
-  const exec: Exec = {
-    run: async (file, args, { stdin = '' }) => {
-      if (file === 'ip') return { stdout: '[{"type":"local","table":"8192"}]', stderr: '' };
-      if (!args.includes('--file')) return { stdout: listing, stderr: '' };
-      if (!transact(stdin)) throw refusal;
-      return { stdout: '', stderr: '' };
-    },
-    converse: () => {
-      const output = new PassThrough();
-      return {
-        pid: 1,
-        write: async (text) => {
-          if (!hasSession) throw refusal;
-          const generation = Number(/add element inet furiwake generation \{ (0x[0-9a-f]+) \}/.exec(text)?.[1]);
-          const isTaken = transact(text);
-          if (isTaken) output.write(`${JSON.stringify({ nftables: [{ set: { elem: [generation] } }] })}\n`);
-          output.write('meta expression\n');
-        },
-        lines: createInterface({ input: output }),
-        takeErrors: () => 'Error: no such thing',
-        exited: new Promise(() => undefined),
-        [Symbol.asyncDispose]: () => Promise.resolve(),
-      };
-    },
-  };
+function makeRig(options: Parameters<typeof makeFakeNft>[0] = {}): Rig {
+  const nft = makeFakeNft(options);
   const metrics = {
     counter: () => ({ add: () => undefined }),
     gauge: () => ({ set: () => undefined, remove: () => undefined }),
     histogram: () => ({ observe: () => undefined }),
   };
-  const steering = makeSteering({ exec, clock: virtualClock(), log: silent, metrics, lifetime: signal });
-  return Object.assign(kernel, { steering, sent });
+  const clock = virtualClock();
+  return { nft, steering: makeSteering({ exec: nft.exec, clock, log: silent, metrics, lifetime: signal }) };
 }
+
+/** Refuses what has an element with such a text. */
+const refusing =
+  (isBad: (element: string) => boolean, words = 'Error: no such thing') =>
+  (elements: ReadonlySet<string>): string | undefined =>
+    [...elements].some(isBad) ? words : undefined;
 
 const apply = (steering: Steering, table: Pick<TrafficTable, 'listeners'>): Promise<Refusals<ListenerKey>> =>
   steering.apply(targetOf(table), signal);
 const one: Listening = ['192.0.2.1', 80];
 const other: Listening = ['192.0.2.2', 80];
 const many = (count: number): readonly Listening[] => Array.from({ length: count }, (_, i) => ['192.0.2.1', 100 + i]);
+const portsIn = ({ nft }: Rig): readonly number[] =>
+  [...(nft.elements() ?? [])]
+    .flatMap((element) => /^listeners4 192.0.2.1 . (\d+) :/.exec(element)?.[1] ?? [])
+    .map(Number)
+    .toSorted((a, b) => a - b);
 
-test('a change that the kept nft refuses becomes a replacement of the whole table', async () => {
-  const { steering, sent } = fakeKernel(() => true);
+describe('what nft refuses', () => {
+  test('of one listener says why, on one line without a place, and what was in force stays', async () => {
+    const { nft, steering } = makeRig({ refuse: refusing((text) => text.includes('192.0.2.2')) });
+    await apply(steering, tableOf([one]));
+    const refused = await apply(steering, tableOf([one, other]));
+    expect([...refused]).toEqual([['192.0.2.2|80|TCP', 'nft: Error: no such thing']]);
+    expect([...(nft.elements() ?? [])]).toEqual(['listeners4 192.0.2.1 . 80 : 10000']);
+    expect(await apply(steering, tableOf([one]))).toEqual(new Map());
+  });
+
+  test('of a change to a listener leaves the listener as it was, until nft takes it', async () => {
+    let isRefusing = true;
+    const isBad = (text: string): boolean => isRefusing && text.startsWith('restricted4');
+    const { nft, steering } = makeRig({ refuse: refusing(isBad) });
+    await apply(steering, tableOf([one]));
+    const restricted = tableOf([['192.0.2.1', 80, ['10.0.0.0/8']]]);
+    for (let time = 0; time < 2; time++) expect((await apply(steering, restricted)).size).toBe(1);
+    expect([...(nft.elements() ?? [])]).toEqual(['listeners4 192.0.2.1 . 80 : 10000']);
+    expect(await steering.audit(signal)).toBe(0);
+    isRefusing = false;
+    expect(await apply(steering, restricted)).toEqual(new Map());
+    expect(nft.elements()?.size).toBe(3);
+  });
+
+  test('of a removal is said, too, and the listener stays', async () => {
+    const keepsIt = (elements: ReadonlySet<string>): string | undefined =>
+      isArmed && !elements.has('listeners4 192.0.2.2 . 80 : 10000') ? 'Error: busy' : undefined;
+    let isArmed = false;
+    const { nft, steering } = makeRig({ refuse: keepsIt });
+    await apply(steering, tableOf([one, other]));
+    isArmed = true;
+    const refused = await apply(steering, tableOf([['192.0.2.1', 81]]));
+    expect([...refused]).toEqual([['192.0.2.2|80|TCP', 'nft: Error: busy']]);
+    expect([...(nft.elements() ?? [])].toSorted()).toEqual([
+      'listeners4 192.0.2.1 . 81 : 10000',
+      'listeners4 192.0.2.2 . 80 : 10000',
+    ]);
+  });
+
+  test.each([1, 3, 20])('of 200 new listeners (%i): all others are in force, with few transactions', async (count) => {
+    const bad = new Set(Array.from({ length: count }, (_, i) => 100 + 10 * i));
+    const rig = makeRig({ refuse: refusing((text) => bad.has(Number(/192.0.2.1 . (\d+) :/.exec(text)?.[1]))) });
+    await apply(rig.steering, tableOf([['192.0.2.9', 80]]));
+    const before = rig.nft.transactions();
+    const refused = await apply(rig.steering, tableOf([['192.0.2.9', 80], ...many(200)]));
+    expect([...refused.keys()].toSorted()).toEqual(Array.from(bad, (port) => `192.0.2.1|${port}|TCP`).toSorted());
+    expect(portsIn(rig)).toEqual(
+      many(200)
+        .map(([, port]) => port)
+        .filter((port) => !bad.has(port)),
+    );
+    // A refusal for each level of the halving, some of them told twice, and the other half accepted.
+    expect(rig.nft.transactions() - before).toBeLessThan(6 + count * 3 * (Math.log2(200 / count) + 2));
+  });
+
+  test('of each tenth listener, changed one by one, delays no other', async () => {
+    const isBad = (text: string): boolean => / . \d+9 :/.test(text);
+    const rig = makeRig({ refuse: refusing(isBad) });
+    const present: Listening[] = [];
+    const refused = new Set<string>();
+    for (const each of many(50)) {
+      present.push(each);
+      for (const key of (await apply(rig.steering, tableOf(present))).keys()) refused.add(key);
+      expect(portsIn(rig)).toEqual(present.map(([, port]) => port).filter((port) => port % 10 !== 9));
+    }
+    expect(refused.size).toBe(5);
+  });
+
+  test('of everything is an error, nothing changes, and all is in force when nft takes it again', async () => {
+    let isBroken = false;
+    const { nft, steering } = makeRig({ refuse: () => (isBroken ? 'Error: out of memory' : undefined) });
+    await apply(steering, tableOf([one]));
+    isBroken = true;
+    const before = nft.elements();
+    await expect(apply(steering, tableOf([['192.0.2.1', 81], other]))).rejects.toThrow('out of memory');
+    nft.flush();
+    await expect(apply(steering, tableOf([one, other]))).rejects.toThrow(ExecError);
+    await expect(steering.audit(signal)).rejects.toThrow('out of memory');
+    isBroken = false;
+    expect(await steering.audit(signal)).toBe(1);
+    expect(nft.elements()).toEqual(before);
+    expect(await apply(steering, tableOf([one, other]))).toEqual(new Map());
+  });
+
+  test('of the table that another program deletes meanwhile blames no listener', async () => {
+    let isFlushing = false;
+    const rig = makeRig({
+      refuse: (elements) => {
+        if (isFlushing) rig.nft.flush();
+        return refusing((text) => text.includes('192.0.2.2'))(elements);
+      },
+    });
+    await apply(rig.steering, tableOf([one]));
+    isFlushing = true;
+    await expect(apply(rig.steering, tableOf([one, other, ...many(3)]))).rejects.toThrow(ExecError);
+    isFlushing = false;
+    expect([...(await apply(rig.steering, tableOf([one, other, ...many(3)]))).keys()]).toEqual(['192.0.2.2|80|TCP']);
+  });
+});
+
+test('whatever nft refuses, the kernel holds what is accepted and what was accepted before, and the refused is named', async () => {
+  const listening = fc
+    .record({
+      address: fc.constantFrom('192.0.2.1', '192.0.2.2', '2001:db8::1'),
+      port: fc.integer({ min: 1, max: 3 }),
+      ranges: fc.option(fc.subarray(['10.0.0.0/8', '192.0.2.0/24', '2001:db8::/32'])),
+    })
+    .map(({ address, port, ranges }): Listening => [
+      address,
+      port,
+      ranges?.filter((range) => range.includes(':') === address.includes(':')),
+    ]);
+  const step = fc.record({
+    listeners: fc.uniqueArray(listening, { selector: ([address, port]) => `${address} ${port}` }),
+    vips: fc.subarray(['192.0.2.1', '192.0.2.2']),
+    own: fc.subarray(['192.0.2.7', '10.0.0.7', '192.0.2.2']),
+    bad: fc.subarray([' . 1 : ', ' . 2 . 10.', ' . 2 . 192.0.2.1', 'restricted6', ' . 3 : ']),
+    isFlushed: fc.boolean(),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 5 }), fc.boolean(), async (steps, hasSession) => {
+      let bad: readonly string[] = [];
+      let fresh: ReadonlySet<string> = new Set();
+      // What the kernel has already it may keep.
+      const refuse = refusing((text) => !fresh.has(text) && bad.some((part) => text.includes(part)));
+      const { nft, steering } = makeRig({ refuse, hasSession });
+      for (const { listeners, vips, own, bad: nowBad, isFlushed } of steps) {
+        const before = new Set(nft.elements());
+        [bad, fresh] = [nowBad, before];
+        if (isFlushed) nft.flush();
+        const target: SteeringTarget = targetOf(tableOf(listeners), addressesOf(...vips), 10_000, addressesOf(...own));
+        const refused = await steering.apply(target, signal);
+        const repairs = await steering.audit(signal); // a target that changes nothing does not look at the kernel
+        expect(repairs).toBeLessThanOrEqual(isFlushed ? 1 : 0);
+        const wanted = new Set(allElements(differenceTo(target, emptyMirror).goal).map(elementKey));
+        const isRefused = (element: string): boolean => {
+          const [, address, port] = /^\w+ (\S+) \. (\d+)/.exec(element) ?? [];
+          return refused.has(`${address}|${port}|TCP` as ListenerKey);
+        };
+        const expected = [...wanted].filter((key) => !isRefused(key)).concat([...before].filter(isRefused));
+        expect([...(nft.elements() ?? [])].toSorted()).toEqual(expected.toSorted());
+        // Only what has a refused element is refused.
+        const isBad = (key: string): boolean => !before.has(key) && bad.some((part) => key.includes(part));
+        const blamed = [...wanted].filter(isBad).filter(isRefused);
+        expect(new Set(blamed.map((key) => /^\w+ (\S+ \. \d+)/.exec(key)?.[1])).size).toBe(refused.size);
+      }
+    }),
+  );
+});
+
+test('a change that the kept nft does not take goes to another process', async () => {
+  const { nft, steering } = makeRig({ hasSession: false });
   await apply(steering, tableOf([one]));
   await apply(steering, tableOf([one, other]));
-  expect(sent).toHaveLength(2);
-  expect(sent[1]).toContain('delete table inet furiwake');
-  expect(sent[1]).toContain('192.0.2.2 . 80 : 10000');
+  expect(nft.accepted).toHaveLength(2);
+  expect(nft.elements()?.size).toBe(2);
 });
 
-test('a listener that nft refuses says why, and what was in force stays', async () => {
-  const { steering, sent } = fakeKernel((text) => !text.includes('192.0.2.2'));
+test('a kernel that holds something else gets the whole table', async () => {
+  const { nft, steering } = makeRig();
   await apply(steering, tableOf([one]));
-  const refused = await apply(steering, tableOf([one, other]));
-  expect([...refused]).toEqual([['192.0.2.2|80|TCP', 'nft: Error: no such thing']]);
-  expect(sent.at(-1)).toContain('192.0.2.1');
-  expect(await apply(steering, tableOf([one]))).toEqual(new Map());
+  nft.flush();
+  expect(await apply(steering, tableOf([one, other]))).toEqual(new Map());
+  expect(nft.elements()?.size).toBe(2);
 });
 
-test.each([1, 3, 10])(
-  'of 200 listeners nft refuses %i: all others are in force, with few transactions',
-  async (count) => {
-    const bad = new Set(Array.from({ length: count }, (_, i) => `192.0.2.1 . ${100 + 19 * i} :`));
-    const kernel = fakeKernel((text) => ![...bad].some((element) => text.includes(element)), true);
-    await apply(kernel.steering, tableOf([['192.0.2.9', 80]]));
-    kernel.attempts = 0;
-    const refused = await apply(kernel.steering, tableOf([['192.0.2.9', 80], ...many(200)]));
-    expect([...refused.keys()].toSorted()).toEqual(
-      Array.from(bad, (element) => `192.0.2.1|${element.split(' ')[2]}|TCP`).toSorted(),
-    );
-    // Each refused listener costs a refusal and a replacement at each level of the halving, and the accepted half.
-    expect(kernel.attempts).toBeLessThan(4 + count * 3 * (Math.log2(200) + 1));
-    const sent = kernel.sent.join('\n');
-    for (const [, port] of many(200))
-      expect(sent.includes(`192.0.2.1 . ${port} :`)).toBe(!bad.has(`192.0.2.1 . ${port} :`));
-  },
-);
-
-test('nft that takes nothing at all is an error, and an audit puts back what was in force', async () => {
-  let isBroken = false;
-  const { steering, sent } = fakeKernel(() => !isBroken);
-  await apply(steering, tableOf([one]));
-  isBroken = true;
-  await expect(apply(steering, tableOf([one, other]))).rejects.toThrow(ExecError);
-  isBroken = false;
+test('an audit repairs and counts what another program changed', async () => {
+  const { nft, steering } = makeRig();
+  await apply(steering, tableOf([one, other]));
+  expect(await steering.audit(signal)).toBe(0);
+  nft.change((elements) => elements.delete('listeners4 192.0.2.1 . 80 : 10000'));
   expect(await steering.audit(signal)).toBe(1);
-  expect(sent.map((text) => text.includes('192.0.2.2'))).toEqual([false, false]);
+  nft.change((elements) => elements.add('vips4 192.0.2.99'));
+  expect(await steering.audit(signal)).toBe(1);
+  expect(nft.elements()?.size).toBe(2);
 });
 
 test('nothing is written, and nothing repaired, before the first table', async () => {
-  const { steering, sent } = fakeKernel(() => true);
+  const { nft, steering } = makeRig();
   expect(await steering.audit(signal)).toBe(0);
-  expect(sent).toEqual([]);
+  expect(nft.transactions()).toBe(0);
 });
 
 test('a UDP listener is refused and stops no other', async () => {
-  const { steering, sent } = fakeKernel(() => true);
+  const { nft, steering } = makeRig();
   const udp = listener('192.0.2.2', 53, 30_000, { protocol: 'UDP' });
   const refused = await apply(steering, makeTable([udp, listener('192.0.2.1', 80, 30_000)]));
   expect([...refused.keys()]).toEqual([udp.key]);
-  expect(sent.at(-1)).toContain('192.0.2.1 . 80');
+  expect([...(nft.elements() ?? [])]).toEqual(['listeners4 192.0.2.1 . 80 : 10000']);
 });
 
 test('removing very many source ranges replaces the table instead, which the kernel does faster', async () => {
   const ranges = Array.from({ length: 600 }, (_, i) => `10.${i >> 8}.${i & 255}.1`);
-  const { steering, sent } = fakeKernel(() => true);
+  const { nft, steering } = makeRig();
   await apply(steering, tableOf([['192.0.2.1', 80, ranges]]));
   await apply(steering, tableOf([one]));
-  expect(sent[1]).toContain('delete table');
+  expect(nft.accepted[1]).toContain('delete table');
 });
 
-test('an emptied table is replaced, too', async () => {
-  const { steering, sent } = fakeKernel(() => true);
+test('the first listener on an own address of the host, and the last one, replace the table with other rules', async () => {
+  const { nft, steering } = makeRig();
+  const own = addressesOf('192.0.2.1');
+  const rules = async (listeners: readonly Listening[]): Promise<boolean> => {
+    await steering.apply(targetOf(tableOf(listeners), undefined, undefined, own), signal);
+    return nft.accepted.findLast((text) => text.includes('chain'))?.includes('ct direction reply') === true;
+  };
+  expect(await rules([other])).toBe(false);
+  expect(await rules([one, other])).toBe(true);
+  expect(await rules([one, ['192.0.2.1', 81]])).toBe(true);
+  expect(nft.accepted).toHaveLength(3);
+  expect(await rules([other])).toBe(false);
+});
+
+test('an emptied table is emptied in the kernel, too', async () => {
+  const { nft, steering } = makeRig();
   await apply(steering, tableOf([one]));
   await apply(steering, emptyTable);
-  expect(sent.at(-1)).not.toContain('192.0.2.1');
+  expect(nft.elements()?.size).toBe(0);
 });

@@ -1,18 +1,17 @@
 import { type Exec, ExecError } from '../../ports/exec.ts';
 
-/** Something happened to what is ours in the kernel. */
+/** A change in the kernel that may concern furiwake's table or routing rules. */
 export type KernelEvent =
-  /** A transaction touched our table; it put this generation in place, 0 if none: then it was not ours. */
+  /** A transaction changed our table. `generation` is the one that it added, 0 for none: then another program made it. */
   | { readonly kind: 'table'; readonly generation: number }
   /** A routing rule was added or deleted. */
   | { readonly kind: 'rules' }
-  /** Anything may have happened: before we listened, or when the kernel had more to say than we could take. */
+  /** Anything may have changed: before the watch began, or because messages were lost. */
   | { readonly kind: 'unsure' };
 
 /*
- * `nft monitor` tells who changed a table, but 1.0.6 keeps every element that it ever saw (1 kB each, for ever; 55 MB at
- * the start with 10,000 listeners and ranges) and dies of an interval set of concatenations. So perl, which every
- * Debian has, listens to the kernel itself.
+ * `nft monitor` 1.0.6 keeps every element that it ever saw (1 kB each; 55 MB at the start with 10,000 listeners and
+ * ranges) and crashes on an interval set of concatenations. So perl, which every Debian has, listens to netlink itself.
  *
  * A message: header (length, type, flags, sequence, port), nfgenmsg (family first), attributes. Attribute 1 of every
  * nf_tables message is the table's name. Of an element, 2 is the set's name and 3 the element, the key's four bytes
@@ -38,7 +37,7 @@ print "unsure\n";
 my ($touched, $generation) = (0, 0);
 while (1) {
   select(my $readable = $all, undef, undef, undef);
-  exit if vec($readable, fileno(STDIN), 1);                           # who started us has ended
+  exit if vec($readable, fileno(STDIN), 1);                           # furiwake has ended
   my $batch = "";
   if (vec($readable, fileno($rules), 1)) {
     recv($rules, $batch, 1 << 18, 0);
@@ -77,8 +76,8 @@ while (1) {
 `;
 
 /**
- * What happens, as it happens; the first event is always `unsure`. Ends with `signal`; throws `ExecError` when it can
- * no longer listen.
+ * Changes as they happen; the first event is always `unsure`. Ends with `signal`; throws `ExecError` when the program
+ * that listens ends.
  */
 export async function* watchKernel(exec: Exec, signal: AbortSignal): AsyncGenerator<KernelEvent, void> {
   await using perl = exec.converse('perl', ['-e', script], signal);

@@ -1,0 +1,75 @@
+import { expect, test } from 'vitest';
+import { byKey, ip, makeNode, makeService, tcp } from '../../../test/make/service.ts';
+import type { Assignment } from '../addresses/assignment.ts';
+import type { NodeName, ServiceKey } from '../model/names.ts';
+import type { Service } from '../model/service.ts';
+import { PersistentMap } from '../persistent-map.ts';
+import { makeTrafficPlanner, type TrafficInput } from './plan.ts';
+import { listenerKey, type TrafficTable } from './table.ts';
+
+const assigned: Assignment = {
+  addresses: [{ ip: ip('192.0.2.8'), served: [tcp(80)], taken: [] }],
+  verdict: { reason: 'Assigned', message: '' },
+  refused: [],
+  disowned: [],
+  keepsStatus: false,
+  waitsForHost: false,
+  isHostAddress: false,
+};
+const nodes: TrafficInput['nodes'] = new Map(
+  ['n1', 'n2'].map((name) => [name as NodeName, makeNode(name, '192.0.2.11')]),
+);
+
+function inputOf(services: readonly Service[], more: Partial<TrafficInput> = {}): TrafficInput {
+  return {
+    services: byKey(services),
+    assignments: PersistentMap.from(
+      services.map((service, index): [ServiceKey, Assignment] => [
+        service.key,
+        { ...assigned, addresses: [{ ip: ip(`192.0.2.${100 + index}`), served: [tcp(80)], taken: [] }] },
+      ]),
+    ),
+    overBudget: new Set(),
+    nodes,
+    drained: new Set(),
+    ...more,
+  };
+}
+
+const rangesOf = (table: TrafficTable): Record<string, number | undefined> =>
+  Object.fromEntries(
+    Array.from(table.listeners.values(), ({ service, sourceRanges }) => [service, sourceRanges?.length]),
+  );
+
+const a = makeService('a', { sourceRanges: ['10.0.0.0/8'] });
+const b = makeService('b', { sourceRanges: ['10.0.0.0/8'] });
+
+test('a Service whose source ranges exceed the budget is closed, and open to its ranges when there is room again', () => {
+  const plan = makeTrafficPlanner();
+  const input = inputOf([a, b]);
+  const first = plan(input);
+  expect(rangesOf(first)).toEqual({ 'default/a': 1, 'default/b': 1 });
+  const closed = plan({ ...input, overBudget: new Set([b.key]) });
+  expect(rangesOf(closed)).toEqual({ 'default/a': 1, 'default/b': 0 });
+  const key = listenerKey(ip('192.0.2.100'), 80, 'TCP');
+  expect(closed.listeners.get(key)).toBe(first.listeners.get(key));
+  expect(rangesOf(plan({ ...input, overBudget: new Set([a.key]) }))).toEqual({ 'default/a': 0, 'default/b': 1 });
+  expect(rangesOf(plan(input))).toEqual({ 'default/a': 1, 'default/b': 1 });
+});
+
+test('a Service has listeners as soon as the finalizer is in place', () => {
+  const plan = makeTrafficPlanner();
+  expect(plan(inputOf([makeService('a', {}, { finalizers: [] })])).listeners.size).toBe(0);
+  expect(plan(inputOf([makeService('a')])).listeners.size).toBe(1);
+});
+
+test('the same input gives the same table, and another node leaves the listeners as they are', () => {
+  const plan = makeTrafficPlanner();
+  const input = inputOf([a, b]);
+  const first = plan(input);
+  expect(plan(input)).toBe(first);
+  expect(plan({ ...input, nodes: new Map(nodes) })).toBe(first);
+  const drained = plan({ ...input, drained: new Set(['n1' as NodeName]) });
+  expect(drained.listeners).toBe(first.listeners);
+  expect([...drained.nodes.values()].map(({ state }) => state)).toEqual(['drain', 'active']);
+});

@@ -1,0 +1,119 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { patience } from '../../../test/netns/patience.ts';
+import {
+  ours,
+  proxyPort,
+  startSteeringRig,
+  type SteeringRig,
+  tableOf,
+  targetOf,
+} from '../../../test/netns/steering-rig.ts';
+import { addressesOf } from '../../../test/make/table.ts';
+import type { Steering } from '../../ports/host.ts';
+
+/*
+ * What becomes of connections that are under way: the real kernel, the real nft, a real HAProxy.
+ */
+const { signal } = new AbortController();
+let rig: SteeringRig;
+let steering: Steering;
+let lifetime: AbortController;
+
+beforeAll(async () => {
+  rig = await startSteeringRig({ nodes: 1 });
+});
+afterAll(() => rig[Symbol.asyncDispose]());
+
+beforeEach(() => {
+  lifetime = new AbortController();
+  rig.reset();
+  steering = rig.makeNew(lifetime.signal);
+});
+afterEach(async () => {
+  await steering.remove(signal);
+  lifetime.abort();
+});
+
+describe('a host that is withdrawn', () => {
+  const families = ['10.50.0.1', 'fd50::1'] as const;
+  const listening = families.map((address) => [address, 80] as const);
+  const move = async (action: 'add' | 'delete'): Promise<void> => {
+    for (const address of families)
+      await rig.lab.balancer.exec(
+        'ip',
+        'address',
+        action,
+        `${address}/${address.includes(':') ? 128 : 32}`,
+        'dev',
+        'vips',
+      );
+  };
+  afterEach(() => move('add'));
+
+  test.each(families)('drops new connections and continues established ones: %s', async (address) => {
+    await steering.apply(targetOf(tableOf(listening), ours), signal);
+    const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address, port: 80 });
+    const answers = async (count: number): Promise<void> => {
+      await rig.lab.client.ask({ do: 'say', id, text: 'GET / HTTP/1.1\r\nHost: x\r\n\r\n' });
+      await expect
+        .poll(async () => (await rig.lab.client.ask({ do: 'heard', id })).text?.split('HTTP/1.1 200').length, patience)
+        .toBe(count + 1);
+    };
+    await answers(1);
+    const closed = tableOf(listening.map(([text, port]) => [text, port, []] as const));
+    await steering.apply(targetOf(closed, addressesOf()), signal);
+    await move('delete');
+    expect(await rig.fetchFrom('client', address, 80, 3_000)).toBe('timeout');
+    await answers(2);
+    await move('add');
+    await steering.apply(targetOf(tableOf(listening), ours), signal);
+    await answers(3);
+    expect(await rig.fetchFrom('client', address, 80)).toContain(`${address} 80`);
+    await move('delete');
+  });
+});
+
+describe('a host that masquerades connections of others', () => {
+  const masquerade = `table inet other {
+    chain out { type nat hook postrouting priority srcnat; oifname "wan" masquerade; }
+  }`;
+  const own = addressesOf('10.10.0.1', 'fd10::1');
+
+  beforeEach(async () => {
+    const [node] = rig.lab.nodes;
+    await node?.exec('ip', 'route', 'replace', '10.10.0.0/24', 'via', '10.20.0.1');
+    await node?.exec('ip', '-6', 'route', 'replace', 'fd10::/64', 'via', 'fd20::1');
+    await rig.lab.client.ask({ do: 'serveHttp', port: 9000, body: 'outside' });
+    await rig.lab.balancer.nft(masquerade);
+  });
+  afterEach(() => rig.lab.balancer.nft('table inet other\ndelete table inet other'));
+
+  const fetchThrough = async (address: string, localPort: number): Promise<string | undefined> =>
+    await rig.lab.nodes[0]?.exec(
+      'curl',
+      '-s',
+      '-m',
+      '10',
+      '--local-port',
+      String(localPort),
+      `http://${address}:9000/`,
+    );
+
+  test.each([
+    ['10.10.0.1', '10.10.0.2', 8080],
+    ['fd10::1', '[fd10::2]', 8090],
+  ])(
+    'lets their replies through, though a listener has the port at its own address: %s',
+    async (address, server, port) => {
+      await steering.apply(targetOf(tableOf([[address, port]]), addressesOf(), proxyPort, own), signal);
+      expect(await fetchThrough(server, port)).toBe('outside');
+      expect(await fetchThrough(server, port + 1)).toBe('outside');
+      expect(await rig.fetchFrom('client', address, port)).toContain(`${address} ${port}`);
+    },
+  );
+
+  test('a host without a listener on an own address has no rule of conntrack', async () => {
+    await steering.apply(targetOf(tableOf([['10.50.0.1', 80]]), ours, proxyPort, own), signal);
+    expect(await rig.lab.balancer.exec('nft', 'list', 'table', 'inet', 'furiwake')).not.toContain('ct direction');
+  });
+});

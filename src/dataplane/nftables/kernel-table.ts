@@ -1,0 +1,158 @@
+import type { Clock } from '../../ports/clock.ts';
+import { type Exec, ExecError } from '../../ports/exec.ts';
+import type { Metrics } from '../../ports/metrics.ts';
+import { type Element, elementKey } from './elements.ts';
+import { decodeListing, type Listing } from './listing.ts';
+import type { Change } from './mirror.ts';
+import { renderChange, renderRuleset, type RulesetOptions, tableName } from './ruleset.ts';
+import { holdsGeneration, makeNftSession } from './session.ts';
+
+/**
+ * Table `inet furiwake` in the kernel, and what is known of it for certain.
+ *
+ *   unknown ── replace ──► known ── change, replace ──► known      in force, or refused: then the table is as before
+ *      ▲                     └── no answer, or another program changed the table ──► unknown
+ *      └── the start, remove
+ *
+ * One call at a time.
+ */
+export type KernelTable = {
+  /** True when the table is what the last accepted transaction made of it; a change can then be sent on top. */
+  isKnown(options: RulesetOptions): boolean;
+  /** Whether anything was ever put in place, and not removed since. */
+  isInPlace(): boolean;
+  /** The state that the last transaction was to lead to. Each transaction has a greater one. */
+  generation(): number;
+  /**
+   * Replaces the whole table in one transaction. Resolves with nft's words when it is not in force. Throws `ExecError`
+   * when nft cannot be run.
+   */
+  replace(elements: readonly Element[], options: RulesetOptions, signal: AbortSignal): Promise<string | undefined>;
+  /** Makes a change to a known table in one transaction. Resolves with nft's words when it is not in force. */
+  change(change: Change, signal: AbortSignal): Promise<string | undefined>;
+  /** How the kernel differs from these elements and from the rules as they were put in place; `undefined`: not at all. */
+  difference(elements: readonly Element[], signal: AbortSignal): Promise<string | undefined>;
+  /** Removes the table. No error when there is none. */
+  remove(signal: AbortSignal): Promise<void>;
+};
+
+/** From here on a line for `nft -i`, which reads a byte at a time, costs more than a process. */
+const maxSessionElements = 200;
+const transactionMs = 30_000;
+
+/** A table that the kernel has acknowledged. */
+type Held = {
+  readonly generation: number;
+  readonly options: RulesetOptions;
+  /** Chains, rules and sets as nft listed them just after we made them. */
+  readonly skeleton: string;
+};
+
+export function makeKernelTable({
+  exec,
+  clock,
+  metrics,
+  lifetime,
+}: {
+  readonly exec: Exec;
+  readonly clock: Clock;
+  readonly metrics: Metrics;
+  readonly lifetime: AbortSignal;
+}): KernelTable {
+  const session = makeNftSession({ exec, clock, lifetime });
+  const transactions = metrics.counter('furiwake_nftables_transactions_total', 'Transactions sent to nft', ['kind']);
+
+  let held: Held | undefined;
+  /** False while a transaction runs, and when its outcome is unknown. */
+  let isCertain = false;
+  let generation = clock.now() % 2 ** 31; // not one that an earlier process used
+
+  const runNft = async (text: string, signal: AbortSignal): Promise<void> => {
+    await exec.run('nft', ['--file', '-'], { stdin: text, signal, timeoutMs: transactionMs });
+  };
+
+  /** `undefined`: there is none. */
+  const list = async (args: readonly string[], signal: AbortSignal): Promise<string | undefined> => {
+    try {
+      const { stdout } = await exec.run('nft', ['--json', ...args], { signal, timeoutMs: transactionMs });
+      return stdout;
+    } catch (error) {
+      if (error instanceof ExecError && error.exitCode === 1) return undefined;
+      throw error;
+    }
+  };
+
+  const listTable = async (flags: readonly string[], signal: AbortSignal): Promise<Listing | undefined> => {
+    const json = await list(['--stateless', ...flags, 'list', 'table', ...tableName.split(' ')], signal);
+    return json === undefined ? undefined : decodeListing(json);
+  };
+
+  /** Sends a transaction. If it fails: nft's words, and `isCertain` tells whether the table is as it was before. */
+  const attempt = async (transact: () => Promise<void>, signal: AbortSignal): Promise<string | undefined> => {
+    isCertain = false;
+    try {
+      await transact();
+    } catch (error) {
+      signal.throwIfAborted();
+      if (held !== undefined) {
+        const json = await list(['list', 'set', ...tableName.split(' '), 'generation'], signal);
+        isCertain = json !== undefined && holdsGeneration(json, held.generation);
+      }
+      return wordsOf(error);
+    }
+    isCertain = true;
+    return undefined;
+  };
+
+  return {
+    isKnown: ({ hasOwnAddresses }) => isCertain && held?.options.hasOwnAddresses === hasOwnAddresses,
+    isInPlace: () => held !== undefined,
+    generation: () => generation,
+    replace: async (elements, options, signal) => {
+      generation++;
+      const text = renderRuleset(elements, generation, options);
+      const words = await attempt(() => runNft(text, signal), signal);
+      if (words !== undefined) return words;
+      isCertain = false; // until it is read
+      const skeleton = (await listTable(['--terse'], signal))?.skeleton ?? '';
+      transactions.add(1, { kind: 'replace' });
+      held = { generation, options, skeleton };
+      isCertain = true;
+      return undefined;
+    },
+    change: async (change, signal) => {
+      if (held === undefined) return 'there is no table yet';
+      generation++;
+      const text = renderChange(change, held.generation, generation);
+      const byProcess = (): Promise<void> => runNft(`${text}\n`, signal);
+      const isShort = change.add.length + change.remove.length <= maxSessionElements;
+      let words = await attempt(isShort ? () => session.commit(text, generation, signal) : byProcess, signal);
+      // The process that stays may have ended, and what it says of a refusal may come too late: another one says it.
+      if (words !== undefined && isShort && isCertain) words = await attempt(byProcess, signal);
+      if (words !== undefined) return words;
+      transactions.add(1, { kind: 'change' });
+      held = { ...held, generation };
+      return undefined;
+    },
+    difference: async (elements, signal) => {
+      const found = await listTable([], signal);
+      if (found === undefined) return 'the table is gone';
+      if (!isCertain || found.skeleton !== held?.skeleton) return 'other rules';
+      const present = elements.filter((element) => found.elements.has(elementKey(element))).length;
+      const [missing, foreign] = [elements.length - present, found.elements.size - present];
+      return missing + foreign === 0 ? undefined : `${missing} elements missing, ${foreign} foreign ones`;
+    },
+    remove: async (signal) => {
+      held = undefined;
+      isCertain = false;
+      await runNft(`table ${tableName}\ndelete table ${tableName}\n`, signal);
+    },
+  };
+}
+
+/** nft's words on one line, without the place in its input, which differs from attempt to attempt. */
+function wordsOf(error: unknown): string {
+  const text = error instanceof ExecError ? error.stderr : error instanceof Error ? error.message : String(error);
+  const [line = ''] = text.trim().split('\n');
+  return `nft: ${line.replace(/^[^:\s]*(?::\d+)+(?:-\d+)*:\s*/, '')}`;
+}

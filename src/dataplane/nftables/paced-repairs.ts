@@ -1,0 +1,34 @@
+import { makeBackoff } from '../../async/backoff.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { Log } from '../../ports/log.ts';
+
+/** After this long without a repair the next one counts as the first. */
+const calmMs = 60_000;
+
+/**
+ * Called after each repair with what was found. Resolves after a wait that grows from 0.1 s to 5 s while repairs follow each
+ * other: another program that keeps changing the kernel must not make this one busy. Logs the 1st, 2nd, 4th, 8th … repair
+ * in a row.
+ */
+export function makePacedRepairs({
+  clock,
+  log,
+}: {
+  readonly clock: Clock;
+  readonly log: Log;
+}): (found: string, signal: AbortSignal) => Promise<void> {
+  const backoff = makeBackoff({ firstMs: 100, mostMs: 5_000 });
+  let repairs = 0;
+  let repairedAtMs = -calmMs;
+  return async (found, signal) => {
+    if (clock.monotonic() - repairedAtMs >= calmMs) {
+      repairs = 0;
+      backoff.reset();
+    }
+    repairs++;
+    if (Number.isInteger(Math.log2(repairs)))
+      log.warn({ found, repairs }, 'external change to the nftables table detected and reverted');
+    repairedAtMs = clock.monotonic();
+    await clock.sleep(backoff.next(), signal);
+  };
+}

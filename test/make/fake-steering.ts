@@ -1,0 +1,70 @@
+import { unlessAborted } from '../../src/async/abort.ts';
+import type { ListenerKey } from '../../src/core/model/names.ts';
+import { PersistentMap } from '../../src/core/persistent-map.ts';
+import { emptyTable, type Listener } from '../../src/core/traffic/table.ts';
+import type { Steering, SteeringTarget } from '../../src/ports/host.ts';
+
+/** A steering in memory, which keeps to the contract of the port. */
+export type FakeSteering = {
+  readonly steering: Steering;
+  /** What the kernel holds; a test may change it as another program would. */
+  held: SteeringTarget;
+};
+
+const nothing: SteeringTarget = {
+  listeners: emptyTable.listeners,
+  vips: PersistentMap.empty(),
+  own: new Map(),
+  portOf: () => 0,
+};
+
+/**
+ * `refuse` gives nft's words for a listener that it refuses. `step` is waited for before each call does anything; what it
+ * throws fails the call.
+ */
+export function makeFakeSteering({
+  refuse = () => undefined,
+  step = async () => undefined,
+}: {
+  readonly refuse?: (listener: Listener) => string | undefined;
+  readonly step?: (name: 'apply' | 'audit') => Promise<void>;
+} = {}): FakeSteering {
+  /** What was accepted; `undefined`: nothing is in place. */
+  let accepted: SteeringTarget | undefined;
+
+  const wordsOf = (listener: Listener): string | undefined =>
+    listener.protocol === 'TCP' ? refuse(listener) : `nftables steers only TCP to HAProxy, not ${listener.protocol}`;
+
+  const fake: FakeSteering = {
+    held: nothing,
+    steering: {
+      apply: async (target, signal) => {
+        await step('apply');
+        signal.throwIfAborted();
+        const refusals = new Map<ListenerKey, string>();
+        for (const key of PersistentMap.changedKeys(accepted?.listeners ?? nothing.listeners, target.listeners)) {
+          const listener = target.listeners.get(key);
+          const words = listener === undefined ? undefined : wordsOf(listener);
+          if (words !== undefined) refusals.set(key, words);
+        }
+        const kept = Array.from(refusals.keys(), (key) => [key, accepted?.listeners.get(key)] as const);
+        accepted = { ...target, listeners: target.listeners.with(kept) };
+        fake.held = accepted;
+        return refusals;
+      },
+      audit: async (signal) => {
+        await step('audit');
+        signal.throwIfAborted();
+        if (accepted === undefined || fake.held === accepted) return 0;
+        fake.held = accepted;
+        return 1;
+      },
+      run: (signal) => unlessAborted(new Promise<never>(() => undefined), signal),
+      remove: async () => {
+        accepted = undefined;
+        fake.held = nothing;
+      },
+    },
+  };
+  return fake;
+}
