@@ -163,7 +163,7 @@ describe.skipIf(!isRoot)('what furiwake programmed is taken from it', () => {
       async () => expect((await lb1.exec(['nft', 'list', 'ruleset'])).stdout).toContain('listeners4'),
       10_000,
     );
-    await furiwake.logged('nftables table is gone');
+    await furiwake.logged('external change to the nftables table detected and reverted');
     await answers(stage(), ip);
     expect(traffic.totals()).toMatchObject({ broken: 0, holding: 5 });
     await services.create('two', { spec: { selector: nobody } });
