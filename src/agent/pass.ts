@@ -93,8 +93,8 @@ async function makeOnePass(
   const { proxy, steering, placement, advertiser, host } = ports;
   const changed = listenersToChange(before.inForce, target.listeners);
   const gone = listenersGone(before.held, target.listeners);
-  let held = before.held.with(changed.map((listener) => [listener.key, listener]));
-  onHeld(held);
+  const mayBeHeld = before.held.with(changed.map((listener) => [listener.key, listener]));
+  onHeld(mayBeHeld);
 
   const refusals = new Map<ListenerKey, string>();
   let failure: unknown;
@@ -149,19 +149,22 @@ async function makeOnePass(
       if (gone.length > 0) await host.endConnections(gone, signal);
     }, []));
   await step(() => placement.remove(addresses, signal), []);
-  if (isPruned) {
-    const stays = new Set(refusals.keys()); // a removal that nft refused is among them
-    held = held.with(gone.filter(({ key }) => !stays.has(key)).map(({ key }) => [key, undefined]));
-    // What was refused without ever having been in force is carried nowhere.
-    held = held.with(changed.filter(({ key }) => stays.has(key)).map(({ key }) => [key, before.inForce.get(key)]));
-  }
   const refusedRevision = (key: ListenerKey): Listener | undefined => {
     const old = before.inForce.get(key);
     return failure === undefined || old === undefined ? old : { ...old, revision: uncertain };
   };
-  const inForce = before.inForce
-    .with(gone.map(({ key }) => [key, refusals.has(key) ? refusedRevision(key) : undefined]))
-    .with(changed.map((each) => [each.key, refusals.has(each.key) ? refusedRevision(each.key) : each]));
+  const goneRefused = gone.filter(({ key }) => refusals.has(key)); // a removal that nft refused
+  const changedRefused = changed.filter(({ key }) => refusals.has(key));
+  // Both grow from the target, not from what was before: maps that share their structure are compared in no time.
+  const inForce = target.listeners.with(
+    [...goneRefused, ...changedRefused].map(({ key }) => [key, refusedRevision(key)]),
+  );
+  // What was refused without ever having been in force is carried nowhere.
+  const held = isPruned
+    ? target.listeners
+        .with(goneRefused.map((listener) => [listener.key, listener]))
+        .with(changedRefused.map(({ key }) => [key, before.inForce.get(key)]))
+    : mayBeHeld;
   for (const { key } of gone) if (!target.listeners.has(key)) refusals.delete(key);
   return { state: { held, inForce, applied: table, proxied: isPruned ? table : upserted }, refusals, failure };
 }

@@ -52,6 +52,7 @@ export function makeLedgerWriter({
       if (changes.size === 0) {
         if (failed !== undefined) trouble.over();
         failed = undefined;
+        records = wanted; // the same content: maps that share their structure are compared in no time
         return new Map();
       }
       if (failed !== undefined && clock.monotonic() < failed.dueMs) {
@@ -59,7 +60,7 @@ export function makeLedgerWriter({
         return new Map(Array.from(changes.keys(), (uid) => [uid, failed?.words.get(uid) ?? words]));
       }
       const words = await ledger.commit(changes, signal);
-      records = records.with([...changes].filter(([uid]) => !words.has(uid)));
+      records = words.size === 0 ? wanted : records.with([...changes].filter(([uid]) => !words.has(uid)));
       if (words.size === 0) {
         failed = undefined;
         backoff.reset();
