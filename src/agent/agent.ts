@@ -6,18 +6,20 @@ import { makeTrouble } from '../async/trouble.ts';
 import type { Ip } from '../core/ip/ip.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
-import { emptyReport, type HostReport, type ListenerReport } from '../core/traffic/report.ts';
-import { isSameTable, makeListener, makeTable, type Listener, type TrafficTable } from '../core/traffic/table.ts';
+import type { HostReport } from '../core/traffic/report.ts';
+import { isSameTable, type Listener, type TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Health } from '../ports/health.ts';
-import type { HostAddresses } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { TableFile } from '../state/table.ts';
-import { addressProblem, makeAddressIndex } from './addresses.ts';
+import { makeAddressIndex } from './addresses.ts';
 import { runAudits } from './audit.ts';
 import { emptyHostState, makePass, type PassPorts, wordsOf } from './pass.ts';
 import { makeQuarantine } from './quarantine.ts';
+import { makeReporter } from './reporter.ts';
+import { runSaves, tableToSave } from './save.ts';
+import { withdrawn } from './withdrawn.ts';
 
 /**
  * Makes one load-balancer host do what a traffic table says, and reports how far it is.
@@ -83,9 +85,17 @@ export function makeAgent(deps: AgentDeps): Agent {
   let isServing = deps.isServing;
   let state = emptyHostState;
   let failure: { readonly words: string; readonly dueMs: number } | undefined;
-  let report: HostReport = emptyReport;
-  let addresses: HostAddresses | undefined;
   const quarantine = makeQuarantine();
+  const reporter = makeReporter({
+    health,
+    placement,
+    progress: () => ({
+      desired,
+      isServing,
+      state,
+      refusalOf: (key) => quarantine.entries.get(key)?.words ?? failure?.words,
+    }),
+  });
   const backoff = makeBackoff(retry);
   const passTrouble = makeTrouble({
     what: 'programming this host',
@@ -99,57 +109,8 @@ export function makeAgent(deps: AgentDeps): Agent {
   /** Set when the host must be withdrawn, or may serve: that waits for no failure. */
   const urgent = makeLatch();
   const saveLatch = makeLatch();
-  const subscribers = new Set<() => void>();
 
   const target = (): TrafficTable | undefined => desired && (isServing ? desired : withdrawn(desired));
-
-  const reportOf = (key: ListenerKey, wanted: Listener | undefined): ListenerReport | undefined => {
-    const holder = state.held.get(key)?.service;
-    if (wanted === undefined && holder === undefined) return undefined;
-    const inForce = state.inForce.get(key);
-    const programmed = wanted && (isServing ? wanted : closed(wanted));
-    const isInForce = programmed !== undefined && inForce?.revision === programmed.revision;
-    const words =
-      (wanted === undefined ? undefined : addressProblem(wanted, placement.addresses())) ??
-      (isInForce ? undefined : (quarantine.entries.get(key)?.words ?? failure?.words));
-    return {
-      holder,
-      revision: isInForce ? wanted?.revision : inForce?.revision,
-      isForwarding: inForce !== undefined && isServing,
-      refusal:
-        wanted === undefined || words === undefined
-          ? undefined
-          : { revision: wanted.revision, verdict: { reason: 'DataplaneError', message: words } },
-    };
-  };
-
-  /** Brings the report of these listeners up to date, and tells the subscribers if anything differs. */
-  const updateReport = (keys: Iterable<ListenerKey>): void => {
-    const changes = Array.from(keys, (key): [ListenerKey, ListenerReport | undefined] => {
-      const [before, now] = [report.listeners.get(key), reportOf(key, desired?.listeners.get(key))];
-      return [key, before !== undefined && now !== undefined && isSameReport(before, now) ? before : now];
-    });
-    const next: HostReport = {
-      listeners: report.listeners.with(changes),
-      health: health.verdicts(),
-      ownAddresses: placement.addresses().own,
-      primaryAddresses: placement.addresses().primary,
-    };
-    const isSame = (Object.keys(next) as (keyof HostReport)[]).every((part) => next[part] === report[part]);
-    if (isSame) return;
-    report = next;
-    for (const tell of subscribers) tell();
-  };
-
-  const allKeys = (): Iterable<ListenerKey> => [...(desired?.listeners.keys() ?? []), ...report.listeners.keys()];
-
-  const noteAddresses = (): void => {
-    const before = addresses;
-    addresses = placement.addresses();
-    if (before === addresses) return;
-    const isSame = before?.own === addresses.own && before.refused === addresses.refused;
-    updateReport(isSame ? [] : allKeys());
-  };
 
   const pass = async (wanted: TrafficTable, signal: AbortSignal): Promise<void> => {
     const startedAt = clock.monotonic();
@@ -163,7 +124,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       tried,
       (held) => {
         state = { ...state, held };
-        updateReport(PersistentMap.changedKeys(before.held, held));
+        reporter.update(PersistentMap.changedKeys(before.held, held));
         saveLatch.set();
       },
       signal,
@@ -185,15 +146,15 @@ export function makeAgent(deps: AgentDeps): Agent {
     listenerGauge.set(state.inForce.size, { state: 'in force' });
     listenerGauge.set(quarantine.entries.size, { state: 'refused' });
     const isAll = wasFailing || failure !== undefined;
-    updateReport(
-      isAll
-        ? allKeys()
-        : new Set([
-            ...PersistentMap.changedKeys(before.held, state.held),
-            ...PersistentMap.changedKeys(before.inForce, state.inForce),
-            ...result.refusals.keys(),
-          ]),
-    );
+    if (isAll) reporter.updateAll();
+    else
+      reporter.update(
+        new Set([
+          ...PersistentMap.changedKeys(before.held, state.held),
+          ...PersistentMap.changedKeys(before.inForce, state.inForce),
+          ...result.refusals.keys(),
+        ]),
+      );
     saveLatch.set();
   };
 
@@ -228,48 +189,17 @@ export function makeAgent(deps: AgentDeps): Agent {
     await latch.wait(deadline.signal).catch(() => signal.throwIfAborted());
   };
 
-  /** Saves what the host may carry. A disk that fails delays no Service: the file is for the next start. */
-  const saves = async (signal: AbortSignal): Promise<void> => {
-    const trouble = makeTrouble({ what: 'saving the table of listeners', log, monotonic: () => clock.monotonic() });
-    const pace = makeBackoff({ firstMs: 1_000, mostMs: 60_000 });
-    for (;;) {
-      await saveLatch.wait(signal);
-      try {
-        if (desired !== undefined) await tableFile.write(savedTable(desired));
-        trouble.over();
-        pace.reset();
-      } catch (error) {
-        signal.throwIfAborted();
-        trouble.failed(error);
-        await clock.sleep(pace.next(), signal);
-        saveLatch.set();
-      }
-    }
-  };
-
-  /** With listeners that are not removed yet: the next process must know whose connections to end. */
-  const savedTable = (wanted: TrafficTable): TrafficTable => {
-    const gone = PersistentMap.changedKeys(wanted.listeners, state.held).flatMap((key) => {
-      const listener = state.held.get(key);
-      return listener === undefined || wanted.listeners.has(key) ? [] : [[key, listener] as const];
-    });
-    return { ...wanted, listeners: wanted.listeners.with(gone) };
-  };
-
   return {
     publish: (table) => {
       const before = desired?.listeners ?? PersistentMap.empty<ListenerKey, Listener>();
       desired = table;
       // Those that are programmed soon are reported then; a host that fails says so of new ones at once.
-      if (failure !== undefined) updateReport(PersistentMap.changedKeys(before, table.listeners));
+      if (failure !== undefined) reporter.update(PersistentMap.changedKeys(before, table.listeners));
       wake.set();
       saveLatch.set();
     },
-    report: () => report,
-    subscribe: (listener) => {
-      subscribers.add(listener);
-      return () => void subscribers.delete(listener);
-    },
+    report: () => reporter.report(),
+    subscribe: (listener) => reporter.subscribe(listener),
     setServing: (next) => {
       if (isServing === next) return;
       isServing = next;
@@ -284,7 +214,7 @@ export function makeAgent(deps: AgentDeps): Agent {
         log.error({ listener: key }, `not served: ${address.text} is in use as ${neededFor(address) ?? ''}`);
       desired = { ...table, listeners: table.listeners.with(needed.map(({ key }) => [key, undefined])) };
       state = { ...state, held: table.listeners };
-      updateReport(table.listeners.keys());
+      reporter.update(table.listeners.keys());
       wake.set();
     },
     desired: () => desired,
@@ -294,12 +224,16 @@ export function makeAgent(deps: AgentDeps): Agent {
       ...(deps.proxy.trouble() === undefined ? [] : [deps.proxy.trouble() ?? '']),
     ],
     run: (signal) => {
-      const unsubscribe = health.subscribe(() => updateReport([]));
+      const unsubscribe = health.subscribe(() => reporter.update([]));
       const auditNow = makeLatch();
       return superviseAll(
         [
           passes,
-          saves,
+          (until) =>
+            runSaves(
+              { tableFile, table: () => desired && tableToSave(desired, state.held), due: saveLatch, clock, log },
+              until,
+            ),
           (until) =>
             runAudits(
               {
@@ -309,7 +243,7 @@ export function makeAgent(deps: AgentDeps): Agent {
                 proxied: () => state.proxied,
                 addressesOf: ports.addressesOf,
                 auditNow,
-                onAddresses: noteAddresses,
+                onAddresses: () => reporter.noteAddresses(),
               },
               until,
             ),
@@ -321,35 +255,5 @@ export function makeAgent(deps: AgentDeps): Agent {
         signal,
       ).finally(unsubscribe);
     },
-  };
-}
-
-function isSameReport(a: ListenerReport, b: ListenerReport): boolean {
-  return (
-    a.holder === b.holder &&
-    a.revision === b.revision &&
-    a.isForwarding === b.isForwarding &&
-    a.refusal?.revision === b.refusal?.revision &&
-    a.refusal?.verdict.message === b.refusal?.verdict.message
-  );
-}
-
-const closedListeners = new WeakMap<Listener, Listener>();
-
-/** The listener as a withdrawn host has it: on no address of the host, closed to new connections. */
-function closed(listener: Listener): Listener {
-  let made = closedListeners.get(listener);
-  if (made === undefined) {
-    made = makeListener({ ...listener, sourceRanges: [], isHostAddress: true });
-    closedListeners.set(listener, made);
-  }
-  return made;
-}
-
-function withdrawn(table: TrafficTable): TrafficTable {
-  return {
-    ...makeTable(Array.from(table.listeners.values(), closed), []),
-    backends: table.backends,
-    nodes: table.nodes,
   };
 }
