@@ -15,7 +15,7 @@ import type { Metrics } from '../ports/metrics.ts';
 import type { TableFile } from '../state/table.ts';
 import { makeAddressIndex } from './addresses.ts';
 import { runAudits } from './audit.ts';
-import { emptyHostState, makePass, type PassPorts, wordsOf } from './pass.ts';
+import { emptyHostState, type HostState, makePass, type PassFailure, type PassPorts } from './pass.ts';
 import { makeQuarantine } from './quarantine.ts';
 import { makeReporter } from './reporter.ts';
 import { runSaves, tableToSave } from './save.ts';
@@ -53,7 +53,7 @@ export type Agent = {
   run(signal: AbortSignal): Promise<void>;
 };
 
-export type AgentDeps = Omit<PassPorts, 'addressesOf'> & {
+export type AgentDeps = Omit<PassPorts, 'addressesOf' | 'mayAttract'> & {
   readonly health: Health;
   readonly tableFile: TableFile;
   /** Before `setServing` is called. */
@@ -67,8 +67,8 @@ const passSeconds: readonly number[] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
 const retry = { firstMs: 200, mostMs: 30_000 };
 
 export function makeAgent(deps: AgentDeps): Agent {
-  const { placement, health, tableFile, clock, log, metrics } = deps;
-  const ports: PassPorts = { ...deps, addressesOf: makeAddressIndex() };
+  const { placement, advertiser, health, tableFile, clock, log, metrics } = deps;
+  const ports: PassPorts = { ...deps, addressesOf: makeAddressIndex(), mayAttract: () => isServing };
   const durations = metrics.histogram(
     'furiwake_dataplane_apply_seconds',
     'Time of one pass over the host',
@@ -84,8 +84,11 @@ export function makeAgent(deps: AgentDeps): Agent {
   let desired: TrafficTable | undefined;
   let isServing = deps.isServing;
   let state = emptyHostState;
-  let failure: { readonly words: string; readonly dueMs: number } | undefined;
-  const quarantine = makeQuarantine();
+  let failure: (PassFailure & { readonly dueMs: number }) | undefined;
+  let blocked: ReadonlyMap<ListenerKey, string> = new Map();
+  /** The next pass tries everything, however long it should still wait. */
+  let isUrgent = false;
+  const quarantine = makeQuarantine({ log, monotonic: () => clock.monotonic() });
   const reporter = makeReporter({
     health,
     placement,
@@ -93,7 +96,10 @@ export function makeAgent(deps: AgentDeps): Agent {
       desired,
       isServing,
       state,
-      refusalOf: (key) => quarantine.entries.get(key)?.words ?? failure?.words,
+      refusalOf: (key) =>
+        quarantine.entries.get(key)?.words ??
+        blocked.get(key) ??
+        (failure?.stage === 'programming' ? failure.words : undefined),
     }),
   });
   const backoff = makeBackoff(retry);
@@ -109,84 +115,102 @@ export function makeAgent(deps: AgentDeps): Agent {
   /** Set when the host must be withdrawn, or may serve: that waits for no failure. */
   const urgent = makeLatch();
   const saveLatch = makeLatch();
+  const withdrawal = makeLatch();
 
   const target = (): TrafficTable | undefined => desired && (isServing ? desired : withdrawn(desired));
 
   const pass = async (wanted: TrafficTable, signal: AbortSignal): Promise<void> => {
     const startedAt = clock.monotonic();
     const tried = quarantine.leaveOut(wanted, state.inForce, startedAt);
-    if (state.applied !== undefined && failure === undefined && isSettled(tried)) return;
+    const earlier = waitingFailure(startedAt);
+    isUrgent = false;
+    if (earlier === undefined ? failure === undefined && isSettled(tried) : isApplied(tried)) return;
     const before = state;
     const wasFailing = failure !== undefined;
-    const result = await makePass(
-      ports,
-      state,
-      tried,
-      (held) => {
-        state = { ...state, held };
-        reporter.update(PersistentMap.changedKeys(before.held, held));
-        saveLatch.set();
-      },
-      signal,
-    );
-    state = result.state;
+    const onHeld = (held: HostState['held']): void => {
+      state = { ...state, held };
+      reporter.update(PersistentMap.changedKeys(before.held, held));
+      saveLatch.set();
+    };
+    const result = await makePass(ports, state, tried, { onHeld, earlier, signal });
+    ({ state, blocked } = result);
     const nowMs = clock.monotonic();
-    failure = undefined;
-    if (result.failure === undefined) {
-      quarantine.note(tried, result.refusals, nowMs);
-      for (const key of result.refusals.keys()) noteRefused(key, result.refusals.get(key) ?? '', tried);
+    quarantine.note(tried, result, nowMs);
+    if (result.failure !== undefined) {
+      failure = { ...result.failure, dueMs: nowMs + backoff.next() };
+      passTrouble.failed(failure.error);
+      failures.add(1, { kind: 'pass' });
+    } else if (earlier === undefined) {
+      failure = undefined;
       backoff.reset();
       passTrouble.over();
-    } else {
-      failure = { words: wordsOf(result.failure), dueMs: nowMs + backoff.next() };
-      failures.add(1, { kind: 'pass' });
-      passTrouble.failed(result.failure);
     }
+    failures.add(result.refused.size, { kind: 'listener' });
     durations.observe((nowMs - startedAt) / 1000);
     listenerGauge.set(state.inForce.size, { state: 'in force' });
     listenerGauge.set(quarantine.entries.size, { state: 'refused' });
-    const isAll = wasFailing || failure !== undefined;
-    if (isAll) reporter.updateAll();
+    if (wasFailing || failure !== undefined) reporter.updateAll();
     else
       reporter.update(
         new Set([
           ...PersistentMap.changedKeys(before.held, state.held),
           ...PersistentMap.changedKeys(before.inForce, state.inForce),
-          ...result.refusals.keys(),
+          ...result.refused.keys(),
         ]),
       );
     saveLatch.set();
   };
 
+  const isApplied = (tried: TrafficTable): boolean => state.applied !== undefined && isSameTable(state.applied, tried);
   const isSettled = (tried: TrafficTable): boolean =>
-    state.applied !== undefined &&
-    isSameTable(state.applied, tried) &&
-    PersistentMap.changedKeys(state.held, tried.listeners).length === 0;
+    isApplied(tried) && PersistentMap.changedKeys(state.held, tried.listeners).length === 0;
 
-  const told = new Map<ListenerKey, string>();
-  const noteRefused = (key: ListenerKey, words: string, { listeners }: TrafficTable): void => {
-    failures.add(1, { kind: 'listener' });
-    if (told.get(key) === words) return;
-    told.set(key, words);
-    log.warn({ listener: key, service: listeners.get(key)?.service, reason: words }, 'listener refused; retrying');
-  };
+  /** A failure that still waits while changes that do not depend on its steps are made. */
+  const waitingFailure = (nowMs: number): PassFailure | undefined =>
+    failure === undefined || isUrgent || failure.stage === 'programming' || failure.dueMs <= nowMs
+      ? undefined
+      : failure;
 
   const passes = async (signal: AbortSignal): Promise<void> => {
     for (;;) {
       await untilDue(signal);
       const wanted = target();
-      for (const key of told.keys()) if (!quarantine.entries.has(key)) told.delete(key);
       if (wanted !== undefined) await inTurn(() => pass(wanted, signal));
     }
   };
 
-  /** Until there is something to do: a change, or the end of a wait. After a failure of a whole pass changes wait, too. */
+  /** Removes the addresses as soon as this host may not serve, whatever a pass is waiting for. */
+  const withdrawals = async (signal: AbortSignal): Promise<void> => {
+    const trouble = makeTrouble({
+      what: 'withdrawing this host',
+      log,
+      monotonic: () => clock.monotonic(),
+      level: 'error',
+    });
+    const pace = makeBackoff({ firstMs: 100, mostMs: 5_000 });
+    for (;;) {
+      await withdrawal.wait(signal);
+      while (!isServing)
+        try {
+          await placement.remove(PersistentMap.empty(), signal);
+          trouble.over();
+          pace.reset();
+          break;
+        } catch (error) {
+          signal.throwIfAborted();
+          trouble.failed(error);
+          await clock.sleep(pace.next(), signal);
+        }
+    }
+  };
+
+  /** Until there is something to do: a change, or the end of a wait. While nothing can be programmed changes wait, too. */
   const untilDue = async (signal: AbortSignal): Promise<void> => {
-    const dueMs = failure?.dueMs ?? quarantine.nextDueMs();
-    if (dueMs === undefined) return await wake.wait(signal);
+    const isStuck = failure?.stage === 'programming';
+    const dueMs = Math.min(failure?.dueMs ?? Infinity, (isStuck ? undefined : quarantine.nextDueMs()) ?? Infinity);
+    if (dueMs === Infinity) return await wake.wait(signal);
     using deadline = clock.deadline(Math.max(0, dueMs - clock.monotonic()), signal);
-    const latch = failure === undefined ? wake : urgent;
-    await latch.wait(deadline.signal).catch(() => signal.throwIfAborted());
+    await (isStuck ? urgent : wake).wait(deadline.signal).catch(() => signal.throwIfAborted());
   };
 
   return {
@@ -203,6 +227,12 @@ export function makeAgent(deps: AgentDeps): Agent {
     setServing: (next) => {
       if (isServing === next) return;
       isServing = next;
+      isUrgent = true;
+      if (!next) {
+        advertiser.advertise(PersistentMap.empty());
+        withdrawal.set();
+      }
+      reporter.updateAll();
       wake.set();
       urgent.set();
     },
@@ -229,6 +259,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       return superviseAll(
         [
           passes,
+          withdrawals,
           (until) =>
             runSaves(
               { tableFile, table: () => desired && tableToSave(desired, state.held), due: saveLatch, clock, log },
@@ -241,7 +272,7 @@ export function makeAgent(deps: AgentDeps): Agent {
                 inTurn,
                 applied: () => state.applied,
                 proxied: () => state.proxied,
-                addressesOf: ports.addressesOf,
+                addressesOf: (listeners) => (isServing ? ports.addressesOf(listeners) : PersistentMap.empty()),
                 auditNow,
                 onAddresses: () => reporter.noteAddresses(),
               },
