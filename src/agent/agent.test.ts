@@ -128,6 +128,38 @@ describe('what one tool refuses', () => {
     expect(rig.agent.report().listeners.size).toBe(0);
   });
 
+  test('is said again at growing intervals, and when it is over', async () => {
+    const rig = startAgent();
+    rig.ports.refuses.proxy = () => 'no';
+    await publish(rig, a);
+    await rig.clock.advance(60 * 60_000);
+    expect(rig.log.lines.length).toBeGreaterThan(3);
+    expect(rig.log.lines.length).toBeLessThan(10);
+    rig.ports.refuses.proxy = () => undefined;
+    await rig.clock.advance(60_000);
+    expect(rig.log.lines.at(-1)?.message).toBe(`programming listener ${a.key} works again`);
+  });
+
+  test('to be removed stays held, and is tried again after growing waits', async () => {
+    const rig = startAgent();
+    await publish(rig, a, b);
+    let attempts = 0;
+    rig.ports.refuses.removal = () => {
+      attempts++;
+      return 'nft: no';
+    };
+    await publish(rig, a);
+    await rig.clock.advance(10 * 60_000);
+    expect([attempts > 5, attempts < 40]).toEqual([true, true]);
+    expect(holderOf(rig, b)).toBe('default/b');
+    await publish(rig, a, c);
+    expect(answer(rig, c)).toBe('ready');
+    rig.ports.refuses.removal = () => undefined;
+    await rig.clock.advance(60_000);
+    expect([holderOf(rig, b), answer(rig, b)]).toEqual([undefined, 'nothing']);
+    expect(rig.ports.steps).toContain('end 443');
+  });
+
   test('an address that the kernel refuses is said on its Services, until the kernel takes it', async () => {
     const rig = startAgent();
     rig.ports.setRefused(new Map([['192.0.2.52', 'furiwake0: no']]));
@@ -166,6 +198,44 @@ describe('a step that fails as a whole', () => {
     expect(rig.agent.troubles()).toEqual([]);
     expect([...rig.ports.held.proxy.keys()].toSorted()).toEqual([a.key, c.key].toSorted());
     expect([...rig.ports.held.placed.keys()]).toEqual(['192.0.2.51', '192.0.2.52']);
+  });
+
+  test.each(['proxy.prune', 'host.endConnections', 'placement.remove'] as const)(
+    '%s: for one Service, another one is served at once, and the step is not tried more often',
+    async (step) => {
+      const rig = startAgent();
+      await publish(rig, a, b, c);
+      rig.ports.failing.set(step, 'words of b');
+      await publish(rig, a);
+      await rig.clock.advance(10 * 60_000); // in the middle of a long wait
+      const attempts = rig.ports.steps.filter((name) => name === step || name.startsWith('end')).length;
+      for (let port = 1000; port < 1010; port++) {
+        const other = listener('192.0.2.60', port, 'd');
+        await publish(rig, a, other);
+        expect(answer(rig, other)).toBe('ready');
+      }
+      const after = rig.ports.steps.filter((name) => name === step || name.startsWith('end')).length;
+      expect(after - attempts).toBeLessThan(2);
+      rig.ports.failing.clear();
+      await rig.clock.advance(60_000);
+      expect([holderOf(rig, b), rig.agent.troubles()]).toEqual([undefined, []]);
+    },
+  );
+
+  test('while no address can be added, listeners on those that are there are served', async () => {
+    const rig = startAgent();
+    await publish(rig, a);
+    rig.ports.failing.set('placement.add', 'the disk is full');
+    await publish(rig, a, c);
+    await rig.clock.advance(10 * 60_000);
+    await publish(rig, a, b, c);
+    expect([answer(rig, b), answer(rig, c)]).toEqual(['ready', 'the disk is full']);
+    const changed = listener('192.0.2.51', 80, 'a', { sourceRanges: [] });
+    await publish(rig, changed, b, c);
+    expect(answer(rig, changed)).toBe('ready');
+    rig.ports.failing.clear();
+    await rig.clock.advance(60_000);
+    expect(answer(rig, c)).toBe('ready');
   });
 
   test('before a listener is removed keeps it held, so that its Service is not released', async () => {

@@ -19,7 +19,7 @@ import { emptyHostState, type HostState, makePass, type PassFailure, type PassPo
 import { makeQuarantine } from './quarantine.ts';
 import { makeReporter } from './reporter.ts';
 import { runSaves, tableToSave } from './save.ts';
-import { withdrawn } from './withdrawn.ts';
+import { runWithdrawals, withdrawn } from './withdrawn.ts';
 
 /**
  * Makes one load-balancer host do what a traffic table says, and reports how far it is.
@@ -179,31 +179,6 @@ export function makeAgent(deps: AgentDeps): Agent {
     }
   };
 
-  /** Removes the addresses as soon as this host may not serve, whatever a pass is waiting for. */
-  const withdrawals = async (signal: AbortSignal): Promise<void> => {
-    const trouble = makeTrouble({
-      what: 'withdrawing this host',
-      log,
-      monotonic: () => clock.monotonic(),
-      level: 'error',
-    });
-    const pace = makeBackoff({ firstMs: 100, mostMs: 5_000 });
-    for (;;) {
-      await withdrawal.wait(signal);
-      while (!isServing)
-        try {
-          await placement.remove(PersistentMap.empty(), signal);
-          trouble.over();
-          pace.reset();
-          break;
-        } catch (error) {
-          signal.throwIfAborted();
-          trouble.failed(error);
-          await clock.sleep(pace.next(), signal);
-        }
-    }
-  };
-
   /** Until there is something to do: a change, or the end of a wait. While nothing can be programmed changes wait, too. */
   const untilDue = async (signal: AbortSignal): Promise<void> => {
     const isStuck = failure?.stage === 'programming';
@@ -259,7 +234,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       return superviseAll(
         [
           passes,
-          withdrawals,
+          (until) => runWithdrawals({ due: withdrawal, isServing: () => isServing, placement, clock, log }, until),
           (until) =>
             runSaves(
               { tableFile, table: () => desired && tableToSave(desired, state.held), due: saveLatch, clock, log },

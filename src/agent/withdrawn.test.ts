@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { listener, publish, startAgent } from '../../test/make/agent-rig.ts';
+import { listener, publish, startAgent, table } from '../../test/make/agent-rig.ts';
 
 const a = listener('192.0.2.51', 80, 'a');
 const b = listener('192.0.2.51', 443, 'b');
@@ -36,6 +36,36 @@ describe('a withdrawn host', () => {
       expect(rig.ports.held.advertised.size).toBe(0);
     },
   );
+
+  test.each(['proxy.upsert', 'steering.apply', 'proxy.audit'] as const)(
+    'removes its addresses at once even while %s hangs, and advertises none that was under way',
+    async (step) => {
+      const rig = startAgent();
+      await publish(rig, a);
+      const hanging = Promise.withResolvers<void>();
+      rig.ports.hanging.set(step, hanging.promise);
+      await publish(rig, a, b, listener('192.0.2.52', 80, 'c'));
+      await rig.clock.advance(60_000);
+      rig.agent.setServing(false);
+      await rig.clock.advance(0);
+      expect([rig.ports.held.placed.size, rig.ports.held.advertised.size]).toEqual([0, 0]);
+      expect(rig.agent.report().listeners.get(a.key)?.isForwarding).toBe(false);
+      hanging.resolve();
+    },
+  );
+
+  test('adds and advertises nothing for a pass that was under way', async () => {
+    const rig = startAgent();
+    await publish(rig, a);
+    const gate = Promise.withResolvers<void>();
+    rig.ports.gate = gate.promise;
+    rig.agent.publish(table(a, listener('192.0.2.52', 80, 'c')));
+    await rig.clock.advance(0);
+    rig.agent.setServing(false);
+    gate.resolve();
+    await rig.clock.advance(0);
+    expect([rig.ports.held.placed.size, rig.ports.held.advertised.size]).toEqual([0, 0]);
+  });
 
   test('that starts so announces nothing of what it restores', async () => {
     const files = new Map<string, string>();

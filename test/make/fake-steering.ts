@@ -19,14 +19,16 @@ const nothing: SteeringTarget = {
 };
 
 /**
- * `refuse` gives nft's words for a listener that it refuses. `step` is waited for before each call does anything; what it
+ * `refuse` gives nft's words for a listener that it refuses, `refuseRemoval` for one that it does not remove. `step` is waited for before each call does anything; what it
  * throws fails the call.
  */
 export function makeFakeSteering({
   refuse = () => undefined,
+  refuseRemoval = () => undefined,
   step = async () => undefined,
 }: {
   readonly refuse?: (listener: Listener) => string | undefined;
+  readonly refuseRemoval?: (listener: Listener) => string | undefined;
   readonly step?: (name: 'apply' | 'audit') => Promise<void>;
 } = {}): FakeSteering {
   /** What was accepted; `undefined`: nothing is in place. */
@@ -43,8 +45,8 @@ export function makeFakeSteering({
         signal.throwIfAborted();
         const refusals = new Map<ListenerKey, string>();
         for (const key of PersistentMap.changedKeys(accepted?.listeners ?? nothing.listeners, target.listeners)) {
-          const listener = target.listeners.get(key);
-          const words = listener === undefined ? undefined : wordsOf(listener);
+          const [old, listener] = [accepted?.listeners.get(key), target.listeners.get(key)];
+          const words = listener === undefined ? old && refuseRemoval(old) : wordsOf(listener);
           if (words !== undefined) refusals.set(key, words);
         }
         const kept = Array.from(refusals.keys(), (key) => [key, accepted?.listeners.get(key)] as const);

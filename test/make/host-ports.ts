@@ -41,6 +41,8 @@ export type FakeHostPorts = Pick<FakePlacement, 'setOwn' | 'setRefused' | 'tellN
   readonly refuses: {
     proxy: (listener: Listener) => string | undefined;
     steering: (listener: Listener) => string | undefined;
+    /** nft refuses to remove them. */
+    removal: (listener: Listener) => string | undefined;
   };
   /** What HAProxy, the kernel and the host hold. */
   readonly held: {
@@ -53,13 +55,20 @@ export type FakeHostPorts = Pick<FakePlacement, 'setOwn' | 'setRefused' | 'tellN
   dieProxy(): void;
   /** What every step waits for. */
   gate: Promise<void>;
+  /** Steps that do not end before their promise does. */
+  readonly hanging: Map<StepName, Promise<void>>;
   setHealth(verdicts: ReturnType<Health['verdicts']>): void;
 };
 
 export function makeHostPorts(): FakeHostPorts {
   const steps: string[] = [];
+  const hanging: FakeHostPorts['hanging'] = new Map();
   const failing: FakeHostPorts['failing'] = new Map();
-  const refuses: FakeHostPorts['refuses'] = { proxy: () => undefined, steering: () => undefined };
+  const refuses: FakeHostPorts['refuses'] = {
+    proxy: () => undefined,
+    steering: () => undefined,
+    removal: () => undefined,
+  };
   const proxyRefusals = (listeners: TrafficTable['listeners']): Map<ListenerKey, string> =>
     refusalsOf(listeners, (listener) =>
       listener.protocol === 'TCP' ? refuses.proxy(listener) : `HAProxy cannot serve ${listener.protocol}`,
@@ -68,6 +77,7 @@ export function makeHostPorts(): FakeHostPorts {
     listeners.with(Array.from(proxyRefusals(listeners).keys(), (key) => [key, undefined]));
   const fakeSteering = makeFakeSteering({
     refuse: (listener) => refuses.steering(listener),
+    refuseRemoval: (listener) => refuses.removal(listener),
     step: (name) => step(`steering.${name}`),
   });
   const held: FakeHostPorts['held'] = {
@@ -84,6 +94,7 @@ export function makeHostPorts(): FakeHostPorts {
   const step = async (name: StepName, shown: string = name): Promise<void> => {
     steps.push(shown);
     await ports.gate;
+    await hanging.get(name);
     const failure = failing.get(name);
     const words = typeof failure === 'function' ? failure() : failure;
     if (words !== undefined) throw new Error(words);
@@ -109,6 +120,7 @@ export function makeHostPorts(): FakeHostPorts {
   return Object.assign(ports, hostAddresses, {
     steps,
     failing,
+    hanging,
     refuses,
     held,
     proxy: {
