@@ -14,7 +14,7 @@ function host(site: Site, reserved = new Map<string, string>()) {
   ports.setOwn('192.0.2.51');
   ports.setNeeds(new Map([['192.0.2.1', 'default gateway of this host']]));
   ports.listening = listening;
-  return { ports, facts: makeFacts({ ...ports, site, reserved: () => reserved }) };
+  return { ports, facts: makeFacts({ ...ports, site, reserved: async () => reserved }) };
 }
 
 test('the facts hold the own addresses and everything that the host needs', async () => {

@@ -98,7 +98,7 @@ export async function startController(
     client,
     site,
     host,
-    facts: makeFacts({ ...ports, site, reserved: () => new Map() }),
+    facts: makeFacts({ ...ports, site, reserved: async () => new Map() }),
     ledger: makeFileLedger({ path: '/ledger', earlierPath: '/records', files: filesOf(files), clock, log }),
     drains: await loadDrains({ path: '/drains', files: filesOf(files), log }),
     events: { record: (event) => void events.push(event) },
