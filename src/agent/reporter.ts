@@ -64,6 +64,7 @@ export function makeReporter({
 
   const update = (keys: Iterable<ListenerKey>): void => {
     const now = progress();
+    const { own, primary, needs } = placement.addresses();
     const changes = Array.from(keys, (key): [ListenerKey, ListenerReport | undefined] => {
       const [before, after] = [report.listeners.get(key), reportOf(key, now)];
       return [key, before !== undefined && after !== undefined && isSame(before, after) ? before : after];
@@ -71,8 +72,9 @@ export function makeReporter({
     const next: HostReport = {
       listeners: report.listeners.with(changes),
       health: health.verdicts(),
-      ownAddresses: placement.addresses().own,
-      primaryAddresses: placement.addresses().primary,
+      ownAddresses: own,
+      primaryAddresses: primary,
+      needs,
     };
     if ((Object.keys(next) as (keyof HostReport)[]).every((part) => next[part] === report[part])) return;
     report = next;

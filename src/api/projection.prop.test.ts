@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { projectEndpointSlice } from './endpoint-slice.ts';
+import { formatRange } from '../core/ip/range.ts';
 import { projectNode } from './node.ts';
 import { projectService } from './service.ts';
 
@@ -156,4 +157,13 @@ test.each([
     status: { addresses: addresses.map(([type, address]) => ({ type, address })) },
   };
   expect(projectNode(wire).addresses.map((ip) => ip.text)).toEqual(expected);
+});
+
+test('the Pod CIDRs of a node are those that can be read', () => {
+  const podCIDRs = ['10.244.1.0/24', 'nonsense', 'fd00:10:244:1::/64'];
+  const { podCidrs } = projectNode({ metadata: { name: 'n1' }, spec: { podCIDRs } });
+  expect(podCidrs.map(formatRange)).toEqual([
+    '10.244.1.0-10.244.1.255',
+    'fd00:10:244:1::-fd00:10:244:1:ffff:ffff:ffff:ffff',
+  ]);
 });

@@ -52,7 +52,7 @@ describe('the flags', () => {
     expect(addresses.map(formatRange)).toEqual([
       '192.0.2.10-192.0.2.21',
       '203.0.113.0-203.0.113.3',
-      '2001:db8::-2001:db8::3',
+      '2001:db8::1-2001:db8::3',
     ]);
   });
 

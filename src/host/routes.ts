@@ -48,7 +48,7 @@ export function primaryAddresses(
 
 /**
  * Addresses that this host needs to work, each with what it is; no Service gets one of them. Gateways and next
- * hops, DNS servers (`resolvConf`: the text of /etc/resolv.conf), network, broadcast and subnet-router anycast addresses
+ * hops, DNS servers (`resolvConf`: lines as in /etc/resolv.conf), network, broadcast and subnet-router anycast addresses
  * (RFC 4291 section 2.6.1) of the LANs that it is on.
  */
 export function hostNeeds(

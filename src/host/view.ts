@@ -16,6 +16,9 @@ export type HostView = {
   readonly present: PlacementRecord;
 };
 
+/** With systemd-resolved the first names only its stub 127.0.0.53, the second the servers. A host may have neither. */
+const resolvConfPaths: readonly string[] = ['/etc/resolv.conf', '/run/systemd/resolve/resolv.conf'];
+
 /** What the host has, by its interfaces and routes. Throws `ExecError` when `ip` fails. */
 export async function viewOf(
   interfaces: readonly NetworkInterface[],
@@ -25,12 +28,12 @@ export async function viewOf(
 ): Promise<HostView> {
   const { own, present } = sortAddresses(interfaces, record);
   const routes = await readRoutes(exec, signal);
-  const resolvConf = (await files.read('/etc/resolv.conf').catch(() => undefined)) ?? ''; // a host may have none
+  const resolvConfs = await Promise.all(resolvConfPaths.map((path) => files.read(path).catch(() => undefined)));
   return {
     interfaces,
     own,
     primary: primaryAddresses(routes, interfaces, present),
-    needs: hostNeeds(routes, interfaces, resolvConf),
+    needs: hostNeeds(routes, interfaces, resolvConfs.join('\n')),
     present,
   };
 }

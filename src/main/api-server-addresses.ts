@@ -1,17 +1,34 @@
-import { lookup } from 'node:dns/promises';
 import { unlessAborted } from '../async/abort.ts';
 import { parseIp } from '../core/ip/ip.ts';
+import type { Clock } from '../ports/clock.ts';
+
+const resolveMs = 2_000;
 
 /**
- * The IP addresses of the API server, each with what it is: a host that handed one out would cut itself off. None where
- * its name cannot be resolved before `signal` aborts. `server`: an http or https URL.
+ * The IP addresses of the API server by text, each with what it is: a host that handed one out would cut itself off. Its
+ * name is resolved once; none while that fails or takes longer than 2 s, and then each call tries again: at boot furiwake
+ * may be faster than the resolver. Throws when `signal` aborts.
+ *
+ * `server`: an http or https URL. `lookup`: all addresses of a host name; throws when there are none.
  */
-export async function addressesOfServer(server: string, signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
+export function makeApiServerAddresses({
+  server,
+  lookup,
+  clock,
+}: {
+  readonly server: string;
+  readonly lookup: (name: string) => Promise<readonly { readonly address: string }[]>;
+  readonly clock: Clock;
+}): (signal: AbortSignal) => Promise<ReadonlyMap<string, string>> {
   const name = new URL(server).hostname.replace(/^\[(.*)\]$/, '$1');
-  const ip = parseIp(name);
-  const texts =
-    ip === undefined
-      ? await unlessAborted(lookup(name, { all: true }), signal).catch(() => [])
-      : [{ address: ip.text }];
-  return new Map(texts.flatMap(({ address }) => parseIp(address) ?? []).map(({ text }) => [text, 'the API server']));
+  let known: Awaited<ReturnType<typeof lookup>> | undefined = parseIp(name) && [{ address: name }];
+  return async (signal) => {
+    if (known === undefined) {
+      using deadline = clock.deadline(resolveMs, signal);
+      known = await unlessAborted(lookup(name), deadline.signal).catch(() => undefined);
+      signal.throwIfAborted();
+    }
+    const ips = (known ?? []).flatMap(({ address }) => parseIp(address) ?? []);
+    return new Map(ips.map(({ text }) => [text, 'the API server']));
+  };
 }

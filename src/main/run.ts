@@ -1,3 +1,4 @@
+import { lookup } from 'node:dns/promises';
 import { makeFacts } from '../agent/facts.ts';
 import { untilAborted } from '../async/abort.ts';
 import { superviseAll } from '../async/supervise-all.ts';
@@ -28,7 +29,7 @@ import { makeLease } from '../kube/lease.ts';
 import { makeFileLedger } from '../state/ledger.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
-import { addressesOfServer } from './api-server-addresses.ts';
+import { makeApiServerAddresses } from './api-server-addresses.ts';
 import { makeHostParts } from './host-parts.ts';
 import { removeFromHost } from './remove-from-host.ts';
 
@@ -107,8 +108,12 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     clock,
     log,
   });
-  let apiServer: ReadonlyMap<string, string> = new Map();
-  const facts = makeFacts({ host: hostParts.host, placement, site, reserved: () => apiServer });
+  const apiServer = makeApiServerAddresses({
+    server: config.server,
+    lookup: (name) => lookup(name, { all: true }),
+    clock,
+  });
+  const facts = makeFacts({ host: hostParts.host, placement, site, reserved: apiServer });
   let connected: { readonly server: string; readonly kubernetes: string } | undefined;
   /** Of the present term of the Lease. */
   let term: ControllerParts | undefined;
@@ -222,12 +227,11 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   };
 
   try {
-    apiServer = await addressesOfServer(config.server, clock.deadline(resolveMs, signal).signal);
     await placement.refresh(signal).catch((error: unknown) => {
       signal.throwIfAborted();
       log.error({ err: error }, 'the addresses of this host cannot be read');
     });
-    const needs = new Map([...placement.addresses().needs, ...apiServer]);
+    const needs = new Map([...placement.addresses().needs, ...(await apiServer(signal))]);
     await agent.restore((address) => needs.get(address.text));
     await superviseAll([(inner) => agent.run(inner), serveCluster], signal);
   } finally {
@@ -252,9 +256,6 @@ async function sayWhenReady(
   log.info({ services: services.length, withoutAddress: waiting, nodes: stores.nodes.objects().size }, 'ready');
   await untilAborted(signal);
 }
-
-/** For the name of the API server. */
-const resolveMs = 2_000;
 
 /** Both families without a node: nothing that comes can be served. */
 function noNodeWords(term: ControllerParts | undefined): readonly string[] {

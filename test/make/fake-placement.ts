@@ -11,6 +11,8 @@ export type FakePlacement = {
   readonly placed: Map<string, Ip>;
   /** Gives the host these addresses of its own, instead of those that it had. */
   setOwn(...addresses: readonly string[]): void;
+  /** The host needs these addresses to work, by text, and what each is. */
+  setNeeds(needs: HostAddresses['needs']): void;
   /** From now on the kernel refuses these addresses, with these words. */
   setRefused(refused: Refusals<string>): void;
   /** The kernel tells of a change: of addresses, or that the link of all of them came up. */
@@ -86,6 +88,9 @@ export function makeFakePlacement(
     setOwn: (...texts) => {
       const own = new Map(texts.map((text) => [text, ip(text)]));
       known = { ...known, own, primary: [...own.values()] };
+    },
+    setNeeds: (needs) => {
+      known = { ...known, needs };
     },
     setRefused: (refused) => {
       refusedByKernel = refused;

@@ -1,3 +1,4 @@
+import type { ListeningSocket } from '../../src/core/model/host.ts';
 import type { ListenerKey } from '../../src/core/model/names.ts';
 import { PersistentMap } from '../../src/core/persistent-map.ts';
 import { emptyTable, type Listener, type TrafficTable } from '../../src/core/traffic/table.ts';
@@ -18,13 +19,14 @@ export type StepName =
   | 'placement.add'
   | 'placement.remove'
   | 'placement.audit'
+  | 'host.listening'
   | 'host.endConnections';
 
 /**
  * The ports of a host, in memory: they note what they are asked, hold what they took, and fail as they are told to. Each
  * keeps to the contract of its port (test/contract/).
  */
-export type FakeHostPorts = Pick<FakePlacement, 'setOwn' | 'setRefused' | 'tellNetwork'> & {
+export type FakeHostPorts = Pick<FakePlacement, 'setOwn' | 'setNeeds' | 'setRefused' | 'tellNetwork'> & {
   readonly proxy: Proxy;
   readonly steering: Steering;
   /** Another program changes what the kernel holds of the nftables table. */
@@ -51,6 +53,8 @@ export type FakeHostPorts = Pick<FakePlacement, 'setOwn' | 'setRefused' | 'tellN
     readonly placed: Map<string, ReturnType<typeof ip>>;
     advertised: Addresses;
   };
+  /** Sockets of the host's programs. */
+  listening: readonly ListeningSocket[];
   /** HAProxy exits: it holds nothing until the next change or audit. */
   dieProxy(): void;
   /** What every step waits for. */
@@ -90,7 +94,7 @@ export function makeHostPorts(): FakeHostPorts {
   };
   let verdicts: ReturnType<Health['verdicts']> = new Map();
   const healthListeners = new Set<() => void>();
-  const ports = { gate: Promise.resolve() };
+  const ports: Pick<FakeHostPorts, 'gate' | 'listening'> = { gate: Promise.resolve(), listening: [] };
   const step = async (name: StepName, shown: string = name): Promise<void> => {
     steps.push(shown);
     await ports.gate;
@@ -160,7 +164,10 @@ export function makeHostPorts(): FakeHostPorts {
       run: untilAborted,
     } satisfies Advertiser,
     host: {
-      listening: async () => [],
+      listening: async () => {
+        await step('host.listening');
+        return ports.listening;
+      },
       endConnections: async (listeners) =>
         step('host.endConnections', `end ${listeners.map(({ port }) => port).join(' ')}`),
     } satisfies Host,

@@ -1,4 +1,13 @@
-import { type IpRange, mergeRanges, rangeContains, rangeOf, subtractRanges } from '../ip/range.ts';
+import {
+  formatRange,
+  type IpRange,
+  mergeRanges,
+  parseRange,
+  rangeContains,
+  rangeOf,
+  rangesOverlap,
+  subtractRanges,
+} from '../ip/range.ts';
 import type { HostFacts } from '../model/host.ts';
 import type { NodeName } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
@@ -10,7 +19,10 @@ import { isSameMap } from '../persistent-map.ts';
 export type Pool = {
   /** Merged, without what is excluded. */
   readonly ranges: readonly IpRange[];
-  /** Addresses of the pool that are never handed out, by text, and what each is: `address of node n1`. */
+  /**
+   * Addresses that are never handed out, and `first-last` of Pod CIDRs, each with what it is: `address of node n1`. A
+   * Service loses an address that is excluded later; one in the Pod CIDR of a node that joins later it keeps.
+   */
   readonly excluded: ReadonlyMap<string, string>;
 };
 
@@ -27,13 +39,10 @@ export function makePools(): (input: PoolInput) => Pool {
     const { site, nodes, host } = input;
     if (last?.input.site === site && last.input.nodes === nodes && last.input.host === host) return last.pool;
     const ranges = mergeRanges(site.handsOutOwn ? host.primaryAddresses.map(rangeOf) : site.ranges);
-    const excluded = excludedFrom(ranges, nodes, host);
+    const excluded = excludedFrom(ranges, input);
     const usable = subtractRanges(
       ranges,
-      [...excluded.keys()].flatMap((text) => {
-        const ip = parseIp(text);
-        return ip === undefined ? [] : rangeOf(ip);
-      }),
+      [...excluded.keys()].flatMap((text) => parseRange(text) ?? []),
     );
     const before = last?.pool;
     const isSame = before !== undefined && isSameRanges(before.ranges, usable) && isSameMap(before.excluded, excluded);
@@ -43,19 +52,20 @@ export function makePools(): (input: PoolInput) => Pool {
   };
 }
 
-function excludedFrom(
-  ranges: readonly IpRange[],
-  nodes: ReadonlyMap<NodeName, Node>,
-  host: HostFacts,
-): ReadonlyMap<string, string> {
+function excludedFrom(ranges: readonly IpRange[], { site, nodes, host }: PoolInput): ReadonlyMap<string, string> {
   const excluded = new Map<string, string>();
   for (const [text, what] of host.needs) {
     const ip = parseIp(text);
     if (ip !== undefined && ranges.some((range) => rangeContains(range, ip))) excluded.set(text, what);
   }
-  for (const node of nodes.values())
+  for (const node of nodes.values()) {
     for (const ip of node.allAddresses)
       if (ranges.some((range) => rangeContains(range, ip))) excluded.set(ip.text, `address of node ${node.name}`);
+    if (site.handsOutOwn) continue; // no Pod has an address that the host has itself
+    for (const cidr of node.podCidrs)
+      if (ranges.some((range) => rangesOverlap(range, cidr)))
+        excluded.set(formatRange(cidr), `Pod CIDR of node ${node.name}`);
+  }
   return excluded;
 }
 
