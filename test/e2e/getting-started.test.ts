@@ -59,12 +59,12 @@ describe.skipIf(!isRoot)('what docs/getting-started.md says to type', () => {
     });
   });
 
-  test('when furiwake is gone already: Services are let go, their status is emptied, the box is as it was', async () => {
+  test('if furiwake was removed first: the commands release Services, clear their status, and leave nothing on the host', async () => {
     const { lab, lb1, services, furiwake, client } = stage();
     const cp = lab.host('cp');
     const [finalizerLines = '', statusLines = '', boxLines = '', ...others] = shellBlocks(
       page,
-      'When furiwake is gone already',
+      'If furiwake was removed first',
     );
     expect(others).toEqual([]);
     expect(await furiwake.command(['cleanup'])).toMatchObject({ code: 0 }); // of the tests before
