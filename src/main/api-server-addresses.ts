@@ -3,8 +3,8 @@ import { unlessAborted } from '../async/abort.ts';
 import { parseIp } from '../core/ip/ip.ts';
 
 /**
- * The IP addresses of the API server, each with what it is: a host that handed one out would cut itself off. None where
- * its name cannot be resolved before `signal` aborts. `server`: an http or https URL.
+ * The IP addresses of the API server, each with its role: a host that assigned one to a Service would cut itself off.
+ * Empty if its name cannot be resolved before `signal` aborts. `server`: an http or https URL.
  */
 export async function addressesOfServer(server: string, signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
   const name = new URL(server).hostname.replace(/^\[(.*)\]$/, '$1');
