@@ -3,8 +3,8 @@ import { createInterface } from 'node:readline';
 import { killQuietly } from './run.ts';
 
 /**
- * Runs a command and gives each line of its standard output as it comes. The command ends with the iteration, or with
- * `signal`; what it says on standard error goes to ours.
+ * Runs a command and yields each line of its standard output as it arrives. The command ends with the iteration, or
+ * with `signal`; its standard error is that of this process.
  */
 export async function* lines(
   argv: readonly string[],
