@@ -3,10 +3,16 @@ import { expect, test } from 'vitest';
 import { findTerms } from './prose.ts';
 import { terms } from './terms.ts';
 
-const files = globSync(['*.md', 'docs/**/*.md', '{lab,src,test}/**/*.md']).filter((file) => file !== 'docs/reasons.md');
+/** Not yet: other branches change these. */
+const later = /^(?:src\/(?:core|cli|agent|controller)\/|docs\/reasons\.md)/;
+
+/** All but the list of terms and its test, which quote them. */
+const files = globSync(['*.md', 'docs/**/*.md', '{src,lab,bench,demo,test,tools}/**/*.{ts,md}']).filter(
+  (file) => !/^tools\/(?:terms|prose\.test)\.ts$/.test(file) && !later.test(file),
+);
 
 test('pages, comments, messages and test names keep to the terms', async () => {
-  expect(files.length).toBeGreaterThan(30);
+  expect(files.length).toBeGreaterThan(300);
   const found: string[] = [];
   for (const file of files.sort()) found.push(...(await findTerms(file, readFileSync(file, 'utf8'))));
   expect(found).toEqual([]);

@@ -6,7 +6,7 @@ import { terms } from './terms.ts';
 
 const kernel = new TextlintKernel();
 const patterns = terms.map(({ not, but }) => ({
-  pattern: new RegExp(String.raw`(?<![\w-])(?:${not.replaceAll(' ', String.raw`\s+`)})(?![\w-])`, 'gi'),
+  pattern: new RegExp(String.raw`(?<![\w-])(?:${not.replaceAll(' ', String.raw`\s+`)})(?![\w-]|:\w)`, 'gi'),
   but,
 }));
 

@@ -7,7 +7,7 @@ import { type Reason, type ReasonText, reasons } from '../src/core/reasons.ts';
  */
 export const reasonsPage: string = path.join(import.meta.dirname, '..', 'docs', 'reasons.md');
 
-/** Where a reason is shown, in the order of the page, and how to look at it. */
+/** The places of reasons, in the order of the page, and how to see them. */
 const places: readonly { readonly where: string; readonly title: string; readonly look: string }[] = [
   {
     where: 'AddressAssigned',

@@ -78,7 +78,7 @@ function makePerl(frames: readonly string[], ends: boolean): Exec {
       write: async () => undefined,
       lines: (async function* () {
         yield* ['sent', ...frames];
-        if (!ends) await new Promise(() => undefined); // for ever
+        if (!ends) await new Promise(() => undefined); // endless
       })(),
       takeErrors: () => 'packet socket: Operation not permitted',
       exited: Promise.resolve(1),

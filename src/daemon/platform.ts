@@ -44,7 +44,7 @@ export function statePaths(
   };
 }
 
-/** Files of release 0.1.0 in the state directory: read if there are none of this release, then removed. */
+/** Files of release 0.1.0 in the state directory: read until the files of this release exist, then removed. */
 export function earlierStatePaths(
   stateDir: string,
 ): Readonly<Record<'records' | 'rows' | 'nodes' | 'addresses', string>> {
