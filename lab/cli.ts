@@ -29,7 +29,7 @@ const { signal } = interrupt;
 const program = new Command('npm run lab --')
   .description('A real Kubernetes on this machine: each host is a set of namespaces.')
   .enablePositionalOptions()
-  .showHelpAfterError('(--help tells more)')
+  .showHelpAfterError('(see --help)')
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
   .addHelpText(
     'after',

@@ -15,7 +15,7 @@ export async function* lines(
   const [file = '', ...args] = argv;
   const child = spawn(file, args, { detached: true, stdio: ['ignore', 'pipe', 'inherit'], env });
   const failed = new Promise<never>((_, reject) => child.once('error', reject));
-  failed.catch(() => undefined); // told below
+  failed.catch(() => undefined); // reported below
   const kill = (): void => killQuietly(-(child.pid ?? 0));
   signal.addEventListener('abort', kill);
   const reader = createInterface({ input: child.stdout, crlfDelay: Number.POSITIVE_INFINITY });

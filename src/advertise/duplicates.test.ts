@@ -69,7 +69,7 @@ test('a probe that fails is logged once while it lasts, and does not end the wat
   expect([attempts, logged()]).toEqual([5, ['looking for duplicate addresses failed; retrying']]);
 });
 
-/** A perl that has sent, receives these frames, and then ends if told to; `ip` knows one interface. */
+/** A perl that has sent, receives these frames, and then ends if `ends` is set; `ip` knows one interface. */
 function makePerl(frames: readonly string[], ends: boolean): Exec {
   return {
     run: async () => ({ stdout: JSON.stringify([{ address: '02:00:00:00:00:01' }]), stderr: '' }),

@@ -25,7 +25,7 @@ import { type HostView, settled, viewOf } from './view.ts';
  *          else on furiwake0. preferred_lft 0: not a source either. nodad: usable at once.
  *
  * furiwake0 is a dummy interface, or a bridge without ports if the kernel has no dummy driver. Every address on it is
- * furiwake's. After 500 addresses furiwake1 follows, and so on: for each address that is added, the kernel looks at all
+ * furiwake's. After 500 addresses furiwake1 follows, and so on: for each address that is added, the kernel checks all
  * others of the interface (10,000 on one: 2.6 s; on twenty: 0.2 s). An address is recorded before it is added. An
  * address that the host has elsewhere is the host's own and is never touched.
  *

@@ -42,7 +42,7 @@ const wakeStepMs = 5;
 
 /**
  * A work queue keyed by object, as client-go's: a key never runs twice at the same time; a key added while it runs is run
- * once more afterwards; a key that fails comes back with exponential backoff. First in, first out.
+ * once more afterwards; a failed key is repeated with exponential backoff. First in, first out.
  */
 export function makeQueue<Key extends string>({
   name,

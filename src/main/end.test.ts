@@ -13,7 +13,7 @@ const kubeError = new KubeError({ code: 'SERVER', message: 'no etcd', verb: 'lis
 
 test.each([
   ['a wrong flag', new UsageError('--x: no'), 2, 'error: --x: no\n'],
-  ['a missing requirement', new StartError('haproxy is not there'), 1, 'error: haproxy is not there\n'],
+  ['a missing requirement', new StartError('haproxy is not installed'), 1, 'error: haproxy is not installed\n'],
   ['an answer of the API server', kubeError, 1, 'error: list /api/v1/services: no etcd\n'],
   ['a program that fails', new ExecError('nft -f -', 1, 'busy\n'), 1, 'error: nft -f -: busy\n'],
 ])('%s is one line', (_, error, exitCode, lastWords) => {

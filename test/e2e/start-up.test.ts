@@ -55,17 +55,17 @@ describe.skipIf(!isRoot)('furiwake that cannot start', () => {
       await writeFile(garbage, 'clusters: [');
       kubeconfigs
         .set('that of deploy/', kubeconfigOf(lab))
-        .set('one that is not there', '/nonexistent/kubeconfig')
-        .set('one that is none', garbage)
+        .set('a missing one', '/nonexistent/kubeconfig')
+        .set('an invalid one', garbage)
         .set('one with a refused token', await writeKubeconfig(lab.folder, 'refused', 'no-token'))
-        .set('one without rights', await lab.serviceAccountKubeconfig(namespace, 'default'));
+        .set('one without permissions', await lab.serviceAccountKubeconfig(namespace, 'default'));
     });
 
     test.each([
-      ['one that is not there', [], '/nonexistent/kubeconfig'],
-      ['one that is none', [], 'garbage'],
+      ['a missing one', [], '/nonexistent/kubeconfig'],
+      ['an invalid one', [], 'garbage'],
       ['one with a refused token', [], 'credentials'],
-      ['one without rights', [], 'missing permissions: list services, watch services, patch services'],
+      ['one without permissions', [], 'missing permissions: list services, watch services, patch services'],
       ['that of deploy/', ['--context', 'other'], 'other'],
       ['that of deploy/', ['--addresses', '10.96.7.0/24'], '10.96.0.0/16'],
       ['that of deploy/', ['--addresses', '203.0.113.1,10.244.0.0-10.244.0.9'], 'Pod CIDR'],
