@@ -7,9 +7,12 @@ import { terms } from './terms.ts';
 const later = /^(?:src\/(?:core|cli|agent|controller)\/|docs\/reasons\.md)/;
 
 /** All but the list of terms and its test, which quote them. */
-const files = globSync(['*.md', 'docs/**/*.md', '{src,lab,bench,demo,test,tools}/**/*.{ts,md}']).filter(
-  (file) => !/^tools\/(?:terms|prose\.test)\.ts$/.test(file) && !later.test(file),
-);
+const files = globSync([
+  '{*,docs/**/*}.md',
+  '{src,lab,bench,demo,test,tools}/**/*.{ts,md}',
+  'deploy/*',
+  'Makefile',
+]).filter((file) => !/^tools\/(?:terms|prose\.test)\.ts$/.test(file) && !later.test(file));
 
 test('pages, comments, messages and test names keep to the terms', async () => {
   expect(files.length).toBeGreaterThan(300);
@@ -28,7 +31,7 @@ test.for(terms)('finds "$example"', async ({ example, but }) => {
 test('finds a phrase in a comment, over two lines of one, in a string and in a template', async () => {
   const source = [
     '/** Somebody is here. */',
-    'export const a = `${1} was given back`; // it is no Service',
+    "export const a = `${1}'s address was given back to its ${2}'s pool, and is no ${3}`; // it is no Service",
     '/*',
     ' * The status was put',
     ' * back.',
@@ -38,9 +41,17 @@ test('finds a phrase in a comment, over two lines of one, in a string and in a t
   expect(await findTerms('a.ts', source)).toEqual([
     expect.stringContaining('a.ts:1: "Somebody"'),
     expect.stringContaining('a.ts:2: "given back"'),
+    expect.stringContaining('a.ts:2: "is no x"'),
     expect.stringContaining('a.ts:2: "is no Service"'),
     expect.stringContaining('a.ts:4: "put back"'),
     expect.stringContaining('a.ts:7: "nobody"'),
+  ]);
+});
+
+test('finds a phrase in a comment of another file', async () => {
+  expect(await findTerms('a.yaml', 'nobody: 1\n# nobody\nb: 2 # is no Service\n')).toEqual([
+    expect.stringContaining('a.yaml:2: "nobody"'),
+    expect.stringContaining('a.yaml:3: "is no Service"'),
   ]);
 });
 

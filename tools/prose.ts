@@ -1,4 +1,3 @@
-import path from 'node:path';
 import { TextlintKernel, type TextlintRuleModule } from '@textlint/kernel';
 import markdown from '@textlint/textlint-plugin-markdown';
 import { parseSync, Visitor } from 'oxc-parser';
@@ -23,9 +22,9 @@ const termRule: TextlintRuleModule = ({ Syntax, RuleError, getSource, locator, r
   },
 });
 
-/** What the rule finds in a file, as `file:line: "words": what to write instead`. Of TypeScript the comments and strings. */
+/** The findings of the rule in a file, as `file:line: "words": what to write instead`. */
 export async function findTerms(file: string, text: string): Promise<readonly string[]> {
-  const { messages } = await kernel.lintText(path.extname(file) === '.ts' ? proseOf(file, text) : text, {
+  const { messages } = await kernel.lintText(proseOf(file, text), {
     ext: '.md',
     plugins: [{ pluginId: 'markdown', plugin: markdown.default }],
     rules: [{ ruleId: 'terms', rule: termRule }],
@@ -33,17 +32,23 @@ export async function findTerms(file: string, text: string): Promise<readonly st
   return messages.map(({ line, message }) => `${file}:${line}: ${message}`);
 }
 
-/** Comments and strings of a TypeScript file as Markdown, each on the line that it has in the file. */
-export function proseOf(file: string, source: string): string {
+/** The text of a file as Markdown, on the same lines: Markdown itself, of TypeScript comments and strings, else `#` comments. */
+function proseOf(file: string, text: string): string {
+  if (file.endsWith('.md')) return text;
+  return file.endsWith('.ts') ? proseOfTypeScript(file, text) : text.replaceAll(/^(?:[^#\n]*#+ ?|.*$)/gm, '');
+}
+
+function proseOfTypeScript(file: string, source: string): string {
   const { comments, program } = parseSync(file, source);
   const parts = comments.map(({ start, value }) => ({ start, value: value.replaceAll(/^[ \t]*\*+ ?/gm, '') }));
   const addString = (start: number, value: string) => {
-    // A string without a blank is an identifier. Its quotation marks make it code.
-    if (/\S\s+\S/.test(value)) parts.push({ start, value: value.replaceAll(/'[^']*'|"[^"]*"/g, '``') });
+    // A string without a blank is an identifier; a quotation within a string is code.
+    if (/\S\s+\S/.test(value))
+      parts.push({ start, value: value.replaceAll(/(?<!\w)(?:'[^']*'|"[^"]*")(?!\w)/g, '``') });
   };
   new Visitor({
     Literal: ({ start, value }) => typeof value === 'string' && addString(start, value),
-    TemplateElement: ({ start, value }) => addString(start, value.raw),
+    TemplateLiteral: ({ start, quasis }) => addString(start, quasis.map(({ value }) => value.raw).join('x')),
   }).visit(program);
 
   const lines = source.split('\n').map(() => '');
