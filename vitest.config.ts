@@ -3,7 +3,7 @@ import { defineConfig, type ViteUserConfig } from 'vitest/config';
 /** Three suites: `unit` needs nothing, `netns` needs root and the daemons, `e2e` needs the lab (root, Go). */
 const config: ViteUserConfig = defineConfig({
   test: {
-    teardownTimeout: 120_000, // a lab is taken away within it
+    teardownTimeout: 120_000, // a lab is removed within it
     projects: [
       {
         test: {
@@ -17,7 +17,7 @@ const config: ViteUserConfig = defineConfig({
           ],
           exclude: ['**/*.netns.test.ts'],
           deps: { interopDefault: false }, // a CommonJS package is imported as Node imports it
-          // Machines that run this are shared: a deadline is for what hangs, not for what is slow.
+          // The machines may be shared: the deadline must catch tests that hang, not slow ones.
           testTimeout: 30_000,
         },
       },
