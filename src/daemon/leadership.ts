@@ -31,11 +31,11 @@ export type LeadershipDeps = {
  * address at the same time:
  *
  *   waiting for another holder   ─► withdrawn
- *   waiting for its own identity ─► serving if no other candidate was ever seen, until the Lease proves to be a
- *   namesake's held, renewals succeed       ─► serving held, no renewal for 10 s    ─► serving if no other candidate
- *   was ever seen, else withdrawn: 5 s before another host
- *                                   may take over
- *   lost to another host         ─► withdrawn (or kept, where the administrator arranged it otherwise)
+ *   waiting for its own identity ─► serving if no other candidate was ever seen, until a namesake renews the Lease
+ *   held, renewals succeed       ─► serving
+ *   held, no renewal for 10 s    ─► serving if no other candidate was ever seen, otherwise withdrawn: 5 s before
+ *                                   another host may take over
+ *   lost to another host         ─► withdrawn (or kept, with `--on-lease-loss keep`)
  *
  * Ends when `signal` aborts; throws the errors of `work`, and `StartError` if the namespace of the Lease does not
  * exist.

@@ -20,9 +20,10 @@ import { type HostView, settled, viewOf } from './view.ts';
  * Which interface gets an address, and why
  *
  *   IPv4   /32 on furiwake0. The kernel answers ARP for it on every link (unless net.ipv4.conf.*.arp_ignore is 1 or
- * more there: then neighbours cannot resolve it). Scope link: the host never takes it as source of its own connections.
- *   IPv6   /128 on the interface in whose subnet it is, for the kernel answers neighbour solicitations only there;
- *          else on furiwake0. preferred_lft 0: not a source either. nodad: usable at once.
+ *          more there: then neighbours cannot resolve it). Scope link: the host never uses it as source of its own
+ *          connections.
+ *   IPv6   /128 on the interface in whose subnet it is, because the kernel answers neighbour solicitations only there;
+ *          otherwise on furiwake0. preferred_lft 0: not a source either. nodad: usable at once.
  *
  * furiwake0 is a dummy interface, or a bridge without ports if the kernel has no dummy driver. Every address on it is
  * furiwake's. After 500 addresses furiwake1 follows, and so on: for each address that is added, the kernel checks all
