@@ -5,7 +5,7 @@ import { formatRange } from '../core/ip/range.ts';
 import { projectNode } from './node.ts';
 import { projectService } from './service.ts';
 
-/** JSON of any shape, under the names that the projections read. */
+/** JSON of any shape, with the names that the projections read. */
 const names = fc.constantFrom(
   'metadata',
   'spec',
@@ -67,7 +67,7 @@ test('any JSON is read as an EndpointSlice without an error', () => {
   );
 });
 
-test('a Service keeps what decides, and nothing else', () => {
+test('a Service keeps only the fields that matter', () => {
   const managedFields = [
     { manager: 'kubectl', operation: 'Update', time: '2026-01-01T00:00:00Z', fieldsV1: { 'f:spec': {} } },
     {
@@ -150,7 +150,7 @@ test.each([
     ],
     ['198.51.100.1'],
   ],
-  ['nothing where there is neither', [['Hostname', 'n1']], []],
+  ['no address if there is neither', [['Hostname', 'n1']], []],
 ] as const)('a node is reached by %s', (_, addresses, expected) => {
   const wire = {
     metadata: { name: 'n1' },

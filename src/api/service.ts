@@ -27,7 +27,7 @@ const words: ReadonlyMap<string, string> = new Map(
   ['LoadBalancer', ...ourFinalizers, ...ourConditionTypes, ...Object.keys(reasons)].map((word) => [word, word]),
 );
 
-/** A text that is often one of a few words: each word is kept once, not once per Service. */
+/** A text that is often one of a few strings: each string is kept once, not once per Service. */
 function wordOf(value: Json): string {
   const text = textOf(value);
   return words.get(text) ?? text;
@@ -71,7 +71,7 @@ function projectSpec(spec: Readonly<Record<string, Json>>, annotations: Readonly
 
 const none: readonly never[] = [];
 
-/** Those of the annotations that are there and not empty; nearly always none. */
+/** The present, non-empty annotations; nearly always none. */
 function presentIn(annotations: Readonly<Record<string, Json>>, names: readonly string[]): readonly Annotation[] {
   const present = names.flatMap((name): Annotation[] => {
     const text = Object.hasOwn(annotations, name) ? textOf(annotations[name]).trim() : '';
@@ -84,7 +84,7 @@ function namesOf(annotations: readonly Annotation[]): readonly string[] {
   return annotations.length === 0 ? none : annotations.map(([name]) => name);
 }
 
-/** The lists of nearly all Services, kept once as words are. */
+/** The lists of nearly all Services, also kept once. */
 const familyLists: readonly (readonly Family[])[] = [[4], [6], [4, 6], [6, 4]];
 
 function familiesOf(value: Json): readonly Family[] {
@@ -100,7 +100,10 @@ function finalizersOf(value: Json): readonly string[] {
   return finalizers.join() === ourFinalizers.join() ? ourFinalizers : finalizers;
 }
 
-/** As Kubernetes' `GetLoadBalancerSourceRanges`: the field takes precedence over the annotation's comma-separated list. */
+/**
+ * As in Kubernetes' `GetLoadBalancerSourceRanges`: the field takes precedence over the annotation's comma-separated
+ * list.
+ */
 function projectSourceRanges(
   spec: Readonly<Record<string, Json>>,
   annotations: Readonly<Record<string, Json>>,
@@ -166,7 +169,10 @@ function projectCondition(wire: Json): Condition {
   };
 }
 
-/** The manager whose managedFields entry for the subresource `status` holds `loadBalancer.ingress`, the newest if several. */
+/**
+ * The manager whose managedFields entry for the subresource `status` contains `loadBalancer.ingress`; of several, the
+ * newest.
+ */
 function ingressManagerOf(managedFields: readonly Json[]): string | undefined {
   let manager: string | undefined;
   let newest = '';

@@ -1,8 +1,8 @@
 import type { Log } from '../ports/log.ts';
 
 /**
- * Logs a failure that lasts: each of its messages at the first occurrence and again after growing intervals; and once
- * more when it is over. A failure whose message alternates between two is no new one each time.
+ * Logs a lasting failure: each of its messages at the first occurrence and again at growing intervals, and once more
+ * when it is over. A failure whose message alternates between two texts is not logged each time.
  */
 export type Trouble = {
   /** An attempt failed. */
@@ -13,7 +13,7 @@ export type Trouble = {
 
 const firstReminderMs = 60_000;
 const mostReminderMs = 3_600_000;
-/** Of one failure; more are counted as one. */
+/** Limit for one failure; further messages count as one. */
 const mostMessages = 16;
 
 type Reminder = { readonly dueMs: number; readonly intervalMs: number };

@@ -31,9 +31,9 @@ const youthTries = 3;
 const youthRetryMs = 1_500;
 
 /**
- * Waits until the API server has answered what must be known before anything is decided; resolves with its version. Throws
- * {@link StartError} for what waiting does not cure: an old server, missing permissions, addresses that overlap the
- * cluster's, refusals that repeat.
+ * Waits until the API server has answered everything that furiwake must know before its first decision; resolves with
+ * its version. Throws {@link StartError} for faults that waiting does not solve: an old server, missing permissions,
+ * addresses that overlap the cluster's, repeated refusals.
  */
 export async function prepareCluster(
   deps: ClusterDeps,
@@ -50,7 +50,10 @@ export async function prepareCluster(
   });
 }
 
-/** Asks once whether the server is new enough and grants our permissions; {@link StartError} for every other outcome. */
+/**
+ * Checks once whether the server is new enough and grants all permissions; throws {@link StartError} for every other
+ * outcome.
+ */
 export async function assertAccess(deps: ClusterDeps, signal: AbortSignal): Promise<void> {
   try {
     await assertUsable(deps, await readVersion(deps.client, signal), signal);
@@ -92,7 +95,7 @@ async function untilAnswered<T>(
   }
 }
 
-/** What to say of an error that waiting does not cure when it repeats; `undefined` for the others. */
+/** The message for an error that waiting does not solve if it repeats; `undefined` for other errors. */
 function lastingTrouble({ code, message }: KubeError, server: string): string | undefined {
   switch (code) {
     case 'UNREACHABLE':
@@ -120,7 +123,7 @@ function lastingTrouble({ code, message }: KubeError, server: string): string | 
   }
 }
 
-/** Throws {@link StartError}, before anything is changed, where the server is too old or permissions are missing. */
+/** Throws {@link StartError}, before any change, if the server is too old or permissions are missing. */
 async function assertUsable(
   { client, leaseNamespace, clock }: ClusterDeps,
   version: ServerVersion,

@@ -1,9 +1,9 @@
 import type { Platform } from './platform.ts';
 
-/** The name of this host in the Lease: the same after a restart, so that it takes its own Lease back at once. */
+/** The name of this host in the Lease: the same after a restart, so that it takes its own Lease again at once. */
 export type Identity = {
   readonly name: string;
-  /** Writes it to the disk; to be done before other hosts see it. */
+  /** Writes it to the disk; must be called before other hosts see it. */
   readonly keep: () => Promise<void>;
 };
 

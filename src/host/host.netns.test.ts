@@ -10,7 +10,7 @@ const { signal } = new AbortController();
 let lab: NetLab;
 const warnings: string[] = [];
 
-/** As HAProxy takes the connections of listeners; those to port 40000 come by way of nftables. */
+/** HAProxy accepts the connections of listeners; those to port 40000 arrive through nftables. */
 const proxy = `
 defaults
     timeout connect 5s
@@ -82,18 +82,21 @@ test('the connections of a listener are reset, in both families, and no others',
 test.each([
   ['10.10.0.1', '10.10.0.2'],
   ['fd10::1', 'fd10::2'],
-])('a connection from %s that began here lives, though its port is that of a listener', async (own, peer) => {
-  const outgoing = await connectFrom(own, 40_000, peer, 9025);
-  const incoming = await dial(own, 40_000);
-  await hostOf().endConnections([listener(own, 25), listener(own, 40_000)], signal);
-  await expect.poll(() => endOf(incoming), patience).toBe('reset');
-  expect(await outgoing.says('still there')).toBe('still there');
-  await hostOf().endConnections([listener(own, 40_000)], signal);
-  expect(await outgoing.says('and still')).toBe('and still');
-  expect(warnings).toEqual([]);
-});
+])(
+  'a connection that this host opened from %s continues, although its port is that of a listener',
+  async (own, peer) => {
+    const outgoing = await connectFrom(own, 40_000, peer, 9025);
+    const incoming = await dial(own, 40_000);
+    await hostOf().endConnections([listener(own, 25), listener(own, 40_000)], signal);
+    await expect.poll(() => endOf(incoming), patience).toBe('reset');
+    expect(await outgoing.says('still there')).toBe('still there');
+    await hostOf().endConnections([listener(own, 40_000)], signal);
+    expect(await outgoing.says('and still')).toBe('and still');
+    expect(warnings).toEqual([]);
+  },
+);
 
-test('a listener without connections, and a list longer than one call takes, is no error', async () => {
+test('a listener without connections, or a list that is too long for one call, is not an error', async () => {
   const id = await dial('10.10.0.1', 25);
   const many = Array.from({ length: 250 }, (_, i) => listener('10.10.0.1', 1000 + i));
   await hostOf().endConnections([], signal);
@@ -109,7 +112,7 @@ async function dial(to: string, port: number): Promise<number> {
   return id;
 }
 
-/** A connection of the balancer, from a port that it has chosen; what it says is echoed. */
+/** A connection that the load-balancer host opens from the given port; its text is echoed. */
 async function connectFrom(
   own: string,
   ownPort: number,

@@ -36,7 +36,7 @@ describe('the view of a host', () => {
   const gateway = ['192.0.2.1', 'default gateway of this host'] as const;
   const server = (text: string): readonly [string, string] => [text, 'DNS server of this host'];
 
-  test('tells the own addresses from those of furiwake', async () => {
+  test('separates the own addresses from those of furiwake', async () => {
     const { own, primary, present } = await view();
     expect([...own.keys()]).toEqual(['192.0.2.11']);
     expect(primary.map(({ text }) => text)).toEqual(['192.0.2.11']);

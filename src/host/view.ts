@@ -6,7 +6,7 @@ import { type NetworkInterface, sortAddresses } from './interfaces.ts';
 import type { PlacementRecord } from './placement-record.ts';
 import { hostNeeds, primaryAddresses, readRoutes } from './routes.ts';
 
-/** What the host has, as read last and changed since. */
+/** The state of the host, as last read and changed since. */
 export type HostView = {
   readonly interfaces: readonly NetworkInterface[];
   readonly own: ReadonlyMap<string, Ip>;
@@ -19,7 +19,7 @@ export type HostView = {
 /** With systemd-resolved the first names only its stub 127.0.0.53, the second the servers. A host may have neither. */
 const resolvConfPaths: readonly string[] = ['/etc/resolv.conf', '/run/systemd/resolve/resolv.conf'];
 
-/** What the host has, by its interfaces and routes. Throws `ExecError` when `ip` fails. */
+/** The state of the host from its interfaces and routes. Throws `ExecError` when `ip` fails. */
 export async function viewOf(
   interfaces: readonly NetworkInterface[],
   record: PlacementRecord,
@@ -38,7 +38,7 @@ export async function viewOf(
   };
 }
 
-/** The new facts, or the earlier ones: each part that is the same keeps its identity. */
+/** The new facts, or the earlier ones: each unchanged part keeps its identity. */
 export function settled(before: HostAddresses, now: HostAddresses): HostAddresses {
   const own = isSameKeys(before.own, now.own) ? before.own : now.own;
   const primary = isSameAddresses(before.primary, now.primary) ? before.primary : now.primary;

@@ -1,9 +1,10 @@
 /**
- * What went wrong with a request:
+ * The cause of a failed request:
  *
  * - `UNREACHABLE`: no connection, or a broken one. `TIMEOUT`: no answer within the deadline.
- * - `UNTRUSTED`: we refuse the server's certificate.
- * - `CREDENTIALS`: ours could not be obtained (token file, exec plugin). `UNAUTHORIZED`: the server rejected them.
+ * - `UNTRUSTED`: the server's certificate is not trusted.
+ * - `CREDENTIALS`: furiwake could not obtain its own (token file, exec plugin). `UNAUTHORIZED`: the server rejected
+ *   them.
  * - `FORBIDDEN`, `NOT_FOUND`, `CONFLICT`, `ALREADY_EXISTS`, `INVALID` (400 and 422), `GONE` (410), `THROTTLED` (429).
  * - `SERVER`: any 5xx. `PROTOCOL`: not an answer of a Kubernetes API server.
  */
@@ -41,7 +42,7 @@ export type KubeErrorFacts = {
   readonly cause?: unknown;
 };
 
-/** Failures of the connection as a whole: which request met them does not matter. */
+/** Failures of the connection as a whole: the request does not matter. */
 const anyRequest: ReadonlySet<KubeErrorCode> = new Set([
   'UNREACHABLE',
   'UNTRUSTED',
@@ -51,8 +52,8 @@ const anyRequest: ReadonlySet<KubeErrorCode> = new Set([
 ]);
 
 /**
- * A request to the API server that failed. Decide by `code`. `message` is for users: no words of a library, and the
- * request only where it matters; `cause` has the library's error.
+ * A failed request to the API server. Callers decide by `code`. `message` is for users: it contains no text of a
+ * library, and the request only if it matters; `cause` has the library's error.
  */
 export class KubeError extends Error {
   override readonly name = 'KubeError';
@@ -80,13 +81,13 @@ export function isKubeError(error: unknown, ...codes: readonly KubeErrorCode[]):
   return error instanceof KubeError && (codes.length === 0 || codes.includes(error.code));
 }
 
-/** A kubeconfig, a token file or an exec plugin that cannot be used: one line that says what, where, and what to do. */
+/** An unusable kubeconfig, token file or exec plugin: one line that says what is wrong, where, and what to do. */
 export class KubeConfigError extends Error {
   override readonly name = 'KubeConfigError';
   readonly code = 'KUBE_CONFIG';
 }
 
-/** Thrown by a queue's run that is to be repeated after exactly `afterMs`: no failure, and its backoff does not grow. */
+/** Thrown by a run of a queue to be repeated after exactly `afterMs`; not a failure, so its backoff does not grow. */
 export class RetryError extends Error {
   override readonly name = 'RetryError';
   readonly code = 'RETRY';

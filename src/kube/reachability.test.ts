@@ -18,7 +18,7 @@ test.each<[string, unknown, string, string]>([
     'cannot resolve host api.example',
   ],
   [
-    'a port where nothing listens',
+    'a port without a listener',
     error('ECONNREFUSED', { address: '192.0.2.2', port: 6443 }),
     'UNREACHABLE',
     'connection refused by 192.0.2.2:6443',
@@ -56,9 +56,9 @@ test.each<[string, unknown, string, string]>([
   ['an error without a code', new Error('words'), 'UNREACHABLE', 'cannot reach the API server'],
   ['no error at all', 'words', 'UNREACHABLE', 'cannot reach the API server'],
   ['a deadline', new DOMException('late', 'TimeoutError'), 'TIMEOUT', 'the API server did not answer in time'],
-  ['headers that do not come', error('UND_ERR_HEADERS_TIMEOUT'), 'TIMEOUT', 'the API server did not answer in time'],
+  ['headers that do not arrive', error('UND_ERR_HEADERS_TIMEOUT'), 'TIMEOUT', 'the API server did not answer in time'],
   [
-    'a connection that is not made',
+    'a connection that is not established',
     error('UND_ERR_CONNECT_TIMEOUT'),
     'TIMEOUT',
     'cannot connect to the API server within 10 s',

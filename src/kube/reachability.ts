@@ -1,13 +1,13 @@
 /**
- * Why a request got no answer, in our words: those of Node, OpenSSL and undici stay in the error's `cause`.
+ * Why a request got no answer, for users: the messages of Node, OpenSSL and undici stay in the error's `cause`.
  *
- * - `UNTRUSTED`: we refuse the server's certificate. `TIMEOUT`: no answer in time. `UNREACHABLE`: no connection, or a
- *   broken one.
+ * - `UNTRUSTED`: the server's certificate is not trusted. `TIMEOUT`: no answer in time. `UNREACHABLE`: no connection,
+ *   or a broken one.
  */
 export type NoAnswer = { readonly code: 'UNTRUSTED' | 'TIMEOUT' | 'UNREACHABLE'; readonly message: string };
 
 export function noAnswer(error: unknown): NoAnswer {
-  // Node puts the addresses that it tried into an AggregateError without a message of its own.
+  // Node reports the addresses that it tried in an AggregateError without a message.
   if (error instanceof AggregateError && error.errors.length > 0) {
     const all = error.errors.map(noAnswer);
     const [first] = all;
@@ -65,7 +65,7 @@ function timeoutWords(code: string, error: unknown): string {
   }
 }
 
-/** What is wrong with the server's certificate; `undefined` for errors of other kinds. */
+/** The fault of the server's certificate; `undefined` for other errors. */
 function distrustWords(code: string, error: unknown): string | undefined {
   switch (code) {
     case 'CERT_HAS_EXPIRED':

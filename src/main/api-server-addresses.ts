@@ -5,9 +5,9 @@ import type { Clock } from '../ports/clock.ts';
 const resolveMs = 2_000;
 
 /**
- * The IP addresses of the API server by text, each with what it is: a host that handed one out would cut itself off. Its
- * name is resolved once; none while that fails or takes longer than 2 s, and then each call tries again: at boot furiwake
- * may be faster than the resolver. Throws when `signal` aborts.
+ * The IP addresses of the API server by text, each with its role: a host that assigned one to a Service would cut itself
+ * off. The name is resolved once. Empty if that fails or takes longer than 2 s; then each call tries again, because at boot
+ * furiwake may be faster than the resolver. Throws when `signal` aborts.
  *
  * `server`: an http or https URL. `lookup`: all addresses of a host name; throws when there are none.
  */

@@ -39,8 +39,8 @@ import { removeFromHost } from './remove-from-host.ts';
  *   host locked ─► kubeconfig read ─► state directory opened ─┬► the last table is served again, and watched over
  *                                                             └► API server, rights, Lease ─► watches, controller, events
  *
- * All of it side by side, until the first part fails or `signal` aborts. Throws {@link StartError} for what keeps it from
- * starting.
+ * All parts run concurrently, until the first one fails or `signal` aborts. Throws {@link StartError} for what keeps it
+ * from starting.
  */
 export async function run(options: RunOptions, deps: CommandDeps, signal: AbortSignal): Promise<void> {
   const { machine, log, metrics } = deps;
@@ -60,7 +60,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   const client = makeKubeClient({ config, clock, log: log.child({ part: 'api' }), metrics, random });
   deps.onReload(() => {
     config.credentials.reload(alive).catch((error: unknown) => {
-      if (!alive.aborted) log.error({ err: error }, 'the credentials could not be read again; using the present ones');
+      if (!alive.aborted) log.error({ err: error }, 'the credentials could not be read again; using the current ones');
     });
   });
   const hostParts = await makeHostParts({
@@ -68,7 +68,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     stateDir,
     idleTimeoutSeconds: options.idleTimeoutSeconds,
     nodeSilenceSeconds: options.nodeSilenceSeconds,
-    // With another candidate for the Lease, only the Lease permits to serve; until then the last table stays closed.
+    // If there may be another candidate, the host serves only with the Lease; until then the last table stays closed.
     isServing: !candidates.hasOthers() || options.onLeaseLoss === 'keep',
     log,
     metrics,
@@ -115,7 +115,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   });
   const facts = makeFacts({ host: hostParts.host, placement, site, reserved: apiServer });
   let connected: { readonly server: string; readonly kubernetes: string } | undefined;
-  /** Of the present term of the Lease. */
+  /** Of the current term of the Lease. */
   let term: ControllerParts | undefined;
 
   const notReady = (): readonly string[] => [
@@ -166,9 +166,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     const { server } = config;
     const ranges = site.handsOutOwn ? placement.addresses().primary : [];
     if (site.handsOutOwn && ranges.length === 0)
-      throw new StartError(
-        'this host has no address on the interface of its default route to hand out: name addresses with --addresses',
-      );
+      throw new StartError('this host has no address on the interface of its default route to assign: set --addresses');
     const { gitVersion } = await prepareCluster({ client, server, leaseNamespace, clock, log }, site.ranges, inner);
     connected = { server, kubernetes: gitVersion };
     log.info({ ...connected, class: loadBalancerClass }, 'connected to the cluster');
@@ -190,7 +188,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     );
   };
 
-  /** While the Lease is held: with stores of its own, for what an earlier term knew may be of another history. */
+  /** While the Lease is held: with new stores, because the knowledge of an earlier term may be from another history. */
   const serveTerm = async (inner: AbortSignal): Promise<void> => {
     const end = new AbortController();
     const parts = assembleController({
@@ -243,7 +241,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
 
 const readyPollMs = 250;
 
-/** Says once that the host serves what it should: the last line of a start. */
+/** Logs once that the host serves its Services: the last line of a start. */
 async function sayWhenReady(
   { stores, controller }: ControllerParts,
   notReady: () => readonly string[],
@@ -257,7 +255,7 @@ async function sayWhenReady(
   await untilAborted(signal);
 }
 
-/** Both families without a node: nothing that comes can be served. */
+/** Both families are without a node, so no connection can be served. */
 function noNodeWords(term: ControllerParts | undefined): readonly string[] {
   const trouble = term?.controller.plan()?.nodeTrouble;
   return trouble?.[4] === undefined || trouble[6] === undefined ? [] : [`no node takes connections: ${trouble[4]}`];

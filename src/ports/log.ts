@@ -1,9 +1,9 @@
-/** Structured log: one line per decision, `fields` first. Errors go under the field `err`. */
+/** Structured log: one line per decision, `fields` first. Errors are in the field `err`. */
 export type Log = {
   debug(fields: Readonly<Record<string, unknown>>, message: string): void;
   info(fields: Readonly<Record<string, unknown>>, message: string): void;
   warn(fields: Readonly<Record<string, unknown>>, message: string): void;
   error(fields: Readonly<Record<string, unknown>>, message: string): void;
-  /** A log whose lines all carry `fields`. */
+  /** A log whose lines all contain `fields`. */
   child(fields: Readonly<Record<string, unknown>>): Log;
 };

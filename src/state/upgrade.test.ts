@@ -11,8 +11,8 @@ import { makePlacementRecord } from './placement-record.ts';
 import { makeTableFile } from './table.ts';
 
 /*
- * The state directory of release 0.1.0, as its own writers left it (test/fixtures/state-0.1.0): a dual-stack Service with
- * source ranges, one that went (192.0.2.201), one that has no address yet, one on the host's own address (192.0.2.10).
+ * The state directory of release 0.1.0, as that release wrote it (test/fixtures/state-0.1.0): a dual-stack Service with
+ * source ranges, a deleted one (192.0.2.201), one without an address, one on the host's own address (192.0.2.10).
  */
 const stateDir = '/state';
 const paths = statePaths(stateDir);
@@ -62,7 +62,7 @@ async function read({ ledger, table, placement }: ReturnType<typeof open>): Prom
   };
 }
 
-test('nothing is lost: addresses, listeners with their ranges, nodes, what furiwake put on the host', async () => {
+test('addresses, listeners with their ranges, nodes and added addresses survive', async () => {
   const state = open(fixture());
   const { ledger, placement } = await read(state);
   expect(ledger).toEqual({
@@ -112,7 +112,7 @@ test('nothing is lost: addresses, listeners with their ranges, nodes, what furiw
   expect(state.log.lines).toEqual([]);
 });
 
-test('written anew, it is the same under new names, each with a version, and the old files are gone', async () => {
+test('a new write has the same content under new names, each with a version, and removes the old files', async () => {
   const texts = fixture();
   const state = open(texts);
   const before = await read(state);
@@ -129,7 +129,7 @@ test('written anew, it is the same under new names, each with a version, and the
   expect(await read(open(texts))).toEqual(before);
 });
 
-test('an upgrade that is interrupted between two files loses nothing', async () => {
+test('an upgrade that is interrupted between two files loses no data', async () => {
   const before = await read(open(fixture()));
   for (const upTo of [0, 1, 2, 3]) {
     const texts = fixture();
@@ -147,7 +147,7 @@ test('an upgrade that is interrupted between two files loses nothing', async () 
 });
 
 test.each(['records.jsonl', 'rows.jsonl', 'nodes.json', 'addresses.json'])(
-  'an old %s that is torn is logged with its place, and keeps the new release from nothing',
+  'a torn %s of the old release is logged with its line number, and does not block the new release',
   async (name) => {
     const texts = fixture();
     const path = `${stateDir}/${name}`;

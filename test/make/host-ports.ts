@@ -23,30 +23,30 @@ export type StepName =
   | 'host.endConnections';
 
 /**
- * The ports of a host, in memory: they note what they are asked, hold what they took, and fail as they are told to. Each
- * keeps to the contract of its port (test/contract/).
+ * The ports of a host, in memory: they record their calls, keep accepted values, and fail as configured. Each conforms
+ * to the contract of its port (test/contract/).
  */
 export type FakeHostPorts = Pick<FakePlacement, 'setOwn' | 'setNeeds' | 'setRefused' | 'tellNetwork'> & {
   readonly proxy: Proxy;
   readonly steering: Steering;
-  /** Another program changes what the kernel holds of the nftables table. */
+  /** Another program changes the nftables table in the kernel. */
   changeSteering(change: (held: SteeringTarget) => SteeringTarget): void;
   readonly placement: Placement;
   readonly advertiser: Advertiser;
   readonly host: Host;
   readonly health: Health;
-  /** What was asked, in order. */
+  /** The calls, in order. */
   readonly steps: string[];
-  /** Steps that throw, each with the words of the error; a function decides at each call. */
+  /** Steps that throw, each with the message of the error; a function decides at each call. */
   readonly failing: Map<StepName, string | (() => string | undefined)>;
-  /** Listeners that HAProxy or nft refuse on their own. */
+  /** Listeners that HAProxy or nft refuse. */
   readonly refuses: {
     proxy: (listener: Listener) => string | undefined;
     steering: (listener: Listener) => string | undefined;
     /** nft refuses to remove them. */
     removal: (listener: Listener) => string | undefined;
   };
-  /** What HAProxy, the kernel and the host hold. */
+  /** The contents of HAProxy, the kernel and the host. */
   readonly held: {
     proxy: TrafficTable['listeners'];
     readonly steering: SteeringTarget;
@@ -55,9 +55,9 @@ export type FakeHostPorts = Pick<FakePlacement, 'setOwn' | 'setNeeds' | 'setRefu
   };
   /** Sockets of the host's programs. */
   listening: readonly ListeningSocket[];
-  /** HAProxy exits: it holds nothing until the next change or audit. */
+  /** HAProxy exits: it has no listeners until the next change or audit. */
   dieProxy(): void;
-  /** What every step waits for. */
+  /** Every step waits for this. */
   gate: Promise<void>;
   /** Steps that do not end before their promise does. */
   readonly hanging: Map<StepName, Promise<void>>;

@@ -2,7 +2,7 @@ import type { KubeClient } from '../../src/kube/client.ts';
 import { KubeError, type KubeErrorCode } from '../../src/kube/errors.ts';
 import type { LeaseObject } from '../../src/kube/lease-object.ts';
 
-/** What happens to the requests of one host: answered, not delivered, or carried out without an answer. */
+/** The fate of the requests of one host: answered, not delivered, or executed without an answer. */
 export type Link = 'up' | 'cut' | 'answers-lost';
 
 export type LeaseClient = Pick<KubeClient, 'get' | 'create' | 'replace'>;

@@ -19,7 +19,7 @@ export function makeTestLog(): { readonly log: Log; readonly records: LogLine[] 
   return { log, records };
 }
 
-/** For tests to which it does not matter what is logged. */
+/** For tests that do not check the log. */
 export const silent: Log = {
   debug: () => undefined,
   info: () => undefined,

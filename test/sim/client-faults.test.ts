@@ -61,7 +61,7 @@ const statusOf = (uid: string, ingress: readonly object[]): object =>
     status: { loadBalancer: { ingress } },
   });
 
-test('finalizers are set and removed by a patch that tests which object it is', async () => {
+test('finalizers are set and removed by a patch that tests the identity of the object', async () => {
   await using all = await scene();
   const { harness, object } = all;
   const { signal } = harness;
@@ -69,7 +69,7 @@ test('finalizers are set and removed by a patch that tests which object it is', 
   const set = finalizerPatch({ uid, resourceVersion, finalizers: ['a/b', 'c/d'] });
   const first = await harness.client.jsonPatch<Service>(web, set, { signal });
   expect(first.metadata.finalizers).toEqual(['a/b', 'c/d']);
-  // The same patch again does not fit any more: the object has changed.
+  // The same patch fails the second time, because the object has changed.
   expect(await failureOf(harness.client.jsonPatch(web, set, { signal }))).toMatchObject({
     code: 'INVALID',
     causes: [],
@@ -136,7 +136,7 @@ test('a Service whose type changes from LoadBalancer loses its address and refus
   ]);
 });
 
-test('a 429 is waited out for any verb, for as long as it asks', async () => {
+test('after a 429 the client waits for the requested time, for any verb', async () => {
   await using all = await scene();
   const { server, harness, clock } = all;
   server.faults.next({ mishap: { answer: 429, retryAfterSeconds: 3 }, times: 2 });
@@ -257,7 +257,7 @@ test('a token that stays rejected is one more request, and UNAUTHORIZED', async 
   expect((await failureOf(harness.client.get('/version', { signal }))).code).toBe('CREDENTIALS');
 });
 
-test('a port where nothing listens is UNREACHABLE, and the message names it', async () => {
+test('a port without a listener is UNREACHABLE, and the message names it', async () => {
   const server = await startSimApiServer({ seed: 9 });
   const clock = virtualClock();
   await using harness = await makeHarness(server, { clock });

@@ -16,7 +16,7 @@ import { filesOf, noPrograms } from './harness.ts';
 import { type LogLine, recordLog, recordMetrics } from './observers.ts';
 import { fastClock, seededRandom } from './virtual-clock.ts';
 
-/** A load-balancer host: the real agent over ports in memory, and every table that it was given. */
+/** A load-balancer host: the real agent over ports in memory, with all tables published to it. */
 export type SimHost = AsyncDisposable & {
   readonly link: HostLink;
   readonly ports: FakeHostPorts;
@@ -24,7 +24,7 @@ export type SimHost = AsyncDisposable & {
   readonly log: readonly LogLine[];
 };
 
-/** `onPublish` is called with each table before the agent gets it. */
+/** Calls `onPublish` with each table before the agent gets it. */
 export function startHost({
   onPublish = () => undefined,
   timeFactor = 1,
@@ -65,7 +65,7 @@ export type RigOptions = {
   readonly site?: Partial<Site>;
   /** Outlives a rig, as the state directory does. */
   readonly files?: Map<string, string>;
-  /** Clock speed against the wall; default 1. */
+  /** Clock speed relative to real time; default 1. */
   readonly timeFactor?: number;
 };
 

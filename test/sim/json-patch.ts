@@ -4,7 +4,7 @@ import { Refusal } from './refusal.ts';
 type Operation = { readonly op: string; readonly path: string; readonly value?: unknown };
 type Tree = Record<string, unknown> | unknown[];
 
-/** RFC 6902 as the API server answers it: a patch that does not fit, or a `test` that fails, is 422 without causes. */
+/** RFC 6902 as in the API server: a patch that cannot be applied, or a failed `test`, is 422 without causes. */
 export function applyJsonPatch<T>(target: T, operations: readonly Operation[]): T {
   const root = { document: structuredClone(target) as unknown };
   for (const { op, path, value } of operations) {

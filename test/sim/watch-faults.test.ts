@@ -35,7 +35,7 @@ test.each([
   await clock.advance(waitIn(harness));
   await until(() => harness.services.objects().has('default/d'));
   expect(new Map(harness.services.objects())).toEqual(truth(server));
-  // Only a 410 asks for the whole set again.
+  // Only a 410 leads to a request for the whole set.
   expect(typesIn(harness).filter((type) => type === 'initDone')).toHaveLength(status === 410 ? 2 : 1);
 });
 
@@ -86,7 +86,7 @@ test('a reset connection resumes from the last version', async () => {
   expect(typesIn(harness).filter((type) => type === 'init')).toHaveLength(1);
 });
 
-test('etcd restored from a backup, with lower versions, is the truth', async () => {
+test('etcd restored from a backup, with lower versions, is authoritative', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   const restore = server.backup();
@@ -121,7 +121,7 @@ test('a half-open connection is replaced after 180 s of silence, without a list'
   expect(watchesOf(server).at(-1)?.query.get('resourceVersion')).toBeTruthy();
 });
 
-test('a watch that is silent again after it was resumed may wait for a version that is not there: the set is listed anew', async () => {
+test('a watch that is silent again after it was resumed may wait for a missing version: all objects are listed again', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   harness.watch();
@@ -137,7 +137,7 @@ test('a watch that is silent again after it was resumed may wait for a version t
   expect(errorsIn(harness).map(({ code }) => code)).toEqual(['idle', 'idle']);
 });
 
-test('bookmarks keep a quiet watch alive and move the place to resume from', async () => {
+test('bookmarks keep a quiet watch alive and advance the version to resume from', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   harness.watch();
@@ -156,7 +156,7 @@ test('bookmarks keep a quiet watch alive and move the place to resume from', asy
   expect(errorsIn(harness)).toEqual([]);
 });
 
-test('a line that is cut in the middle is not taken for an object: the watch resumes before it', async () => {
+test('a truncated line is not an object: the watch resumes before it', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   harness.watch();
@@ -170,7 +170,7 @@ test('a line that is cut in the middle is not taken for an object: the watch res
   await until(() => harness.services.objects().get('default/a')?.note === 'cut');
 });
 
-test('after three streams in a row that cannot be read the set is listed anew', async () => {
+test('after three unreadable streams in a row all objects are listed again', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   harness.watch();
@@ -187,7 +187,7 @@ test('after three streams in a row that cannot be read the set is listed anew', 
   expect(new Map(harness.services.objects())).toEqual(truth(server));
 });
 
-test('characters that are split over two chunks arrive whole', async () => {
+test('characters that are split over two chunks arrive complete', async () => {
   await using both = await watchScene();
   const { server, harness } = both;
   server.faults.splitsCharacters = true;
@@ -199,7 +199,7 @@ test('characters that are split over two chunks arrive whole', async () => {
   expect(new Map(harness.services.objects())).toEqual(truth(server));
 });
 
-test('a slow stream is not taken for a dead one', async () => {
+test('a slow stream is not considered dead', async () => {
   await using both = await watchScene();
   const { server, harness } = both;
   server.faults.slowMs = 5;
@@ -225,7 +225,7 @@ test('watches that end as soon as they begin are repeated after growing waits', 
   expect(server.requests.length).toBeLessThan(6);
 });
 
-test('an object whose projection throws is skipped and reported, keeps its last state, and is not taken for deleted', async () => {
+test('an object whose projection throws is skipped and reported, keeps its last state, and is not considered deleted', async () => {
   await using both = await watchScene();
   const { server, harness } = both;
   harness.watch();
@@ -237,7 +237,7 @@ test('an object whose projection throws is skipped and reported, keeps its last 
 
   server.faults.resetConnections();
   server.put('Node', { metadata: { name: 'n' } });
-  server.faults.restart(); // also the next full set holds it
+  server.faults.restart(); // the next full set also contains it
   await until(() => errorsIn(harness).length > 0);
   await both.clock.advance(waitIn(harness));
   await until(() => typesIn(harness).filter((type) => type === 'initDone').length === 2);
@@ -247,7 +247,7 @@ test('an object whose projection throws is skipped and reported, keeps its last 
   await until(() => harness.services.objects().get('default/a')?.note === 'third');
 });
 
-test('after a restart without history the set is listed anew, and objects deleted meanwhile disappear', async () => {
+test('after a restart without history all objects are listed again, and those deleted meanwhile disappear', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   harness.watch();
@@ -262,7 +262,7 @@ test('after a restart without history the set is listed anew, and objects delete
   expect(new Map(harness.services.objects())).toEqual(truth(server));
 });
 
-test('a server that is down is waited for', async () => {
+test('the watch waits for a server that is down', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   server.faults.isDown = true;

@@ -34,7 +34,7 @@ test.each([['refused'], ['ignored']] as const)(
   },
 );
 
-test('a server that is only slow is asked for the stream again, not for a list', async () => {
+test('a server that is only slow gets another request for the stream, not for a list', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   server.faults.next({ mishap: 'hang', on: ({ verb }) => verb === 'watch' });
@@ -48,7 +48,7 @@ test('a server that is only slow is asked for the stream again, not for a list',
   expect([listsOf(server), new Map(harness.services.objects())]).toEqual([[], truth(server)]);
 });
 
-test('missing rights to watch are an error, not a reason to list', async () => {
+test('a missing permission to watch is an error, and does not lead to a list', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   server.faults.next({ mishap: { answer: 403 }, on: ({ verb }) => verb === 'watch' });
@@ -60,7 +60,7 @@ test('missing rights to watch are an error, not a reason to list', async () => {
   expect(listsOf(server)).toEqual([]);
 });
 
-test('a long list comes in pages of one revision', async () => {
+test('a long list arrives in pages of one revision', async () => {
   await using both = await watchScene();
   const { server, harness } = both;
   server.faults.watchList = 'refused';
@@ -71,7 +71,7 @@ test('a long list comes in pages of one revision', async () => {
   expect(listsOf(server).map(({ query }) => query.get('limit'))).toEqual(['500', '500', '500']);
 });
 
-test('a page that fails is asked for again, and the pages before it are kept', async () => {
+test('a failed page is requested again, and the pages before it are kept', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   server.faults.watchList = 'refused';

@@ -5,17 +5,19 @@ import { makeServiceRules } from './service-rules.ts';
 import { applyStatus, updateStatus } from './status-owners.ts';
 import { type Draft, keyOf, type Storage, type Stored } from './storage.ts';
 
-/** Where a write goes. */
+/** The target of a write. */
 export type Target = { readonly kind: SimKind; readonly key: string; readonly subresource: string | undefined };
 
-/** The writes of the API: what each may touch, under the rules of its kind. All throw {@link Refusal}. */
+/**
+ * The writes of the API, each limited to its part of the object, with the rules of its kind. All throw {@link Refusal}.
+ */
 export type Writes = {
   create(kind: SimKind, namespace: string | undefined, body: SimObject): Stored;
   replace(target: Target, body: SimObject, manager: string): Stored;
   jsonPatch(target: Target, operations: Parameters<typeof applyJsonPatch>[1], manager: string): Stored;
   /** Server-side apply, of a status. */
   apply(target: Target, body: SimObject, manager: string, force: boolean): Stored;
-  /** Creates or replaces, spec and status at once: for tests that set a scene. */
+  /** Creates or replaces, spec and status at once: for the set-up of tests. */
   put(kind: SimKind, body: SimObject, manager: string): Stored;
 };
 
@@ -49,7 +51,7 @@ export function makeWrites(storage: Storage): Writes {
     return storage.update(target.kind, target.key, isService ? serviceRules.onWrite(draft) : draft);
   };
 
-  /** A whole new object over the old one: each path takes only its own part of it. */
+  /** Replaces the old object: each path uses only its own part of the new one. */
   const overwrite = (target: Target, old: Stored, next: SimObject, manager: string): Stored => {
     if (keyOf({ ...next.metadata, ...namespaceOf(old) }) !== target.key)
       throw new Refusal(400, 'BadRequest', 'the name of the object does not match the name on the URL');

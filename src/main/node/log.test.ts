@@ -2,7 +2,7 @@ import { fstatSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { defaultFormat, isJournal, type LogOptions, makeLog } from './log.ts';
 
-/** What is written for a warning and an error. */
+/** The output for a warning and an error. */
 function lines(options: Partial<LogOptions>): readonly string[] {
   const written: string[] = [];
   const log = makeLog({

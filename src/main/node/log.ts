@@ -4,7 +4,7 @@ import type { Log } from '../../ports/log.ts';
 
 /**
  * - `text`: for people, with the time.
- * - `journal`: the same for journald, which keeps the time and reads the level from a prefix (sd-daemon(3)).
+ * - `journal`: the same for journald, which adds the time and reads the level from a prefix (sd-daemon(3)).
  * - `json`: an object per line, for programs.
  */
 export type LogFormat = 'text' | 'journal' | 'json';
@@ -38,8 +38,8 @@ export function makeLog({ level, format, isColoured, write }: LogOptions): Log {
 }
 
 /**
- * The format where the administrator named none: text for people. `run` without a terminal or a journal, as in a
- * container, writes JSON for the collector.
+ * The default format: text for people; `run` without a terminal or a journal, as in a container, writes JSON for the
+ * collector.
  */
 export function defaultFormat(command: string, stream: 'terminal' | 'journal' | 'other'): LogFormat {
   if (stream === 'journal') return 'journal';
@@ -53,7 +53,10 @@ export function isJournal(stream: string | undefined, descriptor = 2): boolean {
   return stream === `${dev}:${ino}`;
 }
 
-/** Errors with a code come from outside, and their message suffices. All others are faults of the program: with a stack. */
+/**
+ * Errors with a code have an external cause, and their message is enough. All others are faults of the program and get
+ * a stack trace.
+ */
 function describeError(error: unknown): unknown {
   if (error instanceof Error && 'code' in error) return { type: error.name, code: error.code, message: error.message };
   return error instanceof Error ? pino.stdSerializers.err(error) : error;
