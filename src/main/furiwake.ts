@@ -6,6 +6,8 @@ import packageFile from '../../package.json' with { type: 'json' };
 import { assertNever } from '../core/assert-never.ts';
 import type { Platform } from '../daemon/platform.ts';
 import { check } from '../cli/check.ts';
+import { makeConnect } from '../cli/check/connection.ts';
+import { makeProbe } from '../health/probe.ts';
 import { cleanup } from './cleanup.ts';
 import type { LogOptions } from '../cli/options.ts';
 import { type Invocation, readCommandLine } from '../cli/program.ts';
@@ -51,6 +53,11 @@ function hasColour(stream: { readonly isTTY?: boolean }): boolean {
   return stream.isTTY === true && !process.env['NO_COLOR'];
 }
 
+/** Width of a terminal; a pipe or a file has none. */
+function columnsOf(stream: { readonly isTTY?: boolean; readonly columns?: number }): number | undefined {
+  return stream.isTTY === true ? stream.columns : undefined;
+}
+
 const end = endBySignal();
 const signals = otherSignals();
 
@@ -92,12 +99,14 @@ async function perform(invocation: Invocation, signal: AbortSignal): Promise<num
       command.log.info({}, options.stopsTrafficOnExit ? 'stopped, and the traffic with it' : stoppedWords);
       return 0;
     }
-    case 'check':
-      return check(
-        invocation.options,
-        { ...deps('check', invocation.log), isJson: invocation.isJson, isColoured: hasColour(process.stdout), write },
-        signal,
-      );
+    case 'check': {
+      const command = deps('check', invocation.log);
+      const { isJson } = invocation;
+      const terminal = { write, isColoured: hasColour(process.stdout), columns: columnsOf(process.stdout) };
+      const connect = makeConnect(command);
+      const probe = makeProbe({ clock: systemClock });
+      return check(invocation.options, { ...command, ...terminal, connect, probe, isJson }, signal);
+    }
     case 'cleanup':
       await cleanup(invocation.options, invocation.isCluster, deps('cleanup', invocation.log), signal);
       return 0;

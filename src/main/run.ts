@@ -28,7 +28,7 @@ import { makeLease } from '../kube/lease.ts';
 import { makeFileLedger } from '../state/ledger.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
-import { addressesOfServer } from './api-server-addresses.ts';
+import { addressesOfServer } from '../daemon/api-server-addresses.ts';
 import { makeHostParts } from './host-parts.ts';
 import { removeFromHost } from './remove-from-host.ts';
 
