@@ -52,7 +52,8 @@ function unreachableWords(code: string, error: unknown): Words {
     case 'EADDRNOTAVAIL':
       return {
         message: `no route to ${peerOf(error)}`,
-        advice: 'check the address in the server of the kubeconfig, and the routes of this host (ip route get ADDRESS)',
+        advice:
+          'check the address in the server of the kubeconfig, that this machine is up, and the routes of this host (ip route get ADDRESS)',
       };
     case 'ECONNRESET':
     case 'ECONNABORTED':

@@ -13,7 +13,7 @@ import type { LogOptions } from '../cli/options.ts';
 import { type Invocation, readCommandLine } from '../cli/program.ts';
 import type { CommandDeps } from '../daemon/command.ts';
 import { run } from './run.ts';
-import { changeDrain, showStatus } from '../cli/status.ts';
+import { changeDrain, showStatus, type StatusScreen } from '../cli/status.ts';
 import { endFor, isToldToEnd } from './end.ts';
 import { systemClock } from './node/clock.ts';
 import { systemExec } from './node/exec.ts';
@@ -53,9 +53,9 @@ function hasColour(stream: { readonly isTTY?: boolean }): boolean {
   return stream.isTTY === true && !process.env['NO_COLOR'];
 }
 
-/** Width of a terminal; a pipe or a file has none. */
-function columnsOf(stream: { readonly isTTY?: boolean; readonly columns?: number }): number | undefined {
-  return stream.isTTY === true ? stream.columns : undefined;
+/** How text looks there: a pipe or a file has no width. */
+function screenOf(stream: { readonly isTTY?: boolean; readonly columns?: number }): StatusScreen {
+  return { isColoured: hasColour(stream), columns: stream.isTTY === true ? stream.columns : undefined };
 }
 
 const end = endBySignal();
@@ -102,16 +102,19 @@ async function perform(invocation: Invocation, signal: AbortSignal): Promise<num
     case 'check': {
       const command = deps('check', invocation.log);
       const { isJson } = invocation;
-      const terminal = { write, isColoured: hasColour(process.stdout), columns: columnsOf(process.stdout) };
       const connect = makeConnect(command);
       const probe = makeProbe({ clock: systemClock });
-      return check(invocation.options, { ...command, ...terminal, connect, probe, isJson }, signal);
+      return check(
+        invocation.options,
+        { ...command, ...screenOf(process.stdout), write, connect, probe, isJson },
+        signal,
+      );
     }
     case 'cleanup':
       await cleanup(invocation.options, invocation.isCluster, deps('cleanup', invocation.log), signal);
       return 0;
     case 'status':
-      write(await showStatus(invocation.stateDir, invocation.isJson, signal));
+      write(await showStatus(invocation.stateDir, invocation.isJson, screenOf(process.stdout), signal));
       return 0;
     case 'drain':
     case 'undrain':

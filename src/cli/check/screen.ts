@@ -1,5 +1,6 @@
 import type { Clock } from '../../ports/clock.ts';
 import { makePaint, type Tone } from '../paint.ts';
+import { wrap } from '../wrap.ts';
 import { counted, type Group, type GroupedFinding, groups, type Mark } from './finding.ts';
 import type { CheckView } from './inspect.ts';
 
@@ -21,7 +22,7 @@ const tones: Readonly<Record<Mark, Tone>> = { ok: 'good', warning: 'warning', pr
 
 /** Wider than the name of any check: the column is the same in all groups, although each line is written when it is known. */
 const nameWidth = 19;
-const indent = ' '.repeat(2 + 2 + nameWidth + 2);
+const indent = 2 + 2 + nameWidth + 2;
 const eraseLine = '\r\u001b[K';
 const quietMs = 2_000;
 const tickMs = 1_000;
@@ -77,26 +78,13 @@ export function makeScreen({ write, clock, isColoured, columns }: ScreenDeps): S
       const { mark, what, found, advice } = finding;
       shown.push(finding);
       write(`  ${paint(signs[mark], tones[mark])} ${what.padEnd(nameWidth)}  ${wrap(found, columns, indent)}\n`);
-      if (advice !== undefined) write(`${indent}→ ${wrap(advice, columns, `${indent}  `)}\n`);
+      if (advice !== undefined) write(`${' '.repeat(indent)}→ ${wrap(advice, columns, indent + 2)}\n`);
     },
     conclude: () => {
-      write(`\n${wrap(verdict(), columns, '')}\n`);
+      write(`\n${wrap(verdict(), columns, 0)}\n`);
       const missing = groups.filter((group) => !shown.some((finding) => finding.group === group));
       if (missing.length > 0)
-        write(`${wrap(`Not checked because of the problems above: ${missing.join(', ')}.`, columns, '')}\n`);
+        write(`${wrap(`Not checked because of the problems above: ${missing.join(', ')}.`, columns, 0)}\n`);
     },
   };
-}
-
-/** Breaks between words so that no line is longer than the terminal, and indents all but the first as that one is. */
-function wrap(text: string, columns: number | undefined, before: string): string {
-  if (columns === undefined) return text;
-  const width = Math.max(columns - before.length, 20);
-  const lines: string[] = [];
-  for (const word of text.split(' ')) {
-    const line = lines.at(-1);
-    if (line !== undefined && line.length + 1 + word.length <= width) lines[lines.length - 1] = `${line} ${word}`;
-    else lines.push(word);
-  }
-  return lines.join(`\n${before}`);
 }
