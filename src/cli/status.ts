@@ -4,7 +4,7 @@ import type { HostStatus, NodeLine, PoolStatus, ServiceLine } from '../daemon/ho
 import { statePaths } from '../daemon/platform.ts';
 import { makePaint, type Paint, type Tone } from './paint.ts';
 import { type Cell, type Column, formatTable } from './table.ts';
-import { wrap } from './wrap.ts';
+import { printable, wrap } from './terminal-text.ts';
 
 export type StatusScreen = {
   readonly isColoured: boolean;
@@ -121,7 +121,7 @@ function headOf(
     ['pool', pool === undefined ? 'not known yet' : poolWords(pool), 'plain'],
   ];
   return lines
-    .map(([name, words, tone]) => `${name.padEnd(nameWidth)}${paint(wrap(words, width, nameWidth), tone)}\n`)
+    .map(([name, words, tone]) => `${name.padEnd(nameWidth)}${paint(wrap(printable(words), width, nameWidth), tone)}\n`)
     .join('');
 }
 

@@ -1,5 +1,5 @@
 import type { Paint, Tone } from './paint.ts';
-import { wrap } from './wrap.ts';
+import { printable, wrap } from './terminal-text.ts';
 
 export type Column = { readonly title: string; readonly align?: 'right' };
 /** ASCII, but for the last one of a row. */
@@ -20,10 +20,9 @@ export function formatTable(
   { paint, width }: { readonly paint: Paint; readonly width: number | undefined },
 ): string {
   const texts = [columns.map(({ title }) => title), ...rows.map((row) => row.map((cell) => printable(textOf(cell))))];
-  const widths = columns.map((_, column) => Math.max(...texts.map((row) => row[column]?.length ?? 0)));
+  const widths = columns.map((_, column) => texts.reduce((most, row) => Math.max(most, row[column]?.length ?? 0), 0));
   const last = columns.length - 1;
   const start = widths.slice(0, last).reduce((sum, each) => sum + each + gap.length, 0);
-
   const isBelow = width !== undefined && start + (widths[last] ?? 0) > width && width - start < leastLastColumn;
 
   const lineOf = (row: readonly string[], tones: readonly Tone[]): string => {
@@ -56,9 +55,4 @@ function textOf(cell: Cell): string {
 
 function toneOf(cell: Cell): Tone {
   return typeof cell === 'string' ? 'plain' : cell.tone;
-}
-
-/** A message may quote what a user wrote: no line break and no escape sequence of it reaches the terminal. */
-function printable(text: string): string {
-  return text.replaceAll(/\p{Cc}+/gu, ' ');
 }

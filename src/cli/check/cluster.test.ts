@@ -38,6 +38,12 @@ test.each<[string, CheckScene, string, object]>([
     },
   ],
   [
+    'a Lease in a namespace without permissions',
+    at('/selfsubjectaccessreviews', ({ body }) => ({ status: { allowed: !JSON.stringify(body).includes('leases') } })),
+    'permissions',
+    { mark: 'problem', found: /^3 of 14 are missing/, advice: /check --lease-namespace/ },
+  ],
+  [
     'a Service CIDR that is not shown',
     at('/servicecidrs', (asked) => refuse('NOT_FOUND', asked)),
     'cluster CIDRs',

@@ -54,7 +54,9 @@ export async function checkCluster(
     return problem(
       'permissions',
       `${missing.length} of ${rights.length} are missing: ${missing.map((right) => showRight(right, options.leaseNamespace)).join(', ')}`,
-      'run: kubectl apply --filename deploy/furiwake.yaml, and use the kubeconfig of its ServiceAccount',
+      missing.every(({ isLocal }) => isLocal === true)
+        ? 'check --lease-namespace: it must be the namespace in which deploy/furiwake.yaml grants access to Leases'
+        : 'run: kubectl apply --filename deploy/furiwake.yaml, and use the kubeconfig of its ServiceAccount',
     );
   });
   if (mayLease)

@@ -39,7 +39,13 @@ async function findingsOf(
     signal.throwIfAborted();
     if (isKubeError(error)) return [problem(what, error.message, error.advice)];
     if (error instanceof KubeConfigError)
-      return [problem(what, error.message, 'correct the kubeconfig, or name another one with --kubeconfig')];
+      return [
+        problem(
+          what,
+          error.message,
+          'name the right file with --kubeconfig; docs/getting-started.md shows how to create it',
+        ),
+      ];
     const words = error instanceof Error ? error.message : String(error);
     return [
       problem(what, `could not be checked: ${words.replaceAll(/\s*\n\s*/g, '; ')}`, 'correct this, then check again'),

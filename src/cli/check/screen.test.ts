@@ -80,3 +80,9 @@ test('lines are broken between words to the width of the terminal', async () => 
   expect(lines[2]).toBe(`${' '.repeat(25)}word word word word word word word`);
   expect(lines.at(-1)).toBe(`${' '.repeat(27)}install`);
 });
+
+test('no escape sequence and no line break of what a check found reaches the terminal', async () => {
+  const { written, inspect } = makeRig(undefined);
+  await inspect('Kernel', 'nft', async () => ok('nft', 'a\n\u001b[2Jb'));
+  expect(written.at(-1)).toMatch(/ a \[2Jb\n$/);
+});

@@ -1,6 +1,6 @@
 import type { Clock } from '../../ports/clock.ts';
 import { makePaint, type Tone } from '../paint.ts';
-import { wrap } from '../wrap.ts';
+import { printable, wrap } from '../terminal-text.ts';
 import { counted, type Group, type GroupedFinding, groups, type Mark } from './finding.ts';
 import type { CheckView } from './inspect.ts';
 
@@ -77,7 +77,9 @@ export function makeScreen({ write, clock, isColoured, columns }: ScreenDeps): S
     show: (finding) => {
       const { mark, what, found, advice } = finding;
       shown.push(finding);
-      write(`  ${paint(signs[mark], tones[mark])} ${what.padEnd(nameWidth)}  ${wrap(found, columns, indent)}\n`);
+      write(
+        `  ${paint(signs[mark], tones[mark])} ${what.padEnd(nameWidth)}  ${wrap(printable(found), columns, indent)}\n`,
+      );
       if (advice !== undefined) write(`${' '.repeat(indent)}→ ${wrap(advice, columns, indent + 2)}\n`);
     },
     conclude: () => {

@@ -15,3 +15,8 @@ export function wrap(text: string, columns: number | undefined, before: number):
 }
 
 const leastWidth = 20;
+
+/** A message may quote what a user wrote: no line break and no escape sequence of it reaches the terminal. */
+export function printable(text: string): string {
+  return text.replaceAll(/\p{Cc}+/gu, ' ');
+}
