@@ -56,7 +56,7 @@ const anyRequest: ReadonlySet<KubeErrorCode> = new Set([
 const adviceFor: Readonly<Record<KubeErrorCode, string>> = {
   UNREACHABLE: 'check the server in the kubeconfig, and the network between this host and it',
   UNTRUSTED: 'check certificate-authority and tls-server-name in the kubeconfig',
-  TIMEOUT: 'check the load of the API server and of etcd, then try again',
+  TIMEOUT: 'check the server in the kubeconfig, firewalls on the way that drop packets, and the load of the API server',
   CREDENTIALS: 'correct the kubeconfig, or the file or plugin that it names',
   UNAUTHORIZED:
     'the token or certificate in the kubeconfig is invalid or has expired, or was revoked: create a new one',

@@ -7,7 +7,7 @@ import { type Exec, ExecError } from '../../ports/exec.ts';
 import type { Placement } from '../../ports/host.ts';
 import type { RunOptions } from '../options.ts';
 import { checkReservedPorts, readAddresses } from './addresses.ts';
-import { type Finding, ok, problem, warning } from './finding.ts';
+import { type Finding, type Group, ok, problem, warning } from './finding.ts';
 import { checkFirewall } from './firewall.ts';
 import type { Inspect } from './inspect.ts';
 import { checkHaproxyPort, checkMetricsPort } from './listeners.ts';
@@ -35,7 +35,7 @@ export async function checkHost(
   const { exec, files, clock, isRoot } = machine;
   const versions = new Map((await toolVersions(exec, signal)).map((tool) => [tool.program, tool]));
   const has = (program: string): boolean => isRoot && versions.get(program)?.version !== undefined;
-  const inspectTool = (group: Parameters<Inspect>[0], program: string): Promise<boolean> =>
+  const inspectTool = (group: Group, program: string): Promise<boolean> =>
     inspect(group, program, async () => toolFinding(versions.get(program)));
 
   await inspect('This host', 'user', async () =>
