@@ -66,21 +66,22 @@ export async function checkCluster(
     });
   if (!mayList) return undefined;
 
-  const list = async (plural: string): Promise<readonly KubeObject[]> => {
-    const objects: KubeObject[] = [];
-    for await (const object of listAll<KubeObject>(client, { apiVersion: 'v1', plural }, signal)) objects.push(object);
-    return objects;
+  const list = async <T>(plural: string, read: (object: KubeObject) => T): Promise<readonly T[]> => {
+    const all: T[] = [];
+    for await (const object of listAll<KubeObject>(client, { apiVersion: 'v1', plural }, signal))
+      all.push(read(object));
+    return all;
   };
   let nodeObjects: readonly KubeObject[] | undefined;
   let nodes: readonly Node[] | undefined;
   let services: readonly Service[] | undefined;
   await inspect('Nodes and Services', 'nodes', async () => {
-    nodeObjects = await list('nodes');
+    nodeObjects = await list('nodes', (node) => node);
     nodes = nodeObjects.map(projectNode);
     return checkNodes(nodes, probe, signal);
   });
   await inspect('Nodes and Services', 'Services', async () => {
-    services = (await list('services')).map(projectService);
+    services = await list('services', projectService);
     return checkServices(services, options);
   });
   await inspect('Nodes and Services', 'load balancers', () => findOthers(client, nodeObjects ?? [], signal));
