@@ -1,4 +1,3 @@
-import { lookup } from 'node:dns/promises';
 import { makeFacts } from '../agent/facts.ts';
 import { untilAborted } from '../async/abort.ts';
 import { superviseAll } from '../async/supervise-all.ts';
@@ -29,7 +28,7 @@ import { makeLease } from '../kube/lease.ts';
 import { makeFileLedger } from '../state/ledger.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
-import { makeApiServerAddresses } from './api-server-addresses.ts';
+import { makeApiServerAddresses } from '../daemon/api-server-addresses.ts';
 import { makeHostParts } from './host-parts.ts';
 import { removeFromHost } from './remove-from-host.ts';
 
@@ -110,7 +109,6 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   });
   const apiServer = makeApiServerAddresses({
     server: config.server,
-    lookup: (name) => lookup(name, { all: true }),
     clock,
   });
   const facts = makeFacts({ host: hostParts.host, placement, site, reserved: apiServer });
