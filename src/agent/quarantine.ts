@@ -39,8 +39,11 @@ export function makeQuarantine({
   return {
     entries,
     leaveOut: (table, inForce, nowMs) => {
-      for (const [key, { revision }] of entries)
-        if (table.listeners.get(key)?.revision !== revision) entries.delete(key); // changed, or no longer wanted
+      for (const [key, { revision, trouble }] of entries)
+        if (table.listeners.get(key)?.revision !== revision) {
+          trouble.drop(); // changed, or no longer wanted
+          entries.delete(key);
+        }
       const out = [...entries]
         .filter(([, { dueMs }]) => dueMs > nowMs)
         .map(([key]) => [key, inForce.get(key)] as const);
@@ -64,9 +67,9 @@ export function makeQuarantine({
             ? known
             : {
                 backoff: makeBackoff(wait),
-                trouble: makeTrouble({ what: `programming listener ${key}`, log, monotonic }),
+                trouble: makeTrouble({ what: 'programming a listener', log, monotonic }),
               };
-        trouble.failed(words, { service });
+        trouble.failed(words, { listener: key, service });
         entries.set(key, { revision, words, backoff, trouble, dueMs: nowMs + backoff.next() });
       }
     },

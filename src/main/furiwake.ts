@@ -19,6 +19,7 @@ import { systemClock } from './node/clock.ts';
 import { systemExec } from './node/exec.ts';
 import { systemFiles } from './node/files.ts';
 import { defaultFormat, isJournal, makeLog } from './node/log.ts';
+import { countFailures } from './node/failures.ts';
 import { makeMetrics } from './node/metrics.ts';
 import { tolerateErrors } from './node/output.ts';
 import { endBySignal, otherSignals } from './node/signals.ts';
@@ -64,17 +65,19 @@ const signals = otherSignals();
 function deps(command: string, { level, format: asked }: LogOptions): CommandDeps {
   const stream = isJournal(process.env['JOURNAL_STREAM']) ? 'journal' : process.stderr.isTTY ? 'terminal' : 'other';
   const format = asked === 'text' && stream === 'journal' ? 'journal' : (asked ?? defaultFormat(command, stream));
+  const metrics = makeMetrics();
   const log = makeLog({
     level,
     format,
     isColoured: hasColour(process.stderr),
     write: (text) => process.stderr.write(text),
+    onFailing: countFailures(metrics),
   });
   const reloads = new Set<() => void>();
   signals.attend(log, () => {
     for (const reload of reloads) reload();
   });
-  return { version, machine, log, metrics: makeMetrics(), onReload: (reload) => void reloads.add(reload) };
+  return { version, machine, log, metrics, onReload: (reload) => void reloads.add(reload) };
 }
 
 async function main(args: readonly string[], signal: AbortSignal): Promise<number> {

@@ -15,6 +15,7 @@ const silentLog: Log = {
   info: () => undefined,
   warn: () => undefined,
   error: () => undefined,
+  failing: () => undefined,
   child: () => silentLog,
 };
 
