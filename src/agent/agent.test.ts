@@ -186,7 +186,7 @@ describe('a step that fails as a whole', () => {
     'placement.remove',
   ];
 
-  test.each(steps)('%s: what is in force stays so, and it heals by itself', async (step) => {
+  test.each(steps)('%s: the other listeners stay in force, and it heals by itself', async (step) => {
     const rig = startAgent();
     await publish(rig, a, b);
     rig.ports.failing.set(step, `${step} failed`);

@@ -6,7 +6,7 @@ export type Tone = 'good' | 'warning' | 'bad' | 'heading' | 'plain';
 
 const styles = { good: 'green', warning: 'yellow', bad: 'red', heading: 'bold' } as const;
 
-/** Without colour each text stays as it is. The caller decides: styleText itself would look at the wrong stream. */
+/** Without colour each text stays as it is. The caller decides: styleText itself would check the wrong stream. */
 export function makePaint(isColoured: boolean): Paint {
   return (text, tone) =>
     isColoured && tone !== 'plain' ? styleText(styles[tone], text, { validateStream: false }) : text;

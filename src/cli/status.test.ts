@@ -110,7 +110,7 @@ test.each<[file: string, status: HostStatus, columns?: number]>([
   await expect(text).toMatchFileSnapshot(`__golden__/status-${file}.txt`);
 });
 
-test('of what is left out of the pool five are named', () => {
+test('names five of the addresses excluded from the pool', () => {
   const leftOut = Array.from({ length: 7 }, (_, index) => ({ address: `192.0.2.${index}`, reason: 'a node' }));
   const text = formatStatus({ ...status, pool: { ranges: [], size: '0', used: 0, leftOut } }, paper);
   expect(text).toContain('192.0.2.4 (a node), and 2 more\n');

@@ -134,7 +134,7 @@ function poolWords({ ranges, size, used, leftOut }: PoolStatus): string {
   if (leftOut.length === 0) return words;
   const shown = leftOut.slice(0, mostLeftOut).map(({ address, reason }) => `${address} (${reason})`);
   const rest = leftOut.length > mostLeftOut ? [`and ${leftOut.length - mostLeftOut} more`] : [];
-  return `${words}; left out: ${[...shown, ...rest].join(', ')}`;
+  return `${words}; excluded: ${[...shown, ...rest].join(', ')}`;
 }
 
 function nodeStatus({ state, forSeconds, connections }: NodeLine): string {

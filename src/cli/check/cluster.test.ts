@@ -22,7 +22,7 @@ test.each<[string, CheckScene, string, object]>([
     { mark: 'problem', found: 'https://192.0.2.2:6443, Kubernetes v1.31.4', advice: /1\.32 or newer/ },
   ],
   [
-    'a namespace that is not there',
+    'a namespace that does not exist',
     at('/leases', (asked) => refuse('NOT_FOUND', asked)),
     'Lease',
     { mark: 'problem', found: 'namespace furiwake-system does not exist' },

@@ -1,4 +1,4 @@
-/** How a check went: `ok`, `warning` (works, but look at it), `problem` (furiwake cannot do its job). */
+/** How a check went: `ok`, `warning` (works, but needs attention), `problem` (furiwake cannot do its job). */
 export type Mark = 'ok' | 'warning' | 'problem';
 
 /** One result of a check. `advice`: what to do, where something is to be done. */

@@ -23,7 +23,7 @@ export type CheckedHost = {
 };
 
 /**
- * Everything that can be checked without the cluster. A check whose program is missing is left out: the missing program is
+ * Everything that can be checked without the cluster. A check whose program is missing is skipped: the missing program is
  * the problem. Resolves with the host's addresses, or `undefined` where they cannot be read.
  */
 export async function checkHost(
@@ -103,7 +103,7 @@ async function checkPerl(exec: Exec, signal: AbortSignal): Promise<Finding> {
     return warning(
       'perl',
       'not installed',
-      'install it (Debian: apt-get install perl): without it the neighbours are not told where an address is',
+      'install it (Debian: apt-get install perl): without it the addresses are not announced to the neighbours',
     );
   }
 }

@@ -8,7 +8,7 @@ import { statePaths } from '../../daemon/platform.ts';
 import type { RunOptions } from '../options.ts';
 import { type Finding, ok, problem } from './finding.ts';
 
-/** Who listens: a process, as far as it can be told. */
+/** Who listens: a process, as far as it is known. */
 type Owner = { readonly name: string; readonly pid: number | undefined };
 type Listener = { readonly sockets: readonly ListeningSocket[]; readonly owners: readonly Owner[] };
 

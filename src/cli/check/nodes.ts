@@ -28,7 +28,7 @@ export async function checkNodes(nodes: readonly Node[], probe: Probe, signal: A
     return warning(
       what,
       found,
-      `open port ${kubeProxyHealthPort} from this host to the nodes (k3s binds it to localhost); without it furiwake only tells silent nodes from the others`,
+      `open port ${kubeProxyHealthPort} from this host to the nodes (k3s binds it to localhost); without it furiwake only distinguishes silent nodes from the others`,
     );
   return warning(what, found, 'check these nodes and the firewalls on the way: they get no connections meanwhile');
 }

@@ -4,24 +4,24 @@ import { type CheckScene, findIn, servedService } from '../../../test/make/check
 const gateway = '192.0.2.1 (default gateway of this host)';
 const network = '192.0.2.0 (network address of a LAN of this host)';
 
-const counting: ReadonlySet<string> = new Set(['addresses', 'left out', 'outside the pool']);
+const counting: ReadonlySet<string> = new Set(['addresses', 'excluded', 'outside the pool']);
 
 test.each<[name: string, addresses: string, scene: CheckScene, findings: readonly object[]]>([
   [
     'that is free',
     '203.0.113.8-203.0.113.11',
     {},
-    [{ mark: 'ok', what: 'addresses', found: '203.0.113.8-203.0.113.11; 4 addresses in all; 0 given out; 4 left' }],
+    [{ mark: 'ok', what: 'addresses', found: '203.0.113.8-203.0.113.11; 4 addresses in all; 0 assigned; 4 left' }],
   ],
   [
     'with what the host, the API server and nodes need',
     '192.0.2.0/28',
     { objects: { services: [servedService('web', '192.0.2.3'), servedService('shares', '192.0.2.3')] } },
     [
-      { mark: 'ok', found: '192.0.2.0-192.0.2.15; 16 addresses in all; 5 left out; 1 given out; 10 left' },
+      { mark: 'ok', found: '192.0.2.0-192.0.2.15; 16 addresses in all; 5 excluded; 1 assigned; 10 left' },
       {
         mark: 'ok',
-        what: 'left out',
+        what: 'excluded',
         found: `${network}, ${gateway}, 192.0.2.2 (the API server), 192.0.2.11 (address of node n1), 192.0.2.12 (address of node n2)`,
       },
     ],
@@ -30,15 +30,15 @@ test.each<[name: string, addresses: string, scene: CheckScene, findings: readonl
     'of which nothing is left',
     '203.0.113.8',
     { objects: { services: [servedService('web', '203.0.113.8', 'metallb')] } },
-    [{ mark: 'warning', found: '203.0.113.8; 1 address in all; 1 given out; 0 left' }],
+    [{ mark: 'warning', found: '203.0.113.8; 1 address in all; 1 assigned; 0 left' }],
   ],
   [
     'that no Service can use',
     '192.0.2.1',
     {},
     [
-      { mark: 'problem', found: '192.0.2.1; 1 address in all; 1 left out; 0 given out; 0 left' },
-      { what: 'left out', found: gateway },
+      { mark: 'problem', found: '192.0.2.1; 1 address in all; 1 excluded; 0 assigned; 0 left' },
+      { what: 'excluded', found: gateway },
     ],
   ],
   [
@@ -49,14 +49,14 @@ test.each<[name: string, addresses: string, scene: CheckScene, findings: readonl
         throw new Error('no answer');
       },
     },
-    [{ mark: 'ok', found: '203.0.113.8-203.0.113.9; 2 addresses in all; given out: not known' }],
+    [{ mark: 'ok', found: '203.0.113.8-203.0.113.9; 2 addresses in all; assigned: not known' }],
   ],
   [
     'other than the one that Services have addresses of',
     '203.0.113.8',
     { objects: { services: [servedService('old', '198.51.100.7'), servedService('not-ours', '198.51.100.8', 'x')] } },
     [
-      { mark: 'ok', found: '203.0.113.8; 1 address in all; 0 given out; 1 left' },
+      { mark: 'ok', found: '203.0.113.8; 1 address in all; 0 assigned; 1 left' },
       { mark: 'warning', what: 'outside the pool', found: 'default/old (198.51.100.7)' },
     ],
   ],

@@ -23,7 +23,7 @@ export type PoolSources = Partial<CheckedCluster> & {
 
 const group = 'Address pool';
 
-/** How many addresses Services can have, which are left out and why, and whether others use them. */
+/** How many addresses Services can have, which are excluded and why, and whether others use them. */
 export async function checkPool(
   options: RunOptions,
   { host, connection, nodes, services }: PoolSources,
@@ -56,7 +56,7 @@ export async function checkPool(
     await inspect(group, 'other machines', () => checkDuplicates(ranges, host.placement, { exec, clock }, signal));
 }
 
-/** `wanted`: the pool with the addresses that are left out. `services`: `undefined` where they are not known. `isOwn`: the pool is this host's own addresses. */
+/** `wanted`: the pool with the excluded addresses. `services`: `undefined` where they are not known. `isOwn`: the pool is this host's own addresses. */
 export function poolFindings(
   { ranges, excluded }: Pool,
   wanted: readonly IpRange[],
@@ -66,18 +66,18 @@ export function poolFindings(
   const size = countAddresses(ranges);
   const given = services && new Set(services.flatMap(addressesOf).filter((text) => isIn(ranges, text)));
   const left = given && size - BigInt(given.size);
-  const counts = given === undefined ? ['given out: not known'] : [`${given.size} given out`, `${left} left`];
+  const counts = given === undefined ? ['assigned: not known'] : [`${given.size} assigned`, `${left} left`];
   const found = [
     wanted.map(formatRange).join(', ') || 'none',
     `${counted(countAddresses(wanted), 'address', 'addresses')} in all`,
-    ...(excluded.size > 0 ? [`${excluded.size} left out`] : []),
+    ...(excluded.size > 0 ? [`${excluded.size} excluded`] : []),
     ...(isOwn ? ["this host's own, which Services share by port"] : counts),
   ].join('; ');
   const findings: Finding[] = [countFinding(found, { size, left, isOwn })];
   if (excluded.size > 0)
     findings.push(
       ok(
-        'left out',
+        'excluded',
         inOrder(excluded)
           .map(([text, why]) => `${text} (${why})`)
           .join(', '),

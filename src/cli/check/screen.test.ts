@@ -52,7 +52,7 @@ test('each finding is written before the next check begins', async () => {
   });
 });
 
-test('a check that was told to end leaves no progress behind', async () => {
+test('a check that is aborted leaves no progress behind', async () => {
   const { written, clock, screen } = makeRig(80);
   const end = new AbortController();
   const inspect = makeInspect(screen, end.signal);

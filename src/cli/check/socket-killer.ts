@@ -39,6 +39,6 @@ export async function checkSocketKiller(exec: Exec, clock: Clock, signal: AbortS
     return warning(what, error instanceof ExecError ? error.message : 'cannot end a connection', advice);
   } finally {
     server.close();
-    for (const socket of sockets) socket.destroy(); // one that lives on keeps this process alive
+    for (const socket of sockets) socket.destroy(); // one that stays open keeps this process alive
   }
 }
