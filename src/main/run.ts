@@ -25,6 +25,7 @@ import { makeKubeClient } from '../kube/client.ts';
 import { loadKubeConfig } from '../kube/config.ts';
 import { makeEventSender } from '../kube/events.ts';
 import { makeLease } from '../kube/lease.ts';
+import { makeIdentityFile } from '../state/identity.ts';
 import { makeFileLedger } from '../state/ledger.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
@@ -74,7 +75,11 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     lifetime: alive,
   });
   const { agent, placement } = hostParts;
-  const identity = await identityOf(machine, paths.identity);
+  const earlierPaths = earlierStatePaths(stateDir);
+  const identity = await identityOf(
+    machine,
+    makeIdentityFile({ path: paths.identity, earlierPath: earlierPaths.identity, files, log }),
+  );
   const lease = makeLease({
     client,
     namespace: leaseNamespace,
@@ -102,7 +107,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   };
   const ledger = makeFileLedger({
     path: paths.ledger,
-    earlierPath: earlierStatePaths(stateDir).records,
+    earlierPath: earlierPaths.records,
     files,
     clock,
     log,

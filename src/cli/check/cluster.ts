@@ -3,12 +3,13 @@ import { projectService } from '../../api/service.ts';
 import type { Node } from '../../core/model/node.ts';
 import type { Service } from '../../core/model/service.ts';
 import { isTooOld, oldestMinor, type ServerVersion } from '../../daemon/cluster.ts';
-import { knownIdentity } from '../../daemon/identity.ts';
+import type { CommandDeps } from '../../daemon/command.ts';
 import { listAll } from '../../daemon/list-all.ts';
-import { type Platform, statePaths } from '../../daemon/platform.ts';
+import { earlierStatePaths, statePaths } from '../../daemon/platform.ts';
 import { missingRights, rights, showRight } from '../../daemon/rights.ts';
 import type { Probe } from '../../health/probe.ts';
 import type { KubeObject } from '../../kube/object.ts';
+import { makeIdentityFile } from '../../state/identity.ts';
 import type { RunOptions } from '../options.ts';
 import type { Connection } from './connection.ts';
 import { ok, problem } from './finding.ts';
@@ -30,7 +31,7 @@ export type CheckedCluster = {
 export async function checkCluster(
   options: RunOptions,
   { client, server }: Pick<Connection, 'client' | 'server'>,
-  { machine, probe }: { readonly machine: Platform; readonly probe: Probe },
+  { machine, probe, log }: Pick<CommandDeps, 'machine' | 'log'> & { readonly probe: Probe },
   inspect: Inspect,
   signal: AbortSignal,
 ): Promise<CheckedCluster | undefined> {
@@ -61,7 +62,10 @@ export async function checkCluster(
   });
   if (mayLease)
     await inspect('Permissions', 'Lease', async () => {
-      const identity = await knownIdentity(machine, statePaths(options.stateDir).identity);
+      const { files } = machine;
+      const { identity: path } = statePaths(options.stateDir);
+      const { identity: earlierPath } = earlierStatePaths(options.stateDir);
+      const identity = await makeIdentityFile({ path, earlierPath, files, log }).read();
       return checkLease(client, options, identity, signal);
     });
   if (!mayList) return undefined;
