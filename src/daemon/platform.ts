@@ -27,7 +27,16 @@ export function statePaths(
   stateDir: string,
 ): Readonly<
   Record<
-    'haproxy' | 'ledger' | 'listeners' | 'nodes' | 'placement' | 'identity' | 'adminSocket' | 'drains' | 'candidates',
+    | 'haproxy'
+    | 'ledger'
+    | 'listeners'
+    | 'nodes'
+    | 'placement'
+    | 'identity'
+    | 'adminSocket'
+    | 'drains'
+    | 'candidates'
+    | 'tenure',
     string
   >
 > {
@@ -39,6 +48,7 @@ export function statePaths(
     placement: `${stateDir}/placement.jsonl`,
     drains: `${stateDir}/drains.jsonl`,
     candidates: `${stateDir}/candidates.jsonl`,
+    tenure: `${stateDir}/tenure.jsonl`,
     identity: `${stateDir}/identity`,
     adminSocket: `${stateDir}/admin.sock`,
   };
