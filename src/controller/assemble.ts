@@ -10,7 +10,7 @@ import type { Clock, Random } from '../ports/clock.ts';
 import type { Ledger } from '../ports/ledger.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import { type Controller, type ControllerDeps, type HostLink, makeController } from './controller.ts';
+import { type Controller, type ControllerDeps, type HostLink, makeController, type Term } from './controller.ts';
 import { makeHolders } from './holders.ts';
 import type { RecordEvent } from './record-events.ts';
 import { makeServiceWriter } from './service-writer.ts';
@@ -29,6 +29,7 @@ export type ControllerPartsDeps = {
   readonly client: KubeClient;
   readonly site: Site;
   readonly host: HostLink;
+  readonly term: Term;
   readonly facts: (signal: AbortSignal) => Promise<HostFacts>;
   readonly ledger: Ledger;
   readonly drains: ControllerDeps['drained'];

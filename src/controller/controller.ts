@@ -21,6 +21,7 @@ import type { Log } from '../ports/log.ts';
 import { makeLedgerWriter } from './ledger-writer.ts';
 import { type Decision, makePlanner } from './planner.ts';
 import { type RecordEvent, recordDecision } from './record-events.ts';
+import { withoutStale } from './stale-records.ts';
 
 /** A store, as the controller sees it. */
 export type Observed<K extends string, T> = {
@@ -36,6 +37,16 @@ export type HostLink = {
   subscribe(listener: () => void): () => void;
 };
 
+/** One tenure of the Lease, as the controller sees it. Both calls may be repeated. */
+export type Term = {
+  /** False: another host may have changed addresses since the ledger was written. */
+  readonly isLedgerCurrent: boolean;
+  /** The ledger holds all that the first plan decided. */
+  recorded(): void;
+  /** The host has a table of this term. */
+  published(): void;
+};
+
 /** What is published: the decision, what came of recording it, and the table that the host was given. */
 export type Plan = Decision & {
   readonly table: TrafficTable;
@@ -49,6 +60,7 @@ export type ControllerDeps = {
   readonly services: Observed<ServiceKey, Service>;
   readonly nodes: Observed<NodeName, Node>;
   readonly host: HostLink;
+  readonly term: Term;
   /** Asked when there is a spec that no plan has seen, and when the host reports other addresses or needs. */
   readonly facts: (signal: AbortSignal) => Promise<HostFacts>;
   readonly ledger: Ledger;
@@ -79,7 +91,7 @@ export type Controller = {
 };
 
 export function makeController(deps: ControllerDeps): Controller {
-  const { services, nodes, host, clock, log } = deps;
+  const { services, nodes, host, term, clock, log } = deps;
   const touched = new Set<ServiceKey>();
   const wake = makeLatch();
   const decide = makePlanner();
@@ -87,6 +99,8 @@ export function makeController(deps: ControllerDeps): Controller {
   const overBudgetOf = makeRangeBudget();
   const ledger = makeLedgerWriter(deps);
   let plan: Plan | undefined;
+  /** The ledger holds all that was decided, in earlier terms and in this one. */
+  let { isLedgerCurrent } = term;
   /** Services that wait until a program on the host frees a port: no event tells when. */
   const waiting = new Set<ServiceKey>();
   let isLookPending = false;
@@ -119,14 +133,19 @@ export function makeController(deps: ControllerDeps): Controller {
   const turn = async (seen: readonly ServiceKey[], signal: AbortSignal): Promise<void> => {
     const before = plan;
     const report = host.report();
+    const records = ledger.records();
     const decision = decide({
       site: deps.site,
       services: services.objects(),
       nodes: nodes.objects(),
-      records: ledger.records(),
+      records: isLedgerCurrent ? records : withoutStale(records, services.objects(), deps.site.ranges),
       host: await lookAtHost(seen, signal),
     });
     const unrecorded = await ledger.commit(decision.records, signal);
+    if (unrecorded.size === 0) {
+      isLedgerCurrent = true;
+      term.recorded();
+    }
     const assignments = withUnrecorded(decision, before, unrecorded);
     const overBudget = overBudgetOf({ services: decision.ours, assignments });
     const table = planTraffic({
@@ -141,6 +160,7 @@ export function makeController(deps: ControllerDeps): Controller {
       before !== undefined && before.nodeTrouble[4] === trouble[4] && before.nodeTrouble[6] === trouble[6];
     plan = { ...decision, assignments, overBudget, table, nodeTrouble: isSameTrouble ? before.nodeTrouble : trouble };
     host.publish(table);
+    term.published();
     recordDecision(before, plan, log, deps.recordEvent);
     const changed = PersistentMap.changedKeys(
       before?.assignments ?? PersistentMap.empty<ServiceKey, Assignment>(),

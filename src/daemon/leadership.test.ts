@@ -1,12 +1,15 @@
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { type LeaseCluster, type Link, makeLeaseCluster } from '../../test/make/lease-cluster.ts';
 import { type LogLine, recordLog } from '../../test/sim/observers.ts';
 import { type VirtualClock, virtualClock } from '../../test/sim/virtual-clock.ts';
+import { filesOf } from '../../test/sim/harness.ts';
 import { untilAborted } from '../async/abort.ts';
+import type { Term } from '../controller/controller.ts';
 import { makeLease } from '../kube/lease.ts';
 import type { LeaseObject } from '../kube/lease-object.ts';
-import { leadWhileHeld } from './leadership.ts';
+import { leadWhileHeld, servesAtStart } from './leadership.ts';
+import { loadTenureRecord } from './tenure-record.ts';
 
 /** One host that runs `leadWhileHeld`. */
 type Host = {
@@ -17,6 +20,8 @@ type Host = {
   /** How often the work of a holder began. */
   readonly terms: number;
   readonly isWorking: boolean;
+  /** The present term; publishes nothing by itself with `publishes: false`. */
+  readonly term: Term | undefined;
   readonly log: readonly LogLine[];
   readonly ended: Promise<void>;
 };
@@ -27,21 +32,36 @@ function makeScene(): Scene {
   return { cluster: makeLeaseCluster(), clock: virtualClock(), stop: new AbortController() };
 }
 
-/** `knowsOthers`: it has recorded another candidate before. */
+/**
+ * `knowsOthers`: it has recorded another candidate before. `files`: of its state directory. `publishes`: each term records
+ * and publishes its first plan at once.
+ */
 function start(
   { cluster, clock, stop }: Scene,
   identity: string,
   {
     knowsOthers = false,
     onLeaseLoss = 'withdraw',
-  }: Partial<{ knowsOthers: boolean; onLeaseLoss: 'withdraw' | 'keep' }> = {},
+    publishes = true,
+    files = new Map(),
+    hostname = 'lb1',
+    stop: { signal } = stop,
+  }: Partial<{
+    knowsOthers: boolean;
+    onLeaseLoss: 'withdraw' | 'keep';
+    publishes: boolean;
+    files: Map<string, string>;
+    hostname: string;
+    stop: AbortController;
+  }> = {},
 ): Host {
   const log = recordLog();
   const changes: boolean[] = [];
   let hasOthers = knowsOthers;
-  let isServing = !knowsOthers || onLeaseLoss === 'keep';
+  let isServing = servesAtStart({ hasOthers: () => hasOthers, onLeaseLoss });
   let terms = 0;
   let isWorking = false;
+  let present: Term | undefined;
   const lease = makeLease({
     client: cluster.clientOf(identity),
     namespace: 'ns',
@@ -54,29 +74,39 @@ function start(
       hasOthers = true;
     },
   });
-  const ended = leadWhileHeld(
-    {
-      lease,
-      leaseNamespace: 'ns',
-      loadBalancerClass: 'furiwake.dev/haproxy',
-      identity,
-      setServing: (now) => {
-        if (now !== isServing) changes.push(now);
-        isServing = now;
+  const lead = async (): Promise<void> => {
+    const tenures = await loadTenureRecord({ path: '/tenure', identity, hostname, files: filesOf(files), log });
+    await leadWhileHeld(
+      {
+        tenures,
+        lease,
+        leaseNamespace: 'ns',
+        loadBalancerClass: 'furiwake.dev/haproxy',
+        identity,
+        setServing: (now) => {
+          if (now !== isServing) changes.push(now);
+          isServing = now;
+        },
+        hasOthers: () => hasOthers,
+        onLeaseLoss,
+        clock,
+        log,
       },
-      hasOthers: () => hasOthers,
-      onLeaseLoss,
-      clock,
-      log,
-    },
-    async (signal) => {
-      terms += 1;
-      isWorking = true;
-      await untilAborted(signal);
-      isWorking = false;
-    },
-    stop.signal,
-  );
+      async (term, inner) => {
+        terms += 1;
+        isWorking = true;
+        present = term;
+        if (publishes) {
+          term.recorded();
+          term.published();
+        }
+        await untilAborted(inner);
+        isWorking = false;
+      },
+      signal,
+    );
+  };
+  const ended = lead();
   ended.catch(() => undefined);
   return {
     get isServing() {
@@ -88,6 +118,9 @@ function start(
     },
     get isWorking() {
       return isWorking;
+    },
+    get term() {
+      return present;
     },
     log: log.lines,
     ended,
@@ -224,4 +257,110 @@ test('two hosts that know of each other never serve at the same time, with any i
     }),
     { numRuns: 200 },
   );
+});
+
+test.each([
+  ['a host that has always been alone serves', false, 'withdraw', true],
+  ['a host that has seen another one does not serve', true, 'withdraw', false],
+  ['a host that keeps its addresses serves', true, 'keep', true],
+] as const)('%s its last table before it holds the Lease', (_, others, onLeaseLoss, serves) => {
+  expect(servesAtStart({ hasOthers: () => others, onLeaseLoss })).toBe(serves);
+});
+
+test('a host that waited for another one serves with the first table of its term, not with the Lease', async () => {
+  const scene = makeScene();
+  const host = start(scene, 'lb1_a-b', { publishes: false });
+  await renewElsewhere(scene, 'lb2_c-d', 10);
+  await scene.clock.advance(20_000);
+  expect([host.isWorking, host.changes, host.term?.isLedgerCurrent]).toEqual([true, [false], false]);
+  host.term?.published();
+  expect(host.changes).toEqual([false, true]);
+});
+
+test('a renewal after an interruption opens no host that has no table of its term', async () => {
+  const scene = makeScene();
+  const host = start(scene, 'lb1_a-b', { publishes: false, knowsOthers: true });
+  await scene.clock.advance(1_000);
+  scene.cluster.links.set('lb1_a-b', 'cut');
+  await scene.clock.advance(20_000);
+  scene.cluster.links.set('lb1_a-b', 'up');
+  await scene.clock.advance(20_000);
+  expect([host.changes, host.terms]).toEqual([[], 1]);
+  host.term?.published();
+  expect(host.changes).toEqual([true]);
+});
+
+test('a table that arrives after the Lease was lost opens nothing', async () => {
+  const scene = makeScene();
+  const host = start(scene, 'lb1_a-b', { publishes: false, knowsOthers: true });
+  await scene.clock.advance(1_000);
+  await renewElsewhere(scene, 'lb2_c-d', 10);
+  host.term?.published();
+  expect(host.changes).toEqual([]);
+});
+
+describe('a lone host that starts again', () => {
+  /** Runs until its first plan is recorded (or not), then crashes or ends. */
+  async function runOnce(scene: Scene, files: Map<string, string>, end: 'crash' | 'release', publishes = true) {
+    const stop = new AbortController();
+    const host = start(scene, 'lb1_a-b', { files, publishes, stop });
+    await scene.clock.advance(12_000);
+    if (end === 'crash') scene.cluster.links.set('lb1_a-b', 'cut');
+    stop.abort();
+    await scene.clock.drive(host.ended);
+    scene.cluster.links.clear();
+  }
+
+  test.each(['crash', 'release'] as const)('after a %s trusts its ledger and serves at once', async (end) => {
+    const scene = makeScene();
+    const files = new Map<string, string>();
+    await runOnce(scene, files, end);
+    const host = start(scene, 'lb1_a-b', { files, publishes: false });
+    await scene.clock.advance(1_000);
+    expect([host.changes, host.terms, host.term?.isLedgerCurrent]).toEqual([[], 1, true]);
+  });
+
+  test('after a crash before its first plan does not trust its ledger, but serves', async () => {
+    const scene = makeScene();
+    const files = new Map<string, string>();
+    await runOnce(scene, files, 'release');
+    await runOnce(scene, files, 'crash', false);
+    const host = start(scene, 'lb1_a-b', { files, publishes: false });
+    await scene.clock.advance(1_000);
+    expect([host.changes, host.terms, host.term?.isLedgerCurrent]).toEqual([[], 1, false]);
+  });
+
+  test('after another host held and released the Lease unseen, withdraws until it has a table', async () => {
+    const scene = makeScene();
+    const files = new Map<string, string>();
+    await runOnce(scene, files, 'release');
+    const other = new AbortController();
+    const second = start(scene, 'lb2_c-d', { stop: other });
+    await scene.clock.advance(1_000);
+    other.abort();
+    await scene.clock.drive(second.ended);
+    const host = start(scene, 'lb1_a-b', { files, publishes: false });
+    await scene.clock.advance(1_000);
+    expect([host.changes, host.terms, host.term?.isLedgerCurrent]).toEqual([[false], 1, false]);
+    host.term?.published();
+    expect(host.changes).toEqual([false, true]);
+  });
+});
+
+test('a host that was cut off while another one held and released the Lease begins a new term', async () => {
+  const scene = makeScene();
+  const host = start(scene, 'lb1_a-b', { publishes: false });
+  await scene.clock.advance(1_000);
+  host.term?.published();
+  scene.cluster.links.set('lb1_a-b', 'cut');
+  const other = new AbortController();
+  const second = start(scene, 'lb2_c-d', { stop: other });
+  await scene.clock.advance(30_000);
+  expect(second.isWorking).toBe(true);
+  other.abort();
+  await scene.clock.drive(second.ended);
+  scene.cluster.links.clear();
+  await scene.clock.advance(10_000);
+  expect([host.terms, host.changes, host.term?.isLedgerCurrent]).toEqual([2, [false], false]);
+  expect(messages(host, 'error')).toEqual([expect.stringContaining('took over the Lease while this host was cut off')]);
 });

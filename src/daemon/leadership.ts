@@ -1,12 +1,22 @@
 import { untilAborted } from '../async/abort.ts';
 import { superviseAll } from '../async/supervise-all.ts';
-import { type Lease, NoNamespaceError } from '../kube/lease.ts';
+import type { Term } from '../controller/controller.ts';
+import { type Acquisition, type Lease, NoNamespaceError } from '../kube/lease.ts';
 import type { Holder } from '../kube/lease-observer.ts';
 import { assertNever } from '../core/assert-never.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { StartError } from './errors.ts';
 import { hostOf } from './identity.ts';
+import type { TenureRecord } from './tenure-record.ts';
+
+/**
+ * Whether a host may serve the last table of its state directory before it holds the Lease: not if another host may hold
+ * it.
+ */
+export function servesAtStart({ hasOthers, onLeaseLoss }: Pick<LeadershipDeps, 'hasOthers' | 'onLeaseLoss'>): boolean {
+  return onLeaseLoss === 'keep' || !hasOthers();
+}
 
 export type LeadershipDeps = {
   readonly lease: Lease;
@@ -20,6 +30,7 @@ export type LeadershipDeps = {
    * Another holder of the Lease, or candidate for it, was seen at some time: this host cannot know that it is alone.
    */
   readonly hasOthers: () => boolean;
+  readonly tenures: TenureRecord;
   /** The action when the Lease is lost to another host. */
   readonly onLeaseLoss: 'withdraw' | 'keep';
   readonly clock: Clock;
@@ -32,6 +43,7 @@ export type LeadershipDeps = {
  *
  *   waiting for another holder   ─► withdrawn
  *   waiting for its own identity ─► serving if no other candidate was ever seen, until a namesake renews the Lease
+ *   held, no table of the term   ─► withdrawn if another host is known, or held the Lease in between
  *   held, renewals succeed       ─► serving
  *   held, no renewal for 10 s    ─► serving if no other candidate was ever seen, otherwise withdrawn: 5 s before
  *                                   another host may take over
@@ -42,22 +54,39 @@ export type LeadershipDeps = {
  */
 export async function leadWhileHeld(
   deps: LeadershipDeps,
-  work: (signal: AbortSignal) => Promise<void>,
+  work: (term: Term, signal: AbortSignal) => Promise<void>,
   signal: AbortSignal,
 ): Promise<void> {
-  const { lease, log, setServing } = deps;
+  const { lease, log, tenures } = deps;
+  const keeps = deps.onLeaseLoss === 'keep';
+  let isWithdrawn = false;
   const withdraw = (): void => {
-    if (deps.onLeaseLoss === 'withdraw') setServing(false);
+    if (keeps) return;
+    isWithdrawn = true;
+    deps.setServing(false);
   };
   while (!signal.aborted) {
-    await acquire(deps, withdraw, signal);
-    setServing(true);
+    const { before, tenure } = await acquire(deps, withdraw, signal);
+    const succession = tenures.successionTo(before);
     const lost = new AbortController();
     const inner = AbortSignal.any([signal, lost.signal]);
+    // The last table names addresses that another host may have given to other Services meanwhile.
+    const mayServeLast = keeps || (!isWithdrawn && !deps.hasOthers() && succession !== 'other');
+    isWithdrawn = false;
+    const gate = makeGate(deps, mayServeLast, inner);
+    let isRecorded = false;
+    const term: Term = {
+      isLedgerCurrent: succession === 'own',
+      recorded: () => {
+        if (!isRecorded) void tenures.keep(tenure);
+        isRecorded = true;
+      },
+      published: () => gate.setTable(),
+    };
     await superviseAll(
       [
-        work,
-        (until) => fence(deps, until),
+        (until) => work(term, until),
+        (until) => fence(deps, gate, until),
         async (until) => {
           const loss = await lease.hold(until);
           if (loss.reason !== 'taken') return;
@@ -83,6 +112,7 @@ function lossWords({ identity, onLeaseLoss, hasOthers }: LeadershipDeps, holder:
     onLeaseLoss === 'withdraw'
       ? 'its addresses are withdrawn, established connections continue'
       : 'it keeps its addresses (--on-lease-loss keep)';
+  if (holder === '') return `another host took over the Lease while this host was cut off, and released it; ${what}`;
   return `host ${hostOf(holder)} took over the Lease: this host no longer serves; ${what}`;
 }
 
@@ -101,10 +131,10 @@ function holderWords({ loadBalancerClass }: LeadershipDeps, { identity, kind, ex
   }
 }
 
-async function acquire(deps: LeadershipDeps, withdraw: () => void, signal: AbortSignal): Promise<void> {
+async function acquire(deps: LeadershipDeps, withdraw: () => void, signal: AbortSignal): Promise<Acquisition> {
   const { lease, leaseNamespace, log } = deps;
   try {
-    await lease.acquire(signal, (holder) => {
+    return await lease.acquire(signal, (holder) => {
       if (holder.kind !== 'unknown' || deps.hasOthers()) withdraw();
       const level = holder.kind === 'namesake' ? 'error' : 'warn';
       log[level]({ holder: holder.identity, class: deps.loadBalancerClass }, holderWords(deps, holder));
@@ -119,11 +149,45 @@ async function acquire(deps: LeadershipDeps, withdraw: () => void, signal: Abort
 
 export const noNamespaceAdvice = 'kubectl apply -f deploy/furiwake.yaml, or name another one with --lease-namespace';
 
+/** Serves as long as the host has a table that it may serve, and its Lease is renewed. */
+type Gate = {
+  /** The host has a table of this term. */
+  setTable(): void;
+  setRenewed(isRenewed: boolean): void;
+};
+
+/** `mayServeLast`: the host serves its last table until there is one of this term. Without effect after `signal`. */
+function makeGate(
+  { setServing, log }: Pick<LeadershipDeps, 'setServing' | 'log'>,
+  mayServeLast: boolean,
+  signal: AbortSignal,
+): Gate {
+  let hasTable = mayServeLast;
+  let isRenewed = true;
+  const apply = (): void => {
+    if (!signal.aborted) setServing(hasTable && isRenewed);
+  };
+  if (!hasTable) log.info({}, 'the Lease is held: this host serves as soon as it knows the addresses of all Services');
+  apply();
+  return {
+    setTable: () => {
+      if (hasTable) return;
+      hasTable = true;
+      apply();
+    },
+    setRenewed: (now) => {
+      isRenewed = now;
+      apply();
+    },
+  };
+}
+
 const lookMs = 1_000;
 
 /** Withdraws this host while its Lease is not renewed, unless it has always been alone. */
 async function fence(
-  { lease, hasOthers, onLeaseLoss, setServing, clock, log }: LeadershipDeps,
+  { lease, hasOthers, onLeaseLoss, clock, log }: LeadershipDeps,
+  gate: Gate,
   signal: AbortSignal,
 ): Promise<void> {
   if (onLeaseLoss === 'keep') return await untilAborted(signal);
@@ -133,7 +197,7 @@ async function fence(
     if (leftMs > 0) {
       if (isWithdrawn) {
         log.info({}, 'the Lease is renewed again: serving');
-        setServing(true);
+        gate.setRenewed(true);
       }
       isWithdrawn = false;
       await clock.sleep(leftMs, signal);
@@ -144,7 +208,7 @@ async function fence(
           { err: lease.trouble() },
           'the Lease cannot be renewed, and another host may take it over: withdrawing the addresses of this host',
         );
-        setServing(false);
+        gate.setRenewed(false);
       }
       await clock.sleep(lookMs, signal);
     }

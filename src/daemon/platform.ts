@@ -27,7 +27,16 @@ export function statePaths(
   stateDir: string,
 ): Readonly<
   Record<
-    'haproxy' | 'ledger' | 'listeners' | 'nodes' | 'placement' | 'identity' | 'adminSocket' | 'drains' | 'candidates',
+    | 'haproxy'
+    | 'ledger'
+    | 'listeners'
+    | 'nodes'
+    | 'placement'
+    | 'identity'
+    | 'adminSocket'
+    | 'drains'
+    | 'candidates'
+    | 'tenure',
     string
   >
 > {
@@ -40,6 +49,7 @@ export function statePaths(
     drains: `${stateDir}/drains.jsonl`,
     candidates: `${stateDir}/candidates.jsonl`,
     identity: `${stateDir}/identity.jsonl`,
+    tenure: `${stateDir}/tenure.jsonl`,
     adminSocket: `${stateDir}/admin.sock`,
   };
 }

@@ -12,6 +12,28 @@ export type LeaseSpec = {
 
 export type LeaseObject = KubeObject & { readonly spec: LeaseSpec };
 
+/** One tenure of the Lease: it begins whenever a process takes the Lease, and renewals and the release keep it. */
+export type Tenure = {
+  /** UID of the Lease: a Lease that was deleted and created again counts from 0. */
+  readonly lease: string;
+  readonly transitions: number;
+  /** Empty: the Lease was released, by the holder of this tenure. */
+  readonly holder: string;
+};
+
+export function tenureOf({ metadata, spec }: LeaseObject): Tenure {
+  return {
+    lease: metadata.uid ?? '',
+    transitions: spec.leaseTransitions ?? 0,
+    holder: spec.holderIdentity ?? '',
+  };
+}
+
+/** The same tenure; that it was released meanwhile makes no difference. */
+export function isSameTenure(a: Tenure, b: Tenure): boolean {
+  return a.lease === b.lease && a.transitions === b.transitions;
+}
+
 /** As in client-go: how long a holder that does not renew the Lease keeps it. */
 export const defaultDurationSeconds = 15;
 
@@ -57,7 +79,8 @@ export function microTime(ms: number): string {
 
 /**
  * The Lease with `identity` as its holder (empty: released), to be written over `base`. The metadata of `base` stays, but
- * the holder is removed from the candidates. A new holder counts as a transition.
+ * the holder is removed from the candidates. A new holder counts as a transition, and so does a new process with the
+ * identity of the holder: it does not know what that one decided.
  */
 export function leaseBody({
   namespace,
@@ -65,6 +88,7 @@ export function leaseBody({
   base,
   identity,
   durationSeconds,
+  isRenewal = false,
   nowMs,
 }: {
   readonly namespace: string;
@@ -72,10 +96,12 @@ export function leaseBody({
   readonly base: LeaseObject | undefined;
   readonly identity: string;
   readonly durationSeconds: number;
+  /** By the process that took the Lease. */
+  readonly isRenewal?: boolean;
   readonly nowMs: number;
 }): LeaseObject {
   const now = microTime(nowMs);
-  const isSame = base?.spec.holderIdentity === identity;
+  const isSame = isRenewal && base?.spec.holderIdentity === identity;
   return {
     apiVersion: 'coordination.k8s.io/v1',
     kind: 'Lease',

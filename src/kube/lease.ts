@@ -4,15 +4,26 @@ import type { Clock, Random } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { KubeClient } from './client.ts';
 import { isKubeError } from './errors.ts';
-import { defaultDurationSeconds, leaseBody, type LeaseObject, withCandidate } from './lease-object.ts';
+import {
+  defaultDurationSeconds,
+  isSameTenure,
+  leaseBody,
+  type LeaseObject,
+  type Tenure,
+  tenureOf,
+  withCandidate,
+} from './lease-object.ts';
 import { type Holder, makeLeaseObserver } from './lease-observer.ts';
 import { resourcePath } from './paths.ts';
 
 /**
  * Why `hold` ended: the Lease names another holder, or has this host's identity but was not written by this process
- * (see {@link Holder}), or it was released.
+ * (see {@link Holder}), or another holder took and released it (`holder` is empty); or this process released it.
  */
 export type LeaseLoss = { readonly reason: 'taken'; readonly holder: string } | { readonly reason: 'released' };
+
+/** The tenure that a process begins, and the one before it; `undefined`: there was no Lease. */
+export type Acquisition = { readonly before: Tenure | undefined; readonly tenure: Tenure };
 
 export type Lease = {
   /**
@@ -21,7 +32,7 @@ export type Lease = {
    * candidate that the holder can see. `onHolder` is called for each holder, and when its kind changes. Failures of the
    * API are logged and retried; rejects when `signal` aborts, and with {@link NoNamespaceError}.
    */
-  acquire(signal: AbortSignal, onHolder?: (holder: Holder) => void): Promise<void>;
+  acquire(signal: AbortSignal, onHolder?: (holder: Holder) => void): Promise<Acquisition>;
   /**
    * Renews the Lease until it is lost or `signal` aborts; then releases it. An unreachable API server does not end it.
    */
@@ -93,6 +104,8 @@ export function makeLease({
   let heldUntilMs = Number.NEGATIVE_INFINITY;
   let candidateUntilMs = Number.NEGATIVE_INFINITY;
   let trouble: string | undefined;
+  /** The last one of this process. */
+  let tenure: Tenure | undefined;
 
   const failed = (error: unknown): void => {
     trouble = error instanceof Error ? error.message : String(error);
@@ -125,15 +138,19 @@ export function makeLease({
   };
 
   /** Writes a claim over the Lease as last seen, or creates it. It is held from the time of the request on. */
-  const claim = async (signal: AbortSignal): Promise<void> => {
+  const claim = async (signal: AbortSignal, { isRenewal }: { readonly isRenewal: boolean }): Promise<Tenure> => {
     const startedAt = clock.monotonic();
     const base = observer.lease;
     const nowMs = clock.now() + random(); // its microseconds distinguish own claims from those of a namesake
-    const body = leaseBody({ namespace, name, base, identity, durationSeconds: defaultDurationSeconds, nowMs });
+    const durationSeconds = defaultDurationSeconds;
+    const body = leaseBody({ namespace, name, base, identity, durationSeconds, isRenewal, nowMs });
     observer.willClaim(body.spec.renewTime ?? '');
-    observer.see(base === undefined ? await create(body, signal) : await replace(body, signal));
+    const written = base === undefined ? await create(body, signal) : await replace(body, signal);
+    observer.see(written);
     observer.hasClaimed();
     heldUntilMs = startedAt + renewDeadlineMs;
+    tenure = tenureOf(written);
+    return tenure;
   };
 
   /**
@@ -145,28 +162,35 @@ export function makeLease({
     candidateUntilMs = clock.monotonic() + candidateEveryMs;
   };
 
-  /** Reads the Lease once, and tries once to take it if it is free; returns whether it is held now. */
-  const tryAcquire = async (onHolder: (holder: Holder) => void, signal: AbortSignal): Promise<boolean> => {
+  /** Reads the Lease once, and tries once to take it if it is free; `undefined`: it is not. */
+  const tryAcquire = async (
+    onHolder: (holder: Holder) => void,
+    signal: AbortSignal,
+  ): Promise<Acquisition | undefined> => {
     await read(signal);
     const holder = observer.holder();
     if (observer.lease !== undefined && holder !== undefined && holder.expiresInMs > 0) {
       onHolder(holder);
       await beCandidate(observer.lease, signal);
-      return false;
+      return undefined;
     }
-    await claim(signal);
-    return true;
+    const before = observer.lease && tenureOf(observer.lease);
+    return { before, tenure: await claim(signal, { isRenewal: false }) };
   };
 
   const tryRenew = async (signal: AbortSignal): Promise<Turn> => {
     try {
-      await claim(signal);
+      await claim(signal, { isRenewal: true });
       return 'held';
     } catch (error) {
       if (!isKubeError(error, 'CONFLICT', 'ALREADY_EXISTS', 'NOT_FOUND')) throw error;
     }
     await read(signal); // it was changed, or deleted
-    return observer.holder() === undefined ? 'free' : 'taken';
+    if (observer.holder() !== undefined) return 'taken';
+    const found = observer.lease && tenureOf(observer.lease);
+    // Another host took it while this one was cut off, and released it.
+    const isPassedOver = found?.holder === '' && tenure !== undefined && !isSameTenure(found, tenure);
+    return isPassedOver ? 'taken' : 'free';
   };
 
   const release = async (): Promise<void> => {
@@ -203,9 +227,9 @@ export function makeLease({
       for (;;) {
         signal.throwIfAborted();
         try {
-          const isHeld = await tryAcquire(tell, signal);
+          const acquired = await tryAcquire(tell, signal);
           succeeded();
-          if (isHeld) return;
+          if (acquired !== undefined) return acquired;
         } catch (error) {
           signal.throwIfAborted();
           if (error instanceof NoNamespaceError) throw error;

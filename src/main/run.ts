@@ -14,11 +14,13 @@ import { earlierStatePaths, statePaths } from '../daemon/platform.ts';
 import type { RunOptions } from '../cli/options.ts';
 import { openStateDir, refuseStateDir } from '../daemon/state-dir.ts';
 import { tellNodes } from '../daemon/tell-nodes.ts';
+import { loadTenureRecord } from '../daemon/tenure-record.ts';
 import { assembleController, type ControllerParts } from '../controller/assemble.ts';
+import type { Term } from '../controller/controller.ts';
 import type { Site } from '../core/model/site.ts';
 import { loadCandidates } from '../daemon/candidates.ts';
 import { loadDrains } from '../daemon/drains.ts';
-import { leadWhileHeld } from '../daemon/leadership.ts';
+import { leadWhileHeld, servesAtStart } from '../daemon/leadership.ts';
 import { healthRoutes } from '../http/health-routes.ts';
 import { serveHttp } from '../http/server.ts';
 import { makeKubeClient } from '../kube/client.ts';
@@ -68,8 +70,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     stateDir,
     idleTimeoutSeconds: options.idleTimeoutSeconds,
     nodeSilenceSeconds: options.nodeSilenceSeconds,
-    // If there may be another candidate, the host serves only with the Lease; until then the last table stays closed.
-    isServing: !candidates.hasOthers() || options.onLeaseLoss === 'keep',
+    isServing: servesAtStart({ ...candidates, ...options }),
     log,
     metrics,
     lifetime: alive,
@@ -80,6 +81,8 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     machine,
     makeIdentityFile({ path: paths.identity, earlierPath: earlierPaths.identity, files, log }),
   );
+  const { hostname } = machine;
+  const tenures = await loadTenureRecord({ path: paths.tenure, identity: identity.name, hostname, files, log });
   const lease = makeLease({
     client,
     namespace: leaseNamespace,
@@ -97,7 +100,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     log,
     metrics,
     reportingController: 'furiwake.dev/controller',
-    reportingInstance: machine.hostname,
+    reportingInstance: hostname,
   });
   const site: Site = {
     ...options,
@@ -119,16 +122,16 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   const facts = makeFacts({ host: hostParts.host, placement, site, reserved: apiServer });
   let connected: { readonly server: string; readonly kubernetes: string } | undefined;
   /** Of the current term of the Lease. */
-  let term: ControllerParts | undefined;
+  let current: ControllerParts | undefined;
 
   const notReady = (): readonly string[] => [
     ...(lease.isHeld()
       ? []
       : [lease.trouble() ?? `the Lease ${leaseNamespace}/${leaseName(loadBalancerClass)} is not held`]),
-    ...(term?.stores.services.isSynced === true && term.stores.nodes.isSynced
+    ...(current?.stores.services.isSynced === true && current.stores.nodes.isSynced
       ? []
       : ['Services and Nodes are not known yet']),
-    ...noNodeWords(term),
+    ...noNodeWords(current),
     ...agent.troubles(),
   ];
   await using _admin = await serveAdmin(
@@ -136,16 +139,16 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     adminRoutes({
       drains,
       nodes: () => {
-        if (term?.stores.nodes.isSynced !== true) return undefined;
-        const active = [...(term.controller.plan()?.table.nodes.values() ?? [])].filter(
+        if (current?.stores.nodes.isSynced !== true) return undefined;
+        const active = [...(current.controller.plan()?.table.nodes.values() ?? [])].filter(
           ({ state }) => state === 'active',
         );
-        return { all: new Set(term.stores.nodes.objects().keys()), active: new Set(active.map(({ name }) => name)) };
+        return { all: new Set(current.stores.nodes.objects().keys()), active: new Set(active.map(({ name }) => name)) };
       },
       log,
       status: async (inner) => {
         const haproxy = await hostParts.proxy.observe(inner).catch(() => undefined);
-        const plan = term?.controller.plan();
+        const plan = current?.controller.plan();
         return {
           version: deps.version,
           pid: machine.pid,
@@ -155,7 +158,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
           notReady: notReady(),
           haproxy,
           pool: plan && poolStatus(plan),
-          services: serviceLines(plan, term?.stores.services.objects() ?? new Map(), haproxy, clock.now()),
+          services: serviceLines(plan, current?.stores.services.objects() ?? new Map(), haproxy, clock.now()),
           nodes: nodeLines(haproxy, clock.now()),
         };
       },
@@ -182,6 +185,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
         identity: identity.name,
         setServing: (isServing) => agent.setServing(isServing),
         hasOthers: () => candidates.hasOthers(),
+        tenures,
         onLeaseLoss: options.onLeaseLoss,
         clock,
         log,
@@ -192,12 +196,13 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   };
 
   /** While the Lease is held: with new stores, because the knowledge of an earlier term may be from another history. */
-  const serveTerm = async (inner: AbortSignal): Promise<void> => {
+  const serveTerm = async (term: Term, inner: AbortSignal): Promise<void> => {
     const end = new AbortController();
     const parts = assembleController({
       client,
       site: { ...site, movesServices: site.handsOutOwn && candidates.hasOthers() },
       host: agent,
+      term,
       facts,
       ledger,
       drains,
@@ -209,7 +214,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
       metrics,
       signal: AbortSignal.any([inner, end.signal]),
     });
-    term = parts;
+    current = parts;
     try {
       await superviseAll(
         [
@@ -259,8 +264,8 @@ async function sayWhenReady(
 }
 
 /** Both families are without a node, so no connection can be served. */
-function noNodeWords(term: ControllerParts | undefined): readonly string[] {
-  const trouble = term?.controller.plan()?.nodeTrouble;
+function noNodeWords(current: ControllerParts | undefined): readonly string[] {
+  const trouble = current?.controller.plan()?.nodeTrouble;
   return trouble?.[4] === undefined || trouble[6] === undefined ? [] : [`no node takes connections: ${trouble[4]}`];
 }
 

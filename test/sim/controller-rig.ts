@@ -1,6 +1,6 @@
 import { makeFacts } from '../../src/agent/facts.ts';
 import { assembleController } from '../../src/controller/assemble.ts';
-import type { Controller, HostLink } from '../../src/controller/controller.ts';
+import type { Controller, HostLink, Term } from '../../src/controller/controller.ts';
 import type { Site } from '../../src/core/model/site.ts';
 import type { TrafficTable } from '../../src/core/traffic/table.ts';
 import { loadDrains } from '../../src/daemon/drains.ts';
@@ -65,6 +65,8 @@ export type RigOptions = {
   readonly site?: Partial<Site>;
   /** Outlives a rig, as the state directory does. */
   readonly files?: Map<string, string>;
+  /** Default: no other host held the Lease. */
+  readonly term?: Term;
   /** Clock speed relative to real time; default 1. */
   readonly timeFactor?: number;
 };
@@ -98,6 +100,7 @@ export async function startController(
     client,
     site,
     host,
+    term: options.term ?? { isLedgerCurrent: true, recorded: () => undefined, published: () => undefined },
     facts: makeFacts({ ...ports, site, reserved: async () => new Map() }),
     ledger: makeFileLedger({ path: '/ledger', earlierPath: '/records', files: filesOf(files), clock, log }),
     drains: await loadDrains({ path: '/drains', files: filesOf(files), log }),

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type Lease, type LeaseLoss, makeLease } from '../../src/kube/lease.ts';
+import { type Acquisition, type Lease, type LeaseLoss, makeLease } from '../../src/kube/lease.ts';
 import type { Holder } from '../../src/kube/lease-observer.ts';
 import { microTime } from '../../src/kube/lease-object.ts';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
@@ -50,7 +50,12 @@ function lease(identity: string): Made {
 }
 
 /** Waits for the Lease; records the reported holders, in order. */
-function waiting(identity: string): { mine: Made; told: Holder[]; acquired: Promise<void>; stop: AbortController } {
+function waiting(identity: string): {
+  mine: Made;
+  told: Holder[];
+  acquired: Promise<Acquisition>;
+  stop: AbortController;
+} {
   const mine = lease(identity);
   const stop = new AbortController();
   stops.push(stop);
@@ -89,13 +94,13 @@ test('a Lease without a holder is taken at once', async () => {
   expect(record()?.['renewTime']).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/);
 });
 
-test('the own Lease is taken again at once after a crash', async () => {
+test('the own Lease is taken again at once after a crash, as a new tenure', async () => {
   server.put('Lease', {
     metadata: { namespace: 'kube-system', name: 'furiwake' },
     spec: { holderIdentity: 'box-1', leaseDurationSeconds: 15, leaseTransitions: 4 },
   });
   const { mine } = await held('box-1');
-  expect([mine.isHeld(), clock.monotonic(), record()?.['leaseTransitions']]).toEqual([true, 0, 4]);
+  expect([mine.isHeld(), clock.monotonic(), record()?.['leaseTransitions']]).toEqual([true, 0, 5]);
 });
 
 test('it is renewed every five seconds, with one request each', async () => {

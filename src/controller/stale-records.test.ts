@@ -1,0 +1,32 @@
+import { expect, test } from 'vitest';
+import { byKey, ip, makeService, ranges } from '../../test/make/service.ts';
+import { listenerKey } from '../core/traffic/table.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
+import { withoutStale } from './stale-records.ts';
+
+const pool = ranges('192.0.2.8-192.0.2.9', '2001:db8::8/126');
+
+test.each([
+  ['the same address', ['192.0.2.8'], '192.0.2.8'],
+  ['another address of the pool', ['192.0.2.9'], ''],
+  ['no address: another client cleared it', [], '192.0.2.8'],
+  ['an address outside the pool, and a host name', ['10.0.0.1', undefined], '192.0.2.8'],
+  ['the same address, and one of another family', ['192.0.2.8', '2001:db8::8'], ''],
+])('a record stands against a status with %s, unless the pool has another one', (_, shown, kept) => {
+  const service = makeService(
+    'a',
+    {},
+    { status: { ingress: shown.map((text) => ({ ip: text, hostname: undefined, ipMode: undefined, ports: [] })) } },
+  );
+  const address = ip('192.0.2.8');
+  const record = {
+    uid: service.uid,
+    service: service.key,
+    addresses: [address],
+    listeners: [listenerKey(address, 80, 'TCP')],
+  };
+  const records = PersistentMap.from([[service.uid, record]]);
+  const after = withoutStale(records, byKey([service, makeService('new')]), pool).get(service.uid);
+  expect(after?.addresses.map(({ text }) => text).join()).toBe(kept);
+  expect(after?.listeners).toHaveLength(kept === '' ? 0 : 1);
+});

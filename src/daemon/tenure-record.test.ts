@@ -1,0 +1,64 @@
+import { expect, test } from 'vitest';
+import { filesOf } from '../../test/sim/harness.ts';
+import { recordLog } from '../../test/sim/observers.ts';
+import type { Tenure } from '../kube/lease-object.ts';
+import type { Files } from '../ports/files.ts';
+import { loadTenureRecord, type Succession, type TenureRecord } from './tenure-record.ts';
+
+const path = '/state/tenure.jsonl';
+
+function load(files: Files, { identity = 'lb1_a', hostname = 'lb1', log = recordLog() } = {}): Promise<TenureRecord> {
+  return loadTenureRecord({ path, identity, hostname, files, log });
+}
+
+const tenure = (transitions: number, holder = 'lb1_a', lease = 'uid-1'): Tenure => ({ lease, transitions, holder });
+
+const before: readonly (readonly [string, Tenure | undefined, Succession])[] = [
+  ['this host crashed', tenure(4), 'own'],
+  ['this host released it', tenure(4, ''), 'own'],
+  ['another host let it expire', tenure(5, 'lb2_b'), 'other'],
+  ['another host released it', tenure(5, ''), 'other'],
+  ['another process of this identity held it, or the record was not written', tenure(5), 'unknown'],
+  ['etcd was restored from a backup', tenure(3), 'unknown'],
+  ['etcd was restored to a release of an earlier tenure', tenure(3, ''), 'other'],
+  ['the Lease was deleted and created by another host, which released it', tenure(4, '', 'uid-2'), 'other'],
+  ['the Lease was deleted', undefined, 'unknown'],
+];
+
+test.each(before)('when %s, a restart knows it', async (_, lease, succession) => {
+  const texts = new Map<string, string>();
+  await (await load(filesOf(texts))).keep(tenure(4));
+  expect((await load(filesOf(texts))).successionTo(lease)).toBe(succession);
+});
+
+test('the last recorded tenure counts, in the same process and after a restart', async () => {
+  const texts = new Map<string, string>();
+  const record = await load(filesOf(texts));
+  expect(record.successionTo(tenure(4, ''))).toBe('unknown');
+  await record.keep(tenure(4));
+  await record.keep(tenure(1, 'lb1_a', 'uid-2'));
+  for (const each of [record, await load(filesOf(texts))])
+    expect([each.successionTo(tenure(1, '', 'uid-2')), each.successionTo(tenure(4))]).toEqual(['own', 'unknown']);
+});
+
+test.each([
+  ['a copy of the state directory on another machine', { hostname: 'lb2' }, 'unknown'],
+  ['a new identity with the old record', { identity: 'lb1_z' }, 'other'],
+])('%s does not continue the tenure', async (_, changed, succession) => {
+  const texts = new Map<string, string>();
+  await (await load(filesOf(texts))).keep(tenure(4));
+  expect((await load(filesOf(texts), changed)).successionTo(tenure(4))).toBe(succession);
+});
+
+test('a failing disk is logged, and a restart does not rely on the tenure; a file of a newer release is refused', async () => {
+  const texts = new Map<string, string>();
+  const files = filesOf(texts);
+  const log = recordLog();
+  const record = await load({ ...files, write: () => Promise.reject(new Error('ENOSPC')) }, { log });
+  await record.keep(tenure(4));
+  expect(log.lines).toMatchObject([{ level: 'error' }]);
+  expect(record.successionTo(tenure(4))).toBe('own');
+  expect((await load(files)).successionTo(tenure(4))).toBe('unknown');
+  texts.set(path, '{"file":"tenure","version":2}\n');
+  await expect(load(files)).rejects.toMatchObject({ code: 'NEWER_FILE' });
+});

@@ -1,0 +1,76 @@
+import * as z from 'zod';
+import { makeSerial } from '../async/serial.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
+import { isSameTenure, type Tenure } from '../kube/lease-object.ts';
+import type { Files } from '../ports/files.ts';
+import type { Log } from '../ports/log.ts';
+import { makeMapFile } from '../state/map-file.ts';
+
+/**
+ * Who may have decided since this state directory was last up to date:
+ *
+ * - `own`: no other process. The last tenure of the Lease is the recorded one.
+ * - `other`: another host held the Lease.
+ * - `unknown`: this host held it, or there was none, but the record does not say the same: no record yet, a crash before
+ *   it was written, a copied state directory, another host name, etcd restored from a backup.
+ */
+export type Succession = 'own' | 'other' | 'unknown';
+
+/** The last tenure whose decisions are in the ledger of this state directory. */
+export type TenureRecord = {
+  /** For the tenure before the one that this process begins; `undefined`: there was no Lease. */
+  successionTo(before: Tenure | undefined): Succession;
+  /**
+   * Records a tenure of this process, in memory and on the disk; logs a failing disk. Called too late, or never, it
+   * makes the next process trust the statuses; called before the ledger is written it makes it trust a stale ledger.
+   */
+  keep(tenure: Tenure): Promise<void>;
+};
+
+const schema = z.object({ lease: z.string(), transitions: z.int(), holder: z.string(), host: z.string() });
+type Kept = Tenure & { readonly host: string };
+
+export async function loadTenureRecord(deps: {
+  readonly path: string;
+  /** Of this host in the Lease. */
+  readonly identity: string;
+  /** A copy of the state directory on another machine has the same identity. */
+  readonly hostname: string;
+  readonly files: Files;
+  readonly log: Log;
+}): Promise<TenureRecord> {
+  const { identity, hostname, log } = deps;
+  const file = makeMapFile<string, Kept>({
+    ...deps,
+    name: 'tenure',
+    version: 1,
+    encode: (kept) => kept,
+    decode: (fields) => {
+      const kept = schema.parse(fields);
+      return [kept.lease, kept];
+    },
+  });
+  const serial = makeSerial();
+  let last: Kept | undefined;
+  for (const kept of (await file.read())?.values() ?? []) last = kept;
+  return {
+    successionTo: (before) => {
+      if (before === undefined) return 'unknown';
+      const isReleased = before.holder === '';
+      if (!isReleased && before.holder !== identity) return 'other';
+      if (last === undefined) return 'unknown';
+      if (last.holder === identity && last.host === hostname && isSameTenure(last, before)) return 'own';
+      return isReleased ? 'other' : 'unknown';
+    },
+    keep: async (tenure) => {
+      last = { ...tenure, host: hostname };
+      const map = PersistentMap.from([[tenure.lease, last]]);
+      await serial(() => file.write(map)).catch((error: unknown) => {
+        log.error(
+          { err: error },
+          'could not record the tenure of the Lease; after a restart, addresses in statuses overrule the ledger',
+        );
+      });
+    },
+  };
+}
