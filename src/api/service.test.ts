@@ -51,6 +51,8 @@ describe('the sharing key', () => {
     expect(specOf({ [across]: '*' }).sharingKey).toBeUndefined();
     expect(ciliumKey('a', '*')).toBe('k');
     expect(ciliumKey('a', 'b, *')).toBe('k');
+    const earlier = { 'io.cilium/lb-ipam-sharing-key': 'k', 'io.cilium/lb-ipam-sharing-cross-namespace': '*' };
+    expect(specOf(earlier).sharingKey).toBe('k');
     expect(specOf({ [key]: 'k', 'furiwake.dev/sharing-key': 'own' }).sharingKey).toBe('own');
   });
 

@@ -91,7 +91,7 @@ function presentIn(annotations: Readonly<Record<string, Json>>, names: readonly 
  * key, so that only Services that permit each other have the same one.
  */
 function ciliumKeyOf(namespace: string, annotations: Readonly<Record<string, Json>>): string | undefined {
-  const [key, list] = [ciliumSharingKey, ciliumSharingNamespaces].map((name) => presentIn(annotations, [name])[0]?.[1]);
+  const [key, list] = [ciliumSharingKey, ciliumSharingNamespaces].map((names) => presentIn(annotations, names)[0]?.[1]);
   if (key === undefined || list === undefined) return undefined;
   const namespaces = list.split(',').map((text) => text.trim());
   if (namespaces.includes('*')) return key;

@@ -24,12 +24,17 @@ export type SimHost = AsyncDisposable & {
   readonly log: readonly LogLine[];
 };
 
-/** Calls `onPublish` with each table before the agent gets it. */
+/** Calls `onPublish` with each table before the agent gets it; `files` outlive a host, as the state directory does. */
 export function startHost({
   onPublish = () => undefined,
+  files = new Map(),
   timeFactor = 1,
-}: { readonly onPublish?: (table: TrafficTable) => void; readonly timeFactor?: number } = {}): SimHost {
-  const { agent, ports, log } = makeAgentRig({ clock: fastClock(timeFactor) });
+}: {
+  readonly onPublish?: (table: TrafficTable) => void;
+  readonly files?: Map<string, string>;
+  readonly timeFactor?: number;
+} = {}): SimHost {
+  const { agent, ports, log } = makeAgentRig({ clock: fastClock(timeFactor), files });
   const tables: TrafficTable[] = [];
   const stop = new AbortController();
   const running = agent.run(stop.signal);

@@ -39,8 +39,11 @@ export const sharingKeyAnnotations: readonly string[] = [
   'purelb.io/allow-shared-ip',
 ];
 /** Cilium's key, which permits only the namespaces of the second annotation: a list with commas, or `*` for all. */
-export const ciliumSharingKey = 'lbipam.cilium.io/sharing-key';
-export const ciliumSharingNamespaces = 'lbipam.cilium.io/sharing-cross-namespace';
+export const ciliumSharingKey: readonly string[] = ['lbipam.cilium.io/sharing-key', 'io.cilium/lb-ipam-sharing-key'];
+export const ciliumSharingNamespaces: readonly string[] = [
+  'lbipam.cilium.io/sharing-cross-namespace',
+  'io.cilium/lb-ipam-sharing-cross-namespace',
+];
 /** Annotations that request one of several pools, or further addresses: furiwake ignores them and says so. */
 export const ignoredAnnotations: readonly string[] = [
   'metallb.io/address-pool',
