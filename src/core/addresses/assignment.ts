@@ -2,7 +2,6 @@ import type { Ip } from '../ip/ip.ts';
 import type { ListenerKey, ServiceKey, ServiceUid } from '../model/names.ts';
 import type { ServicePort } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
-import type { PortDecision } from './ports.ts';
 
 /** What is remembered of a Service that is ours: it keeps its addresses, and the listeners it was first to have. */
 export type AddressRecord = {
@@ -13,11 +12,14 @@ export type AddressRecord = {
   readonly listeners: readonly ListenerKey[];
 };
 
+/** A port of a Service that is not served, and why. */
+export type PortRefusal = Verdict & { readonly port: ServicePort };
+
 /** An address of a Service: the ports that are served on it, and those that another Service has there or the host needs. */
 export type AssignedAddress = {
   readonly ip: Ip;
   readonly served: readonly ServicePort[];
-  readonly taken: PortDecision['refused'];
+  readonly taken: readonly PortRefusal[];
 };
 
 /** The addresses of one Service, and what becomes of each of its ports. */
@@ -27,7 +29,7 @@ export type Assignment = {
   /** `Assigned`, or why it has no address, or why it keeps one that it no longer asks for. */
   readonly verdict: Verdict;
   /** Ports that can be served nowhere. */
-  readonly refused: PortDecision['refused'];
+  readonly refused: readonly PortRefusal[];
   /** Addresses in the status that are outside the pool and not recorded: ignored. */
   readonly disowned: readonly string[];
   /**
@@ -61,9 +63,7 @@ export function isSameAssignment(a: Assignment, b: Assignment): boolean {
   );
 }
 
-type Refusal = PortDecision['refused'][number];
-
-function isSameRefusal(a: Refusal, b: Refusal): boolean {
+function isSameRefusal(a: PortRefusal, b: PortRefusal): boolean {
   return a.port === b.port && isSameVerdict(a, b);
 }
 

@@ -1,6 +1,7 @@
 import { type Family, type Ip, parseIp } from '../ip/ip.ts';
-import type { Annotation, ServiceSpec } from '../model/service.ts';
+import type { Annotation, ServicePort, ServiceSpec } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
+import type { PortRefusal } from './assignment.ts';
 
 /** The addresses that a Service asks for: none, at most one per family, or why they cannot be read. */
 export type Request =
@@ -33,6 +34,25 @@ export function decodeRequest(spec: ServiceSpec): Request {
       );
   }
   return first?.request ?? nothing;
+}
+
+/** The ports that can be served, and why each of the others cannot: TCP only, and through NodePorts only. */
+export function decodePorts(spec: ServiceSpec): {
+  readonly servable: readonly ServicePort[];
+  readonly refused: readonly PortRefusal[];
+} {
+  const servable: ServicePort[] = [];
+  const refused: PortRefusal[] = [];
+  for (const port of spec.ports) {
+    if (port.protocol !== 'TCP') {
+      const message = `${port.protocol} port ${port.port} is not served: only TCP is`;
+      refused.push({ port, reason: 'UnsupportedProtocol', message });
+    } else if (port.nodePort === 0) {
+      const message = `port ${port.port} has no nodePort (spec.allocateLoadBalancerNodePorts is false)`;
+      refused.push({ port, reason: 'NodePortMissing', message });
+    } else servable.push(port);
+  }
+  return { servable, refused };
 }
 
 function decodeList(text: string, where: string, families: readonly Family[]): Request {

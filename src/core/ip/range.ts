@@ -38,6 +38,20 @@ export function rangeContains(range: IpRange, ip: Ip): boolean {
   return range.family === ip.family && range.first <= ip.value && ip.value <= range.last;
 }
 
+/** Which of these ranges, merged, holds the address; -1: none. Takes as long as the logarithm of their number. */
+export function indexOfRange(ranges: readonly IpRange[], { family, value }: Ip): number {
+  let low = 0;
+  let high = ranges.length - 1;
+  while (low <= high) {
+    const middle = (low + high) >>> 1;
+    const range = ranges[middle] as IpRange;
+    if (range.family < family || (range.family === family && range.last < value)) low = middle + 1;
+    else if (range.family > family || range.first > value) high = middle - 1;
+    else return middle;
+  }
+  return -1;
+}
+
 export function rangesOverlap(a: IpRange, b: IpRange): boolean {
   return a.family === b.family && a.first <= b.last && b.first <= a.last;
 }
