@@ -105,7 +105,6 @@ export class Allocation {
     const use = this.#uses.get(listener.slice(0, listener.indexOf('|')));
     if (holder?.service !== service || use === undefined) return;
     this.#holders.delete(listener);
-    this.#failures.clear();
     this.#count(use.ip, holder, -1);
   }
 
