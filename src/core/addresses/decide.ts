@@ -188,7 +188,7 @@ function ofOtherPool(addresses: readonly string[]): Verdict {
   return { reason: 'AddressNotInPool', message };
 }
 
-/** It requires two families, had no address before and got only one: it withholds that one from nobody. */
+/** It requires two families, had no address before and got only one, which then stays free for others. */
 function isHalf({ service: { spec }, record, addresses }: Draft): boolean {
   return spec.requireDualStack && (record?.addresses ?? []).length === 0 && addresses.length < spec.ipFamilies.length;
 }
@@ -221,7 +221,7 @@ function finish(draft: Draft, site: Site, allocation: Allocation): Decision {
   return { service, assignment, record: recordOf(draft, addresses), isSettled, hasMoved };
 }
 
-/** A port that another Service left in this plan is still to be had here, by the older Service first. */
+/** Claims once more: another Service may have left a port meanwhile. */
 function finishAddress(draft: Draft, ip: Ip, allocation: Allocation): AssignedAddress {
   const served: ServicePort[] = [];
   const taken: PortRefusal[] = [];
