@@ -52,8 +52,8 @@ export function makeLeaseCluster(): LeaseCluster {
           }),
         replace: (_: string, body: LeaseObject) =>
           answer(host, () => {
-            if (lease === undefined) return fail('NOT_FOUND');
-            return lease.metadata.resourceVersion === body.metadata.resourceVersion ? store(body) : fail('CONFLICT');
+            // Also where there is none: the body has the uid of the one that was deleted.
+            return lease?.metadata.resourceVersion === body.metadata.resourceVersion ? store(body) : fail('CONFLICT');
           }),
       };
       return client as unknown as LeaseClient;

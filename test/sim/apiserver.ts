@@ -226,7 +226,7 @@ function kindOf(storage: Storage, apiVersion: string, plural: string): SimKind {
 function revisionToWatch(storage: Storage, version: string | null): number | 'expired' | undefined {
   if (version === null || version === '') return undefined;
   const revision = revisionOf(version);
-  return revision > storage.revision || !storage.remembers(revision) ? 'expired' : revision;
+  return storage.remembers(revision) ? revision : 'expired';
 }
 
 function recordOf(route: Route | undefined, method: string, url: URL): RequestRecord {
