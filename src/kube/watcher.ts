@@ -8,12 +8,13 @@ import { isKubeError } from './errors.ts';
 import { readLines } from './lines.ts';
 import { type KubeObject, objectKey } from './object.ts';
 import { resourceOf } from './paths.ts';
+import { isNewer } from './resource-version.ts';
 import { toWatchError, WatchError, type WatchErrorCode, type WatchEvent } from './watch-event.ts';
 
 /*
  * One state, one request per step, after kube-rs' `watcher`:
  *
- *              ┌────────────── 410: the version is too old ──────────────┐
+ *              ┌── 410: the version is too old; an answer is newer ──────┐
  *              ▼                                                         │
  *   stream ── init, initApply…, initDone, then changes ───────────────► watch ─┐
  *     │                                                                ▲  ▲    │ the server ends it, it breaks,
@@ -38,6 +39,12 @@ export type WatchOptions<Wire extends KubeObject, T> = {
   readonly path: string;
   /** The few fields that are kept. Runs once per event; if it throws, the event becomes `undecodable`. */
   readonly project: (wire: Wire) => T;
+  /**
+   * Version of the newest write whose answer the reader has taken before the watch brought it. A watch that has not come
+   * so far is not resumed but begins anew: where etcd was restored from a backup the write may be lost, and no event
+   * would tell.
+   */
+  readonly newestAnswer: () => string;
   /** Selectors. */
   readonly query?: Query;
   readonly signal: AbortSignal;
@@ -68,12 +75,12 @@ const mostInARow: Partial<Record<WatchErrorCode, number>> = { expired: 1, idle: 
 /**
  * Lists and watches one collection; ends only when `signal` aborts. Every failure is an `error` item, followed by
  * another attempt after growing waits, for which Retry-After is a lower bound. The set is listed anew only after a 410,
- * or after repeated silence or streams that cannot be read.
+ * after repeated silence or streams that cannot be read, or where an answer was newer than the watch that broke off.
  */
 export async function* watchResource<Wire extends KubeObject, T>(
   options: WatchOptions<Wire, T>,
 ): AsyncGenerator<WatchEvent<T>, void, undefined> {
-  const { signal, clock, random, metrics, path } = options;
+  const { signal, clock, random, metrics, path, newestAnswer } = options;
   const restarts = metrics.counter('furiwake_watch_restarts_total', 'Watches that began again, by reason.', [
     'resource',
     'reason',
@@ -83,9 +90,16 @@ export async function* watchResource<Wire extends KubeObject, T>(
   let state: State = { phase: 'stream' };
   let inARow = 0;
   let lastCode: WatchErrorCode | undefined;
+  let lastPhase: State['phase'] | undefined;
   while (!signal.aborted) {
     const startedAt = clock.monotonic();
+    // Not straight after a list: with steady writes there would be another list, and so on.
+    if (state.phase === 'watch' && lastPhase !== 'list' && isNewer(newestAnswer(), state.version)) {
+      countRestart('unconfirmed');
+      state = { phase: 'stream' };
+    }
     const { phase }: State = state;
+    lastPhase = phase;
     try {
       for await (const { event, resume } of perform(state, options)) {
         if (resume !== undefined) state = resume;

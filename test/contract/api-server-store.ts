@@ -35,6 +35,7 @@ export function storeContract(makeScene: () => Promise<ApiServerScene>): void {
       client,
       path,
       project,
+      newestAnswer: store.newestAnswer,
       signal: stop.signal,
       clock: systemClock,
       random: Math.random,

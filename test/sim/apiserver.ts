@@ -44,8 +44,11 @@ export type SimApiServer = AsyncDisposable & {
   readonly watching: number;
   /** A bookmark on each running watch, now. */
   bookmark(): void;
-  /** The present state; the function that this returns restores etcd from it, with lower revisions, and restarts. */
-  backup(): () => void;
+  /**
+   * The present state; the function that this returns restores etcd from it, with lower revisions, and restarts. It gives
+   * the revision that was restored.
+   */
+  backup(): () => number;
 };
 
 const defaultWatchSeconds = 1_800;
@@ -168,6 +171,7 @@ export async function startSimApiServer({
       return () => {
         restore();
         faults.restart();
+        return storage.revision;
       };
     },
     [Symbol.asyncDispose]: async () => {

@@ -123,6 +123,7 @@ export async function makeHarness(
       client,
       path,
       project: projectKept,
+      newestAnswer: services.newestAnswer,
       signal: stop.signal,
       clock,
       random,

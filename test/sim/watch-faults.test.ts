@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
+import type { KubeObject } from '../../src/kube/object.ts';
 import { startSimApiServer } from './apiserver.ts';
-import { makeHarness, service, truth, until } from './harness.ts';
+import { makeHarness, projectKept, service, truth, until } from './harness.ts';
 import { fastClock, virtualClock } from './virtual-clock.ts';
 import { errorsIn, typesIn, waitIn, watchesOf, watchScene } from './watch-scene.ts';
 
@@ -110,6 +111,25 @@ test('after etcd was restored from a backup the watch waits for a version that i
   expect(new Map(harness.services.objects())).toEqual(truth(server));
   server.put('Service', service('a', 'after'));
   await until(() => harness.services.objects().get('default/a')?.note === 'after');
+});
+
+test('a write of our own that a restored etcd lacks, and that the watch has not brought, does not stay in the store', async () => {
+  await using both = await watchScene();
+  const { server, harness, clock } = both;
+  const { client, services, signal } = harness;
+  const restore = server.backup();
+  harness.watch();
+  await services.synced;
+  server.faults.freezeWatches();
+  const patch = [{ op: 'add', path: '/metadata/annotations', value: { note: 'lost' } }] as const;
+  const answer = await client.jsonPatch<KubeObject>('/api/v1/namespaces/default/services/a', patch, { signal });
+  services.put(projectKept(answer), answer.metadata.resourceVersion ?? '');
+  expect(services.objects().get('default/a')?.note).toBe('lost');
+  restore();
+  await until(() => errorsIn(harness).length === 1);
+  await clock.advance(waitIn(harness));
+  await until(() => typesIn(harness).filter((type) => type === 'initDone').length === 2);
+  expect(new Map(services.objects())).toEqual(truth(server));
 });
 
 test('a half-open connection is replaced after 180 s of silence, without a list', async () => {
