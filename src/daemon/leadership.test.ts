@@ -4,7 +4,6 @@ import { type LeaseCluster, type Link, makeLeaseCluster } from '../../test/make/
 import { type LogLine, recordLog } from '../../test/sim/observers.ts';
 import { type VirtualClock, virtualClock } from '../../test/sim/virtual-clock.ts';
 import { untilAborted } from '../async/abort.ts';
-import { makeLease } from '../kube/lease.ts';
 import type { LeaseObject } from '../kube/lease-object.ts';
 import { leadWhileHeld } from './leadership.ts';
 
@@ -42,13 +41,8 @@ function start(
   let isServing = !knowsOthers || onLeaseLoss === 'keep';
   let terms = 0;
   let isWorking = false;
-  const lease = makeLease({
-    client: cluster.clientOf(identity),
-    namespace: 'ns',
-    name: 'furiwake',
-    identity,
+  const lease = cluster.claimOf(identity, {
     clock,
-    random: () => 0.5,
     log,
     onOther: () => {
       hasOthers = true;

@@ -1,5 +1,6 @@
 import type { KubeClient } from '../../src/kube/client.ts';
 import { KubeError, type KubeErrorCode } from '../../src/kube/errors.ts';
+import { type Lease, makeLease } from '../../src/kube/lease.ts';
 import type { LeaseObject } from '../../src/kube/lease-object.ts';
 
 /** What happens to the requests of one host: answered, not delivered, or carried out without an answer. */
@@ -14,6 +15,8 @@ export type LeaseCluster = {
   hasNamespace: boolean;
   lease: LeaseObject | undefined;
   clientOf(host: string): LeaseClient;
+  /** A host's claim to the Lease `ns/furiwake`. */
+  claimOf(host: string, deps: Pick<Parameters<typeof makeLease>[0], 'clock' | 'log' | 'onOther'>): Lease;
 };
 
 export function makeLeaseCluster(): LeaseCluster {
@@ -58,6 +61,15 @@ export function makeLeaseCluster(): LeaseCluster {
       };
       return client as unknown as LeaseClient;
     },
+    claimOf: (identity, deps) =>
+      makeLease({
+        client: cluster.clientOf(identity),
+        namespace: 'ns',
+        name: 'furiwake',
+        identity,
+        random: () => 0.5,
+        ...deps,
+      }),
   };
   return cluster;
 }
