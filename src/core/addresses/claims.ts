@@ -1,6 +1,7 @@
 import { type Family, type Ip, ipOf, parseIp } from '../ip/ip.ts';
-import { type IpRange, rangeContains } from '../ip/range.ts';
+import { rangeContains } from '../ip/range.ts';
 import type { ListenerKey, ServiceKey } from '../model/names.ts';
+import type { SiteRange } from '../model/site.ts';
 
 /** A Service as its neighbours on an address see it. */
 export type Holder = {
@@ -20,12 +21,12 @@ export class Claims {
   readonly #holders = new Map<ListenerKey, Holder>();
   /** Of each address in use: how many listeners each namespace has with each sharing key. */
   readonly #uses = new Map<string, Map<string, number>>();
-  readonly #pool: readonly IpRange[];
+  readonly #pool: readonly SiteRange[];
   /** Where the search for a free address of each range begins: all before it are in use. */
   readonly #cursors: bigint[];
   #releases = 0;
 
-  constructor(pool: readonly IpRange[]) {
+  constructor(pool: readonly SiteRange[]) {
     this.#pool = pool;
     this.#cursors = pool.map((range) => range.first);
   }
@@ -90,10 +91,10 @@ export class Claims {
     return this.#pool.some((range) => range.family === family);
   }
 
-  /** Free addresses of the family, lowest first. Costs no more than the addresses in use, however large the ranges. */
+  /** Free addresses of the family that need no request, lowest first. Costs no more than the addresses in use, however large the ranges. */
   *free(family: Family): Generator<Ip, void, undefined> {
     for (const [index, range] of this.#pool.entries()) {
-      if (range.family !== family) continue;
+      if (range.family !== family || range.isOnRequest) continue;
       let isPrefixInUse = true;
       for (let value = this.#cursors[index] ?? range.first; value <= range.last; value++) {
         const ip = ipOf(family, value);
@@ -107,12 +108,14 @@ export class Claims {
     }
   }
 
-  /** Addresses of the pool that are in use, lowest first: those that could be shared. */
+  /** Addresses of the pool that are in use and need no request, lowest first: those that could be shared. */
   inUse(family: Family): readonly Ip[] {
     const used: Ip[] = [];
     for (const text of this.#uses.keys()) {
       const ip = parseIp(text);
-      if (ip !== undefined && ip.family === family && this.inPool(ip)) used.push(ip);
+      if (ip?.family !== family) continue;
+      const range = this.#pool.find((each) => rangeContains(each, ip));
+      if (range !== undefined && !range.isOnRequest) used.push(ip);
     }
     return used.sort((a, b) => (a.value < b.value ? -1 : 1));
   }

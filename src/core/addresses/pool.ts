@@ -1,15 +1,15 @@
-import { type IpRange, mergeRanges, rangeContains, rangeOf, subtractRanges } from '../ip/range.ts';
+import { compareRanges, type IpRange, rangeContains, rangeOf, subtractRanges } from '../ip/range.ts';
 import type { HostFacts } from '../model/host.ts';
 import type { NodeName } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
-import type { Site } from '../model/site.ts';
+import type { Site, SiteRange } from '../model/site.ts';
 import { parseIp } from '../ip/ip.ts';
 import { isSameMap } from '../persistent-map.ts';
 
 /** The addresses that may be handed out now. */
 export type Pool = {
-  /** Merged, without what is excluded. */
-  readonly ranges: readonly IpRange[];
+  /** Sorted, without overlaps and without what is excluded. */
+  readonly ranges: readonly SiteRange[];
   /** Addresses of the pool that are never handed out, by text, and what each is: `address of node n1`. */
   readonly excluded: ReadonlyMap<string, string>;
 };
@@ -26,15 +26,20 @@ export function makePools(): (input: PoolInput) => Pool {
   return (input) => {
     const { site, nodes, host } = input;
     if (last?.input.site === site && last.input.nodes === nodes && last.input.host === host) return last.pool;
-    const ranges = mergeRanges(site.handsOutOwn ? host.primaryAddresses.map(rangeOf) : site.ranges);
+    const ranges: readonly SiteRange[] = site.handsOutOwn ? host.primaryAddresses.map(rangeOf) : site.ranges;
     const excluded = excludedFrom(ranges, nodes, host);
-    const usable = subtractRanges(
-      ranges,
-      [...excluded.keys()].flatMap((text) => {
-        const ip = parseIp(text);
-        return ip === undefined ? [] : rangeOf(ip);
-      }),
-    );
+    const holes = [...excluded.keys()].flatMap((text) => {
+      const ip = parseIp(text);
+      return ip === undefined ? [] : rangeOf(ip);
+    });
+    const usable = [true, undefined]
+      .flatMap((isOnRequest) =>
+        subtractRanges(
+          ranges.filter((range) => range.isOnRequest === isOnRequest),
+          holes,
+        ),
+      )
+      .toSorted(compareRanges);
     const before = last?.pool;
     const isSame = before !== undefined && isSameRanges(before.ranges, usable) && isSameMap(before.excluded, excluded);
     const pool = isSame ? before : { ranges: usable, excluded };
@@ -59,8 +64,12 @@ function excludedFrom(
   return excluded;
 }
 
-function isSameRanges(a: readonly IpRange[], b: readonly IpRange[]): boolean {
+function isSameRanges(a: readonly SiteRange[], b: readonly SiteRange[]): boolean {
   return (
-    a.length === b.length && a.every((range, index) => range.first === b[index]?.first && range.last === b[index].last)
+    a.length === b.length &&
+    a.every(
+      ({ first, last, isOnRequest }, index) =>
+        first === b[index]?.first && last === b[index].last && isOnRequest === b[index].isOnRequest,
+    )
   );
 }
