@@ -45,7 +45,7 @@ describe('the flags', () => {
     });
   });
 
-  test('take addresses that Services must request, apart from all others', () => {
+  test('read addresses that Services must request, apart from all others', () => {
     const { addresses = [] } = decodeOptions({
       addresses: '192.0.2.0/29, on-request:192.0.2.4-192.0.2.5,on-request:192.0.2.9',
     });
@@ -64,7 +64,7 @@ describe('the flags', () => {
     expect(addresses.map(formatRange)).toEqual([
       '192.0.2.10-192.0.2.21',
       '203.0.113.0-203.0.113.3',
-      '2001:db8::-2001:db8::3',
+      '2001:db8::1-2001:db8::3',
     ]);
   });
 

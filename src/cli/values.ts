@@ -51,8 +51,8 @@ const mostRanges = 1_000;
 const onRequestPrefix = 'on-request:';
 
 /**
- * Single addresses, CIDRs and `first-last` of both families, merged; `on-request:` before an entry takes it out of the
- * others.
+ * Single addresses, CIDRs and `first-last` of both families, merged. Entries with the prefix `on-request:` are ranges of
+ * their own.
  */
 export const addressRanges: z.ZodType<readonly SiteRange[]> = list.transform((parts, context) => {
   const refuse = (message: string): never => {

@@ -61,7 +61,7 @@ hostContract('a host in a network namespace', async () => {
   };
 });
 
-/** A connection of the client; what it says is echoed. */
+/** A connection of the client; its text is echoed. */
 async function connectTo({ address, port }: ListenerAddress): Promise<IsAlive> {
   const { id = 0 } = await lab.client.ask({ do: 'dial', address: address.text, port });
   const hears = (text: string): Promise<string | undefined> =>
@@ -78,7 +78,7 @@ async function connectTo({ address, port }: ListenerAddress): Promise<IsAlive> {
   };
 }
 
-/** A connection of the balancer to the client, which echoes what it is told. */
+/** A connection of the balancer to the client, which echoes its text. */
 async function connectFrom({ address, port }: ListenerAddress, ended: AbortSignal): Promise<IsAlive> {
   const peer = address.family === 4 ? '10.10.0.2' : 'fd10::2';
   const program = `use IO::Socket::IP; $| = 1;

@@ -27,7 +27,7 @@ function makeScene(hasNamespace: boolean): {
   };
 }
 
-test('a namespace that does not exist is not waited for', async () => {
+test('a namespace that does not exist is an error', async () => {
   const { lease, clock } = makeScene(false);
   await expect(clock.drive(lease.acquire(new AbortController().signal))).rejects.toMatchObject({
     code: 'NO_NAMESPACE',
@@ -35,7 +35,7 @@ test('a namespace that does not exist is not waited for', async () => {
   });
 });
 
-test('a namespace that is deleted while the Lease is held is reported once, and waited for', async () => {
+test('a namespace that is deleted while the Lease is held is reported once; the holder retries', async () => {
   const { lease, clock, log, setNamespace } = makeScene(true);
   const end = new AbortController();
   await lease.acquire(end.signal);

@@ -5,10 +5,10 @@ import { makeStore } from './store.ts';
 import type { WatchEvent } from './watch-event.ts';
 
 /*
- * Two objects at a server with one revision, a watch that lags behind, lists, answers to our own writes that arrive in any
- * order and as late as they like, a watch that breaks off and is resumed as `watchResource` does it, and etcd restored from
- * a backup. The store must never show an older state after a newer
- * one, nor an object whose deletion it has seen, and in the end it has what the server has.
+ * Two objects at a server with one revision, a watch that lags behind, lists, answers to writes that arrive in any
+ * order and with any delay, a watch that ends and is resumed as `watchResource` does it, and etcd restored from a backup.
+ * The store must never show an older state after a newer one, nor an object whose deletion it has seen, and in the end
+ * it must equal the server.
  */
 type Thing = { readonly key: string; readonly revision: number };
 type Key = 'x' | 'y';
@@ -43,7 +43,7 @@ type State = {
 test.each([
   ['that can be compared', (revision: number) => String(revision)],
   ['that cannot be compared', (revision: number) => `rv${revision}`],
-])('with versions %s the store never goes back in time, and ends where the server is', (_, text) => {
+])('with versions %s the store never goes back in time, and finally equals the server', (_, text) => {
   fc.assert(
     fc.property(actions, (schedule) => {
       const store = makeStore<Thing, Key>({ keyOf: (thing) => thing.key as Key });
@@ -52,7 +52,7 @@ test.each([
       let underWay: readonly Change[] = [];
       let position = 0; // what the watch has brought
       let answers: Thing[] = [];
-      let listed: State | undefined; // what a running list will give
+      let listed: State | undefined; // the future result of a running list
       let isListing = false;
       let mayGoBack = false;
       const shown = new Map<Key, number>(); // newest revision, of the object or of its deletion, that the store has shown

@@ -7,23 +7,23 @@ import { formatRange } from '../core/ip/range.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { loadCandidates } from '../daemon/candidates.ts';
 import { loadDrains } from '../daemon/drains.ts';
-import { identityOf } from '../daemon/identity.ts';
 import { earlierStatePaths, statePaths } from '../daemon/platform.ts';
+import { makeIdentityFile } from './identity.ts';
 import { makeFileLedger } from './ledger.ts';
 import { makePlacementRecord } from './placement-record.ts';
 import { makeTableFile } from './table.ts';
 
 /*
- * The state directories of release 0.1.0 and of the present code, as their own writers left them (test/fixtures): a
- * dual-stack Service with source ranges, one that went (192.0.2.201), one that has no address yet, one on the host's own
- * address (192.0.2.10). At a release `state-unreleased` gets its number, and the next one has to read it, too.
+ * The state directories of release 0.1.0 and of the present code, as each wrote it (test/fixtures): a dual-stack Service
+ * with source ranges, a deleted one (192.0.2.201), one without an address, one on the host's own address (192.0.2.10). At a
+ * release `state-unreleased` gets its number, and the next release must read it as well.
  */
 const stateDir = '/state';
 const paths = statePaths(stateDir);
 const earlier = earlierStatePaths(stateDir);
 const { signal } = new AbortController();
 
-type State = Readonly<Record<'ledger' | 'table' | 'placement', unknown>>;
+type State = Readonly<Record<'ledger' | 'table' | 'placement' | 'identity', unknown>>;
 
 /** All state files, opened on these texts. */
 function open(texts: Map<string, string>) {
@@ -33,6 +33,7 @@ function open(texts: Map<string, string>) {
   return {
     log,
     placement,
+    identity: makeIdentityFile({ path: paths.identity, earlierPath: earlier.identity, files, log }),
     ledger: makeFileLedger({ path: paths.ledger, earlierPath: earlier.records, files, clock: virtualClock(), log }),
     table: makeTableFile({
       listenersPath: paths.listeners,
@@ -53,19 +54,23 @@ function fixture(release: '0.1.0' | 'unreleased' = '0.1.0'): Map<string, string>
 
 /** The lines of each file, in any order, and the fields of each in any order. */
 function contentOf(texts: ReadonlyMap<string, string>): ReadonlyMap<string, ReadonlySet<unknown>> {
-  const parsed = (line: string): unknown => (line.startsWith('{') ? JSON.parse(line) : line);
-  return new Map(Array.from(texts, ([path, text]) => [path, new Set(text.split('\n').map(parsed))]));
+  return new Map(Array.from(texts, ([path, text]) => [path, new Set(text.trimEnd().split('\n').map(parsed))]));
 }
 
-/** Has each file written by its owner, with the content that it has. */
-async function writeAll({ ledger, table, placement }: ReturnType<typeof open>): Promise<void> {
+function parsed(line: string): unknown {
+  return JSON.parse(line);
+}
+
+/** Writes each file again, with the content that it has. */
+async function writeAll({ ledger, table, placement, identity }: ReturnType<typeof open>): Promise<void> {
   await table.write((await table.read()) ?? never());
   await placement.write(await placement.read());
   const [uid = never(), record] = [...(await ledger.read())][0] ?? [];
   await ledger.commit(new Map([[uid, record]]), signal);
+  await identity.write((await identity.read()) ?? never());
 }
 
-async function read({ ledger, table, placement }: ReturnType<typeof open>): Promise<State> {
+async function read({ ledger, table, placement, identity }: ReturnType<typeof open>): Promise<State> {
   return {
     ledger: Object.fromEntries(
       Array.from((await ledger.read()).values(), ({ service, addresses, listeners }) => [
@@ -75,12 +80,14 @@ async function read({ ledger, table, placement }: ReturnType<typeof open>): Prom
     ),
     table: await table.read(),
     placement: Object.fromEntries(await placement.read()),
+    identity: await identity.read(),
   };
 }
 
-test('nothing is lost: addresses, listeners with their ranges, nodes, what furiwake put on the host', async () => {
+test('addresses, listeners with their ranges, nodes, added addresses and the identity survive', async () => {
   const state = open(fixture());
-  const { ledger, placement } = await read(state);
+  const { ledger, placement, identity } = await read(state);
+  expect(identity).toBe('lb1_2f6b0c1e-5f0e-4d0e-9b57-0c1f6f1f3c2a');
   expect(ledger).toEqual({
     'default/web': [
       ['192.0.2.200', '2001:db8:0:1::200'],
@@ -128,7 +135,7 @@ test('nothing is lost: addresses, listeners with their ranges, nodes, what furiw
   expect(state.log.lines).toEqual([]);
 });
 
-test('written anew, it is the same under new names, each with a version, and the old files are gone', async () => {
+test('a new write has the same content under new names, each with a version, and removes the old files', async () => {
   const texts = fixture();
   const state = open(texts);
   const before = await read(state);
@@ -136,14 +143,13 @@ test('written anew, it is the same under new names, each with a version, and the
   expect([...texts.keys()].sort()).toEqual(
     [paths.identity, paths.ledger, paths.listeners, paths.nodes, paths.placement].sort(),
   );
-  for (const path of [paths.ledger, paths.listeners, paths.nodes, paths.placement])
-    expect(texts.get(path)?.split('\n', 1)[0]).toMatch(/^\{"file":"\w+","version":2\}$/);
+  for (const text of texts.values()) expect(text.split('\n', 1)[0]).toMatch(/^\{"file":"\w+","version":\d+\}$/);
   expect(await read(open(texts))).toEqual(before);
 });
 
-test('an upgrade that is interrupted between two files loses nothing', async () => {
+test('an upgrade that is interrupted between two files loses no data', async () => {
   const before = await read(open(fixture()));
-  for (const upTo of [0, 1, 2, 3]) {
+  for (const upTo of [0, 1, 2, 3, 4]) {
     const texts = fixture();
     const state = open(texts);
     const table = (await state.table.read()) ?? never();
@@ -151,6 +157,7 @@ test('an upgrade that is interrupted between two files loses nothing', async () 
     const steps = [
       () => state.ledger.commit(new Map(records), signal),
       async () => state.placement.write(await state.placement.read()),
+      async () => state.identity.write((await state.identity.read()) ?? never()),
       () => state.table.write({ ...table, listeners: PersistentMap.from([...table.listeners]) }),
     ];
     for (const step of steps.slice(0, upTo)) await step();
@@ -159,7 +166,7 @@ test('an upgrade that is interrupted between two files loses nothing', async () 
 });
 
 test.each(['records.jsonl', 'rows.jsonl', 'nodes.json', 'addresses.json'])(
-  'an old %s that is torn is logged with its place, and keeps the new release from nothing',
+  'a torn %s of the old release is logged with its line number, and does not block the new release',
   async (name) => {
     const texts = fixture();
     const path = `${stateDir}/${name}`;
@@ -172,14 +179,14 @@ test.each(['records.jsonl', 'rows.jsonl', 'nodes.json', 'addresses.json'])(
 );
 
 const log = recordLog();
-const withoutOwner = new Set(['haproxy', 'adminSocket']); // HAProxy's files have tests of their own, a socket has no content
+const withoutOwner = new Set(['haproxy', 'adminSocket']); // HAProxy's files have their own tests, a socket has no content
 
-test('each file of the present code is in its fixture', () => {
+test('the fixture contains each file of the present code', () => {
   const owned = Object.entries(paths).flatMap(([name, path]) => (withoutOwner.has(name) ? [] : path));
   expect([...fixture('unreleased').keys()].toSorted()).toEqual([...owned, `${stateDir}/furiwake-state`].toSorted());
 });
 
-test('the present code reads its own files without a word, and writes the same header and entries', async () => {
+test('the present code reads its own files without a log line, and writes the same headers and entries', async () => {
   const texts = fixture('unreleased');
   const state = open(texts);
   expect(await read(state)).toEqual(await read(open(fixture('0.1.0'))));
@@ -191,14 +198,14 @@ test('the present code reads its own files without a word, and writes the same h
   const candidates = await loadCandidates({ path: paths.candidates, files, clock: virtualClock(), log });
   expect(candidates.hasOthers()).toBe(true);
   await candidates.add('lb2_7d9c3f1a-0b52-4c8e-8d3f-5a6b7c8d9e0f');
-  const { name, keep } = await identityOf({ files, hostname: 'other', newId: () => 'new' }, paths.identity);
-  await keep();
-  expect(name).toBe('lb1_2f6b0c1e-5f0e-4d0e-9b57-0c1f6f1f3c2a');
-  expect(contentOf(texts)).toEqual(contentOf(fixture('unreleased')));
+  const upgraded = fixture('0.1.0');
+  await writeAll(open(upgraded));
+  for (const written of [texts, new Map([...texts, ...upgraded])])
+    expect(contentOf(written)).toEqual(contentOf(fixture('unreleased')));
   expect([...state.log.lines, ...log.lines]).toEqual([]);
 });
 
-test.each(['ledger', 'listeners', 'nodes', 'placement', 'drains', 'candidates'] as const)(
+test.each(['ledger', 'listeners', 'nodes', 'placement', 'identity', 'drains', 'candidates'] as const)(
   'a file %s of a newer release is refused by name',
   async (name) => {
     const texts = fixture('unreleased');

@@ -33,7 +33,7 @@ export function readsContract(makeScene: () => Promise<ApiServerScene>): void {
     expect(namesOf((await client.list<Service>(path, { signal })).items)).toEqual(['a', 'b', 'c']);
   });
 
-  test('a watch begins with all objects and a bookmark at their end, and goes on with each change in order', async () => {
+  test('a watch begins with all objects and a bookmark at their end, and continues with each change in order', async () => {
     await using scene = await makeScene();
     const { client } = scene;
     const path = servicesOf(scene);
@@ -66,7 +66,7 @@ export function readsContract(makeScene: () => Promise<ApiServerScene>): void {
     expect(isNewer(versions[1] ?? '', versions[0] ?? '')).toBe(true);
   });
 
-  test('a watch from the version of a list brings what followed, and nothing else', async () => {
+  test('a watch from the version of a list delivers the changes since then, and nothing else', async () => {
     await using scene = await makeScene();
     const { client } = scene;
     const path = servicesOf(scene);
@@ -91,7 +91,7 @@ export function readsContract(makeScene: () => Promise<ApiServerScene>): void {
     await using watch = openWatch(scene.client, path, { resourceVersion, timeoutSeconds: '4' });
     await createService(scene, 'b');
     expect((await watch.next()).type).toBe('ADDED');
-    // The bookmark is for changes that the watch does not bring.
+    // A bookmark reports the version of changes outside the watch.
     const elsewhere = { ...scene, namespace: 'default' };
     const { metadata } = await createService(elsewhere, scene.namespace);
     await scene.client.delete(`${servicesOf(elsewhere)}/${scene.namespace}`, { signal });
@@ -101,14 +101,14 @@ export function readsContract(makeScene: () => Promise<ApiServerScene>): void {
     expect(isNewer(last, metadata.resourceVersion ?? '')).toBe(true);
   });
 
-  test('a watch from a version whose successors are forgotten is GONE', async () => {
+  test('a watch from a version is GONE if the changes since then are forgotten', async () => {
     await using scene = await makeScene();
     const resourceVersion = await scene.forgottenVersion();
     await using watch = openWatch(scene.client, servicesOf(scene), { resourceVersion });
     expect(await failureOf(watch.next())).toMatchObject({ code: 'GONE', status: 410 });
   });
 
-  test('a watch from a version that is yet to come is silent about older changes', async () => {
+  test('a watch from a future version does not report older changes', async () => {
     await using scene = await makeScene();
     const path = servicesOf(scene);
     const { resourceVersion = '' } = (await createService(scene, 'a')).metadata;

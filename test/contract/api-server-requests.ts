@@ -14,7 +14,7 @@ export type ApiServerScene = AsyncDisposable & {
   readonly namespace: string;
   /** A client that may do nothing. */
   readonly withoutRights: KubeClient;
-  /** A version of Services; the changes that followed it are forgotten. */
+  /** A version of Services; the server has forgotten the changes since then. */
   forgottenVersion(): Promise<string>;
 };
 

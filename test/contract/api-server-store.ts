@@ -24,7 +24,7 @@ const project = ({ metadata }: Service): Kept => ({
 
 /** A store that watches. */
 export function storeContract(makeScene: () => Promise<ApiServerScene>): void {
-  test('a store shows the answers to our writes at once, keeps them, and has in the end what a list has', async () => {
+  test('a store shows the answers to writes at once, keeps them, and in the end equals a list', async () => {
     await using scene = await makeScene();
     const { client } = scene;
     const path = servicesOf(scene);

@@ -34,7 +34,7 @@ export function writesContract(makeScene: () => Promise<ApiServerScene>): void {
     expect(new Set(made.map(({ spec }) => spec.ports[0]?.nodePort)).size).toBe(2);
   });
 
-  test('a write that changes nothing makes no version', async () => {
+  test('a write without changes creates no version', async () => {
     await using scene = await makeScene();
     const { client } = scene;
     const { metadata } = await createService(scene, 'a');
@@ -63,7 +63,7 @@ export function writesContract(makeScene: () => Promise<ApiServerScene>): void {
     });
   });
 
-  test('an applied status is whole, a repetition makes no version, and an empty list clears it', async () => {
+  test('an applied status is stored in full, its repetition creates no version, and an empty list clears it', async () => {
     await using scene = await makeScene();
     const { client } = scene;
     const uid = uidOf(await createService(scene, 'a'));
@@ -123,7 +123,7 @@ export function writesContract(makeScene: () => Promise<ApiServerScene>): void {
     },
   );
 
-  test('a status for another object of that name is INVALID, for one that was deleted a CONFLICT', async () => {
+  test('a status for another object of that name is INVALID, for a deleted one a CONFLICT', async () => {
     await using scene = await makeScene();
     const { client } = scene;
     const path = servicesOf(scene);
@@ -175,7 +175,7 @@ export function writesContract(makeScene: () => Promise<ApiServerScene>): void {
     expect(cleared.metadata.finalizers).toBeUndefined();
   });
 
-  test('a deleted object stays until its last finalizer is removed, and takes no new one', async () => {
+  test('a deleted object stays until its last finalizer is removed, and refuses new ones', async () => {
     await using scene = await makeScene();
     const { client } = scene;
     const object = await createService(scene, 'a');

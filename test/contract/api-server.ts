@@ -29,7 +29,7 @@ export function apiServerContract(name: string, makeScene: () => Promise<ApiServ
 }
 
 function leasesAndEventsContract(makeScene: () => Promise<ApiServerScene>): void {
-  test('a Lease is created once, and replaced only over the version that was read', async () => {
+  test('a Lease is created once, and replaced only if its version has not changed', async () => {
     await using scene = await makeScene();
     const { client, namespace } = scene;
     const leases = resourcePath(leaseResource, { namespace });
@@ -73,7 +73,7 @@ function leasesAndEventsContract(makeScene: () => Promise<ApiServerScene>): void
     expect((await failureOf(client.jsonPatch(`${events}/other`, patch, { signal }))).code).toBe('NOT_FOUND');
   });
 
-  test('an Event with a note of 1,024 bytes is taken, a longer one is INVALID', async () => {
+  test('an Event with a note of 1,024 bytes is accepted, a longer one is INVALID', async () => {
     await using scene = await makeScene();
     const { client } = scene;
     const events = resourcePath(eventResource, { namespace: scene.namespace });
@@ -82,7 +82,7 @@ function leasesAndEventsContract(makeScene: () => Promise<ApiServerScene>): void
     expect(await failureOf(tooLong)).toMatchObject({ code: 'INVALID', status: 422 });
   });
 
-  test('in a namespace that is not there a new object is NOT_FOUND, in one that is being deleted FORBIDDEN', async () => {
+  test('a new object is NOT_FOUND in a missing namespace, and FORBIDDEN in one that is being deleted', async () => {
     await using scene = await makeScene();
     const { client, namespace } = scene;
     const events = resourcePath(eventResource, { namespace });

@@ -3,12 +3,12 @@ import type { ListenerAddress } from '../../src/core/traffic/table.ts';
 import type { Host } from '../../src/ports/host.ts';
 import { addressOf } from '../make/table.ts';
 
-/** One connection of the host; resolves with whether it still carries what is said on it. */
+/** Resolves with whether a connection still carries data. */
 export type IsAlive = () => Promise<boolean>;
 
 /**
  * A host with the addresses 10.10.0.1 and fd10::1. Sockets listen on 0.0.0.0:25, [fd10::1]:25 and 10.10.0.1:26; a proxy
- * takes connections there, and on port 40000 of both addresses.
+ * accepts connections there, and on port 40000 of both addresses.
  */
 export type HostScene = AsyncDisposable & {
   readonly host: Host;
@@ -29,7 +29,7 @@ const [four, six, other] = [listener('10.10.0.1', 25), listener('fd10::1', 25), 
 /** What every implementation of the port does. */
 export function hostContract(name: string, makeScene: () => Promise<HostScene>): void {
   describe(`host contract: ${name}`, () => {
-    test('listening sockets are named with their address and family, a wildcard without an address', async () => {
+    test('listening sockets have their address and family, a wildcard has no address', async () => {
       await using scene = await makeScene();
       const listening = await scene.host.listening(signal);
       expect(listening).toContainEqual({ address: undefined, family: 4, port: 25 });
@@ -48,7 +48,7 @@ export function hostContract(name: string, makeScene: () => Promise<HostScene>):
     });
 
     test.each(['10.10.0.1', 'fd10::1'])(
-      'a connection from %s that the host opened lives, though its port is that of a listener',
+      'a connection that the host opened from %s continues, although its port is that of a listener',
       async (address) => {
         await using scene = await makeScene();
         const shared = listener(address, 40_000);
@@ -62,7 +62,7 @@ export function hostContract(name: string, makeScene: () => Promise<HostScene>):
       },
     );
 
-    test('no listeners, listeners without connections, and hundreds of them are no errors', async () => {
+    test('no listeners, listeners without connections, and hundreds of listeners cause no error', async () => {
       await using scene = await makeScene();
       const many = Array.from({ length: 250 }, (_, index) => listener('10.10.0.1', 1000 + index));
       const ending = await scene.connectTo(four);

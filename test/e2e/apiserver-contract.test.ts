@@ -8,7 +8,7 @@ import { type LabClients, startLabClients } from './harness/admin-client.ts';
 import { labName, namespace } from './harness/names.ts';
 import { isRoot } from './harness/stage.ts';
 
-/** What the simulated API server of the unit tests must keep to (`test/sim`), asked of the real one. */
+/** The contract that the simulated API server passes in the unit tests (`test/sim`). */
 describe.skipIf(!isRoot)('Kubernetes', () => {
   const { signal } = new AbortController();
   const namespaces = { apiVersion: 'v1', plural: 'namespaces' };

@@ -2,39 +2,38 @@ import type { ListeningSocket } from '../../src/core/model/host.ts';
 import type { ListenerAddress } from '../../src/core/traffic/table.ts';
 import type { Host } from '../../src/ports/host.ts';
 
-/** Sockets of a host in memory. Keeps to the contract of its port (test/contract/host.ts). */
-export type FakeHost = {
-  readonly host: Host;
-  readonly listening: ListeningSocket[];
-  /** Connections that are open, by their end on this host. */
-  readonly connections: Set<{ readonly local: ListenerAddress; readonly isTaken: boolean }>;
-};
+/** A connection of the host, by its end there. */
+export type FakeConnection = { readonly local: ListenerAddress; readonly isTaken: boolean };
 
-/** `step` is awaited before connections end, with the listeners; where it throws, they stay. */
-export function makeFakeHost(
-  step: (listeners: readonly ListenerAddress[]) => Promise<void> = async () => undefined,
-): FakeHost {
-  const listening: ListeningSocket[] = [];
-  const connections: FakeHost['connections'] = new Set();
+/**
+ * Sockets of a host in memory. Keeps to the contract of its port (test/contract/host.ts). `beforeEnd` is awaited before
+ * connections end; if it throws, they stay.
+ */
+export function makeFakeHost({
+  listening,
+  connections = new Set(),
+  beforeEnd = async () => undefined,
+}: {
+  readonly listening: () => Promise<readonly ListeningSocket[]>;
+  /** Open connections. */
+  readonly connections?: Set<FakeConnection>;
+  readonly beforeEnd?: (listeners: readonly ListenerAddress[]) => Promise<void>;
+}): Host {
   return {
-    listening,
-    connections,
-    host: {
-      listening: async (signal) => {
-        signal.throwIfAborted();
-        return [...listening];
-      },
-      endConnections: async (listeners, signal) => {
-        await step(listeners);
-        signal.throwIfAborted();
-        for (const connection of connections) {
-          const { local, isTaken } = connection;
-          const isMeant = listeners.some(
-            ({ address, port }) => address.text === local.address.text && port === local.port,
-          );
-          if (isTaken && isMeant) connections.delete(connection);
-        }
-      },
+    listening: async (signal) => {
+      signal.throwIfAborted();
+      return await listening();
+    },
+    endConnections: async (listeners, signal) => {
+      await beforeEnd(listeners);
+      signal.throwIfAborted();
+      for (const connection of connections) {
+        const { local, isTaken } = connection;
+        const isMeant = listeners.some(
+          ({ address, port }) => address.text === local.address.text && port === local.port,
+        );
+        if (isTaken && isMeant) connections.delete(connection);
+      }
     },
   };
 }

@@ -3,7 +3,7 @@ import { KubeError, type KubeErrorCode } from '../../src/kube/errors.ts';
 import { type Lease, makeLease } from '../../src/kube/lease.ts';
 import type { LeaseObject } from '../../src/kube/lease-object.ts';
 
-/** What happens to the requests of one host: answered, not delivered, or carried out without an answer. */
+/** The fate of the requests of one host: answered, not delivered, or executed without an answer. */
 export type Link = 'up' | 'cut' | 'answers-lost';
 
 export type LeaseClient = Pick<KubeClient, 'get' | 'create' | 'replace'>;
@@ -55,7 +55,7 @@ export function makeLeaseCluster(): LeaseCluster {
           }),
         replace: (_: string, body: LeaseObject) =>
           answer(host, () => {
-            // Also where there is none: the body has the uid of the one that was deleted.
+            // Also without a Lease: the body has the uid of the deleted one.
             return lease?.metadata.resourceVersion === body.metadata.resourceVersion ? store(body) : fail('CONFLICT');
           }),
       };

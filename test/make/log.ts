@@ -1,10 +1,11 @@
 import type { Log } from '../../src/ports/log.ts';
 
-/** For tests to which it does not matter what is logged. */
+/** For tests that do not check the log. */
 export const silent: Log = {
   debug: () => undefined,
   info: () => undefined,
   warn: () => undefined,
   error: () => undefined,
+  failing: () => undefined,
   child: () => silent,
 };

@@ -9,7 +9,7 @@ import { PersistentMap } from '../../src/core/persistent-map.ts';
 import { parseIp } from '../../src/core/ip/ip.ts';
 import { type IpRange, mergeRanges, parseRange } from '../../src/core/ip/range.ts';
 
-/** Objects for tests: a plain one that is served, and what a test says differently. */
+/** Objects for tests: a plain served one, with the overrides of a test. */
 export function makeService(
   name: string,
   spec: Partial<ServiceSpec> = {},
@@ -44,7 +44,7 @@ export function makeService(
   };
 }
 
-/** As a store has them. */
+/** As in a store. */
 export function byKey(services: readonly Service[]): PersistentMap<ServiceKey, Service> {
   return PersistentMap.from(services.map((service) => [service.key, service]));
 }
@@ -82,7 +82,7 @@ export function poolOf(site: Site, host: HostFacts = makeHostFacts(), nodes: rea
 
 export function ip(text: string): NonNullable<ReturnType<typeof parseIp>> {
   const parsed = parseIp(text);
-  if (parsed === undefined) throw new Error(`${text} is no address`);
+  if (parsed === undefined) throw new Error(`${text} is not an address`);
   return parsed;
 }
 
@@ -90,7 +90,7 @@ export function ranges(...texts: readonly string[]): readonly IpRange[] {
   return mergeRanges(
     texts.map((text) => {
       const range = parseRange(text);
-      if (range === undefined) throw new Error(`${text} is no range`);
+      if (range === undefined) throw new Error(`${text} is not a range`);
       return range;
     }),
   );

@@ -14,23 +14,23 @@ import { recordMetrics } from '../sim/observers.ts';
 import { type NetLab, startNetLab } from './net-lab.ts';
 import { patience } from './patience.ts';
 
-/** Where the HAProxy of the rig listens. */
+/** The port of the rig's HAProxy. */
 export const proxyPort = 10_000;
 
-/** The addresses that are ours: the balancer has them. Others of 10.50.0.0/16 are only routed to it. */
+/** The added addresses: the load balancer has them. Others of 10.50.0.0/16 are only routed to it. */
 export const ours: Addresses = addressesOf('10.50.0.1', '10.50.0.2', 'fd50::1');
 
 /**
- * A lab whose balancer runs a HAProxy that answers with the destination of the connection (`DST PORT from SRC`), and on port 22 of
- * all addresses one that answers `sshd`.
+ * A lab whose load balancer runs a HAProxy that answers with the destination of the connection (`DST PORT from SRC`),
+ * and on port 22 of all addresses one that answers `sshd`.
  */
 export type SteeringRig = AsyncDisposable & {
   readonly lab: NetLab;
   /** Another furiwake on the same host; its programs are started by `exec`, and end with `lifetime`. */
   makeNew(lifetime: AbortSignal, exec?: Exec): Steering;
-  /** What all of them sent to nft since `reset`. */
+  /** The input of all of them to nft since `reset`. */
   sentAs(kind: 'change' | 'replace'): number;
-  /** How often they put something back since `reset`. */
+  /** The number of their repairs since `reset`. */
   repaired(): number;
   reset(): void;
   /** The answer's text, or the code of the error. */
@@ -74,7 +74,7 @@ export async function startSteeringRig({ nodes = 0 }: { readonly nodes?: number 
   };
 }
 
-/** A rig for the tests of a file, and for each of them a steering that is removed after it, and counts from 0. */
+/** A rig for the tests of a file; each test gets a new steering, removed after it, and counters that start at 0. */
 export function useSteering(
   options: Parameters<typeof startSteeringRig>[0],
   begin: (scene: {
@@ -130,7 +130,7 @@ export function tableOf(listeners: readonly Listening[]): TrafficTable {
   );
 }
 
-/** What the kernel is to hold for this table. */
+/** The desired contents of the kernel for this table. */
 export function targetOf(
   { listeners }: Pick<TrafficTable, 'listeners'>,
   vips: Addresses = addressesOf(),

@@ -3,7 +3,10 @@ import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import { service } from './harness.ts';
 import type { SimObject } from './kinds.ts';
 
-/* What the others rely on beyond what the client's tests show: rules of the real API server, as KEPs and source have them. */
+/*
+ * Rules of the real API server, from KEPs and source, on which other tests rely and which the client's tests do not
+ * show.
+ */
 let server: SimApiServer;
 
 beforeEach(async () => {
@@ -36,7 +39,7 @@ const apply = (manager: string, status: object): ReturnType<typeof ask> =>
   );
 const stored = (): SimObject | undefined => server.get('Service', 'default/web');
 
-/** Managers and operations in managedFields, with what they own of the status. */
+/** Managers and operations in managedFields, with their parts of the status. */
 function owners(): readonly (readonly [string, string, readonly string[]])[] {
   const entries = (stored()?.metadata.managedFields ?? []) as {
     manager: string;
@@ -65,7 +68,7 @@ test('a write of the object leaves its status, a write of the status leaves the 
   expect(stored()).toMatchObject({ spec: { sessionAffinity: 'ClientIP' }, status: { loadBalancer: {} } });
 });
 
-test('who applies owns what it names, takes it from others by force, and loses it to an update', async () => {
+test('an applier owns its fields, takes them from others by force, and loses them to an update', async () => {
   server.put('Service', service('web'));
   const condition = { type: 'furiwake.dev/Serving', status: 'True' };
   await apply('furiwake', { loadBalancer: { ingress: [{ ip: '203.0.113.1' }] }, conditions: [condition] });
@@ -83,7 +86,7 @@ test('who applies owns what it names, takes it from others by force, and loses i
   expect(stored()?.status).toEqual({ loadBalancer: { ingress: [{ ip: '203.0.113.1' }] } });
 });
 
-test('a namespace has only its own', async () => {
+test('a namespace lists only its own objects', async () => {
   server.put('Service', service('web'));
   server.put('Service', { ...service('web'), metadata: { namespace: 'other', name: 'web' } });
   const { json } = await ask('GET', '/api/v1/namespaces/other/services');

@@ -61,7 +61,7 @@ const statusOf = (uid: string, ingress: readonly object[]): object =>
     status: { loadBalancer: { ingress } },
   });
 
-test('a 429 is waited out for any verb, for as long as it asks', async () => {
+test('after a 429 the client waits for the requested time, for any verb', async () => {
   await using all = await scene();
   const { server, harness, clock } = all;
   server.faults.next({ mishap: { answer: 429, retryAfterSeconds: 3 }, times: 2 });
@@ -182,7 +182,7 @@ test('a token that stays rejected is one more request, and UNAUTHORIZED', async 
   expect((await failureOf(harness.client.get('/version', { signal }))).code).toBe('CREDENTIALS');
 });
 
-test('a port where nothing listens is UNREACHABLE, and the message names it', async () => {
+test('a port without a listener is UNREACHABLE, and the message names it', async () => {
   const server = await startSimApiServer({ seed: 9 });
   const clock = virtualClock();
   await using harness = await makeHarness(server, { clock });

@@ -9,8 +9,8 @@ import { type Harness, makeHarness, projectKept, service, truth, until } from '.
 import { fastClock } from './virtual-clock.ts';
 
 /*
- * After any schedule of changes and faults, the store is what the server has. Changes come from others, and from our
- * own writes too, whose answers are put into the store before or after their echo.
+ * After any schedule of changes and faults, the store equals the server. Changes come from other clients and from
+ * furiwake's own writes, whose answers are put into the store before or after their echo.
  */
 type Stage = { readonly server: SimApiServer; readonly harness: Harness; restore: () => number };
 type Change = (stage: Stage, name: string, note: string) => void | Promise<void>;
@@ -24,7 +24,7 @@ const changes: Readonly<Record<string, Change>> = {
       const answer = await client.jsonPatch<KubeObject>(path, patch, { signal });
       services.put(projectKept(answer), answer.metadata.resourceVersion ?? '');
     } catch {
-      // refused, reset, or not there: nothing was learnt
+      // refused, reset, or missing: no new knowledge
     }
   },
   remove: ({ server }, name) => {
@@ -51,8 +51,8 @@ const mishaps: Readonly<Record<string, (stage: Stage) => void>> = {
   restart: ({ server: { faults } }) => faults.restart(),
   backup: (stage) => void (stage.restore = stage.server.backup()),
   /**
-   * A backup is restored, and a watch that asks for a version that it lacks is refused. (Where the API server takes such a
-   * version for one to come, two silent watches lead to a list: `watch-faults.test.ts`.)
+   * A backup is restored, and a watch that asks for a version that it lacks is refused. (If the API server waits for such a
+   * version, two silent watches lead to a list: `watch-faults.test.ts`.)
    */
   restore: ({ restore, server: { faults } }) => {
     const revision = restore();
@@ -72,7 +72,7 @@ const mishaps: Readonly<Record<string, (stage: Stage) => void>> = {
   endAtOnce: ({ server: { faults } }) => faults.next({ mishap: 'end-at-once', on: ({ verb }) => verb === 'watch' }),
 };
 
-/** What happens, and for how many turns of the event loop sockets may bring what they have before the next. */
+/** An action, and the number of turns of the event loop in which sockets may deliver data before the next. */
 const step = fc.record({
   change: fc.constantFrom(...Object.keys(changes)),
   name: fc.constantFrom('a', 'b', 'c', 'd'),
@@ -98,7 +98,7 @@ test('after any schedule of changes and faults the store equals the server', { t
         if (mishap !== null) mishaps[mishap]?.(stage);
         for (let turn = 0; turn < turns; turn += 1) await breathe();
       }
-      // From here on every object can be read.
+      // From here on every object can be decoded.
       for (const { metadata } of server.list('Service'))
         if (metadata.annotations?.['unreadable'] !== undefined) server.put('Service', service(metadata.name, 'well'));
       const wanted = truth(server);

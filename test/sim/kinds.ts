@@ -1,4 +1,4 @@
-/** An object as the simulated server keeps it: plain JSON. */
+/** An object in the simulated server: plain JSON. */
 export type SimObject = {
   readonly apiVersion?: string;
   readonly kind?: string;

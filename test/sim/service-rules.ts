@@ -6,7 +6,7 @@ import { updateStatus } from './status-owners.ts';
 
 type Port = Readonly<Record<string, unknown>> & { readonly nodePort?: number };
 
-/** Hands out node ports from 30000 on, never the same twice; the real range has 2,768, which some benches exceed. */
+/** Assigns NodePorts from 30000 on, never the same twice; the real range has 2,768, which some benchmarks exceed. */
 export function makeServiceRules(): {
   /** Fields that the API server sets and removes when a Service's spec is written. */
   readonly onWrite: (draft: Draft) => Draft;

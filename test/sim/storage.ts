@@ -17,7 +17,7 @@ export type Change = {
 
 export type Draft = { readonly object: SimObject; readonly owners: Owners };
 
-/** What the API server keeps in etcd: objects under one global revision, and the changes that led to them. */
+/** The contents of etcd: objects with one global revision, and the changes that led to them. */
 export type Storage = {
   readonly revision: number;
   /** A revision as a resourceVersion. */
@@ -27,18 +27,18 @@ export type Storage = {
   /** In the order of their keys, as etcd lists them. */
   list(kind: SimKind, namespace?: string): readonly Stored[];
   create(kind: SimKind, object: SimObject): Stored;
-  /** Replaces the object by `draft`; no new revision where they are equal. Removes it with its last finalizer. */
+  /** Replaces the object by `draft`; no new revision if they are equal. Removes it with its last finalizer. */
   update(kind: SimKind, key: string, draft: Draft): Stored;
   /** Removes it, or marks it as deleted while it has finalizers. */
   remove(kind: SimKind, key: string, preconditions?: { readonly uid?: string }): Stored;
   /** Whether all changes after `revision` are still known. */
   remembers(revision: number): boolean;
-  /** Changes after `revision`, as far as they are remembered. */
+  /** The remembered changes after `revision`. */
   since(revision: number, kind: SimKind, namespace?: string): readonly Change[];
   subscribe(listener: (change: Change) => void): () => void;
   /** Forgets all history, as a compaction or a restart of the watch cache does. */
   forget(): void;
-  /** The present state; the function that this returns restores it, with its revision, as etcd does from a backup. */
+  /** Saves the present state; the returned function restores it, with its revision, like a backup of etcd. */
   backup(): () => void;
 };
 

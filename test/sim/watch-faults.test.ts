@@ -36,7 +36,7 @@ test.each([
   await clock.advance(waitIn(harness));
   await until(() => harness.services.objects().has('default/d'));
   expect(new Map(harness.services.objects())).toEqual(truth(server));
-  // Only a 410 asks for the whole set again.
+  // Only a 410 leads to a request for the whole set.
   expect(typesIn(harness).filter((type) => type === 'initDone')).toHaveLength(status === 410 ? 2 : 1);
 });
 
@@ -87,7 +87,7 @@ test('a reset connection resumes from the last version', async () => {
   expect(typesIn(harness).filter((type) => type === 'init')).toHaveLength(1);
 });
 
-test('after etcd was restored from a backup the watch waits for a version that is not there; silent twice, it lists anew', async () => {
+test('after a restore of etcd the watch waits for a version that does not exist yet; silent twice, it lists again', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   const restore = server.backup();
@@ -113,7 +113,7 @@ test('after etcd was restored from a backup the watch waits for a version that i
   await until(() => harness.services.objects().get('default/a')?.note === 'after');
 });
 
-test('a write of our own that a restored etcd lacks, and that the watch has not brought, does not stay in the store', async () => {
+test('an own write that a restored etcd lacks, and that the watch has not delivered, does not stay in the store', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   const { client, services, signal } = harness;
@@ -148,7 +148,7 @@ test('a half-open connection is replaced after 180 s of silence, without a list'
   expect(watchesOf(server).at(-1)?.query.get('resourceVersion')).toBeTruthy();
 });
 
-test('bookmarks keep a quiet watch alive and move the place to resume from', async () => {
+test('bookmarks keep a quiet watch alive and advance the version to resume from', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   harness.watch();
@@ -167,7 +167,7 @@ test('bookmarks keep a quiet watch alive and move the place to resume from', asy
   expect(errorsIn(harness)).toEqual([]);
 });
 
-test('a line that is cut in the middle is not taken for an object: the watch resumes before it', async () => {
+test('a truncated line is not an object: the watch resumes before it', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   harness.watch();
@@ -181,7 +181,7 @@ test('a line that is cut in the middle is not taken for an object: the watch res
   await until(() => harness.services.objects().get('default/a')?.note === 'cut');
 });
 
-test('after three streams in a row that cannot be read the set is listed anew', async () => {
+test('after three unreadable streams in a row all objects are listed again', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   harness.watch();
@@ -198,7 +198,7 @@ test('after three streams in a row that cannot be read the set is listed anew', 
   expect(new Map(harness.services.objects())).toEqual(truth(server));
 });
 
-test('characters that are split over two chunks arrive whole', async () => {
+test('characters that are split over two chunks arrive complete', async () => {
   await using both = await watchScene();
   const { server, harness } = both;
   server.faults.splitsCharacters = true;
@@ -210,7 +210,7 @@ test('characters that are split over two chunks arrive whole', async () => {
   expect(new Map(harness.services.objects())).toEqual(truth(server));
 });
 
-test('a slow stream is not taken for a dead one', async () => {
+test('a slow stream is not considered dead', async () => {
   await using both = await watchScene();
   const { server, harness } = both;
   server.faults.slowMs = 5;
@@ -236,7 +236,7 @@ test('watches that end as soon as they begin are repeated after growing waits', 
   expect(server.requests.length).toBeLessThan(6);
 });
 
-test('an object whose projection throws is skipped and reported, keeps its last state, and is not taken for deleted', async () => {
+test('an object whose projection throws is skipped and reported, keeps its last state, and is not considered deleted', async () => {
   await using both = await watchScene();
   const { server, harness } = both;
   harness.watch();
@@ -248,7 +248,7 @@ test('an object whose projection throws is skipped and reported, keeps its last 
 
   server.faults.resetConnections();
   server.put('Node', { metadata: { name: 'n' } });
-  server.faults.restart(); // also the next full set holds it
+  server.faults.restart(); // the next full set also contains it
   await until(() => errorsIn(harness).length > 0);
   await both.clock.advance(waitIn(harness));
   await until(() => typesIn(harness).filter((type) => type === 'initDone').length === 2);
@@ -258,7 +258,7 @@ test('an object whose projection throws is skipped and reported, keeps its last 
   await until(() => harness.services.objects().get('default/a')?.note === 'third');
 });
 
-test('after a restart without history the set is listed anew, and objects deleted meanwhile disappear', async () => {
+test('after a restart without history all objects are listed again, and those deleted meanwhile disappear', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   harness.watch();
@@ -273,7 +273,7 @@ test('after a restart without history the set is listed anew, and objects delete
   expect(new Map(harness.services.objects())).toEqual(truth(server));
 });
 
-test('a server that is down is waited for', async () => {
+test('the watch waits for a server that is down', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   server.faults.isDown = true;

@@ -36,7 +36,7 @@ test.each([['refused'], ['ignored']] as const)(
   },
 );
 
-test('a server that is only slow is asked for the stream again, not for a list', async () => {
+test('a server that is only slow gets another request for the stream, not for a list', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   server.faults.next({ mishap: 'hang', on: ({ verb }) => verb === 'watch' });
@@ -50,7 +50,7 @@ test('a server that is only slow is asked for the stream again, not for a list',
   expect([listsOf(server), new Map(harness.services.objects())]).toEqual([[], truth(server)]);
 });
 
-test('missing rights to watch are an error, not a reason to list', async () => {
+test('a missing permission to watch is an error, and does not lead to a list', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   server.faults.next({ mishap: { answer: 403 }, on: ({ verb }) => verb === 'watch' });
@@ -62,7 +62,7 @@ test('missing rights to watch are an error, not a reason to list', async () => {
   expect(listsOf(server)).toEqual([]);
 });
 
-test('a long list comes in pages of one revision', async () => {
+test('a long list arrives in pages of one revision', async () => {
   await using both = await watchScene();
   const { server, harness } = both;
   server.faults.watchList = 'refused';
@@ -73,7 +73,7 @@ test('a long list comes in pages of one revision', async () => {
   expect(listsOf(server).map(({ query }) => query.get('limit'))).toEqual(['500', '500', '500']);
 });
 
-test('a page that fails is asked for again, and the pages before it are kept', async () => {
+test('a failed page is requested again, and the pages before it are kept', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   server.faults.watchList = 'refused';
@@ -99,7 +99,7 @@ test('after a page has expired the list starts over', async () => {
   expect(errorsIn(harness).map(({ code }) => code)).toEqual(['expired']);
 });
 
-test('a list that steady writes of ours have overtaken is followed by a watch, not by another list', async () => {
+test('a list that steady own writes have overtaken is followed by a watch, not by another list', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   server.faults.watchList = 'refused';

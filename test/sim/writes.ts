@@ -1,25 +1,29 @@
-import { applyJsonPatch } from './json-patch.ts';
+import { applyPatch, type Operation } from 'rfc6902';
 import type { SimKind, SimMeta, SimObject } from './kinds.ts';
 import { conflict, invalid, notFound, Refusal } from './refusal.ts';
 import { makeServiceRules } from './service-rules.ts';
 import { applyStatus, updateStatus } from './status-owners.ts';
 import { type Draft, keyOf, type Storage, type Stored } from './storage.ts';
 
-/** Where a write goes. */
+/** The target of a write. */
 export type Target = { readonly kind: SimKind; readonly key: string; readonly subresource: string | undefined };
 
-/** The writes of the API: what each may touch, under the rules of its kind. All throw {@link Refusal}. */
+/**
+ * The writes of the API, each limited to its part of the object, with the rules of its kind. All throw {@link Refusal}.
+ */
 export type Writes = {
   create(kind: SimKind, namespace: string | undefined, body: SimObject): Stored;
   replace(target: Target, body: SimObject, manager: string): Stored;
-  jsonPatch(target: Target, operations: Parameters<typeof applyJsonPatch>[1], manager: string): Stored;
+  /** RFC 6902; a patch that does not fit, or a `test` that fails, is 422 without causes, as from the API server. */
+  jsonPatch(target: Target, operations: Operation[], manager: string): Stored;
   /** Server-side apply, of a status. */
   apply(target: Target, body: SimObject, manager: string, force: boolean): Stored;
-  /** Creates or replaces, spec and status at once: for tests that set a scene. */
+  /** Creates or replaces, spec and status at once: for the set-up of tests. */
   put(kind: SimKind, body: SimObject, manager: string): Stored;
 };
 
-export function makeWrites(storage: Storage): Writes {
+/** `admit`: a mutating admission plugin for Services. */
+export function makeWrites(storage: Storage, admit: (service: SimObject) => SimObject): Writes {
   const serviceRules = makeServiceRules();
 
   const present = ({ kind, key }: Target, uid?: string): Stored => {
@@ -30,7 +34,7 @@ export function makeWrites(storage: Storage): Writes {
   };
 
   const namespaceKind = storage.kindOf('Namespace');
-  /** It stays, terminating, when it is deleted: nothing here empties it. */
+  /** A deleted one stays in the phase Terminating: nothing here empties it. */
   const createNamespace = ({ metadata }: SimObject): Stored =>
     storage.create(namespaceKind, { metadata, spec: { finalizers: ['kubernetes'] } });
   for (const name of ['default', 'kube-system']) createNamespace({ metadata: { name } });
@@ -54,10 +58,15 @@ export function makeWrites(storage: Storage): Writes {
   const write = (target: Target, draft: Draft): Stored => {
     const isService = target.kind.kind === 'Service';
     if (isService && target.subresource === 'status') serviceRules.onStatus(draft.object);
-    return storage.update(target.kind, target.key, isService ? serviceRules.onWrite(draft) : draft);
+    const { object, owners } = draft;
+    return storage.update(
+      target.kind,
+      target.key,
+      isService ? serviceRules.onWrite({ object: admit(object), owners }) : draft,
+    );
   };
 
-  /** A whole new object over the old one: each path takes only its own part of it. */
+  /** Replaces the old object: each path uses only its own part of the new one. */
   const overwrite = (target: Target, old: Stored, next: SimObject, manager: string): Stored => {
     if (keyOf({ ...next.metadata, ...namespaceOf(old) }) !== target.key)
       throw new Refusal(400, 'BadRequest', 'the name of the object does not match the name on the URL');
@@ -86,7 +95,10 @@ export function makeWrites(storage: Storage): Writes {
     replace: (target, body, manager) => overwrite(target, present(target, body.metadata.uid), body, manager),
     jsonPatch: (target, operations, manager) => {
       const old = present(target);
-      return overwrite(target, old, applyJsonPatch(old.object, operations), manager);
+      const next = structuredClone(old.object);
+      if (applyPatch(next, operations).some((error) => error !== null))
+        throw new Refusal(422, 'Invalid', 'the server rejected our request due to an error in our request');
+      return overwrite(target, old, next, manager);
     },
     apply: (target, body, manager, force) => {
       if (target.subresource !== 'status')

@@ -14,7 +14,7 @@ import type { Service, ServiceSpec } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { makeAddressPlanner } from './plan.ts';
 
-/* Addresses of the pool that only Services have which request them. */
+/* Addresses of the pool for Services that request them. */
 
 /** `name → addresses`, or the reason why there are none. */
 function planned(
@@ -46,7 +46,7 @@ function planned(
 const service = (name: string, createdAtMs: number, spec: Partial<ServiceSpec> = {}): Service =>
   makeService(name, spec, { createdAtMs });
 
-test('are given to those, and to no other, free or shared', () => {
+test('only a Service that requests such an address gets it; no other one shares it', () => {
   const services = [
     service('a', 1),
     service('b', 2, { loadBalancerIp: '192.0.2.8' }),
@@ -61,7 +61,7 @@ test('are given to those, and to no other, free or shared', () => {
   });
 });
 
-test('wait for a Service that is deleted and created again', () => {
+test('such an address stays free for a Service that is deleted and created again', () => {
   const pool = { free: '192.0.2.9-192.0.2.20', onRequest: '192.0.2.8' };
   const web = { loadBalancerIp: '192.0.2.8' };
   expect(planned([service('other', 2)], pool)).toEqual({ other: '192.0.2.9' });
@@ -71,7 +71,7 @@ test('wait for a Service that is deleted and created again', () => {
   });
 });
 
-test('are not looked through, however many there are, and none that is in use is given', () => {
+test('a range of 2^64 such addresses is not searched, and excluded addresses are refused', () => {
   const pool = { free: '2001:db8::1', onRequest: '2001:db8:1::-2001:db8:1:0:ffff:ffff:ffff:ffff' };
   const services = [
     service('a', 1, { ipFamilies: [6] }),

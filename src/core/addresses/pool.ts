@@ -1,4 +1,13 @@
-import { compareRanges, type IpRange, rangeContains, rangeOf, subtractRanges } from '../ip/range.ts';
+import {
+  compareRanges,
+  formatRange,
+  type IpRange,
+  parseRange,
+  rangeContains,
+  rangeOf,
+  rangesOverlap,
+  subtractRanges,
+} from '../ip/range.ts';
 import type { HostFacts } from '../model/host.ts';
 import type { NodeName } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
@@ -10,7 +19,10 @@ import { isSameMap } from '../persistent-map.ts';
 export type Pool = {
   /** Sorted, without overlaps and without what is excluded. */
   readonly ranges: readonly SiteRange[];
-  /** Addresses of the pool that are never handed out, by text, and what each is: `address of node n1`. */
+  /**
+   * Addresses that are never handed out, and `first-last` of Pod CIDRs, each with what it is: `address of node n1`. A
+   * Service loses an address that is excluded later; one in the Pod CIDR of a node that joins later it keeps.
+   */
   readonly excluded: ReadonlyMap<string, string>;
 };
 
@@ -27,11 +39,8 @@ export function makePools(): (input: PoolInput) => Pool {
     const { site, nodes, host } = input;
     if (last?.input.site === site && last.input.nodes === nodes && last.input.host === host) return last.pool;
     const ranges: readonly SiteRange[] = site.handsOutOwn ? host.primaryAddresses.map(rangeOf) : site.ranges;
-    const excluded = excludedFrom(ranges, nodes, host);
-    const holes = [...excluded.keys()].flatMap((text) => {
-      const ip = parseIp(text);
-      return ip === undefined ? [] : rangeOf(ip);
-    });
+    const excluded = excludedFrom(ranges, input);
+    const holes = [...excluded.keys()].flatMap((text) => parseRange(text) ?? []);
     const usable = [true, undefined]
       .flatMap((isOnRequest) =>
         subtractRanges(
@@ -48,19 +57,20 @@ export function makePools(): (input: PoolInput) => Pool {
   };
 }
 
-function excludedFrom(
-  ranges: readonly IpRange[],
-  nodes: ReadonlyMap<NodeName, Node>,
-  host: HostFacts,
-): ReadonlyMap<string, string> {
+function excludedFrom(ranges: readonly IpRange[], { site, nodes, host }: PoolInput): ReadonlyMap<string, string> {
   const excluded = new Map<string, string>();
   for (const [text, what] of host.needs) {
     const ip = parseIp(text);
     if (ip !== undefined && ranges.some((range) => rangeContains(range, ip))) excluded.set(text, what);
   }
-  for (const node of nodes.values())
+  for (const node of nodes.values()) {
     for (const ip of node.allAddresses)
       if (ranges.some((range) => rangeContains(range, ip))) excluded.set(ip.text, `address of node ${node.name}`);
+    if (site.handsOutOwn) continue; // no Pod has an address that the host has itself
+    for (const cidr of node.podCidrs)
+      if (ranges.some((range) => rangesOverlap(range, cidr)))
+        excluded.set(formatRange(cidr), `Pod CIDR of node ${node.name}`);
+  }
   return excluded;
 }
 

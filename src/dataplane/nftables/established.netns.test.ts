@@ -5,7 +5,7 @@ import { addressesOf } from '../../../test/make/table.ts';
 import type { Steering } from '../../ports/host.ts';
 
 /*
- * What becomes of connections that are under way: the real kernel, the real nft, a real HAProxy.
+ * Established connections: the real kernel, the real nft, a real HAProxy.
  */
 const { signal } = new AbortController();
 let rig: SteeringRig;
@@ -54,7 +54,7 @@ describe('a host that is withdrawn', () => {
   });
 });
 
-describe('a host that masquerades connections of others', () => {
+describe('a host that masquerades connections of other machines', () => {
   const masquerade = `table inet other {
     chain out { type nat hook postrouting priority srcnat; oifname "wan" masquerade; }
   }`;
@@ -84,7 +84,7 @@ describe('a host that masquerades connections of others', () => {
     ['10.10.0.1', '10.10.0.2', 8080],
     ['fd10::1', '[fd10::2]', 8090],
   ])(
-    'lets their replies through, though a listener has the port at its own address: %s',
+    'accepts their replies, although a listener has the port at its own address: %s',
     async (address, server, port) => {
       await steering.apply(targetOf(tableOf([[address, port]]), addressesOf(), proxyPort, own), signal);
       expect(await fetchThrough(server, port)).toBe('outside');

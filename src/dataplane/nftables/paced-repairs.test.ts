@@ -5,7 +5,7 @@ import { makePacedRepairs } from './paced-repairs.ts';
 
 const { signal } = new AbortController();
 
-test('repairs that follow each other wait longer and longer, and are logged rarely', async () => {
+test('repairs in a row wait for growing times, and are logged rarely', async () => {
   const clock = virtualClock();
   const log = recordLog();
   const repaired = makePacedRepairs({ clock, log });

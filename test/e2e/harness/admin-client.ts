@@ -10,11 +10,11 @@ import { silent } from '../../make/log.ts';
 import { connect } from '../../sim/harness.ts';
 import { recordMetrics } from '../../sim/observers.ts';
 
-/** Clients of this process at the lab's API server, which only the hosts of the lab reach. */
+/** Clients in this process for the lab's API server, which only hosts of the lab can reach. */
 export type LabClients = AsyncDisposable & {
   /** furiwake's client, with the kubeconfig at this path. */
   clientOf(kubeconfig: string): Promise<KubeClient>;
-  /** Ends their connections: `nc` does not notice that the API server was killed. */
+  /** Closes their connections, for `nc` does not notice that the API server was killed. */
   disconnect(): void;
 };
 
