@@ -3,7 +3,7 @@ import { defineConfig, type ViteUserConfig } from 'vitest/config';
 /** Three suites: `unit` needs nothing, `netns` needs root and the daemons, `e2e` needs the lab (root, Go). */
 const config: ViteUserConfig = defineConfig({
   test: {
-    teardownTimeout: 120_000, // a lab is taken away within it
+    teardownTimeout: 120_000, // a lab is removed within it
     projects: [
       {
         test: {
@@ -16,7 +16,8 @@ const config: ViteUserConfig = defineConfig({
             'bench/**/*.test.ts',
           ],
           exclude: ['**/*.netns.test.ts'],
-          // Machines that run this are shared: a deadline is for what hangs, not for what is slow.
+          deps: { interopDefault: false }, // a CommonJS package is imported as Node imports it
+          // The machines may be shared: the deadline must catch tests that hang, not slow ones.
           testTimeout: 30_000,
         },
       },

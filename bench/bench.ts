@@ -7,32 +7,32 @@ export type Figure = {
   readonly value: number;
   /** `×` is a ratio; `''` a count. */
   readonly unit: 'ms' | 's' | 'MB' | 'Gbit/s' | '1/s' | '×' | '';
-  /** What it must reach; none where it only explains the others. */
+  /** The target; none for a figure that only explains the others. */
   readonly target?: Target;
 };
 
-/** The bound that a figure must keep, in the figure's unit. */
+/** The limit for a figure, in its unit. */
 export type Target = { readonly atMost: number } | { readonly atLeast: number };
 
 export type Bench = {
-  /** As on the command line. */
+  /** The name on the command line. */
   readonly name: string;
-  /** What is measured, and on what. */
+  /** The measured quantity and the set-up. */
   readonly title: string;
   readonly run: (context: Context) => Promise<readonly Figure[]>;
 };
 
-/** What a bench has at hand. */
+/** The environment of a benchmark. */
 export type Context = {
   /** The bundled furiwake. */
   readonly bundle: string;
-  /** The lab, started with the first call; benches share it, one after the other. */
+  /** The lab, started by the first call; benchmarks use it one after the other. */
   readonly cluster: () => Promise<Cluster>;
   readonly progress: Progress;
   readonly signal: AbortSignal;
 };
 
-/** `undefined` where there is no target. */
+/** `undefined` if there is no target. */
 export function isReached({ value, target }: Figure): boolean | undefined {
   if (target === undefined) return undefined;
   return 'atMost' in target ? value <= target.atMost : value >= target.atLeast;

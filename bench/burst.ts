@@ -4,7 +4,7 @@ import { median } from './statistics.ts';
 const few = { count: 100, workers: 8 };
 const many = { count: 1_000, workers: 16 };
 
-/** Services created as fast as the API server takes them; then what they cost furiwake in memory. */
+/** Services created as fast as the API server accepts them; then furiwake's memory with them. */
 export const burst: Bench = {
   name: 'burst',
   title: `${few.count} Services by ${few.workers} workers, ${many.count} by ${many.workers}; memory`,

@@ -8,7 +8,7 @@ const count = 1_000;
 const workers = 8;
 const timeoutMs = 600_000;
 
-/** Services come and go; the connections of two others must not notice. */
+/** Services are created and deleted; the connections of two others must not be affected. */
 export const churn: Bench = {
   name: 'churn',
   title: `${count} Services created and deleted by ${workers} workers, beside 50 streams and 100 requests/s of others`,
@@ -39,7 +39,7 @@ async function countersOf(furiwake: LabFuriwake): Promise<{ readonly reloads: nu
   return { reloads: await furiwake.metric('furiwake_reloads_total'), pid: haproxy?.pid ?? 0 };
 }
 
-/** Each second the number of Services that have come and gone. */
+/** Each second the number of Services that were created and deleted. */
 function churning(lab: Lab, signal: AbortSignal): AsyncIterable<string> {
   const program = path.join(import.meta.dirname, 'hosts', 'churn-services.ts');
   const command = [process.execPath, program, lab.kubeconfig(), namespace, String(count), String(workers)];

@@ -8,20 +8,20 @@ import type { HostStatus } from '../src/daemon/host-status.ts';
 import { type Furiwake, metricIn, readMemory } from './furiwake.ts';
 import type { Creation, Order } from './hosts/create-services.ts';
 
-/** Namespace of everything that the benches create. */
+/** Namespace of everything that the benchmarks create. */
 export const namespace = 'bench';
-/** Nobody else's (RFC 2544), and more addresses than any bench has Services. */
+/** Reserved for benchmarks (RFC 2544), with more addresses than any benchmark has Services. */
 export const pool = '198.18.0.0/20';
 
 const furiwakeFile = '/opt/furiwake/furiwake.js';
 const metricsUrl = 'http://127.0.0.1:9470';
 
-/** A lab with the echoing Pods ready, and what the benches do in it. */
+/** A lab with ready echo Pods, and the actions of the benchmarks in it. */
 export type Cluster = {
   readonly lab: Lab;
-  /** A furiwake that knows of nothing, on lb1; its end takes its Services, and all it put on the host, away. */
+  /** A new furiwake on lb1; disposing removes its Services and everything that it configured on the host. */
   readonly startFuriwake: () => Promise<LabFuriwake>;
-  /** Has a program of `hosts/` run on a host and print JSON. */
+  /** Runs a program of `hosts/` on a host; it prints JSON. */
   readonly ask: (host: string, program: string, args: readonly string[], timeoutMs?: number) => Promise<unknown>;
   /** Creates Services from the control plane's host and waits for their addresses. */
   readonly createServices: (order: Omit<Order, 'kubeconfig' | 'namespace'>) => Promise<readonly Creation[]>;
@@ -51,7 +51,7 @@ spec:
           readinessProbe: { httpGet: { path: /readyz, port: 8080 }, periodSeconds: 1 }
 `;
 
-/** Makes the lab ready to be measured: Pods, the rights of deploy/, a route to the pool. */
+/** Prepares the lab for measurements: Pods, the permissions of deploy/, a route to the pool. */
 export async function prepareCluster(lab: Lab, bundle: string, signal: AbortSignal): Promise<Cluster> {
   await lab.apply(await readFile(path.join(import.meta.dirname, '..', 'deploy', 'furiwake.yaml'), 'utf8'));
   await lab.apply(echoPods);

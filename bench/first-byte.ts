@@ -8,9 +8,10 @@ const firstNodePort = 31_000;
 const timeoutMs = 30_000;
 
 /**
- * The client asks the address and the NodePort of both nodes from before the Service is created, all of them every
- * 5 ms: address and NodePort are chosen, so that they are known. kube-proxy on each node opens the NodePort when it
- * syncs, once a second; nothing can be earlier than the first of the two, and so the difference to that one counts.
+ * The client sends requests to the address and to the NodePort of both nodes, each every 5 ms, starting before the
+ * Service is created; the benchmark requests a fixed address and NodePort. kube-proxy on each node opens the NodePort
+ * at its sync, once a second. No answer can be earlier than the first of the two nodes, so the difference to that one
+ * counts.
  */
 export const firstByte: Bench = {
   name: 'first-byte',

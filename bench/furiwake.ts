@@ -1,14 +1,14 @@
 import { readFile } from 'node:fs/promises';
 
-/** The furiwake that is measured: the bundle, running somewhere on this machine. */
+/** The measured furiwake: the bundle, running on this machine. */
 export type Furiwake = AsyncDisposable & {
   readonly pid: number;
   readonly memory: () => Promise<Memory>;
-  /** Sum of a metric over its labels; 0 when it is not there. */
+  /** Sum of a metric over its labels; 0 if it does not exist. */
   readonly metric: (name: string) => Promise<number>;
 };
 
-/** Memory of a process that is really there (10⁶ bytes): now, and the most that it ever was. */
+/** Resident memory of a process (10⁶ bytes): now, and its peak. */
 export type Memory = { readonly residentMb: number; readonly peakMb: number };
 
 export async function readMemory(pid: number): Promise<Memory> {

@@ -5,8 +5,8 @@ const count = 100;
 const pauseMs = 50;
 
 /**
- * From the moment that the POST leaves to the moment that a watch tells of the address; the next Service `pauseMs` later.
- * The same client, in the control plane's namespace, makes the POSTs: the measure of what a write costs here.
+ * From sending the POST until a watch delivers the address; the next Service follows `pauseMs` later. The same client,
+ * in the control plane's network namespace, sends the POSTs, which measure the cost of a write here.
  */
 export const publish: Bench = {
   name: 'publish',

@@ -4,7 +4,7 @@ import { formatFigures, jsonLine } from './report.ts';
 
 const bench: Bench = { name: 'publish', title: 'one at a time', run: async () => [] };
 
-test('columns line up, and a figure that is not reached says so', () => {
+test('columns are aligned, and a missed target is marked', () => {
   const text = formatFigures(
     bench,
     [
@@ -27,7 +27,7 @@ test('a count of nothing is 0', () => {
   expect(text).toContain('failed  0  ≤ 0  ✓');
 });
 
-test('a JSON line holds what was reached', () => {
+test('a JSON line contains the results', () => {
   const line = jsonLine(bench, [{ what: 'failed', value: 1, unit: '', target: { atMost: 0 } }]);
   expect(JSON.parse(line)).toMatchObject({ bench: 'publish', figures: [{ value: 1, isReached: false }] });
 });

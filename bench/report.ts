@@ -1,6 +1,6 @@
 import { type Bench, type Figure, isReached, type Target } from './bench.ts';
 
-/** A bench's figures as lines that line up: what, value, target, whether it is reached. */
+/** A benchmark's figures as aligned lines: quantity, value, target, whether it was reached. */
 export function formatFigures({ name, title }: Bench, figures: readonly Figure[], hasColour: boolean): string {
   const style = (code: number, text: string): string => (hasColour ? `\u001B[${code}m${text}\u001B[0m` : text);
   const rows = figures.map((figure) => ({
@@ -16,7 +16,7 @@ export function formatFigures({ name, title }: Bench, figures: readonly Figure[]
   return `\n${style(1, name)}  ${title}\n${lines.join('\n')}\n`;
 }
 
-/** What `--json` prints for a bench: a line. */
+/** The line that `--json` prints for a benchmark. */
 export function jsonLine({ name }: Bench, figures: readonly Figure[]): string {
   const shown = figures.map((figure) => ({ ...figure, isReached: isReached(figure) }));
   return `${JSON.stringify({ bench: name, at: new Date().toISOString(), figures: shown })}\n`;
@@ -27,7 +27,7 @@ function formatTarget(target: Target | undefined): string {
   return 'atMost' in target ? `≤ ${target.atMost}` : `≥ ${target.atLeast}`;
 }
 
-/** Three digits that count, no more. */
+/** Three significant digits. */
 function round(value: number): string {
   const digits = Math.abs(value) >= 100 || Number.isInteger(value) ? 0 : Math.abs(value) >= 10 ? 1 : 2;
   return value.toFixed(digits);

@@ -11,12 +11,12 @@ import { formatFigures, jsonLine } from './report.ts';
 
 const help = `node bench/run.ts [--json] [--bundle FILE] [NAME…]
 
-Measures, as root; all of it, or what is named. A figure that is not reached is shown, and is no error.
+Runs all benchmarks, or those named, as root. A missed target is shown, but is not an error.
 
 ${benches.map(({ name, title }) => `  ${name.padEnd(12)}${title}`).join('\n')}
 
-  --json          a line of JSON for each bench
-  --bundle FILE   a furiwake that was built elsewhere; else dist/furiwake.js, built anew
+  --json          a line of JSON for each benchmark
+  --bundle FILE   an existing bundle; by default dist/furiwake.js, after a new build
 `;
 
 const root = path.join(import.meta.dirname, '..');
@@ -41,7 +41,7 @@ async function main(args: readonly string[], signal: AbortSignal): Promise<numbe
   });
   const unknown = positionals.filter((name) => !benches.some((bench) => bench.name === name));
   if (values.help === true || unknown.length > 0) {
-    process.stdout.write(unknown.length > 0 ? `no such bench: ${unknown.join(', ')}\n\n${help}` : help);
+    process.stdout.write(unknown.length > 0 ? `no such benchmark: ${unknown.join(', ')}\n\n${help}` : help);
     return unknown.length > 0 ? 2 : 0;
   }
   const chosen = benches.filter(({ name }) => positionals.length === 0 || positionals.includes(name));

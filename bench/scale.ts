@@ -11,11 +11,11 @@ const firstPort = 1_000;
 const firstNodePort = 20_000;
 
 /**
- * One machine has the addresses of all nodes and answers HAProxy's health checks for them.
+ * One machine has the addresses of all nodes and answers HAProxy's health checks.
  *
- *   1. furiwake meets Services that it has never seen: finalizers, addresses and statuses are written, listeners made
- *   2. changes: another port for one Service; from the API server's event to `nft monitor` telling of the element
- *   3. furiwake starts again on a host that has nothing, as after `furiwake cleanup`, with Services that have addresses
+ *   1. furiwake sees all Services for the first time: it writes finalizers, addresses and statuses, and adds listeners
+ *   2. changes: another port for one Service; from the API server's event until `nft monitor` prints the element
+ *   3. furiwake starts again on a clean host, as after `furiwake cleanup`, with Services that have addresses
  */
 export const scale: Bench = {
   name: 'scale',
@@ -58,7 +58,10 @@ export const scale: Bench = {
   },
 };
 
-/** Another port for one Service after the other: the ms from the API server's event until each was done. */
+/**
+ * Changes the port of one Service after the other; returns the ms from the API server's event until each was
+ * programmed.
+ */
 async function changeOneByOne(
   { ask, lab }: Site,
   signal: AbortSignal,
@@ -76,7 +79,9 @@ async function changeOneByOne(
   return { programmed, written };
 }
 
-/** Gives the one machine behind the balancer the addresses of all nodes, and the answer of a healthy kube-proxy. */
+/**
+ * Adds the addresses of all nodes to the one machine behind the load balancer, with the answer of a healthy kube-proxy.
+ */
 async function answerForNodes({
   lab: {
     balancer,
@@ -88,7 +93,7 @@ async function answerForNodes({
   await machine?.ask({ do: 'serveHttp', port: 10_256, body: 'ok' });
 }
 
-/** The kernel and HAProxy say themselves what they hold; @throws Error when that is not all. */
+/** Counts the listeners in the kernel and in HAProxy; @throws Error unless all are there. */
 async function assertServed({ lab: { balancer, folder } }: Site, signal: AbortSignal): Promise<void> {
   const listing = await balancer.exec('nft', 'list', 'map', 'inet', 'furiwake', 'listeners4');
   const haproxy = path.join(folder, 'state', 'haproxy');

@@ -5,27 +5,27 @@ import { type Furiwake, metricIn, readMemory } from './furiwake.ts';
 import type { Answer, Question, SimOrder } from './hosts/sim.ts';
 import { now } from './hosts/services.ts';
 
-/** VIPs of the net lab: its client routes them to the balancer. */
+/** VIPs of the net lab: its client routes them to the load balancer. */
 export const pool = '10.50.0.0/18';
 
 /** Network namespaces with a simulated API server on the load-balancer host; HAProxy, nft, packets are real. */
 export type Site = AsyncDisposable & {
   readonly lab: NetLab;
   readonly ask: (question: Question) => Promise<Answer>;
-  /** Runs a program of `hosts/` on the load-balancer host and gives the number that it prints. */
+  /** Runs a program of `hosts/` on the load-balancer host and returns the number that it prints. */
   readonly measure: (program: string, ...args: readonly string[]) => Promise<number>;
   readonly startFuriwake: () => SiteFuriwake;
 };
 
 export type SiteFuriwake = Furiwake & {
-  /** When it was started, in ms. */
+  /** Time of its start, in ms. */
   readonly startedAt: number;
-  /** Takes what it put on the host away again. */
+  /** Removes everything that it configured on the host. */
   readonly cleanUp: () => Promise<void>;
 };
 
 export type SiteOptions = Omit<SimOrder, 'kubeconfig'> & {
-  /** Machines that answer for the nodes. */
+  /** Machines that act as the nodes. */
   readonly machines: number;
   readonly bundle: string;
   readonly signal: AbortSignal;
@@ -33,7 +33,7 @@ export type SiteOptions = Omit<SimOrder, 'kubeconfig'> & {
 
 const timeoutMs = 120_000;
 
-/** Starts the machines and the API server, with all that furiwake will find in it. */
+/** Starts the machines and the API server with its objects. */
 export async function startSite({ machines, bundle, signal, ...order }: SiteOptions): Promise<Site> {
   await using stack = new AsyncDisposableStack();
   const lab = stack.use(await startNetLab({ nodes: machines }));
@@ -64,7 +64,7 @@ export async function startSite({ machines, bundle, signal, ...order }: SiteOpti
     startFuriwake: () => {
       const startedAt = now();
       const args = ['run', '--kubeconfig', kubeconfig, '--addresses', pool, '--log-level', 'warn', ...flags];
-      // With an inspector, for the heap: a signal cannot open one.
+      // With an inspector, to read the heap; a signal cannot open one.
       const running = execPort.converse('env', ['NODE_OPTIONS=--inspect=127.0.0.1:9229', bundle, ...args], signal);
       return {
         pid: running.pid,

@@ -18,7 +18,7 @@ test('the median of an odd number of values is the middle one', () => {
   expect(median([30, 1, 2])).toBe(2);
 });
 
-test('nothing is said of nothing', () => {
+test('without values there is no result', () => {
   expect(() => median([])).toThrow(RangeError);
 });
 

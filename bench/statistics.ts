@@ -1,13 +1,13 @@
 /**
  * The value below which the part `q` (0 to 1) of `values` lies, by the nearest rank.
- * @throws RangeError without values: there is nothing to be said then.
+ * @throws RangeError without values.
  */
 export function quantile(values: readonly number[], q: number): number {
   return at(values, Math.max(0, Math.ceil(q * values.length) - 1));
 }
 
 /**
- * The middle value; the mean of the two in the middle where their number is even.
+ * The middle value; the mean of the two in the middle if the number is even.
  * @throws RangeError without values
  */
 export function median(values: readonly number[]): number {

@@ -10,7 +10,7 @@ const streamPort = 9_000;
 const requestAddress = '198.18.8.1';
 const streamAddress = '198.18.8.2';
 
-/** Two Services that live through it all: one in front of the echoing Pods, one of a program on a host of the LAN. */
+/** Two permanent Services: one in front of the echo Pods, one in front of a program on a host of the LAN. */
 function services(streamServer: string): string {
   return `apiVersion: v1
 kind: Service
@@ -31,7 +31,7 @@ endpoints: [{ addresses: [${streamServer}], conditions: { ready: true } }]
 `;
 }
 
-/** Traffic that runs; `stop` ends it and tells what it met. */
+/** Running traffic; `stop` ends it and returns the results. */
 export type SteadyTraffic = AsyncDisposable & { readonly stop: () => Promise<Traffic> };
 
 /** Starts requests and streams from the client behind the router, and resolves when all of them run. */

@@ -16,10 +16,11 @@ const bulkNodePort = nodePort + 1;
 const bulkByHandPort = 8_081;
 
 /**
- * furiwake beside HAProxy as one writes it by hand (a `listen` for each Service with all nodes), in one run, one after
- * the other in turns. Both are daemons with sessions of their own: the kernel shares the processors among sessions
- * (sched_autogroup), and one that is in wrk's session gets on better with it, by a third. The nodes answer with a HAProxy of their own, which costs less than any web server; for bulk a
- * program writes as fast as it is read. Client, balancer and nodes share the machine's cores: compare ratios only.
+ * furiwake and a hand-written HAProxy (a `listen` for each Service with all nodes), in turns in one run. Both are
+ * daemons with separate sessions: the kernel divides processor time between sessions (sched_autogroup), and a HAProxy
+ * in wrk's session is faster by a third. The nodes answer with a HAProxy, which costs less than any web server; for
+ * bulk a program writes as fast as the client reads. Client, load balancer and nodes share the machine's cores: compare
+ * only ratios.
  */
 export const throughput: Bench = {
   name: 'throughput',
@@ -34,7 +35,8 @@ export const throughput: Bench = {
     await site.ask({ do: 'awaitAddresses' });
     await using _byHand = await startByHand(site, nodes, signal);
     const { client } = site.lab;
-    // Real clients are many; one alone has used up its ports after 28,000 connections, and then waits for them.
+    // In reality there are many clients; a single one has used all its ports after 28,000 connections, and then waits
+    // for them.
     for (const machine of [site.lab.client, site.lab.balancer]) await machine.exec('sysctl', '-w', ...manyPorts);
     const measured = new Map<string, { furiwake: number[]; byHand: number[] }>();
     const measure = async (
@@ -44,7 +46,7 @@ export const throughput: Bench = {
     ): Promise<void> => {
       const { furiwake, byHand } = measured.get(what) ?? { furiwake: [], byHand: [] };
       measured.set(what, { furiwake, byHand });
-      // In turns: who comes second finds the nodes' sockets of the other in TIME_WAIT.
+      // In alternating order: the second one finds the nodes' sockets of the first in TIME_WAIT.
       const isFirst = furiwake.length % 2 === 0;
       if (isFirst) byHand.push(await one(targets.byHand));
       furiwake.push(await one(targets.furiwake));
@@ -66,7 +68,7 @@ export const throughput: Bench = {
 
 type Targets = { readonly furiwake: string; readonly byHand: string };
 
-/** Each is paired with its neighbour in time: the median of the ratios is steadier than the ratio of the medians. */
+/** Each is paired with the next one in time: the median of the ratios is more stable than the ratio of the medians. */
 function figuresOf(what: string, furiwake: readonly number[], byHand: readonly number[]): readonly Figure[] {
   const unit = what === 'bulk' ? 'Gbit/s' : '1/s';
   const ratio = median(furiwake.map((value, index) => value / (byHand[index] ?? 1)));
@@ -105,7 +107,7 @@ frontend answers
   return stack;
 }
 
-/** The way by hand: a `listen` section for each Service, on the load-balancer host. */
+/** The hand-written configuration: a `listen` section for each Service, on the load-balancer host. */
 async function startByHand({ lab }: Site, nodes: readonly string[], signal: AbortSignal): Promise<AsyncDisposable> {
   const listen = (name: string, port: number, backend: number): string =>
     `listen ${name}\n    bind 10.10.0.1:${port}\n${nodes.map((ip, index) => `    server n${index} ${ip}:${backend}\n`).join('')}`;
@@ -141,7 +143,7 @@ async function listenerOf({ lab }: Site, port: number): Promise<string> {
 
 const seconds = 3;
 
-/** Gbit/s that one connection carries. */
+/** Gbit/s of one connection. */
 async function download(client: Machine, address: string, signal: AbortSignal): Promise<number> {
   const source = path.join(import.meta.dirname, 'hosts', 'bulk-client.ts');
   const [host = '', port = ''] = address.split(':');

@@ -2,17 +2,17 @@ import type { Exec } from '../src/ports/exec.ts';
 import { unlessAborted } from '../src/async/abort.ts';
 import { now } from './hosts/services.ts';
 
-/** The kernel's word on new listeners. */
+/** New listeners, as reported by the kernel. */
 export type Elements = AsyncDisposable & {
-  /** Resolves with the moment (ms) when a listener with this port was first seen; no port twice. */
+  /** Resolves with the time (ms) at which a listener with this port was first seen; each port only once. */
   readonly addedAt: (port: number) => Promise<number>;
-  /** Whether anything was seen yet: before that, it may still be starting. */
+  /** Whether any element was seen: before that, it may still be starting. */
   readonly isFollowing: () => boolean;
 };
 
 const deadlineMs = 5_000;
 
-/** Follows `nft monitor`, some milliseconds from now on. */
+/** Follows `nft monitor`, which starts within some milliseconds. */
 export function watchElements(exec: Exec, signal: AbortSignal): Elements {
   const monitor = exec.converse('nft', ['monitor', 'elements'], signal);
   let isFollowing = false;

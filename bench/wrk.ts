@@ -4,7 +4,7 @@ import { run } from '../lab/machine/run.ts';
 import type { Progress } from '../lab/progress.ts';
 import type { Machine } from '../test/netns/net-lab.ts';
 
-/** Installs wrk where it is missing. @throws LabError where apt cannot. */
+/** Installs wrk if it is missing. @throws LabError if apt fails. */
 export async function ensureWrk(progress: Progress, signal: AbortSignal): Promise<void> {
   if (findCommand('wrk') !== undefined) return;
   if (findCommand('apt-get') === undefined)

@@ -9,7 +9,7 @@ import { type Timings, measure } from './timings.ts';
 const getService = ['kubectl', 'get', 'service', 'nginx', '--namespace', namespace];
 const times = 100;
 
-/** A Pod and a Service, as anybody would make them, on a cluster in which nobody makes load balancers. */
+/** An ordinary Pod and Service, on a cluster without a load-balancer implementation. */
 export async function showPending({ lab, type, signal }: Stage, story: Story): Promise<void> {
   const cp = lab.host('cp');
   await type(cp, ['kubectl', 'get', 'nodes', '--output', 'wide']);
@@ -22,7 +22,7 @@ export async function showPending({ lab, type, signal }: Stage, story: Story): P
   story.check('the Service has no address: EXTERNAL-IP stays <pending>', services.includes('<pending>'));
 }
 
-/** furiwake on the load-balancer host, with the rights of deploy/ and no more. */
+/** furiwake on the load-balancer host, with only the permissions of deploy/. */
 export async function showAddress({ lab, balancer, type, signal, startFuriwake }: Stage, story: Story): Promise<void> {
   await lab.apply(await readFile(path.join(import.meta.dirname, '..', 'deploy', 'furiwake.yaml'), 'utf8'));
   story.say('kubectl apply --filename deploy/furiwake.yaml: a ServiceAccount that may do just what furiwake does');
@@ -64,13 +64,13 @@ export async function showNodeLoss({ lab, balancer, type, fetch, signal }: Stage
   story.say(`${lost.name} has its network again`);
 }
 
-/** How fast it is, with another Service. */
+/** The times of another Service. */
 export async function showTimings(stage: Stage, story: Story): Promise<Timings> {
   story.say('another Service, on port 8080, is created and deleted, watched by kubectl and by the client');
   return measure(stage, stage.balancer.ip4);
 }
 
-/** The Service goes, then furiwake: nothing of either is left. */
+/** The Service is deleted, then furiwake is removed: both leave no trace. */
 export async function showRemoval({ lab, balancer, client, type, status, signal }: Stage, story: Story): Promise<void> {
   const cp = lab.host('cp');
   await type(cp, ['kubectl', 'delete', 'service', 'nginx', '--namespace', namespace]);

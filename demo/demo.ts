@@ -20,7 +20,7 @@ const story = makeStory({
 
 process.exitCode = await perform(story, interrupt.signal);
 
-/** Plays the demo; the exit code is 0 only if every step held. */
+/** Runs the demo; the exit code is 0 only if every check passed. */
 async function perform(told: Story, signal: AbortSignal): Promise<number> {
   try {
     told.step('A Kubernetes on this machine: two nodes, a load-balancer host, a client behind a router');

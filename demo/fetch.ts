@@ -1,13 +1,13 @@
 /*
- * Runs on the client: `node fetch.ts URL COUNT` fetches URL again and again, each time over a connection of its own,
- * and prints what became of it as JSON ({@link Fetched}).
+ * Runs on the client: `node fetch.ts URL COUNT` fetches URL repeatedly, each time over a new connection, and prints the
+ * results as JSON ({@link Fetched}).
  */
 import { get } from 'node:http';
 
 export type Fetched = {
   /** Answers with the welcome page. */
   readonly good: number;
-  /** What went wrong with the others. */
+  /** The errors of the others. */
   readonly failures: readonly string[];
   readonly slowestMs: number;
 };

@@ -1,6 +1,6 @@
 /*
- * Runs on the client: asks URL again and again, every 5 ms, and says when it first answers.
- * Prints `asking` as soon as it does, then `answered`.
+ * Runs on the client: requests URL every 5 ms, and prints when it first answers. Prints `asking` as soon as it does,
+ * then `answered`.
  */
 import { get } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';

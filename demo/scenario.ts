@@ -1,6 +1,6 @@
 import { imageNames } from '../lab/images/images.ts';
 
-/** The scenario of the way by hand: a namespace, a Pod, a Service of type LoadBalancer. */
+/** The scenario: a namespace, a Pod, a Service of type LoadBalancer. */
 export const namespace = 'lbtest';
 
 export const nginxPod: string = `apiVersion: v1

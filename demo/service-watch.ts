@@ -1,6 +1,6 @@
 import type { Lab } from '../lab/lab.ts';
 
-/** What `kubectl get --watch` saw of a Service, and when (ms, monotonic). */
+/** A state of a Service from `kubectl get --watch`, with its time (ms, monotonic). */
 export type ServiceEvent = {
   readonly type: 'ADDED' | 'MODIFIED' | 'DELETED';
   readonly name: string;
@@ -22,7 +22,7 @@ export async function* watchServices(
   namespace: string,
   signal: AbortSignal,
 ): AsyncGenerator<ServiceEvent, void> {
-  const output = `jsonpath=${columns.join('|')}{"\\n"}`; // not tabs: kubectl makes columns of them
+  const output = `jsonpath=${columns.join('|')}{"\\n"}`; // not tabs: kubectl converts them to columns
   const argv = [
     'kubectl',
     'get',
@@ -47,7 +47,7 @@ export function decodeEvent(line: string, at: number): ServiceEvent | undefined 
   return { type, name, isDeleting: Boolean(deletion), addresses: addresses.split(' ').filter(Boolean), at };
 }
 
-/** The next event that `isIt`; those before it are passed over. */
+/** The next event for which `isIt` is true; skips earlier ones. */
 export async function nextEvent(
   events: AsyncIterator<ServiceEvent, void>,
   isIt: (event: ServiceEvent) => boolean,

@@ -7,23 +7,23 @@ import type { HostStatus } from '../src/daemon/host-status.ts';
 import type { Fetched } from './fetch.ts';
 import type { Story } from './story.ts';
 
-/** Where furiwake is on the load-balancer host. */
+/** The path of furiwake on the load-balancer host. */
 export const furiwakeFile = '/opt/furiwake/furiwake.js';
 const bundle = path.join(import.meta.dirname, '..', 'dist', 'furiwake.js');
 
 const askReady = ['curl', '--silent', '--fail', '--max-time', '2', 'http://127.0.0.1:9470/readyz'];
 
-/** The lab with furiwake's host and its client, and what the demo does on them. */
+/** The lab with furiwake's host and its client, and the actions of the demo on them. */
 export type Stage = {
   readonly lab: Lab;
   readonly balancer: Host;
   readonly client: Host;
   readonly signal: AbortSignal;
-  /** Runs a command on a host and tells it as it would be typed there. */
+  /** Runs a command on a host and prints it as typed there. */
   readonly type: (host: Host, command: readonly string[], shown?: (output: string) => string) => Promise<string>;
-  /** Puts the bundled furiwake on its host and runs it there with this kubeconfig, until it says that it is ready. */
+  /** Copies the bundled furiwake to its host and runs it there with this kubeconfig; resolves when it is ready. */
   readonly startFuriwake: (kubeconfig: string) => Promise<void>;
-  /** What furiwake on its host says, HAProxy's counters included. */
+  /** The status of furiwake on its host, including HAProxy's counters. */
   readonly status: () => Promise<HostStatus>;
   /** Fetches a page from the client, each time over a new connection. */
   readonly fetch: (url: string, count: number) => Promise<Fetched>;
@@ -65,7 +65,7 @@ export function makeStage(lab: Lab, story: Story, signal: AbortSignal): Stage {
   };
 }
 
-/** A command as one would type it. */
+/** A command as typed in a shell. */
 function typed(command: readonly string[]): string {
   return command.map((word) => (word === furiwakeFile ? 'furiwake' : word)).join(' ');
 }

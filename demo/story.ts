@@ -1,14 +1,14 @@
-/** What the demo tells: steps, what was typed and what came back, whether it is as it should be. */
+/** The output of the demo: steps, commands and their output, and whether the checks passed. */
 export type Story = {
   /** Begins a step. */
   readonly step: (title: string) => void;
   /** A line of explanation. */
   readonly say: (text: string) => void;
-  /** A command as one would type it on a host, and what it printed. */
+  /** A command on a host, and its output. */
   readonly shell: (host: string, command: string, output: string) => void;
   /**
-   * What must hold.
-   * @throws DemoError when it does not.
+   * A condition that must hold.
+   * @throws DemoError if it does not.
    */
   readonly check: (text: string, holds: boolean) => void;
   /** Rows of three columns, the second flush right. */

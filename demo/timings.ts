@@ -3,7 +3,7 @@ import type { Stage } from './stage.ts';
 import { namespace, nginxService } from './scenario.ts';
 import { type ServiceEvent, nextEvent, watchServices } from './service-watch.ts';
 
-/** How long a Service took, in ms, as kubectl and the client saw it. */
+/** The times of a Service in ms, measured with kubectl and the client. */
 export type Timings = {
   readonly createToAddressMs: number;
   readonly createToFirstByteMs: number;
@@ -24,7 +24,7 @@ export async function measure({ lab, client, signal: demoSignal }: Stage, addres
   const asking = client.lines(['node', path.join(import.meta.dirname, 'first-byte.ts'), url], signal);
   const events = watchServices(lab, namespace, signal);
   try {
-    await nextEvent(events, () => true); // the watch begins with the Services that there are: it is on
+    await nextEvent(events, () => true); // the watch starts with the existing Services, so it is active
     await asking.next(); // the client asks
     const [{ createdAt, addressedAt }, answeredAt] = await Promise.all([
       createdAndServed(events),
@@ -37,7 +37,7 @@ export async function measure({ lab, client, signal: demoSignal }: Stage, addres
     ]);
     return { createToAddressMs: addressedAt - createdAt, createToFirstByteMs: answeredAt - createdAt, deleteToGoneMs };
   } finally {
-    over.abort(); // ends the watch and the client's asking
+    over.abort(); // ends the watch and the client's requests
   }
 }
 

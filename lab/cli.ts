@@ -20,16 +20,16 @@ type UpOptions = NameOption & {
   readonly replace?: true;
 };
 
-/** Aborts at the first Ctrl-C; what runs cleans up after itself and the command ends with 130. */
+/** Aborts at the first Ctrl-C; the running command cleans up and ends with 130. */
 const interrupt = new AbortController();
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
   process.on(name, () => interrupt.abort(new LabError('INTERRUPTED', 'interrupted')));
 const { signal } = interrupt;
 
 const program = new Command('npm run lab --')
-  .description('A real Kubernetes on this machine: each host a set of namespaces, nothing left behind.')
+  .description('A real Kubernetes on this machine: each host is a set of namespaces.')
   .enablePositionalOptions()
-  .showHelpAfterError('(--help tells more)')
+  .showHelpAfterError('(see --help)')
   .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2))
   .addHelpText(
     'after',
@@ -52,14 +52,14 @@ command('up', 'start a lab and leave it up')
   .option('--load-balancers <n>', 'load-balancer hosts: lb1, …', count, 1)
   .option('--clients <n>', 'clients behind the router: client, client2, …', count, 1)
   .option('--audit <user...>', 'record these users’ requests in the audit log')
-  .option('--replace', 'take a lab of this name down first')
+  .option('--replace', 'first remove a running lab of this name')
   .action(up);
 
-command('down', 'take a lab away and show that nothing is left')
-  .option('--all', 'every lab on this machine, also what is left of broken ones')
+command('down', 'remove a lab and verify that no part of it is left')
+  .option('--all', 'every lab on this machine, including the remains of failed ones')
   .action(down);
 
-command('status', 'what runs').action(async ({ name }: NameOption) => {
+command('status', 'list the hosts, parts and nodes').action(async ({ name }: NameOption) => {
   print(await statusText(await openLab(name, signal)));
 });
 
@@ -82,9 +82,9 @@ command('exec', 'run a command on a host')
     process.exitCode = await runHere(await lab.host(host).command(argv[0] === '--' ? argv.slice(1) : argv));
   });
 
-command('logs', 'show what a part of the lab has written')
+command('logs', 'show the log of a part of the lab')
   .argument('<part>')
-  .option('-f, --follow', 'and what it writes from now on')
+  .option('-f, --follow', 'also show new lines as they are written')
   .action(async (part: string, options: NameOption & { readonly follow?: true }) => {
     const lab = await openLab(options.name, signal);
     if (options.follow === true) process.exitCode = await follow(await lab.logPath(part));
@@ -93,7 +93,7 @@ command('logs', 'show what a part of the lab has written')
 
 program
   .command('prepare')
-  .description('install and build what a lab needs, once; `up` does it too')
+  .description('install and build the requirements of a lab, once; `up` also does this')
   .action(async () => {
     const progress = stderrProgress();
     await installPackages(progress, signal);
@@ -146,7 +146,7 @@ function removedText(lab: string, removed: Removed): string {
     [cgroups.length, 'cgroups'],
   ] as const;
   const parts = [...counts.map(([number, what]) => `${number} ${what}`), ...(folder === undefined ? [] : [folder])];
-  return `Lab ${lab} is down. Removed: ${parts.join(', ')}. Looked again: nothing is left.`;
+  return `Lab ${lab} is down. Removed: ${parts.join(', ')}. Verified: nothing is left.`;
 }
 
 function command(name: string, description: string): Command {

@@ -12,7 +12,7 @@ export type LabErrorCode =
   | 'TIMED_OUT'
   | 'WRONG_SUM';
 
-/** What went wrong with the lab itself, in words for the person in front of it; `hint` says what to do. */
+/** An error of the lab itself, with a message for the user; `hint` is a remedy. */
 export class LabError extends Error {
   override readonly name = 'LabError';
   readonly code: LabErrorCode;

@@ -5,7 +5,7 @@ import { LabError } from './errors.ts';
 import { namesIn, readIfThere } from './machine/files.ts';
 import type { Size } from './network/address-plan.ts';
 
-/** What a lab's folder says of it. */
+/** The state of a lab in its folder. */
 export type LabRecord = {
   readonly size: Size;
   /** `false` until everything runs. */
@@ -23,14 +23,14 @@ export function checkName(name: string): string {
   if (namePattern.test(name)) return name;
   throw new LabError(
     'BAD_OPTION',
-    `${JSON.stringify(name)} is no name for a lab`,
+    `${JSON.stringify(name)} is not a valid name for a lab`,
     'Use 1 to 16 of a-z and 0-9, a letter first.',
   );
 }
 
 /**
- * Where a lab keeps everything: below the temporary folder, which hosts see as the machine does.
- * @throws LabError `BAD_OPTION` where the hosts would not see it.
+ * The folder of a lab: below the temporary folder, which hosts share with the machine.
+ * @throws LabError `BAD_OPTION` if the hosts cannot see it.
  */
 export function folderOf(name: string): string {
   const folder = path.join(path.resolve(tmpdir()), prefix + checkName(name));
@@ -58,7 +58,7 @@ export async function writeLabRecord(folder: string, record: LabRecord): Promise
   await rename(`${file}.new`, file);
 }
 
-/** `undefined` when there is no such lab. */
+/** `undefined` if there is no such lab. */
 export async function readLabRecord(folder: string): Promise<LabRecord | undefined> {
   const text = await readIfThere(path.join(folder, 'lab.json'));
   return text === undefined ? undefined : (JSON.parse(text) as LabRecord);

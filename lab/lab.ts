@@ -11,41 +11,41 @@ import { type Host, type OwnHost, makeHost } from './network/host.ts';
 import { logPathOf, partNames, readRecord, stopPart } from './network/part.ts';
 
 /**
- * A lab that runs: a Kubernetes and the machines around it.
+ * A running lab: a Kubernetes and the machines around it.
  *
  * Parts, for logs and for stopping: `cp-etcd`, `cp-apiserver`, `cp-controller-manager`, `cp-scheduler`,
- * `nN-containerd`, `nN-kubelet`, `nN-kube-proxy`, and `HOST-NAME` for what was started by {@link Host.spawn}.
- * Those of the control plane are known by their short names too: `apiserver`.
+ * `nN-containerd`, `nN-kubelet`, `nN-kube-proxy`, and `HOST-NAME` for a process started by {@link Host.spawn}. Those of
+ * the control plane also have short names: `apiserver`.
  */
 export type Lab = {
   readonly name: string;
-  /** Everything the lab keeps on the disk is in here. */
+  /** Contains all files of the lab. */
   readonly folder: string;
   readonly hosts: readonly Host[];
   /** @throws LabError `BAD_OPTION` for a host that this lab does not have. */
   host(name: string): Host;
-  /** Runs kubectl as administrator and returns what it printed. */
+  /** Runs kubectl as administrator and returns its output. */
   kubectl(...args: readonly string[]): Promise<string>;
-  /** Creates or changes what a manifest (YAML or JSON) describes; returns what kubectl printed. */
+  /** Creates or changes what a manifest (YAML or JSON) describes; returns the output of kubectl. */
   apply(manifest: string): Promise<string>;
   /** Path of a kubeconfig, `admin` by default; it serves on every host of the lab. */
   kubeconfig(user?: string): string;
-  /** Makes a kubeconfig with a token of a ServiceAccount, valid for a day; returns its path. */
+  /** Creates a kubeconfig with a token of a ServiceAccount, valid for a day; returns its path. */
   serviceAccountKubeconfig(namespace: string, name: string): Promise<string>;
-  /** What a part has written so far. @throws LabError `NO_SUCH_PART` */
+  /** The log of a part so far. @throws LabError `NO_SUCH_PART` */
   logs(part: string): Promise<string>;
-  /** The file that a part writes to. */
+  /** The log file of a part. */
   logPath(part: string): Promise<string>;
   /**
-   * Ends a part of the lab: TERM, and KILL after `graceMs` (default 10,000). The API server goes on serving its
-   * watches while it has time: give it 0 to be gone at once.
+   * Ends a part of the lab: TERM, and KILL after `graceMs` (default 10,000). The API server continues to serve its
+   * watches during this time; use 0 to end it at once.
    */
   stopPart(part: string, options?: { readonly graceMs?: number; readonly signal?: AbortSignal }): Promise<void>;
   /** Starts it again as it was, unless it runs; resolves for `apiserver` when it is ready to serve. */
   startPart(part: string, signal?: AbortSignal): Promise<void>;
-  /** What the API server recorded of the users named in the option `auditUsers`. */
+  /** The audit events of the users in the option `auditUsers`. */
   auditLog(): Promise<readonly AuditEvent[]>;
-  /** Takes the lab off the machine. */
+  /** Removes the lab from the machine. */
   down(signal?: AbortSignal): Promise<Removed>;
 };
 
@@ -54,7 +54,7 @@ export type OwnLab = Lab & { readonly hosts: readonly OwnHost[] };
 /**
  * Attaches to a lab that was started by another process and kept.
  *
- * @throws LabError `NO_SUCH_LAB` when it is not up.
+ * @throws LabError `NO_SUCH_LAB` if it is not running.
  */
 export async function openLab(name: string, signal: AbortSignal): Promise<Lab> {
   const folder = folderOf(name);
@@ -102,7 +102,7 @@ export function makeLab(name: string, folder: string, hosts: readonly OwnHost[],
       if (record.name === 'cp-apiserver') await apiServerReady(cp, folder, join(signal));
     },
     auditLog: () => readAuditLog(folder),
-    down: (signal = new AbortController().signal) => removeLab(name, folder, signal), // also after the lab's own signal
+    down: (signal = new AbortController().signal) => removeLab(name, folder, signal), // even after the lab's own signal
   };
 }
 

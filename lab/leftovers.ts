@@ -7,7 +7,7 @@ import { killQuietly, run } from './machine/run.ts';
 import { until } from './machine/until.ts';
 import { labOf } from './network/wiring.ts';
 
-/** What a lab had left on the machine, and what is gone now. */
+/** The remains of a lab on the machine that were removed. */
 export type Removed = {
   /** Program names, sorted, one for each process. */
   readonly processes: readonly string[];
@@ -31,12 +31,12 @@ const namespaceFolder = '/run/netns';
 const taskFolder = 'containerd-state/io.containerd.runtime.v2.task/k8s.io';
 
 /**
- * Takes all of a lab off the machine, whatever state it is in, and looks again.
+ * Removes everything of a lab from the machine, in any state, and verifies it.
  *
- * Processes are known by the mark in their environment and by the network they are in, never by name. Killing process
- * 1 of a host ends its Pods and unmounts what it mounted.
+ * Processes are known by the mark in their environment and by the network they are in, never by name. Killing process 1
+ * of a host ends its Pods and removes its mounts.
  *
- * @throws LabError `LEFTOVERS` when something is still there.
+ * @throws LabError `LEFTOVERS` if any part still exists.
  */
 export async function removeLab(lab: string, folder: string, signal: AbortSignal): Promise<Removed> {
   const found = await findLeftovers(lab, folder);
@@ -106,13 +106,13 @@ async function removeCgroup(cgroup: string, signal: AbortSignal): Promise<void> 
   await rmdir(path.dirname(cgroup)).catch(() => undefined); // another lab's Pods are in it
 }
 
-/** What waits outside a host for a program inside: it ends by itself, and only it tells the kernel that it has seen. */
+/** The processes that wait outside a host for a program inside: they end on their own, and only they can reap it. */
 const waiters = new Set(['nsenter', 'unshare']);
 const patienceMs = 3_000;
 
 /**
- * Kills until nothing of the lab runs: what was being started meanwhile is found in the next round. Those that wait
- * for a program inside a host are left to end by themselves at first, so that no zombie keeps the host alive.
+ * Kills until no process of the lab runs; the next round finds processes that were being started meanwhile. Those that
+ * wait for a program inside a host may first end on their own, so that no zombie keeps the host alive.
  */
 async function killAll(lab: string, folder: string, signal: AbortSignal): Promise<void> {
   const started = performance.now();

@@ -26,7 +26,7 @@ function harness(terminal: { columns?: number; hasColour?: boolean } = {}) {
   return { progress, pass, text: () => written.join(''), isTicking: () => isTicking };
 }
 
-test('in a log a step is a line at the start, one now and then, and one at the end', () => {
+test('in a log a step has a line at the start, one at intervals, and one at the end', () => {
   const { progress, pass, text, isTicking } = harness();
   {
     using step = progress.step('Building kubelet (2 of 13)');
@@ -44,7 +44,7 @@ test('in a log a step is a line at the start, one now and then, and one at the e
   expect(isTicking()).toBe(false);
 });
 
-test('on a terminal a step is one line, written over, never wider than the terminal', () => {
+test('on a terminal a step is one line, updated in place, never wider than the terminal', () => {
   const { progress, pass, text } = harness({ columns: 20 });
   using step = progress.step('Building kubelet');
   pass(200);
@@ -54,7 +54,7 @@ test('on a terminal a step is one line, written over, never wider than the termi
   );
 });
 
-test('a step that is left without being done has failed', () => {
+test('a step that is left before it is done has failed', () => {
   const { progress, text } = harness({ hasColour: true });
   progress.step('Installing')[Symbol.dispose]();
   expect(text()).toBe('Installing …\n\u001B[31m✗\u001B[0m Installing (0.0 s)\n');
@@ -65,6 +65,6 @@ test.each([
   [12_400, '12 s'],
   [99_600, '1:40 min'],
   [245_000, '4:05 min'],
-])('%d ms are told as %s', (ms, text) => {
+])('%d ms are shown as %s', (ms, text) => {
   expect(elapsed(ms)).toBe(text);
 });

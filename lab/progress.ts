@@ -1,13 +1,13 @@
-/** Tells a person at a terminal, or a log, how far a long thing is. */
+/** Shows the progress of a long operation on a terminal or in a log. */
 export type Progress = {
-  /** A line that stays. */
+  /** A permanent line. */
   readonly say: (text: string) => void;
-  /** Begins something that takes a while. Disposed before it is `done`, it has failed. */
+  /** Starts a step. A step that is disposed of before it is `done` has failed. */
   readonly step: (title: string) => Step;
 };
 
 export type Step = Disposable & {
-  /** How far it is: `812 packages compiled`. Cheap; call it as often as you like. */
+  /** The progress: `812 packages compiled`. Cheap; may be called often. */
   readonly update: (detail: string) => void;
   readonly done: () => void;
 };
@@ -23,7 +23,7 @@ export type ProgressDeps = {
   readonly every: (ms: number, tick: () => void) => () => void;
 };
 
-/** Nothing is said. @public */
+/** Prints nothing. @public */
 export const silent: Progress = {
   say: () => undefined,
   step: () => ({ update: () => undefined, done: () => undefined, [Symbol.dispose]: () => undefined }),
@@ -33,8 +33,8 @@ const terminalTickMs = 200;
 const logTickMs = 30_000;
 
 /**
- * On a terminal one line is written over and over for each step; elsewhere a step is a line when it begins, one
- * every half minute and one when it ends. One step at a time.
+ * On a terminal each step updates one line in place; elsewhere a step has a line at its start, one every half minute
+ * and one at its end. One step at a time.
  */
 export function makeProgress(deps: ProgressDeps): Progress {
   const { write, columns, now } = deps;

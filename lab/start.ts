@@ -21,29 +21,29 @@ export type LabOptions = Partial<Size> & {
   readonly apiServerFlags?: readonly string[];
   /** Users whose requests the API server records, for {@link Lab.auditLog}; default none. */
   readonly auditUsers?: readonly string[];
-  /** Where to tell how far it is; default standard error. */
+  /** The output for the progress; default standard error. */
   readonly progress?: Progress;
   /** Ends the start, and every wait on the lab afterwards. */
   readonly signal?: AbortSignal;
 };
 
-/** A lab that this process answers for: gone with `await using`, unless kept. */
+/** A lab that this process owns: removed with `await using`, unless kept. */
 export type StartedLab = Lab &
   AsyncDisposable & {
-    /** Leaves the lab up when it is disposed or this process ends; another process may `openLab` it. */
+    /** Keeps the lab running when it is disposed of or this process ends; another process may `openLab` it. */
     keep(): void;
   };
 
 const never = new AbortController().signal;
 
 /**
- * Installs and builds what is missing, then starts a lab (2 nodes, 1 load-balancer host, 1 client unless told
- * otherwise); resolves when all nodes are Ready and have their images.
+ * Installs and builds missing parts, then starts a lab (by default 2 nodes, 1 load-balancer host, 1 client); resolves
+ * when all nodes are Ready and have their images.
  *
- * What an earlier lab of the same name left, kept or not, is taken away first. When the start fails or is aborted,
- * nothing is left but, on failure, the logs.
+ * First removes the remains of an earlier lab of the same name, kept or not. A failed or aborted start leaves no trace,
+ * except the logs after a failure.
  *
- * @throws LabError `NEEDS_ROOT`, `LAB_BUSY` (a process that runs has a lab of this name), `BAD_OPTION`,
+ * @throws LabError `NEEDS_ROOT`, `LAB_BUSY` (a running process has a lab of this name), `BAD_OPTION`,
  *   `PACKAGES_MISSING`, `BUILD_FAILED`, `TIMED_OUT`
  */
 export async function startLab(options: LabOptions = {}): Promise<StartedLab> {
@@ -130,6 +130,6 @@ async function keepLogs(folder: string, progress: Progress): Promise<void> {
   await rm(failedLogs(folder), { recursive: true, force: true });
   await rename(path.join(folder, 'log'), failedLogs(folder)).then(
     () => progress.say(`The lab did not start; its logs are in ${failedLogs(folder)}`),
-    () => undefined, // it failed before there was a log
+    () => undefined, // it failed before a log was created
   );
 }

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 
 export type Command = { readonly argv: readonly string[]; readonly env: Readonly<Record<string, string>> };
 
-/** Runs a command on this terminal and returns its exit code, as a shell would tell it. Ctrl-C is the command's. */
+/** Runs a command on this terminal and returns its exit code, as in a shell. The command gets Ctrl-C. */
 export function runHere({ argv, env }: Command): Promise<number> {
   const [file = '', ...args] = argv;
   const terminal = process.env['TERM'];

@@ -1,19 +1,19 @@
 import type { TestProject } from 'vitest/node';
 
-/** Takes away what a suite has up; `why` says what ended it. */
+/** Removes everything that a suite has started; `why` is the cause of its end. */
 type Act = (why: string) => Promise<void>;
 
-/** The runner loads this file once for each project: what they share is kept with the process. */
+/** The runner loads this file once for each project, so the shared state is kept in the process. */
 const shared: unique symbol = Symbol.for('furiwake.interrupt');
 type Process = NodeJS.Process & { [shared]?: Set<Act> };
 
-/** npm passes on a Ctrl-C that the terminal has sent to all of us: within this time it is the same one. */
+/** npm forwards a Ctrl-C that the terminal has sent to all processes: within this time it is the same one. */
 const sameMs = 1_000;
 
 /**
- * Does `act` when the run is to end before its time, and exits with 130 after it: at Ctrl-C, SIGTERM, SIGHUP and, where
- * `ENDS_WITH_STDIN=1` says that whoever started us holds the other end of it, at the end of standard input. The runner
- * itself would exit at once and leave up whatever is up. A second Ctrl-C does just that, and says how to clean up.
+ * Does `act` when the run is interrupted, and then exits with 130: at Ctrl-C, SIGTERM, SIGHUP and, with
+ * `ENDS_WITH_STDIN=1` (the parent holds the other end), at the end of standard input. The runner itself would exit at
+ * once and leave everything running. A second Ctrl-C does that, and prints how to clean up.
  */
 export function onInterrupt({ vitest }: TestProject, act: Act): void {
   const here: Process = process;
@@ -29,7 +29,7 @@ export function onInterrupt({ vitest }: TestProject, act: Act): void {
       return;
     }
     firstMs = performance.now();
-    vitest.cancelCurrentRun('keyboard-input').catch(() => undefined); // starts no further file; we do not wait for it
+    vitest.cancelCurrentRun('keyboard-input').catch(() => undefined); // starts no further file; no need to wait for it
     void Promise.allSettled([...acts].map((each) => each(why))).then((results) => {
       for (const result of results) if (result.status === 'rejected') process.stderr.write(`${result.reason}\n`);
       process.exit(130);
@@ -48,6 +48,6 @@ export function onInterrupt({ vitest }: TestProject, act: Act): void {
 }
 
 function giveUp(): never {
-  process.stderr.write('Ended at once. What is left goes with: npm run lab -- down --all\n');
+  process.stderr.write('Ended at once. To remove the remains: npm run lab -- down --all\n');
   process.exit(130);
 }

@@ -26,7 +26,7 @@ const allow: Readonly<Record<string, readonly string[]>> = {
 const importPattern =
   /^\s*(?:import|export)\s[^'"]*?from\s*['"]([^'"]+)['"]|import\s*\(\s*['"]([^'"]+)['"]\s*\)|^\s*import\s*['"]([^'"]+)['"]/gm;
 
-/** Globals that hide time or chance: only `main` may touch them, everybody else is given a port. */
+/** Globals that hide time or randomness: only `main` may use them, all other folders get a port. */
 const hiddenEffects = /\b(?:Date\.now|Math\.random|setTimeout|setInterval|process\.(?:env|argv|exit))\b/;
 
 export function violations(file: string, text: string): string[] {

@@ -2,13 +2,13 @@ import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
 import { build, type Plugin } from 'esbuild';
 
 /*
- * One file that Node runs without node_modules: `dist/furiwake.js`. What furiwake is made of decides a third of its memory:
- * see docs/benchmarks.md.
+ * One file that Node runs without node_modules: `dist/furiwake.js`. Its contents determine a third of furiwake's
+ * memory: see docs/benchmarks.md.
  */
 
-/** Modules that are taken in part, for the whole of them would cost memory for what furiwake never does. */
+/** Modules that are bundled in part, because the rest would cost memory without being used. */
 const inPart: Readonly<Record<string, string>> = {
-  // A static import reads all exports, WebSocket among them: for that Node loads an undici of its own.
+  // A static import reads all exports, including WebSocket, for which Node loads its own undici.
   'node:http': "module.exports = require('node:http');",
   // HTTP/1.1 to API servers; not fetch, WebSocket, EventSource, caches, mocks.
   undici: `
@@ -30,8 +30,8 @@ const takeInPart: Plugin = {
 };
 
 /**
- * Flags that Node takes only at its start. For memory: the optimising compiler on its own threads leaves 15 MB behind in
- * their arenas; `--optimize-for-size` makes the collector keep the heap small while nothing is due. For safety: SIGUSR1 would
+ * Flags that Node takes only at its start. For memory: the optimising compiler on its own threads keeps 15 MB in their
+ * arenas; `--optimize-for-size` makes the collector keep the heap small while nothing is due. For safety: SIGUSR1 would
  * open a debugger to which any local user can connect.
  */
 const nodeFlags = '--no-concurrent-recompilation --optimize-for-size --disable-sigusr1';
@@ -45,7 +45,7 @@ const { outputFiles } = await build({
   format: 'esm',
   target: 'node22',
   minifySyntax: true,
-  minifyWhitespace: true, // names stay, for stacks
+  minifyWhitespace: true, // names stay, for stack traces
   legalComments: 'linked',
   plugins: [takeInPart],
   banner: {
@@ -56,7 +56,8 @@ const { outputFiles } = await build({
 });
 await mkdir('dist');
 for (const { path, text, contents } of outputFiles) {
-  // V8 keeps a source with a single letter outside Latin-1 as two-byte text: 1.5 MB more. esbuild escapes all but regular expressions.
+  // V8 stores a source with a single character outside Latin-1 as two-byte text: 1.5 MB more. esbuild escapes all but
+  // regular expressions.
   const stranger = path.endsWith('.js') ? /[\u0080-\uffff]/.exec(text) : null;
   if (stranger !== null)
     throw new Error(

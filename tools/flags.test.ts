@@ -4,7 +4,7 @@ import { flagsOf } from '../src/cli/options.ts';
 import { readCommandLine } from '../src/cli/program.ts';
 import { readPage, tableRows } from './page.ts';
 
-/** What docs/flags.md must say of a flag. */
+/** The expected row of a flag in docs/flags.md. */
 type Row = { readonly flag: string; readonly variable: string; readonly byDefault: string };
 
 const commands = Object.keys(flagsOf) as (keyof typeof flagsOf)[];
@@ -36,7 +36,7 @@ test.for(commands)('docs/flags.md says which flags `%s` has', (command) => {
   expect(new Set(inDocs)).toEqual(new Set(inCode));
 });
 
-/** Whether traffic stops with furiwake, as a command line and the flag's variable say. */
+/** Whether traffic stops with furiwake, according to a command line and the flag's variable. */
 function stopsTraffic(variable: string | undefined, ...args: readonly string[]): unknown {
   vi.stubEnv('FURIWAKE_STOP_TRAFFIC_ON_EXIT', variable);
   const write = (): void => undefined;
@@ -61,6 +61,6 @@ test.each([
   ['0', [], false],
   ['yes', [], true],
   ['yes', ['--stop-traffic-on-exit', 'no'], false],
-])('as docs/flags.md says of switches: variable %s, flags %j: %s', (variable, args, expected) => {
+])('switches work as in docs/flags.md: variable %s, flags %j: %s', (variable, args, expected) => {
   expect(stopsTraffic(variable, ...args)).toBe(expected);
 });

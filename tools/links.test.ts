@@ -23,7 +23,7 @@ function withoutCode(text: string): string {
   return text.replaceAll(/^```.*?^```$/gms, '');
 }
 
-/** Links to this repository that lead nowhere. */
+/** Broken links to this repository. */
 function brokenLinks(page: string, text: string): readonly string[] {
   return [...withoutCode(text).matchAll(/\]\(([^)\s]+)\)/g)]
     .map(([, target = '']) => target)
@@ -42,7 +42,7 @@ test('every link between pages leads to a file and a heading', () => {
   expect(pages.flatMap((page) => brokenLinks(page, readFileSync(page, 'utf8')))).toEqual([]);
 });
 
-test('a link to a file or heading that is not there is found', () => {
+test('a link to a missing file or heading is found', () => {
   const text = '# Title\n[a](#title) [b](#no) [c](docs/reasons.md#reasons) [d](docs/none.md) [e](https://example.com)';
   expect(brokenLinks('README.md', text)).toEqual(['README.md: #title', 'README.md: #no', 'README.md: docs/none.md']);
 });

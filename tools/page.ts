@@ -6,7 +6,7 @@ export function readPage(name: string): string {
   return readFileSync(path.join(import.meta.dirname, '..', name), 'utf8');
 }
 
-/** The cells of every table row of a page, without code marks, heads and rules left out. */
+/** The cells of every table row of a page, without code marks, headers and rules. */
 export function tableRows(page: string): readonly (readonly string[])[] {
   const rows: string[][] = [];
   const lines = page.split('\n');

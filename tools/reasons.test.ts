@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { reasons } from '../src/core/reasons.ts';
 import { reasonsPage, renderReasons } from './reasons.ts';
 
-test('docs/reasons.md says what the code says: else run `npm run docs:reasons`', () => {
+test('docs/reasons.md is the generated page; otherwise run `npm run docs:reasons`', () => {
   expect(readFileSync(reasonsPage, 'utf8')).toBe(renderReasons(reasons));
 });
 

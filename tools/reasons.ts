@@ -3,36 +3,36 @@ import path from 'node:path';
 import { type Reason, type ReasonText, reasons } from '../src/core/reasons.ts';
 
 /*
- * `npm run docs:reasons`: docs/reasons.md from the one table of reasons in the code, so that it cannot fall behind.
+ * `npm run docs:reasons`: generates docs/reasons.md from the table of reasons in the code, so that it is never outdated.
  */
 export const reasonsPage: string = path.join(import.meta.dirname, '..', 'docs', 'reasons.md');
 
-/** Where a reason is shown, in the order of the page, and how to look at it. */
+/** The places of reasons, in the order of the page, and how to see them. */
 const places: readonly { readonly where: string; readonly title: string; readonly look: string }[] = [
   {
     where: 'AddressAssigned',
     title: 'Condition `furiwake.dev/AddressAssigned`',
-    look: '`True`: the Service has an address; a reason other than `Assigned` says why not the one that it asks for. `False`: it has none.',
+    look: '`True`: the Service has an address; a reason other than `Assigned` says why it is not the requested one. `False`: it has none.',
   },
   {
     where: 'Serving',
     title: 'Condition `furiwake.dev/Serving`',
-    look: '`True`: the load balancer serves the Service, with what the reason adds. `False`: it does not.',
+    look: '`True`: the load balancer serves the Service, with the limits that the reason names. `False`: it does not.',
   },
   {
     where: 'ports[].error',
     title: 'Errors of a port',
-    look: 'In `status.loadBalancer.ingress[].ports[].error` with the prefix `furiwake.dev/`. A Service with no other port has no address to show them on; then they are the reasons of its conditions.',
+    look: 'In `status.loadBalancer.ingress[].ports[].error`, with the prefix `furiwake.dev/`. A Service without a served port has no address to show them on; its conditions have these reasons instead.',
   },
   {
     where: 'LoadBalancerPortsError',
     title: 'Condition `LoadBalancerPortsError`',
-    look: "The API's own condition: there only while some port is not served. Its reason is that of the first such port, or this one:",
+    look: "The API's own condition, present only while a port is not served. Its reason is that of the first such port, or this one:",
   },
   {
     where: 'event',
     title: 'Events and log only',
-    look: 'Under `kubectl describe`, and in the log of furiwake.',
+    look: 'In `kubectl describe` and in the log of furiwake.',
   },
 ];
 
@@ -49,13 +49,13 @@ export function renderReasons(table: Readonly<Record<Reason, ReasonText>>): stri
   return `${head}${sections.join('')}`;
 }
 
-const head = `<!-- Made from src/core/reasons.ts by \`npm run docs:reasons\`: change it there. -->
+const head = `<!-- Generated from src/core/reasons.ts by \`npm run docs:reasons\`: change it there. -->
 
 # Reasons
 
-Why a Service is as it is: one word, and a message with the names and numbers of the case. Conditions tell what is now;
-\`kubectl get service NAME -o yaml\` shows them under \`status.conditions\`. What changes is also an event
-(\`kubectl describe service NAME\`) and a line in the log of furiwake. All at once:
+A reason is one word that explains the state of a Service; a message with names and numbers comes with it. Conditions show
+the current state: \`kubectl get service NAME -o yaml\` lists them under \`status.conditions\`. Each change is also an event
+(\`kubectl describe service NAME\`) and a line in the log of furiwake. This prints all conditions of all Services:
 
 \`\`\`sh
 kubectl get services --all-namespaces --output go-template='{{range .items}}{{$service := .metadata}}{{range .status.conditions}}{{$service.namespace}}/{{$service.name}} {{.type}}={{.status}} {{.reason}}: {{.message}}{{"\\n"}}{{end}}{{end}}'

@@ -5,12 +5,12 @@ import path from 'node:path';
 import { killQuietly } from '../lab/machine/run.ts';
 
 /*
- * `make test`: every check and every test, each step's output only where it fails (or as it runs, where it takes
+ * `make test`: every check and every test. The output of a step is shown only if it fails (or as it runs, if it takes
  * long); the last line is the sum, and the exit code agrees with it.
  *
  *   types, lint, format, dead code ─► unit, property and simulator tests ─► network namespaces ─► end to end (the lab)
  *
- * Without root the last two are skipped, and said; with CI=true what is skipped counts as failed.
+ * Without root the last two are skipped and reported; with CI=true a skipped test counts as failed.
  */
 type Sum = { readonly passed: number; readonly failed: number; readonly skipped: number };
 type Step = { readonly title: string; readonly run: () => Promise<Sum> };
@@ -18,7 +18,7 @@ type Step = { readonly title: string; readonly run: () => Promise<Sum> };
 const isRoot = process.getuid?.() === 0;
 const isCi = process.env['CI'] === 'true';
 const startedAt = performance.now();
-/** After an interrupt, for taking down what is up. */
+/** After an interrupt, for removing everything that was started. */
 const patienceMs = 60_000;
 const children = new Set<ChildProcess>();
 let isInterrupted = false;
@@ -29,8 +29,9 @@ const steps: readonly Step[] = [
   check('lint', 'oxlint', ['--type-aware', '--deny-warnings', '.']),
   check('format', 'oxfmt', ['--check', '.']),
   check('dead code and dependencies', 'knip', []),
+  check('code that only tests use', 'knip', ['--production']),
   suite('unit, property and simulator tests', 'unit', true),
-  suite('data plane in network namespaces', 'netns', isRoot),
+  suite('dataplane in network namespaces', 'netns', isRoot),
   suite('end to end, on a real Kubernetes', 'e2e', isRoot),
 ];
 
@@ -55,7 +56,7 @@ say(`The whole took ${seconds(startedAt)}.`);
 process.stdout.write(`${show(total)}\n`);
 process.exit(total.failed > 0 ? 1 : 0);
 
-/** A program that says yes or no: one test. */
+/** A program that succeeds or fails: one test. */
 function check(title: string, program: string, args: readonly string[]): Step {
   return {
     title,
@@ -74,7 +75,7 @@ function suite(title: string, project: string, isPossible: boolean): Step {
     title,
     run: async () => {
       if (!isPossible) return skipSuite(title, project);
-      // Where we are killed, the next run of `netns` takes it away with its own.
+      // If this process is killed, the next run of `netns` removes it.
       const folder = await mkdtemp(path.join(tmpdir(), `fwt${process.pid}-report-`));
       const report = path.join(folder, 'report.json');
       try {
@@ -124,7 +125,7 @@ async function sumOf(report: string): Promise<Sum | undefined> {
   return { passed: numPassedTests, failed: numFailedTests, skipped: numPendingTests + numTodoTests };
 }
 
-/** Runs a program of node_modules in a process group of its own, so that an interrupt reaches all that it started. */
+/** Runs a program of node_modules in a new process group, so that an interrupt reaches all of its children. */
 function start(
   program: string,
   args: readonly string[],
@@ -133,7 +134,7 @@ function start(
   return new Promise((resolve) => {
     const child = spawn(path.join('node_modules/.bin', program), args, {
       detached: true,
-      // Our end of its standard input is closed with us, however we end: the tests take that for a Ctrl-C.
+      // When this process ends in any way, its end of the standard input closes: the tests treat that as a Ctrl-C.
       stdio: ['pipe', isShown ? 'inherit' : 'pipe', isShown ? 'inherit' : 'pipe'],
       env: { ...process.env, ENDS_WITH_STDIN: '1' },
     });
@@ -155,18 +156,18 @@ function start(
   });
 }
 
-/** Ctrl-C: the tests take down what they have up; who does not end in time is ended. */
+/** Ctrl-C: the tests remove everything that they started; those that do not end in time are killed. */
 function interrupt(signal: NodeJS.Signals): void {
   if (isInterrupted) return giveUp();
   isInterrupted = true;
-  say(`${signal}: ending; what is up is taken down (a second one ends it at once)`);
+  say(`${signal}: ending; removing everything that was started (a second one ends at once)`);
   endAll('SIGINT');
   setTimeout(giveUp, patienceMs).unref();
 }
 
 function giveUp(): void {
   isGivenUp = true;
-  say('Ended at once. What is left goes with: npm run lab -- down --all');
+  say('Ended at once. To remove the remains: npm run lab -- down --all');
   endAll('SIGKILL');
 }
 

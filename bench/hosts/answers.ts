@@ -5,8 +5,8 @@ const everyMs = 5;
 const patienceMs = 500;
 
 /**
- * Asks `ADDRESS:PORT` every 5 ms, each time over a connection of its own, until a byte comes back on one of them. It
- * does not wait for one attempt to fail: a NodePort without endpoints drops the first packet, and says nothing.
+ * Sends a request to `ADDRESS:PORT` every 5 ms, each over a new connection, until a byte arrives on one of them. It
+ * does not wait until an attempt fails: a NodePort without endpoints silently drops the first packet.
  */
 export async function untilAnswered(target: string): Promise<void> {
   const [host = '', port] = target.split(':');
@@ -17,7 +17,7 @@ export async function untilAnswered(target: string): Promise<void> {
   }
 }
 
-/** Aborts `over` when a byte has come, and ends when somebody else has. */
+/** Aborts `over` when a byte has arrived, and ends when `over` was aborted by another attempt. */
 function ask(host: string, port: number, over: AbortController): void {
   const socket = connect({ host, port, timeout: patienceMs });
   const end = (): void => void socket.destroy();

@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline';
 import { Agent, type Dispatcher } from 'undici';
 import { parse } from 'yaml';
 
-/** What of a Service the benches look at. */
+/** The fields of a Service that the benchmarks read. */
 export type WireService = {
   readonly metadata: { readonly name: string; readonly resourceVersion: string };
   readonly spec: { readonly ports: readonly { readonly port: number; readonly nodePort: number }[] };
@@ -12,11 +12,11 @@ export type WireService = {
 
 export type WatchEvent = { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'; readonly object: WireService };
 
-/** The API server, straight, over connections that stay: the client that measures, nothing of furiwake in it. */
+/** A client of the API server with persistent connections, without code of furiwake. */
 export type Api = {
   /** @throws Error unless the answer is a success. */
   send(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown): Promise<unknown>;
-  /** Everything there is, then every change; begins to listen before it resolves. */
+  /** All objects, then every change; the watch has started when it resolves. */
   watch(path: string): Promise<AsyncIterable<WatchEvent>>;
   close(): Promise<void>;
 };

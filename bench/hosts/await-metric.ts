@@ -1,4 +1,6 @@
-/* Runs on furiwake's host: `node await-metric.ts NAME VALUE` prints the moment when the metric first had that value. */
+/*
+ * Runs on furiwake's host: `node await-metric.ts NAME VALUE` prints the time at which the metric first had that value.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { metricIn } from '../furiwake.ts';
 import { now } from './services.ts';

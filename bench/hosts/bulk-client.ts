@@ -1,4 +1,4 @@
-/* Runs on the client: `node bulk-client.ts HOST PORT SECONDS` reads for so long and prints how many bytes came. */
+/* Runs on the client: `node bulk-client.ts HOST PORT SECONDS` reads for this time and prints the number of bytes. */
 import { connect } from 'node:net';
 
 const [host = '', port = '', seconds = ''] = process.argv.slice(2);

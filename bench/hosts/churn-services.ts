@@ -1,6 +1,7 @@
 /*
  * Runs on the control plane's host: `node churn-services.ts KUBECONFIG NAMESPACE COUNT WORKERS` creates Services, each
- * worker one after the other, and deletes each as soon as it has an address; prints how many are gone again each second.
+ * worker one after the other, and deletes each as soon as it has an address; prints the number of deleted ones each
+ * second.
  */
 import { connectApi } from './api.ts';
 import { createService, inParallel, servicesPath, watchServices } from './services.ts';

@@ -1,6 +1,6 @@
 /*
  * Runs on the control plane's host: `node create-services.ts '{"kubeconfig":…}'` ({@link Order}) creates Services,
- * waits for their addresses and prints what it saw ({@link Creation}), in the order in which they were created.
+ * waits for their addresses and prints the times ({@link Creation}), in the order of creation.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connectApi } from './api.ts';
@@ -11,18 +11,21 @@ export type Order = {
   readonly namespace: string;
   readonly services: readonly ServiceWish[];
   readonly workers: number;
-  /** Wait for each one's address, and so long after it, before the next; else they are created without a pause. */
+  /**
+   * Wait for the address of each Service, and for this time after it, before the next; otherwise they are created
+   * without a pause.
+   */
   readonly pauseMs?: number;
 };
 
-/** Moments in ms; of the machine's clock, which all hosts share. */
+/** Times in ms, of the machine's clock, which all hosts share. */
 export type Creation = {
   readonly name: string;
-  /** The request left. */
+  /** The request was sent. */
   readonly createdAt: number;
-  /** The API server's answer to it was there. */
+  /** The answer of the API server arrived. */
   readonly answeredAt: number;
-  /** The watch told of an address. */
+  /** The watch delivered an address. */
   readonly publishedAt: number;
 };
 

@@ -1,4 +1,7 @@
-/* Runs on the control plane's host: `node delete-services.ts KUBECONFIG NAMESPACE` deletes all Services there and waits until they are gone. */
+/*
+ * Runs on the control plane's host: `node delete-services.ts KUBECONFIG NAMESPACE` deletes all Services there and waits
+ * until they no longer exist.
+ */
 import { connectApi, type WireService } from './api.ts';
 import { inParallel, servicesPath, watchServices } from './services.ts';
 

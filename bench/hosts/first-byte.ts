@@ -1,11 +1,11 @@
 /*
- * Runs on the client: `node first-byte.ts TARGET…`, each of them `ADDRESS:PORT`, asks each of them (see `answers.ts`), says
- * `asking`, and when all have answered, when that was ({@link FirstBytes}).
+ * Runs on the client: `node first-byte.ts TARGET…`, each `ADDRESS:PORT`, sends requests to each (see `answers.ts`),
+ * prints `asking`, and, when all have answered, the times ({@link FirstBytes}).
  */
 import { untilAnswered } from './answers.ts';
 import { now } from './services.ts';
 
-/** Target → the moment of its first byte in ms, of the machine's clock, which all hosts share. */
+/** Target → the time of its first byte in ms, of the machine's clock, which all hosts share. */
 export type FirstBytes = Readonly<Record<string, number>>;
 
 process.stdout.write('asking\n');

@@ -1,6 +1,6 @@
 /*
- * Runs on furiwake's host: `node heap.ts` makes the Node process with an open inspector collect its garbage, and prints how
- * many bytes of its heap are in use then.
+ * Runs on furiwake's host: `node heap.ts` makes the Node process with an open inspector collect its garbage, and prints
+ * the number of heap bytes in use then.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 

@@ -3,11 +3,11 @@ import type { Api, WireService } from './api.ts';
 /** A Service of type LoadBalancer in front of the Pods `app: echo`. */
 export type ServiceWish = { readonly name: string; readonly address?: string; readonly nodePort?: number };
 
-/** What became of the Services of a namespace, as a watch tells. */
+/** The states of the Services of a namespace, from a watch. */
 export type Watched = {
-  /** Resolves with the moment when it was seen with an address. */
+  /** Resolves with the time at which it had an address. */
   readonly published: (name: string) => Promise<number>;
-  /** Resolves with the moment when it was seen to be gone. */
+  /** Resolves with the time at which it was deleted. */
   readonly gone: (name: string) => Promise<number>;
 };
 
@@ -30,7 +30,7 @@ export async function watchServices(api: Api, namespace: string): Promise<Watche
   return { published: published.of, gone: gone.of };
 }
 
-/** Creates it; the moments when the request left and when its answer was there. */
+/** Creates it; returns the times of the request and of its answer. */
 export async function createService(
   api: Api,
   namespace: string,
@@ -48,7 +48,7 @@ export function servicesPath(namespace: string, name?: string): string {
   return `/api/v1/namespaces/${namespace}/services${name === undefined ? '' : `/${name}`}`;
 }
 
-/** Does `work` for each of the items, so many at once, in order. */
+/** Does `work` for each of the items, in order, with limited concurrency. */
 export async function inParallel<T>(
   items: readonly T[],
   workers: number,
@@ -63,7 +63,7 @@ export async function inParallel<T>(
 
 type Moments = { readonly pass: (name: string) => void; readonly of: (name: string) => Promise<number> };
 
-/** Moments by name, that may be asked for before or after they have come; only the first one counts. */
+/** Times by name, which may be requested before or after they are known; only the first one counts. */
 function makeMoments(): Moments {
   const known = new Map<string, PromiseWithResolvers<number>>();
   const entry = (name: string): PromiseWithResolvers<number> => {

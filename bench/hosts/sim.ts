@@ -11,22 +11,22 @@ import type { SimObject } from '../../test/sim/kinds.ts';
 import { now } from './services.ts';
 
 export type SimOrder = {
-  /** Where to write it. */
+  /** The path of the kubeconfig. */
   readonly kubeconfig: string;
   readonly services: number;
   /** Internal addresses of the nodes. */
   readonly nodes: readonly string[];
-  /** Of the first Service; the others count on from it. */
+  /** Of the first Service; the others follow. */
   readonly nodePort: number;
 };
 
 export type Question =
   /** Resolves when all Services have an address. */
   | { readonly do: 'awaitAddresses' }
-  /** Gives a Service another port; resolves when its status has it. */
+  /** Changes the port of a Service; resolves when its status has the new one. */
   | { readonly do: 'changePort'; readonly service: string; readonly port: number };
 
-/** Moments in ms, of the machine's clock: when it was done to the Service, and when furiwake's last write was there. */
+/** Times in ms, of the machine's clock: of the change of the Service, and of furiwake's last write. */
 export type Answer = { readonly changedAt: number; readonly writtenAt: number };
 
 const order = JSON.parse(process.argv[2] ?? '') as SimOrder;
@@ -57,7 +57,7 @@ async function untilTrue(isTrue: () => boolean, everyMs: number): Promise<void> 
   while (!isTrue()) await sleep(everyMs);
 }
 
-/** Ports that the status tells. */
+/** Ports in the status. */
 function portsOf(object: SimObject | undefined): readonly number[] {
   type Status = { loadBalancer?: { ingress?: { ports?: { port: number }[] }[] } };
   const { loadBalancer } = (object?.status ?? {}) as Status;
@@ -69,7 +69,7 @@ function nodePortOf(object: SimObject): number | undefined {
   return port?.nodePort;
 }
 
-/** With the fields that a Service of some chart has, and of a usual size. */
+/** With the fields and the size of a typical Service. */
 function service(name: string, port: number, nodePort: number): SimObject {
   return {
     metadata: {
@@ -92,7 +92,7 @@ function service(name: string, port: number, nodePort: number): SimObject {
   };
 }
 
-/** With as many images as a kubelet tells of: they are most of what a node weighs. */
+/** With as many images as a kubelet reports, because they are most of a Node's size. */
 function node(name: string, address: string): SimObject {
   const images = Array.from({ length: 50 }, (_, index) => ({
     names: [`registry.example/team/image-${index}@sha256:${'0123456789abcdef'.repeat(4)}`],

@@ -1,4 +1,4 @@
-/* Runs on a host: `node stream-server.ts PORT` counts, a line each 100 ms, for everybody who connects. */
+/* Runs on a host: `node stream-server.ts PORT` counts, a line every 100 ms, for each client. */
 import { createServer } from 'node:net';
 
 const everyMs = 100;

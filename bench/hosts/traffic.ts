@@ -1,7 +1,7 @@
 /*
  * Runs on the client: `node traffic.ts TARGET TARGET`, both `ADDRESS:PORT`, makes a hundred HTTP requests a second to
- * the first, each over a connection of its own, and holds fifty connections to a `stream-server.ts` at the second. It
- * waits until both answer, says `running` when all fifty count, and after SIGTERM what it met ({@link Traffic}).
+ * the first, each over a new connection, and holds fifty connections to a `stream-server.ts` at the second. It waits
+ * until both answer, prints `running` when all fifty count, and its results after SIGTERM ({@link Traffic}).
  */
 import { once } from 'node:events';
 import { get } from 'node:http';
@@ -12,11 +12,11 @@ import { untilAnswered } from './answers.ts';
 
 export type Traffic = {
   readonly requests: number;
-  /** Why requests failed, an entry for each that did. */
+  /** The errors of failed requests, one entry for each. */
   readonly failures: readonly string[];
-  /** Lines that came over the streams. */
+  /** Lines received over the streams. */
   readonly lines: number;
-  /** Why streams ended, stood still or lost a line, an entry for each that did. */
+  /** The errors of streams that ended, stalled or lost a line, one entry for each. */
   readonly broken: readonly string[];
 };
 
@@ -32,7 +32,7 @@ const broken: string[] = [];
 let requests = 0;
 let lines = 0;
 
-/** Opens a stream, which then lives until `stop`; resolves with its first line. */
+/** Opens a stream, which continues until `stop`; resolves with its first line. */
 async function hold(): Promise<void> {
   const [host = '', port] = streamTarget.split(':');
   const socket = connect({ host, port: Number(port), timeout: deadlineMs });
@@ -40,7 +40,7 @@ async function hold(): Promise<void> {
     if (!stop.signal.aborted && !socket.destroyed) broken.push(why);
     socket.destroy();
   };
-  socket.on('error', (error) => broken.push(error.message)).on('end', () => fail('ended by the other side'));
+  socket.on('error', (error) => broken.push(error.message)).on('end', () => fail('closed by the peer'));
   socket.on('timeout', () => fail(`silent for ${deadlineMs} ms`));
   let next = 0;
   const reader = createInterface({ input: socket }).on('line', (line) => {

@@ -14,17 +14,18 @@ import { type Binary, type Recipe, recipes } from './recipes.ts';
 /** The lab's own programs: name → file. */
 export type Binaries = ReadonlyMap<string, string>;
 
-/** Names a folder with binaries of one's own; they come before the cache. */
+/** Names a folder with the user's own binaries, which take precedence over the cache. */
 const binariesVariable = 'FURIWAKE_LAB_BIN';
 
 type Wanted = { readonly recipe: Recipe; readonly binary: Binary; readonly file: string };
 
 /**
- * Finds every binary: in the folder that `FURIWAKE_LAB_BIN` names, else in the cache, else it is downloaded where
- * `FURIWAKE_LAB_DOWNLOADS` says so, else built, once.
+ * Finds every binary: in the folder `FURIWAKE_LAB_BIN`, or in the cache, or by a download from
+ * `FURIWAKE_LAB_DOWNLOADS`, or builds it once, in this order.
  *
- * Two that build at once do not clash: the second waits and finds the first one's work. What is made comes to its
- * place by a rename, so an interrupted build leaves nothing half; the next one goes on after the last whole binary.
+ * Concurrent builds do not clash: the second process waits and finds the binaries of the first. A finished binary is
+ * renamed to its place, so an interrupted build leaves no partial file, and the next build continues after the last
+ * complete binary.
  *
  * @throws LabError `BUILD_FAILED`, `WRONG_SUM`, `PACKAGES_MISSING` (no compiler), `BAD_OPTION` (no such folder)
  */
@@ -55,7 +56,7 @@ async function makeAll(missing: readonly Wanted[], progress: Progress, signal: A
     signal,
     onWait: (pid) => progress.say(`Process ${pid} is building the lab's programs; waiting for it.`),
     work: async () => {
-      // Another process may have made them meanwhile.
+      // Another process may have built them meanwhile.
       for (const wanted of missing.filter(isMissing)) {
         const source = downloads.get(wanted.binary.name);
         if (source !== undefined) await fetchOne(wanted, source, progress, signal);

@@ -4,7 +4,7 @@ import { homedir } from 'node:os';
 import path from 'node:path';
 import type { Recipe } from './recipes.ts';
 
-/** What the lab builds once is kept here: `$XDG_CACHE_HOME/furiwake/lab`, or the same below `~/.cache`. */
+/** The folder of everything that the lab builds once: `$XDG_CACHE_HOME/furiwake/lab`, or the same below `~/.cache`. */
 export function cacheFolder(): string {
   return path.join(process.env['XDG_CACHE_HOME'] || path.join(homedir(), '.cache'), 'furiwake', 'lab');
 }
@@ -17,7 +17,7 @@ export async function recipeFolder(recipe: Recipe): Promise<string> {
   return path.join(cacheFolder(), `${recipe.name}-${recipe.version}-${process.arch}-${key}`);
 }
 
-/** A name for what depends on `texts`, all of them. */
+/** A name that depends on all of `texts`. */
 export function shortHash(texts: readonly string[]): string {
   return createHash('sha256').update(JSON.stringify(texts)).digest('hex').slice(0, 12);
 }

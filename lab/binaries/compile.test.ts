@@ -13,12 +13,12 @@ test('packages that Go compiles are counted, other lines are not', () => {
   expect(packagesIn(said)).toBe(2);
 });
 
-test('the module that is being downloaded is told', () => {
+test('the module that is being downloaded is shown', () => {
   expect(downloaded(said)).toBe('golang.org/x/net');
   expect(downloaded('internal/goarch\n')).toBeUndefined();
 });
 
-test('of a failed build only the complaints are told', () => {
+test('only the errors of a failed build are shown', () => {
   expect(complaints(said)).toBe(
     'go: downloading go.uber.org/zap v1.27.1\n' +
       'go: downloading golang.org/x/net v0.49.0\n' +

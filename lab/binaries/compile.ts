@@ -6,9 +6,9 @@ import type { Recipe } from './recipes.ts';
 const timeoutMs = 60 * 60_000;
 
 /**
- * Builds one program of a recipe into the file `output`; `tell` learns how far it is.
+ * Builds one program of a recipe into the file `output`; `tell` gets the progress.
  *
- * @throws ExecError with what the compiler said.
+ * @throws ExecError with the message of the compiler.
  */
 export async function compile(
   recipe: Recipe,
@@ -41,17 +41,17 @@ export async function compile(
   }
 }
 
-/** The module that Go says it downloads, the last in `text`. */
+/** The last module in `text` that Go downloads. */
 export function downloaded(text: string): string | undefined {
   return [...text.matchAll(/^go: downloading (\S+)/gm)].at(-1)?.[1];
 }
 
-/** How many packages `go build -v` names in `text`: each that it compiles, in a line of its own. */
+/** The number of packages in the output of `go build -v`: one line for each that it compiles. */
 export function packagesIn(text: string): number {
   return text.split('\n').filter(isPackage).length;
 }
 
-/** What Go says besides that: the last lines, where the reason is. */
+/** The rest of Go's output: the last lines, which have the error. */
 export function complaints(text: string): string {
   const lines = text.split('\n').filter((line) => line !== '' && !isPackage(line));
   return lines.slice(-20).join('\n');

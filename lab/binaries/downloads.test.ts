@@ -43,7 +43,7 @@ const get = (more: Partial<Download>): Promise<string | undefined> =>
 test.each([
   ['a binary', () => ({})],
   ['a member of an archive', () => ({ url: `${base}/kubelet.tar.gz`, sha256: sumOf(archive), member: 'inside' })],
-])('%s whose sum is right is put in place, and can be run', async (_, more) => {
+])('%s with the correct checksum is installed and can run', async (_, more) => {
   expect(await get(more())).toBeUndefined();
   expect(execFileSync(output, { encoding: 'utf8' })).toBe('I am a kubelet\n');
   expect(statSync(output).mode & 0o777).toBe(0o755);
@@ -51,7 +51,7 @@ test.each([
   rmSync(output);
 });
 
-test('one whose sum is another is never put in place, and both sums are told', async () => {
+test('one with a different checksum is never installed, and the error has both checksums', async () => {
   const wanted = 'a'.repeat(64);
   await expect(get({ sha256: wanted })).rejects.toMatchObject({
     code: 'WRONG_SUM',
@@ -60,19 +60,19 @@ test('one whose sum is another is never put in place, and both sums are told', a
   expect(readdirSync(folder)).toEqual([]);
 });
 
-test('an archive without the member is an error that says so', async () => {
+test('an archive without the member is a clear error', async () => {
   const wrong = get({ url: `${base}/kubelet.tar.gz`, sha256: sumOf(archive), member: 'outside' });
   await expect(wrong).rejects.toMatchObject({ code: 'BUILD_FAILED', message: expect.stringContaining('outside') });
   expect(readdirSync(folder)).toEqual([]);
 });
 
-test('what cannot be reached is told, for it can still be built', async () => {
+test('an unreachable download is reported, because the binary can still be built', async () => {
   expect(await get({ url: `${base}/other` })).toBe(`${base}/other: HTTP 404`);
   expect(await get({ url: 'http://127.0.0.1:1/kubelet' })).toMatch(/^http:\/\/127\.0\.0\.1:1\/kubelet: \S/);
   expect(readdirSync(folder)).toEqual([]);
 });
 
-test('the file of downloads is read, and its faults are told with their place', async () => {
+test('the file of downloads is read, and its faults are reported with their position', async () => {
   const file = path.join(folder, 'downloads.json');
   const one: Download = { url: 'https://example.com/kubelet', sha256: 'a'.repeat(64) };
   expect([...(await readDownloads(''))]).toEqual([]);

@@ -4,21 +4,24 @@ import { chmod, mkdir, readFile, rename, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { fetch } from 'undici'; // Node's own, of 24.21, dies of an assertion when a server hangs up while we are behind
+import { fetch } from 'undici'; // Node's own fetch, of 24.21, fails with an assertion if a server closes the connection while data is unread
 import * as z from 'zod';
 import { ExecError } from '../../src/ports/exec.ts';
 import { LabError } from '../errors.ts';
 import { run } from '../machine/run.ts';
 
-/** Names a file that says where binaries can be had ready-made ({@link Download}), by the binary's name. */
+/** Names a file with the downloads of ready-made binaries ({@link Download}), by the binary's name. */
 const downloadsVariable = 'FURIWAKE_LAB_DOWNLOADS';
 
 /** A ready-made binary, or an archive with it. */
 export type Download = {
   readonly url: string;
-  /** Of what is at `url`, in hexadecimal digits: whoever wrote it down has compared it with what the project publishes. */
+  /**
+   * Of the file at `url`, in hexadecimal digits; its author has compared it with the checksum that the project
+   * publishes.
+   */
   readonly sha256: string;
-  /** Where the binary is in it, if it is an archive that tar can read. */
+  /** The path of the binary in it, if it is an archive for tar. */
   readonly member?: string | undefined;
 };
 
@@ -37,7 +40,7 @@ const schema: z.ZodType<ReadonlyMap<string, Download>> = z
 const timeoutMs = 10 * 60_000;
 
 /**
- * The downloads that the person in front of it wants; none by default, for a sum that nobody has compared is worth nothing.
+ * The downloads that the user configured; none by default, because a checksum that was never compared is worthless.
  * @throws LabError `BAD_OPTION`
  */
 export async function readDownloads(
@@ -57,9 +60,9 @@ export async function readDownloads(
 }
 
 /**
- * Brings a binary to `output`, with all bytes checked before any is in place. `tell` learns how far it is.
+ * Downloads a binary to `output`, after checking all bytes. `tell` gets the progress.
  *
- * @returns why it cannot be had, if the network or the server is the reason
+ * @returns the error of the network or the server, if there was one
  * @throws LabError `WRONG_SUM`, `BUILD_FAILED` (no such member)
  */
 export async function download(

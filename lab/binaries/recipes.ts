@@ -7,10 +7,10 @@ export type Binary = { readonly name: string; readonly source: string };
 export type Recipe = {
   readonly name: string;
   readonly version: string;
-  /** Holds go.mod and go.sum, or the C source. */
+  /** Contains go.mod and go.sum, or the C source. */
   readonly folder: string;
   readonly binaries: readonly Binary[];
-  /** The compiler and what it is told, besides output and source. */
+  /** The compiler and its arguments, except output and source. */
   readonly compiler: readonly string[];
 };
 
@@ -18,14 +18,14 @@ const kubernetes = '1.37.2';
 const [major, minor] = kubernetes.split('.');
 const versionVariable = 'k8s.io/component-base/version';
 
-/** Without its version the API server says `v0.0.0`, and clients complain. */
+/** Without its version the API server reports `v0.0.0`, and clients fail. */
 const kubernetesVersion = [`gitVersion=v${kubernetes}`, `gitMajor=${major}`, `gitMinor=${minor}`, 'gitTreeState=clean']
   .map((setting) => `-X ${versionVariable}.${setting}`)
   .join(' ');
 
 const containerd = 'github.com/containerd/containerd/v2/cmd';
 
-/** Everything the lab runs that Debian does not have, in the order of building. */
+/** All programs of the lab that Debian does not have, in build order. */
 export const recipes: readonly Recipe[] = [
   {
     name: 'pause',

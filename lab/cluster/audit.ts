@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { stringify } from 'yaml';
 
-/** One request as the API server's audit log tells it, at level Metadata (audit.k8s.io/v1). */
+/** One request in the API server's audit log, at level Metadata (audit.k8s.io/v1). */
 export type AuditEvent = {
   readonly stage: 'ResponseStarted' | 'ResponseComplete' | 'Panic';
   readonly verb: string;
@@ -22,7 +22,7 @@ export type AuditEvent = {
 
 const logOf = (folder: string): string => path.join(folder, 'log', 'audit.jsonl');
 
-/** Writes a policy that records who asked for what, for `users` only; returns the API server's flags for it. */
+/** Writes a policy that records the requests of `users` only; returns the API server's flags for it. */
 export async function auditFlags(folder: string, users: readonly string[]): Promise<readonly string[]> {
   if (users.length === 0) return [];
   const file = path.join(folder, 'audit-policy.yaml');
@@ -36,7 +36,7 @@ export async function auditFlags(folder: string, users: readonly string[]): Prom
   return [`--audit-policy-file=${file}`, `--audit-log-path=${logOf(folder)}`, '--audit-log-mode=blocking'];
 }
 
-/** All events so far; requests that still run (watches) have only their `ResponseStarted` stage. */
+/** All events so far; running requests (watches) have only their `ResponseStarted` stage. */
 export async function readAuditLog(folder: string): Promise<readonly AuditEvent[]> {
   const text = await readFile(logOf(folder), 'utf8');
   return text

@@ -16,17 +16,17 @@ export type ClusterDeps = {
   readonly folder: string;
   readonly plans: readonly HostPlan[];
   readonly hosts: readonly OwnHost[];
-  /** Image archives that every node is given. */
+  /** Image archives for every node. */
   readonly images: readonly string[];
   readonly apiServerFlags: readonly string[];
-  /** Is told what is waited for. */
+  /** Gets the name of each wait. */
   readonly tell: (what: string) => void;
-  /** Ends everything below; aborted here by the first failure, so that nothing runs on when this rejects. */
+  /** Ends everything below; the first failure aborts it, so that no part keeps running after a rejection. */
   readonly stop: AbortController;
 };
 
 /**
- * Brings up network, machines and Kubernetes; resolves when all nodes are Ready and have their images.
+ * Starts network, machines and Kubernetes; resolves when all nodes are Ready and have their images.
  *
  * ```
  * network ─► hosts ─┬─► etcd, API server ─┬─► controllers, kubelets ─► Pod ranges ─► Ready ─┬─► DNS
@@ -66,7 +66,7 @@ export async function startCluster(deps: ClusterDeps): Promise<void> {
   await cp.exec(['kubectl', 'apply', '--filename', '-'], { stdin: dns, signal });
 }
 
-/** Makes network, machines, keys and kubeconfigs; returns the administrator's token. */
+/** Creates network, machines, keys and kubeconfigs; returns the administrator's token. */
 async function startHosts(deps: ClusterDeps, cp: OwnHost, nodes: readonly OwnHost[]): Promise<string> {
   const { lab, folder, plans, hosts, stop } = deps;
   const accounts = accountsFor(nodes.map((node) => node.name));
@@ -85,7 +85,9 @@ async function startHosts(deps: ClusterDeps, cp: OwnHost, nodes: readonly OwnHos
 
 type Route = readonly [range: string, gateway: string];
 
-/** Waits for the Pod ranges that the cluster gives each node; makes the node's Pod network and the ways to it. */
+/**
+ * Waits for the Pod ranges that the cluster assigns to each node; creates the node's Pod network and the routes to it.
+ */
 async function connectPods(
   { hosts, stop }: ClusterDeps,
   nodes: readonly OwnHost[],
@@ -99,14 +101,14 @@ async function connectPods(
     return podCidrs.map((range) => [range, range.includes(':') ? node.ip6 : node.ip4]);
   };
   const routes = (await together(stop, nodes.map(connect))).flat();
-  const cluster = hosts.filter((host) => host.role !== 'client'); // a client knows nothing of Pods
+  const cluster = hosts.filter((host) => host.role !== 'client'); // a client has no route to Pods
   await together(
     stop,
     cluster.map((host) => host.addRoutes(routesFor(host, routes))),
   );
 }
 
-/** A node reaches its own Pods over its bridge, all others' over their nodes. */
+/** A node reaches its own Pods over its bridge, and all others through their nodes. */
 function routesFor(host: OwnHost, routes: readonly Route[]): ReadonlyMap<string, string> {
   return new Map(routes.filter(([, gateway]) => gateway !== host.ip4 && gateway !== host.ip6));
 }

@@ -18,7 +18,7 @@ export async function startApiServer(host: Host, folder: string, moreFlags: read
   await host.spawn('etcd', [
     'etcd',
     `--data-dir=${data}`,
-    '--unsafe-no-fsync', // a lab outlives no power failure
+    '--unsafe-no-fsync', // a lab need not survive a power failure
     `--listen-client-urls=${etcdClient}`,
     `--advertise-client-urls=${etcdClient}`,
     `--listen-peer-urls=${etcdPeer}`,
@@ -51,7 +51,7 @@ export async function startApiServer(host: Host, folder: string, moreFlags: read
 
 /**
  * Resolves when the API server says that it is ready.
- * @throws LabError `PART_ENDED` when it ends instead.
+ * @throws LabError `PART_ENDED` if it ends instead.
  */
 export async function apiServerReady(host: Host, folder: string, signal: AbortSignal): Promise<void> {
   const ask = ['curl', '--silent', '--fail', '--cacert', pkiFiles(folder).ca, `${apiServer}/readyz`];
@@ -62,7 +62,7 @@ export async function apiServerReady(host: Host, folder: string, signal: AbortSi
   await until('the API server', check, { signal, timeoutMs: 120_000, everyMs: 100 });
 }
 
-/** Starts the controller manager and the scheduler; both want an API server that is ready. */
+/** Starts the controller manager and the scheduler; both need a ready API server. */
 export async function startControllers(host: Host, folder: string): Promise<void> {
   const pki = pkiFiles(folder);
   const as = (user: string): readonly string[] =>
@@ -75,7 +75,7 @@ export async function startControllers(host: Host, folder: string): Promise<void
       ...as('controller-manager'),
       '--leader-elect=false',
       '--use-service-account-credentials=true',
-      '--kube-api-qps=500', // with 20, asking for its 40 accounts' tokens alone takes five seconds
+      '--kube-api-qps=500', // with 20, the tokens of its 40 accounts alone take five seconds
       '--kube-api-burst=1000',
       `--service-account-private-key-file=${pki.saKey}`,
       `--root-ca-file=${pki.ca}`,

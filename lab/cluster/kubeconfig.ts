@@ -9,7 +9,7 @@ export function kubeconfigPath(folder: string, user: string): string {
   return path.join(folder, 'kubeconfig', user);
 }
 
-/** Writes a kubeconfig that holds all it needs, readable by its owner only; returns its path. */
+/** Writes a self-contained kubeconfig, readable only by its owner; returns its path. */
 export async function writeKubeconfig(folder: string, user: string, token: string): Promise<string> {
   const authority = await readFile(path.join(folder, 'pki', 'ca.crt'));
   const file = kubeconfigPath(folder, user);

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { cniConfig, masqueradeRules } from './node-config.ts';
 
-test('Pods that leave the Pod network are masqueraded, in whatever order the Node names its ranges', () => {
+test('connections from Pods to other networks are masqueraded, in any order of the Node’s ranges', () => {
   const rules = masqueradeRules(['fd00:10:244:1::/64', '10.244.1.0/24']);
   expect(rules).toContain('ip saddr 10.244.1.0/24 ip daddr != 10.244.0.0/16 masquerade');
   expect(rules).toContain('ip6 saddr fd00:10:244:1::/64 ip6 daddr != fd00:10:244::/56 masquerade');

@@ -4,7 +4,7 @@ import { imageNames } from '../images/images.ts';
 import { dnsServiceIp, podRanges } from '../network/address-plan.ts';
 import type { Host } from '../network/host.ts';
 
-/** Where a node keeps what it runs: on the disk itself, for overlays do not stack. */
+/** The folder of a node's containers: on the disk itself, because overlays cannot be nested. */
 export function nodeFolders(host: Host): Readonly<Record<'containers' | 'state' | 'cni' | 'kubelet' | 'logs', string>> {
   const sub = (name: string): string => path.join(host.folder, name);
   return {
@@ -16,7 +16,7 @@ export function nodeFolders(host: Host): Readonly<Record<'containers' | 'state' 
   };
 }
 
-/** containerd 2, config version 3. Without the two lines on oom and apparmor no Pod starts on a confined machine. */
+/** containerd 2, config version 3. Without the two lines for oom and apparmor no Pod starts on a confined machine. */
 export function containerdConfig(host: Host): string {
   const { containers, state, cni } = nodeFolders(host);
   return `version = 3
@@ -80,12 +80,12 @@ export function kubeProxyConfig(host: Host, kubeconfig: string): string {
     clusterCIDR: podRanges.join(','),
     healthzBindAddress: '0.0.0.0:10256',
     metricsBindAddress: '127.0.0.1:10249',
-    // The machine's conntrack limits are not a node's to set.
+    // A node must not set the machine's conntrack limits.
     conntrack: { maxPerCore: 0, tcpEstablishedTimeout: '0s', tcpCloseWaitTimeout: '0s' },
   });
 }
 
-/** The Pod network of a node: a bridge, with the ranges that the cluster gave the node. */
+/** The Pod network of a node: a bridge with the ranges that the cluster assigned to the node. */
 export function cniConfig(podCidrs: readonly string[]): string {
   const ipam = {
     type: 'host-local',
@@ -97,7 +97,7 @@ export function cniConfig(podCidrs: readonly string[]): string {
   return JSON.stringify({ cniVersion: '1.0.0', name: 'lab', plugins: [bridge, ports] }, null, 2);
 }
 
-/** What leaves the Pod network leaves with the node's address: nobody outside knows the way back to a Pod. */
+/** Packets to other networks get the node's address, because other machines have no route to a Pod. */
 export function masqueradeRules(podCidrs: readonly string[]): string {
   const rules = podCidrs.map((range) => {
     const [family, all] = range.includes(':') ? ['ip6', podRanges[1]] : ['ip', podRanges[0]];

@@ -12,7 +12,7 @@ import {
   nodeFolders,
 } from './node-config.ts';
 
-/** Starts a node's containerd, ready to be asked. Needs no API server. */
+/** Starts a node's containerd; resolves when it answers. Needs no API server. */
 export async function startContainerd(host: Host, signal: AbortSignal): Promise<void> {
   const folders = Object.values(nodeFolders(host));
   await Promise.all(folders.map((folder) => mkdir(folder, { recursive: true })));
@@ -23,7 +23,7 @@ export async function startContainerd(host: Host, signal: AbortSignal): Promise<
   await until(`containerd on ${host.name}`, async () => (await ask()) !== undefined, { signal });
 }
 
-/** Gives a node's containerd the images in `files` (docker-archives). */
+/** Imports the images in `files` (docker-archives) into a node's containerd. */
 export async function importImages(host: Host, files: Iterable<string>, signal: AbortSignal): Promise<void> {
   for (const file of files)
     await host.exec(['ctr', '--namespace', 'k8s.io', 'images', 'import', file], { signal, timeoutMs: 120_000 });
@@ -50,7 +50,7 @@ export async function startKubelet(host: Host, folder: string): Promise<void> {
   ]);
 }
 
-/** Makes the Pod network of a node from the ranges that the cluster gave it. */
+/** Creates the Pod network of a node from the ranges that the cluster assigned to it. */
 export async function configurePodNetwork(host: Host, podCidrs: readonly string[], signal: AbortSignal): Promise<void> {
   await host.exec(['nft', '--file', '-'], { signal, stdin: masqueradeRules(podCidrs) });
   const file = path.join(nodeFolders(host).cni, '10-lab.conflist'); // containerd waits for it

@@ -2,9 +2,9 @@ import type { Host } from '../network/host.ts';
 import { apiServer } from './kubeconfig.ts';
 import { pkiFiles } from './pki.ts';
 
-/** What the lab wants to know of a Node. */
+/** The fields of a Node that the lab reads. */
 export type NodeState = {
-  /** Absent until the cluster has given it ranges. */
+  /** Absent until the cluster has assigned ranges. */
   readonly podCidrs: readonly string[] | undefined;
   readonly isReady: boolean;
 };
@@ -15,7 +15,7 @@ type NodeObject = {
   readonly status: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
 };
 
-/** Asks the API server for its Nodes, from the control plane's own host; curl costs a tenth of kubectl. */
+/** Reads the Nodes from the API server, on the control plane's host; curl costs a tenth of kubectl. */
 export async function readNodes(
   controlPlane: Host,
   folder: string,

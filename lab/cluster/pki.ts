@@ -23,7 +23,7 @@ export function pkiFiles(
   };
 }
 
-/** An account of the API server's static token file; `token` is of this lab only, and no secret. */
+/** An account of the API server's static token file; `token` is valid only in this lab, and not secret. */
 export type Account = { readonly token: string; readonly user: string; readonly groups: readonly string[] };
 
 /** The accounts of the cluster's own parts and of its administrator, by the name of their kubeconfig. */
@@ -38,7 +38,10 @@ export function accountsFor(nodes: readonly string[]): ReadonlyMap<string, Accou
   ]);
 }
 
-/** Makes the lab's certificate authority, the API server's certificate, the key of ServiceAccount tokens and the tokens. */
+/**
+ * Creates the lab's certificate authority, the API server's certificate, the key of ServiceAccount tokens and the
+ * tokens.
+ */
 export async function makePki(
   folder: string,
   accounts: Iterable<Account>,

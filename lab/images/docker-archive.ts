@@ -13,7 +13,7 @@ export type Image = {
   readonly files: readonly TarEntry[];
 };
 
-/** Writes an image as `docker save` does (docker-archive), for `ctr images import`. Whole or not at all. */
+/** Writes an image as `docker save` does (docker-archive), for `ctr images import`. Complete or not at all. */
 export async function writeImage(file: string, image: Image, signal: AbortSignal): Promise<void> {
   const layer = [...tar(image.files)];
   const config = json({

@@ -20,7 +20,7 @@ export const imageNames = {
   nginx: 'docker.io/library/nginx:lab',
 } as const;
 
-/** What the upstream tests run inside agnhost. */
+/** The programs that the upstream tests run in agnhost. */
 const agnhostTools =
   'bash sh cat ls cp mv rm mkdir echo sleep seq date true false timeout head tail sed grep env wc sort uniq tr cut awk ' +
   'hostname id touch stat printf dd tee xargs ps ip ss curl nc dig nslookup ping';
@@ -40,7 +40,7 @@ const makers: Readonly<Record<ImageKey, Maker>> = {
     return { ...image, files: [...image.files, ...(await programFiles(tools, signal)), wget] };
   },
   nginx: async (_binaries, signal) => {
-    // Not installed on the machine, where its service would take port 80: only unpacked.
+    // Only unpacked, because its service would occupy port 80 of the machine.
     await using unpacked = await unpackPackages(['nginx', 'nginx-common'], signal);
     const tools = ['sh', 'cat', 'ls', 'hostname'].map((name) => [`/bin/${name}`, debianProgram(name)] as const);
     const nginx = ['/usr/sbin/nginx', path.join(unpacked.folder, 'usr/sbin/nginx')] as const;
@@ -60,7 +60,7 @@ const makers: Readonly<Record<ImageKey, Maker>> = {
 };
 
 /**
- * The lab's images as docker-archive files, made of the lab's own binaries and Debian's; kept in the cache.
+ * The lab's images as docker-archive files, made from the lab's own binaries and Debian's; kept in the cache.
  *
  * @returns image → file.
  */
@@ -89,7 +89,7 @@ export async function findImages(
   return new Map(files);
 }
 
-/** Changes with the recipes in this folder and with the binaries that go in. */
+/** Changes with the recipes in this folder and with the binaries in the images. */
 async function recipeKey(binaries: Binaries): Promise<string> {
   const names = (await readdir(import.meta.dirname)).filter((name) => !name.endsWith('.test.ts')).sort();
   const recipes = names.map((name) => readFile(path.join(import.meta.dirname, name), 'utf8'));

@@ -3,7 +3,7 @@ import { LabError } from '../errors.ts';
 import { run } from '../machine/run.ts';
 import type { TarEntry } from './ustar.ts';
 
-/** What every image starts with. */
+/** The common files of all images. */
 export const baseFiles: readonly TarEntry[] = [
   { path: 'tmp', mode: 0o1777 },
   ...['proc', 'sys', 'dev', 'etc', 'root', 'run', 'var/run', 'var/log'].map((path) => ({ path, mode: 0o755 })),
@@ -16,7 +16,7 @@ export function textFile(path: string, text: string, mode = 0o644): TarEntry {
   return { path, mode, content: [Buffer.from(text)] };
 }
 
-/** A file of this machine (or what it points to), at `place` (absolute) in the image. */
+/** A file of this machine (or its target), at `place` (absolute) in the image. */
 export async function machineFile(place: string, file: string, mode = 0o755): Promise<TarEntry> {
   return { path: place.slice(1), mode, content: [await readFile(await realpath(file))] };
 }
@@ -25,7 +25,7 @@ export async function machineFile(place: string, file: string, mode = 0o755): Pr
  * Programs of this machine with the shared libraries that they load.
  *
  * @param programs place in the image (absolute) → file on this machine, dynamically linked.
- * @throws LabError `PACKAGES_MISSING` when a library is not on this machine.
+ * @throws LabError `PACKAGES_MISSING` if a library is not on this machine.
  */
 export async function programFiles(
   programs: ReadonlyMap<string, string>,

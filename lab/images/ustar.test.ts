@@ -30,7 +30,7 @@ test('the system’s tar reads folders, files, modes and sizes as they were writ
   ]);
 });
 
-test('contents come out as they went in', () => {
+test('contents are unchanged', () => {
   const archive = Buffer.concat([...tar([{ path: 'a', mode: 0o644, content: [...text('one '), ...text('two')] }])]);
   expect(execFileSync('tar', ['-xOf', '-', 'a'], { input: archive, encoding: 'utf8' })).toBe('one two');
 });

@@ -1,4 +1,4 @@
-/** A file or folder in a tar archive. `content` may come in pieces, so that a large layer needs no copy. */
+/** A file or folder in a tar archive. `content` may be in pieces, so that a large layer needs no copy. */
 export type TarEntry = {
   /** Relative, at most 100 bytes. */
   readonly path: string;
@@ -45,7 +45,7 @@ function header(entry: TarEntry, size: number): Uint8Array {
   block.write(octal(0, 11), 136); // modified: 1970
   block.write(isFolder ? '5' : '0', 156);
   block.write('ustar\u000000', 257);
-  block.fill(' ', 148, 156); // the sum is made with blanks in its own place
+  block.fill(' ', 148, 156); // the sum is computed with blanks in its own place
   const sum = block.reduce((total, byte) => total + byte, 0);
   block.write(`${octal(sum, 6)}\0 `, 148);
   return block;

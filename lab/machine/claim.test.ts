@@ -6,7 +6,7 @@ import { tryClaim, whileClaiming } from './claim.ts';
 const { signal } = new AbortController();
 const uniqueName = (): string => `test ${crypto.randomUUID()}`;
 
-test('a name is held by one at a time, and free again when it is let go', async () => {
+test('a name has one holder at a time, and is free again after its release', async () => {
   const name = uniqueName();
   {
     await using first = await take(name);
@@ -17,7 +17,7 @@ test('a name is held by one at a time, and free again when it is let go', async 
   expect(second).toBeDefined();
 });
 
-test('who waits is told whose turn it is, and gets the name when that one is done', async () => {
+test('a waiting process learns the holder, and gets the name when the holder is done', async () => {
   const name = uniqueName();
   const order: string[] = [];
   const first = await take(name);
@@ -28,7 +28,7 @@ test('who waits is told whose turn it is, and gets the name when that one is don
     work: async () => order.push('second'),
   });
   expect(await waitedFor.promise).toBe(process.pid);
-  await tryClaim(name); // an answer to us means that the one who waits is connected too
+  await tryClaim(name); // an answer to this connection means that the waiting process is also connected
   order.push('first done');
   await first[Symbol.asyncDispose]();
   await second;

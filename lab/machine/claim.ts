@@ -2,15 +2,15 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { type Server, connect, createServer } from 'node:net';
 
-/** A name that this process alone holds, until disposed or until the process ends, however it ends. */
+/** A name that only this process holds, until it is disposed of or the process ends in any way. */
 export type Claim = AsyncDisposable;
 
 /**
- * Claims `name` on this machine, or says which process holds it (0: it let go just now).
+ * Claims `name` on this machine, or returns the process that holds it (0: it was just released).
  *
- * The claim is an abstract Unix socket: the kernel lets go of it with the process, so no claim is ever stale and
- * nothing is left on the disk. Whoever finds it taken connects, reads the holder's process id and is told by the
- * end of the connection when the name is free.
+ * The claim is an abstract Unix socket, which the kernel closes with the process, so no claim is ever stale and no file
+ * is left on the disk. A process that finds the name in use connects and reads the holder's process ID; the connection
+ * ends when the name is free.
  */
 export async function tryClaim(name: string): Promise<Claim | { readonly heldBy: number }> {
   const server = createServer((socket) => {
@@ -33,7 +33,7 @@ export async function tryClaim(name: string): Promise<Claim | { readonly heldBy:
   };
 }
 
-/** Does `work` while holding `name`, after waiting for its holder where there is one; `onWait` learns whose turn it is. */
+/** Does `work` while holding `name`, after waiting for its holder if there is one; `onWait` gets the holder. */
 export async function whileClaiming<T>(
   name: string,
   { signal, onWait, work }: { signal: AbortSignal; onWait: (pid: number) => void; work: () => Promise<T> },
@@ -53,7 +53,7 @@ export async function whileClaiming<T>(
   }
 }
 
-/** Abstract addresses hold 107 bytes; a hash always fits. */
+/** Abstract addresses have at most 107 bytes; a hash always fits. */
 function address(name: string): string {
   return `\0furiwake-${createHash('sha256').update(name).digest('hex').slice(0, 32)}`;
 }

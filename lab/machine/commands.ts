@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 
-/** Where Debian's packages put programs. */
+/** The program folders of Debian's packages. */
 export const systemFolders: readonly string[] = ['/usr/sbin', '/usr/bin', '/sbin', '/bin'];
 
-/** Where a command is: in PATH, or in the `sbin` folders that a user's PATH may lack. */
+/** The path of a command: in PATH, or in the `sbin` folders that a user's PATH may lack. */
 export function findCommand(
   name: string,
   folders: readonly string[] = [...(process.env['PATH'] ?? '').split(':'), '/usr/local/sbin', ...systemFolders],

@@ -1,11 +1,11 @@
 import { readFile, readdir } from 'node:fs/promises';
 
-/** A file's text, `undefined` when there is no such file. */
+/** A file's text, `undefined` if there is no such file. */
 export async function readIfThere(file: string): Promise<string | undefined> {
   return orIfAbsent(readFile(file, 'utf8'), undefined);
 }
 
-/** Names in a folder, none when there is no such folder. */
+/** Names in a folder, none if there is no such folder. */
 export async function namesIn(folder: string): Promise<readonly string[]> {
   return orIfAbsent<readonly string[]>(readdir(folder), []);
 }

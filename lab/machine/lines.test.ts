@@ -5,13 +5,13 @@ import { processOf } from './processes.ts';
 const env = { PATH: process.env['PATH'] ?? '' };
 const { signal } = new AbortController();
 
-test('gives the lines of a command, the last without a newline too', async () => {
+test('yields the lines of a command, including a last one without a newline', async () => {
   const seen: string[] = [];
   for await (const line of lines(['printf', 'one\\ntwo'], env, signal)) seen.push(line);
   expect(seen).toEqual(['one', 'two']);
 });
 
-test('the command ends when nobody listens any more', async () => {
+test('the command ends with its last reader', async () => {
   const endless = lines(['sh', '-c', 'echo $$; sleep 60'], env, signal);
   const first = await endless.next();
   await endless.return();
@@ -27,6 +27,6 @@ test('the command ends with the signal, and the iteration with its reason', asyn
   await expect(endless.next()).rejects.toThrow('interrupted');
 });
 
-test('a command that is not there is an error', async () => {
+test('a missing command is an error', async () => {
   await expect(lines(['furiwake-does-not-exist'], env, signal).next()).rejects.toThrow('ENOENT');
 });

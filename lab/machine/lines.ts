@@ -3,8 +3,8 @@ import { createInterface } from 'node:readline';
 import { killQuietly } from './run.ts';
 
 /**
- * Runs a command and gives each line of its standard output as it comes. The command ends with the iteration, or with
- * `signal`; what it says on standard error goes to ours.
+ * Runs a command and yields each line of its standard output as it arrives. The command ends with the iteration, or
+ * with `signal`; its standard error is that of this process.
  */
 export async function* lines(
   argv: readonly string[],
@@ -15,7 +15,7 @@ export async function* lines(
   const [file = '', ...args] = argv;
   const child = spawn(file, args, { detached: true, stdio: ['ignore', 'pipe', 'inherit'], env });
   const failed = new Promise<never>((_, reject) => child.once('error', reject));
-  failed.catch(() => undefined); // told below
+  failed.catch(() => undefined); // reported below
   const kill = (): void => killQuietly(-(child.pid ?? 0));
   signal.addEventListener('abort', kill);
   const reader = createInterface({ input: child.stdout, crlfDelay: Number.POSITIVE_INFINITY });

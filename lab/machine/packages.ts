@@ -5,7 +5,7 @@ import type { Progress } from '../progress.ts';
 import { findCommand } from './commands.ts';
 import { environment, run } from './run.ts';
 
-/** Debian packages that the lab needs, each with a program by which its presence is known. */
+/** Debian packages that the lab needs, each with a program that shows its presence. */
 const needed: Readonly<Record<string, string>> = {
   'bind9-dnsutils': 'dig',
   conntrack: 'conntrack',
@@ -25,7 +25,7 @@ const needed: Readonly<Record<string, string>> = {
   wget: 'wget',
 };
 
-/** Needed packages whose program is nowhere to be found. */
+/** Needed packages whose program is missing. */
 export function missingPackages(find: (program: string) => string | undefined = findProgram): readonly string[] {
   return Object.entries(needed)
     .filter(([, program]) => find(program) === undefined)
@@ -33,10 +33,10 @@ export function missingPackages(find: (program: string) => string | undefined = 
 }
 
 /**
- * Installs what is missing, after saying what. apt runs to its end even when `signal` aborts: an interrupted dpkg
- * would leave the machine in pieces.
+ * Installs missing packages, and prints their names first. apt runs to its end even if `signal` aborts, because an
+ * interrupted dpkg would leave the machine in a broken state.
  *
- * @throws LabError `PACKAGES_MISSING` where that is not possible.
+ * @throws LabError `PACKAGES_MISSING` if that is not possible.
  */
 export async function installPackages(progress: Progress, signal: AbortSignal): Promise<void> {
   const missing = missingPackages();
@@ -60,7 +60,7 @@ export async function downloadPackages(
 ): Promise<readonly string[]> {
   await apt(['download', ...names], signal, folder).catch(async () => {
     signal.throwIfAborted();
-    await apt(['update'], uninterrupted); // the lists may be old, or not there at all
+    await apt(['update'], uninterrupted); // the lists may be old or missing
     await apt(['download', ...names], signal, folder);
   });
   const archives = (await readdir(folder)).filter((name) => name.endsWith('.deb'));

@@ -1,18 +1,18 @@
 import { readFile, readdir, readlink } from 'node:fs/promises';
 
-/** A process that cannot be mistaken for a later one with the same id: `start` is its start time in clock ticks. */
+/** A process, distinguished from a later one with the same ID: `start` is its start time in clock ticks. */
 export type ProcessRef = { readonly pid: number; readonly start: string };
 
 /** The running process `pid`, if it runs (a zombie does not). */
 export async function processOf(pid: number): Promise<ProcessRef | undefined> {
   const stat = await procFile(pid, 'stat');
-  // The second field is the program's name in brackets and may hold blanks and brackets itself: proc(5).
+  // The second field is the program's name in brackets, which may itself contain blanks and brackets: proc(5).
   const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ');
   if (fields === undefined || fields[0] === 'Z' || fields[0] === 'X') return undefined;
   return { pid, start: fields[19] ?? '' };
 }
 
-/** Whether that very process still runs. */
+/** Whether that process still runs. */
 export async function isAlive(process: ProcessRef): Promise<boolean> {
   return (await processOf(process.pid))?.start === process.start;
 }
@@ -29,10 +29,10 @@ export async function commandOf(pid: number): Promise<string> {
   return (await procFile(pid, 'comm'))?.trim() ?? '?';
 }
 
-/** The variable that every process of a lab carries in its environment: the lab's folder. */
+/** The variable in the environment of every process of a lab: the lab's folder. */
 export const labVariable = 'LAB_FOLDER';
 
-/** All processes whose environment carries the mark of the lab in `folder`, or that are in one of its networks. */
+/** All processes with the mark of the lab in `folder` in their environment, or in one of its networks. */
 export async function processesOfLab(folder: string, networks: ReadonlySet<string>): Promise<readonly ProcessRef[]> {
   const mark = `${labVariable}=${folder}`;
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number);
@@ -52,7 +52,7 @@ async function networkOf(pid: number): Promise<string> {
   try {
     return await readlink(`/proc/${pid}/ns/net`);
   } catch {
-    return ''; // it has ended, or is another user's
+    return ''; // it has ended, or belongs to another user
   }
 }
 
@@ -60,6 +60,6 @@ async function procFile(pid: number, name: string): Promise<string | undefined> 
   try {
     return await readFile(`/proc/${pid}/${name}`, 'utf8');
   } catch {
-    return undefined; // it has ended, or is another user's
+    return undefined; // it has ended, or belongs to another user
   }
 }

@@ -4,21 +4,21 @@ import { run } from './run.ts';
 
 const { signal } = new AbortController();
 
-test('a command gets its standard input and gives its output', async () => {
+test('a command gets its standard input and returns its output', async () => {
   expect(await run(['cat'], { signal, stdin: 'hello' })).toEqual({ stdout: 'hello', stderr: '' });
 });
 
-test('a command that fails tells its exit code and what it said', async () => {
+test('a failed command gives its exit code and its message', async () => {
   const failing = run(['ls', '/does-not-exist'], { signal });
   await expect(failing).rejects.toMatchObject({ code: 'EXEC_FAILED', exitCode: 2, stderr: /does-not-exist/ });
 });
 
-test('a command that is not there is an error', async () => {
+test('a missing command is an error', async () => {
   await expect(run(['furiwake-does-not-exist'], { signal })).rejects.toThrow('ENOENT');
 });
 
 test('a deadline ends the command with all its children', async () => {
-  // The inner sleep holds the pipes open: without the group's end, this would last a minute.
+  // The inner sleep keeps the pipes open: if the group did not end, this would last a minute.
   const script = 'sleep 60 & echo $! >&2; wait';
   const pids: string[] = [];
   const slow = run(['sh', '-c', script], { signal, timeoutMs: 200, onStderr: (text) => pids.push(text) });

@@ -9,17 +9,17 @@ export type RunOptions = {
   /** The whole environment; default: this process's. */
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
-  /** What errors call the command; default: the command itself. */
+  /** The name of the command in errors; default: the command itself. */
   readonly title?: string;
-  /** Sees each piece of standard error as it comes. */
+  /** Gets each piece of standard error as it arrives. */
   readonly onStderr?: (text: string) => void;
 };
 
 export type Output = { readonly stdout: string; readonly stderr: string };
 
 /**
- * Runs a command to its end. It is the head of a process group of its own, so that a deadline or an abort ends its
- * children too (`nsenter` forks), and the terminal's Ctrl-C reaches only us.
+ * Runs a command to its end. It leads a new process group, so that a deadline or an abort also ends its children
+ * (`nsenter` forks), and the terminal's Ctrl-C reaches only this process.
  *
  * @throws {@link ExecError} unless the exit code is 0; the signal's reason when it aborts.
  */
@@ -37,7 +37,7 @@ export async function run(argv: readonly string[], options: RunOptions): Promise
     output.stderr += text;
     options.onStderr?.(text);
   });
-  child.stdin.on('error', () => undefined); // the exit code tells more than a closed pipe
+  child.stdin.on('error', () => undefined); // the exit code is more informative than a closed pipe
   child.stdin.end(options.stdin ?? '');
   try {
     const code = await new Promise<number | null>((resolve, reject) => {
@@ -59,7 +59,7 @@ export function environment(): Readonly<Record<string, string>> {
   );
 }
 
-/** Kills `pid` (negative: its group); that it has just ended by itself is fine. Never the whole machine. */
+/** Kills `pid` (negative: its group); no error if it has just ended. Never the whole machine. */
 export function killQuietly(pid: number, signal: NodeJS.Signals = 'SIGKILL'): void {
   if (Math.abs(pid) <= 1) return;
   try {

@@ -2,14 +2,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { together } from './together.ts';
 
-test('gives all results in order', async () => {
+test('returns all results in order', async () => {
   expect(await together(new AbortController(), [sleep(2, 'slow'), Promise.resolve('quick')])).toEqual([
     'slow',
     'quick',
   ]);
 });
 
-test('the first failure stops the others, and is told when all have ended', async () => {
+test('the first failure stops the others, and is thrown when all have ended', async () => {
   const stop = new AbortController();
   let hasEnded = false;
   const endless = sleep(60_000, undefined, { signal: stop.signal }).catch(async () => {

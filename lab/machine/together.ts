@@ -1,6 +1,6 @@
 /**
- * Waits for all tasks, like `Promise.all`; but the first failure aborts `stop`, which the tasks listen to, and when
- * this rejects none of them runs any more: whoever cleans up afterwards is not worked against.
+ * Waits for all tasks, like `Promise.all`; but the first failure aborts `stop`, the signal of the tasks, and when this
+ * rejects no task is running, so that a clean-up afterwards is safe.
  */
 export async function together<T>(stop: AbortController, tasks: readonly Promise<T>[]): Promise<T[]> {
   const watched = tasks.map((task) =>

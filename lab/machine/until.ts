@@ -5,12 +5,12 @@ export type UntilOptions = {
   readonly signal: AbortSignal;
   /** Default 30,000 ms. */
   readonly timeoutMs?: number;
-  /** Pause between two looks; default 50 ms. */
+  /** Pause between two checks; default 50 ms. */
   readonly everyMs?: number;
 };
 
 /**
- * Looks again and again until `check` finds something.
+ * Polls until `check` returns a result.
  *
  * @param what completes the sentence "waited N s for …" of the error.
  * @throws {@link LabError} `TIMED_OUT`, with the last failure of `check` as its cause; a LabError of `check` at once.
@@ -28,7 +28,7 @@ export async function until<T>(
       if (found !== undefined && found !== false) return found;
     } catch (error) {
       signal.throwIfAborted();
-      if (error instanceof LabError) throw error; // it will not become better
+      if (error instanceof LabError) throw error; // permanent
       cause = error;
     }
     if (performance.now() > deadline)

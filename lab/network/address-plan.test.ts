@@ -6,7 +6,7 @@ const full = { nodes: 39, loadBalancers: 39, clients: 99 };
 const addressesOf = (hosts: readonly HostPlan[]): string[] =>
   hosts.flatMap((host) => host.links.flatMap((link) => [link.ip4, link.ip6]));
 
-test('the usual lab has its hosts at the addresses that the documents name', () => {
+test('the default lab has the documented addresses', () => {
   const hosts = planHosts({ nodes: 2, loadBalancers: 1, clients: 1 });
   expect(hosts.map(({ name, links: [{ ip4, ip6 }] }) => `${name} ${ip4} ${ip6}`)).toEqual([
     'router 192.0.2.1 2001:db8:0:1::1',
@@ -19,7 +19,7 @@ test('the usual lab has its hosts at the addresses that the documents name', () 
   ]);
 });
 
-test('no two interfaces of the largest lab share an address, and every address is one', () => {
+test('no two interfaces of the largest lab share an address, and every address is valid', () => {
   const addresses = addressesOf(planHosts(full));
   expect(new Set(addresses).size).toBe(addresses.length);
   expect(addresses.filter((address) => parseIp(address) === undefined)).toEqual([]);
@@ -42,6 +42,6 @@ test.each([
   { nodes: 40, loadBalancers: 1, clients: 1 },
   { nodes: 2, loadBalancers: -1, clients: 1 },
   { nodes: 2, loadBalancers: 1, clients: 0.5 },
-])('a size that the ranges cannot hold is refused: %o', (size) => {
+])('a size that exceeds the ranges is refused: %o', (size) => {
   expect(() => planHosts(size)).toThrow(expect.objectContaining({ code: 'BAD_OPTION' }));
 });

@@ -11,12 +11,12 @@ export type Link = {
   readonly ip6: string;
 };
 
-/** A machine of the lab. The first link is the one it is known by. */
+/** A machine of the lab. The first link has its main address. */
 export type HostPlan = { readonly name: string; readonly role: Role; readonly links: readonly [Link, ...Link[]] };
 
 export type Size = { readonly nodes: number; readonly loadBalancers: number; readonly clients: number };
 
-/** Ranges that the router sends to `lb1`: addresses that need no ARP to be reached (RFC 5737, RFC 3849). */
+/** Ranges that the router sends to `lb1`: addresses that are reachable without ARP (RFC 5737, RFC 3849). */
 const vipRanges: readonly [string, string] = ['203.0.113.0/24', '2001:db8:0:3::/64'];
 
 /** Ranges of the cluster, IPv4 first. */
@@ -33,7 +33,7 @@ const most = { nodes: 39, loadBalancers: 39, clients: 99 } as const;
  * The machines of a lab and their addresses; always the same for the same size. IPv6 addresses end in the digits of
  * the IPv4 ones.
  *
- * @throws LabError `BAD_OPTION` for a size that the ranges cannot hold.
+ * @throws LabError `BAD_OPTION` for a size that exceeds the ranges.
  */
 export function planHosts(size: Size): readonly HostPlan[] {
   for (const [what, limit] of Object.entries(most)) {
@@ -52,7 +52,7 @@ export function planHosts(size: Size): readonly HostPlan[] {
   ];
 }
 
-/** Where a host on `segment` sends what is not for its own segment: the router. */
+/** The gateway of a host on `segment`: the router. */
 export function gatewayOf(segment: Segment): Link {
   return segment === 'lan' ? lan(1) : wan(1);
 }

@@ -21,7 +21,7 @@ export type ExecOptions = {
   readonly env?: Readonly<Record<string, string>>;
 };
 
-/** A machine of the lab, driven from outside. */
+/** A machine of the lab, controlled from outside. */
 export type Host = {
   readonly name: string;
   readonly role: Role;
@@ -29,29 +29,29 @@ export type Host = {
   readonly ip6: string;
   /** Name of its network namespace. */
   readonly namespace: string;
-  /** Its folder on the machine, seen under the same path by every host: a place to hand files in and out. */
+  /** Its folder on the machine, with the same path on every host: for files from and to it. */
   readonly folder: string;
   /**
    * Runs a command to its end.
    * @throws ExecError unless the exit code is 0.
    */
   exec(argv: readonly string[], options?: ExecOptions): Promise<Output>;
-  /** Runs a command and gives each line of its output as it comes; the command ends with the iteration. */
+  /** Runs a command and yields each line of its output as it arrives; the command ends with the iteration. */
   lines(argv: readonly string[], signal?: AbortSignal): AsyncGenerator<string, void, undefined>;
-  /** Starts a command that stays, as the part `HOST-name`; it outlives this process where the lab is kept. */
+  /** Starts a long-running command, as the part `HOST-name`; it outlives this process if the lab is kept. */
   spawn(name: string, argv: readonly string[], options?: Pick<ExecOptions, 'env'>): Promise<Part>;
   /** Ends a part started by {@link spawn}: TERM, and KILL after ten seconds. */
   stop(name: string, signal?: AbortSignal): Promise<void>;
-  /** The command line that runs `argv` here, for those who spawn it themselves. */
+  /** The command line that runs `argv` here, for callers that spawn it themselves. */
   command(argv: readonly string[]): Promise<{ argv: readonly string[]; env: Readonly<Record<string, string>> }>;
-  /** Pulls its network cable; nothing is sent or received, connections stay as they are. */
+  /** Pulls its network cable: no packet is sent or received, connections stay as they are. */
   cutNetwork(signal?: AbortSignal): Promise<void>;
   restoreNetwork(signal?: AbortSignal): Promise<void>;
-  /** Adds routes (range → next hop); they come back after a {@link reboot}, as an administrator's do. */
+  /** Adds routes (range → next hop); they are restored after a {@link reboot}, like those of an administrator. */
   addRoutes(routes: ReadonlyMap<string, string>): Promise<void>;
   /**
-   * Power off and on: all processes, `/run`, other addresses and routes, nft tables are gone; what was written below
-   * `/etc`, `/opt`, `/var/lib`, `/var/log` and in {@link folder} stays. Starts no part again.
+   * Power off and on: all processes, `/run`, other addresses and routes, and nft tables are lost; files below `/etc`,
+   * `/opt`, `/var/lib`, `/var/log` and in {@link folder} stay. Starts no part again.
    */
   reboot(signal?: AbortSignal): Promise<void>;
 };
@@ -64,7 +64,7 @@ export type HostDeps = {
   readonly signal: AbortSignal;
 };
 
-/** A host as the lab itself sees it: one that must be started before it is of use. */
+/** A host for the lab itself, which must start it first. */
 export type OwnHost = Host & { boot(): Promise<void> };
 
 export function makeHost(plan: HostPlan, { lab, folder, signal: labSignal }: HostDeps): OwnHost {
@@ -107,7 +107,7 @@ export function makeHost(plan: HostPlan, { lab, folder, signal: labSignal }: Hos
     },
     spawn: async (name, argv, { env: more } = {}) => {
       const entered = await command(argv);
-      labSignal.throwIfAborted(); // nothing is started on a lab that is being taken down
+      labSignal.throwIfAborted(); // no process is started on a lab that is being removed
       return startPart(folder, { name: partName(name), host: plan.name, argv, env: { ...env, ...more } }, entered);
     },
     stop: async (name, signal) => {
@@ -132,7 +132,7 @@ async function readRoutes(own: string): Promise<Routes> {
   return new Map(text === undefined ? [] : (JSON.parse(text) as [string, string][]));
 }
 
-/** @throws LabError `NO_SUCH_LAB` when the host does not run. */
+/** @throws LabError `NO_SUCH_LAB` if the host does not run. */
 async function initOf(own: string): Promise<ProcessRef> {
   const text = await readIfThere(path.join(own, 'init.json'));
   const init = text === undefined ? undefined : (JSON.parse(text) as ProcessRef);
@@ -146,7 +146,7 @@ async function powerOff(own: string, signal: AbortSignal): Promise<void> {
   await until(`${path.basename(own)} to be off`, async () => !(await isAlive(init)), { signal, everyMs: 5 });
 }
 
-/** What a program on the host finds in its environment: nothing of this process's but PATH. */
+/** The environment of a program on the host: of this process's only PATH. */
 function environmentOf(plan: HostPlan, folder: string): Readonly<Record<string, string>> {
   const own = path.join(folder, 'hosts', plan.name);
   return {

@@ -14,16 +14,16 @@ export type PartRecord = {
   readonly host: string;
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string>>;
-  /** The last process that ran it; `undefined` when it was stopped. */
+  /** The last process that ran it; `undefined` if it was stopped. */
   readonly process: ProcessRef | undefined;
 };
 
 /** A background program on a host. */
 export type Part = {
   readonly name: string;
-  /** Holds what it wrote, standard output and error together; kept when it starts again. */
+  /** Contains its standard output and error; kept when it starts again. */
   readonly logPath: string;
-  /** The program's process id, as the machine sees it; 0 when it ended at once. */
+  /** The program's process ID on the machine; 0 if it ended at once. */
   readonly pid: number;
   /** Resolves when it has ended, with its exit code or the name of the signal that ended it. */
   ended(signal?: AbortSignal): Promise<number | NodeJS.Signals>;
@@ -49,7 +49,7 @@ export async function startPart(
   const logPath = logPathOf(folder, record.name);
   await using log = await open(logPath, 'a');
   const [file = '', ...args] = command;
-  // A group of its own: the terminal's Ctrl-C is for us to hear, the program outlives us where the lab is kept.
+  // A new group: the terminal's Ctrl-C must reach only this process, and the program outlives it if the lab is kept.
   const child = spawn(file, args, { detached: true, stdio: ['ignore', log.fd, log.fd], env: record.env });
   child.unref();
   const exited = exitOf(child);
@@ -61,7 +61,7 @@ export async function startPart(
     logPath,
     pid,
     ended: async (signal) => {
-      child.ref(); // this process lives as long as somebody waits
+      child.ref(); // this process stays alive while a caller waits
       try {
         return await (signal === undefined ? exited : Promise.race([exited, abortOf(signal)]));
       } finally {
@@ -69,13 +69,13 @@ export async function startPart(
       }
     },
     kill: (signal) => {
-      // While nsenter waits for it, its process id is nobody else's.
+      // While nsenter waits for it, its process ID cannot be reused.
       if (child.exitCode === null && child.signalCode === null) killQuietly(pid, signal);
     },
   };
 }
 
-/** Ends a program: TERM, and KILL when it takes more than `graceMs`. */
+/** Ends a program: TERM, and KILL after `graceMs`. */
 export async function stopPart(
   folder: string,
   name: string,
@@ -115,12 +115,15 @@ export async function readRecord(folder: string, name: string): Promise<PartReco
   throw new LabError('NO_SUCH_PART', `this lab has no part ${JSON.stringify(name)}`);
 }
 
-/** @throws LabError `PART_ENDED`, with the end of its log, when a part does not run. */
+/** @throws LabError `PART_ENDED`, with the end of its log, if a part does not run. */
 export async function checkRuns(folder: string, name: string): Promise<void> {
   const { process } = await readRecord(folder, name);
   if (process !== undefined && (await isAlive(process))) return;
   const log = await readFile(logPathOf(folder, name), 'utf8');
-  throw new LabError('PART_ENDED', `${name} does not run; the last it said:\n${log.split('\n').slice(-5).join('\n')}`);
+  throw new LabError(
+    'PART_ENDED',
+    `${name} does not run; the end of its log:\n${log.split('\n').slice(-5).join('\n')}`,
+  );
 }
 
 async function writeRecord(folder: string, record: PartRecord): Promise<void> {

@@ -5,14 +5,14 @@ import { childOf } from '../machine/processes.ts';
 import { run } from '../machine/run.ts';
 import { until } from '../machine/until.ts';
 
-/** Folders of the machine that a host sees as they are, but whose changes stay with the host. */
+/** Folders of the machine that a host sees as they are, with changes visible only to the host. */
 const layered = ['/etc', '/opt', '/var/lib', '/var/log'];
 
 export type Boot = {
   readonly name: string;
   /** Network namespace to be in, as a path. */
   readonly network: string;
-  /** The host's folder: what it writes below {@link layered} is kept here. */
+  /** The host's folder, which keeps its changes below {@link layered}. */
   readonly folder: string;
   /** The program that is process 1: does nothing but reap. */
   readonly init: string;
@@ -25,8 +25,8 @@ export function enter(initPid: number, argv: readonly string[]): readonly string
 }
 
 /**
- * Starts a host: a process 1 with namespaces of its own for network, mounts, processes, name and IPC. Ending that
- * process ends everything on the host and unmounts everything it mounted; the kernel sees to it.
+ * Starts a host: a process 1 with separate network, mount, process, hostname and IPC namespaces. When that process
+ * ends, the kernel ends everything on the host and removes its mounts.
  *
  * ```
  *   /           the machine's          /run        empty
@@ -34,12 +34,12 @@ export function enter(initPid: number, argv: readonly string[]): readonly string
  *   /sys        of the host's network  /proc       of the host's processes
  * ```
  *
- * @returns the process id of process 1, as the machine sees it.
+ * @returns the process ID of process 1 on the machine.
  */
 export async function boot(host: Boot, signal: AbortSignal): Promise<number> {
   const [init] = await Promise.all([startInit(host, signal), prepareFolder(host)]);
   const inside = (...argv: string[]): Promise<unknown> => run(enter(init, argv), { signal });
-  // Our copies of the machine's namespace mounts would keep other labs' networks alive.
+  // Copies of the machine's namespace mounts would keep other labs' networks alive.
   await inside('umount', '--recursive', '--lazy', '/run/netns');
   await inside('mount', '--all', '--fstab', path.join(host.folder, 'fstab'));
   await inside('mount', '--make-rshared', '/'); // kubelet and containers pass mounts to each other
@@ -56,7 +56,7 @@ async function startInit(host: Boot, signal: AbortSignal): Promise<number> {
     stdio: 'ignore',
     env: host.env,
   });
-  outer.once('error', () => undefined); // seen as a process that never comes
+  outer.once('error', () => undefined); // visible as a process that never appears
   outer.unref();
   return until(
     `${host.name} to start`,
@@ -75,7 +75,7 @@ async function prepareFolder({ name, folder }: Boot): Promise<void> {
   await Promise.all([
     writeFile(path.join(folder, 'fstab'), fstab(folder)),
     writeFile(path.join(folder, 'etc', 'hostname'), `${name}\n`),
-    writeFile(path.join(folder, 'etc', 'resolv.conf'), ''), // the machine's name servers are out of reach
+    writeFile(path.join(folder, 'etc', 'resolv.conf'), ''), // the machine's name servers are unreachable
   ]);
 }
 
@@ -84,7 +84,9 @@ function layers(target: string): [upper: string, work: string] {
   return [upper, `.${upper}`];
 }
 
-/** The host's mounts in order. The source's name keeps mount(8) from taking the machine's mounts for ours. */
+/**
+ * The host's mounts in order. Because of the source's name mount(8) does not confuse them with the machine's mounts.
+ */
 function fstab(folder: string): string {
   const overlays = layered.map((target) => {
     const [upper, work] = layers(target).map((sub) => path.join(folder, sub));

@@ -14,15 +14,15 @@ export function namespacePath(lab: string, host: string): string {
   return `/run/netns/${namespaceOf(lab, host)}`;
 }
 
-/** The lab that a network namespace belongs to, if it is one of ours. */
+/** The lab of a network namespace, if it belongs to one. */
 export function labOf(namespace: string): string | undefined {
   return /^fw-([a-z][a-z0-9]*)-[a-z0-9]+$/.exec(namespace)?.[1];
 }
 
 /**
- * Makes the namespaces, bridges, links, addresses and routes of a lab.
+ * Creates the namespaces, bridges, links, addresses and routes of a lab.
  *
- * Both ends of a link are born in their namespaces, so nothing ever appears in the machine's own network.
+ * Both ends of a link are created in their namespaces, so no interface ever appears in the machine's own network.
  */
 export async function wire(lab: string, hosts: readonly HostPlan[], stop: AbortController): Promise<void> {
   const { signal } = stop;
@@ -38,16 +38,16 @@ export async function wire(lab: string, hosts: readonly HostPlan[], stop: AbortC
   );
 }
 
-/** Makes one host's network anew, for a host that starts again. */
+/** Creates one host's network again, for a host that starts again. */
 export async function rewire(lab: string, host: HostPlan, signal: AbortSignal): Promise<void> {
   const own = namespaceOf(lab, host.name);
   const ports = host.links.map((link) => `link delete ${portOf(host.name, link)}`);
-  await ip(ports, signal, namespaceOf(lab, switchName)); // by itself a port goes some time after its namespace
+  await ip(ports, signal, namespaceOf(lab, switchName)); // otherwise a port disappears some time after its namespace
   await ip([`netns delete ${own}`, `netns add ${own}`], signal);
   await connect(lab, host, signal);
 }
 
-/** Pulls a host's network plugs, or puts them back: its neighbours see silence, the host no carrier. */
+/** Pulls a host's network cables, or plugs them in again: its neighbours get no answer, the host has no carrier. */
 export async function setPlugged(lab: string, host: HostPlan, isPlugged: boolean, signal: AbortSignal): Promise<void> {
   const state = isPlugged ? 'up' : 'down';
   const lines = host.links.map((link) => `link set ${portOf(host.name, link)} ${state}`);
@@ -70,7 +70,7 @@ function portOf(host: string, link: Link): string {
   return link.device === 'eth0' ? host : `${host}-${link.segment}`;
 }
 
-/** A host keeps its MAC when it starts again, as a machine does: its neighbours remember it. */
+/** A host keeps its MAC when it starts again, like a real machine: its neighbours remember it. */
 function macOf(ip4: string): string {
   return ['02', '00', ...ip4.split('.').map((byte) => Number(byte).toString(16).padStart(2, '0'))].join(':');
 }
@@ -90,7 +90,7 @@ const bridgeLines = ['lan', 'wan'].flatMap((name) => [
 ]);
 
 async function connect(lab: string, host: HostPlan, signal: AbortSignal): Promise<void> {
-  // An interface takes its settings from the defaults of the moment when it comes.
+  // An interface gets its settings from the defaults at the time of its creation.
   await run(['nsenter', `--net=${namespacePath(lab, host.name)}`, 'sysctl', '-qw', ...sysctls(host)], { signal });
   const plugs = host.links.flatMap((link) => plugLines(lab, host.name, link));
   await ip(plugs, signal, namespaceOf(lab, switchName));
@@ -100,7 +100,7 @@ async function connect(lab: string, host: HostPlan, signal: AbortSignal): Promis
 function hostLines(host: HostPlan): string[] {
   const addresses = host.links.flatMap(({ device, ip4, ip6 }) => [
     `address add ${ip4}/24 dev ${device}`,
-    `address add ${ip6}/64 dev ${device} nodad`, // no second of waiting for an address that nobody else has
+    `address add ${ip6}/64 dev ${device} nodad`, // no wait of a second: no other host has this address
     `link set ${device} up`,
   ]);
   return ['link set lo up', ...addresses, ...routes(host)];
@@ -112,7 +112,7 @@ function routes(host: HostPlan): string[] {
   return [`route add default via ${ip4}`, `route add default via ${ip6}`];
 }
 
-/** A load-balancer host is as Debian leaves it: no forwarding, loose reverse-path check. */
+/** A load-balancer host has Debian's defaults: no forwarding, loose reverse-path check. */
 function sysctls(host: HostPlan): string[] {
   const forwards = host.role === 'router' || host.role === 'node' ? 1 : 0;
   const rpFilter = host.role === 'load-balancer' ? 2 : 0;

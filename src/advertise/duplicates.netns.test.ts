@@ -36,7 +36,7 @@ test('a probe changes nothing in the neighbours’ tables', async () => {
   await rig.lab.client.exec('ip', 'neighbour', 'delete', '10.10.0.1', 'dev', 'eth0');
 });
 
-test('ten thousand addresses are probed in one go', async () => {
+test('ten thousand addresses are probed at once', async () => {
   const many = Array.from({ length: 10_000 }, (_, index) => `10.10.${100 + (index >> 8)}.${index & 255}`);
   await rig.lab.balancer.exec('ip', 'address', 'add', '10.10.200.1/16', 'dev', 'wan');
   await rig.placement.refresh(signal);
@@ -44,7 +44,7 @@ test('ten thousand addresses are probed in one go', async () => {
   expect([...found.keys()].toSorted()).toEqual(texts);
 });
 
-test('an address that this host gets while another machine has it is announced, and said', async () => {
+test('an address that another machine also has is announced and logged', async () => {
   const wanted = allAddresses.with(addressesOf(...texts));
   await rig.add(wanted);
   const said = (): unknown => rig.warnings.toSorted((x, y) => JSON.stringify(x).localeCompare(JSON.stringify(y)));

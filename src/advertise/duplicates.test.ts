@@ -11,7 +11,7 @@ const { signal } = lifetime;
 const [a, b] = [ip('192.0.2.51'), ip('192.0.2.52')];
 const mac = '02:00:00:00:00:99';
 
-/** A watch over a probe that answers what the test says. */
+/** A watch with a probe whose answers the test sets. */
 function makeRig(probe: DuplicateProbe) {
   const clock = virtualClock();
   const log = recordLog();
@@ -20,7 +20,7 @@ function makeRig(probe: DuplicateProbe) {
   return { watch, clock, logged: () => log.lines.map(({ message }) => message) };
 }
 
-test('a machine that has an address, too, is logged once while it has it, and again when it is back or another one', async () => {
+test('a machine with the same address is logged once while it has it, and again when it returns or another one appears', async () => {
   let answer = new Map([[a.text, mac]]);
   const { watch, clock, logged } = makeRig(async () => answer);
   const look = async (): Promise<number> => {
@@ -29,7 +29,7 @@ test('a machine that has an address, too, is logged once while it has it, and ag
     return logged().length;
   };
   expect([await look(), await look()]).toEqual([1, 1]);
-  expect(logged()).toEqual(['192.0.2.51 is in use on the LAN by another machine, too: remove it there']);
+  expect(logged()).toEqual(['192.0.2.51 is also in use by another machine on the LAN; remove it there']);
   answer = new Map();
   expect(await look()).toBe(1);
   answer = new Map([[a.text, mac]]);
@@ -38,7 +38,7 @@ test('a machine that has an address, too, is logged once while it has it, and ag
   expect(await look()).toBe(3);
 });
 
-test('addresses that come during a probe are probed together afterwards', async () => {
+test('addresses that are added during a probe are probed together afterwards', async () => {
   const probed: string[] = [];
   const gate = Promise.withResolvers<void>();
   const { watch, clock } = makeRig(async (addresses) => {
@@ -69,7 +69,7 @@ test('a probe that fails is logged once while it lasts, and does not end the wat
   expect([attempts, logged()]).toEqual([5, ['looking for duplicate addresses failed; retrying']]);
 });
 
-/** perl that has sent, hears these frames, and then ends if it is told to; `ip` knows one interface. */
+/** A perl that has sent, receives these frames, and then ends if `ends` is set; `ip` knows one interface. */
 function makePerl(frames: readonly string[], ends: boolean): Exec {
   return {
     run: async () => ({ stdout: JSON.stringify([{ address: '02:00:00:00:00:01' }]), stderr: '' }),
@@ -78,7 +78,7 @@ function makePerl(frames: readonly string[], ends: boolean): Exec {
       write: async () => undefined,
       lines: (async function* () {
         yield* ['sent', ...frames];
-        if (!ends) await new Promise(() => undefined); // for ever
+        if (!ends) await new Promise(() => undefined); // endless
       })(),
       takeErrors: () => 'packet socket: Operation not permitted',
       exited: Promise.resolve(1),
@@ -94,7 +94,7 @@ const probeWith = (exec: Exec, clock = virtualClock()): { probe: DuplicateProbe;
   clock,
 });
 
-test('the answers of a quarter of a second count, those about other addresses and of this host itself do not', async () => {
+test('answers within a quarter of a second count; those for other addresses and those of this host do not', async () => {
   const frames = [
     reply(mac, 'c0000233'),
     reply(mac, 'c0000299'), // not asked for
@@ -106,17 +106,17 @@ test('the answers of a quarter of a second count, those about other addresses an
   expect(clock.monotonic()).toBe(250);
 });
 
-test('perl that ends is an error with its words', async () => {
+test('a perl that ends is an error with its message', async () => {
   const { probe } = probeWith(makePerl([], true));
   await expect(probe([a], signal)).rejects.toThrow('packet socket: Operation not permitted');
 });
 
-test('a caller that gives up is not held up', async () => {
+test('an aborted call returns at once', async () => {
   const { probe } = probeWith(makePerl([], false));
   await expect(probe([a], AbortSignal.abort(new Error('given up')))).rejects.toThrow('given up');
 });
 
-test('addresses on no LAN of this host are not asked for', async () => {
+test('addresses on no LAN of this host are not probed', async () => {
   const exec = makePerl([], true);
   const probe = makeDuplicateProbe({ exec, clock: virtualClock(), findLink: () => undefined });
   expect([...(await probe([a], signal))]).toEqual([]);

@@ -8,20 +8,21 @@ import type { Log } from '../ports/log.ts';
 import { decodeNeighbour, type FindLink, probeOf } from './frames.ts';
 
 /**
- * Which of these addresses other machines on the LAN have: text of the address → MAC that answered. Sends all probes in one
- * go and waits a quarter of a second, for any number of addresses; those on no LAN of this host are left out. Works for
- * addresses that this host has already, too. Throws `ExecError` when perl or `ip` fails.
+ * Finds the addresses that other machines on the LAN have: text of the address → MAC that answered. Sends all probes at
+ * once and waits a quarter of a second, for any number of addresses; skips those on no LAN of this host. Also works for
+ * addresses that this host already has. Throws `ExecError` when perl or `ip` fails.
  */
 export type DuplicateProbe = (addresses: readonly Ip[], signal: AbortSignal) => Promise<ReadonlyMap<string, string>>;
 
-/** RFC 5227 waits for seconds, as a machine that has just come up; a LAN answers within a millisecond. */
+/** RFC 5227 waits for seconds, for machines that have just started; a LAN answers within a millisecond. */
 const windowMs = 250;
 /** Longer than perl needs to start and send. */
 const startMs = 5_000;
 
 /*
- * perl opens the sockets that Node cannot. It sends as that of the frame sender does, up to an empty line, and then prints
- * what it hears, in hex: ARP frames, and neighbour advertisements as the kernel gives them, without their IPv6 header.
+ * perl opens the sockets that Node cannot open. It sends frames like the frame sender, up to an empty line, and then
+ * prints received frames in hex: ARP, and neighbour advertisements as the kernel delivers them, without the IPv6
+ * header.
  */
 const script = String.raw`
 use strict;
@@ -37,14 +38,14 @@ if (socket(my $neighbours, 10, 3, 58)) {                                        
 while (<STDIN>) {
   my ($index, $frame) = split or last;
   my $ethertype = hex(substr($frame, 24, 4));
-  send($link, pack("H*", $frame), 0, pack("SnlSCCx8", 17, $ethertype, $index, 0, 0, 6));  # what it cannot be sent on hears nothing
+  send($link, pack("H*", $frame), 0, pack("SnlSCCx8", 17, $ethertype, $index, 0, 0, 6));  # no answers on an interface that cannot send
 }
 print "sent\n";
 my $waiting = "";
 vec($waiting, fileno($_), 1) = 1 for @all;
 while (1) {
   select(my $readable = $waiting, undef, undef, undef);
-  exit if vec($readable, fileno(STDIN), 1);                                               # who started us has ended
+  exit if vec($readable, fileno(STDIN), 1);                                               # the parent process has ended
   for my $socket (grep { $_ ne *STDIN && vec($readable, fileno($_), 1) } @all) {
     print unpack("H*", $_), "\n" if defined recv($socket, $_, 2048, 0);
   }
@@ -60,7 +61,7 @@ export function makeDuplicateProbe({
   readonly clock: Clock;
   readonly findLink: FindLink;
 }): DuplicateProbe {
-  /** The MACs of this host: with two interfaces on one LAN, the one answers the other. */
+  /** The MACs of this host: with two interfaces on one LAN, one answers the other. */
   const ownMacs = async (signal: AbortSignal): Promise<ReadonlySet<string | undefined>> => {
     const { stdout } = await exec.run('ip', ['-json', 'link', 'show'], { signal });
     return new Set((JSON.parse(stdout) as readonly { readonly address?: string }[]).map(({ address }) => address));
@@ -101,9 +102,9 @@ export function makeDuplicateProbe({
   };
 }
 
-/** Looks for machines on the LAN that have an address of this host, too, and logs them. */
+/** Detects machines on the LAN that have the same address as this host, and logs them. */
 export type DuplicateWatch = {
-  /** Asks the LAN for these addresses of this host. Returns at once. */
+  /** Probes the LAN for these addresses of this host. Returns at once. */
   look(addresses: readonly Ip[]): void;
   /** Until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;
@@ -140,7 +141,7 @@ export function makeDuplicateWatch({
             if (mac === undefined) told.delete(text);
             else if (told.get(text) !== mac) {
               told.set(text, mac);
-              log.warn({ address: text, mac }, `${text} is in use on the LAN by another machine, too: remove it there`);
+              log.warn({ address: text, mac }, `${text} is also in use by another machine on the LAN; remove it there`);
             }
           }
           trouble.over();

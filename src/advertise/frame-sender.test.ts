@@ -34,6 +34,7 @@ function makeRig(write: () => Promise<void> = () => Promise.resolve()) {
     info: () => undefined,
     warn: (_, message) => void warnings.push(message),
     error: () => undefined,
+    failing: () => undefined,
     child: () => log,
   };
   const sender = makeFrameSender({ exec, clock, log, lifetime: lifetime.signal });
@@ -49,7 +50,7 @@ test('sends a batch three times within two seconds and then ends its process', a
   expect(warnings).toEqual([]);
 });
 
-test('sends a second batch at once, by the same process', async () => {
+test('sends a second batch at once, with the same process', async () => {
   const { sender, clock, sent, processes } = makeRig();
   sender.announce([frame(1)]);
   await clock.advance(100);
@@ -60,14 +61,14 @@ test('sends a second batch at once, by the same process', async () => {
   expect(processes).toMatchObject({ started: 1, ended: 1 });
 });
 
-test('starts nothing for no frames', async () => {
+test('starts no process without frames', async () => {
   const { sender, clock, processes } = makeRig();
   sender.announce([]);
   await clock.advance(5000);
   expect(processes.started).toBe(0);
 });
 
-test('logs what could not be sent, and sends the next batch all the same', async () => {
+test('logs a failed batch, and sends the next one nevertheless', async () => {
   let isBroken = true;
   const { sender, clock, sent, warnings } = makeRig(() =>
     isBroken ? Promise.reject(new Error('EPIPE')) : Promise.resolve(),
@@ -81,7 +82,7 @@ test('logs what could not be sent, and sends the next batch all the same', async
   expect(sent).toHaveLength(3);
 });
 
-test('logs what perl complained of, once while it lasts', async () => {
+test('logs the error of perl, once while it lasts', async () => {
   const { sender, clock, warnings, processes } = makeRig();
   processes.errors = 'interface 1: No such device\ninterface 1: No such device';
   for (let count = 0; count < 5; count++) {

@@ -4,9 +4,9 @@ import type { Conversation, Exec } from '../ports/exec.ts';
 import type { Log } from '../ports/log.ts';
 import type { Frame } from './frames.ts';
 
-/** Sends announcements, which nothing acknowledges. */
+/** Sends announcements, which are never acknowledged. */
 export type FrameSender = {
-  /** Returns at once; sends each frame three times in 1.4 s, in case a neighbour misses one. Failures are logged. */
+  /** Returns at once; sends each frame three times in 1.4 s, because a neighbour may miss one. Failures are logged. */
   announce(frames: readonly Frame[]): void;
 };
 
@@ -15,10 +15,10 @@ const pausesMs = [0, 700, 700];
 const lingerMs = 1000;
 
 /*
- * perl is on every Debian and opens the packet socket that Node cannot; it knows nothing of what it sends: a line is an
- * interface's number and a frame in hex. (arping would be a process for each address and cannot do IPv6; the kernel
- * advertises a new address by itself only with ndisc_notify=1, dad_transmits=0 and accept_dad=0 on the interface,
- * which are not ours to set.)
+ * perl is installed on every Debian and opens the packet socket that Node cannot open. It does not interpret the
+ * frames: a line is an interface's number and a frame in hex. (arping needs a process for each address and does not
+ * support IPv6; the kernel advertises a new address only with ndisc_notify=1, dad_transmits=0 and accept_dad=0 on the
+ * interface, which furiwake must not set.)
  */
 const script = String.raw`
 use strict;
@@ -29,7 +29,7 @@ while (<STDIN>) {
 }
 `;
 
-/** The perl runs while announcements are under way, and ends with `lifetime`. */
+/** perl runs while announcements are being sent, and ends with `lifetime`. */
 export function makeFrameSender({
   exec,
   clock,
@@ -64,7 +64,7 @@ export function makeFrameSender({
   const close = async (perl: Conversation): Promise<void> => {
     const [first = '', ...more] = perl.takeErrors().split('\n');
     await perl[Symbol.asyncDispose]();
-    if (lifetime.aborted) return; // it was ended in the middle of its work
+    if (lifetime.aborted) return; // it was ended while it was sending
     if (first === '') trouble.over();
     else trouble.failed(new Error(more.length === 0 ? first : `${first} (and ${more.length} more)`));
   };

@@ -8,7 +8,7 @@ const hexOf = (text: string): string => {
   return ip === undefined ? '' : Buffer.from(announcementOf(ip, '02:00:5e:10:00:01', 7).bytes).toString('hex');
 };
 
-test('an IPv4 address is announced by an ARP request for itself, to everybody', () => {
+test('an IPv4 address is announced by a broadcast ARP request for itself', () => {
   expect(hexOf('192.0.2.51')).toBe(
     'ffffffffffff' +
       '02005e100001' +
@@ -104,7 +104,7 @@ test.each([
     '8800ffff2000000020010db80000000000000000000000510e01aabbccddeeff0201020000000099',
     '2001:db8::51',
   ],
-])('reads who has an address from %s', (_, hex, address) => {
+])('reads the neighbour from %s', (_, hex, address) => {
   expect(decodeNeighbour(Buffer.from(hex, 'hex'))).toEqual({ address, mac: '02:00:00:00:00:99' });
 });
 
@@ -113,7 +113,7 @@ test.each([
     'an ARP probe of another machine',
     'ffffffffffff0200000000990806000108000604000102000000009900000000000000000000c0000233',
   ],
-  ['a frame that is cut short', '02005e1000010200000000990806000108000604'],
+  ['a truncated frame', '02005e1000010200000000990806000108000604'],
   ['another protocol', '02005e10000102000000009908000001080006040002020000000099c000023302005e10000100000000'],
   ['an advertisement without a link-layer address', '8800ffff2000000020010db8000000000000000000000051'],
   ['an option without a length', '8800ffff2000000020010db80000000000000000000000510e00aabbccddeeff'],
@@ -124,7 +124,7 @@ test.each([
   expect(decodeNeighbour(Buffer.from(hex, 'hex'))).toBeUndefined();
 });
 
-test('of whatever comes from the LAN, a neighbour is an address and a MAC or nothing', () => {
+test('any frame from the LAN gives either an address and a MAC, or no neighbour', () => {
   const starts = ['', '88', `${'00'.repeat(12)}0806000108000604`];
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 100 }), fc.constantFrom(...starts), (rest, start) => {

@@ -1,13 +1,13 @@
 import { type Ip, ipOf } from '../core/ip/ip.ts';
 
-/** Where the neighbours look for an address: the interface on its LAN; `undefined`: on none, a router sends it here. */
+/** The interface on the LAN of an address; `undefined`: it is on no LAN, a router sends its packets here. */
 export type FindLink = (address: Ip) => { readonly index: number; readonly mac: string } | undefined;
 
 /** An Ethernet frame, to be sent from interface number `index`. */
 export type Frame = { readonly index: number; readonly bytes: Uint8Array };
 
 /**
- * Tells all neighbours on the link that `ip` is at `mac` (`02:00:…`), so that those who knew it elsewhere forget that: an
+ * Announces to all neighbours on the link that `ip` is at `mac` (`02:00:…`), so that they replace an outdated entry: an
  * ARP announcement (RFC 5227 §2.3: a request whose sender and target are the address) or an unsolicited neighbour
  * advertisement (RFC 4861 §7.2.6).
  */
@@ -20,8 +20,9 @@ export function announcementOf(ip: Ip, mac: string, index: number): Frame {
 }
 
 /**
- * Asks the link whether any machine has `ip`, without claiming it: an ARP probe (RFC 5227 §2.1.1: a request whose sender is
- * 0.0.0.0) or a neighbour solicitation as for duplicate address detection (RFC 4862 §5.4.2: from the unspecified address).
+ * Asks on the link whether a machine has `ip`, without claiming it: an ARP probe (RFC 5227 §2.1.1: a request whose
+ * sender is 0.0.0.0) or a neighbour solicitation as for duplicate address detection (RFC 4862 §5.4.2: from the
+ * unspecified address).
  */
 export function probeOf(ip: Ip, mac: string, index: number): Frame {
   const hardware = macBytes(mac);
@@ -35,8 +36,8 @@ export function probeOf(ip: Ip, mac: string, index: number): Frame {
 export type Neighbour = { readonly address: string; readonly mac: string };
 
 /**
- * Which address its sender has, of an ARP frame or a neighbour advertisement (without its IPv6 header); `undefined` of
- * anything else, and of an advertisement without a link-layer address.
+ * The address that the sender of an ARP frame or a neighbour advertisement (without its IPv6 header) has; `undefined`
+ * for other frames, and for an advertisement without a link-layer address.
  */
 export function decodeNeighbour(bytes: Uint8Array): Neighbour | undefined {
   if (bytes.length >= 42 && hexOf(bytes.subarray(12, 20)) === '0806000108000604') {

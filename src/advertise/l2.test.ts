@@ -15,11 +15,11 @@ const lan = { index: 2, mac: '02:00:00:00:00:01' };
 type Rig = {
   readonly advertiser: Advertiser;
   readonly clock: ReturnType<typeof virtualClock>;
-  /** What was announced: the second, and how many addresses. */
+  /** The announcements: the second, and the number of addresses. */
   readonly sent: readonly string[];
-  /** What was announced since the last call. */
+  /** The announcements since the last call. */
   readonly takeSent: () => readonly string[];
-  /** What was looked for on the LAN, as texts. */
+  /** The addresses probed on the LAN, as texts. */
   readonly looked: readonly string[];
   link: typeof lan | undefined;
 };
@@ -65,7 +65,7 @@ test('an address is announced at once, and again after 5 and 30 seconds', async 
   expect(sent).toEqual(['0: 2', '5: 2', '30: 2']);
 });
 
-test('each address has its own times: one that comes later does not wait for those of an earlier one', async () => {
+test('each address has its own times: a later one does not wait for the times of an earlier one', async () => {
   const { advertiser, clock, sent } = makeRig();
   advertiser.advertise(addressesOf('192.0.2.8'));
   await clock.advance(10_000);
@@ -74,7 +74,7 @@ test('each address has its own times: one that comes later does not wait for tho
   expect(sent).toEqual(['0: 1', '5: 1', '10: 1', '15: 1', '30: 1', '40: 1']);
 });
 
-test('addresses that come one by one are told again together', async () => {
+test('addresses that are added one by one are repeated together', async () => {
   const { advertiser, clock, takeSent } = makeRig();
   let addresses = addressesOf();
   await clock.advance(10);
@@ -88,7 +88,7 @@ test('addresses that come one by one are told again together', async () => {
   expect(takeSent()).toEqual(['5.5: 200', '30.5: 200']);
 });
 
-test('an address that is known costs nothing, and one that is gone is not announced again', async () => {
+test('a known address is not announced, and a removed one is not repeated', async () => {
   const { advertiser, clock, sent } = makeRig();
   advertiser.advertise(both);
   advertiser.advertise(addressesOf('192.0.2.8', '192.0.2.9'));
@@ -97,7 +97,7 @@ test('an address that is known costs nothing, and one that is gone is not announ
   expect(sent).toEqual(['0: 2', '5: 1', '30: 1']);
 });
 
-test('addresses that came back are announced as new ones are, if they are advertised', async () => {
+test('addresses that returned are announced like new ones, if they are advertised', async () => {
   const { advertiser, clock, takeSent } = makeRig();
   advertiser.advertise(both);
   await clock.advance(60_000);
@@ -107,7 +107,7 @@ test('addresses that came back are announced as new ones are, if they are advert
   expect(takeSent()).toEqual(['60: 1', '65: 1', '90: 1']);
 });
 
-test('a link that flaps makes no storm: the announcement replaces what was to be repeated', async () => {
+test('a link flap causes no storm: the announcement replaces the scheduled repeats', async () => {
   const { advertiser, clock, takeSent } = makeRig();
   advertiser.advertise(both);
   for (let second = 0; second < 20; second++) {
@@ -119,7 +119,7 @@ test('a link that flaps makes no storm: the announcement replaces what was to be
   expect(takeSent()).toEqual(['25: 2', '50: 2']);
 });
 
-test('an address whose link is not there yet is announced by the next repeat', async () => {
+test('an address whose link does not exist yet is announced by the next repeat', async () => {
   const rig = makeRig();
   rig.link = undefined;
   rig.advertiser.advertise(both);
@@ -128,7 +128,7 @@ test('an address whose link is not there yet is announced by the next repeat', a
   expect(rig.sent).toEqual(['5: 2']);
 });
 
-test('with each announcement other machines are looked for that have the address, too', async () => {
+test('each announcement also starts a search for other machines with the address', async () => {
   const { advertiser, clock, looked } = makeRig();
   advertiser.advertise(both);
   await clock.advance(10_000);

@@ -7,15 +7,18 @@ import type { DuplicateWatch } from './duplicates.ts';
 import type { FrameSender } from './frame-sender.ts';
 import { announcementOf, type FindLink } from './frames.ts';
 
-/** Waits after the first announcement, in ms: a neighbour may have missed it, or a switch port did not forward yet. */
+/**
+ * Times after the first announcement, in ms: a neighbour may have missed it, or a switch port may not have forwarded it
+ * yet.
+ */
 const repeatsMs = [5_000, 30_000];
-/** Addresses that come within this time are announced again together. */
+/** Addresses that are added within this time are repeated together. */
 const batchMs = 500;
 
 /**
  * Gratuitous ARP and unsolicited neighbour advertisements for the addresses of this host: at once, and again after 5 and
- * 30 seconds. Another machine that answers for one of them is logged; it is announced all the same, for a Service must not
- * end because any machine of the LAN claims its address.
+ * 30 seconds. Another machine that answers for one of them is logged. The address is announced nevertheless: a Service
+ * must not stop because some machine on the LAN claims its address.
  */
 export function makeL2Advertiser({
   sender,
@@ -29,11 +32,11 @@ export function makeL2Advertiser({
   readonly clock: Clock;
 }): Advertiser {
   let advertised: Addresses = PersistentMap.empty();
-  /** One for each of `repeatsMs`: due time (monotonic ms) → texts of the addresses that are announced then. */
+  /** One for each of `repeatsMs`: due time (monotonic ms) → texts of the addresses to announce then. */
   const repeats = repeatsMs.map(() => new Map<number, Set<string>>());
   const wake = makeLatch();
 
-  /** Announces those that are still advertised, on the links that they have now. */
+  /** Announces those that are still advertised, on their current links. */
   const announce = (texts: Iterable<string>): void => {
     const addresses = [...texts].flatMap((text) => advertised.get(text) ?? []);
     sender.announce(
@@ -51,7 +54,7 @@ export function makeL2Advertiser({
     const nowMs = clock.monotonic();
     for (const [number, afterMs] of repeatsMs.entries()) {
       const batches = repeats[number] ?? new Map<number, Set<string>>();
-      // This announcement replaces the repeats of an earlier one: a link that flaps makes no storm.
+      // This announcement replaces the repeats of an earlier one, so a link flap causes no storm.
       for (const batch of batches.values()) for (const text of texts) batch.delete(text);
       const dueMs = Math.ceil((nowMs + afterMs) / batchMs) * batchMs;
       batches.set(dueMs, new Set([...(batches.get(dueMs) ?? []), ...texts]));

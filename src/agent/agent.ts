@@ -6,18 +6,20 @@ import { makeTrouble } from '../async/trouble.ts';
 import type { Ip } from '../core/ip/ip.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
-import { emptyReport, type HostReport, type ListenerReport } from '../core/traffic/report.ts';
-import { isSameTable, makeListener, makeTable, type Listener, type TrafficTable } from '../core/traffic/table.ts';
+import type { HostReport } from '../core/traffic/report.ts';
+import { isSameTable, type Listener, type TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Health } from '../ports/health.ts';
-import type { HostAddresses } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { TableFile } from '../state/table.ts';
-import { addressProblem, makeAddressIndex } from './addresses.ts';
+import { makeAddressIndex } from './addresses.ts';
 import { runAudits } from './audit.ts';
-import { emptyHostState, makePass, type PassPorts, wordsOf } from './pass.ts';
+import { emptyHostState, type HostState, makePass, type PassFailure, type PassPorts } from './pass.ts';
 import { makeQuarantine } from './quarantine.ts';
+import { makeReporter } from './reporter.ts';
+import { runSaves, tableToSave } from './save.ts';
+import { runWithdrawals, withdrawn } from './withdrawn.ts';
 
 /**
  * Makes one load-balancer host do what a traffic table says, and reports how far it is.
@@ -28,7 +30,7 @@ import { makeQuarantine } from './quarantine.ts';
  *                                 └► table file, for the next start
  */
 export type Agent = {
-  /** Replaces what the host is to do. Returns at once; `report` and `subscribe` tell what comes of it. */
+  /** Replaces the table that the host carries. Returns at once; `report` and `subscribe` show how far it is. */
   publish(table: TrafficTable): void;
   report(): HostReport;
   /** Calls `listener` after each change of the report; returns the end of the subscription. */
@@ -51,7 +53,7 @@ export type Agent = {
   run(signal: AbortSignal): Promise<void>;
 };
 
-export type AgentDeps = Omit<PassPorts, 'addressesOf'> & {
+export type AgentDeps = Omit<PassPorts, 'addressesOf' | 'mayAttract'> & {
   readonly health: Health;
   readonly tableFile: TableFile;
   /** Before `setServing` is called. */
@@ -65,8 +67,8 @@ const passSeconds: readonly number[] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
 const retry = { firstMs: 200, mostMs: 30_000 };
 
 export function makeAgent(deps: AgentDeps): Agent {
-  const { placement, health, tableFile, clock, log, metrics } = deps;
-  const ports: PassPorts = { ...deps, addressesOf: makeAddressIndex() };
+  const { placement, advertiser, health, tableFile, clock, log, metrics } = deps;
+  const ports: PassPorts = { ...deps, addressesOf: makeAddressIndex(), mayAttract: () => isServing };
   const durations = metrics.histogram(
     'furiwake_dataplane_apply_seconds',
     'Time of one pass over the host',
@@ -82,10 +84,24 @@ export function makeAgent(deps: AgentDeps): Agent {
   let desired: TrafficTable | undefined;
   let isServing = deps.isServing;
   let state = emptyHostState;
-  let failure: { readonly words: string; readonly dueMs: number } | undefined;
-  let report: HostReport = emptyReport;
-  let addresses: HostAddresses | undefined;
-  const quarantine = makeQuarantine();
+  let failure: (PassFailure & { readonly dueMs: number }) | undefined;
+  let blocked: ReadonlyMap<ListenerKey, string> = new Map();
+  /** The next pass tries everything, however long it should still wait. */
+  let isUrgent = false;
+  const quarantine = makeQuarantine({ log, monotonic: () => clock.monotonic() });
+  const reporter = makeReporter({
+    health,
+    placement,
+    progress: () => ({
+      desired,
+      isServing,
+      state,
+      refusalOf: (key) =>
+        quarantine.entries.get(key)?.words ??
+        blocked.get(key) ??
+        (failure?.stage === 'programming' ? failure.words : undefined),
+    }),
+  });
   const backoff = makeBackoff(retry);
   const passTrouble = makeTrouble({
     what: 'programming this host',
@@ -99,161 +115,77 @@ export function makeAgent(deps: AgentDeps): Agent {
   /** Set when the host must be withdrawn, or may serve: that waits for no failure. */
   const urgent = makeLatch();
   const saveLatch = makeLatch();
-  const subscribers = new Set<() => void>();
+  const withdrawal = makeLatch();
 
   const target = (): TrafficTable | undefined => desired && (isServing ? desired : withdrawn(desired));
-
-  const reportOf = (key: ListenerKey, wanted: Listener | undefined): ListenerReport | undefined => {
-    const holder = state.held.get(key)?.service;
-    if (wanted === undefined && holder === undefined) return undefined;
-    const inForce = state.inForce.get(key);
-    const programmed = wanted && (isServing ? wanted : closed(wanted));
-    const isInForce = programmed !== undefined && inForce?.revision === programmed.revision;
-    const words =
-      (wanted === undefined ? undefined : addressProblem(wanted, placement.addresses())) ??
-      (isInForce ? undefined : (quarantine.entries.get(key)?.words ?? failure?.words));
-    return {
-      holder,
-      revision: isInForce ? wanted?.revision : inForce?.revision,
-      isForwarding: inForce !== undefined && isServing,
-      refusal:
-        wanted === undefined || words === undefined
-          ? undefined
-          : { revision: wanted.revision, verdict: { reason: 'DataplaneError', message: words } },
-    };
-  };
-
-  /** Brings the report of these listeners up to date, and tells the subscribers if anything differs. */
-  const updateReport = (keys: Iterable<ListenerKey>): void => {
-    const changes = Array.from(keys, (key): [ListenerKey, ListenerReport | undefined] => {
-      const [before, now] = [report.listeners.get(key), reportOf(key, desired?.listeners.get(key))];
-      return [key, before !== undefined && now !== undefined && isSameReport(before, now) ? before : now];
-    });
-    const next: HostReport = {
-      listeners: report.listeners.with(changes),
-      health: health.verdicts(),
-      ownAddresses: placement.addresses().own,
-      primaryAddresses: placement.addresses().primary,
-    };
-    const isSame = (Object.keys(next) as (keyof HostReport)[]).every((part) => next[part] === report[part]);
-    if (isSame) return;
-    report = next;
-    for (const tell of subscribers) tell();
-  };
-
-  const allKeys = (): Iterable<ListenerKey> => [...(desired?.listeners.keys() ?? []), ...report.listeners.keys()];
-
-  const noteAddresses = (): void => {
-    const before = addresses;
-    addresses = placement.addresses();
-    if (before === addresses) return;
-    const isSame = before?.own === addresses.own && before.refused === addresses.refused;
-    updateReport(isSame ? [] : allKeys());
-  };
 
   const pass = async (wanted: TrafficTable, signal: AbortSignal): Promise<void> => {
     const startedAt = clock.monotonic();
     const tried = quarantine.leaveOut(wanted, state.inForce, startedAt);
-    if (state.applied !== undefined && failure === undefined && isSettled(tried)) return;
+    const earlier = waitingFailure(startedAt);
+    isUrgent = false;
+    if (earlier === undefined ? failure === undefined && isSettled(tried) : isApplied(tried)) return;
     const before = state;
     const wasFailing = failure !== undefined;
-    const result = await makePass(
-      ports,
-      state,
-      tried,
-      (held) => {
-        state = { ...state, held };
-        updateReport(PersistentMap.changedKeys(before.held, held));
-        saveLatch.set();
-      },
-      signal,
-    );
-    state = result.state;
+    const onHeld = (held: HostState['held']): void => {
+      state = { ...state, held };
+      reporter.update(PersistentMap.changedKeys(before.held, held));
+      saveLatch.set();
+    };
+    const result = await makePass(ports, state, tried, { onHeld, earlier, signal });
+    ({ state, blocked } = result);
     const nowMs = clock.monotonic();
-    failure = undefined;
-    if (result.failure === undefined) {
-      quarantine.note(tried, result.refusals, nowMs);
-      for (const key of result.refusals.keys()) noteRefused(key, result.refusals.get(key) ?? '', tried);
+    quarantine.note(tried, result, nowMs);
+    if (result.failure !== undefined) {
+      failure = { ...result.failure, dueMs: nowMs + backoff.next() };
+      passTrouble.failed(failure.error);
+      failures.add(1, { kind: 'pass' });
+    } else if (earlier === undefined) {
+      failure = undefined;
       backoff.reset();
       passTrouble.over();
-    } else {
-      failure = { words: wordsOf(result.failure), dueMs: nowMs + backoff.next() };
-      failures.add(1, { kind: 'pass' });
-      passTrouble.failed(result.failure);
     }
+    failures.add(result.refused.size, { kind: 'listener' });
     durations.observe((nowMs - startedAt) / 1000);
     listenerGauge.set(state.inForce.size, { state: 'in force' });
     listenerGauge.set(quarantine.entries.size, { state: 'refused' });
-    const isAll = wasFailing || failure !== undefined;
-    updateReport(
-      isAll
-        ? allKeys()
-        : new Set([
-            ...PersistentMap.changedKeys(before.held, state.held),
-            ...PersistentMap.changedKeys(before.inForce, state.inForce),
-            ...result.refusals.keys(),
-          ]),
-    );
+    if (wasFailing || failure !== undefined) reporter.updateAll();
+    else
+      reporter.update(
+        new Set([
+          ...PersistentMap.changedKeys(before.held, state.held),
+          ...PersistentMap.changedKeys(before.inForce, state.inForce),
+          ...result.refused.keys(),
+        ]),
+      );
     saveLatch.set();
   };
 
+  const isApplied = (tried: TrafficTable): boolean => state.applied !== undefined && isSameTable(state.applied, tried);
   const isSettled = (tried: TrafficTable): boolean =>
-    state.applied !== undefined &&
-    isSameTable(state.applied, tried) &&
-    PersistentMap.changedKeys(state.held, tried.listeners).length === 0;
+    isApplied(tried) && PersistentMap.changedKeys(state.held, tried.listeners).length === 0;
 
-  const told = new Map<ListenerKey, string>();
-  const noteRefused = (key: ListenerKey, words: string, { listeners }: TrafficTable): void => {
-    failures.add(1, { kind: 'listener' });
-    if (told.get(key) === words) return;
-    told.set(key, words);
-    log.warn({ listener: key, service: listeners.get(key)?.service, reason: words }, 'listener refused; retrying');
-  };
+  /** A failure that still waits while changes that do not depend on its steps are made. */
+  const waitingFailure = (nowMs: number): PassFailure | undefined =>
+    failure === undefined || isUrgent || failure.stage === 'programming' || failure.dueMs <= nowMs
+      ? undefined
+      : failure;
 
   const passes = async (signal: AbortSignal): Promise<void> => {
     for (;;) {
       await untilDue(signal);
       const wanted = target();
-      for (const key of told.keys()) if (!quarantine.entries.has(key)) told.delete(key);
       if (wanted !== undefined) await inTurn(() => pass(wanted, signal));
     }
   };
 
-  /** Until there is something to do: a change, or the end of a wait. After a failure of a whole pass changes wait, too. */
+  /** Until there is something to do: a change, or the end of a wait. While nothing can be programmed changes wait, too. */
   const untilDue = async (signal: AbortSignal): Promise<void> => {
-    const dueMs = failure?.dueMs ?? quarantine.nextDueMs();
-    if (dueMs === undefined) return await wake.wait(signal);
+    const isStuck = failure?.stage === 'programming';
+    const dueMs = Math.min(failure?.dueMs ?? Infinity, (isStuck ? undefined : quarantine.nextDueMs()) ?? Infinity);
+    if (dueMs === Infinity) return await wake.wait(signal);
     using deadline = clock.deadline(Math.max(0, dueMs - clock.monotonic()), signal);
-    const latch = failure === undefined ? wake : urgent;
-    await latch.wait(deadline.signal).catch(() => signal.throwIfAborted());
-  };
-
-  /** Saves what the host may carry. A disk that fails delays no Service: the file is for the next start. */
-  const saves = async (signal: AbortSignal): Promise<void> => {
-    const trouble = makeTrouble({ what: 'saving the table of listeners', log, monotonic: () => clock.monotonic() });
-    const pace = makeBackoff({ firstMs: 1_000, mostMs: 60_000 });
-    for (;;) {
-      await saveLatch.wait(signal);
-      try {
-        if (desired !== undefined) await tableFile.write(savedTable(desired));
-        trouble.over();
-        pace.reset();
-      } catch (error) {
-        signal.throwIfAborted();
-        trouble.failed(error);
-        await clock.sleep(pace.next(), signal);
-        saveLatch.set();
-      }
-    }
-  };
-
-  /** With listeners that are not removed yet: the next process must know whose connections to end. */
-  const savedTable = (wanted: TrafficTable): TrafficTable => {
-    const gone = PersistentMap.changedKeys(wanted.listeners, state.held).flatMap((key) => {
-      const listener = state.held.get(key);
-      return listener === undefined || wanted.listeners.has(key) ? [] : [[key, listener] as const];
-    });
-    return { ...wanted, listeners: wanted.listeners.with(gone) };
+    await (isStuck ? urgent : wake).wait(deadline.signal).catch(() => signal.throwIfAborted());
   };
 
   return {
@@ -261,18 +193,21 @@ export function makeAgent(deps: AgentDeps): Agent {
       const before = desired?.listeners ?? PersistentMap.empty<ListenerKey, Listener>();
       desired = table;
       // Those that are programmed soon are reported then; a host that fails says so of new ones at once.
-      if (failure !== undefined) updateReport(PersistentMap.changedKeys(before, table.listeners));
+      if (failure !== undefined) reporter.update(PersistentMap.changedKeys(before, table.listeners));
       wake.set();
       saveLatch.set();
     },
-    report: () => report,
-    subscribe: (listener) => {
-      subscribers.add(listener);
-      return () => void subscribers.delete(listener);
-    },
+    report: () => reporter.report(),
+    subscribe: (listener) => reporter.subscribe(listener),
     setServing: (next) => {
       if (isServing === next) return;
       isServing = next;
+      isUrgent = true;
+      if (!next) {
+        advertiser.advertise(PersistentMap.empty());
+        withdrawal.set();
+      }
+      reporter.updateAll();
       wake.set();
       urgent.set();
     },
@@ -284,7 +219,7 @@ export function makeAgent(deps: AgentDeps): Agent {
         log.error({ listener: key }, `not served: ${address.text} is in use as ${neededFor(address) ?? ''}`);
       desired = { ...table, listeners: table.listeners.with(needed.map(({ key }) => [key, undefined])) };
       state = { ...state, held: table.listeners };
-      updateReport(table.listeners.keys());
+      reporter.update(table.listeners.keys());
       wake.set();
     },
     desired: () => desired,
@@ -294,12 +229,17 @@ export function makeAgent(deps: AgentDeps): Agent {
       ...(deps.proxy.trouble() === undefined ? [] : [deps.proxy.trouble() ?? '']),
     ],
     run: (signal) => {
-      const unsubscribe = health.subscribe(() => updateReport([]));
+      const unsubscribe = health.subscribe(() => reporter.update([]));
       const auditNow = makeLatch();
       return superviseAll(
         [
           passes,
-          saves,
+          (until) => runWithdrawals({ due: withdrawal, isServing: () => isServing, placement, clock, log }, until),
+          (until) =>
+            runSaves(
+              { tableFile, table: () => desired && tableToSave(desired, state.held), due: saveLatch, clock, log },
+              until,
+            ),
           (until) =>
             runAudits(
               {
@@ -307,9 +247,9 @@ export function makeAgent(deps: AgentDeps): Agent {
                 inTurn,
                 applied: () => state.applied,
                 proxied: () => state.proxied,
-                addressesOf: ports.addressesOf,
+                addressesOf: (listeners) => (isServing ? ports.addressesOf(listeners) : PersistentMap.empty()),
                 auditNow,
-                onAddresses: noteAddresses,
+                onAddresses: () => reporter.noteAddresses(),
               },
               until,
             ),
@@ -321,35 +261,5 @@ export function makeAgent(deps: AgentDeps): Agent {
         signal,
       ).finally(unsubscribe);
     },
-  };
-}
-
-function isSameReport(a: ListenerReport, b: ListenerReport): boolean {
-  return (
-    a.holder === b.holder &&
-    a.revision === b.revision &&
-    a.isForwarding === b.isForwarding &&
-    a.refusal?.revision === b.refusal?.revision &&
-    a.refusal?.verdict.message === b.refusal?.verdict.message
-  );
-}
-
-const closedListeners = new WeakMap<Listener, Listener>();
-
-/** The listener as a withdrawn host has it: on no address of the host, closed to new connections. */
-function closed(listener: Listener): Listener {
-  let made = closedListeners.get(listener);
-  if (made === undefined) {
-    made = makeListener({ ...listener, sourceRanges: [], isHostAddress: true });
-    closedListeners.set(listener, made);
-  }
-  return made;
-}
-
-function withdrawn(table: TrafficTable): TrafficTable {
-  return {
-    ...makeTable(Array.from(table.listeners.values(), closed), []),
-    backends: table.backends,
-    nodes: table.nodes,
   };
 }

@@ -5,8 +5,8 @@ import type { Site } from '../core/model/site.ts';
 import type { Host, Placement } from '../ports/host.ts';
 
 /**
- * What the planner must know of the host. Its sockets are read only where one of its own addresses can be handed out:
- * nothing tells when a program begins or ends to listen.
+ * What the planner must know of the host. Its sockets are read only if one of its own addresses can be assigned:
+ * the kernel does not report when a program begins or ends to listen.
  *
  * The same object while nothing differs. `reserved`: further addresses that the host needs, by text, and what each is.
  */
@@ -19,10 +19,11 @@ export function makeFacts({
   readonly host: Pick<Host, 'listening'>;
   readonly placement: Pick<Placement, 'addresses'>;
   readonly site: Site;
-  readonly reserved: () => ReadonlyMap<string, string>;
+  readonly reserved: (signal: AbortSignal) => Promise<ReadonlyMap<string, string>>;
 }): (signal: AbortSignal) => Promise<HostFacts> {
   let known: HostFacts | undefined;
   return async (signal) => {
+    const needsBeside = await reserved(signal);
     const { own, primary, needs } = placement.addresses();
     const ownAddresses = [...own.values()];
     const sharesOwn =
@@ -31,7 +32,7 @@ export function makeFacts({
       ownAddresses,
       primaryAddresses: primary,
       listening: sharesOwn ? await host.listening(signal) : [],
-      needs: new Map([...needs, ...reserved()]),
+      needs: new Map([...needs, ...needsBeside]),
     };
     if (!isDeepStrictEqual(known, facts)) known = facts;
     return known ?? facts;

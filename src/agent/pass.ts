@@ -13,7 +13,15 @@ export type PassPorts = {
   readonly host: Pick<Host, 'endConnections'>;
   /** The addresses that these listeners need on the host, without the host's own. */
   readonly addressesOf: (listeners: Listeners) => Addresses;
+  /** Asked again before each step that attracts packets: a host may lose its right to serve in the middle of a pass. */
+  readonly mayAttract: () => boolean;
 };
+
+/** The steps of a pass, by what depends on them: new listeners, new addresses, or only removals. */
+type Stage = 'programming' | 'addresses' | 'removal';
+
+/** A step that failed as a whole; 'remnants': no step failed, but a tool refused to remove a listener. */
+export type PassFailure = { readonly stage: Stage | 'remnants'; readonly error: unknown; readonly words: string };
 
 type Listeners = TrafficTable['listeners'];
 
@@ -38,56 +46,65 @@ export const emptyHostState: HostState = {
 
 export type PassResult = {
   readonly state: HostState;
-  /** Listeners of the target that are not in force as wanted, each with a tool's words. */
-  readonly refusals: ReadonlyMap<ListenerKey, string>;
+  /** Listeners of the target that a tool refused on their own, each with its words. */
+  readonly refused: ReadonlyMap<ListenerKey, string>;
+  /** Listeners of the target that depend on a step that failed as a whole, each with its words. */
+  readonly blocked: ReadonlyMap<ListenerKey, string>;
   /** The first step that failed as a whole: the pass must be repeated. */
-  readonly failure: unknown;
+  readonly failure: PassFailure | undefined;
+};
+
+export type PassOptions = {
+  readonly onHeld: (held: Listeners) => void;
+  readonly earlier: PassFailure | undefined;
+  readonly signal: AbortSignal;
 };
 
 /**
  * One pass over the host: makes it do what `target` says, as far as its tools take it.
  *
  *   proxy.upsert ─► steering.apply ─► placement.add, advertise ─► proxy.prune ─► connections reset ─► placement.remove
- *   └─ new listeners are ready before packets come ──────────┘    └─ what is gone gets no packets before it is removed ─┘
+ *   └─ new listeners are ready before packets come ──────────┘    └─ packets to removed listeners stop before removal ──┘
  *
  * A refused listener stays as it was and stops no other. A step that fails as a whole keeps the listeners that depend on
  * it as they were; the others, and the removals that do not depend on it, still proceed.
  *
- * `onHeld` is called before anything is programmed, with what the host may carry from then on.
+ * `onHeld` is called before anything is programmed, with what the host may carry from then on. `earlier` is a failure of
+ * an earlier pass whose wait has not passed yet: the steps of its stage are not run, and what depends on them is refused
+ * with its words.
  */
 export async function makePass(
   ports: PassPorts,
   before: HostState,
   target: TrafficTable,
-  onHeld: (held: Listeners) => void,
-  signal: AbortSignal,
+  { onHeld, earlier, signal }: PassOptions,
 ): Promise<PassResult> {
   const handedOver = listenersHandedOver(before.held, target.listeners);
-  if (handedOver.length === 0) return await makeOnePass(ports, before, target, onHeld, signal);
+  const options = { onHeld, earlier, signal };
+  if (handedOver.length === 0) return await makeOnePass(ports, before, target, options);
   // Removed for one Service before it is added for the other: no client that the old source ranges permit, and no
   // connection under way, reaches the new one.
   const without = withListeners(
     target,
     handedOver.map((key) => [key, undefined]),
   );
-  const removal = await makeOnePass(ports, before, without, onHeld, signal, target.listeners);
+  const removal = await makeOnePass(ports, before, without, options, target.listeners);
   const stuck = handedOver.filter((key) => removal.state.held.has(key));
   const reduced = withListeners(
     target,
     stuck.map((key) => [key, removal.state.inForce.get(key)]),
   );
-  const addition = await makeOnePass(ports, removal.state, reduced, onHeld, signal);
-  const refusals = new Map(addition.refusals);
-  for (const key of stuck) refusals.set(key, 'the listener of the Service that had this port is not removed yet');
-  return { ...addition, refusals, failure: removal.failure ?? addition.failure };
+  const addition = await makeOnePass(ports, removal.state, reduced, options);
+  const words = 'the listener of the Service that had this port is not removed yet';
+  const blocked = new Map([...addition.blocked, ...stuck.map((key) => [key, words] as const)]);
+  return { ...addition, blocked, failure: removal.failure ?? addition.failure };
 }
 
 async function makeOnePass(
   ports: PassPorts,
   before: HostState,
   target: TrafficTable,
-  onHeld: (held: Listeners) => void,
-  signal: AbortSignal,
+  { onHeld, earlier, signal }: PassOptions,
   addressedBy: Listeners = target.listeners,
 ): Promise<PassResult> {
   const { proxy, steering, placement, advertiser, host } = ports;
@@ -96,80 +113,99 @@ async function makeOnePass(
   const mayBeHeld = before.held.with(changed.map((listener) => [listener.key, listener]));
   onHeld(mayBeHeld);
 
-  const refusals = new Map<ListenerKey, string>();
-  let failure: unknown;
+  const refused = new Map<ListenerKey, string>();
+  const blocked = new Map<ListenerKey, string>();
+  const isLeft = ({ key }: Listener): boolean => refused.has(key) || blocked.has(key);
+  let failure: PassFailure | undefined;
   /** Runs a step; where it fails as a whole, `concerned` are refused with its words. False: it failed. */
-  const step = async (work: () => Promise<void>, concerned: readonly Listener[]): Promise<boolean> => {
-    try {
-      await work();
-      return true;
-    } catch (error) {
-      signal.throwIfAborted();
-      failure ??= error;
-      const words = wordsOf(error);
-      for (const { key } of concerned) if (!refusals.has(key)) refusals.set(key, words);
-      return false;
-    }
+  const step = async (
+    stage: Stage,
+    work: () => Promise<void>,
+    concerned: () => readonly Listener[] = () => [],
+  ): Promise<boolean> => {
+    let words = earlier?.stage === stage ? earlier.words : undefined;
+    if (words === undefined)
+      try {
+        await work();
+        return true;
+      } catch (error) {
+        signal.throwIfAborted();
+        words = wordsOf(error);
+        failure ??= { stage, error, words };
+      }
+    for (const listener of concerned()) if (!isLeft(listener)) blocked.set(listener.key, words);
+    return false;
   };
-  const note = (refused: ReadonlyMap<ListenerKey, string>): void => {
-    for (const [key, words] of refused) if (!refusals.has(key)) refusals.set(key, words);
+  const note = (refusals: ReadonlyMap<ListenerKey, string>): void => {
+    for (const [key, words] of refusals) if (!refused.has(key)) refused.set(key, words);
   };
-  /** The target with every refused listener as it is in force, or without it. */
+  /** The target with every refused or blocked listener as it is in force, or without it. */
   const effective = (): TrafficTable =>
-    refusals.size === 0
-      ? target
-      : withListeners(
-          target,
-          Array.from(refusals.keys(), (key) => [key, before.inForce.get(key)]),
-        );
+    withListeners(
+      target,
+      [...refused.keys(), ...blocked.keys()].map((key) => [key, before.inForce.get(key)]),
+    );
 
   await step(
+    'programming',
     async () => note(await proxy.upsert(target, signal)),
-    changed.filter((each) => needsProxy(before.inForce, each)),
+    () => changed.filter((each) => needsProxy(before.inForce, each)),
   );
   const wanted = ports.addressesOf(addressedBy);
   let table = effective();
   const upserted = table;
-  await step(
+  const isSteered = await step(
+    'programming',
     async () => note(await steering.apply(steeringTarget(ports, table, wanted), signal)),
-    [...changed, ...gone],
+    () => [...changed, ...gone],
   );
-  const isSteered = failure === undefined || gone.every(({ key }) => !refusals.has(key));
   table = effective();
   // An address that no listener wants any more goes, even if its listener cannot be removed; one of a listener that was
   // refused does not come.
   const addresses = commonOf(ports.addressesOf(table.listeners), wanted);
-  await step(async () => void (await placement.add(addresses, signal)), changed);
-  advertiser.advertise(addresses);
+  const attracted = (): Addresses => (ports.mayAttract() ? addresses : PersistentMap.empty());
+  await step(
+    'addresses',
+    async () => void (await placement.add(attracted(), signal)),
+    () => {
+      const there = ports.addressesOf(before.inForce);
+      return changed.filter(({ address, isHostAddress }) => !isHostAddress && !there.has(address.text));
+    },
+  );
+  advertiser.advertise(attracted());
 
   const isPruned =
-    isSteered &&
-    (await step(async () => {
+    (isSteered || gone.length === 0) &&
+    (await step('removal', async () => {
       await proxy.prune(table, signal);
       if (gone.length > 0) await host.endConnections(gone, signal);
-    }, []));
-  await step(() => placement.remove(addresses, signal), []);
-  const refusedRevision = (key: ListenerKey): Listener | undefined => {
+    }));
+  await step('removal', () => placement.remove(attracted(), signal));
+  const revisionLeft = (key: ListenerKey): Listener | undefined => {
     const old = before.inForce.get(key);
     return failure === undefined || old === undefined ? old : { ...old, revision: uncertain };
   };
-  const goneRefused = gone.filter(({ key }) => refusals.has(key)); // a removal that nft refused
-  const changedRefused = changed.filter(({ key }) => refusals.has(key));
+  const remnants = gone.filter(isLeft);
+  const unchanged = changed.filter(isLeft);
   // Both grow from the target, not from what was before: maps that share their structure are compared in no time.
-  const inForce = target.listeners.with(
-    [...goneRefused, ...changedRefused].map(({ key }) => [key, refusedRevision(key)]),
-  );
+  const inForce = target.listeners.with([...remnants, ...unchanged].map(({ key }) => [key, revisionLeft(key)]));
   // What was refused without ever having been in force is carried nowhere.
   const held = isPruned
     ? target.listeners
-        .with(goneRefused.map((listener) => [listener.key, listener]))
-        .with(changedRefused.map(({ key }) => [key, before.inForce.get(key)]))
+        .with(remnants.map((listener) => [listener.key, listener]))
+        .with(unchanged.map(({ key }) => [key, before.inForce.get(key)]))
     : mayBeHeld;
-  for (const { key } of gone) if (!target.listeners.has(key)) refusals.delete(key);
-  return { state: { held, inForce, applied: table, proxied: isPruned ? table : upserted }, refusals, failure };
+  for (const { key } of remnants) {
+    const words = refused.get(key);
+    if (words !== undefined) failure ??= { stage: 'remnants', error: new Error(words), words };
+    refused.delete(key);
+    blocked.delete(key);
+  }
+  const state = { held, inForce, applied: table, proxied: isPruned ? table : upserted };
+  return { state, refused, blocked, failure };
 }
 
-/** A step failed as a whole: what was in force before most likely still is, but the next pass programs it again. */
+/** A step failed as a whole: the listener most likely is as before, but the next pass programs it again. */
 const uncertain = 'uncertain' as Revision;
 
 function withListeners(

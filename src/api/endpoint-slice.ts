@@ -1,14 +1,14 @@
 import { serviceKey, type ServiceKey } from '../core/model/names.ts';
 import { fieldsOf, type Json, listOf, textOf } from './wire.ts';
 
-/** A discovery.k8s.io/v1 EndpointSlice, as far as it is kept. */
+/** The fields of a discovery.k8s.io/v1 EndpointSlice that are kept. */
 export type EndpointSlice = {
   readonly key: string;
-  /** The Service that it belongs to; `undefined` where the label is missing. */
+  /** The Service that it belongs to; `undefined` if the label is missing. */
   readonly service: ServiceKey | undefined;
   /**
-   * Endpoints that may get new connections: `conditions.ready` is true or not set, or the endpoint still serves while it
-   * terminates, for kube-proxy uses those where no other is ready (KEP-1672, KEP-1669).
+   * Endpoints that may get new connections: `conditions.ready` is true or not set, or the endpoint still serves while
+   * it terminates, because kube-proxy uses those if no other is ready (KEP-1672, KEP-1669).
    */
   readonly ready: number;
 };

@@ -1,4 +1,5 @@
 import { type Ip, parseIp } from '../core/ip/ip.ts';
+import { parseCidr } from '../core/ip/range.ts';
 import { autoscalerTaint, excludeNodeLabel } from '../core/model/contract.ts';
 import type { NodeName } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
@@ -20,7 +21,7 @@ export function projectNode(wire: Json): Node {
     name: textOf(metadata['name']) as NodeName,
     addresses: ([4, 6] as const).flatMap((family) => candidates.find((ip) => ip.family === family) ?? []),
     allAddresses: reported.flatMap((entry) => entry.ip ?? []),
-    podCidrs: textsOf(spec['podCIDRs']),
+    podCidrs: textsOf(spec['podCIDRs']).flatMap((text) => parseCidr(text) ?? []),
     excluded: exclusionOf(metadata, spec),
   };
 }

@@ -1,10 +1,11 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { projectEndpointSlice } from './endpoint-slice.ts';
+import { formatRange } from '../core/ip/range.ts';
 import { projectNode } from './node.ts';
 import { projectService } from './service.ts';
 
-/** JSON of any shape, under the names that the projections read. */
+/** JSON of any shape, with the names that the projections read. */
 const names = fc.constantFrom(
   'metadata',
   'spec',
@@ -66,7 +67,7 @@ test('any JSON is read as an EndpointSlice without an error', () => {
   );
 });
 
-test('a Service keeps what decides, and nothing else', () => {
+test('a Service keeps only the fields that matter', () => {
   const managedFields = [
     { manager: 'kubectl', operation: 'Update', time: '2026-01-01T00:00:00Z', fieldsV1: { 'f:spec': {} } },
     {
@@ -149,11 +150,20 @@ test.each([
     ],
     ['198.51.100.1'],
   ],
-  ['nothing where there is neither', [['Hostname', 'n1']], []],
+  ['no address if there is neither', [['Hostname', 'n1']], []],
 ] as const)('a node is reached by %s', (_, addresses, expected) => {
   const wire = {
     metadata: { name: 'n1' },
     status: { addresses: addresses.map(([type, address]) => ({ type, address })) },
   };
   expect(projectNode(wire).addresses.map((ip) => ip.text)).toEqual(expected);
+});
+
+test('the Pod CIDRs of a node are those that can be read', () => {
+  const podCIDRs = ['10.244.1.0/24', 'nonsense', 'fd00:10:244:1::/64'];
+  const { podCidrs } = projectNode({ metadata: { name: 'n1' }, spec: { podCIDRs } });
+  expect(podCidrs.map(formatRange)).toEqual([
+    '10.244.1.0-10.244.1.255',
+    'fd00:10:244:1::-fd00:10:244:1:ffff:ffff:ffff:ffff',
+  ]);
 });

@@ -1,7 +1,10 @@
 import type { DesiredStatus } from '../core/status/desired.ts';
 import type { Ingress } from '../core/model/service.ts';
 
-/** The part of a core/v1 ServiceStatus that we apply. Both lists are always present: an empty one empties the field. */
+/**
+ * The part of a core/v1 ServiceStatus that furiwake applies. Both lists are always present: an empty one clears the
+ * field.
+ */
 export type ServiceStatusWire = {
   readonly loadBalancer: { readonly ingress: readonly object[] };
   readonly conditions: readonly object[];

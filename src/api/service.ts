@@ -1,9 +1,11 @@
 import type { Family } from '../core/ip/ip.ts';
 import {
   addressesAnnotations,
+  ciliumSharingKey,
+  ciliumSharingNamespaces,
+  ignoredAnnotations,
   ourConditionTypes,
   ourFinalizers,
-  poolAnnotations,
   sharingKeyAnnotations,
   sourceRangesAnnotation,
 } from '../core/model/contract.ts';
@@ -27,7 +29,7 @@ const words: ReadonlyMap<string, string> = new Map(
   ['LoadBalancer', ...ourFinalizers, ...ourConditionTypes, ...Object.keys(reasons)].map((word) => [word, word]),
 );
 
-/** A text that is often one of a few words: each word is kept once, not once per Service. */
+/** A text that is often one of a few strings: each string is kept once, not once per Service. */
 function wordOf(value: Json): string {
   const text = textOf(value);
   return words.get(text) ?? text;
@@ -47,12 +49,16 @@ export function projectService(wire: Json): Service {
     createdAtMs: Date.parse(textOf(metadata['creationTimestamp'])) || 0,
     isDeleting: optionalTextOf(metadata['deletionTimestamp']) !== undefined,
     finalizers: finalizersOf(metadata['finalizers']),
-    spec: projectSpec(fieldsOf(object['spec']), fieldsOf(metadata['annotations'])),
+    spec: projectSpec(namespace, fieldsOf(object['spec']), fieldsOf(metadata['annotations'])),
     status: projectStatus(fieldsOf(object['status']), listOf(metadata['managedFields'])),
   };
 }
 
-function projectSpec(spec: Readonly<Record<string, Json>>, annotations: Readonly<Record<string, Json>>): ServiceSpec {
+function projectSpec(
+  namespace: string,
+  spec: Readonly<Record<string, Json>>,
+  annotations: Readonly<Record<string, Json>>,
+): ServiceSpec {
   return {
     type: wordOf(spec['type']),
     loadBalancerClass: optionalTextOf(spec['loadBalancerClass']),
@@ -61,8 +67,8 @@ function projectSpec(spec: Readonly<Record<string, Json>>, annotations: Readonly
     ports: listOf(spec['ports']).map(projectPort),
     loadBalancerIp: optionalTextOf(spec['loadBalancerIP']),
     addressAnnotations: presentIn(annotations, addressesAnnotations),
-    sharingKey: presentIn(annotations, sharingKeyAnnotations)[0]?.[1],
-    ignoredAnnotations: namesOf(presentIn(annotations, poolAnnotations)),
+    sharingKey: presentIn(annotations, sharingKeyAnnotations)[0]?.[1] ?? ciliumKeyOf(namespace, annotations),
+    ignoredAnnotations: namesOf(presentIn(annotations, ignoredAnnotations)),
     sourceRanges: projectSourceRanges(spec, annotations),
     sessionAffinity: optionalTextOf(spec['sessionAffinity']) ?? 'None',
     externalTrafficPolicy: optionalTextOf(spec['externalTrafficPolicy']) ?? 'Cluster',
@@ -71,7 +77,7 @@ function projectSpec(spec: Readonly<Record<string, Json>>, annotations: Readonly
 
 const none: readonly never[] = [];
 
-/** Those of the annotations that are there and not empty; nearly always none. */
+/** The present, non-empty annotations; nearly always none. */
 function presentIn(annotations: Readonly<Record<string, Json>>, names: readonly string[]): readonly Annotation[] {
   const present = names.flatMap((name): Annotation[] => {
     const text = Object.hasOwn(annotations, name) ? textOf(annotations[name]).trim() : '';
@@ -80,11 +86,24 @@ function presentIn(annotations: Readonly<Record<string, Json>>, names: readonly 
   return present.length === 0 ? none : present;
 }
 
+/**
+ * Cilium's key, where it permits other namespaces. With a list of them, the list and the own namespace become part of the
+ * key, so that only Services that permit each other have the same one.
+ */
+function ciliumKeyOf(namespace: string, annotations: Readonly<Record<string, Json>>): string | undefined {
+  const [key, list] = [ciliumSharingKey, ciliumSharingNamespaces].map((name) => presentIn(annotations, [name])[0]?.[1]);
+  if (key === undefined || list === undefined) return undefined;
+  const namespaces = list.split(',').map((text) => text.trim());
+  if (namespaces.includes('*')) return key;
+  // The space in front: no annotation can be read as this key, for its text is trimmed.
+  return ` ${JSON.stringify([key, ...new Set([namespace, ...namespaces].toSorted())])}`;
+}
+
 function namesOf(annotations: readonly Annotation[]): readonly string[] {
   return annotations.length === 0 ? none : annotations.map(([name]) => name);
 }
 
-/** The lists of nearly all Services, kept once as words are. */
+/** The lists of nearly all Services, also kept once. */
 const familyLists: readonly (readonly Family[])[] = [[4], [6], [4, 6], [6, 4]];
 
 function familiesOf(value: Json): readonly Family[] {
@@ -100,7 +119,10 @@ function finalizersOf(value: Json): readonly string[] {
   return finalizers.join() === ourFinalizers.join() ? ourFinalizers : finalizers;
 }
 
-/** As Kubernetes' `GetLoadBalancerSourceRanges`: the field takes precedence over the annotation's comma-separated list. */
+/**
+ * As in Kubernetes' `GetLoadBalancerSourceRanges`: the field takes precedence over the annotation's comma-separated
+ * list.
+ */
 function projectSourceRanges(
   spec: Readonly<Record<string, Json>>,
   annotations: Readonly<Record<string, Json>>,
@@ -166,7 +188,10 @@ function projectCondition(wire: Json): Condition {
   };
 }
 
-/** The manager whose managedFields entry for the subresource `status` holds `loadBalancer.ingress`, the newest if several. */
+/**
+ * The manager whose managedFields entry for the subresource `status` contains `loadBalancer.ingress`; of several, the
+ * newest.
+ */
 function ingressManagerOf(managedFields: readonly Json[]): string | undefined {
   let manager: string | undefined;
   let newest = '';

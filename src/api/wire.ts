@@ -18,7 +18,7 @@ export function textOf(value: Json): string {
   return typeof value === 'string' ? value : '';
 }
 
-/** The text; `undefined` when it is absent, empty or not a text. */
+/** The text; `undefined` if it is absent, empty or not a text. */
 export function optionalTextOf(value: Json): string | undefined {
   return typeof value === 'string' && value !== '' ? value : undefined;
 }

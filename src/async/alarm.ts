@@ -1,8 +1,8 @@
 import type { Clock } from '../ports/clock.ts';
 
-/** One timer for many due times: rings when the earliest of them has come. */
+/** One timer for many due times: rings at the earliest of them. */
 export type Alarm = {
-  /** Rings at `atMs` (monotonic) or earlier, if it was set to an earlier time already. */
+  /** Rings at `atMs` (monotonic), or earlier if it is already set to an earlier time. */
   setAt(atMs: number): void;
 };
 

@@ -7,8 +7,8 @@ export type Backoff = {
 };
 
 /**
- * `firstMs`, 2 × `firstMs`, 4 × `firstMs` … up to `mostMs`. With `random` each wait is longer by up to half, so that
- * several processes do not retry in step.
+ * `firstMs`, 2 × `firstMs`, 4 × `firstMs` … up to `mostMs`. With `random` each wait is up to half as long again, so
+ * that several processes do not retry in step.
  */
 export function makeBackoff({
   firstMs,
@@ -23,7 +23,7 @@ export function makeBackoff({
   return {
     next: () => {
       const waitMs = Math.min(firstMs * 2 ** failures, mostMs);
-      failures = Math.min(failures + 1, 50); // 2 ** failures stays a number
+      failures = Math.min(failures + 1, 50); // keeps 2 ** failures finite
       return waitMs * (1 + random() / 2);
     },
     reset: () => {

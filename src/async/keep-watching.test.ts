@@ -5,7 +5,7 @@ import { keepWatching } from './keep-watching.ts';
 
 type Outcome = { readonly seen: readonly string[]; readonly logged: readonly string[] };
 
-/** Watches for so long; what was reacted to and what was logged, each with the time in seconds. */
+/** Watches for this long; returns the reactions and the log lines, each with the time in seconds. */
 async function outcome(
   watch: (round: number, sleep: (ms: number) => Promise<void>) => AsyncIterable<string>,
   ms: number,
@@ -46,7 +46,7 @@ test('reacts to every event', async () => {
   expect(seen).toEqual(['0 a', '0 b']);
 });
 
-test('a watch that says a word and dies is started again after growing waits, and logged seldom', async () => {
+test('a watch that prints a line and dies is restarted and logged at growing intervals', async () => {
   const { seen, logged } = await outcome(async function* () {
     yield 'unsure';
   }, 300_000);
@@ -58,7 +58,7 @@ test('a watch that says a word and dies is started again after growing waits, an
   ]);
 });
 
-test('a watch that has lasted for a minute works: that is logged, and the waits are short again', async () => {
+test('a watch that has lasted for a minute works: this is logged, and the waits are short again', async () => {
   const { seen, logged } = await outcome(async function* (round, sleep) {
     yield `round ${round}`;
     if (round === 2) await sleep(100_000);
@@ -67,7 +67,7 @@ test('a watch that has lasted for a minute works: that is logged, and the waits 
   expect(logged).toEqual(['0 watching failed; retrying', '63 watching works again', '103 watching failed; retrying']);
 });
 
-test('a reaction that fails starts the watch again after growing waits', async () => {
+test('a failing reaction restarts the watch after growing waits', async () => {
   const { seen } = await outcome(
     async function* () {
       yield* ['a', 'b'];
@@ -80,7 +80,7 @@ test('a reaction that fails starts the watch again after growing waits', async (
   expect(seen).toEqual(['0 a', '1 a', '3 a']);
 });
 
-test('a watch that ends with the signal is not started again', async () => {
+test('a watch that ends with the signal is not restarted', async () => {
   const { seen, logged } = await outcome(async function* (_, sleep) {
     yield 'a';
     await sleep(1_000_000);

@@ -3,13 +3,13 @@ import type { Log } from '../ports/log.ts';
 import { makeBackoff } from './backoff.ts';
 import { makeTrouble } from './trouble.ts';
 
-/** A watch that has lasted for this long works: one that says a word and dies does not. */
+/** A watch that has lasted for this long works; one that prints a line and dies does not. */
 const steadyMs = 60_000;
 
 /**
  * Until `signal` aborts: calls `react` with every event of `watch`, one at a time. When the watch ends or fails, or a
- * reaction does, the watch is started anew after a wait that grows from 1 s to 60 s; the first event of a watch must
- * therefore stand for all that may have been missed. `what` completes "… failed" in the log, see `makeTrouble`.
+ * reaction does, the watch restarts after a wait that grows from 1 s to 60 s. The first event of a watch must therefore
+ * stand for all events that may have been missed. `what` completes "… failed" in the log, see `makeTrouble`.
  */
 export async function keepWatching<Event>({
   what,
@@ -35,7 +35,7 @@ export async function keepWatching<Event>({
   };
   while (!signal.aborted) {
     const ended = new AbortController();
-    settle(AbortSignal.any([signal, ended.signal])).catch(() => undefined); // ended before it was steady
+    settle(AbortSignal.any([signal, ended.signal])).catch(() => undefined); // ended before it had lasted long enough
     try {
       for await (const event of watch()) await react(event);
       trouble.failed(new Error('the watch ended'));

@@ -1,9 +1,11 @@
 import { unlessAborted } from './abort.ts';
 
-/** A latch with one waiter: any number of `set` calls while the waiter is busy make one wake-up. */
+/** A latch with one waiter: any number of `set` calls while the waiter is busy cause one wake-up. */
 export type Latch = {
   set(): void;
-  /** Resolves at once if the latch was set since the last wait, else when it is set; rejects when `signal` aborts. */
+  /**
+   * Resolves at once if the latch was set since the last wait, otherwise when it is set; rejects when `signal` aborts.
+   */
   wait(signal: AbortSignal): Promise<void>;
 };
 

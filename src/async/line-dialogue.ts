@@ -2,12 +2,16 @@ import type { Clock } from '../ports/clock.ts';
 import { type Conversation, ExecError } from '../ports/exec.ts';
 import { unlessAborted } from './abort.ts';
 
-/** A program that stays open and answers one question at a time, in lines: starting it for each would cost more. */
+/**
+ * A program that stays open and answers one question at a time, in lines. Starting it for each question would cost
+ * more.
+ */
 export type LineDialogue = {
   /**
-   * Writes `text` and resolves with what `read` makes of the lines that follow. Starts the program if it does not run.
-   * When `read` throws, the deadline passes or `signal` aborts, the program is killed: what it would say next is
-   * unknown. Not to be called concurrently. Throws `ExecError` where the program ends or `read` returns `undefined`.
+   * Writes `text` and resolves with the result of `read` on the lines that follow. Starts the program if it does not
+   * run. When `read` throws, the deadline passes or `signal` aborts, the program is killed, because its next output
+   * would be unknown. Must not be called concurrently. Throws `ExecError` if the program ends or `read` returns
+   * `undefined`.
    */
   ask<T>(
     text: string,
@@ -18,7 +22,7 @@ export type LineDialogue = {
   close(): Promise<void>;
 };
 
-/** `name`: what the program is called in errors. `answerMs`: how long one answer may take. */
+/** `name`: the name of the program in errors. `answerMs`: how long one answer may take. */
 export function makeLineDialogue({
   name,
   start,

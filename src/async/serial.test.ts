@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { makeSerial } from './serial.ts';
 
-test('work is done one at a time, in order, and a failure holds nobody up', async () => {
+test('work is done one at a time, in order, and a failure does not block the next', async () => {
   const serial = makeSerial();
   const steps: string[] = [];
   const first = serial(async () => {

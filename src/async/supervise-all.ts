@@ -1,6 +1,6 @@
 /**
- * Runs the parts side by side. The first that fails aborts the others; all have ended when this does, and that first
- * failure is thrown. When `signal` aborts, all end and nothing is thrown.
+ * Runs the parts concurrently. The first failure aborts the others; when all have ended, that first failure is thrown.
+ * When `signal` aborts, all end and nothing is thrown.
  */
 export async function superviseAll(
   parts: readonly ((signal: AbortSignal) => Promise<void>)[],
@@ -14,7 +14,7 @@ export async function superviseAll(
       try {
         await part(inner);
       } catch (error) {
-        if (inner.aborted) return; // it ended because it was told to
+        if (inner.aborted) return; // it ended because it was aborted
         first = error;
         failure.abort(error);
       }

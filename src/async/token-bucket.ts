@@ -1,6 +1,9 @@
 import type { Clock } from '../ports/clock.ts';
 
-/** Allows `burst` at once and `perSecond` in the long run. `take` resolves when there is one, in any order of callers. */
+/**
+ * Allows `burst` at once and `perSecond` in the long run. `take` resolves when a token is free, in any order of
+ * callers.
+ */
 export function makeTokenBucket({
   clock,
   burst,
@@ -17,7 +20,7 @@ export function makeTokenBucket({
       const now = clock.monotonic();
       tokens = Math.min(burst, tokens + ((now - countedAt) / 1000) * perSecond);
       countedAt = now;
-      tokens -= 1; // may go below zero: those who wait have theirs reserved
+      tokens -= 1; // may be negative: waiting callers have reserved tokens
       if (tokens < 0) await clock.sleep((-tokens / perSecond) * 1000, signal);
     },
   };

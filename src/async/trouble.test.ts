@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { recordLog } from '../../test/sim/observers.ts';
 import { makeTrouble } from './trouble.ts';
 
-/** Minutes at which a failure was logged that repeats each second, with the messages that `messageOf` gives. */
+/** Minutes at which a failure was logged that repeats each second, with the messages from `messageOf`. */
 function logged(minutes: number, messageOf: (second: number) => string): readonly string[] {
   let nowMs = 0;
   const log = recordLog();
@@ -17,7 +17,7 @@ function logged(minutes: number, messageOf: (second: number) => string): readonl
   return times;
 }
 
-test('a failure that lasts is logged at once, and again after growing intervals', () => {
+test('a lasting failure is logged at once, and again at growing intervals', () => {
   expect(logged(35, () => 'full')).toEqual(['0 full', '1 full', '3 full', '7 full', '15 full', '31 full']);
 });
 
@@ -26,7 +26,7 @@ test('a failure whose message alternates is not logged each time', () => {
   expect(lines).toEqual(['0 full', '0 gone', '1 full', '1 gone', '3 full', '3 gone']);
 });
 
-test('messages that all differ are not logged for ever', () => {
+test('messages that all differ are not logged forever', () => {
   expect(logged(60, (second) => `process ${second} failed`).length).toBeLessThan(30);
 });
 
@@ -46,5 +46,24 @@ test('the end is logged once, with how long it lasted', () => {
   trouble.over();
   expect(log.lines.slice(1)).toEqual([
     { level: 'info', fields: { attempts: 2, seconds: 90 }, message: 'writing the map file works again' },
+  ]);
+});
+
+test('it is counted while it lasts, each task once, and no longer when nothing is attempted', () => {
+  const log = recordLog();
+  const [first, second] = ['a', 'b'].map(() => makeTrouble({ what: 'writing', log, monotonic: () => 0 }));
+  first?.failed('full');
+  first?.failed('full');
+  second?.failed('full');
+  expect(log.failures).toEqual(new Map([['writing', 2]]));
+  first?.over();
+  first?.over();
+  second?.drop();
+  second?.over();
+  expect(log.failures).toEqual(new Map());
+  expect(log.lines.map(({ message }) => message)).toEqual([
+    'writing failed; retrying',
+    'writing failed; retrying',
+    'writing works again',
   ]);
 });

@@ -1,19 +1,21 @@
 import type { Log } from '../ports/log.ts';
 
 /**
- * Logs a failure that lasts: each of its messages at the first occurrence and again after growing intervals; and once
- * more when it is over. A failure whose message alternates between two is no new one each time.
+ * Logs a lasting failure: each of its messages at the first occurrence and again at growing intervals, and once more
+ * when it is over. A failure whose message alternates between two texts is not logged each time.
  */
 export type Trouble = {
   /** An attempt failed. */
   failed(error: unknown, fields?: Readonly<Record<string, unknown>>): void;
   /** An attempt succeeded. */
   over(): void;
+  /** Nothing is attempted any more: the failure ends without a line in the log. */
+  drop(): void;
 };
 
 const firstReminderMs = 60_000;
 const mostReminderMs = 3_600_000;
-/** Of one failure; more are counted as one. */
+/** Limit for one failure; further messages count as one. */
 const mostMessages = 16;
 
 type Reminder = { readonly dueMs: number; readonly intervalMs: number };
@@ -32,10 +34,15 @@ export function makeTrouble({
   readonly level?: 'warn' | 'error';
 }): Trouble {
   let lasting: { readonly sinceMs: number; attempts: number; readonly reminders: Map<string, Reminder> } | undefined;
+  const drop = (): void => {
+    if (lasting !== undefined) log.failing(what, -1);
+    lasting = undefined;
+  };
   return {
     failed: (error, fields = {}) => {
       const message = error instanceof Error ? error.message : String(error);
       const nowMs = monotonic();
+      if (lasting === undefined) log.failing(what, 1);
       lasting ??= { sinceMs: nowMs, attempts: 0, reminders: new Map() };
       lasting.attempts++;
       const { attempts, reminders } = lasting;
@@ -50,7 +57,8 @@ export function makeTrouble({
       if (lasting === undefined) return;
       const seconds = Math.round((monotonic() - lasting.sinceMs) / 1000);
       log.info({ attempts: lasting.attempts, seconds }, `${what} works again`);
-      lasting = undefined;
+      drop();
     },
+    drop,
   };
 }

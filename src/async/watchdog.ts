@@ -1,15 +1,15 @@
 import type { Clock } from '../ports/clock.ts';
 
-/** Aborts when nothing was heard for too long. */
+/** Aborts after too long a silence. */
 export type Watchdog = Disposable & {
-  /** Aborts with the outer signal, or with the reason that `bark` made. */
+  /** Aborts with the outer signal, or with the reason from `bark`. */
   readonly signal: AbortSignal;
-  /** Something was heard: from now on silence may last `limitMs`. */
+  /** Restarts the silence: it may last `limitMs` from now on. */
   touch(limitMs: number): void;
 };
 
 /**
- * Limits the silence within a longer piece of work, and the whole of it. One timer at a time, however often it is
+ * Limits the silence within a longer piece of work, and its total time. Uses one timer at a time, however often it is
  * touched. `maxMs` counts from now and is not extended by `touch`.
  */
 export function makeWatchdog({

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import type { IpRange } from '../core/ip/range.ts';
+import type { SiteRange } from '../core/model/site.ts';
 import { defaultLoadBalancerClass } from '../core/model/contract.ts';
 import { decodeFlags, type Flag, type Flags, type SourceOf } from './flags.ts';
 import {
@@ -34,10 +34,10 @@ type ScopeOptions = {
   readonly stateDir: string;
 };
 
-/** What `check` looks at. */
+/** `check` checks it. */
 type SiteOptions = ScopeOptions & {
   /** `undefined`: this host's own addresses. */
-  readonly addresses: readonly IpRange[] | undefined;
+  readonly addresses: readonly SiteRange[] | undefined;
   readonly reservedPorts: ReadonlySet<number>;
   readonly idleTimeoutSeconds: number;
   /** How long a node may be silent before its connections are reset. */
@@ -127,7 +127,7 @@ const scopeFlags: Flags<ScopeOptions> = {
   stateDir: { ...stateDirFlag, help: 'directory for persistent state' },
 };
 
-/** What `check` looks at, too. */
+/** `check` checks it, too. */
 const siteFlags: Flags<SiteOptions> = {
   ...scopeFlags,
   addresses: {

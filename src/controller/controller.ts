@@ -49,7 +49,7 @@ export type ControllerDeps = {
   readonly services: Observed<ServiceKey, Service>;
   readonly nodes: Observed<NodeName, Node>;
   readonly host: HostLink;
-  /** Asked when there is a spec that no plan has seen. */
+  /** Asked when there is a spec that no plan has seen, and when the host reports other addresses or needs. */
   readonly facts: (signal: AbortSignal) => Promise<HostFacts>;
   readonly ledger: Ledger;
   /** Nodes that an administrator drains. */
@@ -90,15 +90,18 @@ export function makeController(deps: ControllerDeps): Controller {
   /** Services that wait until a program on the host frees a port: no event tells when. */
   const waiting = new Set<ServiceKey>();
   let isLookPending = false;
-  let facts: HostFacts | undefined;
-  /** Specs that a plan has seen: the host is asked again only when there is another one. */
+  /** What the host answered last, and what it reported when it was asked. */
+  let known: { readonly facts: HostFacts; readonly report: HostReport } | undefined;
+  /** Specs that a plan has seen. */
   const planned = new WeakSet<ServiceSpec>();
 
   const lookAtHost = async (seen: readonly ServiceKey[], signal: AbortSignal): Promise<HostFacts> => {
     const fresh = seen.flatMap((key) => services.objects().get(key)?.spec ?? []).filter((spec) => !planned.has(spec));
-    if (facts === undefined || fresh.length > 0 || waiting.size > 0) facts = await deps.facts(signal);
+    const report = host.report();
+    if (known === undefined || !isSameHost(known.report, report) || fresh.length > 0 || waiting.size > 0)
+      known = { facts: await deps.facts(signal), report };
     for (const spec of fresh) planned.add(spec);
-    return facts;
+    return known.facts;
   };
 
   const lookAgainLater = (signal: AbortSignal): void => {
@@ -191,14 +194,7 @@ export function makeController(deps: ControllerDeps): Controller {
         ])
           if (service !== undefined) concerned.add(service);
       for (const key of concerned) deps.enqueue(key);
-      const isHostSame =
-        before?.health === report.health &&
-        before.ownAddresses === report.ownAddresses &&
-        before.primaryAddresses === report.primaryAddresses;
-      if (isHostSame) return;
-      if (before?.ownAddresses !== report.ownAddresses || before.primaryAddresses !== report.primaryAddresses)
-        facts = undefined;
-      wake.set();
+      if (before?.health !== report.health || !isSameHost(before, report)) wake.set();
     };
     follow();
     return host.subscribe(follow);
@@ -231,6 +227,11 @@ export function makeController(deps: ControllerDeps): Controller {
     },
     plan: () => plan,
   };
+}
+
+/** The host reports the same addresses of its own, and needs the same. */
+function isSameHost(a: HostReport, b: HostReport): boolean {
+  return a.ownAddresses === b.ownAddresses && a.primaryAddresses === b.primaryAddresses && a.needs === b.needs;
 }
 
 /**

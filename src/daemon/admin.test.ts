@@ -15,7 +15,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** What an administrator is told for these requests, one after the other, and what came of them. */
+/** The answers to these requests, one after the other, and their effects. */
 async function tell(
   nodes: readonly string[] | undefined,
   ...requests: readonly (readonly [verb: string, node: string])[]
@@ -39,7 +39,7 @@ async function tell(
   return { said, drained: [...drains.current()], log: log.lines };
 }
 
-test('a node is drained and undrained, and that is logged', async () => {
+test('a node is drained and undrained, and both are logged', async () => {
   const { said, drained, log } = await tell(['n1', 'n2'], ['drain', 'n2'], ['drain', 'n1'], ['undrain', 'n2']);
   expect(said).toEqual([
     'node/n2 drained\n',
@@ -61,13 +61,13 @@ test.each([
   ['drain', '', ['n1'], 'node "" not found. Nodes: n1'],
   ['drain', 'n1', [], 'node "n1" not found. Nodes: none'],
   ['drain', 'n1', undefined, 'The nodes are not known yet. Try again when `furiwake status` says ready.'],
-])('%s %j of %j is refused, in these words', async (verb, node, nodes, words) => {
+])('%s %j of %j is refused with this message', async (verb, node, nodes, words) => {
   const { said, drained, log } = await tell(nodes, [verb, node]);
   expect(said).toEqual([words]);
   expect([drained, log]).toEqual([[], []]);
 });
 
-test('a node that went while it was drained may be undrained', async () => {
+test('a node that was removed while drained may be undrained', async () => {
   const nodes = new Set(['n1']);
   const status = (): Promise<never> => Promise.reject(new Error('not asked here'));
   const log = recordLog();
@@ -82,7 +82,7 @@ test('a node that went while it was drained may be undrained', async () => {
   expect(await routes['POST /undrain']?.('n1', signal)).toMatchObject({ status: 404 });
 });
 
-test('a node that is excluded from load balancing does not count as one that is left', async () => {
+test('an excluded node does not count as a remaining one', async () => {
   const { said } = await tell(['excluded', 'n1', 'n2'], ['drain', 'n1'], ['drain', 'n2']);
   expect(said).toEqual([
     'node/n1 drained\n',
@@ -90,12 +90,12 @@ test('a node that is excluded from load balancing does not count as one that is 
   ]);
 });
 
-test('a node that is not drained is said to be so', async () => {
+test('the answer for a node that is not drained says so', async () => {
   const { said } = await tell(['n1'], ['undrain', 'n1']);
   expect(said).toEqual(['node/n1 is not drained\n']);
 });
 
-test('without a furiwake the answer says where it was looked for and what to do', async () => {
+test('without a running furiwake the answer names the socket and a remedy', async () => {
   const socket = path.join(folder, 'none');
   await expect(askAdmin(socket, 'GET', '/status', '', signal)).rejects.toMatchObject({
     code: 'START',
@@ -107,6 +107,6 @@ test.each([
   ['EACCES', '/x/admin.sock is only for root: run the command as root'],
   ['ECONNREFUSED', 'furiwake is not running (no process at /x/admin.sock). Start it'],
   ['UND_ERR_HEADERS_TIMEOUT', 'furiwake does not answer on /x/admin.sock (no luck)'],
-])('%s on the admin socket is one line in plain words', (code, words) => {
+])('%s on the admin socket is one plain line', (code, words) => {
   expect(noAnswer('/x/admin.sock', Object.assign(new Error('no luck'), { code }))).toContain(words);
 });

@@ -11,7 +11,7 @@ import type { HostStatus } from './host-status.ts';
 export type AdminSource = {
   readonly status: (signal: AbortSignal) => Promise<HostStatus>;
   readonly drains: Drains;
-  /** Names of all nodes, and of those that take connections; `undefined` while they are not known. */
+  /** Names of all nodes, and of those that accept connections; `undefined` while they are not known. */
   readonly nodes: () => { readonly all: ReadonlySet<string>; readonly active: ReadonlySet<string> } | undefined;
   readonly log: Log;
 };
@@ -43,7 +43,7 @@ export function adminRoutes({ status, drains, nodes, log }: AdminSource): Routes
     'POST /undrain': async (body) => {
       const node = body.trim() as NodeName;
       if (!drains.current().has(node)) return refusalOf(node) ?? textReply(200, `node/${node} is not drained\n`);
-      await drains.set(node, false); // a node that is gone may be undrained, too
+      await drains.set(node, false); // a removed node may also be undrained
       log.info({ node, drained: [...drains.current()] }, 'node undrained');
       return textReply(200, `node/${node} accepts connections again\n`);
     },
@@ -53,8 +53,8 @@ export function adminRoutes({ status, drains, nodes, log }: AdminSource): Routes
 const mostShown = 20;
 
 /**
- * Serves the admin socket. Throws {@link StartError} where another furiwake answers on it: the host lock keeps two
- * instances apart, but an instance in another network namespace may have been given the same folder.
+ * Serves the admin socket. Throws {@link StartError} if another furiwake answers on it: the host lock separates
+ * instances of one network namespace, but an instance in another one may use the same folder.
  */
 export async function serveAdmin(
   path: string,
@@ -72,7 +72,7 @@ export async function serveAdmin(
     throw new StartError(
       `furiwake is already running in another network namespace with this state directory (PID ${other.pid}, ${path}): use another --state-dir`,
     );
-  await files.remove(path); // left behind by a process that was killed
+  await files.remove(path); // left behind by a killed process
   return serveHttp({ path }, routes, signal);
 }
 
@@ -86,7 +86,10 @@ export async function statusOf(socketPath: string, signal: AbortSignal): Promise
   }
 }
 
-/** One request to the furiwake of this host. Throws {@link StartError} when none answers, and with what it refuses. */
+/**
+ * One request to the furiwake of this host. Throws {@link StartError} if none answers, or with the message of its
+ * refusal.
+ */
 export async function askAdmin(
   socketPath: string,
   method: string,

@@ -11,7 +11,7 @@ function load(files: Files, log = recordLog()): Promise<Candidates> {
   return loadCandidates({ path, files, clock: virtualClock(), log });
 }
 
-test('a host is alone until it has seen another one, and never again after that, over restarts', async () => {
+test('a host is alone until it has seen another one, and never again after that, even across restarts', async () => {
   const texts = new Map<string, string>();
   const first = await load(filesOf(texts));
   expect(first.hasOthers()).toBe(false);
@@ -21,7 +21,7 @@ test('a host is alone until it has seen another one, and never again after that,
   expect(texts.get(path)).toContain('{"identity":"lb2_a","seen":"2026-01-01T00:00:00.000Z"}');
 });
 
-test('a disk that fails is logged; the other host is remembered until the process ends, and written with the next one', async () => {
+test('a failing disk is logged; the other host is remembered until the process ends, and written with the next one', async () => {
   const texts = new Map<string, string>();
   const files = filesOf(texts);
   let isFull = true;
@@ -40,7 +40,7 @@ test('a disk that fails is logged; the other host is remembered until the proces
   expect(texts.get(path)).toContain('lb2_a');
 });
 
-test('a damaged file still counts as far as it is good; one of a newer release is refused', async () => {
+test('the undamaged lines of a file still count; a file of a newer release is refused', async () => {
   const texts = new Map([
     [path, '{"file":"candidates","version":1}\n{"identity":\n{"identity":"lb2_a","seen":"2026"}\n'],
   ]);

@@ -7,12 +7,12 @@ import type { Log } from '../ports/log.ts';
 import { makeMapFile } from '../state/map-file.ts';
 
 /**
- * Other hosts that ever held the Lease or waited for it. A host that has seen one withdraws when it can no longer renew the
- * Lease; a host that has always been alone goes on serving.
+ * Other hosts that have ever held the Lease or waited for it. A host that has seen one withdraws when it can no longer
+ * renew the Lease; a host that has always been alone continues to serve.
  */
 export type Candidates = {
   hasOthers(): boolean;
-  /** Remembers one, here and on the disk; a disk that fails is logged. */
+  /** Remembers one, in memory and on the disk; logs a failing disk. */
   add(identity: string): Promise<void>;
 };
 

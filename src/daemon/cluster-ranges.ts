@@ -11,12 +11,12 @@ type ServiceCidr = KubeObject & { readonly spec?: { readonly cidrs?: readonly st
 type WireNode = KubeObject & { readonly spec?: { readonly podCIDRs?: readonly string[] } };
 type WireService = KubeObject & { readonly spec?: { readonly clusterIPs?: readonly string[] } };
 
-/** Addresses of the cluster that must not be handed out. */
+/** Addresses of the cluster that must not be assigned. */
 export type ClusterRange = { readonly what: string; readonly range: IpRange };
 
 /**
- * Service CIDRs (networking.k8s.io/v1, or v1beta1 before 1.33) and the nodes' Pod CIDRs. A cluster may show no Service
- * CIDR (1.32 by default): then the addresses that its Services have stand for it, and `showsServiceCidr` is false.
+ * Service CIDRs (networking.k8s.io/v1, or v1beta1 before 1.33) and the nodes' Pod CIDRs. A cluster may not show its
+ * Service CIDR (1.32 by default): the addresses of its Services replace it then, and `showsServiceCidr` is false.
  */
 export async function clusterRanges(
   client: Pick<KubeClient, 'list'>,
@@ -58,7 +58,7 @@ async function listServiceCidrs(
   return [];
 }
 
-/** Every cluster has at least that of default/kubernetes. */
+/** Every cluster has at least the one of default/kubernetes. */
 async function clusterIps(client: Pick<KubeClient, 'list'>, signal: AbortSignal): Promise<readonly ClusterRange[]> {
   const found: ClusterRange[] = [];
   const resource = { apiVersion: 'v1', plural: 'services' };
@@ -69,13 +69,13 @@ async function clusterIps(client: Pick<KubeClient, 'list'>, signal: AbortSignal)
   return found;
 }
 
-/** Throws {@link StartError} when a range to hand out overlaps one of the cluster's. */
+/** Throws {@link StartError} if a range of the pool overlaps one of the cluster's. */
 export function assertNoOverlap(ranges: readonly IpRange[], taken: readonly ClusterRange[]): void {
   for (const range of ranges) {
     const clash = taken.find((each) => rangesOverlap(range, each.range));
     if (clash !== undefined)
       throw new StartError(
-        `--addresses: ${formatRange(range)} overlaps ${clash.what}: hand out addresses that the cluster does not use itself`,
+        `--addresses: ${formatRange(range)} overlaps ${clash.what}: use addresses that the cluster does not use itself`,
       );
   }
 }

@@ -6,7 +6,7 @@ import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import { StartError } from './errors.ts';
 import { assertAccess, prepareCluster } from './cluster.ts';
 
-/** What a whole API server answers. */
+/** The answers of a complete API server. */
 function answerOf({ path }: Asked): unknown {
   const last = path.split('/').at(-1);
   const items: Readonly<Record<string, readonly unknown[]>> = {
@@ -22,7 +22,7 @@ function answerOf({ path }: Asked): unknown {
   return { metadata: {}, items: items[last ?? ''] ?? [] };
 }
 
-/** How it goes with that API server where `answer` has nothing else to say; in virtual time. */
+/** The outcome with that API server, except where `answer` gives another answer; in virtual time. */
 async function prepare(
   answer: (asked: Asked, count: number) => unknown,
   addresses: readonly string[] = ['192.0.2.0/28'],
@@ -48,7 +48,7 @@ const steps = ['version', 'selfsubjectaccessreviews', 'servicecidrs', 'nodes'];
 const transient = ['SERVER', 'UNREACHABLE', 'TIMEOUT', 'THROTTLED'] as const;
 
 test.each(steps.flatMap((step) => transient.map((code) => [step, code] as const)))(
-  'an API server that is just coming up, %s: %s, is waited for, and that is logged',
+  'furiwake waits for an API server that is starting, %s: %s, and logs it',
   async (step, code) => {
     const { ended, warnings } = await prepare((asked, count) => {
       if (asked.path.endsWith(step) && count <= 4) refuse(code, asked);
@@ -67,7 +67,7 @@ test.each([
   ['selfsubjectaccessreviews', 'FORBIDDEN', /forbids access/],
   ['version', 'NOT_FOUND', /does not answer as a Kubernetes API server .*: check the server/],
   ['version', 'PROTOCOL', /does not answer as a Kubernetes API server/],
-] as const)('%s: %s again and again is one clear line; once is not', async (step, code, words) => {
+] as const)('%s: %s repeatedly is one clear line; once is not', async (step, code, words) => {
   const refuseUpTo = (times: number) =>
     prepare((asked, count) => {
       if (asked.path.endsWith(step) && count <= times) refuse(code, asked);
@@ -79,7 +79,7 @@ test.each([
   expect(await refuseUpTo(1)).toMatchObject({ ended: 'v1.37.2' });
 });
 
-test("a server's certificate that is not trusted is no server that is out of reach", async () => {
+test('an untrusted server certificate is not reported as an unreachable server', async () => {
   const { ended } = await prepare((asked) => refuse('UNTRUSTED', asked));
   expect(ended).toMatchObject({ code: 'START', message: expect.stringMatching(/check certificate-authority/) });
 });
@@ -101,18 +101,18 @@ test.each([
   ['fd00:10:96::/120', () => undefined, /overlaps the Service CIDR fd00:10:96::\/112/],
   ['10.244.0.9', () => undefined, /overlaps the Pod CIDR of node n1 10\.244\.0\.0\/24/],
   ['10.32.0.0/28', withoutCidrs, /overlaps the clusterIP 10\.32\.0\.1 of Service default\/kubernetes/],
-])('%s is refused where the cluster has it', async (addresses, answer, words) => {
+])('%s is refused if the cluster has it', async (addresses, answer, words) => {
   const { ended } = await prepare(answer, [addresses]);
   expect(ended).toMatchObject({ code: 'START', message: expect.stringMatching(words) });
 });
 
-test('a cluster that does not show its Service CIDR is told', async () => {
+test('a cluster that does not show its Service CIDR is reported', async () => {
   const { ended, warnings } = await prepare(withoutCidrs);
   expect(ended).toBe('v1.37.2');
   expect(warnings).toMatchObject([{ message: expect.stringMatching(/does not show its Service CIDR.*--addresses/) }]);
 });
 
-test('what is signalled meanwhile is what ends it', async () => {
+test('a signal meanwhile ends the wait', async () => {
   const end = new AbortController();
   const client = clientOf((asked) => {
     end.abort(new Error('enough'));
@@ -125,7 +125,7 @@ test('what is signalled meanwhile is what ends it', async () => {
 test.each([
   ['SERVER', /^the API server https:\/\/api does not answer \(.*SERVER\); try again/],
   ['UNAUTHORIZED', /^https:\/\/api: refused with UNAUTHORIZED/],
-] as const)('without waiting the answer comes at once: %s', async (code, words) => {
+] as const)('without waiting the outcome is immediate: %s', async (code, words) => {
   const clock = virtualClock();
   const client = clientOf((asked) => refuse(code, asked));
   const deps = { client, server: 'https://api', leaseNamespace: 'ns', clock, log: recordLog() };

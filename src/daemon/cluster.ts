@@ -31,9 +31,9 @@ const youthTries = 3;
 const youthRetryMs = 1_500;
 
 /**
- * Waits until the API server has answered what must be known before anything is decided; resolves with its version. Throws
- * {@link StartError} for what waiting does not cure: an old server, missing permissions, addresses that overlap the
- * cluster's, refusals that repeat.
+ * Waits until the API server has answered everything that furiwake must know before its first decision; resolves with
+ * its version. Throws {@link StartError} for faults that waiting does not solve: an old server, missing permissions,
+ * addresses that overlap the cluster's, repeated refusals.
  */
 export async function prepareCluster(
   deps: ClusterDeps,
@@ -50,7 +50,10 @@ export async function prepareCluster(
   });
 }
 
-/** Asks once whether the server is new enough and grants our permissions; {@link StartError} for every other outcome. */
+/**
+ * Checks once whether the server is new enough and grants all permissions; throws {@link StartError} for every other
+ * outcome.
+ */
 export async function assertAccess(deps: ClusterDeps, signal: AbortSignal): Promise<void> {
   try {
     await assertUsable(deps, await readVersion(deps.client, signal), signal);
@@ -92,8 +95,8 @@ async function untilAnswered<T>(
   }
 }
 
-/** What to say of an error that waiting does not cure when it repeats; `undefined` for the others. */
-function lastingTrouble({ code, message }: KubeError, server: string): string | undefined {
+/** The message for an error that waiting does not solve if it repeats; `undefined` for other errors. */
+function lastingTrouble({ code, message, advice }: KubeError, server: string): string | undefined {
   switch (code) {
     case 'UNREACHABLE':
     case 'TIMEOUT':
@@ -102,25 +105,24 @@ function lastingTrouble({ code, message }: KubeError, server: string): string | 
     case 'GONE':
       return undefined;
     case 'UNTRUSTED':
-      return `${server}: ${message}: check certificate-authority and tls-server-name in the kubeconfig`;
     case 'UNAUTHORIZED':
-      return `${server}: ${message}: the token or certificate in the kubeconfig is invalid or has expired; create a new one`;
+      return `${server}: ${message}: ${advice}`;
     case 'CREDENTIALS':
       return `no credentials for the API server ${server}: ${message}`;
     case 'FORBIDDEN':
-      return `the API server ${server} forbids access (${message}): check the user in the kubeconfig`;
+      return `the API server ${server} forbids access (${message}): ${advice}`;
     case 'NOT_FOUND':
     case 'CONFLICT':
     case 'ALREADY_EXISTS':
     case 'INVALID':
     case 'PROTOCOL':
-      return `${server} does not answer as a Kubernetes API server (${message}): check the server in the kubeconfig`;
+      return `${server} does not answer as a Kubernetes API server (${message}): ${advice}`;
     default:
       return assertNever(code);
   }
 }
 
-/** Throws {@link StartError}, before anything is changed, where the server is too old or permissions are missing. */
+/** Throws {@link StartError}, before any change, if the server is too old or permissions are missing. */
 async function assertUsable(
   { client, leaseNamespace, clock }: ClusterDeps,
   version: ServerVersion,

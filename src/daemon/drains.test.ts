@@ -17,7 +17,7 @@ test('a drain outlives the process', async () => {
   expect([...(await load()).current()]).toEqual(['n1']);
 });
 
-test('a drain that cannot be recorded does not take effect, also not with the next one', async () => {
+test('a drain that cannot be recorded does not take effect, not even with the next one', async () => {
   const texts = new Map<string, string>();
   const files = filesOf(texts);
   let isFull = true;

@@ -6,10 +6,13 @@ import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
 import { makeMapFile } from '../state/map-file.ts';
 
-/** The nodes that an administrator drains; they stay drained over restarts. */
+/** The nodes that an administrator drained; they stay drained across restarts. */
 export type Drains = {
   current(): ReadonlySet<NodeName>;
-  /** Written to the disk before it takes effect. Throws the system's error when that fails; then nothing changes. */
+  /**
+   * Writes the change to the disk before it takes effect. Throws the system's error if that fails; then nothing
+   * changes.
+   */
   set(node: NodeName, isDrained: boolean): Promise<void>;
   /** Calls `listener` after each change; returns the end of the subscription. */
   subscribe(listener: () => void): () => void;

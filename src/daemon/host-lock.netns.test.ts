@@ -21,7 +21,7 @@ afterAll(async () => {
   await lab[Symbol.asyncDispose]();
 });
 
-/** How the lock ends while a process of `uid` listens on the abstract socket of release 0.1.0. */
+/** The outcome of the lock while a process of `uid` listens on the abstract socket of release 0.1.0. */
 async function lockBesideListener(uid: number): Promise<string> {
   const listen = String.raw`
     process.setgid(${uid}); process.setuid(${uid});
@@ -37,10 +37,10 @@ async function lockBesideListener(uid: number): Promise<string> {
   }
 }
 
-test('a process of another user on the name of the earlier lock keeps furiwake from nothing', async () => {
+test('a process of another user with the name of the earlier lock does not block furiwake', async () => {
   expect(await lockBesideListener(65_534)).toBe('locked');
 });
 
-test('an earlier release that runs is found by its socket', async () => {
+test('a running earlier release is detected by its socket', async () => {
   expect(await lockBesideListener(0)).toMatch(/^an earlier release of furiwake is running on this host \(PID N\)/);
 });

@@ -21,7 +21,10 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** A host with a lock folder of its own, where `ss` prints `sockets`. The files belong to root, whoever runs the test. */
+/**
+ * A host with a separate lock folder, where `ss` prints `sockets`. The files belong to root, whichever user runs the
+ * test.
+ */
 function makeHost(sockets = '', rest: Partial<Files> = {}): Parameters<typeof lockHost>[1] {
   const stat: Files['stat'] = async (at) => {
     const found = await systemFiles.stat(at);
@@ -36,7 +39,7 @@ function makeHost(sockets = '', rest: Partial<Files> = {}): Parameters<typeof lo
   };
 }
 
-test('one instance holds a host, with whatever state directory; the next one is told which, and succeeds after it', async () => {
+test('one instance holds a host, with any state directory; the error of the next one names it, and the next one succeeds after it', async () => {
   const host = makeHost();
   expect(await findHolder(host, signal)).toBeUndefined();
   const lock = await lockHost(first, host, signal);
@@ -53,7 +56,7 @@ test('one instance holds a host, with whatever state directory; the next one is 
   await expect(lockHost(first, host, signal)).rejects.toThrow('furiwake cleanup is running on this host (PID 12).');
 });
 
-test('of many that start at the same moment at most one succeeds', async () => {
+test('of many that start at the same time at most one succeeds', async () => {
   const host = makeHost();
   const starts = Array.from({ length: 8 }, (_, pid) => lockHost({ ...first, pid }, host, signal));
   const locks = (await Promise.allSettled(starts)).flatMap((start) =>
@@ -71,7 +74,7 @@ test('the lock outlives the signal that ends the process, until the process rele
   await expect(lockHost(second, host, signal)).rejects.toThrow('PID 11');
 });
 
-test('the socket of a process that is gone is removed', async () => {
+test('the socket of a dead process is removed', async () => {
   const host = makeHost();
   await host.files.makeFolder(host.lockFolder);
   const gone = createServer();
@@ -95,7 +98,7 @@ test('an instance that does not answer still holds the host', async () => {
   mute.close();
 });
 
-test('a folder in which another user can put files is refused', async () => {
+test('a folder in which another user can create files is refused', async () => {
   for (const found of [
     { isFolder: true, uid: 1000, mode: 0o700 },
     { isFolder: true, uid: 0, mode: 0o777 },
@@ -108,7 +111,7 @@ test('a folder in which another user can put files is refused', async () => {
 
 const line = (name: string): string => `u_str LISTEN 0      511    ${name} 142131 * 0 users:(("node",pid=175,fd=19))\n`;
 
-/** How the lock ends on a host whose `ss` prints `sockets`, where process 175 belongs to `uid`. */
+/** The outcome of the lock on a host whose `ss` prints `sockets`, where process 175 belongs to `uid`. */
 async function lockBeside(sockets: string, uid: number): Promise<string> {
   const read: Files['read'] = async (at) =>
     at === '/proc/175/status' ? `Name:\tnode\nUid:\t${uid}\t${uid}\t${uid}\t${uid}\n` : systemFiles.read(at);
@@ -124,8 +127,8 @@ const refusal = 'an earlier release of furiwake is running on this host (PID 175
 
 test.each([
   ['an earlier release', '@furiwake', 0, refusal],
-  ['an earlier release, its name padded', `@furiwake${'@'.repeat(99)}`, 0, refusal],
-  ['a process of another user on the name of the earlier lock', '@furiwake', 65_534, 'locked'],
+  ['an earlier release with a padded name', `@furiwake${'@'.repeat(99)}`, 0, refusal],
+  ['a process of another user with the name of the earlier lock', '@furiwake', 65_534, 'locked'],
   ['a socket of another name', '@furiwake-test', 0, 'locked'],
 ])('the lock beside %s', async (_, name, uid, words) => {
   expect(await lockBeside(line(name), uid)).toContain(words);

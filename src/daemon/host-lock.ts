@@ -20,9 +20,10 @@ const holderSchema = z.object({ command: z.enum(['run', 'cleanup']), pid: z.int(
  * Makes this process the only one that changes this host, until disposed: with any state directory, because the nftables
  * table, the routing rule and HAProxy's port exist once per network namespace.
  *
- * The folder is only for root, and belongs to one network namespace. Each instance listens on a socket of its own in it,
- * then asks all others; of two instances the one that listens later finds the other, so never two of them succeed, and
- * removing a stale socket never removes a live one. Throws {@link StartError} while another instance is there.
+ * The folder is accessible only to root, and belongs to one network namespace. Each instance listens on its own socket
+ * there and then connects to all others. Of two instances the one that listens later finds the other, so two never
+ * succeed, and the removal of a stale socket never removes a live one. Throws {@link StartError} while another instance
+ * exists.
  */
 export async function lockHost(holder: Holder, deps: LockDeps, signal: AbortSignal): Promise<AsyncDisposable> {
   const { files, newId, lockFolder } = deps;
@@ -30,7 +31,7 @@ export async function lockHost(holder: Holder, deps: LockDeps, signal: AbortSign
   await assertPrivate(files, lockFolder);
   const name = `${newId()}.sock`;
   const path = `${lockFolder}/${name}`;
-  // The lock outlives `signal`: a process that was told to end may take its time.
+  // The lock outlives `signal`: a process that is shutting down may take some time.
   const never = new AbortController().signal;
   const server = await serveHttp({ path }, { 'GET /holder': async () => jsonReply(holder) }, never);
   const release = async (): Promise<void> => {
@@ -52,7 +53,7 @@ export async function lockHost(holder: Holder, deps: LockDeps, signal: AbortSign
   return { [Symbol.asyncDispose]: release };
 }
 
-/** Who holds the lock; `except` is the name of our own socket. Removes the sockets of processes that are gone. */
+/** The holder of the lock; `except` is the name of the caller's own socket. Removes the sockets of dead processes. */
 export async function findHolder(
   { files, lockFolder }: Pick<LockDeps, 'files' | 'lockFolder'>,
   signal: AbortSignal,
@@ -84,12 +85,12 @@ function heldBy(other: Holder | 'unknown'): string {
 }
 
 /**
- * PID of a furiwake 0.1.0, which held the abstract unix socket `@furiwake`. Any user can hold that name, so it counts only
- * where the process is root's.
+ * PID of a furiwake 0.1.0, which held the abstract unix socket `@furiwake`. Any user can hold that name, so it counts
+ * only if the process belongs to root.
  */
 async function earlierHolder({ exec, files }: LockDeps, signal: AbortSignal): Promise<number | undefined> {
   const sockets = await exec.run('ss', ['-Hlxp', 'src', '@furiwake*'], { signal }).catch((error: unknown) => {
-    if (error instanceof ExecError) return undefined; // without ss no release has run here
+    if (error instanceof ExecError) return undefined; // without ss no release can have run here
     throw error;
   });
   for (const line of sockets?.stdout.split('\n') ?? []) {

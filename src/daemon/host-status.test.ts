@@ -65,7 +65,7 @@ describe('a Service', () => {
       [condition('AddressAssigned', 'True', 'AddressNotInPool', 'kept'), condition('Serving', 'True', 'Serving')],
       { status: 'Serving', reason: 'AddressNotInPool', message: 'kept' },
     ],
-    ['that has just come', [], { status: 'Pending', reason: 'Starting' }],
+    ['that was just created', [], { status: 'Pending', reason: 'Starting' }],
   ])('%s says so', (_, conditions, expected) => {
     expect(lineOf(conditions)).toMatchObject({ service: 'default/a', ageSeconds: 60, ...expected });
   });
@@ -104,7 +104,7 @@ describe('a Service', () => {
   });
 });
 
-test('the pool is counted, without what is left out, and with what Services have of it', () => {
+test('the pool is counted, without excluded addresses, with those in use', () => {
   const assignment = (text: string): Assignment => ({
     addresses: [{ ip: addressOf(text), served: [], taken: [] }],
     verdict: { reason: 'Assigned', message: '' },

@@ -6,7 +6,7 @@ import type { ServiceKey } from '../core/model/names.ts';
 import type { Condition, Service } from '../core/model/service.ts';
 import type { ProxyObservation } from '../ports/proxy.ts';
 
-/** What `furiwake status` shows; its JSON form is the answer of the admin socket. */
+/** The data of `furiwake status`; its JSON form is the answer of the admin socket. */
 export type HostStatus = {
   readonly version: string;
   readonly pid: number;
@@ -25,13 +25,13 @@ export type HostStatus = {
 };
 
 export type PoolStatus = {
-  /** `192.0.2.200-192.0.2.220`, without the addresses that are left out. */
+  /** `192.0.2.200-192.0.2.220`, or with ` on request` at its end; without the excluded addresses. */
   readonly ranges: readonly string[];
   /** How many addresses, as decimal text: an IPv6 range may hold 2^64. */
   readonly size: string;
-  /** How many of them Services have. */
+  /** How many of them are in use. */
   readonly used: number;
-  /** Addresses that no Service gets, and why. */
+  /** Excluded addresses, each with the cause. */
   readonly leftOut: readonly { readonly address: string; readonly reason: string }[];
 };
 
@@ -40,7 +40,7 @@ export type ServiceLine = {
   readonly status: 'Serving' | 'Partly served' | 'No endpoints' | 'No nodes' | 'Not served' | 'Pending' | 'Not ours';
   readonly addresses: readonly string[];
   readonly ports: readonly number[];
-  /** Reason and message of the condition that says why; empty message: nothing to say. */
+  /** Reason and message of the condition that explains the status; the message may be empty. */
   readonly reason: string;
   readonly message: string;
   readonly connections: number;
@@ -52,13 +52,15 @@ export type NodeLine = {
   readonly node: string;
   readonly family: 4 | 6;
   readonly state: string;
-  /** How long it has been in this state; `undefined`: since furiwake started. */
+  /** Since when it has been in this state; `undefined`: since furiwake started. */
   readonly forSeconds: number | undefined;
   readonly connections: number;
   readonly total: number;
 };
 
-/** The Services of this host and those that another implementation holds: as their conditions say, and as HAProxy counts. */
+/**
+ * The Services of this host and those that another implementation holds, with their conditions and HAProxy's counters.
+ */
 export function serviceLines(
   plan: Pick<Plan, 'assignments' | 'eligibility' | 'table'> | undefined,
   services: ReadonlyMap<ServiceKey, Service>,
@@ -96,13 +98,13 @@ export function nodeLines(observed: ProxyObservation | undefined, nowMs: number)
   }));
 }
 
-/** How much of the address pool is used, and what is left out of it. */
+/** The usage of the address pool, and its excluded addresses. */
 export function poolStatus({ pool, assignments }: Pick<Plan, 'pool' | 'assignments'>): PoolStatus {
   const used = new Set<string>();
   for (const { addresses } of assignments.values())
     for (const { ip } of addresses) if (pool.ranges.some((range) => rangeContains(range, ip))) used.add(ip.text);
   return {
-    ranges: pool.ranges.map(formatRange),
+    ranges: pool.ranges.map((range) => `${formatRange(range)}${range.isOnRequest ? ' on request' : ''}`),
     size: String(countAddresses(pool.ranges)),
     used: used.size,
     leftOut: Array.from(pool.excluded, ([address, reason]) => ({ address, reason })),
@@ -130,7 +132,7 @@ function verdictOf(
   eligibility: Eligibility,
 ): Pick<ServiceLine, 'status' | 'reason' | 'message'> {
   if (eligibility === 'held')
-    return { status: 'Not ours', reason: 'HeldByAnother', message: 'another implementation has given it an address' };
+    return { status: 'Not ours', reason: 'HeldByAnother', message: 'another implementation assigned its address' };
   if (eligibility === 'leaving')
     return { status: 'Not served', reason: 'Leaving', message: 'furiwake is releasing it' };
   const find = (type: string): Condition | undefined => conditions.find((condition) => condition.type === type);

@@ -2,7 +2,7 @@ import { type Exec, ExecError } from '../ports/exec.ts';
 import { StartError } from './errors.ts';
 import type { Platform } from './platform.ts';
 
-/** Programs that must be on the host, the Debian package of each, and how to ask for its version. */
+/** Programs that must be on the host, with their Debian packages and the commands that print their versions. */
 const tools = [
   { program: 'haproxy', debianPackage: 'haproxy', args: ['-v'] },
   { program: 'nft', debianPackage: 'nftables', args: ['--version'] },
@@ -13,10 +13,10 @@ const tools = [
 export type ToolVersion = {
   readonly program: string;
   readonly debianPackage: string;
-  /** `undefined`: not there. */ readonly version: string | undefined;
+  /** `undefined`: not installed. */ readonly version: string | undefined;
 };
 
-/** The first line of each program's answer to the question for its version. */
+/** The first line of each program's version output. */
 export async function toolVersions(exec: Exec, signal: AbortSignal): Promise<readonly ToolVersion[]> {
   return Promise.all(
     tools.map(async ({ program, debianPackage, args }) => {
@@ -42,7 +42,7 @@ export function isHaproxyTooOld(line: string): boolean {
   return version === undefined || version[0] < 2 || (version[0] === 2 && version[1] < 6);
 }
 
-/** Throws {@link StartError} for the first thing that the host lacks. */
+/** Throws {@link StartError} for the first missing requirement. */
 export async function assertHost({ exec, isRoot }: Platform, signal: AbortSignal): Promise<void> {
   if (!isRoot)
     throw new StartError('furiwake run needs root: it configures nftables, routes and addresses of this host');

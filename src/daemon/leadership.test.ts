@@ -4,15 +4,14 @@ import { type LeaseCluster, type Link, makeLeaseCluster } from '../../test/make/
 import { type LogLine, recordLog } from '../../test/sim/observers.ts';
 import { type VirtualClock, virtualClock } from '../../test/sim/virtual-clock.ts';
 import { untilAborted } from '../async/abort.ts';
-import { makeLease } from '../kube/lease.ts';
 import type { LeaseObject } from '../kube/lease-object.ts';
 import { leadWhileHeld } from './leadership.ts';
 
 /** One host that runs `leadWhileHeld`. */
 type Host = {
-  /** Whether it announces its addresses and takes new connections. */
+  /** Whether it announces its addresses and accepts new connections. */
   readonly isServing: boolean;
-  /** Each change of that, in order. */
+  /** Each change of `isServing`, in order. */
   readonly changes: readonly boolean[];
   /** How often the work of a holder began. */
   readonly terms: number;
@@ -27,7 +26,7 @@ function makeScene(): Scene {
   return { cluster: makeLeaseCluster(), clock: virtualClock(), stop: new AbortController() };
 }
 
-/** `knowsOthers`: it has seen another candidate before, and remembers it. */
+/** `knowsOthers`: it has recorded another candidate before. */
 function start(
   { cluster, clock, stop }: Scene,
   identity: string,
@@ -42,13 +41,8 @@ function start(
   let isServing = !knowsOthers || onLeaseLoss === 'keep';
   let terms = 0;
   let isWorking = false;
-  const lease = makeLease({
-    client: cluster.clientOf(identity),
-    namespace: 'ns',
-    name: 'furiwake',
-    identity,
+  const lease = cluster.claimOf(identity, {
     clock,
-    random: () => 0.5,
     log,
     onOther: () => {
       hasOthers = true;
@@ -99,7 +93,7 @@ const leaseOf = (holderIdentity: string, renewTime: string): LeaseObject => ({
   spec: { holderIdentity, leaseDurationSeconds: 15, renewTime },
 });
 
-/** Another host, of which only the Lease is seen, renews it every five seconds. */
+/** Another host, visible only through the Lease, which it renews every five seconds. */
 async function renewElsewhere({ cluster, clock }: Scene, identity: string, seconds: number): Promise<void> {
   for (let at = 0; at < seconds; at += 5) {
     cluster.lease = leaseOf(identity, `elsewhere ${clock.monotonic()}`);
@@ -110,7 +104,7 @@ async function renewElsewhere({ cluster, clock }: Scene, identity: string, secon
 const messages = ({ log }: Host, level: string): readonly string[] =>
   log.filter((line) => line.level === level).map(({ message }) => message);
 
-test('a host that starts while another one holds the Lease withdraws, names the holder, and serves when that one is gone', async () => {
+test('a host that starts while another one holds the Lease withdraws, names the holder, and serves when that one has ended', async () => {
   const scene = makeScene();
   const host = start(scene, 'lb2_a-b');
   await renewElsewhere(scene, 'lb1_53b6-f3d2', 30);
@@ -135,7 +129,7 @@ test('a host that loses the Lease to another one withdraws, ends its work, and b
   expect([host.changes, host.terms]).toEqual([[false, true], 2]);
 });
 
-test('etcd restored from a backup is no outage for a host that has always been alone: it serves on, and reads the cluster anew', async () => {
+test('a host that has always been alone continues to serve when etcd is restored from a backup, and reads the cluster again', async () => {
   const scene = makeScene();
   const host = start(scene, 'lb1_a-b');
   await scene.clock.advance(60_000);
@@ -156,7 +150,7 @@ test('with another host known, etcd restored from a backup withdraws until the L
   expect([host.changes, host.terms]).toEqual([[true, false, true], 2]);
 });
 
-test('another process under the same identity means a copied state directory: the host withdraws and says so', async () => {
+test('another process with the same identity means a copied state directory: the host withdraws and logs it', async () => {
   const scene = makeScene();
   const host = start(scene, 'lb1_a-b');
   await scene.clock.advance(7_000);

@@ -12,13 +12,15 @@ export type LeadershipDeps = {
   readonly lease: Lease;
   readonly leaseNamespace: string;
   readonly loadBalancerClass: string;
-  /** Who we are in the Lease. */
+  /** The identity of this host in the Lease. */
   readonly identity: string;
-  /** Whether this host may announce its addresses and take new connections. */
+  /** Whether this host may announce its addresses and accept new connections. */
   readonly setServing: (isServing: boolean) => void;
-  /** Another holder of, or candidate for, the Lease was ever seen: then this host cannot know that it is alone. */
+  /**
+   * Another holder of the Lease, or candidate for it, was seen at some time: this host cannot know that it is alone.
+   */
   readonly hasOthers: () => boolean;
-  /** What to do when the Lease is lost to another host. */
+  /** The action when the Lease is lost to another host. */
   readonly onLeaseLoss: 'withdraw' | 'keep';
   readonly clock: Clock;
   readonly log: Log;
@@ -29,13 +31,14 @@ export type LeadershipDeps = {
  * address at the same time:
  *
  *   waiting for another holder   ─► withdrawn
- *   waiting for our own identity ─► serving if no other candidate was ever seen, until the Lease proves to be a namesake's
+ *   waiting for its own identity ─► serving if no other candidate was ever seen, until a namesake renews the Lease
  *   held, renewals succeed       ─► serving
- *   held, no renewal for 10 s    ─► serving if no other candidate was ever seen, else withdrawn: 5 s before another host
- *                                   may take over
- *   lost to another host         ─► withdrawn (or kept, where the administrator arranged it otherwise)
+ *   held, no renewal for 10 s    ─► serving if no other candidate was ever seen, otherwise withdrawn: 5 s before
+ *                                   another host may take over
+ *   lost to another host         ─► withdrawn (or kept, with `--on-lease-loss keep`)
  *
- * Ends when `signal` aborts; throws what `work` throws, and `StartError` where the namespace of the Lease is missing.
+ * Ends when `signal` aborts; throws the errors of `work`, and `StartError` if the namespace of the Lease does not
+ * exist.
  */
 export async function leadWhileHeld(
   deps: LeadershipDeps,
@@ -58,7 +61,7 @@ export async function leadWhileHeld(
         async (until) => {
           const loss = await lease.hold(until);
           if (loss.reason !== 'taken') return;
-          // Under our own identity it may be that of an etcd restored from a backup: no reason for an outage.
+          // A Lease with the host's own identity may be from an etcd backup, which must not cause an outage.
           const isKept = loss.holder === deps.identity && !deps.hasOthers();
           if (!isKept) withdraw();
           log[isKept ? 'warn' : 'error'](
@@ -75,7 +78,7 @@ export async function leadWhileHeld(
 
 function lossWords({ identity, onLeaseLoss, hasOthers }: LeadershipDeps, holder: string): string {
   if (holder === identity && !hasOthers())
-    return 'the Lease was changed under the identity of this host (is etcd restored from a backup?): traffic continues, nothing is written to the cluster until it is known whether another process renews the Lease';
+    return 'the Lease was changed with the identity of this host (was etcd restored from a backup?): traffic continues; writes to the cluster wait until it is known whether another process renews the Lease';
   const what =
     onLeaseLoss === 'withdraw'
       ? 'its addresses are withdrawn, established connections continue'
@@ -83,16 +86,16 @@ function lossWords({ identity, onLeaseLoss, hasOthers }: LeadershipDeps, holder:
   return `host ${hostOf(holder)} took over the Lease: this host no longer serves; ${what}`;
 }
 
-/** What to say of the holder that is waited for. */
+/** The message about the holder that this host waits for. */
 function holderWords({ loadBalancerClass }: LeadershipDeps, { identity, kind, expiresInMs }: Holder): string {
   const seconds = Math.ceil(expiresInMs / 1000);
   switch (kind) {
     case 'other':
       return `host ${hostOf(identity)} holds the Lease for class ${loadBalancerClass}; taking over when it expires (in ${seconds} s unless renewed) or is released`;
     case 'unknown':
-      return `the Lease bears the identity of this host, but this process did not write it; taking it in ${seconds} s unless another process renews it`;
+      return `the Lease has the identity of this host, but this process did not write it; taking it in ${seconds} s unless another process renews it`;
     case 'namesake':
-      return 'another process renews the Lease under the identity of this host: one state directory is a copy of the other. Stop furiwake on the copy, delete its state directory, and start it again';
+      return 'another process renews the Lease with the identity of this host: one state directory is a copy of the other. Stop furiwake on the copy, delete its state directory, and start it again';
     default:
       return assertNever(kind);
   }

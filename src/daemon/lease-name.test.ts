@@ -31,7 +31,7 @@ test('every class has a valid name for its Lease', () => {
   );
 });
 
-test('two classes never share a Lease, one that looks like the changed name of another included', () => {
+test('two classes never share a Lease, not even if one equals the changed name of another', () => {
   fc.assert(
     fc.property(anyClass, anyClass, (one, other) => {
       const changed = leaseName(one).replace('furiwake-', '');

@@ -6,8 +6,8 @@ const maxLength = 200;
 const hashLength = 8;
 
 /**
- * The Lease of a class; two classes never share one. A class may not be a valid name of an object: where it has to be
- * changed, a hash of it is appended. The default class has none, so that all releases use the same Lease.
+ * The Lease of a class; two classes never share one. If the class is not a valid object name, it is changed and a hash
+ * is appended. The default class has no hash, so that all releases use the same Lease.
  */
 export function leaseName(loadBalancerClass: string): string {
   const plain = plainName(loadBalancerClass);
@@ -29,7 +29,7 @@ function plainName(text: string): string {
     .join('.');
 }
 
-/** Ends as the name of a class that had to be changed does. */
+/** Ends like the changed name of another class. */
 function endsAsHash(name: string): boolean {
   return new RegExp(`-[0-9a-f]{${hashLength}}$`).test(name);
 }

@@ -2,7 +2,7 @@ import type { KubeClient } from '../kube/client.ts';
 import type { KubeList, KubeObject } from '../kube/object.ts';
 import { type Resource, resourcePath } from '../kube/paths.ts';
 
-/** As client-go: an answer stays small, whatever the size of the cluster. */
+/** As in client-go: an answer stays small, whatever the size of the cluster. */
 const pageSize = '500';
 
 /** All objects of a kind, page by page. Throws `KubeError`. */

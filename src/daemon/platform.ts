@@ -2,7 +2,7 @@ import type { Clock, Random } from '../ports/clock.ts';
 import type { Exec } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
 
-/** The machine that furiwake runs on. Only `main` touches it; the commands are given this. */
+/** The machine that furiwake runs on. Only `main` accesses it; the commands get it as a parameter. */
 export type Platform = {
   readonly clock: Clock;
   readonly random: Random;
@@ -15,7 +15,10 @@ export type Platform = {
   readonly pid: number;
   /** A new random identifier. */
   readonly newId: () => string;
-  /** Where the instances of this network namespace find each other (`lockHost`); below `/run`, which a reboot empties. */
+  /**
+   * The folder in which the instances of this network namespace find each other (`lockHost`); below `/run`, which a
+   * reboot empties.
+   */
   readonly lockFolder: string;
 };
 
@@ -36,19 +39,20 @@ export function statePaths(
     placement: `${stateDir}/placement.jsonl`,
     drains: `${stateDir}/drains.jsonl`,
     candidates: `${stateDir}/candidates.jsonl`,
-    identity: `${stateDir}/identity`,
+    identity: `${stateDir}/identity.jsonl`,
     adminSocket: `${stateDir}/admin.sock`,
   };
 }
 
-/** Files of release 0.1.0 in the state directory: read where there are none of this release, then removed. */
+/** Files of release 0.1.0 in the state directory: read until the files of this release exist, then removed. */
 export function earlierStatePaths(
   stateDir: string,
-): Readonly<Record<'records' | 'rows' | 'nodes' | 'addresses', string>> {
+): Readonly<Record<'records' | 'rows' | 'nodes' | 'addresses' | 'identity', string>> {
   return {
     records: `${stateDir}/records.jsonl`,
     rows: `${stateDir}/rows.jsonl`,
     nodes: `${stateDir}/nodes.json`,
     addresses: `${stateDir}/addresses.json`,
+    identity: `${stateDir}/identity`,
   };
 }

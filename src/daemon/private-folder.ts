@@ -1,7 +1,7 @@
 import type { Files } from '../ports/files.ts';
 import { StartError } from './errors.ts';
 
-/** Throws {@link StartError} unless only root can put files into the folder. */
+/** Throws {@link StartError} unless only root can create files in the folder. */
 export async function assertPrivate(files: Pick<Files, 'stat'>, folder: string): Promise<void> {
   const found = await files.stat(folder);
   if (found === undefined || !found.isFolder) throw new StartError(`${folder} is not a folder`);

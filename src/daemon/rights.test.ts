@@ -12,7 +12,7 @@ type Manifest = {
   }[];
 };
 
-test('deploy/ grants exactly the rights that are used', () => {
+test('deploy/ grants exactly the permissions that furiwake uses', () => {
   const manifests = parseAllDocuments(readFileSync('deploy/furiwake.yaml', 'utf8')).map(
     (document) => document.toJS() as Manifest,
   );

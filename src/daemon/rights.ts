@@ -1,7 +1,7 @@
 import type { KubeClient } from '../kube/client.ts';
 import { resourcePath } from '../kube/paths.ts';
 
-/** One right that furiwake uses; `deploy/rbac.yaml` grants exactly these. `isLocal`: only in the Lease's namespace. */
+/** One permission that furiwake uses; `deploy/` grants exactly these. `isLocal`: only in the Lease's namespace. */
 export type Right = {
   readonly group: string;
   readonly resource: string;
@@ -35,7 +35,7 @@ export function showRight({ group, resource, subresource, verb, isLocal }: Right
 
 const reviews = resourcePath({ apiVersion: 'authorization.k8s.io/v1', plural: 'selfsubjectaccessreviews' });
 
-/** Asks the API server for each right (SelfSubjectAccessReview); the ones that we do not have. */
+/** Asks the API server for each permission (SelfSubjectAccessReview); returns the missing ones. */
 export async function missingRights(
   client: Pick<KubeClient, 'create'>,
   leaseNamespace: string,

@@ -27,7 +27,7 @@ beforeEach(() => {
 });
 afterAll(() => rmSync(root, { recursive: true }));
 
-/** Real files that belong to root, whoever runs the test. */
+/** Real files that belong to root, whichever user runs the test. */
 const files: Files = {
   ...systemFiles,
   stat: async (at) => {
@@ -37,7 +37,7 @@ const files: Files = {
 };
 const disk = { files, exec };
 
-/** Puts these files into the state directory; a name with `/` at its end is a folder. */
+/** Creates these files in the state directory; a name with a trailing `/` is a folder. */
 function fill(...names: readonly string[]): void {
   mkdirSync(stateDir, { recursive: true });
   for (const name of names) {
@@ -47,14 +47,14 @@ function fill(...names: readonly string[]): void {
   }
 }
 
-test('a new folder is made, marked, and found again', async () => {
+test('a new folder is created, marked, and recognised again', async () => {
   await openStateDir(disk, stateDir);
   expect(readdirSync(stateDir)).toEqual(['furiwake-state']);
   fill('ledger.jsonl');
   await openStateDir(disk, stateDir);
 });
 
-test('a start that fails leaves nothing of what it made, and everything that was there', async () => {
+test('a failed start removes everything that it created, and nothing else', async () => {
   await (await openStateDir(disk, stateDir))[Symbol.asyncDispose]();
   expect(existsSync(path.dirname(stateDir))).toBe(false);
   const opened = await openStateDir(disk, stateDir);
@@ -67,8 +67,8 @@ test('a start that fails leaves nothing of what it made, and everything that was
 
 test.each([
   ['with files of other programs', ['hosts', 'passwd']],
-  ['with a folder haproxy of its own, as /etc and /var/lib have', ['haproxy/', 'hosts']],
-  ['with nothing but a folder haproxy', ['haproxy/']],
+  ['with its own folder haproxy, as in /etc and /var/lib', ['haproxy/', 'hosts']],
+  ['with only a folder haproxy', ['haproxy/']],
   ['with an identity of another program', ['identity']],
 ])('a folder %s is refused by run and by cleanup, and nothing in it changes', async (_, names) => {
   fill(...names);
@@ -100,7 +100,7 @@ test.each([
   expect(readdirSync(stateDir)).toContain('furiwake-state');
 });
 
-test('cleanup deletes the files of furiwake by name, and the folder where nothing else is in it', async () => {
+test('cleanup deletes the files of furiwake by name, and the folder if it is then empty', async () => {
   await openStateDir(disk, stateDir);
   fill('ledger.jsonl', 'ledger.jsonl.new', 'records.jsonl', 'identity', 'haproxy/', 'haproxy/haproxy.cfg', 'notes');
   await deleteState(disk, stateDir);
@@ -124,14 +124,14 @@ test('the directory of a newer release is refused by name', async () => {
     });
 });
 
-test('a marker that a crash cut short is one', async () => {
+test('a marker that a crash cut short is valid', async () => {
   fill('ledger.jsonl');
   writeFileSync(path.join(stateDir, 'furiwake-state'), '');
   await openStateDir(disk, stateDir);
   expect(readdirSync(stateDir)).toContain('ledger.jsonl');
 });
 
-test('a folder that others can write to, or that belongs to another user, is refused with what to do', async () => {
+test('a folder that other users can write to, or that belongs to another user, is refused with a remedy', async () => {
   fill();
   chmodSync(stateDir, 0o777);
   await expect(openStateDir(disk, stateDir)).rejects.toThrow(
@@ -142,7 +142,7 @@ test('a folder that others can write to, or that belongs to another user, is ref
   expect(readdirSync(stateDir)).toEqual([]);
 });
 
-test('a file, and a link that leads nowhere, are no folders', async () => {
+test('a file and a dangling link are not accepted as folders', async () => {
   mkdirSync(path.dirname(stateDir), { recursive: true });
   writeFileSync(stateDir, '');
   await expect(openStateDir(disk, stateDir)).rejects.toMatchObject({ code: 'START' });
@@ -155,7 +155,7 @@ test.each([
   ['ENOSPC', 'the disk is full: free some space'],
   ['EROFS', 'the file system is read-only: remount it, or choose another folder'],
   ['EACCES', 'it must be a folder in which root can create files and sockets'],
-])('a disk that fails with %s is one line that says what to do', async (code, advice) => {
+])('a disk that fails with %s gives one line with a remedy', async (code, advice) => {
   const refusal = Object.assign(new Error(`${code}: no, open '/x'`), { code, errno: -1 });
   for (const rest of [{ makeFolder: () => Promise.reject(refusal) }, { write: () => Promise.reject(refusal) }])
     await expect(openStateDir({ exec, files: { ...files, ...rest } }, stateDir)).rejects.toMatchObject({
@@ -164,7 +164,7 @@ test.each([
     });
 });
 
-test('an error that has nothing to do with the disk stays as it is', () => {
+test('an error without relation to the disk stays as it is', () => {
   const end = new DOMException('ended by SIGTERM', 'AbortError');
   expect(() => refuseStateDir('/x', end)).toThrow(end);
 });

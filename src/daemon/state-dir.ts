@@ -7,8 +7,8 @@ import { earlierStatePaths, statePaths } from './platform.ts';
 import { assertPrivate } from './private-folder.ts';
 
 /*
- * A state directory carries a marker. Without it nothing in a folder is written, and nothing is deleted, so that a
- * `--state-dir` that names a foreign folder (/etc, /var/lib) does no harm.
+ * A state directory has a marker file. furiwake neither writes to a folder without it nor deletes anything there, so
+ * that a `--state-dir` that names a foreign folder (/etc, /var/lib) does no harm.
  */
 const markerName = 'furiwake-state';
 const version = 1;
@@ -18,9 +18,9 @@ const markerSchema = z.object({ file: z.literal(markerName), version: z.int() })
 type Disk = { readonly files: Files; readonly exec: Exec };
 
 /**
- * The state directory, made and marked if it is new. Disposing takes away what was made, unless something was put in it: a
- * furiwake that could not start leaves nothing. Throws {@link StartError} for a folder that is not ours, that others
- * can write to, or that cannot be made.
+ * The state directory, created and marked if it is new. Disposing removes the created folders and files unless others
+ * were added, so that a failed start leaves no trace. Throws {@link StartError} for a folder that does not belong to
+ * furiwake, that other users can write to, or that cannot be created.
  */
 export async function openStateDir({ files, exec }: Disk, stateDir: string): Promise<AsyncDisposable> {
   const made: string[] = [];
@@ -43,21 +43,24 @@ export async function openStateDir({ files, exec }: Disk, stateDir: string): Pro
 }
 
 /**
- * Throws {@link StartError} unless all of furiwake's files in the folder may be deleted. A folder that is not there, or
- * empty, is fine.
+ * Throws {@link StartError} unless all of furiwake's files in the folder may be deleted. A missing or empty folder is
+ * accepted.
  */
 export async function assertDeletable({ files }: Pick<Disk, 'files'>, stateDir: string): Promise<void> {
   await ownershipOf(files, stateDir);
 }
 
-/** Deletes what `run` wrote into the state directory, by name; the folder itself where nothing else is in it. */
+/** Deletes the files of `run` in the state directory, by name, and the folder itself if it is then empty. */
 export async function deleteState({ files, exec }: Disk, stateDir: string): Promise<void> {
   await assertDeletable({ files }, stateDir);
   for (const each of [...ownPaths(stateDir), `${stateDir}/${markerName}`]) await files.remove(each);
   await removeEmptyFolders(exec, [stateDir]);
 }
 
-/** `marked`: ours; `earlier`: of release 0.1.0, which had no marker; `empty`, or not there. Throws for any other folder. */
+/**
+ * `marked`: of furiwake; `earlier`: of release 0.1.0, which had no marker; `empty`: empty or missing. Throws for any
+ * other folder.
+ */
 async function ownershipOf(files: Files, stateDir: string): Promise<'marked' | 'earlier' | 'empty'> {
   const text = await files.read(`${stateDir}/${markerName}`);
   if (text !== undefined) {
@@ -66,7 +69,7 @@ async function ownershipOf(files: Files, stateDir: string): Promise<'marked' | '
       throw new StartError(
         `${stateDir} belongs to a newer release of furiwake (version ${marker.version}, this one knows up to version ${version}): start the newer release, or run its \`furiwake cleanup\` before going back`,
       );
-    return 'marked'; // a torn marker is one, too: a crash or a full disk cut it short
+    return 'marked'; // a torn marker is also valid: a crash or a full disk cut it short
   }
   const names = new Set(await files.list(stateDir));
   names.delete('lost+found'); // of a file system that is mounted here
@@ -82,10 +85,10 @@ function ownPaths(stateDir: string): readonly string[] {
   return paths.flatMap((each) => [each, `${each}.new`]); // `.new`: a write that a crash interrupted
 }
 
-/** From the innermost on, those that are empty. */
+/** The empty ones, from the innermost on. */
 async function removeEmptyFolders(exec: Exec, folders: readonly string[]): Promise<void> {
   await exec.run('rmdir', folders, { signal: new AbortController().signal }).catch((error: unknown) => {
-    if (!(error instanceof ExecError)) throw error; // not empty, or not there
+    if (!(error instanceof ExecError)) throw error; // not empty, or missing
   });
 }
 
@@ -97,7 +100,7 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** For `catch`: the system's errors of what is written below the state directory become one line; others stay. */
+/** For `catch`: the system's errors for files below the state directory become one line; others stay. */
 export function refuseStateDir(stateDir: string, error: unknown): never {
   if (!(error instanceof Error) || !('errno' in error)) throw error;
   throw new StartError(

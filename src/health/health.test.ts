@@ -12,7 +12,7 @@ const nodes = new Map([
   [nodeName('n2'), addressOf('192.0.2.12')],
 ]);
 
-/** The health of two IPv4 nodes; each `round` is a second in which the checks find what it is given. */
+/** The health of two IPv4 nodes; each `round` is a second with the given results of the checks. */
 function makeScene() {
   const clock = virtualClock();
   const log = recordLog();
@@ -31,7 +31,7 @@ function makeScene() {
       probed = answers;
     },
     changes: () => changes,
-    /** `undefined`: not known, as after a restart of HAProxy; the node is up in it then. */
+    /** `undefined`: not known, as after a restart of HAProxy, which then considers the node up. */
     round: async (...answers: readonly (CheckAnswer | undefined)[]) => {
       await clock.advance(1000);
       const names = [...nodes.keys()];
@@ -47,7 +47,7 @@ function makeScene() {
   };
 }
 
-test('a node that falls silent is one log line, and one when it is up again, with how long it took', async () => {
+test('a node that becomes silent is logged once, and once more when it is up again, with the duration', async () => {
   const scene = makeScene();
   await scene.round('ok', 'ok');
   expect(scene.changes()).toBe(1);
@@ -80,7 +80,7 @@ test('the verdicts are the same object while nothing changes', async () => {
   expect(scene.health.verdicts()).toBe(before);
 });
 
-test('connections of a silent node are ended after the time that is configured, once in the log and the metrics', async () => {
+test('connections of a silent node are reset after the configured time, once in the log and the metrics', async () => {
   const scene = makeScene();
   await scene.round('ok', 'ok');
   const dead: number[] = [];
@@ -93,7 +93,7 @@ test('connections of a silent node are ended after the time that is configured, 
   expect(scene.metrics.total('furiwake_silent_nodes_total')).toBe(1);
 });
 
-test('a node that was silent is not taken for up by a new worker that has not checked it', async () => {
+test('a silent node stays silent for a new worker that has not checked it yet', async () => {
   const scene = makeScene();
   await scene.round('ok', 'ok');
   await scene.round('silent', 'ok');
@@ -102,14 +102,14 @@ test('a node that was silent is not taken for up by a new worker that has not ch
   expect(scene.messages()).toEqual(['warn node does not answer: no new connections']);
 });
 
-test('a health port that refuses on some nodes only is named, and what to do', async () => {
+test('a health port that refuses only on some nodes is reported, with a remedy', async () => {
   const scene = makeScene();
   await scene.round('alive', 'ok');
   expect(scene.health.verdicts().get(nodeName('n1'))).toEqual({ 4: 'unhealthy' });
   expect(scene.messages()).toEqual([expect.stringContaining('Set --healthz-bind-address of kube-proxy')]);
 });
 
-test('a node that answers that it is unhealthy is one log line', async () => {
+test('a node that answers that it is unhealthy is logged once', async () => {
   const scene = makeScene();
   for (let second = 0; second < 3; second++) await scene.round('unhealthy', 'ok');
   expect(scene.messages()).toEqual(['warn kube-proxy on this node reports that it is unhealthy: no new connections']);
@@ -133,7 +133,7 @@ test('when all nodes are silent they stay in use, and are reported silent', asyn
   expect(scene.messages().filter((line) => line === kept)).toHaveLength(2);
 });
 
-test('orders are given once, and again to a process that is another one', async () => {
+test('orders are given once, and again to a new process', async () => {
   const scene = makeScene();
   scene.probed('alive', 'alive');
   await scene.round('alive', 'alive'); // no HTTP answer anywhere: the own probe decides from now on

@@ -9,14 +9,14 @@ import type { Metrics } from '../ports/metrics.ts';
 import { type Finding, type HealthState, initialHealth, judge, silentProbes } from './policy.ts';
 import { type Probe, probeAll } from './probe.ts';
 
-/** The health of all nodes: what data planes report to it, and what they follow. */
+/** The health of all nodes: dataplanes report to it and follow it. */
 export type HealthModule = Health & { readonly families: { readonly [F in Family]: FamilyHealth } };
 
 /**
- * One verdict per node and family, from two sources: the data plane's checks of kube-proxy's health port, and furiwake's
- * own probe, which stands in where no node answers that port.
+ * One verdict per node and family, from two sources: the dataplane's checks of kube-proxy's health port, and furiwake's
+ * own probe, which replaces them if no node answers on that port.
  *
- * `silenceMs`: how long a node may be silent before its connections are ended. New ones stop after two failed checks.
+ * `silenceMs`: how long a node may be silent before its connections are reset. New ones stop after two failed checks.
  */
 export function makeHealth(deps: {
   readonly probe: Probe;
@@ -51,7 +51,7 @@ export function makeHealth(deps: {
 /** `sinceMs`: wall clock, of the last change of its health; `undefined`: it has not changed. */
 type KnownNode = { readonly found: Found; readonly sinceMs: number | undefined };
 
-/** What a node is found to be, and why where that differs for an administrator. */
+/** The state of a node, with causes that differ for an administrator. */
 type Found = 'up' | 'unhealthy' | 'refusing' | 'silent' | 'kept';
 
 const healthOf: Readonly<Record<Found, NodeHealth>> = {
@@ -198,7 +198,7 @@ function makeFamilyHealth(deps: {
     },
     forgetOrders: () => ordered.clear(),
     round: async ({ nodes, gone, checks }, signal) => {
-      // Also of nodes that are no longer wanted: their last connections must not outlive them.
+      // Also those of removed nodes: their last connections must not outlive them.
       let judgement = state.mode === 'checks' ? take({ from: 'checks', checks }) : undefined;
       if (state.mode === 'own' || judgement?.wantsProbe === true)
         judgement = take(await probeNodes(nodes, gone, signal));

@@ -4,7 +4,7 @@ import type { CheckAnswer } from '../ports/health.ts';
 import { nodeName } from '../../test/make/table.ts';
 import { type Finding, type HealthState, initialHealth, judge, type ProbeAnswer } from './policy.ts';
 
-/** A round as `n1 n2 …`: a check's answer, `-` while none is known, with `!` behind where HAProxy has it down. */
+/** A round as `n1 n2 …`: a check's answer, `-` while none is known, followed by `!` if HAProxy considers it down. */
 function checks(...words: readonly string[]): Finding {
   const looks = words.map((word, index) => {
     const answer = word.replace('!', '');
@@ -41,7 +41,11 @@ type Case = {
 };
 
 const cases: readonly Case[] = [
-  { name: 'before the first check nothing is known and nothing done', findings: [checks('-', '-')], mode: 'checks' },
+  {
+    name: 'before the first check the state is unknown and nothing happens',
+    findings: [checks('-', '-')],
+    mode: 'checks',
+  },
   {
     name: 'one HTTP answer, even "unhealthy", shows that the check is right',
     findings: [checks('unhealthy!', 'alive!', 'silent!')],
@@ -49,38 +53,38 @@ const cases: readonly Case[] = [
     out: ['n1', 'n2', 'n3'],
   },
   {
-    name: 'a node that is silent once or twice is not cut off',
+    name: 'a node that is silent once or twice keeps its connections',
     findings: [checks('ok', 'silent'), checks('ok', 'silent!')],
     mode: 'checks',
     out: ['n2'],
   },
   {
-    name: 'a node silent three looks long is dead',
+    name: 'a node that is silent for three checks is dead',
     findings: [checks('ok', 'silent'), checks('ok', 'silent!'), checks('ok', 'silent!')],
     mode: 'checks',
     dead: ['n2'],
     out: ['n2'],
   },
   {
-    name: 'a look that does not tell counts as the one before',
+    name: 'a check without a result counts as the one before',
     findings: [checks('ok', 'silent'), checks('ok', '-'), checks('ok', 'silent!')],
     mode: 'checks',
     dead: ['n2'],
     out: ['n2'],
   },
   {
-    name: 'a refusal between silences begins the count anew',
+    name: 'a refusal between silences restarts the count',
     findings: [checks('ok', 'silent'), checks('ok', 'silent!'), checks('ok', 'alive!'), checks('ok', 'silent!')],
     mode: 'checks',
     out: ['n2'],
   },
   {
-    name: 'a node that HAProxy still has up is never dead',
+    name: 'a node that HAProxy considers up is never dead',
     findings: Array.from({ length: 5 }, () => checks('ok', 'silent')),
     mode: 'checks',
   },
   {
-    name: 'a node that refuses for long is out and not dead',
+    name: 'a node that keeps refusing is out and not dead',
     findings: Array.from({ length: 9 }, () => checks('ok', 'alive!')),
     mode: 'checks',
     out: ['n2'],
@@ -100,18 +104,18 @@ const cases: readonly Case[] = [
     out: ['n2'],
   },
   {
-    name: 'a probe that gets an HTTP answer leaves it to the checks',
+    name: 'after an HTTP answer to the probe the checks decide',
     findings: [checks('alive!', 'alive!'), probe('alive', 'http')],
     mode: 'checks',
     out: ['n1', 'n2'],
   },
   {
-    name: 'no HTTP answer to the probe either: it decides from now on, with all nodes in',
+    name: 'no HTTP answer to the probe either: the probe decides from now on, with all nodes in',
     findings: intoOwn,
     mode: 'own',
   },
   {
-    name: 'all silent: it decides, with all nodes in',
+    name: 'all silent: the probe decides, with all nodes in',
     findings: [checks('silent!', 'silent!'), probe('silent', 'silent')],
     mode: 'own',
   },
@@ -123,7 +127,7 @@ const cases: readonly Case[] = [
     out: ['n2'],
   },
   {
-    name: 'one silent for as long as permitted is dead',
+    name: 'one that is silent for the permitted time is dead',
     findings: [...intoOwn, ...Array.from({ length: 3 }, () => probe('alive', 'silent'))],
     mode: 'own',
     out: ['n2'],
@@ -140,7 +144,7 @@ const cases: readonly Case[] = [
     mode: 'own',
   },
   {
-    name: 'the last one alive stays when it falls silent, too',
+    name: 'the last living node stays in when it also becomes silent',
     findings: [
       ...intoOwn,
       probe('alive', 'silent'),
@@ -153,30 +157,30 @@ const cases: readonly Case[] = [
     dead: ['n2'],
   },
   {
-    name: 'a node that is gone and silent for as long as permitted is dead',
+    name: 'a removed node that is silent for the permitted time is dead',
     findings: [...intoOwn, ...Array.from({ length: 3 }, () => probeWithGone({ old: 'silent' }, 'alive', 'alive'))],
     mode: 'own',
     out: ['old'],
     dead: ['old'],
   },
   {
-    name: 'an answer of a node that is gone is no reason to take out all that are left',
+    name: 'an answer of a removed node does not take out all remaining nodes',
     findings: [...intoOwn, ...Array.from({ length: 9 }, () => probeWithGone({ old: 'alive' }, 'silent', 'silent'))],
     mode: 'own',
   },
   {
-    name: 'an HTTP answer of a node that is gone does not give the decision back',
+    name: 'an HTTP answer of a removed node does not return the decision to the checks',
     findings: [...intoOwn, ...Array.from({ length: 10 }, () => probeWithGone({ old: 'http' }, 'alive', 'alive'))],
     mode: 'own',
   },
   { name: 'nine rounds with an HTTP answer change nothing', findings: [...intoOwn, ...own(9)], mode: 'own' },
-  { name: 'ten in a row give the decision back', findings: [...intoOwn, ...own(10)], mode: 'checks' },
+  { name: 'ten in a row return the decision to the checks', findings: [...intoOwn, ...own(10)], mode: 'checks' },
   {
-    name: 'a round without one begins the count anew',
+    name: 'a round without one restarts the count',
     findings: [...intoOwn, ...own(9), probe('alive', 'alive'), ...own(9)],
     mode: 'own',
   },
-  { name: 'no nodes, no change', findings: [checks(), probe()], mode: 'checks' },
+  { name: 'without nodes nothing changes', findings: [checks(), probe()], mode: 'checks' },
 ];
 
 test.each(cases)('$name', ({ findings, mode, dead = [], out = [], wantsProbe = false }) => {
@@ -193,7 +197,7 @@ test.each(cases)('$name', ({ findings, mode, dead = [], out = [], wantsProbe = f
   expect(last.wantsProbe).toBe(wantsProbe);
 });
 
-test('while our probe decides, never are all nodes out, and only silent ones are', () => {
+test('while the own probe decides, only silent nodes are out, and never all of them', () => {
   const answers = fc.array(fc.constantFrom<ProbeAnswer>('http', 'alive', 'silent'), { minLength: 3, maxLength: 3 });
   fc.assert(
     fc.property(fc.array(answers, { maxLength: 40 }), (rounds) => {
@@ -209,7 +213,7 @@ test('while our probe decides, never are all nodes out, and only silent ones are
   );
 });
 
-test('as long as some node gives an HTTP answer the mode never changes but to the checks, and not twice', () => {
+test('as long as some node gives an HTTP answer the mode changes only to the checks, and only once', () => {
   const round = fc.tuple(
     fc.constantFrom('ok', 'unhealthy!', 'unhealthy'),
     fc.constantFrom('ok', 'alive!', 'silent!', '-'),

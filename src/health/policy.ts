@@ -3,7 +3,7 @@ import type { NodeName } from '../core/model/names.ts';
 import type { CheckAnswer, CheckedNode } from '../ports/health.ts';
 
 /*
- * Who decides which nodes of one family get connections, as a pure state machine.
+ * Decides which nodes of one family get connections, as a pure state machine.
  *
  *              no node gives an HTTP answer, neither to HAProxy's checks nor to our own probe
  *            ┌───────────────────────────────────────────────────────────────────────────────►┐
@@ -11,12 +11,12 @@ import type { CheckAnswer, CheckedNode } from '../ports/health.ts';
  *            └◄───────────────────────────────────────────────────────────────────────────────┘
  *              some node gives an HTTP answer to our probe, ten rounds in a row
  *
- * A check that fails everywhere is a wrong check (k3s binds kube-proxy's health port to localhost), not a dead
- * cluster, hence the second mode. It is entered at once, for HAProxy has just taken or will just take every node out,
- * and left slowly, so that a port that comes and goes does not make it flap.
+ * A check that fails on every node is a wrong check (k3s binds kube-proxy's health port to localhost), not a dead
+ * cluster; hence the second mode. furiwake enters it at once, because HAProxy takes every node out at that moment, and
+ * leaves it slowly, so that a flapping port does not make the mode flap.
  */
 
-/** What furiwake's own probe found. */
+/** The result of furiwake's own probe. */
 export type ProbeAnswer = 'http' | 'alive' | 'silent';
 
 /** `silent`: rounds in a row without any answer. */
@@ -25,13 +25,13 @@ type NodeHealth = { readonly isOut: boolean; readonly silent: number; readonly a
 export type HealthState = {
   readonly mode: 'checks' | 'own';
   readonly nodes: ReadonlyMap<NodeName, NodeHealth>;
-  /** Rounds in a row in which our probe got an HTTP answer from some node. */
+  /** Rounds in a row in which the own probe got an HTTP answer from any node. */
   readonly httpRounds: number;
 };
 
 export type Finding =
   | { readonly from: 'checks'; readonly checks: ReadonlyMap<NodeName, CheckedNode> }
-  /** `gone`: nodes that are no longer wanted and still have connections. They say nothing about the others. */
+  /** `gone`: removed nodes that still have connections. Their answers do not count for the others. */
   | {
       readonly from: 'probe';
       readonly answers: ReadonlyMap<NodeName, ProbeAnswer>;
@@ -40,21 +40,21 @@ export type Finding =
 
 export type Judgement = {
   readonly state: HealthState;
-  /** Nothing answers HAProxy's checks: probe all nodes, now, and hand in what that finds. */
+  /** No node answers HAProxy's checks: probe all nodes now, and pass the results to the next state. */
   readonly wantsProbe: boolean;
-  /** Nodes that have been silent for too long: their connections must be ended, for HAProxy does not. */
+  /** Nodes that have been silent for too long: their connections must be reset, because HAProxy does not do that. */
   readonly dead: readonly NodeName[];
 };
 
 export const initialHealth: HealthState = { mode: 'checks', nodes: new Map(), httpRounds: 0 };
 
-/** New connections stop after so many silent probes; HAProxy's checks (`fall 2`) decide alike. */
+/** New connections stop after this many silent probes; HAProxy's checks (`fall 2`) have the same limit. */
 export const silentProbes = 2;
 const httpRoundsBack = 10;
 
 /**
  * The next state. A family without nodes keeps its mode. `deadAfter`: rounds of silence, a second each, after which a
- * node's connections are ended.
+ * node's connections are reset.
  */
 export function judge(state: HealthState, finding: Finding, deadAfter: number): Judgement {
   switch (finding.from) {
@@ -73,14 +73,14 @@ function judgeChecks(state: HealthState, checks: ReadonlyMap<NodeName, CheckedNo
   const nodes = new Map<NodeName, NodeHealth>();
   for (const [name, check] of checks) {
     const before = state.nodes.get(name);
-    const answer = check.answer ?? before?.answer; // what is not known now is as it was
+    const answer = check.answer ?? before?.answer; // an unknown state is as it was before
     const silent = answer === 'silent' ? (before?.silent ?? 0) + 1 : 0;
     nodes.set(name, { isOut: !check.isUp, silent, answer });
   }
   const all = [...nodes];
   const someHttp = all.some(([, { answer }]) => answer === 'ok' || answer === 'unhealthy');
   const someOther = all.some(([, { answer }]) => answer === 'alive' || answer === 'silent');
-  // With no HTTP answer anywhere silence says nothing about a single node.
+  // Without any HTTP answer the silence of a single node has no meaning.
   const dead = someHttp ? all.filter(([, node]) => node.isOut && node.silent >= deadAfter) : [];
   return {
     state: { ...state, nodes },
@@ -106,7 +106,7 @@ function judgeProbe(
   const found = [...answers];
   const httpRounds = found.some(([, answer]) => answer === 'http') ? state.httpRounds + 1 : 0;
   if (httpRounds >= httpRoundsBack) return unchanged({ mode: 'checks', nodes: new Map(), httpRounds: 0 });
-  // The last nodes that we believe alive are never taken out: then it is rather our own network that is gone.
+  // The last living nodes are never taken out: their silence then more likely means that the host's own network failed.
   const someAlive = found.some(([, answer]) => answer !== 'silent');
   const nodes = new Map<NodeName, NodeHealth>();
   const dead: NodeName[] = [];

@@ -21,15 +21,15 @@ async function serve(onConnection: (socket: Socket) => void): Promise<Server> {
   return server;
 }
 
-/** Nobody on the loopback needs longer to accept a connection. */
+/** No server on the loopback needs longer to accept a connection. */
 const hasty: Clock = { ...systemClock, deadline: (_, outer) => systemClock.deadline(30, outer) };
 
-test('any HTTP answer is one, whatever it says', async () => {
+test('any HTTP answer counts, whatever its status', async () => {
   await serve((socket) => socket.once('data', () => socket.end('HTTP/1.1 503 Service Unavailable\r\n\r\n')));
   expect(await makeProbe({ clock: systemClock })(here, signal)).toBe('http');
 });
 
-test('an HTTP answer in pieces is one', async () => {
+test('an HTTP answer in pieces counts', async () => {
   await serve((socket) => {
     socket.write('HT');
     socket.once('data', () => socket.write('TP/1.1 200 OK\r\n\r\n'));
@@ -38,25 +38,25 @@ test('an HTTP answer in pieces is one', async () => {
 });
 
 test.each([
-  ['says something else', (socket: Socket) => void socket.write('220 hello\r\n')],
-  ['closes without a word', (socket: Socket) => void socket.end()],
+  ['gives another answer', (socket: Socket) => void socket.write('220 hello\r\n')],
+  ['closes without an answer', (socket: Socket) => void socket.end()],
   ['resets', (socket: Socket) => void socket.resetAndDestroy()],
-  ['accepts and says nothing', () => undefined],
-])('who %s is alive', async (_, onConnection) => {
+  ['accepts and stays silent', () => undefined],
+])('a node that %s is alive', async (_, onConnection) => {
   await serve(onConnection);
   expect(await makeProbe({ clock: hasty })(here, signal)).toBe('alive');
 });
 
-test('who refuses is alive', async () => {
+test('a node that refuses is alive', async () => {
   expect(await makeProbe({ clock: systemClock })(addressOf('127.77.0.2'), signal)).toBe('alive');
 });
 
-test('without an answer in time, or without a route, there is silence', async () => {
+test('a node without an answer in time, or without a route, is silent', async () => {
   const over: Clock = { ...systemClock, deadline: () => systemClock.deadline(1, AbortSignal.abort(new Error('late'))) };
   expect(await makeProbe({ clock: over })(here, signal)).toBe('silent');
 });
 
-test('an abort is an abort, not a verdict', async () => {
+test('an abort gives no verdict', async () => {
   const aborted = AbortSignal.abort(new Error('stop'));
   await expect(makeProbe({ clock: systemClock })(here, aborted)).rejects.toThrow('stop');
 });

@@ -5,8 +5,8 @@ import type { ProbeAnswer } from './policy.ts';
 import { kubeProxyHealthPort } from '../core/model/contract.ts';
 
 /**
- * Asks a node's kube-proxy for its health, as HAProxy would, to learn whether anything answers there at all. Never
- * rejects but with the signal's reason: what is no certain silence counts as alive.
+ * Asks a node's kube-proxy for its health, as HAProxy does, to learn whether the node answers at all. Rejects only with
+ * the signal's reason; any result other than certain silence counts as alive.
  */
 export type Probe = (address: Ip, signal: AbortSignal) => Promise<ProbeAnswer>;
 
@@ -45,7 +45,7 @@ export function makeProbe(deps: { readonly clock: Clock }): Probe {
 
 const probesAtOnce = 64;
 
-/** Probes all, a bounded number at a time. */
+/** Probes all nodes, a limited number at a time. */
 export async function probeAll<Key>(
   probe: Probe,
   targets: ReadonlyMap<Key, Ip>,

@@ -4,7 +4,7 @@ import type { Host } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
 import { type Connection, connectionFilter, decodeConnections, decodeListening, ofFamily } from './sockets.ts';
 
-/** A filter of this many listeners stays far below the kernel's limit for one. */
+/** A filter for this many listeners is far below the kernel's limit. */
 const listenersPerCall = 100;
 
 const connected: readonly string[] = ['state', 'connected', 'exclude', 'time-wait'];
@@ -19,7 +19,8 @@ export function makeHost({ exec, log }: { readonly exec: Exec; readonly log: Log
   /**
    * On one of the host's own addresses, other connections may have the address and port of a listener at this end:
    * connections that the host opens (HAProxy to the nodes, furiwake to the API server) use a free port, an NFS client one
-   * below 1024. Those are spared. One family at a time: without a family `ss -K` reports an error for the other one.
+   * below 1024. Those connections are spared. One family at a time: without a family `ss -K` reports an error for the
+   * other one.
    */
   const end = async (family: 4 | 6, listeners: readonly ListenerAddress[], signal: AbortSignal): Promise<void> => {
     const select = (spared?: readonly Connection[]): readonly string[] => [
@@ -34,7 +35,7 @@ export function makeHost({ exec, log }: { readonly exec: Exec; readonly log: Log
     const ended = await ss(['-K', ...select(found.filter(({ isTaken }) => !isTaken))], signal);
     if (ended !== '' || hasWarned || !(await find()).some(({ isTaken }) => isTaken)) return;
     hasWarned = true;
-    // `ss -K` says nothing of connections that it cannot end.
+    // `ss -K` does not report connections that it cannot end.
     log.warn({}, 'connections outlive their Service: this kernel cannot end them (INET_DIAG_DESTROY is missing)');
   };
 

@@ -3,7 +3,7 @@ import { PersistentMap } from '../core/persistent-map.ts';
 import { parseIp } from '../core/ip/ip.ts';
 import { decodeInterfaces, linkFinder, type NetworkInterface, sortAddresses } from './interfaces.ts';
 
-/** As `ip -json address` says it. */
+/** As `ip -json address` prints it. */
 function link(ifname: string, addresses: readonly string[], rest: object = {}): object {
   const addr_info = addresses.map((text) => {
     const [local, prefixlen] = text.replace(' preferred', '').split('/');
@@ -25,13 +25,13 @@ const furiwake0 = link('furiwake0', ['192.0.2.50/32']);
 
 describe('the link of an address', () => {
   test.each([
-    ['is the interface whose subnet holds it', '192.0.2.50', 'eth0'],
-    ['is found for IPv6 too', '2001:db8::50', 'eth0'],
+    ['is the interface whose subnet contains it', '192.0.2.50', 'eth0'],
+    ['is also found for IPv6', '2001:db8::50', 'eth0'],
     ['is the one with the longest prefix', '10.1.2.3', 'narrow'],
     ['is none for an address in no subnet', '203.0.113.1', undefined],
     ['is not an interface that is down', '172.16.0.1', undefined],
-    ['is not one that is no Ethernet', '172.17.0.1', undefined],
-    ['is not one that merely has the address', '198.18.0.1', undefined],
+    ['is not an interface without Ethernet', '172.17.0.1', undefined],
+    ['is not an interface that only has the address', '198.18.0.1', undefined],
   ])('%s', (_, text, name) => {
     const interfaces = read(
       eth0,
@@ -40,7 +40,7 @@ describe('the link of an address', () => {
       link('down', ['172.16.0.9/16'], { flags: [] }),
       link('tunnel', ['172.17.0.9/16'], { link_type: 'none' }),
       link('single', ['198.18.0.1/32']),
-      {}, // what ip prints for an interface that its filter leaves out
+      {}, // the output of ip for an interface that its filter excludes
     );
     const ip = parseIp(text);
     expect(ip && linkFinder(interfaces)(ip)?.name).toBe(name);
@@ -56,7 +56,7 @@ describe('an address of the host', () => {
     ...links: readonly object[]
   ): readonly (readonly [string, string])[] => [...sortAddresses(read(...links), PersistentMap.from(record)).present];
 
-  test('is its own when it is not recorded, loopback and link-local ones left out', () => {
+  test('is the host’s own if it is not recorded, except loopback and link-local ones', () => {
     expect(own([], lo, eth0)).toEqual(['198.51.100.1', '192.0.2.11', '2001:db8::11']);
   });
 
@@ -65,18 +65,18 @@ describe('an address of the host', () => {
     expect(present([], furiwake0)).toEqual([['192.0.2.50', 'furiwake0']]);
   });
 
-  test('is furiwake’s where it was recorded, where it is on two interfaces', () => {
+  test('is furiwake’s on the recorded interface, if it is on two interfaces', () => {
     const both = [link('eth0', ['2001:db8::50/128']), link('furiwake0', ['2001:db8::50/128'])];
     for (const name of ['eth0', 'furiwake0'])
       expect(present([['2001:db8::50', name]], ...both)).toEqual([['2001:db8::50', name]]);
   });
 
-  test('is furiwake’s where it was recorded, as a single address', () => {
+  test('is furiwake’s on the recorded interface, as a single address', () => {
     const eth0With = link('eth0', ['2001:db8::11/64', '2001:db8::50/128']);
     expect(own([['2001:db8::50', 'eth0']], eth0With)).toEqual(['2001:db8::11']);
   });
 
-  test('is furiwake’s on an interface that was renamed, and is then recorded there', () => {
+  test('is furiwake’s on a renamed interface, and is then recorded there', () => {
     const renamed = link('lan0', ['2001:db8::11/64 preferred', '2001:db8::50/128']);
     expect(own([['2001:db8::50', 'eth0']], renamed)).toEqual(['2001:db8::11']);
     expect(present([['2001:db8::50', 'eth0']], renamed)).toEqual([['2001:db8::50', 'lan0']]);
@@ -84,13 +84,13 @@ describe('an address of the host', () => {
 
   test.each([
     ['on another interface', link('eth1', ['2001:db8::50/128'])],
-    ['with a prefix that furiwake never gives', link('vlan9', ['2001:db8::50/64'])],
-    ['with a preferred lifetime, which furiwake never gives', link('vlan9', ['2001:db8::50/128 preferred'])],
-  ])('is its own when it is recorded but found %s', (_, found) => {
+    ['with a prefix that furiwake never uses', link('vlan9', ['2001:db8::50/64'])],
+    ['with a preferred lifetime, which furiwake never sets', link('vlan9', ['2001:db8::50/128 preferred'])],
+  ])('is the host’s own if it is recorded but found %s', (_, found) => {
     expect(own([['2001:db8::50', 'vlan9']], link('vlan9', []), found)).toEqual(['2001:db8::50']);
   });
 
-  test('is its own when furiwake’s interface for it is gone and another one has it', () => {
+  test('is the host’s own if furiwake’s interface for it was removed and another one has it', () => {
     expect(own([['192.0.2.50', 'furiwake0']], link('eth0', ['192.0.2.50/32']))).toEqual(['192.0.2.50']);
   });
 });

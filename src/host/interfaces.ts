@@ -12,7 +12,7 @@ export function isOurInterface(name: string): boolean {
   return /^furiwake\d+$/.test(name);
 }
 
-/** An address as an interface has it. */
+/** An address of an interface. */
 export type InterfaceAddress = {
   readonly ip: Ip;
   readonly prefixLength: number;
@@ -27,7 +27,7 @@ export type NetworkInterface = {
   readonly name: string;
   /** The kernel's number for it. */
   readonly index: number;
-  /** Its Ethernet address as `02:00:…`; `undefined` where it is not an Ethernet interface. */
+  /** Its Ethernet address as `02:00:…`; `undefined` if it is not an Ethernet interface. */
   readonly mac: string | undefined;
   /** It is set up (IFF_UP), with or without a carrier. */
   readonly isUp: boolean;
@@ -36,7 +36,7 @@ export type NetworkInterface = {
   readonly addresses: readonly InterfaceAddress[];
 };
 
-/** The fields of `ip -json address` that are read. */
+/** The fields of `ip -json address` that furiwake reads. */
 type Listed = readonly {
   readonly ifname?: string;
   readonly ifindex?: number;
@@ -77,12 +77,12 @@ export function decodeInterfaces(json: string): readonly NetworkInterface[] {
 
 type LinkFinder = (ip: Ip) => NetworkInterface | undefined;
 
-/** Finders by the list of interfaces that they were made for: the same list is asked many times. */
+/** Finders by their list of interfaces: the same list is searched many times. */
 const finders = new WeakMap<readonly NetworkInterface[], LinkFinder>();
 
 /**
- * Finds the Ethernet interface on whose link the neighbours look for an address: the one with the longest prefix that holds
- * it. `undefined` when it is in no subnet of this host: then a router must send its packets here.
+ * Finds the Ethernet interface on whose link neighbours resolve an address: the one with the longest prefix that
+ * contains it. `undefined` if it is in no subnet of this host; then a router must send its packets here.
  */
 export function linkFinder(interfaces: readonly NetworkInterface[]): LinkFinder {
   const known = finders.get(interfaces);
@@ -109,11 +109,13 @@ function makeLinkFinder(interfaces: readonly NetworkInterface[]): LinkFinder {
 export type Sorted = {
   /** The host's own, by text; without loopback and link-local addresses. */
   readonly own: ReadonlyMap<string, Ip>;
-  /** What furiwake put on the host, with the interface that has it. */
+  /** Addresses that furiwake added, with the interface that has each. */
   readonly present: PlacementRecord;
 };
 
-/** Tells the host's own addresses from those of furiwake: those are in the record or on an interface of furiwake. */
+/**
+ * Separates the host's own addresses from those of furiwake, which are in the record or on an interface of furiwake.
+ */
 export function sortAddresses(interfaces: readonly NetworkInterface[], record: PlacementRecord): Sorted {
   const names = new Set(interfaces.map(({ name }) => name));
   const own = new Map<string, Ip>();
@@ -152,7 +154,7 @@ const unroutable: Readonly<Record<Family, readonly IpRange[]>> = {
   6: rangesOf('::1/128', 'fe80::/10'),
 };
 
-/** Whether it can be reached from elsewhere: loopback and link-local addresses cannot. */
+/** Whether other hosts can reach it: loopback and link-local addresses are not reachable. */
 export function isRoutable(ip: Ip): boolean {
   return !unroutable[ip.family].some((range) => rangeContains(range, ip));
 }

@@ -20,12 +20,12 @@ afterAll(async () => {
 
 const addresses = (): Promise<string> => lab.balancer.exec('ip', '-4', '-oneline', 'address', 'show', 'dev', 'lo');
 
-test('what it was told is done when it resolves', async () => {
+test('the commands have taken effect when it resolves', async () => {
   await session.run(['address add 10.50.0.1/32 dev lo', 'address add 10.50.0.2/32 dev lo'], signal);
   expect(await addresses()).toMatch(/10\.50\.0\.1[^]*10\.50\.0\.2/);
 });
 
-test('what the kernel refuses is an error with its words, and the next one is done all the same', async () => {
+test('a refusal by the kernel is an error with its message, and the next command is executed nevertheless', async () => {
   const refused = session.run(['address add 10.50.0.3/32 dev lo', 'address add 10.50.0.3/32 dev lo'], signal);
   await expect(refused).rejects.toThrow(ExecError);
   await expect(session.run(['address add 10.50.0.4/32 dev nowhere'], signal)).rejects.toThrow('nowhere');
@@ -33,7 +33,7 @@ test('what the kernel refuses is an error with its words, and the next one is do
   expect(await addresses()).toContain('10.50.0.5');
 });
 
-test('a caller that gives up is let go, and the next one is served', async () => {
+test('an aborted call returns, and the next one is executed', async () => {
   await expect(session.run(['link show'], AbortSignal.abort(new Error('given up')))).rejects.toThrow('given up');
   await session.run(['address add 10.50.0.6/32 dev lo'], signal);
   expect(await addresses()).toContain('10.50.0.6');

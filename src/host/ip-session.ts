@@ -2,11 +2,11 @@ import type { Clock } from '../ports/clock.ts';
 import { makeLineDialogue } from '../async/line-dialogue.ts';
 import { type Exec, ExecError } from '../ports/exec.ts';
 
-/** An `ip` that keeps running: it adds an address in a millisecond; starting one takes six. */
+/** An `ip` that keeps running: it adds an address in a millisecond, whereas a start takes six. */
 export type IpSession = {
   /**
-   * Runs the commands, one a line, in their order; resolves when the kernel has acknowledged all. Throws `ExecError` at
-   * the first that it refuses. Never call it concurrently.
+   * Runs the commands, one per line, in order; resolves when the kernel has acknowledged all. Throws `ExecError` at the
+   * first refused one. Must not be called concurrently.
    */
   run(commands: readonly string[], signal: AbortSignal): Promise<void>;
   /** Ends it; the next `run` starts another. Call it after creating or deleting an interface: `ip` caches their numbers. */
@@ -15,7 +15,7 @@ export type IpSession = {
 
 const answerMs = 30_000;
 
-/** `ip -batch` says nothing on success and ends at the first failure, so an answer to this means that all went well. */
+/** `ip -batch` prints nothing on success and ends at the first failure, so an answer to this command means success. */
 const question = 'link show dev lo';
 const answerPattern = /^\d+: lo:/;
 

@@ -20,9 +20,9 @@ const byHand = (command: string): Promise<string> => lab.balancer.exec('ip', ...
 const textOf = (event: NetworkEvent): string => ('address' in event ? `${event.kind} ${event.address}` : event.kind);
 
 type Watching = AsyncDisposable & {
-  /** What was told since the last `forget`. */
+  /** The events since the last `forget`. */
   readonly told: () => readonly string[];
-  /** Forgets what was told of all that has happened until now. */
+  /** Forgets all events so far. */
   forget(): Promise<void>;
 };
 
@@ -45,12 +45,12 @@ async function startWatching(): Promise<Watching> {
     },
     [Symbol.asyncDispose]: async () => {
       stop.abort();
-      await watching; // rejects when the watch failed
+      await watching; // rejects if the watch failed
     },
   };
 }
 
-test('the first event stands for all that happened before', async () => {
+test('the first event stands for all earlier changes', async () => {
   await using watching = await startWatching();
   expect(watching.told()[0]).toBe('unsure');
 });
@@ -59,7 +59,7 @@ test.each([
   ['of IPv4', '10.10.0.77/24', '10.10.0.77'],
   ['of IPv6', 'fd10:0:0:0:0:0:0:77/64', 'fd10::77'],
   ['alone in its subnet', '192.0.2.77/32', '192.0.2.77'],
-])('tells when an address %s is added or removed by hand', async (_, cidr, address) => {
+])('reports an address %s that is added or removed by hand', async (_, cidr, address) => {
   await using watching = await startWatching();
   await byHand(`address add ${cidr} dev wan`);
   await expect.poll(watching.told, patience).toContain(`added ${address}`);
@@ -67,7 +67,7 @@ test.each([
   await expect.poll(watching.told, patience).toContain(`removed ${address}`);
 });
 
-test('tells the host’s end of a point-to-point address, not that of the peer', async () => {
+test('reports the host’s end of a point-to-point address, not that of the peer', async () => {
   await using watching = await startWatching();
   await byHand('address add 192.0.2.1 peer 192.0.2.2 dev wan');
   await expect.poll(watching.told, patience).toContain('added 192.0.2.1');
@@ -76,7 +76,7 @@ test('tells the host’s end of a point-to-point address, not that of the peer',
   expect(watching.told()).not.toContainEqual(expect.stringContaining('192.0.2.2'));
 });
 
-test('tells when an interface comes, goes up or down, is renamed, or goes with its addresses', async () => {
+test('reports when an interface is added, goes up or down, is renamed, or is removed with its addresses', async () => {
   await using watching = await startWatching();
   for (const command of ['add b1 type bridge', 'set b1 up', 'set b1 down', 'set b1 name b2']) {
     await watching.forget();
@@ -94,7 +94,7 @@ test('tells when an interface comes, goes up or down, is renamed, or goes with i
 test.each([
   ['IPv4', '-4', 'default via 10.10.0.2 dev wan'],
   ['IPv6', '-6', 'default via fd10::2 dev wan'],
-])('tells when a default route of %s comes or goes', async (_, family, route) => {
+])('reports when a default route of %s is added or removed', async (_, family, route) => {
   await using watching = await startWatching();
   await byHand(`${family} route add ${route}`);
   await expect.poll(watching.told, patience).toContain('route');
@@ -103,7 +103,7 @@ test.each([
   await expect.poll(watching.told, patience).toContain('route');
 });
 
-test('does not tell of other routes: a router may have a million of them', async () => {
+test('does not report other routes: a router may have a million of them', async () => {
   await using watching = await startWatching();
   await byHand('route add 198.51.100.0/24 via 10.10.0.2 dev wan');
   await byHand('route delete 198.51.100.0/24 via 10.10.0.2 dev wan');
@@ -112,7 +112,7 @@ test('does not tell of other routes: a router may have a million of them', async
   expect(watching.told()).not.toContain('route');
 });
 
-test('tells of every one of a thousand addresses that come at once', async () => {
+test('reports each of a thousand addresses that are added at once', async () => {
   await using watching = await startWatching();
   const texts = Array.from({ length: 1_000 }, (_, index) => `10.51.${index >> 8}.${index & 255}`);
   const batch = path.join(lab.folder, 'addresses.ip');
@@ -122,7 +122,7 @@ test('tells of every one of a thousand addresses that come at once', async () =>
   await expect.poll(watching.told, patience).toEqual(expect.arrayContaining(added));
 });
 
-test('throws the words of a listener that ends without being told to', async () => {
+test('throws the message of a listener that ends unexpectedly', async () => {
   const { execPort } = lab.balancer;
   const script = 'echo unsure; echo netlink: no buffer >&2; exit 3';
   const exec: Exec = { ...execPort, converse: (_, _args, signal) => execPort.converse('sh', ['-c', script], signal) };

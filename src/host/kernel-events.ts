@@ -1,8 +1,8 @@
 import { type Exec, ExecError } from '../ports/exec.ts';
 
-/** What the kernel told of this host's network. */
+/** A change of this host's network, reported by the kernel. */
 export type NetworkEvent =
-  /** An interface came or changed. `isRunning`: it is up and has a carrier. */
+  /** An interface was added or changed. `isRunning`: it is up and has a carrier. */
   | {
       readonly kind: 'link';
       readonly index: number;
@@ -18,17 +18,17 @@ export type NetworkEvent =
       /** The kernel's number of the interface. */
       readonly index: number;
     }
-  /** A default route came or went. */
+  /** A default route was added or removed. */
   | { readonly kind: 'route' }
-  /** Anything may have happened: before we listened, or when the kernel had more to say than we could take. */
+  /** Any change is possible: before the watch started, or after events were lost. */
   | { readonly kind: 'unsure' };
 
 /*
- * perl, which every Debian has, listens to rtnetlink(7): `ip monitor` tells the same, but its lines cannot be told apart
- * for certain. A message: header (length, type, flags, sequence, port), then ifinfomsg (family, type, index, flags),
- * ifaddrmsg (family, prefix length, flags, scope, index) or rtmsg (family, destination length, source length, TOS, table),
- * then attributes. Of a link, IFLA_ADDRESS is 1 and IFLA_IFNAME 3; of an address, IFA_ADDRESS is 1 and IFA_LOCAL 2.
- * Messages about links with family AF_BRIDGE are about ports of a bridge.
+ * perl, which every Debian has, listens to rtnetlink(7): `ip monitor` prints the same, but its lines cannot be parsed
+ * reliably. A message: header (length, type, flags, sequence, port), then ifinfomsg (family, type, index, flags),
+ * ifaddrmsg (family, prefix length, flags, scope, index) or rtmsg (family, destination length, source length, TOS,
+ * table), then attributes. Of a link, IFLA_ADDRESS is 1 and IFLA_IFNAME 3; of an address, IFA_ADDRESS is 1 and
+ * IFA_LOCAL 2. Messages about links with family AF_BRIDGE are about ports of a bridge.
  */
 const script = String.raw`
 use strict;
@@ -56,7 +56,7 @@ sub attributes {
 }
 while (1) {
   select(my $readable = $all, undef, undef, undef);
-  exit if vec($readable, fileno(STDIN), 1);                           # who started us has ended
+  exit if vec($readable, fileno(STDIN), 1);                           # the parent process has ended
   my $batch = "";
   if (!defined recv($kernel, $batch, 1 << 18, 0)) {
     die "netlink: $!\n" unless $!{ENOBUFS};
@@ -106,7 +106,7 @@ export async function* watchNetwork(exec: Exec, signal: AbortSignal): AsyncGener
   if (!signal.aborted) throw new ExecError('perl', exitCode, perl.takeErrors());
 }
 
-/** Reads a line of the script; one that it never prints stands for anything. */
+/** Reads a line of the script; an unknown line counts as `unsure`. */
 function decodeEvent(line: string): NetworkEvent {
   const [kind = '', number = '', second = '', third = '', mac = ''] = line.split(' ');
   const index = Number(number);

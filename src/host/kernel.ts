@@ -7,12 +7,15 @@ import { makeIpSession } from './ip-session.ts';
 /** An address, and the interface that has it or will have it. */
 export type Place = { readonly address: Ip; readonly on: string };
 
-/** The interfaces of this host and the addresses on them, by `ip`. All throw `ExecError` when it fails. */
+/** The interfaces of this host and their addresses, through `ip`. All functions throw `ExecError` if it fails. */
 export type Kernel = {
   interfaces(signal: AbortSignal): Promise<readonly NetworkInterface[]>;
   /** Creates the interface if it does not exist, and sets it up. */
   ensureInterface(name: string, present: 'down' | 'up' | undefined, signal: AbortSignal): Promise<void>;
-  /** Adds all that the kernel accepts. Resolves with what it refused: text of the address → its words. */
+  /**
+   * Adds all addresses that the kernel accepts. Resolves with the refused ones: text of the address → message of the
+   * kernel.
+   */
   add(places: readonly Place[], signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
   /** Deletes addresses, then interfaces. */
   remove(places: readonly Place[], interfaces: readonly string[], signal: AbortSignal): Promise<void>;
@@ -20,7 +23,7 @@ export type Kernel = {
 
 const addFlags: Readonly<Record<Family, string>> = { 4: 'scope link', 6: 'preferred_lft 0 nodad' };
 
-/** The `ip` that it keeps running ends with `lifetime`. */
+/** The running `ip` ends with `lifetime`. */
 export function makeKernel(deps: {
   readonly exec: Exec;
   readonly clock: Clock;
@@ -45,7 +48,7 @@ export function makeKernel(deps: {
           refusalOf(error);
           await ip([`link add ${name} type bridge`], signal); // no dummy in this kernel
         });
-      // A kernel without IPv6 refuses this. Where it fails, the interface has a link-local address, which does no harm.
+      // A kernel without IPv6 refuses this. If it fails, the interface has a link-local address, which does no harm.
       await ip([`link set ${name} addrgenmode none`], signal).catch(refusalOf);
       await ip([`link set ${name} up`], signal);
       await session.close();
@@ -57,7 +60,7 @@ export function makeKernel(deps: {
         return new Map();
       } catch (error) {
         const { stderr } = refusalOf(error);
-        await ip(lines, signal, ['-force']).catch(refusalOf); // goes on after each that is refused
+        await ip(lines, signal, ['-force']).catch(refusalOf); // continues after each refused one
         const found = new Map((await interfaces(signal)).map((link) => [link.name, link]));
         const has = (link: NetworkInterface | undefined, text: string): boolean =>
           link?.addresses.some((each) => each.ip.text === text) === true;
@@ -80,7 +83,7 @@ function inWords({ address, on }: Place): string {
   return `${address.text}/${bitsOf(address.family)} dev ${on}`;
 }
 
-/** For `catch`: returns a refusal by `ip`, which is an answer, and throws any other error. */
+/** For `catch`: returns a refusal by `ip`, because it is an answer, and throws any other error. */
 function refusalOf(error: unknown): ExecError {
   if (error instanceof ExecError && error.exitCode !== undefined) return error;
   throw error;

@@ -42,7 +42,7 @@ const address = (kind: 'added' | 'removed', cidr: string, index: number): Networ
   return { kind, address: text, prefixLength: Number(length), index };
 };
 
-/** What becomes of the last of the events, after the first `unsure`. */
+/** The result for the last of the events, after the first `unsure`. */
 function newsOf(known: Partial<KnownHost>, ...events: readonly NetworkEvent[]): News | undefined {
   const filter = makeNewsFilter(() => ({ ...host, ...known }));
   filter({ kind: 'unsure' });
@@ -55,8 +55,8 @@ describe('an address', () => {
     ['that the host loses', address('removed', '192.0.2.11/24', 2)],
     ['of furiwake that is deleted', address('removed', '192.0.2.50/32', 7)],
     ['of furiwake that is deleted from the LAN', address('removed', '2001:db8::50/128', 2)],
-    ['of furiwake that the host gets itself, elsewhere', address('added', '192.0.2.50/24', 2)],
-    ['of furiwake that the host gets itself, with another prefix', address('added', '2001:db8::50/64', 2)],
+    ['of furiwake that another program configures on another interface', address('added', '192.0.2.50/24', 2)],
+    ['of furiwake that another program configures with another prefix', address('added', '2001:db8::50/64', 2)],
   ])('%s is news', (_, event) => {
     expect(newsOf({}, event)).toEqual({ linksUp: [] });
   });
@@ -65,19 +65,19 @@ describe('an address', () => {
     ['that furiwake adds', address('added', '192.0.2.50/32', 7)],
     ['that furiwake adds to the LAN', address('added', '2001:db8::50/128', 2)],
     ['that furiwake removes', address('removed', '192.0.2.51/32', 7)],
-    ['that furiwake takes from where it was before', address('removed', '2001:db8::50/128', 7)],
+    ['that furiwake moves away from an interface', address('removed', '2001:db8::50/128', 7)],
     ['whose lifetime is renewed', address('added', '192.0.2.11/24', 2)],
     ['of the link alone, IPv6', address('added', 'fe80::1/64', 2)],
     ['of the link alone, IPv4', address('added', '169.254.7.7/16', 2)],
-  ])('%s is none', (_, event) => {
+  ])('%s is not news', (_, event) => {
     expect(newsOf({}, event)).toBeUndefined();
   });
 
-  test('that comes back while the host is being read is news: that may not contain it', () => {
+  test('that returns while the host is being read is news: the reading may not contain it', () => {
     expect(newsOf({ isBeingRead: true }, address('added', '192.0.2.11/24', 2))).toEqual({ linksUp: [] });
   });
 
-  test('that furiwake adds to an interface that it has just made is none', () => {
+  test('that furiwake adds to an interface that it has just created is not news', () => {
     const known = { record: host.record.with([['192.0.2.60', 'furiwake1']]) };
     const made = link(9, 'furiwake1', { isRunning: false });
     expect(newsOf(known, made)).toBeUndefined();
@@ -93,8 +93,8 @@ describe('an interface', () => {
     ['with another MAC', [link(2, 'eth0', { mac: '02:00:00:00:00:99' })], [2]],
     ['that goes down', [link(2, 'eth0', { isRunning: false })], []],
     ['that is renamed', [link(2, 'lan0')], []],
-    ['that is gone', [{ kind: 'link gone', index: 2 }], []],
-    ['that came back with its name and number', [{ kind: 'link gone', index: 2 }, link(2, 'lan0')], []],
+    ['that is removed', [{ kind: 'link gone', index: 2 }], []],
+    ['that returned with its name and number', [{ kind: 'link gone', index: 2 }, link(2, 'lan0')], []],
     ['of furiwake that is set down', [link(7, 'furiwake0', { isRunning: false })], []],
     ['of furiwake that is deleted', [{ kind: 'link gone', index: 7 }], []],
   ] satisfies [string, NetworkEvent[], number[]][])('%s is news', (_, events, linksUp) => {
@@ -102,14 +102,14 @@ describe('an interface', () => {
   });
 
   test.each([
-    ['of which nothing changed that matters', link(2, 'eth0')],
+    ['without a relevant change', link(2, 'eth0')],
     ['that is not Ethernet, and did not change', link(8, 'tunnel', { mac: '192.0.2.1' })],
     ['of furiwake that came up', link(7, 'furiwake0')],
-  ])('%s is none', (_, event) => {
+  ])('%s is not news', (_, event) => {
     expect(newsOf({}, event)).toBeUndefined();
   });
 
-  test('of furiwake that is removed with its last address is none', () => {
+  test('of furiwake that is removed with its last address is not news', () => {
     const record = host.record.with([['192.0.2.50', undefined]]);
     expect(newsOf({ record }, { kind: 'link gone', index: 7 })).toBeUndefined();
   });
@@ -119,7 +119,7 @@ test('a default route is news', () => {
   expect(newsOf({}, { kind: 'route' })).toEqual({ linksUp: [] });
 });
 
-test('after a gap every link may have come up; at the start none did', () => {
+test('after a gap every link may have come up; at the start none has', () => {
   const filter = makeNewsFilter(() => host);
   expect(filter({ kind: 'unsure' })).toEqual({ linksUp: [] });
   expect(filter({ kind: 'unsure' })).toEqual({ linksUp: [2, 7, 8] });

@@ -3,19 +3,19 @@ import { isOurInterface, isRoutable, type NetworkInterface } from './interfaces.
 import type { NetworkEvent } from './kernel-events.ts';
 import type { PlacementRecord } from './placement-record.ts';
 
-/** What is known of the host when the kernel tells of a change. */
+/** The knowledge about the host at the time of an event. */
 export type KnownHost = {
   readonly interfaces: readonly NetworkInterface[];
   readonly own: ReadonlyMap<string, Ip>;
-  /** Where the addresses of furiwake are, or will be: set before they are added or removed. */
+  /** The interfaces of furiwake's addresses, now or soon: set before addresses are added or removed. */
   readonly record: PlacementRecord;
-  /** It is being read again, maybe without the change. */
+  /** The host is being read again; the result may not contain the change. */
   readonly isBeingRead: boolean;
 };
 
-/** A change that the host must be read again for. */
+/** A change after which the host must be read again. */
 export type News = {
-  /** Numbers of the interfaces that came up or have another MAC: their neighbours know nothing of our addresses. */
+  /** Numbers of the interfaces that came up or changed their MAC: their neighbours do not know furiwake's addresses. */
   readonly linksUp: readonly number[];
 };
 
@@ -28,7 +28,7 @@ const noLinks: News = { linksUp: [] };
  * address, a flag of an interface): reading a host with ten thousand addresses takes a tenth of a second.
  */
 export function makeNewsFilter(known: () => KnownHost): (event: NetworkEvent) => News | undefined {
-  /** As the kernel told last, by number. */
+  /** As last reported by the kernel, by number. */
   const links = new Map<number, Link>();
   let isFirst = true;
 
@@ -38,7 +38,7 @@ export function makeNewsFilter(known: () => KnownHost): (event: NetworkEvent) =>
   const ofLink = (index: number, now: Link): News | undefined => {
     const before = linkAt(index);
     links.set(index, now);
-    const isSameMac = before?.mac === undefined || before.mac === now.mac; // none: not an Ethernet interface
+    const isSameMac = before?.mac === undefined || before.mac === now.mac; // without MAC: not an Ethernet interface
     if (before?.name === now.name && before.isRunning === now.isRunning && isSameMac) return undefined;
     if (isOurInterface(now.name)) return before?.isRunning === true && !now.isRunning ? noLinks : undefined;
     return now.isRunning && (before?.isRunning !== true || !isSameMac) ? { linksUp: [index] } : noLinks;

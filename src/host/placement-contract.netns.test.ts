@@ -17,7 +17,7 @@ placementContract('a host in a network namespace', async () => {
       await balancer.exec('ip', 'address', 'delete', cidr, 'dev', device);
     },
     refuse: async (isRefused) => {
-      // Where furiwake0 is there, it has a setting of its own.
+      // If furiwake0 exists, it has its own setting.
       for (const where of ['default', 'furiwake0'])
         await balancer
           .exec('sysctl', '-qw', `net.ipv6.conf.${where}.disable_ipv6=${isRefused ? 1 : 0}`)

@@ -19,7 +19,7 @@ beforeEach(async () => {
 });
 afterEach(() => rig[Symbol.asyncDispose]());
 
-test('a record that was cut short stops nothing, and is whole again after the next change', async () => {
+test('a truncated record does not stop placement, and is complete again after the next change', async () => {
   const path = `${rig.lab.folder}/placement.jsonl`;
   await rig.add(routedAddresses);
   const whole = (await systemFiles.read(path)) ?? '';
@@ -32,11 +32,11 @@ test('a record that was cut short stops nothing, and is whole again after the ne
   expect((await restarted.audit(allAddresses, signal)).restored).toEqual([]);
 });
 
-describe('after a restart that was faster than the network', () => {
+describe('after a restart that is faster than the network', () => {
   test.each([
     ['10.10.0.50', '10.10.0.50/24'],
     ['fd50::1', 'fd50::1/64'],
-  ])('the own address %s comes later: it is left to the host', async (text, own) => {
+  ])('the own address %s appears later: furiwake leaves it to the host', async (text, own) => {
     await rig.add(allAddresses);
     await rig.lab.balancer.exec('ip', 'address', 'add', own, 'dev', 'wan', ...(text.includes(':') ? ['nodad'] : []));
     expect(await rig.audit(allAddresses)).toBe(0);
@@ -47,7 +47,7 @@ describe('after a restart that was faster than the network', () => {
     expect(await rig.places()).toContain(`wan ${own} global`);
   });
 
-  test('an own address that furiwake has on the LAN, too, as DHCPv6 gives it, is the host’s as soon as it is preferred', async () => {
+  test('an address of furiwake on the LAN that DHCPv6 also assigns is the host’s own as soon as it is preferred', async () => {
     await rig.add(linkAddresses);
     await rig.lab.balancer.exec('ip', 'address', 'change', 'fd10::50/128', 'dev', 'wan', 'preferred_lft', '3600');
     await rig.audit(linkAddresses);
@@ -56,7 +56,7 @@ describe('after a restart that was faster than the network', () => {
     expect(await rig.places()).toContain('wan fd10::50/128 global');
   });
 
-  test('the prefix comes later: IPv6 addresses move to the LAN and are announced', async () => {
+  test('the prefix appears later: IPv6 addresses move to the LAN and are announced', async () => {
     await rig.lab.balancer.exec('ip', 'address', 'delete', 'fd10::1/64', 'dev', 'wan');
     await rig.add(allAddresses);
     expect(await rig.places()).toContain('furiwake0 fd10::50/128 global');
@@ -72,7 +72,7 @@ describe('after a restart that was faster than the network', () => {
     expect(await rig.places()).not.toContain('wan fd10::50/128 global');
   });
 
-  test('the interface goes with the last address that moves', async () => {
+  test('the interface is removed with the last address that moves', async () => {
     await rig.lab.balancer.exec('ip', 'address', 'delete', 'fd10::1/64', 'dev', 'wan');
     await rig.add(addressesOf('fd10::50'));
     await rig.lab.balancer.exec('ip', 'address', 'add', 'fd10::1/64', 'dev', 'wan', 'nodad');
@@ -84,7 +84,7 @@ describe('after a restart that was faster than the network', () => {
 });
 
 describe('an address that the kernel refuses', () => {
-  test('is no reason to leave out the others, and is tried again', async () => {
+  test('does not block the others, and is retried', async () => {
     await rig.lab.balancer.exec('sysctl', '-qw', 'net.ipv6.conf.default.disable_ipv6=1');
     await rig.add(allAddresses);
     const wanted = allAddresses.with(addressesOf('10.50.0.2'));
@@ -101,7 +101,7 @@ describe('an address that the kernel refuses', () => {
     expect(rig.placement.addresses().refused).toEqual(new Map());
   });
 
-  test('leaves nothing behind when it goes', async () => {
+  test('leaves no trace when it is removed', async () => {
     await rig.lab.balancer.exec('sysctl', '-qw', 'net.ipv6.conf.default.disable_ipv6=1');
     const before = await rig.places();
     await rig.add(routedAddresses);

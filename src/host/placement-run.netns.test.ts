@@ -18,7 +18,7 @@ beforeEach(async () => {
 });
 afterEach(() => rig[Symbol.asyncDispose]());
 
-/** Runs the placement and audits whenever it tells, as the agent does; what it told of is counted. */
+/** Runs the placement and audits after each of its notifications, like the agent; counts the notifications. */
 function startRunning(wanted: Addresses): { readonly told: () => number } & AsyncDisposable {
   const stop = new AbortController();
   let told = 0;
@@ -47,7 +47,7 @@ test.each([
   ['an IPv6 address is deleted from the LAN', ['ip', 'address', 'delete', 'fd10::50/128', 'dev', 'wan']],
   ['all are flushed', ['ip', 'address', 'flush', 'dev', 'furiwake0']],
   ['the interface is deleted', ['ip', 'link', 'delete', 'furiwake0']],
-])('has everything back within a second when %s', async (_, [file = '', ...args]) => {
+])('restores everything within a second when %s', async (_, [file = '', ...args]) => {
   await rig.add(allAddresses);
   const before = await ofOurs();
   expect(before).toHaveLength(4);
@@ -58,7 +58,7 @@ test.each([
   await expect.poll(ofOurs, promptly).toEqual(before);
 });
 
-test('has the interface of furiwake up within a second when it is set down', async () => {
+test('sets the interface of furiwake up within a second when it is set down', async () => {
   await rig.add(allAddresses);
   await using running = startRunning(allAddresses);
   await expect.poll(running.told, patience).toBeGreaterThan(0);
@@ -69,7 +69,7 @@ test('has the interface of furiwake up within a second when it is set down', asy
   await expect.poll(ofOurs, promptly).toHaveLength(4);
 });
 
-test('has IPv6 addresses back within a second after a link flap, and tells the neighbours', async () => {
+test('restores IPv6 addresses within a second after a link flap, and announces them', async () => {
   await rig.add(allAddresses);
   await using running = startRunning(allAddresses);
   await expect.poll(running.told, patience).toBeGreaterThan(0);
@@ -84,7 +84,7 @@ test('has IPv6 addresses back within a second after a link flap, and tells the n
   for (const text of linkAddresses.keys()) await expect.poll(() => rig.neighbour(text), patience).toBe(mac);
 });
 
-test('tells the neighbours when only the link flapped, or the MAC is another', async () => {
+test('announces addresses when only the link flapped, or the MAC changed', async () => {
   await rig.add(addressesOf('10.10.0.50'));
   await using running = startRunning(addressesOf('10.10.0.50'));
   await expect.poll(running.told, patience).toBeGreaterThan(0);
@@ -99,25 +99,28 @@ test('tells the neighbours when only the link flapped, or the MAC is another', a
 test.each([
   ['keeps its addresses', '1'],
   ['loses those of IPv6', '0'],
-])('follows an interface that is renamed and %s: ours stay reachable, and go with the Service', async (_, keeps) => {
-  const { balancer } = rig.lab;
-  await rig.add(allAddresses);
-  await balancer.exec('sysctl', '-qw', `net.ipv6.conf.wan.keep_addr_on_down=${keeps}`);
-  await using running = startRunning(allAddresses);
-  await expect.poll(running.told, patience).toBeGreaterThan(0);
-  await balancer.exec('ip', 'link', 'set', 'wan', 'down');
-  await balancer.exec('ip', 'link', 'set', 'wan', 'name', 'renamed');
-  await balancer.exec('ip', 'link', 'set', 'renamed', 'up');
-  await balancer.exec('ip', 'address', 'replace', 'fd10::1/64', 'dev', 'renamed', 'nodad');
-  await expect.poll(ofOurs, promptly).toContain('renamed fd10::50/128 global');
-  await rig.answersPing('fd10::50');
-  await rig.audit(allAddresses);
-  expect(rig.placement.addresses().own.has('fd10::50')).toBe(false);
-  await rig.placement.remove(none, signal);
-  expect(await ofOurs()).toEqual([]);
-});
+])(
+  'follows an interface that is renamed and %s: added addresses stay reachable, and are removed with the Service',
+  async (_, keeps) => {
+    const { balancer } = rig.lab;
+    await rig.add(allAddresses);
+    await balancer.exec('sysctl', '-qw', `net.ipv6.conf.wan.keep_addr_on_down=${keeps}`);
+    await using running = startRunning(allAddresses);
+    await expect.poll(running.told, patience).toBeGreaterThan(0);
+    await balancer.exec('ip', 'link', 'set', 'wan', 'down');
+    await balancer.exec('ip', 'link', 'set', 'wan', 'name', 'renamed');
+    await balancer.exec('ip', 'link', 'set', 'renamed', 'up');
+    await balancer.exec('ip', 'address', 'replace', 'fd10::1/64', 'dev', 'renamed', 'nodad');
+    await expect.poll(ofOurs, promptly).toContain('renamed fd10::50/128 global');
+    await rig.answersPing('fd10::50');
+    await rig.audit(allAddresses);
+    expect(rig.placement.addresses().own.has('fd10::50')).toBe(false);
+    await rig.placement.remove(none, signal);
+    expect(await ofOurs()).toEqual([]);
+  },
+);
 
-test('tells of an own address that comes or goes, and a reading then has it', async () => {
+test('notifies of an own address that is added or removed, and a reading then shows it', async () => {
   await rig.add(allAddresses);
   await using running = startRunning(allAddresses);
   await expect.poll(running.told, patience).toBeGreaterThan(0);
@@ -128,7 +131,7 @@ test('tells of an own address that comes or goes, and a reading then has it', as
   await expect.poll(isOwn, promptly).toBe(false);
 });
 
-test('tells of the default route: the host’s own address is then another', async () => {
+test('notifies of the default route: the host’s own address then changes', async () => {
   await rig.add(allAddresses);
   await using running = startRunning(allAddresses);
   await expect.poll(running.told, patience).toBeGreaterThan(0);
@@ -139,7 +142,7 @@ test('tells of the default route: the host’s own address is then another', asy
   await expect.poll(primary, promptly).toBe('10.20.0.1');
 });
 
-test('says nothing of what furiwake does itself', async () => {
+test('does not notify of changes by furiwake itself', async () => {
   await rig.placement.refresh(signal);
   await using running = startRunning(none);
   await expect.poll(running.told, patience).toBe(1);

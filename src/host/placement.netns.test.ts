@@ -20,7 +20,7 @@ beforeEach(async () => {
 afterEach(() => rig[Symbol.asyncDispose]());
 
 describe('add', () => {
-  test('makes addresses of the link and routed ones answer, in both families', async () => {
+  test('makes addresses of the LAN and routed ones answer, in both families', async () => {
     await rig.add(allAddresses);
     for (const text of allAddresses.keys()) await rig.answersPing(text);
     expect(await rig.places()).toEqual(
@@ -40,7 +40,7 @@ describe('add', () => {
     expect(await rig.neighbour('fd10::50')).toBe(await rig.macOf('wan'));
   });
 
-  test('announces an address to a neighbour that knew it at another machine, in both families', async () => {
+  test('announces an address to a neighbour that knew another machine for it, in both families', async () => {
     for (const text of linkAddresses.keys()) await rig.pretendElsewhere(text);
     await rig.add(linkAddresses);
     const mac = await rig.macOf('wan');
@@ -48,7 +48,7 @@ describe('add', () => {
     expect(rig.warnings).toEqual([]);
   });
 
-  test('announces three times, by ARP requests and neighbour advertisements that tcpdump finds right', async () => {
+  test('announces three times, with ARP requests and neighbour advertisements that tcpdump considers valid', async () => {
     const lines = await rig.startCapture();
     await rig.add(linkAddresses);
     const mac = await rig.macOf('wan');
@@ -58,7 +58,7 @@ describe('add', () => {
     await expect.poll(() => [seen(arp), seen(advertisement)], patience).toEqual([3, 3]);
   });
 
-  test('never makes the host use an address of ours as source of its own connections', async () => {
+  test('never makes the host use an added address as source of its own connections', async () => {
     await rig.add(allAddresses);
     for (const device of ['wan', 'lan']) await rig.lab.balancer.exec('ip', '-4', 'address', 'flush', 'dev', device);
     await rig.lab.balancer.exec('ip', 'route', 'add', '10.99.0.0/16', 'dev', 'lan');
@@ -67,7 +67,7 @@ describe('add', () => {
   });
 });
 
-describe('what the host has itself', () => {
+describe('an address that the host itself has', () => {
   test('is not added again, and survives a removal and an audit', async () => {
     await rig.lab.balancer.exec('ip', 'address', 'add', '10.10.0.60/32', 'dev', 'lan');
     const before = await rig.places();
@@ -78,14 +78,14 @@ describe('what the host has itself', () => {
     expect(await rig.places()).toEqual(before);
   });
 
-  test('is known, of whatever scope it is', async () => {
+  test('is known, whatever its scope', async () => {
     await rig.lab.balancer.exec('ip', 'address', 'add', '10.10.0.60/32', 'dev', 'lo', 'scope', 'host');
     const { own } = await rig.placement.refresh(signal);
     expect([...own.keys()]).toContain('10.10.0.60');
     expect(await rig.placement.add(addressesOf('10.10.0.60'), signal)).toEqual([]);
   });
 
-  test('leaves out addresses of furiwake, loopback and link-local ones', async () => {
+  test('does not include addresses of furiwake, loopback and link-local ones', async () => {
     await rig.add(allAddresses);
     for (const placement of [rig.placement, rig.makeNew()]) {
       const { own } = await placement.refresh(signal);
@@ -93,7 +93,7 @@ describe('what the host has itself', () => {
     }
   });
 
-  test('counts even when a record says that furiwake added it, if it is elsewhere than furiwake put it', async () => {
+  test('counts even if a record says that furiwake added it, when it is on another interface', async () => {
     await rig.add(addressesOf('10.10.0.50'));
     await rig.lab.balancer.exec('ip', 'link', 'delete', 'furiwake0'); // as after a reboot
     await rig.lab.balancer.exec('ip', 'address', 'add', '10.10.0.50/24', 'dev', 'wan');
@@ -104,7 +104,7 @@ describe('what the host has itself', () => {
     expect(await rig.places()).toContain('wan 10.10.0.50/24 global');
   });
 
-  test('and lost is put on the host when a Service has it', async () => {
+  test('and lost is added to the host when a Service has it', async () => {
     await rig.lab.balancer.exec('ip', 'address', 'add', '10.10.0.50/24', 'dev', 'wan');
     const wanted = addressesOf('10.10.0.50');
     expect(await rig.placement.add(wanted, signal)).toEqual([]);
@@ -115,7 +115,7 @@ describe('what the host has itself', () => {
 });
 
 describe('remove', () => {
-  test('removes what is no longer wanted and leaves the rest', async () => {
+  test('removes unwanted addresses and keeps the rest', async () => {
     const before = await rig.places();
     await rig.add(allAddresses);
     await rig.placement.remove(linkAddresses, signal);
@@ -126,7 +126,7 @@ describe('remove', () => {
     expect(await rig.places()).toEqual(before);
   });
 
-  test('of all leaves no interface and no record entry; and addresses can come again', async () => {
+  test('of all addresses leaves no interface and no record entry, and addresses can be added again', async () => {
     await rig.add(allAddresses);
     await rig.placement.remove(none, signal);
     expect(await rig.lab.balancer.exec('ip', '-brief', 'link')).not.toContain('furiwake0');
@@ -134,14 +134,14 @@ describe('remove', () => {
     await rig.answersPing('10.50.0.1');
   });
 
-  test('by another process removes what an earlier one added', async () => {
+  test('by another process removes the addresses of an earlier one', async () => {
     const before = await rig.places();
     await rig.add(allAddresses);
     await rig.makeNew().remove(none, signal);
     expect(await rig.places()).toEqual(before);
   });
 
-  test('removes what is on an interface of furiwake even when the record is lost', async () => {
+  test('removes addresses on an interface of furiwake even when the record is lost', async () => {
     await rig.add(routedAddresses);
     await systemFiles.remove(`${rig.lab.folder}/placement.jsonl`);
     await rig.makeNew().remove(none, signal);
@@ -150,7 +150,7 @@ describe('remove', () => {
 });
 
 describe('audit', () => {
-  test('finds nothing to do when nothing was done', async () => {
+  test('does nothing if nothing was added', async () => {
     await rig.add(allAddresses);
     expect(await rig.audit(allAddresses)).toBe(0);
   });
@@ -160,7 +160,7 @@ describe('audit', () => {
     ['the interface was deleted', ['ip', 'link', 'delete', 'furiwake0'], 3],
     ['the interface was set down', ['ip', 'link', 'set', 'furiwake0', 'down'], 1],
     ['one address was deleted', ['ip', 'address', 'delete', 'fd10::50/128', 'dev', 'wan'], 1],
-  ])('puts everything back when %s', async (_, [file = '', ...args], repairs) => {
+  ])('restores everything when %s', async (_, [file = '', ...args], repairs) => {
     await rig.add(allAddresses);
     await rig.lab.balancer.exec(file, ...args);
     expect(await rig.audit(allAddresses)).toBe(repairs);

@@ -9,7 +9,7 @@ import { makePlacement } from './placement.ts';
 import type { PlacementRecord } from './placement-record.ts';
 
 const { signal } = new AbortController();
-/** `ip -batch -`, which answers only the last of the commands, and ends when one fails. */
+/** `ip -batch -`, which answers only the last of the commands, and ends if one fails. */
 function ipSession(done: string[], fails: (commands: string) => boolean): Conversation {
   const answers: string[] = [];
   let hasEnded = false;
@@ -34,7 +34,7 @@ function ipSession(done: string[], fails: (commands: string) => boolean): Conver
   };
 }
 
-/** Those that were made, all of them up; only eth0 has an address. */
+/** The created interfaces, all of them up; only eth0 has an address. */
 function interfacesIn(done: readonly string[]): readonly object[] {
   const names = new Set(
     done.flatMap((commands) => [...commands.matchAll(/^link add (\w+)/gm)].map(([, name]) => name)),
@@ -48,14 +48,14 @@ function interfacesIn(done: readonly string[]): readonly object[] {
   return Array.from(names, (ifname) => ({ ifname, flags: ['UP'], ...(ifname === 'eth0' ? eth0 : {}) }));
 }
 
-/** What changed the host, without the looks at it. */
+/** The commands that changed the host, without those that read it. */
 const changesIn = (done: readonly string[]): readonly string[] => done.filter((what) => what !== 'list');
 
-/** A host that remembers in which order things were asked of it. */
+/** A host that records the order of the requests to it. */
 function makeRig(): {
   readonly placement: Placement;
   readonly done: string[];
-  /** The next call with these words in a command of its fails. */
+  /** The next call with these words in one of its commands fails. */
   readonly failAt: (words: string) => void;
   readonly disk: { isFull: boolean };
 } {
@@ -98,7 +98,7 @@ test('an address is recorded before it is added', async () => {
   expect(changesIn(done).at(-1)).toBe('address add 192.0.2.50/32 dev furiwake0 scope link');
 });
 
-test('an address that cannot be recorded is not added; it is as soon as the disk has room', async () => {
+test('an address that cannot be recorded is added only when the disk has room again', async () => {
   const { placement, done, disk } = makeRig();
   disk.isFull = true;
   await expect(placement.add(addressesOf('192.0.2.50'), signal)).rejects.toThrow('no space left on device');
@@ -107,7 +107,7 @@ test('an address that cannot be recorded is not added; it is as soon as the disk
   expect(await placement.add(addressesOf('192.0.2.50'), signal)).toHaveLength(1);
 });
 
-test('a full disk holds up neither a removal nor a repair', async () => {
+test('a full disk blocks neither a removal nor a repair', async () => {
   const { placement, done, disk } = makeRig();
   await placement.add(addressesOf('192.0.2.50', '192.0.2.51'), signal);
   disk.isFull = true;
@@ -135,7 +135,7 @@ test('the link of an address is known while another address is being added', asy
   expect([during, lookUp()]).toEqual([lookUp(), { index: 2, mac: '02:00:00:00:00:01' }]);
 });
 
-test('an address that is there costs nothing', async () => {
+test('an existing address causes no command', async () => {
   const { placement, done } = makeRig();
   await placement.add(addressesOf('192.0.2.50'), signal);
   const before = done.length;
@@ -144,10 +144,10 @@ test('an address that is there costs nothing', async () => {
   expect(done).toHaveLength(before);
 });
 
-test('new addresses cost no further look at the host', async () => {
+test('new addresses cause no further reading of the host', async () => {
   const { placement, done } = makeRig();
   for (const text of ['192.0.2.50', '192.0.2.51', '192.0.2.52']) await placement.add(addressesOf(text), signal);
-  expect(done.filter((what) => what === 'list')).toHaveLength(2); // at first, and after the interface was made
+  expect(done.filter((what) => what === 'list')).toHaveLength(2); // at first, and after the interface was created
 });
 
 test('several addresses are added by one call of ip', async () => {
@@ -159,7 +159,7 @@ test('several addresses are added by one call of ip', async () => {
   ]);
 });
 
-test('an address that the kernel refuses says why, and the next audit tries it again', async () => {
+test('an address that the kernel refuses is reported with the cause, and the next audit retries it', async () => {
   const { placement, done, failAt } = makeRig();
   await placement.add(addressesOf('192.0.2.50'), signal);
   failAt('address add');
@@ -181,7 +181,7 @@ test('a kernel without dummy interfaces gets a bridge', async () => {
   ]);
 });
 
-test('a kernel without IPv6, which refuses the command that is of IPv6, gets its addresses', async () => {
+test('a kernel without IPv6 refuses the IPv6 command and gets its addresses', async () => {
   const { placement, done, failAt } = makeRig();
   failAt('addrgenmode none');
   await placement.add(addressesOf('192.0.2.50'), signal);
@@ -191,7 +191,7 @@ test('a kernel without IPv6, which refuses the command that is of IPv6, gets its
   ]);
 });
 
-test('a thousand addresses are spread over interfaces, which go with their last address', async () => {
+test('a thousand addresses are spread over interfaces, which are removed with their last address', async () => {
   const { placement, done } = makeRig();
   const many = addressesOf(...Array.from({ length: 1_001 }, (_, index) => `10.50.${index >> 8}.${index & 255}`));
   await placement.add(many, signal);

@@ -17,23 +17,24 @@ import type { PlacementRecord, RecordFile } from './placement-record.ts';
 import { type HostView, settled, viewOf } from './view.ts';
 
 /*
- * Where an address is put, and why
+ * Which interface gets an address, and why
  *
  *   IPv4   /32 on furiwake0. The kernel answers ARP for it on every link (unless net.ipv4.conf.*.arp_ignore is 1 or
- *          more there: then no neighbour finds it). Scope link: the host never takes it as source of its own connections.
- *   IPv6   /128 on the interface in whose subnet it is, for the kernel answers neighbour solicitations only there;
- *          else on furiwake0. preferred_lft 0: not a source either. nodad: usable at once.
+ *          more there: then neighbours cannot resolve it). Scope link: the host never uses it as source of its own
+ *          connections.
+ *   IPv6   /128 on the interface in whose subnet it is, because the kernel answers neighbour solicitations only there;
+ *          otherwise on furiwake0. preferred_lft 0: not a source either. nodad: usable at once.
  *
- * furiwake0 is a dummy, or a bridge without ports where the kernel has no dummy. Every address on it is furiwake's. After
- * 500 addresses comes furiwake1, and so on: for each address that is added, the kernel looks at all others of the interface
- * (10,000 on one: 2.6 s; on twenty: 0.2 s). An address is recorded before it is added; an address that the host has
- * elsewhere is the host's own, and never touched.
+ * furiwake0 is a dummy interface, or a bridge without ports if the kernel has no dummy driver. Every address on it is
+ * furiwake's. After 500 addresses furiwake1 follows, and so on: for each address that is added, the kernel checks all
+ * others of the interface (10,000 on one: 2.6 s; on twenty: 0.2 s). An address is recorded before it is added. An
+ * address that the host has elsewhere is the host's own and is never touched.
  *
- * After a reboot furiwake may be faster than DHCP clients and router advertisements. So each audit leaves to the host the
- * addresses that it now has itself, and moves an IPv6 address to the interface that has got its subnet.
+ * After a reboot furiwake may be faster than DHCP clients and router advertisements. So each audit releases addresses
+ * that another program has configured meanwhile, and moves an IPv6 address to the interface that now has its subnet.
  */
 
-/** What the host has; `record`: where the addresses of furiwake are, or will be. */
+/** The state of the host; `record`: the interfaces of furiwake's addresses, now or soon. */
 type State = HostView & { readonly record: PlacementRecord };
 
 const nothing: State = {
@@ -46,8 +47,8 @@ const nothing: State = {
 };
 
 /**
- * Puts addresses on this host. Its functions throw `ExecError` when `ip` fails, and the errors of the record file; a
- * further call does what is missing. The programs that it keeps running end with `lifetime`.
+ * Adds addresses to this host. Its functions throw `ExecError` if `ip` fails, and the errors of the record file;
+ * another call completes the work. Its programs end with `lifetime`.
  */
 export function makePlacement(deps: {
   readonly exec: Exec;
@@ -64,21 +65,21 @@ export function makePlacement(deps: {
     log,
     monotonic: () => clock.monotonic(),
   });
-  /** One call at a time: each works on the state that the one before left. */
+  /** One call at a time: each depends on the state after the one before. */
   const inTurn = makeSerial();
   let state = nothing;
-  /** The state must be read before it is relied on: at first, and after a change that failed. */
+  /** The state must be read before it is used: at first, and after a failed change. */
   let isStale = true;
   let isBeingRead = false;
   /** The record as it is on the disk; `undefined`: not read yet. */
   let recorded: PlacementRecord | undefined;
   let known: HostAddresses = { own: new Map(), primary: [], needs: new Map(), refused: new Map() };
-  /** The argument of the last `add` or `audit`: the next `add` looks only at the difference. */
+  /** The argument of the last `add` or `audit`: the next `add` handles only the difference. */
   let wantedBefore: Addresses = PersistentMap.empty();
   /** Numbers of interfaces that came up since the last audit. */
   const linksUp = new Set<number>();
 
-  /** Ends a change: `next` is what the host has, `refused` what the kernel refused. */
+  /** Ends a change: `next` is the new state of the host, `refused` the addresses that the kernel refused. */
   const publish = (next: State, refused: ReadonlyMap<string, string> = known.refused): void => {
     state = next;
     isStale = false;
@@ -110,7 +111,7 @@ export function makePlacement(deps: {
     recorded = record;
   };
 
-  /** After a removal: a record that has too many addresses does no harm, and a full disk is no reason to stop. */
+  /** After a removal: a record with too many addresses does no harm, and a full disk must not stop the removal. */
   const saveRecord = async (): Promise<void> => {
     try {
       await write(state.record);
@@ -175,13 +176,13 @@ export function makePlacement(deps: {
     await saveRecord();
     const refused = new Map(known.refused);
     for (const text of gone) refused.delete(text);
-    wantedBefore = wantedBefore.with(without); // `add` puts them back when they are wanted again
+    wantedBefore = wantedBefore.with(without); // `add` adds them again when they are wanted
     const interfaces = before.interfaces.filter(({ name }) => !empty.includes(name));
     publish({ ...state, interfaces, present: before.present.with(without) }, refused);
     if (places.length > 0) log.info({ addresses: shown(gone) }, 'addresses removed from this host');
   };
 
-  /** Moves IPv6 addresses to the interface where the neighbours look for them. Resolves with those that were moved. */
+  /** Moves IPv6 addresses to the interface on which neighbours resolve them. Resolves with the moved ones. */
   const move = async (strayed: readonly Ip[], signal: AbortSignal): Promise<readonly Ip[]> => {
     if (strayed.length === 0) return [];
     const { present } = state;
@@ -268,7 +269,7 @@ export function makePlacement(deps: {
   };
 }
 
-/** The `candidates` that are wanted and that the host does not have, neither of its own nor from furiwake. */
+/** The `candidates` that are wanted and that the host does not have, neither its own nor added. */
 function missingFrom({ own, present }: State, wanted: Addresses, candidates: Iterable<string>): readonly Ip[] {
   return [...candidates].flatMap((text) => {
     const address = wanted.get(text);
@@ -278,7 +279,7 @@ function missingFrom({ own, present }: State, wanted: Addresses, candidates: Ite
 
 const mostShown = 20;
 
-/** At most as many as fit a line of the log. */
+/** At most as many as fit on a line of the log. */
 function shown(addresses: Iterable<string>): readonly string[] {
   const all = [...addresses];
   return all.length <= mostShown ? all : [...all.slice(0, mostShown), `and ${all.length - mostShown} more`];

@@ -5,10 +5,10 @@ import type { PlacementRecord } from './placement-record.ts';
 
 type Placed = { readonly interfaces: readonly NetworkInterface[]; readonly record: PlacementRecord };
 
-/** For each address that is added, the kernel looks at all others of the interface. */
+/** For each new address the kernel checks all others of the interface. */
 const mostPerInterface = 500;
 
-/** The interface for each address: for IPv6 the one on its LAN; else the recorded one, or the first with room. */
+/** The interface for each address: for IPv6 the one on its LAN; otherwise the recorded one, or the first with room. */
 export function placesFor(addresses: readonly Ip[], { interfaces, record }: Placed): ReadonlyMap<string, string> {
   const counts = new Map<string, number>();
   for (const name of record.values()) counts.set(name, (counts.get(name) ?? 0) + 1);
@@ -35,7 +35,7 @@ export function emptiedBy(record: PlacementRecord, interfaces: readonly NetworkI
   return interfaces.map(({ name }) => name).filter((name) => isOurInterface(name) && !used.has(name));
 }
 
-/** The IPv6 addresses of furiwake that are not on the interface where the neighbours look for them. */
+/** The IPv6 addresses of furiwake that are not on the interface on which neighbours resolve them. */
 export function strayedFrom({ interfaces, record }: Placed): readonly Ip[] {
   const linkOf = linkFinder(interfaces);
   return [...record].flatMap(([text, place]) => {

@@ -53,7 +53,7 @@ describe('the host’s own address', () => {
       ['198.51.100.11'],
     ],
     ['is none without a default route', routes([{ dst: '10.0.0.0/8', dev: 'eth0' }]), []],
-    ['is none where the interface is not there', routes([{ dst: 'default', dev: 'ppp0' }]), []],
+    ['is none if the interface does not exist', routes([{ dst: 'default', dev: 'ppp0' }]), []],
   ])('%s', (_, found, texts) => {
     expect(primary(found, [eth0, eth1])).toEqual(texts);
   });
@@ -67,15 +67,15 @@ describe('the host’s own address', () => {
     expect(primary(found, [link('eth0', other, { local: '2001:db8::11', prefixlen: 64 })])).toEqual(['2001:db8::11']);
   });
 
-  test('is not one that furiwake put there', () => {
+  test('is not one that furiwake added', () => {
     const found = routes([], [{ dst: 'default', dev: 'eth0' }]);
     const lan = link('eth0', { local: '2001:db8::50', prefixlen: 128 }, { local: '2001:db8::11', prefixlen: 64 });
     expect(primary(found, [lan], [['2001:db8::50', 'eth0']])).toEqual(['2001:db8::11']);
   });
 });
 
-describe('what the host needs', () => {
-  test('is its gateways, next hops and DNS servers', () => {
+describe('the set of addresses that the host needs', () => {
+  test('includes its gateways, next hops and DNS servers', () => {
     const found = routes(
       [
         { dst: 'default', dev: 'eth0', gateway: '192.0.2.1' },
@@ -97,7 +97,7 @@ describe('what the host needs', () => {
     });
   });
 
-  test('is what no host of its LANs may have', () => {
+  test('includes addresses that no host of its LANs may have', () => {
     expect(Object.fromEntries(hostNeeds(routes([]), [eth0], ''))).toEqual({
       '192.0.2.0': 'network address of a LAN of this host',
       '192.0.2.255': 'broadcast address of a LAN of this host',
@@ -110,17 +110,17 @@ describe('what the host needs', () => {
     ['192.0.2.11', 31],
     ['2001:db8::11', 128],
     ['2001:db8::11', 127],
-  ])('has nothing of a link as %s/%d: all of its addresses are hosts', (local, prefixlen) => {
+  ])('has no address of a link such as %s/%d: all of its addresses are hosts', (local, prefixlen) => {
     expect([...hostNeeds(routes([]), [link('eth0', { local, prefixlen })], '')]).toEqual([]);
   });
 
-  test('of two reasons the first counts: a gateway that is a DNS server, too, is called a gateway', () => {
+  test('of two roles the first counts: a gateway that is also a DNS server is called a gateway', () => {
     const found = routes([{ dst: 'default', gateway: '192.0.2.1' }]);
     expect([...hostNeeds(found, [], 'nameserver 192.0.2.1')]).toEqual([['192.0.2.1', 'default gateway of this host']]);
   });
 });
 
-test('a host without routes has none: ip then prints nothing, or an empty list', async () => {
+test('without routes the list is empty: ip then prints nothing, or an empty list', async () => {
   const exec = {
     ...noPrograms,
     run: async (_: string, [family]: readonly string[]) => ({ stdout: family === '-4' ? '' : '[]\n', stderr: '' }),

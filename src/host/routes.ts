@@ -15,11 +15,11 @@ type Route = {
 
 export type Routes = { readonly [F in Family]: readonly Route[] };
 
-/** Throws `ExecError` when `ip` fails; a family that the kernel does not have has no routes. */
+/** Throws `ExecError` if `ip` fails; a family that the kernel does not support has no routes. */
 export async function readRoutes(exec: Exec, signal: AbortSignal): Promise<Routes> {
   const read = async (family: Family): Promise<readonly Route[]> => {
     const { stdout } = await exec.run('ip', [`-${family}`, '-json', 'route', 'show', 'table', 'main'], { signal });
-    return JSON.parse(stdout.trim() || '[]') as readonly Route[]; // nothing at all where there is no route
+    return JSON.parse(stdout.trim() || '[]') as readonly Route[]; // no output if there is no route
   };
   return { 4: await read(4), 6: await read(6) };
 }
@@ -47,9 +47,9 @@ export function primaryAddresses(
 }
 
 /**
- * Addresses that this host needs to work, each with what it is; no Service gets one of them. Gateways and next
- * hops, DNS servers (`resolvConf`: the text of /etc/resolv.conf), network, broadcast and subnet-router anycast addresses
- * (RFC 4291 section 2.6.1) of the LANs that it is on.
+ * Addresses that this host needs to work, each with its role; no Service gets one of them. Gateways and next hops, DNS
+ * servers (`resolvConf`: lines as in /etc/resolv.conf), network, broadcast and subnet-router anycast addresses (RFC
+ * 4291 section 2.6.1) of the LANs that it is on.
  */
 export function hostNeeds(
   routes: Routes,

@@ -22,12 +22,12 @@ test.each([
       { address: undefined, family: 6, port: 10_256 },
     ],
   ],
-  ['what is no socket', 'nonsense', []],
+  ['other text', 'nonsense', []],
 ])('reads %s', (_, local, sockets) => {
   expect(decodeListening(line(local))).toMatchObject(sockets);
 });
 
-test('reads one socket per line, and none from nothing', () => {
+test('reads one socket per line, and none from an empty text', () => {
   expect(decodeListening(line('192.0.2.1:80') + line('192.0.2.1:81')).map(({ port }) => port)).toEqual([80, 81]);
   expect(decodeListening('')).toEqual([]);
 });
@@ -43,7 +43,7 @@ test('a filter names each listener by address and port and nothing else', () => 
   expect(connectionFilter(listener('2001:db8::1', 80)).join(' ')).toBe('( src = [2001:db8::1] and sport = :80 )');
 });
 
-test('tells connections that a transparent listener took from those that began here', () => {
+test('distinguishes connections that a transparent listener accepted from those that this host opened', () => {
   const options = (more: string): string => `inet-sockopt: ( is_icsk mc_loop ${more}mc_all)`;
   const found = decodeConnections(
     [
@@ -64,7 +64,7 @@ test('tells connections that a transparent listener took from those that began h
   ]);
 });
 
-test('a filter leaves out the connections that are spared, of their listener only', () => {
+test('a filter excludes the spared connections, only for their listener', () => {
   const end = (text: string, port: number): { readonly address: Ip; readonly port: number } => {
     const address = parseIp(text);
     if (address === undefined) throw new Error(text);

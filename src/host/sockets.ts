@@ -36,7 +36,7 @@ export type Connection = {
  *
  *   ESTAB 0 0 192.0.2.11:40000 198.51.100.2:51234 inet-sockopt: ( is_icsk mc_loop transparent mc_all)
  *
- * A connection that came to a transparent listener is transparent itself; one that began here is not.
+ * A connection that a transparent listener accepted is transparent itself; one that this host opened is not.
  */
 export function decodeConnections(text: string): readonly Connection[] {
   return text.split('\n').flatMap((line) => {
@@ -47,7 +47,7 @@ export function decodeConnections(text: string): readonly Connection[] {
       return address === undefined ? [] : [{ address, port }];
     });
     if (ends[0] === undefined || ends[1] === undefined) return [];
-    // A handshake under way has no options yet: it is a client's.
+    // An unfinished handshake has no options yet: it belongs to a client.
     return [
       { local: ends[0], peer: ends[1], isTaken: state === 'SYN-RECV' || /\btransparent\b/.test(options.join(' ')) },
     ];
@@ -74,7 +74,7 @@ function unmapped(address: Ip, port: number): ListeningSocket {
 }
 
 /**
- * What `ss` must match to find the connections of `listeners`, all of one family, but for `spared`; addresses and ports
+ * The `ss` filter that matches the connections of `listeners`, all of one family, except `spared`; addresses and ports
  * only.
  */
 export function connectionFilter(

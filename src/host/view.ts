@@ -6,7 +6,7 @@ import { type NetworkInterface, sortAddresses } from './interfaces.ts';
 import type { PlacementRecord } from './placement-record.ts';
 import { hostNeeds, primaryAddresses, readRoutes } from './routes.ts';
 
-/** What the host has, as read last and changed since. */
+/** The state of the host, as last read and changed since. */
 export type HostView = {
   readonly interfaces: readonly NetworkInterface[];
   readonly own: ReadonlyMap<string, Ip>;
@@ -16,7 +16,10 @@ export type HostView = {
   readonly present: PlacementRecord;
 };
 
-/** What the host has, by its interfaces and routes. Throws `ExecError` when `ip` fails. */
+/** With systemd-resolved the first names only its stub 127.0.0.53, the second the servers. A host may have neither. */
+const resolvConfPaths: readonly string[] = ['/etc/resolv.conf', '/run/systemd/resolve/resolv.conf'];
+
+/** The state of the host from its interfaces and routes. Throws `ExecError` when `ip` fails. */
 export async function viewOf(
   interfaces: readonly NetworkInterface[],
   record: PlacementRecord,
@@ -25,17 +28,17 @@ export async function viewOf(
 ): Promise<HostView> {
   const { own, present } = sortAddresses(interfaces, record);
   const routes = await readRoutes(exec, signal);
-  const resolvConf = (await files.read('/etc/resolv.conf').catch(() => undefined)) ?? ''; // a host may have none
+  const resolvConfs = await Promise.all(resolvConfPaths.map((path) => files.read(path).catch(() => undefined)));
   return {
     interfaces,
     own,
     primary: primaryAddresses(routes, interfaces, present),
-    needs: hostNeeds(routes, interfaces, resolvConf),
+    needs: hostNeeds(routes, interfaces, resolvConfs.join('\n')),
     present,
   };
 }
 
-/** The new facts, or the earlier ones: each part that is the same keeps its identity. */
+/** The new facts, or the earlier ones: each unchanged part keeps its identity. */
 export function settled(before: HostAddresses, now: HostAddresses): HostAddresses {
   const own = isSameKeys(before.own, now.own) ? before.own : now.own;
   const primary = isSameAddresses(before.primary, now.primary) ? before.primary : now.primary;

@@ -1,10 +1,10 @@
 import { type Routes, textReply } from './server.ts';
 
 export type HealthSource = {
-  /** Figures in the Prometheus text format. */
+  /** Metrics in the Prometheus text format. */
   readonly metrics: () => Promise<string>;
   readonly metricsContentType: string;
-  /** Why this host is not ready, a line each; empty: it is. */
+  /** The reasons why this host is not ready, one per line; empty: it is ready. */
   readonly notReady: () => readonly string[];
 };
 

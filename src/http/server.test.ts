@@ -10,7 +10,7 @@ const routes: Routes = {
   },
 };
 
-/** The first lines of the answers to these requests, each over a connection of its own, by one server. */
+/** The first lines of one server's answers to these requests, each over a new connection. */
 async function answersTo(...requests: readonly string[]): Promise<readonly string[]> {
   await using server = await serveHttp({ host: '127.0.0.1', port: 0 }, routes, new AbortController().signal);
   const answers: string[] = [];
@@ -34,6 +34,6 @@ test.each([
   ['GET /broken', '500 Internal Server Error'],
   ['GET //', '400 Bad Request'],
   ['GET http://[', '400 Bad Request'],
-])('%s is answered with %s, and the server lives on', async (request, status) => {
+])('%s is answered with %s, and the server continues', async (request, status) => {
   expect(await answersTo(request, 'GET /healthz')).toEqual([`HTTP/1.1 ${status}`, 'HTTP/1.1 200 OK']);
 });

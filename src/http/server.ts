@@ -14,7 +14,7 @@ const maxBodyBytes = 64 * 1024;
 const requestTimeoutMs = 10_000;
 
 /**
- * An HTTP server for a few fixed routes. It listens when the promise resolves; it ends with `signal` or when disposed.
+ * An HTTP server for a few fixed routes. It listens once the promise resolves, and ends with `signal` or when disposed.
  * Throws the system's error when it cannot listen (`EADDRINUSE`, `EACCES`).
  */
 export async function serveHttp(
@@ -30,7 +30,7 @@ export async function serveHttp(
           response.writeHead(status, { 'content-type': contentType, 'content-length': Buffer.byteLength(body) });
           response.end(body);
         })
-        .catch(() => response.destroy()); // the client is gone, or the answer could not be written
+        .catch(() => response.destroy()); // the client has closed the connection, or the answer could not be written
     },
   );
   const close = async (): Promise<void> => {

@@ -6,22 +6,22 @@ const answer = (statusCode: number, text: string): HttpAnswer =>
   ({ statusCode, headers: {}, body: { text: () => Promise.resolve(text) } }) as unknown as HttpAnswer;
 
 test.each([
-  ['the words of the API server', 403, '{"message":"services is forbidden"}', 'get /x: services is forbidden'],
+  ['the message of the API server', 403, '{"message":"services is forbidden"}', 'get /x: services is forbidden'],
   [
     'a plain text',
     400,
     'Client sent an HTTP request\n to an HTTPS server.\n',
     'get /x: Client sent an HTTP request to an HTTPS server.',
   ],
-  ['nothing of the page of a proxy', 503, '<html>\n<h1>Bad day</h1></html>', 'get /x: HTTP status 503'],
-  ['nothing where there is nothing', 500, '', 'get /x: HTTP status 500'],
+  ['not the page of a proxy', 503, '<html>\n<h1>Bad day</h1></html>', 'get /x: HTTP status 503'],
+  ['an empty answer', 500, '', 'get /x: HTTP status 500'],
   [
-    'our own for a rejected token',
+    'its own message for a rejected token',
     401,
     '{"message":"Unauthorized"}',
     'the API server rejected the credentials (401 Unauthorized)',
   ],
-])('a refusal is told by %s', async (_, status, text, message) => {
+])('a refusal is reported with %s', async (_, status, text, message) => {
   expect((await refusal(answer(status, text), { verb: 'get', path: '/x' })).message).toBe(message);
 });
 

@@ -15,7 +15,7 @@ type Status = {
 /** Longest part of an answer that is quoted in a message. */
 const mostQuoted = 200;
 
-/** Reads a refusal (any status from 300 on) as the error that it means. */
+/** Converts a refusal (any status from 300 on) to an error. */
 export async function refusal(answer: HttpAnswer, attempt: Attempt): Promise<KubeError> {
   const { statusCode, headers, body } = answer;
   const text = await body.text();
@@ -48,7 +48,7 @@ export function statusError(
   });
 }
 
-/** What undici, the deadline or the credentials threw, as the error that it means. */
+/** Converts an exception of undici, the deadline or the credentials to an error. */
 export function failure(cause: unknown, attempt: Attempt): KubeError {
   if (cause instanceof KubeError) return cause;
   if (cause instanceof KubeConfigError)
@@ -85,11 +85,11 @@ function parseStatus(text: string): Status {
     const value: unknown = JSON.parse(text);
     return typeof value === 'object' && value !== null ? value : {};
   } catch {
-    return {}; // the page of a proxy, or nothing: the HTTP status says enough
+    return {}; // the page of a proxy, or an empty body: the HTTP status is enough
   }
 }
 
-/** The beginning of a plain text in one line; nothing of a page in HTML. */
+/** The beginning of a plain text in one line; empty for an HTML page. */
 function quotable(text: string): string {
   const line = text.trim().replaceAll(/\s+/g, ' ');
   if (line.startsWith('<') || line.startsWith('{')) return '';

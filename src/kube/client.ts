@@ -23,12 +23,12 @@ export type ApplyOptions = RequestOptions & { readonly fieldManager: string; rea
 export type DeleteOptions = RequestOptions & { readonly uid?: string };
 
 /**
- * Requests to one cluster's API server. `T` is the type that the caller expects at the path: the server has validated the
- * object, it is not checked again.
+ * Requests to one cluster's API server. `T` is the type that the caller expects at the path: the server has validated
+ * the object, so it is not checked again.
  *
  * All throw {@link KubeError}, or the reason of `signal` when that aborts. A 429 is retried within the deadline (the
  * server has done nothing yet); a 5xx with Retry-After or a broken connection only for idempotent verbs (get, list,
- * apply). All other failures go to the caller, with `retryAfterMs` where the server sent Retry-After.
+ * apply). The caller gets all other failures, with `retryAfterMs` if the server sent Retry-After.
  */
 export type KubeClient = {
   get<T>(path: string, options: RequestOptions): Promise<T>;
@@ -43,25 +43,25 @@ export type KubeClient = {
   apply<T>(path: string, body: unknown, options: ApplyOptions): Promise<T>;
   /** `uid`: only if it is still that object (`CONFLICT`). */
   delete(path: string, options: DeleteOptions): Promise<void>;
-  /** The bytes of a watch: resolves with the headers; after that the reader sets pace and deadlines. */
+  /** The bytes of a watch: resolves with the headers; after that the reader controls pace and deadlines. */
   stream(
     path: string,
     options: { readonly signal: AbortSignal; readonly query: Query },
   ): Promise<AsyncIterable<Uint8Array>>;
-  /** Closes all connections: what is in flight fails. */
+  /** Closes all connections; requests in flight fail. */
   close(): Promise<void>;
 };
 
 const requestTimeoutMs = 30_000;
 const maxAttempts = 5;
 const backoffMs = { firstMs: 100, mostMs: 1_600 };
-/** A kept connection that the server closed in the moment of its use: another one is there at once. */
+/** The server closed an idle connection at the moment of its use; another one is available at once. */
 const reconnectMs = 10;
 const durationBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30];
 
 type Call = Attempt & Omit<HttpRequest, 'target' | 'isWatch' | 'signal'>;
 
-/** Repeating them has no further effect: an attempt whose answer was lost may be repeated. */
+/** A repetition has no further effect, so an attempt whose answer was lost may be repeated. */
 const idempotent = new Set(['get', 'list', 'apply']);
 
 export function makeKubeClient({
@@ -77,7 +77,7 @@ export function makeKubeClient({
   readonly log: Log;
   readonly metrics: Metrics;
   readonly random: Random;
-  /** Also the field manager of all writes but `apply`. */
+  /** Also the field manager of all writes except `apply`. */
   readonly userAgent?: string;
 }): KubeClient {
   const transport = makeTransport(config, userAgent);
@@ -181,7 +181,7 @@ export function makeKubeClient({
   };
 }
 
-/** How long to wait before the next attempt, in ms; infinite where there must be none. */
+/** The wait before the next attempt, in ms; infinite if there must be none. */
 function retryDelay({ code, retryAfterMs }: KubeError, verb: string, tries: number, backoff: Backoff): number {
   if (tries >= maxAttempts) return Number.POSITIVE_INFINITY;
   const isRepeatable = idempotent.has(verb);

@@ -57,7 +57,7 @@ const from = (server: string): string => config({ token: 't' }, { server });
 
 test.each<[string, Given, string]>([
   [
-    'the path given goes first',
+    'the given path comes first',
     {
       kubeconfig: '/a',
       env: { KUBECONFIG: '/b', ...podEnv },
@@ -119,7 +119,7 @@ test('several files are merged: the first that defines an entry wins, missing fi
   expect([namespace, identity]).toEqual(['ns', 'user "u" of context "b" in /1']);
 });
 
-test('YAML is read, too, and relative paths are relative to the folder of their file', async () => {
+test('YAML is supported, and relative paths are relative to the folder of their file', async () => {
   const yaml = `
 current-context: lab
 contexts: [{name: lab, context: {cluster: c, user: u}}]
@@ -133,7 +133,7 @@ preferences: {}
   expect(tls).toEqual({ insecure: false, serverName: 'kubernetes' });
 });
 
-test('a token file goes before a token, and is read again after a minute or when it is rejected', async () => {
+test('a token file takes precedence over a token, and is read again after a minute or when it is rejected', async () => {
   const clock = virtualClock();
   const files = new Map([
     ['/c', config({ token: 'static', tokenFile: '/token' })],
@@ -166,8 +166,8 @@ test('a token file goes before a token, and is read again after a minute or when
 
 const broken = (text: string): Given => ({ kubeconfig: '/c', files: { '/c': text } });
 test.each<[string, Given, string]>([
-  ['nothing anywhere', {}, 'no kubeconfig found: use --kubeconfig, set KUBECONFIG, or create /home/me/.kube/config'],
-  ['a path that is not there', { kubeconfig: '/gone' }, '/gone: no such file; give the path of the kubeconfig'],
+  ['no source at all', {}, 'no kubeconfig found: use --kubeconfig, set KUBECONFIG, or create /home/me/.kube/config'],
+  ['a path that does not exist', { kubeconfig: '/gone' }, '/gone: no such file; give the path of the kubeconfig'],
   ['broken YAML', broken('a: 1\nb: [c'), '/c is not valid YAML (line 2); correct it'],
   ['a text', broken('garbage'), '/c is not a kubeconfig (expected a YAML mapping)'],
   ['a list', broken('[]'), '/c is not a kubeconfig (expected a YAML mapping)'],
@@ -177,18 +177,10 @@ test.each<[string, Given, string]>([
     '/c: clusters[0].cluster.server: expected a text',
   ],
   ['another kind', broken('{"clusters": {}}'), '/c: clusters: expected a list'],
-  ['a list of nothing', broken(''), '/c: current-context is not set; select a context with --context'],
-  [
-    'a context that is not there',
-    { ...broken(config({})), context: 'prod' },
-    '/c: no context named "prod" (defined: lab)',
-  ],
-  ['a user that is not there', broken(config({}, {}, { user: 'nobody' })), '/c: no user named "nobody" (defined: u)'],
-  [
-    'a cluster that is not there',
-    broken(config({}, {}, { cluster: 'none' })),
-    '/c: no cluster named "none" (defined: c)',
-  ],
+  ['an empty list', broken(''), '/c: current-context is not set; select a context with --context'],
+  ['an unknown context', { ...broken(config({})), context: 'prod' }, '/c: no context named "prod" (defined: lab)'],
+  ['an unknown user', broken(config({}, {}, { user: 'nobody' })), '/c: no user named "nobody" (defined: u)'],
+  ['an unknown cluster', broken(config({}, {}, { cluster: 'none' })), '/c: no cluster named "none" (defined: c)'],
   [
     'no URL',
     broken(config({}, { server: '10.0.0.1:6443' })),
@@ -212,7 +204,7 @@ test.each<[string, Given, string]>([
     'client-certificate and client-key belong together',
   ],
   [
-    'a file that is not there',
+    'a file that does not exist',
     broken(config({ 'client-certificate': 'me.crt', 'client-key': 'me.key' })),
     '/c: user "u".client-certificate: /me.crt: no such file',
   ],
@@ -232,7 +224,7 @@ test.each<[string, Given, string]>([
     '/c: certificate-authority of context "lab" is not a certificate in PEM form',
   ],
   [
-    'a certificate that is not one',
+    'an invalid certificate',
     broken(config({ 'client-certificate-data': 'eA==', 'client-key-data': 'eA==' })),
     '/c: user "u": client-certificate is not a certificate in PEM form',
   ],
@@ -248,7 +240,7 @@ test.each<[string, Given, string]>([
   expect((error as Error).message).not.toContain('\n');
 });
 
-test('a file that cannot be read is said in our words', async () => {
+test('an unreadable file is reported without the message of Node', async () => {
   const files = {
     ...filesOf(new Map()),
     read: () => Promise.reject(Object.assign(new Error("EACCES: permission denied, open '/c'"), { code: 'EACCES' })),
@@ -314,7 +306,7 @@ test('a replaced kubeconfig that is broken, or of another server, changes nothin
   expect((await credentials.current(signal)).token).toBe('two');
 });
 
-test('however often the server answers 401, files are read again once a second at most', async () => {
+test('however often the server answers 401, files are read at most once a second', async () => {
   const { config: of, files, clock } = await changing(config({ token: 'one' }));
   const { credentials } = of;
   let used = await credentials.current(signal);
@@ -336,7 +328,7 @@ test.each<[string, string, number]>([
   ['http on IPv6 loopback', config({ token: 't' }, { server: 'http://[::1]:8080' }), 0],
   ['a server that is not verified', config({ token: 't' }, { 'insecure-skip-tls-verify': true }), 1],
   ['https', config({ token: 't' }), 0],
-])('%s is warned of once at most', async (_, text, times) => {
+])('%s causes at most one warning', async (_, text, times) => {
   const { config: of, clock, log } = await changing(text);
   await clock.advance(61_000);
   await of.credentials.current(signal);

@@ -17,7 +17,9 @@ export type ClusterConfig = {
   readonly server: string;
   /** Of the context, or of the Pod. */
   readonly namespace: string | undefined;
-  /** Who we are and by what, for messages: `user "admin" of context "lab" in /root/.kube/config`. */
+  /**
+   * The user and the source of its credentials, for messages: `user "admin" of context "lab" in /root/.kube/config`.
+   */
   readonly identity: string;
   readonly tls: { readonly insecure: boolean; readonly serverName: string | undefined };
   readonly credentials: CredentialSource;
@@ -36,14 +38,14 @@ export type KubeConfigOptions = {
 };
 
 const podFolder = '/var/run/secrets/kubernetes.io/serviceaccount';
-/** Between two readings of files that the server rejects, and between two runs of a plugin. */
+/** Minimum time between two readings of files that the server rejects, and between two runs of a plugin. */
 const fileRestMs = 1_000;
 const pluginRestMs = 10_000;
 
 /**
- * Finds the cluster: the path given, else `KUBECONFIG`, else the Pod's service account, else `~/.kube/config`.
- * Reads all files once, so that a missing one is reported now. Later the files are read again every minute, when the
- * server rejects the credentials, and by `credentials.reload()`. Throws {@link KubeConfigError}.
+ * Finds the cluster: the given path, or `KUBECONFIG`, or the Pod's service account, or `~/.kube/config`, in this order.
+ * Reads all files once, so that a missing one is reported at once. Later the files are read again every minute, when
+ * the server rejects the credentials, and by `credentials.reload()`. Throws {@link KubeConfigError}.
  */
 export async function loadKubeConfig(options: KubeConfigOptions): Promise<ClusterConfig> {
   const { kubeconfig, context, env, homeFolder, files } = options;
@@ -89,7 +91,7 @@ async function fromFiles(paths: readonly string[], options: KubeConfigOptions): 
     restMs: first.user.value.exec ? pluginRestMs : fileRestMs,
     load: async (signal) => {
       const now = await readSelected(paths, context, files);
-      // Its user may belong to another cluster: neither its credentials nor its server is used while we run.
+      // Its user may belong to another cluster, so a running furiwake uses neither its credentials nor its server.
       if (!isDeepStrictEqual(peerOf(now), peer))
         throw new KubeConfigError(
           `${now.cluster.file}: the cluster of context "${now.name}" has another server or other TLS settings than ${peer.server} had; restart furiwake to use them`,
@@ -142,7 +144,7 @@ function warnOfPlainHttp(server: string, log: Log): void {
     log.warn({ server }, 'the server in the kubeconfig is http://: the bearer token is sent unencrypted; use https://');
 }
 
-/** Settings that change who we are or which server we talk to, and must not be ignored silently. */
+/** Settings that change the user or the server, and must not be ignored silently. */
 function refuseUnsupported({ name, cluster, user }: SelectedContext): void {
   const where = `${cluster.file}: cluster of context "${name}"`;
   if (cluster.value['proxy-url'])

@@ -4,7 +4,7 @@ import { makeTrouble } from '../async/trouble.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 
-/** What proves who we are, and who the server is. Texts in PEM form; any part may be missing. */
+/** Credentials of the client, and certificates to verify the server. Texts in PEM form; any part may be missing. */
 export type Credentials = {
   readonly token?: string | undefined;
   readonly cert?: string | undefined;
@@ -13,13 +13,18 @@ export type Credentials = {
   readonly ca?: string | undefined;
 };
 
-/** Credentials that may change while we run: files that are replaced, plugins whose tokens expire. All reject when `signal` aborts. */
+/**
+ * Credentials that may change at run time: files that are replaced, plugins whose tokens expire. All reject when
+ * `signal` aborts.
+ */
 export type CredentialSource = {
-  /** Those to use now; cheap while they are fresh. Throws `KubeConfigError` when there never were any. */
+  /** The current ones; cheap while they are fresh. Throws `KubeConfigError` if there have never been any. */
   current(signal: AbortSignal): Promise<Credentials>;
-  /** After the server rejected `used`: others if there are, obtained once for all that ask at the same time. */
+  /**
+   * After the server rejected `used`: returns newer ones if there are any, obtained once for all concurrent callers.
+   */
   refresh(used: Credentials, signal: AbortSignal): Promise<Credentials>;
-  /** Obtains them now, regardless of their age. Throws `KubeConfigError`; then the old ones stay in use. */
+  /** Obtains new ones now, regardless of their age. Throws `KubeConfigError`; then the old ones stay in use. */
   reload(signal: AbortSignal): Promise<void>;
 };
 
@@ -28,9 +33,10 @@ export type LoadedCredentials = { readonly credentials: Credentials; readonly li
 const mostWaitMs = 300_000;
 
 /**
- * Keeps what `load` gives for its lifetime. Where renewing fails (a file that is being replaced, a plugin without network)
- * the old ones stay in use: the server judges them, and its 401 asks for `refresh`. However often the server answers 401,
- * however short the lifetime: at least `restMs` pass between two loads, and more after each one that failed.
+ * Keeps the result of `load` for its lifetime. If renewal fails (a file that is being replaced, a plugin without
+ * network), the old ones stay in use: the server decides whether they are valid, and its 401 leads to `refresh`. At
+ * least `restMs` pass between two loads, and more after each failed one, however often the server answers 401 and
+ * however short the lifetime is.
  */
 export function makeCredentialSource({
   load,
@@ -38,7 +44,7 @@ export function makeCredentialSource({
   clock,
   log,
 }: {
-  /** `signal` aborts when no caller waits any more. */
+  /** `signal` aborts when no caller waits any longer. */
   readonly load: (signal: AbortSignal) => Promise<LoadedCredentials>;
   readonly restMs: number;
   readonly clock: Clock;
@@ -64,12 +70,12 @@ export function makeCredentialSource({
       signal.throwIfAborted();
       lastError = error;
       restsUntilMs = clock.monotonic() + backoff.next();
-      if (kept !== undefined) trouble.failed(error); // else the caller reports it
+      if (kept !== undefined) trouble.failed(error); // otherwise the caller reports it
       throw error;
     }
   };
 
-  /** Joins the load under way, or starts one; it ends when no caller waits for it any more. */
+  /** Joins the running load, or starts one; it is aborted when no caller waits for it any longer. */
   const join = async (signal: AbortSignal): Promise<Credentials> => {
     signal.throwIfAborted();
     if (running === undefined) {
@@ -83,7 +89,7 @@ export function makeCredentialSource({
     } finally {
       mine.waiters -= 1;
       if (mine.waiters === 0) {
-        mine.stop.abort(signal.reason); // without effect where it has ended
+        mine.stop.abort(signal.reason); // has no effect if it has ended
         if (running === mine) running = undefined;
       }
     }

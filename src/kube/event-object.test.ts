@@ -18,7 +18,7 @@ test('a note is never longer than 1,024 bytes, and never cut within a character'
 test.each([
   ['a letter of three bytes', '振'.repeat(400), 340],
   ['a letter of four bytes', '😀'.repeat(300), 255],
-])('%s is kept whole or left out', (_name, note, kept) => {
+])('%s is kept whole or omitted', (_name, note, kept) => {
   expect(Array.from(cutNote(note))).toHaveLength(kept + 1);
 });
 

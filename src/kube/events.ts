@@ -11,7 +11,7 @@ import { microTime } from './lease-object.ts';
 import { resourcePath } from './paths.ts';
 
 export type EventSender = {
-  /** Never waits and never throws: an Event for which there is no room is counted and dropped. */
+  /** Never waits and never throws: when the queue is full, the Event is counted and dropped. */
   record(event: EventFacts): void;
   /** Sends the recorded Events, one at a time, until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;
@@ -30,9 +30,9 @@ type Series = {
 
 const maxQueued = 1_000;
 const maxSeries = 1_024;
-/** As in client-go: the same event after so long is a new series. */
+/** As in client-go: the same event after this time starts a new series. */
 const seriesMs = 6 * 60_000;
-/** Status writes for the same change go first. */
+/** Status writes for the same change come first. */
 const courtesyMs = 500;
 const burst = 25;
 const perSecond = 1;
@@ -40,10 +40,10 @@ const maxAttempts = 5;
 const backoffMs = { firstMs: 2_000, mostMs: 30_000 };
 
 /**
- * Sends Events (events.k8s.io/v1): one sender, at most 25 at once and one per second in the long run.
+ * Sends Events (events.k8s.io/v1): one sender, bursts of at most 25, then one per second.
  *
  * A repetition (same object, reason, type and note) within six minutes increases the count of one Event's series; the
- * count is written at 2, 4, 8, …, so that a storm costs a handful of writes. An Event that the cluster refuses because
+ * count is written at 2, 4, 8, …, so that a storm causes only a few writes. An Event that the cluster refuses because
  * its namespace is being deleted is dropped silently.
  */
 export function makeEventSender({
@@ -62,7 +62,7 @@ export function makeEventSender({
   readonly metrics: Metrics;
   /** A qualified name: `furiwake.dev/controller`. */
   readonly reportingController: string;
-  /** This process's name, e.g. the host's. */
+  /** The name of this process, e.g. that of the host. */
   readonly reportingInstance: string;
 }): EventSender {
   const resource = { apiVersion: 'events.k8s.io/v1', plural: 'events' };
@@ -114,7 +114,7 @@ export function makeEventSender({
         return await send(series, signal);
       } catch (error) {
         signal.throwIfAborted();
-        if (isKubeError(error, 'ALREADY_EXISTS')) return void (series.isCreated = true); // an answer got lost
+        if (isKubeError(error, 'ALREADY_EXISTS')) return void (series.isCreated = true); // the answer was lost
         if (isUnwanted(error, series.isCreated))
           return log.debug({ err: error }, 'event refused: its namespace is being deleted');
         if (isKubeError(error, 'NOT_FOUND')) {
@@ -162,7 +162,7 @@ export function makeEventSender({
   };
 }
 
-/** The namespace is being deleted, or is gone. */
+/** The namespace is being deleted, or no longer exists. */
 function isUnwanted(error: unknown, isCreated: boolean): boolean {
   if (isKubeError(error, 'FORBIDDEN')) return error.causes.some(({ reason }) => reason === 'NamespaceTerminating');
   return isKubeError(error, 'NOT_FOUND') && !isCreated;

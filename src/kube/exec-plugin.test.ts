@@ -86,7 +86,7 @@ test('an exec plugin runs at the first request, again when its credentials expir
 
 test.each([
   [
-    'its own failure, with the hint',
+    'its own failure, with its hint',
     () => Promise.reject(new ExecError('get-token', 1, 'not logged\nin')),
     'get-token: not logged in (run login)',
   ],
@@ -96,7 +96,7 @@ test.each([
     async () => answer({ token: 't' }, 'client.authentication.k8s.io/v1beta1'),
     'printed an ExecCredential of client.authentication.k8s.io/v1beta1, not of',
   ],
-  ['nothing to use', async () => answer({}), 'printed neither a token nor a certificate'],
+  ['no credentials', async () => answer({}), 'printed neither a token nor a certificate'],
   ['half a pair', async () => answer({ clientCertificateData: 'c' }), 'printed a certificate without its key'],
   [
     'an invalid time',
@@ -109,13 +109,13 @@ test.each([
   await expect(credentials.current(signal)).rejects.toThrow(message);
 });
 
-test('a plugin that wants a terminal is refused before it is run', async () => {
+test('a plugin that needs a terminal is refused before it runs', async () => {
   const run: Exec['run'] = async () => answer({ token: 't' });
   const credentials = await credentialsOf({ ...plugin, interactiveMode: 'Always' }, run);
   await expect(credentials.current(signal)).rejects.toThrow('needs a terminal');
 });
 
-test('a plugin whose credentials end at once, as with a wrong clock, is not run for each request', async () => {
+test('a plugin whose credentials expire at once, e.g. because of a wrong clock, does not run for each request', async () => {
   const clock = virtualClock();
   let runs = 0;
   const run: Exec['run'] = async () => {
@@ -131,7 +131,7 @@ test('a plugin whose credentials end at once, as with a wrong clock, is not run 
   expect(runs).toBe(6);
 });
 
-test('a plugin that fails is run again after growing waits, and meanwhile its failure is the answer', async () => {
+test('a failing plugin runs again after growing waits, and meanwhile requests fail with its error', async () => {
   const clock = virtualClock();
   const ranAt: number[] = [];
   const run: Exec['run'] = () => {
@@ -146,7 +146,7 @@ test('a plugin that fails is run again after growing waits, and meanwhile its fa
   expect(ranAt).toEqual([0, 10, 30, 70, 150]);
 });
 
-test('arguments of a plugin, which may hold secrets, are in no error', async () => {
+test('errors do not contain the arguments of a plugin, which may be secrets', async () => {
   const run: Exec['run'] = (file) => Promise.reject(new ExecError(file, 1, ''));
   const credentials = await credentialsOf({ ...plugin, args: ['--token=secret'] }, run);
   const error = await credentials.current(signal).catch((cause: unknown) => cause as Error);
@@ -154,7 +154,7 @@ test('arguments of a plugin, which may hold secrets, are in no error', async () 
   expect(String((error as Error).cause)).not.toContain('secret');
 });
 
-test('a plugin ends when no request waits for it any more, and not before; the next request runs it again', async () => {
+test('a plugin is ended when no request waits for it any longer, and not before; the next request runs it again', async () => {
   let runs = 0;
   let ended = 0;
   const run: Exec['run'] = (_file, _args, options) => {

@@ -36,7 +36,7 @@ const answerSchema = z.object({
   }),
 });
 
-/** What a plugin may be told about the cluster (`spec.cluster` of ExecCredential). */
+/** Data about the cluster for a plugin (`spec.cluster` of ExecCredential). */
 export type ExecCluster = {
   readonly server: string;
   readonly 'tls-server-name'?: string;
@@ -51,8 +51,8 @@ const mostQuoted = 300;
 
 /**
  * Runs a credential plugin, without a terminal. `where` names it in errors (file and user). Its arguments appear in no
- * error: they may hold secrets. Throws {@link KubeConfigError} when it cannot run, fails, or prints something else than an
- * ExecCredential with credentials; the reason of `signal` when that aborts.
+ * error: they may hold secrets. Throws {@link KubeConfigError} if it cannot run, fails, or does not print an
+ * ExecCredential with credentials; the reason of `signal` if that aborts.
  */
 export async function runExecPlugin({
   config,
@@ -124,7 +124,7 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** Of what a program or a file says, a part that fits into a message. */
+/** A part of the output of a program or of a file that fits into a message. */
 function oneLine(text: string): string {
   const line = text.trim().replaceAll(/\s*\n\s*/g, ' ');
   return line.length > mostQuoted ? `${line.slice(0, mostQuoted)}…` : line;

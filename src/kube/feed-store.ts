@@ -14,11 +14,11 @@ export async function feedStore<T>(
   for await (const event of events) {
     store.feed(event);
     if (event.type === 'error') {
-      // Every watch meets a 410 sooner or later: after a restart of the API server, or a long interruption.
-      if (event.error.code === 'expired') log.info({ err: event.error }, `${what}: all objects are read anew`);
+      // Every watch gets a 410 at some time: after a restart of the API server, or a long interruption.
+      if (event.error.code === 'expired') log.info({ err: event.error }, `${what}: reading all objects again`);
       else trouble.failed(event.error, { reason: event.error.code });
     } else if (event.type !== 'init') trouble.over();
     if (event.type === 'undecodable')
-      log.warn({ key: event.key, err: event.error }, 'object cannot be read; its last readable state stays in force');
+      log.warn({ key: event.key, err: event.error }, 'object cannot be decoded; keeping its last readable state');
   }
 }

@@ -8,7 +8,7 @@ export type JsonPatch = readonly JsonPatchOperation[];
 /**
  * Sets the finalizers of exactly the object that was read: fails (`INVALID`) when the object has changed since, or is
  * another object of the same name. All finalizers in one write: server-side apply could not remove one that another
- * manager owns, too.
+ * manager also owns.
  */
 export function finalizerPatch({
   uid,
@@ -17,7 +17,7 @@ export function finalizerPatch({
 }: {
   readonly uid: string;
   readonly resourceVersion: string;
-  /** All finalizers of the object, those of other controllers too; empty removes the field. */
+  /** All finalizers of the object, including those of other controllers; an empty list removes the field. */
   readonly finalizers: readonly string[];
 }): JsonPatch {
   return [

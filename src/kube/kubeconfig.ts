@@ -24,7 +24,7 @@ export type UserEntry = {
   readonly 'client-key'?: Text;
   readonly 'client-key-data'?: Text;
   readonly exec?: ExecConfig | null | undefined;
-  /** Keys of this entry that other clients follow and that we would have to ignore. */
+  /** Keys of this entry that other clients support and furiwake does not. */
   readonly unsupported: readonly string[];
 };
 
@@ -113,7 +113,7 @@ function parse(file: string, source: string): Parsed {
   });
 }
 
-/** What should stand there, in the words of YAML. */
+/** The expected value, in terms of YAML. */
 function expectationOf(issue: z.core.$ZodIssue | undefined): string {
   if (issue?.code === 'invalid_value') return `one of ${issue.values.map(String).join(', ')}`;
   if (issue?.code !== 'invalid_type') return 'another value';
@@ -168,7 +168,7 @@ function select(parsed: readonly Parsed[], wanted: string | undefined): Selected
   };
 }
 
-/** The text of a file, or `undefined` where there is none. Throws {@link KubeConfigError} where it cannot be read. */
+/** The text of a file, or `undefined` if it does not exist. Throws {@link KubeConfigError} if it cannot be read. */
 export async function readText(files: Files, file: string): Promise<string | undefined> {
   try {
     return await files.read(file);

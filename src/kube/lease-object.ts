@@ -20,7 +20,7 @@ const candidatesAnnotation = 'furiwake.dev/candidates';
 const mostCandidates = 8;
 const candidatesSchema = z.record(z.string(), z.string());
 
-/** The candidates that the Lease names, with the time of their last renewal; none where the annotation cannot be read. */
+/** The candidates in the Lease, with the time of their last renewal; none if the annotation cannot be read. */
 export function candidatesOf({ metadata }: LeaseObject): Readonly<Record<string, string>> {
   try {
     return candidatesSchema.parse(JSON.parse(metadata.annotations?.[candidatesAnnotation] ?? '{}'));
@@ -29,7 +29,7 @@ export function candidatesOf({ metadata }: LeaseObject): Readonly<Record<string,
   }
 }
 
-/** The Lease with one more candidate, or with its entry renewed; of too many the oldest are dropped. */
+/** The Lease with one more candidate, or with its entry renewed; if there are too many, the oldest are dropped. */
 export function withCandidate(lease: LeaseObject, identity: string, nowMs: number): LeaseObject {
   const { [identity]: _, ...others } = candidatesOf(lease);
   const kept = Object.entries(others)
@@ -43,7 +43,7 @@ function withCandidates(lease: LeaseObject, candidates: Readonly<Record<string, 
   return { ...lease, metadata: { ...lease.metadata, annotations } };
 }
 
-/** A holder is not a candidate any more. */
+/** A holder is no longer a candidate. */
 function withoutCandidate(lease: LeaseObject, identity: string): LeaseObject {
   const { [identity]: mine, ...others } = candidatesOf(lease);
   return mine === undefined ? lease : withCandidates(lease, others);

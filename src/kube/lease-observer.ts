@@ -1,36 +1,42 @@
 import { candidatesOf, defaultDurationSeconds, type LeaseObject } from './lease-object.ts';
 
-/** Who has the Lease that `acquire` waits for. */
+/** The holder of the Lease that `acquire` waits for. */
 export type Holder = {
   readonly identity: string;
   /**
    * - `other`: another identity.
-   * - `unknown`: our own identity, but this process did not write it: etcd was restored from a backup, or another process
-   *   uses our identity. Whether it is renewed shows which.
-   * - `namesake`: another process renews it under our identity: a copy of our state directory is in use.
+   * - `unknown`: this host's identity, but not written by this process: etcd was restored from a backup, or another
+   *   process uses the identity. A renewal shows the latter.
+   * - `namesake`: another process renews it with this host's identity: it uses a copy of the state directory.
    */
   readonly kind: 'other' | 'unknown' | 'namesake';
-  /** In how long the Lease expires if it is not renewed; not positive: it has expired. */
+  /** Time until the Lease expires if it is not renewed; not positive: it has expired. */
   readonly expiresInMs: number;
 };
 
-/** What this process knows of a Lease, from reading it again and again. */
+/** The knowledge of this process about a Lease, from repeated reading. */
 export type LeaseObserver = {
-  /** Takes the Lease as it was read or answered; `undefined`: there is none. */
+  /** Accepts the Lease from a read or an answer; `undefined`: there is none. */
   see(lease: LeaseObject | undefined): void;
-  /** As it was last seen. */
+  /** The Lease as last seen. */
   readonly lease: LeaseObject | undefined;
-  /** To be called before our claim is sent: the Lease is recognized as ours even if the answer gets lost. */
+  /**
+   * Must be called before a claim is sent, so that the Lease is recognized as furiwake's own even if the answer is
+   * lost.
+   */
   willClaim(renewTime: string): void;
-  /** Our claim was accepted: a Lease of our identity that we did not write is no longer that of our process before a restart. */
+  /**
+   * The claim was accepted: from now on, a Lease with this identity that this process did not write is not from before
+   * a restart.
+   */
   hasClaimed(): void;
-  /** Its holder; `undefined`: it is ours, released or deleted. */
+  /** Its holder; `undefined`: it is held by this process, released or deleted. */
   holder(): Holder | undefined;
 };
 
 /**
- * Times in the Lease are never compared with our clock: it expires when it was not renewed for its duration by our own
- * `monotonic` clock, as in client-go.
+ * Times in the Lease are never compared with the local clock: it expires if it was not renewed for its duration
+ * according to the local `monotonic` clock, as in client-go.
  */
 export function makeLeaseObserver({
   identity,
@@ -40,12 +46,15 @@ export function makeLeaseObserver({
   readonly identity: string;
   /** Time in ms, see `Clock.monotonic`. */
   readonly monotonic: () => number;
-  /** Called with the identity of each other holder or candidate, when it is first seen; with our own for a namesake. */
+  /**
+   * Called with the identity of each other holder or candidate when it is first seen; with this host's own for a
+   * namesake.
+   */
   readonly onOther: (identity: string) => void;
 }): LeaseObserver {
   let seen: LeaseObject | undefined;
   let renewedAtMs = 0;
-  /** renewTime of our last claims. */
+  /** renewTime of this process's last claims. */
   let ours: readonly string[] = [];
   let hasHeld = false;
   let hasNamesake = false;
@@ -65,14 +74,14 @@ export function makeLeaseObserver({
       const last = seen;
       seen = lease;
       if (lease === undefined) return;
-      // Only a renewal is a sign of life of the holder: candidates change the object, too.
+      // Only a renewal is a sign of life of the holder: candidates also change the object.
       const { holderIdentity = '', renewTime } = lease.spec;
       const isRenewed = last?.spec.holderIdentity !== holderIdentity || last.spec.renewTime !== renewTime;
       if (isRenewed) renewedAtMs = monotonic();
       hasNamesake = isUnknown(lease) && (hasNamesake || (isRenewed && last !== undefined && isUnknown(last)));
       const candidates = Object.keys(candidatesOf(lease));
       for (const each of [holderIdentity, ...candidates]) if (each !== identity) noteOther(each);
-      // Our own claims remove our entry from the candidates: one that is there is that of a namesake.
+      // A claim removes this host's entry from the candidates, so an existing one is that of a namesake.
       const isOurs = holderIdentity === identity && !isUnknown(lease);
       if (hasNamesake || (isOurs && candidates.includes(identity))) noteOther(identity);
     },

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { makeLeaseCluster } from '../../test/make/lease-cluster.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { type VirtualClock, virtualClock } from '../../test/sim/virtual-clock.ts';
-import { type Lease, makeLease } from './lease.ts';
+import type { Lease } from './lease.ts';
 
 /** One host, and a cluster whose only namespace may be deleted. */
 function makeScene(hasNamespace: boolean): {
@@ -15,16 +15,7 @@ function makeScene(hasNamespace: boolean): {
   cluster.hasNamespace = hasNamespace;
   const clock = virtualClock();
   const log = recordLog();
-  const client = cluster.clientOf('box-1');
-  const lease = makeLease({
-    client,
-    namespace: 'ns',
-    name: 'furiwake',
-    identity: 'box-1',
-    clock,
-    random: () => 0,
-    log,
-  });
+  const lease = cluster.claimOf('box-1', { clock, log });
   return {
     lease,
     clock,
@@ -36,7 +27,7 @@ function makeScene(hasNamespace: boolean): {
   };
 }
 
-test('a namespace that does not exist is not waited for', async () => {
+test('a namespace that does not exist is an error', async () => {
   const { lease, clock } = makeScene(false);
   await expect(clock.drive(lease.acquire(new AbortController().signal))).rejects.toMatchObject({
     code: 'NO_NAMESPACE',
@@ -44,7 +35,7 @@ test('a namespace that does not exist is not waited for', async () => {
   });
 });
 
-test('a namespace that is deleted while the Lease is held is reported once, and waited for', async () => {
+test('a namespace that is deleted while the Lease is held is reported once; the holder retries', async () => {
   const { lease, clock, log, setNamespace } = makeScene(true);
   const end = new AbortController();
   await lease.acquire(end.signal);

@@ -9,24 +9,26 @@ import { type Holder, makeLeaseObserver } from './lease-observer.ts';
 import { resourcePath } from './paths.ts';
 
 /**
- * Why `hold` ended: the Lease names another holder, or bears our own identity without having been written by this
- * process (see {@link Holder}); or we released it.
+ * Why `hold` ended: the Lease names another holder, or has this host's identity but was not written by this process
+ * (see {@link Holder}), or it was released.
  */
 export type LeaseLoss = { readonly reason: 'taken'; readonly holder: string } | { readonly reason: 'released' };
 
 export type Lease = {
   /**
-   * Waits until the Lease is ours. At the first call a Lease of our own identity is taken back at once (we crashed);
-   * any other when it is released, deleted, or has expired. While it waits, this host is a candidate, and the holder sees
-   * it. `onHolder` is called for each holder, and when its kind changes. Failures of the API are logged and retried;
-   * rejects when `signal` aborts, and with {@link NoNamespaceError}.
+   * Waits until this process holds the Lease. At the first call it takes a Lease with its own identity at once (the
+   * process restarted), and any other one when it is released, deleted, or has expired. While it waits, this host is a
+   * candidate that the holder can see. `onHolder` is called for each holder, and when its kind changes. Failures of the
+   * API are logged and retried; rejects when `signal` aborts, and with {@link NoNamespaceError}.
    */
   acquire(signal: AbortSignal, onHolder?: (holder: Holder) => void): Promise<void>;
-  /** Renews it until it is taken or `signal` aborts; then releases it. An unreachable API server does not end it. */
+  /**
+   * Renews the Lease until it is lost or `signal` aborts; then releases it. An unreachable API server does not end it.
+   */
   hold(signal: AbortSignal): Promise<LeaseLoss>;
-  /** False before `acquire`, after a loss, and when the last renewal is older than 10 s: then nothing may be written. */
+  /** False before `acquire`, after a loss, and if the last renewal is older than 10 s: then furiwake must not write. */
   isHeld(): boolean;
-  /** Until when it is held if it is not renewed, monotonic ms: 5 s before another host may take it over. */
+  /** The end of the Lease without a renewal, monotonic ms: 5 s before another host may take it over. */
   heldUntilMs(): number;
   /** Why the Lease cannot be read or written now; `undefined`: it can. */
   trouble(): string | undefined;
@@ -38,7 +40,7 @@ export class NoNamespaceError extends Error {
   readonly code = 'NO_NAMESPACE';
 }
 
-/** As in client-go: how long we rely on our own Lease without a renewal. */
+/** As in client-go: how long a holder relies on its Lease without a renewal. */
 const renewDeadlineMs = 10_000;
 /** Twice within the deadline, so that one failed renewal does not lose the Lease. */
 const renewEveryMs = 5_000;
@@ -54,8 +56,8 @@ type Turn = 'held' | 'free' | 'taken';
 /**
  * A coordination.k8s.io/v1 Lease as leader election, after client-go. Every write is a compare-and-swap.
  *
- * A Lease alone fences nothing: a holder that cannot renew it must stop by itself, at `heldUntilMs`, before a candidate
- * may take over. Whether there may be a candidate it knows from `onOther`: candidates write themselves into the Lease.
+ * A Lease alone does not fence: a holder that cannot renew it must itself stop at `heldUntilMs`, before a candidate may
+ * take over. `onOther` reports candidates, which write themselves into the Lease.
  */
 export function makeLease({
   client,
@@ -70,12 +72,17 @@ export function makeLease({
   readonly client: Pick<KubeClient, 'get' | 'create' | 'replace'>;
   readonly namespace: string;
   readonly name: string;
-  /** Stable per host, so that a restart takes back its own Lease; unlike any other host's. */
+  /**
+   * Stable per host, so that a restarted process takes its own Lease again; different from that of every other host.
+   */
   readonly identity: string;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  /** Called with the identity of each other holder or candidate, when it is first seen; with our own for a namesake. */
+  /**
+   * Called with the identity of each other holder or candidate when it is first seen; with this host's own for a
+   * namesake.
+   */
   readonly onOther?: (identity: string) => void;
 }): Lease {
   const resource = { apiVersion: 'coordination.k8s.io/v1', plural: 'leases' };
@@ -117,11 +124,11 @@ export function makeLease({
     }
   };
 
-  /** Writes our claim over the Lease as last seen, or creates it. It is held from the time of the request on. */
+  /** Writes a claim over the Lease as last seen, or creates it. It is held from the time of the request on. */
   const claim = async (signal: AbortSignal): Promise<void> => {
     const startedAt = clock.monotonic();
     const base = observer.lease;
-    const nowMs = clock.now() + random(); // its microseconds tell our own claims from a namesake's
+    const nowMs = clock.now() + random(); // its microseconds distinguish own claims from those of a namesake
     const body = leaseBody({ namespace, name, base, identity, durationSeconds: defaultDurationSeconds, nowMs });
     observer.willClaim(body.spec.renewTime ?? '');
     observer.see(base === undefined ? await create(body, signal) : await replace(body, signal));
@@ -129,14 +136,16 @@ export function makeLease({
     heldUntilMs = startedAt + renewDeadlineMs;
   };
 
-  /** Makes this host known to the holder, which must know that it is not alone when it is cut off from the API server. */
+  /**
+   * Registers this host as a candidate: a holder that is cut off from the API server must know that it is not alone.
+   */
   const beCandidate = async (lease: LeaseObject, signal: AbortSignal): Promise<void> => {
     if (clock.monotonic() < candidateUntilMs) return;
     observer.see(await replace(withCandidate(lease, identity, clock.now()), signal));
     candidateUntilMs = clock.monotonic() + candidateEveryMs;
   };
 
-  /** One look at the Lease, and where it is free, one attempt to take it: whether it is held now. */
+  /** Reads the Lease once, and tries once to take it if it is free; returns whether it is held now. */
   const tryAcquire = async (onHolder: (holder: Holder) => void, signal: AbortSignal): Promise<boolean> => {
     await read(signal);
     const holder = observer.holder();
@@ -164,7 +173,7 @@ export function makeLease({
     heldUntilMs = Number.NEGATIVE_INFINITY;
     const { signal } = new AbortController();
     try {
-      // Again after a conflict: a candidate wrote its entry, or the answer to our last renewal got lost.
+      // Retries after a conflict: a candidate wrote its entry, or the answer to the last renewal was lost.
       for (let tries = 1; observer.lease !== undefined && observer.holder() === undefined; tries += 1) {
         const base = observer.lease;
         const body = leaseBody({ namespace, name, base, identity: '', durationSeconds: 1, nowMs: clock.now() });
@@ -200,7 +209,7 @@ export function makeLease({
         } catch (error) {
           signal.throwIfAborted();
           if (error instanceof NoNamespaceError) throw error;
-          // Two that reach for a free Lease: one gets it, the other sees so at its next look.
+          // Two candidates try to take a free Lease: one gets it, the other notices at its next read.
           if (!isKubeError(error, 'CONFLICT', 'ALREADY_EXISTS')) failed(error);
         }
         await clock.sleep(retryEveryMs * (1 + random() / 5), signal);

@@ -15,11 +15,11 @@ async function linesOf(parts: readonly Uint8Array[]): Promise<string[]> {
 const linesIn = (...parts: readonly string[]): Promise<string[]> =>
   linesOf(parts.map((part) => new TextEncoder().encode(part)));
 
-test('gives each line once, without the newline and without empty ones', async () => {
+test('yields each line once, without the newline and without empty ones', async () => {
   expect(await linesIn('one\ntwo\n', '\n', 'th', 'ree\n')).toEqual(['one', 'two', 'three']);
 });
 
-test('gives nothing for an empty stream', async () => {
+test('yields no line for an empty stream', async () => {
   expect(await linesIn()).toEqual([]);
 });
 
@@ -29,12 +29,12 @@ test('refuses a stream that ends within a line, after the lines before it', asyn
   await expect(lines.next()).rejects.toThrow(LineError);
 });
 
-test('refuses a line beyond the bound before it has ended', async () => {
+test('refuses a line that exceeds the limit before it ends', async () => {
   const lines = readLines(chunksOf([new TextEncoder().encode('x'.repeat(11))]), 10);
   await expect(lines.next()).rejects.toThrow(LineError);
 });
 
-test('puts any text together, wherever the chunks are cut', async () => {
+test('joins any text, however it is split into chunks', async () => {
   const line = fc.string({ unit: 'grapheme', minLength: 1 }).filter((text) => !text.includes('\n'));
   await fc.assert(
     fc.asyncProperty(fc.array(line), fc.array(fc.nat({ max: 200 })), async (lines, cuts) => {

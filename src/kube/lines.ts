@@ -1,4 +1,4 @@
-/** A stream of lines that breaks off within a line, or has a line that is too long. */
+/** A stream of lines that ends within a line, or contains a line that is too long. */
 export class LineError extends Error {
   override readonly name = 'LineError';
   readonly code = 'LINES';

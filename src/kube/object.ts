@@ -1,4 +1,4 @@
-/** metav1.ObjectMeta, as far as this layer reads it. */
+/** The fields of metav1.ObjectMeta that this layer reads. */
 export type ObjectMeta = {
   readonly name: string;
   readonly namespace?: string;

@@ -26,7 +26,7 @@ function rootOf(apiVersion: string): string {
 
 const namespaceSubresources = new Set(['status', 'finalize']);
 
-/** Label of a path in metrics: `services`, `services/status`; without names, so that there are few. */
+/** Label of a path in metrics: `services`, `services/status`; without names of objects, so that there are few. */
 export function resourceOf(path: string): string {
   const [, root, ...rest] = path.split('/');
   const parts = root === 'api' ? rest.slice(1) : root === 'apis' ? rest.slice(2) : [];

@@ -14,7 +14,7 @@ type Scene = {
   readonly metrics: ReturnType<typeof recordMetrics>;
 };
 
-/** A queue whose runs do what `work` does; no jitter. */
+/** A queue that runs `work`, without jitter. */
 function scene(
   work: (key: string, run: number, signal: AbortSignal) => Promise<Outcome>,
   { concurrency = 1, onError = () => undefined }: { concurrency?: number; onError?: () => void } = {},
@@ -53,14 +53,14 @@ const failing =
     return undefined;
   };
 
-test('runs each key once, first come first served, however often it is added before', async () => {
+test('runs each key once, in order, however often it is added before', async () => {
   const { queue, clock, runs } = scene(fine);
   for (const key of ['first', 'a', 'b', 'a', 'c', 'b']) queue.add(key);
   await clock.advance(0);
   expect(runs.map(([key]) => key)).toEqual(['first', 'a', 'b', 'c']);
 });
 
-test('runs no key twice at once, and once more when it was added meanwhile', async () => {
+test('never runs a key twice at a time, and runs it once more if it was added meanwhile', async () => {
   const gate = Promise.withResolvers<undefined>();
   const { queue, clock, runs } = scene(async (_key, run) => (run === 1 ? gate.promise : undefined), { concurrency: 4 });
   queue.add('a');
@@ -73,7 +73,7 @@ test('runs no key twice at once, and once more when it was added meanwhile', asy
   expect([runs.length, queue.depth]).toEqual([2, 0]);
 });
 
-test('runs as many keys at once as it may', async () => {
+test('runs as many keys at a time as permitted', async () => {
   const gates = new Map<string, PromiseWithResolvers<undefined>>();
   const { queue, clock, runs, metrics } = scene(
     (key) => {
@@ -104,7 +104,7 @@ test('repeats a failing key after 5 ms, 10 ms, … and starts over after a succe
   expect(metrics.total('furiwake_reconcile_errors_total', { queue: 'test' })).toBe(5);
 });
 
-test('waits a minute at most', async () => {
+test('waits at most a minute', async () => {
   const { queue, clock, runs } = scene(failing(1_000));
   queue.add('a');
   await clock.advance(600_000);
@@ -112,7 +112,7 @@ test('waits a minute at most', async () => {
   expect(Math.max(...gaps)).toBe(60_000);
 });
 
-test('a key that is added from outside runs at once, also while its backoff is pending', async () => {
+test('a key that is added runs at once, even while its backoff is pending', async () => {
   const { queue, clock, runs } = scene(failing(10));
   queue.add('a');
   await clock.advance(100);
@@ -129,7 +129,7 @@ test('a key in backoff delays no other', async () => {
   expect(runs.map(([key]) => key)).toEqual(['bad', 'good']);
 });
 
-test('a RetryError waits exactly as long as it says, does not grow the backoff, and is not reported as a failure', async () => {
+test('a RetryError waits exactly for its time, does not increase the backoff, and is not reported as a failure', async () => {
   const { queue, clock, runs, told, metrics } = scene(async (_key, run) => {
     if (run <= 3) throw new RetryError(1_000);
     if (run === 4) throw new Error('no');
@@ -148,7 +148,7 @@ test('Retry-After is a lower bound', async () => {
   expect(runs.map(([, atMs]) => atMs)).toEqual([0, 700]);
 });
 
-test('a run that asks for it is repeated later, and an earlier time takes precedence over a later one', async () => {
+test('a run can request a repetition, and an earlier time takes precedence over a later one', async () => {
   const { queue, clock, runs } = scene(async (key, run) =>
     key === 'a' && run === 1 ? { requeueAfterMs: 500 } : undefined,
   );
@@ -164,7 +164,7 @@ test('a run that asks for it is repeated later, and an earlier time takes preced
   ]);
 });
 
-test('ten thousand keys in backoff are one timer', async () => {
+test('ten thousand keys in backoff need one timer', async () => {
   const { queue, clock, runs } = scene(failing(1), { concurrency: 100 });
   for (let index = 0; index < 10_000; index += 1) queue.add(`k${index}`);
   await clock.advance(4);
@@ -173,7 +173,7 @@ test('ten thousand keys in backoff are one timer', async () => {
   expect(runs).toHaveLength(20_000);
 });
 
-test('an early key is not held up by a later one that was set to come back after it', async () => {
+test('an early key does not wait for one with a later time', async () => {
   const { queue, clock, runs } = scene(fine);
   queue.addAfter('early', 100);
   queue.addAfter('late', 900);
@@ -197,7 +197,7 @@ test('an onError that throws does no harm', async () => {
   expect(runs).toHaveLength(2);
 });
 
-test('after the abort nothing starts, and drained resolves when the last run has ended', async () => {
+test('after the abort no run starts, and drained resolves when the last run has ended', async () => {
   const gate = Promise.withResolvers<undefined>();
   const { queue, clock, runs, stop } = scene(() => gate.promise);
   let isDrained = false;
@@ -212,7 +212,7 @@ test('after the abort nothing starts, and drained resolves when the last run has
   expect([isDrained, runs.length, clock.sleepers]).toEqual([true, 1, 0]);
 });
 
-test('is drained at once when nothing runs', async () => {
+test('is drained at once if no run is active', async () => {
   const { queue, stop } = scene(fine);
   stop.abort();
   expect(await queue.drained).toBeUndefined();

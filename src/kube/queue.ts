@@ -4,13 +4,13 @@ import type { Clock, Random } from '../ports/clock.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import { RetryError } from './errors.ts';
 
-/** What a run that succeeded asks for: nothing, or another run after a while. */
+/** The request of a successful run: none, or another run after some time. */
 export type Outcome = { readonly requeueAfterMs?: number } | undefined;
 
 export type Queue<Key extends string> = {
-  /** Runs the key as soon as there is room, also while its backoff is pending; once more when it is running now. */
+  /** Runs the key as soon as there is room, even while its backoff is pending; if it is running, it runs once more. */
   add(key: Key): void;
-  /** Runs the key after `ms`, or earlier if it was to run earlier. */
+  /** Runs the key after `ms`, or earlier if it was scheduled earlier. */
   addAfter(key: Key, ms: number): void;
   /** Keys that are due and wait for room; those in backoff are not counted. */
   readonly depth: number;
@@ -22,8 +22,8 @@ export type QueueOptions<Key extends string> = {
   /** Label in metrics. */
   readonly name: string;
   /**
-   * Works on one key. What it throws brings the key back: `RetryError`, which is not counted as an error, after exactly
-   * its time; anything else after its backoff, and not before its `retryAfterMs` where it has one.
+   * Processes one key. After an exception the key runs again: after `RetryError`, which does not count as an error, at
+   * exactly its time; after any other after its backoff, and not before its `retryAfterMs` if it has one.
    */
   readonly run: (key: Key, signal: AbortSignal) => Promise<Outcome>;
   readonly concurrency: number;
@@ -31,7 +31,7 @@ export type QueueOptions<Key extends string> = {
   readonly clock: Clock;
   readonly random: Random;
   readonly metrics: Metrics;
-  /** Called for each failure, with the number of failures in a row; what it throws is ignored. */
+  /** Called for each failure, with the number of failures in a row; its exceptions are ignored. */
   readonly onError: (key: Key, error: unknown, attempt: number) => void;
 };
 
@@ -42,7 +42,7 @@ const wakeStepMs = 5;
 
 /**
  * A work queue keyed by object, as client-go's: a key never runs twice at the same time; a key added while it runs is run
- * once more afterwards; a key that fails comes back with exponential backoff. First in, first out.
+ * once more afterwards; a failed key is repeated with exponential backoff. First in, first out.
  */
 export function makeQueue<Key extends string>({
   name,
@@ -125,7 +125,7 @@ export function makeQueue<Key extends string>({
     try {
       onError(key, error, failure.attempts);
     } catch {
-      // Reporting a failure must not become one: the next run is scheduled already.
+      // A failing report must not have an effect: the next run is already scheduled.
     }
   };
 
@@ -141,7 +141,7 @@ export function makeQueue<Key extends string>({
   };
 }
 
-/** The wait that the server asked for, where the error carries one (`KubeError` after a 429). */
+/** The wait that the server requested, if the error has one (`KubeError` after a 429). */
 function retryAfterMsOf(error: unknown): number {
   return error instanceof Error && 'retryAfterMs' in error && typeof error.retryAfterMs === 'number'
     ? error.retryAfterMs

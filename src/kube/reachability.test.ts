@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { failure } from './answers.ts';
 import { noAnswer } from './reachability.ts';
 
 const error = (code: string, fields: object = {}, message = `library words: ${code}`): Error =>
@@ -18,7 +19,7 @@ test.each<[string, unknown, string, string]>([
     'cannot resolve host api.example',
   ],
   [
-    'a port where nothing listens',
+    'a port without a listener',
     error('ECONNREFUSED', { address: '192.0.2.2', port: 6443 }),
     'UNREACHABLE',
     'connection refused by 192.0.2.2:6443',
@@ -56,9 +57,9 @@ test.each<[string, unknown, string, string]>([
   ['an error without a code', new Error('words'), 'UNREACHABLE', 'cannot reach the API server'],
   ['no error at all', 'words', 'UNREACHABLE', 'cannot reach the API server'],
   ['a deadline', new DOMException('late', 'TimeoutError'), 'TIMEOUT', 'the API server did not answer in time'],
-  ['headers that do not come', error('UND_ERR_HEADERS_TIMEOUT'), 'TIMEOUT', 'the API server did not answer in time'],
+  ['headers that do not arrive', error('UND_ERR_HEADERS_TIMEOUT'), 'TIMEOUT', 'the API server did not answer in time'],
   [
-    'a connection that is not made',
+    'a connection that is not established',
     error('UND_ERR_CONNECT_TIMEOUT'),
     'TIMEOUT',
     'cannot connect to the API server within 10 s',
@@ -88,5 +89,24 @@ test.each<[string, unknown, string, string]>([
     "the API server's certificate is not trusted (it has expired)",
   ],
 ])('%s', (_, thrown, code, message) => {
-  expect(noAnswer(thrown)).toEqual({ code, message });
+  expect(noAnswer(thrown)).toMatchObject({ code, message });
+});
+
+test.each([
+  ['ENOTFOUND', /DNS servers/],
+  ['ECONNREFUSED', /that the API server runs/],
+  ['EHOSTUNREACH', /routes of this host/],
+  ['ECONNRESET', /proxy or firewall/],
+  ['ERR_SSL_WRONG_VERSION_NUMBER', /another program listens/],
+  ['ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED', /client-certificate/],
+  ['ESOMETHING', /check the server in the kubeconfig/],
+  ['UND_ERR_CONNECT_TIMEOUT', /drop packets/],
+  ['UND_ERR_HEADERS_TIMEOUT', /load of the API server/],
+  ['SELF_SIGNED_CERT_IN_CHAIN', /certificate-authority-data/],
+  ['ERR_TLS_CERT_ALTNAME_INVALID', /tls-server-name/],
+  ['CERT_HAS_EXPIRED', /renew the certificate/],
+  ['CERT_NOT_YET_VALID', /clock of this host/],
+  ['CERT_REVOKED', /certificate-authority/],
+])('%s has an advice of its own, else that of its kind', (code, advice) => {
+  expect(failure(error(code), { verb: 'get', path: '/x' }).advice).toMatch(advice);
 });

@@ -5,7 +5,7 @@ test.each([
   ['10', '9', true],
   ['9', '10', false],
   ['7', '7', false],
-  // Beyond 2^53, where numbers that are one apart are equal.
+  // Beyond 2^53, where adjacent integers are equal as numbers.
   ['9007199254740993', '9007199254740992', true],
   ['340282366920938463463374607431768211455', '340282366920938463463374607431768211454', true],
   // Not well-formed: the order is unknown.

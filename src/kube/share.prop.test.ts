@@ -20,7 +20,7 @@ test('a copy of the old value is the old value', () => {
   );
 });
 
-test('parts that are equal keep their identity beside one that is not', () => {
+test('equal parts keep their identity beside a changed one', () => {
   fc.assert(
     fc.property(data, data, (same, other) => {
       const prev = { same, list: [same, 1], other: [other, 1] };
@@ -43,9 +43,9 @@ test('neither value is changed', () => {
 });
 
 test.each([
-  ['a key that went', { a: 1, b: undefined }, { a: 1 }],
-  ['a key that came with undefined', { a: 1 }, { a: 1, b: undefined }],
-  ['a key that was replaced by another', { a: undefined }, { b: undefined }],
+  ['a removed key', { a: 1, b: undefined }, { a: 1 }],
+  ['a new key with the value undefined', { a: 1 }, { a: 1, b: undefined }],
+  ['a replaced key', { a: undefined }, { b: undefined }],
   ['a shorter list', [1, 2], [1]],
   ['a list for an object', [], {}],
 ] as const)('%s is a change', (_name, prev, next) => {

@@ -25,7 +25,7 @@ const synced = (...events: readonly WatchEvent<Thing>[]): Store<Thing> =>
 
 const sizeOf = (store: Store<Thing>, key: string): number | undefined => store.objects().get(key)?.spec.size;
 
-test('shows nothing until the first set is whole', async () => {
+test('shows no objects until the first set is complete', async () => {
   const store = storeWith(initial('a', 1, '1'));
   expect([store.isSynced, store.objects().size]).toEqual([false, 0]);
   store.feed(done('2'));
@@ -33,7 +33,7 @@ test('shows nothing until the first set is whole', async () => {
   expect([store.isSynced, store.objects().size]).toEqual([true, 1]);
 });
 
-test('starts over when a first set breaks off', () => {
+test('starts over if a first set is interrupted', () => {
   const store = storeWith(initial('a', 1, '1'), { type: 'init' }, initial('b', 1, '2'), done('2'));
   expect([...store.objects().keys()]).toEqual(['b']);
 });
@@ -70,7 +70,7 @@ test('keeps the identity of the parts that did not change', () => {
   expect(store.objects().get('a')?.spec).toBe(spec);
 });
 
-test('a map that was handed out never changes', () => {
+test('a returned map never changes', () => {
   const store = synced();
   const before = store.objects();
   store.feed(applied('a', 2, '3'));
@@ -80,7 +80,7 @@ test('a map that was handed out never changes', () => {
   expect([...store.objects().keys()]).toEqual(['a']);
 });
 
-test('a subscription that has ended is not called any more', () => {
+test('a subscription that has ended is not called again', () => {
   const store = synced();
   let calls = 0;
   const stop = store.subscribe(() => (calls += 1));
@@ -102,18 +102,18 @@ test('an object that cannot be read keeps its last state, also through a new set
   expect(sizeOf(store, 'a')).toBeUndefined();
 });
 
-test('an object that could not be read in a set that broke off, and was deleted then, does not stay', () => {
+test('an object that was unreadable in an interrupted set, and deleted afterwards, does not stay', () => {
   const store = synced({ type: 'init' }, unreadable, { type: 'init' }, initial('b', 1, '2'), done('4'));
   expect([...store.objects().keys()]).toEqual(['b']);
 });
 
-test('an answer before the first set is not taken: nothing is shown before the set is complete', () => {
+test('an answer before the first set is ignored: no objects are shown before the set is complete', () => {
   const store = storeWith();
   store.put(thing('a', 3), '5');
   expect(store.objects().size).toBe(0);
 });
 
-test('the answer to a write that changed nothing hides nothing', () => {
+test('the answer to a write without changes hides no state', () => {
   const store = synced();
   store.put(thing('a', 1), '1');
   store.feed(applied('a', 2, '3'));
@@ -124,7 +124,7 @@ test('the answer to a write is shown at once, and older events do not overwrite 
   const store = synced();
   store.put(thing('a', 3), '10');
   expect([sizeOf(store, 'a'), store.versionOf('a')]).toEqual([3, '10']);
-  store.feed(applied('a', 2, '9')); // another client's write before ours: as text, '9' is the greater one
+  store.feed(applied('a', 2, '9')); // another client's earlier write: as text, '9' is the greater one
   expect([sizeOf(store, 'a'), store.versionOf('a')]).toEqual([3, '10']);
   const answered = store.objects().get('a');
   store.feed(applied('a', 3, '10'));
@@ -133,14 +133,14 @@ test('the answer to a write is shown at once, and older events do not overwrite 
   expect([sizeOf(store, 'a'), store.versionOf('a')]).toEqual([4, '11']);
 });
 
-test('a write of which no event comes is overwritten by the next newer event', () => {
+test('a write without an event is overwritten by the next newer event', () => {
   const store = synced();
   store.put(thing('a', 3), '5');
   store.feed(applied('a', 4, '6'));
   expect([sizeOf(store, 'a'), store.versionOf('a')]).toEqual([4, '6']);
 });
 
-test('of two answers the newer one counts, in whatever order they arrive', () => {
+test('of two answers the newer one wins, in any order of arrival', () => {
   const store = synced();
   store.put(thing('a', 4), '6');
   store.put(thing('a', 3), '5');
@@ -149,7 +149,7 @@ test('of two answers the newer one counts, in whatever order they arrive', () =>
   expect(sizeOf(store, 'a')).toBe(4);
 });
 
-test('an answer that comes after its event, or after its object was deleted, is not taken', () => {
+test('an answer that arrives after its event, or after the deletion of its object, is ignored', () => {
   const store = synced(applied('a', 3, '5'), applied('a', 4, '6'), deleted('b', '7'));
   store.put(thing('a', 3), '5');
   store.put(thing('b', 3), '4');
@@ -165,7 +165,7 @@ test('a deletion removes what was put before it, but not an object that was crea
   expect([sizeOf(store, 'a'), sizeOf(store, 'b')]).toEqual([undefined, 3]);
 });
 
-test('a set keeps the answer to a write that is newer than the set, and no other', () => {
+test('a set keeps only answers to writes that are newer than the set', () => {
   const store = synced();
   store.put(thing('b', 7), '3');
   store.feed({ type: 'init' });
@@ -175,7 +175,7 @@ test('a set keeps the answer to a write that is newer than the set, and no other
   expect([sizeOf(store, 'a'), sizeOf(store, 'b')]).toEqual([3, 6]);
 });
 
-test('a set is the truth also where its versions are lower than those known: etcd was restored from a backup', () => {
+test('a set is authoritative even if its versions are lower than the known ones: etcd was restored from a backup', () => {
   const store = synced(applied('a', 9, '90'));
   store.put(thing('b', 9), '95');
   for (const event of [{ type: 'init' } as const, initial('a', 5, '50'), done('51')]) store.feed(event);
@@ -185,7 +185,7 @@ test('a set is the truth also where its versions are lower than those known: etc
   expect([sizeOf(store, 'a'), sizeOf(store, 'b')]).toEqual([6, 7]);
 });
 
-test('where versions cannot be compared only the watch counts', () => {
+test('if versions cannot be compared only the watch counts', () => {
   const store = storeWith(initial('a', 1, 'rv1'), done('rv1'));
   store.put(thing('a', 3), 'rv5');
   expect(sizeOf(store, 'a')).toBe(1);

@@ -4,31 +4,36 @@ import { isNewer } from './resource-version.ts';
 import { share } from './share.ts';
 import type { WatchEvent } from './watch-event.ts';
 
-/** `K`: the caller's type of the keys, which are those of the watch (`objectKey`). */
+/** `K`: the caller's type for the keys of the watch (`objectKey`). */
 export type Store<T, K extends string = string> = {
-  /** Takes one event of the watch; errors are ignored. */
+  /** Applies one event of the watch; ignores errors. */
   feed(event: WatchEvent<T>): void;
   /** Resolves when the first full set is complete. */
   readonly synced: Promise<void>;
   readonly isSynced: boolean;
-  /** All objects; another map exactly when something changed. */
+  /** All objects; a new map exactly when something changed. */
   objects(): PersistentMap<K, T>;
   /** resourceVersion of an object, or `undefined`. */
   versionOf(key: K): string | undefined;
-  /** Called after each change with the keys that changed; a full set at once. Returns the end of the subscription. */
+  /**
+   * Calls the listener after each change with the changed keys; a full set is one change. Returns the end of the
+   * subscription.
+   */
   subscribe(listener: (changedKeys: ReadonlySet<K>) => void): () => void;
   /**
-   * The answer to one of our writes: visible at once instead of with its watch event. Ignored where the watch has
-   * delivered a newer state or the object's deletion, and where versions cannot be compared: then the watch brings it.
+   * Adds the answer to one of furiwake's writes, so that it is visible before its watch event. Ignored if the watch has
+   * delivered a newer state or the object's deletion, or if versions cannot be compared: the watch delivers it then.
    */
   put(object: T, version: string): void;
+  /** Version of the newest answer that was used since the last list, or else of that list: see `WatchOptions`. */
+  readonly newestAnswer: () => string;
 };
 
 type Entry<T> = { readonly object: T; readonly version: string };
 
 /**
- * Keeps the objects of one collection. For each object the newest version counts, whether the watch or the answer to a
- * write brought it:
+ * Keeps the objects of one collection. For each object the newest version wins, whether it came from the watch or from
+ * the answer to a write:
  *
  *   apply(key, v)        unless the object held is newer: it was put
  *   delete(key, v)       unless the object held is newer: it was created again and put
@@ -36,17 +41,19 @@ type Entry<T> = { readonly object: T; readonly version: string };
  *   put(object, v)       unless the object held is newer, or v is not newer than the last list and the last deletion:
  *                        the watch delivers in order, so an object of that version that is not held has been deleted
  *
- * A list is always right, even where its version is lower than those held: etcd may have been restored from a backup.
+ * A list is always authoritative, even if its version is lower than those in the store: etcd may have been restored
+ * from a backup.
  *
- * An object that is equal to the old one keeps its reference and nothing is reported; only its version changes. Parts
- * that did not change keep their identity too. `keyOf` must give the key of the watch (`objectKey`).
+ * An object that is equal to the old one keeps its reference and nothing is reported; only its version changes.
+ * Unchanged parts also keep their identity. `keyOf` must return the key of the watch (`objectKey`).
  */
 export function makeStore<T, K extends string = string>({ keyOf }: { readonly keyOf: (object: T) => K }): Store<T, K> {
   let objects = PersistentMap.empty<K, T>();
   let versions = new Map<K, string>();
-  /** Version of the last list or deletion: an older object that is not held no longer exists. */
+  /** Version of the last list or deletion: an older object that is not in the store no longer exists. */
   let deletionsKnownTo = '';
-  /** Between `init` and `initDone`: what the list has so far, and what was put meanwhile. */
+  let newestAnswer = '';
+  /** Between `init` and `initDone`: the objects listed so far, and those put meanwhile. */
   let listing: { readonly listed: Map<K, Entry<T>>; readonly put: Map<K, Entry<T>> } | undefined;
   const listeners = new Set<(keys: ReadonlySet<K>) => void>();
   const synced = Promise.withResolvers<void>();
@@ -70,6 +77,10 @@ export function makeStore<T, K extends string = string>({ keyOf }: { readonly ke
     become(objects.with([[key, shared(key, object)]]));
   };
 
+  const noteAnswer = ({ version }: Entry<T>): void => {
+    if (isNewer(version, newestAnswer)) newestAnswer = version;
+  };
+
   const isHeldNewer = (key: K, version: string): boolean => isNewer(versions.get(key) ?? '', version);
 
   const replaceAll = (version: string): void => {
@@ -77,7 +88,12 @@ export function makeStore<T, K extends string = string>({ keyOf }: { readonly ke
     const { listed, put } = listing;
     listing = undefined;
     deletionsKnownTo = version;
-    for (const [key, entry] of put) if (isNewer(entry.version, version)) listed.set(key, entry);
+    newestAnswer = version;
+    for (const [key, entry] of put) {
+      if (!isNewer(entry.version, version)) continue;
+      listed.set(key, entry);
+      noteAnswer(entry);
+    }
     versions = new Map(Array.from(listed, ([key, entry]) => [key, entry.version]));
     isSynced = true;
     const gone = [...objects.keys()].filter((key) => !listed.has(key));
@@ -90,7 +106,7 @@ export function makeStore<T, K extends string = string>({ keyOf }: { readonly ke
     synced.resolve();
   };
 
-  /** The object exists, but its present state cannot be read: its last readable one stays. */
+  /** The object exists, but its present state cannot be decoded: the last readable one stays. */
   const keepInList = (key: K): void => {
     const [object, version] = [objects.get(key), versions.get(key)];
     if (object !== undefined && version !== undefined) listing?.listed.set(key, { object, version });
@@ -142,7 +158,9 @@ export function makeStore<T, K extends string = string>({ keyOf }: { readonly ke
       if (!isNewer(version, deletionsKnownTo) || isHeldNewer(key, version)) return;
       const entry = { object, version };
       listing?.put.set(key, entry);
+      noteAnswer(entry);
       hold(key, entry);
     },
+    newestAnswer: () => newestAnswer,
   };
 }

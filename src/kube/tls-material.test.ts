@@ -19,12 +19,12 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const check = (credentials: Credentials) => (): void => assertTlsMaterial(credentials, '/c: the CA', '/c: user "u"');
 
-/** The same key, behind a passphrase. */
+/** The same key with a passphrase. */
 function encrypted(key: string): string {
   return execFileSync('openssl', ['pkey', '-aes256', '-passout', 'pass:x'], { input: key, stdio: 'pipe' }).toString();
 }
 
-test('what belongs together is accepted, and so is nothing at all', () => {
+test('matching material is accepted, and so is none at all', () => {
   expect(check(mine)).not.toThrow();
   expect(check({ ...mine, ca: `# a comment\n${other.ca}${mine.ca}` })).not.toThrow();
   expect(check({ token: 't' })).not.toThrow();
@@ -32,13 +32,13 @@ test('what belongs together is accepted, and so is nothing at all', () => {
 
 test.each<[string, () => Credentials, RegExp]>([
   ['a CA that is not a certificate', () => ({ ca: 'no PEM' }), /^\/c: the CA is not a certificate in PEM form$/],
-  ['a CA that was cut short', () => ({ ca: mine.ca.slice(0, 200) }), /^\/c: the CA is not a certificate/],
+  ['a truncated CA', () => ({ ca: mine.ca.slice(0, 200) }), /^\/c: the CA is not a certificate/],
   [
-    'a certificate that is none',
+    'an invalid certificate',
     () => ({ ...mine, cert: mine.key }),
     /^\/c: user "u": client-certificate is not a certificate/,
   ],
-  ['a key that is not one', () => ({ ...mine, key: 'no PEM' }), /^\/c: user "u": client-key is not a key/],
+  ['an invalid key', () => ({ ...mine, key: 'no PEM' }), /^\/c: user "u": client-key is not a key/],
   ['a key with a passphrase', () => ({ ...mine, key: encrypted(mine.key) }), /or has a passphrase/],
   [
     'the key of another certificate',

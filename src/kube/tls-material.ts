@@ -4,8 +4,8 @@ import type { Credentials } from './credentials.ts';
 import { KubeConfigError } from './errors.ts';
 
 /**
- * Throws {@link KubeConfigError} for a CA, a certificate or a key that cannot be used. Found only by a connection, it would
- * look like an unreachable server. `caWhere`, `pairWhere`: where they come from.
+ * Throws {@link KubeConfigError} for an unusable CA, certificate or key. Without this check the first connection would
+ * fail as if the server were unreachable. `caWhere`, `pairWhere`: their sources.
  */
 export function assertTlsMaterial({ ca, cert, key }: Credentials, caWhere: string, pairWhere: string): void {
   attempt(ca, `${caWhere} is not a certificate in PEM form`, (pem) => new X509Certificate(pem));

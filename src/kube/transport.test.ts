@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
 import { createSecureServer, type Http2SecureServer } from 'node:http2';
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { TLSSocket } from 'node:tls';
@@ -12,7 +13,7 @@ import { noAnswer } from './reachability.ts';
 import { makeTransport } from './transport.ts';
 
 let folder: string;
-/** Of two authorities. */
+/** Certificates of two authorities. */
 let mine: Pki;
 let other: Pki;
 let server: Http2SecureServer;
@@ -53,7 +54,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true });
 });
 
-/** What the server saw of us, request by request, with these credentials one after the other. */
+/** The client's identity as the server sees it, request by request, with these credentials in turn. */
 async function seen(tls: Partial<ClusterConfig['tls']>, ...each: readonly Credentials[]): Promise<readonly unknown[]> {
   let now: Credentials = {};
   const credentials = { current: async () => now, refresh: async () => now, reload: async () => undefined };
@@ -78,15 +79,15 @@ async function seen(tls: Partial<ClusterConfig['tls']>, ...each: readonly Creden
   }
 }
 
-test('a client certificate and a token are shown, over HTTP/1.1, to a server of the right authority', async () => {
+test('a client certificate and a token are sent over HTTP/1.1 to a server of the right authority', async () => {
   expect(await seen({}, { ...mine, token: 't' })).toEqual([
     { cn: 'me', trusted: true, alpn: 'http/1.1', token: 'Bearer t' },
   ]);
 });
 
-test('a server that is not trusted is told apart from one that is out of reach', async () => {
+test('an untrusted server is distinguished from an unreachable one', async () => {
   mkdirSync(path.join(folder, 'again'));
-  const namesake = makePki(path.join(folder, 'again'), 'mine'); // a cluster that was made anew
+  const namesake = makePki(path.join(folder, 'again'), 'mine'); // a cluster that was created again
   await expect(seen({}, { ca: namesake.ca })).rejects.toSatisfy((error) => noAnswer(error).code === 'UNTRUSTED');
   await expect(seen({}, { ca: other.ca })).rejects.toSatisfy((error) => noAnswer(error).code === 'UNTRUSTED');
   await expect(seen({ serverName: undefined }, { ca: mine.ca })).rejects.toSatisfy((error) =>
@@ -94,14 +95,49 @@ test('a server that is not trusted is told apart from one that is out of reach',
   );
 });
 
-test('insecure-skip-tls-verify takes any server', async () => {
+test('insecure-skip-tls-verify accepts any server', async () => {
   expect(await seen({ insecure: true, serverName: undefined }, {})).toMatchObject([{ trusted: false }]);
 });
 
-test('connections are kept for the next requests, also with another token; another TLS identity takes a new one', async () => {
+test('connections are reused for the next requests, even with another token; another TLS identity needs a new one', async () => {
   const before = connections;
   await seen({}, ...Array.from({ length: 20 }, (_, index) => ({ ...mine, token: `t${index}` })));
-  expect(connections - before).toBeLessThanOrEqual(2); // undici opens a second one when the first is just about to be free
+  expect(connections - before).toBeLessThanOrEqual(2); // undici opens a second one when the first is about to become free
   const answers = await seen({}, mine, { ...other, ca: mine.ca });
   expect(answers).toMatchObject([{ trusted: true }, { trusted: false }]);
 });
+
+/** Half of the time after which undici itself gives up. */
+const timeout = 5_000;
+
+test(
+  'a server that accepts a connection and stays silent outlasts neither the signal nor the close',
+  { timeout },
+  async () => {
+    await using silent = createServer().listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const credentials = { current: async () => ({}), refresh: async () => ({}), reload: async () => undefined };
+    const { port } = silent.address() as AddressInfo;
+    const transport = makeTransport(
+      {
+        server: `https://127.0.0.1:${port}`,
+        namespace: undefined,
+        identity: 'me',
+        tls: { insecure: true, serverName: undefined },
+        credentials,
+      },
+      'furiwake',
+    );
+    const end = new AbortController();
+    const answer = transport.send({ method: 'GET', target: '/', isWatch: false, signal: end.signal });
+    const [socket] = (await once(silent, 'connection')) as [Socket];
+    const closed = once(
+      socket.resume().on('error', () => undefined),
+      'close',
+    );
+    end.abort(new Error('shutting down'));
+    await expect(answer).rejects.toThrow('shutting down');
+    await transport.close();
+    await closed;
+  },
+);

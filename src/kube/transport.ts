@@ -1,58 +1,65 @@
 import { Agent, type Dispatcher } from 'undici';
+import { unlessAborted } from '../async/abort.ts';
 import type { ClusterConfig } from './config.ts';
 import type { Credentials } from './credentials.ts';
 
 export type HttpRequest = {
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
-  /** Path and query, as under the server's prefix. */
+  /** Path and query, relative to the server's prefix. */
   readonly target: string;
   readonly contentType?: string;
   readonly body?: string;
-  /** A watch takes a connection of its own, and its body may be silent for as long as its reader allows. */
+  /** A watch uses a separate connection, and its body may be silent for as long as its reader allows. */
   readonly isWatch: boolean;
   readonly signal: AbortSignal;
 };
 
 export type HttpAnswer = Pick<Dispatcher.ResponseData, 'statusCode' | 'headers' | 'body'>;
 
-/** HTTP to one cluster, with the present credentials. */
+/** HTTP to one cluster, with the current credentials. */
 export type Transport = {
-  /** Sends, and once more with other credentials after a 401. Throws what undici or the credentials throw. */
+  /**
+   * Sends the request, and repeats it once with new credentials after a 401. Throws the errors of undici and of the
+   * credentials.
+   */
   send(request: HttpRequest): Promise<HttpAnswer>;
-  /** Closes all connections; what is in flight fails. */
+  /** Closes all connections; requests in flight fail. */
   close(): Promise<void>;
 };
 
 /** Enough for the writes that are in flight at the same time, few enough not to burden the API server. */
 const requestConnections = 16;
 const headersTimeoutMs = 30_000;
-/** Below the 90 s after which the API server closes an idle connection: so no request meets a connection that closes. */
+/**
+ * Below the 90 s after which the API server closes an idle connection, so that no request uses a closing connection.
+ */
 const idleConnectionMs = 60_000;
 
 type Agents = { readonly requests: Agent; readonly watches: Agent; readonly identity: Credentials };
 
 /**
- * One pair of agents per TLS identity: a client certificate or a CA that changed takes a new pair, and the old one closes
- * after its last answer. HTTP/1.1, because over HTTP/2 a dead peer goes unnoticed (a half-open watch was noticed after
- * 20 s by TCP keep-alive, and not within 100 s over HTTP/2).
+ * One pair of agents per TLS identity: a changed client certificate or CA gets a new pair, and the old one closes after
+ * its last answer. HTTP/1.1, because HTTP/2 does not detect a dead peer (TCP keep-alive detected a half-open watch
+ * after 20 s, HTTP/2 not within 100 s).
  */
 export function makeTransport(config: ClusterConfig, userAgent: string): Transport {
   const { origin, pathname } = new URL(config.server);
   const prefix = pathname === '/' ? '' : pathname;
   let agents: Agents | undefined;
+  const end = new AbortController();
 
   const agentsFor = (identity: Credentials): Agents => {
     if (agents !== undefined && isSamePeer(agents.identity, identity)) return agents;
     const old = agents;
-    agents = { identity, ...makeAgents(config, identity) };
-    void old?.requests.close().catch(() => undefined); // a connection that fails while it closes is closed
+    agents = { identity, ...makeAgents(config, identity, end.signal) };
+    void old?.requests.close().catch(() => undefined); // a connection that fails while closing is closed anyway
     void old?.watches.close().catch(() => undefined);
     return agents;
   };
 
   const once = (request: HttpRequest, credentials: Credentials): Promise<HttpAnswer> => {
     const { requests, watches } = agentsFor(credentials);
-    return (request.isWatch ? watches : requests).request({
+    const answer = (request.isWatch ? watches : requests).request({
       origin,
       path: prefix + request.target,
       method: request.method,
@@ -67,6 +74,8 @@ export function makeTransport(config: ClusterConfig, userAgent: string): Transpo
       headersTimeout: headersTimeoutMs,
       bodyTimeout: request.isWatch ? 0 : headersTimeoutMs,
     });
+    // undici checks the signal only once it has a connection: a server that is silent would outlast any deadline.
+    return unlessAborted(answer, request.signal);
   };
 
   return {
@@ -80,18 +89,25 @@ export function makeTransport(config: ClusterConfig, userAgent: string): Transpo
       return once(request, fresh);
     },
     close: async () => {
+      end.abort();
       await Promise.all([agents?.requests.destroy(), agents?.watches.destroy()]);
     },
   };
 }
 
-function makeAgents({ tls }: ClusterConfig, { ca, cert, key }: Credentials): Omit<Agents, 'identity'> {
+/** `end` also destroys sockets that are still connecting, which undici leaves alone. */
+function makeAgents(
+  { tls }: ClusterConfig,
+  { ca, cert, key }: Credentials,
+  end: AbortSignal,
+): Omit<Agents, 'identity'> {
   const common: Agent.Options = {
     allowH2: false,
     pipelining: 1,
     keepAliveTimeout: idleConnectionMs,
     connect: {
       timeout: 10_000,
+      signal: end,
       keepAlive: true,
       keepAliveInitialDelay: 10_000,
       rejectUnauthorized: !tls.insecure,

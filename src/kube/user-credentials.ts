@@ -7,13 +7,13 @@ import { type ExecConfig, runExecPlugin } from './exec-plugin.ts';
 import { type ClusterEntry, readText, resolveIn, type SelectedContext } from './kubeconfig.ts';
 import { assertTlsMaterial } from './tls-material.ts';
 
-/** How long files are used before they are read again, while the server accepts what they hold. */
+/** Time until files are read again, while the server accepts their contents. */
 export const fileLifetimeMs = 60_000;
 
 type Deps = { readonly files: Files; readonly exec: Exec; readonly clock: Clock };
 
 /**
- * Obtains the credentials of a kubeconfig's user: data before files, a token file before a token, as client-go does it.
+ * Obtains the credentials of a kubeconfig's user: data before files, a token file before a token, as in client-go.
  * Throws {@link KubeConfigError}.
  */
 export async function loadUserCredentials(
@@ -52,7 +52,7 @@ export async function loadUserCredentials(
   return { credentials, lifetimeMs: fileLifetimeMs };
 }
 
-/** A file that must be there and hold something. Throws {@link KubeConfigError}; `where` says what names it. */
+/** A file that must exist and not be empty. Throws {@link KubeConfigError}; `where` names its source. */
 export async function readRequired(files: Files, file: string, where: string): Promise<string> {
   const found = await readText(files, file);
   if (found === undefined) throw new KubeConfigError(`${where}: ${file}: no such file`);

@@ -13,14 +13,14 @@ export type WatchEvent<T> =
   | { readonly type: 'initApply' | 'apply'; readonly key: string; readonly version: string; readonly object: T }
   | { readonly type: 'initDone'; readonly version: string }
   | { readonly type: 'delete'; readonly key: string; readonly version: string }
-  /** The object exists, but its projection threw: it must not be taken for deleted. */
+  /** The object exists, but its projection threw: it must not be considered deleted. */
   | { readonly type: 'undecodable'; readonly key: string; readonly version: string; readonly error: unknown }
   /** The API server has sent all changes up to now. */
   | { readonly type: 'bookmark' }
   | { readonly type: 'error'; readonly error: WatchError; readonly retryInMs: number };
 
 /**
- * - `expired`: the version is too old (410); the set is listed anew.
+ * - `expired`: the version is too old (410); all objects are listed again.
  * - `throttled` (429), `forbidden` (403), `unauthorized` (401, or no credentials), `server` (5xx, other refusals).
  * - `network`: no connection, or a broken one. `idle`: nothing received for too long. `protocol`: not a watch stream.
  * - `ended`: the server ended the watch as soon as it began.
@@ -36,7 +36,7 @@ export type WatchErrorCode =
   | 'protocol'
   | 'ended';
 
-/** Why a watch was interrupted; it resumes by itself. */
+/** Why a watch was interrupted; it resumes automatically. */
 export class WatchError extends Error {
   override readonly name = 'WatchError';
   readonly code: WatchErrorCode;
@@ -48,7 +48,7 @@ export class WatchError extends Error {
   }
 }
 
-/** What a list, a watch or the reading of its stream threw, as the reason that it is. */
+/** Converts an exception of a list, a watch or its stream to a reason. */
 export function toWatchError(cause: unknown): WatchError {
   if (cause instanceof WatchError) return cause;
   if (cause instanceof SyntaxError) return new WatchError('protocol', 'a watch event that is not JSON', { cause });

@@ -8,12 +8,13 @@ import { isKubeError } from './errors.ts';
 import { readLines } from './lines.ts';
 import { type KubeObject, objectKey } from './object.ts';
 import { resourceOf } from './paths.ts';
+import { isNewer } from './resource-version.ts';
 import { toWatchError, WatchError, type WatchErrorCode, type WatchEvent } from './watch-event.ts';
 
 /*
  * One state, one request per step, after kube-rs' `watcher`:
  *
- *              ┌────────────── 410: the version is too old ──────────────┐
+ *              ┌── 410: the version is too old; an answer is newer ──────┐
  *              ▼                                                         │
  *   stream ── init, initApply…, initDone, then changes ───────────────► watch ─┐
  *     │                                                                ▲  ▲    │ the server ends it, it breaks,
@@ -22,22 +23,28 @@ import { toWatchError, WatchError, type WatchErrorCode, type WatchEvent } from '
  *     ▼                                                                │
  *   list ── init, initApply…, one page per request ── initDone ────────┘
  *
- * A server that is only slow is not asked for a list: it would have to work more, not less.
+ * A server that is only slow gets no list request: that would increase its load.
  */
 type State =
   | { readonly phase: 'stream' }
   | { readonly phase: 'list'; readonly continue?: string }
   | { readonly phase: 'watch'; readonly version: string };
 
-/** An event to hand out, and where to resume if nothing follows. */
+/** An event to deliver, and the version to resume from if none follows. */
 type Step<T> = { readonly event?: WatchEvent<T>; readonly resume?: State };
 
 export type WatchOptions<Wire extends KubeObject, T> = {
   readonly client: Pick<KubeClient, 'list' | 'stream'>;
   /** Of the collection; see `resourcePath`. */
   readonly path: string;
-  /** The few fields that are kept. Runs once per event; if it throws, the event becomes `undecodable`. */
+  /** Returns the few fields that are kept. Runs once per event; if it throws, the event becomes `undecodable`. */
   readonly project: (wire: Wire) => T;
+  /**
+   * Version of the newest write whose answer the reader used before its event arrived. A watch that ended before that
+   * version is not resumed; it starts again with all objects: if etcd was restored from a backup, the write may be lost,
+   * and no event would report it.
+   */
+  readonly newestAnswer: () => string;
   /** Selectors. */
   readonly query?: Query;
   readonly signal: AbortSignal;
@@ -47,34 +54,40 @@ export type WatchOptions<Wire extends KubeObject, T> = {
 };
 
 const pageLimit = '500';
-/** Length of a watch, on the server's side: random between this and twice this, as in client-go. */
+/** Duration of a watch, for the server: random between this and twice this, as in client-go. */
 const watchSeconds = 300;
 const overdueMs = 30_000;
-/** Bookmarks come about once a minute, although the API does not promise it: silence means reconnect, never list. */
+/**
+ * Bookmarks arrive about once a minute, although the API does not guarantee it: silence leads to a new connection,
+ * never to a list.
+ */
 const idleMs = 180_000;
-/** Within the initial events. Longer than the minute after which a plain watch shows itself by its first bookmark. */
+/** During the initial events. Longer than the minute after which the first bookmark reveals a plain watch. */
 const initialIdleMs = 90_000;
 const shortWatchMs = 1_000;
 const healthyWatchMs = 120_000;
-/** At most 5 s, not client-go's 30 s: a process has few watches, and changes made while the server was away wait for them. */
+/**
+ * At most 5 s, not client-go's 30 s: a process has few watches, and changes made while the server was unreachable wait
+ * for them.
+ */
 const backoffMs = { firstMs: 1_000, mostMs: 5_000 };
 /**
- * After so many such failures in a row the set is listed anew. A watch that is silent again after it was resumed may wait
- * for a version that does not exist: the API server does not refuse one that is newer than all it has (etcd restored from
- * a backup, kubernetes/kubernetes#107457).
+ * After this many such failures in a row all objects are listed again. A watch that is silent again after it was
+ * resumed may wait for a version that does not exist: the API server does not refuse a version that is newer than all
+ * of its own (etcd restored from a backup, kubernetes/kubernetes#107457).
  */
 const mostInARow: Partial<Record<WatchErrorCode, number>> = { expired: 1, idle: 2, protocol: 3 };
 
 /**
  * Lists and watches one collection; ends only when `signal` aborts. Every failure is an `error` item, followed by
- * another attempt after growing waits, for which Retry-After is a lower bound. The set is listed anew only after a 410,
- * or after repeated silence or streams that cannot be read.
+ * another attempt after growing waits, for which Retry-After is a lower bound. It lists all objects again only after a
+ * 410, after repeated silence or unreadable streams, or if an answer is newer than the watch that ended.
  */
 export async function* watchResource<Wire extends KubeObject, T>(
   options: WatchOptions<Wire, T>,
 ): AsyncGenerator<WatchEvent<T>, void, undefined> {
-  const { signal, clock, random, metrics, path } = options;
-  const restarts = metrics.counter('furiwake_watch_restarts_total', 'Watches that began again, by reason.', [
+  const { signal, clock, random, metrics, path, newestAnswer } = options;
+  const restarts = metrics.counter('furiwake_watch_restarts_total', 'Restarted watches, by reason.', [
     'resource',
     'reason',
   ]);
@@ -83,9 +96,16 @@ export async function* watchResource<Wire extends KubeObject, T>(
   let state: State = { phase: 'stream' };
   let inARow = 0;
   let lastCode: WatchErrorCode | undefined;
+  let lastPhase: State['phase'] | undefined;
   while (!signal.aborted) {
     const startedAt = clock.monotonic();
+    // Not directly after a list: steady writes would lead to one list after the other.
+    if (state.phase === 'watch' && lastPhase !== 'list' && isNewer(newestAnswer(), state.version)) {
+      countRestart('unconfirmed');
+      state = { phase: 'stream' };
+    }
     const { phase }: State = state;
+    lastPhase = phase;
     try {
       for await (const { event, resume } of perform(state, options)) {
         if (resume !== undefined) state = resume;
@@ -121,12 +141,12 @@ class PlainWatch extends Error {
   override readonly name = 'PlainWatch';
 }
 
-/** Kubernetes refuses `sendInitialEvents` with 422 where the feature gate WatchList is off. */
+/** Kubernetes refuses `sendInitialEvents` with 422 if the feature gate WatchList is off. */
 function lacksWatchList(cause: unknown): boolean {
   return cause instanceof PlainWatch || isKubeError(cause, 'INVALID');
 }
 
-/** The first of these is retried at once: they come every few minutes at most. */
+/** The first of these is retried at once: they occur every few minutes at most. */
 function isRare({ code }: WatchError): boolean {
   return code === 'expired' || code === 'idle';
 }
@@ -213,7 +233,7 @@ function resumeAt({ metadata: { resourceVersion: version } }: KubeObject): { rea
   return version ? { resume: { phase: 'watch', version } } : {};
 }
 
-/** Of a list or a bookmark: without one there is nothing to watch from. */
+/** Of a list or a bookmark: without a version there is no starting point for a watch. */
 function versionOf({ metadata }: { readonly metadata: { readonly resourceVersion?: string } }): string {
   if (!metadata.resourceVersion) throw new WatchError('protocol', 'a full set without a resourceVersion');
   return metadata.resourceVersion;

@@ -12,9 +12,9 @@ import { releaseServices } from './release-services.ts';
 import { removeFromHost } from './remove-from-host.ts';
 
 /**
- * `furiwake cleanup`: the host as it was before, the state directory's contents included; with `isCluster` also the
- * Services of the class: finalizers, addresses and conditions. Throws {@link StartError} while furiwake runs here, for a
- * state directory that is not furiwake's, and for what could not be done.
+ * `furiwake cleanup`: removes everything that furiwake configured on the host, including the contents of the state
+ * directory; with `isCluster` also finalizers, addresses and conditions of the Services of the class. Throws {@link
+ * StartError} while furiwake runs here, for a state directory of another program, and with the steps that failed.
  */
 export async function cleanup(
   options: RunOptions,
@@ -59,7 +59,7 @@ async function cleanHost(
   await deleteState(machine, stateDir);
 }
 
-/** Before the host is touched, so that refused credentials or missing rights are reported now. */
+/** Before the first change of the host, so that refused credentials or missing permissions are reported now. */
 async function connect(
   options: RunOptions,
   { machine, log, metrics }: CommandDeps,

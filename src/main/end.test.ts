@@ -13,7 +13,7 @@ const kubeError = new KubeError({ code: 'SERVER', message: 'no etcd', verb: 'lis
 
 test.each([
   ['a wrong flag', new UsageError('--x: no'), 2, 'error: --x: no\n'],
-  ['what it lacks', new StartError('haproxy is not there'), 1, 'error: haproxy is not there\n'],
+  ['a missing requirement', new StartError('haproxy is not installed'), 1, 'error: haproxy is not installed\n'],
   ['an answer of the API server', kubeError, 1, 'error: list /api/v1/services: no etcd\n'],
   ['a program that fails', new ExecError('nft -f -', 1, 'busy\n'), 1, 'error: nft -f -: busy\n'],
 ])('%s is one line', (_, error, exitCode, lastWords) => {
@@ -22,11 +22,11 @@ test.each([
 });
 
 test.each([new TypeError('x is not a function'), Object.assign(new TypeError('no string'), { code: 'ERR_X' })])(
-  'a fault of the program shows where it is',
+  'a fault of the program has a stack trace',
   (error) => expect(endFor(error, calm)).toEqual({ exitCode: 1, lastWords: `error: ${error.stack}\n` }),
 );
 
-test('the error of the signal is recognised, also in what Node makes of it, and no other error is taken for it', async () => {
+test('the error of the signal is recognised, even if Node wraps it, and no other error is', async () => {
   const ways = [
     ended.reason as unknown,
     await sleep(1_000, undefined, { signal: ended }).catch((error: unknown) => error),
@@ -38,6 +38,6 @@ test('the error of the signal is recognised, also in what Node makes of it, and 
   expect(isToldToEnd(new Error('x'), calm)).toBe(false);
 });
 
-test('a command that a signal interrupts has failed, and says so without a stack', () => {
+test('a command that a signal interrupts fails, without a stack trace', () => {
   expect(endFor(ended.reason, ended)).toEqual({ exitCode: 1, lastWords: 'error: interrupted by SIGTERM\n' });
 });

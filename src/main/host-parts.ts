@@ -31,13 +31,13 @@ export type HostPartsDeps = {
   readonly machine: Platform;
   readonly stateDir: string;
   readonly idleTimeoutSeconds: number;
-  /** How long a node may be silent before its connections are ended. */
+  /** How long a node may be silent before its connections are reset. */
   readonly nodeSilenceSeconds: number;
-  /** Whether the host may serve before that is decided. */
+  /** Whether the host may serve before the Lease is decided. */
   readonly isServing: boolean;
   readonly log: Log;
   readonly metrics: Metrics;
-  /** Ends the helpers that run along (nft, announcements), not what serves. */
+  /** Ends the helper processes (nft, announcements), not the serving ones. */
   readonly lifetime: AbortSignal;
 };
 
@@ -106,7 +106,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
   return { proxy, steering, placement, host, agent };
 }
 
-/** The account that HAProxy's package brings; its workers need no rights once they listen. */
+/** The account of HAProxy's package; workers need no permissions once they listen. */
 async function haproxyAccount({
   files,
 }: Platform): Promise<{ readonly uid: number; readonly gid: number } | undefined> {

@@ -15,7 +15,7 @@ function wire(name: string, loadBalancerClass = 'a', finalizers: readonly string
   return { metadata, spec: { type: 'LoadBalancer', loadBalancerClass } };
 }
 
-/** Lets the Services go on two pages; the writes to some are refused. Returns the names that were written, too. */
+/** Releases Services on two pages; the writes to some are refused. Also returns the names that were written. */
 async function release(
   pages: readonly (readonly object[])[],
   refusals: Readonly<Record<string, KubeErrorCode>> = {},
@@ -36,7 +36,7 @@ async function release(
   return { ...(await releaseServices(deps, signal)), written };
 }
 
-test('those of our class with our finalizer are let go, on all pages, and no others', async () => {
+test('Services of the class with the finalizer of furiwake are released on all pages, and no others', async () => {
   const pages = [
     [wire('one'), wire('other', 'b')],
     [wire('free', 'a', ['else/where']), wire('two')],
@@ -44,7 +44,7 @@ test('those of our class with our finalizer are let go, on all pages, and no oth
   expect(await release(pages)).toEqual({ released: 2, failed: [], written: ['one', 'two'] });
 });
 
-test('one that fails is told, and keeps no other; one that is gone by now is done', async () => {
+test('a failed one is reported and does not block the others; a deleted one is done', async () => {
   const refusals = { one: 'CONFLICT', two: 'FORBIDDEN', gone: 'NOT_FOUND' } as const;
   expect(await release([[wire('one'), wire('two'), wire('gone'), wire('three')]], refusals)).toEqual({
     released: 2,
@@ -53,13 +53,13 @@ test('one that fails is told, and keeps no other; one that is gone by now is don
   });
 });
 
-test('one whose finalizer is put on again and again has failed', async () => {
+test('one whose finalizer another client keeps adding has failed', async () => {
   const client = clientOf(({ verb }) => (verb === 'list' ? { items: [wire('one')], metadata: {} } : wire('one')));
   const deps = { client, writes: makeServiceWrites(client), site, log: recordLog() };
   expect(await releaseServices(deps, signal)).toEqual({ released: 0, failed: ['ns/one'] });
 });
 
-test('being told to end in the middle of it is no success', async () => {
+test('an abort in between is a failure', async () => {
   const end = new AbortController();
   const client = clientOf(({ verb }) => {
     if (verb === 'list') return { items: [wire('one'), wire('two')], metadata: {} };

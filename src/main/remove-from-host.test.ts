@@ -5,7 +5,7 @@ import { removeFromHost } from './remove-from-host.ts';
 
 type Removed = Pick<HostParts, 'steering' | 'proxy' | 'placement'>;
 
-/** The parts of a host, of which some fail; what was asked of them is in `asked`. */
+/** The parts of a host, some of which fail; `asked` has the requests to them. */
 function partsThatFail(...failing: readonly string[]): { readonly parts: Removed; readonly asked: readonly string[] } {
   const asked: string[] = [];
   const part = (name: string) => async (): Promise<void> => {
@@ -20,13 +20,13 @@ function partsThatFail(...failing: readonly string[]): { readonly parts: Removed
   return { parts, asked };
 }
 
-test('all three parts are taken off', async () => {
+test('all three parts are removed', async () => {
   const { parts, asked } = partsThatFail();
   await removeFromHost(parts, recordLog());
   expect(asked).toEqual(['nft', 'haproxy', 'ip']);
 });
 
-test('one that fails keeps no other, and all that failed is told', async () => {
+test('a failure does not block the others, and all failures are reported', async () => {
   const { parts, asked } = partsThatFail('nft', 'ip');
   await expect(removeFromHost(parts, recordLog())).rejects.toMatchObject({
     code: 'START',

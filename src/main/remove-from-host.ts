@@ -6,9 +6,9 @@ import type { HostParts } from './host-parts.ts';
 const deadlineMs = 30_000;
 
 /**
- * Removes from this host what `run` put there: nftables table, routing rules, HAProxy, addresses. Tries each part, then
- * throws {@link StartError} with what failed. Takes no signal, because half of it would leave a host that answers for
- * addresses and serves nothing: it has a deadline.
+ * Removes everything that `run` configured on this host: nftables table, routing rules, HAProxy, addresses. Tries each
+ * part, then throws {@link StartError} with the failed ones. Has a deadline instead of a signal, because after half of
+ * it the host would answer for addresses that it does not serve.
  */
 export async function removeFromHost(
   { steering, proxy, placement }: Pick<HostParts, 'steering' | 'proxy' | 'placement'>,

@@ -25,10 +25,11 @@ import { makeKubeClient } from '../kube/client.ts';
 import { loadKubeConfig } from '../kube/config.ts';
 import { makeEventSender } from '../kube/events.ts';
 import { makeLease } from '../kube/lease.ts';
+import { makeIdentityFile } from '../state/identity.ts';
 import { makeFileLedger } from '../state/ledger.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
-import { addressesOfServer } from './api-server-addresses.ts';
+import { makeApiServerAddresses } from '../daemon/api-server-addresses.ts';
 import { makeHostParts } from './host-parts.ts';
 import { removeFromHost } from './remove-from-host.ts';
 
@@ -38,8 +39,8 @@ import { removeFromHost } from './remove-from-host.ts';
  *   host locked ─► kubeconfig read ─► state directory opened ─┬► the last table is served again, and watched over
  *                                                             └► API server, rights, Lease ─► watches, controller, events
  *
- * All of it side by side, until the first part fails or `signal` aborts. Throws {@link StartError} for what keeps it from
- * starting.
+ * All parts run concurrently, until the first one fails or `signal` aborts. Throws {@link StartError} for what keeps it
+ * from starting.
  */
 export async function run(options: RunOptions, deps: CommandDeps, signal: AbortSignal): Promise<void> {
   const { machine, log, metrics } = deps;
@@ -59,7 +60,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   const client = makeKubeClient({ config, clock, log: log.child({ part: 'api' }), metrics, random });
   deps.onReload(() => {
     config.credentials.reload(alive).catch((error: unknown) => {
-      if (!alive.aborted) log.error({ err: error }, 'the credentials could not be read again; using the present ones');
+      if (!alive.aborted) log.error({ err: error }, 'the credentials could not be read again; using the current ones');
     });
   });
   const hostParts = await makeHostParts({
@@ -67,14 +68,18 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     stateDir,
     idleTimeoutSeconds: options.idleTimeoutSeconds,
     nodeSilenceSeconds: options.nodeSilenceSeconds,
-    // With another candidate for the Lease, only the Lease permits to serve; until then the last table stays closed.
+    // If there may be another candidate, the host serves only with the Lease; until then the last table stays closed.
     isServing: !candidates.hasOthers() || options.onLeaseLoss === 'keep',
     log,
     metrics,
     lifetime: alive,
   });
   const { agent, placement } = hostParts;
-  const identity = await identityOf(machine, paths.identity);
+  const earlierPaths = earlierStatePaths(stateDir);
+  const identity = await identityOf(
+    machine,
+    makeIdentityFile({ path: paths.identity, earlierPath: earlierPaths.identity, files, log }),
+  );
   const lease = makeLease({
     client,
     namespace: leaseNamespace,
@@ -102,15 +107,18 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   };
   const ledger = makeFileLedger({
     path: paths.ledger,
-    earlierPath: earlierStatePaths(stateDir).records,
+    earlierPath: earlierPaths.records,
     files,
     clock,
     log,
   });
-  let apiServer: ReadonlyMap<string, string> = new Map();
-  const facts = makeFacts({ host: hostParts.host, placement, site, reserved: () => apiServer });
+  const apiServer = makeApiServerAddresses({
+    server: config.server,
+    clock,
+  });
+  const facts = makeFacts({ host: hostParts.host, placement, site, reserved: apiServer });
   let connected: { readonly server: string; readonly kubernetes: string } | undefined;
-  /** Of the present term of the Lease. */
+  /** Of the current term of the Lease. */
   let term: ControllerParts | undefined;
 
   const notReady = (): readonly string[] => [
@@ -161,9 +169,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     const { server } = config;
     const ranges = site.handsOutOwn ? placement.addresses().primary : [];
     if (site.handsOutOwn && ranges.length === 0)
-      throw new StartError(
-        'this host has no address on the interface of its default route to hand out: name addresses with --addresses',
-      );
+      throw new StartError('this host has no address on the interface of its default route to assign: set --addresses');
     const { gitVersion } = await prepareCluster({ client, server, leaseNamespace, clock, log }, site.ranges, inner);
     connected = { server, kubernetes: gitVersion };
     log.info({ ...connected, class: loadBalancerClass }, 'connected to the cluster');
@@ -185,7 +191,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     );
   };
 
-  /** While the Lease is held: with stores of its own, for what an earlier term knew may be of another history. */
+  /** While the Lease is held: with new stores, because the knowledge of an earlier term may be from another history. */
   const serveTerm = async (inner: AbortSignal): Promise<void> => {
     const end = new AbortController();
     const parts = assembleController({
@@ -222,12 +228,11 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   };
 
   try {
-    apiServer = await addressesOfServer(config.server, clock.deadline(resolveMs, signal).signal);
     await placement.refresh(signal).catch((error: unknown) => {
       signal.throwIfAborted();
       log.error({ err: error }, 'the addresses of this host cannot be read');
     });
-    const needs = new Map([...placement.addresses().needs, ...apiServer]);
+    const needs = new Map([...placement.addresses().needs, ...(await apiServer(signal))]);
     await agent.restore((address) => needs.get(address.text));
     await superviseAll([(inner) => agent.run(inner), serveCluster], signal);
   } finally {
@@ -239,7 +244,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
 
 const readyPollMs = 250;
 
-/** Says once that the host serves what it should: the last line of a start. */
+/** Logs once that the host serves its Services: the last line of a start. */
 async function sayWhenReady(
   { stores, controller }: ControllerParts,
   notReady: () => readonly string[],
@@ -253,10 +258,7 @@ async function sayWhenReady(
   await untilAborted(signal);
 }
 
-/** For the name of the API server. */
-const resolveMs = 2_000;
-
-/** Both families without a node: nothing that comes can be served. */
+/** Both families are without a node, so no connection can be served. */
 function noNodeWords(term: ControllerParts | undefined): readonly string[] {
   const trouble = term?.controller.plan()?.nodeTrouble;
   return trouble?.[4] === undefined || trouble[6] === undefined ? [] : [`no node takes connections: ${trouble[4]}`];

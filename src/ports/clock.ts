@@ -1,7 +1,7 @@
-/** A signal that aborts at its time; after it is disposed of, it holds nothing any more. */
+/** A signal that aborts at its time; after disposal it holds no resources. */
 export type Deadline = Disposable & { readonly signal: AbortSignal };
 
-/** Time, so that tests run in virtual time. Nothing outside the adapter reads a clock or sets a timer. */
+/** Time, so that tests run in virtual time. Only the adapter reads a clock or sets a timer. */
 export type Clock = {
   /** Wall clock, ms since the epoch: for what users see and for Kubernetes timestamps. */
   now(): number;
@@ -13,5 +13,5 @@ export type Clock = {
   deadline(ms: number, outer: AbortSignal): Deadline;
 };
 
-/** Chance in [0, 1), so that a seed replays a run. */
+/** A random number in [0, 1), so that a seed replays a run. */
 export type Random = () => number;

@@ -4,7 +4,7 @@ export class ExecError extends Error {
   readonly code = 'EXEC_FAILED';
   /** The program, without arguments that may hold secrets. */
   readonly command: string;
-  /** `undefined` when it did not start or was ended by a signal. */
+  /** `undefined` if it did not start or a signal ended it. */
   readonly exitCode: number | undefined;
   readonly stderr: string;
   constructor(command: string, exitCode: number | undefined, stderr: string, options?: ErrorOptions) {
@@ -21,21 +21,21 @@ export class ExecError extends Error {
 export type ExecOptions = {
   readonly stdin?: string;
   readonly signal: AbortSignal;
-  /** Ends the program after this long; default 10,000 ms. */
+  /** Ends the program after this time; default 10,000 ms. */
   readonly timeoutMs?: number;
   readonly env?: Readonly<Record<string, string>>;
 };
 
-/** A program that stays and is talked to over its pipes. Disposing ends it. */
+/** A program that keeps running and communicates over its pipes. Disposing ends it. */
 export type Conversation = AsyncDisposable & {
   readonly pid: number;
   /** Writes to its standard input; rejects when the pipe is closed. */
   write(text: string): Promise<void>;
   /** Lines of its standard output, without the newline; ends when the program does. */
   readonly lines: AsyncIterable<string>;
-  /** Lines of its standard error so far, emptied by reading. */
+  /** Lines of its standard error since the last read. */
   takeErrors(): string;
-  /** Resolves with the exit code when it has ended, for whatever reason. */
+  /** Resolves with the exit code when it has ended, for any reason. */
   readonly exited: Promise<number | undefined>;
 };
 
@@ -47,6 +47,6 @@ export type Exec = {
     args: readonly string[],
     options: ExecOptions,
   ): Promise<{ readonly stdout: string; readonly stderr: string }>;
-  /** Starts a program to talk to; it ends with `signal`. */
+  /** Starts a program to communicate with; it ends with `signal`. */
   converse(file: string, args: readonly string[], signal: AbortSignal): Conversation;
 };

@@ -2,7 +2,7 @@ import type { Ip } from '../core/ip/ip.ts';
 import type { NodeName } from '../core/model/names.ts';
 import type { HostReport, NodeHealth } from '../core/traffic/report.ts';
 
-/** The verdict on each node, from all sources. Every data plane follows it. */
+/** The verdict on each node, from all sources. Every dataplane follows it. */
 export type Health = {
   /** By node; the same object while nothing changed. */
   verdicts(): HostReport['health'];
@@ -10,13 +10,13 @@ export type Health = {
   subscribe(listener: () => void): () => void;
 };
 
-/** What a check of a node last found. `alive`: refused, or accepted without HTTP. */
+/** The last result of a check of a node. `alive`: refused, or accepted without HTTP. */
 export type CheckAnswer = 'ok' | 'unhealthy' | 'alive' | 'silent';
 
-/** One node as the data plane's checks see it; `answer` is `undefined` while it is not known. */
+/** One node as the dataplane's checks see it; `answer` is `undefined` while it is not known. */
 export type CheckedNode = { readonly isUp: boolean; readonly answer: CheckAnswer | undefined };
 
-/** What a data plane must do for a verdict. */
+/** The orders to a dataplane that follow from a verdict. */
 export type HealthOrders = {
   /** Nodes that have been silent for so long that their connections must be ended. */
   readonly dead: readonly NodeName[];
@@ -24,20 +24,20 @@ export type HealthOrders = {
   readonly out: ReadonlyMap<NodeName, boolean>;
 };
 
-/** The health of the nodes of one family, as the data plane sees it that checks them. */
+/** The health of the nodes of one family, for the dataplane that checks them. */
 export type FamilyHealth = {
-  /** True while the data plane's own checks decide, false while furiwake's probe stands in. */
+  /** True while the dataplane's own checks decide, false while furiwake's own probe decides. */
   isChecked(): boolean;
   /**
-   * Before a family's first nodes are given to the data plane: does anything answer there? It takes a new server out at
-   * its first failed check.
+   * Called before the dataplane gets a family's first nodes: does any node answer? The dataplane takes a new server out
+   * of use at its first failed check.
    */
   survey(nodes: ReadonlyMap<NodeName, Ip>, signal: AbortSignal): Promise<void>;
-  /** After a running process was taken over: whether it was left with its checks on. */
+  /** Called after a running process was taken over: whether its checks were enabled. */
   adopt(isChecked: boolean): void;
-  /** The process is another one: it has not carried out the orders of before. */
+  /** Called after the process was replaced: the new one has not executed earlier orders. */
   forgetOrders(): void;
-  /** Takes in what the checks found, once a second. `gone`: nodes that are no longer wanted and still have connections. */
+  /** Accepts the results of the checks, once a second. `gone`: removed nodes that still have connections. */
   round(
     findings: {
       readonly nodes: ReadonlyMap<NodeName, Ip>;

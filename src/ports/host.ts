@@ -7,13 +7,16 @@ import type { Listener, ListenerAddress, TrafficTable } from '../core/traffic/ta
 /** Addresses by their text. */
 export type Addresses = PersistentMap<string, Ip>;
 
-/** What a tool refused, with its words on one line. The rest of the change is in force. */
+/** The refused part of a change, with the tool's message on one line. The rest of the change is in force. */
 export type Refusals<Key> = ReadonlyMap<Key, string>;
 
-/** What the kernel must do before a socket: steer packets of listeners to the proxy, refuse everything else on our addresses. */
+/**
+ * The kernel's task before a socket: steer packets of listeners to the proxy, reject everything else on added
+ * addresses.
+ */
 export type SteeringTarget = {
   readonly listeners: TrafficTable['listeners'];
-  /** Addresses that the host has because of furiwake: packets for anything but a listener are refused there. */
+  /** Addresses that furiwake added: packets for anything but a listener are rejected there. */
   readonly vips: Addresses;
   /** The host's own addresses; the same object as long as they are the same. */
   readonly own: ReadonlyMap<string, Ip>;
@@ -24,12 +27,12 @@ export type SteeringTarget = {
 /** nftables in front of the proxy. */
 export type Steering = {
   /**
-   * Makes the kernel steer exactly as `target` says, atomically, touching only what differs. A listener that nft refuses
-   * is isolated: its elements stay as they were (none, or the last accepted ones), all others are in force when this
-   * resolves. Throws `ExecError` when nft takes nothing at all; then everything stays as it was.
+   * Makes the kernel steer exactly as `target` says, atomically, and changes only the differences. A listener that nft
+   * refuses is isolated: its elements stay as they were (none, or the last accepted ones), and all others are in force
+   * when this resolves. Throws `ExecError` if nft accepts no change at all; then everything stays as it was.
    */
   apply(target: SteeringTarget, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
-  /** Reads back what the kernel holds and repairs it; the number of repairs. */
+  /** Reads back the kernel's state and repairs it; returns the number of repairs. */
   audit(signal: AbortSignal): Promise<number>;
   /** Until `signal` aborts: watches for external changes to the table or the routing rule and reverts them at once. */
   run(signal: AbortSignal): Promise<void>;
@@ -37,55 +40,61 @@ export type Steering = {
   remove(signal: AbortSignal): Promise<void>;
 };
 
-/** What the host has, as last read or as the kernel told since. Parts that did not change keep their identity. */
+/** The addresses of the host, as last read or reported by the kernel. Parts that did not change keep their identity. */
 export type HostAddresses = {
-  /** Addresses without furiwake, by text; without loopback and link-local ones. */
+  /** Addresses that the host has without furiwake, by text; without loopback and link-local ones. */
   readonly own: ReadonlyMap<string, Ip>;
   /** The host's own address on the interface of the default route, at most one per family. */
   readonly primary: readonly Ip[];
-  /** Addresses that this host needs to work (gateways, DNS servers …), by text, and what each is. */
+  /** Addresses that this host needs to work (gateways, DNS servers …), by text, with the role of each. */
   readonly needs: ReadonlyMap<string, string>;
   /** Addresses that `add` or `audit` wanted and the kernel refused. */
   readonly refused: Refusals<string>;
 };
 
 export type PlacementAudit = {
-  /** Addresses that were missing and are back, or that were on another interface than the one where neighbours look. */
+  /** Missing addresses that were restored, and those that were on the wrong interface for their neighbours. */
   readonly restored: readonly Ip[];
-  /** Those, and those on a link that came up or has another MAC since the last audit: advertise them again. */
+  /** These, and those on a link that came up or changed its MAC since the last audit: advertise them again. */
   readonly toTell: readonly Ip[];
 };
 
-/** Puts addresses on this host; takes off only what it put there. */
+/** Adds addresses to this host; removes only addresses that it added. */
 export type Placement = {
   /**
-   * Adds those of `wanted` that the host lacks, recorded before they are added, and advertises nothing. One that the
-   * kernel refuses is isolated (`addresses().refused`). Resolves with the addresses that are new on the host. Throws when
-   * the record cannot be written or `ip` cannot be run.
+   * Adds those of `wanted` that the host lacks and records them before; does not advertise. One that the kernel refuses
+   * is isolated (`addresses().refused`). Resolves with the addresses that are new on the host. Throws when the record
+   * cannot be written or `ip` cannot be run.
    */
   add(wanted: Addresses, signal: AbortSignal): Promise<readonly Ip[]>;
   /** Removes the addresses that placement added and that are not in `wanted`. */
   remove(wanted: Addresses, signal: AbortSignal): Promise<void>;
-  /** Reads everything back: puts back what is missing of `wanted`, leaves to the host what it now has itself. */
+  /**
+   * Reads everything back: restores missing addresses of `wanted`, and no longer manages addresses that another program
+   * has configured on the host.
+   */
   audit(wanted: Addresses, signal: AbortSignal): Promise<PlacementAudit>;
-  /** Known without asking; fresh while `run` runs. */
+  /** From memory; up to date while `run` runs. */
   addresses(): HostAddresses;
   /** Reads the host's addresses now. */
   refresh(signal: AbortSignal): Promise<HostAddresses>;
   /**
-   * Until `signal` aborts: watches interfaces, addresses and default routes. `onChange` is called when something of them
-   * that concerns placement may have changed, by another program than furiwake: the caller then runs `audit`.
+   * Until `signal` aborts: watches interfaces, addresses and default routes. Calls `onChange` when a program other than
+   * furiwake may have changed something that concerns placement; the caller then runs `audit`.
    */
   run(onChange: () => void, signal: AbortSignal): Promise<void>;
-  /** On which interface the neighbours look for an address. */
+  /** The interface on which neighbours resolve an address. */
   linkOf(address: Ip): { readonly index: number; readonly mac: string } | undefined;
 };
 
-/** Attracts addresses that are on this host. */
+/** Attracts the traffic of addresses to this host. */
 export type Advertiser = {
-  /** Makes the neighbours send packets for exactly these addresses here: new ones are told at once and again after some seconds. */
+  /**
+   * Makes the neighbours send packets for exactly these addresses here: announces new ones at once and again some
+   * seconds later.
+   */
   advertise(addresses: Addresses): void;
-  /** Tells these anew, as far as they are advertised: they came back or moved, or their link came up. */
+  /** Announces these again if they are advertised: they were restored or moved, or their link came up. */
   again(addresses: readonly Ip[]): void;
   /** Until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;

@@ -4,13 +4,13 @@ import type { PersistentMap } from '../core/persistent-map.ts';
 
 export type LedgerRecords = PersistentMap<ServiceUid, AddressRecord>;
 
-/** Who has which address: written before anything is programmed or published. */
+/** Which Service has which address: written before anything is programmed or published. */
 export type Ledger = {
-  /** All records. Throws what cannot be read at all; a damaged record is left out and logged. */
+  /** All records. Throws if the ledger cannot be read at all; skips and logs a damaged record. */
   read(): Promise<LedgerRecords>;
   /**
-   * Writes the changes (`undefined`: the record goes). Resolves with the keys that could not be committed, each with why;
-   * all others hold from then on.
+   * Writes the changes (`undefined` removes the record). Resolves with the keys that could not be committed, each with
+   * the cause; all others are committed.
    */
   commit(
     changes: ReadonlyMap<ServiceUid, AddressRecord | undefined>,

@@ -4,7 +4,10 @@ export type Counter = { add(value: number, labels?: Labels): void };
 export type Gauge = { set(value: number, labels?: Labels): void; remove(labels: Labels): void };
 export type Histogram = { observe(value: number, labels?: Labels): void };
 
-/** Where figures go. Names carry the prefix `furiwake_` and the unit; asking twice for a name gives the same metric. */
+/**
+ * The registry of metrics. Names have the prefix `furiwake_` and the unit; a second call with a name returns the same
+ * metric.
+ */
 export type Metrics = {
   counter(name: string, help: string, labelNames?: readonly string[]): Counter;
   gauge(name: string, help: string, labelNames?: readonly string[]): Gauge;

@@ -3,20 +3,20 @@ import type { ListenerKey, NodeName } from '../core/model/names.ts';
 import type { Listener, TrafficTable } from '../core/traffic/table.ts';
 import type { Refusals } from './host.ts';
 
-/** How a node's server does. `silent`: no answer; `unhealthy`: answers that it wants no traffic. */
+/** The state of a node's server. `silent`: no answer; `unhealthy`: it answers that it wants no traffic. */
 export type ServerState = 'up' | 'drain' | 'unhealthy' | 'silent';
 
 export type ProxyObservation = {
   readonly pid: number;
   readonly version: string;
-  /** Connections now, and the most that the process can hold. */
+  /** Current connections, and the limit of the process. */
   readonly connections: number;
   readonly maxConnections: number;
   readonly servers: readonly {
     readonly node: NodeName;
     readonly family: Family;
     readonly state: ServerState;
-    /** Wall clock, ms, of the last change of `state`; `undefined` where it has not changed since the start. */
+    /** Wall clock, ms, of the last change of `state`; `undefined` if it has not changed since the start. */
     readonly sinceMs: number | undefined;
     readonly connections: number;
     readonly total: number;
@@ -28,38 +28,38 @@ export type ProxyObservation = {
     readonly bytesIn: number;
     readonly bytesOut: number;
   }[];
-  /** True while furiwake's own probe stands in for kube-proxy's health port, per family. */
+  /** True while furiwake's own probe replaces the check of kube-proxy's health port, per family. */
   readonly usesOwnProbe: { readonly 4: boolean; readonly 6: boolean };
 };
 
 /**
  * The user-space load balancer (HAProxy): a fixed program and a table.
  *
- * A change is two steps with the steering between them: `upsert` makes every listener and server of the table ready, then
- * the kernel sends packets to it (and no longer to what is gone), then `prune` removes what the table no longer has. Both
- * are idempotent and compare with what the process really holds.
+ * A change has two steps with the steering between them: `upsert` adds every listener and server of the table, then the
+ * kernel sends packets to them (and none to removed ones), then `prune` removes the listeners and servers that the
+ * table no longer has. Both are idempotent and compare with the actual state of the process.
  */
 export type Proxy = {
   /** Port on the loopback addresses to which the listener's packets must be sent; the same for the same listener. */
   portOf(listener: Listener): number;
   /**
-   * Makes all of `table` ready. The first call takes over the process that has the port, if it is ours, or starts one.
-   * Resolves with the listeners that HAProxy refuses, and its words; a node that it refuses is left out and logged. Throws
-   * when HAProxy cannot be started or does not answer: then what it served before is still in force where it lives. Never
-   * waits for a failing process longer than one attempt: the caller paces.
+   * Prepares all of `table`. The first call takes over the process that has the port, if it belongs to furiwake, or
+   * starts one. Resolves with the listeners that HAProxy refuses, and its message; a node that it refuses is skipped
+   * and logged. Throws if HAProxy cannot be started or does not answer; a living process then still serves the former
+   * listeners. Waits for a failing process no longer than one attempt: the caller paces retries.
    */
   upsert(table: TrafficTable, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
   prune(table: TrafficTable, signal: AbortSignal): Promise<void>;
-  /** Compares what the process holds with `table` and repairs it; the number of repairs. */
+  /** Compares the state of the process with `table` and repairs it; returns the number of repairs. */
   audit(table: TrafficTable, signal: AbortSignal): Promise<number>;
   /**
-   * Until `signal` aborts: starts the process again when it dies (at once, then with growing waits), reads the health
-   * checks, follows the verdicts of the health module.
+   * Until `signal` aborts: restarts a dead process (at once, then with growing waits), reads the health checks, follows
+   * the verdicts of the health module.
    */
   run(signal: AbortSignal): Promise<void>;
   observe(signal: AbortSignal): Promise<ProxyObservation>;
   /** Why HAProxy does not serve, on one line, once that is known; `undefined` while it serves. */
   trouble(): string | undefined;
-  /** Ends the process; its connections end too. No error when none runs. */
+  /** Ends the process and its connections. No error if none runs. */
   stop(signal: AbortSignal): Promise<void>;
 };

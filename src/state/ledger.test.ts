@@ -45,7 +45,7 @@ ledgerContract('fake', () => {
 
 const [uid, record] = recordOf('a', '192.0.2.1');
 
-test('damaged lines are left out and logged once with their place; every other record counts', async () => {
+test('damaged lines are skipped and logged once with their line number; every other record counts', async () => {
   const texts = new Map<string, string>();
   await openLedger(filesOf(texts)).commit(new Map([recordOf('a', '192.0.2.1')]), signal);
   await openLedger(filesOf(texts)).read();
@@ -65,7 +65,7 @@ test('damaged lines are left out and logged once with their place; every other r
   });
   await ledger.commit(new Map([recordOf('c', '192.0.2.3')]), signal);
   await openLedger(filesOf(texts), log).read();
-  expect(log.lines).toHaveLength(1); // the commit wrote the file anew
+  expect(log.lines).toHaveLength(1); // the commit rewrote the file
 });
 
 test('a file that a newer release wrote is refused by name, with both versions and what to do', async () => {
@@ -109,7 +109,7 @@ test('a commit does not wait for the disk; flushes run one at a time, one for al
   await expect.poll(() => flushes.length).toBe(3);
 });
 
-test('a flush that fails is tried again after growing waits without a new commit, is logged once, and when it works again', async () => {
+test('a failed flush is retried after growing waits without a new commit, and logged once, and again when it works', async () => {
   let attempts = 0;
   let isBroken = true;
   const files: Files = {

@@ -19,10 +19,10 @@ const schema = z.object({
 });
 
 /**
- * The ledger of one load-balancer host: a file of its state directory. The statuses of the Services say most of it, too;
- * this file also tells which listener belonged to which Service, and survives a status that another client emptied. A
- * commit is flushed to the disk (`fdatasync`) at once, but does not wait for it: a power failure may lose the commits of
- * the last moments, and the statuses have them. A commit is all or nothing.
+ * The ledger of one load-balancer host: a file of its state directory. The statuses of the Services contain most of it;
+ * this file also says which listener belongs to which Service, and is independent of a status that another client
+ * cleared. A commit is flushed to the disk (`fdatasync`) at once, but does not wait for it: a power failure may lose
+ * the commits of the last moments, and the statuses have them. A commit is all or nothing.
  */
 export function makeFileLedger(deps: {
   readonly path: string;
@@ -47,7 +47,7 @@ export function makeFileLedger(deps: {
   let isDirty = false;
   let isSyncing = false;
 
-  /** One at a time, one for all commits that come while it runs, and again after growing waits while it fails. */
+  /** One flush at a time, one for all commits made meanwhile, and retries after growing waits. */
   const sync = async (signal: AbortSignal): Promise<void> => {
     isDirty = true;
     if (isSyncing) return;

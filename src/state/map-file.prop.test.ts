@@ -10,9 +10,9 @@ type Thing = { readonly name: string; readonly size: number; readonly note: stri
 
 const path = '/state/things.jsonl';
 const key = fc.constantFrom('a', 'b', 'c', 'gone', '__proto__', 'é');
-/** With whatever a name may hold. */
+/** With all characters that a name may contain. */
 const thing = fc.record({ name: key, size: fc.nat(3), note: fc.constantFrom('', '\n', '"}', '\u2028') });
-/** Things that come or change, and names of those that go. */
+/** Things that are added or changed, and names of removed ones. */
 const step = fc.tuple(fc.array(thing, { maxLength: 3 }), fc.array(key, { maxLength: 2 }));
 const history = fc.array(step, { maxLength: 8 });
 
@@ -39,7 +39,7 @@ function after(
   return map.with(come.map((one) => [one.name, one])).with(go.map((name) => [name, undefined]));
 }
 
-test('what is read is what was written last', async () => {
+test('the last written map is read back', async () => {
   await fc.assert(
     fc.asyncProperty(history, async (steps) => {
       const texts = new Map<string, string>();
@@ -55,7 +55,7 @@ test('what is read is what was written last', async () => {
   );
 });
 
-test('a write that a crash or a full disk cuts short leaves each entry as it was or as it became, and the next one all', async () => {
+test('a write that a crash or a full disk cuts short leaves each entry old or new, and the next write completes the map', async () => {
   await fc.assert(
     fc.asyncProperty(history, step, step, fc.nat(300), async (steps, cut, last, length) => {
       const texts = new Map<string, string>();
@@ -90,7 +90,7 @@ test('a write that a crash or a full disk cuts short leaves each entry as it was
   );
 });
 
-test('a file that was removed is written again as a whole', async () => {
+test('a removed file is written again completely', async () => {
   const texts = new Map<string, string>();
   const files = filesOf(texts);
   const file = things({
@@ -118,7 +118,7 @@ test('a file that was removed is written again as a whole', async () => {
   );
 });
 
-test('many changes do not make the file grow for ever', async () => {
+test('many changes do not make the file grow forever', async () => {
   const texts = new Map<string, string>();
   const file = things(filesOf(texts));
   for (let size = 0; size < 10_000; size++)
@@ -126,7 +126,7 @@ test('many changes do not make the file grow for ever', async () => {
   expect(texts.get(path)?.length).toBeLessThan(140_000);
 });
 
-test('whatever bytes are torn, lost or overwritten: every line that is whole still counts', async () => {
+test('bytes may be torn, lost or overwritten: every complete line still counts', async () => {
   const names = ['a', 'b', 'c', 'd'];
   const map = PersistentMap.from(names.map((name) => [name, { name, size: 1, note: '' }]));
   await fc.assert(
@@ -149,11 +149,11 @@ const header = '{"file":"things","version":2}';
 const line = '{"name":"a","size":1,"note":""}';
 
 test.each([
-  ['a line that is cut short', [header, '{', line], 2],
+  ['a truncated line', [header, '{', line], 2],
   ['a line that is a list', [header, '[]', line], 2],
   ['a line of another form', [header, line, '{"name":"a"}'], 3],
   ['null', [header, line, 'null'], 3],
-  ['a header that is torn', ['{"file":"thi', line], 1],
+  ['a torn header', ['{"file":"thi', line], 1],
 ])('%s is logged once, with its place, and the others count', async (_, lines, place) => {
   const log = recordLog();
   const read = await things(filesOf(new Map([[path, `${lines.join('\n')}\n`]])), log).read();
@@ -161,7 +161,7 @@ test.each([
   expect(log.lines).toMatchObject([{ level: 'error', fields: { file: `${path}:${place}`, lines: 1 } }]);
 });
 
-test('a last line without an end is left out without a word: a crash cut it before anything followed from it', async () => {
+test('a last line without an end is skipped silently: a crash cut it before furiwake acted on it', async () => {
   const log = recordLog();
   const read = await things(filesOf(new Map([[path, `${header}\n${line}\n{"name":"b","si`]])), log).read();
   expect([[...(read?.keys() ?? [])], log.lines]).toEqual([['a'], []]);

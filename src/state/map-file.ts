@@ -5,8 +5,8 @@ import type { Log } from '../ports/log.ts';
 
 /**
  * A map in a file of the state directory: a header, then a line of JSON for each entry. A change is appended, so that one
- * change among ten thousand entries costs one line. The file is written as a whole by the first write of a process, and
- * when it has grown to twice its size.
+ * change among ten thousand entries costs one line. The first write of a process rewrites the whole file, and so does a
+ * write after the file has doubled its size.
  *
  *   {"file":"ledger","version":2}
  *   {"uid":"uid-1", …}        an entry
@@ -15,18 +15,18 @@ import type { Log } from '../ports/log.ts';
  */
 export type MapFile<K extends string, V> = {
   /**
-   * `undefined` when there is no file. Damaged lines are left out and logged: every other line counts. Throws
-   * {@link NewerFileError}.
+   * `undefined` if there is no file. Damaged lines are skipped and logged; every other line counts. Throws {@link
+   * NewerFileError}.
    */
   read(): Promise<PersistentMap<K, V> | undefined>;
   /**
-   * Makes the file hold `map`; one call at a time. A crash leaves the entries as they were, or with some of the changes;
-   * after a write that failed the next one writes the file as a whole.
+   * Makes the file contain `map`; one call at a time. A crash leaves the entries as they were, or with some of the
+   * changes; after a failed write the next one rewrites the whole file.
    */
   write(map: PersistentMap<K, V>): Promise<void>;
 };
 
-/** A newer release wrote the file: this one would misread it. */
+/** A newer release wrote the file, and this one would misread it. */
 export class NewerFileError extends Error {
   override readonly name = 'NewerFileError';
   readonly code = 'NEWER_FILE';
@@ -39,7 +39,7 @@ export class NewerFileError extends Error {
 
 export type MapFileDeps<K extends string, V> = {
   readonly path: string;
-  /** For the header, with the version of the entries' form. */
+  /** For the header, with the version of the entry format. */
   readonly name: string;
   readonly version: number;
   readonly files: Files;
@@ -48,11 +48,14 @@ export type MapFileDeps<K extends string, V> = {
   readonly encode: (value: V, key: K) => object;
   /** Reads such an object; throws for any other. */
   readonly decode: (fields: unknown) => readonly [K, V];
-  /** The file of an earlier release, without a header: read while there is no file at `path`, removed once there is. */
+  /**
+   * The file of an earlier release, without a header: read if there is no file at `path`, removed after one was
+   * written.
+   */
   readonly earlier?: { readonly path: string; readonly decode: (fields: unknown) => readonly [K, V] };
 };
 
-/** What the file holds, its length in characters, and that length when it was last written as a whole. */
+/** The map in the file, the length of the file in characters, and its length after the last complete write. */
 type Written<K extends string, V> = {
   readonly map: PersistentMap<K, V>;
   readonly length: number;
@@ -76,7 +79,7 @@ export function makeMapFile<K extends string, V>(deps: MapFileDeps<K, V>): MapFi
       })
       .join('');
 
-  /** `undefined` when the file must be written as a whole. */
+  /** `undefined` if the whole file must be written. */
   const append = async (before: Written<K, V>, map: PersistentMap<K, V>): Promise<Written<K, V> | undefined> => {
     const changes = changesSince(before.map, map);
     const length = before.length + changes.length;
@@ -85,12 +88,12 @@ export function makeMapFile<K extends string, V>(deps: MapFileDeps<K, V>): MapFi
       if (changes !== '') await files.append(path, changes);
       return { ...before, map, length };
     } catch {
-      return undefined; // the file was removed; for any other reason writing the whole file fails, too
+      return undefined; // the file was removed; with any other cause writing the whole file also fails
     }
   };
 
   const replace = async (map: PersistentMap<K, V>): Promise<Written<K, V>> => {
-    // The text is made anew each time: kept, it would take 2.5 MB with 10,000 Services.
+    // The text is built each time: keeping it would take 2.5 MB with 10,000 Services.
     const text = header + Array.from(map, ([key, value]) => lineOf(value, key)).join('');
     await files.write(path, text);
     if (earlier !== undefined && isEarlierThere) await files.remove(earlier.path);
@@ -125,7 +128,7 @@ export function makeMapFile<K extends string, V>(deps: MapFileDeps<K, V>): MapFi
     return PersistentMap.from(entries);
   };
 
-  /** Without the last one, which is empty, or which a crash cut short before anything followed from it. */
+  /** Without the last one, which is empty or was cut short by a crash before furiwake acted on it. */
   const linesOf = (text: string): readonly string[] => text.split('\n').slice(0, -1);
 
   return {
@@ -145,7 +148,7 @@ export function makeMapFile<K extends string, V>(deps: MapFileDeps<K, V>): MapFi
     write: async (map) => {
       const before = written;
       if (before?.map === map) return;
-      written = undefined; // what a failure leaves is replaced as a whole
+      written = undefined; // the remains of a failed write are replaced completely
       written = (before && (await append(before, map))) ?? (await replace(map));
     },
   };

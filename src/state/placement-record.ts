@@ -7,9 +7,9 @@ import { makeMapFile } from './map-file.ts';
 const schema = z.object({ address: z.string(), interface: z.string() });
 const earlierSchema = z.object({ version: z.literal(1), addresses: z.array(schema) });
 
-/** Which addresses furiwake put on this host, and on which interface: text of the address → name of the interface. */
+/** The addresses that furiwake added to this host: text of the address → name of the interface. */
 export type PlacementRecordFile = {
-  /** Empty where there is none; damaged lines are left out and logged. Throws `NewerFileError`. */
+  /** Empty if there is no file; damaged lines are skipped and logged. Throws `NewerFileError`. */
   read(): Promise<PersistentMap<string, string>>;
   write(record: PersistentMap<string, string>): Promise<void>;
 };

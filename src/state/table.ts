@@ -15,7 +15,7 @@ import type { Log } from '../ports/log.ts';
 import { ipText, port, rangeText } from './decoders.ts';
 import { makeMapFile } from './map-file.ts';
 
-/** The last table, on disk: what a host serves after a reboot while the API server is out of reach. */
+/** The last table, on disk: a host serves it after a reboot while the API server is unreachable. */
 export type TableFile = {
   /** `undefined` when there is none. Throws `NewerFileError`. */
   read(): Promise<TrafficTable | undefined>;
@@ -29,7 +29,7 @@ export type TableFileDeps = {
   readonly earlier: {
     readonly rowsPath: string;
     readonly nodesPath: string;
-    /** Addresses that furiwake put on this host: any other one of a row was the host's own. */
+    /** Addresses that furiwake added to this host: any other address of a row was the host's own. */
     readonly placed: () => Promise<ReadonlyMap<string, unknown>>;
   };
   readonly files: Files;

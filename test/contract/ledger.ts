@@ -4,11 +4,11 @@ import { parseIp } from '../../src/core/ip/ip.ts';
 import type { ListenerKey, ServiceKey, ServiceUid } from '../../src/core/model/names.ts';
 import type { Ledger } from '../../src/ports/ledger.ts';
 
-/** A ledger, and what the suite does to it from outside. */
+/** A ledger, and the suite's actions on it from outside. */
 export type LedgerScene = {
-  /** The same ledger as another process finds it. */
+  /** The same ledger, opened by another process. */
   readonly open: () => Ledger;
-  /** From now on commits fail, or no longer fail, with this message. */
+  /** From now on commits fail with this message, or succeed. */
   readonly failWith: (message: string | undefined) => void;
 };
 
@@ -26,14 +26,14 @@ const b = recordOf('b', '192.0.2.2');
 const movedB = recordOf('b', '192.0.2.3');
 const pending = recordOf('pending');
 
-/** What every implementation of the port does. */
+/** The contract of every implementation of the port. */
 export function ledgerContract(name: string, makeScene: () => LedgerScene): void {
   describe(`ledger contract: ${name}`, () => {
     test('an empty ledger has no records', async () => {
       expect((await makeScene().open().read()).size).toBe(0);
     });
 
-    test('what was committed is read by the next process: additions, changes, removals', async () => {
+    test('the next process reads all commits: additions, changes, removals', async () => {
       const { open } = makeScene();
       const ledger = open();
       await ledger.read();
@@ -42,7 +42,7 @@ export function ledgerContract(name: string, makeScene: () => LedgerScene): void
       expect(new Map(await open().read())).toEqual(new Map([pending, movedB]));
     });
 
-    test('removing a record that is not there, and an empty commit, are no failures', async () => {
+    test('removing a missing record, and an empty commit, succeed', async () => {
       const { open } = makeScene();
       const ledger = open();
       expect(await ledger.commit(new Map([[a[0], undefined]]), signal)).toEqual(new Map());
@@ -50,7 +50,7 @@ export function ledgerContract(name: string, makeScene: () => LedgerScene): void
       expect((await open().read()).size).toBe(0);
     });
 
-    test('a commit that fails says why for each of its keys, and leaves every record as it was', async () => {
+    test('a failed commit gives the cause for each of its keys, and leaves every record as it was', async () => {
       const { open, failWith } = makeScene();
       const ledger = open();
       await ledger.commit(new Map([a, b]), signal);
@@ -61,7 +61,7 @@ export function ledgerContract(name: string, makeScene: () => LedgerScene): void
       expect(new Map(await open().read())).toEqual(new Map([a, b]));
     });
 
-    test('after a failure the next commit succeeds, without what failed', async () => {
+    test('after a failure the next commit succeeds, without the failed changes', async () => {
       const { open, failWith } = makeScene();
       const ledger = open();
       await ledger.commit(new Map([a]), signal);

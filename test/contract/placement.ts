@@ -3,16 +3,16 @@ import type { Placement } from '../../src/ports/host.ts';
 import { addressesOf } from '../make/table.ts';
 import { patience } from '../netns/patience.ts';
 
-/** A host without addresses of furiwake, and what the suite does to it from outside. */
+/** A host without addresses of furiwake, and the suite's actions on it from outside. */
 export type PlacementScene = AsyncDisposable & {
   readonly placement: Placement;
-  /** Whether a host on the LAN, or beyond a router, finds the address here. */
+  /** Whether a host on the LAN, or behind a router, reaches the address here. */
   has(address: string): Promise<boolean>;
-  /** Gives the host an address of its own. */
+  /** Adds an own address to the host. */
   giveOwn(address: string): Promise<void>;
-  /** Takes an address from the host, whoever put it there. */
+  /** Removes an address from the host, own or added. */
   takeAway(address: string): Promise<void>;
-  /** From now on the kernel refuses `fd50::1`, or takes it again. */
+  /** From now on the kernel refuses `fd50::1`, or accepts it again. */
   refuse(isRefused: boolean): Promise<void>;
 };
 
@@ -23,7 +23,7 @@ const none = addressesOf();
 const textsOf = (addresses: readonly { readonly text: string }[]): readonly string[] =>
   addresses.map(({ text }) => text).toSorted();
 
-/** What every implementation of the port does. */
+/** The contract of every implementation of the port. */
 export function placementContract(name: string, makeScene: () => Promise<PlacementScene>): void {
   const found = async (scene: PlacementScene): Promise<readonly string[]> => {
     const answers: string[] = [];
@@ -32,7 +32,7 @@ export function placementContract(name: string, makeScene: () => Promise<Placeme
   };
 
   describe(`placement contract: ${name}`, () => {
-    test('addresses come, the new ones are named, and they go', async () => {
+    test('addresses are added, the new ones are reported, and they are removed', async () => {
       await using scene = await makeScene();
       const { placement } = scene;
       expect(textsOf(await placement.add(addressesOf(lan, lan6), signal))).toEqual([lan, lan6].toSorted());
@@ -65,7 +65,7 @@ export function placementContract(name: string, makeScene: () => Promise<Placeme
       }
     });
 
-    test('an audit puts back what is missing, names it, and then finds nothing', async () => {
+    test('an audit restores missing addresses, reports them, and then finds no difference', async () => {
       await using scene = await makeScene();
       const { placement } = scene;
       await placement.add(all, signal);
@@ -78,7 +78,7 @@ export function placementContract(name: string, makeScene: () => Promise<Placeme
       expect(await placement.audit(all, signal)).toEqual({ restored: [], toTell: [] });
     });
 
-    test('an address that the host has itself is neither added nor removed', async () => {
+    test('an own address of the host is neither added nor removed', async () => {
       await using scene = await makeScene();
       const { placement } = scene;
       await scene.giveOwn(lan);
@@ -102,7 +102,7 @@ export function placementContract(name: string, makeScene: () => Promise<Placeme
       expect(await scene.has(lan)).toBe(false);
     });
 
-    test('an own address that the host has lost and that is not wanted stays away', async () => {
+    test('an own address that the host has lost and that is not wanted is not added', async () => {
       await using scene = await makeScene();
       const { placement } = scene;
       await scene.giveOwn(lan);
@@ -115,7 +115,7 @@ export function placementContract(name: string, makeScene: () => Promise<Placeme
       expect(placement.addresses().own.has(lan)).toBe(false);
     });
 
-    test('an address of furiwake that the host gets itself is left to it', async () => {
+    test('an address of furiwake that another program configures is left to the host', async () => {
       await using scene = await makeScene();
       const { placement } = scene;
       await placement.add(addressesOf(lan, routed), signal);
@@ -126,7 +126,7 @@ export function placementContract(name: string, makeScene: () => Promise<Placeme
       expect(await found(scene)).toEqual([lan]);
     });
 
-    test('an address that the kernel refuses says why until it is taken or no longer wanted; the others are added', async () => {
+    test('an address that the kernel refuses is reported with the cause until it is accepted or unwanted; the others are added', async () => {
       await using scene = await makeScene();
       const { placement } = scene;
       await scene.refuse(true);
@@ -142,7 +142,7 @@ export function placementContract(name: string, makeScene: () => Promise<Placeme
       expect(placement.addresses().refused.size).toBe(0);
     });
 
-    test('what is known of the host keeps its identity while it is the same', async () => {
+    test('unchanged facts about the host keep their identity', async () => {
       await using scene = await makeScene();
       const { placement } = scene;
       await scene.giveOwn(lan);
@@ -161,7 +161,7 @@ export function placementContract(name: string, makeScene: () => Promise<Placeme
       expect(await found(scene)).toEqual([]);
     });
 
-    test('run tells at first, for it cannot know what was before, and of an address that was taken away', async () => {
+    test('run notifies at its start, because earlier changes are unknown, and when an address was removed', async () => {
       await using scene = await makeScene();
       const { placement } = scene;
       await placement.add(all, signal);

@@ -3,7 +3,7 @@ import type { Listener, TrafficTable } from '../../src/core/traffic/table.ts';
 import type { Proxy } from '../../src/ports/proxy.ts';
 import { listener } from '../make/table.ts';
 
-/** A proxy that has not been used yet, and what the suite does to it from outside. */
+/** An unused proxy, and the suite's actions on it from outside. */
 export type ProxyScene = AsyncDisposable & {
   readonly proxy: Proxy;
   /** A table of these listeners over nodes that answer on {@link ProxyScene.targetPort}. */
@@ -11,17 +11,17 @@ export type ProxyScene = AsyncDisposable & {
   readonly targetPort: number;
   /** Whether a connection to the listener's address and port reaches a node. */
   serves(listener: Listener): Promise<boolean>;
-  /** Ends the process, with all that it holds in memory. */
+  /** Ends the process; its memory is lost. */
   die(): Promise<void>;
   /** Removes a listener externally. */
   remove(listener: Listener): Promise<void>;
-  /** From now on no process can be started, or again. One that runs goes on. */
+  /** From now on no process can be started, or it can again. A running one continues. */
   preventStarts(isPrevented: boolean): Promise<void>;
 };
 
 const { signal } = new AbortController();
 
-/** What every implementation of the port does. */
+/** The contract of every implementation of the port. */
 export function proxyContract(name: string, makeScene: () => Promise<ProxyScene>): void {
   const listeners = ({ targetPort }: ProxyScene): readonly [Listener, Listener, Listener] => [
     listener('10.50.0.1', 80, targetPort),
@@ -30,7 +30,7 @@ export function proxyContract(name: string, makeScene: () => Promise<ProxyScene>
   ];
 
   describe(`proxy contract: ${name}`, () => {
-    test('an upsert adds and removes nothing, a prune removes, and both can be repeated', async () => {
+    test('an upsert adds and does not remove, a prune removes, and both can be repeated', async () => {
       await using scene = await makeScene();
       const { proxy } = scene;
       const [a, b, c] = listeners(scene);
@@ -62,7 +62,7 @@ export function proxyContract(name: string, makeScene: () => Promise<ProxyScene>
       expect(await scene.proxy.upsert(scene.table([a, b]), signal)).toEqual(new Map());
     });
 
-    test('an audit repairs what was changed externally, counts it, and then finds nothing', async () => {
+    test('an audit repairs external changes, counts them, and then finds no difference', async () => {
       await using scene = await makeScene();
       const { proxy } = scene;
       const [a, b] = listeners(scene);
@@ -77,7 +77,7 @@ export function proxyContract(name: string, makeScene: () => Promise<ProxyScene>
       expect(await proxy.audit(table, signal)).toBe(0);
     });
 
-    test('a change after a death brings everything back', async () => {
+    test('a change after a death restores everything', async () => {
       await using scene = await makeScene();
       const { proxy } = scene;
       const [a, b, c] = listeners(scene);
@@ -90,7 +90,7 @@ export function proxyContract(name: string, makeScene: () => Promise<ProxyScene>
       expect([await scene.serves(b), await scene.serves(c)]).toEqual([true, true]);
     });
 
-    test('a death between upsert and prune leaves what the table has', async () => {
+    test('a death between upsert and prune leaves the listeners of the table', async () => {
       await using scene = await makeScene();
       const { proxy } = scene;
       const [a, b, c] = listeners(scene);
@@ -101,7 +101,7 @@ export function proxyContract(name: string, makeScene: () => Promise<ProxyScene>
       expect([await scene.serves(a), await scene.serves(b), await scene.serves(c)]).toEqual([false, true, true]);
     });
 
-    test('where no process can be started an upsert throws, and succeeds when one can be', async () => {
+    test('if no process can be started an upsert throws, and succeeds when one can', async () => {
       await using scene = await makeScene();
       const { proxy } = scene;
       const [a] = listeners(scene);
@@ -114,7 +114,7 @@ export function proxyContract(name: string, makeScene: () => Promise<ProxyScene>
       expect(await scene.serves(a)).toBe(true);
     });
 
-    test('after a stop nothing is served; another stop is no error, and an upsert starts again', async () => {
+    test('after a stop no listener is served; another stop succeeds, and an upsert starts again', async () => {
       await using scene = await makeScene();
       const { proxy } = scene;
       const [a] = listeners(scene);

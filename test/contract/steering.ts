@@ -4,10 +4,10 @@ import type { Listener } from '../../src/core/traffic/table.ts';
 import type { Steering, SteeringTarget } from '../../src/ports/host.ts';
 import { addressesOf, listener, tableOf } from '../make/table.ts';
 
-/** What becomes of a connection from a client, 10.10.0.2: it reaches the proxy, is reset, or gets no answer. */
+/** The result of a connection from a client, 10.10.0.2: it reaches the proxy, is reset, or gets no answer. */
 export type Fate = 'steered' | 'refused' | 'dropped';
 
-/** A steering that has not been used yet, on a host with the addresses 10.50.0.1 and 10.50.0.2, and nothing else there. */
+/** An unused steering, on a host with only the addresses 10.50.0.1 and 10.50.0.2. */
 export type SteeringScene = AsyncDisposable & {
   readonly steering: Steering;
   /** Loopback port of the proxy. */
@@ -15,7 +15,7 @@ export type SteeringScene = AsyncDisposable & {
   fateOf(listener: Listener): Promise<Fate>;
   /** The kernel refuses a listener with more source ranges than this. */
   readonly mostRanges: number;
-  /** From now on nft refuses everything, or no longer. */
+  /** From now on nft refuses everything, or accepts changes again. */
   breakAll(isBroken: boolean): void;
   /** Another program removes a listener. */
   remove(listener: Listener): Promise<void>;
@@ -32,7 +32,7 @@ const within = (each: Listener, ...ranges: readonly string[]): Listener =>
     sourceRanges: ranges.flatMap((text) => parseRange(text) ?? []),
   });
 
-/** What every implementation of the port does. */
+/** The contract of every implementation of the port. */
 export function steeringContract(name: string, makeScene: () => Promise<SteeringScene>): void {
   const target = ({ proxyPort }: SteeringScene, ...listeners: readonly Listener[]): SteeringTarget => ({
     listeners: tableOf(listeners).listeners,
@@ -49,7 +49,7 @@ export function steeringContract(name: string, makeScene: () => Promise<Steering
   ];
 
   describe(`steering contract: ${name}`, () => {
-    test('exactly the listeners of the target are steered, all else on the addresses is refused', async () => {
+    test('exactly the listeners of the target are steered, everything else on the addresses is rejected', async () => {
       await using scene = await makeScene();
       const { steering } = scene;
       for (let time = 0; time < 2; time++) expect(await steering.apply(target(scene, a, b), signal)).toEqual(new Map());
@@ -69,7 +69,7 @@ export function steeringContract(name: string, makeScene: () => Promise<Steering
       expect(await fates(scene)).toEqual(['steered', 'steered', 'steered']);
     });
 
-    test('a refused listener is named with the same words each time, and all others are in force', async () => {
+    test('a refused listener is reported with the same message each time, and all others are in force', async () => {
       await using scene = await makeScene();
       const { steering } = scene;
       await steering.apply(target(scene, c), signal);
@@ -92,7 +92,7 @@ export function steeringContract(name: string, makeScene: () => Promise<Steering
       expect(await fates(scene)).toEqual(['dropped', 'refused', 'refused']);
     });
 
-    test('a refused listener of the first target stops no other', async () => {
+    test('a refused listener of the first target blocks no other', async () => {
       await using scene = await makeScene();
       const refusals = await scene.steering.apply(target(scene, tooMany(scene, a), b, c), signal);
       expect([...refusals.keys()]).toEqual([a.key]);
@@ -107,7 +107,7 @@ export function steeringContract(name: string, makeScene: () => Promise<Steering
       expect(await scene.fateOf(a)).toBe('steered');
     });
 
-    test('where nft takes nothing at all an apply throws, and what was in force stays', async () => {
+    test('if nft accepts no change at all an apply throws, and the old state stays in force', async () => {
       await using scene = await makeScene();
       const { steering } = scene;
       await steering.apply(target(scene, a), signal);
@@ -119,7 +119,7 @@ export function steeringContract(name: string, makeScene: () => Promise<Steering
       expect(await fates(scene)).toEqual(['refused', 'steered', 'steered']);
     });
 
-    test('an audit reverts an external change, counts it, and then finds nothing', async () => {
+    test('an audit reverts an external change, counts it, and then finds no difference', async () => {
       await using scene = await makeScene();
       const { steering } = scene;
       await steering.apply(target(scene, a, b), signal);
@@ -131,7 +131,7 @@ export function steeringContract(name: string, makeScene: () => Promise<Steering
       expect(await steering.audit(signal)).toBe(0);
     });
 
-    test('before the first target and after a removal an audit repairs nothing; another removal is no error', async () => {
+    test('before the first target and after a removal an audit repairs nothing; another removal succeeds', async () => {
       await using scene = await makeScene();
       const { steering } = scene;
       expect(await steering.audit(signal)).toBe(0);

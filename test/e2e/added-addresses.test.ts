@@ -11,7 +11,7 @@ const addresses = '192.0.2.200-192.0.2.220,203.0.113.0/28,2001:db8:0:1::200-2001
 
 /** On the nodes' LAN: found by ARP and neighbour discovery. */
 const onLink = ['192.0.2.200', '2001:db8:0:1::200'] as const;
-/** Elsewhere: the router has a route to lb1. */
+/** In another network: the router has a route to lb1. */
 const routed = ['203.0.113.5', '2001:db8:0:3::5'] as const;
 
 async function answersPing(host: Host, ip: string): Promise<boolean> {
@@ -52,7 +52,7 @@ describe.skipIf(!isRoot)('addresses that furiwake adds to the host', () => {
     await untilAnswer(client, urlOf(ip), fromWeb);
   });
 
-  test('connections that begin on the load-balancer host itself are served', async () => {
+  test('connections from the load-balancer host itself are served', async () => {
     const { services, lb1 } = stage();
     await services.create('local', { spec: { ipFamilyPolicy: 'RequireDualStack' } });
     const ips = await services.published('local', 2);
@@ -60,7 +60,7 @@ describe.skipIf(!isRoot)('addresses that furiwake adds to the host', () => {
     for (const ip of ips) expect(await fetchMany(lb1, urlOf(ip), 10)).not.toContain('');
   });
 
-  test('a Pod reaches a Service on its address, too', async () => {
+  test('a Pod also reaches a Service on its address', async () => {
     const { services, lab } = stage();
     await services.create('hairpin', { spec: { selector: webOnN1 } });
     const [ip = ''] = await services.published('hairpin');
@@ -70,7 +70,7 @@ describe.skipIf(!isRoot)('addresses that furiwake adds to the host', () => {
     );
   });
 
-  test('nothing answers on them but ports of Services and ping, whatever listens on all addresses of the host', async () => {
+  test('only ports of Services and ping answer on them, although programs listen on all addresses of the host', async () => {
     const { services, client, lanclient, lb1 } = stage();
     const listener = await lb1.spawn('everywhere', ['nc', '-lk', '::', '7777']);
     await eventually(() => lb1.exec(['nc', '-z', lb1.ip4, '7777']));
@@ -90,7 +90,7 @@ describe.skipIf(!isRoot)('addresses that furiwake adds to the host', () => {
     await listener.ended();
   });
 
-  test('a port of the host itself can be given to a Service on another address', async () => {
+  test('a Service on another address can have a port of the host itself', async () => {
     const { services, client, lb1 } = stage();
     const listener = await lb1.spawn('ssh', ['nc', '-lk', '0.0.0.0', '22']);
     await services.create('ssh', { spec: { ports: [{ port: 22, targetPort: 8080 }] } });
@@ -101,7 +101,7 @@ describe.skipIf(!isRoot)('addresses that furiwake adds to the host', () => {
     await listener.ended();
   });
 
-  test('they come with the first Service and go with the last', async () => {
+  test('they are added with the first Service and removed with the last', async () => {
     const { services, lb1 } = stage();
     const annotations = { [addressesAnnotation]: routed[0] };
     const isThere = async (): Promise<boolean> =>

@@ -15,10 +15,10 @@ async function figuresOf(host: Host): Promise<ReadonlyMap<string, number>> {
   return new Map(lines.map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.split(' ').at(-1))]));
 }
 
-describe.skipIf(!isRoot)('what an administrator does by hand, furiwake does', () => {
+describe.skipIf(!isRoot)('furiwake does the work of an administrator', () => {
   const stage = useStage();
 
-  test('a Service that is pending is served, its status tells the truth, and after its end nothing is left', async () => {
+  test('a pending Service is served, its status is correct, and its deletion leaves no trace', async () => {
     const { services, furiwake, client, lb1 } = stage();
     const { addresses } = await readHostState(lb1);
     await furiwake.stop();
@@ -60,7 +60,7 @@ describe.skipIf(!isRoot)('what an administrator does by hand, furiwake does', ()
     const pods = await fetchMany(client, urlOf(ip), 40);
     const after = await totals();
     const shares = after.map((total, node) => total - (before[node] ?? 0));
-    // About half each: a connection that is tried again, or late from before, moves the one or the other.
+    // About half each: a retried or late connection may change the ratio.
     expect(shares).toHaveLength(2);
     expect(Math.min(...shares)).toBeGreaterThanOrEqual(5);
     expect(shares.reduce((sum, share) => sum + share)).toBeGreaterThanOrEqual(40);
@@ -70,7 +70,7 @@ describe.skipIf(!isRoot)('what an administrator does by hand, furiwake does', ()
     expect(line?.total).toBeGreaterThanOrEqual(40);
   });
 
-  test('without endpoints a connection is accepted and closed, the address stays, and the first endpoint is found', async () => {
+  test('without endpoints a connection is accepted and closed, the address stays, and the first endpoint is used', async () => {
     const { services, client } = stage();
     await services.create('empty', { spec: { selector: nobody } });
     const published = await services.published('empty');
@@ -85,7 +85,7 @@ describe.skipIf(!isRoot)('what an administrator does by hand, furiwake does', ()
     expect(await services.published('empty')).toEqual(published);
   });
 
-  test('deleting a Service ends its connections at once and those of no other', async () => {
+  test('deleting a Service ends its connections at once, and no others', async () => {
     const { services, client } = stage();
     await services.create('goes');
     await services.create('stays', { spec: { ports: [{ port: 81, targetPort: 8080 }] } });
@@ -99,7 +99,7 @@ describe.skipIf(!isRoot)('what an administrator does by hand, furiwake does', ()
     expect(await staying.after(20)).toMatchObject({ failed: 0, broken: 0, holding: 5 });
   });
 
-  test('what it did and does can be read: a line of the log for each decision, and figures', async () => {
+  test('its actions are visible: a line of the log for each decision, and metrics', async () => {
     const { services, furiwake, lb1 } = stage();
     await services.create('told');
     await services.published('told');
@@ -120,7 +120,7 @@ describe.skipIf(!isRoot)('what an administrator does by hand, furiwake does', ()
     expect([...figures.keys()].filter((name) => name.startsWith('furiwake_servers{'))).not.toEqual([]);
   });
 
-  test('an idle connection lives for an hour unless told otherwise', async () => {
+  test('an idle connection ends after an hour by default', async () => {
     const { lb1 } = stage();
     const { stdout } = await lb1.exec([
       'grep',

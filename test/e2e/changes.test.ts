@@ -35,13 +35,13 @@ describe.skipIf(!isRoot)('a Service that changes', () => {
     const oldPort = spec.ports[0]?.nodePort;
     const nodePort = oldPort === 31_999 ? 31_998 : 31_999;
     await services.change('nodeport', { spec: { ports: [{ port: 80, targetPort: webPort, nodePort }] } });
-    // kube-proxy answers on the old one until its next sync: an answer before that says nothing.
+    // kube-proxy answers on the old one until its next sync, so an earlier answer has no meaning.
     for (const node of ['n1', 'n2']) await untilAnswer(client, urlOf(lab.host(node).ip4, oldPort), 'refused');
     await untilAnswer(client, urlOf(ip), fromWeb);
     expect(await services.published('nodeport')).toEqual([ip]);
   });
 
-  test('a Service that is no load balancer any more is let go, and taken again when it is one', async () => {
+  test('a Service whose type changes is released, and served again when it is a load balancer again', async () => {
     const { services, client } = stage();
     await services.create('type');
     const [ip = ''] = await services.published('type');
@@ -60,7 +60,7 @@ describe.skipIf(!isRoot)('a Service that changes', () => {
     await untilAnswer(client, urlOf(ip), fromWeb);
   });
 
-  test('our class is served, another class is not touched, and a Service that changes to one is let go', async () => {
+  test('the class is served, another class is not touched, and a Service that changes to one is released', async () => {
     const { services, client } = stage();
     await services.create('class', { spec: { loadBalancerClass: 'furiwake.dev/haproxy' } });
     await services.create('foreign', {
@@ -69,7 +69,7 @@ describe.skipIf(!isRoot)('a Service that changes', () => {
     const [ip = ''] = await services.published('class');
     await untilAnswer(client, urlOf(ip), fromWeb);
 
-    // The class of a load balancer cannot be changed but by way of another type.
+    // The class of a load balancer can be changed only through another type.
     await services.change('class', { spec: { type: 'ClusterIP', loadBalancerClass: null } });
     await services.change('class', { spec: { type: 'LoadBalancer', loadBalancerClass: 'example.com/other' } });
     for (const name of ['class', 'foreign']) {
@@ -85,7 +85,7 @@ describe.skipIf(!isRoot)('a Service that changes', () => {
     expect(await fetchFrom(client, urlOf(ip, 81))).toBe('refused');
   });
 
-  test('source ranges let in those whom they name and nobody else, from the next connection on', async () => {
+  test('source ranges admit exactly their clients, from the next connection on', async () => {
     const { services, client, lanclient } = stage();
     await services.create('ranges', { spec: { loadBalancerSourceRanges: ['198.51.100.0/25', '198.51.100.0/24'] } });
     const url = urlOf((await services.published('ranges'))[0] ?? '');
@@ -101,7 +101,7 @@ describe.skipIf(!isRoot)('a Service that changes', () => {
     await untilAnswer(lanclient, url, fromWeb);
   });
 
-  test('source ranges of the other family only permit no client, and the condition says so', async () => {
+  test('source ranges of only the other family permit no client, and the condition says so', async () => {
     const { services, client } = stage();
     await services.create('closed', { spec: { loadBalancerSourceRanges: ['2001:db8::/32'] } });
     const url = urlOf((await services.published('closed'))[0] ?? '');
@@ -109,7 +109,7 @@ describe.skipIf(!isRoot)('a Service that changes', () => {
     expect(await fetchFrom(client, url, 1)).toBe('silence');
   });
 
-  test('the old annotation for source ranges counts where the field is empty', async () => {
+  test('the old annotation for source ranges counts if the field is empty', async () => {
     const { services, client, lanclient } = stage();
     await services.create('annotated', { annotations: { [sourceRangesAnnotation]: ' 192.0.2.0/24 , 10.0.0.0/8' } });
     const url = urlOf((await services.published('annotated'))[0] ?? '');

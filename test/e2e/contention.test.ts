@@ -15,7 +15,7 @@ describe.skipIf(!isRoot)('several claims to the ports of one address, the hostâ€
     expect(await services.published('share-b')).toEqual([lb1.ip4]);
   });
 
-  test('the second that wants a port is told who has it, and gets it by itself when the first goes', async () => {
+  test('the condition of a second Service for a port names the first, and it gets the port when the first is deleted', async () => {
     const { services, client, lb1 } = stage();
     await services.create('first');
     await services.published('first');
@@ -31,7 +31,7 @@ describe.skipIf(!isRoot)('several claims to the ports of one address, the hostâ€
     await untilAnswer(client, urlOf(lb1.ip4), fromWeb);
   });
 
-  test('a port on which the host itself listens is refused, until it listens no more', async () => {
+  test('a port on which the host itself listens is refused until it no longer listens', async () => {
     const { services, client, lb1 } = stage();
     const listener = await lb1.spawn('listener', ['nc', '-lk', '0.0.0.0', '8090']);
     await eventually(() => lb1.exec(['nc', '-z', lb1.ip4, '8090']));

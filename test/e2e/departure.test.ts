@@ -10,20 +10,20 @@ import { startTraffic } from './harness/traffic.ts';
 
 const flags = ['--addresses', '203.0.113.0/28'];
 
-describe.skipIf(!isRoot)('before furiwake comes and after it has gone', () => {
+describe.skipIf(!isRoot)('before furiwake starts and after it has ended', () => {
   const stage = useStage({ isStarted: false, flags });
 
-  test('`check` finds a host and a cluster that can do the job, and changes nothing', async () => {
+  test('`check` finds a ready host and cluster, and changes nothing', async () => {
     const { furiwake, lb1, lab } = stage();
     const before = await readHostState(lb1);
     const { code, said } = await furiwake.command(['check', '--kubeconfig', kubeconfigOf(lab), ...flags]);
-    expect(said).toMatch(/Nothing wrong/);
+    expect(said).toMatch(/^Ready: /m);
     expect(said).toContain('v1.37.2');
     expect(code).toBe(0);
     await untilHostState(lb1, before);
   });
 
-  test('`check` names each right that is missing', async () => {
+  test('`check` names each missing permission', async () => {
     const { furiwake, lab } = stage();
     const kubeconfig = await lab.serviceAccountKubeconfig('lbtest', 'default');
     const { code, said } = await furiwake.command(['check', '--kubeconfig', kubeconfig, ...flags]);
@@ -32,7 +32,7 @@ describe.skipIf(!isRoot)('before furiwake comes and after it has gone', () => {
     expect(code).toBe(1);
   });
 
-  test('it ends and traffic goes on; `cleanup` ends it, and with --cluster lets the Services go', async () => {
+  test('after it ends traffic continues; `cleanup` ends the traffic, and with --cluster releases the Services', async () => {
     const { furiwake, services, client, lb1, lab } = stage();
     const before = await readHostState(lb1);
     await furiwake.start();
@@ -62,7 +62,7 @@ describe.skipIf(!isRoot)('before furiwake comes and after it has gone', () => {
     await services.remove('served');
   });
 
-  test('with --stop-traffic-on-exit nothing is left on the host when it ends, and the Services keep their addresses', async () => {
+  test('with --stop-traffic-on-exit it leaves no trace on the host, and the Services keep their addresses', async () => {
     const { services, client, lab, lb1 } = stage();
     const before = await readHostState(lb1);
     await using strict = makeFuriwake(lab, { flags: [...flags, '--stop-traffic-on-exit'] });
@@ -79,7 +79,7 @@ describe.skipIf(!isRoot)('before furiwake comes and after it has gone', () => {
     await strict.stop();
   });
 
-  test('`status` shows for people what is served', async () => {
+  test('`status` shows the Services as text', async () => {
     const { furiwake, services } = stage();
     await furiwake.start();
     await services.create('shown');

@@ -13,18 +13,18 @@ import { isRoot, useStage } from './harness/stage.ts';
 const page = readPage('docs/getting-started.md');
 const flags = ['--addresses', '203.0.113.0/28'];
 
-/** Runs commands as they are on the page, in a shell that ends with the first that fails. */
+/** Runs commands exactly as on the page, in a shell that exits at the first failure. */
 async function type(host: Host, commands: string): Promise<void> {
   await host.exec(['sh', '-e', '-c', commands], { timeoutMs: 60_000 });
 }
 
-describe.skipIf(!isRoot)('what docs/getting-started.md says to type', () => {
+describe.skipIf(!isRoot)('the commands of docs/getting-started.md', () => {
   const stage = useStage({ isStarted: false, flags });
   const letGo = async (): Promise<void> => {
     const { services } = stage();
     if (services.left().includes('shared')) await services.change('shared', { metadata: { finalizers: null } });
   };
-  afterEach(letGo); // nobody else takes the foreign finalizer off
+  afterEach(letGo); // no other controller removes the foreign finalizer
 
   describe('for a kubeconfig', () => {
     afterEach(async () => {
@@ -36,7 +36,7 @@ describe.skipIf(!isRoot)('what docs/getting-started.md says to type', () => {
     test.each([
       ['A token that does not expire', { 'furiwake.kubeconfig': 'kubeconfig' }],
       ['A token that expires and is renewed', { 'furiwake.kubeconfig': 'kubeconfig', token: 'token' }],
-    ])('%s: makes one that furiwake can work with', async (heading, files) => {
+    ])('%s: creates a working kubeconfig', async (heading, files) => {
       const { lab, lb1, services, client } = stage();
       const [commands = '', ...others] = shellBlocks(page, heading);
       expect(others).toEqual([]);
@@ -59,12 +59,12 @@ describe.skipIf(!isRoot)('what docs/getting-started.md says to type', () => {
     });
   });
 
-  test('when furiwake is gone already: Services are let go, their status is emptied, the box is as it was', async () => {
+  test('if furiwake was removed first: the commands release Services, clear their status, and leave nothing on the host', async () => {
     const { lab, lb1, services, furiwake, client } = stage();
     const cp = lab.host('cp');
     const [finalizerLines = '', statusLines = '', boxLines = '', ...others] = shellBlocks(
       page,
-      'When furiwake is gone already',
+      'If furiwake was removed first',
     );
     expect(others).toEqual([]);
     expect(await furiwake.command(['cleanup'])).toMatchObject({ code: 0 }); // of the tests before

@@ -7,7 +7,7 @@ import { stateDir } from './harness/furiwake.ts';
 import { isRoot, useStage } from './harness/stage.ts';
 import { startTraffic, type Traffic } from './harness/traffic.ts';
 
-/** A word that no configuration, command or name of ours holds: where it is found, a user's text got through. */
+/** A word that occurs in no configuration, command or name: if it is found there, user input was not filtered. */
 const trace = 'pwned';
 
 const texts: readonly (readonly [string, string])[] = [
@@ -26,7 +26,7 @@ const texts: readonly (readonly [string, string])[] = [
   ['250 kB', `192.0.2.51${trace}`.repeat(17_000).slice(0, 250_000)],
 ];
 
-describe.skipIf(!isRoot)('whatever a user writes', () => {
+describe.skipIf(!isRoot)('user input', () => {
   const stage = useStage();
   let traffic: Traffic | undefined;
 
@@ -40,7 +40,7 @@ describe.skipIf(!isRoot)('whatever a user writes', () => {
 
   afterAll(async () => traffic?.[Symbol.asyncDispose]());
 
-  /** No other Service noticed, and the text is in nothing that a daemon reads. */
+  /** No other Service was affected, and no daemon reads the text. */
   async function isHarmless(): Promise<void> {
     const { lb1, furiwake } = stage();
     expect(await traffic?.after(5)).toMatchObject({ failed: 0, broken: 0 });
@@ -96,7 +96,7 @@ describe.skipIf(!isRoot)('whatever a user writes', () => {
     expect(message).toContain('a Service of another namespace'); // whose name is not for this one to read
     await isHarmless();
     await cluster.remove(path);
-    // Kubernetes empties a namespace in its own time.
+    // Kubernetes empties a namespace with a delay.
     expect(await eventually(() => services.published('conflicts'), 120_000)).toEqual([lb1.ip4]);
   });
 });

@@ -22,7 +22,7 @@ async function lab(...args: readonly string[]): Promise<string> {
   return (await run(labCommand(...args), { signal, timeoutMs: 180_000 })).stdout;
 }
 
-/** Whatever there is of a lab on this machine: namespaces, the folder, processes, mounts in any namespace. */
+/** All parts of a lab on this machine: namespaces, the folder, processes, mounts in any namespace. */
 async function tracesOf(name: string): Promise<readonly string[]> {
   const folder = folderOf(name);
   const has = async (file: string, text: string): Promise<boolean> =>
@@ -45,7 +45,7 @@ describe.skipIf(!isRoot)('beside the lab of these tests', () => {
     for (const name of [other, demo]) if ((await tracesOf(name)).length > 0) await lab('down', '--name', name);
   });
 
-  test('another one whose start was killed halfway is started anew, and taken away without a trace', async () => {
+  test('another one whose start was killed halfway is started again, and removed without a trace', async () => {
     const [program, ...args] = labCommand('up', '--name', other);
     const starting = spawn(program, args, { stdio: 'ignore' });
     await eventually(() => access(path.join(folderOf(other), 'parts', 'cp-apiserver.json')), 60_000);
@@ -62,7 +62,7 @@ describe.skipIf(!isRoot)('beside the lab of these tests', () => {
     expect(await tracesOf(other)).toEqual([]);
   });
 
-  test('the demo runs to its end, and takes all of it away', async () => {
+  test('the demo runs to its end and leaves no trace', async () => {
     const { stdout } = await run([process.execPath, path.join(root, 'demo', 'demo.ts')], {
       signal,
       timeoutMs: 180_000,

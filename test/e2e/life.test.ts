@@ -7,7 +7,7 @@ import { stateDir } from './harness/furiwake.ts';
 import { isRoot, type Stage, useStage } from './harness/stage.ts';
 import { startTraffic } from './harness/traffic.ts';
 
-/** Makes a Service of the web Pods and waits until it answers; its address. */
+/** Creates a Service of the web Pods and waits until it answers; returns its address. */
 async function served({ services, client }: Stage, name: string, port = 80): Promise<string> {
   await services.create(name, { spec: { ports: [{ port, targetPort: 8080 }] } });
   const [ip = ''] = await services.published(name);
@@ -15,7 +15,7 @@ async function served({ services, client }: Stage, name: string, port = 80): Pro
   return ip;
 }
 
-/** kube-proxy has a backoff of its own: after an API server that was away it may need a minute for a new Service. */
+/** kube-proxy has its own backoff: after an outage of the API server it may need a minute for a new Service. */
 const kubeProxyMs = 120_000;
 
 async function answers({ client }: Pick<Stage, 'client'>, ip: string, port: number = 80): Promise<void> {
@@ -25,7 +25,7 @@ async function answers({ client }: Pick<Stage, 'client'>, ip: string, port: numb
   await eventually(fetchOnce, kubeProxyMs);
 }
 
-/** HAProxy's worker that serves, and its master. */
+/** HAProxy's serving worker, and its master. */
 async function haproxyPids({ lb1, furiwake }: Stage): Promise<Readonly<Record<'worker' | 'master', number>>> {
   const { haproxy } = await furiwake.status();
   if (haproxy === undefined) throw new Error('HAProxy does not answer');
@@ -33,7 +33,7 @@ async function haproxyPids({ lb1, furiwake }: Stage): Promise<Readonly<Record<'w
   return { worker: haproxy.pid, master: Number(stdout) };
 }
 
-/** Until another worker serves than this one. */
+/** Waits until a worker other than this one serves. */
 async function untilAnotherWorker(from: Stage, worker: number): Promise<void> {
   await eventually(async () => expect((await haproxyPids(from)).worker).not.toBe(worker));
 }
@@ -42,7 +42,7 @@ describe.skipIf(!isRoot)('furiwake ends and starts again', () => {
   const stage = useStage({ flags: ['--addresses', '203.0.113.0/28'] });
 
   test.each(['SIGTERM', 'SIGKILL'] as const)(
-    'after %s: traffic does not notice, addresses stay, and what changed meanwhile is taken up',
+    'after %s: traffic is not affected, addresses stay, and changes made meanwhile are applied',
     async (signal) => {
       const { services, client, furiwake } = stage();
       const ip = await served(stage(), 'stays');
@@ -73,7 +73,7 @@ describe.skipIf(!isRoot)('furiwake ends and starts again', () => {
     },
   );
 
-  test('without the API server traffic flows, and what changed while it was gone is taken up', async () => {
+  test('without the API server traffic flows, and changes made meanwhile are applied', async () => {
     const { lab, services, client, furiwake } = stage();
     const ip = await served(stage(), 'stays');
     await using traffic = await startTraffic(client, urlOf(ip));
@@ -93,7 +93,7 @@ describe.skipIf(!isRoot)('furiwake ends and starts again', () => {
     expect(await traffic.after(20)).toMatchObject({ failed: 0, broken: 0 });
   }, 400_000);
 
-  test('after a reboot of the host with the API server out of reach, what was served is served', async () => {
+  test('after a reboot of the host with the API server unreachable, the Services are served as before', async () => {
     const { lab, services, lb1, furiwake } = stage();
     const ip = await served(stage(), 'restricted');
     await services.change('restricted', { spec: { loadBalancerSourceRanges: ['198.51.100.0/24', '192.0.2.0/25'] } });
@@ -110,10 +110,10 @@ describe.skipIf(!isRoot)('furiwake ends and starts again', () => {
   });
 });
 
-describe.skipIf(!isRoot)('what furiwake programmed is taken from it', () => {
+describe.skipIf(!isRoot)('the state that furiwake programmed is destroyed', () => {
   const stage = useStage({ flags: ['--addresses', '203.0.113.0/28'] });
 
-  test.each(['worker', 'master'] as const)('HAProxy’s %s is killed: it is back with everything', async (which) => {
+  test.each(['worker', 'master'] as const)('HAProxy’s %s is killed: it serves everything again', async (which) => {
     const { lb1, services } = stage();
     const ips = [await served(stage(), 'one'), await served(stage(), 'two')];
     const pids = await haproxyPids(stage());
@@ -128,7 +128,7 @@ describe.skipIf(!isRoot)('what furiwake programmed is taken from it', () => {
     expect(await Promise.all(['one', 'two'].map((name) => services.published(name)))).toEqual(ips.map((ip) => [ip]));
   });
 
-  test('HAProxy is killed after another furiwake adopted it: it is back with everything', async () => {
+  test('HAProxy is killed after another furiwake took it over: it serves everything again', async () => {
     const { services, lb1, furiwake } = stage();
     const ip = await served(stage(), 'one');
     const pids = await haproxyPids(stage());
@@ -154,7 +154,7 @@ describe.skipIf(!isRoot)('what furiwake programmed is taken from it', () => {
     expect(await services.published('one')).toEqual([ip]);
   });
 
-  test('the nft ruleset is flushed, as a reload of nftables does: it is put back', async () => {
+  test('the nft ruleset is flushed, as by a reload of nftables: it is restored', async () => {
     const { services, client, lb1, furiwake } = stage();
     const ip = await served(stage(), 'one');
     await using traffic = await startTraffic(client, urlOf(ip), { perSecond: 0, held: 5 });

@@ -6,19 +6,19 @@ import { fetchFrom, fetchMany, urlOf } from './harness/fetch.ts';
 import { isRoot, type Stage, useStage } from './harness/stage.ts';
 import { startTraffic, type Traffic } from './harness/traffic.ts';
 
-/** Connections that each node has had so far, over IPv4. */
+/** Total connections of each node, over IPv4. */
 async function totals({ furiwake }: Stage): Promise<Readonly<Record<string, number>>> {
   const { nodes } = await furiwake.status();
   return Object.fromEntries(nodes.filter(({ family }) => family === 4).map(({ node, total }) => [node, total]));
 }
 
-/** Connections that each node has now, over IPv4. */
+/** Current connections of each node, over IPv4. */
 async function connections({ furiwake }: Stage): Promise<Readonly<Record<string, number>>> {
   const { nodes } = await furiwake.status();
   return Object.fromEntries(nodes.filter(({ family }) => family === 4).map((each) => [each.node, each.connections]));
 }
 
-/** States of the nodes over IPv4, by name; a node that gets nothing any more is not there. */
+/** States of the nodes over IPv4, by name; without removed nodes. */
 async function states({ furiwake }: Stage): Promise<Readonly<Record<string, string>>> {
   const { nodes } = await furiwake.status();
   return Object.fromEntries(nodes.filter(({ family }) => family === 4).map(({ node, state }) => [node, state]));
@@ -31,7 +31,7 @@ async function served({ services, client }: Stage, name: string, selector: objec
   return ip;
 }
 
-/** Six held connections, some over each node; `over` is how many over which. */
+/** Six held connections, some over each node; `over` has the number for each node. */
 async function holdOverBoth(from: Stage, ip: string): Promise<Traffic & { readonly over: Readonly<Over> }> {
   for (;;) {
     await using attempt = new AsyncDisposableStack();
@@ -42,20 +42,20 @@ async function holdOverBoth(from: Stage, ip: string): Promise<Traffic & { readon
       return { n1, n2 };
     });
     if (over.n1 === 0 || over.n2 === 0) continue;
-    attempt.move(); // they are the caller's now
+    attempt.move(); // they belong to the caller now
     return { ...held, over };
   }
 }
 
 type Over = Record<'n1' | 'n2', number>;
 
-/** What Kubernetes believes of a node. */
+/** The state of a node in Kubernetes. */
 async function isReady(cluster: Cluster, node: string): Promise<string | undefined> {
   const { status } = await cluster.get<NodeObject>(`/api/v1/nodes/${node}`);
   return status.conditions.find(({ type }) => type === 'Ready')?.status;
 }
 
-/** Sets the label that keeps load balancers off a node, or takes it away. */
+/** Sets or removes the label that excludes a node from load balancers. */
 async function label(cluster: Cluster, node: string, value: string | null): Promise<void> {
   const labels = { 'node.kubernetes.io/exclude-from-external-load-balancers': value };
   await cluster.merge(`/api/v1/nodes/${node}`, { metadata: { labels } });
@@ -104,7 +104,7 @@ describe.skipIf(!isRoot)('a node', () => {
     await n2.cutNetwork();
     const cutAt = performance.now();
     try {
-      // Until then kube-proxy on n1 goes on choosing the Pod that is out of reach, for half of the connections.
+      // Until then kube-proxy on n1 continues to choose the unreachable Pod, for half of the connections.
       await eventually(async () => expect(await isReady(cluster, 'n2')).not.toBe('True'), 60_000);
       const seenAfter = Math.round((performance.now() - cutAt) / 1000);
       await eventually(async () => {
@@ -122,7 +122,7 @@ describe.skipIf(!isRoot)('a node', () => {
     await eventually(async () => expect(await isReady(cluster, 'n2')).toBe('True'), 120_000);
   }, 400_000);
 
-  test('that is labelled out is drained, then removed, and comes back', async () => {
+  test('that is excluded by its label is drained, then removed, and returns', async () => {
     const { client, cluster } = stage();
     const ip = await served(stage(), 'one');
     await using held = await startTraffic(client, urlOf(ip), { perSecond: 0, held: 4 });
@@ -168,7 +168,7 @@ describe.skipIf(!isRoot)('a node', () => {
     await eventually(async () => expect((await states(stage()))['n2']).toBe('up'));
   });
 
-  test('none is left: the address stays published, and the condition says so', async () => {
+  test('if none is left, the address stays published, and the condition says so', async () => {
     const { services, cluster } = stage();
     const ip = await served(stage(), 'one');
     for (const node of ['n1', 'n2']) await label(cluster, node, 'true');

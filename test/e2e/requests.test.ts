@@ -8,7 +8,7 @@ import { isRoot, useStage } from './harness/stage.ts';
 /** n1 and n2 are in it, 192.0.2.13 and 203.0.113.1 to 203.0.113.3 are free. */
 const addresses = '192.0.2.11-192.0.2.13,203.0.113.1-203.0.113.3';
 
-describe.skipIf(!isRoot)('a Service that asks for an address', () => {
+describe.skipIf(!isRoot)('a Service that requests an address', () => {
   const stage = useStage({ flags: ['--addresses', addresses] });
 
   test('gets the one in spec.loadBalancerIP or in the annotation', async () => {
@@ -25,7 +25,7 @@ describe.skipIf(!isRoot)('a Service that asks for an address', () => {
     await untilAnswer(client, urlOf('203.0.113.2'), fromWeb);
   });
 
-  test('moves when it asks for another one, and the old address leaves the host', async () => {
+  test('moves when it requests another one, and the old address is removed from the host', async () => {
     const { services, client, lb1 } = stage();
     await services.create('moves', { annotations: { [addressesAnnotation]: '203.0.113.1' } });
     await services.published('moves');
@@ -37,7 +37,7 @@ describe.skipIf(!isRoot)('a Service that asks for an address', () => {
     expect(stdout).not.toContain('203.0.113.1/32');
   });
 
-  test('keeps what it has when field and annotation disagree, and is told so', async () => {
+  test('keeps its address when field and annotation disagree, and reports it', async () => {
     const { services } = stage();
     await services.create('disagrees', { spec: { loadBalancerIP: '203.0.113.2' } });
     await services.published('disagrees');
@@ -53,7 +53,7 @@ describe.skipIf(!isRoot)('a Service that asks for an address', () => {
     ['that is none', 'no address', 'InvalidRequest'],
     ['of a family that it does not have', '2001:db8::1', 'InvalidRequest'],
     ['and another one of the same family', '203.0.113.1,203.0.113.2', 'InvalidRequest'],
-  ])('for one %s gets none, and is told why', async (_, request, reason) => {
+  ])('for one %s gets none, and reports why', async (_, request, reason) => {
     const { services } = stage();
     await services.create('refused', { annotations: { [addressesAnnotation]: request } });
     expect(await services.condition('refused', 'AddressAssigned', reason)).toMatchObject({ status: 'False' });
@@ -61,7 +61,7 @@ describe.skipIf(!isRoot)('a Service that asks for an address', () => {
     expect((await services.get('refused')).status.loadBalancer).toEqual({});
   });
 
-  test('in vain, for another has the port of it, gets that when the other one goes', async () => {
+  test('that has its port in use by another Service gets it when the other one is deleted', async () => {
     const { services } = stage();
     const annotations = { [addressesAnnotation]: '203.0.113.1' };
     await services.create('holder', { annotations });
@@ -73,7 +73,7 @@ describe.skipIf(!isRoot)('a Service that asks for an address', () => {
     expect(await services.published('waits')).toEqual(['203.0.113.1']);
   });
 
-  test('without a wish gets the lowest free one, else shares where no port clashes, else is told that there is none', async () => {
+  test('without a request gets the lowest free one, otherwise shares one if no port clashes, otherwise reports that there is none', async () => {
     const { services } = stage();
     const free = ['192.0.2.13', '203.0.113.1', '203.0.113.2', '203.0.113.3'];
     for (const [index, ip] of free.entries()) {
@@ -89,7 +89,7 @@ describe.skipIf(!isRoot)('a Service that asks for an address', () => {
     expect(await services.published('too-many')).toEqual(['203.0.113.2']);
   });
 
-  test('keeps the one it has when furiwake has lost its state directory', async () => {
+  test('keeps its address when furiwake has lost its state directory', async () => {
     const { services, furiwake, client } = stage();
     await services.create('keeps', { spec: { loadBalancerIP: '203.0.113.2' } });
     await services.published('keeps');

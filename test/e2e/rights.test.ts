@@ -9,7 +9,7 @@ import { isRoot, type Stage, useStage } from './harness/stage.ts';
 
 type Rule = Readonly<Record<'apiGroups' | 'resources' | 'verbs', readonly string[]>>;
 
-/** `patch services/status`, `watch leases.coordination.k8s.io`: all that `deploy/` allows. */
+/** `patch services/status`, `watch leases.coordination.k8s.io`: all permissions in `deploy/`. */
 async function allowed(): Promise<readonly string[]> {
   const file = path.join(import.meta.dirname, '..', '..', 'deploy', 'furiwake.yaml');
   const documents = parseAllDocuments(await readFile(file, 'utf8')).map((each) => each.toJS() as { rules?: Rule[] });
@@ -24,13 +24,13 @@ function nameOf(verb: string, group: string, resource: string): string {
   return `${verb} ${resource}${group === '' ? '' : `.${group}`}`;
 }
 
-/** The right that a request needed. */
+/** The permission for a request. */
 function rightOf({ verb, objectRef }: AuditEvent): string {
   const { resource = '', subresource, apiGroup = '' } = objectRef ?? {};
   return nameOf(verb, apiGroup, subresource === undefined ? resource : `${resource}/${subresource}`);
 }
 
-/** Requests of furiwake that the API server has seen since then, once each. */
+/** Requests of furiwake to the API server since then, once each. */
 async function requestsSince({ lab }: Stage, time: Date): Promise<readonly AuditEvent[]> {
   const events = await lab.auditLog();
   return events.filter(
@@ -41,7 +41,9 @@ async function requestsSince({ lab }: Stage, time: Date): Promise<readonly Audit
 
 const renewal = 'update leases.coordination.k8s.io';
 
-/** The Lease is renewed every five seconds: resolves with what was asked between one renewal and the `count`th after. */
+/**
+ * The Lease is renewed every five seconds: resolves with the requests between one renewal and the `count`th after it.
+ */
 async function duringRenewals(from: Stage, count: number): Promise<readonly AuditEvent[]> {
   const start = new Date();
   return eventually(async () => {
@@ -52,13 +54,13 @@ async function duringRenewals(from: Stage, count: number): Promise<readonly Audi
   });
 }
 
-describe.skipIf(!isRoot)('the rights of deploy/', () => {
+describe.skipIf(!isRoot)('the permissions of deploy/', () => {
   const stage = useStage({ isStarted: false });
 
-  test('are enough for everything, and each of them is used', async () => {
+  test('are sufficient, and each of them is used', async () => {
     const { services, furiwake, lab } = stage();
     const start = new Date();
-    await furiwake.start(); // the stage has taken the Lease away, so it is created, too
+    await furiwake.start(); // the stage has deleted the Lease, so furiwake also creates it
     await services.create('all');
     const truth = await services.published('all');
     for (let repair = 0; repair < 2; repair++) {
@@ -79,12 +81,12 @@ describe.skipIf(!isRoot)('the rights of deploy/', () => {
     const requests = await requestsSince(stage(), start);
     expect(requests.filter(({ responseStatus }) => responseStatus?.code === 403)).toEqual([]);
     const used = new Set(requests.map(rightOf));
-    // An API server that streams the initial set is not asked for this list; one that cannot is.
+    // Needed only for an API server that cannot stream the initial set.
     used.add('list endpointslices.discovery.k8s.io');
     expect((await allowed()).filter((right) => !used.has(right))).toEqual([]);
   });
 
-  test('cost an idle cluster no request but the watches and the Lease', async () => {
+  test('an idle cluster gets only requests for the watches and the Lease', async () => {
     const { services, furiwake } = stage();
     await furiwake.start();
     await services.create('idle');
@@ -92,7 +94,7 @@ describe.skipIf(!isRoot)('the rights of deploy/', () => {
     await services.event('idle', 'Assigned');
     await services.event('idle', 'Serving');
     const asked = new Set((await duringRenewals(stage(), 2)).map(rightOf));
-    // The last is for a renewal that was not answered in time.
+    // The last is for a renewal without an answer in time.
     for (const right of ['watch services', 'watch nodes', 'get leases.coordination.k8s.io']) asked.delete(right);
     expect([...asked]).toEqual([renewal]);
   });

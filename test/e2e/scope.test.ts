@@ -15,7 +15,7 @@ describe.skipIf(!isRoot)('a furiwake for one class in some namespaces', () => {
   });
   afterAll(async () => stage().cluster.remove(elsewhere));
 
-  test('serves these Services, leaves all others alone, and holds a Lease of its own', async () => {
+  test('serves these Services and no others, and holds its own Lease', async () => {
     const { services, cluster } = stage();
     const spec = { type: 'LoadBalancer', selector: nobody, ports: [{ port: 82 }], loadBalancerClass };
     await cluster.create(`${elsewhere}/services`, { metadata: { name: 'other-namespace' }, spec });
@@ -24,7 +24,7 @@ describe.skipIf(!isRoot)('a furiwake for one class in some namespaces', () => {
       spec: { ports: [{ port: 83 }], loadBalancerClass: 'furiwake.dev/haproxy' },
     });
     await services.create('ours', { spec: { loadBalancerClass } });
-    await services.published('ours'); // made after the others, so they have been looked at
+    await services.published('ours'); // created after the others, so those have been processed
     const others = [
       await services.get('no-class'),
       await services.get('default-class'),

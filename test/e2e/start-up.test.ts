@@ -9,10 +9,10 @@ import { readHostState, untilHostState } from './harness/host-state.ts';
 import { kubeconfigOf, namespace } from './harness/names.ts';
 import { isRoot, useStage } from './harness/stage.ts';
 
-/** The last line of a furiwake that gives up: for people, without a stack. */
+/** The last line of a failed start: for users, without a stack. */
 const lastWord = /^error: [^\n]+\n$/;
 
-/** What it said, without the log. */
+/** Its output, without the log. */
 function lastOf(said: string): string {
   return said.replaceAll(/^\{.*\n/gm, '');
 }
@@ -35,21 +35,18 @@ describe.skipIf(!isRoot)('furiwake that cannot start', () => {
     ['--metrics-address', 'nowhere'],
     ['--log-level', 'loud'],
     ['--log-format', 'xml'],
-  ])('for a wrong flag (%s %s) says which and ends with 2', async (...flags) => {
+  ])('for an invalid flag (%s %s) names it and exits with 2', async (...flags) => {
     const { furiwake } = stage();
     const { code, said } = await furiwake.command(['run', ...flags]);
     expect(said).toContain(flags[0]);
     expect(code).toBe(2);
   });
 
-  test.each([[], ['no-such-command']])(
-    'for no command or one that there is none of (%s) ends with 2',
-    async (...args) => {
-      expect(await stage().furiwake.command(args)).toMatchObject({ code: 2, said: expect.stringMatching(/\S/) });
-    },
-  );
+  test.each([[], ['no-such-command']])('for a missing or unknown command (%s) exits with 2', async (...args) => {
+    expect(await stage().furiwake.command(args)).toMatchObject({ code: 2, said: expect.stringMatching(/\S/) });
+  });
 
-  describe('for what it lacks says so in one line, ends with 1 and changes nothing', () => {
+  describe('for a missing requirement prints one line, exits with 1 and changes nothing', () => {
     const kubeconfigs = new Map<string, string>();
 
     beforeAll(async () => {
@@ -58,17 +55,17 @@ describe.skipIf(!isRoot)('furiwake that cannot start', () => {
       await writeFile(garbage, 'clusters: [');
       kubeconfigs
         .set('that of deploy/', kubeconfigOf(lab))
-        .set('one that is not there', '/nonexistent/kubeconfig')
-        .set('one that is none', garbage)
+        .set('a missing one', '/nonexistent/kubeconfig')
+        .set('an invalid one', garbage)
         .set('one with a refused token', await writeKubeconfig(lab.folder, 'refused', 'no-token'))
-        .set('one without rights', await lab.serviceAccountKubeconfig(namespace, 'default'));
+        .set('one without permissions', await lab.serviceAccountKubeconfig(namespace, 'default'));
     });
 
     test.each([
-      ['one that is not there', [], '/nonexistent/kubeconfig'],
-      ['one that is none', [], 'garbage'],
+      ['a missing one', [], '/nonexistent/kubeconfig'],
+      ['an invalid one', [], 'garbage'],
       ['one with a refused token', [], 'credentials'],
-      ['one without rights', [], 'missing permissions: list services, watch services, patch services'],
+      ['one without permissions', [], 'missing permissions: list services, watch services, patch services'],
       ['that of deploy/', ['--context', 'other'], 'other'],
       ['that of deploy/', ['--addresses', '10.96.7.0/24'], '10.96.0.0/16'],
       ['that of deploy/', ['--addresses', '203.0.113.1,10.244.0.0-10.244.0.9'], 'Pod CIDR'],
@@ -104,7 +101,7 @@ describe.skipIf(!isRoot)('furiwake that cannot start', () => {
 describe.skipIf(!isRoot)('a second furiwake', () => {
   const stage = useStage();
 
-  test('with the state directory of one that runs ends, naming its PID', async () => {
+  test('with the state directory of a running one exits and names its PID', async () => {
     const { furiwake, lab } = stage();
     const { pid } = await furiwake.status();
     const { code, said } = await furiwake.command(['run', '--kubeconfig', kubeconfigOf(lab)]);
@@ -112,7 +109,7 @@ describe.skipIf(!isRoot)('a second furiwake', () => {
     expect(code).toBe(1);
   });
 
-  test('for the same class waits and names the holder, changes nothing, and takes over when that one ends', async () => {
+  test('for the same class waits and names the holder, changes nothing, and takes over when the holder ends', async () => {
     const { furiwake, services, client, lab, lb1 } = stage();
     const lb2 = lab.host('lb2');
     const before = await readHostState(lb2);
@@ -129,7 +126,7 @@ describe.skipIf(!isRoot)('a second furiwake', () => {
     await furiwake.stop();
     await eventually(async () => expect((await second.status()).notReady).toEqual([]));
     expect(await second.logged('"msg":"ready"')).toMatchObject({ services: 1 });
-    // Each hands out its own address: the one in the status is the first one's, and must stay there.
+    // Each assigns its own address: the one in the status is from the first one, and must stay.
     await eventually(async () => expect(await services.published('one')).toEqual([lb2.ip4]));
     expect((await readHostState(lb2)).addresses).not.toContain(lb1.ip4);
     await untilAnswer(client, urlOf(lb2.ip4), fromWeb);

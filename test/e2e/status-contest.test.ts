@@ -4,13 +4,13 @@ import { eventually } from './harness/eventually.ts';
 import { isRoot, useStage } from './harness/stage.ts';
 import { startTraffic } from './harness/traffic.ts';
 
-/** What somebody else thinks that the address is. */
+/** The address that another client writes. */
 const theirs = { loadBalancer: { ingress: [{ ip: '198.51.100.99' }] } };
 
-describe.skipIf(!isRoot)('somebody else writes the status', () => {
+describe.skipIf(!isRoot)('another client writes the status', () => {
   const stage = useStage();
 
-  test('of a Service of ours: the truth is written back, and that is said', async () => {
+  test('of a served Service: furiwake restores it and reports it', async () => {
     const { services, lb1 } = stage();
     await services.create('edited');
     const { status } = await services.published('edited').then(() => services.get('edited'));
@@ -23,7 +23,7 @@ describe.skipIf(!isRoot)('somebody else writes the status', () => {
     expect(await services.published('edited')).toEqual([lb1.ip4]);
   });
 
-  test('three times within a minute: it is given up and said, traffic goes on, and the Service can still be deleted', async () => {
+  test('three times within a minute: furiwake pauses and reports it, traffic continues, and the Service can still be deleted', async () => {
     const { services, client, lb1 } = stage();
     await services.create('fight');
     const truth = await services.published('fight');
@@ -35,14 +35,14 @@ describe.skipIf(!isRoot)('somebody else writes the status', () => {
     }
     await services.writeStatus('fight', theirs);
     expect(await services.event('fight', 'StatusConflict')).toMatchObject({ type: 'Warning' });
-    // A second of requests later nothing has been written all the same.
+    // After a second of requests still nothing has been written.
     expect(await traffic.after(20)).toMatchObject({ failed: 0, broken: 0 });
     expect((await services.get('fight')).status.loadBalancer).toMatchObject(theirs.loadBalancer);
     await services.remove('fight');
     await eventually(() => expect(traffic.totals()).toMatchObject({ holding: 0 }));
   });
 
-  test('of a Service without a class before we saw it: it is left alone and said, until they let go of it', async () => {
+  test('of a Service without a class before furiwake saw it: furiwake does not serve it and reports it, until that client releases it', async () => {
     const { services, furiwake, lb1 } = stage();
     await furiwake.stop();
     await services.create('held');
@@ -58,7 +58,7 @@ describe.skipIf(!isRoot)('somebody else writes the status', () => {
     expect(await services.published('held')).toEqual([lb1.ip4]);
   });
 
-  test('of a Service of our class before we saw it: an address that is not ours is not taken over', async () => {
+  test('of a Service of the class before furiwake saw it: a foreign address is not adopted', async () => {
     const { services, furiwake, lb1 } = stage();
     await furiwake.stop();
     await services.create('ours', { spec: { loadBalancerClass: 'furiwake.dev/haproxy' } });

@@ -14,10 +14,10 @@ const tcp = { name: 'tcp', port: 80, targetPort: webPort };
 const udp = { name: 'udp', port: 53, protocol: 'UDP', targetPort: 8081 };
 const sctp = { name: 'sctp', port: 99, protocol: 'SCTP' };
 
-describe.skipIf(!isRoot)('what is not served yet is said', () => {
+describe.skipIf(!isRoot)('unsupported fields are reported', () => {
   const stage = useStage();
 
-  test('a Service of TCP, UDP and SCTP is served over TCP, and each other port says why not', async () => {
+  test('a Service of TCP, UDP and SCTP is served over TCP, and every other port has an error', async () => {
     const { services, client } = stage();
     await services.create('mixed', { spec: { ports: [tcp, udp, sctp] } });
     const [ip = ''] = await services.published('mixed');
@@ -38,7 +38,7 @@ describe.skipIf(!isRoot)('what is not served yet is said', () => {
     await untilAnswer(client, urlOf(ip), fromWeb);
   });
 
-  test('a Service of UDP alone gets no address, and is told why', async () => {
+  test('a Service of only UDP gets no address, and reports why', async () => {
     const { services } = stage();
     await services.create('udp', { spec: { ports: [udp] } });
     const condition = await services.condition('udp', 'AddressAssigned', 'UnsupportedProtocol');
@@ -61,7 +61,7 @@ describe.skipIf(!isRoot)('what is not served yet is said', () => {
     await untilAnswer(client, urlOf(ip), fromWeb);
   });
 
-  test('session affinity is served without it, and the condition says so', async () => {
+  test('a Service with session affinity is served without it, and the condition says so', async () => {
     const { services, client } = stage();
     await services.create('sticky', { spec: { sessionAffinity: 'ClientIP' } });
     const [ip = ''] = await services.published('sticky');
@@ -72,7 +72,7 @@ describe.skipIf(!isRoot)('what is not served yet is said', () => {
     await services.condition('sticky', 'Serving', 'Serving');
   });
 
-  test('externalTrafficPolicy Local is served as Cluster, no connection is lost over a node without a Pod, and it is said', async () => {
+  test('externalTrafficPolicy Local is served as Cluster, no connection is lost over a node without a Pod, and the condition says so', async () => {
     const { services, client } = stage();
     await services.create('local', { spec: { externalTrafficPolicy: 'Local', selector: webOnN1 } });
     const [ip = ''] = await services.published('local');

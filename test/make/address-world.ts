@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import type { AddressInput, AddressPlan } from '../../src/core/addresses/plan.ts';
 import type { AddressRecord } from '../../src/core/addresses/assignment.ts';
-import { type HostFacts, unknownHost } from '../../src/core/model/host.ts';
+import type { HostFacts } from '../../src/core/model/host.ts';
 import { type ServiceKey, serviceKey, type ServiceUid } from '../../src/core/model/names.ts';
 import type { Node } from '../../src/core/model/node.ts';
 import type { Service } from '../../src/core/model/service.ts';
 import type { Site } from '../../src/core/model/site.ts';
 import { listenerKey } from '../../src/core/traffic/table.ts';
-import { byKey, ip, makeNode, makeService, makeSite, poolOf, tcp } from './service.ts';
+import { byKey, ip, makeHostFacts, makeNode, makeService, makeSite, poolOf, tcp } from './service.ts';
 
 /** All that a plan of addresses depends on, as users, administrators, other controllers and time may leave it. */
 export type World = {
@@ -178,7 +178,7 @@ const twoAddresses = makeSite(['192.0.2.1-192.0.2.2']);
 export const crowdedHistory: fc.Arbitrary<History> = anyHistory.map(({ worlds, records }) => ({
   worlds: worlds.map((world) => ({
     ...world,
-    host: unknownHost,
+    host: makeHostFacts(),
     nodes: [],
     site: twoAddresses,
     services: world.services.map(({ name, spec: { ports, loadBalancerIp }, createdAtMs }) =>

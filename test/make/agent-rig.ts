@@ -1,3 +1,4 @@
+import { onTestFinished } from 'vitest';
 import { type Agent, makeAgent } from '../../src/agent/agent.ts';
 import { serviceKey } from '../../src/core/model/names.ts';
 import type { Listener, TrafficTable } from '../../src/core/traffic/table.ts';
@@ -5,6 +6,7 @@ import type { Clock } from '../../src/ports/clock.ts';
 import { makeTableFile } from '../../src/state/table.ts';
 import { filesOf } from '../sim/harness.ts';
 import { type RecordedLog, recordLog, recordMetrics } from '../sim/observers.ts';
+import { type VirtualClock, virtualClock } from '../sim/virtual-clock.ts';
 import { type FakeHostPorts, makeHostPorts } from './host-ports.ts';
 import * as make from './table.ts';
 
@@ -53,4 +55,33 @@ export function makeAgentRig<C extends Clock>({
     metrics: recordMetrics(),
   });
   return { agent, ports, clock, log, files };
+}
+
+export type RunningAgent = AgentRig<VirtualClock>;
+
+/** An agent that runs until the test ends. */
+export function startAgent(options: Partial<Parameters<typeof makeAgentRig<VirtualClock>>[0]> = {}): RunningAgent {
+  const rig = makeAgentRig({ clock: virtualClock(), ...options });
+  const stop = new AbortController();
+  const running = rig.agent.run(stop.signal);
+  onTestFinished(async () => {
+    stop.abort();
+    await rig.clock.drive(running);
+  });
+  return rig;
+}
+
+/** Publishes, and waits until the agent has done what it can do at once. */
+export async function publish(rig: RunningAgent, ...listeners: readonly Listener[]): Promise<void> {
+  rig.agent.publish(table(...listeners));
+  await rig.clock.advance(0);
+  await rig.clock.advance(0);
+}
+
+/** What the host reports of a listener: `ready`, why not, or nothing. */
+export function answer({ agent }: RunningAgent, wanted: Listener): string {
+  const report = agent.report().listeners.get(wanted.key);
+  if (report === undefined) return 'nothing';
+  if (report.refusal?.revision === wanted.revision) return report.refusal.verdict.message;
+  return report.revision === wanted.revision ? 'ready' : 'pending';
 }

@@ -1,7 +1,7 @@
 import type { KubeClient, RequestOptions } from '../../src/kube/client.ts';
 import { KubeError, type KubeErrorCode } from '../../src/kube/errors.ts';
 
-/** A request as a fake API server sees it. */
+/** A request to a fake API server. */
 export type Asked = {
   readonly verb: string;
   readonly path: string;
@@ -9,7 +9,7 @@ export type Asked = {
   readonly query: RequestOptions['query'];
 };
 
-/** A client whose server answers what `answer` gives, and refuses with what it throws. */
+/** A client whose server answers with the result of `answer`, and refuses with its exception. */
 export function clientOf(answer: (asked: Asked) => unknown): KubeClient {
   const request = async (
     verb: string,

@@ -1,6 +1,6 @@
 import type { Exec, ExecOptions } from '../../src/ports/exec.ts';
 
-/** Programs whose output is what `answer` gives for a command line, and that fail with what it throws. */
+/** Programs whose output is the result of `answer` for a command line, and that fail with its exception. */
 export function execOf(answer: (command: string, options: ExecOptions) => string): Exec {
   return {
     run: async (file, args, options) => {
@@ -8,7 +8,7 @@ export function execOf(answer: (command: string, options: ExecOptions) => string
       return { stdout: answer([file, ...args].join(' '), options), stderr: '' };
     },
     converse: () => {
-      throw new Error('nobody to talk to');
+      throw new Error('no such program');
     },
   };
 }

@@ -10,19 +10,19 @@ export type FakeNft = {
   elements(): ReadonlySet<string> | undefined;
   /** Transactions so far, accepted or not. */
   transactions(): number;
-  /** Those that were accepted: the texts. */
+  /** The texts of the accepted ones. */
   readonly accepted: string[];
-  /** Changes the kernel as another program would. */
+  /** Changes the kernel like another program. */
   change(work: (elements: Set<string>) => void): void;
-  /** Deletes the table as another program would. */
+  /** Deletes the table like another program. */
   flush(): void;
 };
 
 type Table = { readonly rules: string; generation: number; readonly elements: Set<string> };
 
 /**
- * `refuse` gets all elements that the table would have after a transaction and may give nft's words for refusing it.
- * Without a session the nft process that stays ends at once, as it may.
+ * `refuse` gets all elements that the table would have after a transaction, and may return nft's message to refuse it.
+ * Without a session the running nft process ends at once, which is permitted.
  */
 export function makeFakeNft({
   refuse = () => undefined,
@@ -109,7 +109,7 @@ export function makeFakeNft({
   };
 }
 
-/** What `ip -json rule` and `ip -json route` say when ours are there. */
+/** The output of `ip -json rule` and `ip -json route` with furiwake's rule and route. */
 const routing = '[{"type":"local","dst":"default","dev":"lo","fwmark":"0x2000","fwmask":"0x2000","table":"8192"}]';
 
 function replaced(text: string): Table {

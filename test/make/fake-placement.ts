@@ -7,17 +7,19 @@ type Step = 'placement.add' | 'placement.remove' | 'placement.audit';
 /** Addresses of a host in memory. Keeps to the contract of its port (test/contract/placement.ts). */
 export type FakePlacement = {
   readonly placement: Placement;
-  /** What furiwake put on the host. */
+  /** The added addresses. */
   readonly placed: Map<string, Ip>;
-  /** Gives the host these addresses of its own, instead of those that it had. */
+  /** Sets the host's own addresses. */
   setOwn(...addresses: readonly string[]): void;
-  /** From now on the kernel refuses these addresses, with these words. */
+  /** Sets the addresses that the host needs to work, by text, each with its role. */
+  setNeeds(needs: HostAddresses['needs']): void;
+  /** From now on the kernel refuses these addresses, with these messages. */
   setRefused(refused: Refusals<string>): void;
-  /** The kernel tells of a change: of addresses, or that the link of all of them came up. */
+  /** The kernel reports a change: of addresses, or that the link of all of them came up. */
   tellNetwork(what: 'link up' | 'addresses'): void;
 };
 
-/** `step` is awaited before each change; where it throws, the host stays as it was. */
+/** `step` is awaited before each change; if it throws, the host stays as it was. */
 export function makeFakePlacement(
   step: (name: Step) => Promise<void> = async () => undefined,
   placed: Map<string, Ip> = new Map(),
@@ -86,6 +88,9 @@ export function makeFakePlacement(
     setOwn: (...texts) => {
       const own = new Map(texts.map((text) => [text, ip(text)]));
       known = { ...known, own, primary: [...own.values()] };
+    },
+    setNeeds: (needs) => {
+      known = { ...known, needs };
     },
     setRefused: (refused) => {
       refusedByKernel = refused;

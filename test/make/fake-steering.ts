@@ -7,7 +7,7 @@ import type { Steering, SteeringTarget } from '../../src/ports/host.ts';
 /** A steering in memory, which keeps to the contract of the port. */
 export type FakeSteering = {
   readonly steering: Steering;
-  /** What the kernel holds; a test may change it as another program would. */
+  /** The contents of the kernel; a test may change them like another program. */
   held: SteeringTarget;
 };
 
@@ -19,17 +19,19 @@ const nothing: SteeringTarget = {
 };
 
 /**
- * `refuse` gives nft's words for a listener that it refuses. `step` is waited for before each call does anything; what it
- * throws fails the call.
+ * `refuse` returns nft's message for a refused listener, `refuseRemoval` for one that it does not remove. `step` is awaited
+ * at the start of each call; its exception fails the call.
  */
 export function makeFakeSteering({
   refuse = () => undefined,
+  refuseRemoval = () => undefined,
   step = async () => undefined,
 }: {
   readonly refuse?: (listener: Listener) => string | undefined;
+  readonly refuseRemoval?: (listener: Listener) => string | undefined;
   readonly step?: (name: 'apply' | 'audit') => Promise<void>;
 } = {}): FakeSteering {
-  /** What was accepted; `undefined`: nothing is in place. */
+  /** The accepted target; `undefined`: there is no table. */
   let accepted: SteeringTarget | undefined;
 
   const wordsOf = (listener: Listener): string | undefined =>
@@ -43,8 +45,8 @@ export function makeFakeSteering({
         signal.throwIfAborted();
         const refusals = new Map<ListenerKey, string>();
         for (const key of PersistentMap.changedKeys(accepted?.listeners ?? nothing.listeners, target.listeners)) {
-          const listener = target.listeners.get(key);
-          const words = listener === undefined ? undefined : wordsOf(listener);
+          const [old, listener] = [accepted?.listeners.get(key), target.listeners.get(key)];
+          const words = listener === undefined ? old && refuseRemoval(old) : wordsOf(listener);
           if (words !== undefined) refusals.set(key, words);
         }
         const kept = Array.from(refusals.keys(), (key) => [key, accepted?.listeners.get(key)] as const);

@@ -5,8 +5,8 @@ import type { Files } from '../../src/ports/files.ts';
 import { filesOf } from '../sim/harness.ts';
 
 /**
- * A machine with a HAProxy in memory, as far as furiwake sees it: programs, files, sockets, signals. What it does wrong
- * is set in `faults`; all may be set at once.
+ * A machine with a HAProxy in memory, as far as furiwake sees it: programs, files, sockets, signals. `faults` sets its
+ * faults, which can be combined.
  */
 export type HaproxyMachine = {
   readonly exec: Exec;
@@ -15,15 +15,15 @@ export type HaproxyMachine = {
   readonly kill: Kill;
   readonly texts: Map<string, string>;
   readonly faults: {
-    /** The program exits with these words instead of starting. */
+    /** The program exits with this message instead of starting. */
     start: string | undefined;
-    /** Configurations for which this gives words are refused. */
+    /** Configurations for which this returns a message are refused. */
     config: (text: string) => string | undefined;
-    /** Commands for which this gives an answer are not carried out. */
+    /** Commands for which this returns an answer are not executed. */
     command: (command: string) => string | undefined;
-    /** The process exits at the first command that it is given, except `show info`. */
+    /** The process exits at the first command except `show info`. */
     diesAtCommand: boolean;
-    /** As `diesAtCommand`, but the process lives on. */
+    /** Like `diesAtCommand`, but the process continues. */
     breaksAtCommand: boolean;
     diesAfterStart: boolean;
     isFrozen: boolean;
@@ -33,7 +33,7 @@ export type HaproxyMachine = {
   };
   /** Starts of the program so far. */
   readonly starts: number;
-  /** What the process holds; `undefined`: none runs. */
+  /** The contents of the process; `undefined`: none runs. */
   readonly held: { readonly map: Map<string, string>; readonly servers: Map<string, string> } | undefined;
   die(): void;
 };
@@ -43,7 +43,7 @@ type Process = {
   readonly description: string;
   readonly map: Map<string, string>;
   readonly servers: Map<string, string>;
-  /** Servers whose health checks are off. */
+  /** Servers with disabled health checks. */
   readonly unchecked: Set<string>;
   readonly gone: PromiseWithResolvers<void>;
 };

@@ -22,9 +22,9 @@ export function makeMachineRig({
   probed = 'http',
   hasAccount = true,
 }: {
-  /** Default: one on which nothing runs. */
+  /** Default: one without processes. */
   readonly machine?: HaproxyMachine;
-  /** What furiwake's own probe finds. */
+  /** The results of furiwake's own probe. */
   readonly probed?: ProbeAnswer;
   readonly hasAccount?: boolean;
 } = {}): MachineRig {

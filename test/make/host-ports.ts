@@ -1,9 +1,11 @@
+import type { ListeningSocket } from '../../src/core/model/host.ts';
 import type { ListenerKey } from '../../src/core/model/names.ts';
 import { PersistentMap } from '../../src/core/persistent-map.ts';
 import { emptyTable, type Listener, type TrafficTable } from '../../src/core/traffic/table.ts';
 import type { Health } from '../../src/ports/health.ts';
 import type { Addresses, Advertiser, Host, Placement, Steering, SteeringTarget } from '../../src/ports/host.ts';
 import type { Proxy } from '../../src/ports/proxy.ts';
+import { makeFakeHost } from './fake-host.ts';
 import { type FakePlacement, makeFakePlacement } from './fake-placement.ts';
 import { makeFakeSteering } from './fake-steering.ts';
 import type { ip } from './service.ts';
@@ -18,48 +20,60 @@ export type StepName =
   | 'placement.add'
   | 'placement.remove'
   | 'placement.audit'
+  | 'host.listening'
   | 'host.endConnections';
 
 /**
- * The ports of a host, in memory: they note what they are asked, hold what they took, and fail as they are told to. Each
- * keeps to the contract of its port (test/contract/).
+ * The ports of a host, in memory: they record their calls, keep accepted values, and fail as configured. Each conforms
+ * to the contract of its port (test/contract/).
  */
-export type FakeHostPorts = Pick<FakePlacement, 'setOwn' | 'setRefused' | 'tellNetwork'> & {
+export type FakeHostPorts = Pick<FakePlacement, 'setOwn' | 'setNeeds' | 'setRefused' | 'tellNetwork'> & {
   readonly proxy: Proxy;
   readonly steering: Steering;
-  /** Another program changes what the kernel holds of the nftables table. */
+  /** Another program changes the nftables table in the kernel. */
   changeSteering(change: (held: SteeringTarget) => SteeringTarget): void;
   readonly placement: Placement;
   readonly advertiser: Advertiser;
   readonly host: Host;
   readonly health: Health;
-  /** What was asked, in order. */
+  /** The calls, in order. */
   readonly steps: string[];
-  /** Steps that throw, each with the words of the error; a function decides at each call. */
+  /** Steps that throw, each with the message of the error; a function decides at each call. */
   readonly failing: Map<StepName, string | (() => string | undefined)>;
-  /** Listeners that HAProxy or nft refuse on their own. */
+  /** Listeners that HAProxy or nft refuse. */
   readonly refuses: {
     proxy: (listener: Listener) => string | undefined;
     steering: (listener: Listener) => string | undefined;
+    /** nft refuses to remove them. */
+    removal: (listener: Listener) => string | undefined;
   };
-  /** What HAProxy, the kernel and the host hold. */
+  /** The contents of HAProxy, the kernel and the host. */
   readonly held: {
     proxy: TrafficTable['listeners'];
     readonly steering: SteeringTarget;
     readonly placed: Map<string, ReturnType<typeof ip>>;
     advertised: Addresses;
   };
-  /** HAProxy exits: it holds nothing until the next change or audit. */
+  /** Sockets of the host's programs. */
+  listening: readonly ListeningSocket[];
+  /** HAProxy exits: it has no listeners until the next change or audit. */
   dieProxy(): void;
-  /** What every step waits for. */
+  /** Every step waits for this. */
   gate: Promise<void>;
+  /** Steps that do not end before their promise does. */
+  readonly hanging: Map<StepName, Promise<void>>;
   setHealth(verdicts: ReturnType<Health['verdicts']>): void;
 };
 
 export function makeHostPorts(): FakeHostPorts {
   const steps: string[] = [];
+  const hanging: FakeHostPorts['hanging'] = new Map();
   const failing: FakeHostPorts['failing'] = new Map();
-  const refuses: FakeHostPorts['refuses'] = { proxy: () => undefined, steering: () => undefined };
+  const refuses: FakeHostPorts['refuses'] = {
+    proxy: () => undefined,
+    steering: () => undefined,
+    removal: () => undefined,
+  };
   const proxyRefusals = (listeners: TrafficTable['listeners']): Map<ListenerKey, string> =>
     refusalsOf(listeners, (listener) =>
       listener.protocol === 'TCP' ? refuses.proxy(listener) : `HAProxy cannot serve ${listener.protocol}`,
@@ -68,6 +82,7 @@ export function makeHostPorts(): FakeHostPorts {
     listeners.with(Array.from(proxyRefusals(listeners).keys(), (key) => [key, undefined]));
   const fakeSteering = makeFakeSteering({
     refuse: (listener) => refuses.steering(listener),
+    refuseRemoval: (listener) => refuses.removal(listener),
     step: (name) => step(`steering.${name}`),
   });
   const held: FakeHostPorts['held'] = {
@@ -80,10 +95,11 @@ export function makeHostPorts(): FakeHostPorts {
   };
   let verdicts: ReturnType<Health['verdicts']> = new Map();
   const healthListeners = new Set<() => void>();
-  const ports = { gate: Promise.resolve() };
+  const ports: Pick<FakeHostPorts, 'gate' | 'listening'> = { gate: Promise.resolve(), listening: [] };
   const step = async (name: StepName, shown: string = name): Promise<void> => {
     steps.push(shown);
     await ports.gate;
+    await hanging.get(name);
     const failure = failing.get(name);
     const words = typeof failure === 'function' ? failure() : failure;
     if (words !== undefined) throw new Error(words);
@@ -109,6 +125,7 @@ export function makeHostPorts(): FakeHostPorts {
   return Object.assign(ports, hostAddresses, {
     steps,
     failing,
+    hanging,
     refuses,
     held,
     proxy: {
@@ -147,11 +164,13 @@ export function makeHostPorts(): FakeHostPorts {
       again: (addresses) => void steps.push(`again ${addresses.map(({ text }) => text).join(' ')}`),
       run: untilAborted,
     } satisfies Advertiser,
-    host: {
-      listening: async () => [],
-      endConnections: async (listeners) =>
-        step('host.endConnections', `end ${listeners.map(({ port }) => port).join(' ')}`),
-    } satisfies Host,
+    host: makeFakeHost({
+      listening: async () => {
+        await step('host.listening');
+        return ports.listening;
+      },
+      beforeEnd: (listeners) => step('host.endConnections', `end ${listeners.map(({ port }) => port).join(' ')}`),
+    }),
     health: {
       verdicts: () => verdicts,
       subscribe: (listener) => {

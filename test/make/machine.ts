@@ -3,7 +3,7 @@ import { decodeOptions, type RunOptions } from '../../src/cli/options.ts';
 import { filesOf, noPrograms } from '../sim/harness.ts';
 import { virtualClock } from '../sim/virtual-clock.ts';
 
-/** A machine with nothing on it, and what a test says differently. */
+/** An empty machine, with the overrides of a test. */
 export function makeMachine(rest: Partial<Platform> = {}): Platform {
   return {
     clock: virtualClock(),
@@ -21,7 +21,7 @@ export function makeMachine(rest: Partial<Platform> = {}): Platform {
   };
 }
 
-/** The flags of `run`, as far as a test names them, as typed; the others have their defaults. */
+/** The flags of `run` that a test sets, as typed; the others have their defaults. */
 export function makeOptions(typed: Readonly<Record<string, string>> = {}): RunOptions {
   return decodeOptions(typed);
 }

@@ -2,10 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
-/** Texts in PEM, made for this run. */
+/** Texts in PEM, generated for this run. */
 export type Pki = Readonly<Record<'ca' | 'cert' | 'key', string>>;
 
-/** An authority, and the certificate and key of somebody named `me` by it; its files go into `folder`. */
+/** An authority, and a certificate and key for the name `me`; its files are in `folder`. */
 export function makePki(folder: string, name: string): Pki {
   const at = (file: string): string => path.join(folder, `${name}-${file}`);
   const openssl = (...args: readonly string[]): Buffer => execFileSync('openssl', args, { stdio: 'pipe' });

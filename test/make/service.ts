@@ -1,5 +1,5 @@
 import { makePools, type Pool } from '../../src/core/addresses/pool.ts';
-import { type HostFacts, unknownHost } from '../../src/core/model/host.ts';
+import type { HostFacts } from '../../src/core/model/host.ts';
 import { ourFinalizers } from '../../src/core/model/contract.ts';
 import { type NodeName, type ServiceKey, serviceKey, type ServiceUid } from '../../src/core/model/names.ts';
 import type { Node } from '../../src/core/model/node.ts';
@@ -9,7 +9,7 @@ import { PersistentMap } from '../../src/core/persistent-map.ts';
 import { parseIp } from '../../src/core/ip/ip.ts';
 import { type IpRange, mergeRanges, parseRange } from '../../src/core/ip/range.ts';
 
-/** Objects for tests: a plain one that is served, and what a test says differently. */
+/** Objects for tests: a plain served one, with the overrides of a test. */
 export function makeService(
   name: string,
   spec: Partial<ServiceSpec> = {},
@@ -44,7 +44,7 @@ export function makeService(
   };
 }
 
-/** As a store has them. */
+/** As in a store. */
 export function byKey(services: readonly Service[]): PersistentMap<ServiceKey, Service> {
   return PersistentMap.from(services.map((service) => [service.key, service]));
 }
@@ -72,17 +72,17 @@ export function makeSite(addresses: readonly string[], rest: Partial<Site> = {})
 }
 
 export function makeHostFacts(rest: Partial<HostFacts> = {}): HostFacts {
-  return { ...unknownHost, ...rest };
+  return { ownAddresses: [], primaryAddresses: [], listening: [], needs: new Map(), ...rest };
 }
 
 /** The pool of a site, in a cluster of these nodes. */
-export function poolOf(site: Site, host: HostFacts = unknownHost, nodes: readonly Node[] = []): Pool {
+export function poolOf(site: Site, host: HostFacts = makeHostFacts(), nodes: readonly Node[] = []): Pool {
   return makePools()({ site, host, nodes: new Map(nodes.map((node) => [node.name, node])) });
 }
 
 export function ip(text: string): NonNullable<ReturnType<typeof parseIp>> {
   const parsed = parseIp(text);
-  if (parsed === undefined) throw new Error(`${text} is no address`);
+  if (parsed === undefined) throw new Error(`${text} is not an address`);
   return parsed;
 }
 
@@ -90,7 +90,7 @@ export function ranges(...texts: readonly string[]): readonly IpRange[] {
   return mergeRanges(
     texts.map((text) => {
       const range = parseRange(text);
-      if (range === undefined) throw new Error(`${text} is no range`);
+      if (range === undefined) throw new Error(`${text} is not a range`);
       return range;
     }),
   );

@@ -1,20 +1,20 @@
-/** What a test may ask the program inside a namespace (`agent.ts`) to do. `address` defaults to `::`, both families. */
+/** The calls from a test to the program inside a namespace (`agent.ts`). `address` defaults to `::`, both families. */
 export type Call =
   /** Answers every GET with `body` and closes. */
   | { do: 'serveHttp'; port: number; address?: string; body: string; status?: number }
-  /** Sends `greeting` to who connects, then echoes. */
+  /** Sends `greeting` to each client, then echoes. */
   | { do: 'serveLines'; port: number; address?: string; greeting: string }
   | { do: 'setStatus'; port: number; status: number }
   | { do: 'unlisten'; port: number; address?: string }
   | { do: 'fetch'; address: string; port: number; timeoutMs?: number }
-  /** What furiwake's own health probe finds there; the answer is `text`. */
+  /** Runs furiwake's own health probe; the answer is `text`. */
   | { do: 'probe'; address: string }
   | { do: 'dial'; address: string; port: number }
   | { do: 'say'; id: number; text: string }
   | { do: 'heard'; id: number }
   | { do: 'hangUp'; id: number };
 
-/** `error` is the errno's name where there is one (`ECONNRESET`). */
+/** `error` is the name of the errno if there is one (`ECONNRESET`). */
 export type Outcome = {
   readonly error?: string;
   readonly id?: number;

@@ -7,7 +7,7 @@ import { systemClock } from '../../src/main/node/clock.ts';
 import type { Call, Outcome } from './agent-calls.ts';
 
 /*
- * Runs inside a network namespace and does there what a test asks for over stdin, one JSON object per line:
+ * Runs inside a network namespace and executes the calls of a test from stdin, one JSON object per line:
  * serves, dials, fetches. The answers go to stdout. It ends with its stdin, so it cannot outlive the test.
  */
 const servers = new Map<string, Server>();
@@ -34,7 +34,7 @@ async function perform(call: Call): Promise<Outcome> {
     }
     case 'serveLines': {
       await unlisten(call.port, call.address);
-      // Speaks first, as a mail server does, then echoes.
+      // Speaks first, like a mail server, then echoes.
       const server = createServer((socket) => {
         socket.on('error', () => socket.destroy());
         socket.write(call.greeting);
@@ -86,7 +86,7 @@ async function unlisten(port: number, address = '::'): Promise<void> {
     if (server === undefined) resolve();
     else {
       server.close(() => resolve());
-      resolve(); // connections that live on are the point of some tests
+      resolve(); // some tests need connections that continue
     }
   });
 }

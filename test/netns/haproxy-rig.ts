@@ -17,21 +17,21 @@ import type { Outcome } from './agent-calls.ts';
 import { type NetLab, type Node, startNetLab } from './net-lab.ts';
 import { patience } from './patience.ts';
 
-/** A furiwake that drives the HAProxy of the rig; several may follow one another. */
+/** A furiwake that controls the HAProxy of the rig; several may follow one another. */
 export type Driver = {
   readonly proxy: Proxy;
   readonly health: HealthModule;
-  /** What it logged at level warn and above. */
+  /** Its log lines at level warn and above. */
   readonly complaints: readonly string[];
   /** Last value of a metric without labels. */
   metric(name: string): number;
-  /** Resolves after so many more rounds of `proxy.run`. */
+  /** Resolves after this number of further rounds of `proxy.run`. */
   rounds(count: number): Promise<void>;
   /** Starts `proxy.run`; ends with the rig, or with `end`. */
   watch(): { end(): Promise<void> };
 };
 
-/** A lab with HAProxy on the balancer, the kernel sending it all TCP for the VIPs (10.50.0.0/16, fd50::/64). */
+/** A lab with HAProxy on the load balancer; the kernel sends it all TCP for the VIPs (10.50.0.0/16, fd50::/64). */
 export type Rig = AsyncDisposable & {
   readonly lab: NetLab;
   readonly signal: AbortSignal;
@@ -39,15 +39,15 @@ export type Rig = AsyncDisposable & {
   newDriver(options?: Partial<HaproxyOptions> & { readonly silenceMs?: number }): Driver;
   /** A table of `listeners` over all nodes of the lab, or over `nodes`. */
   table(listeners: readonly Listener[], nodes?: readonly RigNode[]): TrafficTable;
-  /** Sends packets for the VIPs to another port of HAProxy's than today's. */
+  /** Sends packets for the VIPs to another port than HAProxy's present one. */
   steerTo(port: number): Promise<void>;
-  /** `backend/server` of all that HAProxy has. */
+  /** `backend/server` of all servers in HAProxy. */
   servers(): Promise<readonly string[]>;
-  /** Gives runtime commands behind furiwake's back. */
+  /** Sends runtime commands without furiwake's knowledge. */
   command(...commands: readonly string[]): Promise<void>;
-  /** Master processes of HAProxy on the balancer. */
+  /** Master processes of HAProxy on the load balancer. */
   masters(): Promise<number>;
-  /** A connection of the client to 10.50.0.1 port 25 that has heard the greeting. */
+  /** A connection of the client to 10.50.0.1 port 25 that has received the greeting. */
   connect(): Promise<{ echoes(): Promise<void>; hangUp(): Promise<unknown> }>;
   /** The client fetches `/` from a VIP. */
   fetch(vip: string, port?: number): Promise<Outcome>;
@@ -182,7 +182,7 @@ function tableNodeOf({ node, state }: RigNode): TrafficNode {
   return { ...tableNode(node.name, node.ip4, node.ip6), state };
 }
 
-/** What the steering does, for all ports of the VIPs at once. */
+/** Replaces the steering, for all ports of the VIPs at once. */
 async function interceptVips({ balancer }: NetLab): Promise<void> {
   for (const [version, all] of [
     ['-4', '0.0.0.0/0'],
@@ -208,7 +208,7 @@ function collectingLog(complaints: string[]): Log {
   const note = (fields: Readonly<Record<string, unknown>>, message: string): void => {
     complaints.push(`${message}${fields['err'] instanceof Error ? `: ${fields['err'].message}` : ''}`);
   };
-  const log: Log = { debug: () => {}, info: () => {}, warn: note, error: note, child: () => log };
+  const log: Log = { debug: () => {}, info: () => {}, warn: note, error: note, failing: () => {}, child: () => log };
   return log;
 }
 

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { startNetLab } from './net-lab.ts';
 import { patience } from './patience.ts';
 
-test('the client reaches the balancer, the balancer the nodes, in both families, and a silent node gives no answer', async () => {
+test('the client reaches the load balancer, the load balancer the nodes, in both families, and a silent node does not answer', async () => {
   await using lab = await startNetLab({ nodes: 2 });
   const [first, second] = lab.nodes;
   await first?.ask({ do: 'serveHttp', port: 8080, body: 'n1' });

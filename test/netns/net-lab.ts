@@ -12,7 +12,7 @@ import { ownPrefix, removeNamespace, removeOrphans } from './orphans.ts';
 
 const run = promisify(execFile);
 
-/** One machine of the lab: a network namespace, and a small program inside it that does what a test asks for. */
+/** One machine of the lab: a network namespace, and a small program inside it that executes the calls of a test. */
 export type Machine = {
   /** Name of its network namespace. */
   readonly namespace: string;
@@ -24,7 +24,7 @@ export type Machine = {
   ask(call: Call): Promise<Outcome>;
   /** The `Exec` port, with every program started inside. */
   readonly execPort: Exec;
-  /** Drops all packets to and from it, or lets them through again: nobody gets an answer, not even a refusal. */
+  /** Drops all packets to and from it, or accepts them again: a client gets no answer, not even a refusal. */
   setSilent(isSilent: boolean): Promise<void>;
 };
 
@@ -36,17 +36,17 @@ export type Node = Machine & { readonly name: string; readonly ip4: string; read
  *   client 10.10.0.2  ── veth ── 10.10.0.1  balancer  10.20.0.1 ── bridge ── n1 10.20.0.11, n2 10.20.0.12, …
  *          fd10::2               fd10::1              fd20::1                   fd20::11,      fd20::12
  *
- * The client routes 10.50.0.0/16 and fd50::/64 (the VIPs) to the balancer; nothing is set up there for them.
+ * The client routes 10.50.0.0/16 and fd50::/64 (the VIPs) to the load balancer, which has no configuration for them.
  */
 export type NetLab = AsyncDisposable & {
   readonly client: Machine;
   readonly balancer: Machine;
   readonly nodes: readonly Node[];
-  /** A folder that goes with the lab. */
+  /** A folder that is removed with the lab. */
   readonly folder: string;
 };
 
-/** Builds a lab; needs root. Also takes away what a lab whose test was killed has left behind. */
+/** Builds a lab; needs root. Also removes the remains of labs whose tests were killed. */
 export async function startNetLab(options: { readonly nodes: number }): Promise<NetLab> {
   await removeOrphans();
   const prefix = `${ownPrefix}${nextLab++}`;
@@ -107,7 +107,7 @@ const silence = `table inet silence {
   chain out { type filter hook output priority -300; policy drop; }
 }`;
 
-/** Starts `agent.ts` inside and gives the function that talks to it. */
+/** Starts `agent.ts` inside and returns the function that calls it. */
 function startAgent(
   inside: (file: string, args: readonly string[]) => readonly string[],
   stack: AsyncDisposableStack,

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { startNetLab } from './net-lab.ts';
 
 /*
- * Starts a lab with a daemon in it, says the lab's folder and the namespace of the daemon, and waits to be killed.
+ * Starts a lab with a daemon in it, prints the lab's folder and the namespace of the daemon, and waits to be killed.
  */
 const { balancer, folder } = await startNetLab({ nodes: 1 });
 const file = path.join(folder, 'haproxy.cfg');

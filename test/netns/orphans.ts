@@ -10,15 +10,15 @@ import { until } from '../../lab/machine/until.ts';
 const run = promisify(execFile);
 const never = new AbortController().signal;
 
-/** What is called `fwtPID-…`, network namespace or temporary folder, belongs to the lab of that process. */
+/** A network namespace or temporary folder with a name `fwtPID-…` belongs to the lab of that process. */
 const namePattern = /^fwt(\d+)-\S+/;
 
-/** Begins the names of all that this process makes. */
+/** The prefix of all names that this process creates. */
 export const ownPrefix: string = `fwt${process.pid}-`;
 
-/** Deletes a network namespace, after all that runs inside: a daemon outlives it, and a master starts its worker anew. */
+/** Deletes a network namespace, after all processes inside: a daemon outlives it, and a master restarts its worker. */
 export async function removeNamespace(namespace: string): Promise<void> {
-  const isThere = (): boolean => existsSync(`/run/netns/${namespace}`); // another run may take it away as well
+  const isThere = (): boolean => existsSync(`/run/netns/${namespace}`); // another run may also remove it
   const isEmpty = async (): Promise<boolean> => {
     if (!isThere()) return true;
     const { stdout } = await run('ip', ['netns', 'pids', namespace]);
@@ -32,7 +32,7 @@ export async function removeNamespace(namespace: string): Promise<void> {
   });
 }
 
-/** Takes away what the labs of processes that are gone have left: daemons, namespaces, folders. */
+/** Removes the remains of the labs of dead processes: daemons, namespaces, folders. */
 export async function removeOrphans(): Promise<void> {
   const { namespaces, folders } = await findLabs();
   for (const [namespace, owner] of namespaces) if (!isAlive(owner)) await removeNamespace(namespace);
@@ -42,8 +42,8 @@ export async function removeOrphans(): Promise<void> {
 }
 
 /**
- * Takes away what the children of this process have left when they have ended; those that have a lab and do not end
- * within `graceMs` are killed.
+ * Removes the remains of this process's children after they have ended; kills those that have a lab and do not end
+ * within `graceMs`.
  */
 export async function removeLabsOfChildren(graceMs: number): Promise<void> {
   const startedAt = performance.now();

@@ -14,38 +14,39 @@ import { type NetLab, startNetLab } from './net-lab.ts';
 import { patience } from './patience.ts';
 
 /*
- * The client is on the balancer's link: 10.10.0.0/24 and fd10::/64. 10.50.0.0/16 and fd50::/64 are on no link, routed.
+ * The client is on the load balancer's link: 10.10.0.0/24 and fd10::/64. 10.50.0.0/16 and fd50::/64 are on no link, but
+ * routed.
  */
 export const linkAddresses: Addresses = addressesOf('10.10.0.50', 'fd10::50');
 export const routedAddresses: Addresses = addressesOf('10.50.0.1', 'fd50::1');
 export const allAddresses: Addresses = linkAddresses.with(routedAddresses);
 export const none: Addresses = addressesOf();
 
-/** A lab whose balancer gets addresses. */
+/** A lab whose load balancer gets addresses. */
 export type PlacementRig = AsyncDisposable & {
   readonly lab: NetLab;
   readonly placement: Placement;
   /** Adds the addresses to the host and advertises them. */
   add(wanted: Addresses): Promise<void>;
-  /** Audits, and advertises what was put back. */
+  /** Audits, and advertises restored addresses. */
   audit(wanted: Addresses): Promise<number>;
   readonly probe: DuplicateProbe;
   /** The record on the disk; `undefined`: none. */
   record(): Promise<string | undefined>;
-  /** The fields of what was warned of. */
+  /** The fields of the warnings. */
   readonly warnings: readonly unknown[];
   /** Another process on the same host. */
   makeNew(): Placement;
-  /** Expects that the client pings it, three times if need be. */
+  /** Expects that the client can ping it, within three attempts. */
   answersPing(address: string): Promise<void>;
-  /** Interface, address and scope of every routable address of the balancer, sorted. */
+  /** Interface, address and scope of every routable address of the load balancer, sorted. */
   places(): Promise<readonly string[]>;
   macOf(device: string): Promise<string>;
-  /** Where the client believes an address to be. */
+  /** The client's neighbour entry for an address. */
   neighbour(address: string): Promise<string | undefined>;
-  /** Makes the client believe an address to be elsewhere. */
+  /** Sets a wrong neighbour entry for an address on the client. */
   pretendElsewhere(address: string): Promise<void>;
-  /** ARP requests and neighbour advertisements that the client sees from now on; more come until the test ends. */
+  /** ARP requests and neighbour advertisements that the client receives from now on, until the test ends. */
   startCapture(): Promise<readonly string[]>;
 };
 

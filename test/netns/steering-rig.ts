@@ -1,36 +1,36 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, vi } from 'vitest';
 import { parseRange } from '../../src/core/ip/range.ts';
 import type { TrafficTable } from '../../src/core/traffic/table.ts';
 import { makeSteering } from '../../src/dataplane/nftables/steering.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import type { Exec } from '../../src/ports/exec.ts';
 import type { Addresses, Steering, SteeringTarget } from '../../src/ports/host.ts';
-import type { Metrics } from '../../src/ports/metrics.ts';
 import { silent } from '../make/log.ts';
 import * as make from '../make/table.ts';
 import { addressesOf, listener } from '../make/table.ts';
+import { recordMetrics } from '../sim/observers.ts';
 import { type NetLab, startNetLab } from './net-lab.ts';
 import { patience } from './patience.ts';
 
-/** Where the HAProxy of the rig listens. */
+/** The port of the rig's HAProxy. */
 export const proxyPort = 10_000;
 
-/** The addresses that are ours: the balancer has them. Others of 10.50.0.0/16 are only routed to it. */
+/** The added addresses: the load balancer has them. Others of 10.50.0.0/16 are only routed to it. */
 export const ours: Addresses = addressesOf('10.50.0.1', '10.50.0.2', 'fd50::1');
 
 /**
- * A lab whose balancer runs a HAProxy that answers with the destination of the connection (`DST PORT from SRC`), and on port 22 of
- * all addresses one that answers `sshd`.
+ * A lab whose load balancer runs a HAProxy that answers with the destination of the connection (`DST PORT from SRC`),
+ * and on port 22 of all addresses one that answers `sshd`.
  */
 export type SteeringRig = AsyncDisposable & {
   readonly lab: NetLab;
   /** Another furiwake on the same host; its programs are started by `exec`, and end with `lifetime`. */
   makeNew(lifetime: AbortSignal, exec?: Exec): Steering;
-  /** What all of them sent to nft since `reset`. */
+  /** The input of all of them to nft since `reset`. */
   sentAs(kind: 'change' | 'replace'): number;
-  /** How often they put something back since `reset`. */
+  /** The number of their repairs since `reset`. */
   repaired(): number;
   reset(): void;
   /** The answer's text, or the code of the error. */
@@ -48,7 +48,7 @@ export async function startSteeringRig({ nodes = 0 }: { readonly nodes?: number 
   for (const { text, family } of ours.values())
     await balancer.exec('ip', 'address', 'add', text, 'dev', 'vips', ...(family === 6 ? ['nodad'] : []));
 
-  const counted = new Map<string, number>();
+  let metrics = recordMetrics();
   const fetchFrom: SteeringRig['fetchFrom'] = async (machine, address, port, timeoutMs = 30_000) => {
     const { text, error } = await lab[machine].ask({ do: 'fetch', address, port, timeoutMs });
     return text ?? error ?? '';
@@ -61,15 +61,46 @@ export async function startSteeringRig({ nodes = 0 }: { readonly nodes?: number 
         exec,
         clock: systemClock,
         log: silent,
-        metrics: countingMetrics(counted),
+        metrics,
         lifetime,
       }),
-    sentAs: (kind) => counted.get(`furiwake_nftables_transactions_total ${kind}`) ?? 0,
-    repaired: () => counted.get('furiwake_nftables_repairs_total') ?? 0,
-    reset: () => counted.clear(),
+    sentAs: (kind) => metrics.total('furiwake_nftables_transactions_total', { kind }),
+    repaired: () => metrics.total('furiwake_nftables_repairs_total'),
+    reset: () => {
+      metrics = recordMetrics();
+    },
     fetchFrom,
     [Symbol.asyncDispose]: () => lab[Symbol.asyncDispose](),
   };
+}
+
+/** A rig for the tests of a file; each test gets a new steering, removed after it, and counters that start at 0. */
+export function useSteering(
+  options: Parameters<typeof startSteeringRig>[0],
+  begin: (scene: {
+    readonly rig: SteeringRig;
+    readonly steering: Steering;
+    /** Ends the programs of the steering. */
+    readonly lifetime: AbortController;
+  }) => void,
+): void {
+  let rig: SteeringRig;
+  let steering: Steering;
+  let lifetime: AbortController;
+  beforeAll(async () => {
+    rig = await startSteeringRig(options);
+  });
+  afterAll(() => rig[Symbol.asyncDispose]());
+  beforeEach(() => {
+    lifetime = new AbortController();
+    rig.reset();
+    steering = rig.makeNew(lifetime.signal);
+    begin({ rig, steering, lifetime });
+  });
+  afterEach(async () => {
+    await steering.remove(new AbortController().signal);
+    lifetime.abort();
+  });
 }
 
 const echo = `
@@ -99,7 +130,7 @@ export function tableOf(listeners: readonly Listening[]): TrafficTable {
   );
 }
 
-/** What the kernel is to hold for this table. */
+/** The desired contents of the kernel for this table. */
 export function targetOf(
   { listeners }: Pick<TrafficTable, 'listeners'>,
   vips: Addresses = addressesOf(),
@@ -107,17 +138,4 @@ export function targetOf(
   own: SteeringTarget['own'] = new Map(),
 ): SteeringTarget {
   return { listeners, vips, own, portOf: () => port };
-}
-
-function countingMetrics(counted: Map<string, number>): Metrics {
-  return {
-    counter: (name) => ({
-      add: (value, labels = {}) => {
-        const key = [name, ...Object.values(labels)].join(' ');
-        counted.set(key, (counted.get(key) ?? 0) + value);
-      },
-    }),
-    gauge: () => ({ set: () => undefined, remove: () => undefined }),
-    histogram: () => ({ observe: () => undefined }),
-  };
 }

@@ -15,9 +15,9 @@ export type SimOptions = {
   readonly seed: number;
   /** Default: a free one, on 127.0.0.1. */
   readonly port?: number;
-  /** How much faster than real time its timeouts and bookmarks are; as the client's `fastClock`. */
+  /** The speed of its timeouts and bookmarks relative to real time; the same as in the client's `fastClock`. */
   readonly timeFactor?: number;
-  /** Default 60,000, as the real one's. */
+  /** Default 60,000, as in the real one. */
   readonly bookmarkEveryMs?: number;
   readonly extraKinds?: readonly SimKind[];
   /** resourceVersions that cannot be compared; default: decimal integers. */
@@ -36,7 +36,7 @@ export type SimApiServer = AsyncDisposable & {
   put(kind: string, object: SimObject, manager?: string): SimObject;
   get(kind: string, key: string): SimObject | undefined;
   list(kind: string): readonly SimObject[];
-  /** As DELETE: it stays while it has finalizers. */
+  /** Like DELETE: it stays while it has finalizers. */
   remove(kind: string, key: string): void;
   readonly requests: readonly RequestRecord[];
   readonly faults: Faults;
@@ -44,8 +44,11 @@ export type SimApiServer = AsyncDisposable & {
   readonly watching: number;
   /** A bookmark on each running watch, now. */
   bookmark(): void;
-  /** The present state; the function that this returns restores etcd from it, with lower revisions, and restarts. */
-  backup(): () => void;
+  /**
+   * Saves the present state; the returned function restores etcd from it, with lower revisions, and restarts. It returns the
+   * restored revision.
+   */
+  backup(): () => number;
 };
 
 const defaultWatchSeconds = 1_800;
@@ -60,7 +63,7 @@ export async function startSimApiServer({
   now = () => Date.now(),
 }: SimOptions): Promise<SimApiServer> {
   const storage = makeStorage({ random: seededRandom(seed), now, extraKinds, hasOpaqueVersions });
-  const writes = makeWrites(storage);
+  const writes = makeWrites(storage, (service) => faults.admit(service));
   const pages = makePages();
   const watches = new Set<WatchStream>();
   const requests: RequestRecord[] = [];
@@ -168,6 +171,7 @@ export async function startSimApiServer({
       return () => {
         restore();
         faults.restart();
+        return storage.revision;
       };
     },
     [Symbol.asyncDispose]: async () => {
@@ -222,11 +226,11 @@ function kindOf(storage: Storage, apiVersion: string, plural: string): SimKind {
   return kind;
 }
 
-/** The revision to watch from: `undefined` is "all there is", and changes that are forgotten are `expired`. */
+/** The revision to watch from: `undefined` is the whole set, and forgotten changes are `expired`. */
 function revisionToWatch(storage: Storage, version: string | null): number | 'expired' | undefined {
   if (version === null || version === '') return undefined;
   const revision = revisionOf(version);
-  return revision > storage.revision || !storage.remembers(revision) ? 'expired' : revision;
+  return storage.remembers(revision) ? revision : 'expired';
 }
 
 function recordOf(route: Route | undefined, method: string, url: URL): RequestRecord {
@@ -240,7 +244,7 @@ function letIn(request: IncomingMessage, { tokens }: Faults): void {
   if (tokens !== undefined && !tokens.has(token)) throw refusalOf({ answer: 401 });
 }
 
-/** Carries out a mishap that needs no work of the server; returns whether it did. */
+/** Executes a mishap that needs no work of the server; returns whether it did. */
 function strike(mishap: Mishap, response: ServerResponse): boolean {
   switch (mishap) {
     case 'reset':

@@ -4,7 +4,7 @@ import { startController, startHost as startSimHost } from './controller-rig.ts'
 import type { SimObject } from './kinds.ts';
 
 /*
- * What happens between two steps of the controller: somebody else writes, the host refuses or is slow, the disk is full.
+ * Events between two steps of the controller: another client writes, the host refuses or is slow, the disk is full.
  */
 const stack: AsyncDisposable[] = [];
 let server: SimApiServer;
@@ -57,7 +57,7 @@ const condition = (name: string, type: string): Shown['conditions'] =>
   (shown(name).conditions ?? []).filter((each) => each.type === `furiwake.dev/${type}`);
 const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 25_000, interval: 5 });
 
-/** Somebody changes what we do not keep of a Service, just before our next patch of it. */
+/** Another client changes a field that furiwake does not keep, just before furiwake's next patch. */
 function meddleBeforePatch(name: string): void {
   let isDone = false;
   server.faults.next({
@@ -72,7 +72,7 @@ function meddleBeforePatch(name: string): void {
   });
 }
 
-describe('a foreign write just before ours, of which the watch tells us nothing', () => {
+describe('a foreign write just before one of furiwake, which the watch does not deliver', () => {
   test('does not keep a Service pending', async () => {
     await start();
     stack.push(await startController(server, startHost()));
@@ -93,7 +93,7 @@ describe('a foreign write just before ours, of which the watch tells us nothing'
 });
 
 describe('while the host refuses a change', () => {
-  test('an address that is to pass from one Service to another stays published for the one that is served', async () => {
+  test('an address that must pass from one Service to another stays published for the served one', async () => {
     await start();
     const host = startHost();
     stack.push(await startController(server, host));
@@ -109,7 +109,7 @@ describe('while the host refuses a change', () => {
   });
 });
 
-test('ports that came while the host was busy are not published before they are served, or refused', async () => {
+test('ports that were added while the host was busy are not published before they are served or refused', async () => {
   await start();
   const host = startHost();
   const gate = Promise.withResolvers<void>();
@@ -135,7 +135,7 @@ test('ports that came while the host was busy are not published before they are 
   for (const ports of published) expect([[first], [first, second, refused]]).toContainEqual(ports);
 });
 
-test('what was decided while nothing could be recorded is told when it can', async () => {
+test('decisions made while recording failed are reported when it works again', async () => {
   await start();
   const files = new Map<string, string>();
   let isFull = false;
@@ -163,7 +163,7 @@ test('what was decided while nothing could be recorded is told when it can', asy
   });
 });
 
-test('a Service that never had an address is let go when its type changes, also where only our class counts', async () => {
+test('a Service that never had an address is released when its type changes, also with only one class', async () => {
   await start();
   const loadBalancerClass = 'furiwake.dev/haproxy';
   stack.push(await startController(server, startHost(), { site: { takesDefaultClass: false } }));

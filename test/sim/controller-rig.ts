@@ -1,3 +1,4 @@
+import { makeFacts } from '../../src/agent/facts.ts';
 import { assembleController } from '../../src/controller/assemble.ts';
 import type { Controller, HostLink } from '../../src/controller/controller.ts';
 import type { Site } from '../../src/core/model/site.ts';
@@ -9,13 +10,13 @@ import type { EventFacts } from '../../src/kube/event-object.ts';
 import { makeFileLedger } from '../../src/state/ledger.ts';
 import { makeAgentRig } from '../make/agent-rig.ts';
 import type { FakeHostPorts } from '../make/host-ports.ts';
-import { makeHostFacts, makeSite } from '../make/service.ts';
+import { makeSite } from '../make/service.ts';
 import type { SimApiServer } from './apiserver.ts';
 import { filesOf, noPrograms } from './harness.ts';
 import { type LogLine, recordLog, recordMetrics } from './observers.ts';
 import { fastClock, seededRandom } from './virtual-clock.ts';
 
-/** A load-balancer host: the real agent over ports in memory, and every table that it was given. */
+/** A load-balancer host: the real agent over ports in memory, with all tables published to it. */
 export type SimHost = AsyncDisposable & {
   readonly link: HostLink;
   readonly ports: FakeHostPorts;
@@ -23,7 +24,7 @@ export type SimHost = AsyncDisposable & {
   readonly log: readonly LogLine[];
 };
 
-/** `onPublish` is called with each table before the agent gets it. */
+/** Calls `onPublish` with each table before the agent gets it. */
 export function startHost({
   onPublish = () => undefined,
   timeFactor = 1,
@@ -64,13 +65,13 @@ export type RigOptions = {
   readonly site?: Partial<Site>;
   /** Outlives a rig, as the state directory does. */
   readonly files?: Map<string, string>;
-  /** Clock speed against the wall; default 1. */
+  /** Clock speed relative to real time; default 1. */
   readonly timeFactor?: number;
 };
 
 export async function startController(
   server: SimApiServer,
-  { link: host }: Pick<SimHost, 'link'>,
+  { link: host, ports }: Pick<SimHost, 'link' | 'ports'>,
   options: RigOptions = {},
 ): Promise<ControllerRig> {
   const { files = new Map<string, string>(), addresses = ['192.0.2.8-192.0.2.9'], timeFactor = 1 } = options;
@@ -92,11 +93,12 @@ export async function startController(
   const client = makeKubeClient({ config, clock, log, metrics, random });
   const events: EventFacts[] = [];
   let mayWrite = true;
+  const site = makeSite(addresses, options.site);
   const { stores, controller, drained } = assembleController({
     client,
-    site: makeSite(addresses, options.site),
+    site,
     host,
-    facts: async () => makeHostFacts(),
+    facts: makeFacts({ ...ports, site, reserved: async () => new Map() }),
     ledger: makeFileLedger({ path: '/ledger', earlierPath: '/records', files: filesOf(files), clock, log }),
     drains: await loadDrains({ path: '/drains', files: filesOf(files), log }),
     events: { record: (event) => void events.push(event) },

@@ -65,7 +65,7 @@ const writes = (): readonly string[] =>
     .map(({ verb, resource }) => `${verb} ${resource}`);
 
 describe('a full disk', () => {
-  test('gives nobody an address that is not recorded; when there is room again everybody gets one', async () => {
+  test('publishes no address that is not recorded; when there is room again every Service gets one', async () => {
     await start();
     const host = startHost();
     const files = new Map<string, string>();
@@ -136,7 +136,7 @@ describe('a Service', () => {
     expect(early).toEqual([]);
   });
 
-  test('is let go when it is deleted, after the host has let it go', async () => {
+  test('is released when it is deleted, after the host has removed it', async () => {
     await start();
     const host = startHost();
     stack.push(await startController(server, host));
@@ -147,7 +147,7 @@ describe('a Service', () => {
     expect(host.ports.held.proxy.size).toBe(0);
   });
 
-  test('that was deleted while nobody looked is cleaned up by the next start', async () => {
+  test('that was deleted while furiwake was stopped is cleaned up by the next start', async () => {
     await start();
     const files = new Map<string, string>();
     const host = startHost();
@@ -161,7 +161,7 @@ describe('a Service', () => {
     await until(() => expect(service('a')).toBeUndefined());
   });
 
-  test('keeps its address over a restart, also when the state directory is lost', async () => {
+  test('keeps its address across a restart, even if the state directory is lost', async () => {
     await start();
     const host = startHost();
     const first = await startController(server, host);
@@ -176,7 +176,7 @@ describe('a Service', () => {
     expect(shownIp('b')).toBe('192.0.2.9');
   });
 
-  test('that waits for a port gets it by itself when its holder goes', async () => {
+  test('that waits for a port gets it when its holder is deleted', async () => {
     await start();
     stack.push(await startController(server, startHost(), { addresses: ['192.0.2.8'] }));
     server.put('Service', makeWire('a'));
@@ -187,7 +187,7 @@ describe('a Service', () => {
     await until(() => expect(shownIp('b')).toBe('192.0.2.8'));
   });
 
-  test('is let go when its type changes, and its conditions go with it', async () => {
+  test('is released when its type changes, and its conditions are removed', async () => {
     await start();
     const host = startHost();
     stack.push(await startController(server, host));
@@ -204,7 +204,7 @@ describe('a Service', () => {
     expect(host.ports.held.proxy.size).toBe(0);
   });
 
-  test('is not published while the host refuses, and says why', async () => {
+  test('is not published while the host refuses, and reports why', async () => {
     await start();
     const host = startHost();
     host.ports.failing.set('steering.apply', 'nft: no');
@@ -215,7 +215,7 @@ describe('a Service', () => {
   });
 });
 
-describe('somebody else’s write to the status', () => {
+describe('another client’s write to the status', () => {
   const overwrite = (ip: string): void => {
     const present = service('a');
     server.put(
@@ -225,7 +225,7 @@ describe('somebody else’s write to the status', () => {
     );
   };
 
-  test('is repaired, and given up after the third within a minute', async () => {
+  test('is repaired, and no longer after the third within a minute', async () => {
     await start();
     const rig = await startController(server, startHost());
     stack.push(rig);
@@ -242,7 +242,7 @@ describe('somebody else’s write to the status', () => {
 });
 
 describe('the controller', () => {
-  test('gives the host nothing before it knows all Services and Nodes', async () => {
+  test('publishes no table before it knows all Services and Nodes', async () => {
     await start();
     server.put('Service', makeWire('a'));
     server.faults.next({ mishap: 'hang', on: ({ resource }) => resource === 'nodes', times: 100 });
@@ -256,7 +256,7 @@ describe('the controller', () => {
     expect(writes()).toEqual([]);
   });
 
-  test('writes nothing while it may not', async () => {
+  test('writes nothing without permission', async () => {
     await start();
     const rig = await startController(server, startHost(), { timeFactor: 50 });
     stack.push(rig);
@@ -268,7 +268,7 @@ describe('the controller', () => {
     await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
   });
 
-  test('leaves a Service without a class alone that another manager serves', async () => {
+  test('does not touch a Service without a class that another manager serves', async () => {
     await start();
     server.put(
       'Service',
@@ -281,7 +281,7 @@ describe('the controller', () => {
     expect(writes()).toEqual([]);
   });
 
-  test('answers 200 hostile Services on themselves and serves the plain one among them', async () => {
+  test('reports errors on 200 hostile Services and serves the plain one among them', async () => {
     await start();
     stack.push(await startController(server, startHost(), { addresses: ['192.0.2.0/28'] }));
     for (let index = 0; index < 200; index++) {

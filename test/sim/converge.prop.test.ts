@@ -9,10 +9,10 @@ import { type Harness, makeHarness, projectKept, service, truth, until } from '.
 import { fastClock } from './virtual-clock.ts';
 
 /*
- * After any schedule of changes and faults, the store is what the server has. Changes come from others, and from our
- * own writes too, whose answers are put into the store before or after their echo.
+ * After any schedule of changes and faults, the store equals the server. Changes come from other clients and from
+ * furiwake's own writes, whose answers are put into the store before or after their echo.
  */
-type Stage = { readonly server: SimApiServer; readonly harness: Harness; restore: () => void };
+type Stage = { readonly server: SimApiServer; readonly harness: Harness; restore: () => number };
 type Change = (stage: Stage, name: string, note: string) => void | Promise<void>;
 
 const changes: Readonly<Record<string, Change>> = {
@@ -24,7 +24,7 @@ const changes: Readonly<Record<string, Change>> = {
       const answer = await client.jsonPatch<KubeObject>(path, patch, { signal });
       services.put(projectKept(answer), answer.metadata.resourceVersion ?? '');
     } catch {
-      // refused, reset, or not there: nothing was learnt
+      // refused, reset, or missing: no new knowledge
     }
   },
   remove: ({ server }, name) => {
@@ -51,14 +51,16 @@ const mishaps: Readonly<Record<string, (stage: Stage) => void>> = {
   restart: ({ server: { faults } }) => faults.restart(),
   backup: (stage) => void (stage.restore = stage.server.backup()),
   /**
-   * A backup is restored, and the API server has forgotten the versions that watches ask for. (Where it takes such a version
-   * for one to come, two silent watches lead to a list: `watch-faults.test.ts`. A write of our own that the backup lacks
-   * and that no watch has shown stays in the store until then.)
+   * A backup is restored, and a watch that asks for a version that it lacks is refused. (If the API server waits for such a
+   * version, two silent watches lead to a list: `watch-faults.test.ts`.)
    */
   restore: ({ restore, server: { faults } }) => {
-    restore();
-    faults.endWatches();
-    faults.next({ mishap: { answer: 410 }, on: ({ verb }) => verb === 'watch' });
+    const revision = restore();
+    const lacks = (version: string | null): boolean => Number(version?.replace('rv', '')) > revision;
+    faults.next({
+      mishap: { answer: 410 },
+      on: ({ verb, query }) => verb === 'watch' && lacks(query.get('resourceVersion')),
+    });
   },
   split: ({ server: { faults } }) => void (faults.splitsCharacters = !faults.splitsCharacters),
   refuseWatchList: ({ server: { faults } }) => void (faults.watchList = 'refused'),
@@ -70,7 +72,7 @@ const mishaps: Readonly<Record<string, (stage: Stage) => void>> = {
   endAtOnce: ({ server: { faults } }) => faults.next({ mishap: 'end-at-once', on: ({ verb }) => verb === 'watch' }),
 };
 
-/** What happens, and for how many turns of the event loop sockets may bring what they have before the next. */
+/** An action, and the number of turns of the event loop in which sockets may deliver data before the next. */
 const step = fc.record({
   change: fc.constantFrom(...Object.keys(changes)),
   name: fc.constantFrom('a', 'b', 'c', 'd'),
@@ -90,13 +92,13 @@ test('after any schedule of changes and faults the store equals the server', { t
       await using harness = await makeHarness(server, { clock: fastClock(1_000) });
       harness.watch();
       if (waits) await harness.services.synced;
-      const stage: Stage = { server, harness, restore: () => undefined };
+      const stage: Stage = { server, harness, restore: () => Number.POSITIVE_INFINITY };
       for (const { change, name, note, mishap, turns } of steps) {
         await changes[change]?.(stage, name, note);
         if (mishap !== null) mishaps[mishap]?.(stage);
         for (let turn = 0; turn < turns; turn += 1) await breathe();
       }
-      // From here on every object can be read.
+      // From here on every object can be decoded.
       for (const { metadata } of server.list('Service'))
         if (metadata.annotations?.['unreadable'] !== undefined) server.put('Service', service(metadata.name, 'well'));
       const wanted = truth(server);

@@ -56,7 +56,7 @@ async function pass(seconds: number): Promise<void> {
   }
 }
 
-test('an event is sent a moment later, with all that the API asks for', async () => {
+test('an event is sent a moment later, with all fields that the API requires', async () => {
   sender.record(about('web'));
   await clock.advance(499);
   expect(server.requests).toEqual([]);
@@ -106,7 +106,7 @@ test('another object, reason, type or note is another Event; so is the same one 
   expect(events()).toHaveLength(6);
 });
 
-test('25 go at once, then one a second, one at a time', async () => {
+test('25 are sent at once, then one a second, one at a time', async () => {
   for (let index = 0; index < 60; index += 1) sender.record(about(`s${index}`));
   await pass(1);
   expect(events().length).toBe(25);
@@ -120,7 +120,7 @@ test('beyond a thousand waiting Events new ones are counted and dropped', () => 
 });
 
 test('a namespace that is being deleted is not an error, and delays no other Event', async () => {
-  server.put('Namespace', { metadata: { name: 'ending', finalizers: ['kubernetes'] } });
+  server.put('Namespace', { metadata: { name: 'ending' } });
   server.remove('Namespace', 'ending');
   server.faults.next({ mishap: { answer: 404 }, on: ({ path }) => path.includes('/gone/') });
   for (const namespace of ['ending', 'gone', 'default']) sender.record(about('web', namespace, namespace));
@@ -130,7 +130,7 @@ test('a namespace that is being deleted is not an error, and delays no other Eve
   expect(harness.metrics.total('furiwake_events_dropped_total')).toBe(0);
 });
 
-test('a transient failure is retried; a lost answer makes no second Event', async () => {
+test('a transient failure is retried; a lost answer creates no second Event', async () => {
   server.faults.next({ mishap: { answer: 500 } });
   server.faults.next({ mishap: 'lost-answer' });
   sender.record(about('web'));
@@ -143,7 +143,7 @@ test('a transient failure is retried; a lost answer makes no second Event', asyn
   expect(harness.metrics.total('furiwake_events_dropped_total')).toBe(0);
 });
 
-test('a failure that lasts drops the Event after five attempts, and at once when it is forbidden', async () => {
+test('a lasting failure drops the Event after five attempts, and a forbidden one at once', async () => {
   server.faults.next({ mishap: { answer: 500 }, times: 5 });
   sender.record(about('web'));
   await pass(120);

@@ -7,8 +7,8 @@ import { fastClock } from './virtual-clock.ts';
 
 /*
  * The real controller with the real agent, while one port of the host fails for two minutes (at sixty times the speed of the
- * wall): nothing repeats without growing waits, a failure that lasts is said once and then seldom, and the Services are
- * served when it ends.
+ * wall): no action repeats without growing waits, a lasting failure is logged once and then rarely, and the Services
+ * are served when it ends.
  */
 const timeFactor = 60;
 const windowMs = 120_000;
@@ -37,12 +37,12 @@ type Shown = {
 
 let count = 0;
 const failures: readonly (readonly [string, () => string])[] = [
-  ['always in the same words', () => 'no'],
-  ['in other words each time', () => `no, says process ${++count}`],
+  ['always with the same message', () => 'no'],
+  ['with another message each time', () => `no, says process ${++count}`],
 ];
 
 test.concurrent.for(steps.flatMap((step) => failures.map(([kind, words]) => [step, kind, words] as const)))(
-  '%s fails, %s: attempts, writes and log lines are few, and it heals',
+  '%s fails, %s: attempts, writes and log lines are few, and it recovers',
   async ([step, , words], { expect }) => {
     await using server = await startSimApiServer({ seed: 1, timeFactor });
     server.put('Node', {

@@ -1,20 +1,21 @@
+import type { SimObject } from './kinds.ts';
 import { Refusal } from './refusal.ts';
 import type { WatchStream } from './watch-stream.ts';
 
-/** One request, as the log keeps it. `verb` as in RBAC, with `apply` for server-side apply. */
+/** One request in the log. `verb` as in RBAC, with `apply` for server-side apply. */
 export type RequestRecord = {
   readonly verb: string;
-  /** Plural, with `/status` where it went there. */
+  /** Plural, with `/status` for that subresource. */
   readonly resource: string;
   readonly path: string;
   readonly query: URLSearchParams;
-  /** HTTP status; 0 while, or when, there is no answer. */
+  /** HTTP status; 0 without an answer, or before it. */
   status: number;
   /** False after it was answered, or failed. */
   isOpen: boolean;
 };
 
-/** What happens to a request instead of an answer. */
+/** A fault of a request, instead of an answer. */
 export type Mishap =
   | {
       readonly answer: number;
@@ -22,11 +23,11 @@ export type Mishap =
       readonly retryAfterSeconds?: number;
       readonly causes?: readonly object[];
     }
-  /** The connection is reset, before anything is done. */
+  /** The connection is reset before the request is executed. */
   | 'reset'
-  /** It is done, and the connection is reset instead of the answer. */
+  /** The request is executed, and the connection is reset instead of an answer. */
   | 'lost-answer'
-  /** Nothing is answered, ever. */
+  /** There is never an answer. */
   | 'hang'
   /** A watch answers 200 and ends. */
   | 'end-at-once'
@@ -41,30 +42,32 @@ export type RequestFault = {
   readonly times?: number;
 };
 
-/** Properties stay until they are set again; functions act once, on what runs now. */
+/** Properties stay until they are set again; functions act once, on running watches and connections. */
 export type Faults = {
   watchList: 'on' | 'refused' | 'ignored';
-  /** By how much each line of a watch is delayed. */
+  /** The delay of each line of a watch. */
   slowMs: number;
   /** Chunks end within a UTF-8 character. */
   splitsCharacters: boolean;
   /** Bearer tokens that are accepted; `undefined`: requests need none. */
   tokens: ReadonlySet<string> | undefined;
-  /** Every connection is reset as soon as it is made. */
+  /** Every connection is reset as soon as it is opened. */
   isDown: boolean;
+  /** A mutating admission plugin: what is stored of a Service instead of what a request writes. Default: the same. */
+  admit: (service: SimObject) => SimObject;
   /** The next requests that match fail. */
   next(fault: RequestFault): void;
   /** Running watches get an ERROR event with this status (410: expired) and end. */
   failWatches(status: number): void;
   /** Running watches end, as after their timeout. */
   endWatches(): void;
-  /** Running watches are silent from now on, with their sockets open: half-open, as seen from the client. */
+  /** Running watches are silent from now on, with open sockets: half-open for the client. */
   freezeWatches(): void;
   /** The next line of each running watch is cut in the middle, and the stream ends there. */
   truncateWatches(): void;
   /** All connections are reset. */
   resetConnections(): void;
-  /** As a restart of the server: connections reset, and the history of changes and pages lost. */
+  /** Like a restart of the server: connections are reset, and the history of changes and pages is lost. */
   restart(): void;
 };
 
@@ -74,7 +77,7 @@ export type FaultDeps = {
   readonly forgetHistory: () => void;
 };
 
-/** The faults, and `take`, by which the server gets the mishap of a request, once. */
+/** The faults, and `take`, with which the server gets the mishap of a request, once. */
 export function makeFaults({ watches, resetConnections, forgetHistory }: FaultDeps): {
   readonly faults: Faults;
   readonly take: (request: RequestRecord) => Mishap | undefined;
@@ -89,6 +92,7 @@ export function makeFaults({ watches, resetConnections, forgetHistory }: FaultDe
     splitsCharacters: false,
     tokens: undefined,
     isDown: false,
+    admit: (service) => service,
     next: (fault) => void pending.push({ fault, left: fault.times ?? 1 }),
     failWatches: (status) => toAll((watch) => watch.fail(refusalOf({ answer: status }))),
     endWatches: () => toAll((watch) => watch.end()),

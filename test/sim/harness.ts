@@ -14,21 +14,21 @@ import type { SimApiServer } from './apiserver.ts';
 import { type LogLine, recordLog, type RecordedMetrics, recordMetrics } from './observers.ts';
 import { seededRandom } from './virtual-clock.ts';
 
-/** What the tests keep of a Service: enough to see a change, and a field that can be made unreadable. */
+/** The fields of a Service in the tests: enough to see a change, and one that can be unreadable. */
 export type Kept = { readonly key: string; readonly uid: string; readonly type: string; readonly note: string };
 
-/** A client and watched Services, wired as the program wires them. */
+/** A client and watched Services, connected as in the program. */
 export type Harness = AsyncDisposable & {
   readonly client: KubeClient;
   readonly services: Store<Kept>;
-  /** Every event that the watch gave, in order. */
+  /** Every event of the watch, in order. */
   readonly events: readonly WatchEvent<Kept>[];
   readonly metrics: RecordedMetrics;
   readonly log: readonly LogLine[];
   readonly signal: AbortSignal;
   /** Starts to watch the Services. */
   watch(): void;
-  /** Resolves when no request of this client is under way, and none follows from its answer. Watches do not count. */
+  /** Resolves when no request of this client is running, and no answer leads to another one. Watches do not count. */
   settled(): Promise<void>;
 };
 
@@ -78,6 +78,27 @@ export function filesOf(texts: Map<string, string>): Files {
   };
 }
 
+/** The client of the kubeconfig `/config` in these files. */
+export async function connect({
+  files,
+  ...deps
+}: { readonly files: Map<string, string> } & Omit<
+  Parameters<typeof makeKubeClient>[0],
+  'config'
+>): Promise<KubeClient> {
+  const { clock, log } = deps;
+  const config = await loadKubeConfig({
+    log,
+    kubeconfig: '/config',
+    env: {},
+    homeFolder: '/root',
+    files: filesOf(files),
+    exec: noPrograms,
+    clock,
+  });
+  return makeKubeClient({ config, ...deps });
+}
+
 export async function makeHarness(
   server: SimApiServer,
   {
@@ -88,18 +109,9 @@ export async function makeHarness(
 ): Promise<Harness> {
   files.set('/config', kubeconfig);
   const log = recordLog();
-  const config = await loadKubeConfig({
-    log,
-    kubeconfig: '/config',
-    env: {},
-    homeFolder: '/root',
-    files: filesOf(files),
-    exec: noPrograms,
-    clock,
-  });
   const metrics = recordMetrics();
   const random = seededRandom(server.seed + 1);
-  const { client, underWay } = counted(makeKubeClient({ config, clock, log, metrics, random }));
+  const { client, underWay } = counted(await connect({ files, clock, log, metrics, random }));
   const services = makeStore<Kept>({ keyOf: ({ key }) => key });
   const stop = new AbortController();
   const events: WatchEvent<Kept>[] = [];
@@ -111,6 +123,7 @@ export async function makeHarness(
       client,
       path,
       project: projectKept,
+      newestAnswer: services.newestAnswer,
       signal: stop.signal,
       clock,
       random,
@@ -142,7 +155,7 @@ export async function makeHarness(
   };
 }
 
-/** The client, and how many of its requests are under way. */
+/** The client, and the number of its running requests. */
 function counted(client: KubeClient): { readonly client: KubeClient; readonly underWay: () => number } {
   let underWay = 0;
   const count = (value: unknown): unknown =>
@@ -162,7 +175,7 @@ function counted(client: KubeClient): { readonly client: KubeClient; readonly un
 
 type WireService = KubeObject & { readonly spec?: { readonly type?: string } };
 
-/** Throws for a Service that is annotated `unreadable`, as a projection with a fault would. */
+/** Throws for a Service with the annotation `unreadable`, like a faulty projection. */
 export function projectKept({ metadata, spec }: WireService): Kept {
   if (metadata.annotations?.['unreadable'] !== undefined) throw new Error('unreadable');
   return {
@@ -173,12 +186,12 @@ export function projectKept({ metadata, spec }: WireService): Kept {
   };
 }
 
-/** What the store of a harness should hold, by the server's own word. */
+/** The expected contents of a harness's store, according to the server. */
 export function truth(server: SimApiServer): ReadonlyMap<string, Kept> {
   return new Map(server.list('Service').map((object) => [objectKey(object.metadata), projectKept(object)]));
 }
 
-/** A Service as a user writes it; `note` says which write it was. */
+/** A Service as a user writes it; `note` identifies the write. */
 export function service(
   name: string,
   note = '',
@@ -190,7 +203,7 @@ export function service(
   };
 }
 
-/** Resolves when the condition holds: for what real sockets bring, without sleeping. */
+/** Resolves when the condition holds: for data from real sockets, without sleeping. */
 export async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await breathe();
 }

@@ -1,4 +1,4 @@
-/** An object as the simulated server keeps it: plain JSON. */
+/** An object in the simulated server: plain JSON. */
 export type SimObject = {
   readonly apiVersion?: string;
   readonly kind?: string;
@@ -15,7 +15,6 @@ export type SimMeta = {
   readonly namespace?: string;
   readonly uid?: string;
   readonly resourceVersion?: string;
-  readonly generation?: number;
   readonly creationTimestamp?: string;
   readonly deletionTimestamp?: string;
   readonly labels?: Readonly<Record<string, string>>;

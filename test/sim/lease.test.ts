@@ -49,7 +49,7 @@ function lease(identity: string): Made {
   return { ...made, log, others };
 }
 
-/** Waits for the Lease; what it was told of the holder, in order. */
+/** Waits for the Lease; records the reported holders, in order. */
 function waiting(identity: string): { mine: Made; told: Holder[]; acquired: Promise<void>; stop: AbortController } {
   const mine = lease(identity);
   const stop = new AbortController();
@@ -65,7 +65,7 @@ const candidates = (): Readonly<Record<string, string>> =>
     server.get('Lease', 'kube-system/furiwake')?.metadata.annotations?.['furiwake.dev/candidates'] ?? '{}',
   ) as Record<string, string>;
 
-/** A lease that is held by `identity`, and what ends it. */
+/** A lease that is held by `identity`, and its end. */
 async function held(identity: string): Promise<{ mine: Made; stop: AbortController; loss: Promise<LeaseLoss> }> {
   const mine = lease(identity);
   const stop = new AbortController();
@@ -89,7 +89,7 @@ test('a Lease without a holder is taken at once', async () => {
   expect(record()?.['renewTime']).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/);
 });
 
-test('our own Lease is taken back at once after a crash', async () => {
+test('the own Lease is taken again at once after a crash', async () => {
   server.put('Lease', {
     metadata: { namespace: 'kube-system', name: 'furiwake' },
     spec: { holderIdentity: 'box-1', leaseDurationSeconds: 15, leaseTransitions: 4 },
@@ -142,7 +142,7 @@ test('it ends when another host has taken it, and names the host', async () => {
   expect([mine.isHeld(), holder()]).toEqual([false, 'box-2']);
 });
 
-test('an API server that is out of reach does not end it, but forbids writes until it is renewed again', async () => {
+test('an unreachable API server does not end it, but forbids writes until it is renewed again', async () => {
   const { mine, loss } = await held('box-1');
   let isOver = false;
   void loss.then(() => (isOver = true));
@@ -155,14 +155,14 @@ test('an API server that is out of reach does not end it, but forbids writes unt
   expect([isOver, mine.isHeld(), holder()]).toEqual([false, true, 'box-1']);
 });
 
-test('a renewal whose answer was lost is known as our own', async () => {
+test('a renewal whose answer was lost is recognised as the own one', async () => {
   const { mine } = await held('box-1');
   server.faults.next({ mishap: 'lost-answer', on: ({ verb }) => verb === 'update' });
   await pass(30_000);
   expect([mine.isHeld(), holder()]).toEqual([true, 'box-1']);
 });
 
-test('a second process of our identity takes over, and the first one loses the Lease', async () => {
+test('a second process with the same identity takes over, and the first one loses the Lease', async () => {
   const first = await held('box-1');
   const second = await held('box-1');
   await pass(6_000);
@@ -195,7 +195,7 @@ test('of two hosts that claim it at the same time one gets it', async () => {
   expect(both.filter((each) => each.isHeld())).toHaveLength(1);
 });
 
-test('a failure that lasts is logged once, not every two seconds', async () => {
+test('a lasting failure is logged once, not every two seconds', async () => {
   const mine = lease('box-1');
   const stop = new AbortController();
   stops.push(stop);
@@ -206,7 +206,7 @@ test('a failure that lasts is logged once, not every two seconds', async () => {
   expect(mine.log.lines.filter(({ level }) => level === 'warn')).toHaveLength(1);
 });
 
-test('a candidate makes itself known to the holder, renews its entry every ten seconds, and removes it when it holds', async () => {
+test('a candidate registers itself, renews its entry every ten seconds, and removes it when it holds the Lease', async () => {
   const first = await held('box-1');
   const second = waiting('box-2');
   await pass(6_000);
@@ -251,7 +251,7 @@ test('it is released although a candidate wrote its entry since the last renewal
   await second.acquired;
 });
 
-test('a Lease put back to an older state, as with etcd from a backup, is ours again after its duration, and no namesake', async () => {
+test('a Lease in an older state, as after a restore of etcd, is taken again after its duration, without a namesake', async () => {
   const { mine, loss } = await held('box-1');
   const backup = server.get('Lease', 'kube-system/furiwake');
   await pass(40_000);
@@ -269,7 +269,7 @@ test('a Lease put back to an older state, as with etcd from a backup, is ours ag
   expect([mine.isHeld(), told.length, mine.others]).toEqual([true, 1, []]);
 });
 
-test('another process that goes on renewing under our identity is a namesake, and we are not alone', async () => {
+test('another process that keeps renewing with the same identity is a namesake, and the host is not alone', async () => {
   const first = await held('box-1');
   const copy = await held('box-1');
   await pass(6_000);
@@ -281,7 +281,7 @@ test('another process that goes on renewing under our identity is a namesake, an
   await pass(30_000);
   expect(told.map(({ kind }) => kind)).toEqual(['unknown', 'namesake']);
   expect([first.mine.isHeld(), copy.mine.isHeld(), first.mine.others]).toEqual([false, true, ['box-1']]);
-  // It waits as a candidate, and so its namesake learns of it, too.
+  // It waits as a candidate, so its namesake also learns of it.
   expect(copy.mine.others).toEqual(['box-1']);
 });
 
@@ -302,7 +302,7 @@ test.each([3_600_000, -3_600_000])('a wall clock that jumps by %i ms changes not
   expect(second.mine.isHeld()).toBe(true);
 });
 
-test('says why the Lease cannot be renewed, until it can', async () => {
+test('reports why the Lease cannot be renewed, until it can', async () => {
   const { mine } = await held('box-1');
   server.faults.tokens = new Set();
   await pass(6_000);

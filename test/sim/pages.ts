@@ -5,7 +5,7 @@ type Rest = { readonly stored: readonly Stored[]; readonly version: string };
 
 /** Lists in pages: those that follow the first are of the same revision, and are forgotten by a compaction. */
 export function makePages(): {
-  /** The JSON of a page; `all` is asked for where `token` names no list that has begun. */
+  /** The JSON of a page; calls `all` if `token` names no running list. */
   readonly page: (
     list: { readonly kind: string; readonly apiVersion: string; readonly all: () => Rest },
     limit: number,

@@ -2,14 +2,14 @@ import type { Fields } from './kinds.ts';
 import { Refusal } from './refusal.ts';
 
 /**
- * Who owns what of a status, in units: `loadBalancer/ingress` (an atomic list), `conditions/TYPE` (a map by type), and
- * each other field as a whole. Keys are `manager|operation`.
+ * The owners of the parts of a status, in units: `loadBalancer/ingress` (an atomic list), `conditions/TYPE` (a map by
+ * type), and each other field as a whole. Keys are `manager|operation`.
  */
 export type Owners = ReadonlyMap<string, ReadonlySet<string>>;
 
 type Units = ReadonlyMap<string, unknown>;
 
-/** A status in units; an empty list is a unit too (it is claimed), a missing one is not. */
+/** A status in units; an empty list is also a unit (it is claimed), a missing one is not. */
 function unitsOf(status: Fields): Map<string, unknown> {
   const units = new Map<string, unknown>();
   for (const [field, value] of Object.entries(status)) {
@@ -44,7 +44,7 @@ function isSameValue(a: unknown, b: unknown): boolean {
 
 /**
  * Server-side apply: the manager owns what it applies (by force, or where no other manager owns it, or where it is equal);
- * what it applied before and no longer applies is removed unless another manager owns it, too.
+ * what it applied before and no longer applies is removed unless another manager also owns it.
  */
 export function applyStatus(
   { status, owners }: { readonly status: Fields; readonly owners: Owners },
@@ -61,16 +61,17 @@ export function applyStatus(
       ? []
       : others.filter(([, set]) => set.has(unit)).map(([key]) => ({ unit, key })),
   );
+  const fieldOf = (unit: string): string => `.status.${unit.replace('/', '.')}`;
   if (disputed.length > 0 && !force)
     throw new Refusal(
       409,
       'Conflict',
-      `Apply failed with ${disputed.length} conflict: conflict with "${disputed[0]?.key}": .status.${disputed[0]?.unit}`,
+      `Apply failed with ${disputed.length} conflict: conflict with "${disputed[0]?.key}": ${fieldOf(disputed[0]?.unit ?? '')}`,
       {
         causes: disputed.map(({ unit, key }) => ({
           reason: 'FieldManagerConflict',
           message: `conflict with "${key}"`,
-          field: `.status.${unit}`,
+          field: fieldOf(unit),
         })),
       },
     );

@@ -17,7 +17,7 @@ export type Change = {
 
 export type Draft = { readonly object: SimObject; readonly owners: Owners };
 
-/** What the API server keeps in etcd: objects under one global revision, and the changes that led to them. */
+/** The contents of etcd: objects with one global revision, and the changes that led to them. */
 export type Storage = {
   readonly revision: number;
   /** A revision as a resourceVersion. */
@@ -27,18 +27,18 @@ export type Storage = {
   /** In the order of their keys, as etcd lists them. */
   list(kind: SimKind, namespace?: string): readonly Stored[];
   create(kind: SimKind, object: SimObject): Stored;
-  /** Replaces the object by `draft`; no new revision where they are equal. Removes it with its last finalizer. */
+  /** Replaces the object by `draft`; no new revision if they are equal. Removes it with its last finalizer. */
   update(kind: SimKind, key: string, draft: Draft): Stored;
   /** Removes it, or marks it as deleted while it has finalizers. */
   remove(kind: SimKind, key: string, preconditions?: { readonly uid?: string }): Stored;
   /** Whether all changes after `revision` are still known. */
   remembers(revision: number): boolean;
-  /** Changes after `revision`, as far as they are remembered. */
+  /** The remembered changes after `revision`. */
   since(revision: number, kind: SimKind, namespace?: string): readonly Change[];
   subscribe(listener: (change: Change) => void): () => void;
   /** Forgets all history, as a compaction or a restart of the watch cache does. */
   forget(): void;
-  /** The present state; the function that this returns restores it, with its revision, as etcd does from a backup. */
+  /** Saves the present state; the returned function restores it, with its revision, like a backup of etcd. */
   backup(): () => void;
 };
 
@@ -127,7 +127,7 @@ export function makeStorage({
     create: (kind, object) => {
       const { generateName, ...given } = object.metadata as SimMeta & { generateName?: string };
       const name = given.name ?? `${generateName ?? ''}${(names += 1).toString(36).padStart(5, '0')}`;
-      const metadata = { ...given, name, uid: makeUid(), generation: 1, creationTimestamp: timestamp() };
+      const metadata = { ...given, name, uid: makeUid(), creationTimestamp: timestamp() };
       const key = keyOf(metadata);
       if (of(kind).has(key)) throw new Refusal(409, 'AlreadyExists', `${kind.plural} "${key}" already exists`);
       const { apiVersion, kind: kindName } = kind;
@@ -157,19 +157,13 @@ export function makeStorage({
           'creationTimestamp',
           'deletionTimestamp',
           'resourceVersion',
-          'generation',
           'managedFields',
         ]),
       };
       const object = { ...draft.object, apiVersion: kind.apiVersion, kind: kind.kind, metadata: withoutEmpty(kept) };
       if (isDeepStrictEqual(object, old.object) && isDeepStrictEqual(draft.owners, old.owners)) return old;
-      const hasNewSpec = !isDeepStrictEqual(object.spec ?? {}, old.object.spec ?? {});
-      const generation = (before.generation ?? 1) + (hasNewSpec ? 1 : 0);
       const isGone = before.deletionTimestamp !== undefined && (metadata.finalizers ?? []).length === 0;
-      return commit(kind, isGone ? 'DELETED' : 'MODIFIED', {
-        object: { ...object, metadata: { ...object.metadata, generation } },
-        owners: draft.owners,
-      });
+      return commit(kind, isGone ? 'DELETED' : 'MODIFIED', { object, owners: draft.owners });
     },
     remove: (kind, key, { uid } = {}) => {
       const old = present(kind, key);
@@ -179,7 +173,11 @@ export function makeStorage({
           `${kind.plural} "${key}"`,
           `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${object.metadata.uid}`,
         );
-      if ((object.metadata.finalizers ?? []).length === 0) return commit(kind, 'DELETED', { object, owners });
+      const held = [
+        ...(object.metadata.finalizers ?? []),
+        ...((object.spec?.['finalizers'] ?? []) as readonly string[]),
+      ];
+      if (held.length === 0) return commit(kind, 'DELETED', { object, owners });
       if (object.metadata.deletionTimestamp !== undefined) return old;
       const metadata = { ...object.metadata, deletionTimestamp: timestamp() };
       return commit(kind, 'MODIFIED', { object: { ...object, metadata }, owners });

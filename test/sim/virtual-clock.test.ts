@@ -3,7 +3,7 @@ import { seededRandom, virtualClock } from './virtual-clock.ts';
 
 const { signal } = new AbortController();
 
-test('sleepers wake in the order of their times, and what they start then is part of the same advance', async () => {
+test('sleepers wake in the order of their times, and their work is part of the same advance', async () => {
   const clock = virtualClock();
   const woken: [string, number][] = [];
   const sleepTwice = async (name: string, ms: number): Promise<void> => {
@@ -23,7 +23,7 @@ test('sleepers wake in the order of their times, and what they start then is par
   expect([clock.monotonic(), clock.now(), clock.sleepers]).toEqual([50, Date.UTC(2026, 0, 1) + 50, 1]);
 });
 
-test('an aborted sleep rejects with the reason and leaves nothing behind', async () => {
+test('an aborted sleep rejects with the reason and leaves no sleeper', async () => {
   const clock = virtualClock();
   const stop = new AbortController();
   const sleeping = clock.sleep(10, stop.signal);
@@ -47,7 +47,7 @@ test('a deadline aborts with a TimeoutError at its time, or with its signal befo
   expect((long.signal.reason as Error).message).toBe('enough');
 });
 
-test('drive moves time just as far as a promise needs', async () => {
+test('drive advances time exactly as far as a promise needs', async () => {
   const clock = virtualClock();
   const work = async (): Promise<string> => {
     await clock.sleep(5_000, signal);
@@ -59,7 +59,7 @@ test('drive moves time just as far as a promise needs', async () => {
   await expect(clock.drive(Promise.reject(new Error('no')))).rejects.toThrow('no');
 });
 
-test('untilSleeping sees who sleeps already, and who will', async () => {
+test('untilSleeping sees present and future sleepers', async () => {
   const clock = virtualClock();
   const waiting = clock.untilSleeping(100);
   void clock.sleep(50, signal);

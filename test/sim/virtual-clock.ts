@@ -4,13 +4,13 @@ import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 import { systemClock } from '../../src/main/node/clock.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 
-/** Time that stands still until a test moves it. */
+/** Time that stands still until a test advances it. */
 export type VirtualClock = Clock & {
-  /** Moves time on by `ms`: sleepers wake in the order of their times, and the work that they start is waited for. */
+  /** Advances time by `ms`: sleepers wake in the order of their times, and their work is awaited. */
   advance(ms: number): Promise<void>;
-  /** Moves time to the next sleeper until `promise` has settled. Not for promises that wait for a real socket. */
+  /** Advances time to the next sleeper until `promise` has settled. Not for promises that wait for a real socket. */
   drive<T>(promise: Promise<T>): Promise<T>;
-  /** Moves the wall clock alone, as a time server or an administrator does. */
+  /** Moves only the wall clock, like a time server or an administrator. */
   setWallClock(byMs: number): void;
   /** Number of sleepers. */
   readonly sleepers: number;
@@ -45,7 +45,7 @@ export function virtualClock(startMs: number = Date.UTC(2026, 0, 1)): VirtualClo
     timers.delete(timer);
     elapsedMs = Math.max(elapsedMs, timer.atMs);
     timer.ring();
-    await breathe(); // what woke up runs until it waits again
+    await breathe(); // the woken code runs until it waits again
   };
 
   return {

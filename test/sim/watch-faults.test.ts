@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
+import type { KubeObject } from '../../src/kube/object.ts';
 import { startSimApiServer } from './apiserver.ts';
-import { makeHarness, service, truth, until } from './harness.ts';
+import { makeHarness, projectKept, service, truth, until } from './harness.ts';
 import { fastClock, virtualClock } from './virtual-clock.ts';
 import { errorsIn, typesIn, waitIn, watchesOf, watchScene } from './watch-scene.ts';
 
@@ -35,7 +36,7 @@ test.each([
   await clock.advance(waitIn(harness));
   await until(() => harness.services.objects().has('default/d'));
   expect(new Map(harness.services.objects())).toEqual(truth(server));
-  // Only a 410 asks for the whole set again.
+  // Only a 410 leads to a request for the whole set.
   expect(typesIn(harness).filter((type) => type === 'initDone')).toHaveLength(status === 410 ? 2 : 1);
 });
 
@@ -86,7 +87,7 @@ test('a reset connection resumes from the last version', async () => {
   expect(typesIn(harness).filter((type) => type === 'init')).toHaveLength(1);
 });
 
-test('etcd restored from a backup, with lower versions, is the truth', async () => {
+test('after a restore of etcd the watch waits for a version that does not exist yet; silent twice, it lists again', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   const restore = server.backup();
@@ -99,10 +100,36 @@ test('etcd restored from a backup, with lower versions, is the truth', async () 
   restore();
   await until(() => errorsIn(harness).length === 1);
   await clock.advance(waitIn(harness));
+  for (let silences = 1; silences <= 2; silences += 1) {
+    await until(() => server.watching === 1);
+    await clock.advance(180_000);
+    await until(() => errorsIn(harness).length === 1 + silences);
+  }
+  await clock.advance(waitIn(harness));
   await until(() => harness.services.objects().has('default/b'));
+  expect(errorsIn(harness).map(({ code }) => code)).toEqual(['network', 'idle', 'idle']);
   expect(new Map(harness.services.objects())).toEqual(truth(server));
   server.put('Service', service('a', 'after'));
   await until(() => harness.services.objects().get('default/a')?.note === 'after');
+});
+
+test('an own write that a restored etcd lacks, and that the watch has not delivered, does not stay in the store', async () => {
+  await using both = await watchScene();
+  const { server, harness, clock } = both;
+  const { client, services, signal } = harness;
+  const restore = server.backup();
+  harness.watch();
+  await services.synced;
+  server.faults.freezeWatches();
+  const patch = [{ op: 'add', path: '/metadata/annotations', value: { note: 'lost' } }] as const;
+  const answer = await client.jsonPatch<KubeObject>('/api/v1/namespaces/default/services/a', patch, { signal });
+  services.put(projectKept(answer), answer.metadata.resourceVersion ?? '');
+  expect(services.objects().get('default/a')?.note).toBe('lost');
+  restore();
+  await until(() => errorsIn(harness).length === 1);
+  await clock.advance(waitIn(harness));
+  await until(() => typesIn(harness).filter((type) => type === 'initDone').length === 2);
+  expect(new Map(services.objects())).toEqual(truth(server));
 });
 
 test('a half-open connection is replaced after 180 s of silence, without a list', async () => {
@@ -121,23 +148,7 @@ test('a half-open connection is replaced after 180 s of silence, without a list'
   expect(watchesOf(server).at(-1)?.query.get('resourceVersion')).toBeTruthy();
 });
 
-test('a watch that is silent again after it was resumed may wait for a version that is not there: the set is listed anew', async () => {
-  await using both = await watchScene();
-  const { server, harness, clock } = both;
-  harness.watch();
-  await harness.services.synced;
-  for (let turn = 1; turn <= 2; turn += 1) {
-    await until(() => server.watching === 1);
-    server.faults.freezeWatches();
-    await clock.advance(180_000);
-    await until(() => errorsIn(harness).length === turn);
-  }
-  await clock.advance(waitIn(harness));
-  await until(() => typesIn(harness).filter((type) => type === 'initDone').length === 2);
-  expect(errorsIn(harness).map(({ code }) => code)).toEqual(['idle', 'idle']);
-});
-
-test('bookmarks keep a quiet watch alive and move the place to resume from', async () => {
+test('bookmarks keep a quiet watch alive and advance the version to resume from', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   harness.watch();
@@ -156,7 +167,7 @@ test('bookmarks keep a quiet watch alive and move the place to resume from', asy
   expect(errorsIn(harness)).toEqual([]);
 });
 
-test('a line that is cut in the middle is not taken for an object: the watch resumes before it', async () => {
+test('a truncated line is not an object: the watch resumes before it', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   harness.watch();
@@ -170,7 +181,7 @@ test('a line that is cut in the middle is not taken for an object: the watch res
   await until(() => harness.services.objects().get('default/a')?.note === 'cut');
 });
 
-test('after three streams in a row that cannot be read the set is listed anew', async () => {
+test('after three unreadable streams in a row all objects are listed again', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   harness.watch();
@@ -187,7 +198,7 @@ test('after three streams in a row that cannot be read the set is listed anew', 
   expect(new Map(harness.services.objects())).toEqual(truth(server));
 });
 
-test('characters that are split over two chunks arrive whole', async () => {
+test('characters that are split over two chunks arrive complete', async () => {
   await using both = await watchScene();
   const { server, harness } = both;
   server.faults.splitsCharacters = true;
@@ -199,7 +210,7 @@ test('characters that are split over two chunks arrive whole', async () => {
   expect(new Map(harness.services.objects())).toEqual(truth(server));
 });
 
-test('a slow stream is not taken for a dead one', async () => {
+test('a slow stream is not considered dead', async () => {
   await using both = await watchScene();
   const { server, harness } = both;
   server.faults.slowMs = 5;
@@ -225,7 +236,7 @@ test('watches that end as soon as they begin are repeated after growing waits', 
   expect(server.requests.length).toBeLessThan(6);
 });
 
-test('an object whose projection throws is skipped and reported, keeps its last state, and is not taken for deleted', async () => {
+test('an object whose projection throws is skipped and reported, keeps its last state, and is not considered deleted', async () => {
   await using both = await watchScene();
   const { server, harness } = both;
   harness.watch();
@@ -237,7 +248,7 @@ test('an object whose projection throws is skipped and reported, keeps its last 
 
   server.faults.resetConnections();
   server.put('Node', { metadata: { name: 'n' } });
-  server.faults.restart(); // also the next full set holds it
+  server.faults.restart(); // the next full set also contains it
   await until(() => errorsIn(harness).length > 0);
   await both.clock.advance(waitIn(harness));
   await until(() => typesIn(harness).filter((type) => type === 'initDone').length === 2);
@@ -247,7 +258,7 @@ test('an object whose projection throws is skipped and reported, keeps its last 
   await until(() => harness.services.objects().get('default/a')?.note === 'third');
 });
 
-test('after a restart without history the set is listed anew, and objects deleted meanwhile disappear', async () => {
+test('after a restart without history all objects are listed again, and those deleted meanwhile disappear', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   harness.watch();
@@ -262,7 +273,7 @@ test('after a restart without history the set is listed anew, and objects delete
   expect(new Map(harness.services.objects())).toEqual(truth(server));
 });
 
-test('a server that is down is waited for', async () => {
+test('the watch waits for a server that is down', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   server.faults.isDown = true;

@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest';
+import type { KubeObject } from '../../src/kube/object.ts';
+import { watchResource } from '../../src/kube/watcher.ts';
 import { service, truth, until } from './harness.ts';
 import { errorsIn, listsOf, typesIn, waitIn, watchScene } from './watch-scene.ts';
 
@@ -34,7 +36,7 @@ test.each([['refused'], ['ignored']] as const)(
   },
 );
 
-test('a server that is only slow is asked for the stream again, not for a list', async () => {
+test('a server that is only slow gets another request for the stream, not for a list', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   server.faults.next({ mishap: 'hang', on: ({ verb }) => verb === 'watch' });
@@ -48,7 +50,7 @@ test('a server that is only slow is asked for the stream again, not for a list',
   expect([listsOf(server), new Map(harness.services.objects())]).toEqual([[], truth(server)]);
 });
 
-test('missing rights to watch are an error, not a reason to list', async () => {
+test('a missing permission to watch is an error, and does not lead to a list', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   server.faults.next({ mishap: { answer: 403 }, on: ({ verb }) => verb === 'watch' });
@@ -60,7 +62,7 @@ test('missing rights to watch are an error, not a reason to list', async () => {
   expect(listsOf(server)).toEqual([]);
 });
 
-test('a long list comes in pages of one revision', async () => {
+test('a long list arrives in pages of one revision', async () => {
   await using both = await watchScene();
   const { server, harness } = both;
   server.faults.watchList = 'refused';
@@ -71,7 +73,7 @@ test('a long list comes in pages of one revision', async () => {
   expect(listsOf(server).map(({ query }) => query.get('limit'))).toEqual(['500', '500', '500']);
 });
 
-test('a page that fails is asked for again, and the pages before it are kept', async () => {
+test('a failed page is requested again, and the pages before it are kept', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;
   server.faults.watchList = 'refused';
@@ -95,4 +97,25 @@ test('after a page has expired the list starts over', async () => {
   await harness.services.synced;
   expect(new Map(harness.services.objects())).toEqual(truth(server));
   expect(errorsIn(harness).map(({ code }) => code)).toEqual(['expired']);
+});
+
+test('a list that steady own writes have overtaken is followed by a watch, not by another list', async () => {
+  await using both = await watchScene();
+  const { server, harness, clock } = both;
+  server.faults.watchList = 'refused';
+  const events = watchResource<KubeObject, string>({
+    client: harness.client,
+    path: '/api/v1/services',
+    project: ({ metadata }) => metadata.name,
+    newestAnswer: () => '1000000',
+    signal: harness.signal,
+    clock,
+    random: () => 0,
+    metrics: harness.metrics,
+  });
+  for await (const { type } of events) {
+    if (type === 'initDone') server.put('Service', service('d'));
+    if (type === 'apply') break;
+  }
+  expect(listsOf(server)).toHaveLength(1);
 });

@@ -3,7 +3,7 @@ import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import { type Harness, type Kept, makeHarness, service } from './harness.ts';
 import { type VirtualClock, virtualClock } from './virtual-clock.ts';
 
-/** A server with three Services, and a harness in step with it, in virtual time. */
+/** A server with three Services, and a synchronised harness, in virtual time. */
 export async function watchScene(): Promise<
   { server: SimApiServer; harness: Harness; clock: VirtualClock } & AsyncDisposable
 > {
@@ -26,7 +26,7 @@ export function errorsIn({ events }: Harness): readonly WatchError[] {
   return events.flatMap((event) => (event.type === 'error' ? [event.error] : []));
 }
 
-/** How long the watch said that it waits. */
+/** The wait that the watch reported. */
 export function waitIn({ events }: Harness): number {
   return events.findLast((event) => event.type === 'error')?.retryInMs ?? 0;
 }

@@ -27,7 +27,7 @@ export type WatchRequest = {
 
 const linesPerWrite = 250;
 
-/** Answers 200 and streams: the initial events in the pace of the reader, then each change at once. */
+/** Answers 200 and streams: the initial events at the pace of the reader, then each change at once. */
 export function openWatch(
   { kind, namespace, from, marksInitialEnd, timeoutMs }: WatchRequest,
   {
@@ -65,7 +65,7 @@ export function openWatch(
       await sleep(1); // so that the reader gets the first part alone
     }
   };
-  /** In order, also where some are late. */
+  /** In order, even if some are late. */
   const send = (text: string): void => {
     if (isTruncating) return writeCut(text);
     if (late === 0 && knobs.slowMs === 0 && !knobs.splitsCharacters) return write(text);
@@ -91,13 +91,16 @@ export function openWatch(
     close();
   };
 
+  /** A watch from a future version is silent until then, as with the real API server. */
+  const isNews = (revision: number): boolean => from === undefined || revision > from;
   const bookmark = (annotations?: Readonly<Record<string, string>>): void => {
+    if (!isNews(storage.revision)) return;
     const metadata = { resourceVersion: storage.versionText(storage.revision), ...(annotations && { annotations }) };
     send(line('BOOKMARK', { kind: kind.kind, apiVersion: kind.apiVersion, metadata }));
   };
 
   const isWanted = (change: Change): boolean =>
-    change.kind === kind && (namespace === undefined || change.namespace === namespace);
+    isNews(change.revision) && change.kind === kind && (namespace === undefined || change.namespace === namespace);
   let meanwhile: string[] | undefined = [];
   const unsubscribe = storage.subscribe((change) => {
     if (!isWanted(change)) return;
@@ -129,7 +132,7 @@ export function openWatch(
     for (const text of meanwhile ?? []) send(text);
     meanwhile = undefined;
   };
-  start().catch(close); // the reader went away
+  start().catch(close); // the reader has disconnected
 
   return {
     fail: (refusal) => {

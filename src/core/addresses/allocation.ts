@@ -3,7 +3,7 @@ import { indexOfRange } from '../ip/range.ts';
 import type { HostFacts } from '../model/host.ts';
 import type { ListenerKey, ServiceKey } from '../model/names.ts';
 import type { ServicePort } from '../model/service.ts';
-import type { Site } from '../model/site.ts';
+import type { Site, SiteRange } from '../model/site.ts';
 import type { Verdict } from '../reasons.ts';
 import { listenerKey } from '../traffic/table.ts';
 import type { AddressRecord } from './assignment.ts';
@@ -80,7 +80,7 @@ export class Allocation {
     if (need !== undefined) return { reason: 'AddressInUse', message: `${ip.text} is in use: ${need}` };
     const isRecorded = claimant.record?.addresses.some(({ text }) => text === ip.text) ?? false;
     const mayStay = isRecorded && !this.#site.handsOutOwn;
-    if (!mayStay && !this.#inPool(ip)) return this.#outsidePool(ip);
+    if (!mayStay && this.#rangeOf(ip) === undefined) return this.#outsidePool(ip);
     for (const port of ports) {
       const problem = this.#hostNeed(claimant, ip, port) ?? this.#conflict(claimant, ip, port);
       if (problem !== undefined) return problem;
@@ -142,10 +142,10 @@ export class Allocation {
     };
   }
 
-  /** Lowest first. Costs no more than the addresses in use, however large the ranges. */
+  /** Those that need no request, lowest first. Costs no more than the addresses in use, however large the ranges. */
   *#free(family: Family): Generator<Ip, void, undefined> {
     for (const [index, range] of this.#pool.ranges.entries()) {
-      if (range.family !== family) continue;
+      if (range.family !== family || range.isOnRequest) continue;
       let isPrefixInUse = true;
       for (let value = this.#cursors[index] ?? range.first; value <= range.last; value++) {
         const ip = ipOf(family, value);
@@ -159,15 +159,18 @@ export class Allocation {
     }
   }
 
-  /** Lowest first. */
+  /** Those that need no request, lowest first. */
   #inUse(family: Family): readonly Ip[] {
     return Array.from(this.#uses.values(), ({ ip }) => ip)
-      .filter((ip) => ip.family === family && this.#inPool(ip))
+      .filter((ip) => {
+        const range = ip.family === family ? this.#rangeOf(ip) : undefined;
+        return range !== undefined && !range.isOnRequest;
+      })
       .sort((a, b) => (a.value < b.value ? -1 : 1));
   }
 
-  #inPool(ip: Ip): boolean {
-    return indexOfRange(this.#pool.ranges, ip) >= 0;
+  #rangeOf(ip: Ip): SiteRange | undefined {
+    return this.#pool.ranges[indexOfRange(this.#pool.ranges, ip)];
   }
 
   #outsidePool({ text }: Ip): Verdict {

@@ -21,7 +21,10 @@ const reserved: readonly (readonly [cidr: string, what: string])[] = [
   ['ff00::/8', 'multicast addresses'],
 ];
 
-/** Reads an address, a CIDR without host bits, or `first-last`. */
+/**
+ * Reads an address, a CIDR without host bits, or `first-last`. A CIDR of IPv6 is read without its first address, the
+ * Subnet-Router anycast address (RFC 4291 section 2.6.1), unless it has one or two addresses (RFC 6164).
+ */
 export function parsePoolRange(text: string): PoolRange {
   const range = parseRange(text);
   if (range === undefined) return refuse(misreading(text));
@@ -31,9 +34,15 @@ export function parsePoolRange(text: string): PoolRange {
     const block = parseCidr(cidr);
     return block !== undefined && rangesOverlap(block, range);
   });
-  if (forbidden === undefined) return { ok: true, range };
+  if (forbidden === undefined) return { ok: true, range: withoutAnycast(text, range) };
   const [cidr, what] = forbidden;
   return refuse(`${text} contains ${what} (${cidr}), which no Service can have`);
+}
+
+function withoutAnycast(text: string, range: IpRange): IpRange {
+  const { family, first, last } = range;
+  const isSubnet = family === 6 && text.includes('/') && last - first > 1n;
+  return isSubnet ? { ...range, first: first + 1n } : range;
 }
 
 function refuse(problem: string): PoolRange {

@@ -1,16 +1,28 @@
-import { type IpRange, mergeRanges, rangeContains, rangeOf, subtractRanges } from '../ip/range.ts';
+import {
+  compareRanges,
+  formatRange,
+  type IpRange,
+  parseRange,
+  rangeContains,
+  rangeOf,
+  rangesOverlap,
+  subtractRanges,
+} from '../ip/range.ts';
 import type { HostFacts } from '../model/host.ts';
 import type { NodeName } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
-import type { Site } from '../model/site.ts';
+import type { Site, SiteRange } from '../model/site.ts';
 import { parseIp } from '../ip/ip.ts';
 import { isSameMap } from '../persistent-map.ts';
 
 /** The addresses that may be handed out now. */
 export type Pool = {
-  /** Merged, without what is excluded. */
-  readonly ranges: readonly IpRange[];
-  /** Addresses of the pool that are never handed out, by text, and what each is: `address of node n1`. */
+  /** Sorted, without overlaps and without what is excluded. */
+  readonly ranges: readonly SiteRange[];
+  /**
+   * Addresses that are never handed out, and `first-last` of Pod CIDRs, each with what it is: `address of node n1`. A
+   * Service loses an address that is excluded later; one in the Pod CIDR of a node that joins later it keeps.
+   */
   readonly excluded: ReadonlyMap<string, string>;
 };
 
@@ -26,15 +38,17 @@ export function makePools(): (input: PoolInput) => Pool {
   return (input) => {
     const { site, nodes, host } = input;
     if (last?.input.site === site && last.input.nodes === nodes && last.input.host === host) return last.pool;
-    const ranges = mergeRanges(site.handsOutOwn ? host.primaryAddresses.map(rangeOf) : site.ranges);
-    const excluded = excludedFrom(ranges, nodes, host);
-    const usable = subtractRanges(
-      ranges,
-      [...excluded.keys()].flatMap((text) => {
-        const ip = parseIp(text);
-        return ip === undefined ? [] : rangeOf(ip);
-      }),
-    );
+    const ranges: readonly SiteRange[] = site.handsOutOwn ? host.primaryAddresses.map(rangeOf) : site.ranges;
+    const excluded = excludedFrom(ranges, input);
+    const holes = [...excluded.keys()].flatMap((text) => parseRange(text) ?? []);
+    const usable = [true, undefined]
+      .flatMap((isOnRequest) =>
+        subtractRanges(
+          ranges.filter((range) => range.isOnRequest === isOnRequest),
+          holes,
+        ),
+      )
+      .toSorted(compareRanges);
     const before = last?.pool;
     const isSame = before !== undefined && isSameRanges(before.ranges, usable) && isSameMap(before.excluded, excluded);
     const pool = isSame ? before : { ranges: usable, excluded };
@@ -43,24 +57,29 @@ export function makePools(): (input: PoolInput) => Pool {
   };
 }
 
-function excludedFrom(
-  ranges: readonly IpRange[],
-  nodes: ReadonlyMap<NodeName, Node>,
-  host: HostFacts,
-): ReadonlyMap<string, string> {
+function excludedFrom(ranges: readonly IpRange[], { site, nodes, host }: PoolInput): ReadonlyMap<string, string> {
   const excluded = new Map<string, string>();
   for (const [text, what] of host.needs) {
     const ip = parseIp(text);
     if (ip !== undefined && ranges.some((range) => rangeContains(range, ip))) excluded.set(text, what);
   }
-  for (const node of nodes.values())
+  for (const node of nodes.values()) {
     for (const ip of node.allAddresses)
       if (ranges.some((range) => rangeContains(range, ip))) excluded.set(ip.text, `address of node ${node.name}`);
+    if (site.handsOutOwn) continue; // no Pod has an address that the host has itself
+    for (const cidr of node.podCidrs)
+      if (ranges.some((range) => rangesOverlap(range, cidr)))
+        excluded.set(formatRange(cidr), `Pod CIDR of node ${node.name}`);
+  }
   return excluded;
 }
 
-function isSameRanges(a: readonly IpRange[], b: readonly IpRange[]): boolean {
+function isSameRanges(a: readonly SiteRange[], b: readonly SiteRange[]): boolean {
   return (
-    a.length === b.length && a.every((range, index) => range.first === b[index]?.first && range.last === b[index].last)
+    a.length === b.length &&
+    a.every(
+      ({ first, last, isOnRequest }, index) =>
+        first === b[index]?.first && last === b[index].last && isOnRequest === b[index].isOnRequest,
+    )
   );
 }

@@ -62,11 +62,14 @@ export function formatRange(range: IpRange): string {
   return range.first === range.last ? first : `${first}-${ipOf(range.family, range.last).text}`;
 }
 
+/** IPv4 first, then by the first address. */
+export function compareRanges(a: IpRange, b: IpRange): number {
+  return a.family - b.family || (a.first < b.first ? -1 : a.first > b.first ? 1 : 0);
+}
+
 /** Sorted, without overlaps, adjacent ranges joined; covers exactly the same addresses. */
 export function mergeRanges(ranges: readonly IpRange[]): readonly IpRange[] {
-  const sorted = [...ranges].sort(
-    (a, b) => a.family - b.family || (a.first < b.first ? -1 : a.first > b.first ? 1 : 0),
-  );
+  const sorted = [...ranges].sort(compareRanges);
   const merged: IpRange[] = [];
   for (const range of sorted) {
     const before = merged.at(-1);

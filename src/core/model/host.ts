@@ -13,5 +13,3 @@ export type HostFacts = {
   /** Addresses that the host needs to work (gateways, DNS servers, the API server …), by text, and what each is. */
   readonly needs: ReadonlyMap<string, string>;
 };
-
-export const unknownHost: HostFacts = { ownAddresses: [], primaryAddresses: [], listening: [], needs: new Map() };

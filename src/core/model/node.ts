@@ -1,4 +1,5 @@
 import type { Ip } from '../ip/ip.ts';
+import type { IpRange } from '../ip/range.ts';
 import type { NodeName } from './names.ts';
 
 /** A cluster node, reduced to the fields that furiwake uses. */
@@ -8,7 +9,8 @@ export type Node = {
   readonly addresses: readonly Ip[];
   /** Every address in the node's status: no Service may have one of them. */
   readonly allAddresses: readonly Ip[];
-  readonly podCidrs: readonly string[];
+  /** Addresses of its Pods; none where the cluster does not allocate them by node. */
+  readonly podCidrs: readonly IpRange[];
   /**
    * Set if the node must not get new connections: deleted, excluded by label
    * `node.kubernetes.io/exclude-from-external-load-balancers` (value `"false"` does not exclude), or tainted

@@ -1,5 +1,11 @@
 import type { IpRange } from '../ip/range.ts';
 
+/** A range of the address pool. */
+export type SiteRange = IpRange & {
+  /** Only for Services that request an address of it. */
+  readonly isOnRequest?: true;
+};
+
 /** The administrator's choices: the flags. */
 export type Site = {
   readonly loadBalancerClass: string;
@@ -7,8 +13,8 @@ export type Site = {
   readonly takesDefaultClass: boolean;
   /** Only Services of these namespaces are ours. `undefined`: of all. */
   readonly namespaces: ReadonlySet<string> | undefined;
-  /** The addresses of the pool, merged. Empty if the pool is the host's own addresses. */
-  readonly ranges: readonly IpRange[];
+  /** The pool; no address is in two ranges. Empty if the pool is the host's own addresses. */
+  readonly ranges: readonly SiteRange[];
   /** The pool is the host's own (primary) addresses. Services follow when they change. */
   readonly handsOutOwn: boolean;
   /** Another host may have published addresses of its own pool: those Services move to this host's pool. */

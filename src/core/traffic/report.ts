@@ -31,6 +31,8 @@ export type HostReport = {
   readonly ownAddresses: ReadonlyMap<string, Ip>;
   /** Its own address on the interface of the default route, at most one per family. */
   readonly primaryAddresses: readonly Ip[];
+  /** Addresses that the host needs to work, by text, and what each is. */
+  readonly needs: ReadonlyMap<string, string>;
 };
 
 export const emptyReport: HostReport = {
@@ -38,4 +40,5 @@ export const emptyReport: HostReport = {
   health: new Map(),
   ownAddresses: new Map(),
   primaryAddresses: [],
+  needs: new Map(),
 };

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { parseInfo, parseMap, parseServersState, parseStat, parseTable } from './answers.ts';
 import { answerOf } from './health-tick.ts';
 
-// Answers as HAProxy 2.6.12 gave them, shortened.
+// Shortened answers of HAProxy 2.6.12.
 
 test('show info: process id, version, description, connections', () => {
   const answer = [
@@ -112,6 +112,6 @@ test.each([
   ['* INI', '', undefined],
   ['SOCKERR', 'Too many open files', undefined],
   ['', '', undefined],
-])('a check that ended as %s (%s) found the node %s', (checkStatus, lastCheck, answer) => {
+])('the result of a check that ended as %s (%s) is %s', (checkStatus, lastCheck, answer) => {
   expect(answerOf({ checkStatus, lastCheck })).toBe(answer);
 });

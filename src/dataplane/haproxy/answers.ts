@@ -1,11 +1,11 @@
 import { RuntimeError } from './client.ts';
 
 /*
- * HAProxy's answers as text. Its JSON form is no smaller to read and much larger to send: `show stat json` has 18 times
- * the size, which is megabytes each second with hundreds of nodes, and maps, servers' states and tables have none.
+ * HAProxy's answers as text. JSON would not be easier to read and is much larger: `show stat json` is 18 times the
+ * size, which is megabytes each second with hundreds of nodes, and maps, server states and tables have no JSON form.
  */
 
-/** `show info`: the fields that are read here. */
+/** `show info`: the fields that furiwake reads. */
 export type ProcessInfo = {
   readonly pid: number;
   readonly version: string;
@@ -14,7 +14,7 @@ export type ProcessInfo = {
   readonly maxConnections: number;
 };
 
-/** Reads `show info`; throws {@link RuntimeError} when it is no such answer. */
+/** Reads `show info`; throws {@link RuntimeError} if the answer has another form. */
 export function parseInfo(answer: string): ProcessInfo {
   const fields = new Map<string, string>();
   for (const line of answer.split('\n')) {
@@ -36,19 +36,19 @@ export function parseInfo(answer: string): ProcessInfo {
 export type ServerStat = {
   readonly backend: string;
   readonly server: string;
-  /** Without brackets and port; empty where HAProxy does not tell. */
+  /** Without brackets and port; empty if HAProxy does not report it. */
   readonly address: string;
   /** `UP`, `UP 1/2`, `DOWN`, `DRAIN`, `MAINT`, `no check`, … */
   readonly status: string;
   /** `L7OK`, `L4TOUT`, …; `* ` before it: another check is under way. */
   readonly checkStatus: string;
-  /** Of a failed check: the system's words, or the HTTP reason. */
+  /** Of a failed check: the system's error message, or the HTTP reason. */
   readonly lastCheck: string;
   readonly connections: number;
   readonly total: number;
 };
 
-/** Reads `show stat` by its header: columns come and go between versions. */
+/** Reads `show stat` by its header, because columns differ between versions. */
 export function parseStat(answer: string): readonly ServerStat[] {
   const [header = '', ...lines] = answer.split('\n');
   const names = header.replace(/^# /, '').split(',');
@@ -72,7 +72,7 @@ export function parseStat(answer: string): readonly ServerStat[] {
   });
 }
 
-/** RFC 4180: a cell with a comma or a quote stands in quotes, its quotes doubled. */
+/** RFC 4180: a cell with a comma or a quote is quoted, with its quotes doubled. */
 function splitCsv(line: string): readonly string[] {
   if (!line.includes('"')) return line.split(',');
   return [...line.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^,]*))/g)].map(
@@ -113,7 +113,7 @@ export function parseMap(answer: string): Map<string, string> {
   const entries = new Map<string, string>();
   for (const line of answer.split('\n')) {
     const [, key, value] = line.split(' ');
-    // The first of two entries with one key is the one in force.
+    // Of two entries with the same key the first is in force.
     if (key !== undefined && value !== undefined && !entries.has(key)) entries.set(key, value);
   }
   return entries;
@@ -128,7 +128,7 @@ export type ServerState = {
   readonly weight: number;
   /** In maintenance or draining, by command. */
   readonly isOut: boolean;
-  /** Its health check is switched on. */
+  /** Its health check is enabled. */
   readonly isChecked: boolean;
 };
 

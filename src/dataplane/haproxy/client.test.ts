@@ -17,7 +17,7 @@ import {
 
 const { signal } = new AbortController();
 
-/** A worker that answers `dialogue` after a quit, and keeps what it was told. */
+/** A worker that answers `dialogue` after a quit, and records its input. */
 async function worker(
   dialogue: string | undefined,
   clock: Clock = systemClock,
@@ -43,7 +43,7 @@ async function worker(
   return { runtime: makeRuntimeApi({ sockets: unixSockets({ clock }), path: `${folder}/sock` }), told, server };
 }
 
-test('answers are told apart, also those that 2.6 ends without an empty line', () => {
+test('answers are separated, even those that 2.6 ends without an empty line', () => {
   const dialogue =
     '\n> Already exists a server with the same name in backend.\n\n> entry not found.\n\n> \n> ' +
     'Only servers in maintenance mode can be deleted.\n> 0x55 a b\n0x56 c d\n\n> ';
@@ -56,36 +56,36 @@ test('answers are told apart, also those that 2.6 ends without an empty line', (
   ]);
 });
 
-test('the prompts of a payload are no part of its answer', () => {
+test('the prompts of a payload are not part of its answer', () => {
   expect(splitAnswers('\n> + + + \n> done\n\n> ')).toEqual(['', 'done']);
 });
 
 test.each(['', '\n', '\n> cut sh', '\n> a\n\n>', 'Permission denied\n'])(
-  'a dialogue that broke off is none: %j',
+  'an interrupted dialogue has no answers: %j',
   (text) => {
     expect(splitAnswers(text)).toBeUndefined();
   },
 );
 
-test('commands go as one line, and each answer comes back in its place', async () => {
+test('commands are sent as one line, and each answer is at the index of its command', async () => {
   const { runtime, told } = await worker('\n> \n> two\n\n> ');
   expect(await runtime.ask(['first', 'second'], signal)).toEqual(['', 'two']);
   expect(told).toEqual(['prompt\nfirst;second\nquit\n']);
 });
 
-test('nothing to ask is not sent', async () => {
+test('an empty request is not sent', async () => {
   const { runtime, told } = await worker('');
   expect(await runtime.ask([], signal)).toEqual([]);
   await runtime.perform([], signal);
   expect(told).toEqual([]);
 });
 
-test('too few answers are an error, for which one is missing is not known', async () => {
+test('too few answers are an error, because the missing one is unknown', async () => {
   const { runtime } = await worker('\n> \n> ');
   await expect(runtime.ask(['a', 'b'], signal)).rejects.toThrow(RuntimeError);
 });
 
-test('refusals come back by the index of the command, in the words of HAProxy on one line', async () => {
+test('refusals are at the index of their command, with the message of HAProxy on one line', async () => {
   const { runtime } = await worker('\n> New server registered.\n\n> entry not found.\nReally.\n\n> ');
   const refusals = await runtime.perform(['add server b/s 1.2.3.4', 'set map m k v'], signal);
   expect(refusals).toEqual(new Map([[1, 'entry not found.; Really.']]));
@@ -97,7 +97,7 @@ test('a map is replaced only if all of it is accepted', async () => {
   expect(await refusing.replaceMap('m', entries, signal)).toBe(false);
 });
 
-test('a socket that is absent, silent or breaks off is told apart; an abort is an abort', async () => {
+test('an absent, a silent and a broken socket are distinguished; an abort gives the reason of the signal', async () => {
   const absent = makeRuntimeApi({ sockets: unixSockets({ clock: systemClock }), path: '/nowhere/sock' });
   await expect(absent.ask(['show info'], signal)).rejects.toMatchObject({ how: 'absent' });
   const expired: Clock = {

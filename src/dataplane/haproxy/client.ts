@@ -3,8 +3,8 @@ import type { Clock } from '../../ports/clock.ts';
 import { entryLine } from './entries.ts';
 
 /**
- * A socket of HAProxy's cannot be used. `absent`: nothing listens there; `silent`: no answer in time; `broken`: the
- * connection ended within an answer, or the answer is not one of HAProxy's.
+ * A socket of HAProxy cannot be used. `absent`: no process listens there; `silent`: no answer in time; `broken`: the
+ * connection ended within an answer, or the answer has an unknown form.
  */
 export class RuntimeError extends Error {
   override readonly name = 'RuntimeError';
@@ -16,12 +16,12 @@ export class RuntimeError extends Error {
   }
 }
 
-/** For `catch`: a process that is not there is an answer, too. Throws any other error, also that it is silent. */
+/** For `catch`: an absent process is an expected result. Throws any other error, including a silent process. */
 export function unlessGone(error: unknown): undefined {
   if (!(error instanceof RuntimeError) || error.how === 'silent') throw error;
 }
 
-/** For `catch`: no usable answer is an answer, too. Throws any other error. */
+/** For `catch`: no usable answer is an expected result. Throws any other error. */
 export function unlessUnreachable(error: unknown): undefined {
   if (!(error instanceof RuntimeError)) throw error;
 }
@@ -29,11 +29,11 @@ export function unlessUnreachable(error: unknown): undefined {
 /** Unix sockets, as a client. */
 export type Sockets = {
   /**
-   * Sends `text` on a connection of its own and resolves with all that is answered until the peer closes it. Throws
+   * Sends `text` over a new connection and resolves with the complete answer when the peer closes it. Throws
    * {@link RuntimeError}; `silent` after three seconds.
    */
   request(path: string, text: string, signal: AbortSignal): Promise<string>;
-  /** Resolves when the peer closes a connection, normally by exiting; at once when nothing listens. */
+  /** Resolves when the peer closes a connection, normally by exiting; at once if no process listens. */
   untilClosed(path: string, signal: AbortSignal): Promise<void>;
 };
 
@@ -83,28 +83,30 @@ function untilClosed(socket: Socket, signal: AbortSignal): Promise<void> {
 }
 
 /**
- * HAProxy's runtime API on the worker's socket (management guide, 9.3), in interactive mode: there a prompt ends each
- * answer. (In the other mode an empty line does, but not after all refusals: 2.6 omits it after those of `del server`.)
- * One connection per call, so that an answer can never be taken for that of another call, and a call after a reload
- * reaches the new worker: an open connection stays with the old one, where commands succeed and change nothing.
+ * HAProxy's runtime API on the worker's socket (management guide, 9.3), in interactive mode, where a prompt ends each
+ * answer. (In the other mode an empty line ends it, but not after every refusal: 2.6 omits it after those of `del
+ * server`.) One connection per call, so that answers of different calls cannot be confused, and a call after a reload
+ * reaches the new worker: an open connection stays with the old one, where commands succeed without effect.
  *
  * All methods throw {@link RuntimeError}.
  */
 export type RuntimeApi = {
   /** Sends the commands in order, in as few lines as possible; their answers, without the final newline. */
   ask(commands: readonly string[], signal: AbortSignal): Promise<readonly string[]>;
-  /** As `ask`, for commands that change something; the refusals, by the index of the command, in HAProxy's words. */
+  /**
+   * Like `ask`, for commands that change something; returns the refusals, by the index of the command, with HAProxy's
+   * message.
+   */
   perform(commands: readonly string[], signal: AbortSignal): Promise<ReadonlyMap<number, string>>;
   /**
-   * Replaces all entries of a map at once: no connection sees a part of it. False where HAProxy refused a part: then the
-   * map is as it was.
+   * Replaces all entries of a map atomically. False if HAProxy refused a part: the map is unchanged then.
    */
   replaceMap(map: string, entries: ReadonlyMap<string, string>, signal: AbortSignal): Promise<boolean>;
-  /** Resolves when the process closes the connection, normally by exiting; at once when nothing listens. */
+  /** Resolves when the process closes the connection, normally by exiting; at once if no process listens. */
   untilClosed(signal: AbortSignal): Promise<void>;
 };
 
-/** Below `tune.bufsize` (16 kB), which bounds one line or payload, with room for the last command. */
+/** Below `tune.bufsize` (16 kB), which limits a line or payload, with room for the last command. */
 export const maxLineBytes = 15_000;
 
 export function makeRuntimeApi(deps: { readonly sockets: Sockets; readonly path: string }): RuntimeApi {
@@ -154,7 +156,7 @@ function* linesOf(entries: ReadonlyMap<string, string>): Generator<string> {
   for (const [key, value] of entries) yield entryLine({ key, value });
 }
 
-/** Groups of `parts` that are, with a separator each, no longer than `maxLength`. A longer part goes alone. */
+/** Groups of `parts` that are, with a separator each, no longer than `maxLength`. A longer part forms its own group. */
 export function* packLines(parts: Iterable<string>, maxLength: number): Generator<readonly string[]> {
   let line: string[] = [];
   let length = 0;
@@ -171,8 +173,8 @@ export function* packLines(parts: Iterable<string>, maxLength: number): Generato
 }
 
 /**
- * The answers in an interactive dialogue: after the prompt that `prompt` itself gives, each ends with one; a line of a
- * payload gives a `+ `. `undefined` when the dialogue broke off.
+ * The answers in an interactive dialogue: after the prompt that `prompt` itself prints, each answer ends with a prompt;
+ * each line of a payload prints a `+ `. `undefined` if the dialogue was interrupted.
  */
 export function splitAnswers(dialogue: string): readonly string[] | undefined {
   const parts = dialogue.split('\n> ');
@@ -182,7 +184,7 @@ export function splitAnswers(dialogue: string): readonly string[] | undefined {
 
 const successes = ['New server registered.', 'Server deleted.', 'IP changed from ', 'no need to change the addr'];
 
-/** Commands that change something answer nothing, but for these. */
+/** Commands that change something have an empty answer, with these exceptions. */
 export function isSuccess(answer: string): boolean {
   return answer === '' || successes.some((prefix) => answer.startsWith(prefix));
 }

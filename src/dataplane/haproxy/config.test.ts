@@ -60,7 +60,7 @@ test('listeners never change the configuration', () => {
   expect(plan(tableOf(listeners, nodes)).config).toBe(first.config);
 });
 
-test('the program is another one with other settings, never with other nodes', () => {
+test('the program depends on the settings, never on the nodes', () => {
   const base = programId(settings);
   const inConfig = (desired: Desired): unknown =>
     parseDescription(/description "(.*)"/.exec(desired.config)?.[1] ?? '');
@@ -88,12 +88,12 @@ test.each([
   ['with a comma, which would end an argument of a converter', '/var/lib/a,b'],
   ['with a quote', '/var/lib/"'],
   ['with a line break', '/var/lib\nbackend x'],
-  ['too long for the socket, whose temporary name is longer still', `/${'a'.repeat(86)}`],
+  ['too long for the temporary name of the socket', `/${'a'.repeat(86)}`],
 ])('a folder that is %s is refused', (_, folder) => {
   expect(() => pathsIn(folder)).toThrow(RangeError);
 });
 
-test('a folder of 85 characters is just short enough', () => {
+test('a folder of 85 characters is short enough', () => {
   expect(pathsIn(`/${'a'.repeat(84)}`).masterSocket).toHaveLength(97);
 });
 
@@ -102,11 +102,11 @@ test.each([
   [4096, 1536],
   [20_000, 8900],
   [1_048_576, 500_000],
-])('of %i descriptors there are %i connections, two each, and a reserve', (descriptors, connections) => {
+])('%i descriptors are enough for %i connections, two each, with a reserve', (descriptors, connections) => {
   expect(connectionLimit(descriptors)).toBe(connections);
 });
 
-test('a Service may have half of all connections, and never none', () => {
+test('a Service may have half of all connections, and at least one', () => {
   expect(capOf(8900)).toBe(4450);
   expect(capOf(1)).toBe(1);
 });

@@ -4,41 +4,43 @@ import { kubeProxyHealthPort } from '../../core/model/contract.ts';
 import type { NodeName } from '../../core/model/names.ts';
 import { addressOfNode, nodesBackend, type TrafficTable } from '../../core/traffic/table.ts';
 
-/** Port on both loopback addresses where HAProxy takes the connections; privileged, so that no local user can take it. */
+/**
+ * Port on both loopback addresses where HAProxy accepts the connections; privileged, so that no local user can bind it.
+ */
 export const listenPort = 292;
 
-/** What is fixed for the life of a HAProxy process. */
+/** The settings that are fixed for the lifetime of a HAProxy process. */
 export type Settings = {
-  /** Everything of HAProxy's lives here: see {@link pathsIn}. */
+  /** The folder of all files of HAProxy: see {@link pathsIn}. */
   readonly folder: string;
-  /** Connections that the whole process can hold; two descriptors each. */
+  /** Connection limit of the whole process; two descriptors each. */
   readonly maxConnections: number;
-  /** How long a connection without a byte in either direction lives. */
+  /** How long a connection may be idle in both directions. */
   readonly idleTimeoutSeconds: number;
-  /** False on a kernel without IPv6, where its loopback address cannot be bound. */
+  /** False on a kernel without IPv6, where HAProxy cannot bind its loopback address. */
   readonly hasIpv6: boolean;
-  /** The account of the workers after the start (the master keeps root for reloads); `undefined`: they stay root. */
+  /** The account of the workers after the start (the master stays root for reloads); `undefined`: they stay root. */
   readonly account: { readonly uid: number; readonly gid: number } | undefined;
 };
 
 export type Paths = {
   readonly config: string;
-  /** Where a new configuration waits for HAProxy's verdict. */
+  /** A new configuration that HAProxy has not checked yet. */
   readonly candidate: string;
   readonly map: string;
   readonly pid: string;
   readonly workerSocket: string;
   readonly masterSocket: string;
-  /** A listener of the worker that answers HTTP requests by itself: proof that the worker runs. */
+  /** A listener on which the worker itself answers HTTP requests, as proof that it runs. */
   readonly monitorSocket: string;
-  /** Empty: the root directory of the workers. */
+  /** The empty root directory of the workers. */
   readonly emptyFolder: string;
 };
 
 /**
- * The files in `folder`. Throws `RangeError` where HAProxy could not use them: it binds a socket under a temporary
- * name that is ten characters longer (97 bytes remain of the kernel's 107), and blanks, commas or quotes would end a
- * word of the configuration or of a runtime command.
+ * The files in `folder`. Throws `RangeError` if HAProxy could not use them: it binds a socket with a temporary name
+ * that is ten characters longer (97 bytes remain of the kernel's 107), and blanks, commas or quotes would end a word of
+ * the configuration or of a runtime command.
  */
 export function pathsIn(folder: string): Paths {
   const paths: Paths = {
@@ -58,20 +60,20 @@ export function pathsIn(folder: string): Paths {
 }
 
 /**
- * How many connections a process with this descriptor limit can hold: two each, after a reserve for listeners, sockets
- * and the health checks that are under way (one for each node at worst, when all are silent).
+ * The connection limit of a process with this descriptor limit: two descriptors each, after a reserve for listeners,
+ * sockets and running health checks (one for each node, if all are silent).
  */
 export function connectionLimit(descriptorLimit: number): number {
   const reserve = Math.min(2200, Math.floor(descriptorLimit / 4));
   return Math.min(500_000, Math.floor((descriptorLimit - reserve) / 2));
 }
 
-/** The most connections of one Service: half of all, so that one cannot starve the rest. */
+/** The connection limit of one Service: half of all, so that one Service cannot starve the rest. */
 export function capOf(maxConnections: number): number {
   return Math.max(1, Math.floor(maxConnections / 2));
 }
 
-/** A node in the backend of its family: one server, one health check; its port is that of the listener. */
+/** A node in the backend of its family: one server with one health check; the port is that of the listener. */
 export type NodeServer = {
   readonly node: NodeName;
   readonly family: Family;
@@ -79,15 +81,18 @@ export type NodeServer = {
   readonly isDraining: boolean;
 };
 
-/** The servers that HAProxy shall have, by the family of their backend. */
+/** The desired servers of HAProxy, by the family of their backend. */
 export type Servers = { readonly [F in Family]: readonly NodeServer[] };
 
-/** A node's name is the only foreign text that reaches HAProxy: a DNS-1123 subdomain, or the node is left out. */
+/**
+ * A node's name is the only external text that reaches HAProxy: a node whose name is not a DNS-1123 subdomain is
+ * skipped.
+ */
 export function isSafeNodeName(name: string): boolean {
   return name.length <= 253 && /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/.test(name);
 }
 
-/** The servers of the backends `nodes4` and `nodes6`, each node once, without nodes whose name HAProxy must not see. */
+/** The servers of the backends `nodes4` and `nodes6`, each node once, without nodes that have an invalid name. */
 export function serversOf(table: TrafficTable): Servers {
   const ofFamily = (family: Family): readonly NodeServer[] => {
     const servers = new Map<NodeName, NodeServer>();
@@ -102,12 +107,12 @@ export function serversOf(table: TrafficTable): Servers {
   return { 4: ofFamily(4), 6: ofFamily(6) };
 }
 
-/** `backend/server`, as the runtime API names it. */
+/** `backend/server`, the name in the runtime API. */
 export function serverId({ family, node }: Pick<NodeServer, 'family' | 'node'>): string {
   return `${nodesBackend(family)}/${node}`;
 }
 
-/** One check per node and second: two failures take it out, one success takes it in. */
+/** One check per node and second: two failures take the node out of use, one success takes it back into use. */
 export const checkOptions: string = `check port ${kubeProxyHealthPort} inter 1s fall 2 rise 1`;
 
 export function nodeServerLine(server: NodeServer): string {
@@ -129,7 +134,7 @@ function hostOf(address: Ip): string {
   return address.family === 4 ? address.text : `[${address.text}]`;
 }
 
-/** Which program a process runs: a hash of the configuration without its servers. */
+/** The identity of the program of a process: a hash of the configuration without its servers. */
 export type ProgramId = string;
 
 export function programId(settings: Settings): ProgramId {
@@ -137,7 +142,7 @@ export function programId(settings: Settings): ProgramId {
   return createHash('sha256').update(program).digest('hex').slice(0, 16);
 }
 
-/** What a process says of itself in `show info`, so that a later furiwake knows which program it runs. */
+/** The `description` of a process in `show info`, from which a later furiwake recognises the program. */
 export function descriptionOf(id: ProgramId): string {
   return `furiwake ${id}`;
 }
@@ -148,8 +153,8 @@ export function parseDescription(description: string): ProgramId | undefined {
 }
 
 /**
- * HAProxy's configuration: a fixed program, of which only the servers change, and they at run time. A listener is an
- * entry of the map file and never a line here.
+ * HAProxy's configuration: a fixed program in which only the servers change, at run time. A listener is an entry of the
+ * map file and never a line here.
  *
  *   entry   192.0.2.51|80 → nodes4|30692|4000|1f0e…     backend | target port | most connections of its Service at once |
  *                                                        which Service that is
@@ -166,12 +171,12 @@ function render(settings: Settings, servers: Servers | undefined, description: s
     'global',
     `    description "${description}"`,
     `    maxconn ${settings.maxConnections}`,
-    // HAProxy reserves two descriptors for each node's check and would refuse to start; see `connectionLimit`.
+    // HAProxy would reserve two descriptors for each node's check and refuse to start; see `connectionLimit`.
     '    no strict-limits',
     '    tune.bufsize 16384',
     `    stats socket ${paths.workerSocket} mode 600 level admin`,
     '    stats timeout 24h',
-    // The workers open no file after the start: maps are changed in memory, sockets are bound before they give up root.
+    // The workers open no file after the start: maps change in memory, and sockets are bound while they are root.
     `    chroot ${paths.emptyFolder}`,
     ...(account === undefined ? [] : [`    uid ${account.uid}`, `    gid ${account.gid}`]),
     '',
@@ -182,10 +187,11 @@ function render(settings: Settings, servers: Servers | undefined, description: s
     `    timeout client ${idle}s`,
     `    timeout server ${idle}s`,
     `    timeout tunnel ${idle}s`,
-    // A silent node costs a connection half a second, then another node is tried: nothing was sent yet.
+    // A silent node delays a connection by half a second; then HAProxy tries another node, because no data was sent
+    // yet.
     '    retries 3',
     '    option redispatch 1',
-    // Ends connections whose peer has vanished after some four minutes instead of the idle timeout.
+    // Ends connections whose peer has vanished after about four minutes instead of the idle timeout.
     '    option tcpka',
     '    clitcpka-idle 120s',
     '    clitcpka-intvl 30s',
@@ -195,16 +201,17 @@ function render(settings: Settings, servers: Servers | undefined, description: s
     '    srvtcpka-cnt 4',
     '',
     'frontend services',
-    // The rest is for `alive`, which must answer when all connections are in use.
+    // The rest is for `alive`, which must answer even if all connections are in use.
     `    maxconn ${settings.maxConnections - Math.min(8, Math.floor(settings.maxConnections / 4))}`,
     `    bind 127.0.0.1:${listenPort} transparent`,
     ...(settings.hasIpv6 ? [`    bind ::1:${listenPort} transparent v6only`] : []),
-    // Everything is decided when the connection comes, before a byte is read: protocols where the server speaks first.
+    // All decisions are made when the connection is accepted, before a byte is read, because in some protocols the
+    // server speaks first.
     '    tcp-request connection set-var-fmt(sess.listener) %[dst]|%[dst_port]',
     `    tcp-request connection set-var(sess.row) var(sess.listener),map_str(${paths.map})`,
     '    tcp-request connection reject if !{ var(sess.row) -m found }',
     '    tcp-request connection track-sc0 var(sess.listener) table services',
-    // The cap is one for all listeners of a Service, whatever number of ports and families it has.
+    // The limit applies to all listeners of a Service together, whatever its number of ports and families.
     '    tcp-request connection track-sc1 var(sess.row),field(4,|) table caps',
     '    tcp-request connection set-var(sess.cap) var(sess.row),field(3,|)',
     '    tcp-request connection reject if { sc_conn_cur(1),sub(sess.cap) gt 0 }',

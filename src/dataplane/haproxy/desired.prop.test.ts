@@ -14,7 +14,7 @@ const settings: Settings = {
   hasIpv6: true,
   account: undefined,
 };
-/** Among them what breaks out of a word, a line, a comment, a format or a payload. */
+/** Includes characters that end a word, a line, a comment, a format or a payload. */
 const hostileText = fc.oneof(
   fc.constantFrom(
     'n1',
@@ -73,7 +73,7 @@ const serverLine = new RegExp(
   `^ {4}server ${name} (?:[\\d.]+|\\[[0-9a-f:]+\\]) check port 10256 inter 1s fall 2 rise 1(?: disabled)?$`,
 );
 
-test('whatever stands in a table, it adds no line to the configuration but servers of the one form', () => {
+test('any table adds only server lines of one form to the configuration', () => {
   fc.assert(
     fc.property(anyTable, (table) => {
       const { config, bareConfig } = plan(table);
@@ -85,7 +85,7 @@ test('whatever stands in a table, it adds no line to the configuration but serve
   );
 });
 
-test('whatever stands in a table, it adds no word to a line of the map or to a command', () => {
+test('no table adds a word to a line of the map or to a command', () => {
   fc.assert(
     fc.property(anyTable, (table) => {
       const { entries, servers } = plan(table);
@@ -97,7 +97,7 @@ test('whatever stands in a table, it adds no word to a line of the map or to a c
   );
 });
 
-test('each listener is either an entry or refused by name, each node either a server or named', () => {
+test('each listener is either an entry or refused by name, each node either a server or reported', () => {
   fc.assert(
     fc.property(anyTable, (table) => {
       const { entries, refusals, servers, unsafeNodes } = plan(table);
@@ -108,7 +108,7 @@ test('each listener is either an entry or refused by name, each node either a se
   );
 });
 
-test('a plan after others is the plan from nothing', () => {
+test('a plan after others equals a plan from the start', () => {
   fc.assert(
     fc.property(fc.array(anyTable, { maxLength: 6 }), (tables) => {
       let before: Desired | undefined;

@@ -5,22 +5,22 @@ import type { Refusals } from '../../ports/host.ts';
 import { capOf, isSafeNodeName, renderConfig, type Servers, serversOf, type Settings } from './config.ts';
 import { type Entries, type Entry, entryOf } from './entries.ts';
 
-/** What HAProxy shall be for one table. */
+/** The desired state of HAProxy for one table. */
 export type Desired = {
   readonly table: TrafficTable;
   readonly servers: Servers;
-  /** Nodes that are left out for their name. */
+  /** Nodes that are skipped because of their name. */
   readonly unsafeNodes: readonly NodeName[];
   /** The listeners that HAProxy can serve. */
   readonly entries: Entries;
-  /** Those that it cannot serve, and why. */
+  /** The listeners that it cannot serve, each with the cause. */
   readonly refusals: Refusals<ListenerKey>;
   readonly config: string;
   /** The configuration without its servers. */
   readonly bareConfig: string;
 };
 
-/** What HAProxy shall be for `table`, after `before`: parts that did not change keep their identity. */
+/** The desired state for `table`, after `before`: unchanged parts keep their identity. */
 export function planDesired(settings: Settings, table: TrafficTable, before: Desired | undefined): Desired {
   const cap = capOf(settings.maxConnections);
   const changes = new Map<ListenerKey, Entry | undefined>();

@@ -21,7 +21,7 @@ function entriesOf(listeners: readonly Listener[]): Entries {
   );
 }
 
-test('after the upserts the map holds all that is wanted, after a prune nothing else', () => {
+test('after the upserts the map contains all wanted entries, after a prune only those', () => {
   const start = fc
     .subarray([...pool])
     .map((rows) => new Map(rows.map((each) => [`10.0.0.${rows.indexOf(each)}|80`, 'x'])));
@@ -43,7 +43,7 @@ test('after the upserts the map holds all that is wanted, after a prune nothing 
   );
 });
 
-/** As strict as HAProxy is lenient: it takes a second entry for a key. */
+/** Strict where HAProxy is lenient: HAProxy accepts a second entry with the same key. */
 function carryOut(map: Map<string, string>, change: EntryChange): void {
   expect(map.has(change.key)).toBe(change.do !== 'add');
   if (change.do === 'del') map.delete(change.key);

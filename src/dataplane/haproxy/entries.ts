@@ -3,10 +3,13 @@ import type { ListenerKey, ServiceKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { type Listener, nodesBackend } from '../../core/traffic/table.ts';
 
-/** An entry of the map: `VIP|port` → `backend|target port|cap|Service`. One value, so that one `set map` changes all. */
+/**
+ * An entry of the map: `VIP|port` → `backend|target port|cap|Service`. A single value, so that one `set map` changes
+ * everything.
+ */
 export type Entry = { readonly key: string; readonly value: string };
 
-/** One that did not change keeps its identity. */
+/** An unchanged entry keeps its identity. */
 export type Entries = PersistentMap<ListenerKey, Entry>;
 
 /** `VIP|port`; `|` and not `:`, so that IPv6 is unambiguous. */
@@ -14,12 +17,12 @@ export function entryKey({ address, port }: Pick<Listener, 'address' | 'port'>):
   return `${address.text}|${port}`;
 }
 
-/** Tells Services apart without their names: no text that a user wrote reaches HAProxy. */
+/** Distinguishes Services without their names, so that no user input reaches HAProxy. */
 function serviceId(service: ServiceKey): string {
   return createHash('sha256').update(service).digest('hex').slice(0, 16);
 }
 
-/** The listener as HAProxy gets it, or why it cannot serve it: another protocol, another backend, a port out of range. */
+/** The entry of a listener, or why HAProxy cannot serve it: another protocol, another backend, a port out of range. */
 export function entryOf(listener: Listener, cap: number): Entry | { readonly refusal: string } {
   const { address, backend, port, protocol, service, targetPort } = listener;
   if (protocol !== 'TCP') return { refusal: `HAProxy cannot serve ${protocol}` };
@@ -42,25 +45,25 @@ export function mapText(entries: Entries): string {
   return Array.from(entries, ([, entry]) => entryLine(entry)).join('');
 }
 
-/** What must be done to one entry. The map takes a second entry of a key without complaint: `add` is for new ones only. */
+/** A change of one entry. HAProxy's map accepts a second entry with the same key, so `add` is only for new keys. */
 export type EntryChange =
   | { readonly do: 'add' | 'set'; readonly key: string; readonly value: string }
   | { readonly do: 'del'; readonly key: string };
 
 /**
- * The entries that a worker holds. Invariant: what {@link HeldEntries.upserts} and {@link HeldEntries.prune} return has
- * been done by the time of the next call; a caller that fails to do it must read the worker anew.
+ * The entries that a worker holds. Invariant: the changes from {@link HeldEntries.upserts} and {@link
+ * HeldEntries.prune} have been made before the next call; a caller that failed to make them must read the worker again.
  */
 export type HeldEntries = {
   readonly values: ReadonlyMap<string, string>;
-  /** The changes that add and set all that `wanted` has. */
+  /** The changes that add and set all entries of `wanted`. */
   upserts(wanted: Entries): readonly EntryChange[];
-  /** All changes, so that `wanted` are held and nothing else. */
+  /** All changes that make the entries equal to `wanted`. */
   prune(wanted: Entries): readonly EntryChange[];
 };
 
 export function makeHeldEntries(values: Map<string, string>): HeldEntries {
-  /** All of these are held. */
+  /** All of these entries are held. */
   let reached: Entries = PersistentMap.empty();
   /** These are held, and not among `reached`. */
   const leaving = new Set(values.keys());
@@ -88,7 +91,7 @@ export function makeHeldEntries(values: Map<string, string>): HeldEntries {
     values,
     upserts,
     prune: (wanted) => {
-      const changes = upserts(wanted); // of a worker that was read just now all entries would be leaving
+      const changes = upserts(wanted); // after a fresh read of the worker all entries would count as leaving
       const gone = [...leaving];
       for (const key of gone) values.delete(key);
       leaving.clear();

@@ -6,21 +6,24 @@ import { ConfigRefusedError, type Program } from './program.ts';
 /** `bareConfig`: the same without servers. */
 export type WantedFiles = { readonly config: string; readonly bareConfig: string; readonly entries: Entries };
 
-/** HAProxy's two files. A start or a reload gets the last desired state, the map possibly that of a second ago. */
+/** HAProxy's two files. A start or a reload reads the last desired state, and a map that may be a second old. */
 export type HaproxyFiles = {
   /**
-   * Writes a configuration that differs; HAProxy accepts it before it is put in place. One that it refuses because of its
-   * servers is written without them: they come by commands, which HAProxy refuses one by one. Resolves with its words
-   * then. Throws `ConfigRefusedError` when it refuses that, too; both files stay as they were. The map waits for
-   * `saveMap`: a worker that runs gets its entries by commands, and a file of 10,000 lines for each change of one would
-   * cost more than the change.
+   * Writes a changed configuration after HAProxy has accepted it. If HAProxy refuses it because of its servers, it is
+   * written without them, and commands add them, which HAProxy refuses one by one; resolves with its message then.
+   * Throws `ConfigRefusedError` if it refuses that as well; both files stay as they were. `saveMap` writes the map: a
+   * running worker gets its entries by commands, and writing a file of 10,000 lines for each change would cost more
+   * than the change.
    */
   putConfig(wanted: WantedFiles, signal: AbortSignal): Promise<string | undefined>;
-  /** Writes a map that differs: before HAProxy starts on it, and each second. */
+  /** Writes a changed map: before HAProxy starts with it, and at most once a second. */
   saveMap(wanted: WantedFiles): Promise<void>;
   /** The program of the configuration on the disk. */
   program(): ProgramId | undefined;
-  /** Reads the files again, and forgets what HAProxy refused; the number of files that were changed externally. */
+  /**
+   * Reads the files again, and forgets the refusals of HAProxy; returns the number of files that were changed
+   * externally.
+   */
   reread(wanted: WantedFiles): Promise<number>;
 };
 
@@ -35,9 +38,9 @@ export function makeHaproxyFiles(deps: {
   /** On the disk. */
   let config: string | undefined;
   let hasMap = false;
-  /** What the map on the disk holds, if that is known. */
+  /** The contents of the map on the disk, if known. */
   let saved: Entries | undefined;
-  /** What HAProxy refused last. */
+  /** The configuration that HAProxy refused last. */
   let refused: { readonly config: string; readonly words: string } | undefined;
 
   const load = async (wanted: WantedFiles): Promise<{ readonly isMapAsWanted: boolean }> => {

@@ -10,7 +10,7 @@ const nodes = [node('n1', '192.0.2.11')];
 const table = tableOf([listener('192.0.2.51', 80, 30_080)], nodes);
 const changed = tableOf([listener('192.0.2.51', 80, 30_081), listener('192.0.2.52', 80, 30_080)], nodes);
 
-/** As the agent does: puts the table in force, again after growing waits where that fails, and audits it. */
+/** Like the agent: applies the table, retries after growing waits, and audits it. */
 async function serve({ proxy, clock }: MachineRig, wanted: () => TrafficTable, signal: AbortSignal): Promise<void> {
   const backoff = makeBackoff({ firstMs: 200, mostMs: 30_000 });
   for (;;) {
@@ -29,55 +29,52 @@ async function serve({ proxy, clock }: MachineRig, wanted: () => TrafficTable, s
 
 const kinds: readonly (readonly [string, Partial<HaproxyMachine['faults']>])[] = [
   ['exits at the first command', { diesAtCommand: true }],
-  ['answers nothing but show info', { breaksAtCommand: true }],
+  ['answers only show info', { breaksAtCommand: true }],
   ['exits right after each start', { diesAfterStart: true }],
   ['cannot be started', { start: 'cannot bind socket' }],
-  ['has its port taken by another program', { portHolder: 'perl' }],
+  ['cannot have its port because of another program', { portHolder: 'perl' }],
   ['is frozen', { isFrozen: true }],
 ];
 
 test.each([
   ...kinds,
   ...kinds.map(([name, faults]) => [`${name} while the disk is full`, { ...faults, isDiskFull: true }] as const),
-])(
-  'a HAProxy that %s is tried again and reported at growing intervals, and served from afterwards',
-  async (_, faults) => {
-    const rig = makeMachineRig();
-    const { machine, proxy, clock, log } = rig;
-    const healthy = { ...machine.faults };
-    const stop = new AbortController();
-    let wanted = table;
-    const parts = Promise.allSettled([proxy.run(stop.signal), serve(rig, () => wanted, stop.signal)]);
-    await clock.advance(20_000);
-    expect([...(machine.held?.map.keys() ?? [])]).toEqual(['192.0.2.51|80']);
+])('a HAProxy that %s is retried and reported at growing intervals, and serves afterwards', async (_, faults) => {
+  const rig = makeMachineRig();
+  const { machine, proxy, clock, log } = rig;
+  const healthy = { ...machine.faults };
+  const stop = new AbortController();
+  let wanted = table;
+  const parts = Promise.allSettled([proxy.run(stop.signal), serve(rig, () => wanted, stop.signal)]);
+  await clock.advance(20_000);
+  expect([...(machine.held?.map.keys() ?? [])]).toEqual(['192.0.2.51|80']);
 
-    Object.assign(machine.faults, faults);
-    wanted = changed;
-    if (faults.isFrozen !== true) machine.die();
-    const minutes: { readonly starts: number; readonly lines: number }[] = [];
-    for (let minute = 0; minute < 10; minute++) {
-      const before = { starts: machine.starts, lines: log.lines.length };
-      await clock.advance(60_000);
-      minutes.push({ starts: machine.starts - before.starts, lines: log.lines.length - before.lines });
-    }
-    expect(proxy.trouble()).toMatch(/^.+$/);
-    expect(minutes[0]?.starts).toBeLessThanOrEqual(12);
-    for (const { starts } of minutes.slice(1)) expect(starts).toBeLessThanOrEqual(7);
-    for (const { lines } of minutes) expect(lines).toBeLessThanOrEqual(6);
-    expect(minutes.reduce((sum, { lines }) => sum + lines, 0)).toBeLessThanOrEqual(24);
-
-    Object.assign(machine.faults, healthy);
+  Object.assign(machine.faults, faults);
+  wanted = changed;
+  if (faults.isFrozen !== true) machine.die();
+  const minutes: { readonly starts: number; readonly lines: number }[] = [];
+  for (let minute = 0; minute < 10; minute++) {
+    const before = { starts: machine.starts, lines: log.lines.length };
     await clock.advance(60_000);
-    expect(proxy.trouble()).toBeUndefined();
-    expect(machine.held?.map.get('192.0.2.51|80')).toContain('|30081|');
-    expect(machine.held?.map.size).toBe(2);
-    const { length } = log.lines;
-    await clock.advance(300_000);
-    expect(log.lines.slice(length)).toEqual([]);
-    stop.abort();
-    await parts;
-  },
-);
+    minutes.push({ starts: machine.starts - before.starts, lines: log.lines.length - before.lines });
+  }
+  expect(proxy.trouble()).toMatch(/^.+$/);
+  expect(minutes[0]?.starts).toBeLessThanOrEqual(12);
+  for (const { starts } of minutes.slice(1)) expect(starts).toBeLessThanOrEqual(7);
+  for (const { lines } of minutes) expect(lines).toBeLessThanOrEqual(6);
+  expect(minutes.reduce((sum, { lines }) => sum + lines, 0)).toBeLessThanOrEqual(24);
+
+  Object.assign(machine.faults, healthy);
+  await clock.advance(60_000);
+  expect(proxy.trouble()).toBeUndefined();
+  expect(machine.held?.map.get('192.0.2.51|80')).toContain('|30081|');
+  expect(machine.held?.map.size).toBe(2);
+  const { length } = log.lines;
+  await clock.advance(300_000);
+  expect(log.lines.slice(length)).toEqual([]);
+  stop.abort();
+  await parts;
+});
 
 test('a HAProxy that dies is started at once, and a second time', async () => {
   const rig = makeMachineRig();
@@ -112,7 +109,7 @@ test('a HAProxy that dies each minute is started at once each time', async () =>
   await parts;
 });
 
-test('before the first table and after a stop no HAProxy is started, and nothing is asked again and again', async () => {
+test('before the first table and after a stop no HAProxy is started, and no request is repeated', async () => {
   const machine = makeHaproxyMachine('/var/lib/furiwake/haproxy');
   let asked = 0;
   const untilClosed: Sockets['untilClosed'] = (...args) => {
@@ -176,7 +173,7 @@ test('furiwake_haproxy_up falls when HAProxy cannot be started again, and rises 
   await running;
 });
 
-test('a HAProxy that an earlier furiwake left is taken over with its health checks on or off, as they are', async () => {
+test('a HAProxy of an earlier furiwake is taken over with its health checks enabled or disabled, as they are', async () => {
   const { signal } = new AbortController();
   const first = makeMachineRig({ probed: 'alive' }); // no node answers the health port
   await first.proxy.upsert(table, signal);
@@ -190,7 +187,7 @@ test('a HAProxy that an earlier furiwake left is taken over with its health chec
   );
 });
 
-test('without an account for them the workers run as root, which is a warning', () => {
+test('without an account the workers run as root, with a warning', () => {
   const { log } = makeMachineRig({ hasAccount: false });
   expect(log.lines).toMatchObject([{ level: 'warn', message: expect.stringContaining('run as root') }]);
   expect(makeMachineRig().log.lines).toEqual([]);

@@ -21,12 +21,12 @@ import { makeProgram } from './program.ts';
 import { makeReconciler } from './reconciler.ts';
 
 export type HaproxyOptions = {
-  /** Absolute; everything of this HAProxy lives in it. */
+  /** Absolute; contains all files of this HAProxy. */
   readonly folder: string;
-  /** Descriptors that the process may open (`RLIMIT_NOFILE`, hard): they bound its connections. */
+  /** Descriptors that the process may open (`RLIMIT_NOFILE`, hard); they limit its connections. */
   readonly descriptorLimit: number;
   readonly idleTimeoutSeconds: number;
-  /** False where the kernel has no IPv6. */
+  /** False if the kernel has no IPv6. */
   readonly hasIpv6: boolean;
   /** The account of the workers; `undefined`: they stay root. */
   readonly account: Settings['account'];
@@ -48,15 +48,16 @@ const retry = { firstMs: 250, mostMs: 10_000 };
 /**
  * HAProxy as a fixed program and a table.
  *
- *   what it shall be                      config.ts, entries.ts, desired.ts
- *   what it holds, and how it gets there  reconciler.ts, worker.ts
- *   its process and its port              process.ts, port-owners.ts
- *   health of nodes, each second          health-tick.ts
+ *   the desired state               config.ts, entries.ts, desired.ts
+ *   the actual state, its changes   reconciler.ts, worker.ts
+ *   its process and its port        process.ts, port-owners.ts
+ *   health of nodes, each second    health-tick.ts
  *
- * When it exits: `run` below notices at once and calls `revive`, which starts it with all of the last table. Any other
- * call that meets a dead process makes one attempt, too. `process.ts` paces the starts of one that exits again and again.
+ * When it exits, `run` below notices at once and calls `revive`, which starts it with the complete last table. Any
+ * other call that finds a dead process also makes one attempt. `process.ts` paces the starts of a process that exits
+ * repeatedly.
  *
- * Throws `RangeError` for a folder that HAProxy could not use.
+ * Throws `RangeError` for a folder that HAProxy cannot use.
  */
 export function makeHaproxy(options: HaproxyOptions): Proxy {
   const { folder, clock, exec, files, log, metrics, health } = options;
@@ -99,7 +100,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   upGauge.set(0);
   const lasting = makeTrouble({ what: 'running HAProxy', log, monotonic: () => clock.monotonic(), level: 'error' });
   const tickTrouble = makeTrouble({ what: 'checking nodes', log, monotonic: () => clock.monotonic() });
-  /** Set by each change: a process is wanted from the first one on. */
+  /** Set by each change: from the first one on a process must run. */
   const wanted = makeLatch();
   let trouble: string | undefined;
 
@@ -122,7 +123,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     return await inTurn(work);
   };
 
-  /** One attempt to have a process that serves. */
+  /** One attempt to get a serving process. */
   const revive = async (signal: AbortSignal): Promise<'serves' | 'busy' | 'started' | 'idle' | 'failed'> => {
     try {
       const outcome = await inTurn(() => reconciler.revive(signal));
@@ -141,7 +142,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     }
   };
 
-  /** Brings the process back as soon as it exits. */
+  /** Restarts the process as soon as it exits. */
   const guard = async (signal: AbortSignal): Promise<void> => {
     const backoff = makeBackoff(retry);
     for (;;) {
@@ -155,7 +156,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     }
   };
 
-  /** What is due each second. A process that is silent is noticed here, for its connections stay open. */
+  /** The tasks of each second. They also detect a silent process, whose connections stay open. */
   const ticks = async (signal: AbortSignal): Promise<void> => {
     const backoff = makeBackoff({ firstMs: tickMs, mostMs: 5 * tickMs });
     for (let waitMs = tickMs; ;) {

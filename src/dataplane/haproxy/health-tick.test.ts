@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { RuntimeError } from './client.ts';
 import { endOnOldWorkers, parseOldWorkers, parseSessions } from './health-tick.ts';
 
-// Answers as HAProxy 2.6.12 gave them, shortened.
+// Shortened answers of HAProxy 2.6.12.
 const proc = [
   '#<PID>          <type>          <reloads>       <uptime>        <version>      ',
   '17951           master          2 [failed: 0]   0d00h00m03s     2.6.12-1+deb12u4',
@@ -34,7 +34,7 @@ test('show sess: id, backend and server', () => {
   ]);
 });
 
-test('the connections that are meant are ended, on each old worker, also where one is gone by now', async () => {
+test('only the connections to these servers are reset, on each old worker, even if one has ended meanwhile', async () => {
   const said: string[] = [];
   const master = async (text: string): Promise<string> => {
     said.push(text.replace('\nquit\n', ''));
@@ -49,7 +49,7 @@ test('the connections that are meant are ended, on each old worker, also where o
   expect(said).toHaveLength(4);
 });
 
-test('a master that does not answer is no error', async () => {
+test('a master that does not answer is not an error', async () => {
   const absent = (): Promise<string> => Promise.reject(new RuntimeError('absent', 'ENOENT'));
   await expect(endOnOldWorkers(absent, new Set(['nodes4/n1']), signal)).resolves.toBeUndefined();
 });

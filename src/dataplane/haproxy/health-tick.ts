@@ -17,8 +17,8 @@ const states: readonly ServerState[] = ['up', 'drain', 'unhealthy', 'silent'];
 export const statCommands: readonly string[] = families.map((family) => `show stat ${nodesBackend(family)} 4 -1`);
 
 /**
- * What is due each second: takes what HAProxy's checks found to the health module, carries out its orders, sets the
- * metrics. False when no process is wanted. Throws `RuntimeError` when HAProxy does not answer.
+ * The tasks of each second: passes the results of HAProxy's checks to the health module, executes its orders, sets the
+ * metrics. False if no process must run. Throws `RuntimeError` if HAProxy does not answer.
  */
 export function makeHealthTick(deps: {
   readonly api: RuntimeApi;
@@ -37,7 +37,7 @@ export function makeHealthTick(deps: {
     if (servers === undefined) return false;
     const [info = '', ...answers] = await api.ask(['show info', ...statCommands], signal);
     const process = parseInfo(info);
-    // Probing may take half a second: not in the turn of changes.
+    // Probing may take half a second, so it must not block changes.
     const orders = await Promise.all(
       families.map((family, index) => {
         const stats = parseStat(answers[index] ?? '');
@@ -70,12 +70,12 @@ export function makeHealthTick(deps: {
   };
 }
 
-/** What HAProxy's checks found, by node. */
+/** The results of HAProxy's checks, by node. */
 function checkedNodes(stats: readonly ServerStat[]): ReadonlyMap<NodeName, CheckedNode> {
   return new Map(stats.map((stat) => [stat.server as NodeName, { isUp: isUp(stat), answer: answerOf(stat) }]));
 }
 
-/** The nodes that HAProxy still has and the table no longer. */
+/** The nodes that HAProxy still has and the table no longer has. */
 function goneNodes(nodes: readonly NodeServer[], stats: readonly ServerStat[]): ReadonlyMap<NodeName, Ip> {
   const wanted = new Set<string>(nodes.map(({ node }) => node));
   const gone = new Map<NodeName, Ip>();
@@ -86,7 +86,7 @@ function goneNodes(nodes: readonly NodeServer[], stats: readonly ServerStat[]): 
   return gone;
 }
 
-/** The runtime commands that carry the orders of the health module out. */
+/** The runtime commands that execute the orders of the health module. */
 function orderCommands(orders: HealthOrders | undefined, family: Family): readonly string[] {
   return [
     ...Array.from(
@@ -102,7 +102,7 @@ function isUp(stat: ServerStat): boolean {
   return stat.status.startsWith('UP') || stat.status === 'no check';
 }
 
-/** What the last check found, `* ` while the next one is under way; `undefined` while that is not known. */
+/** The result of the last check, with `* ` while the next one is running; `undefined` if it is not known. */
 export function answerOf(stat: Pick<ServerStat, 'checkStatus' | 'lastCheck'>): CheckAnswer | undefined {
   const status = stat.checkStatus.replace(/^\* /, '');
   switch (status) {
@@ -111,26 +111,26 @@ export function answerOf(stat: Pick<ServerStat, 'checkStatus' | 'lastCheck'>): C
       return 'ok';
     case 'L7STS':
       return 'unhealthy';
-    case 'L7RSP': // something else than HTTP
-    case 'L7TOUT': // accepted, then nothing
+    case 'L7RSP': // not HTTP
+    case 'L7TOUT': // accepted, then no answer
     case 'L6RSP':
     case 'L6TOUT':
       return 'alive';
     case 'L4TOUT':
       return 'silent';
     case 'L4CON':
-      // A check that is under way has cleared the system's words.
+      // A running check has cleared the system's message.
       if (status !== stat.checkStatus) return undefined;
-      return /refused|reset/i.test(stat.lastCheck) ? 'alive' : 'silent'; // else: no route to it
+      return /refused|reset/i.test(stat.lastCheck) ? 'alive' : 'silent'; // otherwise: no route to it
     default:
       return undefined; // INI, SOCKERR (this host lacks something), UNK
   }
 }
 
 /**
- * Ends connections to these servers (`backend/server`) on the workers that a reload has replaced. They take no
- * connection any more, check no server, and end with their last connection; only the master's socket leads to them. No
- * error when there are none, or when the master or one of them does not answer: the next tick comes.
+ * Ends connections to these servers (`backend/server`) on the workers that a reload has replaced. They accept no
+ * connections, check no server, and end with their last connection; only the master's socket reaches them. No error if
+ * there are none, or if the master or one of them does not answer: the next tick tries again.
  */
 export async function endOnOldWorkers(
   master: (text: string, signal: AbortSignal) => Promise<string>,
@@ -141,7 +141,7 @@ export async function endOnOldWorkers(
     (await master(`${text}\nquit\n`, signal).catch(unlessUnreachable)) ?? '';
   for (const pid of parseOldWorkers(await ask('show proc'))) {
     const sessions = parseSessions(await ask(`@!${pid} show sess`));
-    // One by one: to `shutdown sessions server` they say "Proxy is disabled".
+    // One by one, because old workers answer `shutdown sessions server` with "Proxy is disabled".
     const commands = sessions
       .filter(({ backend, server }) => servers.has(`${backend}/${server}`))
       .map(({ id }) => `@!${pid} shutdown session ${id}`);
@@ -149,13 +149,13 @@ export async function endOnOldWorkers(
   }
 }
 
-/** Reads `show proc` of the master: the process ids of the workers under `# old workers`. */
+/** Reads `show proc` of the master: the process IDs of the workers under `# old workers`. */
 export function parseOldWorkers(answer: string): readonly number[] {
   const [, section = ''] = answer.split(/^# old workers.*\n/m);
   return [...section.replace(/^#[^]*/m, '').matchAll(/^(\d+)\s+worker\s/gm)].map(([, pid]) => Number(pid));
 }
 
-/** A session of `show sess`; one that is of no server has `<none>`. */
+/** A session of `show sess`; one without a server has `<none>`. */
 export type Session = { readonly id: string; readonly backend: string; readonly server: string };
 
 /** Reads `show sess`: `0x5643ab8e0ab0: proto=tcpv4 src=… fe=services be=nodes4 srv=n1 ts=00 …`, a line per session. */

@@ -42,7 +42,7 @@ async function echoes(rig: Rig, id: number | undefined): Promise<void> {
   await expect.poll(() => heard(rig, id ?? 0), patience).toContain(word);
 }
 
-/** Which nodes answer the next requests; each must be answered. */
+/** The nodes that answer the next requests; each must be answered. */
 async function answering(rig: Rig): Promise<string> {
   const names = new Set<string>();
   for (let request = 0; request < 12; request++) {
@@ -53,7 +53,7 @@ async function answering(rig: Rig): Promise<string> {
   return [...names].sort().join(' ');
 }
 
-test('a silent node: no new connection fails, its connections are ended, and it comes back', async () => {
+test('a silent node: no new connection fails, its connections are reset, and it recovers', async () => {
   await using rig = await startRig({ nodes: 3 });
   const driver = rig.newDriver();
   const table = rig.table(listeners);
@@ -61,7 +61,7 @@ test('a silent node: no new connection fails, its connections are ended, and it 
   driver.watch();
   const connections = await connectionPerNode(rig);
   await rig.lab.nodes[0]?.setSilent(true);
-  expect(await answering(rig)).toBe('n2 n3'); // before any check noticed: retried on another node
+  expect(await answering(rig)).toBe('n2 n3'); // before any check noticed: HAProxy retried on another node
   await expect.poll(() => states(driver, rig), patience).toBe('n1 silent, n2 up, n3 up');
   await expect.poll(() => ending(rig, connections.get('n1')), patience).not.toBe('open');
   await echoes(rig, connections.get('n2'));
@@ -82,7 +82,7 @@ test('a node that answers unhealthy, or refuses, gets no new connections and kee
   await rig.lab.nodes[1]?.ask({ do: 'unlisten', port: 10_256 });
   await expect.poll(() => states(driver, rig), patience).toBe('n1 unhealthy, n2 unhealthy, n3 up');
   expect(await answering(rig)).toBe('n3');
-  // Longer than it takes to end the connections of a silent node.
+  // Longer than the time until the connections of a silent node are reset.
   await driver.rounds(6);
   for (const id of connections.values()) await echoes(rig, id);
   await rig.lab.nodes[0]?.ask({ do: 'setStatus', port: 10_256, status: 200 });
@@ -98,13 +98,13 @@ test('a node that answers unhealthy, or refuses, gets no new connections and kee
   ]);
 });
 
-test('where no node answers the health port our own probe stands in: refused is alive, only silence is dead', async () => {
+test('if no node answers on the health port the own probe decides: a node that refuses is alive, only a silent one is dead', async () => {
   await using rig = await startRig({ nodes: 2, healthz: false });
   const driver = rig.newDriver();
   const table = rig.table(listeners);
   await driver.proxy.upsert(table, rig.signal);
   driver.watch();
-  // From the first moment on: HAProxy's first checks would have taken both out.
+  // From the start: HAProxy's first checks would have taken both out of use.
   const over = new AbortController();
   const threeRounds = driver.rounds(3).then(() => over.abort());
   while (!over.signal.aborted) expect(await answering(rig)).toBe('n1 n2');
@@ -128,7 +128,7 @@ test('where no node answers the health port our own probe stands in: refused is 
   await driver.rounds(1);
   expect(await answering(rig)).toBe('n1');
 
-  // Killed in this state it comes back in this state; so does the next furiwake find it.
+  // After a kill it is in the same state again, and the next furiwake finds it so.
   process.kill((await driver.proxy.observe(rig.signal)).pid, 'SIGKILL');
   await expect.poll(() => driver.metric('furiwake_haproxy_restarts_total'), patience).toBe(1);
   await driver.rounds(2);
@@ -146,7 +146,7 @@ test('where no node answers the health port our own probe stands in: refused is 
   expect(await states(driver, rig)).toBe('n1 up, n2 up');
 });
 
-test('when the health port falls silent on all nodes at once, none is taken out for long and no connection ended', async () => {
+test('when the health port becomes silent on all nodes at once, none stays out of use and no connection is reset', async () => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();
   await driver.proxy.upsert(rig.table(listeners), rig.signal);
@@ -160,7 +160,7 @@ test('when the health port falls silent on all nodes at once, none is taken out 
   for (const id of connections.values()) await echoes(rig, id);
 });
 
-test('nodes come and go; one that is excluded keeps its connections and is removed after the last', async () => {
+test('nodes are added and removed; an excluded one keeps its connections and is removed after the last', async () => {
   await using rig = await startRig({ nodes: 3 });
   const driver = rig.newDriver();
   const [n1, n2, n3] = rig.lab.nodes.map((node) => ({ node, state: 'active' as const }));
@@ -202,7 +202,7 @@ test('nodes come and go; one that is excluded keeps its connections and is remov
 test.each([
   ["HAProxy's checks decide", true],
   ['our own probe decides', false],
-])('a node that is removed and then falls silent does not keep its last connections: %s', async (_, healthz) => {
+])('the last connections of a node that is removed and then silent are reset: %s', async (_, healthz) => {
   await using rig = await startRig({ nodes: 2, healthz });
   const driver = rig.newDriver();
   const [first, second] = rig.lab.nodes;
@@ -220,7 +220,7 @@ test.each([
   await expect.poll(() => rig.servers(), patience).not.toContain('nodes4/n1');
 });
 
-test('connections to a silent node are ended on the workers that a reload has replaced, too, and no others', async () => {
+test('connections to a silent node are also reset on the workers that a reload has replaced, and no others', async () => {
   await using rig = await startRig({ nodes: 2 });
   const first = rig.newDriver();
   await first.proxy.upsert(rig.table(listeners), rig.signal);
@@ -245,7 +245,7 @@ test('a node that is silent for a shorter time than configured gets no new conne
   const connections = await connectionPerNode(rig);
   await rig.lab.nodes[0]?.setSilent(true);
   await expect.poll(() => states(driver, rig), patience).toBe('n1 silent, n2 up');
-  await driver.rounds(6); // twice what ended them before there was a limit of its own
+  await driver.rounds(6); // twice the time after which the first release reset them
   expect(await answering(rig)).toBe('n2');
   expect(driver.health.verdicts().get(nodeName('n1'))).toEqual({ 4: 'silent', 6: 'silent' });
   await rig.lab.nodes[0]?.setSilent(false);
@@ -257,7 +257,7 @@ test('a node that is silent for a shorter time than configured gets no new conne
   ]);
 });
 
-test('a node that comes back under its name with another address is reached there', async () => {
+test('a node that returns with another address is reached there', async () => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();
   const [first, second] = rig.lab.nodes;

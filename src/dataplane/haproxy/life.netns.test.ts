@@ -22,7 +22,7 @@ async function masterOf(rig: Rig): Promise<number> {
   return pid;
 }
 
-/** Milliseconds until another worker than `pid` serves the client. */
+/** Milliseconds until a worker other than `pid` serves the client. */
 async function outage({ proxy }: Driver, pid: number, rig: Rig): Promise<number> {
   const start = performance.now();
   const present = (): Promise<number> =>
@@ -37,7 +37,7 @@ async function outage({ proxy }: Driver, pid: number, rig: Rig): Promise<number>
   return performance.now() - start;
 }
 
-test('killed with -9, worker or master, before and after an adoption, it is back at once with its listeners', async () => {
+test('killed with -9, worker or master, before and after a takeover, it serves its listeners again at once', async () => {
   await using rig = await startRig({ nodes: 1 });
   const table = rig.table(listeners);
   const restartsMetric = 'furiwake_haproxy_restarts_total';
@@ -58,9 +58,9 @@ test('killed with -9, worker or master, before and after an adoption, it is back
       const before = await driver.proxy.observe(rig.signal);
       process.kill(victim === 'worker' ? before.pid : await masterOf(rig), 'SIGKILL');
       const outageMs = await outage(driver, before.pid, rig);
-      console.info(`${victim} killed, ${life} by us: another one serves after ${Math.round(outageMs)} ms`);
-      expect(outageMs).toBeLessThan(10_000); // some 0.1 s on a quiet machine; the bound is for a busy one
-      // However slow the machine is: nothing was waited for but the process itself, and the next round.
+      console.info(`${victim} killed, ${life} killed by the test: another one serves after ${Math.round(outageMs)} ms`);
+      expect(outageMs).toBeLessThan(10_000); // about 0.1 s on an idle machine; the limit is for a busy one
+      // On any machine: only the process itself and the next round were waited for.
       const waited = waits.filter((wait) => wait.restarts === restarts && wait.ms !== 1000);
       expect(Math.max(0, ...waited.map(({ ms }) => ms))).toBeLessThan(50);
       expect(await rig.fetch('fd50::1')).toMatchObject({ status: 200 });
@@ -72,22 +72,22 @@ test('killed with -9, worker or master, before and after an adoption, it is back
   }
 });
 
-test('a HAProxy that is started by hand on the files gets the last table', async () => {
+test('a HAProxy that is started by hand with the files gets the last table', async () => {
   await using rig = await startRig({ nodes: 1 });
   const driver = rig.newDriver();
   await driver.proxy.upsert(rig.table([], []), rig.signal);
   const table = rig.table(listeners);
   await apply(driver, table, rig.signal);
-  await driver.watch().end(); // what came by commands is written by then
+  await driver.watch().end(); // the entries from commands have been written
   await driver.proxy.stop(rig.signal);
   const folder = `${rig.lab.folder}/haproxy`;
   await rig.lab.balancer.exec('haproxy', '-W', '-D', '-f', `${folder}/haproxy.cfg`, '-p', `${folder}/haproxy.pid`);
   for (const vip of ['10.50.0.1', 'fd50::1']) expect(await rig.fetch(vip)).toMatchObject({ text: 'n1' });
-  // Which is also what the next furiwake finds.
+  // The next furiwake finds the same.
   expect(await rig.newDriver().proxy.audit(table, rig.signal)).toBe(0);
 });
 
-test('killed while the disk is full, it is back with the listeners that the file lacks', async () => {
+test('killed while the disk is full, it serves again, including listeners that the file lacks', async () => {
   await using rig = await startRig({ nodes: 1 });
   let isFull = false;
   const write: Files['write'] = async (...args) => {
@@ -115,13 +115,13 @@ test('a change that finds the process dead starts it with the change', async () 
   const driver = rig.newDriver();
   await driver.proxy.upsert(rig.table([]), rig.signal);
   process.kill(await masterOf(rig), 'SIGKILL');
-  // Its worker ends, too, a moment later; till then it takes what it is told.
+  // Its worker also ends a moment later, and accepts commands until then.
   await expect.poll(() => driver.proxy.observe(rig.signal).catch(() => 'gone'), patience).toBe('gone');
   await apply(driver, rig.table(listeners), rig.signal);
   await expect.poll(() => rig.fetch('10.50.0.1'), patience).toMatchObject({ status: 200 });
 });
 
-test('the next furiwake adopts the process as it is: same worker, listeners that are no longer wanted removed', async () => {
+test('the next furiwake takes over the process as it is: same worker, unwanted listeners removed', async () => {
   await using rig = await startRig({ nodes: 1 });
   const first = rig.newDriver();
   await first.proxy.upsert(rig.table([]), rig.signal);
@@ -137,7 +137,7 @@ test('the next furiwake adopts the process as it is: same worker, listeners that
   expect(await rig.fetch('10.50.0.9')).toHaveProperty('error');
 });
 
-test('a process with another program is adopted by one reload that drops no connection', async () => {
+test('a process with another program is taken over with one reload that drops no connection', async () => {
   await using rig = await startRig({ nodes: 1 });
   const table = rig.table([...listeners, listener('10.50.0.1', 25, 30_025)]);
   const first = rig.newDriver();
@@ -165,7 +165,7 @@ test('a reload right after the start, when the master may lose a signal, succeed
   }
 });
 
-test('after an external reload the new worker is kept as the old one was', async () => {
+test('after an external reload the new worker gets the same state', async () => {
   await using rig = await startRig({ nodes: 1, healthz: false });
   const driver = rig.newDriver();
   await driver.proxy.upsert(rig.table(listeners), rig.signal);
@@ -174,7 +174,7 @@ test('after an external reload the new worker is kept as the old one was', async
   await driver.rounds(2); // a master that has just started would lose the signal
   process.kill(await masterOf(rig), 'SIGUSR2');
   await expect.poll(async () => (await driver.proxy.observe(rig.signal)).pid, patience).not.toBe(pid);
-  // Its checks, which fail here, are switched off again.
+  // Its checks, which fail here, are disabled again.
   await driver.rounds(3);
   expect(await rig.fetch('10.50.0.1')).toMatchObject({ status: 200 });
   const next = await driver.proxy.observe(rig.signal);
@@ -182,7 +182,7 @@ test('after an external reload the new worker is kept as the old one was', async
   expect(await outage(driver, next.pid, rig)).toBeLessThan(10_000);
 });
 
-test('stale sockets and a pid file with the number of another process stop nothing', async () => {
+test('stale sockets and a pid file with the number of another process do no harm', async () => {
   await using rig = await startRig({ nodes: 1 });
   const first = rig.newDriver();
   await first.proxy.upsert(rig.table(listeners), rig.signal);
@@ -194,7 +194,7 @@ test('stale sockets and a pid file with the number of another process stop nothi
   expect(await rig.fetch('10.50.0.1')).toMatchObject({ status: 200 });
 });
 
-test('a configuration that HAProxy refuses is not put in force: error in its words, files and traffic as before', async () => {
+test('a configuration that HAProxy refuses is not used: error with its message, files and traffic as before', async () => {
   await using rig = await startRig({ nodes: 1 });
   const table = rig.table(listeners);
   await rig.newDriver().proxy.upsert(table, rig.signal);

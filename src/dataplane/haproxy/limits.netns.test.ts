@@ -9,7 +9,7 @@ import { systemExec } from '../../main/node/exec.ts';
 /** Half of the connections that these descriptors allow. */
 const capOfTwo = { descriptorLimit: 12 };
 
-test('a Service at its cap is refused more connections, and no other one is', async () => {
+test('a Service at its limit gets no more connections, and other Services do', async () => {
   await using rig = await startRig({ nodes: 1 });
   const { proxy } = rig.newDriver(capOfTwo);
   const capped = listener('10.50.0.1', 25, echoPort);
@@ -33,7 +33,7 @@ test('a Service at its cap is refused more connections, and no other one is', as
   ]);
 });
 
-test('all listeners of a Service have one cap together', async () => {
+test('all listeners of a Service share one limit', async () => {
   await using rig = await startRig({ nodes: 1 });
   const { proxy } = rig.newDriver(capOfTwo);
   const both = ['10.50.0.1', 'fd50::1'].map((vip) => listener(vip, 25, echoPort));
@@ -49,7 +49,7 @@ test('all listeners of a Service have one cap together', async () => {
   await expect.poll(await heard('10.50.0.1'), patience).toMatch(/ended|reset/);
 });
 
-test('the process starts with as many connections as its descriptors allow, and many nodes beside them', async () => {
+test('the process starts with as many connections as its descriptors allow, and with many nodes', async () => {
   await using rig = await startRig({ nodes: 1 });
   const { proxy } = rig.newDriver({
     descriptorLimit: 1024,
@@ -66,7 +66,7 @@ test('the process starts with as many connections as its descriptors allow, and 
   const { maxConnections, pid, servers } = await proxy.observe(rig.signal);
   expect(maxConnections).toBe(384);
   expect(servers).toHaveLength(180);
-  // Its workers run as another account, and everything can be changed all the same.
+  // Its workers run with another account, and everything can still be changed.
   expect(await readFile(`/proc/${pid}/status`, 'utf8')).toMatch(/^Uid:\t65534\t65534/m);
   await proxy.upsert(rig.table([listener('10.50.0.1', 80, namePort)]), rig.signal);
   await proxy.prune(rig.table([listener('10.50.0.1', 80, namePort)]), rig.signal);
@@ -101,7 +101,7 @@ test('an audit reverts external changes, and counts them', async () => {
   expect(await rig.fetch('10.50.0.9')).toHaveProperty('error');
 });
 
-test('a change that meets entries which were changed externally compares anew and succeeds', async () => {
+test('a change that finds externally changed entries compares again and succeeds', async () => {
   await using rig = await startRig({ nodes: 1 });
   const { proxy } = rig.newDriver();
   const map = `${rig.lab.folder}/haproxy/services.map`;
@@ -111,7 +111,7 @@ test('a change that meets entries which were changed externally compares anew an
   expect(await rig.fetch('10.50.0.1')).toMatchObject({ status: 200 });
 });
 
-test('a prune that meets another worker than it knows takes away nothing that is wanted', async () => {
+test('a prune that finds an unknown worker removes no wanted entries', async () => {
   await using rig = await startRig({ nodes: 1 });
   const { proxy } = rig.newDriver();
   const listeners = [listener('10.50.0.1', 80, namePort), listener('10.50.0.2', 80, namePort)];
@@ -119,7 +119,7 @@ test('a prune that meets another worker than it knows takes away nothing that is
   const { pid } = await proxy.observe(rig.signal);
   const one = rig.table(listeners.slice(0, 1));
   await proxy.upsert(one, rig.signal);
-  // Repeated, for a master that has just started may lose it.
+  // Repeated, because a master that has just started may lose it.
   const reloaded = async (): Promise<number> => {
     process.kill(Number(await readFile(`${rig.lab.folder}/haproxy/haproxy.pid`, 'utf8')), 'SIGUSR2');
     return (await proxy.observe(rig.signal)).pid;
@@ -130,7 +130,7 @@ test('a prune that meets another worker than it knows takes away nothing that is
   expect(await rig.fetch('10.50.0.2')).toHaveProperty('error');
 });
 
-test('five thousand listeners come and go in one change each', async () => {
+test('five thousand listeners are added and removed in one change each', async () => {
   await using rig = await startRig({ nodes: 1 });
   const { proxy } = rig.newDriver();
   const listeners = Array.from({ length: 5000 }, (_, index) =>

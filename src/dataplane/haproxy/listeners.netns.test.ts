@@ -4,7 +4,7 @@ import { echoPort, namePort, startRig } from '../../../test/netns/haproxy-rig.ts
 import { patience } from '../../../test/netns/patience.ts';
 import { listener } from '../../../test/make/table.ts';
 
-test('listeners come, change and go in one process, in both families, while a connection of another one lives', async () => {
+test('listeners are added, changed and removed in one process, in both families, while a connection of another one continues', async () => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();
   const { proxy } = driver;

@@ -7,7 +7,7 @@ import type { Desired } from './desired.ts';
 import { entryKey } from './entries.ts';
 import { statCommands } from './health-tick.ts';
 
-/** What `furiwake status` shows of HAProxy. Throws `RuntimeError` when it does not answer. */
+/** The data about HAProxy for `furiwake status`. Throws `RuntimeError` if it does not answer. */
 export async function observeProxy(
   api: RuntimeApi,
   desired: Desired | undefined,

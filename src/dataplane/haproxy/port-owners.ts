@@ -3,7 +3,7 @@ import type { Exec } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
 import { listenPort } from './config.ts';
 
-/** A program that is not furiwake's listens on the port that HAProxy needs. */
+/** A program of another owner listens on the port that HAProxy needs. */
 export class PortHeldError extends Error {
   override readonly name = 'PortHeldError';
   readonly code = 'HAPROXY_PORT_HELD';
@@ -16,27 +16,27 @@ export class PortHeldError extends Error {
 /** A process with a socket that listens on HAProxy's port. */
 export type PortOwner = {
   readonly name: string;
-  /** `undefined`: the kernel does not say whose the socket is. */
+  /** `undefined`: the kernel does not report the owner of the socket. */
   readonly pid: number | undefined;
-  /** Of a HAProxy that furiwake started, whichever state directory it is of: its folder and its master process. */
+  /** Of a HAProxy that furiwake started, with any state directory: its folder and its master process. */
   readonly haproxy: { readonly folder: string; readonly master: number } | undefined;
 };
 
 /**
- * The processes that listen on HAProxy's port: found by the port and not by a file, for files may be lost or may be of
- * another state directory.
+ * The processes that listen on HAProxy's port: found by the port and not by a file, because files may be lost or belong
+ * to another state directory.
  */
 export type PortOwners = {
   find(signal: AbortSignal): Promise<readonly PortOwner[]>;
   /**
-   * Makes sure that nothing but the HAProxy of the folder `except` listens on the port: with SO_REUSEPORT the kernel would
-   * share connections out to both. Any other HAProxy of furiwake closes its listeners and keeps its connections until
+   * Ensures that only the HAProxy of the folder `except` listens on the port: with SO_REUSEPORT the kernel would
+   * distribute connections to both. Any other HAProxy of furiwake closes its listeners and keeps its connections until
    * they end. Throws {@link PortHeldError} for other programs.
    */
   evict(except: string | undefined, signal: AbortSignal): Promise<void>;
 };
 
-/** Sends a signal; false when there is no such process any more. */
+/** Sends a signal; false if the process no longer exists. */
 export type Kill = (pid: number, name: NodeJS.Signals) => boolean;
 
 export const systemKill: Kill = (pid, name) => {
@@ -51,7 +51,7 @@ export const systemKill: Kill = (pid, name) => {
 const pollMs = 20;
 /** A worker closes its listeners within milliseconds, unless it is frozen. */
 const evictMs = 5000;
-/** Sockets on these addresses keep HAProxy from listening. */
+/** Sockets on these addresses prevent HAProxy from listening. */
 const addresses: ReadonlySet<string> = new Set(['127.0.0.1', '[::1]', '0.0.0.0', '[::]', '*']);
 
 export function makePortOwners(deps: {
@@ -63,12 +63,12 @@ export function makePortOwners(deps: {
   const { exec, files, clock, kill } = deps;
 
   const readProc = async (pid: number, file: string): Promise<string> =>
-    (await files.read(`/proc/${pid}/${file}`).catch(() => undefined)) ?? ''; // it is ending just now
+    (await files.read(`/proc/${pid}/${file}`).catch(() => undefined)) ?? ''; // it is just ending
 
   const haproxyOf = async (pid: number): Promise<PortOwner['haproxy']> => {
     const folder = folderOf((await readProc(pid, 'cmdline')).split('\0'));
     if (folder === undefined) return undefined;
-    // It is a worker that listens; its master runs the same program.
+    // The listening process is a worker; its master runs the same program.
     const parent = Number(/^PPid:\s*(\d+)$/m.exec(await readProc(pid, 'status'))?.[1]);
     const isWorker = folderOf((await readProc(parent, 'cmdline')).split('\0')) === folder;
     return { folder, master: isWorker ? parent : pid };
@@ -113,7 +113,7 @@ export function makePortOwners(deps: {
   };
 }
 
-/** The folder of a HAProxy that runs on furiwake's files, by its command line; a reload adds arguments to it. */
+/** The folder of a HAProxy that uses furiwake's files, from its command line; a reload adds arguments to it. */
 function folderOf(args: readonly string[]): string | undefined {
   const [, folder] = /^(\/.*)\/haproxy\.cfg$/.exec(args[args.indexOf('-f') + 1] ?? '') ?? [];
   return folder !== undefined && args.includes(`${folder}/haproxy.pid`) ? folder : undefined;

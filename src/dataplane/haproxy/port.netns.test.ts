@@ -15,7 +15,7 @@ async function apply({ proxy }: Driver, table: TrafficTable, signal: AbortSignal
   await proxy.prune(table, signal);
 }
 
-test('the HAProxy of release 0.1.0 is taken over by one reload to the new port; its connections continue', async () => {
+test('the HAProxy of release 0.1.0 is taken over with one reload to the new port; its connections continue', async () => {
   await using rig = await startRig({ nodes: 1 });
   const folder = `${rig.lab.folder}/haproxy`;
   const config = await readFile(new URL('__golden__/release-0.1.0.cfg', import.meta.url), 'utf8');
@@ -49,7 +49,7 @@ test('the HAProxy of release 0.1.0 is taken over by one reload to the new port; 
 test.each([
   ['whose socket was removed', (folder: string): Promise<void> => rm(`${folder}/worker.sock`)],
   ['whose state directory was removed', (folder: string): Promise<void> => rm(folder, { recursive: true })],
-])('a process %s is replaced, takes no new connection, and keeps those it has until they end', async (_, remove) => {
+])('a process %s is replaced, accepts no new connection, and keeps existing ones until they end', async (_, remove) => {
   await using rig = await startRig({ nodes: 1 });
   const first = rig.newDriver();
   await first.proxy.upsert(rig.table(withEcho), rig.signal);
@@ -67,7 +67,7 @@ test.each([
   expect(await rig.fetch('10.50.0.2')).toMatchObject({ status: 200 });
 });
 
-test('a process of another state directory gives up the port, and keeps its connections until they end', async () => {
+test('a process of another state directory releases the port, and keeps its connections until they end', async () => {
   await using rig = await startRig({ nodes: 1 });
   const first = rig.newDriver({ folder: `${rig.lab.folder}/other` });
   await first.proxy.upsert(rig.table(withEcho), rig.signal);
@@ -103,7 +103,7 @@ test('a frozen process is replaced after 30 s of silence, its worker killed with
   expect(await rig.masters()).toBe(1);
 });
 
-test('a process whose command socket alone is silent is left alone, and reported', async () => {
+test('a process of which only the command socket is silent keeps running, and is reported', async () => {
   await using rig = await startRig({ nodes: 1 });
   const clock = fastClock(10);
   const real = unixSockets({ clock });
@@ -133,7 +133,7 @@ test('a process whose command socket alone is silent is left alone, and reported
   expect(driver.metric('furiwake_haproxy_restarts_total')).toBe(0);
 });
 
-test('a foreign program on the port is named, in the same words at each attempt, and nothing is started beside it', async () => {
+test('a foreign program on the port is named, with the same message at each attempt, and no HAProxy is started beside it', async () => {
   await using rig = await startRig({ nodes: 1 });
   await rig.lab.balancer.ask({ do: 'serveHttp', address: '127.0.0.1', port: 292, body: '' });
   const driver = rig.newDriver();
@@ -150,7 +150,7 @@ test('a foreign program on the port is named, in the same words at each attempt,
   expect(await rig.fetch('10.50.0.1')).toMatchObject({ status: 200 });
 });
 
-test('a program that listens on the same port of another address is no obstacle', async () => {
+test('a program that listens on the same port of another address does no harm', async () => {
   await using rig = await startRig({ nodes: 1 });
   await rig.lab.balancer.ask({ do: 'serveHttp', address: '10.20.0.1', port: 292, body: '' });
   await rig.newDriver().proxy.upsert(rig.table(listeners), rig.signal);

@@ -9,43 +9,43 @@ import type { Program } from './program.ts';
 
 /** The HAProxy process of one folder: a master and its worker, detached, so that they outlive furiwake. */
 export type HaproxyProcess = {
-  /** Hands over to a new worker that runs the program `id` from the files, without losing a connection; waits for its answer. */
+  /** Reloads: a new worker runs the program `id` from the files, no connection is lost; waits for its answer. */
   reload(id: ProgramId, signal: AbortSignal): Promise<void>;
   /**
-   * One attempt to have a process that serves. What it finds decides:
+   * One attempt to get a serving process. The action depends on the state of the process:
    *
-   *   answers commands                          left alone                                          `serves`
-   *   answers requests and no commands          left alone, it is slow                              `busy`
-   *   lives, its command socket was removed     replaced; its connections continue until they end   `started`
-   *   answers nothing                           throws RuntimeError; after 30 s killed and replaced `started`
+   *   answers commands                          stays                                               `serves`
+   *   answers requests and no commands          stays, it is slow                                   `busy`
+   *   runs, its command socket was removed      replaced; its connections continue until they end   `started`
+   *   does not answer                           throws RuntimeError; after 30 s killed and replaced `started`
    *   none                                      started                                             `started`
    *
-   * A process that exits again and again, or cannot be started, is started after growing waits: within them this throws
-   * why the last attempt failed. Throws `ConfigRefusedError`, `PortHeldError`, `ExecError`.
+   * A process that exits repeatedly, or cannot be started, is started after growing waits; in between, this throws the
+   * error of the last attempt. Throws `ConfigRefusedError`, `PortHeldError`, `ExecError`.
    */
   recover(id: ProgramId, signal: AbortSignal): Promise<'serves' | 'busy' | 'started'>;
   /** The worker has answered a command. */
   noteAnswer(): void;
-  /** True when the last start is long enough ago for the process to be no part of a crash loop. */
+  /** True if the last start is long enough ago to rule out a crash loop. */
   isSteady(): boolean;
-  /** How long until another start may be tried, in ms. */
+  /** Time until another start may be tried, in ms. */
   retryInMs(): number;
-  /** Throws `PortHeldError` where another program listens on HAProxy's port; ends another HAProxy of furiwake there. */
+  /** Throws `PortHeldError` if another program listens on HAProxy's port; ends another HAProxy of furiwake there. */
   clearPort(signal: AbortSignal): Promise<void>;
   /** Ends the process and its connections. No error when none runs. */
   stop(signal: AbortSignal): Promise<void>;
 };
 
 const pollMs = 5;
-/** A killed worker takes its master with it, a killed master its worker: within some 5 ms. */
+/** When a worker is killed, its master exits, and vice versa, within about 5 ms. */
 const dyingMs = 200;
 const takeOverMs = 10_000;
-/** A master that has just started or reloaded executes itself anew, and loses a signal that comes meanwhile. */
+/** A master that has just started or reloaded executes itself again, and loses signals in that time. */
 const repeatMs = 1000;
 const stopMs = 3000;
 const steadyMs = 10_000;
 const silenceMs = 30_000;
-/** One that died twice may have been killed twice; after the third start the next ones wait. */
+/** A process that died twice may have been killed twice; starts after the third one wait. */
 const startsAtOnce = 2;
 const retry = { firstMs: 250, mostMs: 10_000 };
 
@@ -64,9 +64,9 @@ export function makeHaproxyProcess(deps: {
   const starts = makePace(clock);
   const reloads = makePace(clock);
   let startedMs: number | undefined;
-  /** Since the process was steady. */
+  /** The starts since the process was last stable. */
   let unsteadyStarts = 0;
-  /** When it answered last. */
+  /** Time of its last answer. */
   let answeredMs = Number.NEGATIVE_INFINITY;
   let silentSinceMs: number | undefined;
 
@@ -82,11 +82,11 @@ export function makeHaproxyProcess(deps: {
     return parsed;
   };
 
-  /** The master's process id: a pid file outlives its process, and ids are used again. */
+  /** The master's process ID: a pid file outlives its process, and IDs are reused. */
   const masterPid = async (signal: AbortSignal): Promise<number | undefined> => {
     const pid = Number((await files.read(paths.pid))?.trim());
     const isPid = Number.isInteger(pid) && pid > 1;
-    // Reading may fail with ESRCH, too: it is ending just now.
+    // Reading may also fail with ESRCH: the process is just ending.
     const command = isPid ? await files.read(`/proc/${pid}/cmdline`).catch(() => undefined) : undefined;
     if (command?.split('\0').includes(paths.config) === true) return pid;
     return (await portOwners.find(signal)).find(({ haproxy }) => haproxy?.folder === folder)?.haproxy?.master;
@@ -122,7 +122,7 @@ export function makeHaproxyProcess(deps: {
   const untilGone = (signal: AbortSignal): Promise<true | undefined> =>
     until(stopMs, signal, async () => ((await masterPid(signal)) === undefined ? true : undefined));
 
-  /** Both, for a frozen worker does not notice that its master has gone. */
+  /** Both, because a frozen worker does not notice the end of its master. */
   const killAll = async (signal: AbortSignal): Promise<void> => {
     const owners = (await portOwners.find(signal)).filter(({ haproxy }) => haproxy?.folder === folder);
     await signalMaster('SIGKILL', signal);
@@ -156,7 +156,7 @@ export function makeHaproxyProcess(deps: {
     await program.start(signal);
     if (!(await untilServing(id, takeOverMs, signal)))
       throw new RuntimeError('silent', `HAProxy does not answer within ${takeOverMs / 1000} s of its start`);
-    // The daemon writes the pid file, possibly after its starter has ended.
+    // The daemon writes the pid file, possibly after the starting process has ended.
     if ((await until(takeOverMs, signal, () => masterPid(signal))) === undefined)
       throw new RuntimeError('broken', `HAProxy wrote no process id to ${paths.pid}`);
   };
@@ -221,7 +221,7 @@ export function makeHaproxyProcess(deps: {
         }
         await killAll(signal);
       } else if (found === undefined) {
-        // A reload does not bind the socket anew: the new worker inherits it from the old one.
+        // A reload does not bind the socket again: the new worker inherits it from the old one.
         await signalMaster('SIGUSR1', signal);
       }
       await start(id, signal);
@@ -234,13 +234,13 @@ export function makeHaproxyProcess(deps: {
   };
 }
 
-/** Growing waits between attempts that fail, whichever caller asks for them. */
+/** Growing waits between failed attempts, for all callers together. */
 function makePace(clock: Clock): {
-  /** Throws why the last attempt failed, until the next one is due. */
+  /** Throws the error of the last attempt until the next one is due. */
   enter(): void;
   failed(words: string): void;
   over(): void;
-  /** How long until the next attempt is due, in ms. */
+  /** Time until the next attempt is due, in ms. */
   inMs(): number;
 } {
   const backoff = makeBackoff(retry);

@@ -1,7 +1,7 @@
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import type { Paths } from './config.ts';
 
-/** HAProxy refused a configuration, which is not in force. `words`: what HAProxy itself said, on one line. */
+/** HAProxy refused a configuration, which is not in force. `words`: HAProxy's own message, on one line. */
 export class ConfigRefusedError extends Error {
   override readonly name = 'ConfigRefusedError';
   readonly code = 'HAPROXY_CONFIG_REFUSED';
@@ -12,11 +12,14 @@ export class ConfigRefusedError extends Error {
   }
 }
 
-/** The program `haproxy`. Both throw {@link ConfigRefusedError} with its words, or `ExecError` where it cannot be run. */
+/**
+ * The program `haproxy`. Both methods throw {@link ConfigRefusedError} with its message, or `ExecError` if it cannot
+ * run.
+ */
 export type Program = {
-  /** Whether it accepts a configuration; puts nothing in force. */
+  /** Checks a configuration without using it. */
   validate(file: string, signal: AbortSignal): Promise<void>;
-  /** Starts it on the files of the folder as master and worker, detached, so that they outlive furiwake. */
+  /** Starts it with the files of the folder as master and worker, detached, so that they outlive furiwake. */
   start(signal: AbortSignal): Promise<void>;
 };
 
@@ -43,8 +46,8 @@ async function refusable(running: Promise<unknown>): Promise<void> {
 }
 
 /**
- * What HAProxy complains of, on one line and without what differs from attempt to attempt: the same failure has the same
- * words. A line of HAProxy's: `[ALERT]    (2172) : config : …`.
+ * HAProxy's error, on one line and without the parts that differ between attempts, so that the same failure has the
+ * same message. A line of HAProxy: `[ALERT]    (2172) : config : …`.
  */
 export function alertsIn(stderr: string): string {
   const lines = stderr.split('\n').map((line) => line.trim());

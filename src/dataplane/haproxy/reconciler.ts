@@ -15,27 +15,27 @@ import { makeRefused } from './refused.ts';
 import { type Applied, applyRemovals, applyUpserts, type Held, readHeld, removeLeftovers } from './worker.ts';
 
 /**
- * Keeps one HAProxy at one table; one call at a time.
+ * Keeps one HAProxy equal to one table; one call at a time.
  *
- *   table ─► desired (pure) ─► configuration file ─► the worker: commands for what differs from what it holds
- *                                                    └► none: started on the files · another program: reloaded on them
+ *   table ─► desired (pure) ─► configuration file ─► the worker: commands for the differences
+ *                                                    └► none: start with the files · another program: reload with them
  *
- * The map file follows each second, and before a start or a reload. A file that cannot be written, or that HAProxy
- * refuses, matters only where a start or a reload needs it: a worker that runs takes everything by commands.
+ * The map file is written at most once a second, and before a start or a reload. A file that cannot be written, or that
+ * HAProxy refuses, matters only if a start or a reload needs it: a running worker gets all changes by commands.
  *
- * Each call makes one attempt to have a process that answers; a caller that repeats it must wait longer each time.
+ * Each call makes one attempt to get an answering process; a caller that repeats it must wait longer each time.
  */
 export type Reconciler = {
   desired(): Desired | undefined;
   upsert(table: TrafficTable, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
   prune(table: TrafficTable, signal: AbortSignal): Promise<void>;
-  /** The number of differences that were repaired. What HAProxy refused before is tried again. */
+  /** Returns the number of repaired differences. Retries everything that HAProxy refused before. */
   audit(table: TrafficTable, signal: AbortSignal): Promise<number>;
-  /** One attempt to have a process that serves, with all of the last table. `idle`: none is wanted. */
+  /** One attempt to get a serving process with the complete last table. `idle`: no process must run. */
   revive(signal: AbortSignal): Promise<'serves' | 'busy' | 'started' | 'idle'>;
   /**
-   * Between changes: brings the health checks to where the health module has them, gives `commands`, tries again to
-   * delete servers. `pid`: the worker that serves; another one than is known comes from an external reload.
+   * Between changes: sets the health checks as the health module decided, sends `commands`, retries the deletion of
+   * servers. `pid`: the serving worker; an unknown one is the result of an external reload.
    */
   tend(pid: number, commands: readonly string[], signal: AbortSignal): Promise<void>;
   /** Writes the map file if it differs; a failure is logged. */
@@ -50,11 +50,11 @@ export type ReconcilerDeps = {
   readonly process: HaproxyProcess;
   readonly haproxyFiles: HaproxyFiles;
   readonly isChecked: (family: Family) => boolean;
-  /** Called before nodes are given to HAProxy. */
+  /** Called before nodes are added to HAProxy. */
   readonly survey: (servers: Servers, signal: AbortSignal) => Promise<void>;
-  /** Called with what a process that an earlier furiwake left was left with: health checks on or off. */
+  /** Called for a process of an earlier furiwake: whether its health checks are enabled. */
   readonly adopt: (family: Family, isChecked: boolean) => void;
-  /** Called with each worker that is met for the first time. */
+  /** Called with each new worker. */
   readonly onWorker: () => void;
   readonly clock: Clock;
   readonly log: Log;
@@ -73,7 +73,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
   const nodeTrouble = lasting('adding nodes to HAProxy');
 
   let desired: Desired | undefined;
-  /** `undefined`: not known for certain, to be read before the next change. */
+  /** `undefined`: not known for certain, must be read before the next change. */
   let held: Held | undefined;
   let pid: number | undefined;
   let hasMet = false;
@@ -90,7 +90,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     return present;
   };
 
-  /** A process that an earlier furiwake left. */
+  /** A process of an earlier furiwake. */
   const adopt = (present: Held): void => {
     for (const family of [4, 6] as const) {
       const servers = [...(present.servers.get(nodesBackend(family))?.values() ?? [])];
@@ -104,7 +104,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     log.info({ pid: present.pid, listeners }, 'took over the running HAProxy; connections preserved');
   };
 
-  /** A failure is only logged: the entries that the map on the disk lacks come by commands. */
+  /** A failure is only logged: commands add the entries that the map on the disk lacks. */
   const save = async (): Promise<void> => {
     if (desired === undefined) return;
     try {
@@ -136,7 +136,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     await save();
   };
 
-  /** One attempt to have a worker that runs the program, and what it holds. */
+  /** One attempt to get a worker that runs the program, with its contents. */
   const bring = async (signal: AbortSignal): Promise<Held> => {
     let present = held ?? (await read(signal).catch(unlessUnreachable));
     if (present === undefined) {
@@ -166,7 +166,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     if (isFirst) log.info({ pid: started, maxConnections: settings.maxConnections }, 'HAProxy started');
     else {
       restarts.add(1);
-      const level = wasSteady ? 'warn' : 'debug'; // of one that exits again and again `run` says so
+      const level = wasSteady ? 'warn' : 'debug'; // `run` reports a process that exits repeatedly
       log[level]({ pid: started }, 'HAProxy exited unexpectedly and was restarted; its connections were lost');
     }
     return outcome;
@@ -181,8 +181,8 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
   };
 
   /**
-   * Does `work` on what the worker holds; once more where it exited meanwhile, or refused something that it does not
-   * refuse when its state is read anew.
+   * Does `work` on the contents of the worker; once more if it exited meanwhile, or refused a change that it accepts
+   * after its state was read again.
    */
   const apply = async (next: Desired, work: typeof applyUpserts, signal: AbortSignal): Promise<Applied> => {
     let wasKnown = false;
@@ -201,7 +201,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
   };
 
   const upsertTo = async (next: Desired, signal: AbortSignal): Promise<Applied> => {
-    if (!hasMet) await read(signal).catch(unlessUnreachable); // what an earlier furiwake left tells about the checks
+    if (!hasMet) await read(signal).catch(unlessUnreachable); // the process of an earlier furiwake shows the state of the checks
     await deps.survey(next.servers, signal);
     return await apply(next, applyUpserts, signal);
   };
@@ -243,7 +243,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       if (present.program !== program) return; // the next change reloads it
       await apply(next, applyUpserts, signal);
       if (held === undefined) return;
-      await api.ask(commands, signal); // a server that is gone meanwhile is not an error
+      await api.ask(commands, signal); // a server that was deleted meanwhile is not an error
       held = { ...held, servers: await removeLeftovers(api, held.servers, next.servers, signal) };
     },
     save,

@@ -9,7 +9,7 @@ const two = listener('192.0.2.52', 80, 30_080);
 const nodes = [node('n1', '192.0.2.11'), node('n2', '192.0.2.12')];
 const table = tableOf([one, two], nodes);
 
-test('a listener that HAProxy refuses is named with its words, the others are in force', async () => {
+test('a listener that HAProxy refuses is reported with its message, the others are in force', async () => {
   const { machine, proxy } = makeMachineRig();
   await proxy.upsert(tableOf([], nodes), signal);
   const asked: string[] = [];
@@ -31,7 +31,7 @@ test('a listener that HAProxy refuses is named with its words, the others are in
   expect(machine.held?.map.size).toBe(2);
 });
 
-test('a refused listener that changes is tried again at once', async () => {
+test('a refused listener that changes is retried at once', async () => {
   const { machine, proxy } = makeMachineRig();
   await proxy.upsert(tableOf([], nodes), signal);
   machine.faults.command = (command) => (command.includes('|30080|') ? 'Odd.' : undefined);
@@ -49,7 +49,7 @@ test('a listener of another protocol is refused by name', async () => {
   expect(machine.held?.map.size).toBe(1);
 });
 
-test('a node that HAProxy refuses is left out and logged once; an audit tries it again', async () => {
+test('a node that HAProxy refuses is skipped and logged once; an audit retries it', async () => {
   const { machine, proxy, log } = makeMachineRig();
   await proxy.upsert(tableOf([one]), signal);
   machine.faults.command = (command) => (command.includes('nodes4/n2') ? 'Cannot add.' : undefined);
@@ -65,7 +65,7 @@ test('a node that HAProxy refuses is left out and logged once; an audit tries it
   expect(log.lines.at(-1)?.message).toBe('adding nodes to HAProxy works again');
 });
 
-test('a configuration that is refused because of a node is started without nodes, which come by commands', async () => {
+test('a configuration that is refused because of a node is started without nodes, which commands add', async () => {
   const { machine, proxy, log } = makeMachineRig();
   machine.faults.config = (text) => (text.includes('server n2 ') ? "'server n2' : unusual" : undefined);
   machine.faults.command = (command) => (command.includes('nodes4/n2') ? 'Cannot add.' : undefined);
@@ -75,7 +75,7 @@ test('a configuration that is refused because of a node is started without nodes
   expect(log.lines.map(({ message }) => message)).toContain('writing the configuration of HAProxy failed; retrying');
 });
 
-test('a configuration that is refused stops no change while a worker runs, and is the reason where none does', async () => {
+test('a refused configuration blocks no change while a worker runs, and is the error if none runs', async () => {
   const { machine, proxy } = makeMachineRig();
   machine.faults.config = () => 'unknown keyword';
   await expect(proxy.upsert(table, signal)).rejects.toMatchObject({
@@ -97,7 +97,7 @@ test('a configuration that is refused stops no change while a worker runs, and i
   expect(machine.held?.servers.size).toBe(2);
 });
 
-test('a full disk stops no change while a worker runs, and is the reason where HAProxy has no files to start on', async () => {
+test('a full disk blocks no change while a worker runs, and is the error if HAProxy has no files to start with', async () => {
   const { machine, proxy } = makeMachineRig();
   machine.faults.isDiskFull = true;
   await expect(proxy.upsert(table, signal)).rejects.toThrow('ENOSPC');
@@ -133,7 +133,7 @@ test.each([
     'Starting frontend services: cannot bind socket (Address already in use) [127.0.0.1:292]; ' +
       '[/usr/sbin/haproxy.main()] Some protocols failed to start their listeners! Exiting.',
   ],
-  ['the other lines where there is no alert', ['Segmentation fault', ''], 'Segmentation fault'],
-])('the words of a refusal are %s', (_, lines, expected) => {
+  ['the other lines if there is no alert', ['Segmentation fault', ''], 'Segmentation fault'],
+])('the message of a refusal contains %s', (_, lines, expected) => {
   expect(alertsIn(lines.join('\n'))).toBe(expected);
 });

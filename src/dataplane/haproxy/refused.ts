@@ -4,14 +4,14 @@ import type { Desired } from './desired.ts';
 import type { Entry } from './entries.ts';
 import type { Applied } from './worker.ts';
 
-/** What HAProxy refused: left out until it changes, or until all is tried again. */
+/** The entries and servers that HAProxy refused: skipped until they change, or until all are retried. */
 export type Refused = {
   note(refused: Applied['refused'], desired: Desired): void;
   /** The entries and servers of `desired` that are not refused. */
   without(desired: Desired): Pick<Desired, 'entries' | 'servers'>;
-  /** The listeners that are left out, and why. */
+  /** The skipped listeners, each with the cause. */
   listeners(): ReadonlyMap<ListenerKey, string>;
-  /** One of the servers that are left out, and why; `undefined`: none is. */
+  /** One of the skipped servers, with the cause; `undefined`: there is none. */
   server(): string | undefined;
   clear(): void;
 };

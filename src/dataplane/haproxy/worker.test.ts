@@ -28,7 +28,7 @@ const draining: TrafficNode = { ...n1, state: 'drain' };
 
 test.each([
   [
-    'a node that is new is added with its check and set ready',
+    'a new node is added with its check and set ready',
     commands(held(), wanted(n1), true),
     [
       'add server nodes4/n1 10.0.0.1 check port 10256 inter 1s fall 2 rise 1',
@@ -37,28 +37,24 @@ test.each([
     ],
   ],
   [
-    'an IPv6 address stands in brackets',
+    'an IPv6 address has brackets',
     commands(held(), wanted(node('n1', 'fd00::1')), false),
     ['add server nodes6/n1 [fd00::1] check port 10256 inter 1s fall 2 rise 1', 'set server nodes6/n1 state ready'],
   ],
   [
-    "a node that is new while furiwake's own probe decides is not checked",
+    "a new node is not checked while furiwake's own probe decides",
     commands(held(), wanted(n1), false),
     ['add server nodes4/n1 10.0.0.1 check port 10256 inter 1s fall 2 rise 1', 'set server nodes4/n1 state ready'],
   ],
-  ['a node that is as it shall be needs nothing', commands(held({ server: 'n1' }), wanted(n1), true), []],
+  ['a node in the desired state needs no command', commands(held({ server: 'n1' }), wanted(n1), true), []],
   [
-    'a node that shall drain is drained',
+    'a node to be drained is drained',
     commands(held({ server: 'n1' }), wanted(draining), true),
     ['set server nodes4/n1 state drain'],
   ],
+  ['a node that already drains stays so', commands(held({ server: 'n1', isOut: true }), wanted(draining), true), []],
   [
-    'a draining node that is out already is left so',
-    commands(held({ server: 'n1', isOut: true }), wanted(draining), true),
-    [],
-  ],
-  [
-    'a node that shall work again is set ready',
+    'a node to be used again is set ready',
     commands(held({ server: 'n1', isOut: true }), wanted(n1), true),
     ['set server nodes4/n1 state ready'],
   ],
@@ -68,12 +64,12 @@ test.each([
     ['set server nodes4/n1 addr 10.0.0.1'],
   ],
   [
-    "when furiwake's own probe takes over, the check is switched off and its last finding forgotten",
+    "when furiwake's own probe takes over, the check is disabled and its last result cleared",
     commands(held({ server: 'n1' }), wanted(n1), false),
     ['disable health nodes4/n1', 'set server nodes4/n1 health up'],
   ],
   [
-    'when the checks take over they are switched on',
+    'when the checks take over they are enabled',
     commands(held({ server: 'n1', isChecked: false }), wanted(n1), true),
     ['enable health nodes4/n1'],
   ],
@@ -81,7 +77,7 @@ test.each([
   expect(given).toEqual(expected);
 });
 
-test('servers that the table no longer has are left over, those of other backends are not furiwake’s', () => {
+test('servers that the table no longer has remain to be removed; those of other backends are not furiwake’s', () => {
   const present = held({ server: 'n1' }, { server: 'n2', isOut: true }, { backend: 'other', server: 'x' });
   expect(leftoverServers(present, wanted(n1))).toEqual([{ id: 'nodes4/n2', backend: 'nodes4', isOut: true }]);
 });

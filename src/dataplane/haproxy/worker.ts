@@ -5,7 +5,7 @@ import type { RuntimeApi } from './client.ts';
 import { addNodeServer, type NodeServer, type ProgramId, parseDescription, serverId, type Servers } from './config.ts';
 import { type Entries, type EntryChange, type HeldEntries, makeHeldEntries } from './entries.ts';
 
-/** What a worker holds: its program, its map, and the servers by backend and name. */
+/** The contents of a worker: its program, its map, and the servers by backend and name. */
 export type Held = {
   readonly pid: number;
   /** `undefined`: not a program of furiwake. */
@@ -14,7 +14,7 @@ export type Held = {
   readonly servers: ReadonlyMap<string, ReadonlyMap<string, ServerState>>;
 };
 
-/** Reads what the worker that serves holds. */
+/** Reads the contents of the serving worker. */
 export async function readHeld(api: RuntimeApi, map: string, signal: AbortSignal): Promise<Held> {
   const [info = '', entries = ''] = await api.ask(['show info', `show map ${map}`], signal);
   const process = parseInfo(info);
@@ -44,11 +44,11 @@ export type WorkerDeps = {
 };
 
 export type Applied = {
-  /** What the worker holds after the change, if nothing was refused. */
+  /** The contents of the worker after the change, if no part was refused. */
   readonly held: Held;
-  /** How many differences were repaired. */
+  /** The number of repaired differences. */
   readonly changes: number;
-  /** What the worker refused, in its words: entries by their key, servers by their id. */
+  /** The refusals of the worker with its messages: entries by their key, servers by their ID. */
   readonly refused: { readonly entries: ReadonlyMap<string, string>; readonly servers: ReadonlyMap<string, string> };
 };
 
@@ -56,7 +56,7 @@ type Wanted = { readonly servers: Servers; readonly entries: Entries };
 
 const nothing: ReadonlyMap<string, string> = new Map();
 
-/** Adds and sets all that the worker lacks, servers before the entries that lead to them. */
+/** Adds and sets everything that the worker lacks, servers before the entries that use them. */
 export async function applyUpserts(
   deps: WorkerDeps,
   held: Held,
@@ -72,7 +72,7 @@ export async function applyUpserts(
   const servers = new Map<string, string>();
   for (const [index, words] of refusals) {
     const id = commands[index]?.id ?? '';
-    if (!servers.has(id)) servers.set(id, words); // the first refusal is the cause of those that follow
+    if (!servers.has(id)) servers.set(id, words); // the first refusal causes the following ones
   }
   const changes = held.entries.upserts(wanted.entries);
   const entries = await applyEntries(deps, held.entries, changes, signal);
@@ -83,7 +83,9 @@ export async function applyUpserts(
   };
 }
 
-/** Removes the entries that the table no longer has, then its servers; one that drains already is no difference. */
+/**
+ * Removes the entries that the table no longer has, then its servers; a server that already drains is not a difference.
+ */
 export async function applyRemovals(
   deps: WorkerDeps,
   held: Held,
@@ -94,7 +96,7 @@ export async function applyRemovals(
   const entries = await applyEntries(deps, held.entries, changes, signal);
   const gone = changes.filter((change) => change.do === 'del');
   const counters = gone.map(({ key }) => `clear table services key ${key}`);
-  await deps.api.ask(counters, signal); // one in use stays: its connections are about to be ended
+  await deps.api.ask(counters, signal); // an entry in use stays: its connections are about to be reset
   const leftover = leftoverServers(held.servers, wanted.servers).filter((server) => !server.isOut);
   const servers = await removeLeftovers(deps.api, held.servers, wanted.servers, signal);
   return {
@@ -104,7 +106,7 @@ export async function applyRemovals(
   };
 }
 
-/** Deletes the servers that the table no longer has and that have no connections left; the others drain. */
+/** Deletes the servers that the table no longer has and that have no connections; the others drain. */
 export async function removeLeftovers(
   api: RuntimeApi,
   servers: Held['servers'],
@@ -124,7 +126,7 @@ export async function removeLeftovers(
       .filter(({ connections }) => connections > 0)
       .map(({ backend, server }) => `${backend}/${server}`),
   );
-  // A server can be deleted in maintenance only; one with connections rather drains, for then it is still checked.
+  // A server can be deleted only in maintenance; one with connections drains instead, because it is still checked then.
   const idle = leftover.filter(({ id }) => !busy.has(id));
   const attempts = idle.flatMap(({ id }) => [`set server ${id} state maint`, `del server ${id}`]);
   const answers = await api.ask(attempts, signal);
@@ -137,10 +139,10 @@ export async function removeLeftovers(
   return await readServers(api, signal);
 }
 
-/** From so many changes on it is cheaper to replace the whole map: 2.6 searches a key to be changed from the start. */
+/** From this number of changes on it is cheaper to replace the whole map: 2.6 searches a changed key linearly. */
 const manyChanges = 200;
 
-/** The keys that HAProxy refuses, with its words. */
+/** The keys that HAProxy refuses, with its message. */
 async function applyEntries(
   { api, map }: WorkerDeps,
   entries: HeldEntries,
@@ -162,7 +164,7 @@ function entryCommand(map: string, change: EntryChange): string {
 /** A runtime command and the server that it is about. */
 export type ServerCommand = { readonly id: string; readonly command: string };
 
-/** The commands that add what is missing and set what differs. */
+/** The commands that add missing servers and set differing ones. */
 export function serverUpserts(
   held: Held['servers'],
   wanted: Servers,
@@ -187,7 +189,7 @@ function serverChanges(present: ServerState | undefined, server: NodeServer, isC
   if (present.isOut !== server.isDraining)
     commands.push(`set server ${id} state ${server.isDraining ? 'drain' : 'ready'}`);
   if (isChecked && !present.isChecked) commands.push(`enable health ${id}`);
-  // No longer checked: what the check found last must not stay.
+  // No longer checked: the result of the last check must not stay.
   if (!isChecked && present.isChecked) commands.push(`disable health ${id}`, `set server ${id} health up`);
   return commands;
 }

@@ -3,13 +3,13 @@ import { formatRange, rangeContains } from '../../core/ip/range.ts';
 import type { Listener } from '../../core/traffic/table.ts';
 
 /*
- * What a traffic table puts into the kernel: elements of eight sets. The rules never change.
+ * The elements of a traffic table in the kernel, in eight sets. The rules never change.
  *
  *   192.0.2.51|80|TCP, open               listeners4   192.0.2.51 . 80 : 292         (where HAProxy listens)
  *   192.0.2.52|443|TCP, 10.0.0.0/8        listeners4   192.0.2.52 . 443 : 292
  *                                         restricted4  192.0.2.52 . 443
  *                                         allowed4     192.0.2.52 . 443 . 10.0.0.0-10.255.255.255
- *   added 192.0.2.51, 192.0.2.52          vips4        192.0.2.51, 192.0.2.52       (all else is refused there)
+ *   added 192.0.2.51, 192.0.2.52          vips4        192.0.2.51, 192.0.2.52       (everything else is rejected there)
  */
 
 /** The sets and maps of the table, one per family. */
@@ -26,24 +26,24 @@ export const setNames = [
 
 export type SetName = (typeof setNames)[number];
 
-/** One element, as nft reads it. Holds nothing but addresses, ports and ranges of addresses. */
+/** One element, in nft's syntax. Contains only addresses, ports and ranges of addresses. */
 export type Element = { readonly set: SetName; readonly text: string };
 
-/** A listener that nftables cannot steer, or a value that must not reach nft. */
+/** A listener that nftables cannot steer, or a value that must not be passed to nft. */
 export class ListenerError extends Error {
   override readonly name = 'ListenerError';
   readonly code = 'LISTENER_REFUSED';
 }
 
-/** Tells elements apart over all sets. */
+/** A key of an element that is unique over all sets. */
 export function elementKey({ set, text }: Element): string {
   return `${set} ${text}`;
 }
 
 /**
  * The elements of a listener. `proxyPort` is the loopback port of HAProxy, `own` the host's own addresses. A connection
- * from the host itself to an address on it has this address as source, too: it is allowed if the ranges hold an own
- * address of the host, as kube-proxy does. Throws {@link ListenerError}.
+ * from the host itself to an address on it also has this address as source: it is allowed if the ranges contain an own
+ * address of the host, as in kube-proxy. Throws {@link ListenerError}.
  */
 export function listenerElements(
   { address, key, port, protocol, sourceRanges }: Listener,
@@ -66,12 +66,12 @@ export function listenerElements(
   return elements;
 }
 
-/** The element with which all but listeners is rejected on an address. */
+/** The element that rejects everything except listeners on an address. */
 export function vipElement(ip: Ip): Element {
   return { set: `vips${ip.family}`, text: addressText(ip) };
 }
 
-/** The last check before nft: only the canonical text of an address passes. */
+/** The last check before nft: accepts only the canonical text of an address. */
 function addressText(ip: Ip): string {
   if (ipOf(ip.family, ip.value).text !== ip.text)
     throw new ListenerError(`${JSON.stringify(ip.text)} is not an address`);

@@ -1,37 +1,18 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { patience } from '../../../test/netns/patience.ts';
-import {
-  ours,
-  proxyPort,
-  startSteeringRig,
-  type SteeringRig,
-  tableOf,
-  targetOf,
-} from '../../../test/netns/steering-rig.ts';
+import { ours, proxyPort, type SteeringRig, tableOf, targetOf, useSteering } from '../../../test/netns/steering-rig.ts';
 import { addressesOf } from '../../../test/make/table.ts';
 import type { Steering } from '../../ports/host.ts';
 
 /*
- * What becomes of connections that are under way: the real kernel, the real nft, a real HAProxy.
+ * Established connections: the real kernel, the real nft, a real HAProxy.
  */
 const { signal } = new AbortController();
 let rig: SteeringRig;
 let steering: Steering;
-let lifetime: AbortController;
 
-beforeAll(async () => {
-  rig = await startSteeringRig({ nodes: 1 });
-});
-afterAll(() => rig[Symbol.asyncDispose]());
-
-beforeEach(() => {
-  lifetime = new AbortController();
-  rig.reset();
-  steering = rig.makeNew(lifetime.signal);
-});
-afterEach(async () => {
-  await steering.remove(signal);
-  lifetime.abort();
+useSteering({ nodes: 1 }, (scene) => {
+  ({ rig, steering } = scene);
 });
 
 describe('a host that is withdrawn', () => {
@@ -73,7 +54,7 @@ describe('a host that is withdrawn', () => {
   });
 });
 
-describe('a host that masquerades connections of others', () => {
+describe('a host that masquerades connections of other machines', () => {
   const masquerade = `table inet other {
     chain out { type nat hook postrouting priority srcnat; oifname "wan" masquerade; }
   }`;
@@ -103,7 +84,7 @@ describe('a host that masquerades connections of others', () => {
     ['10.10.0.1', '10.10.0.2', 8080],
     ['fd10::1', '[fd10::2]', 8090],
   ])(
-    'lets their replies through, though a listener has the port at its own address: %s',
+    'accepts their replies, although a listener has the port at its own address: %s',
     async (address, server, port) => {
       await steering.apply(targetOf(tableOf([[address, port]]), addressesOf(), proxyPort, own), signal);
       expect(await fetchThrough(server, port)).toBe('outside');

@@ -8,7 +8,7 @@ import { renderChange, renderRuleset, type RulesetOptions, tableName } from './r
 import { holdsGeneration, makeNftSession } from './session.ts';
 
 /**
- * Table `inet furiwake` in the kernel, and what is known of it for certain.
+ * Table `inet furiwake` in the kernel, and what furiwake knows for certain about it.
  *
  *   unknown ── replace ──► known ── change, replace ──► known      in force, or refused: then the table is as before
  *      ▲                     └── no answer, or another program changed the table ──► unknown
@@ -17,26 +17,26 @@ import { holdsGeneration, makeNftSession } from './session.ts';
  * One call at a time.
  */
 export type KernelTable = {
-  /** True when the table is what the last accepted transaction made of it; a change can then be sent on top. */
+  /** True if the table is in the state after the last accepted transaction; a change can then be sent. */
   isKnown(options: RulesetOptions): boolean;
-  /** Whether anything was ever put in place, and not removed since. */
+  /** Whether a table was created and not removed since. */
   isInPlace(): boolean;
-  /** The state that the last transaction was to lead to. Each transaction has a greater one. */
+  /** The number of the state after the last transaction. Each transaction has a greater one. */
   generation(): number;
   /**
-   * Replaces the whole table in one transaction. Resolves with nft's words when it is not in force. Throws `ExecError`
-   * when nft cannot be run.
+   * Replaces the whole table in one transaction. Resolves with nft's message if it is not in force. Throws `ExecError`
+   * if nft cannot run.
    */
   replace(elements: readonly Element[], options: RulesetOptions, signal: AbortSignal): Promise<string | undefined>;
-  /** Makes a change to a known table in one transaction. Resolves with nft's words when it is not in force. */
+  /** Changes a known table in one transaction. Resolves with nft's message if the change is not in force. */
   change(change: Change, signal: AbortSignal): Promise<string | undefined>;
-  /** How the kernel differs from these elements and from the rules as they were put in place; `undefined`: not at all. */
+  /** The difference of the kernel to these elements and to the rules after their creation; `undefined`: none. */
   difference(elements: readonly Element[], signal: AbortSignal): Promise<string | undefined>;
   /** Removes the table. No error when there is none. */
   remove(signal: AbortSignal): Promise<void>;
 };
 
-/** From here on a line for `nft -i`, which reads a byte at a time, costs more than a process. */
+/** From this length on a line for `nft -i`, which reads a byte at a time, costs more than a process. */
 const maxSessionElements = 200;
 const transactionMs = 30_000;
 
@@ -44,7 +44,7 @@ const transactionMs = 30_000;
 type Held = {
   readonly generation: number;
   readonly options: RulesetOptions;
-  /** Chains, rules and sets as nft listed them just after we made them. */
+  /** Chains, rules and sets as nft listed them right after their creation. */
   readonly skeleton: string;
 };
 
@@ -87,7 +87,7 @@ export function makeKernelTable({
     return json === undefined ? undefined : decodeListing(json);
   };
 
-  /** Sends a transaction. If it fails: nft's words, and `isCertain` tells whether the table is as it was before. */
+  /** Sends a transaction. If it fails: nft's message, and `isCertain` says whether the table is certainly unchanged. */
   const attempt = async (transact: () => Promise<void>, signal: AbortSignal): Promise<string | undefined> => {
     isCertain = false;
     try {
@@ -127,7 +127,8 @@ export function makeKernelTable({
       const byProcess = (): Promise<void> => runNft(`${text}\n`, signal);
       const isShort = change.add.length + change.remove.length <= maxSessionElements;
       let words = await attempt(isShort ? () => session.commit(text, generation, signal) : byProcess, signal);
-      // The process that stays may have ended, and what it says of a refusal may come too late: another one says it.
+      // The running process may have ended, and its message for a refusal may come too late, so a second process is
+      // asked.
       if (words !== undefined && isShort && isCertain) words = await attempt(byProcess, signal);
       if (words !== undefined) return words;
       transactions.add(1, { kind: 'change' });
@@ -150,7 +151,7 @@ export function makeKernelTable({
   };
 }
 
-/** nft's words on one line, without the place in its input, which differs from attempt to attempt. */
+/** nft's message on one line, without the position in its input, which differs between attempts. */
 function wordsOf(error: unknown): string {
   const text = error instanceof ExecError ? error.stderr : error instanceof Error ? error.message : String(error);
   const [line = ''] = text.trim().split('\n');

@@ -10,9 +10,9 @@ test.each([
   ['a listener of IPv6', 'listeners6', [{ concat: ['2001:db8::1', 80] }, 10_000], '2001:db8::1 . 80 : 10000'],
   ['an address', 'vips4', '192.0.2.1', '192.0.2.1'],
   ['an IPv4-compatible address, which nft writes dotted', 'vips6', '::192.0.2.1', '::c000:201'],
-  ['one address that may', 'allowed4', { concat: ['192.0.2.1', 80, '10.0.0.1'] }, '192.0.2.1 . 80 . 10.0.0.1'],
+  ['a single allowed address', 'allowed4', { concat: ['192.0.2.1', 80, '10.0.0.1'] }, '192.0.2.1 . 80 . 10.0.0.1'],
   [
-    'a range that nft has made a prefix',
+    'a range that nft lists as a prefix',
     'allowed4',
     { concat: ['192.0.2.1', 80, { prefix: { addr: '10.0.0.0', len: 8 } }] },
     '192.0.2.1 . 80 . 10.0.0.0-10.255.255.255',
@@ -22,7 +22,7 @@ test.each([
   expect([...decodeListing(listing(set(name, element))).elements]).toEqual([`${name} ${text}`]);
 });
 
-test('an element in a form that we never write is an element nevertheless', () => {
+test('an element in a form that furiwake never writes is also an element', () => {
   expect(decodeListing(listing(set('vips4', { range: ['9.9.9.9', 'nonsense'] }))).elements.size).toBe(1);
 });
 

@@ -2,11 +2,11 @@ import { parseIp } from '../../core/ip/ip.ts';
 import { formatRange, parseCidr, parseRange } from '../../core/ip/range.ts';
 import { elementKey, type SetName, setNames } from './elements.ts';
 
-/** What the kernel holds of our table. */
+/** The contents of furiwake's table in the kernel. */
 export type Listing = {
   /** Chains, rules and sets with their handles, to be compared as text; without elements and counters. */
   readonly skeleton: string;
-  /** Elements as {@link elementKey} writes them. One in a form that furiwake never writes is its JSON. */
+  /** Elements as {@link elementKey} writes them; those in a form that furiwake never writes as JSON. */
   readonly elements: ReadonlySet<string>;
 };
 

@@ -25,7 +25,7 @@ const keys = (listeners: readonly Listening[], added?: typeof ours): readonly st
 const difference = (before: SteeringTarget, after: SteeringTarget): Change =>
   joined(differenceTo(after, mirrorOf(before)).parts);
 
-/** What leads from one table to another. */
+/** The difference between two tables. */
 function between(before: readonly Listening[], after: readonly Listening[]): Change {
   return difference(targetOf(tableOf(before), ours), targetOf(tableOf(after), ours));
 }
@@ -54,7 +54,7 @@ describe('the elements of a listener', () => {
   });
 });
 
-describe('where the host itself may come from', () => {
+describe('for connections from the host itself', () => {
   const own = addressesOf('10.1.2.3', '2001:db8::3');
   const sources = (ranges: readonly string[], vip = '192.0.2.1', of: SteeringTarget['own'] = own): readonly string[] =>
     allElements(mirrorOf(targetOf(tableOf([[vip, 80, ranges]]), undefined, undefined, of))).flatMap(({ set, text }) =>
@@ -63,14 +63,19 @@ describe('where the host itself may come from', () => {
 
   test.each<[string, readonly string[], string, readonly string[]]>([
     [
-      'an own address in the ranges permits the address of the Service, too',
+      'an own address in the ranges also permits the address of the Service',
       ['10.0.0.0/8'],
       '192.0.2.1',
       ['10.0.0.0-10.255.255.255', '192.0.2.1'],
     ],
-    ['so of IPv6', ['2001:db8::3'], '2001:db8::1', ['2001:db8::3', '2001:db8::1']],
-    ['no own address in the ranges, and it is not permitted', ['10.2.0.0'], '192.0.2.1', ['10.2.0.0']],
-    ['an address in the ranges anyway is not there twice', ['10.0.0.0/8'], '10.9.9.9', ['10.0.0.0-10.255.255.255']],
+    ['the same for IPv6', ['2001:db8::3'], '2001:db8::1', ['2001:db8::3', '2001:db8::1']],
+    ['without an own address in the ranges it is not permitted', ['10.2.0.0'], '192.0.2.1', ['10.2.0.0']],
+    [
+      'an address that is already in the ranges occurs only once',
+      ['10.0.0.0/8'],
+      '10.9.9.9',
+      ['10.0.0.0-10.255.255.255'],
+    ],
     ['empty ranges permit no client', [], '192.0.2.1', []],
   ])('%s', (_, ranges, vip, expected) => {
     expect(sources(ranges, vip)).toEqual(expected);
@@ -88,12 +93,12 @@ describe('where the host itself may come from', () => {
   });
 });
 
-test('our addresses are elements by family', () => {
+test('added addresses are elements by family', () => {
   expect(keys([], ours).toSorted()).toEqual(['vips4 10.50.0.1', 'vips4 10.50.0.2', 'vips6 fd50::1']);
 });
 
 describe('a difference', () => {
-  test('between tables with the same listeners in another order is nothing', () => {
+  test('between tables with the same listeners in another order is empty', () => {
     const one: Listening = ['192.0.2.1', 80];
     const other: Listening = ['192.0.2.1', 81, ['10.0.0.0/8']];
     expect(between([one, other], [other, one])).toEqual({ remove: [], add: [] });
@@ -117,14 +122,14 @@ describe('a difference', () => {
   });
 });
 
-describe('is refused with the reason, and no other listener is:', () => {
+describe('is refused with the reason, and the other listeners are not:', () => {
   const address = parseIp('192.0.2.1');
 
   test.each<[string, Partial<Listener>, string]>([
     ['a UDP listener', { protocol: 'UDP' }, 'only TCP'],
     ['an SCTP listener', { protocol: 'SCTP' }, 'only TCP'],
     ['a port out of range', { port: 0 }, '0 is not a port'],
-    ['a port that is no integer', { port: 80.5 }, '80.5 is not a port'],
+    ['a port that is not an integer', { port: 80.5 }, '80.5 is not a port'],
     [
       'an address with a text that is not its own',
       address === undefined ? {} : { address: { ...address, text: '192.0.2.1 }; flush ruleset' } },
@@ -139,7 +144,7 @@ describe('is refused with the reason, and no other listener is:', () => {
     expect(parts.map(({ listener }) => listener)).toEqual([good.key]);
   });
 
-  test('what was accepted for it before stays', () => {
+  test('the elements accepted before stay', () => {
     const before = mirrorOf(targetOf(tableOf([['192.0.2.1', 80]])));
     const bad = make.listener('192.0.2.1', 80, 30_000, { sourceRanges: [{ family: 6, first: 0n, last: 1n }] });
     const { parts, goal } = differenceTo(targetOf(make.tableOf([bad])), before);

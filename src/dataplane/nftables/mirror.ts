@@ -3,10 +3,10 @@ import { PersistentMap } from '../../core/persistent-map.ts';
 import type { SteeringTarget } from '../../ports/host.ts';
 import { type Element, elementKey, listenerElements, ListenerError, vipElement } from './elements.ts';
 
-/** What the kernel holds: what a target asks for, except for some listeners. */
+/** The contents of the kernel: those of a target, except for some listeners. */
 export type Mirror = {
   readonly target: SteeringTarget;
-  /** The elements of listeners that are not as in `target`: what was last accepted, perhaps none. */
+  /** The elements of listeners that differ from `target`: the last accepted ones, perhaps none. */
   readonly kept: ReadonlyMap<ListenerKey, readonly Element[]>;
 };
 
@@ -15,24 +15,24 @@ export const emptyMirror: Mirror = {
   kept: new Map(),
 };
 
-/** What leads from one state of the kernel to another. */
+/** The difference between two states of the kernel. */
 export type Change = { readonly remove: readonly Element[]; readonly add: readonly Element[] };
 
-/** A change with what it is for: one listener, or (`undefined`) the addresses where everything else is refused. */
+/** A change and its subject: one listener, or (`undefined`) the addresses where everything else is rejected. */
 export type ChangePart = Change & { readonly listener: ListenerKey | undefined };
 
 export type Difference = {
   /** One for each listener that differs, and the last one for the addresses if they do. */
   readonly parts: readonly ChangePart[];
-  /** Listeners that nftables cannot steer, and why. */
+  /** Listeners that nftables cannot steer, each with the cause. */
   readonly refused: ReadonlyMap<ListenerKey, string>;
-  /** The kernel as it is, seen from the new target: all that differs is kept. */
+  /** The present kernel relative to the new target, with all differences. */
   readonly start: Mirror;
   /** The kernel with all parts in force. */
   readonly goal: Mirror;
 };
 
-/** What leads from what the kernel holds to `target`; looks only at what differs. */
+/** The change from the present kernel to `target`; inspects only the differences. */
 export function differenceTo(target: SteeringTarget, before: Mirror): Difference {
   const parts: ChangePart[] = [];
   const refused = new Map<ListenerKey, string>();
@@ -69,7 +69,7 @@ export function joined(parts: readonly ChangePart[]): Change {
   return { remove: parts.flatMap(({ remove }) => remove), add: parts.flatMap(({ add }) => add) };
 }
 
-/** All that the kernel holds. */
+/** All elements in the kernel. */
 export function allElements(mirror: Mirror): readonly Element[] {
   const { listeners, vips } = mirror.target;
   const elements = Array.from(listeners.keys()).flatMap((key) => elementsOf(mirror, key));
@@ -78,7 +78,9 @@ export function allElements(mirror: Mirror): readonly Element[] {
   return elements;
 }
 
-/** Tells whether a target has a listener on an own address of the host; looks only at what changed since the last call. */
+/**
+ * Says whether a target has a listener on an own address of the host; inspects only the changes since the last call.
+ */
 export function makeOwnAddressIndex(): (target: SteeringTarget) => boolean {
   const found = new Set<ListenerKey>();
   let { listeners, own } = emptyMirror.target;

@@ -2,13 +2,13 @@ import { makeBackoff } from '../../async/backoff.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Log } from '../../ports/log.ts';
 
-/** After this long without a repair the next one counts as the first. */
+/** After this time without a repair the next one counts as the first. */
 const calmMs = 60_000;
 
 /**
- * Called after each repair with what was found. Resolves after a wait that grows from 0.1 s to 5 s while repairs follow each
- * other: another program that keeps changing the kernel must not make this one busy. Logs the 1st, 2nd, 4th, 8th … repair
- * in a row.
+ * Must be called after each repair, with its description. Resolves after a wait that grows from 0.1 s to 5 s while
+ * repairs follow each other, so that another program that keeps changing the kernel does not keep furiwake busy. Logs
+ * the 1st, 2nd, 4th, 8th … repair in a row.
  */
 export function makePacedRepairs({
   clock,

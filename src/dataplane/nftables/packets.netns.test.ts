@@ -1,18 +1,11 @@
 import { addressesOf } from '../../../test/make/table.ts';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import {
-  type SteeringRig,
-  ours,
-  proxyPort,
-  startSteeringRig,
-  tableOf,
-  targetOf,
-} from '../../../test/netns/steering-rig.ts';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type SteeringRig, ours, proxyPort, tableOf, targetOf, useSteering } from '../../../test/netns/steering-rig.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
 import type { Steering } from '../../ports/host.ts';
 
 /*
- * What becomes of a packet: the real kernel, the real nft, a real HAProxy.
+ * Packets: the real kernel, the real nft, a real HAProxy.
  */
 const { signal } = new AbortController();
 let rig: SteeringRig;
@@ -24,19 +17,8 @@ const open = tableOf([
   ['10.10.0.1', 8080],
 ]);
 
-beforeAll(async () => {
-  rig = await startSteeringRig();
-});
-afterAll(() => rig[Symbol.asyncDispose]());
-
-beforeEach(() => {
-  lifetime = new AbortController();
-  rig.reset();
-  steering = rig.makeNew(lifetime.signal);
-});
-afterEach(async () => {
-  await steering.remove(signal);
-  lifetime.abort();
+useSteering({}, (scene) => {
+  ({ rig, steering, lifetime } = scene);
 });
 
 describe('a connection from a client', () => {
@@ -44,24 +26,24 @@ describe('a connection from a client', () => {
 
   test.each([
     [
-      'to a listener reaches HAProxy with the address and port that the client dialled',
+      'to a listener reaches HAProxy with the destination of the client',
       '10.50.0.1',
       80,
       '10.50.0.1 80 from 10.10.0.2',
     ],
-    ['to a listener over IPv6 does too', 'fd50::1', 80, 'fd50::1 80 from fd10::2'],
-    ['to a listener on an address of the host itself does too', '10.10.0.1', 8080, '10.10.0.1 8080 from 10.10.0.2'],
+    ['to a listener over IPv6 does as well', 'fd50::1', 80, 'fd50::1 80 from fd10::2'],
+    ['to a listener on an address of the host itself does as well', '10.10.0.1', 8080, '10.10.0.1 8080 from 10.10.0.2'],
     [
-      'to another port of an address of ours is refused, though a daemon is bound to all addresses',
+      'to another port of an added address is rejected, although a daemon is bound to all addresses',
       '10.50.0.1',
       22,
       'ECONNREFUSED',
     ],
-    ['to another port of an IPv6 address of ours is refused', 'fd50::1', 22, 'ECONNREFUSED'],
-    ['to an address of ours without a listener is refused', '10.50.0.2', 80, 'ECONNREFUSED'],
+    ['to another port of an added IPv6 address is rejected', 'fd50::1', 22, 'ECONNREFUSED'],
+    ['to an added address without a listener is rejected', '10.50.0.2', 80, 'ECONNREFUSED'],
     ['to the own address of the host reaches the daemon there', '10.10.0.1', 22, 'sshd'],
     [
-      'to a listener whose address the host does not have is routed there by the mark',
+      'to a listener whose address the host does not have is routed by the mark',
       '10.50.9.9',
       80,
       '10.50.9.9 80 from 10.10.0.2',
@@ -77,15 +59,15 @@ describe('a connection of the host itself', () => {
 
   test.each([
     ['to a listener reaches HAProxy', '10.50.0.1', 80, '10.50.0.1 80 from 10.50.0.1'],
-    ['to a listener over IPv6 does too', 'fd50::1', 80, 'fd50::1 80 from fd50::1'],
-    ['to another port of an address of ours is refused', '10.50.0.1', 22, 'ECONNREFUSED'],
+    ['to a listener over IPv6 does as well', 'fd50::1', 80, 'fd50::1 80 from fd50::1'],
+    ['to another port of an added address is rejected', '10.50.0.1', 22, 'ECONNREFUSED'],
     ['to its own address reaches the daemon there', '10.10.0.1', 22, 'sshd'],
   ])('%s', async (_, address, port, answer) => {
     expect(await rig.fetchFrom('balancer', address, port)).toBe(answer);
   });
 });
 
-describe('an address of ours', () => {
+describe('an added address', () => {
   beforeEach(() => apply(open));
 
   test.each(['10.50.0.1', 'fd50::1'])('answers ping: %s', async (address) => {
@@ -93,9 +75,9 @@ describe('an address of ours', () => {
   });
 
   test.each([
-    ['refuses UDP at once, though a daemon is bound to all addresses', '10.50.0.1', 'refused'],
-    ['refuses UDP over IPv6', 'fd50::1', 'refused'],
-    ['is not in the way of UDP to an own address of the host', '10.10.0.1', 'answered'],
+    ['rejects UDP at once, although a daemon is bound to all addresses', '10.50.0.1', 'refused'],
+    ['rejects UDP over IPv6', 'fd50::1', 'refused'],
+    ['does not affect UDP to an own address of the host', '10.10.0.1', 'answered'],
   ])('%s', async (_, address, outcome) => {
     const daemon = `use IO::Socket::IP; $| = 1;
       my $s = IO::Socket::IP->new(Proto => 'udp', LocalHost => '::', LocalPort => 53, V6Only => 0) or die $@;
@@ -109,39 +91,39 @@ describe('an address of ours', () => {
     await perl[Symbol.asyncDispose]();
   });
 
-  test('is an ordinary one again when it is no longer ours', async () => {
+  test('is an ordinary one again after its removal', async () => {
     await apply(open, addressesOf());
     expect(await rig.fetchFrom('client', '10.50.0.1', 22)).toBe('sshd');
   });
 });
 
 describe('source ranges', () => {
-  /** As long as this a client that is kept out is left without an answer. */
+  /** How long a blocked client gets no answer. */
   const silenceMs = 4_000;
 
   test.each<[string, readonly string[] | undefined, string, string]>([
-    ['let a client inside in', ['10.10.0.0/24'], '10.50.0.1', '10.50.0.1 80 from 10.10.0.2'],
-    ['let the only address in', ['10.10.0.2'], '10.50.0.1', '10.50.0.1 80 from 10.10.0.2'],
+    ['admit a client inside', ['10.10.0.0/24'], '10.50.0.1', '10.50.0.1 80 from 10.10.0.2'],
+    ['admit the only address', ['10.10.0.2'], '10.50.0.1', '10.50.0.1 80 from 10.10.0.2'],
     [
-      'let the last address of several in',
+      'admit the last address of several',
       ['1.0.0.0/8', '10.9.0.0-10.10.0.2'],
       '10.50.0.1',
       '10.50.0.1 80 from 10.10.0.2',
     ],
-    ['keep a client outside out', ['10.10.0.3-10.10.0.9', '10.9.0.0-10.10.0.1'], '10.50.0.1', 'timeout'],
-    ['let everybody in when they are the whole of IPv4', ['0.0.0.0/0'], '10.50.0.1', '10.50.0.1 80 from 10.10.0.2'],
-    ['keep everybody out when there are none in the list', [], '10.50.0.1', 'timeout'],
-    ['let a client inside in over IPv6', ['fd10::/64'], 'fd50::1', 'fd50::1 80 from fd10::2'],
-    ['keep a client outside out over IPv6', ['fd10::3-fd10:ffff::'], 'fd50::1', 'timeout'],
+    ['block a client outside', ['10.10.0.3-10.10.0.9', '10.9.0.0-10.10.0.1'], '10.50.0.1', 'timeout'],
+    ['admit all clients when they are the whole of IPv4', ['0.0.0.0/0'], '10.50.0.1', '10.50.0.1 80 from 10.10.0.2'],
+    ['block all clients when the list is empty', [], '10.50.0.1', 'timeout'],
+    ['admit a client inside over IPv6', ['fd10::/64'], 'fd50::1', 'fd50::1 80 from fd10::2'],
+    ['block a client outside over IPv6', ['fd10::3-fd10:ffff::'], 'fd50::1', 'timeout'],
   ])('%s', async (_, ranges, address, answer) => {
     await apply(tableOf([[address, 80, ranges]]));
     expect(await rig.fetchFrom('client', address, 80, answer === 'timeout' ? silenceMs : undefined)).toBe(answer);
   });
 
   test.each<[string, readonly string[], string, string]>([
-    ['let the host itself in with an own address', ['10.10.0.1'], '10.50.0.1', '10.50.0.1 80 from 10.50.0.1'],
-    ['let it in over IPv6', ['fd10::/64'], 'fd50::1', 'fd50::1 80 from fd50::1'],
-    ['keep it out without one', ['10.10.0.2'], '10.50.0.1', 'timeout'],
+    ['admit the host itself with an own address', ['10.10.0.1'], '10.50.0.1', '10.50.0.1 80 from 10.50.0.1'],
+    ['admit it over IPv6', ['fd10::/64'], 'fd50::1', 'fd50::1 80 from fd50::1'],
+    ['block it without one', ['10.10.0.2'], '10.50.0.1', 'timeout'],
   ])('%s', async (_, ranges, address, answer) => {
     const own = new Map(addressesOf('10.10.0.1', 'fd10::1'));
     await steering.apply(targetOf(tableOf([[address, 80, ranges]]), ours, proxyPort, own), signal);
@@ -149,7 +131,7 @@ describe('source ranges', () => {
     expect(await rig.fetchFrom('balancer', address, 80, allowed)).toBe(answer);
   });
 
-  test('change in one transaction, also to overlapping ones, and go', async () => {
+  test('change in one transaction, also to overlapping ones, and are removed', async () => {
     for (const ranges of [['10.10.0.0/16'], ['10.10.0.0/24'], ['10.10.0.0/28', '10.10.0.32/28'], undefined]) {
       await apply(tableOf([['10.50.0.1', 80, ranges]]));
       expect(await rig.fetchFrom('client', '10.50.0.1', 80)).toBe('10.50.0.1 80 from 10.10.0.2');
@@ -183,7 +165,7 @@ describe('the mark', () => {
   }`;
   afterEach(() => rig.lab.balancer.nft('table inet other\ndelete table inet other'));
 
-  test('is one bit beside those of others, and only on packets that need it to get here', async () => {
+  test('is a single bit, and only on packets that need it for their route', async () => {
     await rig.lab.balancer.nft(marking);
     await apply(
       tableOf([
@@ -198,7 +180,7 @@ describe('the mark', () => {
     expect(await packetsOf('routed')).toBeGreaterThan(0);
   });
 
-  test('does not make clients martians where the source of marked packets is looked up by mark', async () => {
+  test('does not make clients martians if the kernel looks up the source of marked packets by mark', async () => {
     const sysctl = 'net.ipv4.conf.all.src_valid_mark';
     await rig.lab.balancer.exec('sysctl', '-qw', `${sysctl}=1`);
     await apply(open);

@@ -4,7 +4,7 @@ import { makeRouting } from './routing.ts';
 
 const { signal } = new AbortController();
 
-/** `ip`, with what it was told to change; `refuse`: what it answers to commands of IPv6. */
+/** `ip` with a record of its changes; `refuse`: its answer to commands of IPv6. */
 function makeIp(refuse: ExecError): { readonly exec: Exec; readonly changes: string[] } {
   const changes: string[] = [];
   let isThere = false;
@@ -23,7 +23,7 @@ function makeIp(refuse: ExecError): { readonly exec: Exec; readonly changes: str
   return { exec, changes };
 }
 
-test('a kernel without IPv6 gets the rule of IPv4, and is not asked for more', async () => {
+test('a kernel without IPv6 gets only the rule of IPv4', async () => {
   const { exec, changes } = makeIp(
     new ExecError('ip', 1, 'RTNETLINK answers: Address family not supported by protocol'),
   );
@@ -34,7 +34,7 @@ test('a kernel without IPv6 gets the rule of IPv4, and is not asked for more', a
   await routing.remove(signal);
 });
 
-test('a program that did not run is no answer', async () => {
+test('a program that did not run gives no answer', async () => {
   const { exec } = makeIp(new ExecError('ip', undefined, 'no end within 10000 ms'));
   await expect(makeRouting({ exec }).ensure(signal)).rejects.toThrow('no end within');
 });

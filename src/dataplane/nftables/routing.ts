@@ -3,7 +3,7 @@ import { type Exec, ExecError } from '../../ports/exec.ts';
 import { markBit } from './ruleset.ts';
 
 /*
- * What brings a marked packet to this host's own sockets, whatever its destination: per family
+ * Delivers a marked packet to this host's own sockets, whatever its destination; per family:
  *
  *   82: from all fwmark 0x2000/0x2000 lookup 8192       before any rule that routes by source or interface
  *   table 8192: local default dev lo
@@ -13,9 +13,9 @@ const rulePriority = '82';
 const rule = `priority ${rulePriority} fwmark ${markBit}/${markBit} lookup ${routeTable}`;
 const route = `local default dev lo table ${routeTable}`;
 
-/** The routing rules and routes behind the mark, of both families; of none that the kernel does not have. */
+/** The routing rules and routes for the mark, of all families that the kernel supports. */
 export type Routing = {
-  /** Adds what is missing. Resolves with the families where something was; throws `ExecError` if it is still missing. */
+  /** Adds missing rules and routes. Resolves with the repaired families; throws `ExecError` if one is still missing. */
   ensure(signal: AbortSignal): Promise<readonly Family[]>;
   /** Removes rules and routes. No error when there are none. */
   remove(signal: AbortSignal): Promise<void>;
@@ -34,12 +34,12 @@ export function makeRouting({ exec }: { readonly exec: Exec }): Routing {
 
   /**
    * Reads the rules: `ip route get` of an address that is local anyway would not use them.
-   * `undefined` where the kernel has no rules of this family.
+   * `undefined` if the kernel has no rules of this family.
    */
   const isInForce = async (family: Family, signal: AbortSignal): Promise<boolean | undefined> => {
     const [rules, routes] = await Promise.all([
       list(family, ['rule', 'list', 'priority', rulePriority], signal),
-      list(family, ['route', 'list', 'table', routeTable], signal), // refused where there is no such table
+      list(family, ['route', 'list', 'table', routeTable], signal), // refused if there is no such table
     ]);
     if (rules === undefined) return undefined;
     const isMarked = rules.some(
@@ -65,7 +65,7 @@ export function makeRouting({ exec }: { readonly exec: Exec }): Routing {
 
   const put = async (family: Family, signal: AbortSignal): Promise<boolean> => {
     if ((await isInForce(family, signal)) !== false) return false;
-    // Half of it may be there: the rule is made anew, for `add` refuses one that exists.
+    // A part may exist: the rule is deleted and added, because `add` refuses an existing one.
     const failure = await change(family, [`rule delete ${rule}`, `rule add ${rule}`, `route replace ${route}`], signal);
     if ((await isInForce(family, signal)) !== true)
       throw new ExecError(`ip -${family} rule add ${rule}`, undefined, failure?.stderr ?? 'not in force');
@@ -79,12 +79,12 @@ export function makeRouting({ exec }: { readonly exec: Exec }): Routing {
     },
     remove: async (signal) => {
       for (const family of [4, 6] as const)
-        await change(family, [`rule delete ${rule}`, `route delete ${route}`], signal); // fails where there is none
+        await change(family, [`rule delete ${rule}`, `route delete ${route}`], signal); // fails if there is none
     },
   };
 }
 
-/** A rule or a route of `ip -json`, as far as it is read. */
+/** The fields of a rule or a route of `ip -json` that furiwake reads. */
 type Listed = {
   readonly fwmark?: string;
   readonly fwmask?: string;
@@ -94,7 +94,7 @@ type Listed = {
   readonly dev?: string;
 };
 
-/** For `catch`: a program that ended with an error code has answered. Throws any other error. */
+/** For `catch`: a program that exited with an error code has answered. Throws any other error. */
 function execError(error: unknown): ExecError {
   if (error instanceof ExecError && error.exitCode !== undefined) return error;
   throw error;

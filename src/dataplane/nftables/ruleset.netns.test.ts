@@ -8,7 +8,7 @@ import { decodeListing } from './listing.ts';
 const goldens = globSync(path.join(import.meta.dirname, '__golden__/*.nft'));
 
 test.each(goldens.map((file) => [path.basename(file), file]))(
-  'nft takes %s, lists it without loss, and takes it again over itself',
+  'nft accepts %s, lists it without loss, and accepts it again over itself',
   async (_, file) => {
     const text = await readFile(file, 'utf8');
     await using lab = await startNetLab({ nodes: 0 });

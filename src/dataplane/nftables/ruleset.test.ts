@@ -36,7 +36,7 @@ test.each<[string, readonly Listening[], added: typeof ours, own?: SteeringTarge
     addressesOf(),
     addressesOf('192.0.2.51', '2001:db8::51'),
   ],
-])('the table for %s is as it was', async (name, listeners, added, own = new Map()) => {
+])('the table for %s is unchanged', async (name, listeners, added, own = new Map()) => {
   const target = targetOf(tableOf(listeners), added, undefined, own);
   const options = { hasOwnAddresses: makeOwnAddressIndex()(target) };
   const text = renderRuleset(allElements(differenceTo(target, emptyMirror).goal), 7, options);

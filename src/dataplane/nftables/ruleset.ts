@@ -1,11 +1,11 @@
 import { type Element, type SetName, setNames } from './elements.ts';
 import type { Change } from './mirror.ts';
 
-/** Family and name of the table that is ours alone. */
+/** Family and name of the table that belongs to furiwake alone. */
 export const tableName = 'inet furiwake';
 
 /**
- * One bit of the packet mark, set beside whatever others keep in it. kube-proxy has 0x4000 and 0x8000, Cilium 0x0f00,
+ * One bit of the packet mark; other programs keep theirs. kube-proxy has 0x4000 and 0x8000, Cilium 0x0f00,
  * Calico 0xffff0000, Tailscale 0xff0000, wg-quick 0xca6c: 0x2000 is in none of them.
  */
 export const markBit = 0x2000;
@@ -22,30 +22,31 @@ const setTypes: Readonly<Record<SetName, string>> = {
 };
 
 /*
- * The way of a packet (README.md), and why it is so:
+ * The path of a packet (README.md), with the reasons:
  *
- *   prerouting, mangle ─► begins a connection to a restricted listener from elsewhere? ─► drop
- *                      ─► to a listener: HAProxy's socket takes it (tproxy) ─► deliver
- *                      ─► begins anything else on an address of ours? ─► refuse (ICMP excepted)
+ *   prerouting, mangle ─► opens a connection to a restricted listener from other sources? ─► drop
+ *                      ─► to a listener: goes to HAProxy's socket (tproxy) ─► deliver
+ *                      ─► opens anything else on an added address? ─► refuse (except ICMP)
  *
- * - Source ranges and rejection look only at a SYN: a later packet belongs to a connection that was accepted, or to none.
- *   So the answers to this host's own connections, to a local port that is also a listener's or over lo from one of our
- *   addresses, are never dropped.
+ * - Source ranges and rejection apply only to a SYN: a later packet belongs to an accepted connection, or to none. So
+ *   replies to this host's own connections, to a local port that is also a listener's or over lo from an added address,
+ *   are never dropped.
  * - Without a socket (HAProxy is dead) tproxy ends its rule, and the packet is rejected by a later one.
- * - Packets of this host to its own address come here too, through lo; no output chain is needed.
- * - The mark (and the routing rule behind it) is for an address that is routed here but is not, or not yet, on this
- *   host. A local one is delivered without it, and must be: with net.ipv4.conf.*.src_valid_mark=1 (wg-quick sets it)
- *   the source of a marked packet is looked up in our routing table and every client is a martian (measured).
- * - Mangle (-150) is after conntrack (-200), before destination NAT (-100), and `accept` ends only this chain: where
- *   another program rewrites the same port on all local addresses (Docker's `-p 80:80`, NodePorts), a listener with that
- *   port is broken (measured). `notrack` would prevent it and save 10 %, but hosts whose firewall accepts only
- *   `ct state new` would then drop every client. Chains of firewalld, ufw and iptables on input come after us and see
- *   the client's destination address and port; stateful ones work.
- * - A host that masquerades connections of others (a router in front of the cluster) gets their replies at its own
- *   address, at a port that may be a listener's. Conntrack translates them only after us, so they are spared by what it
- *   knows of them. Only with a listener on an own address: the rule switches conntrack on for the whole host, which costs
- *   hosts without it some 10 %, and no connection is masqueraded to an address of ours.
- * - nft 1.0.6 lists the tproxy rules without their map. The kernel has it; a listing that is loaded again has not.
+ * - Packets of this host to its own address also pass here, through lo; no output chain is needed.
+ * - The mark and its routing rule are for an address that is routed here but is not, or not yet, on this host. A packet
+ *   to a local address must be delivered without it: with net.ipv4.conf.*.src_valid_mark=1 (wg-quick sets it) the
+ *   kernel looks up the source of a marked packet in furiwake's routing table, where every client is a martian
+ *   (measured).
+ * - Mangle (-150) is after conntrack (-200), before destination NAT (-100), and `accept` ends only this chain: if
+ *   another program rewrites the same port on all local addresses (Docker's `-p 80:80`, NodePorts), a listener with
+ *   that port does not work (measured). `notrack` would prevent it and save 10 %, but hosts whose firewall accepts only
+ *   `ct state new` would then drop every client. Input chains of firewalld, ufw and iptables run later and see the
+ *   client's destination address and port; stateful ones work.
+ * - A host that masquerades connections of other machines (a router in front of the cluster) gets their replies at its
+ *   own address, at a port that may be a listener's. Conntrack translates them only later, so its state exempts them
+ *   here. This rule exists only with a listener on an own address: it enables conntrack for the whole host, which costs
+ *   hosts without it about 10 %, and no connection is masqueraded to an added address.
+ * - nft 1.0.6 lists the tproxy rules without their map. The kernel has it, but a listing that is loaded again does not.
  */
 const chains = ({ hasOwnAddresses }: RulesetOptions): string => `
 	chain restrict {
@@ -78,13 +79,13 @@ const chains = ({ hasOwnAddresses }: RulesetOptions): string => `
 const spareReplies = '\n\t\tct direction reply ct status snat accept';
 
 export type RulesetOptions = {
-  /** A listener is on an own address of the host: replies to connections that the host masquerades are spared. */
+  /** A listener is on an own address of the host: replies to connections that the host masquerades are exempt. */
   readonly hasOwnAddresses: boolean;
 };
 
 /**
- * The whole table as text for `nft -f`: replaces whatever table of that name there is, atomically. Same elements, same
- * bytes, whatever their order. `generation` tells this state from all others (see {@link renderChange}).
+ * The whole table as text for `nft -f`: atomically replaces an existing table of that name. The same elements give the
+ * same bytes, whatever their order. `generation` identifies this state (see {@link renderChange}).
  */
 export function renderRuleset(elements: readonly Element[], generation: number, options: RulesetOptions): string {
   const bySet = group(elements);
@@ -105,9 +106,9 @@ export function renderRuleset(elements: readonly Element[], generation: number, 
 }
 
 /**
- * A change as one line, which nft takes as one transaction. It also replaces the generation `from` by `to`, so it fails
- * as a whole when the kernel is not in the state that the change was made for, and finding `to` afterwards proves that
- * this very transaction is in force.
+ * A change as one line, which nft executes as one transaction. It also replaces the generation `from` by `to`, so it
+ * fails as a whole if the kernel is in another state than expected, and `to` afterwards proves that this transaction is
+ * in force.
  */
 export function renderChange(change: Pick<Change, 'remove' | 'add'>, from: number, to: number): string {
   return [

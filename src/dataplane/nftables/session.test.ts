@@ -9,7 +9,7 @@ const { signal } = new AbortController();
 const holds = (generation: number): string => JSON.stringify({ nftables: [{ set: { elem: [generation] } }] });
 const end = 'meta expression, datatype mark (packet mark) (basetype integer), 32 bits';
 
-/** An nft that answers each change with these lines, or dies of it when there are none. */
+/** An nft that answers each change with these lines, or dies without an answer. */
 function fakeNft(answers: readonly (readonly string[] | 'silence' | 'death')[]): { exec: Exec; started: () => number } {
   let started = 0;
   let asked = 0;
@@ -50,9 +50,9 @@ test('a change is made when nft answers with its generation, and the process sta
 test.each<[string, readonly string[] | 'death']>([
   ['another generation is in force', [holds(1), end]],
   ['there is no such table', [end]],
-  ['the generation is gone from the set', [JSON.stringify({ nftables: [{ set: {} }] }), end]],
+  ['the generation is missing in the set', [JSON.stringify({ nftables: [{ set: {} }] }), end]],
   ['nft ended', 'death'],
-])('a change is refused with what nft said when %s, and the next one goes to a new process', async (_, answer) => {
+])('a change is refused with the message of nft when %s, and the next one goes to a new process', async (_, answer) => {
   const { exec, started } = fakeNft([answer, [holds(3), end]]);
   const session = makeNftSession({ exec, clock: virtualClock(), lifetime: signal });
   await expect(session.commit('add element …', 2, signal)).rejects.toThrow('No such file or directory');
@@ -60,7 +60,7 @@ test.each<[string, readonly string[] | 'death']>([
   expect(started()).toBe(2);
 });
 
-test('an nft that says nothing is given up after five seconds', async () => {
+test('a silent nft is replaced after five seconds', async () => {
   const clock = virtualClock();
   const { exec } = fakeNft(['silence']);
   const session = makeNftSession({ exec, clock, lifetime: signal });
@@ -69,7 +69,7 @@ test('an nft that says nothing is given up after five seconds', async () => {
   expect(clock.monotonic()).toBe(5000);
 });
 
-test('a caller that gives up gets its own reason', async () => {
+test('an aborted call gets the reason of its signal', async () => {
   const { exec } = fakeNft(['silence']);
   const session = makeNftSession({ exec, clock: virtualClock(), lifetime: signal });
   const caller = new AbortController();
@@ -78,7 +78,7 @@ test('a caller that gives up gets its own reason', async () => {
   await expect(committed).rejects.toThrow('enough');
 });
 
-test('a process is exchanged for a new one before it has kept too many lines', async () => {
+test('a process is replaced before it has kept too many lines', async () => {
   const { exec, started } = fakeNft(Array.from({ length: 5001 }, (_, generation) => [holds(generation), end]));
   const session = makeNftSession({ exec, clock: virtualClock(), lifetime: signal });
   for (let generation = 0; generation < 5000; generation++) await session.commit('add element …', generation, signal);

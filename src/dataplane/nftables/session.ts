@@ -6,24 +6,25 @@ import { tableName } from './ruleset.ts';
 /** An nft process that stays open: a transaction costs half a millisecond instead of four. */
 export type NftSession = {
   /**
-   * Sends one line, which is one transaction, and resolves when the kernel holds `generation`. Throws `ExecError` when
-   * it does not, and any error when there is no answer in time: the state of the kernel is then unknown. Not to be called
-   * concurrently.
+   * Sends one line, which is one transaction, and resolves when the kernel has `generation`. Throws `ExecError` if it
+   * does not, and another error if there is no answer in time: the state of the kernel is then unknown. Must not be
+   * called concurrently.
    */
   commit(change: string, generation: number, signal: AbortSignal): Promise<void>;
 };
 
 const answerMs = 5000;
-/** nft keeps every line of its input in memory, 0.6 kB a commit: the process is replaced from time to time. */
+/** nft keeps every line of its input in memory, 0.6 kB per commit, so the process is replaced regularly. */
 const commitsPerProcess = 5000;
 
-/** When its input ends, nft writes the lines to `~/.nft.history`; ours do not belong there. */
+/** When its input ends, nft writes the lines to `~/.nft.history`; furiwake's must not be there. */
 const noHistory = 'HOME=/dev/null';
 
 /*
- * `nft -i` says nothing on success and writes errors to another pipe. So each change is followed by two questions:
+ * `nft -i` prints nothing on success and writes errors to another pipe. So two commands follow each change:
  * `list set … generation` (cheap: nft 1.0.6 reads only this set; for a counter or a table it would read every element
- * of the ruleset first, 40 ms with 10,000) and `describe mark`, which asks no kernel and always answers: the end.
+ * of the ruleset first, 40 ms with 10,000) and `describe mark`, which does not need the kernel and always answers, to
+ * mark the end.
  */
 const questions = `list set ${tableName} generation\ndescribe mark\n`;
 
@@ -61,7 +62,7 @@ export function makeNftSession({
   };
 }
 
-/** The last line of JSON before the end of the answer; `undefined` where there is none. */
+/** The last line of JSON before the end of the answer; `undefined` if there is none. */
 async function answer(lines: AsyncIterator<string>): Promise<string | undefined> {
   let json: string | undefined;
   for (;;) {
@@ -72,7 +73,7 @@ async function answer(lines: AsyncIterator<string>): Promise<string | undefined>
   }
 }
 
-/** Whether nft's JSON of set `generation` says that it is this one. */
+/** Whether nft's JSON of set `generation` contains this one. */
 export function holdsGeneration(json: string, generation: number): boolean {
   const { nftables } = JSON.parse(json) as { nftables: readonly { set?: { elem?: readonly unknown[] } }[] };
   return nftables.some(({ set }) => set?.elem?.length === 1 && set.elem[0] === generation);

@@ -3,7 +3,7 @@ import { type Fate, steeringContract } from '../../../test/contract/steering.ts'
 import { proxyPort, startSteeringRig, type SteeringRig } from '../../../test/netns/steering-rig.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
 
-/** As long as this a client that is kept out is left without an answer. */
+/** How long a blocked client gets no answer. */
 const silenceMs = 3_000;
 const mostRanges = 8;
 let rig: SteeringRig;
@@ -43,7 +43,7 @@ steeringContract('the kernel', async () => {
   };
 });
 
-/** Programs on a host whose kernel takes no more ranges than `mostRanges`, because the set is made with a size. */
+/** Programs on a host whose kernel accepts at most `mostRanges` ranges, because the set has a size. */
 function limited(exec: Exec, isBroken: () => boolean): Exec {
   const check = (file: string): void => {
     if (file === 'nft' && isBroken()) throw new ExecError('nft', 1, 'Error: Operation not permitted');

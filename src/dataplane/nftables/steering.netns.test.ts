@@ -1,13 +1,13 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { silent } from '../../../test/make/log.ts';
 import {
   type SteeringRig,
   type Listening,
   ours,
   proxyPort,
-  startSteeringRig,
   tableOf,
   targetOf,
+  useSteering,
 } from '../../../test/netns/steering-rig.ts';
 import * as make from '../../../test/make/table.ts';
 import { patience } from '../../../test/netns/patience.ts';
@@ -19,7 +19,7 @@ import type { Steering } from '../../ports/host.ts';
 import { makeHost } from '../../host/host.ts';
 
 /*
- * How the table changes, is taken over, put back and removed: the real kernel, the real nft, a real HAProxy.
+ * The table is changed, taken over, restored and removed: the real kernel, the real nft, a real HAProxy.
  */
 const { signal } = new AbortController();
 let rig: SteeringRig;
@@ -32,19 +32,8 @@ const open = tableOf([
   ['10.10.0.1', 8080],
 ]);
 
-beforeAll(async () => {
-  rig = await startSteeringRig();
-});
-afterAll(() => rig[Symbol.asyncDispose]());
-
-beforeEach(() => {
-  lifetime = new AbortController();
-  rig.reset();
-  steering = rig.makeNew(lifetime.signal);
-});
-afterEach(async () => {
-  await steering.remove(signal);
-  lifetime.abort();
+useSteering({}, (scene) => {
+  ({ rig, steering, lifetime } = scene);
 });
 
 describe('a change', () => {
@@ -58,7 +47,7 @@ describe('a change', () => {
     expect(rig.sentAs('change')).toBe(2);
   });
 
-  test('that takes a listener away leaves its connections to the host, which ends them', async () => {
+  test('that removes a listener leaves its connections to the host, which ends them', async () => {
     await apply(open);
     const dialled = await Promise.all(
       ['10.50.0.1', 'fd50::1'].map((address) => rig.lab.client.ask({ do: 'dial', address, port: 80 })),
@@ -70,7 +59,7 @@ describe('a change', () => {
       await expect.poll(() => rig.lab.client.ask({ do: 'heard', id }), patience).toMatchObject({ end: 'reset' });
   });
 
-  test('of nothing sends nothing', async () => {
+  test('without a difference sends no transaction', async () => {
     await apply(open);
     await apply(
       tableOf([
@@ -90,7 +79,7 @@ describe('a change', () => {
     expect(await rig.fetchFrom('client', '10.50.0.1', 80)).toBe('10.50.0.1 80 from 10.10.0.2');
   });
 
-  test('of more than a line holds is one transaction as well', async () => {
+  test('that is too long for a line is also one transaction', async () => {
     await apply(open);
     await apply(tableOf(many(1000)));
     expect(await rig.fetchFrom('client', '10.50.0.1', 1999)).toBe('10.50.0.1 1999 from 10.10.0.2');
@@ -98,7 +87,7 @@ describe('a change', () => {
     expect(await steering.audit(signal)).toBe(0);
   });
 
-  test('reaches a kernel that holds something else by replacing all of it', async () => {
+  test('replaces the whole table in a kernel with another state', async () => {
     await apply(open);
     await rig.lab.balancer.nft('flush ruleset');
     await apply(tableOf([['10.50.0.1', 81]]));
@@ -106,7 +95,7 @@ describe('a change', () => {
     expect(await rig.fetchFrom('client', '10.50.0.1', 22)).toBe('ECONNREFUSED');
   });
 
-  test('that the kernel refuses for a listener of many, because two of its ranges overlap, is in force for the others', async () => {
+  test('that the kernel refuses for one listener of many, because two of its ranges overlap, is in force for the others', async () => {
     await apply(open);
     const overlapping = make.listener('10.50.0.1', 1050, 30_000, {
       sourceRanges: ['10.0.0.0/8', '10.10.0.0/16'].flatMap((range) => parseRange(range) ?? []),
@@ -120,7 +109,7 @@ describe('a change', () => {
     expect(rig.sentAs('replace')).toBe(1);
   });
 
-  test('survives the end of the nft process that it would have gone through', async () => {
+  test('succeeds although the nft process for it has ended', async () => {
     await apply(open);
     await apply(emptyTable);
     await killSession();
@@ -155,11 +144,11 @@ describe('run', () => {
 
   test.each([
     ['the ruleset is flushed', 'flush ruleset'],
-    ['our table is deleted', 'delete table inet furiwake'],
-    ['our rules are flushed', 'flush chain inet furiwake classify'],
+    ['the table is deleted', 'delete table inet furiwake'],
+    ['the rules are flushed', 'flush chain inet furiwake classify'],
     ['a listener is deleted', 'delete element inet furiwake listeners4 { 10.50.0.1 . 80 }'],
-    ['a foreign rule comes into our chain', 'insert rule inet furiwake classify drop'],
-  ])('puts everything back when %s', async (_, text) => {
+    ['a foreign rule is added to the chain', 'insert rule inet furiwake classify drop'],
+  ])('restores everything when %s', async (_, text) => {
     for (const times of [1, 2]) {
       await rig.lab.balancer.nft(text);
       await expect.poll(() => rig.repaired(), patience).toBe(times);
@@ -182,23 +171,23 @@ describe('run', () => {
     ); // one connection
   });
 
-  test('puts the routing rules back when another program deletes them', async () => {
+  test('restores the routing rules when another program deletes them', async () => {
     await rig.lab.balancer.exec('ip', 'rule', 'delete', 'priority', '82');
     await rig.lab.balancer.exec('ip', '-6', 'rule', 'delete', 'priority', '82');
     await expect.poll(() => rig.repaired(), patience).toBe(2);
     expect(await rig.lab.balancer.exec('ip', 'rule')).toContain('fwmark 0x2000/0x2000 lookup 8192');
   });
 
-  test('repairs nothing after changes of our own', async () => {
+  test('repairs nothing after its own changes', async () => {
     for (let i = 0; i < 20; i++) await apply(i % 2 === 0 ? emptyTable : open);
-    await rig.lab.balancer.nft('delete element inet furiwake listeners4 { 10.50.0.1 . 80 }'); // comes after all the others
+    await rig.lab.balancer.nft('delete element inet furiwake listeners4 { 10.50.0.1 . 80 }'); // arrives after all the others
     await expect.poll(() => rig.repaired(), patience).toBe(1);
     expect(rig.sentAs('replace')).toBe(2);
   });
 });
 
 describe('remove', () => {
-  test('leaves nothing behind and is no error when there is nothing', async () => {
+  test('leaves no trace, and is not an error without a table', async () => {
     await apply(open);
     await steering.remove(signal);
     await steering.remove(signal);
@@ -211,7 +200,7 @@ describe('remove', () => {
   });
 });
 
-/** The same listeners as other objects: a listener that goes to another port is another one. */
+/** The same listeners as new objects: a listener that leads to another port is another one. */
 function withNewListeners(table: TrafficTable): TrafficTable {
   return make.tableOf(Array.from(table.listeners.values(), (listener) => ({ ...listener })));
 }
@@ -220,7 +209,7 @@ async function apply(table: TrafficTable, added = ours): Promise<void> {
   await steering.apply(targetOf(table, added), signal);
 }
 
-/** Ends the nft process that the steering keeps. */
+/** Ends the nft process of the steering. */
 async function killSession(): Promise<void> {
   const { stdout } = await systemExec.run('ip', ['netns', 'pids', rig.lab.balancer.namespace], { signal });
   const pids = stdout.split('\n').filter((pid) => pid !== '');

@@ -4,6 +4,7 @@ import { type FakeNft, makeFakeNft } from '../../../test/make/fake-nft.ts';
 import { silent } from '../../../test/make/log.ts';
 import { addressesOf, listener, tableOf as makeTable } from '../../../test/make/table.ts';
 import { type Listening, tableOf, targetOf } from '../../../test/netns/steering-rig.ts';
+import { recordMetrics } from '../../../test/sim/observers.ts';
 import { virtualClock } from '../../../test/sim/virtual-clock.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
 import { emptyTable, type TrafficTable } from '../../core/traffic/table.ts';
@@ -19,16 +20,14 @@ type Rig = { readonly nft: FakeNft; readonly steering: Steering };
 
 function makeRig(options: Parameters<typeof makeFakeNft>[0] = {}): Rig {
   const nft = makeFakeNft(options);
-  const metrics = {
-    counter: () => ({ add: () => undefined }),
-    gauge: () => ({ set: () => undefined, remove: () => undefined }),
-    histogram: () => ({ observe: () => undefined }),
-  };
   const clock = virtualClock();
-  return { nft, steering: makeSteering({ exec: nft.exec, clock, log: silent, metrics, lifetime: signal }) };
+  return {
+    nft,
+    steering: makeSteering({ exec: nft.exec, clock, log: silent, metrics: recordMetrics(), lifetime: signal }),
+  };
 }
 
-/** Refuses what has an element with such a text. */
+/** Refuses elements with such a text. */
 const refusing =
   (isBad: (element: string) => boolean, words = 'Error: no such thing') =>
   (elements: ReadonlySet<string>): string | undefined =>
@@ -45,8 +44,8 @@ const portsIn = ({ nft }: Rig): readonly number[] =>
     .map(Number)
     .toSorted((a, b) => a - b);
 
-describe('what nft refuses', () => {
-  test('of one listener says why, on one line without a place, and what was in force stays', async () => {
+describe('a refusal by nft', () => {
+  test('of one listener has the cause, on one line without a position, and the old state stays in force', async () => {
     const { nft, steering } = makeRig({ refuse: refusing((text) => text.includes('192.0.2.2')) });
     await apply(steering, tableOf([one]));
     const refused = await apply(steering, tableOf([one, other]));
@@ -55,7 +54,7 @@ describe('what nft refuses', () => {
     expect(await apply(steering, tableOf([one]))).toEqual(new Map());
   });
 
-  test('of a change to a listener leaves the listener as it was, until nft takes it', async () => {
+  test('of a change to a listener leaves the listener as it was, until nft accepts the change', async () => {
     let isRefusing = true;
     const isBad = (text: string): boolean => isRefusing && text.startsWith('restricted4');
     const { nft, steering } = makeRig({ refuse: refusing(isBad) });
@@ -69,7 +68,7 @@ describe('what nft refuses', () => {
     expect(nft.elements()?.size).toBe(3);
   });
 
-  test('of a removal is said, too, and the listener stays', async () => {
+  test('of a removal is also reported, and the listener stays', async () => {
     const keepsIt = (elements: ReadonlySet<string>): string | undefined =>
       isArmed && !elements.has('listeners4 192.0.2.2 . 80 : 10000') ? 'Error: busy' : undefined;
     let isArmed = false;
@@ -96,11 +95,11 @@ describe('what nft refuses', () => {
         .map(([, port]) => port)
         .filter((port) => !bad.has(port)),
     );
-    // A refusal for each level of the halving, some of them told twice, and the other half accepted.
+    // A refusal for each level of the bisection, some of them twice, and the other half accepted.
     expect(rig.nft.transactions() - before).toBeLessThan(6 + count * 3 * (Math.log2(200 / count) + 2));
   });
 
-  test('of each tenth listener, changed one by one, delays no other', async () => {
+  test('of every tenth listener, changed one by one, delays no other', async () => {
     const isBad = (text: string): boolean => / . \d+9 :/.test(text);
     const rig = makeRig({ refuse: refusing(isBad) });
     const present: Listening[] = [];
@@ -113,7 +112,7 @@ describe('what nft refuses', () => {
     expect(refused.size).toBe(5);
   });
 
-  test('of everything is an error, nothing changes, and all is in force when nft takes it again', async () => {
+  test('of everything is an error without any change, and everything is in force when nft accepts it again', async () => {
     let isBroken = false;
     const { nft, steering } = makeRig({ refuse: () => (isBroken ? 'Error: out of memory' : undefined) });
     await apply(steering, tableOf([one]));
@@ -145,7 +144,7 @@ describe('what nft refuses', () => {
   });
 });
 
-test('whatever nft refuses, the kernel holds what is accepted and what was accepted before, and the refused is named', async () => {
+test('whatever nft refuses, the kernel has all accepted and formerly accepted elements, and the refused listeners are named', async () => {
   const listening = fc
     .record({
       address: fc.constantFrom('192.0.2.1', '192.0.2.2', '2001:db8::1'),
@@ -168,7 +167,7 @@ test('whatever nft refuses, the kernel holds what is accepted and what was accep
     fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 5 }), fc.boolean(), async (steps, hasSession) => {
       let bad: readonly string[] = [];
       let fresh: ReadonlySet<string> = new Set();
-      // What the kernel has already it may keep.
+      // The kernel may keep existing elements.
       const refuse = refusing((text) => !fresh.has(text) && bad.some((part) => text.includes(part)));
       const { nft, steering } = makeRig({ refuse, hasSession });
       for (const { listeners, vips, own, bad: nowBad, isFlushed } of steps) {
@@ -177,7 +176,7 @@ test('whatever nft refuses, the kernel holds what is accepted and what was accep
         if (isFlushed) nft.flush();
         const target: SteeringTarget = targetOf(tableOf(listeners), addressesOf(...vips), 10_000, addressesOf(...own));
         const refused = await steering.apply(target, signal);
-        const repairs = await steering.audit(signal); // a target that changes nothing does not look at the kernel
+        const repairs = await steering.audit(signal); // a target without a change does not read the kernel
         expect(repairs).toBeLessThanOrEqual(isFlushed ? 1 : 0);
         const wanted = new Set(allElements(differenceTo(target, emptyMirror).goal).map(elementKey));
         const isRefused = (element: string): boolean => {
@@ -186,7 +185,7 @@ test('whatever nft refuses, the kernel holds what is accepted and what was accep
         };
         const expected = [...wanted].filter((key) => !isRefused(key)).concat([...before].filter(isRefused));
         expect([...(nft.elements() ?? [])].toSorted()).toEqual(expected.toSorted());
-        // Only what has a refused element is refused.
+        // Only listeners with a refused element are refused.
         const isBad = (key: string): boolean => !before.has(key) && bad.some((part) => key.includes(part));
         const blamed = [...wanted].filter(isBad).filter(isRefused);
         expect(new Set(blamed.map((key) => /^\w+ (\S+ \. \d+)/.exec(key)?.[1])).size).toBe(refused.size);
@@ -195,7 +194,7 @@ test('whatever nft refuses, the kernel holds what is accepted and what was accep
   );
 });
 
-test('a change that the kept nft does not take goes to another process', async () => {
+test('a change that the running nft does not execute goes to another process', async () => {
   const { nft, steering } = makeRig({ hasSession: false });
   await apply(steering, tableOf([one]));
   await apply(steering, tableOf([one, other]));
@@ -203,7 +202,7 @@ test('a change that the kept nft does not take goes to another process', async (
   expect(nft.elements()?.size).toBe(2);
 });
 
-test('a kernel that holds something else gets the whole table', async () => {
+test('a kernel with another state gets the whole table', async () => {
   const { nft, steering } = makeRig();
   await apply(steering, tableOf([one]));
   nft.flush();
@@ -228,7 +227,7 @@ test('nothing is written, and nothing repaired, before the first table', async (
   expect(nft.transactions()).toBe(0);
 });
 
-test('a UDP listener is refused and stops no other', async () => {
+test('a UDP listener is refused and blocks no other', async () => {
   const { nft, steering } = makeRig();
   const udp = listener('192.0.2.2', 53, 30_000, { protocol: 'UDP' });
   const refused = await apply(steering, makeTable([udp, listener('192.0.2.1', 80, 30_000)]));
@@ -258,7 +257,7 @@ test('the first listener on an own address of the host, and the last one, replac
   expect(await rules([other])).toBe(false);
 });
 
-test('an emptied table is emptied in the kernel, too', async () => {
+test('an emptied table is also emptied in the kernel', async () => {
   const { nft, steering } = makeRig();
   await apply(steering, tableOf([one]));
   await apply(steering, emptyTable);

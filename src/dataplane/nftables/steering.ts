@@ -23,16 +23,16 @@ import { makePacedRepairs } from './paced-repairs.ts';
 import { makeRouting } from './routing.ts';
 import { type KernelEvent, watchKernel } from './watch.ts';
 
-/** An element leaves an interval set of 10,000 in 10 ms (the kernel looks at all), the whole table anew takes 0.4 s. */
+/** In a set of 10,000 ranges, removing one takes 10 ms (the kernel checks all), replacing the whole table 0.4 s. */
 const maxRangesRemoved = 20;
 
 /**
- * nftables in front of HAProxy: table `inet furiwake`, and routing rules for the mark. The programs that it keeps open
- * end with `lifetime`; the table stays, so that traffic continues. The first `apply` replaces whatever table an earlier
- * process left, in one transaction: packets find the old one or the new one.
+ * nftables in front of HAProxy: table `inet furiwake`, and routing rules for the mark. Its programs end with
+ * `lifetime`; the table stays, so that traffic continues. The first `apply` replaces the table of an earlier process in
+ * one transaction: each packet sees either the old or the new one.
  *
  *   target ─► difference to the mirror ─► one transaction ─► mirror
- *                                           └─ refused: halved until the listeners that nft refuses stand alone
+ *                                           └─ refused: split in halves until the refused listeners are isolated
  */
 export function makeSteering({
   exec,
@@ -50,14 +50,17 @@ export function makeSteering({
   const table = makeKernelTable({ exec, clock, metrics, lifetime });
   const routing = makeRouting({ exec });
   const hasOwnAddresses = makeOwnAddressIndex();
-  const repairs = metrics.counter('furiwake_nftables_repairs_total', 'Times that the table or a rule was put back');
+  const repairs = metrics.counter(
+    'furiwake_nftables_repairs_total',
+    'Times that the table or a routing rule was restored',
+  );
   const routingTrouble = makeTrouble({
     what: 'adding the routing rule for marked packets',
     log,
     monotonic: () => clock.monotonic(),
   });
 
-  /** What the kernel holds, if the table is known. */
+  /** The contents of the kernel, if the table is known. */
   let mirror: Mirror = emptyMirror;
   const inTurn = makeSerial();
 
@@ -68,7 +71,9 @@ export function makeSteering({
     return words;
   };
 
-  /** One transaction that puts `parts` in force, which makes the kernel hold `next`; nft's words if it refuses. */
+  /**
+   * Executes `parts` in one transaction, after which the kernel contains `next`; returns nft's message if it refuses.
+   */
   const attempt = async (
     parts: readonly ChangePart[],
     next: Mirror,
@@ -85,8 +90,8 @@ export function makeSteering({
   };
 
   /**
-   * Puts all parts in force that nft takes. A refused transaction is halved until the listeners that nft refuses stand
-   * alone: k of n cost some 2 k · log2(n) transactions. Throws when nft takes nothing at all.
+   * Executes all parts that nft accepts. A refused transaction is split in halves until the refused listeners are
+   * isolated: k of n cost about 2 k · log2(n) transactions. Throws if nft accepts no change at all.
    */
   const put = async (
     { parts, start, goal }: Difference,
@@ -97,7 +102,7 @@ export function makeSteering({
     let words = await attempt(parts, goal, signal);
     if (words !== undefined && !table.isKnown(options)) words = await attempt(parts, goal, signal); // as a whole
     if (words === undefined) return refusals;
-    // A transaction that changes nothing tells a refused listener from an nft that takes nothing at all.
+    // An empty transaction distinguishes a refused listener from an nft that accepts no change at all.
     const isTaken = table.isKnown(options) ? table.change({ remove: [], add: [] }, signal) : replace(start, signal);
     if ((await isTaken) !== undefined) throw refused(words);
     mirror = start;
@@ -140,7 +145,7 @@ export function makeSteering({
     return repaired;
   };
 
-  /** What was repaired; `undefined`: nothing. */
+  /** The repair; `undefined`: none was needed. */
   const repairTable = async (signal: AbortSignal): Promise<string | undefined> => {
     if (!table.isInPlace()) return undefined;
     const found = await table.difference(allElements(mirror), signal);
@@ -165,7 +170,7 @@ export function makeSteering({
       let seen = table.generation();
       const react = async (event: KernelEvent): Promise<void> => {
         if (event.kind === 'table' && event.generation > seen && event.generation <= table.generation()) {
-          seen = event.generation; // a transaction of ours
+          seen = event.generation; // furiwake's own transaction
           return;
         }
         const rules = event.kind === 'table' ? 0 : await inTurn(() => repairRouting(signal));

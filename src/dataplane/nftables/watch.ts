@@ -2,15 +2,17 @@ import { type Exec, ExecError } from '../../ports/exec.ts';
 
 /** A change in the kernel that may concern furiwake's table or routing rules. */
 export type KernelEvent =
-  /** A transaction changed our table. `generation` is the one that it added, 0 for none: then another program made it. */
+  /**
+   * A transaction changed the table. `generation` is the one that it added; 0 means none, so another program made it.
+   */
   | { readonly kind: 'table'; readonly generation: number }
   /** A routing rule was added or deleted. */
   | { readonly kind: 'rules' }
-  /** Anything may have changed: before the watch began, or because messages were lost. */
+  /** Any change is possible: before the watch started, or after messages were lost. */
   | { readonly kind: 'unsure' };
 
 /*
- * `nft monitor` 1.0.6 keeps every element that it ever saw (1 kB each; 55 MB at the start with 10,000 listeners and
+ * `nft monitor` 1.0.6 keeps every element that it has seen (1 kB each; 55 MB at the start with 10,000 listeners and
  * ranges) and crashes on an interval set of concatenations. So perl, which every Debian has, listens to netlink itself.
  *
  * A message: header (length, type, flags, sequence, port), nfgenmsg (family first), attributes. Attribute 1 of every
@@ -76,8 +78,8 @@ while (1) {
 `;
 
 /**
- * Changes as they happen; the first event is always `unsure`. Ends with `signal`; throws `ExecError` when the program
- * that listens ends.
+ * Changes as they happen; the first event is always `unsure`. Ends with `signal`; throws `ExecError` if the listening
+ * program ends.
  */
 export async function* watchKernel(exec: Exec, signal: AbortSignal): AsyncGenerator<KernelEvent, void> {
   await using perl = exec.converse('perl', ['-e', script], signal);

@@ -5,10 +5,10 @@ import { searchPath, systemExec } from './exec.ts';
 const { signal } = new AbortController();
 
 test.each([
-  ['ends with an exit code', 'exit 3', 'sh: exit code 3'],
-  ['says why', 'echo "no luck" >&2; exit 3', 'sh: no luck'],
+  ['exits with a code', 'exit 3', 'sh: exit code 3'],
+  ['prints the cause', 'echo "no luck" >&2; exit 3', 'sh: no luck'],
   ['is killed', 'kill -9 $$', 'sh: ended by SIGKILL'],
-])('of a program that %s the error has no arguments, which may hold secrets', async (_, script, message) => {
+])('the error of a program that %s has no arguments, which may be secrets', async (_, script, message) => {
   const args = ['-c', script, '--token=secret'];
   const error = await systemExec.run('sh', args, { signal }).catch((cause: unknown) => cause);
   expect(error).toMatchObject({ name: 'ExecError', message });
@@ -26,6 +26,6 @@ test.each([
   ['', '/usr/local/sbin:/usr/sbin:/sbin'],
   ['/opt/node/bin::/usr/bin:', '/opt/node/bin:/usr/bin:/usr/local/sbin:/usr/sbin:/sbin'],
   ['.:bin:/usr/sbin', '/usr/sbin:/usr/local/sbin:/sbin'],
-])('PATH %j never holds the current directory', (path, expected) => {
+])('PATH %j never includes the current directory', (path, expected) => {
   expect(searchPath(path)).toBe(expected);
 });

@@ -4,7 +4,7 @@ import { type Conversation, type Exec, ExecError } from '../../ports/exec.ts';
 
 const maxOutputBytes = 64 * 1024 * 1024;
 
-/** Programs of this machine, found by `PATH` and in the `sbin` folders, which the PATH of a service may lack. */
+/** Programs of this machine, found through `PATH` and in the `sbin` folders, which the PATH of a service may lack. */
 export const systemExec: Exec = {
   run: (file, args, { stdin, signal, timeoutMs = 10_000, env }) =>
     new Promise((resolve, reject) => {
@@ -25,7 +25,7 @@ export const systemExec: Exec = {
             );
         },
       );
-      child.stdin?.on('error', () => undefined); // the exit of the program says more than a closed pipe
+      child.stdin?.on('error', () => undefined); // the exit of the program is more informative than a closed pipe
       child.stdin?.end(stdin ?? '');
     }),
   converse: (file, args, signal) => conversation(file, args, signal),
@@ -75,13 +75,15 @@ function environment(extra: Readonly<Record<string, string>> = {}): NodeJS.Proce
   };
 }
 
-/** An empty part of `PATH` would be the current directory: a program in there would run as root. */
+/** An empty part of `PATH` would mean the current directory, whose programs would run as root. */
 export function searchPath(path: string | undefined): string {
   const folders = (path ?? '/usr/local/bin:/usr/bin:/bin').split(':').filter((folder) => folder.startsWith('/'));
   return [...new Set([...folders, '/usr/local/sbin', '/usr/sbin', '/sbin'])].join(':');
 }
 
-/** Why a program failed that says nothing itself. Node's own message of a failed program quotes its arguments. */
+/**
+ * The cause for a program that failed without a message. Node's own message of a failed program contains its arguments.
+ */
 function reasonOf({ killed, signal, code, message }: ExecFileException, timeoutMs: number): string {
   if (killed === true) return `no end within ${timeoutMs} ms`;
   if (code === 'ENOENT') return 'not found';

@@ -11,7 +11,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-test('a folder is made with its parents; making one that exists is no error', async () => {
+test('a folder is created with its parents; creating an existing one is not an error', async () => {
   const deep = path.join(folder, 'a/b/c');
   await systemFiles.makeFolder(deep);
   await systemFiles.makeFolder(deep);
@@ -19,9 +19,9 @@ test('a folder is made with its parents; making one that exists is no error', as
 });
 
 test.each([
-  ['where a file is', 'file', 'EEXIST'],
+  ['in place of a file', 'file', 'EEXIST'],
   ['below a file', 'file/a/b', 'ENOTDIR'],
   ['below /proc', '/proc/furiwake/a', 'ENOENT'],
-])('a folder %s fails, and does not try for ever', async (_, at, code) => {
+])('creating a folder %s fails without trying forever', async (_, at, code) => {
   await expect(systemFiles.makeFolder(path.resolve(folder, at))).rejects.toMatchObject({ code });
 });

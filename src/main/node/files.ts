@@ -13,20 +13,20 @@ export const systemFiles: Files = {
       throw error;
     }
   },
-  // Without fsync, which would delay each address by milliseconds, or more on a slow disk; `sync` does that.
+  // Without fsync, which would delay each address by milliseconds or more; `sync` does that.
   write: async (file, text, mode = 0o600) => {
     const temporary = `${file}.new`;
     await writeFile(temporary, text, { mode });
     await rename(temporary, file);
   },
   append: async (file, text) => {
-    await appendFile(file, text, { flag: constants.O_WRONLY | constants.O_APPEND }); // not `a`, which creates a file
+    await appendFile(file, text, { flag: constants.O_WRONLY | constants.O_APPEND }); // not `a`, which would create a file
   },
   sync: async (file) => {
     await using handle = await open(file, constants.O_RDWR);
     await handle.datasync();
     await using folder = await open(path.dirname(file), constants.O_RDONLY | constants.O_DIRECTORY);
-    await folder.sync(); // the name, which `write` gave to another file
+    await folder.sync(); // the name, which `write` moved to another file
   },
   exists: async (file) => {
     try {
@@ -62,7 +62,7 @@ function isMissing(error: unknown): boolean {
   return (error as NodeJS.ErrnoException).code === 'ENOENT';
 }
 
-/** Not by `recursive: true`, with which Node tries for ever where no folder can be made, as below /proc. */
+/** Not with `recursive: true`, with which Node tries forever if no folder can be created, as below /proc. */
 async function makeFolder(folder: string, mode: number): Promise<void> {
   const isMissingParent = await mkdir(folder, { mode }).then(
     () => false,

@@ -4,7 +4,7 @@ import type { Log } from '../../ports/log.ts';
 
 /**
  * - `text`: for people, with the time.
- * - `journal`: the same for journald, which keeps the time and reads the level from a prefix (sd-daemon(3)).
+ * - `journal`: the same for journald, which adds the time and reads the level from a prefix (sd-daemon(3)).
  * - `json`: an object per line, for programs.
  */
 export type LogFormat = 'text' | 'journal' | 'json';
@@ -14,10 +14,12 @@ export type LogOptions = {
   readonly format: LogFormat;
   readonly isColoured: boolean;
   readonly write: (text: string) => void;
+  /** See `Log.failing`. */
+  readonly onFailing: Log['failing'];
 };
 
 /** Structured log on pino, without transports (they spawn a worker by file path, which a bundle does not have). */
-export function makeLog({ level, format, isColoured, write }: LogOptions): Log {
+export function makeLog({ level, format, isColoured, write, onFailing }: LogOptions): Log {
   const show: Readonly<Record<LogFormat, (line: string) => string>> = {
     json: (line) => line,
     text: (line) => terminalLine(line, isColoured),
@@ -34,12 +36,13 @@ export function makeLog({ level, format, isColoured, write }: LogOptions): Log {
       },
       { write: (line: string) => write(show[format](line)) },
     ),
+    onFailing,
   );
 }
 
 /**
- * The format where the administrator named none: text for people. `run` without a terminal or a journal, as in a
- * container, writes JSON for the collector.
+ * The default format: text for people; `run` without a terminal or a journal, as in a container, writes JSON for the
+ * collector.
  */
 export function defaultFormat(command: string, stream: 'terminal' | 'journal' | 'other'): LogFormat {
   if (stream === 'journal') return 'journal';
@@ -53,19 +56,23 @@ export function isJournal(stream: string | undefined, descriptor = 2): boolean {
   return stream === `${dev}:${ino}`;
 }
 
-/** Errors with a code come from outside, and their message suffices. All others are faults of the program: with a stack. */
+/**
+ * Errors with a code have an external cause, and their message is enough. All others are faults of the program and get
+ * a stack trace.
+ */
 function describeError(error: unknown): unknown {
   if (error instanceof Error && 'code' in error) return { type: error.name, code: error.code, message: error.message };
   return error instanceof Error ? pino.stdSerializers.err(error) : error;
 }
 
-function adapt(logger: pino.Logger): Log {
+function adapt(logger: pino.Logger, failing: Log['failing']): Log {
   return {
     debug: (fields, message) => logger.debug(fields, message),
     info: (fields, message) => logger.info(fields, message),
     warn: (fields, message) => logger.warn(fields, message),
     error: (fields, message) => logger.error(fields, message),
-    child: (fields) => adapt(logger.child(fields)),
+    failing,
+    child: (fields) => adapt(logger.child(fields), failing),
   };
 }
 
@@ -85,12 +92,13 @@ type Line = { readonly level: string; readonly time: string; readonly text: stri
 /** `message  service=shop/web reason=PortConflict error="…"`, on one line. */
 function read(line: string): Line {
   const { level, time, msg, err, ...fields } = JSON.parse(line) as Record<string, unknown>;
-  const error = err as { message?: string; stack?: string } | undefined;
+  const error = typeof err === 'string' ? { message: err } : (err as { message?: string; stack?: string } | undefined);
   const shown = Object.entries(fields).map(
     ([name, value]) =>
       `${name}=${typeof value === 'string' && /^[^\s"=]+$/.test(value) ? value : JSON.stringify(value)}`,
   );
-  if (error !== undefined) shown.push(`error=${JSON.stringify(error.stack ?? error.message)}`);
+  if (error !== undefined)
+    shown.push(`error=${JSON.stringify(('stack' in error ? error.stack : undefined) ?? error.message)}`);
   const text = [String(msg), ...(shown.length > 0 ? [shown.join(' ')] : [])].join('  ');
   return { level: String(level), time: String(time), text };
 }

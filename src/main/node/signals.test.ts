@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 
 const script = fileURLToPath(new URL('../../../test/make/signals-child.ts', import.meta.url));
 
-test('SIGHUP reads files again, SIGUSR1 opens no debugger, SIGUSR2 ends nothing, SIGTERM ends in order', async () => {
+test('SIGHUP reads files again, SIGUSR1 opens no debugger, SIGUSR2 is ignored, SIGTERM ends in order', async () => {
   const child = spawn(process.execPath, [script], { stdio: ['ignore', 'pipe', 'pipe'] });
   const exit = once(child, 'exit');
   let complaints = '';

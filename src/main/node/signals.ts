@@ -21,9 +21,9 @@ export class SignalError extends Error {
 }
 
 /**
- * The signals that end nothing. SIGHUP asks to read files again, and also comes when a terminal is closed. SIGUSR1 would
- * open Node's debugger, to which any local user can connect: a listener prevents it. SIGUSR2 means something to HAProxy
- * alone.
+ * The signals that do not end furiwake. SIGHUP is a request to read files again, and is also sent when a terminal is
+ * closed. SIGUSR1 would open Node's debugger, to which any local user can connect: a listener prevents it. SIGUSR2
+ * means something to HAProxy alone.
  */
 export function otherSignals(): {
   /** From now on they are logged, and `reload` is called at each SIGHUP. */

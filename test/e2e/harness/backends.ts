@@ -5,9 +5,9 @@ import { namespace } from './names.ts';
 export const web = { app: 'web' } as const;
 /** The one on n1 only: n2 reaches it through the Pod network. */
 export const webOnN1 = { app: 'web', node: 'n1' } as const;
-/** No Pod has it. */
+/** Matches no Pod. */
 export const nobody = { app: 'nobody' } as const;
-/** The welcome page of the way by hand, on n1. */
+/** The welcome page of the manual scenario, on n1. */
 export const nginx = { app: 'nginx' } as const;
 
 /** Pods of {@link web} listen here: HTTP, and UDP beside it. */
@@ -28,7 +28,7 @@ spec:
 `;
 }
 
-/** Namespace and Pods behind the Services of all tests: they take seconds to start, and no test needs its own. */
+/** Namespace and Pods behind the Services of all tests; shared, because they take seconds to start. */
 export const backends: string = [
   `apiVersion: v1
 kind: Namespace

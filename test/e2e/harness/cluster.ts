@@ -4,7 +4,7 @@ import { apiServer } from '../../../lab/cluster/kubeconfig.ts';
 import { pkiFiles } from '../../../lab/cluster/pki.ts';
 import type { Lab } from '../../../lab/lab.ts';
 
-/** The API server, asked as administrator with curl from its own host: a tenth of what kubectl costs. */
+/** Requests to the API server as administrator, with curl on its own host: a tenth of the cost of kubectl. */
 export type Cluster = {
   /** @throws ApiError */
   get<T>(path: string): Promise<T>;
@@ -14,7 +14,7 @@ export type Cluster = {
   remove(path: string): Promise<void>;
 };
 
-/** What the API server answered when it was not what was hoped for. */
+/** An unexpected answer of the API server. */
 export class ApiError extends Error {
   override readonly name = 'ApiError';
   readonly status: number;

@@ -4,7 +4,7 @@ import { ExecError } from '../../../src/ports/exec.ts';
 import { eventually } from './eventually.ts';
 
 /**
- * How a request failed: the connection was refused; accepted, and ended without an answer; nobody said anything within
+ * How a request failed: the connection was refused; accepted, and closed without an answer; without any answer within
  * the deadline.
  */
 export type Failure = 'refused' | 'closed' | 'silence';
@@ -12,7 +12,7 @@ export type Failure = 'refused' | 'closed' | 'silence';
 /** Exit codes of curl. */
 const failures: Readonly<Record<number, Failure>> = { 7: 'refused', 28: 'silence', 52: 'closed', 56: 'closed' };
 
-/** Fetches a URL from a host over a connection of its own: the body of the answer, or a {@link Failure}. */
+/** Fetches a URL from a host over a new connection: the body of the answer, or a {@link Failure}. */
 export async function fetchFrom(host: Host, url: string, timeoutSeconds = 3): Promise<string> {
   try {
     return (await host.exec(curl(timeoutSeconds, url))).stdout;
@@ -23,12 +23,12 @@ export async function fetchFrom(host: Host, url: string, timeoutSeconds = 3): Pr
   }
 }
 
-/** Fetches a URL again and again until the answer (or {@link Failure}) is this. */
+/** Fetches a URL repeatedly until the answer (or {@link Failure}) is this. */
 export async function untilAnswer(host: Host, url: string, answer: string | RegExp): Promise<void> {
   await eventually(async () => expect(await fetchFrom(host, url, 1)).toMatch(answer));
 }
 
-/** Fetches a URL `count` times, one after the other, each time over a connection of its own: the lines of the answers. */
+/** Fetches a URL `count` times, one after the other, each time over a new connection: the lines of the answers. */
 export async function fetchMany(host: Host, url: string, count: number): Promise<readonly string[]> {
   const each = ['--header', 'Connection: close', '--write-out', '\\n'];
   const urls = Array.from({ length: count }, () => url);
@@ -41,10 +41,10 @@ function curl(timeoutSeconds: number, ...rest: readonly string[]): readonly stri
   return ['curl', '--silent', '--show-error', '--globoff', ...deadline, ...rest];
 }
 
-/** What the Pods of `web` answer. */
+/** The answers of the Pods of `web`. */
 export const fromWeb: RegExp = /^web-n[12]$/;
 
-/** `http://192.0.2.51:80/hostname`, `http://[2001:db8::51]:80/hostname`: asks a Pod for its name. */
+/** `http://192.0.2.51:80/hostname`, `http://[2001:db8::51]:80/hostname`: returns the name of a Pod. */
 export function urlOf(ip: string, port = 80, path = '/hostname'): string {
   return `http://${ip.includes(':') ? `[${ip}]` : ip}:${port}${path}`;
 }

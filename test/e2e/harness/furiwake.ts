@@ -10,29 +10,29 @@ import { bundleOf, kubeconfigOf } from './names.ts';
 
 /** A line of furiwake's log. */
 export type LogLine = { readonly level: string; readonly msg: string } & Readonly<Record<string, unknown>>;
-/** How a command of furiwake ended; `said` is its standard output, or its standard error where there is any. */
+/** The result of a command of furiwake; `said` is its standard output, or its standard error if there is any. */
 export type Ended = { readonly code: number | undefined; readonly said: string };
 
-/** The bundled furiwake on a load-balancer host, with the rights of `deploy/`; disposing kills it. */
+/** The bundled furiwake on a load-balancer host, with the permissions of `deploy/`; disposing kills it. */
 export type Furiwake = AsyncDisposable & {
-  /** Runs `furiwake run` without waiting for anything. */
+  /** Starts `furiwake run` without waiting. */
   launch(): Promise<void>;
-  /** The same, until it says that it is ready. */
+  /** The same; resolves when it is ready. */
   start(): Promise<void>;
-  /** TERM, to the end. */
+  /** Sends TERM and waits for the end. */
   stop(): Promise<void>;
   /** KILL. */
   kill(): Promise<void>;
   /** Resolves with the exit code, or the signal's name, when it has ended. */
   ended(): Promise<number | NodeJS.Signals>;
   isRunning(): boolean;
-  /** What `furiwake status` says. */
+  /** The output of `furiwake status`. */
   status(): Promise<HostStatus>;
-  /** Another command on its host, to its end. */
+  /** Runs another command on its host to its end. */
   command(args: readonly string[]): Promise<Ended>;
-  /** Everything that was logged so far, by each that was started. */
+  /** The complete log so far, of all starts. */
   log(): Promise<readonly LogLine[]>;
-  /** The first line since the last start of which this text is a part, as soon as there is one. */
+  /** The first line since the last start that contains this text, as soon as there is one. */
   logged(text: string): Promise<LogLine>;
 };
 
@@ -42,7 +42,7 @@ export type FuriwakeOptions = {
   readonly flags?: readonly string[];
 };
 
-/** Where each furiwake keeps its state: a host has a /var/lib of its own. */
+/** The state directory of each furiwake: every host has its own /var/lib. */
 export const stateDir = '/var/lib/furiwake';
 
 const readyUrl = 'http://127.0.0.1:9470/readyz';
@@ -127,7 +127,7 @@ async function failsIfEnded(end: Promise<number | NodeJS.Signals>, readLog: () =
   throw new Error(`furiwake ended (${code}):\n${(await readLog()).split('\n').slice(-5).join('\n')}`);
 }
 
-/** Whole lines of JSON; what is none (its last word before an exit) is a line with that text. */
+/** Complete lines of JSON; other text (its last line before an exit) becomes a line with that text. */
 function linesOf(text: string): readonly LogLine[] {
   return text
     .slice(0, text.lastIndexOf('\n') + 1)

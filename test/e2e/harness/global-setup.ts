@@ -13,11 +13,11 @@ import { backends } from './backends.ts';
 const root = path.join(import.meta.dirname, '..', '..', '..');
 
 /**
- * One lab for all files of the suite, started before the first and taken away after the last: furiwake as `make dist`
- * bundles it, `deploy/` applied, Pods that answer. `KEEP=1` leaves it up (`npm run lab -- … --name e2e`).
+ * One lab for all files of the suite, started before the first and removed after the last: the bundle of `make dist`,
+ * `deploy/` applied, Pods that answer. `KEEP=1` leaves it running (`npm run lab -- … --name e2e`).
  */
 export default async function setUp(project: TestProject): Promise<(() => Promise<void>) | undefined> {
-  if (process.getuid?.() !== 0) return undefined; // the tests say that they are skipped
+  if (process.getuid?.() !== 0) return undefined; // the tests report that they are skipped
   await promisify(execFile)(process.execPath, ['tools/build.ts'], { cwd: root });
   const ending = new AbortController();
   const { signal } = ending;
@@ -43,13 +43,13 @@ export default async function setUp(project: TestProject): Promise<(() => Promis
 }
 
 async function takeDown(starting: Promise<StartedLab>, signal: AbortSignal): Promise<void> {
-  const lab = await starting.catch(() => undefined); // a start that fails leaves nothing
+  const lab = await starting.catch(() => undefined); // a failed start leaves no trace
   if (process.env['KEEP'] === '1' && !signal.aborted) lab?.keep();
   await lab?.[Symbol.asyncDispose]();
 }
 
 async function furnish(lab: StartedLab, signal: AbortSignal): Promise<void> {
-  // A copy: others may build while the tests run.
+  // A copy, because another process may build while the tests run.
   await copyFile(path.join(root, 'dist', 'furiwake.js'), bundleOf(lab));
   await lab.apply(await readFile(path.join(root, 'deploy', 'furiwake.yaml'), 'utf8'));
   await lab.serviceAccountKubeconfig(account.namespace, account.name);

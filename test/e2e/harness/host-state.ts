@@ -2,7 +2,7 @@ import { expect } from 'vitest';
 import type { Host } from '../../../lab/network/host.ts';
 import { eventually } from './eventually.ts';
 
-/** What furiwake could leave on a host, as text: addresses, routing rules and routes, nft tables, processes. */
+/** Possible traces of furiwake on a host, as text: addresses, routing rules and routes, nft tables, processes. */
 export type HostState = Readonly<Record<'addresses' | 'rules' | 'routes' | 'tables' | 'processes', string>>;
 
 export async function readHostState(host: Host): Promise<HostState> {
@@ -18,7 +18,7 @@ export async function readHostState(host: Host): Promise<HostState> {
   };
 }
 
-/** Until the host is in this state: what a program started may outlive it by a moment. */
+/** Waits until the host is in this state: children of a program may outlive it by a moment. */
 export async function untilHostState(host: Host, state: HostState): Promise<void> {
   await eventually(async () => expect(await readHostState(host)).toEqual(state), 15_000);
 }
@@ -27,7 +27,7 @@ function allRoutes(family: '-4' | '-6'): readonly string[] {
   return ['ip', family, 'route', 'show', 'table', 'all'];
 }
 
-/** Without the link-local addresses: the kernel makes up its mind about them in its own time. */
+/** Without link-local addresses, because the kernel adds them with a delay. */
 function settled(text: string): string {
   return text
     .split('\n')

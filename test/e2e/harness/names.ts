@@ -1,17 +1,17 @@
 import path from 'node:path';
 import type { Lab } from '../../../lab/lab.ts';
 
-/** The lab that all files share; another name runs the suite beside itself. */
+/** The lab that all files share; with another name a second suite can run at the same time. */
 export const labName: string = process.env['LAB'] ?? 'e2e';
-/** Where the tests' Services and the Pods behind them are. */
+/** The namespace of the tests' Services and their Pods. */
 export const namespace = 'lbtest';
-/** Who furiwake is in the cluster: exactly the rights of `deploy/`. */
+/** The account of furiwake in the cluster, with exactly the permissions of `deploy/`. */
 export const account = { namespace: 'furiwake-system', name: 'furiwake' } as const;
 
 /** The Lease of the default class. */
 export const lease = '/apis/coordination.k8s.io/v1/namespaces/furiwake-system/leases/furiwake-furiwake.dev-haproxy';
 
-/** The bundled furiwake under test, seen by every host under this path. */
+/** The bundled furiwake under test, at this path on every host. */
 export function bundleOf(lab: Lab): string {
   return path.join(lab.folder, 'furiwake.js');
 }

@@ -21,7 +21,7 @@ export type Condition = {
   readonly reason: string;
   readonly message: string;
 };
-/** A core/v1 Service, as far as the tests look at it. */
+/** The fields of a core/v1 Service that the tests read. */
 export type Service = {
   readonly metadata: { readonly name: string; readonly uid: string; readonly finalizers?: readonly string[] };
   readonly spec: { readonly ports: readonly Port[]; readonly clusterIPs: readonly string[] };
@@ -32,10 +32,10 @@ export type Service = {
 };
 export type Event = { readonly type: string; readonly reason: string; readonly note: string };
 
-/** What a test says of a Service that it makes; the rest is a load balancer for port 80 of the web Pods. */
+/** The fields that a test sets on a Service; by default it is a load balancer for port 80 of the web Pods. */
 export type Wanted = {
   readonly annotations?: Readonly<Record<string, string>>;
-  /** Fields of `spec` beside the usual ones, or instead of them. */
+  /** Fields of `spec` in addition to the defaults, or instead of them. */
   readonly spec?: Readonly<Record<string, unknown>>;
   /** It outlives the test, until the end of the file. */
   readonly stays?: boolean;
@@ -47,15 +47,15 @@ export type Services = {
   get(name: string): Promise<Service>;
   /** A JSON merge patch of the object. */
   change(name: string, patch: unknown): Promise<Service>;
-  /** A JSON merge patch of the status, as somebody else would write it. */
+  /** A JSON merge patch of the status, as another client would write it. */
   writeStatus(name: string, status: unknown): Promise<Service>;
-  /** Asks for the end of it; our finalizers keep it until its load balancer is gone. */
+  /** Requests the deletion; furiwake's finalizers keep it until its load balancer is removed. */
   markDeleted(name: string): Promise<void>;
   /** The same; resolves when the API server no longer has it. */
   remove(name: string): Promise<void>;
-  /** Those that were made and still are; without `andStaying` only those of the test. */
+  /** The existing ones; without `andStaying` only those of the test. */
   left(andStaying?: boolean): readonly string[];
-  /** Those, gone. */
+  /** Removes them. */
   removeAll(andStaying?: boolean): Promise<void>;
   /** Its addresses, as soon as it has `count` of them. */
   published(name: string, count?: number): Promise<readonly string[]>;
@@ -136,7 +136,7 @@ export function makeServices(cluster: Cluster): Services {
         const found = all.find((each) => each.reason === reason);
         if (found !== undefined) return found;
         throw new Error(`Service ${name} has no event ${reason}: ${JSON.stringify(all)}`);
-      }, 60_000), // events come one a second where there are many
+      }, 60_000), // many events arrive at one per second
   };
 }
 

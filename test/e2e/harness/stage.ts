@@ -7,7 +7,7 @@ import { type HostState, readHostState, untilHostState } from './host-state.ts';
 import { labName, lease } from './names.ts';
 import { makeServices, type Services } from './services.ts';
 
-/** What a file of tests plays on: the lab, and a furiwake of its own on lb1. */
+/** The environment of a test file: the lab, and a new furiwake on lb1. */
 export type Stage = {
   readonly lab: Lab;
   readonly cluster: Cluster;
@@ -15,7 +15,7 @@ export type Stage = {
   readonly furiwake: Furiwake;
   /** The load-balancer host. */
   readonly lb1: Host;
-  /** Behind the router, as real clients are. */
+  /** Behind the router, like real clients. */
   readonly client: Host;
   /** On the nodes' LAN. */
   readonly lanclient: Host;
@@ -32,7 +32,7 @@ export type StageOptions = {
 export const isRoot: boolean = process.getuid?.() === 0;
 
 /**
- * Sets the stage for the tests of a file: freshly booted load-balancer hosts, and furiwake on lb1. After each test its
+ * Prepares the tests of a file: freshly booted load-balancer hosts, and furiwake on lb1. After each test its
  * Services are removed. At the end furiwake is stopped, and `furiwake cleanup` must leave the host as it was after its
  * boot.
  */
@@ -52,7 +52,7 @@ export function useStage({ flags = [], isStarted = true }: StageOptions = {}): (
       await host.reboot();
       await host.exec(['rm', '-rf', stateDir]);
     }
-    await cluster.remove(lease).catch(() => undefined); // held by one that a failed test left
+    await cluster.remove(lease).catch(() => undefined); // held by a Service of a failed test
     pristine = await readHostState(lb1);
     stage = {
       lab,
@@ -68,7 +68,7 @@ export function useStage({ flags = [], isStarted = true }: StageOptions = {}): (
 
   const tidy = async ({ furiwake, services }: Stage, andStaying: boolean): Promise<void> => {
     if (services.left(andStaying).length === 0) return;
-    if (!furiwake.isRunning()) await furiwake.start(); // its finalizers are on them
+    if (!furiwake.isRunning()) await furiwake.start(); // its finalizers are set on them
     await services.removeAll(andStaying);
   };
 
@@ -90,12 +90,12 @@ export function useStage({ flags = [], isStarted = true }: StageOptions = {}): (
   return ready;
 }
 
-/** For a test that failed: what furiwake said, and what Kubernetes complained of. */
+/** For a failed test: the log of furiwake, and the warnings of Kubernetes. */
 async function showLogs({ furiwake, lab }: Stage): Promise<void> {
   const lines = (await furiwake.log()).slice(-40).map((line) => JSON.stringify(line));
-  process.stderr.write(`furiwake's log, to its end:\n${lines.join('\n')}\n`);
+  process.stderr.write(`the end of furiwake's log:\n${lines.join('\n')}\n`);
   for (const part of ['cp-controller-manager', 'n1-kube-proxy', 'n2-kube-proxy']) {
     const complaints = (await lab.logs(part)).split('\n').filter((line) => /^[EW]\d{4} |failed/.test(line));
-    process.stderr.write(`${part}, its last complaints:\n${complaints.slice(-10).join('\n')}\n`);
+    process.stderr.write(`${part}, its last warnings:\n${complaints.slice(-10).join('\n')}\n`);
   }
 }

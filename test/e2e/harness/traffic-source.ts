@@ -1,22 +1,22 @@
 /*
  * Runs on a client: `node traffic-source.ts URL PER_SECOND HELD`.
  *
- * Asks URL again and again, each time over a connection of its own, and holds HELD other connections over which it asks
- * all the time. Every 100 ms it prints a line with how it went so far ({@link Totals}).
+ * Requests URL repeatedly, each time over a new connection, and holds HELD other connections with continuous requests.
+ * Every 100 ms it prints a line with the totals so far ({@link Totals}).
  */
 import { get } from 'node:http';
 import { connect } from 'node:net';
 
 export type Totals = {
-  /** Requests over connections of their own that have come to an end, and those that did not bring an answer 200. */
+  /** Finished requests over new connections, and those without an answer 200. */
   readonly asked: number;
   readonly failed: number;
-  /** What went wrong, each kind once. */
+  /** The errors, each kind once. */
   readonly failures: readonly string[];
   readonly slowestMs: number;
-  /** From the begin of the first failed request to the end of the last one; 0 without any. */
+  /** From the start of the first failed request to the end of the last one; 0 without any. */
   readonly failingMs: number;
-  /** Held connections that are still there, those that ended, and pieces of answers over all of them. */
+  /** Open held connections, closed ones, and pieces of answers over all of them. */
   readonly holding: number;
   readonly broken: number;
   readonly heard: number;
@@ -62,7 +62,7 @@ async function askOnce(): Promise<void> {
   failingMs = performance.now() - firstFailureMs;
 }
 
-/** HTTP over a bare socket: an agent would quietly take another connection when this one ends. */
+/** HTTP over a plain socket: an agent would silently use another connection when this one ends. */
 function hold(): void {
   const socket = connect({ host: url.hostname.replaceAll(/[[\]]/g, ''), port: Number(url.port || 80) });
   const timer = setInterval(() => socket.write(`GET ${url.pathname} HTTP/1.1\r\nHost: test\r\n\r\n`), askHeldEveryMs);
@@ -93,4 +93,4 @@ function tell(): void {
 for (let i = 0; i < Number(held); i++) hold();
 if (Number(perSecond) > 0) setInterval(() => void askOnce(), 1000 / Number(perSecond));
 setInterval(tell, 100);
-process.stdout.once('error', () => process.exit(1)); // whoever listened is gone
+process.stdout.once('error', () => process.exit(1)); // the reader has ended

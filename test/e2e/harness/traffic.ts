@@ -3,11 +3,11 @@ import type { Host } from '../../../lab/network/host.ts';
 import { eventually } from './eventually.ts';
 import type { Totals } from './traffic-source.ts';
 
-/** Requests and held connections that go on beside a test, until it disposes of them. */
+/** Requests and held connections during a test, until it disposes of them. */
 export type Traffic = AsyncDisposable & {
-  /** How it went so far. */
+  /** The totals so far. */
   totals(): Totals;
-  /** How it went, when `count` more requests have come to an end. */
+  /** The totals after `count` more requests have finished. */
   after(count: number): Promise<Totals>;
 };
 
@@ -15,7 +15,7 @@ export type TrafficWanted = { readonly perSecond?: number; readonly held?: numbe
 
 const source = path.join(import.meta.dirname, 'traffic-source.ts');
 
-/** Starts it on `host`; resolves when the first request and every held connection have had their answer. */
+/** Starts it on `host`; resolves when the first request and every held connection have been answered. */
 export async function startTraffic(
   host: Host,
   url: string,
@@ -37,7 +37,7 @@ export async function startTraffic(
     const from = totals().asked;
     return eventually(() => {
       const now = totals();
-      if (now.asked < from + count) throw new Error(`only ${now.asked - from} of ${count} requests came to an end`);
+      if (now.asked < from + count) throw new Error(`only ${now.asked - from} of ${count} requests finished`);
       return now;
     }, 60_000);
   };

@@ -1,0 +1,87 @@
+import { describe, expect, test } from 'vitest';
+import { answer, listener, publish, startAgent } from '../../test/make/agent-rig.ts';
+
+const a = listener('192.0.2.51', 80, 'a');
+const b = listener('192.0.2.51', 443, 'b');
+const c = listener('192.0.2.52', 80, 'c');
+
+describe('the audit', () => {
+  test('repairs every part though another part fails', async () => {
+    const rig = startAgent();
+    await publish(rig, a, c);
+    rig.ports.failing.set('proxy.audit', 'HAProxy does not answer');
+    rig.ports.held.placed.delete('192.0.2.52');
+    await rig.clock.advance(30_000);
+    expect(rig.ports.steps).toContain('steering.audit');
+    expect(rig.ports.held.placed.has('192.0.2.52')).toBe(true);
+  });
+
+  test('continues while a listener is refused', async () => {
+    const rig = startAgent();
+    rig.ports.refuses.proxy = ({ key }) => (key === b.key ? 'no' : undefined);
+    await publish(rig, a, b);
+    rig.ports.held.proxy = rig.ports.held.proxy.with([[a.key, undefined]]);
+    await rig.clock.advance(30_000);
+    expect(rig.ports.held.proxy.has(a.key)).toBe(true);
+  });
+
+  test('restores an address as soon as the kernel reports that it was removed', async () => {
+    const rig = startAgent();
+    await publish(rig, a);
+    rig.ports.held.placed.clear();
+    rig.ports.tellNetwork('addresses');
+    await rig.clock.advance(500);
+    expect([...rig.ports.held.placed.keys()]).toEqual(['192.0.2.51']);
+    expect(rig.ports.steps).toContain('again 192.0.2.51');
+  });
+
+  test('reads addresses back at most twice a second, however much the kernel reports', async () => {
+    const rig = startAgent();
+    await publish(rig, a);
+    rig.ports.steps.length = 0;
+    for (let count = 0; count < 100; count++) {
+      rig.ports.tellNetwork('addresses');
+      await rig.clock.advance(20);
+    }
+    expect(rig.ports.steps.filter((step) => step === 'placement.audit').length).toBeLessThanOrEqual(5);
+    expect(rig.ports.steps.filter((step) => step === 'placement.audit').length).toBeGreaterThanOrEqual(4);
+  });
+
+  test('advertises all addresses again when a link comes up', async () => {
+    const rig = startAgent();
+    await publish(rig, a);
+    rig.ports.tellNetwork('link up');
+    await rig.clock.advance(500);
+    expect(rig.ports.steps).toContain('again 192.0.2.51');
+  });
+});
+
+describe('an own address of the host', () => {
+  const own = listener('192.0.2.10', 80, 'own', { isHostAddress: true });
+
+  test('is never put on the host nor advertised, also when the host loses it', async () => {
+    const rig = startAgent();
+    rig.ports.setOwn('192.0.2.10');
+    await publish(rig, own);
+    expect(answer(rig, own)).toBe('ready');
+    rig.ports.setOwn('192.0.2.61');
+    rig.ports.tellNetwork('addresses');
+    await rig.clock.advance(60_000);
+    await publish(rig, own, a); // any change
+    await rig.clock.advance(60_000);
+    expect([...rig.ports.held.placed.keys()]).toEqual(['192.0.2.51']);
+    expect([...rig.ports.held.advertised.keys()]).toEqual(['192.0.2.51']);
+    expect(answer(rig, own)).toBe('192.0.2.10 is no longer an address of this host');
+  });
+
+  test('of an explicit pool is put on when the host loses it', async () => {
+    const rig = startAgent();
+    rig.ports.setOwn('192.0.2.51');
+    await publish(rig, a);
+    expect(rig.ports.held.placed.size).toBe(0);
+    rig.ports.setOwn();
+    rig.ports.tellNetwork('addresses');
+    await rig.clock.advance(500);
+    expect([...rig.ports.held.placed.keys()]).toEqual(['192.0.2.51']);
+  });
+});

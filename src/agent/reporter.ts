@@ -1,0 +1,116 @@
+import type { ListenerKey } from '../core/model/names.ts';
+import { emptyReport, type HostReport, type ListenerReport } from '../core/traffic/report.ts';
+import type { Listener, TrafficTable } from '../core/traffic/table.ts';
+import type { Health } from '../ports/health.ts';
+import type { HostAddresses, Placement } from '../ports/host.ts';
+import { addressProblem } from './addresses.ts';
+import type { HostState } from './pass.ts';
+import { closed } from './withdrawn.ts';
+
+/** What the agent is asked for, and how far it is. */
+export type Progress = {
+  readonly desired: TrafficTable | undefined;
+  readonly isServing: boolean;
+  readonly state: HostState;
+  /** Why a listener is not in force as wanted, in a tool's words. */
+  readonly refusalOf: (key: ListenerKey) => string | undefined;
+};
+
+export type Reporter = {
+  report(): HostReport;
+  /** Calls `listener` after each change of the report; returns the end of the subscription. */
+  subscribe(listener: () => void): () => void;
+  /** Brings the report of these listeners up to date, and always what it says of health and addresses. */
+  update(keys: Iterable<ListenerKey>): void;
+  updateAll(): void;
+  /** After the addresses of the host, or what the kernel refuses of them, may have changed. */
+  noteAddresses(): void;
+};
+
+/** Keeps the report of one host. Unchanged parts keep their identity; subscribers hear only of differences. */
+export function makeReporter({
+  health,
+  placement,
+  progress,
+}: {
+  readonly health: Health;
+  readonly placement: Pick<Placement, 'addresses'>;
+  readonly progress: () => Progress;
+}): Reporter {
+  let report: HostReport = emptyReport;
+  let addresses: HostAddresses | undefined;
+  const subscribers = new Set<() => void>();
+
+  const reportOf = (
+    key: ListenerKey,
+    { desired, isServing, state, refusalOf }: Progress,
+  ): ListenerReport | undefined => {
+    const wanted = desired?.listeners.get(key);
+    const holder = state.held.get(key)?.service;
+    if (wanted === undefined && holder === undefined) return undefined;
+    const inForce = state.inForce.get(key);
+    const programmed = wanted && (isServing ? wanted : closed(wanted));
+    const isInForce = programmed !== undefined && inForce?.revision === programmed.revision;
+    const isForwarding = inForce !== undefined && isServing;
+    if (wanted === undefined) return { holder, revision: inForce?.revision, isForwarding, refusal: undefined };
+    const message = addressProblem(wanted, placement.addresses()) ?? (isInForce ? undefined : refusalOf(key));
+    return {
+      holder,
+      revision: isInForce ? wanted.revision : inForce?.revision,
+      isForwarding,
+      refusal: message === undefined ? undefined : refusal(wanted, message),
+    };
+  };
+
+  const update = (keys: Iterable<ListenerKey>): void => {
+    const now = progress();
+    const { own, primary, needs } = placement.addresses();
+    const changes = Array.from(keys, (key): [ListenerKey, ListenerReport | undefined] => {
+      const [before, after] = [report.listeners.get(key), reportOf(key, now)];
+      return [key, before !== undefined && after !== undefined && isSame(before, after) ? before : after];
+    });
+    const next: HostReport = {
+      listeners: report.listeners.with(changes),
+      health: health.verdicts(),
+      ownAddresses: own,
+      primaryAddresses: primary,
+      needs,
+    };
+    if ((Object.keys(next) as (keyof HostReport)[]).every((part) => next[part] === report[part])) return;
+    report = next;
+    for (const tell of subscribers) tell();
+  };
+
+  const updateAll = (): void => update([...(progress().desired?.listeners.keys() ?? []), ...report.listeners.keys()]);
+
+  return {
+    report: () => report,
+    subscribe: (listener) => {
+      subscribers.add(listener);
+      return () => void subscribers.delete(listener);
+    },
+    update,
+    updateAll,
+    noteAddresses: () => {
+      const before = addresses;
+      addresses = placement.addresses();
+      if (before === addresses) return;
+      if (before?.own === addresses.own && before.refused === addresses.refused) update([]);
+      else updateAll();
+    },
+  };
+}
+
+function refusal({ revision }: Listener, message: string): ListenerReport['refusal'] {
+  return { revision, verdict: { reason: 'DataplaneError', message } };
+}
+
+function isSame(a: ListenerReport, b: ListenerReport): boolean {
+  return (
+    a.holder === b.holder &&
+    a.revision === b.revision &&
+    a.isForwarding === b.isForwarding &&
+    a.refusal?.revision === b.refusal?.revision &&
+    a.refusal?.verdict.message === b.refusal?.verdict.message
+  );
+}

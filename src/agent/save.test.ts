@@ -1,0 +1,68 @@
+import { describe, expect, test } from 'vitest';
+import { answer, listener, publish, startAgent } from '../../test/make/agent-rig.ts';
+
+const a = listener('192.0.2.51', 80, 'a');
+const b = listener('192.0.2.51', 443, 'b');
+const c = listener('192.0.2.52', 80, 'c');
+
+describe('after a restart', () => {
+  test('the last table is in force before anything is published', async () => {
+    const files = new Map<string, string>();
+    const restricted = listener('192.0.2.52', 80, 'c', { sourceRanges: [{ family: 4, first: 0n, last: 255n }] });
+    await publish(startAgent({ files }), a, restricted);
+    const rig = startAgent({ files });
+    await rig.agent.restore(() => undefined);
+    await rig.clock.advance(0);
+    expect([answer(rig, a), answer(rig, restricted)]).toEqual(['ready', 'ready']);
+    expect(rig.agent.desired()?.nodes.size).toBe(1);
+  });
+
+  test('connections of what a crash cut short are ended', async () => {
+    const files = new Map<string, string>();
+    const first = startAgent({ files });
+    await publish(first, a, b);
+    first.ports.failing.set('proxy.prune', 'no');
+    await publish(first, a);
+    const rig = startAgent({ files });
+    await rig.agent.restore(() => undefined);
+    await rig.clock.advance(0);
+    await publish(rig, a);
+    expect(rig.ports.steps).toContain('end 443');
+  });
+
+  test('an address that this host needs itself is not served again', async () => {
+    const files = new Map<string, string>();
+    await publish(startAgent({ files }), a, c);
+    const rig = startAgent({ files });
+    await rig.agent.restore(({ text }) => (text === '192.0.2.52' ? 'the API server' : undefined));
+    await rig.clock.advance(0);
+    expect([...rig.ports.held.placed.keys()]).toEqual(['192.0.2.51']);
+    expect(rig.agent.report().listeners.has(c.key)).toBe(false);
+  });
+
+  test('without a table nothing is touched', async () => {
+    const rig = startAgent();
+    await rig.agent.restore(() => undefined);
+    await rig.clock.advance(60_000);
+    expect(rig.ports.steps).toEqual([]);
+  });
+});
+
+test('a full disk delays no Service, is said once in a while, and is made good', async () => {
+  const files = new Map<string, string>();
+  let isFull = true;
+  files.set = (path, text) => {
+    if (isFull) throw new Error('ENOSPC');
+    return Map.prototype.set.call(files, path, text) as typeof files;
+  };
+  const rig = startAgent({ files });
+  await publish(rig, a, b);
+  await publish(rig, a); // a Service that leaves, besides
+  expect([answer(rig, a), answer(rig, b)]).toEqual(['ready', 'nothing']);
+  await rig.clock.advance(60 * 60_000);
+  expect(rig.ports.steps.filter((step) => step === 'proxy.upsert').length).toBeLessThan(5);
+  expect(rig.log.lines.filter(({ message }) => message.includes('saving the table')).length).toBeLessThan(10);
+  isFull = false;
+  await rig.clock.advance(60_000);
+  expect(files.get('/listeners')).toContain('default/a');
+});

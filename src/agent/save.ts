@@ -1,0 +1,55 @@
+import { makeBackoff } from '../async/backoff.ts';
+import type { Latch } from '../async/latch.ts';
+import { makeTrouble } from '../async/trouble.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
+import type { TrafficTable } from '../core/traffic/table.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import type { TableFile } from '../state/table.ts';
+
+/**
+ * Saves the table whenever `due` is set, for the next start, until `signal` aborts. A disk that fails delays no Service:
+ * it is tried again after growing waits.
+ */
+export async function runSaves(
+  {
+    tableFile,
+    table,
+    due,
+    clock,
+    log,
+  }: {
+    readonly tableFile: TableFile;
+    readonly table: () => TrafficTable | undefined;
+    readonly due: Latch;
+    readonly clock: Clock;
+    readonly log: Log;
+  },
+  signal: AbortSignal,
+): Promise<void> {
+  const trouble = makeTrouble({ what: 'saving the table of listeners', log, monotonic: () => clock.monotonic() });
+  const pace = makeBackoff({ firstMs: 1_000, mostMs: 60_000 });
+  for (;;) {
+    await due.wait(signal);
+    try {
+      const saved = table();
+      if (saved !== undefined) await tableFile.write(saved);
+      trouble.over();
+      pace.reset();
+    } catch (error) {
+      signal.throwIfAborted();
+      trouble.failed(error);
+      await clock.sleep(pace.next(), signal);
+      due.set();
+    }
+  }
+}
+
+/** `desired` with the listeners that are not removed yet: the next process must know whose connections to end. */
+export function tableToSave(desired: TrafficTable, held: TrafficTable['listeners']): TrafficTable {
+  const leaving = PersistentMap.changedKeys(desired.listeners, held).flatMap((key) => {
+    const listener = held.get(key);
+    return listener === undefined || desired.listeners.has(key) ? [] : [[key, listener] as const];
+  });
+  return { ...desired, listeners: desired.listeners.with(leaving) };
+}

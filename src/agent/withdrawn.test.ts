@@ -1,0 +1,80 @@
+import { describe, expect, test } from 'vitest';
+import { listener, publish, startAgent, table } from '../../test/make/agent-rig.ts';
+
+const a = listener('192.0.2.51', 80, 'a');
+const b = listener('192.0.2.51', 443, 'b');
+
+describe('a withdrawn host', () => {
+  test('has no address of its listeners, is closed to new connections, and keeps the established ones', async () => {
+    const rig = startAgent();
+    await publish(rig, a, b);
+    rig.ports.steps.length = 0;
+    rig.agent.setServing(false);
+    await rig.clock.advance(0);
+    expect(rig.ports.held.placed.size).toBe(0);
+    expect(rig.ports.held.advertised.size).toBe(0);
+    expect([...rig.ports.held.steering.listeners.values()].map(({ sourceRanges }) => sourceRanges)).toEqual([[], []]);
+    expect(rig.ports.steps.filter((step) => step.startsWith('end'))).toEqual([]);
+    expect(rig.agent.report().listeners.get(a.key)).toMatchObject({ revision: a.revision, isForwarding: false });
+    rig.agent.setServing(true);
+    await rig.clock.advance(0);
+    expect([...rig.ports.held.placed.keys()]).toEqual(['192.0.2.51']);
+    expect(rig.agent.report().listeners.get(a.key)).toMatchObject({ revision: a.revision, isForwarding: true });
+  });
+
+  test.each(['proxy.upsert', 'steering.apply', 'proxy.prune'] as const)(
+    'removes its addresses at once even while %s fails',
+    async (step) => {
+      const rig = startAgent();
+      await publish(rig, a);
+      rig.ports.failing.set(step, 'no');
+      await publish(rig, a, b);
+      await rig.clock.advance(10 * 60_000); // in the middle of a long wait
+      rig.agent.setServing(false);
+      await rig.clock.advance(0);
+      expect(rig.ports.held.placed.size).toBe(0);
+      expect(rig.ports.held.advertised.size).toBe(0);
+    },
+  );
+
+  test.each(['proxy.upsert', 'steering.apply', 'proxy.audit'] as const)(
+    'removes its addresses at once even while %s hangs, and advertises none that was under way',
+    async (step) => {
+      const rig = startAgent();
+      await publish(rig, a);
+      const hanging = Promise.withResolvers<void>();
+      rig.ports.hanging.set(step, hanging.promise);
+      await publish(rig, a, b, listener('192.0.2.52', 80, 'c'));
+      await rig.clock.advance(60_000);
+      rig.agent.setServing(false);
+      await rig.clock.advance(0);
+      expect([rig.ports.held.placed.size, rig.ports.held.advertised.size]).toEqual([0, 0]);
+      expect(rig.agent.report().listeners.get(a.key)?.isForwarding).toBe(false);
+      hanging.resolve();
+    },
+  );
+
+  test('adds and advertises nothing for a pass that was under way', async () => {
+    const rig = startAgent();
+    await publish(rig, a);
+    const gate = Promise.withResolvers<void>();
+    rig.ports.gate = gate.promise;
+    rig.agent.publish(table(a, listener('192.0.2.52', 80, 'c')));
+    await rig.clock.advance(0);
+    rig.agent.setServing(false);
+    gate.resolve();
+    await rig.clock.advance(0);
+    expect([rig.ports.held.placed.size, rig.ports.held.advertised.size]).toEqual([0, 0]);
+  });
+
+  test('that starts so announces nothing of what it restores', async () => {
+    const files = new Map<string, string>();
+    const first = startAgent({ files });
+    await publish(first, a);
+    const rig = startAgent({ files, isServing: false });
+    await rig.agent.restore(() => undefined);
+    await rig.clock.advance(0);
+    expect(rig.ports.held.proxy.size).toBe(1);
+    expect([rig.ports.held.placed.size, rig.ports.held.advertised.size]).toEqual([0, 0]);
+  });
+});

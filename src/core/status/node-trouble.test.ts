@@ -1,0 +1,91 @@
+import { describe, expect, test } from 'vitest';
+import { makeNode } from '../../../test/make/service.ts';
+import { nodeName } from '../../../test/make/table.ts';
+import type { Node } from '../model/node.ts';
+import { PersistentMap } from '../persistent-map.ts';
+import { makeTrafficPlanner } from '../traffic/plan.ts';
+import type { HostReport } from '../traffic/report.ts';
+import { type NodeTrouble, nodeTrouble } from './node-trouble.ts';
+
+type Health = Readonly<Record<string, NonNullable<ReturnType<HostReport['health']['get']>>>>;
+
+/** What is wrong with these nodes, as the traffic planner and the host's checks see them. */
+function troubleOf(nodes: readonly Node[], health: Health = {}, drained: readonly string[] = []): NodeTrouble {
+  const byName = new Map(nodes.map((node) => [node.name, node]));
+  const table = makeTrafficPlanner()({
+    services: PersistentMap.empty(),
+    assignments: PersistentMap.empty(),
+    overBudget: new Set(),
+    nodes: byName,
+    drained: new Set(drained.map(nodeName)),
+  });
+  const reported = Object.entries(health).map(([name, verdict]) => [nodeName(name), verdict] as const);
+  return nodeTrouble({ nodes: byName, table, health: new Map(reported) });
+}
+
+const n1 = makeNode('n1', '192.0.2.11');
+const n2 = makeNode('n2', '192.0.2.12');
+const dual = makeNode('n3', '192.0.2.13', '2001:db8::13');
+
+describe('no node takes connections', () => {
+  test.each<[string, readonly Node[], Health, readonly string[], string]>([
+    ['the cluster has none', [], {}, [], 'the cluster has no nodes'],
+    [
+      'all are excluded, each for its reason',
+      [
+        { ...n1, excluded: 'label' },
+        { ...n2, excluded: 'taint' },
+        { ...dual, excluded: 'deleted' },
+      ],
+      {},
+      [],
+      'every node with an IPv4 address is excluded: n1 (label node.kubernetes.io/exclude-from-external-load-balancers), n2 (taint of the cluster autoscaler), n3 (being deleted)',
+    ],
+    ['all are drained', [n1, n2], {}, ['n1', 'n2'], 'every node is drained: n1, n2'],
+    [
+      'all are silent',
+      [n1, n2],
+      { n1: { 4: 'silent' }, n2: { 4: 'silent' } },
+      [],
+      'no node answers this host: n1, n2 silent',
+    ],
+    [
+      'the others are drained or excluded, and one is silent',
+      [n1, n2, { ...dual, excluded: 'taint' }],
+      { n1: { 4: 'silent' }, n2: { 4: 'up' } },
+      ['n2'],
+      'no node answers this host: n1 silent',
+    ],
+    [
+      'of many that are silent five are named',
+      ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((name) => makeNode(name, '192.0.2.11')),
+      Object.fromEntries(['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((name) => [name, { 4: 'silent' }])),
+      [],
+      'no node answers this host: a, b, c, d, e and 2 more silent',
+    ],
+  ])('%s', (_, nodes, health, drained, expected) => {
+    expect(troubleOf(nodes, health, drained)[4]).toBe(expected);
+  });
+});
+
+describe('some node takes connections', () => {
+  test.each<[string, readonly Node[], Health, readonly string[]]>([
+    ['one that the host does not check', [n1], {}, []],
+    ['one that is up, while another is silent', [n1, n2], { n1: { 4: 'silent' }, n2: { 4: 'up' } }, []],
+    ['one that is unhealthy: it answers', [n1], { n1: { 4: 'unhealthy' } }, []],
+    ['one that is neither drained nor excluded', [n1, n2, { ...dual, excluded: 'label' }], {}, ['n1']],
+  ])('%s', (_, nodes, health, drained) => {
+    expect(troubleOf(nodes, health, drained)[4]).toBeUndefined();
+  });
+});
+
+test('each family has its own trouble', () => {
+  expect(troubleOf([n1])).toEqual({ 4: undefined, 6: 'no node has an IPv6 address' });
+  expect(troubleOf([dual], { n3: { 4: 'up', 6: 'silent' } })).toEqual({
+    4: undefined,
+    6: 'no node answers this host: n3 silent',
+  });
+  expect(troubleOf([n1, { ...dual, excluded: 'taint' }])[6]).toBe(
+    'every node with an IPv6 address is excluded: n3 (taint of the cluster autoscaler)',
+  );
+});
