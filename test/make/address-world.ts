@@ -113,15 +113,22 @@ export const anyHost: fc.Arbitrary<HostFacts> = fc
     };
   });
 
-/** Pools that narrow and grow from one site to the next; or the host's own addresses. */
+/** Pools that narrow and grow from one site to the next, some with a range on request; or the host's own addresses. */
 export const anySite: fc.Arbitrary<Site> = fc
   .record({
     addresses: fc.subarray(['192.0.2.1', '192.0.2.2-192.0.2.3', '2001:db8::1-2001:db8::2'], { minLength: 1 }),
     handsOutOwn: fc.oneof({ weight: 3, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
     movesServices: fc.boolean(),
+    onRequest: fc.nat(4),
     reservedPorts: fc.subarray([22, 53]).map((ports) => new Set(ports)),
   })
-  .map(({ addresses, ...rest }) => makeSite(addresses, rest));
+  .map(({ addresses, onRequest, ...rest }) => {
+    const site = makeSite(addresses, rest);
+    const ranges = site.ranges.map((range, index) =>
+      index === onRequest ? { ...range, isOnRequest: true as const } : range,
+    );
+    return { ...site, ranges };
+  });
 
 export const anyWorld: fc.Arbitrary<World> = fc.record({
   services: anyServices,

@@ -82,6 +82,23 @@ test('an address is of the pool, or was the Service’s before, and never one th
   });
 });
 
+test('an address on request is only of a Service that requests it, or had it before', () => {
+  eachPlan((input, plan) => {
+    const onRequest = input.pool.ranges.filter((range) => range.isOnRequest);
+    for (const service of input.services.values()) {
+      const request = decodeRequest(service.spec);
+      const wanted = [
+        ...(request.ok ? request.addresses.map(({ text }) => text) : []),
+        ...service.status.ingress.map((entry) => entry.ip),
+      ];
+      for (const { ip } of plan.assignments.get(service.key)?.addresses ?? []) {
+        if (!onRequest.some((range) => rangeContains(range, ip))) continue;
+        expect(hasOnRecord(input, service, ip) || wanted.includes(ip.text)).toBe(true);
+      }
+    }
+  });
+});
+
 test('the host keeps its ports, but a program takes none from a Service that had it first', () => {
   eachPlan((input, plan) => {
     const { host, site, records } = input;
