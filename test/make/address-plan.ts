@@ -4,7 +4,7 @@ import type { Service } from '../../src/core/model/service.ts';
 import { PersistentMap } from '../../src/core/persistent-map.ts';
 import { byKey, makeHostFacts, makeSite, poolOf } from './service.ts';
 
-/** What the planner is told: these Services, a pool of these addresses, no records, and what a test says differently. */
+/** Input of the address planner: these Services, a pool of these addresses, no records, and what a test says differently. */
 export function planInput(
   services: readonly Service[],
   addresses: readonly string[],
