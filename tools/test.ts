@@ -29,6 +29,7 @@ const steps: readonly Step[] = [
   check('lint', 'oxlint', ['--type-aware', '--deny-warnings', '.']),
   check('format', 'oxfmt', ['--check', '.']),
   check('dead code and dependencies', 'knip', []),
+  check('code that only tests use', 'knip', ['--production']),
   suite('unit, property and simulator tests', 'unit', true),
   suite('dataplane in network namespaces', 'netns', isRoot),
   suite('end to end, on a real Kubernetes', 'e2e', isRoot),

@@ -45,6 +45,18 @@ describe('the flags', () => {
     });
   });
 
+  test('read addresses that Services must request, apart from all others', () => {
+    const { addresses = [] } = decodeOptions({
+      addresses: '192.0.2.0/29, on-request:192.0.2.4-192.0.2.5,on-request:192.0.2.9',
+    });
+    expect(addresses.map((range) => [formatRange(range), range.isOnRequest])).toEqual([
+      ['192.0.2.0-192.0.2.3', undefined],
+      ['192.0.2.6-192.0.2.7', undefined],
+      ['192.0.2.4-192.0.2.5', true],
+      ['192.0.2.9', true],
+    ]);
+  });
+
   test('take addresses in every form, and merge them', () => {
     const { addresses = [] } = decodeOptions({
       addresses: '192.0.2.10-192.0.2.20, 192.0.2.21,203.0.113.0/30,2001:db8::/126',

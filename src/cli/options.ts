@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import type { IpRange } from '../core/ip/range.ts';
+import type { SiteRange } from '../core/model/site.ts';
 import { defaultLoadBalancerClass } from '../core/model/contract.ts';
 import { decodeFlags, type Flag, type Flags, type SourceOf } from './flags.ts';
 import {
@@ -37,7 +37,7 @@ type ScopeOptions = {
 /** `check` checks it. */
 type SiteOptions = ScopeOptions & {
   /** `undefined`: this host's own addresses. */
-  readonly addresses: readonly IpRange[] | undefined;
+  readonly addresses: readonly SiteRange[] | undefined;
   readonly reservedPorts: ReadonlySet<number>;
   readonly idleTimeoutSeconds: number;
   /** How long a node may be silent before its connections are reset. */

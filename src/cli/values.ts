@@ -1,7 +1,8 @@
 import * as z from 'zod';
 import { parsePoolRange } from '../core/addresses/pool-range.ts';
 import { parseDecimal } from '../core/ip/ip.ts';
-import { type IpRange, mergeRanges } from '../core/ip/range.ts';
+import { type IpRange, mergeRanges, subtractRanges } from '../core/ip/range.ts';
+import type { SiteRange } from '../core/model/site.ts';
 
 /* How the values of flags are read. */
 
@@ -47,8 +48,13 @@ export const className: z.ZodType<string> = z.string().regex(classPattern);
 
 const mostRanges = 1_000;
 
-/** Single addresses, CIDRs and `first-last` of both families, merged. */
-export const addressRanges: z.ZodType<readonly IpRange[]> = list.transform((parts, context) => {
+const onRequestPrefix = 'on-request:';
+
+/**
+ * Single addresses, CIDRs and `first-last` of both families, merged. Entries with the prefix `on-request:` are ranges of
+ * their own.
+ */
+export const addressRanges: z.ZodType<readonly SiteRange[]> = list.transform((parts, context) => {
   const refuse = (message: string): never => {
     context.addIssue({ code: 'custom', message });
     return z.NEVER;
@@ -57,13 +63,17 @@ export const addressRanges: z.ZodType<readonly IpRange[]> = list.transform((part
     return refuse(
       `the list has ${parts.length} entries, of at most ${mostRanges}; write neighbouring addresses as a range`,
     );
-  const ranges: IpRange[] = [];
+  const [free, onRequest]: [IpRange[], IpRange[]] = [[], []];
   for (const part of parts) {
-    const found = parsePoolRange(part);
+    const isOnRequest = part.startsWith(onRequestPrefix);
+    const found = parsePoolRange(isOnRequest ? part.slice(onRequestPrefix.length) : part);
     if (!found.ok) return refuse(found.problem);
-    ranges.push(found.range);
+    (isOnRequest ? onRequest : free).push(found.range);
   }
-  return mergeRanges(ranges);
+  return [
+    ...subtractRanges(free, onRequest),
+    ...mergeRanges(onRequest).map((range) => ({ ...range, isOnRequest: true as const })),
+  ];
 });
 
 export const portSet: z.ZodType<ReadonlySet<number>> = z

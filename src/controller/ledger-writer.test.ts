@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { makeTestLog } from '../../test/make/log.ts';
+import { recordLog } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import type { AddressRecord } from '../core/addresses/assignment.ts';
 import { serviceKey, type ServiceUid } from '../core/model/names.ts';
@@ -26,9 +26,9 @@ function makeRig(
       return attempts > failures ? new Map() : new Map(Array.from(changes.keys(), (key) => [key, 'ENOSPC']));
     },
   };
-  const { log, records } = makeTestLog();
+  const log = recordLog();
   const writer = makeLedgerWriter({ ledger, clock, log });
-  return { writer, attempts: () => attempts, lines: () => records.length };
+  return { writer, attempts: () => attempts, lines: () => log.lines.length };
 }
 
 test('a failed commit is tried again after growing waits, and told once', async () => {

@@ -47,7 +47,8 @@ export function makeStores({ client, clock, random, log, metrics }: StoresDeps):
     signal: AbortSignal,
   ): Promise<void> => {
     const path = resourcePath(resource);
-    const events = watchResource({ client, path, project, signal, clock, random, metrics });
+    const { newestAnswer } = store;
+    const events = watchResource({ client, path, project, newestAnswer, signal, clock, random, metrics });
     return feedStore(store, events, { what: `watching ${resource.plural}`, clock, log });
   };
   return {

@@ -10,15 +10,15 @@ const noPart: Part<never, never> = { keys: [], values: [] };
 const noBranch: Branch<never, never> = Array.from({ length: width }, () => noPart);
 
 /**
- * An immutable map of strings. A changed copy shares what it can with its origin, so that a change of ten thousand
- * entries costs as much as one of ten, and {@link PersistentMap.changedKeys} finds what differs without looking at the rest.
+ * An immutable map with strings as keys. A changed copy shares all unchanged parts with its origin: a change costs the same
+ * among ten thousand entries as among ten, and {@link PersistentMap.changedKeys} looks only at what differs.
  *
  *   before              [ branch 0 | branch 1  | … | branch 31 ]     a branch: [ part 0 | part 1  | … | part 31 ]
  *                            ║           │             ║                            ║        │             ║
  *   before.with(…)      [ branch 0 | branch 1′ | … | branch 31 ]               [ part 0 | part 1′ | … | part 31 ]
  *
- * ║ is the same object. A part has the keys with one hash, sorted. Iterates in an order that depends on the keys alone, not
- * on how the map came to be: same content, same bytes.
+ * ║ is the same object. A part has the keys with one hash, sorted. The order of iteration depends only on the keys, not on
+ * the history of the map: same content, same bytes.
  */
 export class PersistentMap<K extends string, V> implements ReadonlyMap<K, V> {
   readonly #branches: readonly Branch<K, V>[];
@@ -38,7 +38,7 @@ export class PersistentMap<K extends string, V> implements ReadonlyMap<K, V> {
     return PersistentMap.#empty;
   }
 
-  /** Of two entries with one key the later one counts. */
+  /** If two entries have the same key, the later one counts. */
   static from<K extends string, V>(entries: Iterable<readonly [K, V]>): PersistentMap<K, V> {
     return PersistentMap.empty<K, V>().with(entries);
   }
@@ -54,7 +54,7 @@ export class PersistentMap<K extends string, V> implements ReadonlyMap<K, V> {
     return keys[positionOf(keys, key)] === key;
   }
 
-  /** This map with other values for some keys, `undefined` to leave one out; itself where that makes no difference. */
+  /** A copy with other values for some keys; `undefined` removes a key. The map itself if that changes nothing. */
   with(changes: Iterable<readonly [K, V | undefined]>): PersistentMap<K, V> {
     const drafts = new Map<number, { keys: K[]; values: V[] }>();
     let { size } = this;
@@ -88,7 +88,7 @@ export class PersistentMap<K extends string, V> implements ReadonlyMap<K, V> {
       const branch = copies.get(at) ?? branches[at]?.slice() ?? [];
       copies.set(at, branch);
       branches[at] = branch;
-      // Arrays that grew keep room to grow on.
+      // A copy has no spare capacity.
       branch[index & (width - 1)] = keys.length === 0 ? noPart : { keys: keys.slice(), values: values.slice() };
     }
     return new PersistentMap(branches, size);
@@ -116,8 +116,8 @@ export class PersistentMap<K extends string, V> implements ReadonlyMap<K, V> {
   }
 
   /**
-   * Keys whose values are different objects in the two maps, or that only one of them has; in the order of the maps. Takes
-   * as long as there are differences.
+   * Keys whose values are different objects in the two maps, or that only one of them has; in the order of the maps. The
+   * cost grows with the number of differences only.
    */
   static changedKeys<K extends string, V>(before: PersistentMap<K, V>, after: PersistentMap<K, V>): readonly K[] {
     const changed: K[] = [];
@@ -130,7 +130,7 @@ export class PersistentMap<K extends string, V> implements ReadonlyMap<K, V> {
     return changed;
   }
 
-  /** A text for each map, of a piece for each of its entries. Made anew only for what is new to it. */
+  /** Makes functions that join one piece of text per entry. Pieces of parts that a function has seen are not made again. */
   static makeText<K extends string, V>(piece: (value: V, key: K) => string): (map: PersistentMap<K, V>) => string {
     const textOfPart = remembered(({ keys, values }: Part<K, V>) =>
       values.map((value, index) => piece(value, keys[index] as K)).join(''),
@@ -167,14 +167,14 @@ function remembered<A extends object>(make: (argument: A) => string): (argument:
   };
 }
 
-/** A number that is spread evenly for keys that differ in a few letters only (FNV-1a, mixed). */
+/** A hash that is spread evenly also for keys that differ in a few letters only (FNV-1a, mixed). */
 function partIndex(key: string): number {
   let hash = 0x811c9dc5;
   for (let index = 0; index < key.length; index++) hash = Math.imul(hash ^ key.charCodeAt(index), 0x01000193);
   return (hash ^ (hash >>> 15)) & (width * width - 1);
 }
 
-/** Where the key is, or would have to be. */
+/** Index of the key, or the index at which it would be inserted. */
 function positionOf(keys: readonly string[], key: string): number {
   let low = 0;
   let high = keys.length;

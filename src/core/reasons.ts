@@ -1,4 +1,4 @@
-/** The word that a user sees. */
+/** The CamelCase word that a user sees. */
 export type Reason =
   | 'Assigned'
   | 'PoolExhausted'
@@ -29,12 +29,12 @@ export type Reason =
   | 'HeldByAnother'
   | 'NodeWithoutAddress';
 
-/** Where the word is shown, what it means, what to do about it. */
+/** Where the reason is shown, what it means, and what to do. */
 export type ReasonText = { readonly where: string; readonly means: string; readonly do: string };
 
 /**
  * Every reason that a user can see in a condition, an event, `ports[].error` or the log, each with what to do.
- * `docs/reasons.md` is generated from this table (`npm run docs:reasons`), so it cannot fall behind.
+ * `docs/reasons.md` is generated from this table (`npm run docs:reasons`).
  */
 export const reasons: Readonly<Record<Reason, ReasonText>> = {
   // condition furiwake.dev/AddressAssigned
@@ -77,8 +77,8 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
   },
   ConflictingRequest: {
     where: 'AddressAssigned',
-    means: 'spec.loadBalancerIP and the annotation furiwake.dev/addresses are both given and differ.',
-    do: 'Remove one of them. Until then the Service keeps the address it has.',
+    means: 'spec.loadBalancerIP and annotations, or two annotations, request different addresses.',
+    do: 'Remove one of the requests. Until then the Service keeps the address that it has.',
   },
   InvalidRequest: {
     where: 'AddressAssigned',
@@ -183,5 +183,5 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
   },
 };
 
-/** Why something is as it is: a reason, and a sentence with the names and numbers of this case. */
+/** A reason, and a message with the names and numbers of the case. */
 export type Verdict = { readonly reason: Reason; readonly message: string };

@@ -1,11 +1,11 @@
 import type { Brand } from './model/names.ts';
 
-/** Made from the content of a thing: two with one revision are the same. */
+/** A hash of content: equal revisions mean equal content. */
 export type Revision = Brand<'Revision'>;
 
 /**
- * A short text that differs for texts that differ (53 bits of cyrb53; only revisions of one key are ever compared).
- * Not for anything that an attacker may gain from.
+ * Hashes a text (cyrb53, 53 bits). Only revisions of the same key are compared, so collisions are no concern. Not for
+ * security.
  */
 export function revisionOf(content: string): Revision {
   let high = 0xdeadbeef;

@@ -25,7 +25,7 @@ export type HostStatus = {
 };
 
 export type PoolStatus = {
-  /** `192.0.2.200-192.0.2.220`, without the excluded addresses. */
+  /** `192.0.2.200-192.0.2.220`, or with ` on request` at its end; without the excluded addresses. */
   readonly ranges: readonly string[];
   /** How many addresses, as decimal text: an IPv6 range may hold 2^64. */
   readonly size: string;
@@ -104,7 +104,7 @@ export function poolStatus({ pool, assignments }: Pick<Plan, 'pool' | 'assignmen
   for (const { addresses } of assignments.values())
     for (const { ip } of addresses) if (pool.ranges.some((range) => rangeContains(range, ip))) used.add(ip.text);
   return {
-    ranges: pool.ranges.map(formatRange),
+    ranges: pool.ranges.map((range) => `${formatRange(range)}${range.isOnRequest ? ' on request' : ''}`),
     size: String(countAddresses(pool.ranges)),
     used: used.size,
     leftOut: Array.from(pool.excluded, ([address, reason]) => ({ address, reason })),

@@ -6,7 +6,6 @@ import { type VirtualClock, virtualClock } from '../../test/sim/virtual-clock.ts
 import { filesOf } from '../../test/sim/harness.ts';
 import { untilAborted } from '../async/abort.ts';
 import type { Term } from '../controller/controller.ts';
-import { makeLease } from '../kube/lease.ts';
 import type { LeaseObject } from '../kube/lease-object.ts';
 import { leadWhileHeld, servesAtStart } from './leadership.ts';
 import { loadTenureRecord } from './tenure-record.ts';
@@ -62,13 +61,8 @@ function start(
   let terms = 0;
   let isWorking = false;
   let present: Term | undefined;
-  const lease = makeLease({
-    client: cluster.clientOf(identity),
-    namespace: 'ns',
-    name: 'furiwake',
-    identity,
+  const lease = cluster.claimOf(identity, {
     clock,
-    random: () => 0.5,
     log,
     onOther: () => {
       hasOthers = true;

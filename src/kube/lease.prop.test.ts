@@ -3,7 +3,6 @@ import { expect, test } from 'vitest';
 import { type Link, makeLeaseCluster } from '../../test/make/lease-cluster.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
-import { makeLease } from './lease.ts';
 
 const boxes = ['box-1', 'box-2', 'box-3'] as const;
 const steps = fc.array(
@@ -22,17 +21,7 @@ test('two hosts never hold the Lease at the same time, with any interruptions an
       const clock = virtualClock();
       const cluster = makeLeaseCluster();
       const stop = new AbortController();
-      const hosts = boxes.map((identity) =>
-        makeLease({
-          client: cluster.clientOf(identity),
-          namespace: 'ns',
-          name: 'furiwake',
-          identity,
-          clock,
-          random: () => 0.5,
-          log: recordLog(),
-        }),
-      );
+      const hosts = boxes.map((identity) => cluster.claimOf(identity, { clock, log: recordLog() }));
       const running = hosts.map(async (lease) => {
         for (;;) {
           await lease.acquire(stop.signal);

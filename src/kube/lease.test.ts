@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { makeLeaseCluster } from '../../test/make/lease-cluster.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { type VirtualClock, virtualClock } from '../../test/sim/virtual-clock.ts';
-import { type Lease, makeLease } from './lease.ts';
+import type { Lease } from './lease.ts';
 
 /** One host, and a cluster whose only namespace may be deleted. */
 function makeScene(hasNamespace: boolean): {
@@ -15,16 +15,7 @@ function makeScene(hasNamespace: boolean): {
   cluster.hasNamespace = hasNamespace;
   const clock = virtualClock();
   const log = recordLog();
-  const client = cluster.clientOf('box-1');
-  const lease = makeLease({
-    client,
-    namespace: 'ns',
-    name: 'furiwake',
-    identity: 'box-1',
-    clock,
-    random: () => 0,
-    log,
-  });
+  const lease = cluster.claimOf('box-1', { clock, log });
   return {
     lease,
     clock,

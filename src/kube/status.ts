@@ -1,7 +1,7 @@
 /**
  * The body of a server-side apply to `…/status`. Because of the uid, the apply fails with `INVALID` (422: the uid is
- * immutable) if the name now belongs to another object, and with `NOT_FOUND` if there is none. To clear a list,
- * `status` must contain it as an empty list.
+ * immutable) if the name now belongs to another object, and with `CONFLICT` (409) if the object was deleted. To clear a
+ * list, `status` must contain it as an empty list.
  */
 export function statusBody<Status>({
   apiVersion,

@@ -1,18 +1,20 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { isNewer } from './resource-version.ts';
 import { makeStore } from './store.ts';
 import type { WatchEvent } from './watch-event.ts';
 
 /*
  * Two objects at a server with one revision, a watch that lags behind, lists, answers to writes that arrive in any
- * order and with any delay, and etcd restored from a backup. The store must never show an older state after a newer
- * one, nor an object whose deletion it has seen, and in the end it must equal the server.
+ * order and with any delay, a watch that ends and is resumed as `watchResource` does it, and etcd restored from a backup.
+ * The store must never show an older state after a newer one, nor an object whose deletion it has seen, and in the end
+ * it must equal the server.
  */
 type Thing = { readonly key: string; readonly revision: number };
 type Key = 'x' | 'y';
 type Action =
   | { readonly type: 'write' | 'write-and-put' | 'delete'; readonly key: Key }
-  | { readonly type: 'deliver' | 'list-begins' | 'list-is-taken' | 'list-ends' | 'backup' | 'restore' }
+  | { readonly type: 'deliver' | 'list-begins' | 'list-is-taken' | 'list-ends' | 'break' | 'backup' | 'restore' }
   | { readonly type: 'answer'; readonly which: number };
 
 const key = fc.constantFrom<Key>('x', 'y');
@@ -24,14 +26,19 @@ const actions = fc.array(
     {
       weight: 3,
       arbitrary: fc.record({
-        type: fc.constantFrom('list-begins', 'list-is-taken', 'list-ends', 'backup', 'restore'),
+        type: fc.constantFrom('list-begins', 'list-is-taken', 'list-ends', 'break', 'backup', 'restore'),
       }),
     },
   ) as fc.Arbitrary<Action>,
   { maxLength: 80 },
 );
 
-type State = { readonly revision: number; readonly objects: ReadonlyMap<Key, number> };
+type Change = { readonly revision: number; readonly event: WatchEvent<Thing> };
+type State = {
+  readonly revision: number;
+  readonly objects: ReadonlyMap<Key, number>;
+  readonly history: readonly Change[];
+};
 
 test.each([
   ['that can be compared', (revision: number) => String(revision)],
@@ -40,9 +47,10 @@ test.each([
   fc.assert(
     fc.property(actions, (schedule) => {
       const store = makeStore<Thing, Key>({ keyOf: (thing) => thing.key as Key });
-      let server: State = { revision: 8, objects: new Map([['x', 8]]) };
+      let server: State = { revision: 8, objects: new Map([['x', 8]]), history: [] };
       let backup = server;
-      let underWay: { readonly revision: number; readonly event: WatchEvent<Thing> }[] = [];
+      let underWay: readonly Change[] = [];
+      let position = 0; // what the watch has brought
       let answers: Thing[] = [];
       let listed: State | undefined; // the future result of a running list
       let isListing = false;
@@ -67,12 +75,12 @@ test.each([
         const objects = new Map(server.objects);
         if (isDeletion) objects.delete(of);
         else objects.set(of, revision);
-        server = { revision, objects };
         const at = { key: of, version: text(revision) };
         const event: WatchEvent<Thing> = isDeletion
           ? { type: 'delete', ...at }
           : { type: 'apply', ...at, object: { key: of, revision } };
-        underWay.push({ revision, event });
+        server = { revision, objects, history: [...server.history, { revision, event }] };
+        underWay = [...underWay, { revision, event }];
         return revision;
       };
       const listBegins = (): void => {
@@ -89,7 +97,8 @@ test.each([
         feed({ type: 'initDone', version: text(revision) });
         for (const each of ['x', 'y'] as const)
           if (!store.objects().has(each)) shown.set(each, Math.max(shown.get(each) ?? 0, revision));
-        underWay = underWay.filter((change) => change.revision > revision);
+        underWay = server.history.filter((change) => change.revision > revision);
+        position = revision;
         isListing = mayGoBack = false;
       };
       const deliver = (): void => {
@@ -98,7 +107,13 @@ test.each([
         underWay = rest;
         const { event, revision } = next;
         feed(event);
+        position = revision;
         if (event.type === 'delete') shown.set(event.key as Key, Math.max(shown.get(event.key as Key) ?? 0, revision));
+      };
+      const resume = (): void => {
+        const canResume = position <= server.revision && !isNewer(store.newestAnswer(), text(position));
+        if (isListing || !canResume) return listBegins();
+        underWay = server.history.filter((change) => change.revision > position);
       };
       const perform = (action: Action): void => {
         switch (action.type) {
@@ -123,15 +138,17 @@ test.each([
             return void (isListing && (listed ??= server));
           case 'list-ends':
             return listEnds();
+          case 'break':
+            return resume();
           case 'backup':
             backup = server;
             return;
-          case 'restore': // all connections break, and the watch gets an answer that its version does not exist
+          case 'restore': // all connections break
             server = backup;
-            underWay = [];
             answers = [];
-            mayGoBack = true;
-            return listBegins();
+            resume();
+            mayGoBack = isListing;
+            return;
         }
       };
 

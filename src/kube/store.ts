@@ -25,6 +25,8 @@ export type Store<T, K extends string = string> = {
    * delivered a newer state or the object's deletion, or if versions cannot be compared: the watch delivers it then.
    */
   put(object: T, version: string): void;
+  /** Version of the newest answer that was used since the last list, or else of that list: see `WatchOptions`. */
+  readonly newestAnswer: () => string;
 };
 
 type Entry<T> = { readonly object: T; readonly version: string };
@@ -50,6 +52,7 @@ export function makeStore<T, K extends string = string>({ keyOf }: { readonly ke
   let versions = new Map<K, string>();
   /** Version of the last list or deletion: an older object that is not in the store no longer exists. */
   let deletionsKnownTo = '';
+  let newestAnswer = '';
   /** Between `init` and `initDone`: the objects listed so far, and those put meanwhile. */
   let listing: { readonly listed: Map<K, Entry<T>>; readonly put: Map<K, Entry<T>> } | undefined;
   const listeners = new Set<(keys: ReadonlySet<K>) => void>();
@@ -74,6 +77,10 @@ export function makeStore<T, K extends string = string>({ keyOf }: { readonly ke
     become(objects.with([[key, shared(key, object)]]));
   };
 
+  const noteAnswer = ({ version }: Entry<T>): void => {
+    if (isNewer(version, newestAnswer)) newestAnswer = version;
+  };
+
   const isHeldNewer = (key: K, version: string): boolean => isNewer(versions.get(key) ?? '', version);
 
   const replaceAll = (version: string): void => {
@@ -81,7 +88,12 @@ export function makeStore<T, K extends string = string>({ keyOf }: { readonly ke
     const { listed, put } = listing;
     listing = undefined;
     deletionsKnownTo = version;
-    for (const [key, entry] of put) if (isNewer(entry.version, version)) listed.set(key, entry);
+    newestAnswer = version;
+    for (const [key, entry] of put) {
+      if (!isNewer(entry.version, version)) continue;
+      listed.set(key, entry);
+      noteAnswer(entry);
+    }
     versions = new Map(Array.from(listed, ([key, entry]) => [key, entry.version]));
     isSynced = true;
     const gone = [...objects.keys()].filter((key) => !listed.has(key));
@@ -146,7 +158,9 @@ export function makeStore<T, K extends string = string>({ keyOf }: { readonly ke
       if (!isNewer(version, deletionsKnownTo) || isHeldNewer(key, version)) return;
       const entry = { object, version };
       listing?.put.set(key, entry);
+      noteAnswer(entry);
       hold(key, entry);
     },
+    newestAnswer: () => newestAnswer,
   };
 }

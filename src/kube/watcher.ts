@@ -8,12 +8,13 @@ import { isKubeError } from './errors.ts';
 import { readLines } from './lines.ts';
 import { type KubeObject, objectKey } from './object.ts';
 import { resourceOf } from './paths.ts';
+import { isNewer } from './resource-version.ts';
 import { toWatchError, WatchError, type WatchErrorCode, type WatchEvent } from './watch-event.ts';
 
 /*
  * One state, one request per step, after kube-rs' `watcher`:
  *
- *              ┌────────────── 410: the version is too old ──────────────┐
+ *              ┌── 410: the version is too old; an answer is newer ──────┐
  *              ▼                                                         │
  *   stream ── init, initApply…, initDone, then changes ───────────────► watch ─┐
  *     │                                                                ▲  ▲    │ the server ends it, it breaks,
@@ -38,6 +39,12 @@ export type WatchOptions<Wire extends KubeObject, T> = {
   readonly path: string;
   /** Returns the few fields that are kept. Runs once per event; if it throws, the event becomes `undecodable`. */
   readonly project: (wire: Wire) => T;
+  /**
+   * Version of the newest write whose answer the reader used before its event arrived. A watch that ended before that
+   * version is not resumed; it starts again with all objects: if etcd was restored from a backup, the write may be lost,
+   * and no event would report it.
+   */
+  readonly newestAnswer: () => string;
   /** Selectors. */
   readonly query?: Query;
   readonly signal: AbortSignal;
@@ -74,12 +81,12 @@ const mostInARow: Partial<Record<WatchErrorCode, number>> = { expired: 1, idle: 
 /**
  * Lists and watches one collection; ends only when `signal` aborts. Every failure is an `error` item, followed by
  * another attempt after growing waits, for which Retry-After is a lower bound. It lists all objects again only after a
- * 410, or after repeated silence or unreadable streams.
+ * 410, after repeated silence or unreadable streams, or if an answer is newer than the watch that ended.
  */
 export async function* watchResource<Wire extends KubeObject, T>(
   options: WatchOptions<Wire, T>,
 ): AsyncGenerator<WatchEvent<T>, void, undefined> {
-  const { signal, clock, random, metrics, path } = options;
+  const { signal, clock, random, metrics, path, newestAnswer } = options;
   const restarts = metrics.counter('furiwake_watch_restarts_total', 'Restarted watches, by reason.', [
     'resource',
     'reason',
@@ -89,9 +96,16 @@ export async function* watchResource<Wire extends KubeObject, T>(
   let state: State = { phase: 'stream' };
   let inARow = 0;
   let lastCode: WatchErrorCode | undefined;
+  let lastPhase: State['phase'] | undefined;
   while (!signal.aborted) {
     const startedAt = clock.monotonic();
+    // Not directly after a list: steady writes would lead to one list after the other.
+    if (state.phase === 'watch' && lastPhase !== 'list' && isNewer(newestAnswer(), state.version)) {
+      countRestart('unconfirmed');
+      state = { phase: 'stream' };
+    }
     const { phase }: State = state;
+    lastPhase = phase;
     try {
       for await (const { event, resume } of perform(state, options)) {
         if (resume !== undefined) state = resume;

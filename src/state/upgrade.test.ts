@@ -1,10 +1,12 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { filesOf } from '../../test/sim/harness.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import { formatRange } from '../core/ip/range.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
+import { loadCandidates } from '../daemon/candidates.ts';
+import { loadDrains } from '../daemon/drains.ts';
 import { earlierStatePaths, statePaths } from '../daemon/platform.ts';
 import { makeIdentityFile } from './identity.ts';
 import { makeFileLedger } from './ledger.ts';
@@ -12,8 +14,9 @@ import { makePlacementRecord } from './placement-record.ts';
 import { makeTableFile } from './table.ts';
 
 /*
- * The state directory of release 0.1.0, as that release wrote it (test/fixtures/state-0.1.0): a dual-stack Service with
- * source ranges, a deleted one (192.0.2.201), one without an address, one on the host's own address (192.0.2.10).
+ * The state directories of release 0.1.0 and of the present code, as each wrote it (test/fixtures): a dual-stack Service
+ * with source ranges, a deleted one (192.0.2.201), one without an address, one on the host's own address (192.0.2.10). At a
+ * release `state-unreleased` gets its number, and the next release must read it as well.
  */
 const stateDir = '/state';
 const paths = statePaths(stateDir);
@@ -42,13 +45,29 @@ function open(texts: Map<string, string>) {
   };
 }
 
-function fixture(): Map<string, string> {
+function fixture(release: '0.1.0' | 'unreleased' = '0.1.0'): Map<string, string> {
+  const folder = new URL(`../../test/fixtures/state-${release}/`, import.meta.url);
   return new Map(
-    ['records.jsonl', 'rows.jsonl', 'nodes.json', 'addresses.json', 'identity'].map((name) => [
-      `${stateDir}/${name}`,
-      readFileSync(new URL(`../../test/fixtures/state-0.1.0/${name}`, import.meta.url), 'utf8'),
-    ]),
+    readdirSync(folder).map((name) => [`${stateDir}/${name}`, readFileSync(new URL(name, folder), 'utf8')]),
   );
+}
+
+/** The lines of each file, in any order, and the fields of each in any order. */
+function contentOf(texts: ReadonlyMap<string, string>): ReadonlyMap<string, ReadonlySet<unknown>> {
+  return new Map(Array.from(texts, ([path, text]) => [path, new Set(text.trimEnd().split('\n').map(parsed))]));
+}
+
+function parsed(line: string): unknown {
+  return JSON.parse(line);
+}
+
+/** Writes each file again, with the content that it has. */
+async function writeAll({ ledger, table, placement, identity }: ReturnType<typeof open>): Promise<void> {
+  await table.write((await table.read()) ?? never());
+  await placement.write(await placement.read());
+  const [uid = never(), record] = [...(await ledger.read())][0] ?? [];
+  await ledger.commit(new Map([[uid, record]]), signal);
+  await identity.write((await identity.read()) ?? never());
 }
 
 async function read({ ledger, table, placement, identity }: ReturnType<typeof open>): Promise<State> {
@@ -120,12 +139,7 @@ test('a new write has the same content under new names, each with a version, and
   const texts = fixture();
   const state = open(texts);
   const before = await read(state);
-  const table = await state.table.read();
-  if (table !== undefined) await state.table.write(table);
-  await state.placement.write(await state.placement.read());
-  const [uid = never(), record] = [...(await state.ledger.read())][0] ?? [];
-  await state.ledger.commit(new Map([[uid, record]]), signal);
-  await state.identity.write((await state.identity.read()) ?? never());
+  await writeAll(state);
   expect([...texts.keys()].sort()).toEqual(
     [paths.identity, paths.ledger, paths.listeners, paths.nodes, paths.placement].sort(),
   );
@@ -161,6 +175,48 @@ test.each(['records.jsonl', 'rows.jsonl', 'nodes.json', 'addresses.json'])(
     await read(state);
     const places = new Set(state.log.lines.map(({ fields }) => String(fields['file']).split(':')[0]));
     expect(places).toEqual(new Set([path]));
+  },
+);
+
+const log = recordLog();
+const withoutOwner = new Set(['haproxy', 'adminSocket']); // HAProxy's files have their own tests, a socket has no content
+
+test('the fixture contains each file of the present code', () => {
+  const owned = Object.entries(paths).flatMap(([name, path]) => (withoutOwner.has(name) ? [] : path));
+  expect([...fixture('unreleased').keys()].toSorted()).toEqual([...owned, `${stateDir}/furiwake-state`].toSorted());
+});
+
+test('the present code reads its own files without a log line, and writes the same headers and entries', async () => {
+  const texts = fixture('unreleased');
+  const state = open(texts);
+  expect(await read(state)).toEqual(await read(open(fixture('0.1.0'))));
+  await writeAll(state);
+  const files = filesOf(texts);
+  const drains = await loadDrains({ path: paths.drains, files, log });
+  const [drained = never()] = drains.current();
+  for (const isDrained of [false, true]) await drains.set(drained, isDrained);
+  const candidates = await loadCandidates({ path: paths.candidates, files, clock: virtualClock(), log });
+  expect(candidates.hasOthers()).toBe(true);
+  await candidates.add('lb2_7d9c3f1a-0b52-4c8e-8d3f-5a6b7c8d9e0f');
+  const upgraded = fixture('0.1.0');
+  await writeAll(open(upgraded));
+  for (const written of [texts, new Map([...texts, ...upgraded])])
+    expect(contentOf(written)).toEqual(contentOf(fixture('unreleased')));
+  expect([...state.log.lines, ...log.lines]).toEqual([]);
+});
+
+test.each(['ledger', 'listeners', 'nodes', 'placement', 'identity', 'drains', 'candidates'] as const)(
+  'a file %s of a newer release is refused by name',
+  async (name) => {
+    const texts = fixture('unreleased');
+    texts.set(paths[name], (texts.get(paths[name]) ?? '').replace(/"version":\d+/, '"version":99'));
+    const files = filesOf(texts);
+    const readAll = async (): Promise<void> => {
+      await read(open(texts));
+      await loadDrains({ path: paths.drains, files, log });
+      await loadCandidates({ path: paths.candidates, files, clock: virtualClock(), log });
+    };
+    await expect(readAll()).rejects.toThrow(`${paths[name]} was written by a newer release`);
   },
 );
 

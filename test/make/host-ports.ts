@@ -5,6 +5,7 @@ import { emptyTable, type Listener, type TrafficTable } from '../../src/core/tra
 import type { Health } from '../../src/ports/health.ts';
 import type { Addresses, Advertiser, Host, Placement, Steering, SteeringTarget } from '../../src/ports/host.ts';
 import type { Proxy } from '../../src/ports/proxy.ts';
+import { makeFakeHost } from './fake-host.ts';
 import { type FakePlacement, makeFakePlacement } from './fake-placement.ts';
 import { makeFakeSteering } from './fake-steering.ts';
 import type { ip } from './service.ts';
@@ -163,14 +164,13 @@ export function makeHostPorts(): FakeHostPorts {
       again: (addresses) => void steps.push(`again ${addresses.map(({ text }) => text).join(' ')}`),
       run: untilAborted,
     } satisfies Advertiser,
-    host: {
+    host: makeFakeHost({
       listening: async () => {
         await step('host.listening');
         return ports.listening;
       },
-      endConnections: async (listeners) =>
-        step('host.endConnections', `end ${listeners.map(({ port }) => port).join(' ')}`),
-    } satisfies Host,
+      beforeEnd: (listeners) => step('host.endConnections', `end ${listeners.map(({ port }) => port).join(' ')}`),
+    }),
     health: {
       verdicts: () => verdicts,
       subscribe: (listener) => {

@@ -1,5 +1,6 @@
 import type { KubeClient } from '../../src/kube/client.ts';
 import { KubeError, type KubeErrorCode } from '../../src/kube/errors.ts';
+import { type Lease, makeLease } from '../../src/kube/lease.ts';
 import type { LeaseObject } from '../../src/kube/lease-object.ts';
 
 /** The fate of the requests of one host: answered, not delivered, or executed without an answer. */
@@ -14,6 +15,8 @@ export type LeaseCluster = {
   hasNamespace: boolean;
   lease: LeaseObject | undefined;
   clientOf(host: string): LeaseClient;
+  /** A host's claim to the Lease `ns/furiwake`. */
+  claimOf(host: string, deps: Pick<Parameters<typeof makeLease>[0], 'clock' | 'log' | 'onOther'>): Lease;
 };
 
 export function makeLeaseCluster(): LeaseCluster {
@@ -52,12 +55,21 @@ export function makeLeaseCluster(): LeaseCluster {
           }),
         replace: (_: string, body: LeaseObject) =>
           answer(host, () => {
-            if (lease === undefined) return fail('NOT_FOUND');
-            return lease.metadata.resourceVersion === body.metadata.resourceVersion ? store(body) : fail('CONFLICT');
+            // Also without a Lease: the body has the uid of the deleted one.
+            return lease?.metadata.resourceVersion === body.metadata.resourceVersion ? store(body) : fail('CONFLICT');
           }),
       };
       return client as unknown as LeaseClient;
     },
+    claimOf: (identity, deps) =>
+      makeLease({
+        client: cluster.clientOf(identity),
+        namespace: 'ns',
+        name: 'furiwake',
+        identity,
+        random: () => 0.5,
+        ...deps,
+      }),
   };
   return cluster;
 }

@@ -1,5 +1,5 @@
 import { makePools, type Pool } from '../../src/core/addresses/pool.ts';
-import { type HostFacts, unknownHost } from '../../src/core/model/host.ts';
+import type { HostFacts } from '../../src/core/model/host.ts';
 import { ourFinalizers } from '../../src/core/model/contract.ts';
 import { type NodeName, type ServiceKey, serviceKey, type ServiceUid } from '../../src/core/model/names.ts';
 import type { Node } from '../../src/core/model/node.ts';
@@ -72,11 +72,11 @@ export function makeSite(addresses: readonly string[], rest: Partial<Site> = {})
 }
 
 export function makeHostFacts(rest: Partial<HostFacts> = {}): HostFacts {
-  return { ...unknownHost, ...rest };
+  return { ownAddresses: [], primaryAddresses: [], listening: [], needs: new Map(), ...rest };
 }
 
 /** The pool of a site, in a cluster of these nodes. */
-export function poolOf(site: Site, host: HostFacts = unknownHost, nodes: readonly Node[] = []): Pool {
+export function poolOf(site: Site, host: HostFacts = makeHostFacts(), nodes: readonly Node[] = []): Pool {
   return makePools()({ site, host, nodes: new Map(nodes.map((node) => [node.name, node])) });
 }
 

@@ -1,16 +1,16 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, vi } from 'vitest';
 import { parseRange } from '../../src/core/ip/range.ts';
 import type { TrafficTable } from '../../src/core/traffic/table.ts';
 import { makeSteering } from '../../src/dataplane/nftables/steering.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import type { Exec } from '../../src/ports/exec.ts';
 import type { Addresses, Steering, SteeringTarget } from '../../src/ports/host.ts';
-import type { Metrics } from '../../src/ports/metrics.ts';
 import { silent } from '../make/log.ts';
 import * as make from '../make/table.ts';
 import { addressesOf, listener } from '../make/table.ts';
+import { recordMetrics } from '../sim/observers.ts';
 import { type NetLab, startNetLab } from './net-lab.ts';
 import { patience } from './patience.ts';
 
@@ -48,7 +48,7 @@ export async function startSteeringRig({ nodes = 0 }: { readonly nodes?: number 
   for (const { text, family } of ours.values())
     await balancer.exec('ip', 'address', 'add', text, 'dev', 'vips', ...(family === 6 ? ['nodad'] : []));
 
-  const counted = new Map<string, number>();
+  let metrics = recordMetrics();
   const fetchFrom: SteeringRig['fetchFrom'] = async (machine, address, port, timeoutMs = 30_000) => {
     const { text, error } = await lab[machine].ask({ do: 'fetch', address, port, timeoutMs });
     return text ?? error ?? '';
@@ -61,15 +61,46 @@ export async function startSteeringRig({ nodes = 0 }: { readonly nodes?: number 
         exec,
         clock: systemClock,
         log: silent,
-        metrics: countingMetrics(counted),
+        metrics,
         lifetime,
       }),
-    sentAs: (kind) => counted.get(`furiwake_nftables_transactions_total ${kind}`) ?? 0,
-    repaired: () => counted.get('furiwake_nftables_repairs_total') ?? 0,
-    reset: () => counted.clear(),
+    sentAs: (kind) => metrics.total('furiwake_nftables_transactions_total', { kind }),
+    repaired: () => metrics.total('furiwake_nftables_repairs_total'),
+    reset: () => {
+      metrics = recordMetrics();
+    },
     fetchFrom,
     [Symbol.asyncDispose]: () => lab[Symbol.asyncDispose](),
   };
+}
+
+/** A rig for the tests of a file; each test gets a new steering, removed after it, and counters that start at 0. */
+export function useSteering(
+  options: Parameters<typeof startSteeringRig>[0],
+  begin: (scene: {
+    readonly rig: SteeringRig;
+    readonly steering: Steering;
+    /** Ends the programs of the steering. */
+    readonly lifetime: AbortController;
+  }) => void,
+): void {
+  let rig: SteeringRig;
+  let steering: Steering;
+  let lifetime: AbortController;
+  beforeAll(async () => {
+    rig = await startSteeringRig(options);
+  });
+  afterAll(() => rig[Symbol.asyncDispose]());
+  beforeEach(() => {
+    lifetime = new AbortController();
+    rig.reset();
+    steering = rig.makeNew(lifetime.signal);
+    begin({ rig, steering, lifetime });
+  });
+  afterEach(async () => {
+    await steering.remove(new AbortController().signal);
+    lifetime.abort();
+  });
 }
 
 const echo = `
@@ -107,17 +138,4 @@ export function targetOf(
   own: SteeringTarget['own'] = new Map(),
 ): SteeringTarget {
   return { listeners, vips, own, portOf: () => port };
-}
-
-function countingMetrics(counted: Map<string, number>): Metrics {
-  return {
-    counter: (name) => ({
-      add: (value, labels = {}) => {
-        const key = [name, ...Object.values(labels)].join(' ');
-        counted.set(key, (counted.get(key) ?? 0) + value);
-      },
-    }),
-    gauge: () => ({ set: () => undefined, remove: () => undefined }),
-    histogram: () => ({ observe: () => undefined }),
-  };
 }

@@ -44,8 +44,11 @@ export type SimApiServer = AsyncDisposable & {
   readonly watching: number;
   /** A bookmark on each running watch, now. */
   bookmark(): void;
-  /** Saves the present state; the returned function restores etcd from it, with lower revisions, and restarts. */
-  backup(): () => void;
+  /**
+   * Saves the present state; the returned function restores etcd from it, with lower revisions, and restarts. It returns the
+   * restored revision.
+   */
+  backup(): () => number;
 };
 
 const defaultWatchSeconds = 1_800;
@@ -168,6 +171,7 @@ export async function startSimApiServer({
       return () => {
         restore();
         faults.restart();
+        return storage.revision;
       };
     },
     [Symbol.asyncDispose]: async () => {
@@ -226,7 +230,7 @@ function kindOf(storage: Storage, apiVersion: string, plural: string): SimKind {
 function revisionToWatch(storage: Storage, version: string | null): number | 'expired' | undefined {
   if (version === null || version === '') return undefined;
   const revision = revisionOf(version);
-  return revision > storage.revision || !storage.remembers(revision) ? 'expired' : revision;
+  return storage.remembers(revision) ? revision : 'expired';
 }
 
 function recordOf(route: Route | undefined, method: string, url: URL): RequestRecord {

@@ -120,7 +120,7 @@ test('beyond a thousand waiting Events new ones are counted and dropped', () => 
 });
 
 test('a namespace that is being deleted is not an error, and delays no other Event', async () => {
-  server.put('Namespace', { metadata: { name: 'ending', finalizers: ['kubernetes'] } });
+  server.put('Namespace', { metadata: { name: 'ending' } });
   server.remove('Namespace', 'ending');
   server.faults.next({ mishap: { answer: 404 }, on: ({ path }) => path.includes('/gone/') });
   for (const namespace of ['ending', 'gone', 'default']) sender.record(about('web', namespace, namespace));

@@ -78,6 +78,27 @@ export function filesOf(texts: Map<string, string>): Files {
   };
 }
 
+/** The client of the kubeconfig `/config` in these files. */
+export async function connect({
+  files,
+  ...deps
+}: { readonly files: Map<string, string> } & Omit<
+  Parameters<typeof makeKubeClient>[0],
+  'config'
+>): Promise<KubeClient> {
+  const { clock, log } = deps;
+  const config = await loadKubeConfig({
+    log,
+    kubeconfig: '/config',
+    env: {},
+    homeFolder: '/root',
+    files: filesOf(files),
+    exec: noPrograms,
+    clock,
+  });
+  return makeKubeClient({ config, ...deps });
+}
+
 export async function makeHarness(
   server: SimApiServer,
   {
@@ -88,18 +109,9 @@ export async function makeHarness(
 ): Promise<Harness> {
   files.set('/config', kubeconfig);
   const log = recordLog();
-  const config = await loadKubeConfig({
-    log,
-    kubeconfig: '/config',
-    env: {},
-    homeFolder: '/root',
-    files: filesOf(files),
-    exec: noPrograms,
-    clock,
-  });
   const metrics = recordMetrics();
   const random = seededRandom(server.seed + 1);
-  const { client, underWay } = counted(makeKubeClient({ config, clock, log, metrics, random }));
+  const { client, underWay } = counted(await connect({ files, clock, log, metrics, random }));
   const services = makeStore<Kept>({ keyOf: ({ key }) => key });
   const stop = new AbortController();
   const events: WatchEvent<Kept>[] = [];
@@ -111,6 +123,7 @@ export async function makeHarness(
       client,
       path,
       project: projectKept,
+      newestAnswer: services.newestAnswer,
       signal: stop.signal,
       clock,
       random,

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import type { Fields, SimObject } from './kinds.ts';
 import { invalid } from './refusal.ts';
 import type { Draft } from './storage.ts';
@@ -31,7 +32,10 @@ export function makeServiceRules(): {
       ...port,
       ...(needsNodePorts && !port.nodePort ? { nodePort: takeNodePort() } : {}),
     }));
-    const external = type === 'LoadBalancer' || type === 'NodePort' ? { externalTrafficPolicy: 'Cluster' } : {};
+    const external = {
+      ...(type === 'LoadBalancer' || type === 'NodePort' ? { externalTrafficPolicy: 'Cluster' } : {}),
+      ...(type === 'LoadBalancer' ? { allocateLoadBalancerNodePorts: true } : {}),
+    };
     return { ...object, spec: { ...external, ...spec, ports }, status: object.status ?? { loadBalancer: {} } };
   };
 
@@ -51,7 +55,13 @@ export function makeServiceRules(): {
       return { object: { ...written, status }, owners: left };
     },
     onStatus: ({ spec, status }) => {
-      const ingress = (status?.['loadBalancer'] as { ingress?: unknown[] } | undefined)?.ingress ?? [];
+      const ingress = (status?.['loadBalancer'] as { ingress?: { ip?: string }[] } | undefined)?.ingress ?? [];
+      for (const [index, { ip = '' }] of ingress.entries())
+        if (ip !== '' && isIP(ip) === 0)
+          throw invalid(
+            `Invalid value: "${ip}": must be a valid IP address`,
+            `status.loadBalancer.ingress[${index}].ip`,
+          );
       if (spec?.['type'] !== 'LoadBalancer' && ingress.length > 0)
         throw invalid(
           'status.loadBalancer.ingress: Forbidden: may only be used when `spec.type` is "LoadBalancer"',

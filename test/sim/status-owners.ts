@@ -61,16 +61,17 @@ export function applyStatus(
       ? []
       : others.filter(([, set]) => set.has(unit)).map(([key]) => ({ unit, key })),
   );
+  const fieldOf = (unit: string): string => `.status.${unit.replace('/', '.')}`;
   if (disputed.length > 0 && !force)
     throw new Refusal(
       409,
       'Conflict',
-      `Apply failed with ${disputed.length} conflict: conflict with "${disputed[0]?.key}": .status.${disputed[0]?.unit}`,
+      `Apply failed with ${disputed.length} conflict: conflict with "${disputed[0]?.key}": ${fieldOf(disputed[0]?.unit ?? '')}`,
       {
         causes: disputed.map(({ unit, key }) => ({
           reason: 'FieldManagerConflict',
           message: `conflict with "${key}"`,
-          field: `.status.${unit}`,
+          field: fieldOf(unit),
         })),
       },
     );

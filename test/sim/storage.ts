@@ -127,7 +127,7 @@ export function makeStorage({
     create: (kind, object) => {
       const { generateName, ...given } = object.metadata as SimMeta & { generateName?: string };
       const name = given.name ?? `${generateName ?? ''}${(names += 1).toString(36).padStart(5, '0')}`;
-      const metadata = { ...given, name, uid: makeUid(), generation: 1, creationTimestamp: timestamp() };
+      const metadata = { ...given, name, uid: makeUid(), creationTimestamp: timestamp() };
       const key = keyOf(metadata);
       if (of(kind).has(key)) throw new Refusal(409, 'AlreadyExists', `${kind.plural} "${key}" already exists`);
       const { apiVersion, kind: kindName } = kind;
@@ -157,19 +157,13 @@ export function makeStorage({
           'creationTimestamp',
           'deletionTimestamp',
           'resourceVersion',
-          'generation',
           'managedFields',
         ]),
       };
       const object = { ...draft.object, apiVersion: kind.apiVersion, kind: kind.kind, metadata: withoutEmpty(kept) };
       if (isDeepStrictEqual(object, old.object) && isDeepStrictEqual(draft.owners, old.owners)) return old;
-      const hasNewSpec = !isDeepStrictEqual(object.spec ?? {}, old.object.spec ?? {});
-      const generation = (before.generation ?? 1) + (hasNewSpec ? 1 : 0);
       const isGone = before.deletionTimestamp !== undefined && (metadata.finalizers ?? []).length === 0;
-      return commit(kind, isGone ? 'DELETED' : 'MODIFIED', {
-        object: { ...object, metadata: { ...object.metadata, generation } },
-        owners: draft.owners,
-      });
+      return commit(kind, isGone ? 'DELETED' : 'MODIFIED', { object, owners: draft.owners });
     },
     remove: (kind, key, { uid } = {}) => {
       const old = present(kind, key);
@@ -179,7 +173,11 @@ export function makeStorage({
           `${kind.plural} "${key}"`,
           `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${object.metadata.uid}`,
         );
-      if ((object.metadata.finalizers ?? []).length === 0) return commit(kind, 'DELETED', { object, owners });
+      const held = [
+        ...(object.metadata.finalizers ?? []),
+        ...((object.spec?.['finalizers'] ?? []) as readonly string[]),
+      ];
+      if (held.length === 0) return commit(kind, 'DELETED', { object, owners });
       if (object.metadata.deletionTimestamp !== undefined) return old;
       const metadata = { ...object.metadata, deletionTimestamp: timestamp() };
       return commit(kind, 'MODIFIED', { object: { ...object, metadata }, owners });

@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest';
+import type { KubeObject } from '../../src/kube/object.ts';
+import { watchResource } from '../../src/kube/watcher.ts';
 import { service, truth, until } from './harness.ts';
 import { errorsIn, listsOf, typesIn, waitIn, watchScene } from './watch-scene.ts';
 
@@ -95,4 +97,25 @@ test('after a page has expired the list starts over', async () => {
   await harness.services.synced;
   expect(new Map(harness.services.objects())).toEqual(truth(server));
   expect(errorsIn(harness).map(({ code }) => code)).toEqual(['expired']);
+});
+
+test('a list that steady own writes have overtaken is followed by a watch, not by another list', async () => {
+  await using both = await watchScene();
+  const { server, harness, clock } = both;
+  server.faults.watchList = 'refused';
+  const events = watchResource<KubeObject, string>({
+    client: harness.client,
+    path: '/api/v1/services',
+    project: ({ metadata }) => metadata.name,
+    newestAnswer: () => '1000000',
+    signal: harness.signal,
+    clock,
+    random: () => 0,
+    metrics: harness.metrics,
+  });
+  for await (const { type } of events) {
+    if (type === 'initDone') server.put('Service', service('d'));
+    if (type === 'apply') break;
+  }
+  expect(listsOf(server)).toHaveLength(1);
 });

@@ -91,13 +91,16 @@ export function openWatch(
     close();
   };
 
+  /** A watch from a future version is silent until then, as with the real API server. */
+  const isNews = (revision: number): boolean => from === undefined || revision > from;
   const bookmark = (annotations?: Readonly<Record<string, string>>): void => {
+    if (!isNews(storage.revision)) return;
     const metadata = { resourceVersion: storage.versionText(storage.revision), ...(annotations && { annotations }) };
     send(line('BOOKMARK', { kind: kind.kind, apiVersion: kind.apiVersion, metadata }));
   };
 
   const isWanted = (change: Change): boolean =>
-    change.kind === kind && (namespace === undefined || change.namespace === namespace);
+    isNews(change.revision) && change.kind === kind && (namespace === undefined || change.namespace === namespace);
   let meanwhile: string[] | undefined = [];
   const unsubscribe = storage.subscribe((change) => {
     if (!isWanted(change)) return;

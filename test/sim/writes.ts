@@ -1,6 +1,6 @@
 import { applyPatch, type Operation } from 'rfc6902';
 import type { SimKind, SimMeta, SimObject } from './kinds.ts';
-import { invalid, notFound, Refusal } from './refusal.ts';
+import { conflict, invalid, notFound, Refusal } from './refusal.ts';
 import { makeServiceRules } from './service-rules.ts';
 import { applyStatus, updateStatus } from './status-owners.ts';
 import { type Draft, keyOf, type Storage, type Stored } from './storage.ts';
@@ -26,16 +26,24 @@ export type Writes = {
 export function makeWrites(storage: Storage, admit: (service: SimObject) => SimObject): Writes {
   const serviceRules = makeServiceRules();
 
-  const present = ({ kind, key }: Target): Stored => {
+  const present = ({ kind, key }: Target, uid?: string): Stored => {
     const stored = storage.get(kind, key);
-    if (stored === undefined) throw notFound(`${kind.plural} "${key}"`);
-    return stored;
+    if (stored !== undefined) return stored;
+    const what = `${kind.plural} "${key}"`;
+    throw uid === undefined ? notFound(what) : conflict(what, `uid mismatch: no object, and the one given has ${uid}`);
   };
+
+  const namespaceKind = storage.kindOf('Namespace');
+  /** A deleted one stays in the phase Terminating: nothing here empties it. */
+  const createNamespace = ({ metadata }: SimObject): Stored =>
+    storage.create(namespaceKind, { metadata, spec: { finalizers: ['kubernetes'] } });
+  for (const name of ['default', 'kube-system']) createNamespace({ metadata: { name } });
 
   const refuseInEndingNamespace = (kind: SimKind, namespace: string | undefined): void => {
     if (!kind.isNamespaced || namespace === undefined) return;
-    const found = storage.get(storage.kindOf('Namespace'), namespace);
-    if (found?.object.metadata.deletionTimestamp === undefined) return;
+    const found = storage.get(namespaceKind, namespace);
+    if (found === undefined) throw notFound(`namespaces "${namespace}"`);
+    if (found.object.metadata.deletionTimestamp === undefined) return;
     const message = `${kind.plural} is forbidden: unable to create new content in namespace ${namespace} because it is being terminated`;
     const causes = [
       {
@@ -75,6 +83,8 @@ export function makeWrites(storage: Storage, admit: (service: SimObject) => SimO
     refuseInEndingNamespace(kind, namespace);
     const metadata = { ...body.metadata, ...(kind.isNamespaced && namespace !== undefined ? { namespace } : {}) };
     const { status: _status, ...rest } = { ...body, metadata };
+    if (kind.kind === 'Event') refuseLongNote(body);
+    if (kind === namespaceKind) return createNamespace(rest);
     if (!kind.hasStatus) return storage.create(kind, { ...body, metadata });
     if (kind.kind !== 'Service') return storage.create(kind, rest);
     return storage.create(kind, serviceRules.onWrite({ object: rest, owners: new Map() }).object);
@@ -82,7 +92,7 @@ export function makeWrites(storage: Storage, admit: (service: SimObject) => SimO
 
   return {
     create,
-    replace: (target, body, manager) => overwrite(target, present(target), body, manager),
+    replace: (target, body, manager) => overwrite(target, present(target, body.metadata.uid), body, manager),
     jsonPatch: (target, operations, manager) => {
       const old = present(target);
       const next = structuredClone(old.object);
@@ -93,8 +103,8 @@ export function makeWrites(storage: Storage, admit: (service: SimObject) => SimO
     apply: (target, body, manager, force) => {
       if (target.subresource !== 'status')
         throw new Refusal(415, 'UnsupportedMediaType', 'this server applies statuses only');
-      const old = present(target);
       const { uid } = body.metadata;
+      const old = present(target, uid);
       if (uid !== undefined && uid !== old.object.metadata.uid)
         throw invalid(`metadata.uid: Invalid value: "${uid}": field is immutable`, 'metadata.uid');
       const { status, owners } = applyStatus(
@@ -106,6 +116,9 @@ export function makeWrites(storage: Storage, admit: (service: SimObject) => SimO
       return write(target, { object: { ...old.object, status }, owners });
     },
     put: (kind, body, manager) => {
+      const { namespace } = body.metadata;
+      if (namespace !== undefined && storage.get(namespaceKind, namespace) === undefined)
+        createNamespace({ metadata: { name: namespace } });
       const key = keyOf(body.metadata);
       const target = { kind, key, subresource: undefined };
       const old = storage.get(kind, key);
@@ -118,6 +131,11 @@ export function makeWrites(storage: Storage, admit: (service: SimObject) => SimO
       return overwrite({ ...target, subresource: 'status' }, written, { ...body, metadata }, manager);
     },
   };
+}
+
+function refuseLongNote({ note }: SimObject): void {
+  if (Buffer.byteLength(typeof note === 'string' ? note : '') > 1024)
+    throw invalid('note: Invalid value: can have at most 1024 bytes', 'note');
 }
 
 function namespaceOf({ object }: Stored): Partial<SimMeta> {

@@ -2,46 +2,48 @@ import type { Ip } from '../ip/ip.ts';
 import type { ListenerKey, ServiceKey, ServiceUid } from '../model/names.ts';
 import type { ServicePort } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
-import type { PortDecision } from './ports.ts';
 
-/** What is remembered of a Service that is ours: it keeps its addresses, and the listeners it was first to have. */
+/** What the ledger remembers of a Service that is ours: it keeps these addresses and listeners. */
 export type AddressRecord = {
   readonly uid: ServiceUid;
   readonly service: ServiceKey;
-  /** None yet, perhaps. */
+  /** Empty while the Service has no address. */
   readonly addresses: readonly Ip[];
   readonly listeners: readonly ListenerKey[];
 };
 
-/** An address of a Service: the ports that are served on it, and those that another Service has there or the host needs. */
+/** A port of a Service that is not served, and why. */
+export type PortRefusal = Verdict & { readonly port: ServicePort };
+
+/** An address of a Service. `taken`: ports that another Service has there, or that the host needs. */
 export type AssignedAddress = {
   readonly ip: Ip;
   readonly served: readonly ServicePort[];
-  readonly taken: PortDecision['refused'];
+  readonly taken: readonly PortRefusal[];
 };
 
-/** The addresses of one Service, and what becomes of each of its ports. */
+/** The addresses of one Service, and for each of its ports whether and where it is served. */
 export type Assignment = {
   /** At most one per family, in the order of `spec.ipFamilies`; empty when it has none. */
   readonly addresses: readonly AssignedAddress[];
-  /** `Assigned`, or why it has no address, or why it keeps one that it no longer asks for. */
+  /** `Assigned`, or why the Service has no address, or why it keeps one although it requests another. */
   readonly verdict: Verdict;
-  /** Ports that can be served nowhere. */
-  readonly refused: PortDecision['refused'];
-  /** Addresses in the status that are outside the pool and not recorded: ignored. */
+  /** Ports that cannot be served on any address. */
+  readonly refused: readonly PortRefusal[];
+  /** Addresses in the status that are not recorded and that the pool does not hold; ignored. */
   readonly disowned: readonly string[];
   /**
-   * furiwake published the addresses in its status, and they are neither in the pool nor recorded: this one runs with other
-   * flags or another state directory. The status stays, and nothing is assigned, until the administrator decides.
+   * furiwake published the addresses in the status, and they are neither in the pool nor recorded: it now runs with other
+   * flags or another state directory. The status stays, and the Service gets no address, until the administrator decides.
    */
   readonly keepsStatus: boolean;
-  /** It waits for a port that a program on the host has, or that is reserved there: no event tells when that ends. */
+  /** It waits for a port that a program on the host uses, or that is reserved there. No event tells when it is free. */
   readonly waitsForHost: boolean;
   /** The addresses are the host's own: furiwake never adds them to the host nor announces them. */
   readonly isHostAddress: boolean;
 };
 
-/** True when both say the same of the same ports. */
+/** True when both have the same content. */
 export function isSameAssignment(a: Assignment, b: Assignment): boolean {
   return (
     isSameVerdict(a.verdict, b.verdict) &&
@@ -61,9 +63,7 @@ export function isSameAssignment(a: Assignment, b: Assignment): boolean {
   );
 }
 
-type Refusal = PortDecision['refused'][number];
-
-function isSameRefusal(a: Refusal, b: Refusal): boolean {
+function isSameRefusal(a: PortRefusal, b: PortRefusal): boolean {
   return a.port === b.port && isSameVerdict(a, b);
 }
 

@@ -1,155 +1,186 @@
 import { exact } from '../exact.ts';
+import { type Family, type Ip, parseIp } from '../ip/ip.ts';
 import { fieldManager } from '../model/contract.ts';
-import { type Ip, parseIp } from '../ip/ip.ts';
+import type { ServiceUid } from '../model/names.ts';
 import type { Service, ServicePort } from '../model/service.ts';
+import type { Site } from '../model/site.ts';
+import type { PersistentMap } from '../persistent-map.ts';
 import type { Verdict } from '../reasons.ts';
 import { listenerKey } from '../traffic/table.ts';
-import type { AddressRecord, AssignedAddress, Assignment } from './assignment.ts';
-import type { Claims } from './claims.ts';
-import {
-  claimPorts,
-  type Draft,
-  drop,
-  give,
-  type Ground,
-  inOrder,
-  keepRecordedListeners,
-  makeDraft,
-  take,
-} from './draft.ts';
-import { hostNeeds } from './host-needs.ts';
-import { decodeRequest } from './request.ts';
-import { conflict, type Failures, findOnce, obstacle } from './search.ts';
+import type { Allocation, Claimant } from './allocation.ts';
+import type { AddressRecord, AssignedAddress, Assignment, PortRefusal } from './assignment.ts';
+import { decodePorts, decodeRequest } from './request.ts';
 
 /** What was decided about one Service. */
 export type Decision = {
   readonly service: Service;
   readonly assignment: Assignment;
   readonly record: AddressRecord;
-  /** It has all that it can have from this pool: while its spec stays, no plan could decide otherwise. */
+  /** The Service has all that it can have from this pool: no plan could decide otherwise until its spec changes. */
   readonly isSettled: boolean;
-  /** It gave an address back to take the one that it asks for. */
+  /** The Service left an address for the one that it requests. */
   readonly hasMoved: boolean;
 };
 
+/** A Service while the plan is made. */
+type Draft = Claimant & {
+  readonly service: Service;
+  readonly refused: readonly PortRefusal[];
+  addresses: readonly Ip[];
+  /** Why it has no address, or not the one that it requests. */
+  verdict: Verdict | undefined;
+  disowned: readonly string[];
+  keepsStatus: boolean;
+  hasMoved: boolean;
+  waitsForHost: boolean;
+};
+
 /**
- * Decides about these Services, step by step as {@link makeAddressPlanner} tells; `claims` holds what all others have,
- * and then also what these got.
+ * Decides about these Services in the order that `makeAddressPlanner` documents. `allocation` has what all others hold,
+ * and afterwards also what these were given.
  */
-export function decideServices(services: readonly Service[], ground: Ground, claims: Claims): readonly Decision[] {
-  const drafts = services.map((service) => makeDraft(service, ground.records.get(service.uid), ground));
+export function decideServices(
+  services: readonly Service[],
+  records: PersistentMap<ServiceUid, AddressRecord>,
+  site: Site,
+  allocation: Allocation,
+): readonly Decision[] {
+  const drafts = services.map((service) => makeDraft(service, records.get(service.uid), allocation));
   drafts.sort((a, b) => a.service.createdAtMs - b.service.createdAtMs || (a.service.uid < b.service.uid ? -1 : 1));
-  const failures: Failures = new Map();
-  for (const draft of drafts) keepRecordedListeners(draft, claims, ground);
-  for (const draft of drafts) claimPorts(draft, draft.addresses, claims, ground);
-  for (const draft of drafts) if (draft.addresses.length === 0) adoptStatus(draft, claims, ground);
+  for (const draft of drafts) claimRecorded(draft, allocation);
+  for (const draft of drafts) claim(draft, draft.addresses, allocation);
+  for (const draft of drafts) if (draft.addresses.length === 0) adoptStatus(draft, site, allocation);
   for (const draft of drafts) {
-    settle(draft, claims, ground, failures);
-    if (isHalf(draft)) drop(draft, claims);
+    settle(draft, allocation);
+    if (isHalf(draft)) for (const ip of draft.addresses) leave(draft, ip, allocation);
   }
-  return drafts.map((draft) => {
-    const found = finish(draft, claims, ground);
-    const isComplete = isSettled(draft, found, claims);
-    const assignment = { ...found, waitsForHost: draft.waitsForHost && !isComplete };
-    const record = recordOf(draft, assignment);
-    return {
-      service: draft.service,
-      assignment,
-      record,
-      isSettled: isComplete,
-      hasMoved: draft.hasMoved,
-    };
-  });
+  return drafts.map((draft) => finish(draft, site, allocation));
+}
+
+function makeDraft(service: Service, record: AddressRecord | undefined, allocation: Allocation): Draft {
+  const { key, namespace, spec } = service;
+  const { servable, refused } = decodePorts(spec);
+  const claimant: Claimant = {
+    holder: { service: key, namespace, sharingKey: spec.sharingKey },
+    ports: servable,
+    record,
+    recorded: new Set(record?.listeners),
+  };
+  const kept = (servable.length === 0 ? [] : (record?.addresses ?? [])).filter(
+    (ip) => allocation.mayHave(claimant, ip, []) === true,
+  );
+  return {
+    ...claimant,
+    service,
+    refused,
+    addresses: inOrder(kept, spec.ipFamilies),
+    verdict: undefined,
+    disowned: [],
+    keepsStatus: false,
+    hasMoved: false,
+    waitsForHost: false,
+  };
+}
+
+/** In the order of the Service's families, so that the first address is of the primary one; without other families. */
+function inOrder(addresses: readonly Ip[], families: readonly Family[]): readonly Ip[] {
+  return families.flatMap((family) => addresses.filter((ip) => ip.family === family));
+}
+
+function claimRecorded(draft: Draft, allocation: Allocation): void {
+  for (const ip of draft.addresses)
+    for (const port of draft.ports)
+      if (draft.recorded.has(listenerKey(ip, port.port, port.protocol))) allocation.claim(draft, ip, port);
+}
+
+function claim(draft: Draft, addresses: readonly Ip[], allocation: Allocation): void {
+  for (const ip of addresses) for (const port of draft.ports) allocation.claim(draft, ip, port);
+}
+
+function take(draft: Draft, addresses: readonly Ip[], allocation: Allocation): void {
+  draft.addresses = inOrder([...draft.addresses, ...addresses], draft.service.spec.ipFamilies);
+  claim(draft, addresses, allocation);
+}
+
+function leave(draft: Draft, ip: Ip, allocation: Allocation): void {
+  for (const { port, protocol } of draft.ports) allocation.release(listenerKey(ip, port, protocol), draft.service.key);
+  draft.addresses = draft.addresses.filter((other) => other !== ip);
 }
 
 /**
- * A Service that shows an address but is not recorded: the state directory was lost, or another client wrote it. Any client
- * with access to `services/status` can do that, so only an address of the pool is taken over.
+ * Adopts addresses of a status without a record: the state directory was lost, or another client wrote them. Any client
+ * with access to `services/status` can do that, so the status proves nothing: the Service must be allowed to have them.
  */
-function adoptStatus(draft: Draft, claims: Claims, ground: Ground): void {
-  const { service } = draft;
-  if (draft.ports.servable.length === 0) return;
+function adoptStatus(draft: Draft, site: Site, allocation: Allocation): void {
+  const { spec, status } = draft.service;
+  if (draft.ports.length === 0) return;
   const adopted: Ip[] = [];
   const disowned: string[] = [];
-  for (const { ip: text } of service.status.ingress) {
+  let isOfOtherPool = true;
+  for (const { ip: text } of status.ingress) {
     const ip = text === undefined ? undefined : parseIp(text);
-    if (
-      ip === undefined ||
-      !service.spec.ipFamilies.includes(ip.family) ||
-      adopted.some((other) => other.family === ip.family)
-    )
-      continue;
-    if (!claims.inPool(ip)) disowned.push(ip.text);
-    else if (obstacle(draft, ip, claims, ground) === undefined) adopted.push(ip);
+    if (ip === undefined || !spec.ipFamilies.includes(ip.family)) continue;
+    if (adopted.some((other) => other.family === ip.family)) continue;
+    const answer = allocation.mayHave(draft, ip);
+    if (answer === true) adopted.push(ip);
+    else if (answer.reason === 'AddressNotInPool' || answer.reason === 'AddressInUse') {
+      disowned.push(ip.text);
+      isOfOtherPool &&= answer.reason === 'AddressNotInPool';
+    }
   }
-  const isEnough = !service.spec.requireDualStack || adopted.length === service.spec.ipFamilies.length;
-  draft.addresses = isEnough ? inOrder(adopted, service.spec.ipFamilies) : [];
   draft.disowned = disowned;
-  draft.keepsStatus = adopted.length === 0 && isOfOtherPool(draft, disowned, ground);
-  claimPorts(draft, draft.addresses, claims, ground);
+  // furiwake published these addresses, with another pool and another state directory, and the Service has no record.
+  const isOurs = status.ingressManager === fieldManager && (draft.record?.addresses ?? []).length === 0;
+  draft.keepsStatus = isOurs && !site.movesServices && isOfOtherPool && disowned.length > 0 && adopted.length === 0;
+  if (!spec.requireDualStack || adopted.length === spec.ipFamilies.length) take(draft, adopted, allocation);
 }
 
-/** furiwake published these addresses, with another pool and another state directory. */
-function isOfOtherPool({ service, record }: Draft, disowned: readonly string[], { pool, site }: Ground): boolean {
-  if (site.movesServices || service.status.ingressManager !== fieldManager) return false;
-  if ((record?.addresses ?? []).length > 0) return false; // an address that it had and may not keep
-  return disowned.length > 0 && !disowned.some((text) => pool.excluded.has(text));
-}
-
-/** Requests and families that are still without an address. */
-function settle(draft: Draft, claims: Claims, ground: Ground, failures: Failures): void {
-  if (draft.ports.servable.length === 0) {
-    draft.verdict = draft.ports.refused[0] ?? { reason: 'NodePortMissing', message: 'the Service has no ports' };
+/** Grants requests, and finds an address for each family that is still without one. */
+function settle(draft: Draft, allocation: Allocation): void {
+  const { spec } = draft.service;
+  if (draft.ports.length === 0) {
+    draft.verdict = draft.refused[0] ?? { reason: 'NodePortMissing', message: 'the Service has no ports' };
     return;
   }
-  const request = decodeRequest(draft.service.spec);
+  const request = decodeRequest(spec);
   if (!request.ok) {
     draft.verdict = request.verdict;
-    return; // what it has, it keeps; a new address on a misread request would be a surprise
+    return; // It keeps what it has, and gets nothing new that it may not have meant.
   }
   if (draft.keepsStatus && request.addresses.length === 0) {
     draft.verdict = ofOtherPool(draft.disowned);
     return;
   }
-  for (const wanted of request.addresses) takeRequested(draft, wanted, claims, ground);
+  for (const wanted of request.addresses) takeRequested(draft, wanted, allocation);
   if (draft.verdict !== undefined) return;
-  const missing = draft.service.spec.ipFamilies.filter((family) => !draft.addresses.some((ip) => ip.family === family));
-  const unfound: Verdict[] = [];
-  for (const family of missing) {
-    const found = findOnce(draft, family, claims, ground, failures);
-    if (found.ok) take(draft, found.ip, claims, ground);
-    else unfound.push(found.verdict);
+  let failure: Verdict | undefined;
+  for (const family of spec.ipFamilies) {
+    if (draft.addresses.some((ip) => ip.family === family)) continue;
+    const found = allocation.find(draft, family);
+    if (found.ok) take(draft, [found.ip], allocation);
+    else {
+      failure ??= found.verdict;
+      draft.waitsForHost ||= found.waitsForHost;
+    }
   }
-  const [failure] = unfound;
-  const isRequired = draft.service.spec.requireDualStack || draft.addresses.length === 0;
-  if (failure === undefined || !isRequired) return;
-  draft.verdict = failure;
+  if (spec.requireDualStack || draft.addresses.length === 0) draft.verdict = failure;
 }
 
-/** Two families are required, and a Service that has nothing yet got one only: it holds no address back from others. */
-function isHalf({ service: { spec }, record, addresses }: Draft): boolean {
-  return spec.requireDualStack && (record?.addresses ?? []).length === 0 && addresses.length < spec.ipFamilies.length;
-}
-
-function takeRequested(draft: Draft, wanted: Ip, claims: Claims, ground: Ground): void {
+function takeRequested(draft: Draft, wanted: Ip, allocation: Allocation): void {
   const present = draft.addresses.find((ip) => ip.family === wanted.family);
   if (present?.text === wanted.text) return;
-  const problem =
-    claims.inPool(wanted) || ground.pool.excluded.has(wanted.text)
-      ? obstacle(draft, wanted, claims, ground)
-      : notInPool(wanted, ground);
-  if (problem !== undefined) {
-    draft.verdict =
-      present === undefined
-        ? problem
-        : { ...problem, message: `${problem.message}; the Service keeps ${present.text}` };
+  const answer = allocation.mayHave(draft, wanted);
+  if (answer !== true) {
+    const keeps = present === undefined ? '' : `; the Service keeps ${present.text}`;
+    draft.verdict = { reason: answer.reason, message: `${answer.message}${keeps}` };
+    draft.waitsForHost ||= answer.reason === 'PortInUseOnHost';
     return;
   }
   if (present !== undefined) {
-    give(draft, present, claims);
+    leave(draft, present, allocation);
     draft.hasMoved = true;
   }
-  take(draft, wanted, claims, ground);
+  take(draft, [wanted], allocation);
 }
 
 function ofOtherPool(addresses: readonly string[]): Verdict {
@@ -157,71 +188,59 @@ function ofOtherPool(addresses: readonly string[]): Verdict {
   return { reason: 'AddressNotInPool', message };
 }
 
-function notInPool(ip: Ip, { site }: Ground): Verdict {
-  const message = site.handsOutOwn
-    ? `requested address ${ip.text} is not the load-balancer host's own address, the only one that is handed out`
-    : `requested address ${ip.text} is outside the address pool`;
-  return { reason: 'AddressNotInPool', message };
+/** It requires two families, had no address before and got only one, which then stays free for others. */
+function isHalf({ service: { spec }, record, addresses }: Draft): boolean {
+  return spec.requireDualStack && (record?.addresses ?? []).length === 0 && addresses.length < spec.ipFamilies.length;
 }
 
-function finish(draft: Draft, claims: Claims, ground: Ground): Omit<Assignment, 'waitsForHost'> {
-  const addresses = draft.addresses.map((ip): AssignedAddress => {
-    const served: ServicePort[] = [];
-    const taken: (Verdict & { port: ServicePort })[] = [];
-    for (const port of draft.ports.servable) {
-      const need = hostNeeds(draft, ip, port, ground);
-      const holder = claims.holderOf(listenerKey(ip, port.port, port.protocol));
-      if (need !== undefined) taken.push({ port, ...need });
-      else if (holder === undefined || holder === draft.service.key) served.push(port);
-      else taken.push({ port, ...conflict(draft, ip, port.port, holder) });
-    }
-    return { ip, served: exact(served), taken };
-  });
-  const texts = draft.addresses.map((ip) => ip.text).join(', ');
-  const verdict = draft.verdict ?? { reason: 'Assigned', message: `assigned ${texts}` };
-  return {
-    addresses,
-    verdict,
-    refused: draft.ports.refused,
-    disowned: draft.disowned,
-    keepsStatus: draft.keepsStatus && draft.addresses.length === 0,
-    isHostAddress: ground.site.handsOutOwn,
+function finish(draft: Draft, site: Site, allocation: Allocation): Decision {
+  const { service, refused, disowned, hasMoved } = draft;
+  const addresses = draft.addresses.map((ip) => finishAddress(draft, ip, allocation));
+  const taken = addresses.flatMap((address) => address.taken);
+  const verdict = draft.verdict ?? {
+    reason: 'Assigned',
+    message: `assigned ${draft.addresses.map((ip) => ip.text).join(', ')}`,
   };
-}
-
-function isSettled(
-  { service }: Draft,
-  { verdict, addresses, disowned }: Omit<Assignment, 'waitsForHost'>,
-  claims: Claims,
-): boolean {
-  return (
+  const isSettled =
     addresses.length > 0 &&
     verdict.reason === 'Assigned' &&
     disowned.length === 0 &&
-    addresses.every(({ taken }) => taken.length === 0) &&
+    taken.length === 0 &&
     service.spec.ipFamilies.every(
-      (family) => !claims.hasFamily(family) || addresses.some(({ ip }) => ip.family === family),
-    )
-  );
+      (family) => !allocation.hasFamily(family) || draft.addresses.some((ip) => ip.family === family),
+    );
+  const assignment: Assignment = {
+    addresses,
+    verdict,
+    refused,
+    disowned,
+    keepsStatus: draft.keepsStatus && addresses.length === 0,
+    waitsForHost: !isSettled && (draft.waitsForHost || taken.some(({ reason }) => reason === 'PortInUseOnHost')),
+    isHostAddress: site.handsOutOwn,
+  };
+  return { service, assignment, record: recordOf(draft, addresses), isSettled, hasMoved };
+}
+
+/** Claims once more: another Service may have left a port meanwhile. */
+function finishAddress(draft: Draft, ip: Ip, allocation: Allocation): AssignedAddress {
+  const served: ServicePort[] = [];
+  const taken: PortRefusal[] = [];
+  for (const port of draft.ports) {
+    const answer = allocation.claim(draft, ip, port);
+    if (answer === true) served.push(port);
+    else taken.push({ port, ...answer });
+  }
+  return { ip, served: exact(served), taken };
 }
 
 /** The same record object when nothing in it changed. */
-function recordOf(draft: Draft, { addresses }: Pick<Assignment, 'addresses'>): AddressRecord {
+function recordOf({ service, record, addresses: ips }: Draft, addresses: readonly AssignedAddress[]): AddressRecord {
   const listeners = exact(
     addresses.flatMap(({ ip, served }) => served.map((port) => listenerKey(ip, port.port, port.protocol))),
   );
-  const { record } = draft;
   const isSame =
     record !== undefined &&
-    sameTexts(record.listeners, listeners) &&
-    sameTexts(
-      record.addresses.map((ip) => ip.text),
-      draft.addresses.map((ip) => ip.text),
-    );
-  if (isSame) return record;
-  return { uid: draft.service.uid, service: draft.service.key, addresses: draft.addresses, listeners };
-}
-
-function sameTexts(a: readonly string[], b: readonly string[]): boolean {
-  return a.length === b.length && a.every((text, index) => text === b[index]);
+    record.listeners.join() === listeners.join() &&
+    record.addresses.map(({ text }) => text).join() === ips.map(({ text }) => text).join();
+  return isSame ? record : { uid: service.uid, service: service.key, addresses: ips, listeners };
 }

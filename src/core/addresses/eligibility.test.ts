@@ -44,7 +44,7 @@ test.each([
     'foreign',
   ],
   [
-    'that has the standard finalizer from somebody else is not',
+    'that has only the standard finalizer, of another controller, is not',
     makeService('a', { type: 'NodePort' }, { finalizers: ['service.kubernetes.io/load-balancer-cleanup'] }),
     site,
     'foreign',
@@ -71,7 +71,7 @@ test.each([
   expect(eligibilityOf(service, where, false)).toBe(expected);
 });
 
-test('a deleted Service that lost our own finalizer is let go where we have a record of it', () => {
+test('a deleted Service that lost our own finalizer is released if it is recorded', () => {
   const service = makeService(
     'a',
     {},
@@ -89,11 +89,11 @@ test.each([
   ],
   ['no class, where only our class is taken', makeService('a'), { ...site, takesDefaultClass: false }],
   ['another namespace', makeService('a'), { ...site, namespaces: new Set(['other']) }],
-] as const)('a Service of another furiwake (%s) is left alone, but let go where it was ours', (_, service, where) => {
+] as const)('a Service of another furiwake (%s) is left alone, but released if it was ours', (_, service, where) => {
   expect(eligibilityOf(service, where, false)).toBe('foreign');
   expect(eligibilityOf(service, where, true)).toBe('leaving');
 });
 
-test('a Service in our records is ours whoever wrote its status', () => {
+test('a Service in our records is ours, whichever client wrote its status', () => {
   expect(eligibilityOf(makeService('a', {}, { finalizers: [], status: shown('kubectl') }), site, true)).toBe('ours');
 });

@@ -3,17 +3,18 @@ import type { Service } from '../model/service.ts';
 import type { Site } from '../model/site.ts';
 
 /**
- * Whose Service this is.
+ * What furiwake does with a Service.
  *
- * - `ours`: we give it an address and serve it.
- * - `held`: it would be ours (no class, and we take those), but another manager holds its status: left alone, said.
- * - `leaving`: not ours any more (deleted, type or flags changed) but our finalizer is on it: taken down and let go. Whose
- *   finalizer it is, class and namespace tell, or our record.
- * - `foreign`: none of our business.
+ * - `ours`: furiwake gives it an address and serves it.
+ * - `held`: it has no class and would be ours, but another field manager holds its status. furiwake leaves it alone and
+ *   says so.
+ * - `leaving`: it is no longer ours (deleted, or type or flags changed) and has our finalizers. furiwake withdraws and
+ *   releases it. Class and namespace, or our record, tell that the finalizers are ours and not another furiwake's.
+ * - `foreign`: furiwake ignores it.
  */
 export type Eligibility = 'ours' | 'held' | 'leaving' | 'foreign';
 
-/** `isRecorded`: our own record says that this Service (by UID) has an address from us. */
+/** `isRecorded`: the ledger has a record of this Service (by UID). */
 export function eligibilityOf(service: Service, site: Site, isRecorded: boolean): Eligibility {
   const isOfSite = belongsTo(service, site);
   if (service.spec.type === 'LoadBalancer' && isOfSite && !service.isDeleting) {
@@ -25,7 +26,7 @@ export function eligibilityOf(service: Service, site: Site, isRecorded: boolean)
 }
 
 /**
- * By class and namespace, whatever its type: another furiwake, of another class, puts the same finalizers on its own.
+ * Decides by class and namespace, whatever the type: a furiwake of another class uses the same finalizers.
  * KEP-1959: a nil class means the default implementation, a set one means exactly that one.
  */
 export function belongsTo({ namespace, spec }: Service, site: Site): boolean {
@@ -35,7 +36,7 @@ export function belongsTo({ namespace, spec }: Service, site: Site): boolean {
     : spec.loadBalancerClass === site.loadBalancerClass;
 }
 
-/** Only for Services without a class: with our class no other implementation has a claim. */
+/** Only a Service without a class: one with our class belongs to no other implementation. */
 function isHeldByAnother(service: Service): boolean {
   if (service.spec.loadBalancerClass !== undefined || service.finalizers.includes(ownFinalizer)) return false;
   return service.status.ingress.length > 0 && service.status.ingressManager !== fieldManager;

@@ -1,7 +1,7 @@
 import {
+  compareRanges,
   formatRange,
   type IpRange,
-  mergeRanges,
   parseRange,
   rangeContains,
   rangeOf,
@@ -11,14 +11,14 @@ import {
 import type { HostFacts } from '../model/host.ts';
 import type { NodeName } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
-import type { Site } from '../model/site.ts';
+import type { Site, SiteRange } from '../model/site.ts';
 import { parseIp } from '../ip/ip.ts';
 import { isSameMap } from '../persistent-map.ts';
 
 /** The addresses that may be handed out now. */
 export type Pool = {
-  /** Merged, without what is excluded. */
-  readonly ranges: readonly IpRange[];
+  /** Sorted, without overlaps and without what is excluded. */
+  readonly ranges: readonly SiteRange[];
   /**
    * Addresses that are never handed out, and `first-last` of Pod CIDRs, each with what it is: `address of node n1`. A
    * Service loses an address that is excluded later; one in the Pod CIDR of a node that joins later it keeps.
@@ -38,12 +38,17 @@ export function makePools(): (input: PoolInput) => Pool {
   return (input) => {
     const { site, nodes, host } = input;
     if (last?.input.site === site && last.input.nodes === nodes && last.input.host === host) return last.pool;
-    const ranges = mergeRanges(site.handsOutOwn ? host.primaryAddresses.map(rangeOf) : site.ranges);
+    const ranges: readonly SiteRange[] = site.handsOutOwn ? host.primaryAddresses.map(rangeOf) : site.ranges;
     const excluded = excludedFrom(ranges, input);
-    const usable = subtractRanges(
-      ranges,
-      [...excluded.keys()].flatMap((text) => parseRange(text) ?? []),
-    );
+    const holes = [...excluded.keys()].flatMap((text) => parseRange(text) ?? []);
+    const usable = [true, undefined]
+      .flatMap((isOnRequest) =>
+        subtractRanges(
+          ranges.filter((range) => range.isOnRequest === isOnRequest),
+          holes,
+        ),
+      )
+      .toSorted(compareRanges);
     const before = last?.pool;
     const isSame = before !== undefined && isSameRanges(before.ranges, usable) && isSameMap(before.excluded, excluded);
     const pool = isSame ? before : { ranges: usable, excluded };
@@ -69,8 +74,12 @@ function excludedFrom(ranges: readonly IpRange[], { site, nodes, host }: PoolInp
   return excluded;
 }
 
-function isSameRanges(a: readonly IpRange[], b: readonly IpRange[]): boolean {
+function isSameRanges(a: readonly SiteRange[], b: readonly SiteRange[]): boolean {
   return (
-    a.length === b.length && a.every((range, index) => range.first === b[index]?.first && range.last === b[index].last)
+    a.length === b.length &&
+    a.every(
+      ({ first, last, isOnRequest }, index) =>
+        first === b[index]?.first && last === b[index].last && isOnRequest === b[index].isOnRequest,
+    )
   );
 }

@@ -1,8 +1,9 @@
 import { type Family, type Ip, parseIp } from '../ip/ip.ts';
-import type { Annotation, ServiceSpec } from '../model/service.ts';
+import type { Annotation, ServicePort, ServiceSpec } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
+import type { PortRefusal } from './assignment.ts';
 
-/** The addresses that a Service asks for: none, at most one per family, or why they cannot be read. */
+/** The addresses that a Service requests, at most one per family, or why the request is not valid. */
 export type Request =
   | { readonly ok: true; readonly addresses: readonly Ip[] }
   | { readonly ok: false; readonly verdict: Verdict };
@@ -12,7 +13,7 @@ const shownTextLength = 64;
 
 /**
  * Decodes `spec.loadBalancerIP` and the annotations that request addresses (comma-separated lists, at most one address of
- * each family). Where there are several they must request the same.
+ * each family). If there are several, all must request the same addresses.
  */
 export function decodeRequest(spec: ServiceSpec): Request {
   let first: { readonly where: string; readonly texts: string; readonly request: Request } | undefined;
@@ -33,6 +34,25 @@ export function decodeRequest(spec: ServiceSpec): Request {
       );
   }
   return first?.request ?? nothing;
+}
+
+/** Sorts out the ports that can be served (TCP with a NodePort), and says why each of the others cannot. */
+export function decodePorts(spec: ServiceSpec): {
+  readonly servable: readonly ServicePort[];
+  readonly refused: readonly PortRefusal[];
+} {
+  const servable: ServicePort[] = [];
+  const refused: PortRefusal[] = [];
+  for (const port of spec.ports) {
+    if (port.protocol !== 'TCP') {
+      const message = `${port.protocol} port ${port.port} is not served: only TCP is`;
+      refused.push({ port, reason: 'UnsupportedProtocol', message });
+    } else if (port.nodePort === 0) {
+      const message = `port ${port.port} has no nodePort (spec.allocateLoadBalancerNodePorts is false)`;
+      refused.push({ port, reason: 'NodePortMissing', message });
+    } else servable.push(port);
+  }
+  return { servable, refused };
 }
 
 function decodeList(text: string, where: string, families: readonly Family[]): Request {
@@ -62,7 +82,7 @@ function refuse(reason: 'InvalidRequest' | 'ConflictingRequest', message: string
   return { ok: false, verdict: { reason, message } };
 }
 
-/** A user's text as it may be shown in a message: short, on one line, in printable ASCII (no control of a terminal, no turned direction). */
+/** Quotes a user's text for a message: short, on one line, in printable ASCII (nothing that controls a terminal). */
 export function quote(text: string): string {
   const short = text.length > shownTextLength ? `${text.slice(0, shownTextLength)}…` : text;
   return JSON.stringify(short).replaceAll(

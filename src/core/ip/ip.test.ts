@@ -2,7 +2,15 @@ import { isIP } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ipOf, parseIp } from './ip.ts';
-import { countAddresses, formatRange, mergeRanges, parseRange, rangeContains, subtractRanges } from './range.ts';
+import {
+  countAddresses,
+  formatRange,
+  indexOfRange,
+  mergeRanges,
+  parseRange,
+  rangeContains,
+  subtractRanges,
+} from './range.ts';
 
 describe('an address', () => {
   test.each([
@@ -115,6 +123,20 @@ describe('a range', () => {
         const out = new Set(members(holes));
         expect(members(subtractRanges(ranges, holes))).toEqual(members(ranges).filter((value) => !out.has(value)));
       }),
+    );
+  });
+
+  test('the one that holds an address is found by binary search', () => {
+    const anyFamily = fc.constantFrom<readonly (4 | 6)[]>([4], [6], [4, 6]);
+    fc.assert(
+      fc.property(fc.array(smallRange, { maxLength: 12 }), anyFamily, fc.bigInt(0n, 80n), (ranges, families, value) => {
+        const merged = mergeRanges(families.flatMap((family) => ranges.map((range) => ({ ...range, family }))));
+        for (const family of [4, 6] as const) {
+          const address = ipOf(family, value);
+          expect(indexOfRange(merged, address)).toBe(merged.findIndex((range) => rangeContains(range, address)));
+        }
+      }),
+      { numRuns: 500 },
     );
   });
 

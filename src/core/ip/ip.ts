@@ -18,8 +18,8 @@ export function maxValue(family: Family): bigint {
 }
 
 /**
- * Reads an address, strictly: four decimal octets without leading zeros, or IPv6 text as in RFC 4291 §2.2 without
- * a zone. Anything else (short forms, octal, blanks, an IPv4-mapped address's zone) is `undefined`.
+ * Parses an address strictly: four decimal octets without leading zeros, or IPv6 text as in RFC 4291 §2.2 without
+ * a zone. Anything else (short forms, octal numbers, blanks) is `undefined`.
  */
 export function parseIp(text: string): Ip | undefined {
   return text.includes(':') ? parseIp6(text) : parseIp4(text);
@@ -44,7 +44,7 @@ function parseIp4(text: string): Ip | undefined {
   return { family: 4, value: BigInt(value), text };
 }
 
-/** A decimal number without sign, blanks or leading zeros, of at most `maxDigits` digits. */
+/** Parses a decimal number of at most `maxDigits` digits, without sign, blanks or leading zeros. */
 export function parseDecimal(text: string, maxDigits: number): number | undefined {
   if (text.length === 0 || text.length > maxDigits) return undefined;
   if (text.length > 1 && text.charCodeAt(0) === 48) return undefined;

@@ -4,8 +4,8 @@ import { bitsOf, type Family, type Ip, ipOf, parseDecimal, parseIp } from './ip.
 export type IpRange = { readonly family: Family; readonly first: bigint; readonly last: bigint };
 
 /**
- * Reads `a.b.c.d/n`, `x::/n`: the whole block, host bits allowed (`10.0.0.7/24` is 10.0.0.0/24, as kube-proxy reads
- * old objects); a malformed one is `undefined`.
+ * Parses a CIDR to the whole block. Host bits may be set: `10.0.0.7/24` is 10.0.0.0/24, as kube-proxy reads old objects.
+ * A malformed one is `undefined`.
  */
 export function parseCidr(text: string): IpRange | undefined {
   const slash = text.indexOf('/');
@@ -18,7 +18,7 @@ export function parseCidr(text: string): IpRange | undefined {
   return { family: ip.family, first, last: first + (1n << hostBits) - 1n };
 }
 
-/** Reads a single address, a CIDR, or `first-last` (one family, in order); anything else is `undefined`. */
+/** Parses a single address, a CIDR, or `first-last` (one family, in order); anything else is `undefined`. */
 export function parseRange(text: string): IpRange | undefined {
   if (text.includes('/')) return parseCidr(text);
   const dash = text.indexOf('-');
@@ -29,13 +29,27 @@ export function parseRange(text: string): IpRange | undefined {
   return { family: first.family, first: first.value, last: last.value };
 }
 
-/** The range that holds just this address. */
+/** The range that holds only this address. */
 export function rangeOf(ip: Ip): IpRange {
   return { family: ip.family, first: ip.value, last: ip.value };
 }
 
 export function rangeContains(range: IpRange, ip: Ip): boolean {
   return range.family === ip.family && range.first <= ip.value && ip.value <= range.last;
+}
+
+/** Index of the (merged) range that holds the address, or -1. Binary search. */
+export function indexOfRange(ranges: readonly IpRange[], { family, value }: Ip): number {
+  let low = 0;
+  let high = ranges.length - 1;
+  while (low <= high) {
+    const middle = (low + high) >>> 1;
+    const range = ranges[middle] as IpRange;
+    if (range.family < family || (range.family === family && range.last < value)) low = middle + 1;
+    else if (range.family > family || range.first > value) high = middle - 1;
+    else return middle;
+  }
+  return -1;
 }
 
 export function rangesOverlap(a: IpRange, b: IpRange): boolean {
@@ -48,11 +62,14 @@ export function formatRange(range: IpRange): string {
   return range.first === range.last ? first : `${first}-${ipOf(range.family, range.last).text}`;
 }
 
-/** Sorted, without overlaps, neighbours joined; the result covers exactly the same addresses. */
+/** IPv4 first, then by the first address. */
+export function compareRanges(a: IpRange, b: IpRange): number {
+  return a.family - b.family || (a.first < b.first ? -1 : a.first > b.first ? 1 : 0);
+}
+
+/** Sorted, without overlaps, adjacent ranges joined; covers exactly the same addresses. */
 export function mergeRanges(ranges: readonly IpRange[]): readonly IpRange[] {
-  const sorted = [...ranges].sort(
-    (a, b) => a.family - b.family || (a.first < b.first ? -1 : a.first > b.first ? 1 : 0),
-  );
+  const sorted = [...ranges].sort(compareRanges);
   const merged: IpRange[] = [];
   for (const range of sorted) {
     const before = merged.at(-1);

@@ -1,8 +1,8 @@
-/** Names that others see: finalizers, conditions, annotations, managers (docs/architecture.md, Kubernetes API). */
+/** Names in the Kubernetes API: finalizers, conditions, annotations, field managers (docs/architecture.md). */
 
-/** Ours, the authority: any cloud controller strips the standard one without looking at the class. */
+/** The finalizer that counts: a cloud controller removes the standard one without regard to the class. */
 export const ownFinalizer = 'furiwake.dev/cleanup';
-/** KEP-980; users and the upstream tests expect it. */
+/** KEP-980. Users and the upstream tests expect it. */
 export const standardFinalizer = 'service.kubernetes.io/load-balancer-cleanup';
 export const ourFinalizers: readonly string[] = [ownFinalizer, standardFinalizer];
 
@@ -31,7 +31,7 @@ export const addressesAnnotations: readonly string[] = [
   'loxilb.io/staticIP',
   'eip.openelb.kubesphere.io/v1alpha1',
 ];
-/** Annotations by which a Service permits Services of other namespaces with the same key on its address. */
+/** Annotations with a key: Services of different namespaces share an address only if they have the same key. */
 export const sharingKeyAnnotations: readonly string[] = [
   'furiwake.dev/sharing-key',
   'metallb.io/allow-shared-ip',
@@ -61,5 +61,5 @@ export const autoscalerTaint = 'ToBeDeletedByClusterAutoscaler';
 
 export const defaultLoadBalancerClass = 'furiwake.dev/haproxy';
 
-/** kube-proxy's health port (`--healthz-bind-address`), which says by HTTP status whether a node wants traffic. */
+/** kube-proxy's health port (`--healthz-bind-address`), whose HTTP status says whether the node accepts traffic. */
 export const kubeProxyHealthPort = 10256;

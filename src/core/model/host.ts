@@ -3,7 +3,7 @@ import type { Ip } from '../ip/ip.ts';
 /** A TCP socket of the host in state LISTEN; `address` is `undefined` for a wildcard bind. */
 export type ListeningSocket = { readonly address: Ip | undefined; readonly family: 4 | 6; readonly port: number };
 
-/** What the planner must know of the load-balancer host. */
+/** What the planner needs to know about the load-balancer host. */
 export type HostFacts = {
   /** Addresses that the host has without furiwake, without link-local and loopback ones. */
   readonly ownAddresses: readonly Ip[];
@@ -13,5 +13,3 @@ export type HostFacts = {
   /** Addresses that the host needs to work (gateways, DNS servers, the API server …), by text, and what each is. */
   readonly needs: ReadonlyMap<string, string>;
 };
-
-export const unknownHost: HostFacts = { ownAddresses: [], primaryAddresses: [], listening: [], needs: new Map() };

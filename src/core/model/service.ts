@@ -11,10 +11,10 @@ export type ServicePort = {
   readonly nodePort: number;
 };
 
-/** Name and text. */
+/** Name and value. */
 export type Annotation = readonly [name: string, text: string];
 
-/** What a user wrote, as far as it decides anything here. Texts are unchecked: core decodes them. */
+/** The parts of a user's spec that furiwake uses. Texts are not validated: core decodes them. */
 export type ServiceSpec = {
   readonly type: string;
   readonly loadBalancerClass: string | undefined;
@@ -27,9 +27,9 @@ export type ServiceSpec = {
   readonly addressAnnotations: readonly Annotation[];
   /** The first sharing key that is not empty: Services of different namespaces with the same one may share an address. */
   readonly sharingKey: string | undefined;
-  /** Names of the annotations that furiwake ignores although they ask for something. */
+  /** Names of annotations that ask for a feature that furiwake does not have. */
   readonly ignoredAnnotations: readonly string[];
-  /** `spec.loadBalancerSourceRanges`, else the old annotation's list, as written; empty: open to all. */
+  /** `spec.loadBalancerSourceRanges`, else the list of the old annotation, as written. Empty: open to all. */
   readonly sourceRanges: readonly string[];
   readonly sessionAffinity: string;
   readonly externalTrafficPolicy: string;
@@ -46,7 +46,7 @@ export type Ingress = {
 /** One entry of `ingress[].ports` (core/v1 PortStatus); `error` is CamelCase or `prefix/CamelCase`. */
 export type PortStatus = { readonly port: number; readonly protocol: string; readonly error?: string };
 
-/** A condition of our own, or the standard `LoadBalancerPortsError` (metav1.Condition). */
+/** One of our own conditions, or the standard `LoadBalancerPortsError` (metav1.Condition). */
 export type Condition = {
   readonly type: string;
   readonly status: 'True' | 'False' | 'Unknown';
@@ -64,7 +64,7 @@ export type ServiceStatus = {
   readonly ingressManager: string | undefined;
 };
 
-/** A Service as the stores keep it. Parts that did not change keep their identity from event to event. */
+/** A Service, reduced to the fields that furiwake uses. Unchanged parts keep their identity from event to event. */
 export type Service = {
   readonly key: ServiceKey;
   readonly namespace: string;

@@ -1,18 +1,24 @@
 import type { IpRange } from '../ip/range.ts';
 
-/** What the administrator decided, by flags. */
+/** A range of the address pool. */
+export type SiteRange = IpRange & {
+  /** Only for Services that request an address of it. */
+  readonly isOnRequest?: true;
+};
+
+/** The administrator's choices: the flags. */
 export type Site = {
   readonly loadBalancerClass: string;
-  /** Also take Services without a class. */
+  /** Services without a class are ours, too. */
   readonly takesDefaultClass: boolean;
-  /** Only Services of these namespaces; `undefined`: all. */
+  /** Only Services of these namespaces are ours. `undefined`: of all. */
   readonly namespaces: ReadonlySet<string> | undefined;
-  /** Addresses that may be handed out, merged. */
-  readonly ranges: readonly IpRange[];
-  /** The ranges are this host's own addresses: one outside of them that furiwake wrote is another host's. */
+  /** The pool; no address is in two ranges. Empty if the pool is the host's own addresses. */
+  readonly ranges: readonly SiteRange[];
+  /** The pool is the host's own (primary) addresses. Services follow when they change. */
   readonly handsOutOwn: boolean;
-  /** Another host may have assigned addresses of its own pool: Services move to an address of this host. */
+  /** Another host may have published addresses of its own pool: those Services move to this host's pool. */
   readonly movesServices: boolean;
-  /** Ports of the host's own addresses that no Service may have. */
+  /** No Service may have these ports of the host's own addresses. */
   readonly reservedPorts: ReadonlySet<number>;
 };

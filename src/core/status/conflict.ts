@@ -3,15 +3,15 @@ import type { DesiredStatus } from './desired.ts';
 import { isSameStatus } from './next-write.ts';
 
 /**
- * What is remembered of other clients that change one Service's status: what we published last, when it was changed,
- * and until when we leave it alone.
+ * What furiwake remembers about a conflict over one Service's status: what furiwake published last, when other clients
+ * changed it, and until when furiwake does not write.
  */
 export type StatusConflict = {
   readonly published: DesiredStatus | undefined;
   /** Times of foreign writes within the last minute, ms. */
   readonly foreignWritesMs: readonly number[];
   readonly pausedUntilMs: number | undefined;
-  /** The spec for which status updates pause: a change of it by the user ends the pause. */
+  /** The spec at the begin of the pause. A change of the spec ends the pause. */
   readonly pausedFor: ServiceSpec | undefined;
 };
 
@@ -24,7 +24,7 @@ export const noConflict: StatusConflict = {
 
 const windowMs = 60_000;
 const foreignWritesAllowed = 3;
-/** How long nothing is written after the third foreign write. */
+/** How long furiwake does not write after the third foreign write. */
 export const pauseMs = 600_000;
 
 export type ConflictStep = {
@@ -33,9 +33,9 @@ export type ConflictStep = {
 };
 
 /**
- * Before a status write: is it our own next update (`write`), or does it restore what another client changed (`repair`)?
- * The third foreign write within a minute is not repaired (`giveUp`); for ten minutes nothing is (`wait`), unless the
- * user changes the spec.
+ * Tells what a status write would be: our own update (`write`), or a repair of what another client changed (`repair`).
+ * furiwake does not repair the third foreign write within a minute (`giveUp`), and then writes nothing for ten minutes
+ * (`wait`) or until the user changes the spec.
  */
 export function beforeWrite(
   conflict: StatusConflict,
@@ -56,7 +56,7 @@ export function beforeWrite(
   };
 }
 
-/** After a status write was accepted. */
+/** The conflict after the API server accepted a status write. */
 export function afterWrite(conflict: StatusConflict, published: DesiredStatus): StatusConflict {
   return { ...conflict, published };
 }

@@ -94,7 +94,7 @@ describe('the status of a Service', () => {
     expect(conditions(status)).toEqual({ AddressAssigned: 'True Assigned', Serving: 'True Serving' });
   });
 
-  test('is not known while a listener has not been answered', () => {
+  test('is not known while the host has not reported on a listener', () => {
     expect(statusOf([makeService('a')], { answer: () => undefined })).toBeUndefined();
   });
 
@@ -236,7 +236,7 @@ describe('the status of a Service', () => {
     ]);
   });
 
-  test('gives back the very conditions that are there when they say the same', () => {
+  test('keeps the present condition objects if they say the same', () => {
     const first = statusOf([makeService('a')]);
     const again = statusOf([makeService('a', {}, { status: { conditions: first?.conditions ?? [] } })], {
       nowMs: 9_000,
@@ -253,7 +253,7 @@ describe('the status of a Service', () => {
   });
 });
 
-test('more source ranges than one Service may have let nobody in, and it says so', () => {
+test('a Service with more source ranges than one may have is closed, and says so', () => {
   const sourceRanges = Array.from({ length: 6_000 }, (_, index) => `10.${index >> 7}.${(index & 127) * 2}.0/24`);
   const one = makeService('a', { sourceRanges });
   expect(conditions(statusOf([one]))).toMatchObject({ Serving: 'True Serving' });
@@ -261,7 +261,7 @@ test('more source ranges than one Service may have let nobody in, and it says so
   expect(conditions(statusOf([two]))).toMatchObject({ Serving: 'False TooManySourceRanges' });
 });
 
-test('source ranges for which older Services leave no room let nobody in, and it says so', () => {
+test('a Service for whose source ranges older Services leave no room is closed, and says so', () => {
   const one = makeService('a', { sourceRanges: ['198.51.100.0/24'] });
   const status = statusOf([one], { overBudget: new Set([one.key]) });
   expect(conditions(status)).toMatchObject({ Serving: 'False TooManySourceRanges' });

@@ -11,27 +11,27 @@ import { listenerKey, type TrafficTable } from '../traffic/table.ts';
 import type { NodeTrouble } from './node-trouble.ts';
 import { sentences, shortened } from './sentences.ts';
 
-/** The status that a Service should show: what we write, and nothing else. */
+/** The parts of a Service's status that furiwake writes, as they should be. */
 export type DesiredStatus = Pick<ServiceStatus, 'ingress' | 'conditions'>;
 
 export type StatusInput = {
   readonly service: Service;
   readonly assignment: Assignment;
-  /** The listeners that the host was given. */
+  /** The listeners that were published to the host. */
   readonly listeners: TrafficTable['listeners'];
-  /** What the host says of them. */
+  /** The host's report on them. */
   readonly reports: HostReport['listeners'];
   readonly nodeTrouble: NodeTrouble;
   /** The source ranges of the Service exceed the budget of the host. */
   readonly isOverBudget: boolean;
-  /** False: the Service has had no ready endpoint for some seconds. */
+  /** False if the Service has had no ready endpoint for some seconds. */
   readonly hasEndpoints: boolean;
   readonly nowMs: number;
 };
 
 /**
- * What the Service's status should say; `undefined` while the host has not answered for some listener: then the present
- * status stays. An address is published when all of its listeners are ready; endpoints and nodes do not hold it back.
+ * The status that the Service should have. `undefined` while the host has not reported on some listener: the present status
+ * stays. An address is published when all of its listeners are ready; it does not wait for endpoints or nodes.
  */
 export function desiredStatus(input: StatusInput): DesiredStatus | undefined {
   const { service, assignment } = input;
@@ -52,13 +52,13 @@ export function desiredStatus(input: StatusInput): DesiredStatus | undefined {
     .flatMap((address): readonly Ingress[] => {
       const { text } = address.ip;
       if (!failing.has(text)) return [ingressOf(address, service, assignment)];
-      const present = shown.get(text); // what was in force before the change that was refused may still be
+      const present = shown.get(text); // The revision before the refused one may still be in force.
       return present !== undefined && isServed(present, input) ? [present] : [];
     });
   if (assignment.keepsStatus) ingress.push(...service.status.ingress);
   if (failures.length > 0) {
     const wanted = new Set(assignment.addresses.map(({ ip }) => ip.text));
-    // A move that the host refuses: the address before it still answers.
+    // The host refuses a move: the old address still answers.
     for (const entry of service.status.ingress)
       if (!wanted.has(entry.ip ?? '') && isServed(entry, input)) ingress.push(entry);
   }
@@ -73,7 +73,7 @@ export function desiredStatus(input: StatusInput): DesiredStatus | undefined {
   return { ingress, conditions: conditions.sort((a, b) => (a.type < b.type ? -1 : 1)) };
 }
 
-/** `ready` when the revision that is wanted is in force, else why not; `undefined`: not known yet. */
+/** `ready` if the wanted revision is in force, else why it is not; `undefined` if the host has not reported yet. */
 function answerTo(key: ListenerKey, { listeners, reports }: StatusInput): 'ready' | Verdict | undefined {
   const listener = listeners.get(key);
   const report = reports.get(key);
@@ -82,7 +82,7 @@ function answerTo(key: ListenerKey, { listeners, reports }: StatusInput): 'ready
   return report.holder === listener.service && report.revision === listener.revision ? 'ready' : undefined;
 }
 
-/** Whether something of the Service is in force on an address that its status shows. */
+/** Whether a listener of the Service is in force on this address of its status. */
 function isServed({ ip: text, ports }: Ingress, { service, reports }: StatusInput): boolean {
   const ip = text === undefined ? undefined : parseIp(text);
   if (ip === undefined) return false;
@@ -101,7 +101,7 @@ function ingressOf({ ip, taken }: AssignedAddress, service: Service, { refused }
   return { ip: ip.text, hostname: undefined, ipMode: 'Proxy', ports };
 }
 
-/** All ports that are not served somewhere, with why. */
+/** Why ports are not served, or not on every address. */
 function unserved({ addresses, refused }: Assignment): readonly Verdict[] {
   return [...refused, ...addresses.flatMap(({ taken }) => taken)];
 }
@@ -139,7 +139,7 @@ function servingCondition(
   return [type, isClosed(input, served, closed) ? 'False' : 'True', { reason, message: sentences(shortcomings) }];
 }
 
-/** Source ranges permit no client on any address. */
+/** True if source ranges permit no client on any address. */
 function isClosed(input: StatusInput, served: readonly AssignedAddress[], closed: readonly Family[]): boolean {
   if (sourceRangesOf(input).excess !== undefined) return true;
   return served.every(({ ip }) => closed.includes(ip.family));
@@ -149,7 +149,7 @@ function sourceRangesOf({ service, assignment, isOverBudget }: StatusInput): Sou
   return planSourceRanges(service.spec.sourceRanges, listenersOf(assignment), isOverBudget);
 }
 
-/** What differs from what a user may expect of a Service that is served, the gravest first: none hides another. */
+/** How a served Service falls short of its spec, the gravest first. All are listed. */
 function shortcomingsOf(
   input: StatusInput,
   missing: readonly Verdict[],
@@ -191,7 +191,7 @@ function ignoredFields({ spec }: Service): readonly string[] {
   return ignored;
 }
 
-/** The API's own condition for ports that a load balancer cannot serve; absent when all can be. */
+/** The standard condition for ports that a load balancer cannot serve; absent if it can serve all. */
 function portsCondition(assignment: Assignment): readonly (readonly [string, Condition['status'], Verdict])[] {
   const missing = unserved(assignment);
   const [first] = missing;
@@ -202,7 +202,7 @@ function portsCondition(assignment: Assignment): readonly (readonly [string, Con
   return [[conditionTypes.portsError, 'True', { reason, message: sentences(missing) }]];
 }
 
-/** The condition as it is when it says the same already; `lastTransitionTime` moves only with `status`. */
+/** The present condition if it says the same. `lastTransitionTime` changes only with `status`. */
 function condition(
   present: readonly Condition[],
   type: string,
@@ -217,7 +217,7 @@ function condition(
   return { type, status, reason: verdict.reason, message, lastTransitionTime };
 }
 
-/** Whole seconds, UTC, as metav1.Time is written. */
+/** Whole seconds in UTC, the format of metav1.Time. */
 function rfc3339(ms: number): string {
   return `${new Date(ms).toISOString().slice(0, 19)}Z`;
 }

@@ -3,7 +3,7 @@ import { ourFinalizers } from '../model/contract.ts';
 import type { Ingress, Service } from '../model/service.ts';
 import type { DesiredStatus } from './desired.ts';
 
-/** The one next thing to write for a Service. Finalizers and status each are one request. */
+/** The next write to a Service. Finalizers and status are one request each. */
 export type Write =
   | { readonly kind: 'finalizers'; readonly finalizers: readonly string[] }
   | { readonly kind: 'status'; readonly status: DesiredStatus };
@@ -11,19 +11,19 @@ export type Write =
 export type WriteInput = {
   readonly service: Service;
   readonly eligibility: Eligibility;
-  /** What the status should say; `undefined`: not known yet. */
+  /** `undefined` if not known yet. */
   readonly desired: DesiredStatus | undefined;
-  /** Some listener of the Service is still programmed on a host. */
+  /** A host still carries a listener of the Service. */
   readonly isProgrammed: boolean;
 };
 
 const nothingPublished: DesiredStatus = { ingress: [], conditions: [] };
 
 /**
- * Decides the next write, from what is there and what should be; `undefined` when nothing differs.
+ * Compares the present state with the desired one and decides the next write; `undefined` if nothing differs.
  *
  *   ours      finalizers (before anything exists) → status
- *   leaving   wait until nothing is programmed → empty the status → take the finalizers off
+ *   leaving   wait until no listener is programmed → empty the status → remove the finalizers
  */
 export function nextWrite({ service, eligibility, desired, isProgrammed }: WriteInput): Write | undefined {
   switch (eligibility) {
@@ -48,7 +48,7 @@ export function nextWrite({ service, eligibility, desired, isProgrammed }: Write
   }
 }
 
-/** True when both say the same; `lastTransitionTime` follows from the rest. */
+/** True if both have the same content. Ignores `lastTransitionTime`, which follows from the rest. */
 export function isSameStatus(a: DesiredStatus, b: DesiredStatus): boolean {
   return (
     isSameIngress(a.ingress, b.ingress) &&
@@ -61,7 +61,7 @@ export function isSameStatus(a: DesiredStatus, b: DesiredStatus): boolean {
   );
 }
 
-/** True when both publish the same addresses with the same ports. */
+/** True if both publish the same addresses with the same ports. */
 function isSameIngress(a: readonly Ingress[], b: readonly Ingress[]): boolean {
   return isSameList(
     a,

@@ -5,7 +5,7 @@ import type { Node } from '../model/node.ts';
 import type { HostReport } from '../traffic/report.ts';
 import { addressOfNode, type TrafficTable } from '../traffic/table.ts';
 
-/** Why no node takes new connections, by family, as part of a sentence; `undefined`: some node does. */
+/** By family, why no node takes new connections, as part of a sentence; `undefined` if a node does. */
 export type NodeTrouble = { readonly [F in Family]: string | undefined };
 
 export type NodeTroubleInput = {

@@ -3,12 +3,12 @@ import type { Verdict } from '../reasons.ts';
 /** Longest message of a condition that furiwake writes (metav1.Condition allows 32,768 bytes). */
 const mostLength = 1024;
 
-/** The messages, each once, with semicolons between. */
+/** Joins the messages with semicolons, each message once. */
 export function sentences(verdicts: readonly Verdict[]): string {
   return [...new Set(verdicts.map(({ message }) => message))].join('; ');
 }
 
-/** At most 1,024 characters, cut between words. */
+/** Cuts the text between words to at most 1,024 characters. */
 export function shortened(text: string): string {
   if (text.length <= mostLength) return text;
   const cut = text.slice(0, mostLength - 1);
@@ -16,7 +16,7 @@ export function shortened(text: string): string {
   return `${end > 0 ? cut.slice(0, end) : cut}…`;
 }
 
-/** `80, 443, 8000-8010`: ports in ascending order, three or more neighbours as a range. */
+/** `80, 443, 8000-8010`: ports in ascending order, three or more adjacent ones as a range. */
 export function portList(ports: Iterable<number>): string {
   const sorted = [...new Set(ports)].sort((a, b) => a - b);
   const parts: string[] = [];

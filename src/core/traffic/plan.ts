@@ -16,7 +16,7 @@ import {
 } from './table.ts';
 
 export type TrafficInput = {
-  /** Services that are ours; one has listeners as soon as our finalizer is in place. */
+  /** Services that are ours. A Service has no listeners before our finalizer is in place. */
   readonly services: PersistentMap<ServiceKey, Service>;
   readonly assignments: PersistentMap<ServiceKey, Assignment>;
   /** Services whose source ranges exceed the budget of the host (`makeRangeBudget`): closed to all clients. */
@@ -27,8 +27,8 @@ export type TrafficInput = {
 };
 
 /**
- * Plans the table of one host. As good as pure: what a planner remembers of its last table saves work and never changes
- * the answer. The listeners of a Service keep their identity as long as its spec and assignment do.
+ * Plans the table of one host. As good as pure: what a planner remembers of its last table saves work and never changes the
+ * result. The listeners of a Service stay the same objects while its spec and assignment do.
  */
 export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
   const planNodes = makeNodesPlanner();
@@ -74,7 +74,7 @@ const memo = new WeakMap<
   }
 >();
 
-/** `undefined` for none. */
+/** `undefined` if there are none. */
 function listenersFor(
   service: Service | undefined,
   assignment: Assignment | undefined,
@@ -105,7 +105,7 @@ function listenersFor(
 
 type PlannedNodes = Pick<TrafficTable, 'nodes' | 'backends'>;
 
-/** Excluded nodes are left out: the data plane drains a server before it removes it. Same nodes, same objects. */
+/** Omits excluded nodes: the dataplane drains a server before it removes it. The same nodes give the same objects. */
 function makeNodesPlanner(): (nodes: ReadonlyMap<NodeName, Node>, drained: ReadonlySet<NodeName>) => PlannedNodes {
   let last: { readonly nodes: ReadonlyMap<NodeName, Node>; readonly drained: ReadonlySet<NodeName> } | undefined;
   let planned: PlannedNodes = emptyTable;

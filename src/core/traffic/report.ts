@@ -4,28 +4,28 @@ import { PersistentMap } from '../persistent-map.ts';
 import type { Verdict } from '../reasons.ts';
 import type { Revision } from '../revision.ts';
 
-/** What a host says of one listener that is wanted there, or that it may still carry connections for. */
+/** A host's report on a listener that it should carry, or for which it may still have connections. */
 export type ListenerReport = {
   /**
-   * The Service whose connections the host may carry: from before the listener is programmed until after it is gone.
-   * `undefined`: wanted, and nothing of it is programmed.
+   * The Service whose connections the host may carry: set before the listener is programmed, cleared after it is removed.
+   * `undefined`: the listener is wanted, and no part of it is programmed.
    */
   readonly holder: ServiceKey | undefined;
-  /** The revision that is in force, ready to be published; `undefined`: none, or not known for certain. */
+  /** The revision that is in force, so that it may be published; `undefined` if none is, or if that is not certain. */
   readonly revision: Revision | undefined;
-  /** Packets are let through. A host that is ready and must not serve yet (it has not the Lease) says false. */
+  /** The host lets packets through. False on a host that is ready but may not serve (another one has the Lease). */
   readonly isForwarding: boolean;
-  /** Why a wanted revision is not in force. */
+  /** A wanted revision that is not in force, and why. */
   readonly refusal: { readonly revision: Revision; readonly verdict: Verdict } | undefined;
 };
 
-/** How a node does, as the host finds it; a family without an address of the node is left out. */
+/** Health of a node as the host's checks find it. */
 export type NodeHealth = 'up' | 'unhealthy' | 'silent';
 
-/** What a host says of itself: the other half of a `TrafficTable`. Plain data; unchanged parts keep their identity. */
+/** The observed state of a host; a `TrafficTable` is the desired one. Plain data. Unchanged parts keep their identity. */
 export type HostReport = {
   readonly listeners: PersistentMap<ListenerKey, ListenerReport>;
-  /** By node; of those that the host checks. */
+  /** By node and family, of the addresses that the host checks. */
   readonly health: ReadonlyMap<NodeName, { readonly 4?: NodeHealth; readonly 6?: NodeHealth }>;
   /** Addresses that the host has without furiwake, by text; without loopback and link-local ones. */
   readonly ownAddresses: ReadonlyMap<string, Ip>;

@@ -5,29 +5,29 @@ import type { ServiceKey } from '../model/names.ts';
 import type { Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 
-/** Ranges of one Service over all its listeners: one Service cannot use up what all share. */
+/** Limit for one Service, over all its listeners, so that it cannot use up the budget that all share. */
 export const mostRanges = 10_000;
 
 /**
- * Ranges of all Services of a host over all their listeners. The kernel's sets of ranges (pipapo) grow faster than their
+ * Limit for all Services of a host, over all their listeners. The kernel's sets of ranges (pipapo) grow faster than their
  * elements: three Services with 10,000 ranges each take 9 s to load and 220 MB, five take 25 s and 600 MB; beyond that nft
- * does not end within its deadline (nft 1.0.6, Linux 6.18, IPv6 ranges that are no prefixes, the worst case). 30,000
+ * exceeds its deadline (nft 1.0.6, Linux 6.18, the worst case, IPv6 ranges that are not prefixes). 30,000
  * ranges over 300 listeners take 2 s and 25 MB.
  */
 export const mostRangesOfHost = 30_000;
 
 export type SourceRanges = {
-  /** Merged; `undefined` is open to all, an empty list is closed to all. */
+  /** Merged. `undefined`: open to all; empty: closed to all. */
   readonly ranges: readonly IpRange[] | undefined;
   /** Entries that are not CIDRs. */
   readonly malformed: readonly string[];
-  /** Why the Service is closed to all clients though it has ranges: there are more than the kernel is given. */
+  /** Why the Service is closed to all clients: it has too many ranges. */
   readonly excess: string | undefined;
 };
 
 /**
- * Reads `loadBalancerSourceRanges`. An entry that is not a CIDR matches no client, and a family without an entry is
- * closed: a Service that is restricted is never open by mistake. `isOverBudget`: see {@link makeRangeBudget}.
+ * Decodes `loadBalancerSourceRanges`. An entry that is not a CIDR matches no client, and a family without an entry is closed,
+ * so that a restricted Service is never open by mistake. `isOverBudget`: see {@link makeRangeBudget}.
  */
 export function planSourceRanges(
   texts: readonly string[],
@@ -59,9 +59,9 @@ type Claims = {
 const none: ReadonlySet<ServiceKey> = new Set();
 
 /**
- * The Services whose source ranges exceed {@link mostRangesOfHost}: the older Service goes first, and one that does not
- * fit leaves its room to younger ones. As good as pure: what it remembers of the last call saves work. The same set, the
- * same object.
+ * Finds the Services whose source ranges exceed {@link mostRangesOfHost}. Older Services have precedence; if one does not
+ * fit, younger ones may. As good as pure: what it remembers of the last call saves work. Returns the same object for the
+ * same set.
  */
 export function makeRangeBudget(most: number = mostRangesOfHost): (claims: Claims) => ReadonlySet<ServiceKey> {
   let services: Claims['services'] = PersistentMap.empty();
@@ -91,7 +91,7 @@ export function makeRangeBudget(most: number = mostRangesOfHost): (claims: Claim
   };
 }
 
-/** The elements that the kernel would hold for the Service. */
+/** How many elements the kernel's sets would have for the Service. */
 function claimOf(service: Pick<Service, 'spec'> | undefined, assignment: Assignment | undefined): number {
   if (service === undefined || assignment === undefined) return 0;
   const listeners = listenersOf(assignment);
@@ -121,7 +121,7 @@ type Decoded = Pick<SourceRanges, 'ranges' | 'malformed'>;
 
 const decoded = new WeakMap<readonly string[], Decoded>();
 
-/** Once for each list: a spec that did not change keeps its lists. */
+/** Decodes each list once: a spec that did not change keeps its list objects. */
 function decode(texts: readonly string[]): Decoded {
   if (texts.length === 0) return { ranges: undefined, malformed: [] };
   let known = decoded.get(texts);
@@ -140,7 +140,7 @@ function decode(texts: readonly string[]): Decoded {
   return known;
 }
 
-/** Of these families those that no range is of, where there are ranges at all: they are closed to every client. */
+/** Those of the families that are closed to all clients: there are ranges, and none is of this family. */
 export function closedFamilies(texts: readonly string[], families: readonly Family[]): readonly Family[] {
   const { ranges } = decode(texts);
   if (ranges === undefined) return [];

@@ -6,8 +6,8 @@ import { PersistentMap } from '../persistent-map.ts';
 import { type Revision, revisionOf } from '../revision.ts';
 
 /**
- * What one load-balancer host must do, as plain data. It knows nothing of Kubernetes. Three tables that change at three
- * rates, each keyed and compared on its own:
+ * The desired state of one load-balancer host, as plain data without Kubernetes. Three tables that change at different
+ * rates, each with its own keys and compared on its own:
  *
  *   listeners   192.0.2.51|80|TCP → Service shop/web, backend nodes4, target port 30692, open      change with Services
  *   backends    nodes4 → n1, n2      nodes6 → n1                                                    change with endpoints
@@ -21,22 +21,22 @@ export type TrafficTable = {
   readonly nodes: ReadonlyMap<NodeName, TrafficNode>;
 };
 
-/** What clients connect to. */
+/** Where clients connect. */
 export type ListenerAddress = { readonly address: Ip; readonly protocol: Protocol; readonly port: number };
 
-/** A listener and the policy for its connections. Holds no text that a user wrote, except the key of the Service. */
+/** A listener and the policy for its connections. The key of the Service is the only text in it that a user wrote. */
 export type Listener = ListenerAddress & {
   readonly key: ListenerKey;
-  /** For logs and metrics, and to tell when a listener changes hands. Data planes put it into no daemon's text. */
+  /** For logs, for metrics, and to detect that a listener changes hands. Never part of a daemon's configuration. */
   readonly service: ServiceKey;
   readonly backend: BackendId;
-  /** Port of every server of the backend: a nodePort. */
+  /** The port on every server of the backend: a nodePort. */
   readonly targetPort: number;
-  /** Merged, of the listener's family; `undefined`: open to all; empty: closed. */
+  /** Merged, of the listener's family. `undefined`: open to all; empty: closed to all. */
   readonly sourceRanges: readonly IpRange[] | undefined;
   /** The address is the host's own: furiwake never adds it to the host nor announces it. */
   readonly isHostAddress: boolean;
-  /** Of all of the above. */
+  /** Hash of all of the above. */
   readonly revision: Revision;
 };
 
@@ -46,7 +46,7 @@ export type Backend = { readonly family: Family; readonly servers: readonly Serv
 /** One server of a backend: a cluster node, reached on the listener's target port. */
 export type Server = { readonly node: NodeName };
 
-/** A cluster node; `drain`: no new connections, the present ones continue. */
+/** A cluster node. `drain`: it gets no new connections, and those that exist continue. */
 export type TrafficNode = {
   readonly name: NodeName;
   /** At most one per family. */
@@ -69,7 +69,7 @@ export function listenerKey(address: Ip, port: number, protocol: Protocol): List
   return `${address.text}|${port}|${protocol}` as ListenerKey;
 }
 
-/** A listener with its key and revision. */
+/** Adds key and revision. */
 export function makeListener(fields: Omit<Listener, 'key' | 'revision'>): Listener {
   const { address, port, protocol, service, backend, targetPort, sourceRanges, isHostAddress } = fields;
   const ranges = sourceRanges === undefined ? 'open' : sourceRanges.map(formatRange).join(' ');
@@ -80,7 +80,7 @@ export function makeListener(fields: Omit<Listener, 'key' | 'revision'>): Listen
   };
 }
 
-/** The table of these listeners and nodes, with the backends of all nodes. Of two listeners with one key the later counts. */
+/** Makes a table with the backends of all nodes. If two listeners have the same key, the later one counts. */
 export function makeTable(listeners: Iterable<Listener>, nodes: readonly TrafficNode[]): TrafficTable {
   return {
     listeners: PersistentMap.from(Array.from(listeners, (listener) => [listener.key, listener])),
@@ -106,7 +106,7 @@ export function addressOfNode({ addresses }: TrafficNode, family: Family): Ip | 
   return addresses.find((address) => address.family === family);
 }
 
-/** True when a data plane could see no difference. */
+/** True if both mean the same to a dataplane. */
 export function isSameTable(a: TrafficTable, b: TrafficTable): boolean {
   return (
     a.nodes === b.nodes && a.backends === b.backends && PersistentMap.changedKeys(a.listeners, b.listeners).length === 0

@@ -1,13 +1,6 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { patience } from '../../../test/netns/patience.ts';
-import {
-  ours,
-  proxyPort,
-  startSteeringRig,
-  type SteeringRig,
-  tableOf,
-  targetOf,
-} from '../../../test/netns/steering-rig.ts';
+import { ours, proxyPort, type SteeringRig, tableOf, targetOf, useSteering } from '../../../test/netns/steering-rig.ts';
 import { addressesOf } from '../../../test/make/table.ts';
 import type { Steering } from '../../ports/host.ts';
 
@@ -17,21 +10,9 @@ import type { Steering } from '../../ports/host.ts';
 const { signal } = new AbortController();
 let rig: SteeringRig;
 let steering: Steering;
-let lifetime: AbortController;
 
-beforeAll(async () => {
-  rig = await startSteeringRig({ nodes: 1 });
-});
-afterAll(() => rig[Symbol.asyncDispose]());
-
-beforeEach(() => {
-  lifetime = new AbortController();
-  rig.reset();
-  steering = rig.makeNew(lifetime.signal);
-});
-afterEach(async () => {
-  await steering.remove(signal);
-  lifetime.abort();
+useSteering({ nodes: 1 }, (scene) => {
+  ({ rig, steering } = scene);
 });
 
 describe('a host that is withdrawn', () => {

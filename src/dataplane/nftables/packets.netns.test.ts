@@ -1,13 +1,6 @@
 import { addressesOf } from '../../../test/make/table.ts';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import {
-  type SteeringRig,
-  ours,
-  proxyPort,
-  startSteeringRig,
-  tableOf,
-  targetOf,
-} from '../../../test/netns/steering-rig.ts';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { type SteeringRig, ours, proxyPort, tableOf, targetOf, useSteering } from '../../../test/netns/steering-rig.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
 import type { Steering } from '../../ports/host.ts';
 
@@ -24,19 +17,8 @@ const open = tableOf([
   ['10.10.0.1', 8080],
 ]);
 
-beforeAll(async () => {
-  rig = await startSteeringRig();
-});
-afterAll(() => rig[Symbol.asyncDispose]());
-
-beforeEach(() => {
-  lifetime = new AbortController();
-  rig.reset();
-  steering = rig.makeNew(lifetime.signal);
-});
-afterEach(async () => {
-  await steering.remove(signal);
-  lifetime.abort();
+useSteering({}, (scene) => {
+  ({ rig, steering, lifetime } = scene);
 });
 
 describe('a connection from a client', () => {

@@ -2,6 +2,7 @@ import { type Fate, steeringContract } from '../../../test/contract/steering.ts'
 import { makeFakeNft } from '../../../test/make/fake-nft.ts';
 import { makeHostPorts } from '../../../test/make/host-ports.ts';
 import { silent } from '../../../test/make/log.ts';
+import { recordMetrics } from '../../../test/sim/observers.ts';
 import { virtualClock } from '../../../test/sim/virtual-clock.ts';
 import { type Ip, parseIp } from '../../core/ip/ip.ts';
 import { type IpRange, parseRange, rangeContains } from '../../core/ip/range.ts';
@@ -45,17 +46,12 @@ steeringContract('nftables in memory', async () => {
       return ranges > mostRanges ? 'Error: Too many open files in system' : undefined;
     },
   });
-  const metrics = {
-    counter: () => ({ add: () => undefined }),
-    gauge: () => ({ set: () => undefined, remove: () => undefined }),
-    histogram: () => ({ observe: () => undefined }),
-  };
   return {
     steering: makeSteering({
       exec: nft.exec,
       clock: virtualClock(),
       log: silent,
-      metrics,
+      metrics: recordMetrics(),
       lifetime: lifetime.signal,
     }),
     proxyPort: 292,

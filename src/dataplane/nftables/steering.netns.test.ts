@@ -1,13 +1,13 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { silent } from '../../../test/make/log.ts';
 import {
   type SteeringRig,
   type Listening,
   ours,
   proxyPort,
-  startSteeringRig,
   tableOf,
   targetOf,
+  useSteering,
 } from '../../../test/netns/steering-rig.ts';
 import * as make from '../../../test/make/table.ts';
 import { patience } from '../../../test/netns/patience.ts';
@@ -32,19 +32,8 @@ const open = tableOf([
   ['10.10.0.1', 8080],
 ]);
 
-beforeAll(async () => {
-  rig = await startSteeringRig();
-});
-afterAll(() => rig[Symbol.asyncDispose]());
-
-beforeEach(() => {
-  lifetime = new AbortController();
-  rig.reset();
-  steering = rig.makeNew(lifetime.signal);
-});
-afterEach(async () => {
-  await steering.remove(signal);
-  lifetime.abort();
+useSteering({}, (scene) => {
+  ({ rig, steering, lifetime } = scene);
 });
 
 describe('a change', () => {

@@ -4,6 +4,7 @@ import { type FakeNft, makeFakeNft } from '../../../test/make/fake-nft.ts';
 import { silent } from '../../../test/make/log.ts';
 import { addressesOf, listener, tableOf as makeTable } from '../../../test/make/table.ts';
 import { type Listening, tableOf, targetOf } from '../../../test/netns/steering-rig.ts';
+import { recordMetrics } from '../../../test/sim/observers.ts';
 import { virtualClock } from '../../../test/sim/virtual-clock.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
 import { emptyTable, type TrafficTable } from '../../core/traffic/table.ts';
@@ -19,13 +20,11 @@ type Rig = { readonly nft: FakeNft; readonly steering: Steering };
 
 function makeRig(options: Parameters<typeof makeFakeNft>[0] = {}): Rig {
   const nft = makeFakeNft(options);
-  const metrics = {
-    counter: () => ({ add: () => undefined }),
-    gauge: () => ({ set: () => undefined, remove: () => undefined }),
-    histogram: () => ({ observe: () => undefined }),
-  };
   const clock = virtualClock();
-  return { nft, steering: makeSteering({ exec: nft.exec, clock, log: silent, metrics, lifetime: signal }) };
+  return {
+    nft,
+    steering: makeSteering({ exec: nft.exec, clock, log: silent, metrics: recordMetrics(), lifetime: signal }),
+  };
 }
 
 /** Refuses elements with such a text. */

@@ -1,0 +1,260 @@
+import { type Family, type Ip, ipOf } from '../ip/ip.ts';
+import { indexOfRange } from '../ip/range.ts';
+import type { HostFacts } from '../model/host.ts';
+import type { ListenerKey, ServiceKey } from '../model/names.ts';
+import type { ServicePort } from '../model/service.ts';
+import type { Site, SiteRange } from '../model/site.ts';
+import type { Verdict } from '../reasons.ts';
+import { listenerKey } from '../traffic/table.ts';
+import type { AddressRecord } from './assignment.ts';
+import type { Pool } from './pool.ts';
+
+/** A Service as its neighbours on an address see it. */
+export type Holder = {
+  readonly service: ServiceKey;
+  readonly namespace: string;
+  readonly sharingKey: string | undefined;
+};
+
+/** A Service that asks for addresses. */
+export type Claimant = {
+  readonly holder: Holder;
+  /** Those of its ports that can be served. */
+  readonly ports: readonly ServicePort[];
+  /** What the Service had before. */
+  readonly record: AddressRecord | undefined;
+  /** The listeners of the record. */
+  readonly recorded: ReadonlySet<ListenerKey>;
+};
+
+/** An address that was found for a Service. Without one: why, and whether a port that the host needs is in the way. */
+export type Found =
+  | { readonly ok: true; readonly ip: Ip }
+  | { readonly ok: false; readonly verdict: Verdict; readonly waitsForHost: boolean };
+
+/** An address in use. `sharers`: how many of its listeners each namespace has with each sharing key. */
+type Use = { readonly ip: Ip; readonly sharers: Map<string, Sharer> };
+type Sharer = Pick<Holder, 'namespace' | 'sharingKey'> & { listeners: number };
+
+/**
+ * Which Service holds which listener of which address, and the one answer to who may have what: {@link Allocation.mayHave}.
+ * A listener has at most one holder, so no listener is ever given twice.
+ *
+ *   192.0.2.51   80/TCP → lbtest/nginx     443/TCP → shop/web         (two namespaces with one sharing key)
+ *   192.0.2.52   80/TCP → shop/web
+ *
+ * Kept from one plan to the next, so that a plan costs only what changes. Site and pool never change; facts about the host
+ * come with each plan.
+ */
+export class Allocation {
+  readonly #site: Site;
+  readonly #pool: Pool;
+  #host: HostFacts;
+  readonly #holders = new Map<ListenerKey, Holder>();
+  readonly #uses = new Map<string, Use>();
+  /** Of each range of the pool: all addresses before this one are in use. */
+  readonly #cursors: bigint[];
+  /** Searches of this plan that found nothing. Thousands of Services with the same ports may wait for an address. */
+  readonly #failures = new Map<string, Found>();
+
+  constructor(site: Site, pool: Pool, host: HostFacts) {
+    this.#site = site;
+    this.#pool = pool;
+    this.#host = host;
+    this.#cursors = pool.ranges.map((range) => range.first);
+  }
+
+  beginPlan(host: HostFacts): void {
+    this.#host = host;
+    this.#failures.clear();
+  }
+
+  /**
+   * Whether the Service may have these ports of the address, or why not. Asking changes nothing.
+   *
+   * A Service may keep a recorded address that has left the pool, and its neighbours there though a sharing key was removed,
+   * but no address that the cluster or the host needs. The host's own address follows the host.
+   */
+  mayHave(claimant: Claimant, ip: Ip, ports: readonly ServicePort[] = claimant.ports): true | Verdict {
+    const need = this.#pool.excluded.get(ip.text);
+    if (need !== undefined) return { reason: 'AddressInUse', message: `${ip.text} is in use: ${need}` };
+    const isRecorded = claimant.record?.addresses.some(({ text }) => text === ip.text) ?? false;
+    const mayStay = isRecorded && !this.#site.handsOutOwn;
+    if (!mayStay && this.#rangeOf(ip) === undefined) return this.#outsidePool(ip);
+    for (const port of ports) {
+      const problem = this.#hostNeed(claimant, ip, port) ?? this.#conflict(claimant, ip, port);
+      if (problem !== undefined) return problem;
+    }
+    return isRecorded || this.#site.handsOutOwn || this.#mayShare(claimant, ip) ? true : notShared(ip);
+  }
+
+  /** Gives the Service this port of the address if it may have it. What it holds it keeps. */
+  claim(claimant: Claimant, ip: Ip, port: ServicePort): true | Verdict {
+    const listener = listenerKey(ip, port.port, port.protocol);
+    if (this.#holders.get(listener)?.service === claimant.holder.service) return true;
+    const answer = this.mayHave(claimant, ip, [port]);
+    if (answer !== true) return answer;
+    this.#holders.set(listener, claimant.holder);
+    this.#count(ip, claimant.holder, 1);
+    return true;
+  }
+
+  /** Takes a listener back from the Service, if it holds it. */
+  release(listener: ListenerKey, service: ServiceKey): void {
+    const holder = this.#holders.get(listener);
+    const use = this.#uses.get(listener.slice(0, listener.indexOf('|')));
+    if (holder?.service !== service || use === undefined) return;
+    this.#holders.delete(listener);
+    this.#count(use.ip, holder, -1);
+  }
+
+  /** The lowest free address of the pool that the Service may have, else the lowest one that it may share. */
+  find(claimant: Claimant, family: Family): Found {
+    const { namespace, sharingKey = '' } = claimant.holder;
+    const ports = claimant.ports.map(({ port, protocol }) => `${port}/${protocol}`).join();
+    const demand = `${family} ${namespace} ${sharingKey} ${ports}`;
+    const known = this.#failures.get(demand);
+    if (known !== undefined) return known;
+    const found = this.#search(claimant, family);
+    if (!found.ok) this.#failures.set(demand, found);
+    return found;
+  }
+
+  hasFamily(family: Family): boolean {
+    return this.#pool.ranges.some((range) => range.family === family);
+  }
+
+  #search(claimant: Claimant, family: Family): Found {
+    const refusals: Verdict[] = [];
+    for (const candidates of [() => this.#free(family), () => this.#inUse(family)]) {
+      for (const ip of candidates()) {
+        const answer = this.mayHave(claimant, ip);
+        if (answer === true) return { ok: true, ip };
+        refusals.push(answer);
+      }
+    }
+    return {
+      ok: false,
+      verdict: this.hasFamily(family)
+        ? exhausted(family, refusals)
+        : { reason: 'FamilyUnavailable', message: `--addresses holds no IPv${family} address` },
+      waitsForHost: refusals.some(({ reason }) => reason === 'PortInUseOnHost'),
+    };
+  }
+
+  /** Those that need no request, lowest first. Costs no more than the addresses in use, however large the ranges. */
+  *#free(family: Family): Generator<Ip, void, undefined> {
+    for (const [index, range] of this.#pool.ranges.entries()) {
+      if (range.family !== family || range.isOnRequest) continue;
+      let isPrefixInUse = true;
+      for (let value = this.#cursors[index] ?? range.first; value <= range.last; value++) {
+        const ip = ipOf(family, value);
+        if (this.#uses.has(ip.text)) {
+          if (isPrefixInUse) this.#cursors[index] = value + 1n;
+          continue;
+        }
+        isPrefixInUse = false;
+        yield ip;
+      }
+    }
+  }
+
+  /** Those that need no request, lowest first. */
+  #inUse(family: Family): readonly Ip[] {
+    return Array.from(this.#uses.values(), ({ ip }) => ip)
+      .filter((ip) => {
+        const range = ip.family === family ? this.#rangeOf(ip) : undefined;
+        return range !== undefined && !range.isOnRequest;
+      })
+      .sort((a, b) => (a.value < b.value ? -1 : 1));
+  }
+
+  #rangeOf(ip: Ip): SiteRange | undefined {
+    return this.#pool.ranges[indexOfRange(this.#pool.ranges, ip)];
+  }
+
+  #outsidePool({ text }: Ip): Verdict {
+    const message = this.#site.handsOutOwn
+      ? `requested address ${text} is not the load-balancer host's own address, the only one that is handed out`
+      : `requested address ${text} is outside the address pool`;
+    return { reason: 'AddressNotInPool', message };
+  }
+
+  /** The host keeps ports of its own addresses for itself, so that no Service ever cuts off an administrator's ssh. */
+  #hostNeed({ recorded }: Claimant, ip: Ip, { port, protocol }: ServicePort): Verdict | undefined {
+    const { ownAddresses, listening } = this.#host;
+    if (!ownAddresses.some(({ text }) => text === ip.text)) return undefined;
+    if (this.#site.reservedPorts.has(port)) {
+      return {
+        reason: 'PortInUseOnHost',
+        message: `port ${port} of ${ip.text}, an address of the load-balancer host itself, is one of --reserved-ports`,
+      };
+    }
+    // A program that started after the Service was served never had the port to itself.
+    if (recorded.has(listenerKey(ip, port, protocol))) return undefined;
+    if (!listening.some((socket) => socket.port === port && listensOn(socket, ip))) return undefined;
+    return {
+      reason: 'PortInUseOnHost',
+      message: `a program on the load-balancer host listens on port ${port} of its address ${ip.text}`,
+    };
+  }
+
+  /** Does not name a Service of another namespace: that name is not for all to read. */
+  #conflict(
+    { holder: { service, namespace } }: Claimant,
+    ip: Ip,
+    { port, protocol }: ServicePort,
+  ): Verdict | undefined {
+    const holder = this.#holders.get(listenerKey(ip, port, protocol));
+    if (holder === undefined || holder.service === service) return undefined;
+    const owner = holder.namespace === namespace ? `Service ${holder.service}` : 'a Service of another namespace';
+    return { reason: 'PortConflict', message: `port ${port} of ${ip.text} belongs to ${owner}` };
+  }
+
+  /** True when every Service on the address is of the same namespace or has the same sharing key. */
+  #mayShare({ holder: { namespace, sharingKey } }: Claimant, ip: Ip): boolean {
+    for (const sharer of this.#uses.get(ip.text)?.sharers.values() ?? [])
+      if (sharer.namespace !== namespace && (sharingKey === undefined || sharer.sharingKey !== sharingKey))
+        return false;
+    return true;
+  }
+
+  #count(ip: Ip, { namespace, sharingKey }: Holder, change: 1 | -1): void {
+    const use = this.#uses.get(ip.text) ?? { ip, sharers: new Map<string, Sharer>() };
+    const name = `${namespace}|${sharingKey ?? ''}`;
+    const sharer = use.sharers.get(name) ?? { namespace, sharingKey, listeners: 0 };
+    sharer.listeners += change;
+    if (sharer.listeners > 0) use.sharers.set(name, sharer);
+    else use.sharers.delete(name);
+    if (use.sharers.size > 0) this.#uses.set(ip.text, use);
+    else {
+      this.#uses.delete(ip.text);
+      this.#searchFrom(ip);
+    }
+  }
+
+  #searchFrom(ip: Ip): void {
+    const index = indexOfRange(this.#pool.ranges, ip);
+    const cursor = this.#cursors[index];
+    if (cursor !== undefined && ip.value < cursor) this.#cursors[index] = ip.value;
+  }
+}
+
+function listensOn(socket: HostFacts['listening'][number], ip: Ip): boolean {
+  if (socket.address !== undefined) return socket.address.text === ip.text;
+  return socket.family === ip.family || socket.family === 6; // `::` takes IPv4 too, unless the program said otherwise
+}
+
+function notShared(ip: Ip): Verdict {
+  return {
+    reason: 'SharingNotAllowed',
+    message: `${ip.text} is used by a Service of another namespace: to share it, both need the same annotation furiwake.dev/sharing-key`,
+  };
+}
+
+function exhausted(family: Family, refusals: readonly Verdict[]): Verdict {
+  const [first] = refusals;
+  if (first !== undefined && refusals.length === 1) return first;
+  const message = `none of the ${refusals.length} IPv${family} addresses in --addresses can take this Service${first === undefined ? '' : `; the first: ${first.message}`}`;
+  return { reason: 'PoolExhausted', message };
+}

@@ -1,0 +1,96 @@
+import { describe, expect, test } from 'vitest';
+import { addressesOf, planInput, planOnce } from '../../../test/make/address-plan.ts';
+import { makeNode, makeService } from '../../../test/make/service.ts';
+import { addressesAnnotations } from '../model/contract.ts';
+import type { ServiceKey } from '../model/names.ts';
+import type { Service } from '../model/service.ts';
+
+const dual = { ipFamilies: [4, 6] as const };
+
+describe('a request', () => {
+  test('is granted by field or annotation', () => {
+    const services = [
+      makeService('a', { loadBalancerIp: '192.0.2.9' }),
+      makeService('b', { ...dual, addressAnnotations: [['furiwake.dev/addresses', '2001:db8::7, 192.0.2.7']] }),
+    ];
+    expect(addressesOf(planOnce(planInput(services, ['192.0.2.0/28', '2001:db8::/64'])))).toEqual({
+      a: '192.0.2.9',
+      b: '192.0.2.7 2001:db8::7',
+    });
+  });
+
+  test.each([
+    ['outside the pool', { loadBalancerIp: '198.51.100.1' }, 'AddressNotInPool'],
+    ['that is no address', { loadBalancerIp: '192.0.2.300' }, 'InvalidRequest'],
+    [
+      'with a newline in it',
+      { addressAnnotations: [['furiwake.dev/addresses', '192.0.2.1\nbind *:22']] },
+      'InvalidRequest',
+    ],
+    [
+      'for two of one family',
+      { addressAnnotations: [['furiwake.dev/addresses', '192.0.2.1,192.0.2.2']] },
+      'InvalidRequest',
+    ],
+    [
+      'for a family that the Service has not',
+      { addressAnnotations: [['furiwake.dev/addresses', '2001:db8::1']] },
+      'InvalidRequest',
+    ],
+    [
+      'said twice and differently',
+      { loadBalancerIp: '192.0.2.1', addressAnnotations: [['furiwake.dev/addresses', '192.0.2.2']] },
+      'ConflictingRequest',
+    ],
+    ['for a node’s address', { loadBalancerIp: '192.0.2.3' }, 'AddressInUse'],
+  ] as const)('%s is refused', (_, spec, reason) => {
+    const nodes = [makeNode('n1', '192.0.2.3')];
+    expect(addressesOf(planOnce(planInput([makeService('a', spec)], ['192.0.2.0/29'], { nodes })))).toEqual({
+      a: reason,
+    });
+  });
+
+  test('moves a Service that has another address', () => {
+    const first = planOnce(planInput([makeService('a')], ['192.0.2.0/28']));
+    const moved = planOnce(
+      planInput([makeService('a', { loadBalancerIp: '192.0.2.5' })], ['192.0.2.0/28'], { records: first.records }),
+    );
+    expect(addressesOf(moved)).toEqual({ a: '192.0.2.5' });
+  });
+
+  test('that cannot be granted leaves the Service the address it has', () => {
+    const first = planOnce(planInput([makeService('a')], ['192.0.2.0/28']));
+    const requests: readonly Partial<Service['spec']>[] = [
+      { loadBalancerIp: '198.51.100.1' },
+      { loadBalancerIp: '192.0.2.1', addressAnnotations: [['furiwake.dev/addresses', '192.0.2.2']] },
+      { loadBalancerIp: 'x' },
+    ];
+    for (const spec of requests) {
+      const next = planOnce(planInput([makeService('a', spec)], ['192.0.2.0/28'], { records: first.records }));
+      expect(addressesOf(next)).toEqual({ a: '192.0.2.0' });
+      expect(next.assignments.get('default/a' as ServiceKey)?.verdict.reason).not.toBe('Assigned');
+    }
+  });
+});
+
+describe('annotations of other implementations', () => {
+  test.each(addressesAnnotations)('%s requests addresses', (name) => {
+    const service = makeService('a', { addressAnnotations: [[name, '192.0.2.9']] });
+    expect(addressesOf(planOnce(planInput([service], ['192.0.2.0/28'])))).toEqual({ a: '192.0.2.9' });
+  });
+
+  test('that request the same as our own are one request', () => {
+    const addressAnnotations = addressesAnnotations.map((name) => [name, '192.0.2.9'] as const);
+    const service = makeService('a', { addressAnnotations });
+    expect(addressesOf(planOnce(planInput([service], ['192.0.2.0/28'])))).toEqual({ a: '192.0.2.9' });
+  });
+
+  test('that request DHCP, as with kube-vip, are refused by name', () => {
+    const service = makeService('a', { addressAnnotations: [['kube-vip.io/loadbalancerIPs', '0.0.0.0']] });
+    const plan = planOnce(planInput([service], ['192.0.2.0/28']));
+    expect(plan.assignments.get(service.key)?.verdict).toMatchObject({
+      reason: 'InvalidRequest',
+      message: expect.stringContaining('kube-vip.io/loadbalancerIPs: 0.0.0.0 requests an address by DHCP'),
+    });
+  });
+});

@@ -1,0 +1,143 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { anyHistory, crowdedHistory, inputOf } from '../../../test/make/address-world.ts';
+import { nodeName } from '../../../test/make/table.ts';
+import { type AddressInput, type AddressPlan, makeAddressPlanner } from '../addresses/plan.ts';
+import { formatRange } from '../ip/range.ts';
+import { PersistentMap } from '../persistent-map.ts';
+import { makeTrafficPlanner, type TrafficInput } from './plan.ts';
+import { addressOfNode, listenerKey, type TrafficTable } from './table.ts';
+
+const anyTurn = fc.record({
+  drained: fc.subarray(['n1', 'n2', 'n3', 'gone']).map((names) => new Set(names.map(nodeName))),
+  isOverBudget: fc.boolean(),
+});
+
+const none: TrafficInput['overBudget'] = new Set();
+
+type Step = {
+  readonly addresses: AddressInput;
+  readonly plan: AddressPlan;
+  readonly input: TrafficInput;
+  readonly table: TrafficTable;
+};
+
+/** Calls `check` with the tables of a history: addresses, nodes, drains, host and budget change together. */
+function eachTable(check: (step: Step, before: Step | undefined) => void): void {
+  const anyTurns = fc.array(anyTurn, { minLength: 1, maxLength: 3 });
+  fc.assert(
+    fc.property(fc.oneof(anyHistory, crowdedHistory), anyTurns, fc.nat(7), ({ worlds, records }, turns, excess) => {
+      const [planAddresses, planTraffic] = [makeAddressPlanner(), makeTrafficPlanner()];
+      let recorded = PersistentMap.from(records.map((record) => [record.uid, record]));
+      let before: Step | undefined;
+      for (const world of worlds) {
+        const addresses = inputOf(world, recorded);
+        const plan = planAddresses(addresses);
+        const nodes = new Map(world.nodes.map((node) => [node.name, node]));
+        const exceeding = new Set(world.services.map(({ key }) => key).slice(excess, excess + 1));
+        for (const { drained, isOverBudget } of turns) {
+          const input: TrafficInput = {
+            services: addresses.services,
+            assignments: plan.assignments,
+            overBudget: isOverBudget ? exceeding : none,
+            nodes,
+            drained,
+          };
+          const step = { addresses, plan, input, table: planTraffic(input) };
+          check(step, before);
+          before = step;
+        }
+        recorded = plan.records;
+      }
+    }),
+    { numRuns: 300 },
+  );
+}
+
+test('a table has a listener for each port that a Service is served on and may be cleaned up after, and no other', () => {
+  eachTable(({ plan, input, table }) => {
+    const expected = [...input.services.values()].flatMap((service) =>
+      service.finalizers.length === 0
+        ? []
+        : (plan.assignments.get(service.key)?.addresses ?? []).flatMap(({ ip, served }) =>
+            served.map((port) => ({
+              key: listenerKey(ip, port.port, port.protocol),
+              service: service.key,
+              backend: `nodes${ip.family}`,
+              targetPort: port.nodePort,
+            })),
+          ),
+    );
+    const found = Array.from(table.listeners.values(), ({ key, service, backend, targetPort }) => ({
+      key,
+      service,
+      backend,
+      targetPort,
+    }));
+    const byKey = (a: { key: string }, b: { key: string }): number => (a.key < b.key ? -1 : 1);
+    expect(found.toSorted(byKey)).toEqual(expected.toSorted(byKey));
+  });
+});
+
+test('no listener is on an address or port that the host needs', () => {
+  eachTable(({ addresses: { host, site, pool, records }, input, table }) => {
+    for (const { key, address, port, service } of table.listeners.values()) {
+      expect(pool.excluded.has(address.text)).toBe(false);
+      if (!host.ownAddresses.some(({ text }) => text === address.text)) continue;
+      expect(site.reservedPorts.has(port)).toBe(false);
+      if (!host.listening.some((socket) => socket.port === port && socket.address?.text === address.text)) continue;
+      expect(records.get(input.services.get(service)!.uid)?.listeners).toContain(key);
+    }
+  });
+});
+
+test('drained and excluded nodes change nodes and backends only: no listener comes, goes or changes its revision', () => {
+  eachTable((step, before) => {
+    const { addresses, input, table } = step;
+    for (const [name, { state, addresses: ips }] of table.nodes) {
+      const node = input.nodes.get(name);
+      expect(node?.excluded).toBeUndefined();
+      expect(state).toBe(input.drained.has(name) ? 'drain' : 'active');
+      expect(ips).toEqual(node?.addresses);
+    }
+    const usable = [...input.nodes.values()].filter(
+      ({ excluded, addresses: ips }) => excluded === undefined && ips.length > 0,
+    );
+    expect(table.nodes.size).toBe(usable.length);
+    for (const { family, servers } of table.backends.values())
+      expect(servers.map(({ node }) => node)).toEqual(
+        [...table.nodes.values()].filter((node) => addressOfNode(node, family) !== undefined).map(({ name }) => name),
+      );
+    if (before?.addresses !== addresses || before.input.overBudget !== input.overBudget) return;
+    expect(table.listeners).toBe(before.table.listeners);
+  });
+});
+
+test('a Service over the budget, or without a valid range of the family, is closed', () => {
+  eachTable(({ input, table }) => {
+    for (const { service, address, sourceRanges } of table.listeners.values()) {
+      const texts = input.services.get(service)!.spec.sourceRanges;
+      const isClosed = texts.includes('nonsense') || (texts.length > 0 && address.family === 6);
+      const open = texts.length === 0 ? undefined : ['10.0.0.0-10.255.255.255'];
+      const expected = isClosed || input.overBudget.has(service) ? [] : open;
+      expect(sourceRanges?.map(formatRange)).toEqual(expected);
+    }
+  });
+});
+
+test('a planner that remembers its last table makes the one that a new planner makes, with the same objects for the same parts', () => {
+  eachTable(({ input, table }, before) => {
+    const anew = makeTrafficPlanner()(input);
+    expect([...table.listeners]).toEqual([...anew.listeners]);
+    expect([...table.nodes]).toEqual([...anew.nodes]);
+    expect([...table.backends]).toEqual([...anew.backends]);
+    const same = [...table.listeners.values()].filter(
+      ({ key, service, revision }) =>
+        before?.table.listeners.get(key)?.revision === revision &&
+        before.input.overBudget === input.overBudget &&
+        before.input.assignments.get(service) === input.assignments.get(service) &&
+        before.input.services.get(service) === input.services.get(service),
+    );
+    for (const listener of same) expect(before?.table.listeners.get(listener.key)).toBe(listener);
+  });
+});

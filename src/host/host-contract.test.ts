@@ -1,0 +1,24 @@
+import { hostContract, type IsAlive } from '../../test/contract/host.ts';
+import { type FakeConnection, makeFakeHost } from '../../test/make/fake-host.ts';
+import { addressOf } from '../../test/make/table.ts';
+
+hostContract('the fake that the tests of the agent use', async () => {
+  const connections = new Set<FakeConnection>();
+  const open = (connection: FakeConnection): IsAlive => {
+    connections.add(connection);
+    return async () => connections.has(connection);
+  };
+  return {
+    host: makeFakeHost({
+      connections,
+      listening: async () => [
+        { address: undefined, family: 4, port: 25 },
+        { address: addressOf('fd10::1'), family: 6, port: 25 },
+        { address: addressOf('10.10.0.1'), family: 4, port: 26 },
+      ],
+    }),
+    connectTo: async (local) => open({ local, isTaken: true }),
+    connectFrom: async (local) => open({ local, isTaken: false }),
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+});

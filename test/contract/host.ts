@@ -1,0 +1,86 @@
+import { describe, expect, test } from 'vitest';
+import type { ListenerAddress } from '../../src/core/traffic/table.ts';
+import type { Host } from '../../src/ports/host.ts';
+import { addressOf } from '../make/table.ts';
+
+/** Resolves with whether a connection still carries data. */
+export type IsAlive = () => Promise<boolean>;
+
+/**
+ * A host with the addresses 10.10.0.1 and fd10::1. Sockets listen on 0.0.0.0:25, [fd10::1]:25 and 10.10.0.1:26; a proxy
+ * accepts connections there, and on port 40000 of both addresses.
+ */
+export type HostScene = AsyncDisposable & {
+  readonly host: Host;
+  /** A client connects to a listener. */
+  connectTo(listener: ListenerAddress): Promise<IsAlive>;
+  /** A program of the host connects to another one, from this address and port. */
+  connectFrom(own: ListenerAddress): Promise<IsAlive>;
+};
+
+const { signal } = new AbortController();
+const listener = (address: string, port: number): ListenerAddress => ({
+  address: addressOf(address),
+  protocol: 'TCP',
+  port,
+});
+const [four, six, other] = [listener('10.10.0.1', 25), listener('fd10::1', 25), listener('10.10.0.1', 26)];
+
+/** What every implementation of the port does. */
+export function hostContract(name: string, makeScene: () => Promise<HostScene>): void {
+  describe(`host contract: ${name}`, () => {
+    test('listening sockets have their address and family, a wildcard has no address', async () => {
+      await using scene = await makeScene();
+      const listening = await scene.host.listening(signal);
+      expect(listening).toContainEqual({ address: undefined, family: 4, port: 25 });
+      expect(listening).toContainEqual({ address: six.address, family: 6, port: 25 });
+      expect(listening).toContainEqual({ address: other.address, family: 4, port: 26 });
+    });
+
+    test('the connections of the listeners end, in both families, and no others', async () => {
+      await using scene = await makeScene();
+      const ending = [await scene.connectTo(four), await scene.connectTo(four), await scene.connectTo(six)];
+      const staying = await scene.connectTo(other);
+      await scene.host.endConnections([four, six], signal);
+      for (const isAlive of ending) expect(await isAlive()).toBe(false);
+      expect(await staying()).toBe(true);
+      expect(await (await scene.connectTo(four))()).toBe(true);
+    });
+
+    test.each(['10.10.0.1', 'fd10::1'])(
+      'a connection that the host opened from %s continues, although its port is that of a listener',
+      async (address) => {
+        await using scene = await makeScene();
+        const shared = listener(address, 40_000);
+        const outgoing = await scene.connectFrom(shared);
+        const incoming = await scene.connectTo(shared);
+        await scene.host.endConnections([listener(address, 25), shared], signal);
+        expect(await incoming()).toBe(false);
+        expect(await outgoing()).toBe(true);
+        await scene.host.endConnections([shared], signal);
+        expect(await outgoing()).toBe(true);
+      },
+    );
+
+    test('no listeners, listeners without connections, and hundreds of listeners cause no error', async () => {
+      await using scene = await makeScene();
+      const many = Array.from({ length: 250 }, (_, index) => listener('10.10.0.1', 1000 + index));
+      const ending = await scene.connectTo(four);
+      await scene.host.endConnections([], signal);
+      await scene.host.endConnections(many, signal);
+      expect(await ending()).toBe(true);
+      await scene.host.endConnections([...many, four], signal);
+      expect(await ending()).toBe(false);
+      await scene.host.endConnections([four], signal);
+    });
+
+    test('an aborted call rejects, and ends no connection', async () => {
+      await using scene = await makeScene();
+      const staying = await scene.connectTo(four);
+      const aborted = AbortSignal.abort(new Error('shutting down'));
+      await expect(scene.host.endConnections([four], aborted)).rejects.toThrow('shutting down');
+      await expect(scene.host.listening(aborted)).rejects.toThrow('shutting down');
+      expect(await staying()).toBe(true);
+    });
+  });
+}

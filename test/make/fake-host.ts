@@ -1,0 +1,39 @@
+import type { ListeningSocket } from '../../src/core/model/host.ts';
+import type { ListenerAddress } from '../../src/core/traffic/table.ts';
+import type { Host } from '../../src/ports/host.ts';
+
+/** A connection of the host, by its end there. */
+export type FakeConnection = { readonly local: ListenerAddress; readonly isTaken: boolean };
+
+/**
+ * Sockets of a host in memory. Keeps to the contract of its port (test/contract/host.ts). `beforeEnd` is awaited before
+ * connections end; if it throws, they stay.
+ */
+export function makeFakeHost({
+  listening,
+  connections = new Set(),
+  beforeEnd = async () => undefined,
+}: {
+  readonly listening: () => Promise<readonly ListeningSocket[]>;
+  /** Open connections. */
+  readonly connections?: Set<FakeConnection>;
+  readonly beforeEnd?: (listeners: readonly ListenerAddress[]) => Promise<void>;
+}): Host {
+  return {
+    listening: async (signal) => {
+      signal.throwIfAborted();
+      return await listening();
+    },
+    endConnections: async (listeners, signal) => {
+      await beforeEnd(listeners);
+      signal.throwIfAborted();
+      for (const connection of connections) {
+        const { local, isTaken } = connection;
+        const isMeant = listeners.some(
+          ({ address, port }) => address.text === local.address.text && port === local.port,
+        );
+        if (isTaken && isMeant) connections.delete(connection);
+      }
+    },
+  };
+}
