@@ -34,6 +34,7 @@ function makeRig(write: () => Promise<void> = () => Promise.resolve()) {
     info: () => undefined,
     warn: (_, message) => void warnings.push(message),
     error: () => undefined,
+    failing: () => undefined,
     child: () => log,
   };
   const sender = makeFrameSender({ exec, clock, log, lifetime: lifetime.signal });

@@ -7,7 +7,7 @@ type Listeners = TrafficTable['listeners'];
 
 /**
  * The addresses that listeners need on the host, without the host's own. Keeps count from call to call, so that one
- * changed listener of ten thousand costs no look at the others.
+ * changed listener of ten thousand does not cost a walk over the others.
  */
 export function makeAddressIndex(): (listeners: Listeners) => Addresses {
   const counts = new Map<string, number>();

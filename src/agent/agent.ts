@@ -30,7 +30,7 @@ import { runWithdrawals, withdrawn } from './withdrawn.ts';
  *                                 └► table file, for the next start
  */
 export type Agent = {
-  /** Replaces what the host is to do. Returns at once; `report` and `subscribe` tell what comes of it. */
+  /** Replaces the table that the host carries. Returns at once; `report` and `subscribe` show how far it is. */
   publish(table: TrafficTable): void;
   report(): HostReport;
   /** Calls `listener` after each change of the report; returns the end of the subscription. */

@@ -16,7 +16,7 @@ describe('the audit', () => {
     expect(rig.ports.held.placed.has('192.0.2.52')).toBe(true);
   });
 
-  test('goes on while a listener is refused', async () => {
+  test('continues while a listener is refused', async () => {
     const rig = startAgent();
     rig.ports.refuses.proxy = ({ key }) => (key === b.key ? 'no' : undefined);
     await publish(rig, a, b);
@@ -25,7 +25,7 @@ describe('the audit', () => {
     expect(rig.ports.held.proxy.has(a.key)).toBe(true);
   });
 
-  test('puts an address back as soon as the kernel tells that it went', async () => {
+  test('restores an address as soon as the kernel reports that it was removed', async () => {
     const rig = startAgent();
     await publish(rig, a);
     rig.ports.held.placed.clear();
@@ -35,7 +35,7 @@ describe('the audit', () => {
     expect(rig.ports.steps).toContain('again 192.0.2.51');
   });
 
-  test('reads addresses back at most twice a second, however much the kernel tells', async () => {
+  test('reads addresses back at most twice a second, however much the kernel reports', async () => {
     const rig = startAgent();
     await publish(rig, a);
     rig.ports.steps.length = 0;

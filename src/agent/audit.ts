@@ -19,7 +19,7 @@ export type AuditDeps = {
   readonly applied: () => TrafficTable | undefined;
   readonly proxied: () => TrafficTable | undefined;
   readonly addressesOf: (listeners: TrafficTable['listeners']) => Addresses;
-  /** Set when the kernel tells that addresses or links changed: they are audited at once. */
+  /** Set when the kernel reports that addresses or links changed: they are audited at once. */
   readonly auditNow: Latch;
   /** The host's addresses may be others than before. */
   readonly onAddresses: () => void;
@@ -28,13 +28,13 @@ export type AuditDeps = {
 };
 
 const everyMs = 30_000;
-/** From one audit of addresses to the next, however much the kernel tells: each container that starts brings an interface. */
+/** From one audit of addresses to the next, however much the kernel reports: each container that starts brings an interface. */
 const leastMs = 500;
 const retry = { firstMs: 1_000, mostMs: everyMs };
 
 /**
  * Reads back what is programmed, compares and repairs: HAProxy and nftables every 30 s, addresses also as soon as the
- * kernel tells of a change. Each part on its own: one that fails keeps no other from being repaired.
+ * kernel reports a change. Each part is independent: one that fails does not keep the others from being repaired.
  */
 export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<void> {
   const { proxy, steering, placement, advertiser, clock, log } = deps;

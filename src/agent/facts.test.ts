@@ -31,7 +31,7 @@ test('the facts hold the own addresses and everything that the host needs', asyn
 });
 
 test.each<[string, Site, HostFacts['listening']]>([
-  ['read where own addresses are handed out', makeSite([], { handsOutOwn: true }), listening],
+  ['read if own addresses are assigned', makeSite([], { handsOutOwn: true }), listening],
   ['read where an own address is in the pool', makeSite(['192.0.2.50-192.0.2.59']), listening],
   ['not read where no own address is in the pool', makeSite(['192.0.2.52', '203.0.113.8']), []],
 ])('the sockets of the host are %s', async (_, site, expected) => {

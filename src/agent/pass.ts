@@ -64,7 +64,7 @@ export type PassOptions = {
  * One pass over the host: makes it do what `target` says, as far as its tools take it.
  *
  *   proxy.upsert ─► steering.apply ─► placement.add, advertise ─► proxy.prune ─► connections reset ─► placement.remove
- *   └─ new listeners are ready before packets come ──────────┘    └─ what is gone gets no packets before it is removed ─┘
+ *   └─ new listeners are ready before packets come ──────────┘    └─ packets to removed listeners stop before removal ──┘
  *
  * A refused listener stays as it was and stops no other. A step that fails as a whole keeps the listeners that depend on
  * it as they were; the others, and the removals that do not depend on it, still proceed.
@@ -139,7 +139,7 @@ async function makeOnePass(
   const note = (refusals: ReadonlyMap<ListenerKey, string>): void => {
     for (const [key, words] of refusals) if (!refused.has(key)) refused.set(key, words);
   };
-  /** The target with every listener that is left out as it is in force, or without it. */
+  /** The target with every refused or blocked listener as it is in force, or without it. */
   const effective = (): TrafficTable =>
     withListeners(
       target,
@@ -205,7 +205,7 @@ async function makeOnePass(
   return { state, refused, blocked, failure };
 }
 
-/** A step failed as a whole: what was in force before most likely still is, but the next pass programs it again. */
+/** A step failed as a whole: the listener most likely is as before, but the next pass programs it again. */
 const uncertain = 'uncertain' as Revision;
 
 function withListeners(

@@ -8,7 +8,7 @@ import type { PassResult } from './pass.ts';
 
 /** Listeners that a tool refused on their own. Each is tried again after growing waits; a new revision at once. */
 export type Quarantine = {
-  /** `table` with every listener whose wait has not passed replaced by what is in force for it. */
+  /** `table` with every listener whose wait has not passed replaced by its listener in force. */
   leaveOut(table: TrafficTable, inForce: TrafficTable['listeners'], nowMs: number): TrafficTable;
   /** After a pass over `tried`: what was refused there. Logs it, too. */
   note(tried: TrafficTable, result: Pick<PassResult, 'refused' | 'blocked'>, nowMs: number): void;
@@ -39,8 +39,11 @@ export function makeQuarantine({
   return {
     entries,
     leaveOut: (table, inForce, nowMs) => {
-      for (const [key, { revision }] of entries)
-        if (table.listeners.get(key)?.revision !== revision) entries.delete(key); // changed, or no longer wanted
+      for (const [key, { revision, trouble }] of entries)
+        if (table.listeners.get(key)?.revision !== revision) {
+          trouble.drop(); // changed, or no longer wanted
+          entries.delete(key);
+        }
       const out = [...entries]
         .filter(([, { dueMs }]) => dueMs > nowMs)
         .map(([key]) => [key, inForce.get(key)] as const);
@@ -48,7 +51,7 @@ export function makeQuarantine({
       return { ...table, listeners: table.listeners.with(out) };
     },
     note: ({ listeners }, { refused, blocked }, nowMs) => {
-      // Tried and accepted. One that was left out is there as it is in force, or not at all.
+      // Tried and accepted. A listener that waits is there as it is in force, or not at all.
       for (const [key, { revision, trouble }] of entries)
         if (!refused.has(key) && !blocked.has(key) && listeners.get(key)?.revision === revision) {
           trouble.over();
@@ -64,9 +67,9 @@ export function makeQuarantine({
             ? known
             : {
                 backoff: makeBackoff(wait),
-                trouble: makeTrouble({ what: `programming listener ${key}`, log, monotonic }),
+                trouble: makeTrouble({ what: 'programming a listener', log, monotonic }),
               };
-        trouble.failed(words, { service });
+        trouble.failed(words, { listener: key, service });
         entries.set(key, { revision, words, backoff, trouble, dueMs: nowMs + backoff.next() });
       }
     },

@@ -6,7 +6,7 @@ const b = listener('192.0.2.51', 443, 'b');
 const c = listener('192.0.2.52', 80, 'c');
 
 describe('after a restart', () => {
-  test('the last table is in force without anyone asking', async () => {
+  test('the last table is in force before anything is published', async () => {
     const files = new Map<string, string>();
     const restricted = listener('192.0.2.52', 80, 'c', { sourceRanges: [{ family: 4, first: 0n, last: 255n }] });
     await publish(startAgent({ files }), a, restricted);

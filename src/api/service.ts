@@ -1,9 +1,11 @@
 import type { Family } from '../core/ip/ip.ts';
 import {
   addressesAnnotations,
+  ciliumSharingKey,
+  ciliumSharingNamespaces,
+  ignoredAnnotations,
   ourConditionTypes,
   ourFinalizers,
-  poolAnnotations,
   sharingKeyAnnotations,
   sourceRangesAnnotation,
 } from '../core/model/contract.ts';
@@ -47,12 +49,16 @@ export function projectService(wire: Json): Service {
     createdAtMs: Date.parse(textOf(metadata['creationTimestamp'])) || 0,
     isDeleting: optionalTextOf(metadata['deletionTimestamp']) !== undefined,
     finalizers: finalizersOf(metadata['finalizers']),
-    spec: projectSpec(fieldsOf(object['spec']), fieldsOf(metadata['annotations'])),
+    spec: projectSpec(namespace, fieldsOf(object['spec']), fieldsOf(metadata['annotations'])),
     status: projectStatus(fieldsOf(object['status']), listOf(metadata['managedFields'])),
   };
 }
 
-function projectSpec(spec: Readonly<Record<string, Json>>, annotations: Readonly<Record<string, Json>>): ServiceSpec {
+function projectSpec(
+  namespace: string,
+  spec: Readonly<Record<string, Json>>,
+  annotations: Readonly<Record<string, Json>>,
+): ServiceSpec {
   return {
     type: wordOf(spec['type']),
     loadBalancerClass: optionalTextOf(spec['loadBalancerClass']),
@@ -61,8 +67,8 @@ function projectSpec(spec: Readonly<Record<string, Json>>, annotations: Readonly
     ports: listOf(spec['ports']).map(projectPort),
     loadBalancerIp: optionalTextOf(spec['loadBalancerIP']),
     addressAnnotations: presentIn(annotations, addressesAnnotations),
-    sharingKey: presentIn(annotations, sharingKeyAnnotations)[0]?.[1],
-    ignoredAnnotations: namesOf(presentIn(annotations, poolAnnotations)),
+    sharingKey: presentIn(annotations, sharingKeyAnnotations)[0]?.[1] ?? ciliumKeyOf(namespace, annotations),
+    ignoredAnnotations: namesOf(presentIn(annotations, ignoredAnnotations)),
     sourceRanges: projectSourceRanges(spec, annotations),
     sessionAffinity: optionalTextOf(spec['sessionAffinity']) ?? 'None',
     externalTrafficPolicy: optionalTextOf(spec['externalTrafficPolicy']) ?? 'Cluster',
@@ -78,6 +84,19 @@ function presentIn(annotations: Readonly<Record<string, Json>>, names: readonly 
     return text === '' ? [] : [[name, text]];
   });
   return present.length === 0 ? none : present;
+}
+
+/**
+ * Cilium's key, where it permits other namespaces. With a list of them, the list and the own namespace become part of the
+ * key, so that only Services that permit each other have the same one.
+ */
+function ciliumKeyOf(namespace: string, annotations: Readonly<Record<string, Json>>): string | undefined {
+  const [key, list] = [ciliumSharingKey, ciliumSharingNamespaces].map((name) => presentIn(annotations, [name])[0]?.[1]);
+  if (key === undefined || list === undefined) return undefined;
+  const namespaces = list.split(',').map((text) => text.trim());
+  if (namespaces.includes('*')) return key;
+  // The space in front: no annotation can be read as this key, for its text is trimmed.
+  return ` ${JSON.stringify([key, ...new Set([namespace, ...namespaces].toSorted())])}`;
 }
 
 function namesOf(annotations: readonly Annotation[]): readonly string[] {

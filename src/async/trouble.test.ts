@@ -48,3 +48,22 @@ test('the end is logged once, with how long it lasted', () => {
     { level: 'info', fields: { attempts: 2, seconds: 90 }, message: 'writing the map file works again' },
   ]);
 });
+
+test('it is counted while it lasts, each task once, and no longer when nothing is attempted', () => {
+  const log = recordLog();
+  const [first, second] = ['a', 'b'].map(() => makeTrouble({ what: 'writing', log, monotonic: () => 0 }));
+  first?.failed('full');
+  first?.failed('full');
+  second?.failed('full');
+  expect(log.failures).toEqual(new Map([['writing', 2]]));
+  first?.over();
+  first?.over();
+  second?.drop();
+  second?.over();
+  expect(log.failures).toEqual(new Map());
+  expect(log.lines.map(({ message }) => message)).toEqual([
+    'writing failed; retrying',
+    'writing failed; retrying',
+    'writing works again',
+  ]);
+});

@@ -9,6 +9,8 @@ export type Trouble = {
   failed(error: unknown, fields?: Readonly<Record<string, unknown>>): void;
   /** An attempt succeeded. */
   over(): void;
+  /** Nothing is attempted any more: the failure ends without a line in the log. */
+  drop(): void;
 };
 
 const firstReminderMs = 60_000;
@@ -32,10 +34,15 @@ export function makeTrouble({
   readonly level?: 'warn' | 'error';
 }): Trouble {
   let lasting: { readonly sinceMs: number; attempts: number; readonly reminders: Map<string, Reminder> } | undefined;
+  const drop = (): void => {
+    if (lasting !== undefined) log.failing(what, -1);
+    lasting = undefined;
+  };
   return {
     failed: (error, fields = {}) => {
       const message = error instanceof Error ? error.message : String(error);
       const nowMs = monotonic();
+      if (lasting === undefined) log.failing(what, 1);
       lasting ??= { sinceMs: nowMs, attempts: 0, reminders: new Map() };
       lasting.attempts++;
       const { attempts, reminders } = lasting;
@@ -50,7 +57,8 @@ export function makeTrouble({
       if (lasting === undefined) return;
       const seconds = Math.round((monotonic() - lasting.sinceMs) / 1000);
       log.info({ attempts: lasting.attempts, seconds }, `${what} works again`);
-      lasting = undefined;
+      drop();
     },
+    drop,
   };
 }

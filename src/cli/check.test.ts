@@ -1,53 +1,53 @@
 import { expect, test } from 'vitest';
-import { makeMachine, makeOptions } from '../../test/make/machine.ts';
-import { recordLog, recordMetrics } from '../../test/sim/observers.ts';
-import { execOf } from '../../test/make/exec.ts';
+import { type CheckScene, runCheck, servedService } from '../../test/make/check-scene.ts';
 import { ExecError } from '../ports/exec.ts';
-import { check } from './check.ts';
+import type { Finding } from './check/finding.ts';
+import { failure, statusError } from '../kube/answers.ts';
 
-/** What `check` says on a machine without programs and without a kubeconfig, and its exit code. */
-async function say(isJson: boolean): Promise<readonly [code: number, said: string]> {
-  let said = '';
-  const exec = execOf((command) => {
-    throw new ExecError(command, undefined, 'ENOENT');
-  });
-  const deps = {
-    version: '',
-    machine: makeMachine({ exec }),
-    log: recordLog(),
-    onReload: () => undefined,
-    metrics: { ...recordMetrics(), text: async () => '', contentType: '' },
-    isJson,
-    isColoured: false,
-    write: (text: string) => {
-      said += text;
+const refused = (): never => {
+  const cause = Object.assign(new Error('library words'), { code: 'ECONNREFUSED', address: '192.0.2.2', port: 6443 });
+  throw failure(cause, { verb: 'get', path: '/version' });
+};
+
+const unauthorized = (): never => {
+  throw statusError({ code: 401, message: 'Unauthorized' }, { verb: 'get', path: '/version' });
+};
+const lan = { addresses: '192.0.2.200-192.0.2.220' };
+
+test.each<[file: string, code: number, scene: CheckScene]>([
+  [
+    'ready',
+    0,
+    {
+      flags: lan,
+      objects: { services: [servedService('web', '192.0.2.200')] },
     },
-  };
-  const code = await check(makeOptions(), deps, new AbortController().signal);
-  return [code, said];
-}
-
-test('--output json is a list of findings for programs, and the exit code is the same', async () => {
-  const [code, said] = await say(true);
-  const findings = JSON.parse(said) as readonly object[];
-  expect(code).toBe(1);
-  expect(findings).toContainEqual({ mark: 'ok', what: 'user', found: 'root' });
-  expect(findings).toContainEqual({
-    mark: 'wrong',
-    what: 'haproxy',
-    found: 'not on this host',
-    advice: 'install it (Debian: apt-get install haproxy)',
-  });
-  expect(findings.at(-1)).toMatchObject({
-    mark: 'wrong',
-    what: 'kubeconfig',
-    found: expect.stringMatching(/no kubeconfig found/),
-  });
+  ],
+  ['api-server-unreachable', 1, { flags: lan, answer: refused }],
+  ['token-revoked', 1, { answer: unauthorized }],
+  ['permissions-missing', 1, { answer: ({ path }) => (path.endsWith('reviews') ? { status: {} } : undefined) }],
+  ['haproxy-missing', 1, { programs: { 'haproxy -v': new ExecError('haproxy -v', undefined, 'ENOENT') } }],
+  [
+    'pool-exhausted',
+    0,
+    {
+      flags: { addresses: '192.0.2.0-192.0.2.4' },
+      objects: { services: [servedService('web', '192.0.2.3'), servedService('api', '192.0.2.4')] },
+    },
+  ],
+  ['no-root-on-80-columns', 1, { machine: { isRoot: false }, columns: 80 }],
+])('the screen %s', async (file, code, scene) => {
+  const ran = await runCheck(scene);
+  await expect(ran.text).toMatchFileSnapshot(`__golden__/check-${file}.txt`);
+  expect(ran.code).toBe(code);
 });
 
-test('for people each finding is a line, with what to do below it', async () => {
-  const [code, said] = await say(false);
-  expect(code).toBe(1);
-  expect(said).toMatch(/^✓ user +root\n✗ haproxy +not on this host\n +→ install it/);
-  expect(said).toMatch(/\n5 wrong, 0 to look at: this host cannot do the job yet\.\n$/);
+test('--output json is one list of the same findings, with the same exit code', async () => {
+  const scene: CheckScene = { answer: refused };
+  const [people, programs] = [await runCheck(scene), await runCheck(scene, true)];
+  const findings = JSON.parse(programs.text) as readonly Finding[];
+  expect(programs.code).toBe(people.code);
+  expect(findings).toContainEqual({ group: 'This host', mark: 'ok', what: 'user', found: 'root' });
+  const lines = people.text.split('\n').filter((line) => /^ {2}[✓!✗] /.test(line));
+  expect(findings.map(({ what, found }) => `${what.padEnd(21)}${found}`)).toEqual(lines.map((line) => line.slice(4)));
 });

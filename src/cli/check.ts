@@ -1,28 +1,41 @@
-import { checkCluster } from './check/cluster.ts';
-import { type Finding, marks } from './check/finding.ts';
-import { checkHost } from './check/host.ts';
-import { formatFindings } from './check/format.ts';
-import { findHolder } from '../daemon/host-lock.ts';
-import type { RunOptions } from './options.ts';
 import type { CommandDeps } from '../daemon/command.ts';
+import type { Probe } from '../health/probe.ts';
+import { checkCluster } from './check/cluster.ts';
+import { type Connect, openConnection } from './check/connection.ts';
+import type { GroupedFinding } from './check/finding.ts';
+import { checkHost } from './check/host.ts';
+import { type CheckView, makeInspect } from './check/inspect.ts';
+import { checkPool } from './check/pool.ts';
+import { makeScreen, type ScreenDeps } from './check/screen.ts';
+import type { RunOptions } from './options.ts';
 
-export type CheckDeps = CommandDeps & {
-  readonly isJson: boolean;
-  readonly isColoured: boolean;
-  readonly write: (text: string) => void;
-};
+export type CheckDeps = CommandDeps &
+  Omit<ScreenDeps, 'clock'> & {
+    readonly connect: Connect;
+    readonly probe: Probe;
+    /** One JSON document at the end, in place of text as it goes. */
+    readonly isJson: boolean;
+  };
 
-/** `furiwake check`: whether this host and the cluster are ready; changes nothing. The exit code: 1 if a check failed. */
+/**
+ * `furiwake check`: whether this host and the cluster are ready; changes nothing. The exit code: 1 if there is a problem.
+ */
 export async function check(options: RunOptions, deps: CheckDeps, signal: AbortSignal): Promise<number> {
-  const findings: readonly Finding[] = [
-    ...(await checkHost(
-      options,
-      deps.machine,
-      deps.machine.isRoot ? await findHolder(deps.machine, signal) : undefined,
-      signal,
-    )),
-    ...(await checkCluster(options, deps, signal)),
-  ];
-  deps.write(deps.isJson ? `${JSON.stringify(findings, undefined, 2)}\n` : formatFindings(findings, deps.isColoured));
-  return findings.some((finding) => finding.mark === marks.wrong) ? 1 : 0;
+  const findings: GroupedFinding[] = [];
+  const screen = deps.isJson ? undefined : makeScreen({ ...deps, clock: deps.machine.clock });
+  const view: CheckView = {
+    begin: (group, what) => screen?.begin(group, what) ?? { [Symbol.dispose]: () => undefined },
+    show: (finding) => {
+      findings.push(finding);
+      screen?.show(finding);
+    },
+  };
+  const inspect = makeInspect(view, signal);
+  const host = await checkHost(options, deps.machine, inspect, signal);
+  await using connection = await openConnection(options, deps.connect, inspect);
+  const cluster = connection && (await checkCluster(options, connection, deps, inspect, signal));
+  if (host !== undefined) await checkPool(options, { ...cluster, host, connection }, deps.machine, inspect, signal);
+  if (screen === undefined) deps.write(`${JSON.stringify(findings, undefined, 2)}\n`);
+  else screen.conclude();
+  return findings.some(({ mark }) => mark === 'problem') ? 1 : 0;
 }

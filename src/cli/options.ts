@@ -34,7 +34,7 @@ type ScopeOptions = {
   readonly stateDir: string;
 };
 
-/** What `check` looks at. */
+/** `check` checks it. */
 type SiteOptions = ScopeOptions & {
   /** `undefined`: this host's own addresses. */
   readonly addresses: readonly IpRange[] | undefined;
@@ -127,7 +127,7 @@ const scopeFlags: Flags<ScopeOptions> = {
   stateDir: { ...stateDirFlag, help: 'directory for persistent state' },
 };
 
-/** What `check` looks at, too. */
+/** `check` checks it, too. */
 const siteFlags: Flags<SiteOptions> = {
   ...scopeFlags,
   addresses: {

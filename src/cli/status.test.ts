@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from 'node:util';
 import { expect, test } from 'vitest';
 import type { HostStatus } from '../daemon/host-status.ts';
 import { formatDuration, formatStatus } from './status.ts';
@@ -48,37 +49,84 @@ const status: HostStatus = {
   ],
 };
 
-test('the screen says what runs, where, how much is left, and how each Service and node fares', () => {
-  expect(formatStatus(status)).toBe(`furiwake  0.1.0, PID 12, up 3d4h, class furiwake.dev/haproxy
-status    ready
-cluster   https://192.0.2.2:6443 (v1.37.2)
-HAProxy   2.6.12, PID 30, 412 of at most 8900 connections
-pool      1 of 21 addresses used (192.0.2.200-192.0.2.220); left out: 192.0.2.254 (default gateway of this host)
+const line = (
+  service: string,
+  state: HostStatus['services'][number]['status'],
+  rest: Partial<HostStatus['services'][number]> = {},
+): HostStatus['services'][number] => ({
+  service,
+  status: state,
+  addresses: [],
+  ports: [],
+  reason: '',
+  message: '',
+  connections: 0,
+  total: 0,
+  ageSeconds: 3_600,
+  ...rest,
+});
+const paper = { isColoured: false, columns: undefined };
 
-SERVICE      STATUS   ADDRESS      PORTS  CONN  TOTAL  AGE  DETAIL
-default/api  Pending  -            -         0      0  2m   port 443 of 192.0.2.200 belongs to Service default/web
-default/web  Serving  192.0.2.200  80       12   4100  3d
-
-NODE  FAMILY  STATUS                     CONN  TOTAL
-n1    IPv4    up                            7   2000
-n2    IPv4    draining for 60s (5 left)     5      9
-n3    IPv4    drained for 60s               0      9
-n4    IPv4    silent for 2m5s               0      0
-`);
+const noEndpoints = line('default/empty', 'No endpoints', {
+  addresses: ['192.0.2.201', '2001:db8:0:1::201'],
+  ports: [80, 443, ...Array.from({ length: 100 }, (_, index) => 8_000 + index), 9_000, 9_002, 9_004],
+  message: 'the Service has no ready endpoints',
+});
+const exhausted = line('default/late', 'Pending', {
+  message:
+    'none of the 2 IPv4 addresses in --addresses can take this Service; the first: port 80 of 192.0.2.200 belongs to Service default/web',
 });
 
-test('what is not known yet is said', () => {
-  const text = formatStatus({
-    ...status,
-    notReady: ['HAProxy does not run'],
-    cluster: undefined,
-    haproxy: undefined,
-    pool: undefined,
-    services: [],
-    nodes: [],
-  });
-  expect(text).toContain('status    not ready: HAProxy does not run\ncluster   not connected yet\n');
-  expect(text).toContain('HAProxy   does not answer\npool      not known yet\n\nNo Services.\n\nNo nodes.\n');
+test.each<[file: string, status: HostStatus, columns?: number]>([
+  ['ready', status],
+  ['no-endpoints', { ...status, services: [...status.services, noEndpoints] }],
+  ['no-endpoints-on-100-columns', { ...status, services: [...status.services, noEndpoints] }, 100],
+  [
+    'pool-exhausted',
+    {
+      ...status,
+      pool: { ranges: ['192.0.2.200-192.0.2.201'], size: '2', used: 2, leftOut: [] },
+      services: [exhausted, ...status.services],
+    },
+  ],
+  [
+    'api-server-unreachable',
+    { ...status, notReady: ['the API server does not answer: connection refused by 192.0.2.2:6443'] },
+  ],
+  [
+    'nothing-known-yet',
+    {
+      ...status,
+      notReady: ['HAProxy does not run'],
+      cluster: undefined,
+      haproxy: undefined,
+      pool: undefined,
+      services: [],
+      nodes: [],
+    },
+  ],
+])('the screen %s', async (file, shown, columns) => {
+  const text = formatStatus(shown, { isColoured: false, columns });
+  await expect(text).toMatchFileSnapshot(`__golden__/status-${file}.txt`);
+});
+
+test('names five of the addresses excluded from the pool', () => {
+  const leftOut = Array.from({ length: 7 }, (_, index) => ({ address: `192.0.2.${index}`, reason: 'a node' }));
+  const text = formatStatus({ ...status, pool: { ranges: [], size: '0', used: 0, leftOut } }, paper);
+  expect(text).toContain('192.0.2.4 (a node), and 2 more\n');
+});
+
+test('colours mark the state, and the columns stay where they are', () => {
+  const text = formatStatus(status, { isColoured: true, columns: undefined });
+  expect(text).toContain('default/api  \u001b[33mPending\u001b[39m  -  ');
+  expect(text).toContain('\u001b[32mServing\u001b[39m');
+  expect(text).toContain('\u001b[31msilent for 2m5s\u001b[39m');
+  expect(stripVTControlCharacters(text)).toBe(formatStatus(status, paper));
+});
+
+test('no escape sequence and no line break of a message reaches the terminal', () => {
+  const services = [line('default/a', 'Pending', { message: 'a\n\u001b[2Jb' })];
+  expect(formatStatus({ ...status, services }, paper)).toContain('  a [2Jb\n');
 });
 
 test.each([

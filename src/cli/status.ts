@@ -1,12 +1,26 @@
 import { askAdmin } from '../daemon/admin.ts';
-import type { HostStatus, NodeLine, PoolStatus } from '../daemon/host-status.ts';
+import { portList } from '../core/status/sentences.ts';
+import type { HostStatus, NodeLine, PoolStatus, ServiceLine } from '../daemon/host-status.ts';
 import { statePaths } from '../daemon/platform.ts';
-import { formatTable } from './table.ts';
+import { makePaint, type Paint, type Tone } from './paint.ts';
+import { type Cell, type Column, formatTable } from './table.ts';
+import { printable, wrap } from './terminal-text.ts';
+
+export type StatusScreen = {
+  readonly isColoured: boolean;
+  /** Width of the terminal; `undefined` where the text goes to a file or a pipe: then nothing is wrapped. */
+  readonly columns: number | undefined;
+};
 
 /** `furiwake status`: what furiwake serves on this host, as text or as the JSON of its admin socket. */
-export async function showStatus(stateDir: string, isJson: boolean, signal: AbortSignal): Promise<string> {
+export async function showStatus(
+  stateDir: string,
+  isJson: boolean,
+  screen: StatusScreen,
+  signal: AbortSignal,
+): Promise<string> {
   const text = await askAdmin(statePaths(stateDir).adminSocket, 'GET', '/status', '', signal);
-  return isJson ? text : formatStatus(JSON.parse(text) as HostStatus);
+  return isJson ? text : formatStatus(JSON.parse(text) as HostStatus, screen);
 }
 
 /** `furiwake drain NODE` and `undrain NODE`: what furiwake answers. */
@@ -19,65 +33,108 @@ export async function changeDrain(
   return askAdmin(statePaths(stateDir).adminSocket, 'POST', `/${verb}`, node, signal);
 }
 
+const serviceColumns: readonly Column[] = [
+  { title: 'SERVICE' },
+  { title: 'STATUS' },
+  { title: 'ADDRESS' },
+  { title: 'PORTS' },
+  { title: 'CONN', align: 'right' },
+  { title: 'TOTAL', align: 'right' },
+  { title: 'AGE' },
+  { title: 'DETAIL' },
+];
+const nodeColumns: readonly Column[] = [
+  { title: 'NODE' },
+  { title: 'FAMILY' },
+  { title: 'STATUS' },
+  { title: 'CONN', align: 'right' },
+  { title: 'TOTAL', align: 'right' },
+];
+
 /** The screen of `furiwake status`. */
-export function formatStatus(status: HostStatus): string {
+export function formatStatus(status: HostStatus, { isColoured, columns }: StatusScreen): string {
   const { services, nodes } = status;
-  const serviceTable = formatTable(
-    ['SERVICE', 'STATUS', 'ADDRESS', 'PORTS', 'CONN', 'TOTAL', 'AGE', 'DETAIL'],
-    services.map((line) => [
-      line.service,
-      line.status,
-      line.addresses.join(',') || '-',
-      line.ports.join(',') || '-',
-      String(line.connections),
-      String(line.total),
-      formatDuration(line.ageSeconds),
-      line.message,
-    ]),
-    new Set([4, 5]),
-  );
-  const nodeTable = formatTable(
-    ['NODE', 'FAMILY', 'STATUS', 'CONN', 'TOTAL'],
-    nodes.map((line) => [
-      line.node,
-      `IPv${line.family}`,
-      nodeStatus(line),
-      String(line.connections),
-      String(line.total),
-    ]),
-    new Set([3, 4]),
-  );
+  const layout = { paint: makePaint(isColoured), width: columns };
+  const serviceRows = services.map((line): readonly Cell[] => [
+    line.service,
+    { text: line.status, tone: serviceTones[line.status] },
+    line.addresses.join(',') || '-',
+    portCell(line.ports),
+    String(line.connections),
+    String(line.total),
+    formatDuration(line.ageSeconds),
+    line.message,
+  ]);
+  const nodeRows = nodes.map((line): readonly Cell[] => [
+    line.node,
+    `IPv${line.family}`,
+    { text: nodeStatus(line), tone: nodeTones[line.state] ?? 'plain' },
+    String(line.connections),
+    String(line.total),
+  ]);
   return [
-    headOf(status),
-    services.length === 0 ? 'No Services.\n' : serviceTable,
-    nodes.length === 0 ? 'No nodes.\n' : nodeTable,
+    headOf(status, layout),
+    services.length === 0 ? 'No Services.\n' : formatTable(serviceColumns, serviceRows, layout),
+    nodes.length === 0 ? 'No nodes.\n' : formatTable(nodeColumns, nodeRows, layout),
   ].join('\n');
 }
 
-function headOf({ version, pid, upSeconds, loadBalancerClass, cluster, notReady, haproxy, pool }: HostStatus): string {
-  const lines: readonly (readonly [string, string])[] = [
-    ['furiwake', `${version}, PID ${pid}, up ${formatDuration(upSeconds)}, class ${loadBalancerClass}`],
-    ['status', notReady.length === 0 ? 'ready' : `not ready: ${notReady.join('; ')}`],
-    ['cluster', cluster === undefined ? 'not connected yet' : `${cluster.server} (${cluster.kubernetes})`],
-    [
-      'HAProxy',
-      haproxy === undefined
-        ? 'does not answer'
-        : `${haproxy.version}, PID ${haproxy.pid}, ${haproxy.connections} of at most ${haproxy.maxConnections} connections`,
-    ],
-    ['pool', pool === undefined ? 'not known yet' : poolWords(pool)],
-  ];
-  return lines.map(([name, words]) => `${name.padEnd(10)}${words}\n`).join('');
+const serviceTones: Readonly<Record<ServiceLine['status'], Tone>> = {
+  Serving: 'good',
+  'Partly served': 'warning',
+  Pending: 'warning',
+  'No endpoints': 'bad',
+  'No nodes': 'bad',
+  'Not served': 'bad',
+  'Not ours': 'plain',
+};
+const nodeTones: Readonly<Record<string, Tone>> = { up: 'good', drain: 'warning', unhealthy: 'bad', silent: 'bad' };
+
+const longestPorts = 24;
+
+/** `80,443,8000-8099`, cut between ports. */
+function portCell(ports: readonly number[]): string {
+  const text = portList(ports).replaceAll(', ', ',') || '-';
+  return text.length <= longestPorts ? text : `${text.slice(0, text.lastIndexOf(',', longestPorts - 1))},…`;
 }
 
+type Line = readonly [name: string, words: string, tone: Tone];
+
+function headOf(
+  status: HostStatus,
+  { paint, width }: { readonly paint: Paint; readonly width: number | undefined },
+): string {
+  const { version, pid, upSeconds, loadBalancerClass, cluster, notReady, haproxy, pool } = status;
+  const lines: readonly Line[] = [
+    ['furiwake', `${version}, PID ${pid}, up ${formatDuration(upSeconds)}, class ${loadBalancerClass}`, 'plain'],
+    notReady.length === 0 ? ['status', 'ready', 'good'] : ['status', `not ready: ${notReady.join('; ')}`, 'bad'],
+    cluster === undefined
+      ? ['cluster', 'not connected yet', 'warning']
+      : ['cluster', `${cluster.server} (${cluster.kubernetes})`, 'plain'],
+    haproxy === undefined
+      ? ['HAProxy', 'does not answer', 'bad']
+      : [
+          'HAProxy',
+          `${haproxy.version}, PID ${haproxy.pid}, ${haproxy.connections} of at most ${haproxy.maxConnections} connections`,
+          'plain',
+        ],
+    ['pool', pool === undefined ? 'not known yet' : poolWords(pool), 'plain'],
+  ];
+  return lines
+    .map(([name, words, tone]) => `${name.padEnd(nameWidth)}${paint(wrap(printable(words), width, nameWidth), tone)}\n`)
+    .join('');
+}
+
+const nameWidth = 10;
 const mostLeftOut = 5;
 
 function poolWords({ ranges, size, used, leftOut }: PoolStatus): string {
-  const words = `${used} of ${size} addresses used (${ranges.join(', ') || 'none'})`;
+  const left = BigInt(size) - BigInt(used);
+  const words = `${used} of ${size} addresses used, ${left === 0n ? 'none' : left} left (${ranges.join(', ') || 'none'})`;
   if (leftOut.length === 0) return words;
   const shown = leftOut.slice(0, mostLeftOut).map(({ address, reason }) => `${address} (${reason})`);
   const rest = leftOut.length > mostLeftOut ? [`and ${leftOut.length - mostLeftOut} more`] : [];
-  return `${words}; left out: ${[...shown, ...rest].join(', ')}`;
+  return `${words}; excluded: ${[...shown, ...rest].join(', ')}`;
 }
 
 function nodeStatus({ state, forSeconds, connections }: NodeLine): string {

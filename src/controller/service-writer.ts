@@ -1,7 +1,7 @@
 import { projectService } from '../api/service.ts';
 import type { Eligibility } from '../core/addresses/eligibility.ts';
 import { assertNever } from '../core/assert-never.ts';
-import { conditionTypes } from '../core/model/contract.ts';
+import { conditionTypes, ourFinalizers } from '../core/model/contract.ts';
 import type { ServiceKey, ServiceUid } from '../core/model/names.ts';
 import type { Service } from '../core/model/service.ts';
 import type { PersistentMap } from '../core/persistent-map.ts';
@@ -57,10 +57,10 @@ const endpointsGraceMs = 5_000;
 /** An event tells the user of a refused write from this attempt on: the first refusals may be a change under way. */
 const attemptsBeforeEvent = 3;
 
-/** The API server accepted a write, and the object is still not as it was written: some admission changed it. */
-class WriteStrippedError extends Error {
-  override readonly name = 'WriteStrippedError';
-  readonly code = 'WRITE_STRIPPED';
+/** The API server accepted a write and stored something else: an admission plugin changed it. */
+class WriteAlteredError extends Error {
+  override readonly name = 'WriteAlteredError';
+  readonly code = 'WRITE_ALTERED';
 }
 
 /** What is remembered of a Service while it is ours. */
@@ -130,9 +130,8 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     const version = services.versionOf(service.key);
     if (version === undefined) return;
     const answer = keep(services, await writes.finalizers(service, version, finalizers, signal));
-    const missing = finalizers.filter((name) => !answer.finalizers.includes(name));
-    if (missing.length > 0 && !answer.isDeleting)
-      throw new WriteStrippedError(`finalizers ${missing.join(', ')} were removed when they were written`);
+    const altered = ourFinalizers.filter((name) => answer.finalizers.includes(name) !== finalizers.includes(name));
+    if (altered.length > 0) throw new WriteAlteredError(`an admission plugin changes them: ${altered.join(', ')}`);
   };
 
   const writeStatus = async (
@@ -162,8 +161,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
         assertNever(step.action);
     }
     const answer = keep(services, await writes.status(service, status, signal));
-    if (!isSameStatus(answer.status, status))
-      throw new WriteStrippedError('the status was changed when it was written');
+    if (!isSameStatus(answer.status, status)) throw new WriteAlteredError('an admission plugin changes it');
     const stored = services.objects().get(service.key)?.status;
     // Equal texts are kept once: with 10,000 Services it saves 10 MB.
     mine.conflict = afterWrite(mine.conflict, stored !== undefined && isSameStatus(stored, status) ? stored : status);
@@ -185,10 +183,10 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     return undefined;
   };
 
-  /** The API server refuses a write, or strips it: tried again with growing waits, and told where a user looks. */
+  /** The API server refuses a write, or an admission plugin changes it: it is retried with growing waits; an event says so. */
   const noteRefusal = (service: Service, write: Write, error: unknown, mine: Memory): void => {
     const isRefusal =
-      error instanceof WriteStrippedError || isKubeError(error, 'CONFLICT', 'INVALID', 'FORBIDDEN', 'NOT_FOUND');
+      error instanceof WriteAlteredError || isKubeError(error, 'CONFLICT', 'INVALID', 'FORBIDDEN', 'NOT_FOUND');
     if (!isRefusal) return;
     refused.add(1);
     mine.refusedWrites++;

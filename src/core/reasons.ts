@@ -101,7 +101,7 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
   FieldsNotHonoured: {
     where: 'Serving',
     means:
-      'Served, but a field of the spec is not followed yet: sessionAffinity (connections go to any Pod), or externalTrafficPolicy: Local (served as Cluster: every node is tried, only those with a Pod answer, so connections may take long).',
+      'Served, but a field of the spec is not followed yet: sessionAffinity (all connections through a node stick to one Pod), or externalTrafficPolicy: Local (served as Cluster: every node is tried, only those with a Pod answer, so connections may take long).',
     do: 'Nothing, if that is good enough; the field will be followed in a later version.',
   },
   NoAddress: {

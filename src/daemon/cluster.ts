@@ -96,7 +96,7 @@ async function untilAnswered<T>(
 }
 
 /** The message for an error that waiting does not solve if it repeats; `undefined` for other errors. */
-function lastingTrouble({ code, message }: KubeError, server: string): string | undefined {
+function lastingTrouble({ code, message, advice }: KubeError, server: string): string | undefined {
   switch (code) {
     case 'UNREACHABLE':
     case 'TIMEOUT':
@@ -105,19 +105,18 @@ function lastingTrouble({ code, message }: KubeError, server: string): string | 
     case 'GONE':
       return undefined;
     case 'UNTRUSTED':
-      return `${server}: ${message}: check certificate-authority and tls-server-name in the kubeconfig`;
     case 'UNAUTHORIZED':
-      return `${server}: ${message}: the token or certificate in the kubeconfig is invalid or has expired; create a new one`;
+      return `${server}: ${message}: ${advice}`;
     case 'CREDENTIALS':
       return `no credentials for the API server ${server}: ${message}`;
     case 'FORBIDDEN':
-      return `the API server ${server} forbids access (${message}): check the user in the kubeconfig`;
+      return `the API server ${server} forbids access (${message}): ${advice}`;
     case 'NOT_FOUND':
     case 'CONFLICT':
     case 'ALREADY_EXISTS':
     case 'INVALID':
     case 'PROTOCOL':
-      return `${server} does not answer as a Kubernetes API server (${message}): check the server in the kubeconfig`;
+      return `${server} does not answer as a Kubernetes API server (${message}): ${advice}`;
     default:
       return assertNever(code);
   }

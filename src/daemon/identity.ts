@@ -1,3 +1,4 @@
+import type { IdentityFile } from '../state/identity.ts';
 import type { Platform } from './platform.ts';
 
 /** The name of this host in the Lease: the same after a restart, so that it takes its own Lease again at once. */
@@ -7,26 +8,16 @@ export type Identity = {
   readonly keep: () => Promise<void>;
 };
 
-/** The identity on the disk, or a new one. */
+/** The identity on the disk, or a new one. Throws `NewerFileError`. */
 export async function identityOf(
-  { files, hostname, newId }: Pick<Platform, 'files' | 'hostname' | 'newId'>,
-  path: string,
+  { hostname, newId }: Pick<Platform, 'hostname' | 'newId'>,
+  file: IdentityFile,
 ): Promise<Identity> {
-  const known = await knownIdentity({ files }, path);
-  const name = known ?? `${hostname}_${newId()}`;
-  return {
-    name,
-    keep: async () => {
-      if (known === undefined) await files.write(path, `${name}\n`);
-    },
-  };
+  const name = (await file.read()) ?? `${hostname}_${newId()}`;
+  return { name, keep: () => file.write(name) };
 }
 
 /** The host name in an identity. */
 export function hostOf(identity: string): string {
   return identity.replace(/_[^_]*$/, '');
-}
-
-export async function knownIdentity({ files }: Pick<Platform, 'files'>, path: string): Promise<string | undefined> {
-  return (await files.read(path))?.trim() || undefined;
 }

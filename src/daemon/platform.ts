@@ -49,7 +49,7 @@ export function statePaths(
     drains: `${stateDir}/drains.jsonl`,
     candidates: `${stateDir}/candidates.jsonl`,
     tenure: `${stateDir}/tenure.jsonl`,
-    identity: `${stateDir}/identity`,
+    identity: `${stateDir}/identity.jsonl`,
     adminSocket: `${stateDir}/admin.sock`,
   };
 }
@@ -57,11 +57,12 @@ export function statePaths(
 /** Files of release 0.1.0 in the state directory: read until the files of this release exist, then removed. */
 export function earlierStatePaths(
   stateDir: string,
-): Readonly<Record<'records' | 'rows' | 'nodes' | 'addresses', string>> {
+): Readonly<Record<'records' | 'rows' | 'nodes' | 'addresses' | 'identity', string>> {
   return {
     records: `${stateDir}/records.jsonl`,
     rows: `${stateDir}/rows.jsonl`,
     nodes: `${stateDir}/nodes.json`,
     addresses: `${stateDir}/addresses.json`,
+    identity: `${stateDir}/identity`,
   };
 }

@@ -54,6 +54,7 @@ const hostOf = (): ReturnType<typeof makeHost> =>
       info: () => undefined,
       warn: (_, message) => void warnings.push(message),
       error: () => undefined,
+      failing: () => undefined,
       child: () => expect.fail('no child'),
     },
   });

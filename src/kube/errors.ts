@@ -34,6 +34,8 @@ export type KubeErrorFacts = {
   /** metav1.Status `reason`, e.g. `NotFound`, `Invalid`. */
   readonly reason?: string | undefined;
   readonly message: string;
+  /** What to do, where the cause says more than the code. */
+  readonly advice?: string;
   /** The server's Retry-After, in ms: a lower bound for the next attempt. */
   readonly retryAfterMs?: number | undefined;
   readonly causes?: readonly StatusCause[] | undefined;
@@ -51,24 +53,48 @@ const anyRequest: ReadonlySet<KubeErrorCode> = new Set([
   'UNAUTHORIZED',
 ]);
 
+/** What an administrator does about a failure, where its cause says no more. */
+const adviceFor: Readonly<Record<KubeErrorCode, string>> = {
+  UNREACHABLE: 'check the server in the kubeconfig, and the network between this host and it',
+  UNTRUSTED: 'check certificate-authority and tls-server-name in the kubeconfig',
+  TIMEOUT: 'check the server in the kubeconfig, firewalls on the way that drop packets, and the load of the API server',
+  CREDENTIALS: 'correct the kubeconfig, or the file or plugin that it names',
+  UNAUTHORIZED:
+    'the token or certificate in the kubeconfig is invalid or has expired, or was revoked: create a new one',
+  FORBIDDEN: 'check the user in the kubeconfig, and its permissions',
+  NOT_FOUND:
+    'check the server in the kubeconfig: is it a Kubernetes API server, and does its version have this resource?',
+  CONFLICT: 'another client changed the object: try again',
+  ALREADY_EXISTS: 'another client created the object: try again',
+  INVALID:
+    'check the server in the kubeconfig (https:// or http://?), and compare its version with what furiwake supports',
+  GONE: 'try again',
+  THROTTLED: 'the API server is overloaded: try again later',
+  SERVER: 'check the log of the API server: it reports a fault of its own, of etcd or of a webhook',
+  PROTOCOL: 'check the server in the kubeconfig: it is another web server, or a proxy',
+};
+
 /**
- * A failed request to the API server. Callers decide by `code`. `message` is for users: it contains no text of a
- * library, and the request only if it matters; `cause` has the library's error.
+ * A failed request to the API server. Callers decide by `code`. `message` and `advice` are for users: they contain no text
+ * of a library, and the request only if it matters; `cause` has the library's error.
  */
 export class KubeError extends Error {
   override readonly name = 'KubeError';
   readonly code: KubeErrorCode;
   readonly status: number | undefined;
   readonly reason: string | undefined;
+  /** What to do about it. */
+  readonly advice: string;
   readonly retryAfterMs: number | undefined;
   readonly causes: readonly StatusCause[];
   readonly verb: string;
   readonly path: string;
-  constructor({ code, status, reason, message, retryAfterMs, causes = [], verb, path, cause }: KubeErrorFacts) {
+  constructor({ code, status, reason, message, advice, retryAfterMs, causes = [], verb, path, cause }: KubeErrorFacts) {
     super(anyRequest.has(code) ? message : `${verb} ${path}: ${message}`, { cause });
     this.code = code;
     this.status = status;
     this.reason = reason;
+    this.advice = advice ?? adviceFor[code];
     this.retryAfterMs = retryAfterMs;
     this.causes = causes;
     this.verb = verb;

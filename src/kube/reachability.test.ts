@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { failure } from './answers.ts';
 import { noAnswer } from './reachability.ts';
 
 const error = (code: string, fields: object = {}, message = `library words: ${code}`): Error =>
@@ -88,5 +89,24 @@ test.each<[string, unknown, string, string]>([
     "the API server's certificate is not trusted (it has expired)",
   ],
 ])('%s', (_, thrown, code, message) => {
-  expect(noAnswer(thrown)).toEqual({ code, message });
+  expect(noAnswer(thrown)).toMatchObject({ code, message });
+});
+
+test.each([
+  ['ENOTFOUND', /DNS servers/],
+  ['ECONNREFUSED', /that the API server runs/],
+  ['EHOSTUNREACH', /routes of this host/],
+  ['ECONNRESET', /proxy or firewall/],
+  ['ERR_SSL_WRONG_VERSION_NUMBER', /another program listens/],
+  ['ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED', /client-certificate/],
+  ['ESOMETHING', /check the server in the kubeconfig/],
+  ['UND_ERR_CONNECT_TIMEOUT', /drop packets/],
+  ['UND_ERR_HEADERS_TIMEOUT', /load of the API server/],
+  ['SELF_SIGNED_CERT_IN_CHAIN', /certificate-authority-data/],
+  ['ERR_TLS_CERT_ALTNAME_INVALID', /tls-server-name/],
+  ['CERT_HAS_EXPIRED', /renew the certificate/],
+  ['CERT_NOT_YET_VALID', /clock of this host/],
+  ['CERT_REVOKED', /certificate-authority/],
+])('%s has an advice of its own, else that of its kind', (code, advice) => {
+  expect(failure(error(code), { verb: 'get', path: '/x' }).advice).toMatch(advice);
 });

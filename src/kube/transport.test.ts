@@ -1,6 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
 import { createSecureServer, type Http2SecureServer } from 'node:http2';
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { TLSSocket } from 'node:tls';
@@ -105,3 +106,38 @@ test('connections are reused for the next requests, even with another token; ano
   const answers = await seen({}, mine, { ...other, ca: mine.ca });
   expect(answers).toMatchObject([{ trusted: true }, { trusted: false }]);
 });
+
+/** Half of the time after which undici itself gives up. */
+const timeout = 5_000;
+
+test(
+  'a server that accepts a connection and stays silent outlasts neither the signal nor the close',
+  { timeout },
+  async () => {
+    await using silent = createServer().listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const credentials = { current: async () => ({}), refresh: async () => ({}), reload: async () => undefined };
+    const { port } = silent.address() as AddressInfo;
+    const transport = makeTransport(
+      {
+        server: `https://127.0.0.1:${port}`,
+        namespace: undefined,
+        identity: 'me',
+        tls: { insecure: true, serverName: undefined },
+        credentials,
+      },
+      'furiwake',
+    );
+    const end = new AbortController();
+    const answer = transport.send({ method: 'GET', target: '/', isWatch: false, signal: end.signal });
+    const [socket] = (await once(silent, 'connection')) as [Socket];
+    const closed = once(
+      socket.resume().on('error', () => undefined),
+      'close',
+    );
+    end.abort(new Error('shutting down'));
+    await expect(answer).rejects.toThrow('shutting down');
+    await transport.close();
+    await closed;
+  },
+);

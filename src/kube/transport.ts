@@ -1,4 +1,5 @@
 import { Agent, type Dispatcher } from 'undici';
+import { unlessAborted } from '../async/abort.ts';
 import type { ClusterConfig } from './config.ts';
 import type { Credentials } from './credentials.ts';
 
@@ -45,11 +46,12 @@ export function makeTransport(config: ClusterConfig, userAgent: string): Transpo
   const { origin, pathname } = new URL(config.server);
   const prefix = pathname === '/' ? '' : pathname;
   let agents: Agents | undefined;
+  const end = new AbortController();
 
   const agentsFor = (identity: Credentials): Agents => {
     if (agents !== undefined && isSamePeer(agents.identity, identity)) return agents;
     const old = agents;
-    agents = { identity, ...makeAgents(config, identity) };
+    agents = { identity, ...makeAgents(config, identity, end.signal) };
     void old?.requests.close().catch(() => undefined); // a connection that fails while closing is closed anyway
     void old?.watches.close().catch(() => undefined);
     return agents;
@@ -57,7 +59,7 @@ export function makeTransport(config: ClusterConfig, userAgent: string): Transpo
 
   const once = (request: HttpRequest, credentials: Credentials): Promise<HttpAnswer> => {
     const { requests, watches } = agentsFor(credentials);
-    return (request.isWatch ? watches : requests).request({
+    const answer = (request.isWatch ? watches : requests).request({
       origin,
       path: prefix + request.target,
       method: request.method,
@@ -72,6 +74,8 @@ export function makeTransport(config: ClusterConfig, userAgent: string): Transpo
       headersTimeout: headersTimeoutMs,
       bodyTimeout: request.isWatch ? 0 : headersTimeoutMs,
     });
+    // undici checks the signal only once it has a connection: a server that is silent would outlast any deadline.
+    return unlessAborted(answer, request.signal);
   };
 
   return {
@@ -85,18 +89,25 @@ export function makeTransport(config: ClusterConfig, userAgent: string): Transpo
       return once(request, fresh);
     },
     close: async () => {
+      end.abort();
       await Promise.all([agents?.requests.destroy(), agents?.watches.destroy()]);
     },
   };
 }
 
-function makeAgents({ tls }: ClusterConfig, { ca, cert, key }: Credentials): Omit<Agents, 'identity'> {
+/** `end` also destroys sockets that are still connecting, which undici leaves alone. */
+function makeAgents(
+  { tls }: ClusterConfig,
+  { ca, cert, key }: Credentials,
+  end: AbortSignal,
+): Omit<Agents, 'identity'> {
   const common: Agent.Options = {
     allowH2: false,
     pipelining: 1,
     keepAliveTimeout: idleConnectionMs,
     connect: {
       timeout: 10_000,
+      signal: end,
       keepAlive: true,
       keepAliveInitialDelay: 10_000,
       rejectUnauthorized: !tls.insecure,

@@ -6,17 +6,20 @@ import packageFile from '../../package.json' with { type: 'json' };
 import { assertNever } from '../core/assert-never.ts';
 import type { Platform } from '../daemon/platform.ts';
 import { check } from '../cli/check.ts';
+import { makeConnect } from '../cli/check/connection.ts';
+import { makeProbe } from '../health/probe.ts';
 import { cleanup } from './cleanup.ts';
 import type { LogOptions } from '../cli/options.ts';
 import { type Invocation, readCommandLine } from '../cli/program.ts';
 import type { CommandDeps } from '../daemon/command.ts';
 import { run } from './run.ts';
-import { changeDrain, showStatus } from '../cli/status.ts';
+import { changeDrain, showStatus, type StatusScreen } from '../cli/status.ts';
 import { endFor, isToldToEnd } from './end.ts';
 import { systemClock } from './node/clock.ts';
 import { systemExec } from './node/exec.ts';
 import { systemFiles } from './node/files.ts';
 import { defaultFormat, isJournal, makeLog } from './node/log.ts';
+import { countFailures } from './node/failures.ts';
 import { makeMetrics } from './node/metrics.ts';
 import { tolerateErrors } from './node/output.ts';
 import { endBySignal, otherSignals } from './node/signals.ts';
@@ -51,23 +54,30 @@ function hasColour(stream: { readonly isTTY?: boolean }): boolean {
   return stream.isTTY === true && !process.env['NO_COLOR'];
 }
 
+/** How text looks there: a pipe or a file has no width. */
+function screenOf(stream: { readonly isTTY?: boolean; readonly columns?: number }): StatusScreen {
+  return { isColoured: hasColour(stream), columns: stream.isTTY === true ? stream.columns : undefined };
+}
+
 const end = endBySignal();
 const signals = otherSignals();
 
 function deps(command: string, { level, format: asked }: LogOptions): CommandDeps {
   const stream = isJournal(process.env['JOURNAL_STREAM']) ? 'journal' : process.stderr.isTTY ? 'terminal' : 'other';
   const format = asked === 'text' && stream === 'journal' ? 'journal' : (asked ?? defaultFormat(command, stream));
+  const metrics = makeMetrics();
   const log = makeLog({
     level,
     format,
     isColoured: hasColour(process.stderr),
     write: (text) => process.stderr.write(text),
+    onFailing: countFailures(metrics),
   });
   const reloads = new Set<() => void>();
   signals.attend(log, () => {
     for (const reload of reloads) reload();
   });
-  return { version, machine, log, metrics: makeMetrics(), onReload: (reload) => void reloads.add(reload) };
+  return { version, machine, log, metrics, onReload: (reload) => void reloads.add(reload) };
 }
 
 async function main(args: readonly string[], signal: AbortSignal): Promise<number> {
@@ -92,17 +102,22 @@ async function perform(invocation: Invocation, signal: AbortSignal): Promise<num
       command.log.info({}, options.stopsTrafficOnExit ? 'stopped, and the traffic with it' : stoppedWords);
       return 0;
     }
-    case 'check':
+    case 'check': {
+      const command = deps('check', invocation.log);
+      const { isJson } = invocation;
+      const connect = makeConnect(command);
+      const probe = makeProbe({ clock: systemClock });
       return check(
         invocation.options,
-        { ...deps('check', invocation.log), isJson: invocation.isJson, isColoured: hasColour(process.stdout), write },
+        { ...command, ...screenOf(process.stdout), write, connect, probe, isJson },
         signal,
       );
+    }
     case 'cleanup':
       await cleanup(invocation.options, invocation.isCluster, deps('cleanup', invocation.log), signal);
       return 0;
     case 'status':
-      write(await showStatus(invocation.stateDir, invocation.isJson, signal));
+      write(await showStatus(invocation.stateDir, invocation.isJson, screenOf(process.stdout), signal));
       return 0;
     case 'drain':
     case 'undrain':

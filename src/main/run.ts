@@ -1,4 +1,3 @@
-import { lookup } from 'node:dns/promises';
 import { makeFacts } from '../agent/facts.ts';
 import { untilAborted } from '../async/abort.ts';
 import { superviseAll } from '../async/supervise-all.ts';
@@ -28,10 +27,11 @@ import { makeKubeClient } from '../kube/client.ts';
 import { loadKubeConfig } from '../kube/config.ts';
 import { makeEventSender } from '../kube/events.ts';
 import { makeLease } from '../kube/lease.ts';
+import { makeIdentityFile } from '../state/identity.ts';
 import { makeFileLedger } from '../state/ledger.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
-import { makeApiServerAddresses } from './api-server-addresses.ts';
+import { makeApiServerAddresses } from '../daemon/api-server-addresses.ts';
 import { makeHostParts } from './host-parts.ts';
 import { removeFromHost } from './remove-from-host.ts';
 
@@ -76,7 +76,11 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     lifetime: alive,
   });
   const { agent, placement } = hostParts;
-  const identity = await identityOf(machine, paths.identity);
+  const earlierPaths = earlierStatePaths(stateDir);
+  const identity = await identityOf(
+    machine,
+    makeIdentityFile({ path: paths.identity, earlierPath: earlierPaths.identity, files, log }),
+  );
   const { hostname } = machine;
   const tenures = await loadTenureRecord({ path: paths.tenure, identity: identity.name, hostname, files, log });
   const lease = makeLease({
@@ -106,14 +110,13 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   };
   const ledger = makeFileLedger({
     path: paths.ledger,
-    earlierPath: earlierStatePaths(stateDir).records,
+    earlierPath: earlierPaths.records,
     files,
     clock,
     log,
   });
   const apiServer = makeApiServerAddresses({
     server: config.server,
-    lookup: (name) => lookup(name, { all: true }),
     clock,
   });
   const facts = makeFacts({ host: hostParts.host, placement, site, reserved: apiServer });

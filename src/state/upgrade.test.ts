@@ -6,6 +6,7 @@ import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import { formatRange } from '../core/ip/range.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { earlierStatePaths, statePaths } from '../daemon/platform.ts';
+import { makeIdentityFile } from './identity.ts';
 import { makeFileLedger } from './ledger.ts';
 import { makePlacementRecord } from './placement-record.ts';
 import { makeTableFile } from './table.ts';
@@ -19,7 +20,7 @@ const paths = statePaths(stateDir);
 const earlier = earlierStatePaths(stateDir);
 const { signal } = new AbortController();
 
-type State = Readonly<Record<'ledger' | 'table' | 'placement', unknown>>;
+type State = Readonly<Record<'ledger' | 'table' | 'placement' | 'identity', unknown>>;
 
 /** All state files, opened on these texts. */
 function open(texts: Map<string, string>) {
@@ -29,6 +30,7 @@ function open(texts: Map<string, string>) {
   return {
     log,
     placement,
+    identity: makeIdentityFile({ path: paths.identity, earlierPath: earlier.identity, files, log }),
     ledger: makeFileLedger({ path: paths.ledger, earlierPath: earlier.records, files, clock: virtualClock(), log }),
     table: makeTableFile({
       listenersPath: paths.listeners,
@@ -49,7 +51,7 @@ function fixture(): Map<string, string> {
   );
 }
 
-async function read({ ledger, table, placement }: ReturnType<typeof open>): Promise<State> {
+async function read({ ledger, table, placement, identity }: ReturnType<typeof open>): Promise<State> {
   return {
     ledger: Object.fromEntries(
       Array.from((await ledger.read()).values(), ({ service, addresses, listeners }) => [
@@ -59,12 +61,14 @@ async function read({ ledger, table, placement }: ReturnType<typeof open>): Prom
     ),
     table: await table.read(),
     placement: Object.fromEntries(await placement.read()),
+    identity: await identity.read(),
   };
 }
 
-test('addresses, listeners with their ranges, nodes and added addresses survive', async () => {
+test('addresses, listeners with their ranges, nodes, added addresses and the identity survive', async () => {
   const state = open(fixture());
-  const { ledger, placement } = await read(state);
+  const { ledger, placement, identity } = await read(state);
+  expect(identity).toBe('lb1_2f6b0c1e-5f0e-4d0e-9b57-0c1f6f1f3c2a');
   expect(ledger).toEqual({
     'default/web': [
       ['192.0.2.200', '2001:db8:0:1::200'],
@@ -121,17 +125,17 @@ test('a new write has the same content under new names, each with a version, and
   await state.placement.write(await state.placement.read());
   const [uid = never(), record] = [...(await state.ledger.read())][0] ?? [];
   await state.ledger.commit(new Map([[uid, record]]), signal);
+  await state.identity.write((await state.identity.read()) ?? never());
   expect([...texts.keys()].sort()).toEqual(
     [paths.identity, paths.ledger, paths.listeners, paths.nodes, paths.placement].sort(),
   );
-  for (const path of [paths.ledger, paths.listeners, paths.nodes, paths.placement])
-    expect(texts.get(path)?.split('\n', 1)[0]).toMatch(/^\{"file":"\w+","version":2\}$/);
+  for (const text of texts.values()) expect(text.split('\n', 1)[0]).toMatch(/^\{"file":"\w+","version":\d+\}$/);
   expect(await read(open(texts))).toEqual(before);
 });
 
 test('an upgrade that is interrupted between two files loses no data', async () => {
   const before = await read(open(fixture()));
-  for (const upTo of [0, 1, 2, 3]) {
+  for (const upTo of [0, 1, 2, 3, 4]) {
     const texts = fixture();
     const state = open(texts);
     const table = (await state.table.read()) ?? never();
@@ -139,6 +143,7 @@ test('an upgrade that is interrupted between two files loses no data', async () 
     const steps = [
       () => state.ledger.commit(new Map(records), signal),
       async () => state.placement.write(await state.placement.read()),
+      async () => state.identity.write((await state.identity.read()) ?? never()),
       () => state.table.write({ ...table, listeners: PersistentMap.from([...table.listeners]) }),
     ];
     for (const step of steps.slice(0, upTo)) await step();

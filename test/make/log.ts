@@ -14,6 +14,7 @@ export function makeTestLog(): { readonly log: Log; readonly records: LogLine[] 
     info: at('info'),
     warn: at('warn'),
     error: at('error'),
+    failing: () => undefined,
     child: () => log,
   };
   return { log, records };
@@ -25,5 +26,6 @@ export const silent: Log = {
   info: () => undefined,
   warn: () => undefined,
   error: () => undefined,
+  failing: () => undefined,
   child: () => silent,
 };

@@ -208,7 +208,7 @@ function collectingLog(complaints: string[]): Log {
   const note = (fields: Readonly<Record<string, unknown>>, message: string): void => {
     complaints.push(`${message}${fields['err'] instanceof Error ? `: ${fields['err'].message}` : ''}`);
   };
-  const log: Log = { debug: () => {}, info: () => {}, warn: note, error: note, child: () => log };
+  const log: Log = { debug: () => {}, info: () => {}, warn: note, error: note, failing: () => {}, child: () => log };
   return log;
 }
 

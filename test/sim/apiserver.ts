@@ -60,7 +60,7 @@ export async function startSimApiServer({
   now = () => Date.now(),
 }: SimOptions): Promise<SimApiServer> {
   const storage = makeStorage({ random: seededRandom(seed), now, extraKinds, hasOpaqueVersions });
-  const writes = makeWrites(storage);
+  const writes = makeWrites(storage, (service) => faults.admit(service));
   const pages = makePages();
   const watches = new Set<WatchStream>();
   const requests: RequestRecord[] = [];

@@ -1,3 +1,4 @@
+import type { SimObject } from './kinds.ts';
 import { Refusal } from './refusal.ts';
 import type { WatchStream } from './watch-stream.ts';
 
@@ -52,6 +53,8 @@ export type Faults = {
   tokens: ReadonlySet<string> | undefined;
   /** Every connection is reset as soon as it is opened. */
   isDown: boolean;
+  /** A mutating admission plugin: what is stored of a Service instead of what a request writes. Default: the same. */
+  admit: (service: SimObject) => SimObject;
   /** The next requests that match fail. */
   next(fault: RequestFault): void;
   /** Running watches get an ERROR event with this status (410: expired) and end. */
@@ -89,6 +92,7 @@ export function makeFaults({ watches, resetConnections, forgetHistory }: FaultDe
     splitsCharacters: false,
     tokens: undefined,
     isDown: false,
+    admit: (service) => service,
     next: (fault) => void pending.push({ fault, left: fault.times ?? 1 }),
     failWatches: (status) => toAll((watch) => watch.fail(refusalOf({ answer: status }))),
     endWatches: () => toAll((watch) => watch.end()),

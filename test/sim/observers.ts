@@ -31,7 +31,11 @@ export type LogLine = {
   readonly message: string;
 };
 
-export type RecordedLog = Log & { readonly lines: readonly LogLine[] };
+export type RecordedLog = Log & {
+  readonly lines: readonly LogLine[];
+  /** What fails at this moment, and how many of it. */
+  readonly failures: ReadonlyMap<string, number>;
+};
 
 /** A log that a test can read. */
 export function recordLog(lines: LogLine[] = []): RecordedLog {
@@ -39,6 +43,21 @@ export function recordLog(lines: LogLine[] = []): RecordedLog {
     (level: string) =>
     (fields: LogLine['fields'], message: string): void =>
       void lines.push({ level, fields, message });
-  const log = { lines, debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error'), child: () => log };
+  const failures = new Map<string, number>();
+  const failing: Log['failing'] = (what, change) => {
+    const count = (failures.get(what) ?? 0) + change;
+    if (count === 0) failures.delete(what);
+    else failures.set(what, count);
+  };
+  const log = {
+    lines,
+    failures,
+    failing,
+    debug: at('debug'),
+    info: at('info'),
+    warn: at('warn'),
+    error: at('error'),
+    child: () => log,
+  };
   return log;
 }

@@ -1,4 +1,4 @@
-import { applyJsonPatch } from './json-patch.ts';
+import { applyPatch, type Operation } from 'rfc6902';
 import type { SimKind, SimMeta, SimObject } from './kinds.ts';
 import { invalid, notFound, Refusal } from './refusal.ts';
 import { makeServiceRules } from './service-rules.ts';
@@ -14,14 +14,16 @@ export type Target = { readonly kind: SimKind; readonly key: string; readonly su
 export type Writes = {
   create(kind: SimKind, namespace: string | undefined, body: SimObject): Stored;
   replace(target: Target, body: SimObject, manager: string): Stored;
-  jsonPatch(target: Target, operations: Parameters<typeof applyJsonPatch>[1], manager: string): Stored;
+  /** RFC 6902; a patch that does not fit, or a `test` that fails, is 422 without causes, as from the API server. */
+  jsonPatch(target: Target, operations: Operation[], manager: string): Stored;
   /** Server-side apply, of a status. */
   apply(target: Target, body: SimObject, manager: string, force: boolean): Stored;
   /** Creates or replaces, spec and status at once: for the set-up of tests. */
   put(kind: SimKind, body: SimObject, manager: string): Stored;
 };
 
-export function makeWrites(storage: Storage): Writes {
+/** `admit`: a mutating admission plugin for Services. */
+export function makeWrites(storage: Storage, admit: (service: SimObject) => SimObject): Writes {
   const serviceRules = makeServiceRules();
 
   const present = ({ kind, key }: Target): Stored => {
@@ -48,7 +50,12 @@ export function makeWrites(storage: Storage): Writes {
   const write = (target: Target, draft: Draft): Stored => {
     const isService = target.kind.kind === 'Service';
     if (isService && target.subresource === 'status') serviceRules.onStatus(draft.object);
-    return storage.update(target.kind, target.key, isService ? serviceRules.onWrite(draft) : draft);
+    const { object, owners } = draft;
+    return storage.update(
+      target.kind,
+      target.key,
+      isService ? serviceRules.onWrite({ object: admit(object), owners }) : draft,
+    );
   };
 
   /** Replaces the old object: each path uses only its own part of the new one. */
@@ -78,7 +85,10 @@ export function makeWrites(storage: Storage): Writes {
     replace: (target, body, manager) => overwrite(target, present(target), body, manager),
     jsonPatch: (target, operations, manager) => {
       const old = present(target);
-      return overwrite(target, old, applyJsonPatch(old.object, operations), manager);
+      const next = structuredClone(old.object);
+      if (applyPatch(next, operations).some((error) => error !== null))
+        throw new Refusal(422, 'Invalid', 'the server rejected our request due to an error in our request');
+      return overwrite(target, old, next, manager);
     },
     apply: (target, body, manager, force) => {
       if (target.subresource !== 'status')

@@ -1,126 +1,154 @@
 import { expect, test } from 'vitest';
-import { type Asked, clientOf, refuse } from '../../../test/make/client.ts';
-import { makeMachine, makeOptions } from '../../../test/make/machine.ts';
-import { askCluster } from './cluster.ts';
-import type { Finding } from './finding.ts';
+import { type CheckScene, findIn, runCheck, servedService } from '../../../test/make/check-scene.ts';
+import { type Asked, refuse } from '../../../test/make/client.ts';
+import { failure } from '../../kube/answers.ts';
+import { KubeConfigError, type KubeErrorCode } from '../../kube/errors.ts';
 
-const servedElsewhere = {
-  metadata: {
-    namespace: 'ns',
-    name: 'taken',
-    managedFields: [
-      {
-        manager: 'metallb',
-        subresource: 'status',
-        operation: 'Update',
-        fieldsV1: { 'f:status': { 'f:loadBalancer': { 'f:ingress': {} } } },
-      },
-    ],
-  },
-  spec: { type: 'LoadBalancer', ports: [{ port: 80, nodePort: 30_080, protocol: 'TCP' }] },
-  status: { loadBalancer: { ingress: [{ ip: '198.51.100.1' }] } },
-};
-
-/** What an API server answers; its one node has no address, so nobody is probed. */
-function answerOf({ path }: Asked): unknown {
-  const last = path.split('/').at(-1) ?? '';
-  const items: Readonly<Record<string, readonly object[]>> = {
-    servicecidrs: [{ spec: { cidrs: ['10.96.0.0/16'] } }],
-    nodes: [{ metadata: { name: 'n1' }, spec: { podCIDRs: ['10.244.0.0/24'] } }],
-    services: [],
-  };
-  if (last === 'version') return { major: '1', minor: '37', gitVersion: 'v1.37.2' };
-  if (last === 'selfsubjectaccessreviews') return { status: { allowed: true } };
-  if (last === 'apis') return { groups: [{ name: 'apps' }] };
-  if (last === 'leases') return {};
-  return { metadata: {}, items: items[last] ?? [] };
-}
-
-async function find(
-  answer: (asked: Asked) => unknown,
-  flags: Parameters<typeof makeOptions>[0] = {},
-): Promise<readonly Finding[]> {
-  const client = clientOf((asked) => answer(asked) ?? answerOf(asked));
-  const options = makeOptions({ addresses: '192.0.2.0/28', ...flags });
-  return askCluster(client, 'https://api', options, makeMachine(), new AbortController().signal);
-}
-
-const at = (path: string, answer: (asked: Asked) => unknown) => (asked: Asked) =>
-  asked.path.endsWith(path) ? answer(asked) : undefined;
-
-test('a cluster where all is well has nothing wrong but that its node has no address', async () => {
-  const findings = await find(() => undefined);
-  expect(findings.filter(({ mark }) => mark !== 'ok').map(({ what }) => what)).toEqual(['nodes']);
+const at = (path: string, answer: (asked: Asked) => unknown): CheckScene => ({
+  answer: (asked) => (asked.path.endsWith(path) ? answer(asked) : undefined),
 });
 
-test.each<[string, (asked: Asked) => unknown, string, object]>([
+test.each<[string, CheckScene, string, object]>([
+  [
+    'a kubeconfig that cannot be used',
+    { connect: () => Promise.reject(new KubeConfigError('/k is not valid YAML (line 2); correct it')) },
+    'kubeconfig',
+    { mark: 'problem', found: '/k is not valid YAML (line 2); correct it' },
+  ],
   [
     'an old Kubernetes',
     at('/version', () => ({ major: '1', minor: '31', gitVersion: 'v1.31.4' })),
     'API server',
-    { mark: 'wrong', found: 'https://api, Kubernetes v1.31.4', advice: 'furiwake needs 1.32 or newer' },
+    { mark: 'problem', found: 'https://192.0.2.2:6443, Kubernetes v1.31.4', advice: /1\.32 or newer/ },
   ],
   [
-    'a namespace that is not there',
+    'a namespace that does not exist',
     at('/leases', (asked) => refuse('NOT_FOUND', asked)),
     'Lease',
-    { mark: 'wrong', found: 'namespace furiwake-system does not exist' },
+    { mark: 'problem', found: 'namespace furiwake-system does not exist' },
+  ],
+  [
+    'a missing permission',
+    at('/selfsubjectaccessreviews', ({ body }) => ({ status: { allowed: !JSON.stringify(body).includes('events') } })),
+    'permissions',
+    {
+      mark: 'problem',
+      found: '2 of 14 are missing: create events.events.k8s.io, patch events.events.k8s.io',
+      advice: /kubectl apply/,
+    },
+  ],
+  [
+    'a Lease in a namespace without permissions',
+    at('/selfsubjectaccessreviews', ({ body }) => ({ status: { allowed: !JSON.stringify(body).includes('leases') } })),
+    'permissions',
+    { mark: 'problem', found: /^3 of 14 are missing/, advice: /check --lease-namespace/ },
   ],
   [
     'a Service CIDR that is not shown',
     at('/servicecidrs', (asked) => refuse('NOT_FOUND', asked)),
-    'addresses',
-    { mark: 'warning', found: expect.stringMatching(/does not show its Service CIDR/) },
+    'cluster CIDRs',
+    { mark: 'warning', found: /does not show its Service CIDR/ },
   ],
   [
     'an answer that does not come',
     at('/servicecidrs', (asked) => refuse('SERVER', asked)),
-    'addresses',
-    { mark: 'wrong', found: expect.stringMatching(/could not be looked at: list .*SERVER/) },
+    'cluster CIDRs',
+    { mark: 'problem', found: /^list .*SERVER/, advice: /log of the API server/ },
   ],
   [
     'a list of API groups that does not come',
-    at('/apis', (asked) => refuse('SERVER', asked)),
-    'other implementations',
-    { mark: 'wrong', found: expect.stringMatching(/could not be looked at: get \/apis/) },
+    at('/apis', (asked) => refuse('THROTTLED', asked)),
+    'load balancers',
+    { mark: 'problem', found: /^get \/apis/, advice: /overloaded/ },
   ],
   [
     'another implementation',
     at('/apis', () => ({ groups: [{ name: 'metallb.io' }] })),
-    'other implementation',
+    'load balancers',
     { mark: 'warning', found: 'MetalLB: the API has its group metallb.io' },
   ],
   [
     'k3s',
-    at('/nodes', () => ({
-      metadata: {},
-      items: [{ metadata: { name: 's1' }, status: { nodeInfo: { kubeletVersion: 'v1.34.1+k3s1' } } }],
-    })),
-    'other implementation',
-    { mark: 'warning', found: expect.stringMatching(/^k3s on node s1/) },
+    { objects: { nodes: [{ metadata: { name: 's1' }, status: { nodeInfo: { kubeletVersion: 'v1.34.1+k3s1' } } }] } },
+    'load balancers',
+    { mark: 'warning', found: /^k3s on node s1/ },
+  ],
+  ['a cluster without nodes', { objects: { nodes: [] } }, 'nodes', { mark: 'warning', found: 'none with an address' }],
+  [
+    'a node that is silent',
+    { probe: (address) => (address === '192.0.2.12' ? 'silent' : 'http') },
+    'nodes',
+    { mark: 'warning', found: '1 of 2 node addresses healthy on port 10256; no answer from 192.0.2.12' },
   ],
   [
-    'a Service that another one holds',
-    at('/services', () => ({ metadata: {}, items: [servedElsewhere] })),
-    'held Service',
-    { mark: 'warning', found: 'ns/taken has an address from metallb' },
+    'nodes that all refuse',
+    { probe: () => 'alive' },
+    'nodes',
+    { mark: 'warning', found: /^0 of 2 .*; refused by 192\.0\.2\.11, 192\.0\.2\.12$/, advice: /k3s/ },
   ],
-])('%s is found', async (_, answer, what, finding) => {
-  expect((await find(answer)).filter((each) => each.what === what)).toMatchObject([finding]);
+  [
+    'a Service that another implementation holds',
+    { objects: { services: [servedService('taken', '198.51.100.1', 'metallb')] } },
+    'held Services',
+    { mark: 'warning', found: /addresses to default\/taken \(metallb\);/ },
+  ],
+  [
+    'a Service of another class',
+    { objects: { services: [{ metadata: {}, spec: { type: 'LoadBalancer', loadBalancerClass: 'example.com/x' } }] } },
+    'Services',
+    { mark: 'ok', found: /0 for furiwake .*, 1 of another class or namespace$/ },
+  ],
+])('%s is found', async (_, scene, what, { mark, ...texts }: { mark?: string; found?: unknown; advice?: unknown }) => {
+  const [finding, ...more] = (await findIn(scene)).filter((each) => each.what === what);
+  expect(more).toEqual([]);
+  expect(finding?.mark).toBe(mark);
+  for (const [name, text] of Object.entries(texts))
+    expect(finding?.[name as 'found' | 'advice']).toMatch(text instanceof RegExp ? text : String(text));
 });
 
-test('addresses that are the cluster’s are wrong', async () => {
-  const findings = await find(() => undefined, { addresses: '10.96.0.0/28' });
-  expect(findings).toContainEqual(
-    expect.objectContaining({ mark: 'wrong', what: 'addresses', found: expect.stringMatching(/Service CIDR/) }),
-  );
+test('ten thousand held Services are one line', async () => {
+  const services = Array.from({ length: 10_000 }, (_, index) => servedService(`s${index}`, '198.51.100.1', 'metallb'));
+  const held = (await findIn({ objects: { services } })).filter(({ what }) => what === 'held Services');
+  expect(held).toMatchObject([{ found: expect.stringContaining('default/s4 (metallb), and 9995 more;') }]);
 });
 
-test('without the rights to read nothing more is asked', async () => {
-  const findings = await find(at('/selfsubjectaccessreviews', () => ({ status: { allowed: false } })));
-  expect(new Set(findings.map(({ what }) => what))).toEqual(new Set(['API server', 'right']));
-  expect(findings.find(({ what }) => what === 'right')).toMatchObject({
-    mark: 'wrong',
-    found: 'missing: list services',
+test('without the permission to list, nodes and Services are not asked for, and the report says so', async () => {
+  const asked: string[] = [];
+  const { text } = await runCheck({
+    answer: ({ path }) => {
+      asked.push(path);
+      return path.endsWith('reviews') ? { status: { allowed: false } } : undefined;
+    },
   });
+  expect(asked.filter((path) => /nodes|services$/.test(path))).toEqual([]);
+  expect(text).toContain('Not checked because of the problems above: Nodes and Services.\n');
+});
+
+test('each trouble with the API server has an advice of its own', async () => {
+  const codes: readonly KubeErrorCode[] = [
+    'CREDENTIALS',
+    'UNAUTHORIZED',
+    'FORBIDDEN',
+    'NOT_FOUND',
+    'SERVER',
+    'PROTOCOL',
+  ];
+  const causes =
+    'ENOTFOUND ECONNREFUSED EHOSTUNREACH ECONNRESET EPROTO ESOMETHING ETIMEDOUT UND_ERR_HEADERS_TIMEOUT ' +
+    'SELF_SIGNED_CERT_IN_CHAIN CERT_HAS_EXPIRED CERT_NOT_YET_VALID';
+  const answers = [
+    ...codes.map((code) => (asked: Asked) => refuse(code, asked)),
+    ...causes.split(' ').map((code) => (asked: Asked) => {
+      throw failure(Object.assign(new Error('library words'), { code }), asked);
+    }),
+  ];
+  const advices = new Set<string | undefined>();
+  for (const answer of answers) {
+    const findings = await findIn({ answer });
+    const troubles = findings.filter(({ group, mark }) => group === 'API server' && mark === 'problem');
+    expect(troubles).toMatchObject([{ what: 'API server', found: expect.not.stringContaining('library') }]);
+    advices.add(troubles[0]?.advice);
+  }
+  expect(advices).not.toContain(undefined);
+  expect(advices.size).toBe(answers.length);
 });

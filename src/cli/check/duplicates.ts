@@ -3,34 +3,34 @@ import { ipOf } from '../../core/ip/ip.ts';
 import type { IpRange } from '../../core/ip/range.ts';
 import type { Platform } from '../../daemon/platform.ts';
 import type { Placement } from '../../ports/host.ts';
-import { type Finding, ok, warning } from './finding.ts';
+import { counted, type Finding, named, ok, warning } from './finding.ts';
 
 /** Of a larger pool the first ones are asked for: those that Services get first. */
 const mostProbed = 1024n;
 
-/** Whether another machine on a LAN of this host has an address of the pool; nothing where the pool is on none of them. */
+const what = 'other machines';
+
+/** Whether another machine on a LAN of this host has an address of the pool. */
 export async function checkDuplicates(
   ranges: readonly IpRange[],
-  placement: Pick<Placement, 'addresses' | 'linkOf'>,
+  host: Pick<Placement, 'addresses' | 'linkOf'>,
   { exec, clock }: Pick<Platform, 'exec' | 'clock'>,
   signal: AbortSignal,
-): Promise<readonly Finding[]> {
-  const { own, needs } = placement.addresses();
-  const findLink: Placement['linkOf'] = (address) => placement.linkOf(address);
-  const probed = [...firstOf(ranges)].filter(
-    (address) => findLink(address) !== undefined && !own.has(address.text) && !needs.has(address.text),
-  );
-  if (probed.length === 0) return [];
-  const what = 'pool on the LAN';
+): Promise<Finding> {
+  const { own, needs } = host.addresses();
+  const findLink: Placement['linkOf'] = (address) => host.linkOf(address);
+  const foreign = [...firstOf(ranges)].filter(({ text }) => !own.has(text) && !needs.has(text));
+  const probed = foreign.filter((address) => findLink(address) !== undefined);
+  if (foreign.length === 0) return ok(what, 'not asked: all addresses are on this host');
+  if (probed.length === 0)
+    return ok(what, 'not asked: the pool is in no network of this host, so a router must route it to this host');
   const found = await makeDuplicateProbe({ exec, clock, findLink })(probed, signal);
-  if (found.size === 0) return [ok(what, `no other machine has one of ${probed.length} addresses`)];
-  return [
-    warning(
-      what,
-      `in use by other machines: ${Array.from(found, ([text, mac]) => `${text} (${mac})`).join(', ')}`,
-      'fine if another furiwake serves them; else remove them there, or take them out of the pool',
-    ),
-  ];
+  if (found.size === 0) return ok(what, `none on the LAN has one of ${counted(probed.length, 'address', 'addresses')}`);
+  return warning(
+    what,
+    `addresses in use on the LAN: ${named(Array.from(found, ([text, mac]) => `${text} (${mac})`))}`,
+    'fine if another furiwake serves them; else remove them there, or take them out of the pool',
+  );
 }
 
 function* firstOf(ranges: readonly IpRange[]): Generator<ReturnType<typeof ipOf>> {

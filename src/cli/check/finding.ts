@@ -1,35 +1,44 @@
-/** How a check went: `ok`, `warning` (works, but look at it), `wrong` (furiwake cannot do its job so). */
-export const marks = { ok: 'ok', warning: 'warning', wrong: 'wrong' } as const;
-export type Mark = 'ok' | 'warning' | 'wrong';
+/** How a check went: `ok`, `warning` (works, but needs attention), `problem` (furiwake cannot do its job). */
+export type Mark = 'ok' | 'warning' | 'problem';
 
-/** One thing that was looked at. `advice`: what to do, where something is to be done. */
+/** One result of a check. `advice`: what to do, where something is to be done. */
 export type Finding = { readonly mark: Mark; readonly what: string; readonly found: string; readonly advice?: string };
 
+/** The parts of the report, in their order. */
+export const groups = [
+  'This host',
+  'HAProxy',
+  'Kernel',
+  'API server',
+  'Permissions',
+  'Nodes and Services',
+  'Address pool',
+] as const;
+export type Group = (typeof groups)[number];
+
+export type GroupedFinding = Finding & { readonly group: Group };
+
 export function ok(what: string, found: string): Finding {
-  return { mark: marks.ok, what, found };
+  return { mark: 'ok', what, found };
 }
 
 export function warning(what: string, found: string, advice: string): Finding {
-  return { mark: marks.warning, what, found, advice };
+  return { mark: 'warning', what, found, advice };
 }
 
-export function wrong(what: string, found: string, advice: string): Finding {
-  return { mark: marks.wrong, what, found, advice };
+export function problem(what: string, found: string, advice: string): Finding {
+  return { mark: 'problem', what, found, advice };
 }
 
-/** What `look` finds. One that fails is a finding itself and keeps no other; only the signal's reason is thrown on. */
-export async function findingsOf(
-  what: string,
-  look: () => Promise<Finding | readonly Finding[]>,
-  signal: AbortSignal,
-): Promise<readonly Finding[]> {
-  try {
-    return [await look()].flat();
-  } catch (error) {
-    signal.throwIfAborted();
-    const words = error instanceof Error ? error.message : String(error);
-    return [
-      wrong(what, `could not be looked at: ${words.replaceAll(/\s*\n\s*/g, '; ')}`, 'mend that, and check again'),
-    ];
-  }
+const mostNamed = 5;
+
+/** The first five of them, and how many more there are. */
+export function named(items: readonly string[]): string {
+  const rest = items.length > mostNamed ? [`and ${items.length - mostNamed} more`] : [];
+  return [...items.slice(0, mostNamed), ...rest].join(', ');
+}
+
+/** `1 node`, `2 nodes`. */
+export function counted(count: number | bigint, one: string, many: string = `${one}s`): string {
+  return `${count} ${BigInt(count) === 1n ? one : many}`;
 }

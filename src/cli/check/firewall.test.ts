@@ -64,7 +64,7 @@ test.each<[string, Parameters<typeof find>[0], unknown]>([
     closed,
   ],
   [
-    'a chain that comes back',
+    'a chain that returns',
     {
       rules: {
         INPUT: [[{ jump: { target: 'log' } }], [{ accept: null }]],
@@ -74,7 +74,7 @@ test.each<[string, Parameters<typeof find>[0], unknown]>([
     open,
   ],
   [
-    'a chain that does not come back',
+    'a chain that does not return',
     { rules: { INPUT: [[{ goto: { target: 'log' } }], [{ drop: null }]], log: [[{ log: null }]] } },
     open,
   ],

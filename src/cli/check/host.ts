@@ -1,68 +1,135 @@
 import { connectionLimit } from '../../dataplane/haproxy/config.ts';
 import { descriptorLimit } from '../../daemon/descriptors.ts';
-import { isHaproxyTooOld, toolVersions } from '../../daemon/host-tools.ts';
-import type { Holder } from '../../daemon/host-lock.ts';
+import { findHolder, type FoundHolder } from '../../daemon/host-lock.ts';
+import { isHaproxyTooOld, type ToolVersion, toolVersions } from '../../daemon/host-tools.ts';
 import type { Platform } from '../../daemon/platform.ts';
+import { type Exec, ExecError } from '../../ports/exec.ts';
+import type { Placement } from '../../ports/host.ts';
 import type { RunOptions } from '../options.ts';
-import { type Finding, findingsOf, ok, warning, wrong } from './finding.ts';
+import { checkReservedPorts, readAddresses } from './addresses.ts';
+import { type Finding, type Group, ok, problem, warning } from './finding.ts';
 import { checkFirewall } from './firewall.ts';
-import { checkListeners } from './listeners.ts';
+import type { Inspect } from './inspect.ts';
+import { checkHaproxyPort, checkMetricsPort } from './listeners.ts';
 import { checkTproxy } from './nftables.ts';
-import { checkPorts } from './ports.ts';
 import { checkSocketKiller } from './socket-killer.ts';
 import { checkSysctls } from './sysctls.ts';
 
-/** Everything that can be told without the cluster. `holder`: the furiwake that has this host. */
+/** What the checks of the address pool need of this host. */
+export type CheckedHost = {
+  readonly placement: Pick<Placement, 'addresses' | 'linkOf'>;
+  /** perl sends and hears what Node cannot. */
+  readonly hasPerl: boolean;
+};
+
+/**
+ * Everything that can be checked without the cluster. A check whose program is missing is skipped: the missing program is
+ * the problem. Resolves with the host's addresses, or `undefined` where they cannot be read.
+ */
 export async function checkHost(
   options: RunOptions,
   machine: Platform,
-  holder: Holder | 'unknown' | undefined,
+  inspect: Inspect,
   signal: AbortSignal,
-): Promise<readonly Finding[]> {
-  const root = machine.isRoot
-    ? ok('user', 'root')
-    : wrong(
-        'user',
-        'not root',
-        'run it as root: most of what follows cannot be told, and nothing can be programmed, without',
-      );
-  const tools = await checkTools(machine, signal);
-  if (tools.some((finding) => finding.mark === 'wrong') || !machine.isRoot) return [root, ...tools];
-  const { exec, files, clock } = machine;
-  const looks: readonly (readonly [what: string, look: () => Promise<Finding | readonly Finding[]>])[] = [
-    ['TPROXY', () => checkTproxy(exec, signal)],
-    ['ss -K', () => checkSocketKiller(exec, clock, signal)],
-    ['host firewall', () => checkFirewall(exec, signal)],
-    ['kernel settings', () => checkSysctls(files, exec, signal)],
-    ['descriptor limit', () => checkDescriptors(machine)],
-    ['ports', () => checkListeners(options, machine, holder, signal)],
-    ['own addresses', () => checkPorts(options, machine, holder, signal)],
-  ];
-  const findings = [root, ...tools];
-  for (const [what, look] of looks) findings.push(...(await findingsOf(what, look, signal)));
-  return findings;
+): Promise<CheckedHost | undefined> {
+  const { exec, files, clock, isRoot } = machine;
+  const versions = new Map((await toolVersions(exec, signal)).map((tool) => [tool.program, tool]));
+  const has = (program: string): boolean => isRoot && versions.get(program)?.version !== undefined;
+  const inspectTool = (group: Group, program: string): Promise<boolean> =>
+    inspect(group, program, async () => toolFinding(versions.get(program)));
+
+  await inspect('This host', 'user', async () =>
+    isRoot ? ok('user', 'root') : problem('user', 'not root', 'run it again with sudo: most checks need root'),
+  );
+  await inspectTool('This host', 'ip');
+  await inspectTool('This host', 'ss');
+  let hasPerl = false;
+  await inspect('This host', 'perl', async () => {
+    const finding = await checkPerl(exec, signal);
+    hasPerl = finding.mark === 'ok';
+    return finding;
+  });
+  let holder: FoundHolder;
+  let placement: CheckedHost['placement'] | undefined;
+  if (isRoot)
+    await inspect('This host', 'other furiwake', async () => {
+      holder = await findHolder(machine, signal);
+      return holderFinding(holder);
+    });
+  if (has('ip'))
+    await inspect('This host', 'own addresses', async () => {
+      placement = await readAddresses(options.stateDir, machine, signal);
+      return ok('own addresses', [...placement.addresses().own.keys()].join(', ') || 'none');
+    });
+  if (has('ss')) {
+    const own = placement?.addresses().own;
+    if (own !== undefined)
+      await inspect('This host', 'reserved ports', () => checkReservedPorts(options, own, exec, signal));
+    await inspect('This host', 'metrics address', () =>
+      checkMetricsPort(options.metricsAddress, machine, holder, signal),
+    );
+  }
+
+  await inspectTool('HAProxy', 'haproxy');
+  if (has('ss')) await inspect('HAProxy', 'port of HAProxy', () => checkHaproxyPort(options.stateDir, machine, signal));
+  await inspect('HAProxy', 'connection limit', () => checkDescriptors(machine));
+
+  await inspectTool('Kernel', 'nft');
+  if (has('nft')) {
+    await inspect('Kernel', 'TPROXY', () => checkTproxy(exec, signal));
+    await inspect('Kernel', 'host firewall', () => checkFirewall(exec, signal));
+  }
+  if (has('ss')) await inspect('Kernel', 'ss -K', () => checkSocketKiller(exec, clock, signal));
+  if (has('ip')) await inspect('Kernel', 'kernel settings', () => checkSysctls(files, exec, signal));
+  return placement && { placement, hasPerl };
 }
 
-async function checkTools({ exec }: Platform, signal: AbortSignal): Promise<readonly Finding[]> {
-  return (await toolVersions(exec, signal)).map(({ program, debianPackage, version }) => {
-    if (version === undefined)
-      return wrong(program, 'not on this host', `install it (Debian: apt-get install ${debianPackage})`);
-    if (program === 'haproxy' && isHaproxyTooOld(version))
-      return wrong(program, version, 'furiwake needs HAProxy 2.6 or newer');
-    return ok(program, version);
-  });
+function toolFinding(tool: ToolVersion | undefined): readonly Finding[] {
+  if (tool === undefined) return [];
+  const { program, debianPackage, version } = tool;
+  if (version === undefined)
+    return [problem(program, 'not installed', `install it (Debian: apt-get install ${debianPackage})`)];
+  const short = /\d+(\.\d+)+[^\s,)]*/.exec(version)?.[0] ?? version;
+  if (program === 'haproxy' && isHaproxyTooOld(version))
+    return [problem(program, short, 'furiwake needs HAProxy 2.6 or newer')];
+  return [ok(program, short)];
+}
+
+async function checkPerl(exec: Exec, signal: AbortSignal): Promise<Finding> {
+  try {
+    return ok('perl', (await exec.run('perl', ['-e', 'printf "%vd", $^V'], { signal })).stdout);
+  } catch (error) {
+    if (!(error instanceof ExecError)) throw error;
+    return warning(
+      'perl',
+      'not installed',
+      'install it (Debian: apt-get install perl): without it the addresses are not announced to the neighbours',
+    );
+  }
+}
+
+function holderFinding(holder: FoundHolder): Finding {
+  const what = 'other furiwake';
+  if (holder === undefined) return ok(what, 'none is running on this host');
+  if (holder === 'unknown')
+    return warning(
+      what,
+      'one is running on this host and does not answer',
+      'wait until it has ended, or end it: only one runs on a host',
+    );
+  return ok(what, `furiwake ${holder.command} is running on this host (PID ${holder.pid})`);
 }
 
 const comfortableConnections = 10_000;
 
-async function checkDescriptors(machine: Platform): Promise<Finding> {
-  const descriptors = await descriptorLimit(machine.files);
+async function checkDescriptors({ files }: Platform): Promise<Finding> {
+  const descriptors = await descriptorLimit(files);
   const connections = connectionLimit(descriptors);
-  const found = `${descriptors} descriptors: HAProxy holds ${connections} connections at once`;
-  if (connections >= comfortableConnections) return ok('descriptor limit', found);
+  const found = `${connections} connections at once (${descriptors} file descriptors)`;
+  if (connections >= comfortableConnections) return ok('connection limit', found);
   return warning(
-    'descriptor limit',
+    'connection limit',
     found,
-    'raise the hard limit (LimitNOFILE= of the service, or /etc/security/limits.conf) if more are to be expected',
+    'set LimitNOFILE= in the unit (without systemd: /etc/security/limits.conf) if you expect more',
   );
 }

@@ -15,16 +15,17 @@ describe('TPROXY', () => {
       expect([command, stdin]).toEqual(['nft --check -f -', expect.stringContaining('tproxy ip to')]);
       return '';
     });
-    expect(await checkTproxy(exec, signal)).toMatchObject([{ mark: 'ok' }]);
+    expect(await checkTproxy(exec, signal)).toMatchObject({ mark: 'ok' });
   });
 
-  test('is wrong where it refuses it, with the first of its words', async () => {
+  test('is a problem where it refuses it, with the first of its words', async () => {
     const exec = execOf(() => {
       throw new ExecError('nft', 1, '/dev/stdin:6:5-20: Error: Could not process rule: No such file\n  tproxy\n');
     });
-    expect(await checkTproxy(exec, signal)).toMatchObject([
-      { mark: 'wrong', found: '/dev/stdin:6:5-20: Error: Could not process rule: No such file' },
-    ]);
+    expect(await checkTproxy(exec, signal)).toMatchObject({
+      mark: 'problem',
+      found: '/dev/stdin:6:5-20: Error: Could not process rule: No such file',
+    });
   });
 });
 

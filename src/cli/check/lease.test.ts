@@ -21,9 +21,9 @@ function clientOf(answer: KubeErrorCode | 'created', holder = ''): Pick<KubeClie
 }
 
 test.each([
-  ['can be made', clientOf('created'), 'ok', /furiwake-system\/furiwake-furiwake\.dev-haproxy can be made/],
-  ['has no namespace', clientOf('NOT_FOUND'), 'wrong', /namespace furiwake-system does not exist/],
-  ['is refused', clientOf('FORBIDDEN'), 'wrong', /cannot be made: create .*: no/],
+  ['can be created', clientOf('created'), 'ok', /furiwake-system\/furiwake-furiwake\.dev-haproxy can be created/],
+  ['has no namespace', clientOf('NOT_FOUND'), 'problem', /namespace furiwake-system does not exist/],
+  ['is refused', clientOf('FORBIDDEN'), 'problem', /cannot be created: create .*: no/],
   ['is free', clientOf('ALREADY_EXISTS'), 'ok', /is free/],
   ['is our own', clientOf('ALREADY_EXISTS', 'lb1_x'), 'ok', /is held by this host/],
   ["is another's", clientOf('ALREADY_EXISTS', 'lb2_y'), 'warning', /another furiwake, lb2_y, renewed at 2026-01-01T/],

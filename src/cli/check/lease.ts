@@ -5,14 +5,14 @@ import { resourcePath } from '../../kube/paths.ts';
 import { noNamespaceAdvice } from '../../daemon/leadership.ts';
 import { leaseName } from '../../daemon/lease-name.ts';
 import type { RunOptions } from '../options.ts';
-import { type Finding, ok, warning, wrong } from './finding.ts';
+import { type Finding, ok, problem, warning } from './finding.ts';
 
 const what = 'Lease';
 const resource = { apiVersion: 'coordination.k8s.io/v1', plural: 'leases' };
 
 /**
- * Whether the Lease can be had, and who has it. `identity`: who this host is in it, if it is known yet. Making it is
- * only tried (`dryRun`): nothing is changed.
+ * Whether the Lease can be acquired, and who holds it. `identity`: the name of this host in it, if it has one yet. Creating
+ * it is only tried (`dryRun`): nothing is changed.
  */
 export async function checkLease(
   client: Pick<KubeClient, 'get' | 'create'>,
@@ -25,11 +25,12 @@ export async function checkLease(
   const body = leaseBody({ namespace, name, base: undefined, identity: '', durationSeconds: 1, nowMs: 0 });
   try {
     await client.create(resourcePath(resource, { namespace }), body, { signal, query: { dryRun: 'All' } });
-    return ok(what, `${shown} can be made`);
+    return ok(what, `${shown} can be created`);
   } catch (error) {
-    if (isKubeError(error, 'NOT_FOUND')) return wrong(what, `namespace ${namespace} does not exist`, noNamespaceAdvice);
+    if (isKubeError(error, 'NOT_FOUND'))
+      return problem(what, `namespace ${namespace} does not exist`, noNamespaceAdvice);
     if (isKubeError(error, 'FORBIDDEN', 'INVALID'))
-      return wrong(what, `${shown} cannot be made: ${error.message}`, 'the words of the API server tell why');
+      return problem(what, `${shown} cannot be created: ${error.message}`, 'the message of the API server says why');
     if (!isKubeError(error, 'ALREADY_EXISTS')) throw error;
   }
   const { spec } = await client.get<LeaseObject>(resourcePath(resource, { namespace, name }), { signal });

@@ -2,8 +2,9 @@ import { expect, test } from 'vitest';
 import { execOf } from '../../../test/make/exec.ts';
 import { filesOf } from '../../../test/sim/harness.ts';
 import type { Holder } from '../../daemon/host-lock.ts';
-import { checkListeners } from './listeners.ts';
+import { checkHaproxyPort, checkMetricsPort } from './listeners.ts';
 
+const { signal } = new AbortController();
 const holder: Holder = { command: 'run', pid: 12, stateDir: '/state' };
 const files = filesOf(
   new Map([
@@ -16,8 +17,10 @@ const listening = (address: string, name = '', pid = 0): string =>
 
 async function find(lines: readonly string[], host = '127.0.0.1'): Promise<readonly string[]> {
   const exec = execOf(() => `${lines.join('\n')}\n`);
-  const options = { stateDir: '/state', metricsAddress: { host, port: 9470 } };
-  const findings = await checkListeners(options, { exec, files }, holder, new AbortController().signal);
+  const findings = [
+    await checkHaproxyPort('/state', { exec, files }, signal),
+    await checkMetricsPort({ host, port: 9470 }, { exec }, holder, signal),
+  ];
   return findings.filter(({ mark }) => mark !== 'ok').map(({ mark, found }) => `${mark}: ${found}`);
 }
 
@@ -35,15 +38,15 @@ test.each([
   [
     'a HAProxy of another state directory',
     [listening('127.0.0.1:292', 'haproxy', 30)],
-    ['wrong: 127.0.0.1:292 is held by haproxy (process 30)'],
+    ['problem: 127.0.0.1:292 is held by haproxy (PID 30)'],
   ],
-  ['a process on all addresses', [listening('*:292', 'nc', 9)], ['wrong: 127.0.0.1:292 is held by nc (process 9)']],
+  ['a process on all addresses', [listening('*:292', 'nc', 9)], ['problem: 127.0.0.1:292 is held by nc (PID 9)']],
   ['a process on another address', [listening('192.0.2.51:292', 'nc', 9)], []],
-  ['an unknown process', [listening('127.0.0.1:292')], ['wrong: 127.0.0.1:292 is held by an unknown process']],
+  ['an unknown process', [listening('127.0.0.1:292')], ['problem: 127.0.0.1:292 is held by an unknown process']],
   [
     'a process on the metrics port',
     [listening('[::]:9470', 'exporter', 9)],
-    ['wrong: 127.0.0.1:9470 is held by exporter (process 9)'],
+    ['problem: 127.0.0.1:9470 is held by exporter (PID 9)'],
   ],
 ])('the ports that furiwake needs, held by %s', async (_, lines, findings) => {
   expect(await find(lines)).toEqual(findings);
@@ -51,6 +54,6 @@ test.each([
 
 test('metrics on all addresses conflict with a listener on one of them', async () => {
   expect(await find([listening('192.0.2.51:9470', 'exporter', 9)], '::')).toEqual([
-    'wrong: [::]:9470 is held by exporter (process 9)',
+    'problem: [::]:9470 is held by exporter (PID 9)',
   ]);
 });

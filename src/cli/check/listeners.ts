@@ -3,52 +3,53 @@ import { listenPort } from '../../dataplane/haproxy/config.ts';
 import type { ListeningSocket } from '../../core/model/host.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
-import type { Holder } from '../../daemon/host-lock.ts';
+import type { FoundHolder } from '../../daemon/host-lock.ts';
 import { statePaths } from '../../daemon/platform.ts';
 import type { RunOptions } from '../options.ts';
-import { type Finding, ok, wrong } from './finding.ts';
+import { type Finding, ok, problem } from './finding.ts';
 
-type Options = Pick<RunOptions, 'stateDir' | 'metricsAddress'>;
-/** Who listens: a process, as far as it can be told. */
+/** Who listens: a process, as far as it is known. */
 type Owner = { readonly name: string; readonly pid: number | undefined };
 type Listener = { readonly sockets: readonly ListeningSocket[]; readonly owners: readonly Owner[] };
 
-/** Whether the ports that furiwake itself needs are free, or its own already. */
-export async function checkListeners(
-  { stateDir, metricsAddress }: Options,
-  { exec, files }: { readonly exec: Exec; readonly files: Files },
-  holder: Holder | 'unknown' | undefined,
-  signal: AbortSignal,
-): Promise<readonly Finding[]> {
-  const { stdout } = await exec.run('ss', ['-Hltnp'], { signal });
-  const listeners = stdout.split('\n').map(readListener);
-  const config = `${statePaths(stateDir).haproxy}/haproxy.cfg`;
-  const isOurHaproxy = async ({ pid }: Owner): Promise<boolean> =>
-    pid !== undefined && ((await files.read(`/proc/${pid}/cmdline`)) ?? '').split('\0').includes(config);
-  const isFuriwake = async ({ pid }: Owner): Promise<boolean> =>
-    holder !== undefined && holder !== 'unknown' && pid === holder.pid;
+type Deps = { readonly exec: Exec; readonly files: Files };
+const loopback: readonly string[] = ['127.0.0.1', '::1'];
 
-  const loopback = ['127.0.0.1', '::1'];
-  const findings = [
-    await checkPort({
-      what: 'port of HAProxy',
-      found: `127.0.0.1:${listenPort}`,
-      listeners: listenersOn(listeners, listenPort, loopback),
-      isOurs: isOurHaproxy,
-      advice:
-        'end that process. If it is a HAProxy of another state directory, run furiwake cleanup with that --state-dir',
-    }),
-  ];
-  if (metricsAddress === undefined) return findings;
-  const { host, port } = metricsAddress;
-  const metrics = await checkPort({
-    what: 'metrics address',
-    found: `${host.includes(':') ? `[${host}]` : host}:${port}`,
-    listeners: listenersOn(listeners, port, host === 'localhost' ? loopback : [host]),
-    isOurs: isFuriwake,
-    advice: 'end that process, or choose another --metrics-address, or none',
+/** Whether the port on which HAProxy takes connections is free, or taken by the HAProxy of this state directory. */
+export async function checkHaproxyPort(stateDir: string, { exec, files }: Deps, signal: AbortSignal): Promise<Finding> {
+  const config = `${statePaths(stateDir).haproxy}/haproxy.cfg`;
+  return checkPort({
+    what: 'port of HAProxy',
+    found: `127.0.0.1:${listenPort}`,
+    listeners: listenersOn(await listenersOf(exec, signal), listenPort, loopback),
+    isOurs: async ({ pid }) =>
+      pid !== undefined && ((await files.read(`/proc/${pid}/cmdline`)) ?? '').split('\0').includes(config),
+    advice:
+      'stop that process. If it is a HAProxy of another state directory, run furiwake cleanup with that --state-dir',
   });
-  return [...findings, metrics];
+}
+
+/** Whether the metrics address is free, or taken by `holder`, the furiwake that runs on this host. */
+export async function checkMetricsPort(
+  address: RunOptions['metricsAddress'],
+  { exec }: Pick<Deps, 'exec'>,
+  holder: FoundHolder,
+  signal: AbortSignal,
+): Promise<Finding> {
+  const what = 'metrics address';
+  if (address === undefined) return ok(what, 'none');
+  const { host, port } = address;
+  return checkPort({
+    what,
+    found: `${host.includes(':') ? `[${host}]` : host}:${port}`,
+    listeners: listenersOn(await listenersOf(exec, signal), port, host === 'localhost' ? loopback : [host]),
+    isOurs: async ({ pid }) => holder !== undefined && holder !== 'unknown' && pid === holder.pid,
+    advice: 'stop that process, or choose another --metrics-address, or none',
+  });
+}
+
+async function listenersOf(exec: Exec, signal: AbortSignal): Promise<readonly Listener[]> {
+  return (await exec.run('ss', ['-Hltnp'], { signal })).stdout.split('\n').map(readListener);
 }
 
 async function checkPort({
@@ -68,9 +69,9 @@ async function checkPort({
     const ours = await Promise.all(owners.map(isOurs));
     if (ours.includes(true)) continue;
     const [{ name, pid } = { name: 'an unknown process', pid: undefined }] = owners;
-    return wrong(what, `${found} is held by ${name}${pid === undefined ? '' : ` (process ${pid})`}`, advice);
+    return problem(what, `${found} is held by ${name}${pid === undefined ? '' : ` (PID ${pid})`}`, advice);
   }
-  return ok(what, `${found} is ${listeners.length === 0 ? 'free' : 'ours'}`);
+  return ok(what, `${found}, ${listeners.length === 0 ? 'free' : 'held by furiwake'}`);
 }
 
 /** `LISTEN 0 4096 127.0.0.1:9470 0.0.0.0:* users:(("node",pid=12,fd=18))`, of `ss -Hltnp`. */

@@ -1,6 +1,6 @@
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import { listenPort } from '../../dataplane/haproxy/config.ts';
-import { type Finding, ok, wrong } from './finding.ts';
+import { type Finding, ok, problem } from './finding.ts';
 
 /** What furiwake needs of nftables, for `nft --check`: the kernel validates it and commits nothing. */
 const tproxyTrial = `table inet furiwake_check {
@@ -17,19 +17,17 @@ const tproxyTrial = `table inet furiwake_check {
 `;
 
 /** Whether nft and the kernel have TPROXY, fib and reject. */
-export async function checkTproxy(exec: Exec, signal: AbortSignal): Promise<readonly Finding[]> {
+export async function checkTproxy(exec: Exec, signal: AbortSignal): Promise<Finding> {
   try {
     await exec.run('nft', ['--check', '-f', '-'], { stdin: tproxyTrial, signal });
-    return [ok('TPROXY', 'nft and the kernel can hand connections to HAProxy')];
+    return ok('TPROXY', 'nft and the kernel can hand connections to HAProxy');
   } catch (error) {
     if (!(error instanceof ExecError)) throw error;
     const [line = ''] = error.stderr.trim().split('\n');
-    return [
-      wrong(
-        'TPROXY',
-        line,
-        'the kernel needs NFT_TPROXY, NFT_FIB_INET and NFT_REJECT (modprobe nft_tproxy nft_fib_inet nft_reject_inet), nft 1.0 or newer',
-      ),
-    ];
+    return problem(
+      'TPROXY',
+      line,
+      'the kernel needs NFT_TPROXY, NFT_FIB_INET and NFT_REJECT (modprobe nft_tproxy nft_fib_inet nft_reject_inet), nft 1.0 or newer',
+    );
   }
 }

@@ -3,8 +3,10 @@ import { isKubeError } from '../../kube/errors.ts';
 import type { KubeObject } from '../../kube/object.ts';
 import { type Finding, ok, warning } from './finding.ts';
 
+const what = 'load balancers';
+
 /** API groups that only another LoadBalancer implementation brings. */
-const groups: Readonly<Record<string, string>> = {
+const products: Readonly<Record<string, string>> = {
   'metallb.io': 'MetalLB',
   'purelb.io': 'PureLB',
   'network.kubesphere.io': 'OpenELB',
@@ -22,7 +24,7 @@ export async function findOthers(
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
   const advice =
-    'two implementations fight over Services without a class: switch one off, or run furiwake with --default-class=no';
+    'both would serve Services without a class: disable one of them, or run furiwake with --default-class=no';
   const findings: Finding[] = [];
   try {
     const { groups: present = [] } = await client.get<{ readonly groups?: readonly { readonly name: string }[] }>(
@@ -30,9 +32,8 @@ export async function findOthers(
       { signal },
     );
     for (const { name } of present) {
-      const product = groups[name];
-      if (product !== undefined)
-        findings.push(warning('other implementation', `${product}: the API has its group ${name}`, advice));
+      const product = products[name];
+      if (product !== undefined) findings.push(warning(what, `${product}: the API has its group ${name}`, advice));
     }
   } catch (error) {
     if (!isKubeError(error, 'FORBIDDEN')) throw error;
@@ -41,10 +42,10 @@ export async function findOthers(
   if (k3s !== undefined)
     findings.push(
       warning(
-        'other implementation',
-        `k3s on node ${k3s.metadata.name}: its ServiceLB serves Services unless switched off`,
+        what,
+        `k3s on node ${k3s.metadata.name}: its ServiceLB serves Services unless it is disabled`,
         'start k3s with --disable=servicelb, or run furiwake with --default-class=no',
       ),
     );
-  return findings.length > 0 ? findings : [ok('other implementations', 'no trace of one in the API')];
+  return findings.length > 0 ? findings : [ok(what, 'none found in the cluster')];
 }

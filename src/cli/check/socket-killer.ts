@@ -6,7 +6,7 @@ import { type Finding, ok, warning } from './finding.ts';
 
 const what = 'ss -K';
 const advice =
-  'connections of a deleted Service live on until they end by themselves; a kernel with INET_DIAG_DESTROY ends them at once';
+  'connections of a deleted Service continue until client or server end them; furiwake needs a kernel with INET_DIAG_DESTROY to reset them';
 
 /** Whether the kernel lets `ss -K` end a connection (INET_DIAG_DESTROY): tried on one of our own, on loopback. */
 export async function checkSocketKiller(exec: Exec, clock: Clock, signal: AbortSignal): Promise<Finding> {
@@ -24,7 +24,7 @@ export async function checkSocketKiller(exec: Exec, clock: Clock, signal: AbortS
     const ended = new Promise<void>((resolve, reject) => {
       client.on('error', () => undefined); // it is to be reset
       client.on('close', () => resolve());
-      deadline.addEventListener('abort', () => reject(new Error('it lives on')), { once: true });
+      deadline.addEventListener('abort', () => reject(new Error('the connection continues')), { once: true });
     });
     ended.catch(() => undefined); // awaited below, unless ss fails first
     await exec.run(
@@ -39,6 +39,6 @@ export async function checkSocketKiller(exec: Exec, clock: Clock, signal: AbortS
     return warning(what, error instanceof ExecError ? error.message : 'cannot end a connection', advice);
   } finally {
     server.close();
-    for (const socket of sockets) socket.destroy(); // one that lives on keeps this process alive
+    for (const socket of sockets) socket.destroy(); // one that stays open keeps this process alive
   }
 }

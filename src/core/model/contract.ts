@@ -37,15 +37,19 @@ export const sharingKeyAnnotations: readonly string[] = [
   'metallb.io/allow-shared-ip',
   'metallb.universe.tf/allow-shared-ip',
   'purelb.io/allow-shared-ip',
-  'lbipam.cilium.io/sharing-key',
 ];
-/** Annotations that choose one of several pools: furiwake has one, and says that it ignores them. */
-export const poolAnnotations: readonly string[] = [
+/** Cilium's key, which permits only the namespaces of the second annotation: a list with commas, or `*` for all. */
+export const ciliumSharingKey = 'lbipam.cilium.io/sharing-key';
+export const ciliumSharingNamespaces = 'lbipam.cilium.io/sharing-cross-namespace';
+/** Annotations that request one of several pools, or further addresses: furiwake ignores them and says so. */
+export const ignoredAnnotations: readonly string[] = [
   'metallb.io/address-pool',
   'metallb.universe.tf/address-pool',
   'purelb.io/service-group',
   'eip.openelb.kubesphere.io/v1alpha2',
   'loxilb.io/poolSelect',
+  'loxilb.io/poolSelectSecondary',
+  'loxilb.io/secondaryIPs',
 ];
 export const sourceRangesAnnotation = 'service.beta.kubernetes.io/load-balancer-source-ranges';
 

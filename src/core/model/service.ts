@@ -25,7 +25,7 @@ export type ServiceSpec = {
   readonly loadBalancerIp: string | undefined;
   /** Annotations that request addresses, as written. */
   readonly addressAnnotations: readonly Annotation[];
-  /** The first sharing key that is not empty. */
+  /** The first sharing key that is not empty: Services of different namespaces with the same one may share an address. */
   readonly sharingKey: string | undefined;
   /** Names of the annotations that furiwake ignores although they ask for something. */
   readonly ignoredAnnotations: readonly string[];

@@ -177,7 +177,9 @@ function shortcomingsOf(
 
 /** No field is silently ignored. */
 function ignoredFields({ spec }: Service): readonly string[] {
-  const ignored = spec.ignoredAnnotations.map((name) => `annotation ${name}: furiwake has one address pool`);
+  const ignored = spec.ignoredAnnotations.map(
+    (name) => `annotation ${name}: furiwake has one pool, and assigns one address per family`,
+  );
   if (spec.sessionAffinity !== 'None')
     ignored.push(
       `sessionAffinity ${quote(spec.sessionAffinity)}: kube-proxy sees this load balancer as the one client, so all connections through a node stick to one Pod for the affinity timeout; use None`,

@@ -10,11 +10,13 @@ function lines(options: Partial<LogOptions>): readonly string[] {
     format: 'text',
     isColoured: false,
     write: (text) => written.push(text),
+    onFailing: () => undefined,
     ...options,
   });
   log.debug({}, 'not shown');
   log.warn({ service: 'shop/web', note: 'two words', count: 3 }, 'address taken');
   log.error({ err: Object.assign(new Error('no\nluck'), { code: 'EIO' }) }, 'the disk failed');
+  log.warn({ err: 'nft: no' }, 'listener refused');
   return written;
 }
 
@@ -32,6 +34,7 @@ test('for the journal: the priority of syslog, no time, one line each', () => {
   expect(lines({ format: 'journal' })).toEqual([
     '<4>address taken  service=shop/web note="two words" count=3\n',
     '<3>the disk failed  error="no\\nluck"\n',
+    '<4>listener refused  error="nft: no"\n',
   ]);
   expect(lines({ format: 'journal', level: 'debug' })[0]).toBe('<7>not shown\n');
 });
@@ -40,6 +43,7 @@ test('for programs: an object per line', () => {
   expect(lines({ format: 'json' }).map((line) => JSON.parse(line) as unknown)).toMatchObject([
     { level: 'warn', msg: 'address taken', service: 'shop/web', count: 3, time: expect.any(String) },
     { level: 'error', msg: 'the disk failed', err: { code: 'EIO', message: 'no\nluck' } },
+    { level: 'warn', err: 'nft: no' },
   ]);
 });
 

@@ -14,10 +14,12 @@ export type LogOptions = {
   readonly format: LogFormat;
   readonly isColoured: boolean;
   readonly write: (text: string) => void;
+  /** See `Log.failing`. */
+  readonly onFailing: Log['failing'];
 };
 
 /** Structured log on pino, without transports (they spawn a worker by file path, which a bundle does not have). */
-export function makeLog({ level, format, isColoured, write }: LogOptions): Log {
+export function makeLog({ level, format, isColoured, write, onFailing }: LogOptions): Log {
   const show: Readonly<Record<LogFormat, (line: string) => string>> = {
     json: (line) => line,
     text: (line) => terminalLine(line, isColoured),
@@ -34,6 +36,7 @@ export function makeLog({ level, format, isColoured, write }: LogOptions): Log {
       },
       { write: (line: string) => write(show[format](line)) },
     ),
+    onFailing,
   );
 }
 
@@ -62,13 +65,14 @@ function describeError(error: unknown): unknown {
   return error instanceof Error ? pino.stdSerializers.err(error) : error;
 }
 
-function adapt(logger: pino.Logger): Log {
+function adapt(logger: pino.Logger, failing: Log['failing']): Log {
   return {
     debug: (fields, message) => logger.debug(fields, message),
     info: (fields, message) => logger.info(fields, message),
     warn: (fields, message) => logger.warn(fields, message),
     error: (fields, message) => logger.error(fields, message),
-    child: (fields) => adapt(logger.child(fields)),
+    failing,
+    child: (fields) => adapt(logger.child(fields), failing),
   };
 }
 
@@ -88,12 +92,13 @@ type Line = { readonly level: string; readonly time: string; readonly text: stri
 /** `message  service=shop/web reason=PortConflict error="…"`, on one line. */
 function read(line: string): Line {
   const { level, time, msg, err, ...fields } = JSON.parse(line) as Record<string, unknown>;
-  const error = err as { message?: string; stack?: string } | undefined;
+  const error = typeof err === 'string' ? { message: err } : (err as { message?: string; stack?: string } | undefined);
   const shown = Object.entries(fields).map(
     ([name, value]) =>
       `${name}=${typeof value === 'string' && /^[^\s"=]+$/.test(value) ? value : JSON.stringify(value)}`,
   );
-  if (error !== undefined) shown.push(`error=${JSON.stringify(error.stack ?? error.message)}`);
+  if (error !== undefined)
+    shown.push(`error=${JSON.stringify(('stack' in error ? error.stack : undefined) ?? error.message)}`);
   const text = [String(msg), ...(shown.length > 0 ? [shown.join(' ')] : [])].join('  ');
   return { level: String(level), time: String(time), text };
 }

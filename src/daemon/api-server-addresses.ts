@@ -1,3 +1,4 @@
+import { lookup as resolve } from 'node:dns/promises';
 import { unlessAborted } from '../async/abort.ts';
 import { parseIp } from '../core/ip/ip.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -13,11 +14,11 @@ const resolveMs = 2_000;
  */
 export function makeApiServerAddresses({
   server,
-  lookup,
+  lookup = (name) => resolve(name, { all: true }),
   clock,
 }: {
   readonly server: string;
-  readonly lookup: (name: string) => Promise<readonly { readonly address: string }[]>;
+  readonly lookup?: (name: string) => Promise<readonly { readonly address: string }[]>;
   readonly clock: Clock;
 }): (signal: AbortSignal) => Promise<ReadonlyMap<string, string>> {
   const name = new URL(server).hostname.replace(/^\[(.*)\]$/, '$1');

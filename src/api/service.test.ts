@@ -1,0 +1,74 @@
+import { describe, expect, test } from 'vitest';
+import { projectService } from './service.ts';
+
+function specOf(annotations: Readonly<Record<string, string>>, namespace = 'a') {
+  return projectService({ metadata: { name: 'web', namespace, annotations } }).spec;
+}
+
+test.each([
+  'furiwake.dev/addresses',
+  'metallb.io/loadBalancerIPs',
+  'metallb.universe.tf/loadBalancerIPs',
+  'kube-vip.io/loadbalancerIPs',
+  'purelb.io/addresses',
+  'lbipam.cilium.io/ips',
+  'io.cilium/lb-ipam-ips',
+  'loxilb.io/staticIP',
+  'eip.openelb.kubesphere.io/v1alpha1',
+])('%s requests addresses', (name) => {
+  expect(specOf({ [name]: ' 192.0.2.1 ' }).addressAnnotations).toEqual([[name, '192.0.2.1']]);
+});
+
+test.each([
+  'metallb.io/address-pool',
+  'metallb.universe.tf/address-pool',
+  'purelb.io/service-group',
+  'eip.openelb.kubesphere.io/v1alpha2',
+  'loxilb.io/poolSelect',
+  'loxilb.io/poolSelectSecondary',
+  'loxilb.io/secondaryIPs',
+])('%s is ignored and named', (name) => {
+  expect(specOf({ [name]: 'x' }).ignoredAnnotations).toEqual([name]);
+});
+
+describe('the sharing key', () => {
+  test.each([
+    'furiwake.dev/sharing-key',
+    'metallb.io/allow-shared-ip',
+    'metallb.universe.tf/allow-shared-ip',
+    'purelb.io/allow-shared-ip',
+  ])('is the text of %s', (name) => {
+    expect(specOf({ [name]: ' k ' }).sharingKey).toBe('k');
+  });
+
+  const key = 'lbipam.cilium.io/sharing-key';
+  const across = 'lbipam.cilium.io/sharing-cross-namespace';
+  const ciliumKey = (namespace: string, list: string): string | undefined =>
+    specOf({ [key]: 'k', [across]: list }, namespace).sharingKey;
+
+  test("of Cilium counts only with its permission for other namespaces, and is the key's text with *", () => {
+    expect(specOf({ [key]: 'k' }).sharingKey).toBeUndefined();
+    expect(specOf({ [across]: '*' }).sharingKey).toBeUndefined();
+    expect(ciliumKey('a', '*')).toBe('k');
+    expect(ciliumKey('a', 'b, *')).toBe('k');
+    expect(specOf({ [key]: 'k', 'furiwake.dev/sharing-key': 'own' }).sharingKey).toBe('own');
+  });
+
+  test.each<[string, [string, string], [string, string], boolean]>([
+    ['each list the other', ['a', 'b'], ['b', 'a'], true],
+    ['have the same list', ['a', 'a,b'], ['b', 'b, a'], true],
+    ['are three that list the others', ['a', 'b,c'], ['c', 'b,a'], true],
+    ['are listed on one side only', ['a', 'b'], ['b', 'c'], false],
+    ['list a third one and not each other', ['a', 'c'], ['b', 'c'], false],
+    ['are not permitted by a list that is there, whatever the other lists', ['a', 'b'], ['c', 'a,b'], false],
+    ['have one list and one *', ['a', 'b'], ['b', '*'], false],
+  ])('of Cilium for namespaces that %s: %j, %j the same %s', (_, one, other, isSame) => {
+    expect(ciliumKey(...one) === ciliumKey(...other)).toBe(isSame);
+  });
+
+  test('of a list cannot be written as a key of another annotation', () => {
+    const listed = ciliumKey('a', 'b');
+    expect(specOf({ 'furiwake.dev/sharing-key': listed ?? '' }, 'c').sharingKey).not.toBe(listed);
+    expect(specOf({ [key]: listed ?? '', [across]: '*' }, 'c').sharingKey).not.toBe(listed);
+  });
+});

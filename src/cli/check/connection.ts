@@ -1,0 +1,41 @@
+import type { CommandDeps } from '../../daemon/command.ts';
+import { type KubeClient, makeKubeClient } from '../../kube/client.ts';
+import { loadKubeConfig } from '../../kube/config.ts';
+import type { RunOptions } from '../options.ts';
+import { ok } from './finding.ts';
+import type { Inspect } from './inspect.ts';
+
+/** The API server, as the kubeconfig names it. */
+export type Connection = AsyncDisposable & {
+  readonly server: string;
+  /** Who we are and by what: `user "furiwake" of context "furiwake" in /etc/furiwake/kubeconfig`. */
+  readonly identity: string;
+  readonly client: Pick<KubeClient, 'get' | 'list' | 'create'>;
+};
+
+/** Reads the kubeconfig; asks the server nothing yet. Throws `KubeConfigError`. */
+export type Connect = (options: Pick<RunOptions, 'kubeconfig' | 'context'>) => Promise<Connection>;
+
+export function makeConnect({ machine, log, metrics }: Pick<CommandDeps, 'machine' | 'log' | 'metrics'>): Connect {
+  return async ({ kubeconfig, context }) => {
+    const config = await loadKubeConfig({ ...machine, log, kubeconfig, context });
+    const { clock, random } = machine;
+    const client = makeKubeClient({ config, clock, log, metrics, random });
+    const { server, identity } = config;
+    return { server, identity, client, [Symbol.asyncDispose]: () => client.close() };
+  };
+}
+
+/** `undefined` where the kubeconfig cannot be used. */
+export async function openConnection(
+  options: Pick<RunOptions, 'kubeconfig' | 'context'>,
+  connect: Connect,
+  inspect: Inspect,
+): Promise<Connection | undefined> {
+  let connection: Connection | undefined;
+  await inspect('API server', 'kubeconfig', async () => {
+    connection = await connect(options);
+    return ok('kubeconfig', connection.identity);
+  });
+  return connection;
+}

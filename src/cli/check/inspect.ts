@@ -1,0 +1,54 @@
+import { isKubeError, KubeConfigError } from '../../kube/errors.ts';
+import { type Finding, type Group, type GroupedFinding, problem } from './finding.ts';
+
+/**
+ * Runs one check of a group and hands on what it finds. An error in it is a problem of its own and keeps no other check
+ * from running; only the signal's reason is thrown. Resolves with true where nothing found is a problem.
+ */
+export type Inspect = (
+  group: Group,
+  what: string,
+  look: () => Promise<Finding | readonly Finding[]>,
+) => Promise<boolean>;
+
+/** Where the results appear. */
+export type CheckView = {
+  /** A check begins; disposed of when it ends. */
+  begin(group: Group, what: string): Disposable;
+  show(finding: GroupedFinding): void;
+};
+
+export function makeInspect(view: CheckView, signal: AbortSignal): Inspect {
+  return async (group, what, look) => {
+    const findings = await findingsOf(view.begin(group, what), what, look, signal);
+    for (const finding of findings) view.show({ group, ...finding });
+    return findings.every(({ mark }) => mark !== 'problem');
+  };
+}
+
+async function findingsOf(
+  progress: Disposable,
+  what: string,
+  look: () => Promise<Finding | readonly Finding[]>,
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
+  using _ = progress;
+  try {
+    return [await look()].flat();
+  } catch (error) {
+    signal.throwIfAborted();
+    if (isKubeError(error)) return [problem(what, error.message, error.advice)];
+    if (error instanceof KubeConfigError)
+      return [
+        problem(
+          what,
+          error.message,
+          'name the right file with --kubeconfig; docs/getting-started.md shows how to create it',
+        ),
+      ];
+    const words = error instanceof Error ? error.message : String(error);
+    return [
+      problem(what, `could not be checked: ${words.replaceAll(/\s*\n\s*/g, '; ')}`, 'correct this, then check again'),
+    ];
+  }
+}

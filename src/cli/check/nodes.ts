@@ -1,0 +1,34 @@
+import { kubeProxyHealthPort } from '../../core/model/contract.ts';
+import type { Node } from '../../core/model/node.ts';
+import { type Probe, probeAll } from '../../health/probe.ts';
+import { counted, type Finding, named, ok, warning } from './finding.ts';
+
+const what = 'nodes';
+
+/** Where kube-proxy's health port is silent or refused on all nodes, furiwake falls back to a probe of its own. */
+export async function checkNodes(nodes: readonly Node[], probe: Probe, signal: AbortSignal): Promise<Finding> {
+  const targets = new Map(nodes.flatMap((node) => node.addresses).map((address) => [address.text, address]));
+  const answers = await probeAll(probe, targets, signal);
+  const those = (wanted: string): readonly string[] =>
+    [...answers].filter(([, answer]) => answer === wanted).map(([address]) => address);
+  const [healthy, alive, silent] = [those('http'), those('alive'), those('silent')];
+  if (targets.size === 0)
+    return warning(
+      what,
+      'none with an address',
+      'Services get addresses, and their connections are closed until a node joins',
+    );
+  const found = [
+    `${healthy.length} of ${counted(targets.size, 'node address', 'node addresses')} healthy on port ${kubeProxyHealthPort}`,
+    ...(alive.length > 0 ? [`refused by ${named(alive)}`] : []),
+    ...(silent.length > 0 ? [`no answer from ${named(silent)}`] : []),
+  ].join('; ');
+  if (healthy.length === targets.size) return ok(what, found);
+  if (healthy.length === 0)
+    return warning(
+      what,
+      found,
+      `open port ${kubeProxyHealthPort} from this host to the nodes (k3s binds it to localhost); without it furiwake only distinguishes silent nodes from the others`,
+    );
+  return warning(what, found, 'check these nodes and the firewalls on the way: they get no connections meanwhile');
+}

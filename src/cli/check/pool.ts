@@ -1,0 +1,147 @@
+import { makePools, type Pool } from '../../core/addresses/pool.ts';
+import { parseIp } from '../../core/ip/ip.ts';
+import { countAddresses, formatRange, type IpRange, rangeContains, rangeOf } from '../../core/ip/range.ts';
+import { fieldManager } from '../../core/model/contract.ts';
+import type { Service } from '../../core/model/service.ts';
+import { makeApiServerAddresses } from '../../daemon/api-server-addresses.ts';
+import { assertNoOverlap, clusterRanges, noServiceCidrWords } from '../../daemon/cluster-ranges.ts';
+import { StartError } from '../../daemon/errors.ts';
+import type { Platform } from '../../daemon/platform.ts';
+import type { RunOptions } from '../options.ts';
+import type { CheckedCluster } from './cluster.ts';
+import type { Connection } from './connection.ts';
+import { checkDuplicates } from './duplicates.ts';
+import { counted, type Finding, named, ok, problem, warning } from './finding.ts';
+import type { CheckedHost } from './host.ts';
+import type { Inspect } from './inspect.ts';
+import { siteOf } from './services.ts';
+
+export type PoolSources = Partial<CheckedCluster> & {
+  readonly host: CheckedHost;
+  readonly connection: Pick<Connection, 'server' | 'client'> | undefined;
+};
+
+const group = 'Address pool';
+
+/** How many addresses Services can have, which are excluded and why, and whether others use them. */
+export async function checkPool(
+  options: RunOptions,
+  { host, connection, nodes, services }: PoolSources,
+  { exec, clock }: Platform,
+  inspect: Inspect,
+  signal: AbortSignal,
+): Promise<void> {
+  let pool: Pool | undefined;
+  await inspect(group, 'addresses', async () => {
+    const server = connection && (await makeApiServerAddresses({ server: connection.server, clock })(signal));
+    const { own, primary, needs } = host.placement.addresses();
+    const site = siteOf(options);
+    pool = makePools()({
+      site,
+      nodes: new Map((nodes ?? []).map((node) => [node.name, node])),
+      host: {
+        ownAddresses: [...own.values()],
+        primaryAddresses: primary,
+        listening: [],
+        needs: new Map([...needs, ...(server ?? [])]),
+      },
+    });
+    return poolFindings(pool, site.handsOutOwn ? primary.map(rangeOf) : site.ranges, services, site.handsOutOwn);
+  });
+  if (pool === undefined) return;
+  const { ranges } = pool;
+  if (connection !== undefined && nodes !== undefined)
+    await inspect(group, 'cluster CIDRs', () => checkOverlap(options, connection, signal));
+  if (options.addresses !== undefined && host.hasPerl)
+    await inspect(group, 'other machines', () => checkDuplicates(ranges, host.placement, { exec, clock }, signal));
+}
+
+/** `wanted`: the pool with the excluded addresses. `services`: `undefined` where they are not known. `isOwn`: the pool is this host's own addresses. */
+export function poolFindings(
+  { ranges, excluded }: Pool,
+  wanted: readonly IpRange[],
+  services: readonly Service[] | undefined,
+  isOwn: boolean,
+): readonly Finding[] {
+  const size = countAddresses(ranges);
+  const given = services && new Set(services.flatMap(addressesOf).filter((text) => isIn(ranges, text)));
+  const left = given && size - BigInt(given.size);
+  const counts = given === undefined ? ['assigned: not known'] : [`${given.size} assigned`, `${left} left`];
+  const found = [
+    wanted.map(formatRange).join(', ') || 'none',
+    `${counted(countAddresses(wanted), 'address', 'addresses')} in all`,
+    ...(excluded.size > 0 ? [`${excluded.size} excluded`] : []),
+    ...(isOwn ? ["this host's own, which Services share by port"] : counts),
+  ].join('; ');
+  const findings: Finding[] = [countFinding(found, { size, left, isOwn })];
+  if (excluded.size > 0)
+    findings.push(
+      ok(
+        'excluded',
+        inOrder(excluded)
+          .map(([text, why]) => `${text} (${why})`)
+          .join(', '),
+      ),
+    );
+  const outside = (isOwn ? [] : (services ?? [])).flatMap((service) =>
+    service.status.ingressManager === fieldManager
+      ? addressesOf(service).flatMap((text) => (isIn(ranges, text) ? [] : [`${service.key} (${text})`]))
+      : [],
+  );
+  if (outside.length > 0)
+    findings.push(
+      warning(
+        'outside the pool',
+        named(outside),
+        'add these addresses to --addresses: a furiwake without a record of them in its state directory does not serve them',
+      ),
+    );
+  return findings;
+}
+
+function countFinding(
+  found: string,
+  { size, left, isOwn }: { readonly size: bigint; readonly left: bigint | undefined; readonly isOwn: boolean },
+): Finding {
+  const what = 'addresses';
+  if (size === 0n) return problem(what, found, 'name addresses that Services can have with --addresses');
+  if (isOwn || left === undefined || left > 0n) return ok(what, found);
+  return warning(
+    what,
+    found,
+    'add addresses to --addresses: new Services can only share the present ones, where their ports and namespaces permit it',
+  );
+}
+
+function addressesOf({ spec, status }: Service): readonly string[] {
+  if (spec.type !== 'LoadBalancer') return [];
+  return status.ingress.flatMap(({ ip }) => (ip === undefined ? [] : (parseIp(ip)?.text ?? [])));
+}
+
+/** By address, lowest first. */
+function inOrder(excluded: Pool['excluded']): readonly (readonly [text: string, why: string])[] {
+  const valueOf = (text: string): bigint => parseIp(text)?.value ?? 0n;
+  return [...excluded].sort(([a], [b]) => (valueOf(a) < valueOf(b) ? -1 : 1));
+}
+
+function isIn(ranges: Pool['ranges'], text: string): boolean {
+  const ip = parseIp(text);
+  return ip !== undefined && ranges.some((range) => rangeContains(range, ip));
+}
+
+async function checkOverlap(
+  options: RunOptions,
+  { client }: Pick<Connection, 'client'>,
+  signal: AbortSignal,
+): Promise<Finding> {
+  const what = 'cluster CIDRs';
+  const { taken, showsServiceCidr } = await clusterRanges(client, signal);
+  try {
+    assertNoOverlap(options.addresses ?? [], taken);
+  } catch (error) {
+    if (error instanceof StartError) return problem(what, error.message, 'choose other --addresses');
+    throw error;
+  }
+  if (!showsServiceCidr) return warning(what, noServiceCidrWords, 'make sure that --addresses lie outside of it');
+  return ok(what, 'no overlap with the Service and Pod CIDRs');
+}

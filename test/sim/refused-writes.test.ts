@@ -1,0 +1,110 @@
+import { test, vi } from 'vitest';
+import { ourFinalizers } from '../../src/core/model/contract.ts';
+import { type SimApiServer, startSimApiServer } from './apiserver.ts';
+import { startController, startHost } from './controller-rig.ts';
+import type { Faults } from './faults.ts';
+import { fastClock } from './virtual-clock.ts';
+
+/*
+ * For a minute (at sixty times the speed of the wall) the API server refuses a write, or an admission plugin changes it:
+ * furiwake retries after growing waits and says so by an event. When the minute is over, the Service is served, or removed.
+ */
+const timeFactor = 60;
+const windowMs = 60_000;
+
+/** Begins the trouble; the function that it returns ends it. */
+type Trouble = (server: SimApiServer) => () => void;
+
+function refusal(answer: number, resource: 'services' | 'services/status'): Trouble {
+  return ({ faults }) => {
+    let isRefusing = true;
+    faults.next({
+      mishap: { answer },
+      times: Number.POSITIVE_INFINITY,
+      on: (request) => isRefusing && request.resource === resource && ['patch', 'apply'].includes(request.verb),
+    });
+    return () => {
+      isRefusing = false;
+    };
+  };
+}
+
+function admission(admit: Faults['admit']): Trouble {
+  return ({ faults }) => {
+    const before = faults.admit;
+    faults.admit = admit;
+    return () => {
+      faults.admit = before;
+    };
+  };
+}
+
+const withFinalizers = (finalizers: readonly string[]): Trouble =>
+  admission((service) => ({ ...service, metadata: { ...service.metadata, finalizers } }));
+const withoutStatus = admission(({ status: _status, ...service }) => service);
+
+type Case = readonly [what: string, trouble: Trouble, note: RegExp];
+
+const newService: readonly Case[] = [
+  ...[403, 409, 422].flatMap((answer): Case[] => [
+    [`${answer} on the status`, refusal(answer, 'services/status'), /^the status cannot be written, retrying: /],
+    [`${answer} on the finalizers`, refusal(answer, 'services'), /^the finalizers cannot be written, retrying: /],
+  ]),
+  ['a plugin that strips the status', withoutStatus, /^the status cannot be written, retrying: an admission plugin /],
+  [
+    'a plugin that strips the finalizers',
+    withFinalizers([]),
+    /^the finalizers cannot be written, retrying: an admission plugin changes them: furiwake\.dev\/cleanup, /,
+  ],
+];
+const deletedService: readonly Case[] = [
+  ...[403, 409, 422].map((answer): Case => [`${answer} on the finalizers`, refusal(answer, 'services'), /injected/]),
+  [
+    'a plugin that restores the finalizers',
+    withFinalizers(ourFinalizers),
+    /^the finalizers cannot be written, retrying: an admission plugin changes them: furiwake\.dev\/cleanup, /,
+  ],
+];
+
+test.concurrent.for([
+  ...newService.map((row) => ['a new', ...row] as const),
+  ...deletedService.map((row) => ['a deleted', ...row] as const),
+])('%s Service and %s: attempts are paced, an event says why, and it heals', async (row, { expect }) => {
+  const [state, , trouble, note] = row;
+  await using server = await startSimApiServer({ seed: 1, timeFactor });
+  const addresses = [{ type: 'InternalIP', address: '192.0.2.11' }];
+  server.put('Node', { metadata: { name: 'n1' }, status: { addresses } });
+  await using host = startHost({ timeFactor });
+  await using rig = await startController(server, host, { timeFactor });
+  const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 20_000, interval: 5 });
+  const untilServed = (): Promise<void> =>
+    until(() => {
+      const { metadata, status } = server.get('Service', 'default/a') ?? {};
+      expect(status).toMatchObject({ loadBalancer: { ingress: [{ ip: '192.0.2.8' }] } });
+      expect(metadata?.finalizers?.toSorted()).toEqual(ourFinalizers);
+    });
+  const put = (): void => {
+    const ports = [{ port: 80, protocol: 'TCP', nodePort: 30_080 }];
+    const spec = { type: 'LoadBalancer', ipFamilies: ['IPv4'], ports };
+    server.put('Service', { metadata: { name: 'a', namespace: 'default' }, spec });
+  };
+
+  if (state === 'a deleted') {
+    put();
+    await untilServed();
+  }
+  const end = trouble(server);
+  const before = server.requests.length;
+  if (state === 'a deleted') server.remove('Service', 'default/a');
+  else put();
+  await fastClock(timeFactor).sleep(windowMs, new AbortController().signal);
+  const attempts = server.requests.slice(before).filter(({ verb }) => ['patch', 'apply'].includes(verb));
+  expect(attempts.length).toBeLessThanOrEqual(20);
+  const events = rig.events.filter(({ reason }) => reason === 'WriteRefused');
+  expect(events).not.toEqual([]);
+  for (const event of events) expect(event).toMatchObject({ type: 'Warning', note: expect.stringMatching(note) });
+
+  end();
+  if (state === 'a deleted') await until(() => expect(server.get('Service', 'default/a')).toBeUndefined());
+  else await untilServed();
+});
