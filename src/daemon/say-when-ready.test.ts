@@ -8,7 +8,7 @@ import { makeLatch } from '../async/latch.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { sayWhenReady } from './say-when-ready.ts';
 
-test('looks when it is told and not before, and says once that the host is ready', async () => {
+test('looks only after a change, and says once that the host is ready', async () => {
   await using server = await startSimApiServer({ seed: 1 });
   await using host = startHost();
   const changed = makeLatch();
