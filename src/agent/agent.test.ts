@@ -188,15 +188,19 @@ describe('a step that fails as a whole', () => {
 
   test.each(steps)('%s: the other listeners stay in force, and it heals by itself', async (step) => {
     const rig = startAgent();
+    const told: (readonly string[])[] = [];
+    rig.agent.onTroubles(() => told.push(rig.agent.troubles()));
     await publish(rig, a, b);
     rig.ports.failing.set(step, `${step} failed`);
     await publish(rig, a, c); // b goes, c comes
     expect(answer(rig, a)).toBe('ready');
     expect(rig.agent.troubles()).toEqual([`${step} failed`]);
+    expect(told.at(-1)).toEqual(rig.agent.troubles());
     rig.ports.failing.clear();
     await rig.clock.advance(60_000);
     expect([answer(rig, a), answer(rig, b), answer(rig, c)]).toEqual(['ready', 'nothing', 'ready']);
     expect(rig.agent.troubles()).toEqual([]);
+    expect(told.at(-1)).toEqual([]);
     expect([...rig.ports.held.proxy.keys()].toSorted()).toEqual([a.key, c.key].toSorted());
     expect([...rig.ports.held.placed.keys()]).toEqual(['192.0.2.51', '192.0.2.52']);
   });

@@ -49,6 +49,8 @@ export type Agent = {
   desired(): TrafficTable | undefined;
   /** Why this host does not do what was asked last, a line each; empty when it does. */
   troubles(): readonly string[];
+  /** Calls `listener` when `troubles` may have changed; returns the end of the subscription. */
+  onTroubles(listener: () => void): () => void;
   /** Programs, repairs and retries until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;
 };
@@ -116,6 +118,7 @@ export function makeAgent(deps: AgentDeps): Agent {
   const urgent = makeLatch();
   const saveLatch = makeLatch();
   const withdrawal = makeLatch();
+  const troubleListeners = new Set<() => void>();
 
   const target = (): TrafficTable | undefined => desired && (isServing ? desired : withdrawn(desired));
 
@@ -175,7 +178,9 @@ export function makeAgent(deps: AgentDeps): Agent {
     for (;;) {
       await untilDue(signal);
       const wanted = target();
-      if (wanted !== undefined) await inTurn(() => pass(wanted, signal));
+      if (wanted === undefined) continue;
+      await inTurn(() => pass(wanted, signal));
+      for (const tell of troubleListeners) tell();
     }
   };
 
@@ -228,6 +233,14 @@ export function makeAgent(deps: AgentDeps): Agent {
       ...(failure === undefined ? [] : [failure.words]),
       ...(deps.proxy.trouble() === undefined ? [] : [deps.proxy.trouble() ?? '']),
     ],
+    onTroubles: (listener) => {
+      troubleListeners.add(listener);
+      const unsubscribe = deps.proxy.onTrouble(listener);
+      return () => {
+        troubleListeners.delete(listener);
+        unsubscribe();
+      };
+    },
     run: (signal) => {
       const unsubscribe = health.subscribe(() => reporter.update([]));
       const auditNow = makeLatch();

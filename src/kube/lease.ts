@@ -79,6 +79,7 @@ export function makeLease({
   random,
   log,
   onOther = () => undefined,
+  onClaimed = () => undefined,
 }: {
   readonly client: Pick<KubeClient, 'get' | 'create' | 'replace'>;
   readonly namespace: string;
@@ -95,6 +96,8 @@ export function makeLease({
    * namesake.
    */
   readonly onOther?: (identity: string) => void;
+  /** Called when the Lease was taken or renewed. */
+  readonly onClaimed?: () => void;
 }): Lease {
   const resource = { apiVersion: 'coordination.k8s.io/v1', plural: 'leases' };
   const collection = resourcePath(resource, { namespace });
@@ -150,6 +153,7 @@ export function makeLease({
     observer.hasClaimed();
     heldUntilMs = startedAt + renewDeadlineMs;
     tenure = tenureOf(written);
+    onClaimed();
     return tenure;
   };
 

@@ -1,5 +1,5 @@
 import { makeFacts } from '../agent/facts.ts';
-import { untilAborted } from '../async/abort.ts';
+import { makeLatch } from '../async/latch.ts';
 import { superviseAll } from '../async/supervise-all.ts';
 import { adminRoutes, serveAdmin } from '../daemon/admin.ts';
 import { nodeLines, poolStatus, serviceLines } from '../daemon/host-status.ts';
@@ -13,6 +13,7 @@ import { leaseName } from '../daemon/lease-name.ts';
 import { earlierStatePaths, statePaths } from '../daemon/platform.ts';
 import type { RunOptions } from '../cli/options.ts';
 import { openStateDir, refuseStateDir } from '../daemon/state-dir.ts';
+import { sayWhenReady } from '../daemon/say-when-ready.ts';
 import { tellNodes } from '../daemon/tell-nodes.ts';
 import { loadTenureRecord } from '../daemon/tenure-record.ts';
 import { assembleController, type ControllerParts } from '../controller/assemble.ts';
@@ -29,8 +30,6 @@ import { makeEventSender } from '../kube/events.ts';
 import { makeLease } from '../kube/lease.ts';
 import { makeIdentityFile } from '../state/identity.ts';
 import { makeFileLedger } from '../state/ledger.ts';
-import type { Clock } from '../ports/clock.ts';
-import type { Log } from '../ports/log.ts';
 import { makeApiServerAddresses } from '../daemon/api-server-addresses.ts';
 import { makeHostParts } from './host-parts.ts';
 import { removeFromHost } from './remove-from-host.ts';
@@ -76,6 +75,9 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     lifetime: alive,
   });
   const { agent, placement } = hostParts;
+  /** Set when the answer of `notReady` may have changed. */
+  const readiness = makeLatch();
+  agent.onTroubles(() => readiness.set());
   const earlierPaths = earlierStatePaths(stateDir);
   const identity = await identityOf(
     machine,
@@ -92,6 +94,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     random,
     log: log.child({ part: 'lease' }),
     onOther: (other) => void candidates.add(other),
+    onClaimed: () => readiness.set(),
   });
   const events = makeEventSender({
     client,
@@ -202,7 +205,13 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
       client,
       site: { ...site, movesServices: site.handsOutOwn && candidates.hasOthers() },
       host: agent,
-      term,
+      term: {
+        ...term,
+        published: () => {
+          term.published();
+          readiness.set();
+        },
+      },
       facts,
       ledger,
       drains,
@@ -222,7 +231,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
           (until) => parts.controller.run(until),
           (until) => events.run(until),
           (until) => tellNodes(parts.stores.nodes, events, until),
-          (until) => sayWhenReady(parts, notReady, { clock, log }, until),
+          (until) => sayWhenReady({ ...parts, notReady, changed: readiness, log }, until),
         ],
         inner,
       );
@@ -245,22 +254,6 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     if (options.stopsTrafficOnExit) await removeFromHost(hostParts, log);
     await client.close();
   }
-}
-
-const readyPollMs = 250;
-
-/** Logs once that the host serves its Services: the last line of a start. */
-async function sayWhenReady(
-  { stores, controller }: ControllerParts,
-  notReady: () => readonly string[],
-  { clock, log }: { readonly clock: Clock; readonly log: Log },
-  signal: AbortSignal,
-): Promise<void> {
-  while (controller.plan() === undefined || notReady().length > 0) await clock.sleep(readyPollMs, signal);
-  const services = [...(controller.plan()?.assignments.values() ?? [])];
-  const waiting = services.filter(({ addresses }) => addresses.length === 0).length;
-  log.info({ services: services.length, withoutAddress: waiting, nodes: stores.nodes.objects().size }, 'ready');
-  await untilAborted(signal);
 }
 
 /** Both families are without a node, so no connection can be served. */

@@ -151,6 +151,7 @@ export function makeHostPorts(): FakeHostPorts {
       run: untilAborted,
       observe: () => Promise.reject(new Error('not asked here')),
       trouble: () => undefined,
+      onTrouble: () => () => undefined,
       stop: async () => {
         held.proxy = emptyTable.listeners;
       },

@@ -118,8 +118,15 @@ function putService(name: string, request?: string): void {
 }
 
 type Shown = {
-  readonly status?: { readonly loadBalancer?: { readonly ingress?: readonly { readonly ip: string }[] } };
+  readonly status?: {
+    readonly loadBalancer?: { readonly ingress?: readonly { readonly ip: string }[] };
+    readonly conditions?: readonly { readonly type: string; readonly reason: string }[];
+  };
 };
+const reasonOf = (name: string): string | undefined =>
+  (server.get('Service', `default/${name}`) as Shown | undefined)?.status?.conditions?.find(
+    ({ type }) => type === 'furiwake.dev/AddressAssigned',
+  )?.reason;
 const shownIp = (name: string): string | undefined =>
   (server.get('Service', `default/${name}`) as Shown | undefined)?.status?.loadBalancer?.ingress?.[0]?.ip;
 const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 20_000, interval: 5 });
@@ -145,6 +152,24 @@ test('a host that returns keeps what another host decided meanwhile, and serves 
   await until(() => expect(shownIp('p4')).toBe('192.0.2.10'));
   expect([shownIp('p1'), shownIp('p3')]).toEqual(['192.0.2.9', '192.0.2.8']);
   expect(back.served[0]).toBe('192.0.2.8 default/p3,192.0.2.9 default/p1');
+});
+
+test('a term counts as recorded only when the whole first plan is in the ledger', async () => {
+  const files = new Map<string, string>();
+  let isFull = true;
+  files.set = (path, text) => {
+    if (isFull && path === '/ledger') throw new Error('ENOSPC');
+    return Map.prototype.set.call(files, path, text) as typeof files;
+  };
+  const lb1: Machine = { name: 'lb1', files };
+  putService('p1');
+  await using process = await startProcess(lb1);
+  await until(() => expect(process.served.length).toBeGreaterThan(0));
+  await until(() => expect(reasonOf('p1')).toBe('NotRecorded'));
+  expect(files.has('/tenure')).toBe(false);
+  isFull = false;
+  await until(() => expect(shownIp('p1')).toBe('192.0.2.8'));
+  expect(files.get('/tenure')).toContain('"transitions":0');
 });
 
 test('a host that was not replaced trusts its ledger after a restart, and serves at once', async () => {

@@ -49,6 +49,8 @@ test.each([
   await clock.advance(20_000);
   expect([...(machine.held?.map.keys() ?? [])]).toEqual(['192.0.2.51|80']);
 
+  const told: (string | undefined)[] = [];
+  proxy.onTrouble(() => told.push(proxy.trouble()));
   Object.assign(machine.faults, faults);
   wanted = changed;
   if (faults.isFrozen !== true) machine.die();
@@ -59,6 +61,7 @@ test.each([
     minutes.push({ starts: machine.starts - before.starts, lines: log.lines.length - before.lines });
   }
   expect(proxy.trouble()).toMatch(/^.+$/);
+  expect(told.at(-1)).toBe(proxy.trouble());
   expect(minutes[0]?.starts).toBeLessThanOrEqual(12);
   for (const { starts } of minutes.slice(1)) expect(starts).toBeLessThanOrEqual(7);
   for (const { lines } of minutes) expect(lines).toBeLessThanOrEqual(6);
@@ -66,7 +69,7 @@ test.each([
 
   Object.assign(machine.faults, healthy);
   await clock.advance(60_000);
-  expect(proxy.trouble()).toBeUndefined();
+  expect([proxy.trouble(), told.at(-1)]).toEqual([undefined, undefined]);
   expect(machine.held?.map.get('192.0.2.51|80')).toContain('|30081|');
   expect(machine.held?.map.size).toBe(2);
   const { length } = log.lines;

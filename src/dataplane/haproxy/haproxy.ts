@@ -103,6 +103,12 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   /** Set by each change: from the first one on a process must run. */
   const wanted = makeLatch();
   let trouble: string | undefined;
+  const troubleListeners = new Set<() => void>();
+  const setTrouble = (next: string | undefined): void => {
+    if (next === trouble) return;
+    trouble = next;
+    for (const tell of troubleListeners) tell();
+  };
 
   if (options.account === undefined)
     log.warn(
@@ -113,7 +119,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   /** HAProxy has just answered a command. */
   const noteUp = (): void => {
     process.noteAnswer();
-    trouble = undefined;
+    setTrouble(undefined);
     upGauge.set(1);
     if (process.isSteady()) lasting.over();
   };
@@ -128,14 +134,15 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     try {
       const outcome = await inTurn(() => reconciler.revive(signal));
       if (outcome === 'busy') {
-        trouble = 'HAProxy serves, but its command socket does not answer';
+        const words = 'HAProxy serves, but its command socket does not answer';
+        setTrouble(words);
         upGauge.set(1);
-        lasting.failed(new Error(trouble));
+        lasting.failed(new Error(words));
       } else if (outcome !== 'idle') noteUp();
       return outcome;
     } catch (error) {
       signal.throwIfAborted();
-      trouble = error instanceof Error ? error.message : String(error);
+      setTrouble(error instanceof Error ? error.message : String(error));
       upGauge.set(0);
       lasting.failed(error);
       return 'failed';
@@ -179,6 +186,10 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   return {
     portOf: () => listenPort,
     trouble: () => trouble,
+    onTrouble: (listener) => {
+      troubleListeners.add(listener);
+      return () => void troubleListeners.delete(listener);
+    },
     upsert: (table, signal) => change(() => reconciler.upsert(table, signal)),
     prune: (table, signal) => change(() => reconciler.prune(table, signal)),
     audit: (table, signal) => change(() => reconciler.audit(table, signal)),
@@ -189,7 +200,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     observe: (signal) => observeProxy(api, reconciler.desired(), health, signal),
     stop: async (signal) => {
       await inTurn(() => reconciler.stop(signal));
-      trouble = undefined;
+      setTrouble(undefined);
       upGauge.set(0);
     },
   };
