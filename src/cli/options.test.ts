@@ -121,7 +121,7 @@ describe('the environment', () => {
     });
   });
 
-  test('is to be left out where its value is empty', () => {
+  test('is refused where its value is empty, with the advice to remove it', () => {
     expect(read(['run'], { FURIWAKE_ADDRESSES: '' }).invocation).toMatchObject({
       message:
         'invalid value "" for FURIWAKE_ADDRESSES: the list is empty: name at least one entry; leave the variable out for the default',

@@ -3,7 +3,8 @@ import type { Eligibility } from '../core/addresses/eligibility.ts';
 import type { ServiceKey } from '../core/model/names.ts';
 import type { Service } from '../core/model/service.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
-import { type Reason, reasons } from '../core/reasons.ts';
+import type { Reason } from '../core/reasons.ts';
+import { heldWords } from '../core/status/held.ts';
 import type { Log } from '../ports/log.ts';
 import type { Plan } from './controller.ts';
 
@@ -22,8 +23,8 @@ export function recordDecision(before: Plan | undefined, next: Plan, log: Log, r
     const eligibility = next.eligibility.get(key);
     if (eligibility === 'leaving') log.info({ service: key }, 'releasing the Service');
     if (eligibility === 'held' && service !== undefined) {
-      log.warn({ service: key, reason: 'HeldByAnother' }, reasons.HeldByAnother.means);
-      recordEvent(service, 'Warning', 'HeldByAnother', reasons.HeldByAnother.means);
+      log.warn({ service: key, reason: 'HeldByAnother' }, heldWords(service));
+      recordEvent(service, 'Warning', 'HeldByAnother', heldWords(service));
     }
   }
   if (before?.pool.excluded === next.pool.excluded) return;

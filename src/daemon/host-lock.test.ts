@@ -60,7 +60,7 @@ test('one instance holds a host, with any state directory; the error of the next
 test.each([
   ['cleanup', []],
   ['run', ['net-1']],
-] as const)('after %s, what is left of the lock is %j', async (command, left) => {
+] as const)('after %s, the root of the lock has %j', async (command, left) => {
   const lockRoot = path.join(folder, command);
   const host = { ...makeHost(), exec: systemExec, lockFolder: path.join(lockRoot, 'net-1') };
   const lock = await lockHost({ ...first, command }, host, signal);
