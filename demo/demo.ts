@@ -62,7 +62,7 @@ async function play(lab: StartedLab, told: Story, signal: AbortSignal): Promise<
     told.step('The Service is deleted');
     await showRemoval(stage, told);
   }
-  told.step('All held');
+  told.step('Summary');
   tellTimings(timings, told);
 }
 

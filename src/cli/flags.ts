@@ -20,6 +20,8 @@ export type Flag<T> = {
   readonly preset?: string;
   /** It changes one run of a command, and so has no environment variable. */
   readonly isOneTime?: true;
+  /** Accepted, so that a command takes the flags of another; its help does not show it. */
+  readonly isHidden?: true;
 };
 
 /** Flags, by the names that their decoded values have in the program. */
@@ -36,12 +38,22 @@ export function toOptions(flags: AnyFlags): readonly Option[] {
   return Object.values(flags).map(toOption);
 }
 
-function toOption({ syntax, group, help, byDefault, preset, isOneTime }: Flag<unknown>): Option {
-  const option = new Option(syntax, help).helpGroup(`${group}:`);
+function toOption({ syntax, group, help, byDefault, preset, isOneTime, isHidden }: Flag<unknown>): Option {
+  const option = new Option(syntax, help).helpGroup(`${group}:`).hideHelp(isHidden === true);
   if (isOneTime === undefined) option.env(variableOf(option));
   if (byDefault !== undefined) option.default(byDefault);
   if (preset !== undefined) option.preset(preset);
   return option;
+}
+
+/** The help of a flag, with its default and variable. */
+export function describeOption({ description, defaultValue, presetArg, envVar }: Option): string {
+  const notes = [
+    ...(typeof defaultValue === 'string' ? [`default: ${defaultValue}`] : []),
+    ...(typeof presetArg === 'string' ? [`without a value: ${presetArg}`] : []),
+    ...(envVar === undefined ? [] : [`env: ${envVar}`]),
+  ];
+  return notes.length > 0 ? `${description} (${notes.join(', ')})` : description;
 }
 
 /** `--idle-timeout` → `FURIWAKE_IDLE_TIMEOUT`. */
@@ -67,8 +79,9 @@ export function decodeFlags<T>(
     const where = sourceOf(attribute) === 'env' ? option.envVar : option.long;
     const [issue] = result.error.issues;
     const words = issue?.code === 'custom' ? issue.message : `expected ${flag.expected}`;
+    const advice = value === '' ? `; leave the ${where === option.long ? 'flag' : 'variable'} out for the default` : '';
     throw new UsageError(
-      `invalid value ${quote(typeof value === 'string' ? value : JSON.stringify(value))} for ${where}: ${words}`,
+      `invalid value ${quote(typeof value === 'string' ? value : JSON.stringify(value))} for ${where}: ${words}${advice}`,
     );
   });
   return Object.fromEntries(decoded) as T;

@@ -84,7 +84,8 @@ describe('the flags', () => {
     ['--addresses', '192.0.2.200/28', '192.0.2.200/28 has host bits set; write 192.0.2.192/28'],
     ['--addresses', '0.0.0.0/0', '0.0.0.0/0 contains "this network" addresses (0.0.0.0/8), which no Service can have'],
     ['--addresses', '192.0.2.1,'.repeat(10_000), 'the list has 10000 entries, of at most 1000'],
-    ['--addresses', ' , ', 'the list is empty; leave the flag out, or name at least one entry'],
+    ['--addresses', ' , ', 'the list is empty: name at least one entry'],
+    ['--addresses', '', 'the list is empty: name at least one entry; leave the flag out for the default'],
     ['--load-balancer-class', 'a b', 'expected a label-style name, e.g. furiwake.dev/haproxy'],
     ['--default-class', 'maybe', 'expected yes or no'],
     ['--namespaces', 'Default', 'expected names of namespaces (RFC 1123 labels) with commas between, e.g. shop,web'],
@@ -129,6 +130,13 @@ describe('the environment', () => {
     expect(read(['run'], { FURIWAKE_IDLE_TIMEOUT: '1h' }).invocation).toMatchObject({
       code: 'USAGE',
       message: 'invalid value "1h" for FURIWAKE_IDLE_TIMEOUT: expected seconds from 1 to 2000000, e.g. 3600',
+    });
+  });
+
+  test('is refused where its value is empty, with the advice to remove it', () => {
+    expect(read(['run'], { FURIWAKE_ADDRESSES: '' }).invocation).toMatchObject({
+      message:
+        'invalid value "" for FURIWAKE_ADDRESSES: the list is empty: name at least one entry; leave the variable out for the default',
     });
   });
 
@@ -201,5 +209,17 @@ describe('the commands', () => {
     ]);
     expect(printed).toContain('$KUBECONFIG');
     expect(printed).toContain('FURIWAKE_ADDRESSES');
+    expect(printed.replaceAll(/\s+/g, ' ')).toContain(
+      '(default: no, without a value: yes, env: FURIWAKE_STOP_TRAFFIC_ON_EXIT)',
+    );
+    expect(printed).toMatch(/shop,web\n$/);
+  });
+
+  test('check takes all flags of run; its help shows those that it checks', () => {
+    const args = ['--idle-timeout', '5', '--on-lease-loss', 'keep', '--stop-traffic-on-exit'];
+    expect(read(['check', ...args])).toMatchObject({ invocation: { command: 'check' }, printed: '' });
+    const { printed } = read(['check', '--help']);
+    expect(printed).toContain('--metrics-address');
+    expect(printed).not.toMatch(/--idle-timeout|--node-silence-timeout|--on-lease-loss|--stop-traffic-on-exit/);
   });
 });

@@ -39,16 +39,21 @@ type SiteOptions = ScopeOptions & {
   /** `undefined`: this host's own addresses. */
   readonly addresses: readonly SiteRange[] | undefined;
   readonly reservedPorts: ReadonlySet<number>;
-  readonly idleTimeoutSeconds: number;
-  /** How long a node may be silent before its connections are reset. */
-  readonly nodeSilenceSeconds: number;
-  readonly onLeaseLoss: 'withdraw' | 'keep';
   /** `undefined`: no metrics server. */
   readonly metricsAddress: { readonly host: string; readonly port: number } | undefined;
 };
 
+/** There is nothing to check about it. */
+type TrafficOptions = {
+  readonly idleTimeoutSeconds: number;
+  /** How long a node may be silent before its connections are reset. */
+  readonly nodeSilenceSeconds: number;
+  readonly onLeaseLoss: 'withdraw' | 'keep';
+  readonly stopsTrafficOnExit: boolean;
+};
+
 /** What the flags of `run` say. */
-export type RunOptions = SiteOptions & { readonly stopsTrafficOnExit: boolean };
+export type RunOptions = SiteOptions & TrafficOptions;
 
 /** `format`: `undefined` where the command decides. */
 export type LogOptions = {
@@ -62,7 +67,7 @@ type ClientOptions = { readonly stateDir: string };
 /** What the flags of each command say. */
 export type OptionsOf = {
   readonly run: RunOptions & LogOptions;
-  readonly check: SiteOptions & OutputOptions & LogOptions;
+  readonly check: RunOptions & OutputOptions & LogOptions;
   readonly cleanup: ScopeOptions & { readonly isCluster: boolean } & LogOptions;
   readonly status: ClientOptions & OutputOptions;
   readonly drain: ClientOptions;
@@ -145,6 +150,17 @@ const siteFlags: Flags<SiteOptions> = {
     byDefault: '22',
     expected: 'ports from 1 to 65535 with commas between, e.g. 22,9100',
   },
+  metricsAddress: {
+    schema: listenAddress,
+    syntax: '--metrics-address <host:port>',
+    group: 'Host',
+    help: 'where /metrics, /healthz and /readyz answer; :9470 for all addresses, none to turn them off',
+    byDefault: '127.0.0.1:9470',
+    expected: 'host:port, e.g. 127.0.0.1:9470, [::]:9470 or none',
+  },
+};
+
+const trafficFlags: Flags<TrafficOptions> = {
   idleTimeoutSeconds: {
     schema: seconds(1),
     syntax: '--idle-timeout <seconds>',
@@ -169,18 +185,6 @@ const siteFlags: Flags<SiteOptions> = {
     byDefault: 'withdraw',
     expected: 'withdraw or keep',
   },
-  metricsAddress: {
-    schema: listenAddress,
-    syntax: '--metrics-address <host:port>',
-    group: 'Host',
-    help: 'where /metrics, /healthz and /readyz answer; :9470 for all addresses, none to turn them off',
-    byDefault: '127.0.0.1:9470',
-    expected: 'host:port, e.g. 127.0.0.1:9470, [::]:9470 or none',
-  },
-};
-
-const runFlags: Flags<RunOptions> = {
-  ...siteFlags,
   stopsTrafficOnExit: {
     schema: yesNo,
     syntax: '--stop-traffic-on-exit [yes|no]',
@@ -191,6 +195,8 @@ const runFlags: Flags<RunOptions> = {
     expected: 'yes or no',
   },
 };
+
+const runFlags: Flags<RunOptions> = { ...siteFlags, ...trafficFlags };
 
 const logFlags: Flags<LogOptions> = {
   level: {
@@ -235,10 +241,15 @@ const clientFlags: Flags<ClientOptions> = {
   stateDir: { ...stateDirFlag, help: 'state directory of the running furiwake' },
 };
 
-/** The flags of each command. */
+function hidden<T>(flags: Flags<T>): Flags<T> {
+  const entries = Object.entries<Flag<unknown>>(flags).map(([name, flag]) => [name, { ...flag, isHidden: true }]);
+  return Object.fromEntries(entries) as Flags<T>;
+}
+
+/** The flags of each command. `check` takes those of `run`. */
 export const flagsOf: { readonly [C in keyof OptionsOf]: Flags<OptionsOf[C]> } = {
   run: { ...runFlags, ...logFlags },
-  check: { ...siteFlags, ...outputFlags, ...logFlags },
+  check: { ...siteFlags, ...hidden(trafficFlags), ...outputFlags, ...logFlags },
   cleanup: { ...scopeFlags, isCluster: clusterFlag, ...logFlags },
   status: { ...clientFlags, ...outputFlags },
   drain: clientFlags,

@@ -1,5 +1,5 @@
 import { Command, CommanderError } from 'commander';
-import { assertKnownVariables, decodeFlags, type Flags, toOptions } from './flags.ts';
+import { assertKnownVariables, decodeFlags, describeOption, type Flags, toOptions } from './flags.ts';
 import { decodeOptions, flagsOf, type LogOptions, type OptionsOf, type RunOptions } from './options.ts';
 
 /** What a command line asks for, decoded. */
@@ -63,8 +63,7 @@ export function readCommandLine(args: readonly string[], deps: ProgramDeps): Inv
   const program = new Command('furiwake')
     .description('Load balancer for Kubernetes Services on bare metal.')
     .version(deps.version, '-V, --version', 'print the version')
-    .helpCommand('help [command]', 'show the help of a command')
-    .addHelpText('after', '\nDocs: docs/ in the source. What the reasons on Services mean: docs/reasons.md');
+    .helpCommand('help [command]', 'show the help of a command');
 
   const command = <N extends CommandName>(
     name: N,
@@ -76,7 +75,7 @@ export function readCommandLine(args: readonly string[], deps: ProgramDeps): Inv
     const made = program.command(name).description(text);
     if (argument !== undefined) made.argument('<node>', argument);
     for (const option of toOptions(flags)) made.addOption(option);
-    made.addHelpText('after', `\nExamples:\n${examples.map((line) => `  ${line}\n`).join('')}`);
+    made.addHelpText('after', ['\nExamples:', ...examples].join('\n  '));
     made.action((first: unknown) => {
       assertKnownVariables(deps.env, Object.values(flagsOf));
       const typed = { values: made.opts(), sourceOf: (attribute: string) => made.getOptionValueSource(attribute) };
@@ -110,6 +109,7 @@ export function readCommandLine(args: readonly string[], deps: ProgramDeps): Inv
   for (const each of [program, ...program.commands]) {
     each
       .exitOverride()
+      .configureHelp({ optionDescription: describeOption })
       .configureOutput({
         writeOut: deps.write,
         writeErr: deps.writeError,

@@ -15,7 +15,7 @@ const list = z
       .map((part) => part.trim())
       .filter((part) => part !== ''),
   )
-  .refine((parts) => parts.length > 0, 'the list is empty; leave the flag out, or name at least one entry');
+  .refine((parts) => parts.length > 0, 'the list is empty: name at least one entry');
 
 export const someText: z.ZodType<string> = z.string().min(1);
 

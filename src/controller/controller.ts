@@ -47,7 +47,7 @@ export type Term = {
   published(): void;
 };
 
-/** What is published: the decision, what came of recording it, and the table that the host was given. */
+/** What is published: the decision, the result of recording it, and the table that the host was given. */
 export type Plan = Decision & {
   readonly table: TrafficTable;
   /** Services whose source ranges exceed the budget of the host. */
@@ -66,7 +66,7 @@ export type ControllerDeps = {
   readonly ledger: Ledger;
   /** Nodes that an administrator drains. */
   readonly drained: { current(): ReadonlySet<NodeName>; subscribe(listener: () => void): () => void };
-  /** Looks at one Service again and writes what differs; soon, not now. */
+  /** Checks one Service again and writes the difference; soon, not now. */
   readonly enqueue: (service: ServiceKey) => void;
   readonly recordEvent: RecordEvent;
   readonly clock: Clock;
@@ -101,7 +101,7 @@ export function makeController(deps: ControllerDeps): Controller {
   let plan: Plan | undefined;
   /** The ledger holds all that was decided, in earlier terms and in this one. */
   let { isLedgerCurrent } = term;
-  /** Services that wait until a program on the host frees a port: no event tells when. */
+  /** Services that wait until a program on the host frees a port: no event reports when. */
   const waiting = new Set<ServiceKey>();
   let isLookPending = false;
   /** What the host answered last, and what it reported when it was asked. */
@@ -198,7 +198,7 @@ export function makeController(deps: ControllerDeps): Controller {
     }
   };
 
-  /** The host reported: the Services whose listeners are concerned are looked at again. */
+  /** The host reported: the Services with changed listeners are checked again. */
   const followHost = (): (() => void) => {
     let last: HostReport | undefined;
     const follow = (): void => {

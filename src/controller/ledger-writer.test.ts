@@ -31,7 +31,7 @@ function makeRig(
   return { writer, attempts: () => attempts, lines: () => log.lines.length };
 }
 
-test('a failed commit is tried again after growing waits, and told once', async () => {
+test('a failed commit is tried again after growing waits, and logged once', async () => {
   const clock = virtualClock();
   const { writer, attempts, lines } = makeRig(clock, 1_000);
   writer.subscribe(() => void writer.commit(wanted, signal));

@@ -3,14 +3,15 @@ import type { Eligibility } from '../core/addresses/eligibility.ts';
 import type { ServiceKey } from '../core/model/names.ts';
 import type { Service } from '../core/model/service.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
-import { type Reason, reasons } from '../core/reasons.ts';
+import type { Reason } from '../core/reasons.ts';
+import { heldWords } from '../core/status/held.ts';
 import type { Log } from '../ports/log.ts';
 import type { Plan } from './controller.ts';
 
 /** Records an Event on a Service. */
 export type RecordEvent = (service: Service, type: 'Normal' | 'Warning', reason: Reason, note: string) => void;
 
-/** At the start one line tells of all Services; later each change has its own. */
+/** At the start one line covers all Services; later each change has its own. */
 const mostLines = 20;
 
 /** Logs what a decision changed: which Service got, changed or lost an address, and which got none and why. */
@@ -22,13 +23,14 @@ export function recordDecision(before: Plan | undefined, next: Plan, log: Log, r
     const eligibility = next.eligibility.get(key);
     if (eligibility === 'leaving') log.info({ service: key }, 'releasing the Service');
     if (eligibility === 'held' && service !== undefined) {
-      log.warn({ service: key, reason: 'HeldByAnother' }, reasons.HeldByAnother.means);
-      recordEvent(service, 'Warning', 'HeldByAnother', reasons.HeldByAnother.means);
+      log.warn({ service: key, reason: 'HeldByAnother' }, heldWords(service));
+      recordEvent(service, 'Warning', 'HeldByAnother', heldWords(service));
     }
   }
   if (before?.pool.excluded === next.pool.excluded) return;
   for (const [address, why] of next.pool.excluded)
-    if (before?.pool.excluded.get(address) !== why) log.warn({ address, reason: why }, 'address left out of the pool');
+    if (before?.pool.excluded.get(address) !== why)
+      log.warn({ address, reason: why }, 'address excluded from the pool');
 }
 
 function recordAssignments(before: Plan | undefined, next: Plan, log: Log, recordEvent: RecordEvent): void {

@@ -54,7 +54,7 @@ const publishBuckets: readonly number[] = [0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 
 const notLeaderRetryMs = 1_000;
 /** A Service without ready endpoints says so after this long: a new one gets its endpoints a moment later. */
 const endpointsGraceMs = 5_000;
-/** An event tells the user of a refused write from this attempt on: the first refusals may be a change under way. */
+/** An event shows a refused write from this attempt on: the first refusals may be a change under way. */
 const attemptsBeforeEvent = 3;
 
 /** The API server accepted a write and stored something else: an admission plugin changed it. */
@@ -236,7 +236,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
         log.debug({ service: key, err: error }, 'the Service is gone');
         return undefined;
       }
-      // Not another object by now? Then a webhook or a policy refuses, and no watch event tells when it stops.
+      // Not another object by now? Then a webhook or a policy refuses, and no watch event reports when it stops.
       noteRefusal(service, write, error, mine);
       throw error;
     }

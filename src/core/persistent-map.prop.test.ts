@@ -49,7 +49,7 @@ test('is what a Map would be, and stays what it was when a changed one is made o
   );
 });
 
-test('tells which keys differ, and is the same object when none does', () => {
+test('finds which keys differ, and is the same object when none does', () => {
   fc.assert(
     fc.property(changes, changes, (first, second) => {
       const before = PersistentMap.empty<string, number>().with(first);
@@ -66,28 +66,13 @@ test('tells which keys differ, and is the same object when none does', () => {
   );
 });
 
-test('the same content comes in the same order and makes the same text, however it came to be', () => {
-  const textOf = PersistentMap.makeText<string, number>((value, name) => `${name}=${value};`);
+test('the same content comes in the same order, however it came to be', () => {
   fc.assert(
     fc.property(changes, changes, (first, second) => {
       const map = PersistentMap.empty<string, number>().with(first).with(second);
       const anew = PersistentMap.from([...content(map)].toReversed());
       expect([...anew]).toEqual([...map]);
       expect(PersistentMap.changedKeys(anew, map)).toEqual([]);
-      expect(textOf(map)).toBe([...map].map(([name, value]) => `${name}=${value};`).join(''));
     }),
   );
-});
-
-test('a text is made anew only for what is new', () => {
-  let pieces = 0;
-  const textOf = PersistentMap.makeText<string, number>(() => {
-    pieces++;
-    return '.';
-  });
-  const many = PersistentMap.from(Array.from({ length: 10_000 }, (_, n) => [`default/service-${n}`, n] as const));
-  expect(textOf(many)).toHaveLength(10_000);
-  pieces = 0;
-  expect(textOf(many.with([['default/service-77', 0]]))).toHaveLength(10_000);
-  expect(pieces).toBeLessThan(40); // keys are spread evenly: ten in a part
 });

@@ -130,15 +130,6 @@ export class PersistentMap<K extends string, V> implements ReadonlyMap<K, V> {
     return changed;
   }
 
-  /** Makes functions that join one piece of text per entry. Pieces of parts that a function has seen are not made again. */
-  static makeText<K extends string, V>(piece: (value: V, key: K) => string): (map: PersistentMap<K, V>) => string {
-    const textOfPart = remembered(({ keys, values }: Part<K, V>) =>
-      values.map((value, index) => piece(value, keys[index] as K)).join(''),
-    );
-    const textOfBranch = remembered((branch: Branch<K, V>) => branch.map(textOfPart).join(''));
-    return (map) => map.#branches.map(textOfBranch).join('');
-  }
-
   #partAt(index: number): Part<K, V> {
     return this.#branches[index >>> widthBits]?.[index & (width - 1)] ?? noPart;
   }
@@ -156,15 +147,6 @@ export class PersistentMap<K extends string, V> implements ReadonlyMap<K, V> {
     }
     return filled;
   }
-}
-
-function remembered<A extends object>(make: (argument: A) => string): (argument: A) => string {
-  const known = new WeakMap<A, string>();
-  return (argument) => {
-    let text = known.get(argument);
-    if (text === undefined) known.set(argument, (text = make(argument)));
-    return text;
-  };
 }
 
 /** A hash that is spread evenly also for keys that differ in a few letters only (FNV-1a, mixed). */

@@ -41,18 +41,19 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
   Assigned: { where: 'AddressAssigned', means: 'The Service has its address.', do: 'Nothing.' },
   PoolExhausted: {
     where: 'AddressAssigned',
-    means: 'No address in --addresses is free, and none can be shared: each has one of the ports in use already.',
-    do: 'Add addresses to --addresses, delete a Service, or use another port.',
+    means:
+      'No address in the address pool is free, and none can be shared: a port is in use, or a Service of another namespace does not have the same sharing key.',
+    do: 'Add addresses to --addresses, delete a Service, or use another port or sharing key.',
   },
   FamilyUnavailable: {
     where: 'AddressAssigned',
-    means: '--addresses holds no address of an IP family that the Service must have.',
+    means: 'The address pool has no address of an IP family that the Service must have.',
     do: 'Add addresses of that family to --addresses, or change spec.ipFamilies / spec.ipFamilyPolicy.',
   },
   AddressNotInPool: {
     where: 'AddressAssigned',
-    means: 'The address that the Service requests, or shows in its status, is not in --addresses.',
-    do: 'Request an address inside --addresses, or add this one to it. Where furiwake published it with other --addresses and another --state-dir, start furiwake with those, or release the Services with furiwake cleanup --cluster.',
+    means: 'The address that the Service requests, or shows in its status, is not in the address pool.',
+    do: 'Request an address of the pool, or add this one to --addresses. Where furiwake published it with other --addresses and another --state-dir, start furiwake with those, or release the Services with furiwake cleanup --cluster.',
   },
   AddressInUse: {
     where: 'AddressAssigned',
@@ -61,8 +62,8 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
   },
   PortConflict: {
     where: 'AddressAssigned',
-    means: 'Another Service, which the message names, has this port of the address.',
-    do: 'Use another port or address, or delete the other Service: this one gets the port then, by itself.',
+    means: 'Another Service has this port of the address. The message names it if it is in the same namespace.',
+    do: 'Use another port or address, or delete the other Service: furiwake then assigns the port to this one.',
   },
   SharingNotAllowed: {
     where: 'AddressAssigned',
@@ -77,14 +78,15 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
   },
   ConflictingRequest: {
     where: 'AddressAssigned',
-    means: 'spec.loadBalancerIP and annotations, or two annotations, request different addresses.',
-    do: 'Remove one of the requests. Until then the Service keeps the address that it has.',
+    means:
+      'The Service requests different addresses: spec.loadBalancerIP, furiwake.dev/addresses and the annotations of other implementations that furiwake reads do not agree. The message names them.',
+    do: 'Remove all but one of them. Until then the Service keeps the address it has.',
   },
   InvalidRequest: {
     where: 'AddressAssigned',
     means:
-      'The requested address is no IP address, asks for two of one family, or for a family that the Service does not have.',
-    do: 'Write one address, or one IPv4 and one IPv6 address with a comma between.',
+      'The request is not an IP address, has two addresses of one family, or one of a family that the Service does not have.',
+    do: 'Write one address, or one IPv4 and one IPv6 address separated by a comma.',
   },
   NotRecorded: {
     where: 'AddressAssigned',
@@ -101,8 +103,8 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
   FieldsNotHonoured: {
     where: 'Serving',
     means:
-      'Served, but a field of the spec is not followed yet: sessionAffinity (all connections through a node stick to one Pod), or externalTrafficPolicy: Local (served as Cluster: every node is tried, only those with a Pod answer, so connections may take long).',
-    do: 'Nothing, if that is good enough; the field will be followed in a later version.',
+      'The Service is served, but furiwake ignores what the message names: sessionAffinity (kube-proxy sees one client, so all connections through a node use one Pod), externalTrafficPolicy: Local (furiwake tries every node; those without a Pod drop the connection, so it may be slow, and the Pods do not see the client address), or an annotation of another implementation.',
+    do: 'Nothing, if that is good enough. Otherwise use None and Cluster, and remove the annotation.',
   },
   NoAddress: {
     where: 'Serving',
@@ -112,16 +114,16 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
   NoNodes: {
     where: 'Serving',
     means: 'No node can take connections: there is none, or all are excluded or without an address of the family.',
-    do: 'Look at the nodes, their label node.kubernetes.io/exclude-from-external-load-balancers and their addresses.',
+    do: 'Check the nodes, their label node.kubernetes.io/exclude-from-external-load-balancers and their addresses.',
   },
   NoEndpoints: {
     where: 'Serving',
     means: 'The Service has an address and no ready endpoint: connections are accepted and then closed.',
-    do: 'Look at the Pods that the selector of the Service matches, and at their readiness probes.',
+    do: 'Check the Pods that the selector of the Service matches, and at their readiness probes.',
   },
   DataplaneError: {
     where: 'Serving',
-    means: 'HAProxy or the kernel refused the change; what was in force before still is. The message has their words.',
+    means: 'HAProxy or the kernel rejected the change; the previous configuration stays active. The message quotes it.',
     do: 'Run `furiwake check` on the load-balancer host and read its log.',
   },
   InvalidSourceRanges: {
@@ -139,7 +141,7 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
   // ports[].error and condition LoadBalancerPortsError
   UnsupportedProtocol: {
     where: 'ports[].error',
-    means: 'UDP and SCTP are not served yet; the TCP ports of the Service are.',
+    means: 'UDP and SCTP are not supported yet; the TCP ports of the Service are served.',
     do: 'Put the UDP or SCTP ports into a Service for another implementation.',
   },
   NodePortMissing: {
@@ -150,7 +152,8 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
   },
   LoadBalancerMixedProtocolNotSupported: {
     where: 'LoadBalancerPortsError',
-    means: 'The Service mixes TCP with a protocol that is not served yet (the reason is the standard one of the API).',
+    means:
+      'The Service mixes TCP with a protocol that is not supported yet (the reason is the standard one of the API).',
     do: 'See UnsupportedProtocol.',
   },
   // events and log
@@ -173,13 +176,14 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
   },
   HeldByAnother: {
     where: 'event',
-    means: 'The Service has no class and another controller has written its address, so furiwake leaves it alone.',
-    do: 'Give the Service spec.loadBalancerClass (settable only when it is made), or take the other controller away and empty its status.',
+    means:
+      'The Service has no class and another client, which the message names, wrote its address: furiwake leaves it alone.',
+    do: 'Create the Service again with spec.loadBalancerClass, or remove the other controller and clear the status.',
   },
   NodeWithoutAddress: {
     where: 'event',
     means: 'The node has neither an InternalIP nor an ExternalIP, so it gets no connections.',
-    do: 'Give the kubelet a --node-ip, or look at the cloud provider of the node.',
+    do: 'Give the kubelet a --node-ip, or check the cloud provider of the node.',
   },
 };
 

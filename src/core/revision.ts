@@ -4,7 +4,7 @@ import type { Brand } from './model/names.ts';
 export type Revision = Brand<'Revision'>;
 
 /**
- * Hashes a text (cyrb53, 53 bits). Only revisions of the same key are compared, so collisions are no concern. Not for
+ * Hashes a text (cyrb53, 53 bits). Only revisions of the same key are compared, so collisions do not matter. Not for
  * security.
  */
 export function revisionOf(content: string): Revision {

@@ -5,10 +5,10 @@ import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type NetLab, startNetLab } from '../../test/netns/net-lab.ts';
 import { systemFiles as files } from '../main/node/files.ts';
-import { type Holder, lockHost } from './host-lock.ts';
+import { type LockHolder, lockHost } from './host-lock.ts';
 
 const { signal } = new AbortController();
-const holder: Holder = { command: 'run', pid: 11, stateDir: '/var/lib/furiwake' };
+const holder: LockHolder = { command: 'run', pid: 11, stateDir: '/var/lib/furiwake' };
 let lab: NetLab;
 let folder: string;
 

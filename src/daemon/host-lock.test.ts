@@ -6,14 +6,15 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { noPrograms } from '../../test/sim/harness.ts';
+import { systemExec } from '../main/node/exec.ts';
 import { systemFiles } from '../main/node/files.ts';
 import { type Exec, ExecError } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
-import { findHolder, type Holder, lockHost } from './host-lock.ts';
+import { findHolder, type LockHolder, lockHost } from './host-lock.ts';
 
 const { signal } = new AbortController();
-const first: Holder = { command: 'run', pid: 11, stateDir: '/var/lib/furiwake' };
-const second: Holder = { command: 'cleanup', pid: 12, stateDir: '/var/lib/other' };
+const first: LockHolder = { command: 'run', pid: 11, stateDir: '/var/lib/furiwake' };
+const second: LockHolder = { command: 'cleanup', pid: 12, stateDir: '/var/lib/other' };
 
 let folder: string;
 beforeAll(() => {
@@ -54,6 +55,18 @@ test('one instance holds a host, with any state directory; the error of the next
   await using _lock = await lockHost(second, host, signal);
   expect(await findHolder(host, signal)).toEqual(second);
   await expect(lockHost(first, host, signal)).rejects.toThrow('furiwake cleanup is running on this host (PID 12).');
+});
+
+test.each([
+  ['cleanup', []],
+  ['run', ['net-1']],
+] as const)('after %s, the root of the lock has %j', async (command, left) => {
+  const lockRoot = path.join(folder, command);
+  const host = { ...makeHost(), exec: systemExec, lockFolder: path.join(lockRoot, 'net-1') };
+  const lock = await lockHost({ ...first, command }, host, signal);
+  await lock[Symbol.asyncDispose]();
+  expect(await systemFiles.list(lockRoot)).toEqual(left);
+  expect(await systemFiles.exists(lockRoot)).toBe(left.length > 0);
 });
 
 test('of many that start at the same time at most one succeeds', async () => {

@@ -1,16 +1,18 @@
+import path from 'node:path';
 import * as z from 'zod';
 import { jsonReply, serveHttp } from '../http/server.ts';
 import { ExecError } from '../ports/exec.ts';
 import { askSocket } from './ask.ts';
+import { removeEmptyFolders } from './empty-folders.ts';
 import { StartError } from './errors.ts';
 import type { Platform } from './platform.ts';
 import { assertPrivate } from './private-folder.ts';
 
 /** The instance that may change this host. */
-export type Holder = { readonly command: 'run' | 'cleanup'; readonly pid: number; readonly stateDir: string };
+export type LockHolder = { readonly command: 'run' | 'cleanup'; readonly pid: number; readonly stateDir: string };
 
 /** `unknown`: an instance that does not answer. */
-export type FoundHolder = Holder | 'unknown' | undefined;
+export type FoundHolder = LockHolder | 'unknown' | undefined;
 
 type LockDeps = Pick<Platform, 'files' | 'exec' | 'newId' | 'lockFolder'>;
 
@@ -22,21 +24,22 @@ const holderSchema = z.object({ command: z.enum(['run', 'cleanup']), pid: z.int(
  *
  * The folder is accessible only to root, and belongs to one network namespace. Each instance listens on its own socket
  * there and then connects to all others. Of two instances the one that listens later finds the other, so two never
- * succeed, and the removal of a stale socket never removes a live one. Throws {@link StartError} while another instance
+ * succeed, and the removal of a stale socket never removes a live one. `cleanup` leaves no folder behind. Throws {@link StartError} while another instance
  * exists.
  */
-export async function lockHost(holder: Holder, deps: LockDeps, signal: AbortSignal): Promise<AsyncDisposable> {
-  const { files, newId, lockFolder } = deps;
+export async function lockHost(holder: LockHolder, deps: LockDeps, signal: AbortSignal): Promise<AsyncDisposable> {
+  const { files, exec, newId, lockFolder } = deps;
   await files.makeFolder(lockFolder);
   await assertPrivate(files, lockFolder);
   const name = `${newId()}.sock`;
-  const path = `${lockFolder}/${name}`;
+  const socketPath = `${lockFolder}/${name}`;
   // The lock outlives `signal`: a process that is shutting down may take some time.
   const never = new AbortController().signal;
-  const server = await serveHttp({ path }, { 'GET /holder': async () => jsonReply(holder) }, never);
+  const server = await serveHttp({ path: socketPath }, { 'GET /holder': async () => jsonReply(holder) }, never);
   const release = async (): Promise<void> => {
     await server[Symbol.asyncDispose]();
-    await files.remove(path);
+    await files.remove(socketPath);
+    if (holder.command === 'cleanup') await removeEmptyFolders(exec, [lockFolder, path.dirname(lockFolder)]);
   };
   try {
     const other = await findHolder(deps, signal, name);
@@ -61,21 +64,21 @@ export async function findHolder(
 ): Promise<FoundHolder> {
   for (const name of await files.list(lockFolder)) {
     if (name === except) continue;
-    const path = `${lockFolder}/${name}`;
+    const socketPath = `${lockFolder}/${name}`;
     try {
-      const { text } = await askSocket({ socketPath: path, method: 'GET', path: '/holder' }, signal);
+      const { text } = await askSocket({ socketPath, method: 'GET', path: '/holder' }, signal);
       return holderSchema.safeParse(JSON.parse(text)).data ?? 'unknown';
     } catch (error) {
       signal.throwIfAborted();
       const { code } = error as NodeJS.ErrnoException;
       if (code !== 'ECONNREFUSED' && code !== 'ENOENT') return 'unknown';
-      await files.remove(path);
+      await files.remove(socketPath);
     }
   }
   return undefined;
 }
 
-function heldBy(other: Holder | 'unknown'): string {
+function heldBy(other: LockHolder | 'unknown'): string {
   const advice = 'Stop it first: only one instance per host is supported.';
   if (other === 'unknown')
     return `furiwake is already running on this host, and does not answer (find its PID with pgrep -f furiwake). ${advice}`;

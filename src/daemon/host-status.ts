@@ -4,6 +4,7 @@ import { countAddresses, formatRange, rangeContains } from '../core/ip/range.ts'
 import { conditionTypes } from '../core/model/contract.ts';
 import type { ServiceKey } from '../core/model/names.ts';
 import type { Condition, Service } from '../core/model/service.ts';
+import { heldWords } from '../core/status/held.ts';
 import type { ProxyObservation } from '../ports/proxy.ts';
 
 /** The data of `furiwake status`; its JSON form is the answer of the admin socket. */
@@ -127,15 +128,12 @@ function countsOf(
   return counts;
 }
 
-function verdictOf(
-  { status: { conditions } }: Service,
-  eligibility: Eligibility,
-): Pick<ServiceLine, 'status' | 'reason' | 'message'> {
-  if (eligibility === 'held')
-    return { status: 'Not ours', reason: 'HeldByAnother', message: 'another implementation assigned its address' };
+function verdictOf(service: Service, eligibility: Eligibility): Pick<ServiceLine, 'status' | 'reason' | 'message'> {
+  if (eligibility === 'held') return { status: 'Not ours', reason: 'HeldByAnother', message: heldWords(service) };
   if (eligibility === 'leaving')
     return { status: 'Not served', reason: 'Leaving', message: 'furiwake is releasing it' };
-  const find = (type: string): Condition | undefined => conditions.find((condition) => condition.type === type);
+  const find = (type: string): Condition | undefined =>
+    service.status.conditions.find((condition) => condition.type === type);
   const [assigned, serving] = [find(conditionTypes.addressAssigned), find(conditionTypes.serving)];
   if (assigned === undefined || serving === undefined)
     return { status: 'Pending', reason: 'Starting', message: 'no condition has been written yet' };

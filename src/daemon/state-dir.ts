@@ -1,7 +1,8 @@
 import path from 'node:path';
 import * as z from 'zod';
-import { type Exec, ExecError } from '../ports/exec.ts';
+import type { Exec } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
+import { removeEmptyFolders } from './empty-folders.ts';
 import { StartError } from './errors.ts';
 import { earlierStatePaths, statePaths } from './platform.ts';
 import { assertPrivate } from './private-folder.ts';
@@ -83,13 +84,6 @@ async function ownershipOf(files: Files, stateDir: string): Promise<'marked' | '
 function ownPaths(stateDir: string): readonly string[] {
   const paths = [...Object.values(statePaths(stateDir)), ...Object.values(earlierStatePaths(stateDir))];
   return paths.flatMap((each) => [each, `${each}.new`]); // `.new`: a write that a crash interrupted
-}
-
-/** The empty ones, from the innermost on. */
-async function removeEmptyFolders(exec: Exec, folders: readonly string[]): Promise<void> {
-  await exec.run('rmdir', folders, { signal: new AbortController().signal }).catch((error: unknown) => {
-    if (!(error instanceof ExecError)) throw error; // not empty, or missing
-  });
 }
 
 function parseJson(text: string): unknown {

@@ -1,3 +1,4 @@
+import './node/assert-version.ts';
 import './node/heap.ts';
 import { randomUUID } from 'node:crypto';
 import { readlinkSync } from 'node:fs';

@@ -6,6 +6,7 @@ import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import { formatRange } from '../core/ip/range.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { loadCandidates } from '../daemon/candidates.ts';
+import { loadTenureRecord } from '../daemon/tenure-record.ts';
 import { loadDrains } from '../daemon/drains.ts';
 import { earlierStatePaths, statePaths } from '../daemon/platform.ts';
 import { makeIdentityFile } from './identity.ts';
@@ -179,6 +180,12 @@ test.each(['records.jsonl', 'rows.jsonl', 'nodes.json', 'addresses.json'])(
 );
 
 const log = recordLog();
+const lastTenure = {
+  lease: '6c1f0a52-9d5e-4f9c-8a64-1f0a2d3b4c5e',
+  transitions: 3,
+  holder: 'lb1_2f6b0c1e-5f0e-4d0e-9b57-0c1f6f1f3c2a',
+};
+const ownTenure = { identity: lastTenure.holder, hostname: 'lb1' };
 const withoutOwner = new Set(['haproxy', 'adminSocket']); // HAProxy's files have their own tests, a socket has no content
 
 test('the fixture contains each file of the present code', () => {
@@ -198,6 +205,9 @@ test('the present code reads its own files without a log line, and writes the sa
   const candidates = await loadCandidates({ path: paths.candidates, files, clock: virtualClock(), log });
   expect(candidates.hasOthers()).toBe(true);
   await candidates.add('lb2_7d9c3f1a-0b52-4c8e-8d3f-5a6b7c8d9e0f');
+  const tenures = await loadTenureRecord({ path: paths.tenure, ...ownTenure, files, log });
+  expect(tenures.successionTo(lastTenure)).toBe('own');
+  await tenures.keep(lastTenure);
   const upgraded = fixture('0.1.0');
   await writeAll(open(upgraded));
   for (const written of [texts, new Map([...texts, ...upgraded])])
@@ -205,7 +215,7 @@ test('the present code reads its own files without a log line, and writes the sa
   expect([...state.log.lines, ...log.lines]).toEqual([]);
 });
 
-test.each(['ledger', 'listeners', 'nodes', 'placement', 'identity', 'drains', 'candidates'] as const)(
+test.each(['ledger', 'listeners', 'nodes', 'placement', 'identity', 'drains', 'candidates', 'tenure'] as const)(
   'a file %s of a newer release is refused by name',
   async (name) => {
     const texts = fixture('unreleased');
@@ -215,6 +225,7 @@ test.each(['ledger', 'listeners', 'nodes', 'placement', 'identity', 'drains', 'c
       await read(open(texts));
       await loadDrains({ path: paths.drains, files, log });
       await loadCandidates({ path: paths.candidates, files, clock: virtualClock(), log });
+      await loadTenureRecord({ path: paths.tenure, ...ownTenure, files, log });
     };
     await expect(readAll()).rejects.toThrow(`${paths[name]} was written by a newer release`);
   },

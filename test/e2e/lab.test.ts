@@ -68,7 +68,7 @@ describe.skipIf(!isRoot)('beside the lab of these tests', () => {
       timeoutMs: 180_000,
       env: { ...environment(), LAB: demo, KEEP: '0' },
     });
-    expect(stdout).toMatch(/All held\n +create → address +\d+ ms\n.+\n +delete → gone +\d+ ms\n$/);
+    expect(stdout).toMatch(/Summary\n +create → address +\d+ ms\n.+\n +delete → gone +\d+ ms\n$/);
     expect(await tracesOf(demo)).toEqual([]);
   });
 });

@@ -277,7 +277,14 @@ describe('the controller', () => {
     );
     const rig = await startController(server, startHost());
     stack.push(rig);
-    await until(() => expect(rig.events.map((event) => event.reason)).toContain('HeldByAnother'));
+    await until(() =>
+      expect(rig.events).toContainEqual(
+        expect.objectContaining({
+          reason: 'HeldByAnother',
+          note: 'controller wrote 203.0.113.9, and the Service has no class: furiwake leaves it alone',
+        }),
+      ),
+    );
     expect(writes()).toEqual([]);
   });
 

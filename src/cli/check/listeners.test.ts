@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
 import { execOf } from '../../../test/make/exec.ts';
 import { filesOf } from '../../../test/sim/harness.ts';
-import type { Holder } from '../../daemon/host-lock.ts';
+import type { LockHolder } from '../../daemon/host-lock.ts';
 import { checkHaproxyPort, checkMetricsPort } from './listeners.ts';
 
 const { signal } = new AbortController();
-const holder: Holder = { command: 'run', pid: 12, stateDir: '/state' };
+const holder: LockHolder = { command: 'run', pid: 12, stateDir: '/state' };
 const files = filesOf(
   new Map([
     ['/proc/20/cmdline', 'haproxy\0-W\0-f\0/state/haproxy/haproxy.cfg\0'],

@@ -162,6 +162,6 @@ describe('an address of a Service of another namespace', () => {
     const services = [of('a', 80), of('b', 80)];
     const { assignments } = planOnce(planInput(services, ['192.0.2.8']));
     const message = assignments.get(serviceKey('b', 'b'))?.verdict.message;
-    expect(message).toBe('port 80 of 192.0.2.8 belongs to a Service of another namespace');
+    expect(message).toBe('port 80 of 192.0.2.8 belongs to a Service of another namespace; use another port or address');
   });
 });

@@ -1,5 +1,5 @@
 import { type Family, type Ip, ipOf } from '../ip/ip.ts';
-import { indexOfRange } from '../ip/range.ts';
+import { formatRange, indexOfRange } from '../ip/range.ts';
 import type { HostFacts } from '../model/host.ts';
 import type { ListenerKey, ServiceKey } from '../model/names.ts';
 import type { ServicePort } from '../model/service.ts';
@@ -137,7 +137,7 @@ export class Allocation {
       ok: false,
       verdict: this.hasFamily(family)
         ? exhausted(family, refusals)
-        : { reason: 'FamilyUnavailable', message: `--addresses holds no IPv${family} address` },
+        : { reason: 'FamilyUnavailable', message: `the address pool has no IPv${family} addresses` },
       waitsForHost: refusals.some(({ reason }) => reason === 'PortInUseOnHost'),
     };
   }
@@ -175,8 +175,8 @@ export class Allocation {
 
   #outsidePool({ text }: Ip): Verdict {
     const message = this.#site.handsOutOwn
-      ? `requested address ${text} is not the load-balancer host's own address, the only one that is handed out`
-      : `requested address ${text} is outside the address pool`;
+      ? `requested address ${text} is not the load-balancer host's own address, the only one that is assigned`
+      : `requested address ${text} is outside the address pool (${this.#site.ranges.map(formatRange).join(', ')})`;
     return { reason: 'AddressNotInPool', message };
   }
 
@@ -208,7 +208,10 @@ export class Allocation {
     const holder = this.#holders.get(listenerKey(ip, port, protocol));
     if (holder === undefined || holder.service === service) return undefined;
     const owner = holder.namespace === namespace ? `Service ${holder.service}` : 'a Service of another namespace';
-    return { reason: 'PortConflict', message: `port ${port} of ${ip.text} belongs to ${owner}` };
+    return {
+      reason: 'PortConflict',
+      message: `port ${port} of ${ip.text} belongs to ${owner}; use another port or address`,
+    };
   }
 
   /** True when every Service on the address is of the same namespace or has the same sharing key. */
@@ -255,6 +258,6 @@ function notShared(ip: Ip): Verdict {
 function exhausted(family: Family, refusals: readonly Verdict[]): Verdict {
   const [first] = refusals;
   if (first !== undefined && refusals.length === 1) return first;
-  const message = `none of the ${refusals.length} IPv${family} addresses in --addresses can take this Service${first === undefined ? '' : `; the first: ${first.message}`}`;
+  const message = `none of the ${refusals.length} IPv${family} addresses of the pool can take this Service${first === undefined ? '' : `; the first: ${first.message}`}`;
   return { reason: 'PoolExhausted', message };
 }

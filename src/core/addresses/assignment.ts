@@ -37,7 +37,7 @@ export type Assignment = {
    * flags or another state directory. The status stays, and the Service gets no address, until the administrator decides.
    */
   readonly keepsStatus: boolean;
-  /** It waits for a port that a program on the host uses, or that is reserved there. No event tells when it is free. */
+  /** It waits for a port that a program on the host uses, or that is reserved there. No event reports when it is free. */
   readonly waitsForHost: boolean;
   /** The addresses are the host's own: furiwake never adds them to the host nor announces them. */
   readonly isHostAddress: boolean;

@@ -29,17 +29,17 @@ describe('a new Service', () => {
     });
   });
 
-  test('is told who holds its port when there is one address only', () => {
+  test('names the Service that holds its port when there is one address only', () => {
     const plan = planOnce(
       planInput([makeService('a', {}, { createdAtMs: 1 }), makeService('b', {}, { createdAtMs: 2 })], ['192.0.2.8']),
     );
     expect(plan.assignments.get('default/b' as ServiceKey)?.verdict).toEqual({
       reason: 'PortConflict',
-      message: 'port 80 of 192.0.2.8 belongs to Service default/a',
+      message: 'port 80 of 192.0.2.8 belongs to Service default/a; use another port or address',
     });
   });
 
-  test('is told that the pool is exhausted when there are several', () => {
+  test('says that the pool is exhausted when there are several', () => {
     const services = ['a', 'b', 'c'].map((name, index) => makeService(name, {}, { createdAtMs: index }));
     expect(addressesOf(planOnce(planInput(services, ['192.0.2.8-192.0.2.9'])))).toMatchObject({ c: 'PoolExhausted' });
   });

@@ -76,7 +76,7 @@ function firstRound(input: AddressInput): Round {
   return decide(nothing, input, input.services.keys());
 }
 
-/** The plan for `input` after the one `before`; `undefined` where everything must be decided anew. */
+/** The plan for `input` after the one `before`; `undefined` if everything must be decided again. */
 function nextRound(before: Round, input: AddressInput): Round | undefined {
   const { input: old, plan, unsettled } = before;
   if (old.site !== input.site || old.pool !== input.pool || !hasSameAddresses(old.host, input.host)) return undefined;

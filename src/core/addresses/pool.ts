@@ -15,12 +15,12 @@ import type { Site, SiteRange } from '../model/site.ts';
 import { parseIp } from '../ip/ip.ts';
 import { isSameMap } from '../persistent-map.ts';
 
-/** The addresses that may be handed out now. */
+/** The addresses that may be assigned now. */
 export type Pool = {
   /** Sorted, without overlaps and without what is excluded. */
   readonly ranges: readonly SiteRange[];
   /**
-   * Addresses that are never handed out, and `first-last` of Pod CIDRs, each with what it is: `address of node n1`. A
+   * Addresses that are never assigned, and `first-last` of Pod CIDRs, each with what it is: `address of node n1`. A
    * Service loses an address that is excluded later; one in the Pod CIDR of a node that joins later it keeps.
    */
   readonly excluded: ReadonlyMap<string, string>;

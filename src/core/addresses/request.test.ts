@@ -21,7 +21,7 @@ describe('a request', () => {
 
   test.each([
     ['outside the pool', { loadBalancerIp: '198.51.100.1' }, 'AddressNotInPool'],
-    ['that is no address', { loadBalancerIp: '192.0.2.300' }, 'InvalidRequest'],
+    ['that is not an address', { loadBalancerIp: '192.0.2.300' }, 'InvalidRequest'],
     [
       'with a newline in it',
       { addressAnnotations: [['furiwake.dev/addresses', '192.0.2.1\nbind *:22']] },

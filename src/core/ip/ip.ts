@@ -27,7 +27,7 @@ export function parseIp(text: string): Ip | undefined {
 
 /** The address of `family` with this integer value; throws `RangeError` when it does not fit. */
 export function ipOf(family: Family, value: bigint): Ip {
-  if (value < 0n || value > maxValue(family)) throw new RangeError(`${value} is no IPv${family} address`);
+  if (value < 0n || value > maxValue(family)) throw new RangeError(`${value} is not an IPv${family} address`);
   return { family, value, text: family === 4 ? formatIp4(value) : formatIp6(value) };
 }
 

@@ -33,7 +33,7 @@ export type ConflictStep = {
 };
 
 /**
- * Tells what a status write would be: our own update (`write`), or a repair of what another client changed (`repair`).
+ * Decides what a status write would be: our own update (`write`), or a repair of what another client changed (`repair`).
  * furiwake does not repair the third foreign write within a minute (`giveUp`), and then writes nothing for ten minutes
  * (`wait`) or until the user changes the spec.
  */

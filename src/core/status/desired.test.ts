@@ -105,7 +105,7 @@ describe('the status of a Service', () => {
     ]);
   });
 
-  test('publishes nothing new when the data plane refused, and says its words', () => {
+  test('publishes nothing new when the dataplane refused, and quotes it', () => {
     const status = statusOf([makeService('a')], { answer: refused });
     expect(status?.ingress).toEqual([]);
     expect(conditions(status)).toMatchObject({ Serving: 'False DataplaneError' });
@@ -192,12 +192,19 @@ describe('the status of a Service', () => {
   });
 
   test.each([
-    [{ sessionAffinity: 'ClientIP' }, 'sessionAffinity'],
-    [{ externalTrafficPolicy: 'Local' }, 'externalTrafficPolicy'],
-  ])('says that %j is not followed yet', (spec, field) => {
+    [{ sessionAffinity: 'ClientIP' }, 'sessionAffinity=ClientIP (one Pod per node)'],
+    [{ externalTrafficPolicy: 'Local' as const }, 'externalTrafficPolicy=Local (slow on nodes without a Pod)'],
+    [{ ignoredAnnotations: ['example.com/pool'] }, 'annotation example.com/pool (one pool, one address per family)'],
+    [
+      { sessionAffinity: 'ClientIP', externalTrafficPolicy: 'Local' as const },
+      'sessionAffinity=ClientIP (one Pod per node), externalTrafficPolicy=Local (slow on nodes without a Pod)',
+    ],
+  ])('says that %j is not followed yet', (spec, words) => {
     const status = statusOf([makeService('a', spec)]);
     expect(conditions(status)).toMatchObject({ Serving: 'True FieldsNotHonoured' });
-    expect(status?.conditions.find((each) => each.reason === 'FieldsNotHonoured')?.message).toContain(field);
+    expect(status?.conditions.find((each) => each.reason === 'FieldsNotHonoured')?.message).toBe(
+      `serving, but ignored: ${words}`,
+    );
   });
 
   test('says which source range is not a CIDR', () => {

@@ -136,7 +136,8 @@ function servingCondition(
   const [first] = shortcomings;
   if (first === undefined) return [type, 'True', { reason: 'Serving', message: 'all ports are served' }];
   const reason = troubles.includes(first) ? 'PartlyServing' : first.reason;
-  return [type, isClosed(input, served, closed) ? 'False' : 'True', { reason, message: sentences(shortcomings) }];
+  const message = `${reason === 'FieldsNotHonoured' ? 'serving, but ' : ''}${sentences(shortcomings)}`;
+  return [type, isClosed(input, served, closed) ? 'False' : 'True', { reason, message }];
 }
 
 /** True if source ranges permit no client on any address. */
@@ -171,23 +172,15 @@ function shortcomingsOf(
     });
   if (missing.length > 0) found.push({ reason: 'PartlyServing', message: sentences(missing) });
   const ignored = ignoredFields(input.service);
-  if (ignored.length > 0) found.push({ reason: 'FieldsNotHonoured', message: `ignored: ${ignored.join('; ')}` });
+  if (ignored.length > 0) found.push({ reason: 'FieldsNotHonoured', message: `ignored: ${ignored.join(', ')}` });
   return found;
 }
 
 /** No field is silently ignored. */
 function ignoredFields({ spec }: Service): readonly string[] {
-  const ignored = spec.ignoredAnnotations.map(
-    (name) => `annotation ${name}: furiwake has one pool, and assigns one address per family`,
-  );
-  if (spec.sessionAffinity !== 'None')
-    ignored.push(
-      `sessionAffinity ${quote(spec.sessionAffinity)}: kube-proxy sees this load balancer as the one client, so all connections through a node stick to one Pod for the affinity timeout; use None`,
-    );
-  if (spec.externalTrafficPolicy === 'Local')
-    ignored.push(
-      'externalTrafficPolicy Local: every node is tried, and nodes without a Pod of the Service drop the connection, so it may be slow; the client address is not preserved; use Cluster',
-    );
+  const ignored = spec.ignoredAnnotations.map((name) => `annotation ${name} (one pool, one address per family)`);
+  if (spec.sessionAffinity !== 'None') ignored.push(`sessionAffinity=${spec.sessionAffinity} (one Pod per node)`);
+  if (spec.externalTrafficPolicy === 'Local') ignored.push('externalTrafficPolicy=Local (slow on nodes without a Pod)');
   return ignored;
 }
 

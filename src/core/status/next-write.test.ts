@@ -18,7 +18,7 @@ describe('the next write', () => {
     });
   });
 
-  test('puts back one of our finalizers that another client removed', () => {
+  test('restores one of our finalizers that another client removed', () => {
     const service = makeService('a', {}, { finalizers: [ourFinalizers[0] ?? ''] });
     expect(nextWrite({ service, eligibility: 'ours', desired: undefined, isProgrammed: true })).toEqual({
       kind: 'finalizers',

@@ -86,7 +86,7 @@ describe('the budget of a host', () => {
     expect(exceeding(claims)).toEqual(closed);
   });
 
-  test('never gives out more than there is, keeps the set while it is the same, and depends on nothing before', () => {
+  test('never grants more than there is, keeps the set while it is the same, and depends on nothing before', () => {
     const claims = fc.uniqueArray(
       fc.record({
         name: fc.constantFrom('a', 'b', 'c', 'd', 'e'),
