@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { recordLog } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import { keepWatching } from './keep-watching.ts';
+import { untilAborted } from './abort.ts';
 
 type Outcome = { readonly seen: readonly string[]; readonly logged: readonly string[] };
 
@@ -78,6 +79,27 @@ test('a failing reaction restarts the watch after growing waits', async () => {
     },
   );
   expect(seen).toEqual(['0 a', '1 a', '3 a']);
+});
+
+test('a watch that ends because of the signal is not logged', async () => {
+  const clock = virtualClock();
+  const log = recordLog();
+  const stop = new AbortController();
+  const running = keepWatching({
+    what: 'watching',
+    watch: async function* () {
+      yield 'a';
+      await untilAborted(stop.signal);
+    },
+    react: () => undefined,
+    clock,
+    log,
+    signal: stop.signal,
+  });
+  await clock.advance(1_000);
+  stop.abort();
+  await clock.drive(running);
+  expect(log.lines).toEqual([]);
 });
 
 test('a watch that ends with the signal is not restarted', async () => {

@@ -38,7 +38,8 @@ export async function keepWatching<Event>({
     settle(AbortSignal.any([signal, ended.signal])).catch(() => undefined); // ended before it had lasted long enough
     try {
       for await (const event of watch()) await react(event);
-      trouble.failed(new Error('the watch ended'));
+      if (signal.aborted) return;
+      trouble.failed('the watch ended');
     } catch (error) {
       if (signal.aborted) return;
       trouble.failed(error);
