@@ -13,7 +13,7 @@ import type { Metrics } from '../ports/metrics.ts';
 import { type Controller, type ControllerDeps, type HostLink, makeController, type Term } from './controller.ts';
 import { makeHolders } from './holders.ts';
 import type { RecordEvent } from './record-events.ts';
-import { makeServiceWriter } from './service-writer.ts';
+import { isServerTrouble, makeServiceWriter } from './service-writer.ts';
 import { makeServiceWrites } from './service-writes.ts';
 import { makeStores, type Stores } from './stores.ts';
 
@@ -78,7 +78,8 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     run: writer,
     concurrency: writeConcurrency,
     onError: (service, error, attempt) => {
-      // Said at the first attempt and then less and less often: the wait between attempts grows up to a minute.
+      if (isServerTrouble(error)) return; // the writer logs it, once for all Services
+      // At the first attempt and then less and less often: the wait between attempts grows up to a minute.
       const fields = { service, err: error, attempt };
       if (Number.isInteger(Math.log2(attempt))) log.warn(fields, 'writing to the Service failed; retrying');
       else log.debug(fields, 'writing to the Service failed; retrying');

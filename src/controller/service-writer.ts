@@ -1,3 +1,4 @@
+import { makeTrouble } from '../async/trouble.ts';
 import { projectService } from '../api/service.ts';
 import type { Eligibility } from '../core/addresses/eligibility.ts';
 import { assertNever } from '../core/assert-never.ts';
@@ -5,17 +6,16 @@ import { conditionTypes, ourFinalizers } from '../core/model/contract.ts';
 import type { ServiceKey, ServiceUid } from '../core/model/names.ts';
 import type { Service } from '../core/model/service.ts';
 import type { PersistentMap } from '../core/persistent-map.ts';
-import type { Reason } from '../core/reasons.ts';
 import { afterWrite, beforeWrite, noConflict, type StatusConflict } from '../core/status/conflict.ts';
 import { type DesiredStatus, desiredStatus } from '../core/status/desired.ts';
 import { isSameStatus, nextWrite, type Write } from '../core/status/next-write.ts';
-import { isKubeError, RetryError } from '../kube/errors.ts';
+import { isKubeError, type KubeError, RetryError } from '../kube/errors.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { HostLink, Plan } from './controller.ts';
 import type { Holders } from './holders.ts';
-import type { RecordEvent } from './record-events.ts';
+import { type RecordEvent, recordConditions } from './record-events.ts';
 import type { ServiceWrites } from './service-writes.ts';
 
 /** The Services, as the writer sees them. */
@@ -74,6 +74,23 @@ type Memory = {
   refusedWrites: number;
 };
 
+/** A failure that concerns the writes to all Services, not only to this one. */
+export function isServerTrouble(error: unknown): error is KubeError {
+  return isKubeError(
+    error,
+    ...([
+      'UNREACHABLE',
+      'UNTRUSTED',
+      'TIMEOUT',
+      'CREDENTIALS',
+      'UNAUTHORIZED',
+      'THROTTLED',
+      'SERVER',
+      'PROTOCOL',
+    ] as const),
+  );
+}
+
 export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   const { services, host, writes, clock, log, recordEvent } = deps;
   const publishSeconds = deps.metrics.histogram(
@@ -90,6 +107,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     'Writes to Services that the API server refused or that an admission plugin changed',
   );
   const memory = new Map<ServiceKey, Memory>();
+  const serverTrouble = makeTrouble({ what: 'writing to Services', log, monotonic: () => clock.monotonic() });
 
   /** A Service that leaves, or a new one of its name, starts afresh. */
   const memoryOf = (service: Service, eligibility: Eligibility): Memory => {
@@ -109,9 +127,14 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   };
 
   /** Whether it has endpoints, as far as its status says so, and when that may change by time alone. */
-  const lookAtEndpoints = (key: ServiceKey, mine: Memory): { hasEndpoints: boolean; dueMs: number | undefined } => {
+  const lookAtEndpoints = (
+    { key, status }: Service,
+    mine: Memory,
+  ): { hasEndpoints: boolean; dueMs: number | undefined } => {
     const ready = deps.endpoints(key);
-    if (ready === undefined) return { hasEndpoints: true, dueMs: endpointsGraceMs };
+    // Until it is certain the status keeps what it says: a restart changes no status.
+    const shown = !status.conditions.some(({ reason }) => reason === 'NoEndpoints');
+    if (ready === undefined) return { hasEndpoints: shown, dueMs: endpointsGraceMs };
     if (ready > 0) {
       mine.emptySinceMs = undefined;
       return { hasEndpoints: true, dueMs: undefined };
@@ -119,7 +142,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     const nowMs = clock.monotonic();
     mine.emptySinceMs ??= nowMs;
     const leftMs = mine.emptySinceMs + endpointsGraceMs - nowMs;
-    return leftMs > 0 ? { hasEndpoints: true, dueMs: leftMs } : { hasEndpoints: false, dueMs: undefined };
+    return leftMs > 0 && shown ? { hasEndpoints: true, dueMs: leftMs } : { hasEndpoints: false, dueMs: undefined };
   };
 
   const writeFinalizers = async (
@@ -140,19 +163,19 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     mine: Memory,
     signal: AbortSignal,
   ): Promise<Outcome> => {
-    const step = beforeWrite(mine.conflict, service, clock.now());
+    const step = beforeWrite(mine.conflict, service, clock.monotonic());
     mine.conflict = step.conflict;
     const manager = service.status.ingressManager;
     switch (step.action) {
       case 'wait':
-        return { requeueAfterMs: (step.conflict.pausedUntilMs ?? 0) - clock.now() };
+        return { requeueAfterMs: (step.conflict.pausedUntilMs ?? 0) - clock.monotonic() };
       case 'giveUp': {
         conflicts.add(1);
         const note =
           'another controller keeps changing this status; pausing status updates for 10 minutes, traffic continues';
         log.warn({ service: service.key, reason: 'StatusConflict', manager }, note);
         recordEvent(service, 'Warning', 'StatusConflict', note);
-        return { requeueAfterMs: (step.conflict.pausedUntilMs ?? 0) - clock.now() };
+        return { requeueAfterMs: (step.conflict.pausedUntilMs ?? 0) - clock.monotonic() };
       }
       case 'repair':
       case 'write':
@@ -174,13 +197,17 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       publishSeconds.observe((clock.monotonic() - mine.seenAtMs) / 1000);
       mine.seenAtMs = undefined;
     }
-    if (status.ingress.length > 0)
-      log.info(
-        { service: service.key, addresses: status.ingress.map((entry) => entry.ip), reason: reasonOf(status) },
-        'published',
-      );
+    notePublished(service, status);
     recordConditions(service, status, recordEvent);
     return undefined;
+  };
+
+  const notePublished = (before: Service, { ingress, conditions }: DesiredStatus): void => {
+    const [old, addresses] = [before.status.ingress, ingress].map((entries) => entries.map(({ ip }) => ip));
+    const reason = reasonOf({ ingress, conditions });
+    if (addresses === undefined || addresses.length === 0 || reason === 'AddressNotInPool') return;
+    const isNew = old?.join() !== addresses.join();
+    log[isNew ? 'info' : 'debug']({ service: before.key, addresses, reason }, isNew ? 'published' : 'status updated');
   };
 
   /** The API server refuses a write, or an admission plugin changes it: it is retried with growing waits; an event says so. */
@@ -207,7 +234,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     const eligibility = plan.eligibility.get(key) ?? 'foreign';
     const mine = memoryOf(service, eligibility);
     const assignment = plan.assignments.get(key);
-    const { hasEndpoints, dueMs } = lookAtEndpoints(key, mine);
+    const { hasEndpoints, dueMs } = lookAtEndpoints(service, mine);
     const desired =
       eligibility === 'ours' && assignment !== undefined
         ? desiredStatus({
@@ -230,6 +257,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
           ? await writeStatus(service, write.status, mine, signal)
           : await writeFinalizers(service, write.finalizers, signal);
       mine.refusedWrites = 0;
+      serverTrouble.over();
       return outcome ?? (dueMs === undefined ? undefined : { requeueAfterMs: dueMs });
     } catch (error) {
       if (isKubeError(error, 'NOT_FOUND')) {
@@ -238,6 +266,8 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       }
       // Not another object by now? Then a webhook or a policy refuses, and no watch event reports when it stops.
       noteRefusal(service, write, error, mine);
+      // Without the name of the Service: a message for each would not be one failure.
+      if (isServerTrouble(error)) serverTrouble.failed(error.message.replace(`${error.verb} ${error.path}: `, ''));
       throw error;
     }
   };
@@ -255,17 +285,4 @@ function reasonOf({ conditions }: DesiredStatus): string | undefined {
     conditions.find((entry) => entry.status === 'False') ??
     conditions.find((entry) => entry.type === conditionTypes.serving)
   )?.reason;
-}
-
-/** Reasons of conditions that are as a user wants them. */
-const good: ReadonlySet<string> = new Set(['Assigned', 'Serving']);
-
-/** Events for what is new in the conditions, after it is written. */
-function recordConditions(before: Service, status: DesiredStatus, recordEvent: RecordEvent): void {
-  for (const condition of status.conditions) {
-    if (condition.type === conditionTypes.portsError || before.status.conditions.includes(condition)) continue;
-    if (condition.reason === 'NoAddress') continue; // the other condition says why
-    const type = condition.status === 'True' && good.has(condition.reason) ? 'Normal' : 'Warning';
-    recordEvent(before, type, condition.reason as Reason, condition.message);
-  }
 }

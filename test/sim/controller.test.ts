@@ -100,6 +100,10 @@ test('a start with other addresses and without the record serves no address of a
   expect(shownIp('a')).toBe('192.0.2.8');
   expect(other.ports.held.proxy.size).toBe(0);
   expect(rig.log.filter(({ level }) => level === 'error')).toMatchObject([{ fields: { services: 1 } }]);
+  expect(rig.log.filter(({ level, message }) => level === 'warn' || message === 'published')).toEqual([]);
+  expect(rig.events).toMatchObject([
+    { reason: 'AddressNotInPool', note: expect.stringContaining('with other --addresses') },
+  ]);
 });
 
 describe('a Service', () => {

@@ -97,9 +97,9 @@ function orderCommands(orders: HealthOrders | undefined, family: Family): readon
   ];
 }
 
-/** `UP`, and `UP 1/2` on its way down; also `no check`. */
-function isUp(stat: ServerStat): boolean {
-  return stat.status.startsWith('UP') || stat.status === 'no check';
+/** `UP`, `UP 1/2` on its way down, and `no check`. `DRAIN` is a server that is up and drains; one that is down shows `DOWN`. */
+function isUp({ status }: ServerStat): boolean {
+  return status.startsWith('UP') || status.startsWith('DRAIN') || status === 'no check';
 }
 
 /** The result of the last check, with `* ` while the next one is running; `undefined` if it is not known. */

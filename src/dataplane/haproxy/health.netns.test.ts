@@ -182,6 +182,8 @@ test('nodes are added and removed; an excluded one keeps its connections and is 
   expect(await answering(rig)).toBe('n2 n3');
   expect(await states(driver, rig)).toBe('n1 drain, n2 up, n3 up');
   await echoes(rig, connections.get('n1'));
+  await driver.rounds(3);
+  expect(driver.complaints).toEqual([]); // a node that drains is not unhealthy
   await apply(n2, n3);
   await driver.rounds(2);
   await echoes(rig, connections.get('n1'));
