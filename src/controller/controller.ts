@@ -255,8 +255,8 @@ function isSameHost(a: HostReport, b: HostReport): boolean {
 }
 
 /**
- * The assignments as far as they are recorded: a Service whose record could not be written keeps what it had before, or
- * has nothing and says why.
+ * The assignments as far as they are recorded: a Service whose record could not be written keeps what it had before or
+ * what its status already shows, or has nothing and says why.
  */
 function withUnrecorded(
   { ours, assignments }: Decision,
@@ -267,7 +267,7 @@ function withUnrecorded(
   return assignments.with(
     [...ours.values()]
       .filter(({ uid }) => unrecorded.has(uid))
-      .map(({ key, uid }): [ServiceKey, Assignment | undefined] => {
+      .map(({ key, uid, status }): [ServiceKey, Assignment | undefined] => {
         const planned = assignments.get(key);
         const message = `the address could not be recorded: ${unrecorded.get(uid) ?? ''}`;
         const nothing = planned && {
@@ -275,7 +275,11 @@ function withUnrecorded(
           addresses: [],
           verdict: { reason: 'NotRecorded' as const, message },
         };
-        return [key, before?.assignments.get(key) ?? nothing];
+        const isShown =
+          planned !== undefined &&
+          planned.addresses.length > 0 &&
+          planned.addresses.every(({ ip }) => status.ingress.some((shown) => shown.ip === ip.text));
+        return [key, before?.assignments.get(key) ?? (isShown ? planned : nothing)];
       }),
   );
 }

@@ -30,3 +30,14 @@ test.each([
   expect(after?.addresses.map(({ text }) => text).join()).toBe(kept);
   expect(after?.listeners).toHaveLength(kept === '' ? 0 : 1);
 });
+
+test('a record whose address only another Service shows has no address', () => {
+  const { uid, key } = makeService('a');
+  const record = { uid, service: key, addresses: [ip('192.0.2.8')], listeners: [] };
+  const ingress = [{ ip: '192.0.2.8', hostname: undefined, ipMode: undefined, ports: [] }];
+  const other = makeService('b', {}, { status: { ingress } });
+  const after = (a: ReturnType<typeof makeService>): unknown =>
+    withoutStale(PersistentMap.from([[uid, record]]), byKey([a, other]), pool).get(uid);
+  expect(after(makeService('a'))).toEqual({ ...record, addresses: [] });
+  expect(after(makeService('a', {}, { status: { ingress } }))).toBe(record);
+});

@@ -7,30 +7,36 @@ import type { PersistentMap } from '../core/persistent-map.ts';
 import type { LedgerRecords } from '../ports/ledger.ts';
 
 /**
- * The ledger of this host after another host held the Lease: where a status shows another address of the pool than the
- * record, the other host decided later, and the record has no address. The plan then takes the one in the status, as
- * after a lost state directory.
+ * The ledger of this host after another host held the Lease: where the statuses contradict a record, the other host decided
+ * later, and the record has no address. The plan then takes the one in the status, as after a lost state directory.
  *
  *   record .8, status .8        → .8
  *   record .8, status .9        → none
- *   record .8, status empty     → .8: another client cleared it
- *   record .8, status 10.0.0.1  → .8: no address of the pool
+ *   record .8, status empty     → .8: another client cleared it; none if another Service shows .8
+ *   record .8, status 10.0.0.1  → .8: no address of the pool; likewise
  */
 export function withoutStale(
   records: LedgerRecords,
   services: PersistentMap<ServiceKey, Service>,
   ranges: readonly IpRange[],
 ): LedgerRecords {
-  const stale: [ServiceUid, AddressRecord][] = [];
+  const shownBy = new Map<ServiceUid, readonly string[]>();
   for (const { uid, status } of services.values()) {
-    const record = records.get(uid);
-    if (record === undefined) continue;
-    const isStale = status.ingress.some(({ ip: text }) => {
+    const shown = status.ingress.flatMap(({ ip: text }) => {
       const ip = text === undefined ? undefined : parseIp(text);
-      if (ip === undefined || record.addresses.some((recorded) => recorded.text === ip.text)) return false;
-      return ranges.some((range) => rangeContains(range, ip));
+      return ip !== undefined && ranges.some((range) => rangeContains(range, ip)) ? [ip.text] : [];
     });
-    if (isStale) stale.push([uid, { ...record, addresses: [], listeners: [] }]);
+    if (shown.length > 0) shownBy.set(uid, shown);
   }
-  return stale.length === 0 ? records : records.with(stale);
+  const shownByAny = new Set([...shownBy.values()].flat());
+  const isStale = ({ uid, addresses }: AddressRecord): boolean => {
+    const recorded = new Set(addresses.map(({ text }) => text));
+    const shown = shownBy.get(uid);
+    if (shown === undefined) return [...recorded].some((text) => shownByAny.has(text));
+    return shown.some((text) => !recorded.has(text));
+  };
+  const stale = [...records.values()].filter((record) => record.addresses.length > 0 && isStale(record));
+  return stale.length === 0
+    ? records
+    : records.with(stale.map((record) => [record.uid, { ...record, addresses: [], listeners: [] }]));
 }

@@ -69,7 +69,14 @@ function start(
     },
   });
   const lead = async (): Promise<void> => {
-    const tenures = await loadTenureRecord({ path: '/tenure', identity, hostname, files: filesOf(files), log });
+    const tenures = await loadTenureRecord({
+      path: '/tenure',
+      ledgerPath: '/ledger',
+      identity,
+      hostname,
+      files: filesOf(files),
+      log,
+    });
     await leadWhileHeld(
       {
         tenures,

@@ -6,9 +6,10 @@ import type { Files } from '../ports/files.ts';
 import { loadTenureRecord, type Succession, type TenureRecord } from './tenure-record.ts';
 
 const path = '/state/tenure.jsonl';
+const ledgerPath = '/state/ledger.jsonl';
 
 function load(files: Files, { identity = 'lb1_a', hostname = 'lb1', log = recordLog() } = {}): Promise<TenureRecord> {
-  return loadTenureRecord({ path, identity, hostname, files, log });
+  return loadTenureRecord({ path, ledgerPath, identity, hostname, files, log });
 }
 
 const tenure = (transitions: number, holder = 'lb1_a', lease = 'uid-1'): Tenure => ({ lease, transitions, holder });
@@ -61,4 +62,15 @@ test('a failing disk is logged, and a restart does not rely on the tenure; a fil
   expect((await load(files)).successionTo(tenure(4))).toBe('unknown');
   texts.set(path, '{"file":"tenure","version":2}\n');
   await expect(load(files)).rejects.toMatchObject({ code: 'NEWER_FILE' });
+});
+
+test('the ledger is flushed to the disk before the tenure is written', async () => {
+  const steps: string[] = [];
+  const record = await load({
+    ...filesOf(new Map([[ledgerPath, '']])),
+    sync: async (at) => void steps.push(`sync ${at}`),
+    write: async (at) => void steps.push(`write ${at}`),
+  });
+  await record.keep(tenure(4));
+  expect(steps).toEqual([`sync ${ledgerPath}`, `write ${path}`]);
 });

@@ -32,6 +32,7 @@ type Kept = Tenure & { readonly host: string };
 
 export async function loadTenureRecord(deps: {
   readonly path: string;
+  readonly ledgerPath: string;
   /** Of this host in the Lease. */
   readonly identity: string;
   /** A copy of the state directory on another machine has the same identity. */
@@ -39,7 +40,7 @@ export async function loadTenureRecord(deps: {
   readonly files: Files;
   readonly log: Log;
 }): Promise<TenureRecord> {
-  const { identity, hostname, log } = deps;
+  const { ledgerPath, identity, hostname, files, log } = deps;
   const file = makeMapFile<string, Kept>({
     ...deps,
     name: 'tenure',
@@ -51,6 +52,11 @@ export async function loadTenureRecord(deps: {
     },
   });
   const serial = makeSerial();
+  const write = async (tenures: PersistentMap<string, Kept>): Promise<void> => {
+    // First the ledger: a power failure must not leave the tenure without its decisions.
+    if (await files.exists(ledgerPath)) await files.sync(ledgerPath);
+    await file.write(tenures);
+  };
   let last: Kept | undefined;
   for (const kept of (await file.read())?.values() ?? []) last = kept;
   return {
@@ -65,7 +71,7 @@ export async function loadTenureRecord(deps: {
     keep: async (tenure) => {
       last = { ...tenure, host: hostname };
       const map = PersistentMap.from([[tenure.lease, last]]);
-      await serial(() => file.write(map)).catch((error: unknown) => {
+      await serial(() => write(map)).catch((error: unknown) => {
         log.error(
           { err: error },
           'could not record the tenure of the Lease; after a restart, addresses in statuses overrule the ledger',

@@ -84,7 +84,14 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     makeIdentityFile({ path: paths.identity, earlierPath: earlierPaths.identity, files, log }),
   );
   const { hostname } = machine;
-  const tenures = await loadTenureRecord({ path: paths.tenure, identity: identity.name, hostname, files, log });
+  const tenures = await loadTenureRecord({
+    path: paths.tenure,
+    ledgerPath: paths.ledger,
+    identity: identity.name,
+    hostname,
+    files,
+    log,
+  });
   const lease = makeLease({
     client,
     namespace: leaseNamespace,

@@ -205,7 +205,7 @@ test('the present code reads its own files without a log line, and writes the sa
   const candidates = await loadCandidates({ path: paths.candidates, files, clock: virtualClock(), log });
   expect(candidates.hasOthers()).toBe(true);
   await candidates.add('lb2_7d9c3f1a-0b52-4c8e-8d3f-5a6b7c8d9e0f');
-  const tenures = await loadTenureRecord({ path: paths.tenure, ...ownTenure, files, log });
+  const tenures = await loadTenureRecord({ path: paths.tenure, ledgerPath: paths.ledger, ...ownTenure, files, log });
   expect(tenures.successionTo(lastTenure)).toBe('own');
   await tenures.keep(lastTenure);
   const upgraded = fixture('0.1.0');
@@ -225,7 +225,7 @@ test.each(['ledger', 'listeners', 'nodes', 'placement', 'identity', 'drains', 'c
       await read(open(texts));
       await loadDrains({ path: paths.drains, files, log });
       await loadCandidates({ path: paths.candidates, files, clock: virtualClock(), log });
-      await loadTenureRecord({ path: paths.tenure, ...ownTenure, files, log });
+      await loadTenureRecord({ path: paths.tenure, ledgerPath: paths.ledger, ...ownTenure, files, log });
     };
     await expect(readAll()).rejects.toThrow(`${paths[name]} was written by a newer release`);
   },

@@ -86,6 +86,45 @@ describe('a full disk', () => {
   });
 });
 
+test('a full disk after the term of another host takes no Service the address that its status shows', async () => {
+  await start();
+  const files = new Map<string, string>();
+  const first = await startController(server, startHost(), { files });
+  server.put('Service', makeWire('a'));
+  await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
+  await first[Symbol.asyncDispose]();
+  const request = (annotations: object): void => {
+    server.put('Service', { ...service('a'), ...makeWire('a', {}, { annotations }) });
+  };
+  const elsewhere = await startController(server, startHost(), { addresses: ['192.0.2.9'] });
+  request({ 'furiwake.dev/addresses': '192.0.2.9' });
+  await until(() => expect(shownIp('a')).toBe('192.0.2.9'));
+  await elsewhere[Symbol.asyncDispose]();
+  request({});
+  let isFull = true;
+  files.set = (path, text) => {
+    if (isFull && path === '/ledger') throw new Error('ENOSPC');
+    return Map.prototype.set.call(files, path, text) as typeof files;
+  };
+  let recorded: string | undefined;
+  const term = {
+    isLedgerCurrent: false,
+    recorded: () => {
+      recorded ??= files.get('/ledger');
+    },
+    published: () => undefined,
+  };
+  const host = startHost();
+  const rig = await startController(server, host, { files, term, timeFactor: 20 });
+  stack.push(rig);
+  await until(() => expect(rig.log.filter(({ level }) => level === 'error')).toHaveLength(1));
+  await until(() => expect([...host.ports.held.placed.keys()]).toEqual(['192.0.2.9']));
+  expect([recorded, shownIp('a')]).toEqual([undefined, '192.0.2.9']);
+  isFull = false;
+  await until(() => expect(recorded).toContain('"addresses":["192.0.2.9"]'));
+  expect(shownIp('a')).toBe('192.0.2.9');
+});
+
 test('a start with other addresses and without the record serves no address of another pool, and clears none', async () => {
   await start();
   const host = startHost();

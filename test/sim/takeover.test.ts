@@ -38,7 +38,7 @@ async function startProcess({ name, files }: Machine): Promise<AsyncDisposable &
   const { client, ...harness } = await makeHarness(server, { clock, files: new Map() });
   const deps = { files: filesOf(files), log };
   const candidates = await loadCandidates({ ...deps, path: '/candidates', clock });
-  const tenures = await loadTenureRecord({ ...deps, path: '/tenure', identity, hostname: name });
+  const tenures = await loadTenureRecord({ ...deps, path: '/tenure', ledgerPath: '/ledger', identity, hostname: name });
   const lease = makeLease({
     client,
     namespace: 'kube-system',
