@@ -37,6 +37,7 @@ const machine: Platform = {
   hostname: hostname(),
   isRoot: process.getuid?.() === 0,
   pid: process.pid,
+  nodeVersion: process.versions.node,
   newId: randomUUID,
   lockFolder: `/run/furiwake/net-${networkNamespace()}`,
 };
