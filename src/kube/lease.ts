@@ -5,12 +5,12 @@ import type { Log } from '../ports/log.ts';
 import type { KubeClient } from './client.ts';
 import { isKubeError } from './errors.ts';
 import { defaultDurationSeconds, leaseBody, type LeaseObject, withCandidate } from './lease-object.ts';
-import { type Holder, makeLeaseObserver } from './lease-observer.ts';
+import { type LeaseHolder, makeLeaseObserver } from './lease-observer.ts';
 import { resourcePath } from './paths.ts';
 
 /**
  * Why `hold` ended: the Lease names another holder, or has this host's identity but was not written by this process
- * (see {@link Holder}), or it was released.
+ * (see {@link LeaseHolder}), or it was released.
  */
 export type LeaseLoss = { readonly reason: 'taken'; readonly holder: string } | { readonly reason: 'released' };
 
@@ -21,7 +21,7 @@ export type Lease = {
    * candidate that the holder can see. `onHolder` is called for each holder, and when its kind changes. Failures of the
    * API are logged and retried; rejects when `signal` aborts, and with {@link NoNamespaceError}.
    */
-  acquire(signal: AbortSignal, onHolder?: (holder: Holder) => void): Promise<void>;
+  acquire(signal: AbortSignal, onHolder?: (holder: LeaseHolder) => void): Promise<void>;
   /**
    * Renews the Lease until it is lost or `signal` aborts; then releases it. An unreachable API server does not end it.
    */
@@ -146,7 +146,7 @@ export function makeLease({
   };
 
   /** Reads the Lease once, and tries once to take it if it is free; returns whether it is held now. */
-  const tryAcquire = async (onHolder: (holder: Holder) => void, signal: AbortSignal): Promise<boolean> => {
+  const tryAcquire = async (onHolder: (holder: LeaseHolder) => void, signal: AbortSignal): Promise<boolean> => {
     await read(signal);
     const holder = observer.holder();
     if (observer.lease !== undefined && holder !== undefined && holder.expiresInMs > 0) {
@@ -195,8 +195,8 @@ export function makeLease({
     heldUntilMs: () => heldUntilMs,
     trouble: () => trouble,
     acquire: async (signal, onHolder = () => undefined) => {
-      let told: Holder | undefined;
-      const tell = (holder: Holder): void => {
+      let told: LeaseHolder | undefined;
+      const tell = (holder: LeaseHolder): void => {
         if (told?.identity !== holder.identity || told.kind !== holder.kind) onHolder(holder);
         told = holder;
       };
