@@ -19,7 +19,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Ledger } from '../ports/ledger.ts';
 import type { Log } from '../ports/log.ts';
 import { makeLedgerWriter } from './ledger-writer.ts';
-import { type Decision, makePlanner } from './planner.ts';
+import { type AddressDecision, makePlanner } from './planner.ts';
 import { type RecordEvent, recordDecision } from './record-events.ts';
 import { withoutStale } from './stale-records.ts';
 
@@ -48,7 +48,7 @@ export type Term = {
 };
 
 /** What is published: the decision, the result of recording it, and the table that the host was given. */
-export type Plan = Decision & {
+export type Plan = AddressDecision & {
   readonly table: TrafficTable;
   /** Services whose source ranges exceed the budget of the host. */
   readonly overBudget: ReadonlySet<ServiceKey>;
@@ -259,10 +259,10 @@ function isSameHost(a: HostReport, b: HostReport): boolean {
  * what its status already shows, or has nothing and says why.
  */
 function withUnrecorded(
-  { ours, assignments }: Decision,
+  { ours, assignments }: AddressDecision,
   before: Plan | undefined,
   unrecorded: ReadonlyMap<ServiceUid, string>,
-): Decision['assignments'] {
+): AddressDecision['assignments'] {
   if (unrecorded.size === 0) return assignments;
   return assignments.with(
     [...ours.values()]

@@ -19,7 +19,7 @@ export type Snapshot = {
 };
 
 /** Who gets which address. Parts that did not change keep their identity from decision to decision. */
-export type Decision = {
+export type AddressDecision = {
   /** The Services that it was made for. */
   readonly services: Snapshot['services'];
   readonly eligibility: PersistentMap<ServiceKey, Eligibility>;
@@ -33,7 +33,7 @@ export type Decision = {
 
 /** The Services by whose they are. */
 type Classified = Pick<Snapshot, 'services' | 'records'> &
-  Pick<Decision, 'eligibility' | 'ours'> & {
+  Pick<AddressDecision, 'eligibility' | 'ours'> & {
     readonly leaving: PersistentMap<ServiceKey, Service>;
   };
 
@@ -49,7 +49,7 @@ const noServices: Classified = {
  * As good as pure: what a planner remembers of its last decision saves work and never changes the answer. `site` must be
  * the same object in every snapshot.
  */
-export function makePlanner(): (snapshot: Snapshot) => Decision {
+export function makePlanner(): (snapshot: Snapshot) => AddressDecision {
   const planAddresses = makeAddressPlanner();
   const poolOf = makePools();
   let classified = noServices;

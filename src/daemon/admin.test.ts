@@ -6,7 +6,7 @@ import { filesOf } from '../../test/sim/harness.ts';
 import { type LogLine, recordLog } from '../../test/sim/observers.ts';
 import { systemFiles } from '../main/node/files.ts';
 import { loadDrains } from './drains.ts';
-import { adminRoutes, askAdmin, noAnswer, serveAdmin } from './admin.ts';
+import { adminRoutes, askAdmin, noAdminAnswer, serveAdmin } from './admin.ts';
 
 const { signal } = new AbortController();
 let folder: string;
@@ -108,5 +108,5 @@ test.each([
   ['ECONNREFUSED', 'furiwake is not running (no process at /x/admin.sock). Start it'],
   ['UND_ERR_HEADERS_TIMEOUT', 'furiwake does not answer on /x/admin.sock (no luck)'],
 ])('%s on the admin socket is one plain line', (code, words) => {
-  expect(noAnswer('/x/admin.sock', Object.assign(new Error('no luck'), { code }))).toContain(words);
+  expect(noAdminAnswer('/x/admin.sock', Object.assign(new Error('no luck'), { code }))).toContain(words);
 });

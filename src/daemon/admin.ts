@@ -99,14 +99,14 @@ export async function askAdmin(
 ): Promise<string> {
   const { status, text } = await askSocket({ socketPath, method, path, body }, signal).catch((error: unknown) => {
     signal.throwIfAborted();
-    throw new StartError(noAnswer(socketPath, error), { cause: error });
+    throw new StartError(noAdminAnswer(socketPath, error), { cause: error });
   });
   if (status !== 200) throw new StartError(text.trim());
   return text;
 }
 
 /** The message for a request to the admin socket that failed. */
-export function noAnswer(socketPath: string, error: unknown): string {
+export function noAdminAnswer(socketPath: string, error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === 'EACCES') return `${socketPath} is only for root: run the command as root`;
   if (code === 'ENOENT' || code === 'ECONNREFUSED')

@@ -8,6 +8,7 @@ const tools = [
   { program: 'nft', debianPackage: 'nftables', args: ['--version'] },
   { program: 'ip', debianPackage: 'iproute2', args: ['-V'] },
   { program: 'ss', debianPackage: 'iproute2', args: ['-V'] },
+  { program: 'perl', debianPackage: 'perl', args: ['-e', 'printf "%vd", $^V'] }, // sends and hears what Node cannot
 ] as const;
 
 export type ToolVersion = {

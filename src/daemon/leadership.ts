@@ -2,7 +2,7 @@ import { untilAborted } from '../async/abort.ts';
 import { superviseAll } from '../async/supervise-all.ts';
 import type { Term } from '../controller/controller.ts';
 import { type Acquisition, type Lease, NoNamespaceError } from '../kube/lease.ts';
-import type { Holder } from '../kube/lease-observer.ts';
+import type { LeaseHolder } from '../kube/lease-observer.ts';
 import { assertNever } from '../core/assert-never.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
@@ -117,7 +117,7 @@ function lossWords({ identity, onLeaseLoss, hasOthers }: LeadershipDeps, holder:
 }
 
 /** The message about the holder that this host waits for. */
-function holderWords({ loadBalancerClass }: LeadershipDeps, { identity, kind, expiresInMs }: Holder): string {
+function holderWords({ loadBalancerClass }: LeadershipDeps, { identity, kind, expiresInMs }: LeaseHolder): string {
   const seconds = Math.ceil(expiresInMs / 1000);
   switch (kind) {
     case 'other':

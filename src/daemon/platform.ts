@@ -13,6 +13,8 @@ export type Platform = {
   readonly hostname: string;
   readonly isRoot: boolean;
   readonly pid: number;
+  /** Of Node.js: `24.11.1`. */
+  readonly nodeVersion: string;
   /** A new random identifier. */
   readonly newId: () => string;
   /**

@@ -59,6 +59,17 @@ export async function deleteState({ files, exec }: Disk, stateDir: string): Prom
 }
 
 /**
+ * Checks the state directory, and changes nothing: whether it is there, or `run` will create it. Throws
+ * {@link StartError} as `run` does.
+ */
+export async function findStateDir(files: Files, stateDir: string): Promise<'present' | 'missing'> {
+  if ((await files.stat(stateDir)) === undefined) return 'missing';
+  await assertPrivate(files, stateDir);
+  await ownershipOf(files, stateDir);
+  return 'present';
+}
+
+/**
  * `marked`: of furiwake; `earlier`: of release 0.1.0, which had no marker; `empty`: empty or missing. Throws for any
  * other folder.
  */

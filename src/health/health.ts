@@ -6,7 +6,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { CheckedNode, FamilyHealth, Health } from '../ports/health.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import { type Finding, type HealthState, initialHealth, judge, silentProbes } from './policy.ts';
+import { type CheckRound, type HealthState, initialHealth, judge, silentProbes } from './policy.ts';
 import { type Probe, probeAll } from './probe.ts';
 
 /** The health of all nodes: dataplanes report to it and follow it. */
@@ -117,7 +117,7 @@ function makeFamilyHealth(deps: {
     state = next;
   };
 
-  const take = (finding: Finding): ReturnType<typeof judge> => {
+  const take = (finding: CheckRound): ReturnType<typeof judge> => {
     const judgement = judge(state, finding, deadAfter);
     become(judgement.state);
     return judgement;
@@ -127,7 +127,7 @@ function makeFamilyHealth(deps: {
     nodes: ReadonlyMap<NodeName, Ip>,
     gone: ReadonlyMap<NodeName, Ip>,
     signal: AbortSignal,
-  ): Promise<Finding> => {
+  ): Promise<CheckRound> => {
     const answers = [...(await probeAll(probe, new Map([...gone, ...nodes]), signal))];
     return {
       from: 'probe',

@@ -2,10 +2,10 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { CheckAnswer } from '../ports/health.ts';
 import { nodeName } from '../../test/make/table.ts';
-import { type Finding, type HealthState, initialHealth, judge, type ProbeAnswer } from './policy.ts';
+import { type CheckRound, type HealthState, initialHealth, judge, type ProbeAnswer } from './policy.ts';
 
 /** A round as `n1 n2 …`: a check's answer, `-` while none is known, followed by `!` if HAProxy considers it down. */
-function checks(...words: readonly string[]): Finding {
+function checks(...words: readonly string[]): CheckRound {
   const looks = words.map((word, index) => {
     const answer = word.replace('!', '');
     return [
@@ -16,11 +16,11 @@ function checks(...words: readonly string[]): Finding {
   return { from: 'checks', checks: new Map(looks) };
 }
 
-function probe(...answers: readonly ProbeAnswer[]): Finding {
+function probe(...answers: readonly ProbeAnswer[]): CheckRound {
   return probeWithGone({}, ...answers);
 }
 
-function probeWithGone(gone: Readonly<Record<string, ProbeAnswer>>, ...answers: readonly ProbeAnswer[]): Finding {
+function probeWithGone(gone: Readonly<Record<string, ProbeAnswer>>, ...answers: readonly ProbeAnswer[]): CheckRound {
   return {
     from: 'probe',
     answers: new Map(answers.map((answer, index) => [nodeName(`n${index + 1}`), answer])),
@@ -28,12 +28,12 @@ function probeWithGone(gone: Readonly<Record<string, ProbeAnswer>>, ...answers: 
   };
 }
 
-const own = (rounds: number): readonly Finding[] => Array.from({ length: rounds }, () => probe('http', 'alive'));
+const own = (rounds: number): readonly CheckRound[] => Array.from({ length: rounds }, () => probe('http', 'alive'));
 const intoOwn = [checks('alive!', 'alive!'), probe('alive', 'alive')];
 
 type Case = {
   readonly name: string;
-  readonly findings: readonly Finding[];
+  readonly findings: readonly CheckRound[];
   readonly mode: 'checks' | 'own';
   readonly dead?: readonly string[];
   readonly out?: readonly string[];

@@ -20,16 +20,17 @@ import type { CheckAnswer, CheckedNode } from '../ports/health.ts';
 export type ProbeAnswer = 'http' | 'alive' | 'silent';
 
 /** `silent`: rounds in a row without any answer. */
-type NodeHealth = { readonly isOut: boolean; readonly silent: number; readonly answer: CheckAnswer | undefined };
+type NodeMemory = { readonly isOut: boolean; readonly silent: number; readonly answer: CheckAnswer | undefined };
 
 export type HealthState = {
   readonly mode: 'checks' | 'own';
-  readonly nodes: ReadonlyMap<NodeName, NodeHealth>;
+  readonly nodes: ReadonlyMap<NodeName, NodeMemory>;
   /** Rounds in a row in which the own probe got an HTTP answer from any node. */
   readonly httpRounds: number;
 };
 
-export type Finding =
+/** What one round of HAProxy's checks or of the own probe found. */
+export type CheckRound =
   | { readonly from: 'checks'; readonly checks: ReadonlyMap<NodeName, CheckedNode> }
   /** `gone`: removed nodes that still have connections. Their answers do not count for the others. */
   | {
@@ -56,21 +57,21 @@ const httpRoundsBack = 10;
  * The next state. A family without nodes keeps its mode. `deadAfter`: rounds of silence, a second each, after which a
  * node's connections are reset.
  */
-export function judge(state: HealthState, finding: Finding, deadAfter: number): Judgement {
-  switch (finding.from) {
+export function judge(state: HealthState, round: CheckRound, deadAfter: number): Judgement {
+  switch (round.from) {
     case 'checks':
-      return state.mode === 'checks' ? judgeChecks(state, finding.checks, deadAfter) : unchanged(state);
+      return state.mode === 'checks' ? judgeChecks(state, round.checks, deadAfter) : unchanged(state);
     case 'probe':
       return state.mode === 'checks'
-        ? judgeFirstProbe(state, finding.answers)
-        : judgeProbe(state, finding.answers, finding.gone, deadAfter);
+        ? judgeFirstProbe(state, round.answers)
+        : judgeProbe(state, round.answers, round.gone, deadAfter);
     default:
-      return assertNever(finding);
+      return assertNever(round);
   }
 }
 
 function judgeChecks(state: HealthState, checks: ReadonlyMap<NodeName, CheckedNode>, deadAfter: number): Judgement {
-  const nodes = new Map<NodeName, NodeHealth>();
+  const nodes = new Map<NodeName, NodeMemory>();
   for (const [name, check] of checks) {
     const before = state.nodes.get(name);
     const answer = check.answer ?? before?.answer; // an unknown state is as it was before
@@ -91,7 +92,7 @@ function judgeChecks(state: HealthState, checks: ReadonlyMap<NodeName, CheckedNo
 
 function judgeFirstProbe(state: HealthState, answers: ReadonlyMap<NodeName, ProbeAnswer>): Judgement {
   if (answers.size === 0 || [...answers.values()].includes('http')) return unchanged(state);
-  const nodes = new Map<NodeName, NodeHealth>();
+  const nodes = new Map<NodeName, NodeMemory>();
   for (const [name, answer] of answers)
     nodes.set(name, { isOut: false, silent: answer === 'silent' ? 1 : 0, answer: undefined });
   return { state: { mode: 'own', nodes, httpRounds: 0 }, wantsProbe: false, dead: [] };
@@ -108,7 +109,7 @@ function judgeProbe(
   if (httpRounds >= httpRoundsBack) return unchanged({ mode: 'checks', nodes: new Map(), httpRounds: 0 });
   // The last living nodes are never taken out: their silence then more likely means that the host's own network failed.
   const someAlive = found.some(([, answer]) => answer !== 'silent');
-  const nodes = new Map<NodeName, NodeHealth>();
+  const nodes = new Map<NodeName, NodeMemory>();
   const dead: NodeName[] = [];
   for (const [name, answer] of [...found, ...gone]) {
     const before = state.nodes.get(name);

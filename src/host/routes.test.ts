@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { noPrograms } from '../../test/sim/harness.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { decodeInterfaces, type NetworkInterface } from './interfaces.ts';
-import { hostNeeds, primaryAddresses, readRoutes, type Routes } from './routes.ts';
+import { neededAddresses, primaryAddresses, readRoutes, type RoutingTables } from './routes.ts';
 
 type Address = { readonly local: string; readonly prefixlen: number } & Readonly<Record<string, unknown>>;
 
@@ -16,19 +16,19 @@ function link(ifname: string, ...addresses: readonly Address[]): NetworkInterfac
 }
 
 /** As `ip -json route` lists them; the family is that of the routes of `six` or `four`. */
-const routes = (four: Routes[4], six: Routes[6] = []): Routes => ({ 4: four, 6: six });
+const routes = (four: RoutingTables[4], six: RoutingTables[6] = []): RoutingTables => ({ 4: four, 6: six });
 
 const eth0 = link('eth0', { local: '192.0.2.11', prefixlen: 24 }, { local: '2001:db8::11', prefixlen: 64 });
 const eth1 = link('eth1', { local: '198.51.100.11', prefixlen: 24 });
 
 describe('the host’s own address', () => {
   const primary = (
-    found: Routes,
+    found: RoutingTables,
     interfaces: readonly NetworkInterface[],
     placed: readonly [string, string][] = [],
   ): readonly string[] => primaryAddresses(found, interfaces, PersistentMap.from(placed)).map(({ text }) => text);
 
-  test.each<[string, Routes, readonly string[]]>([
+  test.each<[string, RoutingTables, readonly string[]]>([
     [
       'is that on the interface of the default route',
       routes([{ dst: 'default', dev: 'eth0', gateway: '192.0.2.1' }]),
@@ -87,7 +87,7 @@ describe('the set of addresses that the host needs', () => {
     );
     const resolvConf =
       '# by hand\nnameserver 192.0.2.53\n  nameserver fe80::53%eth0\nnameserver nonsense\nsearch example.com';
-    expect(Object.fromEntries(hostNeeds(found, [], resolvConf))).toEqual({
+    expect(Object.fromEntries(neededAddresses(found, [], resolvConf))).toEqual({
       '192.0.2.1': 'default gateway of this host',
       '192.0.2.2': 'gateway of this host',
       '192.0.2.3': 'gateway of this host',
@@ -98,7 +98,7 @@ describe('the set of addresses that the host needs', () => {
   });
 
   test('includes addresses that no host of its LANs may have', () => {
-    expect(Object.fromEntries(hostNeeds(routes([]), [eth0], ''))).toEqual({
+    expect(Object.fromEntries(neededAddresses(routes([]), [eth0], ''))).toEqual({
       '192.0.2.0': 'network address of a LAN of this host',
       '192.0.2.255': 'broadcast address of a LAN of this host',
       '2001:db8::': 'subnet-router anycast address of a LAN of this host',
@@ -111,12 +111,14 @@ describe('the set of addresses that the host needs', () => {
     ['2001:db8::11', 128],
     ['2001:db8::11', 127],
   ])('has no address of a link such as %s/%d: all of its addresses are hosts', (local, prefixlen) => {
-    expect([...hostNeeds(routes([]), [link('eth0', { local, prefixlen })], '')]).toEqual([]);
+    expect([...neededAddresses(routes([]), [link('eth0', { local, prefixlen })], '')]).toEqual([]);
   });
 
   test('of two roles the first counts: a gateway that is also a DNS server is called a gateway', () => {
     const found = routes([{ dst: 'default', gateway: '192.0.2.1' }]);
-    expect([...hostNeeds(found, [], 'nameserver 192.0.2.1')]).toEqual([['192.0.2.1', 'default gateway of this host']]);
+    expect([...neededAddresses(found, [], 'nameserver 192.0.2.1')]).toEqual([
+      ['192.0.2.1', 'default gateway of this host'],
+    ]);
   });
 });
 

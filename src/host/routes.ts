@@ -13,10 +13,10 @@ type Route = {
   readonly nexthops?: readonly Pick<Route, 'dev' | 'gateway' | 'via'>[];
 };
 
-export type Routes = { readonly [F in Family]: readonly Route[] };
+export type RoutingTables = { readonly [F in Family]: readonly Route[] };
 
 /** Throws `ExecError` if `ip` fails; a family that the kernel does not support has no routes. */
-export async function readRoutes(exec: Exec, signal: AbortSignal): Promise<Routes> {
+export async function readRoutes(exec: Exec, signal: AbortSignal): Promise<RoutingTables> {
   const read = async (family: Family): Promise<readonly Route[]> => {
     const { stdout } = await exec.run('ip', [`-${family}`, '-json', 'route', 'show', 'table', 'main'], { signal });
     return JSON.parse(stdout.trim() || '[]') as readonly Route[]; // no output if there is no route
@@ -30,7 +30,7 @@ export async function readRoutes(exec: Exec, signal: AbortSignal): Promise<Route
  * interface) do not.
  */
 export function primaryAddresses(
-  routes: Routes,
+  routes: RoutingTables,
   interfaces: readonly NetworkInterface[],
   placed: ReadonlyMap<string, string>,
 ): readonly Ip[] {
@@ -51,8 +51,8 @@ export function primaryAddresses(
  * servers (`resolvConf`: lines as in /etc/resolv.conf), network, broadcast and subnet-router anycast addresses (RFC
  * 4291 section 2.6.1) of the LANs that it is on.
  */
-export function hostNeeds(
-  routes: Routes,
+export function neededAddresses(
+  routes: RoutingTables,
   interfaces: readonly NetworkInterface[],
   resolvConf: string,
 ): ReadonlyMap<string, string> {

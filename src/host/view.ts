@@ -4,7 +4,7 @@ import type { Files } from '../ports/files.ts';
 import type { HostAddresses } from '../ports/host.ts';
 import { type NetworkInterface, sortAddresses } from './interfaces.ts';
 import type { PlacementRecord } from './placement-record.ts';
-import { hostNeeds, primaryAddresses, readRoutes } from './routes.ts';
+import { neededAddresses, primaryAddresses, readRoutes } from './routes.ts';
 
 /** The state of the host, as last read and changed since. */
 export type HostView = {
@@ -33,7 +33,7 @@ export async function viewOf(
     interfaces,
     own,
     primary: primaryAddresses(routes, interfaces, present),
-    needs: hostNeeds(routes, interfaces, resolvConfs.join('\n')),
+    needs: neededAddresses(routes, interfaces, resolvConfs.join('\n')),
     present,
   };
 }

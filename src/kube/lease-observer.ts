@@ -1,7 +1,7 @@
 import { candidatesOf, defaultDurationSeconds, type LeaseObject } from './lease-object.ts';
 
 /** The holder of the Lease that `acquire` waits for. */
-export type Holder = {
+export type LeaseHolder = {
   readonly identity: string;
   /**
    * - `other`: another identity.
@@ -31,7 +31,7 @@ export type LeaseObserver = {
    */
   hasClaimed(): void;
   /** Its holder; `undefined`: it is held by this process, released or deleted. */
-  holder(): Holder | undefined;
+  holder(): LeaseHolder | undefined;
 };
 
 /**

@@ -13,12 +13,12 @@ import {
   tenureOf,
   withCandidate,
 } from './lease-object.ts';
-import { type Holder, makeLeaseObserver } from './lease-observer.ts';
+import { type LeaseHolder, makeLeaseObserver } from './lease-observer.ts';
 import { resourcePath } from './paths.ts';
 
 /**
  * Why `hold` ended: the Lease names another holder, or has this host's identity but was not written by this process
- * (see {@link Holder}), or another holder took and released it (`holder` is empty); or this process released it.
+ * (see {@link LeaseHolder}), or another holder took and released it (`holder` is empty); or this process released it.
  */
 export type LeaseLoss = { readonly reason: 'taken'; readonly holder: string } | { readonly reason: 'released' };
 
@@ -32,7 +32,7 @@ export type Lease = {
    * candidate that the holder can see. `onHolder` is called for each holder, and when its kind changes. Failures of the
    * API are logged and retried; rejects when `signal` aborts, and with {@link NoNamespaceError}.
    */
-  acquire(signal: AbortSignal, onHolder?: (holder: Holder) => void): Promise<Acquisition>;
+  acquire(signal: AbortSignal, onHolder?: (holder: LeaseHolder) => void): Promise<Acquisition>;
   /**
    * Renews the Lease until it is lost or `signal` aborts; then releases it. An unreachable API server does not end it.
    */
@@ -168,7 +168,7 @@ export function makeLease({
 
   /** Reads the Lease once, and tries once to take it if it is free; `undefined`: it is not. */
   const tryAcquire = async (
-    onHolder: (holder: Holder) => void,
+    onHolder: (holder: LeaseHolder) => void,
     signal: AbortSignal,
   ): Promise<Acquisition | undefined> => {
     await read(signal);
@@ -223,8 +223,8 @@ export function makeLease({
     heldUntilMs: () => heldUntilMs,
     trouble: () => trouble,
     acquire: async (signal, onHolder = () => undefined) => {
-      let told: Holder | undefined;
-      const tell = (holder: Holder): void => {
+      let told: LeaseHolder | undefined;
+      const tell = (holder: LeaseHolder): void => {
         if (told?.identity !== holder.identity || told.kind !== holder.kind) onHolder(holder);
         told = holder;
       };

@@ -8,6 +8,7 @@ import { assertNever } from '../core/assert-never.ts';
 import type { Platform } from '../daemon/platform.ts';
 import { check } from '../cli/check.ts';
 import { makeConnect } from '../cli/check/connection.ts';
+import { hasColour } from '../cli/paint.ts';
 import { makeProbe } from '../health/probe.ts';
 import { cleanup } from './cleanup.ts';
 import type { LogOptions } from '../cli/options.ts';
@@ -37,6 +38,7 @@ const machine: Platform = {
   hostname: hostname(),
   isRoot: process.getuid?.() === 0,
   pid: process.pid,
+  nodeVersion: process.versions.node,
   newId: randomUUID,
   lockFolder: `/run/furiwake/net-${networkNamespace()}`,
 };
@@ -50,14 +52,12 @@ function write(text: string): void {
   process.stdout.write(text);
 }
 
-/** https://no-color.org: any value but an empty one. */
-function hasColour(stream: { readonly isTTY?: boolean }): boolean {
-  return stream.isTTY === true && !process.env['NO_COLOR'];
-}
-
 /** How text looks there: a pipe or a file has no width. */
 function screenOf(stream: { readonly isTTY?: boolean; readonly columns?: number }): StatusScreen {
-  return { isColoured: hasColour(stream), columns: stream.isTTY === true ? stream.columns : undefined };
+  return {
+    isColoured: hasColour(stream, process.env['NO_COLOR']),
+    columns: stream.isTTY === true ? stream.columns : undefined,
+  };
 }
 
 const end = endBySignal();
@@ -70,7 +70,7 @@ function deps(command: string, { level, format: asked }: LogOptions): CommandDep
   const log = makeLog({
     level,
     format,
-    isColoured: hasColour(process.stderr),
+    isColoured: hasColour(process.stderr, process.env['NO_COLOR']),
     write: (text) => process.stderr.write(text),
     onFailing: countFailures(metrics),
   });

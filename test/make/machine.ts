@@ -15,6 +15,7 @@ export function makeMachine(rest: Partial<Platform> = {}): Platform {
     hostname: 'lb1',
     isRoot: true,
     pid: 4711,
+    nodeVersion: '24.11.1',
     newId: () => 'id',
     lockFolder: '/run/furiwake/net-1',
     ...rest,

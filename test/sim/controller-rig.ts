@@ -78,7 +78,10 @@ export type RigOptions = {
 
 export async function startController(
   server: SimApiServer,
-  { link: host, ports }: Pick<SimHost, 'link' | 'ports'>,
+  {
+    link: host,
+    ports,
+  }: { readonly link: HostLink; readonly ports: Pick<Parameters<typeof makeFacts>[0], 'host' | 'placement'> },
   options: RigOptions = {},
 ): Promise<ControllerRig> {
   const { files = new Map<string, string>(), addresses = ['192.0.2.8-192.0.2.9'], timeFactor = 1 } = options;

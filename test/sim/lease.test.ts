@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type Acquisition, type Lease, type LeaseLoss, makeLease } from '../../src/kube/lease.ts';
-import type { Holder } from '../../src/kube/lease-observer.ts';
+import type { LeaseHolder } from '../../src/kube/lease-observer.ts';
 import { microTime } from '../../src/kube/lease-object.ts';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import { type Harness, makeHarness } from './harness.ts';
@@ -52,14 +52,14 @@ function lease(identity: string): Made {
 /** Waits for the Lease; records the reported holders, in order. */
 function waiting(identity: string): {
   mine: Made;
-  told: Holder[];
+  told: LeaseHolder[];
   acquired: Promise<Acquisition>;
   stop: AbortController;
 } {
   const mine = lease(identity);
   const stop = new AbortController();
   stops.push(stop);
-  const told: Holder[] = [];
+  const told: LeaseHolder[] = [];
   const acquired = mine.acquire(stop.signal, (of) => told.push(of));
   acquired.catch(() => undefined);
   return { mine, told, acquired, stop };
@@ -265,7 +265,7 @@ test('a Lease in an older state, as after a restore of etcd, is taken again afte
   expect(await loss).toEqual({ reason: 'taken', holder: 'box-1' });
   const stop = new AbortController();
   stops.push(stop);
-  const told: Holder[] = [];
+  const told: LeaseHolder[] = [];
   const acquired = mine.acquire(stop.signal, (of) => told.push(of));
   await pass(13_000);
   expect([mine.isHeld(), told.map(({ kind }) => kind)]).toEqual([false, ['unknown']]);
@@ -281,7 +281,7 @@ test('another process that keeps renewing with the same identity is a namesake, 
   await first.loss;
   const stop = new AbortController();
   stops.push(stop);
-  const told: Holder[] = [];
+  const told: LeaseHolder[] = [];
   void first.mine.acquire(stop.signal, (of) => told.push(of)).catch(() => undefined);
   await pass(30_000);
   expect(told.map(({ kind }) => kind)).toEqual(['unknown', 'namesake']);

@@ -8,6 +8,12 @@ const at = (path: string, answer: (asked: Asked) => unknown): CheckScene => ({
   answer: (asked) => (asked.path.endsWith(path) ? answer(asked) : undefined),
 });
 
+const exclusion = { 'node.kubernetes.io/exclude-from-external-load-balancers': '' };
+
+function nodeOf(name: string, address: string, labels: object = {}): object {
+  return { metadata: { name, labels }, status: { addresses: [{ type: 'InternalIP', address }] } };
+}
+
 test.each<[string, CheckScene, string, object]>([
   [
     'a kubeconfig that cannot be used',
@@ -79,6 +85,21 @@ test.each<[string, CheckScene, string, object]>([
     { probe: (address) => (address === '192.0.2.12' ? 'silent' : 'http') },
     'nodes',
     { mark: 'warning', found: '1 of 2 node addresses healthy on port 10256; no answer from 192.0.2.12' },
+  ],
+  [
+    'an excluded node, which is not asked,',
+    {
+      objects: { nodes: [nodeOf('n1', '192.0.2.11'), nodeOf('n2', '192.0.2.12', exclusion)] },
+      probe: (address) => (address === '192.0.2.12' ? 'silent' : 'http'),
+    },
+    'nodes',
+    { mark: 'ok', found: /^1 of 1 node address healthy on port 10256; excluded: n2$/ },
+  ],
+  [
+    'a cluster in which all nodes are excluded',
+    { objects: { nodes: [nodeOf('n1', '192.0.2.11', exclusion)] } },
+    'nodes',
+    { mark: 'warning', found: /^all are excluded: n1$/ },
   ],
   [
     'nodes that all refuse',

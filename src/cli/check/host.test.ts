@@ -19,7 +19,7 @@ test.each<[string, CheckScene, string, object]>([
     'nft',
     { mark: 'problem', found: 'not installed', advice: 'install it (Debian: apt-get install nftables)' },
   ],
-  ['a host without perl', { programs: { perl: failure } }, 'perl', { mark: 'warning', found: 'not installed' }],
+  ['a host without perl', { programs: { perl: failure } }, 'perl', { mark: 'problem', found: 'not installed' }],
   [
     'an old HAProxy',
     { programs: { 'haproxy -v': 'HA-Proxy version 2.2.9-2+deb11u6 2024/01/01' } },
@@ -38,6 +38,37 @@ test.each<[string, CheckScene, string, object]>([
     { programs: { 'ss -Hltnp': 'LISTEN 0 128 127.0.0.1:292 0.0.0.0:* users:(("nc",pid=9,fd=3))' } },
     'port of HAProxy',
     { mark: 'problem', found: '127.0.0.1:292 is held by nc (PID 9)' },
+  ],
+  [
+    'a state directory of another program',
+    { files: { '/var/lib/furiwake/passwd': '' } },
+    'state directory',
+    {
+      mark: 'problem',
+      found:
+        '/var/lib/furiwake is not a furiwake state directory (no marker file) and not empty: choose an empty or new folder',
+    },
+  ],
+  [
+    'a state directory of a newer release',
+    { files: { '/var/lib/furiwake/furiwake-state': '{"file":"furiwake-state","version":99}' } },
+    'state directory',
+    {
+      mark: 'problem',
+      found: expect.stringContaining('/var/lib/furiwake belongs to a newer release of furiwake (version 99,'),
+    },
+  ],
+  [
+    'a file in place of the state directory',
+    { files: { '/var/lib/furiwake': '' } },
+    'state directory',
+    { mark: 'problem' },
+  ],
+  [
+    'a state directory of this release',
+    { files: { '/var/lib/furiwake/furiwake-state': '{"file":"furiwake-state","version":1}' } },
+    'state directory',
+    { mark: 'ok', found: '/var/lib/furiwake' },
   ],
 ])('%s is found', async (_, scene, what, finding) => {
   expect((await findIn(scene)).filter((each) => each.what === what)).toMatchObject([finding]);

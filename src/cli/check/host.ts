@@ -3,7 +3,9 @@ import { descriptorLimit } from '../../daemon/descriptors.ts';
 import { findHolder, type FoundHolder } from '../../daemon/host-lock.ts';
 import { isHaproxyTooOld, type ToolVersion, toolVersions } from '../../daemon/host-tools.ts';
 import type { Platform } from '../../daemon/platform.ts';
-import { type Exec, ExecError } from '../../ports/exec.ts';
+import { findStateDir } from '../../daemon/state-dir.ts';
+import { StartError } from '../../daemon/errors.ts';
+import type { Files } from '../../ports/files.ts';
 import type { Placement } from '../../ports/host.ts';
 import type { RunOptions } from '../options.ts';
 import { checkReservedPorts, readAddresses } from './addresses.ts';
@@ -18,7 +20,6 @@ import { checkSysctls } from './sysctls.ts';
 /** What the checks of the address pool need of this host. */
 export type CheckedHost = {
   readonly placement: Pick<Placement, 'addresses' | 'linkOf'>;
-  /** perl sends and hears what Node cannot. */
   readonly hasPerl: boolean;
 };
 
@@ -41,14 +42,10 @@ export async function checkHost(
   await inspect('This host', 'user', async () =>
     isRoot ? ok('user', 'root') : problem('user', 'not root', 'run it again with sudo: most checks need root'),
   );
+  await inspect('This host', 'Node.js', async () => ok('Node.js', machine.nodeVersion)); // an older one does not come so far
   await inspectTool('This host', 'ip');
   await inspectTool('This host', 'ss');
-  let hasPerl = false;
-  await inspect('This host', 'perl', async () => {
-    const finding = await checkPerl(exec, signal);
-    hasPerl = finding.mark === 'ok';
-    return finding;
-  });
+  await inspectTool('This host', 'perl');
   let holder: FoundHolder;
   let placement: CheckedHost['placement'] | undefined;
   if (isRoot)
@@ -56,6 +53,7 @@ export async function checkHost(
       holder = await findHolder(machine, signal);
       return holderFinding(holder);
     });
+  if (isRoot) await inspect('This host', 'state directory', () => checkStateDir(files, options.stateDir));
   if (has('ip'))
     await inspect('This host', 'own addresses', async () => {
       placement = await readAddresses(options.stateDir, machine, signal);
@@ -81,7 +79,7 @@ export async function checkHost(
   }
   if (has('ss')) await inspect('Kernel', 'ss -K', () => checkSocketKiller(exec, clock, signal));
   if (has('ip')) await inspect('Kernel', 'kernel settings', () => checkSysctls(files, exec, signal));
-  return placement && { placement, hasPerl };
+  return placement && { placement, hasPerl: has('perl') };
 }
 
 function toolFinding(tool: ToolVersion | undefined): readonly Finding[] {
@@ -95,16 +93,14 @@ function toolFinding(tool: ToolVersion | undefined): readonly Finding[] {
   return [ok(program, short)];
 }
 
-async function checkPerl(exec: Exec, signal: AbortSignal): Promise<Finding> {
+async function checkStateDir(files: Files, stateDir: string): Promise<Finding> {
+  const what = 'state directory';
   try {
-    return ok('perl', (await exec.run('perl', ['-e', 'printf "%vd", $^V'], { signal })).stdout);
+    const found = await findStateDir(files, stateDir);
+    return ok(what, found === 'present' ? stateDir : `${stateDir}, which run creates`);
   } catch (error) {
-    if (!(error instanceof ExecError)) throw error;
-    return warning(
-      'perl',
-      'not installed',
-      'install it (Debian: apt-get install perl): without it the addresses are not announced to the neighbours',
-    );
+    if (error instanceof StartError) return problem(what, error.message, 'correct --state-dir, or this folder');
+    throw error;
   }
 }
 

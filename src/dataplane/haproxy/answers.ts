@@ -120,7 +120,7 @@ export function parseMap(answer: string): Map<string, string> {
 }
 
 /** One server of `show servers state`. */
-export type ServerState = {
+export type ServerLine = {
   readonly backend: string;
   readonly server: string;
   readonly address: string;
@@ -136,7 +136,7 @@ const forcedOut = 0x01 | 0x08; // SRV_ADMF_FMAINT, SRV_ADMF_FDRAIN
 const checkEnabled = 0x04; // CHK_ST_ENABLED
 
 /** Reads `show servers state` (format version 1) by its header. */
-export function parseServersState(answer: string): readonly ServerState[] {
+export function parseServersState(answer: string): readonly ServerLine[] {
   const [, header = '', ...lines] = answer.split('\n');
   const names = header.replace(/^# /, '').split(' ');
   return lines.map((line) => {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { node, tableOf } from '../../../test/make/table.ts';
 import type { TrafficNode } from '../../core/traffic/table.ts';
-import type { ServerState } from './answers.ts';
+import type { ServerLine } from './answers.ts';
 import { type Servers, serversOf } from './config.ts';
 import { type Held, leftoverServers, serverUpserts } from './worker.ts';
 
@@ -9,12 +9,12 @@ function wanted(...nodes: readonly TrafficNode[]): Servers {
   return serversOf(tableOf([], nodes));
 }
 
-function held(...states: readonly (Partial<ServerState> & Pick<ServerState, 'server'>)[]): Held['servers'] {
-  const servers = new Map<string, Map<string, ServerState>>();
+function held(...states: readonly (Partial<ServerLine> & Pick<ServerLine, 'server'>)[]): Held['servers'] {
+  const servers = new Map<string, Map<string, ServerLine>>();
   for (const state of states) {
     const defaults = { backend: 'nodes4', address: '10.0.0.1', port: 0, weight: 1, isOut: false, isChecked: true };
     const full = { ...defaults, ...state };
-    servers.set(full.backend, (servers.get(full.backend) ?? new Map<string, ServerState>()).set(full.server, full));
+    servers.set(full.backend, (servers.get(full.backend) ?? new Map<string, ServerLine>()).set(full.server, full));
   }
   return servers;
 }

@@ -1,6 +1,6 @@
 import type { Family } from '../../core/ip/ip.ts';
 import { nodesBackend } from '../../core/traffic/table.ts';
-import { parseInfo, parseMap, parseServersState, parseStat, type ServerState } from './answers.ts';
+import { parseInfo, parseMap, parseServersState, parseStat, type ServerLine } from './answers.ts';
 import type { RuntimeApi } from './client.ts';
 import { addNodeServer, type NodeServer, type ProgramId, parseDescription, serverId, type Servers } from './config.ts';
 import { type Entries, type EntryChange, type HeldEntries, makeHeldEntries } from './entries.ts';
@@ -11,7 +11,7 @@ export type Held = {
   /** `undefined`: not a program of furiwake. */
   readonly program: ProgramId | undefined;
   readonly entries: HeldEntries;
-  readonly servers: ReadonlyMap<string, ReadonlyMap<string, ServerState>>;
+  readonly servers: ReadonlyMap<string, ReadonlyMap<string, ServerLine>>;
 };
 
 /** Reads the contents of the serving worker. */
@@ -28,9 +28,9 @@ export async function readHeld(api: RuntimeApi, map: string, signal: AbortSignal
 
 async function readServers(api: RuntimeApi, signal: AbortSignal): Promise<Held['servers']> {
   const [answer = ''] = await api.ask(['show servers state'], signal);
-  const servers = new Map<string, Map<string, ServerState>>();
+  const servers = new Map<string, Map<string, ServerLine>>();
   for (const state of parseServersState(answer)) {
-    const backend = servers.get(state.backend) ?? new Map<string, ServerState>();
+    const backend = servers.get(state.backend) ?? new Map<string, ServerLine>();
     servers.set(state.backend, backend.set(state.server, state));
   }
   return servers;
@@ -181,7 +181,7 @@ export function serverUpserts(
   });
 }
 
-function serverChanges(present: ServerState | undefined, server: NodeServer, isChecked: boolean): readonly string[] {
+function serverChanges(present: ServerLine | undefined, server: NodeServer, isChecked: boolean): readonly string[] {
   if (present === undefined) return addNodeServer(server, isChecked);
   const id = serverId(server);
   const commands: string[] = [];

@@ -1,9 +1,9 @@
 import { fstatSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { defaultFormat, isJournal, type LogOptions, makeLog } from './log.ts';
+import { defaultFormat, isJournal, type LogDeps, makeLog } from './log.ts';
 
 /** The output for a warning and an error. */
-function lines(options: Partial<LogOptions>): readonly string[] {
+function lines(options: Partial<LogDeps>): readonly string[] {
   const written: string[] = [];
   const log = makeLog({
     level: 'info',

@@ -9,7 +9,7 @@ import type { Log } from '../../ports/log.ts';
  */
 export type LogFormat = 'text' | 'journal' | 'json';
 
-export type LogOptions = {
+export type LogDeps = {
   readonly level: 'debug' | 'info' | 'warn' | 'error';
   readonly format: LogFormat;
   readonly isColoured: boolean;
@@ -19,7 +19,7 @@ export type LogOptions = {
 };
 
 /** Structured log on pino, without transports (they spawn a worker by file path, which a bundle does not have). */
-export function makeLog({ level, format, isColoured, write, onFailing }: LogOptions): Log {
+export function makeLog({ level, format, isColoured, write, onFailing }: LogDeps): Log {
   const show: Readonly<Record<LogFormat, (line: string) => string>> = {
     json: (line) => line,
     text: (line) => terminalLine(line, isColoured),

@@ -1,0 +1,214 @@
+import { chmod, writeFile } from 'node:fs/promises';
+import { expect, test } from 'vitest';
+import { listener } from '../../test/make/table.ts';
+import { startHostRig, webPort } from '../../test/netns/host-rig.ts';
+import { type SimApiServer, startSimApiServer } from '../../test/sim/apiserver.ts';
+import { startController } from '../../test/sim/controller-rig.ts';
+import type { SimObject } from '../../test/sim/kinds.ts';
+import { patience } from '../../test/netns/patience.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Conversation, Exec } from '../ports/exec.ts';
+import { systemClock } from './node/clock.ts';
+import { systemExec } from './node/exec.ts';
+
+const [first, second] = ['10.50.0.1', '10.50.0.2'] as const;
+const [served, added] = [listener(first, 80, webPort), listener(second, 80, webPort)];
+
+/** Runs a program of the machine itself: mounts. */
+const onMachine = (file: string, ...args: readonly string[]): Promise<unknown> =>
+  systemExec.run(file, args, { signal: AbortSignal.timeout(10_000) });
+
+test('a state directory that becomes read-only: served Services answer on, the new one waits, and all is served when it is writable again', async () => {
+  await using stack = new AsyncDisposableStack();
+  const rig = stack.use(
+    await startHostRig({
+      prepare: (_, stateDir) => onMachine('mount', '-t', 'tmpfs', 'none', stateDir).then(() => undefined),
+    }),
+  );
+  stack.defer(() => onMachine('umount', '--lazy', rig.stateDir).then(() => undefined));
+  rig.publish(served);
+  await rig.untilAnswers(first);
+
+  await onMachine('mount', '-o', 'remount,ro', rig.stateDir);
+  rig.publish(served, added);
+  await expect.poll(() => rig.agent.troubles().join(), patience).toContain('read-only file system');
+  for (let request = 0; request < 10; request++) await rig.answers(first);
+
+  await onMachine('mount', '-o', 'remount,rw', rig.stateDir);
+  await rig.untilAnswers(second);
+  await rig.answers(first);
+  await expect.poll(() => rig.agent.troubles(), patience).toEqual([]);
+});
+
+test('HAProxy is replaced by a script that answers and exits: the running one serves on; after its end the starts are paced and said once', async () => {
+  let isReplaced = false;
+  const starts: number[] = [];
+  let script = '';
+  await using rig = await startHostRig({
+    prepare: async ({ folder }) => {
+      script = `${folder}/haproxy`;
+      await writeFile(script, '#!/bin/sh\necho "HAProxy version 2.6.12 2026/10/17"\n');
+      await chmod(script, 0o755);
+    },
+    wrap: (exec) => ({
+      ...exec,
+      run: (file, args, options) => {
+        if (file !== 'haproxy' || !isReplaced) return exec.run(file, args, options);
+        if (!args.includes('-c')) starts.push(performance.now());
+        return exec.run(script, args, options);
+      },
+    }),
+  });
+  rig.publish(served);
+  await rig.untilAnswers(first);
+
+  isReplaced = true;
+  rig.publish(served, added);
+  await rig.untilAnswers(second);
+  await rig.answers(first);
+  expect(starts).toEqual([]);
+
+  const { pid } = await rig.parts.proxy.observe(AbortSignal.timeout(5_000));
+  process.kill(pid, 'SIGKILL');
+  await expect.poll(() => rig.agent.troubles().join(), patience).toContain('HAProxy');
+  await expect.poll(() => starts.length, { timeout: 30_000 }).toBe(2);
+  const [one = 0, two = 0] = starts;
+  expect(two - one).toBeGreaterThan(1_000);
+  expect(rig.log.lines.filter(({ message }) => message.includes('running HAProxy failed'))).toHaveLength(1);
+
+  isReplaced = false;
+  await rig.untilAnswers(first);
+  await rig.untilAnswers(second);
+});
+
+test('an interface that is renamed: the addresses that are served on it answer again', async () => {
+  await using rig = await startHostRig();
+  const onLink = '10.10.0.50';
+  rig.publish(served, listener(onLink, 80, webPort));
+  await rig.untilAnswers(first);
+  await rig.untilAnswers(onLink);
+  const { balancer } = rig.lab;
+  await balancer.exec('ip', 'link', 'set', 'wan', 'down');
+  await balancer.exec('ip', 'link', 'set', 'wan', 'name', 'wan9');
+  await balancer.exec('ip', 'link', 'set', 'wan9', 'up');
+  for (const address of [onLink, first]) await rig.untilAnswers(address);
+  await expect.poll(() => rig.agent.troubles(), patience).toEqual([]);
+});
+
+test('a process of another user on the port: it is named and left alone, and all is served when it ends; it cannot take the port from HAProxy', async () => {
+  const listen =
+    "require('node:net').createServer().on('error', ({ code }) => console.log(code)).listen(292, '127.0.0.1', () => console.log('listening'))";
+  const nobody = ['--reuid', '65534', '--regid', '65534', '--clear-groups', process.execPath, '-e', listen];
+  const take = (exec: Exec, signal: AbortSignal): Conversation => exec.converse('setpriv', nobody, signal);
+  const end = new AbortController();
+  await using rig = await startHostRig({
+    prepare: async ({ balancer }) => {
+      await balancer.exec('sysctl', '-qw', 'net.ipv4.ip_unprivileged_port_start=0');
+      expect(await firstLine(take(balancer.execPort, end.signal))).toBe('listening');
+    },
+  });
+  rig.publish(served);
+  await expect
+    .poll(() => rig.agent.troubles().join(), patience)
+    .toMatch(/port 292 of 127\.0\.0\.1 is held by \S+ \(process \d+\): stop it/);
+  expect(await rig.fetch(first)).not.toBe('n1');
+  end.abort();
+  await rig.untilAnswers(first);
+
+  const later = new AbortController();
+  expect(await firstLine(take(rig.lab.balancer.execPort, later.signal))).toBe('EADDRINUSE');
+  for (let request = 0; request < 10; request++) await rig.answers(first);
+});
+
+test.each([3_600_000, -3_600_000])(
+  'the wall clock jumps by %d ms: served Services answer, changes continue, and nothing is reported',
+  async (byMs) => {
+    let offsetMs = 0;
+    const clock: Clock = { ...systemClock, now: () => Date.now() + offsetMs };
+    await using rig = await startHostRig({ clock });
+    rig.publish(served);
+    await rig.untilAnswers(first);
+    const lines = rig.log.lines.length;
+    offsetMs = byMs;
+    rig.publish(served, added);
+    await rig.untilAnswers(second);
+    await rig.answers(first);
+    expect(rig.agent.troubles()).toEqual([]);
+    expect(rig.log.lines.slice(lines).filter(({ level }) => level === 'warn' || level === 'error')).toEqual([]);
+  },
+);
+
+test('nft refuses each tenth change: the controller publishes all Services, and one that is served answers on', async () => {
+  let changes = 0;
+  let refusals = 0;
+  const each = (text: string): string => {
+    if (++changes % 10 !== 0) return text;
+    refusals++;
+    return text.replaceAll('inet furiwake', 'inet missing');
+  };
+  await using rig = await startHostRig({
+    wrap: (exec) => ({
+      ...exec,
+      run: (file, args, { stdin, ...options }) =>
+        exec.run(
+          file,
+          args,
+          stdin === undefined ? options : { ...options, stdin: file === 'nft' ? each(stdin) : stdin },
+        ),
+      converse: (file, args, signal) => {
+        const conversation = exec.converse(file, args, signal);
+        if (!args.includes('nft')) return conversation;
+        const write: Conversation['write'] = (text) => conversation.write(each(text));
+        return { ...conversation, write };
+      },
+    }),
+  });
+  await using server = await startSimApiServer({ seed: 1 });
+  server.put('Node', {
+    apiVersion: 'v1',
+    kind: 'Node',
+    metadata: { name: 'n1' },
+    status: { addresses: [{ type: 'InternalIP', address: '10.20.0.11' }] },
+  });
+  await using _controller = await startController(
+    server,
+    { link: rig.agent, ports: rig.parts },
+    { addresses: ['10.50.0.1-10.50.0.40'] },
+  );
+  const names = Array.from({ length: 40 }, (_, index) => `s${index}`);
+  for (const name of names) {
+    server.put('Service', makeWire(name));
+    await expect.poll(() => shownIp(server, name), patience).toBeDefined();
+    await rig.answers(first);
+  }
+  expect(refusals).toBeGreaterThanOrEqual(4);
+  // furiwake sends a refused change again as a whole: nothing fails for the Services.
+  expect(rig.log.lines.filter(({ level }) => level === 'warn' || level === 'error')).toEqual([]);
+  for (const name of names) await rig.untilAnswers(shownIp(server, name) ?? '');
+  await expect.poll(() => rig.agent.troubles(), patience).toEqual([]);
+});
+
+function makeWire(name: string): SimObject {
+  return {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name, namespace: 'default' },
+    spec: {
+      type: 'LoadBalancer',
+      ipFamilies: ['IPv4'],
+      ports: [{ port: 80, protocol: 'TCP', nodePort: webPort }],
+    },
+  };
+}
+
+function shownIp(server: SimApiServer, name: string): string | undefined {
+  const service:
+    | { readonly status?: { readonly loadBalancer?: { readonly ingress?: readonly { readonly ip?: string }[] } } }
+    | undefined = server.get('Service', `default/${name}`);
+  return service?.status?.loadBalancer?.ingress?.[0]?.ip;
+}
+
+async function firstLine({ lines }: Conversation): Promise<string | undefined> {
+  for await (const line of lines) return line;
+  return undefined;
+}
