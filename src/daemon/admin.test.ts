@@ -26,7 +26,7 @@ async function tell(
     status: () => Promise.reject(new Error('not asked here')),
     drains,
     nodes: () =>
-      nodes && { all: new Set(nodes), active: new Set(nodes.filter((name) => !name.startsWith('excluded'))) },
+      nodes && { all: new Set(nodes), accepting: new Set(nodes.filter((name) => !name.startsWith('excluded'))) },
     log,
   });
   const socket = path.join(folder, 'admin.sock');
@@ -43,14 +43,14 @@ test('a node is drained and undrained, and both are logged', async () => {
   const { said, drained, log } = await tell(['n1', 'n2'], ['drain', 'n2'], ['drain', 'n1'], ['undrain', 'n2']);
   expect(said).toEqual([
     'node/n2 drained\n',
-    'node/n1 drained\nWarning: no node takes new connections any more: all are drained or excluded.\n',
+    'node/n1 drained\nWarning: no node takes new connections: all are drained, excluded or silent.\n',
     'node/n2 accepts connections again\n',
   ]);
   expect(drained).toEqual(['n1']);
   expect(log.map(({ fields, message }) => [message, fields['node']])).toEqual([
     ['node drained: no new connections', 'n2'],
     ['node drained: no new connections', 'n1'],
-    ['no node takes new connections: all are drained or excluded', 'n1'],
+    ['no node takes new connections: all are drained, excluded or silent', 'n1'],
     ['node undrained', 'n2'],
   ]);
 });
@@ -72,7 +72,7 @@ test('a node that was removed while drained may be undrained', async () => {
   const status = (): Promise<never> => Promise.reject(new Error('not asked here'));
   const log = recordLog();
   const drains = await loadDrains({ path: '/drains', files: filesOf(new Map()), log });
-  const routes = adminRoutes({ status, drains, nodes: () => ({ all: nodes, active: nodes }), log });
+  const routes = adminRoutes({ status, drains, nodes: () => ({ all: nodes, accepting: nodes }), log });
   await routes['POST /drain']?.('n1', signal);
   nodes.clear();
   expect(await routes['POST /undrain']?.('n1', signal)).toMatchObject({
@@ -86,7 +86,7 @@ test('an excluded node does not count as a remaining one', async () => {
   const { said } = await tell(['excluded', 'n1', 'n2'], ['drain', 'n1'], ['drain', 'n2']);
   expect(said).toEqual([
     'node/n1 drained\n',
-    'node/n2 drained\nWarning: no node takes new connections any more: all are drained or excluded.\n',
+    'node/n2 drained\nWarning: no node takes new connections: all are drained, excluded or silent.\n',
   ]);
 });
 

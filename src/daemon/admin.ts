@@ -12,7 +12,7 @@ export type AdminSource = {
   readonly status: (signal: AbortSignal) => Promise<HostStatus>;
   readonly drains: Drains;
   /** Names of all nodes, and of those that accept connections; `undefined` while they are not known. */
-  readonly nodes: () => { readonly all: ReadonlySet<string>; readonly active: ReadonlySet<string> } | undefined;
+  readonly nodes: () => { readonly all: ReadonlySet<string>; readonly accepting: ReadonlySet<string> } | undefined;
   readonly log: Log;
 };
 
@@ -35,9 +35,9 @@ export function adminRoutes({ status, drains, nodes, log }: AdminSource): Routes
       if (refusal !== undefined) return refusal;
       await drains.set(node, true);
       log.info({ node, drained: [...drains.current()] }, 'node drained: no new connections');
-      const isLast = [...(nodes()?.active ?? [])].every((each) => drains.current().has(each as NodeName));
-      if (isLast) log.warn({ node }, 'no node takes new connections: all are drained or excluded');
-      const warning = isLast ? 'Warning: no node takes new connections any more: all are drained or excluded.\n' : '';
+      const isLast = [...(nodes()?.accepting ?? [])].every((each) => drains.current().has(each as NodeName));
+      if (isLast) log.warn({ node }, 'no node takes new connections: all are drained, excluded or silent');
+      const warning = isLast ? 'Warning: no node takes new connections: all are drained, excluded or silent.\n' : '';
       return textReply(200, `node/${node} drained\n${warning}`);
     },
     'POST /undrain': async (body) => {

@@ -22,6 +22,8 @@ export type ClusterDeps = {
   readonly leaseNamespace: string;
   readonly clock: Clock;
   readonly log: Log;
+  /** Called with each reason why the server does not answer yet. */
+  readonly onTrouble?: (words: string) => void;
 };
 
 const versionTimeoutMs = 10_000;
@@ -70,7 +72,7 @@ async function readVersion(client: ClusterDeps['client'], signal: AbortSignal): 
 }
 
 async function untilAnswered<T>(
-  { server, clock, log }: ClusterDeps,
+  { server, clock, log, onTrouble }: ClusterDeps,
   signal: AbortSignal,
   ask: () => Promise<T>,
 ): Promise<T> {
@@ -89,6 +91,7 @@ async function untilAnswered<T>(
       refusals = lasting === undefined ? 0 : refusals + 1;
       if (lasting !== undefined && refusals >= youthTries) throw new StartError(lasting, { cause: error });
       trouble.failed(error, { server });
+      onTrouble?.(`the API server ${server} does not answer: ${error.message}`);
       const waitMs = lasting === undefined ? Math.max(backoff.next(), error.retryAfterMs ?? 0) : youthRetryMs;
       await clock.sleep(waitMs, signal);
     }

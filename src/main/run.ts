@@ -13,12 +13,14 @@ import { leaseName } from '../daemon/lease-name.ts';
 import { earlierStatePaths, statePaths } from '../daemon/platform.ts';
 import type { RunOptions } from '../cli/options.ts';
 import { openStateDir, refuseStateDir } from '../daemon/state-dir.ts';
-import { sayWhenReady } from '../daemon/say-when-ready.ts';
+import { clusterTroubles, sayWhenReady } from '../daemon/readiness.ts';
 import { tellNodes } from '../daemon/tell-nodes.ts';
 import { loadTenureRecord } from '../daemon/tenure-record.ts';
 import { assembleController, type ControllerParts } from '../controller/assemble.ts';
 import type { Term } from '../controller/controller.ts';
 import type { Site } from '../core/model/site.ts';
+import { acceptingNodes } from '../core/status/node-trouble.ts';
+import { emptyTable } from '../core/traffic/table.ts';
 import { loadCandidates } from '../daemon/candidates.ts';
 import { loadDrains } from '../daemon/drains.ts';
 import { leadWhileHeld, servesAtStart } from '../daemon/leadership.ts';
@@ -130,19 +132,18 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     clock,
   });
   const facts = makeFacts({ host: hostParts.host, placement, site, reserved: apiServer });
+  /** Until the cluster is connected. */
+  let connecting = `connecting to the API server ${config.server}`;
   let connected: { readonly server: string; readonly kubernetes: string } | undefined;
   /** Of the current term of the Lease. */
   let current: ControllerParts | undefined;
 
+  const name = `${leaseNamespace}/${leaseName(loadBalancerClass)}`;
   const notReady = (): readonly string[] => [
-    ...(lease.isHeld()
-      ? []
-      : [lease.trouble() ?? `the Lease ${leaseNamespace}/${leaseName(loadBalancerClass)} is not held`]),
-    ...(current?.stores.services.isSynced === true && current.stores.nodes.isSynced
-      ? []
-      : ['Services and Nodes are not known yet']),
-    ...noNodeWords(current),
-    ...agent.troubles(),
+    ...new Set([
+      ...(connected === undefined ? [connecting] : clusterTroubles({ lease, leaseName: name, parts: current })),
+      ...agent.troubles(),
+    ]),
   ];
   await using _admin = await serveAdmin(
     paths.adminSocket,
@@ -150,10 +151,9 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
       drains,
       nodes: () => {
         if (current?.stores.nodes.isSynced !== true) return undefined;
-        const active = [...(current.controller.plan()?.table.nodes.values() ?? [])].filter(
-          ({ state }) => state === 'active',
-        );
-        return { all: new Set(current.stores.nodes.objects().keys()), active: new Set(active.map(({ name }) => name)) };
+        const { table } = current.controller.plan() ?? { table: emptyTable };
+        const accepting = acceptingNodes({ table, health: agent.report().health });
+        return { all: new Set(current.stores.nodes.objects().keys()), accepting };
       },
       log,
       status: async (inner) => {
@@ -183,7 +183,12 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     const ranges = site.handsOutOwn ? placement.addresses().primary : [];
     if (site.handsOutOwn && ranges.length === 0)
       throw new StartError('this host has no address on the interface of its default route to assign: set --addresses');
-    const { gitVersion } = await prepareCluster({ client, server, leaseNamespace, clock, log }, site.ranges, inner);
+    log.info({}, connecting);
+    const onTrouble = (words: string): void => {
+      connecting = words;
+    };
+    const access = { client, server, leaseNamespace, clock, log, onTrouble };
+    const { gitVersion } = await prepareCluster(access, site.ranges, inner);
     connected = { server, kubernetes: gitVersion };
     log.info({ ...connected, class: loadBalancerClass }, 'connected to the cluster');
     await identity.keep().catch((error: unknown) => refuseStateDir(stateDir, error));
@@ -261,12 +266,6 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     if (options.stopsTrafficOnExit) await removeFromHost(hostParts, log);
     await client.close();
   }
-}
-
-/** Both families are without a node, so no connection can be served. */
-function noNodeWords(current: ControllerParts | undefined): readonly string[] {
-  const trouble = current?.controller.plan()?.nodeTrouble;
-  return trouble?.[4] === undefined || trouble[6] === undefined ? [] : [`no node takes connections: ${trouble[4]}`];
 }
 
 async function serveMetrics(

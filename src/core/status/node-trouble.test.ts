@@ -5,7 +5,7 @@ import type { Node } from '../model/node.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { makeTrafficPlanner } from '../traffic/plan.ts';
 import type { HostReport } from '../traffic/report.ts';
-import { type NodeTrouble, nodeTrouble } from './node-trouble.ts';
+import { acceptingNodes, type NodeTrouble, nodeTrouble } from './node-trouble.ts';
 
 type Health = Readonly<Record<string, NonNullable<ReturnType<HostReport['health']['get']>>>>;
 
@@ -42,26 +42,20 @@ describe('no node takes connections', () => {
       'every node with an IPv4 address is excluded: n1 (label node.kubernetes.io/exclude-from-external-load-balancers), n2 (taint of the cluster autoscaler), n3 (being deleted)',
     ],
     ['all are drained', [n1, n2], {}, ['n1', 'n2'], 'every node is drained: n1, n2'],
-    [
-      'all are silent',
-      [n1, n2],
-      { n1: { 4: 'silent' }, n2: { 4: 'silent' } },
-      [],
-      'no node answers this host: n1, n2 silent',
-    ],
+    ['all are silent', [n1, n2], { n1: { 4: 'silent' }, n2: { 4: 'silent' } }, [], 'every node is silent: n1, n2'],
     [
       'the others are drained or excluded, and one is silent',
       [n1, n2, { ...dual, excluded: 'taint' }],
       { n1: { 4: 'silent' }, n2: { 4: 'up' } },
       ['n2'],
-      'no node answers this host: n1 silent',
+      'every node is silent (n1) or drained (n2)',
     ],
     [
       'of many that are silent five are named',
       ['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((name) => makeNode(name, '192.0.2.11')),
       Object.fromEntries(['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((name) => [name, { 4: 'silent' }])),
       [],
-      'no node answers this host: a, b, c, d, e and 2 more silent',
+      'every node is silent: a, b, c, d, e and 2 more',
     ],
   ])('%s', (_, nodes, health, drained, expected) => {
     expect(troubleOf(nodes, health, drained)[4]).toBe(expected);
@@ -83,9 +77,24 @@ test('each family has its own trouble', () => {
   expect(troubleOf([n1])).toEqual({ 4: undefined, 6: 'no node has an IPv6 address' });
   expect(troubleOf([dual], { n3: { 4: 'up', 6: 'silent' } })).toEqual({
     4: undefined,
-    6: 'no node answers this host: n3 silent',
+    6: 'every node is silent: n3',
   });
   expect(troubleOf([n1, { ...dual, excluded: 'taint' }])[6]).toBe(
     'every node with an IPv6 address is excluded: n3 (taint of the cluster autoscaler)',
   );
+});
+
+test('a node takes connections unless it drains or is silent in each of its families', () => {
+  const nodes = [
+    { name: nodeName('up'), addresses: n1.addresses, state: 'active' },
+    { name: nodeName('drained'), addresses: n2.addresses, state: 'drain' },
+    { name: nodeName('silent'), addresses: n2.addresses, state: 'active' },
+    { name: nodeName('half'), addresses: dual.addresses, state: 'active' },
+  ] as const;
+  const table = { nodes: new Map(nodes.map((node) => [node.name, node])) };
+  const health: HostReport['health'] = new Map([
+    [nodeName('silent'), { 4: 'silent' }],
+    [nodeName('half'), { 4: 'silent', 6: 'unhealthy' }],
+  ]);
+  expect([...acceptingNodes({ table, health })]).toEqual(['up', 'half']);
 });

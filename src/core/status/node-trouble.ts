@@ -30,8 +30,19 @@ function troubleOf(family: Family, { nodes, table, health }: NodeTroubleInput): 
   const active = usable.filter(({ state }) => state === 'active');
   if (active.length === 0) return `every node is drained: ${names(usable)}`;
   const answering = active.filter(({ name }) => health.get(name)?.[family] !== 'silent');
-  if (answering.length === 0) return `no node answers this host: ${names(active)} silent`;
-  return undefined;
+  if (answering.length > 0) return undefined;
+  const drained = usable.filter(({ state }) => state !== 'active');
+  if (drained.length === 0) return `every node is silent: ${names(active)}`;
+  return `every node is silent (${names(active)}) or drained (${names(drained)})`;
+}
+
+/** The nodes that take new connections, in one family at least. */
+export function acceptingNodes({ table, health }: Omit<NodeTroubleInput, 'nodes'>): ReadonlySet<NodeName> {
+  const accepting = [...table.nodes.values()].filter(({ name, addresses, state }) => {
+    const found = health.get(name);
+    return state === 'active' && addresses.some(({ family }) => found?.[family] !== 'silent');
+  });
+  return new Set(accepting.map(({ name }) => name));
 }
 
 function exclusion({ name, excluded }: Node): string {

@@ -161,7 +161,8 @@ test('a reload right after the start, when the master may lose a signal, succeed
     const driver = rig.newDriver({ idleTimeoutSeconds });
     await apply(driver, rig.table(listeners), rig.signal);
     expect(await rig.fetch('10.50.0.1')).toMatchObject({ status: 200 });
-    expect(driver.metric('furiwake_reloads_total')).toBe(idleTimeoutSeconds === 3600 ? 0 : 1);
+    // A lost signal is sent again: one reload, or two.
+    expect(driver.metric('furiwake_reloads_total')).toBeOneOf(idleTimeoutSeconds === 3600 ? [0] : [1, 2]);
   }
 });
 

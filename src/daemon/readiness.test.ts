@@ -6,7 +6,7 @@ import { startController, startHost } from '../../test/sim/controller-rig.ts';
 import { until } from '../../test/sim/harness.ts';
 import { makeLatch } from '../async/latch.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
-import { sayWhenReady } from './say-when-ready.ts';
+import { clusterTroubles, sayWhenReady } from './readiness.ts';
 
 test('looks only after a change, and says once that the host is ready', async () => {
   await using server = await startSimApiServer({ seed: 1 });
@@ -37,4 +37,28 @@ test('looks only after a change, and says once that the host is ready', async ()
   stop.abort();
   await running;
   expect(log.lines).toMatchObject([{ level: 'info', message: 'ready', fields: { services: 0, withoutAddress: 0 } }]);
+});
+
+const every = { 4: 'every node is drained: n1', 6: 'no node has an IPv6 address' };
+
+test.each([
+  ['holds the Lease and knows everything', true, undefined, true, { 4: undefined, 6: every[6] }, []],
+  [
+    'waits for the Lease',
+    false,
+    undefined,
+    true,
+    { 4: undefined, 6: undefined },
+    ['the Lease ns/furiwake is not held'],
+  ],
+  ['cannot read the Lease', false, 'forbidden', true, { 4: undefined, 6: undefined }, ['forbidden']],
+  ['does not know the Services yet', true, undefined, false, undefined, ['Services and Nodes are not known yet']],
+  ['has no node', true, undefined, true, every, ['no node takes connections: every node is drained: n1']],
+] as const)('a host that %s is not ready for these reasons', (_, isHeld, trouble, isSynced, nodeTrouble, expected) => {
+  const parts = {
+    stores: { services: { isSynced }, nodes: { isSynced: true } },
+    controller: { plan: () => nodeTrouble && { nodeTrouble } },
+  };
+  const lease = { isHeld: () => isHeld, trouble: () => trouble };
+  expect(clusterTroubles({ lease, leaseName: 'ns/furiwake', parts })).toEqual(expected);
 });
