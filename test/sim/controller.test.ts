@@ -140,9 +140,8 @@ test('a start with other addresses and without the record serves no address of a
   expect(other.ports.held.proxy.size).toBe(0);
   expect(rig.log.filter(({ level }) => level === 'error')).toMatchObject([{ fields: { services: 1 } }]);
   expect(rig.log.filter(({ level, message }) => level === 'warn' || message === 'published')).toEqual([]);
-  expect(rig.events).toMatchObject([
-    { reason: 'AddressNotInPool', note: expect.stringContaining('with other --addresses') },
-  ]);
+  const events = [{ reason: 'AddressNotInPool', note: expect.stringContaining('with other --addresses') as string }];
+  await until(() => expect(rig.events).toMatchObject(events));
 });
 
 describe('a Service', () => {
