@@ -31,6 +31,7 @@ export type Answer = { readonly changedAt: number; readonly writtenAt: number };
 
 const order = JSON.parse(process.argv[2] ?? '') as SimOrder;
 await using server = await startSimApiServer({ seed: 1 });
+server.put('Namespace', { metadata: { name: 'furiwake-system' } });
 for (const [index, address] of order.nodes.entries()) server.put('Node', node(`node-${index}`, address));
 for (let index = 0; index < order.services; index++)
   server.put('Service', service(`service-${index}`, 80, order.nodePort + index));
