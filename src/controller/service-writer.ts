@@ -108,6 +108,11 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   );
   const memory = new Map<ServiceKey, Memory>();
   const serverTrouble = makeTrouble({ what: 'writing to Services', log, monotonic: () => clock.monotonic() });
+  /** The Services whose last write failed by the server's fault. The trouble ends with the last of them. */
+  const unwritten = new Set<ServiceKey>();
+  const noteWritable = (key: ServiceKey): void => {
+    if (unwritten.delete(key) && unwritten.size === 0) serverTrouble.over();
+  };
 
   /** A Service that leaves, or a new one of its name, starts afresh. */
   const memoryOf = (service: Service, eligibility: Eligibility): Memory => {
@@ -215,6 +220,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     const isRefusal =
       error instanceof WriteAlteredError || isKubeError(error, 'CONFLICT', 'INVALID', 'FORBIDDEN', 'NOT_FOUND');
     if (!isRefusal) return;
+    noteWritable(service.key); // the API server answers
     refused.add(1);
     mine.refusedWrites++;
     if (mine.refusedWrites < attemptsBeforeEvent) return;
@@ -226,7 +232,10 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   return async (key, signal) => {
     const service = services.objects().get(key);
     const plan = deps.plan();
-    if (service === undefined) memory.delete(key);
+    if (service === undefined) {
+      memory.delete(key);
+      noteWritable(key);
+    }
     if (service === undefined || plan === undefined) return undefined;
     const planned = plan.services.get(key);
     // Another object than the plan knows, or another spec: the next turn plans for it and enqueues it.
@@ -249,7 +258,10 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
           })
         : undefined;
     const write = nextWrite({ service, eligibility, desired, isProgrammed: deps.holders.holds(key) });
-    if (write === undefined) return dueMs === undefined ? undefined : { requeueAfterMs: dueMs };
+    if (write === undefined) {
+      noteWritable(key);
+      return dueMs === undefined ? undefined : { requeueAfterMs: dueMs };
+    }
     if (!deps.mayWrite()) throw new RetryError(notLeaderRetryMs);
     try {
       const outcome =
@@ -257,17 +269,22 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
           ? await writeStatus(service, write.status, mine, signal)
           : await writeFinalizers(service, write.finalizers, signal);
       mine.refusedWrites = 0;
-      serverTrouble.over();
+      noteWritable(key);
       return outcome ?? (dueMs === undefined ? undefined : { requeueAfterMs: dueMs });
     } catch (error) {
+      if (isServerTrouble(error)) {
+        unwritten.add(key);
+        // Without the name of the Service: a message for each would not be one failure.
+        serverTrouble.failed(error.message.replace(`${error.verb} ${error.path}: `, ''));
+        throw error;
+      }
       if (isKubeError(error, 'NOT_FOUND')) {
+        noteWritable(key);
         log.debug({ service: key, err: error }, 'the Service is gone');
         return undefined;
       }
       // Not another object by now? Then a webhook or a policy refuses, and no watch event reports when it stops.
       noteRefusal(service, write, error, mine);
-      // Without the name of the Service: a message for each would not be one failure.
-      if (isServerTrouble(error)) serverTrouble.failed(error.message.replace(`${error.verb} ${error.path}: `, ''));
       throw error;
     }
   };
