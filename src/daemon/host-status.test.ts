@@ -66,6 +66,11 @@ describe('a Service', () => {
       { status: 'Serving', reason: 'AddressNotInPool', message: 'kept' },
     ],
     ['that was just created', [], { status: 'Pending', reason: 'Starting' }],
+    [
+      'with an address and unknown endpoints',
+      [assigned],
+      { status: 'Pending', message: expect.stringContaining('endpoints') },
+    ],
   ])('%s says so', (_, conditions, expected) => {
     expect(lineOf(conditions)).toMatchObject({ service: 'default/a', ageSeconds: 60, ...expected });
   });

@@ -139,9 +139,11 @@ function verdictOf(service: Service, eligibility: Eligibility): Pick<ServiceLine
   const find = (type: string): Condition | undefined =>
     service.status.conditions.find((condition) => condition.type === type);
   const [assigned, serving] = [find(conditionTypes.addressAssigned), find(conditionTypes.serving)];
-  if (assigned === undefined || serving === undefined)
+  if (assigned === undefined)
     return { status: 'Pending', reason: 'Starting', message: 'no condition has been written yet' };
   if (assigned.status !== 'True') return { status: 'Pending', reason: assigned.reason, message: assigned.message };
+  if (serving === undefined)
+    return { status: 'Pending', reason: 'Starting', message: 'the endpoints of the Service are not known yet' };
   // A Service that keeps its address although it requests another one is served, and says so.
   if (assigned.reason !== 'Assigned' && serving.status === 'True')
     return { status: 'Serving', reason: assigned.reason, message: assigned.message };

@@ -26,6 +26,13 @@ function putServices(server: SimApiServer, count: number): void {
     });
 }
 
+function putEndpoint(server: SimApiServer, name: string): void {
+  server.put('EndpointSlice', {
+    metadata: { name, namespace: 'default', labels: { 'kubernetes.io/service-name': name } },
+    endpoints: [{ addresses: ['10.244.1.7'] }],
+  });
+}
+
 function reasonOf(server: SimApiServer, name: string, type = 'furiwake.dev/Serving'): string | undefined {
   const service = server.get('Service', `default/${name}`) as
     | { readonly status?: { readonly conditions?: readonly { readonly type: string; readonly reason: string }[] } }
@@ -58,6 +65,48 @@ test('a restart writes no status of a Service without endpoints', async () => {
   });
   await vi.waitFor(() => expect(reasonOf(server, 'later')).toBe('NoEndpoints'), patience); // the grace period is over
   expect(writesTo(server, 's0')).toBe(before);
+});
+
+test('a restart writes no status of a Service that is served, before the endpoints are known', async () => {
+  await using stack = new AsyncDisposableStack();
+  const server = stack.use(await startServer());
+  const options = { files: new Map<string, string>() };
+  const first = await startController(server, stack.use(startHost()), options);
+  putServices(server, 1);
+  putEndpoint(server, 's0');
+  await vi.waitFor(() => expect(reasonOf(server, 's0')).toBe('Serving'), patience);
+  await first[Symbol.asyncDispose]();
+  const before = writesTo(server, 's0');
+  server.faults.next({ mishap: 'hang', times: 100, on: ({ resource }) => resource === 'endpointslices' });
+  stack.use(await startController(server, stack.use(startHost()), options));
+  server.put('Service', {
+    metadata: { name: 'later', namespace: 'default' },
+    spec: { type: 'LoadBalancer', ipFamilies: ['IPv4'], ports: [{ port: 81, protocol: 'TCP', nodePort: 30_081 }] },
+  });
+  await vi.waitFor(() => expect(reasonOf(server, 'later', 'furiwake.dev/AddressAssigned')).toBe('Assigned'), patience);
+  expect(writesTo(server, 's0')).toBe(before);
+});
+
+test('a new Service without endpoints has its address at once and never says that it is served', async () => {
+  await using stack = new AsyncDisposableStack();
+  const server = stack.use(await startServer());
+  const rig = stack.use(await startController(server, stack.use(startHost({ timeFactor: 20 })), { timeFactor: 20 }));
+  putServices(server, 1);
+  await vi.waitFor(() => expect(reasonOf(server, 's0', 'furiwake.dev/AddressAssigned')).toBe('Assigned'), patience);
+  expect(reasonOf(server, 's0')).toBeUndefined();
+  await vi.waitFor(() => expect(reasonOf(server, 's0')).toBe('NoEndpoints'), patience);
+  expect(rig.events.map(({ reason }) => reason)).toEqual(['Assigned', 'NoEndpoints']);
+});
+
+test('a Service whose endpoints appear later says that it is served as soon as they do', async () => {
+  await using stack = new AsyncDisposableStack();
+  const server = stack.use(await startServer());
+  const rig = stack.use(await startController(server, stack.use(startHost())));
+  putServices(server, 1);
+  await vi.waitFor(() => expect(reasonOf(server, 's0', 'furiwake.dev/AddressAssigned')).toBe('Assigned'), patience);
+  putEndpoint(server, 's0');
+  await vi.waitFor(() => expect(reasonOf(server, 's0')).toBe('Serving'), { timeout: 3_000, interval: 20 }); // within the grace period
+  expect(rig.events.map(({ reason }) => reason)).toEqual(['Assigned', 'Serving']);
 });
 
 const writeLines = ({ log }: ControllerRig): readonly LogLine[] =>
