@@ -1,7 +1,20 @@
 import { stripVTControlCharacters } from 'node:util';
 import { expect, test } from 'vitest';
-import type { HostStatus } from '../daemon/host-status.ts';
+import type { HostStatus, NodeLine } from '../daemon/host-status.ts';
 import { formatDuration, formatStatus } from './status.ts';
+
+function node(name: string, health: NodeLine['health'], seconds?: number): NodeLine {
+  return {
+    node: name,
+    family: 4,
+    state: health,
+    forSeconds: seconds,
+    health,
+    healthForSeconds: seconds,
+    connections: 0,
+    total: 0,
+  };
+}
 
 const status: HostStatus = {
   version: '0.1.0',
@@ -42,10 +55,10 @@ const status: HostStatus = {
     },
   ],
   nodes: [
-    { node: 'n1', family: 4, state: 'up', forSeconds: undefined, connections: 7, total: 2_000 },
-    { node: 'n2', family: 4, state: 'drain', forSeconds: 60, connections: 5, total: 9 },
-    { node: 'n3', family: 4, state: 'drain', forSeconds: 60, connections: 0, total: 9 },
-    { node: 'n4', family: 4, state: 'silent', forSeconds: 125, connections: 0, total: 0 },
+    { ...node('n1', 'up'), connections: 7, total: 2_000 },
+    { ...node('n2', 'up'), state: 'drain', forSeconds: 60, connections: 5, total: 9 },
+    { ...node('n3', 'up'), state: 'drain', forSeconds: 60, total: 9 },
+    node('n4', 'silent', 125),
   ],
 };
 
@@ -122,6 +135,16 @@ test('colours mark the state, and the columns stay where they are', () => {
   expect(text).toContain('\u001b[32mServing\u001b[39m');
   expect(text).toContain('\u001b[31msilent for 2m5s\u001b[39m');
   expect(stripVTControlCharacters(text)).toBe(formatStatus(status, paper));
+});
+
+test.each<[words: string, health: NodeLine['health'], forSeconds: number | undefined, connections: number]>([
+  ['silent for 2m5s, drained for 17s', 'silent', 17, 0],
+  ['silent for 2m5s, draining for 17s (3 left)', 'silent', 17, 3],
+  ['unhealthy for 2m5s, drained', 'unhealthy', undefined, 0],
+])('a drain does not hide the health of a node: %s', (words, health, forSeconds, connections) => {
+  const nodes: readonly NodeLine[] = [{ ...node('n1', health, 125), state: 'drain', forSeconds, connections }];
+  expect(formatStatus({ ...status, nodes }, paper)).toContain(`IPv4    ${words}  `);
+  expect(formatStatus({ ...status, nodes }, { ...paper, isColoured: true })).toContain(`\u001b[31m${words}\u001b[39m`);
 });
 
 test('no escape sequence and no line break of a message reaches the terminal', () => {

@@ -68,7 +68,7 @@ export function formatStatus(status: HostStatus, { isColoured, columns }: Status
   const nodeRows = nodes.map((line): readonly Cell[] => [
     line.node,
     `IPv${line.family}`,
-    { text: nodeStatus(line), tone: nodeTones[line.state] ?? 'plain' },
+    { text: nodeStatus(line), tone: nodeTones[line.health === 'up' ? line.state : line.health] ?? 'plain' },
     String(line.connections),
     String(line.total),
   ]);
@@ -137,10 +137,15 @@ function poolWords({ ranges, size, used, leftOut }: PoolStatus): string {
   return `${words}; excluded: ${[...shown, ...rest].join(', ')}`;
 }
 
-function nodeStatus({ state, forSeconds, connections }: NodeLine): string {
-  const since = forSeconds === undefined ? '' : ` for ${formatDuration(forSeconds)}`;
-  if (state !== 'drain') return `${state}${since}`;
-  return connections === 0 ? `drained${since}` : `draining${since} (${connections} left)`;
+/** `up`, `silent for 5s`, `drained for 3s`, or `silent for 5s, drained for 3s`. */
+function nodeStatus({ state, forSeconds, health, healthForSeconds, connections }: NodeLine): string {
+  const since = (seconds: number | undefined): string =>
+    seconds === undefined ? '' : ` for ${formatDuration(seconds)}`;
+  const own = `${health}${since(healthForSeconds)}`;
+  if (state !== 'drain') return own;
+  const drain = `${connections === 0 ? 'drained' : 'draining'}${since(forSeconds)}`;
+  const left = connections === 0 ? '' : ` (${connections} left)`;
+  return `${health === 'up' ? '' : `${own}, `}${drain}${left}`;
 }
 
 /** As kubectl shows ages: the largest unit, or two where the first is small. */

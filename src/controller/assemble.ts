@@ -13,7 +13,8 @@ import type { Metrics } from '../ports/metrics.ts';
 import { type Controller, type ControllerDeps, type HostLink, makeController, type Term } from './controller.ts';
 import { makeHolders } from './holders.ts';
 import type { RecordEvent } from './record-events.ts';
-import { isServerTrouble, makeServiceWriter } from './service-writer.ts';
+import { isServerTrouble } from './server-trouble.ts';
+import { makeServiceWriter } from './service-writer.ts';
 import { makeServiceWrites } from './service-writes.ts';
 import { makeStores, type Stores } from './stores.ts';
 

@@ -13,75 +13,99 @@ import type { Plan } from './controller.ts';
 /** Records an Event on a Service. */
 export type RecordEvent = (service: Service, type: 'Normal' | 'Warning', reason: Reason, note: string) => void;
 
-/** Of more changes at once, as at the start, one line gives their number. */
+/** Of more changes at once, one line gives their number, and the details are for debugging. */
 const mostLines = 20;
+
+type Line = { readonly message: string } & Readonly<Record<string, unknown>>;
 
 /** Logs what a decision changed: which Service got, changed or lost an address, and which got none and why. */
 export function recordDecision(before: Plan | undefined, next: Plan, log: Log, recordEvent: RecordEvent): void {
   recordAssignments(before, next, log, recordEvent);
+  recordEligibility(before, next, log, recordEvent);
+  if (before?.pool.excluded === next.pool.excluded) return;
+  const excluded = [...next.pool.excluded].filter(([address, why]) => before?.pool.excluded.get(address) !== why);
+  const lines = excluded.map(([address, why]) => ({ address, reason: why, message: 'address excluded from the pool' }));
+  logLines(log, 'warn', lines, { addresses: lines.length }, 'addresses excluded from the pool');
+}
+
+function recordEligibility(before: Plan | undefined, next: Plan, log: Log, recordEvent: RecordEvent): void {
   const known = before?.eligibility ?? PersistentMap.empty<ServiceKey, Eligibility>();
+  const [leaving, held]: [Line[], Line[]] = [[], []];
   for (const key of PersistentMap.changedKeys(known, next.eligibility)) {
     const service = next.services.get(key);
     const eligibility = next.eligibility.get(key);
-    if (eligibility === 'leaving') log.info({ service: key }, 'releasing the Service');
+    if (eligibility === 'leaving') leaving.push({ service: key, message: 'releasing the Service' });
     if (eligibility === 'held' && service !== undefined) {
-      log.warn({ service: key, reason: 'HeldByAnother' }, heldWords(service));
+      held.push({ service: key, reason: 'HeldByAnother', message: heldWords(service) });
       recordEvent(service, 'Warning', 'HeldByAnother', heldWords(service));
     }
   }
-  if (before?.pool.excluded === next.pool.excluded) return;
-  for (const [address, why] of next.pool.excluded)
-    if (before?.pool.excluded.get(address) !== why)
-      log.warn({ address, reason: why }, 'address excluded from the pool');
+  logLines(log, 'info', leaving, { services: leaving.length }, 'releasing Services');
+  logLines(log, 'warn', held, { services: held.length }, 'Services that another implementation serves: left alone');
 }
 
 function recordAssignments(before: Plan | undefined, next: Plan, log: Log, recordEvent: RecordEvent): void {
   const known = before?.assignments ?? PersistentMap.empty<ServiceKey, Assignment>();
-  const changed = PersistentMap.changedKeys(known, next.assignments);
-  const lines = changed.flatMap((service) => {
+  const [assigned, without, disowned]: [Line[], Line[], Line[]] = [[], [], []];
+  const reasons: Record<string, number> = {};
+  let kept = 0;
+  for (const service of PersistentMap.changedKeys(known, next.assignments)) {
     const [old, assignment] = [known.get(service), next.assignments.get(service)];
-    if (assignment === undefined) return [];
-    if (assignment.keepsStatus) return [];
-    recordDisowned(next.services.get(service), assignment, log, recordEvent);
+    if (assignment?.keepsStatus === true) kept++;
+    if (assignment === undefined || assignment.keepsStatus) continue;
+    disowned.push(...recordDisowned(next.services.get(service), assignment, recordEvent));
     const { reason, message } = assignment.verdict;
-    if (old !== undefined && old.verdict.reason === reason && old.verdict.message === message) return [];
-    return [{ service, reason, message, addresses: assignment.addresses.map(({ ip }) => ip.text) }];
-  });
-  const kept = changed.filter((service) => next.assignments.get(service)?.keepsStatus === true);
-  if (kept.length > 0)
+    if (old !== undefined && old.verdict.reason === reason && old.verdict.message === message) continue;
+    const addresses = assignment.addresses.map(({ ip }) => ip.text);
+    if (reason === 'Assigned') assigned.push({ service, reason, addresses, message });
+    else {
+      without.push({ service, reason, message });
+      reasons[reason] = (reasons[reason] ?? 0) + 1;
+    }
+  }
+  if (kept > 0)
     log.error(
-      { services: kept.length },
+      { services: kept },
       'Services show addresses that furiwake published with other --addresses or another --state-dir: they are not served, and their status stays. Start furiwake with those, or release the Services with furiwake cleanup --cluster',
     );
-  const assigned = lines.filter(({ reason }) => reason === 'Assigned');
-  const without = lines.filter(({ reason }) => reason !== 'Assigned');
-  if (without.length > mostLines)
-    log.warn({ services: without.length, ...countedBy(without) }, 'Services without an address as they want it');
-  for (const { service, reason, message } of without)
-    log[without.length > mostLines ? 'debug' : 'warn']({ service, reason }, message);
-  if (assigned.length > mostLines) log.info({ services: assigned.length }, 'addresses assigned');
-  else for (const { message, ...fields } of assigned) log.info(fields, message);
+  logLines(
+    log,
+    'warn',
+    disowned,
+    { addresses: disowned.length },
+    'addresses in statuses are outside the pool; ignored',
+  );
+  const most = before === undefined ? 0 : mostLines; // a start repeats what an earlier run has logged
+  const pending = { services: without.length, ...reasons };
+  logLines(log, 'warn', without, pending, 'Services without the address that they want', most);
+  logLines(log, 'info', assigned, { services: assigned.length }, 'addresses assigned', most);
 }
 
-/** How many of each reason. */
-function countedBy(lines: readonly { readonly reason: Reason }[]): Readonly<Record<string, number>> {
-  const counts: Record<string, number> = {};
-  for (const { reason } of lines) counts[reason] = (counts[reason] ?? 0) + 1;
-  return counts;
+/** Logs each line, or, if there are more than `most`, `summary` in place of them, which stay visible at level debug. */
+function logLines(
+  log: Log,
+  level: 'info' | 'warn',
+  lines: readonly Line[],
+  counts: Readonly<Record<string, number>>,
+  summary: string,
+  most: number = mostLines,
+): void {
+  const isSummary = lines.length > most;
+  if (isSummary) log[level](counts, summary);
+  for (const { message, ...fields } of lines) log[isSummary ? 'debug' : level](fields, message);
 }
 
 function recordDisowned(
   service: Service | undefined,
   { disowned }: Assignment,
-  log: Log,
   recordEvent: RecordEvent,
-): void {
-  if (service === undefined) return;
-  for (const text of disowned) {
+): readonly Line[] {
+  if (service === undefined) return [];
+  return disowned.map((text) => {
     const note = `address ${text} in the Service's status is outside the address pool and was not assigned by this host; ignored`;
-    log.warn({ service: service.key, reason: 'AddressNotInPool' }, note);
     recordEvent(service, 'Warning', 'AddressNotInPool', note);
-  }
+    return { service: service.key, reason: 'AddressNotInPool', message: note };
+  });
 }
 
 /** Reasons of conditions that are as a user wants them. */

@@ -1,21 +1,21 @@
-import { makeTrouble } from '../async/trouble.ts';
 import { projectService } from '../api/service.ts';
 import type { Eligibility } from '../core/addresses/eligibility.ts';
 import { assertNever } from '../core/assert-never.ts';
 import { conditionTypes, ourFinalizers } from '../core/model/contract.ts';
 import type { ServiceKey, ServiceUid } from '../core/model/names.ts';
-import type { Service } from '../core/model/service.ts';
+import type { Condition, Service } from '../core/model/service.ts';
 import type { PersistentMap } from '../core/persistent-map.ts';
 import { afterWrite, beforeWrite, noConflict, type StatusConflict } from '../core/status/conflict.ts';
 import { type DesiredStatus, desiredStatus } from '../core/status/desired.ts';
 import { isSameStatus, nextWrite, type Write } from '../core/status/next-write.ts';
-import { isKubeError, type KubeError, RetryError } from '../kube/errors.ts';
+import { isKubeError, RetryError } from '../kube/errors.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { HostLink, Plan } from './controller.ts';
 import type { Holders } from './holders.ts';
 import { type RecordEvent, recordConditions } from './record-events.ts';
+import { isServerTrouble, makeServerTrouble } from './server-trouble.ts';
 import type { ServiceWrites } from './service-writes.ts';
 
 /** The Services, as the writer sees them. */
@@ -74,23 +74,6 @@ type Memory = {
   refusedWrites: number;
 };
 
-/** A failure that concerns the writes to all Services, not only to this one. */
-export function isServerTrouble(error: unknown): error is KubeError {
-  return isKubeError(
-    error,
-    ...([
-      'UNREACHABLE',
-      'UNTRUSTED',
-      'TIMEOUT',
-      'CREDENTIALS',
-      'UNAUTHORIZED',
-      'THROTTLED',
-      'SERVER',
-      'PROTOCOL',
-    ] as const),
-  );
-}
-
 export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   const { services, host, writes, clock, log, recordEvent } = deps;
   const publishSeconds = deps.metrics.histogram(
@@ -107,7 +90,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     'Writes to Services that the API server refused or that an admission plugin changed',
   );
   const memory = new Map<ServiceKey, Memory>();
-  const serverTrouble = makeTrouble({ what: 'writing to Services', log, monotonic: () => clock.monotonic() });
+  const serverTrouble = makeServerTrouble({ clock, log });
 
   /** A Service that leaves, or a new one of its name, starts afresh. */
   const memoryOf = (service: Service, eligibility: Eligibility): Memory => {
@@ -126,14 +109,14 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     return fresh;
   };
 
-  /** Whether it has endpoints, as far as its status says so, and when that may change by time alone. */
+  /** Whether it has endpoints (`undefined`: not known), and when that may change by time alone. */
   const lookAtEndpoints = (
     { key, status }: Service,
     mine: Memory,
-  ): { hasEndpoints: boolean; dueMs: number | undefined } => {
+  ): { hasEndpoints: boolean | undefined; dueMs: number | undefined } => {
     const ready = deps.endpoints(key);
     // Until it is certain the status keeps what it says: a restart changes no status.
-    const shown = !status.conditions.some(({ reason }) => reason === 'NoEndpoints');
+    const shown = shownEndpoints(status.conditions);
     if (ready === undefined) return { hasEndpoints: shown, dueMs: endpointsGraceMs };
     if (ready > 0) {
       mine.emptySinceMs = undefined;
@@ -142,7 +125,9 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     const nowMs = clock.monotonic();
     mine.emptySinceMs ??= nowMs;
     const leftMs = mine.emptySinceMs + endpointsGraceMs - nowMs;
-    return leftMs > 0 && shown ? { hasEndpoints: true, dueMs: leftMs } : { hasEndpoints: false, dueMs: undefined };
+    return leftMs > 0 && shown !== false
+      ? { hasEndpoints: shown, dueMs: leftMs }
+      : { hasEndpoints: false, dueMs: undefined };
   };
 
   const writeFinalizers = async (
@@ -215,6 +200,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     const isRefusal =
       error instanceof WriteAlteredError || isKubeError(error, 'CONFLICT', 'INVALID', 'FORBIDDEN', 'NOT_FOUND');
     if (!isRefusal) return;
+    serverTrouble.over(service.key); // the API server answers
     refused.add(1);
     mine.refusedWrites++;
     if (mine.refusedWrites < attemptsBeforeEvent) return;
@@ -226,7 +212,10 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   return async (key, signal) => {
     const service = services.objects().get(key);
     const plan = deps.plan();
-    if (service === undefined) memory.delete(key);
+    if (service === undefined) {
+      memory.delete(key);
+      serverTrouble.over(key);
+    }
     if (service === undefined || plan === undefined) return undefined;
     const planned = plan.services.get(key);
     // Another object than the plan knows, or another spec: the next turn plans for it and enqueues it.
@@ -249,7 +238,10 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
           })
         : undefined;
     const write = nextWrite({ service, eligibility, desired, isProgrammed: deps.holders.holds(key) });
-    if (write === undefined) return dueMs === undefined ? undefined : { requeueAfterMs: dueMs };
+    if (write === undefined) {
+      serverTrouble.over(key);
+      return dueMs === undefined ? undefined : { requeueAfterMs: dueMs };
+    }
     if (!deps.mayWrite()) throw new RetryError(notLeaderRetryMs);
     try {
       const outcome =
@@ -257,17 +249,20 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
           ? await writeStatus(service, write.status, mine, signal)
           : await writeFinalizers(service, write.finalizers, signal);
       mine.refusedWrites = 0;
-      serverTrouble.over();
+      serverTrouble.over(key);
       return outcome ?? (dueMs === undefined ? undefined : { requeueAfterMs: dueMs });
     } catch (error) {
+      if (isServerTrouble(error)) {
+        serverTrouble.failed(key, error);
+        throw error;
+      }
       if (isKubeError(error, 'NOT_FOUND')) {
+        serverTrouble.over(key);
         log.debug({ service: key, err: error }, 'the Service is gone');
         return undefined;
       }
       // Not another object by now? Then a webhook or a policy refuses, and no watch event reports when it stops.
       noteRefusal(service, write, error, mine);
-      // Without the name of the Service: a message for each would not be one failure.
-      if (isServerTrouble(error)) serverTrouble.failed(error.message.replace(`${error.verb} ${error.path}: `, ''));
       throw error;
     }
   };
@@ -278,6 +273,13 @@ function keep(services: ServiceStore, answer: unknown): Service {
   const version = (answer as { metadata?: { resourceVersion?: string } } | undefined)?.metadata?.resourceVersion;
   if (version !== undefined) services.put(service, version);
   return service;
+}
+
+/** Whether the Service has endpoints as far as its conditions say so. */
+function shownEndpoints(conditions: readonly Condition[]): boolean | undefined {
+  const serving = conditions.find(({ type }) => type === conditionTypes.serving);
+  if (serving?.status === 'True') return true;
+  return serving?.reason === 'NoEndpoints' ? false : undefined;
 }
 
 function reasonOf({ conditions }: DesiredStatus): string | undefined {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { makeService } from '../../test/make/service.ts';
-import { addressOf, listener, tableOf } from '../../test/make/table.ts';
+import { addressOf, listener, nodeName, tableOf } from '../../test/make/table.ts';
 import type { Assignment } from '../core/addresses/assignment.ts';
 import type { Eligibility } from '../core/addresses/eligibility.ts';
 import { parseRange } from '../core/ip/range.ts';
@@ -66,6 +66,11 @@ describe('a Service', () => {
       { status: 'Serving', reason: 'AddressNotInPool', message: 'kept' },
     ],
     ['that was just created', [], { status: 'Pending', reason: 'Starting' }],
+    [
+      'with an address and unknown endpoints',
+      [assigned],
+      { status: 'Pending', message: expect.stringContaining('endpoints') },
+    ],
   ])('%s says so', (_, conditions, expected) => {
     expect(lineOf(conditions)).toMatchObject({ service: 'default/a', ageSeconds: 60, ...expected });
   });
@@ -95,11 +100,10 @@ describe('a Service', () => {
     expect(serviceLines(plan, new Map([[service.key, service]]), observed, 0)).toMatchObject([
       { connections: 4, total: 10 },
     ]);
-    const servers = [
-      { node: 'n1' as never, family: 4 as const, state: 'silent' as never, sinceMs: 1_000, connections: 1, total: 2 },
-    ];
+    const n1 = { node: nodeName('n1'), family: 4, connections: 1, total: 2 } as const;
+    const servers = [{ ...n1, state: 'drain', sinceMs: 4_000, health: 'silent', healthSinceMs: 1_000 } as const];
     expect(nodeLines({ ...observed, servers }, 6_000)).toEqual([
-      { node: 'n1', family: 4, state: 'silent', forSeconds: 5, connections: 1, total: 2 },
+      { ...n1, state: 'drain', forSeconds: 2, health: 'silent', healthForSeconds: 5 },
     ]);
   });
 });

@@ -5,6 +5,7 @@ import { conditionTypes } from '../core/model/contract.ts';
 import type { ServiceKey } from '../core/model/names.ts';
 import type { Condition, Service } from '../core/model/service.ts';
 import { heldWords } from '../core/status/held.ts';
+import type { NodeHealth } from '../core/traffic/report.ts';
 import type { ProxyObservation } from '../ports/proxy.ts';
 
 /** The data of `furiwake status`; its JSON form is the answer of the admin socket. */
@@ -55,6 +56,9 @@ export type NodeLine = {
   readonly state: string;
   /** Since when it has been in this state; `undefined`: since furiwake started. */
   readonly forSeconds: number | undefined;
+  /** Its health, and since when: a node that drains may be silent, too. */
+  readonly health: NodeHealth;
+  readonly healthForSeconds: number | undefined;
   readonly connections: number;
   readonly total: number;
 };
@@ -88,14 +92,14 @@ export function serviceLines(
     .sort((a, b) => (a.service < b.service ? -1 : 1));
 }
 
+/** `nowMs`: monotonic. */
 export function nodeLines(observed: ProxyObservation | undefined, nowMs: number): readonly NodeLine[] {
-  return (observed?.servers ?? []).map(({ node, family, state, sinceMs, connections, total }) => ({
-    node,
-    family,
-    state,
-    forSeconds: sinceMs === undefined ? undefined : Math.max(0, Math.round((nowMs - sinceMs) / 1000)),
-    connections,
-    total,
+  const secondsSince = (ms: number | undefined): number | undefined =>
+    ms === undefined ? undefined : Math.round((nowMs - ms) / 1000);
+  return (observed?.servers ?? []).map(({ sinceMs, healthSinceMs, ...server }) => ({
+    ...server,
+    forSeconds: secondsSince(sinceMs),
+    healthForSeconds: secondsSince(healthSinceMs),
   }));
 }
 
@@ -135,9 +139,11 @@ function verdictOf(service: Service, eligibility: Eligibility): Pick<ServiceLine
   const find = (type: string): Condition | undefined =>
     service.status.conditions.find((condition) => condition.type === type);
   const [assigned, serving] = [find(conditionTypes.addressAssigned), find(conditionTypes.serving)];
-  if (assigned === undefined || serving === undefined)
+  if (assigned === undefined)
     return { status: 'Pending', reason: 'Starting', message: 'no condition has been written yet' };
   if (assigned.status !== 'True') return { status: 'Pending', reason: assigned.reason, message: assigned.message };
+  if (serving === undefined)
+    return { status: 'Pending', reason: 'Starting', message: 'the endpoints of the Service are not known yet' };
   // A Service that keeps its address although it requests another one is served, and says so.
   if (assigned.reason !== 'Assigned' && serving.status === 'True')
     return { status: 'Serving', reason: assigned.reason, message: assigned.message };

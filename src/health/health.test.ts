@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { addressOf, nodeName } from '../../test/make/table.ts';
 import { recordLog, recordMetrics } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
+import type { NodeName } from '../core/model/names.ts';
 import type { CheckAnswer } from '../ports/health.ts';
 import { makeHealth } from './health.ts';
 import type { ProbeAnswer } from './policy.ts';
@@ -21,6 +22,7 @@ function makeScene() {
   const probe = async ({ text }: { readonly text: string }): Promise<ProbeAnswer> =>
     probed[text === '192.0.2.11' ? 0 : 1] ?? 'alive';
   const health = makeHealth({ probe, silenceMs: 5000, clock, log, metrics });
+  let draining: ReadonlySet<NodeName> = new Set();
   let changes = 0;
   health.subscribe(() => changes++);
   return {
@@ -30,6 +32,10 @@ function makeScene() {
     probed: (...answers: readonly ProbeAnswer[]) => {
       probed = answers;
     },
+    drain: (...names: readonly string[]) => {
+      draining = new Set(names.map(nodeName));
+    },
+    setWallClock: (byMs: number) => clock.setWallClock(byMs),
     changes: () => changes,
     /** `undefined`: not known, as after a restart of HAProxy, which then considers the node up. */
     round: async (...answers: readonly (CheckAnswer | undefined)[]) => {
@@ -41,7 +47,7 @@ function makeScene() {
           return [name, { isUp: answer === undefined || answer === 'ok', answer }];
         }),
       );
-      return await health.families[4].round({ nodes, gone: new Map(), checks }, signal);
+      return await health.families[4].round({ nodes, draining, gone: new Map(), checks }, signal);
     },
     messages: () => log.lines.map(({ level, message }) => `${level} ${message}`),
   };
@@ -58,18 +64,49 @@ test('a node that becomes silent is logged once, and once more when it is up aga
       ['n2', { 4: 'up' }],
     ]),
   );
-  const { sinceMs } = scene.health.families[4].stateOf(nodeName('n1'));
-  expect(sinceMs).toBe(Date.UTC(2026, 0, 1) + 2000);
+  expect(scene.health.families[4].stateOf(nodeName('n1'))).toMatchObject({ sinceMs: 2000 });
   await scene.round('ok', 'ok');
   expect(scene.changes()).toBe(3);
   expect(scene.log.lines).toMatchObject([
     {
       level: 'warn',
-      fields: { node: 'n1', family: 4, since: new Date(sinceMs ?? 0).toISOString() },
+      fields: { node: 'n1', family: 4, since: '2026-01-01T00:00:02.000Z' },
       message: 'node does not answer: no new connections',
     },
     { level: 'info', fields: { node: 'n1', family: 4, seconds: 3 }, message: 'node is up again' },
   ]);
+});
+
+test.each([3_600_000, -3_600_000])('a wall clock that jumps by %i ms changes no duration', async (byMs) => {
+  const scene = makeScene();
+  await scene.round('ok', 'ok');
+  for (let second = 0; second < 3; second++) await scene.round('silent', 'ok');
+  scene.setWallClock(byMs);
+  expect(scene.health.families[4].stateOf(nodeName('n1'))).toMatchObject({ sinceMs: 2000 });
+  await scene.round('ok', 'ok');
+  expect(scene.log.lines.at(-1)).toMatchObject({ fields: { node: 'n1', seconds: 3 }, message: 'node is up again' });
+});
+
+test('a node has a time of its drain and one of its health', async () => {
+  const scene = makeScene();
+  const stateOf = () => scene.health.families[4].stateOf(nodeName('n1'));
+  await scene.round('ok', 'ok');
+  scene.drain('n1');
+  await scene.round('ok', 'ok');
+  expect(stateOf()).toEqual({ state: 'up', sinceMs: undefined, drainSinceMs: 2000 });
+  expect(scene.changes()).toBe(1); // a drain is not a verdict
+  await scene.round('silent', 'ok');
+  expect(stateOf()).toEqual({ state: 'silent', sinceMs: 3000, drainSinceMs: 2000 });
+  scene.drain();
+  await scene.round('silent', 'ok');
+  expect(stateOf()).toEqual({ state: 'silent', sinceMs: 3000, drainSinceMs: undefined });
+});
+
+test('the time of a drain that began before the start is not known', async () => {
+  const scene = makeScene();
+  scene.drain('n1');
+  for (let second = 0; second < 2; second++) await scene.round('ok', 'ok');
+  expect(scene.health.families[4].stateOf(nodeName('n1')).drainSinceMs).toBeUndefined();
 });
 
 test('the verdicts are the same object while nothing changes', async () => {

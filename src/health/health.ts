@@ -48,8 +48,15 @@ export function makeHealth(deps: {
   };
 }
 
-/** `sinceMs`: wall clock, of the last change of its health; `undefined`: it has not changed. */
-type KnownNode = { readonly found: Found; readonly sinceMs: number | undefined };
+/** Monotonic ms, of the last change of its health and of the begin of its drain; `undefined`: not since the start. */
+type KnownNode = {
+  readonly found: Found;
+  readonly sinceMs: number | undefined;
+  readonly isDraining: boolean;
+  readonly drainSinceMs: number | undefined;
+};
+
+const unknownNode: KnownNode = { found: 'up', sinceMs: undefined, isDraining: false, drainSinceMs: undefined };
 
 /** The state of a node, with causes that differ for an administrator. */
 type Found = 'up' | 'unhealthy' | 'refusing' | 'silent' | 'kept';
@@ -150,21 +157,28 @@ function makeFamilyHealth(deps: {
     return answer === 'silent' ? 'silent' : answer === 'alive' ? 'refusing' : 'unhealthy';
   };
 
-  const note = (nodes: Iterable<NodeName>, checks: ReadonlyMap<NodeName, CheckedNode>): void => {
-    const nowMs = clock.now();
+  const note = (
+    nodes: Iterable<NodeName>,
+    draining: ReadonlySet<NodeName>,
+    checks: ReadonlyMap<NodeName, CheckedNode>,
+  ): void => {
+    const nowMs = clock.monotonic();
     const next = new Map<NodeName, KnownNode>();
     for (const node of nodes) {
       const before = known.get(node);
       const found = findingOf(node, checks.get(node));
-      if (before?.found === found) {
-        next.set(node, before);
-        continue;
-      }
+      const isDraining = draining.has(node);
       const isSameState = before !== undefined && healthOf[before.found] === healthOf[found];
-      next.set(node, { found, sinceMs: isSameState ? before.sinceMs : before && nowMs });
+      next.set(node, {
+        found,
+        sinceMs: isSameState ? before.sinceMs : before && nowMs,
+        isDraining,
+        drainSinceMs: before?.isDraining === isDraining ? before.drainSinceMs : before && nowMs,
+      });
+      if (before?.found === found) continue;
       if (found === 'up') {
         if (before !== undefined) log.info({ node, family, ...secondsSince(before, nowMs) }, words.up);
-      } else log.warn({ node, family, since: new Date(nowMs).toISOString() }, words[found]);
+      } else log.warn({ node, family, since: new Date(clock.now()).toISOString() }, words[found]);
     }
     const isChanged =
       next.size !== known.size ||
@@ -197,7 +211,7 @@ function makeFamilyHealth(deps: {
       if (isChecked !== (state.mode === 'checks')) become({ ...initialHealth, mode: isChecked ? 'checks' : 'own' });
     },
     forgetOrders: () => ordered.clear(),
-    round: async ({ nodes, gone, checks }, signal) => {
+    round: async ({ nodes, draining, gone, checks }, signal) => {
       // Also those of removed nodes: their last connections must not outlive them.
       let judgement = state.mode === 'checks' ? take({ from: 'checks', checks }) : undefined;
       if (state.mode === 'own' || judgement?.wantsProbe === true)
@@ -207,12 +221,12 @@ function makeFamilyHealth(deps: {
       else for (const [node, { isOut }] of state.nodes) if (ordered.get(node) !== isOut) out.set(node, isOut);
       for (const [node, isOut] of out) ordered.set(node, isOut);
       noteDead(judgement?.dead ?? []);
-      note(nodes.keys(), checks);
+      note(nodes.keys(), draining, checks);
       return { dead: judgement?.dead ?? [], out };
     },
     stateOf: (node) => {
-      const { found, sinceMs } = known.get(node) ?? { found: 'up', sinceMs: undefined };
-      return { state: healthOf[found], sinceMs };
+      const { found, sinceMs, isDraining, drainSinceMs } = known.get(node) ?? unknownNode;
+      return { state: healthOf[found], sinceMs, drainSinceMs: isDraining ? drainSinceMs : undefined };
     },
   };
 }

@@ -169,7 +169,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
           haproxy,
           pool: plan && poolStatus(plan),
           services: serviceLines(plan, current?.stores.services.objects() ?? new Map(), haproxy, clock.now()),
-          nodes: nodeLines(haproxy, clock.now()),
+          nodes: nodeLines(haproxy, clock.monotonic()),
         };
       },
     }),

@@ -37,14 +37,23 @@ export type FamilyHealth = {
   adopt(isChecked: boolean): void;
   /** Called after the process was replaced: the new one has not executed earlier orders. */
   forgetOrders(): void;
-  /** Accepts the results of the checks, once a second. `gone`: removed nodes that still have connections. */
+  /**
+   * Accepts the results of the checks, once a second. `draining`: those of `nodes` that get no new connections because of
+   * an administrator; `gone`: removed nodes that still have connections.
+   */
   round(
     findings: {
       readonly nodes: ReadonlyMap<NodeName, Ip>;
+      readonly draining: ReadonlySet<NodeName>;
       readonly gone: ReadonlyMap<NodeName, Ip>;
       readonly checks: ReadonlyMap<NodeName, CheckedNode>;
     },
     signal: AbortSignal,
   ): Promise<HealthOrders>;
-  stateOf(node: NodeName): { readonly state: NodeHealth; readonly sinceMs: number | undefined };
+  /** Monotonic ms: of the last change of `state`, and of the begin of the drain; `undefined`: not since the start. */
+  stateOf(node: NodeName): {
+    readonly state: NodeHealth;
+    readonly sinceMs: number | undefined;
+    readonly drainSinceMs: number | undefined;
+  };
 };

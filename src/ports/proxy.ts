@@ -1,5 +1,6 @@
 import type { Family } from '../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../core/model/names.ts';
+import type { NodeHealth } from '../core/traffic/report.ts';
 import type { Listener, TrafficTable } from '../core/traffic/table.ts';
 import type { Refusals } from './host.ts';
 
@@ -16,8 +17,11 @@ export type ProxyObservation = {
     readonly node: NodeName;
     readonly family: Family;
     readonly state: ServerState;
-    /** Wall clock, ms, of the last change of `state`; `undefined` if it has not changed since the start. */
+    /** Monotonic ms, of the last change of `state`; `undefined` if it has not changed since the start. */
     readonly sinceMs: number | undefined;
+    /** The same of its health, which a drain does not hide. */
+    readonly health: NodeHealth;
+    readonly healthSinceMs: number | undefined;
     readonly connections: number;
     readonly total: number;
   }[];

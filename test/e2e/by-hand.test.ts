@@ -29,6 +29,7 @@ describe.skipIf(!isRoot)('furiwake does the work of an administrator', () => {
     expect(await services.published('nginx')).toEqual([lb1.ip4]);
     await untilAnswer(client, urlOf(lb1.ip4, 80, '/'), 'Welcome to nginx!');
 
+    await services.condition('nginx', 'Serving', 'Serving');
     const { metadata, status } = await services.get('nginx');
     expect(metadata.finalizers?.toSorted()).toEqual(finalizers);
     expect(status.loadBalancer.ingress).toEqual([

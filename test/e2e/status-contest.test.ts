@@ -13,7 +13,8 @@ describe.skipIf(!isRoot)('another client writes the status', () => {
   test('of a served Service: furiwake restores it and reports it', async () => {
     const { services, lb1 } = stage();
     await services.create('edited');
-    const { status } = await services.published('edited').then(() => services.get('edited'));
+    await services.condition('edited', 'Serving', 'Serving');
+    const { status } = await services.get('edited');
     await services.writeStatus('edited', theirs);
     await eventually(async () => expect((await services.get('edited')).status).toEqual(status));
     expect(await services.event('edited', 'StatusRepaired')).toMatchObject({ type: 'Warning' });

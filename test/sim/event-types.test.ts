@@ -37,6 +37,10 @@ test.each([
     metadata: { name, namespace: 'default' },
     spec: { type, ipFamilies: ['IPv4'], ports: [tcp], ...spec },
   });
+  server.put('EndpointSlice', {
+    metadata: { name, namespace: 'default', labels: { 'kubernetes.io/service-name': name } },
+    endpoints: [{ addresses: ['10.244.1.7'] }],
+  });
   await vi.waitFor(() => {
     const events = rig.events.filter(({ regarding }) => regarding.name === name);
     expect(Object.fromEntries(events.map((event) => [event.reason, event.type]))).toEqual(expected);

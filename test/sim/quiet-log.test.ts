@@ -1,6 +1,8 @@
 import { expect, test, vi } from 'vitest';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
-import { startController, startHost } from './controller-rig.ts';
+import { type ControllerRig, startController, startHost } from './controller-rig.ts';
+import type { RequestRecord } from './faults.ts';
+import type { LogLine } from './observers.ts';
 
 /* What the log and the API server get stays bounded, however many Services one cause concerns. */
 const patience = { timeout: 20_000, interval: 20 };
@@ -22,6 +24,13 @@ function putServices(server: SimApiServer, count: number): void {
         ports: [{ port: 80, protocol: 'TCP', nodePort: 30_000 + index }],
       },
     });
+}
+
+function putEndpoint(server: SimApiServer, name: string): void {
+  server.put('EndpointSlice', {
+    metadata: { name, namespace: 'default', labels: { 'kubernetes.io/service-name': name } },
+    endpoints: [{ addresses: ['10.244.1.7'] }],
+  });
 }
 
 function reasonOf(server: SimApiServer, name: string, type = 'furiwake.dev/Serving'): string | undefined {
@@ -58,30 +67,99 @@ test('a restart writes no status of a Service without endpoints', async () => {
   expect(writesTo(server, 's0')).toBe(before);
 });
 
-test('an API server that takes no writes is said once, not for each of 200 Services', async () => {
+test('a restart writes no status of a Service that is served, before the endpoints are known', async () => {
+  await using stack = new AsyncDisposableStack();
+  const server = stack.use(await startServer());
+  const options = { files: new Map<string, string>() };
+  const first = await startController(server, stack.use(startHost()), options);
+  putServices(server, 1);
+  putEndpoint(server, 's0');
+  await vi.waitFor(() => expect(reasonOf(server, 's0')).toBe('Serving'), patience);
+  await first[Symbol.asyncDispose]();
+  const before = writesTo(server, 's0');
+  server.faults.next({ mishap: 'hang', times: 100, on: ({ resource }) => resource === 'endpointslices' });
+  stack.use(await startController(server, stack.use(startHost()), options));
+  server.put('Service', {
+    metadata: { name: 'later', namespace: 'default' },
+    spec: { type: 'LoadBalancer', ipFamilies: ['IPv4'], ports: [{ port: 81, protocol: 'TCP', nodePort: 30_081 }] },
+  });
+  await vi.waitFor(() => expect(reasonOf(server, 'later', 'furiwake.dev/AddressAssigned')).toBe('Assigned'), patience);
+  expect(writesTo(server, 's0')).toBe(before);
+});
+
+test('a new Service without endpoints has its address at once and never says that it is served', async () => {
+  await using stack = new AsyncDisposableStack();
+  const server = stack.use(await startServer());
+  const rig = stack.use(await startController(server, stack.use(startHost({ timeFactor: 20 })), { timeFactor: 20 }));
+  putServices(server, 1);
+  await vi.waitFor(() => expect(reasonOf(server, 's0', 'furiwake.dev/AddressAssigned')).toBe('Assigned'), patience);
+  expect(reasonOf(server, 's0')).toBeUndefined();
+  await vi.waitFor(() => expect(reasonOf(server, 's0')).toBe('NoEndpoints'), patience);
+  expect(rig.events.map(({ reason }) => reason)).toEqual(['Assigned', 'NoEndpoints']);
+});
+
+test('a Service whose endpoints appear later says that it is served as soon as they do', async () => {
+  await using stack = new AsyncDisposableStack();
+  const server = stack.use(await startServer());
+  const rig = stack.use(await startController(server, stack.use(startHost())));
+  putServices(server, 1);
+  await vi.waitFor(() => expect(reasonOf(server, 's0', 'furiwake.dev/AddressAssigned')).toBe('Assigned'), patience);
+  putEndpoint(server, 's0');
+  await vi.waitFor(() => expect(reasonOf(server, 's0')).toBe('Serving'), { timeout: 3_000, interval: 20 }); // within the grace period
+  expect(rig.events.map(({ reason }) => reason)).toEqual(['Assigned', 'Serving']);
+});
+
+const writeLines = ({ log }: ControllerRig): readonly LogLine[] =>
+  log.filter(({ message }) => message.startsWith('writing'));
+const isWrite = ({ verb }: RequestRecord): boolean => verb === 'patch' || verb === 'apply';
+
+test('an API server that takes no writes for a minute is three lines, not one for each of 1,000 Services', async () => {
   await using stack = new AsyncDisposableStack();
   const server = stack.use(await startServer());
   let isBroken = true;
   server.faults.next({
     mishap: { answer: 503 },
     times: Number.POSITIVE_INFINITY,
-    on: ({ verb }) => isBroken && ['patch', 'apply'].includes(verb),
+    on: (request) => isBroken && isWrite(request),
   });
   const rig = stack.use(
-    await startController(server, stack.use(startHost({ timeFactor: 5 })), {
-      timeFactor: 5,
-      addresses: ['192.0.2.0/24'],
+    await startController(server, stack.use(startHost({ timeFactor: 10 })), {
+      timeFactor: 10,
+      addresses: ['192.0.0.0/20'],
     }),
   );
-  putServices(server, 200);
-  await vi.waitFor(
-    () => expect(server.requests.filter(({ status }) => status === 503).length).toBeGreaterThan(600),
-    patience,
-  );
-  expect(rig.log.filter(({ message }) => message.startsWith('writing')).length).toBe(1);
+  putServices(server, 1_000);
+  await vi.waitFor(() => expect(writeLines(rig)).toHaveLength(2), patience); // the second one is the reminder after a minute
+  expect(server.requests.filter(({ status }) => status === 503).length).toBeGreaterThan(3_000);
   isBroken = false;
-  await vi.waitFor(() => expect(reasonOf(server, 's199', 'furiwake.dev/AddressAssigned')).toBe('Assigned'), patience);
-  expect(rig.log.filter(({ message }) => message.startsWith('writing')).length).toBe(2);
+  await vi.waitFor(() => expect(writeLines(rig)).toHaveLength(3), patience);
+  expect(writeLines(rig).map(({ message }) => message)).toEqual([
+    'writing to Services failed; retrying',
+    'writing to Services failed; retrying',
+    'writing to Services works again',
+  ]);
+  const last = (index: number): string | undefined => reasonOf(server, `s${index}`, 'furiwake.dev/AddressAssigned');
+  await vi.waitFor(() => expect([last(0), last(999)]).toEqual(['Assigned', 'Assigned']), patience);
+});
+
+test('an API server that refuses every other write is one failure until all writes have succeeded', async () => {
+  await using stack = new AsyncDisposableStack();
+  const server = stack.use(await startServer());
+  let count = 0;
+  server.faults.next({
+    mishap: { answer: 503 },
+    times: Number.POSITIVE_INFINITY,
+    on: (request) => isWrite(request) && count++ % 2 === 0,
+  });
+  const options = { timeFactor: 5, addresses: ['192.0.2.0/24'] };
+  const rig = stack.use(await startController(server, stack.use(startHost({ timeFactor: 5 })), options));
+  putServices(server, 200);
+  const published = (): number =>
+    Array.from({ length: 200 }, (_, index) => reasonOf(server, `s${index}`, 'furiwake.dev/AddressAssigned')).filter(
+      (reason) => reason === 'Assigned',
+    ).length;
+  await vi.waitFor(() => expect(published()).toBe(200), patience);
+  expect(writeLines(rig).length).toBeLessThan(10);
 });
 
 test('many Services without an address are one warning', async () => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { byKey, ip, makeHostFacts, makeNode, makeService, makeSite, poolOf, tcp } from '../../../test/make/service.ts';
 import { makeAddressPlanner } from '../addresses/plan.ts';
 import type { NodeName, ServiceKey } from '../model/names.ts';
-import type { Service } from '../model/service.ts';
+import type { Service, ServiceSpec } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import type { Revision } from '../revision.ts';
 import { makeTrafficPlanner } from '../traffic/plan.ts';
@@ -43,7 +43,7 @@ function statusOf(
   }: {
     answer?: Answer;
     nodes?: readonly ReturnType<typeof makeNode>[];
-    hasEndpoints?: boolean;
+    hasEndpoints?: boolean | 'not known';
     overBudget?: ReadonlySet<ServiceKey>;
     nowMs?: number;
   } = {},
@@ -74,7 +74,7 @@ function statusOf(
     reports: reportsOf(table, answer),
     nodeTrouble: nodeTrouble({ nodes: byName, table, health: emptyReport.health }),
     isOverBudget: overBudget.has(service.key),
-    hasEndpoints,
+    hasEndpoints: hasEndpoints === 'not known' ? undefined : hasEndpoints,
     nowMs,
   });
 }
@@ -180,6 +180,27 @@ describe('the status of a Service', () => {
     expect(conditions(statusOf([makeService('a')], { hasEndpoints: false }))).toMatchObject({
       Serving: 'False NoEndpoints',
     });
+  });
+
+  test.each<
+    [what: string, spec: Partial<ServiceSpec>, nodes: readonly ReturnType<typeof makeNode>[], serving?: string]
+  >([
+    ['nothing about serving', {}, [makeNode('n1', '192.0.2.11')]],
+    ['nothing about ignored fields', { sessionAffinity: 'ClientIP' }, [makeNode('n1', '192.0.2.11')]],
+    ['that no node takes connections', {}, [], 'False NoNodes'],
+    [
+      'that it is closed to all clients',
+      { sourceRanges: ['2001:db8::/32'] },
+      [makeNode('n1', '192.0.2.11')],
+      'False InvalidSourceRanges',
+    ],
+  ])('says %s while its endpoints are not known, and has its address', (_, spec, nodes, serving) => {
+    const status = statusOf([makeService('a', spec)], { hasEndpoints: 'not known', nodes });
+    expect(conditions(status)).toEqual({
+      AddressAssigned: 'True Assigned',
+      ...(serving === undefined ? {} : { Serving: serving }),
+    });
+    expect(status?.ingress).toHaveLength(1);
   });
 
   test('says that source ranges leave a family closed', () => {

@@ -24,14 +24,15 @@ export type StatusInput = {
   readonly nodeTrouble: NodeTrouble;
   /** The source ranges of the Service exceed the budget of the host. */
   readonly isOverBudget: boolean;
-  /** False if the Service has had no ready endpoint for some seconds. */
-  readonly hasEndpoints: boolean;
+  /** False if the Service has had no ready endpoint for some seconds; `undefined` while that is not known. */
+  readonly hasEndpoints: boolean | undefined;
   readonly nowMs: number;
 };
 
 /**
  * The status that the Service should have. `undefined` while the host has not reported on some listener: the present status
- * stays. An address is published when all of its listeners are ready; it does not wait for endpoints or nodes.
+ * stays. An address is published when all of its listeners are ready; it does not wait for endpoints or nodes. Until the
+ * endpoints are known no condition says that the Service is served.
  */
 export function desiredStatus(input: StatusInput): DesiredStatus | undefined {
   const { service, assignment } = input;
@@ -64,7 +65,9 @@ export function desiredStatus(input: StatusInput): DesiredStatus | undefined {
   }
   const verdicts: readonly (readonly [type: string, status: Condition['status'], verdict: Verdict])[] = [
     [conditionTypes.addressAssigned, assignment.addresses.length > 0 ? 'True' : 'False', assignment.verdict],
-    servingCondition(input, failures),
+    ...[servingCondition(input, failures)].filter(
+      ([, status]) => status === 'False' || input.hasEndpoints !== undefined,
+    ),
     ...portsCondition(assignment),
   ];
   const conditions = verdicts.map(([type, status, verdict]) =>
@@ -129,7 +132,7 @@ function servingCondition(
     served.map(({ ip }) => ip.family),
   );
   const shortcomings = [...shortcomingsOf(input, missing, closed), ...troubles];
-  if (!input.hasEndpoints) {
+  if (input.hasEndpoints === false) {
     const verdict: Verdict = { reason: 'NoEndpoints', message: 'the Service has no ready endpoints' };
     return [type, 'False', { ...verdict, message: sentences([verdict, ...shortcomings]) }];
   }

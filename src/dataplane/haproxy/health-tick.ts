@@ -42,7 +42,8 @@ export function makeHealthTick(deps: {
       families.map((family, index) => {
         const stats = parseStat(answers[index] ?? '');
         const nodes = new Map(servers[family].map(({ node, address }) => [node, address]));
-        const findings = { nodes, gone: goneNodes(servers[family], stats), checks: checkedNodes(stats) };
+        const draining = new Set(servers[family].filter(({ isDraining }) => isDraining).map(({ node }) => node));
+        const findings = { nodes, draining, gone: goneNodes(servers[family], stats), checks: checkedNodes(stats) };
         return health[family].round(findings, signal);
       }),
     );

@@ -201,6 +201,45 @@ test('nodes are added and removed; an excluded one keeps its connections and is 
   expect((await driver.proxy.observe(rig.signal)).pid).toBe(pid);
 });
 
+test('a drained node is judged by its checks: neither the drain nor its end is reported, its silence is', async () => {
+  await using rig = await startRig({ nodes: 2 });
+  const driver = rig.newDriver();
+  const [first, second] = rig.lab.nodes;
+  if (first === undefined || second === undefined) throw new Error('two nodes');
+  const table = (state: 'active' | 'drain') =>
+    rig.table(listeners, [
+      { node: first, state },
+      { node: second, state: 'active' },
+    ]);
+  const health = async (): Promise<string> => {
+    const { servers } = await driver.proxy.observe(rig.signal);
+    return servers
+      .filter(({ node, family }) => node === 'n1' && family === 4)
+      .map((server) => `${server.state} ${server.health} ${server.sinceMs === undefined ? 'always' : 'since'}`)
+      .join();
+  };
+  await driver.proxy.upsert(table('active'), rig.signal);
+  driver.watch();
+  await driver.rounds(2);
+  await driver.proxy.upsert(table('drain'), rig.signal);
+  await driver.rounds(4);
+  expect(await health()).toBe('drain up since');
+  await driver.proxy.upsert(table('active'), rig.signal);
+  await driver.rounds(4);
+  expect(driver.complaints).toEqual([]);
+
+  await driver.proxy.upsert(table('drain'), rig.signal);
+  await driver.rounds(1);
+  await first.ask({ do: 'setStatus', port: 10_256, status: 503 });
+  await expect.poll(health, patience).toBe('drain unhealthy since');
+  await first.setSilent(true);
+  await expect.poll(health, patience).toBe('drain silent since');
+  await first.setSilent(false);
+  await first.ask({ do: 'setStatus', port: 10_256, status: 200 });
+  await expect.poll(health, patience).toBe('drain up since');
+  expect(await answering(rig)).toBe('n2');
+});
+
 test.each([
   ["HAProxy's checks decide", true],
   ['our own probe decides', false],
