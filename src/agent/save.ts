@@ -1,6 +1,5 @@
-import { makeBackoff } from '../async/backoff.ts';
 import type { Latch } from '../async/latch.ts';
-import { makeTrouble } from '../async/trouble.ts';
+import { runWhenSet } from '../async/run-when-set.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -27,22 +26,19 @@ export async function runSaves(
   },
   signal: AbortSignal,
 ): Promise<void> {
-  const trouble = makeTrouble({ what: 'saving the table of listeners', log, monotonic: () => clock.monotonic() });
-  const pace = makeBackoff({ firstMs: 1_000, mostMs: 60_000 });
-  for (;;) {
-    await due.wait(signal);
-    try {
+  await runWhenSet({
+    what: 'saving the table of listeners',
+    due,
+    work: async () => {
       const saved = table();
       if (saved !== undefined) await tableFile.write(saved);
-      trouble.over();
-      pace.reset();
-    } catch (error) {
-      signal.throwIfAborted();
-      trouble.failed(error);
-      await clock.sleep(pace.next(), signal);
-      due.set();
-    }
-  }
+    },
+    retry: { firstMs: 1_000, mostMs: 60_000 },
+    level: 'warn',
+    clock,
+    log,
+    signal,
+  });
 }
 
 /** `desired` with the listeners that are not removed yet: the next process must know whose connections to end. */

@@ -54,6 +54,23 @@ describe('a withdrawn host', () => {
     },
   );
 
+  test('tries to remove its addresses until it succeeds, though a pass hangs', async () => {
+    const rig = startAgent();
+    await publish(rig, a);
+    const hanging = Promise.withResolvers<void>();
+    rig.ports.hanging.set('proxy.upsert', hanging.promise);
+    await publish(rig, a, b);
+    rig.ports.failing.set('placement.remove', 'ip: no');
+    rig.agent.setServing(false);
+    await rig.clock.advance(60_000);
+    expect(rig.ports.held.placed.size).toBe(1);
+    expect(rig.ports.steps.filter((step) => step === 'placement.remove').length).toBeLessThan(25);
+    rig.ports.failing.clear();
+    await rig.clock.advance(5_000);
+    expect(rig.ports.held.placed.size).toBe(0);
+    hanging.resolve();
+  });
+
   test('adds and advertises nothing for a pass that was under way', async () => {
     const rig = startAgent();
     await publish(rig, a);

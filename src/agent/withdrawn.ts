@@ -1,6 +1,5 @@
-import { makeBackoff } from '../async/backoff.ts';
 import type { Latch } from '../async/latch.ts';
-import { makeTrouble } from '../async/trouble.ts';
+import { runWhenSet } from '../async/run-when-set.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { makeListener, makeTable, type Listener, type TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -48,25 +47,16 @@ export async function runWithdrawals(
   },
   signal: AbortSignal,
 ): Promise<void> {
-  const trouble = makeTrouble({
+  await runWhenSet({
     what: 'withdrawing this host',
-    log,
-    monotonic: () => clock.monotonic(),
+    due,
+    work: async () => {
+      if (!isServing()) await placement.remove(PersistentMap.empty(), signal);
+    },
+    retry: { firstMs: 100, mostMs: 5_000 },
     level: 'error',
+    clock,
+    log,
+    signal,
   });
-  const pace = makeBackoff({ firstMs: 100, mostMs: 5_000 });
-  for (;;) {
-    await due.wait(signal);
-    if (isServing()) continue;
-    try {
-      await placement.remove(PersistentMap.empty(), signal);
-      trouble.over();
-      pace.reset();
-    } catch (error) {
-      signal.throwIfAborted();
-      trouble.failed(error);
-      await clock.sleep(pace.next(), signal);
-      due.set();
-    }
-  }
 }

@@ -1,0 +1,45 @@
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import { makeBackoff } from './backoff.ts';
+import type { Latch } from './latch.ts';
+import { makeTrouble } from './trouble.ts';
+
+/**
+ * Runs `work` whenever `due` is set, until `signal` aborts. After a failure it runs again after a wait that grows from
+ * `firstMs` to `mostMs`. `what` completes "… failed" in the log, see `makeTrouble`.
+ */
+export async function runWhenSet({
+  what,
+  due,
+  work,
+  retry,
+  clock,
+  log,
+  level,
+  signal,
+}: {
+  readonly what: string;
+  readonly due: Latch;
+  readonly work: () => Promise<void>;
+  readonly retry: { readonly firstMs: number; readonly mostMs: number };
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly level: 'warn' | 'error';
+  readonly signal: AbortSignal;
+}): Promise<never> {
+  const trouble = makeTrouble({ what, log, monotonic: () => clock.monotonic(), level });
+  const backoff = makeBackoff(retry);
+  for (;;) {
+    await due.wait(signal);
+    try {
+      await work();
+      trouble.over();
+      backoff.reset();
+    } catch (error) {
+      signal.throwIfAborted();
+      trouble.failed(error);
+      await clock.sleep(backoff.next(), signal);
+      due.set();
+    }
+  }
+}

@@ -1,0 +1,109 @@
+import { describe, expect, test } from 'vitest';
+import { type Scene, makeScene, messages, renewElsewhere, startLeading } from '../../test/make/leading-hosts.ts';
+import { servesAtStart } from './leadership.ts';
+
+test.each([
+  ['a host that has always been alone serves', false, 'withdraw', true],
+  ['a host that has seen another one does not serve', true, 'withdraw', false],
+  ['a host that keeps its addresses serves', true, 'keep', true],
+] as const)('%s its last table before it holds the Lease', (_, others, onLeaseLoss, serves) => {
+  expect(servesAtStart({ hasOthers: () => others, onLeaseLoss })).toBe(serves);
+});
+
+test('a host that waited for another one serves with the first table of its term, not with the Lease', async () => {
+  const scene = makeScene();
+  const host = startLeading(scene, 'lb1_a-b', { publishes: false });
+  await renewElsewhere(scene, 'lb2_c-d', 10);
+  await scene.clock.advance(20_000);
+  expect([host.isWorking, host.changes, host.term?.isLedgerCurrent]).toEqual([true, [false], false]);
+  host.term?.published();
+  expect(host.changes).toEqual([false, true]);
+});
+
+test('a renewal after an interruption opens no host that has no table of its term', async () => {
+  const scene = makeScene();
+  const host = startLeading(scene, 'lb1_a-b', { publishes: false, knowsOthers: true });
+  await scene.clock.advance(1_000);
+  scene.cluster.links.set('lb1_a-b', 'cut');
+  await scene.clock.advance(20_000);
+  scene.cluster.links.set('lb1_a-b', 'up');
+  await scene.clock.advance(20_000);
+  expect([host.changes, host.terms]).toEqual([[], 1]);
+  host.term?.published();
+  expect(host.changes).toEqual([true]);
+});
+
+test('a table that arrives after the Lease was lost opens nothing', async () => {
+  const scene = makeScene();
+  const host = startLeading(scene, 'lb1_a-b', { publishes: false, knowsOthers: true });
+  await scene.clock.advance(1_000);
+  await renewElsewhere(scene, 'lb2_c-d', 10);
+  host.term?.published();
+  expect(host.changes).toEqual([]);
+});
+
+describe('a lone host that starts again', () => {
+  /** Runs until its first plan is recorded (or not), then crashes or ends. */
+  async function runOnce(scene: Scene, files: Map<string, string>, end: 'crash' | 'release', publishes = true) {
+    const stop = new AbortController();
+    const host = startLeading(scene, 'lb1_a-b', { files, publishes, stop });
+    await scene.clock.advance(12_000);
+    if (end === 'crash') scene.cluster.links.set('lb1_a-b', 'cut');
+    stop.abort();
+    await scene.clock.drive(host.ended);
+    scene.cluster.links.clear();
+  }
+
+  test.each(['crash', 'release'] as const)('after a %s trusts its ledger and serves at once', async (end) => {
+    const scene = makeScene();
+    const files = new Map<string, string>();
+    await runOnce(scene, files, end);
+    const host = startLeading(scene, 'lb1_a-b', { files, publishes: false });
+    await scene.clock.advance(1_000);
+    expect([host.changes, host.terms, host.term?.isLedgerCurrent]).toEqual([[], 1, true]);
+  });
+
+  test('after a crash before its first plan does not trust its ledger, but serves', async () => {
+    const scene = makeScene();
+    const files = new Map<string, string>();
+    await runOnce(scene, files, 'release');
+    await runOnce(scene, files, 'crash', false);
+    const host = startLeading(scene, 'lb1_a-b', { files, publishes: false });
+    await scene.clock.advance(1_000);
+    expect([host.changes, host.terms, host.term?.isLedgerCurrent]).toEqual([[], 1, false]);
+  });
+
+  test('after another host held and released the Lease unseen, withdraws until it has a table', async () => {
+    const scene = makeScene();
+    const files = new Map<string, string>();
+    await runOnce(scene, files, 'release');
+    const other = new AbortController();
+    const second = startLeading(scene, 'lb2_c-d', { stop: other });
+    await scene.clock.advance(1_000);
+    other.abort();
+    await scene.clock.drive(second.ended);
+    const host = startLeading(scene, 'lb1_a-b', { files, publishes: false });
+    await scene.clock.advance(1_000);
+    expect([host.changes, host.terms, host.term?.isLedgerCurrent]).toEqual([[false], 1, false]);
+    host.term?.published();
+    expect(host.changes).toEqual([false, true]);
+  });
+});
+
+test('a host that was cut off while another one held and released the Lease begins a new term', async () => {
+  const scene = makeScene();
+  const host = startLeading(scene, 'lb1_a-b', { publishes: false });
+  await scene.clock.advance(1_000);
+  host.term?.published();
+  scene.cluster.links.set('lb1_a-b', 'cut');
+  const other = new AbortController();
+  const second = startLeading(scene, 'lb2_c-d', { stop: other });
+  await scene.clock.advance(30_000);
+  expect(second.isWorking).toBe(true);
+  other.abort();
+  await scene.clock.drive(second.ended);
+  scene.cluster.links.clear();
+  await scene.clock.advance(10_000);
+  expect([host.terms, host.changes, host.term?.isLedgerCurrent]).toEqual([2, [false], false]);
+  expect(messages(host, 'error')).toEqual([expect.stringContaining('took over the Lease while this host was cut off')]);
+});

@@ -1,0 +1,143 @@
+import { untilAborted } from '../../src/async/abort.ts';
+import type { Term } from '../../src/controller/controller.ts';
+import { leadWhileHeld, servesAtStart } from '../../src/daemon/leadership.ts';
+import { loadTenureRecord } from '../../src/daemon/tenure-record.ts';
+import type { LeaseObject } from '../../src/kube/lease-object.ts';
+import { filesOf } from '../sim/harness.ts';
+import { type LogLine, recordLog } from '../sim/observers.ts';
+import { type VirtualClock, virtualClock } from '../sim/virtual-clock.ts';
+import { type LeaseCluster, makeLeaseCluster } from './lease-cluster.ts';
+
+/** One host that runs `leadWhileHeld`. */
+export type Host = {
+  /** Whether it announces its addresses and accepts new connections. */
+  readonly isServing: boolean;
+  /** Each change of `isServing`, in order. */
+  readonly changes: readonly boolean[];
+  /** How often the work of a holder began. */
+  readonly terms: number;
+  readonly isWorking: boolean;
+  /** The present term; publishes nothing by itself with `publishes: false`. */
+  readonly term: Term | undefined;
+  readonly log: readonly LogLine[];
+  readonly ended: Promise<void>;
+};
+
+export type Scene = { readonly cluster: LeaseCluster; readonly clock: VirtualClock; readonly stop: AbortController };
+
+export function makeScene(): Scene {
+  return { cluster: makeLeaseCluster(), clock: virtualClock(), stop: new AbortController() };
+}
+
+/**
+ * `knowsOthers`: it has recorded another candidate before. `files`: of its state directory. `publishes`: each term records
+ * and publishes its first plan at once.
+ */
+export function startLeading(
+  { cluster, clock, stop }: Scene,
+  identity: string,
+  {
+    knowsOthers = false,
+    onLeaseLoss = 'withdraw',
+    publishes = true,
+    files = new Map(),
+    hostname = 'lb1',
+    stop: { signal } = stop,
+  }: Partial<{
+    knowsOthers: boolean;
+    onLeaseLoss: 'withdraw' | 'keep';
+    publishes: boolean;
+    files: Map<string, string>;
+    hostname: string;
+    stop: AbortController;
+  }> = {},
+): Host {
+  const log = recordLog();
+  const changes: boolean[] = [];
+  let hasOthers = knowsOthers;
+  let isServing = servesAtStart({ hasOthers: () => hasOthers, onLeaseLoss });
+  let terms = 0;
+  let isWorking = false;
+  let present: Term | undefined;
+  const lease = cluster.claimOf(identity, {
+    clock,
+    log,
+    onOther: () => {
+      hasOthers = true;
+    },
+  });
+  const lead = async (): Promise<void> => {
+    const tenures = await loadTenureRecord({
+      path: '/tenure',
+      ledgerPath: '/ledger',
+      identity,
+      hostname,
+      files: filesOf(files),
+      log,
+    });
+    await leadWhileHeld(
+      {
+        tenures,
+        lease,
+        leaseNamespace: 'ns',
+        loadBalancerClass: 'furiwake.dev/haproxy',
+        identity,
+        setServing: (now) => {
+          if (now !== isServing) changes.push(now);
+          isServing = now;
+        },
+        hasOthers: () => hasOthers,
+        onLeaseLoss,
+        clock,
+        log,
+      },
+      async (term, inner) => {
+        terms += 1;
+        isWorking = true;
+        present = term;
+        if (publishes) {
+          term.recorded();
+          term.published();
+        }
+        await untilAborted(inner);
+        isWorking = false;
+      },
+      signal,
+    );
+  };
+  const ended = lead();
+  ended.catch(() => undefined);
+  return {
+    get isServing() {
+      return isServing;
+    },
+    changes,
+    get terms() {
+      return terms;
+    },
+    get isWorking() {
+      return isWorking;
+    },
+    get term() {
+      return present;
+    },
+    log: log.lines,
+    ended,
+  };
+}
+
+export const leaseOf = (holderIdentity: string, renewTime: string): LeaseObject => ({
+  metadata: { namespace: 'ns', name: 'furiwake' },
+  spec: { holderIdentity, leaseDurationSeconds: 15, renewTime },
+});
+
+/** Another host, visible only through the Lease, which it renews every five seconds. */
+export async function renewElsewhere({ cluster, clock }: Scene, identity: string, seconds: number): Promise<void> {
+  for (let at = 0; at < seconds; at += 5) {
+    cluster.lease = leaseOf(identity, `elsewhere ${clock.monotonic()}`);
+    await clock.advance(5_000);
+  }
+}
+
+export const messages = ({ log }: Host, level: string): readonly string[] =>
+  log.filter((line) => line.level === level).map(({ message }) => message);
