@@ -98,7 +98,7 @@ function listenersFor(
       }),
     ),
   );
-  const listeners = planned.length === 0 ? undefined : planned;
+  const listeners = planned.length === 0 ? undefined : planned.slice(); // of exactly this size
   memo.set(assignment, { spec: service.spec, isOverBudget, listeners });
   return listeners;
 }
