@@ -19,8 +19,8 @@ import { loadTenureRecord } from '../daemon/tenure-record.ts';
 import { assembleController, type ControllerParts } from '../controller/assemble.ts';
 import type { Term } from '../controller/controller.ts';
 import type { Site } from '../core/model/site.ts';
-import { acceptingNodes } from '../core/status/node-trouble.ts';
-import { emptyTable } from '../core/traffic/table.ts';
+import type { NodeName } from '../core/model/names.ts';
+import { type NodeState, nodeStates } from '../core/status/node-states.ts';
 import { loadCandidates } from '../daemon/candidates.ts';
 import { loadDrains } from '../daemon/drains.ts';
 import { leadWhileHeld, servesAtStart } from '../daemon/leadership.ts';
@@ -138,6 +138,11 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   /** Of the current term of the Lease. */
   let current: ControllerParts | undefined;
 
+  const statesOf = (parts: ControllerParts): ReadonlyMap<NodeName, NodeState> | undefined => {
+    const plan = parts.controller.plan();
+    const nodes = parts.stores.nodes.objects();
+    return plan && nodeStates({ nodes, table: plan.table, health: agent.report().health });
+  };
   const name = `${leaseNamespace}/${leaseName(loadBalancerClass)}`;
   const notReady = (): readonly string[] => [
     ...new Set([
@@ -149,12 +154,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     paths.adminSocket,
     adminRoutes({
       drains,
-      nodes: () => {
-        if (current?.stores.nodes.isSynced !== true) return undefined;
-        const { table } = current.controller.plan() ?? { table: emptyTable };
-        const accepting = acceptingNodes({ table, health: agent.report().health });
-        return { all: new Set(current.stores.nodes.objects().keys()), accepting };
-      },
+      nodes: () => current && statesOf(current),
       log,
       status: async (inner) => {
         const haproxy = await hostParts.proxy.observe(inner).catch(() => undefined);
