@@ -13,7 +13,8 @@ import { leaseName } from '../daemon/lease-name.ts';
 import { earlierStatePaths, statePaths } from '../daemon/platform.ts';
 import type { RunOptions } from '../cli/options.ts';
 import { openStateDir, refuseStateDir } from '../daemon/state-dir.ts';
-import { clusterTroubles, sayWhenReady } from '../daemon/readiness.ts';
+import { clusterTroubles } from '../daemon/readiness.ts';
+import { sayWhenReady } from '../daemon/say-when-ready.ts';
 import { tellNodes } from '../daemon/tell-nodes.ts';
 import { loadTenureRecord } from '../daemon/tenure-record.ts';
 import { assembleController, type ControllerParts } from '../controller/assemble.ts';
@@ -24,8 +25,6 @@ import { type NodeState, nodeStates } from '../core/status/node-states.ts';
 import { loadCandidates } from '../daemon/candidates.ts';
 import { loadDrains } from '../daemon/drains.ts';
 import { leadWhileHeld, servesAtStart } from '../daemon/leadership.ts';
-import { healthRoutes } from '../http/health-routes.ts';
-import { serveHttp } from '../http/server.ts';
 import { makeKubeClient } from '../kube/client.ts';
 import { loadKubeConfig } from '../kube/config.ts';
 import { makeEventSender } from '../kube/events.ts';
@@ -35,6 +34,7 @@ import { makeFileLedger } from '../state/ledger.ts';
 import { makeApiServerAddresses } from '../daemon/api-server-addresses.ts';
 import { makeHostParts } from './host-parts.ts';
 import { removeFromHost } from './remove-from-host.ts';
+import { serveMetrics } from './serve-metrics.ts';
 
 /**
  * `furiwake run`: controller and agent in one process.
@@ -52,6 +52,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   const startedAt = clock.monotonic();
   await assertHost(machine, signal);
   await using _host = await lockHost({ command: 'run', pid: machine.pid, stateDir }, machine, signal);
+  log.info({}, `furiwake ${deps.version} starting (PID ${machine.pid}, state directory ${stateDir})`);
   const config = await loadKubeConfig({ ...machine, log, kubeconfig: options.kubeconfig, context: options.context });
   const paths = statePaths(stateDir);
   await using _stateDir = await openStateDir(machine, stateDir);
@@ -77,9 +78,10 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     lifetime: alive,
   });
   const { agent, placement } = hostParts;
-  /** Set when the answer of `notReady` may have changed. */
+  /** Set when the answer of `notReady`, the plan or the report of the host may have changed. */
   const readiness = makeLatch();
   agent.onTroubles(() => readiness.set());
+  agent.subscribe(() => readiness.set());
   const earlierPaths = earlierStatePaths(stateDir);
   const identity = await identityOf(
     machine,
@@ -243,7 +245,19 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
           (until) => parts.controller.run(until),
           (until) => events.run(until),
           (until) => tellNodes(parts.stores.nodes, events, until),
-          (until) => sayWhenReady({ ...parts, notReady, changed: readiness, log }, until),
+          (until) =>
+            sayWhenReady(
+              {
+                plan: () => parts.controller.plan(),
+                report: () => agent.report(),
+                nodeStates: () => statesOf(parts),
+                notReady,
+                changed: readiness,
+                clock,
+                log,
+              },
+              until,
+            ),
         ],
         inner,
       );
@@ -265,28 +279,5 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     lifetime.abort();
     if (options.stopsTrafficOnExit) await removeFromHost(hostParts, log);
     await client.close();
-  }
-}
-
-async function serveMetrics(
-  options: RunOptions,
-  { metrics }: CommandDeps,
-  notReady: () => readonly string[],
-  signal: AbortSignal,
-): Promise<AsyncDisposable> {
-  if (options.metricsAddress === undefined) return { [Symbol.asyncDispose]: async () => undefined };
-  const { host, port } = options.metricsAddress;
-  try {
-    return await serveHttp(
-      options.metricsAddress,
-      healthRoutes({ metrics: () => metrics.text(), metricsContentType: metrics.contentType, notReady }),
-      signal,
-    );
-  } catch (error) {
-    signal.throwIfAborted();
-    throw new StartError(
-      `--metrics-address: cannot listen on ${host}:${port} (${error instanceof Error ? error.message : String(error)}); choose another, or none`,
-      { cause: error },
-    );
   }
 }
