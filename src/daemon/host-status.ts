@@ -1,10 +1,13 @@
 import type { Plan } from '../controller/controller.ts';
+import type { Assignment } from '../core/addresses/assignment.ts';
 import type { Eligibility } from '../core/addresses/eligibility.ts';
 import { countAddresses, formatRange, rangeContains } from '../core/ip/range.ts';
 import { conditionTypes } from '../core/model/contract.ts';
-import type { ServiceKey } from '../core/model/names.ts';
-import type { Condition, Service } from '../core/model/service.ts';
+import type { NodeName, ServiceKey } from '../core/model/names.ts';
+import type { Node } from '../core/model/node.ts';
+import type { Condition, Protocol, Service } from '../core/model/service.ts';
 import { heldWords } from '../core/status/held.ts';
+import { type countNodes, exclusionWords, type NodeState } from '../core/status/node-states.ts';
 import type { ProxyObservation } from '../ports/proxy.ts';
 
 /** The data of `furiwake status`; its JSON form is the answer of the admin socket. */
@@ -17,12 +20,35 @@ export type HostStatus = {
   readonly cluster: { readonly server: string; readonly kubernetes: string } | undefined;
   /** Why this host is not ready, one sentence each; empty: it is. */
   readonly notReady: readonly string[];
-  readonly haproxy:
-    | { readonly pid: number; readonly version: string; readonly connections: number; readonly maxConnections: number }
-    | undefined;
+  readonly haproxy: HaproxyStatus | undefined;
+  /** Why `haproxy` is undefined. */
+  readonly haproxyTrouble: string | undefined;
   readonly pool: PoolStatus | undefined;
   readonly services: readonly ServiceLine[];
+  /** Services of type LoadBalancer that furiwake ignores: of another class, or of another namespace than its own. */
+  readonly otherServices: number;
+  /** How many nodes of the cluster are in each state; `undefined` until they are known. */
+  readonly nodeStates: ReturnType<typeof countNodes> | undefined;
+  /** Nodes that HAProxy has as servers. */
   readonly nodes: readonly NodeLine[];
+  /** The other nodes. */
+  readonly unusedNodes: readonly UnusedNode[];
+};
+
+export type HaproxyStatus = {
+  readonly pid: number;
+  readonly version: string;
+  /** Since its worker started: all totals count from then on. */
+  readonly upSeconds: number;
+  readonly connections: number;
+  readonly maxConnections: number;
+};
+
+export type UnusedNode = {
+  readonly node: string;
+  readonly state: Extract<NodeState, 'excluded' | 'without address'>;
+  /** May be empty. */
+  readonly reason: string;
 };
 
 export type PoolStatus = {
@@ -40,7 +66,7 @@ export type ServiceLine = {
   readonly service: string;
   readonly status: 'Serving' | 'Partly served' | 'No endpoints' | 'No nodes' | 'Not served' | 'Pending' | 'Not ours';
   readonly addresses: readonly string[];
-  readonly ports: readonly number[];
+  readonly ports: readonly { readonly port: number; readonly protocol: Protocol }[];
   /** Reason and message of the condition that explains the status; the message may be empty. */
   readonly reason: string;
   readonly message: string;
@@ -79,7 +105,7 @@ export function serviceLines(
           service: key,
           ...verdictOf(service, eligibility),
           addresses: addresses.map(({ ip }) => ip.text),
-          ports: [...new Set(addresses.flatMap(({ served }) => served.map(({ port }) => port)))],
+          ports: portsOf(addresses),
           ...(counts.get(key) ?? { connections: 0, total: 0 }),
           ageSeconds: Math.max(0, Math.round((nowMs - service.createdAtMs) / 1000)),
         },
@@ -99,6 +125,25 @@ export function nodeLines(observed: ProxyObservation | undefined, nowMs: number)
   }));
 }
 
+/** The nodes without servers in HAProxy. */
+export function unusedNodes(nodes: ReadonlyMap<NodeName, Node>): readonly UnusedNode[] {
+  return [...nodes.values()].flatMap(({ name, excluded, addresses }): readonly UnusedNode[] => {
+    const words = exclusionWords(excluded);
+    if (words !== undefined) return [{ node: name, state: 'excluded', reason: words }];
+    return addresses.length === 0 ? [{ node: name, state: 'without address', reason: '' }] : [];
+  });
+}
+
+/** How many Services of type LoadBalancer furiwake ignores. */
+export function countOtherServices(
+  plan: Pick<Plan, 'eligibility'> | undefined,
+  services: ReadonlyMap<ServiceKey, Service>,
+): number {
+  return [...(plan?.eligibility ?? [])].filter(
+    ([key, eligibility]) => eligibility === 'foreign' && services.get(key)?.spec.type === 'LoadBalancer',
+  ).length;
+}
+
 /** The usage of the address pool, and its excluded addresses. */
 export function poolStatus({ pool, assignments }: Pick<Plan, 'pool' | 'assignments'>): PoolStatus {
   const used = new Set<string>();
@@ -110,6 +155,12 @@ export function poolStatus({ pool, assignments }: Pick<Plan, 'pool' | 'assignmen
     used: used.size,
     leftOut: Array.from(pool.excluded, ([address, reason]) => ({ address, reason })),
   };
+}
+
+/** Each served port once: a dual-stack Service has it on two addresses. */
+function portsOf(addresses: Assignment['addresses']): ServiceLine['ports'] {
+  const ports = addresses.flatMap(({ served }) => served.map(({ port, protocol }) => ({ port, protocol })));
+  return [...new Map(ports.map((each) => [`${each.port}/${each.protocol}`, each])).values()];
 }
 
 type Counts = { readonly connections: number; readonly total: number };

@@ -2,7 +2,7 @@ import { makeFacts } from '../agent/facts.ts';
 import { makeLatch } from '../async/latch.ts';
 import { superviseAll } from '../async/supervise-all.ts';
 import { adminRoutes, serveAdmin } from '../daemon/admin.ts';
-import { nodeLines, poolStatus, serviceLines } from '../daemon/host-status.ts';
+import { countOtherServices, nodeLines, poolStatus, serviceLines, unusedNodes } from '../daemon/host-status.ts';
 import { prepareCluster } from '../daemon/cluster.ts';
 import type { CommandDeps } from '../daemon/command.ts';
 import { StartError } from '../daemon/errors.ts';
@@ -21,7 +21,7 @@ import { assembleController, type ControllerParts } from '../controller/assemble
 import type { Term } from '../controller/controller.ts';
 import type { Site } from '../core/model/site.ts';
 import type { NodeName } from '../core/model/names.ts';
-import { type NodeState, nodeStates } from '../core/status/node-states.ts';
+import { countNodes, type NodeState, nodeStates } from '../core/status/node-states.ts';
 import { loadCandidates } from '../daemon/candidates.ts';
 import { loadDrains } from '../daemon/drains.ts';
 import { leadWhileHeld, servesAtStart } from '../daemon/leadership.ts';
@@ -145,12 +145,12 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     const nodes = parts.stores.nodes.objects();
     return plan && nodeStates({ nodes, table: plan.table, health: agent.report().health });
   };
+  const haproxyTrouble = (): string =>
+    agent.desired() === undefined ? 'not started' : (hostParts.proxy.trouble() ?? 'does not answer');
   const name = `${leaseNamespace}/${leaseName(loadBalancerClass)}`;
   const notReady = (): readonly string[] => [
-    ...new Set([
-      ...(connected === undefined ? [connecting] : clusterTroubles({ lease, leaseName: name, parts: current })),
-      ...agent.troubles(),
-    ]),
+    ...(connected === undefined ? [connecting] : clusterTroubles({ lease, leaseName: name, parts: current })),
+    ...agent.troubles(),
   ];
   await using _admin = await serveAdmin(
     paths.adminSocket,
@@ -161,6 +161,8 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
       status: async (inner) => {
         const haproxy = await hostParts.proxy.observe(inner).catch(() => undefined);
         const plan = current?.controller.plan();
+        const services = current?.stores.services.objects() ?? new Map();
+        const states = current && statesOf(current);
         return {
           version: deps.version,
           pid: machine.pid,
@@ -169,9 +171,13 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
           cluster: connected,
           notReady: notReady(),
           haproxy,
+          haproxyTrouble: haproxy === undefined ? haproxyTrouble() : undefined,
           pool: plan && poolStatus(plan),
-          services: serviceLines(plan, current?.stores.services.objects() ?? new Map(), haproxy, clock.now()),
+          services: serviceLines(plan, services, haproxy, clock.now()),
+          otherServices: countOtherServices(plan, services),
+          nodeStates: states && countNodes(states),
           nodes: nodeLines(haproxy, clock.now()),
+          unusedNodes: unusedNodes(current?.stores.nodes.objects() ?? new Map()),
         };
       },
     }),
