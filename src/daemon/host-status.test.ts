@@ -6,7 +6,7 @@ import type { Eligibility } from '../core/addresses/eligibility.ts';
 import { parseRange } from '../core/ip/range.ts';
 import type { Condition, Service } from '../core/model/service.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
-import { countOtherServices, nodeLines, poolStatus, serviceLines, unusedNodes } from './host-status.ts';
+import { countOtherServices, haproxyTrouble, nodeLines, poolStatus, serviceLines, unusedNodes } from './host-status.ts';
 
 const condition = (type: string, status: 'True' | 'False', reason: string, message = ''): Condition => ({
   type: `furiwake.dev/${type}`,
@@ -138,6 +138,14 @@ test('Services of type LoadBalancer that are ignored are counted', () => {
   const services = new Map([ours, other, internal].map((service) => [service.key, service]));
   expect(countOtherServices({ eligibility }, services)).toBe(1);
   expect(countOtherServices(undefined, services)).toBe(0);
+});
+
+test.each([
+  ['before the first table', undefined, undefined, 'not started'],
+  ['that cannot start', tableOf([]), 'port 292 is held by nc', 'port 292 is held by nc'],
+  ['that is silent', tableOf([]), undefined, 'does not answer'],
+])('HAProxy %s', (_, table, trouble, words) => {
+  expect(haproxyTrouble({ desired: () => table }, { trouble: () => trouble })).toBe(words);
 });
 
 test('nodes that get no connections are listed with the reason', () => {

@@ -1,3 +1,4 @@
+import type { Agent } from '../agent/agent.ts';
 import type { Plan } from '../controller/controller.ts';
 import type { Assignment } from '../core/addresses/assignment.ts';
 import type { Eligibility } from '../core/addresses/eligibility.ts';
@@ -8,7 +9,7 @@ import type { Node } from '../core/model/node.ts';
 import type { Condition, Protocol, Service } from '../core/model/service.ts';
 import { heldWords } from '../core/status/held.ts';
 import { type countNodes, exclusionWords, type NodeState } from '../core/status/node-states.ts';
-import type { ProxyObservation } from '../ports/proxy.ts';
+import type { Proxy, ProxyObservation } from '../ports/proxy.ts';
 
 /** The data of `furiwake status`; its JSON form is the answer of the admin socket. */
 export type HostStatus = {
@@ -112,6 +113,11 @@ export function serviceLines(
       ];
     })
     .sort((a, b) => (a.service < b.service ? -1 : 1));
+}
+
+/** Why there is no observation of HAProxy. It is started with the first table. */
+export function haproxyTrouble(agent: Pick<Agent, 'desired'>, proxy: Pick<Proxy, 'trouble'>): string {
+  return agent.desired() === undefined ? 'not started' : (proxy.trouble() ?? 'does not answer');
 }
 
 export function nodeLines(observed: ProxyObservation | undefined, nowMs: number): readonly NodeLine[] {

@@ -2,7 +2,14 @@ import { makeFacts } from '../agent/facts.ts';
 import { makeLatch } from '../async/latch.ts';
 import { superviseAll } from '../async/supervise-all.ts';
 import { adminRoutes, serveAdmin } from '../daemon/admin.ts';
-import { countOtherServices, nodeLines, poolStatus, serviceLines, unusedNodes } from '../daemon/host-status.ts';
+import {
+  countOtherServices,
+  haproxyTrouble,
+  nodeLines,
+  poolStatus,
+  serviceLines,
+  unusedNodes,
+} from '../daemon/host-status.ts';
 import { prepareCluster } from '../daemon/cluster.ts';
 import type { CommandDeps } from '../daemon/command.ts';
 import { StartError } from '../daemon/errors.ts';
@@ -145,8 +152,6 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     const nodes = parts.stores.nodes.objects();
     return plan && nodeStates({ nodes, table: plan.table, health: agent.report().health });
   };
-  const haproxyTrouble = (): string =>
-    agent.desired() === undefined ? 'not started' : (hostParts.proxy.trouble() ?? 'does not answer');
   const name = `${leaseNamespace}/${leaseName(loadBalancerClass)}`;
   const notReady = (): readonly string[] => [
     ...(connected === undefined ? [connecting] : clusterTroubles({ lease, leaseName: name, parts: current })),
@@ -171,7 +176,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
           cluster: connected,
           notReady: notReady(),
           haproxy,
-          haproxyTrouble: haproxy === undefined ? haproxyTrouble() : undefined,
+          haproxyTrouble: haproxy === undefined ? haproxyTrouble(agent, hostParts.proxy) : undefined,
           pool: plan && poolStatus(plan),
           services: serviceLines(plan, services, haproxy, clock.now()),
           otherServices: countOtherServices(plan, services),
