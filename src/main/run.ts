@@ -189,7 +189,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     files,
     signal,
   ).catch((error: unknown) => refuseStateDir(stateDir, error));
-  await using _metrics = await serveMetrics(options, deps, notReady, signal);
+  await using _metrics = await serveMetrics(options.metricsAddress, { metrics, exec: machine.exec, notReady }, signal);
 
   const serveCluster = async (inner: AbortSignal): Promise<void> => {
     const { server } = config;
