@@ -6,7 +6,15 @@ import type { Eligibility } from '../core/addresses/eligibility.ts';
 import { parseRange } from '../core/ip/range.ts';
 import type { Condition, Service } from '../core/model/service.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
-import { countOtherServices, haproxyTrouble, nodeLines, poolStatus, serviceLines, unusedNodes } from './host-status.ts';
+import {
+  countOtherServices,
+  countServices,
+  haproxyTrouble,
+  nodeLines,
+  poolStatus,
+  serviceLines,
+  unusedNodes,
+} from './host-status.ts';
 
 const condition = (type: string, status: 'True' | 'False', reason: string, message = ''): Condition => ({
   type: `furiwake.dev/${type}`,
@@ -128,7 +136,7 @@ test('the ports of a dual-stack Service are listed once, with their protocol', (
   ]);
 });
 
-test('Services of type LoadBalancer that are ignored are counted', () => {
+test('Services are counted by status, those of type LoadBalancer that are ignored on their own', () => {
   const [ours, other, internal] = [makeService('a'), makeService('b'), makeService('c', { type: 'ClusterIP' })];
   const eligibility = PersistentMap.from<Service['key'], Eligibility>([
     [ours.key, 'ours'],
@@ -138,6 +146,8 @@ test('Services of type LoadBalancer that are ignored are counted', () => {
   const services = new Map([ours, other, internal].map((service) => [service.key, service]));
   expect(countOtherServices({ eligibility }, services)).toBe(1);
   expect(countOtherServices(undefined, services)).toBe(0);
+  expect([...countServices({ eligibility }, services)]).toEqual([['Pending', 1]]);
+  expect([...countServices(undefined, services)]).toEqual([]);
 });
 
 test.each([

@@ -63,9 +63,20 @@ export type PoolStatus = {
   readonly leftOut: readonly { readonly address: string; readonly reason: string }[];
 };
 
+export const serviceStatusWords = [
+  'Serving',
+  'Partly served',
+  'No endpoints',
+  'No nodes',
+  'Not served',
+  'Pending',
+  'Not ours',
+] as const;
+export type ServiceStatusWord = (typeof serviceStatusWords)[number];
+
 export type ServiceLine = {
   readonly service: string;
-  readonly status: 'Serving' | 'Partly served' | 'No endpoints' | 'No nodes' | 'Not served' | 'Pending' | 'Not ours';
+  readonly status: ServiceStatusWord;
   readonly addresses: readonly string[];
   readonly ports: readonly { readonly port: number; readonly protocol: Protocol }[];
   /** Reason and message of the condition that explains the status; the message may be empty. */
@@ -113,6 +124,21 @@ export function serviceLines(
       ];
     })
     .sort((a, b) => (a.service < b.service ? -1 : 1));
+}
+
+/** How many Services have each status. */
+export function countServices(
+  plan: Pick<Plan, 'eligibility'> | undefined,
+  services: ReadonlyMap<ServiceKey, Service>,
+): ReadonlyMap<ServiceStatusWord, number> {
+  const counts = new Map<ServiceStatusWord, number>();
+  for (const [key, eligibility] of plan?.eligibility ?? []) {
+    const service = services.get(key);
+    if (service === undefined || eligibility === 'foreign') continue;
+    const { status } = verdictOf(service, eligibility);
+    counts.set(status, (counts.get(status) ?? 0) + 1);
+  }
+  return counts;
 }
 
 /** Why there is no observation of HAProxy. It is started with the first table. */

@@ -2,14 +2,8 @@ import { makeFacts } from '../agent/facts.ts';
 import { makeLatch } from '../async/latch.ts';
 import { superviseAll } from '../async/supervise-all.ts';
 import { adminRoutes, serveAdmin } from '../daemon/admin.ts';
-import {
-  countOtherServices,
-  haproxyTrouble,
-  nodeLines,
-  poolStatus,
-  serviceLines,
-  unusedNodes,
-} from '../daemon/host-status.ts';
+import { makeHostMetrics } from '../daemon/host-metrics.ts';
+import { makeHostView } from '../daemon/host-view.ts';
 import { prepareCluster } from '../daemon/cluster.ts';
 import type { CommandDeps } from '../daemon/command.ts';
 import { StartError } from '../daemon/errors.ts';
@@ -27,8 +21,6 @@ import { loadTenureRecord } from '../daemon/tenure-record.ts';
 import { assembleController, type ControllerParts } from '../controller/assemble.ts';
 import type { Term } from '../controller/controller.ts';
 import type { Site } from '../core/model/site.ts';
-import type { NodeName } from '../core/model/names.ts';
-import { countNodes, type NodeState, nodeStates } from '../core/status/node-states.ts';
 import { loadCandidates } from '../daemon/candidates.ts';
 import { loadDrains } from '../daemon/drains.ts';
 import { leadWhileHeld, servesAtStart } from '../daemon/leadership.ts';
@@ -56,7 +48,6 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   const { machine, log, metrics } = deps;
   const { clock, random, files } = machine;
   const { leaseNamespace, loadBalancerClass, stateDir } = options;
-  const startedAt = clock.monotonic();
   await assertHost(machine, signal);
   await using _host = await lockHost({ command: 'run', pid: machine.pid, stateDir }, machine, signal);
   log.info({}, `furiwake ${deps.version} starting (PID ${machine.pid}, state directory ${stateDir})`);
@@ -147,49 +138,33 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   /** Of the current term of the Lease. */
   let current: ControllerParts | undefined;
 
-  const statesOf = (parts: ControllerParts): ReadonlyMap<NodeName, NodeState> | undefined => {
-    const plan = parts.controller.plan();
-    const nodes = parts.stores.nodes.objects();
-    return plan && nodeStates({ nodes, table: plan.table, health: agent.report().health });
-  };
   const name = `${leaseNamespace}/${leaseName(loadBalancerClass)}`;
   const notReady = (): readonly string[] => [
     ...(connected === undefined ? [connecting] : clusterTroubles({ lease, leaseName: name, parts: current })),
     ...agent.troubles(),
   ];
+  const view = makeHostView({
+    process: { version: deps.version, pid: machine.pid, loadBalancerClass },
+    cluster: () => connected,
+    notReady,
+    parts: () => current,
+    agent,
+    proxy: hostParts.proxy,
+    clock,
+  });
   await using _admin = await serveAdmin(
     paths.adminSocket,
-    adminRoutes({
-      drains,
-      nodes: () => current && statesOf(current),
-      log,
-      status: async (inner) => {
-        const haproxy = await hostParts.proxy.observe(inner).catch(() => undefined);
-        const plan = current?.controller.plan();
-        const services = current?.stores.services.objects() ?? new Map();
-        const states = current && statesOf(current);
-        return {
-          version: deps.version,
-          pid: machine.pid,
-          upSeconds: Math.round((clock.monotonic() - startedAt) / 1000),
-          loadBalancerClass,
-          cluster: connected,
-          notReady: notReady(),
-          haproxy,
-          haproxyTrouble: haproxy === undefined ? haproxyTrouble(agent, hostParts.proxy) : undefined,
-          pool: plan && poolStatus(plan),
-          services: serviceLines(plan, services, haproxy, clock.now()),
-          otherServices: countOtherServices(plan, services),
-          nodeStates: states && countNodes(states),
-          nodes: nodeLines(haproxy, clock.now()),
-          unusedNodes: unusedNodes(current?.stores.nodes.objects() ?? new Map()),
-        };
-      },
-    }),
+    adminRoutes({ drains, nodes: view.nodeStates, log, status: view.status }),
     files,
     signal,
   ).catch((error: unknown) => refuseStateDir(stateDir, error));
-  await using _metrics = await serveMetrics(options.metricsAddress, { metrics, exec: machine.exec, notReady }, signal);
+  const setMetrics = makeHostMetrics(metrics, deps.version);
+  const refresh = (): void => setMetrics(view.metrics());
+  await using _metrics = await serveMetrics(
+    options.metricsAddress,
+    { metrics, exec: machine.exec, notReady, refresh },
+    signal,
+  );
 
   const serveCluster = async (inner: AbortSignal): Promise<void> => {
     const { server } = config;
@@ -261,7 +236,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
               {
                 plan: () => parts.controller.plan(),
                 report: () => agent.report(),
-                nodeStates: () => statesOf(parts),
+                nodeStates: view.nodeStates,
                 notReady,
                 changed: readiness,
                 clock,

@@ -5,7 +5,23 @@ import { makeMetrics } from './node/metrics.ts';
 import { serveMetrics } from './serve-metrics.ts';
 
 const { signal } = new AbortController();
-const deps = { metrics: makeMetrics(), notReady: () => [] };
+const deps = { metrics: makeMetrics(), notReady: () => [], refresh: () => undefined };
+
+test('metrics are refreshed before each scrape', async () => {
+  const metrics = makeMetrics();
+  const scrapes = metrics.gauge('scrapes', 'for this test');
+  let count = 0;
+  const refresh = (): void => scrapes.set((count += 1));
+  await using server = await serveMetrics(
+    { host: '127.0.0.1', port: 0 },
+    { ...deps, metrics, refresh, exec: execOf(() => '') },
+    signal,
+  );
+  for (const scrape of [1, 2]) {
+    const answer = await fetch(`http://127.0.0.1:${server.port}/metrics`);
+    expect(await answer.text()).toContain(`\nscrapes ${scrape}\n`);
+  }
+});
 
 test('an address that the host does not have is named', async () => {
   const exec = execOf(() => '');

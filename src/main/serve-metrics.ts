@@ -10,16 +10,22 @@ type ServeMetricsDeps = Pick<CommandDeps, 'metrics'> & {
   readonly exec: Exec;
   /** Why this host is not ready, a line each. */
   readonly notReady: () => readonly string[];
+  /** Called before each scrape. */
+  readonly refresh: () => void;
 };
 
 /** Serves `/metrics`, `/healthz` and `/readyz`. Throws {@link StartError} if it cannot listen. */
 export async function serveMetrics(
   address: RunOptions['metricsAddress'],
-  { metrics, exec, notReady }: ServeMetricsDeps,
+  { metrics, exec, notReady, refresh }: ServeMetricsDeps,
   signal: AbortSignal,
-): Promise<AsyncDisposable> {
+): Promise<AsyncDisposable & { readonly port?: number }> {
   if (address === undefined) return { [Symbol.asyncDispose]: async () => undefined };
-  const routes = healthRoutes({ metrics: () => metrics.text(), metricsContentType: metrics.contentType, notReady });
+  const text = (): Promise<string> => {
+    refresh();
+    return metrics.text();
+  };
+  const routes = healthRoutes({ metrics: text, metricsContentType: metrics.contentType, notReady });
   try {
     return await serveHttp(address, routes, signal);
   } catch (error) {
