@@ -22,5 +22,11 @@ test.each([
     controller: { plan: () => nodeTrouble && { nodeTrouble } },
   };
   const lease = { isHeld: () => isHeld, trouble: () => trouble };
-  expect(clusterTroubles({ lease, leaseName: 'ns/furiwake', parts })).toEqual(expected);
+  expect(clusterTroubles({ connecting: undefined, lease, leaseName: 'ns/furiwake', parts })).toEqual(expected);
+});
+
+test('until the API server has answered, that is the only reason', () => {
+  const lease = { isHeld: () => false, trouble: () => undefined };
+  const connecting = 'the API server https://192.0.2.2:6443 does not answer: timeout';
+  expect(clusterTroubles({ connecting, lease, leaseName: 'ns/furiwake', parts: undefined })).toEqual([connecting]);
 });

@@ -6,16 +6,22 @@ type ReadinessParts = {
   readonly controller: { plan(): Pick<Plan, 'nodeTrouble'> | undefined };
 };
 
-/** Why this host does not serve what the cluster asks for, a line each. `parts`: of the current term of the Lease. */
+/**
+ * Why this host does not serve what the cluster asks for, a line each. `connecting`: why the API server has not answered
+ * yet, which is why all else is missing. `parts`: of the current term of the Lease.
+ */
 export function clusterTroubles({
+  connecting,
   lease,
   leaseName,
   parts,
 }: {
+  readonly connecting: string | undefined;
   readonly lease: Pick<Lease, 'isHeld' | 'trouble'>;
   readonly leaseName: string;
   readonly parts: ReadinessParts | undefined;
 }): readonly string[] {
+  if (connecting !== undefined) return [connecting];
   const isSynced = parts?.stores.services.isSynced === true && parts.stores.nodes.isSynced;
   const nodeTrouble = parts?.controller.plan()?.nodeTrouble;
   return [

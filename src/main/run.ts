@@ -132,15 +132,16 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     clock,
   });
   const facts = makeFacts({ host: hostParts.host, placement, site, reserved: apiServer });
-  /** Until the cluster is connected. */
-  let connecting = `connecting to the API server ${config.server}`;
+  const connectingWords = `connecting to the API server ${config.server}`;
+  /** `undefined` once the cluster is connected. */
+  let connecting: string | undefined = connectingWords;
   let connected: { readonly server: string; readonly kubernetes: string } | undefined;
   /** Of the current term of the Lease. */
   let current: ControllerParts | undefined;
 
   const name = `${leaseNamespace}/${leaseName(loadBalancerClass)}`;
   const notReady = (): readonly string[] => [
-    ...(connected === undefined ? [connecting] : clusterTroubles({ lease, leaseName: name, parts: current })),
+    ...clusterTroubles({ connecting, lease, leaseName: name, parts: current }),
     ...agent.troubles(),
   ];
   const view = makeHostView({
@@ -171,12 +172,13 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     const ranges = site.handsOutOwn ? placement.addresses().primary : [];
     if (site.handsOutOwn && ranges.length === 0)
       throw new StartError('this host has no address on the interface of its default route to assign: set --addresses');
-    log.info({}, connecting);
+    log.info({}, connectingWords);
     const onTrouble = (words: string): void => {
       connecting = words;
     };
     const access = { client, server, leaseNamespace, clock, log, onTrouble };
     const { gitVersion } = await prepareCluster(access, site.ranges, inner);
+    connecting = undefined;
     connected = { server, kubernetes: gitVersion };
     log.info({ ...connected, class: loadBalancerClass }, 'connected to the cluster');
     await identity.keep().catch((error: unknown) => refuseStateDir(stateDir, error));
