@@ -90,8 +90,14 @@ test('a node that was removed while drained may be undrained', async () => {
 });
 
 test('a node that is excluded or silent does not count as a remaining one', async () => {
-  const { said } = await tell(['excluded-n3', 'n1', 'n2', 'silent-n4'], ['drain', 'n1'], ['drain', 'n2']);
+  const { said } = await tell(
+    ['excluded-n3', 'n1', 'n2', 'silent-n4'],
+    ['drain', 'excluded-n3'],
+    ['drain', 'n1'],
+    ['drain', 'n2'],
+  );
   expect(said).toEqual([
+    'node/excluded-n3 drained\n',
     'node/n1 drained\n',
     'node/n2 drained\nWarning: no node takes new connections: silent-n4 is silent, n1, n2 are drained, excluded-n3 is excluded.\n',
   ]);
