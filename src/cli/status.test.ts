@@ -45,10 +45,10 @@ const status: HostStatus = {
   otherServices: 0,
   nodeStates: { up: 1, silent: 1, drained: 2, excluded: 1 },
   nodes: [
-    { node: 'n1', family: 4, state: 'up', forSeconds: undefined, connections: 7, total: 2_000 },
-    { node: 'n2', family: 4, state: 'drain', forSeconds: 60, connections: 5, total: 9 },
-    { node: 'n3', family: 4, state: 'drain', forSeconds: 60, connections: 0, total: 9 },
-    { node: 'n4', family: 4, state: 'silent', forSeconds: 125, connections: 0, total: 0 },
+    { node: 'n1', family: 4, state: 'up', health: 'up', forSeconds: undefined, connections: 7, total: 2_000 },
+    { node: 'n2', family: 4, state: 'drain', health: 'up', forSeconds: 60, connections: 5, total: 9 },
+    { node: 'n3', family: 4, state: 'drain', health: 'silent', forSeconds: 17, connections: 0, total: 9 },
+    { node: 'n4', family: 4, state: 'silent', health: 'silent', forSeconds: 125, connections: 0, total: 0 },
   ],
   unusedNodes: [
     { node: 'n5', state: 'excluded', reason: 'label node.kubernetes.io/exclude-from-external-load-balancers' },

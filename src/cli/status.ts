@@ -71,7 +71,7 @@ export function formatStatus(status: HostStatus, { isColoured, columns }: Status
     ...nodes.map((line): readonly Cell[] => [
       line.node,
       `IPv${line.family}`,
-      { text: nodeStatus(line), tone: nodeTones[line.state] ?? 'plain' },
+      { text: nodeStatus(line), tone: nodeTones[line.health === 'up' ? line.state : line.health] },
       String(line.connections),
       String(line.total),
       '',
@@ -103,7 +103,12 @@ const serviceTones: Readonly<Record<ServiceLine['status'], Tone>> = {
   'Not served': 'bad',
   'Not ours': 'plain',
 };
-const nodeTones: Readonly<Record<string, Tone>> = { up: 'good', drain: 'warning', unhealthy: 'bad', silent: 'bad' };
+const nodeTones: Readonly<Record<NodeLine['state'], Tone>> = {
+  up: 'good',
+  drain: 'warning',
+  unhealthy: 'bad',
+  silent: 'bad',
+};
 
 function otherServicesLine(count: number): string {
   if (count === 0) return '';
@@ -172,10 +177,12 @@ function poolWords({ ranges, size, used, leftOut }: PoolStatus): string {
   return `${words}; excluded: ${[...shown, ...rest].join(', ')}`;
 }
 
-function nodeStatus({ state, forSeconds, connections }: NodeLine): string {
-  const since = forSeconds === undefined ? '' : ` for ${formatDuration(forSeconds)}`;
-  if (state !== 'drain') return `${state}${since}`;
-  return connections === 0 ? `drained${since}` : `draining${since} (${connections} left)`;
+/** `up`, `silent for 17s`, `drained`, `silent for 17s, draining (5 left)`. */
+function nodeStatus({ state, health, forSeconds, connections }: NodeLine): string {
+  const found = forSeconds === undefined ? health : `${health} for ${formatDuration(forSeconds)}`;
+  if (state !== 'drain') return found;
+  const drain = connections === 0 ? 'drained' : `draining (${connections} left)`;
+  return health === 'up' ? drain : `${found}, ${drain}`;
 }
 
 /** As kubectl shows ages: the largest unit, or two where the first is small. */

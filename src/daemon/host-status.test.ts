@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { makeNode, makeService, tcp } from '../../test/make/service.ts';
-import { addressOf, listener, tableOf } from '../../test/make/table.ts';
+import { addressOf, listener, nodeName, tableOf } from '../../test/make/table.ts';
 import type { Assignment } from '../core/addresses/assignment.ts';
 import type { Eligibility } from '../core/addresses/eligibility.ts';
 import { parseRange } from '../core/ip/range.ts';
@@ -115,10 +115,18 @@ describe('a Service', () => {
       { connections: 4, total: 10 },
     ]);
     const servers = [
-      { node: 'n1' as never, family: 4 as const, state: 'silent' as never, sinceMs: 1_000, connections: 1, total: 2 },
+      {
+        node: nodeName('n1'),
+        family: 4 as const,
+        state: 'drain' as const,
+        health: 'silent' as const,
+        sinceMs: 1_000,
+        connections: 1,
+        total: 2,
+      },
     ];
     expect(nodeLines({ ...observed, servers }, 6_000)).toEqual([
-      { node: 'n1', family: 4, state: 'silent', forSeconds: 5, connections: 1, total: 2 },
+      { node: 'n1', family: 4, state: 'drain', health: 'silent', forSeconds: 5, connections: 1, total: 2 },
     ]);
   });
 });

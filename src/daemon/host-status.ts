@@ -9,7 +9,8 @@ import type { Node } from '../core/model/node.ts';
 import type { Condition, Protocol, Service } from '../core/model/service.ts';
 import { heldWords } from '../core/status/held.ts';
 import { type countNodes, exclusionWords, type NodeState } from '../core/status/node-states.ts';
-import type { Proxy, ProxyObservation } from '../ports/proxy.ts';
+import type { NodeHealth } from '../core/traffic/report.ts';
+import type { Proxy, ProxyObservation, ServerState } from '../ports/proxy.ts';
 
 /** The data of `furiwake status`; its JSON form is the answer of the admin socket. */
 export type HostStatus = {
@@ -90,8 +91,10 @@ export type ServiceLine = {
 export type NodeLine = {
   readonly node: string;
   readonly family: 4 | 6;
-  readonly state: string;
-  /** Since when it has been in this state; `undefined`: since furiwake started. */
+  readonly state: ServerState;
+  /** Also while it drains. */
+  readonly health: NodeHealth;
+  /** Since when it has had this health; `undefined`: since furiwake started. */
   readonly forSeconds: number | undefined;
   readonly connections: number;
   readonly total: number;
@@ -147,10 +150,11 @@ export function haproxyTrouble(agent: Pick<Agent, 'desired'>, proxy: Pick<Proxy,
 }
 
 export function nodeLines(observed: ProxyObservation | undefined, nowMs: number): readonly NodeLine[] {
-  return (observed?.servers ?? []).map(({ node, family, state, sinceMs, connections, total }) => ({
+  return (observed?.servers ?? []).map(({ node, family, state, health, sinceMs, connections, total }) => ({
     node,
     family,
     state,
+    health,
     forSeconds: sinceMs === undefined ? undefined : Math.max(0, Math.round((nowMs - sinceMs) / 1000)),
     connections,
     total,

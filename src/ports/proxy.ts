@@ -1,5 +1,6 @@
 import type { Family } from '../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../core/model/names.ts';
+import type { NodeHealth } from '../core/traffic/report.ts';
 import type { Listener, TrafficTable } from '../core/traffic/table.ts';
 import type { Refusals } from './host.ts';
 
@@ -18,7 +19,9 @@ export type ProxyObservation = {
     readonly node: NodeName;
     readonly family: Family;
     readonly state: ServerState;
-    /** Wall clock, ms, of the last change of `state`; `undefined` if it has not changed since the start. */
+    /** Also while it drains. */
+    readonly health: NodeHealth;
+    /** Wall clock, ms, of the last change of `health`; `undefined` if it has not changed since the start. */
     readonly sinceMs: number | undefined;
     readonly connections: number;
     readonly total: number;

@@ -29,11 +29,12 @@ export async function observeProxy(
     servers: ([4, 6] as const).flatMap((family) =>
       (desired?.servers[family] ?? []).map(({ node, isDraining }) => {
         const stat = stats.get(`${nodesBackend(family)}/${node}`);
-        const { state, sinceMs } = health[family].stateOf(node);
+        const { state: found, sinceMs } = health[family].stateOf(node);
         return {
           node,
           family,
-          state: isDraining ? 'drain' : state,
+          state: isDraining ? 'drain' : found,
+          health: found,
           sinceMs,
           connections: stat?.connections ?? 0,
           total: stat?.total ?? 0,
