@@ -15,7 +15,7 @@ import type { Metrics } from '../ports/metrics.ts';
 import type { TableFile } from '../state/table.ts';
 import { makeAddressIndex } from './addresses.ts';
 import { runAudits } from './audit.ts';
-import { emptyHostState, type HostState, makePass, type PassFailure, type PassPorts } from './pass.ts';
+import { emptyHostState, type HostState, makePass, type PassFailure, type PassPorts, wordsOf } from './pass.ts';
 import { makeQuarantine } from './quarantine.ts';
 import { makeReporter } from './reporter.ts';
 import { runSaves, tableToSave } from './save.ts';
@@ -47,7 +47,7 @@ export type Agent = {
   restore(neededFor: (address: Ip) => string | undefined): Promise<void>;
   /** What was published or restored last. */
   desired(): TrafficTable | undefined;
-  /** Why this host does not do what was asked last, a line each; empty when it does. */
+  /** Why this host does not do what was asked last, a line each, and each once; empty when it does. */
   troubles(): readonly string[];
   /** Calls `listener` when `troubles` may have changed; returns the end of the subscription. */
   onTroubles(listener: () => void): () => void;
@@ -228,11 +228,12 @@ export function makeAgent(deps: AgentDeps): Agent {
       wake.set();
     },
     desired: () => desired,
-    troubles: () => [
-      ...(state.applied === undefined ? ['nothing is programmed yet'] : []),
-      ...(failure === undefined ? [] : [failure.words]),
-      ...(deps.proxy.trouble() === undefined ? [] : [deps.proxy.trouble() ?? '']),
-    ],
+    troubles: () => {
+      const unprogrammed = state.applied === undefined ? 'nothing is programmed yet' : undefined;
+      const trouble = deps.proxy.trouble();
+      const words = new Set([unprogrammed, failure?.words, trouble && wordsOf(trouble)]); // a pass fails with that trouble
+      return [...words].filter((each) => each !== undefined);
+    },
     onTroubles: (listener) => {
       troubleListeners.add(listener);
       const unsubscribe = deps.proxy.onTrouble(listener);

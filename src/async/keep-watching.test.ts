@@ -81,6 +81,28 @@ test('a failing reaction restarts the watch after growing waits', async () => {
   expect(seen).toEqual(['0 a', '1 a', '3 a']);
 });
 
+test('a watch that ends by itself is logged without a stack trace', async () => {
+  const clock = virtualClock();
+  const log = recordLog();
+  const stop = new AbortController();
+  const running = keepWatching({
+    what: 'watching',
+    watch: async function* () {
+      yield 'a';
+    },
+    react: () => undefined,
+    clock,
+    log,
+    signal: stop.signal,
+  });
+  await clock.advance(0);
+  stop.abort();
+  await clock.drive(running);
+  expect(log.lines).toEqual([
+    { level: 'warn', fields: { err: 'the watch ended' }, message: 'watching failed; retrying' }, // an Error has a stack
+  ]);
+});
+
 test('a watch that ends because of the signal is not logged', async () => {
   const clock = virtualClock();
   const log = recordLog();

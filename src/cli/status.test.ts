@@ -23,7 +23,8 @@ const status: HostStatus = {
   loadBalancerClass: 'furiwake.dev/haproxy',
   cluster: { server: 'https://192.0.2.2:6443', kubernetes: 'v1.37.2' },
   notReady: [],
-  haproxy: { pid: 30, version: '2.6.12', connections: 412, maxConnections: 8_900 },
+  haproxy: { pid: 30, version: '2.6.12', connections: 412, maxConnections: 8_900, upSeconds: 259_200 },
+  haproxyTrouble: undefined,
   pool: {
     ranges: ['192.0.2.200-192.0.2.220'],
     size: '21',
@@ -46,7 +47,7 @@ const status: HostStatus = {
       service: 'default/web',
       status: 'Serving',
       addresses: ['192.0.2.200'],
-      ports: [80],
+      ports: [{ port: 80, protocol: 'TCP' }],
       reason: 'Serving',
       message: '',
       connections: 12,
@@ -54,11 +55,16 @@ const status: HostStatus = {
       ageSeconds: 259_200,
     },
   ],
+  otherServices: 0,
+  nodeStates: { up: 1, silent: 1, drained: 2, excluded: 1 },
   nodes: [
     { ...node('n1', 'up'), connections: 7, total: 2_000 },
     { ...node('n2', 'up'), state: 'drain', forSeconds: 60, connections: 5, total: 9 },
-    { ...node('n3', 'up'), state: 'drain', forSeconds: 60, total: 9 },
+    { ...node('n3', 'silent', 17), state: 'drain', forSeconds: 60, total: 9 },
     node('n4', 'silent', 125),
+  ],
+  unusedNodes: [
+    { node: 'n5', state: 'excluded', reason: 'label node.kubernetes.io/exclude-from-external-load-balancers' },
   ],
 };
 
@@ -82,7 +88,10 @@ const paper = { isColoured: false, columns: undefined };
 
 const noEndpoints = line('default/empty', 'No endpoints', {
   addresses: ['192.0.2.201', '2001:db8:0:1::201'],
-  ports: [80, 443, ...Array.from({ length: 100 }, (_, index) => 8_000 + index), 9_000, 9_002, 9_004],
+  ports: [80, 443, ...Array.from({ length: 100 }, (_, index) => 8_000 + index), 9_000, 9_002, 9_004].map((port) => ({
+    port,
+    protocol: 'TCP' as const,
+  })),
   message: 'the Service has no ready endpoints',
 });
 const exhausted = line('default/late', 'Pending', {
@@ -110,17 +119,39 @@ test.each<[file: string, status: HostStatus, columns?: number]>([
     'nothing-known-yet',
     {
       ...status,
-      notReady: ['HAProxy does not run'],
+      notReady: ['connecting to the API server https://192.0.2.2:6443', 'nothing is programmed yet'],
       cluster: undefined,
       haproxy: undefined,
+      haproxyTrouble: 'not started',
       pool: undefined,
       services: [],
+      nodeStates: undefined,
       nodes: [],
+      unusedNodes: [],
     },
   ],
 ])('the screen %s', async (file, shown, columns) => {
   const text = formatStatus(shown, { isColoured: false, columns });
   await expect(text).toMatchFileSnapshot(`__golden__/status-${file}.txt`);
+});
+
+test.each([
+  [1, '1 Service of another class or namespace is not shown.\n'],
+  [2, '2 Services of another class or namespace are not shown.\n'],
+])('%i Services of other classes are counted', (otherServices, words) => {
+  expect(formatStatus({ ...status, otherServices }, paper)).toContain(`\n${words}\nNODE`);
+  expect(formatStatus(status, paper)).not.toContain('not shown');
+});
+
+test('ports have their protocol', () => {
+  const ports = [
+    { port: 53, protocol: 'UDP' as const },
+    { port: 80, protocol: 'TCP' as const },
+    { port: 53, protocol: 'TCP' as const },
+  ];
+  expect(formatStatus({ ...status, services: [line('default/dns', 'Serving', { ports })] }, paper)).toContain(
+    '  53/UDP,53/TCP,80/TCP  ',
+  );
 });
 
 test('names five of the addresses excluded from the pool', () => {

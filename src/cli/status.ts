@@ -1,6 +1,7 @@
 import { askAdmin } from '../daemon/admin.ts';
 import { portList } from '../core/status/sentences.ts';
-import type { HostStatus, NodeLine, PoolStatus, ServiceLine } from '../daemon/host-status.ts';
+import { nodeCountWords } from '../core/status/node-states.ts';
+import type { HaproxyStatus, HostStatus, NodeLine, PoolStatus, ServiceLine } from '../daemon/host-status.ts';
 import { statePaths } from '../daemon/platform.ts';
 import { makePaint, type Paint, type Tone } from './paint.ts';
 import { type Cell, type Column, formatTable } from './table.ts';
@@ -49,11 +50,12 @@ const nodeColumns: readonly Column[] = [
   { title: 'STATUS' },
   { title: 'CONN', align: 'right' },
   { title: 'TOTAL', align: 'right' },
+  { title: 'DETAIL' },
 ];
 
 /** The screen of `furiwake status`. */
 export function formatStatus(status: HostStatus, { isColoured, columns }: StatusScreen): string {
-  const { services, nodes } = status;
+  const { services, otherServices, nodes, unusedNodes, haproxy } = status;
   const layout = { paint: makePaint(isColoured), width: columns };
   const serviceRows = services.map((line): readonly Cell[] => [
     line.service,
@@ -65,17 +67,30 @@ export function formatStatus(status: HostStatus, { isColoured, columns }: Status
     formatDuration(line.ageSeconds),
     line.message,
   ]);
-  const nodeRows = nodes.map((line): readonly Cell[] => [
-    line.node,
-    `IPv${line.family}`,
-    { text: nodeStatus(line), tone: nodeTones[line.health === 'up' ? line.state : line.health] ?? 'plain' },
-    String(line.connections),
-    String(line.total),
-  ]);
+  const nodeRows = [
+    ...nodes.map((line): readonly Cell[] => [
+      line.node,
+      `IPv${line.family}`,
+      { text: nodeStatus(line), tone: nodeTones[line.health === 'up' ? line.state : line.health] },
+      String(line.connections),
+      String(line.total),
+      '',
+    ]),
+    ...unusedNodes.map(({ node, state, reason }): readonly Cell[] => [
+      node,
+      '-',
+      { text: state, tone: 'warning' },
+      '-',
+      '-',
+      reason,
+    ]),
+  ];
   return [
     headOf(status, layout),
-    services.length === 0 ? 'No Services.\n' : formatTable(serviceColumns, serviceRows, layout),
-    nodes.length === 0 ? 'No nodes.\n' : formatTable(nodeColumns, nodeRows, layout),
+    (services.length === 0 ? 'No Services.\n' : formatTable(serviceColumns, serviceRows, layout)) +
+      otherServicesLine(otherServices),
+    nodeRows.length === 0 ? 'No nodes.\n' : formatTable(nodeColumns, nodeRows, layout),
+    ...(haproxy === undefined ? [] : [totalsLine(haproxy)]),
   ].join('\n');
 }
 
@@ -88,13 +103,36 @@ const serviceTones: Readonly<Record<ServiceLine['status'], Tone>> = {
   'Not served': 'bad',
   'Not ours': 'plain',
 };
-const nodeTones: Readonly<Record<string, Tone>> = { up: 'good', drain: 'warning', unhealthy: 'bad', silent: 'bad' };
+const nodeTones: Readonly<Record<NodeLine['state'], Tone>> = {
+  up: 'good',
+  drain: 'warning',
+  unhealthy: 'bad',
+  silent: 'bad',
+};
 
-const longestPorts = 24;
+function otherServicesLine(count: number): string {
+  if (count === 0) return '';
+  const [services, are] = count === 1 ? ['Service', 'is'] : ['Services', 'are'];
+  return `${count} ${services} of another class or namespace ${are} not shown.\n`;
+}
 
-/** `80,443,8000-8099`, cut between ports. */
-function portCell(ports: readonly number[]): string {
-  const text = portList(ports).replaceAll(', ', ',') || '-';
+/** Both tables have totals, which differ. */
+function totalsLine({ upSeconds }: HaproxyStatus): string {
+  return `Totals count since HAProxy started ${formatDuration(upSeconds)} ago; those of nodes include retries.\n`;
+}
+
+const longestPorts = 32;
+
+/** `80/TCP,443/TCP,8000-8099/TCP`, cut between ports. */
+function portCell(ports: ServiceLine['ports']): string {
+  const text =
+    [...Map.groupBy(ports, ({ protocol }) => protocol)]
+      .flatMap(([protocol, group]) =>
+        portList(group.map(({ port }) => port))
+          .split(', ')
+          .map((range) => `${range}/${protocol}`),
+      )
+      .join(',') || '-';
   return text.length <= longestPorts ? text : `${text.slice(0, text.lastIndexOf(',', longestPorts - 1))},…`;
 }
 
@@ -104,7 +142,8 @@ function headOf(
   status: HostStatus,
   { paint, width }: { readonly paint: Paint; readonly width: number | undefined },
 ): string {
-  const { version, pid, upSeconds, loadBalancerClass, cluster, notReady, haproxy, pool } = status;
+  const { version, pid, upSeconds, loadBalancerClass, cluster, notReady, haproxy, haproxyTrouble, pool, nodeStates } =
+    status;
   const lines: readonly Line[] = [
     ['furiwake', `${version}, PID ${pid}, up ${formatDuration(upSeconds)}, class ${loadBalancerClass}`, 'plain'],
     notReady.length === 0 ? ['status', 'ready', 'good'] : ['status', `not ready: ${notReady.join('; ')}`, 'bad'],
@@ -112,13 +151,14 @@ function headOf(
       ? ['cluster', 'not connected yet', 'warning']
       : ['cluster', `${cluster.server} (${cluster.kubernetes})`, 'plain'],
     haproxy === undefined
-      ? ['HAProxy', 'does not answer', 'bad']
+      ? ['HAProxy', haproxyTrouble ?? '', 'bad']
       : [
           'HAProxy',
           `${haproxy.version}, PID ${haproxy.pid}, ${haproxy.connections} of at most ${haproxy.maxConnections} connections`,
           'plain',
         ],
     ['pool', pool === undefined ? 'not known yet' : poolWords(pool), 'plain'],
+    ['nodes', nodeStates === undefined ? 'not known yet' : nodeCountWords(nodeStates), 'plain'],
   ];
   return lines
     .map(([name, words, tone]) => `${name.padEnd(nameWidth)}${paint(wrap(printable(words), width, nameWidth), tone)}\n`)

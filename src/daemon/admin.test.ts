@@ -6,6 +6,9 @@ import { filesOf } from '../../test/sim/harness.ts';
 import { type LogLine, recordLog } from '../../test/sim/observers.ts';
 import { systemFiles } from '../main/node/files.ts';
 import { loadDrains } from './drains.ts';
+import { nodeName } from '../../test/make/table.ts';
+import type { NodeName } from '../core/model/names.ts';
+import type { NodeState } from '../core/status/node-states.ts';
 import { adminRoutes, askAdmin, noAdminAnswer, serveAdmin } from './admin.ts';
 
 const { signal } = new AbortController();
@@ -14,6 +17,11 @@ beforeAll(() => {
   folder = mkdtempSync(path.join(tmpdir(), 'furiwake-admin-'));
 });
 afterAll(() => rmSync(folder, { recursive: true }));
+
+/** `silent-n4` is silent. */
+function stateIn(name: string): NodeState {
+  return (['silent', 'excluded'] as const).find((state) => name.startsWith(state)) ?? 'up';
+}
 
 /** The answers to these requests, one after the other, and their effects. */
 async function tell(
@@ -25,8 +33,7 @@ async function tell(
   const routes = adminRoutes({
     status: () => Promise.reject(new Error('not asked here')),
     drains,
-    nodes: () =>
-      nodes && { all: new Set(nodes), accepting: new Set(nodes.filter((name) => !name.startsWith('excluded'))) },
+    nodes: () => nodes && new Map(nodes.map((name) => [nodeName(name), stateIn(name)])),
     log,
   });
   const socket = path.join(folder, 'admin.sock');
@@ -43,14 +50,14 @@ test('a node is drained and undrained, and both are logged', async () => {
   const { said, drained, log } = await tell(['n1', 'n2'], ['drain', 'n2'], ['drain', 'n1'], ['undrain', 'n2']);
   expect(said).toEqual([
     'node/n2 drained\n',
-    'node/n1 drained\nWarning: no node takes new connections: all are drained, excluded or silent.\n',
+    'node/n1 drained\nWarning: no node takes new connections: n1, n2 are drained.\n',
     'node/n2 accepts connections again\n',
   ]);
   expect(drained).toEqual(['n1']);
   expect(log.map(({ fields, message }) => [message, fields['node']])).toEqual([
     ['node drained: no new connections', 'n2'],
     ['node drained: no new connections', 'n1'],
-    ['no node takes new connections: all are drained, excluded or silent', 'n1'],
+    ['no node takes new connections: n1, n2 are drained', 'n1'],
     ['node undrained', 'n2'],
   ]);
 });
@@ -68,11 +75,11 @@ test.each([
 });
 
 test('a node that was removed while drained may be undrained', async () => {
-  const nodes = new Set(['n1']);
+  const nodes = new Map<NodeName, NodeState>([[nodeName('n1'), 'up']]);
   const status = (): Promise<never> => Promise.reject(new Error('not asked here'));
   const log = recordLog();
   const drains = await loadDrains({ path: '/drains', files: filesOf(new Map()), log });
-  const routes = adminRoutes({ status, drains, nodes: () => ({ all: nodes, accepting: nodes }), log });
+  const routes = adminRoutes({ status, drains, nodes: () => nodes, log });
   await routes['POST /drain']?.('n1', signal);
   nodes.clear();
   expect(await routes['POST /undrain']?.('n1', signal)).toMatchObject({
@@ -82,11 +89,17 @@ test('a node that was removed while drained may be undrained', async () => {
   expect(await routes['POST /undrain']?.('n1', signal)).toMatchObject({ status: 404 });
 });
 
-test('an excluded node does not count as a remaining one', async () => {
-  const { said } = await tell(['excluded', 'n1', 'n2'], ['drain', 'n1'], ['drain', 'n2']);
+test('a node that is excluded or silent does not count as a remaining one', async () => {
+  const { said } = await tell(
+    ['excluded-n3', 'n1', 'n2', 'silent-n4'],
+    ['drain', 'excluded-n3'],
+    ['drain', 'n1'],
+    ['drain', 'n2'],
+  );
   expect(said).toEqual([
+    'node/excluded-n3 drained\n',
     'node/n1 drained\n',
-    'node/n2 drained\nWarning: no node takes new connections: all are drained, excluded or silent.\n',
+    'node/n2 drained\nWarning: no node takes new connections: silent-n4 is silent, n1, n2 are drained, excluded-n3 is excluded.\n',
   ]);
 });
 

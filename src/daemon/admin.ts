@@ -1,4 +1,5 @@
 import type { NodeName } from '../core/model/names.ts';
+import { type NodeState, nodeStateWords, takesConnections } from '../core/status/node-states.ts';
 import type { Drains } from '../daemon/drains.ts';
 import { type HttpReply, type Routes, jsonReply, serveHttp, textReply } from '../http/server.ts';
 import { quote } from '../core/addresses/request.ts';
@@ -11,19 +12,19 @@ import type { HostStatus } from './host-status.ts';
 export type AdminSource = {
   readonly status: (signal: AbortSignal) => Promise<HostStatus>;
   readonly drains: Drains;
-  /** Names of all nodes, and of those that accept connections; `undefined` while they are not known. */
-  readonly nodes: () => { readonly all: ReadonlySet<string>; readonly accepting: ReadonlySet<string> } | undefined;
+  /** All nodes; `undefined` while they are not known. */
+  readonly nodes: () => ReadonlyMap<NodeName, NodeState> | undefined;
   readonly log: Log;
 };
 
 /** `GET /status`, `POST /drain` and `POST /undrain` (the body is a node's name). */
 export function adminRoutes({ status, drains, nodes, log }: AdminSource): Routes {
-  const refusalOf = (node: string): HttpReply | undefined => {
-    const known = nodes()?.all;
+  const refusalOf = (node: NodeName): HttpReply | undefined => {
+    const known = nodes();
     if (known === undefined)
       return textReply(503, 'The nodes are not known yet. Try again when `furiwake status` says ready.\n');
     if (known.has(node)) return undefined;
-    const some = [...known].sort().slice(0, mostShown).join(', ');
+    const some = [...known.keys()].sort().slice(0, mostShown).join(', ');
     const rest = known.size > mostShown ? ` and ${known.size - mostShown} more` : '';
     return textReply(404, `node ${quote(node)} not found. Nodes: ${some || 'none'}${rest}\n`);
   };
@@ -35,10 +36,11 @@ export function adminRoutes({ status, drains, nodes, log }: AdminSource): Routes
       if (refusal !== undefined) return refusal;
       await drains.set(node, true);
       log.info({ node, drained: [...drains.current()] }, 'node drained: no new connections');
-      const isLast = [...(nodes()?.accepting ?? [])].every((each) => drains.current().has(each as NodeName));
-      if (isLast) log.warn({ node }, 'no node takes new connections: all are drained, excluded or silent');
-      const warning = isLast ? 'Warning: no node takes new connections: all are drained, excluded or silent.\n' : '';
-      return textReply(200, `node/${node} drained\n${warning}`);
+      const states = withDrains(nodes() ?? new Map(), drains);
+      if ([...states.values()].some(takesConnections)) return textReply(200, `node/${node} drained\n`);
+      const trouble = `no node takes new connections: ${nodeStateWords(states)}`;
+      log.warn({ node }, trouble);
+      return textReply(200, `node/${node} drained\nWarning: ${trouble}.\n`);
     },
     'POST /undrain': async (body) => {
       const node = body.trim() as NodeName;
@@ -51,6 +53,16 @@ export function adminRoutes({ status, drains, nodes, log }: AdminSource): Routes
 }
 
 const mostShown = 20;
+
+/** The states once the controller has followed the drains. */
+function withDrains(states: ReadonlyMap<NodeName, NodeState>, drains: Drains): ReadonlyMap<NodeName, NodeState> {
+  return new Map(
+    Array.from(states, ([name, state]) => [
+      name,
+      drains.current().has(name) && state !== 'excluded' && state !== 'without address' ? 'drained' : state,
+    ]),
+  );
+}
 
 /**
  * Serves the admin socket. Throws {@link StartError} if another furiwake answers on it: the host lock separates

@@ -72,11 +72,29 @@ test.each([
     prepare((asked, count) => {
       if (asked.path.endsWith(step) && count <= times) refuse(code, asked);
     });
-  const { ended } = await refuseUpTo(Number.POSITIVE_INFINITY);
+  const { ended, warnings } = await refuseUpTo(Number.POSITIVE_INFINITY);
   expect(ended).toBeInstanceOf(StartError);
+  expect(warnings).toEqual([]);
   expect((ended as Error).message).toMatch(words);
   expect((ended as Error).message).not.toContain('\n');
   expect(await refuseUpTo(1)).toMatchObject({ ended: 'v1.37.2' });
+});
+
+test.each([
+  ['TIMEOUT', 'the API server https://api does not answer: refused with TIMEOUT'],
+  ['UNAUTHORIZED', 'https://api: refused with UNAUTHORIZED: the token or certificate'],
+] as const)('while %s, the reason names the API server', async (code, words) => {
+  const said: string[] = [];
+  const answers = [code];
+  const client = clientOf((asked) => {
+    const refusal = answers.pop();
+    return refusal === undefined ? answerOf(asked) : refuse(refusal, asked);
+  });
+  const clock = virtualClock();
+  const onTrouble = (each: string): void => void said.push(each);
+  const deps = { client, server: 'https://api', leaseNamespace: 'ns', clock, log: recordLog(), onTrouble };
+  await clock.drive(prepareCluster(deps, ranges('192.0.2.0/28'), new AbortController().signal));
+  expect(said).toEqual([expect.stringContaining(words)]);
 });
 
 test('an untrusted server certificate is not reported as an unreachable server', async () => {

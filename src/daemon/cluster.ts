@@ -90,8 +90,8 @@ async function untilAnswered<T>(
       const lasting = lastingTrouble(error, server);
       refusals = lasting === undefined ? 0 : refusals + 1;
       if (lasting !== undefined && refusals >= youthTries) throw new StartError(lasting, { cause: error });
-      trouble.failed(error, { server });
-      onTrouble?.(`the API server ${server} does not answer: ${error.message}`);
+      if (lasting === undefined) trouble.failed(error, { server }); // a lasting one is said once, as the error
+      onTrouble?.(lasting ?? `the API server ${server} does not answer: ${error.message}`);
       const waitMs = lasting === undefined ? Math.max(backoff.next(), error.retryAfterMs ?? 0) : youthRetryMs;
       await clock.sleep(waitMs, signal);
     }

@@ -1,12 +1,20 @@
 import { describe, expect, test } from 'vitest';
-import { makeService } from '../../test/make/service.ts';
+import { makeNode, makeService, tcp } from '../../test/make/service.ts';
 import { addressOf, listener, nodeName, tableOf } from '../../test/make/table.ts';
 import type { Assignment } from '../core/addresses/assignment.ts';
 import type { Eligibility } from '../core/addresses/eligibility.ts';
 import { parseRange } from '../core/ip/range.ts';
 import type { Condition, Service } from '../core/model/service.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
-import { nodeLines, poolStatus, serviceLines } from './host-status.ts';
+import {
+  countOtherServices,
+  countServices,
+  haproxyTrouble,
+  nodeLines,
+  poolStatus,
+  serviceLines,
+  unusedNodes,
+} from './host-status.ts';
 
 const condition = (type: string, status: 'True' | 'False', reason: string, message = ''): Condition => ({
   type: `furiwake.dev/${type}`,
@@ -16,6 +24,16 @@ const condition = (type: string, status: 'True' | 'False', reason: string, messa
   lastTransitionTime: '',
 });
 const assigned = condition('AddressAssigned', 'True', 'Assigned');
+
+const unassigned: Assignment = {
+  addresses: [],
+  verdict: { reason: 'Assigned', message: '' },
+  refused: [],
+  disowned: [],
+  waitsForHost: false,
+  keepsStatus: false,
+  isHostAddress: false,
+};
 
 function lineOf(conditions: readonly Condition[], eligibility: Eligibility = 'ours'): unknown {
   const service = makeService('a', {}, { createdAtMs: 1_000, status: { conditions } });
@@ -93,6 +111,7 @@ describe('a Service', () => {
       version: '2.6',
       connections: 3,
       maxConnections: 9,
+      upSeconds: 1,
       servers: [],
       usesOwnProbe: { 4: false, 6: false },
       listeners: [http!, https!].map(({ key }) => ({ key, connections: 2, total: 5, bytesIn: 0, bytesOut: 0 })),
@@ -108,15 +127,57 @@ describe('a Service', () => {
   });
 });
 
+test('the ports of a dual-stack Service are listed once, with their protocol', () => {
+  const service = makeService('a');
+  const addresses = ['192.0.2.8', '2001:db8::8'].map((text) => ({ ip: addressOf(text), served: [tcp(80)], taken: [] }));
+  const plan = {
+    eligibility: PersistentMap.from([[service.key, 'ours' as const]]),
+    assignments: PersistentMap.from([[service.key, { ...unassigned, addresses }]]),
+    table: tableOf([]),
+  };
+  expect(serviceLines(plan, new Map([[service.key, service]]), undefined, 0)).toMatchObject([
+    { addresses: ['192.0.2.8', '2001:db8::8'], ports: [{ port: 80, protocol: 'TCP' }] },
+  ]);
+});
+
+test('Services are counted by status, those of type LoadBalancer that are ignored on their own', () => {
+  const [ours, other, internal] = [makeService('a'), makeService('b'), makeService('c', { type: 'ClusterIP' })];
+  const eligibility = PersistentMap.from<Service['key'], Eligibility>([
+    [ours.key, 'ours'],
+    [other.key, 'foreign'],
+    [internal.key, 'foreign'],
+  ]);
+  const services = new Map([ours, other, internal].map((service) => [service.key, service]));
+  expect(countOtherServices({ eligibility }, services)).toBe(1);
+  expect(countOtherServices(undefined, services)).toBe(0);
+  expect([...countServices({ eligibility }, services)]).toEqual([['Pending', 1]]);
+  expect([...countServices(undefined, services)]).toEqual([]);
+});
+
+test.each([
+  ['before the first table', undefined, undefined, 'not started'],
+  ['that cannot start', tableOf([]), 'port 292 is held by nc', 'port 292 is held by nc'],
+  ['that is silent', tableOf([]), undefined, 'does not answer'],
+])('HAProxy %s', (_, table, trouble, words) => {
+  expect(haproxyTrouble({ desired: () => table }, { trouble: () => trouble })).toBe(words);
+});
+
+test('nodes that get no connections are listed with the reason', () => {
+  const nodes = [
+    makeNode('n1', '192.0.2.11'),
+    { ...makeNode('n2', '192.0.2.12'), excluded: 'taint' as const },
+    makeNode('n3'),
+  ];
+  expect(unusedNodes(new Map(nodes.map((node) => [node.name, node])))).toEqual([
+    { node: 'n2', state: 'excluded', reason: 'taint of the cluster autoscaler' },
+    { node: 'n3', state: 'without address', reason: '' },
+  ]);
+});
+
 test('the pool is counted, without excluded addresses, with those in use', () => {
   const assignment = (text: string): Assignment => ({
+    ...unassigned,
     addresses: [{ ip: addressOf(text), served: [], taken: [] }],
-    verdict: { reason: 'Assigned', message: '' },
-    refused: [],
-    disowned: [],
-    waitsForHost: false,
-    keepsStatus: false,
-    isHostAddress: false,
   });
   const assignments = PersistentMap.from([
     [makeService('a').key, assignment('192.0.2.8')],

@@ -1,12 +1,16 @@
+import type { Agent } from '../agent/agent.ts';
 import type { Plan } from '../controller/controller.ts';
+import type { Assignment } from '../core/addresses/assignment.ts';
 import type { Eligibility } from '../core/addresses/eligibility.ts';
 import { countAddresses, formatRange, rangeContains } from '../core/ip/range.ts';
 import { conditionTypes } from '../core/model/contract.ts';
-import type { ServiceKey } from '../core/model/names.ts';
-import type { Condition, Service } from '../core/model/service.ts';
+import type { NodeName, ServiceKey } from '../core/model/names.ts';
+import type { Node } from '../core/model/node.ts';
+import type { Condition, Protocol, Service } from '../core/model/service.ts';
 import { heldWords } from '../core/status/held.ts';
+import { type countNodes, exclusionWords, type NodeState } from '../core/status/node-states.ts';
 import type { NodeHealth } from '../core/traffic/report.ts';
-import type { ProxyObservation } from '../ports/proxy.ts';
+import type { Proxy, ProxyObservation, ServerState } from '../ports/proxy.ts';
 
 /** The data of `furiwake status`; its JSON form is the answer of the admin socket. */
 export type HostStatus = {
@@ -18,12 +22,35 @@ export type HostStatus = {
   readonly cluster: { readonly server: string; readonly kubernetes: string } | undefined;
   /** Why this host is not ready, one sentence each; empty: it is. */
   readonly notReady: readonly string[];
-  readonly haproxy:
-    | { readonly pid: number; readonly version: string; readonly connections: number; readonly maxConnections: number }
-    | undefined;
+  readonly haproxy: HaproxyStatus | undefined;
+  /** Why `haproxy` is undefined. */
+  readonly haproxyTrouble: string | undefined;
   readonly pool: PoolStatus | undefined;
   readonly services: readonly ServiceLine[];
+  /** Services of type LoadBalancer that furiwake ignores: of another class, or of another namespace than its own. */
+  readonly otherServices: number;
+  /** How many nodes of the cluster are in each state; `undefined` until they are known. */
+  readonly nodeStates: ReturnType<typeof countNodes> | undefined;
+  /** Nodes that HAProxy has as servers. */
   readonly nodes: readonly NodeLine[];
+  /** The other nodes. */
+  readonly unusedNodes: readonly UnusedNode[];
+};
+
+export type HaproxyStatus = {
+  readonly pid: number;
+  readonly version: string;
+  /** Since its worker started: all totals count from then on. */
+  readonly upSeconds: number;
+  readonly connections: number;
+  readonly maxConnections: number;
+};
+
+export type UnusedNode = {
+  readonly node: string;
+  readonly state: Extract<NodeState, 'excluded' | 'without address'>;
+  /** May be empty. */
+  readonly reason: string;
 };
 
 export type PoolStatus = {
@@ -37,11 +64,22 @@ export type PoolStatus = {
   readonly leftOut: readonly { readonly address: string; readonly reason: string }[];
 };
 
+export const serviceStatusWords = [
+  'Serving',
+  'Partly served',
+  'No endpoints',
+  'No nodes',
+  'Not served',
+  'Pending',
+  'Not ours',
+] as const;
+export type ServiceStatusWord = (typeof serviceStatusWords)[number];
+
 export type ServiceLine = {
   readonly service: string;
-  readonly status: 'Serving' | 'Partly served' | 'No endpoints' | 'No nodes' | 'Not served' | 'Pending' | 'Not ours';
+  readonly status: ServiceStatusWord;
   readonly addresses: readonly string[];
-  readonly ports: readonly number[];
+  readonly ports: readonly { readonly port: number; readonly protocol: Protocol }[];
   /** Reason and message of the condition that explains the status; the message may be empty. */
   readonly reason: string;
   readonly message: string;
@@ -53,7 +91,7 @@ export type ServiceLine = {
 export type NodeLine = {
   readonly node: string;
   readonly family: 4 | 6;
-  readonly state: string;
+  readonly state: ServerState;
   /** Since when it has been in this state; `undefined`: since furiwake started. */
   readonly forSeconds: number | undefined;
   /** Its health, and since when: a node that drains may be silent, too. */
@@ -83,13 +121,33 @@ export function serviceLines(
           service: key,
           ...verdictOf(service, eligibility),
           addresses: addresses.map(({ ip }) => ip.text),
-          ports: [...new Set(addresses.flatMap(({ served }) => served.map(({ port }) => port)))],
+          ports: portsOf(addresses),
           ...(counts.get(key) ?? { connections: 0, total: 0 }),
           ageSeconds: Math.max(0, Math.round((nowMs - service.createdAtMs) / 1000)),
         },
       ];
     })
     .sort((a, b) => (a.service < b.service ? -1 : 1));
+}
+
+/** How many Services have each status. */
+export function countServices(
+  plan: Pick<Plan, 'eligibility'> | undefined,
+  services: ReadonlyMap<ServiceKey, Service>,
+): ReadonlyMap<ServiceStatusWord, number> {
+  const counts = new Map<ServiceStatusWord, number>();
+  for (const [key, eligibility] of plan?.eligibility ?? []) {
+    const service = services.get(key);
+    if (service === undefined || eligibility === 'foreign') continue;
+    const { status } = verdictOf(service, eligibility);
+    counts.set(status, (counts.get(status) ?? 0) + 1);
+  }
+  return counts;
+}
+
+/** Why there is no observation of HAProxy. It is started with the first table. */
+export function haproxyTrouble(agent: Pick<Agent, 'desired'>, proxy: Pick<Proxy, 'trouble'>): string {
+  return agent.desired() === undefined ? 'not started' : (proxy.trouble() ?? 'does not answer');
 }
 
 /** `nowMs`: monotonic. */
@@ -103,6 +161,25 @@ export function nodeLines(observed: ProxyObservation | undefined, nowMs: number)
   }));
 }
 
+/** The nodes without servers in HAProxy. */
+export function unusedNodes(nodes: ReadonlyMap<NodeName, Node>): readonly UnusedNode[] {
+  return [...nodes.values()].flatMap(({ name, excluded, addresses }): readonly UnusedNode[] => {
+    const words = exclusionWords(excluded);
+    if (words !== undefined) return [{ node: name, state: 'excluded', reason: words }];
+    return addresses.length === 0 ? [{ node: name, state: 'without address', reason: '' }] : [];
+  });
+}
+
+/** How many Services of type LoadBalancer furiwake ignores. */
+export function countOtherServices(
+  plan: Pick<Plan, 'eligibility'> | undefined,
+  services: ReadonlyMap<ServiceKey, Service>,
+): number {
+  return [...(plan?.eligibility ?? [])].filter(
+    ([key, eligibility]) => eligibility === 'foreign' && services.get(key)?.spec.type === 'LoadBalancer',
+  ).length;
+}
+
 /** The usage of the address pool, and its excluded addresses. */
 export function poolStatus({ pool, assignments }: Pick<Plan, 'pool' | 'assignments'>): PoolStatus {
   const used = new Set<string>();
@@ -114,6 +191,12 @@ export function poolStatus({ pool, assignments }: Pick<Plan, 'pool' | 'assignmen
     used: used.size,
     leftOut: Array.from(pool.excluded, ([address, reason]) => ({ address, reason })),
   };
+}
+
+/** Each served port once: a dual-stack Service has it on two addresses. */
+function portsOf(addresses: Assignment['addresses']): ServiceLine['ports'] {
+  const ports = addresses.flatMap(({ served }) => served.map(({ port, protocol }) => ({ port, protocol })));
+  return [...new Map(ports.map((each) => [`${each.port}/${each.protocol}`, each])).values()];
 }
 
 type Counts = { readonly connections: number; readonly total: number };

@@ -1,43 +1,5 @@
-import { setImmediate as breathe } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { recordLog } from '../../test/sim/observers.ts';
-import { startSimApiServer } from '../../test/sim/apiserver.ts';
-import { startController, startHost } from '../../test/sim/controller-rig.ts';
-import { until } from '../../test/sim/harness.ts';
-import { makeLatch } from '../async/latch.ts';
-import { PersistentMap } from '../core/persistent-map.ts';
-import { clusterTroubles, sayWhenReady } from './readiness.ts';
-
-test('looks only after a change, and says once that the host is ready', async () => {
-  await using server = await startSimApiServer({ seed: 1 });
-  await using host = startHost();
-  const changed = makeLatch();
-  await using rig = await startController(server, host);
-  const log = recordLog();
-  let reasons: readonly string[] = ['the Lease is not held'];
-  let looks = 0;
-  const notReady = (): readonly string[] => {
-    looks += 1;
-    return reasons;
-  };
-  const stop = new AbortController();
-  const stores = { nodes: { objects: () => PersistentMap.empty<never, never>() } };
-  const running = sayWhenReady({ stores, controller: rig.controller, notReady, changed, log }, stop.signal);
-  await until(() => rig.controller.plan() !== undefined);
-  changed.set();
-  await until(() => looks > 0);
-  reasons = [];
-  const before = looks;
-  for (let turn = 0; turn < 20; turn += 1) await breathe();
-  expect([looks, log.lines]).toEqual([before, []]);
-  changed.set();
-  await until(() => log.lines.length > 0);
-  changed.set();
-  await breathe();
-  stop.abort();
-  await running;
-  expect(log.lines).toMatchObject([{ level: 'info', message: 'ready', fields: { services: 0, withoutAddress: 0 } }]);
-});
+import { clusterTroubles } from './readiness.ts';
 
 const every = { 4: 'every node is drained: n1', 6: 'no node has an IPv6 address' };
 
@@ -60,5 +22,11 @@ test.each([
     controller: { plan: () => nodeTrouble && { nodeTrouble } },
   };
   const lease = { isHeld: () => isHeld, trouble: () => trouble };
-  expect(clusterTroubles({ lease, leaseName: 'ns/furiwake', parts })).toEqual(expected);
+  expect(clusterTroubles({ connecting: undefined, lease, leaseName: 'ns/furiwake', parts })).toEqual(expected);
+});
+
+test('until the API server has answered, that is the only reason', () => {
+  const lease = { isHeld: () => false, trouble: () => undefined };
+  const connecting = 'the API server https://192.0.2.2:6443 does not answer: timeout';
+  expect(clusterTroubles({ connecting, lease, leaseName: 'ns/furiwake', parts: undefined })).toEqual([connecting]);
 });

@@ -1,25 +1,27 @@
-import { untilAborted } from '../async/abort.ts';
-import type { Latch } from '../async/latch.ts';
-import type { ControllerParts } from '../controller/assemble.ts';
 import type { Plan } from '../controller/controller.ts';
 import type { Lease } from '../kube/lease.ts';
-import type { Log } from '../ports/log.ts';
 
 type ReadinessParts = {
   readonly stores: Readonly<Record<'services' | 'nodes', { readonly isSynced: boolean }>>;
   readonly controller: { plan(): Pick<Plan, 'nodeTrouble'> | undefined };
 };
 
-/** Why this host does not serve what the cluster asks for, a line each. `parts`: of the current term of the Lease. */
+/**
+ * Why this host does not serve what the cluster asks for, a line each. `connecting`: why the API server has not answered
+ * yet, which is why all else is missing. `parts`: of the current term of the Lease.
+ */
 export function clusterTroubles({
+  connecting,
   lease,
   leaseName,
   parts,
 }: {
+  readonly connecting: string | undefined;
   readonly lease: Pick<Lease, 'isHeld' | 'trouble'>;
   readonly leaseName: string;
   readonly parts: ReadinessParts | undefined;
 }): readonly string[] {
+  if (connecting !== undefined) return [connecting];
   const isSynced = parts?.stores.services.isSynced === true && parts.stores.nodes.isSynced;
   const nodeTrouble = parts?.controller.plan()?.nodeTrouble;
   return [
@@ -30,33 +32,4 @@ export function clusterTroubles({
       ? []
       : [`no node takes connections: ${nodeTrouble[4]}`]),
   ];
-}
-
-/**
- * Logs once in a term that the host serves its Services: the last line of a start. Looks again when `changed` is set, and
- * waits until `signal` aborts.
- */
-export async function sayWhenReady(
-  {
-    stores,
-    controller,
-    notReady,
-    changed,
-    log,
-  }: {
-    readonly stores: { readonly nodes: Pick<ControllerParts['stores']['nodes'], 'objects'> };
-    readonly controller: Pick<ControllerParts['controller'], 'plan'>;
-    /** Why the host is not ready, a line each. */
-    readonly notReady: () => readonly string[];
-    /** Set by a published plan, a claim of the Lease, and a change of the host's troubles. */
-    readonly changed: Pick<Latch, 'wait'>;
-    readonly log: Log;
-  },
-  signal: AbortSignal,
-): Promise<void> {
-  while (controller.plan() === undefined || notReady().length > 0) await changed.wait(signal);
-  const services = [...(controller.plan()?.assignments.values() ?? [])];
-  const waiting = services.filter(({ addresses }) => addresses.length === 0).length;
-  log.info({ services: services.length, withoutAddress: waiting, nodes: stores.nodes.objects().size }, 'ready');
-  await untilAborted(signal);
 }

@@ -108,14 +108,14 @@ function parseJson(text: string): unknown {
 /** For `catch`: the system's errors for files below the state directory become one line; others stay. */
 export function refuseStateDir(stateDir: string, error: unknown): never {
   if (!(error instanceof Error) || !('errno' in error)) throw error;
-  throw new StartError(
-    `--state-dir: ${stateDir} cannot be used (${error.message}): ${adviceFor((error as NodeJS.ErrnoException).code)}`,
-    { cause: error },
-  );
+  throw new StartError(`--state-dir: ${stateDir} cannot be used: ${troubleOf(error as NodeJS.ErrnoException)}`, {
+    cause: error,
+  });
 }
 
-function adviceFor(code: string | undefined): string {
+/** With the words of the system where ours do not say it all. */
+function troubleOf({ code, message }: NodeJS.ErrnoException): string {
   if (code === 'ENOSPC' || code === 'EDQUOT') return 'the disk is full: free some space';
   if (code === 'EROFS') return 'the file system is read-only: remount it, or choose another folder';
-  return 'it must be a folder in which root can create files and sockets';
+  return `it must be a folder in which root can create files and sockets (${message})`;
 }

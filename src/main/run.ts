@@ -2,7 +2,8 @@ import { makeFacts } from '../agent/facts.ts';
 import { makeLatch } from '../async/latch.ts';
 import { superviseAll } from '../async/supervise-all.ts';
 import { adminRoutes, serveAdmin } from '../daemon/admin.ts';
-import { nodeLines, poolStatus, serviceLines } from '../daemon/host-status.ts';
+import { makeHostMetrics } from '../daemon/host-metrics.ts';
+import { makeHostView } from '../daemon/host-view.ts';
 import { prepareCluster } from '../daemon/cluster.ts';
 import type { CommandDeps } from '../daemon/command.ts';
 import { StartError } from '../daemon/errors.ts';
@@ -13,19 +14,16 @@ import { leaseName } from '../daemon/lease-name.ts';
 import { earlierStatePaths, statePaths } from '../daemon/platform.ts';
 import type { RunOptions } from '../cli/options.ts';
 import { openStateDir, refuseStateDir } from '../daemon/state-dir.ts';
-import { clusterTroubles, sayWhenReady } from '../daemon/readiness.ts';
+import { clusterTroubles } from '../daemon/readiness.ts';
+import { sayWhenReady } from '../daemon/say-when-ready.ts';
 import { tellNodes } from '../daemon/tell-nodes.ts';
 import { loadTenureRecord } from '../daemon/tenure-record.ts';
 import { assembleController, type ControllerParts } from '../controller/assemble.ts';
 import type { Term } from '../controller/controller.ts';
 import type { Site } from '../core/model/site.ts';
-import { acceptingNodes } from '../core/status/node-trouble.ts';
-import { emptyTable } from '../core/traffic/table.ts';
 import { loadCandidates } from '../daemon/candidates.ts';
 import { loadDrains } from '../daemon/drains.ts';
 import { leadWhileHeld, servesAtStart } from '../daemon/leadership.ts';
-import { healthRoutes } from '../http/health-routes.ts';
-import { serveHttp } from '../http/server.ts';
 import { makeKubeClient } from '../kube/client.ts';
 import { loadKubeConfig } from '../kube/config.ts';
 import { makeEventSender } from '../kube/events.ts';
@@ -35,6 +33,7 @@ import { makeFileLedger } from '../state/ledger.ts';
 import { makeApiServerAddresses } from '../daemon/api-server-addresses.ts';
 import { makeHostParts } from './host-parts.ts';
 import { removeFromHost } from './remove-from-host.ts';
+import { serveMetrics } from './serve-metrics.ts';
 
 /**
  * `furiwake run`: controller and agent in one process.
@@ -49,9 +48,9 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   const { machine, log, metrics } = deps;
   const { clock, random, files } = machine;
   const { leaseNamespace, loadBalancerClass, stateDir } = options;
-  const startedAt = clock.monotonic();
   await assertHost(machine, signal);
   await using _host = await lockHost({ command: 'run', pid: machine.pid, stateDir }, machine, signal);
+  log.info({}, `furiwake ${deps.version} starting (PID ${machine.pid}, state directory ${stateDir})`);
   const config = await loadKubeConfig({ ...machine, log, kubeconfig: options.kubeconfig, context: options.context });
   const paths = statePaths(stateDir);
   await using _stateDir = await openStateDir(machine, stateDir);
@@ -77,9 +76,10 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     lifetime: alive,
   });
   const { agent, placement } = hostParts;
-  /** Set when the answer of `notReady` may have changed. */
+  /** Set when the answer of `notReady`, the plan or the report of the host may have changed. */
   const readiness = makeLatch();
   agent.onTroubles(() => readiness.set());
+  agent.subscribe(() => readiness.set());
   const earlierPaths = earlierStatePaths(stateDir);
   const identity = await identityOf(
     machine,
@@ -132,63 +132,53 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     clock,
   });
   const facts = makeFacts({ host: hostParts.host, placement, site, reserved: apiServer });
-  /** Until the cluster is connected. */
-  let connecting = `connecting to the API server ${config.server}`;
+  const connectingWords = `connecting to the API server ${config.server}`;
+  /** `undefined` once the cluster is connected. */
+  let connecting: string | undefined = connectingWords;
   let connected: { readonly server: string; readonly kubernetes: string } | undefined;
   /** Of the current term of the Lease. */
   let current: ControllerParts | undefined;
 
   const name = `${leaseNamespace}/${leaseName(loadBalancerClass)}`;
   const notReady = (): readonly string[] => [
-    ...new Set([
-      ...(connected === undefined ? [connecting] : clusterTroubles({ lease, leaseName: name, parts: current })),
-      ...agent.troubles(),
-    ]),
+    ...clusterTroubles({ connecting, lease, leaseName: name, parts: current }),
+    ...agent.troubles(),
   ];
+  const view = makeHostView({
+    process: { version: deps.version, pid: machine.pid, loadBalancerClass },
+    cluster: () => connected,
+    notReady,
+    parts: () => current,
+    agent,
+    proxy: hostParts.proxy,
+    clock,
+  });
   await using _admin = await serveAdmin(
     paths.adminSocket,
-    adminRoutes({
-      drains,
-      nodes: () => {
-        if (current?.stores.nodes.isSynced !== true) return undefined;
-        const { table } = current.controller.plan() ?? { table: emptyTable };
-        const accepting = acceptingNodes({ table, health: agent.report().health });
-        return { all: new Set(current.stores.nodes.objects().keys()), accepting };
-      },
-      log,
-      status: async (inner) => {
-        const haproxy = await hostParts.proxy.observe(inner).catch(() => undefined);
-        const plan = current?.controller.plan();
-        return {
-          version: deps.version,
-          pid: machine.pid,
-          upSeconds: Math.round((clock.monotonic() - startedAt) / 1000),
-          loadBalancerClass,
-          cluster: connected,
-          notReady: notReady(),
-          haproxy,
-          pool: plan && poolStatus(plan),
-          services: serviceLines(plan, current?.stores.services.objects() ?? new Map(), haproxy, clock.now()),
-          nodes: nodeLines(haproxy, clock.monotonic()),
-        };
-      },
-    }),
+    adminRoutes({ drains, nodes: view.nodeStates, log, status: view.status }),
     files,
     signal,
   ).catch((error: unknown) => refuseStateDir(stateDir, error));
-  await using _metrics = await serveMetrics(options, deps, notReady, signal);
+  const setMetrics = makeHostMetrics(metrics, deps.version);
+  const refresh = (): void => setMetrics(view.metrics());
+  await using _metrics = await serveMetrics(
+    options.metricsAddress,
+    { metrics, exec: machine.exec, notReady, refresh },
+    signal,
+  );
 
   const serveCluster = async (inner: AbortSignal): Promise<void> => {
     const { server } = config;
     const ranges = site.handsOutOwn ? placement.addresses().primary : [];
     if (site.handsOutOwn && ranges.length === 0)
       throw new StartError('this host has no address on the interface of its default route to assign: set --addresses');
-    log.info({}, connecting);
+    log.info({}, connectingWords);
     const onTrouble = (words: string): void => {
       connecting = words;
     };
     const access = { client, server, leaseNamespace, clock, log, onTrouble };
     const { gitVersion } = await prepareCluster(access, site.ranges, inner);
+    connecting = undefined;
     connected = { server, kubernetes: gitVersion };
     log.info({ ...connected, class: loadBalancerClass }, 'connected to the cluster');
     await identity.keep().catch((error: unknown) => refuseStateDir(stateDir, error));
@@ -243,7 +233,19 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
           (until) => parts.controller.run(until),
           (until) => events.run(until),
           (until) => tellNodes(parts.stores.nodes, events, until),
-          (until) => sayWhenReady({ ...parts, notReady, changed: readiness, log }, until),
+          (until) =>
+            sayWhenReady(
+              {
+                plan: () => parts.controller.plan(),
+                report: () => agent.report(),
+                nodeStates: view.nodeStates,
+                notReady,
+                changed: readiness,
+                clock,
+                log,
+              },
+              until,
+            ),
         ],
         inner,
       );
@@ -265,28 +267,5 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     lifetime.abort();
     if (options.stopsTrafficOnExit) await removeFromHost(hostParts, log);
     await client.close();
-  }
-}
-
-async function serveMetrics(
-  options: RunOptions,
-  { metrics }: CommandDeps,
-  notReady: () => readonly string[],
-  signal: AbortSignal,
-): Promise<AsyncDisposable> {
-  if (options.metricsAddress === undefined) return { [Symbol.asyncDispose]: async () => undefined };
-  const { host, port } = options.metricsAddress;
-  try {
-    return await serveHttp(
-      options.metricsAddress,
-      healthRoutes({ metrics: () => metrics.text(), metricsContentType: metrics.contentType, notReady }),
-      signal,
-    );
-  } catch (error) {
-    signal.throwIfAborted();
-    throw new StartError(
-      `--metrics-address: cannot listen on ${host}:${port} (${error instanceof Error ? error.message : String(error)}); choose another, or none`,
-      { cause: error },
-    );
   }
 }

@@ -13,6 +13,8 @@ export type ProxyObservation = {
   /** Current connections, and the limit of the process. */
   readonly connections: number;
   readonly maxConnections: number;
+  /** Since the worker started, and with it its counters. */
+  readonly upSeconds: number;
   readonly servers: readonly {
     readonly node: NodeName;
     readonly family: Family;

@@ -67,7 +67,12 @@ describe.skipIf(!isRoot)('furiwake does the work of an administrator', () => {
     expect(shares.reduce((sum, share) => sum + share)).toBeGreaterThanOrEqual(40);
     expect([...new Set(pods)].sort()).toEqual(['web-n1', 'web-n2']);
     const line = (await furiwake.status()).services.find(({ service }) => service === 'lbtest/balanced');
-    expect(line).toMatchObject({ addresses: [ip], ports: [80], status: 'Serving', reason: 'Serving' });
+    expect(line).toMatchObject({
+      addresses: [ip],
+      ports: [{ port: 80, protocol: 'TCP' }],
+      status: 'Serving',
+      reason: 'Serving',
+    });
     expect(line?.total).toBeGreaterThanOrEqual(40);
   });
 

@@ -150,7 +150,10 @@ export function makeHostPorts(): FakeHostPorts {
       },
       run: untilAborted,
       observe: () => Promise.reject(new Error('not asked here')),
-      trouble: () => undefined,
+      trouble: () => {
+        const failure = failing.get('proxy.upsert'); // a HAProxy that cannot start
+        return typeof failure === 'string' ? failure : undefined;
+      },
       onTrouble: () => () => undefined,
       stop: async () => {
         held.proxy = emptyTable.listeners;

@@ -1,19 +1,13 @@
-import { decodeListening } from '../../host/sockets.ts';
 import { listenPort } from '../../dataplane/haproxy/config.ts';
-import type { ListeningSocket } from '../../core/model/host.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
 import type { FoundHolder } from '../../daemon/host-lock.ts';
 import { statePaths } from '../../daemon/platform.ts';
+import { findPortHolders, holderWords, type PortHolder } from '../../daemon/port-holders.ts';
 import type { RunOptions } from '../options.ts';
 import { type Finding, ok, problem } from './finding.ts';
 
-/** Who listens: a process, as far as it is known. */
-type Owner = { readonly name: string; readonly pid: number | undefined };
-type Listener = { readonly sockets: readonly ListeningSocket[]; readonly owners: readonly Owner[] };
-
 type Deps = { readonly exec: Exec; readonly files: Files };
-const loopback: readonly string[] = ['127.0.0.1', '::1'];
 
 /** Whether the port on which HAProxy takes connections is free, or taken by the HAProxy of this state directory. */
 export async function checkHaproxyPort(stateDir: string, { exec, files }: Deps, signal: AbortSignal): Promise<Finding> {
@@ -21,7 +15,7 @@ export async function checkHaproxyPort(stateDir: string, { exec, files }: Deps, 
   return checkPort({
     what: 'port of HAProxy',
     found: `127.0.0.1:${listenPort}`,
-    listeners: listenersOn(await listenersOf(exec, signal), listenPort, loopback),
+    listeners: await findPortHolders('localhost', listenPort, exec, signal),
     isOurs: async ({ pid }) =>
       pid !== undefined && ((await files.read(`/proc/${pid}/cmdline`)) ?? '').split('\0').includes(config),
     advice:
@@ -42,14 +36,10 @@ export async function checkMetricsPort(
   return checkPort({
     what,
     found: `${host.includes(':') ? `[${host}]` : host}:${port}`,
-    listeners: listenersOn(await listenersOf(exec, signal), port, host === 'localhost' ? loopback : [host]),
+    listeners: await findPortHolders(host, port, exec, signal),
     isOurs: async ({ pid }) => holder !== undefined && holder !== 'unknown' && pid === holder.pid,
     advice: 'stop that process, or choose another --metrics-address, or none',
   });
-}
-
-async function listenersOf(exec: Exec, signal: AbortSignal): Promise<readonly Listener[]> {
-  return (await exec.run('ss', ['-Hltnp'], { signal })).stdout.split('\n').map(readListener);
 }
 
 async function checkPort({
@@ -61,34 +51,15 @@ async function checkPort({
 }: {
   readonly what: string;
   readonly found: string;
-  readonly listeners: readonly Listener[];
-  readonly isOurs: (owner: Owner) => Promise<boolean>;
+  /** The processes of each listening socket. */
+  readonly listeners: readonly (readonly PortHolder[])[];
+  readonly isOurs: (holder: PortHolder) => Promise<boolean>;
   readonly advice: string;
 }): Promise<Finding> {
-  for (const { owners } of listeners) {
-    const ours = await Promise.all(owners.map(isOurs));
+  for (const holders of listeners) {
+    const ours = await Promise.all(holders.map(isOurs));
     if (ours.includes(true)) continue;
-    const [{ name, pid } = { name: 'an unknown process', pid: undefined }] = owners;
-    return problem(what, `${found} is held by ${name}${pid === undefined ? '' : ` (PID ${pid})`}`, advice);
+    return problem(what, `${found} is held by ${holders.map(holderWords)[0] ?? ''}`, advice);
   }
   return ok(what, `${found}, ${listeners.length === 0 ? 'free' : 'held by furiwake'}`);
-}
-
-/** `LISTEN 0 4096 127.0.0.1:9470 0.0.0.0:* users:(("node",pid=12,fd=18))`, of `ss -Hltnp`. */
-function readListener(line: string): Listener {
-  const owners = [...line.matchAll(/\("([^"]*)",pid=(\d+)/g)].map(([, name = '', pid]) => ({ name, pid: Number(pid) }));
-  return { sockets: decodeListening(line), owners };
-}
-
-const wildcards: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
-
-/** Those that keep another process from listening on one of these addresses. */
-function listenersOn(listeners: readonly Listener[], port: number, addresses: readonly string[]): readonly Listener[] {
-  const isAny = addresses.some((address) => wildcards.has(address));
-  return listeners.filter(({ sockets }) =>
-    sockets.some(
-      (socket) =>
-        socket.port === port && (isAny || socket.address === undefined || addresses.includes(socket.address.text)),
-    ),
-  );
 }

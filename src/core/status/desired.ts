@@ -77,7 +77,10 @@ export function desiredStatus(input: StatusInput): DesiredStatus | undefined {
 }
 
 /** `ready` if the wanted revision is in force, else why it is not; `undefined` if the host has not reported yet. */
-function answerTo(key: ListenerKey, { listeners, reports }: StatusInput): 'ready' | Verdict | undefined {
+export function answerTo(
+  key: ListenerKey,
+  { listeners, reports }: Pick<StatusInput, 'listeners' | 'reports'>,
+): 'ready' | Verdict | undefined {
   const listener = listeners.get(key);
   const report = reports.get(key);
   if (listener === undefined || report === undefined) return undefined;

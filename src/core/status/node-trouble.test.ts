@@ -5,7 +5,7 @@ import type { Node } from '../model/node.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { makeTrafficPlanner } from '../traffic/plan.ts';
 import type { HostReport } from '../traffic/report.ts';
-import { acceptingNodes, type NodeTrouble, nodeTrouble } from './node-trouble.ts';
+import { type NodeTrouble, nodeTrouble } from './node-trouble.ts';
 
 type Health = Readonly<Record<string, NonNullable<ReturnType<HostReport['health']['get']>>>>;
 
@@ -82,19 +82,4 @@ test('each family has its own trouble', () => {
   expect(troubleOf([n1, { ...dual, excluded: 'taint' }])[6]).toBe(
     'every node with an IPv6 address is excluded: n3 (taint of the cluster autoscaler)',
   );
-});
-
-test('a node takes connections unless it drains or is silent in each of its families', () => {
-  const nodes = [
-    { name: nodeName('up'), addresses: n1.addresses, state: 'active' },
-    { name: nodeName('drained'), addresses: n2.addresses, state: 'drain' },
-    { name: nodeName('silent'), addresses: n2.addresses, state: 'active' },
-    { name: nodeName('half'), addresses: dual.addresses, state: 'active' },
-  ] as const;
-  const table = { nodes: new Map(nodes.map((node) => [node.name, node])) };
-  const health: HostReport['health'] = new Map([
-    [nodeName('silent'), { 4: 'silent' }],
-    [nodeName('half'), { 4: 'silent', 6: 'unhealthy' }],
-  ]);
-  expect([...acceptingNodes({ table, health })]).toEqual(['up', 'half']);
 });

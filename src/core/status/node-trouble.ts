@@ -1,25 +1,17 @@
 import type { Family } from '../ip/ip.ts';
-import { excludeNodeLabel } from '../model/contract.ts';
 import type { NodeName } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
-import type { HostReport } from '../traffic/report.ts';
-import { addressOfNode, type TrafficTable } from '../traffic/table.ts';
+import { addressOfNode } from '../traffic/table.ts';
+import { exclusionWords, nodeNames, type NodeStatesInput } from './node-states.ts';
 
 /** By family, why no node takes new connections, as part of a sentence; `undefined` if a node does. */
 export type NodeTrouble = { readonly [F in Family]: string | undefined };
 
-export type NodeTroubleInput = {
-  /** All nodes of the cluster. */
-  readonly nodes: ReadonlyMap<NodeName, Node>;
-  readonly table: Pick<TrafficTable, 'nodes'>;
-  readonly health: HostReport['health'];
-};
-
-export function nodeTrouble(input: NodeTroubleInput): NodeTrouble {
+export function nodeTrouble(input: NodeStatesInput): NodeTrouble {
   return { 4: troubleOf(4, input), 6: troubleOf(6, input) };
 }
 
-function troubleOf(family: Family, { nodes, table, health }: NodeTroubleInput): string | undefined {
+function troubleOf(family: Family, { nodes, table, health }: NodeStatesInput): string | undefined {
   if (nodes.size === 0) return 'the cluster has no nodes';
   const usable = [...table.nodes.values()].filter((node) => addressOfNode(node, family) !== undefined);
   if (usable.length === 0) {
@@ -36,31 +28,11 @@ function troubleOf(family: Family, { nodes, table, health }: NodeTroubleInput): 
   return `every node is silent (${names(active)}) or drained (${names(drained)})`;
 }
 
-/** The nodes that take new connections, in one family at least. */
-export function acceptingNodes({ table, health }: Omit<NodeTroubleInput, 'nodes'>): ReadonlySet<NodeName> {
-  const accepting = [...table.nodes.values()].filter(({ name, addresses, state }) => {
-    const found = health.get(name);
-    return state === 'active' && addresses.some(({ family }) => found?.[family] !== 'silent');
-  });
-  return new Set(accepting.map(({ name }) => name));
-}
-
 function exclusion({ name, excluded }: Node): string {
-  switch (excluded) {
-    case 'label':
-      return `${name} (label ${excludeNodeLabel})`;
-    case 'taint':
-      return `${name} (taint of the cluster autoscaler)`;
-    case 'deleted':
-      return `${name} (being deleted)`;
-    case undefined:
-      return name;
-  }
+  const words = exclusionWords(excluded);
+  return words === undefined ? name : `${name} (${words})`;
 }
-
-const mostNames = 5;
 
 function names(nodes: readonly { readonly name: NodeName }[]): string {
-  const shown = nodes.slice(0, mostNames).map(({ name }) => name);
-  return nodes.length > mostNames ? `${shown.join(', ')} and ${nodes.length - mostNames} more` : shown.join(', ');
+  return nodeNames(nodes.map(({ name }) => name));
 }

@@ -4,12 +4,13 @@ import { answerOf } from './health-tick.ts';
 
 // Shortened answers of HAProxy 2.6.12.
 
-test('show info: process id, version, description, connections', () => {
+test('show info: process id, version, description, connections, age', () => {
   const answer = [
     'Name: HAProxy',
     'Version: 2.6.12-1+deb12u4',
     'Pid: 27054',
-    'Uptime: 0d 0h00m00s',
+    'Uptime: 0d 0h02m05s',
+    'Uptime_sec: 125',
     'Maxconn: 4000',
     'CurrConns: 3',
     'description: furiwake 88d2feb3dce57058',
@@ -20,6 +21,7 @@ test('show info: process id, version, description, connections', () => {
     description: 'furiwake 88d2feb3dce57058',
     connections: 3,
     maxConnections: 4000,
+    upSeconds: 125,
   });
   expect(() => parseInfo('Unknown command.')).toThrow('no process id');
 });

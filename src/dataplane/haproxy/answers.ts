@@ -12,6 +12,8 @@ export type ProcessInfo = {
   readonly description: string;
   readonly connections: number;
   readonly maxConnections: number;
+  /** Since the worker started. */
+  readonly upSeconds: number;
 };
 
 /** Reads `show info`; throws {@link RuntimeError} if the answer has another form. */
@@ -29,6 +31,7 @@ export function parseInfo(answer: string): ProcessInfo {
     description: fields.get('description') ?? '',
     connections: Number(fields.get('CurrConns') ?? 0),
     maxConnections: Number(fields.get('Maxconn') ?? 0),
+    upSeconds: Number(fields.get('Uptime_sec') ?? 0),
   };
 }
 

@@ -13,7 +13,7 @@ async function states({ proxy }: Driver, rig: Rig): Promise<string> {
   const { servers } = await proxy.observe(rig.signal);
   return servers
     .filter(({ family }) => family === 4)
-    .map(({ node, state }) => `${node} ${state}`)
+    .map(({ node, state, health }) => `${node} ${state === 'drain' ? `drain (${health})` : state}`)
     .join(', ');
 }
 
@@ -70,6 +70,26 @@ test('a silent node: no new connection fails, its connections are reset, and it 
   await rig.lab.nodes[0]?.setSilent(false);
   await expect.poll(() => states(driver, rig), patience).toBe('n1 up, n2 up, n3 up');
   await expect.poll(() => answering(rig), patience).toBe('n1 n2 n3');
+});
+
+test('a node that drains and becomes silent is both, and HAProxy says how long it has counted', async () => {
+  await using rig = await startRig({ nodes: 2 });
+  const driver = rig.newDriver();
+  const [first, second] = rig.lab.nodes;
+  if (first === undefined || second === undefined) throw new Error('two nodes');
+  const nodes = [
+    { node: first, state: 'drain' as const },
+    { node: second, state: 'active' as const },
+  ];
+  await driver.proxy.upsert(rig.table(listeners), rig.signal);
+  driver.watch();
+  await expect.poll(() => answering(rig), patience).toBe('n1 n2');
+  await driver.proxy.upsert(rig.table(listeners, nodes), rig.signal);
+  await driver.rounds(3);
+  expect(await states(driver, rig)).toBe('n1 drain (up), n2 up');
+  await first.setSilent(true);
+  await expect.poll(() => states(driver, rig), patience).toBe('n1 drain (silent), n2 up');
+  expect((await driver.proxy.observe(rig.signal)).upSeconds).toBeGreaterThan(0);
 });
 
 test('a node that answers unhealthy, or refuses, gets no new connections and keeps those it has', async () => {
@@ -180,7 +200,7 @@ test('nodes are added and removed; an excluded one keeps its connections and is 
 
   await apply({ ...n1, state: 'drain' }, n2, n3);
   expect(await answering(rig)).toBe('n2 n3');
-  expect(await states(driver, rig)).toBe('n1 drain, n2 up, n3 up');
+  expect(await states(driver, rig)).toBe('n1 drain (up), n2 up, n3 up');
   await echoes(rig, connections.get('n1'));
   await driver.rounds(3);
   expect(driver.complaints).toEqual([]); // a node that drains is not unhealthy

@@ -25,6 +25,7 @@ export async function observeProxy(
     version: process.version,
     connections: process.connections,
     maxConnections: process.maxConnections,
+    upSeconds: process.upSeconds,
     servers: ([4, 6] as const).flatMap((family) =>
       (desired?.servers[family] ?? []).map(({ node, isDraining }) => {
         const stat = stats.get(`${nodesBackend(family)}/${node}`);

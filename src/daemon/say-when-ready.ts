@@ -1,0 +1,98 @@
+import { untilAborted } from '../async/abort.ts';
+import type { Latch } from '../async/latch.ts';
+import type { Plan } from '../controller/controller.ts';
+import type { Assignment } from '../core/addresses/assignment.ts';
+import { countNodes, nodeCountWords, type NodeState } from '../core/status/node-states.ts';
+import { answerTo } from '../core/status/desired.ts';
+import type { NodeName } from '../core/model/names.ts';
+import type { HostReport } from '../core/traffic/report.ts';
+import { listenerKey } from '../core/traffic/table.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import { type PoolStatus, poolStatus } from './host-status.ts';
+
+type ShownPlan = Pick<Plan, 'assignments' | 'table' | 'pool'>;
+type ShownReport = Pick<HostReport, 'listeners'>;
+
+export type SayWhenReadyDeps = {
+  readonly plan: () => ShownPlan | undefined;
+  readonly report: () => ShownReport;
+  /** All nodes of the cluster; known with the first plan. */
+  readonly nodeStates: () => ReadonlyMap<NodeName, NodeState> | undefined;
+  /** Why the host is not ready, a line each. */
+  readonly notReady: () => readonly string[];
+  /** Set by a plan, a report of the host, a claim of the Lease, and a change of the host's troubles. */
+  readonly changed: Pick<Latch, 'wait'>;
+  readonly clock: Clock;
+  readonly log: Log;
+};
+
+/** A Service whose finalizers cannot be written delays the line no longer than this. */
+const patienceMs = 10_000;
+
+/**
+ * Logs once in a term that the host serves its Services: the last line of a start. Looks again when `changed` is set, and
+ * waits until `signal` aborts.
+ */
+export async function sayWhenReady(
+  { plan, report, nodeStates, notReady, changed, clock, log }: SayWhenReadyDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  const until = async <T>(find: () => T | undefined, within: AbortSignal): Promise<T> => {
+    for (;;) {
+      const found = find();
+      if (found !== undefined) return found;
+      await changed.wait(within);
+    }
+  };
+  const ready = (): ShownPlan | undefined => (notReady().length === 0 ? plan() : undefined);
+  const settled = (): ShownPlan | undefined => {
+    const found = ready();
+    return found !== undefined && hasPending(found, report()) ? undefined : found;
+  };
+  await until(ready, signal);
+  using patience = clock.deadline(patienceMs, signal);
+  await until(settled, patience.signal).catch(() => signal.throwIfAborted());
+  const found = await until(ready, signal);
+  const nodes = nodeCountWords(countNodes(nodeStates() ?? new Map()));
+  log.info({}, poolWords(poolStatus(found)));
+  log.info({}, `ready: ${serviceWords(found, report())}; nodes: ${nodes}`);
+  await untilAborted(signal);
+}
+
+type Progress = 'served' | 'not served' | 'pending' | 'without an address';
+
+function progressOf({ addresses }: Assignment, { table }: ShownPlan, { listeners }: ShownReport): Progress {
+  if (addresses.length === 0) return 'without an address';
+  const input = { listeners: table.listeners, reports: listeners };
+  const answers = addresses.flatMap(({ ip, served }) =>
+    served.map(({ port, protocol }) => answerTo(listenerKey(ip, port, protocol), input)),
+  );
+  if (answers.includes(undefined)) return 'pending';
+  return answers.length > 0 && answers.every((answer) => answer === 'ready') ? 'served' : 'not served';
+}
+
+function hasPending(plan: ShownPlan, report: ShownReport): boolean {
+  for (const assignment of plan.assignments.values())
+    if (progressOf(assignment, plan, report) === 'pending') return true;
+  return false;
+}
+
+/** `7 Services served, 4 without an address`. */
+function serviceWords(plan: ShownPlan, report: ShownReport): string {
+  const counts: Record<Progress, number> = { served: 0, 'not served': 0, pending: 0, 'without an address': 0 };
+  for (const assignment of plan.assignments.values()) counts[progressOf(assignment, plan, report)]++;
+  const { served, ...others } = counts;
+  const rest = Object.entries(others).filter(([, count]) => count > 0);
+  return [`${served} ${served === 1 ? 'Service' : 'Services'} served`, ...rest.map(([what, n]) => `${n} ${what}`)].join(
+    ', ',
+  );
+}
+
+const mostRanges = 5;
+
+function poolWords({ ranges, size, used }: PoolStatus): string {
+  const more = ranges.length > mostRanges ? [`${ranges.length - mostRanges} more ranges`] : [];
+  const shown = [...ranges.slice(0, mostRanges), ...more].join(', ');
+  return `pool ${shown || 'without addresses'}: ${used} of ${size} used`;
+}
