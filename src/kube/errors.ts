@@ -36,7 +36,7 @@ export type KubeErrorFacts = {
   readonly message: string;
   /** What to do, where the cause says more than the code. */
   readonly advice?: string;
-  /** The server's Retry-After, in ms: a lower bound for the next attempt. */
+  /** The server's Retry-After, in ms, at most a minute: a lower bound for the next attempt. */
   readonly retryAfterMs?: number | undefined;
   readonly causes?: readonly StatusCause[] | undefined;
   readonly verb: string;
