@@ -4,6 +4,7 @@ import type { Service } from '../core/model/service.ts';
 import type { Site } from '../core/model/site.ts';
 import type { KubeClient } from '../kube/client.ts';
 import type { ObjectReference } from '../kube/event-object.ts';
+import { isServerFailure } from '../kube/errors.ts';
 import type { EventSender } from '../kube/events.ts';
 import { makeQueue } from '../kube/queue.ts';
 import type { Clock, Random } from '../ports/clock.ts';
@@ -13,7 +14,6 @@ import type { Metrics } from '../ports/metrics.ts';
 import { type Controller, type ControllerDeps, type HostLink, makeController, type Term } from './controller.ts';
 import { makeHolders } from './holders.ts';
 import type { RecordEvent } from './record-events.ts';
-import { isServerTrouble } from './server-trouble.ts';
 import { makeServiceWriter } from './service-writer.ts';
 import { makeServiceWrites } from './service-writes.ts';
 import { makeStores, type Stores } from './stores.ts';
@@ -79,7 +79,7 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     run: writer,
     concurrency: writeConcurrency,
     onError: (service, error, attempt) => {
-      if (isServerTrouble(error)) return; // the writer logs it, once for all Services
+      if (isServerFailure(error)) return; // the writer logs it, once for all Services
       // At the first attempt and then less and less often: the wait between attempts grows up to a minute.
       const fields = { service, err: error, attempt };
       if (Number.isInteger(Math.log2(attempt))) log.warn(fields, 'writing to the Service failed; retrying');

@@ -8,14 +8,14 @@ import type { PersistentMap } from '../core/persistent-map.ts';
 import { afterWrite, beforeWrite, noConflict, type StatusConflict } from '../core/status/conflict.ts';
 import { type DesiredStatus, desiredStatus } from '../core/status/desired.ts';
 import { isSameStatus, nextWrite, type Write } from '../core/status/next-write.ts';
-import { isKubeError, RetryError } from '../kube/errors.ts';
+import { isKubeError, isServerFailure, RetryError } from '../kube/errors.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { HostLink, Plan } from './controller.ts';
 import type { Holders } from './holders.ts';
 import { type RecordEvent, recordConditions } from './record-events.ts';
-import { isServerTrouble, makeServerTrouble } from './server-trouble.ts';
+import { makeServerTrouble } from './server-trouble.ts';
 import type { ServiceWrites } from './service-writes.ts';
 
 /** The Services, as the writer sees them. */
@@ -252,7 +252,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       serverTrouble.over(key);
       return outcome ?? (dueMs === undefined ? undefined : { requeueAfterMs: dueMs });
     } catch (error) {
-      if (isServerTrouble(error)) {
+      if (isServerFailure(error)) {
         serverTrouble.failed(key, error);
         throw error;
       }
