@@ -5,7 +5,7 @@ import { makeLatch } from '../async/latch.ts';
 import { makeTrouble } from '../async/trouble.ts';
 import type { Assignment } from '../core/addresses/assignment.ts';
 import type { HostFacts } from '../core/model/host.ts';
-import type { NodeName, ServiceKey, ServiceUid } from '../core/model/names.ts';
+import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
 import type { Service, ServiceSpec } from '../core/model/service.ts';
 import type { Site } from '../core/model/site.ts';
@@ -22,6 +22,7 @@ import { makeLedgerWriter } from './ledger-writer.ts';
 import { type AddressDecision, makePlanner } from './planner.ts';
 import { type RecordEvent, recordDecision } from './record-events.ts';
 import { withoutStale } from './stale-records.ts';
+import { withUnrecorded } from './unrecorded.ts';
 
 /** A store, as the controller sees it. */
 export type Observed<K extends string, T> = {
@@ -252,34 +253,4 @@ export function makeController(deps: ControllerDeps): Controller {
 /** The host reports the same addresses of its own, and needs the same. */
 function isSameHost(a: HostReport, b: HostReport): boolean {
   return a.ownAddresses === b.ownAddresses && a.primaryAddresses === b.primaryAddresses && a.needs === b.needs;
-}
-
-/**
- * The assignments as far as they are recorded: a Service whose record could not be written keeps what it had before or
- * what its status already shows, or has nothing and says why.
- */
-function withUnrecorded(
-  { ours, assignments }: AddressDecision,
-  before: Plan | undefined,
-  unrecorded: ReadonlyMap<ServiceUid, string>,
-): AddressDecision['assignments'] {
-  if (unrecorded.size === 0) return assignments;
-  return assignments.with(
-    [...ours.values()]
-      .filter(({ uid }) => unrecorded.has(uid))
-      .map(({ key, uid, status }): [ServiceKey, Assignment | undefined] => {
-        const planned = assignments.get(key);
-        const message = `the address could not be recorded: ${unrecorded.get(uid) ?? ''}`;
-        const nothing = planned && {
-          ...planned,
-          addresses: [],
-          verdict: { reason: 'NotRecorded' as const, message },
-        };
-        const isShown =
-          planned !== undefined &&
-          planned.addresses.length > 0 &&
-          planned.addresses.every(({ ip }) => status.ingress.some((shown) => shown.ip === ip.text));
-        return [key, before?.assignments.get(key) ?? (isShown ? planned : nothing)];
-      }),
-  );
 }

@@ -8,12 +8,13 @@ import type { Service } from '../core/model/service.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { pauseMs } from '../core/status/conflict.ts';
 import { emptyReport } from '../core/traffic/report.ts';
+import { KubeError, type KubeErrorCode } from '../kube/errors.ts';
 import { makeServiceWriter } from './service-writer.ts';
 
 const { signal } = new AbortController();
 
 /** A Service without an address, whose status the writer writes to a store in memory. */
-function makeScene() {
+function makeScene(refusal?: KubeErrorCode) {
   const service = makeService('a');
   const { key } = service;
   const clock = virtualClock();
@@ -60,6 +61,8 @@ function makeScene() {
       finalizers: () => Promise.reject(new Error('no finalizer is missing')),
       status: async ({ name, namespace, uid, finalizers }, status) => {
         written++;
+        if (refusal !== undefined)
+          throw new KubeError({ code: refusal, verb: 'apply', path: '/x', message: 'refused' });
         return {
           metadata: { name, namespace, uid, finalizers, resourceVersion: '1' },
           status: statusToWire(status),
@@ -104,3 +107,9 @@ test.each([0, 3_600_000, -3_600_000])(
     expect(written()).toBe(4);
   },
 );
+
+test('a 404 is not the end while the watch still shows the Service', async () => {
+  const { run, log } = makeScene('NOT_FOUND');
+  expect(await run()).toEqual({ requeueAfterMs: 30_000 });
+  expect(log.lines.filter(({ level }) => level !== 'debug')).toEqual([]);
+});

@@ -52,6 +52,8 @@ type Outcome = Awaited<ReturnType<ServiceWriter>>;
 
 const publishBuckets: readonly number[] = [0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.15, 0.3, 0.6, 1, 2, 5, 10, 30];
 const notLeaderRetryMs = 1_000;
+/** After a 404: by then the watch has reported the deletion, unless a webhook or a proxy sent the 404. */
+const goneRetryMs = 30_000;
 /** A Service without ready endpoints says so after this long: a new one gets its endpoints a moment later. */
 const endpointsGraceMs = 5_000;
 /** An event shows a refused write from this attempt on: the first refusals may be a change under way. */
@@ -197,8 +199,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
 
   /** The API server refuses a write, or an admission plugin changes it: it is retried with growing waits; an event says so. */
   const noteRefusal = (service: Service, write: Write, error: unknown, mine: Memory): void => {
-    const isRefusal =
-      error instanceof WriteAlteredError || isKubeError(error, 'CONFLICT', 'INVALID', 'FORBIDDEN', 'NOT_FOUND');
+    const isRefusal = error instanceof WriteAlteredError || isKubeError(error, 'CONFLICT', 'INVALID', 'FORBIDDEN');
     if (!isRefusal) return;
     serverTrouble.over(service.key); // the API server answers
     refused.add(1);
@@ -259,7 +260,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       if (isKubeError(error, 'NOT_FOUND')) {
         serverTrouble.over(key);
         log.debug({ service: key, err: error }, 'the Service is gone');
-        return undefined;
+        return { requeueAfterMs: goneRetryMs };
       }
       // Not another object by now? Then a webhook or a policy refuses, and no watch event reports when it stops.
       noteRefusal(service, write, error, mine);

@@ -15,7 +15,7 @@ export type AddressRecord = {
 /** A port of a Service that is not served, and why. */
 export type PortRefusal = Verdict & { readonly port: ServicePort };
 
-/** An address of a Service. `taken`: ports that another Service has there, or that the host needs. */
+/** An address of a Service. `taken`: ports that another Service has there, that the host needs, or that are not recorded. */
 export type AssignedAddress = {
   readonly ip: Ip;
   readonly served: readonly ServicePort[];
