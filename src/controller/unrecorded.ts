@@ -1,6 +1,6 @@
 import type { AssignedAddress, Assignment, PortRefusal } from '../core/addresses/assignment.ts';
 import type { ServiceKey, ServiceUid } from '../core/model/names.ts';
-import type { Service, ServicePort } from '../core/model/service.ts';
+import { isSamePort, type Service, type ServicePort } from '../core/model/service.ts';
 import type { AddressDecision } from './planner.ts';
 
 /**
@@ -30,10 +30,9 @@ export function withUnrecorded(
 
 /** The listeners of `had` that the changed spec still has, with its nodePorts. */
 function kept({ spec }: Service, had: Assignment, planned: Assignment, why: string): Assignment {
-  const servable = spec.ports.filter((port) => !planned.refused.some((refusal) => refusal.port === port));
+  const servable = spec.ports.filter((port) => !planned.refused.some((refusal) => isSamePort(refusal.port, port)));
   const addresses = had.addresses.map(({ ip, served }): AssignedAddress => {
-    const wasServed = (port: ServicePort): boolean =>
-      served.some((old) => old.port === port.port && old.protocol === port.protocol);
+    const wasServed = (port: ServicePort): boolean => served.some((old) => isSamePort(old, port));
     const taken = servable
       .filter((port) => !wasServed(port))
       .map((port): PortRefusal => {

@@ -6,6 +6,7 @@ import type { Service, ServicePort } from '../model/service.ts';
 import type { Site } from '../model/site.ts';
 import type { PersistentMap } from '../persistent-map.ts';
 import type { Verdict } from '../reasons.ts';
+import { share } from '../share.ts';
 import { listenerKey } from '../traffic/table.ts';
 import type { Allocation, Claimant } from './allocation.ts';
 import type { AddressRecord, AssignedAddress, Assignment, PortRefusal } from './assignment.ts';
@@ -240,9 +241,5 @@ function recordOf({ service, record, addresses: ips }: Draft, addresses: readonl
   const listeners = exact(
     addresses.flatMap(({ ip, served }) => served.map((port) => listenerKey(ip, port.port, port.protocol))),
   );
-  const isSame =
-    record !== undefined &&
-    record.listeners.join() === listeners.join() &&
-    record.addresses.map(({ text }) => text).join() === ips.map(({ text }) => text).join();
-  return isSame ? record : { uid: service.uid, service: service.key, addresses: ips, listeners };
+  return share(record, { uid: service.uid, service: service.key, addresses: ips, listeners });
 }

@@ -11,6 +11,11 @@ export type ServicePort = {
   readonly nodePort: number;
 };
 
+/** True when both are the same port of a Service, whatever its name and nodePort. */
+export function isSamePort(a: ServicePort, b: ServicePort): boolean {
+  return a.port === b.port && a.protocol === b.protocol;
+}
+
 /** Name and value. */
 export type Annotation = readonly [name: string, text: string];
 
