@@ -2,7 +2,7 @@ import { exact } from '../exact.ts';
 import { type Family, type Ip, parseIp } from '../ip/ip.ts';
 import { fieldManager } from '../model/contract.ts';
 import type { ServiceUid } from '../model/names.ts';
-import type { Service, ServicePort } from '../model/service.ts';
+import { compareAge, type Service, type ServicePort } from '../model/service.ts';
 import type { Site } from '../model/site.ts';
 import type { PersistentMap } from '../persistent-map.ts';
 import type { Verdict } from '../reasons.ts';
@@ -47,7 +47,7 @@ export function decideServices(
   allocation: Allocation,
 ): readonly Decision[] {
   const drafts = services.map((service) => makeDraft(service, records.get(service.uid), allocation));
-  drafts.sort((a, b) => a.service.createdAtMs - b.service.createdAtMs || (a.service.uid < b.service.uid ? -1 : 1));
+  drafts.sort((a, b) => compareAge(a.service, b.service));
   for (const draft of drafts) claimRecorded(draft, allocation);
   for (const draft of drafts) claim(draft, draft.addresses, allocation);
   for (const draft of drafts) if (draft.addresses.length === 0) adoptStatus(draft, site, allocation);
