@@ -1,5 +1,6 @@
 import { rootCertificates } from 'node:tls';
 import { expect, test } from 'vitest';
+import { kubeconfigOf } from '../../test/make/kubeconfig.ts';
 import { filesOf, noPrograms } from '../../test/sim/harness.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { virtualClock, type VirtualClock } from '../../test/sim/virtual-clock.ts';
@@ -14,13 +15,7 @@ async function credentialsOf(
   run: Exec['run'],
   { clock = virtualClock(), cluster = {} }: { clock?: VirtualClock; cluster?: object } = {},
 ): Promise<ClusterConfig['credentials']> {
-  const kubeconfig = JSON.stringify({
-    'current-context': 'lab',
-    contexts: [{ name: 'lab', context: { cluster: 'c', user: 'u' } }],
-    clusters: [{ name: 'c', cluster: { server: 'https://10.0.0.1:6443', ...cluster } }],
-    users: [{ name: 'u', user: { exec } }],
-  });
-  const files = filesOf(new Map([['/c', kubeconfig]]));
+  const files = filesOf(new Map([['/c', kubeconfigOf({ exec }, cluster)]]));
   const config = await loadKubeConfig({
     kubeconfig: '/c',
     env: {},
