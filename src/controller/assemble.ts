@@ -1,19 +1,15 @@
-import type { HostFacts } from '../core/model/host.ts';
 import type { ServiceKey } from '../core/model/names.ts';
 import type { Service } from '../core/model/service.ts';
-import type { Site } from '../core/model/site.ts';
 import type { KubeClient } from '../kube/client.ts';
 import type { ObjectReference } from '../kube/event-object.ts';
+import { isServerFailure } from '../kube/errors.ts';
 import type { EventSender } from '../kube/events.ts';
 import { makeQueue } from '../kube/queue.ts';
-import type { Clock, Random } from '../ports/clock.ts';
-import type { Ledger } from '../ports/ledger.ts';
-import type { Log } from '../ports/log.ts';
+import type { Random } from '../ports/clock.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import { type Controller, type ControllerDeps, type HostLink, makeController, type Term } from './controller.ts';
+import { type Controller, type ControllerDeps, makeController } from './controller.ts';
 import { makeHolders } from './holders.ts';
 import type { RecordEvent } from './record-events.ts';
-import { isServerTrouble } from './server-trouble.ts';
 import { makeServiceWriter } from './service-writer.ts';
 import { makeServiceWrites } from './service-writes.ts';
 import { makeStores, type Stores } from './stores.ts';
@@ -26,20 +22,12 @@ export type ControllerParts = {
   readonly drained: Promise<void>;
 };
 
-export type ControllerPartsDeps = {
+export type ControllerPartsDeps = Omit<ControllerDeps, 'services' | 'nodes' | 'enqueue' | 'recordEvent'> & {
   readonly client: KubeClient;
-  readonly site: Site;
-  readonly host: HostLink;
-  readonly term: Term;
-  readonly facts: (signal: AbortSignal) => Promise<HostFacts>;
-  readonly ledger: Ledger;
-  readonly drains: ControllerDeps['drained'];
   readonly events: Pick<EventSender, 'record'>;
   /** False while another process may hold the Lease. */
   readonly mayWrite: () => boolean;
-  readonly clock: Clock;
   readonly random: Random;
-  readonly log: Log;
   readonly metrics: Metrics;
   readonly signal: AbortSignal;
 };
@@ -56,7 +44,6 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     ...deps,
     services: stores.services,
     nodes: stores.nodes,
-    drained: deps.drains,
     enqueue: (service) => queue.add(service),
     recordEvent,
   });
@@ -65,7 +52,7 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     plan: () => controller.plan(),
     host,
     holders: makeHolders(host),
-    endpoints: (service) => stores.readyEndpoints(service),
+    endpoints: (service) => stores.endpoints.of(service),
     writes: makeServiceWrites(client),
     mayWrite: deps.mayWrite,
     recordEvent,
@@ -79,14 +66,14 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     run: writer,
     concurrency: writeConcurrency,
     onError: (service, error, attempt) => {
-      if (isServerTrouble(error)) return; // the writer logs it, once for all Services
+      if (isServerFailure(error)) return; // the writer logs it, once for all Services
       // At the first attempt and then less and less often: the wait between attempts grows up to a minute.
       const fields = { service, err: error, attempt };
       if (Number.isInteger(Math.log2(attempt))) log.warn(fields, 'writing to the Service failed; retrying');
       else log.debug(fields, 'writing to the Service failed; retrying');
     },
   });
-  const unsubscribe = stores.onEndpoints((services) => {
+  const unsubscribe = stores.endpoints.subscribe((services) => {
     for (const service of services) queue.add(service);
   });
   deps.signal.addEventListener('abort', unsubscribe, { once: true });

@@ -1,11 +1,10 @@
 import { setImmediate } from 'node:timers/promises';
 import { unlessAborted } from '../async/abort.ts';
-import { makeBackoff } from '../async/backoff.ts';
 import { makeLatch } from '../async/latch.ts';
-import { makeTrouble } from '../async/trouble.ts';
+import { runWhenSet } from '../async/run-when-set.ts';
 import type { Assignment } from '../core/addresses/assignment.ts';
 import type { HostFacts } from '../core/model/host.ts';
-import type { NodeName, ServiceKey, ServiceUid } from '../core/model/names.ts';
+import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
 import type { Service, ServiceSpec } from '../core/model/service.ts';
 import type { Site } from '../core/model/site.ts';
@@ -15,6 +14,7 @@ import { makeTrafficPlanner } from '../core/traffic/plan.ts';
 import { emptyReport, type HostReport } from '../core/traffic/report.ts';
 import { makeRangeBudget } from '../core/traffic/source-ranges.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
+import type { Store } from '../kube/store.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Ledger } from '../ports/ledger.ts';
 import type { Log } from '../ports/log.ts';
@@ -22,13 +22,10 @@ import { makeLedgerWriter } from './ledger-writer.ts';
 import { type AddressDecision, makePlanner } from './planner.ts';
 import { type RecordEvent, recordDecision } from './record-events.ts';
 import { withoutStale } from './stale-records.ts';
+import { withUnrecorded } from './unrecorded.ts';
 
 /** A store, as the controller sees it. */
-export type Observed<K extends string, T> = {
-  objects(): PersistentMap<K, T>;
-  readonly synced: Promise<void>;
-  subscribe(listener: (changedKeys: ReadonlySet<K>) => void): () => void;
-};
+type Observed<T, K extends string> = Pick<Store<T, K>, 'objects' | 'synced' | 'subscribe'>;
 
 /** The load-balancer host, as the controller sees it: today in the same process, later at the other end of a watch. */
 export type HostLink = {
@@ -57,15 +54,15 @@ export type Plan = AddressDecision & {
 
 export type ControllerDeps = {
   readonly site: Site;
-  readonly services: Observed<ServiceKey, Service>;
-  readonly nodes: Observed<NodeName, Node>;
+  readonly services: Observed<Service, ServiceKey>;
+  readonly nodes: Observed<Node, NodeName>;
   readonly host: HostLink;
   readonly term: Term;
   /** Asked when there is a spec that no plan has seen, and when the host reports other addresses or needs. */
   readonly facts: (signal: AbortSignal) => Promise<HostFacts>;
   readonly ledger: Ledger;
   /** Nodes that an administrator drains. */
-  readonly drained: { current(): ReadonlySet<NodeName>; subscribe(listener: () => void): () => void };
+  readonly drains: { current(): ReadonlySet<NodeName>; subscribe(listener: () => void): () => void };
   /** Checks one Service again and writes the difference; soon, not now. */
   readonly enqueue: (service: ServiceKey) => void;
   readonly recordEvent: RecordEvent;
@@ -153,7 +150,7 @@ export function makeController(deps: ControllerDeps): Controller {
       assignments,
       overBudget,
       nodes: nodes.objects(),
-      drained: deps.drained.current(),
+      drained: deps.drains.current(),
     });
     const trouble = nodeTrouble({ nodes: nodes.objects(), table, health: report.health });
     const isSameTrouble =
@@ -174,27 +171,16 @@ export function makeController(deps: ControllerDeps): Controller {
     for (const key of new Set([...seen, ...(isSameTrouble ? changed : assignments.keys())])) deps.enqueue(key);
   };
 
-  /** A turn, until one succeeds. */
+  /** A turn for all Services that changed since the last turn that succeeded. */
   const takeTurn = async (signal: AbortSignal): Promise<void> => {
-    const trouble = makeTrouble({
-      what: 'deciding which Service gets which address',
-      log,
-      monotonic: () => clock.monotonic(),
-      level: 'error',
-    });
-    const backoff = makeBackoff(retry);
-    for (;;) {
-      const seen = [...touched];
-      touched.clear();
-      try {
-        await turn(seen, signal);
-        return trouble.over();
-      } catch (error) {
-        signal.throwIfAborted();
-        for (const key of seen) touched.add(key);
-        trouble.failed(error);
-        await clock.sleep(backoff.next(), signal);
-      }
+    await setImmediate(); // what has arrived in the same read of the socket belongs to the same turn
+    const seen = [...touched];
+    touched.clear();
+    try {
+      await turn(seen, signal);
+    } catch (error) {
+      for (const key of seen) touched.add(key);
+      throw error;
     }
   };
 
@@ -230,17 +216,23 @@ export function makeController(deps: ControllerDeps): Controller {
           wake.set();
         }),
         nodes.subscribe(() => wake.set()),
-        deps.drained.subscribe(() => wake.set()),
+        deps.drains.subscribe(() => wake.set()),
         ledger.subscribe(() => wake.set()),
         followHost(),
       ];
       try {
         for (const key of services.objects().keys()) touched.add(key);
-        for (;;) {
-          await takeTurn(signal);
-          await wake.wait(signal);
-          await setImmediate(); // what has arrived in the same read of the socket belongs to the same turn
-        }
+        wake.set();
+        await runWhenSet({
+          what: 'deciding which Service gets which address',
+          due: wake,
+          work: () => takeTurn(signal),
+          retry,
+          clock,
+          log,
+          level: 'error',
+          signal,
+        });
       } finally {
         for (const unsubscribe of stop) unsubscribe();
       }
@@ -252,34 +244,4 @@ export function makeController(deps: ControllerDeps): Controller {
 /** The host reports the same addresses of its own, and needs the same. */
 function isSameHost(a: HostReport, b: HostReport): boolean {
   return a.ownAddresses === b.ownAddresses && a.primaryAddresses === b.primaryAddresses && a.needs === b.needs;
-}
-
-/**
- * The assignments as far as they are recorded: a Service whose record could not be written keeps what it had before or
- * what its status already shows, or has nothing and says why.
- */
-function withUnrecorded(
-  { ours, assignments }: AddressDecision,
-  before: Plan | undefined,
-  unrecorded: ReadonlyMap<ServiceUid, string>,
-): AddressDecision['assignments'] {
-  if (unrecorded.size === 0) return assignments;
-  return assignments.with(
-    [...ours.values()]
-      .filter(({ uid }) => unrecorded.has(uid))
-      .map(({ key, uid, status }): [ServiceKey, Assignment | undefined] => {
-        const planned = assignments.get(key);
-        const message = `the address could not be recorded: ${unrecorded.get(uid) ?? ''}`;
-        const nothing = planned && {
-          ...planned,
-          addresses: [],
-          verdict: { reason: 'NotRecorded' as const, message },
-        };
-        const isShown =
-          planned !== undefined &&
-          planned.addresses.length > 0 &&
-          planned.addresses.every(({ ip }) => status.ingress.some((shown) => shown.ip === ip.text));
-        return [key, before?.assignments.get(key) ?? (isShown ? planned : nothing)];
-      }),
-  );
 }

@@ -1,24 +1,8 @@
 import { makeTrouble } from '../async/trouble.ts';
 import type { ServiceKey } from '../core/model/names.ts';
-import { isKubeError, type KubeError } from '../kube/errors.ts';
+import type { KubeError } from '../kube/errors.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
-
-const codes = [
-  'UNREACHABLE',
-  'UNTRUSTED',
-  'TIMEOUT',
-  'CREDENTIALS',
-  'UNAUTHORIZED',
-  'THROTTLED',
-  'SERVER',
-  'PROTOCOL',
-] as const;
-
-/** True for a failure that concerns the writes to all Services, not only to this one. */
-export function isServerTrouble(error: unknown): error is KubeError {
-  return isKubeError(error, ...codes);
-}
 
 /** One lasting failure for the writes to all Services. */
 export type ServerTrouble = {

@@ -4,16 +4,28 @@ import { tableOf } from '../../test/make/table.ts';
 import { recordLog, recordMetrics } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import { statusToWire } from '../api/service-status.ts';
+import type { Assignment } from '../core/addresses/assignment.ts';
 import type { Service } from '../core/model/service.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { pauseMs } from '../core/status/conflict.ts';
 import { emptyReport } from '../core/traffic/report.ts';
+import { KubeError, type KubeErrorCode } from '../kube/errors.ts';
 import { makeServiceWriter } from './service-writer.ts';
 
 const { signal } = new AbortController();
 
+const withoutAddress: Assignment = {
+  addresses: [],
+  verdict: { reason: 'PoolExhausted', message: 'no address is free' },
+  refused: [],
+  disowned: [],
+  keepsStatus: false,
+  waitsForHost: false,
+  isHostAddress: false,
+};
+
 /** A Service without an address, whose status the writer writes to a store in memory. */
-function makeScene() {
+function makeScene({ refusal, isOurs = true }: { refusal?: KubeErrorCode; isOurs?: boolean } = {}) {
   const service = makeService('a');
   const { key } = service;
   const clock = virtualClock();
@@ -32,21 +44,8 @@ function makeScene() {
     plan: () => ({
       services,
       ours: services,
-      eligibility: PersistentMap.from([[key, 'ours' as const]]),
-      assignments: PersistentMap.from([
-        [
-          key,
-          {
-            addresses: [],
-            verdict: { reason: 'PoolExhausted', message: 'no address is free' },
-            refused: [],
-            disowned: [],
-            keepsStatus: false,
-            waitsForHost: false,
-            isHostAddress: false,
-          },
-        ],
-      ]),
+      eligibility: PersistentMap.from([[key, isOurs ? ('ours' as const) : ('foreign' as const)]]),
+      assignments: isOurs ? PersistentMap.from([[key, withoutAddress]]) : PersistentMap.empty(),
       records: PersistentMap.empty(),
       pool: poolOf(makeSite(['192.0.2.8'])),
       table: tableOf([]),
@@ -55,11 +54,13 @@ function makeScene() {
     }),
     host: { publish: () => undefined, report: () => emptyReport, subscribe: () => () => undefined },
     holders: { holds: () => false },
-    endpoints: () => 1,
+    endpoints: () => (isOurs ? 1 : 0),
     writes: {
       finalizers: () => Promise.reject(new Error('no finalizer is missing')),
       status: async ({ name, namespace, uid, finalizers }, status) => {
         written++;
+        if (refusal !== undefined)
+          throw new KubeError({ code: refusal, verb: 'apply', path: '/x', message: 'refused' });
         return {
           metadata: { name, namespace, uid, finalizers, resourceVersion: '1' },
           status: statusToWire(status),
@@ -104,3 +105,14 @@ test.each([0, 3_600_000, -3_600_000])(
     expect(written()).toBe(4);
   },
 );
+
+test('a 404 is not the end while the watch still shows the Service', async () => {
+  const { run, log } = makeScene({ refusal: 'NOT_FOUND' });
+  expect(await run()).toEqual({ requeueAfterMs: 30_000 });
+  expect(log.lines.filter(({ level }) => level !== 'debug')).toEqual([]);
+});
+
+test('a foreign Service without endpoints is not looked at again', async () => {
+  const { run } = makeScene({ isOurs: false });
+  expect(await run()).toBeUndefined();
+});

@@ -4,27 +4,23 @@ import { assertNever } from '../core/assert-never.ts';
 import { conditionTypes, ourFinalizers } from '../core/model/contract.ts';
 import type { ServiceKey, ServiceUid } from '../core/model/names.ts';
 import type { Condition, Service } from '../core/model/service.ts';
-import type { PersistentMap } from '../core/persistent-map.ts';
 import { afterWrite, beforeWrite, noConflict, type StatusConflict } from '../core/status/conflict.ts';
 import { type DesiredStatus, desiredStatus } from '../core/status/desired.ts';
 import { isSameStatus, nextWrite, type Write } from '../core/status/next-write.ts';
-import { isKubeError, RetryError } from '../kube/errors.ts';
+import { isKubeError, isServerFailure, RetryError } from '../kube/errors.ts';
+import type { Outcome, QueueOptions } from '../kube/queue.ts';
+import type { Store } from '../kube/store.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { HostLink, Plan } from './controller.ts';
 import type { Holders } from './holders.ts';
 import { type RecordEvent, recordConditions } from './record-events.ts';
-import { isServerTrouble, makeServerTrouble } from './server-trouble.ts';
+import { makeServerTrouble } from './server-trouble.ts';
 import type { ServiceWrites } from './service-writes.ts';
 
 /** The Services, as the writer sees them. */
-export type ServiceStore = {
-  objects(): PersistentMap<ServiceKey, Service>;
-  versionOf(key: ServiceKey): string | undefined;
-  /** The answer of a write, so that its echo on the watch need not be waited for. */
-  put(object: Service, resourceVersion: string): void;
-};
+type ServiceStore = Pick<Store<Service, ServiceKey>, 'objects' | 'versionOf' | 'put'>;
 
 export type ServiceWriterDeps = {
   readonly services: ServiceStore;
@@ -43,15 +39,12 @@ export type ServiceWriterDeps = {
 };
 
 /** Brings one Service's finalizers and status to what the plan says: the run of a queue, one key at a time. */
-export type ServiceWriter = (
-  key: ServiceKey,
-  signal: AbortSignal,
-) => Promise<{ readonly requeueAfterMs?: number } | undefined>;
-
-type Outcome = Awaited<ReturnType<ServiceWriter>>;
+export type ServiceWriter = QueueOptions<ServiceKey>['run'];
 
 const publishBuckets: readonly number[] = [0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.15, 0.3, 0.6, 1, 2, 5, 10, 30];
 const notLeaderRetryMs = 1_000;
+/** After a 404: by then the watch has reported the deletion, unless a webhook or a proxy sent the 404. */
+const goneRetryMs = 30_000;
 /** A Service without ready endpoints says so after this long: a new one gets its endpoints a moment later. */
 const endpointsGraceMs = 5_000;
 /** An event shows a refused write from this attempt on: the first refusals may be a change under way. */
@@ -113,21 +106,21 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   const lookAtEndpoints = (
     { key, status }: Service,
     mine: Memory,
-  ): { hasEndpoints: boolean | undefined; dueMs: number | undefined } => {
+  ): { readonly hasEndpoints: boolean | undefined; readonly later: Outcome } => {
     const ready = deps.endpoints(key);
     // Until it is certain the status keeps what it says: a restart changes no status.
     const shown = shownEndpoints(status.conditions);
-    if (ready === undefined) return { hasEndpoints: shown, dueMs: endpointsGraceMs };
+    if (ready === undefined) return { hasEndpoints: shown, later: { requeueAfterMs: endpointsGraceMs } };
     if (ready > 0) {
       mine.emptySinceMs = undefined;
-      return { hasEndpoints: true, dueMs: undefined };
+      return { hasEndpoints: true, later: undefined };
     }
     const nowMs = clock.monotonic();
     mine.emptySinceMs ??= nowMs;
     const leftMs = mine.emptySinceMs + endpointsGraceMs - nowMs;
     return leftMs > 0 && shown !== false
-      ? { hasEndpoints: shown, dueMs: leftMs }
-      : { hasEndpoints: false, dueMs: undefined };
+      ? { hasEndpoints: shown, later: { requeueAfterMs: leftMs } }
+      : { hasEndpoints: false, later: undefined };
   };
 
   const writeFinalizers = async (
@@ -197,8 +190,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
 
   /** The API server refuses a write, or an admission plugin changes it: it is retried with growing waits; an event says so. */
   const noteRefusal = (service: Service, write: Write, error: unknown, mine: Memory): void => {
-    const isRefusal =
-      error instanceof WriteAlteredError || isKubeError(error, 'CONFLICT', 'INVALID', 'FORBIDDEN', 'NOT_FOUND');
+    const isRefusal = error instanceof WriteAlteredError || isKubeError(error, 'CONFLICT', 'INVALID', 'FORBIDDEN');
     if (!isRefusal) return;
     serverTrouble.over(service.key); // the API server answers
     refused.add(1);
@@ -222,25 +214,24 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     if (planned?.uid !== service.uid || planned.spec !== service.spec) return undefined;
     const eligibility = plan.eligibility.get(key) ?? 'foreign';
     const mine = memoryOf(service, eligibility);
-    const assignment = plan.assignments.get(key);
-    const { hasEndpoints, dueMs } = lookAtEndpoints(service, mine);
+    const assignment = plan.assignments.get(key); // only a Service that is ours has one
+    const endpoints = assignment && lookAtEndpoints(service, mine);
     const desired =
-      eligibility === 'ours' && assignment !== undefined
-        ? desiredStatus({
-            service,
-            assignment,
-            listeners: plan.table.listeners,
-            reports: host.report().listeners,
-            nodeTrouble: plan.nodeTrouble,
-            isOverBudget: plan.overBudget.has(key),
-            hasEndpoints,
-            nowMs: clock.now(),
-          })
-        : undefined;
+      endpoints &&
+      desiredStatus({
+        service,
+        assignment,
+        listeners: plan.table.listeners,
+        reports: host.report().listeners,
+        nodeTrouble: plan.nodeTrouble,
+        isOverBudget: plan.overBudget.has(key),
+        hasEndpoints: endpoints.hasEndpoints,
+        nowMs: clock.now(),
+      });
     const write = nextWrite({ service, eligibility, desired, isProgrammed: deps.holders.holds(key) });
     if (write === undefined) {
       serverTrouble.over(key);
-      return dueMs === undefined ? undefined : { requeueAfterMs: dueMs };
+      return endpoints?.later;
     }
     if (!deps.mayWrite()) throw new RetryError(notLeaderRetryMs);
     try {
@@ -250,16 +241,16 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
           : await writeFinalizers(service, write.finalizers, signal);
       mine.refusedWrites = 0;
       serverTrouble.over(key);
-      return outcome ?? (dueMs === undefined ? undefined : { requeueAfterMs: dueMs });
+      return outcome ?? endpoints?.later;
     } catch (error) {
-      if (isServerTrouble(error)) {
+      if (isServerFailure(error)) {
         serverTrouble.failed(key, error);
         throw error;
       }
       if (isKubeError(error, 'NOT_FOUND')) {
         serverTrouble.over(key);
         log.debug({ service: key, err: error }, 'the Service is gone');
-        return undefined;
+        return { requeueAfterMs: goneRetryMs };
       }
       // Not another object by now? Then a webhook or a policy refuses, and no watch event reports when it stops.
       noteRefusal(service, write, error, mine);

@@ -13,16 +13,13 @@ import { watchResource } from '../kube/watcher.ts';
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import { makeEndpointCounts } from './endpoint-counts.ts';
+import { type EndpointCounts, makeEndpointCounts } from './endpoint-counts.ts';
 
 /** The stores of what is watched, and the watches that feed them. */
 export type Stores = {
   readonly services: Store<Service, ServiceKey>;
   readonly nodes: Store<Node, NodeName>;
-  /** Ready endpoints of a Service; `undefined` until all EndpointSlices are known. */
-  readyEndpoints(service: ServiceKey): number | undefined;
-  /** Called with the Services that got their first or lost their last ready endpoint. */
-  onEndpoints(listener: (services: ReadonlySet<ServiceKey>) => void): () => void;
+  readonly endpoints: EndpointCounts;
   /** Watches until `signal` aborts. */
   readonly watch: (signal: AbortSignal) => Promise<void>;
 };
@@ -54,8 +51,7 @@ export function makeStores({ client, clock, random, log, metrics }: StoresDeps):
   return {
     services,
     nodes,
-    readyEndpoints: (service) => endpoints.of(service),
-    onEndpoints: endpoints.subscribe,
+    endpoints,
     watch: async (signal) => {
       await Promise.all([
         follow(services, { apiVersion: 'v1', plural: 'services' }, projectService, signal),

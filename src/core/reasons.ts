@@ -90,7 +90,7 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
   },
   NotRecorded: {
     where: 'AddressAssigned',
-    means: 'The load-balancer host could not record the address on its disk, so the address is not used.',
+    means: 'The load-balancer host could not record the address, or a new port, on its disk, so it is not used.',
     do: 'Free space in the state directory on the host, or repair its disk. furiwake retries.',
   },
   // condition furiwake.dev/Serving

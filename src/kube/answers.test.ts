@@ -2,8 +2,8 @@ import { expect, test } from 'vitest';
 import { refusal } from './answers.ts';
 import type { HttpAnswer } from './transport.ts';
 
-const answer = (statusCode: number, text: string): HttpAnswer =>
-  ({ statusCode, headers: {}, body: { text: () => Promise.resolve(text) } }) as unknown as HttpAnswer;
+const answer = (statusCode: number, text: string, headers: object = {}): HttpAnswer =>
+  ({ statusCode, headers, body: { text: () => Promise.resolve(text) } }) as unknown as HttpAnswer;
 
 test.each([
   ['the message of the API server', 403, '{"message":"services is forbidden"}', 'get /x: services is forbidden'],
@@ -28,4 +28,15 @@ test.each([
 test('a long text is cut', async () => {
   const { message } = await refusal(answer(500, 'x'.repeat(1_000)), { verb: 'get', path: '/x' });
   expect(message).toHaveLength('get /x: '.length + 201);
+});
+
+test.each([
+  ['20', 20_000],
+  ['86400', 60_000],
+  ['Infinity', 60_000],
+  ['-1', undefined],
+  ['Fri, 31 Dec 2027 23:59:59 GMT', undefined],
+])('Retry-After %s is a wait of %s ms', async (text, waitMs) => {
+  const { retryAfterMs } = await refusal(answer(503, '', { 'retry-after': text }), { verb: 'get', path: '/x' });
+  expect(retryAfterMs).toBe(waitMs);
 });

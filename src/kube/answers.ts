@@ -14,6 +14,8 @@ type Status = {
 
 /** Longest part of an answer that is quoted in a message. */
 const mostQuoted = 200;
+/** Longest Retry-After that is followed: a proxy may ask for a day, and the API server works again after a minute. */
+const mostRetryAfterMs = 60_000;
 
 /** Converts a refusal (any status from 300 on) to an error. */
 export async function refusal(answer: HttpAnswer, attempt: Attempt): Promise<KubeError> {
@@ -23,7 +25,7 @@ export async function refusal(answer: HttpAnswer, attempt: Attempt): Promise<Kub
   const seconds = Number(headers['retry-after'] ?? status.details?.retryAfterSeconds ?? Number.NaN);
   return statusError({ ...status, code: statusCode }, attempt, {
     fallback: quotable(text),
-    retryAfterMs: seconds > 0 ? seconds * 1000 : undefined,
+    retryAfterMs: seconds > 0 ? Math.min(seconds * 1000, mostRetryAfterMs) : undefined,
   });
 }
 

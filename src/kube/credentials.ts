@@ -26,6 +26,8 @@ export type CredentialSource = {
   refresh(used: Credentials, signal: AbortSignal): Promise<Credentials>;
   /** Obtains new ones now, regardless of their age. Throws `KubeConfigError`; then the old ones stay in use. */
   reload(signal: AbortSignal): Promise<void>;
+  /** Ends a running plugin. */
+  close(): void;
 };
 
 export type LoadedCredentials = { readonly credentials: Credentials; readonly lifetimeMs: number };
@@ -44,7 +46,7 @@ export function makeCredentialSource({
   clock,
   log,
 }: {
-  /** `signal` aborts when no caller waits any longer. */
+  /** `signal` aborts when the source is closed. */
   readonly load: (signal: AbortSignal) => Promise<LoadedCredentials>;
   readonly restMs: number;
   readonly clock: Clock;
@@ -53,13 +55,14 @@ export function makeCredentialSource({
   let kept: { readonly credentials: Credentials; readonly untilMs: number } | undefined;
   let lastError: unknown;
   let restsUntilMs = Number.NEGATIVE_INFINITY;
-  let running: { readonly result: Promise<Credentials>; readonly stop: AbortController; waiters: number } | undefined;
+  let running: Promise<Credentials> | undefined;
+  const end = new AbortController();
   const backoff = makeBackoff({ firstMs: restMs, mostMs: mostWaitMs });
   const trouble = makeTrouble({ what: 'renewing the credentials', log, monotonic: () => clock.monotonic() });
 
-  const loadOnce = async (signal: AbortSignal): Promise<Credentials> => {
+  const loadOnce = async (): Promise<Credentials> => {
     try {
-      const { credentials, lifetimeMs } = await load(signal);
+      const { credentials, lifetimeMs } = await load(end.signal);
       const nowMs = clock.monotonic();
       restsUntilMs = nowMs + restMs;
       kept = { credentials, untilMs: nowMs + lifetimeMs };
@@ -67,7 +70,7 @@ export function makeCredentialSource({
       trouble.over();
       return credentials;
     } catch (error) {
-      signal.throwIfAborted();
+      end.signal.throwIfAborted();
       lastError = error;
       restsUntilMs = clock.monotonic() + backoff.next();
       if (kept !== undefined) trouble.failed(error); // otherwise the caller reports it
@@ -75,24 +78,16 @@ export function makeCredentialSource({
     }
   };
 
-  /** Joins the running load, or starts one; it is aborted when no caller waits for it any longer. */
-  const join = async (signal: AbortSignal): Promise<Credentials> => {
+  /**
+   * Joins the running load, or starts one. It continues after the deadline of the request that started it: a plugin that
+   * is slower than a renewal of the Lease would otherwise never end.
+   */
+  const join = (signal: AbortSignal): Promise<Credentials> => {
     signal.throwIfAborted();
-    if (running === undefined) {
-      const stop = new AbortController();
-      running = { result: loadOnce(stop.signal), stop, waiters: 0 };
-    }
-    const mine = running;
-    mine.waiters += 1;
-    try {
-      return await unlessAborted(mine.result, signal);
-    } finally {
-      mine.waiters -= 1;
-      if (mine.waiters === 0) {
-        mine.stop.abort(signal.reason); // has no effect if it has ended
-        if (running === mine) running = undefined;
-      }
-    }
+    running ??= loadOnce().finally(() => {
+      running = undefined;
+    });
+    return unlessAborted(running, signal);
   };
 
   const isResting = (): boolean => running === undefined && clock.monotonic() < restsUntilMs;
@@ -116,5 +111,6 @@ export function makeCredentialSource({
     reload: async (signal) => {
       await join(signal);
     },
+    close: () => end.abort(),
   };
 }

@@ -36,7 +36,7 @@ export type KubeErrorFacts = {
   readonly message: string;
   /** What to do, where the cause says more than the code. */
   readonly advice?: string;
-  /** The server's Retry-After, in ms: a lower bound for the next attempt. */
+  /** The server's Retry-After, in ms, at most a minute: a lower bound for the next attempt. */
   readonly retryAfterMs?: number | undefined;
   readonly causes?: readonly StatusCause[] | undefined;
   readonly verb: string;
@@ -45,7 +45,7 @@ export type KubeErrorFacts = {
 };
 
 /** Failures of the connection as a whole: the request does not matter. */
-const anyRequest: ReadonlySet<KubeErrorCode> = new Set([
+const connectionCodes: ReadonlySet<KubeErrorCode> = new Set([
   'UNREACHABLE',
   'UNTRUSTED',
   'TIMEOUT',
@@ -90,7 +90,7 @@ export class KubeError extends Error {
   readonly verb: string;
   readonly path: string;
   constructor({ code, status, reason, message, advice, retryAfterMs, causes = [], verb, path, cause }: KubeErrorFacts) {
-    super(anyRequest.has(code) ? message : `${verb} ${path}: ${message}`, { cause });
+    super(connectionCodes.has(code) ? message : `${verb} ${path}: ${message}`, { cause });
     this.code = code;
     this.status = status;
     this.reason = reason;
@@ -105,6 +105,11 @@ export class KubeError extends Error {
 /** True for a {@link KubeError} with one of these codes. */
 export function isKubeError(error: unknown, ...codes: readonly KubeErrorCode[]): error is KubeError {
   return error instanceof KubeError && (codes.length === 0 || codes.includes(error.code));
+}
+
+/** True for a failure of the connection or of the API server, which is independent of the object of the request. */
+export function isServerFailure(error: unknown): error is KubeError {
+  return isKubeError(error, ...connectionCodes, 'THROTTLED', 'SERVER', 'PROTOCOL');
 }
 
 /** An unusable kubeconfig, token file or exec plugin: one line that says what is wrong, where, and what to do. */

@@ -1,11 +1,12 @@
 import { makeBackoff } from '../async/backoff.ts';
 import { makeLatch } from '../async/latch.ts';
 import { makeTokenBucket } from '../async/token-bucket.ts';
+import { makeTrouble } from '../async/trouble.ts';
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { KubeClient } from './client.ts';
-import { isKubeError } from './errors.ts';
+import { isKubeError, isServerFailure } from './errors.ts';
 import { cutNote, eventBody, type EventFacts, eventName, eventNamespace } from './event-object.ts';
 import { microTime } from './lease-object.ts';
 import { resourcePath } from './paths.ts';
@@ -71,6 +72,12 @@ export function makeEventSender({
   const known = new Map<string, Series>(); // least recently seen first
   const queue = new Set<Series>();
   const work = makeLatch();
+  const trouble = makeTrouble({ what: 'sending Events', log, monotonic: () => clock.monotonic() });
+  /** Namespaces whose last Event was dropped. */
+  const failing = new Set<string>();
+  const works = (namespace: string): void => {
+    if (failing.delete(namespace) && failing.size === 0) trouble.over();
+  };
 
   /** The series of this event: the known one, or a new one. */
   const seriesOf = (facts: EventFacts): Series => {
@@ -107,24 +114,31 @@ export function makeEventSender({
 
   /** Sends one; transient failures are retried a few times, all others drop it. */
   const deliver = async (series: Series, signal: AbortSignal): Promise<void> => {
+    const namespace = eventNamespace(series.facts.regarding);
     const backoff = makeBackoff({ ...backoffMs, random });
     for (let tries = 1; ; tries += 1) {
       await bucket.take(signal);
       try {
-        return await send(series, signal);
+        await send(series, signal);
+        return works(namespace);
       } catch (error) {
         signal.throwIfAborted();
-        if (isKubeError(error, 'ALREADY_EXISTS')) return void (series.isCreated = true); // the answer was lost
-        if (isUnwanted(error, series.isCreated))
-          return log.debug({ err: error }, 'event refused: its namespace is being deleted');
+        if (isKubeError(error, 'ALREADY_EXISTS')) {
+          series.isCreated = true; // the answer was lost
+          return works(namespace);
+        }
+        if (isUnwanted(error, series.isCreated)) {
+          log.debug({ err: error }, 'event refused: its namespace is being deleted');
+          return works(namespace);
+        }
         if (isKubeError(error, 'NOT_FOUND')) {
           series.isCreated = false; // Events live for an hour: create it again
           continue;
         }
-        const isTransient = isKubeError(error, 'UNREACHABLE', 'TIMEOUT', 'THROTTLED', 'SERVER', 'UNAUTHORIZED');
-        if (!isTransient || tries >= maxAttempts) {
+        if (!isServerFailure(error) || tries >= maxAttempts) {
           dropped.add(1, { reason: 'failed' });
-          return log.warn({ err: error, object: series.facts.regarding.name }, 'event dropped');
+          failing.add(namespace);
+          return trouble.failed(error);
         }
         await clock.sleep(Math.max(error.retryAfterMs ?? 0, backoff.next()), signal);
       }

@@ -1,5 +1,6 @@
 import { rootCertificates } from 'node:tls';
 import { expect, test } from 'vitest';
+import { kubeconfigOf } from '../../test/make/kubeconfig.ts';
 import { filesOf, noPrograms } from '../../test/sim/harness.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { virtualClock, type VirtualClock } from '../../test/sim/virtual-clock.ts';
@@ -14,13 +15,7 @@ async function credentialsOf(
   run: Exec['run'],
   { clock = virtualClock(), cluster = {} }: { clock?: VirtualClock; cluster?: object } = {},
 ): Promise<ClusterConfig['credentials']> {
-  const kubeconfig = JSON.stringify({
-    'current-context': 'lab',
-    contexts: [{ name: 'lab', context: { cluster: 'c', user: 'u' } }],
-    clusters: [{ name: 'c', cluster: { server: 'https://10.0.0.1:6443', ...cluster } }],
-    users: [{ name: 'u', user: { exec } }],
-  });
-  const files = filesOf(new Map([['/c', kubeconfig]]));
+  const files = filesOf(new Map([['/c', kubeconfigOf({ exec }, cluster)]]));
   const config = await loadKubeConfig({
     kubeconfig: '/c',
     env: {},
@@ -154,25 +149,41 @@ test('errors do not contain the arguments of a plugin, which may be secrets', as
   expect(String((error as Error).cause)).not.toContain('secret');
 });
 
-test('a plugin is ended when no request waits for it any longer, and not before; the next request runs it again', async () => {
+test('a plugin that is slower than the deadline of a request runs on, for the next request', async () => {
+  const clock = virtualClock();
   let runs = 0;
-  let ended = 0;
-  const run: Exec['run'] = (_file, _args, options) => {
+  const run: Exec['run'] = async (_file, _args, options) => {
     runs += 1;
-    if (runs > 1) return Promise.resolve(answer({ token: 't' }));
-    return new Promise((_, reject) => {
+    await clock.sleep(6_000, options.signal);
+    return answer({ token: 't' });
+  };
+  const credentials = await credentialsOf(plugin, run, { clock });
+  const renewal = clock.deadline(5_000, signal);
+  const first = credentials.current(renewal.signal).catch((error: unknown) => error);
+  await clock.advance(5_000);
+  expect(await first).toMatchObject({ name: 'TimeoutError' });
+  await clock.advance(1_000);
+  expect((await credentials.current(signal)).token).toBe('t');
+  expect(runs).toBe(1);
+});
+
+test('requests that stop waiting do not end a plugin; the end of the client does', async () => {
+  let ended = 0;
+  const started = Promise.withResolvers<void>();
+  const run: Exec['run'] = (_file, _args, options) =>
+    new Promise((_, reject) => {
+      started.resolve();
       options.signal.addEventListener('abort', () => {
         ended += 1;
         reject(options.signal.reason as Error);
       });
     });
-  };
   const credentials = await credentialsOf(plugin, run);
   const [first, second] = [new AbortController(), new AbortController()];
   const both = [first, second].map((each) => credentials.current(each.signal).catch((error: unknown) => error));
+  await started.promise;
   first.abort(new Error('first gives up'));
   expect([await both[0], ended]).toMatchObject([{ message: 'first gives up' }, 0]);
-  second.abort(new Error('second gives up'));
-  expect([await both[1], ended]).toMatchObject([{ message: 'second gives up' }, 1]);
-  expect((await credentials.current(signal)).token).toBe('t');
+  credentials.close();
+  expect([await both[1], ended]).toMatchObject([{ name: 'AbortError' }, 1]);
 });

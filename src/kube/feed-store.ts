@@ -14,10 +14,11 @@ export async function feedStore<T>(
   for await (const event of events) {
     store.feed(event);
     if (event.type === 'error') {
-      // Every watch gets a 410 at some time: after a restart of the API server, or a long interruption.
-      if (event.error.code === 'expired') log.info({ err: event.error }, `${what}: reading all objects again`);
+      // Every watch gets a 410 at some time: after a restart of the API server, or a long interruption. Not twice in a row.
+      if (event.error.code === 'expired' && event.retryInMs === 0)
+        log.info({ err: event.error }, `${what}: reading all objects again`);
       else trouble.failed(event.error, { reason: event.error.code });
-    } else if (event.type !== 'init') trouble.over();
+    } else if (event.type === 'apply' || event.type === 'delete' || event.type === 'bookmark') trouble.over();
     if (event.type === 'undecodable')
       log.warn({ key: event.key, err: event.error }, 'object cannot be decoded; keeping its last readable state');
   }

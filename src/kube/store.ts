@@ -1,7 +1,7 @@
 import { assertNever } from '../core/assert-never.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
+import { share } from '../core/share.ts';
 import { isNewer } from './resource-version.ts';
-import { share } from './share.ts';
 import type { WatchEvent } from './watch-event.ts';
 
 /** `K`: the caller's type for the keys of the watch (`objectKey`). */
@@ -59,11 +59,6 @@ export function makeStore<T, K extends string = string>({ keyOf }: { readonly ke
   const synced = Promise.withResolvers<void>();
   let isSynced = false;
 
-  const shared = (key: K, object: T): T => {
-    const old = objects.get(key);
-    return old === undefined ? object : share(old, object);
-  };
-
   const become = (next: PersistentMap<K, T>): void => {
     const before = objects;
     objects = next;
@@ -74,7 +69,7 @@ export function makeStore<T, K extends string = string>({ keyOf }: { readonly ke
 
   const hold = (key: K, { object, version }: Entry<T>): void => {
     versions.set(key, version);
-    become(objects.with([[key, shared(key, object)]]));
+    become(objects.with([[key, share(objects.get(key), object)]]));
   };
 
   const noteAnswer = ({ version }: Entry<T>): void => {
@@ -100,7 +95,7 @@ export function makeStore<T, K extends string = string>({ keyOf }: { readonly ke
     become(
       objects.with([
         ...gone.map((key) => [key, undefined] as const),
-        ...Array.from(listed, ([key, { object }]) => [key, shared(key, object)] as const),
+        ...Array.from(listed, ([key, { object }]) => [key, share(objects.get(key), object)] as const),
       ]),
     );
     synced.resolve();

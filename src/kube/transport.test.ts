@@ -57,7 +57,12 @@ afterAll(() => {
 /** The client's identity as the server sees it, request by request, with these credentials in turn. */
 async function seen(tls: Partial<ClusterConfig['tls']>, ...each: readonly Credentials[]): Promise<readonly unknown[]> {
   let now: Credentials = {};
-  const credentials = { current: async () => now, refresh: async () => now, reload: async () => undefined };
+  const credentials = {
+    current: async () => now,
+    refresh: async () => now,
+    reload: async () => undefined,
+    close: () => undefined,
+  };
   const config = {
     server: url,
     namespace: undefined,
@@ -116,7 +121,12 @@ test(
   async () => {
     await using silent = createServer().listen(0, '127.0.0.1');
     await once(silent, 'listening');
-    const credentials = { current: async () => ({}), refresh: async () => ({}), reload: async () => undefined };
+    const credentials = {
+      current: async () => ({}),
+      refresh: async () => ({}),
+      reload: async () => undefined,
+      close: () => undefined,
+    };
     const { port } = silent.address() as AddressInfo;
     const transport = makeTransport(
       {

@@ -23,7 +23,7 @@ export type Transport = {
    * credentials.
    */
   send(request: HttpRequest): Promise<HttpAnswer>;
-  /** Closes all connections; requests in flight fail. */
+  /** Closes all connections and the source of the credentials; requests in flight fail. */
   close(): Promise<void>;
 };
 
@@ -90,6 +90,7 @@ export function makeTransport(config: ClusterConfig, userAgent: string): Transpo
     },
     close: async () => {
       end.abort();
+      config.credentials.close();
       await Promise.all([agents?.requests.destroy(), agents?.watches.destroy()]);
     },
   };

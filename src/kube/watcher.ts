@@ -113,7 +113,8 @@ export async function* watchResource<Wire extends KubeObject, T>(
       }
       if (phase !== 'list' && clock.monotonic() - startedAt < shortWatchMs)
         throw new WatchError('ended', 'the API server ended the watch as soon as it began');
-      if (phase !== 'list') countRestart('renewed');
+      if (phase === 'list') continue; // the failure before it may come from the watch after it
+      countRestart('renewed');
       backoff.reset();
       lastCode = undefined;
     } catch (cause) {

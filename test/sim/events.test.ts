@@ -13,17 +13,19 @@ let clock: VirtualClock;
 let sender: EventSender;
 let stop: AbortController;
 let running: Promise<void>;
+let log: ReturnType<typeof recordLog>;
 
 beforeEach(async () => {
   server = await startSimApiServer({ seed: 4 });
   clock = virtualClock();
   harness = await makeHarness(server, { clock });
   stop = new AbortController();
+  log = recordLog();
   sender = makeEventSender({
     client: harness.client,
     clock,
     random: seededRandom(6),
-    log: recordLog(),
+    log,
     metrics: harness.metrics,
     reportingController: 'furiwake.dev/controller',
     reportingInstance: 'box-1',
@@ -163,4 +165,19 @@ test('an Event that the cluster has deleted is created again', async () => {
   sender.record(about('web'));
   await pass(3);
   expect(events().map(({ series }) => series?.count)).toEqual([2]);
+});
+
+test('Events that the API server refuses are a log line for each message, until it takes one of each namespace', async () => {
+  server.faults.next({ mishap: { answer: 403 }, times: 40 });
+  for (let index = 0; index < 40; index += 1) sender.record(about(`s${index}`, 'published', `n${index % 2}`));
+  await pass(30);
+  const lines = (): readonly string[] =>
+    log.lines.filter(({ level }) => level !== 'debug').map(({ message }) => message);
+  expect(lines()).toEqual(['sending Events failed; retrying', 'sending Events failed; retrying']); // one for each text
+  sender.record(about('a', 'published', 'n0'));
+  await pass(5);
+  expect(lines()).toHaveLength(2);
+  sender.record(about('b', 'published', 'n1'));
+  await pass(5);
+  expect(lines()).toEqual([...lines().slice(0, 2), 'sending Events works again']);
 });

@@ -99,6 +99,23 @@ test('after a page has expired the list starts over', async () => {
   expect(errorsIn(harness).map(({ code }) => code)).toEqual(['expired']);
 });
 
+test('a server whose watches expire at once gets lists after growing waits, and the log says so once', async () => {
+  await using both = await watchScene();
+  const { server, harness, clock } = both;
+  server.faults.watchList = 'refused';
+  const isPlainWatch = ({ query }: { readonly query: URLSearchParams }): boolean => query.has('resourceVersion');
+  server.faults.next({ mishap: { answer: 410 }, times: 1_000, on: isPlainWatch });
+  harness.watch();
+  for (let second = 0; second < 60; second += 1) {
+    await until(() => clock.sleepers > 0);
+    await clock.advance(1_000);
+  }
+  expect(listsOf(server).length).toBeGreaterThan(5);
+  expect(listsOf(server).length).toBeLessThan(20);
+  expect(harness.log.filter(({ level }) => level === 'warn')).toHaveLength(1);
+  expect(harness.log.filter(({ level }) => level === 'info')).toHaveLength(1);
+});
+
 test('a list that steady own writes have overtaken is followed by a watch, not by another list', async () => {
   await using both = await watchScene();
   const { server, harness, clock } = both;

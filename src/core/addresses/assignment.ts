@@ -15,7 +15,7 @@ export type AddressRecord = {
 /** A port of a Service that is not served, and why. */
 export type PortRefusal = Verdict & { readonly port: ServicePort };
 
-/** An address of a Service. `taken`: ports that another Service has there, or that the host needs. */
+/** An address of a Service. `taken`: ports that another Service has there, that the host needs, or that are not recorded. */
 export type AssignedAddress = {
   readonly ip: Ip;
   readonly served: readonly ServicePort[];
@@ -42,35 +42,3 @@ export type Assignment = {
   /** The addresses are the host's own: furiwake never adds them to the host nor announces them. */
   readonly isHostAddress: boolean;
 };
-
-/** True when both have the same content. */
-export function isSameAssignment(a: Assignment, b: Assignment): boolean {
-  return (
-    isSameVerdict(a.verdict, b.verdict) &&
-    a.waitsForHost === b.waitsForHost &&
-    a.isHostAddress === b.isHostAddress &&
-    a.keepsStatus === b.keepsStatus &&
-    a.disowned.join() === b.disowned.join() &&
-    isSameList(a.refused, b.refused, isSameRefusal) &&
-    isSameList(
-      a.addresses,
-      b.addresses,
-      (x, y) =>
-        x.ip.text === y.ip.text &&
-        isSameList(x.served, y.served, (port, other) => port === other) &&
-        isSameList(x.taken, y.taken, isSameRefusal),
-    )
-  );
-}
-
-function isSameRefusal(a: PortRefusal, b: PortRefusal): boolean {
-  return a.port === b.port && isSameVerdict(a, b);
-}
-
-function isSameVerdict(a: Verdict, b: Verdict): boolean {
-  return a.reason === b.reason && a.message === b.message;
-}
-
-function isSameList<T>(a: readonly T[], b: readonly T[], isSame: (a: T, b: T) => boolean): boolean {
-  return a.length === b.length && a.every((item, index) => isSame(item, b[index] as T));
-}

@@ -2,10 +2,11 @@ import { exact } from '../exact.ts';
 import { type Family, type Ip, parseIp } from '../ip/ip.ts';
 import { fieldManager } from '../model/contract.ts';
 import type { ServiceUid } from '../model/names.ts';
-import type { Service, ServicePort } from '../model/service.ts';
+import { compareAge, type Service, type ServicePort } from '../model/service.ts';
 import type { Site } from '../model/site.ts';
 import type { PersistentMap } from '../persistent-map.ts';
 import type { Verdict } from '../reasons.ts';
+import { share } from '../share.ts';
 import { listenerKey } from '../traffic/table.ts';
 import type { Allocation, Claimant } from './allocation.ts';
 import type { AddressRecord, AssignedAddress, Assignment, PortRefusal } from './assignment.ts';
@@ -46,7 +47,7 @@ export function decideServices(
   allocation: Allocation,
 ): readonly Decision[] {
   const drafts = services.map((service) => makeDraft(service, records.get(service.uid), allocation));
-  drafts.sort((a, b) => a.service.createdAtMs - b.service.createdAtMs || (a.service.uid < b.service.uid ? -1 : 1));
+  drafts.sort((a, b) => compareAge(a.service, b.service));
   for (const draft of drafts) claimRecorded(draft, allocation);
   for (const draft of drafts) claim(draft, draft.addresses, allocation);
   for (const draft of drafts) if (draft.addresses.length === 0) adoptStatus(draft, site, allocation);
@@ -240,9 +241,5 @@ function recordOf({ service, record, addresses: ips }: Draft, addresses: readonl
   const listeners = exact(
     addresses.flatMap(({ ip, served }) => served.map((port) => listenerKey(ip, port.port, port.protocol))),
   );
-  const isSame =
-    record !== undefined &&
-    record.listeners.join() === listeners.join() &&
-    record.addresses.map(({ text }) => text).join() === ips.map(({ text }) => text).join();
-  return isSame ? record : { uid: service.uid, service: service.key, addresses: ips, listeners };
+  return share(record, { uid: service.uid, service: service.key, addresses: ips, listeners });
 }

@@ -3,8 +3,9 @@ import type { ServiceKey, ServiceUid } from '../model/names.ts';
 import type { Service } from '../model/service.ts';
 import type { Site } from '../model/site.ts';
 import { PersistentMap } from '../persistent-map.ts';
+import { share } from '../share.ts';
 import { Allocation } from './allocation.ts';
-import { type AddressRecord, type Assignment, isSameAssignment } from './assignment.ts';
+import type { AddressRecord, Assignment } from './assignment.ts';
 import { decideServices } from './decide.ts';
 import type { Pool } from './pool.ts';
 
@@ -123,9 +124,7 @@ function decide(
   let hasMoved = false;
   for (const decision of decideServices(services, input.records, input.site, allocation)) {
     const { key, uid } = decision.service;
-    const present = plan.assignments.get(key);
-    const isSame = present !== undefined && isSameAssignment(present, decision.assignment);
-    assignments.set(key, isSame ? present : decision.assignment);
+    assignments.set(key, share(plan.assignments.get(key), decision.assignment));
     records.set(uid, decision.record);
     if (!decision.isSettled) unsettled.add(key);
     hasMoved ||= decision.hasMoved;

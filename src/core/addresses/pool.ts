@@ -14,6 +14,7 @@ import type { Node } from '../model/node.ts';
 import type { Site, SiteRange } from '../model/site.ts';
 import { parseIp } from '../ip/ip.ts';
 import { isSameMap } from '../persistent-map.ts';
+import { share } from '../share.ts';
 
 /** The addresses that may be assigned now. */
 export type Pool = {
@@ -50,7 +51,8 @@ export function makePools(): (input: PoolInput) => Pool {
       )
       .toSorted(compareRanges);
     const before = last?.pool;
-    const isSame = before !== undefined && isSameRanges(before.ranges, usable) && isSameMap(before.excluded, excluded);
+    const isSame =
+      before !== undefined && share(before.ranges, usable) === before.ranges && isSameMap(before.excluded, excluded);
     const pool = isSame ? before : { ranges: usable, excluded };
     last = { input, pool };
     return pool;
@@ -72,14 +74,4 @@ function excludedFrom(ranges: readonly IpRange[], { site, nodes, host }: PoolInp
         excluded.set(formatRange(cidr), `Pod CIDR of node ${node.name}`);
   }
   return excluded;
-}
-
-function isSameRanges(a: readonly SiteRange[], b: readonly SiteRange[]): boolean {
-  return (
-    a.length === b.length &&
-    a.every(
-      ({ first, last, isOnRequest }, index) =>
-        first === b[index]?.first && last === b[index].last && isOnRequest === b[index].isOnRequest,
-    )
-  );
 }

@@ -11,6 +11,16 @@ export type ServicePort = {
   readonly nodePort: number;
 };
 
+/** Older Services first: by creation time, then by UID. */
+export function compareAge(a: Pick<Service, 'createdAtMs' | 'uid'>, b: Pick<Service, 'createdAtMs' | 'uid'>): number {
+  return a.createdAtMs - b.createdAtMs || (a.uid < b.uid ? -1 : 1);
+}
+
+/** True when both are the same port of a Service, whatever its name and nodePort. */
+export function isSamePort(a: ServicePort, b: ServicePort): boolean {
+  return a.port === b.port && a.protocol === b.protocol;
+}
+
 /** Name and value. */
 export type Annotation = readonly [name: string, text: string];
 

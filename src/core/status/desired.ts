@@ -3,7 +3,15 @@ import { quote } from '../addresses/request.ts';
 import { type Family, parseIp } from '../ip/ip.ts';
 import { conditionTypes, reasonPrefix } from '../model/contract.ts';
 import type { ListenerKey } from '../model/names.ts';
-import type { Condition, Ingress, PortStatus, Protocol, Service, ServiceStatus } from '../model/service.ts';
+import {
+  type Condition,
+  type Ingress,
+  isSamePort,
+  type PortStatus,
+  type Protocol,
+  type Service,
+  type ServiceStatus,
+} from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
 import type { HostReport } from '../traffic/report.ts';
 import { closedFamilies, listenersOf, planSourceRanges, type SourceRanges } from '../traffic/source-ranges.ts';
@@ -100,7 +108,7 @@ function isServed({ ip: text, ports }: Ingress, { service, reports }: StatusInpu
 
 function ingressOf({ ip, taken }: AssignedAddress, service: Service, { refused }: Assignment): Ingress {
   const ports = service.spec.ports.map((port): PortStatus => {
-    const refusal = [...refused, ...taken].find((entry) => entry.port === port);
+    const refusal = [...refused, ...taken].find((entry) => isSamePort(entry.port, port));
     const base = { port: port.port, protocol: port.protocol };
     return refusal === undefined ? base : { ...base, error: `${reasonPrefix}${refusal.reason}` };
   });

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { byKey, ip, makeNode, makeService, tcp } from '../../../test/make/service.ts';
+import { byKey, ip, makeNode, makeService, ranges, tcp } from '../../../test/make/service.ts';
 import type { Assignment } from '../addresses/assignment.ts';
 import { conditionTypes } from '../model/contract.ts';
 import type { NodeName, ServiceKey } from '../model/names.ts';
@@ -90,4 +90,13 @@ test('the same input gives the same table, and another node leaves the listeners
   const drained = plan({ ...input, drained: new Set(['n1' as NodeName]) });
   expect(drained.listeners).toBe(first.listeners);
   expect([...drained.nodes.values()].map(({ state }) => state)).toEqual(['drain', 'active']);
+});
+
+test('a listener has the source ranges of its family, merged, and is closed where the Service has none of it', () => {
+  const service = makeService('a', { ipFamilies: [4, 6], sourceRanges: ['198.51.100.0/25', '198.51.100.128/25'] });
+  const addresses = ['192.0.2.8', '2001:db8::8'].map((text) => ({ ip: ip(text), served: [tcp(80)], taken: [] }));
+  const assignments = PersistentMap.from([[service.key, { ...assigned, addresses }]]);
+  const { listeners } = makeTrafficPlanner()(inputOf([service], { assignments }));
+  const byFamily = [...listeners.values()].toSorted((x, y) => x.address.family - y.address.family);
+  expect(byFamily.map((listener) => listener.sourceRanges)).toEqual([ranges('198.51.100.0/24'), []]);
 });

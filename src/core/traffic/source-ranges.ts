@@ -2,7 +2,7 @@ import type { Assignment } from '../addresses/assignment.ts';
 import { type Family, parseIp } from '../ip/ip.ts';
 import { type IpRange, mergeRanges, parseCidr, rangeOf } from '../ip/range.ts';
 import type { ServiceKey } from '../model/names.ts';
-import type { Service } from '../model/service.ts';
+import { compareAge, type Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 
 /** Limit for one Service, over all its listeners, so that it cannot use up the budget that all share. */
@@ -107,7 +107,7 @@ function exceedingOf(
     const service = services.get(key);
     return service === undefined ? [] : [{ key, count, service }];
   });
-  byAge.sort((a, b) => a.service.createdAtMs - b.service.createdAtMs || (a.service.uid < b.service.uid ? -1 : 1));
+  byAge.sort((a, b) => compareAge(a.service, b.service));
   const exceeding = new Set<ServiceKey>();
   let left = most;
   for (const { key, count } of byAge) {

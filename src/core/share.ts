@@ -2,7 +2,7 @@
  * `next`, with each part that is deep-equal to the same part of `prev` replaced by the latter; `prev` itself if both
  * are equal. So `===` shows what changed, at every level. For plain data: objects, arrays, primitives; no cycles.
  */
-export function share<T>(prev: T, next: T): T {
+export function share<T>(prev: T | undefined, next: T): T {
   return shareValue(prev, next) as T;
 }
 

@@ -1,0 +1,115 @@
+import { describe, expect, test } from 'vitest';
+import { makeNode, makeService, tcp } from '../../../test/make/service.ts';
+import { conditions, statusOf } from '../../../test/make/status.ts';
+import type { ServiceSpec } from '../model/service.ts';
+import type { DesiredStatus } from './desired.ts';
+
+const udp = { name: 'dns', protocol: 'UDP' as const, port: 53, nodePort: 30_053 };
+
+describe('the condition Serving', () => {
+  test('says that there is no node, and the address is published', () => {
+    const status = statusOf([makeService('a')], { nodes: [] });
+    expect(status?.ingress).toHaveLength(1);
+    expect(conditions(status)).toMatchObject({ Serving: 'False NoNodes' });
+  });
+
+  test('names why no node takes connections', () => {
+    const labelled = { ...makeNode('n1', '192.0.2.11'), excluded: 'label' as const };
+    const serving = (nodes: readonly ReturnType<typeof makeNode>[]): string | undefined =>
+      statusOf([makeService('a')], { nodes })?.conditions.find(({ reason }) => reason === 'NoNodes')?.message;
+    expect(serving([labelled])).toContain('node.kubernetes.io/exclude-from-external-load-balancers');
+    expect(serving([])).toContain('the cluster has no nodes');
+    expect(serving([makeNode('n1', '2001:db8::11')])).toContain('no node has an IPv4 address');
+  });
+
+  test('serves partly where one of two families has no node', () => {
+    const status = statusOf([makeService('a', { ipFamilies: [4, 6] })], { nodes: [makeNode('n1', '192.0.2.11')] });
+    expect(conditions(status)).toMatchObject({ Serving: 'True PartlyServing' });
+    expect(status?.ingress).toHaveLength(2);
+  });
+
+  test('says that it has no ready endpoint', () => {
+    expect(conditions(statusOf([makeService('a')], { hasEndpoints: false }))).toMatchObject({
+      Serving: 'False NoEndpoints',
+    });
+  });
+
+  test.each<
+    [what: string, spec: Partial<ServiceSpec>, nodes: readonly ReturnType<typeof makeNode>[], serving?: string]
+  >([
+    ['nothing about serving', {}, [makeNode('n1', '192.0.2.11')]],
+    ['nothing about ignored fields', { sessionAffinity: 'ClientIP' }, [makeNode('n1', '192.0.2.11')]],
+    ['that no node takes connections', {}, [], 'False NoNodes'],
+    [
+      'that it is closed to all clients',
+      { sourceRanges: ['2001:db8::/32'] },
+      [makeNode('n1', '192.0.2.11')],
+      'False InvalidSourceRanges',
+    ],
+  ])('says %s while its endpoints are not known, and has its address', (_, spec, nodes, serving) => {
+    const status = statusOf([makeService('a', spec)], { hasEndpoints: 'not known', nodes });
+    expect(conditions(status)).toEqual({
+      AddressAssigned: 'True Assigned',
+      ...(serving === undefined ? {} : { Serving: serving }),
+    });
+    expect(status?.ingress).toHaveLength(1);
+  });
+
+  test('says that source ranges leave a family closed', () => {
+    const status = (sourceRanges: readonly string[]): DesiredStatus | undefined =>
+      statusOf([makeService('a', { ipFamilies: [4, 6], sourceRanges })]);
+    expect(conditions(status(['192.0.2.0/24']))).toMatchObject({ Serving: 'True InvalidSourceRanges' });
+    expect(status(['192.0.2.0/24'])?.conditions[1]?.message).toContain('closed to all IPv6 clients');
+    const four = statusOf([makeService('a', { sourceRanges: ['2001:db8::/32'] })]);
+    expect(conditions(four)).toMatchObject({ Serving: 'False InvalidSourceRanges' });
+  });
+
+  test.each([
+    [{ sessionAffinity: 'ClientIP' }, 'sessionAffinity=ClientIP (one Pod per node)'],
+    [{ externalTrafficPolicy: 'Local' as const }, 'externalTrafficPolicy=Local (slow on nodes without a Pod)'],
+    [{ ignoredAnnotations: ['example.com/pool'] }, 'annotation example.com/pool (one pool, one address per family)'],
+    [
+      { sessionAffinity: 'ClientIP', externalTrafficPolicy: 'Local' as const },
+      'sessionAffinity=ClientIP (one Pod per node), externalTrafficPolicy=Local (slow on nodes without a Pod)',
+    ],
+  ])('says that %j is not followed yet', (spec, words) => {
+    const status = statusOf([makeService('a', spec)]);
+    expect(conditions(status)).toMatchObject({ Serving: 'True FieldsNotHonoured' });
+    expect(status?.conditions.find((each) => each.reason === 'FieldsNotHonoured')?.message).toBe(
+      `serving, but ignored: ${words}`,
+    );
+  });
+
+  test('says which source range is not a CIDR', () => {
+    const status = statusOf([makeService('a', { sourceRanges: ['192.0.2.0/24', 'all\nof them'] })]);
+    expect(status?.conditions.find((each) => each.reason === 'InvalidSourceRanges')?.message).toContain(
+      String.raw`"all\nof them"`,
+    );
+  });
+
+  test('says everything that falls short, the gravest first', () => {
+    const status = statusOf([
+      makeService('a', { ports: [tcp(53), udp], sessionAffinity: 'ClientIP', sourceRanges: ['x'] }),
+    ]);
+    const serving = status?.conditions.find((each) => each.type === 'furiwake.dev/Serving');
+    expect(serving?.reason).toBe('InvalidSourceRanges');
+    for (const word of ['invalid CIDR', 'UDP port 53', 'sessionAffinity']) expect(serving?.message).toContain(word);
+  });
+});
+
+test('a Service with more source ranges than one may have is closed, and says so', () => {
+  const sourceRanges = Array.from({ length: 6_000 }, (_, index) => `10.${index >> 7}.${(index & 127) * 2}.0/24`);
+  const one = makeService('a', { sourceRanges });
+  expect(conditions(statusOf([one]))).toMatchObject({ Serving: 'True Serving' });
+  const two = makeService('a', { sourceRanges, ports: [tcp(80), tcp(443)] });
+  expect(conditions(statusOf([two]))).toMatchObject({ Serving: 'False TooManySourceRanges' });
+});
+
+test('a Service for whose source ranges older Services leave no room is closed, and says so', () => {
+  const one = makeService('a', { sourceRanges: ['198.51.100.0/24'] });
+  const status = statusOf([one], { overBudget: new Set([one.key]) });
+  expect(conditions(status)).toMatchObject({ Serving: 'False TooManySourceRanges' });
+  expect(status?.conditions.find(({ type }) => type.endsWith('Serving'))?.message).toBe(
+    'closed to all clients: loadBalancerSourceRanges make 1 range over all ports and families, and older Services leave fewer of the 30000 of this load balancer',
+  );
+});

@@ -1,0 +1,81 @@
+import { makeAddressPlanner } from '../../src/core/addresses/plan.ts';
+import type { NodeName, ServiceKey } from '../../src/core/model/names.ts';
+import type { Service } from '../../src/core/model/service.ts';
+import { PersistentMap } from '../../src/core/persistent-map.ts';
+import { type DesiredStatus, desiredStatus } from '../../src/core/status/desired.ts';
+import { nodeTrouble } from '../../src/core/status/node-trouble.ts';
+import { makeTrafficPlanner } from '../../src/core/traffic/plan.ts';
+import { emptyReport, type HostReport, type ListenerReport } from '../../src/core/traffic/report.ts';
+import type { TrafficTable } from '../../src/core/traffic/table.ts';
+import { byKey, makeHostFacts, makeNode, makeSite, poolOf } from './service.ts';
+
+/** What a host reports of each listener of a table. */
+export type Answer = (revision: ListenerReport['revision']) => Partial<ListenerReport> | undefined;
+
+const ready: Answer = (revision) => ({ revision, isForwarding: true });
+
+function reportsOf({ listeners }: TrafficTable, answer: Answer): HostReport['listeners'] {
+  return PersistentMap.from(
+    [...listeners.values()].flatMap(({ key, revision, service }) => {
+      const report = answer(revision);
+      if (report === undefined) return [];
+      const blank = { holder: service, revision: undefined, isForwarding: false, refusal: undefined };
+      return [[key, { ...blank, ...report }] as const];
+    }),
+  );
+}
+
+/** The status of the first Service, when all of them share 192.0.2.8 (and 2001:db8::8) and there is one node. */
+export function statusOf(
+  services: readonly Service[],
+  {
+    answer = ready,
+    nodes = [makeNode('n1', '192.0.2.11', '2001:db8::11')],
+    hasEndpoints = true,
+    overBudget = new Set(),
+    nowMs = 0,
+  }: {
+    answer?: Answer;
+    nodes?: readonly ReturnType<typeof makeNode>[];
+    hasEndpoints?: boolean | 'not known';
+    overBudget?: ReadonlySet<ServiceKey>;
+    nowMs?: number;
+  } = {},
+): DesiredStatus | undefined {
+  const site = makeSite(['192.0.2.8', '2001:db8::8']);
+  const { assignments } = makeAddressPlanner()({
+    services: byKey(services),
+    records: PersistentMap.empty(),
+    site,
+    host: makeHostFacts(),
+    pool: poolOf(site),
+  });
+  const table = makeTrafficPlanner()({
+    services: byKey(services),
+    assignments,
+    overBudget,
+    nodes: new Map(nodes.map((node) => [node.name, node] as [NodeName, typeof node])),
+    drained: new Set(),
+  });
+  const [service] = services;
+  const assignment = assignments.get(service?.key ?? ('' as ServiceKey));
+  if (service === undefined || assignment === undefined) throw new Error('the test has no Service');
+  const byName = new Map(nodes.map((node) => [node.name, node]));
+  return desiredStatus({
+    service,
+    assignment,
+    listeners: table.listeners,
+    reports: reportsOf(table, answer),
+    nodeTrouble: nodeTrouble({ nodes: byName, table, health: emptyReport.health }),
+    isOverBudget: overBudget.has(service.key),
+    hasEndpoints: hasEndpoints === 'not known' ? undefined : hasEndpoints,
+    nowMs,
+  });
+}
+
+/** `type → status reason`. */
+export function conditions(status: DesiredStatus | undefined): Record<string, string> {
+  return Object.fromEntries(
+    (status?.conditions ?? []).map((each) => [each.type.replace('furiwake.dev/', ''), `${each.status} ${each.reason}`]),
+  );
+}
