@@ -17,7 +17,7 @@ export type Kernel = {
    * kernel.
    */
   add(places: readonly Place[], signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
-  /** Deletes addresses, then interfaces: all that the kernel lets go, also if it throws in the end. */
+  /** Deletes addresses, then interfaces. A refused one keeps no other; then it throws in the end. */
   remove(places: readonly Place[], interfaces: readonly string[], signal: AbortSignal): Promise<void>;
 };
 
