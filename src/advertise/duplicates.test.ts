@@ -111,6 +111,16 @@ test('a perl that ends is an error with its message', async () => {
   await expect(probe([a], signal)).rejects.toThrow('packet socket: Operation not permitted');
 });
 
+test('a perl that does not read its input is an error, not a wait without end', async () => {
+  const perl = makePerl([], false);
+  const stuck: Exec = {
+    ...perl,
+    converse: (...args) => ({ ...perl.converse(...args), write: () => new Promise(() => undefined) }),
+  };
+  const { probe, clock } = probeWith(stuck);
+  await expect(clock.drive(probe([a], signal))).rejects.toThrow('deadline');
+});
+
 test('an aborted call returns at once', async () => {
   const { probe } = probeWith(makePerl([], false));
   await expect(probe([a], AbortSignal.abort(new Error('given up')))).rejects.toThrow('given up');

@@ -74,16 +74,15 @@ export function makeDuplicateProbe({
     });
     if (probes.length === 0) return new Map();
     await using perl = exec.converse('perl', ['-e', script], signal);
-    await perl.write(
-      `${probes.map(({ index, bytes }) => `${index} ${Buffer.from(bytes).toString('hex')}\n`).join('')}\n`,
-    );
+    using start = clock.deadline(startMs, signal);
+    const frames = probes.map(({ index, bytes }) => `${index} ${Buffer.from(bytes).toString('hex')}\n`);
+    await unlessAborted(perl.write(`${frames.join('')}\n`), start.signal);
     const lines = perl.lines[Symbol.asyncIterator]();
     const nextLine = async (until: AbortSignal): Promise<string> => {
       const line = await unlessAborted(lines.next(), until);
       if (line.done === true) throw new ExecError('perl', await perl.exited, perl.takeErrors());
       return line.value;
     };
-    using start = clock.deadline(startMs, signal);
     await nextLine(start.signal); // all is sent
     using window = clock.deadline(windowMs, signal);
     const wanted = new Set(addresses.map(({ text }) => text));

@@ -82,6 +82,21 @@ test('logs a failed batch, and sends the next one nevertheless', async () => {
   expect(sent).toHaveLength(3);
 });
 
+test('a perl that does not read is ended, and the next batch gets another', async () => {
+  let isStuck = true;
+  const { sender, clock, sent, warnings, processes } = makeRig(() =>
+    isStuck ? new Promise(() => undefined) : Promise.resolve(),
+  );
+  sender.announce([frame(1)]);
+  await clock.advance(10_000);
+  expect(warnings).toEqual(['announcing addresses failed; retrying']);
+  isStuck = false;
+  sender.announce([frame(2)]);
+  await clock.advance(5000);
+  expect(processes).toMatchObject({ started: 2, ended: 2 });
+  expect(sent).toHaveLength(3);
+});
+
 test('logs the error of perl, once while it lasts', async () => {
   const { sender, clock, warnings, processes } = makeRig();
   processes.errors = 'interface 1: No such device\ninterface 1: No such device';

@@ -1,3 +1,4 @@
+import { unlessAborted } from '../async/abort.ts';
 import { makeTrouble } from '../async/trouble.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Conversation, Exec } from '../ports/exec.ts';
@@ -13,6 +14,8 @@ export type FrameSender = {
 const pausesMs = [0, 700, 700];
 /** Longer than perl needs for the last frames; after that it is ended. */
 const lingerMs = 1000;
+/** A perl that does not read in this time is ended; the next announcement starts another. */
+const writeMs = 5000;
 
 /*
  * perl is installed on every Debian and opens the packet socket that Node cannot open. It does not interpret the
@@ -51,7 +54,8 @@ export function makeFrameSender({
       const text = frames.map(({ index, bytes }) => `${index} ${Buffer.from(bytes).toString('hex')}\n`).join('');
       for (const pauseMs of pausesMs) {
         await clock.sleep(pauseMs, lifetime);
-        await mine.perl.write(text);
+        using deadline = clock.deadline(writeMs, lifetime);
+        await unlessAborted(mine.perl.write(text), deadline.signal);
       }
       await clock.sleep(lingerMs, lifetime);
     } finally {

@@ -229,9 +229,9 @@ export function makeAgent(deps: AgentDeps): Agent {
     },
     desired: () => desired,
     troubles: () => {
-      const unprogrammed = state.applied === undefined ? 'nothing is programmed yet' : undefined;
+      const unprogrammed = state.applied === undefined && failure === undefined;
       const trouble = deps.proxy.trouble();
-      const words = new Set([unprogrammed, failure?.words, trouble && wordsOf(trouble)]); // a pass fails with that trouble
+      const words = new Set([unprogrammed ? 'nothing is programmed yet' : failure?.words, trouble && wordsOf(trouble)]); // a pass fails with that trouble
       return [...words].filter((each) => each !== undefined);
     },
     onTroubles: (listener) => {

@@ -67,7 +67,8 @@ export type PassOptions = {
  *   └─ new listeners are ready before packets come ──────────┘    └─ packets to removed listeners stop before removal ──┘
  *
  * A refused listener stays as it was and stops no other. A step that fails as a whole keeps the listeners that depend on
- * it as they were; the others, and the removals that do not depend on it, still proceed.
+ * it as they were; the others, and the removals that do not depend on it, still proceed. Until HAProxy and nftables have
+ * been programmed once, what an earlier process programmed stays.
  *
  * `onHeld` is called before anything is programmed, with what the host may carry from then on. `earlier` is a failure of
  * an earlier pass whose wait has not passed yet: the steps of its stage are not run, and what depends on them is refused
@@ -154,11 +155,19 @@ async function makeOnePass(
   const wanted = ports.addressesOf(addressedBy);
   let table = effective();
   const upserted = table;
-  const isSteered = await step(
-    'programming',
-    async () => note(await steering.apply(steeringTarget(ports, table, wanted), signal)),
-    () => [...changed, ...gone],
-  );
+  const isFirst = before.applied === undefined;
+  const isSteered =
+    (!isFirst || failure === undefined) &&
+    (await step(
+      'programming',
+      async () => note(await steering.apply(steeringTarget(ports, table, wanted), signal)),
+      () => [...changed, ...gone],
+    ));
+  if (isFirst && failure !== undefined) {
+    // Nothing is known of what an earlier process programmed, and it may still serve: only unneeded addresses are removed.
+    await step('removal', () => placement.remove(ports.mayAttract() ? wanted : PersistentMap.empty(), signal));
+    return { state: { ...before, held: mayBeHeld }, refused, blocked, failure };
+  }
   table = effective();
   // An address that no listener wants any more goes, even if its listener cannot be removed; one of a listener that was
   // refused does not come.

@@ -30,6 +30,27 @@ describe('after a restart', () => {
     expect(rig.ports.steps).toContain('end 443');
   });
 
+  test.each(['proxy.upsert', 'steering.apply'] as const)(
+    'while %s fails, what the earlier process programmed stays, and only addresses that nothing needs are removed',
+    async (step) => {
+      const files = new Map<string, string>();
+      const { ports } = await publish(startAgent({ files }), a, c);
+      const rig = startAgent({ files, ports });
+      ports.failing.set(step, 'no');
+      await rig.agent.restore(() => undefined);
+      await publish(rig, a, listener('192.0.2.53', 80, 'd'));
+      await rig.clock.advance(10 * 60_000);
+      expect([...ports.held.steering.listeners.keys()]).toEqual([a.key, c.key]);
+      expect([...ports.held.proxy.keys()]).toEqual(expect.arrayContaining([a.key, c.key]));
+      expect([...ports.held.placed.keys()]).toEqual(['192.0.2.51']);
+      expect([answer(rig, a), rig.agent.troubles()]).toEqual(['no', ['no']]);
+      ports.failing.clear();
+      await rig.clock.advance(60_000);
+      expect([answer(rig, a), answer(rig, c), rig.agent.troubles()]).toEqual(['ready', 'nothing', []]);
+      expect([...ports.held.placed.keys()]).toEqual(['192.0.2.51', '192.0.2.53']);
+    },
+  );
+
   test('an address that this host needs itself is not served again', async () => {
     const files = new Map<string, string>();
     await publish(startAgent({ files }), a, c);

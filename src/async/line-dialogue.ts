@@ -52,7 +52,7 @@ export function makeLineDialogue({
       const { program, lines } = open;
       using deadline = clock.deadline(answerMs, signal);
       try {
-        await program.write(text);
+        await unlessAborted(program.write(text), deadline.signal); // it waits while the program does not read
         const answer = await unlessAborted(read(lines, program), deadline.signal);
         if (answer === undefined) throw new ExecError(name, undefined, program.takeErrors() || 'unexpected answer');
         return answer;

@@ -17,7 +17,7 @@ export type Kernel = {
    * kernel.
    */
   add(places: readonly Place[], signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
-  /** Deletes addresses, then interfaces. */
+  /** Deletes addresses, then interfaces. A refused one keeps no other; then it throws in the end. */
   remove(places: readonly Place[], interfaces: readonly string[], signal: AbortSignal): Promise<void>;
 };
 
@@ -73,8 +73,11 @@ export function makeKernel(deps: {
     remove: async (places, links, signal) => {
       if (places.length + links.length === 0) return;
       const lines = places.map((place) => `address delete ${inWords(place)}`);
-      await ip([...lines, ...links.map((name) => `link delete ${name}`)], signal);
-      if (links.length > 0) await session.close();
+      try {
+        await ip([...lines, ...links.map((name) => `link delete ${name}`)], signal, ['-force']);
+      } finally {
+        if (links.length > 0) await session.close();
+      }
     },
   };
 }

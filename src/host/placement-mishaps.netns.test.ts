@@ -32,6 +32,15 @@ test('a truncated record does not stop placement, and is complete again after th
   expect((await restarted.audit(allAddresses, signal)).restored).toEqual([]);
 });
 
+test('an address that the kernel does not remove keeps no other one on the host', async () => {
+  await rig.add(allAddresses);
+  const first = (await rig.places()).find((place) => place.startsWith('furiwake0 '));
+  await rig.lab.balancer.exec('ip', 'address', 'delete', first?.split(' ')[1] ?? '', 'dev', 'furiwake0');
+  await expect(rig.placement.remove(none, signal)).rejects.toThrow('Address not found');
+  for (const text of allAddresses.keys()) expect(await rig.places()).not.toContainEqual(expect.stringContaining(text));
+  await rig.placement.remove(none, signal);
+});
+
 describe('after a restart that is faster than the network', () => {
   test.each([
     ['10.10.0.50', '10.10.0.50/24'],

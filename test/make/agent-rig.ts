@@ -28,17 +28,18 @@ export type AgentRig<C extends Clock = Clock> = {
   readonly files: Map<string, string>;
 };
 
-/** The real agent over ports in memory. `files` outlive it, as the state directory does. */
+/** The real agent over ports in memory. `files` and `ports` outlive it, as the state directory and the host do. */
 export function makeAgentRig<C extends Clock>({
   clock,
   files = new Map(),
+  ports = makeHostPorts(),
   isServing = true,
 }: {
   readonly clock: C;
   readonly files?: Map<string, string>;
+  readonly ports?: FakeHostPorts;
   readonly isServing?: boolean;
 }): AgentRig<C> {
-  const ports = makeHostPorts();
   const log = recordLog();
   const agent = makeAgent({
     ...ports,
@@ -72,10 +73,11 @@ export function startAgent(options: Partial<Parameters<typeof makeAgentRig<Virtu
 }
 
 /** Publishes, and waits until the agent has done what it can do at once. */
-export async function publish(rig: RunningAgent, ...listeners: readonly Listener[]): Promise<void> {
+export async function publish(rig: RunningAgent, ...listeners: readonly Listener[]): Promise<RunningAgent> {
   rig.agent.publish(table(...listeners));
   await rig.clock.advance(0);
   await rig.clock.advance(0);
+  return rig;
 }
 
 /** What the host reports of a listener: `ready`, why not, or nothing. */

@@ -38,6 +38,8 @@ export function makeFakeNft({
   const transact = (text: string): void => {
     transactions++;
     const next = text.startsWith('table') ? replaced(text) : changed(table, text);
+    if (next.rules !== '' && !Number.isInteger(next.generation))
+      throw new ExecError('nft', 1, `Error: syntax error: ${text}\n`);
     const words = refuse(next.elements);
     if (words !== undefined) throw new ExecError('nft', 1, `/dev/stdin:${transactions}:7-9: ${words}\n  ^^^^^\n`);
     table = next.rules === '' ? undefined : next;

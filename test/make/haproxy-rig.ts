@@ -1,6 +1,7 @@
 import { makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
 import { makeHealth } from '../../src/health/health.ts';
 import type { ProbeAnswer } from '../../src/health/policy.ts';
+import type { Probe } from '../../src/health/probe.ts';
 import type { Proxy } from '../../src/ports/proxy.ts';
 import { type RecordedLog, type RecordedMetrics, recordLog, recordMetrics } from '../sim/observers.ts';
 import { virtualClock, type VirtualClock } from '../sim/virtual-clock.ts';
@@ -24,14 +25,15 @@ export function makeMachineRig({
 }: {
   /** Default: one without processes. */
   readonly machine?: HaproxyMachine;
-  /** The results of furiwake's own probe. */
-  readonly probed?: ProbeAnswer;
+  /** The results of furiwake's own probe, for all nodes or by address. */
+  readonly probed?: ProbeAnswer | ((address: string) => ProbeAnswer);
   readonly hasAccount?: boolean;
 } = {}): MachineRig {
   const clock = virtualClock();
   const log = recordLog();
   const metrics = recordMetrics();
-  const health = makeHealth({ probe: async () => probed, silenceMs: 15_000, clock, log, metrics });
+  const probe: Probe = async ({ text }) => (typeof probed === 'string' ? probed : probed(text));
+  const health = makeHealth({ probe, silenceMs: 15_000, clock, log, metrics });
   const proxy = makeHaproxy({
     folder,
     descriptorLimit: 4000,

@@ -79,22 +79,26 @@ test('show map: of two entries with one key the first is in force', () => {
   expect(parseMap('')).toEqual(new Map());
 });
 
-test('show servers state: maintenance and drain by command are out, by health or tracking not', () => {
+test('show servers state: maintenance and drain by command, not by health or tracking', () => {
   const header = '# be_name srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_check_state srv_port';
   const lines = [
     'nodes4 n1 10.20.0.11 2 0 1 6 0', // ready
     'nodes4 n2 10.20.0.12 0 1 1 14 0', // maint; its check is enabled and paused
     'nodes4 n3 10.20.0.13 2 8 1 2 0', // drain, check disabled
+    'nodes4 n4 10.20.0.14 0 5 1 14 0', // disabled in the configuration
+    'nodes4 n5 10.20.0.15 2 12 1 6 0', // then drain by command
     'other s1 10.20.0.11 0 2 3 0 30692', // tracks one in maint
   ];
   const states = parseServersState(['1', header, ...lines].join('\n'));
-  expect(states.map(({ server, isOut, isChecked }) => `${server} ${isOut} ${isChecked}`)).toEqual([
-    'n1 false true',
-    'n2 true true',
-    'n3 true false',
-    's1 false false',
+  expect(states.map(({ server, admin, isChecked }) => `${server} ${admin} ${isChecked}`)).toEqual([
+    'n1 ready true',
+    'n2 maint true',
+    'n3 drain false',
+    'n4 maint true',
+    'n5 drain true',
+    's1 ready false',
   ]);
-  expect(states[3]).toMatchObject({ backend: 'other', address: '10.20.0.11', port: 30_692, weight: 3 });
+  expect(states.at(-1)).toMatchObject({ backend: 'other', address: '10.20.0.11', port: 30_692, weight: 3 });
   expect(parseServersState(`1\n${header}`)).toEqual([]);
 });
 

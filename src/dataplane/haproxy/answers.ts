@@ -129,13 +129,14 @@ export type ServerLine = {
   readonly address: string;
   readonly port: number;
   readonly weight: number;
-  /** In maintenance or draining, by command. */
-  readonly isOut: boolean;
+  /** As set by command or by `disabled`: in maintenance (`maint`) a server is not checked. */
+  readonly admin: 'ready' | 'drain' | 'maint';
   /** Its health check is enabled. */
   readonly isChecked: boolean;
 };
 
-const forcedOut = 0x01 | 0x08; // SRV_ADMF_FMAINT, SRV_ADMF_FDRAIN
+const forcedMaint = 0x01; // SRV_ADMF_FMAINT
+const forcedDrain = 0x08; // SRV_ADMF_FDRAIN
 const checkEnabled = 0x04; // CHK_ST_ENABLED
 
 /** Reads `show servers state` (format version 1) by its header. */
@@ -145,13 +146,14 @@ export function parseServersState(answer: string): readonly ServerLine[] {
   return lines.map((line) => {
     const cells = line.split(' ');
     const cell = (name: string): string => cells[names.indexOf(name)] ?? '';
+    const flags = Number(cell('srv_admin_state'));
     return {
       backend: cell('be_name'),
       server: cell('srv_name'),
       address: cell('srv_addr'),
       port: Number(cell('srv_port')),
       weight: Number(cell('srv_uweight')),
-      isOut: (Number(cell('srv_admin_state')) & forcedOut) !== 0,
+      admin: flags & forcedMaint ? 'maint' : flags & forcedDrain ? 'drain' : 'ready',
       isChecked: (Number(cell('srv_check_state')) & checkEnabled) !== 0,
     };
   });

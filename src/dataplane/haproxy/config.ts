@@ -115,6 +115,14 @@ export function serverId({ family, node }: Pick<NodeServer, 'family' | 'node'>):
 /** One check per node and second: two failures take the node out of use, one success takes it back into use. */
 export const checkOptions: string = `check port ${kubeProxyHealthPort} inter 1s fall 2 rise 1`;
 
+/**
+ * The administrative state of a node's server. In `drain` it is still checked. The configuration has no word for that: a
+ * process starts with the server `disabled`, which is `maint`, and the first commands set it to `drain`.
+ */
+export function adminOf({ isDraining }: NodeServer): 'drain' | 'ready' {
+  return isDraining ? 'drain' : 'ready';
+}
+
 export function nodeServerLine(server: NodeServer): string {
   return `    server ${server.node} ${hostOf(server.address)} ${checkOptions}${server.isDraining ? ' disabled' : ''}`;
 }
@@ -125,7 +133,7 @@ export function addNodeServer(server: NodeServer, isChecked: boolean): readonly 
   return [
     `add server ${id} ${hostOf(server.address)} ${checkOptions}`,
     ...(isChecked ? [`enable health ${id}`] : []),
-    `set server ${id} state ${server.isDraining ? 'drain' : 'ready'}`,
+    `set server ${id} state ${adminOf(server)}`,
   ];
 }
 

@@ -4,7 +4,8 @@ import { type MachineRig, makeMachineRig } from '../../../test/make/haproxy-rig.
 import { listener, node, tableOf } from '../../../test/make/table.ts';
 import { makeBackoff } from '../../async/backoff.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
-import type { Sockets } from './client.ts';
+import type { ProbeAnswer } from '../../health/policy.ts';
+import { RuntimeError, type Sockets } from './client.ts';
 
 const nodes = [node('n1', '192.0.2.11')];
 const table = tableOf([listener('192.0.2.51', 80, 30_080)], nodes);
@@ -110,6 +111,79 @@ test('a HAProxy that dies each minute is started at once each time', async () =>
   }
   stop.abort();
   await parts;
+});
+
+test('a HAProxy that serves and never answers for its nodes is reported, once in a while, and when it answers again', async () => {
+  const machine = makeHaproxyMachine('/var/lib/furiwake/haproxy');
+  let isSlow = false;
+  const request: Sockets['request'] = async (path, text, signal) => {
+    if (isSlow && text.includes('show stat')) throw new RuntimeError('silent', 'no answer within 3 s');
+    return await machine.sockets.request(path, text, signal);
+  };
+  const { proxy, clock, log } = makeMachineRig({ machine: { ...machine, sockets: { ...machine.sockets, request } } });
+  const stop = new AbortController();
+  const running = Promise.allSettled([proxy.run(stop.signal)]);
+  await proxy.upsert(table, stop.signal);
+  await clock.advance(10_000);
+  const told = (): readonly string[] => log.lines.flatMap(({ message }) => /^checking nodes .*/.exec(message) ?? []);
+  isSlow = true;
+  await clock.advance(30_000);
+  expect(told()).toEqual(['checking nodes failed; retrying']);
+  isSlow = false;
+  await clock.advance(10_000);
+  expect(told()).toEqual(['checking nodes failed; retrying', 'checking nodes works again']);
+  stop.abort();
+  await running;
+});
+
+test('a map file that cannot be written is tried again after growing waits', async () => {
+  const machine = makeHaproxyMachine('/var/lib/furiwake/haproxy');
+  let attempts = 0;
+  const write: HaproxyMachine['files']['write'] = async (path, text) => {
+    if (path.endsWith('.map')) attempts++;
+    await machine.files.write(path, text);
+  };
+  const { proxy, clock } = makeMachineRig({ machine: { ...machine, files: { ...machine.files, write } } });
+  const stop = new AbortController();
+  const running = Promise.allSettled([proxy.run(stop.signal)]);
+  await proxy.upsert(table, stop.signal);
+  await clock.advance(10_000);
+  machine.faults.isDiskFull = true;
+  await proxy.upsert(changed, stop.signal);
+  attempts = 0;
+  await clock.advance(10 * 60_000);
+  expect(attempts).toBeLessThan(20);
+  machine.faults.isDiskFull = false;
+  await clock.advance(60_000);
+  expect(machine.texts.get('/var/lib/furiwake/haproxy/services.map')).toContain('192.0.2.52|80');
+  stop.abort();
+  await running;
+});
+
+test('a silent node is taken out of use though HAProxy refuses a listener at that moment', async () => {
+  const answers = new Map<string, ProbeAnswer>();
+  const { machine, proxy, clock } = makeMachineRig({ probed: (address) => answers.get(address) ?? 'alive' });
+  const stop = new AbortController();
+  const running = Promise.allSettled([proxy.run(stop.signal)]);
+  const two = [...nodes, node('n2', '192.0.2.12')];
+  await proxy.upsert(tableOf([], two), stop.signal);
+  await clock.advance(3000);
+  answers.set('192.0.2.12', 'silent');
+  await clock.advance(1000);
+  machine.faults.isFrozen = true;
+  await expect(proxy.upsert(tableOf([...changed.listeners.values()], two), stop.signal)).rejects.toMatchObject({
+    code: 'HAPROXY_UNREACHABLE',
+  });
+  machine.faults.isFrozen = false;
+  const asked: string[] = [];
+  machine.faults.command = (command) => {
+    asked.push(command);
+    return command.includes('192.0.2.52|80') ? 'Out of memory.' : undefined;
+  };
+  await clock.advance(1000);
+  expect(asked).toContain('set server nodes4/n2 health down');
+  stop.abort();
+  await running;
 });
 
 test('before the first table and after a stop no HAProxy is started, and no request is repeated', async () => {

@@ -166,6 +166,8 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   /** The tasks of each second. They also detect a silent process, whose connections stay open. */
   const ticks = async (signal: AbortSignal): Promise<void> => {
     const backoff = makeBackoff({ firstMs: tickMs, mostMs: 5 * tickMs });
+    /** In a row, of a HAProxy that serves. */
+    let failures = 0;
     for (let waitMs = tickMs; ;) {
       await clock.sleep(waitMs, signal);
       waitMs = tickMs;
@@ -174,11 +176,13 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
         await inTurn(() => reconciler.save());
         tickTrouble.over();
         backoff.reset();
+        failures = 0;
       } catch (error) {
         signal.throwIfAborted();
-        if (!(error instanceof RuntimeError)) tickTrouble.failed(error);
-        else if ((await revive(signal)) === 'serves') continue;
-        waitMs = backoff.next();
+        // `revive` reports a HAProxy that does not serve. A single failure of one that serves is a death that `guard` noticed.
+        failures = !(error instanceof RuntimeError) || (await revive(signal)) === 'serves' ? failures + 1 : 0;
+        if (failures > 1) tickTrouble.failed(error);
+        if (failures !== 1) waitMs = backoff.next();
       }
     }
   };

@@ -92,6 +92,33 @@ test('a node that drains and becomes silent is both, and HAProxy says how long i
   expect((await driver.proxy.observe(rig.signal)).upSeconds).toBeGreaterThan(0);
 });
 
+test('a node that is drained when HAProxy starts is checked: its silence shows, and it is used after the drain', async () => {
+  await using rig = await startRig({ nodes: 2 });
+  const driver = rig.newDriver();
+  const [first, second] = rig.lab.nodes;
+  if (first === undefined || second === undefined) throw new Error('two nodes');
+  const table = (state: 'active' | 'drain') =>
+    rig.table(listeners, [
+      { node: first, state },
+      { node: second, state: 'active' },
+    ]);
+  await driver.proxy.upsert(table('drain'), rig.signal);
+  driver.watch();
+  await driver.rounds(3);
+  expect(await states(driver, rig)).toBe('n1 drain (up), n2 up');
+  await first.setSilent(true);
+  await expect.poll(() => states(driver, rig), patience).toBe('n1 drain (silent), n2 up');
+  expect(await answering(rig)).toBe('n2');
+
+  process.kill((await driver.proxy.observe(rig.signal)).pid, 'SIGKILL'); // it starts again with the node drained
+  await expect.poll(() => driver.metric('furiwake_haproxy_restarts_total'), patience).toBe(1);
+  await first.setSilent(false);
+  await expect.poll(() => states(driver, rig), patience).toBe('n1 drain (up), n2 up');
+  expect(await answering(rig)).toBe('n2');
+  await driver.proxy.upsert(table('active'), rig.signal);
+  await expect.poll(() => answering(rig), patience).toBe('n1 n2');
+});
+
 test('a node that answers unhealthy, or refuses, gets no new connections and keeps those it has', async () => {
   await using rig = await startRig({ nodes: 3 });
   const driver = rig.newDriver();

@@ -31,7 +31,7 @@ export type PortOwners = {
   /**
    * Ensures that only the HAProxy of the folder `except` listens on the port: with SO_REUSEPORT the kernel would
    * distribute connections to both. Any other HAProxy of furiwake closes its listeners and keeps its connections until
-   * they end. Throws {@link PortHeldError} for other programs.
+   * they end. Throws {@link PortHeldError} for other programs, and for a HAProxy that does not end.
    */
   evict(except: string | undefined, signal: AbortSignal): Promise<void>;
 };
@@ -49,8 +49,9 @@ export const systemKill: Kill = (pid, name) => {
 };
 
 const pollMs = 20;
-/** A worker closes its listeners within milliseconds, unless it is frozen. */
+/** A worker closes its listeners within milliseconds, unless it is frozen; then it is killed. */
 const evictMs = 5000;
+const killMs = 5000;
 /** Sockets on these addresses prevent HAProxy from listening. */
 const addresses: ReadonlySet<string> = new Set(['127.0.0.1', '[::1]', '0.0.0.0', '[::]', '*']);
 
@@ -94,16 +95,17 @@ export function makePortOwners(deps: {
   return {
     find,
     evict: async (except, signal) => {
-      const endMs = clock.monotonic() + evictMs;
+      const startedMs = clock.monotonic();
       const asked = new Set<number>();
       for (;;) {
         const others = (await find(signal)).filter(({ haproxy }) => haproxy === undefined || haproxy.folder !== except);
         if (others.length === 0) return;
-        const isLate = clock.monotonic() > endMs;
+        const waitedMs = clock.monotonic() - startedMs;
         for (const { name, pid, haproxy } of others) {
-          if (haproxy === undefined || pid === undefined) throw new PortHeldError(name, pid);
+          if (haproxy === undefined || pid === undefined || waitedMs > evictMs + killMs)
+            throw new PortHeldError(name, pid);
           // A soft stop closes the listeners at once (management guide, section 4); a frozen process cannot.
-          if (isLate) kill(pid, 'SIGKILL');
+          if (waitedMs > evictMs) kill(pid, 'SIGKILL');
           else if (!asked.has(haproxy.master)) kill(haproxy.master, 'SIGUSR1');
           asked.add(haproxy.master);
         }

@@ -1,3 +1,4 @@
+import { makeBackoff } from '../../async/backoff.ts';
 import { makeTrouble } from '../../async/trouble.ts';
 import type { Family } from '../../core/ip/ip.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
@@ -38,7 +39,7 @@ export type Reconciler = {
    * servers. `pid`: the serving worker; an unknown one is the result of an external reload.
    */
   tend(pid: number, commands: readonly string[], signal: AbortSignal): Promise<void>;
-  /** Writes the map file if it differs; a failure is logged. */
+  /** Writes the map file if it differs. A failure is logged, and the next attempts wait. */
   save(): Promise<void>;
   stop(signal: AbortSignal): Promise<void>;
 };
@@ -69,6 +70,8 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
   const lasting = (what: string): ReturnType<typeof makeTrouble> =>
     makeTrouble({ what, log, monotonic: () => clock.monotonic() });
   const mapTrouble = lasting('writing the map file');
+  const mapBackoff = makeBackoff({ firstMs: 1000, mostMs: 60_000 });
+  let mapDueMs = 0;
   const configTrouble = lasting('writing the configuration of HAProxy');
   const nodeTrouble = lasting('adding nodes to HAProxy');
 
@@ -110,8 +113,10 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     try {
       await haproxyFiles.saveMap(desired);
       mapTrouble.over();
+      mapBackoff.reset();
     } catch (error) {
       mapTrouble.failed(error);
+      mapDueMs = clock.monotonic() + mapBackoff.next();
     }
   };
 
@@ -242,11 +247,13 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       const present = held ?? (await read(signal));
       if (present.program !== program) return; // the next change reloads it
       await apply(next, applyUpserts, signal);
-      if (held === undefined) return;
       await api.ask(commands, signal); // a server that was deleted meanwhile is not an error
+      if (held === undefined) return; // a change was refused: what the worker holds must be read first
       held = { ...held, servers: await removeLeftovers(api, held.servers, next.servers, signal) };
     },
-    save,
+    save: async () => {
+      if (clock.monotonic() >= mapDueMs) await save();
+    },
     stop: async (signal) => {
       desired = undefined;
       held = undefined;

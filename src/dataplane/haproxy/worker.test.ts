@@ -12,7 +12,14 @@ function wanted(...nodes: readonly TrafficNode[]): Servers {
 function held(...states: readonly (Partial<ServerLine> & Pick<ServerLine, 'server'>)[]): Held['servers'] {
   const servers = new Map<string, Map<string, ServerLine>>();
   for (const state of states) {
-    const defaults = { backend: 'nodes4', address: '10.0.0.1', port: 0, weight: 1, isOut: false, isChecked: true };
+    const defaults = {
+      backend: 'nodes4',
+      address: '10.0.0.1',
+      port: 0,
+      weight: 1,
+      admin: 'ready',
+      isChecked: true,
+    } as const;
     const full = { ...defaults, ...state };
     servers.set(full.backend, (servers.get(full.backend) ?? new Map<string, ServerLine>()).set(full.server, full));
   }
@@ -52,10 +59,15 @@ test.each([
     commands(held({ server: 'n1' }), wanted(draining), true),
     ['set server nodes4/n1 state drain'],
   ],
-  ['a node that already drains stays so', commands(held({ server: 'n1', isOut: true }), wanted(draining), true), []],
+  ['a node that already drains stays so', commands(held({ server: 'n1', admin: 'drain' }), wanted(draining), true), []],
+  [
+    'a node that was drained when HAProxy started is taken from maintenance to drain, to be checked',
+    commands(held({ server: 'n1', admin: 'maint' }), wanted(draining), true),
+    ['set server nodes4/n1 state drain'],
+  ],
   [
     'a node to be used again is set ready',
-    commands(held({ server: 'n1', isOut: true }), wanted(n1), true),
+    commands(held({ server: 'n1', admin: 'drain' }), wanted(n1), true),
     ['set server nodes4/n1 state ready'],
   ],
   [
@@ -78,6 +90,6 @@ test.each([
 });
 
 test('servers that the table no longer has remain to be removed; those of other backends are not furiwake’s', () => {
-  const present = held({ server: 'n1' }, { server: 'n2', isOut: true }, { backend: 'other', server: 'x' });
-  expect(leftoverServers(present, wanted(n1))).toEqual([{ id: 'nodes4/n2', backend: 'nodes4', isOut: true }]);
+  const present = held({ server: 'n1' }, { server: 'n2', admin: 'drain' }, { backend: 'other', server: 'x' });
+  expect(leftoverServers(present, wanted(n1))).toEqual([{ id: 'nodes4/n2', backend: 'nodes4', admin: 'drain' }]);
 });

@@ -2,7 +2,15 @@ import type { Family } from '../../core/ip/ip.ts';
 import { nodesBackend } from '../../core/traffic/table.ts';
 import { parseInfo, parseMap, parseServersState, parseStat, type ServerLine } from './answers.ts';
 import type { RuntimeApi } from './client.ts';
-import { addNodeServer, type NodeServer, type ProgramId, parseDescription, serverId, type Servers } from './config.ts';
+import {
+  addNodeServer,
+  adminOf,
+  type NodeServer,
+  type ProgramId,
+  parseDescription,
+  serverId,
+  type Servers,
+} from './config.ts';
 import { type Entries, type EntryChange, type HeldEntries, makeHeldEntries } from './entries.ts';
 
 /** The contents of a worker: its program, its map, and the servers by backend and name. */
@@ -97,7 +105,7 @@ export async function applyRemovals(
   const gone = changes.filter((change) => change.do === 'del');
   const counters = gone.map(({ key }) => `clear table services key ${key}`);
   await deps.api.ask(counters, signal); // an entry in use stays: its connections are about to be reset
-  const leftover = leftoverServers(held.servers, wanted.servers).filter((server) => !server.isOut);
+  const leftover = leftoverServers(held.servers, wanted.servers).filter(({ admin }) => admin !== 'drain');
   const servers = await removeLeftovers(deps.api, held.servers, wanted.servers, signal);
   return {
     held: { ...held, servers },
@@ -131,7 +139,7 @@ export async function removeLeftovers(
   const attempts = idle.flatMap(({ id }) => [`set server ${id} state maint`, `del server ${id}`]);
   const answers = await api.ask(attempts, signal);
   const refused = idle.filter((_, index) => answers[2 * index + 1] !== 'Server deleted.'); // it got a connection just now
-  const draining = leftover.filter(({ id, isOut }) => busy.has(id) && !isOut);
+  const draining = leftover.filter(({ id, admin }) => busy.has(id) && admin !== 'drain');
   await api.perform(
     [...draining, ...refused].map(({ id }) => `set server ${id} state drain`),
     signal,
@@ -186,8 +194,7 @@ function serverChanges(present: ServerLine | undefined, server: NodeServer, isCh
   const id = serverId(server);
   const commands: string[] = [];
   if (present.address !== server.address.text) commands.push(`set server ${id} addr ${server.address.text}`);
-  if (present.isOut !== server.isDraining)
-    commands.push(`set server ${id} state ${server.isDraining ? 'drain' : 'ready'}`);
+  if (present.admin !== adminOf(server)) commands.push(`set server ${id} state ${adminOf(server)}`);
   if (isChecked && !present.isChecked) commands.push(`enable health ${id}`);
   // No longer checked: the result of the last check must not stay.
   if (!isChecked && present.isChecked) commands.push(`disable health ${id}`, `set server ${id} health up`);
@@ -195,13 +202,13 @@ function serverChanges(present: ServerLine | undefined, server: NodeServer, isCh
 }
 
 /** A server that the table no longer has; `id` is `backend/name`. */
-export type Leftover = { readonly id: string; readonly backend: string; readonly isOut: boolean };
+export type Leftover = { readonly id: string; readonly backend: string; readonly admin: ServerLine['admin'] };
 
 export function leftoverServers(held: Held['servers'], wanted: Servers): readonly Leftover[] {
   return ([4, 6] as const).flatMap((family) => {
     const backend = nodesBackend(family);
     const kept = new Set<string>(wanted[family].map(({ node }) => node));
     const servers = [...(held.get(backend)?.values() ?? [])].filter(({ server }) => !kept.has(server));
-    return servers.map(({ server, isOut }) => ({ id: `${backend}/${server}`, backend, isOut }));
+    return servers.map(({ server, admin }) => ({ id: `${backend}/${server}`, backend, admin }));
   });
 }

@@ -65,7 +65,7 @@ export function makeKernelTable({
   let held: Held | undefined;
   /** False while a transaction runs, and when its outcome is unknown. */
   let isCertain = false;
-  let generation = clock.now() % 2 ** 31; // not one that an earlier process used
+  let generation = Math.floor(clock.now()) % 2 ** 31; // not one that an earlier process used
 
   const runNft = async (text: string, signal: AbortSignal): Promise<void> => {
     await exec.run('nft', ['--file', '-'], { stdin: text, signal, timeoutMs: transactionMs });

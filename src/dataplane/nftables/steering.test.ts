@@ -18,9 +18,8 @@ const { signal } = new AbortController();
 
 type Rig = { readonly nft: FakeNft; readonly steering: Steering };
 
-function makeRig(options: Parameters<typeof makeFakeNft>[0] = {}): Rig {
+function makeRig(options: Parameters<typeof makeFakeNft>[0] = {}, clock = virtualClock()): Rig {
   const nft = makeFakeNft(options);
-  const clock = virtualClock();
   return {
     nft,
     steering: makeSteering({ exec: nft.exec, clock, log: silent, metrics: recordMetrics(), lifetime: signal }),
@@ -200,6 +199,14 @@ test('a change that the running nft does not execute goes to another process', a
   await apply(steering, tableOf([one, other]));
   expect(nft.accepted).toHaveLength(2);
   expect(nft.elements()?.size).toBe(2);
+});
+
+test('a clock with fractions of a millisecond gives whole generations, the only ones that nft reads', async () => {
+  const { nft, steering } = makeRig({}, virtualClock(2 ** 31 + 41.75));
+  await apply(steering, tableOf([one]));
+  await apply(steering, tableOf([one, other]));
+  expect(nft.accepted[0]).toContain('set generation { type mark; elements = { 0x2a }; }');
+  expect(nft.accepted[1]).toContain('generation { 0x2b }');
 });
 
 test('a kernel with another state gets the whole table', async () => {
