@@ -35,8 +35,11 @@ export type ClusterParts = {
   /** Why this host does not serve what the cluster asks for, a line each. */
   troubles(): readonly string[];
   /** Connects, and leads while the Lease is held, until `signal` aborts. Throws {@link StartError}. */
-  run(ready: Pick<SayWhenReadyDeps, 'notReady' | 'nodeStates'>, signal: AbortSignal): Promise<void>;
+  run(ready: ShownReady, signal: AbortSignal): Promise<void>;
 };
+
+/** What the line `ready: …` of the log needs of the whole host. */
+type ShownReady = Pick<SayWhenReadyDeps, 'notReady' | 'nodeStates'>;
 
 export type ClusterPartsDeps = Pick<CommandDeps, 'machine' | 'log' | 'metrics'> & {
   readonly options: RunOptions;
@@ -80,6 +83,7 @@ export async function makeClusterParts({
     identity: identity.name,
     hostname,
     files,
+    clock,
     log,
   });
   const lease = makeLease({
@@ -90,7 +94,7 @@ export async function makeClusterParts({
     clock,
     random,
     log: log.child({ part: 'lease' }),
-    onOther: (other) => void candidates.add(other),
+    onOther: (other) => candidates.add(other),
     onClaimed: () => changed.set(),
   });
   const events = makeEventSender({
@@ -122,92 +126,82 @@ export async function makeClusterParts({
     log.info({ ...connected, class: loadBalancerClass }, 'connected to the cluster');
   };
 
+  /** With new stores, because the knowledge of an earlier term may be from another history. */
+  const serveTerm = async (term: Term, ready: ShownReady, signal: AbortSignal): Promise<void> => {
+    const end = new AbortController();
+    const published = (): void => {
+      term.published();
+      changed.set();
+    };
+    const parts = assembleController({
+      client,
+      site: { ...site, movesServices: site.handsOutOwn && candidates.hasOthers() },
+      host: agent,
+      term: { ...term, published },
+      facts,
+      ledger,
+      drains,
+      events,
+      mayWrite: () => lease.isHeld(),
+      clock,
+      random,
+      log,
+      metrics,
+      signal: AbortSignal.any([signal, end.signal]),
+    });
+    const { stores, controller } = parts;
+    const shown = { ...ready, plan: () => controller.plan(), report: () => agent.report(), changed, clock, log };
+    current = parts;
+    try {
+      await superviseAll(
+        [
+          (inner) => stores.watch(inner),
+          (inner) => controller.run(inner),
+          (inner) => events.run(inner),
+          (inner) => tellNodes(stores.nodes, events, inner),
+          (inner) => sayWhenReady(shown, inner),
+        ],
+        signal,
+      );
+    } finally {
+      current = undefined;
+      end.abort();
+      await parts.drained;
+    }
+  };
+
+  const serve = async (ready: ShownReady, signal: AbortSignal): Promise<void> => {
+    if (site.handsOutOwn && placement.addresses().primary.length === 0)
+      throw new StartError('this host has no address on the interface of its default route to assign: set --addresses');
+    await connect(signal);
+    await identity.keep().catch((error: unknown) => refuseStateDir(stateDir, error));
+    await leadWhileHeld(
+      {
+        lease,
+        leaseNamespace,
+        loadBalancerClass,
+        identity: identity.name,
+        setServing: (isServing) => agent.setServing(isServing),
+        hasOthers: () => candidates.hasOthers(),
+        tenures,
+        onLeaseLoss: options.onLeaseLoss,
+        clock,
+        log,
+      },
+      (term, inner) => serveTerm(term, ready, inner),
+      signal,
+    );
+  };
+
+  const shownLease = `${leaseNamespace}/${leaseName(loadBalancerClass)}`;
   return {
     connected: () => connected,
     controller: () => current,
-    troubles: () =>
-      clusterTroubles({
-        connecting,
-        lease,
-        leaseName: `${leaseNamespace}/${leaseName(loadBalancerClass)}`,
-        parts: current,
-      }),
-    run: async (ready, signal) => {
-      /** With new stores, because the knowledge of an earlier term may be from another history. */
-      const serveTerm = async (term: Term, inner: AbortSignal): Promise<void> => {
-        const end = new AbortController();
-        const parts = assembleController({
-          client,
-          site: { ...site, movesServices: site.handsOutOwn && candidates.hasOthers() },
-          host: agent,
-          term: {
-            ...term,
-            published: () => {
-              term.published();
-              changed.set();
-            },
-          },
-          facts,
-          ledger,
-          drains,
-          events,
-          mayWrite: () => lease.isHeld(),
-          clock,
-          random,
-          log,
-          metrics,
-          signal: AbortSignal.any([inner, end.signal]),
-        });
-        const { stores, controller } = parts;
-        const readyDeps = {
-          ...ready,
-          plan: () => controller.plan(),
-          report: () => agent.report(),
-          changed,
-          clock,
-          log,
-        };
-        current = parts;
-        try {
-          await superviseAll(
-            [
-              (until) => stores.watch(until),
-              (until) => controller.run(until),
-              (until) => events.run(until),
-              (until) => tellNodes(stores.nodes, events, until),
-              (until) => sayWhenReady(readyDeps, until),
-            ],
-            inner,
-          );
-        } finally {
-          current = undefined;
-          end.abort();
-          await parts.drained;
-        }
-      };
-
-      if (site.handsOutOwn && placement.addresses().primary.length === 0)
-        throw new StartError(
-          'this host has no address on the interface of its default route to assign: set --addresses',
-        );
-      await connect(signal);
-      await identity.keep().catch((error: unknown) => refuseStateDir(stateDir, error));
-      await leadWhileHeld(
-        {
-          lease,
-          leaseNamespace,
-          loadBalancerClass,
-          identity: identity.name,
-          setServing: (isServing) => agent.setServing(isServing),
-          hasOthers: () => candidates.hasOthers(),
-          tenures,
-          onLeaseLoss: options.onLeaseLoss,
-          clock,
-          log,
-        },
-        serveTerm,
+    troubles: () => clusterTroubles({ connecting, lease, leaseName: shownLease, parts: current }),
+    run: (ready, signal) =>
+      superviseAll(
+        [(inner) => serve(ready, inner), (inner) => candidates.run(inner), (inner) => tenures.run(inner)],
         signal,
-      );
-    },
+      ),
   };
 }
