@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import type { Site, SiteRange } from '../core/model/site.ts';
 import { defaultLoadBalancerClass } from '../core/model/contract.ts';
-import { decodeFlags, type Flag, type Flags, type SourceOf } from './flags.ts';
+import { decodeFlags, type Flag, type Flags } from './flags.ts';
 import {
   addressRanges,
   className,
@@ -266,7 +266,7 @@ export function siteOf(options: RunOptions): Site {
   };
 }
 
-/** The flags of `run` from what was typed, by commander's names; those that a command lacks have their defaults. */
-export function decodeOptions(typed: Readonly<Record<string, unknown>>, sourceOf?: SourceOf): RunOptions {
-  return decodeFlags(runFlags, typed, sourceOf);
+/** The flags of `run` from what was typed, by commander's names; the others have their defaults. */
+export function decodeOptions(typed: Readonly<Record<string, unknown>>): RunOptions {
+  return decodeFlags(runFlags, typed);
 }

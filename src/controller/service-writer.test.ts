@@ -3,7 +3,6 @@ import { byKey, makeService, makeSite, poolOf } from '../../test/make/service.ts
 import { tableOf } from '../../test/make/table.ts';
 import { recordLog, recordMetrics } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
-import { statusToWire } from '../api/service-status.ts';
 import type { Service } from '../core/model/service.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { pauseMs } from '../core/status/conflict.ts';
@@ -58,11 +57,11 @@ function makeScene() {
     endpoints: () => 1,
     writes: {
       finalizers: () => Promise.reject(new Error('no finalizer is missing')),
-      status: async ({ name, namespace, uid, finalizers }, status) => {
+      status: async ({ name, namespace, uid, finalizers }, { ingress, conditions }) => {
         written++;
         return {
           metadata: { name, namespace, uid, finalizers, resourceVersion: '1' },
-          status: statusToWire(status),
+          status: { loadBalancer: { ingress }, conditions },
         };
       },
     },

@@ -1,6 +1,7 @@
 import { fstatSync } from 'node:fs';
 import pino from 'pino';
 import type { Log } from '../../ports/log.ts';
+import { isExternal } from '../end.ts';
 
 /**
  * - `text`: for people, with the time.
@@ -56,13 +57,11 @@ export function isJournal(stream: string | undefined, descriptor = 2): boolean {
   return stream === `${dev}:${ino}`;
 }
 
-/**
- * Errors with a code have an external cause, and their message is enough. All others are faults of the program and get
- * a stack trace.
- */
 function describeError(error: unknown): unknown {
-  if (error instanceof Error && 'code' in error) return { type: error.name, code: error.code, message: error.message };
-  return error instanceof Error ? pino.stdSerializers.err(error) : error;
+  if (!(error instanceof Error)) return error;
+  return isExternal(error)
+    ? { type: error.name, code: error.code, message: error.message }
+    : pino.stdSerializers.err(error);
 }
 
 function adapt(logger: pino.Logger, failing: Log['failing']): Log {
