@@ -1,7 +1,9 @@
+import { assertUnserved } from '../daemon/admin.ts';
 import { assertAccess } from '../daemon/cluster.ts';
 import type { CommandDeps } from '../daemon/command.ts';
 import { StartError } from '../daemon/errors.ts';
 import { lockHost } from '../daemon/host-lock.ts';
+import { statePaths } from '../daemon/platform.ts';
 import { assertDeletable, deleteState } from '../daemon/state-dir.ts';
 import { type RunOptions, siteOf } from '../cli/options.ts';
 import { makeServiceWrites } from '../controller/service-writes.ts';
@@ -31,6 +33,7 @@ export async function cleanup(
     signal,
   );
   await assertDeletable(machine, options.stateDir);
+  await assertUnserved(statePaths(options.stateDir).adminSocket, signal);
   const client = isCluster ? await connect(options, deps, signal) : undefined;
   try {
     await cleanHost(options, deps);

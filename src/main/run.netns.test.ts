@@ -6,7 +6,7 @@ import { type NetLab, startNetLab } from '../../test/netns/net-lab.ts';
 import { patience } from '../../test/netns/patience.ts';
 import { type SimApiServer, startSimApiServer } from '../../test/sim/apiserver.ts';
 import { type RecordedLog, recordLog } from '../../test/sim/observers.ts';
-import { statusOf } from '../daemon/admin.ts';
+import { askAdmin } from '../daemon/admin.ts';
 import type { HostStatus } from '../daemon/host-status.ts';
 import { systemClock } from './node/clock.ts';
 import { systemFiles } from './node/files.ts';
@@ -69,7 +69,11 @@ async function startFuriwake(): Promise<Furiwake> {
   ended.catch(() => undefined); // awaited below
   return {
     log,
-    status: () => statusOf(`${lab.folder}/state/admin.sock`, AbortSignal.timeout(5_000)),
+    status: async () => {
+      const socket = `${lab.folder}/state/admin.sock`;
+      const text = await askAdmin(socket, 'GET', '/status', '', AbortSignal.timeout(5_000)).catch(() => undefined);
+      return text === undefined ? undefined : (JSON.parse(text) as HostStatus);
+    },
     [Symbol.asyncDispose]: async () => {
       stop.abort();
       await ended;

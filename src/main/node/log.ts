@@ -1,6 +1,7 @@
 import { fstatSync } from 'node:fs';
 import pino from 'pino';
 import type { Log } from '../../ports/log.ts';
+import { printable } from '../../cli/terminal-text.ts';
 import { isExternal } from '../end.ts';
 
 /**
@@ -99,7 +100,7 @@ function read(line: string): Line {
   if (error !== undefined)
     shown.push(`error=${JSON.stringify(('stack' in error ? error.stack : undefined) ?? error.message)}`);
   const text = [String(msg), ...(shown.length > 0 ? [shown.join(' ')] : [])].join('  ');
-  return { level: String(level), time: String(time), text };
+  return { level: String(level), time: String(time), text: printable(text) };
 }
 
 /** `18:02:11.345 WARN  message  service=shop/web`, in UTC. */
