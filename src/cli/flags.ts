@@ -30,9 +30,6 @@ export type Flags<T> = { readonly [K in keyof T]: Flag<T[K]> };
 /** Flags of whatever types. */
 export type AnyFlags = Readonly<Record<string, Flag<unknown>>>;
 
-/** Where a value comes from, by commander's name of the flag: `env`, `cli`, `default`. */
-export type SourceOf = (attribute: string) => string | undefined;
-
 /** The flags as commander wants them. */
 export function toOptions(flags: AnyFlags): readonly Option[] {
   return Object.values(flags).map(toOption);
@@ -62,13 +59,13 @@ function variableOf(option: Option): string {
 }
 
 /**
- * Decodes what was typed, by commander's names of the flags; a flag that is missing has its default. Throws
- * {@link UsageError} for the first value that is not valid.
+ * Decodes what was typed, by commander's names of the flags; a flag that is missing has its default. `sourceOf`: where a
+ * value comes from (`env`, `cli`, `default`). Throws {@link UsageError} for the first value that is not valid.
  */
 export function decodeFlags<T>(
   flags: Flags<T>,
   typed: Readonly<Record<string, unknown>>,
-  sourceOf: SourceOf = () => undefined,
+  sourceOf: (attribute: string) => string | undefined = () => undefined,
 ): T {
   const decoded = Object.entries<Flag<unknown>>(flags).map(([name, flag]) => {
     const option = toOption(flag);

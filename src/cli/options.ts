@@ -1,7 +1,7 @@
 import * as z from 'zod';
-import type { SiteRange } from '../core/model/site.ts';
+import type { Site, SiteRange } from '../core/model/site.ts';
 import { defaultLoadBalancerClass } from '../core/model/contract.ts';
-import { decodeFlags, type Flag, type Flags, type SourceOf } from './flags.ts';
+import { decodeFlags, type Flag, type Flags } from './flags.ts';
 import {
   addressRanges,
   className,
@@ -256,7 +256,17 @@ export const flagsOf: { readonly [C in keyof OptionsOf]: Flags<OptionsOf[C]> } =
   undrain: clientFlags,
 };
 
-/** The flags of `run` from what was typed, by commander's names; those that a command lacks have their defaults. */
-export function decodeOptions(typed: Readonly<Record<string, unknown>>, sourceOf?: SourceOf): RunOptions {
-  return decodeFlags(runFlags, typed, sourceOf);
+/** The site as the flags describe it. */
+export function siteOf(options: RunOptions): Site {
+  return {
+    ...options,
+    ranges: options.addresses ?? [],
+    handsOutOwn: options.addresses === undefined,
+    movesServices: false,
+  };
+}
+
+/** The flags of `run` from what was typed, by commander's names; the others have their defaults. */
+export function decodeOptions(typed: Readonly<Record<string, unknown>>): RunOptions {
+  return decodeFlags(runFlags, typed);
 }

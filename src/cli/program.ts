@@ -67,7 +67,7 @@ export function readCommandLine(args: readonly string[], deps: ProgramDeps): Inv
 
   const command = <N extends CommandName>(
     name: N,
-    act: (flags: OptionsOf[N], typed: Typed, node: string) => Invocation,
+    act: (flags: OptionsOf[N], node: string) => Invocation,
     argument?: string,
   ): void => {
     const { text, examples } = descriptions[name];
@@ -78,27 +78,20 @@ export function readCommandLine(args: readonly string[], deps: ProgramDeps): Inv
     made.addHelpText('after', ['\nExamples:', ...examples].join('\n  '));
     made.action((first: unknown) => {
       assertKnownVariables(deps.env, Object.values(flagsOf));
-      const typed = { values: made.opts(), sourceOf: (attribute: string) => made.getOptionValueSource(attribute) };
-      invocation = act(decodeFlags(flags, typed.values, typed.sourceOf), typed, String(first));
+      const decoded = decodeFlags(flags, made.opts(), (attribute) => made.getOptionValueSource(attribute));
+      invocation = act(decoded, String(first));
     });
   };
 
-  command('run', (log, { values, sourceOf }) => ({ command: 'run', options: decodeOptions(values, sourceOf), log }));
-  command('check', (flags, { values, sourceOf }) => ({
-    command: 'check',
-    options: decodeOptions(values, sourceOf),
-    log: flags,
-    isJson: flags.output === 'json',
-  }));
-  command('cleanup', (flags, { values, sourceOf }) => ({
-    command: 'cleanup',
-    options: decodeOptions(values, sourceOf),
-    log: flags,
-    isCluster: flags.isCluster,
-  }));
+  command('run', (flags) => ({ command: 'run', options: flags, log: flags }));
+  command('check', (flags) => ({ command: 'check', options: flags, log: flags, isJson: flags.output === 'json' }));
+  command('cleanup', (flags) => {
+    const options = { ...decodeOptions({}), ...flags };
+    return { command: 'cleanup', options, log: flags, isCluster: flags.isCluster };
+  });
   command('status', ({ stateDir, output }) => ({ command: 'status', stateDir, isJson: output === 'json' }));
-  command('drain', ({ stateDir }, _, node) => ({ command: 'drain', stateDir, node }), 'name of the node');
-  command('undrain', ({ stateDir }, _, node) => ({ command: 'undrain', stateDir, node }), 'name of the node');
+  command('drain', ({ stateDir }, node) => ({ command: 'drain', stateDir, node }), 'name of the node');
+  command('undrain', ({ stateDir }, node) => ({ command: 'undrain', stateDir, node }), 'name of the node');
   program
     .command('version')
     .description('Print the version.')
@@ -126,9 +119,3 @@ export function readCommandLine(args: readonly string[], deps: ProgramDeps): Inv
   }
   return invocation ?? { command: 'none', exitCode: 2 };
 }
-
-/** What was typed, by commander's names of the flags, and where each value comes from. */
-type Typed = {
-  readonly values: Readonly<Record<string, unknown>>;
-  readonly sourceOf: (attribute: string) => string | undefined;
-};

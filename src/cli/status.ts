@@ -55,7 +55,9 @@ const nodeColumns: readonly Column[] = [
 
 /** The screen of `furiwake status`. */
 export function formatStatus(status: HostStatus, { isColoured, columns }: StatusScreen): string {
-  const { services, otherServices, nodes, unusedNodes, haproxy } = status;
+  const { services, otherServices, nodes, nodeStates, unusedNodes, haproxy } = status;
+  const absent = (what: string): string =>
+    nodeStates === undefined ? `The ${what} are not known.\n` : `No ${what}.\n`;
   const layout = { paint: makePaint(isColoured), width: columns };
   const serviceRows = services.map((line): readonly Cell[] => [
     line.service,
@@ -87,9 +89,9 @@ export function formatStatus(status: HostStatus, { isColoured, columns }: Status
   ];
   return [
     headOf(status, layout),
-    (services.length === 0 ? 'No Services.\n' : formatTable(serviceColumns, serviceRows, layout)) +
+    (serviceRows.length === 0 ? absent('Services') : formatTable(serviceColumns, serviceRows, layout)) +
       otherServicesLine(otherServices),
-    nodeRows.length === 0 ? 'No nodes.\n' : formatTable(nodeColumns, nodeRows, layout),
+    nodeRows.length === 0 ? absent('nodes') : formatTable(nodeColumns, nodeRows, layout),
     ...(haproxy === undefined ? [] : [totalsLine(haproxy)]),
   ].join('\n');
 }
@@ -157,8 +159,8 @@ function headOf(
           `${haproxy.version}, PID ${haproxy.pid}, ${haproxy.connections} of at most ${haproxy.maxConnections} connections`,
           'plain',
         ],
-    ['pool', pool === undefined ? 'not known yet' : poolWords(pool), 'plain'],
-    ['nodes', nodeStates === undefined ? 'not known yet' : nodeCountWords(nodeStates), 'plain'],
+    ['pool', pool === undefined ? 'not known' : poolWords(pool), 'plain'],
+    ['nodes', nodeStates === undefined ? 'not known' : nodeCountWords(nodeStates), 'plain'],
   ];
   return lines
     .map(([name, words, tone]) => `${name.padEnd(nameWidth)}${paint(wrap(printable(words), width, nameWidth), tone)}\n`)

@@ -3,7 +3,6 @@ import { byKey, makeService, makeSite, poolOf } from '../../test/make/service.ts
 import { tableOf } from '../../test/make/table.ts';
 import { recordLog, recordMetrics } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
-import { statusToWire } from '../api/service-status.ts';
 import type { Assignment } from '../core/addresses/assignment.ts';
 import type { Service } from '../core/model/service.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
@@ -57,13 +56,13 @@ function makeScene({ refusal, isOurs = true }: { refusal?: KubeErrorCode; isOurs
     endpoints: () => (isOurs ? 1 : 0),
     writes: {
       finalizers: () => Promise.reject(new Error('no finalizer is missing')),
-      status: async ({ name, namespace, uid, finalizers }, status) => {
+      status: async ({ name, namespace, uid, finalizers }, { ingress, conditions }) => {
         written++;
         if (refusal !== undefined)
           throw new KubeError({ code: refusal, verb: 'apply', path: '/x', message: 'refused' });
         return {
           metadata: { name, namespace, uid, finalizers, resourceVersion: '1' },
-          status: statusToWire(status),
+          status: { loadBalancer: { ingress }, conditions },
         };
       },
     },

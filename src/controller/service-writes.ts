@@ -1,4 +1,3 @@
-import { statusToWire } from '../api/service-status.ts';
 import { fieldManager } from '../core/model/contract.ts';
 import type { Service } from '../core/model/service.ts';
 import type { DesiredStatus } from '../core/status/desired.ts';
@@ -30,10 +29,18 @@ export function makeServiceWrites(client: KubeClient): ServiceWrites {
         finalizerPatch({ uid, resourceVersion, finalizers }),
         { signal },
       ),
-    status: ({ namespace, name, uid }, status, signal) =>
+    status: ({ namespace, name, uid }, { ingress, conditions }, signal) =>
       client.apply(
         resourcePath(services, { namespace, name, subresource: 'status' }),
-        statusBody({ apiVersion: 'v1', kind: 'Service', namespace, name, uid, status: statusToWire(status) }),
+        // Both lists are always present: an empty one clears the field.
+        statusBody({
+          apiVersion: 'v1',
+          kind: 'Service',
+          namespace,
+          name,
+          uid,
+          status: { loadBalancer: { ingress }, conditions },
+        }),
         { fieldManager, force: true, signal },
       ),
   };

@@ -1,9 +1,12 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { filesOf } from '../../test/sim/harness.ts';
 import { type LogLine, recordLog } from '../../test/sim/observers.ts';
+import { textReply } from '../http/server.ts';
 import { systemFiles } from '../main/node/files.ts';
 import { loadDrains } from './drains.ts';
 import { nodeName } from '../../test/make/table.ts';
@@ -106,6 +109,29 @@ test('a node that is excluded or silent does not count as a remaining one', asyn
 test('the answer for a node that is not drained says so', async () => {
   const { said } = await tell(['n1'], ['undrain', 'n1']);
   expect(said).toEqual(['node/n1 is not drained\n']);
+});
+
+test.each([
+  ['answers', '{"pid":12}', 'PID 12'],
+  ['does not answer', undefined, 'which does not answer'],
+])('a furiwake of another network namespace that %s keeps its admin socket', async (_, answer, who) => {
+  const socket = path.join(folder, 'other.sock');
+  const other = createServer((request, response) => (answer === undefined ? request.destroy() : response.end(answer)));
+  other.listen(socket);
+  await once(other, 'listening');
+  await expect(serveAdmin(socket, {}, systemFiles, signal)).rejects.toMatchObject({
+    code: 'START',
+    message: expect.stringContaining(`another network namespace with this state directory (${who}, ${socket})`),
+  });
+  expect(existsSync(socket)).toBe(true);
+  other.close();
+});
+
+test('the admin socket of a killed process is replaced', async () => {
+  const socket = path.join(folder, 'left.sock');
+  writeFileSync(socket, '');
+  await using _admin = await serveAdmin(socket, { 'GET /': async () => textReply(200, 'new') }, systemFiles, signal);
+  expect(await askAdmin(socket, 'GET', '/', '', signal)).toBe('new');
 });
 
 test('without a running furiwake the answer names the socket and a remedy', async () => {

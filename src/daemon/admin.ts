@@ -64,10 +64,7 @@ function withDrains(states: ReadonlyMap<NodeName, NodeState>, drains: Drains): R
   );
 }
 
-/**
- * Serves the admin socket. Throws {@link StartError} if another furiwake answers on it: the host lock separates
- * instances of one network namespace, but an instance in another one may use the same folder.
- */
+/** Serves the admin socket. Throws {@link StartError} as `assertUnserved` does. */
 export async function serveAdmin(
   path: string,
   routes: Routes,
@@ -79,23 +76,34 @@ export async function serveAdmin(
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
   }
-  const other = await statusOf(path, signal);
-  if (other !== undefined)
-    throw new StartError(
-      `furiwake is already running in another network namespace with this state directory (PID ${other.pid}, ${path}): use another --state-dir`,
-    );
+  await assertUnserved(path, signal);
   await files.remove(path); // left behind by a killed process
   return serveHttp({ path }, routes, signal);
 }
 
-/** The status of the furiwake that serves this admin socket; `undefined` when none answers. */
-export async function statusOf(socketPath: string, signal: AbortSignal): Promise<HostStatus | undefined> {
+/**
+ * Throws {@link StartError} if a process has this admin socket, even one that does not answer: the host lock separates
+ * instances of one network namespace, but an instance in another one may use the same state directory.
+ */
+export async function assertUnserved(socketPath: string, signal: AbortSignal): Promise<void> {
+  let who: string;
   try {
-    return JSON.parse(await askAdmin(socketPath, 'GET', '/status', '', signal)) as HostStatus;
+    const { text } = await askSocket({ socketPath, method: 'GET', path: '/status' }, signal);
+    who = `PID ${(JSON.parse(text) as HostStatus).pid}`;
   } catch (error) {
-    if (!(error instanceof StartError)) throw error;
-    return undefined;
+    signal.throwIfAborted();
+    if (isUnserved(error)) return;
+    who = 'which does not answer';
   }
+  throw new StartError(
+    `furiwake is already running in another network namespace with this state directory (${who}, ${socketPath}): stop it, or use another --state-dir`,
+  );
+}
+
+/** No process listens on the socket. */
+function isUnserved(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'ENOENT' || code === 'ECONNREFUSED';
 }
 
 /**
@@ -121,7 +129,7 @@ export async function askAdmin(
 export function noAdminAnswer(socketPath: string, error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
   if (code === 'EACCES') return `${socketPath} is only for root: run the command as root`;
-  if (code === 'ENOENT' || code === 'ECONNREFUSED')
+  if (isUnserved(error))
     return `furiwake is not running (no ${code === 'ENOENT' ? 'socket' : 'process'} at ${socketPath}). Start it with systemctl start furiwake, or name its state directory with --state-dir.`;
   return `furiwake does not answer on ${socketPath} (${message})`;
 }

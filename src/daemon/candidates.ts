@@ -1,5 +1,6 @@
 import * as z from 'zod';
-import { makeSerial } from '../async/serial.ts';
+import { makeLatch } from '../async/latch.ts';
+import { runWhenSet } from '../async/run-when-set.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Files } from '../ports/files.ts';
@@ -12,8 +13,10 @@ import { makeMapFile } from '../state/map-file.ts';
  */
 export type Candidates = {
   hasOthers(): boolean;
-  /** Remembers one, in memory and on the disk; logs a failing disk. */
-  add(identity: string): Promise<void>;
+  /** Remembers one at once; `run` writes it to the disk. */
+  add(identity: string): void;
+  /** Writes to the disk until `signal` aborts; a failed write is repeated after growing waits. */
+  run(signal: AbortSignal): Promise<void>;
 };
 
 const schema = z.object({ identity: z.string().min(1), seen: z.string() });
@@ -35,15 +38,24 @@ export async function loadCandidates(deps: {
       return [identity, seen];
     },
   });
-  const serial = makeSerial();
+  const due = makeLatch();
   let known = (await file.read()) ?? PersistentMap.empty<string, string>();
   return {
     hasOthers: () => known.size > 0,
-    add: async (identity) => {
+    add: (identity) => {
       known = known.with([[identity, new Date(clock.now()).toISOString()]]);
-      await serial(() => file.write(known)).catch((error: unknown) => {
-        log.error({ err: error, identity }, 'could not record that another host serves this class');
-      });
+      due.set();
     },
+    run: (signal) =>
+      runWhenSet({
+        what: 'recording that another host serves this class',
+        due,
+        work: () => file.write(known),
+        retry: { firstMs: 1_000, mostMs: 60_000 },
+        clock,
+        log,
+        level: 'error',
+        signal,
+      }),
   };
 }

@@ -3,10 +3,9 @@ import * as z from 'zod';
 import { jsonReply, serveHttp } from '../http/server.ts';
 import { ExecError } from '../ports/exec.ts';
 import { askSocket } from './ask.ts';
-import { removeEmptyFolders } from './empty-folders.ts';
 import { StartError } from './errors.ts';
+import { assertPrivate, removeEmptyFolders } from './folders.ts';
 import type { Platform } from './platform.ts';
-import { assertPrivate } from './private-folder.ts';
 
 /** The instance that may change this host. */
 export type LockHolder = { readonly command: 'run' | 'cleanup'; readonly pid: number; readonly stateDir: string };

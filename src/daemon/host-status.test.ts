@@ -42,7 +42,7 @@ function lineOf(conditions: readonly Condition[], eligibility: Eligibility = 'ou
     assignments: PersistentMap.empty<Service['key'], Assignment>(),
     table: tableOf([]),
   };
-  return serviceLines(plan, new Map([[service.key, service]]), undefined, 61_000)[0];
+  return serviceLines({ plan, services: new Map([[service.key, service]]) }, undefined, 61_000)[0];
 }
 
 describe('a Service', () => {
@@ -116,7 +116,7 @@ describe('a Service', () => {
       usesOwnProbe: { 4: false, 6: false },
       listeners: [http!, https!].map(({ key }) => ({ key, connections: 2, total: 5, bytesIn: 0, bytesOut: 0 })),
     };
-    expect(serviceLines(plan, new Map([[service.key, service]]), observed, 0)).toMatchObject([
+    expect(serviceLines({ plan, services: new Map([[service.key, service]]) }, observed, 0)).toMatchObject([
       { connections: 4, total: 10 },
     ]);
     const n1 = { node: nodeName('n1'), family: 4, connections: 1, total: 2 } as const;
@@ -135,7 +135,7 @@ test('the ports of a dual-stack Service are listed once, with their protocol', (
     assignments: PersistentMap.from([[service.key, { ...unassigned, addresses }]]),
     table: tableOf([]),
   };
-  expect(serviceLines(plan, new Map([[service.key, service]]), undefined, 0)).toMatchObject([
+  expect(serviceLines({ plan, services: new Map([[service.key, service]]) }, undefined, 0)).toMatchObject([
     { addresses: ['192.0.2.8', '2001:db8::8'], ports: [{ port: 80, protocol: 'TCP' }] },
   ]);
 });
@@ -148,10 +148,8 @@ test('Services are counted by status, those of type LoadBalancer that are ignore
     [internal.key, 'foreign'],
   ]);
   const services = new Map([ours, other, internal].map((service) => [service.key, service]));
-  expect(countOtherServices({ eligibility }, services)).toBe(1);
-  expect(countOtherServices(undefined, services)).toBe(0);
-  expect([...countServices({ eligibility }, services)]).toEqual([['Pending', 1]]);
-  expect([...countServices(undefined, services)]).toEqual([]);
+  expect(countOtherServices({ plan: { eligibility }, services })).toBe(1);
+  expect([...countServices({ plan: { eligibility }, services })]).toEqual([['Pending', 1]]);
 });
 
 test.each([

@@ -25,11 +25,13 @@ export type HostStatus = {
   readonly haproxy: HaproxyStatus | undefined;
   /** Why `haproxy` is undefined. */
   readonly haproxyTrouble: string | undefined;
+  /** `undefined` without a plan: at the start, and while the Lease is not held. */
   readonly pool: PoolStatus | undefined;
+  /** Empty also without a plan. */
   readonly services: readonly ServiceLine[];
   /** Services of type LoadBalancer that furiwake ignores: of another class, or of another namespace than its own. */
   readonly otherServices: number;
-  /** How many nodes of the cluster are in each state; `undefined` until they are known. */
+  /** How many nodes of the cluster are in each state; `undefined` without a plan. */
   readonly nodeStates: ReturnType<typeof countNodes> | undefined;
   /** Nodes that HAProxy has as servers. */
   readonly nodes: readonly NodeLine[];
@@ -101,21 +103,26 @@ export type NodeLine = {
   readonly total: number;
 };
 
+/** What a controller knows. */
+type Known<Parts extends keyof Plan> = {
+  readonly plan: Pick<Plan, Parts>;
+  readonly services: ReadonlyMap<ServiceKey, Service>;
+};
+
 /**
  * The Services of this host and those that another implementation holds, with their conditions and HAProxy's counters.
  */
 export function serviceLines(
-  plan: Pick<Plan, 'assignments' | 'eligibility' | 'table'> | undefined,
-  services: ReadonlyMap<ServiceKey, Service>,
+  { plan, services }: Known<'assignments' | 'eligibility' | 'table'>,
   observed: ProxyObservation | undefined,
   nowMs: number,
 ): readonly ServiceLine[] {
   const counts = countsOf(plan, observed);
-  return [...(plan?.eligibility ?? [])]
+  return [...plan.eligibility]
     .flatMap(([key, eligibility]): ServiceLine[] => {
       const service = services.get(key);
       if (service === undefined || eligibility === 'foreign') return [];
-      const addresses = plan?.assignments.get(key)?.addresses ?? [];
+      const addresses = plan.assignments.get(key)?.addresses ?? [];
       return [
         {
           service: key,
@@ -131,12 +138,9 @@ export function serviceLines(
 }
 
 /** How many Services have each status. */
-export function countServices(
-  plan: Pick<Plan, 'eligibility'> | undefined,
-  services: ReadonlyMap<ServiceKey, Service>,
-): ReadonlyMap<ServiceStatusWord, number> {
+export function countServices({ plan, services }: Known<'eligibility'>): ReadonlyMap<ServiceStatusWord, number> {
   const counts = new Map<ServiceStatusWord, number>();
-  for (const [key, eligibility] of plan?.eligibility ?? []) {
+  for (const [key, eligibility] of plan.eligibility) {
     const service = services.get(key);
     if (service === undefined || eligibility === 'foreign') continue;
     const { status } = verdictOf(service, eligibility);
@@ -171,11 +175,8 @@ export function unusedNodes(nodes: ReadonlyMap<NodeName, Node>): readonly Unused
 }
 
 /** How many Services of type LoadBalancer furiwake ignores. */
-export function countOtherServices(
-  plan: Pick<Plan, 'eligibility'> | undefined,
-  services: ReadonlyMap<ServiceKey, Service>,
-): number {
-  return [...(plan?.eligibility ?? [])].filter(
+export function countOtherServices({ plan, services }: Known<'eligibility'>): number {
+  return [...plan.eligibility].filter(
     ([key, eligibility]) => eligibility === 'foreign' && services.get(key)?.spec.type === 'LoadBalancer',
   ).length;
 }
@@ -201,13 +202,10 @@ function portsOf(addresses: Assignment['addresses']): ServiceLine['ports'] {
 
 type Counts = { readonly connections: number; readonly total: number };
 
-function countsOf(
-  plan: Pick<Plan, 'table'> | undefined,
-  observed: ProxyObservation | undefined,
-): ReadonlyMap<string, Counts> {
+function countsOf({ table }: Pick<Plan, 'table'>, observed: ProxyObservation | undefined): ReadonlyMap<string, Counts> {
   const counts = new Map<string, Counts>();
   for (const listener of observed?.listeners ?? []) {
-    const service = plan?.table.listeners.get(listener.key)?.service;
+    const service = table.listeners.get(listener.key)?.service;
     if (service === undefined) continue;
     const sum = counts.get(service) ?? { connections: 0, total: 0 };
     counts.set(service, { connections: sum.connections + listener.connections, total: sum.total + listener.total });

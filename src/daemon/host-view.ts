@@ -1,5 +1,6 @@
 import type { Agent } from '../agent/agent.ts';
 import type { ControllerParts } from '../controller/assemble.ts';
+import type { Plan } from '../controller/controller.ts';
 import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
 import type { Service } from '../core/model/service.ts';
@@ -23,7 +24,7 @@ export type HostViewDeps = {
   readonly cluster: () => HostStatus['cluster'];
   /** Why this host is not ready, a line each. */
   readonly notReady: () => readonly string[];
-  /** Of the last term of the Lease. */
+  /** Of the current term of the Lease. */
   readonly parts: () => Pick<ControllerParts, 'stores' | 'controller'> | undefined;
   readonly agent: Pick<Agent, 'desired' | 'report'>;
   readonly proxy: Pick<Proxy, 'observe' | 'trouble'>;
@@ -34,28 +35,23 @@ export type HostViewDeps = {
 export type HostView = {
   readonly status: (signal: AbortSignal) => Promise<HostStatus>;
   readonly metrics: () => HostMetricsSource;
-  /** All nodes of the cluster; `undefined` until the first plan. */
+  /** All nodes of the cluster; `undefined` without a plan. */
   readonly nodeStates: () => ReadonlyMap<NodeName, NodeState> | undefined;
 };
 
 export function makeHostView({ process, cluster, notReady, parts, agent, proxy, clock }: HostViewDeps): HostView {
   const startedMs = clock.monotonic();
-  const known = (): Known => {
+  const known = (): Known | undefined => {
     const { stores, controller } = parts() ?? {};
-    return {
-      plan: controller?.plan(),
-      services: stores?.services.objects() ?? new Map(),
-      nodes: stores?.nodes.objects() ?? new Map(),
-    };
+    const plan = controller?.plan();
+    return plan && stores && { plan, services: stores.services.objects(), nodes: stores.nodes.objects() };
   };
-  const statesOf = ({ plan, nodes }: Known): ReadonlyMap<NodeName, NodeState> | undefined =>
-    plan && nodeStates({ nodes, table: plan.table, health: agent.report().health });
+  const statesOf = ({ plan, nodes }: Known): ReadonlyMap<NodeName, NodeState> =>
+    nodeStates({ nodes, table: plan.table, health: agent.report().health });
   return {
     status: async (signal) => {
       const haproxy = await proxy.observe(signal).catch(() => undefined);
       const now = known();
-      const { plan, services, nodes } = now;
-      const states = statesOf(now);
       return {
         ...process,
         upSeconds: Math.round((clock.monotonic() - startedMs) / 1000),
@@ -63,28 +59,31 @@ export function makeHostView({ process, cluster, notReady, parts, agent, proxy, 
         notReady: notReady(),
         haproxy,
         haproxyTrouble: haproxy === undefined ? haproxyTrouble(agent, proxy) : undefined,
-        pool: plan && poolStatus(plan),
-        services: serviceLines(plan, services, haproxy, clock.now()),
-        otherServices: countOtherServices(plan, services),
-        nodeStates: states && countNodes(states),
+        pool: now && poolStatus(now.plan),
+        services: now === undefined ? [] : serviceLines(now, haproxy, clock.now()),
+        otherServices: now === undefined ? 0 : countOtherServices(now),
+        nodeStates: now && countNodes(statesOf(now)),
         nodes: nodeLines(haproxy, clock.monotonic()),
-        unusedNodes: unusedNodes(nodes),
+        unusedNodes: now === undefined ? [] : unusedNodes(now.nodes),
       };
     },
     metrics: () => {
-      const { plan, services } = known();
+      const now = known();
       return {
         isReady: notReady().length === 0,
-        pool: plan && poolStatus(plan),
-        services: countServices(plan, services),
+        pool: now && poolStatus(now.plan),
+        services: now && countServices(now),
       };
     },
-    nodeStates: () => statesOf(known()),
+    nodeStates: () => {
+      const now = known();
+      return now && statesOf(now);
+    },
   };
 }
 
 type Known = {
-  readonly plan: ReturnType<ControllerParts['controller']['plan']>;
+  readonly plan: Plan;
   readonly services: ReadonlyMap<ServiceKey, Service>;
   readonly nodes: ReadonlyMap<NodeName, Node>;
 };

@@ -30,7 +30,7 @@ export type LeadershipDeps = {
    * Another holder of the Lease, or candidate for it, was seen at some time: this host cannot know that it is alone.
    */
   readonly hasOthers: () => boolean;
-  readonly tenures: TenureRecord;
+  readonly tenures: Pick<TenureRecord, 'successionTo' | 'keep'>;
   /** The action when the Lease is lost to another host. */
   readonly onLeaseLoss: 'withdraw' | 'keep';
   readonly clock: Clock;
@@ -78,7 +78,7 @@ export async function leadWhileHeld(
     const term: Term = {
       isLedgerCurrent: succession === 'own',
       recorded: () => {
-        if (!isRecorded) void tenures.keep(tenure);
+        if (!isRecorded) tenures.keep(tenure);
         isRecorded = true;
       },
       published: () => gate.setTable(),

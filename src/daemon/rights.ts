@@ -41,26 +41,17 @@ export async function missingRights(
   leaseNamespace: string,
   signal: AbortSignal,
 ): Promise<readonly Right[]> {
-  const answers = await Promise.all(
-    rights.map(async (right) => {
-      const { group, resource, subresource, verb, isLocal } = right;
-      const resourceAttributes = {
-        group,
-        resource,
-        verb,
-        ...(subresource === undefined ? {} : { subresource }),
-        ...(isLocal === true ? { namespace: leaseNamespace } : {}),
-      };
-      const body = {
-        apiVersion: 'authorization.k8s.io/v1',
-        kind: 'SelfSubjectAccessReview',
-        spec: { resourceAttributes },
-      };
-      const review = await client.create<{ readonly status?: { readonly allowed?: boolean } }>(reviews, body, {
-        signal,
-      });
-      return review.status?.allowed === true ? [] : [right];
-    }),
-  );
-  return answers.flat();
+  const ask = async (right: Right): Promise<readonly Right[]> => {
+    const { isLocal, ...attributes } = right;
+    const body = {
+      apiVersion: 'authorization.k8s.io/v1',
+      kind: 'SelfSubjectAccessReview',
+      spec: { resourceAttributes: isLocal === true ? { ...attributes, namespace: leaseNamespace } : attributes },
+    };
+    const { status } = await client.create<{ readonly status?: { readonly allowed?: boolean } }>(reviews, body, {
+      signal,
+    });
+    return status?.allowed === true ? [] : [right];
+  };
+  return (await Promise.all(rights.map(ask))).flat();
 }

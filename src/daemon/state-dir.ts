@@ -2,10 +2,9 @@ import path from 'node:path';
 import * as z from 'zod';
 import type { Exec } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
-import { removeEmptyFolders } from './empty-folders.ts';
 import { StartError } from './errors.ts';
+import { assertPrivate, removeEmptyFolders } from './folders.ts';
 import { earlierStatePaths, statePaths } from './platform.ts';
-import { assertPrivate } from './private-folder.ts';
 
 /*
  * A state directory has a marker file. furiwake neither writes to a folder without it nor deletes anything there, so

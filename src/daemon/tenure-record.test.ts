@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest';
+import { runFor } from '../../test/make/run-for.ts';
 import { filesOf } from '../../test/sim/harness.ts';
 import { recordLog } from '../../test/sim/observers.ts';
+import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import type { Tenure } from '../kube/lease-object.ts';
 import type { Files } from '../ports/files.ts';
 import { loadTenureRecord, type Succession, type TenureRecord } from './tenure-record.ts';
@@ -8,8 +10,16 @@ import { loadTenureRecord, type Succession, type TenureRecord } from './tenure-r
 const path = '/state/tenure.jsonl';
 const ledgerPath = '/state/ledger.jsonl';
 
+const clock = virtualClock();
+
 function load(files: Files, { identity = 'lb1_a', hostname = 'lb1', log = recordLog() } = {}): Promise<TenureRecord> {
-  return loadTenureRecord({ path, ledgerPath, identity, hostname, files, log });
+  return loadTenureRecord({ path, ledgerPath, identity, hostname, files, clock, log });
+}
+
+/** Keeps tenures, and runs the record for `ms`. */
+async function keep(record: TenureRecord, tenures: readonly Tenure[], ms = 0): Promise<void> {
+  for (const each of tenures) record.keep(each);
+  await runFor(record, clock, ms);
 }
 
 const tenure = (transitions: number, holder = 'lb1_a', lease = 'uid-1'): Tenure => ({ lease, transitions, holder });
@@ -28,7 +38,7 @@ const before: readonly (readonly [string, Tenure | undefined, Succession])[] = [
 
 test.each(before)('when %s, a restart knows it', async (_, lease, succession) => {
   const texts = new Map<string, string>();
-  await (await load(filesOf(texts))).keep(tenure(4));
+  await keep(await load(filesOf(texts)), [tenure(4)]);
   expect((await load(filesOf(texts))).successionTo(lease)).toBe(succession);
 });
 
@@ -36,8 +46,7 @@ test('the last recorded tenure counts, in the same process and after a restart',
   const texts = new Map<string, string>();
   const record = await load(filesOf(texts));
   expect(record.successionTo(tenure(4, ''))).toBe('unknown');
-  await record.keep(tenure(4));
-  await record.keep(tenure(1, 'lb1_a', 'uid-2'));
+  await keep(record, [tenure(4), tenure(1, 'lb1_a', 'uid-2')]);
   for (const each of [record, await load(filesOf(texts))])
     expect([each.successionTo(tenure(1, '', 'uid-2')), each.successionTo(tenure(4))]).toEqual(['own', 'unknown']);
 });
@@ -47,21 +56,29 @@ test.each([
   ['a new identity with the old record', { identity: 'lb1_z' }, 'other'],
 ])('%s does not continue the tenure', async (_, changed, succession) => {
   const texts = new Map<string, string>();
-  await (await load(filesOf(texts))).keep(tenure(4));
+  await keep(await load(filesOf(texts)), [tenure(4)]);
   expect((await load(filesOf(texts), changed)).successionTo(tenure(4))).toBe(succession);
 });
 
-test('a failing disk is logged, and a restart does not rely on the tenure; a file of a newer release is refused', async () => {
+test('while the disk is full a restart does not rely on the tenure, which is written as soon as there is space', async () => {
   const texts = new Map<string, string>();
   const files = filesOf(texts);
   const log = recordLog();
-  const record = await load({ ...files, write: () => Promise.reject(new Error('ENOSPC')) }, { log });
-  await record.keep(tenure(4));
-  expect(log.lines).toMatchObject([{ level: 'error' }]);
-  expect(record.successionTo(tenure(4))).toBe('own');
-  expect((await load(files)).successionTo(tenure(4))).toBe('unknown');
-  texts.set(path, '{"file":"tenure","version":2}\n');
-  await expect(load(files)).rejects.toMatchObject({ code: 'NEWER_FILE' });
+  const freeAtMs = clock.monotonic() + 30_000;
+  const write: Files['write'] = (at, text) =>
+    clock.monotonic() < freeAtMs ? Promise.reject(new Error('ENOSPC')) : files.write(at, text);
+  const record = await load({ ...files, write }, { log });
+  record.keep(tenure(4));
+  expect([record.successionTo(tenure(4)), (await load(files)).successionTo(tenure(4))]).toEqual(['own', 'unknown']);
+  await runFor(record, clock, 59_000);
+  expect(log.lines).toMatchObject([{ level: 'error' }, { level: 'info' }]);
+  expect((await load(files)).successionTo(tenure(4))).toBe('own');
+});
+
+test('a file of a newer release is refused', async () => {
+  await expect(load(filesOf(new Map([[path, '{"file":"tenure","version":2}\n']])))).rejects.toMatchObject({
+    code: 'NEWER_FILE',
+  });
 });
 
 test('the ledger is flushed to the disk before the tenure is written', async () => {
@@ -71,6 +88,6 @@ test('the ledger is flushed to the disk before the tenure is written', async () 
     sync: async (at) => void steps.push(`sync ${at}`),
     write: async (at) => void steps.push(`write ${at}`),
   });
-  await record.keep(tenure(4));
+  await keep(record, [tenure(4)]);
   expect(steps).toEqual([`sync ${ledgerPath}`, `write ${path}`]);
 });

@@ -1,7 +1,9 @@
 import * as z from 'zod';
-import { makeSerial } from '../async/serial.ts';
+import { makeLatch } from '../async/latch.ts';
+import { runWhenSet } from '../async/run-when-set.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { isSameTenure, type Tenure } from '../kube/lease-object.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
 import { makeMapFile } from '../state/map-file.ts';
@@ -21,10 +23,12 @@ export type TenureRecord = {
   /** For the tenure before the one that this process begins; `undefined`: there was no Lease. */
   successionTo(before: Tenure | undefined): Succession;
   /**
-   * Records a tenure of this process, in memory and on the disk; logs a failing disk. Called too late, or never, it
-   * makes the next process trust the statuses; called before the ledger is written it makes it trust a stale ledger.
+   * Records a tenure of this process; `run` writes it to the disk. Called too late, or never, it makes the next process
+   * trust the statuses; called before the ledger is written it makes it trust a stale ledger.
    */
-  keep(tenure: Tenure): Promise<void>;
+  keep(tenure: Tenure): void;
+  /** Writes to the disk until `signal` aborts; a failed write is repeated after growing waits. */
+  run(signal: AbortSignal): Promise<void>;
 };
 
 const schema = z.object({ lease: z.string(), transitions: z.int(), holder: z.string(), host: z.string() });
@@ -38,9 +42,10 @@ export async function loadTenureRecord(deps: {
   /** A copy of the state directory on another machine has the same identity. */
   readonly hostname: string;
   readonly files: Files;
+  readonly clock: Clock;
   readonly log: Log;
 }): Promise<TenureRecord> {
-  const { ledgerPath, identity, hostname, files, log } = deps;
+  const { ledgerPath, identity, hostname, files } = deps;
   const file = makeMapFile<string, Kept>({
     ...deps,
     name: 'tenure',
@@ -51,14 +56,14 @@ export async function loadTenureRecord(deps: {
       return [kept.lease, kept];
     },
   });
-  const serial = makeSerial();
-  const write = async (tenures: PersistentMap<string, Kept>): Promise<void> => {
-    // First the ledger: a power failure must not leave the tenure without its decisions.
-    if (await files.exists(ledgerPath)) await files.sync(ledgerPath);
-    await file.write(tenures);
-  };
+  const due = makeLatch();
   let last: Kept | undefined;
   for (const kept of (await file.read())?.values() ?? []) last = kept;
+  const write = async (): Promise<void> => {
+    // First the ledger: a power failure must not leave the tenure without its decisions.
+    if (await files.exists(ledgerPath)) await files.sync(ledgerPath);
+    if (last !== undefined) await file.write(PersistentMap.from([[last.lease, last]]));
+  };
   return {
     successionTo: (before) => {
       if (before === undefined) return 'unknown';
@@ -68,15 +73,19 @@ export async function loadTenureRecord(deps: {
       if (last.holder === identity && last.host === hostname && isSameTenure(last, before)) return 'own';
       return isReleased ? 'other' : 'unknown';
     },
-    keep: async (tenure) => {
+    keep: (tenure) => {
       last = { ...tenure, host: hostname };
-      const map = PersistentMap.from([[tenure.lease, last]]);
-      await serial(() => write(map)).catch((error: unknown) => {
-        log.error(
-          { err: error },
-          'could not record the tenure of the Lease; after a restart, addresses in statuses overrule the ledger',
-        );
-      });
+      due.set();
     },
+    run: (signal) =>
+      runWhenSet({
+        what: 'recording the tenure of the Lease',
+        due,
+        work: write,
+        retry: { firstMs: 1_000, mostMs: 60_000 },
+        ...deps,
+        level: 'error',
+        signal,
+      }),
   };
 }

@@ -1,9 +1,11 @@
+import { assertUnserved } from '../daemon/admin.ts';
 import { assertAccess } from '../daemon/cluster.ts';
 import type { CommandDeps } from '../daemon/command.ts';
 import { StartError } from '../daemon/errors.ts';
 import { lockHost } from '../daemon/host-lock.ts';
+import { statePaths } from '../daemon/platform.ts';
 import { assertDeletable, deleteState } from '../daemon/state-dir.ts';
-import type { RunOptions } from '../cli/options.ts';
+import { type RunOptions, siteOf } from '../cli/options.ts';
 import { makeServiceWrites } from '../controller/service-writes.ts';
 import { makeKubeClient, type KubeClient } from '../kube/client.ts';
 import { loadKubeConfig } from '../kube/config.ts';
@@ -31,6 +33,7 @@ export async function cleanup(
     signal,
   );
   await assertDeletable(machine, options.stateDir);
+  await assertUnserved(statePaths(options.stateDir).adminSocket, signal);
   const client = isCluster ? await connect(options, deps, signal) : undefined;
   try {
     await cleanHost(options, deps);
@@ -84,7 +87,7 @@ async function release(
   { log }: CommandDeps,
   signal: AbortSignal,
 ): Promise<void> {
-  const site = { ...options, ranges: [], handsOutOwn: false, movesServices: false };
+  const site = siteOf(options);
   const { released, failed } = await releaseServices({ client, writes: makeServiceWrites(client), site, log }, signal);
   if (failed.length > 0)
     throw new StartError(

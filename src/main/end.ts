@@ -16,12 +16,15 @@ export function endFor(error: unknown, signal: AbortSignal): { readonly exitCode
   return { exitCode: cause instanceof UsageError ? 2 : 1, lastWords: `error: ${wordsOf(cause)}\n` };
 }
 
-/**
- * Errors with a code have an external cause, and their message is enough. All others are faults of the program and get
- * a stack trace.
- */
 function wordsOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const isOwnFault = !('code' in error) || error instanceof TypeError || error instanceof RangeError;
-  return isOwnFault ? (error.stack ?? error.message) : error.message;
+  return isExternal(error) ? error.message : (error.stack ?? error.message);
+}
+
+/**
+ * Errors with a code have an external cause, and their message is enough. All others are faults of the program, and are
+ * shown with their stack.
+ */
+export function isExternal(error: Error): error is Error & { readonly code: unknown } {
+  return 'code' in error && !(error instanceof TypeError || error instanceof RangeError);
 }

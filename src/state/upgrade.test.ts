@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { runFor } from '../../test/make/run-for.ts';
 import { filesOf } from '../../test/sim/harness.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
@@ -199,15 +200,19 @@ test('the present code reads its own files without a log line, and writes the sa
   expect(await read(state)).toEqual(await read(open(fixture('0.1.0'))));
   await writeAll(state);
   const files = filesOf(texts);
+  const clock = virtualClock();
   const drains = await loadDrains({ path: paths.drains, files, log });
   const [drained = never()] = drains.current();
   for (const isDrained of [false, true]) await drains.set(drained, isDrained);
-  const candidates = await loadCandidates({ path: paths.candidates, files, clock: virtualClock(), log });
+  const candidates = await loadCandidates({ path: paths.candidates, files, clock, log });
   expect(candidates.hasOthers()).toBe(true);
-  await candidates.add('lb2_7d9c3f1a-0b52-4c8e-8d3f-5a6b7c8d9e0f');
-  const tenures = await loadTenureRecord({ path: paths.tenure, ledgerPath: paths.ledger, ...ownTenure, files, log });
+  candidates.add('lb2_7d9c3f1a-0b52-4c8e-8d3f-5a6b7c8d9e0f');
+  await runFor(candidates, clock);
+  const ofTenure = { path: paths.tenure, ledgerPath: paths.ledger, ...ownTenure };
+  const tenures = await loadTenureRecord({ ...ofTenure, files, clock, log });
   expect(tenures.successionTo(lastTenure)).toBe('own');
-  await tenures.keep(lastTenure);
+  tenures.keep(lastTenure);
+  await runFor(tenures, clock);
   const upgraded = fixture('0.1.0');
   await writeAll(open(upgraded));
   for (const written of [texts, new Map([...texts, ...upgraded])])
@@ -224,8 +229,9 @@ test.each(['ledger', 'listeners', 'nodes', 'placement', 'identity', 'drains', 'c
     const readAll = async (): Promise<void> => {
       await read(open(texts));
       await loadDrains({ path: paths.drains, files, log });
-      await loadCandidates({ path: paths.candidates, files, clock: virtualClock(), log });
-      await loadTenureRecord({ path: paths.tenure, ledgerPath: paths.ledger, ...ownTenure, files, log });
+      const clock = virtualClock();
+      await loadCandidates({ path: paths.candidates, files, clock, log });
+      await loadTenureRecord({ path: paths.tenure, ledgerPath: paths.ledger, ...ownTenure, files, clock, log });
     };
     await expect(readAll()).rejects.toThrow(`${paths[name]} was written by a newer release`);
   },

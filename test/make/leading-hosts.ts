@@ -1,6 +1,7 @@
 import { untilAborted } from '../../src/async/abort.ts';
+import { superviseAll } from '../../src/async/supervise-all.ts';
 import type { Term } from '../../src/controller/controller.ts';
-import { leadWhileHeld, servesAtStart } from '../../src/daemon/leadership.ts';
+import { type LeadershipDeps, leadWhileHeld, servesAtStart } from '../../src/daemon/leadership.ts';
 import { loadTenureRecord } from '../../src/daemon/tenure-record.ts';
 import type { LeaseObject } from '../../src/kube/lease-object.ts';
 import { filesOf } from '../sim/harness.ts';
@@ -73,37 +74,36 @@ export function startLeading(
       identity,
       hostname,
       files: filesOf(files),
+      clock,
       log,
     });
-    await leadWhileHeld(
-      {
-        tenures,
-        lease,
-        leaseNamespace: 'ns',
-        loadBalancerClass: 'furiwake.dev/haproxy',
-        identity,
-        setServing: (now) => {
-          if (now !== isServing) changes.push(now);
-          isServing = now;
-        },
-        hasOthers: () => hasOthers,
-        onLeaseLoss,
-        clock,
-        log,
+    const work = async (term: Term, inner: AbortSignal): Promise<void> => {
+      terms += 1;
+      isWorking = true;
+      present = term;
+      if (publishes) {
+        term.recorded();
+        term.published();
+      }
+      await untilAborted(inner);
+      isWorking = false;
+    };
+    const deps: LeadershipDeps = {
+      tenures,
+      lease,
+      leaseNamespace: 'ns',
+      loadBalancerClass: 'furiwake.dev/haproxy',
+      identity,
+      setServing: (now) => {
+        if (now !== isServing) changes.push(now);
+        isServing = now;
       },
-      async (term, inner) => {
-        terms += 1;
-        isWorking = true;
-        present = term;
-        if (publishes) {
-          term.recorded();
-          term.published();
-        }
-        await untilAborted(inner);
-        isWorking = false;
-      },
-      signal,
-    );
+      hasOthers: () => hasOthers,
+      onLeaseLoss,
+      clock,
+      log,
+    };
+    await superviseAll([(inner) => leadWhileHeld(deps, work, inner), (inner) => tenures.run(inner)], signal);
   };
   const ended = lead();
   ended.catch(() => undefined);

@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { untilAborted } from '../../src/async/abort.ts';
+import { superviseAll } from '../../src/async/supervise-all.ts';
+import type { Term } from '../../src/controller/controller.ts';
 import { loadCandidates } from '../../src/daemon/candidates.ts';
-import { leadWhileHeld } from '../../src/daemon/leadership.ts';
+import { type LeadershipDeps, leadWhileHeld } from '../../src/daemon/leadership.ts';
 import { loadTenureRecord } from '../../src/daemon/tenure-record.ts';
 import { makeLease } from '../../src/kube/lease.ts';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
@@ -36,8 +38,8 @@ async function startProcess({ name, files }: Machine): Promise<AsyncDisposable &
   const identity = `${name}_1`;
   const host = startHost({ timeFactor });
   const { client, ...harness } = await makeHarness(server, { clock, files: new Map() });
-  const deps = { files: filesOf(files), log };
-  const candidates = await loadCandidates({ ...deps, path: '/candidates', clock });
+  const deps = { files: filesOf(files), clock, log };
+  const candidates = await loadCandidates({ ...deps, path: '/candidates' });
   const tenures = await loadTenureRecord({ ...deps, path: '/tenure', ledgerPath: '/ledger', identity, hostname: name });
   const lease = makeLease({
     client,
@@ -47,34 +49,39 @@ async function startProcess({ name, files }: Machine): Promise<AsyncDisposable &
     clock,
     random: seededRandom(1),
     log,
-    onOther: (other) => void candidates.add(other),
+    onOther: (other) => candidates.add(other),
   });
   const stop = new AbortController();
   const served: string[] = [];
-  const running = leadWhileHeld(
-    {
-      lease,
-      leaseNamespace: 'kube-system',
-      loadBalancerClass: 'furiwake.dev/haproxy',
-      identity,
-      setServing: (isServing) => {
-        if (isServing) served.push(tableOf(host));
-      },
-      hasOthers: () => candidates.hasOthers(),
-      tenures,
-      onLeaseLoss: 'withdraw',
-      clock,
-      log,
+  const leadership: LeadershipDeps = {
+    lease,
+    leaseNamespace: 'kube-system',
+    loadBalancerClass: 'furiwake.dev/haproxy',
+    identity,
+    setServing: (isServing) => {
+      if (isServing) served.push(tableOf(host));
     },
-    async (term, signal) => {
-      await using _rig = await startController(server, host, {
-        files,
-        timeFactor,
-        term,
-        addresses: ['192.0.2.8-192.0.2.12'],
-      });
-      await untilAborted(signal);
-    },
+    hasOthers: () => candidates.hasOthers(),
+    tenures,
+    onLeaseLoss: 'withdraw',
+    clock,
+    log,
+  };
+  const serveTerm = async (term: Term, signal: AbortSignal): Promise<void> => {
+    await using _rig = await startController(server, host, {
+      files,
+      timeFactor,
+      term,
+      addresses: ['192.0.2.8-192.0.2.12'],
+    });
+    await untilAborted(signal);
+  };
+  const running = superviseAll(
+    [
+      (inner) => leadWhileHeld(leadership, serveTerm, inner),
+      (inner) => candidates.run(inner),
+      (inner) => tenures.run(inner),
+    ],
     stop.signal,
   );
   return {

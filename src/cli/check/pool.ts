@@ -7,14 +7,13 @@ import { makeApiServerAddresses } from '../../daemon/api-server-addresses.ts';
 import { assertNoOverlap, clusterRanges, noServiceCidrWords } from '../../daemon/cluster-ranges.ts';
 import { StartError } from '../../daemon/errors.ts';
 import type { Platform } from '../../daemon/platform.ts';
-import type { RunOptions } from '../options.ts';
+import { type RunOptions, siteOf } from '../options.ts';
 import type { CheckedCluster } from './cluster.ts';
 import type { Connection } from './connection.ts';
 import { checkDuplicates } from './duplicates.ts';
 import { counted, type Finding, named, ok, problem, warning } from './finding.ts';
 import type { CheckedHost } from './host.ts';
 import type { Inspect } from './inspect.ts';
-import { siteOf } from './services.ts';
 
 export type PoolSources = Partial<CheckedCluster> & {
   readonly host: CheckedHost;

@@ -1,18 +1,7 @@
 import { eligibilityOf } from '../../core/addresses/eligibility.ts';
 import type { Service } from '../../core/model/service.ts';
-import type { Site } from '../../core/model/site.ts';
-import type { RunOptions } from '../options.ts';
+import { type RunOptions, siteOf } from '../options.ts';
 import { counted, type Finding, named, ok, warning } from './finding.ts';
-
-/** The site as flags describe it. */
-export function siteOf(options: RunOptions): Site {
-  return {
-    ...options,
-    ranges: options.addresses ?? [],
-    handsOutOwn: options.addresses === undefined,
-    movesServices: false,
-  };
-}
 
 /** How many Services furiwake would serve, and which another implementation holds. */
 export function checkServices(services: readonly Service[], options: RunOptions): readonly Finding[] {

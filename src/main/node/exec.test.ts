@@ -15,6 +15,13 @@ test.each([
   expect(inspect(error)).not.toContain('secret');
 });
 
+test('a program that ignores SIGTERM is ended at its deadline', async () => {
+  const script = 'trap "" TERM; while :; do sleep 0.1; done';
+  await expect(systemExec.run('sh', ['-c', script], { signal, timeoutMs: 200 })).rejects.toThrow(
+    /^sh: no end within 200 ms$/,
+  );
+});
+
 test('a program that does not exist is said to be not found', async () => {
   await expect(systemExec.run('no-such-program', ['--token=secret'], { signal })).rejects.toThrow(
     /^no-such-program: not found$/,

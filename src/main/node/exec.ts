@@ -8,21 +8,17 @@ const maxOutputBytes = 64 * 1024 * 1024;
 export const systemExec: Exec = {
   run: (file, args, { stdin, signal, timeoutMs = 10_000, env }) =>
     new Promise((resolve, reject) => {
+      const options = { maxBuffer: maxOutputBytes, env: environment(env), encoding: 'utf8' } as const;
       const child = execFile(
         file,
         args,
-        { signal, timeout: timeoutMs, maxBuffer: maxOutputBytes, env: environment(env), encoding: 'utf8' },
+        { ...options, signal, timeout: timeoutMs, killSignal: 'SIGKILL' }, // a program may ignore SIGTERM
         (error, stdout, stderr) => {
-          if (error === null) resolve({ stdout, stderr });
-          else if (signal.aborted) reject(signal.reason);
-          else
-            reject(
-              new ExecError(
-                file, // without its arguments: those of a credential plugin may hold secrets
-                typeof error.code === 'number' ? error.code : undefined,
-                stderr || reasonOf(error, timeoutMs),
-              ),
-            );
+          if (error === null) return resolve({ stdout, stderr });
+          if (signal.aborted) return reject(signal.reason);
+          const exitCode = typeof error.code === 'number' ? error.code : undefined;
+          // Without the arguments: those of a credential plugin may hold secrets.
+          reject(new ExecError(file, exitCode, stderr || reasonOf(error, timeoutMs)));
         },
       );
       child.stdin?.on('error', () => undefined); // the exit of the program is more informative than a closed pipe

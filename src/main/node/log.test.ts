@@ -39,6 +39,14 @@ test('for the journal: the priority of syslog, no time, one line each', () => {
   expect(lines({ format: 'journal', level: 'debug' })[0]).toBe('<7>not shown\n');
 });
 
+test.each(['text', 'journal'] as const)('as %s, a message is one line, whatever it quotes', (format) => {
+  const written: string[] = [];
+  const write = (text: string): void => void written.push(text);
+  const log = makeLog({ level: 'info', format, isColoured: false, write, onFailing: () => undefined });
+  log.warn({}, 'nft: no\n<3>forged\u001b[2J');
+  expect(written).toEqual([expect.stringMatching(/^[^\n]*nft: no <3>forged \[2J\n$/)]);
+});
+
 test('for programs: an object per line', () => {
   expect(lines({ format: 'json' }).map((line) => JSON.parse(line) as unknown)).toMatchObject([
     { level: 'warn', msg: 'address taken', service: 'shop/web', count: 3, time: expect.any(String) },

@@ -1,6 +1,8 @@
 import { fstatSync } from 'node:fs';
 import pino from 'pino';
 import type { Log } from '../../ports/log.ts';
+import { printable } from '../../cli/terminal-text.ts';
+import { isExternal } from '../end.ts';
 
 /**
  * - `text`: for people, with the time.
@@ -56,13 +58,11 @@ export function isJournal(stream: string | undefined, descriptor = 2): boolean {
   return stream === `${dev}:${ino}`;
 }
 
-/**
- * Errors with a code have an external cause, and their message is enough. All others are faults of the program and get
- * a stack trace.
- */
 function describeError(error: unknown): unknown {
-  if (error instanceof Error && 'code' in error) return { type: error.name, code: error.code, message: error.message };
-  return error instanceof Error ? pino.stdSerializers.err(error) : error;
+  if (!(error instanceof Error)) return error;
+  return isExternal(error)
+    ? { type: error.name, code: error.code, message: error.message }
+    : pino.stdSerializers.err(error);
 }
 
 function adapt(logger: pino.Logger, failing: Log['failing']): Log {
@@ -100,7 +100,7 @@ function read(line: string): Line {
   if (error !== undefined)
     shown.push(`error=${JSON.stringify(('stack' in error ? error.stack : undefined) ?? error.message)}`);
   const text = [String(msg), ...(shown.length > 0 ? [shown.join(' ')] : [])].join('  ');
-  return { level: String(level), time: String(time), text };
+  return { level: String(level), time: String(time), text: printable(text) };
 }
 
 /** `18:02:11.345 WARN  message  service=shop/web`, in UTC. */

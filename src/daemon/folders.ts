@@ -1,5 +1,8 @@
+import { type Exec, ExecError } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
 import { StartError } from './errors.ts';
+
+const writableByOthers = 0o022;
 
 /** Throws {@link StartError} unless only root can create files in the folder. */
 export async function assertPrivate(files: Pick<Files, 'stat'>, folder: string): Promise<void> {
@@ -11,4 +14,9 @@ export async function assertPrivate(files: Pick<Files, 'stat'>, folder: string):
   );
 }
 
-const writableByOthers = 0o022;
+/** Removes the folders that are empty, in this order: inner folders first. */
+export async function removeEmptyFolders(exec: Exec, folders: readonly string[]): Promise<void> {
+  await exec.run('rmdir', folders, { signal: new AbortController().signal }).catch((error: unknown) => {
+    if (!(error instanceof ExecError)) throw error; // not empty, or missing
+  });
+}

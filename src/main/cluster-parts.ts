@@ -1,0 +1,207 @@
+import { makeFacts } from '../agent/facts.ts';
+import type { Latch } from '../async/latch.ts';
+import { superviseAll } from '../async/supervise-all.ts';
+import { type RunOptions, siteOf } from '../cli/options.ts';
+import { assembleController, type ControllerParts } from '../controller/assemble.ts';
+import type { Term } from '../controller/controller.ts';
+import type { Candidates } from '../daemon/candidates.ts';
+import { prepareCluster } from '../daemon/cluster.ts';
+import type { CommandDeps } from '../daemon/command.ts';
+import type { Drains } from '../daemon/drains.ts';
+import { StartError } from '../daemon/errors.ts';
+import type { HostStatus } from '../daemon/host-status.ts';
+import { identityOf } from '../daemon/identity.ts';
+import { leadWhileHeld } from '../daemon/leadership.ts';
+import { leaseName } from '../daemon/lease-name.ts';
+import { earlierStatePaths, statePaths } from '../daemon/platform.ts';
+import { clusterTroubles } from '../daemon/readiness.ts';
+import { sayWhenReady, type SayWhenReadyDeps } from '../daemon/say-when-ready.ts';
+import { refuseStateDir } from '../daemon/state-dir.ts';
+import { tellNodes } from '../daemon/tell-nodes.ts';
+import { loadTenureRecord } from '../daemon/tenure-record.ts';
+import type { KubeClient } from '../kube/client.ts';
+import { makeEventSender } from '../kube/events.ts';
+import { makeLease } from '../kube/lease.ts';
+import { makeIdentityFile } from '../state/identity.ts';
+import { makeFileLedger } from '../state/ledger.ts';
+import type { HostParts } from './host-parts.ts';
+
+/** Everything that works with the cluster: the connection, the Lease, and the controller of each term of the Lease. */
+export type ClusterParts = {
+  /** `undefined` until the API server has answered. */
+  connected(): HostStatus['cluster'];
+  /** Of the term of the Lease that this process is in; `undefined` between two terms. */
+  controller(): ControllerParts | undefined;
+  /** Why this host does not serve what the cluster asks for, a line each. */
+  troubles(): readonly string[];
+  /** Connects, and leads while the Lease is held, until `signal` aborts. Throws {@link StartError}. */
+  run(ready: ShownReady, signal: AbortSignal): Promise<void>;
+};
+
+/** What the line `ready: …` of the log needs of the whole host. */
+type ShownReady = Pick<SayWhenReadyDeps, 'notReady' | 'nodeStates'>;
+
+export type ClusterPartsDeps = Pick<CommandDeps, 'machine' | 'log' | 'metrics'> & {
+  readonly options: RunOptions;
+  readonly client: KubeClient;
+  /** URL of the API server. */
+  readonly server: string;
+  /** Addresses that the host needs for the API server, by text, and what each is. */
+  readonly apiServer: (signal: AbortSignal) => Promise<ReadonlyMap<string, string>>;
+  readonly hostParts: Pick<HostParts, 'agent' | 'placement' | 'host'>;
+  readonly candidates: Candidates;
+  readonly drains: Drains;
+  /** Set when `troubles` or the plan may have changed. */
+  readonly changed: Latch;
+};
+
+export async function makeClusterParts({
+  options,
+  machine,
+  client,
+  server,
+  apiServer,
+  hostParts: { agent, placement, host },
+  candidates,
+  drains,
+  changed,
+  log,
+  metrics,
+}: ClusterPartsDeps): Promise<ClusterParts> {
+  const { clock, random, files, hostname } = machine;
+  const { leaseNamespace, loadBalancerClass, stateDir } = options;
+  const paths = statePaths(stateDir);
+  const earlierPaths = earlierStatePaths(stateDir);
+  const site = siteOf(options);
+  const identity = await identityOf(
+    machine,
+    makeIdentityFile({ path: paths.identity, earlierPath: earlierPaths.identity, files, log }),
+  );
+  const tenures = await loadTenureRecord({
+    path: paths.tenure,
+    ledgerPath: paths.ledger,
+    identity: identity.name,
+    hostname,
+    files,
+    clock,
+    log,
+  });
+  const lease = makeLease({
+    client,
+    namespace: leaseNamespace,
+    name: leaseName(loadBalancerClass),
+    identity: identity.name,
+    clock,
+    random,
+    log: log.child({ part: 'lease' }),
+    onOther: (other) => candidates.add(other),
+    onClaimed: () => changed.set(),
+  });
+  const events = makeEventSender({
+    client,
+    clock,
+    random,
+    log,
+    metrics,
+    reportingController: 'furiwake.dev/controller',
+    reportingInstance: hostname,
+  });
+  const ledger = makeFileLedger({ path: paths.ledger, earlierPath: earlierPaths.records, files, clock, log });
+  const facts = makeFacts({ host, placement, site, reserved: apiServer });
+  const connectingWords = `connecting to the API server ${server}`;
+  /** `undefined` once the cluster is connected. */
+  let connecting: string | undefined = connectingWords;
+  let connected: HostStatus['cluster'];
+  let current: ControllerParts | undefined;
+
+  const connect = async (signal: AbortSignal): Promise<void> => {
+    log.info({}, connectingWords);
+    const onTrouble = (words: string): void => {
+      connecting = words;
+    };
+    const access = { client, server, leaseNamespace, clock, log, onTrouble };
+    const { gitVersion } = await prepareCluster(access, site.ranges, signal);
+    connecting = undefined;
+    connected = { server, kubernetes: gitVersion };
+    log.info({ ...connected, class: loadBalancerClass }, 'connected to the cluster');
+  };
+
+  /** With new stores, because the knowledge of an earlier term may be from another history. */
+  const serveTerm = async (term: Term, ready: ShownReady, signal: AbortSignal): Promise<void> => {
+    const end = new AbortController();
+    const published = (): void => {
+      term.published();
+      changed.set();
+    };
+    const parts = assembleController({
+      client,
+      site: { ...site, movesServices: site.handsOutOwn && candidates.hasOthers() },
+      host: agent,
+      term: { ...term, published },
+      facts,
+      ledger,
+      drains,
+      events,
+      mayWrite: () => lease.isHeld(),
+      clock,
+      random,
+      log,
+      metrics,
+      signal: AbortSignal.any([signal, end.signal]),
+    });
+    const { stores, controller } = parts;
+    const shown = { ...ready, plan: () => controller.plan(), report: () => agent.report(), changed, clock, log };
+    current = parts;
+    try {
+      await superviseAll(
+        [
+          (inner) => stores.watch(inner),
+          (inner) => controller.run(inner),
+          (inner) => events.run(inner),
+          (inner) => tellNodes(stores.nodes, events, inner),
+          (inner) => sayWhenReady(shown, inner),
+        ],
+        signal,
+      );
+    } finally {
+      current = undefined;
+      end.abort();
+      await parts.drained;
+    }
+  };
+
+  const serve = async (ready: ShownReady, signal: AbortSignal): Promise<void> => {
+    if (site.handsOutOwn && placement.addresses().primary.length === 0)
+      throw new StartError('this host has no address on the interface of its default route to assign: set --addresses');
+    await connect(signal);
+    await identity.keep().catch((error: unknown) => refuseStateDir(stateDir, error));
+    await leadWhileHeld(
+      {
+        lease,
+        leaseNamespace,
+        loadBalancerClass,
+        identity: identity.name,
+        setServing: (isServing) => agent.setServing(isServing),
+        hasOthers: () => candidates.hasOthers(),
+        tenures,
+        onLeaseLoss: options.onLeaseLoss,
+        clock,
+        log,
+      },
+      (term, inner) => serveTerm(term, ready, inner),
+      signal,
+    );
+  };
+
+  const shownLease = `${leaseNamespace}/${leaseName(loadBalancerClass)}`;
+  return {
+    connected: () => connected,
+    controller: () => current,
+    troubles: () => clusterTroubles({ connecting, lease, leaseName: shownLease, parts: current }),
+    run: (ready, signal) =>
+      superviseAll(
+        [(inner) => serve(ready, inner), (inner) => candidates.run(inner), (inner) => tenures.run(inner)],
+        signal,
+      ),
+  };
+}

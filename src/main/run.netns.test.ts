@@ -1,0 +1,129 @@
+import { randomUUID } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { makeMachine, makeOptions } from '../../test/make/machine.ts';
+import { type NetLab, startNetLab } from '../../test/netns/net-lab.ts';
+import { patience } from '../../test/netns/patience.ts';
+import { type SimApiServer, startSimApiServer } from '../../test/sim/apiserver.ts';
+import { type RecordedLog, recordLog } from '../../test/sim/observers.ts';
+import { askAdmin } from '../daemon/admin.ts';
+import type { HostStatus } from '../daemon/host-status.ts';
+import { systemClock } from './node/clock.ts';
+import { systemFiles } from './node/files.ts';
+import { makeMetrics } from './node/metrics.ts';
+import { run } from './run.ts';
+
+const address = '10.50.0.1';
+const lease = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease' };
+
+let lab: NetLab;
+let server: SimApiServer;
+
+beforeEach(async () => {
+  lab = await startNetLab({ nodes: 0 });
+  server = await startSimApiServer({ seed: 1 });
+  server.put('Namespace', { metadata: { name: 'furiwake-system' } });
+  server.put('Node', {
+    metadata: { name: 'n1' },
+    status: { addresses: [{ type: 'InternalIP', address: '10.20.0.11' }] },
+  });
+  server.put('Service', {
+    metadata: { name: 'web', namespace: 'default' },
+    spec: { type: 'LoadBalancer', ipFamilies: ['IPv4'], ports: [{ port: 80, protocol: 'TCP', nodePort: 30_080 }] },
+  });
+});
+afterEach(async () => {
+  await server[Symbol.asyncDispose]();
+  await lab[Symbol.asyncDispose]();
+});
+
+type Furiwake = AsyncDisposable & {
+  readonly log: RecordedLog;
+  readonly status: () => Promise<HostStatus | undefined>;
+};
+
+/** `furiwake run` on the load-balancer host of the lab; ends when it is disposed of. */
+async function startFuriwake(): Promise<Furiwake> {
+  const [log, stop] = [recordLog(), new AbortController()];
+  const kubeconfig = `${lab.folder}/kubeconfig`;
+  await writeFile(kubeconfig, server.kubeconfig());
+  const options = makeOptions({
+    kubeconfig,
+    addresses: `${address}-10.50.0.9`,
+    stateDir: `${lab.folder}/state`,
+    metricsAddress: 'none',
+  });
+  const machine = makeMachine({
+    clock: systemClock,
+    random: Math.random,
+    exec: lab.balancer.execPort,
+    files: systemFiles,
+    newId: randomUUID,
+    lockFolder: `${lab.folder}/lock`,
+  });
+  const ended = run(
+    options,
+    { version: '0.2.0', machine, log, metrics: makeMetrics(), onReload: () => undefined },
+    stop.signal,
+  );
+  ended.catch(() => undefined); // awaited below
+  return {
+    log,
+    status: async () => {
+      const socket = `${lab.folder}/state/admin.sock`;
+      const text = await askAdmin(socket, 'GET', '/status', '', AbortSignal.timeout(5_000)).catch(() => undefined);
+      return text === undefined ? undefined : (JSON.parse(text) as HostStatus);
+    },
+    [Symbol.asyncDispose]: async () => {
+      stop.abort();
+      await ended;
+    },
+  };
+}
+
+const hasAddress = async (): Promise<boolean> =>
+  (await lab.balancer.exec('ip', '-oneline', 'address')).includes(` ${address}/`);
+
+test.each([
+  ['that has always been alone serves its last table', []],
+  [
+    'that has seen another candidate adds no address',
+    [`{"file":"candidates","version":1}\n{"identity":"lb2_c-d","seen":"2026-01-01T00:00:00Z"}\n`],
+  ],
+])('after a reboot, a host %s before it holds the Lease', async (_, candidates) => {
+  {
+    await using _first = await startFuriwake();
+    await expect.poll(hasAddress, patience).toBe(true);
+  }
+  await lab.balancer.exec('ip', 'address', 'del', `${address}/32`, 'dev', 'furiwake0'); // as a reboot does
+  for (const text of candidates) await writeFile(`${lab.folder}/state/candidates.jsonl`, text);
+  server.faults.isDown = true;
+
+  await using second = await startFuriwake();
+  await expect
+    .poll(async () => (await second.status())?.notReady.join(), patience)
+    .not.toContain('nothing is programmed yet');
+  expect(await hasAddress()).toBe(candidates.length === 0);
+  server.faults.isDown = false;
+  await expect.poll(hasAddress, patience).toBe(true);
+});
+
+test('a host that lost the Lease shows no plan of its last term, and the new one when it has the Lease again', async () => {
+  await using furiwake = await startFuriwake();
+  await expect.poll(async () => (await furiwake.status())?.notReady, patience).toEqual([]);
+  expect(await furiwake.status()).toMatchObject({ pool: { used: 1 }, services: [{ service: 'default/web' }] });
+
+  const [held] = server.list('Lease');
+  server.put('Lease', {
+    ...lease,
+    metadata: held!.metadata,
+    spec: { ...held!.spec, holderIdentity: 'lb2_c-d', renewTime: '2026-01-01T00:00:00.000000Z' },
+  });
+  await expect.poll(async () => (await furiwake.status())?.services, patience).toEqual([]);
+  const lost = await furiwake.status();
+  expect(lost?.notReady).toContain('Services and Nodes are not known yet');
+  expect([lost?.pool, lost?.nodeStates, lost?.unusedNodes, lost?.otherServices]).toEqual([undefined, undefined, [], 0]);
+
+  server.put('Lease', { ...lease, metadata: held!.metadata, spec: { ...held!.spec, holderIdentity: '' } });
+  await expect.poll(async () => (await furiwake.status())?.services.length, patience).toBe(1);
+});
