@@ -9,8 +9,10 @@ export type FakePlacement = {
   readonly placement: Placement;
   /** The added addresses. */
   readonly placed: Map<string, Ip>;
-  /** Sets the host's own addresses. */
+  /** Sets the host's own addresses: all of them are on the interface of the default route. */
   setOwn(...addresses: readonly string[]): void;
+  /** The host has no default route; its addresses stay. */
+  loseDefaultRoute(): void;
   /** Sets the addresses that the host needs to work, by text, each with its role. */
   setNeeds(needs: HostAddresses['needs']): void;
   /** From now on the kernel refuses these addresses, with these messages. */
@@ -88,6 +90,9 @@ export function makeFakePlacement(
     setOwn: (...texts) => {
       const own = new Map(texts.map((text) => [text, ip(text)]));
       known = { ...known, own, primary: [...own.values()] };
+    },
+    loseDefaultRoute: () => {
+      known = { ...known, primary: [] };
     },
     setNeeds: (needs) => {
       known = { ...known, needs };

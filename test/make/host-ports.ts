@@ -27,7 +27,10 @@ export type StepName =
  * The ports of a host, in memory: they record their calls, keep accepted values, and fail as configured. Each conforms
  * to the contract of its port (test/contract/).
  */
-export type FakeHostPorts = Pick<FakePlacement, 'setOwn' | 'setNeeds' | 'setRefused' | 'tellNetwork'> & {
+export type FakeHostPorts = Pick<
+  FakePlacement,
+  'setOwn' | 'loseDefaultRoute' | 'setNeeds' | 'setRefused' | 'tellNetwork'
+> & {
   readonly proxy: Proxy;
   readonly steering: Steering;
   /** Another program changes the nftables table in the kernel. */

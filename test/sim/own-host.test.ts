@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import { type RigOptions, type SimHost, startController, startHost } from './controller-rig.ts';
 
@@ -7,10 +7,11 @@ import { type RigOptions, type SimHost, startController, startHost } from './con
  * programs that listen on it.
  */
 
+type Condition = { readonly status: string; readonly reason: string; readonly message: string };
 type Shown = {
   readonly status?: {
     readonly loadBalancer?: { readonly ingress?: readonly { readonly ip?: string }[] };
-    readonly conditions?: readonly { readonly type: string; readonly reason: string }[];
+    readonly conditions?: readonly (Condition & { readonly type: string })[];
   };
 };
 
@@ -34,19 +35,23 @@ afterEach(async () => {
   for (const each of stack.splice(0).toReversed()) await each[Symbol.asyncDispose]();
 });
 
-/** Starts the controller, and makes a Service with this TCP port. */
+/** Starts the controller, and makes the Service `a` with this TCP port. */
 async function serve(options: RigOptions, port = 80): Promise<void> {
   stack.push(await startController(server, host, options));
+  put('a', port);
+}
+
+function put(name: string, port: number): void {
   server.put('Service', {
-    metadata: { name: 'a', namespace: 'default' },
-    spec: { type: 'LoadBalancer', ipFamilies: ['IPv4'], ports: [{ port, protocol: 'TCP', nodePort: 30_080 }] },
+    metadata: { name, namespace: 'default' },
+    spec: { type: 'LoadBalancer', ipFamilies: ['IPv4'], ports: [{ port, protocol: 'TCP', nodePort: 30_000 + port }] },
   });
 }
 
-const shown = (): Shown['status'] => (server.get('Service', 'default/a') as Shown | undefined)?.status;
+const shown = (name = 'a'): Shown['status'] => (server.get('Service', `default/${name}`) as Shown | undefined)?.status;
 const shownIps = (): readonly (string | undefined)[] => (shown()?.loadBalancer?.ingress ?? []).map(({ ip }) => ip);
-const reason = (): string | undefined =>
-  shown()?.conditions?.find(({ type }) => type === 'furiwake.dev/AddressAssigned')?.reason;
+const conditionOf = (type: string, name?: string): Condition | undefined =>
+  shown(name)?.conditions?.find((condition) => condition.type === `furiwake.dev/${type}`);
 const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 20_000, interval: 5 });
 
 test('a Service follows the own address of the host when that changes', async () => {
@@ -57,6 +62,88 @@ test('a Service follows the own address of the host when that changes', async ()
   host.ports.tellNetwork('addresses');
   await until(() => expect(shownIps()).toEqual(['192.0.2.61']));
   expect([...host.ports.held.placed.keys()]).toEqual([]);
+});
+
+describe('a Service keeps the own address of the host, and its connections,', () => {
+  const [address, port] = ['192.0.2.51', 80];
+  let options: RigOptions;
+  const planWith = async (steps: () => void): Promise<void> => {
+    steps();
+    host.ports.tellNetwork('addresses');
+    const audits = (): number => host.ports.steps.filter((step) => step === 'placement.audit').length;
+    const before = audits();
+    await until(() => expect(audits()).toBeGreaterThan(before));
+    // Any other Service: the controller has planned with the addresses that the host has by now.
+    put(`after-${before}`, 8_000 + before);
+    await until(() => expect(conditionOf('AddressAssigned', `after-${before}`)).toBeDefined());
+  };
+
+  const begin = async (): Promise<void> => {
+    host.ports.setOwn(address);
+    options = { ...handsOutOwn, files: new Map() };
+    await serve(options, port);
+    await until(() => expect(shownIps()).toEqual([address]));
+    await until(() => expect(conditionOf('AddressAssigned')?.status).toBe('True'));
+    host.ports.steps.length = 0;
+  };
+  const expectKept = (): void => {
+    expect(shownIps()).toEqual([address]);
+    expect(conditionOf('AddressAssigned')).toMatchObject({ status: 'True', reason: 'Assigned' });
+    expect(host.ports.steps.filter((step) => step.startsWith('end'))).toEqual([]);
+    expect([...host.ports.held.proxy.keys()]).toContain(`${address}|${port}|TCP`);
+    expect([...host.ports.held.placed.keys()]).toEqual([]);
+  };
+
+  test('when the address is lost and restored, and says so meanwhile', async () => {
+    await begin();
+    await planWith(() => host.ports.setOwn());
+    await until(() => expect(conditionOf('Serving')).toMatchObject({ status: 'False', reason: 'DataplaneError' }));
+    expect(conditionOf('Serving')?.message).toContain(`${address} is no longer an address of this host`);
+    expectKept();
+    await planWith(() => host.ports.setOwn(address));
+    await until(() => expect(conditionOf('Serving')?.reason).not.toBe('DataplaneError'));
+    expectKept();
+  });
+
+  test('when the default route is lost and restored', async () => {
+    await begin();
+    await planWith(() => host.ports.loseDefaultRoute());
+    expect(conditionOf('Serving')?.reason).not.toBe('DataplaneError');
+    expectKept();
+    await planWith(() => host.ports.setOwn(address));
+    expectKept();
+  });
+
+  test('when the controller starts without the address', async () => {
+    await begin();
+    await stack.pop()?.[Symbol.asyncDispose]();
+    host.ports.setOwn();
+    stack.push(await startController(server, host, options));
+    await planWith(() => undefined);
+    expect(conditionOf('Serving')?.reason).toBe('DataplaneError');
+    expectKept();
+  });
+});
+
+test('a Service follows the own address of the host to another one, however long it had none', async () => {
+  host.ports.setOwn('192.0.2.51');
+  await serve(handsOutOwn);
+  await until(() => expect(shownIps()).toEqual(['192.0.2.51']));
+  host.ports.setOwn();
+  host.ports.tellNetwork('addresses');
+  await until(() => expect(conditionOf('Serving')?.reason).toBe('DataplaneError'));
+  host.ports.setOwn('192.0.2.61');
+  host.ports.tellNetwork('addresses');
+  await until(() => expect(shownIps()).toEqual(['192.0.2.61']));
+  expect([...host.ports.held.placed.keys()]).toEqual([]);
+});
+
+test('a Service without an address waits for one while the host has none', async () => {
+  await serve(handsOutOwn);
+  await until(() => expect(conditionOf('AddressAssigned')?.message).toContain('no IPv4 address on the interface'));
+  host.ports.setOwn('192.0.2.51');
+  host.ports.tellNetwork('addresses');
+  await until(() => expect(shownIps()).toEqual(['192.0.2.51']));
 });
 
 test('a change of the own address counts although the host is being asked just then', async () => {
@@ -86,7 +173,7 @@ test('a Service waits for a port of an own address while a program listens on it
   host.ports.setOwn('192.0.2.51');
   host.ports.listening = [{ address: undefined, family: 4, port: 8_080 }];
   await serve(handsOutOwn, 8_080);
-  await until(() => expect(reason()).toBe('PortInUseOnHost'));
+  await until(() => expect(conditionOf('AddressAssigned')?.reason).toBe('PortInUseOnHost'));
   expect(shownIps()).toEqual([]);
   host.ports.listening = [];
   await until(() => expect(shownIps()).toEqual(['192.0.2.51']));

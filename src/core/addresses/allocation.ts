@@ -73,13 +73,14 @@ export class Allocation {
    * Whether the Service may have these ports of the address, or why not. Asking changes nothing.
    *
    * A Service may keep a recorded address that has left the pool, and its neighbours there though a sharing key was removed,
-   * but no address that the cluster or the host needs. The host's own address follows the host.
+   * but no address that the cluster or the host needs. Where the pool is the host's own addresses, it keeps a recorded one
+   * until the host has another of that family: a cable or the default route may return.
    */
   mayHave(claimant: Claimant, ip: Ip, ports: readonly ServicePort[] = claimant.ports): true | Verdict {
     const need = this.#pool.excluded.get(ip.text);
     if (need !== undefined) return { reason: 'AddressInUse', message: `${ip.text} is in use: ${need}` };
     const isRecorded = claimant.record?.addresses.some(({ text }) => text === ip.text) ?? false;
-    const mayStay = isRecorded && !this.#site.handsOutOwn;
+    const mayStay = isRecorded && !(this.#site.handsOutOwn && this.hasFamily(ip.family));
     if (!mayStay && this.#rangeOf(ip) === undefined) return this.#outsidePool(ip);
     for (const port of ports) {
       const problem = this.#hostNeed(claimant, ip, port) ?? this.#conflict(claimant, ip, port);
@@ -137,9 +138,15 @@ export class Allocation {
       ok: false,
       verdict: this.hasFamily(family)
         ? exhausted(family, refusals)
-        : { reason: 'FamilyUnavailable', message: `the address pool has no IPv${family} addresses` },
+        : { reason: 'FamilyUnavailable', message: this.#noneOf(family) },
       waitsForHost: refusals.some(({ reason }) => reason === 'PortInUseOnHost'),
     };
+  }
+
+  #noneOf(family: Family): string {
+    return this.#site.handsOutOwn
+      ? `the load-balancer host has no IPv${family} address on the interface of its default route that can be assigned`
+      : `the address pool has no IPv${family} addresses`;
   }
 
   /** Those that need no request, lowest first. Costs no more than the addresses in use, however large the ranges. */
@@ -183,7 +190,8 @@ export class Allocation {
   /** The host keeps ports of its own addresses for itself, so that no Service ever cuts off an administrator's ssh. */
   #hostNeed({ recorded }: Claimant, ip: Ip, { port, protocol }: ServicePort): Verdict | undefined {
     const { ownAddresses, listening } = this.#host;
-    if (!ownAddresses.some(({ text }) => text === ip.text)) return undefined;
+    // An own address that the host lacks at present has its programs again when it is back.
+    if (!this.#site.handsOutOwn && !ownAddresses.some(({ text }) => text === ip.text)) return undefined;
     if (this.#site.reservedPorts.has(port)) {
       return {
         reason: 'PortInUseOnHost',

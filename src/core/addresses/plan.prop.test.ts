@@ -55,6 +55,11 @@ function hasOnRecord({ records }: AddressInput, service: Service, ip: Ip): boole
   return records.get(service.uid)?.addresses.some(({ text }) => text === ip.text) ?? false;
 }
 
+/** Whether a Service keeps a recorded address that the pool lacks: the host's own only until there is another one. */
+function mayOutlivePool({ site, pool }: AddressInput, { family }: Ip): boolean {
+  return !site.handsOutOwn || !pool.ranges.some((range) => range.family === family);
+}
+
 test('no listener is given twice', () => {
   eachPlan((input, plan) => {
     const listeners = servedBy(input, plan).map(({ listener }) => listener);
@@ -70,7 +75,7 @@ test('an address is of the pool, or was the Service’s before, and never one th
       expect(isHostAddress).toBe(site.handsOutOwn);
       for (const { ip } of addresses) {
         const isInPool = pool.ranges.some((range) => rangeContains(range, ip));
-        expect(isInPool || (hasOnRecord(input, service, ip) && !site.handsOutOwn)).toBe(true);
+        expect(isInPool || (hasOnRecord(input, service, ip) && mayOutlivePool(input, ip))).toBe(true);
         expect(pool.excluded.has(ip.text)).toBe(false);
         if (!isInPool) continue;
         expect(host.needs.has(ip.text)).toBe(false);
@@ -103,7 +108,7 @@ test('the host keeps its ports, but a program takes none from a Service that had
   eachPlan((input, plan) => {
     const { host, site, records } = input;
     for (const { service, ip, port, listener } of servedBy(input, plan)) {
-      if (!host.ownAddresses.some(({ text }) => text === ip.text)) continue;
+      if (!site.handsOutOwn && !host.ownAddresses.some(({ text }) => text === ip.text)) continue;
       expect(site.reservedPorts.has(port)).toBe(false);
       const isInTheWay = host.listening.some(
         (socket) => socket.port === port && (socket.address?.text ?? ip.text) === ip.text && socket.family >= ip.family,
@@ -142,11 +147,11 @@ test('a Service keeps an address and listeners that it may have, unless it reque
       for (const ip of record?.addresses ?? []) {
         if (servable.length === 0 || !service.spec.ipFamilies.includes(ip.family) || pool.excluded.has(ip.text))
           continue;
-        if (site.handsOutOwn && !pool.ranges.some((range) => rangeContains(range, ip))) continue;
+        if (!mayOutlivePool(input, ip) && !pool.ranges.some((range) => rangeContains(range, ip))) continue;
         if (request.ok && request.addresses.some(({ family }) => family === ip.family)) continue;
         const kept = plan.assignments.get(service.key)?.addresses.find((each) => each.ip.text === ip.text);
         expect(kept).toBeDefined();
-        const isOwn = host.ownAddresses.some(({ text }) => text === ip.text);
+        const isOwn = site.handsOutOwn || host.ownAddresses.some(({ text }) => text === ip.text);
         for (const port of servable) {
           const listener = listenerKey(ip, port.port, port.protocol);
           const isClaimed = [...services.values()].some(
