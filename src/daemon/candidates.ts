@@ -27,11 +27,12 @@ export async function loadCandidates(deps: {
   readonly clock: Clock;
   readonly log: Log;
 }): Promise<Candidates> {
-  const { clock, log } = deps;
+  const { path, files, clock, log } = deps;
   const file = makeMapFile<string, string>({
     ...deps,
     name: 'candidates',
     version: 1,
+    without: 'another host is assumed, so this one withdraws when it cannot renew the Lease',
     encode: (seen, identity) => ({ identity, seen }),
     decode: (fields) => {
       const { identity, seen } = schema.parse(fields);
@@ -39,9 +40,11 @@ export async function loadCandidates(deps: {
     },
   });
   const due = makeLatch();
+  // Only a host that has seen another one has the file, whatever is still readable in it.
+  const hasSeenOne = await files.exists(path);
   let known = (await file.read()) ?? PersistentMap.empty<string, string>();
   return {
-    hasOthers: () => known.size > 0,
+    hasOthers: () => hasSeenOne || known.size > 0,
     add: (identity) => {
       known = known.with([[identity, new Date(clock.now()).toISOString()]]);
       due.set();

@@ -29,6 +29,7 @@ export async function loadDrains(deps: {
     ...deps,
     name: 'drains',
     version: 1,
+    without: 'no node counts as drained; drain again those that should be',
     encode: (_, node) => ({ node }),
     decode: (fields) => [schema.parse(fields).node as NodeName, true],
   });

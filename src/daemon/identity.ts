@@ -8,7 +8,7 @@ export type Identity = {
   readonly keep: () => Promise<void>;
 };
 
-/** The identity on the disk, or a new one. Throws `NewerFileError`. */
+/** The identity on the disk, or a new one. Throws `NewerFileError`, `UnreadableFileError`. */
 export async function identityOf(
   { hostname, newId }: Pick<Platform, 'hostname' | 'newId'>,
   file: IdentityFile,

@@ -164,6 +164,20 @@ test.each([
     });
 });
 
+test('a marker that cannot be read is named, with what to do', async () => {
+  fill('ledger.jsonl', 'furiwake-state/');
+  for (const use of [openStateDir, deleteState])
+    await expect(use(disk, stateDir)).rejects.toMatchObject({
+      code: 'START',
+      message: expect.stringMatching(
+        /furiwake-state cannot be read \(EISDIR: .*\): repair the disk or, .* replace the marker by an empty file$/,
+      ),
+    });
+  rmSync(`${stateDir}/furiwake-state`, { recursive: true });
+  writeFileSync(`${stateDir}/furiwake-state`, '');
+  await openStateDir(disk, stateDir);
+});
+
 test('an error without relation to the disk stays as it is', () => {
   const end = new DOMException('ended by SIGTERM', 'AbortError');
   expect(() => refuseStateDir('/x', end)).toThrow(end);

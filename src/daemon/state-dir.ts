@@ -73,12 +73,18 @@ export async function findStateDir(files: Files, stateDir: string): Promise<'pre
  * other folder.
  */
 async function ownershipOf(files: Files, stateDir: string): Promise<'marked' | 'earlier' | 'empty'> {
-  const text = await files.read(`${stateDir}/${markerName}`);
+  const marker = `${stateDir}/${markerName}`;
+  const text = await files.read(marker).catch((error: Error) => {
+    throw new StartError(
+      `${marker} cannot be read (${error.message}): repair the disk or, if the folder is furiwake's, replace the marker by an empty file`,
+      { cause: error },
+    );
+  });
   if (text !== undefined) {
-    const marker = markerSchema.safeParse(parseJson(text)).data;
-    if (marker !== undefined && marker.version > version)
+    const written = markerSchema.safeParse(parseJson(text)).data;
+    if (written !== undefined && written.version > version)
       throw new StartError(
-        `${stateDir} belongs to a newer release of furiwake (version ${marker.version}, this one knows up to version ${version}): start the newer release, or run its \`furiwake cleanup\` before going back`,
+        `${stateDir} belongs to a newer release of furiwake (version ${written.version}, this one knows up to version ${version}): start the newer release, or run its \`furiwake cleanup\` before going back`,
       );
     return 'marked'; // a torn marker is also valid: a crash or a full disk cut it short
   }

@@ -50,6 +50,7 @@ export async function loadTenureRecord(deps: {
     ...deps,
     name: 'tenure',
     version: 1,
+    without: 'addresses in the statuses of the Services go before those of the ledger',
     encode: (kept) => kept,
     decode: (fields) => {
       const kept = schema.parse(fields);

@@ -2,11 +2,11 @@ import * as z from 'zod';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
-import { makeMapFile } from './map-file.ts';
+import { makeMapFile, UnreadableFileError } from './map-file.ts';
 
 /** The name of this host in the Lease, on the disk: a file with one entry. */
 export type IdentityFile = {
-  /** `undefined` where there is none; a damaged line is skipped and logged. Throws `NewerFileError`. */
+  /** `undefined` where there is none; a damaged line is skipped and logged. Throws `NewerFileError`, `UnreadableFileError`. */
   read(): Promise<string | undefined>;
   /** Does nothing when the name was read from the file. */
   write(name: string): Promise<void>;
@@ -33,7 +33,11 @@ export function makeIdentityFile(deps: {
   return {
     read: async () => {
       saved = (await file.read())?.get('identity');
-      return saved ?? ((await files.read(earlierPath))?.trim() || undefined);
+      if (saved !== undefined) return saved;
+      const earlier = await files.read(earlierPath).catch((error: unknown) => {
+        throw new UnreadableFileError(earlierPath, error);
+      });
+      return earlier?.trim() || undefined;
     },
     write: async (name) => {
       if (name === saved) return;

@@ -37,6 +37,7 @@ export function makeFileLedger(deps: {
     ...deps,
     name: 'ledger',
     version: 2,
+    without: 'addresses are adopted from the statuses of the Services',
     encode: (record) => ({ ...record, addresses: record.addresses.map((ip) => ip.text) }),
     decode,
     earlier: { path: deps.earlierPath, decode },

@@ -15,8 +15,8 @@ import type { Log } from '../ports/log.ts';
  */
 export type MapFile<K extends string, V> = {
   /**
-   * `undefined` if there is no file. Damaged lines are skipped and logged; every other line counts. Throws {@link
-   * NewerFileError}.
+   * `undefined` if there is no file, or none that can be read, which is logged. Damaged lines are skipped and logged; every
+   * other line counts. Throws {@link NewerFileError}, and {@link UnreadableFileError} if `without` is not given.
    */
   read(): Promise<PersistentMap<K, V> | undefined>;
   /**
@@ -37,6 +37,16 @@ export class NewerFileError extends Error {
   }
 }
 
+/** The system cannot read a file that furiwake does not start without. */
+export class UnreadableFileError extends Error {
+  override readonly name = 'UnreadableFileError';
+  readonly code = 'UNREADABLE_FILE';
+  constructor(path: string, cause: unknown) {
+    const words = cause instanceof Error ? cause.message : String(cause);
+    super(`${path} cannot be read (${words}): repair the disk, or remove the file`, { cause });
+  }
+}
+
 export type MapFileDeps<K extends string, V> = {
   readonly path: string;
   /** For the header, with the version of the entry format. */
@@ -44,6 +54,8 @@ export type MapFileDeps<K extends string, V> = {
   readonly version: number;
   readonly files: Files;
   readonly log: Log;
+  /** What furiwake does while the system cannot read the file: ends the line that says so. */
+  readonly without?: string;
   /** Fields of the entry's JSON object; neither `gone` nor `file` is one of them. */
   readonly encode: (value: V, key: K) => object;
   /** Reads such an object; throws for any other. */
@@ -65,11 +77,12 @@ type Written<K extends string, V> = {
 const headerSchema = z.object({ file: z.string(), version: z.int() });
 
 export function makeMapFile<K extends string, V>(deps: MapFileDeps<K, V>): MapFile<K, V> {
-  const { path, name, version, files, log, encode, decode, earlier } = deps;
+  const { path, name, version, files, log, encode, decode, earlier, without } = deps;
   const header = `${JSON.stringify({ file: name, version })}\n`;
   const lineOf = (value: V, key: K): string => `${JSON.stringify(encode(value, key))}\n`;
   let written: Written<K, V> | undefined;
   let isEarlierThere = true;
+  const unreadable = new Set<string>();
 
   const changesSince = (before: PersistentMap<K, V>, map: PersistentMap<K, V>): string =>
     PersistentMap.changedKeys(before, map)
@@ -95,6 +108,7 @@ export function makeMapFile<K extends string, V>(deps: MapFileDeps<K, V>): MapFi
   const replace = async (map: PersistentMap<K, V>): Promise<Written<K, V>> => {
     // The text is built each time: keeping it would take 2.5 MB with 10,000 Services.
     const text = header + Array.from(map, ([key, value]) => lineOf(value, key)).join('');
+    if (unreadable.delete(path)) await files.remove(path); // no file can be renamed to the name of a folder
     await files.write(path, text);
     if (earlier !== undefined && isEarlierThere) await files.remove(earlier.path);
     isEarlierThere = false;
@@ -131,16 +145,27 @@ export function makeMapFile<K extends string, V>(deps: MapFileDeps<K, V>): MapFi
   /** Without the last one, which is empty or was cut short by a crash before furiwake acted on it. */
   const linesOf = (text: string): readonly string[] => text.split('\n').slice(0, -1);
 
+  const readText = async (from: string): Promise<string | undefined> => {
+    try {
+      return await files.read(from);
+    } catch (error) {
+      if (without === undefined) throw new UnreadableFileError(from, error);
+      if (!unreadable.has(from)) log.error({ file: from, err: error }, `a state file cannot be read: ${without}`);
+      unreadable.add(from);
+      return undefined;
+    }
+  };
+
   return {
     read: async () => {
-      const text = await files.read(path);
+      const text = await readText(path);
       if (text !== undefined) {
         const [first = '', ...lines] = linesOf(text);
         const found = headerSchema.safeParse(parseJson(first));
         if (found.success && found.data.version > version) throw new NewerFileError(path, found.data.version, version);
         return found.success ? readLines(path, lines, 2, decode) : readLines(path, [first, ...lines], 1, decode);
       }
-      const old = earlier && (await files.read(earlier.path));
+      const old = earlier && (await readText(earlier.path));
       return earlier === undefined || old === undefined
         ? undefined
         : readLines(earlier.path, linesOf(old), 1, earlier.decode);

@@ -7,6 +7,8 @@ import { makeMapFile } from './map-file.ts';
 const schema = z.object({ address: z.string(), interface: z.string() });
 const earlierSchema = z.object({ version: z.literal(1), addresses: z.array(schema) });
 
+const without = "the addresses on furiwake0, furiwake1 … are known without it; all others count as the host's own";
+
 /** The addresses that furiwake added to this host: text of the address → name of the interface. */
 export type PlacementRecordFile = {
   /** Empty if there is no file; damaged lines are skipped and logged. Throws `NewerFileError`. */
@@ -26,6 +28,7 @@ export function makePlacementRecord(deps: {
     ...deps,
     name: 'placement',
     version: 2,
+    without,
     encode: (name, address) => ({ address, interface: name }),
     decode: (fields) => {
       const entry = schema.parse(fields);
@@ -33,16 +36,13 @@ export function makePlacementRecord(deps: {
     },
   });
   const readEarlier = async (): Promise<PersistentMap<string, string>> => {
-    const text = await files.read(earlierPath);
-    if (text === undefined) return PersistentMap.empty();
     try {
+      const text = await files.read(earlierPath);
+      if (text === undefined) return PersistentMap.empty();
       const { addresses } = earlierSchema.parse(JSON.parse(text));
       return PersistentMap.from(addresses.map((entry) => [entry.address, entry.interface]));
     } catch (error) {
-      log.error(
-        { file: earlierPath, err: error },
-        'damaged record of addresses; those on furiwake0, furiwake1 … are known without it',
-      );
+      log.error({ file: earlierPath, err: error }, `damaged record of addresses: ${without}`);
       return PersistentMap.empty();
     }
   };

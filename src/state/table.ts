@@ -36,6 +36,8 @@ export type TableFileDeps = {
   readonly log: Log;
 };
 
+const unserved = 'the last table is not restored; furiwake waits for the API server';
+
 export function makeTableFile({ listenersPath, nodesPath, earlier, files, log }: TableFileDeps): TableFile {
   let placed: ReadonlyMap<string, unknown> = new Map();
   const listenerFile = makeMapFile<ListenerKey, Listener>({
@@ -44,6 +46,7 @@ export function makeTableFile({ listenersPath, nodesPath, earlier, files, log }:
     version: 2,
     files,
     log,
+    without: unserved,
     encode: encodeListener,
     decode: decodeListener,
     earlier: { path: earlier.rowsPath, decode: (fields) => decodeRow(fields, placed) },
@@ -54,6 +57,7 @@ export function makeTableFile({ listenersPath, nodesPath, earlier, files, log }:
     version: 2,
     files,
     log,
+    without: unserved,
     encode: ({ name, addresses, state }) => ({ name, addresses: addresses.map(({ text }) => text), state }),
     decode: decodeNode,
   });
@@ -147,9 +151,9 @@ async function readEarlierNodes(
   path: string,
   log: Log,
 ): Promise<PersistentMap<NodeName, TrafficNode> | undefined> {
-  const text = await files.read(path);
-  if (text === undefined) return undefined;
   try {
+    const text = await files.read(path);
+    if (text === undefined) return undefined;
     const saved = earlierNodes.parse(JSON.parse(text));
     const nodes = new Map<NodeName, TrafficNode>();
     for (const { node, address, state } of [...saved[4], ...saved[6]]) {
@@ -158,7 +162,10 @@ async function readEarlierNodes(
     }
     return PersistentMap.from(nodes);
   } catch (error) {
-    log.warn({ file: path, err: error }, 'the nodes of the earlier release cannot be read; waiting for the API server');
+    log.error(
+      { file: path, err: error },
+      'the nodes of the earlier release cannot be read; waiting for the API server',
+    );
     return undefined;
   }
 }

@@ -46,8 +46,9 @@ export function makeHaproxyFiles(deps: {
   const load = async (wanted: WantedFiles): Promise<{ readonly isMapAsWanted: boolean }> => {
     await files.makeFolder(folder);
     await files.makeFolder(paths.emptyFolder);
-    config = await files.read(paths.config);
-    const map = await files.read(paths.map);
+    // A file that cannot be read counts as missing: both are written again.
+    config = await files.read(paths.config).catch(() => undefined);
+    const map = await files.read(paths.map).catch(() => undefined);
     hasMap = map !== undefined;
     isLoaded = true;
     return { isMapAsWanted: map === mapText(wanted.entries) };

@@ -84,7 +84,7 @@ export function makeHaproxyProcess(deps: {
 
   /** The master's process ID: a pid file outlives its process, and IDs are reused. */
   const masterPid = async (signal: AbortSignal): Promise<number | undefined> => {
-    const pid = Number((await files.read(paths.pid))?.trim());
+    const pid = Number((await files.read(paths.pid).catch(() => undefined))?.trim()); // unreadable: the port has the owner
     const isPid = Number.isInteger(pid) && pid > 1;
     // Reading may also fail with ESRCH: the process is just ending.
     const command = isPid ? await files.read(`/proc/${pid}/cmdline`).catch(() => undefined) : undefined;
