@@ -15,6 +15,7 @@ import type { Metrics } from '../ports/metrics.ts';
 import type { TableFile } from '../state/table.ts';
 import { makeAddressIndex } from './addresses.ts';
 import { runAudits } from './audit.ts';
+import { makeLifetime } from './lifetime.ts';
 import { emptyHostState, type HostState, makePass, type PassFailure, type PassPorts, wordsOf } from './pass.ts';
 import { makeQuarantine } from './quarantine.ts';
 import { makeReporter } from './reporter.ts';
@@ -40,6 +41,11 @@ export type Agent = {
    * clients try again elsewhere, and established ones continue as long as their packets arrive here.
    */
   setServing(isServing: boolean): void;
+  /**
+   * Until when the kernel keeps the added addresses if furiwake does not call this again: another host may take them over
+   * then. Monotonic ms; `undefined`: without end.
+   */
+  keepAddressesUntil(untilMs: number | undefined): void;
   /**
    * Takes the last table of the state directory as desired: after a reboot, before the API server answers. Listeners on an
    * address for which `neededFor` says what the host needs it for are removed.
@@ -118,6 +124,7 @@ export function makeAgent(deps: AgentDeps): Agent {
   const urgent = makeLatch();
   const saveLatch = makeLatch();
   const withdrawal = makeLatch();
+  const lifetime = makeLifetime(deps);
   const troubleListeners = new Set<() => void>();
 
   const target = (): TrafficTable | undefined => desired && (isServing ? desired : withdrawn(desired));
@@ -216,6 +223,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       wake.set();
       urgent.set();
     },
+    keepAddressesUntil: (untilMs) => lifetime.keepUntil(untilMs),
     restore: async (neededFor) => {
       const table = await tableFile.read();
       if (table === undefined) return;
@@ -249,6 +257,7 @@ export function makeAgent(deps: AgentDeps): Agent {
         [
           passes,
           (until) => runWithdrawals({ due: withdrawal, isServing: () => isServing, placement, clock, log }, until),
+          (until) => lifetime.run(until),
           (until) =>
             runSaves(
               { tableFile, table: () => desired && tableToSave(desired, state.held), due: saveLatch, clock, log },

@@ -95,3 +95,22 @@ describe('a withdrawn host', () => {
     expect([rig.ports.held.placed.size, rig.ports.held.advertised.size]).toEqual([0, 0]);
   });
 });
+
+test('the lifetime of the addresses is extended in spite of a pass that hangs, and again after a failure', async () => {
+  const rig = startAgent();
+  await publish(rig, a);
+  const hanging = Promise.withResolvers<void>();
+  rig.ports.hanging.set('proxy.upsert', hanging.promise);
+  await publish(rig, a, b);
+  rig.ports.failing.set('placement.keepUntil', 'ip: no');
+  rig.ports.steps.length = 0;
+  rig.agent.keepAddressesUntil(100_000);
+  await rig.clock.advance(5_000);
+  const tries = rig.ports.steps.length;
+  expect(tries).toBeGreaterThan(2);
+  expect(tries).toBeLessThan(8);
+  rig.ports.failing.clear();
+  await rig.clock.advance(10_000);
+  expect(rig.ports.steps.length).toBe(tries + 1);
+  hanging.resolve();
+});

@@ -4,6 +4,9 @@ import { type Exec, ExecError } from '../ports/exec.ts';
 import { decodeInterfaces, type NetworkInterface } from './interfaces.ts';
 import { makeIpSession } from './ip-session.ts';
 
+/** The kernel removes the address after so many seconds. */
+export type Lifetime = number | 'forever';
+
 /** An address, and the interface that has it or will have it. */
 export type Place = { readonly address: Ip; readonly on: string };
 
@@ -16,12 +19,17 @@ export type Kernel = {
    * Adds all addresses that the kernel accepts. Resolves with the refused ones: text of the address → message of the
    * kernel.
    */
-  add(places: readonly Place[], signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
+  add(places: readonly Place[], lifetime: Lifetime, signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
+  /** Gives these addresses another lifetime. One that is not there keeps no other from it. */
+  extend(places: readonly Place[], lifetime: Lifetime, signal: AbortSignal): Promise<void>;
   /** Deletes addresses, then interfaces. A refused one keeps no other; then it throws in the end. */
   remove(places: readonly Place[], interfaces: readonly string[], signal: AbortSignal): Promise<void>;
 };
 
-const addFlags: Readonly<Record<Family, string>> = { 4: 'scope link', 6: 'preferred_lft 0 nodad' };
+const flagsOf: Readonly<Record<Family, (lifetime: Lifetime) => string>> = {
+  4: (lifetime) => `scope link valid_lft ${lifetime} preferred_lft ${lifetime}`,
+  6: (lifetime) => `valid_lft ${lifetime} preferred_lft 0 nodad`,
+};
 
 /** The running `ip` ends with `lifetime`. */
 export function makeKernel(deps: {
@@ -53,8 +61,8 @@ export function makeKernel(deps: {
       await ip([`link set ${name} up`], signal);
       await session.close();
     },
-    add: async (places, signal) => {
-      const lines = places.map((place) => `address add ${inWords(place)} ${addFlags[place.address.family]}`);
+    add: async (places, lifetime, signal) => {
+      const lines = places.map((place) => `address add ${inWords(place)} ${flagsOf[place.address.family](lifetime)}`);
       try {
         await session.run(lines, signal);
         return new Map();
@@ -69,6 +77,13 @@ export function makeKernel(deps: {
         const [words = ''] = stderr.split('\n');
         return new Map(refused.map(({ address, on }) => [address.text, `${on}: ${words}`]));
       }
+    },
+    extend: async (places, lifetime, signal) => {
+      if (places.length === 0) return;
+      const lines = places.map(
+        (place) => `address change ${inWords(place)} ${flagsOf[place.address.family](lifetime)}`,
+      );
+      await ip(lines, signal, ['-force']).catch(refusalOf);
     },
     remove: async (places, links, signal) => {
       if (places.length + links.length === 0) return;
