@@ -1,4 +1,4 @@
-import { makeLatch } from '../async/latch.ts';
+import { makeLatch, waitAtMost } from '../async/latch.ts';
 import { superviseAll } from '../async/supervise-all.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -66,10 +66,7 @@ export function makeL2Advertiser({
     for (;;) {
       const nextMs = Math.min(...repeats.flatMap((batches) => [...batches.keys()]));
       if (nextMs === Number.POSITIVE_INFINITY) await wake.wait(signal);
-      else {
-        using deadline = clock.deadline(Math.max(0, nextMs - clock.monotonic()), signal);
-        await wake.wait(deadline.signal).catch(() => signal.throwIfAborted());
-      }
+      else await waitAtMost(nextMs - clock.monotonic(), wake, clock, signal);
       for (const batches of repeats)
         for (const [dueMs, batch] of batches) {
           if (dueMs > clock.monotonic()) continue;

@@ -1,6 +1,8 @@
 import { makeBackoff } from '../async/backoff.ts';
-import { makeLatch } from '../async/latch.ts';
+import { makeLatch, waitAtMost } from '../async/latch.ts';
+import { runWhenSet } from '../async/run-when-set.ts';
 import { makeSerial } from '../async/serial.ts';
+import { makeSubscribers } from '../async/subscribers.ts';
 import { superviseAll } from '../async/supervise-all.ts';
 import { makeTrouble } from '../async/trouble.ts';
 import type { Ip } from '../core/ip/ip.ts';
@@ -18,8 +20,8 @@ import { runAudits } from './audit.ts';
 import { emptyHostState, type HostState, makePass, type PassFailure, type PassPorts, wordsOf } from './pass.ts';
 import { makeQuarantine } from './quarantine.ts';
 import { makeReporter } from './reporter.ts';
-import { runSaves, tableToSave } from './save.ts';
-import { runWithdrawals, withdrawn } from './withdrawn.ts';
+import { tableToSave } from './save.ts';
+import { withdrawn } from './withdrawn.ts';
 
 /**
  * Makes one load-balancer host do what a traffic table says, and reports how far it is.
@@ -90,7 +92,8 @@ export function makeAgent(deps: AgentDeps): Agent {
   let blocked: ReadonlyMap<ListenerKey, string> = new Map();
   /** The next pass tries everything, however long it should still wait. */
   let isUrgent = false;
-  const quarantine = makeQuarantine({ log, monotonic: () => clock.monotonic() });
+  const monotonic = (): number => clock.monotonic();
+  const quarantine = makeQuarantine({ log, monotonic });
   const reporter = makeReporter({
     health,
     placement,
@@ -105,12 +108,7 @@ export function makeAgent(deps: AgentDeps): Agent {
     }),
   });
   const backoff = makeBackoff(retry);
-  const passTrouble = makeTrouble({
-    what: 'programming this host',
-    log,
-    monotonic: () => clock.monotonic(),
-    level: 'error',
-  });
+  const passTrouble = makeTrouble({ what: 'programming this host', log, monotonic, level: 'error' });
   /** One change of the host at a time. */
   const inTurn = makeSerial();
   const wake = makeLatch();
@@ -118,7 +116,7 @@ export function makeAgent(deps: AgentDeps): Agent {
   const urgent = makeLatch();
   const saveLatch = makeLatch();
   const withdrawal = makeLatch();
-  const troubleListeners = new Set<() => void>();
+  const troubleListeners = makeSubscribers();
 
   const target = (): TrafficTable | undefined => desired && (isServing ? desired : withdrawn(desired));
 
@@ -164,7 +162,8 @@ export function makeAgent(deps: AgentDeps): Agent {
     saveLatch.set();
   };
 
-  const isApplied = (tried: TrafficTable): boolean => state.applied !== undefined && isSameTable(state.applied, tried);
+  const isApplied = (tried: TrafficTable): boolean =>
+    state.programmed !== undefined && isSameTable(state.programmed.table, tried);
   const isSettled = (tried: TrafficTable): boolean =>
     isApplied(tried) && PersistentMap.changedKeys(state.held, tried.listeners).length === 0;
 
@@ -180,7 +179,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       const wanted = target();
       if (wanted === undefined) continue;
       await inTurn(() => pass(wanted, signal));
-      for (const tell of troubleListeners) tell();
+      troubleListeners.tell();
     }
   };
 
@@ -189,9 +188,37 @@ export function makeAgent(deps: AgentDeps): Agent {
     const isStuck = failure?.stage === 'programming';
     const dueMs = Math.min(failure?.dueMs ?? Infinity, (isStuck ? undefined : quarantine.nextDueMs()) ?? Infinity);
     if (dueMs === Infinity) return await wake.wait(signal);
-    using deadline = clock.deadline(Math.max(0, dueMs - clock.monotonic()), signal);
-    await (isStuck ? urgent : wake).wait(deadline.signal).catch(() => signal.throwIfAborted());
+    await waitAtMost(dueMs - clock.monotonic(), isStuck ? urgent : wake, clock, signal);
   };
+
+  /** Waits for no pass over the host: another host may announce these addresses within seconds. */
+  const withdraw = (signal: AbortSignal): Promise<void> =>
+    runWhenSet({
+      what: 'withdrawing this host',
+      due: withdrawal,
+      work: async () => {
+        if (!isServing) await placement.remove(PersistentMap.empty(), signal);
+      },
+      retry: { firstMs: 100, mostMs: 5_000 },
+      level: 'error',
+      clock,
+      log,
+      signal,
+    });
+
+  /** For the next start. A disk that fails delays no Service. */
+  const save = (signal: AbortSignal): Promise<void> =>
+    runWhenSet({
+      what: 'saving the table of listeners',
+      due: saveLatch,
+      work: async () => {
+        if (desired !== undefined) await tableFile.write(tableToSave(desired, state.held));
+      },
+      retry: { firstMs: 1_000, mostMs: 60_000 },
+      clock,
+      log,
+      signal,
+    });
 
   return {
     publish: (table) => {
@@ -229,17 +256,16 @@ export function makeAgent(deps: AgentDeps): Agent {
     },
     desired: () => desired,
     troubles: () => {
-      const unprogrammed = state.applied === undefined && failure === undefined;
+      const unprogrammed = state.programmed === undefined && failure === undefined;
       const trouble = deps.proxy.trouble();
-      const words = new Set([unprogrammed ? 'nothing is programmed yet' : failure?.words, trouble && wordsOf(trouble)]); // a pass fails with that trouble
+      // Often the same: a pass fails with the words of HAProxy's trouble.
+      const words = new Set([unprogrammed ? 'nothing is programmed yet' : failure?.words, trouble && wordsOf(trouble)]);
       return [...words].filter((each) => each !== undefined);
     },
     onTroubles: (listener) => {
-      troubleListeners.add(listener);
-      const unsubscribe = deps.proxy.onTrouble(listener);
+      const ends = [troubleListeners.subscribe(listener), deps.proxy.onTrouble(listener)];
       return () => {
-        troubleListeners.delete(listener);
-        unsubscribe();
+        for (const end of ends) end();
       };
     },
     run: (signal) => {
@@ -248,19 +274,14 @@ export function makeAgent(deps: AgentDeps): Agent {
       return superviseAll(
         [
           passes,
-          (until) => runWithdrawals({ due: withdrawal, isServing: () => isServing, placement, clock, log }, until),
-          (until) =>
-            runSaves(
-              { tableFile, table: () => desired && tableToSave(desired, state.held), due: saveLatch, clock, log },
-              until,
-            ),
+          withdraw,
+          save,
           (until) =>
             runAudits(
               {
                 ...deps,
                 inTurn,
-                applied: () => state.applied,
-                proxied: () => state.proxied,
+                programmed: () => state.programmed,
                 addressesOf: (listeners) => (isServing ? ports.addressesOf(listeners) : PersistentMap.empty()),
                 auditNow,
                 onAddresses: () => reporter.noteAddresses(),

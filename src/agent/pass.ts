@@ -31,17 +31,17 @@ export type HostState = {
   readonly held: Listeners;
   /** Those that are in force for certain, as they are in force. */
   readonly inForce: Listeners;
-  /** What was asked for last, with every refused listener as it was before. `undefined`: nothing yet. */
-  readonly applied: TrafficTable | undefined;
-  /** What HAProxy holds: more than `applied` after a pass that failed between the two steps. */
-  readonly proxied: TrafficTable | undefined;
+  /**
+   * What was asked for last, with every refused listener as it was before, and what HAProxy holds: more after a pass that
+   * failed between its two steps. `undefined`: nothing yet.
+   */
+  readonly programmed: { readonly table: TrafficTable; readonly proxied: TrafficTable } | undefined;
 };
 
 export const emptyHostState: HostState = {
   held: PersistentMap.empty(),
   inForce: PersistentMap.empty(),
-  applied: undefined,
-  proxied: undefined,
+  programmed: undefined,
 };
 
 export type PassResult = {
@@ -155,7 +155,7 @@ async function makeOnePass(
   const wanted = ports.addressesOf(addressedBy);
   let table = effective();
   const upserted = table;
-  const isFirst = before.applied === undefined;
+  const isFirst = before.programmed === undefined;
   const isSteered =
     (!isFirst || failure === undefined) &&
     (await step(
@@ -210,7 +210,7 @@ async function makeOnePass(
     refused.delete(key);
     blocked.delete(key);
   }
-  const state = { held, inForce, applied: table, proxied: isPruned ? table : upserted };
+  const state = { held, inForce, programmed: { table, proxied: isPruned ? table : upserted } };
   return { state, refused, blocked, failure };
 }
 

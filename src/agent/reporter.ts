@@ -1,3 +1,4 @@
+import { makeSubscribers } from '../async/subscribers.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import { emptyReport, type HostReport, type ListenerReport } from '../core/traffic/report.ts';
 import type { Listener, TrafficTable } from '../core/traffic/table.ts';
@@ -39,7 +40,7 @@ export function makeReporter({
 }): Reporter {
   let report: HostReport = emptyReport;
   let addresses: HostAddresses | undefined;
-  const subscribers = new Set<() => void>();
+  const subscribers = makeSubscribers();
 
   const reportOf = (
     key: ListenerKey,
@@ -78,17 +79,14 @@ export function makeReporter({
     };
     if ((Object.keys(next) as (keyof HostReport)[]).every((part) => next[part] === report[part])) return;
     report = next;
-    for (const tell of subscribers) tell();
+    subscribers.tell();
   };
 
   const updateAll = (): void => update([...(progress().desired?.listeners.keys() ?? []), ...report.listeners.keys()]);
 
   return {
     report: () => report,
-    subscribe: (listener) => {
-      subscribers.add(listener);
-      return () => void subscribers.delete(listener);
-    },
+    subscribe: subscribers.subscribe,
     update,
     updateAll,
     noteAddresses: () => {

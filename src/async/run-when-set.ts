@@ -15,7 +15,7 @@ export async function runWhenSet({
   retry,
   clock,
   log,
-  level,
+  level = 'warn',
   signal,
 }: {
   readonly what: string;
@@ -24,7 +24,7 @@ export async function runWhenSet({
   readonly retry: { readonly firstMs: number; readonly mostMs: number };
   readonly clock: Clock;
   readonly log: Log;
-  readonly level: 'warn' | 'error';
+  readonly level?: 'warn' | 'error';
   readonly signal: AbortSignal;
 }): Promise<never> {
   const trouble = makeTrouble({ what, log, monotonic: () => clock.monotonic(), level });

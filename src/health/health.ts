@@ -1,3 +1,4 @@
+import { makeSubscribers } from '../async/subscribers.ts';
 import type { Family, Ip } from '../core/ip/ip.ts';
 import { kubeProxyHealthPort } from '../core/model/contract.ts';
 import type { NodeName } from '../core/model/names.ts';
@@ -26,13 +27,13 @@ export function makeHealth(deps: {
   readonly metrics: Metrics;
 }): HealthModule {
   let verdicts: HostReport['health'] = new Map();
-  const subscribers = new Set<() => void>();
+  const subscribers = makeSubscribers();
   const changed = (): void => {
     const next = new Map<NodeName, { 4?: NodeHealth; 6?: NodeHealth }>();
     for (const family of [4, 6] as const)
       for (const [node, state] of trackers[family].states()) next.set(node, { ...next.get(node), [family]: state });
     verdicts = next;
-    for (const tell of subscribers) tell();
+    subscribers.tell();
   };
   const trackers = {
     4: makeFamilyHealth({ ...deps, family: 4, onChange: changed }),
@@ -41,10 +42,7 @@ export function makeHealth(deps: {
   return {
     families: trackers,
     verdicts: () => verdicts,
-    subscribe: (listener) => {
-      subscribers.add(listener);
-      return () => void subscribers.delete(listener);
-    },
+    subscribe: subscribers.subscribe,
   };
 }
 

@@ -1,6 +1,7 @@
 import { makeBackoff } from '../../async/backoff.ts';
 import { makeLatch } from '../../async/latch.ts';
 import { makeSerial } from '../../async/serial.ts';
+import { makeSubscribers } from '../../async/subscribers.ts';
 import { superviseAll } from '../../async/supervise-all.ts';
 import { makeTrouble } from '../../async/trouble.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -103,11 +104,11 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   /** Set by each change: from the first one on a process must run. */
   const wanted = makeLatch();
   let trouble: string | undefined;
-  const troubleListeners = new Set<() => void>();
+  const troubleListeners = makeSubscribers();
   const setTrouble = (next: string | undefined): void => {
     if (next === trouble) return;
     trouble = next;
-    for (const tell of troubleListeners) tell();
+    troubleListeners.tell();
   };
 
   if (options.account === undefined)
@@ -190,10 +191,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   return {
     portOf: () => listenPort,
     trouble: () => trouble,
-    onTrouble: (listener) => {
-      troubleListeners.add(listener);
-      return () => void troubleListeners.delete(listener);
-    },
+    onTrouble: troubleListeners.subscribe,
     upsert: (table, signal) => change(() => reconciler.upsert(table, signal)),
     prune: (table, signal) => change(() => reconciler.prune(table, signal)),
     audit: (table, signal) => change(() => reconciler.audit(table, signal)),
