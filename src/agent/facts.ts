@@ -10,17 +10,13 @@ import type { Host, Placement } from '../ports/host.ts';
  *
  * The same object while nothing differs. `reserved`: further addresses that the host needs, by text, and what each is.
  */
-export function makeFacts({
-  host,
-  placement,
-  site,
-  reserved,
-}: {
+export function makeFacts(deps: {
   readonly host: Pick<Host, 'listening'>;
   readonly placement: Pick<Placement, 'addresses'>;
   readonly site: Site;
   readonly reserved: (signal: AbortSignal) => Promise<ReadonlyMap<string, string>>;
 }): (signal: AbortSignal) => Promise<HostFacts> {
+  const { host, placement, site, reserved } = deps;
   let known: HostFacts | undefined;
   return async (signal) => {
     const needsBeside = await reserved(signal);

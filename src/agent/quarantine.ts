@@ -28,13 +28,8 @@ type Entry = {
 
 const wait = { firstMs: 1_000, mostMs: 60_000 };
 
-export function makeQuarantine({
-  log,
-  monotonic,
-}: {
-  readonly log: Log;
-  readonly monotonic: () => number;
-}): Quarantine {
+export function makeQuarantine(deps: { readonly log: Log; readonly monotonic: () => number }): Quarantine {
+  const { log, monotonic } = deps;
   const entries = new Map<ListenerKey, Entry>();
   return {
     entries,

@@ -29,15 +29,12 @@ export type Reporter = {
 };
 
 /** Keeps the report of one host. Unchanged parts keep their identity; subscribers hear only of differences. */
-export function makeReporter({
-  health,
-  placement,
-  progress,
-}: {
+export function makeReporter(deps: {
   readonly health: Health;
   readonly placement: Pick<Placement, 'addresses'>;
   readonly progress: () => Progress;
 }): Reporter {
+  const { health, placement, progress } = deps;
   let report: HostReport = emptyReport;
   let addresses: HostAddresses | undefined;
   const subscribers = makeSubscribers();

@@ -155,7 +155,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     const backoff = makeBackoff(retry);
     for (;;) {
       const openedMs = clock.monotonic();
-      await api.untilClosed(AbortSignal.any([signal, workerChanged.signal]));
+      await sockets.untilClosed(paths.workerSocket, AbortSignal.any([signal, workerChanged.signal]));
       signal.throwIfAborted();
       if (clock.monotonic() - openedMs > retry.mostMs) backoff.reset();
       const outcome = await revive(signal);

@@ -44,9 +44,7 @@ export async function observeProxy(
     ),
     listeners: [...(desired?.table.listeners.values() ?? [])].flatMap((listener) => {
       const count = listener.protocol === 'TCP' ? counts.get(entryKey(listener)) : undefined;
-      if (count === undefined) return [];
-      const { connections, total, bytesIn, bytesOut } = count;
-      return [{ key: listener.key, connections, total, bytesIn, bytesOut }];
+      return count === undefined ? [] : { ...count, key: listener.key };
     }),
     usesOwnProbe: { 4: !health[4].isChecked(), 6: !health[6].isChecked() },
   };

@@ -48,17 +48,13 @@ type Held = {
   readonly skeleton: string;
 };
 
-export function makeKernelTable({
-  exec,
-  clock,
-  metrics,
-  lifetime,
-}: {
+export function makeKernelTable(deps: {
   readonly exec: Exec;
   readonly clock: Clock;
   readonly metrics: Metrics;
   readonly lifetime: AbortSignal;
 }): KernelTable {
+  const { exec, clock, metrics, lifetime } = deps;
   const session = makeNftSession({ exec, clock, lifetime });
   const transactions = metrics.counter('furiwake_nftables_transactions_total', 'Transactions sent to nft', ['kind']);
 

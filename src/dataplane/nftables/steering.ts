@@ -34,19 +34,14 @@ const maxRangesRemoved = 20;
  *   target ─► difference to the mirror ─► one transaction ─► mirror
  *                                           └─ refused: split in halves until the refused listeners are isolated
  */
-export function makeSteering({
-  exec,
-  clock,
-  log,
-  metrics,
-  lifetime,
-}: {
+export function makeSteering(deps: {
   readonly exec: Exec;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
   readonly lifetime: AbortSignal;
 }): Steering {
+  const { exec, clock, log, metrics, lifetime } = deps;
   const table = makeKernelTable({ exec, clock, metrics, lifetime });
   const routing = makeRouting({ exec });
   const hasOwnAddresses = makeOwnAddressIndex();
