@@ -54,7 +54,7 @@ export type PassResult = {
   readonly failure: PassFailure | undefined;
 };
 
-export type PassOptions = {
+type PassOptions = {
   readonly onHeld: (held: Listeners) => void;
   readonly earlier: PassFailure | undefined;
   readonly signal: AbortSignal;

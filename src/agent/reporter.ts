@@ -1,7 +1,7 @@
 import { makeSubscribers } from '../async/subscribers.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import { emptyReport, type HostReport, type ListenerReport } from '../core/traffic/report.ts';
-import type { Listener, TrafficTable } from '../core/traffic/table.ts';
+import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Health } from '../ports/health.ts';
 import type { HostAddresses, Placement } from '../ports/host.ts';
 import { addressProblem } from './addresses.ts';
@@ -56,7 +56,10 @@ export function makeReporter(deps: {
       holder,
       revision: isInForce ? wanted.revision : inForce?.revision,
       isForwarding,
-      refusal: message === undefined ? undefined : refusal(wanted, message),
+      refusal:
+        message === undefined
+          ? undefined
+          : { revision: wanted.revision, verdict: { reason: 'DataplaneError', message } },
     };
   };
 
@@ -94,10 +97,6 @@ export function makeReporter(deps: {
       else updateAll();
     },
   };
-}
-
-function refusal({ revision }: Listener, message: string): ListenerReport['refusal'] {
-  return { revision, verdict: { reason: 'DataplaneError', message } };
 }
 
 function isSame(a: ListenerReport, b: ListenerReport): boolean {

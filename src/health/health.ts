@@ -162,11 +162,13 @@ function makeFamilyHealth(deps: {
   ): void => {
     const nowMs = clock.monotonic();
     const next = new Map<NodeName, KnownNode>();
+    let isChanged = false;
     for (const node of nodes) {
       const before = known.get(node);
       const found = findingOf(node, checks.get(node));
       const isDraining = draining.has(node);
       const isSameState = before !== undefined && healthOf[before.found] === healthOf[found];
+      isChanged ||= !isSameState;
       next.set(node, {
         found,
         sinceMs: isSameState ? before.sinceMs : before && nowMs,
@@ -178,12 +180,7 @@ function makeFamilyHealth(deps: {
         if (before !== undefined) log.info({ node, family, ...secondsSince(before, nowMs) }, words.up);
       } else log.warn({ node, family, since: new Date(clock.now()).toISOString() }, words[found]);
     }
-    const isChanged =
-      next.size !== known.size ||
-      [...next].some(([node, { found }]) => {
-        const before = known.get(node);
-        return before === undefined || healthOf[before.found] !== healthOf[found];
-      });
+    isChanged ||= next.size !== known.size;
     known = next;
     if (isChanged) deps.onChange();
   };

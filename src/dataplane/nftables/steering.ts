@@ -41,9 +41,9 @@ export function makeSteering(deps: {
   readonly metrics: Metrics;
   readonly lifetime: AbortSignal;
 }): Steering {
-  const { exec, clock, log, metrics, lifetime } = deps;
-  const table = makeKernelTable({ exec, clock, metrics, lifetime });
-  const routing = makeRouting({ exec });
+  const { exec, clock, log, metrics } = deps;
+  const table = makeKernelTable(deps);
+  const routing = makeRouting(deps);
   const hasOwnAddresses = makeOwnAddressIndex();
   const repairs = metrics.counter(
     'furiwake_nftables_repairs_total',
