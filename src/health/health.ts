@@ -4,14 +4,14 @@ import { kubeProxyHealthPort } from '../core/model/contract.ts';
 import type { NodeName } from '../core/model/names.ts';
 import type { HostReport, NodeHealth } from '../core/traffic/report.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { CheckedNode, FamilyHealth, Health } from '../ports/health.ts';
+import type { CheckedNode, FamilyHealth, FamilyHealths, Health } from '../ports/health.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import { type CheckRound, type HealthState, initialHealth, judge, silentProbes } from './policy.ts';
 import { type Probe, probeAll } from './probe.ts';
 
 /** The health of all nodes: dataplanes report to it and follow it. */
-export type HealthModule = Health & { readonly families: { readonly [F in Family]: FamilyHealth } };
+export type HealthModule = Health & { readonly families: FamilyHealths };
 
 /**
  * One verdict per node and family, from two sources: the dataplane's checks of kube-proxy's health port, and furiwake's

@@ -1,4 +1,4 @@
-import type { Ip } from '../core/ip/ip.ts';
+import type { Family, Ip } from '../core/ip/ip.ts';
 import type { NodeName } from '../core/model/names.ts';
 import type { HostReport, NodeHealth } from '../core/traffic/report.ts';
 
@@ -57,3 +57,5 @@ export type FamilyHealth = {
     readonly drainSinceMs: number | undefined;
   };
 };
+
+export type FamilyHealths = { readonly [F in Family]: FamilyHealth };

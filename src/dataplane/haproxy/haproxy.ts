@@ -7,7 +7,7 @@ import { makeTrouble } from '../../async/trouble.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
-import type { FamilyHealth } from '../../ports/health.ts';
+import type { FamilyHealths } from '../../ports/health.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import type { Proxy } from '../../ports/proxy.ts';
@@ -31,7 +31,7 @@ export type HaproxyOptions = {
   readonly hasIpv6: boolean;
   /** The account of the workers; `undefined`: they stay root. */
   readonly account: Settings['account'];
-  readonly health: { readonly 4: FamilyHealth; readonly 6: FamilyHealth };
+  readonly health: FamilyHealths;
   readonly exec: Exec;
   readonly files: Files;
   readonly clock: Clock;
@@ -79,15 +79,8 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     clock,
     log,
     metrics,
-    isChecked: (family) => health[family].isChecked(),
-    survey: async (servers, signal) => {
-      for (const family of [4, 6] as const)
-        await health[family].survey(new Map(servers[family].map(({ node, address }) => [node, address])), signal);
-    },
-    adopt: (family, isChecked) => health[family].adopt(isChecked),
+    health,
     onWorker: () => {
-      health[4].forgetOrders();
-      health[6].forgetOrders();
       workerChanged.abort();
       workerChanged = new AbortController();
     },

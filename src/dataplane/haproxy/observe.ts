@@ -1,5 +1,5 @@
 import { nodesBackend } from '../../core/traffic/table.ts';
-import type { FamilyHealth } from '../../ports/health.ts';
+import type { FamilyHealths } from '../../ports/health.ts';
 import type { ProxyObservation } from '../../ports/proxy.ts';
 import { parseInfo, parseStat, parseTable, type ServerStat } from './answers.ts';
 import type { RuntimeApi } from './client.ts';
@@ -11,7 +11,7 @@ import { statCommands } from './health-tick.ts';
 export async function observeProxy(
   api: RuntimeApi,
   desired: Desired | undefined,
-  health: { readonly 4: FamilyHealth; readonly 6: FamilyHealth },
+  health: FamilyHealths,
   signal: AbortSignal,
 ): Promise<ProxyObservation> {
   const [info = '', ...answers] = await api.ask(['show info', ...statCommands, 'show table services'], signal);
