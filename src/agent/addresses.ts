@@ -6,8 +6,8 @@ import type { Addresses, HostAddresses } from '../ports/host.ts';
 type Listeners = TrafficTable['listeners'];
 
 /**
- * The addresses that listeners need on the host, without the host's own. Keeps count from call to call, so that one
- * changed listener of ten thousand does not cost a walk over the others.
+ * The addresses that listeners need on the host, without the host's own. Counts the listeners of each address from call to
+ * call, so that one changed listener of ten thousand costs no walk over the others.
  */
 export function makeAddressIndex(): (listeners: Listeners) => Addresses {
   const counts = new Map<string, number>();

@@ -14,20 +14,20 @@ export type AuditDeps = {
   readonly steering: Steering;
   readonly placement: Placement;
   readonly advertiser: Advertiser;
-  /** Runs a change of the host when no other is under way. */
+  /** One change of the host at a time. */
   readonly inTurn: Serial;
   readonly programmed: () => HostState['programmed'];
   readonly addressesOf: (listeners: TrafficTable['listeners']) => Addresses;
   /** Set when the kernel reports that addresses or links changed: they are audited at once. */
   readonly auditNow: Latch;
-  /** The host's addresses may be others than before. */
+  /** Called when the addresses of the host may have changed. */
   readonly onAddresses: () => void;
   readonly clock: Clock;
   readonly log: Log;
 };
 
 const everyMs = 30_000;
-/** From one audit of addresses to the next, however much the kernel reports: each container that starts brings an interface. */
+/** The least time between two audits of addresses: each start of a container adds an interface, which the kernel reports. */
 const leastMs = 500;
 const retry = { firstMs: 1_000, mostMs: everyMs };
 

@@ -8,7 +8,7 @@ import { addressProblem } from './addresses.ts';
 import type { HostState } from './pass.ts';
 import { closed } from './withdrawn.ts';
 
-/** What the agent is asked for, and how far it is. */
+/** The task of the agent, and its progress. */
 export type Progress = {
   readonly desired: TrafficTable | undefined;
   readonly isServing: boolean;
@@ -19,16 +19,16 @@ export type Progress = {
 
 export type Reporter = {
   report(): HostReport;
-  /** Calls `listener` after each change of the report; returns the end of the subscription. */
+  /** Calls `listener` after each change of the report; returns a function that ends the subscription. */
   subscribe(listener: () => void): () => void;
-  /** Brings the report of these listeners up to date, and always what it says of health and addresses. */
+  /** Updates the report about these listeners, and about health and addresses in any case. */
   update(keys: Iterable<ListenerKey>): void;
   updateAll(): void;
-  /** After the addresses of the host, or what the kernel refuses of them, may have changed. */
+  /** After the addresses of the host, or those that the kernel refuses, may have changed. */
   noteAddresses(): void;
 };
 
-/** Keeps the report of one host. Unchanged parts keep their identity; subscribers hear only of differences. */
+/** Keeps the report of one host. Unchanged parts keep their identity; subscribers are called only after a difference. */
 export function makeReporter(deps: {
   readonly health: Health;
   readonly placement: Pick<Placement, 'addresses'>;

@@ -1,6 +1,6 @@
 /** Listeners to changes. */
 export type Subscribers = {
-  /** Calls `listener` after each change; returns the end of the subscription. */
+  /** Calls `listener` after each change; returns a function that ends the subscription. */
   readonly subscribe: (listener: () => void) => () => void;
   readonly tell: () => void;
 };

@@ -6,7 +6,7 @@ import type { HostReport, NodeHealth } from '../core/traffic/report.ts';
 export type Health = {
   /** By node; the same object while nothing changed. */
   verdicts(): HostReport['health'];
-  /** Calls `listener` after each change of a verdict; returns the end of the subscription. */
+  /** Calls `listener` after each change of a verdict; returns a function that ends the subscription. */
   subscribe(listener: () => void): () => void;
 };
 
