@@ -84,6 +84,21 @@ describe('a withdrawn host', () => {
     expect([rig.ports.held.placed.size, rig.ports.held.advertised.size]).toEqual([0, 0]);
   });
 
+  test.each([
+    ['while HAProxy hangs', true],
+    ['without a table', false],
+  ])('that starts so removes the addresses of an earlier process at once: %s', async (_, hasTable) => {
+    const files = new Map<string, string>();
+    const { ports } = await publish(startAgent({ files }), a);
+    const hanging = Promise.withResolvers<void>();
+    ports.hanging.set('proxy.upsert', hanging.promise);
+    const rig = startAgent({ files: hasTable ? files : new Map(), ports, isServing: false });
+    await rig.agent.restore(() => undefined);
+    await rig.clock.advance(0);
+    expect(ports.held.placed.size).toBe(0);
+    hanging.resolve();
+  });
+
   test('that starts so announces nothing of what it restores', async () => {
     const files = new Map<string, string>();
     const first = startAgent({ files });

@@ -1,6 +1,6 @@
 import { bitsOf, type Family, type Ip } from '../core/ip/ip.ts';
 import type { Clock } from '../ports/clock.ts';
-import { type Exec, ExecError } from '../ports/exec.ts';
+import { type Exec, refusalOf } from '../ports/exec.ts';
 import { decodeInterfaces, type NetworkInterface } from './interfaces.ts';
 import { makeIpSession } from './ip-session.ts';
 
@@ -99,10 +99,4 @@ export function makeKernel(deps: {
 
 function inWords({ address, on }: Place): string {
   return `${address.text}/${bitsOf(address.family)} dev ${on}`;
-}
-
-/** For `catch`: returns a refusal by `ip`, because it is an answer, and throws any other error. */
-function refusalOf(error: unknown): ExecError {
-  if (error instanceof ExecError && error.exitCode !== undefined) return error;
-  throw error;
 }
