@@ -1,7 +1,5 @@
 import type { ServiceKey } from '../core/model/names.ts';
-import type { Service } from '../core/model/service.ts';
 import type { KubeClient } from '../kube/client.ts';
-import type { ObjectReference } from '../kube/event-object.ts';
 import { isServerFailure } from '../kube/errors.ts';
 import type { EventSender } from '../kube/events.ts';
 import { makeQueue } from '../kube/queue.ts';
@@ -11,7 +9,7 @@ import { type Controller, type ControllerDeps, makeController } from './controll
 import { makeHolders } from './holders.ts';
 import type { RecordEvent } from './record-events.ts';
 import { makeServiceWriter } from './service-writer.ts';
-import { makeServiceWrites } from './service-writes.ts';
+import { makeServiceWrites, referenceTo } from './service-writes.ts';
 import { makeStores, type Stores } from './stores.ts';
 
 /** Everything of `furiwake run` that talks to the API server, wired: stores, controller, the queue of writes. */
@@ -78,8 +76,4 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
   });
   deps.signal.addEventListener('abort', unsubscribe, { once: true });
   return { stores, controller, drained: queue.drained };
-}
-
-function referenceTo({ namespace, name, uid }: Service): ObjectReference {
-  return { apiVersion: 'v1', kind: 'Service', namespace, name, uid };
 }

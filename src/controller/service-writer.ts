@@ -9,6 +9,7 @@ import { type DesiredStatus, desiredStatus } from '../core/status/desired.ts';
 import { isSameStatus, nextWrite, type Write } from '../core/status/next-write.ts';
 import { isKubeError, isServerFailure, RetryError } from '../kube/errors.ts';
 import type { Outcome, QueueOptions } from '../kube/queue.ts';
+import { makeSharedTrouble } from '../kube/shared-trouble.ts';
 import type { Store } from '../kube/store.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
@@ -16,7 +17,6 @@ import type { Metrics } from '../ports/metrics.ts';
 import type { HostLink, Plan } from './controller.ts';
 import type { Holders } from './holders.ts';
 import { type RecordEvent, recordConditions } from './record-events.ts';
-import { makeServerTrouble } from './server-trouble.ts';
 import type { ServiceWrites } from './service-writes.ts';
 
 /** The Services, as the writer sees them. */
@@ -83,7 +83,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     'Writes to Services that the API server refused or that an admission plugin changed',
   );
   const memory = new Map<ServiceKey, Memory>();
-  const serverTrouble = makeServerTrouble({ clock, log });
+  const serverTrouble = makeSharedTrouble<ServiceKey>({ what: 'writing to Services', clock, log });
 
   /** A Service that leaves, or a new one of its name, starts afresh. */
   const memoryOf = (service: Service, eligibility: Eligibility): Memory => {

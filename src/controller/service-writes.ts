@@ -4,6 +4,7 @@ import type { Service } from '../core/model/service.ts';
 import type { DesiredStatus } from '../core/status/desired.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { finalizerPatch } from '../kube/finalizers.ts';
+import type { ObjectReference } from '../kube/object.ts';
 import { resourcePath } from '../kube/paths.ts';
 import { statusBody } from '../kube/status.ts';
 
@@ -30,11 +31,15 @@ export function makeServiceWrites(client: KubeClient): ServiceWrites {
         finalizerPatch({ uid, resourceVersion, finalizers }),
         { signal },
       ),
-    status: ({ namespace, name, uid }, status, signal) =>
+    status: (service, status, signal) =>
       client.apply(
-        resourcePath(services, { namespace, name, subresource: 'status' }),
-        statusBody({ apiVersion: 'v1', kind: 'Service', namespace, name, uid, status: statusToWire(status) }),
+        resourcePath(services, { namespace: service.namespace, name: service.name, subresource: 'status' }),
+        statusBody(referenceTo(service), statusToWire(status)),
         { fieldManager, force: true, signal },
       ),
   };
+}
+
+export function referenceTo({ namespace, name, uid }: Service): ObjectReference {
+  return { apiVersion: 'v1', kind: 'Service', namespace, name, uid };
 }
