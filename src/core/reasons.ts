@@ -1,34 +1,3 @@
-/** The CamelCase word that a user sees. */
-export type Reason =
-  | 'Assigned'
-  | 'PoolExhausted'
-  | 'FamilyUnavailable'
-  | 'AddressNotInPool'
-  | 'AddressInUse'
-  | 'PortConflict'
-  | 'SharingNotAllowed'
-  | 'PortInUseOnHost'
-  | 'ConflictingRequest'
-  | 'InvalidRequest'
-  | 'NotRecorded'
-  | 'Serving'
-  | 'PartlyServing'
-  | 'FieldsNotHonoured'
-  | 'NoAddress'
-  | 'NoNodes'
-  | 'NoEndpoints'
-  | 'DataplaneError'
-  | 'InvalidSourceRanges'
-  | 'TooManySourceRanges'
-  | 'UnsupportedProtocol'
-  | 'NodePortMissing'
-  | 'LoadBalancerMixedProtocolNotSupported'
-  | 'StatusConflict'
-  | 'StatusRepaired'
-  | 'WriteRefused'
-  | 'HeldByAnother'
-  | 'NodeWithoutAddress';
-
 /** Where the reason is shown, what it means, and what to do. */
 export type ReasonText = { readonly where: string; readonly means: string; readonly do: string };
 
@@ -36,7 +5,7 @@ export type ReasonText = { readonly where: string; readonly means: string; reado
  * Every reason that a user can see in a condition, an event, `ports[].error` or the log, each with what to do.
  * `docs/reasons.md` is generated from this table (`npm run docs:reasons`).
  */
-export const reasons: Readonly<Record<Reason, ReasonText>> = {
+export const reasons = {
   // condition furiwake.dev/AddressAssigned
   Assigned: { where: 'AddressAssigned', means: 'The Service has its address.', do: 'Nothing.' },
   PoolExhausted: {
@@ -185,7 +154,10 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
     means: 'The node has neither an InternalIP nor an ExternalIP, so it gets no connections.',
     do: 'Give the kubelet a --node-ip, or check the cloud provider of the node.',
   },
-};
+} as const;
+
+/** The CamelCase word that a user sees. */
+export type Reason = keyof typeof reasons;
 
 /** A reason, and a message with the names and numbers of the case. */
 export type Verdict = { readonly reason: Reason; readonly message: string };
