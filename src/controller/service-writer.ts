@@ -7,9 +7,9 @@ import type { Condition, Service } from '../core/model/service.ts';
 import { afterWrite, beforeWrite, noConflict, type StatusConflict } from '../core/status/conflict.ts';
 import { type DesiredStatus, desiredStatus } from '../core/status/desired.ts';
 import { isSameStatus, nextWrite, type Write } from '../core/status/next-write.ts';
-import { isKubeError, isServerFailure, RetryError } from '../kube/errors.ts';
+import { isKubeError, RetryError } from '../kube/errors.ts';
 import type { Outcome, QueueOptions } from '../kube/queue.ts';
-import { makeSharedTrouble } from '../kube/shared-trouble.ts';
+import type { SharedTrouble } from '../kube/shared-trouble.ts';
 import type { Store } from '../kube/store.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
@@ -32,6 +32,8 @@ export type ServiceWriterDeps = {
   readonly writes: ServiceWrites;
   /** False while another process may hold the Lease: nothing is written then. */
   readonly mayWrite: () => boolean;
+  /** Of the writes to all Services; the queue reports what fails. */
+  readonly trouble: Pick<SharedTrouble<ServiceKey>, 'over'>;
   readonly recordEvent: RecordEvent;
   readonly clock: Clock;
   readonly log: Log;
@@ -47,8 +49,8 @@ const notLeaderRetryMs = 1_000;
 const goneRetryMs = 30_000;
 /** A Service without ready endpoints says so after this long: a new one gets its endpoints a moment later. */
 const endpointsGraceMs = 5_000;
-/** An event shows a refused write from this attempt on: the first refusals may be a change under way. */
-const attemptsBeforeEvent = 3;
+/** Event and log show a refused write from this attempt on: the first refusals may be a change under way. */
+export const attemptsBeforeWarning = 3;
 
 /** The API server accepted a write and stored something else: an admission plugin changed it. */
 class WriteAlteredError extends Error {
@@ -68,7 +70,7 @@ type Memory = {
 };
 
 export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
-  const { services, host, writes, clock, log, recordEvent } = deps;
+  const { services, host, writes, trouble, clock, log, recordEvent } = deps;
   const publishSeconds = deps.metrics.histogram(
     'furiwake_service_publish_seconds',
     'From first seeing a Service to its published address',
@@ -83,7 +85,6 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     'Writes to Services that the API server refused or that an admission plugin changed',
   );
   const memory = new Map<ServiceKey, Memory>();
-  const serverTrouble = makeSharedTrouble<ServiceKey>({ what: 'writing to Services', clock, log });
 
   /** A Service that leaves, or a new one of its name, starts afresh. */
   const memoryOf = (service: Service, eligibility: Eligibility): Memory => {
@@ -192,10 +193,9 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   const noteRefusal = (service: Service, write: Write, error: unknown, mine: Memory): void => {
     const isRefusal = error instanceof WriteAlteredError || isKubeError(error, 'CONFLICT', 'INVALID', 'FORBIDDEN');
     if (!isRefusal) return;
-    serverTrouble.over(service.key); // the API server answers
     refused.add(1);
     mine.refusedWrites++;
-    if (mine.refusedWrites < attemptsBeforeEvent) return;
+    if (mine.refusedWrites < attemptsBeforeWarning) return;
     const what = write.kind === 'status' ? 'status' : 'finalizers';
     const note = `the ${what} cannot be written, retrying: ${error instanceof Error ? error.message : String(error)}`;
     recordEvent(service, 'Warning', 'WriteRefused', note);
@@ -206,7 +206,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     const plan = deps.plan();
     if (service === undefined) {
       memory.delete(key);
-      serverTrouble.over(key);
+      trouble.over(key);
     }
     if (service === undefined || plan === undefined) return undefined;
     const planned = plan.services.get(key);
@@ -230,7 +230,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       });
     const write = nextWrite({ service, eligibility, desired, isProgrammed: deps.holders.holds(key) });
     if (write === undefined) {
-      serverTrouble.over(key);
+      trouble.over(key);
       return endpoints?.later;
     }
     if (!deps.mayWrite()) throw new RetryError(notLeaderRetryMs);
@@ -240,15 +240,11 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
           ? await writeStatus(service, write.status, mine, signal)
           : await writeFinalizers(service, write.finalizers, signal);
       mine.refusedWrites = 0;
-      serverTrouble.over(key);
+      trouble.over(key);
       return outcome ?? endpoints?.later;
     } catch (error) {
-      if (isServerFailure(error)) {
-        serverTrouble.failed(key, error);
-        throw error;
-      }
       if (isKubeError(error, 'NOT_FOUND')) {
-        serverTrouble.over(key);
+        trouble.over(key);
         log.debug({ service: key, err: error }, 'the Service is gone');
         return { requeueAfterMs: goneRetryMs };
       }

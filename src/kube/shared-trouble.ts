@@ -6,7 +6,7 @@ import { isKubeError } from './errors.ts';
 /** One lasting failure of many requests, see `makeTrouble`. */
 export type SharedTrouble<Key> = {
   /** The request for this key failed. */
-  failed(key: Key, error: unknown): void;
+  failed(key: Key, error: unknown, fields?: Readonly<Record<string, unknown>>): void;
   /** It succeeded, or is no longer needed. */
   over(key: Key): void;
 };
@@ -24,10 +24,10 @@ export function makeSharedTrouble<Key>({
   const trouble = makeTrouble({ what, log, monotonic: () => clock.monotonic() });
   const failing = new Set<Key>();
   return {
-    failed: (key, error) => {
+    failed: (key, error, fields) => {
       failing.add(key);
       // Without the path: a message for each object would not be one failure.
-      trouble.failed(isKubeError(error) ? error.message.replace(`${error.verb} ${error.path}: `, '') : error);
+      trouble.failed(isKubeError(error) ? error.message.replace(`${error.verb} ${error.path}: `, '') : error, fields);
     },
     over: (key) => {
       if (failing.delete(key) && failing.size === 0) trouble.over();
