@@ -1,10 +1,9 @@
 import { projectService } from '../api/service.ts';
-import type { Eligibility } from '../core/addresses/eligibility.ts';
 import { assertNever } from '../core/assert-never.ts';
 import { conditionTypes, ourFinalizers } from '../core/model/contract.ts';
 import type { ServiceKey, ServiceUid } from '../core/model/names.ts';
 import type { Condition, Service } from '../core/model/service.ts';
-import { afterWrite, beforeWrite, noConflict, type StatusConflict } from '../core/status/conflict.ts';
+import { beforeWrite, noConflict, type StatusConflict } from '../core/status/conflict.ts';
 import { type DesiredStatus, desiredStatus } from '../core/status/desired.ts';
 import { isSameStatus, nextWrite, type Write } from '../core/status/next-write.ts';
 import { isKubeError, RetryError } from '../kube/errors.ts';
@@ -58,7 +57,7 @@ class WriteAlteredError extends Error {
   readonly code = 'WRITE_ALTERED';
 }
 
-/** What is remembered of a Service while it is ours. */
+/** What is remembered of a Service while it is ours or leaving. */
 type Memory = {
   readonly uid: ServiceUid;
   conflict: StatusConflict;
@@ -86,20 +85,23 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   );
   const memory = new Map<ServiceKey, Memory>();
 
-  /** A Service that leaves, or a new one of its name, starts afresh. */
-  const memoryOf = (service: Service, eligibility: Eligibility): Memory => {
-    const known = memory.get(service.key);
-    if (known?.uid === service.uid && (eligibility === 'ours' || eligibility === 'leaving')) return known;
-    const isUnpublished = service.status.ingress.length === 0;
+  const forget = (key: ServiceKey): undefined => {
+    memory.delete(key);
+    trouble.over(key);
+  };
+
+  /** A new Service with the name of an old one starts afresh. */
+  const memoryOf = ({ key, uid, status }: Service): Memory => {
+    const known = memory.get(key);
+    if (known?.uid === uid) return known;
     const fresh: Memory = {
-      uid: service.uid,
+      uid,
       conflict: noConflict,
-      seenAtMs: isUnpublished ? clock.monotonic() : undefined,
+      seenAtMs: status.ingress.length === 0 ? clock.monotonic() : undefined,
       emptySinceMs: undefined,
       refusedWrites: 0,
     };
-    if (eligibility === 'ours' || eligibility === 'leaving') memory.set(service.key, fresh);
-    else memory.delete(service.key);
+    memory.set(key, fresh);
     return fresh;
   };
 
@@ -166,7 +168,8 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     if (!isSameStatus(answer.status, status)) throw new WriteAlteredError('an admission plugin changes it');
     const stored = services.objects().get(service.key)?.status;
     // Equal texts are kept once: with 10,000 Services it saves 10 MB.
-    mine.conflict = afterWrite(mine.conflict, stored !== undefined && isSameStatus(stored, status) ? stored : status);
+    const published = stored !== undefined && isSameStatus(stored, status) ? stored : status;
+    mine.conflict = { ...mine.conflict, published };
     if (step.action === 'repair') {
       const note = 'another client changed the status; restored it';
       log.warn({ service: service.key, reason: 'StatusRepaired', manager }, note);
@@ -204,16 +207,14 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   return async (key, signal) => {
     const service = services.objects().get(key);
     const plan = deps.plan();
-    if (service === undefined) {
-      memory.delete(key);
-      trouble.over(key);
-    }
-    if (service === undefined || plan === undefined) return undefined;
+    if (service === undefined) return forget(key);
+    if (plan === undefined) return undefined;
     const planned = plan.services.get(key);
     // Another object than the plan knows, or another spec: the next turn plans for it and enqueues it.
     if (planned?.uid !== service.uid || planned.spec !== service.spec) return undefined;
     const eligibility = plan.eligibility.get(key) ?? 'foreign';
-    const mine = memoryOf(service, eligibility);
+    if (eligibility === 'foreign' || eligibility === 'held') return forget(key);
+    const mine = memoryOf(service);
     const assignment = plan.assignments.get(key); // only a Service that is ours has one
     const endpoints = assignment && lookAtEndpoints(service, mine);
     const desired =

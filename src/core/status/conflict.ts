@@ -55,8 +55,3 @@ export function beforeWrite(
     action: 'giveUp',
   };
 }
-
-/** The conflict after the API server accepted a status write. */
-export function afterWrite(conflict: StatusConflict, published: DesiredStatus): StatusConflict {
-  return { ...conflict, published };
-}
