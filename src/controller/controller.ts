@@ -64,7 +64,7 @@ export type ControllerDeps = {
   readonly ledger: Ledger;
   /** Nodes that an administrator drains. */
   readonly drains: { current(): ReadonlySet<NodeName>; subscribe(listener: () => void): () => void };
-  /** Checks one Service again and writes the difference; soon, not now. */
+  /** Has one Service checked again soon, and the difference written; does not wait. */
   readonly enqueue: (service: ServiceKey) => void;
   readonly recordEvent: RecordEvent;
   readonly clock: Clock;

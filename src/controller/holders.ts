@@ -6,7 +6,7 @@ import type { HostLink } from './controller.ts';
 /** For which Services the host may carry connections. */
 export type Holders = { holds(service: ServiceKey): boolean };
 
-/** Follows the host's report from look to look, so that a look costs what has changed. */
+/** Follows the host's report from call to call, so that a call costs only as much as has changed. */
 export function makeHolders(host: Pick<HostLink, 'report'>): Holders {
   const counts = new Map<ServiceKey, number>();
   let last: HostReport['listeners'] = PersistentMap.empty<ListenerKey, never>();

@@ -249,7 +249,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
         log.debug({ service: key, err: error }, 'the Service is gone');
         return { requeueAfterMs: goneRetryMs };
       }
-      // Not another object by now? Then a webhook or a policy refuses, and no watch event reports when it stops.
+      // Unless it is another object by now, a webhook or a policy refuses the write, and no watch event reports when that ends.
       noteRefusal(service, write, error, mine);
       throw error;
     }

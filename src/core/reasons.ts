@@ -27,7 +27,7 @@ export const reasons = {
   AddressInUse: {
     where: 'AddressAssigned',
     means: 'The requested address belongs to a cluster node or the API server, or the load-balancer host needs it.',
-    do: 'Ask for another address.',
+    do: 'Request another address.',
   },
   PortConflict: {
     where: 'AddressAssigned',
@@ -88,7 +88,7 @@ export const reasons = {
   NoEndpoints: {
     where: 'Serving',
     means: 'The Service has an address and no ready endpoint: connections are accepted and then closed.',
-    do: 'Check the Pods that the selector of the Service matches, and at their readiness probes.',
+    do: 'Check the Pods that the selector of the Service matches, and their readiness probes.',
   },
   DataplaneError: {
     where: 'Serving',

@@ -31,7 +31,7 @@ export type QueueOptions<Key extends string> = {
   readonly onError: (key: Key, error: unknown, attempt: number) => void;
 };
 
-/** Of a failing key. */
+/** Between the runs of a failing key. */
 const backoffMs = { firstMs: 5, mostMs: 60_000 };
 /** Due times close together share one wake-up, so that ten thousand keys in backoff are not ten thousand timers. */
 const wakeStepMs = 5;

@@ -97,7 +97,7 @@ export async function* watchResource<Wire extends KubeObject, T>(
   let lastPhase: State['phase'] | undefined;
   while (!signal.aborted) {
     const startedAt = clock.monotonic();
-    // Not directly after a list: steady writes would lead to one list after the other.
+    // Not directly after a list: steady writes would lead to one list after another.
     if (state.phase === 'watch' && lastPhase !== 'list' && isNewer(newestAnswer(), state.version)) {
       countRestart('unconfirmed');
       state = { phase: 'stream' };
