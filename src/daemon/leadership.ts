@@ -82,10 +82,16 @@ export async function leadWhileHeld(
       const succession = tenures.successionTo(before);
       const lost = new AbortController();
       const inner = AbortSignal.any([signal, lost.signal]);
-      // The last table names addresses that another host may have given to other Services meanwhile.
-      const mayServeLast = keeps || (!isWithdrawn && !deps.hasOthers() && succession !== 'other');
+      // Not the last table, if another host may have given its addresses to other Services meanwhile.
+      let hasTable = keeps || (!isWithdrawn && !deps.hasOthers() && succession !== 'other');
+      if (!hasTable)
+        log.info({}, 'the Lease is held: this host serves as soon as it knows the addresses of all Services');
       isWithdrawn = false;
-      const gate = makeGate(deps, mayServeLast, inner);
+      let isRenewed = true;
+      const serve = (): void => {
+        if (!inner.aborted) deps.setServing(hasTable && isRenewed);
+      };
+      serve();
       let isRecorded = false;
       const term: Term = {
         isLedgerCurrent: succession === 'own',
@@ -93,12 +99,19 @@ export async function leadWhileHeld(
           if (!isRecorded) tenures.keep(tenure);
           isRecorded = true;
         },
-        published: () => gate.setTable(),
+        published: () => {
+          hasTable = true;
+          serve();
+        },
+      };
+      const onRenewed = (now: boolean): void => {
+        isRenewed = now;
+        serve();
       };
       await superviseAll(
         [
           (until) => work(term, until),
-          (until) => fence(deps, gate, until),
+          (until) => fence(deps, onRenewed, until),
           async (until) => {
             const loss = await lease.hold(until, keepAddresses);
             if (loss === undefined) return;
@@ -164,45 +177,12 @@ async function acquire(deps: LeadershipDeps, withdraw: () => void, signal: Abort
 
 export const noNamespaceAdvice = 'kubectl apply -f deploy/furiwake.yaml, or name another one with --lease-namespace';
 
-/** Serves as long as the host has a table that it may serve, and its Lease is renewed. */
-type Gate = {
-  /** The host has a table of this term. */
-  setTable(): void;
-  setRenewed(isRenewed: boolean): void;
-};
-
-/** `mayServeLast`: the host serves its last table until there is one of this term. Without effect after `signal`. */
-function makeGate(
-  { setServing, log }: Pick<LeadershipDeps, 'setServing' | 'log'>,
-  mayServeLast: boolean,
-  signal: AbortSignal,
-): Gate {
-  let hasTable = mayServeLast;
-  let isRenewed = true;
-  const apply = (): void => {
-    if (!signal.aborted) setServing(hasTable && isRenewed);
-  };
-  if (!hasTable) log.info({}, 'the Lease is held: this host serves as soon as it knows the addresses of all Services');
-  apply();
-  return {
-    setTable: () => {
-      if (hasTable) return;
-      hasTable = true;
-      apply();
-    },
-    setRenewed: (now) => {
-      isRenewed = now;
-      apply();
-    },
-  };
-}
-
 const lookMs = 1_000;
 
 /** Withdraws this host while its Lease is not renewed, unless it has always been alone. */
 async function fence(
   { lease, hasOthers, onLeaseLoss, clock, log }: LeadershipDeps,
-  gate: Gate,
+  onRenewed: (isRenewed: boolean) => void,
   signal: AbortSignal,
 ): Promise<void> {
   if (onLeaseLoss === 'keep') return await untilAborted(signal);
@@ -212,7 +192,7 @@ async function fence(
     if (leftMs > 0) {
       if (isWithdrawn) {
         log.info({}, 'the Lease is renewed again: serving');
-        gate.setRenewed(true);
+        onRenewed(true);
       }
       isWithdrawn = false;
       await clock.sleep(leftMs, signal);
@@ -223,7 +203,7 @@ async function fence(
           { err: lease.trouble() },
           'the Lease cannot be renewed, and another host may take it over: withdrawing the addresses of this host',
         );
-        gate.setRenewed(false);
+        onRenewed(false);
       }
       await clock.sleep(lookMs, signal);
     }
