@@ -11,7 +11,7 @@ import type { Log } from '../ports/log.ts';
 export type Lifetime = {
   /** See `Placement.keepUntil`. Returns at once. */
   keepUntil(untilMs: number | undefined): void;
-  /** Tells the kernel, until `signal` aborts. */
+  /** Sets the lifetime in the kernel, until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;
 };
 

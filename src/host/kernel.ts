@@ -20,7 +20,7 @@ export type Kernel = {
    * kernel.
    */
   add(places: readonly Place[], lifetime: Lifetime, signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
-  /** Gives these addresses another lifetime. One that is not there keeps no other from it. */
+  /** Gives these addresses another lifetime. A missing address does not affect the others. */
   extend(places: readonly Place[], lifetime: Lifetime, signal: AbortSignal): Promise<void>;
   /** Deletes addresses, then interfaces. A refused one keeps no other; then it throws in the end. */
   remove(places: readonly Place[], interfaces: readonly string[], signal: AbortSignal): Promise<void>;

@@ -30,8 +30,7 @@ import { type HostView, settled, viewOf } from './view.ts';
  * others of the interface (10,000 on one: 2.6 s; on twenty: 0.2 s). An address is recorded before it is added. An
  * address that the host has elsewhere is the host's own and is never touched.
  *
- * While another host may take over, an address has a lifetime (`keepUntil`): the kernel removes it when furiwake does not
- * extend it. A lifetime that is only renewed is no event for the watch.
+ * While another host may take over, an address has a lifetime (`keepUntil`): the kernel removes it unless furiwake extends it.
  *
  * After a reboot furiwake may be faster than DHCP clients and router advertisements. So each audit releases addresses
  * that another program has configured meanwhile, and moves an IPv6 address to the interface that now has its subnet.
