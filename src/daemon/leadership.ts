@@ -18,6 +18,9 @@ export function servesAtStart({ hasOthers, onLeaseLoss }: Pick<LeadershipDeps, '
   return onLeaseLoss === 'keep' || !hasOthers();
 }
 
+/** The kernel counts the lifetime of an address in seconds; another host takes over 5 s after `heldUntilMs`. */
+const spareMs = 2_000;
+
 export type LeadershipDeps = {
   readonly lease: Lease;
   readonly leaseNamespace: string;
@@ -26,6 +29,8 @@ export type LeadershipDeps = {
   readonly identity: string;
   /** Whether this host may announce its addresses and accept new connections. */
   readonly setServing: (isServing: boolean) => void;
+  /** See `Agent.keepAddressesUntil`. */
+  readonly keepAddressesUntil: (untilMs: number | undefined) => void;
   /**
    * Another holder of the Lease, or candidate for it, was seen at some time: this host cannot know that it is alone.
    */
@@ -48,9 +53,12 @@ export type LeadershipDeps = {
  *   held, no renewal for 10 s    ─► serving if no other candidate was ever seen, otherwise withdrawn: 5 s before
  *                                   another host may take over
  *   lost to another host         ─► withdrawn (or kept, with `--on-lease-loss keep`)
+ *   furiwake ended or is dead    ─► if another candidate was ever seen, the kernel removes the addresses 2 s after the end
+ *                                   of the last renewal
  *
- * Ends when `signal` aborts; throws the errors of `work`, and `StartError` if the namespace of the Lease does not
- * exist.
+ * Ends when `signal` aborts; then a host that was always alone releases the Lease. One that was not keeps it for
+ * a restart; another host takes over when it has expired. Throws the errors of `work`, and `StartError` if
+ * the namespace of the Lease does not exist.
  */
 export async function leadWhileHeld(
   deps: LeadershipDeps,
@@ -65,43 +73,68 @@ export async function leadWhileHeld(
     isWithdrawn = true;
     deps.setServing(false);
   };
-  while (!signal.aborted) {
-    const { before, tenure } = await acquire(deps, withdraw, signal);
-    const succession = tenures.successionTo(before);
-    const lost = new AbortController();
-    const inner = AbortSignal.any([signal, lost.signal]);
-    // The last table names addresses that another host may have given to other Services meanwhile.
-    const mayServeLast = keeps || (!isWithdrawn && !deps.hasOthers() && succession !== 'other');
-    isWithdrawn = false;
-    const gate = makeGate(deps, mayServeLast, inner);
-    let isRecorded = false;
-    const term: Term = {
-      isLedgerCurrent: succession === 'own',
-      recorded: () => {
-        if (!isRecorded) tenures.keep(tenure);
-        isRecorded = true;
-      },
-      published: () => gate.setTable(),
-    };
-    await superviseAll(
-      [
-        (until) => work(term, until),
-        (until) => fence(deps, gate, until),
-        async (until) => {
-          const loss = await lease.hold(until);
-          if (loss.reason !== 'taken') return;
-          // A Lease with the host's own identity may be from an etcd backup, which must not cause an outage.
-          const isKept = loss.holder === deps.identity && !deps.hasOthers();
-          if (!isKept) withdraw();
-          log[isKept ? 'warn' : 'error'](
-            { holder: loss.holder, class: deps.loadBalancerClass },
-            lossWords(deps, loss.holder),
-          );
-          lost.abort(new Error('the Lease was lost'));
+  const mayAnswerAlways = (): boolean => keeps || !deps.hasOthers();
+  const keepAddresses = (): void =>
+    deps.keepAddressesUntil(mayAnswerAlways() ? undefined : lease.heldUntilMs() + spareMs);
+  try {
+    while (!signal.aborted) {
+      const { before, tenure } = await acquire(deps, withdraw, signal);
+      const succession = tenures.successionTo(before);
+      const lost = new AbortController();
+      const inner = AbortSignal.any([signal, lost.signal]);
+      // Not the last table, if another host may have given its addresses to other Services meanwhile.
+      let hasTable = keeps || (!isWithdrawn && !deps.hasOthers() && succession !== 'other');
+      if (!hasTable)
+        log.info({}, 'the Lease is held: this host serves as soon as it knows the addresses of all Services');
+      isWithdrawn = false;
+      let isRenewed = true;
+      const serve = (): void => {
+        if (!inner.aborted) deps.setServing(hasTable && isRenewed);
+      };
+      serve();
+      let isRecorded = false;
+      const term: Term = {
+        isLedgerCurrent: succession === 'own',
+        recorded: () => {
+          if (!isRecorded) tenures.keep(tenure);
+          isRecorded = true;
         },
-      ],
-      inner,
-    );
+        published: () => {
+          hasTable = true;
+          serve();
+        },
+      };
+      const onRenewed = (now: boolean): void => {
+        isRenewed = now;
+        serve();
+      };
+      await superviseAll(
+        [
+          (until) => work(term, until),
+          (until) => fence(deps, onRenewed, until),
+          async (until) => {
+            const loss = await lease.hold(until, keepAddresses);
+            if (loss === undefined) return;
+            // A Lease with the host's own identity may be from an etcd backup, which must not cause an outage.
+            const isKept = loss.holder === deps.identity && !deps.hasOthers();
+            if (!isKept) withdraw();
+            log[isKept ? 'warn' : 'error'](
+              { holder: loss.holder, class: deps.loadBalancerClass },
+              lossWords(deps, loss.holder),
+            );
+            lost.abort(new Error('the Lease was lost'));
+          },
+        ],
+        inner,
+      );
+    }
+  } finally {
+    if (mayAnswerAlways()) await lease.release();
+    else if (lease.isHeld())
+      log.info(
+        {},
+        'the Lease stays with this host for a restart; without one, the kernel removes the addresses within 12 s, and another host takes over within 15 s',
+      );
   }
 }
 
@@ -149,45 +182,12 @@ async function acquire(deps: LeadershipDeps, withdraw: () => void, signal: Abort
 
 export const noNamespaceAdvice = 'kubectl apply -f deploy/furiwake.yaml, or name another one with --lease-namespace';
 
-/** Serves as long as the host has a table that it may serve, and its Lease is renewed. */
-type Gate = {
-  /** The host has a table of this term. */
-  setTable(): void;
-  setRenewed(isRenewed: boolean): void;
-};
-
-/** `mayServeLast`: the host serves its last table until there is one of this term. Without effect after `signal`. */
-function makeGate(
-  { setServing, log }: Pick<LeadershipDeps, 'setServing' | 'log'>,
-  mayServeLast: boolean,
-  signal: AbortSignal,
-): Gate {
-  let hasTable = mayServeLast;
-  let isRenewed = true;
-  const apply = (): void => {
-    if (!signal.aborted) setServing(hasTable && isRenewed);
-  };
-  if (!hasTable) log.info({}, 'the Lease is held: this host serves as soon as it knows the addresses of all Services');
-  apply();
-  return {
-    setTable: () => {
-      if (hasTable) return;
-      hasTable = true;
-      apply();
-    },
-    setRenewed: (now) => {
-      isRenewed = now;
-      apply();
-    },
-  };
-}
-
 const lookMs = 1_000;
 
 /** Withdraws this host while its Lease is not renewed, unless it has always been alone. */
 async function fence(
   { lease, hasOthers, onLeaseLoss, clock, log }: LeadershipDeps,
-  gate: Gate,
+  onRenewed: (isRenewed: boolean) => void,
   signal: AbortSignal,
 ): Promise<void> {
   if (onLeaseLoss === 'keep') return await untilAborted(signal);
@@ -197,7 +197,7 @@ async function fence(
     if (leftMs > 0) {
       if (isWithdrawn) {
         log.info({}, 'the Lease is renewed again: serving');
-        gate.setRenewed(true);
+        onRenewed(true);
       }
       isWithdrawn = false;
       await clock.sleep(leftMs, signal);
@@ -208,7 +208,7 @@ async function fence(
           { err: lease.trouble() },
           'the Lease cannot be renewed, and another host may take it over: withdrawing the addresses of this host',
         );
-        gate.setRenewed(false);
+        onRenewed(false);
       }
       await clock.sleep(lookMs, signal);
     }

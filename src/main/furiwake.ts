@@ -52,7 +52,7 @@ function write(text: string): void {
   process.stdout.write(text);
 }
 
-/** How text looks there: a pipe or a file has no width. */
+/** How to write to a stream: a pipe or a file has no width. */
 function screenOf(stream: { readonly isTTY?: boolean; readonly columns?: number }): StatusScreen {
   return {
     isColoured: hasColour(stream, process.env['NO_COLOR']),

@@ -45,6 +45,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   const lifetime = new AbortController();
   const alive = AbortSignal.any([signal, lifetime.signal]);
   const client = makeKubeClient({ config, clock, log: log.child({ part: 'api' }), metrics, random });
+  await using _client = { [Symbol.asyncDispose]: () => client.close() };
   deps.onReload(() => {
     config.credentials.reload(alive).catch((error: unknown) => {
       if (!alive.aborted) log.error({ err: error }, 'the credentials could not be read again; using the current ones');
@@ -112,7 +113,9 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     await superviseAll([(inner) => agent.run(inner), (inner) => cluster.run({ notReady, nodeStates }, inner)], signal);
   } finally {
     lifetime.abort();
-    if (options.stopsTrafficOnExit) await removeFromHost(hostParts, log);
-    await client.close();
+    if (options.stopsTrafficOnExit) {
+      await removeFromHost(hostParts, log);
+      await cluster.release();
+    }
   }
 }

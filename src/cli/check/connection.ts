@@ -5,10 +5,10 @@ import type { RunOptions } from '../options.ts';
 import { ok } from './finding.ts';
 import type { Inspect } from './inspect.ts';
 
-/** The API server, as the kubeconfig names it. */
+/** The API server that the kubeconfig names. */
 export type Connection = AsyncDisposable & {
   readonly server: string;
-  /** Who we are and by what: `user "furiwake" of context "furiwake" in /etc/furiwake/kubeconfig`. */
+  /** The user and the source of its credentials: `user "furiwake" of context "furiwake" in /etc/furiwake/kubeconfig`. */
   readonly identity: string;
   readonly client: Pick<KubeClient, 'get' | 'list' | 'create'>;
 };

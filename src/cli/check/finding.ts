@@ -1,7 +1,7 @@
-/** How a check went: `ok`, `warning` (works, but needs attention), `problem` (furiwake cannot do its job). */
+/** The outcome of a check: `ok`, `warning` (works, but needs attention), `problem` (furiwake cannot do its job). */
 export type Mark = 'ok' | 'warning' | 'problem';
 
-/** One result of a check. `advice`: what to do, where something is to be done. */
+/** One result of a check. `advice`: what to do, if anything. */
 export type Finding = { readonly mark: Mark; readonly what: string; readonly found: string; readonly advice?: string };
 
 /** The parts of the report, in their order. */

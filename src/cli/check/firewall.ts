@@ -51,12 +51,9 @@ async function list(exec: Exec, what: readonly string[], signal: AbortSignal): P
 
 /** The policy is accept, and the last rules drop or reject all packets that reach them. */
 async function endsInDrop(exec: Exec, { family, table, name }: Chain, signal: AbortSignal): Promise<boolean> {
-  const rules = new Map<string, Rule[]>();
-  for (const { rule } of await list(exec, ['table', family, table], signal)) {
-    if (rule === undefined) continue;
-    rules.set(rule.chain, [...(rules.get(rule.chain) ?? []), rule]);
-  }
-  return fateIn(rules, name) === 'dropped';
+  const rules = (await list(exec, ['table', family, table], signal)).flatMap(({ rule }) => rule ?? []);
+  const byChain = Map.groupBy(rules, ({ chain }) => chain);
+  return fateIn(byChain, name) === 'dropped';
 }
 
 type Fate = 'dropped' | 'accepted' | 'passed';

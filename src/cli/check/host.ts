@@ -42,7 +42,7 @@ export async function checkHost(
   await inspect('This host', 'user', async () =>
     isRoot ? ok('user', 'root') : problem('user', 'not root', 'run it again with sudo: most checks need root'),
   );
-  await inspect('This host', 'Node.js', async () => ok('Node.js', machine.nodeVersion)); // an older one does not come so far
+  await inspect('This host', 'Node.js', async () => ok('Node.js', machine.nodeVersion)); // an older one does not get this far
   await inspectTool('This host', 'ip');
   await inspectTool('This host', 'ss');
   await inspectTool('This host', 'perl');

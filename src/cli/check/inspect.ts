@@ -2,8 +2,8 @@ import { isKubeError, KubeConfigError } from '../../kube/errors.ts';
 import { type Finding, type Group, type GroupedFinding, problem } from './finding.ts';
 
 /**
- * Runs one check of a group and hands on what it finds. An error in it is a problem of its own and keeps no other check
- * from running; only the signal's reason is thrown. Resolves with true where nothing found is a problem.
+ * Runs one check of a group and shows its findings. An error in it is a problem of its own and stops no other check; only
+ * the reason of the signal is thrown. Resolves with false if a finding is a problem.
  */
 export type Inspect = (
   group: Group,

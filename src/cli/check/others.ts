@@ -5,7 +5,7 @@ import { type Finding, ok, warning } from './finding.ts';
 
 const what = 'load balancers';
 
-/** API groups that only another LoadBalancer implementation brings. */
+/** API groups that belong to another LoadBalancer implementation. */
 const products: Readonly<Record<string, string>> = {
   'metallb.io': 'MetalLB',
   'purelb.io': 'PureLB',
@@ -17,7 +17,7 @@ const products: Readonly<Record<string, string>> = {
 
 type NodeWire = KubeObject & { readonly status?: { readonly nodeInfo?: { readonly kubeletVersion?: string } } };
 
-/** Other implementations that may be alive in the cluster, by what they leave in the API. */
+/** Other implementations that may run in the cluster: those with an API group, and k3s by the version of its nodes. */
 export async function findOthers(
   client: Pick<KubeClient, 'get'>,
   nodes: readonly NodeWire[],
