@@ -1,3 +1,4 @@
+import { createHmac } from 'node:crypto';
 import type { IdentityFile } from '../state/identity.ts';
 import type { Platform } from './platform.ts';
 
@@ -8,12 +9,14 @@ export type Identity = {
   readonly keep: () => Promise<void>;
 };
 
-/** The identity on the disk, or a new one. Throws `NewerFileError`, `UnreadableFileError`. */
-export async function identityOf(
-  { hostname, newId }: Pick<Platform, 'hostname' | 'newId'>,
-  file: IdentityFile,
-): Promise<Identity> {
-  const name = (await file.read()) ?? `${hostname}_${newId()}`;
+type Machine = Pick<Platform, 'hostname' | 'newId' | 'files'>;
+
+/**
+ * The identity on the disk, or a new one: the same again on a machine that has lost its state directory, so that it does
+ * not take itself for another host. Throws `NewerFileError`, `UnreadableFileError`.
+ */
+export async function identityOf(machine: Machine, file: IdentityFile): Promise<Identity> {
+  const name = (await file.read()) ?? `${machine.hostname}_${(await machineHash(machine)) ?? machine.newId()}`;
   return { name, keep: () => file.write(name) };
 }
 
@@ -21,3 +24,17 @@ export async function identityOf(
 export function hostOf(identity: string): string {
   return identity.replace(/_[^_]*$/, '');
 }
+
+/**
+ * What this machine has and no other; `undefined`: it has no machine ID. A hash, because the machine ID must not be shown to
+ * other machines (machine-id(5)). Clones of a virtual machine often have one machine ID, but not one UUID of the product.
+ */
+async function machineHash({ files }: Machine): Promise<string | undefined> {
+  const read = async (path: string): Promise<string> => (await files.read(path).catch(() => undefined))?.trim() ?? '';
+  const machineId = await read('/etc/machine-id');
+  if (!/^[0-9a-f]{32}$/.test(machineId)) return undefined; // none, or `uninitialized` at the first boot
+  const product = await read('/sys/class/dmi/id/product_uuid');
+  return createHmac('sha256', machineId).update(`furiwake ${product.toLowerCase()}`).digest('hex').slice(0, hashLength);
+}
+
+const hashLength = 16;

@@ -4,6 +4,7 @@ import type { Node } from '../../core/model/node.ts';
 import type { Service } from '../../core/model/service.ts';
 import { isTooOld, oldestMinor, type ServerVersion } from '../../daemon/cluster.ts';
 import type { CommandDeps } from '../../daemon/command.ts';
+import { identityOf } from '../../daemon/identity.ts';
 import { listAll } from '../../daemon/list-all.ts';
 import { earlierStatePaths, statePaths } from '../../daemon/platform.ts';
 import { missingRights, rights, showRight } from '../../daemon/rights.ts';
@@ -65,8 +66,8 @@ export async function checkCluster(
       const { files } = machine;
       const { identity: path } = statePaths(options.stateDir);
       const { identity: earlierPath } = earlierStatePaths(options.stateDir);
-      const identity = await makeIdentityFile({ path, earlierPath, files, log }).read();
-      return checkLease(client, options, identity, signal);
+      const { name } = await identityOf(machine, makeIdentityFile({ path, earlierPath, files, log }));
+      return checkLease(client, options, name, signal);
     });
   if (!mayList) return undefined;
 

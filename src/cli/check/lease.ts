@@ -11,13 +11,13 @@ const what = 'Lease';
 const resource = { apiVersion: 'coordination.k8s.io/v1', plural: 'leases' };
 
 /**
- * Whether the Lease can be acquired, and who holds it. `identity`: the name of this host in it, if it has one yet. Creating
+ * Whether the Lease can be acquired, and who holds it. `identity`: the name of this host in it. Creating
  * it is only tried (`dryRun`): nothing is changed.
  */
 export async function checkLease(
   client: Pick<KubeClient, 'get' | 'create'>,
   { leaseNamespace: namespace, loadBalancerClass }: Pick<RunOptions, 'leaseNamespace' | 'loadBalancerClass'>,
-  identity: string | undefined,
+  identity: string,
   signal: AbortSignal,
 ): Promise<Finding> {
   const name = leaseName(loadBalancerClass);
