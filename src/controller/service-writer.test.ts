@@ -106,10 +106,11 @@ test.each([0, 3_600_000, -3_600_000])(
   },
 );
 
-test('a 404 is not the end while the watch still shows the Service', async () => {
+test('a 404 is a refusal like any other if the watch still shows the Service after a while', async () => {
   const { run, log } = makeScene({ refusal: 'NOT_FOUND' });
-  expect(await run()).toEqual({ requeueAfterMs: 30_000 });
+  expect(await run()).toEqual({ requeueAfterMs: 2_000 });
   expect(log.lines.filter(({ level }) => level !== 'debug')).toEqual([]);
+  await expect(run()).rejects.toMatchObject({ code: 'NOT_FOUND' });
 });
 
 test('a foreign Service without endpoints is not checked again', async () => {

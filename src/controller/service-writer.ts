@@ -6,7 +6,7 @@ import type { Condition, Service } from '../core/model/service.ts';
 import { beforeWrite, noConflict, type StatusConflict } from '../core/status/conflict.ts';
 import { type DesiredStatus, desiredStatus } from '../core/status/desired.ts';
 import { isSameStatus, nextWrite, type Write } from '../core/status/next-write.ts';
-import { isKubeError, RetryError } from '../kube/errors.ts';
+import { isKubeError, isServerFailure, RetryError } from '../kube/errors.ts';
 import type { Outcome, QueueOptions } from '../kube/queue.ts';
 import type { SharedTrouble } from '../kube/shared-trouble.ts';
 import type { Store } from '../kube/store.ts';
@@ -44,8 +44,8 @@ export type ServiceWriter = QueueOptions<ServiceKey>['run'];
 
 const publishBuckets: readonly number[] = [0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.15, 0.3, 0.6, 1, 2, 5, 10, 30];
 const notLeaderRetryMs = 1_000;
-/** After a 404: by then the watch has reported the deletion, unless a webhook or a proxy sent the 404. */
-const goneRetryMs = 30_000;
+/** After a first 404: by then the watch has reported the deletion, unless a webhook sent the 404 (it may send any code). */
+const goneRetryMs = 2_000;
 /** A Service without ready endpoints says so after this long: a new one gets its endpoints a moment later. */
 const endpointsGraceMs = 5_000;
 /** Event and log show a refused write from this attempt on: the first refusals may be a change under way. */
@@ -66,6 +66,8 @@ type Memory = {
   /** Monotonic ms; since when it has no ready endpoint. */
   emptySinceMs: number | undefined;
   refusedWrites: number;
+  /** A write was answered with 404. */
+  mayBeGone: boolean;
 };
 
 export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
@@ -100,6 +102,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       seenAtMs: status.ingress.length === 0 ? clock.monotonic() : undefined,
       emptySinceMs: undefined,
       refusedWrites: 0,
+      mayBeGone: false,
     };
     memory.set(key, fresh);
     return fresh;
@@ -194,7 +197,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
 
   /** The API server refuses a write, or an admission plugin changes it: it is retried with growing waits; an event says so. */
   const noteRefusal = (service: Service, write: Write, error: unknown, mine: Memory): void => {
-    const isRefusal = error instanceof WriteAlteredError || isKubeError(error, 'CONFLICT', 'INVALID', 'FORBIDDEN');
+    const isRefusal = isKubeError(error) ? !isServerFailure(error) : error instanceof WriteAlteredError;
     if (!isRefusal) return;
     refused.add(1);
     mine.refusedWrites++;
@@ -241,12 +244,14 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
           ? await writeStatus(service, write.status, mine, signal)
           : await writeFinalizers(service, write.finalizers, signal);
       mine.refusedWrites = 0;
+      mine.mayBeGone = false;
       trouble.over(key);
       return outcome ?? endpoints?.later;
     } catch (error) {
-      if (isKubeError(error, 'NOT_FOUND')) {
+      if (isKubeError(error, 'NOT_FOUND') && !mine.mayBeGone) {
+        mine.mayBeGone = true;
         trouble.over(key);
-        log.debug({ service: key, err: error }, 'the Service is gone');
+        log.debug({ service: key, err: error }, 'the Service may be gone');
         return { requeueAfterMs: goneRetryMs };
       }
       // Unless it is another object by now, a webhook or a policy refuses the write, and no watch event reports when that ends.

@@ -22,6 +22,8 @@ async function release(
 ): Promise<Awaited<ReturnType<typeof releaseServices>> & { readonly written: readonly string[] }> {
   const written: string[] = [];
   const client = clientOf((asked) => {
+    const selected = asked.query?.['fieldSelector']?.replace('metadata.name=', '');
+    if (selected !== undefined) return { items: selected === 'gone' ? [] : [wire(selected)], metadata: {} };
     if (asked.verb === 'list') {
       const page = Number(asked.query?.['continue'] ?? 0);
       return { items: pages[page], metadata: { continue: page + 1 < pages.length ? String(page + 1) : '' } };
@@ -42,6 +44,14 @@ test('Services of the class with the finalizer of furiwake are released on all p
     [wire('free', 'a', ['else/where']), wire('two')],
   ];
   expect(await release(pages)).toEqual({ released: 2, failed: [], written: ['one', 'two'] });
+});
+
+test('one that an admission webhook refuses with 404 has failed', async () => {
+  expect(await release([[wire('one')]], { one: 'NOT_FOUND' })).toEqual({
+    released: 0,
+    failed: ['ns/one'],
+    written: [],
+  });
 });
 
 test('a failed one is reported and does not block the others; a deleted one is done', async () => {

@@ -3,12 +3,16 @@ import { listAll } from '../daemon/list-all.ts';
 import type { ServiceWrites } from '../controller/service-writes.ts';
 import { belongsTo } from '../core/addresses/eligibility.ts';
 import { ownFinalizer } from '../core/model/contract.ts';
+import type { Service } from '../core/model/service.ts';
 import type { Site } from '../core/model/site.ts';
 import { nextWrite } from '../core/status/next-write.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { isKubeError } from '../kube/errors.ts';
 import { type KubeObject, objectKey } from '../kube/object.ts';
+import { resourcePath } from '../kube/paths.ts';
 import type { Log } from '../ports/log.ts';
+
+const services = { apiVersion: 'v1', plural: 'services' };
 
 export type ReleaseDeps = {
   readonly client: Pick<KubeClient, 'list'>;
@@ -27,11 +31,11 @@ export async function releaseServices(
 ): Promise<{ readonly released: number; readonly failed: readonly string[] }> {
   let released = 0;
   const failed: string[] = [];
-  for await (const wire of listAll<KubeObject>(deps.client, { apiVersion: 'v1', plural: 'services' }, signal)) {
+  for await (const wire of listAll<KubeObject>(deps.client, services, signal)) {
     const service = projectService(wire);
     if (!service.finalizers.includes(ownFinalizer) || !belongsTo(service, deps.site)) continue;
     try {
-      await releaseService(wire, deps.writes, signal);
+      await releaseService(wire, deps, signal);
       released++;
     } catch (error) {
       signal.throwIfAborted();
@@ -45,7 +49,11 @@ export async function releaseServices(
 const maxWrites = 4;
 
 /** Writes status and finalizers of one Service until nothing of furiwake is left. */
-async function releaseService(wire: KubeObject, writes: ServiceWrites, signal: AbortSignal): Promise<void> {
+async function releaseService(
+  wire: KubeObject,
+  { writes, client }: Pick<ReleaseDeps, 'writes' | 'client'>,
+  signal: AbortSignal,
+): Promise<void> {
   let service = projectService(wire);
   let version = wire.metadata.resourceVersion ?? '';
   for (let round = 0; round < maxWrites && service.finalizers.includes(ownFinalizer); round++) {
@@ -60,10 +68,21 @@ async function releaseService(wire: KubeObject, writes: ServiceWrites, signal: A
       service = projectService(answer);
       version = answer.metadata.resourceVersion ?? '';
     } catch (error) {
-      if (isKubeError(error, 'NOT_FOUND')) return; // it was deleted
+      if (isKubeError(error, 'NOT_FOUND') && !(await isThere(service, client, signal))) return; // it was deleted
       throw error;
     }
   }
   if (service.finalizers.includes(ownFinalizer))
     throw new Error('another client keeps writing its status or finalizers');
+}
+
+/** After a 404, which an admission webhook may also send. By list, because furiwake has no permission to get a Service. */
+async function isThere(
+  { name, namespace, uid }: Service,
+  client: ReleaseDeps['client'],
+  signal: AbortSignal,
+): Promise<boolean> {
+  const query = { fieldSelector: `metadata.name=${name}` };
+  const { items } = await client.list<KubeObject>(resourcePath(services, { namespace }), { signal, query });
+  return items.some(({ metadata }) => metadata.uid === uid);
 }

@@ -45,8 +45,10 @@ const withoutStatus = admission(({ status: _status, ...service }) => service);
 
 type Case = readonly [what: string, trouble: Trouble, note: RegExp];
 
+/** A webhook may deny a request with any code. */
+const codes = [400, 403, 404, 409, 410, 422];
 const newService: readonly Case[] = [
-  ...[403, 409, 422].flatMap((answer): Case[] => [
+  ...codes.flatMap((answer): Case[] => [
     [`${answer} on the status`, refusal(answer, 'services/status'), /^the status cannot be written, retrying: /],
     [`${answer} on the finalizers`, refusal(answer, 'services'), /^the finalizers cannot be written, retrying: /],
   ]),
@@ -58,7 +60,7 @@ const newService: readonly Case[] = [
   ],
 ];
 const deletedService: readonly Case[] = [
-  ...[403, 409, 422].map((answer): Case => [`${answer} on the finalizers`, refusal(answer, 'services'), /injected/]),
+  ...codes.map((answer): Case => [`${answer} on the finalizers`, refusal(answer, 'services'), /injected/]),
   [
     'a plugin that restores the finalizers',
     withFinalizers(ourFinalizers),
