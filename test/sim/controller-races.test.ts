@@ -173,3 +173,29 @@ test('a Service that never had an address is released when its type changes, als
   await until(() => expect(server.get('Service', 'default/a')?.metadata.finalizers ?? []).toEqual([]));
   expect(shown('a').conditions ?? []).toEqual([]);
 });
+
+test('a Service that a backup of etcd restores keeps the address of its status, which a vanished Service had meanwhile', async () => {
+  await start();
+  const [host, files] = [startHost(), new Map<string, string>()];
+  const before = await startController(server, host, { files });
+  server.put('Service', wire('low'));
+  await until(() => expect(shownIp('low')).toBe('192.0.2.8'));
+  server.put('Service', wire('restored'));
+  await until(() => expect(shownIp('restored')).toBe('192.0.2.9'));
+  server.remove('Service', 'default/low'); // its address is the lowest free one
+  await until(() => expect(server.get('Service', 'default/low')).toBeUndefined());
+  const restore = server.backup();
+  server.remove('Service', 'default/restored');
+  await until(() => expect(server.get('Service', 'default/restored')).toBeUndefined());
+  server.put('Service', wire('vanished', { loadBalancerIP: '192.0.2.9' }));
+  await until(() => expect(shownIp('vanished')).toBe('192.0.2.9'));
+  await before[Symbol.asyncDispose]();
+  restore();
+  stack.push(await startController(server, host, { files }));
+  const key = '192.0.2.9|80|TCP';
+  await until(() =>
+    expect([...host.ports.held.proxy.values()].map((held) => held.service)).toEqual(['default/restored']),
+  );
+  expect([...host.ports.held.proxy.keys()]).toEqual([key]);
+  expect(shownIp('restored')).toBe('192.0.2.9');
+});

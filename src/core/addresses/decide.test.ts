@@ -56,7 +56,7 @@ describe('an address that a Service has', () => {
       makeService(
         'inside',
         { loadBalancerClass: 'furiwake.dev/haproxy' },
-        { createdAtMs: 2, status: status('192.0.2.9', 'kubectl') },
+        { createdAtMs: 2, status: status('192.0.2.10', 'kubectl') },
       ),
       makeService(
         'outside',
@@ -65,7 +65,7 @@ describe('an address that a Service has', () => {
       ),
     ];
     const plan = planOnce(planInput(services, ['192.0.2.8-192.0.2.10']));
-    expect(addressesOf(plan)).toEqual({ ours: 'AddressNotInPool', inside: '192.0.2.9', outside: '192.0.2.8' });
+    expect(addressesOf(plan)).toEqual({ ours: 'AddressNotInPool', inside: '192.0.2.10', outside: '192.0.2.8' });
     expect(plan.assignments.get('default/ours' as ServiceKey)).toMatchObject({
       addresses: [],
       disowned: ['198.51.100.1'],
@@ -88,7 +88,7 @@ describe('an address that a Service has', () => {
 
   test('claimed by two Services goes to the older, then to the lower UID', () => {
     const status = {
-      ingress: [{ ip: '192.0.2.8', hostname: undefined, ipMode: 'Proxy', ports: [] }],
+      ingress: [{ ip: '192.0.2.9', hostname: undefined, ipMode: 'Proxy', ports: [] }],
       conditions: [],
       ingressManager: 'furiwake',
     };
@@ -98,10 +98,21 @@ describe('an address that a Service has', () => {
       makeService('old', {}, { createdAtMs: 0, status }),
     ];
     expect(addressesOf(planOnce(planInput(services, ['192.0.2.8-192.0.2.10'])))).toEqual({
-      old: '192.0.2.8',
-      a: '192.0.2.9',
+      old: '192.0.2.9',
+      a: '192.0.2.8',
       b: '192.0.2.10',
     });
+  });
+
+  test('in status is adopted though the record gives it to a Service that no longer exists', () => {
+    const requested = makeService('gone', { loadBalancerIp: '192.0.2.9' });
+    const { records } = planOnce(planInput([requested], ['192.0.2.8-192.0.2.9']));
+    expect([...records.values()]).toMatchObject([{ addresses: [{ text: '192.0.2.9' }] }]);
+    const ingress = [{ ip: '192.0.2.9', hostname: undefined, ipMode: 'Proxy', ports: [] }];
+    const restored = makeService('restored', {}, { status: { ingress, ingressManager: 'furiwake' } });
+    const plan = planOnce(planInput([restored], ['192.0.2.8-192.0.2.9'], { records }));
+    expect(addressesOf(plan)).toEqual({ restored: '192.0.2.9' });
+    expect([...plan.records.keys()]).toEqual([restored.uid]);
   });
 
   test('does not belong to a new Service of the same name', () => {
