@@ -4,6 +4,7 @@ import { defineConfig, type ViteUserConfig } from 'vitest/config';
 const config: ViteUserConfig = defineConfig({
   test: {
     teardownTimeout: 120_000, // a lab is removed within it
+    maxConcurrency: 16, // of the tests of one file that are marked concurrent: they wait, mostly
     projects: [
       {
         test: {

@@ -198,8 +198,8 @@ const steps: readonly StepName[] = [
 ];
 const ledger = diskFails('controller', '/ledger');
 const table = diskFails('host', '/listeners');
-const faults: readonly (readonly [string, Fault])[] = [
-  ...steps.flatMap((step) => kinds.map((kind) => stepFails(step, kind))),
+const single = [
+  ...steps.map((step) => stepFails(step)),
   refuses('proxy'),
   refuses('steering'),
   oneAddress,
@@ -207,12 +207,11 @@ const faults: readonly (readonly [string, Fault])[] = [
   table,
   writesFail('', 'all writes to Services'),
   writesFail('odd', 'the writes to one Service'),
-  both(stepFails('proxy.prune'), stepFails('placement.add')),
-  both(stepFails('steering.audit'), refuses('proxy')),
-  both(stepFails('placement.remove'), table),
-  both(oneAddress, ledger),
-  both(writesFail('odd', 'the writes to one Service'), refuses('steering')),
-].map((fault) => [fault.what, fault]);
+];
+const named = (faults: readonly Fault[]): readonly (readonly [string, Fault])[] =>
+  faults.map((fault) => [fault.what, fault]);
+const faults = named([...single, ...steps.map((step) => stepFails(step, kinds[1]))]);
+const pairs = named(single.flatMap((one, index) => single.slice(index + 1).map((other) => both(one, other))));
 
 /** Slow, so that the machine of the test does not count: a second of the scene is four by the wall. */
 test.concurrent.for(faults)(
@@ -227,7 +226,7 @@ test.concurrent.for(faults)(
   },
 );
 
-test.concurrent.for(faults)(
+test.concurrent.for([...faults, ...pairs])(
   'a failure of %s: attempts, writes and log lines are few in two minutes, and it recovers',
   async ([, fault]) => {
     const timeFactor = 60;

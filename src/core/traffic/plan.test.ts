@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest';
 import { byKey, ip, makeNode, makeService, ranges, tcp } from '../../../test/make/service.ts';
 import type { Assignment } from '../addresses/assignment.ts';
+import { conditionTypes } from '../model/contract.ts';
 import type { NodeName, ServiceKey } from '../model/names.ts';
-import type { Service } from '../model/service.ts';
+import type { Condition, Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { makeTrafficPlanner, type TrafficInput } from './plan.ts';
 import { listenerKey, type TrafficTable } from './table.ts';
@@ -61,6 +62,23 @@ test('a Service has listeners as soon as the finalizer is in place', () => {
   const plan = makeTrafficPlanner();
   expect(plan(inputOf([makeService('a', {}, { finalizers: [] })])).listeners.size).toBe(0);
   expect(plan(inputOf([makeService('a')])).listeners.size).toBe(1);
+});
+
+test('a Service that has our condition keeps its listeners when another client removes the finalizer', () => {
+  const plan = makeTrafficPlanner();
+  const condition: Condition = {
+    type: conditionTypes.addressAssigned,
+    status: 'True',
+    reason: 'Assigned',
+    message: '',
+    lastTransitionTime: '',
+  };
+  const status = { conditions: [condition] };
+  const before = plan(inputOf([makeService('a', {}, { status })])).listeners;
+  const without = (conditions: readonly Condition[]): TrafficInput =>
+    inputOf([makeService('a', {}, { finalizers: [], status: { conditions } })]);
+  expect([...plan(without([condition])).listeners]).toEqual([...before]);
+  expect(plan(without([{ ...condition, status: 'False' }])).listeners.size).toBe(0);
 });
 
 test('the same input gives the same table, and another node leaves the listeners as they are', () => {

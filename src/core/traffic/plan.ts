@@ -1,5 +1,5 @@
 import type { Assignment } from '../addresses/assignment.ts';
-import { ownFinalizer } from '../model/contract.ts';
+import { conditionTypes, ownFinalizer } from '../model/contract.ts';
 import type { ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
 import type { Service } from '../model/service.ts';
@@ -16,7 +16,7 @@ import {
 } from './table.ts';
 
 export type TrafficInput = {
-  /** Services that are ours. A Service has no listeners before our finalizer is in place. */
+  /** Services that are ours. A Service has no listeners before our finalizer has been set. */
   readonly services: PersistentMap<ServiceKey, Service>;
   readonly assignments: PersistentMap<ServiceKey, Assignment>;
   /** Services whose source ranges exceed the budget of the host (`makeRangeBudget`): closed to all clients. */
@@ -80,7 +80,7 @@ function listenersFor(
   assignment: Assignment | undefined,
   isOverBudget: boolean,
 ): readonly Listener[] | undefined {
-  if (service === undefined || assignment === undefined || !service.finalizers.includes(ownFinalizer)) return undefined;
+  if (service === undefined || assignment === undefined || !hasHadFinalizer(service)) return undefined;
   const known = memo.get(assignment);
   if (known !== undefined && known.spec === service.spec && known.isOverBudget === isOverBudget) return known.listeners;
   const { ranges } = planSourceRanges(service.spec.sourceRanges, listenersOf(assignment), isOverBudget);
@@ -101,6 +101,17 @@ function listenersFor(
   const listeners = planned.length === 0 ? undefined : planned.slice(); // of exactly this size
   memo.set(assignment, { spec: service.spec, isOverBudget, listeners });
   return listeners;
+}
+
+/**
+ * Our condition is written after our finalizer, so it shows that the finalizer was there. If another client removed it, it
+ * is being restored, and the traffic does not stop for that.
+ */
+function hasHadFinalizer({ finalizers, status }: Service): boolean {
+  return (
+    finalizers.includes(ownFinalizer) ||
+    status.conditions.some((each) => each.type === conditionTypes.addressAssigned && each.status === 'True')
+  );
 }
 
 type PlannedNodes = Pick<TrafficTable, 'nodes' | 'backends'>;
