@@ -7,7 +7,6 @@ import { assertNever } from '../core/assert-never.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { StartError } from './errors.ts';
-import { hostOf } from './identity.ts';
 import type { TenureRecord } from './tenure-record.ts';
 
 /**
@@ -127,6 +126,11 @@ function lossWords({ identity, onLeaseLoss, hasOthers }: LeadershipDeps, holder:
       : 'it keeps its addresses (--on-lease-loss keep)';
   if (holder === '') return `another host took over the Lease while this host was cut off, and released it; ${what}`;
   return `host ${hostOf(holder)} took over the Lease: this host no longer serves; ${what}`;
+}
+
+/** The host name in an identity: `lb1` of `lb1_53b6f3d2-…`. */
+function hostOf(identity: string): string {
+  return identity.replace(/_[^_]*$/, '');
 }
 
 /** The message about the holder that this host waits for. */
