@@ -93,6 +93,7 @@ export async function leadWhileHeld(
     };
     const onRenewed = (now: boolean): void => {
       isRenewed = now;
+      if (now) log.info({}, `the Lease is renewed again${hasTable ? ': serving' : ''}`);
       serve();
     };
     await superviseAll(
@@ -179,10 +180,7 @@ async function fence(
   for (;;) {
     const leftMs = lease.heldUntilMs() - clock.monotonic();
     if (leftMs > 0) {
-      if (isWithdrawn) {
-        log.info({}, 'the Lease is renewed again: serving');
-        onRenewed(true);
-      }
+      if (isWithdrawn) onRenewed(true);
       isWithdrawn = false;
       await clock.sleep(leftMs, signal);
     } else {
