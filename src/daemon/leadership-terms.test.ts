@@ -29,6 +29,7 @@ test('a renewal after an interruption opens no host that has no table of its ter
   scene.cluster.links.set('lb1_a-b', 'up');
   await scene.clock.advance(20_000);
   expect([host.changes, host.terms]).toEqual([[], 1]);
+  expect(messages(host, 'info')).toContain('the Lease is renewed again');
   host.term?.published();
   expect(host.changes).toEqual([true]);
 });

@@ -51,16 +51,8 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
       if (!alive.aborted) log.error({ err: error }, 'the credentials could not be read again; using the current ones');
     });
   });
-  const hostParts = await makeHostParts({
-    machine,
-    stateDir,
-    idleTimeoutSeconds: options.idleTimeoutSeconds,
-    nodeSilenceSeconds: options.nodeSilenceSeconds,
-    isServing: servesAtStart({ ...candidates, ...options }),
-    log,
-    metrics,
-    lifetime: alive,
-  });
+  const isServing = servesAtStart({ ...candidates, ...options });
+  const hostParts = await makeHostParts({ ...deps, options, isServing, lifetime: alive });
   const { agent, placement } = hostParts;
   /** Set when the answer of `notReady`, the plan or the report of the host may have changed. */
   const changed = makeLatch();

@@ -40,8 +40,8 @@ export async function checkCluster(
     const version = await client.get<ServerVersion>('/version', { signal, timeoutMs: versionTimeoutMs });
     answers = true;
     const found = `${server}, Kubernetes ${version.gitVersion}`;
-    if (isTooOld(version)) return problem('API server', found, `furiwake needs Kubernetes 1.${oldestMinor} or newer`);
-    return ok('API server', found);
+    if (isTooOld(version)) return problem(found, `furiwake needs Kubernetes 1.${oldestMinor} or newer`);
+    return ok(found);
   });
   if (!answers) return undefined;
 
@@ -51,9 +51,8 @@ export async function checkCluster(
     const missing = await missingRights(client, options.leaseNamespace, signal);
     mayList = !missing.some(({ verb }) => verb === 'list');
     mayLease = !missing.some(({ resource }) => resource === 'leases');
-    if (missing.length === 0) return ok('permissions', `all ${rights.length} granted`);
+    if (missing.length === 0) return ok(`all ${rights.length} granted`);
     return problem(
-      'permissions',
       `${missing.length} of ${rights.length} are missing: ${missing.map((right) => showRight(right, options.leaseNamespace)).join(', ')}`,
       missing.every(({ isLocal }) => isLocal === true)
         ? 'check --lease-namespace: it must be the namespace in which deploy/furiwake.yaml grants access to Leases'
