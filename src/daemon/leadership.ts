@@ -10,10 +10,13 @@ import { StartError } from './errors.ts';
 import type { TenureRecord } from './tenure-record.ts';
 
 /**
- * Whether a host may serve the last table of its state directory before it holds the Lease: not if another host may hold
- * it.
+ * Whether a host may serve while it does not hold the Lease: before it has read it, and after furiwake has ended. Not if
+ * another host may hold it.
  */
-export function servesAtStart({ hasOthers, onLeaseLoss }: Pick<LeadershipDeps, 'hasOthers' | 'onLeaseLoss'>): boolean {
+export function mayServeWithoutLease({
+  hasOthers,
+  onLeaseLoss,
+}: Pick<LeadershipDeps, 'hasOthers' | 'onLeaseLoss'>): boolean {
   return onLeaseLoss === 'keep' || !hasOthers();
 }
 
@@ -64,7 +67,7 @@ export async function leadWhileHeld(deps: LeadershipDeps, work: Work, signal: Ab
   try {
     await leadTerms(deps, work, signal);
   } finally {
-    if (mayAnswerAlways(deps)) await lease.release();
+    if (mayServeWithoutLease(deps)) await lease.release();
     else if (lease.isHeld())
       log.info(
         {},
@@ -76,11 +79,6 @@ export async function leadWhileHeld(deps: LeadershipDeps, work: Work, signal: Ab
 /** The work of one term, until its signal aborts. */
 type Work = (term: Term, signal: AbortSignal) => Promise<void>;
 
-/** No other host can take over without an administrator. */
-function mayAnswerAlways({ onLeaseLoss, hasOthers }: LeadershipDeps): boolean {
-  return onLeaseLoss === 'keep' || !hasOthers();
-}
-
 async function leadTerms(deps: LeadershipDeps, work: Work, signal: AbortSignal): Promise<void> {
   const { lease, log, tenures } = deps;
   const keeps = deps.onLeaseLoss === 'keep';
@@ -91,7 +89,7 @@ async function leadTerms(deps: LeadershipDeps, work: Work, signal: AbortSignal):
     deps.setServing(false);
   };
   const keepAddresses = (): void =>
-    deps.keepAddressesUntil(mayAnswerAlways(deps) ? undefined : lease.heldUntilMs() + spareMs);
+    deps.keepAddressesUntil(mayServeWithoutLease(deps) ? undefined : lease.heldUntilMs() + spareMs);
   while (!signal.aborted) {
     const { before, tenure } = await acquire(deps, withdraw, signal);
     const succession = tenures.successionTo(before);
