@@ -1,28 +1,14 @@
 import { createHmac } from 'node:crypto';
-import type { IdentityFile } from '../state/identity.ts';
 import type { Platform } from './platform.ts';
-
-/** The name of this host in the Lease: the same after a restart, so that it takes its own Lease again at once. */
-export type Identity = {
-  readonly name: string;
-  /** Writes it to the disk; must be called before other hosts see it. */
-  readonly keep: () => Promise<void>;
-};
 
 type Machine = Pick<Platform, 'hostname' | 'newId' | 'files'>;
 
 /**
- * The identity on the disk, or a new one: the same again on a machine that has lost its state directory, so that it does
- * not take itself for another host. Throws `NewerFileError`, `UnreadableFileError`.
+ * The name in the Lease of a host that has none on its disk. The same again on a machine that has lost its state
+ * directory, so that it does not take itself for another host; random if the machine has no ID.
  */
-export async function identityOf(machine: Machine, file: IdentityFile): Promise<Identity> {
-  const name = (await file.read()) ?? `${machine.hostname}_${(await machineHash(machine)) ?? machine.newId()}`;
-  return { name, keep: () => file.write(name) };
-}
-
-/** The host name in an identity. */
-export function hostOf(identity: string): string {
-  return identity.replace(/_[^_]*$/, '');
+export async function newIdentity(machine: Machine): Promise<string> {
+  return `${machine.hostname}_${(await machineHash(machine)) ?? machine.newId()}`;
 }
 
 /**

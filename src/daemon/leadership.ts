@@ -7,14 +7,16 @@ import { assertNever } from '../core/assert-never.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { StartError } from './errors.ts';
-import { hostOf } from './identity.ts';
 import type { TenureRecord } from './tenure-record.ts';
 
 /**
- * Whether a host may serve the last table of its state directory before it holds the Lease: not if another host may hold
- * it.
+ * Whether a host may serve while it does not hold the Lease: before it has read it, and after furiwake has ended. Not if
+ * another host may hold it.
  */
-export function servesAtStart({ hasOthers, onLeaseLoss }: Pick<LeadershipDeps, 'hasOthers' | 'onLeaseLoss'>): boolean {
+export function mayServeWithoutLease({
+  hasOthers,
+  onLeaseLoss,
+}: Pick<LeadershipDeps, 'hasOthers' | 'onLeaseLoss'>): boolean {
   return onLeaseLoss === 'keep' || !hasOthers();
 }
 
@@ -60,11 +62,24 @@ export type LeadershipDeps = {
  * a restart; another host takes over when it has expired. Throws the errors of `work`, and `StartError` if
  * the namespace of the Lease does not exist.
  */
-export async function leadWhileHeld(
-  deps: LeadershipDeps,
-  work: (term: Term, signal: AbortSignal) => Promise<void>,
-  signal: AbortSignal,
-): Promise<void> {
+export async function leadWhileHeld(deps: LeadershipDeps, work: Work, signal: AbortSignal): Promise<void> {
+  const { lease, log } = deps;
+  try {
+    await leadTerms(deps, work, signal);
+  } finally {
+    if (mayServeWithoutLease(deps)) await lease.release();
+    else if (lease.isHeld())
+      log.info(
+        {},
+        'the Lease stays with this host for a restart; without one, the kernel removes the addresses within 12 s, and another host takes over within 15 s',
+      );
+  }
+}
+
+/** The work of one term, until its signal aborts. */
+type Work = (term: Term, signal: AbortSignal) => Promise<void>;
+
+async function leadTerms(deps: LeadershipDeps, work: Work, signal: AbortSignal): Promise<void> {
   const { lease, log, tenures } = deps;
   const keeps = deps.onLeaseLoss === 'keep';
   let isWithdrawn = false;
@@ -73,68 +88,59 @@ export async function leadWhileHeld(
     isWithdrawn = true;
     deps.setServing(false);
   };
-  const mayAnswerAlways = (): boolean => keeps || !deps.hasOthers();
   const keepAddresses = (): void =>
-    deps.keepAddressesUntil(mayAnswerAlways() ? undefined : lease.heldUntilMs() + spareMs);
-  try {
-    while (!signal.aborted) {
-      const { before, tenure } = await acquire(deps, withdraw, signal);
-      const succession = tenures.successionTo(before);
-      const lost = new AbortController();
-      const inner = AbortSignal.any([signal, lost.signal]);
-      // Not the last table, if another host may have given its addresses to other Services meanwhile.
-      let hasTable = keeps || (!isWithdrawn && !deps.hasOthers() && succession !== 'other');
-      if (!hasTable)
-        log.info({}, 'the Lease is held: this host serves as soon as it knows the addresses of all Services');
-      isWithdrawn = false;
-      let isRenewed = true;
-      const serve = (): void => {
-        if (!inner.aborted) deps.setServing(hasTable && isRenewed);
-      };
-      serve();
-      let isRecorded = false;
-      const term: Term = {
-        isLedgerCurrent: succession === 'own',
-        recorded: () => {
-          if (!isRecorded) tenures.keep(tenure);
-          isRecorded = true;
-        },
-        published: () => {
-          hasTable = true;
-          serve();
-        },
-      };
-      const onRenewed = (now: boolean): void => {
-        isRenewed = now;
+    deps.keepAddressesUntil(mayServeWithoutLease(deps) ? undefined : lease.heldUntilMs() + spareMs);
+  while (!signal.aborted) {
+    const { before, tenure } = await acquire(deps, withdraw, signal);
+    const succession = tenures.successionTo(before);
+    const lost = new AbortController();
+    const inner = AbortSignal.any([signal, lost.signal]);
+    // Not the last table, if another host may have given its addresses to other Services meanwhile.
+    let hasTable = keeps || (!isWithdrawn && !deps.hasOthers() && succession !== 'other');
+    if (!hasTable)
+      log.info({}, 'the Lease is held: this host serves as soon as it knows the addresses of all Services');
+    isWithdrawn = false;
+    let isRenewed = true;
+    const serve = (): void => {
+      if (!inner.aborted) deps.setServing(hasTable && isRenewed);
+    };
+    serve();
+    let isRecorded = false;
+    const term: Term = {
+      isLedgerCurrent: succession === 'own',
+      recorded: () => {
+        if (!isRecorded) tenures.keep(tenure);
+        isRecorded = true;
+      },
+      published: () => {
+        hasTable = true;
         serve();
-      };
-      await superviseAll(
-        [
-          (until) => work(term, until),
-          (until) => fence(deps, onRenewed, until),
-          async (until) => {
-            const loss = await lease.hold(until, keepAddresses);
-            if (loss === undefined) return;
-            // A Lease with the host's own identity may be from an etcd backup, which must not cause an outage.
-            const isKept = loss.holder === deps.identity && !deps.hasOthers();
-            if (!isKept) withdraw();
-            log[isKept ? 'warn' : 'error'](
-              { holder: loss.holder, class: deps.loadBalancerClass },
-              lossWords(deps, loss.holder),
-            );
-            lost.abort(new Error('the Lease was lost'));
-          },
-        ],
-        inner,
-      );
-    }
-  } finally {
-    if (mayAnswerAlways()) await lease.release();
-    else if (lease.isHeld())
-      log.info(
-        {},
-        'the Lease stays with this host for a restart; without one, the kernel removes the addresses within 12 s, and another host takes over within 15 s',
-      );
+      },
+    };
+    const onRenewed = (now: boolean): void => {
+      isRenewed = now;
+      if (now) log.info({}, `the Lease is renewed again${hasTable ? ': serving' : ''}`);
+      serve();
+    };
+    await superviseAll(
+      [
+        (until) => work(term, until),
+        (until) => fence(deps, onRenewed, until),
+        async (until) => {
+          const loss = await lease.hold(until, keepAddresses);
+          if (loss === undefined) return;
+          // A Lease with the host's own identity may be from an etcd backup, which must not cause an outage.
+          const isKept = loss.holder === deps.identity && !deps.hasOthers();
+          if (!isKept) withdraw();
+          log[isKept ? 'warn' : 'error'](
+            { holder: loss.holder, class: deps.loadBalancerClass },
+            lossWords(deps, loss.holder),
+          );
+          lost.abort(new Error('the Lease was lost'));
+        },
+      ],
+      inner,
+    );
   }
 }
 
@@ -147,6 +153,11 @@ function lossWords({ identity, onLeaseLoss, hasOthers }: LeadershipDeps, holder:
       : 'it keeps its addresses (--on-lease-loss keep)';
   if (holder === '') return `another host took over the Lease while this host was cut off, and released it; ${what}`;
   return `host ${hostOf(holder)} took over the Lease: this host no longer serves; ${what}`;
+}
+
+/** The host name in an identity: `lb1` of `lb1_53b6f3d2-…`. */
+function hostOf(identity: string): string {
+  return identity.replace(/_[^_]*$/, '');
 }
 
 /** The message about the holder that this host waits for. */
@@ -195,10 +206,7 @@ async function fence(
   for (;;) {
     const leftMs = lease.heldUntilMs() - clock.monotonic();
     if (leftMs > 0) {
-      if (isWithdrawn) {
-        log.info({}, 'the Lease is renewed again: serving');
-        onRenewed(true);
-      }
+      if (isWithdrawn) onRenewed(true);
       isWithdrawn = false;
       await clock.sleep(leftMs, signal);
     } else {

@@ -4,7 +4,7 @@ import type { Node } from '../../core/model/node.ts';
 import type { Service } from '../../core/model/service.ts';
 import { isTooOld, oldestMinor, type ServerVersion } from '../../daemon/cluster.ts';
 import type { CommandDeps } from '../../daemon/command.ts';
-import { identityOf } from '../../daemon/identity.ts';
+import { newIdentity } from '../../daemon/identity.ts';
 import { listAll } from '../../daemon/list-all.ts';
 import { earlierStatePaths, statePaths } from '../../daemon/platform.ts';
 import { missingRights, rights, showRight } from '../../daemon/rights.ts';
@@ -41,8 +41,8 @@ export async function checkCluster(
     const version = await client.get<ServerVersion>('/version', { signal, timeoutMs: versionTimeoutMs });
     answers = true;
     const found = `${server}, Kubernetes ${version.gitVersion}`;
-    if (isTooOld(version)) return problem('API server', found, `furiwake needs Kubernetes 1.${oldestMinor} or newer`);
-    return ok('API server', found);
+    if (isTooOld(version)) return problem(found, `furiwake needs Kubernetes 1.${oldestMinor} or newer`);
+    return ok(found);
   });
   if (!answers) return undefined;
 
@@ -52,9 +52,8 @@ export async function checkCluster(
     const missing = await missingRights(client, options.leaseNamespace, signal);
     mayList = !missing.some(({ verb }) => verb === 'list');
     mayLease = !missing.some(({ resource }) => resource === 'leases');
-    if (missing.length === 0) return ok('permissions', `all ${rights.length} granted`);
+    if (missing.length === 0) return ok(`all ${rights.length} granted`);
     return problem(
-      'permissions',
       `${missing.length} of ${rights.length} are missing: ${missing.map((right) => showRight(right, options.leaseNamespace)).join(', ')}`,
       missing.every(({ isLocal }) => isLocal === true)
         ? 'check --lease-namespace: it must be the namespace in which deploy/furiwake.yaml grants access to Leases'
@@ -66,8 +65,8 @@ export async function checkCluster(
       const { files } = machine;
       const { identity: path } = statePaths(options.stateDir);
       const { identity: earlierPath } = earlierStatePaths(options.stateDir);
-      const { name } = await identityOf(machine, makeIdentityFile({ path, earlierPath, files, log }));
-      return checkLease(client, options, name, signal);
+      const kept = await makeIdentityFile({ path, earlierPath, files, log }).read();
+      return checkLease(client, options, kept ?? (await newIdentity(machine)), signal);
     });
   if (!mayList) return undefined;
 

@@ -35,7 +35,7 @@ export async function openConnection(
   let connection: Connection | undefined;
   await inspect('API server', 'kubeconfig', async () => {
     connection = await connect(options);
-    return ok('kubeconfig', connection.identity);
+    return ok(connection.identity);
   });
   return connection;
 }

@@ -26,7 +26,7 @@ export async function checkFirewall(exec: Exec, signal: AbortSignal): Promise<re
   for (const chain of chains.filter(({ hook }) => hook === 'input'))
     if (chain.policy === 'drop' || chain.table === 'firewalld' || (await endsInDrop(exec, chain, signal)))
       closed.push(chain);
-  if (closed.length === 0) return [ok('host firewall', 'no input chain of nftables drops by default')];
+  if (closed.length === 0) return [ok('no input chain of nftables drops by default')];
   return closed.map(({ family, table, name }) => {
     const tool =
       table === 'firewalld' ? 'firewalld' : chains.some((chain) => chain.name.startsWith('ufw-')) ? 'ufw' : undefined;
@@ -37,7 +37,6 @@ export async function checkFirewall(exec: Exec, signal: AbortSignal): Promise<re
       other: `accept the ports of the Services in this chain: the packets have the Service's address and port as destination`,
     }[tool ?? 'other'];
     return warning(
-      'host firewall',
       `chain ${name} of table ${family} ${table}${tool === undefined ? '' : ` (${tool})`} may drop connections to Services`,
       advice,
     );

@@ -20,15 +20,14 @@ export type CheckView = {
 
 export function makeInspect(view: CheckView, signal: AbortSignal): Inspect {
   return async (group, what, look) => {
-    const findings = await findingsOf(view.begin(group, what), what, look, signal);
-    for (const finding of findings) view.show({ group, ...finding });
+    const findings = await findingsOf(view.begin(group, what), look, signal);
+    for (const finding of findings) view.show({ group, what, ...finding });
     return findings.every(({ mark }) => mark !== 'problem');
   };
 }
 
 async function findingsOf(
   progress: Disposable,
-  what: string,
   look: () => Promise<Finding | readonly Finding[]>,
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
@@ -37,18 +36,15 @@ async function findingsOf(
     return [await look()].flat();
   } catch (error) {
     signal.throwIfAborted();
-    if (isKubeError(error)) return [problem(what, error.message, error.advice)];
-    if (error instanceof KubeConfigError)
-      return [
-        problem(
-          what,
-          error.message,
-          'name the right file with --kubeconfig; docs/getting-started.md shows how to create it',
-        ),
-      ];
-    const words = error instanceof Error ? error.message : String(error);
-    return [
-      problem(what, `could not be checked: ${words.replaceAll(/\s*\n\s*/g, '; ')}`, 'correct this, then check again'),
-    ];
+    return [problemOf(error)];
   }
+}
+
+const kubeconfigAdvice = 'name the right file with --kubeconfig; docs/getting-started.md shows how to create it';
+
+function problemOf(error: unknown): Finding {
+  if (isKubeError(error)) return problem(error.message, error.advice);
+  if (error instanceof KubeConfigError) return problem(error.message, kubeconfigAdvice);
+  const words = error instanceof Error ? error.message : String(error);
+  return problem(`could not be checked: ${words.replaceAll(/\s*\n\s*/g, '; ')}`, 'correct this, then check again');
 }

@@ -3,8 +3,6 @@ import { isKubeError } from '../../kube/errors.ts';
 import type { KubeObject } from '../../kube/object.ts';
 import { type Finding, ok, warning } from './finding.ts';
 
-const what = 'load balancers';
-
 /** API groups that belong to another LoadBalancer implementation. */
 const products: Readonly<Record<string, string>> = {
   'metallb.io': 'MetalLB',
@@ -33,7 +31,7 @@ export async function findOthers(
     );
     for (const { name } of present) {
       const product = products[name];
-      if (product !== undefined) findings.push(warning(what, `${product}: the API has its group ${name}`, advice));
+      if (product !== undefined) findings.push(warning(`${product}: the API has its group ${name}`, advice));
     }
   } catch (error) {
     if (!isKubeError(error, 'FORBIDDEN')) throw error;
@@ -42,10 +40,9 @@ export async function findOthers(
   if (k3s !== undefined)
     findings.push(
       warning(
-        what,
         `k3s on node ${k3s.metadata.name}: its ServiceLB serves Services unless it is disabled`,
         'start k3s with --disable=servicelb, or run furiwake with --default-class=no',
       ),
     );
-  return findings.length > 0 ? findings : [ok(what, 'none found in the cluster')];
+  return findings.length > 0 ? findings : [ok('none found in the cluster')];
 }
