@@ -51,7 +51,8 @@ export function makeReporter(deps: {
     const isInForce = programmed !== undefined && inForce?.revision === programmed.revision;
     const isForwarding = inForce !== undefined && isServing;
     if (wanted === undefined) return { holder, revision: inForce?.revision, isForwarding, refusal: undefined };
-    const message = addressProblem(wanted, placement.addresses()) ?? (isInForce ? undefined : refusalOf(key));
+    // Not before it is in force: an earlier process may have published the address, and a refused one would be withdrawn.
+    const message = isInForce ? addressProblem(wanted, placement.addresses()) : refusalOf(key);
     return {
       holder,
       revision: isInForce ? wanted.revision : inForce?.revision,

@@ -172,8 +172,11 @@ export async function makeClusterParts({
   };
 
   const serve = async (ready: ShownReady, signal: AbortSignal): Promise<void> => {
-    if (site.handsOutOwn && placement.addresses().primary.length === 0)
-      throw new StartError('this host has no address on the interface of its default route to assign: set --addresses');
+    if (site.handsOutOwn && placement.addresses().primary.length === 0) {
+      const words = 'this host has no address on the interface of its default route to assign';
+      if (agent.desired() === undefined) throw new StartError(`${words}: set --addresses`);
+      log.warn({}, `${words}; Services keep the addresses that they have`); // it served before: the network may be late
+    }
     await connect(signal);
     // Before other hosts see it.
     await identityFile.write(identity).catch((error: unknown) => refuseStateDir(stateDir, error));

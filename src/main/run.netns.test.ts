@@ -14,6 +14,7 @@ import { makeMetrics } from './node/metrics.ts';
 import { run } from './run.ts';
 
 const address = '10.50.0.1';
+const own = 'own';
 /** The record of other candidates. */
 const knowsOther = `{"file":"candidates","version":1}\n{"identity":"lb2_c-d","seen":"2026-01-01T00:00:00Z"}\n`;
 const lease = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease' };
@@ -44,14 +45,14 @@ type Furiwake = AsyncDisposable & {
   readonly status: () => Promise<HostStatus | undefined>;
 };
 
-/** `furiwake run` on the load-balancer host of the lab; ends when it is disposed of. */
-async function startFuriwake(): Promise<Furiwake> {
+/** `furiwake run` on the load-balancer host of the lab; ends when it is disposed of. `own`: without `--addresses`. */
+async function startFuriwake(addresses = `${address}-10.50.0.9`): Promise<Furiwake> {
   const [log, stop] = [recordLog(), new AbortController()];
   const kubeconfig = `${lab.folder}/kubeconfig`;
   await writeFile(kubeconfig, server.kubeconfig());
   const options = makeOptions({
     kubeconfig,
-    addresses: `${address}-10.50.0.9`,
+    ...(addresses === own ? {} : { addresses }),
     stateDir: `${lab.folder}/state`,
     metricsAddress: 'none',
   });
@@ -144,4 +145,40 @@ test('the kernel removes the addresses of a host that is not alone after furiwak
   await expect.poll(hasAddress, { ...patience, timeout: 20_000 }).toBe(false);
   await using _third = await startFuriwake();
   await expect.poll(hasAddress, patience).toBe(true);
+});
+
+test('a Service keeps the own address of the host while the link is down, the default route gone, or the address lost', async () => {
+  const ip = (...args: readonly string[]): Promise<string> => lab.balancer.exec('ip', ...args);
+  const addRoute = (): Promise<string> => ip('route', 'add', 'default', 'via', '10.10.0.2', 'dev', 'wan');
+  type Shown = {
+    readonly loadBalancer?: { readonly ingress?: readonly { readonly ip: string }[] };
+    readonly conditions?: readonly { readonly type: string; readonly reason: string; readonly message: string }[];
+  };
+  const shown = (): Shown => server.get('Service', 'default/web')?.status ?? {};
+  const shownIps = (): readonly string[] => (shown().loadBalancer?.ingress ?? []).map((entry) => entry.ip);
+  const conditions = (): string => JSON.stringify(shown().conditions);
+  await addRoute();
+  {
+    await using furiwake = await startFuriwake(own);
+    const ranges = async (): Promise<readonly string[] | undefined> => (await furiwake.status())?.pool?.ranges;
+    await expect.poll(shownIps, patience).toEqual(['10.10.0.1']);
+    await expect.poll(ranges, patience).toEqual(['10.10.0.1']);
+
+    await ip('link', 'set', 'wan', 'down'); // the kernel deletes the routes of the link
+    await expect.poll(ranges, patience).toEqual([]);
+    expect([shownIps(), conditions()]).toEqual([['10.10.0.1'], expect.stringContaining('"reason":"Assigned"')]);
+
+    await ip('address', 'del', '10.10.0.1/24', 'dev', 'wan');
+    await expect.poll(conditions, patience).toContain('10.10.0.1 is no longer an address of this host');
+    expect(shownIps()).toEqual(['10.10.0.1']);
+  }
+  await using again = await startFuriwake(own);
+  await expect.poll(async () => (await again.status())?.services, patience).toMatchObject([{ service: 'default/web' }]);
+  expect([shownIps(), conditions()]).toEqual([['10.10.0.1'], expect.stringContaining('"reason":"Assigned"')]);
+
+  await ip('address', 'add', '10.10.0.1/24', 'dev', 'wan');
+  await ip('link', 'set', 'wan', 'up');
+  await addRoute();
+  await expect.poll(conditions, patience).not.toContain('is no longer an address of this host');
+  expect(shownIps()).toEqual(['10.10.0.1']);
 });

@@ -114,10 +114,11 @@ describe('a Service keeps the own address of the host, and its connections,', ()
     expectKept();
   });
 
-  test('when the controller starts without the address', async () => {
+  test('when furiwake starts without the address', async () => {
     await begin();
-    await stack.pop()?.[Symbol.asyncDispose]();
-    host.ports.setOwn();
+    for (const each of stack.splice(1).toReversed()) await each[Symbol.asyncDispose](); // all but the API server
+    host = startHost({ timeFactor });
+    stack.push(host);
     stack.push(await startController(server, host, options));
     await planWith(() => undefined);
     expect(conditionOf('Serving')?.reason).toBe('DataplaneError');

@@ -10,7 +10,8 @@ import { type Finding, ok, problem, warning } from './finding.ts';
 const resource = { apiVersion: 'coordination.k8s.io/v1', plural: 'leases' };
 
 /**
- * Whether the Lease can be acquired, and who holds it. `identity`: the name of this host in it. Creating it is only tried (`dryRun`): nothing is changed.
+ * Whether the Lease can be acquired, and who holds it. `identity`: the name of this host in it. Creating it is only
+ * tried (`dryRun`): nothing is changed.
  */
 export async function checkLease(
   client: Pick<KubeClient, 'get' | 'create'>,
