@@ -6,6 +6,7 @@ import type { Revision } from '../revision.ts';
 const refused: Answer = (revision) => ({
   refusal: { revision: revision!, verdict: { reason: 'DataplaneError', message: 'nft: no such thing' } },
 });
+const old = 'old' as Revision;
 const udp = { name: 'dns', protocol: 'UDP' as const, port: 53, nodePort: 30_053 };
 
 describe('the status of a Service', () => {
@@ -33,19 +34,21 @@ describe('the status of a Service', () => {
     expect(conditions(status)).toMatchObject({ Serving: 'False DataplaneError' });
   });
 
-  test('keeps an address published when a change to it was refused, for the old state still serves', () => {
+  test.each<[string, ReturnType<Answer>, boolean]>([
+    ['keeps a published address when a change to it was refused: the old state serves', { revision: old }, true],
+    ['keeps one when nothing could be programmed since a restart: the host may still carry it', {}, true],
+    ['withdraws one that the host carries no part of', { holder: undefined }, false],
+  ])('%s', (_, report, isKept) => {
     const published = {
       ip: '192.0.2.8',
       hostname: undefined,
       ipMode: 'Proxy',
       ports: [{ port: 80, protocol: 'TCP' }],
     };
-    const old: Answer = (revision) => ({ ...refused(revision), revision: 'old' as Revision });
-    expect(
-      statusOf([makeService('a', {}, { status: { ingress: [published], ingressManager: 'furiwake' } })], {
-        answer: old,
-      })?.ingress,
-    ).toEqual([published]);
+    const service = makeService('a', {}, { status: { ingress: [published], ingressManager: 'furiwake' } });
+    const status = statusOf([service], { answer: (revision) => ({ ...refused(revision), ...report }) });
+    expect(status?.ingress).toEqual(isKept ? [published] : []);
+    expect(conditions(status)).toMatchObject({ Serving: 'False DataplaneError' });
   });
 
   test('serves the TCP port of a mixed Service and names the other one', () => {

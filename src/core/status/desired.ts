@@ -64,15 +64,15 @@ export function desiredStatus(input: StatusInput): DesiredStatus | undefined {
     .flatMap((address): readonly Ingress[] => {
       const { text } = address.ip;
       if (!failing.has(text)) return [ingressOf(address, service, assignment)];
-      const present = shown.get(text); // The revision before the refused one may still be in force.
-      return present !== undefined && isServed(present, input) ? [present] : [];
+      const present = shown.get(text); // What was programmed before may still be in force, also by an earlier process.
+      return present !== undefined && mayBeServed(present, input) ? [present] : [];
     });
   if (assignment.keepsStatus) ingress.push(...service.status.ingress);
   if (failures.length > 0) {
     const wanted = new Set(assignment.addresses.map(({ ip }) => ip.text));
     // The host refuses a move: the old address still answers.
     for (const entry of service.status.ingress)
-      if (!wanted.has(entry.ip ?? '') && isServed(entry, input)) ingress.push(entry);
+      if (!wanted.has(entry.ip ?? '') && mayBeServed(entry, input)) ingress.push(entry);
   }
   const serving = servingOf(input, failures);
   const isCertain = !serving.isTrue || input.hasEndpoints !== undefined;
@@ -100,14 +100,13 @@ export function answerTo(
   return report.holder === listener.service && report.revision === listener.revision ? 'ready' : undefined;
 }
 
-/** Whether a listener of the Service is in force on this address of its status. */
-function isServed({ ip: text, ports }: Ingress, { service, reports }: StatusInput): boolean {
+/** Whether the host may carry a listener of the Service on this address of its status. */
+function mayBeServed({ ip: text, ports }: Ingress, { service, reports }: StatusInput): boolean {
   const ip = text === undefined ? undefined : parseIp(text);
   if (ip === undefined) return false;
-  return ports.some(({ port, protocol }) => {
-    const report = reports.get(listenerKey(ip, port, protocol as Protocol));
-    return report?.holder === service.key && report.revision !== undefined;
-  });
+  return ports.some(
+    ({ port, protocol }) => reports.get(listenerKey(ip, port, protocol as Protocol))?.holder === service.key,
+  );
 }
 
 function ingressOf({ ip, taken }: AssignedAddress, service: Service, { refused }: Assignment): Ingress {
