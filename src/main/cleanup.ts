@@ -46,7 +46,7 @@ export async function cleanup(
 async function cleanHost(options: RunOptions, deps: CommandDeps): Promise<void> {
   const lifetime = new AbortController();
   const parts = await makeHostParts({ ...deps, options, isServing: false, lifetime: lifetime.signal });
-  await removeFromHost(parts, deps.log).finally(() => lifetime.abort());
+  await removeFromHost(parts, { clock: deps.machine.clock, log: deps.log }).finally(() => lifetime.abort());
   await deleteState(deps.machine, options.stateDir);
 }
 

@@ -17,7 +17,7 @@ import { earlierStatePaths, statePaths } from '../daemon/platform.ts';
 import { clusterTroubles } from '../daemon/readiness.ts';
 import { sayWhenReady, type SayWhenReadyDeps } from '../daemon/say-when-ready.ts';
 import { refuseStateDir } from '../daemon/state-dir.ts';
-import { tellNodes } from '../daemon/tell-nodes.ts';
+import { reportNodes } from '../daemon/report-nodes.ts';
 import { loadTenureRecord } from '../daemon/tenure-record.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { makeEventSender } from '../kube/events.ts';
@@ -159,7 +159,7 @@ export async function makeClusterParts({
           (inner) => stores.watch(inner),
           (inner) => controller.run(inner),
           (inner) => events.run(inner),
-          (inner) => tellNodes(stores.nodes, events, inner),
+          (inner) => reportNodes(stores.nodes, events, inner),
           (inner) => sayWhenReady(shown, inner),
         ],
         signal,

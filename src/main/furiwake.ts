@@ -145,7 +145,7 @@ tolerateErrors(process.stdout, (error) => {
 try {
   process.exitCode = await main(process.argv.slice(2), end);
 } catch (error) {
-  const { exitCode, lastWords } = endFor(error, end);
-  process.stderr.write(lastWords);
+  const { exitCode, errorText } = endFor(error, end);
+  process.stderr.write(errorText);
   process.exitCode = exitCode;
 }

@@ -106,7 +106,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   } finally {
     lifetime.abort();
     if (options.stopsTrafficOnExit) {
-      await removeFromHost(hostParts, log);
+      await removeFromHost(hostParts, { clock, log });
       await cluster.release();
     }
   }

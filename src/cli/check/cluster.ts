@@ -12,7 +12,7 @@ import type { Probe } from '../../health/probe.ts';
 import type { KubeObject } from '../../kube/object.ts';
 import { makeIdentityFile } from '../../state/identity.ts';
 import type { RunOptions } from '../options.ts';
-import type { Connection } from './connection.ts';
+import type { ApiConnection } from './connection.ts';
 import { ok, problem } from './finding.ts';
 import type { Inspect } from './inspect.ts';
 import { checkLease } from './lease.ts';
@@ -31,7 +31,7 @@ export type CheckedCluster = {
 /** Everything that must be asked of the API server and the nodes. `undefined` where it does not answer or list them. */
 export async function checkCluster(
   options: RunOptions,
-  { client, server }: Pick<Connection, 'client' | 'server'>,
+  { client, server }: Pick<ApiConnection, 'client' | 'server'>,
   { machine, probe, log }: Pick<CommandDeps, 'machine' | 'log'> & { readonly probe: Probe },
   inspect: Inspect,
   signal: AbortSignal,

@@ -6,7 +6,7 @@ import { ok } from './finding.ts';
 import type { Inspect } from './inspect.ts';
 
 /** The API server that the kubeconfig names. */
-export type Connection = AsyncDisposable & {
+export type ApiConnection = AsyncDisposable & {
   readonly server: string;
   /** The user and the source of its credentials: `user "furiwake" of context "furiwake" in /etc/furiwake/kubeconfig`. */
   readonly identity: string;
@@ -14,7 +14,7 @@ export type Connection = AsyncDisposable & {
 };
 
 /** Reads the kubeconfig; asks the server nothing yet. Throws `KubeConfigError`. */
-export type Connect = (options: Pick<RunOptions, 'kubeconfig' | 'context'>) => Promise<Connection>;
+export type Connect = (options: Pick<RunOptions, 'kubeconfig' | 'context'>) => Promise<ApiConnection>;
 
 export function makeConnect({ machine, log, metrics }: Pick<CommandDeps, 'machine' | 'log' | 'metrics'>): Connect {
   return async ({ kubeconfig, context }) => {
@@ -31,8 +31,8 @@ export async function openConnection(
   options: Pick<RunOptions, 'kubeconfig' | 'context'>,
   connect: Connect,
   inspect: Inspect,
-): Promise<Connection | undefined> {
-  let connection: Connection | undefined;
+): Promise<ApiConnection | undefined> {
+  let connection: ApiConnection | undefined;
   await inspect('API server', 'kubeconfig', async () => {
     connection = await connect(options);
     return ok(connection.identity);

@@ -9,7 +9,7 @@ import { StartError } from '../../daemon/errors.ts';
 import type { Platform } from '../../daemon/platform.ts';
 import { type RunOptions, siteOf } from '../options.ts';
 import type { CheckedCluster } from './cluster.ts';
-import type { Connection } from './connection.ts';
+import type { ApiConnection } from './connection.ts';
 import { checkDuplicates } from './duplicates.ts';
 import { about, counted, type Finding, named, ok, problem, warning } from './finding.ts';
 import type { CheckedHost } from './host.ts';
@@ -17,7 +17,7 @@ import type { Inspect } from './inspect.ts';
 
 export type PoolSources = Partial<CheckedCluster> & {
   readonly host: CheckedHost;
-  readonly connection: Pick<Connection, 'server' | 'client'> | undefined;
+  readonly connection: Pick<ApiConnection, 'server' | 'client'> | undefined;
 };
 
 const group = 'Address pool';
@@ -123,7 +123,7 @@ function isIn(ranges: Pool['ranges'], text: string): boolean {
 
 async function checkOverlap(
   options: RunOptions,
-  { client }: Pick<Connection, 'client'>,
+  { client }: Pick<ApiConnection, 'client'>,
   signal: AbortSignal,
 ): Promise<Finding> {
   const { taken, showsServiceCidr } = await clusterRanges(client, signal);
