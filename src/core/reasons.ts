@@ -97,8 +97,9 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
   Serving: { where: 'Serving', means: 'The load balancer serves every port.', do: 'Nothing.' },
   PartlyServing: {
     where: 'Serving',
-    means: 'Some ports are served; the message names the others and why, and so does ports[].error.',
-    do: 'See the reason of each port.',
+    means:
+      'Some ports or addresses are served; the message names the others and why, and for ports so does ports[].error.',
+    do: 'See the reason of each port. For an address that no node serves, see NoNodes.',
   },
   FieldsNotHonoured: {
     where: 'Serving',

@@ -7,6 +7,7 @@ import { conditionTypes } from '../core/model/contract.ts';
 import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
 import type { Condition, Protocol, Service } from '../core/model/service.ts';
+import type { Reason } from '../core/reasons.ts';
 import { heldWords } from '../core/status/held.ts';
 import { type countNodes, exclusionWords, type NodeState } from '../core/status/node-states.ts';
 import type { NodeHealth } from '../core/traffic/report.ts';
@@ -225,15 +226,21 @@ function verdictOf(service: Service, eligibility: Eligibility): Pick<ServiceLine
   if (assigned.status !== 'True') return { status: 'Pending', reason: assigned.reason, message: assigned.message };
   if (serving === undefined)
     return { status: 'Pending', reason: 'Starting', message: 'the endpoints of the Service are not known yet' };
-  // A Service that keeps its address although it requests another one is served, and says so.
-  if (assigned.reason !== 'Assigned' && serving.status === 'True')
-    return { status: 'Serving', reason: assigned.reason, message: assigned.message };
-  const message = serving.reason === 'Serving' ? '' : serving.message;
-  return { status: statusOf(serving), reason: serving.reason, message };
+  // A Service may keep its address although it requests another one: this explains the status, too.
+  const explained = [assigned, serving].filter(({ reason }) => reason !== 'Assigned' && reason !== 'Serving');
+  const status = statusOf(serving, service.status.ingress.length > 0);
+  const reason = serving.reason === 'Serving' ? (explained[0]?.reason ?? serving.reason) : serving.reason;
+  return { status, reason, message: explained.map(({ message }) => message).join('; ') };
 }
 
-function statusOf({ status, reason }: Condition): ServiceLine['status'] {
-  if (status === 'True') return reason === 'PartlyServing' ? 'Partly served' : 'Serving';
+/** Reasons of `Serving=True` with which a port, an address or some clients are not served. */
+const partlyReasons: ReadonlySet<string> = new Set<Reason>(['PartlyServing', 'InvalidSourceRanges']);
+
+function statusOf({ status, reason }: Condition, isPublished: boolean): ServiceLine['status'] {
+  if (status === 'True') return partlyReasons.has(reason) ? 'Partly served' : 'Serving';
   if (reason === 'NoEndpoints') return 'No endpoints';
-  return reason === 'NoNodes' ? 'No nodes' : 'Not served';
+  if (reason === 'NoNodes') return 'No nodes';
+  // The host refused a change: what is still published was accepted before.
+  const isRefusal = reason === 'DataplaneError';
+  return isRefusal && isPublished ? 'Partly served' : 'Not served';
 }

@@ -116,7 +116,7 @@ function ingressOf({ ip, taken }: AssignedAddress, service: Service, { refused }
 }
 
 /** Why ports are not served, or not on every address. */
-function unserved({ addresses, refused }: Assignment): readonly Verdict[] {
+function unservedPorts({ addresses, refused }: Assignment): readonly Verdict[] {
   return [...refused, ...addresses.flatMap(({ taken }) => taken)];
 }
 
@@ -128,7 +128,7 @@ function servingCondition(
   const type = conditionTypes.serving;
   const [failure] = failures;
   if (failure !== undefined) return [type, 'False', { reason: failure.reason, message: sentences(failures) }];
-  const missing = unserved(assignment);
+  const missing = unservedPorts(assignment);
   const served = assignment.addresses.filter((address) => address.served.length > 0);
   if (served.length === 0) return [type, 'False', missing[0] ?? { ...assignment.verdict, reason: 'NoAddress' }];
   const troubles = served.flatMap(({ ip }): Verdict[] => {
@@ -142,52 +142,59 @@ function servingCondition(
     service.spec.sourceRanges,
     served.map(({ ip }) => ip.family),
   );
-  const shortcomings = [...shortcomingsOf(input, missing, closed), ...troubles];
+  const isClosed = isClosedToAll(input, served, closed);
+  const shortcomings = shortcomingsOf(input, [...troubles, ...missing], { closed, isClosed });
   if (input.hasEndpoints === false) {
     const verdict: Verdict = { reason: 'NoEndpoints', message: 'the Service has no ready endpoints' };
     return [type, 'False', { ...verdict, message: sentences([verdict, ...shortcomings]) }];
   }
   const [first] = shortcomings;
   if (first === undefined) return [type, 'True', { reason: 'Serving', message: 'all ports are served' }];
-  const reason = troubles.includes(first) ? 'PartlyServing' : first.reason;
+  const { reason } = first;
   const message = `${reason === 'FieldsNotHonoured' ? 'serving, but ' : ''}${sentences(shortcomings)}`;
-  return [type, isClosed(input, served, closed) ? 'False' : 'True', { reason, message }];
+  return [type, isClosed ? 'False' : 'True', { reason, message }];
 }
 
-/** True if source ranges permit no client on any address. */
-function isClosed(input: StatusInput, served: readonly AssignedAddress[], closed: readonly Family[]): boolean {
+/** True if every address is closed to all clients by source ranges, or has no node. */
+function isClosedToAll(input: StatusInput, served: readonly AssignedAddress[], closed: readonly Family[]): boolean {
   if (sourceRangesOf(input).excess !== undefined) return true;
-  return served.every(({ ip }) => closed.includes(ip.family));
+  return served.every(({ ip }) => closed.includes(ip.family) || input.nodeTrouble[ip.family] !== undefined);
 }
 
 function sourceRangesOf({ service, assignment, isOverBudget }: StatusInput): SourceRanges {
   return planSourceRanges(service.spec.sourceRanges, listenersOf(assignment), isOverBudget);
 }
 
-/** How a served Service falls short of its spec, the gravest first. All are listed. */
+/**
+ * How a served Service falls short of its spec, the gravest first; all are listed. `unserved`: addresses without nodes, and
+ * ports. `closed`: the families that source ranges close to all clients.
+ */
 function shortcomingsOf(
   input: StatusInput,
-  missing: readonly Verdict[],
-  closed: readonly Family[],
+  unserved: readonly Verdict[],
+  { closed, isClosed }: { readonly closed: readonly Family[]; readonly isClosed: boolean },
 ): readonly Verdict[] {
   const { malformed, excess } = sourceRangesOf(input);
-  const found: Verdict[] = [];
-  if (excess !== undefined) found.push({ reason: 'TooManySourceRanges', message: `closed to all clients: ${excess}` });
+  const ranges: Verdict[] = [];
+  if (excess !== undefined) ranges.push({ reason: 'TooManySourceRanges', message: `closed to all clients: ${excess}` });
   const [first] = malformed;
   if (first !== undefined)
-    found.push({
+    ranges.push({
       reason: 'InvalidSourceRanges',
       message: `invalid CIDR ${quote(first)} in loadBalancerSourceRanges: it matches no client`,
     });
   for (const family of closed)
-    found.push({
+    ranges.push({
       reason: 'InvalidSourceRanges',
       message: `closed to all IPv${family} clients: loadBalancerSourceRanges have no IPv${family} range`,
     });
-  if (missing.length > 0) found.push({ reason: 'PartlyServing', message: sentences(missing) });
+  const partly: readonly Verdict[] =
+    unserved.length === 0 ? [] : [{ reason: 'PartlyServing', message: sentences(unserved) }];
   const ignored = ignoredFields(input.service);
-  if (ignored.length > 0) found.push({ reason: 'FieldsNotHonoured', message: `ignored: ${ignored.join(', ')}` });
-  return found;
+  const fields: readonly Verdict[] =
+    ignored.length === 0 ? [] : [{ reason: 'FieldsNotHonoured', message: `ignored: ${ignored.join(', ')}` }];
+  // The first one is the reason: what closes the Service to all clients, else what is not served.
+  return isClosed ? [...ranges, ...partly, ...fields] : [...partly, ...ranges, ...fields];
 }
 
 /** No field is silently ignored. */
@@ -200,7 +207,7 @@ function ignoredFields({ spec }: Service): readonly string[] {
 
 /** The standard condition for ports that a load balancer cannot serve; absent if it can serve all. */
 function portsCondition(assignment: Assignment): readonly (readonly [string, Condition['status'], Verdict])[] {
-  const missing = unserved(assignment);
+  const missing = unservedPorts(assignment);
   const [first] = missing;
   if (first === undefined) return [];
   const isMixed =
