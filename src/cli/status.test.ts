@@ -96,7 +96,7 @@ const noEndpoints = line('default/empty', 'No endpoints', {
 });
 const exhausted = line('default/late', 'Pending', {
   message:
-    'none of the 2 IPv4 addresses in --addresses can take this Service; the first: port 80 of 192.0.2.200 belongs to Service default/web',
+    'port 80 is in use on all 2 IPv4 addresses of the pool (192.0.2.200: Service default/web, …): add addresses, or use another port',
 });
 
 test.each<[file: string, status: HostStatus, columns?: number]>([
