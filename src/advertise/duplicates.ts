@@ -5,7 +5,7 @@ import type { Ip } from '../core/ip/ip.ts';
 import type { Clock } from '../ports/clock.ts';
 import { type Exec, ExecError } from '../ports/exec.ts';
 import type { Log } from '../ports/log.ts';
-import { decodeNeighbour, type FindLink, probeOf } from './frames.ts';
+import { decodeNeighbour, type FindLink, linesOf, probeOf } from './frames.ts';
 
 /**
  * Finds the addresses that other machines on the LAN have: text of the address → MAC that answered. Sends all probes at
@@ -52,15 +52,12 @@ while (1) {
 }
 `;
 
-export function makeDuplicateProbe({
-  exec,
-  clock,
-  findLink,
-}: {
+export function makeDuplicateProbe(deps: {
   readonly exec: Exec;
   readonly clock: Clock;
   readonly findLink: FindLink;
 }): DuplicateProbe {
+  const { exec, clock, findLink } = deps;
   /** The MACs of this host: with two interfaces on one LAN, one answers the other. */
   const ownMacs = async (signal: AbortSignal): Promise<ReadonlySet<string | undefined>> => {
     const { stdout } = await exec.run('ip', ['-json', 'link', 'show'], { signal });
@@ -75,8 +72,7 @@ export function makeDuplicateProbe({
     if (probes.length === 0) return new Map();
     await using perl = exec.converse('perl', ['-e', script], signal);
     using start = clock.deadline(startMs, signal);
-    const frames = probes.map(({ index, bytes }) => `${index} ${Buffer.from(bytes).toString('hex')}\n`);
-    await unlessAborted(perl.write(`${frames.join('')}\n`), start.signal);
+    await unlessAborted(perl.write(`${linesOf(probes)}\n`), start.signal);
     const lines = perl.lines[Symbol.asyncIterator]();
     const nextLine = async (until: AbortSignal): Promise<string> => {
       const line = await unlessAborted(lines.next(), until);
@@ -109,15 +105,12 @@ export type DuplicateWatch = {
   run(signal: AbortSignal): Promise<void>;
 };
 
-export function makeDuplicateWatch({
-  probe,
-  clock,
-  log,
-}: {
+export function makeDuplicateWatch(deps: {
   readonly probe: DuplicateProbe;
   readonly clock: Clock;
   readonly log: Log;
 }): DuplicateWatch {
+  const { probe, clock, log } = deps;
   const trouble = makeTrouble({ what: 'looking for duplicate addresses', log, monotonic: () => clock.monotonic() });
   const wake = makeLatch();
   const due = new Map<string, Ip>();

@@ -3,7 +3,7 @@ import { makeTrouble } from '../async/trouble.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Conversation, Exec } from '../ports/exec.ts';
 import type { Log } from '../ports/log.ts';
-import type { Frame } from './frames.ts';
+import { type Frame, linesOf } from './frames.ts';
 
 /** Sends announcements, which are never acknowledged. */
 export type FrameSender = {
@@ -33,17 +33,13 @@ while (<STDIN>) {
 `;
 
 /** perl runs while announcements are being sent, and ends with `lifetime`. */
-export function makeFrameSender({
-  exec,
-  clock,
-  log,
-  lifetime,
-}: {
+export function makeFrameSender(deps: {
   readonly exec: Exec;
   readonly clock: Clock;
   readonly log: Log;
   readonly lifetime: AbortSignal;
 }): FrameSender {
+  const { exec, clock, log, lifetime } = deps;
   const trouble = makeTrouble({ what: 'announcing addresses', log, monotonic: () => clock.monotonic() });
   let open: { readonly perl: Conversation; users: number } | undefined;
 
@@ -51,11 +47,10 @@ export function makeFrameSender({
     const mine = (open ??= { perl: exec.converse('perl', ['-e', script], lifetime), users: 0 });
     mine.users++;
     try {
-      const text = frames.map(({ index, bytes }) => `${index} ${Buffer.from(bytes).toString('hex')}\n`).join('');
       for (const pauseMs of pausesMs) {
         await clock.sleep(pauseMs, lifetime);
         using deadline = clock.deadline(writeMs, lifetime);
-        await unlessAborted(mine.perl.write(text), deadline.signal);
+        await unlessAborted(mine.perl.write(linesOf(frames)), deadline.signal);
       }
       await clock.sleep(lingerMs, lifetime);
     } finally {

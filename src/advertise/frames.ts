@@ -6,6 +6,11 @@ export type FindLink = (address: Ip) => { readonly index: number; readonly mac: 
 /** An Ethernet frame, to be sent from interface number `index`. */
 export type Frame = { readonly index: number; readonly bytes: Uint8Array };
 
+/** The frames as lines for the perl scripts: the number of the interface, and the frame in hex. */
+export function linesOf(frames: readonly Frame[]): string {
+  return frames.map(({ index, bytes }) => `${index} ${hexOf(bytes)}\n`).join('');
+}
+
 /**
  * Announces to all neighbours on the link that `ip` is at `mac` (`02:00:…`), so that they replace an outdated entry: an
  * ARP announcement (RFC 5227 §2.3: a request whose sender and target are the address) or an unsolicited neighbour

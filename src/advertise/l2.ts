@@ -1,4 +1,4 @@
-import { makeLatch } from '../async/latch.ts';
+import { makeLatch, waitAtMost } from '../async/latch.ts';
 import { superviseAll } from '../async/supervise-all.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -20,20 +20,16 @@ const batchMs = 500;
  * 30 seconds. Another machine that answers for one of them is logged. The address is announced nevertheless: a Service
  * must not stop because some machine on the LAN claims its address.
  */
-export function makeL2Advertiser({
-  sender,
-  duplicates,
-  findLink,
-  clock,
-}: {
+export function makeL2Advertiser(deps: {
   readonly sender: FrameSender;
   readonly duplicates: DuplicateWatch;
   readonly findLink: FindLink;
   readonly clock: Clock;
 }): Advertiser {
+  const { sender, duplicates, findLink, clock } = deps;
   let advertised: Addresses = PersistentMap.empty();
-  /** One for each of `repeatsMs`: due time (monotonic ms) → texts of the addresses to announce then. */
-  const repeats = repeatsMs.map(() => new Map<number, Set<string>>());
+  /** Due time (monotonic ms) → texts of the addresses to announce then. */
+  const repeats = new Map<number, Set<string>>();
   const wake = makeLatch();
 
   /** Announces those that are still advertised, on their current links. */
@@ -52,30 +48,25 @@ export function makeL2Advertiser({
     if (texts.length === 0) return;
     announce(texts);
     const nowMs = clock.monotonic();
-    for (const [number, afterMs] of repeatsMs.entries()) {
-      const batches = repeats[number] ?? new Map<number, Set<string>>();
-      // This announcement replaces the repeats of an earlier one, so a link flap causes no storm.
-      for (const batch of batches.values()) for (const text of texts) batch.delete(text);
+    // This announcement replaces the repeats of an earlier one, so a link flap causes no storm.
+    for (const batch of repeats.values()) for (const text of texts) batch.delete(text);
+    for (const afterMs of repeatsMs) {
       const dueMs = Math.ceil((nowMs + afterMs) / batchMs) * batchMs;
-      batches.set(dueMs, new Set([...(batches.get(dueMs) ?? []), ...texts]));
+      repeats.set(dueMs, new Set([...(repeats.get(dueMs) ?? []), ...texts]));
     }
     wake.set();
   };
 
   const repeat = async (signal: AbortSignal): Promise<void> => {
     for (;;) {
-      const nextMs = Math.min(...repeats.flatMap((batches) => [...batches.keys()]));
+      const nextMs = Math.min(...repeats.keys());
       if (nextMs === Number.POSITIVE_INFINITY) await wake.wait(signal);
-      else {
-        using deadline = clock.deadline(Math.max(0, nextMs - clock.monotonic()), signal);
-        await wake.wait(deadline.signal).catch(() => signal.throwIfAborted());
+      else await waitAtMost(nextMs - clock.monotonic(), wake, clock, signal);
+      for (const [dueMs, batch] of repeats) {
+        if (dueMs > clock.monotonic()) continue;
+        repeats.delete(dueMs);
+        announce(batch);
       }
-      for (const batches of repeats)
-        for (const [dueMs, batch] of batches) {
-          if (dueMs > clock.monotonic()) continue;
-          batches.delete(dueMs);
-          announce(batch);
-        }
     }
   };
 

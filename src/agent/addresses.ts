@@ -6,8 +6,8 @@ import type { Addresses, HostAddresses } from '../ports/host.ts';
 type Listeners = TrafficTable['listeners'];
 
 /**
- * The addresses that listeners need on the host, without the host's own. Keeps count from call to call, so that one
- * changed listener of ten thousand does not cost a walk over the others.
+ * The addresses that listeners need on the host, without the host's own. Counts the listeners of each address from call to
+ * call, so that one changed listener of ten thousand costs no walk over the others.
  */
 export function makeAddressIndex(): (listeners: Listeners) => Addresses {
   const counts = new Map<string, number>();
@@ -34,6 +34,11 @@ export function makeAddressIndex(): (listeners: Listeners) => Addresses {
     addresses = addresses.with(changes);
     return addresses;
   };
+}
+
+/** Those of `addresses` that the host has only through furiwake: it announces no other. */
+export function withoutOwn(addresses: Addresses, { own }: Pick<HostAddresses, 'own'>): Addresses {
+  return addresses.with(Array.from(own.keys(), (text) => [text, undefined]));
 }
 
 /** Why packets for the listener's address cannot arrive here; `undefined`: they can. */

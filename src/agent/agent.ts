@@ -1,6 +1,8 @@
 import { makeBackoff } from '../async/backoff.ts';
-import { makeLatch } from '../async/latch.ts';
+import { makeLatch, waitAtMost } from '../async/latch.ts';
+import { runWhenSet } from '../async/run-when-set.ts';
 import { makeSerial } from '../async/serial.ts';
+import { makeSubscribers } from '../async/subscribers.ts';
 import { superviseAll } from '../async/supervise-all.ts';
 import { makeTrouble } from '../async/trouble.ts';
 import type { Ip } from '../core/ip/ip.ts';
@@ -15,25 +17,26 @@ import type { Metrics } from '../ports/metrics.ts';
 import type { TableFile } from '../state/table.ts';
 import { makeAddressIndex } from './addresses.ts';
 import { runAudits } from './audit.ts';
+import { makeLifetime } from './lifetime.ts';
 import { emptyHostState, type HostState, makePass, type PassFailure, type PassPorts, wordsOf } from './pass.ts';
 import { makeQuarantine } from './quarantine.ts';
 import { makeReporter } from './reporter.ts';
-import { runSaves, tableToSave } from './save.ts';
-import { runWithdrawals, withdrawn } from './withdrawn.ts';
+import { tableToSave } from './save.ts';
+import { withdrawn } from './withdrawn.ts';
 
 /**
- * Makes one load-balancer host do what a traffic table says, and reports how far it is.
+ * Makes one load-balancer host serve a traffic table, and reports the progress.
  *
  *   publish(table) ─► desired ─► pass ─► report ─► subscribers
- *                       ▲         │ what a tool refuses waits in the quarantine, the rest is in force
- *              restore ─┘         │ what fails as a whole is repeated after growing waits
+ *                       ▲         │ a refused listener waits in the quarantine, the others are in force
+ *              restore ─┘         │ a step that fails as a whole is repeated after growing waits
  *                                 └► table file, for the next start
  */
 export type Agent = {
-  /** Replaces the table that the host carries. Returns at once; `report` and `subscribe` show how far it is. */
+  /** Replaces the table that the host serves. Returns at once; `report` and `subscribe` show the progress. */
   publish(table: TrafficTable): void;
   report(): HostReport;
-  /** Calls `listener` after each change of the report; returns the end of the subscription. */
+  /** Calls `listener` after each change of the report; returns a function that ends the subscription. */
   subscribe(listener: () => void): () => void;
   /**
    * Whether this host may serve. If not, it is withdrawn: its addresses are removed, new connections are dropped so that
@@ -41,15 +44,20 @@ export type Agent = {
    */
   setServing(isServing: boolean): void;
   /**
+   * Until when the kernel keeps the added addresses if furiwake does not call this again: another host may take them over
+   * then. Monotonic ms; `undefined`: without end.
+   */
+  keepAddressesUntil(untilMs: number | undefined): void;
+  /**
    * Takes the last table of the state directory as desired: after a reboot, before the API server answers. Listeners on an
    * address for which `neededFor` says what the host needs it for are removed.
    */
   restore(neededFor: (address: Ip) => string | undefined): Promise<void>;
-  /** What was published or restored last. */
+  /** The table that was published or restored last. */
   desired(): TrafficTable | undefined;
-  /** Why this host does not do what was asked last, a line each, and each once; empty when it does. */
+  /** Why this host does not serve the last table, one line for each cause; empty when it does. */
   troubles(): readonly string[];
-  /** Calls `listener` when `troubles` may have changed; returns the end of the subscription. */
+  /** Calls `listener` when `troubles` may have changed; returns a function that ends the subscription. */
   onTroubles(listener: () => void): () => void;
   /** Programs, repairs and retries until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;
@@ -66,7 +74,6 @@ export type AgentDeps = Omit<PassPorts, 'addressesOf' | 'mayAttract'> & {
 };
 
 const passSeconds: readonly number[] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
-const retry = { firstMs: 200, mostMs: 30_000 };
 
 export function makeAgent(deps: AgentDeps): Agent {
   const { placement, advertiser, health, tableFile, clock, log, metrics } = deps;
@@ -88,9 +95,10 @@ export function makeAgent(deps: AgentDeps): Agent {
   let state = emptyHostState;
   let failure: (PassFailure & { readonly dueMs: number }) | undefined;
   let blocked: ReadonlyMap<ListenerKey, string> = new Map();
-  /** The next pass tries everything, however long it should still wait. */
+  /** The next pass ignores the waits after failures. */
   let isUrgent = false;
-  const quarantine = makeQuarantine({ log, monotonic: () => clock.monotonic() });
+  const monotonic = (): number => clock.monotonic();
+  const quarantine = makeQuarantine({ log, monotonic });
   const reporter = makeReporter({
     health,
     placement,
@@ -104,21 +112,18 @@ export function makeAgent(deps: AgentDeps): Agent {
         (failure?.stage === 'programming' ? failure.words : undefined),
     }),
   });
-  const backoff = makeBackoff(retry);
-  const passTrouble = makeTrouble({
-    what: 'programming this host',
-    log,
-    monotonic: () => clock.monotonic(),
-    level: 'error',
-  });
+  const backoff = makeBackoff({ firstMs: 200, mostMs: 30_000 });
+  const passTrouble = makeTrouble({ what: 'programming this host', log, monotonic, level: 'error' });
   /** One change of the host at a time. */
   const inTurn = makeSerial();
   const wake = makeLatch();
-  /** Set when the host must be withdrawn, or may serve: that waits for no failure. */
+  /** Set when the host must withdraw, or may serve: this ends the wait after a failure. */
   const urgent = makeLatch();
   const saveLatch = makeLatch();
   const withdrawal = makeLatch();
-  const troubleListeners = new Set<() => void>();
+  const lifetime = makeLifetime(deps);
+  if (!isServing) withdrawal.set(); // the host may have the addresses of an earlier process
+  const troubleListeners = makeSubscribers();
 
   const target = (): TrafficTable | undefined => desired && (isServing ? desired : withdrawn(desired));
 
@@ -164,11 +169,12 @@ export function makeAgent(deps: AgentDeps): Agent {
     saveLatch.set();
   };
 
-  const isApplied = (tried: TrafficTable): boolean => state.applied !== undefined && isSameTable(state.applied, tried);
+  const isApplied = (tried: TrafficTable): boolean =>
+    state.programmed !== undefined && isSameTable(state.programmed.table, tried);
   const isSettled = (tried: TrafficTable): boolean =>
     isApplied(tried) && PersistentMap.changedKeys(state.held, tried.listeners).length === 0;
 
-  /** A failure that still waits while changes that do not depend on its steps are made. */
+  /** The failure whose steps the next pass skips, because their wait has not ended. */
   const waitingFailure = (nowMs: number): PassFailure | undefined =>
     failure === undefined || isUrgent || failure.stage === 'programming' || failure.dueMs <= nowMs
       ? undefined
@@ -180,24 +186,52 @@ export function makeAgent(deps: AgentDeps): Agent {
       const wanted = target();
       if (wanted === undefined) continue;
       await inTurn(() => pass(wanted, signal));
-      for (const tell of troubleListeners) tell();
+      troubleListeners.tell();
     }
   };
 
-  /** Until there is something to do: a change, or the end of a wait. While nothing can be programmed changes wait, too. */
+  /** Until a change or the end of a wait. While programming fails as a whole, changes wait, too. */
   const untilDue = async (signal: AbortSignal): Promise<void> => {
     const isStuck = failure?.stage === 'programming';
     const dueMs = Math.min(failure?.dueMs ?? Infinity, (isStuck ? undefined : quarantine.nextDueMs()) ?? Infinity);
     if (dueMs === Infinity) return await wake.wait(signal);
-    using deadline = clock.deadline(Math.max(0, dueMs - clock.monotonic()), signal);
-    await (isStuck ? urgent : wake).wait(deadline.signal).catch(() => signal.throwIfAborted());
+    await waitAtMost(dueMs - clock.monotonic(), isStuck ? urgent : wake, clock, signal);
   };
+
+  /** Waits for no pass over the host: another host may announce these addresses within seconds. */
+  const withdraw = (signal: AbortSignal): Promise<void> =>
+    runWhenSet({
+      what: 'withdrawing this host',
+      due: withdrawal,
+      work: async () => {
+        if (!isServing) await placement.remove(PersistentMap.empty(), signal);
+      },
+      retry: { firstMs: 100, mostMs: 5_000 },
+      level: 'error',
+      clock,
+      log,
+      signal,
+    });
+
+  /** For the next start. A disk that fails delays no Service. */
+  const save = (signal: AbortSignal): Promise<void> =>
+    runWhenSet({
+      what: 'saving the table of listeners',
+      due: saveLatch,
+      work: async () => {
+        if (desired !== undefined) await tableFile.write(tableToSave(desired, state.held));
+      },
+      retry: { firstMs: 1_000, mostMs: 60_000 },
+      clock,
+      log,
+      signal,
+    });
 
   return {
     publish: (table) => {
       const before = desired?.listeners ?? PersistentMap.empty<ListenerKey, Listener>();
       desired = table;
-      // Those that are programmed soon are reported then; a host that fails says so of new ones at once.
+      // The next pass reports the new listeners; while passes fail, the failure is reported at once.
       if (failure !== undefined) reporter.update(PersistentMap.changedKeys(before, table.listeners));
       wake.set();
       saveLatch.set();
@@ -216,6 +250,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       wake.set();
       urgent.set();
     },
+    keepAddressesUntil: (untilMs) => lifetime.keepUntil(untilMs),
     restore: async (neededFor) => {
       const table = await tableFile.read();
       if (table === undefined) return;
@@ -229,17 +264,16 @@ export function makeAgent(deps: AgentDeps): Agent {
     },
     desired: () => desired,
     troubles: () => {
-      const unprogrammed = state.applied === undefined && failure === undefined;
+      const unprogrammed = state.programmed === undefined && failure === undefined;
       const trouble = deps.proxy.trouble();
-      const words = new Set([unprogrammed ? 'nothing is programmed yet' : failure?.words, trouble && wordsOf(trouble)]); // a pass fails with that trouble
+      // Often the same: a pass fails with the words of HAProxy's trouble.
+      const words = new Set([unprogrammed ? 'nothing is programmed yet' : failure?.words, trouble && wordsOf(trouble)]);
       return [...words].filter((each) => each !== undefined);
     },
     onTroubles: (listener) => {
-      troubleListeners.add(listener);
-      const unsubscribe = deps.proxy.onTrouble(listener);
+      const ends = [troubleListeners.subscribe(listener), deps.proxy.onTrouble(listener)];
       return () => {
-        troubleListeners.delete(listener);
-        unsubscribe();
+        for (const end of ends) end();
       };
     },
     run: (signal) => {
@@ -248,19 +282,15 @@ export function makeAgent(deps: AgentDeps): Agent {
       return superviseAll(
         [
           passes,
-          (until) => runWithdrawals({ due: withdrawal, isServing: () => isServing, placement, clock, log }, until),
-          (until) =>
-            runSaves(
-              { tableFile, table: () => desired && tableToSave(desired, state.held), due: saveLatch, clock, log },
-              until,
-            ),
+          withdraw,
+          (until) => lifetime.run(until),
+          save,
           (until) =>
             runAudits(
               {
                 ...deps,
                 inTurn,
-                applied: () => state.applied,
-                proxied: () => state.proxied,
+                programmed: () => state.programmed,
                 addressesOf: (listeners) => (isServing ? ports.addressesOf(listeners) : PersistentMap.empty()),
                 auditNow,
                 onAddresses: () => reporter.noteAddresses(),

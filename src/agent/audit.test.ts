@@ -74,14 +74,16 @@ describe('an own address of the host', () => {
     expect(answer(rig, own)).toBe('192.0.2.10 is no longer an address of this host');
   });
 
-  test('of an explicit pool is put on when the host loses it', async () => {
+  test('of an explicit pool is not advertised, and is put on and advertised when the host loses it', async () => {
     const rig = startAgent();
     rig.ports.setOwn('192.0.2.51');
     await publish(rig, a);
     expect(rig.ports.held.placed.size).toBe(0);
+    expect(rig.ports.held.advertised.size).toBe(0);
     rig.ports.setOwn();
     rig.ports.tellNetwork('addresses');
     await rig.clock.advance(500);
     expect([...rig.ports.held.placed.keys()]).toEqual(['192.0.2.51']);
+    expect([...rig.ports.held.advertised.keys()]).toEqual(['192.0.2.51']);
   });
 });

@@ -1,34 +1,34 @@
+import { withoutOwn } from './addresses.ts';
 import { makeBackoff } from '../async/backoff.ts';
-import type { Latch } from '../async/latch.ts';
+import { type Latch, waitAtMost } from '../async/latch.ts';
 import type { Serial } from '../async/serial.ts';
 import { makeTrouble } from '../async/trouble.ts';
-import { emptyTable, type TrafficTable } from '../core/traffic/table.ts';
+import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Addresses, Advertiser, Placement, Steering } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
 import type { Proxy } from '../ports/proxy.ts';
+import type { HostState } from './pass.ts';
 
 export type AuditDeps = {
   readonly proxy: Proxy;
   readonly steering: Steering;
   readonly placement: Placement;
   readonly advertiser: Advertiser;
-  /** Runs a change of the host when no other is under way. */
+  /** One change of the host at a time. */
   readonly inTurn: Serial;
-  /** What the host was made to do last, and what HAProxy holds for it; `undefined`: nothing yet. */
-  readonly applied: () => TrafficTable | undefined;
-  readonly proxied: () => TrafficTable | undefined;
+  readonly programmed: () => HostState['programmed'];
   readonly addressesOf: (listeners: TrafficTable['listeners']) => Addresses;
   /** Set when the kernel reports that addresses or links changed: they are audited at once. */
   readonly auditNow: Latch;
-  /** The host's addresses may be others than before. */
+  /** Called when the addresses of the host may have changed. */
   readonly onAddresses: () => void;
   readonly clock: Clock;
   readonly log: Log;
 };
 
 const everyMs = 30_000;
-/** From one audit of addresses to the next, however much the kernel reports: each container that starts brings an interface. */
+/** The least time between two audits of addresses: each start of a container adds an interface, which the kernel reports. */
 const leastMs = 500;
 const retry = { firstMs: 1_000, mostMs: everyMs };
 
@@ -41,7 +41,7 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
 
   const audit = async (
     what: string,
-    work: (table: TrafficTable) => Promise<number>,
+    work: (programmed: NonNullable<HostState['programmed']>) => Promise<number>,
     wait: (ms: number) => Promise<void>,
   ): Promise<never> => {
     const trouble = makeTrouble({ what: `auditing ${what}`, log, monotonic: () => clock.monotonic() });
@@ -51,8 +51,8 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
       await wait(waitMs);
       try {
         const repairs = await deps.inTurn(async () => {
-          const table = deps.applied();
-          return table === undefined ? 0 : await work(table);
+          const programmed = deps.programmed();
+          return programmed === undefined ? 0 : await work(programmed);
         });
         if (repairs > 0) log.warn({ repairs }, `external change to ${what} detected and reverted`);
         trouble.over();
@@ -69,20 +69,20 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
   let earliestMs = 0;
   const untilTold = async (ms: number): Promise<void> => {
     const retryMs = ms < everyMs ? clock.monotonic() + ms : 0;
-    using deadline = clock.deadline(ms, signal);
-    await deps.auditNow.wait(deadline.signal).catch(() => signal.throwIfAborted());
+    await waitAtMost(ms, deps.auditNow, clock, signal);
     await clock.sleep(Math.max(0, Math.max(earliestMs, retryMs) - clock.monotonic()), signal);
     earliestMs = clock.monotonic() + leastMs;
   };
 
   await Promise.all([
-    audit('HAProxy', () => proxy.audit(deps.proxied() ?? emptyTable, signal), sleep),
+    audit('HAProxy', ({ proxied }) => proxy.audit(proxied, signal), sleep),
     audit('nftables', () => steering.audit(signal), sleep),
     audit(
       'the addresses of this host',
-      async (table) => {
+      async ({ table }) => {
         const wanted = deps.addressesOf(table.listeners);
         const { restored, toTell } = await placement.audit(wanted, signal);
+        advertiser.advertise(withoutOwn(wanted, placement.addresses()));
         if (toTell.length > 0) advertiser.again(toTell);
         deps.onAddresses();
         return restored.length;

@@ -5,22 +5,18 @@ import type { Site } from '../core/model/site.ts';
 import type { Host, Placement } from '../ports/host.ts';
 
 /**
- * What the planner must know of the host. Its sockets are read only if one of its own addresses can be assigned:
- * the kernel does not report when a program begins or ends to listen.
+ * What the planner must know about the host. Its sockets are read only if one of its own addresses can be assigned,
+ * because the kernel does not report when a program begins or ends to listen.
  *
- * The same object while nothing differs. `reserved`: further addresses that the host needs, by text, and what each is.
+ * The same object while nothing differs. `reserved`: further addresses that the host needs, by text, each with its role.
  */
-export function makeFacts({
-  host,
-  placement,
-  site,
-  reserved,
-}: {
+export function makeFacts(deps: {
   readonly host: Pick<Host, 'listening'>;
   readonly placement: Pick<Placement, 'addresses'>;
   readonly site: Site;
   readonly reserved: (signal: AbortSignal) => Promise<ReadonlyMap<string, string>>;
 }): (signal: AbortSignal) => Promise<HostFacts> {
+  const { host, placement, site, reserved } = deps;
   let known: HostFacts | undefined;
   return async (signal) => {
     const needsBeside = await reserved(signal);

@@ -1,3 +1,4 @@
+import { withoutOwn } from './addresses.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Listener, TrafficTable } from '../core/traffic/table.ts';
@@ -25,23 +26,23 @@ export type PassFailure = { readonly stage: Stage | 'remnants'; readonly error: 
 
 type Listeners = TrafficTable['listeners'];
 
-/** What a host carries, as far as its tools have acknowledged it. */
+/** The listeners of a host, as its tools have acknowledged them. */
 export type HostState = {
-  /** Every listener for which the host may carry connections: from before it is programmed until after it is gone. */
+  /** Every listener that may have connections on the host: from before it is programmed until after it is removed. */
   readonly held: Listeners;
-  /** Those that are in force for certain, as they are in force. */
+  /** Those that are certainly in force, with the policy in force. */
   readonly inForce: Listeners;
-  /** What was asked for last, with every refused listener as it was before. `undefined`: nothing yet. */
-  readonly applied: TrafficTable | undefined;
-  /** What HAProxy holds: more than `applied` after a pass that failed between the two steps. */
-  readonly proxied: TrafficTable | undefined;
+  /**
+   * The last target, with every refused listener as it was before, and the table of HAProxy: it has more listeners after a
+   * pass that failed between its two steps. `undefined`: nothing is programmed yet.
+   */
+  readonly programmed: { readonly table: TrafficTable; readonly proxied: TrafficTable } | undefined;
 };
 
 export const emptyHostState: HostState = {
   held: PersistentMap.empty(),
   inForce: PersistentMap.empty(),
-  applied: undefined,
-  proxied: undefined,
+  programmed: undefined,
 };
 
 export type PassResult = {
@@ -54,25 +55,25 @@ export type PassResult = {
   readonly failure: PassFailure | undefined;
 };
 
-export type PassOptions = {
+type PassOptions = {
   readonly onHeld: (held: Listeners) => void;
   readonly earlier: PassFailure | undefined;
   readonly signal: AbortSignal;
 };
 
 /**
- * One pass over the host: makes it do what `target` says, as far as its tools take it.
+ * One pass over the host: programs `target`, except for the listeners that a tool refuses.
  *
  *   proxy.upsert ─► steering.apply ─► placement.add, advertise ─► proxy.prune ─► connections reset ─► placement.remove
  *   └─ new listeners are ready before packets come ──────────┘    └─ packets to removed listeners stop before removal ──┘
  *
- * A refused listener stays as it was and stops no other. A step that fails as a whole keeps the listeners that depend on
+ * A refused listener stays as it was and delays no other. A step that fails as a whole keeps the listeners that depend on
  * it as they were; the others, and the removals that do not depend on it, still proceed. Until HAProxy and nftables have
  * been programmed once, what an earlier process programmed stays.
  *
- * `onHeld` is called before anything is programmed, with what the host may carry from then on. `earlier` is a failure of
- * an earlier pass whose wait has not passed yet: the steps of its stage are not run, and what depends on them is refused
- * with its words.
+ * `onHeld` is called before anything is programmed, with the listeners that the host may hold from then on. `earlier` is a
+ * failure of an earlier pass whose wait has not ended: the steps of its stage are skipped, and the listeners that depend on
+ * them are blocked with its words.
  */
 export async function makePass(
   ports: PassPorts,
@@ -118,7 +119,7 @@ async function makeOnePass(
   const blocked = new Map<ListenerKey, string>();
   const isLeft = ({ key }: Listener): boolean => refused.has(key) || blocked.has(key);
   let failure: PassFailure | undefined;
-  /** Runs a step; where it fails as a whole, `concerned` are refused with its words. False: it failed. */
+  /** Runs a step. If it fails as a whole, the result is false, and `concerned` are blocked with its words. */
   const step = async (
     stage: Stage,
     work: () => Promise<void>,
@@ -155,7 +156,7 @@ async function makeOnePass(
   const wanted = ports.addressesOf(addressedBy);
   let table = effective();
   const upserted = table;
-  const isFirst = before.applied === undefined;
+  const isFirst = before.programmed === undefined;
   const isSteered =
     (!isFirst || failure === undefined) &&
     (await step(
@@ -169,8 +170,8 @@ async function makeOnePass(
     return { state: { ...before, held: mayBeHeld }, refused, blocked, failure };
   }
   table = effective();
-  // An address that no listener wants any more goes, even if its listener cannot be removed; one of a listener that was
-  // refused does not come.
+  // An address that no listener of the target needs is removed, even if its listener cannot be removed. The address of a
+  // refused listener is not added.
   const addresses = commonOf(ports.addressesOf(table.listeners), wanted);
   const attracted = (): Addresses => (ports.mayAttract() ? addresses : PersistentMap.empty());
   await step(
@@ -181,7 +182,7 @@ async function makeOnePass(
       return changed.filter(({ address, isHostAddress }) => !isHostAddress && !there.has(address.text));
     },
   );
-  advertiser.advertise(attracted());
+  advertiser.advertise(withoutOwn(attracted(), placement.addresses()));
 
   const isPruned =
     (isSteered || gone.length === 0) &&
@@ -198,7 +199,7 @@ async function makeOnePass(
   const unchanged = changed.filter(isLeft);
   // Both grow from the target, not from what was before: maps that share their structure are compared in no time.
   const inForce = target.listeners.with([...remnants, ...unchanged].map(({ key }) => [key, revisionLeft(key)]));
-  // What was refused without ever having been in force is carried nowhere.
+  // A refused listener that was never in force is not held.
   const held = isPruned
     ? target.listeners
         .with(remnants.map((listener) => [listener.key, listener]))
@@ -210,11 +211,11 @@ async function makeOnePass(
     refused.delete(key);
     blocked.delete(key);
   }
-  const state = { held, inForce, applied: table, proxied: isPruned ? table : upserted };
+  const state = { held, inForce, programmed: { table, proxied: isPruned ? table : upserted } };
   return { state, refused, blocked, failure };
 }
 
-/** A step failed as a whole: the listener most likely is as before, but the next pass programs it again. */
+/** After a step that failed as a whole: the listener is probably unchanged, and the next pass programs it again. */
 const uncertain = 'uncertain' as Revision;
 
 function withListeners(
@@ -257,8 +258,9 @@ function steeringTarget(
   { listeners }: TrafficTable,
   wanted: Addresses,
 ): SteeringTarget {
-  const { own } = placement.addresses();
-  const vips = wanted.with(Array.from(own.keys(), (text) => [text, undefined]));
+  const known = placement.addresses();
+  const { own } = known;
+  const vips = withoutOwn(wanted, known);
   return { listeners, vips, own, portOf: (listener) => proxy.portOf(listener) };
 }
 

@@ -6,15 +6,15 @@ import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Log } from '../ports/log.ts';
 import type { PassResult } from './pass.ts';
 
-/** Listeners that a tool refused on their own. Each is tried again after growing waits; a new revision at once. */
+/** The refused listeners. Each is tried again after growing waits; a new revision at once. */
 export type Quarantine = {
-  /** `table` with every listener whose wait has not passed replaced by its listener in force. */
+  /** `table`, in which every listener whose wait has not ended is as it is in force, or missing. */
   leaveOut(table: TrafficTable, inForce: TrafficTable['listeners'], nowMs: number): TrafficTable;
-  /** After a pass over `tried`: what was refused there. Logs it, too. */
+  /** Notes and logs the refusals of a pass over `tried`. */
   note(tried: TrafficTable, result: Pick<PassResult, 'refused' | 'blocked'>, nowMs: number): void;
-  /** Listeners that wait, with the revision that was refused and the words. */
+  /** The waiting listeners, each with the refused revision and the words of the tool. */
   readonly entries: ReadonlyMap<ListenerKey, { readonly revision: Revision; readonly words: string }>;
-  /** When the first wait passes (monotonic ms); `undefined`: none waits. */
+  /** When the first wait ends (monotonic ms); `undefined`: none waits. */
   nextDueMs(): number | undefined;
 };
 
@@ -28,13 +28,8 @@ type Entry = {
 
 const wait = { firstMs: 1_000, mostMs: 60_000 };
 
-export function makeQuarantine({
-  log,
-  monotonic,
-}: {
-  readonly log: Log;
-  readonly monotonic: () => number;
-}): Quarantine {
+export function makeQuarantine(deps: { readonly log: Log; readonly monotonic: () => number }): Quarantine {
+  const { log, monotonic } = deps;
   const entries = new Map<ListenerKey, Entry>();
   return {
     entries,
@@ -51,7 +46,7 @@ export function makeQuarantine({
       return { ...table, listeners: table.listeners.with(out) };
     },
     note: ({ listeners }, { refused, blocked }, nowMs) => {
-      // Tried and accepted. A listener that waits is there as it is in force, or not at all.
+      // Accepted: a listener that still waits is not in `tried` with the refused revision.
       for (const [key, { revision, trouble }] of entries)
         if (!refused.has(key) && !blocked.has(key) && listeners.get(key)?.revision === revision) {
           trouble.over();

@@ -1,13 +1,14 @@
+import { makeSubscribers } from '../async/subscribers.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import { emptyReport, type HostReport, type ListenerReport } from '../core/traffic/report.ts';
-import type { Listener, TrafficTable } from '../core/traffic/table.ts';
+import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Health } from '../ports/health.ts';
 import type { HostAddresses, Placement } from '../ports/host.ts';
 import { addressProblem } from './addresses.ts';
 import type { HostState } from './pass.ts';
 import { closed } from './withdrawn.ts';
 
-/** What the agent is asked for, and how far it is. */
+/** The task of the agent, and its progress. */
 export type Progress = {
   readonly desired: TrafficTable | undefined;
   readonly isServing: boolean;
@@ -18,28 +19,25 @@ export type Progress = {
 
 export type Reporter = {
   report(): HostReport;
-  /** Calls `listener` after each change of the report; returns the end of the subscription. */
+  /** Calls `listener` after each change of the report; returns a function that ends the subscription. */
   subscribe(listener: () => void): () => void;
-  /** Brings the report of these listeners up to date, and always what it says of health and addresses. */
+  /** Updates the report about these listeners, and about health and addresses in any case. */
   update(keys: Iterable<ListenerKey>): void;
   updateAll(): void;
-  /** After the addresses of the host, or what the kernel refuses of them, may have changed. */
+  /** After the addresses of the host, or those that the kernel refuses, may have changed. */
   noteAddresses(): void;
 };
 
-/** Keeps the report of one host. Unchanged parts keep their identity; subscribers hear only of differences. */
-export function makeReporter({
-  health,
-  placement,
-  progress,
-}: {
+/** Keeps the report of one host. Unchanged parts keep their identity; subscribers are called only after a difference. */
+export function makeReporter(deps: {
   readonly health: Health;
   readonly placement: Pick<Placement, 'addresses'>;
   readonly progress: () => Progress;
 }): Reporter {
+  const { health, placement, progress } = deps;
   let report: HostReport = emptyReport;
   let addresses: HostAddresses | undefined;
-  const subscribers = new Set<() => void>();
+  const subscribers = makeSubscribers();
 
   const reportOf = (
     key: ListenerKey,
@@ -58,7 +56,10 @@ export function makeReporter({
       holder,
       revision: isInForce ? wanted.revision : inForce?.revision,
       isForwarding,
-      refusal: message === undefined ? undefined : refusal(wanted, message),
+      refusal:
+        message === undefined
+          ? undefined
+          : { revision: wanted.revision, verdict: { reason: 'DataplaneError', message } },
     };
   };
 
@@ -78,17 +79,14 @@ export function makeReporter({
     };
     if ((Object.keys(next) as (keyof HostReport)[]).every((part) => next[part] === report[part])) return;
     report = next;
-    for (const tell of subscribers) tell();
+    subscribers.tell();
   };
 
   const updateAll = (): void => update([...(progress().desired?.listeners.keys() ?? []), ...report.listeners.keys()]);
 
   return {
     report: () => report,
-    subscribe: (listener) => {
-      subscribers.add(listener);
-      return () => void subscribers.delete(listener);
-    },
+    subscribe: subscribers.subscribe,
     update,
     updateAll,
     noteAddresses: () => {
@@ -99,10 +97,6 @@ export function makeReporter({
       else updateAll();
     },
   };
-}
-
-function refusal({ revision }: Listener, message: string): ListenerReport['refusal'] {
-  return { revision, verdict: { reason: 'DataplaneError', message } };
 }
 
 function isSame(a: ListenerReport, b: ListenerReport): boolean {

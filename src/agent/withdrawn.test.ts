@@ -84,6 +84,21 @@ describe('a withdrawn host', () => {
     expect([rig.ports.held.placed.size, rig.ports.held.advertised.size]).toEqual([0, 0]);
   });
 
+  test.each([
+    ['while HAProxy hangs', true],
+    ['without a table', false],
+  ])('that starts so removes the addresses of an earlier process at once: %s', async (_, hasTable) => {
+    const files = new Map<string, string>();
+    const { ports } = await publish(startAgent({ files }), a);
+    const hanging = Promise.withResolvers<void>();
+    ports.hanging.set('proxy.upsert', hanging.promise);
+    const rig = startAgent({ files: hasTable ? files : new Map(), ports, isServing: false });
+    await rig.agent.restore(() => undefined);
+    await rig.clock.advance(0);
+    expect(ports.held.placed.size).toBe(0);
+    hanging.resolve();
+  });
+
   test('that starts so announces nothing of what it restores', async () => {
     const files = new Map<string, string>();
     const first = startAgent({ files });
@@ -94,4 +109,23 @@ describe('a withdrawn host', () => {
     expect(rig.ports.held.proxy.size).toBe(1);
     expect([rig.ports.held.placed.size, rig.ports.held.advertised.size]).toEqual([0, 0]);
   });
+});
+
+test('the lifetime of the addresses is extended in spite of a pass that hangs, and again after a failure', async () => {
+  const rig = startAgent();
+  await publish(rig, a);
+  const hanging = Promise.withResolvers<void>();
+  rig.ports.hanging.set('proxy.upsert', hanging.promise);
+  await publish(rig, a, b);
+  rig.ports.failing.set('placement.keepUntil', 'ip: no');
+  rig.ports.steps.length = 0;
+  rig.agent.keepAddressesUntil(100_000);
+  await rig.clock.advance(5_000);
+  const tries = rig.ports.steps.length;
+  expect(tries).toBeGreaterThan(2);
+  expect(tries).toBeLessThan(8);
+  rig.ports.failing.clear();
+  await rig.clock.advance(10_000);
+  expect(rig.ports.steps.length).toBe(tries + 1);
+  hanging.resolve();
 });

@@ -7,15 +7,12 @@ export type Alarm = {
 };
 
 /** `ring` is called at the set time, then the alarm is off until it is set again. Silent after `signal` aborts. */
-export function makeAlarm({
-  clock,
-  signal,
-  ring,
-}: {
+export function makeAlarm(options: {
   readonly clock: Clock;
   readonly signal: AbortSignal;
   readonly ring: () => void;
 }): Alarm {
+  const { clock, signal, ring } = options;
   let due = Number.POSITIVE_INFINITY;
   let pending = new AbortController();
 

@@ -10,15 +10,12 @@ export type Backoff = {
  * `firstMs`, 2 × `firstMs`, 4 × `firstMs` … up to `mostMs`. With `random` each wait is up to half as long again, so
  * that several processes do not retry in step.
  */
-export function makeBackoff({
-  firstMs,
-  mostMs,
-  random = () => 0,
-}: {
+export function makeBackoff(options: {
   readonly firstMs: number;
   readonly mostMs: number;
   readonly random?: () => number;
 }): Backoff {
+  const { firstMs, mostMs, random = () => 0 } = options;
   let failures = 0;
   return {
     next: () => {

@@ -11,14 +11,7 @@ const steadyMs = 60_000;
  * reaction does, the watch restarts after a wait that grows from 1 s to 60 s. The first event of a watch must therefore
  * stand for all events that may have been missed. `what` completes "… failed" in the log, see `makeTrouble`.
  */
-export async function keepWatching<Event>({
-  what,
-  watch,
-  react,
-  clock,
-  log,
-  signal,
-}: {
+export async function keepWatching<Event>(options: {
   readonly what: string;
   readonly watch: () => AsyncIterable<Event>;
   readonly react: (event: Event) => void | Promise<void>;
@@ -26,6 +19,7 @@ export async function keepWatching<Event>({
   readonly log: Log;
   readonly signal: AbortSignal;
 }): Promise<void> {
+  const { what, watch, react, clock, log, signal } = options;
   const trouble = makeTrouble({ what, log, monotonic: () => clock.monotonic() });
   const backoff = makeBackoff({ firstMs: 1_000, mostMs: 60_000 });
   const settle = async (until: AbortSignal): Promise<void> => {

@@ -1,3 +1,4 @@
+import type { Clock } from '../ports/clock.ts';
 import { unlessAborted } from './abort.ts';
 
 /** A latch with one waiter: any number of `set` calls while the waiter is busy cause one wake-up. */
@@ -28,4 +29,10 @@ export function makeLatch(): Latch {
       isSet = false;
     },
   };
+}
+
+/** Like `latch.wait`, but also resolves after `ms`. */
+export async function waitAtMost(ms: number, latch: Latch, clock: Clock, signal: AbortSignal): Promise<void> {
+  using deadline = clock.deadline(Math.max(0, ms), signal);
+  await latch.wait(deadline.signal).catch(() => signal.throwIfAborted());
 }

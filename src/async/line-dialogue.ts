@@ -23,17 +23,13 @@ export type LineDialogue = {
 };
 
 /** `name`: the name of the program in errors. `answerMs`: how long one answer may take. */
-export function makeLineDialogue({
-  name,
-  start,
-  answerMs,
-  clock,
-}: {
+export function makeLineDialogue(options: {
   readonly name: string;
   readonly start: () => Conversation;
   readonly answerMs: number;
   readonly clock: Clock;
 }): LineDialogue {
+  const { name, start, answerMs, clock } = options;
   let open: { readonly program: Conversation; readonly lines: AsyncIterator<string> } | undefined;
 
   const close = async (): Promise<void> => {

@@ -8,25 +8,17 @@ import { makeTrouble } from './trouble.ts';
  * Runs `work` whenever `due` is set, until `signal` aborts. After a failure it runs again after a wait that grows from
  * `firstMs` to `mostMs`. `what` completes "… failed" in the log, see `makeTrouble`.
  */
-export async function runWhenSet({
-  what,
-  due,
-  work,
-  retry,
-  clock,
-  log,
-  level,
-  signal,
-}: {
+export async function runWhenSet(options: {
   readonly what: string;
   readonly due: Latch;
   readonly work: () => Promise<void>;
   readonly retry: { readonly firstMs: number; readonly mostMs: number };
   readonly clock: Clock;
   readonly log: Log;
-  readonly level: 'warn' | 'error';
+  readonly level?: 'warn' | 'error';
   readonly signal: AbortSignal;
 }): Promise<never> {
+  const { what, due, work, retry, clock, log, level = 'warn', signal } = options;
   const trouble = makeTrouble({ what, log, monotonic: () => clock.monotonic(), level });
   const backoff = makeBackoff(retry);
   for (;;) {

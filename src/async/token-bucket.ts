@@ -4,15 +4,12 @@ import type { Clock } from '../ports/clock.ts';
  * Allows `burst` at once and `perSecond` in the long run. `take` resolves when a token is free, in any order of
  * callers.
  */
-export function makeTokenBucket({
-  clock,
-  burst,
-  perSecond,
-}: {
+export function makeTokenBucket(options: {
   readonly clock: Clock;
   readonly burst: number;
   readonly perSecond: number;
 }): { take(signal: AbortSignal): Promise<void> } {
+  const { clock, burst, perSecond } = options;
   let tokens = burst;
   let countedAt = clock.monotonic();
   return {

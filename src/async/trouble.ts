@@ -21,18 +21,14 @@ const mostMessages = 16;
 type Reminder = { readonly dueMs: number; readonly intervalMs: number };
 
 /** `what` completes "… failed" and "… works again" in the log: what was tried, for example `writing the map file`. */
-export function makeTrouble({
-  what,
-  log,
-  monotonic,
-  level = 'warn',
-}: {
+export function makeTrouble(options: {
   readonly what: string;
   readonly log: Log;
   /** Time in ms, see `Clock.monotonic`. */
   readonly monotonic: () => number;
   readonly level?: 'warn' | 'error';
 }): Trouble {
+  const { what, log, monotonic, level = 'warn' } = options;
   let lasting: { readonly sinceMs: number; attempts: number; readonly reminders: Map<string, Reminder> } | undefined;
   const drop = (): void => {
     if (lasting !== undefined) log.failing(what, -1);

@@ -12,19 +12,14 @@ export type Watchdog = Disposable & {
  * Limits the silence within a longer piece of work, and its total time. Uses one timer at a time, however often it is
  * touched. `maxMs` counts from now and is not extended by `touch`.
  */
-export function makeWatchdog({
-  clock,
-  signal,
-  limitMs,
-  maxMs,
-  bark,
-}: {
+export function makeWatchdog(options: {
   readonly clock: Clock;
   readonly signal: AbortSignal;
   readonly limitMs: number;
   readonly maxMs: number;
   readonly bark: (silentMs: number) => Error;
 }): Watchdog {
+  const { clock, signal, limitMs, maxMs, bark } = options;
   const cut = new AbortController();
   const disposed = new AbortController();
   const endsAt = clock.monotonic() + maxMs;

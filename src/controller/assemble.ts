@@ -1,17 +1,16 @@
 import type { ServiceKey } from '../core/model/names.ts';
-import type { Service } from '../core/model/service.ts';
 import type { KubeClient } from '../kube/client.ts';
-import type { ObjectReference } from '../kube/event-object.ts';
 import { isServerFailure } from '../kube/errors.ts';
 import type { EventSender } from '../kube/events.ts';
 import { makeQueue } from '../kube/queue.ts';
+import { makeSharedTrouble } from '../kube/shared-trouble.ts';
 import type { Random } from '../ports/clock.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import { type Controller, type ControllerDeps, makeController } from './controller.ts';
 import { makeHolders } from './holders.ts';
 import type { RecordEvent } from './record-events.ts';
-import { makeServiceWriter } from './service-writer.ts';
-import { makeServiceWrites } from './service-writes.ts';
+import { attemptsBeforeWarning, makeServiceWriter } from './service-writer.ts';
+import { makeServiceWrites, referenceTo } from './service-writes.ts';
 import { makeStores, type Stores } from './stores.ts';
 
 /** Everything of `furiwake run` that talks to the API server, wired: stores, controller, the queue of writes. */
@@ -47,6 +46,7 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     enqueue: (service) => queue.add(service),
     recordEvent,
   });
+  const trouble = makeSharedTrouble<ServiceKey>({ what: 'writing to Services', clock, log });
   const writer = makeServiceWriter({
     services: stores.services,
     plan: () => controller.plan(),
@@ -55,6 +55,7 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     endpoints: (service) => stores.endpoints.of(service),
     writes: makeServiceWrites(client),
     mayWrite: deps.mayWrite,
+    trouble,
     recordEvent,
     clock,
     log,
@@ -66,11 +67,9 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     run: writer,
     concurrency: writeConcurrency,
     onError: (service, error, attempt) => {
-      if (isServerFailure(error)) return; // the writer logs it, once for all Services
-      // At the first attempt and then less and less often: the wait between attempts grows up to a minute.
-      const fields = { service, err: error, attempt };
-      if (Number.isInteger(Math.log2(attempt))) log.warn(fields, 'writing to the Service failed; retrying');
-      else log.debug(fields, 'writing to the Service failed; retrying');
+      if (isServerFailure(error)) trouble.failed(service, error);
+      else if (attempt >= attemptsBeforeWarning) trouble.failed(service, error, { service });
+      else log.debug({ service, err: error }, 'writing to the Service failed; retrying');
     },
   });
   const unsubscribe = stores.endpoints.subscribe((services) => {
@@ -78,8 +77,4 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
   });
   deps.signal.addEventListener('abort', unsubscribe, { once: true });
   return { stores, controller, drained: queue.drained };
-}
-
-function referenceTo({ namespace, name, uid }: Service): ObjectReference {
-  return { apiVersion: 'v1', kind: 'Service', namespace, name, uid };
 }

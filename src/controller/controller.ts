@@ -9,6 +9,7 @@ import type { Node } from '../core/model/node.ts';
 import type { Service, ServiceSpec } from '../core/model/service.ts';
 import type { Site } from '../core/model/site.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
+import { share } from '../core/share.ts';
 import { nodeTrouble, type NodeTrouble } from '../core/status/node-trouble.ts';
 import { makeTrafficPlanner } from '../core/traffic/plan.ts';
 import { emptyReport, type HostReport } from '../core/traffic/report.ts';
@@ -63,7 +64,7 @@ export type ControllerDeps = {
   readonly ledger: Ledger;
   /** Nodes that an administrator drains. */
   readonly drains: { current(): ReadonlySet<NodeName>; subscribe(listener: () => void): () => void };
-  /** Checks one Service again and writes the difference; soon, not now. */
+  /** Has one Service checked again soon, and the difference written; does not wait. */
   readonly enqueue: (service: ServiceKey) => void;
   readonly recordEvent: RecordEvent;
   readonly clock: Clock;
@@ -152,10 +153,8 @@ export function makeController(deps: ControllerDeps): Controller {
       nodes: nodes.objects(),
       drained: deps.drains.current(),
     });
-    const trouble = nodeTrouble({ nodes: nodes.objects(), table, health: report.health });
-    const isSameTrouble =
-      before !== undefined && before.nodeTrouble[4] === trouble[4] && before.nodeTrouble[6] === trouble[6];
-    plan = { ...decision, assignments, overBudget, table, nodeTrouble: isSameTrouble ? before.nodeTrouble : trouble };
+    const trouble = share(before?.nodeTrouble, nodeTrouble({ nodes: nodes.objects(), table, health: report.health }));
+    plan = { ...decision, assignments, overBudget, table, nodeTrouble: trouble };
     host.publish(table);
     term.published();
     recordDecision(before, plan, log, deps.recordEvent);
@@ -168,7 +167,8 @@ export function makeController(deps: ControllerDeps): Controller {
       else waiting.delete(key);
     }
     lookAgainLater(signal);
-    for (const key of new Set([...seen, ...(isSameTrouble ? changed : assignments.keys())])) deps.enqueue(key);
+    const concerned = trouble === before?.nodeTrouble ? changed : assignments.keys();
+    for (const key of new Set([...seen, ...concerned])) deps.enqueue(key);
   };
 
   /** A turn for all Services that changed since the last turn that succeeded. */

@@ -2,6 +2,7 @@ import type { EndpointSlice } from '../api/endpoint-slice.ts';
 import type { ServiceKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Store } from '../kube/store.ts';
+import { addTo } from './holders.ts';
 
 /** Ready endpoints by Service. */
 export type EndpointCounts = {
@@ -20,11 +21,8 @@ export function makeEndpointCounts(slices: Store<EndpointSlice>): EndpointCounts
   slices.subscribe((keys) => {
     const before = new Map<ServiceKey, number>();
     const add = ({ service, ready }: EndpointSlice, sign: 1 | -1): void => {
-      if (service === undefined) return;
-      const count = counts.get(service) ?? 0;
-      if (!before.has(service)) before.set(service, count);
-      if (count + sign * ready === 0) counts.delete(service);
-      else counts.set(service, count + sign * ready);
+      if (service !== undefined && !before.has(service)) before.set(service, counts.get(service) ?? 0);
+      addTo(counts, service, sign * ready);
     };
     const objects = slices.objects();
     for (const key of keys) {

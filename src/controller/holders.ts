@@ -6,25 +6,27 @@ import type { HostLink } from './controller.ts';
 /** For which Services the host may carry connections. */
 export type Holders = { holds(service: ServiceKey): boolean };
 
-/** Follows the host's report from look to look, so that a look costs what has changed. */
+/** Follows the host's report from call to call, so that a call costs only as much as has changed. */
 export function makeHolders(host: Pick<HostLink, 'report'>): Holders {
   const counts = new Map<ServiceKey, number>();
   let last: HostReport['listeners'] = PersistentMap.empty<ListenerKey, never>();
-  const count = (service: ServiceKey | undefined, by: 1 | -1): void => {
-    if (service === undefined) return;
-    const now = (counts.get(service) ?? 0) + by;
-    if (now === 0) counts.delete(service);
-    else counts.set(service, now);
-  };
   return {
     holds: (service) => {
       const { listeners } = host.report();
       for (const key of PersistentMap.changedKeys(last, listeners)) {
-        count(last.get(key)?.holder, -1);
-        count(listeners.get(key)?.holder, 1);
+        addTo(counts, last.get(key)?.holder, -1);
+        addTo(counts, listeners.get(key)?.holder, 1);
       }
       last = listeners;
       return counts.has(service);
     },
   };
+}
+
+/** Adds to the count of a Service; Services with the count 0 are left out. */
+export function addTo(counts: Map<ServiceKey, number>, service: ServiceKey | undefined, by: number): void {
+  if (service === undefined) return;
+  const now = (counts.get(service) ?? 0) + by;
+  if (now === 0) counts.delete(service);
+  else counts.set(service, now);
 }

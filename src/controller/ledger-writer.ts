@@ -7,7 +7,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Ledger, LedgerRecords } from '../ports/ledger.ts';
 import type { Log } from '../ports/log.ts';
 
-/** The ledger with what is known to be in it. After a failed commit the next is tried after growing waits. */
+/** The ledger, and the records that it is known to hold. After a failed commit the next one waits, longer each time. */
 export type LedgerWriter = {
   load(): Promise<void>;
   /** What is committed. */
@@ -70,7 +70,7 @@ export function makeLedgerWriter({
       const waitMs = backoff.next();
       failed = { dueMs: clock.monotonic() + waitMs, words };
       const [first = ''] = words.values();
-      trouble.failed(new Error(first), { services: words.size });
+      trouble.failed(first, { services: words.size });
       void retryAt(failed.dueMs, signal).catch(() => undefined); // aborted
       return words;
     },

@@ -67,6 +67,7 @@ function makeScene({ refusal, isOurs = true }: { refusal?: KubeErrorCode; isOurs
       },
     },
     mayWrite: () => true,
+    trouble: { over: () => undefined },
     recordEvent: () => undefined,
     clock,
     log,
@@ -111,7 +112,7 @@ test('a 404 is not the end while the watch still shows the Service', async () =>
   expect(log.lines.filter(({ level }) => level !== 'debug')).toEqual([]);
 });
 
-test('a foreign Service without endpoints is not looked at again', async () => {
+test('a foreign Service without endpoints is not checked again', async () => {
   const { run } = makeScene({ isOurs: false });
   expect(await run()).toBeUndefined();
 });

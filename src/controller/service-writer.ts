@@ -1,14 +1,14 @@
 import { projectService } from '../api/service.ts';
-import type { Eligibility } from '../core/addresses/eligibility.ts';
 import { assertNever } from '../core/assert-never.ts';
 import { conditionTypes, ourFinalizers } from '../core/model/contract.ts';
 import type { ServiceKey, ServiceUid } from '../core/model/names.ts';
 import type { Condition, Service } from '../core/model/service.ts';
-import { afterWrite, beforeWrite, noConflict, type StatusConflict } from '../core/status/conflict.ts';
+import { beforeWrite, noConflict, type StatusConflict } from '../core/status/conflict.ts';
 import { type DesiredStatus, desiredStatus } from '../core/status/desired.ts';
 import { isSameStatus, nextWrite, type Write } from '../core/status/next-write.ts';
-import { isKubeError, isServerFailure, RetryError } from '../kube/errors.ts';
+import { isKubeError, RetryError } from '../kube/errors.ts';
 import type { Outcome, QueueOptions } from '../kube/queue.ts';
+import type { SharedTrouble } from '../kube/shared-trouble.ts';
 import type { Store } from '../kube/store.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
@@ -16,7 +16,6 @@ import type { Metrics } from '../ports/metrics.ts';
 import type { HostLink, Plan } from './controller.ts';
 import type { Holders } from './holders.ts';
 import { type RecordEvent, recordConditions } from './record-events.ts';
-import { makeServerTrouble } from './server-trouble.ts';
 import type { ServiceWrites } from './service-writes.ts';
 
 /** The Services, as the writer sees them. */
@@ -32,6 +31,8 @@ export type ServiceWriterDeps = {
   readonly writes: ServiceWrites;
   /** False while another process may hold the Lease: nothing is written then. */
   readonly mayWrite: () => boolean;
+  /** Of the writes to all Services; the queue reports what fails. */
+  readonly trouble: Pick<SharedTrouble<ServiceKey>, 'over'>;
   readonly recordEvent: RecordEvent;
   readonly clock: Clock;
   readonly log: Log;
@@ -47,8 +48,8 @@ const notLeaderRetryMs = 1_000;
 const goneRetryMs = 30_000;
 /** A Service without ready endpoints says so after this long: a new one gets its endpoints a moment later. */
 const endpointsGraceMs = 5_000;
-/** An event shows a refused write from this attempt on: the first refusals may be a change under way. */
-const attemptsBeforeEvent = 3;
+/** Event and log show a refused write from this attempt on: the first refusals may be a change under way. */
+export const attemptsBeforeWarning = 3;
 
 /** The API server accepted a write and stored something else: an admission plugin changed it. */
 class WriteAlteredError extends Error {
@@ -56,7 +57,7 @@ class WriteAlteredError extends Error {
   readonly code = 'WRITE_ALTERED';
 }
 
-/** What is remembered of a Service while it is ours. */
+/** What is remembered of a Service while it is ours or leaving. */
 type Memory = {
   readonly uid: ServiceUid;
   conflict: StatusConflict;
@@ -68,7 +69,7 @@ type Memory = {
 };
 
 export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
-  const { services, host, writes, clock, log, recordEvent } = deps;
+  const { services, host, writes, trouble, clock, log, recordEvent } = deps;
   const publishSeconds = deps.metrics.histogram(
     'furiwake_service_publish_seconds',
     'From first seeing a Service to its published address',
@@ -83,22 +84,24 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     'Writes to Services that the API server refused or that an admission plugin changed',
   );
   const memory = new Map<ServiceKey, Memory>();
-  const serverTrouble = makeServerTrouble({ clock, log });
 
-  /** A Service that leaves, or a new one of its name, starts afresh. */
-  const memoryOf = (service: Service, eligibility: Eligibility): Memory => {
-    const known = memory.get(service.key);
-    if (known?.uid === service.uid && (eligibility === 'ours' || eligibility === 'leaving')) return known;
-    const isUnpublished = service.status.ingress.length === 0;
+  const forget = (key: ServiceKey): undefined => {
+    memory.delete(key);
+    trouble.over(key);
+  };
+
+  /** A new Service with the name of an old one starts afresh. */
+  const memoryOf = ({ key, uid, status }: Service): Memory => {
+    const known = memory.get(key);
+    if (known?.uid === uid) return known;
     const fresh: Memory = {
-      uid: service.uid,
+      uid,
       conflict: noConflict,
-      seenAtMs: isUnpublished ? clock.monotonic() : undefined,
+      seenAtMs: status.ingress.length === 0 ? clock.monotonic() : undefined,
       emptySinceMs: undefined,
       refusedWrites: 0,
     };
-    if (eligibility === 'ours' || eligibility === 'leaving') memory.set(service.key, fresh);
-    else memory.delete(service.key);
+    memory.set(key, fresh);
     return fresh;
   };
 
@@ -165,7 +168,8 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     if (!isSameStatus(answer.status, status)) throw new WriteAlteredError('an admission plugin changes it');
     const stored = services.objects().get(service.key)?.status;
     // Equal texts are kept once: with 10,000 Services it saves 10 MB.
-    mine.conflict = afterWrite(mine.conflict, stored !== undefined && isSameStatus(stored, status) ? stored : status);
+    const published = stored !== undefined && isSameStatus(stored, status) ? stored : status;
+    mine.conflict = { ...mine.conflict, published };
     if (step.action === 'repair') {
       const note = 'another client changed the status; restored it';
       log.warn({ service: service.key, reason: 'StatusRepaired', manager }, note);
@@ -192,10 +196,9 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   const noteRefusal = (service: Service, write: Write, error: unknown, mine: Memory): void => {
     const isRefusal = error instanceof WriteAlteredError || isKubeError(error, 'CONFLICT', 'INVALID', 'FORBIDDEN');
     if (!isRefusal) return;
-    serverTrouble.over(service.key); // the API server answers
     refused.add(1);
     mine.refusedWrites++;
-    if (mine.refusedWrites < attemptsBeforeEvent) return;
+    if (mine.refusedWrites < attemptsBeforeWarning) return;
     const what = write.kind === 'status' ? 'status' : 'finalizers';
     const note = `the ${what} cannot be written, retrying: ${error instanceof Error ? error.message : String(error)}`;
     recordEvent(service, 'Warning', 'WriteRefused', note);
@@ -204,16 +207,14 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   return async (key, signal) => {
     const service = services.objects().get(key);
     const plan = deps.plan();
-    if (service === undefined) {
-      memory.delete(key);
-      serverTrouble.over(key);
-    }
-    if (service === undefined || plan === undefined) return undefined;
+    if (service === undefined) return forget(key);
+    if (plan === undefined) return undefined;
     const planned = plan.services.get(key);
     // Another object than the plan knows, or another spec: the next turn plans for it and enqueues it.
     if (planned?.uid !== service.uid || planned.spec !== service.spec) return undefined;
     const eligibility = plan.eligibility.get(key) ?? 'foreign';
-    const mine = memoryOf(service, eligibility);
+    if (eligibility === 'foreign' || eligibility === 'held') return forget(key);
+    const mine = memoryOf(service);
     const assignment = plan.assignments.get(key); // only a Service that is ours has one
     const endpoints = assignment && lookAtEndpoints(service, mine);
     const desired =
@@ -230,7 +231,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       });
     const write = nextWrite({ service, eligibility, desired, isProgrammed: deps.holders.holds(key) });
     if (write === undefined) {
-      serverTrouble.over(key);
+      trouble.over(key);
       return endpoints?.later;
     }
     if (!deps.mayWrite()) throw new RetryError(notLeaderRetryMs);
@@ -240,19 +241,15 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
           ? await writeStatus(service, write.status, mine, signal)
           : await writeFinalizers(service, write.finalizers, signal);
       mine.refusedWrites = 0;
-      serverTrouble.over(key);
+      trouble.over(key);
       return outcome ?? endpoints?.later;
     } catch (error) {
-      if (isServerFailure(error)) {
-        serverTrouble.failed(key, error);
-        throw error;
-      }
       if (isKubeError(error, 'NOT_FOUND')) {
-        serverTrouble.over(key);
+        trouble.over(key);
         log.debug({ service: key, err: error }, 'the Service is gone');
         return { requeueAfterMs: goneRetryMs };
       }
-      // Not another object by now? Then a webhook or a policy refuses, and no watch event reports when it stops.
+      // Unless it is another object by now, a webhook or a policy refuses the write, and no watch event reports when that ends.
       noteRefusal(service, write, error, mine);
       throw error;
     }

@@ -3,6 +3,7 @@ import type { Service } from '../core/model/service.ts';
 import type { DesiredStatus } from '../core/status/desired.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { finalizerPatch } from '../kube/finalizers.ts';
+import type { ObjectReference } from '../kube/object.ts';
 import { resourcePath } from '../kube/paths.ts';
 import { statusBody } from '../kube/status.ts';
 
@@ -29,19 +30,16 @@ export function makeServiceWrites(client: KubeClient): ServiceWrites {
         finalizerPatch({ uid, resourceVersion, finalizers }),
         { signal },
       ),
-    status: ({ namespace, name, uid }, { ingress, conditions }, signal) =>
+    status: (service, { ingress, conditions }, signal) =>
       client.apply(
-        resourcePath(services, { namespace, name, subresource: 'status' }),
+        resourcePath(services, { namespace: service.namespace, name: service.name, subresource: 'status' }),
         // Both lists are always present: an empty one clears the field.
-        statusBody({
-          apiVersion: 'v1',
-          kind: 'Service',
-          namespace,
-          name,
-          uid,
-          status: { loadBalancer: { ingress }, conditions },
-        }),
+        statusBody(referenceTo(service), { loadBalancer: { ingress }, conditions }),
         { fieldManager, force: true, signal },
       ),
   };
+}
+
+export function referenceTo({ namespace, name, uid }: Service): ObjectReference {
+  return { apiVersion: 'v1', kind: 'Service', namespace, name, uid };
 }

@@ -121,11 +121,10 @@ export class PersistentMap<K extends string, V> implements ReadonlyMap<K, V> {
    */
   static changedKeys<K extends string, V>(before: PersistentMap<K, V>, after: PersistentMap<K, V>): readonly K[] {
     const changed: K[] = [];
-    if (before === after) return changed;
     for (let at = 0; at < width; at++) {
-      const old = before.#branches[at] ?? noBranch;
-      const now = after.#branches[at] ?? noBranch;
-      if (old !== now) compareBranches(old, now, changed);
+      const [old, now] = [before.#branches[at] ?? noBranch, after.#branches[at] ?? noBranch];
+      if (old === now) continue;
+      for (let index = 0; index < width; index++) compareParts(old[index] ?? noPart, now[index] ?? noPart, changed);
     }
     return changed;
   }
@@ -140,12 +139,7 @@ export class PersistentMap<K extends string, V> implements ReadonlyMap<K, V> {
 
   /** The parts that are not empty, in their order. */
   #filled(): readonly Part<K, V>[] {
-    const filled: Part<K, V>[] = [];
-    for (const branch of this.#branches) {
-      if (branch === noBranch) continue;
-      for (const part of branch) if (part !== noPart) filled.push(part);
-    }
-    return filled;
+    return this.#branches.flatMap((branch) => branch.filter((part) => part !== noPart));
   }
 }
 
@@ -168,15 +162,8 @@ function positionOf(keys: readonly string[], key: string): number {
   return low;
 }
 
-function compareBranches<K extends string, V>(before: Branch<K, V>, after: Branch<K, V>, changed: K[]): void {
-  for (let at = 0; at < width; at++) {
-    const old = before[at] ?? noPart;
-    const now = after[at] ?? noPart;
-    if (old !== now) compareParts(old, now, changed);
-  }
-}
-
 function compareParts<K extends string, V>(before: Part<K, V>, after: Part<K, V>, changed: K[]): void {
+  if (before === after) return;
   let old = 0;
   let now = 0;
   while (old < before.keys.length || now < after.keys.length) {

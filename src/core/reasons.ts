@@ -1,34 +1,3 @@
-/** The CamelCase word that a user sees. */
-export type Reason =
-  | 'Assigned'
-  | 'PoolExhausted'
-  | 'FamilyUnavailable'
-  | 'AddressNotInPool'
-  | 'AddressInUse'
-  | 'PortConflict'
-  | 'SharingNotAllowed'
-  | 'PortInUseOnHost'
-  | 'ConflictingRequest'
-  | 'InvalidRequest'
-  | 'NotRecorded'
-  | 'Serving'
-  | 'PartlyServing'
-  | 'FieldsNotHonoured'
-  | 'NoAddress'
-  | 'NoNodes'
-  | 'NoEndpoints'
-  | 'DataplaneError'
-  | 'InvalidSourceRanges'
-  | 'TooManySourceRanges'
-  | 'UnsupportedProtocol'
-  | 'NodePortMissing'
-  | 'LoadBalancerMixedProtocolNotSupported'
-  | 'StatusConflict'
-  | 'StatusRepaired'
-  | 'WriteRefused'
-  | 'HeldByAnother'
-  | 'NodeWithoutAddress';
-
 /** Where the reason is shown, what it means, and what to do. */
 export type ReasonText = { readonly where: string; readonly means: string; readonly do: string };
 
@@ -36,7 +5,7 @@ export type ReasonText = { readonly where: string; readonly means: string; reado
  * Every reason that a user can see in a condition, an event, `ports[].error` or the log, each with what to do.
  * `docs/reasons.md` is generated from this table (`npm run docs:reasons`).
  */
-export const reasons: Readonly<Record<Reason, ReasonText>> = {
+export const reasons = {
   // condition furiwake.dev/AddressAssigned
   Assigned: { where: 'AddressAssigned', means: 'The Service has its address.', do: 'Nothing.' },
   PoolExhausted: {
@@ -58,7 +27,7 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
   AddressInUse: {
     where: 'AddressAssigned',
     means: 'The requested address belongs to a cluster node or the API server, or the load-balancer host needs it.',
-    do: 'Ask for another address.',
+    do: 'Request another address.',
   },
   PortConflict: {
     where: 'AddressAssigned',
@@ -120,7 +89,7 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
   NoEndpoints: {
     where: 'Serving',
     means: 'The Service has an address and no ready endpoint: connections are accepted and then closed.',
-    do: 'Check the Pods that the selector of the Service matches, and at their readiness probes.',
+    do: 'Check the Pods that the selector of the Service matches, and their readiness probes.',
   },
   DataplaneError: {
     where: 'Serving',
@@ -186,7 +155,10 @@ export const reasons: Readonly<Record<Reason, ReasonText>> = {
     means: 'The node has neither an InternalIP nor an ExternalIP, so it gets no connections.',
     do: 'Give the kubelet a --node-ip, or check the cloud provider of the node.',
   },
-};
+} as const;
+
+/** The CamelCase word that a user sees. */
+export type Reason = keyof typeof reasons;
 
 /** A reason, and a message with the names and numbers of the case. */
 export type Verdict = { readonly reason: Reason; readonly message: string };

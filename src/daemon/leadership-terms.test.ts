@@ -97,7 +97,7 @@ test('a host that was cut off while another one held and released the Lease begi
   host.term?.published();
   scene.cluster.links.set('lb1_a-b', 'cut');
   const other = new AbortController();
-  const second = startLeading(scene, 'lb2_c-d', { stop: other });
+  const second = startLeading(scene, 'lb2_c-d', { stop: other, onLeaseLoss: 'keep' });
   await scene.clock.advance(30_000);
   expect(second.isWorking).toBe(true);
   other.abort();

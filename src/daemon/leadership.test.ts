@@ -1,6 +1,13 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { leaseOf, makeScene, messages, renewElsewhere, startLeading } from '../../test/make/leading-hosts.ts';
+import {
+  type Host,
+  leaseOf,
+  makeScene,
+  messages,
+  renewElsewhere,
+  startLeading,
+} from '../../test/make/leading-hosts.ts';
 import type { Link } from '../../test/make/lease-cluster.ts';
 
 test('a host that starts while another one holds the Lease withdraws, names the holder, and serves when that one has ended', async () => {
@@ -86,12 +93,13 @@ test('with --on-lease-loss keep it never withdraws', async () => {
   expect([host.changes, host.isWorking]).toEqual([[], false]);
 });
 
-test('two hosts that know of each other never serve at the same time, with any interruptions', async () => {
+test('two hosts that know of each other never answer at the same time, with any interruptions, ends and crashes', async () => {
   const identities = ['lb1_a-b', 'lb2_c-d'] as const;
   const steps = fc.array(
     fc.record({
       host: fc.constantFrom(...identities),
-      link: fc.constantFrom<Link>('up', 'cut', 'answers-lost'),
+      /** A process that has ended starts again at its next step. */
+      event: fc.constantFrom<Link | 'ends' | 'crashes'>('up', 'cut', 'answers-lost', 'ends', 'crashes'),
       seconds: fc.integer({ min: 1, max: 25 }),
       wallClockMs: fc.constantFrom(0, 0, 3_600_000, -3_600_000),
     }),
@@ -100,21 +108,50 @@ test('two hosts that know of each other never serve at the same time, with any i
   await fc.assert(
     fc.asyncProperty(steps, async (schedule) => {
       const scene = makeScene();
-      const hosts = identities.map((identity) => startLeading(scene, identity, { knowsOthers: true }));
-      for (const { host, link, seconds, wallClockMs } of schedule) {
-        scene.cluster.links.set(host, link);
-        scene.clock.setWallClock(wallClockMs);
+      const { clock, cluster } = scene;
+      const start = (identity: string): { host: Host; stop: AbortController } => {
+        const stop = new AbortController();
+        return { host: startLeading(scene, identity, { knowsOthers: true, stop }), stop };
+      };
+      const running = new Map(identities.map((identity) => [identity, start(identity)]));
+      /** A process that has ended leaves its addresses to the kernel. */
+      const answers = ({ host, stop }: { host: Host; stop: AbortController }): boolean =>
+        host.isServing && (!stop.signal.aborted || clock.monotonic() < (host.answersUntilMs ?? Infinity));
+      const answering = (): number => [...running.values()].filter(answers).length;
+      for (const { host, event, seconds, wallClockMs } of schedule) {
+        const present = running.get(host);
+        if (present?.stop.signal.aborted === true) running.set(host, start(host));
+        cluster.links.set(host, event === 'crashes' ? 'cut' : event === 'ends' ? 'up' : event);
+        if (event === 'ends' || event === 'crashes') running.get(host)?.stop.abort();
+        clock.setWallClock(wallClockMs);
         for (let second = 0; second < seconds; second += 1) {
-          await scene.clock.advance(1_000);
-          expect(hosts.filter(({ isServing }) => isServing).length).toBeLessThanOrEqual(1);
+          await clock.advance(1_000);
+          expect(answering()).toBeLessThanOrEqual(1);
         }
       }
-      scene.cluster.links.clear();
-      await scene.clock.advance(40_000);
-      expect(hosts.filter(({ isServing }) => isServing)).toHaveLength(1);
-      scene.stop.abort();
-      await Promise.allSettled(hosts.map(({ ended }) => ended));
+      cluster.links.clear();
+      for (const [identity, { stop }] of running) if (stop.signal.aborted) running.set(identity, start(identity));
+      await clock.advance(40_000);
+      expect(answering()).toBe(1);
+      for (const { stop } of running.values()) stop.abort();
+      await Promise.allSettled(Array.from(running.values(), ({ host }) => host.ended));
     }),
     { numRuns: 200 },
   );
+});
+
+test.each([
+  ['been alone: it releases the Lease and keeps its addresses', false, ['', undefined]],
+  [
+    'seen another one: it keeps the Lease for its restart, and its kernel removes the addresses',
+    true,
+    ['lb1_a-b', 17_000],
+  ],
+])('a host ends that has %s', async (_, knowsOthers, expected) => {
+  const scene = makeScene();
+  const host = startLeading(scene, 'lb1_a-b', { knowsOthers });
+  await scene.clock.advance(7_000);
+  scene.stop.abort();
+  await scene.clock.drive(host.ended).catch(() => undefined);
+  expect([scene.cluster.lease?.spec.holderIdentity, host.answersUntilMs]).toEqual(expected);
 });

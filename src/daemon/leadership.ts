@@ -18,6 +18,9 @@ export function servesAtStart({ hasOthers, onLeaseLoss }: Pick<LeadershipDeps, '
   return onLeaseLoss === 'keep' || !hasOthers();
 }
 
+/** The kernel counts the lifetime of an address in seconds; another host takes over 5 s after `heldUntilMs`. */
+const spareMs = 2_000;
+
 export type LeadershipDeps = {
   readonly lease: Lease;
   readonly leaseNamespace: string;
@@ -26,6 +29,8 @@ export type LeadershipDeps = {
   readonly identity: string;
   /** Whether this host may announce its addresses and accept new connections. */
   readonly setServing: (isServing: boolean) => void;
+  /** See `Agent.keepAddressesUntil`. */
+  readonly keepAddressesUntil: (untilMs: number | undefined) => void;
   /**
    * Another holder of the Lease, or candidate for it, was seen at some time: this host cannot know that it is alone.
    */
@@ -48,8 +53,11 @@ export type LeadershipDeps = {
  *   held, no renewal for 10 s    ─► serving if no other candidate was ever seen, otherwise withdrawn: 5 s before
  *                                   another host may take over
  *   lost to another host         ─► withdrawn (or kept, with `--on-lease-loss keep`)
+ *   furiwake ended or is dead    ─► if another candidate was ever seen, the kernel removes the addresses 2 s after the end
+ *                                   of the last renewal
  *
- * Ends when `signal` aborts; throws the errors of `work`, and `StartError` if the namespace of the Lease does not
+ * Ends when `signal` aborts; then a host that was always alone releases the Lease. One that was not keeps it, so that a
+ * restart interrupts nothing; another host takes over when it has expired. Throws the errors of `work`, and `StartError` if the namespace of the Lease does not
  * exist.
  */
 export async function leadWhileHeld(
@@ -65,43 +73,50 @@ export async function leadWhileHeld(
     isWithdrawn = true;
     deps.setServing(false);
   };
-  while (!signal.aborted) {
-    const { before, tenure } = await acquire(deps, withdraw, signal);
-    const succession = tenures.successionTo(before);
-    const lost = new AbortController();
-    const inner = AbortSignal.any([signal, lost.signal]);
-    // The last table names addresses that another host may have given to other Services meanwhile.
-    const mayServeLast = keeps || (!isWithdrawn && !deps.hasOthers() && succession !== 'other');
-    isWithdrawn = false;
-    const gate = makeGate(deps, mayServeLast, inner);
-    let isRecorded = false;
-    const term: Term = {
-      isLedgerCurrent: succession === 'own',
-      recorded: () => {
-        if (!isRecorded) tenures.keep(tenure);
-        isRecorded = true;
-      },
-      published: () => gate.setTable(),
-    };
-    await superviseAll(
-      [
-        (until) => work(term, until),
-        (until) => fence(deps, gate, until),
-        async (until) => {
-          const loss = await lease.hold(until);
-          if (loss.reason !== 'taken') return;
-          // A Lease with the host's own identity may be from an etcd backup, which must not cause an outage.
-          const isKept = loss.holder === deps.identity && !deps.hasOthers();
-          if (!isKept) withdraw();
-          log[isKept ? 'warn' : 'error'](
-            { holder: loss.holder, class: deps.loadBalancerClass },
-            lossWords(deps, loss.holder),
-          );
-          lost.abort(new Error('the Lease was lost'));
+  const mayAnswerAlways = (): boolean => keeps || !deps.hasOthers();
+  const keepAddresses = (): void =>
+    deps.keepAddressesUntil(mayAnswerAlways() ? undefined : lease.heldUntilMs() + spareMs);
+  try {
+    while (!signal.aborted) {
+      const { before, tenure } = await acquire(deps, withdraw, signal);
+      const succession = tenures.successionTo(before);
+      const lost = new AbortController();
+      const inner = AbortSignal.any([signal, lost.signal]);
+      // The last table names addresses that another host may have given to other Services meanwhile.
+      const mayServeLast = keeps || (!isWithdrawn && !deps.hasOthers() && succession !== 'other');
+      isWithdrawn = false;
+      const gate = makeGate(deps, mayServeLast, inner);
+      let isRecorded = false;
+      const term: Term = {
+        isLedgerCurrent: succession === 'own',
+        recorded: () => {
+          if (!isRecorded) tenures.keep(tenure);
+          isRecorded = true;
         },
-      ],
-      inner,
-    );
+        published: () => gate.setTable(),
+      };
+      await superviseAll(
+        [
+          (until) => work(term, until),
+          (until) => fence(deps, gate, until),
+          async (until) => {
+            const loss = await lease.hold(until, keepAddresses);
+            if (loss === undefined) return;
+            // A Lease with the host's own identity may be from an etcd backup, which must not cause an outage.
+            const isKept = loss.holder === deps.identity && !deps.hasOthers();
+            if (!isKept) withdraw();
+            log[isKept ? 'warn' : 'error'](
+              { holder: loss.holder, class: deps.loadBalancerClass },
+              lossWords(deps, loss.holder),
+            );
+            lost.abort(new Error('the Lease was lost'));
+          },
+        ],
+        inner,
+      );
+    }
+  } finally {
+    if (mayAnswerAlways()) await lease.release();
   }
 }
 

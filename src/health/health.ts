@@ -1,16 +1,17 @@
+import { makeSubscribers } from '../async/subscribers.ts';
 import type { Family, Ip } from '../core/ip/ip.ts';
 import { kubeProxyHealthPort } from '../core/model/contract.ts';
 import type { NodeName } from '../core/model/names.ts';
 import type { HostReport, NodeHealth } from '../core/traffic/report.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { CheckedNode, FamilyHealth, Health } from '../ports/health.ts';
+import type { CheckedNode, FamilyHealth, FamilyHealths, Health } from '../ports/health.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import { type CheckRound, type HealthState, initialHealth, judge, silentProbes } from './policy.ts';
 import { type Probe, probeAll } from './probe.ts';
 
 /** The health of all nodes: dataplanes report to it and follow it. */
-export type HealthModule = Health & { readonly families: { readonly [F in Family]: FamilyHealth } };
+export type HealthModule = Health & { readonly families: FamilyHealths };
 
 /**
  * One verdict per node and family, from two sources: the dataplane's checks of kube-proxy's health port, and furiwake's
@@ -26,13 +27,13 @@ export function makeHealth(deps: {
   readonly metrics: Metrics;
 }): HealthModule {
   let verdicts: HostReport['health'] = new Map();
-  const subscribers = new Set<() => void>();
+  const subscribers = makeSubscribers();
   const changed = (): void => {
     const next = new Map<NodeName, { 4?: NodeHealth; 6?: NodeHealth }>();
     for (const family of [4, 6] as const)
       for (const [node, state] of trackers[family].states()) next.set(node, { ...next.get(node), [family]: state });
     verdicts = next;
-    for (const tell of subscribers) tell();
+    subscribers.tell();
   };
   const trackers = {
     4: makeFamilyHealth({ ...deps, family: 4, onChange: changed }),
@@ -41,10 +42,7 @@ export function makeHealth(deps: {
   return {
     families: trackers,
     verdicts: () => verdicts,
-    subscribe: (listener) => {
-      subscribers.add(listener);
-      return () => void subscribers.delete(listener);
-    },
+    subscribe: subscribers.subscribe,
   };
 }
 
@@ -164,11 +162,13 @@ function makeFamilyHealth(deps: {
   ): void => {
     const nowMs = clock.monotonic();
     const next = new Map<NodeName, KnownNode>();
+    let isChanged = false;
     for (const node of nodes) {
       const before = known.get(node);
       const found = findingOf(node, checks.get(node));
       const isDraining = draining.has(node);
       const isSameState = before !== undefined && healthOf[before.found] === healthOf[found];
+      isChanged ||= !isSameState;
       next.set(node, {
         found,
         sinceMs: isSameState ? before.sinceMs : before && nowMs,
@@ -180,12 +180,7 @@ function makeFamilyHealth(deps: {
         if (before !== undefined) log.info({ node, family, ...secondsSince(before, nowMs) }, words.up);
       } else log.warn({ node, family, since: new Date(clock.now()).toISOString() }, words[found]);
     }
-    const isChanged =
-      next.size !== known.size ||
-      [...next].some(([node, { found }]) => {
-        const before = known.get(node);
-        return before === undefined || healthOf[before.found] !== healthOf[found];
-      });
+    isChanged ||= next.size !== known.size;
     known = next;
     if (isChanged) deps.onChange();
   };

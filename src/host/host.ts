@@ -2,7 +2,7 @@ import type { ListenerAddress } from '../core/traffic/table.ts';
 import type { Exec } from '../ports/exec.ts';
 import type { Host } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
-import { type Connection, connectionFilter, decodeConnections, decodeListening, ofFamily } from './sockets.ts';
+import { type Connection, connectionFilter, decodeConnections, decodeListening } from './sockets.ts';
 
 /** A filter for this many listeners is far below the kernel's limit. */
 const listenersPerCall = 100;
@@ -43,7 +43,7 @@ export function makeHost({ exec, log }: { readonly exec: Exec; readonly log: Log
     listening: async (signal) => decodeListening(await ss(['-Hltn'], signal)),
     endConnections: async (listeners, signal) => {
       for (const family of [4, 6] as const) {
-        const mine = ofFamily(listeners, family);
+        const mine = listeners.filter(({ address }) => address.family === family);
         for (let i = 0; i < mine.length; i += listenersPerCall)
           await end(family, mine.slice(i, i + listenersPerCall), signal);
       }

@@ -20,6 +20,8 @@ export type InterfaceAddress = {
   readonly isPreferred: boolean;
   /** Neither temporary (RFC 8981) nor deprecated, and of scope global. */
   readonly isLasting: boolean;
+  /** The kernel removes it when its lifetime ends. */
+  readonly expires: boolean;
 };
 
 /** A network interface of this host. */
@@ -46,12 +48,16 @@ type Listed = readonly {
   readonly addr_info?: readonly {
     readonly local?: string;
     readonly prefixlen?: number;
+    readonly valid_life_time?: number;
     readonly preferred_life_time?: number;
     readonly scope?: string;
     readonly temporary?: boolean;
     readonly deprecated?: boolean;
   }[];
 }[];
+
+/** `valid_lft forever`. */
+const forever = 2 ** 32 - 1;
 
 /** Reads the answer of `ip -json address`. */
 export function decodeInterfaces(json: string): readonly NetworkInterface[] {
@@ -70,6 +76,7 @@ export function decodeInterfaces(json: string): readonly NetworkInterface[] {
         prefixLength: info.prefixlen ?? bitsOf(ip.family),
         isPreferred: (info.preferred_life_time ?? 0) > 0,
         isLasting: info.scope === 'global' && info.temporary !== true && info.deprecated !== true,
+        expires: (info.valid_life_time ?? forever) < forever,
       };
     }),
   }));

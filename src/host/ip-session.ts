@@ -20,15 +20,12 @@ const question = 'link show dev lo';
 const answerPattern = /^\d+: lo:/;
 
 /** Ends with `lifetime`. */
-export function makeIpSession({
-  exec,
-  clock,
-  lifetime,
-}: {
+export function makeIpSession(deps: {
   readonly exec: Exec;
   readonly clock: Clock;
   readonly lifetime: AbortSignal;
 }): IpSession {
+  const { exec, clock, lifetime } = deps;
   const dialogue = makeLineDialogue({
     name: 'ip -batch -',
     start: () => exec.converse('ip', ['-oneline', '-batch', '-'], lifetime),

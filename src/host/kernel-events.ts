@@ -1,4 +1,5 @@
-import { type Exec, ExecError } from '../ports/exec.ts';
+import { hearNetlink } from '../async/netlink.ts';
+import type { Exec } from '../ports/exec.ts';
 
 /** A change of this host's network, reported by the kernel. */
 export type NetworkEvent =
@@ -24,75 +25,37 @@ export type NetworkEvent =
   | { readonly kind: 'unsure' };
 
 /*
- * perl, which every Debian has, listens to rtnetlink(7): `ip monitor` prints the same, but its lines cannot be parsed
- * reliably. A message: header (length, type, flags, sequence, port), then ifinfomsg (family, type, index, flags),
- * ifaddrmsg (family, prefix length, flags, scope, index) or rtmsg (family, destination length, source length, TOS,
- * table), then attributes. Of a link, IFLA_ADDRESS is 1 and IFLA_IFNAME 3; of an address, IFA_ADDRESS is 1 and
- * IFA_LOCAL 2. Messages about links with family AF_BRIDGE are about ports of a bridge.
+ * Behind the header of a message (rtnetlink(7)): ifinfomsg (family, type, index, flags), ifaddrmsg (family, prefix length,
+ * flags, scope, index) or rtmsg (family, destination length, source length, TOS, table), then attributes. Of a link,
+ * IFLA_ADDRESS is 1 and IFLA_IFNAME 3; of an address, IFA_ADDRESS is 1 and IFA_LOCAL 2. Messages about links with family
+ * AF_BRIDGE are about ports of a bridge.
  */
 const script = String.raw`
-use strict;
-use Errno;
 use Socket qw(AF_INET AF_INET6 inet_ntop);
-$| = 1;
 my $groups = 1 | 1 << 4 | 1 << 8 | 1 << 6 | 1 << 10;                  # LINK, IPV4_IFADDR, IPV6_IFADDR, IPV4_ROUTE, IPV6_ROUTE
-socket(my $kernel, 16, 3, 0) or die "netlink: $!\n";                  # AF_NETLINK, SOCK_RAW, NETLINK_ROUTE
-setsockopt($kernel, 1, 33, pack("l", 8 << 20));                       # SO_RCVBUFFORCE
-bind($kernel, pack("SSLL", 16, 0, 0, $groups)) or die "netlink: $!\n";
-my $all = "";
-vec($all, fileno($_), 1) = 1 for $kernel, *STDIN;
-print "unsure\n";
-sub after { my ($text, $size) = @_; $size = ($size + 3) & ~3; $size < length($text) ? substr($text, $size) : "" }
-sub attributes {
-  my ($text) = @_;
-  my %value;
-  while (length($text) >= 4) {
-    my ($size, $name) = unpack("SS", $text);
-    last if $size < 4 || $size > length($text);
-    $value{$name & 0x3fff} = substr($text, 4, $size - 4);
-    $text = after($text, $size);
-  }
-  return %value;
-}
-while (1) {
-  select(my $readable = $all, undef, undef, undef);
-  exit if vec($readable, fileno(STDIN), 1);                           # the parent process has ended
-  my $batch = "";
-  if (!defined recv($kernel, $batch, 1 << 18, 0)) {
-    die "netlink: $!\n" unless $!{ENOBUFS};
-    print "unsure\n";
-    next;
-  }
-  while (length($batch) >= 16) {
-    my ($length, $type) = unpack("LS", $batch);
-    last if $length < 16 || $length > length($batch);
-    my $body = substr($batch, 16, $length - 16);
-    $batch = after($batch, $length);
-    if ($type == 16 || $type == 17) {                                 # RTM_NEWLINK, RTM_DELLINK
-      my ($family, $index, $flags) = unpack("Cx3lL", $body);
-      next unless $family == 0;
-      if ($type == 17) { print "gone $index\n"; next }
-      my %value = attributes(substr($body, 16));
-      my $mac = join ":", unpack("(H2)*", $value{1} // "");
-      my $name = unpack("Z*", $value{3} // "");
-      my $running = ($flags & 0x10041) == 0x10041 ? 1 : 0;            # IFF_UP, IFF_RUNNING, IFF_LOWER_UP
-      print "link $index $running $name $mac\n";
-      next;
-    }
-    if ($type == 24 || $type == 25) {                                 # RTM_NEWROUTE, RTM_DELROUTE
-      my ($size, $table) = unpack("xCxxC", $body);
-      print "route\n" if $size == 0 && $table == 254;                 # RT_TABLE_MAIN
-      next;
-    }
-    next unless $type == 20 || $type == 21;                           # RTM_NEWADDR, RTM_DELADDR
+serve([hear(0, $groups), sub {                                        # NETLINK_ROUTE
+  my ($type, $body) = @_;
+  if ($type == 16 || $type == 17) {                                   # RTM_NEWLINK, RTM_DELLINK
+    my ($family, $index, $flags) = unpack("Cx3lL", $body);
+    return unless $family == 0;
+    if ($type == 17) { print "gone $index\n"; return }
+    my %value = attributes(substr($body, 16));
+    my $mac = join ":", unpack("(H2)*", $value{1} // "");
+    my $name = unpack("Z*", $value{3} // "");
+    my $running = ($flags & 0x10041) == 0x10041 ? 1 : 0;              # IFF_UP, IFF_RUNNING, IFF_LOWER_UP
+    print "link $index $running $name $mac\n";
+  } elsif ($type == 24 || $type == 25) {                              # RTM_NEWROUTE, RTM_DELROUTE
+    my ($size, $table) = unpack("xCxxC", $body);
+    print "route\n" if $size == 0 && $table == 254;                   # RT_TABLE_MAIN
+  } elsif ($type == 20 || $type == 21) {                              # RTM_NEWADDR, RTM_DELADDR
     my ($family, $size, $index) = unpack("CCx2L", $body);
     my %value = attributes(substr($body, 8));
     my $address = $value{2} // $value{1};
-    next unless defined $address && length($address) == ($family == 2 ? 4 : 16);
+    return unless defined $address && length($address) == ($family == 2 ? 4 : 16);
     my $text = inet_ntop($family == 2 ? AF_INET : AF_INET6, $address);
     print(($type == 20 ? "added" : "removed") . " $index $size $text\n");
   }
-}
+}]);
 `;
 
 /**
@@ -100,10 +63,7 @@ while (1) {
  * `signal`; throws `ExecError` when it can no longer listen.
  */
 export async function* watchNetwork(exec: Exec, signal: AbortSignal): AsyncGenerator<NetworkEvent, void> {
-  await using perl = exec.converse('perl', ['-e', script], signal);
-  for await (const line of perl.lines) yield decodeEvent(line);
-  const exitCode = await perl.exited;
-  if (!signal.aborted) throw new ExecError('perl', exitCode, perl.takeErrors());
+  for await (const line of hearNetlink(exec, script, signal)) yield decodeEvent(line);
 }
 
 /** Reads a line of the script; an unknown line counts as `unsure`. */

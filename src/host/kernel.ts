@@ -1,8 +1,11 @@
 import { bitsOf, type Family, type Ip } from '../core/ip/ip.ts';
 import type { Clock } from '../ports/clock.ts';
-import { type Exec, ExecError } from '../ports/exec.ts';
+import { type Exec, refusalOf } from '../ports/exec.ts';
 import { decodeInterfaces, type NetworkInterface } from './interfaces.ts';
 import { makeIpSession } from './ip-session.ts';
+
+/** The kernel removes the address after so many seconds. */
+export type Lifetime = number | 'forever';
 
 /** An address, and the interface that has it or will have it. */
 export type Place = { readonly address: Ip; readonly on: string };
@@ -16,12 +19,17 @@ export type Kernel = {
    * Adds all addresses that the kernel accepts. Resolves with the refused ones: text of the address → message of the
    * kernel.
    */
-  add(places: readonly Place[], signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
+  add(places: readonly Place[], lifetime: Lifetime, signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
+  /** Gives these addresses another lifetime. One that is not there keeps no other from it. */
+  extend(places: readonly Place[], lifetime: Lifetime, signal: AbortSignal): Promise<void>;
   /** Deletes addresses, then interfaces. A refused one keeps no other; then it throws in the end. */
   remove(places: readonly Place[], interfaces: readonly string[], signal: AbortSignal): Promise<void>;
 };
 
-const addFlags: Readonly<Record<Family, string>> = { 4: 'scope link', 6: 'preferred_lft 0 nodad' };
+const flagsOf: Readonly<Record<Family, (lifetime: Lifetime) => string>> = {
+  4: (lifetime) => `scope link valid_lft ${lifetime} preferred_lft ${lifetime}`,
+  6: (lifetime) => `valid_lft ${lifetime} preferred_lft 0 nodad`,
+};
 
 /** The running `ip` ends with `lifetime`. */
 export function makeKernel(deps: {
@@ -53,8 +61,8 @@ export function makeKernel(deps: {
       await ip([`link set ${name} up`], signal);
       await session.close();
     },
-    add: async (places, signal) => {
-      const lines = places.map((place) => `address add ${inWords(place)} ${addFlags[place.address.family]}`);
+    add: async (places, lifetime, signal) => {
+      const lines = places.map((place) => `address add ${inWords(place)} ${flagsOf[place.address.family](lifetime)}`);
       try {
         await session.run(lines, signal);
         return new Map();
@@ -70,6 +78,13 @@ export function makeKernel(deps: {
         return new Map(refused.map(({ address, on }) => [address.text, `${on}: ${words}`]));
       }
     },
+    extend: async (places, lifetime, signal) => {
+      if (places.length === 0) return;
+      const lines = places.map(
+        (place) => `address change ${inWords(place)} ${flagsOf[place.address.family](lifetime)}`,
+      );
+      await ip(lines, signal, ['-force']).catch(refusalOf);
+    },
     remove: async (places, links, signal) => {
       if (places.length + links.length === 0) return;
       const lines = places.map((place) => `address delete ${inWords(place)}`);
@@ -84,10 +99,4 @@ export function makeKernel(deps: {
 
 function inWords({ address, on }: Place): string {
   return `${address.text}/${bitsOf(address.family)} dev ${on}`;
-}
-
-/** For `catch`: returns a refusal by `ip`, because it is an answer, and throws any other error. */
-function refusalOf(error: unknown): ExecError {
-  if (error instanceof ExecError && error.exitCode !== undefined) return error;
-  throw error;
 }

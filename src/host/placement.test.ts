@@ -95,7 +95,9 @@ test('an address is recorded before it is added', async () => {
   const { placement, done } = makeRig();
   await placement.add(addressesOf('192.0.2.50'), signal);
   expect(done[1]).toBe('record');
-  expect(changesIn(done).at(-1)).toBe('address add 192.0.2.50/32 dev furiwake0 scope link');
+  expect(changesIn(done).at(-1)).toBe(
+    'address add 192.0.2.50/32 dev furiwake0 scope link valid_lft forever preferred_lft forever',
+  );
 });
 
 test('an address that cannot be recorded is added only when the disk has room again', async () => {
@@ -154,8 +156,8 @@ test('several addresses are added by one call of ip', async () => {
   const { placement, done } = makeRig();
   await placement.add(addressesOf('192.0.2.50', '2001:db8::50'), signal);
   expect(changesIn(done).at(-1)?.split('\n')).toEqual([
-    'address add 192.0.2.50/32 dev furiwake0 scope link',
-    'address add 2001:db8::50/128 dev furiwake0 preferred_lft 0 nodad',
+    'address add 192.0.2.50/32 dev furiwake0 scope link valid_lft forever preferred_lft forever',
+    'address add 2001:db8::50/128 dev furiwake0 valid_lft forever preferred_lft 0 nodad',
   ]);
 });
 
@@ -187,7 +189,7 @@ test('a kernel without IPv6 refuses the IPv6 command and gets its addresses', as
   await placement.add(addressesOf('192.0.2.50'), signal);
   expect(changesIn(done).slice(-2)).toEqual([
     'link set furiwake0 up',
-    'address add 192.0.2.50/32 dev furiwake0 scope link',
+    'address add 192.0.2.50/32 dev furiwake0 scope link valid_lft forever preferred_lft forever',
   ]);
 });
 

@@ -9,7 +9,7 @@ import type { Files } from '../ports/files.ts';
 import type { Addresses, HostAddresses, Placement } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
 import { isOurInterface, linkFinder } from './interfaces.ts';
-import { makeKernel } from './kernel.ts';
+import { type Lifetime, makeKernel } from './kernel.ts';
 import { watchNetwork } from './kernel-events.ts';
 import { makeNewsFilter } from './news.ts';
 import { emptiedBy, placesFor, placesIn, strayedFrom } from './places.ts';
@@ -29,6 +29,9 @@ import { type HostView, settled, viewOf } from './view.ts';
  * furiwake's. After 500 addresses furiwake1 follows, and so on: for each address that is added, the kernel checks all
  * others of the interface (10,000 on one: 2.6 s; on twenty: 0.2 s). An address is recorded before it is added. An
  * address that the host has elsewhere is the host's own and is never touched.
+ *
+ * While another host may take over, an address has a lifetime (`keepUntil`): the kernel removes it when furiwake does not
+ * extend it. A lifetime that is only renewed is no event for the watch.
  *
  * After a reboot furiwake may be faster than DHCP clients and router advertisements. So each audit releases addresses
  * that another program has configured meanwhile, and moves an IPv6 address to the interface that now has its subnet.
@@ -76,8 +79,12 @@ export function makePlacement(deps: {
   let known: HostAddresses = { own: new Map(), primary: [], needs: new Map(), refused: new Map() };
   /** The argument of the last `add` or `audit`: the next `add` handles only the difference. */
   let wantedBefore: Addresses = PersistentMap.empty();
+  let keptUntilMs: number | undefined;
   /** Numbers of interfaces that came up since the last audit. */
   const linksUp = new Set<number>();
+
+  const lifetime = (): Lifetime =>
+    keptUntilMs === undefined ? 'forever' : Math.max(1, Math.ceil((keptUntilMs - clock.monotonic()) / 1000));
 
   /** Ends a change: `next` is the new state of the host, `refused` the addresses that the kernel refused. */
   const publish = (next: State, refused: ReadonlyMap<string, string> = known.refused): void => {
@@ -132,7 +139,7 @@ export function makePlacement(deps: {
     const links = new Map(state.interfaces.map(({ name, isUp }) => [name, isUp ? ('up' as const) : ('down' as const)]));
     const used = new Set(places.map(({ on }) => on).filter(isOurInterface));
     for (const name of used) await kernel.ensureInterface(name, links.get(name), signal);
-    const refused = await kernel.add(places, signal);
+    const refused = await kernel.add(places, lifetime(), signal);
     const added = places.filter(({ address }) => !refused.has(address.text));
     const isNew = [...used].some((name) => links.get(name) !== 'up');
     const next = {
@@ -235,6 +242,18 @@ export function makePlacement(deps: {
         const gone = [...state.record.keys()].filter((text) => !wanted.has(text));
         if (gone.length > 0) await take(gone, signal);
       }),
+    keepUntil: (untilMs, signal) =>
+      inTurn(async () => {
+        // `ip address change` adds an address that is gone: then it would be on the host, and not advertised.
+        if (keptUntilMs !== undefined && clock.monotonic() >= keptUntilMs) isStale = true;
+        await ensureRead(signal);
+        const isForever = untilMs === undefined && keptUntilMs === undefined;
+        keptUntilMs = untilMs;
+        // An earlier process may have given its addresses a lifetime.
+        const changes = (text: string): boolean => !isForever || expiring(state).has(text);
+        const addresses = [...state.present.keys()].filter(changes).flatMap((text) => parseIp(text) ?? []);
+        await kernel.extend(placesIn(state.present, addresses), lifetime(), signal);
+      }),
     audit: (wanted, signal) =>
       inTurn(async () => {
         const cameUp = new Set(linksUp);
@@ -267,6 +286,12 @@ export function makePlacement(deps: {
       });
     },
   };
+}
+
+/** The addresses that the host had with a lifetime when it was read last. */
+function expiring({ interfaces }: State): ReadonlySet<string> {
+  const all = interfaces.flatMap(({ addresses }) => addresses);
+  return new Set(all.filter(({ expires }) => expires).map(({ ip }) => ip.text));
 }
 
 /** The `candidates` that are wanted and that the host does not have, neither its own nor added. */

@@ -1,4 +1,4 @@
-import { bitsOf, type Family, type Ip, ipOf, parseDecimal, parseIp } from '../core/ip/ip.ts';
+import { bitsOf, type Ip, ipOf, parseDecimal, parseIp } from '../core/ip/ip.ts';
 import type { ListeningSocket } from '../core/model/host.ts';
 import type { ListenerAddress } from '../core/traffic/table.ts';
 
@@ -104,8 +104,4 @@ function endFilter(side: 's' | 'd', { address, port }: End): readonly string[] {
 
 function endKey({ address, port }: End): string {
   return `${address.text} ${port}`;
-}
-
-export function ofFamily(listeners: readonly ListenerAddress[], family: Family): readonly ListenerAddress[] {
-  return listeners.filter(({ address }) => address.family === family);
 }

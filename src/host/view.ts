@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Ip } from '../core/ip/ip.ts';
 import type { Exec } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
@@ -40,23 +41,15 @@ export async function viewOf(
 
 /** The new facts, or the earlier ones: each unchanged part keeps its identity. */
 export function settled(before: HostAddresses, now: HostAddresses): HostAddresses {
-  const own = isSameKeys(before.own, now.own) ? before.own : now.own;
-  const primary = isSameAddresses(before.primary, now.primary) ? before.primary : now.primary;
-  const needs = isSameTexts(before.needs, now.needs) ? before.needs : now.needs;
-  const refused = isSameTexts(before.refused, now.refused) ? before.refused : now.refused;
-  const isSame =
-    own === before.own && primary === before.primary && needs === before.needs && refused === before.refused;
-  return isSame ? before : { own, primary, needs, refused };
+  const next = {
+    own: same(before.own, now.own),
+    primary: same(before.primary, now.primary),
+    needs: same(before.needs, now.needs),
+    refused: same(before.refused, now.refused),
+  };
+  return same(before, next);
 }
 
-function isSameKeys(a: ReadonlyMap<string, unknown>, b: ReadonlyMap<string, unknown>): boolean {
-  return a.size === b.size && [...a.keys()].every((key) => b.has(key));
-}
-
-function isSameTexts(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean {
-  return a.size === b.size && [...a].every(([key, value]) => b.get(key) === value);
-}
-
-function isSameAddresses(a: readonly Ip[], b: readonly Ip[]): boolean {
-  return a.length === b.length && a.every(({ text }, index) => text === b[index]?.text);
+function same<T>(before: T, now: T): T {
+  return isDeepStrictEqual(before, now) ? before : now;
 }

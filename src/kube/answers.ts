@@ -1,3 +1,4 @@
+import { parseJson } from '../core/parse-json.ts';
 import { KubeConfigError, KubeError, type KubeErrorCode, type StatusCause } from './errors.ts';
 import { noAnswer } from './reachability.ts';
 import type { HttpAnswer } from './transport.ts';
@@ -60,35 +61,26 @@ export function failure(cause: unknown, attempt: Attempt): KubeError {
   return new KubeError({ ...noAnswer(cause), cause, ...attempt });
 }
 
+const codes: Readonly<Record<number, KubeErrorCode>> = {
+  400: 'INVALID',
+  401: 'UNAUTHORIZED',
+  403: 'FORBIDDEN',
+  404: 'NOT_FOUND',
+  409: 'CONFLICT',
+  410: 'GONE',
+  422: 'INVALID',
+  429: 'THROTTLED',
+};
+
 function codeOf(status: number, reason: string | undefined): KubeErrorCode {
-  switch (status) {
-    case 400:
-    case 422:
-      return 'INVALID';
-    case 401:
-      return 'UNAUTHORIZED';
-    case 403:
-      return 'FORBIDDEN';
-    case 404:
-      return 'NOT_FOUND';
-    case 409:
-      return reason === 'AlreadyExists' ? 'ALREADY_EXISTS' : 'CONFLICT';
-    case 410:
-      return 'GONE';
-    case 429:
-      return 'THROTTLED';
-    default:
-      return status >= 500 ? 'SERVER' : 'PROTOCOL';
-  }
+  if (status === 409 && reason === 'AlreadyExists') return 'ALREADY_EXISTS';
+  return codes[status] ?? (status >= 500 ? 'SERVER' : 'PROTOCOL');
 }
 
+/** Empty for the page of a proxy, or an empty body: the HTTP status is enough. */
 function parseStatus(text: string): Status {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? value : {};
-  } catch {
-    return {}; // the page of a proxy, or an empty body: the HTTP status is enough
-  }
+  const value = parseJson(text);
+  return typeof value === 'object' && value !== null ? value : {};
 }
 
 /** The beginning of a plain text in one line; empty for an HTML page. */

@@ -20,7 +20,6 @@ export type RequestOptions = {
 };
 
 export type ApplyOptions = RequestOptions & { readonly fieldManager: string; readonly force?: boolean };
-export type DeleteOptions = RequestOptions & { readonly uid?: string };
 
 /**
  * Requests to one cluster's API server. `T` is the type that the caller expects at the path: the server has validated
@@ -41,8 +40,7 @@ export type KubeClient = {
   jsonPatch<T>(path: string, patch: JsonPatch, options: RequestOptions): Promise<T>;
   /** Server-side apply; a uid in the body that is not the object's is `INVALID` (the uid cannot be changed). */
   apply<T>(path: string, body: unknown, options: ApplyOptions): Promise<T>;
-  /** `uid`: only if it is still that object (`CONFLICT`). */
-  delete(path: string, options: DeleteOptions): Promise<void>;
+  delete(path: string, options: RequestOptions): Promise<void>;
   /** The bytes of a watch: resolves with the headers; after that the reader controls pace and deadlines. */
   stream(
     path: string,
@@ -70,17 +68,14 @@ export function makeKubeClient({
   log,
   metrics,
   random,
-  userAgent = 'furiwake',
 }: {
   readonly config: ClusterConfig;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
   readonly random: Random;
-  /** Also the field manager of all writes except `apply`. */
-  readonly userAgent?: string;
 }): KubeClient {
-  const transport = makeTransport(config, userAgent);
+  const transport = makeTransport(config);
   const counter = metrics.counter('furiwake_api_requests_total', 'Requests to the API server, by HTTP status.', [
     'verb',
     'resource',
@@ -139,13 +134,7 @@ export function makeKubeClient({
     path: string,
     value: unknown,
     contentType: string,
-  ): Call => ({
-    verb,
-    method,
-    path,
-    contentType,
-    body: JSON.stringify(value),
-  });
+  ): Call => ({ verb, method, path, contentType, body: JSON.stringify(value) });
 
   return {
     get: (path, options) => request({ verb: 'get', method: 'GET', path }, options),
@@ -159,9 +148,8 @@ export function makeKubeClient({
         ...options,
         query: { ...options.query, fieldManager, force: String(force) },
       }),
-    delete: async (path, { uid, ...options }) => {
-      const preconditions = uid === undefined ? {} : { preconditions: { uid } };
-      await request(json('delete', 'DELETE', path, preconditions, 'application/json'), options);
+    delete: async (path, options) => {
+      await request({ verb: 'delete', method: 'DELETE', path }, options);
     },
     stream: async (path, { signal, query }) => {
       const call: Call = { verb: 'watch', method: 'GET', path };

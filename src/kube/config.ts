@@ -99,10 +99,10 @@ async function fromFiles(paths: readonly string[], options: KubeConfigOptions): 
       return loadUserCredentials(now, options, signal);
     },
   });
-  if (!first.user.value.exec) {
-    const { token } = await credentials.current(new AbortController().signal);
-    if (token !== undefined) warnOfPlainHttp(peer.server, log);
-  } else warnOfPlainHttp(peer.server, log);
+  // A plugin runs at the first request.
+  const mayHaveToken =
+    first.user.value.exec || (await credentials.current(new AbortController().signal)).token !== undefined;
+  if (mayHaveToken) warnOfPlainHttp(peer.server, log);
   if (peer.tls.insecure)
     log.warn(
       { server: peer.server },

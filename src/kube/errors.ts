@@ -123,8 +123,8 @@ export class RetryError extends Error {
   override readonly name = 'RetryError';
   readonly code = 'RETRY';
   readonly afterMs: number;
-  constructor(afterMs: number, message = `again in ${afterMs} ms`, options?: ErrorOptions) {
-    super(message, options);
+  constructor(afterMs: number) {
+    super(`again in ${afterMs} ms`);
     this.afterMs = afterMs;
   }
 }

@@ -1,13 +1,5 @@
 import { microTime } from './lease-object.ts';
-
-/** The object that an event concerns (core/v1 ObjectReference). */
-export type ObjectReference = {
-  readonly apiVersion: string;
-  readonly kind: string;
-  readonly namespace?: string;
-  readonly name: string;
-  readonly uid: string;
-};
+import type { ObjectReference } from './object.ts';
 
 /** One message for users about an object. */
 export type EventFacts = {

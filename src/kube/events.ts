@@ -1,7 +1,6 @@
 import { makeBackoff } from '../async/backoff.ts';
 import { makeLatch } from '../async/latch.ts';
 import { makeTokenBucket } from '../async/token-bucket.ts';
-import { makeTrouble } from '../async/trouble.ts';
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
@@ -10,6 +9,7 @@ import { isKubeError, isServerFailure } from './errors.ts';
 import { cutNote, eventBody, type EventFacts, eventName, eventNamespace } from './event-object.ts';
 import { microTime } from './lease-object.ts';
 import { resourcePath } from './paths.ts';
+import { makeSharedTrouble } from './shared-trouble.ts';
 
 export type EventSender = {
   /** Never waits and never throws: when the queue is full, the Event is counted and dropped. */
@@ -72,12 +72,8 @@ export function makeEventSender({
   const known = new Map<string, Series>(); // least recently seen first
   const queue = new Set<Series>();
   const work = makeLatch();
-  const trouble = makeTrouble({ what: 'sending Events', log, monotonic: () => clock.monotonic() });
-  /** Namespaces whose last Event was dropped. */
-  const failing = new Set<string>();
-  const works = (namespace: string): void => {
-    if (failing.delete(namespace) && failing.size === 0) trouble.over();
-  };
+  /** By namespace. */
+  const trouble = makeSharedTrouble<string>({ what: 'sending Events', clock, log });
 
   /** The series of this event: the known one, or a new one. */
   const seriesOf = (facts: EventFacts): Series => {
@@ -120,16 +116,16 @@ export function makeEventSender({
       await bucket.take(signal);
       try {
         await send(series, signal);
-        return works(namespace);
+        return trouble.over(namespace);
       } catch (error) {
         signal.throwIfAborted();
         if (isKubeError(error, 'ALREADY_EXISTS')) {
           series.isCreated = true; // the answer was lost
-          return works(namespace);
+          return trouble.over(namespace);
         }
         if (isUnwanted(error, series.isCreated)) {
           log.debug({ err: error }, 'event refused: its namespace is being deleted');
-          return works(namespace);
+          return trouble.over(namespace);
         }
         if (isKubeError(error, 'NOT_FOUND')) {
           series.isCreated = false; // Events live for an hour: create it again
@@ -137,8 +133,7 @@ export function makeEventSender({
         }
         if (!isServerFailure(error) || tries >= maxAttempts) {
           dropped.add(1, { reason: 'failed' });
-          failing.add(namespace);
-          return trouble.failed(error);
+          return trouble.failed(namespace, error);
         }
         await clock.sleep(Math.max(error.retryAfterMs ?? 0, backoff.next()), signal);
       }

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { parseJson } from '../core/parse-json.ts';
 import type { Clock } from '../ports/clock.ts';
 import { type Exec, ExecError } from '../ports/exec.ts';
 import type { Credentials } from './credentials.ts';
@@ -114,14 +115,6 @@ function readAnswer(
   const endsAt = expirationTimestamp === undefined ? Number.POSITIVE_INFINITY : Date.parse(expirationTimestamp);
   if (Number.isNaN(endsAt)) return fail(`printed an invalid expirationTimestamp: ${expirationTimestamp}`);
   return { credentials: { token, cert, key }, lifetimeMs: endsAt - clock.now() - marginMs };
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined; // the caller says what is expected
-  }
 }
 
 /** A part of the output of a program or of a file that fits into a message. */

@@ -129,9 +129,12 @@ const yamlTypes: Readonly<Record<string, string>> = {
 
 function select(parsed: readonly Parsed[], wanted: string | undefined): SelectedContext {
   const where = parsed.map(({ file }) => file).join(', ');
-  const all = <T>(pick: (config: Parsed['config']) => readonly T[] | null | undefined): Located<T>[] =>
-    parsed.flatMap(({ file, config }) => (pick(config) ?? []).map((value) => ({ file, value })));
-  const find = <T extends { readonly name: string }>(entries: readonly Located<T>[], kind: string, name: string) => {
+  const find = <T extends { readonly name: string }>(
+    kind: string,
+    name: string,
+    listIn: (config: Parsed['config']) => readonly T[] | null | undefined,
+  ): Located<T> => {
+    const entries = parsed.flatMap(({ file, config }) => (listIn(config) ?? []).map((value) => ({ file, value })));
     const entry = entries.find(({ value }) => value.name === name);
     if (entry !== undefined) return entry;
     const names = entries.map(({ value }) => value.name).join(', ') || 'none';
@@ -140,25 +143,10 @@ function select(parsed: readonly Parsed[], wanted: string | undefined): Selected
 
   const name = wanted ?? parsed.map(({ config }) => config['current-context']).find((current) => current);
   if (!name) throw new KubeConfigError(`${where}: current-context is not set; select a context with --context`);
-  const chosen = find(
-    all((config) => config.contexts),
-    'context',
-    name,
-  ).value.context;
-  const cluster = find(
-    all((config) => config.clusters),
-    'cluster',
-    chosen.cluster,
-  );
+  const chosen = find('context', name, ({ contexts }) => contexts).value.context;
+  const cluster = find('cluster', chosen.cluster, ({ clusters }) => clusters);
   const userName = chosen.user ?? '';
-  const user =
-    userName === ''
-      ? undefined
-      : find(
-          all((config) => config.users),
-          'user',
-          userName,
-        );
+  const user = userName === '' ? undefined : find('user', userName, ({ users }) => users);
   return {
     name,
     namespace: chosen.namespace ?? undefined,

@@ -17,10 +17,10 @@ import { type LeaseHolder, makeLeaseObserver } from './lease-observer.ts';
 import { resourcePath } from './paths.ts';
 
 /**
- * Why `hold` ended: the Lease names another holder, or has this host's identity but was not written by this process
- * (see {@link LeaseHolder}), or another holder took and released it (`holder` is empty); or this process released it.
+ * The Lease names another holder, or has this host's identity but was not written by this process (see
+ * {@link LeaseHolder}), or another holder took and released it (`holder` is empty).
  */
-export type LeaseLoss = { readonly reason: 'taken'; readonly holder: string } | { readonly reason: 'released' };
+export type LeaseLoss = { readonly holder: string };
 
 /** The tenure that a process begins, and the one before it; `undefined`: there was no Lease. */
 export type Acquisition = { readonly before: Tenure | undefined; readonly tenure: Tenure };
@@ -34,9 +34,12 @@ export type Lease = {
    */
   acquire(signal: AbortSignal, onHolder?: (holder: LeaseHolder) => void): Promise<Acquisition>;
   /**
-   * Renews the Lease until it is lost or `signal` aborts; then releases it. An unreachable API server does not end it.
+   * Renews the Lease until it is lost or `signal` aborts (`undefined`). An unreachable API server does not end it.
+   * `onHeld` is called at the start and after each renewal.
    */
-  hold(signal: AbortSignal): Promise<LeaseLoss>;
+  hold(signal: AbortSignal, onHeld?: () => void): Promise<LeaseLoss | undefined>;
+  /** Another host can take it at once. Without effect if this process does not hold it; a failure is logged. */
+  release(): Promise<void>;
   /** False before `acquire`, after a loss, and if the last renewal is older than 10 s: then furiwake must not write. */
   isHeld(): boolean;
   /** The end of the Lease without a renewal, monotonic ms: 5 s before another host may take it over. */
@@ -202,11 +205,15 @@ export function makeLease({
     const { signal } = new AbortController();
     try {
       // Retries after a conflict: a candidate wrote its entry, or the answer to the last renewal was lost.
-      for (let tries = 1; observer.lease !== undefined && observer.holder() === undefined; tries += 1) {
+      for (
+        let tries = 1;
+        observer.lease?.spec.holderIdentity === identity && observer.holder() === undefined;
+        tries++
+      ) {
         const base = observer.lease;
         const body = leaseBody({ namespace, name, base, identity: '', durationSeconds: 1, nowMs: clock.now() });
         try {
-          await replace(body, signal, releaseTimeoutMs);
+          observer.see(await replace(body, signal, releaseTimeoutMs));
           return;
         } catch (error) {
           if (!isKubeError(error, 'CONFLICT') || tries >= releaseTries) throw error;
@@ -243,8 +250,9 @@ export function makeLease({
         await clock.sleep(retryEveryMs * (1 + random() / 5), signal);
       }
     },
-    hold: async (signal) => {
+    hold: async (signal, onHeld = () => undefined) => {
       let waitMs = renewEveryMs;
+      onHeld();
       for (;;) {
         try {
           await clock.sleep(waitMs, signal);
@@ -252,6 +260,7 @@ export function makeLease({
           succeeded();
           switch (turn) {
             case 'held':
+              onHeld();
               waitMs = renewEveryMs;
               break;
             case 'free':
@@ -259,18 +268,17 @@ export function makeLease({
               break;
             case 'taken':
               heldUntilMs = Number.NEGATIVE_INFINITY;
-              return { reason: 'taken', holder: observer.holder()?.identity ?? '' };
+              return { holder: observer.holder()?.identity ?? '' };
             default:
               assertNever(turn);
           }
         } catch (error) {
-          if (signal.aborted) break;
+          if (signal.aborted) return undefined;
           failed(error);
           waitMs = retryEveryMs * (1 + random() / 5);
         }
       }
-      await release();
-      return { reason: 'released' };
     },
+    release,
   };
 }

@@ -29,3 +29,12 @@ export type KubeList<T> = {
 export function objectKey(meta: { readonly name: string; readonly namespace?: string | undefined }): string {
   return meta.namespace === undefined || meta.namespace === '' ? meta.name : `${meta.namespace}/${meta.name}`;
 }
+
+/** One object, and not another that later has its name (core/v1 ObjectReference). */
+export type ObjectReference = {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly namespace?: string;
+  readonly name: string;
+  readonly uid: string;
+};

@@ -10,10 +10,6 @@ export type Outcome = { readonly requeueAfterMs?: number } | undefined;
 export type Queue<Key extends string> = {
   /** Runs the key as soon as there is room, even while its backoff is pending; if it is running, it runs once more. */
   add(key: Key): void;
-  /** Runs the key after `ms`, or earlier if it was scheduled earlier. */
-  addAfter(key: Key, ms: number): void;
-  /** Keys that are due and wait for room; those in backoff are not counted. */
-  readonly depth: number;
   /** Resolves after `signal` has aborted, when the last run has ended. */
   readonly drained: Promise<void>;
 };
@@ -35,7 +31,7 @@ export type QueueOptions<Key extends string> = {
   readonly onError: (key: Key, error: unknown, attempt: number) => void;
 };
 
-/** Of a failing key. */
+/** Between the runs of a failing key. */
 const backoffMs = { firstMs: 5, mostMs: 60_000 };
 /** Due times close together share one wake-up, so that ten thousand keys in backoff are not ten thousand timers. */
 const wakeStepMs = 5;
@@ -63,8 +59,6 @@ export function makeQueue<Key extends string>({
   const depthGauge = metrics.gauge('furiwake_queue_depth', 'Keys that are waiting to be processed.', ['queue']);
   const errorCounter = metrics.counter('furiwake_reconcile_errors_total', 'Runs that failed.', ['queue']);
 
-  const depth = (): number => ready.size + dirty.size;
-
   const wake = (): void => {
     const now = clock.monotonic();
     let next = Number.POSITIVE_INFINITY;
@@ -78,7 +72,7 @@ export function makeQueue<Key extends string>({
 
   const addAfter = (key: Key, ms: number): void => {
     if (signal.aborted) return;
-    const due = Math.min(clock.monotonic() + ms, delayed.get(key) ?? Number.POSITIVE_INFINITY);
+    const due = clock.monotonic() + ms;
     delayed.set(key, due);
     alarm.setAt(due);
   };
@@ -97,7 +91,7 @@ export function makeQueue<Key extends string>({
       running.add(key);
       void work(key);
     }
-    depthGauge.set(depth(), { queue: name });
+    depthGauge.set(ready.size + dirty.size, { queue: name }); // without those in backoff
     if (signal.aborted && running.size === 0) drained.resolve();
   };
 
@@ -110,8 +104,8 @@ export function makeQueue<Key extends string>({
       if (!signal.aborted) fail(key, error);
     } finally {
       running.delete(key);
-      if (dirty.delete(key)) ready.add(key);
-      pump();
+      if (dirty.delete(key)) add(key);
+      else pump();
     }
   };
 
@@ -133,10 +127,6 @@ export function makeQueue<Key extends string>({
   pump();
   return {
     add,
-    addAfter,
-    get depth() {
-      return depth();
-    },
     drained: drained.promise,
   };
 }

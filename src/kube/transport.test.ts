@@ -70,7 +70,7 @@ async function seen(tls: Partial<ClusterConfig['tls']>, ...each: readonly Creden
     tls: { insecure: false, serverName: 'kubernetes', ...tls },
     credentials,
   };
-  const transport = makeTransport(config, 'furiwake');
+  const transport = makeTransport(config);
   try {
     const answers: unknown[] = [];
     for (now of each) {
@@ -128,16 +128,13 @@ test(
       close: () => undefined,
     };
     const { port } = silent.address() as AddressInfo;
-    const transport = makeTransport(
-      {
-        server: `https://127.0.0.1:${port}`,
-        namespace: undefined,
-        identity: 'me',
-        tls: { insecure: true, serverName: undefined },
-        credentials,
-      },
-      'furiwake',
-    );
+    const transport = makeTransport({
+      server: `https://127.0.0.1:${port}`,
+      namespace: undefined,
+      identity: 'me',
+      tls: { insecure: true, serverName: undefined },
+      credentials,
+    });
     const end = new AbortController();
     const answer = transport.send({ method: 'GET', target: '/', isWatch: false, signal: end.signal });
     const [socket] = (await once(silent, 'connection')) as [Socket];

@@ -1,5 +1,6 @@
 import { Agent, type Dispatcher } from 'undici';
 import { unlessAborted } from '../async/abort.ts';
+import { fieldManager } from '../core/model/contract.ts';
 import type { ClusterConfig } from './config.ts';
 import type { Credentials } from './credentials.ts';
 
@@ -42,7 +43,7 @@ type Agents = { readonly requests: Agent; readonly watches: Agent; readonly iden
  * its last answer. HTTP/1.1, because HTTP/2 does not detect a dead peer (TCP keep-alive detected a half-open watch
  * after 20 s, HTTP/2 not within 100 s).
  */
-export function makeTransport(config: ClusterConfig, userAgent: string): Transport {
+export function makeTransport(config: ClusterConfig): Transport {
   const { origin, pathname } = new URL(config.server);
   const prefix = pathname === '/' ? '' : pathname;
   let agents: Agents | undefined;
@@ -65,7 +66,7 @@ export function makeTransport(config: ClusterConfig, userAgent: string): Transpo
       method: request.method,
       headers: {
         accept: 'application/json',
-        'user-agent': userAgent,
+        'user-agent': fieldManager, // Kubernetes derives the field manager of all writes except `apply` from it
         ...(credentials.token === undefined ? {} : { authorization: `Bearer ${credentials.token}` }),
         ...(request.contentType === undefined ? {} : { 'content-type': request.contentType }),
       },

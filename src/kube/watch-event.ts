@@ -1,6 +1,5 @@
-import { assertNever } from '../core/assert-never.ts';
 import { LineError } from './lines.ts';
-import { KubeError } from './errors.ts';
+import { KubeError, type KubeErrorCode } from './errors.ts';
 import { noAnswer } from './reachability.ts';
 
 /**
@@ -55,33 +54,22 @@ export function toWatchError(cause: unknown): WatchError {
   if (cause instanceof LineError) return new WatchError('protocol', cause.message, { cause });
   if (!(cause instanceof KubeError)) return new WatchError('network', noAnswer(cause).message, { cause });
   const options = { cause, ...(cause.retryAfterMs === undefined ? {} : { retryAfterMs: cause.retryAfterMs }) };
-  return new WatchError(codeOf(cause), cause.message, options);
+  return new WatchError(codes[cause.code], cause.message, options);
 }
 
-function codeOf({ code }: KubeError): WatchErrorCode {
-  switch (code) {
-    case 'GONE':
-      return 'expired';
-    case 'THROTTLED':
-      return 'throttled';
-    case 'FORBIDDEN':
-      return 'forbidden';
-    case 'UNAUTHORIZED':
-    case 'CREDENTIALS':
-      return 'unauthorized';
-    case 'UNREACHABLE':
-    case 'UNTRUSTED':
-    case 'TIMEOUT':
-      return 'network';
-    case 'PROTOCOL':
-      return 'protocol';
-    case 'INVALID':
-    case 'NOT_FOUND':
-    case 'CONFLICT':
-    case 'ALREADY_EXISTS':
-    case 'SERVER':
-      return 'server';
-    default:
-      return assertNever(code);
-  }
-}
+const codes: Readonly<Record<KubeErrorCode, WatchErrorCode>> = {
+  GONE: 'expired',
+  THROTTLED: 'throttled',
+  FORBIDDEN: 'forbidden',
+  UNAUTHORIZED: 'unauthorized',
+  CREDENTIALS: 'unauthorized',
+  UNREACHABLE: 'network',
+  UNTRUSTED: 'network',
+  TIMEOUT: 'network',
+  PROTOCOL: 'protocol',
+  INVALID: 'server',
+  NOT_FOUND: 'server',
+  CONFLICT: 'server',
+  ALREADY_EXISTS: 'server',
+  SERVER: 'server',
+};

@@ -3,7 +3,7 @@ import { makeWatchdog } from '../async/watchdog.ts';
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import { statusError } from './answers.ts';
-import type { KubeClient, Query } from './client.ts';
+import type { KubeClient } from './client.ts';
 import { isKubeError } from './errors.ts';
 import { readLines } from './lines.ts';
 import { type KubeObject, objectKey } from './object.ts';
@@ -45,8 +45,6 @@ export type WatchOptions<Wire extends KubeObject, T> = {
    * and no event would report it.
    */
   readonly newestAnswer: () => string;
-  /** Selectors. */
-  readonly query?: Query;
   readonly signal: AbortSignal;
   readonly clock: Clock;
   readonly random: Random;
@@ -99,7 +97,7 @@ export async function* watchResource<Wire extends KubeObject, T>(
   let lastPhase: State['phase'] | undefined;
   while (!signal.aborted) {
     const startedAt = clock.monotonic();
-    // Not directly after a list: steady writes would lead to one list after the other.
+    // Not directly after a list: steady writes would lead to one list after another.
     if (state.phase === 'watch' && lastPhase !== 'list' && isNewer(newestAnswer(), state.version)) {
       countRestart('unconfirmed');
       state = { phase: 'stream' };
@@ -163,12 +161,12 @@ function perform<Wire extends KubeObject, T>(state: State, options: WatchOptions
 /** One page. `init` before the request, so that the set contains all that was written before `init`. */
 async function* listPage<Wire extends KubeObject, T>(
   { continue: token }: State & { phase: 'list' },
-  { client, path, query, signal, project }: WatchOptions<Wire, T>,
+  { client, path, signal, project }: WatchOptions<Wire, T>,
 ): AsyncGenerator<Step<T>> {
   if (token === undefined) yield { event: { type: 'init' } };
   const page = await client.list<Wire>(path, {
     signal,
-    query: { ...query, limit: pageLimit, ...(token === undefined ? {} : { continue: token }) },
+    query: { limit: pageLimit, ...(token === undefined ? {} : { continue: token }) },
   });
   for (const wire of page.items) yield { event: decode('initApply', wire, project) };
   const { continue: next } = page.metadata;
@@ -185,7 +183,7 @@ type Line<Wire> =
 /** One watch: from a version, or with the initial set before it (WatchList, KEP-3157). */
 async function* watch<Wire extends KubeObject, T>(
   state: State & { phase: 'stream' | 'watch' },
-  { client, path, query, signal, clock, random, project }: WatchOptions<Wire, T>,
+  { client, path, signal, clock, random, project }: WatchOptions<Wire, T>,
 ): AsyncGenerator<Step<T>> {
   let syncing = state.phase === 'stream';
   if (syncing) yield { event: { type: 'init' } };
@@ -201,7 +199,6 @@ async function* watch<Wire extends KubeObject, T>(
     const body = await client.stream(path, {
       signal: watchdog.signal,
       query: {
-        ...query,
         watch: 'true',
         allowWatchBookmarks: 'true',
         timeoutSeconds: String(seconds),

@@ -36,6 +36,8 @@ export type ClusterParts = {
   troubles(): readonly string[];
   /** Connects, and leads while the Lease is held, until `signal` aborts. Throws {@link StartError}. */
   run(ready: ShownReady, signal: AbortSignal): Promise<void>;
+  /** This host answers for no address any more: another one can take the Lease at once. */
+  release(): Promise<void>;
 };
 
 /** What the line `ready: …` of the log needs of the whole host. */
@@ -182,6 +184,7 @@ export async function makeClusterParts({
         loadBalancerClass,
         identity: identity.name,
         setServing: (isServing) => agent.setServing(isServing),
+        keepAddressesUntil: (untilMs) => agent.keepAddressesUntil(untilMs),
         hasOthers: () => candidates.hasOthers(),
         tenures,
         onLeaseLoss: options.onLeaseLoss,
@@ -203,5 +206,6 @@ export async function makeClusterParts({
         [(inner) => serve(ready, inner), (inner) => candidates.run(inner), (inner) => tenures.run(inner)],
         signal,
       ),
+    release: () => lease.release(),
   };
 }

@@ -112,7 +112,10 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     await superviseAll([(inner) => agent.run(inner), (inner) => cluster.run({ notReady, nodeStates }, inner)], signal);
   } finally {
     lifetime.abort();
-    if (options.stopsTrafficOnExit) await removeFromHost(hostParts, log);
+    if (options.stopsTrafficOnExit) {
+      await removeFromHost(hostParts, log);
+      await cluster.release();
+    }
     await client.close();
   }
 }

@@ -18,6 +18,12 @@ export class ExecError extends Error {
   }
 }
 
+/** For `catch`: returns the error of a program that exited with an error code, which is an answer; throws any other error. */
+export function refusalOf(error: unknown): ExecError {
+  if (error instanceof ExecError && error.exitCode !== undefined) return error;
+  throw error;
+}
+
 export type ExecOptions = {
   readonly stdin?: string;
   readonly signal: AbortSignal;

@@ -1,4 +1,4 @@
-import type { Ip } from '../core/ip/ip.ts';
+import type { Family, Ip } from '../core/ip/ip.ts';
 import type { NodeName } from '../core/model/names.ts';
 import type { HostReport, NodeHealth } from '../core/traffic/report.ts';
 
@@ -6,7 +6,7 @@ import type { HostReport, NodeHealth } from '../core/traffic/report.ts';
 export type Health = {
   /** By node; the same object while nothing changed. */
   verdicts(): HostReport['health'];
-  /** Calls `listener` after each change of a verdict; returns the end of the subscription. */
+  /** Calls `listener` after each change of a verdict; returns a function that ends the subscription. */
   subscribe(listener: () => void): () => void;
 };
 
@@ -57,3 +57,5 @@ export type FamilyHealth = {
     readonly drainSinceMs: number | undefined;
   };
 };
+
+export type FamilyHealths = { readonly [F in Family]: FamilyHealth };

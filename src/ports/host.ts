@@ -74,6 +74,12 @@ export type Placement = {
    * has configured on the host.
    */
   audit(wanted: Addresses, signal: AbortSignal): Promise<PlacementAudit>;
+  /**
+   * Until when the kernel keeps the addresses that furiwake added, and those that it adds from now on: then it removes them
+   * itself, even if furiwake is dead. Monotonic ms, exact to two seconds; `undefined`: without end, as at the start. Throws
+   * `ExecError` if `ip` cannot be run.
+   */
+  keepUntil(untilMs: number | undefined, signal: AbortSignal): Promise<void>;
   /** From memory; up to date while `run` runs. */
   addresses(): HostAddresses;
   /** Reads the host's addresses now. */

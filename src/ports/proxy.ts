@@ -66,7 +66,7 @@ export type Proxy = {
   observe(signal: AbortSignal): Promise<ProxyObservation>;
   /** Why HAProxy does not serve, on one line, once that is known; `undefined` while it serves. */
   trouble(): string | undefined;
-  /** Calls `listener` after each change of `trouble`; returns the end of the subscription. */
+  /** Calls `listener` after each change of `trouble`; returns a function that ends the subscription. */
   onTrouble(listener: () => void): () => void;
   /** Ends the process and its connections. No error if none runs. */
   stop(signal: AbortSignal): Promise<void>;

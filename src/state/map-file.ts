@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { parseJson } from '../core/parse-json.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
@@ -61,6 +62,9 @@ type Written<K extends string, V> = {
   readonly length: number;
   readonly wholeLength: number;
 };
+
+/** In characters: a shorter file is not rewritten after every few changes. */
+const leastLength = 65_536;
 
 const headerSchema = z.object({ file: z.string(), version: z.int() });
 
@@ -153,14 +157,3 @@ export function makeMapFile<K extends string, V>(deps: MapFileDeps<K, V>): MapFi
     },
   };
 }
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined; // not a header
-  }
-}
-
-/** In characters: a shorter file is not rewritten after every few changes. */
-const leastLength = 65_536;

@@ -51,7 +51,7 @@ export function statusOf(
   uid: string,
   ingress: readonly object[],
 ): ReturnType<typeof statusBody<{ loadBalancer: { ingress: readonly object[] } }>> {
-  return statusBody({ apiVersion: 'v1', kind: 'Service', namespace, name, uid, status: { loadBalancer: { ingress } } });
+  return statusBody({ apiVersion: 'v1', kind: 'Service', namespace, name, uid }, { loadBalancer: { ingress } });
 }
 
 export function finalizersOf({ metadata }: KubeObject, ...finalizers: readonly string[]): JsonPatch {

@@ -1,4 +1,5 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
+import { systemClock } from '../../src/main/node/clock.ts';
 import type { Placement } from '../../src/ports/host.ts';
 import { addressesOf } from '../make/table.ts';
 import { patience } from '../netns/patience.ts';
@@ -63,6 +64,32 @@ export function placementContract(name: string, makeScene: () => Promise<Placeme
         expect(textsOf(await placement.add(addressesOf(lan), signal))).toEqual([lan]);
         await placement.remove(none, signal);
       }
+    });
+
+    test('the kernel removes addresses whose lifetime ends, and an audit adds them again', async () => {
+      await using scene = await makeScene();
+      const { placement } = scene;
+      await placement.add(addressesOf(lan, lan6), signal);
+      const inSeconds = (seconds: number): number => systemClock.monotonic() + 1000 * seconds;
+      await placement.keepUntil(inSeconds(2), signal);
+      await placement.add(all, signal); // with the same lifetime
+      await vi.waitUntil(async () => (await found(scene)).length === 0, patience);
+      await placement.keepUntil(inSeconds(60), signal);
+      expect(textsOf((await placement.audit(all, signal)).restored)).toEqual([...all.keys()].toSorted());
+    });
+
+    test('an extended lifetime, and one without end, keep the addresses', async () => {
+      await using scene = await makeScene();
+      const { placement } = scene;
+      await placement.add(all, signal);
+      await placement.keepUntil(systemClock.monotonic() + 1_000, signal);
+      await placement.keepUntil(systemClock.monotonic() + 60_000, signal);
+      await placement.remove(addressesOf(lan, lan6, routed), signal);
+      await placement.keepUntil(systemClock.monotonic() + 1_000, signal);
+      await placement.keepUntil(undefined, signal);
+      const until = systemClock.monotonic() + 2_500;
+      await vi.waitUntil(() => systemClock.monotonic() > until, patience);
+      expect(await found(scene)).toEqual([lan, lan6, routed].toSorted());
     });
 
     test('an audit restores missing addresses, reports them, and then finds no difference', async () => {

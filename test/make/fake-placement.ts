@@ -1,8 +1,10 @@
+import { systemClock } from '../../src/main/node/clock.ts';
+import type { Clock } from '../../src/ports/clock.ts';
 import type { Ip } from '../../src/core/ip/ip.ts';
 import type { Addresses, HostAddresses, Placement, Refusals } from '../../src/ports/host.ts';
 import { ip } from './service.ts';
 
-type Step = 'placement.add' | 'placement.remove' | 'placement.audit';
+type Step = 'placement.keepUntil' | 'placement.add' | 'placement.remove' | 'placement.audit';
 
 /** Addresses of a host in memory. Keeps to the contract of its port (test/contract/placement.ts). */
 export type FakePlacement = {
@@ -23,10 +25,12 @@ export type FakePlacement = {
 export function makeFakePlacement(
   step: (name: Step) => Promise<void> = async () => undefined,
   placed: Map<string, Ip> = new Map(),
+  clock: Clock = systemClock,
 ): FakePlacement {
   let known: HostAddresses = { own: new Map(), primary: [], needs: new Map(), refused: new Map() };
   let refusedByKernel: Refusals<string> = new Map();
   let isLinkUp = false;
+  let expiry = new AbortController();
   const listeners = new Set<() => void>();
 
   const refusalsOf = (wanted: Addresses): Refusals<string> => {
@@ -63,6 +67,17 @@ export function makeFakePlacement(
         for (const text of placed.keys()) if (!wanted.has(text)) placed.delete(text);
         const refused = new Map([...known.refused].filter(([text]) => wanted.has(text)));
         if (refused.size < known.refused.size) known = { ...known, refused };
+      },
+      keepUntil: async (untilMs, signal) => {
+        await step('placement.keepUntil');
+        signal.throwIfAborted();
+        expiry.abort();
+        expiry = new AbortController();
+        if (untilMs === undefined) return;
+        void clock.sleep(Math.max(0, untilMs - clock.monotonic()), expiry.signal).then(
+          () => placed.clear(),
+          () => undefined, // another lifetime
+        );
       },
       audit: async (wanted, signal) => {
         await step('placement.audit');

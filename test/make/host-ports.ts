@@ -20,6 +20,7 @@ export type StepName =
   | 'placement.add'
   | 'placement.remove'
   | 'placement.audit'
+  | 'placement.keepUntil'
   | 'host.listening'
   | 'host.endConnections';
 

@@ -13,6 +13,8 @@ import { type LeaseCluster, makeLeaseCluster } from './lease-cluster.ts';
 export type Host = {
   /** Whether it announces its addresses and accepts new connections. */
   readonly isServing: boolean;
+  /** When its kernel removes its addresses if furiwake is dead. */
+  readonly answersUntilMs: number | undefined;
   /** Each change of `isServing`, in order. */
   readonly changes: readonly boolean[];
   /** How often the work of a holder began. */
@@ -57,6 +59,7 @@ export function startLeading(
   const changes: boolean[] = [];
   let hasOthers = knowsOthers;
   let isServing = servesAtStart({ hasOthers: () => hasOthers, onLeaseLoss });
+  let keptUntilMs: number | undefined;
   let terms = 0;
   let isWorking = false;
   let present: Term | undefined;
@@ -98,6 +101,9 @@ export function startLeading(
         if (now !== isServing) changes.push(now);
         isServing = now;
       },
+      keepAddressesUntil: (now) => {
+        keptUntilMs = now;
+      },
       hasOthers: () => hasOthers,
       onLeaseLoss,
       clock,
@@ -110,6 +116,9 @@ export function startLeading(
   return {
     get isServing() {
       return isServing;
+    },
+    get answersUntilMs() {
+      return keptUntilMs;
     },
     changes,
     get terms() {

@@ -52,14 +52,10 @@ async function failureOf(promise: Promise<unknown>): Promise<KubeError> {
 }
 
 const statusOf = (uid: string, ingress: readonly object[]): object =>
-  statusBody({
-    apiVersion: 'v1',
-    kind: 'Service',
-    namespace: 'default',
-    name: 'web',
-    uid,
-    status: { loadBalancer: { ingress } },
-  });
+  statusBody(
+    { apiVersion: 'v1', kind: 'Service', namespace: 'default', name: 'web', uid },
+    { loadBalancer: { ingress } },
+  );
 
 test('after a 429 the client waits for the requested time, for any verb', async () => {
   await using all = await scene();

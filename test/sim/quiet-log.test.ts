@@ -162,6 +162,18 @@ test('an API server that refuses every other write is one failure until all writ
   expect(writeLines(rig).length).toBeLessThan(10);
 });
 
+test('a missing permission is a few lines, not some for each Service', async () => {
+  await using stack = new AsyncDisposableStack();
+  const server = stack.use(await startServer());
+  server.faults.next({ mishap: { answer: 403 }, times: Number.POSITIVE_INFINITY, on: isWrite });
+  const rig = stack.use(await startController(server, stack.use(startHost({ timeFactor: 10 })), { timeFactor: 10 }));
+  putServices(server, 200);
+  const isRefused = (index: number): boolean =>
+    rig.events.some(({ reason, regarding }) => reason === 'WriteRefused' && regarding.name === `s${index}`);
+  await vi.waitFor(() => expect([isRefused(0), isRefused(199)]).toEqual([true, true]), patience);
+  expect(writeLines(rig).filter(({ level }) => level !== 'debug').length).toBeLessThan(5);
+});
+
 test('many Services without an address are one warning', async () => {
   await using stack = new AsyncDisposableStack();
   const server = stack.use(await startServer());

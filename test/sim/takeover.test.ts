@@ -61,6 +61,7 @@ async function startProcess({ name, files }: Machine): Promise<AsyncDisposable &
     setServing: (isServing) => {
       if (isServing) served.push(tableOf(host));
     },
+    keepAddressesUntil: () => undefined,
     hasOthers: () => candidates.hasOthers(),
     tenures,
     onLeaseLoss: 'withdraw',

@@ -90,7 +90,7 @@ export class Allocation {
     return isRecorded || this.#site.handsOutOwn || this.#mayShare(claimant, ip) ? true : notShared(ip);
   }
 
-  /** Gives the Service this port of the address if it may have it. What it holds it keeps. */
+  /** Gives the Service this port of the address if it may have it. It keeps what it holds. */
   claim(claimant: Claimant, ip: Ip, port: ServicePort): true | Verdict {
     const listener = listenerKey(ip, port.port, port.protocol);
     if (this.#holders.get(listener)?.service === claimant.holder.service) return true;
@@ -249,14 +249,10 @@ export class Allocation {
     if (use.sharers.size > 0) this.#uses.set(ip.text, use);
     else {
       this.#uses.delete(ip.text);
-      this.#searchFrom(ip);
+      const index = indexOfRange(this.#pool.ranges, ip);
+      const cursor = this.#cursors[index];
+      if (cursor !== undefined && ip.value < cursor) this.#cursors[index] = ip.value;
     }
-  }
-
-  #searchFrom(ip: Ip): void {
-    const index = indexOfRange(this.#pool.ranges, ip);
-    const cursor = this.#cursors[index];
-    if (cursor !== undefined && ip.value < cursor) this.#cursors[index] = ip.value;
   }
 }
 

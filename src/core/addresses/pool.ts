@@ -22,7 +22,7 @@ export type Pool = {
   readonly ranges: readonly SiteRange[];
   /**
    * Addresses that are never assigned, and `first-last` of Pod CIDRs, each with what it is: `address of node n1`. A
-   * Service loses an address that is excluded later; one in the Pod CIDR of a node that joins later it keeps.
+   * Service loses an address that is excluded later, but keeps one in the Pod CIDR of a node that joins later.
    */
   readonly excluded: ReadonlyMap<string, string>;
 };

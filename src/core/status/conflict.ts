@@ -11,7 +11,7 @@ export type StatusConflict = {
   /** Times of foreign writes within the last minute, ms. */
   readonly foreignWritesMs: readonly number[];
   readonly pausedUntilMs: number | undefined;
-  /** The spec at the begin of the pause. A change of the spec ends the pause. */
+  /** The spec at the beginning of the pause; a change of it ends the pause. */
   readonly pausedFor: ServiceSpec | undefined;
 };
 
@@ -54,9 +54,4 @@ export function beforeWrite(
     conflict: { ...conflict, foreignWritesMs, pausedUntilMs: nowMs + pauseMs, pausedFor: spec },
     action: 'giveUp',
   };
-}
-
-/** The conflict after the API server accepted a status write. */
-export function afterWrite(conflict: StatusConflict, published: DesiredStatus): StatusConflict {
-  return { ...conflict, published };
 }

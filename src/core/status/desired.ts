@@ -37,6 +37,9 @@ export type StatusInput = {
   readonly nowMs: number;
 };
 
+/** What one condition says. */
+type Finding = { readonly isTrue: boolean; readonly verdict: Verdict };
+
 /**
  * The status that the Service should have. `undefined` while the host has not reported on some listener: the present status
  * stays. An address is published when all of its listeners are ready; it does not wait for endpoints or nodes. Until the
@@ -71,17 +74,18 @@ export function desiredStatus(input: StatusInput): DesiredStatus | undefined {
     for (const entry of service.status.ingress)
       if (!wanted.has(entry.ip ?? '') && isServed(entry, input)) ingress.push(entry);
   }
-  const verdicts: readonly (readonly [type: string, status: Condition['status'], verdict: Verdict])[] = [
-    [conditionTypes.addressAssigned, assignment.addresses.length > 0 ? 'True' : 'False', assignment.verdict],
-    ...[servingCondition(input, failures)].filter(
-      ([, status]) => status === 'False' || input.hasEndpoints !== undefined,
-    ),
-    ...portsCondition(assignment),
+  const serving = servingOf(input, failures);
+  const isCertain = !serving.isTrue || input.hasEndpoints !== undefined;
+  // In the order of their types.
+  const findings: readonly (readonly [type: string, finding: Finding | undefined])[] = [
+    [conditionTypes.portsError, portsErrorOf(assignment)],
+    [conditionTypes.addressAssigned, { isTrue: assignment.addresses.length > 0, verdict: assignment.verdict }],
+    [conditionTypes.serving, isCertain ? serving : undefined],
   ];
-  const conditions = verdicts.map(([type, status, verdict]) =>
-    condition(service.status.conditions, type, status, verdict, input.nowMs),
+  const conditions = findings.flatMap(([type, finding]) =>
+    finding === undefined ? [] : [condition(service.status.conditions, type, finding, input.nowMs)],
   );
-  return { ingress, conditions: conditions.sort((a, b) => (a.type < b.type ? -1 : 1)) };
+  return { ingress, conditions };
 }
 
 /** `ready` if the wanted revision is in force, else why it is not; `undefined` if the host has not reported yet. */
@@ -120,115 +124,101 @@ function unservedPorts({ addresses, refused }: Assignment): readonly Verdict[] {
   return [...refused, ...addresses.flatMap(({ taken }) => taken)];
 }
 
-function servingCondition(
-  input: StatusInput,
-  failures: readonly Verdict[],
-): readonly [string, Condition['status'], Verdict] {
+function servingOf(input: StatusInput, failures: readonly Verdict[]): Finding {
   const { service, assignment } = input;
-  const type = conditionTypes.serving;
   const [failure] = failures;
-  if (failure !== undefined) return [type, 'False', { reason: failure.reason, message: sentences(failures) }];
+  if (failure !== undefined) return no(failure.reason, sentences(failures));
   const missing = unservedPorts(assignment);
   const served = assignment.addresses.filter((address) => address.served.length > 0);
-  if (served.length === 0) return [type, 'False', missing[0] ?? { ...assignment.verdict, reason: 'NoAddress' }];
+  if (served.length === 0)
+    return { isTrue: false, verdict: missing[0] ?? { ...assignment.verdict, reason: 'NoAddress' } };
   const troubles = served.flatMap(({ ip }): Verdict[] => {
     const trouble = input.nodeTrouble[ip.family];
     return trouble === undefined
       ? []
       : [{ reason: 'NoNodes', message: `no node takes connections for ${ip.text}: ${trouble}` }];
   });
-  if (troubles.length === served.length) return [type, 'False', { reason: 'NoNodes', message: sentences(troubles) }];
+  if (troubles.length === served.length) return no('NoNodes', sentences(troubles));
+  const { sourceRanges } = service.spec;
+  const ranges = planSourceRanges(sourceRanges, listenersOf(assignment), input.isOverBudget);
   const closed = closedFamilies(
-    service.spec.sourceRanges,
+    sourceRanges,
     served.map(({ ip }) => ip.family),
   );
-  const isClosed = isClosedToAll(input, served, closed);
-  const shortcomings = shortcomingsOf(input, [...troubles, ...missing], { closed, isClosed });
+  const isClosed =
+    ranges.excess !== undefined ||
+    served.every(({ ip }) => closed.includes(ip.family) || input.nodeTrouble[ip.family] !== undefined);
+  const unserved = [...troubles, ...missing];
+  const partly: readonly Verdict[] =
+    unserved.length === 0 ? [] : [{ reason: 'PartlyServing', message: sentences(unserved) }];
+  const limits = rangeTroubles(ranges, closed);
+  // The first one is the reason.
+  const shortcomings = [...(isClosed ? [...limits, ...partly] : [...partly, ...limits]), ...ignoredFields(service)];
   if (input.hasEndpoints === false) {
     const verdict: Verdict = { reason: 'NoEndpoints', message: 'the Service has no ready endpoints' };
-    return [type, 'False', { ...verdict, message: sentences([verdict, ...shortcomings]) }];
+    return no('NoEndpoints', sentences([verdict, ...shortcomings]));
   }
   const [first] = shortcomings;
-  if (first === undefined) return [type, 'True', { reason: 'Serving', message: 'all ports are served' }];
+  if (first === undefined) return { isTrue: true, verdict: { reason: 'Serving', message: 'all ports are served' } };
   const { reason } = first;
   const message = `${reason === 'FieldsNotHonoured' ? 'serving, but ' : ''}${sentences(shortcomings)}`;
-  return [type, isClosed ? 'False' : 'True', { reason, message }];
+  return { isTrue: !isClosed, verdict: { reason, message } };
 }
 
-/** True if every address is closed to all clients by source ranges, or has no node. */
-function isClosedToAll(input: StatusInput, served: readonly AssignedAddress[], closed: readonly Family[]): boolean {
-  if (sourceRangesOf(input).excess !== undefined) return true;
-  return served.every(({ ip }) => closed.includes(ip.family) || input.nodeTrouble[ip.family] !== undefined);
+function no(reason: Verdict['reason'], message: string): Finding {
+  return { isTrue: false, verdict: { reason, message } };
 }
 
-function sourceRangesOf({ service, assignment, isOverBudget }: StatusInput): SourceRanges {
-  return planSourceRanges(service.spec.sourceRanges, listenersOf(assignment), isOverBudget);
-}
-
-/**
- * How a served Service falls short of its spec, the gravest first; all are listed. `unserved`: addresses without nodes, and
- * ports. `closed`: the families that source ranges close to all clients.
- */
-function shortcomingsOf(
-  input: StatusInput,
-  unserved: readonly Verdict[],
-  { closed, isClosed }: { readonly closed: readonly Family[]; readonly isClosed: boolean },
-): readonly Verdict[] {
-  const { malformed, excess } = sourceRangesOf(input);
-  const ranges: Verdict[] = [];
-  if (excess !== undefined) ranges.push({ reason: 'TooManySourceRanges', message: `closed to all clients: ${excess}` });
+/** Clients that the source ranges do not permit by mistake: all, or those of the `closed` families. */
+function rangeTroubles({ malformed, excess }: SourceRanges, closed: readonly Family[]): readonly Verdict[] {
+  const found: Verdict[] = [];
+  if (excess !== undefined) found.push({ reason: 'TooManySourceRanges', message: `closed to all clients: ${excess}` });
   const [first] = malformed;
   if (first !== undefined)
-    ranges.push({
+    found.push({
       reason: 'InvalidSourceRanges',
       message: `invalid CIDR ${quote(first)} in loadBalancerSourceRanges: it matches no client`,
     });
   for (const family of closed)
-    ranges.push({
+    found.push({
       reason: 'InvalidSourceRanges',
       message: `closed to all IPv${family} clients: loadBalancerSourceRanges have no IPv${family} range`,
     });
-  const partly: readonly Verdict[] =
-    unserved.length === 0 ? [] : [{ reason: 'PartlyServing', message: sentences(unserved) }];
-  const ignored = ignoredFields(input.service);
-  const fields: readonly Verdict[] =
-    ignored.length === 0 ? [] : [{ reason: 'FieldsNotHonoured', message: `ignored: ${ignored.join(', ')}` }];
-  // The first one is the reason: what closes the Service to all clients, else what is not served.
-  return isClosed ? [...ranges, ...partly, ...fields] : [...partly, ...ranges, ...fields];
+  return found;
 }
 
 /** No field is silently ignored. */
-function ignoredFields({ spec }: Service): readonly string[] {
+function ignoredFields({ spec }: Service): readonly Verdict[] {
   const ignored = spec.ignoredAnnotations.map((name) => `annotation ${name} (one pool, one address per family)`);
   if (spec.sessionAffinity !== 'None') ignored.push(`sessionAffinity=${spec.sessionAffinity} (one Pod per node)`);
   if (spec.externalTrafficPolicy === 'Local') ignored.push('externalTrafficPolicy=Local (slow on nodes without a Pod)');
-  return ignored;
+  return ignored.length === 0 ? [] : [{ reason: 'FieldsNotHonoured', message: `ignored: ${ignored.join(', ')}` }];
 }
 
-/** The standard condition for ports that a load balancer cannot serve; absent if it can serve all. */
-function portsCondition(assignment: Assignment): readonly (readonly [string, Condition['status'], Verdict])[] {
+/** The standard condition for ports that a load balancer cannot serve; `undefined` if it can serve all. */
+function portsErrorOf(assignment: Assignment): Finding | undefined {
   const missing = unservedPorts(assignment);
   const [first] = missing;
-  if (first === undefined) return [];
+  if (first === undefined) return undefined;
   const isMixed =
     first.reason === 'UnsupportedProtocol' && assignment.addresses.some(({ served }) => served.length > 0);
   const reason = isMixed ? 'LoadBalancerMixedProtocolNotSupported' : first.reason;
-  return [[conditionTypes.portsError, 'True', { reason, message: sentences(missing) }]];
+  return { isTrue: true, verdict: { reason, message: sentences(missing) } };
 }
 
 /** The present condition if it says the same. `lastTransitionTime` changes only with `status`. */
 function condition(
   present: readonly Condition[],
   type: string,
-  status: Condition['status'],
-  verdict: Verdict,
+  { isTrue, verdict: { reason, message: text } }: Finding,
   nowMs: number,
 ): Condition {
   const known = present.find((entry) => entry.type === type);
-  const message = shortened(verdict.message);
-  if (known?.status === status && known.reason === verdict.reason && known.message === message) return known;
+  const status = isTrue ? 'True' : 'False';
+  const message = shortened(text);
+  if (known?.status === status && known.reason === reason && known.message === message) return known;
   const lastTransitionTime = known?.status === status ? known.lastTransitionTime : rfc3339(nowMs);
-  return { type, status, reason: verdict.reason, message, lastTransitionTime };
+  return { type, status, reason, message, lastTransitionTime };
 }
 
 /** Whole seconds in UTC, the format of metav1.Time. */

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { makeService } from '../../../test/make/service.ts';
 import type { ServiceStatus } from '../model/service.ts';
 import { ourFinalizers } from '../model/contract.ts';
-import { afterWrite, beforeWrite, noConflict, pauseMs, type StatusConflict } from './conflict.ts';
+import { beforeWrite, noConflict, pauseMs, type StatusConflict } from './conflict.ts';
 import type { DesiredStatus } from './desired.ts';
 import { nextWrite } from './next-write.ts';
 
@@ -92,12 +92,12 @@ describe('another client that changes the status', () => {
     times: readonly number[],
     change: Partial<DesiredStatus> = { ingress: ingress('203.0.113.1') },
   ): Outcome => {
-    let conflict = afterWrite(noConflict, desired);
+    let conflict: StatusConflict = { ...noConflict, published: desired };
     const actions: string[] = [];
     for (const nowMs of times) {
       const step = beforeWrite(conflict, { status: shown({ ...desired, ...change }), spec }, nowMs);
       actions.push(step.action);
-      conflict = ['repair', 'write'].includes(step.action) ? afterWrite(step.conflict, desired) : step.conflict;
+      conflict = ['repair', 'write'].includes(step.action) ? { ...step.conflict, published: desired } : step.conflict;
     }
     return { actions, conflict };
   };
@@ -130,7 +130,7 @@ describe('another client that changes the status', () => {
   });
 
   test('is none while the status shows what we published', () => {
-    const published = afterWrite(noConflict, desired);
+    const published: StatusConflict = { ...noConflict, published: desired };
     expect(beforeWrite(published, { status: shown(desired), spec }, 0).action).toBe('write');
     expect(beforeWrite(noConflict, { status: shown({ ...desired, ingress: [] }), spec }, 0).action).toBe('write');
   });

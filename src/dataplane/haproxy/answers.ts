@@ -53,25 +53,29 @@ export type ServerStat = {
 
 /** Reads `show stat` by its header, because columns differ between versions. */
 export function parseStat(answer: string): readonly ServerStat[] {
-  const [header = '', ...lines] = answer.split('\n');
-  const names = header.replace(/^# /, '').split(',');
-  const column = (name: string): number => names.indexOf(name);
-  const [backend, server, status] = [column('pxname'), column('svname'), column('status')];
-  const [checkStatus, lastCheck] = [column('check_status'), column('last_chk')];
-  const address = column('addr');
-  const [connections, total] = [column('scur'), column('stot')];
+  return rowsOf(answer.split('\n'), splitCsv).map((cell) => ({
+    backend: cell('pxname'),
+    server: cell('svname'),
+    address: cell('addr')
+      .replace(/:\d+$/, '')
+      .replace(/^\[(.*)\]$/, '$1'),
+    status: cell('status'),
+    checkStatus: cell('check_status'),
+    lastCheck: cell('last_chk'),
+    connections: Number(cell('scur')),
+    total: Number(cell('stot')),
+  }));
+}
+
+/** The lines below a header `# name name …`, each as a function from the name of a column to its cell. */
+function rowsOf(
+  [header = '', ...lines]: readonly string[],
+  split: (line: string) => readonly string[],
+): readonly ((name: string) => string)[] {
+  const columns = new Map(split(header.replace(/^# /, '')).map((name, index) => [name, index]));
   return lines.map((line) => {
-    const cells = splitCsv(line);
-    return {
-      backend: cells[backend] ?? '',
-      server: cells[server] ?? '',
-      address: (cells[address] ?? '').replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1'),
-      status: cells[status] ?? '',
-      checkStatus: cells[checkStatus] ?? '',
-      lastCheck: cells[lastCheck] ?? '',
-      connections: Number(cells[connections]),
-      total: Number(cells[total]),
-    };
+    const cells = split(line);
+    return (name) => cells[columns.get(name) ?? -1] ?? '';
   });
 }
 
@@ -127,8 +131,6 @@ export type ServerLine = {
   readonly backend: string;
   readonly server: string;
   readonly address: string;
-  readonly port: number;
-  readonly weight: number;
   /** As set by command or by `disabled`: in maintenance (`maint`) a server is not checked. */
   readonly admin: 'ready' | 'drain' | 'maint';
   /** Its health check is enabled. */
@@ -141,18 +143,13 @@ const checkEnabled = 0x04; // CHK_ST_ENABLED
 
 /** Reads `show servers state` (format version 1) by its header. */
 export function parseServersState(answer: string): readonly ServerLine[] {
-  const [, header = '', ...lines] = answer.split('\n');
-  const names = header.replace(/^# /, '').split(' ');
-  return lines.map((line) => {
-    const cells = line.split(' ');
-    const cell = (name: string): string => cells[names.indexOf(name)] ?? '';
+  const [, ...lines] = answer.split('\n');
+  return rowsOf(lines, (line) => line.split(' ')).map((cell) => {
     const flags = Number(cell('srv_admin_state'));
     return {
       backend: cell('be_name'),
       server: cell('srv_name'),
       address: cell('srv_addr'),
-      port: Number(cell('srv_port')),
-      weight: Number(cell('srv_uweight')),
       admin: flags & forcedMaint ? 'maint' : flags & forcedDrain ? 'drain' : 'ready',
       isChecked: (Number(cell('srv_check_state')) & checkEnabled) !== 0,
     };

@@ -21,8 +21,9 @@ const { signal } = new AbortController();
 async function worker(
   dialogue: string | undefined,
   clock: Clock = systemClock,
-): Promise<{ runtime: RuntimeApi; told: string[]; server: Server }> {
+): Promise<{ runtime: RuntimeApi; told: string[]; server: Server; path: string }> {
   const folder = await mkdtemp(`${tmpdir()}/runtime-`);
+  const path = `${folder}/sock`;
   const told: string[] = [];
   const server = createServer((socket) => {
     let text = '';
@@ -34,13 +35,13 @@ async function worker(
     });
   });
   await new Promise<void>((resolve) => {
-    server.listen(`${folder}/sock`, resolve);
+    server.listen(path, resolve);
   });
   onTestFinished(async () => {
     server.close();
     await rm(folder, { recursive: true });
   });
-  return { runtime: makeRuntimeApi({ sockets: unixSockets({ clock }), path: `${folder}/sock` }), told, server };
+  return { runtime: makeRuntimeApi({ sockets: unixSockets({ clock }), path }), told, server, path };
 }
 
 test('answers are separated, even those that 2.6 ends without an empty line', () => {
@@ -112,19 +113,19 @@ test('an absent, a silent and a broken socket are distinguished; an abort gives 
 });
 
 test('a closed connection is noticed, and an abort ends the watch', async () => {
-  const absent = makeRuntimeApi({ sockets: unixSockets({ clock: systemClock }), path: '/nowhere/sock' });
-  await expect(absent.untilClosed(signal)).resolves.toBeUndefined();
-  const { runtime, server } = await worker('');
+  const sockets = unixSockets({ clock: systemClock });
+  await expect(sockets.untilClosed('/nowhere/sock', signal)).resolves.toBeUndefined();
+  const { server, path } = await worker('');
   const accepted = new Promise<void>((resolve) => {
     server.once('connection', (socket) => {
       socket.destroy();
       resolve();
     });
   });
-  await runtime.untilClosed(signal);
+  await sockets.untilClosed(path, signal);
   await accepted;
   const stop = new AbortController();
-  const watched = runtime.untilClosed(stop.signal);
+  const watched = sockets.untilClosed(path, stop.signal);
   stop.abort();
   await watched;
 });

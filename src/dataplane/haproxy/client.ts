@@ -1,4 +1,4 @@
-import { createConnection, type Socket } from 'node:net';
+import { createConnection } from 'node:net';
 import type { Clock } from '../../ports/clock.ts';
 import { entryLine } from './entries.ts';
 
@@ -63,23 +63,13 @@ export function unixSockets({ clock }: { readonly clock: Clock }): Sockets {
         });
         socket.on('end', () => resolve(Buffer.concat(chunks).toString('utf8')));
       }),
-    untilClosed: (path, signal) => untilClosed(createConnection({ path }), signal),
+    untilClosed: (path, signal) =>
+      new Promise((resolve) => {
+        const socket = createConnection({ path, signal });
+        socket.on('error', () => undefined); // `close` follows
+        socket.on('close', () => resolve());
+      }),
   };
-}
-
-function untilClosed(socket: Socket, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = (): void => {
-      socket.destroy();
-    };
-    socket.on('error', () => undefined); // `close` follows
-    socket.on('close', () => {
-      signal.removeEventListener('abort', end);
-      resolve();
-    });
-    signal.addEventListener('abort', end);
-    if (signal.aborted) end();
-  });
 }
 
 /**
@@ -102,8 +92,6 @@ export type RuntimeApi = {
    * Replaces all entries of a map atomically. False if HAProxy refused a part: the map is unchanged then.
    */
   replaceMap(map: string, entries: ReadonlyMap<string, string>, signal: AbortSignal): Promise<boolean>;
-  /** Resolves when the process closes the connection, normally by exiting; at once if no process listens. */
-  untilClosed(signal: AbortSignal): Promise<void>;
 };
 
 /** Below `tune.bufsize` (16 kB), which limits a line or payload, with room for the last command. */
@@ -148,7 +136,6 @@ export function makeRuntimeApi(deps: { readonly sockets: Sockets; readonly path:
       const [committed = ''] = await ask([`commit map @${version} ${map}`], signal);
       return committed === '';
     },
-    untilClosed: (signal) => sockets.untilClosed(path, signal),
   };
 }
 

@@ -1,10 +1,10 @@
 import type { Files } from '../../ports/files.ts';
 import { type ProgramId, parseDescription, pathsIn } from './config.ts';
+import type { Desired } from './desired.ts';
 import { type Entries, mapText } from './entries.ts';
 import { ConfigRefusedError, type Program } from './program.ts';
 
-/** `bareConfig`: the same without servers. */
-export type WantedFiles = { readonly config: string; readonly bareConfig: string; readonly entries: Entries };
+type WantedFiles = Pick<Desired, 'config' | 'bareConfig' | 'entries'>;
 
 /** HAProxy's two files. A start or a reload reads the last desired state, and a map that may be a second old. */
 export type HaproxyFiles = {

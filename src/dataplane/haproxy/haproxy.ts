@@ -1,12 +1,13 @@
 import { makeBackoff } from '../../async/backoff.ts';
 import { makeLatch } from '../../async/latch.ts';
 import { makeSerial } from '../../async/serial.ts';
+import { makeSubscribers } from '../../async/subscribers.ts';
 import { superviseAll } from '../../async/supervise-all.ts';
 import { makeTrouble } from '../../async/trouble.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
-import type { FamilyHealth } from '../../ports/health.ts';
+import type { FamilyHealths } from '../../ports/health.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import type { Proxy } from '../../ports/proxy.ts';
@@ -30,7 +31,7 @@ export type HaproxyOptions = {
   readonly hasIpv6: boolean;
   /** The account of the workers; `undefined`: they stay root. */
   readonly account: Settings['account'];
-  readonly health: { readonly 4: FamilyHealth; readonly 6: FamilyHealth };
+  readonly health: FamilyHealths;
   readonly exec: Exec;
   readonly files: Files;
   readonly clock: Clock;
@@ -78,15 +79,8 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     clock,
     log,
     metrics,
-    isChecked: (family) => health[family].isChecked(),
-    survey: async (servers, signal) => {
-      for (const family of [4, 6] as const)
-        await health[family].survey(new Map(servers[family].map(({ node, address }) => [node, address])), signal);
-    },
-    adopt: (family, isChecked) => health[family].adopt(isChecked),
+    health,
     onWorker: () => {
-      health[4].forgetOrders();
-      health[6].forgetOrders();
       workerChanged.abort();
       workerChanged = new AbortController();
     },
@@ -103,11 +97,11 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   /** Set by each change: from the first one on a process must run. */
   const wanted = makeLatch();
   let trouble: string | undefined;
-  const troubleListeners = new Set<() => void>();
+  const troubleListeners = makeSubscribers();
   const setTrouble = (next: string | undefined): void => {
     if (next === trouble) return;
     trouble = next;
-    for (const tell of troubleListeners) tell();
+    troubleListeners.tell();
   };
 
   if (options.account === undefined)
@@ -154,7 +148,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     const backoff = makeBackoff(retry);
     for (;;) {
       const openedMs = clock.monotonic();
-      await api.untilClosed(AbortSignal.any([signal, workerChanged.signal]));
+      await sockets.untilClosed(paths.workerSocket, AbortSignal.any([signal, workerChanged.signal]));
       signal.throwIfAborted();
       if (clock.monotonic() - openedMs > retry.mostMs) backoff.reset();
       const outcome = await revive(signal);
@@ -190,10 +184,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   return {
     portOf: () => listenPort,
     trouble: () => trouble,
-    onTrouble: (listener) => {
-      troubleListeners.add(listener);
-      return () => void troubleListeners.delete(listener);
-    },
+    onTrouble: troubleListeners.subscribe,
     upsert: (table, signal) => change(() => reconciler.upsert(table, signal)),
     prune: (table, signal) => change(() => reconciler.prune(table, signal)),
     audit: (table, signal) => change(() => reconciler.audit(table, signal)),

@@ -2,7 +2,7 @@ import type { Serial } from '../../async/serial.ts';
 import { type Family, type Ip, parseIp } from '../../core/ip/ip.ts';
 import type { NodeName } from '../../core/model/names.ts';
 import { nodesBackend } from '../../core/traffic/table.ts';
-import type { CheckAnswer, CheckedNode, FamilyHealth, HealthOrders } from '../../ports/health.ts';
+import type { CheckAnswer, CheckedNode, FamilyHealths, HealthOrders } from '../../ports/health.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import type { ServerState } from '../../ports/proxy.ts';
 import { parseInfo, parseStat, type ServerStat } from './answers.ts';
@@ -25,7 +25,7 @@ export function makeHealthTick(deps: {
   readonly reconciler: Reconciler;
   /** Sends text to the master's socket; resolves with the answer. */
   readonly master: (text: string, signal: AbortSignal) => Promise<string>;
-  readonly health: { readonly [F in Family]: FamilyHealth };
+  readonly health: FamilyHealths;
   readonly metrics: Metrics;
 }): (inTurn: Serial, signal: AbortSignal) => Promise<boolean> {
   const { api, reconciler, master, health, metrics } = deps;

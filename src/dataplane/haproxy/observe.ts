@@ -1,5 +1,5 @@
 import { nodesBackend } from '../../core/traffic/table.ts';
-import type { FamilyHealth } from '../../ports/health.ts';
+import type { FamilyHealths } from '../../ports/health.ts';
 import type { ProxyObservation } from '../../ports/proxy.ts';
 import { parseInfo, parseStat, parseTable, type ServerStat } from './answers.ts';
 import type { RuntimeApi } from './client.ts';
@@ -11,7 +11,7 @@ import { statCommands } from './health-tick.ts';
 export async function observeProxy(
   api: RuntimeApi,
   desired: Desired | undefined,
-  health: { readonly 4: FamilyHealth; readonly 6: FamilyHealth },
+  health: FamilyHealths,
   signal: AbortSignal,
 ): Promise<ProxyObservation> {
   const [info = '', ...answers] = await api.ask(['show info', ...statCommands, 'show table services'], signal);
@@ -44,9 +44,7 @@ export async function observeProxy(
     ),
     listeners: [...(desired?.table.listeners.values() ?? [])].flatMap((listener) => {
       const count = listener.protocol === 'TCP' ? counts.get(entryKey(listener)) : undefined;
-      if (count === undefined) return [];
-      const { connections, total, bytesIn, bytesOut } = count;
-      return [{ key: listener.key, connections, total, bytesIn, bytesOut }];
+      return count === undefined ? [] : { ...count, key: listener.key };
     }),
     usesOwnProbe: { 4: !health[4].isChecked(), 6: !health[6].isChecked() },
   };

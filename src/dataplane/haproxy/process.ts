@@ -137,16 +137,11 @@ export function makeHaproxyProcess(deps: {
       unsteadyStarts = 0;
       starts.over();
     }
-    starts.enter();
-    startedMs = clock.monotonic();
-    unsteadyStarts++;
-    try {
+    await starts.attempt(async () => {
+      startedMs = clock.monotonic();
+      unsteadyStarts++;
       await attemptStart(id, signal);
-    } catch (error) {
-      signal.throwIfAborted();
-      starts.failed(error instanceof Error ? error.message : String(error));
-      throw error;
-    }
+    }, signal);
     if (unsteadyStarts > startsAtOnce) starts.failed('HAProxy exits shortly after its start');
   };
 
@@ -197,16 +192,11 @@ export function makeHaproxyProcess(deps: {
     retryInMs: () => starts.inMs(),
     clearPort: (signal) => portOwners.evict(folder, signal),
     reload: async (id, signal) => {
-      reloads.enter();
-      try {
+      await reloads.attempt(async () => {
         await portOwners.evict(folder, signal);
         await handOver(id, signal);
-        reloads.over();
-      } catch (error) {
-        signal.throwIfAborted();
-        reloads.failed(error instanceof Error ? error.message : String(error));
-        throw error;
-      }
+      }, signal);
+      reloads.over();
     },
     recover: async (id, signal) => {
       const found = await look(signal);
@@ -236,8 +226,8 @@ export function makeHaproxyProcess(deps: {
 
 /** Growing waits between failed attempts, for all callers together. */
 function makePace(clock: Clock): {
-  /** Throws the error of the last attempt until the next one is due. */
-  enter(): void;
+  /** Makes an attempt; until it is due, throws the error of the last one. */
+  attempt(work: () => Promise<void>, signal: AbortSignal): Promise<void>;
   failed(words: string): void;
   over(): void;
   /** Time until the next attempt is due, in ms. */
@@ -246,13 +236,21 @@ function makePace(clock: Clock): {
   const backoff = makeBackoff(retry);
   let failure: { readonly words: string; readonly untilMs: number } | undefined;
   const inMs = (): number => Math.max(0, (failure?.untilMs ?? 0) - clock.monotonic());
+  const failed = (words: string): void => {
+    failure = { words, untilMs: clock.monotonic() + backoff.next() };
+  };
   return {
     inMs,
-    enter: () => {
+    failed,
+    attempt: async (work, signal) => {
       if (failure !== undefined && inMs() > 0) throw new RuntimeError('absent', failure.words);
-    },
-    failed: (words) => {
-      failure = { words, untilMs: clock.monotonic() + backoff.next() };
+      try {
+        await work();
+      } catch (error) {
+        signal.throwIfAborted();
+        failed(error instanceof Error ? error.message : String(error));
+        throw error;
+      }
     },
     over: () => {
       backoff.reset();

@@ -1,4 +1,4 @@
-import { type Exec, ExecError } from '../../ports/exec.ts';
+import { type Exec, refusalOf } from '../../ports/exec.ts';
 import type { Paths } from './config.ts';
 
 /** HAProxy refused a configuration, which is not in force. `words`: HAProxy's own message, on one line. */
@@ -40,8 +40,8 @@ async function refusable(running: Promise<unknown>): Promise<void> {
   try {
     await running;
   } catch (error) {
-    if (!(error instanceof ExecError) || error.exitCode === undefined) throw error;
-    throw new ConfigRefusedError(alertsIn(error.stderr), { cause: error });
+    const refusal = refusalOf(error);
+    throw new ConfigRefusedError(alertsIn(refusal.stderr), { cause: error });
   }
 }
 

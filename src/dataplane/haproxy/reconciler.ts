@@ -4,11 +4,12 @@ import type { Family } from '../../core/ip/ip.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
 import { nodesBackend, type TrafficTable } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
+import type { FamilyHealths } from '../../ports/health.ts';
 import type { Refusals } from '../../ports/host.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import { RuntimeError, type RuntimeApi, unlessGone, unlessUnreachable } from './client.ts';
-import { programId, type Servers, type Settings } from './config.ts';
+import { programId, type Settings } from './config.ts';
 import { type Desired, planDesired } from './desired.ts';
 import type { HaproxyFiles } from './haproxy-files.ts';
 import type { HaproxyProcess } from './process.ts';
@@ -50,11 +51,7 @@ export type ReconcilerDeps = {
   readonly api: RuntimeApi;
   readonly process: HaproxyProcess;
   readonly haproxyFiles: HaproxyFiles;
-  readonly isChecked: (family: Family) => boolean;
-  /** Called before nodes are added to HAProxy. */
-  readonly survey: (servers: Servers, signal: AbortSignal) => Promise<void>;
-  /** Called for a process of an earlier furiwake: whether its health checks are enabled. */
-  readonly adopt: (family: Family, isChecked: boolean) => void;
+  readonly health: FamilyHealths;
   /** Called with each new worker. */
   readonly onWorker: () => void;
   readonly clock: Clock;
@@ -62,8 +59,11 @@ export type ReconcilerDeps = {
   readonly metrics: Metrics;
 };
 
+const families = [4, 6] as const;
+
 export function makeReconciler(deps: ReconcilerDeps): Reconciler {
-  const { settings, map, api, process, haproxyFiles, clock, log, metrics } = deps;
+  const { settings, map, api, process, haproxyFiles, health, clock, log, metrics } = deps;
+  const worker = { api, map, isChecked: (family: Family) => health[family].isChecked() };
   const reloads = metrics.counter('furiwake_reloads_total', 'Reloads of HAProxy');
   const restarts = metrics.counter('furiwake_haproxy_restarts_total', 'Starts of HAProxy after it had died or hung');
   const program = programId(settings);
@@ -87,7 +87,10 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     const present = await readHeld(api, map, signal);
     if (!hasMet) adopt(present);
     hasMet = true;
-    if (present.pid !== pid) deps.onWorker();
+    if (present.pid !== pid) {
+      for (const family of families) health[family].forgetOrders();
+      deps.onWorker();
+    }
     pid = present.pid;
     held = present;
     return present;
@@ -95,13 +98,9 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
 
   /** A process of an earlier furiwake. */
   const adopt = (present: Held): void => {
-    for (const family of [4, 6] as const) {
+    for (const family of families) {
       const servers = [...(present.servers.get(nodesBackend(family))?.values() ?? [])];
-      if (servers.length === 0) continue;
-      deps.adopt(
-        family,
-        servers.some(({ isChecked }) => isChecked),
-      );
+      if (servers.length > 0) health[family].adopt(servers.some(({ isChecked }) => isChecked));
     }
     const listeners = present.entries.values.size;
     log.info({ pid: present.pid, listeners }, 'took over the running HAProxy; connections preserved');
@@ -195,7 +194,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       wasKnown = held !== undefined;
       const present = await bring(signal);
       held = undefined; // until all of it is acknowledged
-      const applied = await work(deps, present, refused.without(next), signal);
+      const applied = await work(worker, present, refused.without(next), signal);
       if (!isRefused(applied)) held = applied.held;
       return applied;
     };
@@ -207,7 +206,10 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
 
   const upsertTo = async (next: Desired, signal: AbortSignal): Promise<Applied> => {
     if (!hasMet) await read(signal).catch(unlessUnreachable); // the process of an earlier furiwake shows the state of the checks
-    await deps.survey(next.servers, signal);
+    for (const family of families) {
+      const nodes = new Map(next.servers[family].map(({ node, address }) => [node, address]));
+      await health[family].survey(nodes, signal);
+    }
     return await apply(next, applyUpserts, signal);
   };
 

@@ -132,16 +132,16 @@ export async function removeLeftovers(
     stats
       .flatMap(parseStat)
       .filter(({ connections }) => connections > 0)
-      .map(({ backend, server }) => `${backend}/${server}`),
+      .map(idOf),
   );
   // A server can be deleted only in maintenance; one with connections drains instead, because it is still checked then.
-  const idle = leftover.filter(({ id }) => !busy.has(id));
-  const attempts = idle.flatMap(({ id }) => [`set server ${id} state maint`, `del server ${id}`]);
+  const idle = leftover.filter((server) => !busy.has(idOf(server)));
+  const attempts = idle.map(idOf).flatMap((id) => [`set server ${id} state maint`, `del server ${id}`]);
   const answers = await api.ask(attempts, signal);
   const refused = idle.filter((_, index) => answers[2 * index + 1] !== 'Server deleted.'); // it got a connection just now
-  const draining = leftover.filter(({ id, admin }) => busy.has(id) && admin !== 'drain');
+  const draining = leftover.filter((server) => busy.has(idOf(server)) && server.admin !== 'drain');
   await api.perform(
-    [...draining, ...refused].map(({ id }) => `set server ${id} state drain`),
+    [...draining, ...refused].map((server) => `set server ${idOf(server)} state drain`),
     signal,
   );
   return await readServers(api, signal);
@@ -201,14 +201,14 @@ function serverChanges(present: ServerLine | undefined, server: NodeServer, isCh
   return commands;
 }
 
-/** A server that the table no longer has; `id` is `backend/name`. */
-export type Leftover = { readonly id: string; readonly backend: string; readonly admin: ServerLine['admin'] };
-
-export function leftoverServers(held: Held['servers'], wanted: Servers): readonly Leftover[] {
+/** The servers that the table no longer has. */
+export function leftoverServers(held: Held['servers'], wanted: Servers): readonly ServerLine[] {
   return ([4, 6] as const).flatMap((family) => {
-    const backend = nodesBackend(family);
     const kept = new Set<string>(wanted[family].map(({ node }) => node));
-    const servers = [...(held.get(backend)?.values() ?? [])].filter(({ server }) => !kept.has(server));
-    return servers.map(({ server, admin }) => ({ id: `${backend}/${server}`, backend, admin }));
+    return [...(held.get(nodesBackend(family))?.values() ?? [])].filter(({ server }) => !kept.has(server));
   });
+}
+
+function idOf({ backend, server }: { readonly backend: string; readonly server: string }): string {
+  return `${backend}/${server}`;
 }

@@ -4,7 +4,7 @@ import type { Metrics } from '../../ports/metrics.ts';
 import { type Element, elementKey } from './elements.ts';
 import { decodeListing, type Listing } from './listing.ts';
 import type { Change } from './mirror.ts';
-import { renderChange, renderRuleset, type RulesetOptions, tableName } from './ruleset.ts';
+import { renderChange, renderRuleset, tableName } from './ruleset.ts';
 import { holdsGeneration, makeNftSession } from './session.ts';
 
 /**
@@ -17,8 +17,8 @@ import { holdsGeneration, makeNftSession } from './session.ts';
  * One call at a time.
  */
 export type KernelTable = {
-  /** True if the table is in the state after the last accepted transaction; a change can then be sent. */
-  isKnown(options: RulesetOptions): boolean;
+  /** True if the table is in the state after the last accepted transaction, with these rules; a change can then be sent. */
+  isKnown(hasOwnAddresses: boolean): boolean;
   /** Whether a table was created and not removed since. */
   isInPlace(): boolean;
   /** The number of the state after the last transaction. Each transaction has a greater one. */
@@ -27,7 +27,7 @@ export type KernelTable = {
    * Replaces the whole table in one transaction. Resolves with nft's message if it is not in force. Throws `ExecError`
    * if nft cannot run.
    */
-  replace(elements: readonly Element[], options: RulesetOptions, signal: AbortSignal): Promise<string | undefined>;
+  replace(elements: readonly Element[], hasOwnAddresses: boolean, signal: AbortSignal): Promise<string | undefined>;
   /** Changes a known table in one transaction. Resolves with nft's message if the change is not in force. */
   change(change: Change, signal: AbortSignal): Promise<string | undefined>;
   /** The difference of the kernel to these elements and to the rules after their creation; `undefined`: none. */
@@ -43,22 +43,18 @@ const transactionMs = 30_000;
 /** A table that the kernel has acknowledged. */
 type Held = {
   readonly generation: number;
-  readonly options: RulesetOptions;
+  readonly hasOwnAddresses: boolean;
   /** Chains, rules and sets as nft listed them right after their creation. */
   readonly skeleton: string;
 };
 
-export function makeKernelTable({
-  exec,
-  clock,
-  metrics,
-  lifetime,
-}: {
+export function makeKernelTable(deps: {
   readonly exec: Exec;
   readonly clock: Clock;
   readonly metrics: Metrics;
   readonly lifetime: AbortSignal;
 }): KernelTable {
+  const { exec, clock, metrics, lifetime } = deps;
   const session = makeNftSession({ exec, clock, lifetime });
   const transactions = metrics.counter('furiwake_nftables_transactions_total', 'Transactions sent to nft', ['kind']);
 
@@ -105,18 +101,18 @@ export function makeKernelTable({
   };
 
   return {
-    isKnown: ({ hasOwnAddresses }) => isCertain && held?.options.hasOwnAddresses === hasOwnAddresses,
+    isKnown: (hasOwnAddresses) => isCertain && held?.hasOwnAddresses === hasOwnAddresses,
     isInPlace: () => held !== undefined,
     generation: () => generation,
-    replace: async (elements, options, signal) => {
+    replace: async (elements, hasOwnAddresses, signal) => {
       generation++;
-      const text = renderRuleset(elements, generation, options);
+      const text = renderRuleset(elements, generation, hasOwnAddresses);
       const words = await attempt(() => runNft(text, signal), signal);
       if (words !== undefined) return words;
       isCertain = false; // until it is read
       const skeleton = (await listTable(['--terse'], signal))?.skeleton ?? '';
       transactions.add(1, { kind: 'replace' });
-      held = { generation, options, skeleton };
+      held = { generation, hasOwnAddresses, skeleton };
       isCertain = true;
       return undefined;
     },

@@ -10,13 +10,11 @@ const calmMs = 60_000;
  * repairs follow each other, so that another program that keeps changing the kernel does not keep furiwake busy. Logs
  * the 1st, 2nd, 4th, 8th … repair in a row.
  */
-export function makePacedRepairs({
-  clock,
-  log,
-}: {
+export function makePacedRepairs(deps: {
   readonly clock: Clock;
   readonly log: Log;
 }): (found: string, signal: AbortSignal) => Promise<void> {
+  const { clock, log } = deps;
   const backoff = makeBackoff({ firstMs: 100, mostMs: 5_000 });
   let repairs = 0;
   let repairedAtMs = -calmMs;

@@ -1,5 +1,5 @@
 import type { Family } from '../../core/ip/ip.ts';
-import { type Exec, ExecError } from '../../ports/exec.ts';
+import { type Exec, ExecError, refusalOf } from '../../ports/exec.ts';
 import { markBit } from './ruleset.ts';
 
 /*
@@ -27,9 +27,9 @@ export function makeRouting({ exec }: { readonly exec: Exec }): Routing {
     what: readonly string[],
     signal: AbortSignal,
   ): Promise<readonly Listed[] | undefined> => {
-    const stdout = await unlessRefused(exec.run('ip', [`-${family}`, '-json', ...what], { signal }));
-    if (stdout === undefined) return undefined;
-    return stdout.trim() === '' ? [] : (JSON.parse(stdout) as readonly Listed[]);
+    const answer = await exec.run('ip', [`-${family}`, '-json', ...what], { signal }).catch(refusalOf);
+    if (answer instanceof ExecError) return undefined;
+    return JSON.parse(answer.stdout.trim() || '[]') as readonly Listed[];
   };
 
   /**
@@ -60,7 +60,7 @@ export function makeRouting({ exec }: { readonly exec: Exec }): Routing {
     const stdin = lines.map((line) => `${line}\n`).join('');
     return await exec
       .run('ip', [`-${family}`, '-force', '-batch', '-'], { stdin, signal })
-      .then(() => undefined, execError);
+      .then(() => undefined, refusalOf);
   };
 
   const put = async (family: Family, signal: AbortSignal): Promise<boolean> => {
@@ -93,16 +93,3 @@ type Listed = {
   readonly dst?: string;
   readonly dev?: string;
 };
-
-/** For `catch`: a program that exited with an error code has answered. Throws any other error. */
-function execError(error: unknown): ExecError {
-  if (error instanceof ExecError && error.exitCode !== undefined) return error;
-  throw error;
-}
-
-async function unlessRefused(run: Promise<{ readonly stdout: string }>): Promise<string | undefined> {
-  return await run.then(
-    ({ stdout }) => stdout,
-    (error: unknown) => void execError(error),
-  );
-}

@@ -38,8 +38,8 @@ test.each<[string, readonly Listening[], added: typeof ours, own?: SteeringTarge
   ],
 ])('the table for %s is unchanged', async (name, listeners, added, own = new Map()) => {
   const target = targetOf(tableOf(listeners), added, undefined, own);
-  const options = { hasOwnAddresses: makeOwnAddressIndex()(target) };
-  const text = renderRuleset(allElements(differenceTo(target, emptyMirror).goal), 7, options);
+  const hasOwnAddresses = makeOwnAddressIndex()(target);
+  const text = renderRuleset(allElements(differenceTo(target, emptyMirror).goal), 7, hasOwnAddresses);
   await expect(text).toMatchFileSnapshot(`__golden__/${name}.nft`);
 });
 

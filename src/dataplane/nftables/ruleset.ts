@@ -48,7 +48,7 @@ const setTypes: Readonly<Record<SetName, string>> = {
  *   hosts without it about 10 %, and no connection is masqueraded to an added address.
  * - nft 1.0.6 lists the tproxy rules without their map. The kernel has it, but a listing that is loaded again does not.
  */
-const chains = ({ hasOwnAddresses }: RulesetOptions): string => `
+const chains = (hasOwnAddresses: boolean): string => `
 	chain restrict {
 		ip daddr . tcp dport @restricted4 ip daddr . tcp dport . ip saddr != @allowed4 drop
 		ip6 daddr . tcp dport @restricted6 ip6 daddr . tcp dport . ip6 saddr != @allowed6 drop
@@ -78,16 +78,12 @@ const chains = ({ hasOwnAddresses }: RulesetOptions): string => `
 
 const spareReplies = '\n\t\tct direction reply ct status snat accept';
 
-export type RulesetOptions = {
-  /** A listener is on an own address of the host: replies to connections that the host masquerades are exempt. */
-  readonly hasOwnAddresses: boolean;
-};
-
 /**
  * The whole table as text for `nft -f`: atomically replaces an existing table of that name. The same elements give the
- * same bytes, whatever their order. `generation` identifies this state (see {@link renderChange}).
+ * same bytes, whatever their order. `generation` identifies this state (see {@link renderChange}). `hasOwnAddresses`: a
+ * listener is on an own address of the host, so replies to connections that the host masquerades are exempt.
  */
-export function renderRuleset(elements: readonly Element[], generation: number, options: RulesetOptions): string {
+export function renderRuleset(elements: readonly Element[], generation: number, hasOwnAddresses: boolean): string {
   const bySet = group(elements);
   const sets = setNames.map((set) => {
     const texts = [...(bySet.get(set) ?? [])].sort();
@@ -100,7 +96,7 @@ export function renderRuleset(elements: readonly Element[], generation: number, 
     '\tcomment "managed by furiwake: external changes are reverted"\n',
     `\tset generation { type mark; elements = { ${hex(generation)} }; }\n`,
     ...sets,
-    chains(options),
+    chains(hasOwnAddresses),
     '}\n',
   ].join('');
 }

@@ -29,15 +29,12 @@ const noHistory = 'HOME=/dev/null';
 const questions = `list set ${tableName} generation\ndescribe mark\n`;
 
 /** Starts nft with the first commit, and again after it ended. The process ends with `lifetime`. */
-export function makeNftSession({
-  exec,
-  clock,
-  lifetime,
-}: {
+export function makeNftSession(deps: {
   readonly exec: Exec;
   readonly clock: Clock;
   readonly lifetime: AbortSignal;
 }): NftSession {
+  const { exec, clock, lifetime } = deps;
   const dialogue = makeLineDialogue({
     name: 'nft --interactive',
     start: () => exec.converse('env', [noHistory, 'nft', '--json', '--interactive'], lifetime),

@@ -34,21 +34,16 @@ const maxRangesRemoved = 20;
  *   target ─► difference to the mirror ─► one transaction ─► mirror
  *                                           └─ refused: split in halves until the refused listeners are isolated
  */
-export function makeSteering({
-  exec,
-  clock,
-  log,
-  metrics,
-  lifetime,
-}: {
+export function makeSteering(deps: {
   readonly exec: Exec;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
   readonly lifetime: AbortSignal;
 }): Steering {
-  const table = makeKernelTable({ exec, clock, metrics, lifetime });
-  const routing = makeRouting({ exec });
+  const { exec, clock, log, metrics } = deps;
+  const table = makeKernelTable(deps);
+  const routing = makeRouting(deps);
   const hasOwnAddresses = makeOwnAddressIndex();
   const repairs = metrics.counter(
     'furiwake_nftables_repairs_total',
@@ -65,8 +60,7 @@ export function makeSteering({
   const inTurn = makeSerial();
 
   const replace = async (next: Mirror, signal: AbortSignal): Promise<string | undefined> => {
-    const options = { hasOwnAddresses: hasOwnAddresses(next.target) };
-    const words = await table.replace(allElements(next), options, signal);
+    const words = await table.replace(allElements(next), hasOwnAddresses(next.target), signal);
     if (words === undefined) mirror = next;
     return words;
   };
@@ -81,8 +75,8 @@ export function makeSteering({
   ): Promise<string | undefined> => {
     const change = joined(parts);
     const ranges = change.remove.filter(({ set }) => set.startsWith('allowed'));
-    const options = { hasOwnAddresses: hasOwnAddresses(next.target) };
-    if (!table.isKnown(options) || ranges.length > maxRangesRemoved) return await replace(next, signal);
+    if (!table.isKnown(hasOwnAddresses(next.target)) || ranges.length > maxRangesRemoved)
+      return await replace(next, signal);
     const isNothing = change.add.length + change.remove.length === 0;
     const words = isNothing ? undefined : await table.change(change, signal);
     if (words === undefined) mirror = next;
@@ -97,13 +91,13 @@ export function makeSteering({
     { parts, start, goal }: Difference,
     signal: AbortSignal,
   ): Promise<ReadonlyMap<ListenerKey, string>> => {
-    const options = { hasOwnAddresses: hasOwnAddresses(goal.target) };
+    const isKnown = (): boolean => table.isKnown(hasOwnAddresses(goal.target));
     const refusals = new Map<ListenerKey, string>();
     let words = await attempt(parts, goal, signal);
-    if (words !== undefined && !table.isKnown(options)) words = await attempt(parts, goal, signal); // as a whole
+    if (words !== undefined && !isKnown()) words = await attempt(parts, goal, signal); // as a whole
     if (words === undefined) return refusals;
     // An empty transaction distinguishes a refused listener from an nft that accepts no change at all.
-    const isTaken = table.isKnown(options) ? table.change({ remove: [], add: [] }, signal) : replace(start, signal);
+    const isTaken = isKnown() ? table.change({ remove: [], add: [] }, signal) : replace(start, signal);
     if ((await isTaken) !== undefined) throw refused(words);
     mirror = start;
 
@@ -118,7 +112,7 @@ export function makeSteering({
       for (const half of [group.slice(0, middle), group.slice(middle)]) {
         const refusal = await attempt(half, withParts(mirror, goal.target, half), signal);
         if (refusal === undefined) continue;
-        if (!table.isKnown(options)) throw refused(refusal); // another program changed the table meanwhile
+        if (!isKnown()) throw refused(refusal); // another program changed the table meanwhile
         await halve(half, refusal);
       }
     };

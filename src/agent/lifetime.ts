@@ -1,0 +1,46 @@
+import { makeLatch } from '../async/latch.ts';
+import { runWhenSet } from '../async/run-when-set.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Placement } from '../ports/host.ts';
+import type { Log } from '../ports/log.ts';
+
+/**
+ * The lifetime of the addresses that furiwake added. Without an extension the kernel removes them, so that a host whose
+ * furiwake is dead or hangs does not answer for an address that another host has taken over.
+ */
+export type Lifetime = {
+  /** See `Placement.keepUntil`. Returns at once. */
+  keepUntil(untilMs: number | undefined): void;
+  /** Tells the kernel, until `signal` aborts. */
+  run(signal: AbortSignal): Promise<void>;
+};
+
+export function makeLifetime({
+  placement,
+  clock,
+  log,
+}: {
+  readonly placement: Pick<Placement, 'keepUntil'>;
+  readonly clock: Clock;
+  readonly log: Log;
+}): Lifetime {
+  let last: number | undefined;
+  const due = makeLatch();
+  return {
+    keepUntil: (untilMs) => {
+      last = untilMs;
+      due.set();
+    },
+    run: (signal) =>
+      runWhenSet({
+        what: 'extending the lifetime of the addresses of this host',
+        due,
+        work: () => placement.keepUntil(last, signal),
+        retry: { firstMs: 200, mostMs: 5_000 },
+        level: 'error',
+        clock,
+        log,
+        signal,
+      }),
+  };
+}

@@ -1,0 +1,67 @@
+import { type Exec, ExecError } from '../ports/exec.ts';
+
+/*
+ * perl, which every Debian has, listens to netlink(7): `ip monitor` and `nft monitor` print the same, but their lines
+ * cannot be parsed reliably. A message: header (length, type, flags, sequence, port), a structure that depends on the
+ * type, attributes.
+ */
+const prelude = String.raw`
+use strict;
+use Errno;
+$| = 1;
+sub hear {                                                            # a socket for these multicast groups
+  my ($protocol, $groups) = @_;
+  socket(my $socket, 16, 3, $protocol) or die "netlink: $!\n";        # AF_NETLINK, SOCK_RAW
+  setsockopt($socket, 1, 33, pack("l", 8 << 20));                     # SO_RCVBUFFORCE
+  bind($socket, pack("SSLL", 16, 0, 0, $groups)) or die "netlink: $!\n";
+  return $socket;
+}
+sub after { my ($text, $size) = @_; $size = ($size + 3) & ~3; $size < length($text) ? substr($text, $size) : "" }
+sub attributes {                                                      # number => value
+  my ($text) = @_;
+  my %value;
+  while (length($text) >= 4) {
+    my ($size, $name) = unpack("SS", $text);
+    last if $size < 4 || $size > length($text);
+    $value{$name & 0x3fff} = substr($text, 4, $size - 4);
+    $text = after($text, $size);
+  }
+  return %value;
+}
+sub serve {                                                           # [socket, what to do with (type, rest) of a message], ...
+  my $all = "";
+  vec($all, fileno($_), 1) = 1 for *STDIN, map { $_->[0] } @_;
+  print "unsure\n";
+  while (1) {
+    select(my $readable = $all, undef, undef, undef);
+    exit if vec($readable, fileno(STDIN), 1);                         # furiwake has ended
+    for (grep { vec($readable, fileno($_->[0]), 1) } @_) {
+      my ($socket, $react) = @$_;
+      my $batch = "";
+      if (!defined recv($socket, $batch, 1 << 18, 0)) {
+        die "netlink: $!\n" unless $!{ENOBUFS};
+        print "unsure\n";
+        next;
+      }
+      while (length($batch) >= 16) {
+        my ($length, $type) = unpack("LS", $batch);
+        last if $length < 16 || $length > length($batch);
+        $react->($type, substr($batch, 16, $length - 16));
+        $batch = after($batch, $length);
+      }
+    }
+  }
+}
+`;
+
+/**
+ * The lines that a perl script prints about netlink messages, with `hear`, `attributes` and `serve` from above. The first
+ * line is `unsure`: any change is possible, as after messages were lost. Ends with `signal`; throws `ExecError` if perl
+ * ends.
+ */
+export async function* hearNetlink(exec: Exec, script: string, signal: AbortSignal): AsyncGenerator<string, void> {
+  await using perl = exec.converse('perl', ['-e', prelude + script], signal);
+  yield* perl.lines;
+  const exitCode = await perl.exited;
+  if (!signal.aborted) throw new ExecError('perl', exitCode, perl.takeErrors());
+}
