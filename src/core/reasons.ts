@@ -150,6 +150,12 @@ export const reasons = {
       'The Service has no class and another client, which the message names, wrote its address: furiwake leaves it alone.',
     do: 'Create the Service again with spec.loadBalancerClass, or remove the other controller and clear the status.',
   },
+  DuplicateAddress: {
+    where: 'event',
+    means:
+      'Another machine on the LAN, of which the message gives the MAC address, answers for the address of the Service: some clients reach that machine. furiwake announces the address nevertheless.',
+    do: 'Remove the address from that machine, or from --addresses. `furiwake check` probes the LAN for all addresses of the pool.',
+  },
   NodeWithoutAddress: {
     where: 'event',
     means: 'The node has neither an InternalIP nor an ExternalIP, so it gets no connections.',

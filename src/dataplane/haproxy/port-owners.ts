@@ -65,7 +65,7 @@ export function makePortOwners(deps: {
 }): PortOwners {
   const { exec, files, clock, kill } = deps;
 
-  /** Processes that SIGKILL did not end: nobody waits for them again. */
+  /** Processes that SIGKILL did not end: `evict` does not wait for them again. */
   const unkillable = new Set<number>();
 
   const readProc = async (pid: number, file: string): Promise<string> =>
