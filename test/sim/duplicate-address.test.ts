@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { serviceKey } from '../../src/core/model/names.ts';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import { type ControllerRig, type SimHost, startController, startHost } from './controller-rig.ts';
 
@@ -15,6 +16,8 @@ beforeAll(async () => {
   rig = stack.use(await startController(server, host, { addresses: ['192.0.2.16-192.0.2.17'] }));
 });
 afterAll(() => stack.disposeAsync());
+
+type Stored = { readonly status?: { readonly conditions?: readonly object[] } };
 
 const notes = (name: string): readonly string[] =>
   rig.events
@@ -39,6 +42,15 @@ test('each Service of the address gets one Warning, and another one for another 
   put('c', 80, '192.0.2.17');
   const first = expected('192.0.2.16', '02:00:00:00:00:98');
   await vi.waitFor(() => expect([notes('a'), notes('b')]).toEqual([[first], [first]]));
+
+  // The controller has seen its own writes: nothing but the report of the host is new.
+  await vi.waitFor(() => {
+    for (const name of ['a', 'b', 'c']) {
+      const { conditions } = (server.get('Service', `default/${name}`) as Stored).status ?? {};
+      expect(conditions).toBeDefined();
+      expect(rig.controller.plan()?.services.get(serviceKey('default', name))?.status.conditions).toEqual(conditions);
+    }
+  });
 
   const second = expected('192.0.2.16', '02:00:00:00:00:99');
   host.ports.setDuplicates(
