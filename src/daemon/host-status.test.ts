@@ -149,13 +149,12 @@ describe('a Service', () => {
       maxConnections: 9,
       upSeconds: 1,
       servers: [],
-      usesOwnProbe: { 4: false, 6: false },
-      listeners: [http!, https!].map(({ key }) => ({ key, connections: 2, total: 5, bytesIn: 0, bytesOut: 0 })),
+      listeners: [http!, https!].map(({ key }) => ({ key, connections: 2, total: 5, bytesIn: 100, bytesOut: 1_000 })),
     };
     expect(serviceLines({ plan, services: new Map([[service.key, service]]) }, observed, 0)).toMatchObject([
-      { connections: 4, total: 10 },
+      { connections: 4, total: 10, bytesIn: 200, bytesOut: 2_000 },
     ]);
-    const n1 = { node: nodeName('n1'), family: 4, connections: 1, total: 2 } as const;
+    const n1 = { node: nodeName('n1'), family: 4, address: '192.0.2.11', connections: 1, total: 2 } as const;
     const servers = [{ ...n1, state: 'drain', sinceMs: 4_000, health: 'silent', healthSinceMs: 1_000 } as const];
     expect(nodeLines({ ...observed, servers }, 6_000)).toEqual([
       { ...n1, state: 'drain', forSeconds: 2, health: 'silent', healthForSeconds: 5 },
@@ -215,8 +214,8 @@ test('nodes that get no connections are listed with the reason', () => {
     makeNode('n3'),
   ];
   expect(unusedNodes(new Map(nodes.map((node) => [node.name, node])))).toEqual([
-    { node: 'n2', state: 'excluded', reason: 'taint of the cluster autoscaler' },
-    { node: 'n3', state: 'without address', reason: '' },
+    { node: 'n2', addresses: ['192.0.2.12'], state: 'excluded', reason: 'taint of the cluster autoscaler' },
+    { node: 'n3', addresses: [], state: 'without address', reason: '' },
   ]);
 });
 

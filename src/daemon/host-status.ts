@@ -51,6 +51,7 @@ export type HaproxyStatus = {
 
 export type UnusedNode = {
   readonly node: string;
+  readonly addresses: readonly string[];
   readonly state: Extract<NodeState, 'excluded' | 'without address'>;
   /** May be empty. */
   readonly reason: string;
@@ -87,13 +88,17 @@ export type ServiceLine = {
   readonly reason: string;
   readonly message: string;
   readonly connections: number;
+  /** This and the bytes: since HAProxy started; bytes from and to the clients. */
   readonly total: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
   readonly ageSeconds: number;
 };
 
 export type NodeLine = {
   readonly node: string;
   readonly family: 4 | 6;
+  readonly address: string;
   readonly state: ServerState;
   /** Since when it has been in this state; `undefined`: since furiwake started. */
   readonly forSeconds: number | undefined;
@@ -130,7 +135,7 @@ export function serviceLines(
           ...verdictOf(service, eligibility),
           addresses: addresses.map(({ ip }) => ip.text),
           ports: portsOf(addresses),
-          ...(counts.get(key) ?? { connections: 0, total: 0 }),
+          ...(counts.get(key) ?? noCounts),
           ageSeconds: Math.max(0, Math.round((nowMs - service.createdAtMs) / 1000)),
         },
       ];
@@ -170,8 +175,9 @@ export function nodeLines(observed: ProxyObservation | undefined, nowMs: number)
 export function unusedNodes(nodes: ReadonlyMap<NodeName, Node>): readonly UnusedNode[] {
   return [...nodes.values()].flatMap(({ name, excluded, addresses }): readonly UnusedNode[] => {
     const words = exclusionWords(excluded);
-    if (words !== undefined) return [{ node: name, state: 'excluded', reason: words }];
-    return addresses.length === 0 ? [{ node: name, state: 'without address', reason: '' }] : [];
+    const texts = addresses.map(({ text }) => text);
+    if (words !== undefined) return [{ node: name, addresses: texts, state: 'excluded', reason: words }];
+    return texts.length === 0 ? [{ node: name, addresses: texts, state: 'without address', reason: '' }] : [];
   });
 }
 
@@ -201,15 +207,22 @@ function portsOf(addresses: Assignment['addresses']): ServiceLine['ports'] {
   return [...new Map(ports.map((each) => [`${each.port}/${each.protocol}`, each])).values()];
 }
 
-type Counts = { readonly connections: number; readonly total: number };
+type Counts = Pick<ServiceLine, 'connections' | 'total' | 'bytesIn' | 'bytesOut'>;
+
+const noCounts: Counts = { connections: 0, total: 0, bytesIn: 0, bytesOut: 0 };
 
 function countsOf({ table }: Pick<Plan, 'table'>, observed: ProxyObservation | undefined): ReadonlyMap<string, Counts> {
   const counts = new Map<string, Counts>();
   for (const listener of observed?.listeners ?? []) {
     const service = table.listeners.get(listener.key)?.service;
     if (service === undefined) continue;
-    const sum = counts.get(service) ?? { connections: 0, total: 0 };
-    counts.set(service, { connections: sum.connections + listener.connections, total: sum.total + listener.total });
+    const sum = counts.get(service) ?? noCounts;
+    counts.set(service, {
+      connections: sum.connections + listener.connections,
+      total: sum.total + listener.total,
+      bytesIn: sum.bytesIn + listener.bytesIn,
+      bytesOut: sum.bytesOut + listener.bytesOut,
+    });
   }
   return counts;
 }
