@@ -62,3 +62,14 @@ test('a core file that imports an adapter, a package or the clock is refused', (
   const text = "import { x } from '../kube/client.ts';\nimport fs from 'node:fs';\nconst now = Date.now();\n";
   expect(violations('src/core/bad.ts', text)).toHaveLength(3);
 });
+
+test('one name is one thing: no two files under src export the same name', () => {
+  const places = new Map<string, string[]>();
+  for (const file of globSync('src/**/*.ts'))
+    for (const [, name = ''] of readFileSync(file, 'utf8').matchAll(
+      /^export (?:async )?(?:type|class|function|const) (\w+)/gm,
+    ))
+      places.set(name, [...(places.get(name) ?? []), file]);
+  expect(places.size).toBeGreaterThan(0);
+  expect([...places].filter(([, files]) => files.length > 1)).toEqual([]);
+});

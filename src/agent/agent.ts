@@ -17,7 +17,7 @@ import type { Metrics } from '../ports/metrics.ts';
 import type { TableFile } from '../state/table.ts';
 import { makeAddressIndex } from './addresses.ts';
 import { runAudits } from './audit.ts';
-import { makeLifetime } from './lifetime.ts';
+import { makeAddressLifetime } from './address-lifetime.ts';
 import { emptyHostState, type HostState, makePass, type PassFailure, type PassPorts, wordsOf } from './pass.ts';
 import { makeQuarantine } from './quarantine.ts';
 import { makeReporter } from './reporter.ts';
@@ -122,7 +122,7 @@ export function makeAgent(deps: AgentDeps): Agent {
   const urgent = makeLatch();
   const saveLatch = makeLatch();
   const withdrawal = makeLatch();
-  const lifetime = makeLifetime(deps);
+  const lifetime = makeAddressLifetime(deps);
   if (!isServing) withdrawal.set(); // the host may have the addresses of an earlier process
   const troubleListeners = makeSubscribers();
 

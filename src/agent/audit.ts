@@ -81,9 +81,9 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
       'the addresses of this host',
       async ({ table }) => {
         const wanted = deps.addressesOf(table.listeners);
-        const { restored, toTell } = await placement.audit(wanted, signal);
+        const { restored, toAdvertise } = await placement.audit(wanted, signal);
         advertiser.advertise(withoutOwn(wanted, placement.addresses()));
-        if (toTell.length > 0) advertiser.again(toTell);
+        if (toAdvertise.length > 0) advertiser.again(toAdvertise);
         deps.onAddresses();
         return restored.length;
       },

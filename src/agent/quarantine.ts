@@ -18,7 +18,7 @@ export type Quarantine = {
   nextDueMs(): number | undefined;
 };
 
-type Entry = {
+type QuarantineEntry = {
   readonly revision: Revision;
   readonly words: string;
   readonly backoff: Backoff;
@@ -30,7 +30,7 @@ const wait = { firstMs: 1_000, mostMs: 60_000 };
 
 export function makeQuarantine(deps: { readonly log: Log; readonly monotonic: () => number }): Quarantine {
   const { log, monotonic } = deps;
-  const entries = new Map<ListenerKey, Entry>();
+  const entries = new Map<ListenerKey, QuarantineEntry>();
   return {
     entries,
     leaveOut: (table, inForce, nowMs) => {

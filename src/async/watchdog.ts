@@ -2,7 +2,7 @@ import type { Clock } from '../ports/clock.ts';
 
 /** Aborts after too long a silence. */
 export type Watchdog = Disposable & {
-  /** Aborts with the outer signal, or with the reason from `bark`. */
+  /** Aborts with the outer signal, or with the reason from `onSilence`. */
   readonly signal: AbortSignal;
   /** Restarts the silence: it may last `limitMs` from now on. */
   touch(limitMs: number): void;
@@ -17,9 +17,9 @@ export function makeWatchdog(options: {
   readonly signal: AbortSignal;
   readonly limitMs: number;
   readonly maxMs: number;
-  readonly bark: (silentMs: number) => Error;
+  readonly onSilence: (silentMs: number) => Error;
 }): Watchdog {
-  const { clock, signal, limitMs, maxMs, bark } = options;
+  const { clock, signal, limitMs, maxMs, onSilence } = options;
   const cut = new AbortController();
   const disposed = new AbortController();
   const endsAt = clock.monotonic() + maxMs;
@@ -31,7 +31,7 @@ export function makeWatchdog(options: {
     while (!until.aborted) {
       const now = clock.monotonic();
       const leftMs = Math.min(touchedAt + limit, endsAt) - now;
-      if (leftMs <= 0) return cut.abort(bark(now - touchedAt));
+      if (leftMs <= 0) return cut.abort(onSilence(now - touchedAt));
       await clock.sleep(leftMs, until).catch(() => undefined); // rejects only when `until` aborts: the loop's condition
     }
   };

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { type CheckScene, runCheck, servedService } from '../../test/make/check-scene.ts';
 import { ExecError } from '../ports/exec.ts';
-import type { Finding } from './check/finding.ts';
+import type { GroupedFinding } from './check/finding.ts';
 import { failure, statusError } from '../kube/answers.ts';
 
 const refused = (): never => {
@@ -45,7 +45,7 @@ test.each<[file: string, code: number, scene: CheckScene]>([
 test('--output json is one list of the same findings, with the same exit code', async () => {
   const scene: CheckScene = { answer: refused };
   const [people, programs] = [await runCheck(scene), await runCheck(scene, true)];
-  const findings = JSON.parse(programs.text) as readonly Finding[];
+  const findings = JSON.parse(programs.text) as readonly GroupedFinding[];
   expect(programs.code).toBe(people.code);
   expect(findings).toContainEqual({ group: 'This host', mark: 'ok', what: 'user', found: 'root' });
   const lines = people.text.split('\n').filter((line) => /^ {2}[✓!✗] /.test(line));

@@ -12,7 +12,7 @@ export type Flag<T> = {
   readonly help: string;
   /** Reads what was typed; `undefined` where nothing was, and there is no default. */
   readonly schema: z.ZodType<T>;
-  /** Completes `expected …` when a value is refused; an issue of code `custom` says it in words of its own. */
+  /** Completes `expected …` when a value is refused; an issue of code `custom` has its own words. */
   readonly expected: string;
   /** As it would be typed. */
   readonly byDefault?: string;

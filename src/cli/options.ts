@@ -43,7 +43,7 @@ type SiteOptions = ScopeOptions & {
   readonly metricsAddress: { readonly host: string; readonly port: number } | undefined;
 };
 
-/** There is nothing to check about it. */
+/** Nothing of it can be checked. */
 type TrafficOptions = {
   readonly idleTimeoutSeconds: number;
   /** How long a node may be silent before its connections are reset. */
@@ -52,7 +52,7 @@ type TrafficOptions = {
   readonly stopsTrafficOnExit: boolean;
 };
 
-/** What the flags of `run` say. */
+/** The flags of `run`. */
 export type RunOptions = SiteOptions & TrafficOptions;
 
 /** `format`: `undefined` where the command decides. */
@@ -64,7 +64,7 @@ export type LogOptions = {
 type OutputOptions = { readonly output: 'text' | 'json' };
 type ClientOptions = { readonly stateDir: string };
 
-/** What the flags of each command say. */
+/** The flags of each command. */
 export type OptionsOf = {
   readonly run: RunOptions & LogOptions;
   readonly check: RunOptions & OutputOptions & LogOptions;
@@ -82,7 +82,7 @@ const stateDirFlag = {
   expected: 'an absolute path of at most 80 letters, digits and / _ . -',
 };
 
-/** Which cluster and which of its Services: what `cleanup` needs, too. */
+/** Which cluster, and which of its Services; `cleanup` needs it, too. */
 const scopeFlags: Flags<ScopeOptions> = {
   kubeconfig: {
     schema: someText.optional(),

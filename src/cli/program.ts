@@ -2,7 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { assertKnownVariables, decodeFlags, describeOption, type Flags, toOptions } from './flags.ts';
 import { decodeOptions, flagsOf, type LogOptions, type OptionsOf, type RunOptions } from './options.ts';
 
-/** What a command line asks for, decoded. */
+/** A decoded command line. */
 export type Invocation =
   | { readonly command: 'run'; readonly options: RunOptions; readonly log: LogOptions }
   | { readonly command: 'check'; readonly options: RunOptions; readonly log: LogOptions; readonly isJson: boolean }
@@ -55,8 +55,8 @@ const descriptions: Readonly<Record<CommandName, { readonly text: string; readon
 
 /**
  * Reads a command line; each flag is also an environment variable (`FURIWAKE_…`, shown in the help). Writes help, version
- * and commander's own complaints, and answers `none` with the exit code (2 for wrong usage). `-V` is an alias of `-v`. Throws `UsageError` for a value
- * that is not valid, and for a variable `FURIWAKE_…` that is unknown.
+ * and commander's own errors, and answers `none` with the exit code (2 for wrong usage). `-V` is an alias of `-v`. Throws
+ * `UsageError` for a value that is not valid, and for a variable `FURIWAKE_…` that is unknown.
  */
 export function readCommandLine(args: readonly string[], deps: ProgramDeps): Invocation {
   let invocation: Invocation | undefined;

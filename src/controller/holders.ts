@@ -23,7 +23,7 @@ export function makeHolders(host: Pick<HostLink, 'report'>): Holders {
   };
 }
 
-/** Adds to the count of a Service; Services with the count 0 are left out. */
+/** Adds to the count of a Service. The map has no Service whose count is 0. */
 export function addTo(counts: Map<ServiceKey, number>, service: ServiceKey | undefined, by: number): void {
   if (service === undefined) return;
   const now = (counts.get(service) ?? 0) + by;

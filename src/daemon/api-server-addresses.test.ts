@@ -43,12 +43,20 @@ test('a name that cannot be resolved is resolved later, and then not again', asy
   expect(asked).toHaveLength(3);
 });
 
-test('a resolver that does not answer is waited for 2 s', async () => {
+test('a resolver that is slow is waited for 2 s once, and its late answer counts', async () => {
   const clock = virtualClock();
-  const lookup = (): Promise<never> => new Promise(() => undefined);
+  const answer = Promise.withResolvers<readonly { readonly address: string }[]>();
+  let asked = 0;
+  const lookup = (): typeof answer.promise => {
+    asked++;
+    return answer.promise;
+  };
   const addresses = makeApiServerAddresses({ server: 'https://api.example', lookup, clock });
-  expect([...(await clock.drive(addresses(signal)))]).toEqual([]);
-  expect(clock.monotonic()).toBe(2_000);
+  for (let call = 0; call < 3; call++) expect([...(await clock.drive(addresses(signal)))]).toEqual([]);
+  expect([clock.monotonic(), asked]).toEqual([2_000, 1]);
+  answer.resolve([{ address: '192.0.2.2' }]);
+  await clock.advance(0);
+  expect([...(await addresses(signal)).keys()]).toEqual(['192.0.2.2']);
 });
 
 test('the end of the program ends the wait for a resolver', async () => {

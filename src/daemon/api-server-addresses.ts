@@ -7,8 +7,8 @@ const resolveMs = 2_000;
 
 /**
  * The IP addresses of the API server by text, each with its role: a host that assigned one to a Service would cut itself
- * off. The name is resolved once. Empty if that fails or takes longer than 2 s; then each call tries again, because at boot
- * furiwake may be faster than the resolver. Throws when `signal` aborts.
+ * off. The name is resolved once. Empty while that fails, or takes longer than 2 s; the next call tries again, because at
+ * boot furiwake may be faster than the resolver. A lookup delays the calls for 2 s in all. Throws when `signal` aborts.
  *
  * `server`: an http or https URL. `lookup`: all addresses of a host name; throws when there are none.
  */
@@ -23,11 +23,16 @@ export function makeApiServerAddresses({
 }): (signal: AbortSignal) => Promise<ReadonlyMap<string, string>> {
   const name = new URL(server).hostname.replace(/^\[(.*)\]$/, '$1');
   let known: Awaited<ReturnType<typeof lookup>> | undefined = parseIp(name) && [{ address: name }];
+  let running: { readonly ended: Promise<void>; readonly waitUntilMs: number } | undefined;
+  const resolveName = async (): Promise<void> => {
+    known = await lookup(name).catch(() => undefined);
+    running = undefined;
+  };
   return async (signal) => {
     if (known === undefined) {
-      using deadline = clock.deadline(resolveMs, signal);
-      known = await unlessAborted(lookup(name), deadline.signal).catch(() => undefined);
-      signal.throwIfAborted();
+      running ??= { ended: resolveName(), waitUntilMs: clock.monotonic() + resolveMs };
+      using deadline = clock.deadline(Math.max(0, running.waitUntilMs - clock.monotonic()), signal);
+      await unlessAborted(running.ended, deadline.signal).catch(() => signal.throwIfAborted());
     }
     const ips = (known ?? []).flatMap(({ address }) => parseIp(address) ?? []);
     return new Map(ips.map(({ text }) => [text, 'the API server']));

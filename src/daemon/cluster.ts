@@ -29,7 +29,7 @@ export type ClusterDeps = {
 const versionTimeoutMs = 10_000;
 const retryMs = { firstMs: 500, mostMs: 5_000 };
 /** A server that has just started rejects everything until it has read its tokens and roles. */
-const youthTries = 3;
+const startTries = 3;
 const youthRetryMs = 1_500;
 
 /**
@@ -89,7 +89,7 @@ async function untilAnswered<T>(
       if (!isKubeError(error)) throw error;
       const lasting = lastingTrouble(error, server);
       refusals = lasting === undefined ? 0 : refusals + 1;
-      if (lasting !== undefined && refusals >= youthTries) throw new StartError(lasting, { cause: error });
+      if (lasting !== undefined && refusals >= startTries) throw new StartError(lasting, { cause: error });
       if (lasting === undefined) trouble.failed(error, { server }); // a lasting one is said once, as the error
       onTrouble?.(lasting ?? `the API server ${server} does not answer: ${error.message}`);
       const waitMs = lasting === undefined ? Math.max(backoff.next(), error.retryAfterMs ?? 0) : youthRetryMs;
@@ -136,7 +136,7 @@ async function assertUsable(
       `the API server is Kubernetes ${version.gitVersion}; furiwake needs 1.${oldestMinor} or newer`,
     );
   let missing = await missingRights(client, leaseNamespace, signal);
-  for (let tries = 1; missing.length > 0 && tries < youthTries; tries++) {
+  for (let tries = 1; missing.length > 0 && tries < startTries; tries++) {
     await clock.sleep(youthRetryMs, signal);
     missing = await missingRights(client, leaseNamespace, signal);
   }

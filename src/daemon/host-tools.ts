@@ -14,7 +14,8 @@ const tools = [
 export type ToolVersion = {
   readonly program: string;
   readonly debianPackage: string;
-  /** `undefined`: not installed. */ readonly version: string | undefined;
+  /** `undefined`: not installed. */
+  readonly version: string | undefined;
 };
 
 /** The first line of each program's version output. */
@@ -32,15 +33,10 @@ export async function toolVersions(exec: Exec, signal: AbortSignal): Promise<rea
   );
 }
 
-/** `HAProxy version 2.6.12-1+deb12u4 2026/10/17 - …` → [2, 6]. */
-export function haproxyVersion(line: string): readonly [major: number, minor: number] | undefined {
-  const match = /version (\d+)\.(\d+)/.exec(line);
-  return match === null ? undefined : [Number(match[1]), Number(match[2])];
-}
-
+/** `line`: `HAProxy version 2.6.12-1+deb12u4 2026/10/17 - …`. */
 export function isHaproxyTooOld(line: string): boolean {
-  const version = haproxyVersion(line);
-  return version === undefined || version[0] < 2 || (version[0] === 2 && version[1] < 6);
+  const [, major, minor] = /version (\d+)\.(\d+)/.exec(line) ?? [0, 0, 0];
+  return Number(major) < 2 || (Number(major) === 2 && Number(minor) < 6);
 }
 
 /** Throws {@link StartError} for the first missing requirement. */

@@ -1,13 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { type Scene, makeScene, messages, renewElsewhere, startLeading } from '../../test/make/leading-hosts.ts';
-import { servesAtStart } from './leadership.ts';
+import { mayServeWithoutLease } from './leadership.ts';
 
 test.each([
   ['a host that has always been alone serves', false, 'withdraw', true],
   ['a host that has seen another one does not serve', true, 'withdraw', false],
   ['a host that keeps its addresses serves', true, 'keep', true],
 ] as const)('%s its last table before it holds the Lease', (_, others, onLeaseLoss, serves) => {
-  expect(servesAtStart({ hasOthers: () => others, onLeaseLoss })).toBe(serves);
+  expect(mayServeWithoutLease({ hasOthers: () => others, onLeaseLoss })).toBe(serves);
 });
 
 test('a host that waited for another one serves with the first table of its term, not with the Lease', async () => {
@@ -29,6 +29,7 @@ test('a renewal after an interruption opens no host that has no table of its ter
   scene.cluster.links.set('lb1_a-b', 'up');
   await scene.clock.advance(20_000);
   expect([host.changes, host.terms]).toEqual([[], 1]);
+  expect(messages(host, 'info')).toContain('the Lease is renewed again');
   host.term?.published();
   expect(host.changes).toEqual([true]);
 });

@@ -7,14 +7,16 @@ import { assertNever } from '../core/assert-never.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import { StartError } from './errors.ts';
-import { hostOf } from './identity.ts';
 import type { TenureRecord } from './tenure-record.ts';
 
 /**
- * Whether a host may serve the last table of its state directory before it holds the Lease: not if another host may hold
- * it.
+ * Whether a host may serve while it does not hold the Lease: before it has read it, and after furiwake has ended. Not if
+ * another host may hold it.
  */
-export function servesAtStart({ hasOthers, onLeaseLoss }: Pick<LeadershipDeps, 'hasOthers' | 'onLeaseLoss'>): boolean {
+export function mayServeWithoutLease({
+  hasOthers,
+  onLeaseLoss,
+}: Pick<LeadershipDeps, 'hasOthers' | 'onLeaseLoss'>): boolean {
   return onLeaseLoss === 'keep' || !hasOthers();
 }
 
@@ -56,15 +58,28 @@ export type LeadershipDeps = {
  *   furiwake ended or is dead    ─► if another candidate was ever seen, the kernel removes the addresses 2 s after the end
  *                                   of the last renewal
  *
- * Ends when `signal` aborts; then a host that was always alone releases the Lease. One that was not keeps it, so that a
- * restart interrupts nothing; another host takes over when it has expired. Throws the errors of `work`, and `StartError` if the namespace of the Lease does not
- * exist.
+ * Ends when `signal` aborts; then a host that was always alone releases the Lease. One that was not keeps it for
+ * a restart; another host takes over when it has expired. Throws the errors of `work`, and `StartError` if
+ * the namespace of the Lease does not exist.
  */
-export async function leadWhileHeld(
-  deps: LeadershipDeps,
-  work: (term: Term, signal: AbortSignal) => Promise<void>,
-  signal: AbortSignal,
-): Promise<void> {
+export async function leadWhileHeld(deps: LeadershipDeps, work: Work, signal: AbortSignal): Promise<void> {
+  const { lease, log } = deps;
+  try {
+    await leadTerms(deps, work, signal);
+  } finally {
+    if (mayServeWithoutLease(deps)) await lease.release();
+    else if (lease.isHeld())
+      log.info(
+        {},
+        'the Lease stays with this host for a restart; without one, the kernel removes the addresses within 12 s, and another host takes over within 15 s',
+      );
+  }
+}
+
+/** The work of one term, until its signal aborts. */
+type Work = (term: Term, signal: AbortSignal) => Promise<void>;
+
+async function leadTerms(deps: LeadershipDeps, work: Work, signal: AbortSignal): Promise<void> {
   const { lease, log, tenures } = deps;
   const keeps = deps.onLeaseLoss === 'keep';
   let isWithdrawn = false;
@@ -73,50 +88,59 @@ export async function leadWhileHeld(
     isWithdrawn = true;
     deps.setServing(false);
   };
-  const mayAnswerAlways = (): boolean => keeps || !deps.hasOthers();
   const keepAddresses = (): void =>
-    deps.keepAddressesUntil(mayAnswerAlways() ? undefined : lease.heldUntilMs() + spareMs);
-  try {
-    while (!signal.aborted) {
-      const { before, tenure } = await acquire(deps, withdraw, signal);
-      const succession = tenures.successionTo(before);
-      const lost = new AbortController();
-      const inner = AbortSignal.any([signal, lost.signal]);
-      // The last table names addresses that another host may have given to other Services meanwhile.
-      const mayServeLast = keeps || (!isWithdrawn && !deps.hasOthers() && succession !== 'other');
-      isWithdrawn = false;
-      const gate = makeGate(deps, mayServeLast, inner);
-      let isRecorded = false;
-      const term: Term = {
-        isLedgerCurrent: succession === 'own',
-        recorded: () => {
-          if (!isRecorded) tenures.keep(tenure);
-          isRecorded = true;
+    deps.keepAddressesUntil(mayServeWithoutLease(deps) ? undefined : lease.heldUntilMs() + spareMs);
+  while (!signal.aborted) {
+    const { before, tenure } = await acquire(deps, withdraw, signal);
+    const succession = tenures.successionTo(before);
+    const lost = new AbortController();
+    const inner = AbortSignal.any([signal, lost.signal]);
+    // Not the last table, if another host may have given its addresses to other Services meanwhile.
+    let hasTable = keeps || (!isWithdrawn && !deps.hasOthers() && succession !== 'other');
+    if (!hasTable)
+      log.info({}, 'the Lease is held: this host serves as soon as it knows the addresses of all Services');
+    isWithdrawn = false;
+    let isRenewed = true;
+    const serve = (): void => {
+      if (!inner.aborted) deps.setServing(hasTable && isRenewed);
+    };
+    serve();
+    let isRecorded = false;
+    const term: Term = {
+      isLedgerCurrent: succession === 'own',
+      recorded: () => {
+        if (!isRecorded) tenures.keep(tenure);
+        isRecorded = true;
+      },
+      published: () => {
+        hasTable = true;
+        serve();
+      },
+    };
+    const onRenewed = (now: boolean): void => {
+      isRenewed = now;
+      if (now) log.info({}, `the Lease is renewed again${hasTable ? ': serving' : ''}`);
+      serve();
+    };
+    await superviseAll(
+      [
+        (until) => work(term, until),
+        (until) => fence(deps, onRenewed, until),
+        async (until) => {
+          const loss = await lease.hold(until, keepAddresses);
+          if (loss === undefined) return;
+          // A Lease with the host's own identity may be from an etcd backup, which must not cause an outage.
+          const isKept = loss.holder === deps.identity && !deps.hasOthers();
+          if (!isKept) withdraw();
+          log[isKept ? 'warn' : 'error'](
+            { holder: loss.holder, class: deps.loadBalancerClass },
+            lossWords(deps, loss.holder),
+          );
+          lost.abort(new Error('the Lease was lost'));
         },
-        published: () => gate.setTable(),
-      };
-      await superviseAll(
-        [
-          (until) => work(term, until),
-          (until) => fence(deps, gate, until),
-          async (until) => {
-            const loss = await lease.hold(until, keepAddresses);
-            if (loss === undefined) return;
-            // A Lease with the host's own identity may be from an etcd backup, which must not cause an outage.
-            const isKept = loss.holder === deps.identity && !deps.hasOthers();
-            if (!isKept) withdraw();
-            log[isKept ? 'warn' : 'error'](
-              { holder: loss.holder, class: deps.loadBalancerClass },
-              lossWords(deps, loss.holder),
-            );
-            lost.abort(new Error('the Lease was lost'));
-          },
-        ],
-        inner,
-      );
-    }
-  } finally {
-    if (mayAnswerAlways()) await lease.release();
+      ],
+      inner,
+    );
   }
 }
 
@@ -129,6 +153,11 @@ function lossWords({ identity, onLeaseLoss, hasOthers }: LeadershipDeps, holder:
       : 'it keeps its addresses (--on-lease-loss keep)';
   if (holder === '') return `another host took over the Lease while this host was cut off, and released it; ${what}`;
   return `host ${hostOf(holder)} took over the Lease: this host no longer serves; ${what}`;
+}
+
+/** The host name in an identity: `lb1` of `lb1_53b6f3d2-…`. */
+function hostOf(identity: string): string {
+  return identity.replace(/_[^_]*$/, '');
 }
 
 /** The message about the holder that this host waits for. */
@@ -164,45 +193,12 @@ async function acquire(deps: LeadershipDeps, withdraw: () => void, signal: Abort
 
 export const noNamespaceAdvice = 'kubectl apply -f deploy/furiwake.yaml, or name another one with --lease-namespace';
 
-/** Serves as long as the host has a table that it may serve, and its Lease is renewed. */
-type Gate = {
-  /** The host has a table of this term. */
-  setTable(): void;
-  setRenewed(isRenewed: boolean): void;
-};
-
-/** `mayServeLast`: the host serves its last table until there is one of this term. Without effect after `signal`. */
-function makeGate(
-  { setServing, log }: Pick<LeadershipDeps, 'setServing' | 'log'>,
-  mayServeLast: boolean,
-  signal: AbortSignal,
-): Gate {
-  let hasTable = mayServeLast;
-  let isRenewed = true;
-  const apply = (): void => {
-    if (!signal.aborted) setServing(hasTable && isRenewed);
-  };
-  if (!hasTable) log.info({}, 'the Lease is held: this host serves as soon as it knows the addresses of all Services');
-  apply();
-  return {
-    setTable: () => {
-      if (hasTable) return;
-      hasTable = true;
-      apply();
-    },
-    setRenewed: (now) => {
-      isRenewed = now;
-      apply();
-    },
-  };
-}
-
 const lookMs = 1_000;
 
 /** Withdraws this host while its Lease is not renewed, unless it has always been alone. */
 async function fence(
   { lease, hasOthers, onLeaseLoss, clock, log }: LeadershipDeps,
-  gate: Gate,
+  onRenewed: (isRenewed: boolean) => void,
   signal: AbortSignal,
 ): Promise<void> {
   if (onLeaseLoss === 'keep') return await untilAborted(signal);
@@ -210,10 +206,7 @@ async function fence(
   for (;;) {
     const leftMs = lease.heldUntilMs() - clock.monotonic();
     if (leftMs > 0) {
-      if (isWithdrawn) {
-        log.info({}, 'the Lease is renewed again: serving');
-        gate.setRenewed(true);
-      }
+      if (isWithdrawn) onRenewed(true);
       isWithdrawn = false;
       await clock.sleep(leftMs, signal);
     } else {
@@ -223,7 +216,7 @@ async function fence(
           { err: lease.trouble() },
           'the Lease cannot be renewed, and another host may take it over: withdrawing the addresses of this host',
         );
-        gate.setRenewed(false);
+        onRenewed(false);
       }
       await clock.sleep(lookMs, signal);
     }

@@ -5,7 +5,7 @@ import { decodeInterfaces, type NetworkInterface } from './interfaces.ts';
 import { makeIpSession } from './ip-session.ts';
 
 /** The kernel removes the address after so many seconds. */
-export type Lifetime = number | 'forever';
+export type LifetimeSeconds = number | 'forever';
 
 /** An address, and the interface that has it or will have it. */
 export type Place = { readonly address: Ip; readonly on: string };
@@ -19,14 +19,14 @@ export type Kernel = {
    * Adds all addresses that the kernel accepts. Resolves with the refused ones: text of the address → message of the
    * kernel.
    */
-  add(places: readonly Place[], lifetime: Lifetime, signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
-  /** Gives these addresses another lifetime. One that is not there keeps no other from it. */
-  extend(places: readonly Place[], lifetime: Lifetime, signal: AbortSignal): Promise<void>;
+  add(places: readonly Place[], lifetime: LifetimeSeconds, signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
+  /** Gives these addresses another lifetime. A missing address does not affect the others. */
+  extend(places: readonly Place[], lifetime: LifetimeSeconds, signal: AbortSignal): Promise<void>;
   /** Deletes addresses, then interfaces. A refused one keeps no other; then it throws in the end. */
   remove(places: readonly Place[], interfaces: readonly string[], signal: AbortSignal): Promise<void>;
 };
 
-const flagsOf: Readonly<Record<Family, (lifetime: Lifetime) => string>> = {
+const flagsOf: Readonly<Record<Family, (lifetime: LifetimeSeconds) => string>> = {
   4: (lifetime) => `scope link valid_lft ${lifetime} preferred_lft ${lifetime}`,
   6: (lifetime) => `valid_lft ${lifetime} preferred_lft 0 nodad`,
 };

@@ -9,12 +9,12 @@ import type { Files } from '../ports/files.ts';
 import type { Addresses, HostAddresses, Placement } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
 import { isOurInterface, linkFinder } from './interfaces.ts';
-import { type Lifetime, makeKernel } from './kernel.ts';
+import { type LifetimeSeconds, makeKernel } from './kernel.ts';
 import { watchNetwork } from './kernel-events.ts';
 import { makeNewsFilter } from './news.ts';
 import { emptiedBy, placesFor, placesIn, strayedFrom } from './places.ts';
 import type { PlacementRecord, RecordFile } from './placement-record.ts';
-import { type HostView, settled, viewOf } from './view.ts';
+import { type NetworkView, settled, viewOf } from './view.ts';
 
 /*
  * Which interface gets an address, and why
@@ -30,15 +30,14 @@ import { type HostView, settled, viewOf } from './view.ts';
  * others of the interface (10,000 on one: 2.6 s; on twenty: 0.2 s). An address is recorded before it is added. An
  * address that the host has elsewhere is the host's own and is never touched.
  *
- * While another host may take over, an address has a lifetime (`keepUntil`): the kernel removes it when furiwake does not
- * extend it. A lifetime that is only renewed is no event for the watch.
+ * While another host may take over, an address has a lifetime (`keepUntil`): the kernel removes it unless furiwake extends it.
  *
  * After a reboot furiwake may be faster than DHCP clients and router advertisements. So each audit releases addresses
  * that another program has configured meanwhile, and moves an IPv6 address to the interface that now has its subnet.
  */
 
 /** The state of the host; `record`: the interfaces of furiwake's addresses, now or soon. */
-type State = HostView & { readonly record: PlacementRecord };
+type State = NetworkView & { readonly record: PlacementRecord };
 
 const nothing: State = {
   interfaces: [],
@@ -83,7 +82,7 @@ export function makePlacement(deps: {
   /** Numbers of interfaces that came up since the last audit. */
   const linksUp = new Set<number>();
 
-  const lifetime = (): Lifetime =>
+  const lifetime = (): LifetimeSeconds =>
     keptUntilMs === undefined ? 'forever' : Math.max(1, Math.ceil((keptUntilMs - clock.monotonic()) / 1000));
 
   /** Ends a change: `next` is the new state of the host, `refused` the addresses that the kernel refused. */
@@ -263,7 +262,7 @@ export function makePlacement(deps: {
           const linkOf = linkFinder(state.interfaces);
           const there = cameUp.size === 0 ? [] : [...wanted.values()];
           const reachedAnew = there.filter((address) => cameUp.has(linkOf(address)?.index ?? 0));
-          return { restored, toTell: [...restored, ...reachedAnew] };
+          return { restored, toAdvertise: [...restored, ...reachedAnew] };
         } catch (error) {
           for (const index of cameUp) linksUp.add(index);
           throw error;

@@ -8,7 +8,7 @@ import type { PlacementRecord } from './placement-record.ts';
 import { neededAddresses, primaryAddresses, readRoutes } from './routes.ts';
 
 /** The state of the host, as last read and changed since. */
-export type HostView = {
+export type NetworkView = {
   readonly interfaces: readonly NetworkInterface[];
   readonly own: ReadonlyMap<string, Ip>;
   readonly primary: readonly Ip[];
@@ -26,7 +26,7 @@ export async function viewOf(
   record: PlacementRecord,
   { exec, files }: { readonly exec: Exec; readonly files: Pick<Files, 'read'> },
   signal: AbortSignal,
-): Promise<HostView> {
+): Promise<NetworkView> {
   const { own, present } = sortAddresses(interfaces, record);
   const routes = await readRoutes(exec, signal);
   const resolvConfs = await Promise.all(resolvConfPaths.map((path) => files.read(path).catch(() => undefined)));

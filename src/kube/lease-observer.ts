@@ -14,6 +14,9 @@ export type LeaseHolder = {
   readonly expiresInMs: number;
 };
 
+/** The claims of half a minute, while an API server is silent: it may still execute one of them. */
+const mostClaims = 8;
+
 /** The knowledge of this process about a Lease, from repeated reading. */
 export type LeaseObserver = {
   /** Accepts the Lease from a read or an answer; `undefined`: there is none. */
@@ -89,7 +92,7 @@ export function makeLeaseObserver({
       return seen;
     },
     willClaim: (renewTime) => {
-      ours = [...ours, renewTime].slice(-5);
+      ours = [...ours, renewTime].slice(-mostClaims);
     },
     hasClaimed: () => {
       hasHeld = true;

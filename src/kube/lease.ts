@@ -1,3 +1,4 @@
+import { makeBackoff } from '../async/backoff.ts';
 import { makeTrouble } from '../async/trouble.ts';
 import { assertNever } from '../core/assert-never.ts';
 import type { Clock, Random } from '../ports/clock.ts';
@@ -56,8 +57,10 @@ export class NoNamespaceError extends Error {
 
 /** As in client-go: how long a holder relies on its Lease without a renewal. */
 const renewDeadlineMs = 10_000;
-/** Twice within the deadline, so that one failed renewal does not lose the Lease. */
+/** With its timeout and the first wait less than the deadline, so that one failed renewal does not lose the Lease. */
 const renewEveryMs = 5_000;
+const renewTimeoutMs = 3_000;
+const renewRetry = { firstMs: 1_000, mostMs: 2_000 };
 const retryEveryMs = 2_000;
 const requestTimeoutMs = 5_000;
 const releaseTimeoutMs = 2_000;
@@ -149,9 +152,10 @@ export function makeLease({
     const base = observer.lease;
     const nowMs = clock.now() + random(); // its microseconds distinguish own claims from those of a namesake
     const durationSeconds = defaultDurationSeconds;
+    const timeoutMs = isRenewal ? renewTimeoutMs : requestTimeoutMs;
     const body = leaseBody({ namespace, name, base, identity, durationSeconds, isRenewal, nowMs });
     observer.willClaim(body.spec.renewTime ?? '');
-    const written = base === undefined ? await create(body, signal) : await replace(body, signal);
+    const written = base === undefined ? await create(body, signal) : await replace(body, signal, timeoutMs);
     observer.see(written);
     observer.hasClaimed();
     heldUntilMs = startedAt + renewDeadlineMs;
@@ -251,6 +255,7 @@ export function makeLease({
       }
     },
     hold: async (signal, onHeld = () => undefined) => {
+      const backoff = makeBackoff(renewRetry);
       let waitMs = renewEveryMs;
       onHeld();
       for (;;) {
@@ -258,6 +263,7 @@ export function makeLease({
           await clock.sleep(waitMs, signal);
           const turn = await tryRenew(signal);
           succeeded();
+          backoff.reset();
           switch (turn) {
             case 'held':
               onHeld();
@@ -275,7 +281,7 @@ export function makeLease({
         } catch (error) {
           if (signal.aborted) return undefined;
           failed(error);
-          waitMs = retryEveryMs * (1 + random() / 5);
+          waitMs = backoff.next();
         }
       }
     },

@@ -29,7 +29,7 @@ export type Store<T, K extends string = string> = {
   readonly newestAnswer: () => string;
 };
 
-type Entry<T> = { readonly object: T; readonly version: string };
+type StoredObject<T> = { readonly object: T; readonly version: string };
 
 /**
  * Keeps the objects of one collection. For each object the newest version wins, whether it came from the watch or from
@@ -54,7 +54,7 @@ export function makeStore<T, K extends string = string>({ keyOf }: { readonly ke
   let deletionsKnownTo = '';
   let newestAnswer = '';
   /** Between `init` and `initDone`: the objects listed so far, and those put meanwhile. */
-  let listing: { readonly listed: Map<K, Entry<T>>; readonly put: Map<K, Entry<T>> } | undefined;
+  let listing: { readonly listed: Map<K, StoredObject<T>>; readonly put: Map<K, StoredObject<T>> } | undefined;
   const listeners = new Set<(keys: ReadonlySet<K>) => void>();
   const synced = Promise.withResolvers<void>();
   let isSynced = false;
@@ -67,12 +67,12 @@ export function makeStore<T, K extends string = string>({ keyOf }: { readonly ke
     for (const listener of listeners) listener(changed);
   };
 
-  const hold = (key: K, { object, version }: Entry<T>): void => {
+  const hold = (key: K, { object, version }: StoredObject<T>): void => {
     versions.set(key, version);
     become(objects.with([[key, share(objects.get(key), object)]]));
   };
 
-  const noteAnswer = ({ version }: Entry<T>): void => {
+  const noteAnswer = ({ version }: StoredObject<T>): void => {
     if (isNewer(version, newestAnswer)) newestAnswer = version;
   };
 

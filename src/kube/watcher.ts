@@ -193,7 +193,7 @@ async function* watch<Wire extends KubeObject, T>(
     signal,
     limitMs: syncing ? initialIdleMs : idleMs,
     maxMs: seconds * 1000 + overdueMs,
-    bark: (silentMs) => new WatchError('idle', `nothing received for ${Math.round(silentMs / 1000)} s`),
+    onSilence: (silentMs) => new WatchError('idle', `nothing received for ${Math.round(silentMs / 1000)} s`),
   });
   try {
     const body = await client.stream(path, {

@@ -43,23 +43,11 @@ export async function cleanup(
   }
 }
 
-async function cleanHost(
-  { stateDir, idleTimeoutSeconds, nodeSilenceSeconds }: RunOptions,
-  { machine, log, metrics }: CommandDeps,
-): Promise<void> {
+async function cleanHost(options: RunOptions, deps: CommandDeps): Promise<void> {
   const lifetime = new AbortController();
-  const parts = await makeHostParts({
-    machine,
-    stateDir,
-    idleTimeoutSeconds,
-    nodeSilenceSeconds,
-    isServing: false,
-    log,
-    metrics,
-    lifetime: lifetime.signal,
-  });
-  await removeFromHost(parts, log).finally(() => lifetime.abort());
-  await deleteState(machine, stateDir);
+  const parts = await makeHostParts({ ...deps, options, isServing: false, lifetime: lifetime.signal });
+  await removeFromHost(parts, { clock: deps.machine.clock, log: deps.log }).finally(() => lifetime.abort());
+  await deleteState(deps.machine, options.stateDir);
 }
 
 /** Before the first change of the host, so that refused credentials or missing permissions are reported now. */

@@ -10,14 +10,13 @@ import type { CommandDeps } from '../daemon/command.ts';
 import type { Drains } from '../daemon/drains.ts';
 import { StartError } from '../daemon/errors.ts';
 import type { HostStatus } from '../daemon/host-status.ts';
-import { identityOf } from '../daemon/identity.ts';
 import { leadWhileHeld } from '../daemon/leadership.ts';
 import { leaseName } from '../daemon/lease-name.ts';
 import { earlierStatePaths, statePaths } from '../daemon/platform.ts';
 import { clusterTroubles } from '../daemon/readiness.ts';
 import { sayWhenReady, type SayWhenReadyDeps } from '../daemon/say-when-ready.ts';
 import { refuseStateDir } from '../daemon/state-dir.ts';
-import { tellNodes } from '../daemon/tell-nodes.ts';
+import { reportNodes } from '../daemon/report-nodes.ts';
 import { loadTenureRecord } from '../daemon/tenure-record.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { makeEventSender } from '../kube/events.ts';
@@ -75,14 +74,13 @@ export async function makeClusterParts({
   const paths = statePaths(stateDir);
   const earlierPaths = earlierStatePaths(stateDir);
   const site = siteOf(options);
-  const identity = await identityOf(
-    machine,
-    makeIdentityFile({ path: paths.identity, earlierPath: earlierPaths.identity, files, log }),
-  );
+  const identityFile = makeIdentityFile({ path: paths.identity, earlierPath: earlierPaths.identity, files, log });
+  /** The same after a restart, so that this host takes its own Lease again at once. */
+  const identity = (await identityFile.read()) ?? `${hostname}_${machine.newId()}`;
   const tenures = await loadTenureRecord({
     path: paths.tenure,
     ledgerPath: paths.ledger,
-    identity: identity.name,
+    identity,
     hostname,
     files,
     clock,
@@ -92,7 +90,7 @@ export async function makeClusterParts({
     client,
     namespace: leaseNamespace,
     name: leaseName(loadBalancerClass),
-    identity: identity.name,
+    identity,
     clock,
     random,
     log: log.child({ part: 'lease' }),
@@ -160,7 +158,7 @@ export async function makeClusterParts({
           (inner) => stores.watch(inner),
           (inner) => controller.run(inner),
           (inner) => events.run(inner),
-          (inner) => tellNodes(stores.nodes, events, inner),
+          (inner) => reportNodes(stores.nodes, events, inner),
           (inner) => sayWhenReady(shown, inner),
         ],
         signal,
@@ -176,13 +174,14 @@ export async function makeClusterParts({
     if (site.handsOutOwn && placement.addresses().primary.length === 0)
       throw new StartError('this host has no address on the interface of its default route to assign: set --addresses');
     await connect(signal);
-    await identity.keep().catch((error: unknown) => refuseStateDir(stateDir, error));
+    // Before other hosts see it.
+    await identityFile.write(identity).catch((error: unknown) => refuseStateDir(stateDir, error));
     await leadWhileHeld(
       {
         lease,
         leaseNamespace,
         loadBalancerClass,
-        identity: identity.name,
+        identity,
         setServing: (isServing) => agent.setServing(isServing),
         keepAddressesUntil: (untilMs) => agent.keepAddressesUntil(untilMs),
         hasOthers: () => candidates.hasOthers(),

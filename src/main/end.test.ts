@@ -16,14 +16,14 @@ test.each([
   ['a missing requirement', new StartError('haproxy is not installed'), 1, 'error: haproxy is not installed\n'],
   ['an answer of the API server', kubeError, 1, 'error: list /api/v1/services: no etcd\n'],
   ['a program that fails', new ExecError('nft -f -', 1, 'busy\n'), 1, 'error: nft -f -: busy\n'],
-])('%s is one line', (_, error, exitCode, lastWords) => {
-  expect(endFor(error, calm)).toEqual({ exitCode, lastWords });
-  expect(endFor(error, ended)).toEqual({ exitCode, lastWords });
+])('%s is one line', (_, error, exitCode, errorText) => {
+  expect(endFor(error, calm)).toEqual({ exitCode, errorText });
+  expect(endFor(error, ended)).toEqual({ exitCode, errorText });
 });
 
 test.each([new TypeError('x is not a function'), Object.assign(new TypeError('no string'), { code: 'ERR_X' })])(
   'a fault of the program has a stack trace',
-  (error) => expect(endFor(error, calm)).toEqual({ exitCode: 1, lastWords: `error: ${error.stack}\n` }),
+  (error) => expect(endFor(error, calm)).toEqual({ exitCode: 1, errorText: `error: ${error.stack}\n` }),
 );
 
 test('the error of the signal is recognised, even if Node wraps it, and no other error is', async () => {
@@ -39,5 +39,5 @@ test('the error of the signal is recognised, even if Node wraps it, and no other
 });
 
 test('a command that a signal interrupts fails, without a stack trace', () => {
-  expect(endFor(ended.reason, ended)).toEqual({ exitCode: 1, lastWords: 'error: interrupted by SIGTERM\n' });
+  expect(endFor(ended.reason, ended)).toEqual({ exitCode: 1, errorText: 'error: interrupted by SIGTERM\n' });
 });

@@ -11,9 +11,9 @@ function isAbortError(error: unknown): error is Error {
 }
 
 /** The exit code and the last line of the process for an error. */
-export function endFor(error: unknown, signal: AbortSignal): { readonly exitCode: number; readonly lastWords: string } {
+export function endFor(error: unknown, signal: AbortSignal): { readonly exitCode: number; readonly errorText: string } {
   const cause = isToldToEnd(error, signal) ? signal.reason : error;
-  return { exitCode: cause instanceof UsageError ? 2 : 1, lastWords: `error: ${wordsOf(cause)}\n` };
+  return { exitCode: cause instanceof UsageError ? 2 : 1, errorText: `error: ${wordsOf(cause)}\n` };
 }
 
 function wordsOf(error: unknown): string {

@@ -52,7 +52,7 @@ function write(text: string): void {
   process.stdout.write(text);
 }
 
-/** How text looks there: a pipe or a file has no width. */
+/** How to write to a stream: a pipe or a file has no width. */
 function screenOf(stream: { readonly isTTY?: boolean; readonly columns?: number }): StatusScreen {
   return {
     isColoured: hasColour(stream, process.env['NO_COLOR']),
@@ -145,7 +145,7 @@ tolerateErrors(process.stdout, (error) => {
 try {
   process.exitCode = await main(process.argv.slice(2), end);
 } catch (error) {
-  const { exitCode, lastWords } = endFor(error, end);
-  process.stderr.write(lastWords);
+  const { exitCode, errorText } = endFor(error, end);
+  process.stderr.write(errorText);
   process.exitCode = exitCode;
 }

@@ -3,6 +3,7 @@ import type { FindLink } from '../advertise/frames.ts';
 import { makeL2Advertiser } from '../advertise/l2.ts';
 import { makeFrameSender } from '../advertise/frame-sender.ts';
 import { type Agent, makeAgent } from '../agent/agent.ts';
+import type { RunOptions } from '../cli/options.ts';
 import { haproxyAccount } from '../daemon/accounts.ts';
 import { descriptorLimit } from '../daemon/descriptors.ts';
 import { earlierStatePaths, type Platform, statePaths } from '../daemon/platform.ts';
@@ -29,11 +30,8 @@ export type HostParts = {
 };
 
 export type HostPartsDeps = {
+  readonly options: Pick<RunOptions, 'stateDir' | 'idleTimeoutSeconds' | 'nodeSilenceSeconds'>;
   readonly machine: Platform;
-  readonly stateDir: string;
-  readonly idleTimeoutSeconds: number;
-  /** How long a node may be silent before its connections are reset. */
-  readonly nodeSilenceSeconds: number;
   /** Whether the host may serve before the Lease is decided. */
   readonly isServing: boolean;
   readonly log: Log;
@@ -43,13 +41,14 @@ export type HostPartsDeps = {
 };
 
 export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
-  const { machine, stateDir, log, metrics, lifetime } = deps;
+  const { machine, log, metrics, lifetime } = deps;
+  const { stateDir, idleTimeoutSeconds, nodeSilenceSeconds } = deps.options;
   const { exec, files, clock } = machine;
   const paths = statePaths(stateDir);
   const earlier = earlierStatePaths(stateDir);
   const health = makeHealth({
     probe: makeProbe({ clock }),
-    silenceMs: deps.nodeSilenceSeconds * 1000,
+    silenceMs: nodeSilenceSeconds * 1000,
     clock,
     log: log.child({ part: 'health' }),
     metrics,
@@ -57,7 +56,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
   const proxy = makeHaproxy({
     folder: paths.haproxy,
     descriptorLimit: await descriptorLimit(files),
-    idleTimeoutSeconds: deps.idleTimeoutSeconds,
+    idleTimeoutSeconds,
     account: await haproxyAccount(files),
     hasIpv6: (await files.read('/proc/net/if_inet6')) !== undefined,
     health: health.families,

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { systemClock } from './node/clock.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import type { HostParts } from './host-parts.ts';
 import { removeFromHost } from './remove-from-host.ts';
@@ -22,13 +23,13 @@ function partsThatFail(...failing: readonly string[]): { readonly parts: Removed
 
 test('all three parts are removed', async () => {
   const { parts, asked } = partsThatFail();
-  await removeFromHost(parts, recordLog());
+  await removeFromHost(parts, { clock: systemClock, log: recordLog() });
   expect(asked).toEqual(['nft', 'haproxy', 'ip']);
 });
 
 test('a failure does not block the others, and all failures are reported', async () => {
   const { parts, asked } = partsThatFail('nft', 'ip');
-  await expect(removeFromHost(parts, recordLog())).rejects.toMatchObject({
+  await expect(removeFromHost(parts, { clock: systemClock, log: recordLog() })).rejects.toMatchObject({
     code: 'START',
     message: expect.stringMatching(/nft is busy.*; addresses \(ip is busy\).*furiwake cleanup/),
   });

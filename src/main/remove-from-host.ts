@@ -1,5 +1,6 @@
 import { StartError } from '../daemon/errors.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { HostParts } from './host-parts.ts';
 
@@ -12,9 +13,10 @@ const deadlineMs = 30_000;
  */
 export async function removeFromHost(
   { steering, proxy, placement }: Pick<HostParts, 'steering' | 'proxy' | 'placement'>,
-  log: Log,
+  { clock, log }: { readonly clock: Clock; readonly log: Log },
 ): Promise<void> {
-  const signal = AbortSignal.timeout(deadlineMs);
+  using deadline = clock.deadline(deadlineMs, new AbortController().signal);
+  const { signal } = deadline;
   const failures: string[] = [];
   const attempt = async (what: string, work: () => Promise<void>): Promise<void> => {
     try {

@@ -14,6 +14,8 @@ import { makeMetrics } from './node/metrics.ts';
 import { run } from './run.ts';
 
 const address = '10.50.0.1';
+/** The record of other candidates. */
+const knowsOther = `{"file":"candidates","version":1}\n{"identity":"lb2_c-d","seen":"2026-01-01T00:00:00Z"}\n`;
 const lease = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease' };
 
 let lab: NetLab;
@@ -86,10 +88,7 @@ const hasAddress = async (): Promise<boolean> =>
 
 test.each([
   ['that has always been alone serves its last table', []],
-  [
-    'that has seen another candidate adds no address',
-    [`{"file":"candidates","version":1}\n{"identity":"lb2_c-d","seen":"2026-01-01T00:00:00Z"}\n`],
-  ],
+  ['that has seen another candidate adds no address', [knowsOther]],
 ])('after a reboot, a host %s before it holds the Lease', async (_, candidates) => {
   {
     await using _first = await startFuriwake();
@@ -126,4 +125,23 @@ test('a host that lost the Lease shows no plan of its last term, and the new one
 
   server.put('Lease', { ...lease, metadata: held!.metadata, spec: { ...held!.spec, holderIdentity: '' } });
   await expect.poll(async () => (await furiwake.status())?.services.length, patience).toBe(1);
+});
+
+test('the kernel removes the addresses of a host that is not alone after furiwake has ended, and a restart adds them', async () => {
+  {
+    await using _first = await startFuriwake();
+    await expect.poll(hasAddress, patience).toBe(true);
+    await writeFile(`${lab.folder}/state/candidates.jsonl`, knowsOther);
+  }
+  expect(await hasAddress()).toBe(true);
+  {
+    await using _second = await startFuriwake();
+    await expect.poll(hasAddress, patience).toBe(true);
+    await expect.poll(() => lab.balancer.exec('ip', 'address'), patience).toMatch(/valid_lft 1?\dsec/);
+  }
+  expect(server.list('Lease')[0]?.['spec']).toMatchObject({ holderIdentity: expect.stringMatching(/^\S+_/) });
+  expect(await hasAddress()).toBe(true);
+  await expect.poll(hasAddress, { ...patience, timeout: 20_000 }).toBe(false);
+  await using _third = await startFuriwake();
+  await expect.poll(hasAddress, patience).toBe(true);
 });

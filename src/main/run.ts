@@ -10,7 +10,7 @@ import { makeHostMetrics } from '../daemon/host-metrics.ts';
 import { lockHost } from '../daemon/host-lock.ts';
 import { assertHost } from '../daemon/host-tools.ts';
 import { makeHostView } from '../daemon/host-view.ts';
-import { servesAtStart } from '../daemon/leadership.ts';
+import { mayServeWithoutLease } from '../daemon/leadership.ts';
 import { statePaths } from '../daemon/platform.ts';
 import { openStateDir, refuseStateDir } from '../daemon/state-dir.ts';
 import { makeKubeClient } from '../kube/client.ts';
@@ -45,21 +45,14 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   const lifetime = new AbortController();
   const alive = AbortSignal.any([signal, lifetime.signal]);
   const client = makeKubeClient({ config, clock, log: log.child({ part: 'api' }), metrics, random });
+  await using _client = { [Symbol.asyncDispose]: () => client.close() };
   deps.onReload(() => {
     config.credentials.reload(alive).catch((error: unknown) => {
       if (!alive.aborted) log.error({ err: error }, 'the credentials could not be read again; using the current ones');
     });
   });
-  const hostParts = await makeHostParts({
-    machine,
-    stateDir,
-    idleTimeoutSeconds: options.idleTimeoutSeconds,
-    nodeSilenceSeconds: options.nodeSilenceSeconds,
-    isServing: servesAtStart({ ...candidates, ...options }),
-    log,
-    metrics,
-    lifetime: alive,
-  });
+  const isServing = mayServeWithoutLease({ ...candidates, ...options });
+  const hostParts = await makeHostParts({ ...deps, options, isServing, lifetime: alive });
   const { agent, placement } = hostParts;
   /** Set when the answer of `notReady`, the plan or the report of the host may have changed. */
   const changed = makeLatch();
@@ -113,9 +106,8 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   } finally {
     lifetime.abort();
     if (options.stopsTrafficOnExit) {
-      await removeFromHost(hostParts, log);
+      await removeFromHost(hostParts, { clock, log });
       await cluster.release();
     }
-    await client.close();
   }
 }

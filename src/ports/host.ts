@@ -56,7 +56,7 @@ export type PlacementAudit = {
   /** Missing addresses that were restored, and those that were on the wrong interface for their neighbours. */
   readonly restored: readonly Ip[];
   /** These, and those on a link that came up or changed its MAC since the last audit: advertise them again. */
-  readonly toTell: readonly Ip[];
+  readonly toAdvertise: readonly Ip[];
 };
 
 /** Adds addresses to this host; removes only addresses that it added. */

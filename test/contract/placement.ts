@@ -98,11 +98,11 @@ export function placementContract(name: string, makeScene: () => Promise<Placeme
       await placement.add(all, signal);
       await scene.takeAway(lan6);
       await scene.takeAway(routed);
-      const { restored, toTell } = await placement.audit(all, signal);
+      const { restored, toAdvertise } = await placement.audit(all, signal);
       expect(textsOf(restored)).toEqual([lan6, routed].toSorted());
-      expect(textsOf(toTell)).toEqual(textsOf(restored));
+      expect(textsOf(toAdvertise)).toEqual(textsOf(restored));
       expect(await found(scene)).toEqual([...all.keys()].toSorted());
-      expect(await placement.audit(all, signal)).toEqual({ restored: [], toTell: [] });
+      expect(await placement.audit(all, signal)).toEqual({ restored: [], toAdvertise: [] });
     });
 
     test('an own address of the host is neither added nor removed', async () => {

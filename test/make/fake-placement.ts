@@ -84,9 +84,9 @@ export function makeFakePlacement(
         signal.throwIfAborted();
         for (const text of known.own.keys()) placed.delete(text);
         const restored = put(wanted);
-        const toTell = isLinkUp ? [...placed.values()] : restored;
+        const toAdvertise = isLinkUp ? [...placed.values()] : restored;
         isLinkUp = false;
-        return { restored, toTell };
+        return { restored, toAdvertise };
       },
       run: (onChange, signal) =>
         new Promise((resolve) => {

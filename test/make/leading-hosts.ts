@@ -1,7 +1,7 @@
 import { untilAborted } from '../../src/async/abort.ts';
 import { superviseAll } from '../../src/async/supervise-all.ts';
 import type { Term } from '../../src/controller/controller.ts';
-import { type LeadershipDeps, leadWhileHeld, servesAtStart } from '../../src/daemon/leadership.ts';
+import { type LeadershipDeps, leadWhileHeld, mayServeWithoutLease } from '../../src/daemon/leadership.ts';
 import { loadTenureRecord } from '../../src/daemon/tenure-record.ts';
 import type { LeaseObject } from '../../src/kube/lease-object.ts';
 import { filesOf } from '../sim/harness.ts';
@@ -58,7 +58,7 @@ export function startLeading(
   const log = recordLog();
   const changes: boolean[] = [];
   let hasOthers = knowsOthers;
-  let isServing = servesAtStart({ hasOthers: () => hasOthers, onLeaseLoss });
+  let isServing = mayServeWithoutLease({ hasOthers: () => hasOthers, onLeaseLoss });
   let keptUntilMs: number | undefined;
   let terms = 0;
   let isWorking = false;

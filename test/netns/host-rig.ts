@@ -7,7 +7,7 @@ import { systemClock } from '../../src/main/node/clock.ts';
 import { systemFiles } from '../../src/main/node/files.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import type { Exec } from '../../src/ports/exec.ts';
-import { makeMachine } from '../make/machine.ts';
+import { makeMachine, makeOptions } from '../make/machine.ts';
 import { node as tableNode, tableOf } from '../make/table.ts';
 import { type RecordedLog, type RecordedMetrics, recordLog, recordMetrics } from '../sim/observers.ts';
 import { type NetLab, startNetLab } from './net-lab.ts';
@@ -55,9 +55,7 @@ export async function startHostRig({
   const [log, metrics] = [recordLog(), recordMetrics()];
   const parts = await makeHostParts({
     machine: makeMachine({ clock, exec: wrap(lab.balancer.execPort), files: systemFiles }),
-    stateDir,
-    idleTimeoutSeconds: 3600,
-    nodeSilenceSeconds: 15,
+    options: makeOptions({ stateDir }),
     isServing: true,
     log,
     metrics,

@@ -81,8 +81,8 @@ export async function startPlacementRig(): Promise<PlacementRig> {
       advertiser.advertise(wanted);
     },
     audit: async (wanted) => {
-      const { restored, toTell } = await placement.audit(wanted, lifetime.signal);
-      advertiser.again(toTell);
+      const { restored, toAdvertise } = await placement.audit(wanted, lifetime.signal);
+      advertiser.again(toAdvertise);
       return restored.length;
     },
     probe,

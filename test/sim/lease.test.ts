@@ -3,7 +3,7 @@ import { type Acquisition, type Lease, type LeaseLoss, makeLease } from '../../s
 import type { LeaseHolder } from '../../src/kube/lease-observer.ts';
 import { microTime } from '../../src/kube/lease-object.ts';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
-import { type Harness, makeHarness } from './harness.ts';
+import { type Harness, makeHarness, until } from './harness.ts';
 import { recordLog } from './observers.ts';
 import { seededRandom, type VirtualClock, virtualClock } from './virtual-clock.ts';
 
@@ -160,6 +160,21 @@ test('an unreachable API server does not end it, but forbids writes until it is 
   expect(mine.isHeld()).toBe(false);
   await pass(70_000);
   expect([isOver, mine.isHeld(), holder()]).toEqual([false, true, 'box-1']);
+});
+
+test('a renewal that is never answered does not forbid writes: the next one succeeds in time', async () => {
+  const { mine } = await held('box-1');
+  server.faults.next({ mishap: 'hang', on: ({ verb }) => verb === 'update' });
+  await clock.advance(5_000);
+  await until(() => requestsOf('update') === 1);
+  const retry = clock.untilSleeping(1_000, 1_000);
+  await clock.advance(3_000);
+  await retry;
+  await clock.advance(1_000);
+  await until(() => requestsOf('update') === 2);
+  await harness.settled();
+  await clock.advance(1_500);
+  expect(mine.isHeld()).toBe(true);
 });
 
 test('a renewal whose answer was lost is recognised as the own one', async () => {

@@ -46,5 +46,5 @@ export async function checkReservedPorts(
   const listening = await makeHost({ exec, log: silentLog }).listening(signal);
   const inUse = listening.filter(({ address }) => address === undefined || own.has(address.text));
   const ports = portList([...reservedPorts, ...inUse.map(({ port }) => port)]);
-  return ok('reserved ports', `${ports || 'none'} (in use or reserved on this host's own addresses)`);
+  return ok(`${ports || 'none'} (in use or reserved on this host's own addresses)`);
 }

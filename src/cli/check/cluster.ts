@@ -11,7 +11,7 @@ import type { Probe } from '../../health/probe.ts';
 import type { KubeObject } from '../../kube/object.ts';
 import { makeIdentityFile } from '../../state/identity.ts';
 import type { RunOptions } from '../options.ts';
-import type { Connection } from './connection.ts';
+import type { ApiConnection } from './connection.ts';
 import { ok, problem } from './finding.ts';
 import type { Inspect } from './inspect.ts';
 import { checkLease } from './lease.ts';
@@ -30,7 +30,7 @@ export type CheckedCluster = {
 /** Everything that must be asked of the API server and the nodes. `undefined` where it does not answer or list them. */
 export async function checkCluster(
   options: RunOptions,
-  { client, server }: Pick<Connection, 'client' | 'server'>,
+  { client, server }: Pick<ApiConnection, 'client' | 'server'>,
   { machine, probe, log }: Pick<CommandDeps, 'machine' | 'log'> & { readonly probe: Probe },
   inspect: Inspect,
   signal: AbortSignal,
@@ -40,8 +40,8 @@ export async function checkCluster(
     const version = await client.get<ServerVersion>('/version', { signal, timeoutMs: versionTimeoutMs });
     answers = true;
     const found = `${server}, Kubernetes ${version.gitVersion}`;
-    if (isTooOld(version)) return problem('API server', found, `furiwake needs Kubernetes 1.${oldestMinor} or newer`);
-    return ok('API server', found);
+    if (isTooOld(version)) return problem(found, `furiwake needs Kubernetes 1.${oldestMinor} or newer`);
+    return ok(found);
   });
   if (!answers) return undefined;
 
@@ -51,9 +51,8 @@ export async function checkCluster(
     const missing = await missingRights(client, options.leaseNamespace, signal);
     mayList = !missing.some(({ verb }) => verb === 'list');
     mayLease = !missing.some(({ resource }) => resource === 'leases');
-    if (missing.length === 0) return ok('permissions', `all ${rights.length} granted`);
+    if (missing.length === 0) return ok(`all ${rights.length} granted`);
     return problem(
-      'permissions',
       `${missing.length} of ${rights.length} are missing: ${missing.map((right) => showRight(right, options.leaseNamespace)).join(', ')}`,
       missing.every(({ isLocal }) => isLocal === true)
         ? 'check --lease-namespace: it must be the namespace in which deploy/furiwake.yaml grants access to Leases'

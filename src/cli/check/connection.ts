@@ -5,16 +5,16 @@ import type { RunOptions } from '../options.ts';
 import { ok } from './finding.ts';
 import type { Inspect } from './inspect.ts';
 
-/** The API server, as the kubeconfig names it. */
-export type Connection = AsyncDisposable & {
+/** The API server that the kubeconfig names. */
+export type ApiConnection = AsyncDisposable & {
   readonly server: string;
-  /** Who we are and by what: `user "furiwake" of context "furiwake" in /etc/furiwake/kubeconfig`. */
+  /** The user and the source of its credentials: `user "furiwake" of context "furiwake" in /etc/furiwake/kubeconfig`. */
   readonly identity: string;
   readonly client: Pick<KubeClient, 'get' | 'list' | 'create'>;
 };
 
 /** Reads the kubeconfig; asks the server nothing yet. Throws `KubeConfigError`. */
-export type Connect = (options: Pick<RunOptions, 'kubeconfig' | 'context'>) => Promise<Connection>;
+export type Connect = (options: Pick<RunOptions, 'kubeconfig' | 'context'>) => Promise<ApiConnection>;
 
 export function makeConnect({ machine, log, metrics }: Pick<CommandDeps, 'machine' | 'log' | 'metrics'>): Connect {
   return async ({ kubeconfig, context }) => {
@@ -31,11 +31,11 @@ export async function openConnection(
   options: Pick<RunOptions, 'kubeconfig' | 'context'>,
   connect: Connect,
   inspect: Inspect,
-): Promise<Connection | undefined> {
-  let connection: Connection | undefined;
+): Promise<ApiConnection | undefined> {
+  let connection: ApiConnection | undefined;
   await inspect('API server', 'kubeconfig', async () => {
     connection = await connect(options);
-    return ok('kubeconfig', connection.identity);
+    return ok(connection.identity);
   });
   return connection;
 }

@@ -8,8 +8,6 @@ import { counted, type Finding, named, ok, warning } from './finding.ts';
 /** Of a larger pool the first ones are asked for: those that Services get first. */
 const mostProbed = 1024n;
 
-const what = 'other machines';
-
 /** Whether another machine on a LAN of this host has an address of the pool. */
 export async function checkDuplicates(
   ranges: readonly IpRange[],
@@ -21,13 +19,12 @@ export async function checkDuplicates(
   const findLink: Placement['linkOf'] = (address) => host.linkOf(address);
   const foreign = [...firstOf(ranges)].filter(({ text }) => !own.has(text) && !needs.has(text));
   const probed = foreign.filter((address) => findLink(address) !== undefined);
-  if (foreign.length === 0) return ok(what, 'not asked: all addresses are on this host');
+  if (foreign.length === 0) return ok('not asked: all addresses are on this host');
   if (probed.length === 0)
-    return ok(what, 'not asked: the pool is in no network of this host, so a router must route it to this host');
+    return ok('not asked: the pool is in no network of this host, so a router must route it to this host');
   const found = await makeDuplicateProbe({ exec, clock, findLink })(probed, signal);
-  if (found.size === 0) return ok(what, `none on the LAN has one of ${counted(probed.length, 'address', 'addresses')}`);
+  if (found.size === 0) return ok(`none on the LAN has one of ${counted(probed.length, 'address', 'addresses')}`);
   return warning(
-    what,
     `addresses in use on the LAN: ${named(Array.from(found, ([text, mac]) => `${text} (${mac})`))}`,
     'fine if another furiwake serves them; else remove them there, or take them out of the pool',
   );

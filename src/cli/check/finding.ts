@@ -1,8 +1,8 @@
-/** How a check went: `ok`, `warning` (works, but needs attention), `problem` (furiwake cannot do its job). */
+/** The outcome of a check: `ok`, `warning` (works, but needs attention), `problem` (furiwake cannot do its job). */
 export type Mark = 'ok' | 'warning' | 'problem';
 
-/** One result of a check. `advice`: what to do, where something is to be done. */
-export type Finding = { readonly mark: Mark; readonly what: string; readonly found: string; readonly advice?: string };
+/** One result of a check. `advice`: what to do, if anything. `what`: its subject, if that is not the name of the check. */
+export type Finding = { readonly mark: Mark; readonly found: string; readonly advice?: string; readonly what?: string };
 
 /** The parts of the report, in their order. */
 export const groups = [
@@ -16,18 +16,23 @@ export const groups = [
 ] as const;
 export type Group = (typeof groups)[number];
 
-export type GroupedFinding = Finding & { readonly group: Group };
+export type GroupedFinding = Finding & { readonly group: Group; readonly what: string };
 
-export function ok(what: string, found: string): Finding {
-  return { mark: 'ok', what, found };
+export function ok(found: string): Finding {
+  return { mark: 'ok', found };
 }
 
-export function warning(what: string, found: string, advice: string): Finding {
-  return { mark: 'warning', what, found, advice };
+export function warning(found: string, advice: string): Finding {
+  return { mark: 'warning', found, advice };
 }
 
-export function problem(what: string, found: string, advice: string): Finding {
-  return { mark: 'problem', what, found, advice };
+export function problem(found: string, advice: string): Finding {
+  return { mark: 'problem', found, advice };
+}
+
+/** The finding, with a subject of its own. */
+export function about(what: string, finding: Finding): Finding {
+  return { ...finding, what };
 }
 
 const mostNamed = 5;

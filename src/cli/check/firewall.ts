@@ -26,7 +26,7 @@ export async function checkFirewall(exec: Exec, signal: AbortSignal): Promise<re
   for (const chain of chains.filter(({ hook }) => hook === 'input'))
     if (chain.policy === 'drop' || chain.table === 'firewalld' || (await endsInDrop(exec, chain, signal)))
       closed.push(chain);
-  if (closed.length === 0) return [ok('host firewall', 'no input chain of nftables drops by default')];
+  if (closed.length === 0) return [ok('no input chain of nftables drops by default')];
   return closed.map(({ family, table, name }) => {
     const tool =
       table === 'firewalld' ? 'firewalld' : chains.some((chain) => chain.name.startsWith('ufw-')) ? 'ufw' : undefined;
@@ -37,7 +37,6 @@ export async function checkFirewall(exec: Exec, signal: AbortSignal): Promise<re
       other: `accept the ports of the Services in this chain: the packets have the Service's address and port as destination`,
     }[tool ?? 'other'];
     return warning(
-      'host firewall',
       `chain ${name} of table ${family} ${table}${tool === undefined ? '' : ` (${tool})`} may drop connections to Services`,
       advice,
     );
@@ -51,12 +50,9 @@ async function list(exec: Exec, what: readonly string[], signal: AbortSignal): P
 
 /** The policy is accept, and the last rules drop or reject all packets that reach them. */
 async function endsInDrop(exec: Exec, { family, table, name }: Chain, signal: AbortSignal): Promise<boolean> {
-  const rules = new Map<string, Rule[]>();
-  for (const { rule } of await list(exec, ['table', family, table], signal)) {
-    if (rule === undefined) continue;
-    rules.set(rule.chain, [...(rules.get(rule.chain) ?? []), rule]);
-  }
-  return fateIn(rules, name) === 'dropped';
+  const rules = (await list(exec, ['table', family, table], signal)).flatMap(({ rule }) => rule ?? []);
+  const byChain = Map.groupBy(rules, ({ chain }) => chain);
+  return fateIn(byChain, name) === 'dropped';
 }
 
 type Fate = 'dropped' | 'accepted' | 'passed';

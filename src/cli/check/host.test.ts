@@ -5,11 +5,11 @@ import { expect, test } from 'vitest';
 import { type CheckScene, findIn, limits, runCheck } from '../../../test/make/check-scene.ts';
 import { jsonReply, serveHttp } from '../../http/server.ts';
 import { ExecError } from '../../ports/exec.ts';
-import type { Finding } from './finding.ts';
+import type { GroupedFinding } from './finding.ts';
 
 const failure = new ExecError('program', 1, 'Operation not supported\nand more\n');
 
-const marks = (findings: readonly Finding[]): unknown =>
+const marks = (findings: readonly GroupedFinding[]): unknown =>
   Object.fromEntries(findings.filter(({ mark }) => mark !== 'ok').map(({ mark, what }) => [what, mark]));
 
 test.each<[string, CheckScene, string, object]>([

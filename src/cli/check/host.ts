@@ -41,9 +41,9 @@ export async function checkHost(
     inspect(group, program, async () => toolFinding(versions.get(program)));
 
   await inspect('This host', 'user', async () =>
-    isRoot ? ok('user', 'root') : problem('user', 'not root', 'run it again with sudo: most checks need root'),
+    isRoot ? ok('root') : problem('not root', 'run it again with sudo: most checks need root'),
   );
-  await inspect('This host', 'Node.js', async () => ok('Node.js', machine.nodeVersion)); // an older one does not come so far
+  await inspect('This host', 'Node.js', async () => ok(machine.nodeVersion)); // an older one does not get this far
   await inspectTool('This host', 'ip');
   await inspectTool('This host', 'ss');
   await inspectTool('This host', 'perl');
@@ -58,7 +58,7 @@ export async function checkHost(
   if (has('ip'))
     await inspect('This host', 'own addresses', async () => {
       placement = await readAddresses(options.stateDir, machine, signal);
-      return ok('own addresses', [...placement.addresses().own.keys()].join(', ') || 'none');
+      return ok([...placement.addresses().own.keys()].join(', ') || 'none');
     });
   if (has('ss')) {
     const own = placement?.addresses().own;
@@ -87,42 +87,37 @@ export async function checkHost(
 function toolFinding(tool: ToolVersion | undefined): readonly Finding[] {
   if (tool === undefined) return [];
   const { program, debianPackage, version } = tool;
-  if (version === undefined)
-    return [problem(program, 'not installed', `install it (Debian: apt-get install ${debianPackage})`)];
+  if (version === undefined) return [problem('not installed', `install it (Debian: apt-get install ${debianPackage})`)];
   const short = /\d+(\.\d+)+[^\s,)]*/.exec(version)?.[0] ?? version;
-  if (program === 'haproxy' && isHaproxyTooOld(version))
-    return [problem(program, short, 'furiwake needs HAProxy 2.6 or newer')];
-  return [ok(program, short)];
+  if (program === 'haproxy' && isHaproxyTooOld(version)) return [problem(short, 'furiwake needs HAProxy 2.6 or newer')];
+  return [ok(short)];
 }
 
 async function checkStateDir(files: Files, stateDir: string): Promise<Finding> {
-  const what = 'state directory';
   try {
     const found = await findStateDir(files, stateDir);
-    return ok(what, found === 'present' ? stateDir : `${stateDir}, which run creates`);
+    return ok(found === 'present' ? stateDir : `${stateDir}, which run creates`);
   } catch (error) {
-    if (error instanceof StartError) return problem(what, error.message, 'correct --state-dir, or this folder');
+    if (error instanceof StartError) return problem(error.message, 'correct --state-dir, or this folder');
     throw error;
   }
 }
 
 function holderFinding(holder: FoundHolder): Finding {
-  const what = 'other furiwake';
-  if (holder === undefined) return ok(what, 'none is running on this host');
+  if (holder === undefined) return ok('none is running on this host');
   if (holder === 'unknown')
     return warning(
-      what,
       'one is running on this host and does not answer',
       'wait until it has ended, or end it: only one runs on a host',
     );
-  return ok(what, `furiwake ${holder.command} is running on this host (PID ${holder.pid})`);
+  return ok(`furiwake ${holder.command} is running on this host (PID ${holder.pid})`);
 }
 
 async function checkAccount(files: Files): Promise<Finding> {
-  if ((await haproxyAccount(files)) !== undefined) return ok('account', 'haproxy, for the workers of HAProxy');
+  if ((await haproxyAccount(files)) !== undefined) return ok('haproxy, for the workers of HAProxy');
   const found = 'this host has no account "haproxy": the workers of HAProxy run as root';
   const advice = 'create it (useradd --system --user-group haproxy); a running furiwake uses it after a restart';
-  return warning('account', found, advice);
+  return warning(found, advice);
 }
 
 const comfortableConnections = 10_000;
@@ -131,10 +126,6 @@ async function checkDescriptors({ files }: Platform): Promise<Finding> {
   const descriptors = await descriptorLimit(files);
   const connections = connectionLimit(descriptors);
   const found = `${connections} connections at once (${descriptors} file descriptors)`;
-  if (connections >= comfortableConnections) return ok('connection limit', found);
-  return warning(
-    'connection limit',
-    found,
-    'set LimitNOFILE= in the unit (without systemd: /etc/security/limits.conf) if you expect more',
-  );
+  if (connections >= comfortableConnections) return ok(found);
+  return warning(found, 'set LimitNOFILE= in the unit (without systemd: /etc/security/limits.conf) if you expect more');
 }

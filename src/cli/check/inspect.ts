@@ -2,8 +2,8 @@ import { isKubeError, KubeConfigError } from '../../kube/errors.ts';
 import { type Finding, type Group, type GroupedFinding, problem } from './finding.ts';
 
 /**
- * Runs one check of a group and hands on what it finds. An error in it is a problem of its own and keeps no other check
- * from running; only the signal's reason is thrown. Resolves with true where nothing found is a problem.
+ * Runs one check of a group and shows its findings. An error in it is a problem of its own and stops no other check; only
+ * the reason of the signal is thrown. Resolves with false if a finding is a problem.
  */
 export type Inspect = (
   group: Group,
@@ -20,15 +20,14 @@ export type CheckView = {
 
 export function makeInspect(view: CheckView, signal: AbortSignal): Inspect {
   return async (group, what, look) => {
-    const findings = await findingsOf(view.begin(group, what), what, look, signal);
-    for (const finding of findings) view.show({ group, ...finding });
+    const findings = await findingsOf(view.begin(group, what), look, signal);
+    for (const finding of findings) view.show({ group, what, ...finding });
     return findings.every(({ mark }) => mark !== 'problem');
   };
 }
 
 async function findingsOf(
   progress: Disposable,
-  what: string,
   look: () => Promise<Finding | readonly Finding[]>,
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
@@ -37,18 +36,15 @@ async function findingsOf(
     return [await look()].flat();
   } catch (error) {
     signal.throwIfAborted();
-    if (isKubeError(error)) return [problem(what, error.message, error.advice)];
-    if (error instanceof KubeConfigError)
-      return [
-        problem(
-          what,
-          error.message,
-          'name the right file with --kubeconfig; docs/getting-started.md shows how to create it',
-        ),
-      ];
-    const words = error instanceof Error ? error.message : String(error);
-    return [
-      problem(what, `could not be checked: ${words.replaceAll(/\s*\n\s*/g, '; ')}`, 'correct this, then check again'),
-    ];
+    return [problemOf(error)];
   }
+}
+
+const kubeconfigAdvice = 'name the right file with --kubeconfig; docs/getting-started.md shows how to create it';
+
+function problemOf(error: unknown): Finding {
+  if (isKubeError(error)) return problem(error.message, error.advice);
+  if (error instanceof KubeConfigError) return problem(error.message, kubeconfigAdvice);
+  const words = error instanceof Error ? error.message : String(error);
+  return problem(`could not be checked: ${words.replaceAll(/\s*\n\s*/g, '; ')}`, 'correct this, then check again');
 }

@@ -7,7 +7,6 @@ import { leaseName } from '../../daemon/lease-name.ts';
 import type { RunOptions } from '../options.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
 
-const what = 'Lease';
 const resource = { apiVersion: 'coordination.k8s.io/v1', plural: 'leases' };
 
 /**
@@ -25,20 +24,18 @@ export async function checkLease(
   const body = leaseBody({ namespace, name, base: undefined, identity: '', durationSeconds: 1, nowMs: 0 });
   try {
     await client.create(resourcePath(resource, { namespace }), body, { signal, query: { dryRun: 'All' } });
-    return ok(what, `${shown} can be created`);
+    return ok(`${shown} can be created`);
   } catch (error) {
-    if (isKubeError(error, 'NOT_FOUND'))
-      return problem(what, `namespace ${namespace} does not exist`, noNamespaceAdvice);
+    if (isKubeError(error, 'NOT_FOUND')) return problem(`namespace ${namespace} does not exist`, noNamespaceAdvice);
     if (isKubeError(error, 'FORBIDDEN', 'INVALID'))
-      return problem(what, `${shown} cannot be created: ${error.message}`, 'the message of the API server says why');
+      return problem(`${shown} cannot be created: ${error.message}`, 'the message of the API server says why');
     if (!isKubeError(error, 'ALREADY_EXISTS')) throw error;
   }
   const { spec } = await client.get<LeaseObject>(resourcePath(resource, { namespace, name }), { signal });
   const holder = spec.holderIdentity ?? '';
-  if (holder === '') return ok(what, `${shown} is free`);
-  if (holder === identity) return ok(what, `${shown} is held by this host`);
+  if (holder === '') return ok(`${shown} is free`);
+  if (holder === identity) return ok(`${shown} is held by this host`);
   return warning(
-    what,
     `${shown} is held by another furiwake, ${holder}, renewed at ${spec.renewTime ?? 'an unknown time'}`,
     'a furiwake here waits until that one ends, or has been silent for 15 s',
   );

@@ -13,7 +13,6 @@ type Deps = { readonly exec: Exec; readonly files: Files };
 export async function checkHaproxyPort(stateDir: string, { exec, files }: Deps, signal: AbortSignal): Promise<Finding> {
   const config = `${statePaths(stateDir).haproxy}/haproxy.cfg`;
   return checkPort({
-    what: 'port of HAProxy',
     found: `127.0.0.1:${listenPort}`,
     listeners: await findPortHolders('localhost', listenPort, exec, signal),
     isOurs: async ({ pid }) =>
@@ -30,11 +29,9 @@ export async function checkMetricsPort(
   holder: FoundHolder,
   signal: AbortSignal,
 ): Promise<Finding> {
-  const what = 'metrics address';
-  if (address === undefined) return ok(what, 'none');
+  if (address === undefined) return ok('none');
   const { host, port } = address;
   return checkPort({
-    what,
     found: `${host.includes(':') ? `[${host}]` : host}:${port}`,
     listeners: await findPortHolders(host, port, exec, signal),
     isOurs: async ({ pid }) => holder !== undefined && holder !== 'unknown' && pid === holder.pid,
@@ -43,13 +40,11 @@ export async function checkMetricsPort(
 }
 
 async function checkPort({
-  what,
   found,
   listeners,
   isOurs,
   advice,
 }: {
-  readonly what: string;
   readonly found: string;
   /** The processes of each listening socket. */
   readonly listeners: readonly (readonly PortHolder[])[];
@@ -59,7 +54,7 @@ async function checkPort({
   for (const holders of listeners) {
     const ours = await Promise.all(holders.map(isOurs));
     if (ours.includes(true)) continue;
-    return problem(what, `${found} is held by ${holders.map(holderWords)[0] ?? ''}`, advice);
+    return problem(`${found} is held by ${holders.map(holderWords)[0] ?? ''}`, advice);
   }
-  return ok(what, `${found}, ${listeners.length === 0 ? 'free' : 'held by furiwake'}`);
+  return ok(`${found}, ${listeners.length === 0 ? 'free' : 'held by furiwake'}`);
 }

@@ -20,12 +20,11 @@ const tproxyTrial = `table inet furiwake_check {
 export async function checkTproxy(exec: Exec, signal: AbortSignal): Promise<Finding> {
   try {
     await exec.run('nft', ['--check', '-f', '-'], { stdin: tproxyTrial, signal });
-    return ok('TPROXY', 'nft and the kernel can hand connections to HAProxy');
+    return ok('nft and the kernel can hand connections to HAProxy');
   } catch (error) {
     if (!(error instanceof ExecError)) throw error;
     const [line = ''] = error.stderr.trim().split('\n');
     return problem(
-      'TPROXY',
       line,
       'the kernel needs NFT_TPROXY, NFT_FIB_INET and NFT_REJECT (modprobe nft_tproxy nft_fib_inet nft_reject_inet), nft 1.0 or newer',
     );

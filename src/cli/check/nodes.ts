@@ -3,8 +3,6 @@ import type { Node } from '../../core/model/node.ts';
 import { type Probe, probeAll } from '../../health/probe.ts';
 import { counted, type Finding, named, ok, warning } from './finding.ts';
 
-const what = 'nodes';
-
 /**
  * Asks the nodes that get connections: an excluded one is only named. Where kube-proxy's health port is silent or refused
  * on all nodes, furiwake falls back to a probe of its own.
@@ -19,7 +17,6 @@ export async function checkNodes(nodes: readonly Node[], probe: Probe, signal: A
   const [healthy, alive, silent] = [those('http'), those('alive'), those('silent')];
   if (targets.size === 0)
     return warning(
-      what,
       excluded.length > 0 && active.length === 0 ? `all are excluded: ${named(excluded)}` : 'none with an address',
       'Services get addresses, and their connections are closed until a node takes them',
     );
@@ -29,12 +26,11 @@ export async function checkNodes(nodes: readonly Node[], probe: Probe, signal: A
     ...(silent.length > 0 ? [`no answer from ${named(silent)}`] : []),
     ...(excluded.length > 0 ? [`excluded: ${named(excluded)}`] : []),
   ].join('; ');
-  if (healthy.length === targets.size) return ok(what, found);
+  if (healthy.length === targets.size) return ok(found);
   if (healthy.length === 0)
     return warning(
-      what,
       found,
       `open port ${kubeProxyHealthPort} from this host to the nodes (k3s binds it to localhost); without it furiwake only distinguishes silent nodes from the others`,
     );
-  return warning(what, found, 'check these nodes and the firewalls on the way: they get no connections meanwhile');
+  return warning(found, 'check these nodes and the firewalls on the way: they get no connections meanwhile');
 }

@@ -3,9 +3,7 @@ import { isKubeError } from '../../kube/errors.ts';
 import type { KubeObject } from '../../kube/object.ts';
 import { type Finding, ok, warning } from './finding.ts';
 
-const what = 'load balancers';
-
-/** API groups that only another LoadBalancer implementation brings. */
+/** API groups that belong to another LoadBalancer implementation. */
 const products: Readonly<Record<string, string>> = {
   'metallb.io': 'MetalLB',
   'purelb.io': 'PureLB',
@@ -17,7 +15,7 @@ const products: Readonly<Record<string, string>> = {
 
 type NodeWire = KubeObject & { readonly status?: { readonly nodeInfo?: { readonly kubeletVersion?: string } } };
 
-/** Other implementations that may be alive in the cluster, by what they leave in the API. */
+/** Other implementations that may run in the cluster: those with an API group, and k3s by the version of its nodes. */
 export async function findOthers(
   client: Pick<KubeClient, 'get'>,
   nodes: readonly NodeWire[],
@@ -33,7 +31,7 @@ export async function findOthers(
     );
     for (const { name } of present) {
       const product = products[name];
-      if (product !== undefined) findings.push(warning(what, `${product}: the API has its group ${name}`, advice));
+      if (product !== undefined) findings.push(warning(`${product}: the API has its group ${name}`, advice));
     }
   } catch (error) {
     if (!isKubeError(error, 'FORBIDDEN')) throw error;
@@ -42,10 +40,9 @@ export async function findOthers(
   if (k3s !== undefined)
     findings.push(
       warning(
-        what,
         `k3s on node ${k3s.metadata.name}: its ServiceLB serves Services unless it is disabled`,
         'start k3s with --disable=servicelb, or run furiwake with --default-class=no',
       ),
     );
-  return findings.length > 0 ? findings : [ok(what, 'none found in the cluster')];
+  return findings.length > 0 ? findings : [ok('none found in the cluster')];
 }

@@ -9,15 +9,15 @@ import { StartError } from '../../daemon/errors.ts';
 import type { Platform } from '../../daemon/platform.ts';
 import { type RunOptions, siteOf } from '../options.ts';
 import type { CheckedCluster } from './cluster.ts';
-import type { Connection } from './connection.ts';
+import type { ApiConnection } from './connection.ts';
 import { checkDuplicates } from './duplicates.ts';
-import { counted, type Finding, named, ok, problem, warning } from './finding.ts';
+import { about, counted, type Finding, named, ok, problem, warning } from './finding.ts';
 import type { CheckedHost } from './host.ts';
 import type { Inspect } from './inspect.ts';
 
 export type PoolSources = Partial<CheckedCluster> & {
   readonly host: CheckedHost;
-  readonly connection: Pick<Connection, 'server' | 'client'> | undefined;
+  readonly connection: Pick<ApiConnection, 'server' | 'client'> | undefined;
 };
 
 const group = 'Address pool';
@@ -73,15 +73,8 @@ export function poolFindings(
     ...(isOwn ? ["this host's own, which Services share by port"] : counts),
   ].join('; ');
   const findings: Finding[] = [countFinding(found, { size, left, isOwn })];
-  if (excluded.size > 0)
-    findings.push(
-      ok(
-        'excluded',
-        inOrder(excluded)
-          .map(([text, why]) => `${text} (${why})`)
-          .join(', '),
-      ),
-    );
+  const shown = inOrder(excluded).map(([text, why]) => `${text} (${why})`);
+  if (shown.length > 0) findings.push(about('excluded', ok(shown.join(', '))));
   const outside = (isOwn ? [] : (services ?? [])).flatMap((service) =>
     service.status.ingressManager === fieldManager
       ? addressesOf(service).flatMap((text) => (isIn(ranges, text) ? [] : [`${service.key} (${text})`]))
@@ -89,10 +82,12 @@ export function poolFindings(
   );
   if (outside.length > 0)
     findings.push(
-      warning(
+      about(
         'outside the pool',
-        named(outside),
-        'add these addresses to --addresses: a furiwake without a record of them in its state directory does not serve them',
+        warning(
+          named(outside),
+          'add these addresses to --addresses: a furiwake without a record of them in its state directory does not serve them',
+        ),
       ),
     );
   return findings;
@@ -102,11 +97,9 @@ function countFinding(
   found: string,
   { size, left, isOwn }: { readonly size: bigint; readonly left: bigint | undefined; readonly isOwn: boolean },
 ): Finding {
-  const what = 'addresses';
-  if (size === 0n) return problem(what, found, 'name addresses that Services can have with --addresses');
-  if (isOwn || left === undefined || left > 0n) return ok(what, found);
+  if (size === 0n) return problem(found, 'name addresses that Services can have with --addresses');
+  if (isOwn || left === undefined || left > 0n) return ok(found);
   return warning(
-    what,
     found,
     'add addresses to --addresses: new Services can only share the present ones, where their ports and namespaces permit it',
   );
@@ -130,17 +123,16 @@ function isIn(ranges: Pool['ranges'], text: string): boolean {
 
 async function checkOverlap(
   options: RunOptions,
-  { client }: Pick<Connection, 'client'>,
+  { client }: Pick<ApiConnection, 'client'>,
   signal: AbortSignal,
 ): Promise<Finding> {
-  const what = 'cluster CIDRs';
   const { taken, showsServiceCidr } = await clusterRanges(client, signal);
   try {
     assertNoOverlap(options.addresses ?? [], taken);
   } catch (error) {
-    if (error instanceof StartError) return problem(what, error.message, 'choose other --addresses');
+    if (error instanceof StartError) return problem(error.message, 'choose other --addresses');
     throw error;
   }
-  if (!showsServiceCidr) return warning(what, noServiceCidrWords, 'make sure that --addresses lie outside of it');
-  return ok(what, 'no overlap with the Service and Pod CIDRs');
+  if (!showsServiceCidr) return warning(noServiceCidrWords, 'make sure that --addresses lie outside of it');
+  return ok('no overlap with the Service and Pod CIDRs');
 }

@@ -18,7 +18,7 @@ async function lasting(seconds: number, columns: number | undefined): Promise<re
   const { written, clock, inspect } = makeRig(columns);
   const done = inspect('API server', 'API server', async () => {
     await clock.sleep(seconds * 1_000 + 1, signal);
-    return ok('API server', 'there');
+    return ok('there');
   });
   await clock.advance(seconds * 1_000 + 1);
   await done;
@@ -45,7 +45,7 @@ test.each([
 
 test('each finding is written before the next check begins', async () => {
   const { written, inspect } = makeRig(undefined);
-  await inspect('Kernel', 'nft', async () => ok('nft', '1.0.6'));
+  await inspect('Kernel', 'nft', async () => ok('1.0.6'));
   await inspect('Kernel', 'TPROXY', async () => {
     expect(written.join('')).toBe('Kernel\n  ✓ nft                  1.0.6\n');
     return [];
@@ -65,7 +65,7 @@ test('a check that is aborted leaves no progress behind', async () => {
 
 test('colours mark what needs a look, and only where they are wanted', async () => {
   const { written, inspect, screen } = makeRig(undefined, true);
-  await inspect('Kernel', 'nft', async () => problem('nft', 'not installed', 'install it'));
+  await inspect('Kernel', 'nft', async () => problem('not installed', 'install it'));
   screen.conclude();
   const text = written.join('');
   expect(text).toContain('\u001b[1mKernel\u001b[22m\n  \u001b[31m✗\u001b[39m nft');
@@ -74,7 +74,7 @@ test('colours mark what needs a look, and only where they are wanted', async () 
 
 test('lines are broken between words to the width of the terminal', async () => {
   const { written, inspect } = makeRig(60);
-  await inspect('Kernel', 'nft', async () => problem('nft', 'word '.repeat(20).trim(), 'install '.repeat(9).trim()));
+  await inspect('Kernel', 'nft', async () => problem('word '.repeat(20).trim(), 'install '.repeat(9).trim()));
   const lines = written.join('').trimEnd().split('\n');
   expect(Math.max(...lines.map((each) => each.length))).toBeLessThanOrEqual(60);
   expect(lines[2]).toBe(`${' '.repeat(25)}word word word word word word word`);
@@ -83,6 +83,6 @@ test('lines are broken between words to the width of the terminal', async () => 
 
 test('no escape sequence and no line break of what a check found reaches the terminal', async () => {
   const { written, inspect } = makeRig(undefined);
-  await inspect('Kernel', 'nft', async () => ok('nft', 'a\n\u001b[2Jb'));
+  await inspect('Kernel', 'nft', async () => ok('a\n\u001b[2Jb'));
   expect(written.at(-1)).toMatch(/ a \[2Jb\n$/);
 });

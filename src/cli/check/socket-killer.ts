@@ -4,7 +4,6 @@ import type { Clock } from '../../ports/clock.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import { type Finding, ok, warning } from './finding.ts';
 
-const what = 'ss -K';
 const advice =
   'connections of a deleted Service continue until client or server end them; furiwake needs a kernel with INET_DIAG_DESTROY to reset them';
 
@@ -33,10 +32,10 @@ export async function checkSocketKiller(exec: Exec, clock: Clock, signal: AbortS
       { signal: deadline },
     );
     await ended;
-    return ok(what, 'can end the connections of a Service that is deleted');
+    return ok('can end the connections of a Service that is deleted');
   } catch (error) {
     signal.throwIfAborted();
-    return warning(what, error instanceof ExecError ? error.message : 'cannot end a connection', advice);
+    return warning(error instanceof ExecError ? error.message : 'cannot end a connection', advice);
   } finally {
     server.close();
     for (const socket of sockets) socket.destroy(); // one that stays open keeps this process alive

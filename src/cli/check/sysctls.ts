@@ -1,6 +1,6 @@
 import type { Exec } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
-import { type Finding, ok, warning } from './finding.ts';
+import { about, type Finding, ok, warning } from './finding.ts';
 
 /** Kernel settings with which packets are dropped silently on a load-balancer host. */
 export async function checkSysctls(files: Files, exec: Exec, signal: AbortSignal): Promise<readonly Finding[]> {
@@ -22,20 +22,24 @@ export async function checkSysctls(files: Files, exec: Exec, signal: AbortSignal
   const silent = await highest('arp_ignore');
   const forwards = (await read('ipv4/ip_forward')) === 1;
   return [
-    strict.length === 0 || interfaces.length === 1
-      ? ok('rp_filter', strict.length === 0 ? 'not strict' : `strict on ${strict.join(', ')}, the only link`)
-      : warning(
-          'rp_filter',
-          `strict on ${strict.join(', ')}`,
-          'packets of clients to which the route leaves by another link are dropped silently: set net.ipv4.conf.*.rp_filter to 2 or 0 if there are such clients',
-        ),
-    silent.length === 0
-      ? ok('arp_ignore', 'the host answers ARP for added addresses')
-      : warning(
-          'arp_ignore',
-          `set on ${silent.join(', ')}`,
-          'the host does not answer ARP for the addresses that furiwake adds to furiwake0, …: set net.ipv4.conf.*.arp_ignore to 0, unless the addresses are routed to this host',
-        ),
-    ok('ip_forward', forwards ? 'on (not needed: connections end here)' : 'off (not needed: connections end here)'),
+    about(
+      'rp_filter',
+      strict.length === 0 || interfaces.length === 1
+        ? ok(strict.length === 0 ? 'not strict' : `strict on ${strict.join(', ')}, the only link`)
+        : warning(
+            `strict on ${strict.join(', ')}`,
+            'packets of clients to which the route leaves by another link are dropped silently: set net.ipv4.conf.*.rp_filter to 2 or 0 if there are such clients',
+          ),
+    ),
+    about(
+      'arp_ignore',
+      silent.length === 0
+        ? ok('the host answers ARP for added addresses')
+        : warning(
+            `set on ${silent.join(', ')}`,
+            'the host does not answer ARP for the addresses that furiwake adds to furiwake0, …: set net.ipv4.conf.*.arp_ignore to 0, unless the addresses are routed to this host',
+          ),
+    ),
+    about('ip_forward', ok(`${forwards ? 'on' : 'off'} (not needed: connections end here)`)),
   ];
 }

@@ -3,7 +3,7 @@ import { PersistentMap } from '../../core/persistent-map.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
 import type { Refusals } from '../../ports/host.ts';
 import { capOf, isSafeNodeName, renderConfig, type Servers, serversOf, type Settings } from './config.ts';
-import { type Entries, type Entry, entryOf } from './entries.ts';
+import { type Entries, type MapEntry, entryOf } from './entries.ts';
 
 /** The desired state of HAProxy for one table. */
 export type Desired = {
@@ -23,7 +23,7 @@ export type Desired = {
 /** The desired state for `table`, after `before`: unchanged parts keep their identity. */
 export function planDesired(settings: Settings, table: TrafficTable, before: Desired | undefined): Desired {
   const cap = capOf(settings.maxConnections);
-  const changes = new Map<ListenerKey, Entry | undefined>();
+  const changes = new Map<ListenerKey, MapEntry | undefined>();
   const refusals = new Map(before?.refusals);
   const known = before?.table.listeners ?? PersistentMap.empty();
   for (const key of PersistentMap.changedKeys(known, table.listeners)) {
@@ -39,7 +39,7 @@ export function planDesired(settings: Settings, table: TrafficTable, before: Des
     table,
     servers,
     unsafeNodes: isSame ? before.unsafeNodes : [...table.nodes.keys()].filter((name) => !isSafeNodeName(name)),
-    entries: (before?.entries ?? PersistentMap.empty<ListenerKey, Entry>()).with(changes),
+    entries: (before?.entries ?? PersistentMap.empty<ListenerKey, MapEntry>()).with(changes),
     refusals,
     config: isSame ? before.config : renderConfig(settings, servers),
     bareConfig: before?.bareConfig ?? renderConfig(settings, { 4: [], 6: [] }),

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { listener } from '../../../test/make/table.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import type { Listener } from '../../core/traffic/table.ts';
-import { type Entries, type Entry, type EntryChange, entryOf, makeHeldEntries } from './entries.ts';
+import { type Entries, type MapEntry, type EntryChange, entryOf, makeHeldEntries } from './entries.ts';
 
 /** Twelve places for listeners, three variants of each (another target port; the last one cannot be served). */
 const pool: readonly Listener[] = Array.from({ length: 36 }, (_, index) =>
@@ -13,7 +13,7 @@ const someListeners = fc
   .shuffledSubarray([...pool])
   .map((rows) => [...new Map(rows.map((each) => [each.key, each])).values()]);
 function entriesOf(listeners: readonly Listener[]): Entries {
-  return PersistentMap.empty<Listener['key'], Entry>().with(
+  return PersistentMap.empty<Listener['key'], MapEntry>().with(
     listeners.map((each) => {
       const entry = entryOf(each, 100);
       return [each.key, 'key' in entry ? entry : undefined];

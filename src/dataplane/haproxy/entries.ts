@@ -7,10 +7,10 @@ import { type Listener, nodesBackend } from '../../core/traffic/table.ts';
  * An entry of the map: `VIP|port` → `backend|target port|cap|Service`. A single value, so that one `set map` changes
  * everything.
  */
-export type Entry = { readonly key: string; readonly value: string };
+export type MapEntry = { readonly key: string; readonly value: string };
 
 /** An unchanged entry keeps its identity. */
-export type Entries = PersistentMap<ListenerKey, Entry>;
+export type Entries = PersistentMap<ListenerKey, MapEntry>;
 
 /** `VIP|port`; `|` and not `:`, so that IPv6 is unambiguous. */
 export function entryKey({ address, port }: Pick<Listener, 'address' | 'port'>): string {
@@ -23,7 +23,7 @@ function serviceId(service: ServiceKey): string {
 }
 
 /** The entry of a listener, or why HAProxy cannot serve it: another protocol, another backend, a port out of range. */
-export function entryOf(listener: Listener, cap: number): Entry | { readonly refusal: string } {
+export function entryOf(listener: Listener, cap: number): MapEntry | { readonly refusal: string } {
   const { address, backend, port, protocol, service, targetPort } = listener;
   if (protocol !== 'TCP') return { refusal: `HAProxy cannot serve ${protocol}` };
   if (!isPort(port) || !isPort(targetPort)) return { refusal: `invalid port ${isPort(port) ? targetPort : port}` };
@@ -36,7 +36,7 @@ export function isPort(port: number): boolean {
 }
 
 /** One line of the map file. */
-export function entryLine({ key, value }: Entry): string {
+export function entryLine({ key, value }: MapEntry): string {
   return `${key} ${value}\n`;
 }
 

@@ -14,7 +14,7 @@ import { type Desired, planDesired } from './desired.ts';
 import type { HaproxyFiles } from './haproxy-files.ts';
 import type { HaproxyProcess } from './process.ts';
 import { makeRefused } from './refused.ts';
-import { type Applied, applyRemovals, applyUpserts, type Held, readHeld, removeLeftovers } from './worker.ts';
+import { type Applied, applyRemovals, applyUpserts, type WorkerContents, readHeld, removeLeftovers } from './worker.ts';
 
 /**
  * Keeps one HAProxy equal to one table; one call at a time.
@@ -77,13 +77,13 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
 
   let desired: Desired | undefined;
   /** `undefined`: not known for certain, must be read before the next change. */
-  let held: Held | undefined;
+  let held: WorkerContents | undefined;
   let pid: number | undefined;
   let hasMet = false;
   let fileProblem: unknown;
   const refused = makeRefused();
 
-  const read = async (signal: AbortSignal): Promise<Held> => {
+  const read = async (signal: AbortSignal): Promise<WorkerContents> => {
     const present = await readHeld(api, map, signal);
     if (!hasMet) adopt(present);
     hasMet = true;
@@ -97,7 +97,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
   };
 
   /** A process of an earlier furiwake. */
-  const adopt = (present: Held): void => {
+  const adopt = (present: WorkerContents): void => {
     for (const family of families) {
       const servers = [...(present.servers.get(nodesBackend(family))?.values() ?? [])];
       if (servers.length > 0) health[family].adopt(servers.some(({ isChecked }) => isChecked));
@@ -141,7 +141,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
   };
 
   /** One attempt to get a worker that runs the program, with its contents. */
-  const bring = async (signal: AbortSignal): Promise<Held> => {
+  const bring = async (signal: AbortSignal): Promise<WorkerContents> => {
     let present = held ?? (await read(signal).catch(unlessUnreachable));
     if (present === undefined) {
       if ((await recover(signal)) === 'busy')

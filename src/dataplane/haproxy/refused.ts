@@ -1,7 +1,7 @@
 import type { ListenerKey } from '../../core/model/names.ts';
 import { type NodeServer, serverId } from './config.ts';
 import type { Desired } from './desired.ts';
-import type { Entry } from './entries.ts';
+import type { MapEntry } from './entries.ts';
 import type { Applied } from './worker.ts';
 
 /** The entries and servers that HAProxy refused: skipped until they change, or until all are retried. */
@@ -17,7 +17,7 @@ export type Refused = {
 };
 
 export function makeRefused(): Refused {
-  const entries = new Map<ListenerKey, { readonly entry: Entry; readonly words: string }>();
+  const entries = new Map<ListenerKey, { readonly entry: MapEntry; readonly words: string }>();
   const servers = new Map<string, { readonly address: string; readonly words: string }>();
   const isTaken = (server: NodeServer): boolean => servers.get(serverId(server))?.address !== server.address.text;
   return {

@@ -3,13 +3,13 @@ import { node, tableOf } from '../../../test/make/table.ts';
 import type { TrafficNode } from '../../core/traffic/table.ts';
 import type { ServerLine } from './answers.ts';
 import { type Servers, serversOf } from './config.ts';
-import { type Held, leftoverServers, serverUpserts } from './worker.ts';
+import { type WorkerContents, leftoverServers, serverUpserts } from './worker.ts';
 
 function wanted(...nodes: readonly TrafficNode[]): Servers {
   return serversOf(tableOf([], nodes));
 }
 
-function held(...states: readonly (Partial<ServerLine> & Pick<ServerLine, 'server'>)[]): Held['servers'] {
+function held(...states: readonly (Partial<ServerLine> & Pick<ServerLine, 'server'>)[]): WorkerContents['servers'] {
   const servers = new Map<string, Map<string, ServerLine>>();
   for (const state of states) {
     const defaults = {
@@ -24,7 +24,7 @@ function held(...states: readonly (Partial<ServerLine> & Pick<ServerLine, 'serve
   return servers;
 }
 
-function commands(present: Held['servers'], servers: Servers, isChecked: boolean): readonly string[] {
+function commands(present: WorkerContents['servers'], servers: Servers, isChecked: boolean): readonly string[] {
   return serverUpserts(present, servers, () => isChecked).map(({ command }) => command);
 }
 

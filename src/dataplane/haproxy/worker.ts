@@ -14,7 +14,7 @@ import {
 import { type Entries, type EntryChange, type HeldEntries, makeHeldEntries } from './entries.ts';
 
 /** The contents of a worker: its program, its map, and the servers by backend and name. */
-export type Held = {
+export type WorkerContents = {
   readonly pid: number;
   /** `undefined`: not a program of furiwake. */
   readonly program: ProgramId | undefined;
@@ -23,7 +23,7 @@ export type Held = {
 };
 
 /** Reads the contents of the serving worker. */
-export async function readHeld(api: RuntimeApi, map: string, signal: AbortSignal): Promise<Held> {
+export async function readHeld(api: RuntimeApi, map: string, signal: AbortSignal): Promise<WorkerContents> {
   const [info = '', entries = ''] = await api.ask(['show info', `show map ${map}`], signal);
   const process = parseInfo(info);
   return {
@@ -34,7 +34,7 @@ export async function readHeld(api: RuntimeApi, map: string, signal: AbortSignal
   };
 }
 
-async function readServers(api: RuntimeApi, signal: AbortSignal): Promise<Held['servers']> {
+async function readServers(api: RuntimeApi, signal: AbortSignal): Promise<WorkerContents['servers']> {
   const [answer = ''] = await api.ask(['show servers state'], signal);
   const servers = new Map<string, Map<string, ServerLine>>();
   for (const state of parseServersState(answer)) {
@@ -53,7 +53,7 @@ export type WorkerDeps = {
 
 export type Applied = {
   /** The contents of the worker after the change, if no part was refused. */
-  readonly held: Held;
+  readonly held: WorkerContents;
   /** The number of repaired differences. */
   readonly changes: number;
   /** The refusals of the worker with its messages: entries by their key, servers by their ID. */
@@ -67,7 +67,7 @@ const nothing: ReadonlyMap<string, string> = new Map();
 /** Adds and sets everything that the worker lacks, servers before the entries that use them. */
 export async function applyUpserts(
   deps: WorkerDeps,
-  held: Held,
+  held: WorkerContents,
   wanted: Wanted,
   signal: AbortSignal,
 ): Promise<Applied> {
@@ -96,7 +96,7 @@ export async function applyUpserts(
  */
 export async function applyRemovals(
   deps: WorkerDeps,
-  held: Held,
+  held: WorkerContents,
   wanted: Wanted,
   signal: AbortSignal,
 ): Promise<Applied> {
@@ -117,10 +117,10 @@ export async function applyRemovals(
 /** Deletes the servers that the table no longer has and that have no connections; the others drain. */
 export async function removeLeftovers(
   api: RuntimeApi,
-  servers: Held['servers'],
+  servers: WorkerContents['servers'],
   wanted: Servers,
   signal: AbortSignal,
-): Promise<Held['servers']> {
+): Promise<WorkerContents['servers']> {
   const leftover = leftoverServers(servers, wanted);
   if (leftover.length === 0) return servers;
   const backends = new Set(leftover.map(({ backend }) => backend));
@@ -174,7 +174,7 @@ export type ServerCommand = { readonly id: string; readonly command: string };
 
 /** The commands that add missing servers and set differing ones. */
 export function serverUpserts(
-  held: Held['servers'],
+  held: WorkerContents['servers'],
   wanted: Servers,
   isChecked: (family: Family) => boolean,
 ): readonly ServerCommand[] {
@@ -202,7 +202,7 @@ function serverChanges(present: ServerLine | undefined, server: NodeServer, isCh
 }
 
 /** The servers that the table no longer has. */
-export function leftoverServers(held: Held['servers'], wanted: Servers): readonly ServerLine[] {
+export function leftoverServers(held: WorkerContents['servers'], wanted: Servers): readonly ServerLine[] {
   return ([4, 6] as const).flatMap((family) => {
     const kept = new Set<string>(wanted[family].map(({ node }) => node));
     return [...(held.get(nodesBackend(family))?.values() ?? [])].filter(({ server }) => !kept.has(server));

@@ -41,7 +41,7 @@ const maxSessionElements = 200;
 const transactionMs = 30_000;
 
 /** A table that the kernel has acknowledged. */
-type Held = {
+type AcknowledgedTable = {
   readonly generation: number;
   readonly hasOwnAddresses: boolean;
   /** Chains, rules and sets as nft listed them right after their creation. */
@@ -58,7 +58,7 @@ export function makeKernelTable(deps: {
   const session = makeNftSession({ exec, clock, lifetime });
   const transactions = metrics.counter('furiwake_nftables_transactions_total', 'Transactions sent to nft', ['kind']);
 
-  let held: Held | undefined;
+  let held: AcknowledgedTable | undefined;
   /** False while a transaction runs, and when its outcome is unknown. */
   let isCertain = false;
   let generation = Math.floor(clock.now()) % 2 ** 31; // not one that an earlier process used

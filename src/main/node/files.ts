@@ -5,14 +5,7 @@ import type { Files } from '../../ports/files.ts';
 
 /** Files on this machine's disk. */
 export const systemFiles: Files = {
-  read: async (file) => {
-    try {
-      return await readFile(file, 'utf8');
-    } catch (error) {
-      if (isMissing(error)) return undefined;
-      throw error;
-    }
-  },
+  read: (file) => unlessMissing(readFile(file, 'utf8'), undefined),
   // Without fsync, which would delay each address by milliseconds or more; `sync` does that.
   write: async (file, text, mode = 0o600) => {
     const temporary = `${file}.new`;
@@ -28,38 +21,23 @@ export const systemFiles: Files = {
     await using folder = await open(path.dirname(file), constants.O_RDONLY | constants.O_DIRECTORY);
     await folder.sync(); // the name, which `write` moved to another file
   },
-  exists: async (file) => {
-    try {
-      await lstat(file);
-      return true;
-    } catch (error) {
-      if (isMissing(error)) return false;
-      throw error;
-    }
-  },
+  exists: async (file) => (await unlessMissing(lstat(file), undefined)) !== undefined,
   stat: async (file) => {
-    try {
-      const found = await stat(file);
-      return { isFolder: found.isDirectory(), uid: found.uid, mode: found.mode & 0o7777 };
-    } catch (error) {
-      if (isMissing(error)) return undefined;
-      throw error;
-    }
+    const found = await unlessMissing(stat(file), undefined);
+    return found && { isFolder: found.isDirectory(), uid: found.uid, mode: found.mode & 0o7777 };
   },
-  list: async (folder) => {
-    try {
-      return (await readdir(folder)).sort();
-    } catch (error) {
-      if (isMissing(error)) return [];
-      throw error;
-    }
-  },
+  list: async (folder) => (await unlessMissing<string[], string[]>(readdir(folder), [])).sort(),
   remove: (file) => rm(file, { force: true, recursive: true }),
   makeFolder: (folder, mode = 0o700) => makeFolder(folder, mode),
 };
 
-function isMissing(error: unknown): boolean {
-  return (error as NodeJS.ErrnoException).code === 'ENOENT';
+async function unlessMissing<T, D>(found: Promise<T>, byDefault: D): Promise<T | D> {
+  try {
+    return await found;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    return byDefault;
+  }
 }
 
 /** Not with `recursive: true`, with which Node tries forever if no folder can be created, as below /proc. */

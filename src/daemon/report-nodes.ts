@@ -5,7 +5,7 @@ import type { Store } from '../kube/store.ts';
 import { reasons } from '../core/reasons.ts';
 
 /** Records an event on each node that gets no connections because it has no address; until `signal` aborts. */
-export async function tellNodes(nodes: Store<Node>, events: EventSender, signal: AbortSignal): Promise<void> {
+export async function reportNodes(nodes: Store<Node>, events: EventSender, signal: AbortSignal): Promise<void> {
   const look = (names: Iterable<string>): void => {
     for (const name of names) {
       const node = nodes.objects().get(name);

@@ -8,14 +8,14 @@ import type { Log } from '../ports/log.ts';
  * The lifetime of the addresses that furiwake added. Without an extension the kernel removes them, so that a host whose
  * furiwake is dead or hangs does not answer for an address that another host has taken over.
  */
-export type Lifetime = {
+export type AddressLifetime = {
   /** See `Placement.keepUntil`. Returns at once. */
   keepUntil(untilMs: number | undefined): void;
-  /** Tells the kernel, until `signal` aborts. */
+  /** Sets the lifetime in the kernel, until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;
 };
 
-export function makeLifetime({
+export function makeAddressLifetime({
   placement,
   clock,
   log,
@@ -23,7 +23,7 @@ export function makeLifetime({
   readonly placement: Pick<Placement, 'keepUntil'>;
   readonly clock: Clock;
   readonly log: Log;
-}): Lifetime {
+}): AddressLifetime {
   let last: number | undefined;
   const due = makeLatch();
   return {
