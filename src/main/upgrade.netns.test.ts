@@ -80,10 +80,7 @@ async function installRelease(
   // The table of 0.1.0 differs from the present one only in its comment.
   const table = await fromRepository(
     'src/dataplane/nftables/__golden__/open-listeners.nft',
-    [
-      'managed by furiwake: external changes are reverted',
-      'furiwake keeps this table: what others change here is put back',
-    ],
+    ['managed by furiwake: external changes are reverted', 'furiwake 0.1.0'],
     ['10.50.0.1', web],
     ['10.50.0.2 . 443', `${dns} . 53`],
     ['10.50.0.2\n', `${dns}\n`],
