@@ -138,7 +138,6 @@ function servingOf(input: StatusInput, failures: readonly Verdict[]): Finding {
       ? []
       : [{ reason: 'NoNodes', message: `no node takes connections for ${ip.text}: ${trouble}` }];
   });
-  if (troubles.length === served.length) return no('NoNodes', sentences(troubles));
   const { sourceRanges } = service.spec;
   const ranges = planSourceRanges(sourceRanges, listenersOf(assignment), input.isOverBudget);
   const closed = closedFamilies(
@@ -154,6 +153,8 @@ function servingOf(input: StatusInput, failures: readonly Verdict[]): Finding {
   const limits = rangeTroubles(ranges, closed);
   // The first one is the reason.
   const shortcomings = [...(isClosed ? [...limits, ...partly] : [...partly, ...limits]), ...ignoredFields(service)];
+  if (troubles.length === served.length)
+    return no('NoNodes', sentences([...partly, ...limits, ...ignoredFields(service)]));
   if (input.hasEndpoints === false) {
     const verdict: Verdict = { reason: 'NoEndpoints', message: 'the Service has no ready endpoints' };
     return no('NoEndpoints', sentences([verdict, ...shortcomings]));

@@ -120,6 +120,13 @@ describe('the condition Serving', () => {
       ['invalid CIDR', 'closed to all IPv4 clients', 'UDP port 53', 'sessionAffinity'],
     ],
     [
+      'no nodes before all else',
+      { ports: [tcp(53), udp], sessionAffinity: 'ClientIP', sourceRanges: ['x'] },
+      [],
+      'False NoNodes',
+      ['no node takes connections for 192.0.2.8', 'UDP port 53', 'invalid CIDR', 'sessionAffinity'],
+    ],
+    [
       'ranges that close the one family, while the other has no nodes',
       { ...dual, sourceRanges: ['2001:db8::/32'] },
       ipv4Only,
