@@ -1,4 +1,5 @@
 import { untilAborted } from '../async/abort.ts';
+import { type Latch, makeLatch } from '../async/latch.ts';
 import { superviseAll } from '../async/supervise-all.ts';
 import type { Term } from '../controller/controller.ts';
 import { type Acquisition, type Lease, NoNamespaceError } from '../kube/lease.ts';
@@ -88,8 +89,15 @@ async function leadTerms(deps: LeadershipDeps, work: Work, signal: AbortSignal):
     isWithdrawn = true;
     deps.setServing(false);
   };
-  const keepAddresses = (): void =>
-    deps.keepAddressesUntil(mayServeWithoutLease(deps) ? undefined : lease.heldUntilMs() + spareMs);
+  const tried = makeLatch();
+  /** -1: not set yet. */
+  let keptUntilMs: number | undefined = -1;
+  const onTried = (): void => {
+    tried.set();
+    const untilMs = mayServeWithoutLease(deps) ? undefined : lease.heldUntilMs() + spareMs;
+    if (untilMs !== keptUntilMs) deps.keepAddressesUntil(untilMs);
+    keptUntilMs = untilMs;
+  };
   while (!signal.aborted) {
     const { before, tenure } = await acquire(deps, withdraw, signal);
     const succession = tenures.successionTo(before);
@@ -125,9 +133,9 @@ async function leadTerms(deps: LeadershipDeps, work: Work, signal: AbortSignal):
     await superviseAll(
       [
         (until) => work(term, until),
-        (until) => fence(deps, onRenewed, until),
+        (until) => fence(deps, tried, onRenewed, until),
         async (until) => {
-          const loss = await lease.hold(until, keepAddresses);
+          const loss = await lease.hold(until, onTried);
           if (loss === undefined) return;
           // A Lease with the host's own identity may be from an etcd backup, which must not cause an outage.
           const isKept = loss.holder === deps.identity && !deps.hasOthers();
@@ -193,11 +201,13 @@ async function acquire(deps: LeadershipDeps, withdraw: () => void, signal: Abort
 
 export const noNamespaceAdvice = 'kubectl apply -f deploy/furiwake.yaml, or name another one with --lease-namespace';
 
-const lookMs = 1_000;
-
-/** Withdraws this host while its Lease is not renewed, unless it has always been alone. */
+/**
+ * Withdraws this host while its Lease is not renewed, unless it has always been alone. `tried` is set after each attempt to
+ * renew it: that may also show another candidate.
+ */
 async function fence(
   { lease, hasOthers, onLeaseLoss, clock, log }: LeadershipDeps,
+  tried: Latch,
   onRenewed: (isRenewed: boolean) => void,
   signal: AbortSignal,
 ): Promise<void> {
@@ -218,7 +228,7 @@ async function fence(
         );
         onRenewed(false);
       }
-      await clock.sleep(lookMs, signal);
+      await tried.wait(signal);
     }
   }
 }

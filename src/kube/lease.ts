@@ -36,9 +36,9 @@ export type Lease = {
   acquire(signal: AbortSignal, onHolder?: (holder: LeaseHolder) => void): Promise<Acquisition>;
   /**
    * Renews the Lease until it is lost or `signal` aborts (`undefined`). An unreachable API server does not end it.
-   * `onHeld` is called at the start and after each renewal.
+   * `onTried` is called at the start and after each attempt to renew it.
    */
-  hold(signal: AbortSignal, onHeld?: () => void): Promise<LeaseLoss | undefined>;
+  hold(signal: AbortSignal, onTried?: () => void): Promise<LeaseLoss | undefined>;
   /** Another host can take it at once. Without effect if this process does not hold it; a failure is logged. */
   release(): Promise<void>;
   /** False before `acquire`, after a loss, and if the last renewal is older than 10 s: then furiwake must not write. */
@@ -254,11 +254,11 @@ export function makeLease({
         await clock.sleep(retryEveryMs * (1 + random() / 5), signal);
       }
     },
-    hold: async (signal, onHeld = () => undefined) => {
+    hold: async (signal, onTried = () => undefined) => {
       const backoff = makeBackoff(renewRetry);
       let waitMs = renewEveryMs;
-      onHeld();
       for (;;) {
+        onTried();
         try {
           await clock.sleep(waitMs, signal);
           const turn = await tryRenew(signal);
@@ -266,7 +266,6 @@ export function makeLease({
           backoff.reset();
           switch (turn) {
             case 'held':
-              onHeld();
               waitMs = renewEveryMs;
               break;
             case 'free':
