@@ -1,5 +1,6 @@
 import { afterAll, expect, test } from 'vitest';
 import { ip } from '../../test/make/service.ts';
+import { addressesOf } from '../../test/make/table.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import type { Exec } from '../ports/exec.ts';
@@ -36,6 +37,46 @@ test('a machine with the same address is logged once while it has it, and again 
   expect(await look()).toBe(2);
   answer = new Map([[a.text, '02:00:00:00:00:77']]);
   expect(await look()).toBe(3);
+});
+
+test('the duplicates are reported while they last, and only of the addresses that this host still has', async () => {
+  let answer = new Map([
+    [a.text, mac],
+    [b.text, mac],
+  ]);
+  let gate = Promise.resolve();
+  const { watch, clock } = makeRig(async () => {
+    await gate;
+    return answer;
+  });
+  const changes: ReadonlyMap<string, string>[] = [];
+  const end = watch.onDuplicates(() => changes.push(watch.duplicates()));
+  const look = async (): Promise<void> => {
+    watch.look([a, b]);
+    await clock.advance(1);
+  };
+  await look();
+  await look();
+  expect(changes).toEqual([answer]);
+  watch.retain(addressesOf(a.text));
+  watch.retain(addressesOf(a.text));
+  expect(changes.slice(1)).toEqual([new Map([[a.text, mac]])]);
+
+  const open = Promise.withResolvers<void>();
+  gate = open.promise;
+  await look();
+  watch.retain(addressesOf(a.text)); // during the probe
+  open.resolve();
+  await clock.advance(1);
+  expect(watch.duplicates()).toEqual(new Map([[a.text, mac]]));
+
+  answer = new Map();
+  await look();
+  expect(watch.duplicates()).toEqual(new Map());
+  end();
+  answer = new Map([[b.text, mac]]);
+  await look();
+  expect(changes).toHaveLength(3);
 });
 
 test('addresses that are added during a probe are probed together afterwards', async () => {

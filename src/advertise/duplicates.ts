@@ -1,9 +1,11 @@
 import { unlessAborted } from '../async/abort.ts';
 import { makeLatch } from '../async/latch.ts';
+import { makeSubscribers } from '../async/subscribers.ts';
 import { makeTrouble } from '../async/trouble.ts';
 import type { Ip } from '../core/ip/ip.ts';
 import type { Clock } from '../ports/clock.ts';
 import { type Exec, ExecError } from '../ports/exec.ts';
+import type { Addresses, Advertiser } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
 import { decodeNeighbour, type FindLink, linesOf, probeOf } from './frames.ts';
 
@@ -98,9 +100,11 @@ export function makeDuplicateProbe(deps: {
 }
 
 /** Detects machines on the LAN that have the same address as this host, and logs them. */
-export type DuplicateWatch = {
+export type DuplicateWatch = Pick<Advertiser, 'duplicates' | 'onDuplicates'> & {
   /** Probes the LAN for these addresses of this host. Returns at once. */
   look(addresses: readonly Ip[]): void;
+  /** From now on this host has only these addresses. */
+  retain(addresses: Addresses): void;
   /** Until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;
 };
@@ -113,10 +117,22 @@ export function makeDuplicateWatch(deps: {
   const { probe, clock, log } = deps;
   const trouble = makeTrouble({ what: 'looking for duplicate addresses', log, monotonic: () => clock.monotonic() });
   const wake = makeLatch();
-  const due = new Map<string, Ip>();
-  /** As logged: text of the address → MAC. */
-  const told = new Map<string, string>();
+  let due = new Map<string, Ip>();
+  let probed = new Map<string, Ip>();
+  let duplicates: ReadonlyMap<string, string> = new Map();
+  const subscribers = makeSubscribers();
+  const set = (next: ReadonlyMap<string, string>): void => {
+    if (isSame(duplicates, next)) return;
+    duplicates = next;
+    subscribers.tell();
+  };
   return {
+    duplicates: () => duplicates,
+    onDuplicates: subscribers.subscribe,
+    retain: (addresses) => {
+      for (const batch of [due, probed]) for (const text of batch.keys()) if (!addresses.has(text)) batch.delete(text);
+      set(new Map([...duplicates].filter(([text]) => addresses.has(text))));
+    },
     look: (addresses) => {
       for (const address of addresses) due.set(address.text, address);
       if (due.size > 0) wake.set();
@@ -124,18 +140,19 @@ export function makeDuplicateWatch(deps: {
     run: async (signal) => {
       for (;;) {
         await wake.wait(signal);
-        const batch = [...due.values()];
-        due.clear();
+        [probed, due] = [due, new Map()];
         try {
-          const found = await probe(batch, signal);
-          for (const { text } of batch) {
+          const found = await probe([...probed.values()], signal);
+          const next = new Map(duplicates);
+          for (const text of probed.keys()) {
             const mac = found.get(text);
-            if (mac === undefined) told.delete(text);
-            else if (told.get(text) !== mac) {
-              told.set(text, mac);
+            if (mac === undefined) next.delete(text);
+            else if (next.get(text) !== mac) {
+              next.set(text, mac);
               log.warn({ address: text, mac }, `${text} is also in use by another machine on the LAN; remove it there`);
             }
           }
+          set(next);
           trouble.over();
         } catch (error) {
           signal.throwIfAborted();
@@ -144,4 +161,8 @@ export function makeDuplicateWatch(deps: {
       }
     },
   };
+}
+
+function isSame(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean {
+  return a.size === b.size && [...a].every(([address, mac]) => b.get(address) === mac);
 }

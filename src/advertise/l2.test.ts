@@ -21,6 +21,8 @@ type Rig = {
   readonly takeSent: () => readonly string[];
   /** The addresses probed on the LAN, as texts. */
   readonly looked: readonly string[];
+  /** The addresses of which duplicates matter, as texts. */
+  readonly retained: readonly string[];
   link: typeof lan | undefined;
 };
 
@@ -28,6 +30,7 @@ function makeRig(): Rig {
   const clock = virtualClock();
   const sent: string[] = [];
   const looked: string[] = [];
+  const retained: string[] = [];
   const rig: Rig = {
     advertiser: makeL2Advertiser({
       sender: {
@@ -41,6 +44,9 @@ function makeRig(): Rig {
               .toSorted()
               .join(' '),
           ),
+        retain: (addresses) => void retained.push([...addresses.keys()].toSorted().join(' ')),
+        duplicates: () => new Map(),
+        onDuplicates: () => () => undefined,
         run: untilAborted,
       },
       findLink: ({ text }: Ip) => (text.startsWith('203.') ? undefined : rig.link),
@@ -50,6 +56,7 @@ function makeRig(): Rig {
     sent,
     takeSent: () => sent.splice(0),
     looked,
+    retained,
     link: lan,
   };
   void rig.advertiser.run(lifetime.signal).catch(() => undefined); // it ends with the test
@@ -89,10 +96,11 @@ test('addresses that are added one by one are repeated together', async () => {
 });
 
 test('a known address is not announced, and a removed one is not repeated', async () => {
-  const { advertiser, clock, sent } = makeRig();
+  const { advertiser, clock, sent, retained } = makeRig();
   advertiser.advertise(both);
   advertiser.advertise(addressesOf('192.0.2.8', '192.0.2.9'));
   advertiser.advertise(addressesOf('192.0.2.8'));
+  expect(retained.at(-1)).toBe('192.0.2.8');
   await clock.advance(60_000);
   expect(sent).toEqual(['0: 2', '5: 1', '30: 1']);
 });

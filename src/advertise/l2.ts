@@ -17,8 +17,8 @@ const batchMs = 500;
 
 /**
  * Gratuitous ARP and unsolicited neighbour advertisements for the addresses of this host: at once, and again after 5 and
- * 30 seconds. Another machine that answers for one of them is logged. The address is announced nevertheless: a Service
- * must not stop because some machine on the LAN claims its address.
+ * 30 seconds. Another machine that answers for one of them is logged and reported. The address is announced nevertheless
+ * (ADR 0013).
  */
 export function makeL2Advertiser(deps: {
   readonly sender: FrameSender;
@@ -74,10 +74,13 @@ export function makeL2Advertiser(deps: {
     advertise: (addresses) => {
       const fresh = PersistentMap.changedKeys(advertised, addresses).filter((text) => !advertised.has(text));
       advertised = addresses;
+      duplicates.retain(addresses);
       announceAndRepeat(fresh);
     },
     again: (addresses) =>
       announceAndRepeat([...new Set(addresses.map(({ text }) => text))].filter((text) => advertised.has(text))),
+    duplicates: () => duplicates.duplicates(),
+    onDuplicates: (listener) => duplicates.onDuplicates(listener),
     run: (signal) => superviseAll([repeat, (until) => duplicates.run(until)], signal),
   };
 }

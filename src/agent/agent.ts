@@ -102,6 +102,7 @@ export function makeAgent(deps: AgentDeps): Agent {
   const reporter = makeReporter({
     health,
     placement,
+    advertiser,
     progress: () => ({
       desired,
       isServing,
@@ -277,7 +278,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       };
     },
     run: (signal) => {
-      const unsubscribe = health.subscribe(() => reporter.update([]));
+      const unfollow = reporter.follow();
       const auditNow = makeLatch();
       return superviseAll(
         [
@@ -303,7 +304,7 @@ export function makeAgent(deps: AgentDeps): Agent {
           (until) => placement.run(() => auditNow.set(), until),
         ],
         signal,
-      ).finally(unsubscribe);
+      ).finally(unfollow);
     },
   };
 }

@@ -3,7 +3,7 @@ import type { ListenerKey } from '../core/model/names.ts';
 import { emptyReport, type HostReport, type ListenerReport } from '../core/traffic/report.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Health } from '../ports/health.ts';
-import type { HostAddresses, Placement } from '../ports/host.ts';
+import type { Advertiser, HostAddresses, Placement } from '../ports/host.ts';
 import { addressProblem } from './addresses.ts';
 import type { HostState } from './pass.ts';
 import { closed } from './withdrawn.ts';
@@ -21,9 +21,11 @@ export type Reporter = {
   report(): HostReport;
   /** Calls `listener` after each change of the report; returns a function that ends the subscription. */
   subscribe(listener: () => void): () => void;
-  /** Updates the report about these listeners, and about health and addresses in any case. */
+  /** Updates the report about these listeners, and about health, addresses and duplicates in any case. */
   update(keys: Iterable<ListenerKey>): void;
   updateAll(): void;
+  /** Follows health and duplicates; returns a function that ends this. */
+  follow(): () => void;
   /** After the addresses of the host, or those that the kernel refuses, may have changed. */
   noteAddresses(): void;
 };
@@ -32,9 +34,10 @@ export type Reporter = {
 export function makeReporter(deps: {
   readonly health: Health;
   readonly placement: Pick<Placement, 'addresses'>;
+  readonly advertiser: Pick<Advertiser, 'duplicates' | 'onDuplicates'>;
   readonly progress: () => Progress;
 }): Reporter {
-  const { health, placement, progress } = deps;
+  const { health, placement, advertiser, progress } = deps;
   let report: HostReport = emptyReport;
   let addresses: HostAddresses | undefined;
   const subscribers = makeSubscribers();
@@ -77,6 +80,7 @@ export function makeReporter(deps: {
       ownAddresses: own,
       primaryAddresses: primary,
       needs,
+      duplicates: advertiser.duplicates(),
     };
     if ((Object.keys(next) as (keyof HostReport)[]).every((part) => next[part] === report[part])) return;
     report = next;
@@ -90,6 +94,12 @@ export function makeReporter(deps: {
     subscribe: subscribers.subscribe,
     update,
     updateAll,
+    follow: () => {
+      const ends = [health.subscribe(() => update([])), advertiser.onDuplicates(() => update([]))];
+      return () => {
+        for (const end of ends) end();
+      };
+    },
     noteAddresses: () => {
       const before = addresses;
       addresses = placement.addresses();

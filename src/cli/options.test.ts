@@ -182,6 +182,7 @@ describe('the commands', () => {
 
   test.each([
     [['--version'], 0, '1.2.3\n'],
+    [['-v'], 0, '1.2.3\n'],
     [['-V'], 0, '1.2.3\n'],
     [['run', '--help'], 0, 'Run the load balancer. Traffic keeps flowing after furiwake stops.'],
     [[], 2, 'Usage: furiwake'],

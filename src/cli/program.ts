@@ -55,14 +55,14 @@ const descriptions: Readonly<Record<CommandName, { readonly text: string; readon
 
 /**
  * Reads a command line; each flag is also an environment variable (`FURIWAKE_…`, shown in the help). Writes help, version
- * and commander's own errors, and answers `none` with the exit code (2 for wrong usage). Throws `UsageError` for a value
- * that is not valid, and for a variable `FURIWAKE_…` that is unknown.
+ * and commander's own errors, and answers `none` with the exit code (2 for wrong usage). `-V` is an alias of `-v`. Throws
+ * `UsageError` for a value that is not valid, and for a variable `FURIWAKE_…` that is unknown.
  */
 export function readCommandLine(args: readonly string[], deps: ProgramDeps): Invocation {
   let invocation: Invocation | undefined;
   const program = new Command('furiwake')
     .description('Load balancer for Kubernetes Services on bare metal.')
-    .version(deps.version, '-V, --version', 'print the version')
+    .version(deps.version, '-v, --version', 'print the version')
     .helpCommand('help [command]', 'show the help of a command');
 
   const command = <N extends CommandName>(
@@ -112,7 +112,7 @@ export function readCommandLine(args: readonly string[], deps: ProgramDeps): Inv
       .showHelpAfterError(`See '${each === program ? 'furiwake' : `furiwake ${each.name()}`} --help'.`);
   }
   try {
-    program.parse(args, { from: 'user' });
+    program.parse(args[0] === '-V' ? ['--version'] : args, { from: 'user' });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     return { command: 'none', exitCode: error.exitCode === 0 ? 0 : 2 };

@@ -7,6 +7,7 @@ function node(name: string, health: NodeLine['health'], seconds?: number): NodeL
   return {
     node: name,
     family: 4,
+    address: `192.0.2.1${name.slice(1)}`,
     state: health,
     forSeconds: seconds,
     health,
@@ -41,6 +42,8 @@ const status: HostStatus = {
       message: 'port 443 of 192.0.2.200 belongs to Service default/web',
       connections: 0,
       total: 0,
+      bytesIn: 0,
+      bytesOut: 0,
       ageSeconds: 120,
     },
     {
@@ -52,6 +55,8 @@ const status: HostStatus = {
       message: '',
       connections: 12,
       total: 4_100,
+      bytesIn: 0,
+      bytesOut: 0,
       ageSeconds: 259_200,
     },
   ],
@@ -64,7 +69,12 @@ const status: HostStatus = {
     node('n4', 'silent', 125),
   ],
   unusedNodes: [
-    { node: 'n5', state: 'excluded', reason: 'label node.kubernetes.io/exclude-from-external-load-balancers' },
+    {
+      node: 'n5',
+      addresses: ['192.0.2.15', '2001:db8::15'],
+      state: 'excluded',
+      reason: 'label node.kubernetes.io/exclude-from-external-load-balancers',
+    },
   ],
 };
 
@@ -81,6 +91,8 @@ const line = (
   message: '',
   connections: 0,
   total: 0,
+  bytesIn: 0,
+  bytesOut: 0,
   ageSeconds: 3_600,
   ...rest,
 });
@@ -96,7 +108,7 @@ const noEndpoints = line('default/empty', 'No endpoints', {
 });
 const exhausted = line('default/late', 'Pending', {
   message:
-    'none of the 2 IPv4 addresses in --addresses can take this Service; the first: port 80 of 192.0.2.200 belongs to Service default/web',
+    'port 80 is in use on all 2 IPv4 addresses of the pool (192.0.2.200: Service default/web, …): add addresses, or use another port',
 });
 
 test.each<[file: string, status: HostStatus, columns?: number]>([
@@ -174,7 +186,7 @@ test.each<[words: string, health: NodeLine['health'], forSeconds: number | undef
   ['unhealthy for 2m5s, drained', 'unhealthy', undefined, 0],
 ])('a drain does not hide the health of a node: %s', (words, health, forSeconds, connections) => {
   const nodes: readonly NodeLine[] = [{ ...node('n1', health, 125), state: 'drain', forSeconds, connections }];
-  expect(formatStatus({ ...status, nodes }, paper)).toContain(`IPv4    ${words}  `);
+  expect(formatStatus({ ...status, nodes }, paper)).toContain(`  ${words}  `);
   expect(formatStatus({ ...status, nodes }, { ...paper, isColoured: true })).toContain(`\u001b[31m${words}\u001b[39m`);
 });
 

@@ -46,7 +46,7 @@ const serviceColumns: readonly Column[] = [
 ];
 const nodeColumns: readonly Column[] = [
   { title: 'NODE' },
-  { title: 'FAMILY' },
+  { title: 'ADDRESS' },
   { title: 'STATUS' },
   { title: 'CONN', align: 'right' },
   { title: 'TOTAL', align: 'right' },
@@ -72,15 +72,15 @@ export function formatStatus(status: HostStatus, { isColoured, columns }: Status
   const nodeRows = [
     ...nodes.map((line): readonly Cell[] => [
       line.node,
-      `IPv${line.family}`,
+      line.address,
       { text: nodeStatus(line), tone: nodeTones[line.health === 'up' ? line.state : line.health] },
       String(line.connections),
       String(line.total),
       '',
     ]),
-    ...unusedNodes.map(({ node, state, reason }): readonly Cell[] => [
+    ...unusedNodes.map(({ node, addresses, state, reason }): readonly Cell[] => [
       node,
-      '-',
+      addresses.join(',') || '-',
       { text: state, tone: 'warning' },
       '-',
       '-',

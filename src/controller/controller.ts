@@ -21,7 +21,7 @@ import type { Ledger } from '../ports/ledger.ts';
 import type { Log } from '../ports/log.ts';
 import { makeLedgerWriter } from './ledger-writer.ts';
 import { type AddressDecision, makePlanner } from './planner.ts';
-import { type RecordEvent, recordDecision } from './record-events.ts';
+import { makeDuplicateEvents, type RecordEvent, recordDecision } from './record-events.ts';
 import { withoutStale } from './stale-records.ts';
 import { withUnrecorded } from './unrecorded.ts';
 
@@ -96,6 +96,7 @@ export function makeController(deps: ControllerDeps): Controller {
   const planTraffic = makeTrafficPlanner();
   const overBudgetOf = makeRangeBudget();
   const ledger = makeLedgerWriter(deps);
+  const recordDuplicates = makeDuplicateEvents(deps.recordEvent);
   let plan: Plan | undefined;
   /** The ledger holds all that was decided, in earlier terms and in this one. */
   let { isLedgerCurrent } = term;
@@ -158,6 +159,7 @@ export function makeController(deps: ControllerDeps): Controller {
     host.publish(table);
     term.published();
     recordDecision(before, plan, log, deps.recordEvent);
+    recordDuplicates(plan, host.report().duplicates);
     const changed = PersistentMap.changedKeys(
       before?.assignments ?? PersistentMap.empty<ServiceKey, Assignment>(),
       assignments,
@@ -200,7 +202,8 @@ export function makeController(deps: ControllerDeps): Controller {
         ])
           if (service !== undefined) concerned.add(service);
       for (const key of concerned) deps.enqueue(key);
-      if (before?.health !== report.health || !isSameHost(before, report)) wake.set();
+      const isSame = before?.health === report.health && before.duplicates === report.duplicates;
+      if (!isSame || !isSameHost(before, report)) wake.set();
     };
     follow();
     return host.subscribe(follow);

@@ -108,6 +108,32 @@ function recordDisowned(
   });
 }
 
+/**
+ * Records an Event on each Service with an address that another machine on the LAN has as well (text → MAC): once while it
+ * lasts, and again for another machine.
+ */
+export function makeDuplicateEvents(
+  recordEvent: RecordEvent,
+): (plan: Pick<Plan, 'assignments' | 'services'>, duplicates: ReadonlyMap<string, string>) => void {
+  let told: ReadonlySet<string> = new Set();
+  return ({ assignments, services }, duplicates) => {
+    const next = new Set<string>();
+    for (const [key, { addresses }] of duplicates.size === 0 ? [] : assignments) {
+      const service = services.get(key);
+      for (const { ip } of service === undefined ? [] : addresses) {
+        const mac = duplicates.get(ip.text);
+        if (mac === undefined || service === undefined) continue;
+        const duplicate = `${service.uid} ${ip.text} ${mac}`;
+        next.add(duplicate);
+        if (told.has(duplicate)) continue;
+        const note = `${ip.text} is also in use by another machine on the LAN (MAC address ${mac}): remove it there, or request another address`;
+        recordEvent(service, 'Warning', 'DuplicateAddress', note);
+      }
+    }
+    told = next;
+  };
+}
+
 /** Reasons of conditions that are as a user wants them. */
 const good: ReadonlySet<string> = new Set(['Assigned', 'Serving']);
 

@@ -66,8 +66,9 @@ export const reasons = {
   Serving: { where: 'Serving', means: 'The load balancer serves every port.', do: 'Nothing.' },
   PartlyServing: {
     where: 'Serving',
-    means: 'Some ports are served; the message names the others and why, and so does ports[].error.',
-    do: 'See the reason of each port.',
+    means:
+      'Some ports or addresses are served; the message names the others and why, and for ports so does ports[].error.',
+    do: 'See the reason of each port. For an address that no node serves, see NoNodes.',
   },
   FieldsNotHonoured: {
     where: 'Serving',
@@ -148,6 +149,12 @@ export const reasons = {
     means:
       'The Service has no class and another client, which the message names, wrote its address: furiwake leaves it alone.',
     do: 'Create the Service again with spec.loadBalancerClass, or remove the other controller and clear the status.',
+  },
+  DuplicateAddress: {
+    where: 'event',
+    means:
+      'Another machine on the LAN, of which the message gives the MAC address, answers for the address of the Service: some clients reach that machine. furiwake announces the address nevertheless.',
+    do: 'Remove the address from that machine, or from --addresses. `furiwake check` probes the LAN for all addresses of the pool.',
   },
   NodeWithoutAddress: {
     where: 'event',

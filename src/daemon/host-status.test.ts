@@ -4,7 +4,7 @@ import { addressOf, listener, nodeName, tableOf } from '../../test/make/table.ts
 import type { Assignment } from '../core/addresses/assignment.ts';
 import type { Eligibility } from '../core/addresses/eligibility.ts';
 import { parseRange } from '../core/ip/range.ts';
-import type { Condition, Service } from '../core/model/service.ts';
+import type { Condition, Ingress, Service } from '../core/model/service.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import {
   countOtherServices,
@@ -35,8 +35,12 @@ const unassigned: Assignment = {
   isHostAddress: false,
 };
 
-function lineOf(conditions: readonly Condition[], eligibility: Eligibility = 'ours'): unknown {
-  const service = makeService('a', {}, { createdAtMs: 1_000, status: { conditions } });
+function lineOf(
+  conditions: readonly Condition[],
+  eligibility: Eligibility = 'ours',
+  ingress: readonly Ingress[] = [],
+): unknown {
+  const service = makeService('a', {}, { createdAtMs: 1_000, status: { conditions, ingress } });
   const plan = {
     eligibility: PersistentMap.from([[service.key, eligibility]]),
     assignments: PersistentMap.empty<Service['key'], Assignment>(),
@@ -63,6 +67,16 @@ describe('a Service', () => {
       { status: 'Partly served', message: 'UDP 53' },
     ],
     [
+      'with an invalid source range',
+      [assigned, condition('Serving', 'True', 'InvalidSourceRanges', 'invalid CIDR')],
+      { status: 'Partly served', reason: 'InvalidSourceRanges', message: 'invalid CIDR' },
+    ],
+    [
+      'that is closed to all clients',
+      [assigned, condition('Serving', 'False', 'InvalidSourceRanges', 'closed')],
+      { status: 'Not served', message: 'closed' },
+    ],
+    [
       'without endpoints',
       [assigned, condition('Serving', 'False', 'NoEndpoints', 'none')],
       { status: 'No endpoints', message: 'none' },
@@ -83,6 +97,22 @@ describe('a Service', () => {
       [condition('AddressAssigned', 'True', 'AddressNotInPool', 'kept'), condition('Serving', 'True', 'Serving')],
       { status: 'Serving', reason: 'AddressNotInPool', message: 'kept' },
     ],
+    [
+      'that keeps its address, with a port that is not served',
+      [
+        condition('AddressAssigned', 'True', 'AddressNotInPool', 'kept'),
+        condition('Serving', 'True', 'PartlyServing', 'UDP 53'),
+      ],
+      { status: 'Partly served', reason: 'PartlyServing', message: 'kept; UDP 53' },
+    ],
+    [
+      'that keeps its address, without endpoints',
+      [
+        condition('AddressAssigned', 'True', 'AddressNotInPool', 'kept'),
+        condition('Serving', 'False', 'NoEndpoints', 'none'),
+      ],
+      { status: 'No endpoints', reason: 'NoEndpoints', message: 'kept; none' },
+    ],
     ['that was just created', [], { status: 'Pending', reason: 'Starting' }],
     [
       'with an address and unknown endpoints',
@@ -91,6 +121,12 @@ describe('a Service', () => {
     ],
   ])('%s says so', (_, conditions, expected) => {
     expect(lineOf(conditions)).toMatchObject({ service: 'default/a', ageSeconds: 60, ...expected });
+  });
+
+  test('whose change the host refuses is served in part as long as its address is published', () => {
+    const refused = [assigned, condition('Serving', 'False', 'DataplaneError', 'nft: no')];
+    const published = { ip: '192.0.2.8', hostname: undefined, ipMode: 'Proxy', ports: [] };
+    expect(lineOf(refused, 'ours', [published])).toMatchObject({ status: 'Partly served', message: 'nft: no' });
   });
 
   test('that another implementation serves is shown, and one of another class is not', () => {
@@ -113,13 +149,12 @@ describe('a Service', () => {
       maxConnections: 9,
       upSeconds: 1,
       servers: [],
-      usesOwnProbe: { 4: false, 6: false },
-      listeners: [http!, https!].map(({ key }) => ({ key, connections: 2, total: 5, bytesIn: 0, bytesOut: 0 })),
+      listeners: [http!, https!].map(({ key }) => ({ key, connections: 2, total: 5, bytesIn: 100, bytesOut: 1_000 })),
     };
     expect(serviceLines({ plan, services: new Map([[service.key, service]]) }, observed, 0)).toMatchObject([
-      { connections: 4, total: 10 },
+      { connections: 4, total: 10, bytesIn: 200, bytesOut: 2_000 },
     ]);
-    const n1 = { node: nodeName('n1'), family: 4, connections: 1, total: 2 } as const;
+    const n1 = { node: nodeName('n1'), family: 4, address: '192.0.2.11', connections: 1, total: 2 } as const;
     const servers = [{ ...n1, state: 'drain', sinceMs: 4_000, health: 'silent', healthSinceMs: 1_000 } as const];
     expect(nodeLines({ ...observed, servers }, 6_000)).toEqual([
       { ...n1, state: 'drain', forSeconds: 2, health: 'silent', healthForSeconds: 5 },
@@ -141,15 +176,27 @@ test('the ports of a dual-stack Service are listed once, with their protocol', (
 });
 
 test('Services are counted by status, those of type LoadBalancer that are ignored on their own', () => {
-  const [ours, other, internal] = [makeService('a'), makeService('b'), makeService('c', { type: 'ClusterIP' })];
+  const partly = { conditions: [assigned, condition('Serving', 'True', 'InvalidSourceRanges', 'invalid CIDR')] };
+  const [ours, other, internal, part] = [
+    makeService('a'),
+    makeService('b'),
+    makeService('c', { type: 'ClusterIP' }),
+    makeService('d', {}, { status: partly }),
+  ];
   const eligibility = PersistentMap.from<Service['key'], Eligibility>([
     [ours.key, 'ours'],
     [other.key, 'foreign'],
     [internal.key, 'foreign'],
+    [part.key, 'ours'],
   ]);
-  const services = new Map([ours, other, internal].map((service) => [service.key, service]));
+  const services = new Map([ours, other, internal, part].map((service) => [service.key, service]));
   expect(countOtherServices({ plan: { eligibility }, services })).toBe(1);
-  expect([...countServices({ plan: { eligibility }, services })]).toEqual([['Pending', 1]]);
+  expect(countServices({ plan: { eligibility }, services })).toEqual(
+    new Map([
+      ['Pending', 1],
+      ['Partly served', 1],
+    ]),
+  );
 });
 
 test.each([
@@ -167,8 +214,8 @@ test('nodes that get no connections are listed with the reason', () => {
     makeNode('n3'),
   ];
   expect(unusedNodes(new Map(nodes.map((node) => [node.name, node])))).toEqual([
-    { node: 'n2', state: 'excluded', reason: 'taint of the cluster autoscaler' },
-    { node: 'n3', state: 'without address', reason: '' },
+    { node: 'n2', addresses: ['192.0.2.12'], state: 'excluded', reason: 'taint of the cluster autoscaler' },
+    { node: 'n3', addresses: [], state: 'without address', reason: '' },
   ]);
 });
 

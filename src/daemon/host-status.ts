@@ -7,6 +7,7 @@ import { conditionTypes } from '../core/model/contract.ts';
 import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
 import type { Condition, Protocol, Service } from '../core/model/service.ts';
+import type { Reason } from '../core/reasons.ts';
 import { heldWords } from '../core/status/held.ts';
 import { type countNodes, exclusionWords, type NodeState } from '../core/status/node-states.ts';
 import type { NodeHealth } from '../core/traffic/report.ts';
@@ -50,6 +51,7 @@ export type HaproxyStatus = {
 
 export type UnusedNode = {
   readonly node: string;
+  readonly addresses: readonly string[];
   readonly state: Extract<NodeState, 'excluded' | 'without address'>;
   /** May be empty. */
   readonly reason: string;
@@ -86,13 +88,17 @@ export type ServiceLine = {
   readonly reason: string;
   readonly message: string;
   readonly connections: number;
+  /** This and the bytes: since HAProxy started; bytes from and to the clients. */
   readonly total: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
   readonly ageSeconds: number;
 };
 
 export type NodeLine = {
   readonly node: string;
   readonly family: 4 | 6;
+  readonly address: string;
   readonly state: ServerState;
   /** Since when it has been in this state; `undefined`: since furiwake started. */
   readonly forSeconds: number | undefined;
@@ -129,7 +135,7 @@ export function serviceLines(
           ...verdictOf(service, eligibility),
           addresses: addresses.map(({ ip }) => ip.text),
           ports: portsOf(addresses),
-          ...(counts.get(key) ?? { connections: 0, total: 0 }),
+          ...(counts.get(key) ?? noCounts),
           ageSeconds: Math.max(0, Math.round((nowMs - service.createdAtMs) / 1000)),
         },
       ];
@@ -169,8 +175,9 @@ export function nodeLines(observed: ProxyObservation | undefined, nowMs: number)
 export function unusedNodes(nodes: ReadonlyMap<NodeName, Node>): readonly UnusedNode[] {
   return [...nodes.values()].flatMap(({ name, excluded, addresses }): readonly UnusedNode[] => {
     const words = exclusionWords(excluded);
-    if (words !== undefined) return [{ node: name, state: 'excluded', reason: words }];
-    return addresses.length === 0 ? [{ node: name, state: 'without address', reason: '' }] : [];
+    const texts = addresses.map(({ text }) => text);
+    if (words !== undefined) return [{ node: name, addresses: texts, state: 'excluded', reason: words }];
+    return texts.length === 0 ? [{ node: name, addresses: texts, state: 'without address', reason: '' }] : [];
   });
 }
 
@@ -200,15 +207,22 @@ function portsOf(addresses: Assignment['addresses']): ServiceLine['ports'] {
   return [...new Map(ports.map((each) => [`${each.port}/${each.protocol}`, each])).values()];
 }
 
-type Counts = { readonly connections: number; readonly total: number };
+type Counts = Pick<ServiceLine, 'connections' | 'total' | 'bytesIn' | 'bytesOut'>;
+
+const noCounts: Counts = { connections: 0, total: 0, bytesIn: 0, bytesOut: 0 };
 
 function countsOf({ table }: Pick<Plan, 'table'>, observed: ProxyObservation | undefined): ReadonlyMap<string, Counts> {
   const counts = new Map<string, Counts>();
   for (const listener of observed?.listeners ?? []) {
     const service = table.listeners.get(listener.key)?.service;
     if (service === undefined) continue;
-    const sum = counts.get(service) ?? { connections: 0, total: 0 };
-    counts.set(service, { connections: sum.connections + listener.connections, total: sum.total + listener.total });
+    const sum = counts.get(service) ?? noCounts;
+    counts.set(service, {
+      connections: sum.connections + listener.connections,
+      total: sum.total + listener.total,
+      bytesIn: sum.bytesIn + listener.bytesIn,
+      bytesOut: sum.bytesOut + listener.bytesOut,
+    });
   }
   return counts;
 }
@@ -225,15 +239,21 @@ function verdictOf(service: Service, eligibility: Eligibility): Pick<ServiceLine
   if (assigned.status !== 'True') return { status: 'Pending', reason: assigned.reason, message: assigned.message };
   if (serving === undefined)
     return { status: 'Pending', reason: 'Starting', message: 'the endpoints of the Service are not known yet' };
-  // A Service that keeps its address although it requests another one is served, and says so.
-  if (assigned.reason !== 'Assigned' && serving.status === 'True')
-    return { status: 'Serving', reason: assigned.reason, message: assigned.message };
-  const message = serving.reason === 'Serving' ? '' : serving.message;
-  return { status: statusOf(serving), reason: serving.reason, message };
+  // A Service may keep its address although it requests another one: this explains the status, too.
+  const explained = [assigned, serving].filter(({ reason }) => reason !== 'Assigned' && reason !== 'Serving');
+  const status = statusOf(serving, service.status.ingress.length > 0);
+  const reason = serving.reason === 'Serving' ? (explained[0]?.reason ?? serving.reason) : serving.reason;
+  return { status, reason, message: explained.map(({ message }) => message).join('; ') };
 }
 
-function statusOf({ status, reason }: Condition): ServiceLine['status'] {
-  if (status === 'True') return reason === 'PartlyServing' ? 'Partly served' : 'Serving';
+/** Reasons of `Serving=True` with which a port, an address or some clients are not served. */
+const partlyReasons: ReadonlySet<string> = new Set<Reason>(['PartlyServing', 'InvalidSourceRanges']);
+
+function statusOf({ status, reason }: Condition, isPublished: boolean): ServiceLine['status'] {
+  if (status === 'True') return partlyReasons.has(reason) ? 'Partly served' : 'Serving';
   if (reason === 'NoEndpoints') return 'No endpoints';
-  return reason === 'NoNodes' ? 'No nodes' : 'Not served';
+  if (reason === 'NoNodes') return 'No nodes';
+  // The host refused a change: what is still published was accepted before.
+  const isRefusal = reason === 'DataplaneError';
+  return isRefusal && isPublished ? 'Partly served' : 'Not served';
 }

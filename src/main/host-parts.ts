@@ -4,6 +4,7 @@ import { makeL2Advertiser } from '../advertise/l2.ts';
 import { makeFrameSender } from '../advertise/frame-sender.ts';
 import { type Agent, makeAgent } from '../agent/agent.ts';
 import type { RunOptions } from '../cli/options.ts';
+import { haproxyAccount } from '../daemon/accounts.ts';
 import { descriptorLimit } from '../daemon/descriptors.ts';
 import { earlierStatePaths, type Platform, statePaths } from '../daemon/platform.ts';
 import { makeHaproxy } from '../dataplane/haproxy/haproxy.ts';
@@ -56,7 +57,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     folder: paths.haproxy,
     descriptorLimit: await descriptorLimit(files),
     idleTimeoutSeconds,
-    account: await haproxyAccount(machine),
+    account: await haproxyAccount(files),
     hasIpv6: (await files.read('/proc/net/if_inet6')) !== undefined,
     health: health.families,
     exec,
@@ -103,12 +104,4 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     metrics,
   });
   return { proxy, steering, placement, host, agent };
-}
-
-/** The account of HAProxy's package; workers need no permissions once they listen. */
-async function haproxyAccount({
-  files,
-}: Platform): Promise<{ readonly uid: number; readonly gid: number } | undefined> {
-  const line = /^haproxy:[^:]*:(\d+):(\d+):/m.exec((await files.read('/etc/passwd')) ?? '');
-  return line === null ? undefined : { uid: Number(line[1]), gid: Number(line[2]) };
 }

@@ -102,6 +102,10 @@ export type Advertiser = {
   advertise(addresses: Addresses): void;
   /** Announces these again if they are advertised: they were restored or moved, or their link came up. */
   again(addresses: readonly Ip[]): void;
+  /** Those that another machine on the LAN has as well: text → its MAC. The same object as long as nothing changed. */
+  duplicates(): ReadonlyMap<string, string>;
+  /** Calls `listener` after each change of `duplicates`; returns a function that ends the subscription. */
+  onDuplicates(listener: () => void): () => void;
   /** Until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;
 };

@@ -18,6 +18,7 @@ export type ProxyObservation = {
   readonly servers: readonly {
     readonly node: NodeName;
     readonly family: Family;
+    readonly address: string;
     readonly state: ServerState;
     /** Monotonic ms, of the last change of `state`; `undefined` if it has not changed since the start. */
     readonly sinceMs: number | undefined;
@@ -34,8 +35,6 @@ export type ProxyObservation = {
     readonly bytesIn: number;
     readonly bytesOut: number;
   }[];
-  /** True while furiwake's own probe replaces the check of kube-proxy's health port, per family. */
-  readonly usesOwnProbe: { readonly 4: boolean; readonly 6: boolean };
 };
 
 /**

@@ -116,7 +116,15 @@ export async function runCheck(
     if (answer instanceof Error) throw answer;
     return answer;
   });
-  const files = filesOf(new Map(Object.entries({ '/proc/self/limits': limits('1048576'), ...scene.files })));
+  const files = filesOf(
+    new Map(
+      Object.entries({
+        '/proc/self/limits': limits('1048576'),
+        '/etc/passwd': 'root:x:0:0:root:/root:/bin/bash\nhaproxy:x:111:112::/nonexistent:/usr/sbin/nologin\n',
+        ...scene.files,
+      }),
+    ),
+  );
   const objects: Readonly<Record<string, readonly object[]>> = {
     servicecidrs: [{ spec: { cidrs: ['10.96.0.0/16'] } }],
     nodes,

@@ -13,6 +13,7 @@ export type MachineRig = {
   readonly clock: VirtualClock;
   readonly log: RecordedLog;
   readonly metrics: RecordedMetrics;
+  readonly health: ReturnType<typeof makeHealth>;
 };
 
 const folder = '/var/lib/furiwake/haproxy';
@@ -46,5 +47,5 @@ export function makeMachineRig({
     metrics,
     ...machine,
   });
-  return { machine, proxy, clock, log, metrics };
+  return { machine, proxy, clock, log, metrics, health };
 }

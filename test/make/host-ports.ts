@@ -1,3 +1,4 @@
+import { makeSubscribers } from '../../src/async/subscribers.ts';
 import type { ListeningSocket } from '../../src/core/model/host.ts';
 import type { ListenerKey } from '../../src/core/model/names.ts';
 import { PersistentMap } from '../../src/core/persistent-map.ts';
@@ -67,6 +68,8 @@ export type FakeHostPorts = Pick<
   /** Steps that do not end before their promise does. */
   readonly hanging: Map<StepName, Promise<void>>;
   setHealth(verdicts: ReturnType<Health['verdicts']>): void;
+  /** Another machine on the LAN has these addresses: text → MAC. */
+  setDuplicates(duplicates: ReadonlyMap<string, string>): void;
 };
 
 export function makeHostPorts(): FakeHostPorts {
@@ -97,6 +100,8 @@ export function makeHostPorts(): FakeHostPorts {
     placed: new Map(),
     advertised: PersistentMap.empty(),
   };
+  let duplicates: ReturnType<Advertiser['duplicates']> = new Map();
+  const duplicateListeners = makeSubscribers();
   let verdicts: ReturnType<Health['verdicts']> = new Map();
   const healthListeners = new Set<() => void>();
   const ports: Pick<FakeHostPorts, 'gate' | 'listening'> = { gate: Promise.resolve(), listening: [] };
@@ -170,6 +175,8 @@ export function makeHostPorts(): FakeHostPorts {
         held.advertised = addresses;
       },
       again: (addresses) => void steps.push(`again ${addresses.map(({ text }) => text).join(' ')}`),
+      duplicates: () => duplicates,
+      onDuplicates: duplicateListeners.subscribe,
       run: untilAborted,
     } satisfies Advertiser,
     host: makeFakeHost({
@@ -191,6 +198,10 @@ export function makeHostPorts(): FakeHostPorts {
     },
     dieProxy: () => {
       held.proxy = emptyTable.listeners;
+    },
+    setDuplicates: (next: typeof duplicates) => {
+      duplicates = next;
+      duplicateListeners.tell();
     },
     setHealth: (next: ReturnType<Health['verdicts']>) => {
       verdicts = next;

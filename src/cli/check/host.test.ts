@@ -59,6 +59,16 @@ test.each<[string, CheckScene, string, object]>([
     },
   ],
   [
+    'a host without an account for HAProxy',
+    { files: { '/etc/passwd': 'root:x:0:0:root:/root:/bin/bash\n' } },
+    'account',
+    {
+      mark: 'warning',
+      found: 'this host has no account "haproxy": the workers of HAProxy run as root',
+      advice: expect.stringContaining('useradd'),
+    },
+  ],
+  [
     'a file in place of the state directory',
     { files: { '/var/lib/furiwake': '' } },
     'state directory',

@@ -1,4 +1,5 @@
 import { connectionLimit } from '../../dataplane/haproxy/config.ts';
+import { haproxyAccount } from '../../daemon/accounts.ts';
 import { descriptorLimit } from '../../daemon/descriptors.ts';
 import { findHolder, type FoundHolder } from '../../daemon/host-lock.ts';
 import { isHaproxyTooOld, type ToolVersion, toolVersions } from '../../daemon/host-tools.ts';
@@ -70,6 +71,7 @@ export async function checkHost(
 
   await inspectTool('HAProxy', 'haproxy');
   if (has('ss')) await inspect('HAProxy', 'port of HAProxy', () => checkHaproxyPort(options.stateDir, machine, signal));
+  if (versions.get('haproxy')?.version !== undefined) await inspect('HAProxy', 'account', () => checkAccount(files));
   await inspect('HAProxy', 'connection limit', () => checkDescriptors(machine));
 
   await inspectTool('Kernel', 'nft');
@@ -109,6 +111,13 @@ function holderFinding(holder: FoundHolder): Finding {
       'wait until it has ended, or end it: only one runs on a host',
     );
   return ok(`furiwake ${holder.command} is running on this host (PID ${holder.pid})`);
+}
+
+async function checkAccount(files: Files): Promise<Finding> {
+  if ((await haproxyAccount(files)) !== undefined) return ok('haproxy, for the workers of HAProxy');
+  const found = 'this host has no account "haproxy": the workers of HAProxy run as root';
+  const advice = 'create it (useradd --system --user-group haproxy); a running furiwake uses it after a restart';
+  return warning(found, advice);
 }
 
 const comfortableConnections = 10_000;

@@ -34,6 +34,8 @@ export type Found =
 
 /** An address in use. `sharers`: how many of its listeners each namespace has with each sharing key. */
 type Use = { readonly ip: Ip; readonly sharers: Map<string, Sharer> };
+/** An address that was refused. */
+type Refusal = Verdict & { readonly ip: Ip };
 type Sharer = Pick<Holder, 'namespace' | 'sharingKey'> & { listeners: number };
 
 /**
@@ -126,18 +128,18 @@ export class Allocation {
   }
 
   #search(claimant: Claimant, family: Family): Found {
-    const refusals: Verdict[] = [];
+    const refusals: Refusal[] = [];
     for (const candidates of [() => this.#free(family), () => this.#inUse(family)]) {
       for (const ip of candidates()) {
         const answer = this.mayHave(claimant, ip);
         if (answer === true) return { ok: true, ip };
-        refusals.push(answer);
+        refusals.push({ ...answer, ip });
       }
     }
     return {
       ok: false,
       verdict: this.hasFamily(family)
-        ? exhausted(family, refusals)
+        ? this.#exhausted(claimant, family, refusals)
         : { reason: 'FamilyUnavailable', message: this.#noneOf(family) },
       waitsForHost: refusals.some(({ reason }) => reason === 'PortInUseOnHost'),
     };
@@ -187,6 +189,24 @@ export class Allocation {
     return { reason: 'AddressNotInPool', message };
   }
 
+  #exhausted({ holder, ports }: Claimant, family: Family, refusals: readonly Refusal[]): Verdict {
+    const [first] = refusals;
+    if (first === undefined)
+      return {
+        reason: 'PoolExhausted',
+        message: `every IPv${family} address of the pool is on request: request one, or add addresses`,
+      };
+    if (refusals.length === 1) return { reason: first.reason, message: first.message };
+    const all = `${refusals.length} IPv${family} addresses of the pool`;
+    const [port] = ports;
+    const owner = port && this.#holders.get(listenerKey(first.ip, port.port, port.protocol));
+    const message =
+      owner !== undefined && ports.length === 1 && refusals.every(({ reason }) => reason === 'PortConflict')
+        ? `port ${port?.port} is in use on all ${all} (${first.ip.text}: ${ownerWords(owner, holder.namespace)}, …): add addresses, or use another port`
+        : `none of the ${all} can take this Service: add addresses; the first: ${first.message}`;
+    return { reason: 'PoolExhausted', message };
+  }
+
   /** The host keeps ports of its own addresses for itself, so that no Service ever cuts off an administrator's ssh. */
   #hostNeed({ recorded }: Claimant, ip: Ip, { port, protocol }: ServicePort): Verdict | undefined {
     const { ownAddresses, listening } = this.#host;
@@ -215,11 +235,8 @@ export class Allocation {
   ): Verdict | undefined {
     const holder = this.#holders.get(listenerKey(ip, port, protocol));
     if (holder === undefined || holder.service === service) return undefined;
-    const owner = holder.namespace === namespace ? `Service ${holder.service}` : 'a Service of another namespace';
-    return {
-      reason: 'PortConflict',
-      message: `port ${port} of ${ip.text} belongs to ${owner}; use another port or address`,
-    };
+    const message = `port ${port} of ${ip.text} belongs to ${ownerWords(holder, namespace)}; use another port or address`;
+    return { reason: 'PortConflict', message };
   }
 
   /** True when every Service on the address is of the same namespace or has the same sharing key. */
@@ -259,9 +276,7 @@ function notShared(ip: Ip): Verdict {
   };
 }
 
-function exhausted(family: Family, refusals: readonly Verdict[]): Verdict {
-  const [first] = refusals;
-  if (first !== undefined && refusals.length === 1) return first;
-  const message = `none of the ${refusals.length} IPv${family} addresses of the pool can take this Service${first === undefined ? '' : `; the first: ${first.message}`}`;
-  return { reason: 'PoolExhausted', message };
+/** Does not name a Service of another namespace. */
+function ownerWords({ service, namespace }: Holder, reader: string): string {
+  return namespace === reader ? `Service ${service}` : 'a Service of another namespace';
 }

@@ -84,3 +84,7 @@ test('a range of 2^64 such addresses is not searched, and excluded addresses are
     c: 'AddressInUse',
   });
 });
+
+test('if all addresses of a family are on request, a Service without a request gets none and reads so', () => {
+  expect(planned([service('a', 1)], { free: '2001:db8::8', onRequest: '192.0.2.8' })).toEqual({ a: 'PoolExhausted' });
+});

@@ -39,9 +39,23 @@ describe('a new Service', () => {
     });
   });
 
-  test('says that the pool is exhausted when there are several', () => {
-    const services = ['a', 'b', 'c'].map((name, index) => makeService(name, {}, { createdAtMs: index }));
-    expect(addressesOf(planOnce(planInput(services, ['192.0.2.8-192.0.2.9'])))).toMatchObject({ c: 'PoolExhausted' });
+  test.each([
+    [
+      'one port that is in use everywhere',
+      {},
+      'port 80 is in use on all 2 IPv4 addresses of the pool (192.0.2.8: Service default/a, …): add addresses, or use another port',
+    ],
+    [
+      'several ports',
+      { ports: [tcp(80), tcp(81)] },
+      'none of the 2 IPv4 addresses of the pool can take this Service: add addresses; the first: port 80 of 192.0.2.8 belongs to Service default/a; use another port or address',
+    ],
+  ])('says that the pool is exhausted when there are several: %s', (_, spec, message) => {
+    const services = ['a', 'b', 'c'].map((name, index) =>
+      makeService(name, name === 'c' ? spec : {}, { createdAtMs: index }),
+    );
+    const plan = planOnce(planInput(services, ['192.0.2.8-192.0.2.9']));
+    expect(plan.assignments.get('default/c' as ServiceKey)?.verdict).toEqual({ reason: 'PoolExhausted', message });
   });
 
   test('with two families gets an address of each', () => {
@@ -79,7 +93,7 @@ describe('a new Service', () => {
     ).assignments.get('default/a' as ServiceKey);
     expect(assignment?.addresses[0]?.served).toEqual([tcp(53)]);
     expect(assignment?.refused).toEqual([
-      { port: udp, reason: 'UnsupportedProtocol', message: 'UDP port 53 is not served: only TCP is' },
+      { port: udp, reason: 'UnsupportedProtocol', message: 'UDP port 53 is not supported (TCP only)' },
     ]);
   });
 

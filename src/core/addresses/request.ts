@@ -45,7 +45,7 @@ export function decodePorts(spec: ServiceSpec): {
   const refused: PortRefusal[] = [];
   for (const port of spec.ports) {
     if (port.protocol !== 'TCP') {
-      const message = `${port.protocol} port ${port.port} is not served: only TCP is`;
+      const message = `${port.protocol} port ${port.port} is not supported (TCP only)`;
       refused.push({ port, reason: 'UnsupportedProtocol', message });
     } else if (port.nodePort === 0) {
       const message = `port ${port.port} has no nodePort (spec.allocateLoadBalancerNodePorts is false)`;

@@ -119,7 +119,7 @@ function ingressOf({ ip, taken }: AssignedAddress, service: Service, { refused }
 }
 
 /** Why ports are not served, or not on every address. */
-function unserved({ addresses, refused }: Assignment): readonly Verdict[] {
+function unservedPorts({ addresses, refused }: Assignment): readonly Verdict[] {
   return [...refused, ...addresses.flatMap(({ taken }) => taken)];
 }
 
@@ -127,7 +127,7 @@ function servingOf(input: StatusInput, failures: readonly Verdict[]): Finding {
   const { service, assignment } = input;
   const [failure] = failures;
   if (failure !== undefined) return no(failure.reason, sentences(failures));
-  const missing = unserved(assignment);
+  const missing = unservedPorts(assignment);
   const served = assignment.addresses.filter((address) => address.served.length > 0);
   if (served.length === 0)
     return { isTrue: false, verdict: missing[0] ?? { ...assignment.verdict, reason: 'NoAddress' } };
@@ -137,22 +137,30 @@ function servingOf(input: StatusInput, failures: readonly Verdict[]): Finding {
       ? []
       : [{ reason: 'NoNodes', message: `no node takes connections for ${ip.text}: ${trouble}` }];
   });
-  if (troubles.length === served.length) return no('NoNodes', sentences(troubles));
   const { sourceRanges } = service.spec;
   const ranges = planSourceRanges(sourceRanges, listenersOf(assignment), input.isOverBudget);
   const closed = closedFamilies(
     sourceRanges,
     served.map(({ ip }) => ip.family),
   );
-  const shortcomings = [...shortcomingsOf(service, missing, ranges, closed), ...troubles];
+  const isClosed =
+    ranges.excess !== undefined ||
+    served.every(({ ip }) => closed.includes(ip.family) || input.nodeTrouble[ip.family] !== undefined);
+  const unserved = [...troubles, ...missing];
+  const partly: readonly Verdict[] =
+    unserved.length === 0 ? [] : [{ reason: 'PartlyServing', message: sentences(unserved) }];
+  const limits = rangeTroubles(ranges, closed);
+  // The first one is the reason.
+  const shortcomings = [...(isClosed ? [...limits, ...partly] : [...partly, ...limits]), ...ignoredFields(service)];
+  if (troubles.length === served.length)
+    return no('NoNodes', sentences([...partly, ...limits, ...ignoredFields(service)]));
   if (input.hasEndpoints === false) {
     const verdict: Verdict = { reason: 'NoEndpoints', message: 'the Service has no ready endpoints' };
     return no('NoEndpoints', sentences([verdict, ...shortcomings]));
   }
   const [first] = shortcomings;
   if (first === undefined) return { isTrue: true, verdict: { reason: 'Serving', message: 'all ports are served' } };
-  const isClosed = ranges.excess !== undefined || served.every(({ ip }) => closed.includes(ip.family));
-  const reason = troubles.includes(first) ? 'PartlyServing' : first.reason;
+  const { reason } = first;
   const message = `${reason === 'FieldsNotHonoured' ? 'serving, but ' : ''}${sentences(shortcomings)}`;
   return { isTrue: !isClosed, verdict: { reason, message } };
 }
@@ -161,13 +169,8 @@ function no(reason: Verdict['reason'], message: string): Finding {
   return { isTrue: false, verdict: { reason, message } };
 }
 
-/** How a served Service falls short of its spec, the gravest first. All are listed. */
-function shortcomingsOf(
-  service: Service,
-  missing: readonly Verdict[],
-  { malformed, excess }: SourceRanges,
-  closed: readonly Family[],
-): readonly Verdict[] {
+/** Clients that the source ranges do not permit by mistake: all, or those of the `closed` families. */
+function rangeTroubles({ malformed, excess }: SourceRanges, closed: readonly Family[]): readonly Verdict[] {
   const found: Verdict[] = [];
   if (excess !== undefined) found.push({ reason: 'TooManySourceRanges', message: `closed to all clients: ${excess}` });
   const [first] = malformed;
@@ -181,23 +184,20 @@ function shortcomingsOf(
       reason: 'InvalidSourceRanges',
       message: `closed to all IPv${family} clients: loadBalancerSourceRanges have no IPv${family} range`,
     });
-  if (missing.length > 0) found.push({ reason: 'PartlyServing', message: sentences(missing) });
-  const ignored = ignoredFields(service);
-  if (ignored.length > 0) found.push({ reason: 'FieldsNotHonoured', message: `ignored: ${ignored.join(', ')}` });
   return found;
 }
 
 /** No field is silently ignored. */
-function ignoredFields({ spec }: Service): readonly string[] {
+function ignoredFields({ spec }: Service): readonly Verdict[] {
   const ignored = spec.ignoredAnnotations.map((name) => `annotation ${name} (one pool, one address per family)`);
   if (spec.sessionAffinity !== 'None') ignored.push(`sessionAffinity=${spec.sessionAffinity} (one Pod per node)`);
   if (spec.externalTrafficPolicy === 'Local') ignored.push('externalTrafficPolicy=Local (slow on nodes without a Pod)');
-  return ignored;
+  return ignored.length === 0 ? [] : [{ reason: 'FieldsNotHonoured', message: `ignored: ${ignored.join(', ')}` }];
 }
 
 /** The standard condition for ports that a load balancer cannot serve; `undefined` if it can serve all. */
 function portsErrorOf(assignment: Assignment): Finding | undefined {
-  const missing = unserved(assignment);
+  const missing = unservedPorts(assignment);
   const [first] = missing;
   if (first === undefined) return undefined;
   const isMixed =

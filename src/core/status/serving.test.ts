@@ -87,13 +87,59 @@ describe('the condition Serving', () => {
     );
   });
 
-  test('says everything that falls short, the gravest first', () => {
-    const status = statusOf([
-      makeService('a', { ports: [tcp(53), udp], sessionAffinity: 'ClientIP', sourceRanges: ['x'] }),
-    ]);
-    const serving = status?.conditions.find((each) => each.type === 'furiwake.dev/Serving');
-    expect(serving?.reason).toBe('InvalidSourceRanges');
-    for (const word of ['invalid CIDR', 'UDP port 53', 'sessionAffinity']) expect(serving?.message).toContain(word);
+  const ipv4Only = [makeNode('n1', '192.0.2.11')];
+  const dual = { ipFamilies: [4, 6] as const };
+  test.each<
+    [
+      what: string,
+      spec: Partial<ServiceSpec>,
+      nodes: readonly ReturnType<typeof makeNode>[],
+      serving: string,
+      words: readonly string[],
+    ]
+  >([
+    [
+      'a family without nodes before an ignored field',
+      { ...dual, sessionAffinity: 'ClientIP' },
+      ipv4Only,
+      'True PartlyServing',
+      ['no node takes connections for 2001:db8::8', 'sessionAffinity'],
+    ],
+    [
+      'a port that is not served before an invalid range',
+      { ports: [tcp(53), udp], sessionAffinity: 'ClientIP', sourceRanges: ['x', '192.0.2.0/24'] },
+      ipv4Only,
+      'True PartlyServing',
+      ['UDP port 53', 'invalid CIDR', 'sessionAffinity'],
+    ],
+    [
+      'ranges that close the Service before a port that is not served',
+      { ports: [tcp(53), udp], sessionAffinity: 'ClientIP', sourceRanges: ['x'] },
+      ipv4Only,
+      'False InvalidSourceRanges',
+      ['invalid CIDR', 'closed to all IPv4 clients', 'UDP port 53', 'sessionAffinity'],
+    ],
+    [
+      'no nodes before all else',
+      { ports: [tcp(53), udp], sessionAffinity: 'ClientIP', sourceRanges: ['x'] },
+      [],
+      'False NoNodes',
+      ['no node takes connections for 192.0.2.8', 'UDP port 53', 'invalid CIDR', 'sessionAffinity'],
+    ],
+    [
+      'ranges that close the one family, while the other has no nodes',
+      { ...dual, sourceRanges: ['2001:db8::/32'] },
+      ipv4Only,
+      'False InvalidSourceRanges',
+      ['closed to all IPv4 clients', 'no node takes connections for 2001:db8::8'],
+    ],
+  ])('says everything that falls short: %s', (_, spec, nodes, expected, words) => {
+    const status = statusOf([makeService('a', spec)], { nodes });
+    expect(conditions(status)).toMatchObject({ Serving: expected });
+    const message = status?.conditions.find(({ type }) => type === 'furiwake.dev/Serving')?.message ?? '';
+    const inOrder = words.toSorted((one, other) => message.indexOf(one) - message.indexOf(other));
+    for (const word of words) expect(message).toContain(word);
+    expect(inOrder).toEqual(words);
   });
 });
 

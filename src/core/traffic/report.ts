@@ -33,6 +33,8 @@ export type HostReport = {
   readonly primaryAddresses: readonly Ip[];
   /** Addresses that the host needs to work, by text, and what each is. */
   readonly needs: ReadonlyMap<string, string>;
+  /** Addresses of listeners that another machine on the LAN has as well, by text, and its MAC. */
+  readonly duplicates: ReadonlyMap<string, string>;
 };
 
 export const emptyReport: HostReport = {
@@ -41,4 +43,5 @@ export const emptyReport: HostReport = {
   ownAddresses: new Map(),
   primaryAddresses: [],
   needs: new Map(),
+  duplicates: new Map(),
 };

@@ -27,12 +27,13 @@ export async function observeProxy(
     maxConnections: process.maxConnections,
     upSeconds: process.upSeconds,
     servers: ([4, 6] as const).flatMap((family) =>
-      (desired?.servers[family] ?? []).map(({ node, isDraining }) => {
+      (desired?.servers[family] ?? []).map(({ node, address, isDraining }) => {
         const stat = stats.get(`${nodesBackend(family)}/${node}`);
         const { state, sinceMs, drainSinceMs } = health[family].stateOf(node);
         return {
           node,
           family,
+          address: address.text,
           state: isDraining ? 'drain' : state,
           sinceMs: isDraining ? drainSinceMs : sinceMs,
           health: state,
@@ -46,6 +47,5 @@ export async function observeProxy(
       const count = listener.protocol === 'TCP' ? counts.get(entryKey(listener)) : undefined;
       return count === undefined ? [] : { ...count, key: listener.key };
     }),
-    usesOwnProbe: { 4: !health[4].isChecked(), 6: !health[6].isChecked() },
   };
 }

@@ -1,3 +1,4 @@
+import { makeBackoff } from '../../async/backoff.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
@@ -7,9 +8,9 @@ import { listenPort } from './config.ts';
 export class PortHeldError extends Error {
   override readonly name = 'PortHeldError';
   readonly code = 'HAPROXY_PORT_HELD';
-  constructor(program: string, pid: number | undefined) {
-    const which = pid === undefined ? program : `${program} (process ${pid})`;
-    super(`port ${listenPort} of 127.0.0.1 is held by ${which}: stop it`);
+  constructor({ name, pid }: PortOwner, advice: string) {
+    const which = pid === undefined ? name : `${name} (process ${pid})`;
+    super(`port ${listenPort} of 127.0.0.1 is held by ${which}: ${advice}`);
   }
 }
 
@@ -31,7 +32,8 @@ export type PortOwners = {
   /**
    * Ensures that only the HAProxy of the folder `except` listens on the port: with SO_REUSEPORT the kernel would
    * distribute connections to both. Any other HAProxy of furiwake closes its listeners and keeps its connections until
-   * they end. Throws {@link PortHeldError} for other programs, and for a HAProxy that does not end.
+   * they end. Throws {@link PortHeldError} for other programs, and for a HAProxy that survives SIGKILL: after ten seconds,
+   * then at once until it has ended.
    */
   evict(except: string | undefined, signal: AbortSignal): Promise<void>;
 };
@@ -48,7 +50,7 @@ export const systemKill: Kill = (pid, name) => {
   }
 };
 
-const pollMs = 20;
+const poll = { firstMs: 20, mostMs: 500 };
 /** A worker closes its listeners within milliseconds, unless it is frozen; then it is killed. */
 const evictMs = 5000;
 const killMs = 5000;
@@ -62,6 +64,9 @@ export function makePortOwners(deps: {
   readonly kill: Kill;
 }): PortOwners {
   const { exec, files, clock, kill } = deps;
+
+  /** Processes that SIGKILL did not end: `evict` does not wait for them again. */
+  const unkillable = new Set<number>();
 
   const readProc = async (pid: number, file: string): Promise<string> =>
     (await files.read(`/proc/${pid}/${file}`).catch(() => undefined)) ?? ''; // it is just ending
@@ -96,20 +101,24 @@ export function makePortOwners(deps: {
     find,
     evict: async (except, signal) => {
       const startedMs = clock.monotonic();
+      const backoff = makeBackoff(poll);
       const asked = new Set<number>();
       for (;;) {
         const others = (await find(signal)).filter(({ haproxy }) => haproxy === undefined || haproxy.folder !== except);
+        for (const pid of unkillable) if (!others.some((other) => other.pid === pid)) unkillable.delete(pid);
         if (others.length === 0) return;
         const waitedMs = clock.monotonic() - startedMs;
-        for (const { name, pid, haproxy } of others) {
-          if (haproxy === undefined || pid === undefined || waitedMs > evictMs + killMs)
-            throw new PortHeldError(name, pid);
+        for (const owner of others) {
+          const { pid, haproxy } = owner;
+          if (haproxy === undefined || pid === undefined) throw new PortHeldError(owner, 'stop it');
+          if (waitedMs > evictMs + killMs) unkillable.add(pid);
+          if (unkillable.has(pid)) throw new PortHeldError(owner, 'it survives SIGKILL, so restart this host');
           // A soft stop closes the listeners at once (management guide, section 4); a frozen process cannot.
           if (waitedMs > evictMs) kill(pid, 'SIGKILL');
           else if (!asked.has(haproxy.master)) kill(haproxy.master, 'SIGUSR1');
           asked.add(haproxy.master);
         }
-        await clock.sleep(pollMs, signal);
+        await clock.sleep(backoff.next(), signal);
       }
     },
   };
