@@ -19,6 +19,7 @@ import { makeAddressIndex } from './addresses.ts';
 import { runAudits } from './audit.ts';
 import { makeAddressLifetime } from './address-lifetime.ts';
 import { emptyHostState, type HostState, makePass, type PassFailure, type PassPorts, wordsOf } from './pass.ts';
+import { makePassMetrics } from './pass-metrics.ts';
 import { makeQuarantine } from './quarantine.ts';
 import { makeReporter } from './reporter.ts';
 import { tableToSave } from './save.ts';
@@ -73,22 +74,10 @@ export type AgentDeps = Omit<PassPorts, 'addressesOf' | 'mayAttract'> & {
   readonly metrics: Metrics;
 };
 
-const passSeconds: readonly number[] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
-
 export function makeAgent(deps: AgentDeps): Agent {
   const { placement, advertiser, health, tableFile, clock, log, metrics } = deps;
   const ports: PassPorts = { ...deps, addressesOf: makeAddressIndex(), mayAttract: () => isServing };
-  const durations = metrics.histogram(
-    'furiwake_dataplane_apply_seconds',
-    'Time of one pass over the host',
-    passSeconds,
-  );
-  const failures = metrics.counter(
-    'furiwake_dataplane_errors_total',
-    'Passes in which a step failed as a whole, or a listener was refused',
-    ['kind'],
-  );
-  const listenerGauge = metrics.gauge('furiwake_listeners', 'Listeners by state', ['state']);
+  const count = makePassMetrics(metrics);
 
   let desired: TrafficTable | undefined;
   let isServing = deps.isServing;
@@ -148,16 +137,18 @@ export function makeAgent(deps: AgentDeps): Agent {
     if (result.failure !== undefined) {
       failure = { ...result.failure, dueMs: nowMs + backoff.next() };
       passTrouble.failed(failure.error);
-      failures.add(1, { kind: 'pass' });
     } else if (earlier === undefined) {
       failure = undefined;
       backoff.reset();
       passTrouble.over();
     }
-    failures.add(result.refused.size, { kind: 'listener' });
-    durations.observe((nowMs - startedAt) / 1000);
-    listenerGauge.set(state.inForce.size, { state: 'in force' });
-    listenerGauge.set(quarantine.entries.size, { state: 'refused' });
+    count({
+      ms: nowMs - startedAt,
+      hasFailed: result.failure !== undefined,
+      refused: result.refused.size,
+      inForce: state.inForce.size,
+      quarantined: quarantine.entries.size,
+    });
     if (wasFailing || failure !== undefined) reporter.updateAll();
     else
       reporter.update(

@@ -12,7 +12,7 @@ import { isOurInterface, linkFinder } from './interfaces.ts';
 import { type LifetimeSeconds, makeKernel } from './kernel.ts';
 import { watchNetwork } from './kernel-events.ts';
 import { makeNewsFilter } from './news.ts';
-import { emptiedBy, placesFor, placesIn, strayedFrom } from './places.ts';
+import { emptiedBy, expiring, missingFrom, placesFor, placesIn, strayedFrom } from './places.ts';
 import type { PlacementRecord, RecordFile } from './placement-record.ts';
 import { type NetworkView, settled, viewOf } from './view.ts';
 
@@ -285,20 +285,6 @@ export function makePlacement(deps: {
       });
     },
   };
-}
-
-/** The addresses that the host had with a lifetime when it was read last. */
-function expiring({ interfaces }: State): ReadonlySet<string> {
-  const all = interfaces.flatMap(({ addresses }) => addresses);
-  return new Set(all.filter(({ expires }) => expires).map(({ ip }) => ip.text));
-}
-
-/** The `candidates` that are wanted and that the host does not have, neither its own nor added. */
-function missingFrom({ own, present }: State, wanted: Addresses, candidates: Iterable<string>): readonly Ip[] {
-  return [...candidates].flatMap((text) => {
-    const address = wanted.get(text);
-    return address === undefined || own.has(text) || present.has(text) ? [] : address;
-  });
 }
 
 const mostShown = 20;

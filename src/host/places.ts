@@ -1,5 +1,6 @@
 import { type Ip, parseIp } from '../core/ip/ip.ts';
 import { isOurInterface, linkFinder, type NetworkInterface, ourInterface } from './interfaces.ts';
+import type { Addresses } from '../ports/host.ts';
 import type { Place } from './kernel.ts';
 import type { PlacementRecord } from './placement-record.ts';
 
@@ -50,5 +51,23 @@ export function placesIn(places: ReadonlyMap<string, string>, addresses: readonl
   return addresses.flatMap((address) => {
     const on = places.get(address.text);
     return on === undefined ? [] : { address, on };
+  });
+}
+
+/** The addresses that the host had with a lifetime when it was read last. */
+export function expiring({ interfaces }: Pick<Placed, 'interfaces'>): ReadonlySet<string> {
+  const all = interfaces.flatMap(({ addresses }) => addresses);
+  return new Set(all.filter(({ expires }) => expires).map(({ ip }) => ip.text));
+}
+
+/** The `candidates` that are wanted and that the host does not have, neither its own nor added. */
+export function missingFrom(
+  { own, present }: { readonly own: ReadonlyMap<string, Ip>; readonly present: PlacementRecord },
+  wanted: Addresses,
+  candidates: Iterable<string>,
+): readonly Ip[] {
+  return [...candidates].flatMap((text) => {
+    const address = wanted.get(text);
+    return address === undefined || own.has(text) || present.has(text) ? [] : address;
   });
 }

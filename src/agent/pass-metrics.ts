@@ -1,0 +1,37 @@
+import type { Metrics } from '../ports/metrics.ts';
+
+/** A pass over the host, as the metrics see it. */
+export type PassNumbers = {
+  readonly ms: number;
+  /** A step failed as a whole. */
+  readonly hasFailed: boolean;
+  /** Listeners that a tool refused in this pass. */
+  readonly refused: number;
+  readonly inForce: number;
+  /** Listeners that wait for another attempt. */
+  readonly quarantined: number;
+};
+
+const passSeconds: readonly number[] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+
+/** The metrics of the agent; the result is called after each pass. */
+export function makePassMetrics(metrics: Metrics): (pass: PassNumbers) => void {
+  const durations = metrics.histogram(
+    'furiwake_dataplane_apply_seconds',
+    'Time of one pass over the host',
+    passSeconds,
+  );
+  const failures = metrics.counter(
+    'furiwake_dataplane_errors_total',
+    'Passes in which a step failed as a whole, or a listener was refused',
+    ['kind'],
+  );
+  const listeners = metrics.gauge('furiwake_listeners', 'Listeners by state', ['state']);
+  return ({ ms, hasFailed, refused, inForce, quarantined }) => {
+    if (hasFailed) failures.add(1, { kind: 'pass' });
+    failures.add(refused, { kind: 'listener' });
+    durations.observe(ms / 1000);
+    listeners.set(inForce, { state: 'in force' });
+    listeners.set(quarantined, { state: 'refused' });
+  };
+}
