@@ -88,7 +88,7 @@ describe.skipIf(!isRoot)('before furiwake starts and after it has ended', () => 
       const { said } = await furiwake.command(['status']);
       expect(said).toMatch(/class furiwake\.dev\/haproxy\nstatus +ready\n/);
       expect(said).toMatch(new RegExp(`lbtest/shown +Serving +${ip} +80/TCP `));
-      expect(said).toMatch(/n1 +IPv4 +up/);
+      expect(said).toMatch(/n1 +192\.0\.2\.11 +up/);
     });
   });
 });
