@@ -29,7 +29,7 @@ const config: ViteUserConfig = defineConfig({
           globalSetup: ['test/netns/global-setup.ts'],
           testTimeout: 240_000,
           hookTimeout: 240_000,
-          fileParallelism: false,
+          maxWorkers: 2, // each file has namespaces of its own; with more, the waits of the tests are too short
         },
       },
       {
