@@ -10,7 +10,7 @@ import type { Service, ServiceSpec } from '../core/model/service.ts';
 import type { Site } from '../core/model/site.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { share } from '../core/share.ts';
-import { nodeTrouble, type NodeTrouble } from '../core/status/node-trouble.ts';
+import { makeNodeTrouble, type NodeTrouble } from '../core/status/node-trouble.ts';
 import { makeTrafficPlanner } from '../core/traffic/plan.ts';
 import { emptyReport, type HostReport } from '../core/traffic/report.ts';
 import { makeRangeBudget } from '../core/traffic/source-ranges.ts';
@@ -94,6 +94,7 @@ export function makeController(deps: ControllerDeps): Controller {
   const wake = makeLatch();
   const decide = makePlanner();
   const planTraffic = makeTrafficPlanner();
+  const nodeTroubleOf = makeNodeTrouble();
   const overBudgetOf = makeRangeBudget();
   const ledger = makeLedgerWriter(deps);
   const recordDuplicates = makeDuplicateEvents(deps.recordEvent);
@@ -154,7 +155,7 @@ export function makeController(deps: ControllerDeps): Controller {
       nodes: nodes.objects(),
       drained: deps.drains.current(),
     });
-    const trouble = share(before?.nodeTrouble, nodeTrouble({ nodes: nodes.objects(), table, health: report.health }));
+    const trouble = share(before?.nodeTrouble, nodeTroubleOf({ nodes: nodes.objects(), table, health: report.health }));
     plan = { ...decision, assignments, overBudget, table, nodeTrouble: trouble };
     host.publish(table);
     term.published();

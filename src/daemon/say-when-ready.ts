@@ -4,7 +4,7 @@ import type { Plan } from '../controller/controller.ts';
 import type { Assignment } from '../core/addresses/assignment.ts';
 import { countNodes, nodeCountWords, type NodeState } from '../core/status/node-states.ts';
 import { answerTo } from '../core/status/desired.ts';
-import type { NodeName } from '../core/model/names.ts';
+import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import type { HostReport } from '../core/traffic/report.ts';
 import { listenerKey } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -34,10 +34,17 @@ const patienceMs = 10_000;
  * Logs once in a term that the host serves its Services: the last line of a start. Looks again when `changed` is set, and
  * waits until `signal` aborts.
  */
-export async function sayWhenReady(
+export async function sayWhenReady(deps: SayWhenReadyDeps, signal: AbortSignal): Promise<void> {
+  await sayOnce(deps, signal); // in a function of its own, which does not keep the plan
+  await untilAborted(signal);
+}
+
+async function sayOnce(
   { plan, report, nodeStates, notReady, changed, clock, log }: SayWhenReadyDeps,
   signal: AbortSignal,
 ): Promise<void> {
+  /** Those that were pending at the last look over all: a start has thousands of changes, each settles a few. */
+  let pending: ServiceKey[] = [];
   const until = async <T>(find: () => T | undefined, within: AbortSignal): Promise<T> => {
     for (;;) {
       const found = find();
@@ -48,7 +55,11 @@ export async function sayWhenReady(
   const ready = (): ShownPlan | undefined => (notReady().length === 0 ? plan() : undefined);
   const settled = (): ShownPlan | undefined => {
     const found = ready();
-    return found !== undefined && hasPending(found, report()) ? undefined : found;
+    if (found === undefined) return undefined;
+    const isPending = pendingIn(found, report());
+    while (pending.length > 0 && !isPending(pending.at(-1))) pending.pop();
+    if (pending.length === 0) pending = [...found.assignments.keys()].filter(isPending);
+    return pending.length === 0 ? found : undefined;
   };
   await until(ready, signal);
   using patience = clock.deadline(patienceMs, signal);
@@ -57,7 +68,6 @@ export async function sayWhenReady(
   const nodes = nodeCountWords(countNodes(nodeStates() ?? new Map()));
   log.info({}, poolWords(poolStatus(found)));
   log.info({}, `ready: ${serviceWords(found, report())}; nodes: ${nodes}`);
-  await untilAborted(signal);
 }
 
 type Progress = 'served' | 'not served' | 'pending' | 'without an address';
@@ -72,10 +82,12 @@ function progressOf({ addresses }: Assignment, { table }: ShownPlan, { listeners
   return answers.length > 0 && answers.every((answer) => answer === 'ready') ? 'served' : 'not served';
 }
 
-function hasPending(plan: ShownPlan, report: ShownReport): boolean {
-  for (const assignment of plan.assignments.values())
-    if (progressOf(assignment, plan, report) === 'pending') return true;
-  return false;
+/** Whether the host has not reported on a Service. */
+function pendingIn(plan: ShownPlan, report: ShownReport): (key: ServiceKey | undefined) => boolean {
+  return (key) => {
+    const assignment = key && plan.assignments.get(key);
+    return assignment !== undefined && progressOf(assignment, plan, report) === 'pending';
+  };
 }
 
 /** `7 Services served, 4 without an address`. */

@@ -20,6 +20,9 @@ import { makeHostParts } from './host-parts.ts';
 import { removeFromHost } from './remove-from-host.ts';
 import { serveMetrics } from './serve-metrics.ts';
 
+/** A scrape walks over all Services, 20 ms with 10,000: not for each of many scrapes. */
+const refreshEveryMs = 1_000;
+
 /**
  * `furiwake run`: controller and agent in one process.
  *
@@ -88,7 +91,12 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     signal,
   ).catch((error: unknown) => refuseStateDir(stateDir, error));
   const setMetrics = makeHostMetrics(metrics, deps.version);
-  const refresh = (): void => setMetrics(view.metrics());
+  let refreshedMs = -Infinity;
+  const refresh = (): void => {
+    if (clock.monotonic() - refreshedMs < refreshEveryMs) return;
+    refreshedMs = clock.monotonic();
+    setMetrics(view.metrics());
+  };
   await using _metrics = await serveMetrics(
     options.metricsAddress,
     { metrics, exec: machine.exec, notReady, refresh },

@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { makeNode } from '../../../test/make/service.ts';
-import { nodeName } from '../../../test/make/table.ts';
+import { node, nodeName, tableOf } from '../../../test/make/table.ts';
 import type { Node } from '../model/node.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { makeTrafficPlanner } from '../traffic/plan.ts';
 import type { HostReport } from '../traffic/report.ts';
-import { type NodeTrouble, nodeTrouble } from './node-trouble.ts';
+import { makeNodeTrouble, type NodeTrouble, nodeTrouble } from './node-trouble.ts';
 
 type Health = Readonly<Record<string, NonNullable<ReturnType<HostReport['health']['get']>>>>;
 
@@ -82,4 +82,20 @@ test('each family has its own trouble', () => {
   expect(troubleOf([n1, { ...dual, excluded: 'taint' }])[6]).toBe(
     'every node with an IPv6 address is excluded: n3 (taint of the cluster autoscaler)',
   );
+});
+
+test('one that remembers its last input says the same after each change', () => {
+  const remembered = makeNodeTrouble();
+  const nodes = new Map([makeNode('n1', '192.0.2.11')].map((node) => [node.name, node]));
+  const table = tableOf([], [node('n1', '192.0.2.11')]);
+  const drained = tableOf([], [{ ...node('n1', '192.0.2.11'), state: 'drain' }]);
+  const none = new Map();
+  for (const input of [
+    { nodes: new Map(), table: tableOf([], []), health: none },
+    { nodes, table, health: none },
+    { nodes, table, health: none },
+    { nodes, table: drained, health: none },
+    { nodes, table, health: new Map([[nodeName('n1'), { 4: 'silent' as const }]]) },
+  ])
+    expect(remembered(input)).toEqual(nodeTrouble(input));
 });

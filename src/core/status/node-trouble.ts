@@ -11,6 +11,18 @@ export function nodeTrouble(input: NodeStatesInput): NodeTrouble {
   return { 4: troubleOf(4, input), 6: troubleOf(6, input) };
 }
 
+/** The same; what it remembers saves the work for each of thousands of turns that concern no node. */
+export function makeNodeTrouble(): (input: NodeStatesInput) => NodeTrouble {
+  let seen: readonly unknown[] = [];
+  let trouble: NodeTrouble = { 4: undefined, 6: undefined };
+  return (input) => {
+    const parts = [input.nodes, input.table.nodes, input.health];
+    if (!parts.every((part, index) => part === seen[index])) trouble = nodeTrouble(input);
+    seen = parts;
+    return trouble;
+  };
+}
+
 function troubleOf(family: Family, { nodes, table, health }: NodeStatesInput): string | undefined {
   if (nodes.size === 0) return 'the cluster has no nodes';
   const usable = [...table.nodes.values()].filter((node) => addressOfNode(node, family) !== undefined);
