@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { makeNode } from '../../../test/make/service.ts';
-import { node, nodeName, tableOf } from '../../../test/make/table.ts';
+import { nodeName, node as tableNode, tableOf } from '../../../test/make/table.ts';
 import type { Node } from '../model/node.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { makeTrafficPlanner } from '../traffic/plan.ts';
@@ -87,8 +87,8 @@ test('each family has its own trouble', () => {
 test('one that remembers its last input says the same after each change', () => {
   const remembered = makeNodeTrouble();
   const nodes = new Map([makeNode('n1', '192.0.2.11')].map((node) => [node.name, node]));
-  const table = tableOf([], [node('n1', '192.0.2.11')]);
-  const drained = tableOf([], [{ ...node('n1', '192.0.2.11'), state: 'drain' }]);
+  const table = tableOf([], [tableNode('n1', '192.0.2.11')]);
+  const drained = tableOf([], [{ ...tableNode('n1', '192.0.2.11'), state: 'drain' }]);
   const none = new Map();
   for (const input of [
     { nodes: new Map(), table: tableOf([], []), health: none },
