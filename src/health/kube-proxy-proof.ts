@@ -1,0 +1,118 @@
+import type { Family } from '../core/ip/ip.ts';
+import type { KubeProxyAnswer, SyncEnd } from './kube-proxy-sync.ts';
+
+/*
+ * When does the kube-proxy of a node serve a listener? kube-proxy reports the end of its last sync per family, and
+ * neither its begin nor its content. The facts, from Kubernetes 1.37.2, pkg/proxy:
+ *
+ * - A sync applies the changes that had arrived at its begin, and reports only a success, when the kernel has the rules
+ *   (`syncProxyRules` in nftables/proxier.go and iptables/proxier.go). So it is a proof only if it *began* after
+ *   kube-proxy had received the published status.
+ * - At least `minSyncPeriod`, 1 s by default, lies between the end of a sync and the begin of the next; a change that
+ *   arrives meanwhile waits no longer (runner/bounded_frequency_runner.go). Exceptions: the first two syncs of a process,
+ *   and the repair after a flush of iptables.
+ * - The first time that a process reports may be older than its first sync: `SyncLoop` sets it when it starts. Only a
+ *   second, different time of the same process is certainly that of a sync.
+ * - A change that waits for longer than 60 s, twice `syncPeriod`, makes kube-proxy unhealthy (cmd/kube-proxy/app/server.go).
+ *
+ *   Service created     published
+ *        │ sync 1           │                       sync 2
+ *        ├──────┤           │                       ├──────┤ a proof at once, however long it lasted
+ *               │◄──────────┼── at least 1 s ──────►│
+ *
+ *   Service exists      published
+ *                           │ sync 1
+ *                           ├──────┤◄────── 2 s without another sync ──────►│ sync 1 is a proof
+ *
+ * What cannot be seen is assumed: kube-proxy receives a change at most 250 ms after this host; a sync succeeds, and where
+ * the proof is not of the first kind, it lasts at most 500 ms; `minSyncPeriod` is at most 1 s; a process that answers has
+ * synced after 5 s (it answers only after it has read its Node from the API server). The clock of a node gives only the
+ * age of a sync, in the first answer that shows this sync: a time server may set it later.
+ */
+
+const minSyncPeriodMs = 1_000;
+const lagMs = 250;
+const longSyncMs = 500;
+/** A sync that waits starts after `minSyncPeriod`, and lasts. The rest is for a change received late. */
+const quietMs = 2_000;
+/** As `quietMs`, where it is not certain that the last time is that of a sync after the publication. */
+const longQuietMs = 5_000;
+const firstSyncMs = 5_000;
+/** After which a silent node is reported as such, at most. */
+const silenceMs = 5_000;
+const unhealthyMs = 60_000;
+const untimedMs = 3_000;
+
+/** A process of kube-proxy, as its answers on one connection show it. All times are monotonic ms. */
+export type ProxyProcess = {
+  /** Its first answer since the node is up. */
+  readonly sinceMs: number | undefined;
+  readonly answeredMs: number;
+  /** The node was up for long enough for its first sync. */
+  readonly isStarted: boolean;
+  readonly isHealthy: boolean;
+  readonly syncs: { readonly 4?: SeenSyncs; readonly 6?: SeenSyncs } | undefined;
+};
+
+/** The last sync, and the one seen before it. */
+type SeenSyncs = { readonly last: SyncEnd; readonly beforeMs: number | undefined };
+
+/** A process after a further answer. */
+export function processAfter(known: ProxyProcess | undefined, answer: KubeProxyAnswer): ProxyProcess {
+  const before = answer.isSameProcess ? known : undefined;
+  const sinceMs = before?.sinceMs ?? answer.sentMs;
+  const seen = (family: Family): { readonly [F in Family]?: SeenSyncs } => {
+    const end = answer.syncs?.[family];
+    const { last, beforeMs } = before?.syncs?.[family] ?? {};
+    if (end === undefined) return {};
+    return { [family]: last?.id === end.id ? { last, beforeMs } : { last: end, beforeMs: last?.endMs } };
+  };
+  return {
+    sinceMs,
+    answeredMs: answer.sentMs,
+    isStarted: before?.isStarted === true || answer.sentMs - sinceMs >= firstSyncMs,
+    isHealthy: answer.isHealthy,
+    syncs: answer.syncs && { ...seen(4), ...seen(6) },
+  };
+}
+
+/** A process when its node becomes silent: the API server may not reach it either, and not for as long. */
+export function processInSilence(process: ProxyProcess, nowMs: number): ProxyProcess {
+  const wasStarted = process.sinceMs !== undefined && nowMs - process.sinceMs >= firstSyncMs + silenceMs;
+  return { ...process, sinceMs: undefined, isStarted: process.isStarted || wasStarted };
+}
+
+/** A listener and a node. Times are monotonic ms; -Infinity: before this process started. */
+export type Question = {
+  readonly family: Family;
+  /** When this host saw the listener published. */
+  readonly publishedMs: number;
+  /** When this host saw the node up, after it had been silent or did not exist. */
+  readonly upMs: number;
+  /** The node was proven to serve the listener before it was silent. It may have restarted since. */
+  readonly wasOpen: boolean;
+};
+
+/** True if the process is shown to serve the listener. */
+export function isProven(process: ProxyProcess, question: Question): boolean {
+  const { family, publishedMs, upMs, wasOpen } = question;
+  const { sinceMs, answeredMs, isHealthy, isStarted } = process;
+  const fromMs = Math.max(publishedMs, upMs);
+  if (sinceMs === undefined || answeredMs < fromMs) return false;
+  if (process.syncs === undefined) return isHealthy && answeredMs - Math.max(sinceMs, fromMs) >= untimedMs;
+  const syncs = process.syncs[family];
+  if (syncs === undefined) return false;
+  const { beforeMs } = syncs;
+  const lastMs = syncs.last.endMs;
+  // Its rules survived, or its first sync, which takes all Services, has set them again.
+  if (wasOpen && (beforeMs !== undefined || isStarted)) return true;
+  if (beforeMs !== undefined) {
+    // The last sync began a second after the other. Its end counts, too, because the other may be the begin of `SyncLoop`.
+    if (beforeMs + minSyncPeriodMs >= fromMs + lagMs && lastMs >= fromMs + lagMs + longSyncMs) return true;
+    if (lastMs >= fromMs && answeredMs - lastMs >= quietMs) return true;
+  }
+  if (!isStarted) return false;
+  // kube-proxy may have seen the status a moment before this host, or this host may have missed the sync before.
+  if (lastMs >= publishedMs - minSyncPeriodMs && answeredMs - Math.max(lastMs, fromMs) >= longQuietMs) return true;
+  return isHealthy && answeredMs - fromMs >= unhealthyMs + lagMs + longSyncMs;
+}
