@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { answer, listener, publish, startAgent, table, type RunningAgent } from '../../test/make/agent-rig.ts';
 import type { StepName } from '../../test/make/host-ports.ts';
+import { directListener } from '../../test/make/table.ts';
 import type { Listener } from '../core/traffic/table.ts';
 
 const a = listener('192.0.2.51', 80, 'a');
@@ -19,6 +20,7 @@ describe('a change', () => {
     expect(rig.ports.steps).toEqual([
       'proxy.upsert',
       'steering.apply',
+      'direct.apply',
       'placement.add',
       'proxy.prune',
       'end 443',
@@ -253,6 +255,23 @@ describe('a step that fails as a whole', () => {
     await rig.clock.advance(1_000);
     expect(holderOf(rig, b)).toBeUndefined();
     expect(rig.ports.steps).toContain('end 443');
+  });
+
+  test('HAProxy does not answer: a listener of another dataplane does not wait for it', async () => {
+    const rig = startAgent();
+    await publish(rig, a);
+    rig.ports.failing.set('proxy.upsert', 'HAProxy does not answer');
+    const direct = directListener('192.0.2.52', 53);
+    await publish(rig, a, direct);
+    expect(answer(rig, direct)).toBe('ready');
+    const moved = listener('192.0.2.51', 80, 'a', { dataplane: 'direct' });
+    await rig.clock.advance(60_000);
+    await publish(rig, moved, direct);
+    await rig.clock.advance(60_000);
+    expect(answer(rig, moved)).toBe('ready');
+    await publish(rig, a, direct);
+    await rig.clock.advance(60_000);
+    expect(answer(rig, a)).toBe('HAProxy does not answer');
   });
 
   test('HAProxy does not start: a new Service says so at once, however long that lasts', async () => {

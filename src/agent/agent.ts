@@ -11,6 +11,7 @@ import { PersistentMap } from '../core/persistent-map.ts';
 import type { HostReport } from '../core/traffic/report.ts';
 import { isSameTable, type Listener, type TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
+import type { Direct } from '../ports/direct.ts';
 import type { Health } from '../ports/health.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
@@ -65,6 +66,7 @@ export type Agent = {
 };
 
 export type AgentDeps = Omit<PassPorts, 'addressesOf' | 'mayAttract'> & {
+  readonly direct: Direct;
   readonly health: Health;
   readonly tableFile: TableFile;
   /** Before `setServing` is called. */
@@ -291,6 +293,7 @@ export function makeAgent(deps: AgentDeps): Agent {
             ),
           (until) => deps.proxy.run(until),
           (until) => deps.steering.run(until),
+          (until) => deps.direct.run(until),
           (until) => deps.advertiser.run(until),
           (until) => placement.run(() => auditNow.set(), until),
         ],

@@ -7,12 +7,14 @@ import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Addresses, Advertiser, Placement, Steering } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
+import type { Direct } from '../ports/direct.ts';
 import type { Proxy } from '../ports/proxy.ts';
 import type { HostState } from './pass.ts';
 
 export type AuditDeps = {
   readonly proxy: Proxy;
   readonly steering: Steering;
+  readonly direct: Direct;
   readonly placement: Placement;
   readonly advertiser: Advertiser;
   /** One change of the host at a time. */
@@ -37,7 +39,7 @@ const retry = { firstMs: 1_000, mostMs: everyMs };
  * kernel reports a change. Each part is independent: one that fails does not keep the others from being repaired.
  */
 export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<void> {
-  const { proxy, steering, placement, advertiser, clock, log } = deps;
+  const { proxy, steering, direct, placement, advertiser, clock, log } = deps;
 
   const audit = async (
     what: string,
@@ -77,6 +79,7 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
   await Promise.all([
     audit('HAProxy', ({ proxied }) => proxy.audit(proxied, signal), sleep),
     audit('nftables', () => steering.audit(signal), sleep),
+    audit('the table of direct', () => direct.audit(signal), sleep),
     audit(
       'the addresses of this host',
       async ({ table }) => {

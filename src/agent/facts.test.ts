@@ -6,7 +6,7 @@ import type { Site } from '../core/model/site.ts';
 import { makeFacts } from './facts.ts';
 
 const { signal } = new AbortController();
-const listening: HostFacts['listening'] = [{ address: undefined, family: 4, port: 80 }];
+const listening: HostFacts['listening'] = [{ protocol: 'TCP', address: undefined, family: 4, port: 80 }];
 
 /** A host with an own address, a need and a program that listens. */
 function host(site: Site, reserved = new Map<string, string>()) {

@@ -1,10 +1,36 @@
 import { describe, expect, test } from 'vitest';
 import { listener, publish, startAgent, table } from '../../test/make/agent-rig.ts';
+import { directListener } from '../../test/make/table.ts';
+import { closed } from './withdrawn.ts';
 
 const a = listener('192.0.2.51', 80, 'a');
 const b = listener('192.0.2.51', 443, 'b');
 
 describe('a withdrawn host', () => {
+  test('still hands the packets of direct to the nodes, as the host that takes over does', async () => {
+    const rig = startAgent();
+    const direct = directListener('192.0.2.53', 53, { isPublished: true });
+    await publish(rig, a, direct);
+    rig.agent.setServing(false);
+    await rig.clock.advance(0);
+    expect([...rig.ports.held.placed.keys()]).toEqual([]);
+    expect(closed(direct)).toMatchObject({
+      dataplane: 'direct',
+      isPublished: true,
+      sourceRanges: undefined,
+      targetPort: 0,
+    });
+    expect(rig.ports.held.direct.has(direct.key)).toBe(true);
+    expect(rig.agent.report().listeners.get(direct.key)).toMatchObject({
+      revision: direct.revision,
+      isForwarding: false,
+    });
+    rig.agent.setServing(true);
+    await rig.clock.advance(0);
+    expect([...rig.ports.held.placed.keys()].toSorted()).toEqual(['192.0.2.51', '192.0.2.53']);
+    expect(rig.agent.report().listeners.get(direct.key)).toMatchObject({ isForwarding: true });
+  });
+
   test('has no address of its listeners, is closed to new connections, and keeps the established ones', async () => {
     const rig = startAgent();
     await publish(rig, a, b);

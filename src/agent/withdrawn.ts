@@ -6,7 +6,9 @@ const closedListeners = new WeakMap<Listener, Listener>();
 export function closed(listener: Listener): Listener {
   let made = closedListeners.get(listener);
   if (made === undefined) {
-    made = makeListener({ ...listener, sourceRanges: [], isHostAddress: true });
+    // A packet that still arrives for `direct` is handed to the same node as by the host that took over.
+    const sourceRanges = listener.dataplane === 'direct' ? listener.sourceRanges : [];
+    made = makeListener({ ...listener, sourceRanges, isHostAddress: true });
     closedListeners.set(listener, made);
   }
   return made;

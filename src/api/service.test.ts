@@ -31,6 +31,12 @@ test.each([
   expect(specOf({ [name]: 'x' }).ignoredAnnotations).toEqual([name]);
 });
 
+test('the dataplane is the text of its annotation, valid or not', () => {
+  expect(specOf({ 'furiwake.dev/dataplane': ' direct ' }).dataplane).toBe('direct');
+  expect(specOf({ 'furiwake.dev/dataplane': 'Nonsense' }).dataplane).toBe('Nonsense');
+  expect([specOf({ 'furiwake.dev/dataplane': ' ' }).dataplane, specOf({}).dataplane]).toEqual([undefined, undefined]);
+});
+
 describe('the sharing key', () => {
   test.each([
     'furiwake.dev/sharing-key',

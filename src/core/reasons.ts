@@ -73,8 +73,8 @@ export const reasons = {
   FieldsNotHonoured: {
     where: 'Serving',
     means:
-      'The Service is served, but furiwake ignores what the message names: sessionAffinity (kube-proxy sees one client, so all connections through a node use one Pod), externalTrafficPolicy: Local (furiwake tries every node; those without a Pod drop the connection, so it may be slow, and the Pods do not see the client address), or an annotation of another implementation.',
-    do: 'Nothing, if that is good enough. Otherwise use None and Cluster, and remove the annotation.',
+      'The Service is served, but furiwake ignores what the message names: sessionAffinity (kube-proxy sees one client, so all connections through a node use one Pod), externalTrafficPolicy: Local (furiwake tries every node; those without a Pod drop the connection, so it may be slow, and the Pods do not see the client address), an annotation of another implementation, or a furiwake.dev/dataplane that is not valid.',
+    do: 'Nothing, if that is good enough. Otherwise use None and Cluster, and correct or remove the annotation.',
   },
   NoAddress: {
     where: 'Serving',
@@ -88,7 +88,8 @@ export const reasons = {
   },
   NoEndpoints: {
     where: 'Serving',
-    means: 'The Service has an address and no ready endpoint: connections are accepted and then closed.',
+    means:
+      'The Service has an address and no ready endpoint: HAProxy accepts connections and then closes them; with the dataplane direct, kube-proxy refuses them.',
     do: 'Check the Pods that the selector of the Service matches, and their readiness probes.',
   },
   DataplaneError: {
@@ -111,19 +112,19 @@ export const reasons = {
   // ports[].error and condition LoadBalancerPortsError
   UnsupportedProtocol: {
     where: 'ports[].error',
-    means: 'UDP and SCTP are not supported yet; the TCP ports of the Service are served.',
-    do: 'Put the UDP or SCTP ports into a Service for another implementation.',
+    means:
+      'UDP ports are served only with the annotation furiwake.dev/dataplane: direct, an experiment; SCTP is not supported yet. The other ports of the Service are served.',
+    do: 'Set the annotation, or put the port into a Service for another implementation.',
   },
   NodePortMissing: {
     where: 'ports[].error',
     means:
-      'The port has no nodePort (allocateLoadBalancerNodePorts: false), and furiwake reaches Pods through NodePorts.',
-    do: 'Set spec.allocateLoadBalancerNodePorts to true.',
+      'The port has no nodePort (allocateLoadBalancerNodePorts: false), and HAProxy reaches Pods through NodePorts.',
+    do: 'Set spec.allocateLoadBalancerNodePorts to true, or the annotation furiwake.dev/dataplane to direct, an experiment.',
   },
   LoadBalancerMixedProtocolNotSupported: {
     where: 'LoadBalancerPortsError',
-    means:
-      'The Service mixes TCP with a protocol that is not supported yet (the reason is the standard one of the API).',
+    means: 'The Service mixes TCP with a protocol that is not served (the reason is the standard one of the API).',
     do: 'See UnsupportedProtocol.',
   },
   // events and log

@@ -43,7 +43,7 @@ function readListenerLine(line: string): ListenerLine {
     name,
     pid: Number(pid),
   }));
-  return { sockets: decodeListening(line), holders };
+  return { sockets: decodeListening(line, 'TCP'), holders };
 }
 
 /** `nc (PID 9)`. */

@@ -31,6 +31,10 @@ const interception = `table inet rig {
     ip6 daddr fd10::1 tcp dport 40000 tproxy ip6 to [::1]:292 accept
   }
 }`;
+/** Takes datagrams. */
+const datagrams = `use IO::Socket::IP; $| = 1;
+  my $s = IO::Socket::IP->new(LocalHost => 'fd10::1', LocalPort => 27, Proto => 'udp') or die $@;
+  print "ready\n"; <STDIN>`;
 
 beforeAll(async () => {
   lab = await startNetLab({ nodes: 0 });
@@ -39,6 +43,8 @@ beforeAll(async () => {
   await writeFile(`${lab.folder}/haproxy.cfg`, proxy);
   lab.balancer.execPort.converse('haproxy', ['-db', '-f', `${lab.folder}/haproxy.cfg`], signal); // ends with the lab
   await lab.balancer.nft(interception);
+  const perl = lab.balancer.execPort.converse('perl', ['-e', datagrams], signal); // ends with the lab
+  await perl.lines[Symbol.asyncIterator]().next();
   await vi.waitUntil(
     async () => 'id' in (await lab.client.ask({ do: 'dial', address: '10.10.0.1', port: 26 })),
     patience,

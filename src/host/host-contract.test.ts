@@ -12,9 +12,10 @@ hostContract('the fake that the tests of the agent use', async () => {
     host: makeFakeHost({
       connections,
       listening: async () => [
-        { address: undefined, family: 4, port: 25 },
-        { address: addressOf('fd10::1'), family: 6, port: 25 },
-        { address: addressOf('10.10.0.1'), family: 4, port: 26 },
+        { protocol: 'TCP', address: undefined, family: 4, port: 25 },
+        { protocol: 'TCP', address: addressOf('fd10::1'), family: 6, port: 25 },
+        { protocol: 'TCP', address: addressOf('10.10.0.1'), family: 4, port: 26 },
+        { protocol: 'UDP', address: addressOf('fd10::1'), family: 6, port: 27 },
       ],
     }),
     connectTo: async (local) => open({ local, isTaken: true }),

@@ -40,10 +40,13 @@ export function makeHost({ exec, log }: { readonly exec: Exec; readonly log: Log
   };
 
   return {
-    listening: async (signal) => decodeListening(await ss(['-Hltn'], signal)),
+    listening: async (signal) => {
+      const [tcp, udp] = await Promise.all([ss(['-Hltn'], signal), ss(['-Hlun'], signal)]);
+      return [...decodeListening(tcp, 'TCP'), ...decodeListening(udp, 'UDP')];
+    },
     endConnections: async (listeners, signal) => {
       for (const family of [4, 6] as const) {
-        const mine = listeners.filter(({ address }) => address.family === family);
+        const mine = listeners.filter(({ address, protocol }) => address.family === family && protocol === 'TCP');
         for (let i = 0; i < mine.length; i += listenersPerCall)
           await end(family, mine.slice(i, i + listenersPerCall), signal);
       }

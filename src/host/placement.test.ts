@@ -128,13 +128,13 @@ test('the link of an address is known while another address is being added', asy
   await placement.refresh(signal);
   const [address] = addressesOf('198.51.100.7').values();
   const lookUp = (): unknown => address && placement.linkOf(address);
-  expect(lookUp()).toEqual({ index: 2, mac: '02:00:00:00:00:01' });
+  expect(lookUp()).toEqual({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01' });
   const adding = placement.add(addressesOf('192.0.2.50'), signal);
   let during = lookUp();
   while (!done.includes('record')) await Promise.resolve();
   during = lookUp();
   await adding;
-  expect([during, lookUp()]).toEqual([lookUp(), { index: 2, mac: '02:00:00:00:00:01' }]);
+  expect([during, lookUp()]).toEqual([lookUp(), { name: 'eth0', index: 2, mac: '02:00:00:00:00:01' }]);
 });
 
 test('an existing address causes no command', async () => {

@@ -220,7 +220,7 @@ export function makePlacement(deps: {
     addresses: () => known,
     linkOf: (address) => {
       const link = linkFinder(state.interfaces)(address);
-      return link?.mac === undefined ? undefined : { index: link.index, mac: link.mac };
+      return link?.mac === undefined ? undefined : { name: link.name, index: link.index, mac: link.mac };
     },
     refresh: (signal) =>
       inTurn(async () => {

@@ -24,12 +24,18 @@ test.each([
   ],
   ['other text', 'nonsense', []],
 ])('reads %s', (_, local, sockets) => {
-  expect(decodeListening(line(local))).toMatchObject(sockets);
+  expect(decodeListening(line(local), 'TCP')).toMatchObject(sockets);
 });
 
 test('reads one socket per line, and none from an empty text', () => {
-  expect(decodeListening(line('192.0.2.1:80') + line('192.0.2.1:81')).map(({ port }) => port)).toEqual([80, 81]);
-  expect(decodeListening('')).toEqual([]);
+  expect(decodeListening(line('192.0.2.1:80') + line('192.0.2.1:81'), 'TCP').map(({ port }) => port)).toEqual([80, 81]);
+  expect(decodeListening('', 'TCP')).toEqual([]);
+});
+
+test('reads sockets of UDP', () => {
+  expect(decodeListening('UNCONN 0 0 192.0.2.1%eth0:68 0.0.0.0:*\n', 'UDP')).toMatchObject([
+    { protocol: 'UDP', address: ip('192.0.2.1'), family: 4, port: 68 },
+  ]);
 });
 
 test('a filter names each listener by address and port and nothing else', () => {

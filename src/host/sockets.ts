@@ -3,20 +3,21 @@ import type { ListeningSocket } from '../core/model/host.ts';
 import type { ListenerAddress } from '../core/traffic/table.ts';
 
 /**
- * Reads the answer of `ss -H -l -t -n` (it has no JSON), a line per socket:
+ * Reads the answer of `ss -H -l -n -t`, or with `-u` for UDP (it has no JSON), a line per socket:
  *
  *   LISTEN 0 4096 192.0.2.11%eth0:8080 0.0.0.0:*
+ *   UNCONN 0 0    192.0.2.11%eth0:68   0.0.0.0:*
  *
  * The wildcard is `0.0.0.0`, `[::]`, or `*` for both families; that one becomes two sockets.
  */
-export function decodeListening(text: string): readonly ListeningSocket[] {
+export function decodeListening(text: string, protocol: ListeningSocket['protocol']): readonly ListeningSocket[] {
   return text.split('\n').flatMap((line) => {
     const end = decodeEnd(line.split(/\s+/)[3] ?? '');
     if (end === undefined) return [];
     const { host, port } = end;
-    if (host === '*') return ([4, 6] as const).map((family) => ({ address: undefined, family, port }));
+    if (host === '*') return ([4, 6] as const).map((family) => ({ protocol, address: undefined, family, port }));
     const address = parseIp(host);
-    return address === undefined ? [] : [unmapped(address, port)];
+    return address === undefined ? [] : [{ protocol, ...unmapped(address), port }];
   });
 }
 
@@ -67,10 +68,10 @@ function decodeEnd(text: string): { readonly host: string; readonly port: number
 }
 
 /** An IPv4 address that an IPv6 socket listens on (`::ffff:192.0.2.11`) is an IPv4 one; all zeros is the wildcard. */
-function unmapped(address: Ip, port: number): ListeningSocket {
+function unmapped(address: Ip): Pick<ListeningSocket, 'address' | 'family'> {
   const isMapped = address.family === 6 && address.value >> BigInt(bitsOf(4)) === 0xffffn;
   const plain = isMapped ? ipOf(4, address.value & 0xffff_ffffn) : address;
-  return { address: plain.value === 0n ? undefined : plain, family: plain.family, port };
+  return { address: plain.value === 0n ? undefined : plain, family: plain.family };
 }
 
 /**

@@ -9,11 +9,15 @@ import { descriptorLimit } from '../daemon/descriptors.ts';
 import { earlierStatePaths, type Platform, statePaths } from '../daemon/platform.ts';
 import { makeHaproxy } from '../dataplane/haproxy/haproxy.ts';
 import { makeSteering } from '../dataplane/nftables/steering.ts';
+import { makeDirect } from '../dataplane/direct/direct.ts';
+import { makeGate } from '../health/gate.ts';
+import { makeKubeProxy } from '../health/kube-proxy-sync.ts';
 import { makeHealth } from '../health/health.ts';
 import { makeProbe } from '../health/probe.ts';
 import { makeHost } from '../host/host.ts';
 import { makePlacement } from '../host/placement.ts';
 import type { Host, Placement, Steering } from '../ports/host.ts';
+import type { Direct } from '../ports/direct.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { Proxy } from '../ports/proxy.ts';
@@ -24,6 +28,7 @@ import { makeTableFile } from '../state/table.ts';
 export type HostParts = {
   readonly proxy: Proxy;
   readonly steering: Steering;
+  readonly direct: Direct;
   readonly placement: Placement;
   readonly host: Host;
   readonly agent: Agent;
@@ -82,6 +87,24 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     clock,
   });
   const steering = makeSteering({ exec, clock, log: log.child({ part: 'nftables' }), metrics, lifetime });
+  const silenceMs = nodeSilenceSeconds * 1000;
+  const direct = makeDirect({
+    exec,
+    health,
+    silentSince: (node, family) => {
+      const { state, sinceMs } = health.families[family].stateOf(node);
+      return state === 'silent' ? sinceMs : undefined;
+    },
+    silenceMs,
+    gate: makeGate({ makeKubeProxy: () => makeKubeProxy({ clock }), clock }),
+    linkOf: (address) => placement.linkOf(address)?.name,
+    isOwn: ({ text }) => placement.addresses().own.has(text),
+    primary: () => placement.addresses().primary,
+    clock,
+    log: log.child({ part: 'direct' }),
+    metrics,
+    lifetime,
+  });
   const host = makeHost({ exec, log });
   const tableFile = makeTableFile({
     listenersPath: paths.listeners,
@@ -93,6 +116,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
   const agent = makeAgent({
     proxy,
     steering,
+    direct,
     placement,
     advertiser,
     host,
@@ -103,5 +127,5 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     log: log.child({ part: 'agent' }),
     metrics,
   });
-  return { proxy, steering, placement, host, agent };
+  return { proxy, steering, direct, placement, host, agent };
 }

@@ -4,7 +4,7 @@ import { recordLog } from '../../test/sim/observers.ts';
 import type { HostParts } from './host-parts.ts';
 import { removeFromHost } from './remove-from-host.ts';
 
-type Removed = Pick<HostParts, 'steering' | 'proxy' | 'placement'>;
+type Removed = Pick<HostParts, 'steering' | 'direct' | 'proxy' | 'placement'>;
 
 /** The parts of a host, some of which fail; `asked` has the requests to them. */
 function partsThatFail(...failing: readonly string[]): { readonly parts: Removed; readonly asked: readonly string[] } {
@@ -15,16 +15,17 @@ function partsThatFail(...failing: readonly string[]): { readonly parts: Removed
   };
   const parts = {
     steering: { remove: part('nft') },
+    direct: { remove: part('direct') },
     proxy: { stop: part('haproxy') },
     placement: { remove: part('ip') },
   } as unknown as Removed;
   return { parts, asked };
 }
 
-test('all three parts are removed', async () => {
+test('all parts are removed', async () => {
   const { parts, asked } = partsThatFail();
   await removeFromHost(parts, { clock: systemClock, log: recordLog() });
-  expect(asked).toEqual(['nft', 'haproxy', 'ip']);
+  expect(asked).toEqual(['nft', 'direct', 'haproxy', 'ip']);
 });
 
 test('a failure does not block the others, and all failures are reported', async () => {
@@ -33,5 +34,5 @@ test('a failure does not block the others, and all failures are reported', async
     code: 'START',
     message: expect.stringMatching(/nft is busy.*; addresses \(ip is busy\).*furiwake cleanup/),
   });
-  expect(asked).toEqual(['nft', 'haproxy', 'ip']);
+  expect(asked).toEqual(['nft', 'direct', 'haproxy', 'ip']);
 });

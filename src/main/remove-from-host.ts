@@ -7,12 +7,12 @@ import type { HostParts } from './host-parts.ts';
 const deadlineMs = 30_000;
 
 /**
- * Removes everything that `run` configured on this host: nftables table, routing rules, HAProxy, addresses. Tries each
+ * Removes everything that `run` configured on this host: nftables tables, routing rules, HAProxy, addresses. Tries each
  * part, then throws {@link StartError} with the failed ones. Has a deadline instead of a signal, because after half of
  * it the host would answer for addresses that it does not serve.
  */
 export async function removeFromHost(
-  { steering, proxy, placement }: Pick<HostParts, 'steering' | 'proxy' | 'placement'>,
+  { steering, direct, proxy, placement }: Pick<HostParts, 'steering' | 'direct' | 'proxy' | 'placement'>,
   { clock, log }: { readonly clock: Clock; readonly log: Log },
 ): Promise<void> {
   using deadline = clock.deadline(deadlineMs, new AbortController().signal);
@@ -27,11 +27,12 @@ export async function removeFromHost(
     }
   };
   await attempt('nftables table and routing rules', () => steering.remove(signal));
+  await attempt('nftables table of direct', () => direct.remove(signal));
   await attempt('HAProxy', () => proxy.stop(signal));
   await attempt('addresses', () => placement.remove(PersistentMap.empty(), signal));
   if (failures.length > 0)
     throw new StartError(
       `could not remove everything from this host: ${failures.join('; ')}. Fix that, then run furiwake cleanup.`,
     );
-  log.info({}, 'removed from this host: nftables table, routing rules, HAProxy, addresses');
+  log.info({}, 'removed from this host: nftables tables, routing rules, HAProxy, addresses');
 }

@@ -90,7 +90,7 @@ export type Placement = {
    */
   run(onChange: () => void, signal: AbortSignal): Promise<void>;
   /** The interface on which neighbours resolve an address. */
-  linkOf(address: Ip): { readonly index: number; readonly mac: string } | undefined;
+  linkOf(address: Ip): { readonly name: string; readonly index: number; readonly mac: string } | undefined;
 };
 
 /** Attracts the traffic of addresses to this host. */
@@ -111,8 +111,8 @@ export type Advertiser = {
 };
 
 export type Host = {
-  /** TCP sockets in state LISTEN. */
+  /** The sockets that other programs may reach: of TCP in state LISTEN, of UDP without a peer. */
   listening(signal: AbortSignal): Promise<readonly ListeningSocket[]>;
-  /** Resets the established connections of these listeners (`ss -K`). */
+  /** Resets the established TCP connections of these listeners (`ss -K`). */
   endConnections(listeners: readonly ListenerAddress[], signal: AbortSignal): Promise<void>;
 };

@@ -2,6 +2,7 @@ import * as z from 'zod';
 import { formatRange } from '../core/ip/range.ts';
 import type { BackendId, ListenerKey, NodeName, ServiceKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
+import { dataplanes } from '../core/traffic/dataplane.ts';
 import {
   type Listener,
   makeListener,
@@ -43,7 +44,7 @@ export function makeTableFile({ listenersPath, nodesPath, earlier, files, log }:
   const listenerFile = makeMapFile<ListenerKey, Listener>({
     path: listenersPath,
     name: 'listeners',
-    version: 2,
+    version: 3,
     files,
     log,
     without: unserved,
@@ -91,8 +92,11 @@ const listenerSchema = z.object({
   address: ipText,
   protocol: z.enum(['TCP', 'UDP', 'SCTP']),
   port,
+  dataplane: z.enum(dataplanes).default('haproxy'), // absent before version 3
+  isPublished: z.boolean().default(false),
+  isAffine: z.boolean().default(false),
   backend: z.string(),
-  targetPort: port,
+  targetPort: port.or(z.literal(0)),
   sourceRanges: z.array(rangeText).optional(),
   isHostAddress: z.boolean(),
 });
@@ -135,6 +139,9 @@ function decodeRow(fields: unknown, placed: ReadonlyMap<string, unknown>): reado
     ...saved,
     service: service as ServiceKey,
     protocol: 'TCP',
+    dataplane: 'haproxy',
+    isPublished: false,
+    isAffine: false,
     backend: nodesBackend(saved.address.family),
     targetPort: nodePort,
     sourceRanges,

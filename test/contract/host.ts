@@ -7,8 +7,8 @@ import { addressOf } from '../make/table.ts';
 export type IsAlive = () => Promise<boolean>;
 
 /**
- * A host with the addresses 10.10.0.1 and fd10::1. Sockets listen on 0.0.0.0:25, [fd10::1]:25 and 10.10.0.1:26; a proxy
- * accepts connections there, and on port 40000 of both addresses.
+ * A host with the addresses 10.10.0.1 and fd10::1. TCP sockets listen on 0.0.0.0:25, [fd10::1]:25 and 10.10.0.1:26; a proxy
+ * accepts connections there, and on port 40000 of both addresses. A UDP socket takes datagrams on [fd10::1]:27.
  */
 export type HostScene = AsyncDisposable & {
   readonly host: Host;
@@ -19,9 +19,9 @@ export type HostScene = AsyncDisposable & {
 };
 
 const { signal } = new AbortController();
-const listener = (address: string, port: number): ListenerAddress => ({
+const listener = (address: string, port: number, protocol: ListenerAddress['protocol'] = 'TCP'): ListenerAddress => ({
   address: addressOf(address),
-  protocol: 'TCP',
+  protocol,
   port,
 });
 const [four, six, other] = [listener('10.10.0.1', 25), listener('fd10::1', 25), listener('10.10.0.1', 26)];
@@ -32,9 +32,10 @@ export function hostContract(name: string, makeScene: () => Promise<HostScene>):
     test('listening sockets have their address and family, a wildcard has no address', async () => {
       await using scene = await makeScene();
       const listening = await scene.host.listening(signal);
-      expect(listening).toContainEqual({ address: undefined, family: 4, port: 25 });
-      expect(listening).toContainEqual({ address: six.address, family: 6, port: 25 });
-      expect(listening).toContainEqual({ address: other.address, family: 4, port: 26 });
+      expect(listening).toContainEqual({ protocol: 'TCP', address: undefined, family: 4, port: 25 });
+      expect(listening).toContainEqual({ protocol: 'TCP', address: six.address, family: 6, port: 25 });
+      expect(listening).toContainEqual({ protocol: 'TCP', address: other.address, family: 4, port: 26 });
+      expect(listening).toContainEqual({ protocol: 'UDP', address: six.address, family: 6, port: 27 });
     });
 
     test('the connections of the listeners end, in both families, and no others', async () => {
@@ -45,6 +46,13 @@ export function hostContract(name: string, makeScene: () => Promise<HostScene>):
       for (const isAlive of ending) expect(await isAlive()).toBe(false);
       expect(await staying()).toBe(true);
       expect(await (await scene.connectTo(four))()).toBe(true);
+    });
+
+    test('a listener of UDP ends no connection to the TCP port of the same number', async () => {
+      await using scene = await makeScene();
+      const staying = await scene.connectTo(four);
+      await scene.host.endConnections([listener('10.10.0.1', 25, 'UDP')], signal);
+      expect(await staying()).toBe(true);
     });
 
     test.each(['10.10.0.1', 'fd10::1'])(

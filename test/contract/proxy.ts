@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Listener, TrafficTable } from '../../src/core/traffic/table.ts';
 import type { Proxy } from '../../src/ports/proxy.ts';
-import { listener } from '../make/table.ts';
+import { directListener, listener } from '../make/table.ts';
 
 /** An unused proxy, and the suite's actions on it from outside. */
 export type ProxyScene = AsyncDisposable & {
@@ -48,6 +48,22 @@ export function proxyContract(name: string, makeScene: () => Promise<ProxyScene>
       const [a] = listeners(scene);
       expect(scene.proxy.portOf(a)).toBe(scene.proxy.portOf({ ...a }));
       expect(scene.proxy.portOf(a)).toBeLessThan(1024);
+    });
+
+    test('a listener of another dataplane is neither served nor refused, and one that moves there is removed', async () => {
+      await using scene = await makeScene();
+      const { proxy } = scene;
+      const [a, b] = listeners(scene);
+      const beside = directListener('10.50.0.1', 80);
+      const moved = directListener('10.50.0.2', 80, { protocol: 'TCP' });
+      for (const table of [scene.table([a, b, beside]), scene.table([a, moved])]) {
+        expect(await proxy.upsert(table, signal)).toEqual(new Map());
+        await proxy.prune(table, signal);
+        expect(await proxy.audit(table, signal)).toBe(0);
+        expect([await scene.serves(a), await scene.serves(b)]).toEqual([true, table.listeners.has(beside.key)]);
+      }
+      await proxy.upsert(scene.table([a, b]), signal);
+      expect(await scene.serves(b)).toBe(true);
     });
 
     test('a listener that cannot be served is refused by name, and the others are in force', async () => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { parseRange } from '../../src/core/ip/range.ts';
 import type { Listener } from '../../src/core/traffic/table.ts';
 import type { Steering, SteeringTarget } from '../../src/ports/host.ts';
-import { addressesOf, listener, tableOf } from '../make/table.ts';
+import { addressesOf, directListener, listener, tableOf } from '../make/table.ts';
 
 /** The result of a connection from a client, 10.10.0.2: it reaches the proxy, is reset, or gets no answer. */
 export type Fate = 'steered' | 'refused' | 'dropped';
@@ -58,6 +58,23 @@ export function steeringContract(name: string, makeScene: () => Promise<Steering
       expect(await fates(scene)).toEqual(['refused', 'steered', 'steered']);
       await steering.apply(target(scene), signal);
       expect(await fates(scene)).toEqual(['refused', 'refused', 'refused']);
+    });
+
+    test('a listener of another dataplane is neither steered nor refused, and one that moves there is steered no more', async () => {
+      await using scene = await makeScene();
+      const { steering } = scene;
+      const { address, port } = b;
+      const [beside, moved] = [
+        directListener(a.address.text, a.port),
+        directListener(address.text, port, { protocol: 'TCP' }),
+      ];
+      expect(await steering.apply(target(scene, a, b, beside), signal)).toEqual(new Map());
+      expect(await fates(scene)).toEqual(['steered', 'steered', 'refused']);
+      expect(await steering.apply(target(scene, a, moved, beside), signal)).toEqual(new Map());
+      expect(await fates(scene)).toEqual(['steered', 'refused', 'refused']);
+      expect(await steering.audit(signal)).toBe(0);
+      expect(await steering.apply(target(scene, a, b), signal)).toEqual(new Map());
+      expect(await fates(scene)).toEqual(['steered', 'steered', 'refused']);
     });
 
     test('source ranges permit their clients; without a range a listener is closed', async () => {

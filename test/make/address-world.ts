@@ -7,7 +7,7 @@ import type { Node } from '../../src/core/model/node.ts';
 import type { Service } from '../../src/core/model/service.ts';
 import type { Site } from '../../src/core/model/site.ts';
 import { listenerKey } from '../../src/core/traffic/table.ts';
-import { byKey, ip, makeHostFacts, makeNode, makeService, makeSite, poolOf, tcp } from './service.ts';
+import { byKey, ip, makeHostFacts, makeNode, makeService, makeSite, poolOf, tcp, udp } from './service.ts';
 
 /** All that a plan of addresses depends on, as users, administrators, other controllers and time may leave it. */
 export type World = {
@@ -25,8 +25,10 @@ const anyManager = fc.constantFrom('furiwake', 'kubectl', undefined);
 const anyPorts = fc.uniqueArray(
   fc.oneof(
     { weight: 6, arbitrary: anyPort.map((port) => tcp(port)) },
-    { weight: 1, arbitrary: anyPort.map((port) => ({ ...tcp(port), protocol: 'UDP' as const })) },
+    { weight: 2, arbitrary: anyPort.map((port) => udp(port)) },
+    { weight: 1, arbitrary: anyPort.map((port) => ({ ...tcp(port), protocol: 'SCTP' as const })) },
     { weight: 1, arbitrary: anyPort.map((port) => tcp(port, 0)) },
+    { weight: 1, arbitrary: anyPort.map((port) => udp(port, 0)) },
   ),
   { minLength: 1, maxLength: 3, selector: ({ port, protocol }) => `${port}/${protocol}` },
 );
@@ -51,8 +53,9 @@ export const anyService: fc.Arbitrary<Service> = fc
     loadBalancerIp: anyRequest,
     annotated: anyRequest,
     sharingKey: fc.constantFrom(undefined, 'k', 'other'),
+    dataplane: fc.constantFrom(undefined, 'haproxy', 'direct', 'direct', 'Direct'),
     sourceRanges: fc.constantFrom([], ['10.0.0.0/8'], ['nonsense']),
-    shown: fc.array(anyAddress, { maxLength: 2 }),
+    shown: fc.array(fc.tuple(anyAddress, fc.constantFrom('Proxy', 'VIP')), { maxLength: 2 }),
     ingressManager: anyManager,
   })
   .map(({ index, createdAtMs, finalizers, shown, ingressManager, annotated, ...spec }) => {
@@ -64,7 +67,7 @@ export const anyService: fc.Arbitrary<Service> = fc
         namespace: namespaceOf(index),
         createdAtMs,
         finalizers,
-        status: { ingress: shown.map(ingressOf), ingressManager },
+        status: { ingress: shown.map(([text, ipMode]) => ingressOf(text, ipMode)), ingressManager },
       },
     );
   });
@@ -93,7 +96,12 @@ export const anyHost: fc.Arbitrary<HostFacts> = fc
     own: fc.subarray(['192.0.2.1', '192.0.2.2', '2001:db8::1', '198.51.100.9'], { maxLength: 3 }),
     primaries: fc.nat(2),
     sockets: fc.array(
-      fc.record({ address: fc.option(anyAddress, { nil: undefined }), port: anyPort, isIp6: fc.boolean() }),
+      fc.record({
+        protocol: fc.constantFrom('TCP', 'UDP'),
+        address: fc.option(anyAddress, { nil: undefined }),
+        port: anyPort,
+        isIp6: fc.boolean(),
+      }),
       { maxLength: 2 },
     ),
     needs: fc.subarray(['192.0.2.2', '2001:db8::1', '203.0.113.254'], { maxLength: 1 }),
@@ -105,9 +113,9 @@ export const anyHost: fc.Arbitrary<HostFacts> = fc
     return {
       ownAddresses,
       primaryAddresses: [...firstOf(4), ...firstOf(6)].slice(0, primaries),
-      listening: sockets.map(({ address, port, isIp6 }) => {
+      listening: sockets.map(({ protocol, address, port, isIp6 }) => {
         const bound = address === undefined ? undefined : ip(address);
-        return { address: bound, family: bound?.family ?? (isIp6 ? (6 as const) : (4 as const)), port };
+        return { protocol, address: bound, family: bound?.family ?? (isIp6 ? (6 as const) : (4 as const)), port };
       }),
       needs: new Map(needs.map((text) => [text, 'default gateway'])),
     };
@@ -188,11 +196,12 @@ export const crowdedHistory: fc.Arbitrary<History> = anyHistory.map(({ worlds, r
     host: makeHostFacts(),
     nodes: [],
     site: twoAddresses,
-    services: world.services.map(({ name, spec: { ports, loadBalancerIp }, createdAtMs }) =>
+    services: world.services.map(({ name, spec: { ports, dataplane, loadBalancerIp }, createdAtMs }) =>
       makeService(
         name,
         {
           ports: ports.filter(({ protocol }) => protocol === 'TCP').map(({ port }) => tcp(port)),
+          dataplane,
           loadBalancerIp: loadBalancerIp?.startsWith('192.0.2.') === true ? loadBalancerIp : undefined,
         },
         { createdAtMs },
@@ -211,7 +220,9 @@ function recordOf(
   addresses: AddressRecord['addresses'],
   ports: readonly number[],
 ): AddressRecord {
-  const listeners = addresses.flatMap((address) => ports.map((port) => listenerKey(address, port, 'TCP')));
+  const listeners = addresses.flatMap((address) =>
+    ports.flatMap((port) => [listenerKey(address, port, 'TCP'), listenerKey(address, port, 'UDP')]),
+  );
   return { uid, service, addresses, listeners };
 }
 
@@ -219,6 +230,6 @@ export function inputOf({ services, nodes, host, site }: World, records: Address
   return { services: byKey(services), records, site, host, pool: poolOf(site, host, nodes) };
 }
 
-function ingressOf(text: string): Service['status']['ingress'][number] {
-  return { ip: text, hostname: undefined, ipMode: 'Proxy', ports: [] };
+function ingressOf(text: string, ipMode: 'Proxy' | 'VIP'): Service['status']['ingress'][number] {
+  return { ip: text, hostname: undefined, ipMode, ports: [] };
 }

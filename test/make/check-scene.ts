@@ -55,6 +55,7 @@ const well: Readonly<Record<string, string | Error>> = {
   'ip -4 -json route show table main': '[{"dst":"default","gateway":"192.0.2.1","dev":"eth0"}]',
   'ip -6 -json route show table main': '[]',
   'ss -Hltn': 'LISTEN 0 128 0.0.0.0:22 0.0.0.0:*\nLISTEN 0 128 192.0.2.51:8080 0.0.0.0:*\n',
+  'ss -Hlun': 'UNCONN 0 0 0.0.0.0:68 0.0.0.0:*\n',
   // No fake can end a connection of this process.
   'ss -H -4 -t -K': new ExecError('ss -K', 255, 'RTNETLINK answers: Operation not supported'),
 };

@@ -30,7 +30,8 @@ export function makeFakeHost({
       for (const connection of connections) {
         const { local, isTaken } = connection;
         const isMeant = listeners.some(
-          ({ address, port }) => address.text === local.address.text && port === local.port,
+          ({ address, port, protocol }) =>
+            protocol === 'TCP' && address.text === local.address.text && port === local.port,
         );
         if (isTaken && isMeant) connections.delete(connection);
       }

@@ -1,6 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { createInterface } from 'node:readline';
-import { elementKey, type SetName, setNames } from '../../src/dataplane/nftables/elements.ts';
+import { elementKey } from '../../src/dataplane/nftables/element.ts';
+import { steeringTable } from '../../src/dataplane/nftables/ruleset.ts';
 import { type Exec, ExecError } from '../../src/ports/exec.ts';
 
 /** `nft` and `ip rule`, with a kernel in memory that understands the texts that furiwake writes. */
@@ -17,6 +18,8 @@ export type FakeNft = {
   /** Deletes the table like another program. */
   flush(): void;
 };
+
+const setNames = Object.keys(steeringTable.sets);
 
 type Table = { readonly rules: string; generation: number; readonly elements: Set<string> };
 
@@ -150,7 +153,7 @@ function changed(table: Table | undefined, text: string): Table {
   return { ...table, generation, elements };
 }
 
-function addElement(elements: Set<string>, set: SetName, text: string): void {
+function addElement(elements: Set<string>, set: string, text: string): void {
   const key = elementKey({ set, text: text.trim() });
   if (elements.has(key)) throw new ExecError('nft', 1, 'Error: Could not process rule: File exists\n');
   elements.add(key);
@@ -160,7 +163,7 @@ function generationJson(generation: number): string {
   return JSON.stringify({ nftables: [{ set: { elem: [generation] } }] });
 }
 
-function elementsJson(name: SetName, elements: ReadonlySet<string>): readonly unknown[] {
+function elementsJson(name: string, elements: ReadonlySet<string>): readonly unknown[] {
   return [...elements]
     .filter((key) => key.startsWith(`${name} `))
     .map((key) => {

@@ -34,6 +34,7 @@ export function makeFakeSteering({
   /** The accepted target; `undefined`: there is no table. */
   let accepted: SteeringTarget | undefined;
 
+  const isSteered = (listener: Listener): boolean => listener.dataplane === 'haproxy';
   const wordsOf = (listener: Listener): string | undefined =>
     listener.protocol === 'TCP' ? refuse(listener) : `nftables steers only TCP to HAProxy, not ${listener.protocol}`;
 
@@ -46,11 +47,14 @@ export function makeFakeSteering({
         const refusals = new Map<ListenerKey, string>();
         for (const key of PersistentMap.changedKeys(accepted?.listeners ?? nothing.listeners, target.listeners)) {
           const [old, listener] = [accepted?.listeners.get(key), target.listeners.get(key)];
-          const words = listener === undefined ? old && refuseRemoval(old) : wordsOf(listener);
+          const wanted = listener !== undefined && isSteered(listener) ? listener : undefined;
+          const words = wanted === undefined ? old && refuseRemoval(old) : wordsOf(wanted);
           if (words !== undefined) refusals.set(key, words);
         }
         const kept = Array.from(refusals.keys(), (key) => [key, accepted?.listeners.get(key)] as const);
-        accepted = { ...target, listeners: target.listeners.with(kept) };
+        const skipped = [...target.listeners.values()].flatMap((each) => (isSteered(each) ? [] : each.key));
+        const listeners = target.listeners.with([...skipped.map((key) => [key, undefined] as const), ...kept]);
+        accepted = { ...target, listeners };
         fake.held = accepted;
         return refusals;
       },

@@ -7,6 +7,8 @@ import type { Health } from '../../src/ports/health.ts';
 import type { Addresses, Advertiser, Host, Placement, Steering, SteeringTarget } from '../../src/ports/host.ts';
 import type { Proxy } from '../../src/ports/proxy.ts';
 import { makeFakeHost } from './fake-host.ts';
+import type { Direct } from '../../src/ports/direct.ts';
+import { makeFakeDirect } from './fake-direct.ts';
 import { type FakePlacement, makeFakePlacement } from './fake-placement.ts';
 import { makeFakeSteering } from './fake-steering.ts';
 import type { ip } from './service.ts';
@@ -18,6 +20,8 @@ export type StepName =
   | 'proxy.audit'
   | 'steering.apply'
   | 'steering.audit'
+  | 'direct.apply'
+  | 'direct.audit'
   | 'placement.add'
   | 'placement.remove'
   | 'placement.audit'
@@ -35,6 +39,7 @@ export type FakeHostPorts = Pick<
 > & {
   readonly proxy: Proxy;
   readonly steering: Steering;
+  readonly direct: Direct;
   /** Another program changes the nftables table in the kernel. */
   changeSteering(change: (held: SteeringTarget) => SteeringTarget): void;
   readonly placement: Placement;
@@ -56,6 +61,7 @@ export type FakeHostPorts = Pick<
   readonly held: {
     proxy: TrafficTable['listeners'];
     readonly steering: SteeringTarget;
+    readonly direct: TrafficTable['listeners'];
     readonly placed: Map<string, ReturnType<typeof ip>>;
     advertised: Addresses;
   };
@@ -82,17 +88,25 @@ export function makeHostPorts(): FakeHostPorts {
     removal: () => undefined,
   };
   const proxyRefusals = (listeners: TrafficTable['listeners']): Map<ListenerKey, string> =>
-    refusalsOf(listeners, (listener) =>
-      listener.protocol === 'TCP' ? refuses.proxy(listener) : `HAProxy cannot serve ${listener.protocol}`,
-    );
-  const served = (listeners: TrafficTable['listeners']): TrafficTable['listeners'] =>
-    listeners.with(Array.from(proxyRefusals(listeners).keys(), (key) => [key, undefined]));
+    refusalsOf(listeners, (listener) => {
+      if (listener.dataplane !== 'haproxy') return undefined;
+      return listener.protocol === 'TCP' ? refuses.proxy(listener) : `HAProxy cannot serve ${listener.protocol}`;
+    });
+  const served = (listeners: TrafficTable['listeners']): TrafficTable['listeners'] => {
+    const refused = proxyRefusals(listeners);
+    const others = [...listeners.values()].filter((each) => each.dataplane !== 'haproxy' || refused.has(each.key));
+    return listeners.with(others.map(({ key }) => [key, undefined]));
+  };
   const fakeSteering = makeFakeSteering({
     refuse: (listener) => refuses.steering(listener),
     refuseRemoval: (listener) => refuses.removal(listener),
     step: (name) => step(`steering.${name}`),
   });
+  const fakeDirect = makeFakeDirect({ step: (name) => step(`direct.${name}`) });
   const held: FakeHostPorts['held'] = {
+    get direct() {
+      return fakeDirect.held;
+    },
     proxy: emptyTable.listeners,
     get steering() {
       return fakeSteering.held;
@@ -169,6 +183,7 @@ export function makeHostPorts(): FakeHostPorts {
       },
     } satisfies Proxy,
     steering: fakeSteering.steering,
+    direct: fakeDirect.direct,
     placement,
     advertiser: {
       advertise: (addresses) => {

@@ -34,6 +34,7 @@ export function makeService(
       loadBalancerIp: undefined,
       addressAnnotations: [],
       sharingKey: undefined,
+      dataplane: undefined,
       ignoredAnnotations: [],
       sourceRanges: [],
       sessionAffinity: 'None',
@@ -51,6 +52,10 @@ export function byKey(services: readonly Service[]): PersistentMap<ServiceKey, S
 
 export function tcp(port: number, nodePort: number = 30_000 + (port % 2_767)): ServicePort {
   return { name: `p${port}`, protocol: 'TCP', port, nodePort };
+}
+
+export function udp(port: number, nodePort: number = 30_000 + (port % 2_767)): ServicePort {
+  return { ...tcp(port, nodePort), protocol: 'UDP' };
 }
 
 export function makeNode(name: string, ...addresses: readonly string[]): Node {

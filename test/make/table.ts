@@ -19,12 +19,20 @@ export function listener(vip: string, port: number, targetPort: number, more: Pa
     address,
     port,
     protocol: 'TCP',
+    dataplane: 'haproxy',
+    isPublished: false,
+    isAffine: false,
     backend: nodesBackend(address.family),
     targetPort,
     sourceRanges: undefined,
     isHostAddress: false,
     ...more,
   });
+}
+
+/** A UDP listener of `direct`. */
+export function directListener(vip: string, port: number, more: Partial<Listener> = {}): Listener {
+  return listener(vip, port, 0, { protocol: 'UDP', dataplane: 'direct', ...more });
 }
 
 export function tableOf(listeners: readonly Listener[], nodes: readonly TrafficNode[] = []): TrafficTable {

@@ -9,6 +9,10 @@ export type Call =
   | { do: 'fetch'; address: string; port: number; timeoutMs?: number }
   /** Runs furiwake's own health probe; the answer is `text`. */
   | { do: 'probe'; address: string }
+  /** Answers every datagram with `body` and the address and port that it came from: `n1 198.51.100.2 40000`. */
+  | { do: 'serveUdp'; port: number; body: string }
+  /** Sends a datagram of `bytes`, from `localPort` if it is set, and waits for the answer. */
+  | { do: 'askUdp'; address: string; port: number; localPort?: number; timeoutMs?: number; bytes?: number }
   | { do: 'dial'; address: string; port: number }
   | { do: 'say'; id: number; text: string }
   | { do: 'heard'; id: number }

@@ -1,5 +1,6 @@
 import { createServer as createHttpServer, get } from 'node:http';
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
+import { createSocket } from 'node:dgram';
 import { createInterface } from 'node:readline';
 import { parseIp } from '../../src/core/ip/ip.ts';
 import { makeProbe } from '../../src/health/probe.ts';
@@ -55,6 +56,10 @@ async function perform(call: Call): Promise<Outcome> {
       const address = parseIp(call.address);
       return address === undefined ? {} : { text: await probe(address, new AbortController().signal) };
     }
+    case 'serveUdp':
+      return serveUdp(call.port, call.body);
+    case 'askUdp':
+      return askUdp(call.address, call.port, call.localPort ?? 0, call.timeoutMs ?? 1_000, call.bytes ?? 1);
     case 'dial':
       return dial(call.address, call.port);
     case 'say': {
@@ -103,6 +108,31 @@ function fetchOnce(host: string, port: number, timeout: number): Promise<Outcome
     });
     request.on('timeout', () => request.destroy(new Error('timeout')));
     request.on('error', (error) => resolve({ error: codeOf(error) }));
+  });
+}
+
+function serveUdp(port: number, body: string): Promise<Outcome> {
+  const socket = createSocket('udp6');
+  socket.on('message', (_, { address, port: from }) => {
+    socket.send(`${body} ${address.replace('::ffff:', '')} ${from}`, from, address);
+  });
+  return new Promise((resolve) => {
+    socket.bind(port, '::', () => resolve({}));
+  });
+}
+
+function askUdp(address: string, port: number, localPort: number, timeoutMs: number, bytes: number): Promise<Outcome> {
+  const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
+  return new Promise((resolve) => {
+    const end = (outcome: Outcome): void => {
+      clearTimeout(timer);
+      socket.close();
+      resolve(outcome);
+    };
+    const timer = setTimeout(() => end({ error: 'timeout' }), timeoutMs);
+    socket.on('message', (text) => end({ text: String(text) }));
+    socket.on('error', (error) => end({ error: codeOf(error) }));
+    socket.bind(localPort, () => socket.send('?'.repeat(bytes), port, address));
   });
 }
 

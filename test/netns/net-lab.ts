@@ -83,6 +83,24 @@ export async function startNetLab(options: { readonly nodes: number }): Promise<
 
 let nextLab = 1;
 
+/** Makes machines with names of one lab; `dispose` removes them. Also removes the remains of labs whose tests were killed. */
+export async function machineMaker(): Promise<{
+  readonly make: (suffix: string) => Promise<Machine>;
+  readonly setUp: typeof setUp;
+  readonly ip: typeof ip;
+  readonly dispose: () => Promise<void>;
+}> {
+  await removeOrphans();
+  const prefix = `${ownPrefix}${nextLab++}`;
+  const stack = new AsyncDisposableStack();
+  return {
+    make: (suffix) => startMachine(`${prefix}-${suffix}`, stack),
+    setUp,
+    ip,
+    dispose: () => stack.disposeAsync(),
+  };
+}
+
 async function startMachine(namespace: string, stack: AsyncDisposableStack): Promise<Machine> {
   await ip('netns', 'add', namespace);
   stack.defer(() => removeNamespace(namespace));

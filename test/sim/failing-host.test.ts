@@ -191,6 +191,8 @@ const steps: readonly StepName[] = [
   'proxy.audit',
   'steering.apply',
   'steering.audit',
+  'direct.apply',
+  'direct.audit',
   'placement.add',
   'placement.remove',
   'placement.audit',

@@ -172,7 +172,7 @@ test('a Service leaves an address of the pool that the host needs by now', async
 
 test('a Service waits for a port of an own address while a program listens on it, and gets it afterwards', async () => {
   host.ports.setOwn('192.0.2.51');
-  host.ports.listening = [{ address: undefined, family: 4, port: 8_080 }];
+  host.ports.listening = [{ protocol: 'TCP', address: undefined, family: 4, port: 8_080 }];
   await serve(handsOutOwn, 8_080);
   await until(() => expect(conditionOf('AddressAssigned')?.reason).toBe('PortInUseOnHost'));
   expect(shownIps()).toEqual([]);

@@ -1,4 +1,5 @@
 import type { Ip } from '../../core/ip/ip.ts';
+import type { ListeningSocket } from '../../core/model/host.ts';
 import { portList } from '../../core/status/sentences.ts';
 import { earlierStatePaths, type Platform, statePaths } from '../../daemon/platform.ts';
 import { makeHost } from '../../host/host.ts';
@@ -45,6 +46,9 @@ export async function checkReservedPorts(
 ): Promise<Finding> {
   const listening = await makeHost({ exec, log: silentLog }).listening(signal);
   const inUse = listening.filter(({ address }) => address === undefined || own.has(address.text));
-  const ports = portList([...reservedPorts, ...inUse.map(({ port }) => port)]);
+  const portsOf = (wanted: ListeningSocket['protocol']): readonly number[] =>
+    inUse.flatMap(({ protocol, port }) => (protocol === wanted ? port : []));
+  const [tcp, udp] = [portList([...reservedPorts, ...portsOf('TCP')]), portList(portsOf('UDP'))];
+  const ports = [tcp, udp === '' ? '' : `UDP ${udp}`].filter((text) => text !== '').join(', ');
   return ok(`${ports || 'none'} (in use or reserved on this host's own addresses)`);
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { addressesOf, planInput, planOnce } from '../../../test/make/address-plan.ts';
-import { ip, makeHostFacts, makeNode, makeService, makeSite, poolOf, tcp } from '../../../test/make/service.ts';
+import { ip, makeHostFacts, makeNode, makeService, makeSite, poolOf, tcp, udp } from '../../../test/make/service.ts';
 import { serviceKey, type ServiceUid } from '../model/names.ts';
 import type { Service } from '../model/service.ts';
 import { listenerKey } from '../traffic/table.ts';
@@ -24,7 +24,7 @@ describe('a Service may have an address', () => {
   const site = makeSite(['192.0.2.0/29'], { reservedPorts: new Set([22]) });
   const host = makeHostFacts({
     ownAddresses: [ip('192.0.2.2'), ip('192.0.2.3')],
-    listening: [{ address: ip('192.0.2.2'), family: 4, port: 80 }],
+    listening: [{ protocol: 'TCP' as const, address: ip('192.0.2.2'), family: 4, port: 80 }],
     needs: new Map([['192.0.2.1', 'default gateway']]),
   });
   const allocation = new Allocation(site, poolOf(site, host, [makeNode('n1', '192.0.2.6')]), host);
@@ -80,7 +80,7 @@ describe('a port of the host itself', () => {
   test('gets no port of the host itself that a program there listens on, or that is reserved', () => {
     const own = makeHostFacts({
       ownAddresses: [ip('192.0.2.8')],
-      listening: [{ address: undefined, family: 6 as const, port: 8080 }],
+      listening: [{ protocol: 'TCP' as const, address: undefined, family: 6 as const, port: 8080 }],
     });
     const services = [
       makeService('a', { ports: [tcp(22)] }),
@@ -97,7 +97,7 @@ describe('a port of the host itself', () => {
   test('is refused a port of the host itself that it asks for later, and keeps the others', () => {
     const own = makeHostFacts({
       ownAddresses: [ip('192.0.2.8')],
-      listening: [{ address: undefined, family: 6 as const, port: 9100 }],
+      listening: [{ protocol: 'TCP' as const, address: undefined, family: 6 as const, port: 9100 }],
     });
     const first = planOnce(planInput([makeService('a', { ports: [tcp(80)] })], ['192.0.2.8'], { host: own }));
     const edited = makeService('a', { ports: [tcp(80), tcp(22), tcp(9100)] });
@@ -110,12 +110,31 @@ describe('a port of the host itself', () => {
     ]);
   });
 
+  test('is refused for UDP if a program there listens on it with UDP, and for TCP if one does with TCP', () => {
+    const own = makeHostFacts({
+      ownAddresses: [ip('192.0.2.8')],
+      listening: [
+        { protocol: 'UDP', address: undefined, family: 4, port: 53 },
+        { protocol: 'TCP', address: undefined, family: 4, port: 80 },
+      ],
+    });
+    const service = makeService('a', { ports: [tcp(53), udp(53), tcp(80), udp(80)], dataplane: 'direct' });
+    const first = planOnce(planInput([makeService('a', { ports: [tcp(53)] })], ['192.0.2.8'], { host: own }));
+    const { assignments } = planOnce(planInput([service], ['192.0.2.8'], { host: own, records: first.records }));
+    const [address] = assignments.get(service.key)?.addresses ?? [];
+    expect(address?.served).toEqual([tcp(53), udp(80)]);
+    expect(address?.taken.map(({ message }) => message)).toEqual([
+      'a program on the load-balancer host listens on UDP port 53 of its address 192.0.2.8',
+      'a program on the load-balancer host listens on TCP port 80 of its address 192.0.2.8',
+    ]);
+  });
+
   test('loses a port that is reserved by now, but not to a program that came later', () => {
     const present = makeService('a', { ports: [tcp(80), tcp(22)] });
     const first = planOnce(planInput([present], ['192.0.2.8']));
     const own = makeHostFacts({
       ownAddresses: [ip('192.0.2.8')],
-      listening: [{ address: undefined, family: 6 as const, port: 80 }],
+      listening: [{ protocol: 'TCP' as const, address: undefined, family: 6 as const, port: 80 }],
     });
     const { assignments } = planOnce(planInput([present], ['192.0.2.8'], { host: own, records: first.records }));
     const [address] = assignments.get(present.key)?.addresses ?? [];

@@ -220,10 +220,12 @@ export class Allocation {
     }
     // A program that started after the Service was served never had the port to itself.
     if (recorded.has(listenerKey(ip, port, protocol))) return undefined;
-    if (!listening.some((socket) => socket.port === port && listensOn(socket, ip))) return undefined;
+    const isInTheWay = (socket: HostFacts['listening'][number]): boolean =>
+      socket.protocol === protocol && socket.port === port && listensOn(socket, ip);
+    if (!listening.some(isInTheWay)) return undefined;
     return {
       reason: 'PortInUseOnHost',
-      message: `a program on the load-balancer host listens on port ${port} of its address ${ip.text}`,
+      message: `a program on the load-balancer host listens on ${protocol} port ${port} of its address ${ip.text}`,
     };
   }
 

@@ -13,7 +13,7 @@ import { makeService, tcp } from '../../../test/make/service.ts';
 import { rangeContains } from '../ip/range.ts';
 import type { Ip } from '../ip/ip.ts';
 import type { ListenerKey, ServiceUid } from '../model/names.ts';
-import type { Service } from '../model/service.ts';
+import type { Service, ServicePort } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { listenerKey } from '../traffic/table.ts';
 import type { AddressRecord } from './assignment.ts';
@@ -41,12 +41,16 @@ function eachPlan(
   );
 }
 
-type Served = { readonly service: Service; readonly ip: Ip; readonly port: number; readonly listener: ListenerKey };
+type Served = Pick<ServicePort, 'protocol' | 'port'> & {
+  readonly service: Service;
+  readonly ip: Ip;
+  readonly listener: ListenerKey;
+};
 
 function servedBy({ services }: AddressInput, plan: AddressPlan): readonly Served[] {
   return [...services.values()].flatMap((service) =>
     (plan.assignments.get(service.key)?.addresses ?? []).flatMap(({ ip, served }) =>
-      served.map(({ port, protocol }) => ({ service, ip, port, listener: listenerKey(ip, port, protocol) })),
+      served.map(({ port, protocol }) => ({ service, ip, protocol, port, listener: listenerKey(ip, port, protocol) })),
     ),
   );
 }
@@ -104,14 +108,31 @@ test('an address on request is only of a Service that requests it, or had it bef
   });
 });
 
+test('a port without the annotation direct is served only if it is TCP and has a nodePort; with it, if it is TCP or UDP', () => {
+  eachPlan(({ services }, plan) => {
+    for (const { key, spec } of services.values()) {
+      const isServable = ({ protocol, nodePort }: ServicePort): boolean =>
+        spec.dataplane === 'direct' ? protocol !== 'SCTP' : protocol === 'TCP' && nodePort !== 0;
+      const { addresses, refused } = plan.assignments.get(key)!;
+      expect(refused.map(({ port }) => port)).toEqual(spec.ports.filter((port) => !isServable(port)));
+      for (const { served, taken } of addresses)
+        expect(new Set([...served, ...taken.map(({ port }) => port)])).toEqual(new Set(spec.ports.filter(isServable)));
+    }
+  });
+});
+
 test('the host keeps its ports, but a program takes none from a Service that had it first', () => {
   eachPlan((input, plan) => {
     const { host, site, records } = input;
-    for (const { service, ip, port, listener } of servedBy(input, plan)) {
+    for (const { service, ip, protocol, port, listener } of servedBy(input, plan)) {
       if (!site.handsOutOwn && !host.ownAddresses.some(({ text }) => text === ip.text)) continue;
       expect(site.reservedPorts.has(port)).toBe(false);
       const isInTheWay = host.listening.some(
-        (socket) => socket.port === port && (socket.address?.text ?? ip.text) === ip.text && socket.family >= ip.family,
+        (socket) =>
+          socket.protocol === protocol &&
+          socket.port === port &&
+          (socket.address?.text ?? ip.text) === ip.text &&
+          socket.family >= ip.family,
       );
       if (!isInTheWay) continue;
       expect(records.get(service.uid)?.listeners).toContain(listener);

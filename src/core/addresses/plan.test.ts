@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { addressesOf, planInput, planOnce } from '../../../test/make/address-plan.ts';
-import { makeHostFacts, makeNode, makeService, tcp } from '../../../test/make/service.ts';
+import { makeHostFacts, makeNode, makeService, tcp, udp } from '../../../test/make/service.ts';
 import type { ServiceKey } from '../model/names.ts';
 
 const dual = { ipFamilies: [4, 6] as const };
@@ -80,21 +80,30 @@ describe('a new Service', () => {
   });
 
   test('with UDP ports only gets no address', () => {
-    const udp = { name: 'dns', protocol: 'UDP' as const, port: 53, nodePort: 30_053 };
-    expect(addressesOf(planOnce(planInput([makeService('a', { ports: [udp] })], ['192.0.2.8'])))).toEqual({
+    expect(addressesOf(planOnce(planInput([makeService('a', { ports: [udp(53)] })], ['192.0.2.8'])))).toEqual({
       a: 'UnsupportedProtocol',
     });
   });
 
   test('with a TCP and a UDP port gets an address, and the UDP port is refused by name', () => {
-    const udp = { name: 'dns', protocol: 'UDP' as const, port: 53, nodePort: 30_053 };
     const assignment = planOnce(
-      planInput([makeService('a', { ports: [tcp(53), udp] })], ['192.0.2.8']),
+      planInput([makeService('a', { ports: [tcp(53), udp(53)] })], ['192.0.2.8']),
     ).assignments.get('default/a' as ServiceKey);
     expect(assignment?.addresses[0]?.served).toEqual([tcp(53)]);
     expect(assignment?.refused).toEqual([
-      { port: udp, reason: 'UnsupportedProtocol', message: 'UDP port 53 is not supported (TCP only)' },
+      {
+        port: udp(53),
+        reason: 'UnsupportedProtocol',
+        message: 'UDP port 53 is served only with the annotation furiwake.dev/dataplane: direct',
+      },
     ]);
+  });
+
+  test('that requests direct gets an address for TCP and UDP on the same port, without nodePorts', () => {
+    const ports = [tcp(53, 0), udp(53, 0)];
+    const service = makeService('a', { ports, dataplane: 'direct' });
+    const assignment = planOnce(planInput([service], ['192.0.2.8'])).assignments.get(service.key);
+    expect(assignment).toMatchObject({ addresses: [{ served: ports, taken: [] }], refused: [] });
   });
 
   test('without nodePorts gets no address', () => {

@@ -1,6 +1,7 @@
 import { type Family, type Ip, parseIp } from '../ip/ip.ts';
 import type { Annotation, ServicePort, ServiceSpec } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
+import { chooseDataplane } from '../traffic/dataplane.ts';
 import type { PortRefusal } from './assignment.ts';
 
 /** The addresses that a Service requests, at most one per family, or why the request is not valid. */
@@ -36,7 +37,7 @@ export function decodeRequest(spec: ServiceSpec): Request {
   return first?.request ?? nothing;
 }
 
-/** Sorts out the ports that can be served (TCP with a NodePort), and says why each of the others cannot. */
+/** Sorts out the ports that a dataplane can serve, and says why each of the others cannot be served. */
 export function decodePorts(spec: ServiceSpec): {
   readonly servable: readonly ServicePort[];
   readonly refused: readonly PortRefusal[];
@@ -44,13 +45,9 @@ export function decodePorts(spec: ServiceSpec): {
   const servable: ServicePort[] = [];
   const refused: PortRefusal[] = [];
   for (const port of spec.ports) {
-    if (port.protocol !== 'TCP') {
-      const message = `${port.protocol} port ${port.port} is not supported (TCP only)`;
-      refused.push({ port, reason: 'UnsupportedProtocol', message });
-    } else if (port.nodePort === 0) {
-      const message = `port ${port.port} has no nodePort (spec.allocateLoadBalancerNodePorts is false)`;
-      refused.push({ port, reason: 'NodePortMissing', message });
-    } else servable.push(port);
+    const choice = chooseDataplane(spec, port);
+    if (typeof choice === 'string') servable.push(port);
+    else refused.push({ port, ...choice });
   }
   return { servable, refused };
 }

@@ -54,6 +54,8 @@ export const ignoredAnnotations: readonly string[] = [
   'loxilb.io/poolSelectSecondary',
   'loxilb.io/secondaryIPs',
 ];
+/** Requests a dataplane by name; an experiment that users opt in to. */
+export const dataplaneAnnotation = 'furiwake.dev/dataplane';
 export const sourceRangesAnnotation = 'service.beta.kubernetes.io/load-balancer-source-ranges';
 
 export const excludeNodeLabel = 'node.kubernetes.io/exclude-from-external-load-balancers';

@@ -1,7 +1,13 @@
 import type { Ip } from '../ip/ip.ts';
 
-/** A TCP socket of the host in state LISTEN; `address` is `undefined` for a wildcard bind. */
-export type ListeningSocket = { readonly address: Ip | undefined; readonly family: 4 | 6; readonly port: number };
+/** A socket of the host that takes connections (TCP) or datagrams of any peer (UDP). */
+export type ListeningSocket = {
+  readonly protocol: 'TCP' | 'UDP';
+  /** `undefined` for a wildcard bind. */
+  readonly address: Ip | undefined;
+  readonly family: 4 | 6;
+  readonly port: number;
+};
 
 /** What the planner needs to know about the load-balancer host. */
 export type HostFacts = {

@@ -37,6 +37,8 @@ export type ServiceSpec = {
   readonly addressAnnotations: readonly Annotation[];
   /** The first sharing key that is not empty: Services of different namespaces with the same one may share an address. */
   readonly sharingKey: string | undefined;
+  /** The annotation that requests a dataplane, as written. */
+  readonly dataplane: string | undefined;
   /** Names of annotations that ask for a feature that furiwake does not have. */
   readonly ignoredAnnotations: readonly string[];
   /** `spec.loadBalancerSourceRanges`, else the list of the old annotation, as written. Empty: open to all. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { makeService, tcp } from '../../../test/make/service.ts';
+import { makeService, tcp, udp } from '../../../test/make/service.ts';
 import { type Answer, conditions, statusOf } from '../../../test/make/status.ts';
 import type { Revision } from '../revision.ts';
 
@@ -7,7 +7,6 @@ const refused: Answer = (revision) => ({
   refusal: { revision: revision!, verdict: { reason: 'DataplaneError', message: 'nft: no such thing' } },
 });
 const old = 'old' as Revision;
-const udp = { name: 'dns', protocol: 'UDP' as const, port: 53, nodePort: 30_053 };
 
 describe('the status of a Service', () => {
   test('publishes its address as a proxy’s, with every port, when all listeners are ready', () => {
@@ -15,6 +14,29 @@ describe('the status of a Service', () => {
     const ports = [80, 443].map((port) => ({ port, protocol: 'TCP' }));
     expect(status?.ingress).toEqual([{ ip: '192.0.2.8', hostname: undefined, ipMode: 'Proxy', ports }]);
     expect(conditions(status)).toEqual({ AddressAssigned: 'True Assigned', Serving: 'True Serving' });
+  });
+
+  test.each([
+    ['VIP', { ports: [udp(53)], dataplane: 'direct' }],
+    ['VIP', { ports: [tcp(53), udp(53)], dataplane: 'direct', ipFamilies: [4, 6] as const }],
+    ['VIP', { ports: [tcp(53, 0)], dataplane: 'direct' }],
+    ['Proxy', { dataplane: 'haproxy' }],
+    ['Proxy', { dataplane: 'Direct' }],
+    ['Proxy', {}],
+  ])('publishes its addresses with ipMode %s for %j', (ipMode, spec) => {
+    const modes = statusOf([makeService('a', spec)])?.ingress.map((entry) => entry.ipMode);
+    expect(new Set(modes)).toEqual(new Set([ipMode]));
+  });
+
+  test('of direct is published before the host knows that it is, and stays while the host follows', () => {
+    const service = makeService('a', { ports: [udp(53)], dataplane: 'direct' });
+    const first = statusOf([service]);
+    expect(conditions(first)).toEqual({ AddressAssigned: 'True Assigned', Serving: 'True Serving' });
+    const shown = { ...service, status: { ...service.status, ...first } };
+    expect(statusOf([shown])).toEqual(first);
+    expect(statusOf([shown], { answer: () => ({ revision: 'of the unpublished listener' as Revision }) })).toBe(
+      undefined,
+    );
   });
 
   test('is not known while the host has not reported on a listener', () => {
@@ -52,7 +74,7 @@ describe('the status of a Service', () => {
   });
 
   test('serves the TCP port of a mixed Service and names the other one', () => {
-    const status = statusOf([makeService('a', { ports: [tcp(53), udp] })]);
+    const status = statusOf([makeService('a', { ports: [tcp(53), udp(53)] })]);
     expect(status?.ingress[0]?.ports).toEqual([
       { port: 53, protocol: 'TCP' },
       { port: 53, protocol: 'UDP', error: 'furiwake.dev/UnsupportedProtocol' },
@@ -65,7 +87,7 @@ describe('the status of a Service', () => {
   });
 
   test('of a Service with UDP only is the condition and no address', () => {
-    const status = statusOf([makeService('a', { ports: [udp] })]);
+    const status = statusOf([makeService('a', { ports: [udp(53)] })]);
     expect(status?.ingress).toEqual([]);
     expect(conditions(status)).toEqual({
       AddressAssigned: 'False UnsupportedProtocol',

@@ -1,7 +1,7 @@
 import type { AssignedAddress, Assignment } from '../addresses/assignment.ts';
 import { quote } from '../addresses/request.ts';
 import { type Family, parseIp } from '../ip/ip.ts';
-import { conditionTypes, reasonPrefix } from '../model/contract.ts';
+import { conditionTypes, dataplaneAnnotation, reasonPrefix } from '../model/contract.ts';
 import type { ListenerKey } from '../model/names.ts';
 import {
   type Condition,
@@ -10,9 +10,11 @@ import {
   type PortStatus,
   type Protocol,
   type Service,
+  type ServiceSpec,
   type ServiceStatus,
 } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
+import { chooseDataplane, dataplanes, requestedDataplane } from '../traffic/dataplane.ts';
 import type { HostReport } from '../traffic/report.ts';
 import { closedFamilies, listenersOf, planSourceRanges, type SourceRanges } from '../traffic/source-ranges.ts';
 import { listenerKey, type TrafficTable } from '../traffic/table.ts';
@@ -109,13 +111,15 @@ function mayBeServed({ ip: text, ports }: Ingress, { service, reports }: StatusI
   );
 }
 
-function ingressOf({ ip, taken }: AssignedAddress, service: Service, { refused }: Assignment): Ingress {
-  const ports = service.spec.ports.map((port): PortStatus => {
+/** With `ipMode: VIP` kube-proxy serves the address on every node, which `direct` needs; `Proxy` keeps all packets to the host. */
+function ingressOf({ ip, served, taken }: AssignedAddress, { spec }: Service, { refused }: Assignment): Ingress {
+  const isDirect = served.some((port) => chooseDataplane(spec, port) === 'direct');
+  const ports = spec.ports.map((port): PortStatus => {
     const refusal = [...refused, ...taken].find((entry) => isSamePort(entry.port, port));
     const base = { port: port.port, protocol: port.protocol };
     return refusal === undefined ? base : { ...base, error: `${reasonPrefix}${refusal.reason}` };
   });
-  return { ip: ip.text, hostname: undefined, ipMode: 'Proxy', ports };
+  return { ip: ip.text, hostname: undefined, ipMode: isDirect ? 'VIP' : 'Proxy', ports };
 }
 
 /** Why ports are not served, or not on every address. */
@@ -129,8 +133,11 @@ function servingOf(input: StatusInput, failures: readonly Verdict[]): Finding {
   if (failure !== undefined) return no(failure.reason, sentences(failures));
   const missing = unservedPorts(assignment);
   const served = assignment.addresses.filter((address) => address.served.length > 0);
-  if (served.length === 0)
-    return { isTrue: false, verdict: missing[0] ?? { ...assignment.verdict, reason: 'NoAddress' } };
+  if (served.length === 0) {
+    const verdict = missing[0] ?? { ...assignment.verdict, reason: 'NoAddress' };
+    const ignored = ignoredDataplane(service.spec).map((words) => `ignored: ${words}`);
+    return no(verdict.reason, [verdict.message, ...ignored].join('; '));
+  }
   const troubles = served.flatMap(({ ip }): Verdict[] => {
     const trouble = input.nodeTrouble[ip.family];
     return trouble === undefined
@@ -190,9 +197,21 @@ function rangeTroubles({ malformed, excess }: SourceRanges, closed: readonly Fam
 /** No field is silently ignored. */
 function ignoredFields({ spec }: Service): readonly Verdict[] {
   const ignored = spec.ignoredAnnotations.map((name) => `annotation ${name} (one pool, one address per family)`);
-  if (spec.sessionAffinity !== 'None') ignored.push(`sessionAffinity=${spec.sessionAffinity} (one Pod per node)`);
-  if (spec.externalTrafficPolicy === 'Local') ignored.push('externalTrafficPolicy=Local (slow on nodes without a Pod)');
+  ignored.push(...ignoredDataplane(spec));
+  const isDirect = requestedDataplane(spec) === 'direct';
+  if (spec.sessionAffinity !== 'None' && !isDirect)
+    ignored.push(`sessionAffinity=${spec.sessionAffinity} (one Pod per node)`);
+  if (spec.externalTrafficPolicy === 'Local')
+    ignored.push(
+      `externalTrafficPolicy=Local (${isDirect ? 'nodes without a Pod drop packets' : 'slow on nodes without a Pod'})`,
+    );
   return ignored.length === 0 ? [] : [{ reason: 'FieldsNotHonoured', message: `ignored: ${ignored.join(', ')}` }];
+}
+
+/** The annotation that requests a dataplane, if its value is none. */
+function ignoredDataplane(spec: ServiceSpec): readonly string[] {
+  if (spec.dataplane === undefined || requestedDataplane(spec) !== undefined) return [];
+  return [`annotation ${dataplaneAnnotation}=${quote(spec.dataplane)} (valid: ${dataplanes.join(', ')})`];
 }
 
 /** The standard condition for ports that a load balancer cannot serve; `undefined` if it can serve all. */

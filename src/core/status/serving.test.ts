@@ -1,10 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { makeNode, makeService, tcp } from '../../../test/make/service.ts';
+import { makeNode, makeService, tcp, udp } from '../../../test/make/service.ts';
 import { conditions, statusOf } from '../../../test/make/status.ts';
 import type { ServiceSpec } from '../model/service.ts';
 import type { DesiredStatus } from './desired.ts';
-
-const udp = { name: 'dns', protocol: 'UDP' as const, port: 53, nodePort: 30_053 };
 
 describe('the condition Serving', () => {
   test('says that there is no node, and the address is published', () => {
@@ -80,6 +78,44 @@ describe('the condition Serving', () => {
     );
   });
 
+  test('says how far affinity and Local are followed, by the dataplane', () => {
+    const spec = { sessionAffinity: 'ClientIP', externalTrafficPolicy: 'Local' };
+    const direct = makeService('a', { ...spec, ports: [tcp(53), udp(53)], dataplane: 'direct' });
+    const haproxy = makeService('a', { ...spec, dataplane: 'haproxy' });
+    for (const [service, words] of [
+      [direct, 'ignored: externalTrafficPolicy=Local (nodes without a Pod drop packets)'],
+      [
+        haproxy,
+        'ignored: sessionAffinity=ClientIP (one Pod per node), externalTrafficPolicy=Local (slow on nodes without a Pod)',
+      ],
+    ] as const) {
+      const status = statusOf([service]);
+      expect(conditions(status)).toMatchObject({ Serving: 'True FieldsNotHonoured' });
+      const message = status?.conditions.find(({ type }) => type === 'furiwake.dev/Serving')?.message;
+      expect(message).toContain(words);
+    }
+  });
+
+  const invalid = 'ignored: annotation furiwake.dev/dataplane="Direct" (valid: haproxy, direct)';
+  const unserved = 'UDP port 53 is served only with the annotation furiwake.dev/dataplane: direct';
+
+  test.each([
+    ['True FieldsNotHonoured', [tcp(53)], `serving, but ${invalid}`],
+    ['True PartlyServing', [tcp(53), udp(53)], `${unserved}; ${invalid}`],
+    ['False UnsupportedProtocol', [udp(53)], `${unserved}; ${invalid}`],
+  ])('names the dataplane that is not valid, and those that are: %s', (serving, ports, message) => {
+    const status = statusOf([makeService('a', { ports, dataplane: 'Direct' })]);
+    expect(conditions(status)).toMatchObject({ Serving: serving });
+    expect(status?.conditions.find(({ type }) => type === 'furiwake.dev/Serving')?.message).toBe(message);
+  });
+
+  test('quotes the dataplane that is not valid on one line', () => {
+    const status = statusOf([makeService('a', { dataplane: 'x\n'.repeat(100) })]);
+    expect(status?.conditions.find(({ reason }) => reason === 'FieldsNotHonoured')?.message).toMatch(
+      /^serving, but ignored: annotation furiwake\.dev\/dataplane="(?:x\\n){32}…" \(valid: haproxy, direct\)$/,
+    );
+  });
+
   test('says which source range is not a CIDR', () => {
     const status = statusOf([makeService('a', { sourceRanges: ['192.0.2.0/24', 'all\nof them'] })]);
     expect(status?.conditions.find((each) => each.reason === 'InvalidSourceRanges')?.message).toContain(
@@ -107,21 +143,21 @@ describe('the condition Serving', () => {
     ],
     [
       'a port that is not served before an invalid range',
-      { ports: [tcp(53), udp], sessionAffinity: 'ClientIP', sourceRanges: ['x', '192.0.2.0/24'] },
+      { ports: [tcp(53), udp(53)], sessionAffinity: 'ClientIP', sourceRanges: ['x', '192.0.2.0/24'] },
       ipv4Only,
       'True PartlyServing',
       ['UDP port 53', 'invalid CIDR', 'sessionAffinity'],
     ],
     [
       'ranges that close the Service before a port that is not served',
-      { ports: [tcp(53), udp], sessionAffinity: 'ClientIP', sourceRanges: ['x'] },
+      { ports: [tcp(53), udp(53)], sessionAffinity: 'ClientIP', sourceRanges: ['x'] },
       ipv4Only,
       'False InvalidSourceRanges',
       ['invalid CIDR', 'closed to all IPv4 clients', 'UDP port 53', 'sessionAffinity'],
     ],
     [
       'no nodes before all else',
-      { ports: [tcp(53), udp], sessionAffinity: 'ClientIP', sourceRanges: ['x'] },
+      { ports: [tcp(53), udp(53)], sessionAffinity: 'ClientIP', sourceRanges: ['x'] },
       [],
       'False NoNodes',
       ['no node takes connections for 192.0.2.8', 'UDP port 53', 'invalid CIDR', 'sessionAffinity'],

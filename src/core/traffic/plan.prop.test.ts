@@ -3,10 +3,12 @@ import { expect, test } from 'vitest';
 import { anyHistory, crowdedHistory, inputOf } from '../../../test/make/address-world.ts';
 import { nodeName } from '../../../test/make/table.ts';
 import { type AddressInput, type AddressPlan, makeAddressPlanner } from '../addresses/plan.ts';
+import type { Ip } from '../ip/ip.ts';
 import { formatRange } from '../ip/range.ts';
+import type { Service, ServicePort } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { makeTrafficPlanner, type TrafficInput } from './plan.ts';
-import { addressOfNode, listenerKey, type TrafficTable } from './table.ts';
+import { addressOfNode, type Listener, listenerKey, type TrafficTable } from './table.ts';
 
 const anyTurn = fc.record({
   drained: fc.subarray(['n1', 'n2', 'n3', 'gone']).map((names) => new Set(names.map(nodeName))),
@@ -54,6 +56,17 @@ function eachTable(check: (step: Step, before: Step | undefined) => void): void 
   );
 }
 
+/** A Service without a valid request has only ports for HAProxy. */
+function expectedWay(
+  { spec, status }: Service,
+  { text }: Ip,
+  { nodePort }: ServicePort,
+): Pick<Listener, 'dataplane' | 'isPublished' | 'targetPort'> {
+  if (spec.dataplane !== 'direct') return { dataplane: 'haproxy', isPublished: false, targetPort: nodePort };
+  const isPublished = status.ingress.some(({ ip, ipMode }) => ip === text && ipMode === 'VIP');
+  return { dataplane: 'direct', isPublished, targetPort: 0 };
+}
+
 test('a table has a listener for each port that a Service is served on and may be cleaned up after, and no other', () => {
   eachTable(({ plan, input, table }) => {
     const expected = [...input.services.values()].flatMap((service) =>
@@ -63,17 +76,22 @@ test('a table has a listener for each port that a Service is served on and may b
             served.map((port) => ({
               key: listenerKey(ip, port.port, port.protocol),
               service: service.key,
+              ...expectedWay(service, ip, port),
               backend: `nodes${ip.family}`,
-              targetPort: port.nodePort,
             })),
           ),
     );
-    const found = Array.from(table.listeners.values(), ({ key, service, backend, targetPort }) => ({
-      key,
-      service,
-      backend,
-      targetPort,
-    }));
+    const found = Array.from(
+      table.listeners.values(),
+      ({ key, service, dataplane, isPublished, targetPort, backend }) => ({
+        key,
+        service,
+        dataplane,
+        isPublished,
+        targetPort,
+        backend,
+      }),
+    );
     const byKey = (a: { key: string }, b: { key: string }): number => (a.key < b.key ? -1 : 1);
     expect(found.toSorted(byKey)).toEqual(expected.toSorted(byKey));
   });
@@ -81,11 +99,13 @@ test('a table has a listener for each port that a Service is served on and may b
 
 test('no listener is on an address or port that the host needs', () => {
   eachTable(({ addresses: { host, site, pool, records }, input, table }) => {
-    for (const { key, address, port, service } of table.listeners.values()) {
+    for (const { key, address, protocol, port, service } of table.listeners.values()) {
       expect(pool.excluded.has(address.text)).toBe(false);
       if (!host.ownAddresses.some(({ text }) => text === address.text)) continue;
       expect(site.reservedPorts.has(port)).toBe(false);
-      if (!host.listening.some((socket) => socket.port === port && socket.address?.text === address.text)) continue;
+      const isInTheWay = (socket: (typeof host.listening)[number]): boolean =>
+        socket.protocol === protocol && socket.port === port && socket.address?.text === address.text;
+      if (!host.listening.some(isInTheWay)) continue;
       expect(records.get(input.services.get(service)!.uid)?.listeners).toContain(key);
     }
   });

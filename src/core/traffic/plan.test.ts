@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { byKey, ip, makeNode, makeService, ranges, tcp } from '../../../test/make/service.ts';
+import { byKey, ip, makeNode, makeService, ranges, tcp, udp } from '../../../test/make/service.ts';
+import { listener } from '../../../test/make/table.ts';
 import type { Assignment } from '../addresses/assignment.ts';
 import { conditionTypes } from '../model/contract.ts';
 import type { NodeName, ServiceKey } from '../model/names.ts';
@@ -58,6 +59,54 @@ test('a Service whose source ranges exceed the budget is closed, and open to its
   expect(rangesOf(plan(input))).toEqual({ 'default/a': 1, 'default/b': 1 });
 });
 
+test('a listener of direct is published once the status shows its address with ipMode VIP, and is a new one then', () => {
+  const plan = makeTrafficPlanner();
+  const addresses = ['192.0.2.8', '2001:db8::8'].map((text) => ({ ip: ip(text), served: [udp(53)], taken: [] }));
+  const listenersWith = (shown: readonly (readonly [ip: string, ipMode: string])[]): TrafficTable['listeners'] => {
+    const ingress = shown.map(([text, ipMode]) => ({ ip: text, hostname: undefined, ipMode, ports: [] }));
+    const service = { ...direct, status: { ...direct.status, ingress } };
+    return plan(inputOf([service], { assignments })).listeners;
+  };
+  const direct = makeService('a', { ports: [udp(53)], dataplane: 'direct' });
+  const assignments = PersistentMap.from([[direct.key, { ...assigned, addresses }]]);
+  const [four, six] = addresses.map(({ ip: address }) => listenerKey(address, 53, 'UDP'));
+  if (four === undefined || six === undefined) throw new Error('there are two');
+  const before = listenersWith([]);
+  expect(before.get(four)).toMatchObject({ dataplane: 'direct', isPublished: false, targetPort: 0 });
+  expect(listenersWith([['192.0.2.8', 'Proxy']])).toBe(before);
+  const after = listenersWith([['192.0.2.8', 'VIP']]);
+  expect(after.get(four)?.isPublished).toBe(true);
+  expect(after.get(four)?.revision).not.toBe(before.get(four)?.revision);
+  expect(after.get(six)).toEqual(before.get(six));
+  expect(listenersWith([['192.0.2.8', 'VIP']])).toBe(after);
+  expect([...listenersWith([])]).toEqual([...before]);
+});
+
+test('the status of a Service that HAProxy serves does not concern its listeners', () => {
+  const plan = makeTrafficPlanner();
+  const service = makeService('a');
+  const input = inputOf([service]);
+  const before = plan(input);
+  const ingress = [{ ip: '192.0.2.100', hostname: undefined, ipMode: 'VIP', ports: [] }];
+  const shown = { ...service, status: { ...service.status, ingress } };
+  expect(plan({ ...input, services: byKey([shown]) }).listeners).toBe(before.listeners);
+});
+
+test('another dataplane is another revision', () => {
+  const table = (dataplane: string | undefined): TrafficTable =>
+    makeTrafficPlanner()(inputOf([makeService('a', { dataplane })]));
+  const revisions = [undefined, 'haproxy', 'Direct', 'direct'].map(
+    (dataplane) => [...table(dataplane).listeners.values()][0]?.revision,
+  );
+  expect(revisions[1]).toBe(revisions[0]);
+  expect(revisions[2]).toBe(revisions[0]);
+  expect(revisions[3]).not.toBe(revisions[0]);
+  const [haproxy, direct] = (['haproxy', 'direct'] as const).map((name) =>
+    listener('192.0.2.1', 80, 1, { dataplane: name }),
+  );
+  expect(haproxy?.revision).not.toBe(direct?.revision);
+});
+
 test('a Service has listeners as soon as the finalizer is in place', () => {
   const plan = makeTrafficPlanner();
   expect(plan(inputOf([makeService('a', {}, { finalizers: [] })])).listeners.size).toBe(0);
@@ -98,5 +147,5 @@ test('a listener has the source ranges of its family, merged, and is closed wher
   const assignments = PersistentMap.from([[service.key, { ...assigned, addresses }]]);
   const { listeners } = makeTrafficPlanner()(inputOf([service], { assignments }));
   const byFamily = [...listeners.values()].toSorted((x, y) => x.address.family - y.address.family);
-  expect(byFamily.map((listener) => listener.sourceRanges)).toEqual([ranges('198.51.100.0/24'), []]);
+  expect(byFamily.map(({ sourceRanges }) => sourceRanges)).toEqual([ranges('198.51.100.0/24'), []]);
 });

@@ -4,6 +4,7 @@ import type { ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
 import type { Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
+import { chooseDataplane, requestedDataplane } from './dataplane.ts';
 import { listenersOf, planSourceRanges } from './source-ranges.ts';
 import {
   emptyTable,
@@ -28,7 +29,8 @@ export type TrafficInput = {
 
 /**
  * Plans the table of one host. As good as pure: what a planner remembers of its last table saves work and never changes the
- * result. The listeners of a Service stay the same objects while its spec and assignment do.
+ * result. The listeners of a Service stay the same objects while its spec and assignment do, and for `direct` its published
+ * addresses.
  */
 export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
   const planNodes = makeNodesPlanner();
@@ -70,6 +72,7 @@ const memo = new WeakMap<
   {
     readonly spec: Service['spec'];
     readonly isOverBudget: boolean;
+    readonly published: string;
     readonly listeners: readonly Listener[] | undefined;
   }
 >();
@@ -82,25 +85,41 @@ function listenersFor(
 ): readonly Listener[] | undefined {
   if (service === undefined || assignment === undefined || !hasHadFinalizer(service)) return undefined;
   const known = memo.get(assignment);
-  if (known !== undefined && known.spec === service.spec && known.isOverBudget === isOverBudget) return known.listeners;
-  const { ranges } = planSourceRanges(service.spec.sourceRanges, listenersOf(assignment), isOverBudget);
+  const { key, spec } = service;
+  const vips = publishedVips(service);
+  const published = vips.join(' ');
+  if (known?.spec === spec && known.isOverBudget === isOverBudget && known.published === published)
+    return known.listeners;
+  const { ranges } = planSourceRanges(spec.sourceRanges, listenersOf(assignment), isOverBudget);
   const planned = assignment.addresses.flatMap(({ ip, served }) =>
-    served.map((port) =>
-      makeListener({
+    served.flatMap((port) => {
+      const dataplane = chooseDataplane(spec, port);
+      if (typeof dataplane === 'object') return []; // no assignment has such a port
+      const isDirect = dataplane === 'direct';
+      return makeListener({
         address: ip,
         protocol: port.protocol,
         port: port.port,
-        service: service.key,
+        service: key,
+        dataplane,
+        isPublished: isDirect && vips.includes(ip.text),
+        isAffine: isDirect && spec.sessionAffinity === 'ClientIP',
         backend: nodesBackend(ip.family),
-        targetPort: port.nodePort,
+        targetPort: isDirect ? 0 : port.nodePort,
         sourceRanges: ranges?.filter((range) => range.family === ip.family),
         isHostAddress: assignment.isHostAddress,
-      }),
-    ),
+      });
+    }),
   );
   const listeners = planned.length === 0 ? undefined : planned.slice(); // of exactly this size
-  memo.set(assignment, { spec: service.spec, isOverBudget, listeners });
+  memo.set(assignment, { spec, isOverBudget, published, listeners });
   return listeners;
+}
+
+/** The addresses that kube-proxy knows, by the status; only of a Service that `direct` serves. */
+function publishedVips({ spec, status }: Service): readonly string[] {
+  if (requestedDataplane(spec) !== 'direct') return [];
+  return status.ingress.flatMap(({ ip, ipMode }) => (ipMode === 'VIP' ? (ip ?? []) : []));
 }
 
 /**

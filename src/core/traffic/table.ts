@@ -4,12 +4,14 @@ import type { BackendId, ListenerKey, NodeName, ServiceKey } from '../model/name
 import type { Protocol } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { type Revision, revisionOf } from '../revision.ts';
+import type { Dataplane } from './dataplane.ts';
 
 /**
  * The desired state of one load-balancer host, as plain data without Kubernetes. Three tables that change at different
  * rates, each with its own keys and compared on its own:
  *
- *   listeners   192.0.2.51|80|TCP → Service shop/web, backend nodes4, target port 30692, open      change with Services
+ *   listeners   192.0.2.51|80|TCP → Service shop/web, haproxy, nodes4, target port 30692, open      change with Services
+ *               192.0.2.52|53|UDP → Service dns/coredns, direct, nodes4, published, 10.0.0.0/8
  *   backends    nodes4 → n1, n2      nodes6 → n1                                                    change with endpoints
  *   nodes       n1 192.0.2.11 2001:db8::11 active      n2 192.0.2.12 drain                          change with nodes
  *
@@ -29,8 +31,16 @@ export type Listener = ListenerAddress & {
   readonly key: ListenerKey;
   /** For logs, for metrics, and to detect that a listener changes hands. Never part of a daemon's configuration. */
   readonly service: ServiceKey;
+  readonly dataplane: Dataplane;
+  /**
+   * For `direct`: the status of the Service shows the address with `ipMode: VIP`. kube-proxy serves it from then on; before,
+   * a node would route a packet for it back to the host. Otherwise false.
+   */
+  readonly isPublished: boolean;
+  /** For `direct`: all connections of a client go to one node (`sessionAffinity: ClientIP`). Otherwise false. */
+  readonly isAffine: boolean;
   readonly backend: BackendId;
-  /** The port on every server of the backend: a nodePort. */
+  /** The port on every server of the backend: a nodePort. 0 for `direct`, which leaves the port of a packet as it is. */
   readonly targetPort: number;
   /** Merged, of the listener's family. `undefined`: open to all; empty: closed to all. */
   readonly sourceRanges: readonly IpRange[] | undefined;
@@ -71,12 +81,22 @@ export function listenerKey(address: Ip, port: number, protocol: Protocol): List
 
 /** Adds key and revision. */
 export function makeListener(fields: Omit<Listener, 'key' | 'revision'>): Listener {
-  const { address, port, protocol, service, backend, targetPort, sourceRanges, isHostAddress } = fields;
+  const { address, port, protocol, service, dataplane, isPublished, isAffine, backend, targetPort, sourceRanges } =
+    fields;
   const ranges = sourceRanges === undefined ? 'open' : sourceRanges.map(formatRange).join(' ');
   return {
     ...fields,
     key: listenerKey(address, port, protocol),
-    revision: revisionOf(`${service}|${backend}|${targetPort}|${isHostAddress ? 'own' : 'added'}|${ranges}`),
+    revision: revisionOf(
+      [
+        service,
+        `${dataplane}${isPublished ? ' published' : ''}${isAffine ? ' affine' : ''}`,
+        backend,
+        targetPort,
+        fields.isHostAddress ? 'own' : 'added',
+        ranges,
+      ].join('|'),
+    ),
   };
 }
 

@@ -41,16 +41,18 @@ const anyListener = fc
     port: anyNumber,
     targetPort: anyNumber,
     protocol: fc.constantFrom('TCP', 'UDP', 'SCTP'),
+    dataplane: fc.constantFrom('haproxy', 'haproxy', 'direct'),
     backend: fc.option(hostileText, { nil: undefined }),
     service: hostileText,
   })
-  .map(({ address, port, targetPort, protocol, backend, service }) => {
+  .map(({ address, port, targetPort, protocol, dataplane, backend, service }) => {
     const valid = listener(address, 80, 30_000);
     return makeListener({
       ...valid,
       port,
       targetPort,
       protocol,
+      dataplane,
       backend: (backend ?? valid.backend) as typeof valid.backend,
       service: service as typeof valid.service,
     });
@@ -97,11 +99,12 @@ test('no table adds a word to a line of the map or to a command', () => {
   );
 });
 
-test('each listener is either an entry or refused by name, each node either a server or reported', () => {
+test('each listener of HAProxy is either an entry or refused by name, each node either a server or reported', () => {
   fc.assert(
     fc.property(anyTable, (table) => {
       const { entries, refusals, servers, unsafeNodes } = plan(table);
-      expect([...entries.keys(), ...refusals.keys()].toSorted()).toEqual([...table.listeners.keys()].toSorted());
+      const ours = [...table.listeners.values()].filter(({ dataplane }) => dataplane === 'haproxy');
+      expect([...entries.keys(), ...refusals.keys()].toSorted()).toEqual(ours.map(({ key }) => key).toSorted());
       const served = [...servers[4], ...servers[6]].map(({ node }) => node);
       expect(new Set([...served, ...unsafeNodes])).toEqual(new Set(table.nodes.keys()));
     }),

@@ -11,7 +11,7 @@ export type Desired = {
   readonly servers: Servers;
   /** Nodes that are skipped because of their name. */
   readonly unsafeNodes: readonly NodeName[];
-  /** The listeners that HAProxy can serve. */
+  /** The listeners that HAProxy should serve and can. */
   readonly entries: Entries;
   /** The listeners that it cannot serve, each with the cause. */
   readonly refusals: Refusals<ListenerKey>;
@@ -28,7 +28,7 @@ export function planDesired(settings: Settings, table: TrafficTable, before: Des
   const known = before?.table.listeners ?? PersistentMap.empty();
   for (const key of PersistentMap.changedKeys(known, table.listeners)) {
     const listener = table.listeners.get(key);
-    const entry = listener && entryOf(listener, cap);
+    const entry = listener?.dataplane === 'haproxy' ? entryOf(listener, cap) : undefined;
     refusals.delete(key);
     if (entry !== undefined && 'refusal' in entry) refusals.set(key, entry.refusal);
     changes.set(key, entry !== undefined && 'key' in entry ? entry : undefined);

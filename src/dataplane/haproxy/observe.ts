@@ -44,7 +44,7 @@ export async function observeProxy(
       }),
     ),
     listeners: [...(desired?.table.listeners.values() ?? [])].flatMap((listener) => {
-      const count = listener.protocol === 'TCP' ? counts.get(entryKey(listener)) : undefined;
+      const count = listener.dataplane === 'haproxy' ? counts.get(entryKey(listener)) : undefined;
       return count === undefined ? [] : { ...count, key: listener.key };
     }),
   };

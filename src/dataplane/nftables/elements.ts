@@ -1,6 +1,7 @@
-import { type Ip, ipOf } from '../../core/ip/ip.ts';
+import type { Ip } from '../../core/ip/ip.ts';
 import { formatRange, rangeContains } from '../../core/ip/range.ts';
 import type { Listener } from '../../core/traffic/table.ts';
+import { addressText, type Element, ListenerError, portText } from './element.ts';
 
 /*
  * The elements of a traffic table in the kernel, in eight sets. The rules never change.
@@ -11,34 +12,6 @@ import type { Listener } from '../../core/traffic/table.ts';
  *                                         allowed4     192.0.2.52 . 443 . 10.0.0.0-10.255.255.255
  *   added 192.0.2.51, 192.0.2.52          vips4        192.0.2.51, 192.0.2.52       (everything else is rejected there)
  */
-
-/** The sets and maps of the table, one per family. */
-export const setNames = [
-  'listeners4',
-  'listeners6',
-  'restricted4',
-  'restricted6',
-  'allowed4',
-  'allowed6',
-  'vips4',
-  'vips6',
-] as const;
-
-export type SetName = (typeof setNames)[number];
-
-/** One element, in nft's syntax. Contains only addresses, ports and ranges of addresses. */
-export type Element = { readonly set: SetName; readonly text: string };
-
-/** A listener that nftables cannot steer, or a value that must not be passed to nft. */
-export class ListenerError extends Error {
-  override readonly name = 'ListenerError';
-  readonly code = 'LISTENER_REFUSED';
-}
-
-/** A key of an element that is unique over all sets. */
-export function elementKey({ set, text }: Element): string {
-  return `${set} ${text}`;
-}
 
 /**
  * The elements of a listener. `proxyPort` is the loopback port of HAProxy, `own` the host's own addresses. A connection
@@ -69,16 +42,4 @@ export function listenerElements(
 /** The element that rejects everything except listeners on an address. */
 export function vipElement(ip: Ip): Element {
   return { set: `vips${ip.family}`, text: addressText(ip) };
-}
-
-/** The last check before nft: accepts only the canonical text of an address. */
-function addressText(ip: Ip): string {
-  if (ipOf(ip.family, ip.value).text !== ip.text)
-    throw new ListenerError(`${JSON.stringify(ip.text)} is not an address`);
-  return ip.text;
-}
-
-function portText(port: number): string {
-  if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new ListenerError(`${port} is not a port`);
-  return port.toFixed(0);
 }

@@ -1,14 +1,14 @@
 import type { Clock } from '../../ports/clock.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import type { Metrics } from '../../ports/metrics.ts';
-import { type Element, elementKey } from './elements.ts';
+import { type Element, elementKey } from './element.ts';
 import { decodeListing, type Listing } from './listing.ts';
 import type { Change } from './mirror.ts';
-import { renderChange, renderRuleset, tableName } from './ruleset.ts';
 import { holdsGeneration, makeNftSession } from './session.ts';
+import { renderChange, renderTable, type TableSpec } from './table-text.ts';
 
 /**
- * Table `inet furiwake` in the kernel, and what furiwake knows for certain about it.
+ * A table in the kernel, and what furiwake knows for certain about it.
  *
  *   unknown ── replace ──► known ── change, replace ──► known      in force, or refused: then the table is as before
  *      ▲                     └── no answer, or another program changed the table ──► unknown
@@ -18,16 +18,18 @@ import { holdsGeneration, makeNftSession } from './session.ts';
  */
 export type KernelTable = {
   /** True if the table is in the state after the last accepted transaction, with these rules; a change can then be sent. */
-  isKnown(hasOwnAddresses: boolean): boolean;
+  isKnown(rules: string): boolean;
   /** Whether a table was created and not removed since. */
   isInPlace(): boolean;
+  /** Whether the kernel has the table, perhaps of an earlier process. False on a kernel without tables of the family. */
+  exists(signal: AbortSignal): Promise<boolean>;
   /** The number of the state after the last transaction. Each transaction has a greater one. */
   generation(): number;
   /**
    * Replaces the whole table in one transaction. Resolves with nft's message if it is not in force. Throws `ExecError`
    * if nft cannot run.
    */
-  replace(elements: readonly Element[], hasOwnAddresses: boolean, signal: AbortSignal): Promise<string | undefined>;
+  replace(elements: readonly Element[], rules: string, signal: AbortSignal): Promise<string | undefined>;
   /** Changes a known table in one transaction. Resolves with nft's message if the change is not in force. */
   change(change: Change, signal: AbortSignal): Promise<string | undefined>;
   /** The difference of the kernel to these elements and to the rules after their creation; `undefined`: none. */
@@ -43,19 +45,20 @@ const transactionMs = 30_000;
 /** A table that the kernel has acknowledged. */
 type AcknowledgedTable = {
   readonly generation: number;
-  readonly hasOwnAddresses: boolean;
+  readonly rules: string;
   /** Chains, rules and sets as nft listed them right after their creation. */
   readonly skeleton: string;
 };
 
 export function makeKernelTable(deps: {
+  readonly table: TableSpec;
   readonly exec: Exec;
   readonly clock: Clock;
   readonly metrics: Metrics;
   readonly lifetime: AbortSignal;
 }): KernelTable {
-  const { exec, clock, metrics, lifetime } = deps;
-  const session = makeNftSession({ exec, clock, lifetime });
+  const { table, exec, clock, metrics } = deps;
+  const session = makeNftSession(deps);
   const transactions = metrics.counter('furiwake_nftables_transactions_total', 'Transactions sent to nft', ['kind']);
 
   let held: AcknowledgedTable | undefined;
@@ -79,8 +82,8 @@ export function makeKernelTable(deps: {
   };
 
   const listTable = async (flags: readonly string[], signal: AbortSignal): Promise<Listing | undefined> => {
-    const json = await list(['--stateless', ...flags, 'list', 'table', ...tableName.split(' ')], signal);
-    return json === undefined ? undefined : decodeListing(json);
+    const json = await list(['--stateless', ...flags, 'list', 'table', ...table.name.split(' ')], signal);
+    return json === undefined ? undefined : decodeListing(json, table);
   };
 
   /** Sends a transaction. If it fails: nft's message, and `isCertain` says whether the table is certainly unchanged. */
@@ -91,7 +94,7 @@ export function makeKernelTable(deps: {
     } catch (error) {
       signal.throwIfAborted();
       if (held !== undefined) {
-        const json = await list(['list', 'set', ...tableName.split(' '), 'generation'], signal);
+        const json = await list(['list', 'set', ...table.name.split(' '), 'generation'], signal);
         isCertain = json !== undefined && holdsGeneration(json, held.generation);
       }
       return wordsOf(error);
@@ -101,25 +104,26 @@ export function makeKernelTable(deps: {
   };
 
   return {
-    isKnown: (hasOwnAddresses) => isCertain && held?.hasOwnAddresses === hasOwnAddresses,
+    isKnown: (rules) => isCertain && held?.rules === rules,
     isInPlace: () => held !== undefined,
+    exists: async (signal) => (await listTable(['--terse'], signal)) !== undefined,
     generation: () => generation,
-    replace: async (elements, hasOwnAddresses, signal) => {
+    replace: async (elements, rules, signal) => {
       generation++;
-      const text = renderRuleset(elements, generation, hasOwnAddresses);
+      const text = renderTable(table, elements, generation, rules);
       const words = await attempt(() => runNft(text, signal), signal);
       if (words !== undefined) return words;
       isCertain = false; // until it is read
       const skeleton = (await listTable(['--terse'], signal))?.skeleton ?? '';
       transactions.add(1, { kind: 'replace' });
-      held = { generation, hasOwnAddresses, skeleton };
+      held = { generation, rules, skeleton };
       isCertain = true;
       return undefined;
     },
     change: async (change, signal) => {
       if (held === undefined) return 'there is no table yet';
       generation++;
-      const text = renderChange(change, held.generation, generation);
+      const text = renderChange(table, change, held.generation, generation);
       const byProcess = (): Promise<void> => runNft(`${text}\n`, signal);
       const isShort = change.add.length + change.remove.length <= maxSessionElements;
       let words = await attempt(isShort ? () => session.commit(text, generation, signal) : byProcess, signal);
@@ -142,7 +146,7 @@ export function makeKernelTable(deps: {
     remove: async (signal) => {
       held = undefined;
       isCertain = false;
-      await runNft(`table ${tableName}\ndelete table ${tableName}\n`, signal);
+      await runNft(`table ${table.name}\ndelete table ${table.name}\n`, signal);
     },
   };
 }

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { decodeListing } from './listing.ts';
+import { steeringTable } from './ruleset.ts';
 
 const listing = (...objects: readonly object[]): string =>
   JSON.stringify({ nftables: [{ metainfo: { version: '1.0.6' } }, ...objects] });
@@ -19,15 +20,16 @@ test.each([
   ],
   ['a range', 'allowed6', { concat: ['2001:db8::1', 80, { range: ['::1', '::5'] }] }, '2001:db8::1 . 80 . ::1-::5'],
 ])('reads %s as it is written', (_, name, element, text) => {
-  expect([...decodeListing(listing(set(name, element))).elements]).toEqual([`${name} ${text}`]);
+  expect([...decodeListing(listing(set(name, element)), steeringTable).elements]).toEqual([`${name} ${text}`]);
 });
 
 test('an element in a form that furiwake never writes is also an element', () => {
-  expect(decodeListing(listing(set('vips4', { range: ['9.9.9.9', 'nonsense'] }))).elements.size).toBe(1);
+  expect(decodeListing(listing(set('vips4', { range: ['9.9.9.9', 'nonsense'] })), steeringTable).elements.size).toBe(1);
 });
 
 test('the skeleton is the same with other elements, and another with another rule or handle', () => {
-  const skeletonOf = (...objects: readonly object[]): string => decodeListing(listing(...objects)).skeleton;
+  const skeletonOf = (...objects: readonly object[]): string =>
+    decodeListing(listing(...objects), steeringTable).skeleton;
   const rule = { rule: { chain: 'classify', handle: 7, expr: [] } };
   expect(skeletonOf(set('vips4', '192.0.2.1'), rule)).toBe(skeletonOf(set('vips4', '192.0.2.2', '192.0.2.3'), rule));
   expect(skeletonOf(set('vips4'), rule)).not.toBe(skeletonOf(set('vips4')));

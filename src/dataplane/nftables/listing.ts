@@ -1,6 +1,7 @@
 import { parseIp } from '../../core/ip/ip.ts';
 import { formatRange, parseCidr, parseRange } from '../../core/ip/range.ts';
-import { elementKey, type SetName, setNames } from './elements.ts';
+import { elementKey } from './element.ts';
+import type { TableSpec } from './table-text.ts';
 
 /** The contents of furiwake's table in the kernel. */
 export type Listing = {
@@ -13,7 +14,7 @@ export type Listing = {
 type Decoded = { readonly nftables: readonly Readonly<Record<string, unknown>>[] };
 
 /** Reads the answer of `nft --json --stateless list table`. */
-export function decodeListing(json: string): Listing {
+export function decodeListing(json: string, { sets, textOf }: TableSpec): Listing {
   const skeleton: unknown[] = [];
   const elements = new Set<string>();
   for (const object of (JSON.parse(json) as Decoded).nftables) {
@@ -25,23 +26,14 @@ export function decodeListing(json: string): Listing {
     const { elem, ...rest } = set;
     if (set.name.startsWith('__set')) skeleton.push(set); // a set that is part of a rule
     else skeleton.push(object['map'] === undefined ? { set: rest } : { map: rest });
-    const name = setNames.find((known) => known === set.name);
-    if (name !== undefined)
-      for (const element of elem) elements.add(elementKey({ set: name, text: textOf(name, element) }));
+    if (set.name in sets)
+      for (const element of elem) elements.add(elementKey({ set: set.name, text: textOf(set.name, element) }));
   }
   return { skeleton: JSON.stringify(skeleton), elements };
 }
 
-/** nft's JSON of an element in furiwake's form; nft's own text differs (prefixes for ranges, `::1.2.3.4`). */
-function textOf(set: SetName, element: unknown): string {
-  if (set.startsWith('listeners')) {
-    const [key, value] = element as readonly [unknown, unknown];
-    return `${concatText(key)} : ${scalarText(value)}`;
-  }
-  return concatText(element);
-}
-
-function concatText(value: unknown): string {
+/** nft's JSON of a key in furiwake's form; nft's own text differs (prefixes for ranges, `::1.2.3.4`). */
+export function concatText(value: unknown): string {
   if (typeof value !== 'object' || value === null || !('concat' in value)) return scalarText(value);
   return (value.concat as readonly unknown[]).map(scalarText).join(' . ');
 }
@@ -52,10 +44,11 @@ type Scalar =
   | { readonly prefix: { readonly addr: string; readonly len: number } }
   | { readonly range: readonly [string, string] };
 
-function scalarText(value: unknown): string {
+export function scalarText(value: unknown): string {
   const scalar = value as Scalar;
   if (typeof scalar === 'number') return scalar.toFixed(0);
-  if (typeof scalar === 'string') return parseIp(scalar)?.text ?? JSON.stringify(scalar);
+  if (typeof scalar === 'string')
+    return parseIp(scalar)?.text ?? (/^[\w:]+$/.test(scalar) ? scalar : JSON.stringify(scalar));
   const range =
     'prefix' in scalar
       ? parseCidr(`${scalar.prefix.addr}/${scalar.prefix.len}`)

@@ -6,9 +6,11 @@ import { addressesOf, listener as makeListener, tableOf } from '../../../test/ma
 import { serviceKey } from '../../core/model/names.ts';
 import type { Listener } from '../../core/traffic/table.ts';
 import type { SteeringTarget } from '../../ports/host.ts';
-import { elementKey } from './elements.ts';
-import { allElements, type ChangePart, differenceTo, emptyMirror, joined, withParts } from './mirror.ts';
-import { renderChange, renderRuleset } from './ruleset.ts';
+import { elementKey } from './element.ts';
+import { allElements, type ChangePart, differenceTo, emptyMirror, type Mirror, joined, withParts } from './mirror.ts';
+import { steeringRules, steeringTable } from './ruleset.ts';
+import { renderChange, renderTable } from './table-text.ts';
+import { steeringLayout } from './steering-layout.ts';
 
 const family = fc.constantFrom(4 as const, 6 as const);
 const range = (of: 4 | 6): fc.Arbitrary<IpRange> =>
@@ -24,10 +26,12 @@ const listener: fc.Arbitrary<Listener> = family.chain((of) =>
       port: fc.integer({ min: 1, max: 4 }),
       ranges: fc.option(fc.array(range(of), { maxLength: 3 }), { nil: undefined }),
       service: fc.string(),
+      dataplane: fc.constantFrom('haproxy', 'haproxy', 'direct'),
     })
-    .map(({ value, port, ranges, service }) =>
+    .map(({ value, port, ranges, service, dataplane }) =>
       makeListener(ipOf(of, value).text, port, 30_000, {
         service: serviceKey('ns', service),
+        dataplane,
         sourceRanges: ranges === undefined ? undefined : mergeRanges(ranges),
       }),
     ),
@@ -51,30 +55,31 @@ test('changes lead from table to table, whatever is refused in between, and remo
   const steps = fc.array(fc.tuple(anyTarget, fc.func(fc.boolean())), { maxLength: 5 });
   fc.assert(
     fc.property(steps, (states) => {
-      let mirror = emptyMirror;
+      let mirror: Mirror<SteeringTarget> = emptyMirror(steeringLayout);
       const kernel = new Set<string>();
       for (const [target, accepts] of states) {
-        const { parts, start, goal } = differenceTo(target, mirror);
+        const { parts, start, goal } = differenceTo(steeringLayout, target, mirror);
         const accepted = parts.filter((part) => part.listener === undefined || accepts(part));
         const expected = new Map(parts.map((part) => [part.listener, part]));
         mirror = start;
         expect([...kernel].toSorted()).toEqual(keysOf(mirror));
         for (const part of accepted) {
           applyTo(kernel, part);
-          mirror = withParts(mirror, target, [part]);
+          mirror = withParts(steeringLayout, mirror, target, [part]);
           expect([...kernel].toSorted()).toEqual(keysOf(mirror));
         }
         // Only the refused changes are still to be made.
-        for (const part of differenceTo(target, mirror).parts) expect(part).toEqual(expected.get(part.listener));
-        expect(differenceTo(target, mirror).parts.length).toBe(parts.length - accepted.length);
-        expect(keysOf(goal)).toEqual(keysOf(withParts(start, target, parts)));
+        for (const part of differenceTo(steeringLayout, target, mirror).parts)
+          expect(part).toEqual(expected.get(part.listener));
+        expect(differenceTo(steeringLayout, target, mirror).parts.length).toBe(parts.length - accepted.length);
+        expect(keysOf(goal)).toEqual(keysOf(withParts(steeringLayout, start, target, parts)));
       }
     }),
   );
 });
 
-function keysOf(mirror: typeof emptyMirror): readonly string[] {
-  return allElements(mirror).map(elementKey).toSorted();
+function keysOf(mirror: Mirror<SteeringTarget>): readonly string[] {
+  return allElements(steeringLayout, mirror).map(elementKey).toSorted();
 }
 
 function applyTo(kernel: Set<string>, { remove, add }: ChangePart): void {
@@ -88,9 +93,9 @@ function applyTo(kernel: Set<string>, { remove, add }: ChangePart): void {
 test('no table, whatever the names of its Services, renders anything but addresses, ports and ranges', () => {
   fc.assert(
     fc.property(anyTarget, (state) => {
-      const change = joined(differenceTo(state, emptyMirror).parts);
+      const change = joined(differenceTo(steeringLayout, state, emptyMirror(steeringLayout)).parts);
       for (const { text } of change.add) expect(text).toMatch(/^[0-9a-f:.-]+(?: [.:] [0-9a-f:.-]+)*$/);
-      expect(renderChange(change, 1, 2)).not.toContain('\n');
+      expect(renderChange(steeringTable, change, 1, 2)).not.toContain('\n');
     }),
   );
 });
@@ -100,7 +105,12 @@ test('the same table gives the same bytes, whatever the order of its listeners',
     fc.property(fc.array(listener), (listeners) => {
       const unique = [...new Map(listeners.map((one) => [one.key, one])).values()];
       const render = (order: readonly Listener[]): string =>
-        renderRuleset(allElements(differenceTo(targetOf(order), emptyMirror).goal), 1, false);
+        renderTable(
+          steeringTable,
+          allElements(steeringLayout, differenceTo(steeringLayout, targetOf(order), emptyMirror(steeringLayout)).goal),
+          1,
+          steeringRules(false),
+        );
       expect(render(unique.toReversed())).toBe(render(unique));
     }),
   );

@@ -5,25 +5,19 @@ import { type Listening, ours, tableOf, targetOf } from '../../../test/netns/ste
 import { parseIp } from '../../core/ip/ip.ts';
 import type { Listener } from '../../core/traffic/table.ts';
 import type { SteeringTarget } from '../../ports/host.ts';
-import { elementKey } from './elements.ts';
-import {
-  allElements,
-  type Change,
-  differenceTo,
-  emptyMirror,
-  joined,
-  makeOwnAddressIndex,
-  type Mirror,
-} from './mirror.ts';
+import { elementKey } from './element.ts';
+import { allElements, type Change, differenceTo, emptyMirror, joined, type Mirror } from './mirror.ts';
+import { makeOwnAddressIndex, steeringLayout } from './steering-layout.ts';
 
 /** The kernel with all of a target in force. */
-const mirrorOf = (target: SteeringTarget): Mirror => differenceTo(target, emptyMirror).goal;
+const mirrorOf = (target: SteeringTarget): Mirror<SteeringTarget> =>
+  differenceTo(steeringLayout, target, emptyMirror(steeringLayout)).goal;
 
 const keys = (listeners: readonly Listening[], added?: typeof ours): readonly string[] =>
-  allElements(mirrorOf(targetOf(tableOf(listeners), added))).map(elementKey);
+  allElements(steeringLayout, mirrorOf(targetOf(tableOf(listeners), added))).map(elementKey);
 
 const difference = (before: SteeringTarget, after: SteeringTarget): Change =>
-  joined(differenceTo(after, mirrorOf(before)).parts);
+  joined(differenceTo(steeringLayout, after, mirrorOf(before)).parts);
 
 /** The difference between two tables. */
 function between(before: readonly Listening[], after: readonly Listening[]): Change {
@@ -57,8 +51,8 @@ describe('the elements of a listener', () => {
 describe('for connections from the host itself', () => {
   const own = addressesOf('10.1.2.3', '2001:db8::3');
   const sources = (ranges: readonly string[], vip = '192.0.2.1', of: SteeringTarget['own'] = own): readonly string[] =>
-    allElements(mirrorOf(targetOf(tableOf([[vip, 80, ranges]]), undefined, undefined, of))).flatMap(({ set, text }) =>
-      set.startsWith('allowed') ? (text.split(' . ')[2] ?? '') : [],
+    allElements(steeringLayout, mirrorOf(targetOf(tableOf([[vip, 80, ranges]]), undefined, undefined, of))).flatMap(
+      ({ set, text }) => (set.startsWith('allowed') ? (text.split(' . ')[2] ?? '') : []),
     );
 
   test.each<[string, readonly string[], string, readonly string[]]>([
@@ -122,6 +116,26 @@ describe('a difference', () => {
   });
 });
 
+describe('a listener of another dataplane', () => {
+  const direct = [
+    make.directListener('192.0.2.1', 80, { sourceRanges: [] }),
+    make.directListener('192.0.2.1', 80, { protocol: 'TCP', sourceRanges: [] }),
+  ];
+  const own = addressesOf('192.0.2.1');
+
+  test('has no elements, and no port of HAProxy', () => {
+    const target = { ...targetOf(make.tableOf(direct), undefined, undefined, own), portOf: () => expect.fail() };
+    expect(differenceTo(steeringLayout, target, emptyMirror(steeringLayout))).toMatchObject({
+      parts: [],
+      refused: new Map(),
+    });
+  });
+
+  test('does not count as steered on an own address', () => {
+    expect(makeOwnAddressIndex()(targetOf(make.tableOf(direct), undefined, undefined, own))).toBe(false);
+  });
+});
+
 describe('is refused with the reason, and the other listeners are not:', () => {
   const address = parseIp('192.0.2.1');
 
@@ -139,7 +153,11 @@ describe('is refused with the reason, and the other listeners are not:', () => {
   ])('%s', (_, change, message) => {
     const bad = make.listener('192.0.2.1', 80, 30_000, change);
     const good = make.listener('192.0.2.9', 80, 30_000);
-    const { parts, refused } = differenceTo(targetOf(make.tableOf([bad, good])), emptyMirror);
+    const { parts, refused } = differenceTo(
+      steeringLayout,
+      targetOf(make.tableOf([bad, good])),
+      emptyMirror(steeringLayout),
+    );
     expect([...refused]).toEqual([[bad.key, expect.stringContaining(message)]]);
     expect(parts.map(({ listener }) => listener)).toEqual([good.key]);
   });
@@ -147,11 +165,11 @@ describe('is refused with the reason, and the other listeners are not:', () => {
   test('the elements accepted before stay', () => {
     const before = mirrorOf(targetOf(tableOf([['192.0.2.1', 80]])));
     const bad = make.listener('192.0.2.1', 80, 30_000, { sourceRanges: [{ family: 6, first: 0n, last: 1n }] });
-    const { parts, goal } = differenceTo(targetOf(make.tableOf([bad])), before);
+    const { parts, goal } = differenceTo(steeringLayout, targetOf(make.tableOf([bad])), before);
     expect(parts).toEqual([]);
-    expect(allElements(goal)).toEqual(allElements(before));
-    const gone = differenceTo(targetOf(tableOf([])), goal);
-    expect(joined(gone.parts).remove).toEqual(allElements(before));
+    expect(allElements(steeringLayout, goal)).toEqual(allElements(steeringLayout, before));
+    const gone = differenceTo(steeringLayout, targetOf(tableOf([])), goal);
+    expect(joined(gone.parts).remove).toEqual(allElements(steeringLayout, before));
   });
 });
 

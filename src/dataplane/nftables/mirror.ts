@@ -1,46 +1,67 @@
 import type { ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import type { SteeringTarget } from '../../ports/host.ts';
-import { type Element, elementKey, listenerElements, ListenerError, vipElement } from './elements.ts';
+import type { Listener, TrafficTable } from '../../core/traffic/table.ts';
+import { type Element, elementKey, ListenerError } from './element.ts';
 
-/** The contents of the kernel: those of a target, except for some listeners. */
-export type Mirror = {
-  readonly target: SteeringTarget;
-  /** The elements of listeners that differ from `target`: the last accepted ones, perhaps none. */
-  readonly kept: ReadonlyMap<ListenerKey, readonly Element[]>;
+/** What a table should contain: at least listeners. Compared by the identity of its parts. */
+type TableTarget = { readonly listeners: TrafficTable['listeners'] };
+
+/** How a target becomes elements. Pure. */
+export type Layout<T extends TableTarget> = {
+  readonly empty: T;
+  /** Throws {@link ListenerError}. */
+  elementsOf(target: T, listener: Listener): readonly Element[];
+  /** Listeners that are the same in both, and whose elements may differ. */
+  mayDiffer(before: T, after: T): Iterable<ListenerKey>;
+  /** The elements that belong to no listener. */
+  rest(target: T): readonly Element[];
+  restChange(before: T, after: T): Change;
+  /** `target` with the rest of `other`. */
+  withRestOf(target: T, other: T): T;
 };
 
-export const emptyMirror: Mirror = {
-  target: { listeners: PersistentMap.empty(), vips: PersistentMap.empty(), own: new Map(), portOf: () => 0 },
-  kept: new Map(),
+/** The contents of the kernel: those of a target, except for some listeners. */
+export type Mirror<T extends TableTarget> = {
+  readonly target: T;
+  /** The elements of listeners that differ from `target`: the last accepted ones, perhaps none. */
+  readonly kept: ReadonlyMap<ListenerKey, readonly Element[]>;
 };
 
 /** The difference between two states of the kernel. */
 export type Change = { readonly remove: readonly Element[]; readonly add: readonly Element[] };
 
-/** A change and its subject: one listener, or (`undefined`) the addresses where everything else is rejected. */
+/** A change and its subject: one listener, or (`undefined`) the rest. */
 export type ChangePart = Change & { readonly listener: ListenerKey | undefined };
 
-export type Difference = {
-  /** One for each listener that differs, and the last one for the addresses if they do. */
+export type Difference<T extends TableTarget> = {
+  /** One for each listener that differs, and the last one for the rest if it does. */
   readonly parts: readonly ChangePart[];
-  /** Listeners that nftables cannot steer, each with the cause. */
+  /** Listeners that nftables cannot serve, each with the cause. */
   readonly refused: ReadonlyMap<ListenerKey, string>;
   /** The present kernel relative to the new target, with all differences. */
-  readonly start: Mirror;
+  readonly start: Mirror<T>;
   /** The kernel with all parts in force. */
-  readonly goal: Mirror;
+  readonly goal: Mirror<T>;
 };
 
+export function emptyMirror<T extends TableTarget>({ empty }: Layout<T>): Mirror<T> {
+  return { target: empty, kept: new Map() };
+}
+
 /** The change from the present kernel to `target`; inspects only the differences. */
-export function differenceTo(target: SteeringTarget, before: Mirror): Difference {
+export function differenceTo<T extends TableTarget>(layout: Layout<T>, target: T, before: Mirror<T>): Difference<T> {
   const parts: ChangePart[] = [];
   const refused = new Map<ListenerKey, string>();
   const kept = new Map<ListenerKey, readonly Element[]>();
-  for (const key of changedListeners(before, target)) {
-    const old = elementsOf(before, key);
+  const changed = new Set([
+    ...PersistentMap.changedKeys(before.target.listeners, target.listeners),
+    ...before.kept.keys(),
+    ...layout.mayDiffer(before.target, target),
+  ]);
+  for (const key of changed) {
+    const old = elementsOf(layout, before, key);
     try {
-      const now = elementsOf({ target, kept: emptyMirror.kept }, key);
+      const now = elementsOf(layout, { target, kept: new Map() }, key);
       const [remove, add] = [missingFrom(now, old), missingFrom(old, now)];
       if (remove.length + add.length === 0) continue;
       parts.push({ listener: key, remove, add });
@@ -50,18 +71,23 @@ export function differenceTo(target: SteeringTarget, before: Mirror): Difference
     }
     kept.set(key, old);
   }
-  const vips = vipsPart(before.target.vips, target.vips);
-  if (vips !== undefined) parts.push(vips);
-  const start = { target: { ...target, vips: before.target.vips }, kept };
-  return { parts, refused, start, goal: withParts(start, target, parts) };
+  const rest = layout.restChange(before.target, target);
+  if (rest.remove.length + rest.add.length > 0) parts.push({ listener: undefined, ...rest });
+  const start = { target: layout.withRestOf(target, before.target), kept };
+  return { parts, refused, start, goal: withParts(layout, start, target, parts) };
 }
 
 /** The mirror after these parts of a change to `target` are in force. */
-export function withParts(mirror: Mirror, target: SteeringTarget, parts: readonly ChangePart[]): Mirror {
+export function withParts<T extends TableTarget>(
+  layout: Layout<T>,
+  mirror: Mirror<T>,
+  target: T,
+  parts: readonly ChangePart[],
+): Mirror<T> {
   const kept = new Map(mirror.kept);
   for (const { listener } of parts) if (listener !== undefined) kept.delete(listener);
-  const hasVips = parts.some(({ listener }) => listener === undefined);
-  return { target: { ...target, vips: hasVips ? target.vips : mirror.target.vips }, kept };
+  const hasRest = parts.some(({ listener }) => listener === undefined);
+  return { target: hasRest ? target : layout.withRestOf(target, mirror.target), kept };
 }
 
 /** All parts as one change. */
@@ -70,56 +96,20 @@ export function joined(parts: readonly ChangePart[]): Change {
 }
 
 /** All elements in the kernel. */
-export function allElements(mirror: Mirror): readonly Element[] {
-  const { listeners, vips } = mirror.target;
-  const elements = Array.from(listeners.keys()).flatMap((key) => elementsOf(mirror, key));
-  for (const [key, kept] of mirror.kept) if (!listeners.has(key)) elements.push(...kept);
-  for (const ip of vips.values()) elements.push(vipElement(ip));
-  return elements;
+export function allElements<T extends TableTarget>(layout: Layout<T>, mirror: Mirror<T>): readonly Element[] {
+  const { target, kept } = mirror;
+  const elements = Array.from(target.listeners.keys()).flatMap((key) => elementsOf(layout, mirror, key));
+  for (const [key, left] of kept) if (!target.listeners.has(key)) elements.push(...left);
+  return [...elements, ...layout.rest(target)];
 }
 
-/**
- * Says whether a target has a listener on an own address of the host; inspects only the changes since the last call.
- */
-export function makeOwnAddressIndex(): (target: SteeringTarget) => boolean {
-  const found = new Set<ListenerKey>();
-  let { listeners, own } = emptyMirror.target;
-  return (target) => {
-    const changed =
-      target.own === own ? PersistentMap.changedKeys(listeners, target.listeners) : target.listeners.keys();
-    if (target.own !== own) found.clear();
-    ({ listeners, own } = target);
-    for (const key of changed) {
-      const listener = listeners.get(key);
-      if (listener !== undefined && own.has(listener.address.text)) found.add(key);
-      else found.delete(key);
-    }
-    return found.size > 0;
-  };
-}
-
-/** Listeners whose elements may differ: a change of the own addresses may concern every restricted one. */
-function changedListeners({ target: before, kept }: Mirror, target: SteeringTarget): ReadonlySet<ListenerKey> {
-  const keys = new Set([...PersistentMap.changedKeys(before.listeners, target.listeners), ...kept.keys()]);
-  if (before.own !== target.own)
-    for (const [key, { sourceRanges }] of target.listeners) if (sourceRanges !== undefined) keys.add(key);
-  return keys;
-}
-
-function elementsOf({ target: { listeners, portOf, own }, kept }: Mirror, key: ListenerKey): readonly Element[] {
-  const listener = listeners.get(key);
-  return kept.get(key) ?? (listener === undefined ? [] : listenerElements(listener, portOf(listener), own));
-}
-
-function vipsPart(before: SteeringTarget['vips'], after: SteeringTarget['vips']): ChangePart | undefined {
-  const remove: Element[] = [];
-  const add: Element[] = [];
-  for (const text of PersistentMap.changedKeys(before, after)) {
-    const [old, now] = [before.get(text), after.get(text)];
-    if (old === undefined && now !== undefined) add.push(vipElement(now));
-    if (old !== undefined && now === undefined) remove.push(vipElement(old));
-  }
-  return remove.length + add.length === 0 ? undefined : { listener: undefined, remove, add };
+function elementsOf<T extends TableTarget>(
+  layout: Layout<T>,
+  { target, kept }: Mirror<T>,
+  key: ListenerKey,
+): readonly Element[] {
+  const listener = target.listeners.get(key);
+  return kept.get(key) ?? (listener === undefined ? [] : layout.elementsOf(target, listener));
 }
 
 function missingFrom(present: readonly Element[], elements: readonly Element[]): readonly Element[] {

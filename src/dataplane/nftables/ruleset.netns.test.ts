@@ -4,6 +4,7 @@ import path from 'node:path';
 import { expect, test } from 'vitest';
 import { startNetLab } from '../../../test/netns/net-lab.ts';
 import { decodeListing } from './listing.ts';
+import { steeringTable } from './ruleset.ts';
 
 const goldens = globSync(path.join(import.meta.dirname, '__golden__/*.nft'));
 
@@ -16,7 +17,10 @@ test.each(goldens.map((file) => [path.basename(file), file]))(
     await balancer.exec('nft', '--check', '--file', file);
     await balancer.nft(text);
     await balancer.nft(text);
-    const { elements } = decodeListing(await balancer.exec('nft', '--json', 'list', 'table', 'inet', 'furiwake'));
+    const { elements } = decodeListing(
+      await balancer.exec('nft', '--json', 'list', 'table', 'inet', 'furiwake'),
+      steeringTable,
+    );
     expect(elements.size).toBe(text.split('\n').filter((line) => /^\t{3}\S/.test(line)).length);
   },
 );

@@ -2,8 +2,10 @@ import { expect, test } from 'vitest';
 import { addressesOf } from '../../../test/make/table.ts';
 import { type Listening, ours, tableOf, targetOf } from '../../../test/netns/steering-rig.ts';
 import type { SteeringTarget } from '../../ports/host.ts';
-import { allElements, differenceTo, emptyMirror, joined, makeOwnAddressIndex } from './mirror.ts';
-import { renderChange, renderRuleset } from './ruleset.ts';
+import { allElements, differenceTo, emptyMirror, joined } from './mirror.ts';
+import { steeringRules, steeringTable } from './ruleset.ts';
+import { renderChange, renderTable } from './table-text.ts';
+import { makeOwnAddressIndex, steeringLayout } from './steering-layout.ts';
 
 test.each<[string, readonly Listening[], added: typeof ours, own?: SteeringTarget['own']]>([
   ['nothing', [], addressesOf()],
@@ -39,7 +41,12 @@ test.each<[string, readonly Listening[], added: typeof ours, own?: SteeringTarge
 ])('the table for %s is unchanged', async (name, listeners, added, own = new Map()) => {
   const target = targetOf(tableOf(listeners), added, undefined, own);
   const hasOwnAddresses = makeOwnAddressIndex()(target);
-  const text = renderRuleset(allElements(differenceTo(target, emptyMirror).goal), 7, hasOwnAddresses);
+  const text = renderTable(
+    steeringTable,
+    allElements(steeringLayout, differenceTo(steeringLayout, target, emptyMirror(steeringLayout)).goal),
+    7,
+    steeringRules(hasOwnAddresses),
+  );
   await expect(text).toMatchFileSnapshot(`__golden__/${name}.nft`);
 });
 
@@ -52,9 +59,9 @@ test('a change is one line that also exchanges the generation', () => {
     ['10.50.0.1', 80],
     ['10.50.0.2', 82, ['10.0.0.0/8']],
   ];
-  const mirror = differenceTo(targetOf(tableOf(before)), emptyMirror).goal;
-  const change = joined(differenceTo(targetOf(tableOf(after)), mirror).parts);
-  expect(renderChange(change, 9, 10).split('; ')).toEqual([
+  const mirror = differenceTo(steeringLayout, targetOf(tableOf(before)), emptyMirror(steeringLayout)).goal;
+  const change = joined(differenceTo(steeringLayout, targetOf(tableOf(after)), mirror).parts);
+  expect(renderChange(steeringTable, change, 9, 10).split('; ')).toEqual([
     'delete element inet furiwake generation { 0x9 }',
     'add element inet furiwake generation { 0xa }',
     'delete element inet furiwake listeners4 { 10.50.0.1 . 81 : 10000 }',

@@ -1,8 +1,5 @@
-import { type Element, type SetName, setNames } from './elements.ts';
-import type { Change } from './mirror.ts';
-
-/** Family and name of the table that belongs to furiwake alone. */
-export const tableName = 'inet furiwake';
+import { concatText, scalarText } from './listing.ts';
+import { hex, type TableSpec } from './table-text.ts';
 
 /**
  * One bit of the packet mark; other programs keep theirs. kube-proxy has 0x4000 and 0x8000, Cilium 0x0f00,
@@ -10,15 +7,26 @@ export const tableName = 'inet furiwake';
  */
 export const markBit = 0x2000;
 
-const setTypes: Readonly<Record<SetName, string>> = {
-  listeners4: 'map listeners4 { type ipv4_addr . inet_service : inet_service;',
-  listeners6: 'map listeners6 { type ipv6_addr . inet_service : inet_service;',
-  restricted4: 'set restricted4 { type ipv4_addr . inet_service;',
-  restricted6: 'set restricted6 { type ipv6_addr . inet_service;',
-  allowed4: 'set allowed4 { type ipv4_addr . inet_service . ipv4_addr; flags interval;',
-  allowed6: 'set allowed6 { type ipv6_addr . inet_service . ipv6_addr; flags interval;',
-  vips4: 'set vips4 { type ipv4_addr;',
-  vips6: 'set vips6 { type ipv6_addr;',
+/** The table in front of HAProxy. */
+export const steeringTable: TableSpec = {
+  name: 'inet furiwake',
+  family: 1, // NFPROTO_INET
+  mostRangesRemoved: 20, // with 10,000 ranges, removing one takes 10 ms (the kernel checks all), replacing all 0.4 s
+  sets: {
+    listeners4: 'map listeners4 { type ipv4_addr . inet_service : inet_service;',
+    listeners6: 'map listeners6 { type ipv6_addr . inet_service : inet_service;',
+    restricted4: 'set restricted4 { type ipv4_addr . inet_service;',
+    restricted6: 'set restricted6 { type ipv6_addr . inet_service;',
+    allowed4: 'set allowed4 { type ipv4_addr . inet_service . ipv4_addr; flags interval;',
+    allowed6: 'set allowed6 { type ipv6_addr . inet_service . ipv6_addr; flags interval;',
+    vips4: 'set vips4 { type ipv4_addr;',
+    vips6: 'set vips6 { type ipv6_addr;',
+  },
+  textOf: (set, element) => {
+    if (!set.startsWith('listeners')) return concatText(element);
+    const [key, value] = element as readonly [unknown, unknown];
+    return `${concatText(key)} : ${scalarText(value)}`;
+  },
 };
 
 /*
@@ -48,7 +56,8 @@ const setTypes: Readonly<Record<SetName, string>> = {
  *   hosts without it about 10 %, and no connection is masqueraded to an added address.
  * - nft 1.0.6 lists the tproxy rules without their map. The kernel has it, but a listing that is loaded again does not.
  */
-const chains = (hasOwnAddresses: boolean): string => `
+/** `hasOwnAddresses`: a listener is on an own address of the host. */
+export const steeringRules = (hasOwnAddresses: boolean): string => `
 	chain restrict {
 		ip daddr . tcp dport @restricted4 ip daddr . tcp dport . ip saddr != @allowed4 drop
 		ip6 daddr . tcp dport @restricted6 ip6 daddr . tcp dport . ip6 saddr != @allowed6 drop
@@ -77,54 +86,3 @@ const chains = (hasOwnAddresses: boolean): string => `
 `;
 
 const spareReplies = '\n\t\tct direction reply ct status snat accept';
-
-/**
- * The whole table as text for `nft -f`: atomically replaces an existing table of that name. The same elements give the
- * same bytes, whatever their order. `generation` identifies this state (see {@link renderChange}). `hasOwnAddresses`: a
- * listener is on an own address of the host, so replies to connections that the host masquerades are exempt.
- */
-export function renderRuleset(elements: readonly Element[], generation: number, hasOwnAddresses: boolean): string {
-  const bySet = group(elements);
-  const sets = setNames.map((set) => {
-    const texts = [...(bySet.get(set) ?? [])].sort();
-    const list = texts.length === 0 ? '' : `\n\t\telements = {\n\t\t\t${texts.join(',\n\t\t\t')}\n\t\t}\n\t`;
-    return `\t${setTypes[set]}${list || ' '}}\n`;
-  });
-  return [
-    `table ${tableName}\ndelete table ${tableName}\n`,
-    `table ${tableName} {\n`,
-    '\tcomment "managed by furiwake: external changes are reverted"\n',
-    `\tset generation { type mark; elements = { ${hex(generation)} }; }\n`,
-    ...sets,
-    chains(hasOwnAddresses),
-    '}\n',
-  ].join('');
-}
-
-/**
- * A change as one line, which nft executes as one transaction. It also replaces the generation `from` by `to`, so it
- * fails as a whole if the kernel is in another state than expected, and `to` afterwards proves that this transaction is
- * in force.
- */
-export function renderChange(change: Pick<Change, 'remove' | 'add'>, from: number, to: number): string {
-  return [
-    `delete element ${tableName} generation { ${hex(from)} }`,
-    `add element ${tableName} generation { ${hex(to)} }`,
-    ...[...group(change.remove)].map(([set, texts]) => `delete element ${tableName} ${set} { ${texts.join(', ')} }`),
-    ...[...group(change.add)].map(([set, texts]) => `add element ${tableName} ${set} { ${texts.join(', ')} }`),
-  ].join('; ');
-}
-
-function group(elements: readonly Element[]): ReadonlyMap<SetName, readonly string[]> {
-  const bySet = new Map<SetName, string[]>();
-  for (const { set, text } of elements) {
-    const texts = bySet.get(set);
-    if (texts === undefined) bySet.set(set, [text]);
-    else texts.push(text);
-  }
-  return bySet;
-}
-
-function hex(value: number): string {
-  return `0x${value.toString(16)}`;
-}

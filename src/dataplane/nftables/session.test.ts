@@ -3,6 +3,7 @@ import { createInterface } from 'node:readline';
 import { expect, test } from 'vitest';
 import { virtualClock } from '../../../test/sim/virtual-clock.ts';
 import type { Exec } from '../../ports/exec.ts';
+import { steeringTable } from './ruleset.ts';
 import { makeNftSession } from './session.ts';
 
 const { signal } = new AbortController();
@@ -41,7 +42,7 @@ test('a change is made when nft answers with its generation, and the process sta
     [holds(1), end],
     [holds(2), end],
   ]);
-  const session = makeNftSession({ exec, clock: virtualClock(), lifetime: signal });
+  const session = makeNftSession({ table: steeringTable, exec, clock: virtualClock(), lifetime: signal });
   await session.commit('add element …', 1, signal);
   await session.commit('add element …', 2, signal);
   expect(started()).toBe(1);
@@ -54,7 +55,7 @@ test.each<[string, readonly string[] | 'death']>([
   ['nft ended', 'death'],
 ])('a change is refused with the message of nft when %s, and the next one goes to a new process', async (_, answer) => {
   const { exec, started } = fakeNft([answer, [holds(3), end]]);
-  const session = makeNftSession({ exec, clock: virtualClock(), lifetime: signal });
+  const session = makeNftSession({ table: steeringTable, exec, clock: virtualClock(), lifetime: signal });
   await expect(session.commit('add element …', 2, signal)).rejects.toThrow('No such file or directory');
   await session.commit('add element …', 3, signal);
   expect(started()).toBe(2);
@@ -63,7 +64,7 @@ test.each<[string, readonly string[] | 'death']>([
 test('a silent nft is replaced after five seconds', async () => {
   const clock = virtualClock();
   const { exec } = fakeNft(['silence']);
-  const session = makeNftSession({ exec, clock, lifetime: signal });
+  const session = makeNftSession({ table: steeringTable, exec, clock, lifetime: signal });
   const committed = session.commit('add element …', 1, signal);
   await expect(clock.drive(committed)).rejects.toThrow('deadline');
   expect(clock.monotonic()).toBe(5000);
@@ -71,7 +72,7 @@ test('a silent nft is replaced after five seconds', async () => {
 
 test('an aborted call gets the reason of its signal', async () => {
   const { exec } = fakeNft(['silence']);
-  const session = makeNftSession({ exec, clock: virtualClock(), lifetime: signal });
+  const session = makeNftSession({ table: steeringTable, exec, clock: virtualClock(), lifetime: signal });
   const caller = new AbortController();
   const committed = session.commit('add element …', 1, caller.signal);
   caller.abort(new Error('enough'));
@@ -80,7 +81,7 @@ test('an aborted call gets the reason of its signal', async () => {
 
 test('a process is replaced before it has kept too many lines', async () => {
   const { exec, started } = fakeNft(Array.from({ length: 5001 }, (_, generation) => [holds(generation), end]));
-  const session = makeNftSession({ exec, clock: virtualClock(), lifetime: signal });
+  const session = makeNftSession({ table: steeringTable, exec, clock: virtualClock(), lifetime: signal });
   for (let generation = 0; generation < 5000; generation++) await session.commit('add element …', generation, signal);
   expect(started()).toBe(1);
   await session.commit('add element …', 5000, signal);

@@ -1,7 +1,7 @@
 import type { Clock } from '../../ports/clock.ts';
 import { makeLineDialogue } from '../../async/line-dialogue.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
-import { tableName } from './ruleset.ts';
+import type { TableSpec } from './table-text.ts';
 
 /** An nft process that stays open: a transaction costs half a millisecond instead of four. */
 export type NftSession = {
@@ -26,15 +26,16 @@ const noHistory = 'HOME=/dev/null';
  * of the ruleset first, 40 ms with 10,000) and `describe mark`, which does not need the kernel and always answers, to
  * mark the end.
  */
-const questions = `list set ${tableName} generation\ndescribe mark\n`;
+const questions = ({ name }: Pick<TableSpec, 'name'>): string => `list set ${name} generation\ndescribe mark\n`;
 
 /** Starts nft with the first commit, and again after it ended. The process ends with `lifetime`. */
 export function makeNftSession(deps: {
+  readonly table: Pick<TableSpec, 'name'>;
   readonly exec: Exec;
   readonly clock: Clock;
   readonly lifetime: AbortSignal;
 }): NftSession {
-  const { exec, clock, lifetime } = deps;
+  const { table, exec, clock, lifetime } = deps;
   const dialogue = makeLineDialogue({
     name: 'nft --interactive',
     start: () => exec.converse('env', [noHistory, 'nft', '--json', '--interactive'], lifetime),
@@ -45,7 +46,7 @@ export function makeNftSession(deps: {
   return {
     commit: async (change, generation, signal) => {
       await dialogue.ask(
-        `${change}\n${questions}`,
+        `${change}\n${questions(table)}`,
         async (lines, nft) => {
           const json = await answer(lines);
           if (json !== undefined && holdsGeneration(json, generation)) return true;

@@ -10,9 +10,10 @@ import type { ListenerKey } from '../../core/model/names.ts';
 import { emptyTable, type TrafficTable } from '../../core/traffic/table.ts';
 import { ExecError } from '../../ports/exec.ts';
 import type { Refusals, Steering, SteeringTarget } from '../../ports/host.ts';
-import { elementKey } from './elements.ts';
+import { elementKey } from './element.ts';
 import { allElements, differenceTo, emptyMirror } from './mirror.ts';
 import { makeSteering } from './steering.ts';
+import { steeringLayout } from './steering-layout.ts';
 
 const { signal } = new AbortController();
 
@@ -177,7 +178,11 @@ test('whatever nft refuses, the kernel has all accepted and formerly accepted el
         const refused = await steering.apply(target, signal);
         const repairs = await steering.audit(signal); // a target without a change does not read the kernel
         expect(repairs).toBeLessThanOrEqual(isFlushed ? 1 : 0);
-        const wanted = new Set(allElements(differenceTo(target, emptyMirror).goal).map(elementKey));
+        const wanted = new Set(
+          allElements(steeringLayout, differenceTo(steeringLayout, target, emptyMirror(steeringLayout)).goal).map(
+            elementKey,
+          ),
+        );
         const isRefused = (element: string): boolean => {
           const [, address, port] = /^\w+ (\S+) \. (\d+)/.exec(element) ?? [];
           return refused.has(`${address}|${port}|TCP` as ListenerKey);

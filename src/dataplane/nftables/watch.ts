@@ -1,5 +1,6 @@
 import { hearNetlink } from '../../async/netlink.ts';
 import type { Exec } from '../../ports/exec.ts';
+import type { TableSpec } from './table-text.ts';
 
 /** A change in the kernel that may concern furiwake's table or routing rules. */
 export type KernelEvent =
@@ -20,7 +21,7 @@ export type KernelEvent =
  * table's name. Of an element, 2 is the set's name and 3 the element, the key's four bytes behind three attribute
  * headers. NEWGEN ends a transaction. (include/uapi/linux/netfilter/nf_tables.h)
  */
-const script = String.raw`
+const script = (family: number): string => String.raw`
 my ($touched, $generation) = (0, 0);
 my $rules = hear(0, 1 << 7 | 1 << 18);                                # NETLINK_ROUTE, groups 8 and 19: rules
 my $tables = hear(12, 1 << 6);                                        # NETLINK_NETFILTER, group 7: nf_tables
@@ -33,7 +34,7 @@ serve([$rules, sub { print "rules\n" }], [$tables, sub {
     return;
   }
   my %value = attributes(substr($body, 4));
-  return unless unpack("C", $body) == 1 && ($value{1} // "") eq "furiwake\0"; # NFPROTO_INET
+  return unless unpack("C", $body) == ${family} && ($value{1} // "") eq "furiwake\0";
   $touched = 1;
   return unless ($type & 255) == 12 && $value{2} eq "generation\0";   # NFT_MSG_NEWSETELEM
   $generation = unpack("L", substr($value{3}, 12, 4));
@@ -44,8 +45,12 @@ serve([$rules, sub { print "rules\n" }], [$tables, sub {
  * Changes as they happen; the first event is always `unsure`. Ends with `signal`; throws `ExecError` if the listening
  * program ends.
  */
-export async function* watchKernel(exec: Exec, signal: AbortSignal): AsyncGenerator<KernelEvent, void> {
-  for await (const line of hearNetlink(exec, script, signal)) {
+export async function* watchKernel(
+  exec: Exec,
+  { family }: Pick<TableSpec, 'family'>,
+  signal: AbortSignal,
+): AsyncGenerator<KernelEvent, void> {
+  for await (const line of hearNetlink(exec, script(family), signal)) {
     if (line === 'unsure' || line === 'rules') yield { kind: line };
     else yield { kind: 'table', generation: Number(line) };
   }

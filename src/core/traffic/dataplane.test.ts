@@ -1,0 +1,57 @@
+import { describe, expect, test } from 'vitest';
+import { tcp, udp } from '../../../test/make/service.ts';
+import { chooseDataplane, requestedDataplane } from './dataplane.ts';
+
+const sctp = (port: number, nodePort?: number): ReturnType<typeof tcp> => ({
+  ...tcp(port, nodePort),
+  protocol: 'SCTP',
+});
+const ports = [tcp(80), udp(80), sctp(80), tcp(80, 0), udp(80, 0), sctp(80, 0)];
+
+/** The choice for each of `ports`. */
+const withHaproxy = [
+  'haproxy',
+  'UnsupportedProtocol',
+  'UnsupportedProtocol',
+  'NodePortMissing',
+  'UnsupportedProtocol',
+  'UnsupportedProtocol',
+];
+const withDirect = ['direct', 'direct', 'UnsupportedProtocol', 'direct', 'direct', 'UnsupportedProtocol'];
+
+describe('the dataplane of TCP, UDP and SCTP ports, with a nodePort and without', () => {
+  test.each([
+    [undefined, withHaproxy],
+    ['haproxy', withHaproxy],
+    ['direct', withDirect],
+    // Not valid: as without the annotation.
+    ['Direct', withHaproxy],
+    ['nat', withHaproxy],
+    ['none', withHaproxy],
+    ['toString', withHaproxy],
+  ])('if %j is requested', (dataplane, expected) => {
+    const choices = ports.map((port) => chooseDataplane({ dataplane }, port));
+    expect(choices.map((choice) => (typeof choice === 'string' ? choice : choice.reason))).toEqual(expected);
+  });
+});
+
+test.each([
+  [undefined, undefined],
+  ['haproxy', 'haproxy'],
+  ['direct', 'direct'],
+  ['Direct', undefined],
+  ['none', undefined],
+])('the annotation %j requests %s', (dataplane, requested) => {
+  expect(requestedDataplane({ dataplane })).toBe(requested);
+});
+
+test.each([
+  [udp(53), 'UDP port 53 is served only with the annotation furiwake.dev/dataplane: direct'],
+  [sctp(132), 'SCTP port 132 is not served: furiwake does not support SCTP yet'],
+  [
+    tcp(80, 0),
+    'port 80 has no nodePort (spec.allocateLoadBalancerNodePorts is false): without one it is served only with the annotation furiwake.dev/dataplane: direct',
+  ],
+])('a refusal says what would serve the port, if anything', (port, message) => {
+  expect(chooseDataplane({ dataplane: undefined }, port)).toMatchObject({ message });
+});

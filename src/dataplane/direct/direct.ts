@@ -1,0 +1,229 @@
+import { makeAlarm } from '../../async/alarm.ts';
+import { keepWatching } from '../../async/keep-watching.ts';
+import { makeLatch } from '../../async/latch.ts';
+import { runWhenSet } from '../../async/run-when-set.ts';
+import { makeSerial } from '../../async/serial.ts';
+import { superviseAll } from '../../async/supervise-all.ts';
+import type { Family, Ip } from '../../core/ip/ip.ts';
+import type { ListenerKey, NodeName } from '../../core/model/names.ts';
+import { PersistentMap } from '../../core/persistent-map.ts';
+import { emptyTable, type TrafficTable } from '../../core/traffic/table.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { Refusals } from '../../ports/host.ts';
+import type { Direct } from '../../ports/direct.ts';
+import type { Gate } from '../../ports/gate.ts';
+import type { Exec } from '../../ports/exec.ts';
+import type { Health } from '../../ports/health.ts';
+import type { Log } from '../../ports/log.ts';
+import type { Metrics } from '../../ports/metrics.ts';
+import { makePacedRepairs } from '../nftables/paced-repairs.ts';
+import { makeTableReconciler } from '../nftables/table-reconciler.ts';
+import { type KernelEvent, watchKernel } from '../nftables/watch.ts';
+import { makePublications } from './publications.ts';
+import { directLayout } from './layout.ts';
+import { readMacs } from './node-macs.ts';
+import { type DirectProgram, makeDirectPlanner } from './program.ts';
+import { directRules, directTable } from './ruleset.ts';
+
+export type DirectDeps = {
+  readonly exec: Exec;
+  readonly health: Health;
+  /** An address of this host itself. */
+  readonly isOwn: (address: Ip) => boolean;
+  /** Since when a node is silent, monotonic ms; `undefined`: it is not. */
+  readonly silentSince: (node: NodeName, family: Family) => number | undefined;
+  /** A node that is silent for so long loses the flows that it has; it gets no new ones before. */
+  readonly silenceMs: number;
+  readonly gate: Gate;
+  /** The interface on whose link an address is; `undefined`: behind a router. */
+  readonly linkOf: (address: Ip) => string | undefined;
+  /** Own addresses on the interfaces of the default routes: packets of clients arrive there. */
+  readonly primary: () => readonly Ip[];
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** Ends the helper programs; the table stays, so that traffic continues. */
+  readonly lifetime: AbortSignal;
+};
+
+type Program = DirectProgram & { readonly devices: readonly string[] };
+
+/**
+ * Table `netdev furiwake`:
+ *
+ *   table, verdicts, gate, links ─► program ─► difference ─► one transaction
+ *
+ * Without a listener there is no table. A change of a verdict or of the gate changes slots and groups, and no rule.
+ */
+export function makeDirect(deps: DirectDeps): Direct {
+  const { exec, health, gate, linkOf, silenceMs, clock, log, metrics, lifetime } = deps;
+  const plan = makeDirectPlanner();
+  const kernel = makeTableReconciler<Program>({
+    ...deps,
+    table: directTable,
+    layout: {
+      ...directLayout,
+      empty: { ...directLayout.empty, devices: [] },
+      withRestOf: (target, other) => ({ ...target, ...directLayout.withRestOf(target, other) }),
+    },
+    rulesOf: ({ devices }) => directRules(devices),
+  });
+  const repairs = metrics.counter('furiwake_direct_repairs_total', 'Times that the table of direct was restored');
+  /** `undefined` before the first `apply`: until then the table of an earlier process stays as it is. */
+  let published: TrafficTable | undefined;
+  /** The same with the listeners of this dataplane only. */
+  let table: TrafficTable = emptyTable;
+  /** The refusals of the last `apply`; `undefined`: it failed, or there was none. */
+  let accepted: Refusals<ListenerKey> | undefined;
+  /** An earlier process may have left a table. */
+  let isFirst = true;
+  const publicationsOf = makePublications(() => clock.monotonic());
+  const inTurn = makeSerial();
+  const changed = makeLatch();
+  /** Set when there is a table to watch. */
+  const inUse = makeLatch();
+  const alarm = makeAlarm({ clock, signal: lifetime, ring: () => changed.set() });
+
+  const isLost = (node: NodeName, family: Family): boolean => {
+    const since = deps.silentSince(node, family);
+    if (since === undefined) return false;
+    const isOver = clock.monotonic() - since >= silenceMs;
+    if (!isOver) alarm.setAt(since + silenceMs);
+    return isOver;
+  };
+
+  const programOf = async (signal: AbortSignal): Promise<Program> => {
+    const addresses = [...table.nodes.values()].flatMap((node) => node.addresses);
+    const nodeMacs = await readMacs(exec, addresses, signal);
+    const vips = Array.from(table.listeners.values(), ({ address }) => address);
+    const links = [...addresses, ...vips, ...deps.primary()].flatMap((address) => linkOf(address) ?? []);
+    return {
+      ...plan({
+        table,
+        verdicts: health.verdicts(),
+        linkOf,
+        isOwn: deps.isOwn,
+        isLost,
+        nodeMacs,
+        isOpen: ({ key }, node) => gate.isOpen(key, node),
+      }),
+      devices: [...new Set(links)].sort(),
+    };
+  };
+
+  /** The gate gets the listeners and nodes before it is asked. */
+  const setGate = (): void => {
+    gate.setListeners(publicationsOf(table.listeners));
+    const verdicts = health.verdicts();
+    gate.setNodes(
+      new Map(
+        Array.from(table.nodes.values(), ({ name, addresses }) => [
+          name,
+          addresses.map((address) => ({ address, isUp: verdicts.get(name)?.[address.family] !== 'silent' })),
+        ]),
+      ),
+    );
+  };
+
+  /** Not every kernel has tables of this family: there is nothing to remove then. */
+  const remove = async (signal: AbortSignal): Promise<void> => {
+    if (await kernel.exists(signal)) await kernel.remove(signal);
+    isFirst = false;
+  };
+
+  const program = async (signal: AbortSignal): ReturnType<Direct['apply']> => {
+    if (published === undefined) return new Map();
+    setGate();
+    if (table.listeners.size > 0) {
+      const refusals = await kernel.apply(await programOf(signal), signal);
+      inUse.set();
+      return refusals;
+    }
+    if (isFirst || kernel.isInPlace()) await remove(signal);
+    return new Map();
+  };
+
+  const repair = async (signal: AbortSignal): Promise<string | undefined> => {
+    const found = await kernel.repair(signal);
+    if (found !== undefined) repairs.add(1);
+    return found;
+  };
+
+  const watch = async (signal: AbortSignal): Promise<void> => {
+    const afterRepair = makePacedRepairs({ clock, log });
+    while (!kernel.isInPlace()) await inUse.wait(signal); // without a listener of direct, nothing is watched
+    let seen = 0;
+    await keepWatching({
+      what: 'watching the nftables table of direct',
+      watch: () => watchKernel(exec, directTable, signal),
+      react: async (event: KernelEvent) => {
+        if (event.kind === 'rules') return;
+        if (event.kind === 'table' && event.generation > seen && event.generation <= kernel.generation()) {
+          seen = event.generation; // furiwake's own transaction
+          return;
+        }
+        const found = await inTurn(() => repair(signal));
+        if (found !== undefined) await afterRepair(found, signal);
+      },
+      clock,
+      log,
+      signal,
+    });
+  };
+
+  return {
+    apply: (next, signal) =>
+      inTurn(async () => {
+        const before = published?.listeners ?? emptyTable.listeners;
+        const changes = PersistentMap.changedKeys(before, next.listeners).map((key) => {
+          const listener = next.listeners.get(key);
+          return [key, listener?.dataplane === 'direct' ? listener : undefined] as const;
+        });
+        published = next;
+        const old = table;
+        table = { ...next, listeners: table.listeners.with(changes) };
+        const isSame = old.listeners === table.listeners && old.nodes === next.nodes;
+        if (accepted === undefined || !isSame || old.backends !== next.backends) {
+          accepted = undefined;
+          accepted = await program(signal);
+        }
+        return accepted;
+      }),
+    audit: (signal) =>
+      inTurn(async () => {
+        await program(signal); // links and MAC addresses may have changed
+        return (await repair(signal)) === undefined ? 0 : 1;
+      }),
+    run: async (signal) => {
+      const end = [health.subscribe(() => changed.set()), gate.subscribe(() => changed.set())];
+      try {
+        await superviseAll(
+          [
+            (inner) =>
+              runWhenSet({
+                what: 'sending packets to the nodes that are up',
+                due: changed,
+                work: () => inTurn(async () => void (await program(inner))),
+                retry: { firstMs: 200, mostMs: 30_000 },
+                level: 'error',
+                clock,
+                log,
+                signal: inner,
+              }),
+            watch,
+            (inner) => gate.run(inner),
+          ],
+          signal,
+        );
+      } finally {
+        for (const unsubscribe of end) unsubscribe();
+      }
+    },
+    remove: (signal) =>
+      inTurn(async () => {
+        published = undefined;
+        table = emptyTable;
+        await remove(signal);
+      }),
+  };
+}

@@ -1,0 +1,97 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { directListener, node, tableOf } from '../../../test/make/table.ts';
+import { parseRange } from '../../core/ip/range.ts';
+import type { NodeHealth } from '../../core/traffic/report.ts';
+import { elementKey } from '../nftables/element.ts';
+import { allElements, differenceTo, emptyMirror, type Mirror, withParts } from '../nftables/mirror.ts';
+import { directLayout } from './layout.ts';
+import { type DirectProgram, makeDirectPlanner } from './program.ts';
+
+const names = ['n1', 'n2', 'n3'];
+const ranges = ['10.0.0.0/8', '192.0.2.0/24'].flatMap((text) => parseRange(text) ?? []);
+
+const input = fc.record({
+  listeners: fc.uniqueArray(
+    fc.record({
+      address: fc.constantFrom('203.0.113.1', '203.0.113.2', '2001:db8:f::1'),
+      port: fc.integer({ min: 1, max: 3 }),
+      protocol: fc.constantFrom('TCP' as const, 'UDP' as const),
+      service: fc.string(),
+      isRestricted: fc.boolean(),
+    }),
+    { selector: ({ address, port, protocol }) => `${address} ${port} ${protocol}`, maxLength: 6 },
+  ),
+  verdicts: fc.dictionary(fc.constantFrom(...names), fc.constantFrom<NodeHealth>('up', 'silent')),
+  drained: fc.subarray(names),
+  closed: fc.subarray(names),
+});
+
+/** The programs of one process, one after the other. */
+const programs = fc.array(input, { maxLength: 5 }).map((inputs): readonly DirectProgram[] => {
+  const plan = makeDirectPlanner();
+  return inputs.map(({ listeners, verdicts, drained, closed }) => {
+    const nodes = names.map((name, index) => ({
+      ...node(name, `192.0.2.${11 + index}`, `2001:db8::${11 + index}`),
+      state: drained.includes(name) ? ('drain' as const) : ('active' as const),
+    }));
+    return plan({
+      table: tableOf(
+        listeners.map(({ address, port, protocol, service, isRestricted }) =>
+          directListener(address, port, {
+            protocol,
+            isPublished: true,
+            service: service as never,
+            sourceRanges: isRestricted
+              ? ranges.filter(({ family }) => (family === 6) === address.includes(':'))
+              : undefined,
+          }),
+        ),
+        nodes,
+      ),
+      verdicts: new Map(Object.entries(verdicts).map(([name, state]) => [name as never, { 4: state, 6: state }])),
+      linkOf: () => 'eth0',
+      isOwn: () => false,
+      isLost: () => false,
+      nodeMacs: new Set(['02:00:00:00:00:01']),
+      isOpen: (_, name) => !closed.includes(name),
+    });
+  });
+});
+
+const keysOf = (mirror: Mirror<DirectProgram>): readonly string[] =>
+  allElements(directLayout, mirror).map(elementKey).toSorted();
+
+test('changes lead from program to program, whatever is refused in between, and remove only existing elements', () => {
+  fc.assert(
+    fc.property(programs, fc.func(fc.boolean()), (all, accepts) => {
+      let mirror = emptyMirror(directLayout);
+      const kernel = new Set<string>();
+      for (const target of all) {
+        const { parts, start } = differenceTo(directLayout, target, mirror);
+        mirror = start;
+        expect([...kernel].toSorted()).toEqual(keysOf(mirror));
+        for (const part of parts.filter(({ listener }) => listener === undefined || accepts(listener))) {
+          for (const element of part.remove) expect(kernel.delete(elementKey(element))).toBe(true);
+          for (const element of part.add) kernel.add(elementKey(element));
+          mirror = withParts(directLayout, mirror, target, [part]);
+        }
+        expect([...kernel].toSorted()).toEqual(keysOf(mirror));
+      }
+    }),
+    { numRuns: 50 },
+  );
+});
+
+test('no program, whatever the names of its Services, renders anything but numbers, addresses, ranges and devices', () => {
+  fc.assert(
+    fc.property(programs, (all) => {
+      for (const target of all)
+        for (const { text } of differenceTo(directLayout, target, emptyMirror(directLayout)).parts.flatMap(
+          ({ add }) => add,
+        ))
+          expect(text).toMatch(/^[0-9a-z:.-]+(?: [.:] [0-9a-z:.-]+)*(?: : "eth0")?$/);
+    }),
+    { numRuns: 50 },
+  );
+});

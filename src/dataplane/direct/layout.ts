@@ -1,0 +1,97 @@
+import { formatRange } from '../../core/ip/range.ts';
+import type { ListenerKey } from '../../core/model/names.ts';
+import { PersistentMap } from '../../core/persistent-map.ts';
+import { addressText, type Element, elementKey, ListenerError, portText } from '../nftables/element.ts';
+import type { Layout } from '../nftables/mirror.ts';
+import type { DirectProgram, SlotGroup } from './program.ts';
+
+/*
+ * The elements of table `netdev furiwake`:
+ *
+ *   192.0.2.51|53|UDP → n1, n2            listeners4   192.0.2.51 . udp . 53 : 0:1       the number of the listener
+ *                                         carried4     192.0.2.51 . 17 . 53 : 0:1        the same, for ICMP errors
+ *                                         groups       0:1 : 0:7                         the number of its nodes' group
+ *   group n1, n2                          slots        0:7 . 0 : 26, 0:7 . 1 : 27 …
+ *   n1 192.0.2.11 on eth0                 gateways4    26 : 192.0.2.11
+ *                                         links        26 : "eth0"
+ */
+/** IANA protocol numbers. */
+const protocolNumbers = { TCP: 6, UDP: 17 } as const;
+
+export const directLayout: Layout<DirectProgram> = {
+  empty: {
+    listeners: PersistentMap.empty(),
+    ids: new Map(),
+    groups: new Map(),
+    slots: new Set(),
+    hops: new Map(),
+    nodeMacs: new Set(),
+  },
+  elementsOf: ({ ids, groups }, listener) => {
+    const { address, dataplane, isAffine, key, port, protocol, sourceRanges } = listener;
+    if (dataplane !== 'direct') return [];
+    if (protocol === 'SCTP') throw new ListenerError(`${key}: direct does not serve SCTP`);
+    const { family } = address;
+    const id = classText(ids.get(key) ?? 0);
+    const where = `${addressText(address)} . ${protocol.toLowerCase()} . ${portText(port)}`;
+    const carried = `${addressText(address)} . ${protocolNumbers[protocol]} . ${portText(port)}`;
+    const elements: Element[] = [
+      { set: `listeners${family}`, text: `${where} : ${id}` },
+      { set: `carried${family}`, text: `${carried} : ${id}` },
+    ];
+    if (isAffine) elements.push({ set: 'affine', text: id });
+    const group = groups.get(key);
+    if (group !== undefined)
+      elements.push({ set: 'open', text: id }, { set: 'groups', text: `${id} : ${classText(group.id)}` });
+    if (sourceRanges === undefined) return elements;
+    elements.push({ set: 'restricted', text: id });
+    for (const range of sourceRanges) {
+      if (range.family !== family) throw new ListenerError(`${key}: a source range of IPv${range.family}`);
+      elements.push({ set: `allowed${family}`, text: `${id} . ${formatRange(range)}` });
+    }
+    return elements;
+  },
+  mayDiffer: (before, after) => {
+    const keys = new Set<ListenerKey>();
+    for (const [key, group] of after.groups) if (before.groups.get(key) !== group) keys.add(key);
+    for (const key of before.groups.keys()) if (!after.groups.has(key)) keys.add(key);
+    return keys;
+  },
+  rest: (program) => [...commonElements(program), ...[...program.slots].flatMap(slotElements)],
+  restChange: (before, after) => {
+    const common = [commonElements(before), commonElements(after)] as const;
+    const keys = common.map((elements) => new Set(elements.map(elementKey)));
+    return {
+      remove: [
+        ...common[0].filter((element) => keys[1]?.has(elementKey(element)) === false),
+        ...[...before.slots].filter((group) => !after.slots.has(group)).flatMap(slotElements),
+      ],
+      add: [
+        ...common[1].filter((element) => keys[0]?.has(elementKey(element)) === false),
+        ...[...after.slots].filter((group) => !before.slots.has(group)).flatMap(slotElements),
+      ],
+    };
+  },
+  withRestOf: (target, { slots, hops, nodeMacs }) => ({ ...target, slots, hops, nodeMacs }),
+};
+
+function slotElements({ id, marks }: SlotGroup): readonly Element[] {
+  return marks.map((mark, slot) => ({ set: 'slots', text: `${classText(id)} . ${slot} : ${mark}` }));
+}
+
+function commonElements({ hops, nodeMacs }: DirectProgram): readonly Element[] {
+  const links = new Map(Array.from(hops.values(), ({ mark, link }) => [mark, link]));
+  return [
+    ...Array.from(hops.values(), ({ mark, address }) => ({
+      set: `gateways${address.family}`,
+      text: `${mark} : ${addressText(address)}`,
+    })),
+    ...Array.from(links, ([mark, link]) => ({ set: 'links', text: `${mark} : "${link}"` })),
+    ...Array.from(nodeMacs, (mac) => ({ set: 'node_macs', text: mac })),
+  ];
+}
+
+/** A TC handle: `major:minor`, hexadecimal. */
+function classText(id: number): string {
+  return `${(id >>> 16).toString(16)}:${(id & 0xffff).toString(16)}`;
+}

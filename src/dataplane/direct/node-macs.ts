@@ -1,0 +1,20 @@
+import { z } from 'zod';
+import type { Ip } from '../../core/ip/ip.ts';
+import { parseIp } from '../../core/ip/ip.ts';
+import type { Exec } from '../../ports/exec.ts';
+
+const neighbours = z.array(z.object({ dst: z.string().optional(), lladdr: z.string().optional() }));
+const macPattern = /^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$/;
+
+/** The MAC addresses under which the kernel knows these addresses. Throws `ExecError` if `ip` fails. */
+export async function readMacs(exec: Exec, addresses: Iterable<Ip>, signal: AbortSignal): Promise<ReadonlySet<string>> {
+  const wanted = new Set(Array.from(addresses, ({ text }) => text));
+  if (wanted.size === 0) return wanted;
+  const { stdout } = await exec.run('ip', ['-json', 'neighbour', 'show'], { signal });
+  return new Set(
+    neighbours
+      .parse(JSON.parse(stdout || '[]'))
+      .filter(({ dst = '', lladdr = '' }) => wanted.has(parseIp(dst)?.text ?? '') && macPattern.test(lladdr))
+      .map(({ lladdr = '' }) => lladdr),
+  );
+}

@@ -1,0 +1,95 @@
+import { expect, test } from 'vitest';
+import { addressOf, directListener, node, nodeName, tableOf } from '../../../test/make/table.ts';
+import type { NodeHealth } from '../../core/traffic/report.ts';
+import { type DirectProgram, makeDirectPlanner, type ProgramInput } from './program.ts';
+import { slotCount } from './ruleset.ts';
+
+const dns = directListener('203.0.113.1', 53, { isPublished: true });
+const web = directListener('203.0.113.2', 80, { isPublished: true, protocol: 'TCP' });
+const six = directListener('2001:db8:f::1', 53, { isPublished: true });
+const nodes = [
+  node('n1', '192.0.2.11', '2001:db8::11'),
+  node('n2', '192.0.2.12'),
+  node('n3', '192.0.2.13', '2001:db8::13'),
+];
+
+function inputOf(more: Partial<ProgramInput> = {}): ProgramInput {
+  return {
+    table: tableOf([dns, web, six], nodes),
+    verdicts: new Map(),
+    linkOf: () => 'eth0',
+    isOwn: () => false,
+    isLost: () => false,
+    nodeMacs: new Set(),
+    isOpen: () => true,
+    ...more,
+  };
+}
+
+/** The nodes of each listener's group. */
+function nodesOf({ groups, hops }: DirectProgram): Readonly<Record<string, readonly string[]>> {
+  const names = new Map(Array.from(hops, ([key, { mark }]) => [mark, key.split(' ')[0] ?? '']));
+  return Object.fromEntries(
+    Array.from(groups, ([key, { marks }]) => [
+      key.split('|')[0],
+      [...new Set(marks.map((mark) => names.get(mark) ?? ''))].toSorted(),
+    ]),
+  );
+}
+
+const silent = (name: string, state: NodeHealth): ProgramInput['verdicts'] =>
+  new Map([[nodeName(name), { 4: state, 6: state }]]);
+
+test.each<[string, Partial<ProgramInput>, Record<string, readonly string[]>]>([
+  [
+    'all nodes of its family',
+    {},
+    { '203.0.113.1': ['n1', 'n2', 'n3'], '203.0.113.2': ['n1', 'n2', 'n3'], '2001:db8:f::1': ['n1', 'n3'] },
+  ],
+  [
+    'no silent node',
+    { verdicts: silent('n1', 'silent') },
+    { '203.0.113.1': ['n2', 'n3'], '203.0.113.2': ['n2', 'n3'], '2001:db8:f::1': ['n3'] },
+  ],
+  [
+    'no node that wants no traffic',
+    { verdicts: silent('n3', 'unhealthy') },
+    { '203.0.113.1': ['n1', 'n2'], '203.0.113.2': ['n1', 'n2'], '2001:db8:f::1': ['n1'] },
+  ],
+  [
+    'no node that drains',
+    { table: tableOf([dns], [{ ...nodes[0]!, state: 'drain' }, ...nodes.slice(1)]) },
+    { '203.0.113.1': ['n2', 'n3'] },
+  ],
+  [
+    'no node behind a router',
+    { linkOf: (address) => (address === addressOf('192.0.2.11') || address.text.endsWith('11') ? undefined : 'eth0') },
+    { '203.0.113.1': ['n2', 'n3'], '203.0.113.2': ['n2', 'n3'], '2001:db8:f::1': ['n3'] },
+  ],
+  [
+    'only nodes that the gate opens for it',
+    { isOpen: ({ port }, name) => port === 80 && name === nodeName('n2') },
+    { '203.0.113.2': ['n2'] },
+  ],
+])('the flows of a listener get %s', (_, more, expected) => {
+  const program = makeDirectPlanner()(inputOf(more));
+  expect(nodesOf(program)).toEqual(expected);
+  for (const { marks } of program.slots) expect(marks).toHaveLength(slotCount);
+});
+
+test('listeners with the same nodes share a group; the group stays the same object while its nodes do', () => {
+  const plan = makeDirectPlanner();
+  const first = plan(inputOf());
+  expect(first.groups.get(dns.key)).toBe(first.groups.get(web.key));
+  const second = plan(inputOf({ table: tableOf([dns], nodes) }));
+  expect(second.groups.get(dns.key)).toBe(first.groups.get(dns.key));
+  expect(plan(inputOf({ verdicts: silent('n1', 'silent') })).groups.get(dns.key)).not.toBe(first.groups.get(dns.key));
+});
+
+test('the number of a listener is that of its Service: the next one on the address has another', () => {
+  const plan = makeDirectPlanner();
+  const other = directListener('203.0.113.1', 53, { isPublished: true, service: 'test/other' as typeof dns.service });
+  const before = plan(inputOf()).ids.get(dns.key);
+  expect(plan(inputOf({ table: tableOf([other], nodes) })).ids.get(other.key)).not.toBe(before);
+  expect(makeDirectPlanner()(inputOf()).ids.get(dns.key)).toBe(before);
+});

@@ -1,0 +1,125 @@
+import type { Family, Ip } from '../../core/ip/ip.ts';
+import type { ListenerKey, NodeName } from '../../core/model/names.ts';
+import { PersistentMap } from '../../core/persistent-map.ts';
+import type { HostReport } from '../../core/traffic/report.ts';
+import { planSlots } from '../../core/traffic/slots.ts';
+import { addressOfNode, emptyTable, type Listener, type TrafficTable } from '../../core/traffic/table.ts';
+import { type Ids, makeIds } from './ids.ts';
+import { slotCount } from './ruleset.ts';
+
+/** A node as a next hop. Registers are 32 bits wide: `mark` stands for the node. */
+export type NextHop = { readonly mark: number; readonly address: Ip; readonly link: string };
+
+/** The slots of all listeners that have the same nodes. */
+export type SlotGroup = { readonly id: number; readonly marks: readonly number[] };
+
+/** The contents of the table, apart from the syntax of nft. Unchanged parts keep their identity. */
+export type DirectProgram = {
+  readonly listeners: TrafficTable['listeners'];
+  /** The numbers of the listeners. */
+  readonly ids: ReadonlyMap<ListenerKey, number>;
+  /** A listener without a group drops its packets. */
+  readonly groups: ReadonlyMap<ListenerKey, SlotGroup>;
+  /** All of them, once. */
+  readonly slots: ReadonlySet<SlotGroup>;
+  readonly hops: ReadonlyMap<string, NextHop>;
+  readonly nodeMacs: ReadonlySet<string>;
+};
+
+export type ProgramInput = {
+  readonly table: TrafficTable;
+  readonly verdicts: HostReport['health'];
+  /** The interface on whose link the node is; `undefined`: behind a router. */
+  readonly linkOf: (address: Ip) => string | undefined;
+  /** An address of this host itself: it cannot be its own next hop. */
+  readonly isOwn: (address: Ip) => boolean;
+  /** The node has been silent for so long that its flows are sent to other nodes. */
+  readonly isLost: (node: NodeName, family: Family) => boolean;
+  readonly nodeMacs: ReadonlySet<string>;
+  /** Whether the node is known to serve the listener. */
+  readonly isOpen: (listener: Listener, node: NodeName) => boolean;
+};
+
+/** As good as pure: what it remembers keeps numbers and saves work. */
+export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
+  const listenerIds = makeIds();
+  const nodeIds = makeIds();
+  const groupIds = makeIds();
+  /** Nodes that were lost, and are not known to serve a listener again: after a reboot their kube-proxy may not have synced. */
+  const lost = new Set<string>();
+  let known = new Map<string, SlotGroup>();
+  let listeners: TrafficTable['listeners'] = emptyTable.listeners;
+  const nameOf = ({ key, service }: Listener): string => `${key} ${service}`;
+
+  return ({ table, verdicts, linkOf, isOwn, isLost, nodeMacs, isOpen }) => {
+    for (const key of PersistentMap.changedKeys(listeners, table.listeners)) {
+      const [old, now] = [listeners.get(key), table.listeners.get(key)];
+      if (old !== undefined && old.service !== now?.service) listenerIds.release(nameOf(old));
+    }
+    ({ listeners } = table);
+    const nodes = [...table.nodes.values()];
+    const isUp = (node: NodeName, family: Family): boolean => (verdicts.get(node)?.[family] ?? 'up') === 'up';
+    /** If no node answers, the checks are more likely wrong than all nodes: none is given up. */
+    const hasUp = {
+      4: nodes.some(({ name, state }) => state === 'active' && isUp(name, 4)),
+      6: nodes.some(({ name, state }) => state === 'active' && isUp(name, 6)),
+    };
+    const openFamilies = new Set<string>();
+    for (const listener of table.listeners.values())
+      for (const { name } of nodes) if (isOpen(listener, name)) openFamilies.add(hopKey(name, listener.address.family));
+    const hops = new Map<string, NextHop>();
+    for (const node of nodes)
+      for (const family of [4, 6] as const) {
+        const address = addressOfNode(node, family);
+        const link = address && linkOf(address);
+        if (address === undefined || link === undefined || isOwn(address)) continue;
+        const key = hopKey(node.name, family);
+        if (hasUp[family] && isLost(node.name, family)) lost.add(key);
+        else if (openFamilies.has(key) || !hasUp[family]) lost.delete(key);
+        if (!lost.has(key)) hops.set(key, { mark: nodeIds.of(node.name), address, link });
+      }
+    const takesFlows = (node: NodeName, family: Family): boolean =>
+      table.nodes.get(node)?.state === 'active' &&
+      hops.has(hopKey(node, family)) &&
+      (isUp(node, family) || !hasUp[family]);
+
+    const ids = new Map<ListenerKey, number>();
+    const used = new Map<string, SlotGroup>();
+    const groups = new Map<ListenerKey, SlotGroup>();
+    for (const [key, listener] of table.listeners) {
+      ids.set(key, listenerIds.of(nameOf(listener)));
+      const { family } = listener.address;
+      const members = (table.backends.get(listener.backend)?.servers ?? [])
+        .map(({ node }) => node)
+        .filter((node) => takesFlows(node, family) && isOpen(listener, node))
+        .toSorted();
+      if (members.length === 0) continue;
+      const content = members.join(' ');
+      const group = used.get(content) ?? known.get(content) ?? makeGroup(groupIds, nodeIds, content, members);
+      used.set(content, group);
+      groups.set(key, group);
+    }
+    for (const content of known.keys()) if (!used.has(content)) groupIds.release(content);
+    known = used;
+    return {
+      listeners: table.listeners,
+      ids,
+      groups,
+      slots: new Set(used.values()),
+      hops,
+      nodeMacs,
+    };
+  };
+}
+
+function makeGroup(groupIds: Ids, nodeIds: Ids, content: string, nodes: readonly NodeName[]): SlotGroup {
+  const slots = planSlots(
+    nodes.map((name) => ({ name, weight: 1 })),
+    slotCount,
+  );
+  return { id: groupIds.of(content), marks: slots.map((name) => nodeIds.of(name)) };
+}
+
+function hopKey(node: NodeName, family: Family): string {
+  return `${node} ${family}`;
+}

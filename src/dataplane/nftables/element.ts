@@ -1,0 +1,27 @@
+import { type Ip, ipOf } from '../../core/ip/ip.ts';
+
+/** One element of a set or map, in nft's syntax. Contains only numbers, addresses and ranges of addresses. */
+export type Element = { readonly set: string; readonly text: string };
+
+/** A listener that nftables cannot serve, or a value that must not be passed to nft. */
+export class ListenerError extends Error {
+  override readonly name = 'ListenerError';
+  readonly code = 'LISTENER_REFUSED';
+}
+
+/** A key of an element that is unique over all sets of a table. */
+export function elementKey({ set, text }: Element): string {
+  return `${set} ${text}`;
+}
+
+/** The last check before nft: accepts only the canonical text of an address. */
+export function addressText(ip: Ip): string {
+  if (ipOf(ip.family, ip.value).text !== ip.text)
+    throw new ListenerError(`${JSON.stringify(ip.text)} is not an address`);
+  return ip.text;
+}
+
+export function portText(port: number): string {
+  if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new ListenerError(`${port} is not a port`);
+  return port.toFixed(0);
+}

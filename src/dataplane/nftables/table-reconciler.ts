@@ -1,0 +1,138 @@
+import type { ListenerKey } from '../../core/model/names.ts';
+import type { TrafficTable } from '../../core/traffic/table.ts';
+import type { Clock } from '../../ports/clock.ts';
+import { type Exec, ExecError } from '../../ports/exec.ts';
+import type { Refusals } from '../../ports/host.ts';
+import type { Metrics } from '../../ports/metrics.ts';
+import { makeKernelTable } from './kernel-table.ts';
+import {
+  allElements,
+  type ChangePart,
+  type Difference,
+  differenceTo,
+  emptyMirror,
+  joined,
+  type Layout,
+  type Mirror,
+  withParts,
+} from './mirror.ts';
+import type { TableSpec } from './table-text.ts';
+
+/**
+ * Makes a table in the kernel contain what a target says. One call at a time. The first `apply` replaces the table of an
+ * earlier process in one transaction: each packet sees either the old or the new one.
+ *
+ *   target ─► difference to the mirror ─► one transaction ─► mirror
+ *                                           └─ refused: split in halves until the refused listeners are isolated
+ */
+export type TableReconciler<T> = {
+  /** Resolves with the listeners that nft refuses. Throws `ExecError` if it accepts no change at all. */
+  apply(target: T, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
+  /** Reads the table back and restores it. Resolves with the difference that it had; `undefined`: none. */
+  repair(signal: AbortSignal): Promise<string | undefined>;
+  /** Removes the table. No error when there is none. */
+  remove(signal: AbortSignal): Promise<void>;
+  /** Whether the kernel has the table, perhaps of an earlier process. */
+  exists(signal: AbortSignal): Promise<boolean>;
+  /** Whether a table was created and not removed since. */
+  isInPlace(): boolean;
+  /** The number of the last transaction. */
+  generation(): number;
+};
+
+export function makeTableReconciler<T extends { readonly listeners: TrafficTable['listeners'] }>(deps: {
+  readonly table: TableSpec;
+  readonly layout: Layout<T>;
+  /** The rules for a target. Another text replaces the whole table. */
+  readonly rulesOf: (target: T) => string;
+  readonly exec: Exec;
+  readonly clock: Clock;
+  readonly metrics: Metrics;
+  readonly lifetime: AbortSignal;
+}): TableReconciler<T> {
+  const { layout, rulesOf } = deps;
+  const table = makeKernelTable(deps);
+  /** The contents of the kernel, if the table is known. */
+  let mirror = emptyMirror(layout);
+
+  const replace = async (next: Mirror<T>, signal: AbortSignal): Promise<string | undefined> => {
+    const words = await table.replace(allElements(layout, next), rulesOf(next.target), signal);
+    if (words === undefined) mirror = next;
+    return words;
+  };
+
+  /**
+   * Executes `parts` in one transaction, after which the kernel contains `next`; returns nft's message if it refuses.
+   */
+  const attempt = async (
+    parts: readonly ChangePart[],
+    next: Mirror<T>,
+    signal: AbortSignal,
+  ): Promise<string | undefined> => {
+    const change = joined(parts);
+    const ranges = change.remove.filter(({ set }) => set.startsWith('allowed'));
+    if (!table.isKnown(rulesOf(next.target)) || ranges.length > deps.table.mostRangesRemoved)
+      return await replace(next, signal);
+    const isNothing = change.add.length + change.remove.length === 0;
+    const words = isNothing ? undefined : await table.change(change, signal);
+    if (words === undefined) mirror = next;
+    return words;
+  };
+
+  /** Executes all parts that nft accepts: k refused ones of n cost about 2 k · log2(n) transactions. */
+  const put = async ({ parts, start, goal }: Difference<T>, signal: AbortSignal): Promise<Refusals<ListenerKey>> => {
+    const isKnown = (): boolean => table.isKnown(rulesOf(goal.target));
+    const refusals = new Map<ListenerKey, string>();
+    let words = await attempt(parts, goal, signal);
+    if (words !== undefined && !isKnown()) words = await attempt(parts, goal, signal); // as a whole
+    if (words === undefined) return refusals;
+    // An empty transaction distinguishes a refused listener from an nft that accepts no change at all.
+    const isTaken = isKnown() ? table.change({ remove: [], add: [] }, signal) : replace(start, signal);
+    if ((await isTaken) !== undefined) throw refused(words);
+    mirror = start;
+
+    const halve = async (group: readonly ChangePart[], why: string): Promise<void> => {
+      const [only] = group;
+      if (group.length === 1 && only !== undefined) {
+        if (only.listener === undefined) throw refused(why);
+        refusals.set(only.listener, why);
+        return;
+      }
+      const middle = Math.ceil(group.length / 2);
+      for (const half of [group.slice(0, middle), group.slice(middle)]) {
+        const refusal = await attempt(half, withParts(layout, mirror, goal.target, half), signal);
+        if (refusal === undefined) continue;
+        if (!isKnown()) throw refused(refusal); // another program changed the table meanwhile
+        await halve(half, refusal);
+      }
+    };
+    await halve(parts, words);
+    return refusals;
+  };
+
+  return {
+    apply: async (target, signal) => {
+      const difference = differenceTo(layout, target, mirror);
+      return new Map([...difference.refused, ...(await put(difference, signal))]);
+    },
+    repair: async (signal) => {
+      if (!table.isInPlace()) return undefined;
+      const found = await table.difference(allElements(layout, mirror), signal);
+      if (found === undefined) return undefined;
+      const words = await replace(mirror, signal);
+      if (words !== undefined) throw refused(words);
+      return found;
+    },
+    remove: async (signal) => {
+      mirror = emptyMirror(layout);
+      await table.remove(signal);
+    },
+    exists: (signal) => table.exists(signal),
+    isInPlace: () => table.isInPlace(),
+    generation: () => table.generation(),
+  };
+}
+
+function refused(words: string): ExecError {
+  return new ExecError('nft', 1, words.replace(/^nft: /, ''));
+}

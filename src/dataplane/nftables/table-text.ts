@@ -1,0 +1,76 @@
+import type { Element } from './element.ts';
+import type { Change } from './mirror.ts';
+
+/** A table of nftables that belongs to furiwake alone. Its elements change with each listener, its rules rarely. */
+export type TableSpec = {
+  /** Family and name. */
+  readonly name: string;
+  /** The number of the family in netlink messages (`NFPROTO_…`). */
+  readonly family: number;
+  /** The declaration of each set and map, without its closing brace. */
+  readonly sets: Readonly<Record<string, string>>;
+  /** A change that removes more source ranges replaces the whole table; the contents that the kernel has learnt are lost. */
+  readonly mostRangesRemoved: number;
+  /** nft's JSON of an element of a set, as the text that furiwake writes. */
+  readonly textOf: (set: string, element: unknown) => string;
+};
+
+/**
+ * The whole table as text for `nft -f`: atomically replaces an existing table of that name. The same elements give the
+ * same bytes, whatever their order. `generation` identifies this state (see {@link renderChange}).
+ */
+export function renderTable(
+  { name, sets }: TableSpec,
+  elements: readonly Element[],
+  generation: number,
+  rules: string,
+): string {
+  const bySet = group(elements);
+  const declared = Object.entries(sets).map(([set, declaration]) => {
+    const texts = [...(bySet.get(set) ?? [])].sort();
+    const list = texts.length === 0 ? '' : `\n\t\telements = {\n\t\t\t${texts.join(',\n\t\t\t')}\n\t\t}\n\t`;
+    return `\t${declaration}${list || ' '}}\n`;
+  });
+  return [
+    `table ${name}\ndelete table ${name}\n`,
+    `table ${name} {\n`,
+    '\tcomment "managed by furiwake: external changes are reverted"\n',
+    `\tset generation { type mark; elements = { ${hex(generation)} }; }\n`,
+    ...declared,
+    rules,
+    '}\n',
+  ].join('');
+}
+
+/**
+ * A change as one line, which nft executes as one transaction. It also replaces the generation `from` by `to`, so it
+ * fails as a whole if the kernel is in another state than expected, and `to` afterwards proves that this transaction is
+ * in force.
+ */
+export function renderChange(
+  { name }: Pick<TableSpec, 'name'>,
+  change: Pick<Change, 'remove' | 'add'>,
+  from: number,
+  to: number,
+): string {
+  return [
+    `delete element ${name} generation { ${hex(from)} }`,
+    `add element ${name} generation { ${hex(to)} }`,
+    ...[...group(change.remove)].map(([set, texts]) => `delete element ${name} ${set} { ${texts.join(', ')} }`),
+    ...[...group(change.add)].map(([set, texts]) => `add element ${name} ${set} { ${texts.join(', ')} }`),
+  ].join('; ');
+}
+
+function group(elements: readonly Element[]): ReadonlyMap<string, readonly string[]> {
+  const bySet = new Map<string, string[]>();
+  for (const { set, text } of elements) {
+    const texts = bySet.get(set);
+    if (texts === undefined) bySet.set(set, [text]);
+    else texts.push(text);
+  }
+  return bySet;
+}
+
+export function hex(value: number): string {
+  return `0x${value.toString(16)}`;
+}

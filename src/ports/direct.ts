@@ -1,0 +1,20 @@
+import type { ListenerKey } from '../core/model/names.ts';
+import type { TrafficTable } from '../core/traffic/table.ts';
+import type { Refusals } from './host.ts';
+
+/** The dataplane that hands packets, unchanged, to nodes as the next hop (architecture, section 5). */
+export type Direct = {
+  /**
+   * Makes the kernel hand over the packets of the table's listeners, atomically, and changes only the differences. A listener
+   * that nft refuses stays as it was. Throws `ExecError` if nft accepts no change at all.
+   */
+  apply(table: TrafficTable, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
+  /** Reads back the kernel's state and repairs it; returns the number of repairs. */
+  audit(signal: AbortSignal): Promise<number>;
+  /**
+   * Until `signal` aborts: follows the verdicts on nodes and the gate, and reverts external changes to the table at once.
+   */
+  run(signal: AbortSignal): Promise<void>;
+  /** Removes the table. No error when there is none. */
+  remove(signal: AbortSignal): Promise<void>;
+};

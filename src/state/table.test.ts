@@ -1,0 +1,44 @@
+import { expect, test } from 'vitest';
+import { directListener, listener, node, tableOf } from '../../test/make/table.ts';
+import { filesOf } from '../../test/sim/harness.ts';
+import { recordLog } from '../../test/sim/observers.ts';
+import { makeTableFile, type TableFile } from './table.ts';
+
+function open(texts: Map<string, string>): { readonly file: TableFile; readonly log: ReturnType<typeof recordLog> } {
+  const log = recordLog();
+  const file = makeTableFile({
+    listenersPath: '/state/listeners.jsonl',
+    nodesPath: '/state/nodes.jsonl',
+    earlier: { rowsPath: '/state/rows.jsonl', nodesPath: '/state/nodes.json', placed: async () => new Map() },
+    files: filesOf(texts),
+    log,
+  });
+  return { file, log };
+}
+
+const nodes = [node('n1', '192.0.2.11', '2001:db8::11')];
+
+test('listeners of both dataplanes survive, published or not', async () => {
+  const texts = new Map<string, string>();
+  const listeners = [
+    listener('192.0.2.51', 443, 30_443, { sourceRanges: [] }),
+    directListener('192.0.2.51', 443, { isPublished: true }),
+    directListener('2001:db8::51', 53),
+    directListener('192.0.2.52', 80, { protocol: 'TCP', isHostAddress: true }),
+  ];
+  await open(texts).file.write(tableOf(listeners, nodes));
+  const { file, log } = open(texts);
+  expect(new Set((await file.read())?.listeners.values())).toEqual(new Set(listeners));
+  expect(log.lines).toEqual([]);
+});
+
+test('a listener of version 2, without a dataplane, is one of HAProxy', async () => {
+  const texts = new Map<string, string>();
+  await open(texts).file.write(tableOf([], nodes));
+  const line =
+    '{"port":80,"service":"test/service","protocol":"TCP","backend":"nodes4","targetPort":30080,"isHostAddress":false,"address":"192.0.2.51"}';
+  texts.set('/state/listeners.jsonl', `{"file":"listeners","version":2}\n${line}\n`);
+  const { file, log } = open(texts);
+  expect([...((await file.read())?.listeners.values() ?? [])]).toEqual([listener('192.0.2.51', 80, 30_080)]);
+  expect(log.lines).toEqual([]);
+});

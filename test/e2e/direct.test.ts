@@ -1,0 +1,102 @@
+import { describe, expect, test } from 'vitest';
+import { webPort } from './harness/backends.ts';
+import { askByUdp } from './harness/datagrams.ts';
+import { eventually } from './harness/eventually.ts';
+import { fetchFrom, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
+import { isRoot, useStage } from './harness/stage.ts';
+
+const annotations = { 'furiwake.dev/dataplane': 'direct' };
+const dns = { name: 'dns', port: 53, protocol: 'UDP', targetPort: 8081 };
+const http = { name: 'http', port: 80, protocol: 'TCP', targetPort: webPort };
+
+describe.skipIf(!isRoot)('a Service that direct serves', () => {
+  const stage = useStage({ flags: ['--addresses', '192.0.2.200-192.0.2.210,203.0.113.0/28,2001:db8:0:3::/124'] });
+
+  test.each([
+    ['an address of the LAN', '192.0.2.205'],
+    ['a routed address', '203.0.113.5'],
+  ])('over UDP on %s: its Pods see the address of the client', async (_, address) => {
+    const { services, client, lanclient } = stage();
+    await services.create('udp', {
+      annotations,
+      spec: { ports: [dns], externalTrafficPolicy: 'Local', loadBalancerIP: address },
+    });
+    expect(await services.published('udp')).toEqual([address]);
+    expect((await services.get('udp')).status.loadBalancer.ingress).toMatchObject([{ ip: address, ipMode: 'VIP' }]);
+    await eventually(async () => {
+      expect(await askByUdp(client, { address, port: 53, text: 'hostname' })).toEqual([expect.stringMatching(fromWeb)]);
+    });
+    const names = await askByUdp(client, { address, port: 53, text: 'hostname', count: 40 });
+    expect([...new Set(names)].toSorted()).toEqual(['web-n1', 'web-n2']);
+    for (const host of [client, lanclient]) {
+      const [seen = ''] = await askByUdp(host, { address, port: 53, text: 'clientip' });
+      expect(seen.replace(/:\d+$/, '').replace('::ffff:', '').replaceAll(/[[\]]/g, '')).toBe(host.ip4);
+    }
+  });
+
+  test('over TCP and UDP, without nodePorts and in both families', async () => {
+    const { services, client } = stage();
+    const families = { ipFamilyPolicy: 'RequireDualStack', ipFamilies: ['IPv4', 'IPv6'] };
+    await services.create('both', {
+      annotations,
+      spec: { ...families, ports: [dns, http], allocateLoadBalancerNodePorts: false },
+    });
+    for (const address of await services.published('both', 2)) {
+      await untilAnswer(client, urlOf(address), fromWeb);
+      await eventually(async () => {
+        expect(await askByUdp(client, { address, port: 53, text: 'hostname' })).toEqual([
+          expect.stringMatching(fromWeb),
+        ]);
+      });
+    }
+  });
+
+  test('a client that sends from before the Service exists is answered as soon as kube-proxy serves it', async () => {
+    const { services, client } = stage();
+    const port = 5353;
+    const address = '203.0.113.9';
+    const asking = askByUdp(client, { address, port, text: 'hostname', count: 15, pauseMs: 200 });
+    await services.create('early', { annotations, spec: { ports: [{ ...dns, port }], loadBalancerIP: address } });
+    await services.published('early');
+    expect((await asking).at(-1)).toMatch(fromWeb);
+  });
+
+  test('keeps each flow at its node while furiwake is killed, and after it has started again', async () => {
+    const { services, client, furiwake } = stage();
+    await services.create('flows', { annotations, spec: { ports: [dns], externalTrafficPolicy: 'Local' } });
+    const [address = ''] = await services.published('flows');
+    const askFlows = (): Promise<readonly string[]> =>
+      askByUdp(client, { address, port: 53, text: 'hostname', count: 20, firstPort: 40_000 });
+    await eventually(async () => expect(await askFlows()).not.toContain('silence'));
+    const before = await askFlows();
+    expect([...new Set(before)].toSorted()).toEqual(['web-n1', 'web-n2']);
+    await furiwake.kill();
+    expect(await askFlows()).toEqual(before);
+    await furiwake.start();
+    expect(await askFlows()).toEqual(before);
+  });
+
+  test('with sessionAffinity all datagrams of a client reach one Pod', async () => {
+    const { services, client } = stage();
+    await services.create('affine', { annotations, spec: { ports: [dns], sessionAffinity: 'ClientIP' } });
+    const [address = ''] = await services.published('affine');
+    await eventually(async () => {
+      expect(await askByUdp(client, { address, port: 53, text: 'hostname' })).not.toContain('silence');
+    });
+    const names = await askByUdp(client, { address, port: 53, text: 'hostname', count: 20 });
+    expect(new Set(names).size).toBe(1);
+    expect((await services.condition('affine', 'Serving', 'Serving')).message).toBe('all ports are served');
+  });
+
+  test('after it is removed its packets are refused, and HAProxy may serve the port', async () => {
+    const { services, client } = stage();
+    await services.create('gone', { annotations, spec: { ports: [http] } });
+    const [address = ''] = await services.published('gone');
+    await untilAnswer(client, urlOf(address), fromWeb);
+    await services.remove('gone');
+    expect(await fetchFrom(client, urlOf(address), 1)).not.toMatch(fromWeb);
+    await services.create('next', { spec: { ports: [http], loadBalancerIP: address } });
+    expect(await services.published('next')).toEqual([address]);
+    await untilAnswer(client, urlOf(address), fromWeb);
+  });
+});

@@ -1,0 +1,56 @@
+import { unlessAborted } from '../../src/async/abort.ts';
+import type { ListenerKey } from '../../src/core/model/names.ts';
+import { emptyTable, type Listener, type TrafficTable } from '../../src/core/traffic/table.ts';
+import type { Direct } from '../../src/ports/direct.ts';
+
+/** The kernel of the `direct` dataplane, in memory. */
+export type FakeDirect = {
+  readonly direct: Direct;
+  /** The listeners in the kernel; a test may change them like another program. */
+  held: TrafficTable['listeners'];
+};
+
+/** `refuse` returns nft's message for a refused listener. `step` is awaited at the start of each call. */
+export function makeFakeDirect({
+  refuse = () => undefined,
+  step = async () => undefined,
+}: {
+  readonly refuse?: (listener: Listener) => string | undefined;
+  readonly step?: (name: 'apply' | 'audit') => Promise<void>;
+} = {}): FakeDirect {
+  let accepted = emptyTable.listeners;
+  const fake: FakeDirect = {
+    held: emptyTable.listeners,
+    direct: {
+      apply: async ({ listeners }, signal) => {
+        await step('apply');
+        signal.throwIfAborted();
+        const refusals = new Map<ListenerKey, string>();
+        for (const listener of listeners.values()) {
+          if (listener.dataplane !== 'direct') continue;
+          const words = listener.protocol === 'SCTP' ? `${listener.key}: direct does not serve SCTP` : refuse(listener);
+          if (words !== undefined) refusals.set(listener.key, words);
+        }
+        const others = [...listeners.values()].filter(({ dataplane }) => dataplane !== 'direct');
+        accepted = listeners
+          .with(others.map(({ key }) => [key, undefined]))
+          .with(Array.from(refusals.keys(), (key) => [key, accepted.get(key)]));
+        fake.held = accepted;
+        return refusals;
+      },
+      audit: async (signal) => {
+        await step('audit');
+        signal.throwIfAborted();
+        const repairs = fake.held === accepted ? 0 : 1;
+        fake.held = accepted;
+        return repairs;
+      },
+      run: (signal) => unlessAborted(new Promise<never>(() => undefined), signal),
+      remove: async () => {
+        accepted = emptyTable.listeners;
+        fake.held = accepted;
+      },
+    },
+  };
+  return fake;
+}

@@ -1,0 +1,83 @@
+import { type Machine, machineMaker, type Node } from './net-lab.ts';
+
+/**
+ * One LAN behind a router, as most sites have it: the answers of the nodes do not pass the balancer.
+ *
+ *   client 198.51.100.2 ── router 198.51.100.1
+ *          2001:db8:1::2          192.0.2.1, 2001:db8::1 ── LAN ── balancer 192.0.2.2, n1 192.0.2.11, n2 192.0.2.12 …
+ *
+ * The router sends packets for 203.0.113.0/24 and 2001:db8:f::/64 (the VIPs) to the balancer. Each node stands for one with
+ * kube-proxy in nftables mode and a Pod of its own: `serveVips` makes it answer for addresses that no interface has.
+ */
+export type DirectLab = AsyncDisposable & {
+  readonly client: Machine;
+  readonly router: Machine;
+  readonly balancer: Machine;
+  readonly nodes: readonly Node[];
+};
+
+/** As kube-proxy does for an address with `ipMode: VIP`: destination NAT to the Pod. */
+export async function serveVips(node: Node, vips: readonly string[], port: number): Promise<void> {
+  const rules = vips.map((vip) =>
+    vip.includes(':')
+      ? `ip6 daddr ${vip} meta l4proto { tcp, udp } dnat ip6 to [${node.ip6}]:${port}`
+      : `ip daddr ${vip} meta l4proto { tcp, udp } dnat ip to ${node.ip4}:${port}`,
+  );
+  await node.nft(`table inet kube-proxy
+delete table inet kube-proxy
+table inet kube-proxy {
+  chain nat {
+    type nat hook prerouting priority dstnat
+    ${rules.join('\n    ')}
+  }
+}`);
+}
+
+export async function startDirectLab(options: { readonly nodes: number }): Promise<DirectLab> {
+  const maker = await machineMaker();
+  try {
+    const { ip } = maker;
+    const make = async (suffix: string): Promise<Machine> => {
+      const machine = await maker.make(suffix);
+      // While a link-local address is tentative no neighbour is resolved: nothing is answered in the first second.
+      await machine.exec('sysctl', '-qw', 'net.ipv6.conf.default.accept_dad=0');
+      return machine;
+    };
+    const router = await make('r');
+    await ip('-n', router.namespace, 'link', 'add', 'lan', 'type', 'bridge');
+    await maker.setUp(router, 'lan', '192.0.2.1/24', '2001:db8::1/64');
+    await router.exec('sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1');
+    const client = await make('c');
+    await ip('-n', router.namespace, 'link', 'add', 'wan', 'type', 'veth', 'peer', 'eth0', 'netns', client.namespace);
+    await maker.setUp(router, 'wan', '198.51.100.1/24', '2001:db8:1::1/64');
+    await maker.setUp(client, 'eth0', '198.51.100.2/24', '2001:db8:1::2/64');
+    await client.exec('ip', 'route', 'add', 'default', 'via', '198.51.100.1');
+    await client.exec('ip', '-6', 'route', 'add', 'default', 'via', '2001:db8:1::1');
+
+    const onLan = async (suffix: string, ip4: string, ip6: string): Promise<Machine> => {
+      const machine = await make(suffix);
+      const port = `lan-${suffix}`;
+      const link = ['link', 'add', port, 'type', 'veth', 'peer', 'eth0', 'netns', machine.namespace];
+      await ip('-n', router.namespace, ...link);
+      await ip('-n', router.namespace, 'link', 'set', port, 'master', 'lan', 'up');
+      await maker.setUp(machine, 'eth0', `${ip4}/24`, `${ip6}/64`);
+      await machine.exec('ip', 'route', 'add', 'default', 'via', '192.0.2.1');
+      await machine.exec('ip', '-6', 'route', 'add', 'default', 'via', '2001:db8::1');
+      return machine;
+    };
+    const balancer = await onLan('l', '192.0.2.2', '2001:db8::2');
+    await router.exec('ip', 'route', 'add', '203.0.113.0/24', 'via', '192.0.2.2');
+    await router.exec('ip', '-6', 'route', 'add', '2001:db8:f::/64', 'via', '2001:db8::2');
+    const nodes: Node[] = [];
+    for (let index = 1; index <= options.nodes; index++) {
+      const [name, ip4, ip6] = [`n${index}`, `192.0.2.${10 + index}`, `2001:db8::${10 + index}`];
+      const machine = await onLan(name, ip4, ip6);
+      await machine.exec('sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1');
+      nodes.push({ ...machine, name, ip4, ip6 });
+    }
+    return { client, router, balancer, nodes, [Symbol.asyncDispose]: () => maker.dispose() };
+  } catch (error) {
+    await maker.dispose();
+    throw error;
+  }
+}

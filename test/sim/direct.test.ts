@@ -1,0 +1,87 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import type { Listener } from '../../src/core/traffic/table.ts';
+import { type SimApiServer, startSimApiServer } from './apiserver.ts';
+import { type SimHost, startController, startHost } from './controller-rig.ts';
+import type { SimObject } from './kinds.ts';
+
+type Shown = {
+  readonly status?: {
+    readonly loadBalancer?: { readonly ingress?: readonly { readonly ip?: string; readonly ipMode?: string }[] };
+    readonly conditions?: readonly { readonly type: string; readonly reason: string }[];
+  };
+};
+
+let server: SimApiServer;
+let host: SimHost;
+const stack: AsyncDisposable[] = [];
+
+beforeEach(async () => {
+  server = await startSimApiServer({ seed: 1 });
+  host = startHost();
+  stack.push(server, host, await startController(server, host));
+  server.put('Node', {
+    metadata: { name: 'n1' },
+    status: { addresses: [{ type: 'InternalIP', address: '192.0.2.11' }] },
+  });
+});
+
+afterEach(async () => {
+  for (const each of stack.splice(0).toReversed()) await each[Symbol.asyncDispose]();
+});
+
+const stored = (): (SimObject & Shown) | undefined => server.get('Service', 'default/dns');
+const shown = (): readonly unknown[] =>
+  (stored()?.status?.loadBalancer?.ingress ?? []).map(({ ip, ipMode }) => `${ip} ${ipMode}`);
+const reason = (type: string): string | undefined =>
+  stored()?.status?.conditions?.find((each) => each.type === `furiwake.dev/${type}`)?.reason;
+const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 20_000, interval: 5 });
+
+/** Whether the listener was published, in the tables of the host from the first one that has it; each change once. */
+function history(): readonly (boolean | undefined)[] {
+  const states = host.tables.map(
+    ({ listeners }) => [...listeners.values()].find(({ protocol }) => protocol === 'UDP')?.isPublished,
+  );
+  return states.filter((state, index) => state !== states[index - 1]);
+}
+
+function request(dataplane: string | undefined): void {
+  const { uid, finalizers = [] } = stored()?.metadata ?? {};
+  server.put('Service', {
+    ...stored(),
+    metadata: {
+      ...(uid === undefined ? {} : { uid }),
+      name: 'dns',
+      namespace: 'default',
+      finalizers,
+      annotations: dataplane === undefined ? {} : { 'furiwake.dev/dataplane': dataplane },
+    },
+    spec: { type: 'LoadBalancer', ipFamilies: ['IPv4'], ports: [{ port: 53, protocol: 'UDP', nodePort: 30_053 }] },
+  });
+}
+
+test('a Service of direct is published when the host has its listener, and the host learns that it is', async () => {
+  request('direct');
+  await until(() => expect(history()).toEqual([false, true]));
+  expect(shown()).toEqual(['192.0.2.8 VIP']);
+  await until(() => expect(reason('AddressAssigned')).toBe('Assigned'));
+  const isReported = ({ key, revision }: Listener): boolean =>
+    host.link.report().listeners.get(key)?.revision === revision;
+  await until(() => expect([...(host.tables.at(-1)?.listeners.values() ?? [])].every(isReported)).toBe(true));
+  expect([host.ports.held.proxy.size, host.ports.held.steering.listeners.size]).toEqual([0, 0]);
+});
+
+test('while another client has cleared the status, the listener is not published; then the status is restored', async () => {
+  request('direct');
+  await until(() => expect(history()).toEqual([false, true]));
+  server.put('Service', { ...stored(), status: { ...stored()?.status, loadBalancer: {} } } as SimObject);
+  await until(() => expect(history()).toEqual([false, true, false, true]));
+  expect(shown()).toEqual(['192.0.2.8 VIP']);
+});
+
+test('without the annotation its UDP port is refused, and the address is free', async () => {
+  request('direct');
+  await until(() => expect(shown()).toEqual(['192.0.2.8 VIP']));
+  request(undefined);
+  await until(() => expect(reason('AddressAssigned')).toBe('UnsupportedProtocol'));
+  await until(() => expect([shown(), host.ports.held.placed.size]).toEqual([[], 0]));
+});
