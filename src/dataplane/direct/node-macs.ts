@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Ip } from '../../core/ip/ip.ts';
 import { parseIp } from '../../core/ip/ip.ts';
 import type { Exec } from '../../ports/exec.ts';
