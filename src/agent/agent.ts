@@ -15,6 +15,7 @@ import type { Direct } from '../ports/direct.ts';
 import type { Health } from '../ports/health.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
+import type { HostNetwork } from '../ports/network.ts';
 import type { TableFile } from '../state/table.ts';
 import { makeAddressIndex } from './addresses.ts';
 import { runAudits } from './audit.ts';
@@ -66,6 +67,7 @@ export type Agent = {
 };
 
 export type AgentDeps = Omit<PassPorts, 'addressesOf' | 'mayAttract'> & {
+  readonly network: HostNetwork;
   readonly direct: Direct;
   readonly health: Health;
   readonly tableFile: TableFile;
@@ -77,7 +79,7 @@ export type AgentDeps = Omit<PassPorts, 'addressesOf' | 'mayAttract'> & {
 };
 
 export function makeAgent(deps: AgentDeps): Agent {
-  const { placement, advertiser, health, tableFile, clock, log, metrics } = deps;
+  const { network, placement, advertiser, health, tableFile, clock, log, metrics } = deps;
   const ports: PassPorts = { ...deps, addressesOf: makeAddressIndex(), mayAttract: () => isServing };
   const count = makePassMetrics(metrics);
 
@@ -92,7 +94,7 @@ export function makeAgent(deps: AgentDeps): Agent {
   const quarantine = makeQuarantine({ log, monotonic });
   const reporter = makeReporter({
     health,
-    placement,
+    network,
     advertiser,
     progress: () => ({
       desired,
@@ -277,7 +279,6 @@ export function makeAgent(deps: AgentDeps): Agent {
         [
           passes,
           withdraw,
-          (until) => lifetime.run(until),
           save,
           (until) =>
             runAudits(
@@ -291,11 +292,10 @@ export function makeAgent(deps: AgentDeps): Agent {
               },
               until,
             ),
-          (until) => deps.proxy.run(until),
-          (until) => deps.steering.run(until),
-          (until) => deps.direct.run(until),
-          (until) => deps.advertiser.run(until),
-          (until) => placement.run(() => auditNow.set(), until),
+          (until) => network.watch(() => auditNow.set(), until),
+          ...[deps.proxy, deps.steering, deps.direct, advertiser, lifetime].map(
+            (part) => (until: AbortSignal) => part.run(until),
+          ),
         ],
         signal,
       ).finally(unfollow);

@@ -3,7 +3,11 @@ import { PersistentMap } from '../core/persistent-map.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Listener, TrafficTable } from '../core/traffic/table.ts';
 import type { Revision } from '../core/revision.ts';
-import type { Addresses, Advertiser, Host, Placement, Steering, SteeringTarget } from '../ports/host.ts';
+import type { Advertiser } from '../ports/advertiser.ts';
+import type { Addresses, Host } from '../ports/host.ts';
+import type { Placement } from '../ports/placement.ts';
+import type { Steering, SteeringTarget } from '../ports/steering.ts';
+import type { HostNetwork } from '../ports/network.ts';
 import type { Direct } from '../ports/direct.ts';
 import type { Proxy } from '../ports/proxy.ts';
 
@@ -11,6 +15,7 @@ export type PassPorts = {
   readonly proxy: Proxy;
   readonly steering: Steering;
   readonly direct: Pick<Direct, 'apply'>;
+  readonly network: Pick<HostNetwork, 'addresses'>;
   readonly placement: Placement;
   readonly advertiser: Advertiser;
   readonly host: Pick<Host, 'endConnections'>;
@@ -111,7 +116,7 @@ async function makeOnePass(
   { onHeld, earlier, signal }: PassOptions,
   addressedBy: Listeners = target.listeners,
 ): Promise<PassResult> {
-  const { proxy, steering, direct, placement, advertiser, host } = ports;
+  const { proxy, steering, direct, network, placement, advertiser, host } = ports;
   const changed = listenersToChange(before.inForce, target.listeners);
   const gone = listenersGone(before.held, target.listeners);
   const mayBeHeld = before.held.with(changed.map((listener) => [listener.key, listener]));
@@ -192,7 +197,7 @@ async function makeOnePass(
       return changed.filter(({ address, isHostAddress }) => !isHostAddress && !there.has(address.text));
     },
   );
-  advertiser.advertise(withoutOwn(attracted(), placement.addresses()));
+  advertiser.advertise(withoutOwn(attracted(), network.addresses()));
 
   const isPruned =
     (isSteered || gone.length === 0) &&
@@ -266,12 +271,8 @@ function needsProxy(inForce: Listeners, { key, service, dataplane, backend, targ
   );
 }
 
-function steeringTarget(
-  { proxy, placement }: PassPorts,
-  { listeners }: TrafficTable,
-  wanted: Addresses,
-): SteeringTarget {
-  const known = placement.addresses();
+function steeringTarget({ proxy, network }: PassPorts, { listeners }: TrafficTable, wanted: Addresses): SteeringTarget {
+  const known = network.addresses();
   const { own } = known;
   const vips = withoutOwn(wanted, known);
   return { listeners, vips, own, portOf: (listener) => proxy.portOf(listener) };

@@ -3,7 +3,8 @@ import type { ListenerKey } from '../core/model/names.ts';
 import { emptyReport, type HostReport, type ListenerReport } from '../core/traffic/report.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Health } from '../ports/health.ts';
-import type { Advertiser, HostAddresses, Placement } from '../ports/host.ts';
+import type { Advertiser } from '../ports/advertiser.ts';
+import type { HostAddresses, HostNetwork } from '../ports/network.ts';
 import { addressProblem } from './addresses.ts';
 import type { HostState } from './pass.ts';
 import { closed } from './withdrawn.ts';
@@ -33,13 +34,14 @@ export type Reporter = {
 /** Keeps the report of one host. Unchanged parts keep their identity; subscribers are called only after a difference. */
 export function makeReporter(deps: {
   readonly health: Health;
-  readonly placement: Pick<Placement, 'addresses'>;
-  readonly advertiser: Pick<Advertiser, 'duplicates' | 'onDuplicates'>;
+  readonly network: Pick<HostNetwork, 'addresses'>;
+  readonly advertiser: Pick<Advertiser, 'onDuplicates'>;
   readonly progress: () => Progress;
 }): Reporter {
-  const { health, placement, advertiser, progress } = deps;
+  const { health, network, advertiser, progress } = deps;
   let report: HostReport = emptyReport;
   let addresses: HostAddresses | undefined;
+  let { duplicates } = emptyReport;
   const subscribers = makeSubscribers();
 
   const reportOf = (
@@ -55,7 +57,7 @@ export function makeReporter(deps: {
     const isForwarding = inForce !== undefined && isServing;
     if (wanted === undefined) return { holder, revision: inForce?.revision, isForwarding, refusal: undefined };
     // Not before it is in force: an earlier process may have published the address, and a refused one would be withdrawn.
-    const message = isInForce ? addressProblem(wanted, placement.addresses()) : refusalOf(key);
+    const message = isInForce ? addressProblem(wanted, network.addresses()) : refusalOf(key);
     return {
       holder,
       revision: isInForce ? wanted.revision : inForce?.revision,
@@ -69,7 +71,7 @@ export function makeReporter(deps: {
 
   const update = (keys: Iterable<ListenerKey>): void => {
     const now = progress();
-    const { own, primary, needs } = placement.addresses();
+    const { own, primary, needs } = network.addresses();
     const changes = Array.from(keys, (key): [ListenerKey, ListenerReport | undefined] => {
       const [before, after] = [report.listeners.get(key), reportOf(key, now)];
       return [key, before !== undefined && after !== undefined && isSame(before, after) ? before : after];
@@ -80,7 +82,7 @@ export function makeReporter(deps: {
       ownAddresses: own,
       primaryAddresses: primary,
       needs,
-      duplicates: advertiser.duplicates(),
+      duplicates,
     };
     if ((Object.keys(next) as (keyof HostReport)[]).every((part) => next[part] === report[part])) return;
     report = next;
@@ -95,14 +97,18 @@ export function makeReporter(deps: {
     update,
     updateAll,
     follow: () => {
-      const ends = [health.subscribe(() => update([])), advertiser.onDuplicates(() => update([]))];
+      const follow = (next: HostReport['duplicates']): void => {
+        duplicates = next;
+        update([]);
+      };
+      const ends = [health.subscribe(() => update([])), advertiser.onDuplicates(follow)];
       return () => {
         for (const end of ends) end();
       };
     },
     noteAddresses: () => {
       const before = addresses;
-      addresses = placement.addresses();
+      addresses = network.addresses();
       if (before === addresses) return;
       if (before?.own === addresses.own && before.refused === addresses.refused) update([]);
       else updateAll();

@@ -50,7 +50,7 @@ export type ClusterPartsDeps = Pick<CommandDeps, 'machine' | 'log' | 'metrics'> 
   readonly server: string;
   /** Addresses that the host needs for the API server, by text, and what each is. */
   readonly apiServer: (signal: AbortSignal) => Promise<ReadonlyMap<string, string>>;
-  readonly hostParts: Pick<HostParts, 'agent' | 'placement' | 'host'>;
+  readonly hostParts: Pick<HostParts, 'agent' | 'network' | 'host'>;
   readonly candidates: Candidates;
   readonly drains: Drains;
   /** Set when `troubles` or the plan may have changed. */
@@ -63,7 +63,7 @@ export async function makeClusterParts({
   client,
   server,
   apiServer,
-  hostParts: { agent, placement, host },
+  hostParts: { agent, network, host },
   candidates,
   drains,
   changed,
@@ -108,7 +108,7 @@ export async function makeClusterParts({
     reportingInstance: hostname,
   });
   const ledger = makeFileLedger({ path: paths.ledger, earlierPath: earlierPaths.records, files, clock, log });
-  const facts = makeFacts({ host, placement, site, reserved: apiServer });
+  const facts = makeFacts({ host, network, site, reserved: apiServer });
   const connectingWords = `connecting to the API server ${server}`;
   /** `undefined` once the cluster is connected. */
   let connecting: string | undefined = connectingWords;
@@ -172,7 +172,7 @@ export async function makeClusterParts({
   };
 
   const serve = async (ready: ShownReady, signal: AbortSignal): Promise<void> => {
-    if (site.handsOutOwn && placement.addresses().primary.length === 0) {
+    if (site.handsOutOwn && network.addresses().primary.length === 0) {
       const words = 'this host has no address on the interface of its default route to assign';
       if (agent.desired() === undefined) throw new StartError(`${words}: set --addresses`);
       log.warn({}, `${words}; Services keep the addresses that they have`); // it served before: the network may be late

@@ -1,5 +1,4 @@
 import { makeDuplicateProbe, makeDuplicateWatch } from '../advertise/duplicates.ts';
-import type { FindLink } from '../advertise/frames.ts';
 import { makeL2Advertiser } from '../advertise/l2.ts';
 import { makeFrameSender } from '../advertise/frame-sender.ts';
 import { type Agent, makeAgent } from '../agent/agent.ts';
@@ -15,11 +14,15 @@ import { makeKubeProxy } from '../health/kube-proxy-sync.ts';
 import { makeHealth } from '../health/health.ts';
 import { makeProbe } from '../health/probe.ts';
 import { makeHost } from '../host/host.ts';
+import { makeNetwork } from '../host/network.ts';
 import { makePlacement } from '../host/placement.ts';
-import type { Host, Placement, Steering } from '../ports/host.ts';
+import type { Host } from '../ports/host.ts';
+import type { Placement } from '../ports/placement.ts';
+import type { Steering } from '../ports/steering.ts';
 import type { Direct } from '../ports/direct.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
+import type { HostNetwork } from '../ports/network.ts';
 import type { Proxy } from '../ports/proxy.ts';
 import { makePlacementRecord } from '../state/placement-record.ts';
 import { makeTableFile } from '../state/table.ts';
@@ -29,6 +32,7 @@ export type HostParts = {
   readonly proxy: Proxy;
   readonly steering: Steering;
   readonly direct: Direct;
+  readonly network: HostNetwork;
   readonly placement: Placement;
   readonly host: Host;
   readonly agent: Agent;
@@ -78,12 +82,13 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     files,
     log: addressLog,
   });
-  const placement = makePlacement({ exec, files, record, clock, log: addressLog, lifetime });
-  const findLink: FindLink = (address) => placement.linkOf(address);
+  const network = makeNetwork({ exec, files, record, clock, log: addressLog });
+  const placement = makePlacement({ exec, network, clock, log: addressLog, lifetime });
+  const { links } = network;
   const advertiser = makeL2Advertiser({
     sender: makeFrameSender({ exec, clock, log: addressLog, lifetime }),
-    duplicates: makeDuplicateWatch({ probe: makeDuplicateProbe({ exec, clock, findLink }), clock, log: addressLog }),
-    findLink,
+    duplicates: makeDuplicateWatch({ probe: makeDuplicateProbe({ exec, clock, links }), clock, log: addressLog }),
+    links,
     clock,
   });
   const steering = makeSteering({ exec, clock, log: log.child({ part: 'nftables' }), metrics, lifetime });
@@ -97,9 +102,9 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     },
     silenceMs,
     gate: makeGate({ makeKubeProxy: () => makeKubeProxy({ clock }), clock }),
-    linkOf: (address) => placement.linkOf(address)?.name,
-    isOwn: ({ text }) => placement.addresses().own.has(text),
-    primary: () => placement.addresses().primary,
+    linkOf: (address) => links.linkOf(address)?.name,
+    isOwn: ({ text }) => network.addresses().own.has(text),
+    primary: () => network.addresses().primary,
     clock,
     log: log.child({ part: 'direct' }),
     metrics,
@@ -117,6 +122,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     proxy,
     steering,
     direct,
+    network,
     placement,
     advertiser,
     host,
@@ -127,5 +133,5 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     log: log.child({ part: 'agent' }),
     metrics,
   });
-  return { proxy, steering, direct, placement, host, agent };
+  return { proxy, steering, direct, network, placement, host, agent };
 }

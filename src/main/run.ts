@@ -56,7 +56,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   });
   const isServing = mayServeWithoutLease({ ...candidates, ...options });
   const hostParts = await makeHostParts({ ...deps, options, isServing, lifetime: alive });
-  const { agent, placement } = hostParts;
+  const { agent, network } = hostParts;
   /** Set when the answer of `notReady`, the plan or the report of the host may have changed. */
   const changed = makeLatch();
   agent.onTroubles(() => changed.set());
@@ -104,11 +104,11 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   );
 
   try {
-    await placement.refresh(signal).catch((error: unknown) => {
+    await network.refresh(signal).catch((error: unknown) => {
       signal.throwIfAborted();
       log.error({ err: error }, 'the addresses of this host cannot be read');
     });
-    const needs = new Map([...placement.addresses().needs, ...(await apiServer(signal))]);
+    const needs = new Map([...network.addresses().needs, ...(await apiServer(signal))]);
     await agent.restore((address) => needs.get(address.text));
     await superviseAll([(inner) => agent.run(inner), (inner) => cluster.run({ notReady, nodeStates }, inner)], signal);
   } finally {

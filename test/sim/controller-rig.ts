@@ -81,7 +81,7 @@ export async function startController(
   {
     link: host,
     ports,
-  }: { readonly link: HostLink; readonly ports: Pick<Parameters<typeof makeFacts>[0], 'host' | 'placement'> },
+  }: { readonly link: HostLink; readonly ports: Pick<Parameters<typeof makeFacts>[0], 'host' | 'network'> },
   options: RigOptions = {},
 ): Promise<ControllerRig> {
   const { files = new Map<string, string>(), addresses = ['192.0.2.8-192.0.2.9'], timeFactor = 1 } = options;

@@ -7,9 +7,9 @@ import type { Platform } from '../../daemon/platform.ts';
 import { findStateDir } from '../../daemon/state-dir.ts';
 import { StartError } from '../../daemon/errors.ts';
 import type { Files } from '../../ports/files.ts';
-import type { Placement } from '../../ports/host.ts';
+import type { Network } from '../../host/network.ts';
 import type { RunOptions } from '../options.ts';
-import { checkReservedPorts, readAddresses } from './addresses.ts';
+import { checkReservedPorts, readNetwork } from './addresses.ts';
 import { type Finding, type Group, ok, problem, warning } from './finding.ts';
 import { checkFirewall } from './firewall.ts';
 import type { Inspect } from './inspect.ts';
@@ -20,7 +20,7 @@ import { checkSysctls } from './sysctls.ts';
 
 /** What the checks of the address pool need of this host. */
 export type CheckedHost = {
-  readonly placement: Pick<Placement, 'addresses' | 'linkOf'>;
+  readonly network: Pick<Network, 'addresses' | 'links'>;
   readonly hasPerl: boolean;
 };
 
@@ -48,7 +48,7 @@ export async function checkHost(
   await inspectTool('This host', 'ss');
   await inspectTool('This host', 'perl');
   let holder: FoundHolder;
-  let placement: CheckedHost['placement'] | undefined;
+  let network: CheckedHost['network'] | undefined;
   if (isRoot)
     await inspect('This host', 'other furiwake', async () => {
       holder = await findHolder(machine, signal);
@@ -57,11 +57,11 @@ export async function checkHost(
   if (isRoot) await inspect('This host', 'state directory', () => checkStateDir(files, options.stateDir));
   if (has('ip'))
     await inspect('This host', 'own addresses', async () => {
-      placement = await readAddresses(options.stateDir, machine, signal);
-      return ok([...placement.addresses().own.keys()].join(', ') || 'none');
+      network = await readNetwork(options.stateDir, machine, signal);
+      return ok([...network.addresses().own.keys()].join(', ') || 'none');
     });
   if (has('ss')) {
-    const own = placement?.addresses().own;
+    const own = network?.addresses().own;
     if (own !== undefined)
       await inspect('This host', 'reserved ports', () => checkReservedPorts(options, own, exec, signal));
     await inspect('This host', 'metrics address', () =>
@@ -81,7 +81,7 @@ export async function checkHost(
   }
   if (has('ss')) await inspect('Kernel', 'ss -K', () => checkSocketKiller(exec, clock, signal));
   if (has('ip')) await inspect('Kernel', 'kernel settings', () => checkSysctls(files, exec, signal));
-  return placement && { placement, hasPerl: has('perl') };
+  return network && { network, hasPerl: has('perl') };
 }
 
 function toolFinding(tool: ToolVersion | undefined): readonly Finding[] {

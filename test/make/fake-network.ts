@@ -1,13 +1,20 @@
+import { untilAborted } from '../../src/async/abort.ts';
+import { makeSubscribers } from '../../src/async/subscribers.ts';
+import { parseCidr, rangeContains } from '../../src/core/ip/range.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import type { Ip } from '../../src/core/ip/ip.ts';
-import type { Addresses, HostAddresses, Placement, Refusals } from '../../src/ports/host.ts';
+import type { Addresses, Refusals } from '../../src/ports/host.ts';
+import type { HostAddresses, HostNetwork, Link, Links } from '../../src/ports/network.ts';
+import type { Placement } from '../../src/ports/placement.ts';
 import { ip } from './service.ts';
 
 type Step = 'placement.keepUntil' | 'placement.add' | 'placement.remove' | 'placement.audit';
 
-/** Addresses of a host in memory. Keeps to the contract of its port (test/contract/placement.ts). */
-export type FakePlacement = {
+/** The network of a host in memory. Keeps to the contract of its ports (test/contract/placement.ts). */
+export type FakeNetwork = {
+  readonly network: HostNetwork;
+  readonly links: Links;
   readonly placement: Placement;
   /** The added addresses. */
   readonly placed: Map<string, Ip>;
@@ -19,21 +26,32 @@ export type FakePlacement = {
   setNeeds(needs: HostAddresses['needs']): void;
   /** From now on the kernel refuses these addresses, with these messages. */
   setRefused(refused: Refusals<string>): void;
-  /** The kernel reports a change: of addresses, or that the link of all of them came up. */
+  /** The kernel reports a change: of addresses, or that the link came up. */
   tellNetwork(what: 'link up' | 'addresses'): void;
 };
 
-/** `step` is awaited before each change; if it throws, the host stays as it was. */
-export function makeFakePlacement(
-  step: (name: Step) => Promise<void> = async () => undefined,
-  placed: Map<string, Ip> = new Map(),
-  clock: Clock = systemClock,
-): FakePlacement {
+/** The link of the addresses in `lan`. */
+const lanLink: Link = { name: 'eth0', index: 2, mac: '02:00:00:00:00:01' };
+
+/** `step` is awaited before each change; if it throws, the host stays as it was. `lan`: the subnets of the only link. */
+export function makeFakeNetwork({
+  step = async () => undefined,
+  placed = new Map(),
+  lan = ['0.0.0.0/0', '::/0'],
+  clock = systemClock,
+}: {
+  readonly step?: (name: Step) => Promise<void>;
+  readonly placed?: Map<string, Ip>;
+  readonly lan?: readonly string[];
+  readonly clock?: Clock;
+} = {}): FakeNetwork {
+  const subnets = lan.flatMap((cidr) => parseCidr(cidr) ?? []);
   let known: HostAddresses = { own: new Map(), primary: [], needs: new Map(), refused: new Map() };
   let refusedByKernel: Refusals<string> = new Map();
   let isLinkUp = false;
   let expiry = new AbortController();
-  const listeners = new Set<() => void>();
+  const changes = makeSubscribers();
+  const stale = makeSubscribers<readonly Ip[]>();
 
   const refusalsOf = (wanted: Addresses): Refusals<string> => {
     const refused = new Map([...refusedByKernel].filter(([text]) => wanted.has(text) && !known.own.has(text)));
@@ -52,12 +70,23 @@ export function makeFakePlacement(
     return added;
   };
 
+  const linkOf: Links['linkOf'] = (address) =>
+    subnets.some((subnet) => rangeContains(subnet, address)) ? lanLink : undefined;
+
   return {
     placed,
-    placement: {
+    network: {
       addresses: () => known,
       refresh: async () => known,
-      linkOf: () => undefined,
+      watch: async (onChange, signal) => {
+        const end = changes.subscribe(onChange);
+        onChange();
+        await untilAborted(signal);
+        end();
+      },
+    },
+    links: { linkOf, onStaleNeighbours: stale.subscribe },
+    placement: {
       add: async (wanted, signal) => {
         await step('placement.add');
         signal.throwIfAborted();
@@ -86,21 +115,12 @@ export function makeFakePlacement(
         signal.throwIfAborted();
         for (const text of known.own.keys()) placed.delete(text);
         const restored = put(wanted);
-        const toAdvertise = isLinkUp ? [...placed.values()] : restored;
+        const onLink = isLinkUp ? [...placed.values()].filter((address) => linkOf(address) !== undefined) : [];
         isLinkUp = false;
-        return { restored, toAdvertise };
+        const told = new Set([...restored, ...onLink]);
+        if (told.size > 0) stale.tell([...told]);
+        return restored;
       },
-      run: (onChange, signal) =>
-        new Promise((resolve) => {
-          listeners.add(onChange);
-          onChange();
-          const end = (): void => {
-            listeners.delete(onChange);
-            resolve();
-          };
-          if (signal.aborted) end();
-          signal.addEventListener('abort', end, { once: true });
-        }),
     },
     setOwn: (...texts) => {
       const own = new Map(texts.map((text) => [text, ip(text)]));
@@ -117,7 +137,7 @@ export function makeFakePlacement(
     },
     tellNetwork: (what) => {
       isLinkUp ||= what === 'link up';
-      for (const tell of listeners) tell();
+      changes.tell();
     },
   };
 }
