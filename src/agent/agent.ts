@@ -1,10 +1,8 @@
-import { makeBackoff } from '../async/backoff.ts';
 import { makeLatch, waitAtMost } from '../async/latch.ts';
 import { runWhenSet } from '../async/run-when-set.ts';
 import { makeSerial } from '../async/serial.ts';
 import { makeSubscribers } from '../async/subscribers.ts';
 import { superviseAll } from '../async/supervise-all.ts';
-import { makeTrouble } from '../async/trouble.ts';
 import type { Ip } from '../core/ip/ip.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
@@ -20,7 +18,8 @@ import type { TableFile } from '../state/table.ts';
 import { makeAddressIndex } from './addresses.ts';
 import { runAudits } from './audit.ts';
 import { makeAddressLifetime } from './address-lifetime.ts';
-import { emptyHostState, type HostState, makePass, type PassFailure, type PassPorts, wordsOf } from './pass.ts';
+import { makeFailedStep } from './failed-step.ts';
+import { emptyHostState, type HostState, makePass, type PassPorts, wordsOf } from './pass.ts';
 import { makePassMetrics } from './pass-metrics.ts';
 import { makeQuarantine } from './quarantine.ts';
 import { makeReporter } from './reporter.ts';
@@ -86,12 +85,10 @@ export function makeAgent(deps: AgentDeps): Agent {
   let desired: TrafficTable | undefined;
   let isServing = deps.isServing;
   let state = emptyHostState;
-  let failure: (PassFailure & { readonly dueMs: number }) | undefined;
   let blocked: ReadonlyMap<ListenerKey, string> = new Map();
-  /** The next pass ignores the waits after failures. */
-  let isUrgent = false;
   const monotonic = (): number => clock.monotonic();
   const quarantine = makeQuarantine({ log, monotonic });
+  const failedStep = makeFailedStep({ log, monotonic });
   const reporter = makeReporter({
     health,
     network,
@@ -103,11 +100,9 @@ export function makeAgent(deps: AgentDeps): Agent {
       refusalOf: (key) =>
         quarantine.entries.get(key)?.words ??
         blocked.get(key) ??
-        (failure?.stage === 'programming' ? failure.words : undefined),
+        (failedStep.isBlocking() ? failedStep.failure()?.words : undefined),
     }),
   });
-  const backoff = makeBackoff({ firstMs: 200, mostMs: 30_000 });
-  const passTrouble = makeTrouble({ what: 'programming this host', log, monotonic, level: 'error' });
   /** One change of the host at a time. */
   const inTurn = makeSerial();
   const wake = makeLatch();
@@ -124,11 +119,10 @@ export function makeAgent(deps: AgentDeps): Agent {
   const pass = async (wanted: TrafficTable, signal: AbortSignal): Promise<void> => {
     const startedAt = clock.monotonic();
     const tried = quarantine.leaveOut(wanted, state.inForce, startedAt);
-    const earlier = waitingFailure(startedAt);
-    isUrgent = false;
-    if (earlier === undefined ? failure === undefined && isSettled(tried) : isApplied(tried)) return;
+    const earlier = failedStep.begin(startedAt);
+    const wasFailing = failedStep.failure() !== undefined;
+    if (earlier === undefined ? !wasFailing && isSettled(tried) : isApplied(tried)) return;
     const before = state;
-    const wasFailing = failure !== undefined;
     const onHeld = (held: HostState['held']): void => {
       state = { ...state, held };
       reporter.update(PersistentMap.changedKeys(before.held, held));
@@ -138,14 +132,7 @@ export function makeAgent(deps: AgentDeps): Agent {
     ({ state, blocked } = result);
     const nowMs = clock.monotonic();
     quarantine.note(tried, result, nowMs);
-    if (result.failure !== undefined) {
-      failure = { ...result.failure, dueMs: nowMs + backoff.next() };
-      passTrouble.failed(failure.error);
-    } else if (earlier === undefined) {
-      failure = undefined;
-      backoff.reset();
-      passTrouble.over();
-    }
+    failedStep.note(result.failure, earlier, nowMs);
     count({
       ms: nowMs - startedAt,
       hasFailed: result.failure !== undefined,
@@ -153,7 +140,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       inForce: state.inForce.size,
       quarantined: quarantine.entries.size,
     });
-    if (wasFailing || failure !== undefined) reporter.updateAll();
+    if (wasFailing || result.failure !== undefined) reporter.updateAll();
     else
       reporter.update(
         new Set([
@@ -170,12 +157,6 @@ export function makeAgent(deps: AgentDeps): Agent {
   const isSettled = (tried: TrafficTable): boolean =>
     isApplied(tried) && PersistentMap.changedKeys(state.held, tried.listeners).length === 0;
 
-  /** The failure whose steps the next pass skips, because their wait has not ended. */
-  const waitingFailure = (nowMs: number): PassFailure | undefined =>
-    failure === undefined || isUrgent || failure.stage === 'programming' || failure.dueMs <= nowMs
-      ? undefined
-      : failure;
-
   const passes = async (signal: AbortSignal): Promise<void> => {
     for (;;) {
       await untilDue(signal);
@@ -188,8 +169,8 @@ export function makeAgent(deps: AgentDeps): Agent {
 
   /** Until a change or the end of a wait. While programming fails as a whole, changes wait, too. */
   const untilDue = async (signal: AbortSignal): Promise<void> => {
-    const isStuck = failure?.stage === 'programming';
-    const dueMs = Math.min(failure?.dueMs ?? Infinity, (isStuck ? undefined : quarantine.nextDueMs()) ?? Infinity);
+    const isStuck = failedStep.isBlocking();
+    const dueMs = Math.min(failedStep.dueMs() ?? Infinity, (isStuck ? undefined : quarantine.nextDueMs()) ?? Infinity);
     if (dueMs === Infinity) return await wake.wait(signal);
     await waitAtMost(dueMs - clock.monotonic(), isStuck ? urgent : wake, clock, signal);
   };
@@ -228,7 +209,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       const before = desired?.listeners ?? PersistentMap.empty<ListenerKey, Listener>();
       desired = table;
       // The next pass reports the new listeners; while passes fail, the failure is reported at once.
-      if (failure !== undefined) reporter.update(PersistentMap.changedKeys(before, table.listeners));
+      if (failedStep.failure() !== undefined) reporter.update(PersistentMap.changedKeys(before, table.listeners));
       wake.set();
       saveLatch.set();
     },
@@ -237,7 +218,7 @@ export function makeAgent(deps: AgentDeps): Agent {
     setServing: (next) => {
       if (isServing === next) return;
       isServing = next;
-      isUrgent = true;
+      failedStep.hurry();
       if (!next) {
         advertiser.advertise(PersistentMap.empty());
         withdrawal.set();
@@ -260,6 +241,7 @@ export function makeAgent(deps: AgentDeps): Agent {
     },
     desired: () => desired,
     troubles: () => {
+      const failure = failedStep.failure();
       const unprogrammed = state.programmed === undefined && failure === undefined;
       const trouble = deps.proxy.trouble();
       // Often the same: a pass fails with the words of HAProxy's trouble.
