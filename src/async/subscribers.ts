@@ -1,4 +1,4 @@
-/** Listeners to changes, each told as a `Value`. */
+/** Listeners to changes, each passed as a `Value`. */
 export type Subscribers<Value = void> = {
   /** Calls `listener` after each change; returns a function that ends the subscription. */
   readonly subscribe: (listener: (value: Value) => void) => () => void;

@@ -28,7 +28,7 @@ function makeRig(): { readonly links: ReportedLinks; readonly told: readonly (re
   return { links, told };
 }
 
-test('an audit tells of restored addresses, and of those on links that came up, each once', async () => {
+test('an audit reports restored addresses, and those on links that came up, each once', async () => {
   const { links, told } = makeRig();
   links.noteUp([2]);
   const restored = [ip('192.0.2.50'), ip('203.0.113.50')];
@@ -38,7 +38,7 @@ test('an audit tells of restored addresses, and of those on links that came up, 
   expect(told).toHaveLength(1);
 });
 
-test('a link that came up is told by the next audit that succeeds', async () => {
+test('a link that came up is reported by the next audit that succeeds', async () => {
   const { links, told } = makeRig();
   links.noteUp([3]);
   await expect(links.audited(() => Promise.reject(new Error('ip: no')))).rejects.toThrow('ip: no');
@@ -47,7 +47,7 @@ test('a link that came up is told by the next audit that succeeds', async () => 
   expect(told).toEqual([['198.51.100.50']]);
 });
 
-test('a link that comes up during an audit is told by the next one: the first has read its former state', async () => {
+test('a link that comes up during an audit is reported by the next one: the first has read its former state', async () => {
   const { links, told } = makeRig();
   await links.audited(async () => {
     links.noteUp([2]);

@@ -4,12 +4,12 @@ import type { Links } from '../ports/network.ts';
 import { linkFinder } from './interfaces.ts';
 import type { NetworkView } from './view.ts';
 
-/** The links, told by those who watch and change the host. */
+/** The links, for the watch and the audits, which report their changes. */
 export type ReportedLinks = Links & {
   /** The kernel reported that the interfaces with these numbers came up or changed their MAC. */
   noteUp(indexes: readonly number[]): void;
   /**
-   * Runs `audit`, which reads the host and resolves with restored addresses. Then tells of these, and of all added addresses
+   * Runs `audit`, which reads the host and resolves with restored addresses. Then reports these, and all added addresses
    * on the links that came up before it: only now are their interfaces and MACs known.
    */
   audited(audit: () => Promise<readonly Ip[]>): Promise<readonly Ip[]>;

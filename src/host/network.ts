@@ -20,20 +20,20 @@ export type NetworkState = NetworkView & { readonly record: PlacementRecord };
 export type NetworkMemory = {
   /** One reading or change at a time: each depends on the state after the one before. */
   readonly inTurn: Serial;
-  state(): NetworkState;
+  readonly state: () => NetworkState;
   /** Reads the host. */
-  read(signal: AbortSignal): Promise<void>;
+  readonly read: (signal: AbortSignal) => Promise<void>;
   /** Reads the host if it must be read before the state is used: at first, and after a failed change. Whether it has. */
-  ensureRead(signal: AbortSignal): Promise<boolean>;
+  readonly ensureRead: (signal: AbortSignal) => Promise<boolean>;
   /** Writes the record to the disk, unless it is there. */
-  write(record: PlacementRecord): Promise<void>;
+  readonly write: (record: PlacementRecord) => Promise<void>;
   /**
    * A change of the host begins: its events are furiwake's own if they agree with `record`. Unless `settle` follows, the
    * host is read before the next change.
    */
-  begin(record: PlacementRecord): void;
+  readonly begin: (record: PlacementRecord) => void;
   /** The change is done: `next` is the new state of the host, `refused` the addresses that the kernel refused. */
-  settle(next: NetworkState, refused: HostAddresses['refused']): void;
+  readonly settle: (next: NetworkState, refused: HostAddresses['refused']) => void;
 };
 
 export type Network = HostNetwork & { readonly links: ReportedLinks; readonly memory: NetworkMemory };
@@ -47,7 +47,7 @@ const nothing: NetworkState = {
   record: PersistentMap.empty(),
 };
 
-/** Reads and watches the network of this host. `record` tells the addresses that furiwake added from the host's own. */
+/** Reads and watches the network of this host. `record`: the addresses that furiwake added, which are not the host's own. */
 export function makeNetwork(deps: {
   readonly exec: Exec;
   readonly files: Pick<Files, 'read'>;

@@ -231,7 +231,7 @@ export function placementContract(name: string, makeScene: () => Promise<Placeme
       expect(told).toEqual([[routed]]);
     });
 
-    test('neighbours may not know the added addresses on a link that came up: neither own nor routed ones are told', async () => {
+    test('neighbours may not know the added addresses on a link that came up: no own and no routed ones', async () => {
       await using scene = await makeScene();
       const { links, network, placement } = scene;
       await scene.giveOwn('10.10.0.77');

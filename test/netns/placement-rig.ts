@@ -96,11 +96,11 @@ export async function startPlacementRig(): Promise<PlacementRig> {
       expect(await lab.client.exec('ping', '-c3', '-i0.2', '-W3', address)).toMatch(/ [123] received/);
     },
     places: async () => {
-      const links = JSON.parse(await lab.balancer.exec('ip', '-json', 'address')) as {
+      const interfaces = JSON.parse(await lab.balancer.exec('ip', '-json', 'address')) as {
         ifname: string;
         addr_info: { local: string; prefixlen: number; scope: string }[];
       }[];
-      return links
+      return interfaces
         .flatMap(({ ifname, addr_info }) =>
           addr_info.map(({ local, prefixlen, scope }) => `${ifname} ${local}/${prefixlen} ${scope}`),
         )

@@ -11,11 +11,12 @@ const mostProbed = 1024n;
 /** Whether another machine on a LAN of this host has an address of the pool. */
 export async function checkDuplicates(
   ranges: readonly IpRange[],
-  { addresses, links }: Pick<Network, 'addresses' | 'links'>,
+  network: Pick<Network, 'addresses' | 'links'>,
   { exec, clock }: Pick<Platform, 'exec' | 'clock'>,
   signal: AbortSignal,
 ): Promise<Finding> {
-  const { own, needs } = addresses();
+  const { links } = network;
+  const { own, needs } = network.addresses();
   const foreign = [...firstOf(ranges)].filter(({ text }) => !own.has(text) && !needs.has(text));
   const probed = foreign.filter((address) => links.linkOf(address) !== undefined);
   if (foreign.length === 0) return ok('not asked: all addresses are on this host');
