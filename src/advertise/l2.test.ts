@@ -16,6 +16,7 @@ const lan = { name: 'eth0', index: 2, mac: '02:00:00:00:00:01' };
 type Rig = {
   readonly advertiser: Advertiser;
   readonly clock: ReturnType<typeof virtualClock>;
+  readonly end: () => Promise<void>;
   /** Neighbours may have forgotten these. */
   readonly forget: (addresses: Iterable<Ip>) => void;
   /** The announcements: the second, and the number of addresses. */
@@ -35,6 +36,8 @@ function makeRig(): Rig {
   const looked: string[] = [];
   const retained: string[] = [];
   const stale = makeSubscribers<readonly Ip[]>();
+  const end = new AbortController();
+  let running = Promise.resolve();
   const rig: Rig = {
     advertiser: makeL2Advertiser({
       sender: {
@@ -59,6 +62,10 @@ function makeRig(): Rig {
       clock,
     }),
     clock,
+    end: () => {
+      end.abort();
+      return running;
+    },
     forget: (addresses) => stale.tell([...addresses]),
     sent,
     takeSent: () => sent.splice(0),
@@ -66,7 +73,7 @@ function makeRig(): Rig {
     retained,
     link: lan,
   };
-  void rig.advertiser.run(lifetime.signal).catch(() => undefined); // it ends with the test
+  running = rig.advertiser.run(AbortSignal.any([lifetime.signal, end.signal]));
   return rig;
 }
 
@@ -120,6 +127,15 @@ test('addresses that neighbours may have forgotten are announced like new ones, 
   forget(addressesOf('192.0.2.9', '192.0.2.77').values());
   await clock.advance(60_000);
   expect(takeSent()).toEqual(['60: 1', '65: 1', '90: 1']);
+});
+
+test('an advertiser that has ended announces nothing', async () => {
+  const { advertiser, end, forget, takeSent } = makeRig();
+  advertiser.advertise(both);
+  await end();
+  takeSent();
+  forget(both.values());
+  expect(takeSent()).toEqual([]);
 });
 
 test('a link flap causes no storm: the announcement replaces the scheduled repeats', async () => {
