@@ -15,7 +15,8 @@ import type { LogOptions } from '../cli/options.ts';
 import { type Invocation, readCommandLine } from '../cli/program.ts';
 import type { CommandDeps } from '../daemon/command.ts';
 import { run } from './run.ts';
-import { changeDrain, showStatus, type StatusScreen } from '../cli/status.ts';
+import type { TextScreen } from '../cli/screen.ts';
+import { changeDrain, showStatus } from '../cli/status.ts';
 import { endFor, isToldToEnd } from './end.ts';
 import { systemClock } from './node/clock.ts';
 import { systemExec } from './node/exec.ts';
@@ -53,7 +54,7 @@ function write(text: string): void {
 }
 
 /** How to write to a stream: a pipe or a file has no width. */
-function screenOf(stream: { readonly isTTY?: boolean; readonly columns?: number }): StatusScreen {
+function screenOf(stream: { readonly isTTY?: boolean; readonly columns?: number }): TextScreen {
   return {
     isColoured: hasColour(stream, process.env['NO_COLOR']),
     columns: stream.isTTY === true ? stream.columns : undefined,
@@ -118,7 +119,7 @@ async function perform(invocation: Invocation, signal: AbortSignal): Promise<num
       await cleanup(invocation.options, invocation.isCluster, deps('cleanup', invocation.log), signal);
       return 0;
     case 'status':
-      write(await showStatus(invocation.stateDir, invocation.isJson, screenOf(process.stdout), signal));
+      write(await showStatus(invocation, screenOf(process.stdout), signal));
       return 0;
     case 'drain':
     case 'undrain':
