@@ -10,7 +10,7 @@ export type Invocation =
   | { readonly command: 'run'; readonly options: RunOptions; readonly log: LogOptions }
   | { readonly command: 'check'; readonly options: RunOptions; readonly log: LogOptions; readonly isJson: boolean }
   | { readonly command: 'cleanup'; readonly options: RunOptions; readonly log: LogOptions; readonly isCluster: boolean }
-  | ({ readonly command: 'status' } & StatusRequest)
+  | ({ readonly command: 'status'; readonly isWatched: boolean } & StatusRequest)
   | { readonly command: 'drain' | 'undrain'; readonly stateDir: string; readonly node: string }
   | { readonly command: 'version' }
   | { readonly command: 'none'; readonly exitCode: number };
@@ -44,7 +44,7 @@ const descriptions: Readonly<Record<CommandName, { readonly text: string; readon
   },
   status: {
     text: 'Show Services, nodes and connections.',
-    examples: ['furiwake status', 'furiwake status shop/web', 'furiwake status --output json'],
+    examples: ['furiwake status', 'furiwake status shop/web --watch', 'furiwake status --output json'],
   },
   drain: {
     text: 'Stop new connections to a node; existing ones continue.',
@@ -94,10 +94,10 @@ export function readCommandLine(args: readonly string[], deps: ProgramDeps): Inv
   });
   command(
     'status',
-    ({ stateDir, output }, service) => {
+    ({ stateDir, output, isWatched }, service) => {
       if (service !== undefined && !isServiceName(service))
         throw new UsageError(`invalid Service ${JSON.stringify(service)}: expected namespace/name, e.g. shop/web`);
-      return { command: 'status', stateDir, service, isJson: output === 'json' };
+      return { command: 'status', stateDir, service, isJson: output === 'json', isWatched };
     },
     ['[service]', 'namespace/name of a Service, to show only it'],
   );

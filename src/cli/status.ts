@@ -14,20 +14,20 @@ export type StatusRequest = {
 };
 
 /**
- * `furiwake status`: what furiwake serves on this host, or one Service, as text or as the JSON of its admin socket. Throws
- * `StartError` without an answer.
+ * What furiwake serves on this host, or one Service, as the JSON of its admin socket. Throws `StartError` without an answer
+ * within five seconds.
  */
-export async function showStatus(
-  { stateDir, service, isJson }: StatusRequest,
-  screen: TextScreen,
-  signal: AbortSignal,
-): Promise<string> {
+export async function askStatus({ stateDir, service }: StatusRequest, signal: AbortSignal): Promise<string> {
   const path = service === undefined ? '/status' : `/service?name=${encodeURIComponent(service)}`;
-  const text = await askAdmin(statePaths(stateDir).adminSocket, 'GET', path, '', signal);
-  if (isJson) return text;
+  return askAdmin(statePaths(stateDir).adminSocket, 'GET', path, '', signal);
+}
+
+/** How `furiwake status` shows an answer of {@link askStatus}. */
+export function formatAnswer({ service, isJson }: StatusRequest, answer: string, screen: TextScreen): string {
+  if (isJson) return answer;
   return service === undefined
-    ? formatStatus(JSON.parse(text) as HostStatus, screen)
-    : formatService(JSON.parse(text) as ServiceDetail, screen);
+    ? formatStatus(JSON.parse(answer) as HostStatus, screen)
+    : formatService(JSON.parse(answer) as ServiceDetail, screen);
 }
 
 /** `furiwake drain NODE` and `undrain NODE`: what furiwake answers. */

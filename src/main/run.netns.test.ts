@@ -6,7 +6,7 @@ import { type NetLab, startNetLab } from '../../test/netns/net-lab.ts';
 import { patience } from '../../test/netns/patience.ts';
 import { type SimApiServer, startSimApiServer } from '../../test/sim/apiserver.ts';
 import { type RecordedLog, recordLog } from '../../test/sim/observers.ts';
-import { showStatus } from '../cli/status.ts';
+import { askStatus, formatAnswer } from '../cli/status.ts';
 import { askAdmin } from '../daemon/admin.ts';
 import type { HostStatus } from '../daemon/host-status.ts';
 import type { ServiceDetail } from '../daemon/service-detail.ts';
@@ -195,12 +195,11 @@ test('status of a Service shows its listener with the connections and bytes that
   const { id = 0 } = await lab.client.ask({ do: 'dial', address, port: 80 });
   await expect.poll(() => lab.client.ask({ do: 'heard', id }), patience).toMatchObject({ text: '220 n1\n' });
 
-  const shown = (service: string, isJson: boolean): Promise<string> =>
-    showStatus(
-      { stateDir: `${lab.folder}/state`, service, isJson },
-      { isColoured: false, columns: undefined },
-      AbortSignal.timeout(5_000),
-    );
+  const shown = async (service: string, isJson: boolean): Promise<string> => {
+    const request = { stateDir: `${lab.folder}/state`, service, isJson };
+    const answer = await askStatus(request, AbortSignal.timeout(5_000));
+    return formatAnswer(request, answer, { isColoured: false, columns: undefined });
+  };
   const listener = async (): Promise<unknown> =>
     (JSON.parse(await shown('default/web', true)) as ServiceDetail).listeners[0];
   // The connection stays open: HAProxy counts its bytes nonetheless.
