@@ -3,7 +3,7 @@ import { makeBackoff } from '../async/backoff.ts';
 import { type Latch, waitAtMost } from '../async/latch.ts';
 import type { Serial } from '../async/serial.ts';
 import { makeTrouble } from '../async/trouble.ts';
-import type { TrafficTable } from '../core/traffic/table.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Addresses, Advertiser, Placement, Steering } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
@@ -20,7 +20,7 @@ export type AuditDeps = {
   /** One change of the host at a time. */
   readonly inTurn: Serial;
   readonly programmed: () => HostState['programmed'];
-  readonly addressesOf: (listeners: TrafficTable['listeners']) => Addresses;
+  readonly mayAttract: () => boolean;
   /** Set when the kernel reports that addresses or links changed: they are audited at once. */
   readonly auditNow: Latch;
   /** Called when the addresses of the host may have changed. */
@@ -82,8 +82,8 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
     audit('the table of direct', () => direct.audit(signal), sleep),
     audit(
       'the addresses of this host',
-      async ({ table }) => {
-        const wanted = deps.addressesOf(table.listeners);
+      async ({ addresses }) => {
+        const wanted: Addresses = deps.mayAttract() ? addresses : PersistentMap.empty();
         const { restored, toAdvertise } = await placement.audit(wanted, signal);
         advertiser.advertise(withoutOwn(wanted, placement.addresses()));
         if (toAdvertise.length > 0) advertiser.again(toAdvertise);

@@ -27,12 +27,14 @@ test.for([
   // Two waits grow side by side.
   ...pairs.map((each) => [...each, { attempts: 18, writes: 16, lines: 12 }] as const),
 ])(
-  'a failure of %s: attempts, writes and log lines are few in two minutes, and it recovers',
+  'a failure of %s: attempts, writes and log lines are few in ten minutes, and it recovers',
   async ([, fault, most]) => {
     await using scene = await start();
     const end = begin(scene, fault);
     const counts = sumOf(await watchMinutes(scene, 2));
     expect([counts].filter((each) => exceeds(each, most))).toEqual([]);
+    const later = sumOf(await watchMinutes(scene, 8));
+    expect([later].filter((each) => exceeds(each, { attempts: 24, writes: 16, lines: 12 }))).toEqual([]);
     await expectRecovery(scene, end);
   },
 );
