@@ -268,7 +268,7 @@ export function makeAgent(deps: AgentDeps): Agent {
                 ...deps,
                 inTurn,
                 programmed: () => state.programmed,
-                addressesOf: (listeners) => (isServing ? ports.addressesOf(listeners) : PersistentMap.empty()),
+                mayAttract: ports.mayAttract,
                 auditNow,
                 onAddresses: () => reporter.noteAddresses(),
               },

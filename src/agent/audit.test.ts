@@ -25,6 +25,24 @@ describe('the audit', () => {
     expect(rig.ports.held.proxy.has(a.key)).toBe(true);
   });
 
+  test('does not take what a failing step leaves behind for an external change', async () => {
+    const rig = startAgent();
+    await publish(rig, a, c);
+    rig.ports.failing.set('steering.apply', 'no');
+    await publish(rig, a);
+    await rig.clock.advance(10 * 60_000);
+    expect([...rig.ports.held.placed.keys()]).toEqual(['192.0.2.51']);
+    rig.ports.failing.clear();
+    rig.ports.failing.set('proxy.prune', 'no');
+    rig.ports.refuses.steering = ({ key }) => (key === b.key ? 'no' : undefined);
+    await publish(rig, a, b);
+    await rig.clock.advance(10 * 60_000);
+    expect(rig.log.lines.filter(({ message }) => message.startsWith('external change'))).toEqual([]);
+    rig.ports.failing.clear();
+    await rig.clock.advance(60_000);
+    expect([...rig.ports.held.proxy.keys()]).toEqual([a.key]);
+  });
+
   test('restores an address as soon as the kernel reports that it was removed', async () => {
     const rig = startAgent();
     await publish(rig, a);

@@ -3,7 +3,7 @@ import { makeBackoff } from '../async/backoff.ts';
 import { type Latch, waitAtMost } from '../async/latch.ts';
 import type { Serial } from '../async/serial.ts';
 import { makeTrouble } from '../async/trouble.ts';
-import type { TrafficTable } from '../core/traffic/table.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Advertiser } from '../ports/advertiser.ts';
 import type { Addresses } from '../ports/host.ts';
@@ -25,7 +25,7 @@ export type AuditDeps = {
   /** One change of the host at a time. */
   readonly inTurn: Serial;
   readonly programmed: () => HostState['programmed'];
-  readonly addressesOf: (listeners: TrafficTable['listeners']) => Addresses;
+  readonly mayAttract: () => boolean;
   /** Set when the kernel reports that addresses or links changed: they are audited at once. */
   readonly auditNow: Latch;
   /** Called when the addresses of the host may have changed. */
@@ -87,8 +87,8 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
     audit('the table of direct', () => direct.audit(signal), sleep),
     audit(
       'the addresses of this host',
-      async ({ table }) => {
-        const wanted = deps.addressesOf(table.listeners);
+      async ({ addresses }) => {
+        const wanted: Addresses = deps.mayAttract() ? addresses : PersistentMap.empty();
         const restored = await placement.audit(wanted, signal);
         advertiser.advertise(withoutOwn(wanted, network.addresses()));
         deps.onAddresses();

@@ -40,10 +40,12 @@ export type HostState = {
   /** Those that are certainly in force, with the policy in force. */
   readonly inForce: Listeners;
   /**
-   * The last target, with every refused listener as it was before, and the table of HAProxy: it has more listeners after a
-   * pass that failed between its two steps. `undefined`: nothing is programmed yet.
+   * The last target, with every refused listener as it was before; the table of HAProxy, which has more listeners until it
+   * is pruned; the addresses, without those of listeners that cannot be removed. `undefined`: nothing is programmed yet.
    */
-  readonly programmed: { readonly table: TrafficTable; readonly proxied: TrafficTable } | undefined;
+  readonly programmed:
+    | { readonly table: TrafficTable; readonly proxied: TrafficTable; readonly addresses: Addresses }
+    | undefined;
 };
 
 export const emptyHostState: HostState = {
@@ -199,10 +201,12 @@ async function makeOnePass(
   );
   advertiser.advertise(withoutOwn(attracted(), network.addresses()));
 
+  let hasPruned = false;
   const isPruned =
     (isSteered || gone.length === 0) &&
     (await step('removal', async () => {
       await proxy.prune(table, signal);
+      hasPruned = true;
       if (gone.length > 0) await host.endConnections(gone, signal);
     }));
   await step('removal', () => placement.remove(attracted(), signal));
@@ -226,7 +230,10 @@ async function makeOnePass(
     refused.delete(key);
     blocked.delete(key);
   }
-  const state = { held, inForce, programmed: { table, proxied: isPruned ? table : upserted } };
+  const proxiedBefore = before.programmed?.proxied.listeners ?? upserted.listeners;
+  const unpruned = listenersGone(proxiedBefore, upserted.listeners).map((each) => [each.key, each] as const);
+  const proxied = hasPruned ? table : withListeners(upserted, unpruned);
+  const state = { held, inForce, programmed: { table, proxied, addresses } };
   return { state, refused, blocked, failure };
 }
 
