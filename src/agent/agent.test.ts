@@ -302,3 +302,16 @@ describe('a step that fails as a whole', () => {
     },
   );
 });
+
+test('a listener of direct forwards while a node is known to serve it', async () => {
+  const rig = startAgent();
+  const dns = directListener('192.0.2.53', 53, { isPublished: true });
+  await publish(rig, a, dns);
+  const forwarding = (): readonly unknown[] =>
+    [a, dns].map(({ key }) => rig.agent.report().listeners.get(key)?.isForwarding);
+  expect(forwarding()).toEqual([true, true]);
+  rig.ports.closeDirect(true);
+  expect(forwarding()).toEqual([true, false]);
+  rig.ports.closeDirect(false);
+  expect(forwarding()).toEqual([true, true]);
+});

@@ -94,6 +94,7 @@ export function makeAgent(deps: AgentDeps): Agent {
     health,
     placement,
     advertiser,
+    direct: deps.direct,
     progress: () => ({
       desired,
       isServing,

@@ -2,6 +2,7 @@ import { makeSubscribers } from '../async/subscribers.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import { emptyReport, type HostReport, type ListenerReport } from '../core/traffic/report.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
+import type { Direct } from '../ports/direct.ts';
 import type { Health } from '../ports/health.ts';
 import type { Advertiser, HostAddresses, Placement } from '../ports/host.ts';
 import { addressProblem } from './addresses.ts';
@@ -35,9 +36,10 @@ export function makeReporter(deps: {
   readonly health: Health;
   readonly placement: Pick<Placement, 'addresses'>;
   readonly advertiser: Pick<Advertiser, 'duplicates' | 'onDuplicates'>;
+  readonly direct: Pick<Direct, 'isForwarding' | 'onForwarding'>;
   readonly progress: () => Progress;
 }): Reporter {
-  const { health, placement, advertiser, progress } = deps;
+  const { health, placement, advertiser, direct, progress } = deps;
   let report: HostReport = emptyReport;
   let addresses: HostAddresses | undefined;
   const subscribers = makeSubscribers();
@@ -52,7 +54,8 @@ export function makeReporter(deps: {
     const inForce = state.inForce.get(key);
     const programmed = wanted && (isServing ? wanted : closed(wanted));
     const isInForce = programmed !== undefined && inForce?.revision === programmed.revision;
-    const isForwarding = inForce !== undefined && isServing;
+    const isForwarding =
+      inForce !== undefined && isServing && (inForce.dataplane !== 'direct' || direct.isForwarding(key));
     if (wanted === undefined) return { holder, revision: inForce?.revision, isForwarding, refusal: undefined };
     // Not before it is in force: an earlier process may have published the address, and a refused one would be withdrawn.
     const message = isInForce ? addressProblem(wanted, placement.addresses()) : refusalOf(key);
@@ -95,7 +98,11 @@ export function makeReporter(deps: {
     update,
     updateAll,
     follow: () => {
-      const ends = [health.subscribe(() => update([])), advertiser.onDuplicates(() => update([]))];
+      const ends = [
+        health.subscribe(() => update([])),
+        advertiser.onDuplicates(() => update([])),
+        direct.onForwarding(updateAll),
+      ];
       return () => {
         for (const end of ends) end();
       };

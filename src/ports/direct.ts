@@ -9,6 +9,10 @@ export type Direct = {
    * that nft refuses stays as it was. Throws `ExecError` if nft accepts no change at all.
    */
   apply(table: TrafficTable, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
+  /** Whether packets of the listener are sent to a node: none may be known to serve it yet, or none may be on a link. */
+  isForwarding(listener: ListenerKey): boolean;
+  /** Calls `listener` when an answer of `isForwarding` may have changed; returns the end of the subscription. */
+  onForwarding(listener: () => void): () => void;
   /** Reads back the kernel's state and repairs it; returns the number of repairs. */
   audit(signal: AbortSignal): Promise<number>;
   /**

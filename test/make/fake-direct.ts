@@ -1,4 +1,5 @@
 import { unlessAborted } from '../../src/async/abort.ts';
+import { makeSubscribers } from '../../src/async/subscribers.ts';
 import type { ListenerKey } from '../../src/core/model/names.ts';
 import { emptyTable, type Listener, type TrafficTable } from '../../src/core/traffic/table.ts';
 import type { Direct } from '../../src/ports/direct.ts';
@@ -8,6 +9,8 @@ export type FakeDirect = {
   readonly direct: Direct;
   /** The listeners in the kernel; a test may change them like another program. */
   held: TrafficTable['listeners'];
+  /** No node is known to serve any listener, from now on. */
+  setClosed(isClosed: boolean): void;
 };
 
 /** `refuse` returns nft's message for a refused listener. `step` is awaited at the start of each call. */
@@ -19,9 +22,17 @@ export function makeFakeDirect({
   readonly step?: (name: 'apply' | 'audit') => Promise<void>;
 } = {}): FakeDirect {
   let accepted = emptyTable.listeners;
+  let isClosed = false;
+  const subscribers = makeSubscribers();
   const fake: FakeDirect = {
     held: emptyTable.listeners,
+    setClosed: (next) => {
+      isClosed = next;
+      subscribers.tell();
+    },
     direct: {
+      isForwarding: (key) => !isClosed && accepted.has(key),
+      onForwarding: subscribers.subscribe,
       apply: async ({ listeners }, signal) => {
         await step('apply');
         signal.throwIfAborted();

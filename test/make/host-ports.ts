@@ -40,6 +40,8 @@ export type FakeHostPorts = Pick<
   readonly proxy: Proxy;
   readonly steering: Steering;
   readonly direct: Direct;
+  /** No node is known to serve a listener of `direct`, or all are. */
+  closeDirect(isClosed: boolean): void;
   /** Another program changes the nftables table in the kernel. */
   changeSteering(change: (held: SteeringTarget) => SteeringTarget): void;
   readonly placement: Placement;
@@ -184,6 +186,7 @@ export function makeHostPorts(): FakeHostPorts {
     } satisfies Proxy,
     steering: fakeSteering.steering,
     direct: fakeDirect.direct,
+    closeDirect: (isClosed: boolean) => fakeDirect.setClosed(isClosed),
     placement,
     advertiser: {
       advertise: (addresses) => {

@@ -3,6 +3,7 @@ import { keepWatching } from '../../async/keep-watching.ts';
 import { makeLatch } from '../../async/latch.ts';
 import { runWhenSet } from '../../async/run-when-set.ts';
 import { makeSerial } from '../../async/serial.ts';
+import { makeSubscribers } from '../../async/subscribers.ts';
 import { superviseAll } from '../../async/supervise-all.ts';
 import type { Family, Ip } from '../../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../../core/model/names.ts';
@@ -84,6 +85,15 @@ export function makeDirect(deps: DirectDeps): Direct {
   const inUse = makeLatch();
   const alarm = makeAlarm({ clock, signal: lifetime, ring: () => changed.set() });
 
+  /** The groups of the last program that is in force. */
+  let forwarding: DirectProgram['groups'] = new Map();
+  const subscribers = makeSubscribers();
+  const setForwarding = (groups: DirectProgram['groups']): void => {
+    const isSame = groups.size === forwarding.size && [...groups.keys()].every((key) => forwarding.has(key));
+    forwarding = groups;
+    if (!isSame) subscribers.tell();
+  };
+
   const isLost = (node: NodeName, family: Family): boolean => {
     const since = deps.silentSince(node, family);
     if (since === undefined) return false;
@@ -135,11 +145,14 @@ export function makeDirect(deps: DirectDeps): Direct {
     if (published === undefined) return new Map();
     setGate();
     if (table.listeners.size > 0) {
-      const refusals = await kernel.apply(await programOf(signal), signal);
+      const next = await programOf(signal);
+      const refusals = await kernel.apply(next, signal);
+      setForwarding(next.groups);
       inUse.set();
       return refusals;
     }
     if (isFirst || kernel.isInPlace()) await remove(signal);
+    setForwarding(new Map());
     return new Map();
   };
 
@@ -189,6 +202,8 @@ export function makeDirect(deps: DirectDeps): Direct {
         }
         return accepted;
       }),
+    isForwarding: (key) => forwarding.has(key),
+    onForwarding: subscribers.subscribe,
     audit: (signal) =>
       inTurn(async () => {
         await program(signal); // links and MAC addresses may have changed
