@@ -36,7 +36,7 @@ export function makeReporter(deps: {
   readonly health: Health;
   readonly placement: Pick<Placement, 'addresses'>;
   readonly advertiser: Pick<Advertiser, 'duplicates' | 'onDuplicates'>;
-  readonly direct: Pick<Direct, 'isForwarding' | 'onForwarding'>;
+  readonly direct: Pick<Direct, 'isForwarding' | 'obstacles' | 'onForwarding'>;
   readonly progress: () => Progress;
 }): Reporter {
   const { health, placement, advertiser, direct, progress } = deps;
@@ -84,6 +84,7 @@ export function makeReporter(deps: {
       primaryAddresses: primary,
       needs,
       duplicates: advertiser.duplicates(),
+      directObstacles: direct.obstacles(),
     };
     if ((Object.keys(next) as (keyof HostReport)[]).every((part) => next[part] === report[part])) return;
     report = next;
