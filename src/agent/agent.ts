@@ -93,6 +93,7 @@ export function makeAgent(deps: AgentDeps): Agent {
     health,
     network,
     advertiser,
+    direct: deps.direct,
     progress: () => ({
       desired,
       isServing,

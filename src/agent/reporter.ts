@@ -2,6 +2,7 @@ import { makeSubscribers } from '../async/subscribers.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import { emptyReport, type HostReport, type ListenerReport } from '../core/traffic/report.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
+import type { Direct } from '../ports/direct.ts';
 import type { Health } from '../ports/health.ts';
 import type { Advertiser } from '../ports/advertiser.ts';
 import type { HostAddresses, HostNetwork } from '../ports/network.ts';
@@ -36,9 +37,10 @@ export function makeReporter(deps: {
   readonly health: Health;
   readonly network: Pick<HostNetwork, 'addresses'>;
   readonly advertiser: Pick<Advertiser, 'onDuplicates'>;
+  readonly direct: Pick<Direct, 'isForwarding' | 'obstacles' | 'onForwarding'>;
   readonly progress: () => Progress;
 }): Reporter {
-  const { health, network, advertiser, progress } = deps;
+  const { health, network, advertiser, direct, progress } = deps;
   let report: HostReport = emptyReport;
   let addresses: HostAddresses | undefined;
   let { duplicates } = emptyReport;
@@ -54,7 +56,8 @@ export function makeReporter(deps: {
     const inForce = state.inForce.get(key);
     const programmed = wanted && (isServing ? wanted : closed(wanted));
     const isInForce = programmed !== undefined && inForce?.revision === programmed.revision;
-    const isForwarding = inForce !== undefined && isServing;
+    const isForwarding =
+      inForce !== undefined && isServing && (inForce.dataplane !== 'direct' || direct.isForwarding(key));
     if (wanted === undefined) return { holder, revision: inForce?.revision, isForwarding, refusal: undefined };
     // Not before it is in force: an earlier process may have published the address, and a refused one would be withdrawn.
     const message = isInForce ? addressProblem(wanted, network.addresses()) : refusalOf(key);
@@ -83,6 +86,7 @@ export function makeReporter(deps: {
       primaryAddresses: primary,
       needs,
       duplicates,
+      directObstacles: direct.obstacles(),
     };
     if ((Object.keys(next) as (keyof HostReport)[]).every((part) => next[part] === report[part])) return;
     report = next;
@@ -101,7 +105,11 @@ export function makeReporter(deps: {
         duplicates = next;
         update([]);
       };
-      const ends = [health.subscribe(() => update([])), advertiser.onDuplicates(follow)];
+      const ends = [
+        health.subscribe(() => update([])),
+        advertiser.onDuplicates(follow),
+        direct.onForwarding(updateAll),
+      ];
       return () => {
         for (const end of ends) end();
       };

@@ -202,6 +202,10 @@ export function makeController(deps: ControllerDeps): Controller {
           plan?.table.listeners.get(key)?.service,
         ])
           if (service !== undefined) concerned.add(service);
+      // The message of a Service whose packets are dropped says what each node lacks.
+      if (before?.directObstacles !== report.directObstacles || before.health !== report.health)
+        for (const { holder, isForwarding } of report.listeners.values())
+          if (!isForwarding && holder !== undefined) concerned.add(holder);
       for (const key of concerned) deps.enqueue(key);
       const isSame = before?.health === report.health && before.duplicates === report.duplicates;
       if (!isSame || !isSameHost(before, report)) wake.set();

@@ -33,12 +33,14 @@ export function statusOf(
     nodes = [makeNode('n1', '192.0.2.11', '2001:db8::11')],
     hasEndpoints = true,
     overBudget = new Set(),
+    dropping,
     nowMs = 0,
   }: {
     answer?: Answer;
     nodes?: readonly ReturnType<typeof makeNode>[];
     hasEndpoints?: boolean | 'not known';
     overBudget?: ReadonlySet<ServiceKey>;
+    dropping?: Parameters<typeof desiredStatus>[0]['dropping'];
     nowMs?: number;
   } = {},
 ): DesiredStatus | undefined {
@@ -69,6 +71,7 @@ export function statusOf(
     nodeTrouble: nodeTrouble({ nodes: byName, table, health: emptyReport.health }),
     isOverBudget: overBudget.has(service.key),
     hasEndpoints: hasEndpoints === 'not known' ? undefined : hasEndpoints,
+    dropping,
     nowMs,
   });
 }

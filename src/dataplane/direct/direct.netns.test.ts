@@ -60,6 +60,7 @@ beforeEach(async () => {
     silenceMs: 1_000,
     gate: {
       isOpen: (_, node) => !closed.has(node),
+      isAnswering: (node) => !closed.has(node),
       subscribe: changes.subscribe,
       setListeners: () => undefined,
       setNodes: () => undefined,
