@@ -88,7 +88,7 @@ function troubleOf(
     case 'noSync':
       return {
         found: `kube-proxy on ${names} reports no sync of IPv${family}`,
-        advice: `it serves no Services of IPv${family}: see its log and --cluster-cidr, if the cluster has this family`,
+        advice: `if the cluster has IPv${family} Services, read the log of kube-proxy: it has not started for this family, or the clock of the node was set back`,
       };
     case 'untimed':
       return {
