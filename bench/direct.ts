@@ -139,7 +139,7 @@ frontend answers
 /** The adapter with a table of 10,000 listeners, on a host that forwards nothing itself. */
 async function startDirect(lab: DirectLab, signal: AbortSignal): Promise<AsyncDisposable> {
   const stop = new AbortController();
-  const direct = makeDirect({
+  const adapter = makeDirect({
     exec: lab.balancer.execPort,
     health: { verdicts: () => new Map(), subscribe: () => () => undefined },
     silentSince: () => undefined,
@@ -172,7 +172,7 @@ async function startDirect(lab: DirectLab, signal: AbortSignal): Promise<AsyncDi
     directListener(`203.0.113.${20 + (index % 100)}`, 1_000 + Math.floor(index / 100), { isPublished: true }),
   );
   const nodes = lab.nodes.map(({ name, ip4 }) => node(name, ip4));
-  const refused = await direct.apply(tableOf([...measured, ...others], nodes), signal);
+  const refused = await adapter.apply(tableOf([...measured, ...others], nodes), signal);
   if (refused.size > 0) throw new Error(`nft refused ${refused.size} listeners: ${[...refused.values()][0]}`);
   return {
     [Symbol.asyncDispose]: () => {
