@@ -146,6 +146,7 @@ async function startDirect(lab: DirectLab, signal: AbortSignal): Promise<AsyncDi
     silenceMs: 15_000,
     gate: {
       isOpen: () => true,
+      isAnswering: () => true,
       subscribe: () => () => undefined,
       setListeners: () => undefined,
       setNodes: () => undefined,
