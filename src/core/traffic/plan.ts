@@ -1,4 +1,5 @@
 import type { Assignment } from '../addresses/assignment.ts';
+import { exact } from '../exact.ts';
 import { conditionTypes, ownFinalizer } from '../model/contract.ts';
 import type { ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
@@ -34,32 +35,45 @@ export type TrafficInput = {
  */
 export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
   const planNodes = makeNodesPlanner();
-  let services: TrafficInput['services'] = PersistentMap.empty();
-  let assignments: TrafficInput['assignments'] = PersistentMap.empty();
-  let overBudget: TrafficInput['overBudget'] = new Set();
+  let last: Pick<TrafficInput, 'services' | 'assignments' | 'overBudget'> = {
+    services: PersistentMap.empty(),
+    assignments: PersistentMap.empty(),
+    overBudget: new Set(),
+  };
   let byService = PersistentMap.empty<ServiceKey, readonly Listener[]>();
   let listeners: TrafficTable['listeners'] = emptyTable.listeners;
   let table = emptyTable;
 
+  /** `undefined` if there are none. */
+  const listenersOfService = (key: ServiceKey, input: TrafficInput): readonly Listener[] | undefined => {
+    const service = input.services.get(key);
+    const assignment = input.assignments.get(key);
+    if (service === undefined || assignment === undefined || !hasHadFinalizer(service)) return undefined;
+    const before = last.services.get(key);
+    const isSame =
+      before?.spec === service.spec &&
+      last.assignments.get(key) === assignment &&
+      last.overBudget.has(key) === input.overBudget.has(key) &&
+      publishedVips(before).join() === publishedVips(service).join();
+    const known = isSame ? byService.get(key) : undefined;
+    return known ?? planListeners(service, assignment, input.overBudget.has(key));
+  };
+
   return (input) => {
     const before = byService;
     const changed = new Set([
-      ...PersistentMap.changedKeys(services, input.services),
-      ...PersistentMap.changedKeys(assignments, input.assignments),
-      ...(overBudget === input.overBudget ? [] : [...overBudget, ...input.overBudget]),
+      ...PersistentMap.changedKeys(last.services, input.services),
+      ...PersistentMap.changedKeys(last.assignments, input.assignments),
+      ...(last.overBudget === input.overBudget ? [] : [...last.overBudget, ...input.overBudget]),
     ]);
-    byService = byService.with(
-      Array.from(changed, (key) => [
-        key,
-        listenersFor(input.services.get(key), input.assignments.get(key), input.overBudget.has(key)),
-      ]),
-    );
+    byService = byService.with(Array.from(changed, (key) => [key, listenersOfService(key, input)]));
+    const { services, assignments, overBudget } = input;
+    last = { services, assignments, overBudget };
     const changes = new Map<ListenerKey, Listener | undefined>();
     for (const service of changed) for (const { key } of before.get(service) ?? []) changes.set(key, undefined);
     for (const service of changed)
       for (const listener of byService.get(service) ?? []) changes.set(listener.key, listener);
     listeners = listeners.with(changes);
-    ({ services, assignments, overBudget } = input);
     const { nodes, backends } = planNodes(input.nodes, input.drained);
     if (table.listeners !== listeners || table.nodes !== nodes || table.backends !== backends)
       table = { listeners, backends, nodes };
@@ -67,29 +81,14 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
   };
 }
 
-const memo = new WeakMap<
-  Assignment,
-  {
-    readonly spec: Service['spec'];
-    readonly isOverBudget: boolean;
-    readonly published: string;
-    readonly listeners: readonly Listener[] | undefined;
-  }
->();
-
 /** `undefined` if there are none. */
-function listenersFor(
-  service: Service | undefined,
-  assignment: Assignment | undefined,
+function planListeners(
+  service: Service,
+  assignment: Assignment,
   isOverBudget: boolean,
 ): readonly Listener[] | undefined {
-  if (service === undefined || assignment === undefined || !hasHadFinalizer(service)) return undefined;
-  const known = memo.get(assignment);
   const { key, spec } = service;
   const vips = publishedVips(service);
-  const published = vips.join(' ');
-  if (known?.spec === spec && known.isOverBudget === isOverBudget && known.published === published)
-    return known.listeners;
   const { ranges } = planSourceRanges(spec.sourceRanges, listenersOf(assignment), isOverBudget);
   const planned = assignment.addresses.flatMap(({ ip, served }) =>
     served.flatMap((port) => {
@@ -111,9 +110,7 @@ function listenersFor(
       });
     }),
   );
-  const listeners = planned.length === 0 ? undefined : planned.slice(); // of exactly this size
-  memo.set(assignment, { spec, isOverBudget, published, listeners });
-  return listeners;
+  return planned.length === 0 ? undefined : exact(planned);
 }
 
 /** The addresses that kube-proxy knows, by the status; only of a Service that `direct` serves. */
