@@ -1,5 +1,4 @@
 import type { Assignment } from '../addresses/assignment.ts';
-import { exact } from '../exact.ts';
 import { conditionTypes, ownFinalizer } from '../model/contract.ts';
 import type { ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
@@ -10,6 +9,7 @@ import { listenersOf, planSourceRanges } from './source-ranges.ts';
 import {
   emptyTable,
   type Listener,
+  listenerKey,
   makeListener,
   nodesBackend,
   nodesBackends,
@@ -40,40 +40,49 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
     assignments: PersistentMap.empty(),
     overBudget: new Set(),
   };
-  let byService = PersistentMap.empty<ServiceKey, readonly Listener[]>();
   let listeners: TrafficTable['listeners'] = emptyTable.listeners;
   let table = emptyTable;
 
-  /** `undefined` if there are none. */
-  const listenersOfService = (key: ServiceKey, input: TrafficInput): readonly Listener[] | undefined => {
+  /** Those that the service has in the last table. */
+  const listenersBefore = (service: ServiceKey): readonly Listener[] =>
+    (last.assignments.get(service)?.addresses ?? []).flatMap(({ ip, served }) =>
+      served.flatMap(({ port, protocol }) => {
+        const listener = listeners.get(listenerKey(ip, port, protocol));
+        return listener?.service === service ? listener : [];
+      }),
+    );
+
+  const listenersNow = (key: ServiceKey, input: TrafficInput, known: readonly Listener[]): readonly Listener[] => {
     const service = input.services.get(key);
     const assignment = input.assignments.get(key);
-    if (service === undefined || assignment === undefined || !hasHadFinalizer(service)) return undefined;
+    if (service === undefined || assignment === undefined || !hasHadFinalizer(service)) return [];
     const before = last.services.get(key);
+    const isOverBudget = input.overBudget.has(key);
     const isSame =
       before?.spec === service.spec &&
       last.assignments.get(key) === assignment &&
-      last.overBudget.has(key) === input.overBudget.has(key) &&
+      last.overBudget.has(key) === isOverBudget &&
       publishedVips(before).join() === publishedVips(service).join();
-    const known = isSame ? byService.get(key) : undefined;
-    return known ?? planListeners(service, assignment, input.overBudget.has(key));
+    return isSame && known.length > 0 ? known : planListeners(service, assignment, isOverBudget);
   };
 
   return (input) => {
-    const before = byService;
-    const changed = new Set([
-      ...PersistentMap.changedKeys(last.services, input.services),
-      ...PersistentMap.changedKeys(last.assignments, input.assignments),
-      ...(last.overBudget === input.overBudget ? [] : [...last.overBudget, ...input.overBudget]),
-    ]);
-    byService = byService.with(Array.from(changed, (key) => [key, listenersOfService(key, input)]));
     const { services, assignments, overBudget } = input;
+    const changed = new Set([
+      ...PersistentMap.changedKeys(last.services, services),
+      ...PersistentMap.changedKeys(last.assignments, assignments),
+      ...(last.overBudget === overBudget ? [] : [...last.overBudget, ...overBudget]),
+    ]);
+    const removed: [ListenerKey, undefined][] = [];
+    const present: [ListenerKey, Listener][] = [];
+    for (const service of changed) {
+      const before = listenersBefore(service);
+      for (const { key } of before) removed.push([key, undefined]);
+      for (const listener of listenersNow(service, input, before)) present.push([listener.key, listener]);
+    }
+    // As a map: a listener that stays, or that another Service gets, is not removed.
+    listeners = listeners.with(new Map<ListenerKey, Listener | undefined>([...removed, ...present]));
     last = { services, assignments, overBudget };
-    const changes = new Map<ListenerKey, Listener | undefined>();
-    for (const service of changed) for (const { key } of before.get(service) ?? []) changes.set(key, undefined);
-    for (const service of changed)
-      for (const listener of byService.get(service) ?? []) changes.set(listener.key, listener);
-    listeners = listeners.with(changes);
     const { nodes, backends } = planNodes(input.nodes, input.drained);
     if (table.listeners !== listeners || table.nodes !== nodes || table.backends !== backends)
       table = { listeners, backends, nodes };
@@ -81,16 +90,11 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
   };
 }
 
-/** `undefined` if there are none. */
-function planListeners(
-  service: Service,
-  assignment: Assignment,
-  isOverBudget: boolean,
-): readonly Listener[] | undefined {
+function planListeners(service: Service, assignment: Assignment, isOverBudget: boolean): readonly Listener[] {
   const { key, spec } = service;
   const vips = publishedVips(service);
   const { ranges } = planSourceRanges(spec.sourceRanges, listenersOf(assignment), isOverBudget);
-  const planned = assignment.addresses.flatMap(({ ip, served }) =>
+  return assignment.addresses.flatMap(({ ip, served }) =>
     served.flatMap((port) => {
       const dataplane = chooseDataplane(spec, port);
       if (typeof dataplane === 'object') return []; // no assignment has such a port
@@ -110,7 +114,6 @@ function planListeners(
       });
     }),
   );
-  return planned.length === 0 ? undefined : exact(planned);
 }
 
 /** The addresses that kube-proxy knows, by the status; only of a Service that `direct` serves. */
