@@ -1,4 +1,4 @@
-import type { CommandDeps } from '../daemon/command.ts';
+import type { CommandDeps } from '../daemon/platform.ts';
 import type { Probe } from '../health/probe.ts';
 import { checkCluster } from './check/cluster.ts';
 import { type Connect, openConnection } from './check/connection.ts';

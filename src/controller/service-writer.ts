@@ -14,7 +14,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { HostLink, Plan } from './controller.ts';
-import type { Holders } from './holders.ts';
+import type { Holders } from './service-counts.ts';
 import { type RecordEvent, recordConditions } from './record-events.ts';
 import type { ServiceWrites } from './service-writes.ts';
 
