@@ -5,7 +5,7 @@ import type { Metrics } from '../ports/metrics.ts';
 import { type Attempt, failure, refusal } from './answers.ts';
 import type { ClusterConfig } from './config.ts';
 import type { KubeError } from './errors.ts';
-import type { JsonPatch } from './finalizers.ts';
+import type { JsonPatch } from './write-bodies.ts';
 import type { KubeList } from './object.ts';
 import { resourceOf } from './paths.ts';
 import { type Connector, type HttpRequest, makeTransport } from './transport.ts';

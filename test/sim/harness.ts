@@ -1,9 +1,8 @@
 import { type KubeClient, makeKubeClient } from '../../src/kube/client.ts';
 import { loadKubeConfig } from '../../src/kube/config.ts';
-import { feedStore } from '../../src/kube/feed-store.ts';
+import { feedStore, makeStore, type Store } from '../../src/kube/store.ts';
 import { type KubeObject, objectKey } from '../../src/kube/object.ts';
 import { resourcePath } from '../../src/kube/paths.ts';
-import { makeStore, type Store } from '../../src/kube/store.ts';
 import type { WatchEvent } from '../../src/kube/watch-event.ts';
 import { watchResource } from '../../src/kube/watcher.ts';
 import type { Clock } from '../../src/ports/clock.ts';

@@ -1,8 +1,12 @@
 import { connectionLimit } from '../../dataplane/haproxy/config.ts';
-import { haproxyAccount } from '../../daemon/accounts.ts';
-import { descriptorLimit } from '../../daemon/descriptors.ts';
+import {
+  descriptorLimit,
+  haproxyAccount,
+  isHaproxyTooOld,
+  type ToolVersion,
+  toolVersions,
+} from '../../daemon/host-tools.ts';
 import { findHolder, type FoundHolder } from '../../daemon/host-lock.ts';
-import { isHaproxyTooOld, type ToolVersion, toolVersions } from '../../daemon/host-tools.ts';
 import type { Platform } from '../../daemon/platform.ts';
 import { findStateDir } from '../../daemon/state-dir.ts';
 import { StartError } from '../../daemon/errors.ts';

@@ -28,7 +28,8 @@ export function entryOf(listener: Listener, cap: number): MapEntry | { readonly 
   if (protocol !== 'TCP') return { refusal: `HAProxy cannot serve ${protocol}` };
   if (!isPort(port) || !isPort(targetPort)) return { refusal: `invalid port ${isPort(port) ? targetPort : port}` };
   if (backend !== nodesBackend(address.family)) return { refusal: 'HAProxy has no such backend' };
-  return { key: entryKey(listener), value: `${backend}|${targetPort}|${cap}|${serviceId(service)}` };
+  // Joined to one text: a template would keep its parts, and the whole digest behind the Service's.
+  return { key: entryKey(listener), value: [backend, targetPort, cap, serviceId(service)].join('|') };
 }
 
 export function isPort(port: number): boolean {

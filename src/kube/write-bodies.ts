@@ -1,3 +1,5 @@
+import type { ObjectReference } from './object.ts';
+
 /** One operation of RFC 6902. */
 export type JsonPatchOperation =
   | { readonly op: 'test' | 'add' | 'replace'; readonly path: string; readonly value: unknown }
@@ -25,4 +27,21 @@ export function finalizerPatch({
     { op: 'test', path: '/metadata/resourceVersion', value: resourceVersion },
     { op: 'add', path: '/metadata/finalizers', value: finalizers }, // `add` also replaces (RFC 6902 §4.1)
   ];
+}
+
+type StatusBody<Status> = Pick<ObjectReference, 'apiVersion' | 'kind'> & {
+  readonly metadata: Omit<ObjectReference, 'apiVersion' | 'kind'>;
+  readonly status: Status;
+};
+
+/**
+ * The body of a server-side apply to `…/status`. Because of the uid, the apply fails with `INVALID` (422: the uid is
+ * immutable) if the name now belongs to another object, and with `CONFLICT` (409) if the object was deleted. To clear a
+ * list, `status` must contain it as an empty list.
+ */
+export function statusBody<Status>(
+  { apiVersion, kind, ...metadata }: ObjectReference,
+  status: Status,
+): StatusBody<Status> {
+  return { apiVersion, kind, metadata, status };
 }

@@ -4,8 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { makePki, type Pki } from '../../test/make/pki.ts';
-import type { Credentials } from './credentials.ts';
-import { assertTlsMaterial } from './tls-material.ts';
+import { assertTlsMaterial, type Credentials } from './credentials.ts';
 
 let folder: string;
 let mine: Pki;

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { type EndpointSlice, projectEndpointSlice } from '../api/endpoint-slice.ts';
 import type { ServiceKey } from '../core/model/names.ts';
 import { makeStore, type Store } from '../kube/store.ts';
-import { makeEndpointCounts } from './endpoint-counts.ts';
+import { makeEndpointCounts } from './service-counts.ts';
 
 const web = 'shop/web' as ServiceKey;
 
