@@ -1,0 +1,296 @@
+import type { Case, Manifest, PortSpec } from './cases.ts';
+import { type Answer, notSpoken } from './hosts/ask.ts';
+
+/** The fields of a live Service that the judge reads. */
+export type LiveService = {
+  readonly metadata: { readonly name: string; readonly finalizers?: readonly string[] };
+  readonly status: {
+    readonly loadBalancer: {
+      readonly ingress?: readonly {
+        readonly ip?: string;
+        readonly ports?: readonly { readonly port: number; readonly protocol: string; readonly error?: string }[];
+      }[];
+    };
+    readonly conditions?: readonly {
+      readonly type: string;
+      readonly status: string;
+      readonly reason: string;
+      readonly message: string;
+    }[];
+  };
+};
+
+/** A port of a Service on one of its addresses (`undefined`: it has none), and the answers there. */
+export type Spoken = {
+  readonly service: string;
+  readonly address: string | undefined;
+  readonly port: PortSpec;
+  readonly fromClient: Answer;
+  readonly fromLan: Answer;
+};
+
+/** A host that asks, with its own addresses. */
+export type Asker = { readonly ip4: string; readonly ip6: string };
+
+/** Everything that was seen of a case while it was deployed. */
+export type Seen = {
+  readonly case: Case;
+  /** By name, after the last question. */
+  readonly live: ReadonlyMap<string, LiveService>;
+  readonly spoken: readonly Spoken[];
+  readonly client: Asker;
+  readonly lanclient: Asker;
+  /** With `sessionAffinity`: twenty connections, one after the other, for each protocol and from each side. */
+  readonly affine: readonly (readonly Answer[])[];
+  /** With `Local`: connections one after the other for each protocol, when only n1 has Pods. */
+  readonly onN1: readonly (readonly Answer[])[];
+};
+
+/** Something that a case asks for and does not get. */
+export type Lack = {
+  /** One of a few words, for counting: `udp`, `local`. */
+  readonly what: string;
+  readonly detail: string;
+  /** The status of the Service says so. */
+  readonly isNamed: boolean;
+};
+
+/** The lack that a failed judgement counts as. */
+export const unjudged = 'not judged';
+
+/** Annotations that request addresses, of the implementations in the corpus. */
+const requests = [
+  'metallb.io/loadBalancerIPs',
+  'metallb.universe.tf/loadBalancerIPs',
+  'lbipam.cilium.io/ips',
+  'kube-vip.io/loadbalancerIPs',
+];
+const sharingKeys = [
+  'metallb.io/allow-shared-ip',
+  'metallb.universe.tf/allow-shared-ip',
+  'lbipam.cilium.io/sharing-key',
+];
+const pools = [
+  'metallb.io/address-pool',
+  'metallb.universe.tf/address-pool',
+  'metallb.universe.tf/ip-allocated-from-pool',
+];
+
+const podOnN1 = 'corpus-n1';
+/** With `Local`, a connection that a node without a Pod delays takes longer than this. */
+const slowMs = 300;
+
+/** Whether a connection under `Local` went straight to the only Pod, which is on n1. */
+export function isFromN1(answer: Answer): boolean {
+  return 'pod' in answer && answer.pod === podOnN1 && answer.ms <= slowMs;
+}
+
+/** What a case lacks, each thing once; empty if it is fully served. */
+export function findLacks(seen: Seen): readonly Lack[] {
+  const { needs } = seen.case;
+  if (needs.includes('foreign-class')) return touched(seen);
+  const checks = [
+    ...portsLack(seen),
+    requestLack(seen),
+    needs.includes('dual-stack') && familiesLack(seen),
+    needs.includes('shared') && sharingLack(seen),
+    needs.includes('local') && localLack(seen),
+    needs.includes('affinity') && affinityLack(seen),
+    needs.includes('source-ranges') && rangesLack(seen),
+    needs.includes('pool-annotation') && poolLack(seen),
+  ];
+  return checks.filter((lack) => lack !== false && lack !== undefined);
+}
+
+/** The addresses of a Service. */
+export function addressesOf(service: LiveService | undefined): readonly string[] {
+  return (service?.status.loadBalancer.ingress ?? []).flatMap(({ ip }) => (ip === undefined ? [] : [ip]));
+}
+
+/** The addresses that a Service requests. */
+export function requestedBy({ metadata, spec }: Manifest): readonly string[] {
+  const annotation = requests.map((key) => metadata.annotations[key]).find((value) => value !== undefined);
+  const wanted = annotation ?? spec.loadBalancerIP;
+  return wanted === undefined ? [] : wanted.split(',').map((each) => each.trim());
+}
+
+/** Whether the Service reports that it does not serve this port. */
+export function isReported(service: LiveService | undefined, port: PortSpec): boolean {
+  const { loadBalancer, conditions = [] } = service?.status ?? { loadBalancer: {} };
+  const error = (loadBalancer.ingress ?? [])
+    .flatMap(({ ports = [] }) => ports)
+    .some((each) => each.port === port.port && each.protocol === port.protocol && each.error !== undefined);
+  return error || conditions.some(({ type, status }) => type === 'furiwake.dev/Serving' && status === 'False');
+}
+
+/** A Service of another class has no trace of furiwake. */
+function touched({ live }: Seen): readonly Lack[] {
+  const found = [...live.values()].filter(
+    (service) =>
+      addressesOf(service).length + (service.metadata.finalizers ?? []).length > 0 ||
+      (service.status.conditions ?? []).length > 0,
+  );
+  return found.map(({ metadata }) => ({
+    what: 'foreign-class',
+    detail: `${metadata.name} was changed`,
+    isNamed: false,
+  }));
+}
+
+/** Ports without an answer, one lack for each cause. A Service whose request is refused lacks its address, not its ports. */
+function portsLack({ case: { needs, services }, live, spoken }: Seen): readonly Lack[] {
+  const silent = new Map<string, Spoken[]>();
+  for (const one of spoken) {
+    const inRanges = needs.includes('source-ranges') ? [one.fromClient] : [one.fromClient, one.fromLan];
+    if (inRanges.every((answer) => 'pod' in answer)) continue;
+    const isUntried = inRanges.some((answer) => 'failure' in answer && answer.failure === notSpoken);
+    if (isUntried && !isReported(live.get(one.service), one.port)) continue;
+    const service = manifestOf(services, one.service);
+    const { spec } = service;
+    if (one.address === undefined && one.port.protocol === 'TCP' && requestedBy(service).length > 0) continue;
+    const what =
+      spec.allocateLoadBalancerNodePorts === false
+        ? 'no-nodeports'
+        : one.port.name.endsWith('-proxy')
+          ? 'proxy-protocol'
+          : one.port.protocol.toLowerCase();
+    silent.set(what, [...(silent.get(what) ?? []), one]);
+  }
+  return [...silent].map(([what, ports]) => ({
+    what,
+    detail: ports.length > 3 ? `${shown(ports.slice(0, 3))}, … (${ports.length} in all)` : shown(ports),
+    isNamed: ports.every(({ service, port }) => isReported(live.get(service), port)),
+  }));
+}
+
+function shown(ports: readonly Spoken[]): string {
+  const failure = (answer: Answer): string | undefined => ('failure' in answer ? answer.failure : undefined);
+  return ports
+    .map(({ address, port, fromClient, fromLan }) => {
+      const why = address === undefined ? 'no address' : (failure(fromClient) ?? `from the LAN: ${failure(fromLan)}`);
+      return `${port.port}/${port.protocol} ${why}`;
+    })
+    .join(', ');
+}
+
+function requestLack({ case: { needs, services }, live, spoken }: Seen): Lack | undefined {
+  const missed = services.filter((service) => {
+    const wanted = requestedBy(service);
+    const has = addressesOf(live.get(service.metadata.name));
+    const isOnlyPorts = has.length === 0 && !spoken.some((one) => isOf(service, one) && one.port.protocol === 'TCP');
+    return wanted.length > 0 && !isOnlyPorts && !isSame(wanted, has);
+  });
+  const [first] = missed;
+  if (first === undefined) return undefined;
+  const has = addressesOf(live.get(first.metadata.name)).join(',');
+  return {
+    what: needs.includes('dhcp')
+      ? 'dhcp'
+      : first.spec.loadBalancerIP === undefined
+        ? 'request-annotation'
+        : 'request-field',
+    detail: `wants ${requestedBy(first).join(',')}, has ${has || 'none'}`,
+    isNamed: missed.every((service) => says(live, service, [...requests, ...requestedBy(service)])),
+  };
+}
+
+function familiesLack({ case: { services }, live }: Seen): Lack | undefined {
+  const missed = services.filter((service) => {
+    const has = addressesOf(live.get(service.metadata.name));
+    return has.length > 0 && new Set(has.map((ip) => ip.includes(':'))).size < 2;
+  });
+  if (missed.length === 0) return undefined;
+  const detail = missed.map((service) => addressesOf(live.get(service.metadata.name)).join(',')).join(' / ');
+  return {
+    what: 'dual-stack',
+    detail: `has ${detail}`,
+    isNamed: missed.every((each) => says(live, each, ['IPv4', 'IPv6'])),
+  };
+}
+
+function sharingLack({ case: { services }, live }: Seen): Lack | undefined {
+  const sets = services.map((service) => addressesOf(live.get(service.metadata.name)).toSorted().join(','));
+  if (new Set(sets).size === 1 || sets.includes('')) return undefined;
+  return {
+    what: 'shared',
+    detail: `has ${sets.join(' / ')}`,
+    isNamed: services.some((service) => says(live, service, [...sharingKeys, 'shar'])),
+  };
+}
+
+function localLack({ case: { services }, live, spoken, client, lanclient, onN1 }: Seen): Lack | undefined {
+  const others = new Set(
+    spoken.flatMap(({ fromClient, fromLan }) => [...strangers(fromClient, client), ...strangers(fromLan, lanclient)]),
+  );
+  const empty = onN1.flat();
+  const failed = empty.filter((answer) => 'failure' in answer || answer.pod !== podOnN1);
+  const slow = empty.filter((answer) => 'ms' in answer && answer.ms > slowMs);
+  if (others.size + failed.length + slow.length === 0) return undefined;
+  const parts = [
+    others.size > 0 && `Pods see ${[...others].toSorted().join(', ')}`,
+    failed.length > 0 && `Pods on n1 only: ${failed.length} of ${empty.length} failed`,
+    slow.length > 0 && `Pods on n1 only: ${slow.length} of ${empty.length} took over ${slowMs} ms`,
+  ];
+  return {
+    what: 'local',
+    detail: parts.filter((part) => part !== false).join('; '),
+    isNamed: services.every((service) => says(live, service, ['externalTrafficPolicy'])),
+  };
+}
+
+/** The client's address that the Pod saw, unless it is one of the host that asked. */
+function strangers(answer: Answer, { ip4, ip6 }: Asker): readonly string[] {
+  return 'pod' in answer && answer.client !== ip4 && answer.client !== ip6 ? [answer.client] : [];
+}
+
+/** All connections of a client may reach one Pod by chance, so a Service that says otherwise is believed. */
+function affinityLack({ case: { services }, live, affine }: Seen): Lack | undefined {
+  const spread = affine
+    .map((answers) => answers.map((answer) => ('pod' in answer ? answer.pod : answer.failure)))
+    .filter((names) => new Set(names).size > 1 || names.some((name) => !name.startsWith('corpus-')));
+  const isNamed = services.some((service) => says(live, service, ['sessionAffinity']));
+  if (spread.length === 0 && !isNamed) return undefined;
+  const counts = Map.groupBy(spread.flat(), (name) => name);
+  const detail = [...counts].map(([name, all]) => `${name} × ${all.length}`).join(', ');
+  return { what: 'affinity', detail: detail || 'kept by chance', isNamed };
+}
+
+function rangesLack({ case: { services }, live, spoken }: Seen): Lack | undefined {
+  const open = spoken.filter(({ fromLan }) => 'pod' in fromLan);
+  if (open.length === 0) return undefined;
+  return {
+    what: 'source-ranges',
+    detail: `open to others: ${open.map(({ port }) => `${port.port}/${port.protocol}`).join(', ')}`,
+    isNamed: services.every((service) => says(live, service, ['SourceRanges'])),
+  };
+}
+
+/** furiwake has one pool, without a name. */
+function poolLack({ case: { services }, live }: Seen): Lack | undefined {
+  const keys = services.flatMap(({ metadata }) => pools.filter((key) => metadata.annotations[key] !== undefined));
+  return {
+    what: 'pool-annotation',
+    detail: `${keys.join(', ')} has no effect`,
+    isNamed: services.every((service) => says(live, service, keys)),
+  };
+}
+
+/** Whether a condition of the Service contains one of these texts. */
+function says(live: Seen['live'], { metadata }: Manifest, texts: readonly string[]): boolean {
+  const { conditions = [] } = live.get(metadata.name)?.status ?? {};
+  return conditions.some(({ reason, message }) => texts.some((text) => `${reason}: ${message}`.includes(text)));
+}
+
+function isSame(left: readonly string[], right: readonly string[]): boolean {
+  return left.toSorted().join() === right.toSorted().join();
+}
+
+function isOf({ metadata }: Manifest, { service }: Spoken): boolean {
+  return metadata.name === service;
+}
+
+function manifestOf(services: readonly Manifest[], name: string): Manifest {
+  const found = services.find(({ metadata }) => metadata.name === name);
+  if (found === undefined) throw new Error(`no Service ${name} in this case`);
+  return found;
+}
