@@ -70,11 +70,7 @@ const sharingKeys = [
   'metallb.universe.tf/allow-shared-ip',
   'lbipam.cilium.io/sharing-key',
 ];
-const pools = [
-  'metallb.io/address-pool',
-  'metallb.universe.tf/address-pool',
-  'metallb.universe.tf/ip-allocated-from-pool',
-];
+const pools = ['metallb.io/address-pool', 'metallb.universe.tf/address-pool'];
 
 const podOnN1 = 'corpus-n1';
 /** With `Local`, a connection that a node without a Pod delays takes longer than this. */
@@ -219,6 +215,7 @@ function sharingLack({ case: { services }, live }: Seen): Lack | undefined {
 }
 
 function localLack({ case: { services }, live, spoken, client, lanclient, onN1 }: Seen): Lack | undefined {
+  const served = services.filter(({ metadata }) => addressesOf(live.get(metadata.name)).length > 0);
   const others = new Set(
     spoken.flatMap(({ fromClient, fromLan }) => [...strangers(fromClient, client), ...strangers(fromLan, lanclient)]),
   );
@@ -234,7 +231,7 @@ function localLack({ case: { services }, live, spoken, client, lanclient, onN1 }
   return {
     what: 'local',
     detail: parts.filter((part) => part !== false).join('; '),
-    isNamed: services.every((service) => says(live, service, ['externalTrafficPolicy'])),
+    isNamed: served.every((service) => says(live, service, ['externalTrafficPolicy'])),
   };
 }
 

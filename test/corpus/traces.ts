@@ -12,7 +12,7 @@ const places = {
   nftables: ['nft', 'list', 'ruleset'],
 } as const;
 
-/** What is left of a deleted case after three seconds: its addresses on the load-balancer host, and answers. */
+/** The traces of a deleted case after three seconds: its addresses on the load-balancer host, and answers. */
 export async function findTraces(
   { balancer, client, signal }: Site,
   spoken: readonly Spoken[],
