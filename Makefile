@@ -24,7 +24,7 @@ test: $(modules) ## all checks and tests; without root only those that need none
 	@[ "$$(id -u)" -ne 0 ] || $(node) lab/cli.ts prepare
 	@$(node) tools/test.ts
 
-corpus: root deps ## judge how the Services of test/corpus are served (as root; ARGS='NAME…', ARGS=--help)
+corpus: root $(modules) ## judge how the Services of test/corpus are served (as root; ARGS='NAME…', ARGS=--help)
 	@$(node) test/corpus/run.ts $(ARGS)
 
 bench: root deps ## run the benchmarks (as root)

@@ -67,6 +67,7 @@ export async function judge(site: Site, one: Case, added: Added = {}): Promise<J
       says: [...seen.live.values()].flatMap(saidBy),
     };
   } catch (error) {
+    await remove(site, one);
     site.signal.throwIfAborted();
     const detail = error instanceof Error ? error.message : String(error);
     return {
@@ -76,8 +77,6 @@ export async function judge(site: Site, one: Case, added: Added = {}): Promise<J
       verdict: 'not',
       lacks: [{ what: unjudged, detail, isNamed: false }],
     };
-  } finally {
-    await remove(site, one);
   }
 }
 

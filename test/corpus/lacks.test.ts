@@ -150,6 +150,11 @@ describe('a case lacks', () => {
       ['affinity', true],
       ['pool-annotation', true],
     ],
+    [
+      'a status that says that it is served',
+      served('53-kamaji', ['203.0.113.1'], said('ignored: a field')),
+      ['its status', false],
+    ],
     ['nothing of ours in another class', served('63-minecraft-tailscale', []), ['foreign-class', false]],
   ])('%s', (_, seen, ...expected) => {
     expect(lacksOf(seen)).toEqual(expected);

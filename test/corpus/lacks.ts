@@ -95,7 +95,18 @@ export function findLacks(seen: Seen): readonly Lack[] {
     needs.includes('source-ranges') && rangesLack(seen),
     needs.includes('pool-annotation') && poolLack(seen),
   ];
-  return checks.filter((lack) => lack !== false && lack !== undefined);
+  const lacks = checks.filter((lack) => lack !== false && lack !== undefined);
+  return lacks.length === 0 ? denials(seen) : lacks;
+}
+
+/** A Service that is fully served must say so. */
+function denials({ live }: Seen): readonly Lack[] {
+  return [...live.values()].flatMap(({ metadata, status }) => {
+    const found = (status.conditions ?? []).find(({ type }) => type === 'furiwake.dev/Serving');
+    if (found?.status === 'True' && found.reason === 'Serving') return [];
+    const words = found === undefined ? 'nothing' : `${found.reason}: ${found.message}`;
+    return [{ what: 'its status', detail: `${metadata.name} is served and says ${words}`, isNamed: false }];
+  });
 }
 
 /** The addresses of a Service. */

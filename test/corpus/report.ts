@@ -101,20 +101,24 @@ export function formatPage(
   judgements: readonly Judgement[],
   { command, date }: { command: string; date: string },
 ): string {
-  const rows = judgements.map(({ name, what, verdict, addressMs, lacks, traces }) => {
+  const bold = (text: string): string => `**${text}**`;
+  const rows = judgements.map((judgement) => {
+    const { name, what, verdict, addressMs, lacks, traces } = judgement;
     const missing = [
-      ...lacks.map((lack) => lackText(lack, (_, text) => `**${text}**`)),
-      ...traces.map((each) => `left: ${each}`),
+      ...lacks.map((lack) => lackText(lack, (_, text) => bold(text))),
+      ...traces.map((each) => bold(`left: ${each}`)),
     ];
-    const cells = [name, what, verdict, addressMs === undefined ? '-' : `${addressMs} ms`, missing.join('; ') || '-'];
+    const shown = isPassed(judgement) ? verdict : bold(verdict);
+    const cells = [name, what, shown, addressMs === undefined ? '-' : `${addressMs} ms`, missing.join('; ') || '-'];
     return `| ${cells.map((cell) => cell.replaceAll('|', String.raw`\|`)).join(' | ')} |`;
   });
   return `<!-- Written by \`${command}\`: run it again instead of changing the page. -->
 
 # How the corpus is served
 
-Services as people deploy them on bare metal ([test/corpus](../test/corpus/README.md) has them and explains the judgement),
-each created alone in the lab, on ${date}. In bold: something that is missing and that the status of the Service does not name.
+Services as people deploy them on bare metal, each created alone in the lab: \`${command}\` on ${date}.
+[test/corpus](../test/corpus/README.md) has the Services and explains the judgement. A verdict in bold is a failure: the case
+lacks more than one thing, or one that the status of its Service does not name.
 
 ${formatTotals(sumUp(judgements)).replaceAll('\n', '\n\n')}
 

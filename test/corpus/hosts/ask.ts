@@ -30,7 +30,7 @@ export type Answer =
 /** The failure of a protocol that this machine does not have. */
 export const notSpoken = 'this kernel has no SCTP';
 
-const attemptMs = 2_000;
+const attemptMs = 1_000;
 const pauseMs = 200;
 
 const overSctp = String.raw`
