@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { readPage, tableRows } from '../../tools/page.ts';
 import { type Case, type Need, parseCase, readCases } from './cases.ts';
-import { requestedBy } from './lacks.ts';
+import { requestedBy } from './seen.ts';
 
 const cases = await readCases();
 

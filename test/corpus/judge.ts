@@ -1,6 +1,7 @@
 import { ApiError, type Cluster } from '../e2e/harness/cluster.ts';
 import { type Case, type Manifest, namespace } from './cases.ts';
-import { addressesOf, findLacks, type Lack, type LiveService, type Seen, unjudged } from './lacks.ts';
+import { findLacks, type Lack, unjudged } from './lacks.ts';
+import { addressesOf, type LiveService, type Seen } from './seen.ts';
 import { podsOf, type Site, targetPortOf } from './site.ts';
 import { inTime, speakTo } from './speak.ts';
 import { findTraces } from './traces.ts';

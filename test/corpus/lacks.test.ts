@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { type Case, readCases } from './cases.ts';
 import type { Answer } from './hosts/ask.ts';
-import { addressesOf, findLacks, type LiveService, type Seen, type Spoken } from './lacks.ts';
+import { findLacks } from './lacks.ts';
+import { addressesOf, type LiveService, type Seen, type Spoken } from './seen.ts';
 
 const cases = new Map((await readCases()).map((one) => [one.name, one]));
 const client = { ip4: '198.51.100.2', ip6: '2001:db8:0:2::2' };

@@ -3,7 +3,8 @@ import { until } from '../../lab/machine/until.ts';
 import type { Host } from '../../lab/network/host.ts';
 import { type Case, type Manifest, namespace } from './cases.ts';
 import type { Answer, Target } from './hosts/ask.ts';
-import { addressesOf, isFromN1, isReported, type Seen, type Spoken } from './lacks.ts';
+import { isFromN1 } from './lacks.ts';
+import { addressesOf, isReported, type Seen, type Spoken } from './seen.ts';
 import { askFrom, podsOf, type Site } from './site.ts';
 
 const answerTimeoutMs = 10_000;
@@ -13,6 +14,8 @@ const refusalTimeoutMs = 1_000;
 const settleTimeoutMs = 5_000;
 const affineCount = 20;
 const localCount = 12;
+
+const noAddress: Answer = { failure: 'no address' };
 
 /** Speaks to a deployed case from both sides; the status in the result is that of `live`. */
 export async function speakTo(site: Site, one: Case, live: Seen['live']): Promise<Seen> {
@@ -40,16 +43,18 @@ async function speakToPorts(
     const places = addresses.length > 0 ? addresses : [undefined];
     return service.spec.ports.flatMap((port) => places.map((address) => ({ service, address, port })));
   });
-  const speak = async (host: Host, timeoutMs: number): Promise<ReadonlyMap<object, Answer>> => {
-    const asked = wanted.flatMap((each) =>
-      each.address === undefined ? [] : [{ ...each, address: each.address, each }],
-    );
-    const targets = asked.map(({ service, address, port: { port, protocol }, each }) => {
-      const isRefused = isReported(live.get(service.metadata.name), each.port);
-      return { address, port, protocol, deadlineMs: isRefused ? refusalTimeoutMs : timeoutMs };
+  const speak = async (host: Host, timeoutMs: number): Promise<readonly Answer[]> => {
+    const targets = wanted.flatMap(({ service, address, port }) => {
+      if (address === undefined) return [];
+      const isRefused = isReported(live.get(service.metadata.name), port);
+      return [
+        { address, port: port.port, protocol: port.protocol, deadlineMs: isRefused ? refusalTimeoutMs : timeoutMs },
+      ];
     });
-    const answers = await askFrom(host, { kind: 'until', targets }, signal);
-    return new Map(asked.map(({ service, each }, index) => [each, ofThePods(service, answers[index])]));
+    const answers = (await askFrom(host, { kind: 'until', targets }, signal)).values();
+    return wanted.map(({ service, address }) =>
+      address === undefined ? noAddress : ofThePods(service, answers.next().value),
+    );
   };
   // Outside of the source ranges an answer is the failure; when the client is served, it would come at once.
   const isRestricted = one.needs.includes('source-ranges');
@@ -58,13 +63,12 @@ async function speakToPorts(
     isRestricted ? undefined : speak(lanclient, answerTimeoutMs),
   ]);
   const fromLan = early ?? (await speak(lanclient, refusalTimeoutMs));
-  const none: Answer = { failure: 'no address' };
-  return wanted.map((each) => ({
-    service: each.service.metadata.name,
-    address: each.address,
-    port: each.port,
-    fromClient: fromClient.get(each) ?? none,
-    fromLan: fromLan.get(each) ?? none,
+  return wanted.map(({ service, address, port }, index) => ({
+    service: service.metadata.name,
+    address,
+    port,
+    fromClient: fromClient[index] ?? noAddress,
+    fromLan: fromLan[index] ?? noAddress,
   }));
 }
 

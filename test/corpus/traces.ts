@@ -1,4 +1,4 @@
-import type { Spoken } from './lacks.ts';
+import type { Spoken } from './seen.ts';
 import { askFrom, type Site } from './site.ts';
 import { inTime } from './speak.ts';
 
