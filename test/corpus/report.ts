@@ -90,7 +90,7 @@ export function formatTotals(totals: Totals): string {
     notNamed === 0 ? `${what} ${count}` : `${what} ${count} (${notNamed} not named)`,
   );
   return [
-    `${cases} cases: ${fully} fully, ${partly} partly, ${not} not; ${failed} failed.`,
+    `${cases} ${cases === 1 ? 'case' : 'cases'}: ${fully} fully, ${partly} partly, ${not} not; ${failed} failed.`,
     `Median create → address ${ms(medianAddressMs)}, delete → gone ${ms(medianGoneMs)}.`,
     ...(things.length === 0 ? [] : [`Missing: ${things.join(', ')}.`]),
   ].join('\n');
