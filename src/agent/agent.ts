@@ -15,6 +15,7 @@ import type { Direct } from '../ports/direct.ts';
 import type { Health } from '../ports/health.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
+import type { Nat } from '../ports/nat.ts';
 import type { TableFile } from '../state/table.ts';
 import { makeAddressIndex } from './addresses.ts';
 import { runAudits } from './audit.ts';
@@ -67,6 +68,7 @@ export type Agent = {
 
 export type AgentDeps = Omit<PassPorts, 'addressesOf' | 'mayAttract'> & {
   readonly direct: Direct;
+  readonly nat: Nat;
   readonly health: Health;
   readonly tableFile: TableFile;
   /** Before `setServing` is called. */
@@ -294,6 +296,7 @@ export function makeAgent(deps: AgentDeps): Agent {
           (until) => deps.proxy.run(until),
           (until) => deps.steering.run(until),
           (until) => deps.direct.run(until),
+          (until) => deps.nat.run(until),
           (until) => deps.advertiser.run(until),
           (until) => placement.run(() => auditNow.set(), until),
         ],

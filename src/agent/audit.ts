@@ -8,6 +8,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Addresses, Advertiser, Placement, Steering } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
 import type { Direct } from '../ports/direct.ts';
+import type { Nat } from '../ports/nat.ts';
 import type { Proxy } from '../ports/proxy.ts';
 import type { HostState } from './pass.ts';
 
@@ -15,6 +16,7 @@ export type AuditDeps = {
   readonly proxy: Proxy;
   readonly steering: Steering;
   readonly direct: Direct;
+  readonly nat: Nat;
   readonly placement: Placement;
   readonly advertiser: Advertiser;
   /** One change of the host at a time. */
@@ -39,7 +41,7 @@ const retry = { firstMs: 1_000, mostMs: everyMs };
  * kernel reports a change. Each part is independent: one that fails does not keep the others from being repaired.
  */
 export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<void> {
-  const { proxy, steering, direct, placement, advertiser, clock, log } = deps;
+  const { proxy, steering, direct, nat, placement, advertiser, clock, log } = deps;
 
   const audit = async (
     what: string,
@@ -80,6 +82,7 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
     audit('HAProxy', ({ proxied }) => proxy.audit(proxied, signal), sleep),
     audit('nftables', () => steering.audit(signal), sleep),
     audit('the table of direct', () => direct.audit(signal), sleep),
+    audit('the table of nat', () => nat.audit(signal), sleep),
     audit(
       'the addresses of this host',
       async ({ table }) => {

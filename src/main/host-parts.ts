@@ -8,18 +8,22 @@ import { haproxyAccount } from '../daemon/accounts.ts';
 import { descriptorLimit } from '../daemon/descriptors.ts';
 import { earlierStatePaths, type Platform, statePaths } from '../daemon/platform.ts';
 import { makeHaproxy } from '../dataplane/haproxy/haproxy.ts';
+import { makeNat } from '../dataplane/nat/nat.ts';
 import { makeSteering } from '../dataplane/nftables/steering.ts';
 import { makeDirect } from '../dataplane/direct/direct.ts';
 import { makeGate } from '../health/gate.ts';
 import { makeKubeProxy } from '../health/kube-proxy-sync.ts';
 import { makeHealth } from '../health/health.ts';
 import { makeProbe } from '../health/probe.ts';
+import type { Family } from '../core/ip/ip.ts';
+import type { NodeName } from '../core/model/names.ts';
 import { makeHost } from '../host/host.ts';
 import { makePlacement } from '../host/placement.ts';
 import type { Host, Placement, Steering } from '../ports/host.ts';
 import type { Direct } from '../ports/direct.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
+import type { Nat } from '../ports/nat.ts';
 import type { Proxy } from '../ports/proxy.ts';
 import { makePlacementRecord } from '../state/placement-record.ts';
 import { makeTableFile } from '../state/table.ts';
@@ -29,6 +33,7 @@ export type HostParts = {
   readonly proxy: Proxy;
   readonly steering: Steering;
   readonly direct: Direct;
+  readonly nat: Nat;
   readonly placement: Placement;
   readonly host: Host;
   readonly agent: Agent;
@@ -88,13 +93,14 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
   });
   const steering = makeSteering({ exec, clock, log: log.child({ part: 'nftables' }), metrics, lifetime });
   const silenceMs = nodeSilenceSeconds * 1000;
+  const silentSince = (node: NodeName, family: Family): number | undefined => {
+    const { state, sinceMs } = health.families[family].stateOf(node);
+    return state === 'silent' ? sinceMs : undefined;
+  };
   const direct = makeDirect({
     exec,
     health,
-    silentSince: (node, family) => {
-      const { state, sinceMs } = health.families[family].stateOf(node);
-      return state === 'silent' ? sinceMs : undefined;
-    },
+    silentSince,
     silenceMs,
     gate: makeGate({ makeKubeProxy: () => makeKubeProxy({ clock }), clock }),
     linkOf: (address) => placement.linkOf(address)?.name,
@@ -102,6 +108,17 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     primary: () => placement.addresses().primary,
     clock,
     log: log.child({ part: 'direct' }),
+    metrics,
+    lifetime,
+  });
+  const nat = makeNat({
+    exec,
+    health,
+    silentSince,
+    silenceMs,
+    own: () => placement.addresses().own,
+    clock,
+    log: log.child({ part: 'nat' }),
     metrics,
     lifetime,
   });
@@ -117,6 +134,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     proxy,
     steering,
     direct,
+    nat,
     placement,
     advertiser,
     host,
@@ -127,5 +145,5 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     log: log.child({ part: 'agent' }),
     metrics,
   });
-  return { proxy, steering, direct, placement, host, agent };
+  return { proxy, steering, direct, nat, placement, host, agent };
 }

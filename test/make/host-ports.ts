@@ -8,7 +8,9 @@ import type { Addresses, Advertiser, Host, Placement, Steering, SteeringTarget }
 import type { Proxy } from '../../src/ports/proxy.ts';
 import { makeFakeHost } from './fake-host.ts';
 import type { Direct } from '../../src/ports/direct.ts';
+import type { Nat } from '../../src/ports/nat.ts';
 import { makeFakeDirect } from './fake-direct.ts';
+import { makeFakeNat } from './fake-nat.ts';
 import { type FakePlacement, makeFakePlacement } from './fake-placement.ts';
 import { makeFakeSteering } from './fake-steering.ts';
 import type { ip } from './service.ts';
@@ -22,6 +24,8 @@ export type StepName =
   | 'steering.audit'
   | 'direct.apply'
   | 'direct.audit'
+  | 'nat.apply'
+  | 'nat.audit'
   | 'placement.add'
   | 'placement.remove'
   | 'placement.audit'
@@ -40,6 +44,7 @@ export type FakeHostPorts = Pick<
   readonly proxy: Proxy;
   readonly steering: Steering;
   readonly direct: Direct;
+  readonly nat: Nat;
   /** Another program changes the nftables table in the kernel. */
   changeSteering(change: (held: SteeringTarget) => SteeringTarget): void;
   readonly placement: Placement;
@@ -62,6 +67,7 @@ export type FakeHostPorts = Pick<
     proxy: TrafficTable['listeners'];
     readonly steering: SteeringTarget;
     readonly direct: TrafficTable['listeners'];
+    readonly nat: TrafficTable['listeners'];
     readonly placed: Map<string, ReturnType<typeof ip>>;
     advertised: Addresses;
   };
@@ -103,9 +109,13 @@ export function makeHostPorts(): FakeHostPorts {
     step: (name) => step(`steering.${name}`),
   });
   const fakeDirect = makeFakeDirect({ step: (name) => step(`direct.${name}`) });
+  const fakeNat = makeFakeNat({ step: (name) => step(`nat.${name}`) });
   const held: FakeHostPorts['held'] = {
     get direct() {
       return fakeDirect.held;
+    },
+    get nat() {
+      return fakeNat.held.listeners;
     },
     proxy: emptyTable.listeners,
     get steering() {
@@ -184,6 +194,7 @@ export function makeHostPorts(): FakeHostPorts {
     } satisfies Proxy,
     steering: fakeSteering.steering,
     direct: fakeDirect.direct,
+    nat: fakeNat.nat,
     placement,
     advertiser: {
       advertise: (addresses) => {
