@@ -67,10 +67,8 @@ export function makeNat(deps: {
   let table: TrafficTable = emptyTable;
   /** The refusals of the last `apply`; `undefined`: it failed, or there was none. */
   let accepted: Refusals<ListenerKey> | undefined;
-  /** Where forwarding is switched on; `undefined`: an earlier process may have done it. */
-  let guard: Guard | undefined;
-  /** The families for which that was decided. */
-  let guarded: ReadonlySet<Family> = new Set();
+  /** Where forwarding is switched on, and for which families; `undefined`: an earlier process may have done it. */
+  let forwarded: { readonly guard: Guard; readonly families: ReadonlySet<Family> } | undefined;
   const inTurn = makeSerial();
   const changed = makeLatch();
   /** Set when there is a table to watch. */
@@ -90,7 +88,7 @@ export function makeNat(deps: {
 
   /** The guard of an earlier process is in the table that it left. */
   const presentGuard = async (signal: AbortSignal): Promise<Guard> => {
-    if (guard !== undefined) return guard;
+    if (forwarded !== undefined) return forwarded.guard;
     const elements = (await kernel.elements(signal)) ?? new Set();
     const links = [...elements].flatMap((key) => /^guarded4 "(.+)"$/.exec(key)?.[1] ?? []);
     return { links, hasIpv6: elements.has('guarded6 ipv6') };
@@ -99,13 +97,13 @@ export function makeNat(deps: {
   const program = async (signal: AbortSignal, isAudit = false): ReturnType<Nat['apply']> => {
     if (published === undefined) return new Map();
     if (table.listeners.size === 0) {
-      if (guard === undefined || kernel.isInPlace()) await remove(signal);
+      if (forwarded === undefined || kernel.isInPlace()) await remove(signal);
       return new Map();
     }
     const { groups, places } = plan({ table, verdicts: health.verdicts(), isLost });
     const before = await presentGuard(signal);
     const families = familiesInUse();
-    const isSettled = !isAudit && guard !== undefined && isSameSet(families, guarded);
+    const isSettled = !isAudit && forwarded !== undefined && isSameSet(families, forwarded.families);
     const next = isSettled ? before : await forwarding.plan(families, before, signal);
     const unused = { links: families.has(4) ? [] : before.links, hasIpv6: !families.has(6) && before.hasIpv6 };
     await forwarding.switchOff(unused, signal);
@@ -113,20 +111,20 @@ export function makeNat(deps: {
     const refusals = await kernel.apply(target, signal);
     inUse.set();
     if (!isSettled) await forwarding.switchOn(next, signal);
-    [guard, guarded] = [next, families];
-    await flows.keep(table.listeners, places, signal);
+    forwarded = { guard: next, families };
+    const nextMs = await flows.keep(table.listeners, places, signal);
+    if (nextMs !== undefined) alarm.setAt(nextMs);
     return refusals;
   };
 
   const remove = async (signal: AbortSignal): Promise<void> => {
-    if (!(await kernel.exists(signal))) {
-      guard = noGuard;
-      return;
+    const isThere = await kernel.exists(signal);
+    if (isThere) {
+      await forwarding.switchOff(await presentGuard(signal), signal);
+      await kernel.remove(signal);
     }
-    await forwarding.switchOff(await presentGuard(signal), signal);
-    await kernel.remove(signal);
-    guard = noGuard;
-    await flows.keep(emptyTable.listeners, { members: new Map(), lost: [] }, signal);
+    forwarded = { guard: noGuard, families: new Set() };
+    if (isThere) await flows.keep(emptyTable.listeners, { members: new Map(), lost: [] }, signal);
   };
 
   const repair = async (signal: AbortSignal): Promise<string | undefined> => {
