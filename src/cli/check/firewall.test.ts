@@ -40,7 +40,7 @@ test.each<[string, Parameters<typeof find>[0], unknown]>([
   ['a policy that drops', { policy: 'drop' }, closed],
   ['its own table', { policy: 'drop', table: 'furiwake' }, open],
   ['its own table for nat', { policy: 'drop', table: 'furiwake-nat', hook: 'forward' }, open],
-  ['a policy that drops what leaves', { policy: 'drop', hook: 'output' }, open],
+  ['a policy that drops what the host sends', { policy: 'drop', hook: 'output' }, open],
   [
     'a policy that drops what is forwarded',
     { policy: 'drop', hook: 'forward' },

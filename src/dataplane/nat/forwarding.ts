@@ -10,7 +10,7 @@ export type Guard = { readonly links: readonly string[]; readonly hasIpv6: boole
 export const noGuard: Guard = { links: [], hasIpv6: false };
 
 /**
- * The kernel's forwarding, which a host that is no router has off. Switched on per link for IPv4, so that `ip_forward` stays what the
+ * The kernel's forwarding, which is off on a host that does not route. Switched on per link for IPv4, so that `ip_forward` stays what the
  * administrator or another program made it: if one of them switches it on, that is no longer furiwake's to guard.
  */
 export type Forwarding = {
