@@ -14,6 +14,7 @@ import type { Health } from '../ports/health.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { HostNetwork } from '../ports/network.ts';
+import type { Nat } from '../ports/nat.ts';
 import type { TableFile } from '../state/table.ts';
 import { makeAddressIndex } from './addresses.ts';
 import { runAudits } from './audit.ts';
@@ -68,6 +69,7 @@ export type Agent = {
 export type AgentDeps = Omit<PassPorts, 'addressesOf' | 'mayAttract'> & {
   readonly network: HostNetwork;
   readonly direct: Direct;
+  readonly nat: Nat;
   readonly health: Health;
   readonly tableFile: TableFile;
   /** Before `setServing` is called. */
@@ -276,7 +278,7 @@ export function makeAgent(deps: AgentDeps): Agent {
               until,
             ),
           (until) => network.watch(() => auditNow.set(), until),
-          ...[deps.proxy, deps.steering, deps.direct, advertiser, lifetime].map(
+          ...[deps.proxy, deps.steering, deps.direct, deps.nat, advertiser, lifetime].map(
             (part) => (until: AbortSignal) => part.run(until),
           ),
         ],

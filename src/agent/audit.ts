@@ -12,6 +12,7 @@ import type { Steering } from '../ports/steering.ts';
 import type { Log } from '../ports/log.ts';
 import type { HostNetwork } from '../ports/network.ts';
 import type { Direct } from '../ports/direct.ts';
+import type { Nat } from '../ports/nat.ts';
 import type { Proxy } from '../ports/proxy.ts';
 import type { HostState } from './pass.ts';
 
@@ -19,6 +20,7 @@ export type AuditDeps = {
   readonly proxy: Proxy;
   readonly steering: Steering;
   readonly direct: Direct;
+  readonly nat: Nat;
   readonly network: Pick<HostNetwork, 'addresses'>;
   readonly placement: Pick<Placement, 'audit'>;
   readonly advertiser: Pick<Advertiser, 'advertise'>;
@@ -44,7 +46,7 @@ const retry = { firstMs: 1_000, mostMs: everyMs };
  * kernel reports a change. Each part is independent: one that fails does not keep the others from being repaired.
  */
 export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<void> {
-  const { proxy, steering, direct, network, placement, advertiser, clock, log } = deps;
+  const { proxy, steering, direct, nat, network, placement, advertiser, clock, log } = deps;
 
   const audit = async (
     what: string,
@@ -85,6 +87,7 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
     audit('HAProxy', ({ proxied }) => proxy.audit(proxied, signal), sleep),
     audit('nftables', () => steering.audit(signal), sleep),
     audit('the table of direct', () => direct.audit(signal), sleep),
+    audit('the table of nat', () => nat.audit(signal), sleep),
     audit(
       'the addresses of this host',
       async ({ addresses }) => {

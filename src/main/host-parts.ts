@@ -6,12 +6,15 @@ import type { RunOptions } from '../cli/options.ts';
 import { descriptorLimit, haproxyAccount } from '../daemon/host-tools.ts';
 import { earlierStatePaths, type Platform, statePaths } from '../daemon/platform.ts';
 import { makeHaproxy } from '../dataplane/haproxy/haproxy.ts';
+import { makeNat } from '../dataplane/nat/nat.ts';
 import { makeSteering } from '../dataplane/nftables/steering.ts';
 import { makeDirect } from '../dataplane/direct/direct.ts';
 import { makeGate } from '../health/gate.ts';
 import { makeKubeProxy } from '../health/kube-proxy-sync.ts';
 import { makeHealth } from '../health/health.ts';
 import { makeProbe } from '../health/probe.ts';
+import type { Family } from '../core/ip/ip.ts';
+import type { NodeName } from '../core/model/names.ts';
 import { makeHost } from '../host/host.ts';
 import { makeNetwork } from '../host/network.ts';
 import { makePlacement } from '../host/placement.ts';
@@ -22,6 +25,7 @@ import type { Direct } from '../ports/direct.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { HostNetwork } from '../ports/network.ts';
+import type { Nat } from '../ports/nat.ts';
 import type { Proxy } from '../ports/proxy.ts';
 import { makePlacementRecord } from '../state/placement-record.ts';
 import { makeTableFile } from '../state/table.ts';
@@ -32,6 +36,7 @@ export type HostParts = {
   readonly steering: Steering;
   readonly direct: Direct;
   readonly network: HostNetwork;
+  readonly nat: Nat;
   readonly placement: Placement;
   readonly host: Host;
   readonly agent: Agent;
@@ -92,13 +97,14 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
   });
   const steering = makeSteering({ exec, clock, log: log.child({ part: 'nftables' }), metrics, lifetime });
   const silenceMs = nodeSilenceSeconds * 1000;
+  const silentSince = (node: NodeName, family: Family): number | undefined => {
+    const { state, sinceMs } = health.families[family].stateOf(node);
+    return state === 'silent' ? sinceMs : undefined;
+  };
   const direct = makeDirect({
     exec,
     health,
-    silentSince: (node, family) => {
-      const { state, sinceMs } = health.families[family].stateOf(node);
-      return state === 'silent' ? sinceMs : undefined;
-    },
+    silentSince,
     silenceMs,
     gate: makeGate({ makeKubeProxy: () => makeKubeProxy({ clock }), clock }),
     linkOf: (address) => links.linkOf(address)?.name,
@@ -106,6 +112,17 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     primary: () => network.addresses().primary,
     clock,
     log: log.child({ part: 'direct' }),
+    metrics,
+    lifetime,
+  });
+  const nat = makeNat({
+    exec,
+    health,
+    silentSince,
+    silenceMs,
+    own: () => network.addresses().own,
+    clock,
+    log: log.child({ part: 'nat' }),
     metrics,
     lifetime,
   });
@@ -122,6 +139,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     steering,
     direct,
     network,
+    nat,
     placement,
     advertiser,
     host,
@@ -132,5 +150,5 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     log: log.child({ part: 'agent' }),
     metrics,
   });
-  return { proxy, steering, direct, network, placement, host, agent };
+  return { proxy, steering, direct, nat, network, placement, host, agent };
 }

@@ -13,8 +13,10 @@ import type { Steering, SteeringTarget } from '../../src/ports/steering.ts';
 import type { Proxy } from '../../src/ports/proxy.ts';
 import { makeFakeHost } from './fake-host.ts';
 import type { Direct } from '../../src/ports/direct.ts';
+import type { Nat } from '../../src/ports/nat.ts';
 import { makeFakeDirect } from './fake-direct.ts';
 import { type FakeNetwork, makeFakeNetwork } from './fake-network.ts';
+import { makeFakeNat } from './fake-nat.ts';
 import { makeFakeSteering } from './fake-steering.ts';
 import type { ip } from './service.ts';
 
@@ -27,6 +29,8 @@ export type StepName =
   | 'steering.audit'
   | 'direct.apply'
   | 'direct.audit'
+  | 'nat.apply'
+  | 'nat.audit'
   | 'placement.add'
   | 'placement.remove'
   | 'placement.audit'
@@ -47,6 +51,7 @@ export type FakeHostPorts = Pick<
   readonly direct: Direct;
   /** No node is known to serve a listener of `direct`, or all are. */
   closeDirect(isClosed: boolean, why?: DirectObstacles): void;
+  readonly nat: Nat;
   /** Another program changes the nftables table in the kernel. */
   changeSteering(change: (held: SteeringTarget) => SteeringTarget): void;
   readonly network: HostNetwork;
@@ -70,6 +75,7 @@ export type FakeHostPorts = Pick<
     proxy: TrafficTable['listeners'];
     readonly steering: SteeringTarget;
     readonly direct: TrafficTable['listeners'];
+    readonly nat: TrafficTable['listeners'];
     readonly placed: Map<string, ReturnType<typeof ip>>;
     advertised: Addresses;
   };
@@ -111,9 +117,13 @@ export function makeHostPorts(): FakeHostPorts {
     step: (name) => step(`steering.${name}`),
   });
   const fakeDirect = makeFakeDirect({ step: (name) => step(`direct.${name}`) });
+  const fakeNat = makeFakeNat({ step: (name) => step(`nat.${name}`) });
   const held: FakeHostPorts['held'] = {
     get direct() {
       return fakeDirect.held;
+    },
+    get nat() {
+      return fakeNat.held.listeners;
     },
     proxy: emptyTable.listeners,
     get steering() {
@@ -193,6 +203,7 @@ export function makeHostPorts(): FakeHostPorts {
     steering: fakeSteering.steering,
     direct: fakeDirect.direct,
     closeDirect: (isClosed: boolean, why?: DirectObstacles) => fakeDirect.setClosed(isClosed, why),
+    nat: fakeNat.nat,
     advertiser: {
       advertise: (addresses) => {
         held.advertised = addresses;

@@ -110,6 +110,8 @@ const steps: readonly StepName[] = [
   'steering.audit',
   'direct.apply',
   'direct.audit',
+  'nat.apply',
+  'nat.audit',
   'placement.add',
   'placement.remove',
   'placement.audit',

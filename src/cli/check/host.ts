@@ -18,7 +18,7 @@ import { type Finding, type Group, ok, problem, warning } from './finding.ts';
 import { checkFirewall } from './firewall.ts';
 import type { Inspect } from './inspect.ts';
 import { checkHaproxyPort, checkMetricsPort } from './listeners.ts';
-import { checkTproxy } from './nftables.ts';
+import { checkNat, checkTproxy } from './nftables.ts';
 import { checkSocketKiller } from './socket-killer.ts';
 import { checkSysctls } from './sysctls.ts';
 
@@ -82,6 +82,7 @@ export async function checkHost(
   await inspectTool('Kernel', 'nft');
   if (has('nft')) {
     await inspect('Kernel', 'TPROXY', () => checkTproxy(exec, signal));
+    await inspect('Kernel', 'NAT', () => checkNat(exec, signal));
     await inspect('Kernel', 'host firewall', () => checkFirewall(exec, signal));
   }
   if (has('ss')) await inspect('Kernel', 'ss -K', () => checkSocketKiller(exec, clock, signal));

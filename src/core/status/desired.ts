@@ -229,10 +229,12 @@ function ignoredFields({ spec }: Service): readonly Verdict[] {
   const isDirect = requestedDataplane(spec) === 'direct';
   if (spec.sessionAffinity !== 'None' && !isDirect)
     ignored.push(`sessionAffinity=${spec.sessionAffinity} (one Pod per node)`);
-  if (spec.externalTrafficPolicy === 'Local')
+  if (spec.externalTrafficPolicy === 'Local') {
+    const isTried = spec.ports.every((port) => chooseDataplane(spec, port) === 'haproxy');
     ignored.push(
-      `externalTrafficPolicy=Local (${isDirect ? 'nodes without a Pod drop packets' : 'slow on nodes without a Pod'})`,
+      `externalTrafficPolicy=Local (${isTried ? 'slow on nodes without a Pod' : 'nodes without a Pod drop packets'})`,
     );
+  }
   return ignored.length === 0 ? [] : [{ reason: 'FieldsNotHonoured', message: `ignored: ${ignored.join(', ')}` }];
 }
 
@@ -247,10 +249,7 @@ function portsErrorOf(assignment: Assignment): Finding | undefined {
   const missing = unservedPorts(assignment);
   const [first] = missing;
   if (first === undefined) return undefined;
-  const isMixed =
-    first.reason === 'UnsupportedProtocol' && assignment.addresses.some(({ served }) => served.length > 0);
-  const reason = isMixed ? 'LoadBalancerMixedProtocolNotSupported' : first.reason;
-  return { isTrue: true, verdict: { reason, message: sentences(missing) } };
+  return { isTrue: true, verdict: { reason: first.reason, message: sentences(missing) } };
 }
 
 function conditionOf(present: readonly Condition[], type: string): Condition | undefined {
