@@ -11,6 +11,7 @@ import { PersistentMap } from '../core/persistent-map.ts';
 import type { HostReport } from '../core/traffic/report.ts';
 import { isSameTable, type Listener, type TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
+import type { Confirmations } from '../ports/confirmations.ts';
 import type { Direct } from '../ports/direct.ts';
 import type { Health } from '../ports/health.ts';
 import type { Log } from '../ports/log.ts';
@@ -22,6 +23,7 @@ import { makeAddressLifetime } from './address-lifetime.ts';
 import { emptyHostState, type HostState, makePass, type PassFailure, type PassPorts, wordsOf } from './pass.ts';
 import { makePassMetrics } from './pass-metrics.ts';
 import { makeQuarantine } from './quarantine.ts';
+import { withKnownBackends } from './known-backends.ts';
 import { makeReporter } from './reporter.ts';
 import { tableToSave } from './save.ts';
 import { withdrawn } from './withdrawn.ts';
@@ -68,6 +70,7 @@ export type Agent = {
 export type AgentDeps = Omit<PassPorts, 'addressesOf' | 'mayAttract'> & {
   readonly direct: Direct;
   readonly health: Health;
+  readonly confirmations: Confirmations;
   readonly tableFile: TableFile;
   /** Before `setServing` is called. */
   readonly isServing: boolean;
@@ -77,7 +80,7 @@ export type AgentDeps = Omit<PassPorts, 'addressesOf' | 'mayAttract'> & {
 };
 
 export function makeAgent(deps: AgentDeps): Agent {
-  const { placement, advertiser, health, tableFile, clock, log, metrics } = deps;
+  const { placement, advertiser, health, confirmations, tableFile, clock, log, metrics } = deps;
   const ports: PassPorts = { ...deps, addressesOf: makeAddressIndex(), mayAttract: () => isServing };
   const count = makePassMetrics(metrics);
 
@@ -117,7 +120,10 @@ export function makeAgent(deps: AgentDeps): Agent {
   if (!isServing) withdrawal.set(); // the host may have the addresses of an earlier process
   const troubleListeners = makeSubscribers();
 
-  const target = (): TrafficTable | undefined => desired && (isServing ? desired : withdrawn(desired));
+  const target = (): TrafficTable | undefined => {
+    const admitted = desired && confirmations.admit(desired);
+    return admitted && (isServing ? admitted : withdrawn(admitted));
+  };
 
   const pass = async (wanted: TrafficTable, signal: AbortSignal): Promise<void> => {
     const startedAt = clock.monotonic();
@@ -224,7 +230,7 @@ export function makeAgent(deps: AgentDeps): Agent {
   return {
     publish: (table) => {
       const before = desired?.listeners ?? PersistentMap.empty<ListenerKey, Listener>();
-      desired = table;
+      desired = withKnownBackends(table, desired);
       // The next pass reports the new listeners; while passes fail, the failure is reported at once.
       if (failure !== undefined) reporter.update(PersistentMap.changedKeys(before, table.listeners));
       wake.set();
@@ -271,7 +277,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       };
     },
     run: (signal) => {
-      const unfollow = reporter.follow();
+      const ends = [reporter.follow(), confirmations.subscribe(() => wake.set())];
       const auditNow = makeLatch();
       return superviseAll(
         [
@@ -294,11 +300,14 @@ export function makeAgent(deps: AgentDeps): Agent {
           (until) => deps.proxy.run(until),
           (until) => deps.steering.run(until),
           (until) => deps.direct.run(until),
+          (until) => confirmations.run(until),
           (until) => deps.advertiser.run(until),
           (until) => placement.run(() => auditNow.set(), until),
         ],
         signal,
-      ).finally(unfollow);
+      ).finally(() => {
+        for (const end of ends) end();
+      });
     },
   };
 }

@@ -14,12 +14,14 @@ import type { Clock, Random } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import { type EndpointCounts, makeEndpointCounts } from './endpoint-counts.ts';
+import { type LocalEndpoints, makeLocalEndpoints } from './local-endpoints.ts';
 
 /** The stores of what is watched, and the watches that feed them. */
 export type Stores = {
   readonly services: Store<Service, ServiceKey>;
   readonly nodes: Store<Node, NodeName>;
   readonly endpoints: EndpointCounts;
+  readonly localEndpoints: LocalEndpoints;
   /** Watches until `signal` aborts. */
   readonly watch: (signal: AbortSignal) => Promise<void>;
 };
@@ -37,6 +39,7 @@ export function makeStores({ client, clock, random, log, metrics }: StoresDeps):
   const nodes = makeStore<Node, NodeName>({ keyOf: (node) => node.name });
   const slices = makeStore<EndpointSlice>({ keyOf: (slice) => slice.key });
   const endpoints = makeEndpointCounts(slices);
+  const localEndpoints = makeLocalEndpoints(slices);
   const follow = <T, K extends string>(
     store: Store<T, K>,
     resource: Resource,
@@ -52,6 +55,7 @@ export function makeStores({ client, clock, random, log, metrics }: StoresDeps):
     services,
     nodes,
     endpoints,
+    localEndpoints,
     watch: async (signal) => {
       await Promise.all([
         follow(services, { apiVersion: 'v1', plural: 'services' }, projectService, signal),

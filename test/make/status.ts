@@ -56,6 +56,7 @@ export function statusOf(
     overBudget,
     nodes: new Map(nodes.map((node) => [node.name, node] as [NodeName, typeof node])),
     drained: new Set(),
+    endpoints: undefined,
   });
   const [service] = services;
   const assignment = assignments.get(service?.key ?? ('' as ServiceKey));

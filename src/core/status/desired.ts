@@ -15,6 +15,7 @@ import {
 } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
 import { chooseDataplane, dataplanes, requestedDataplane } from '../traffic/dataplane.ts';
+import { isLocal } from '../traffic/plan.ts';
 import type { HostReport } from '../traffic/report.ts';
 import { closedFamilies, listenersOf, planSourceRanges, type SourceRanges } from '../traffic/source-ranges.ts';
 import { listenerKey, type TrafficTable } from '../traffic/table.ts';
@@ -201,11 +202,12 @@ function ignoredFields({ spec }: Service): readonly Verdict[] {
   const isDirect = requestedDataplane(spec) === 'direct';
   if (spec.sessionAffinity !== 'None' && !isDirect)
     ignored.push(`sessionAffinity=${spec.sessionAffinity} (one Pod per node)`);
-  if (spec.externalTrafficPolicy === 'Local')
-    ignored.push(
-      `externalTrafficPolicy=Local (${isDirect ? 'nodes without a Pod drop packets' : 'slow on nodes without a Pod'})`,
+  const messages = ignored.length === 0 ? [] : [`ignored: ${ignored.join(', ')}`];
+  if (isLocal(spec) && !isDirect)
+    messages.push(
+      `externalTrafficPolicy=Local: Pods do not see the address of the client, which the annotation ${dataplaneAnnotation}: direct keeps`,
     );
-  return ignored.length === 0 ? [] : [{ reason: 'FieldsNotHonoured', message: `ignored: ${ignored.join(', ')}` }];
+  return messages.map((message) => ({ reason: 'FieldsNotHonoured', message }));
 }
 
 /** The annotation that requests a dataplane, if its value is none. */

@@ -5,10 +5,12 @@ import type { Node } from '../model/node.ts';
 import type { Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { chooseDataplane, requestedDataplane } from './dataplane.ts';
+import { makeLocalPlanner, type ServiceEndpoints } from './local.ts';
 import { listenersOf, planSourceRanges } from './source-ranges.ts';
 import {
   emptyTable,
   type Listener,
+  localBackend,
   makeListener,
   nodesBackend,
   nodesBackends,
@@ -25,6 +27,8 @@ export type TrafficInput = {
   readonly nodes: ReadonlyMap<NodeName, Node>;
   /** Nodes that an administrator drains (`furiwake drain NODE`). */
   readonly drained: ReadonlySet<NodeName>;
+  /** `undefined`: not known yet. The table then has no backends of Services with `externalTrafficPolicy: Local`. */
+  readonly endpoints: PersistentMap<ServiceKey, ServiceEndpoints> | undefined;
 };
 
 /**
@@ -34,6 +38,7 @@ export type TrafficInput = {
  */
 export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
   const planNodes = makeNodesPlanner();
+  const planLocal = makeLocalPlanner();
   let services: TrafficInput['services'] = PersistentMap.empty();
   let assignments: TrafficInput['assignments'] = PersistentMap.empty();
   let overBudget: TrafficInput['overBudget'] = new Set();
@@ -60,7 +65,8 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
       for (const listener of byService.get(service) ?? []) changes.set(listener.key, listener);
     listeners = listeners.with(changes);
     ({ services, assignments, overBudget } = input);
-    const { nodes, backends } = planNodes(input.nodes, input.drained);
+    const { nodes, backends: shared } = planNodes(input.nodes, input.drained);
+    const backends = planLocal({ ...input, changed, byService, nodes, shared });
     if (table.listeners !== listeners || table.nodes !== nodes || table.backends !== backends)
       table = { listeners, backends, nodes };
     return table;
@@ -104,7 +110,7 @@ function listenersFor(
         dataplane,
         isPublished: isDirect && vips.includes(ip.text),
         isAffine: isDirect && spec.sessionAffinity === 'ClientIP',
-        backend: nodesBackend(ip.family),
+        backend: isLocal(spec) ? localBackend(ip.family, key) : nodesBackend(ip.family),
         targetPort: isDirect ? 0 : port.nodePort,
         sourceRanges: ranges?.filter((range) => range.family === ip.family),
         isHostAddress: assignment.isHostAddress,
@@ -114,6 +120,11 @@ function listenersFor(
   const listeners = planned.length === 0 ? undefined : planned.slice(); // of exactly this size
   memo.set(assignment, { spec, isOverBudget, published, listeners });
   return listeners;
+}
+
+/** Only nodes with endpoints of the Service take its connections. */
+export function isLocal({ externalTrafficPolicy }: Pick<Service['spec'], 'externalTrafficPolicy'>): boolean {
+  return externalTrafficPolicy === 'Local';
 }
 
 /** The addresses that kube-proxy knows, by the status; only of a Service that `direct` serves. */
@@ -149,11 +160,14 @@ function makeNodesPlanner(): (nodes: ReadonlyMap<NodeName, Node>, drained: Reado
     const next = { nodes: new Map(usable.map((node) => [node.name, node])), backends: nodesBackends(usable) };
     planned = {
       nodes: contentOf(planned.nodes) === contentOf(next.nodes) ? planned.nodes : next.nodes,
-      backends:
-        JSON.stringify([...planned.backends]) === JSON.stringify([...next.backends]) ? planned.backends : next.backends,
+      backends: contentOfBackends(planned) === contentOfBackends(next) ? planned.backends : next.backends,
     };
     return planned;
   };
+}
+
+function contentOfBackends({ backends }: PlannedNodes): string {
+  return JSON.stringify([...backends]);
 }
 
 function contentOf(nodes: TrafficTable['nodes']): string {

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { recordLog, recordMetrics } from '../../../test/sim/observers.ts';
-import { listener, nodeName } from '../../../test/make/table.ts';
+import { listener, localListener, localTable, nodeName, type Weights } from '../../../test/make/table.ts';
 import { type DirectLab, serveVips, startDirectLab } from '../../../test/netns/direct-lab.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import { untilAborted } from '../../async/abort.ts';
@@ -41,6 +41,8 @@ let verdicts: Map<string, NodeHealth>;
 let closed: Set<string>;
 let drained: Set<string>;
 let isAffine = false;
+/** Of the nodes with endpoints of the Service; `undefined`: all nodes serve it. */
+let weights: Weights | undefined;
 let silentSince: Map<string, number>;
 const changes = makeSubscribers();
 let nextPort = 20_000;
@@ -49,6 +51,7 @@ beforeEach(async () => {
   log = recordLog();
   [stop, verdicts, closed, drained] = [new AbortController(), new Map(), new Set(), new Set()];
   isAffine = false;
+  weights = undefined;
   silentSince = new Map();
   direct = makeDirect({
     exec: lab.balancer.execPort,
@@ -98,11 +101,23 @@ async function apply(): Promise<void> {
         dataplane: 'direct',
         isPublished: true,
         isAffine,
-        backend: nodesBackend(vip.includes(':') ? 6 : 4),
+        backend: weights === undefined ? nodesBackend(familyOf(vip)) : localListener(vip, 53, 0).backend,
       }),
     ),
   );
-  expect(await direct.apply(makeTable(listeners, nodes), signal)).toEqual(new Map());
+  const ofWeights = weights;
+  const table =
+    ofWeights === undefined
+      ? makeTable(listeners, nodes)
+      : localTable(
+          listeners.map((each) => [each, ofWeights]),
+          nodes,
+        );
+  expect(await direct.apply(table, signal)).toEqual(new Map());
+}
+
+function familyOf(vip: string): 4 | 6 {
+  return vip.includes(':') ? 6 : 4;
 }
 
 /** The node that answers a datagram from this port; `timeout`: none. */
@@ -166,6 +181,26 @@ test('a flow whose node is lost stays at its new node when the old one returns',
   await expect.poll(async () => nodesOf(await newFlows(vips[0], 20)), patience).toContain('n1');
   await expectSame(vips[0], moved);
 });
+
+test.each(vips.slice(0, 2))(
+  'of a Service with nodes of its own on %s, only those get flows, by their weights',
+  async (vip) => {
+    weights = { n1: 3, n2: 1 };
+    await apply();
+    const flows = await newFlows(vip, 60);
+    expect(nodesOf(flows)).toEqual(['n1', 'n2']);
+    const ofFirst = [...flows.values()].filter((name) => name === 'n1').length;
+    expect(ofFirst).toBeGreaterThan(30);
+    await expectSame(vip, flows);
+    weights = { n1: 1, n3: 1 };
+    await apply();
+    await expectSame(vip, flows); // also those of n2, which has no endpoints any more
+    expect(nodesOf(await newFlows(vip, 30))).toEqual(['n1', 'n3']);
+    weights = {};
+    await apply();
+    expect(await nodeOf(vip, nextPort++)).toBe('timeout');
+  },
+);
 
 test('a listener that no node is known to serve drops the packets of its flows, too', async () => {
   const flows = await newFlows(vips[0], 5);

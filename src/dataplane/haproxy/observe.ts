@@ -6,6 +6,7 @@ import type { RuntimeApi } from './client.ts';
 import type { Desired } from './desired.ts';
 import { entryKey } from './entries.ts';
 import { statCommands } from './health-tick.ts';
+import { nodesOf } from './spares.ts';
 
 /** The data about HAProxy for `furiwake status`. Throws `RuntimeError` if it does not answer. */
 export async function observeProxy(
@@ -14,12 +15,12 @@ export async function observeProxy(
   health: FamilyHealths,
   signal: AbortSignal,
 ): Promise<ProxyObservation> {
-  const [info = '', ...answers] = await api.ask(['show info', ...statCommands, 'show table services'], signal);
+  const spares = Array.from(desired?.spares.servers.keys() ?? [], (name) => `show stat ${name} 4 -1`);
+  const commands = ['show info', ...statCommands, ...spares, 'show table services'];
+  const [info = '', ...answers] = await api.ask(commands, signal);
   const process = parseInfo(info);
   const counts = new Map(parseTable(answers.pop() ?? '').map((count) => [count.key, count]));
-  const stats = new Map<string, ServerStat>(
-    answers.flatMap(parseStat).map((stat) => [`${stat.backend}/${stat.server}`, stat]),
-  );
+  const stats = sumByNode(answers.flatMap(parseStat));
   return {
     pid: process.pid,
     version: process.version,
@@ -48,4 +49,15 @@ export async function observeProxy(
       return count === undefined ? [] : { ...count, key: listener.key };
     }),
   };
+}
+
+/** The connections of each node through all backends, by its server in that of all nodes. */
+function sumByNode(stats: readonly ServerStat[]): ReadonlyMap<string, Pick<ServerStat, 'connections' | 'total'>> {
+  const sums = new Map<string, { connections: number; total: number }>();
+  for (const { backend, server, connections, total } of stats) {
+    const id = `${nodesOf(backend)}/${server}`;
+    const sum = sums.get(id) ?? { connections: 0, total: 0 };
+    sums.set(id, { connections: sum.connections + connections, total: sum.total + total });
+  }
+  return sums;
 }

@@ -1,0 +1,115 @@
+import type { Family } from '../ip/ip.ts';
+import type { BackendId, NodeName, ServiceKey } from '../model/names.ts';
+import type { Service } from '../model/service.ts';
+import { PersistentMap } from '../persistent-map.ts';
+import { share } from '../share.ts';
+import {
+  addressOfNode,
+  type Backend,
+  emptyTable,
+  type Listener,
+  localBackend,
+  type Server,
+  type TrafficTable,
+} from './table.ts';
+
+/** The endpoints of a Service on one node. `terminating`: those that still serve while they end. */
+export type NodeEndpoints = { readonly node: NodeName; readonly ready: number; readonly terminating: number };
+
+/** The endpoints of a Service that are on a node; kube-proxy counts no other ones as local. Each node once. */
+export type ServiceEndpoints = { readonly [F in Family]: readonly NodeEndpoints[] };
+
+/** Adds up endpoints, node by node; in the order of the nodes' names. */
+export function sumOfEndpoints(parts: Iterable<NodeEndpoints>): readonly NodeEndpoints[] {
+  const sum = new Map<NodeName, NodeEndpoints>();
+  for (const { node, ready, terminating } of parts) {
+    const known = sum.get(node);
+    sum.set(node, {
+      node,
+      ready: (known?.ready ?? 0) + ready,
+      terminating: (known?.terminating ?? 0) + terminating,
+    });
+  }
+  return [...sum.values()].sort((a, b) => (a.node < b.node ? -1 : 1));
+}
+
+/** The greatest weight: that of HAProxy. */
+const mostWeight = 256;
+
+/**
+ * The backend of a Service with `externalTrafficPolicy: Local`: the nodes of `nodes` that have endpoints, each with its number
+ * of them as weight. As kube-proxy does, a node that has ready endpoints ignores those that terminate (KEP-1669).
+ * `healthCheckPort`: 0 if there is none.
+ */
+export function planLocalBackend(
+  family: Family,
+  endpoints: readonly NodeEndpoints[],
+  nodes: TrafficTable['nodes'],
+  healthCheckPort: number,
+): Backend {
+  const found = endpoints.flatMap(({ node, ready, terminating }): readonly Server[] => {
+    const known = nodes.get(node);
+    const count = ready > 0 ? ready : terminating;
+    if (count === 0 || known === undefined || addressOfNode(known, family) === undefined) return [];
+    return [{ node, weight: count, isTerminating: ready === 0 }];
+  });
+  const most = found.reduce((greatest, { weight }) => Math.max(greatest, weight), mostWeight);
+  const servers = found.map((server) => ({
+    ...server,
+    weight: Math.max(1, Math.round((server.weight * mostWeight) / most)),
+  }));
+  return { family, servers, healthCheckPort: healthCheckPort === 0 ? undefined : healthCheckPort };
+}
+
+const noEndpoints = PersistentMap.empty<ServiceKey, ServiceEndpoints>();
+
+type LocalInput = {
+  readonly services: PersistentMap<ServiceKey, Service>;
+  readonly endpoints: PersistentMap<ServiceKey, ServiceEndpoints> | undefined;
+  /** Services that may have other listeners than before. */
+  readonly changed: ReadonlySet<ServiceKey>;
+  readonly byService: PersistentMap<ServiceKey, readonly Listener[]>;
+  readonly nodes: TrafficTable['nodes'];
+  /** The backends of all nodes. */
+  readonly shared: TrafficTable['backends'];
+};
+
+/**
+ * All backends. As good as pure: what it remembers saves work. Only those of Services whose listeners or endpoints changed are planned again, and all after a change
+ * of nodes.
+ */
+export function makeLocalPlanner(): (input: LocalInput) => TrafficTable['backends'] {
+  let endpoints: LocalInput['endpoints'];
+  let nodes: TrafficTable['nodes'] | undefined;
+  let shared = emptyTable.backends;
+  let backends = emptyTable.backends;
+  /** The Services with backends of their own. */
+  const planned = new Set<ServiceKey>();
+  return (input) => {
+    const known = input.endpoints;
+    const concerned = new Set(input.changed);
+    if (known !== endpoints)
+      for (const key of PersistentMap.changedKeys(endpoints ?? noEndpoints, known ?? noEndpoints)) concerned.add(key);
+    if (nodes !== input.nodes) for (const key of planned) concerned.add(key);
+    if ((endpoints === undefined) !== (known === undefined))
+      for (const key of input.byService.keys()) concerned.add(key);
+    const changes = new Map<BackendId, Backend | undefined>();
+    if (shared !== input.shared)
+      for (const [id, backend] of input.shared) changes.set(id, share(backends.get(id), backend));
+    for (const key of concerned) {
+      const ids = new Set(input.byService.get(key)?.map(({ backend }) => backend));
+      const port = input.services.get(key)?.spec.healthCheckNodePort ?? 0;
+      planned.delete(key);
+      for (const family of [4, 6] as const) {
+        const id = localBackend(family, key);
+        const isWanted = known !== undefined && ids.has(id);
+        if (isWanted) planned.add(key);
+        const next = isWanted ? planLocalBackend(family, known.get(key)?.[family] ?? [], input.nodes, port) : undefined;
+        changes.set(id, next && share(backends.get(id), next));
+      }
+    }
+    ({ endpoints, nodes, shared } = input);
+    backends = backends.with(changes);
+    return backends;
+  };
+}
