@@ -95,6 +95,7 @@ export function makeAgent(deps: AgentDeps): Agent {
   const quarantine = makeQuarantine({ log, monotonic });
   const reporter = makeReporter({
     health,
+    confirmations,
     placement,
     advertiser,
     progress: () => ({

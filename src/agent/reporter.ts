@@ -2,6 +2,7 @@ import { makeSubscribers } from '../async/subscribers.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import { emptyReport, type HostReport, type ListenerReport } from '../core/traffic/report.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
+import type { Confirmations } from '../ports/confirmations.ts';
 import type { Health } from '../ports/health.ts';
 import type { Advertiser, HostAddresses, Placement } from '../ports/host.ts';
 import { addressProblem } from './addresses.ts';
@@ -33,11 +34,12 @@ export type Reporter = {
 /** Keeps the report of one host. Unchanged parts keep their identity; subscribers are called only after a difference. */
 export function makeReporter(deps: {
   readonly health: Health;
+  readonly confirmations: Pick<Confirmations, 'unconfirmed' | 'subscribe'>;
   readonly placement: Pick<Placement, 'addresses'>;
   readonly advertiser: Pick<Advertiser, 'duplicates' | 'onDuplicates'>;
   readonly progress: () => Progress;
 }): Reporter {
-  const { health, placement, advertiser, progress } = deps;
+  const { health, confirmations, placement, advertiser, progress } = deps;
   let report: HostReport = emptyReport;
   let addresses: HostAddresses | undefined;
   const subscribers = makeSubscribers();
@@ -81,6 +83,7 @@ export function makeReporter(deps: {
       primaryAddresses: primary,
       needs,
       duplicates: advertiser.duplicates(),
+      unconfirmed: confirmations.unconfirmed(),
     };
     if ((Object.keys(next) as (keyof HostReport)[]).every((part) => next[part] === report[part])) return;
     report = next;
@@ -95,7 +98,8 @@ export function makeReporter(deps: {
     update,
     updateAll,
     follow: () => {
-      const ends = [health.subscribe(() => update([])), advertiser.onDuplicates(() => update([]))];
+      const follow = (): void => update([]);
+      const ends = [health.subscribe(follow), confirmations.subscribe(follow), advertiser.onDuplicates(follow)];
       return () => {
         for (const end of ends) end();
       };

@@ -14,7 +14,7 @@ import { makeNodeTrouble, type NodeTrouble } from '../core/status/node-trouble.t
 import { isLocal, makeTrafficPlanner } from '../core/traffic/plan.ts';
 import { emptyReport, type HostReport } from '../core/traffic/report.ts';
 import { makeRangeBudget } from '../core/traffic/source-ranges.ts';
-import type { TrafficTable } from '../core/traffic/table.ts';
+import { serviceOfBackend, type TrafficTable } from '../core/traffic/table.ts';
 import type { Store } from '../kube/store.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Ledger } from '../ports/ledger.ts';
@@ -210,6 +210,8 @@ export function makeController(deps: ControllerDeps): Controller {
           plan?.table.listeners.get(key)?.service,
         ])
           if (service !== undefined) concerned.add(service);
+      const unconfirmed = [before?.unconfirmed ?? emptyReport.unconfirmed, report.unconfirmed] as const;
+      for (const id of PersistentMap.changedKeys(...unconfirmed)) concerned.add(serviceOfBackend(id));
       for (const key of concerned) deps.enqueue(key);
       const isSame = before?.health === report.health && before.duplicates === report.duplicates;
       if (!isSame || !isSameHost(before, report)) wake.set();

@@ -227,6 +227,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
         assignment,
         listeners: plan.table.listeners,
         reports: host.report().listeners,
+        unconfirmed: host.report().unconfirmed,
         nodeTrouble: plan.nodeTrouble,
         isOverBudget: plan.overBudget.has(key),
         hasEndpoints: endpoints.hasEndpoints,

@@ -76,6 +76,12 @@ export const reasons = {
       'The Service is served, but not all that it asks for is there. The message names what furiwake ignores: sessionAffinity (kube-proxy sees one client, so all connections through a node use one Pod), an annotation of another implementation, or a furiwake.dev/dataplane that is not valid. With externalTrafficPolicy: Local, connections go to nodes with a Pod only, but through HAProxy the Pods do not see the address of the client.',
     do: 'Nothing, if that is good enough. Otherwise set the annotation furiwake.dev/dataplane to direct, an experiment, when you create the Service; correct or remove the annotation that is not valid.',
   },
+  NotConfirmed: {
+    where: 'Serving',
+    means:
+      'With externalTrafficPolicy: Local, kube-proxy has not confirmed for ten seconds that nodes have endpoints of the Service, as the EndpointSlices say. The message names the nodes. They get no connections, except where no node of the Service is confirmed.',
+    do: 'Open the healthCheckNodePort of the Service on the nodes to the load-balancer host, and let nodePortAddresses of kube-proxy include the address of the node. Check that kube-proxy runs there.',
+  },
   NoAddress: {
     where: 'Serving',
     means: 'The Service has no address to be served on.',

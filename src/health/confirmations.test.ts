@@ -128,6 +128,24 @@ test('where no health check port answers, EndpointSlices alone decide', async ()
   expect(admitted({ n2: 1 })).toBe('n2');
 });
 
+test('nodes that wait for ten seconds are reported, until they are confirmed or leave', async () => {
+  const { admitted, answers, clock, confirmations } = start({ n2: 'denies', n3: 'denies' });
+  const reported = (): unknown => confirmations.unconfirmed().get(web.backend);
+  admitted({ n1: 1 });
+  admitted({ n1: 1, n2: 1, n3: 1 });
+  await clock.advance(9_000);
+  expect(reported()).toBeUndefined();
+  await clock.advance(3_000);
+  expect(reported()).toEqual({ nodes: ['n2', 'n3'], areUsed: false });
+  answers['n3'] = 'confirms';
+  await clock.advance(30_000);
+  expect(reported()).toEqual({ nodes: ['n2'], areUsed: false });
+  admitted({ n2: 1 });
+  expect(reported()).toEqual({ nodes: ['n2'], areUsed: true });
+  admitted({});
+  expect(reported()).toBeUndefined();
+});
+
 test('while no node has ready endpoints, those with terminating ones take connections, until another is confirmed', async () => {
   const { admitted, answers, clock } = start({ n2: 'denies' });
   admitted({ n1: 1 });

@@ -5,6 +5,7 @@ import type { BackendId, NodeName } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { share } from '../core/share.ts';
 import { addressOfNode, type Backend, emptyTable, type Server, type TrafficTable } from '../core/traffic/table.ts';
+import type { HostReport } from '../core/traffic/report.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Confirmations } from '../ports/confirmations.ts';
 import type { Health } from '../ports/health.ts';
@@ -19,6 +20,8 @@ type Wait = {
   dueMs: number;
   /** It is asked, or in the line to be asked. */
   isInLine: boolean;
+  /** It has waited for so long that the report shows it. */
+  isLong: boolean;
 };
 
 type Tracked = {
@@ -32,6 +35,7 @@ const askedAtOnce = 64;
 const firstWaitMs = 200;
 const firstWaitsMs = 3_000;
 const longestWaitMs = 30_000;
+const longMs = 10_000;
 
 function waitMs({ sinceMs }: Wait, nowMs: number): number {
   return Math.min(longestWaitMs, firstWaitMs + Math.max(0, nowMs - sinceMs - firstWaitsMs) / 5);
@@ -65,6 +69,7 @@ export function makeConfirmations(deps: {
   let input: TrafficTable = emptyTable;
   let output: TrafficTable = emptyTable;
   let isFirst = true;
+  let unconfirmed: HostReport['unconfirmed'] = PersistentMap.empty();
   let running: { readonly alarm: Alarm; readonly signal: AbortSignal } | undefined;
 
   const isSilent = (node: NodeName, { family }: Backend): boolean => health.verdicts().get(node)?.[family] === 'silent';
@@ -95,7 +100,7 @@ export function makeConfirmations(deps: {
         continue;
       }
       const sinceMs = clock.monotonic();
-      const wait: Wait = { id, node, sinceMs, answer: undefined, dueMs: sinceMs, isInLine: true };
+      const wait: Wait = { id, node, sinceMs, answer: undefined, dueMs: sinceMs, isInLine: true, isLong: false };
       mine.waits.set(node, wait);
       line.push(wait);
     }
@@ -111,8 +116,10 @@ export function makeConfirmations(deps: {
     const answer = port === undefined || address === undefined ? 'mute' : await ask(address, port, signal);
     if (mine === undefined || !isWaiting(wait)) return;
     wait.isInLine = false;
-    const isNew = answer !== wait.answer;
+    const isLong = clock.monotonic() - wait.sinceMs >= longMs;
+    const isNew = answer !== wait.answer || isLong !== wait.isLong;
     wait.answer = answer;
+    wait.isLong = isLong;
     if (answer === 'confirms') {
       mine.waits.delete(wait.node);
       mine.confirmed.add(wait.node);
@@ -122,7 +129,15 @@ export function makeConfirmations(deps: {
     }
     if (!isNew) return;
     dirty.add(wait.id);
+    noteUnconfirmed(wait.id);
     subscribers.tell();
+  };
+
+  const noteUnconfirmed = (id: BackendId): void => {
+    const mine = tracked.get(id);
+    const nodes = [...(mine?.waits.values() ?? [])].filter(({ isLong }) => isLong).map(({ node }) => node);
+    const next = mine && nodes.length > 0 ? { nodes: nodes.sort(), areUsed: mine.confirmed.size === 0 } : undefined;
+    unconfirmed = unconfirmed.with([[id, next && share(unconfirmed.get(id), next)]]);
   };
 
   const askNext = (): void => {
@@ -160,11 +175,13 @@ export function makeConfirmations(deps: {
 
   return {
     admit: (table) => {
+      const before = unconfirmed;
       for (const id of PersistentMap.changedKeys(input.backends, table.backends)) {
         const backend = table.backends.get(id);
         dirty.add(id);
         if (backend?.healthCheckPort === undefined) tracked.delete(id);
         else follow(id, backend);
+        noteUnconfirmed(id);
       }
       const changes = Array.from(dirty, (id): [BackendId, Backend | undefined] => {
         const mine = tracked.get(id);
@@ -177,8 +194,10 @@ export function makeConfirmations(deps: {
       input = table;
       isFirst = false;
       askNext();
+      if (unconfirmed !== before) subscribers.tell();
       return output;
     },
+    unconfirmed: () => unconfirmed,
     subscribe: subscribers.subscribe,
     run: async (signal) => {
       running = { signal, alarm: makeAlarm({ clock, signal, ring }) };

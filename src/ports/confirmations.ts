@@ -1,3 +1,4 @@
+import type { HostReport } from '../core/traffic/report.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 
 /**
@@ -10,7 +11,9 @@ export type Confirmations = {
    * process started. Unchanged parts keep their identity.
    */
   admit(table: TrafficTable): TrafficTable;
-  /** Calls `listener` after each change of the result of `admit`; returns a function that ends the subscription. */
+  /** The servers that have waited for ten seconds. Unchanged parts keep their identity. */
+  unconfirmed(): HostReport['unconfirmed'];
+  /** Calls `listener` after each change of the result of `admit` or of `unconfirmed`; returns a function that ends the subscription. */
   subscribe(listener: () => void): () => void;
   /** Asks nodes while servers wait for them, until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;

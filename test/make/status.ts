@@ -33,12 +33,14 @@ export function statusOf(
     nodes = [makeNode('n1', '192.0.2.11', '2001:db8::11')],
     hasEndpoints = true,
     overBudget = new Set(),
+    unconfirmed = emptyReport.unconfirmed,
     nowMs = 0,
   }: {
     answer?: Answer;
     nodes?: readonly ReturnType<typeof makeNode>[];
     hasEndpoints?: boolean | 'not known';
     overBudget?: ReadonlySet<ServiceKey>;
+    unconfirmed?: HostReport['unconfirmed'];
     nowMs?: number;
   } = {},
 ): DesiredStatus | undefined {
@@ -67,6 +69,7 @@ export function statusOf(
     assignment,
     listeners: table.listeners,
     reports: reportsOf(table, answer),
+    unconfirmed,
     nodeTrouble: nodeTrouble({ nodes: byName, table, health: emptyReport.health }),
     isOverBudget: overBudget.has(service.key),
     hasEndpoints: hasEndpoints === 'not known' ? undefined : hasEndpoints,

@@ -18,7 +18,8 @@ import { chooseDataplane, dataplanes, requestedDataplane } from '../traffic/data
 import { isLocal } from '../traffic/plan.ts';
 import type { HostReport } from '../traffic/report.ts';
 import { closedFamilies, listenersOf, planSourceRanges, type SourceRanges } from '../traffic/source-ranges.ts';
-import { listenerKey, type TrafficTable } from '../traffic/table.ts';
+import { listenerKey, localBackend, type TrafficTable } from '../traffic/table.ts';
+import { nodeNames } from './node-states.ts';
 import type { NodeTrouble } from './node-trouble.ts';
 import { sentences, shortened } from './sentences.ts';
 
@@ -32,6 +33,7 @@ export type StatusInput = {
   readonly listeners: TrafficTable['listeners'];
   /** The host's report on them. */
   readonly reports: HostReport['listeners'];
+  readonly unconfirmed: HostReport['unconfirmed'];
   readonly nodeTrouble: NodeTrouble;
   /** The source ranges of the Service exceed the budget of the host. */
   readonly isOverBudget: boolean;
@@ -159,7 +161,11 @@ function servingOf(input: StatusInput, failures: readonly Verdict[]): Finding {
     unserved.length === 0 ? [] : [{ reason: 'PartlyServing', message: sentences(unserved) }];
   const limits = rangeTroubles(ranges, closed);
   // The first one is the reason.
-  const shortcomings = [...(isClosed ? [...limits, ...partly] : [...partly, ...limits]), ...ignoredFields(service)];
+  const shortcomings = [
+    ...(isClosed ? [...limits, ...partly] : [...partly, ...limits]),
+    ...unconfirmedNodes(input),
+    ...ignoredFields(service),
+  ];
   if (troubles.length === served.length)
     return no('NoNodes', sentences([...partly, ...limits, ...ignoredFields(service)]));
   if (input.hasEndpoints === false) {
@@ -193,6 +199,19 @@ function rangeTroubles({ malformed, excess }: SourceRanges, closed: readonly Fam
       message: `closed to all IPv${family} clients: loadBalancerSourceRanges have no IPv${family} range`,
     });
   return found;
+}
+
+/** Nodes with endpoints of the Service that kube-proxy does not confirm. */
+function unconfirmedNodes({ service: { key, spec }, assignment, unconfirmed }: StatusInput): readonly Verdict[] {
+  return assignment.addresses.flatMap(({ ip }): readonly Verdict[] => {
+    const found = unconfirmed.get(localBackend(ip.family, key));
+    if (found === undefined) return [];
+    const [names, port] = [nodeNames(found.nodes), `healthCheckNodePort ${spec.healthCheckNodePort}`];
+    const message = found.areUsed
+      ? `EndpointSlices alone decide which nodes get connections: kube-proxy confirms none on ${port} (${names})`
+      : `no connections to nodes with endpoints that kube-proxy does not confirm on ${port}: ${names}`;
+    return [{ reason: 'NotConfirmed', message }];
+  });
 }
 
 /** No field is silently ignored. */

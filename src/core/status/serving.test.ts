@@ -1,7 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { makeNode, makeService, tcp, udp } from '../../../test/make/service.ts';
 import { conditions, statusOf } from '../../../test/make/status.ts';
+import { nodeName } from '../../../test/make/table.ts';
 import type { ServiceSpec } from '../model/service.ts';
+import { PersistentMap } from '../persistent-map.ts';
+import { localBackend } from '../traffic/table.ts';
 import type { DesiredStatus } from './desired.ts';
 
 describe('the condition Serving', () => {
@@ -93,6 +96,27 @@ describe('the condition Serving', () => {
     expect(conditions(status)).toMatchObject({ Serving: 'True FieldsNotHonoured' });
     const message = status?.conditions.find(({ type }) => type === 'furiwake.dev/Serving')?.message;
     expect(message).toBe(`serving, but ignored: sessionAffinity=ClientIP (one Pod per node); ${hidden}`);
+  });
+
+  test.each([
+    [
+      false,
+      'no connections to nodes with endpoints that kube-proxy does not confirm on healthCheckNodePort 32000: n2, n3',
+    ],
+    [
+      true,
+      'EndpointSlices alone decide which nodes get connections: kube-proxy confirms none on healthCheckNodePort 32000 (n2, n3)',
+    ],
+  ])('names the nodes that kube-proxy does not confirm (all of them: %s)', (areUsed, words) => {
+    const local = { externalTrafficPolicy: 'Local', healthCheckNodePort: 32_000, ipFamilies: [4, 6] } as const;
+    const service = makeService('a', { ...local, dataplane: 'direct' });
+    const nodes = ['n2', 'n3'].map(nodeName);
+    const unconfirmed = PersistentMap.from(
+      ([4, 6] as const).map((family) => [localBackend(family, service.key), { nodes, areUsed }]),
+    );
+    const status = statusOf([service], { unconfirmed });
+    expect(conditions(status)).toMatchObject({ Serving: 'True NotConfirmed' });
+    expect(status?.conditions.find(({ type }) => type === 'furiwake.dev/Serving')?.message).toBe(words);
   });
 
   const invalid = 'ignored: annotation furiwake.dev/dataplane="Direct" (valid: haproxy, direct)';

@@ -1,5 +1,5 @@
 import type { Ip } from '../ip/ip.ts';
-import type { ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
+import type { BackendId, ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import type { Verdict } from '../reasons.ts';
 import type { Revision } from '../revision.ts';
@@ -35,7 +35,12 @@ export type HostReport = {
   readonly needs: ReadonlyMap<string, string>;
   /** Addresses of listeners that another machine on the LAN has as well, by text, and its MAC. */
   readonly duplicates: ReadonlyMap<string, string>;
+  /** By backend, servers with ready endpoints that kube-proxy has not confirmed for some time. */
+  readonly unconfirmed: PersistentMap<BackendId, Unconfirmed>;
 };
+
+/** `areUsed`: they take connections nevertheless, because no server of the backend is confirmed. */
+export type Unconfirmed = { readonly nodes: readonly NodeName[]; readonly areUsed: boolean };
 
 export const emptyReport: HostReport = {
   listeners: PersistentMap.empty(),
@@ -44,4 +49,5 @@ export const emptyReport: HostReport = {
   primaryAddresses: [],
   needs: new Map(),
   duplicates: new Map(),
+  unconfirmed: PersistentMap.empty(),
 };

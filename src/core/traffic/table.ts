@@ -90,6 +90,11 @@ export function localBackend(family: Family, service: ServiceKey): BackendId {
   return `local${family}:${service}` as BackendId;
 }
 
+/** The Service of a {@link localBackend}. */
+export function serviceOfBackend(id: BackendId): ServiceKey {
+  return id.slice(id.indexOf(':') + 1) as ServiceKey;
+}
+
 export const emptyTable: TrafficTable = {
   listeners: PersistentMap.empty(),
   backends: PersistentMap.empty(),

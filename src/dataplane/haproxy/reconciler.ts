@@ -262,8 +262,10 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       await apply(next, applyUpserts, signal);
       await api.ask(commands, signal); // a server that was deleted meanwhile is not an error
       if (held === undefined) return; // a change was refused: what the worker holds must be read first
-      await held.spares.removeLeftovers(next.spares.servers, api, signal);
-      held = { ...held, servers: await removeLeftovers(api, held.servers, next.servers, signal) };
+      const known = held;
+      held = undefined; // until all of it is acknowledged
+      await known.spares.removeLeftovers(next.spares.servers, api, signal);
+      held = { ...known, servers: await removeLeftovers(api, known.servers, next.servers, signal) };
     },
     save: async () => {
       if (clock.monotonic() >= mapDueMs) await save();
