@@ -9,6 +9,7 @@ import { PersistentMap } from '../core/persistent-map.ts';
 import type { HostReport } from '../core/traffic/report.ts';
 import { isSameTable, type Listener, type TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
+import type { Confirmations } from '../ports/confirmations.ts';
 import type { Direct } from '../ports/direct.ts';
 import type { Health } from '../ports/health.ts';
 import type { Log } from '../ports/log.ts';
@@ -23,6 +24,7 @@ import { makeFailedStep } from './failed-step.ts';
 import { emptyHostState, type HostState, makePass, type PassPorts, wordsOf } from './pass.ts';
 import { makePassMetrics } from './pass-metrics.ts';
 import { makeQuarantine } from './quarantine.ts';
+import { withKnownBackends } from './known-backends.ts';
 import { makeReporter } from './reporter.ts';
 import { tableToSave } from './save.ts';
 import { withdrawn } from './withdrawn.ts';
@@ -71,6 +73,7 @@ export type AgentDeps = Omit<PassPorts, 'addressesOf' | 'mayAttract'> & {
   readonly direct: Direct;
   readonly nat: Nat;
   readonly health: Health;
+  readonly confirmations: Confirmations;
   readonly tableFile: TableFile;
   /** Before `setServing` is called. */
   readonly isServing: boolean;
@@ -80,7 +83,7 @@ export type AgentDeps = Omit<PassPorts, 'addressesOf' | 'mayAttract'> & {
 };
 
 export function makeAgent(deps: AgentDeps): Agent {
-  const { network, placement, advertiser, health, tableFile, clock, log, metrics } = deps;
+  const { network, placement, advertiser, health, confirmations, tableFile, clock, log, metrics } = deps;
   const ports: PassPorts = { ...deps, addressesOf: makeAddressIndex(), mayAttract: () => isServing };
   const count = makePassMetrics(metrics);
 
@@ -93,6 +96,7 @@ export function makeAgent(deps: AgentDeps): Agent {
   const failedStep = makeFailedStep({ log, monotonic });
   const reporter = makeReporter({
     health,
+    confirmations,
     network,
     advertiser,
     direct: deps.direct,
@@ -117,7 +121,10 @@ export function makeAgent(deps: AgentDeps): Agent {
   if (!isServing) withdrawal.set(); // the host may have the addresses of an earlier process
   const troubleListeners = makeSubscribers();
 
-  const target = (): TrafficTable | undefined => desired && (isServing ? desired : withdrawn(desired));
+  const target = (): TrafficTable | undefined => {
+    const admitted = desired && confirmations.admit(desired);
+    return admitted && (isServing ? admitted : withdrawn(admitted));
+  };
 
   const pass = async (wanted: TrafficTable, signal: AbortSignal): Promise<void> => {
     const startedAt = clock.monotonic();
@@ -210,7 +217,7 @@ export function makeAgent(deps: AgentDeps): Agent {
   return {
     publish: (table) => {
       const before = desired?.listeners ?? PersistentMap.empty<ListenerKey, Listener>();
-      desired = table;
+      desired = withKnownBackends(table, desired);
       // The next pass reports the new listeners; while passes fail, the failure is reported at once.
       if (failedStep.failure() !== undefined) reporter.update(PersistentMap.changedKeys(before, table.listeners));
       wake.set();
@@ -258,7 +265,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       };
     },
     run: (signal) => {
-      const unfollow = reporter.follow();
+      const ends = [reporter.follow(), confirmations.subscribe(() => wake.set())];
       const auditNow = makeLatch();
       return superviseAll(
         [
@@ -278,12 +285,14 @@ export function makeAgent(deps: AgentDeps): Agent {
               until,
             ),
           (until) => network.watch(() => auditNow.set(), until),
-          ...[deps.proxy, deps.steering, deps.direct, deps.nat, advertiser, lifetime].map(
+          ...[deps.proxy, deps.steering, deps.direct, deps.nat, confirmations, advertiser, lifetime].map(
             (part) => (until: AbortSignal) => part.run(until),
           ),
         ],
         signal,
-      ).finally(unfollow);
+      ).finally(() => {
+        for (const end of ends) end();
+      });
     },
   };
 }

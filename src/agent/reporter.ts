@@ -3,6 +3,7 @@ import type { ListenerKey } from '../core/model/names.ts';
 import { emptyReport, type HostReport, type ListenerReport } from '../core/traffic/report.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Direct } from '../ports/direct.ts';
+import type { Confirmations } from '../ports/confirmations.ts';
 import type { Health } from '../ports/health.ts';
 import type { Advertiser } from '../ports/advertiser.ts';
 import type { HostAddresses, HostNetwork } from '../ports/network.ts';
@@ -35,12 +36,13 @@ export type Reporter = {
 /** Keeps the report of one host. Unchanged parts keep their identity; subscribers are called only after a difference. */
 export function makeReporter(deps: {
   readonly health: Health;
+  readonly confirmations: Pick<Confirmations, 'unconfirmed' | 'subscribe'>;
   readonly network: Pick<HostNetwork, 'addresses'>;
   readonly advertiser: Pick<Advertiser, 'onDuplicates'>;
   readonly direct: Pick<Direct, 'isForwarding' | 'obstacles' | 'onForwarding'>;
   readonly progress: () => Progress;
 }): Reporter {
-  const { health, network, advertiser, direct, progress } = deps;
+  const { health, confirmations, network, advertiser, direct, progress } = deps;
   let report: HostReport = emptyReport;
   let addresses: HostAddresses | undefined;
   let { duplicates } = emptyReport;
@@ -87,6 +89,7 @@ export function makeReporter(deps: {
       needs,
       duplicates,
       directObstacles: direct.obstacles(),
+      unconfirmed: confirmations.unconfirmed(),
     };
     if ((Object.keys(next) as (keyof HostReport)[]).every((part) => next[part] === report[part])) return;
     report = next;
@@ -101,13 +104,15 @@ export function makeReporter(deps: {
     update,
     updateAll,
     follow: () => {
-      const follow = (next: HostReport['duplicates']): void => {
+      const follow = (): void => update([]);
+      const followDuplicates = (next: HostReport['duplicates']): void => {
         duplicates = next;
         update([]);
       };
       const ends = [
-        health.subscribe(() => update([])),
-        advertiser.onDuplicates(follow),
+        health.subscribe(follow),
+        confirmations.subscribe(follow),
+        advertiser.onDuplicates(followDuplicates),
         direct.onForwarding(updateAll),
       ];
       return () => {

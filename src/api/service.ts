@@ -73,6 +73,7 @@ function projectSpec(
     sourceRanges: projectSourceRanges(spec, annotations),
     sessionAffinity: optionalTextOf(spec['sessionAffinity']) ?? 'None',
     externalTrafficPolicy: optionalTextOf(spec['externalTrafficPolicy']) ?? 'Cluster',
+    healthCheckNodePort: integerOf(spec['healthCheckNodePort']),
   };
 }
 

@@ -21,7 +21,10 @@ export type ControllerParts = {
   readonly drained: Promise<void>;
 };
 
-export type ControllerPartsDeps = Omit<ControllerDeps, 'services' | 'nodes' | 'enqueue' | 'recordEvent'> & {
+export type ControllerPartsDeps = Omit<
+  ControllerDeps,
+  'services' | 'nodes' | 'endpoints' | 'enqueue' | 'recordEvent'
+> & {
   readonly client: KubeClient;
   readonly events: Pick<EventSender, 'record'>;
   /** False while another process may hold the Lease. */
@@ -43,6 +46,7 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     ...deps,
     services: stores.services,
     nodes: stores.nodes,
+    endpoints: stores.localEndpoints,
     enqueue: (service) => queue.add(service),
     recordEvent,
   });

@@ -8,8 +8,13 @@ import { makeEndpointCounts } from './service-counts.ts';
 const web = 'shop/web' as ServiceKey;
 
 let version = 1;
-const apply = (store: Store<EndpointSlice>, object: EndpointSlice): void =>
-  store.feed({ type: 'apply', key: object.key, version: String(++version), object });
+const apply = (store: Store<EndpointSlice>, slice: Pick<EndpointSlice, 'key' | 'service' | 'ready'>): void =>
+  store.feed({
+    type: 'apply',
+    key: slice.key,
+    version: String(++version),
+    object: { family: 4, nodes: [], ...slice },
+  });
 const remove = (store: Store<EndpointSlice>, key: string): void =>
   store.feed({ type: 'delete', key, version: String(++version) });
 
@@ -83,7 +88,9 @@ test.each([
   expect(projectEndpointSlice({ metadata, endpoints: [{ addresses: ['10.0.0.1'], conditions }] })).toEqual({
     key: 'shop/web-x1',
     service: web,
+    family: undefined,
     ready: expected,
+    nodes: [],
   });
 });
 
@@ -91,6 +98,8 @@ test('a slice whose endpoints are null, and one without the label', () => {
   expect(projectEndpointSlice({ metadata: { namespace: 'a', name: 'b' }, endpoints: null })).toEqual({
     key: 'a/b',
     service: undefined,
+    family: undefined,
     ready: 0,
+    nodes: [],
   });
 });

@@ -236,6 +236,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
         assignment,
         listeners: plan.table.listeners,
         reports: report.listeners,
+        unconfirmed: report.unconfirmed,
         nodeTrouble: plan.nodeTrouble,
         isOverBudget: plan.overBudget.has(key),
         hasEndpoints: endpoints.hasEndpoints,

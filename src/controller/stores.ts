@@ -12,6 +12,7 @@ import { watchResource } from '../kube/watcher.ts';
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
+import { type LocalEndpoints, makeLocalEndpoints } from './local-endpoints.ts';
 import { type EndpointCounts, makeEndpointCounts } from './service-counts.ts';
 
 /** The stores of what is watched, and the watches that feed them. */
@@ -19,6 +20,7 @@ export type Stores = {
   readonly services: Store<Service, ServiceKey>;
   readonly nodes: Store<Node, NodeName>;
   readonly endpoints: EndpointCounts;
+  readonly localEndpoints: LocalEndpoints;
   /** Watches until `signal` aborts. */
   readonly watch: (signal: AbortSignal) => Promise<void>;
 };
@@ -36,6 +38,7 @@ export function makeStores({ client, clock, random, log, metrics }: StoresDeps):
   const nodes = makeStore<Node, NodeName>({ keyOf: (node) => node.name });
   const slices = makeStore<EndpointSlice>({ keyOf: (slice) => slice.key });
   const endpoints = makeEndpointCounts(slices);
+  const localEndpoints = makeLocalEndpoints(slices);
   const follow = <T, K extends string>(
     store: Store<T, K>,
     resource: Resource,
@@ -51,6 +54,7 @@ export function makeStores({ client, clock, random, log, metrics }: StoresDeps):
     services,
     nodes,
     endpoints,
+    localEndpoints,
     watch: async (signal) => {
       await Promise.all([
         follow(services, { apiVersion: 'v1', plural: 'services' }, projectService, signal),

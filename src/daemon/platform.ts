@@ -35,6 +35,7 @@ export function statePaths(
     | 'ledger'
     | 'listeners'
     | 'nodes'
+    | 'backends'
     | 'placement'
     | 'identity'
     | 'adminSocket'
@@ -49,6 +50,7 @@ export function statePaths(
     ledger: `${stateDir}/ledger.jsonl`,
     listeners: `${stateDir}/listeners.jsonl`,
     nodes: `${stateDir}/nodes.jsonl`,
+    backends: `${stateDir}/backends.jsonl`,
     placement: `${stateDir}/placement.jsonl`,
     drains: `${stateDir}/drains.jsonl`,
     candidates: `${stateDir}/candidates.jsonl`,

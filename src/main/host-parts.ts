@@ -11,6 +11,8 @@ import { makeSteering } from '../dataplane/nftables/steering.ts';
 import { makeDirect } from '../dataplane/direct/direct.ts';
 import { makeGate } from '../health/gate.ts';
 import { makeKubeProxy } from '../health/kube-proxy-sync.ts';
+import { makeConfirmations } from '../health/confirmations.ts';
+import { makeAskHealthCheckPort } from '../health/health-check-port.ts';
 import { makeHealth } from '../health/health.ts';
 import { makeProbe } from '../health/probe.ts';
 import type { Family } from '../core/ip/ip.ts';
@@ -130,6 +132,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
   const tableFile = makeTableFile({
     listenersPath: paths.listeners,
     nodesPath: paths.nodes,
+    backendsPath: paths.backends,
     earlier: { rowsPath: earlier.rows, nodesPath: earlier.nodes, placed: () => record.read() },
     files,
     log,
@@ -144,6 +147,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     advertiser,
     host,
     health,
+    confirmations: makeConfirmations({ ask: makeAskHealthCheckPort({ clock }), health, clock }),
     tableFile,
     isServing: deps.isServing,
     clock,

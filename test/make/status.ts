@@ -34,6 +34,7 @@ export function statusOf(
     hasEndpoints = true,
     overBudget = new Set(),
     dropping,
+    unconfirmed = emptyReport.unconfirmed,
     nowMs = 0,
   }: {
     answer?: Answer;
@@ -41,6 +42,7 @@ export function statusOf(
     hasEndpoints?: boolean | 'not known';
     overBudget?: ReadonlySet<ServiceKey>;
     dropping?: Parameters<typeof desiredStatus>[0]['dropping'];
+    unconfirmed?: HostReport['unconfirmed'];
     nowMs?: number;
   } = {},
 ): DesiredStatus | undefined {
@@ -58,6 +60,7 @@ export function statusOf(
     overBudget,
     nodes: new Map(nodes.map((node) => [node.name, node] as [NodeName, typeof node])),
     drained: new Set(),
+    endpoints: undefined,
   });
   const [service] = services;
   const assignment = assignments.get(service?.key ?? ('' as ServiceKey));
@@ -68,6 +71,7 @@ export function statusOf(
     assignment,
     listeners: table.listeners,
     reports: reportsOf(table, answer),
+    unconfirmed,
     nodeTrouble: nodeTrouble({ nodes: byName, table, health: emptyReport.health }),
     isOverBudget: overBudget.has(service.key),
     hasEndpoints: hasEndpoints === 'not known' ? undefined : hasEndpoints,

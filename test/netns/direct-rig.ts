@@ -7,7 +7,7 @@ import { makeTable, nodesBackend, type TrafficNode } from '../../src/core/traffi
 import { makeDirect } from '../../src/dataplane/direct/direct.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import type { Direct } from '../../src/ports/direct.ts';
-import { listener, nodeName } from '../make/table.ts';
+import { listener, localListener, localTable, nodeName, type Weights } from '../make/table.ts';
 import { recordLog, recordMetrics } from '../sim/observers.ts';
 import { type DirectLab, serveVips, startDirectLab } from './direct-lab.ts';
 
@@ -39,6 +39,7 @@ export let direct: Direct;
 let stop: AbortController;
 let running: Promise<void>;
 let isAffine = false;
+let weights: Weights | undefined;
 /** The verdicts on nodes, and since when those that are silent are; by name. After a change: `changes.tell()`. */
 export const verdicts: Map<string, NodeHealth> = new Map<string, NodeHealth>();
 export const silentSince: Map<string, number> = new Map<string, number>();
@@ -55,6 +56,7 @@ beforeEach(async () => {
   stop = new AbortController();
   for (const each of [verdicts, silentSince, closed, drained]) each.clear();
   isAffine = false;
+  weights = undefined;
   direct = makeDirect({
     exec: lab.balancer.execPort,
     health: {
@@ -91,9 +93,10 @@ afterEach(async () => {
   await direct.remove(signal);
 });
 
-/** Programs listeners of all addresses, UDP and TCP. */
-export async function apply(options: { readonly isAffine?: boolean } = {}): Promise<void> {
+/** Programs listeners of all addresses, UDP and TCP. `weights`: of the nodes with endpoints of the Service; without, all serve it. */
+export async function apply(options: { readonly isAffine?: boolean; readonly weights?: Weights } = {}): Promise<void> {
   isAffine = options.isAffine ?? isAffine;
+  weights = options.weights ?? weights;
   const nodes = lab.nodes.map(({ name, ip4, ip6 }): TrafficNode => ({
     name: nodeName(name),
     addresses: [ip4, ip6].flatMap((text) => parseIp(text) ?? []),
@@ -106,11 +109,19 @@ export async function apply(options: { readonly isAffine?: boolean } = {}): Prom
         dataplane: 'direct',
         isPublished: true,
         isAffine,
-        backend: nodesBackend(vip.includes(':') ? 6 : 4),
+        backend: weights === undefined ? nodesBackend(vip.includes(':') ? 6 : 4) : localListener(vip, 53, 0).backend,
       }),
     ),
   );
-  expect(await direct.apply(makeTable(listeners, nodes), signal)).toEqual(new Map());
+  const ofWeights = weights;
+  const table =
+    ofWeights === undefined
+      ? makeTable(listeners, nodes)
+      : localTable(
+          listeners.map((each) => [each, ofWeights]),
+          nodes,
+        );
+  expect(await direct.apply(table, signal)).toEqual(new Map());
 }
 
 /** The node that answers a datagram from this port; `timeout`: none. */

@@ -15,10 +15,12 @@ import {
 } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
 import { chooseDataplane, dataplanes, requestedDataplane } from '../traffic/dataplane.ts';
+import { isLocal } from '../traffic/plan.ts';
 import type { HostReport } from '../traffic/report.ts';
 import { closedFamilies, listenersOf, planSourceRanges, type SourceRanges } from '../traffic/source-ranges.ts';
-import { listenerKey, type TrafficTable } from '../traffic/table.ts';
+import { listenerKey, localBackend, type TrafficTable } from '../traffic/table.ts';
 import { droppedPorts } from './direct-trouble.ts';
+import { nodeNames } from './node-states.ts';
 import type { NodeTrouble } from './node-trouble.ts';
 import { portList, sentences, shortened } from './sentences.ts';
 
@@ -32,6 +34,7 @@ export type StatusInput = {
   readonly listeners: TrafficTable['listeners'];
   /** The host's report on them. */
   readonly reports: HostReport['listeners'];
+  readonly unconfirmed: HostReport['unconfirmed'];
   readonly nodeTrouble: NodeTrouble;
   /** The source ranges of the Service exceed the budget of the host. */
   readonly isOverBudget: boolean;
@@ -165,7 +168,11 @@ function servingOf(input: StatusInput, failures: readonly Verdict[]): Finding {
     unserved.length === 0 ? [] : [{ reason: 'PartlyServing', message: sentences(unserved) }];
   const limits = rangeTroubles(ranges, closed);
   // The first one is the reason.
-  const shortcomings = [...(isClosed ? [...limits, ...partly] : [...partly, ...limits]), ...ignoredFields(service)];
+  const shortcomings = [
+    ...(isClosed ? [...limits, ...partly] : [...partly, ...limits]),
+    ...unconfirmedNodes(input),
+    ...ignoredFields(service),
+  ];
   const [loss] = whole;
   if (loss !== undefined && whole.length === served.length)
     return no(loss.verdict.reason, sentences([...partly, ...limits, ...ignoredFields(service)]));
@@ -222,6 +229,19 @@ function rangeTroubles({ malformed, excess }: SourceRanges, closed: readonly Fam
   return found;
 }
 
+/** Nodes with endpoints of the Service that kube-proxy does not confirm. */
+function unconfirmedNodes({ service: { key, spec }, assignment, unconfirmed }: StatusInput): readonly Verdict[] {
+  return assignment.addresses.flatMap(({ ip }): readonly Verdict[] => {
+    const found = unconfirmed.get(localBackend(ip.family, key));
+    if (found === undefined) return [];
+    const [names, port] = [nodeNames(found.nodes), `healthCheckNodePort ${spec.healthCheckNodePort}`];
+    const message = found.areUsed
+      ? `EndpointSlices alone decide which nodes get connections: kube-proxy confirms none on ${port} (${names})`
+      : `no connections to nodes with endpoints that kube-proxy does not confirm on ${port}: ${names}`;
+    return [{ reason: 'NotConfirmed', message }];
+  });
+}
+
 /** No field is silently ignored. */
 function ignoredFields({ spec }: Service): readonly Verdict[] {
   const ignored = spec.ignoredAnnotations.map((name) => `annotation ${name} (one pool, one address per family)`);
@@ -229,13 +249,12 @@ function ignoredFields({ spec }: Service): readonly Verdict[] {
   const isDirect = requestedDataplane(spec) === 'direct';
   if (spec.sessionAffinity !== 'None' && !isDirect)
     ignored.push(`sessionAffinity=${spec.sessionAffinity} (one Pod per node)`);
-  if (spec.externalTrafficPolicy === 'Local') {
-    const isTried = spec.ports.every((port) => chooseDataplane(spec, port) === 'haproxy');
-    ignored.push(
-      `externalTrafficPolicy=Local (${isTried ? 'slow on nodes without a Pod' : 'nodes without a Pod drop packets'})`,
+  const messages = ignored.length === 0 ? [] : [`ignored: ${ignored.join(', ')}`];
+  if (isLocal(spec) && !isDirect)
+    messages.push(
+      `externalTrafficPolicy=Local: Pods do not see the address of the client, which the annotation ${dataplaneAnnotation}: direct keeps`,
     );
-  }
-  return ignored.length === 0 ? [] : [{ reason: 'FieldsNotHonoured', message: `ignored: ${ignored.join(', ')}` }];
+  return messages.map((message) => ({ reason: 'FieldsNotHonoured', message }));
 }
 
 /** The annotation that requests a dataplane, if its value is none. */

@@ -34,6 +34,7 @@ function inputOf(services: readonly Service[], more: Partial<TrafficInput> = {})
     overBudget: new Set(),
     nodes,
     drained: new Set(),
+    endpoints: undefined,
     ...more,
   };
 }

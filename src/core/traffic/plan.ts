@@ -1,15 +1,17 @@
 import type { Assignment } from '../addresses/assignment.ts';
 import { conditionTypes, ownFinalizer } from '../model/contract.ts';
-import type { ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
+import type { BackendId, ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
 import type { Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { chooseDataplane, requestedDataplane } from './dataplane.ts';
+import { makeLocalPlanner, type ServiceEndpoints } from './local.ts';
 import { listenersOf, planSourceRanges } from './source-ranges.ts';
 import {
   emptyTable,
   type Listener,
   listenerKey,
+  localBackend,
   makeListener,
   nodesBackend,
   nodesBackends,
@@ -26,6 +28,8 @@ export type TrafficInput = {
   readonly nodes: ReadonlyMap<NodeName, Node>;
   /** Nodes that an administrator drains (`furiwake drain NODE`). */
   readonly drained: ReadonlySet<NodeName>;
+  /** `undefined`: not known yet. The table then has no backends of Services with `externalTrafficPolicy: Local`. */
+  readonly endpoints: PersistentMap<ServiceKey, ServiceEndpoints> | undefined;
 };
 
 /**
@@ -35,6 +39,7 @@ export type TrafficInput = {
  */
 export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
   const planNodes = makeNodesPlanner();
+  const planLocal = makeLocalPlanner();
   let last: Pick<TrafficInput, 'services' | 'assignments' | 'overBudget'> = {
     services: PersistentMap.empty(),
     assignments: PersistentMap.empty(),
@@ -75,15 +80,19 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
     ]);
     const removed: [ListenerKey, undefined][] = [];
     const present: [ListenerKey, Listener][] = [];
+    const backendsOf = new Map<ServiceKey, ReadonlySet<BackendId>>();
     for (const service of changed) {
       const before = listenersBefore(service);
       for (const { key } of before) removed.push([key, undefined]);
-      for (const listener of listenersNow(service, input, before)) present.push([listener.key, listener]);
+      const now = listenersNow(service, input, before);
+      for (const listener of now) present.push([listener.key, listener]);
+      backendsOf.set(service, new Set(now.map(({ backend }) => backend)));
     }
     // As a map: a listener that stays, or that another Service gets, is not removed.
     listeners = listeners.with(new Map<ListenerKey, Listener | undefined>([...removed, ...present]));
     last = { services, assignments, overBudget };
-    const { nodes, backends } = planNodes(input.nodes, input.drained);
+    const { nodes, backends: shared } = planNodes(input.nodes, input.drained);
+    const backends = planLocal({ services, endpoints: input.endpoints, backendsOf, nodes, shared });
     if (table.listeners !== listeners || table.nodes !== nodes || table.backends !== backends)
       table = { listeners, backends, nodes };
     return table;
@@ -107,13 +116,18 @@ function planListeners(service: Service, assignment: Assignment, isOverBudget: b
         dataplane,
         isPublished: isDirect && vips.includes(ip.text),
         isAffine: isDirect && spec.sessionAffinity === 'ClientIP',
-        backend: nodesBackend(ip.family),
+        backend: isLocal(spec) ? localBackend(ip.family, key) : nodesBackend(ip.family),
         targetPort: isDirect ? 0 : port.nodePort,
         sourceRanges: ranges?.filter((range) => range.family === ip.family),
         isHostAddress: assignment.isHostAddress,
       });
     }),
   );
+}
+
+/** Only nodes with endpoints of the Service take its connections. */
+export function isLocal({ externalTrafficPolicy }: Pick<Service['spec'], 'externalTrafficPolicy'>): boolean {
+  return externalTrafficPolicy === 'Local';
 }
 
 /** The addresses that kube-proxy knows, by the status; only of a Service that `direct` serves. */
@@ -149,11 +163,14 @@ function makeNodesPlanner(): (nodes: ReadonlyMap<NodeName, Node>, drained: Reado
     const next = { nodes: new Map(usable.map((node) => [node.name, node])), backends: nodesBackends(usable) };
     planned = {
       nodes: contentOf(planned.nodes) === contentOf(next.nodes) ? planned.nodes : next.nodes,
-      backends:
-        JSON.stringify([...planned.backends]) === JSON.stringify([...next.backends]) ? planned.backends : next.backends,
+      backends: contentOfBackends(planned) === contentOfBackends(next) ? planned.backends : next.backends,
     };
     return planned;
   };
+}
+
+function contentOfBackends({ backends }: PlannedNodes): string {
+  return JSON.stringify([...backends]);
 }
 
 function contentOf(nodes: TrafficTable['nodes']): string {

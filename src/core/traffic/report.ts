@@ -1,5 +1,5 @@
 import type { Ip } from '../ip/ip.ts';
-import type { ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
+import type { BackendId, ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import type { Verdict } from '../reasons.ts';
 import type { Revision } from '../revision.ts';
@@ -46,7 +46,12 @@ export type HostReport = {
   readonly duplicates: ReadonlyMap<string, string>;
   /** Known only while there is a listener of `direct`. */
   readonly directObstacles: DirectObstacles;
+  /** By backend, servers with ready endpoints that kube-proxy has not confirmed for some time. */
+  readonly unconfirmed: PersistentMap<BackendId, Unconfirmed>;
 };
+
+/** `areUsed`: they take connections nevertheless, because no server of the backend is confirmed. */
+export type Unconfirmed = { readonly nodes: readonly NodeName[]; readonly areUsed: boolean };
 
 export const emptyReport: HostReport = {
   listeners: PersistentMap.empty(),
@@ -56,4 +61,5 @@ export const emptyReport: HostReport = {
   needs: new Map(),
   duplicates: new Map(),
   directObstacles: new Map(),
+  unconfirmed: PersistentMap.empty(),
 };

@@ -60,6 +60,23 @@ test('a flow whose node is lost stays at its new node when the old one returns',
   await expectSame(vips[0], moved);
 });
 
+test.each(vips.slice(0, 2))(
+  'of a Service with nodes of its own on %s, only those get flows, by their weights',
+  async (vip) => {
+    await apply({ weights: { n1: 3, n2: 1 } });
+    const flows = await newFlows(vip, 60);
+    expect(nodesOf(flows)).toEqual(['n1', 'n2']);
+    const ofFirst = [...flows.values()].filter((name) => name === 'n1').length;
+    expect(ofFirst).toBeGreaterThan(30);
+    await expectSame(vip, flows);
+    await apply({ weights: { n1: 1, n3: 1 } });
+    await expectSame(vip, flows); // also those of n2, which has no endpoints any more
+    expect(nodesOf(await newFlows(vip, 30))).toEqual(['n1', 'n3']);
+    await apply({ weights: {} });
+    expect(await nodeOf(vip, nextPort())).toBe('timeout');
+  },
+);
+
 test('a listener that no node is known to serve drops the packets of its flows, too', async () => {
   const flows = await newFlows(vips[0], 5);
   await expectSame(vips[0], flows);

@@ -129,6 +129,7 @@ export type ServerLine = {
   readonly admin: 'ready' | 'drain' | 'maint';
   /** Its health check is enabled. */
   readonly isChecked: boolean;
+  readonly weight: number;
 };
 
 const forcedMaint = 0x01; // SRV_ADMF_FMAINT
@@ -146,6 +147,7 @@ export function parseServersState(answer: string): readonly ServerLine[] {
       address: cell('srv_addr'),
       admin: flags & forcedMaint ? 'maint' : flags & forcedDrain ? 'drain' : 'ready',
       isChecked: (Number(cell('srv_check_state')) & checkEnabled) !== 0,
+      weight: Number(cell('srv_uweight')),
     };
   });
 }

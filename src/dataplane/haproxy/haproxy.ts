@@ -75,7 +75,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     map: paths.map,
     api,
     process,
-    haproxyFiles: makeHaproxyFiles({ folder, files, program }),
+    haproxyFiles: makeHaproxyFiles({ settings, files, program }),
     clock,
     log,
     metrics,

@@ -7,6 +7,7 @@ import type { RuntimeApi } from './client.ts';
 import type { Desired } from './desired.ts';
 import { entryKey } from './entries.ts';
 import { statCommands } from './health-tick.ts';
+import { nodesOf } from './spares.ts';
 
 /** The data about HAProxy for `furiwake status`. Throws `RuntimeError` if it does not answer. */
 export async function observeProxy(
@@ -15,11 +16,10 @@ export async function observeProxy(
   health: FamilyHealths,
   signal: AbortSignal,
 ): Promise<ProxyObservation> {
-  const [info = '', ...answers] = await api.ask(['show info', ...statCommands], signal);
+  const spares = Array.from(desired?.spares.servers.keys() ?? [], (name) => `show stat ${name} 4 -1`);
+  const [info = '', ...answers] = await api.ask(['show info', ...statCommands, ...spares], signal);
   const process = parseInfo(info);
-  const stats = new Map<string, ServerStat>(
-    answers.flatMap(parseStat).map((stat) => [`${stat.backend}/${stat.server}`, stat]),
-  );
+  const stats = sumByNode(answers.flatMap(parseStat));
   return {
     pid: process.pid,
     version: process.version,
@@ -66,4 +66,15 @@ export async function readCounters(
   const counters = new Map(rows.map(({ key, ...row }) => [key, row]));
   // A listener without a connection has no row yet.
   return new Map(listeners.map((listener) => [listener.key, counters.get(entryKey(listener)) ?? noTraffic]));
+}
+
+/** The connections of each node through all backends, by its server in that of all nodes. */
+function sumByNode(stats: readonly ServerStat[]): ReadonlyMap<string, Pick<ServerStat, 'connections' | 'total'>> {
+  const sums = new Map<string, { connections: number; total: number }>();
+  for (const { backend, server, connections, total } of stats) {
+    const id = `${nodesOf(backend)}/${server}`;
+    const sum = sums.get(id) ?? { connections: 0, total: 0 };
+    sums.set(id, { connections: sum.connections + connections, total: sum.total + total });
+  }
+  return sums;
 }
