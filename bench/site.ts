@@ -70,7 +70,10 @@ export async function startSite({ machines, bundle, signal, ...order }: SiteOpti
         pid: running.pid,
         startedAt,
         memory: () => readMemory(running.pid),
-        metric: async (name) => metricIn(await lab.balancer.exec('curl', '-s', 'http://127.0.0.1:9470/metrics'), name),
+        metric: async (name) => {
+          const url = `http://127.0.0.1:9470/metrics?name[]=${name}`;
+          return metricIn(await lab.balancer.exec('curl', '-sg', url), name);
+        },
         cleanUp: async () => {
           await execPort.run(bundle, ['cleanup', ...flags], { signal, timeoutMs });
         },

@@ -5,12 +5,12 @@ import { type HostMetricsSource, makeHostMetrics } from './host-metrics.ts';
 
 /** The lines of furiwake's own metrics, without comments. */
 async function linesOf(metrics: ReturnType<typeof makeMetrics>): Promise<readonly string[]> {
-  return (await metrics.text()).split('\n').filter((line) => line.startsWith('furiwake_'));
+  return (await metrics.text([])).split('\n').filter((line) => line.startsWith('furiwake_'));
 }
 
 test('readiness, version, pool and Services by status; pool and Services only while they are known', async () => {
   const metrics = makeMetrics();
-  const set = makeHostMetrics(metrics, '0.2.0');
+  const { set } = makeHostMetrics(metrics, '0.2.0');
   const unknown = { isReady: false, pool: undefined, services: undefined, traffic: new Map() };
   const unknownLines = ['furiwake_build_info{version="0.2.0"} 1', 'furiwake_ready 0'];
   set(unknown);
@@ -34,7 +34,7 @@ test('readiness, version, pool and Services by status; pool and Services only wh
 
 test('the traffic of each Service; a Service that is gone has no sample', async () => {
   const metrics = makeMetrics();
-  const set = makeHostMetrics(metrics, '0.2.0');
+  const { set } = makeHostMetrics(metrics, '0.2.0');
   const show = (traffic: HostMetricsSource['traffic']): void =>
     set({ isReady: true, pool: undefined, services: undefined, traffic });
   const web = { connections: 2, total: 5, bytesIn: 100, bytesOut: 1_000, rates: undefined };

@@ -12,23 +12,37 @@ export type HostMetricsSource = {
   readonly traffic: ReadonlyMap<ServiceKey, Traffic>;
 };
 
-/**
- * The metrics that sum up `furiwake status`. The returned function sets them, before each scrape; a value that is not known
- * has no sample.
- */
-export function makeHostMetrics(metrics: Metrics, version: string): (source: HostMetricsSource) => void {
+export type HostMetrics = {
+  /** Those that `set` sets. */
+  readonly names: ReadonlySet<string>;
+  /** Before each scrape of one of them. A value that is not known has no sample. */
+  readonly set: (source: HostMetricsSource) => void;
+};
+
+/** The metrics that sum up `furiwake status`. */
+export function makeHostMetrics(registry: Metrics, version: string): HostMetrics {
+  const names = new Set<string>();
+  const noted = (name: string): string => {
+    names.add(name);
+    return name;
+  };
+  const metrics: Pick<Metrics, 'counter' | 'gauge'> = {
+    counter: (name, ...rest) => registry.counter(noted(name), ...rest),
+    gauge: (name, ...rest) => registry.gauge(noted(name), ...rest),
+  };
   const ready = metrics.gauge('furiwake_ready', '1 while /readyz says ok');
   const addresses = metrics.gauge('furiwake_pool_addresses', 'Addresses of the pool: used, free', ['state']);
   const services = metrics.gauge('furiwake_services', 'Services by their status in `furiwake status`', ['state']);
-  metrics.gauge('furiwake_build_info', 'Always 1; the version is a label', ['version']).set(1, { version });
+  registry.gauge('furiwake_build_info', 'Always 1; the version is a label', ['version']).set(1, { version });
   const showTraffic = makeTrafficMetrics(metrics);
-  return ({ isReady, pool, services: counts, traffic }) => {
+  const set: HostMetrics['set'] = ({ isReady, pool, services: counts, traffic }) => {
     showTraffic(traffic);
     ready.set(isReady ? 1 : 0);
     show(addresses, 'used', pool?.used);
     show(addresses, 'free', pool && Number(BigInt(pool.size) - BigInt(pool.used)));
     for (const state of serviceStatusWords) show(services, state, counts && (counts.get(state) ?? 0));
   };
+  return { names, set };
 }
 
 function show(gauge: Gauge, state: string, value: number | undefined): void {
@@ -37,7 +51,9 @@ function show(gauge: Gauge, state: string, value: number | undefined): void {
 }
 
 /** Four samples for each Service. HAProxy counts: a counter starts again with its worker. */
-function makeTrafficMetrics(metrics: Metrics): (traffic: HostMetricsSource['traffic']) => void {
+function makeTrafficMetrics(
+  metrics: Pick<Metrics, 'counter' | 'gauge'>,
+): (traffic: HostMetricsSource['traffic']) => void {
   const labelNames = ['namespace', 'service'];
   const open = metrics.gauge('furiwake_service_connections', 'Open client connections of a Service', labelNames);
   const total = metrics.counter('furiwake_service_connections_total', 'Client connections of a Service', labelNames);

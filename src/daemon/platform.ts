@@ -81,8 +81,8 @@ export type CommandDeps = {
   /** Calls `reload` whenever the administrator requests to read files again (SIGHUP). */
   readonly onReload: (reload: () => void) => void;
   readonly metrics: Metrics & {
-    /** All metrics in the Prometheus text format. */
-    readonly text: () => Promise<string>;
+    /** The metrics of these names, or all if there are none, in the Prometheus text format. */
+    readonly text: (names: readonly string[]) => Promise<string>;
     readonly contentType: string;
   };
 };

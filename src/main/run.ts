@@ -89,13 +89,14 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     files,
     signal,
   ).catch((error: unknown) => refuseStateDir(stateDir, error));
-  const setMetrics = makeHostMetrics(metrics, deps.version);
+  const hostMetrics = makeHostMetrics(metrics, deps.version);
   let refreshedMs = -Infinity;
   let refreshing = Promise.resolve();
-  const refresh = async (inner: AbortSignal): Promise<void> => {
+  const refresh = async (names: readonly string[], inner: AbortSignal): Promise<void> => {
+    if (names.length > 0 && !names.some((name) => hostMetrics.names.has(name))) return;
     if (clock.monotonic() - refreshedMs >= refreshEveryMs) {
       refreshedMs = clock.monotonic();
-      refreshing = view.metrics(inner).then(setMetrics);
+      refreshing = view.metrics(inner).then(hostMetrics.set);
     }
     await refreshing;
   };

@@ -23,6 +23,24 @@ test('metrics are refreshed before each scrape', async () => {
   }
 });
 
+test('a scrape of some metrics gets those that exist, and only what they need is refreshed', async () => {
+  const metrics = makeMetrics();
+  metrics.gauge('one', 'for this test').set(1);
+  metrics.counter('two', 'for this test').add(2);
+  let asked: readonly string[] = [];
+  const refresh = async (names: readonly string[]): Promise<void> => {
+    asked = names;
+  };
+  await using server = await serveMetrics(
+    { host: '127.0.0.1', port: 0 },
+    { ...deps, metrics, refresh, exec: execOf(() => '') },
+    signal,
+  );
+  const answer = await fetch(`http://127.0.0.1:${server.port}/metrics?name[]=two&name[]=none`);
+  expect(await answer.text()).toBe('# HELP two for this test\n# TYPE two counter\ntwo 2\n');
+  expect(asked).toEqual(['two', 'none']);
+});
+
 test('an address that the host does not have is named', async () => {
   const exec = execOf(() => '');
   await expect(serveMetrics({ host: '192.0.2.99', port: 9470 }, { ...deps, exec }, signal)).rejects.toMatchObject({

@@ -10,8 +10,8 @@ type ServeMetricsDeps = Pick<CommandDeps, 'metrics'> & {
   readonly exec: Exec;
   /** Why this host is not ready, a line each. */
   readonly notReady: () => readonly string[];
-  /** Called before each scrape, which waits for it. */
-  readonly refresh: (signal: AbortSignal) => Promise<void>;
+  /** Called before each scrape of these metrics, or of all if there are none; the scrape waits for it. */
+  readonly refresh: (names: readonly string[], signal: AbortSignal) => Promise<void>;
 };
 
 /** Serves `/metrics`, `/healthz` and `/readyz`. Throws {@link StartError} if it cannot listen. */
@@ -21,9 +21,9 @@ export async function serveMetrics(
   signal: AbortSignal,
 ): Promise<AsyncDisposable & { readonly port?: number }> {
   if (address === undefined) return { [Symbol.asyncDispose]: async () => undefined };
-  const text = async (inner: AbortSignal): Promise<string> => {
-    await refresh(inner);
-    return metrics.text();
+  const text = async (names: readonly string[], inner: AbortSignal): Promise<string> => {
+    await refresh(names, inner);
+    return await metrics.text(names);
   };
   const routes = healthRoutes({ metrics: text, metricsContentType: metrics.contentType, notReady });
   try {

@@ -204,7 +204,7 @@ test('a host of release 0.1.0 is upgraded while its HAProxy serves, and can go b
     );
     expect(await onHost()).toEqual([web, dns, webIpv6]);
     expect(await balancer.exec('ss', '-Hltn', 'sport = :17100')).toBe('');
-    expect(await host.metrics.text()).toMatch(/^furiwake_reloads_total 1$/m);
+    expect(await host.metrics.text([])).toMatch(/^furiwake_reloads_total 1$/m);
     expect(host.log.lines.filter(({ level }) => level === 'error')).toEqual([]);
     const replacedFiles = async (): Promise<readonly string[]> =>
       (await readdir(stateDir)).filter((name) =>

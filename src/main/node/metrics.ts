@@ -1,9 +1,10 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from '@prometheus-io/client';
+import type { CommandDeps } from '../../daemon/platform.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 
-/** Metrics in the Prometheus text format; `text` is the answer to a scrape. */
-export function makeMetrics(): Metrics & { readonly text: () => Promise<string>; readonly contentType: string } {
+/** Metrics in the Prometheus text format. */
+export function makeMetrics(): CommandDeps['metrics'] {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const known = new Map<string, Counter<string> | Gauge<string> | Histogram<string>>();
@@ -38,7 +39,12 @@ export function makeMetrics(): Metrics & { readonly text: () => Promise<string>;
           labels === undefined ? histogram.observe(value) : histogram.observe(labels, value),
       };
     },
-    text: () => registry.metrics(),
+    text: async (names) => {
+      if (names.length === 0) return await registry.metrics();
+      const found = names.filter((name) => registry.getSingleMetric(name) !== undefined);
+      const texts = await Promise.all(found.map((name) => registry.getSingleMetricAsString(name)));
+      return texts.map((text) => `${text}\n`).join('');
+    },
     contentType: registry.contentType,
   };
 }
