@@ -5,6 +5,7 @@ import type { Listener, TrafficNode } from '../../src/core/traffic/table.ts';
 import { makeNat } from '../../src/dataplane/nat/nat.ts';
 import { makeSteering } from '../../src/dataplane/nftables/steering.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
+import type { Exec } from '../../src/ports/exec.ts';
 import type { Addresses, Steering } from '../../src/ports/host.ts';
 import type { Nat } from '../../src/ports/nat.ts';
 import { silent } from '../make/log.ts';
@@ -30,7 +31,7 @@ export type NatRig = AsyncDisposable & {
   nat(): Nat;
   metrics(): RecordedMetrics;
   /** A new process: the tables of the former one are still there. */
-  start(): Promise<void>;
+  start(exec?: Exec): Promise<void>;
   /** Ends the process; the tables stay. */
   stop(): Promise<void>;
   /** Both tables get these listeners, in the order of a pass. */
@@ -82,10 +83,10 @@ export async function startNatRig(): Promise<NatRig> {
     lab,
     nat: () => running?.nat as Nat,
     metrics: () => metrics,
-    start: async () => {
+    start: async (exec = balancer.execPort) => {
       metrics = recordMetrics();
       const stop = new AbortController();
-      const deps = { exec: balancer.execPort, clock: systemClock, log: silent, metrics, lifetime: stop.signal };
+      const deps = { exec, clock: systemClock, log: silent, metrics, lifetime: stop.signal };
       const nat = makeNat({
         ...deps,
         health: {

@@ -81,23 +81,6 @@ describe.each(vips)('UDP to %s', (vip) => {
     expect(await rig.nodeOf(vip, 19_999)).toMatch(/^n/);
   });
 
-  test('a flow that reached a node before its kube-proxy opened the nodePort is answered after that', async () => {
-    const targetPort = 30_060;
-    const rules = (body: string): string => `table inet kube-proxy
-delete table inet kube-proxy
-table inet kube-proxy {
-  chain nat {
-    type nat hook prerouting priority dstnat
-    ${body}
-  }
-}`;
-    for (const node of rig.lab.nodes) await node.nft(rules(''));
-    await rig.apply(dns(vip, { targetPort }));
-    expect(await rig.nodeOf(vip, 19_998)).toBe('ECONNREFUSED');
-    for (const node of rig.lab.nodes) await node.nft(rules(`udp dport ${targetPort} redirect to :30053`));
-    await expect.poll(() => rig.nodeOf(vip, 19_998), patience).toMatch(/^n/);
-  });
-
   test('a deleted Service is refused; the next one on the address gets none of its flows', async () => {
     const [[port = 0] = []] = await rig.newFlows(vip, 1);
     await rig.apply();

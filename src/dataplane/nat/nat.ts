@@ -112,8 +112,7 @@ export function makeNat(deps: {
     inUse.set();
     if (!isSettled) await forwarding.switchOn(next, signal);
     forwarded = { guard: next, families };
-    const nextMs = await flows.keep(table.listeners, places, signal);
-    if (nextMs !== undefined) alarm.setAt(nextMs);
+    await flows.keep(table.listeners, places, signal);
     return refusals;
   };
 
