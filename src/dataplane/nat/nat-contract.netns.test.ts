@@ -14,10 +14,11 @@ afterAll(() => rig?.[Symbol.asyncDispose]());
 natContract('the kernel', async () => {
   const { balancer, client } = rig.lab;
   let isBroken = false;
-  await rig.stop();
-  await rig.start(limited(balancer.execPort, mostRanges, () => isBroken));
+  const lifetime = new AbortController();
+  const exec = limited(balancer.execPort, mostRanges, () => isBroken);
+  const nat = rig.makeNew(lifetime.signal, exec);
   return {
-    nat: rig.nat(),
+    nat,
     mostRanges,
     fateOf: async ({ address, port }): Promise<Fate> => {
       const call = { do: 'askUdp', address: address.text, port, timeoutMs: 1_000, isConnected: true } as const;
@@ -32,7 +33,8 @@ natContract('the kernel', async () => {
       balancer.nft(`delete element inet furiwake-nat listeners4 { ${address.text} . udp . ${port} }`),
     [Symbol.asyncDispose]: async () => {
       isBroken = false;
-      await rig.nat().remove(new AbortController().signal);
+      await nat.remove(new AbortController().signal);
+      lifetime.abort();
     },
   };
 });

@@ -117,30 +117,6 @@ describe.each(vips)('UDP to %s', (vip) => {
   });
 });
 
-test('TCP is served and refused, too', async () => {
-  const tcp = dns(vips[0], { protocol: 'TCP' });
-  const greeting = async (): Promise<string> => {
-    const { id, error } = await rig.lab.client.ask({ do: 'dial', address: vips[0], port: 53 });
-    if (id === undefined) return error ?? '';
-    const heard = async (): Promise<string> => (await rig.lab.client.ask({ do: 'heard', id })).text ?? '';
-    return (await vi.waitUntil(heard, patience)).slice(0, 2);
-  };
-  await rig.apply(tcp);
-  const names = new Set<string>();
-  for (let turn = 0; turn < 30; turn++) names.add(await greeting());
-  expect([...names].toSorted()).toEqual(all);
-  await rig.apply();
-  expect(await greeting()).toBe('ECONNREFUSED');
-  for (const name of all) rig.excluded.add(name);
-  await rig.apply(tcp);
-  expect(await greeting()).toBe('ECONNREFUSED');
-});
-
-test('a socket of the host itself reaches the nodes', async () => {
-  for (const vip of vips.slice(0, 2))
-    expect([vip, await rig.nodeOf(vip, 0, 'balancer')]).toEqual([vip, expect.stringMatching(/^n/)]);
-});
-
 /** The entries of conntrack on the host, as text. */
 async function entries(): Promise<string> {
   return await rig.lab.balancer.exec('conntrack', '-L');
