@@ -4,7 +4,11 @@ import type { ListenerKey } from '../core/model/names.ts';
 import type { Dataplane } from '../core/traffic/dataplane.ts';
 import type { Listener, TrafficTable } from '../core/traffic/table.ts';
 import type { Revision } from '../core/revision.ts';
-import type { Addresses, Advertiser, Host, Placement, Steering, SteeringTarget } from '../ports/host.ts';
+import type { Advertiser } from '../ports/advertiser.ts';
+import type { Addresses, Host } from '../ports/host.ts';
+import type { Placement } from '../ports/placement.ts';
+import type { Steering, SteeringTarget } from '../ports/steering.ts';
+import type { HostNetwork } from '../ports/network.ts';
 import type { Direct } from '../ports/direct.ts';
 import type { Nat } from '../ports/nat.ts';
 import type { Proxy } from '../ports/proxy.ts';
@@ -13,6 +17,7 @@ export type PassPorts = {
   readonly proxy: Proxy;
   readonly steering: Steering;
   readonly direct: Pick<Direct, 'apply'>;
+  readonly network: Pick<HostNetwork, 'addresses'>;
   readonly nat: Pick<Nat, 'apply'>;
   readonly placement: Placement;
   readonly advertiser: Advertiser;
@@ -38,10 +43,12 @@ export type HostState = {
   /** Those that are certainly in force, with the policy in force. */
   readonly inForce: Listeners;
   /**
-   * The last target, with every refused listener as it was before, and the table of HAProxy: it has more listeners after a
-   * pass that failed between its two steps. `undefined`: nothing is programmed yet.
+   * The last target, with every refused listener as it was before; the table of HAProxy, which has more listeners until it
+   * is pruned; the addresses, without those of listeners that cannot be removed. `undefined`: nothing is programmed yet.
    */
-  readonly programmed: { readonly table: TrafficTable; readonly proxied: TrafficTable } | undefined;
+  readonly programmed:
+    | { readonly table: TrafficTable; readonly proxied: TrafficTable; readonly addresses: Addresses }
+    | undefined;
 };
 
 export const emptyHostState: HostState = {
@@ -114,7 +121,7 @@ async function makeOnePass(
   { onHeld, earlier, signal }: PassOptions,
   addressedBy: Listeners = target.listeners,
 ): Promise<PassResult> {
-  const { proxy, steering, placement, advertiser, host } = ports;
+  const { proxy, steering, network, placement, advertiser, host } = ports;
   const changed = listenersToChange(before.inForce, target.listeners);
   const gone = listenersGone(before.held, target.listeners);
   const mayBeHeld = before.held.with(changed.map((listener) => [listener.key, listener]));
@@ -197,12 +204,14 @@ async function makeOnePass(
       return changed.filter(({ address, isHostAddress }) => !isHostAddress && !there.has(address.text));
     },
   );
-  advertiser.advertise(withoutOwn(attracted(), placement.addresses()));
+  advertiser.advertise(withoutOwn(attracted(), network.addresses()));
 
+  let hasPruned = false;
   const isPruned =
     (isSteered || gone.length === 0) &&
     (await step('removal', async () => {
       await proxy.prune(table, signal);
+      hasPruned = true;
       if (gone.length > 0) await host.endConnections(gone, signal);
     }));
   await step('removal', () => placement.remove(attracted(), signal));
@@ -226,7 +235,10 @@ async function makeOnePass(
     refused.delete(key);
     blocked.delete(key);
   }
-  const state = { held, inForce, programmed: { table, proxied: isPruned ? table : upserted } };
+  const proxiedBefore = before.programmed?.proxied.listeners ?? upserted.listeners;
+  const unpruned = listenersGone(proxiedBefore, upserted.listeners).map((each) => [each.key, each] as const);
+  const proxied = hasPruned ? table : withListeners(upserted, unpruned);
+  const state = { held, inForce, programmed: { table, proxied, addresses } };
   return { state, refused, blocked, failure };
 }
 
@@ -271,12 +283,8 @@ function needsProxy(inForce: Listeners, { key, service, dataplane, backend, targ
   );
 }
 
-function steeringTarget(
-  { proxy, placement }: PassPorts,
-  { listeners }: TrafficTable,
-  wanted: Addresses,
-): SteeringTarget {
-  const known = placement.addresses();
+function steeringTarget({ proxy, network }: PassPorts, { listeners }: TrafficTable, wanted: Addresses): SteeringTarget {
+  const known = network.addresses();
   const { own } = known;
   const vips = withoutOwn(wanted, known);
   return { listeners, vips, own, portOf: (listener) => proxy.portOf(listener) };

@@ -2,8 +2,11 @@ import { makeSubscribers } from '../async/subscribers.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import { emptyReport, type HostReport, type ListenerReport } from '../core/traffic/report.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
+import type { Direct } from '../ports/direct.ts';
+import type { Confirmations } from '../ports/confirmations.ts';
 import type { Health } from '../ports/health.ts';
-import type { Advertiser, HostAddresses, Placement } from '../ports/host.ts';
+import type { Advertiser } from '../ports/advertiser.ts';
+import type { HostAddresses, HostNetwork } from '../ports/network.ts';
 import { addressProblem } from './addresses.ts';
 import type { HostState } from './pass.ts';
 import { closed } from './withdrawn.ts';
@@ -33,13 +36,16 @@ export type Reporter = {
 /** Keeps the report of one host. Unchanged parts keep their identity; subscribers are called only after a difference. */
 export function makeReporter(deps: {
   readonly health: Health;
-  readonly placement: Pick<Placement, 'addresses'>;
-  readonly advertiser: Pick<Advertiser, 'duplicates' | 'onDuplicates'>;
+  readonly confirmations: Pick<Confirmations, 'unconfirmed' | 'subscribe'>;
+  readonly network: Pick<HostNetwork, 'addresses'>;
+  readonly advertiser: Pick<Advertiser, 'onDuplicates'>;
+  readonly direct: Pick<Direct, 'isForwarding' | 'obstacles' | 'onForwarding'>;
   readonly progress: () => Progress;
 }): Reporter {
-  const { health, placement, advertiser, progress } = deps;
+  const { health, confirmations, network, advertiser, direct, progress } = deps;
   let report: HostReport = emptyReport;
   let addresses: HostAddresses | undefined;
+  let { duplicates } = emptyReport;
   const subscribers = makeSubscribers();
 
   const reportOf = (
@@ -52,10 +58,11 @@ export function makeReporter(deps: {
     const inForce = state.inForce.get(key);
     const programmed = wanted && (isServing ? wanted : closed(wanted));
     const isInForce = programmed !== undefined && inForce?.revision === programmed.revision;
-    const isForwarding = inForce !== undefined && isServing;
+    const isForwarding =
+      inForce !== undefined && isServing && (inForce.dataplane !== 'direct' || direct.isForwarding(key));
     if (wanted === undefined) return { holder, revision: inForce?.revision, isForwarding, refusal: undefined };
     // Not before it is in force: an earlier process may have published the address, and a refused one would be withdrawn.
-    const message = isInForce ? addressProblem(wanted, placement.addresses()) : refusalOf(key);
+    const message = isInForce ? addressProblem(wanted, network.addresses()) : refusalOf(key);
     return {
       holder,
       revision: isInForce ? wanted.revision : inForce?.revision,
@@ -69,7 +76,7 @@ export function makeReporter(deps: {
 
   const update = (keys: Iterable<ListenerKey>): void => {
     const now = progress();
-    const { own, primary, needs } = placement.addresses();
+    const { own, primary, needs } = network.addresses();
     const changes = Array.from(keys, (key): [ListenerKey, ListenerReport | undefined] => {
       const [before, after] = [report.listeners.get(key), reportOf(key, now)];
       return [key, before !== undefined && after !== undefined && isSame(before, after) ? before : after];
@@ -80,7 +87,9 @@ export function makeReporter(deps: {
       ownAddresses: own,
       primaryAddresses: primary,
       needs,
-      duplicates: advertiser.duplicates(),
+      duplicates,
+      directObstacles: direct.obstacles(),
+      unconfirmed: confirmations.unconfirmed(),
     };
     if ((Object.keys(next) as (keyof HostReport)[]).every((part) => next[part] === report[part])) return;
     report = next;
@@ -95,14 +104,24 @@ export function makeReporter(deps: {
     update,
     updateAll,
     follow: () => {
-      const ends = [health.subscribe(() => update([])), advertiser.onDuplicates(() => update([]))];
+      const follow = (): void => update([]);
+      const followDuplicates = (next: HostReport['duplicates']): void => {
+        duplicates = next;
+        update([]);
+      };
+      const ends = [
+        health.subscribe(follow),
+        confirmations.subscribe(follow),
+        advertiser.onDuplicates(followDuplicates),
+        direct.onForwarding(updateAll),
+      ];
       return () => {
         for (const end of ends) end();
       };
     },
     noteAddresses: () => {
       const before = addresses;
-      addresses = placement.addresses();
+      addresses = network.addresses();
       if (before === addresses) return;
       if (before?.own === addresses.own && before.refused === addresses.refused) update([]);
       else updateAll();

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { localListener, localTable, node, tableOf } from '../../test/make/table.ts';
 import { answer, listener, publish, startAgent } from '../../test/make/agent-rig.ts';
 
 const a = listener('192.0.2.51', 80, 'a');
@@ -15,6 +16,25 @@ describe('after a restart', () => {
     await rig.clock.advance(0);
     expect([answer(rig, a), answer(rig, restricted)]).toEqual(['ready', 'ready']);
     expect(rig.agent.desired()?.nodes.size).toBe(1);
+  });
+
+  test('the nodes of a Service are known before the API server answers, and stay while its endpoints are not known', async () => {
+    const files = new Map<string, string>();
+    const web = localListener('192.0.2.53', 80, 30_080, 'default/web');
+    const nodes = [node('n1', '192.0.2.11'), node('n2', '192.0.2.12')];
+    const known = localTable([[web, { n2: 3 }]], nodes);
+    const first = startAgent({ files });
+    first.agent.publish(known);
+    await first.clock.advance(0);
+    const rig = startAgent({ files });
+    await rig.agent.restore(() => undefined);
+    expect(rig.agent.desired()?.backends.get(web.backend)).toEqual(known.backends.get(web.backend));
+    rig.agent.publish(tableOf([web, a], nodes)); // without the backend
+    expect(rig.agent.desired()?.backends.get(web.backend)).toEqual(known.backends.get(web.backend));
+    rig.agent.publish(localTable([[web, {}]], nodes));
+    expect(rig.agent.desired()?.backends.get(web.backend)?.servers).toEqual([]);
+    rig.agent.publish(tableOf([a], nodes));
+    expect(rig.agent.desired()?.backends.has(web.backend)).toBe(false);
   });
 
   test('connections of what a crash cut short are ended', async () => {

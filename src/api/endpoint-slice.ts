@@ -1,16 +1,22 @@
-import { serviceKey, type ServiceKey } from '../core/model/names.ts';
-import { fieldsOf, type Json, listOf, textOf } from './wire.ts';
+import type { Family } from '../core/ip/ip.ts';
+import { type NodeName, serviceKey, type ServiceKey } from '../core/model/names.ts';
+import { type NodeEndpoints, sumOfEndpoints } from '../core/traffic/local.ts';
+import { fieldsOf, type Json, listOf, textOf, textsOf } from './wire.ts';
 
 /** The fields of a discovery.k8s.io/v1 EndpointSlice that are kept. */
 export type EndpointSlice = {
   readonly key: string;
   /** The Service that it belongs to; `undefined` if the label is missing. */
   readonly service: ServiceKey | undefined;
+  /** `undefined` for host names. */
+  readonly family: Family | undefined;
   /**
    * Endpoints that may get new connections: `conditions.ready` is true or not set, or the endpoint still serves while
    * it terminates, because kube-proxy uses those if no other is ready (KEP-1672, KEP-1669).
    */
   readonly ready: number;
+  /** Those of them that are on a node. An endpoint that is in two slices for a moment counts twice. */
+  readonly nodes: readonly NodeEndpoints[];
 };
 
 const serviceLabel = 'kubernetes.io/service-name';
@@ -21,14 +27,46 @@ export function projectEndpointSlice(wire: Json): EndpointSlice {
   const metadata = fieldsOf(object['metadata']);
   const [namespace, name] = [textOf(metadata['namespace']), textOf(metadata['name'])];
   const service = textOf(fieldsOf(metadata['labels'])[serviceLabel]);
+  const usable = listOf(object['endpoints'])
+    .map(projectEndpoint)
+    .filter((endpoint) => endpoint !== undefined);
   return {
     key: `${namespace}/${name}`,
     service: service === '' ? undefined : serviceKey(namespace, service),
-    ready: listOf(object['endpoints']).filter(mayGetConnections).length,
+    family: familyOf(object['addressType']),
+    ready: usable.length,
+    nodes: countByNode(usable),
   };
 }
 
-function mayGetConnections(endpoint: Json): boolean {
-  const { ready, serving } = fieldsOf(fieldsOf(endpoint)['conditions']);
-  return ready !== false || serving === true;
+type Endpoint = { readonly node: string; readonly addresses: string; readonly isReady: boolean };
+
+/** `undefined` if it gets no connections. `serving` without a value is as `ready` (KEP-1672). */
+function projectEndpoint(wire: Json): Endpoint | undefined {
+  const { nodeName, addresses, conditions } = fieldsOf(wire);
+  const { ready, serving } = fieldsOf(conditions);
+  const isReady = ready !== false;
+  if (!isReady && serving !== true) return undefined;
+  return { node: textOf(nodeName), addresses: textsOf(addresses).join(' '), isReady };
+}
+
+function countByNode(endpoints: readonly Endpoint[]): readonly NodeEndpoints[] {
+  const seen = new Set<string>();
+  const local = endpoints.filter(({ node, addresses }) => {
+    const id = `${node} ${addresses}`;
+    if (node === '' || seen.has(id)) return false;
+    seen.add(id);
+    return true;
+  });
+  return sumOfEndpoints(
+    local.map(({ node, isReady }) => ({
+      node: node as NodeName,
+      ready: isReady ? 1 : 0,
+      terminating: isReady ? 0 : 1,
+    })),
+  );
+}
+
+function familyOf(addressType: Json): Family | undefined {
+  return addressType === 'IPv4' ? 4 : addressType === 'IPv6' ? 6 : undefined;
 }

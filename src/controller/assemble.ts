@@ -7,7 +7,7 @@ import { makeSharedTrouble } from '../kube/shared-trouble.ts';
 import type { Random } from '../ports/clock.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import { type Controller, type ControllerDeps, makeController } from './controller.ts';
-import { makeHolders } from './holders.ts';
+import { makeHolders } from './service-counts.ts';
 import type { RecordEvent } from './record-events.ts';
 import { attemptsBeforeWarning, makeServiceWriter } from './service-writer.ts';
 import { makeServiceWrites, referenceTo } from './service-writes.ts';
@@ -21,7 +21,10 @@ export type ControllerParts = {
   readonly drained: Promise<void>;
 };
 
-export type ControllerPartsDeps = Omit<ControllerDeps, 'services' | 'nodes' | 'enqueue' | 'recordEvent'> & {
+export type ControllerPartsDeps = Omit<
+  ControllerDeps,
+  'services' | 'nodes' | 'endpoints' | 'enqueue' | 'recordEvent'
+> & {
   readonly client: KubeClient;
   readonly events: Pick<EventSender, 'record'>;
   /** False while another process may hold the Lease. */
@@ -43,6 +46,7 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     ...deps,
     services: stores.services,
     nodes: stores.nodes,
+    endpoints: stores.localEndpoints,
     enqueue: (service) => queue.add(service),
     recordEvent,
   });

@@ -11,15 +11,16 @@ import type { Site } from '../core/model/site.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { share } from '../core/share.ts';
 import { makeNodeTrouble, type NodeTrouble } from '../core/status/node-trouble.ts';
-import { makeTrafficPlanner } from '../core/traffic/plan.ts';
+import { isLocal, makeTrafficPlanner } from '../core/traffic/plan.ts';
 import { emptyReport, type HostReport } from '../core/traffic/report.ts';
 import { makeRangeBudget } from '../core/traffic/source-ranges.ts';
-import type { TrafficTable } from '../core/traffic/table.ts';
+import { serviceOfBackend, type TrafficTable } from '../core/traffic/table.ts';
 import type { Store } from '../kube/store.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Ledger } from '../ports/ledger.ts';
 import type { Log } from '../ports/log.ts';
 import { makeLedgerWriter } from './ledger-writer.ts';
+import type { LocalEndpoints } from './local-endpoints.ts';
 import { type AddressDecision, makePlanner } from './planner.ts';
 import { makeDuplicateEvents, type RecordEvent, recordDecision } from './record-events.ts';
 import { withoutStale } from './stale-records.ts';
@@ -57,6 +58,7 @@ export type ControllerDeps = {
   readonly site: Site;
   readonly services: Observed<Service, ServiceKey>;
   readonly nodes: Observed<Node, NodeName>;
+  readonly endpoints: LocalEndpoints;
   readonly host: HostLink;
   readonly term: Term;
   /** Asked when there is a spec that no plan has seen, and when the host reports other addresses or needs. */
@@ -154,6 +156,7 @@ export function makeController(deps: ControllerDeps): Controller {
       overBudget,
       nodes: nodes.objects(),
       drained: deps.drains.current(),
+      endpoints: deps.endpoints.all(),
     });
     const trouble = share(before?.nodeTrouble, nodeTroubleOf({ nodes: nodes.objects(), table, health: report.health }));
     plan = { ...decision, assignments, overBudget, table, nodeTrouble: trouble };
@@ -172,6 +175,11 @@ export function makeController(deps: ControllerDeps): Controller {
     lookAgainLater(signal);
     const concerned = trouble === before?.nodeTrouble ? changed : assignments.keys();
     for (const key of new Set([...seen, ...concerned])) deps.enqueue(key);
+  };
+
+  const hasLocalPolicy = (key: ServiceKey): boolean => {
+    const spec = services.objects().get(key)?.spec;
+    return spec !== undefined && isLocal(spec);
   };
 
   /** A turn for all Services that changed since the last turn that succeeded. */
@@ -202,6 +210,12 @@ export function makeController(deps: ControllerDeps): Controller {
           plan?.table.listeners.get(key)?.service,
         ])
           if (service !== undefined) concerned.add(service);
+      // The message of a Service whose packets are dropped says what each node lacks.
+      if (before?.directObstacles !== report.directObstacles || before.health !== report.health)
+        for (const { holder, isForwarding } of report.listeners.values())
+          if (!isForwarding && holder !== undefined) concerned.add(holder);
+      const unconfirmed = [before?.unconfirmed ?? emptyReport.unconfirmed, report.unconfirmed] as const;
+      for (const id of PersistentMap.changedKeys(...unconfirmed)) concerned.add(serviceOfBackend(id));
       for (const key of concerned) deps.enqueue(key);
       const isSame = before?.health === report.health && before.duplicates === report.duplicates;
       if (!isSame || !isSameHost(before, report)) wake.set();
@@ -220,6 +234,9 @@ export function makeController(deps: ControllerDeps): Controller {
           wake.set();
         }),
         nodes.subscribe(() => wake.set()),
+        deps.endpoints.subscribe((keys) => {
+          if ([...keys].some(hasLocalPolicy)) wake.set();
+        }),
         deps.drains.subscribe(() => wake.set()),
         ledger.subscribe(() => wake.set()),
         followHost(),
@@ -227,6 +244,7 @@ export function makeController(deps: ControllerDeps): Controller {
       try {
         for (const key of services.objects().keys()) touched.add(key);
         wake.set();
+        void deps.endpoints.known.then(() => wake.set());
         await runWhenSet({
           what: 'deciding which Service gets which address',
           due: wake,

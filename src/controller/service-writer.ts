@@ -14,7 +14,8 @@ import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { HostLink, Plan } from './controller.ts';
-import type { Holders } from './holders.ts';
+import { judgeDropping, soonest } from './dropping.ts';
+import type { Holders } from './service-counts.ts';
 import { type RecordEvent, recordConditions } from './record-events.ts';
 import type { ServiceWrites } from './service-writes.ts';
 
@@ -65,6 +66,8 @@ type Memory = {
   seenAtMs: number | undefined;
   /** Monotonic ms; since when it has no ready endpoint. */
   emptySinceMs: number | undefined;
+  /** Monotonic ms; since when packets of it are dropped. */
+  droppingSinceMs: number | undefined;
   refusedWrites: number;
   /** A write was answered with 404. */
   mayBeGone: boolean;
@@ -101,6 +104,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       conflict: noConflict,
       seenAtMs: status.ingress.length === 0 ? clock.monotonic() : undefined,
       emptySinceMs: undefined,
+      droppingSinceMs: undefined,
       refusedWrites: 0,
       mayBeGone: false,
     };
@@ -220,22 +224,29 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     const mine = memoryOf(service);
     const assignment = plan.assignments.get(key); // only a Service that is ours has one
     const endpoints = assignment && lookAtEndpoints(service, mine);
+    const report = host.report();
+    const packets =
+      assignment && judgeDropping(assignment, plan.table, report, mine.droppingSinceMs, clock.monotonic());
+    mine.droppingSinceMs = packets?.sinceMs;
+    const later = soonest(endpoints?.later, packets?.later);
     const desired =
       endpoints &&
       desiredStatus({
         service,
         assignment,
         listeners: plan.table.listeners,
-        reports: host.report().listeners,
+        reports: report.listeners,
+        unconfirmed: report.unconfirmed,
         nodeTrouble: plan.nodeTrouble,
         isOverBudget: plan.overBudget.has(key),
         hasEndpoints: endpoints.hasEndpoints,
+        dropping: packets?.dropping,
         nowMs: clock.now(),
       });
     const write = nextWrite({ service, eligibility, desired, isProgrammed: deps.holders.holds(key) });
     if (write === undefined) {
       trouble.over(key);
-      return endpoints?.later;
+      return later;
     }
     if (!deps.mayWrite()) throw new RetryError(notLeaderRetryMs);
     try {
@@ -246,7 +257,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       mine.refusedWrites = 0;
       mine.mayBeGone = false;
       trouble.over(key);
-      return outcome ?? endpoints?.later;
+      return outcome ?? later;
     } catch (error) {
       if (isKubeError(error, 'NOT_FOUND') && !mine.mayBeGone) {
         mine.mayBeGone = true;

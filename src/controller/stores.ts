@@ -5,21 +5,22 @@ import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
 import type { Service } from '../core/model/service.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { feedStore } from '../kube/feed-store.ts';
+import { feedStore, makeStore, type Store } from '../kube/store.ts';
 import type { KubeObject } from '../kube/object.ts';
 import { type Resource, resourcePath } from '../kube/paths.ts';
-import { makeStore, type Store } from '../kube/store.ts';
 import { watchResource } from '../kube/watcher.ts';
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import { type EndpointCounts, makeEndpointCounts } from './endpoint-counts.ts';
+import { type LocalEndpoints, makeLocalEndpoints } from './local-endpoints.ts';
+import { type EndpointCounts, makeEndpointCounts } from './service-counts.ts';
 
 /** The stores of what is watched, and the watches that feed them. */
 export type Stores = {
   readonly services: Store<Service, ServiceKey>;
   readonly nodes: Store<Node, NodeName>;
   readonly endpoints: EndpointCounts;
+  readonly localEndpoints: LocalEndpoints;
   /** Watches until `signal` aborts. */
   readonly watch: (signal: AbortSignal) => Promise<void>;
 };
@@ -37,6 +38,7 @@ export function makeStores({ client, clock, random, log, metrics }: StoresDeps):
   const nodes = makeStore<Node, NodeName>({ keyOf: (node) => node.name });
   const slices = makeStore<EndpointSlice>({ keyOf: (slice) => slice.key });
   const endpoints = makeEndpointCounts(slices);
+  const localEndpoints = makeLocalEndpoints(slices);
   const follow = <T, K extends string>(
     store: Store<T, K>,
     resource: Resource,
@@ -52,6 +54,7 @@ export function makeStores({ client, clock, random, log, metrics }: StoresDeps):
     services,
     nodes,
     endpoints,
+    localEndpoints,
     watch: async (signal) => {
       await Promise.all([
         follow(services, { apiVersion: 'v1', plural: 'services' }, projectService, signal),

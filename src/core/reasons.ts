@@ -73,8 +73,14 @@ export const reasons = {
   FieldsNotHonoured: {
     where: 'Serving',
     means:
-      'The Service is served, but furiwake ignores what the message names: sessionAffinity (kube-proxy sees one client, so all connections through a node use one Pod), externalTrafficPolicy: Local (furiwake tries every node; those without a Pod drop what reaches them, so TCP may be slow and some clients of UDP get no answer, and the Pods do not see the client address), an annotation of another implementation, or a furiwake.dev/dataplane that is not valid.',
-    do: 'Nothing, if that is good enough. Otherwise use None and Cluster, and correct or remove the annotation.',
+      'The Service is served, but not all that it asks for is there. The message names what furiwake ignores: sessionAffinity (kube-proxy sees one client, so all connections through a node use one Pod), an annotation of another implementation, or a furiwake.dev/dataplane that is not valid. With externalTrafficPolicy: Local, connections go to nodes with a Pod only, but through HAProxy the Pods do not see the address of the client.',
+    do: 'Nothing, if that is good enough. Otherwise set the annotation furiwake.dev/dataplane to direct, an experiment, when you create the Service; correct or remove the annotation that is not valid.',
+  },
+  NotConfirmed: {
+    where: 'Serving',
+    means:
+      'With externalTrafficPolicy: Local, kube-proxy has not confirmed for ten seconds that nodes have endpoints of the Service, as the EndpointSlices say. The message names the nodes. They get no connections, except where no node of the Service is confirmed.',
+    do: 'Open the healthCheckNodePort of the Service on the nodes to the load-balancer host, and let nodePortAddresses of kube-proxy include the address of the node. Check that kube-proxy runs there.',
   },
   NoAddress: {
     where: 'Serving',
@@ -85,6 +91,12 @@ export const reasons = {
     where: 'Serving',
     means: 'No node can take connections: there is none, or all are excluded or without an address of the family.',
     do: 'Check the nodes, their label node.kubernetes.io/exclude-from-external-load-balancers and their addresses.',
+  },
+  NotForwarding: {
+    where: 'Serving',
+    means:
+      'With the dataplane direct, the host drops the packets: no node is shown to serve the address. A node gets packets when the host has a LAN in common with it and its kube-proxy reports, at port 10256, a sync after the publication of the address. The message says what each node lacks.',
+    do: 'Open port 10256 of the nodes to the load-balancer host (k3s binds it to localhost), or connect the host to the LAN of the nodes. Otherwise use furiwake.dev/dataplane: haproxy, for TCP.',
   },
   NoEndpoints: {
     where: 'Serving',

@@ -1,29 +1,30 @@
-import './node/assert-version.ts';
+import './node/version.ts';
 import './node/heap.ts';
 import { randomUUID } from 'node:crypto';
 import { readlinkSync } from 'node:fs';
 import { homedir, hostname } from 'node:os';
 import packageFile from '../../package.json' with { type: 'json' };
+import { unlessAborted } from '../async/abort.ts';
 import { assertNever } from '../core/assert-never.ts';
-import type { Platform } from '../daemon/platform.ts';
+import type { CommandDeps, Platform } from '../daemon/platform.ts';
 import { check } from '../cli/check.ts';
 import { makeConnect } from '../cli/check/connection.ts';
 import { hasColour } from '../cli/paint.ts';
+import { type KubeProxy, makeKubeProxy } from '../health/kube-proxy-sync.ts';
 import { makeProbe } from '../health/probe.ts';
 import { cleanup } from './cleanup.ts';
 import type { LogOptions } from '../cli/options.ts';
 import { type Invocation, readCommandLine } from '../cli/program.ts';
-import type { CommandDeps } from '../daemon/command.ts';
 import { run } from './run.ts';
-import { changeDrain, showStatus, type StatusScreen } from '../cli/status.ts';
-import { endFor, isToldToEnd } from './end.ts';
+import type { TextScreen } from '../cli/screen.ts';
+import { askStatus, changeDrain, formatAnswer, type StatusRequest } from '../cli/status.ts';
+import { watchStatus } from '../cli/watch.ts';
+import { endFor, isToldToEnd, tolerateErrors } from './end.ts';
 import { systemClock } from './node/clock.ts';
 import { systemExec } from './node/exec.ts';
 import { systemFiles } from './node/files.ts';
 import { defaultFormat, isJournal, makeLog } from './node/log.ts';
-import { countFailures } from './node/failures.ts';
-import { makeMetrics } from './node/metrics.ts';
-import { tolerateErrors } from './node/output.ts';
+import { countFailures, makeMetrics } from './node/metrics.ts';
 import { endBySignal, otherSignals } from './node/signals.ts';
 
 const { version } = packageFile;
@@ -53,7 +54,7 @@ function write(text: string): void {
 }
 
 /** How to write to a stream: a pipe or a file has no width. */
-function screenOf(stream: { readonly isTTY?: boolean; readonly columns?: number }): StatusScreen {
+function screenOf(stream: { readonly isTTY?: boolean; readonly columns?: number }): TextScreen {
   return {
     isColoured: hasColour(stream, process.env['NO_COLOR']),
     columns: stream.isTTY === true ? stream.columns : undefined,
@@ -108,9 +109,10 @@ async function perform(invocation: Invocation, signal: AbortSignal): Promise<num
       const { isJson } = invocation;
       const connect = makeConnect(command);
       const probe = makeProbe({ clock: systemClock });
+      const kubeProxies = (): KubeProxy => makeKubeProxy({ clock: systemClock });
       return check(
         invocation.options,
-        { ...command, ...screenOf(process.stdout), write, connect, probe, isJson },
+        { ...command, ...screenOf(process.stdout), write, connect, probe, makeKubeProxy: kubeProxies, isJson },
         signal,
       );
     }
@@ -118,7 +120,8 @@ async function perform(invocation: Invocation, signal: AbortSignal): Promise<num
       await cleanup(invocation.options, invocation.isCluster, deps('cleanup', invocation.log), signal);
       return 0;
     case 'status':
-      write(await showStatus(invocation.stateDir, invocation.isJson, screenOf(process.stdout), signal));
+      if (invocation.isWatched) await watch(invocation, signal);
+      else write(formatAnswer(invocation, await askStatus(invocation, signal), screenOf(process.stdout)));
       return 0;
     case 'drain':
     case 'undrain':
@@ -132,6 +135,27 @@ async function perform(invocation: Invocation, signal: AbortSignal): Promise<num
     default:
       return assertNever(invocation);
   }
+}
+
+/** Until a signal, or until the reader of the output is gone. */
+async function watch(request: StatusRequest, signal: AbortSignal): Promise<void> {
+  const { stdout } = process;
+  const gone = new AbortController();
+  stdout.once('error', (error) => gone.abort(error));
+  const until = AbortSignal.any([signal, gone.signal]);
+  const source = {
+    ask: (inner: AbortSignal) => askStatus(request, inner),
+    format: (answer: string) => formatAnswer(request, answer, screenOf(stdout)),
+    rows: () => (stdout.isTTY && !request.isJson ? stdout.rows || undefined : undefined),
+    write: async (text: string) => {
+      const written = new Promise<void>((resolve) => stdout.write(text, () => resolve()));
+      await unlessAborted(written, until); // the reader of a pipe may be slow
+    },
+    clock: systemClock,
+  };
+  await watchStatus(source, until).catch((error: unknown) => {
+    if (!isToldToEnd(error, until)) throw error;
+  });
 }
 
 const stoppedWords = 'stopped; Services stay served as last configured. To stop the traffic, run: furiwake cleanup';

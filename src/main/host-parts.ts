@@ -1,11 +1,9 @@
 import { makeDuplicateProbe, makeDuplicateWatch } from '../advertise/duplicates.ts';
-import type { FindLink } from '../advertise/frames.ts';
 import { makeL2Advertiser } from '../advertise/l2.ts';
 import { makeFrameSender } from '../advertise/frame-sender.ts';
 import { type Agent, makeAgent } from '../agent/agent.ts';
 import type { RunOptions } from '../cli/options.ts';
-import { haproxyAccount } from '../daemon/accounts.ts';
-import { descriptorLimit } from '../daemon/descriptors.ts';
+import { descriptorLimit, haproxyAccount } from '../daemon/host-tools.ts';
 import { earlierStatePaths, type Platform, statePaths } from '../daemon/platform.ts';
 import { makeHaproxy } from '../dataplane/haproxy/haproxy.ts';
 import { makeNat } from '../dataplane/nat/nat.ts';
@@ -13,16 +11,22 @@ import { makeSteering } from '../dataplane/nftables/steering.ts';
 import { makeDirect } from '../dataplane/direct/direct.ts';
 import { makeGate } from '../health/gate.ts';
 import { makeKubeProxy } from '../health/kube-proxy-sync.ts';
+import { makeConfirmations } from '../health/confirmations.ts';
+import { makeAskHealthCheckPort } from '../health/health-check-port.ts';
 import { makeHealth } from '../health/health.ts';
 import { makeProbe } from '../health/probe.ts';
 import type { Family } from '../core/ip/ip.ts';
 import type { NodeName } from '../core/model/names.ts';
 import { makeHost } from '../host/host.ts';
+import { makeNetwork } from '../host/network.ts';
 import { makePlacement } from '../host/placement.ts';
-import type { Host, Placement, Steering } from '../ports/host.ts';
+import type { Host } from '../ports/host.ts';
+import type { Placement } from '../ports/placement.ts';
+import type { Steering } from '../ports/steering.ts';
 import type { Direct } from '../ports/direct.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
+import type { HostNetwork } from '../ports/network.ts';
 import type { Nat } from '../ports/nat.ts';
 import type { Proxy } from '../ports/proxy.ts';
 import { makePlacementRecord } from '../state/placement-record.ts';
@@ -33,6 +37,7 @@ export type HostParts = {
   readonly proxy: Proxy;
   readonly steering: Steering;
   readonly direct: Direct;
+  readonly network: HostNetwork;
   readonly nat: Nat;
   readonly placement: Placement;
   readonly host: Host;
@@ -83,12 +88,13 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     files,
     log: addressLog,
   });
-  const placement = makePlacement({ exec, files, record, clock, log: addressLog, lifetime });
-  const findLink: FindLink = (address) => placement.linkOf(address);
+  const network = makeNetwork({ exec, files, record, clock, log: addressLog });
+  const placement = makePlacement({ exec, network, clock, log: addressLog, lifetime });
+  const { links } = network;
   const advertiser = makeL2Advertiser({
     sender: makeFrameSender({ exec, clock, log: addressLog, lifetime }),
-    duplicates: makeDuplicateWatch({ probe: makeDuplicateProbe({ exec, clock, findLink }), clock, log: addressLog }),
-    findLink,
+    duplicates: makeDuplicateWatch({ probe: makeDuplicateProbe({ exec, clock, links }), clock, log: addressLog }),
+    links,
     clock,
   });
   const steering = makeSteering({ exec, clock, log: log.child({ part: 'nftables' }), metrics, lifetime });
@@ -103,9 +109,9 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     silentSince,
     silenceMs,
     gate: makeGate({ makeKubeProxy: () => makeKubeProxy({ clock }), clock }),
-    linkOf: (address) => placement.linkOf(address)?.name,
-    isOwn: ({ text }) => placement.addresses().own.has(text),
-    primary: () => placement.addresses().primary,
+    linkOf: (address) => links.linkOf(address)?.name,
+    isOwn: ({ text }) => network.addresses().own.has(text),
+    primary: () => network.addresses().primary,
     clock,
     log: log.child({ part: 'direct' }),
     metrics,
@@ -116,7 +122,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     health,
     silentSince,
     silenceMs,
-    own: () => placement.addresses().own,
+    own: () => network.addresses().own,
     clock,
     log: log.child({ part: 'nat' }),
     metrics,
@@ -126,6 +132,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
   const tableFile = makeTableFile({
     listenersPath: paths.listeners,
     nodesPath: paths.nodes,
+    backendsPath: paths.backends,
     earlier: { rowsPath: earlier.rows, nodesPath: earlier.nodes, placed: () => record.read() },
     files,
     log,
@@ -134,16 +141,18 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     proxy,
     steering,
     direct,
+    network,
     nat,
     placement,
     advertiser,
     host,
     health,
+    confirmations: makeConfirmations({ ask: makeAskHealthCheckPort({ clock }), health, clock }),
     tableFile,
     isServing: deps.isServing,
     clock,
     log: log.child({ part: 'agent' }),
     metrics,
   });
-  return { proxy, steering, direct, nat, placement, host, agent };
+  return { proxy, steering, direct, nat, network, placement, host, agent };
 }

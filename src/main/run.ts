@@ -4,14 +4,13 @@ import type { RunOptions } from '../cli/options.ts';
 import { adminRoutes, serveAdmin } from '../daemon/admin.ts';
 import { makeApiServerAddresses } from '../daemon/api-server-addresses.ts';
 import { loadCandidates } from '../daemon/candidates.ts';
-import type { CommandDeps } from '../daemon/command.ts';
+import { type CommandDeps, statePaths } from '../daemon/platform.ts';
 import { loadDrains } from '../daemon/drains.ts';
 import { makeHostMetrics } from '../daemon/host-metrics.ts';
 import { lockHost } from '../daemon/host-lock.ts';
 import { assertHost } from '../daemon/host-tools.ts';
 import { makeHostView } from '../daemon/host-view.ts';
 import { mayServeWithoutLease } from '../daemon/leadership.ts';
-import { statePaths } from '../daemon/platform.ts';
 import { openStateDir, refuseStateDir } from '../daemon/state-dir.ts';
 import { makeKubeClient } from '../kube/client.ts';
 import { loadKubeConfig } from '../kube/config.ts';
@@ -56,7 +55,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   });
   const isServing = mayServeWithoutLease({ ...candidates, ...options });
   const hostParts = await makeHostParts({ ...deps, options, isServing, lifetime: alive });
-  const { agent, placement } = hostParts;
+  const { agent, network } = hostParts;
   /** Set when the answer of `notReady`, the plan or the report of the host may have changed. */
   const changed = makeLatch();
   agent.onTroubles(() => changed.set());
@@ -86,16 +85,19 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   const { nodeStates } = view;
   await using _admin = await serveAdmin(
     paths.adminSocket,
-    adminRoutes({ drains, nodes: nodeStates, log, status: view.status }),
+    adminRoutes({ drains, nodes: nodeStates, log, view }),
     files,
     signal,
   ).catch((error: unknown) => refuseStateDir(stateDir, error));
   const setMetrics = makeHostMetrics(metrics, deps.version);
   let refreshedMs = -Infinity;
-  const refresh = (): void => {
-    if (clock.monotonic() - refreshedMs < refreshEveryMs) return;
-    refreshedMs = clock.monotonic();
-    setMetrics(view.metrics());
+  let refreshing = Promise.resolve();
+  const refresh = async (inner: AbortSignal): Promise<void> => {
+    if (clock.monotonic() - refreshedMs >= refreshEveryMs) {
+      refreshedMs = clock.monotonic();
+      refreshing = view.metrics(inner).then(setMetrics);
+    }
+    await refreshing;
   };
   await using _metrics = await serveMetrics(
     options.metricsAddress,
@@ -104,11 +106,11 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   );
 
   try {
-    await placement.refresh(signal).catch((error: unknown) => {
+    await network.refresh(signal).catch((error: unknown) => {
       signal.throwIfAborted();
       log.error({ err: error }, 'the addresses of this host cannot be read');
     });
-    const needs = new Map([...placement.addresses().needs, ...(await apiServer(signal))]);
+    const needs = new Map([...network.addresses().needs, ...(await apiServer(signal))]);
     await agent.restore((address) => needs.get(address.text));
     await superviseAll([(inner) => agent.run(inner), (inner) => cluster.run({ notReady, nodeStates }, inner)], signal);
   } finally {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { directListener, listener, node, tableOf } from '../../test/make/table.ts';
+import { directListener, listener, localListener, localTable, node, tableOf } from '../../test/make/table.ts';
 import { filesOf } from '../../test/sim/harness.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { makeTableFile, type TableFile } from './table.ts';
@@ -9,6 +9,7 @@ function open(texts: Map<string, string>): { readonly file: TableFile; readonly 
   const file = makeTableFile({
     listenersPath: '/state/listeners.jsonl',
     nodesPath: '/state/nodes.jsonl',
+    backendsPath: '/state/backends.jsonl',
     earlier: { rowsPath: '/state/rows.jsonl', nodesPath: '/state/nodes.json', placed: async () => new Map() },
     files: filesOf(texts),
     log,
@@ -30,6 +31,38 @@ test('listeners of both dataplanes survive, published or not', async () => {
   const { file, log } = open(texts);
   expect(new Set((await file.read())?.listeners.values())).toEqual(new Set(listeners));
   expect(log.lines).toEqual([]);
+});
+
+test('backends of Services are read back as they were written, one that is gone is removed', async () => {
+  const texts = new Map<string, string>();
+  const web = localListener('192.0.2.51', 80, 30_080, 'test/web');
+  const mail = localListener('192.0.2.52', 25, 30_025, 'test/mail');
+  const table = localTable(
+    [
+      [web, { n1: 2, n2: { terminating: 1 } }],
+      [mail, {}],
+    ],
+    nodes,
+  );
+  const { file, log } = open(texts);
+  await file.write(table);
+  expect([...((await open(texts).file.read())?.backends ?? [])]).toEqual([...table.backends]);
+  await file.write({ ...table, backends: table.backends.with([[mail.backend, undefined]]) });
+  expect((await open(texts).file.read())?.backends.has(mail.backend)).toBe(false);
+  expect(log.lines).toEqual([]);
+});
+
+test.each([
+  '{"id":"local4:a/b","family":4,"servers":[{"node":"n1","weight":0,"isTerminating":false}]}',
+  '{"id":1}',
+  '[]',
+])('a damaged backend is skipped and logged: %s', async (line) => {
+  const texts = new Map<string, string>();
+  await open(texts).file.write(tableOf([], nodes));
+  texts.set('/state/backends.jsonl', `{"file":"backends","version":1}\n${line}\n`);
+  const { file, log } = open(texts);
+  expect([...((await file.read())?.backends.keys() ?? [])]).toEqual(['nodes4', 'nodes6']);
+  expect(log.lines).toHaveLength(1);
 });
 
 test('a listener of version 2, without a dataplane, is one of HAProxy', async () => {

@@ -4,6 +4,7 @@ import type { BackendId, ListenerKey, NodeName, ServiceKey } from '../core/model
 import { PersistentMap } from '../core/persistent-map.ts';
 import { dataplanes } from '../core/traffic/dataplane.ts';
 import {
+  type Backend,
   type Listener,
   makeListener,
   nodesBackend,
@@ -26,6 +27,7 @@ export type TableFile = {
 export type TableFileDeps = {
   readonly listenersPath: string;
   readonly nodesPath: string;
+  readonly backendsPath: string;
   /** Of release 0.1.0. */
   readonly earlier: {
     readonly rowsPath: string;
@@ -39,7 +41,14 @@ export type TableFileDeps = {
 
 const unserved = 'the last table is not restored; furiwake waits for the API server';
 
-export function makeTableFile({ listenersPath, nodesPath, earlier, files, log }: TableFileDeps): TableFile {
+export function makeTableFile({
+  listenersPath,
+  nodesPath,
+  backendsPath,
+  earlier,
+  files,
+  log,
+}: TableFileDeps): TableFile {
   let placed: ReadonlyMap<string, unknown> = new Map();
   const listenerFile = makeMapFile<ListenerKey, Listener>({
     path: listenersPath,
@@ -62,14 +71,27 @@ export function makeTableFile({ listenersPath, nodesPath, earlier, files, log }:
     encode: ({ name, addresses, state }) => ({ name, addresses: addresses.map(({ text }) => text), state }),
     decode: decodeNode,
   });
+  const backendFile = makeMapFile<BackendId, Backend>({
+    path: backendsPath,
+    name: 'backends',
+    version: 1,
+    files,
+    log,
+    without:
+      'furiwake waits for the API server, and meanwhile all nodes serve a Service with externalTrafficPolicy: Local',
+    encode: (backend, id) => ({ id, ...backend }),
+    decode: decodeBackend,
+  });
   let lastNodes: TrafficTable['nodes'] | undefined;
   return {
-    write: async ({ listeners, nodes }) => {
+    write: async ({ listeners, backends, nodes }) => {
       if (nodes !== lastNodes) {
         await nodeFile.write(PersistentMap.from(nodes));
         await files.remove(earlier.nodesPath);
         lastNodes = nodes;
       }
+      // Those of all nodes follow from the nodes.
+      await backendFile.write(backends.with(nodesBackendIds.map((id) => [id, undefined])));
       await listenerFile.write(listeners);
     },
     read: async () => {
@@ -77,11 +99,12 @@ export function makeTableFile({ listenersPath, nodesPath, earlier, files, log }:
       placed = await earlier.placed();
       const listeners = await listenerFile.read();
       if (nodes === undefined || listeners === undefined) return undefined;
+      const backends = (await backendFile.read()) ?? [];
       const sorted = [...nodes.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
       return {
         listeners,
         nodes: new Map(sorted.map((node) => [node.name, node])),
-        backends: nodesBackends(sorted),
+        backends: nodesBackends(sorted).with(backends),
       };
     },
   };
@@ -114,6 +137,23 @@ function decodeListener(fields: unknown): readonly [ListenerKey, Listener] {
     sourceRanges: saved.sourceRanges,
   });
   return [listener.key, listener];
+}
+
+const nodesBackendIds: readonly BackendId[] = [nodesBackend(4), nodesBackend(6)];
+
+const backendSchema = z.object({
+  id: z.string(),
+  family: z.literal([4, 6]),
+  servers: z.array(z.object({ node: z.string(), weight: z.int().min(1).max(256), isTerminating: z.boolean() })),
+  healthCheckPort: port.optional(),
+});
+
+function decodeBackend(fields: unknown): readonly [BackendId, Backend] {
+  const { id, family, servers, healthCheckPort } = backendSchema.parse(fields);
+  return [
+    id as BackendId,
+    { family, servers: servers.map((server) => ({ ...server, node: server.node as NodeName })), healthCheckPort },
+  ];
 }
 
 const nodeSchema = z.object({ name: z.string(), addresses: z.array(ipText), state: z.enum(['active', 'drain']) });

@@ -54,6 +54,7 @@ function openTable(log: RecordedLog): Opened {
   const file = makeTableFile({
     listenersPath: paths.listeners,
     nodesPath: paths.nodes,
+    backendsPath: paths.backends,
     earlier: { rowsPath: earlier.rows, nodesPath: earlier.nodes, placed: async () => new Map() },
     files,
     log,

@@ -40,6 +40,7 @@ function open(texts: Map<string, string>) {
     table: makeTableFile({
       listenersPath: paths.listeners,
       nodesPath: paths.nodes,
+      backendsPath: paths.backends,
       earlier: { rowsPath: earlier.rows, nodesPath: earlier.nodes, placed: () => placement.read() },
       files,
       log,
@@ -143,7 +144,7 @@ test('a new write has the same content under new names, each with a version, and
   const before = await read(state);
   await writeAll(state);
   expect([...texts.keys()].sort()).toEqual(
-    [paths.identity, paths.ledger, paths.listeners, paths.nodes, paths.placement].sort(),
+    [paths.backends, paths.identity, paths.ledger, paths.listeners, paths.nodes, paths.placement].sort(),
   );
   for (const text of texts.values()) expect(text.split('\n', 1)[0]).toMatch(/^\{"file":"\w+","version":\d+\}$/);
   expect(await read(open(texts))).toEqual(before);
@@ -220,22 +221,29 @@ test('the present code reads its own files without a log line, and writes the sa
   expect([...state.log.lines, ...log.lines]).toEqual([]);
 });
 
-test.each(['ledger', 'listeners', 'nodes', 'placement', 'identity', 'drains', 'candidates', 'tenure'] as const)(
-  'a file %s of a newer release is refused by name',
-  async (name) => {
-    const texts = fixture('unreleased');
-    texts.set(paths[name], (texts.get(paths[name]) ?? '').replace(/"version":\d+/, '"version":99'));
-    const files = filesOf(texts);
-    const readAll = async (): Promise<void> => {
-      await read(open(texts));
-      await loadDrains({ path: paths.drains, files, log });
-      const clock = virtualClock();
-      await loadCandidates({ path: paths.candidates, files, clock, log });
-      await loadTenureRecord({ path: paths.tenure, ledgerPath: paths.ledger, ...ownTenure, files, clock, log });
-    };
-    await expect(readAll()).rejects.toThrow(`${paths[name]} was written by a newer release`);
-  },
-);
+test.each([
+  'ledger',
+  'listeners',
+  'nodes',
+  'backends',
+  'placement',
+  'identity',
+  'drains',
+  'candidates',
+  'tenure',
+] as const)('a file %s of a newer release is refused by name', async (name) => {
+  const texts = fixture('unreleased');
+  texts.set(paths[name], (texts.get(paths[name]) ?? '').replace(/"version":\d+/, '"version":99'));
+  const files = filesOf(texts);
+  const readAll = async (): Promise<void> => {
+    await read(open(texts));
+    await loadDrains({ path: paths.drains, files, log });
+    const clock = virtualClock();
+    await loadCandidates({ path: paths.candidates, files, clock, log });
+    await loadTenureRecord({ path: paths.tenure, ledgerPath: paths.ledger, ...ownTenure, files, clock, log });
+  };
+  await expect(readAll()).rejects.toThrow(`${paths[name]} was written by a newer release`);
+});
 
 function never(): never {
   throw new Error('there is one');

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { webOnN1, webPort } from './harness/backends.ts';
+import { webPort } from './harness/backends.ts';
 import { eventually } from './harness/eventually.ts';
-import { fetchMany, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
+import { fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
 import { type Condition, type Services } from './harness/services.ts';
 import { isRoot, useStage } from './harness/stage.ts';
 
@@ -52,15 +52,5 @@ describe.skipIf(!isRoot)('unsupported fields are reported', () => {
     await untilAnswer(client, urlOf(ip), fromWeb);
     await services.change('sticky', { spec: { sessionAffinity: 'None' } });
     await services.condition('sticky', 'Serving', 'Serving');
-  });
-
-  test('externalTrafficPolicy Local is served as Cluster, no connection is lost over a node without a Pod, and the condition says so', async () => {
-    const { services, client } = stage();
-    await services.create('local', { spec: { externalTrafficPolicy: 'Local', selector: webOnN1 } });
-    const [ip = ''] = await services.published('local');
-    const condition = await services.condition('local', 'Serving', 'FieldsNotHonoured');
-    expect(condition).toMatchObject({ status: 'True', message: expect.stringContaining('externalTrafficPolicy') });
-    await untilAnswer(client, urlOf(ip), fromWeb);
-    expect(new Set(await fetchMany(client, urlOf(ip), 6))).toEqual(new Set(['web-n1']));
   });
 });

@@ -55,6 +55,7 @@ export const anyService: fc.Arbitrary<Service> = fc
     sharingKey: fc.constantFrom(undefined, 'k', 'other'),
     dataplane: fc.constantFrom(undefined, 'haproxy', 'direct', 'direct', 'Direct'),
     sourceRanges: fc.constantFrom([], ['10.0.0.0/8'], ['nonsense']),
+    externalTrafficPolicy: fc.constantFrom('Cluster', 'Local'),
     shown: fc.array(fc.tuple(anyAddress, fc.constantFrom('Proxy', 'VIP')), { maxLength: 2 }),
     ingressManager: anyManager,
   })

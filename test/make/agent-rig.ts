@@ -2,6 +2,7 @@ import { onTestFinished } from 'vitest';
 import { type Agent, makeAgent } from '../../src/agent/agent.ts';
 import { serviceKey } from '../../src/core/model/names.ts';
 import type { Listener, TrafficTable } from '../../src/core/traffic/table.ts';
+import { makeConfirmations } from '../../src/health/confirmations.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import { makeTableFile } from '../../src/state/table.ts';
 import { filesOf } from '../sim/harness.ts';
@@ -43,9 +44,11 @@ export function makeAgentRig<C extends Clock>({
   const log = recordLog();
   const agent = makeAgent({
     ...ports,
+    confirmations: makeConfirmations({ ask: async () => 'confirms', health: ports.health, clock }),
     tableFile: makeTableFile({
       listenersPath: '/listeners',
       nodesPath: '/nodes',
+      backendsPath: '/backends',
       earlier: { rowsPath: '/rows', nodesPath: '/nodes.json', placed: async () => new Map() },
       files: filesOf(files),
       log,

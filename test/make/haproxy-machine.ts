@@ -45,6 +45,9 @@ type Process = {
   readonly servers: Map<string, string>;
   /** Servers with disabled health checks. */
   readonly unchecked: Set<string>;
+  /** Those of the servers that are not 1. */
+  readonly weights: Map<string, number>;
+  readonly inMaintenance: Set<string>;
   readonly gone: PromiseWithResolvers<void>;
 };
 
@@ -91,13 +94,17 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       map: new Map(lines.map((line) => line.split(' ', 2) as [string, string])),
       servers: new Map(),
       unchecked: new Set(),
+      weights: new Map(),
+      inMaintenance: new Set(),
       gone: Promise.withResolvers(),
     };
     let backend = '';
     for (const line of config.split('\n')) {
       backend = /^backend (\S+)/.exec(line)?.[1] ?? backend;
-      const [, name, address = ''] = /^ {4}server (\S+) (\S+)/.exec(line) ?? [];
-      if (name !== undefined) running.servers.set(`${backend}/${name}`, withoutBrackets(address));
+      const [, name, address = '', weight] = /^ {4}server (\S+) (\S+)(?:.* weight (\d+))?/.exec(line) ?? [];
+      if (name === undefined) continue;
+      running.servers.set(`${backend}/${name}`, withoutBrackets(address));
+      running.weights.set(`${backend}/${name}`, Number(weight ?? 1));
     }
     texts.set(`/proc/${running.pid}/cmdline`, `haproxy\0-f\0${folder}/haproxy.cfg\0-p\0${folder}/haproxy.pid\0`);
     texts.set(`${folder}/haproxy.pid`, `${running.pid}\n`);
@@ -109,11 +116,13 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     const [verb, what, first = '', second = '', third = ''] = command.split(' ');
     if (command === 'show info')
       return `Pid: ${process.pid}\nVersion: 2.6.12\ndescription: ${process.description}\nMaxconn: 100\nCurrConns: 0`;
-    if (command === 'show servers state') {
+    if (command.startsWith('show servers state')) {
       const header = '1\n# be_name srv_name srv_addr srv_admin_state srv_uweight srv_check_state srv_port';
-      const lines = Array.from(process.servers, ([id, address]) => {
+      const some = Array.from(process.servers).filter(([id]) => second === '' || id.startsWith(`${second}/`));
+      const lines = some.map(([id, address]) => {
         const check = process.unchecked.has(id) ? 2 : 6;
-        return `${id.replace('/', ' ')} ${address} 0 1 ${check} 0`;
+        const admin = process.inMaintenance.has(id) ? 1 : 0;
+        return `${id.replace('/', ' ')} ${address} ${admin} ${process.weights.get(id) ?? 1} ${check} 0`;
       });
       return [header, ...lines].join('\n');
     }
@@ -132,7 +141,14 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     if (verb === 'add' && what === 'server') {
       process.servers.set(first, withoutBrackets(second));
       process.unchecked.add(first);
+      process.weights.set(first, Number(/ weight (\d+)/.exec(command)?.[1] ?? 1));
       return 'New server registered.';
+    }
+    if (verb === 'set' && what === 'server') {
+      if (second === 'weight') process.weights.set(first, Number(third));
+      if (second === 'addr') process.servers.set(first, third);
+      if (second === 'state' && third === 'maint') process.inMaintenance.add(first);
+      else if (second === 'state') process.inMaintenance.delete(first);
     }
     if (verb === 'del' && what === 'server') {
       process.servers.delete(first);

@@ -2,16 +2,21 @@ import { makeSubscribers } from '../../src/async/subscribers.ts';
 import type { ListeningSocket } from '../../src/core/model/host.ts';
 import type { ListenerKey } from '../../src/core/model/names.ts';
 import { PersistentMap } from '../../src/core/persistent-map.ts';
+import type { DirectObstacles } from '../../src/core/traffic/report.ts';
 import { emptyTable, type Listener, type TrafficTable } from '../../src/core/traffic/table.ts';
 import type { Health } from '../../src/ports/health.ts';
-import type { Addresses, Advertiser, Host, Placement, Steering, SteeringTarget } from '../../src/ports/host.ts';
+import type { Advertiser } from '../../src/ports/advertiser.ts';
+import type { Addresses, Host } from '../../src/ports/host.ts';
+import type { HostNetwork } from '../../src/ports/network.ts';
+import type { Placement } from '../../src/ports/placement.ts';
+import type { Steering, SteeringTarget } from '../../src/ports/steering.ts';
 import type { Proxy } from '../../src/ports/proxy.ts';
 import { makeFakeHost } from './fake-host.ts';
 import type { Direct } from '../../src/ports/direct.ts';
 import type { Nat } from '../../src/ports/nat.ts';
 import { makeFakeDirect } from './fake-direct.ts';
+import { type FakeNetwork, makeFakeNetwork } from './fake-network.ts';
 import { makeFakeNat } from './fake-nat.ts';
-import { type FakePlacement, makeFakePlacement } from './fake-placement.ts';
 import { makeFakeSteering } from './fake-steering.ts';
 import type { ip } from './service.ts';
 
@@ -38,15 +43,18 @@ export type StepName =
  * to the contract of its port (test/contract/).
  */
 export type FakeHostPorts = Pick<
-  FakePlacement,
+  FakeNetwork,
   'setOwn' | 'loseDefaultRoute' | 'setNeeds' | 'setRefused' | 'tellNetwork'
 > & {
   readonly proxy: Proxy;
   readonly steering: Steering;
   readonly direct: Direct;
+  /** No node is known to serve a listener of `direct`, or all are. */
+  closeDirect(isClosed: boolean, why?: DirectObstacles): void;
   readonly nat: Nat;
   /** Another program changes the nftables table in the kernel. */
   changeSteering(change: (held: SteeringTarget) => SteeringTarget): void;
+  readonly network: HostNetwork;
   readonly placement: Placement;
   readonly advertiser: Advertiser;
   readonly host: Host;
@@ -124,8 +132,7 @@ export function makeHostPorts(): FakeHostPorts {
     placed: new Map(),
     advertised: PersistentMap.empty(),
   };
-  let duplicates: ReturnType<Advertiser['duplicates']> = new Map();
-  const duplicateListeners = makeSubscribers();
+  const duplicates = makeSubscribers<ReadonlyMap<string, string>>();
   let verdicts: ReturnType<Health['verdicts']> = new Map();
   const healthListeners = new Set<() => void>();
   const ports: Pick<FakeHostPorts, 'gate' | 'listening'> = { gate: Promise.resolve(), listening: [] };
@@ -153,9 +160,9 @@ export function makeHostPorts(): FakeHostPorts {
     }
     return refusals;
   };
-  const { placement, ...hostAddresses } = makeFakePlacement((name) => step(name), held.placed);
+  const fakeNetwork = makeFakeNetwork({ step: (name) => step(name), placed: held.placed });
 
-  return Object.assign(ports, hostAddresses, {
+  return Object.assign(ports, fakeNetwork, {
     steps,
     failing,
     hanging,
@@ -183,6 +190,7 @@ export function makeHostPorts(): FakeHostPorts {
       },
       run: untilAborted,
       observe: () => Promise.reject(new Error('not asked here')),
+      counters: () => Promise.reject(new Error('not asked here')),
       trouble: () => {
         const failure = failing.get('proxy.upsert'); // a HAProxy that cannot start
         return typeof failure === 'string' ? failure : undefined;
@@ -194,15 +202,13 @@ export function makeHostPorts(): FakeHostPorts {
     } satisfies Proxy,
     steering: fakeSteering.steering,
     direct: fakeDirect.direct,
+    closeDirect: (isClosed: boolean, why?: DirectObstacles) => fakeDirect.setClosed(isClosed, why),
     nat: fakeNat.nat,
-    placement,
     advertiser: {
       advertise: (addresses) => {
         held.advertised = addresses;
       },
-      again: (addresses) => void steps.push(`again ${addresses.map(({ text }) => text).join(' ')}`),
-      duplicates: () => duplicates,
-      onDuplicates: duplicateListeners.subscribe,
+      onDuplicates: duplicates.subscribe,
       run: untilAborted,
     } satisfies Advertiser,
     host: makeFakeHost({
@@ -225,10 +231,7 @@ export function makeHostPorts(): FakeHostPorts {
     dieProxy: () => {
       held.proxy = emptyTable.listeners;
     },
-    setDuplicates: (next: typeof duplicates) => {
-      duplicates = next;
-      duplicateListeners.tell();
-    },
+    setDuplicates: duplicates.tell,
     setHealth: (next: ReturnType<Health['verdicts']>) => {
       verdicts = next;
       for (const tell of healthListeners) tell();

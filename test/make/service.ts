@@ -39,6 +39,7 @@ export function makeService(
       sourceRanges: [],
       sessionAffinity: 'None',
       externalTrafficPolicy: 'Cluster',
+      healthCheckNodePort: 0,
       ...spec,
     },
     status: { ingress: [], conditions: [], ingressManager: undefined, ...status },

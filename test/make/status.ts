@@ -33,12 +33,16 @@ export function statusOf(
     nodes = [makeNode('n1', '192.0.2.11', '2001:db8::11')],
     hasEndpoints = true,
     overBudget = new Set(),
+    dropping,
+    unconfirmed = emptyReport.unconfirmed,
     nowMs = 0,
   }: {
     answer?: Answer;
     nodes?: readonly ReturnType<typeof makeNode>[];
     hasEndpoints?: boolean | 'not known';
     overBudget?: ReadonlySet<ServiceKey>;
+    dropping?: Parameters<typeof desiredStatus>[0]['dropping'];
+    unconfirmed?: HostReport['unconfirmed'];
     nowMs?: number;
   } = {},
 ): DesiredStatus | undefined {
@@ -56,6 +60,7 @@ export function statusOf(
     overBudget,
     nodes: new Map(nodes.map((node) => [node.name, node] as [NodeName, typeof node])),
     drained: new Set(),
+    endpoints: undefined,
   });
   const [service] = services;
   const assignment = assignments.get(service?.key ?? ('' as ServiceKey));
@@ -66,9 +71,11 @@ export function statusOf(
     assignment,
     listeners: table.listeners,
     reports: reportsOf(table, answer),
+    unconfirmed,
     nodeTrouble: nodeTrouble({ nodes: byName, table, health: emptyReport.health }),
     isOverBudget: overBudget.has(service.key),
     hasEndpoints: hasEndpoints === 'not known' ? undefined : hasEndpoints,
+    dropping,
     nowMs,
   });
 }

@@ -1,11 +1,13 @@
 import { type Ip, parseIp } from '../../src/core/ip/ip.ts';
-import { type NodeName, serviceKey } from '../../src/core/model/names.ts';
+import { type NodeName, serviceKey, type ServiceKey } from '../../src/core/model/names.ts';
 import { PersistentMap } from '../../src/core/persistent-map.ts';
 import {
   type Listener,
+  localBackend,
   makeListener,
   makeTable,
   nodesBackend,
+  type Server,
   type TrafficNode,
   type TrafficTable,
 } from '../../src/core/traffic/table.ts';
@@ -28,6 +30,45 @@ export function listener(vip: string, port: number, targetPort: number, more: Pa
     isHostAddress: false,
     ...more,
   });
+}
+
+/** A TCP listener on the nodes that have endpoints of the Service. */
+export function localListener(vip: string, port: number, targetPort: number, service = 'test/service'): Listener {
+  const key = service as ServiceKey;
+  return listener(vip, port, targetPort, { service: key, backend: localBackend(addressOf(vip).family, key) });
+}
+
+/** The weight of each node; one with `terminating` has only endpoints that terminate. */
+export type Weights = Readonly<Record<string, number | { readonly terminating: number }>>;
+
+/** A table in which the backends of these listeners have nodes of their own, with a health check port. */
+export function localTable(
+  listeners: readonly (readonly [Listener, Weights])[],
+  nodes: readonly TrafficNode[],
+  healthCheckPort = 32_000,
+): TrafficTable {
+  const table = tableOf(
+    listeners.map(([each]) => each),
+    nodes,
+  );
+  return {
+    ...table,
+    backends: table.backends.with(
+      listeners.map(([{ backend, address }, weights]) => [
+        backend,
+        { family: address.family, servers: serversOf(weights), healthCheckPort },
+      ]),
+    ),
+  };
+}
+
+function serversOf(weights: Weights): readonly Server[] {
+  const sorted = Object.entries(weights).sort(([a], [b]) => (a < b ? -1 : 1));
+  return sorted.map(([name, weight]) => ({
+    node: nodeName(name),
+    weight: typeof weight === 'number' ? weight : weight.terminating,
+    isTerminating: typeof weight !== 'number',
+  }));
 }
 
 /** A UDP listener of `direct`. */

@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import { startController, startHost as startSimHost } from './controller-rig.ts';
 import type { SimObject } from './kinds.ts';
+import { fastClock } from './virtual-clock.ts';
 
 /*
  * Events between two steps of the controller: another client writes, the host refuses or is slow, the disk is full.
@@ -143,7 +144,7 @@ test('decisions made while recording failed are reported when it works again', a
     if (isFull && path === '/ledger') throw new Error('ENOSPC');
     return Map.prototype.set.call(files, path, text) as typeof files;
   };
-  const rig = await startController(server, startHost(), { files, addresses: ['192.0.2.8'], timeFactor: 20 });
+  const rig = await startController(server, startHost(), { files, addresses: ['192.0.2.8'], clock: fastClock(20) });
   stack.push(rig);
   for (const name of ['a', 'b', 'c']) {
     server.put('Service', wire(name));

@@ -45,6 +45,8 @@ export type ServiceSpec = {
   readonly sourceRanges: readonly string[];
   readonly sessionAffinity: string;
   readonly externalTrafficPolicy: string;
+  /** 0 where Kubernetes allocated none: only for `externalTrafficPolicy: Local`. */
+  readonly healthCheckNodePort: number;
 };
 
 /** One entry of `status.loadBalancer.ingress`. */

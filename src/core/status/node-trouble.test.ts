@@ -18,6 +18,7 @@ function troubleOf(nodes: readonly Node[], health: Health = {}, drained: readonl
     overBudget: new Set(),
     nodes: byName,
     drained: new Set(drained.map(nodeName)),
+    endpoints: undefined,
   });
   const reported = Object.entries(health).map(([name, verdict]) => [nodeName(name), verdict] as const);
   return nodeTrouble({ nodes: byName, table, health: new Map(reported) });

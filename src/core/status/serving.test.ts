@@ -1,7 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { makeNode, makeService, tcp, udp } from '../../../test/make/service.ts';
 import { conditions, statusOf } from '../../../test/make/status.ts';
+import { nodeName } from '../../../test/make/table.ts';
 import type { ServiceSpec } from '../model/service.ts';
+import { PersistentMap } from '../persistent-map.ts';
+import { localBackend } from '../traffic/table.ts';
 import type { DesiredStatus } from './desired.ts';
 
 describe('the condition Serving', () => {
@@ -62,19 +65,25 @@ describe('the condition Serving', () => {
     expect(conditions(four)).toMatchObject({ Serving: 'False InvalidSourceRanges' });
   });
 
+  const hidden =
+    'externalTrafficPolicy=Local: Pods do not see the address of the client, which the annotation furiwake.dev/dataplane: direct keeps';
+
   test.each([
-    [{ sessionAffinity: 'ClientIP' }, 'sessionAffinity=ClientIP (one Pod per node)'],
-    [{ externalTrafficPolicy: 'Local' as const }, 'externalTrafficPolicy=Local (slow on nodes without a Pod)'],
-    [{ ignoredAnnotations: ['example.com/pool'] }, 'annotation example.com/pool (one pool, one address per family)'],
+    [{ sessionAffinity: 'ClientIP' }, 'ignored: sessionAffinity=ClientIP (one Pod per node)'],
+    [{ externalTrafficPolicy: 'Local' as const }, hidden],
+    [
+      { ignoredAnnotations: ['example.com/pool'] },
+      'ignored: annotation example.com/pool (one pool, one address per family)',
+    ],
     [
       { sessionAffinity: 'ClientIP', externalTrafficPolicy: 'Local' as const },
-      'sessionAffinity=ClientIP (one Pod per node), externalTrafficPolicy=Local (slow on nodes without a Pod)',
+      `ignored: sessionAffinity=ClientIP (one Pod per node); ${hidden}`,
     ],
   ])('says that %j is not followed yet', (spec, words) => {
     const status = statusOf([makeService('a', spec)]);
     expect(conditions(status)).toMatchObject({ Serving: 'True FieldsNotHonoured' });
     expect(status?.conditions.find((each) => each.reason === 'FieldsNotHonoured')?.message).toBe(
-      `serving, but ignored: ${words}`,
+      `serving, but ${words}`,
     );
   });
 
@@ -83,22 +92,34 @@ describe('the condition Serving', () => {
     const direct = makeService('a', { ...spec, ports: [tcp(53), udp(53)], dataplane: 'direct' });
     const haproxy = makeService('a', { ...spec, dataplane: 'haproxy' });
     const nat = makeService('a', { ...spec, ports: [tcp(53), udp(53)] });
-    for (const [service, words] of [
-      [direct, 'ignored: externalTrafficPolicy=Local (nodes without a Pod drop packets)'],
-      [
-        nat,
-        'ignored: sessionAffinity=ClientIP (one Pod per node), externalTrafficPolicy=Local (nodes without a Pod drop packets)',
-      ],
-      [
-        haproxy,
-        'ignored: sessionAffinity=ClientIP (one Pod per node), externalTrafficPolicy=Local (slow on nodes without a Pod)',
-      ],
-    ] as const) {
+    expect(conditions(statusOf([direct]))).toMatchObject({ Serving: 'True Serving' });
+    for (const service of [haproxy, nat]) {
       const status = statusOf([service]);
       expect(conditions(status)).toMatchObject({ Serving: 'True FieldsNotHonoured' });
       const message = status?.conditions.find(({ type }) => type === 'furiwake.dev/Serving')?.message;
-      expect(message).toContain(words);
+      expect(message).toBe(`serving, but ignored: sessionAffinity=ClientIP (one Pod per node); ${hidden}`);
     }
+  });
+
+  test.each([
+    [
+      false,
+      'no connections to nodes with endpoints that kube-proxy does not confirm on healthCheckNodePort 32000: n2, n3',
+    ],
+    [
+      true,
+      'EndpointSlices alone decide which nodes get connections: kube-proxy confirms none on healthCheckNodePort 32000 (n2, n3)',
+    ],
+  ])('names the nodes that kube-proxy does not confirm (all of them: %s)', (areUsed, words) => {
+    const local = { externalTrafficPolicy: 'Local', healthCheckNodePort: 32_000, ipFamilies: [4, 6] } as const;
+    const service = makeService('a', { ...local, dataplane: 'direct' });
+    const nodes = ['n2', 'n3'].map(nodeName);
+    const unconfirmed = PersistentMap.from(
+      ([4, 6] as const).map((family) => [localBackend(family, service.key), { nodes, areUsed }]),
+    );
+    const status = statusOf([service], { unconfirmed });
+    expect(conditions(status)).toMatchObject({ Serving: 'True NotConfirmed' });
+    expect(status?.conditions.find(({ type }) => type === 'furiwake.dev/Serving')?.message).toBe(words);
   });
 
   const invalid = 'ignored: annotation furiwake.dev/dataplane="Direct" (valid: haproxy, direct, nat)';

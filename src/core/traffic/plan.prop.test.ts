@@ -5,14 +5,28 @@ import { nodeName } from '../../../test/make/table.ts';
 import { type AddressInput, type AddressPlan, makeAddressPlanner } from '../addresses/plan.ts';
 import type { Ip } from '../ip/ip.ts';
 import { formatRange } from '../ip/range.ts';
+import type { ServiceKey } from '../model/names.ts';
 import type { Service, ServicePort } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { makeTrafficPlanner, type TrafficInput } from './plan.ts';
-import { addressOfNode, type Listener, listenerKey, type TrafficTable } from './table.ts';
+import { type NodeEndpoints, type ServiceEndpoints, sumOfEndpoints } from './local.ts';
+import { addressOfNode, type Listener, listenerKey, nodesBackend, type TrafficTable } from './table.ts';
+
+const someEndpoints: fc.Arbitrary<readonly NodeEndpoints[]> = fc
+  .array(
+    fc.record({
+      node: fc.constantFrom('n1', 'n2', 'gone').map(nodeName),
+      ready: fc.nat(2),
+      terminating: fc.nat(1),
+    }),
+  )
+  .map(sumOfEndpoints);
 
 const anyTurn = fc.record({
   drained: fc.subarray(['n1', 'n2', 'n3', 'gone']).map((names) => new Set(names.map(nodeName))),
   isOverBudget: fc.boolean(),
+  /** By the index of the Service. */
+  endpoints: fc.option(fc.array(fc.option(someEndpoints)), { nil: undefined }),
 });
 
 const none: TrafficInput['overBudget'] = new Set();
@@ -37,13 +51,21 @@ function eachTable(check: (step: Step, before: Step | undefined) => void): void 
         const plan = planAddresses(addresses);
         const nodes = new Map(world.nodes.map((node) => [node.name, node]));
         const exceeding = new Set(world.services.map(({ key }) => key).slice(excess, excess + 1));
-        for (const { drained, isOverBudget } of turns) {
+        for (const { drained, isOverBudget, endpoints } of turns) {
           const input: TrafficInput = {
             services: addresses.services,
             assignments: plan.assignments,
             overBudget: isOverBudget ? exceeding : none,
             nodes,
             drained,
+            endpoints:
+              endpoints &&
+              PersistentMap.from(
+                world.services.flatMap(({ key }, index): readonly [ServiceKey, ServiceEndpoints][] => {
+                  const nodesOf = endpoints[index];
+                  return nodesOf === undefined || nodesOf === null ? [] : [[key, { 4: nodesOf, 6: nodesOf }]];
+                }),
+              ),
           };
           const step = { addresses, plan, input, table: planTraffic(input) };
           check(step, before);
@@ -77,7 +99,10 @@ test('a table has a listener for each port that a Service is served on and may b
               key: listenerKey(ip, port.port, port.protocol),
               service: service.key,
               ...expectedWay(service, ip, port),
-              backend: `nodes${ip.family}`,
+              backend:
+                service.spec.externalTrafficPolicy === 'Local'
+                  ? `local${ip.family}:${service.key}`
+                  : `nodes${ip.family}`,
             })),
           ),
     );
@@ -124,12 +149,37 @@ test('drained and excluded nodes change nodes and backends only: no listener com
       ({ excluded, addresses: ips }) => excluded === undefined && ips.length > 0,
     );
     expect(table.nodes.size).toBe(usable.length);
-    for (const { family, servers } of table.backends.values())
-      expect(servers.map(({ node }) => node)).toEqual(
+    for (const family of [4, 6] as const)
+      expect(table.backends.get(nodesBackend(family))?.servers.map(({ node }) => node)).toEqual(
         [...table.nodes.values()].filter((node) => addressOfNode(node, family) !== undefined).map(({ name }) => name),
       );
     if (before?.addresses !== addresses || before.input.overBudget !== input.overBudget) return;
     expect(table.listeners).toBe(before.table.listeners);
+  });
+});
+
+test('once the endpoints are known, each Service with Local that is served has its nodes with endpoints, and no other has', () => {
+  eachTable(({ input, table }) => {
+    const expected = new Map<string, readonly string[]>();
+    for (const { service, address, backend } of input.endpoints === undefined ? [] : table.listeners.values()) {
+      if (input.services.get(service)?.spec.externalTrafficPolicy !== 'Local') continue;
+      const endpoints = input.endpoints?.get(service)?.[address.family] ?? [];
+      const hasAddress = (name: NodeEndpoints['node']): boolean => {
+        const node = table.nodes.get(name);
+        return node !== undefined && addressOfNode(node, address.family) !== undefined;
+      };
+      const found = endpoints.filter(({ node, ready, terminating }) => ready + terminating > 0 && hasAddress(node));
+      expected.set(
+        backend,
+        found.map(({ node, ready }) => `${node}${ready > 0 ? '' : ' terminating'}`),
+      );
+    }
+    const local = Array.from(table.backends).filter(([id]) => id !== nodesBackend(4) && id !== nodesBackend(6));
+    const words = local.map(([id, { servers }]): [string, readonly string[]] => [
+      id,
+      servers.map(({ node, isTerminating }) => `${node}${isTerminating ? ' terminating' : ''}`),
+    ]);
+    expect(new Map(words)).toEqual(expected);
   });
 });
 
@@ -159,5 +209,10 @@ test('a planner that remembers its last table makes the one that a new planner m
         before.input.services.get(service) === input.services.get(service),
     );
     for (const listener of same) expect(before?.table.listeners.get(listener.key)).toBe(listener);
+    const copied = Array.from(table.backends).filter(([id, backend]) => {
+      const old = before?.table.backends.get(id);
+      return old !== backend && JSON.stringify(old) === JSON.stringify(backend);
+    });
+    expect(copied).toEqual([]);
   });
 });

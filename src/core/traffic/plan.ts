@@ -1,14 +1,17 @@
 import type { Assignment } from '../addresses/assignment.ts';
 import { conditionTypes, ownFinalizer } from '../model/contract.ts';
-import type { ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
+import type { BackendId, ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
 import type { Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { chooseDataplane, requestedDataplane } from './dataplane.ts';
+import { makeLocalPlanner, type ServiceEndpoints } from './local.ts';
 import { listenersOf, planSourceRanges } from './source-ranges.ts';
 import {
   emptyTable,
   type Listener,
+  listenerKey,
+  localBackend,
   makeListener,
   nodesBackend,
   nodesBackends,
@@ -25,6 +28,8 @@ export type TrafficInput = {
   readonly nodes: ReadonlyMap<NodeName, Node>;
   /** Nodes that an administrator drains (`furiwake drain NODE`). */
   readonly drained: ReadonlySet<NodeName>;
+  /** `undefined`: not known yet. The table then has no backends of Services with `externalTrafficPolicy: Local`. */
+  readonly endpoints: PersistentMap<ServiceKey, ServiceEndpoints> | undefined;
 };
 
 /**
@@ -34,64 +39,71 @@ export type TrafficInput = {
  */
 export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
   const planNodes = makeNodesPlanner();
-  let services: TrafficInput['services'] = PersistentMap.empty();
-  let assignments: TrafficInput['assignments'] = PersistentMap.empty();
-  let overBudget: TrafficInput['overBudget'] = new Set();
-  let byService = PersistentMap.empty<ServiceKey, readonly Listener[]>();
+  const planLocal = makeLocalPlanner();
+  let last: Pick<TrafficInput, 'services' | 'assignments' | 'overBudget'> = {
+    services: PersistentMap.empty(),
+    assignments: PersistentMap.empty(),
+    overBudget: new Set(),
+  };
   let listeners: TrafficTable['listeners'] = emptyTable.listeners;
   let table = emptyTable;
 
-  return (input) => {
-    const before = byService;
-    const changed = new Set([
-      ...PersistentMap.changedKeys(services, input.services),
-      ...PersistentMap.changedKeys(assignments, input.assignments),
-      ...(overBudget === input.overBudget ? [] : [...overBudget, ...input.overBudget]),
-    ]);
-    byService = byService.with(
-      Array.from(changed, (key) => [
-        key,
-        listenersFor(input.services.get(key), input.assignments.get(key), input.overBudget.has(key)),
-      ]),
+  /** Those that the service has in the last table. */
+  const listenersBefore = (service: ServiceKey): readonly Listener[] =>
+    (last.assignments.get(service)?.addresses ?? []).flatMap(({ ip, served }) =>
+      served.flatMap(({ port, protocol }) => {
+        const listener = listeners.get(listenerKey(ip, port, protocol));
+        return listener?.service === service ? listener : [];
+      }),
     );
-    const changes = new Map<ListenerKey, Listener | undefined>();
-    for (const service of changed) for (const { key } of before.get(service) ?? []) changes.set(key, undefined);
-    for (const service of changed)
-      for (const listener of byService.get(service) ?? []) changes.set(listener.key, listener);
-    listeners = listeners.with(changes);
-    ({ services, assignments, overBudget } = input);
-    const { nodes, backends } = planNodes(input.nodes, input.drained);
+
+  const listenersNow = (key: ServiceKey, input: TrafficInput, known: readonly Listener[]): readonly Listener[] => {
+    const service = input.services.get(key);
+    const assignment = input.assignments.get(key);
+    if (service === undefined || assignment === undefined || !hasHadFinalizer(service)) return [];
+    const before = last.services.get(key);
+    const isOverBudget = input.overBudget.has(key);
+    const isSame =
+      before?.spec === service.spec &&
+      last.assignments.get(key) === assignment &&
+      last.overBudget.has(key) === isOverBudget &&
+      publishedVips(before).join() === publishedVips(service).join();
+    return isSame && known.length > 0 ? known : planListeners(service, assignment, isOverBudget);
+  };
+
+  return (input) => {
+    const { services, assignments, overBudget } = input;
+    const changed = new Set([
+      ...PersistentMap.changedKeys(last.services, services),
+      ...PersistentMap.changedKeys(last.assignments, assignments),
+      ...(last.overBudget === overBudget ? [] : [...last.overBudget, ...overBudget]),
+    ]);
+    const removed: [ListenerKey, undefined][] = [];
+    const present: [ListenerKey, Listener][] = [];
+    const backendsOf = new Map<ServiceKey, ReadonlySet<BackendId>>();
+    for (const service of changed) {
+      const before = listenersBefore(service);
+      for (const { key } of before) removed.push([key, undefined]);
+      const now = listenersNow(service, input, before);
+      for (const listener of now) present.push([listener.key, listener]);
+      backendsOf.set(service, new Set(now.map(({ backend }) => backend)));
+    }
+    // As a map: a listener that stays, or that another Service gets, is not removed.
+    listeners = listeners.with(new Map<ListenerKey, Listener | undefined>([...removed, ...present]));
+    last = { services, assignments, overBudget };
+    const { nodes, backends: shared } = planNodes(input.nodes, input.drained);
+    const backends = planLocal({ services, endpoints: input.endpoints, backendsOf, nodes, shared });
     if (table.listeners !== listeners || table.nodes !== nodes || table.backends !== backends)
       table = { listeners, backends, nodes };
     return table;
   };
 }
 
-const memo = new WeakMap<
-  Assignment,
-  {
-    readonly spec: Service['spec'];
-    readonly isOverBudget: boolean;
-    readonly published: string;
-    readonly listeners: readonly Listener[] | undefined;
-  }
->();
-
-/** `undefined` if there are none. */
-function listenersFor(
-  service: Service | undefined,
-  assignment: Assignment | undefined,
-  isOverBudget: boolean,
-): readonly Listener[] | undefined {
-  if (service === undefined || assignment === undefined || !hasHadFinalizer(service)) return undefined;
-  const known = memo.get(assignment);
+function planListeners(service: Service, assignment: Assignment, isOverBudget: boolean): readonly Listener[] {
   const { key, spec } = service;
   const vips = publishedVips(service);
-  const published = vips.join(' ');
-  if (known?.spec === spec && known.isOverBudget === isOverBudget && known.published === published)
-    return known.listeners;
   const { ranges } = planSourceRanges(spec.sourceRanges, listenersOf(assignment), isOverBudget);
-  const planned = assignment.addresses.flatMap(({ ip, served }) =>
+  return assignment.addresses.flatMap(({ ip, served }) =>
     served.flatMap((port) => {
       const dataplane = chooseDataplane(spec, port);
       if (typeof dataplane === 'object') return []; // no assignment has such a port
@@ -104,16 +116,18 @@ function listenersFor(
         dataplane,
         isPublished: isDirect && vips.includes(ip.text),
         isAffine: isDirect && spec.sessionAffinity === 'ClientIP',
-        backend: nodesBackend(ip.family),
+        backend: isLocal(spec) ? localBackend(ip.family, key) : nodesBackend(ip.family),
         targetPort: isDirect ? 0 : port.nodePort,
         sourceRanges: ranges?.filter((range) => range.family === ip.family),
         isHostAddress: assignment.isHostAddress,
       });
     }),
   );
-  const listeners = planned.length === 0 ? undefined : planned.slice(); // of exactly this size
-  memo.set(assignment, { spec, isOverBudget, published, listeners });
-  return listeners;
+}
+
+/** Only nodes with endpoints of the Service take its connections. */
+export function isLocal({ externalTrafficPolicy }: Pick<Service['spec'], 'externalTrafficPolicy'>): boolean {
+  return externalTrafficPolicy === 'Local';
 }
 
 /** The addresses that kube-proxy knows, by the status; only of a Service that `direct` serves. */
@@ -149,11 +163,14 @@ function makeNodesPlanner(): (nodes: ReadonlyMap<NodeName, Node>, drained: Reado
     const next = { nodes: new Map(usable.map((node) => [node.name, node])), backends: nodesBackends(usable) };
     planned = {
       nodes: contentOf(planned.nodes) === contentOf(next.nodes) ? planned.nodes : next.nodes,
-      backends:
-        JSON.stringify([...planned.backends]) === JSON.stringify([...next.backends]) ? planned.backends : next.backends,
+      backends: contentOfBackends(planned) === contentOfBackends(next) ? planned.backends : next.backends,
     };
     return planned;
   };
+}
+
+function contentOfBackends({ backends }: PlannedNodes): string {
+  return JSON.stringify([...backends]);
 }
 
 function contentOf(nodes: TrafficTable['nodes']): string {

@@ -1,5 +1,5 @@
 import type { Ip } from '../ip/ip.ts';
-import type { ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
+import type { BackendId, ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import type { Verdict } from '../reasons.ts';
 import type { Revision } from '../revision.ts';
@@ -22,6 +22,15 @@ export type ListenerReport = {
 /** Health of a node as the host's checks find it. */
 export type NodeHealth = 'up' | 'unhealthy' | 'silent';
 
+/**
+ * Why `direct` sends no packets to a node, whatever the listener. `thisHost`: it cannot be its own next hop. `offLink`: the
+ * address of the node is on no link of the host. `noAnswer`: the health port of its kube-proxy gives no usable answer.
+ */
+export type DirectObstacle = 'thisHost' | 'offLink' | 'noAnswer';
+
+/** By node and family. */
+export type DirectObstacles = ReadonlyMap<NodeName, { readonly 4?: DirectObstacle; readonly 6?: DirectObstacle }>;
+
 /** The observed state of a host; a `TrafficTable` is the desired one. Plain data. Unchanged parts keep their identity. */
 export type HostReport = {
   readonly listeners: PersistentMap<ListenerKey, ListenerReport>;
@@ -35,7 +44,14 @@ export type HostReport = {
   readonly needs: ReadonlyMap<string, string>;
   /** Addresses of listeners that another machine on the LAN has as well, by text, and its MAC. */
   readonly duplicates: ReadonlyMap<string, string>;
+  /** Known only while there is a listener of `direct`. */
+  readonly directObstacles: DirectObstacles;
+  /** By backend, servers with ready endpoints that kube-proxy has not confirmed for some time. */
+  readonly unconfirmed: PersistentMap<BackendId, Unconfirmed>;
 };
+
+/** `areUsed`: they take connections nevertheless, because no server of the backend is confirmed. */
+export type Unconfirmed = { readonly nodes: readonly NodeName[]; readonly areUsed: boolean };
 
 export const emptyReport: HostReport = {
   listeners: PersistentMap.empty(),
@@ -44,4 +60,6 @@ export const emptyReport: HostReport = {
   primaryAddresses: [],
   needs: new Map(),
   duplicates: new Map(),
+  directObstacles: new Map(),
+  unconfirmed: PersistentMap.empty(),
 };

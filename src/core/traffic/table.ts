@@ -12,14 +12,15 @@ import type { Dataplane } from './dataplane.ts';
  *
  *   listeners   192.0.2.51|80|TCP → Service shop/web, haproxy, nodes4, target port 30692, open      change with Services
  *               192.0.2.52|53|UDP → Service dns/coredns, direct, nodes4, published, 10.0.0.0/8
- *   backends    nodes4 → n1, n2      nodes6 → n1                                                    change with endpoints
+ *   backends    nodes4 → n1, n2      nodes6 → n1      local4:shop/web → n1 weight 2, n3 weight 1    change with endpoints
  *   nodes       n1 192.0.2.11 2001:db8::11 active      n2 192.0.2.12 drain                          change with nodes
  *
  * Parts that did not change keep their identity from table to table.
  */
 export type TrafficTable = {
   readonly listeners: PersistentMap<ListenerKey, Listener>;
-  readonly backends: ReadonlyMap<BackendId, Backend>;
+  /** One that a listener names and that is missing is not known: a host keeps the servers that it has. */
+  readonly backends: PersistentMap<BackendId, Backend>;
   readonly nodes: ReadonlyMap<NodeName, TrafficNode>;
 };
 
@@ -51,10 +52,25 @@ export type Listener = ListenerAddress & {
 };
 
 /** A set of servers of one family. */
-export type Backend = { readonly family: Family; readonly servers: readonly Server[] };
+export type Backend = {
+  readonly family: Family;
+  /** Each node once, in the order of their names. */
+  readonly servers: readonly Server[];
+  /**
+   * The port on which kube-proxy says whether the node has endpoints of the Service (`healthCheckNodePort`); `undefined`:
+   * every server takes connections.
+   */
+  readonly healthCheckPort: number | undefined;
+};
 
 /** One server of a backend: a cluster node, reached on the listener's target port. */
-export type Server = { readonly node: NodeName };
+export type Server = {
+  readonly node: NodeName;
+  /** Its share of the new connections, relative to those of the other servers; at least 1. */
+  readonly weight: number;
+  /** All its endpoints terminate: it takes new connections only while no other server can (KEP-1669). */
+  readonly isTerminating: boolean;
+};
 
 /** A cluster node. `drain`: it gets no new connections, and those that exist continue. */
 export type TrafficNode = {
@@ -64,14 +80,26 @@ export type TrafficNode = {
   readonly state: 'active' | 'drain';
 };
 
+const nodesBackendIds = { 4: 'nodes4' as BackendId, 6: 'nodes6' as BackendId };
+
 /** The backend of all cluster nodes with an address of the family. */
 export function nodesBackend(family: Family): BackendId {
-  return `nodes${family}` as BackendId;
+  return nodesBackendIds[family];
+}
+
+/** The backend of the nodes that have endpoints of the Service (`externalTrafficPolicy: Local`). */
+export function localBackend(family: Family, service: ServiceKey): BackendId {
+  return `local${family}:${service}` as BackendId;
+}
+
+/** The Service of a {@link localBackend}. */
+export function serviceOfBackend(id: BackendId): ServiceKey {
+  return id.slice(id.indexOf(':') + 1) as ServiceKey;
 }
 
 export const emptyTable: TrafficTable = {
   listeners: PersistentMap.empty(),
-  backends: new Map(),
+  backends: PersistentMap.empty(),
   nodes: new Map(),
 };
 
@@ -111,15 +139,26 @@ export function makeTable(listeners: Iterable<Listener>, nodes: readonly Traffic
 
 /** `nodes4` and `nodes6`, each with the nodes that have an address of its family. */
 export function nodesBackends(nodes: readonly TrafficNode[]): TrafficTable['backends'] {
-  return new Map(
-    ([4, 6] as const).map((family) => [
+  return PersistentMap.from(
+    ([4, 6] as const).map((family): [BackendId, Backend] => [
       nodesBackend(family),
       {
         family,
-        servers: nodes.filter((node) => addressOfNode(node, family) !== undefined).map(({ name }) => ({ node: name })),
+        servers: nodes
+          .filter((node) => addressOfNode(node, family) !== undefined)
+          .map(({ name }) => ({ node: name, weight: 1, isTerminating: false })),
+        healthCheckPort: undefined,
       },
     ]),
   );
+}
+
+/**
+ * The servers of a backend that a listener names. While it is not known, all nodes of the family stand in: a wrong node costs
+ * a connection half a second with HAProxy, none would cost all.
+ */
+export function backendOf({ backends }: TrafficTable, id: BackendId, family: Family): Backend {
+  return backends.get(id) ?? backends.get(nodesBackend(family)) ?? { family, servers: [], healthCheckPort: undefined };
 }
 
 export function addressOfNode({ addresses }: TrafficNode, family: Family): Ip | undefined {
@@ -129,6 +168,8 @@ export function addressOfNode({ addresses }: TrafficNode, family: Family): Ip | 
 /** True if both mean the same to a dataplane. */
 export function isSameTable(a: TrafficTable, b: TrafficTable): boolean {
   return (
-    a.nodes === b.nodes && a.backends === b.backends && PersistentMap.changedKeys(a.listeners, b.listeners).length === 0
+    a.nodes === b.nodes &&
+    PersistentMap.changedKeys(a.backends, b.backends).length === 0 &&
+    PersistentMap.changedKeys(a.listeners, b.listeners).length === 0
   );
 }

@@ -1,6 +1,16 @@
 import { expect, test } from 'vitest';
-import { addressOf, directListener, node, nodeName, tableOf } from '../../../test/make/table.ts';
+import {
+  addressOf,
+  directListener,
+  localListener,
+  localTable,
+  node,
+  nodeName,
+  tableOf,
+  type Weights,
+} from '../../../test/make/table.ts';
 import type { NodeHealth } from '../../core/traffic/report.ts';
+import type { TrafficTable } from '../../core/traffic/table.ts';
 import { type DirectProgram, makeDirectPlanner, type ProgramInput } from './program.ts';
 import { slotCount } from './ruleset.ts';
 
@@ -75,6 +85,22 @@ test.each<[string, Partial<ProgramInput>, Record<string, readonly string[]>]>([
   const program = makeDirectPlanner()(inputOf(more));
   expect(nodesOf(program)).toEqual(expected);
   for (const { marks } of program.slots) expect(marks).toHaveLength(slotCount);
+});
+
+test('a listener of a Service with nodes of its own uses only those, each for its share of the slots', () => {
+  const local = localListener('203.0.113.3', 80, 0);
+  const web3 = directListener('203.0.113.3', 80, { isPublished: true, protocol: 'TCP', backend: local.backend });
+  const tableWith = (weights: Weights): TrafficTable => localTable([[web3, weights]], nodes);
+  const plan = makeDirectPlanner();
+  const first = plan(inputOf({ table: tableWith({ n1: 3, n3: 1 }) }));
+  expect(nodesOf(first)).toEqual({ '203.0.113.3': ['n1', 'n3'] });
+  const [mark] = [first.hops.get('n3 4')?.mark];
+  const marks = first.groups.get(web3.key)?.marks ?? [];
+  expect(marks.filter((each) => each === mark).length / marks.length).toBeCloseTo(0.25, 1);
+  // A node that loses its endpoints stays a next hop: its flows are pinned.
+  const second = plan(inputOf({ table: tableWith({ n1: 3 }) }));
+  expect([nodesOf(second), second.hops.has('n3 4')]).toEqual([{ '203.0.113.3': ['n1'] }, true]);
+  expect(nodesOf(plan(inputOf({ table: tableWith({}) })))).toEqual({});
 });
 
 test('listeners with the same nodes share a group; the group stays the same object while its nodes do', () => {

@@ -3,14 +3,21 @@ import type { ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import type { HostReport } from '../../core/traffic/report.ts';
 import { planSlots } from '../../core/traffic/slots.ts';
-import { addressOfNode, emptyTable, type Listener, type TrafficTable } from '../../core/traffic/table.ts';
+import {
+  addressOfNode,
+  backendOf,
+  emptyTable,
+  type Listener,
+  type Server,
+  type TrafficTable,
+} from '../../core/traffic/table.ts';
 import { type Ids, makeIds } from './ids.ts';
 import { slotCount } from './ruleset.ts';
 
 /** A node as a next hop. Registers are 32 bits wide: `mark` stands for the node. */
 export type NextHop = { readonly mark: number; readonly address: Ip; readonly link: string };
 
-/** The slots of all listeners that have the same nodes. */
+/** The slots of all listeners that have the same nodes with the same weights. */
 export type SlotGroup = { readonly id: number; readonly marks: readonly number[] };
 
 /** The contents of the table, apart from the syntax of nft. Unchanged parts keep their identity. */
@@ -89,12 +96,11 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
     for (const [key, listener] of table.listeners) {
       ids.set(key, listenerIds.of(nameOf(listener)));
       const { family } = listener.address;
-      const members = (table.backends.get(listener.backend)?.servers ?? [])
-        .map(({ node }) => node)
-        .filter((node) => takesFlows(node, family) && isOpen(listener, node))
-        .toSorted();
+      const members = backendOf(table, listener.backend, family).servers.filter(
+        ({ node }) => takesFlows(node, family) && isOpen(listener, node),
+      );
       if (members.length === 0) continue;
-      const content = members.join(' ');
+      const content = members.map(({ node, weight }) => `${node} ${weight}`).join();
       const group = used.get(content) ?? known.get(content) ?? makeGroup(groupIds, nodeIds, content, members);
       used.set(content, group);
       groups.set(key, group);
@@ -112,9 +118,9 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
   };
 }
 
-function makeGroup(groupIds: Ids, nodeIds: Ids, content: string, nodes: readonly NodeName[]): SlotGroup {
+function makeGroup(groupIds: Ids, nodeIds: Ids, content: string, servers: readonly Server[]): SlotGroup {
   const slots = planSlots(
-    nodes.map((name) => ({ name, weight: 1 })),
+    servers.map(({ node, weight }) => ({ name: node, weight })),
     slotCount,
   );
   return { id: groupIds.of(content), marks: slots.map((name) => nodeIds.of(name)) };

@@ -2,18 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { expect, onTestFinished, test } from 'vitest';
-import { listener, node, tableOf } from '../../../test/make/table.ts';
+import { listener, localListener, localTable, node, tableOf } from '../../../test/make/table.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
-import {
-  capOf,
-  connectionLimit,
-  descriptionOf,
-  parseDescription,
-  pathsIn,
-  programId,
-  type Settings,
-} from './config.ts';
-import { type Desired, planDesired } from './desired.ts';
+import { capOf, connectionLimit, descriptionOf, parseDescription, pathsIn, type Settings } from './config.ts';
+import { type Desired, fullConfigOf, planDesired } from './desired.ts';
 import { mapText } from './entries.ts';
 
 const settings: Settings = {
@@ -33,16 +25,28 @@ function plan(table: TrafficTable, more: Partial<Settings> = {}): Desired {
   return planDesired({ ...settings, ...more }, table, undefined);
 }
 
-const scenarios: Readonly<Record<string, Desired>> = {
-  'nothing yet': plan(tableOf([])),
-  'nodes of both families, one draining, and listeners': plan(
+const scenarios: Readonly<Record<string, readonly [TrafficTable, Partial<Settings>?]>> = {
+  'nothing yet': [tableOf([])],
+  'nodes of both families, one draining, and listeners': [
     tableOf([listener('192.0.2.51', 80, 30_692), listener('2001:db8::51', 443, 30_700)], nodes),
-  ),
-  'without IPv6, as another user': plan(tableOf([], nodes), { hasIpv6: false, account: { uid: 106, gid: 112 } }),
+  ],
+  'backends of their own': [
+    localTable(
+      [
+        [localListener('192.0.2.51', 80, 30_692, 'test/web'), { n1: 2, 'n2.example': 1 }],
+        [localListener('2001:db8::51', 80, 30_693, 'test/mail'), { n1: 1 }],
+        [localListener('192.0.2.52', 80, 30_694, 'test/empty'), {}],
+      ],
+      nodes,
+    ),
+  ],
+  'without IPv6, as another user': [tableOf([], nodes), { hasIpv6: false, account: { uid: 106, gid: 112 } }],
 };
 
-test.each(Object.entries(scenarios))('golden: %s, as HAProxy accepts it', async (name, { config, entries }) => {
-  const map = mapText(entries);
+test.each(Object.entries(scenarios))('golden: %s, as HAProxy accepts it', async (name, [table, more]) => {
+  const desired = plan(table, more);
+  const config = fullConfigOf({ ...settings, ...more }, desired);
+  const map = mapText(desired.entries);
   const file = name.replaceAll(/\W+/g, '-');
   await expect(config).toMatchFileSnapshot(`__golden__/${file}.cfg`);
   await expect(map).toMatchFileSnapshot(`__golden__/${file}.map`);
@@ -61,21 +65,21 @@ test('listeners never change the configuration', () => {
 });
 
 test('the program depends on the settings, never on the nodes', () => {
-  const base = programId(settings);
+  const base = plan(tableOf([])).program;
   const inConfig = (desired: Desired): unknown =>
     parseDescription(/description "(.*)"/.exec(desired.config)?.[1] ?? '');
   expect(inConfig(plan(tableOf([listener('192.0.2.51', 80, 30_692)], nodes)))).toBe(base);
   const others = [
-    programId({ ...settings, maxConnections: 1 }),
-    programId({ ...settings, idleTimeoutSeconds: 1 }),
-    programId({ ...settings, hasIpv6: false }),
-    programId({ ...settings, account: { uid: 1, gid: 1 } }),
+    plan(tableOf([]), { maxConnections: 1 }).program,
+    plan(tableOf([]), { idleTimeoutSeconds: 1 }).program,
+    plan(tableOf([]), { hasIpv6: false }).program,
+    plan(tableOf([]), { account: { uid: 1, gid: 1 } }).program,
   ];
   expect(new Set([base, ...others]).size).toBe(5);
 });
 
 test('the description of a process is read back, also that of release 0.1.0; that of another HAProxy is not', () => {
-  const program = programId(settings);
+  const { program } = plan(tableOf([]));
   expect(parseDescription(descriptionOf(program))).toBe(program);
   expect(parseDescription(`furiwake ${program} -`)).toBe(program);
   for (const other of ['', 'furiwake', 'front of the web farm', `furiwake ${program} - more`])

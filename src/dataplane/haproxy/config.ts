@@ -138,15 +138,18 @@ export function addNodeServer(server: NodeServer, isChecked: boolean): readonly 
 }
 
 /** Brackets, or HAProxy takes the last group of an IPv6 address for a port. */
-function hostOf(address: Ip): string {
+export function hostOf(address: Ip): string {
   return address.family === 4 ? address.text : `[${address.text}]`;
 }
 
-/** The identity of the program of a process: a hash of the configuration without its servers. */
+/**
+ * The identity of the program of a process: a hash of the configuration without its servers. With more spare backends it is
+ * another program.
+ */
 export type ProgramId = string;
 
-export function programId(settings: Settings): ProgramId {
-  const program = render(settings, undefined, '') + checkOptions;
+export function programId(settings: Settings, emptySpares: readonly string[]): ProgramId {
+  const program = render(settings, undefined, emptySpares, '') + checkOptions;
   return createHash('sha256').update(program).digest('hex').slice(0, 16);
 }
 
@@ -167,11 +170,22 @@ export function parseDescription(description: string): ProgramId | undefined {
  *   entry   192.0.2.51|80 → nodes4|30692|4000|1f0e…     backend | target port | most connections of its Service at once |
  *                                                        which Service that is
  */
-export function renderConfig(settings: Settings, servers: Servers): string {
-  return render(settings, servers, descriptionOf(programId(settings)));
+export function renderConfig(
+  settings: Settings,
+  id: ProgramId,
+  servers: Servers,
+  /** The sections of the spare backends. */
+  spares: readonly string[],
+): string {
+  return render(settings, servers, spares, descriptionOf(id));
 }
 
-function render(settings: Settings, servers: Servers | undefined, description: string): string {
+function render(
+  settings: Settings,
+  servers: Servers | undefined,
+  spares: readonly string[],
+  description: string,
+): string {
   const paths = pathsIn(settings.folder);
   const { account, idleTimeoutSeconds: idle } = settings;
   return [
@@ -199,6 +213,8 @@ function render(settings: Settings, servers: Servers | undefined, description: s
     // yet.
     '    retries 3',
     '    option redispatch 1',
+    // Counts the bytes of a connection every five seconds, and not only when it ends.
+    '    option contstats',
     // Ends connections whose peer has vanished after about four minutes instead of the idle timeout.
     '    option tcpka',
     '    clitcpka-idle 120s',
@@ -248,6 +264,7 @@ function render(settings: Settings, servers: Servers | undefined, description: s
       '    http-check expect status 200',
       ...(servers?.[family] ?? []).map(nodeServerLine),
     ]),
+    ...spares,
     '',
   ].join('\n');
 }

@@ -1,9 +1,19 @@
-import type { ListenerKey, NodeName } from '../../core/model/names.ts';
+import type { BackendId, ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import type { TrafficTable } from '../../core/traffic/table.ts';
+import { nodesBackend, type TrafficTable } from '../../core/traffic/table.ts';
 import type { Refusals } from '../../ports/host.ts';
-import { capOf, isSafeNodeName, renderConfig, type Servers, serversOf, type Settings } from './config.ts';
+import {
+  capOf,
+  isSafeNodeName,
+  type ProgramId,
+  programId,
+  renderConfig,
+  type Servers,
+  serversOf,
+  type Settings,
+} from './config.ts';
 import { type Entries, type MapEntry, entryOf } from './entries.ts';
+import { planSpares, type SpareName, type Spares, spareSections } from './spares.ts';
 
 /** The desired state of HAProxy for one table. */
 export type Desired = {
@@ -15,33 +25,67 @@ export type Desired = {
   readonly entries: Entries;
   /** The listeners that it cannot serve, each with the cause. */
   readonly refusals: Refusals<ListenerKey>;
+  readonly spares: Spares;
+  readonly program: ProgramId;
+  /** The configuration with its nodes; the spare backends are empty. */
   readonly config: string;
-  /** The configuration without its servers. */
+  /** The configuration without any servers. */
   readonly bareConfig: string;
 };
 
-/** The desired state for `table`, after `before`: unchanged parts keep their identity. */
-export function planDesired(settings: Settings, table: TrafficTable, before: Desired | undefined): Desired {
+/** The configuration with all servers. The file follows the changes of endpoints later, as the map does. */
+export function fullConfigOf(
+  settings: Settings,
+  { program, servers, spares }: Pick<Desired, 'program' | 'servers' | 'spares'>,
+): string {
+  return renderConfig(settings, program, servers, spareSections(spares));
+}
+
+const noneAdopted: ReadonlyMap<BackendId, SpareName> = new Map();
+
+/**
+ * The desired state for `table`, after `before`: unchanged parts keep their identity. `adopted`: for the first table, the
+ * spares that a running process uses.
+ */
+export function planDesired(
+  settings: Settings,
+  table: TrafficTable,
+  before: Desired | undefined,
+  adopted: ReadonlyMap<BackendId, SpareName> = noneAdopted,
+): Desired {
   const cap = capOf(settings.maxConnections);
+  const isSame =
+    before !== undefined &&
+    before.table.nodes === table.nodes &&
+    ([4, 6] as const).every((family) => isSameBackend(before.table, table, nodesBackend(family)));
+  const servers = isSame ? before.servers : serversOf(table);
+  const spares = planSpares({ table, before, servers, adopted });
   const changes = new Map<ListenerKey, MapEntry | undefined>();
   const refusals = new Map(before?.refusals);
   const known = before?.table.listeners ?? PersistentMap.empty();
   for (const key of PersistentMap.changedKeys(known, table.listeners)) {
     const listener = table.listeners.get(key);
-    const entry = listener?.dataplane === 'haproxy' ? entryOf(listener, cap) : undefined;
+    const entry = listener?.dataplane === 'haproxy' ? entryOf(listener, cap, spares.names) : undefined;
     refusals.delete(key);
     if (entry !== undefined && 'refusal' in entry) refusals.set(key, entry.refusal);
     changes.set(key, entry !== undefined && 'key' in entry ? entry : undefined);
   }
-  const isSame = before !== undefined && before.table.nodes === table.nodes && before.table.backends === table.backends;
-  const servers = isSame ? before.servers : serversOf(table);
+  const isSameSize = before?.spares.sizes === spares.sizes;
+  const empty = spareSections({ sizes: spares.sizes, servers: PersistentMap.empty() });
+  const program = isSameSize ? before.program : programId(settings, empty);
   return {
     table,
     servers,
     unsafeNodes: isSame ? before.unsafeNodes : [...table.nodes.keys()].filter((name) => !isSafeNodeName(name)),
     entries: (before?.entries ?? PersistentMap.empty<ListenerKey, MapEntry>()).with(changes),
     refusals,
-    config: isSame ? before.config : renderConfig(settings, servers),
-    bareConfig: before?.bareConfig ?? renderConfig(settings, { 4: [], 6: [] }),
+    spares,
+    program,
+    config: isSame && isSameSize ? before.config : renderConfig(settings, program, servers, empty),
+    bareConfig: isSameSize ? before.bareConfig : renderConfig(settings, program, { 4: [], 6: [] }, empty),
   };
+}
+
+function isSameBackend(a: TrafficTable, b: TrafficTable, id: BackendId): boolean {
+  return a.backends.get(id) === b.backends.get(id);
 }

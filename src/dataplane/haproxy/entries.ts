@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { ListenerKey, ServiceKey } from '../../core/model/names.ts';
+import type { BackendId, ListenerKey, ServiceKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { type Listener, nodesBackend } from '../../core/traffic/table.ts';
 
@@ -22,13 +22,22 @@ function serviceId(service: ServiceKey): string {
   return createHash('sha256').update(service).digest('hex').slice(0, 16);
 }
 
-/** The entry of a listener, or why HAProxy cannot serve it: another protocol, another backend, a port out of range. */
-export function entryOf(listener: Listener, cap: number): MapEntry | { readonly refusal: string } {
+/**
+ * The entry of a listener, or why HAProxy cannot serve it: another protocol, a port out of range. `names`: HAProxy's names of
+ * backends other than those of all nodes.
+ */
+export function entryOf(
+  listener: Listener,
+  cap: number,
+  names: ReadonlyMap<BackendId, string>,
+): MapEntry | { readonly refusal: string } {
   const { address, backend, port, protocol, service, targetPort } = listener;
   if (protocol !== 'TCP') return { refusal: `HAProxy cannot serve ${protocol}` };
   if (!isPort(port) || !isPort(targetPort)) return { refusal: `invalid port ${isPort(port) ? targetPort : port}` };
-  if (backend !== nodesBackend(address.family)) return { refusal: 'HAProxy has no such backend' };
-  return { key: entryKey(listener), value: `${backend}|${targetPort}|${cap}|${serviceId(service)}` };
+  const name = backend === nodesBackend(address.family) ? backend : names.get(backend);
+  if (name === undefined) return { refusal: 'HAProxy has no such backend' };
+  // Joined to one text: a template would keep its parts, and the whole digest behind the Service's.
+  return { key: entryKey(listener), value: [name, targetPort, cap, serviceId(service)].join('|') };
 }
 
 export function isPort(port: number): boolean {

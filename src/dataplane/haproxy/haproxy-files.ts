@@ -1,23 +1,23 @@
 import type { Files } from '../../ports/files.ts';
-import { type ProgramId, parseDescription, pathsIn } from './config.ts';
-import type { Desired } from './desired.ts';
+import { type ProgramId, parseDescription, pathsIn, type Settings } from './config.ts';
+import { type Desired, fullConfigOf } from './desired.ts';
 import { type Entries, mapText } from './entries.ts';
 import { ConfigRefusedError, type Program } from './program.ts';
 
-type WantedFiles = Pick<Desired, 'config' | 'bareConfig' | 'entries'>;
+type WantedFiles = Pick<Desired, 'program' | 'servers' | 'config' | 'bareConfig' | 'entries' | 'spares'>;
 
 /** HAProxy's two files. A start or a reload reads the last desired state, and a map that may be a second old. */
 export type HaproxyFiles = {
   /**
    * Writes a changed configuration after HAProxy has accepted it. If HAProxy refuses it because of its servers, it is
    * written without them, and commands add them, which HAProxy refuses one by one; resolves with its message then.
-   * Throws `ConfigRefusedError` if it refuses that as well; both files stay as they were. `saveMap` writes the map: a
-   * running worker gets its entries by commands, and writing a file of 10,000 lines for each change would cost more
-   * than the change.
+   * Throws `ConfigRefusedError` if it refuses that as well; both files stay as they were. `save` writes the map and the
+   * servers of the spare backends: a running worker gets them by commands, and writing a file of 10,000 lines for each
+   * change would cost more than the change.
    */
   putConfig(wanted: WantedFiles, signal: AbortSignal): Promise<string | undefined>;
-  /** Writes a changed map: before HAProxy starts with it, and at most once a second. */
-  saveMap(wanted: WantedFiles): Promise<void>;
+  /** Writes a changed map and changed spare backends: before HAProxy starts with them, and at most once a second. */
+  save(wanted: WantedFiles): Promise<void>;
   /** The program of the configuration on the disk. */
   program(): ProgramId | undefined;
   /**
@@ -28,15 +28,18 @@ export type HaproxyFiles = {
 };
 
 export function makeHaproxyFiles(deps: {
-  readonly folder: string;
+  readonly settings: Settings;
   readonly files: Files;
   readonly program: Program;
 }): HaproxyFiles {
-  const { folder, files, program } = deps;
+  const { settings, files, program } = deps;
+  const { folder } = settings;
   const paths = pathsIn(folder);
   let isLoaded = false;
   /** On the disk. */
   let config: string | undefined;
+  /** The configuration without servers in its spare backends, and those servers, as they are on the disk. */
+  let written: Pick<WantedFiles, 'config' | 'spares'> | undefined;
   let hasMap = false;
   /** The contents of the map on the disk, if known. */
   let saved: Entries | undefined;
@@ -44,6 +47,7 @@ export function makeHaproxyFiles(deps: {
   let refused: { readonly config: string; readonly words: string } | undefined;
 
   const load = async (wanted: WantedFiles): Promise<{ readonly isMapAsWanted: boolean }> => {
+    written = undefined;
     await files.makeFolder(folder);
     await files.makeFolder(paths.emptyFolder);
     // A file that cannot be read counts as missing: both are written again.
@@ -75,9 +79,11 @@ export function makeHaproxyFiles(deps: {
   return {
     putConfig: async (wanted, signal) => {
       if (!isLoaded) saved = (await load(wanted)).isMapAsWanted ? wanted.entries : undefined;
+      if (written?.config === wanted.config) return undefined;
       if (wanted.config !== refused?.config) {
         try {
-          await writeConfig(wanted.config, signal);
+          await writeConfig(fullConfigOf(settings, wanted), signal);
+          written = wanted;
           refused = undefined;
         } catch (error) {
           if (!(error instanceof ConfigRefusedError) || wanted.config === wanted.bareConfig) throw error;
@@ -85,13 +91,21 @@ export function makeHaproxyFiles(deps: {
         }
       }
       if (refused === undefined) return undefined;
+      written = undefined;
       await writeConfig(wanted.bareConfig, signal);
       return refused.words;
     },
-    saveMap: async ({ entries }) => {
-      if (!isLoaded || entries === saved) return;
-      await writeMap(mapText(entries));
-      saved = entries;
+    save: async (wanted) => {
+      if (!isLoaded) return;
+      if (written?.config === wanted.config && written.spares.servers !== wanted.spares.servers) {
+        const text = fullConfigOf(settings, wanted); // its servers have addresses and names that HAProxy has accepted for the nodes
+        await files.write(paths.config, text);
+        config = text;
+        written = wanted;
+      }
+      if (wanted.entries === saved) return;
+      await writeMap(mapText(wanted.entries));
+      saved = wanted.entries;
     },
     program: () => parseDescription(/^ {4}description "(.*)"$/m.exec(config ?? '')?.[1] ?? ''),
     reread: async (wanted) => {

@@ -9,6 +9,7 @@ import { parseInfo, parseStat, type ServerStat } from './answers.ts';
 import { maxLineBytes, packLines, type RuntimeApi, unlessUnreachable } from './client.ts';
 import { type NodeServer, serverId } from './config.ts';
 import type { Reconciler } from './reconciler.ts';
+import { nodesOf } from './spares.ts';
 
 const families = [4, 6] as const;
 const states: readonly ServerState[] = ['up', 'drain', 'unhealthy', 'silent'];
@@ -40,24 +41,30 @@ export function makeHealthTick(deps: {
     // Probing may take half a second, so it must not block changes.
     const orders = await Promise.all(
       families.map((family, index) => {
-        const stats = parseStat(answers[index] ?? '');
         const nodes = new Map(servers[family].map(({ node, address }) => [node, address]));
+        // A removed node in maintenance is one that HAProxy cannot delete; it has no connections.
+        const stats = parseStat(answers[index] ?? '').filter(
+          ({ server, status }) => nodes.has(server as NodeName) || !status.startsWith('MAINT'),
+        );
         const draining = new Set(servers[family].filter(({ isDraining }) => isDraining).map(({ node }) => node));
         const findings = { nodes, draining, gone: goneNodes(servers[family], stats), checks: checkedNodes(stats) };
         return health[family].round(findings, signal);
       }),
     );
-    const commands = families.flatMap((family, index) => orderCommands(orders[index], family));
+    const dead = families.flatMap((family, index) => (orders[index]?.dead ?? []).map((node) => ({ family, node })));
+    const commands = [
+      ...families.flatMap((family, index) => orderCommands(orders[index], family)),
+      ...dead
+        .flatMap(({ family, node }) => reconciler.serversOf(family, node))
+        .map((id) => `shutdown sessions server ${id}`),
+    ];
     try {
       await inTurn(() => reconciler.tend(process.pid, commands, signal));
     } catch (error) {
       for (const family of families) health[family].forgetOrders();
       throw error;
     }
-    const dead = families.flatMap((family, index) =>
-      (orders[index]?.dead ?? []).map((node) => serverId({ family, node })),
-    );
-    if (dead.length > 0) await endOnOldWorkers(master, new Set(dead), signal);
+    if (dead.length > 0) await endOnOldWorkers(master, new Set(dead.map(serverId)), signal);
     for (const state of states) {
       const inState = families.flatMap((family) =>
         servers[family].filter(
@@ -87,15 +94,12 @@ function goneNodes(nodes: readonly NodeServer[], stats: readonly ServerStat[]): 
   return gone;
 }
 
-/** The runtime commands that execute the orders of the health module. */
+/** The runtime commands that take nodes out of use, or into use again; the servers of spare backends follow. */
 function orderCommands(orders: HealthOrders | undefined, family: Family): readonly string[] {
-  return [
-    ...Array.from(
-      orders?.out ?? [],
-      ([node, isOut]) => `set server ${serverId({ family, node })} health ${isOut ? 'down' : 'up'}`,
-    ),
-    ...(orders?.dead ?? []).map((node) => `shutdown sessions server ${serverId({ family, node })}`),
-  ];
+  return Array.from(
+    orders?.out ?? [],
+    ([node, isOut]) => `set server ${serverId({ family, node })} health ${isOut ? 'down' : 'up'}`,
+  );
 }
 
 /** `UP`, `UP 1/2` on its way down, and `no check`. `DRAIN` is a server that is up and drains; one that is down shows `DOWN`. */
@@ -129,7 +133,7 @@ export function answerOf(stat: Pick<ServerStat, 'checkStatus' | 'lastCheck'>): C
 }
 
 /**
- * Ends connections to these servers (`backend/server`) on the workers that a reload has replaced. They accept no
+ * Ends connections to these nodes (`nodes4/n1`), also through spare backends, on the workers that a reload has replaced. They accept no
  * connections, check no server, and end with their last connection; only the master's socket reaches them. No error if
  * there are none, or if the master or one of them does not answer: the next tick tries again.
  */
@@ -144,7 +148,7 @@ export async function endOnOldWorkers(
     const sessions = parseSessions(await ask(`@!${pid} show sess`));
     // One by one, because old workers answer `shutdown sessions server` with "Proxy is disabled".
     const commands = sessions
-      .filter(({ backend, server }) => servers.has(`${backend}/${server}`))
+      .filter(({ backend, server }) => servers.has(`${nodesOf(backend)}/${server}`))
       .map(({ id }) => `@!${pid} shutdown session ${id}`);
     for (const line of packLines(commands, maxLineBytes)) await ask(line.join(';'));
   }

@@ -1,11 +1,13 @@
 import { nodesBackend } from '../../core/traffic/table.ts';
 import type { FamilyHealths } from '../../ports/health.ts';
-import type { ProxyObservation } from '../../ports/proxy.ts';
+import type { ListenerKey } from '../../core/model/names.ts';
+import type { ListenerCounters, ProxyObservation } from '../../ports/proxy.ts';
 import { parseInfo, parseStat, parseTable, type ServerStat } from './answers.ts';
 import type { RuntimeApi } from './client.ts';
 import type { Desired } from './desired.ts';
 import { entryKey } from './entries.ts';
 import { statCommands } from './health-tick.ts';
+import { nodesOf } from './spares.ts';
 
 /** The data about HAProxy for `furiwake status`. Throws `RuntimeError` if it does not answer. */
 export async function observeProxy(
@@ -14,12 +16,10 @@ export async function observeProxy(
   health: FamilyHealths,
   signal: AbortSignal,
 ): Promise<ProxyObservation> {
-  const [info = '', ...answers] = await api.ask(['show info', ...statCommands, 'show table services'], signal);
+  const spares = Array.from(desired?.spares.servers.keys() ?? [], (name) => `show stat ${name} 4 -1`);
+  const [info = '', ...answers] = await api.ask(['show info', ...statCommands, ...spares], signal);
   const process = parseInfo(info);
-  const counts = new Map(parseTable(answers.pop() ?? '').map((count) => [count.key, count]));
-  const stats = new Map<string, ServerStat>(
-    answers.flatMap(parseStat).map((stat) => [`${stat.backend}/${stat.server}`, stat]),
-  );
+  const stats = sumByNode(answers.flatMap(parseStat));
   return {
     pid: process.pid,
     version: process.version,
@@ -43,9 +43,38 @@ export async function observeProxy(
         };
       }),
     ),
-    listeners: [...(desired?.table.listeners.values() ?? [])].flatMap((listener) => {
-      const count = listener.dataplane === 'haproxy' ? counts.get(entryKey(listener)) : undefined;
-      return count === undefined ? [] : { ...count, key: listener.key };
-    }),
   };
+}
+
+const noTraffic: ListenerCounters = { connections: 0, total: 0, bytesIn: 0, bytesOut: 0 };
+
+/** The counters of the listeners of HAProxy among `keys`, or of all. Throws `RuntimeError` if it does not answer. */
+export async function readCounters(
+  api: RuntimeApi,
+  desired: Desired | undefined,
+  keys: readonly ListenerKey[] | undefined,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<ListenerKey, ListenerCounters>> {
+  const table = desired?.table.listeners;
+  const asked = keys === undefined ? [...(table?.values() ?? [])] : keys.flatMap((key) => table?.get(key) ?? []);
+  const listeners = asked.filter(({ dataplane }) => dataplane === 'haproxy');
+  const commands =
+    keys === undefined
+      ? ['show table services']
+      : listeners.map((listener) => `show table services key ${entryKey(listener)}`);
+  const rows = (await api.ask(commands, signal)).flatMap(parseTable);
+  const counters = new Map(rows.map(({ key, ...row }) => [key, row]));
+  // A listener without a connection has no row yet.
+  return new Map(listeners.map((listener) => [listener.key, counters.get(entryKey(listener)) ?? noTraffic]));
+}
+
+/** The connections of each node through all backends, by its server in that of all nodes. */
+function sumByNode(stats: readonly ServerStat[]): ReadonlyMap<string, Pick<ServerStat, 'connections' | 'total'>> {
+  const sums = new Map<string, { connections: number; total: number }>();
+  for (const { backend, server, connections, total } of stats) {
+    const id = `${nodesOf(backend)}/${server}`;
+    const sum = sums.get(id) ?? { connections: 0, total: 0 };
+    sums.set(id, { connections: sum.connections + connections, total: sum.total + total });
+  }
+  return sums;
 }

@@ -1,7 +1,7 @@
 import { makeBackoff } from '../../async/backoff.ts';
 import { makeTrouble } from '../../async/trouble.ts';
 import type { Family } from '../../core/ip/ip.ts';
-import type { ListenerKey } from '../../core/model/names.ts';
+import type { ListenerKey, NodeName } from '../../core/model/names.ts';
 import { nodesBackend, type TrafficTable } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { FamilyHealths } from '../../ports/health.ts';
@@ -9,11 +9,13 @@ import type { Refusals } from '../../ports/host.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import { RuntimeError, type RuntimeApi, unlessGone, unlessUnreachable } from './client.ts';
-import { programId, type Settings } from './config.ts';
+import { serverId, type Settings } from './config.ts';
 import { type Desired, planDesired } from './desired.ts';
+import { entryKey } from './entries.ts';
 import type { HaproxyFiles } from './haproxy-files.ts';
 import type { HaproxyProcess } from './process.ts';
 import { makeRefused } from './refused.ts';
+import { adoptedSpares } from './spares.ts';
 import { type Applied, applyRemovals, applyUpserts, type WorkerContents, readHeld, removeLeftovers } from './worker.ts';
 
 /**
@@ -29,6 +31,8 @@ import { type Applied, applyRemovals, applyUpserts, type WorkerContents, readHel
  */
 export type Reconciler = {
   desired(): Desired | undefined;
+  /** `backend/server` of all servers that stand for this node in this family. */
+  serversOf(family: Family, node: NodeName): readonly string[];
   upsert(table: TrafficTable, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
   prune(table: TrafficTable, signal: AbortSignal): Promise<void>;
   /** Returns the number of repaired differences. Retries everything that HAProxy refused before. */
@@ -66,7 +70,6 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
   const worker = { api, map, isChecked: (family: Family) => health[family].isChecked() };
   const reloads = metrics.counter('furiwake_reloads_total', 'Reloads of HAProxy');
   const restarts = metrics.counter('furiwake_haproxy_restarts_total', 'Starts of HAProxy after it had died or hung');
-  const program = programId(settings);
   const lasting = (what: string): ReturnType<typeof makeTrouble> =>
     makeTrouble({ what, log, monotonic: () => clock.monotonic() });
   const mapTrouble = lasting('writing the map file');
@@ -76,6 +79,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
   const nodeTrouble = lasting('adding nodes to HAProxy');
 
   let desired: Desired | undefined;
+  let program = '';
   /** `undefined`: not known for certain, must be read before the next change. */
   let held: WorkerContents | undefined;
   let pid: number | undefined;
@@ -110,7 +114,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
   const save = async (): Promise<void> => {
     if (desired === undefined) return;
     try {
-      await haproxyFiles.saveMap(desired);
+      await haproxyFiles.save(desired);
       mapTrouble.over();
       mapBackoff.reset();
     } catch (error) {
@@ -120,7 +124,14 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
   };
 
   const settle = async (table: TrafficTable, signal: AbortSignal): Promise<Desired> => {
-    if (desired?.table !== table) desired = planDesired(settings, table, desired);
+    // The process of an earlier furiwake shows the state of the checks, and which backend has which spare one.
+    if (!hasMet) await read(signal).catch(unlessUnreachable);
+    if (desired?.table !== table) {
+      const values = desired === undefined ? held?.entries.values : undefined;
+      const adopted = adoptedSpares(table, (listener) => values?.get(entryKey(listener)));
+      desired = planDesired(settings, table, desired, adopted);
+    }
+    ({ program } = desired);
     try {
       const words = await haproxyFiles.putConfig(desired, signal);
       fileProblem = undefined;
@@ -205,7 +216,6 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
   };
 
   const upsertTo = async (next: Desired, signal: AbortSignal): Promise<Applied> => {
-    if (!hasMet) await read(signal).catch(unlessUnreachable); // the process of an earlier furiwake shows the state of the checks
     for (const family of families) {
       const nodes = new Map(next.servers[family].map(({ node, address }) => [node, address]));
       await health[family].survey(nodes, signal);
@@ -215,6 +225,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
 
   return {
     desired: () => desired,
+    serversOf: (family, node) => [serverId({ family, node }), ...(held?.spares.serversOf(family, node) ?? [])],
     revive: async (signal) => {
       if (desired === undefined) return 'idle';
       const outcome = await recover(signal);
@@ -251,7 +262,10 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       await apply(next, applyUpserts, signal);
       await api.ask(commands, signal); // a server that was deleted meanwhile is not an error
       if (held === undefined) return; // a change was refused: what the worker holds must be read first
-      held = { ...held, servers: await removeLeftovers(api, held.servers, next.servers, signal) };
+      const known = held;
+      held = undefined; // until all of it is acknowledged
+      await known.spares.removeLeftovers(next.spares.servers, api, signal);
+      held = { ...known, servers: await removeLeftovers(api, known.servers, next.servers, signal) };
     },
     save: async () => {
       if (clock.monotonic() >= mapDueMs) await save();

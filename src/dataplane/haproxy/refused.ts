@@ -8,13 +8,20 @@ import type { Applied } from './worker.ts';
 export type Refused = {
   note(refused: Applied['refused'], desired: Desired): void;
   /** The entries and servers of `desired` that are not refused. */
-  without(desired: Desired): Pick<Desired, 'entries' | 'servers'>;
+  without(
+    desired: Desired,
+  ): Pick<Desired, 'entries' | 'servers'> & { readonly spares: Pick<Desired['spares'], 'servers'> };
   /** The skipped listeners, each with the cause. */
   listeners(): ReadonlyMap<ListenerKey, string>;
   /** One of the skipped servers, with the cause; `undefined`: there is none. */
   server(): string | undefined;
   clear(): void;
 };
+
+/** A server cannot follow one that HAProxy refused. */
+function spareServersOf({ spares }: Desired, isTaken: (server: NodeServer) => boolean): Desired['spares']['servers'] {
+  return spares.servers.with(Array.from(spares.servers, ([name, servers]) => [name, servers.filter(isTaken)]));
+}
 
 export function makeRefused(): Refused {
   const entries = new Map<ListenerKey, { readonly entry: MapEntry; readonly words: string }>();
@@ -38,6 +45,7 @@ export function makeRefused(): Refused {
       const wanted = new Set([...desired.servers[4], ...desired.servers[6]].map(serverId));
       for (const id of servers.keys()) if (!wanted.has(id)) servers.delete(id);
       return {
+        spares: servers.size === 0 ? desired.spares : { servers: spareServersOf(desired, isTaken) },
         entries:
           entries.size === 0
             ? desired.entries

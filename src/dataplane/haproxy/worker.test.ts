@@ -17,6 +17,7 @@ function held(...states: readonly (Partial<ServerLine> & Pick<ServerLine, 'serve
       address: '10.0.0.1',
       admin: 'ready',
       isChecked: true,
+      weight: 1,
     } as const;
     const full = { ...defaults, ...state };
     servers.set(full.backend, (servers.get(full.backend) ?? new Map<string, ServerLine>()).set(full.server, full));

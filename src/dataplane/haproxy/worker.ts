@@ -12,6 +12,8 @@ import {
   type Servers,
 } from './config.ts';
 import { type Entries, type EntryChange, type HeldEntries, makeHeldEntries } from './entries.ts';
+import { type HeldSpares, makeHeldSpares, type ServerCommand } from './held-spares.ts';
+import type { Spares } from './spares.ts';
 
 /** The contents of a worker: its program, its map, and the servers by backend and name. */
 export type WorkerContents = {
@@ -19,25 +21,34 @@ export type WorkerContents = {
   /** `undefined`: not a program of furiwake. */
   readonly program: ProgramId | undefined;
   readonly entries: HeldEntries;
+  /** Those of the backends of all nodes. */
   readonly servers: ReadonlyMap<string, ReadonlyMap<string, ServerLine>>;
+  readonly spares: HeldSpares;
 };
 
 /** Reads the contents of the serving worker. */
 export async function readHeld(api: RuntimeApi, map: string, signal: AbortSignal): Promise<WorkerContents> {
-  const [info = '', entries = ''] = await api.ask(['show info', `show map ${map}`], signal);
+  const commands = ['show info', `show map ${map}`, 'show servers state'];
+  const [info = '', entries = '', servers = ''] = await api.ask(commands, signal);
   const process = parseInfo(info);
   return {
     pid: process.pid,
     program: parseDescription(process.description),
     entries: makeHeldEntries(parseMap(entries)),
-    servers: await readServers(api, signal),
+    servers: serversByBackend([servers]),
+    spares: makeHeldSpares(parseServersState(servers)),
   };
 }
 
+/** Those of the backends of all nodes: with many spare ones the list of all servers is long. */
 async function readServers(api: RuntimeApi, signal: AbortSignal): Promise<WorkerContents['servers']> {
-  const [answer = ''] = await api.ask(['show servers state'], signal);
+  const commands = ([4, 6] as const).map((family) => `show servers state ${nodesBackend(family)}`);
+  return serversByBackend(await api.ask(commands, signal));
+}
+
+function serversByBackend(answers: readonly string[]): WorkerContents['servers'] {
   const servers = new Map<string, Map<string, ServerLine>>();
-  for (const state of parseServersState(answer)) {
+  for (const state of answers.flatMap(parseServersState)) {
     const backend = servers.get(state.backend) ?? new Map<string, ServerLine>();
     servers.set(state.backend, backend.set(state.server, state));
   }
@@ -60,7 +71,7 @@ export type Applied = {
   readonly refused: { readonly entries: ReadonlyMap<string, string>; readonly servers: ReadonlyMap<string, string> };
 };
 
-type Wanted = { readonly servers: Servers; readonly entries: Entries };
+type Wanted = { readonly servers: Servers; readonly spares: Pick<Spares, 'servers'>; readonly entries: Entries };
 
 const nothing: ReadonlyMap<string, string> = new Map();
 
@@ -72,7 +83,8 @@ export async function applyUpserts(
   signal: AbortSignal,
 ): Promise<Applied> {
   const { api, isChecked } = deps;
-  const commands = serverUpserts(held.servers, wanted.servers, isChecked);
+  const nodes = serverUpserts(held.servers, wanted.servers, isChecked);
+  const commands = [...nodes, ...held.spares.upserts(wanted.spares.servers)];
   const refusals = await api.perform(
     commands.map(({ command }) => command),
     signal,
@@ -85,14 +97,14 @@ export async function applyUpserts(
   const changes = held.entries.upserts(wanted.entries);
   const entries = await applyEntries(deps, held.entries, changes, signal);
   return {
-    held: { ...held, servers: commands.length === 0 ? held.servers : await readServers(api, signal) },
+    held: { ...held, servers: nodes.length === 0 ? held.servers : await readServers(api, signal) },
     changes: commands.length - refusals.size + changes.length - entries.size,
     refused: { entries, servers },
   };
 }
 
 /**
- * Removes the entries that the table no longer has, then its servers; a server that already drains is not a difference.
+ * Removes the entries that the table no longer has, then its servers; one that already takes no connections is not a difference.
  */
 export async function applyRemovals(
   deps: WorkerDeps,
@@ -105,11 +117,13 @@ export async function applyRemovals(
   const gone = changes.filter((change) => change.do === 'del');
   const counters = gone.map(({ key }) => `clear table services key ${key}`);
   await deps.api.ask(counters, signal); // an entry in use stays: its connections are about to be reset
-  const leftover = leftoverServers(held.servers, wanted.servers).filter(({ admin }) => admin !== 'drain');
+  // A node can be deleted only when no server follows it.
+  const spares = await held.spares.removeLeftovers(wanted.spares.servers, deps.api, signal);
+  const leftover = leftoverServers(held.servers, wanted.servers).filter(({ admin }) => admin === 'ready');
   const servers = await removeLeftovers(deps.api, held.servers, wanted.servers, signal);
   return {
     held: { ...held, servers },
-    changes: changes.length - entries.size + leftover.length,
+    changes: changes.length - entries.size + leftover.length + spares,
     refused: { entries, servers: nothing },
   };
 }
@@ -121,7 +135,7 @@ export async function removeLeftovers(
   wanted: Servers,
   signal: AbortSignal,
 ): Promise<WorkerContents['servers']> {
-  const leftover = leftoverServers(servers, wanted);
+  const leftover = leftoverServers(servers, wanted).filter(({ admin }) => admin !== 'maint');
   if (leftover.length === 0) return servers;
   const backends = new Set(leftover.map(({ backend }) => backend));
   const stats = await api.ask(
@@ -138,7 +152,11 @@ export async function removeLeftovers(
   const idle = leftover.filter((server) => !busy.has(idOf(server)));
   const attempts = idle.map(idOf).flatMap((id) => [`set server ${id} state maint`, `del server ${id}`]);
   const answers = await api.ask(attempts, signal);
-  const refused = idle.filter((_, index) => answers[2 * index + 1] !== 'Server deleted.'); // it got a connection just now
+  // It got a connection just now. One that a server of a spare backend has followed stays in maintenance until a reload.
+  const refused = idle.filter((_, index) => {
+    const answer = answers[2 * index + 1] ?? '';
+    return answer !== 'Server deleted.' && !answer.startsWith('This server cannot be removed at runtime');
+  });
   const draining = leftover.filter((server) => busy.has(idOf(server)) && server.admin !== 'drain');
   await api.perform(
     [...draining, ...refused].map((server) => `set server ${idOf(server)} state drain`),
@@ -168,9 +186,6 @@ async function applyEntries(
 function entryCommand(map: string, change: EntryChange): string {
   return `${change.do} map ${map} ${change.key}${change.do === 'del' ? '' : ` ${change.value}`}`;
 }
-
-/** A runtime command and the server that it is about. */
-export type ServerCommand = { readonly id: string; readonly command: string };
 
 /** The commands that add missing servers and set differing ones. */
 export function serverUpserts(

@@ -22,7 +22,7 @@ function inputOf(
     Object.entries(states).map(([name, state]) => [name as never, { 4: state, 6: state }]),
   );
   return {
-    table: tableOf([natListener('203.0.113.1', 53, 30_053)], nodes),
+    table: tableOf([natListener('203.0.113.1', 53, 30_053), natListener('2001:db8:f::1', 53, 30_053)], nodes),
     verdicts,
     isLost: (name) => lost.includes(name),
   };
@@ -76,13 +76,19 @@ test('a node that goes moves only its own slots, and one that comes back has the
 
 test('backends with the same nodes share a group, and unchanged parts keep their identity', () => {
   const plan = makeNatPlanner();
-  const input = inputOf([n1, n2]);
-  const nodes = input.table.backends.get(nodes4);
+  const local = 'local4:a/b' as BackendId;
+  const { table, ...input } = inputOf([n1, n2]);
+  const nodes = table.backends.get(nodes4);
   if (nodes === undefined) throw new Error('there is one');
-  const table = { ...input.table, backends: new Map([...input.table.backends, ['local4:a/b' as BackendId, nodes]]) };
-  const first = plan({ ...input, table });
-  expect(first.groups.get('local4:a/b' as BackendId)).toBe(first.groups.get(nodes4));
-  const again = plan({ ...input, table: { ...table } });
+  const other = natListener('203.0.113.2', 53, 30_054, { backend: local });
+  const wanted = {
+    ...table,
+    listeners: table.listeners.with([[other.key, other]]),
+    backends: table.backends.with([[local, nodes]]),
+  };
+  const first = plan({ ...input, table: wanted });
+  expect(first.groups.get(local)).toBe(first.groups.get(nodes4));
+  const again = plan({ ...input, table: { ...wanted } });
   expect([again.groups, again.places]).toEqual([first.groups, first.places]);
   expect(again.groups).toBe(first.groups);
   expect(again.places).toBe(first.places);

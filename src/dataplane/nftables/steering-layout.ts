@@ -1,6 +1,6 @@
 import type { ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import type { SteeringTarget } from '../../ports/host.ts';
+import type { SteeringTarget } from '../../ports/steering.ts';
 import type { Element } from './element.ts';
 import { listenerElements, passedElement, vipElement } from './elements.ts';
 import type { Layout } from './mirror.ts';

@@ -1,0 +1,38 @@
+import type { Assignment } from '../core/addresses/assignment.ts';
+import type { StatusInput } from '../core/status/desired.ts';
+import { directTrouble, droppedPorts } from '../core/status/direct-trouble.ts';
+import type { HostReport } from '../core/traffic/report.ts';
+import type { TrafficTable } from '../core/traffic/table.ts';
+import type { Outcome } from '../kube/queue.ts';
+
+/** A Service says after this long that its packets are dropped: kube-proxy needs a second or two after the publication. */
+export const droppingGraceMs = 10_000;
+
+/**
+ * Whether the host drops packets of a Service, since when, and when that answer changes by time alone. `sinceMs`: the
+ * same of the last call, monotonic ms. It stays while the host has not reported on all listeners of the Service.
+ */
+export function judgeDropping(
+  { addresses }: Assignment,
+  { listeners, nodes }: TrafficTable,
+  report: HostReport,
+  sinceMs: number | undefined,
+  nowMs: number,
+): { readonly sinceMs: number | undefined; readonly later: Outcome } & Pick<StatusInput, 'dropping'> {
+  const dropped = addresses.map((address) => droppedPorts(address, listeners, report.listeners));
+  if (dropped.includes(undefined)) return { sinceMs, dropping: undefined, later: undefined };
+  if (dropped.every((ports) => ports?.length === 0))
+    return { sinceMs: undefined, dropping: undefined, later: undefined };
+  const since = sinceMs ?? nowMs;
+  const leftMs = since + droppingGraceMs - nowMs;
+  return leftMs > 0
+    ? { sinceMs: since, dropping: 'briefly', later: { requeueAfterMs: leftMs } }
+    : { sinceMs: since, dropping: directTrouble({ ...report, nodes }), later: undefined };
+}
+
+/** The outcome with the shorter wait. */
+export function soonest(one: Outcome, other: Outcome): Outcome {
+  if (one?.requeueAfterMs === undefined) return other;
+  if (other?.requeueAfterMs === undefined) return one;
+  return one.requeueAfterMs <= other.requeueAfterMs ? one : other;
+}

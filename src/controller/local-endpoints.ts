@@ -1,0 +1,64 @@
+import type { EndpointSlice } from '../api/endpoint-slice.ts';
+import type { ServiceKey } from '../core/model/names.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
+import { share } from '../core/share.ts';
+import { type ServiceEndpoints, sumOfEndpoints } from '../core/traffic/local.ts';
+import type { Store } from '../kube/store.ts';
+
+/** The endpoints of each Service, by the node that they are on. */
+export type LocalEndpoints = {
+  /** Of all Services that have some; `undefined` until all EndpointSlices are known. A failed watch leaves them as they are. */
+  readonly all: () => PersistentMap<ServiceKey, ServiceEndpoints> | undefined;
+  /** Resolves when they are known. */
+  readonly known: Promise<void>;
+  /** Called with the Services that changed. Returns the end of the subscription. */
+  readonly subscribe: (listener: (services: ReadonlySet<ServiceKey>) => void) => () => void;
+};
+
+/** Follows the store of EndpointSlices. A change costs as much as the Services that it concerns have slices. */
+export function makeLocalEndpoints(slices: Store<EndpointSlice>): LocalEndpoints {
+  const listeners = new Set<(services: ReadonlySet<ServiceKey>) => void>();
+  const slicesOf = new Map<ServiceKey, Map<string, EndpointSlice>>();
+  let known = PersistentMap.empty<string, EndpointSlice>();
+  let endpoints = PersistentMap.empty<ServiceKey, ServiceEndpoints>();
+
+  const endpointsOf = (service: ServiceKey): ServiceEndpoints | undefined => {
+    const parts = [...(slicesOf.get(service)?.values() ?? [])];
+    const of = (family: 4 | 6): ServiceEndpoints[4] =>
+      sumOfEndpoints(parts.flatMap((slice) => (slice.family === family ? slice.nodes : [])));
+    const next = { 4: of(4), 6: of(6) };
+    return next[4].length + next[6].length === 0 ? undefined : share(endpoints.get(service), next);
+  };
+
+  slices.subscribe((keys) => {
+    const objects = slices.objects();
+    const concerned = new Set<ServiceKey>();
+    for (const key of keys) {
+      const [old, now] = [known.get(key), objects.get(key)];
+      if (old?.service !== undefined) {
+        concerned.add(old.service);
+        const rest = slicesOf.get(old.service);
+        rest?.delete(key);
+        if (rest?.size === 0) slicesOf.delete(old.service);
+      }
+      if (now?.service === undefined) continue;
+      concerned.add(now.service);
+      const mine = slicesOf.get(now.service) ?? new Map<string, EndpointSlice>();
+      slicesOf.set(now.service, mine.set(key, now));
+    }
+    known = objects;
+    const before = endpoints;
+    endpoints = endpoints.with(Array.from(concerned, (service) => [service, endpointsOf(service)]));
+    const changed = new Set(PersistentMap.changedKeys(before, endpoints));
+    for (const listener of listeners) listener(changed);
+  });
+
+  return {
+    known: slices.synced,
+    all: () => (slices.isSynced ? endpoints : undefined),
+    subscribe: (listener) => {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+  };
+}

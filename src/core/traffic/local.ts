@@ -1,0 +1,105 @@
+import type { Family } from '../ip/ip.ts';
+import type { BackendId, NodeName, ServiceKey } from '../model/names.ts';
+import type { Service } from '../model/service.ts';
+import { PersistentMap } from '../persistent-map.ts';
+import { share } from '../share.ts';
+import { addressOfNode, type Backend, emptyTable, localBackend, type Server, type TrafficTable } from './table.ts';
+
+/** The endpoints of a Service on one node. `terminating`: those that still serve while they end. */
+export type NodeEndpoints = { readonly node: NodeName; readonly ready: number; readonly terminating: number };
+
+/** The endpoints of a Service that are on a node; kube-proxy counts no other ones as local. Each node once. */
+export type ServiceEndpoints = { readonly [F in Family]: readonly NodeEndpoints[] };
+
+/** Adds up endpoints, node by node; in the order of the nodes' names. */
+export function sumOfEndpoints(parts: Iterable<NodeEndpoints>): readonly NodeEndpoints[] {
+  const sum = new Map<NodeName, NodeEndpoints>();
+  for (const { node, ready, terminating } of parts) {
+    const known = sum.get(node);
+    sum.set(node, {
+      node,
+      ready: (known?.ready ?? 0) + ready,
+      terminating: (known?.terminating ?? 0) + terminating,
+    });
+  }
+  return [...sum.values()].sort((a, b) => (a.node < b.node ? -1 : 1));
+}
+
+/** The greatest weight: that of HAProxy. */
+const mostWeight = 256;
+
+/**
+ * The backend of a Service with `externalTrafficPolicy: Local`: the nodes of `nodes` that have endpoints, each with its number
+ * of them as weight. As kube-proxy does, a node that has ready endpoints ignores those that terminate (KEP-1669).
+ * `healthCheckPort`: 0 if there is none.
+ */
+export function planLocalBackend(
+  family: Family,
+  endpoints: readonly NodeEndpoints[],
+  nodes: TrafficTable['nodes'],
+  healthCheckPort: number,
+): Backend {
+  const found = endpoints.flatMap(({ node, ready, terminating }): readonly Server[] => {
+    const known = nodes.get(node);
+    const count = ready > 0 ? ready : terminating;
+    if (count === 0 || known === undefined || addressOfNode(known, family) === undefined) return [];
+    return [{ node, weight: count, isTerminating: ready === 0 }];
+  });
+  const most = found.reduce((greatest, { weight }) => Math.max(greatest, weight), mostWeight);
+  const servers = found.map((server) => ({
+    ...server,
+    weight: Math.max(1, Math.round((server.weight * mostWeight) / most)),
+  }));
+  return { family, servers, healthCheckPort: healthCheckPort === 0 ? undefined : healthCheckPort };
+}
+
+const noEndpoints = PersistentMap.empty<ServiceKey, ServiceEndpoints>();
+
+type LocalInput = {
+  readonly services: PersistentMap<ServiceKey, Service>;
+  readonly endpoints: PersistentMap<ServiceKey, ServiceEndpoints> | undefined;
+  /** The backends of the listeners of Services that changed. */
+  readonly backendsOf: ReadonlyMap<ServiceKey, ReadonlySet<BackendId>>;
+  readonly nodes: TrafficTable['nodes'];
+  /** The backends of all nodes. */
+  readonly shared: TrafficTable['backends'];
+};
+
+/**
+ * All backends. As good as pure: what it remembers saves work. Only those of Services whose listeners or endpoints changed are
+ * planned again, and all after a change of nodes.
+ */
+export function makeLocalPlanner(): (input: LocalInput) => TrafficTable['backends'] {
+  let endpoints: LocalInput['endpoints'];
+  let nodes: TrafficTable['nodes'] | undefined;
+  let shared = emptyTable.backends;
+  let backends = emptyTable.backends;
+  /** The Services whose listeners have backends of their own, and these. */
+  const owners = new Map<ServiceKey, ReadonlySet<BackendId>>();
+  return (input) => {
+    const known = input.endpoints;
+    const concerned = new Set(input.backendsOf.keys());
+    if (known !== endpoints)
+      for (const key of PersistentMap.changedKeys(endpoints ?? noEndpoints, known ?? noEndpoints)) concerned.add(key);
+    if (nodes !== input.nodes || (endpoints === undefined) !== (known === undefined))
+      for (const key of owners.keys()) concerned.add(key);
+    const changes = new Map<BackendId, Backend | undefined>();
+    if (shared !== input.shared)
+      for (const [id, backend] of input.shared) changes.set(id, share(backends.get(id), backend));
+    for (const key of concerned) {
+      const ids = input.backendsOf.get(key) ?? owners.get(key) ?? new Set();
+      const local = ([4, 6] as const).map((family) => [family, localBackend(family, key)] as const);
+      if (local.some(([, id]) => ids.has(id))) owners.set(key, ids);
+      else owners.delete(key);
+      const port = input.services.get(key)?.spec.healthCheckNodePort ?? 0;
+      for (const [family, id] of local) {
+        const isWanted = known !== undefined && ids.has(id);
+        const next = isWanted ? planLocalBackend(family, known.get(key)?.[family] ?? [], input.nodes, port) : undefined;
+        changes.set(id, next && share(backends.get(id), next));
+      }
+    }
+    ({ endpoints, nodes, shared } = input);
+    backends = backends.with(changes);
+    return backends;
+  };
+}

@@ -1,0 +1,79 @@
+import { PersistentMap } from '../../core/persistent-map.ts';
+import type { ServerLine } from './answers.ts';
+import type { RuntimeApi } from './client.ts';
+import { adminOf } from './config.ts';
+import { isSpareName, spareCommands, type SpareLine, type SpareName, type Spares } from './spares.ts';
+
+/** A runtime command and the server that it is about. */
+export type ServerCommand = { readonly id: string; readonly command: string };
+
+/**
+ * The servers of the spare backends that a worker holds. Invariant as for `HeldEntries`: the changes have been made before the
+ * next call; a caller that failed to make them must read the worker again.
+ */
+export type HeldSpares = {
+  /** The changes that add and set all servers of `wanted`; the cost depends on how many differ. */
+  upserts(wanted: Spares['servers']): readonly ServerCommand[];
+  /**
+   * Removes the servers that `wanted` does not have. Those with connections get no new ones, and the next call tries again.
+   * Returns how many took new connections before.
+   */
+  removeLeftovers(wanted: Spares['servers'], api: RuntimeApi, signal: AbortSignal): Promise<number>;
+  /** `backend/server` of all servers of this name and family: `spare4-0/n1`. */
+  serversOf(family: 4 | 6, node: string): readonly string[];
+};
+
+export function makeHeldSpares(lines: Iterable<ServerLine>): HeldSpares {
+  const held = new Map<SpareName, Map<string, SpareLine>>();
+  for (const { backend, server, ...line } of lines) {
+    if (!isSpareName(backend)) continue;
+    const servers = held.get(backend) ?? new Map<string, SpareLine>();
+    held.set(backend, servers.set(server, line));
+  }
+  /** These servers are held as they should be. */
+  let reached: Spares['servers'] = PersistentMap.empty();
+  /** The spares that may have servers that are not wanted. */
+  const leaving = new Set<SpareName>(held.keys());
+
+  return {
+    upserts: (wanted) => {
+      const commands: ServerCommand[] = [];
+      for (const name of PersistentMap.changedKeys(reached, wanted)) {
+        const servers = held.get(name) ?? new Map<string, SpareLine>();
+        held.set(name, servers);
+        for (const server of wanted.get(name) ?? []) {
+          const { node, address, weight } = server;
+          const id = `${name}/${node}`;
+          for (const command of spareCommands(name, servers.get(node), server)) commands.push({ id, command });
+          servers.set(node, { address: address.text, weight, admin: adminOf(server) });
+        }
+        leaving.add(name);
+      }
+      reached = wanted;
+      return commands;
+    },
+    removeLeftovers: async (wanted, api, signal) => {
+      const leftover: { readonly id: string; readonly name: SpareName; readonly server: string }[] = [];
+      let differences = 0;
+      for (const name of leaving) {
+        const kept = new Set<string>(wanted.get(name)?.map(({ node }) => node));
+        const gone = [...(held.get(name) ?? [])].filter(([server]) => !kept.has(server));
+        if (gone.length === 0) leaving.delete(name);
+        for (const [server, line] of gone) {
+          if (line.admin !== 'maint') differences++;
+          held.get(name)?.set(server, { ...line, admin: 'maint' });
+          leftover.push({ id: `${name}/${server}`, name, server });
+        }
+      }
+      const commands = leftover.flatMap(({ id }) => [`set server ${id} state maint`, `del server ${id}`]);
+      const answers = await api.ask(commands, signal);
+      for (const [index, { name, server }] of leftover.entries())
+        if (answers[2 * index + 1] === 'Server deleted.') held.get(name)?.delete(server);
+      return differences;
+    },
+    serversOf: (family, node) =>
+      Array.from(held)
+        .filter(([name, servers]) => name.startsWith(`spare${family}`) && servers.has(node))
+        .map(([name]) => `${name}/${node}`),
+  };
+}

@@ -1,0 +1,91 @@
+import { describe, expect, test } from 'vitest';
+import { imageNames } from '../../lab/images/images.ts';
+import { web, webOnN1, webPort } from './harness/backends.ts';
+import { askByUdp } from './harness/datagrams.ts';
+import { eventually } from './harness/eventually.ts';
+import { fetchFrom, fetchMany, untilAnswer, urlOf } from './harness/fetch.ts';
+import { namespace } from './harness/names.ts';
+import { isRoot, type Stage, useStage } from './harness/stage.ts';
+import { startTraffic } from './harness/traffic.ts';
+
+const annotations = { 'furiwake.dev/dataplane': 'direct' };
+const dns = { name: 'dns', port: 53, protocol: 'UDP', targetPort: 8081 };
+const local = { externalTrafficPolicy: 'Local' };
+
+const pods = `/api/v1/namespaces/${namespace}/pods`;
+
+/** A Pod of a test that moves it: it answers with its name, also for some seconds after its deletion. */
+function movingPod(nodeName: string): object {
+  const args = ['netexec', `--http-port=${webPort}`, '--delay-shutdown=5'];
+  const readinessProbe = { httpGet: { path: '/hostname', port: webPort }, periodSeconds: 1 };
+  return {
+    metadata: { name: `moving-${nodeName}`, labels: { app: 'moving' } },
+    spec: {
+      nodeName,
+      terminationGracePeriodSeconds: 10,
+      containers: [{ name: 'netexec', image: imageNames.agnhost, args, readinessProbe }],
+    },
+  };
+}
+
+async function answering({ client }: Stage, ip: string): Promise<string> {
+  return [...new Set(await fetchMany(client, urlOf(ip), 12))].toSorted().join(' ');
+}
+
+describe.skipIf(!isRoot)('externalTrafficPolicy: Local', () => {
+  const stage = useStage({ flags: ['--addresses', '192.0.2.200-192.0.2.210,203.0.113.0/28'] });
+
+  test('through HAProxy only nodes with a Pod get connections; the condition says what is missing', async () => {
+    const { services, client } = stage();
+    await services.create('local', { spec: { ...local, selector: webOnN1 } });
+    const [ip = ''] = await services.published('local');
+    await untilAnswer(client, urlOf(ip), 'web-n1');
+    expect(await answering(stage(), ip)).toBe('web-n1');
+    const { message } = await services.condition('local', 'Serving', 'FieldsNotHonoured');
+    expect(message).toContain('Pods do not see the address of the client');
+    await services.change('local', { spec: { selector: { ...web, node: null } } });
+    await eventually(async () => expect(await answering(stage(), ip)).toBe('web-n1 web-n2'));
+    await services.change('local', { spec: { externalTrafficPolicy: 'Cluster' } });
+    await services.condition('local', 'Serving', 'Serving');
+    await untilAnswer(client, urlOf(ip), /^web/);
+  });
+
+  test('the only Pod moves to another node under clients that never stop: no connection fails', async () => {
+    const { services, cluster, client } = stage();
+    await cluster.create(pods, movingPod('n1'));
+    await services.create('moving', { spec: { ...local, selector: { app: 'moving' } } });
+    const [ip = ''] = await services.published('moving');
+    await untilAnswer(client, urlOf(ip), 'moving-n1');
+    await using traffic = await startTraffic(client, urlOf(ip), { perSecond: 50, held: 0 });
+    await cluster.create(pods, movingPod('n2'));
+    await eventually(async () => expect(await answering(stage(), ip)).toBe('moving-n1 moving-n2'));
+    await cluster.remove(`${pods}/moving-n1`);
+    await eventually(async () => expect(await answering(stage(), ip)).toBe('moving-n2'));
+    expect(await traffic.after(100)).toMatchObject({ failed: 0 });
+    await cluster.remove(`${pods}/moving-n2`);
+  });
+
+  test('with direct the Pods see the address of the client, and only nodes with a Pod get packets', async () => {
+    const { services, client } = stage();
+    await services.create('udp', { annotations, spec: { ...local, ports: [dns], selector: webOnN1 } });
+    const [address = ''] = await services.published('udp');
+    await eventually(async () => {
+      expect(await askByUdp(client, { address, port: 53, text: 'hostname' })).toEqual(['web-n1']);
+    });
+    const names = await askByUdp(client, { address, port: 53, text: 'hostname', count: 40 });
+    expect(new Set(names)).toEqual(new Set(['web-n1']));
+    const [seen = ''] = await askByUdp(client, { address, port: 53, text: 'clientip' });
+    expect(seen).toContain(client.ip4);
+    expect((await services.condition('udp', 'Serving', 'Serving')).message).toBe('all ports are served');
+  });
+
+  test('a Service without Pods says so, and serves when one is ready', async () => {
+    const { services, client } = stage();
+    await services.create('empty', { spec: { ...local, selector: { app: 'nobody' } } });
+    const [ip = ''] = await services.published('empty');
+    await services.condition('empty', 'Serving', 'NoEndpoints');
+    expect(await fetchFrom(client, urlOf(ip))).not.toMatch(/^web/);
+    await services.change('empty', { spec: { selector: web } });
+    await untilAnswer(client, urlOf(ip), /^web/);
+  });
+});
