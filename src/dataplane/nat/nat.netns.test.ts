@@ -73,14 +73,6 @@ describe.each(vips)('UDP to %s', (vip) => {
     expect([...moved]).toEqual(expect.arrayContaining([...without(flows, 'n2')]));
   });
 
-  test('a flow that began before its Service is translated as soon as that comes', async () => {
-    await rig.apply();
-    const before = await rig.nodeOf(vip, 19_999);
-    expect(before).not.toMatch(/^n/);
-    await rig.apply(dns(vip));
-    expect(await rig.nodeOf(vip, 19_999)).toMatch(/^n/);
-  });
-
   test('a deleted Service is refused; the next one on the address gets none of its flows', async () => {
     const [[port = 0] = []] = await rig.newFlows(vip, 1);
     await rig.apply();

@@ -62,7 +62,7 @@ describe('the nodes that take flows', () => {
   });
 });
 
-test('a node that goes moves only its own slots, and one that comes back has the same ones', () => {
+test('a node that goes moves only its own slots, and one that returns has the same ones', () => {
   const plan = makeNatPlanner();
   const slots = (nodes: readonly TrafficNode[]): readonly string[] =>
     (plan(inputOf(nodes)).groups.get(nodes4)?.slots ?? []).map(({ text }) => text);
