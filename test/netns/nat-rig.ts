@@ -5,6 +5,7 @@ import type { Listener, TrafficNode } from '../../src/core/traffic/table.ts';
 import { makeNat } from '../../src/dataplane/nat/nat.ts';
 import { makeSteering } from '../../src/dataplane/nftables/steering.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
+import type { Exec } from '../../src/ports/exec.ts';
 import type { Addresses } from '../../src/ports/host.ts';
 import type { Steering } from '../../src/ports/steering.ts';
 import type { Nat } from '../../src/ports/nat.ts';
@@ -24,12 +25,17 @@ export const otherNodePort = 30_054;
 /** The added addresses: the load balancer has them. Others of 10.50.0.0/16 and fd50::/64 are only routed to it. */
 const added: Addresses = addressesOf('10.50.0.1', 'fd50::1');
 
+/** The host's own addresses. */
+const own = new Map(addressesOf('10.10.0.1', 'fd10::1'));
+
 /** A host with `nat` and the table in front of HAProxy, between a client and three nodes that answer with their names. */
 export type NatRig = AsyncDisposable & {
   readonly lab: NetLab;
   /** The first one, which `start` made. */
   nat(): Nat;
   metrics(): RecordedMetrics;
+  /** The adapter of another process; its programs are started by `exec`, and end with `lifetime`. */
+  makeNew(lifetime: AbortSignal, exec: Exec): Nat;
   /** A new process: the tables of the former one are still there. */
   start(): Promise<void>;
   /** Ends the process; the tables stay. */
@@ -54,6 +60,8 @@ export async function startNatRig(): Promise<NatRig> {
       await each.ask({ do: 'serveUdp', port, body: each.name });
       await each.ask({ do: 'serveLines', port, greeting: `${each.name} ` });
     }
+  // Refusals of many tests in a row: the kernel sends one a second.
+  await balancer.exec('sysctl', '-qw', 'net.ipv4.icmp_ratelimit=0', 'net.ipv6.icmp.ratelimit=0');
   await balancer.exec('ip', 'link', 'add', 'furiwake0', 'type', 'bridge');
   await balancer.exec('ip', 'link', 'set', 'furiwake0', 'up');
   for (const { text, family } of added.values())
@@ -83,21 +91,27 @@ export async function startNatRig(): Promise<NatRig> {
     lab,
     nat: () => running?.nat as Nat,
     metrics: () => metrics,
-    start: async () => {
-      metrics = recordMetrics();
-      const stop = new AbortController();
-      const deps = { exec: balancer.execPort, clock: systemClock, log: silent, metrics, lifetime: stop.signal };
-      const nat = makeNat({
-        ...deps,
+    makeNew: (lifetime, exec) =>
+      makeNat({
+        exec,
         health: {
           verdicts: () => new Map(Array.from(verdicts, ([name, state]) => [name as never, { 4: state, 6: state }])),
           subscribe: changes.subscribe,
         },
         silentSince: (name) => silentSince.get(name),
         silenceMs: 1_000,
-        own: () => addressesAsMap(addressesOf('10.10.0.1', 'fd10::1')),
-      });
+        own: () => own,
+        clock: systemClock,
+        log: silent,
+        metrics,
+        lifetime,
+      }),
+    start: async () => {
+      metrics = recordMetrics();
+      const stop = new AbortController();
+      const nat = rig.makeNew(stop.signal, balancer.execPort);
       const ended = nat.run(stop.signal).catch(() => undefined);
+      const deps = { exec: balancer.execPort, clock: systemClock, log: silent, metrics, lifetime: stop.signal };
       running = { nat, steering: makeSteering(deps), stop, ended };
     },
     stop: async () => {
@@ -149,10 +163,6 @@ export async function startNatRig(): Promise<NatRig> {
     patience,
   );
   return rig;
-}
-
-function addressesAsMap(addresses: Addresses): ReadonlyMap<string, NonNullable<ReturnType<Addresses['get']>>> {
-  return new Map(addresses);
 }
 
 /** UDP port 53 of an address, for all nodes. */

@@ -1,6 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
 import { makeAlarm } from '../../async/alarm.ts';
-import { keepWatching } from '../../async/keep-watching.ts';
 import { makeLatch } from '../../async/latch.ts';
 import { runWhenSet } from '../../async/run-when-set.ts';
 import { makeSerial } from '../../async/serial.ts';
@@ -19,9 +18,8 @@ import type { Exec } from '../../ports/exec.ts';
 import type { Health } from '../../ports/health.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
-import { makePacedRepairs } from '../nftables/paced-repairs.ts';
 import { makeTableReconciler } from '../nftables/table-reconciler.ts';
-import { type KernelEvent, watchKernel } from '../nftables/watch.ts';
+import { watchTable } from '../nftables/watch-table.ts';
 import { makePublications } from './publications.ts';
 import { directLayout } from './layout.ts';
 import { findObstacles } from './obstacles.ts';
@@ -170,25 +168,17 @@ export function makeDirect(deps: DirectDeps): Direct {
   };
 
   const watch = async (signal: AbortSignal): Promise<void> => {
-    const afterRepair = makePacedRepairs({ clock, log });
     while (!kernel.isInPlace()) await inUse.wait(signal); // without a listener of direct, nothing is watched
-    let seen = 0;
-    await keepWatching({
-      what: 'watching the nftables table of direct',
-      watch: () => watchKernel(exec, directTable, signal),
-      react: async (event: KernelEvent) => {
-        if (event.kind === 'rules') return;
-        if (event.kind === 'table' && event.generation > seen && event.generation <= kernel.generation()) {
-          seen = event.generation; // furiwake's own transaction
-          return;
-        }
-        const found = await inTurn(() => repair(signal));
-        if (found !== undefined) await afterRepair(found, signal);
+    await watchTable(
+      {
+        ...deps,
+        what: 'the nftables table of direct',
+        table: directTable,
+        generation: () => kernel.generation(),
+        repair: () => inTurn(() => repair(signal)),
       },
-      clock,
-      log,
       signal,
-    });
+    );
   };
 
   return {

@@ -12,8 +12,6 @@ export type FlowSweep = {
   readonly places: FlowPlaces;
   /** Listeners whose flows are all inspected, also those that are not translated: they are new, changed or gone. */
   readonly changed: ReadonlyMap<ListenerKey, ListenerAddress>;
-  /** New listeners whose flows without an answer are ended, too. */
-  readonly young: ReadonlySet<ListenerKey>;
   /** Also inspects all translated flows: nodes have changed, or an earlier process did not see what changed. */
   readonly isWhole: boolean;
 };
@@ -23,8 +21,6 @@ export type FlowSweep = {
  *
  *   to a listener, not translated          the client sent before the listener came: nothing would ever translate it. An
  *                                          established TCP connection is another's (HAProxy's), and stays
- *   translated, no answer, new listener    kube-proxy did not have the nodePort yet: the node keeps the flow for itself, and would
- *                                          ignore the nodePort when it comes. Another source port makes it another flow
  *   translated, no listener                the Service is gone
  *   translated, to another port            its nodePort has changed
  *   translated, to no node of the backend  the node is gone; a TCP connection to it stays: it may be draining
@@ -40,7 +36,7 @@ export type FlowSweep = {
  */
 const script = String.raw`
 my $most = 64;                                                        # listeners to ask for one by one
-my ($isWhole, %known, %changed, %young, %members, %lost, @stale);
+my ($isWhole, %known, %changed, %members, %lost, @stale);
 while (<STDIN>) {
   my ($what, @words) = split;
   if ($what eq "whole") { $isWhole = 1 }
@@ -50,8 +46,7 @@ while (<STDIN>) {
     my ($protocol, $address, $port, $target, $backend) = @words;
     my $key = pack("C n H*", $protocol, $port, $address);
     $known{$key} = [$target, $backend] if defined $target;
-    $changed{$key} = 1 unless $what eq "known";
-    $young{$key} = 1 if $what eq "young";
+    $changed{$key} = 1 if $what eq "changed";
   }
 }
 my $mark = ${flowMark};
@@ -83,7 +78,6 @@ sub isStale {
   my $listener = $known{$key};
   return $isOurs && ($isWhole || $changed{$key}) unless $listener;
   return $changed{$key} && !($protocol == 6 && unpack("N", $flow{3}) & 4) unless $isOurs;  # IPS_ASSURED
-  return 1 if $young{$key} && $protocol != 6 && !(unpack("N", $flow{3}) & 2);                # IPS_SEEN_REPLY
   my %from = attributes($flow{2});
   my $node = {attributes($from{1})}->{$source};
   my ($target, $backend) = @$listener;
@@ -116,22 +110,17 @@ print scalar(@stale);
 
 /** Ends these flows in the kernel; resolves with their number. Throws `ExecError` if conntrack cannot be asked. */
 export async function endStaleFlows(exec: Exec, sweep: FlowSweep, signal: AbortSignal): Promise<number> {
-  const { listeners, places, changed, young, isWhole } = sweep;
+  const { listeners, places, changed, isWhole } = sweep;
   const lines: string[] = [];
   if (isWhole) lines.push('whole');
   lines.push(['lost', ...places.lost.map(hexOf)].join(' '));
   for (const [backend, members] of places.members)
     lines.push(['members', nameOf(backend), ...members.map(hexOf)].join(' '));
-  const lineOf = (
-    what: 'known' | 'changed' | 'young',
-    address: ListenerAddress,
-    listener: Listener | undefined,
-  ): string =>
+  const lineOf = (what: 'known' | 'changed', address: ListenerAddress, listener: Listener | undefined): string =>
     [what, textOf(address), ...(listener === undefined ? [] : [listener.targetPort, nameOf(listener.backend)])].join(
       ' ',
     );
-  for (const [key, address] of changed)
-    lines.push(lineOf(young.has(key) ? 'young' : 'changed', address, listeners.get(key)));
+  for (const [key, address] of changed) lines.push(lineOf('changed', address, listeners.get(key)));
   if (isWhole)
     for (const [key, listener] of listeners) if (!changed.has(key)) lines.push(lineOf('known', listener, listener));
   return Number(await askNetlink(exec, script, `${lines.join('\n')}\n`, signal));

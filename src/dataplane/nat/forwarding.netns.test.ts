@@ -1,5 +1,6 @@
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { dns, type NatRig, startNatRig } from '../../../test/netns/nat-rig.ts';
+import { patience } from '../../../test/netns/patience.ts';
 
 /*
  * The host is a router only for flows of nat.
@@ -82,13 +83,29 @@ test('an interface that came later forwards after the next audit', async () => {
 });
 
 test('IPv6: every link keeps the role of a host, and its default route from a router', async () => {
-  const { balancer } = rig.lab;
+  const { balancer, client } = rig.lab;
   await set('net.ipv6.conf.all.forwarding=0');
-  await balancer.exec('ip', '-6', 'route', 'add', 'default', 'via', 'fd10::2', 'proto', 'ra', 'expires', '600');
+  const defaultRoute = (): Promise<string> => balancer.exec('ip', '-6', 'route', 'show', 'default');
+  await vi.waitUntil(async () => {
+    await client.exec('perl', '-e', routerAdvertisement);
+    return (await defaultRoute()).includes('proto ra');
+  }, patience);
   await rig.apply(dns('fd50::1'));
   const names = ['all.forwarding', 'wan.forwarding', 'wan.accept_ra', 'default.forwarding'];
   const values = await balancer.exec('sysctl', '-n', ...names.map((name) => `net.ipv6.conf.${name}`));
   expect(values.trim().split('\n')).toEqual(['1', '0', '1', '0']);
-  expect(await balancer.exec('ip', '-6', 'route', 'show', 'default')).toContain('fd10::2');
+  expect(await defaultRoute()).toContain('proto ra');
   expect(await rig.nodeOf('fd50::1', 0)).toMatch(/^n/);
 });
+
+/** Sends a router advertisement (RFC 4861) by eth0. */
+const routerAdvertisement = String.raw`
+use strict;
+open(my $file, "<", "/sys/class/net/eth0/ifindex") or die "eth0: $!\n";
+my $index = <$file> + 0;
+socket(my $socket, 10, 3, 58) or die "socket: $!\n";                  # AF_INET6, SOCK_RAW, IPPROTO_ICMPV6
+setsockopt($socket, 41, 18, pack("i", 255)) or die "hops: $!\n";       # IPV6_MULTICAST_HOPS
+setsockopt($socket, 41, 17, pack("i", $index)) or die "link: $!\n";    # IPV6_MULTICAST_IF
+my $all = pack("S n N H32 L", 10, 0, 0, "ff020000000000000000000000000001", $index);
+send($socket, pack("C2 n C2 n N2", 134, 0, 0, 64, 0, 600, 0, 0), 0, $all) or die "send: $!\n";
+`;

@@ -73,31 +73,6 @@ describe.each(vips)('UDP to %s', (vip) => {
     expect([...moved]).toEqual(expect.arrayContaining([...without(flows, 'n2')]));
   });
 
-  test('a flow that began before its Service is translated as soon as that comes', async () => {
-    await rig.apply();
-    const before = await rig.nodeOf(vip, 19_999);
-    expect(before).not.toMatch(/^n/);
-    await rig.apply(dns(vip));
-    expect(await rig.nodeOf(vip, 19_999)).toMatch(/^n/);
-  });
-
-  test('a flow that reached a node before its kube-proxy opened the nodePort is answered after that', async () => {
-    const targetPort = 30_060;
-    const rules = (body: string): string => `table inet kube-proxy
-delete table inet kube-proxy
-table inet kube-proxy {
-  chain nat {
-    type nat hook prerouting priority dstnat
-    ${body}
-  }
-}`;
-    for (const node of rig.lab.nodes) await node.nft(rules(''));
-    await rig.apply(dns(vip, { targetPort }));
-    expect(await rig.nodeOf(vip, 19_998)).toBe('ECONNREFUSED');
-    for (const node of rig.lab.nodes) await node.nft(rules(`udp dport ${targetPort} redirect to :30053`));
-    await expect.poll(() => rig.nodeOf(vip, 19_998), patience).toMatch(/^n/);
-  });
-
   test('a deleted Service is refused; the next one on the address gets none of its flows', async () => {
     const [[port = 0] = []] = await rig.newFlows(vip, 1);
     await rig.apply();
@@ -132,30 +107,6 @@ table inet kube-proxy {
     await rig.apply(...vips.map((each) => dns(each)));
     expect(await again(vip, flows)).toEqual(flows);
   });
-});
-
-test('TCP is served and refused, too', async () => {
-  const tcp = dns(vips[0], { protocol: 'TCP' });
-  const greeting = async (): Promise<string> => {
-    const { id, error } = await rig.lab.client.ask({ do: 'dial', address: vips[0], port: 53 });
-    if (id === undefined) return error ?? '';
-    const heard = async (): Promise<string> => (await rig.lab.client.ask({ do: 'heard', id })).text ?? '';
-    return (await vi.waitUntil(heard, patience)).slice(0, 2);
-  };
-  await rig.apply(tcp);
-  const names = new Set<string>();
-  for (let turn = 0; turn < 30; turn++) names.add(await greeting());
-  expect([...names].toSorted()).toEqual(all);
-  await rig.apply();
-  expect(await greeting()).toBe('ECONNREFUSED');
-  for (const name of all) rig.excluded.add(name);
-  await rig.apply(tcp);
-  expect(await greeting()).toBe('ECONNREFUSED');
-});
-
-test('a socket of the host itself reaches the nodes', async () => {
-  for (const vip of vips.slice(0, 2))
-    expect([vip, await rig.nodeOf(vip, 0, 'balancer')]).toEqual([vip, expect.stringMatching(/^n/)]);
 });
 
 /** The entries of conntrack on the host, as text. */

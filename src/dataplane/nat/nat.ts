@@ -1,5 +1,4 @@
 import { makeAlarm } from '../../async/alarm.ts';
-import { keepWatching } from '../../async/keep-watching.ts';
 import { makeLatch } from '../../async/latch.ts';
 import { runWhenSet } from '../../async/run-when-set.ts';
 import { makeSerial } from '../../async/serial.ts';
@@ -16,9 +15,8 @@ import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import type { Nat } from '../../ports/nat.ts';
 import { makeIds } from '../direct/ids.ts';
-import { makePacedRepairs } from '../nftables/paced-repairs.ts';
 import { makeTableReconciler } from '../nftables/table-reconciler.ts';
-import { type KernelEvent, watchKernel } from '../nftables/watch.ts';
+import { watchTable } from '../nftables/watch-table.ts';
 import { makeFlowKeeper } from './flow-keeper.ts';
 import { type Guard, makeForwarding, noGuard } from './forwarding.ts';
 import { natLayout } from './layout.ts';
@@ -112,8 +110,7 @@ export function makeNat(deps: {
     inUse.set();
     if (!isSettled) await forwarding.switchOn(next, signal);
     forwarded = { guard: next, families };
-    const nextMs = await flows.keep(table.listeners, places, signal);
-    if (nextMs !== undefined) alarm.setAt(nextMs);
+    await flows.keep(table.listeners, places, signal);
     return refusals;
   };
 
@@ -134,25 +131,17 @@ export function makeNat(deps: {
   };
 
   const watch = async (signal: AbortSignal): Promise<void> => {
-    const afterRepair = makePacedRepairs({ clock, log });
-    while (!kernel.isInPlace()) await inUse.wait(signal);
-    let seen = 0;
-    await keepWatching({
-      what: 'watching the nftables table of nat',
-      watch: () => watchKernel(exec, natTable, signal),
-      react: async (event: KernelEvent) => {
-        if (event.kind === 'rules') return;
-        if (event.kind === 'table' && event.generation > seen && event.generation <= kernel.generation()) {
-          seen = event.generation; // furiwake's own transaction
-          return;
-        }
-        const found = await inTurn(() => repair(signal));
-        if (found !== undefined) await afterRepair(found, signal);
+    while (!kernel.isInPlace()) await inUse.wait(signal); // without a listener of nat, nothing is watched
+    await watchTable(
+      {
+        ...deps,
+        what: 'the nftables table of nat',
+        table: natTable,
+        generation: () => kernel.generation(),
+        repair: () => inTurn(() => repair(signal)),
       },
-      clock,
-      log,
       signal,
-    });
+    );
   };
 
   return {

@@ -79,8 +79,6 @@ const isOurs = `ct mark and ${hex(flowMark)} == ${hex(flowMark)}`;
  *   addresses does not get there first. nft 1.0.6 knows no name for the priority in output.
  * - Source ports are random: with the ports of the clients, a node would often see an address and port that a connection has just
  *   left.
- * - This host sends a packet of a client on its own LAN back to that LAN, and would tell the client of a shorter way to the
- *   address: the node, which does not have it.
  * - Every packet is held against the source ranges, not only the first one. Answers of a node to this host's own address are
  *   not: they may arrive at the port of a listener.
  */
@@ -126,11 +124,6 @@ ${serve(4)}${serve(6)}
 		${isOurs} accept
 		meta nfproto ipv4 iifname @guarded4 drop
 		meta nfproto @guarded6 drop
-	}
-
-	chain keep_route {
-		type filter hook output priority filter; policy accept;
-		icmp type redirect ${isOurs} drop
 	}
 
 	chain hide {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll } from 'vitest';
 import { type Fate, steeringContract } from '../../../test/contract/steering.ts';
+import { limited } from '../../../test/netns/limited-nft.ts';
 import { proxyPort, startSteeringRig, type SteeringRig } from '../../../test/netns/steering-rig.ts';
-import { type Exec, ExecError } from '../../ports/exec.ts';
 
 /** How long a blocked client gets no answer. */
 const silenceMs = 3_000;
@@ -19,7 +19,7 @@ steeringContract('the kernel', async () => {
   let isBroken = false;
   const steering = rig.makeNew(
     lifetime.signal,
-    limited(balancer.execPort, () => isBroken),
+    limited(balancer.execPort, mostRanges, () => isBroken),
   );
   return {
     steering,
@@ -42,28 +42,3 @@ steeringContract('the kernel', async () => {
     },
   };
 });
-
-/** Programs on a host whose kernel accepts at most `mostRanges` ranges, because the set has a size. */
-function limited(exec: Exec, isBroken: () => boolean): Exec {
-  const check = (file: string): void => {
-    if (file === 'nft' && isBroken()) throw new ExecError('nft', 1, 'Error: Operation not permitted');
-  };
-  return {
-    run: async (file, args, options) => {
-      if (args.includes('--file')) check(file);
-      const stdin = options.stdin?.replace(/set allowed4 \{.*flags interval;/, `$& size ${mostRanges};`);
-      return await exec.run(file, args, stdin === undefined ? options : { ...options, stdin });
-    },
-    converse: (file, args, signal) => {
-      const program = exec.converse(file, args, signal);
-      return {
-        ...program,
-        write: async (text) => {
-          check('nft');
-          await program.write(text);
-        },
-        [Symbol.asyncDispose]: () => program[Symbol.asyncDispose](),
-      };
-    },
-  };
-}

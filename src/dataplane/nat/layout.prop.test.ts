@@ -1,0 +1,107 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { addressesOf, natListener, node, tableOf } from '../../../test/make/table.ts';
+import { parseRange } from '../../core/ip/range.ts';
+import type { NodeHealth } from '../../core/traffic/report.ts';
+import { elementKey } from '../nftables/element.ts';
+import { allElements, differenceTo, emptyMirror, type Mirror, withParts } from '../nftables/mirror.ts';
+import { natLayout } from './layout.ts';
+import { makeNatPlanner, type NatProgram } from './program.ts';
+
+const names = ['n1', 'n2', 'n3'];
+const ranges = ['10.0.0.0/8', '192.0.2.0/24', '2001:db8::/32'].flatMap((text) => parseRange(text) ?? []);
+
+const input = fc.record({
+  listeners: fc.uniqueArray(
+    fc.record({
+      address: fc.constantFrom('203.0.113.1', '203.0.113.2', '2001:db8:f::1'),
+      port: fc.integer({ min: 1, max: 3 }),
+      protocol: fc.constantFrom('TCP' as const, 'UDP' as const, 'SCTP' as const),
+      targetPort: fc.integer({ min: 30_000, max: 30_002 }),
+      service: fc.string(),
+      isRestricted: fc.boolean(),
+    }),
+    { selector: ({ address, port, protocol }) => `${address} ${port} ${protocol}`, maxLength: 6 },
+  ),
+  verdicts: fc.dictionary(fc.constantFrom(...names), fc.constantFrom<NodeHealth>('up', 'silent')),
+  drained: fc.subarray(names),
+  own: fc.subarray(['10.1.1.1', '198.51.100.1', '2001:db8::1']),
+  links: fc.subarray(['eth0', 'eth1']),
+  hasIpv6: fc.boolean(),
+});
+
+/** Programs that follow each other in one process. */
+const programs = fc.array(input, { minLength: 1, maxLength: 5 }).map((all): readonly NatProgram[] => {
+  const plan = makeNatPlanner();
+  return all.map(({ listeners, verdicts, drained, own, links, hasIpv6 }) => {
+    const nodes = names.map((name, index) => ({
+      ...node(name, `192.0.2.${11 + index}`, `2001:db8::${11 + index}`),
+      state: drained.includes(name) ? ('drain' as const) : ('active' as const),
+    }));
+    const table = tableOf(
+      listeners.map(({ address, port, protocol, targetPort, service, isRestricted }) =>
+        natListener(address, port, targetPort, {
+          protocol,
+          service: service as never,
+          sourceRanges: isRestricted
+            ? ranges.filter(({ family }) => (family === 6) === address.includes(':'))
+            : undefined,
+        }),
+      ),
+      nodes,
+    );
+    const { groups } = plan({
+      table,
+      verdicts: new Map(Object.entries(verdicts).map(([name, state]) => [name as never, { 4: state, 6: state }])),
+      isLost: () => false,
+    });
+    return {
+      listeners: table.listeners,
+      numberOf: (backend) => (backend === 'nodes4' ? 1 : 2),
+      groups,
+      own: new Map(addressesOf(...own)),
+      guard: { links, hasIpv6 },
+    };
+  });
+});
+
+const keysOf = (mirror: Mirror<NatProgram>): readonly string[] =>
+  allElements(natLayout, mirror).map(elementKey).toSorted();
+
+test('changes lead from program to program, whatever is refused in between, and remove only existing elements', () => {
+  fc.assert(
+    fc.property(programs, fc.func(fc.boolean()), (all, accepts) => {
+      let mirror = emptyMirror(natLayout);
+      const kernel = new Set<string>();
+      for (const target of all) {
+        const { parts, start } = differenceTo(natLayout, target, mirror);
+        mirror = start;
+        expect([...kernel].toSorted()).toEqual(keysOf(mirror));
+        for (const part of parts.filter(({ listener }) => listener === undefined || accepts(listener))) {
+          for (const element of part.remove) expect(kernel.delete(elementKey(element))).toBe(true);
+          for (const element of part.add) kernel.add(elementKey(element));
+          mirror = withParts(natLayout, mirror, target, [part]);
+        }
+        expect([...kernel].toSorted()).toEqual(keysOf(mirror));
+      }
+    }),
+    { numRuns: 50 },
+  );
+});
+
+test('no program, whatever the names of its Services, renders anything but numbers, addresses, ranges and links', () => {
+  fc.assert(
+    fc.property(programs, (all) => {
+      for (const target of all)
+        for (const { text } of differenceTo(natLayout, target, emptyMirror(natLayout)).parts.flatMap(({ add }) => add))
+          expect(text).toMatch(/^(?:"eth[01]"|ipv6|[0-9a-z:.-]+(?: [.:] [0-9a-z:.-]+)*)$/);
+    }),
+    { numRuns: 50 },
+  );
+});
+
+test('a listener of another dataplane has no element', () => {
+  const { listeners } = tableOf([natListener('203.0.113.1', 53, 30_053, { dataplane: 'haproxy' })]);
+  const target = { ...natLayout.empty, listeners };
+  expect(differenceTo(natLayout, target, emptyMirror(natLayout)).parts).toEqual([]);
+});

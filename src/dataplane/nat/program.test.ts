@@ -1,0 +1,95 @@
+import { describe, expect, test } from 'vitest';
+import { natListener, node, tableOf } from '../../../test/make/table.ts';
+import type { BackendId } from '../../core/model/names.ts';
+import type { HostReport, NodeHealth } from '../../core/traffic/report.ts';
+import type { TrafficNode } from '../../core/traffic/table.ts';
+import { makeNatPlanner, type NatInput, type NatPlan } from './program.ts';
+
+const [n1, n2, n3] = [
+  node('n1', '192.0.2.11', '2001:db8::11'),
+  node('n2', '192.0.2.12'),
+  node('n3', '192.0.2.13', '2001:db8::13'),
+];
+const nodes4 = 'nodes4' as BackendId;
+const nodes6 = 'nodes6' as BackendId;
+
+function inputOf(
+  nodes: readonly TrafficNode[],
+  states: Readonly<Record<string, NodeHealth>> = {},
+  lost: readonly string[] = [],
+): NatInput {
+  const verdicts: HostReport['health'] = new Map(
+    Object.entries(states).map(([name, state]) => [name as never, { 4: state, 6: state }]),
+  );
+  return {
+    table: tableOf([natListener('203.0.113.1', 53, 30_053), natListener('2001:db8:f::1', 53, 30_053)], nodes),
+    verdicts,
+    isLost: (name) => lost.includes(name),
+  };
+}
+
+/** The addresses that take flows of a backend. */
+const takers = ({ groups }: NatPlan, backend = nodes4): readonly string[] =>
+  [...new Set((groups.get(backend)?.slots ?? []).map(({ text }) => text))].toSorted();
+const members = ({ places }: NatPlan, backend = nodes4): readonly string[] =>
+  (places.members.get(backend) ?? []).map(({ text }) => text);
+
+describe('the nodes that take flows', () => {
+  test('are those of the family', () => {
+    const plan = makeNatPlanner()(inputOf([n1, n2, n3]));
+    expect(takers(plan)).toEqual(['192.0.2.11', '192.0.2.12', '192.0.2.13']);
+    expect(takers(plan, nodes6)).toEqual(['2001:db8::11', '2001:db8::13']);
+  });
+
+  test('are none without a node', () => {
+    expect(makeNatPlanner()(inputOf([])).groups.size).toBe(0);
+  });
+
+  test.each<[string, NatInput, readonly string[], readonly string[]]>([
+    ['drains', inputOf([{ ...n1, state: 'drain' }, n2]), ['192.0.2.12'], ['192.0.2.11', '192.0.2.12']],
+    ['is unhealthy', inputOf([n1, n2], { n1: 'unhealthy' }), ['192.0.2.12'], ['192.0.2.11', '192.0.2.12']],
+    ['is silent', inputOf([n1, n2], { n1: 'silent' }), ['192.0.2.12'], ['192.0.2.11', '192.0.2.12']],
+    ['has been silent for long', inputOf([n1, n2], { n1: 'silent' }, ['n1']), ['192.0.2.12'], ['192.0.2.12']],
+    [
+      'is silent like all others',
+      inputOf([n1, n2], { n1: 'silent', n2: 'silent' }, ['n1', 'n2']),
+      ['192.0.2.11', '192.0.2.12'],
+      ['192.0.2.11', '192.0.2.12'],
+    ],
+  ])('without one that %s; it keeps its flows until it is lost', (_, input, taking, keeping) => {
+    const plan = makeNatPlanner()(input);
+    expect([takers(plan), members(plan)]).toEqual([taking, keeping]);
+  });
+});
+
+test('a node that goes moves only its own slots, and one that returns has the same ones', () => {
+  const plan = makeNatPlanner();
+  const slots = (nodes: readonly TrafficNode[]): readonly string[] =>
+    (plan(inputOf(nodes)).groups.get(nodes4)?.slots ?? []).map(({ text }) => text);
+  const before = slots([n1, n2, n3]);
+  const without = slots([n1, n3]);
+  expect(without.filter((text, slot) => text !== before[slot]).length).toBe(
+    before.filter((text) => text === '192.0.2.12').length,
+  );
+  expect(slots([n3, n2, n1])).toEqual(before);
+});
+
+test('backends with the same nodes share a group, and unchanged parts keep their identity', () => {
+  const plan = makeNatPlanner();
+  const local = 'local4:a/b' as BackendId;
+  const { table, ...input } = inputOf([n1, n2]);
+  const nodes = table.backends.get(nodes4);
+  if (nodes === undefined) throw new Error('there is one');
+  const other = natListener('203.0.113.2', 53, 30_054, { backend: local });
+  const wanted = {
+    ...table,
+    listeners: table.listeners.with([[other.key, other]]),
+    backends: table.backends.with([[local, nodes]]),
+  };
+  const first = plan({ ...input, table: wanted });
+  expect(first.groups.get(local)).toBe(first.groups.get(nodes4));
+  const again = plan({ ...input, table: { ...wanted } });
+  expect([again.groups, again.places]).toEqual([first.groups, first.places]);
+  expect(again.groups).toBe(first.groups);
+  expect(again.places).toBe(first.places);
+});

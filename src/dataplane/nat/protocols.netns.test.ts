@@ -1,0 +1,129 @@
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { dns, nodePort, type NatRig, startNatRig } from '../../../test/netns/nat-rig.ts';
+import { patience } from '../../../test/netns/patience.ts';
+
+/*
+ * TCP and SCTP, the host's own connections, and what must not be touched.
+ */
+const all = ['n1', 'n2', 'n3'];
+const vips = ['10.50.0.1', 'fd50::1'] as const;
+let rig: NatRig;
+
+beforeAll(async () => {
+  rig = await startNatRig();
+});
+afterAll(() => rig?.[Symbol.asyncDispose]());
+beforeEach(async () => {
+  rig.excluded.clear();
+  await rig.apply();
+});
+
+const dial = async (address: string): Promise<number | string> => {
+  const { id, error } = await rig.lab.client.ask({ do: 'dial', address, port: 53 });
+  return id ?? error ?? '';
+};
+const heard = async (id: number): Promise<string> => (await rig.lab.client.ask({ do: 'heard', id })).text ?? '';
+const greeting = async (address: string): Promise<string> => {
+  const id = await dial(address);
+  return typeof id === 'string' ? id : (await vi.waitUntil(() => heard(id), patience)).slice(0, 2);
+};
+
+test.each(vips)('TCP to %s is served by all nodes, and reset without a Service or a node', async (vip) => {
+  const tcp = dns(vip, { protocol: 'TCP' });
+  await rig.apply(tcp);
+  const names = new Set<string>();
+  for (let turn = 0; turn < 30; turn++) names.add(await greeting(vip));
+  expect([...names].toSorted()).toEqual(all);
+  await rig.apply();
+  expect(await greeting(vip)).toBe('ECONNREFUSED');
+  for (const name of all) rig.excluded.add(name);
+  await rig.apply(tcp);
+  expect(await greeting(vip)).toBe('ECONNREFUSED');
+});
+
+test('a TCP connection to an excluded node continues', async () => {
+  const tcp = dns(vips[0], { protocol: 'TCP' });
+  await rig.apply(tcp);
+  const id = await dial(vips[0]);
+  if (typeof id === 'string') throw new Error(id);
+  const name = (await vi.waitUntil(() => heard(id), patience)).slice(0, 2);
+  rig.excluded.add(name);
+  await rig.apply(tcp);
+  await rig.lab.client.ask({ do: 'say', id, text: 'on' });
+  await vi.waitUntil(async () => (await heard(id)).endsWith('on'), patience);
+  expect(await greeting(vips[0])).not.toBe(name);
+});
+
+test('a connection that a socket of the host (of HAProxy) has stays with it when nat takes the port over', async () => {
+  const { balancer, client } = rig.lab;
+  await rig.apply(dns('10.50.0.9')); // connections are tracked
+  await balancer.ask({ do: 'serveLines', port: 53, address: '10.10.0.1', greeting: 'host ' });
+  const id = await dial('10.10.0.1');
+  if (typeof id === 'string') throw new Error(id);
+  await vi.waitUntil(async () => (await heard(id)) === 'host ', patience);
+  await rig.apply(dns('10.10.0.1', { protocol: 'TCP' }));
+  expect(await greeting('10.10.0.1')).toMatch(/^n/);
+  await client.ask({ do: 'say', id, text: 'on' });
+  await vi.waitUntil(async () => (await heard(id)) === 'host on', patience);
+});
+
+test.each(vips)('a socket of the host itself reaches the nodes by %s', async (vip) => {
+  await rig.apply(dns(vip));
+  expect(await rig.nodeOf(vip, 0, 'balancer')).toMatch(/^n/);
+});
+
+test('UDP of the host itself stays untouched on its own address, but for the port of a listener', async () => {
+  const { balancer, client } = rig.lab;
+  await balancer.ask({ do: 'serveUdp', port: 68, body: 'host' });
+  await rig.apply(dns('10.10.0.1'));
+  const ask = async (port: number): Promise<string | undefined> =>
+    (await client.ask({ do: 'askUdp', address: '10.10.0.1', port })).text?.split(' ')[0];
+  expect(await ask(68)).toBe('host');
+  expect(await ask(53)).toMatch(/^n/);
+  // A question of the host from the port of the listener: the answer is the host's.
+  const [first] = rig.lab.nodes;
+  const call = { do: 'askUdp', address: first?.ip4 ?? '', port: nodePort, localPort: 53 } as const;
+  expect((await balancer.ask(call)).text).toBe('n1 10.20.0.1 53');
+});
+
+test.each(['10.10.0.1', 'fd10::1'])(
+  'a flow to %s that began before its Service is translated as soon as that comes',
+  async (vip) => {
+    const { balancer } = rig.lab;
+    await rig.apply(dns('10.50.0.9'), dns('fd50::9')); // flows are tracked
+    await balancer.ask({ do: 'serveUdp', port: 53, body: 'host' });
+    expect(await rig.nodeOf(vip, 19_999)).toBe('host');
+    await rig.apply(dns(vip), dns('10.50.0.9'), dns('fd50::9'));
+    expect(await rig.nodeOf(vip, 19_999)).toMatch(/^n/);
+  },
+);
+
+test.each(vips)('an SCTP association to %s is translated to the nodePort of a node', async (vip) => {
+  await rig.apply(dns(vip, { protocol: 'SCTP' }));
+  for (const node of rig.lab.nodes)
+    await node.nft(`table inet count
+delete table inet count
+table inet count {
+  chain arrive { type filter hook prerouting priority raw; sctp dport ${nodePort} counter; }
+}`);
+  await rig.lab.client.exec('perl', '-e', sctpInit, vip, '53');
+  const arrived = async (): Promise<number> => {
+    const lists = await Promise.all(rig.lab.nodes.map((node) => node.exec('nft', 'list', 'table', 'inet', 'count')));
+    return lists.reduce((sum, list) => sum + Number(/packets (\d+)/.exec(list)?.[1]), 0);
+  };
+  await expect.poll(arrived, patience).toBe(1);
+});
+
+/** Sends an INIT (RFC 9260): this kernel has no sockets for SCTP. */
+const sctpInit = String.raw`
+use strict;
+use Socket qw(:DEFAULT pack_sockaddr_in6 inet_pton AF_INET6);
+my ($address, $port) = @ARGV;
+my $isIpv6 = $address =~ /:/;
+sub packet { pack("n2 N a4", 5000, $port, 0, $_[0]) . pack("C2 n N2 n2 N", 1, 0, 20, 7, 65535, 1, 1, 1) }
+my $crc = 0xffffffff;
+for (unpack("C*", packet("\0" x 4))) { $crc ^= $_; $crc = $crc & 1 ? ($crc >> 1) ^ 0x82f63b78 : $crc >> 1 for 1 .. 8 }
+socket(my $socket, $isIpv6 ? AF_INET6 : AF_INET, SOCK_RAW, 132) or die "socket: $!\n";
+my $to = $isIpv6 ? pack_sockaddr_in6(0, inet_pton(AF_INET6, $address)) : pack_sockaddr_in(0, inet_aton($address));
+send($socket, packet(pack("V", $crc ^ 0xffffffff)), 0, $to) or die "send: $!\n";
+`;

@@ -1,0 +1,150 @@
+import { describe, expect, test } from 'vitest';
+import { parseRange } from '../../src/core/ip/range.ts';
+import type { Listener, TrafficTable } from '../../src/core/traffic/table.ts';
+import type { Nat } from '../../src/ports/nat.ts';
+import { listener, natListener, node, tableOf } from '../make/table.ts';
+
+/** The result of a datagram from a client, 10.10.0.2: a node answers, it is refused, or gets no answer. */
+export type Fate = 'served' | 'refused' | 'dropped';
+
+/** An unused `nat`, on a host that has the address 10.50.0.1; the nodes 10.20.0.11 and 10.20.0.12 serve port 30053. */
+export type NatScene = AsyncDisposable & {
+  readonly nat: Nat;
+  fateOf(listener: Listener): Promise<Fate>;
+  /** The kernel refuses a listener with more source ranges than this. */
+  readonly mostRanges: number;
+  /** From now on nft refuses everything, or accepts changes again. */
+  breakAll(isBroken: boolean): void;
+  /** Another program removes a listener. */
+  remove(listener: Listener): Promise<void>;
+};
+
+const { signal } = new AbortController();
+const [a, b, c] = [53, 54, 55].map((port) => natListener('10.50.0.1', port, 30_053)) as [Listener, Listener, Listener];
+const nodes = [node('n1', '10.20.0.11'), node('n2', '10.20.0.12')];
+const table = (...listeners: readonly Listener[]): TrafficTable => tableOf(listeners, nodes);
+const within = (each: Listener, ...ranges: readonly string[]): Listener =>
+  natListener(each.address.text, each.port, each.targetPort, {
+    sourceRanges: ranges.flatMap((text) => parseRange(text) ?? []),
+  });
+
+/** The contract of every implementation of the port. */
+export function natContract(name: string, makeScene: () => Promise<NatScene>): void {
+  const tooMany = ({ mostRanges }: NatScene, each: Listener): Listener =>
+    within(each, '10.10.0.0/24', ...Array.from({ length: mostRanges }, (_, index) => `192.0.2.${index * 2}`));
+  const fates = async (scene: NatScene): Promise<readonly Fate[]> => [
+    await scene.fateOf(a),
+    await scene.fateOf(b),
+    await scene.fateOf(c),
+  ];
+
+  describe(`nat contract: ${name}`, () => {
+    test('exactly the listeners of the table are served', async () => {
+      await using scene = await makeScene();
+      const { nat } = scene;
+      for (let time = 0; time < 2; time++) expect(await nat.apply(table(a, b), signal)).toEqual(new Map());
+      expect(await fates(scene)).toEqual(['served', 'served', 'refused']);
+      await nat.apply(table(b, c), signal);
+      expect(await fates(scene)).toEqual(['refused', 'served', 'served']);
+      await nat.apply(table(), signal);
+      expect(await fates(scene)).toEqual(['refused', 'refused', 'refused']);
+    });
+
+    test('a listener of another dataplane is left alone, and one that moves there is served no more', async () => {
+      await using scene = await makeScene();
+      const moved = listener('10.50.0.1', 54, 30_053, { protocol: 'UDP' });
+      await scene.nat.apply(table(a, b), signal);
+      expect(await scene.nat.apply(table(a, moved), signal)).toEqual(new Map());
+      expect(await fates(scene)).toEqual(['served', 'refused', 'refused']);
+    });
+
+    test('without a node that takes flows a listener refuses, and serves again with one', async () => {
+      await using scene = await makeScene();
+      await scene.nat.apply(tableOf([a], []), signal);
+      expect(await scene.fateOf(a)).toBe('refused');
+      await scene.nat.apply(table(a), signal);
+      expect(await scene.fateOf(a)).toBe('served');
+      await scene.nat.apply(
+        tableOf(
+          [a],
+          nodes.map((each) => ({ ...each, state: 'drain' })),
+        ),
+        signal,
+      );
+      expect(await scene.fateOf(b)).toBe('refused');
+    });
+
+    test('source ranges permit their clients; without a range a listener is closed', async () => {
+      await using scene = await makeScene();
+      const listeners = [within(a, '10.10.0.0/24'), within(b, '10.10.0.3', '192.0.2.0/24'), within(c)];
+      expect(await scene.nat.apply(table(...listeners), signal)).toEqual(new Map());
+      expect(await fates(scene)).toEqual(['served', 'dropped', 'dropped']);
+      await scene.nat.apply(table(a, b, c), signal);
+      expect(await fates(scene)).toEqual(['served', 'served', 'served']);
+    });
+
+    test('a refused listener is reported and stays as it was, and all others are in force', async () => {
+      await using scene = await makeScene();
+      await scene.nat.apply(table(within(b), c), signal);
+      const refusals = await scene.nat.apply(table(a, tooMany(scene, b)), signal);
+      expect([...refusals]).toEqual([[b.key, expect.stringMatching(/^nft: .+$/)]]);
+      expect(await fates(scene)).toEqual(['served', 'dropped', 'refused']);
+      expect(await scene.nat.audit(signal)).toBe(0);
+      expect(await scene.nat.apply(table(a, b), signal)).toEqual(new Map());
+      expect(await fates(scene)).toEqual(['served', 'served', 'refused']);
+    });
+
+    test('if nft accepts no change at all an apply throws, and the old state stays in force', async () => {
+      await using scene = await makeScene();
+      await scene.nat.apply(table(a), signal);
+      scene.breakAll(true);
+      await expect(scene.nat.apply(table(b), signal)).rejects.toThrow(/^nft: .+$/);
+      expect(await fates(scene)).toEqual(['served', 'refused', 'refused']);
+      scene.breakAll(false);
+      expect(await scene.nat.apply(table(b), signal)).toEqual(new Map());
+      expect(await fates(scene)).toEqual(['refused', 'served', 'refused']);
+    });
+
+    test('an audit reverts an external change, counts it, and then finds no difference', async () => {
+      await using scene = await makeScene();
+      await scene.nat.apply(table(a, b), signal);
+      expect(await scene.nat.audit(signal)).toBe(0);
+      await scene.remove(a);
+      expect(await fates(scene)).toEqual(['refused', 'served', 'refused']);
+      expect(await scene.nat.audit(signal)).toBe(1);
+      expect(await fates(scene)).toEqual(['served', 'served', 'refused']);
+      expect(await scene.nat.audit(signal)).toBe(0);
+    });
+
+    test('before the first table and after a removal an audit repairs nothing; another removal succeeds', async () => {
+      await using scene = await makeScene();
+      const { nat } = scene;
+      expect(await nat.audit(signal)).toBe(0);
+      await nat.apply(table(a), signal);
+      await nat.remove(signal);
+      await nat.remove(signal);
+      expect(await nat.audit(signal)).toBe(0);
+      expect(await scene.fateOf(a)).toBe('refused');
+      expect(await nat.apply(table(a), signal)).toEqual(new Map());
+      expect(await scene.fateOf(a)).toBe('served');
+    });
+
+    test('an aborted call rejects with the reason', async () => {
+      await using scene = await makeScene();
+      const aborted = AbortSignal.abort(new Error('shutting down'));
+      await expect(scene.nat.apply(table(a), aborted)).rejects.toThrow('shutting down');
+      expect(await scene.nat.apply(table(a), signal)).toEqual(new Map());
+    });
+
+    test('run ends when its signal aborts', async () => {
+      await using scene = await makeScene();
+      const stop = new AbortController();
+      const running = scene.nat.run(stop.signal).catch((error: unknown) => {
+        if (!stop.signal.aborted) throw error;
+      });
+      await scene.nat.apply(table(a), signal);
+      stop.abort();
+      await expect(running).resolves.toBeUndefined();
+    });
+  });
+}
