@@ -6,6 +6,9 @@ import type { Condition, Service } from '../core/model/service.ts';
 import { beforeWrite, noConflict, type StatusConflict } from '../core/status/conflict.ts';
 import { type DesiredStatus, desiredStatus } from '../core/status/desired.ts';
 import { isSameStatus, nextWrite, type Write } from '../core/status/next-write.ts';
+import { nodeTroubleOfService } from '../core/status/node-trouble.ts';
+import { isLocal } from '../core/traffic/plan.ts';
+import { localBackend, type TrafficTable } from '../core/traffic/table.ts';
 import { isKubeError, isServerFailure, RetryError } from '../kube/errors.ts';
 import type { Outcome, QueueOptions } from '../kube/queue.ts';
 import type { SharedTrouble } from '../kube/shared-trouble.ts';
@@ -110,10 +113,11 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
 
   /** Whether it has endpoints (`undefined`: not known), and when that may change by time alone. */
   const lookAtEndpoints = (
-    { key, status }: Service,
+    { key, spec, status }: Service,
     mine: Memory,
+    table: TrafficTable,
   ): { readonly hasEndpoints: boolean | undefined; readonly later: Outcome } => {
-    const ready = deps.endpoints(key);
+    const ready = isLocal(spec) ? (usableNodes(key, table) ?? deps.endpoints(key)) : deps.endpoints(key);
     // Until it is certain the status keeps what it says: a restart changes no status.
     const shown = shownEndpoints(status.conditions);
     if (ready === undefined) return { hasEndpoints: shown, later: { requeueAfterMs: endpointsGraceMs } };
@@ -219,7 +223,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     if (eligibility === 'foreign' || eligibility === 'held') return forget(key);
     const mine = memoryOf(service);
     const assignment = plan.assignments.get(key); // only a Service that is ours has one
-    const endpoints = assignment && lookAtEndpoints(service, mine);
+    const endpoints = assignment && lookAtEndpoints(service, mine, plan.table);
     const desired =
       endpoints &&
       desiredStatus({
@@ -228,7 +232,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
         listeners: plan.table.listeners,
         reports: host.report().listeners,
         unconfirmed: host.report().unconfirmed,
-        nodeTrouble: plan.nodeTrouble,
+        nodeTrouble: nodeTroubleOfService(plan.nodeTrouble, key, plan.table, host.report().health),
         isOverBudget: plan.overBudget.has(key),
         hasEndpoints: endpoints.hasEndpoints,
         nowMs: clock.now(),
@@ -267,6 +271,12 @@ function keep(services: ServiceStore, answer: unknown): Service {
   const version = (answer as { metadata?: { resourceVersion?: string } } | undefined)?.metadata?.resourceVersion;
   if (version !== undefined) services.put(service, version);
   return service;
+}
+
+/** How many nodes with endpoints of the Service are in use; `undefined`: not known. */
+function usableNodes(service: ServiceKey, { backends }: TrafficTable): number | undefined {
+  const known = ([4, 6] as const).flatMap((family) => backends.get(localBackend(family, service)) ?? []);
+  return known.length === 0 ? undefined : known.reduce((sum, { servers }) => sum + servers.length, 0);
 }
 
 /** Whether the Service has endpoints as far as its conditions say so. */

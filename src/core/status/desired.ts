@@ -169,7 +169,8 @@ function servingOf(input: StatusInput, failures: readonly Verdict[]): Finding {
   if (troubles.length === served.length)
     return no('NoNodes', sentences([...partly, ...limits, ...ignoredFields(service)]));
   if (input.hasEndpoints === false) {
-    const verdict: Verdict = { reason: 'NoEndpoints', message: 'the Service has no ready endpoints' };
+    const where = isLocal(service.spec) ? ' on a node that is in use' : '';
+    const verdict: Verdict = { reason: 'NoEndpoints', message: `the Service has no ready endpoints${where}` };
     return no('NoEndpoints', sentences([verdict, ...shortcomings]));
   }
   const [first] = shortcomings;

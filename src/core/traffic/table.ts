@@ -85,6 +85,10 @@ export function nodesBackend(family: Family): BackendId {
   return `nodes${family}` as BackendId;
 }
 
+export function isNodesBackend(id: BackendId): boolean {
+  return id === nodesBackend(4) || id === nodesBackend(6);
+}
+
 /** The backend of the nodes that have endpoints of the Service (`externalTrafficPolicy: Local`). */
 export function localBackend(family: Family, service: ServiceKey): BackendId {
   return `local${family}:${service}` as BackendId;

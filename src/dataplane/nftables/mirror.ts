@@ -112,7 +112,8 @@ function elementsOf<T extends TableTarget>(
   return kept.get(key) ?? (listener === undefined ? [] : layout.elementsOf(target, listener));
 }
 
-function missingFrom(present: readonly Element[], elements: readonly Element[]): readonly Element[] {
+/** Those of `elements` that are not `present`. */
+export function missingFrom(present: readonly Element[], elements: readonly Element[]): readonly Element[] {
   const texts = new Set(present.map(elementKey));
   return elements.filter((element) => !texts.has(elementKey(element)));
 }
