@@ -173,11 +173,19 @@ describe('the commands', () => {
     [['cleanup'], { command: 'cleanup', isCluster: false }],
     [['cleanup', '--cluster'], { command: 'cleanup', isCluster: true }],
     [['status', '--state-dir', '/srv/x/'], { command: 'status', stateDir: '/srv/x', isJson: false }],
+    [['status', 'shop/web.v2', '-w', '-o', 'json'], { service: 'shop/web.v2', isWatched: true, isJson: true }],
     [['drain', 'n1'], { command: 'drain', node: 'n1', stateDir: '/var/lib/furiwake' }],
     [['undrain', 'n1'], { command: 'undrain', node: 'n1' }],
     [['version'], { command: 'version' }],
   ])('%j', (args, expected) => {
     expect(read(args)).toMatchObject({ invocation: expected, printed: '' });
+  });
+
+  test.each(['web', 'shop/', 'shop/web/x', 'shop/We b', '/web'])('status %j is refused', (name) => {
+    expect(read(['status', name]).invocation).toMatchObject({
+      code: 'USAGE',
+      message: `invalid Service "${name}": expected namespace/name, e.g. shop/web`,
+    });
   });
 
   test.each([

@@ -69,7 +69,7 @@ export type OptionsOf = {
   readonly run: RunOptions & LogOptions;
   readonly check: RunOptions & OutputOptions & LogOptions;
   readonly cleanup: ScopeOptions & { readonly isCluster: boolean } & LogOptions;
-  readonly status: ClientOptions & OutputOptions;
+  readonly status: ClientOptions & OutputOptions & { readonly isWatched: boolean };
   readonly drain: ClientOptions;
   readonly undrain: ClientOptions;
 };
@@ -237,6 +237,15 @@ const clusterFlag: Flag<boolean> = {
   isOneTime: true,
 };
 
+const watchFlag: Flag<boolean> = {
+  schema: z.boolean().default(false),
+  syntax: '-w, --watch',
+  group: 'Output',
+  help: 'redraw every 2 s; into a pipe or file, write a block when something changed',
+  expected: 'no value',
+  isOneTime: true,
+};
+
 const clientFlags: Flags<ClientOptions> = {
   stateDir: { ...stateDirFlag, help: 'state directory of the running furiwake' },
 };
@@ -251,7 +260,7 @@ export const flagsOf: { readonly [C in keyof OptionsOf]: Flags<OptionsOf[C]> } =
   run: { ...runFlags, ...logFlags },
   check: { ...siteFlags, ...hidden(trafficFlags), ...outputFlags, ...logFlags },
   cleanup: { ...scopeFlags, isCluster: clusterFlag, ...logFlags },
-  status: { ...clientFlags, ...outputFlags },
+  status: { ...clientFlags, ...outputFlags, isWatched: watchFlag },
   drain: clientFlags,
   undrain: clientFlags,
 };

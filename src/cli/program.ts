@@ -1,13 +1,16 @@
 import { Command, CommanderError } from 'commander';
+import { UsageError } from '../daemon/errors.ts';
 import { assertKnownVariables, decodeFlags, describeOption, type Flags, toOptions } from './flags.ts';
 import { decodeOptions, flagsOf, type LogOptions, type OptionsOf, type RunOptions } from './options.ts';
+import type { StatusRequest } from './status.ts';
+import { isServiceName } from './values.ts';
 
 /** A decoded command line. */
 export type Invocation =
   | { readonly command: 'run'; readonly options: RunOptions; readonly log: LogOptions }
   | { readonly command: 'check'; readonly options: RunOptions; readonly log: LogOptions; readonly isJson: boolean }
   | { readonly command: 'cleanup'; readonly options: RunOptions; readonly log: LogOptions; readonly isCluster: boolean }
-  | { readonly command: 'status'; readonly stateDir: string; readonly isJson: boolean }
+  | ({ readonly command: 'status'; readonly isWatched: boolean } & StatusRequest)
   | { readonly command: 'drain' | 'undrain'; readonly stateDir: string; readonly node: string }
   | { readonly command: 'version' }
   | { readonly command: 'none'; readonly exitCode: number };
@@ -41,7 +44,7 @@ const descriptions: Readonly<Record<CommandName, { readonly text: string; readon
   },
   status: {
     text: 'Show Services, nodes and connections.',
-    examples: ['furiwake status', 'furiwake status --output json'],
+    examples: ['furiwake status', 'furiwake status shop/web --watch', 'furiwake status --output json'],
   },
   drain: {
     text: 'Stop new connections to a node; existing ones continue.',
@@ -67,19 +70,19 @@ export function readCommandLine(args: readonly string[], deps: ProgramDeps): Inv
 
   const command = <N extends CommandName>(
     name: N,
-    act: (flags: OptionsOf[N], node: string) => Invocation,
-    argument?: string,
+    act: (flags: OptionsOf[N], argument: string | undefined) => Invocation,
+    argument?: readonly [syntax: string, help: string],
   ): void => {
     const { text, examples } = descriptions[name];
     const flags: Flags<OptionsOf[N]> = flagsOf[name];
     const made = program.command(name).description(text);
-    if (argument !== undefined) made.argument('<node>', argument);
+    if (argument !== undefined) made.argument(...argument);
     for (const option of toOptions(flags)) made.addOption(option);
     made.addHelpText('after', ['\nExamples:', ...examples].join('\n  '));
     made.action((first: unknown) => {
       assertKnownVariables(deps.env, Object.values(flagsOf));
       const decoded = decodeFlags(flags, made.opts(), (attribute) => made.getOptionValueSource(attribute));
-      invocation = act(decoded, String(first));
+      invocation = act(decoded, typeof first === 'string' ? first : undefined);
     });
   };
 
@@ -89,9 +92,17 @@ export function readCommandLine(args: readonly string[], deps: ProgramDeps): Inv
     const options = { ...decodeOptions({}), ...flags };
     return { command: 'cleanup', options, log: flags, isCluster: flags.isCluster };
   });
-  command('status', ({ stateDir, output }) => ({ command: 'status', stateDir, isJson: output === 'json' }));
-  command('drain', ({ stateDir }, node) => ({ command: 'drain', stateDir, node }), 'name of the node');
-  command('undrain', ({ stateDir }, node) => ({ command: 'undrain', stateDir, node }), 'name of the node');
+  command(
+    'status',
+    ({ stateDir, output, isWatched }, service) => {
+      if (service !== undefined && !isServiceName(service))
+        throw new UsageError(`invalid Service ${JSON.stringify(service)}: expected namespace/name, e.g. shop/web`);
+      return { command: 'status', stateDir, service, isJson: output === 'json', isWatched };
+    },
+    ['[service]', 'namespace/name of a Service, to show only it'],
+  );
+  for (const verb of ['drain', 'undrain'] as const)
+    command(verb, ({ stateDir }, node = '') => ({ command: verb, stateDir, node }), ['<node>', 'name of the node']);
   program
     .command('version')
     .description('Print the version.')

@@ -20,3 +20,14 @@ const leastWidth = 20;
 export function printable(text: string): string {
   return text.replaceAll(/\p{Cc}+/gu, ' ');
 }
+
+/**
+ * The text in place of what a terminal of `rows` rows shows, without flicker and without scrolling: what does not fit is
+ * cut. `isFirst`: clears the screen before.
+ */
+export function redrawn(text: string, rows: number, isFirst: boolean): string {
+  const lines = text.split('\n').slice(0, -1);
+  const room = Math.max(rows - 1, 1);
+  const shown = lines.length <= room ? lines : [...lines.slice(0, room - 1), '…'];
+  return `${isFirst ? '\u001b[2J' : ''}\u001b[H${shown.map((line) => `${line}\u001b[K\n`).join('')}\u001b[J`;
+}

@@ -37,6 +37,13 @@ export const namespaceName: z.ZodType<string, string> = z
   .max(63)
   .regex(/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/);
 
+/** `namespace/name` of a Service: an RFC 1123 label and an RFC 1123 subdomain. */
+export function isServiceName(text: string): boolean {
+  const [namespace = '', name = '', ...rest] = text.split('/');
+  const isSubdomain = name.length <= 253 && name.split('.').every((label) => namespaceName.safeParse(label).success);
+  return rest.length === 0 && namespaceName.safeParse(namespace).success && isSubdomain;
+}
+
 export const namespaceSet: z.ZodType<ReadonlySet<string>> = list
   .pipe(z.array(namespaceName))
   .transform((names) => new Set(names));

@@ -21,6 +21,11 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
+const notAsked = {
+  status: () => Promise.reject(new Error('not asked here')),
+  service: () => Promise.reject(new Error('not asked here')),
+};
+
 /** `silent-n4` is silent. */
 function stateIn(name: string): NodeState {
   return (['silent', 'excluded'] as const).find((state) => name.startsWith(state)) ?? 'up';
@@ -34,7 +39,7 @@ async function tell(
   const log = recordLog();
   const drains = await loadDrains({ path: '/drains', files: filesOf(new Map()), log });
   const routes = adminRoutes({
-    status: () => Promise.reject(new Error('not asked here')),
+    view: notAsked,
     drains,
     nodes: () => nodes && new Map(nodes.map((name) => [nodeName(name), stateIn(name)])),
     log,
@@ -79,17 +84,16 @@ test.each([
 
 test('a node that was removed while drained may be undrained', async () => {
   const nodes = new Map<NodeName, NodeState>([[nodeName('n1'), 'up']]);
-  const status = (): Promise<never> => Promise.reject(new Error('not asked here'));
   const log = recordLog();
   const drains = await loadDrains({ path: '/drains', files: filesOf(new Map()), log });
-  const routes = adminRoutes({ status, drains, nodes: () => nodes, log });
-  await routes['POST /drain']?.('n1', signal);
+  const routes = adminRoutes({ view: notAsked, drains, nodes: () => nodes, log });
+  await routes['POST /drain']?.('n1', signal, new URLSearchParams());
   nodes.clear();
-  expect(await routes['POST /undrain']?.('n1', signal)).toMatchObject({
+  expect(await routes['POST /undrain']?.('n1', signal, new URLSearchParams())).toMatchObject({
     status: 200,
     body: 'node/n1 accepts connections again\n',
   });
-  expect(await routes['POST /undrain']?.('n1', signal)).toMatchObject({ status: 404 });
+  expect(await routes['POST /undrain']?.('n1', signal, new URLSearchParams())).toMatchObject({ status: 404 });
 });
 
 test('a node that is excluded or silent does not count as a remaining one', async () => {

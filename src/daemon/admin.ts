@@ -1,4 +1,4 @@
-import type { NodeName } from '../core/model/names.ts';
+import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import { type NodeState, nodeStateWords, takesConnections } from '../core/status/node-states.ts';
 import type { Drains } from '../daemon/drains.ts';
 import { type HttpReply, type Routes, jsonReply, serveHttp, textReply } from '../http/server.ts';
@@ -8,28 +8,38 @@ import type { Log } from '../ports/log.ts';
 import { askSocket } from './ask.ts';
 import { StartError } from './errors.ts';
 import type { HostStatus } from './host-status.ts';
+import type { HostView } from './host-view.ts';
 
 export type AdminSource = {
-  readonly status: (signal: AbortSignal) => Promise<HostStatus>;
+  readonly view: Pick<HostView, 'status' | 'service'>;
   readonly drains: Drains;
   /** All nodes; `undefined` while they are not known. */
   readonly nodes: () => ReadonlyMap<NodeName, NodeState> | undefined;
   readonly log: Log;
 };
 
-/** `GET /status`, `POST /drain` and `POST /undrain` (the body is a node's name). */
-export function adminRoutes({ status, drains, nodes, log }: AdminSource): Routes {
+/** `GET /status`, `GET /service?name=NS/NAME`, `POST /drain` and `POST /undrain` (the body is a node's name). */
+export function adminRoutes({ view, drains, nodes, log }: AdminSource): Routes {
   const refusalOf = (node: NodeName): HttpReply | undefined => {
     const known = nodes();
-    if (known === undefined)
-      return textReply(503, 'The nodes are not known yet. Try again when `furiwake status` says ready.\n');
+    if (known === undefined) return textReply(503, `The nodes are not known yet. ${tryAgain}\n`);
     if (known.has(node)) return undefined;
     const some = [...known.keys()].sort().slice(0, mostShown).join(', ');
     const rest = known.size > mostShown ? ` and ${known.size - mostShown} more` : '';
     return textReply(404, `node ${quote(node)} not found. Nodes: ${some || 'none'}${rest}\n`);
   };
   return {
-    'GET /status': async (_, signal) => jsonReply(await status(signal)),
+    'GET /status': async (_, signal) => jsonReply(await view.status(signal)),
+    'GET /service': async (_, signal, query) => {
+      const name = query.get('name') ?? '';
+      const detail = await view.service(name as ServiceKey, signal);
+      if (detail === 'unknown') return textReply(503, `The Services are not known yet. ${tryAgain}\n`);
+      if (detail !== undefined) return jsonReply(detail);
+      return textReply(
+        404,
+        `Service ${quote(name)} not found: there is none, or it is not of type LoadBalancer, or it is of another class or namespace\n`,
+      );
+    },
     'POST /drain': async (body) => {
       const node = body.trim() as NodeName;
       const refusal = refusalOf(node);
@@ -53,6 +63,7 @@ export function adminRoutes({ status, drains, nodes, log }: AdminSource): Routes
 }
 
 const mostShown = 20;
+const tryAgain = 'Try again when `furiwake status` says ready.';
 
 /** The states once the controller has followed the drains. */
 function withDrains(states: ReadonlyMap<NodeName, NodeState>, drains: Drains): ReadonlyMap<NodeName, NodeState> {

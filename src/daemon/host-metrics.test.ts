@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { makeMetrics } from '../main/node/metrics.ts';
-import { makeHostMetrics } from './host-metrics.ts';
+import { serviceKey } from '../core/model/names.ts';
+import { type HostMetricsSource, makeHostMetrics } from './host-metrics.ts';
 
 /** The lines of furiwake's own metrics, without comments. */
 async function linesOf(metrics: ReturnType<typeof makeMetrics>): Promise<readonly string[]> {
@@ -10,13 +11,13 @@ async function linesOf(metrics: ReturnType<typeof makeMetrics>): Promise<readonl
 test('readiness, version, pool and Services by status; pool and Services only while they are known', async () => {
   const metrics = makeMetrics();
   const set = makeHostMetrics(metrics, '0.2.0');
-  const unknown = { isReady: false, pool: undefined, services: undefined };
+  const unknown = { isReady: false, pool: undefined, services: undefined, traffic: new Map() };
   const unknownLines = ['furiwake_build_info{version="0.2.0"} 1', 'furiwake_ready 0'];
   set(unknown);
   expect((await linesOf(metrics)).toSorted()).toEqual(unknownLines);
 
   const pool = { ranges: [], size: '11', used: 4, leftOut: [] };
-  set({ isReady: true, pool, services: new Map([['Serving', 2]]) });
+  set({ isReady: true, pool, services: new Map([['Serving', 2]]), traffic: new Map() });
   expect(await linesOf(metrics)).toEqual(
     expect.arrayContaining([
       'furiwake_ready 1',
@@ -29,4 +30,25 @@ test('readiness, version, pool and Services by status; pool and Services only wh
 
   set(unknown);
   expect((await linesOf(metrics)).toSorted()).toEqual(unknownLines);
+});
+
+test('the traffic of each Service; a Service that is gone has no sample', async () => {
+  const metrics = makeMetrics();
+  const set = makeHostMetrics(metrics, '0.2.0');
+  const show = (traffic: HostMetricsSource['traffic']): void =>
+    set({ isReady: true, pool: undefined, services: undefined, traffic });
+  const web = { connections: 2, total: 5, bytesIn: 100, bytesOut: 1_000, rates: undefined };
+  show(new Map([[serviceKey('shop', 'web'), web]]));
+  show(new Map([[serviceKey('shop', 'web'), { ...web, total: 7 }]]));
+  const samples = async (): Promise<readonly string[]> =>
+    (await linesOf(metrics)).filter((line) => line.startsWith('furiwake_service_'));
+  const labels = '{namespace="shop",service="web"}';
+  expect(await samples()).toEqual([
+    `furiwake_service_connections${labels} 2`,
+    `furiwake_service_connections_total${labels} 7`,
+    `furiwake_service_received_bytes_total${labels} 100`,
+    `furiwake_service_sent_bytes_total${labels} 1000`,
+  ]);
+  show(new Map());
+  expect(await samples()).toEqual([]);
 });

@@ -1,11 +1,15 @@
+import type { ServiceKey } from '../core/model/names.ts';
 import type { Gauge, Metrics } from '../ports/metrics.ts';
 import { type PoolStatus, type ServiceStatusWord, serviceStatusWords } from './host-status.ts';
+import type { Traffic } from './traffic.ts';
 
 /** What the metrics of a host show, at one moment; `undefined` without a plan. */
 export type HostMetricsSource = {
   readonly isReady: boolean;
   readonly pool: PoolStatus | undefined;
   readonly services: ReadonlyMap<ServiceStatusWord, number> | undefined;
+  /** Of the Services with a listener in HAProxy. */
+  readonly traffic: ReadonlyMap<ServiceKey, Traffic>;
 };
 
 /**
@@ -17,7 +21,9 @@ export function makeHostMetrics(metrics: Metrics, version: string): (source: Hos
   const addresses = metrics.gauge('furiwake_pool_addresses', 'Addresses of the pool: used, free', ['state']);
   const services = metrics.gauge('furiwake_services', 'Services by their status in `furiwake status`', ['state']);
   metrics.gauge('furiwake_build_info', 'Always 1; the version is a label', ['version']).set(1, { version });
-  return ({ isReady, pool, services: counts }) => {
+  const showTraffic = makeTrafficMetrics(metrics);
+  return ({ isReady, pool, services: counts, traffic }) => {
+    showTraffic(traffic);
     ready.set(isReady ? 1 : 0);
     show(addresses, 'used', pool?.used);
     show(addresses, 'free', pool && Number(BigInt(pool.size) - BigInt(pool.used)));
@@ -28,4 +34,28 @@ export function makeHostMetrics(metrics: Metrics, version: string): (source: Hos
 function show(gauge: Gauge, state: string, value: number | undefined): void {
   if (value === undefined) gauge.remove({ state });
   else gauge.set(value, { state });
+}
+
+/** Four samples for each Service. HAProxy counts: a counter starts again with its worker. */
+function makeTrafficMetrics(metrics: Metrics): (traffic: HostMetricsSource['traffic']) => void {
+  const labelNames = ['namespace', 'service'];
+  const open = metrics.gauge('furiwake_service_connections', 'Open client connections of a Service', labelNames);
+  const total = metrics.counter('furiwake_service_connections_total', 'Client connections of a Service', labelNames);
+  const received = metrics.counter(
+    'furiwake_service_received_bytes_total',
+    'Bytes from the clients of a Service',
+    labelNames,
+  );
+  const sent = metrics.counter('furiwake_service_sent_bytes_total', 'Bytes to the clients of a Service', labelNames);
+  return (traffic) => {
+    for (const metric of [open, total, received, sent]) metric.reset();
+    for (const [key, each] of traffic) {
+      const [namespace = '', service = ''] = key.split('/');
+      const labels = { namespace, service };
+      open.set(each.connections, labels);
+      total.add(each.total, labels);
+      received.add(each.bytesIn, labels);
+      sent.add(each.bytesOut, labels);
+    }
+  };
 }

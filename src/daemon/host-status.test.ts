@@ -46,7 +46,7 @@ function lineOf(
     assignments: PersistentMap.empty<Service['key'], Assignment>(),
     table: tableOf([]),
   };
-  return serviceLines({ plan, services: new Map([[service.key, service]]) }, undefined, 61_000)[0];
+  return serviceLines({ plan, services: new Map([[service.key, service]]) }, new Map(), 61_000)[0];
 }
 
 describe('a Service', () => {
@@ -134,7 +134,7 @@ describe('a Service', () => {
     expect(lineOf([], 'foreign')).toBeUndefined();
   });
 
-  test('has the connections of all of its listeners', () => {
+  test('has the traffic of all of its listeners', () => {
     const service = makeService('a');
     const [http, https] = [80, 443].map((port) => listener('192.0.2.8', port, 30_000, { service: service.key }));
     const plan = {
@@ -142,24 +142,34 @@ describe('a Service', () => {
       assignments: PersistentMap.empty<Service['key'], Assignment>(),
       table: tableOf([http!, https!]),
     };
-    const observed = {
-      pid: 1,
-      version: '2.6',
-      connections: 3,
-      maxConnections: 9,
-      upSeconds: 1,
-      servers: [],
-      listeners: [http!, https!].map(({ key }) => ({ key, connections: 2, total: 5, bytesIn: 100, bytesOut: 1_000 })),
-    };
-    expect(serviceLines({ plan, services: new Map([[service.key, service]]) }, observed, 0)).toMatchObject([
-      { connections: 4, total: 10, bytesIn: 200, bytesOut: 2_000 },
+    const each = { connections: 2, total: 5, bytesIn: 100, bytesOut: 1_000 };
+    const rates = { connections: 1, bytesIn: 10, bytesOut: 20 };
+    const traffic = new Map([
+      [http!.key, { ...each, rates }],
+      [https!.key, { ...each, rates: undefined }],
     ]);
-    const n1 = { node: nodeName('n1'), family: 4, address: '192.0.2.11', connections: 1, total: 2 } as const;
-    const servers = [{ ...n1, state: 'drain', sinceMs: 4_000, health: 'silent', healthSinceMs: 1_000 } as const];
-    expect(nodeLines({ ...observed, servers }, 6_000)).toEqual([
-      { ...n1, state: 'drain', forSeconds: 2, health: 'silent', healthForSeconds: 5 },
+    const known = { plan, services: new Map([[service.key, service]]) };
+    expect(serviceLines(known, traffic, 0)).toMatchObject([
+      { traffic: { connections: 4, total: 10, bytesIn: 200, bytesOut: 2_000, rates } },
     ]);
+    expect(serviceLines(known, new Map(), 0)).toMatchObject([{ traffic: undefined }]);
   });
+});
+
+test('a node says since when it is in its state', () => {
+  const n1 = { node: nodeName('n1'), family: 4, address: '192.0.2.11', connections: 1, total: 2 } as const;
+  const observed = {
+    pid: 1,
+    version: '2.6',
+    connections: 3,
+    maxConnections: 9,
+    upSeconds: 1,
+    servers: [{ ...n1, state: 'drain', sinceMs: 4_000, health: 'silent', healthSinceMs: undefined } as const],
+  };
+  const clock = { monotonic: () => 6_000, now: () => Date.parse('2026-11-27T08:00:06Z') };
+  expect(nodeLines(observed, clock)).toEqual([
+    { ...n1, state: 'drain', since: '2026-11-27T08:00:04.000Z', health: 'silent', healthSince: undefined },
+  ]);
 });
 
 test('the ports of a dual-stack Service are listed once, with their protocol', () => {
@@ -170,7 +180,7 @@ test('the ports of a dual-stack Service are listed once, with their protocol', (
     assignments: PersistentMap.from([[service.key, { ...unassigned, addresses }]]),
     table: tableOf([]),
   };
-  expect(serviceLines({ plan, services: new Map([[service.key, service]]) }, undefined, 0)).toMatchObject([
+  expect(serviceLines({ plan, services: new Map([[service.key, service]]) }, new Map(), 0)).toMatchObject([
     { addresses: ['192.0.2.8', '2001:db8::8'], ports: [{ port: 80, protocol: 'TCP' }] },
   ]);
 });

@@ -4,17 +4,21 @@ import type { Assignment } from '../core/addresses/assignment.ts';
 import type { Eligibility } from '../core/addresses/eligibility.ts';
 import { countAddresses, formatRange, rangeContains } from '../core/ip/range.ts';
 import { conditionTypes } from '../core/model/contract.ts';
-import type { NodeName, ServiceKey } from '../core/model/names.ts';
+import type { ListenerKey, NodeName, ServiceKey } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
 import type { Condition, Protocol, Service } from '../core/model/service.ts';
 import type { Reason } from '../core/reasons.ts';
 import { heldWords } from '../core/status/held.ts';
 import { type countNodes, exclusionWords, type NodeState } from '../core/status/node-states.ts';
 import type { NodeHealth } from '../core/traffic/report.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { Proxy, ProxyObservation, ServerState } from '../ports/proxy.ts';
+import { type Traffic, trafficOfServices } from './traffic.ts';
 
 /** The data of `furiwake status`; its JSON form is the answer of the admin socket. */
 export type HostStatus = {
+  /** Time of the answer, ISO 8601, as all times here. */
+  readonly at: string;
   readonly version: string;
   readonly pid: number;
   readonly upSeconds: number;
@@ -87,11 +91,8 @@ export type ServiceLine = {
   /** Reason and message of the condition that explains the status; the message may be empty. */
   readonly reason: string;
   readonly message: string;
-  readonly connections: number;
-  /** This and the bytes: since HAProxy started; bytes from and to the clients. */
-  readonly total: number;
-  readonly bytesIn: number;
-  readonly bytesOut: number;
+  /** Of its listeners in HAProxy; `undefined` without one, and while HAProxy does not answer. */
+  readonly traffic: Traffic | undefined;
   readonly ageSeconds: number;
 };
 
@@ -101,10 +102,10 @@ export type NodeLine = {
   readonly address: string;
   readonly state: ServerState;
   /** Since when it has been in this state; `undefined`: since furiwake started. */
-  readonly forSeconds: number | undefined;
+  readonly since: string | undefined;
   /** Its health, and since when: a node that drains may be silent, too. */
   readonly health: NodeHealth;
-  readonly healthForSeconds: number | undefined;
+  readonly healthSince: string | undefined;
   readonly connections: number;
   readonly total: number;
 };
@@ -115,32 +116,36 @@ type Known<Parts extends keyof Plan> = {
   readonly services: ReadonlyMap<ServiceKey, Service>;
 };
 
-/**
- * The Services of this host and those that another implementation holds, with their conditions and HAProxy's counters.
- */
+/** The Services of this host and those that another implementation holds, with their conditions and traffic. */
 export function serviceLines(
-  { plan, services }: Known<'assignments' | 'eligibility' | 'table'>,
-  observed: ProxyObservation | undefined,
+  known: Known<'assignments' | 'eligibility' | 'table'>,
+  traffic: ReadonlyMap<ListenerKey, Traffic>,
   nowMs: number,
 ): readonly ServiceLine[] {
-  const counts = countsOf(plan, observed);
-  return [...plan.eligibility]
-    .flatMap(([key, eligibility]): ServiceLine[] => {
-      const service = services.get(key);
-      if (service === undefined || eligibility === 'foreign') return [];
-      const addresses = plan.assignments.get(key)?.addresses ?? [];
-      return [
-        {
-          service: key,
-          ...verdictOf(service, eligibility),
-          addresses: addresses.map(({ ip }) => ip.text),
-          ports: portsOf(addresses),
-          ...(counts.get(key) ?? noCounts),
-          ageSeconds: Math.max(0, Math.round((nowMs - service.createdAtMs) / 1000)),
-        },
-      ];
-    })
+  const sums = trafficOfServices(known.plan.table, traffic);
+  return [...known.plan.eligibility.keys()]
+    .flatMap((key) => serviceLine(known, key, sums.get(key), nowMs) ?? [])
     .sort((a, b) => (a.service < b.service ? -1 : 1));
+}
+
+/** One of them; `undefined` if it does not exist, or is of another class or namespace. */
+export function serviceLine(
+  { plan, services }: Known<'assignments' | 'eligibility'>,
+  key: ServiceKey,
+  traffic: Traffic | undefined,
+  nowMs: number,
+): ServiceLine | undefined {
+  const [service, eligibility] = [services.get(key), plan.eligibility.get(key)];
+  if (service === undefined || eligibility === undefined || eligibility === 'foreign') return undefined;
+  const addresses = plan.assignments.get(key)?.addresses ?? [];
+  return {
+    service: key,
+    ...verdictOf(service, eligibility),
+    addresses: addresses.map(({ ip }) => ip.text),
+    ports: portsOf(addresses),
+    traffic,
+    ageSeconds: Math.max(0, Math.round((nowMs - service.createdAtMs) / 1000)),
+  };
 }
 
 /** How many Services have each status. */
@@ -160,14 +165,18 @@ export function haproxyTrouble(agent: Pick<Agent, 'desired'>, proxy: Pick<Proxy,
   return agent.desired() === undefined ? 'not started' : (proxy.trouble() ?? 'does not answer');
 }
 
-/** `nowMs`: monotonic. */
-export function nodeLines(observed: ProxyObservation | undefined, nowMs: number): readonly NodeLine[] {
-  const secondsSince = (ms: number | undefined): number | undefined =>
-    ms === undefined ? undefined : Math.round((nowMs - ms) / 1000);
+/** The nodes that HAProxy has as servers. */
+export function nodeLines(
+  observed: ProxyObservation | undefined,
+  clock: Pick<Clock, 'now' | 'monotonic'>,
+): readonly NodeLine[] {
+  const startMs = clock.now() - clock.monotonic();
+  const timeOf = (ms: number | undefined): string | undefined =>
+    ms === undefined ? undefined : new Date(startMs + ms).toISOString();
   return (observed?.servers ?? []).map(({ sinceMs, healthSinceMs, ...server }) => ({
     ...server,
-    forSeconds: secondsSince(sinceMs),
-    healthForSeconds: secondsSince(healthSinceMs),
+    since: timeOf(sinceMs),
+    healthSince: timeOf(healthSinceMs),
   }));
 }
 
@@ -205,26 +214,6 @@ export function poolStatus({ pool, assignments }: Pick<Plan, 'pool' | 'assignmen
 function portsOf(addresses: Assignment['addresses']): ServiceLine['ports'] {
   const ports = addresses.flatMap(({ served }) => served.map(({ port, protocol }) => ({ port, protocol })));
   return [...new Map(ports.map((each) => [`${each.port}/${each.protocol}`, each])).values()];
-}
-
-type Counts = Pick<ServiceLine, 'connections' | 'total' | 'bytesIn' | 'bytesOut'>;
-
-const noCounts: Counts = { connections: 0, total: 0, bytesIn: 0, bytesOut: 0 };
-
-function countsOf({ table }: Pick<Plan, 'table'>, observed: ProxyObservation | undefined): ReadonlyMap<string, Counts> {
-  const counts = new Map<string, Counts>();
-  for (const listener of observed?.listeners ?? []) {
-    const service = table.listeners.get(listener.key)?.service;
-    if (service === undefined) continue;
-    const sum = counts.get(service) ?? noCounts;
-    counts.set(service, {
-      connections: sum.connections + listener.connections,
-      total: sum.total + listener.total,
-      bytesIn: sum.bytesIn + listener.bytesIn,
-      bytesOut: sum.bytesOut + listener.bytesOut,
-    });
-  }
-  return counts;
 }
 
 function verdictOf(service: Service, eligibility: Eligibility): Pick<ServiceLine, 'status' | 'reason' | 'message'> {

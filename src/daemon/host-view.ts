@@ -1,7 +1,7 @@
 import type { Agent } from '../agent/agent.ts';
 import type { ControllerParts } from '../controller/assemble.ts';
 import type { Plan } from '../controller/controller.ts';
-import type { NodeName, ServiceKey } from '../core/model/names.ts';
+import type { ListenerKey, NodeName, ServiceKey } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
 import type { Service } from '../core/model/service.ts';
 import { countNodes, type NodeState, nodeStates } from '../core/status/node-states.ts';
@@ -15,9 +15,12 @@ import {
   type HostStatus,
   nodeLines,
   poolStatus,
+  serviceLine,
   serviceLines,
   unusedNodes,
 } from './host-status.ts';
+import { listenerLine, servedListeners, type ServiceDetail } from './service-detail.ts';
+import { makeTrafficMeter, sumTraffic, type Traffic, trafficOfServices } from './traffic.ts';
 
 export type HostViewDeps = {
   readonly process: Pick<HostStatus, 'version' | 'pid' | 'loadBalancerClass'>;
@@ -27,14 +30,19 @@ export type HostViewDeps = {
   /** Of the current term of the Lease. */
   readonly parts: () => Pick<ControllerParts, 'stores' | 'controller'> | undefined;
   readonly agent: Pick<Agent, 'desired' | 'report'>;
-  readonly proxy: Pick<Proxy, 'observe' | 'trouble'>;
+  readonly proxy: Pick<Proxy, 'observe' | 'counters' | 'trouble'>;
   readonly clock: Clock;
 };
 
 /** What this furiwake shows of itself, at the moment of the call: to `furiwake status`, to metrics, and in the log. */
 export type HostView = {
   readonly status: (signal: AbortSignal) => Promise<HostStatus>;
-  readonly metrics: () => HostMetricsSource;
+  /**
+   * One Service, at a cost that does not depend on the number of Services. `undefined` if furiwake serves none of this name;
+   * `unknown` without a plan.
+   */
+  readonly service: (key: ServiceKey, signal: AbortSignal) => Promise<ServiceDetail | undefined | 'unknown'>;
+  readonly metrics: (signal: AbortSignal) => Promise<HostMetricsSource>;
   /** All nodes of the cluster; `undefined` without a plan. */
   readonly nodeStates: () => ReadonlyMap<NodeName, NodeState> | undefined;
 };
@@ -48,31 +56,66 @@ export function makeHostView({ process, cluster, notReady, parts, agent, proxy, 
   };
   const statesOf = ({ plan, nodes }: Known): ReadonlyMap<NodeName, NodeState> =>
     nodeStates({ nodes, table: plan.table, health: agent.report().health });
+  const meter = makeTrafficMeter({ proxy, clock });
+  /** None while HAProxy does not answer. */
+  const trafficOf = (signal: AbortSignal, keys?: readonly ListenerKey[]): Promise<ReadonlyMap<ListenerKey, Traffic>> =>
+    meter(signal, keys).catch(() => new Map());
+  const host = async (
+    signal: AbortSignal,
+  ): Promise<Pick<HostStatus, 'at' | 'notReady' | 'haproxy' | 'haproxyTrouble' | 'nodes'>> => {
+    const haproxy = await proxy.observe(signal).catch(() => undefined);
+    return {
+      at: new Date(clock.now()).toISOString(),
+      notReady: notReady(),
+      haproxy,
+      haproxyTrouble: haproxy === undefined ? haproxyTrouble(agent, proxy) : undefined,
+      nodes: nodeLines(haproxy, clock),
+    };
+  };
   return {
     status: async (signal) => {
-      const haproxy = await proxy.observe(signal).catch(() => undefined);
+      const [shown, traffic] = await Promise.all([host(signal), trafficOf(signal)]);
       const now = known();
       return {
         ...process,
+        ...shown,
         upSeconds: Math.round((clock.monotonic() - startedMs) / 1000),
         cluster: cluster(),
-        notReady: notReady(),
-        haproxy,
-        haproxyTrouble: haproxy === undefined ? haproxyTrouble(agent, proxy) : undefined,
         pool: now && poolStatus(now.plan),
-        services: now === undefined ? [] : serviceLines(now, haproxy, clock.now()),
+        services: now === undefined ? [] : serviceLines(now, traffic, clock.now()),
         otherServices: now === undefined ? 0 : countOtherServices(now),
         nodeStates: now && countNodes(statesOf(now)),
-        nodes: nodeLines(haproxy, clock.monotonic()),
         unusedNodes: now === undefined ? [] : unusedNodes(now.nodes),
       };
     },
-    metrics: () => {
+    service: async (key, signal) => {
+      const now = known();
+      if (now === undefined) return 'unknown';
+      const listeners = servedListeners(now.plan, key);
+      const [shown, traffic] = await Promise.all([
+        host(signal),
+        trafficOf(
+          signal,
+          listeners.map((listener) => listener.key),
+        ),
+      ]);
+      const service = serviceLine(now, key, sumTraffic(traffic.values()), clock.now());
+      return (
+        service && {
+          ...shown,
+          service,
+          listeners: listeners.map((listener) => listenerLine(listener, traffic.get(listener.key))),
+        }
+      );
+    },
+    metrics: async (signal) => {
+      const traffic = await trafficOf(signal);
       const now = known();
       return {
         isReady: notReady().length === 0,
         pool: now && poolStatus(now.plan),
         services: now && countServices(now),
+        traffic: now === undefined ? new Map() : trafficOfServices(now.plan.table, traffic),
       };
     },
     nodeStates: () => {

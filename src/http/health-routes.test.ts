@@ -19,5 +19,5 @@ test.each([
   ],
 ])('/readyz with %s', async (_, reasons, status, body) => {
   const routes = healthRoutes({ metrics: async () => '', metricsContentType: 'text/plain', notReady: () => reasons });
-  expect(await routes['GET /readyz']?.('', signal)).toMatchObject({ status, body });
+  expect(await routes['GET /readyz']?.('', signal, new URLSearchParams())).toMatchObject({ status, body });
 });

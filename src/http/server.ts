@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage } from 'node:http';
 import { once } from 'node:events';
 
 export type HttpReply = { readonly status: number; readonly contentType: string; readonly body: string };
-export type HttpHandler = (body: string, signal: AbortSignal) => Promise<HttpReply>;
+export type HttpHandler = (body: string, signal: AbortSignal, query: URLSearchParams) => Promise<HttpReply>;
 
 /** `METHOD /path` → handler. */
 export type Routes = Readonly<Record<string, HttpHandler>>;
@@ -53,7 +53,7 @@ async function reply(request: IncomingMessage, routes: Routes, signal: AbortSign
   const handler = routes[`${request.method ?? 'GET'} ${url.pathname}`];
   if (handler === undefined) return textReply(404, `Not found. Available: ${Object.keys(routes).join(', ')}\n`);
   try {
-    return await handler(await bodyOf(request), signal);
+    return await handler(await bodyOf(request), signal, url.searchParams);
   } catch (error) {
     return textReply(500, `${error instanceof Error ? error.message : String(error)}\n`);
   }

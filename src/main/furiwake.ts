@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { readlinkSync } from 'node:fs';
 import { homedir, hostname } from 'node:os';
 import packageFile from '../../package.json' with { type: 'json' };
+import { unlessAborted } from '../async/abort.ts';
 import { assertNever } from '../core/assert-never.ts';
 import type { Platform } from '../daemon/platform.ts';
 import { check } from '../cli/check.ts';
@@ -15,7 +16,9 @@ import type { LogOptions } from '../cli/options.ts';
 import { type Invocation, readCommandLine } from '../cli/program.ts';
 import type { CommandDeps } from '../daemon/command.ts';
 import { run } from './run.ts';
-import { changeDrain, showStatus, type StatusScreen } from '../cli/status.ts';
+import type { TextScreen } from '../cli/screen.ts';
+import { askStatus, changeDrain, formatAnswer, type StatusRequest } from '../cli/status.ts';
+import { watchStatus } from '../cli/watch.ts';
 import { endFor, isToldToEnd } from './end.ts';
 import { systemClock } from './node/clock.ts';
 import { systemExec } from './node/exec.ts';
@@ -53,7 +56,7 @@ function write(text: string): void {
 }
 
 /** How to write to a stream: a pipe or a file has no width. */
-function screenOf(stream: { readonly isTTY?: boolean; readonly columns?: number }): StatusScreen {
+function screenOf(stream: { readonly isTTY?: boolean; readonly columns?: number }): TextScreen {
   return {
     isColoured: hasColour(stream, process.env['NO_COLOR']),
     columns: stream.isTTY === true ? stream.columns : undefined,
@@ -118,7 +121,8 @@ async function perform(invocation: Invocation, signal: AbortSignal): Promise<num
       await cleanup(invocation.options, invocation.isCluster, deps('cleanup', invocation.log), signal);
       return 0;
     case 'status':
-      write(await showStatus(invocation.stateDir, invocation.isJson, screenOf(process.stdout), signal));
+      if (invocation.isWatched) await watch(invocation, signal);
+      else write(formatAnswer(invocation, await askStatus(invocation, signal), screenOf(process.stdout)));
       return 0;
     case 'drain':
     case 'undrain':
@@ -132,6 +136,27 @@ async function perform(invocation: Invocation, signal: AbortSignal): Promise<num
     default:
       return assertNever(invocation);
   }
+}
+
+/** Until a signal, or until the reader of the output is gone. */
+async function watch(request: StatusRequest, signal: AbortSignal): Promise<void> {
+  const { stdout } = process;
+  const gone = new AbortController();
+  stdout.once('error', (error) => gone.abort(error));
+  const until = AbortSignal.any([signal, gone.signal]);
+  const source = {
+    ask: (inner: AbortSignal) => askStatus(request, inner),
+    format: (answer: string) => formatAnswer(request, answer, screenOf(stdout)),
+    rows: () => (stdout.isTTY && !request.isJson ? stdout.rows || undefined : undefined),
+    write: async (text: string) => {
+      const written = new Promise<void>((resolve) => stdout.write(text, () => resolve()));
+      await unlessAborted(written, until); // the reader of a pipe may be slow
+    },
+    clock: systemClock,
+  };
+  await watchStatus(source, until).catch((error: unknown) => {
+    if (!isToldToEnd(error, until)) throw error;
+  });
 }
 
 const stoppedWords = 'stopped; Services stay served as last configured. To stop the traffic, run: furiwake cleanup';

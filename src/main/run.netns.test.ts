@@ -6,8 +6,10 @@ import { type NetLab, startNetLab } from '../../test/netns/net-lab.ts';
 import { patience } from '../../test/netns/patience.ts';
 import { type SimApiServer, startSimApiServer } from '../../test/sim/apiserver.ts';
 import { type RecordedLog, recordLog } from '../../test/sim/observers.ts';
+import { askStatus, formatAnswer } from '../cli/status.ts';
 import { askAdmin } from '../daemon/admin.ts';
 import type { HostStatus } from '../daemon/host-status.ts';
+import type { ServiceDetail } from '../daemon/service-detail.ts';
 import { systemClock } from './node/clock.ts';
 import { systemFiles } from './node/files.ts';
 import { makeMetrics } from './node/metrics.ts';
@@ -23,7 +25,7 @@ let lab: NetLab;
 let server: SimApiServer;
 
 beforeEach(async () => {
-  lab = await startNetLab({ nodes: 0 });
+  lab = await startNetLab({ nodes: 1 });
   server = await startSimApiServer({ seed: 1 });
   server.put('Namespace', { metadata: { name: 'furiwake-system' } });
   server.put('Node', {
@@ -181,4 +183,34 @@ test('a Service keeps the own address of the host while the link is down, the de
   await addRoute();
   await expect.poll(conditions, patience).not.toContain('is no longer an address of this host');
   expect(shownIps()).toEqual(['10.10.0.1']);
+});
+
+test('status of a Service shows its listener with the connections and bytes that HAProxy counts', async () => {
+  const node = lab.nodes[0]!;
+  await node.ask({ do: 'serveLines', port: 30_080, greeting: '220 n1\n' });
+  await node.ask({ do: 'serveHttp', port: 10_256, body: '{}' });
+  await using furiwake = await startFuriwake();
+  await expect.poll(async () => (await furiwake.status())?.notReady, patience).toEqual([]);
+  await expect.poll(hasAddress, patience).toBe(true);
+  const { id = 0 } = await lab.client.ask({ do: 'dial', address, port: 80 });
+  await expect.poll(() => lab.client.ask({ do: 'heard', id }), patience).toMatchObject({ text: '220 n1\n' });
+
+  const shown = async (service: string, isJson: boolean): Promise<string> => {
+    const request = { stateDir: `${lab.folder}/state`, service, isJson };
+    const answer = await askStatus(request, AbortSignal.timeout(5_000));
+    return formatAnswer(request, answer, { isColoured: false, columns: undefined });
+  };
+  const listener = async (): Promise<unknown> =>
+    (JSON.parse(await shown('default/web', true)) as ServiceDetail).listeners[0];
+  // The connection stays open: HAProxy counts its bytes nonetheless.
+  await expect.poll(listener, { ...patience, timeout: 15_000 }).toMatchObject({
+    address,
+    port: 80,
+    dataplane: 'haproxy',
+    nodePort: 30_080,
+    traffic: { connections: 1, total: 1, bytesIn: 0, bytesOut: 7 },
+  });
+  expect(await shown('default/web', false)).toMatch(/ {2}haproxy +30080 {2}all +1 +1 +\S+ +0\/7 /);
+  expect((await furiwake.status())?.services).toMatchObject([{ traffic: { connections: 1, bytesOut: 7 } }]);
+  await expect(shown('default/other', false)).rejects.toThrow('Service "default/other" not found');
 });

@@ -86,16 +86,19 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   const { nodeStates } = view;
   await using _admin = await serveAdmin(
     paths.adminSocket,
-    adminRoutes({ drains, nodes: nodeStates, log, status: view.status }),
+    adminRoutes({ drains, nodes: nodeStates, log, view }),
     files,
     signal,
   ).catch((error: unknown) => refuseStateDir(stateDir, error));
   const setMetrics = makeHostMetrics(metrics, deps.version);
   let refreshedMs = -Infinity;
-  const refresh = (): void => {
-    if (clock.monotonic() - refreshedMs < refreshEveryMs) return;
-    refreshedMs = clock.monotonic();
-    setMetrics(view.metrics());
+  let refreshing = Promise.resolve();
+  const refresh = async (inner: AbortSignal): Promise<void> => {
+    if (clock.monotonic() - refreshedMs >= refreshEveryMs) {
+      refreshedMs = clock.monotonic();
+      refreshing = view.metrics(inner).then(setMetrics);
+    }
+    await refreshing;
   };
   await using _metrics = await serveMetrics(
     options.metricsAddress,

@@ -5,13 +5,13 @@ import { makeMetrics } from './node/metrics.ts';
 import { serveMetrics } from './serve-metrics.ts';
 
 const { signal } = new AbortController();
-const deps = { metrics: makeMetrics(), notReady: () => [], refresh: () => undefined };
+const deps = { metrics: makeMetrics(), notReady: () => [], refresh: async () => undefined };
 
 test('metrics are refreshed before each scrape', async () => {
   const metrics = makeMetrics();
   const scrapes = metrics.gauge('scrapes', 'for this test');
   let count = 0;
-  const refresh = (): void => scrapes.set((count += 1));
+  const refresh = async (): Promise<void> => scrapes.set((count += 1));
   await using server = await serveMetrics(
     { host: '127.0.0.1', port: 0 },
     { ...deps, metrics, refresh, exec: execOf(() => '') },

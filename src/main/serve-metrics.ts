@@ -10,8 +10,8 @@ type ServeMetricsDeps = Pick<CommandDeps, 'metrics'> & {
   readonly exec: Exec;
   /** Why this host is not ready, a line each. */
   readonly notReady: () => readonly string[];
-  /** Called before each scrape. */
-  readonly refresh: () => void;
+  /** Called before each scrape, which waits for it. */
+  readonly refresh: (signal: AbortSignal) => Promise<void>;
 };
 
 /** Serves `/metrics`, `/healthz` and `/readyz`. Throws {@link StartError} if it cannot listen. */
@@ -21,8 +21,8 @@ export async function serveMetrics(
   signal: AbortSignal,
 ): Promise<AsyncDisposable & { readonly port?: number }> {
   if (address === undefined) return { [Symbol.asyncDispose]: async () => undefined };
-  const text = (): Promise<string> => {
-    refresh();
+  const text = async (inner: AbortSignal): Promise<string> => {
+    await refresh(inner);
     return metrics.text();
   };
   const routes = healthRoutes({ metrics: text, metricsContentType: metrics.contentType, notReady });

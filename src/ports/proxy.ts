@@ -28,13 +28,16 @@ export type ProxyObservation = {
     readonly connections: number;
     readonly total: number;
   }[];
-  readonly listeners: readonly {
-    readonly key: ListenerKey;
-    readonly connections: number;
-    readonly total: number;
-    readonly bytesIn: number;
-    readonly bytesOut: number;
-  }[];
+};
+
+/** The traffic of a listener. Totals count since the worker started; a reload is a new worker. */
+export type ListenerCounters = {
+  /** At this moment. */
+  readonly connections: number;
+  readonly total: number;
+  /** From and to the clients; a connection adds to them every five seconds and at its end. */
+  readonly bytesIn: number;
+  readonly bytesOut: number;
 };
 
 /**
@@ -63,6 +66,11 @@ export type Proxy = {
    */
   run(signal: AbortSignal): Promise<void>;
   observe(signal: AbortSignal): Promise<ProxyObservation>;
+  /**
+   * The counters of these listeners; of all that it serves without `keys`. Skips listeners that it does not serve. One
+   * listener costs HAProxy 5 µs, all of 10,000 cost it 10 ms, in steps of 16 kB.
+   */
+  counters(signal: AbortSignal, keys?: readonly ListenerKey[]): Promise<ReadonlyMap<ListenerKey, ListenerCounters>>;
   /** Why HAProxy does not serve, on one line, once that is known; `undefined` while it serves. */
   trouble(): string | undefined;
   /** Calls `listener` after each change of `trouble`; returns a function that ends the subscription. */

@@ -73,7 +73,7 @@ describe.skipIf(!isRoot)('furiwake does the work of an administrator', () => {
       status: 'Serving',
       reason: 'Serving',
     });
-    expect(line?.total).toBeGreaterThanOrEqual(40);
+    expect(line?.traffic?.total).toBeGreaterThanOrEqual(40);
   });
 
   test('without endpoints a connection is accepted and closed, the address stays, and the first endpoint is used', async () => {

@@ -218,6 +218,7 @@ function collectingMetrics(values: Map<string, number>, seen: (name: string) => 
   return {
     counter: (name) => ({
       add: (value, labels) => values.set(keyOf(name, labels), (values.get(keyOf(name, labels)) ?? 0) + value),
+      reset: () => values.clear(),
     }),
     gauge: (name) => ({
       set: (value, labels) => {
@@ -225,6 +226,7 @@ function collectingMetrics(values: Map<string, number>, seen: (name: string) => 
         values.set(keyOf(name, labels), value);
       },
       remove: (labels) => values.delete(keyOf(name, labels)),
+      reset: () => values.clear(),
     }),
     histogram: () => ({ observe: () => {} }),
   };

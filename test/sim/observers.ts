@@ -13,8 +13,15 @@ export function recordMetrics(): RecordedMetrics {
   const added: { readonly name: string; readonly value: number; readonly labels: Labels }[] = [];
   const gauges = new Map<string, number>();
   return {
-    counter: (name) => ({ add: (value, labels = {}) => void added.push({ name, value, labels }) }),
-    gauge: (name) => ({ set: (value) => void gauges.set(name, value), remove: () => void gauges.delete(name) }),
+    counter: (name) => ({
+      add: (value, labels = {}) => void added.push({ name, value, labels }),
+      reset: () => void added.splice(0, Infinity, ...added.filter((entry) => entry.name !== name)),
+    }),
+    gauge: (name) => ({
+      set: (value) => void gauges.set(name, value),
+      remove: () => void gauges.delete(name),
+      reset: () => void gauges.delete(name),
+    }),
     histogram: () => ({ observe: () => undefined }),
     total: (name, labels = {}) =>
       added

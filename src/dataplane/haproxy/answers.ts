@@ -1,3 +1,4 @@
+import type { ListenerCounters } from '../../ports/proxy.ts';
 import { RuntimeError } from './client.ts';
 
 /*
@@ -87,18 +88,11 @@ function splitCsv(line: string): readonly string[] {
   );
 }
 
-/** One entry of the stick-table of listeners. */
-export type ListenerCount = {
-  /** `VIP|port`. */
-  readonly key: string;
-  readonly connections: number;
-  readonly total: number;
-  readonly bytesIn: number;
-  readonly bytesOut: number;
-};
+/** One row of the stick-table of listeners; its key is `VIP|port`. */
+export type CounterRow = ListenerCounters & { readonly key: string };
 
 /** Reads `show table`: after its header, `address: key=… conn_cnt=…` in no fixed order. */
-export function parseTable(answer: string): readonly ListenerCount[] {
+export function parseTable(answer: string): readonly CounterRow[] {
   return answer.split('\n').flatMap((line) => {
     if (!line.startsWith('0x')) return [];
     const fields = new Map(line.split(' ').map((part) => part.split('=', 2) as [string, string | undefined]));

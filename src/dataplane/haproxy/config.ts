@@ -213,6 +213,8 @@ function render(
     // yet.
     '    retries 3',
     '    option redispatch 1',
+    // Counts the bytes of a connection every five seconds, and not only when it ends.
+    '    option contstats',
     // Ends connections whose peer has vanished after about four minutes instead of the idle timeout.
     '    option tcpka',
     '    clitcpka-idle 120s',

@@ -15,7 +15,7 @@ import { makeRuntimeApi, RuntimeError, type Sockets, unixSockets } from './clien
 import { connectionLimit, listenPort, pathsIn, type Settings } from './config.ts';
 import { makeHaproxyFiles } from './haproxy-files.ts';
 import { makeHealthTick } from './health-tick.ts';
-import { observeProxy } from './observe.ts';
+import { observeProxy, readCounters } from './observe.ts';
 import { type Kill, makePortOwners, systemKill } from './port-owners.ts';
 import { makeHaproxyProcess } from './process.ts';
 import { makeProgram } from './program.ts';
@@ -193,6 +193,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
       await inTurn(() => reconciler.save());
     },
     observe: (signal) => observeProxy(api, reconciler.desired(), health, signal),
+    counters: (signal, keys) => readCounters(api, reconciler.desired(), keys, signal),
     stop: async (signal) => {
       await inTurn(() => reconciler.stop(signal));
       setTrouble(undefined);

@@ -1,6 +1,7 @@
 import { nodesBackend } from '../../core/traffic/table.ts';
 import type { FamilyHealths } from '../../ports/health.ts';
-import type { ProxyObservation } from '../../ports/proxy.ts';
+import type { ListenerKey } from '../../core/model/names.ts';
+import type { ListenerCounters, ProxyObservation } from '../../ports/proxy.ts';
 import { parseInfo, parseStat, parseTable, type ServerStat } from './answers.ts';
 import type { RuntimeApi } from './client.ts';
 import type { Desired } from './desired.ts';
@@ -16,10 +17,8 @@ export async function observeProxy(
   signal: AbortSignal,
 ): Promise<ProxyObservation> {
   const spares = Array.from(desired?.spares.servers.keys() ?? [], (name) => `show stat ${name} 4 -1`);
-  const commands = ['show info', ...statCommands, ...spares, 'show table services'];
-  const [info = '', ...answers] = await api.ask(commands, signal);
+  const [info = '', ...answers] = await api.ask(['show info', ...statCommands, ...spares], signal);
   const process = parseInfo(info);
-  const counts = new Map(parseTable(answers.pop() ?? '').map((count) => [count.key, count]));
   const stats = sumByNode(answers.flatMap(parseStat));
   return {
     pid: process.pid,
@@ -44,10 +43,6 @@ export async function observeProxy(
         };
       }),
     ),
-    listeners: [...(desired?.table.listeners.values() ?? [])].flatMap((listener) => {
-      const count = listener.dataplane === 'haproxy' ? counts.get(entryKey(listener)) : undefined;
-      return count === undefined ? [] : { ...count, key: listener.key };
-    }),
   };
 }
 
@@ -60,4 +55,26 @@ function sumByNode(stats: readonly ServerStat[]): ReadonlyMap<string, Pick<Serve
     sums.set(id, { connections: sum.connections + connections, total: sum.total + total });
   }
   return sums;
+}
+
+const noTraffic: ListenerCounters = { connections: 0, total: 0, bytesIn: 0, bytesOut: 0 };
+
+/** The counters of the listeners of HAProxy among `keys`, or of all. Throws `RuntimeError` if it does not answer. */
+export async function readCounters(
+  api: RuntimeApi,
+  desired: Desired | undefined,
+  keys: readonly ListenerKey[] | undefined,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<ListenerKey, ListenerCounters>> {
+  const table = desired?.table.listeners;
+  const asked = keys === undefined ? [...(table?.values() ?? [])] : keys.flatMap((key) => table?.get(key) ?? []);
+  const listeners = asked.filter(({ dataplane }) => dataplane === 'haproxy');
+  const commands =
+    keys === undefined
+      ? ['show table services']
+      : listeners.map((listener) => `show table services key ${entryKey(listener)}`);
+  const rows = (await api.ask(commands, signal)).flatMap(parseTable);
+  const counters = new Map(rows.map(({ key, ...row }) => [key, row]));
+  // A listener without a connection has no row yet.
+  return new Map(listeners.map((listener) => [listener.key, counters.get(entryKey(listener)) ?? noTraffic]));
 }

@@ -14,13 +14,17 @@ export function makeMetrics(): Metrics & { readonly text: () => Promise<string>;
   return {
     counter: (name, help, labelNames = []) => {
       const counter = once(name, () => new Counter({ name, help, labelNames: [...labelNames], registers: [registry] }));
-      return { add: (value, labels) => (labels === undefined ? counter.inc(value) : counter.inc(labels, value)) };
+      return {
+        add: (value, labels) => (labels === undefined ? counter.inc(value) : counter.inc(labels, value)),
+        reset: () => counter.reset(),
+      };
     },
     gauge: (name, help, labelNames = []) => {
       const gauge = once(name, () => new Gauge({ name, help, labelNames: [...labelNames], registers: [registry] }));
       return {
         set: (value, labels) => (labels === undefined ? gauge.set(value) : gauge.set(labels, value)),
         remove: (labels) => gauge.remove(labels),
+        reset: () => gauge.reset(),
       };
     },
     histogram: (name, help, buckets, labelNames = []) => {

@@ -1,23 +1,26 @@
 import { stripVTControlCharacters } from 'node:util';
 import { expect, test } from 'vitest';
 import type { HostStatus, NodeLine } from '../daemon/host-status.ts';
-import { formatDuration, formatStatus } from './status.ts';
+import { formatStatus } from './status-screen.ts';
 
-function node(name: string, health: NodeLine['health'], seconds?: number): NodeLine {
+function node(name: string, health: NodeLine['health'], since?: string): NodeLine {
   return {
     node: name,
     family: 4,
     address: `192.0.2.1${name.slice(1)}`,
     state: health,
-    forSeconds: seconds,
+    since,
     health,
-    healthForSeconds: seconds,
+    healthSince: since,
     connections: 0,
     total: 0,
   };
 }
 
+const drainedAt = '2026-11-27T08:32:00Z';
+const at = '2026-11-27T08:33:37Z';
 const status: HostStatus = {
+  at,
   version: '0.1.0',
   pid: 12,
   upSeconds: 273_600,
@@ -40,10 +43,7 @@ const status: HostStatus = {
       ports: [],
       reason: 'PortConflict',
       message: 'port 443 of 192.0.2.200 belongs to Service default/web',
-      connections: 0,
-      total: 0,
-      bytesIn: 0,
-      bytesOut: 0,
+      traffic: undefined,
       ageSeconds: 120,
     },
     {
@@ -53,10 +53,13 @@ const status: HostStatus = {
       ports: [{ port: 80, protocol: 'TCP' }],
       reason: 'Serving',
       message: '',
-      connections: 12,
-      total: 4_100,
-      bytesIn: 0,
-      bytesOut: 0,
+      traffic: {
+        connections: 12,
+        total: 4_100,
+        bytesIn: 1_234_567,
+        bytesOut: 88_000_000,
+        rates: { connections: 0.25, bytesIn: 980.4, bytesOut: 1_150_000 },
+      },
       ageSeconds: 259_200,
     },
   ],
@@ -64,9 +67,9 @@ const status: HostStatus = {
   nodeStates: { up: 1, silent: 1, drained: 2, excluded: 1 },
   nodes: [
     { ...node('n1', 'up'), connections: 7, total: 2_000 },
-    { ...node('n2', 'up'), state: 'drain', forSeconds: 60, connections: 5, total: 9 },
-    { ...node('n3', 'silent', 17), state: 'drain', forSeconds: 60, total: 9 },
-    node('n4', 'silent', 125),
+    { ...node('n2', 'up'), state: 'drain', since: drainedAt, connections: 5, total: 9 },
+    { ...node('n3', 'silent', '2026-11-27T08:33:20Z'), state: 'drain', since: drainedAt, total: 9 },
+    node('n4', 'silent', '2026-11-26T23:59:59.999Z'),
   ],
   unusedNodes: [
     {
@@ -89,14 +92,11 @@ const line = (
   ports: [],
   reason: '',
   message: '',
-  connections: 0,
-  total: 0,
-  bytesIn: 0,
-  bytesOut: 0,
+  traffic: undefined,
   ageSeconds: 3_600,
   ...rest,
 });
-const paper = { isColoured: false, columns: undefined };
+const paper = { isColoured: false, columns: undefined, timeZone: 'UTC' };
 
 const noEndpoints = line('default/empty', 'No endpoints', {
   addresses: ['192.0.2.201', '2001:db8:0:1::201'],
@@ -143,7 +143,7 @@ test.each<[file: string, status: HostStatus, columns?: number]>([
     },
   ],
 ])('the screen %s', async (file, shown, columns) => {
-  const text = formatStatus(shown, { isColoured: false, columns });
+  const text = formatStatus(shown, { ...paper, columns });
   await expect(text).toMatchFileSnapshot(`__golden__/status-${file}.txt`);
 });
 
@@ -173,19 +173,21 @@ test('names five of the addresses excluded from the pool', () => {
 });
 
 test('colours mark the state, and the columns stay where they are', () => {
-  const text = formatStatus(status, { isColoured: true, columns: undefined });
+  const text = formatStatus(status, { ...paper, isColoured: true });
   expect(text).toContain('default/api  \u001b[33mPending\u001b[39m  -  ');
   expect(text).toContain('\u001b[32mServing\u001b[39m');
-  expect(text).toContain('\u001b[31msilent for 2m5s\u001b[39m');
+  expect(text).toContain('\u001b[31msilent since 2026-11-26 23:59:59\u001b[39m');
   expect(stripVTControlCharacters(text)).toBe(formatStatus(status, paper));
 });
 
-test.each<[words: string, health: NodeLine['health'], forSeconds: number | undefined, connections: number]>([
-  ['silent for 2m5s, drained for 17s', 'silent', 17, 0],
-  ['silent for 2m5s, draining for 17s (3 left)', 'silent', 17, 3],
-  ['unhealthy for 2m5s, drained', 'unhealthy', undefined, 0],
-])('a drain does not hide the health of a node: %s', (words, health, forSeconds, connections) => {
-  const nodes: readonly NodeLine[] = [{ ...node('n1', health, 125), state: 'drain', forSeconds, connections }];
+test.each<[words: string, health: NodeLine['health'], since: string | undefined, connections: number]>([
+  ['silent since 08:30:00, drained since 08:32:00', 'silent', drainedAt, 0],
+  ['silent since 08:30:00, draining since 08:32:00 (3 left)', 'silent', drainedAt, 3],
+  ['unhealthy since 08:30:00, drained', 'unhealthy', undefined, 0],
+])('a drain does not hide the health of a node: %s', (words, health, since, connections) => {
+  const nodes: readonly NodeLine[] = [
+    { ...node('n1', health, '2026-11-27T08:30:00Z'), state: 'drain', since, connections },
+  ];
   expect(formatStatus({ ...status, nodes }, paper)).toContain(`  ${words}  `);
   expect(formatStatus({ ...status, nodes }, { ...paper, isColoured: true })).toContain(`\u001b[31m${words}\u001b[39m`);
 });
@@ -193,18 +195,4 @@ test.each<[words: string, health: NodeLine['health'], forSeconds: number | undef
 test('no escape sequence and no line break of a message reaches the terminal', () => {
   const services = [line('default/a', 'Pending', { message: 'a\n\u001b[2Jb' })];
   expect(formatStatus({ ...status, services }, paper)).toContain('  a [2Jb\n');
-});
-
-test.each([
-  [5, '5s'],
-  [119, '119s'],
-  [125, '2m5s'],
-  [3_600, '60m'],
-  [10_800, '3h'],
-  [11_000, '3h3m'],
-  [86_400, '24h'],
-  [176_400, '2d1h'],
-  [8_640_000, '100d'],
-])('%i seconds are %s', (seconds, text) => {
-  expect(formatDuration(seconds)).toBe(text);
 });

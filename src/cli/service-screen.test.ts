@@ -1,0 +1,66 @@
+import { expect, test } from 'vitest';
+import type { ServiceDetail } from '../daemon/service-detail.ts';
+import { formatService } from './service-screen.ts';
+
+const paper = { isColoured: false, columns: undefined, timeZone: 'UTC' };
+const rates = { connections: 3.14, bytesIn: 12_000, bytesOut: 1_100_000 };
+const traffic = { connections: 12, total: 4_100, bytesIn: 1_234_567, bytesOut: 88_000_000, rates };
+const n1 = { node: 'n1', family: 4, address: '192.0.2.11', connections: 12, total: 4_103 } as const;
+
+const detail: ServiceDetail = {
+  at: '2026-11-27T08:33:37Z',
+  notReady: [],
+  haproxy: { pid: 30, version: '2.6.12', connections: 412, maxConnections: 8_900, upSeconds: 259_200 },
+  haproxyTrouble: undefined,
+  service: {
+    service: 'shop/web',
+    status: 'Partly served',
+    addresses: ['192.0.2.200', '2001:db8::200'],
+    ports: [],
+    reason: 'PartlyServing',
+    message: 'SCTP port 5 is not served',
+    traffic,
+    ageSeconds: 259_200,
+  },
+  listeners: [
+    {
+      address: '192.0.2.200',
+      port: 80,
+      protocol: 'TCP',
+      dataplane: 'haproxy',
+      nodePort: 30_692,
+      sourceRanges: 2,
+      traffic,
+    },
+    {
+      address: '2001:db8::200',
+      port: 53,
+      protocol: 'UDP',
+      dataplane: 'direct',
+      nodePort: undefined,
+      sourceRanges: undefined,
+      traffic: undefined,
+    },
+  ],
+  nodes: [
+    { ...n1, state: 'silent', since: '2026-11-27T08:33:20Z', health: 'silent', healthSince: '2026-11-27T08:33:20Z' },
+  ],
+};
+
+test.each<[file: string, detail: ServiceDetail]>([
+  ['partly-served', detail],
+  [
+    'without-haproxy',
+    {
+      ...detail,
+      notReady: ['HAProxy does not run'],
+      haproxy: undefined,
+      haproxyTrouble: 'cannot start: no such file',
+      service: { ...detail.service, status: 'Serving', reason: 'Serving', message: '' },
+      listeners: [],
+      nodes: [],
+    },
+  ],
+])('the screen of a Service, %s', async (file, shown) => {
+  await expect(formatService(shown, paper)).toMatchFileSnapshot(`__golden__/service-${file}.txt`);
+});

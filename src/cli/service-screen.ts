@@ -1,0 +1,54 @@
+import type { ListenerLine, ServiceDetail } from '../daemon/service-detail.ts';
+import { formatDuration, formatFigure } from './figures.ts';
+import { formatNodes } from './node-table.ts';
+import { formatHead, type HeadLine, layoutOf, type TextScreen } from './screen.ts';
+import { serviceTones, totalsLine } from './status-screen.ts';
+import { type Cell, type Column, formatTable } from './table.ts';
+import { bytesCells, countCells } from './traffic-cells.ts';
+
+const columns: readonly Column[] = [
+  { title: 'LISTENER' },
+  { title: 'DATAPLANE' },
+  { title: 'NODEPORT', align: 'right' },
+  { title: 'CLIENTS' },
+  { title: 'CONN', align: 'right' },
+  { title: 'TOTAL', align: 'right' },
+  { title: 'PER S', align: 'right' },
+  { title: 'IN/OUT', align: 'right' },
+  { title: 'IN/OUT PER S', align: 'right' },
+];
+
+/** The screen of `furiwake status NS/NAME`. */
+export function formatService(detail: ServiceDetail, screen: TextScreen): string {
+  const { at, listeners, nodes, haproxy } = detail;
+  const layout = layoutOf(screen);
+  return [
+    formatHead(headOf(detail), layout),
+    listeners.length === 0 ? 'No listeners.\n' : formatTable(columns, listeners.map(rowOf), layout),
+    ...(nodes.length === 0 ? [] : [formatNodes(nodes, [], at, screen)]),
+    ...(haproxy === undefined ? [] : [totalsLine(haproxy)]),
+  ].join('\n');
+}
+
+function headOf({ service, notReady, haproxyTrouble }: ServiceDetail): readonly HeadLine[] {
+  const { status, reason, message, ageSeconds } = service;
+  const words = `${status}${reason === status ? '' : ` (${reason})`}${message === '' ? '' : `: ${message}`}`;
+  return [
+    ['Service', `${service.service}, created ${formatDuration(ageSeconds)} ago`, 'plain'],
+    ['status', words, serviceTones[status]],
+    ...notReady.map((why): HeadLine => ['furiwake', `not ready: ${why}`, 'bad']),
+    ...(haproxyTrouble === undefined ? [] : [['HAProxy', haproxyTrouble, 'bad'] satisfies HeadLine]),
+  ];
+}
+
+function rowOf({ address, port, protocol, dataplane, nodePort, sourceRanges, traffic }: ListenerLine): readonly Cell[] {
+  return [
+    `${address.includes(':') ? `[${address}]` : address}:${port}/${protocol}`,
+    dataplane,
+    nodePort === undefined ? '-' : String(nodePort),
+    sourceRanges === undefined ? 'all' : `${sourceRanges} ${sourceRanges === 1 ? 'range' : 'ranges'}`,
+    ...countCells(traffic),
+    traffic?.rates === undefined ? '-' : formatFigure(traffic.rates.connections),
+    ...bytesCells(traffic),
+  ];
+}

@@ -1,0 +1,47 @@
+import type { Plan } from '../controller/controller.ts';
+import type { ServiceKey } from '../core/model/names.ts';
+import type { Dataplane } from '../core/traffic/dataplane.ts';
+import { type Listener, listenerKey, type ListenerAddress } from '../core/traffic/table.ts';
+import type { HostStatus, ServiceLine } from './host-status.ts';
+import type { Traffic } from './traffic.ts';
+
+/** The data of `furiwake status NS/NAME`; its JSON form is the answer of the admin socket. */
+export type ServiceDetail = Pick<HostStatus, 'at' | 'notReady' | 'haproxy' | 'haproxyTrouble' | 'nodes'> & {
+  readonly service: ServiceLine;
+  readonly listeners: readonly ListenerLine[];
+};
+
+export type ListenerLine = Pick<ListenerAddress, 'port' | 'protocol'> & {
+  readonly address: string;
+  readonly dataplane: Dataplane;
+  /** On the nodes; `undefined` for `direct`, which leaves the port as it is. */
+  readonly nodePort: number | undefined;
+  /** Ranges of clients that may connect; `undefined`: all. */
+  readonly sourceRanges: number | undefined;
+  /** `undefined` for `direct`, and while HAProxy does not answer. */
+  readonly traffic: Traffic | undefined;
+};
+
+/** The listeners of a Service, in the order of its addresses and ports. Looks only at this Service. */
+export function servedListeners(
+  { assignments, table }: Pick<Plan, 'assignments' | 'table'>,
+  service: ServiceKey,
+): readonly Listener[] {
+  const addresses = assignments.get(service)?.addresses ?? [];
+  return addresses
+    .flatMap(({ ip, served }) => served.map(({ port, protocol }) => listenerKey(ip, port, protocol)))
+    .flatMap((key) => table.listeners.get(key) ?? []);
+}
+
+export function listenerLine(listener: Listener, traffic: Traffic | undefined): ListenerLine {
+  const { address, port, protocol, dataplane, targetPort, sourceRanges } = listener;
+  return {
+    address: address.text,
+    port,
+    protocol,
+    dataplane,
+    nodePort: targetPort === 0 ? undefined : targetPort,
+    sourceRanges: sourceRanges?.length,
+    traffic,
+  };
+}

@@ -1,0 +1,114 @@
+import type { ListenerKey, ServiceKey } from '../core/model/names.ts';
+import type { TrafficTable } from '../core/traffic/table.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { ListenerCounters, Proxy } from '../ports/proxy.ts';
+
+/** Averages per second. */
+export type TrafficRates = { readonly connections: number; readonly bytesIn: number; readonly bytesOut: number };
+
+/** The traffic of a listener or a Service. `rates` is `undefined` while they are not known. */
+export type Traffic = ListenerCounters & { readonly rates: TrafficRates | undefined };
+
+/**
+ * Reads the counters of these listeners, or of all that HAProxy serves, and derives their rates. Throws as
+ * `Proxy.counters`.
+ */
+export type TrafficMeter = (
+  signal: AbortSignal,
+  keys?: readonly ListenerKey[],
+) => Promise<ReadonlyMap<ListenerKey, Traffic>>;
+
+/** Bytes are counted every five seconds: rates over less time would jump. */
+const leastMs = 10_000;
+/** An average over a longer time says little about the present. */
+const mostMs = 120_000;
+
+type Reading = { readonly counters: ListenerCounters; readonly atMs: number; readonly rates: TrafficRates | undefined };
+
+/**
+ * Rates come from two readings of a listener, 10 s to 2 min apart, and stay until the next pair: a listener has none
+ * before its second reading, and after a reload of HAProxy. HAProxy's own rates are not used: its 32 bits are too few
+ * for 430 MB/s, and those of a long transfer swing by half.
+ */
+export function makeTrafficMeter({
+  proxy,
+  clock,
+}: {
+  readonly proxy: Pick<Proxy, 'counters'>;
+  readonly clock: Clock;
+}): TrafficMeter {
+  let readings = new Map<ListenerKey, Reading>();
+  return async (signal, keys) => {
+    const counters = await proxy.counters(signal, keys);
+    const nowMs = clock.monotonic();
+    const next = keys === undefined ? new Map<ListenerKey, Reading>() : readings;
+    const traffic = new Map<ListenerKey, Traffic>();
+    for (const [key, now] of counters) {
+      const reading = readingOf(readings.get(key), now, nowMs);
+      next.set(key, reading);
+      traffic.set(key, { ...now, rates: reading.rates });
+    }
+    readings = next; // without listeners that are gone
+    return traffic;
+  };
+}
+
+function readingOf(last: Reading | undefined, counters: ListenerCounters, atMs: number): Reading {
+  const passedMs = last === undefined ? Infinity : atMs - last.atMs;
+  if (last === undefined || passedMs > mostMs || hasRestarted(last.counters, counters))
+    return { counters, atMs, rates: undefined };
+  if (passedMs < leastMs) return last;
+  const rate = (name: 'total' | 'bytesIn' | 'bytesOut'): number =>
+    ((counters[name] - last.counters[name]) * 1000) / passedMs;
+  return {
+    counters,
+    atMs,
+    rates: { connections: rate('total'), bytesIn: rate('bytesIn'), bytesOut: rate('bytesOut') },
+  };
+}
+
+/** A new worker counts from 0. */
+function hasRestarted(before: ListenerCounters, now: ListenerCounters): boolean {
+  return now.total < before.total || now.bytesIn < before.bytesIn || now.bytesOut < before.bytesOut;
+}
+
+/** The traffic of each Service that has a listener among `traffic`. */
+export function trafficOfServices(
+  { listeners }: Pick<TrafficTable, 'listeners'>,
+  traffic: ReadonlyMap<ListenerKey, Traffic>,
+): ReadonlyMap<ServiceKey, Traffic> {
+  const sums = new Map<ServiceKey, Traffic>();
+  for (const [key, each] of traffic) {
+    const service = listeners.get(key)?.service;
+    if (service !== undefined) sums.set(service, plus(sums.get(service), each));
+  }
+  return sums;
+}
+
+/** `undefined` for no parts. */
+export function sumTraffic(parts: Iterable<Traffic>): Traffic | undefined {
+  let sum: Traffic | undefined;
+  for (const part of parts) sum = plus(sum, part);
+  return sum;
+}
+
+/** Rates that are not known count as none, unless both are unknown. */
+function plus(a: Traffic | undefined, b: Traffic): Traffic {
+  if (a === undefined) return b;
+  return {
+    connections: a.connections + b.connections,
+    total: a.total + b.total,
+    bytesIn: a.bytesIn + b.bytesIn,
+    bytesOut: a.bytesOut + b.bytesOut,
+    rates:
+      a.rates === undefined
+        ? b.rates
+        : b.rates === undefined
+          ? a.rates
+          : {
+              connections: a.rates.connections + b.rates.connections,
+              bytesIn: a.rates.bytesIn + b.rates.bytesIn,
+              bytesOut: a.rates.bytesOut + b.rates.bytesOut,
+            },
+  };
+}
