@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { answer, listener, publish, startAgent, table, type RunningAgent } from '../../test/make/agent-rig.ts';
 import type { StepName } from '../../test/make/host-ports.ts';
-import { directListener } from '../../test/make/table.ts';
+import { directListener, nodeName } from '../../test/make/table.ts';
 import type { Listener } from '../core/traffic/table.ts';
 
 const a = listener('192.0.2.51', 80, 'a');
@@ -301,4 +301,19 @@ describe('a step that fails as a whole', () => {
       expect(lines).toBeLessThan(20);
     },
   );
+});
+
+test('a listener of direct forwards while a node is known to serve it', async () => {
+  const rig = startAgent();
+  const dns = directListener('192.0.2.53', 53, { isPublished: true });
+  await publish(rig, a, dns);
+  const forwarding = (): readonly unknown[] =>
+    [a, dns].map(({ key }) => rig.agent.report().listeners.get(key)?.isForwarding);
+  expect(forwarding()).toEqual([true, true]);
+  const obstacles = new Map([[nodeName('n1'), { 4: 'noAnswer' as const }]]);
+  rig.ports.closeDirect(true, obstacles);
+  expect(forwarding()).toEqual([true, false]);
+  expect(rig.agent.report().directObstacles).toBe(obstacles);
+  rig.ports.closeDirect(false);
+  expect(forwarding()).toEqual([true, true]);
 });

@@ -98,6 +98,7 @@ export function makeAgent(deps: AgentDeps): Agent {
     confirmations,
     placement,
     advertiser,
+    direct: deps.direct,
     progress: () => ({
       desired,
       isServing,

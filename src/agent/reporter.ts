@@ -3,6 +3,7 @@ import type { ListenerKey } from '../core/model/names.ts';
 import { emptyReport, type HostReport, type ListenerReport } from '../core/traffic/report.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Confirmations } from '../ports/confirmations.ts';
+import type { Direct } from '../ports/direct.ts';
 import type { Health } from '../ports/health.ts';
 import type { Advertiser, HostAddresses, Placement } from '../ports/host.ts';
 import { addressProblem } from './addresses.ts';
@@ -37,9 +38,10 @@ export function makeReporter(deps: {
   readonly confirmations: Pick<Confirmations, 'unconfirmed' | 'subscribe'>;
   readonly placement: Pick<Placement, 'addresses'>;
   readonly advertiser: Pick<Advertiser, 'duplicates' | 'onDuplicates'>;
+  readonly direct: Pick<Direct, 'isForwarding' | 'obstacles' | 'onForwarding'>;
   readonly progress: () => Progress;
 }): Reporter {
-  const { health, confirmations, placement, advertiser, progress } = deps;
+  const { health, confirmations, placement, advertiser, direct, progress } = deps;
   let report: HostReport = emptyReport;
   let addresses: HostAddresses | undefined;
   const subscribers = makeSubscribers();
@@ -54,7 +56,8 @@ export function makeReporter(deps: {
     const inForce = state.inForce.get(key);
     const programmed = wanted && (isServing ? wanted : closed(wanted));
     const isInForce = programmed !== undefined && inForce?.revision === programmed.revision;
-    const isForwarding = inForce !== undefined && isServing;
+    const isForwarding =
+      inForce !== undefined && isServing && (inForce.dataplane !== 'direct' || direct.isForwarding(key));
     if (wanted === undefined) return { holder, revision: inForce?.revision, isForwarding, refusal: undefined };
     // Not before it is in force: an earlier process may have published the address, and a refused one would be withdrawn.
     const message = isInForce ? addressProblem(wanted, placement.addresses()) : refusalOf(key);
@@ -84,6 +87,7 @@ export function makeReporter(deps: {
       needs,
       duplicates: advertiser.duplicates(),
       unconfirmed: confirmations.unconfirmed(),
+      directObstacles: direct.obstacles(),
     };
     if ((Object.keys(next) as (keyof HostReport)[]).every((part) => next[part] === report[part])) return;
     report = next;
@@ -99,7 +103,12 @@ export function makeReporter(deps: {
     updateAll,
     follow: () => {
       const follow = (): void => update([]);
-      const ends = [health.subscribe(follow), confirmations.subscribe(follow), advertiser.onDuplicates(follow)];
+      const ends = [
+        health.subscribe(follow),
+        confirmations.subscribe(follow),
+        advertiser.onDuplicates(follow),
+        direct.onForwarding(updateAll),
+      ];
       return () => {
         for (const end of ends) end();
       };

@@ -1,7 +1,9 @@
 import type { CommandDeps } from '../daemon/command.ts';
+import type { KubeProxy } from '../health/kube-proxy-sync.ts';
 import type { Probe } from '../health/probe.ts';
 import { checkCluster } from './check/cluster.ts';
 import { type Connect, openConnection } from './check/connection.ts';
+import { checkDirect } from './check/direct.ts';
 import type { GroupedFinding } from './check/finding.ts';
 import { checkHost } from './check/host.ts';
 import { type CheckView, makeInspect } from './check/inspect.ts';
@@ -13,6 +15,7 @@ export type CheckDeps = CommandDeps &
   Omit<ScreenDeps, 'clock'> & {
     readonly connect: Connect;
     readonly probe: Probe;
+    readonly makeKubeProxy: () => KubeProxy;
     /** One JSON document at the end, in place of text as it goes. */
     readonly isJson: boolean;
   };
@@ -34,6 +37,12 @@ export async function check(options: RunOptions, deps: CheckDeps, signal: AbortS
   const host = await checkHost(options, deps.machine, inspect, signal);
   await using connection = await openConnection(options, deps.connect, inspect);
   const cluster = connection && (await checkCluster(options, connection, deps, inspect, signal));
+  if (host?.hasNft === true && cluster?.nodes !== undefined) {
+    const { nodes, services = [] } = cluster;
+    await inspect('Nodes and Services', 'direct', () =>
+      checkDirect({ nodes, services, host }, deps.machine, deps.makeKubeProxy, signal),
+    );
+  }
   if (host !== undefined) await checkPool(options, { ...cluster, host, connection }, deps.machine, inspect, signal);
   if (screen === undefined) deps.write(`${JSON.stringify(findings, undefined, 2)}\n`);
   else screen.conclude();

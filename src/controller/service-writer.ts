@@ -8,7 +8,8 @@ import { type DesiredStatus, desiredStatus } from '../core/status/desired.ts';
 import { isSameStatus, nextWrite, type Write } from '../core/status/next-write.ts';
 import { nodeTroubleOfService } from '../core/status/node-trouble.ts';
 import { isLocal } from '../core/traffic/plan.ts';
-import { localBackend, type TrafficTable } from '../core/traffic/table.ts';
+import { countLocalNodes } from '../core/traffic/local.ts';
+import type { TrafficTable } from '../core/traffic/table.ts';
 import { isKubeError, isServerFailure, RetryError } from '../kube/errors.ts';
 import type { Outcome, QueueOptions } from '../kube/queue.ts';
 import type { SharedTrouble } from '../kube/shared-trouble.ts';
@@ -17,6 +18,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { HostLink, Plan } from './controller.ts';
+import { judgeDropping, soonest } from './dropping.ts';
 import type { Holders } from './holders.ts';
 import { type RecordEvent, recordConditions } from './record-events.ts';
 import type { ServiceWrites } from './service-writes.ts';
@@ -68,6 +70,8 @@ type Memory = {
   seenAtMs: number | undefined;
   /** Monotonic ms; since when it has no ready endpoint. */
   emptySinceMs: number | undefined;
+  /** Monotonic ms; since when packets of it are dropped. */
+  droppingSinceMs: number | undefined;
   refusedWrites: number;
   /** A write was answered with 404. */
   mayBeGone: boolean;
@@ -104,6 +108,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       conflict: noConflict,
       seenAtMs: status.ingress.length === 0 ? clock.monotonic() : undefined,
       emptySinceMs: undefined,
+      droppingSinceMs: undefined,
       refusedWrites: 0,
       mayBeGone: false,
     };
@@ -117,7 +122,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     mine: Memory,
     table: TrafficTable,
   ): { readonly hasEndpoints: boolean | undefined; readonly later: Outcome } => {
-    const ready = isLocal(spec) ? (usableNodes(key, table) ?? deps.endpoints(key)) : deps.endpoints(key);
+    const ready = isLocal(spec) ? (countLocalNodes(key, table) ?? deps.endpoints(key)) : deps.endpoints(key);
     // Until it is certain the status keeps what it says: a restart changes no status.
     const shown = shownEndpoints(status.conditions);
     if (ready === undefined) return { hasEndpoints: shown, later: { requeueAfterMs: endpointsGraceMs } };
@@ -224,23 +229,29 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     const mine = memoryOf(service);
     const assignment = plan.assignments.get(key); // only a Service that is ours has one
     const endpoints = assignment && lookAtEndpoints(service, mine, plan.table);
+    const report = host.report();
+    const packets =
+      assignment && judgeDropping(assignment, plan.table, report, mine.droppingSinceMs, clock.monotonic());
+    mine.droppingSinceMs = packets?.sinceMs;
+    const later = soonest(endpoints?.later, packets?.later);
     const desired =
       endpoints &&
       desiredStatus({
         service,
         assignment,
         listeners: plan.table.listeners,
-        reports: host.report().listeners,
-        unconfirmed: host.report().unconfirmed,
-        nodeTrouble: nodeTroubleOfService(plan.nodeTrouble, key, plan.table, host.report().health),
+        reports: report.listeners,
+        unconfirmed: report.unconfirmed,
+        nodeTrouble: nodeTroubleOfService(plan.nodeTrouble, key, plan.table, report.health),
         isOverBudget: plan.overBudget.has(key),
         hasEndpoints: endpoints.hasEndpoints,
+        dropping: packets?.dropping,
         nowMs: clock.now(),
       });
     const write = nextWrite({ service, eligibility, desired, isProgrammed: deps.holders.holds(key) });
     if (write === undefined) {
       trouble.over(key);
-      return endpoints?.later;
+      return later;
     }
     if (!deps.mayWrite()) throw new RetryError(notLeaderRetryMs);
     try {
@@ -251,7 +262,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       mine.refusedWrites = 0;
       mine.mayBeGone = false;
       trouble.over(key);
-      return outcome ?? endpoints?.later;
+      return outcome ?? later;
     } catch (error) {
       if (isKubeError(error, 'NOT_FOUND') && !mine.mayBeGone) {
         mine.mayBeGone = true;
@@ -271,12 +282,6 @@ function keep(services: ServiceStore, answer: unknown): Service {
   const version = (answer as { metadata?: { resourceVersion?: string } } | undefined)?.metadata?.resourceVersion;
   if (version !== undefined) services.put(service, version);
   return service;
-}
-
-/** How many nodes with endpoints of the Service are in use; `undefined`: not known. */
-function usableNodes(service: ServiceKey, { backends }: TrafficTable): number | undefined {
-  const known = ([4, 6] as const).flatMap((family) => backends.get(localBackend(family, service)) ?? []);
-  return known.length === 0 ? undefined : known.reduce((sum, { servers }) => sum + servers.length, 0);
 }
 
 /** Whether the Service has endpoints as far as its conditions say so. */

@@ -93,6 +93,12 @@ export const reasons = {
       'No node can take connections: there is none, or all are excluded, drained, silent or without an address of the family. With externalTrafficPolicy: Local this is about the nodes with endpoints of the Service.',
     do: 'Check the nodes, their label node.kubernetes.io/exclude-from-external-load-balancers and their addresses.',
   },
+  NotForwarding: {
+    where: 'Serving',
+    means:
+      'With the dataplane direct, the host drops the packets: no node is shown to serve the address. A node gets packets when the host has a LAN in common with it and its kube-proxy reports, at port 10256, a sync after the publication of the address. The message says what each node lacks.',
+    do: 'Open port 10256 of the nodes to the load-balancer host (k3s binds it to localhost), or connect the host to the LAN of the nodes. Otherwise use furiwake.dev/dataplane: haproxy, for TCP.',
+  },
   NoEndpoints: {
     where: 'Serving',
     means:

@@ -81,6 +81,11 @@ describe('a Service', () => {
       [assigned, condition('Serving', 'False', 'NoEndpoints', 'none')],
       { status: 'No endpoints', message: 'none' },
     ],
+    [
+      'whose packets are dropped',
+      [assigned, condition('Serving', 'False', 'NotForwarding', 'n')],
+      { status: 'Not served', reason: 'NotForwarding', message: 'n' },
+    ],
     ['without nodes', [assigned, condition('Serving', 'False', 'NoNodes', 'n')], { status: 'No nodes' }],
     [
       'that the host refuses',

@@ -204,3 +204,20 @@ test('an answer that was under way when the listener was published proves nothin
   ]);
   expect(gate.isOpen(dns, n1)).toBe(false);
 });
+
+test('a kube-proxy that does not answer is reported, and again when it answers', async () => {
+  const all = await gateRig();
+  const { clock, gate, kubeProxy, setUp } = all;
+  let changes = 0;
+  gate.subscribe(() => changes++);
+  setUp(n1);
+  expect(gate.isAnswering(n1)).toBe(true);
+  void kubeProxy().restart(60_000);
+  publish(all);
+  await clock.advance(1_000);
+  expect([gate.isAnswering(n1), gate.isOpen(dns, n1), changes]).toEqual([false, false, 1]);
+  await clock.advance(30_000);
+  expect(changes).toBe(1);
+  await clock.advance(35_000);
+  expect([gate.isAnswering(n1), changes]).toEqual([true, 2]);
+});

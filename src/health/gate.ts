@@ -104,11 +104,12 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
     const answer = await node.kubeProxy.ask(address, signal).catch(() => undefined); // only that it was aborted
     node.isAsked = false;
     const known = node.process;
+    const wasAnswering = isAnswering(node);
     // An answer to a request from before a silence may hide a restart.
     node.process = answer && answer.sentMs >= node.silentMs ? processAfter(known, answer) : undefined;
     if (node.process === undefined) node.failures++;
     else if (isNews(known, node.process)) node.newsMs = clock.monotonic();
-    settle(false, [node]);
+    settle(isAnswering(node) !== wasAnswering, [node]);
   };
 
   const schedule = (of: Iterable<GatedNode>): void => {
@@ -214,6 +215,10 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
       const family = listeners.get(listener)?.family;
       return family !== undefined && nodes.get(node)?.paths[family].open.has(listener) === true;
     },
+    isAnswering: (name) => {
+      const node = nodes.get(name);
+      return node === undefined || isAnswering(node);
+    },
     subscribe: subscribers.subscribe,
     run: async (signal) => {
       running = { signal, alarm: makeAlarm({ clock, signal, ring: () => schedule(nodes.values()) }) };
@@ -225,6 +230,11 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
 }
 
 const families = [4, 6] as const;
+
+/** A node that was never asked counts as one that answers. */
+function isAnswering({ process, failures }: GatedNode): boolean {
+  return process !== undefined || failures === 0;
+}
 
 /** A new process or a sync: others may follow. */
 function isNews(before: ProxyProcess | undefined, process: ProxyProcess): boolean {

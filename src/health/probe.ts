@@ -46,12 +46,12 @@ export function makeProbe(deps: { readonly clock: Clock }): Probe {
 const probesAtOnce = 64;
 
 /** Probes all nodes, a limited number at a time. */
-export async function probeAll<Key>(
-  probe: Probe,
+export async function probeAll<Key, Answer>(
+  probe: (address: Ip, signal: AbortSignal) => Promise<Answer>,
   targets: ReadonlyMap<Key, Ip>,
   signal: AbortSignal,
-): Promise<ReadonlyMap<Key, ProbeAnswer>> {
-  const answers = new Map<Key, ProbeAnswer>();
+): Promise<ReadonlyMap<Key, Answer>> {
+  const answers = new Map<Key, Answer>();
   const waiting = targets.entries();
   const work = async (): Promise<void> => {
     for (const [key, address] of waiting) answers.set(key, await probe(address, signal));

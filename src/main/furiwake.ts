@@ -10,6 +10,7 @@ import type { Platform } from '../daemon/platform.ts';
 import { check } from '../cli/check.ts';
 import { makeConnect } from '../cli/check/connection.ts';
 import { hasColour } from '../cli/paint.ts';
+import { type KubeProxy, makeKubeProxy } from '../health/kube-proxy-sync.ts';
 import { makeProbe } from '../health/probe.ts';
 import { cleanup } from './cleanup.ts';
 import type { LogOptions } from '../cli/options.ts';
@@ -111,9 +112,10 @@ async function perform(invocation: Invocation, signal: AbortSignal): Promise<num
       const { isJson } = invocation;
       const connect = makeConnect(command);
       const probe = makeProbe({ clock: systemClock });
+      const kubeProxies = (): KubeProxy => makeKubeProxy({ clock: systemClock });
       return check(
         invocation.options,
-        { ...command, ...screenOf(process.stdout), write, connect, probe, isJson },
+        { ...command, ...screenOf(process.stdout), write, connect, probe, makeKubeProxy: kubeProxies, isJson },
         signal,
       );
     }

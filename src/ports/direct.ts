@@ -1,4 +1,5 @@
 import type { ListenerKey } from '../core/model/names.ts';
+import type { DirectObstacles } from '../core/traffic/report.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Refusals } from './host.ts';
 
@@ -9,6 +10,12 @@ export type Direct = {
    * that nft refuses stays as it was. Throws `ExecError` if nft accepts no change at all.
    */
   apply(table: TrafficTable, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
+  /** Whether packets of the listener are sent to a node: none may be known to serve it yet, or none may be on a link. */
+  isForwarding(listener: ListenerKey): boolean;
+  /** The nodes that get no packets of any listener, and why; without those that are silent. The same object while it is equal. */
+  obstacles(): DirectObstacles;
+  /** Calls `listener` when `isForwarding` or `obstacles` may answer differently; returns the end of the subscription. */
+  onForwarding(listener: () => void): () => void;
   /** Reads back the kernel's state and repairs it; returns the number of repairs. */
   audit(signal: AbortSignal): Promise<number>;
   /**

@@ -24,7 +24,9 @@ export type Gate = {
   setNodes(nodes: ReadonlyMap<NodeName, readonly GatedAddress[]>): void;
   /** Whether packets of the listener may be sent to the node. */
   isOpen(listener: ListenerKey, node: NodeName): boolean;
-  /** Calls `listener` after each change of `isOpen`; returns a function that ends the subscription. */
+  /** False: the kube-proxy of the node gave no usable answer to the last request. */
+  isAnswering(node: NodeName): boolean;
+  /** Calls `listener` after each change of `isOpen` or `isAnswering`; returns a function that ends the subscription. */
   subscribe(listener: () => void): () => void;
   /** Asks nodes while listeners wait for them, until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;

@@ -1,6 +1,7 @@
 import { check } from '../../src/cli/check.ts';
 import type { Connect } from '../../src/cli/check/connection.ts';
 import type { GroupedFinding } from '../../src/cli/check/finding.ts';
+import type { KubeProxyAnswer } from '../../src/health/kube-proxy-sync.ts';
 import type { ProbeAnswer } from '../../src/health/policy.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import type { Platform } from '../../src/daemon/platform.ts';
@@ -25,6 +26,8 @@ export type CheckScene = {
   /** Objects that it lists, by plural. */
   readonly objects?: Readonly<Record<string, readonly object[]>>;
   readonly probe?: (address: string) => ProbeAnswer;
+  /** What the kube-proxy at an address answers; by default that it has synced IPv4. */
+  readonly kubeProxy?: (address: string) => KubeProxyAnswer | undefined;
   readonly connect?: Connect;
   readonly columns?: number;
   readonly isColoured?: boolean;
@@ -40,6 +43,7 @@ const well: Readonly<Record<string, string | Error>> = {
   'ss -V': 'ss utility, iproute2-6.1.0\n',
   perl: '5.36.0',
   'nft --check': '',
+  'unshare --net nft': '',
   'nft -j list chains': '{"nftables":[]}',
   'ip -json link': '[{"ifname":"lo"},{"ifname":"eth0","address":"02:00:00:00:00:01"}]',
   'ip -json address': JSON.stringify([
@@ -84,6 +88,11 @@ export function servedService(name: string, ip: string, manager = 'furiwake'): o
     spec: { type: 'LoadBalancer', ports: [{ port: 80, nodePort: 30_080, protocol: 'TCP' }] },
     status: { loadBalancer: { ingress: [{ ip }] } },
   };
+}
+
+/** An answer of a kube-proxy. */
+export function kubeProxyAnswer(syncs: KubeProxyAnswer['syncs']): KubeProxyAnswer {
+  return { sentMs: 0, isHealthy: true, isSameProcess: false, syncs };
 }
 
 /** A LAN on which no other machine answers. */
@@ -161,6 +170,11 @@ export async function runCheck(
     metrics: { ...recordMetrics(), text: async () => '', contentType: '' },
     connect: scene.connect ?? connect,
     probe: async (address: { readonly text: string }) => scene.probe?.(address.text) ?? 'http',
+    makeKubeProxy: () => ({
+      ask: async (address: { readonly text: string }) =>
+        scene.kubeProxy === undefined ? kubeProxyAnswer({ 4: { id: '1', endMs: 0 } }) : scene.kubeProxy(address.text),
+      close: () => undefined,
+    }),
     isColoured: scene.isColoured ?? false,
     columns: scene.columns,
     write: (part: string) => {

@@ -1,5 +1,7 @@
 import { unlessAborted } from '../../src/async/abort.ts';
+import { makeSubscribers } from '../../src/async/subscribers.ts';
 import type { ListenerKey } from '../../src/core/model/names.ts';
+import type { DirectObstacles } from '../../src/core/traffic/report.ts';
 import { emptyTable, type Listener, type TrafficTable } from '../../src/core/traffic/table.ts';
 import type { Direct } from '../../src/ports/direct.ts';
 
@@ -8,6 +10,8 @@ export type FakeDirect = {
   readonly direct: Direct;
   /** The listeners in the kernel; a test may change them like another program. */
   held: TrafficTable['listeners'];
+  /** No node is known to serve any listener, from now on, or all are. `why`: the obstacles, if there are any. */
+  setClosed(isClosed: boolean, why?: DirectObstacles): void;
 };
 
 /** `refuse` returns nft's message for a refused listener. `step` is awaited at the start of each call. */
@@ -19,9 +23,20 @@ export function makeFakeDirect({
   readonly step?: (name: 'apply' | 'audit') => Promise<void>;
 } = {}): FakeDirect {
   let accepted = emptyTable.listeners;
+  let isClosed = false;
+  let obstacles: DirectObstacles = new Map();
+  const subscribers = makeSubscribers();
   const fake: FakeDirect = {
     held: emptyTable.listeners,
+    setClosed: (next, why = new Map()) => {
+      isClosed = next;
+      obstacles = why;
+      subscribers.tell();
+    },
     direct: {
+      isForwarding: (key) => !isClosed && accepted.has(key),
+      obstacles: () => obstacles,
+      onForwarding: subscribers.subscribe,
       apply: async ({ listeners }, signal) => {
         await step('apply');
         signal.throwIfAborted();

@@ -2,6 +2,7 @@ import { makeSubscribers } from '../../src/async/subscribers.ts';
 import type { ListeningSocket } from '../../src/core/model/host.ts';
 import type { ListenerKey } from '../../src/core/model/names.ts';
 import { PersistentMap } from '../../src/core/persistent-map.ts';
+import type { DirectObstacles } from '../../src/core/traffic/report.ts';
 import { emptyTable, type Listener, type TrafficTable } from '../../src/core/traffic/table.ts';
 import type { Health } from '../../src/ports/health.ts';
 import type { Addresses, Advertiser, Host, Placement, Steering, SteeringTarget } from '../../src/ports/host.ts';
@@ -40,6 +41,8 @@ export type FakeHostPorts = Pick<
   readonly proxy: Proxy;
   readonly steering: Steering;
   readonly direct: Direct;
+  /** No node is known to serve a listener of `direct`, or all are. */
+  closeDirect(isClosed: boolean, why?: DirectObstacles): void;
   /** Another program changes the nftables table in the kernel. */
   changeSteering(change: (held: SteeringTarget) => SteeringTarget): void;
   readonly placement: Placement;
@@ -185,6 +188,7 @@ export function makeHostPorts(): FakeHostPorts {
     } satisfies Proxy,
     steering: fakeSteering.steering,
     direct: fakeDirect.direct,
+    closeDirect: (isClosed: boolean, why?: DirectObstacles) => fakeDirect.setClosed(isClosed, why),
     placement,
     advertiser: {
       advertise: (addresses) => {

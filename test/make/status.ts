@@ -34,6 +34,7 @@ export function statusOf(
     hasEndpoints = true,
     overBudget = new Set(),
     unconfirmed = emptyReport.unconfirmed,
+    dropping,
     nowMs = 0,
   }: {
     answer?: Answer;
@@ -41,6 +42,7 @@ export function statusOf(
     hasEndpoints?: boolean | 'not known';
     overBudget?: ReadonlySet<ServiceKey>;
     unconfirmed?: HostReport['unconfirmed'];
+    dropping?: Parameters<typeof desiredStatus>[0]['dropping'];
     nowMs?: number;
   } = {},
 ): DesiredStatus | undefined {
@@ -73,6 +75,7 @@ export function statusOf(
     nodeTrouble: nodeTrouble({ nodes: byName, table, health: emptyReport.health }),
     isOverBudget: overBudget.has(service.key),
     hasEndpoints: hasEndpoints === 'not known' ? undefined : hasEndpoints,
+    dropping,
     nowMs,
   });
 }

@@ -18,10 +18,11 @@ import { checkTproxy } from './nftables.ts';
 import { checkSocketKiller } from './socket-killer.ts';
 import { checkSysctls } from './sysctls.ts';
 
-/** What the checks of the address pool need of this host. */
+/** What the later checks need of this host. */
 export type CheckedHost = {
   readonly placement: Pick<Placement, 'addresses' | 'linkOf'>;
   readonly hasPerl: boolean;
+  readonly hasNft: boolean;
 };
 
 /**
@@ -81,7 +82,7 @@ export async function checkHost(
   }
   if (has('ss')) await inspect('Kernel', 'ss -K', () => checkSocketKiller(exec, clock, signal));
   if (has('ip')) await inspect('Kernel', 'kernel settings', () => checkSysctls(files, exec, signal));
-  return placement && { placement, hasPerl: has('perl') };
+  return placement && { placement, hasPerl: has('perl'), hasNft: has('nft') };
 }
 
 function toolFinding(tool: ToolVersion | undefined): readonly Finding[] {

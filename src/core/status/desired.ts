@@ -19,9 +19,10 @@ import { isLocal } from '../traffic/plan.ts';
 import type { HostReport } from '../traffic/report.ts';
 import { closedFamilies, listenersOf, planSourceRanges, type SourceRanges } from '../traffic/source-ranges.ts';
 import { listenerKey, localBackend, type TrafficTable } from '../traffic/table.ts';
+import { droppedPorts } from './direct-trouble.ts';
 import { nodeNames } from './node-states.ts';
 import type { NodeTrouble } from './node-trouble.ts';
-import { sentences, shortened } from './sentences.ts';
+import { portList, sentences, shortened } from './sentences.ts';
 
 /** The parts of a Service's status that furiwake writes, as they should be. */
 export type DesiredStatus = Pick<ServiceStatus, 'ingress' | 'conditions'>;
@@ -39,6 +40,11 @@ export type StatusInput = {
   readonly isOverBudget: boolean;
   /** False if the Service has had no ready endpoint for some seconds; `undefined` while that is not known. */
   readonly hasEndpoints: boolean | undefined;
+  /**
+   * Why the host drops packets of the Service, because `direct` may send them to no node; `briefly`: for some seconds only,
+   * as after each publication. `undefined`: it drops none.
+   */
+  readonly dropping: NodeTrouble | 'briefly' | undefined;
   readonly nowMs: number;
 };
 
@@ -48,7 +54,8 @@ type Finding = { readonly isTrue: boolean; readonly verdict: Verdict };
 /**
  * The status that the Service should have. `undefined` while the host has not reported on some listener: the present status
  * stays. An address is published when all of its listeners are ready; it does not wait for endpoints or nodes. Until the
- * endpoints are known no condition says that the Service is served.
+ * endpoints are known no condition says that the Service is served. While packets are dropped briefly, the condition Serving
+ * does not become true: a restart of furiwake or of a node changes no status twice.
  */
 export function desiredStatus(input: StatusInput): DesiredStatus | undefined {
   const { service, assignment } = input;
@@ -81,16 +88,19 @@ export function desiredStatus(input: StatusInput): DesiredStatus | undefined {
   }
   const serving = servingOf(input, failures);
   const isCertain = !serving.isTrue || input.hasEndpoints !== undefined;
+  const present = service.status.conditions;
+  const stays =
+    input.dropping === 'briefly' && serving.isTrue ? conditionOf(present, conditionTypes.serving) : undefined;
   // In the order of their types.
   const findings: readonly (readonly [type: string, finding: Finding | undefined])[] = [
     [conditionTypes.portsError, portsErrorOf(assignment)],
     [conditionTypes.addressAssigned, { isTrue: assignment.addresses.length > 0, verdict: assignment.verdict }],
-    [conditionTypes.serving, isCertain ? serving : undefined],
+    [conditionTypes.serving, isCertain && stays === undefined ? serving : undefined],
   ];
   const conditions = findings.flatMap(([type, finding]) =>
-    finding === undefined ? [] : [condition(service.status.conditions, type, finding, input.nowMs)],
+    finding === undefined ? [] : [condition(present, type, finding, input.nowMs)],
   );
-  return { ingress, conditions };
+  return { ingress, conditions: stays === undefined ? conditions : [...conditions, stays] };
 }
 
 /** `ready` if the wanted revision is in force, else why it is not; `undefined` if the host has not reported yet. */
@@ -141,12 +151,9 @@ function servingOf(input: StatusInput, failures: readonly Verdict[]): Finding {
     const ignored = ignoredDataplane(service.spec).map((words) => `ignored: ${words}`);
     return no(verdict.reason, [verdict.message, ...ignored].join('; '));
   }
-  const troubles = served.flatMap(({ ip }): Verdict[] => {
-    const trouble = input.nodeTrouble[ip.family];
-    return trouble === undefined
-      ? []
-      : [{ reason: 'NoNodes', message: `no node takes connections for ${ip.text}: ${trouble}` }];
-  });
+  const losses = served.flatMap((address) => lossOf(address, input) ?? []);
+  const troubles = losses.map(({ verdict }) => verdict);
+  const whole = losses.filter(({ isWhole }) => isWhole);
   const { sourceRanges } = service.spec;
   const ranges = planSourceRanges(sourceRanges, listenersOf(assignment), input.isOverBudget);
   const closed = closedFamilies(
@@ -155,7 +162,7 @@ function servingOf(input: StatusInput, failures: readonly Verdict[]): Finding {
   );
   const isClosed =
     ranges.excess !== undefined ||
-    served.every(({ ip }) => closed.includes(ip.family) || input.nodeTrouble[ip.family] !== undefined);
+    served.every(({ ip }) => closed.includes(ip.family) || whole.some(({ address }) => address.ip === ip));
   const unserved = [...troubles, ...missing];
   const partly: readonly Verdict[] =
     unserved.length === 0 ? [] : [{ reason: 'PartlyServing', message: sentences(unserved) }];
@@ -166,8 +173,9 @@ function servingOf(input: StatusInput, failures: readonly Verdict[]): Finding {
     ...unconfirmedNodes(input),
     ...ignoredFields(service),
   ];
-  if (troubles.length === served.length)
-    return no('NoNodes', sentences([...partly, ...limits, ...ignoredFields(service)]));
+  const [loss] = whole;
+  if (loss !== undefined && whole.length === served.length)
+    return no(loss.verdict.reason, sentences([...partly, ...limits, ...ignoredFields(service)]));
   if (input.hasEndpoints === false) {
     const where = isLocal(service.spec) ? ' on a node that is in use' : '';
     const verdict: Verdict = { reason: 'NoEndpoints', message: `the Service has no ready endpoints${where}` };
@@ -178,6 +186,26 @@ function servingOf(input: StatusInput, failures: readonly Verdict[]): Finding {
   const { reason } = first;
   const message = `${reason === 'FieldsNotHonoured' ? 'serving, but ' : ''}${sentences(shortcomings)}`;
   return { isTrue: !isClosed, verdict: { reason, message } };
+}
+
+/** Why no node gets the packets of an address; `isWhole`: of none of its ports. `undefined`: those of all ports get to a node. */
+function lossOf(
+  address: AssignedAddress,
+  { nodeTrouble, dropping, listeners, reports }: StatusInput,
+): { readonly address: AssignedAddress; readonly isWhole: boolean; readonly verdict: Verdict } | undefined {
+  const { ip, served } = address;
+  const trouble = nodeTrouble[ip.family];
+  if (trouble !== undefined) {
+    const message = `no node takes connections for ${ip.text}: ${trouble}`;
+    return { address, isWhole: true, verdict: { reason: 'NoNodes', message } };
+  }
+  if (dropping === undefined || dropping === 'briefly') return undefined;
+  const dropped = droppedPorts(address, listeners, reports) ?? [];
+  if (dropped.length === 0) return undefined;
+  const isWhole = dropped.length === served.length;
+  const ports = isWhole ? '' : `port ${portList(dropped.map(({ port }) => port))} of `;
+  const message = `packets for ${ports}${ip.text} are dropped, because direct has no node for them: ${dropping[ip.family] ?? ''}`;
+  return { address, isWhole, verdict: { reason: 'NotForwarding', message } };
 }
 
 function no(reason: Verdict['reason'], message: string): Finding {
@@ -247,6 +275,10 @@ function portsErrorOf(assignment: Assignment): Finding | undefined {
   return { isTrue: true, verdict: { reason, message: sentences(missing) } };
 }
 
+function conditionOf(present: readonly Condition[], type: string): Condition | undefined {
+  return present.find((entry) => entry.type === type);
+}
+
 /** The present condition if it says the same. `lastTransitionTime` changes only with `status`. */
 function condition(
   present: readonly Condition[],
@@ -254,7 +286,7 @@ function condition(
   { isTrue, verdict: { reason, message: text } }: Finding,
   nowMs: number,
 ): Condition {
-  const known = present.find((entry) => entry.type === type);
+  const known = conditionOf(present, type);
   const status = isTrue ? 'True' : 'False';
   const message = shortened(text);
   if (known?.status === status && known.reason === reason && known.message === message) return known;

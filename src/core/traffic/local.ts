@@ -113,3 +113,9 @@ export function makeLocalPlanner(): (input: LocalInput) => TrafficTable['backend
     return backends;
   };
 }
+
+/** How many nodes with endpoints of the Service are in use; `undefined`: not known. */
+export function countLocalNodes(service: ServiceKey, { backends }: TrafficTable): number | undefined {
+  const known = ([4, 6] as const).flatMap((family) => backends.get(localBackend(family, service)) ?? []);
+  return known.length === 0 ? undefined : known.reduce((sum, { servers }) => sum + servers.length, 0);
+}

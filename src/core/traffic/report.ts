@@ -22,6 +22,15 @@ export type ListenerReport = {
 /** Health of a node as the host's checks find it. */
 export type NodeHealth = 'up' | 'unhealthy' | 'silent';
 
+/**
+ * Why `direct` sends no packets to a node, whatever the listener. `thisHost`: it cannot be its own next hop. `offLink`: the
+ * address of the node is on no link of the host. `noAnswer`: the health port of its kube-proxy gives no usable answer.
+ */
+export type DirectObstacle = 'thisHost' | 'offLink' | 'noAnswer';
+
+/** By node and family. */
+export type DirectObstacles = ReadonlyMap<NodeName, { readonly 4?: DirectObstacle; readonly 6?: DirectObstacle }>;
+
 /** The observed state of a host; a `TrafficTable` is the desired one. Plain data. Unchanged parts keep their identity. */
 export type HostReport = {
   readonly listeners: PersistentMap<ListenerKey, ListenerReport>;
@@ -37,6 +46,8 @@ export type HostReport = {
   readonly duplicates: ReadonlyMap<string, string>;
   /** By backend, servers with ready endpoints that kube-proxy has not confirmed for some time. */
   readonly unconfirmed: PersistentMap<BackendId, Unconfirmed>;
+  /** Known only while there is a listener of `direct`. */
+  readonly directObstacles: DirectObstacles;
 };
 
 /** `areUsed`: they take connections nevertheless, because no server of the backend is confirmed. */
@@ -50,4 +61,5 @@ export const emptyReport: HostReport = {
   needs: new Map(),
   duplicates: new Map(),
   unconfirmed: PersistentMap.empty(),
+  directObstacles: new Map(),
 };

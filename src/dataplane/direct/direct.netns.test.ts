@@ -63,6 +63,7 @@ beforeEach(async () => {
     silenceMs: 1_000,
     gate: {
       isOpen: (_, node) => !closed.has(node),
+      isAnswering: (node) => !closed.has(node),
       subscribe: changes.subscribe,
       setListeners: () => undefined,
       setNodes: () => undefined,
@@ -209,6 +210,22 @@ test('a listener that no node is known to serve drops the packets of its flows, 
   changes.tell();
   const [port = 0] = flows.keys();
   await expect.poll(() => nodeOf(vips[0], port), patience).toBe('timeout');
+});
+
+test('reports that it forwards nothing while no node is open, and why', async () => {
+  const { key } = listener(vips[0], 53, 0, { protocol: 'UDP' });
+  const reported = (): unknown => [direct.isForwarding(key), Object.fromEntries(direct.obstacles())];
+  let reports = 0;
+  direct.onForwarding(() => reports++);
+  expect(reported()).toEqual([true, {}]);
+  for (const { name } of lab.nodes) closed.add(name);
+  changes.tell();
+  const mute = { 4: 'noAnswer', 6: 'noAnswer' };
+  await expect.poll(reported, patience).toEqual([false, { n1: mute, n2: mute, n3: mute }]);
+  closed.clear();
+  changes.tell();
+  await expect.poll(reported, patience).toEqual([true, {}]);
+  expect(reports).toBe(2);
 });
 
 test.each(vips.slice(0, 2))('a silent node gets no flow to %s; the flows of the other nodes stay', async (vip) => {

@@ -1,13 +1,16 @@
+import { isDeepStrictEqual } from 'node:util';
 import { makeAlarm } from '../../async/alarm.ts';
 import { keepWatching } from '../../async/keep-watching.ts';
 import { makeLatch } from '../../async/latch.ts';
 import { runWhenSet } from '../../async/run-when-set.ts';
 import { makeSerial } from '../../async/serial.ts';
+import { makeSubscribers } from '../../async/subscribers.ts';
 import { superviseAll } from '../../async/supervise-all.ts';
 import type { Family, Ip } from '../../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { emptyTable, type TrafficTable } from '../../core/traffic/table.ts';
+import type { DirectObstacles } from '../../core/traffic/report.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Refusals } from '../../ports/host.ts';
 import type { Direct } from '../../ports/direct.ts';
@@ -21,6 +24,7 @@ import { makeTableReconciler } from '../nftables/table-reconciler.ts';
 import { type KernelEvent, watchKernel } from '../nftables/watch.ts';
 import { makePublications } from './publications.ts';
 import { directLayout } from './layout.ts';
+import { findObstacles } from './obstacles.ts';
 import { readMacs } from './node-macs.ts';
 import { type DirectProgram, makeDirectPlanner } from './program.ts';
 import { directRules, directTable } from './ruleset.ts';
@@ -84,6 +88,18 @@ export function makeDirect(deps: DirectDeps): Direct {
   const inUse = makeLatch();
   const alarm = makeAlarm({ clock, signal: lifetime, ring: () => changed.set() });
 
+  /** The groups of the last program that is in force. */
+  let forwarding: DirectProgram['groups'] = new Map();
+  let obstacles: DirectObstacles = new Map();
+  const subscribers = makeSubscribers();
+  const setForwarding = (groups: DirectProgram['groups'], found: DirectObstacles): void => {
+    const isSame = groups.size === forwarding.size && [...groups.keys()].every((key) => forwarding.has(key));
+    const before = obstacles;
+    forwarding = groups;
+    if (!isDeepStrictEqual(before, found)) obstacles = found;
+    if (!isSame || obstacles !== before) subscribers.tell();
+  };
+
   const isLost = (node: NodeName, family: Family): boolean => {
     const since = deps.silentSince(node, family);
     if (since === undefined) return false;
@@ -135,11 +151,15 @@ export function makeDirect(deps: DirectDeps): Direct {
     if (published === undefined) return new Map();
     setGate();
     if (table.listeners.size > 0) {
-      const refusals = await kernel.apply(await programOf(signal), signal);
+      const next = await programOf(signal);
+      const refusals = await kernel.apply(next, signal);
+      const isAnswering = (node: NodeName): boolean => gate.isAnswering(node);
+      setForwarding(next.groups, findObstacles(table.nodes, { ...deps, isAnswering }));
       inUse.set();
       return refusals;
     }
     if (isFirst || kernel.isInPlace()) await remove(signal);
+    setForwarding(new Map(), new Map());
     return new Map();
   };
 
@@ -189,6 +209,9 @@ export function makeDirect(deps: DirectDeps): Direct {
         }
         return accepted;
       }),
+    isForwarding: (key) => forwarding.has(key),
+    obstacles: () => obstacles,
+    onForwarding: subscribers.subscribe,
     audit: (signal) =>
       inTurn(async () => {
         await program(signal); // links and MAC addresses may have changed

@@ -1,0 +1,117 @@
+import type { Node } from '../../core/model/node.ts';
+import type { Service } from '../../core/model/service.ts';
+import { requestedDataplane } from '../../core/traffic/dataplane.ts';
+import type { Platform } from '../../daemon/platform.ts';
+import { directRules, directTable } from '../../dataplane/direct/ruleset.ts';
+import { renderTable } from '../../dataplane/nftables/table-text.ts';
+import type { KubeProxy } from '../../health/kube-proxy-sync.ts';
+import { type Exec, ExecError } from '../../ports/exec.ts';
+import type { Files } from '../../ports/files.ts';
+import { counted, type Finding, named, ok, warning } from './finding.ts';
+import type { CheckedHost } from './host.ts';
+import { findNextHops, type CheckedHop, nextHopTroubles } from './next-hops.ts';
+
+type Trouble = { readonly found: string; readonly advice: string };
+
+/**
+ * Whether the dataplane `direct` can work here, and with which nodes. What keeps it from that is a warning if a Service asks
+ * for it, else one line.
+ */
+export async function checkDirect(
+  {
+    nodes,
+    services,
+    host,
+  }: { readonly nodes: readonly Node[]; readonly services: readonly Service[]; readonly host: CheckedHost },
+  { exec, files }: Pick<Platform, 'exec' | 'files'>,
+  makeKubeProxy: () => KubeProxy,
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
+  const { placement } = host;
+  const active = nodes.filter(({ excluded }) => excluded === undefined);
+  const hops = await findNextHops(active, placement, makeKubeProxy, signal);
+  const gateways = placement.addresses().primary.flatMap((address) => {
+    const link = placement.linkOf(address)?.name;
+    return link === undefined ? [] : [{ family: address.family, link }];
+  });
+  const troubles = [
+    ...(await tryTable(exec, signal)),
+    ...nextHopTroubles(hops, named),
+    ...(await compareMtus(
+      [...hops, ...gateways].flatMap(({ link }) => link ?? []),
+      files,
+    )),
+    ...(await findGateway(hops, gateways, files)),
+  ];
+  const usable = hops.filter(({ state }) => state === 'ready' || state === 'untimed');
+  const links = [...new Set(usable.flatMap(({ link }) => link ?? []))].sort();
+  const on = links.length === 0 ? '' : ` (on ${links.join(', ')})`;
+  const found = `${usable.length} of ${counted(hops.length, 'node address', 'node addresses')} can get packets${on}`;
+  const users = services.filter(({ spec }) => spec.type === 'LoadBalancer' && requestedDataplane(spec) === 'direct');
+  if (users.length === 0)
+    return [ok(['no Service asks for it', found, ...troubles.map((trouble) => trouble.found)].join('; '))];
+  return [
+    ok(`${counted(users.length, 'Service asks', 'Services ask')} for it; ${found}`),
+    ...troubles.map((trouble) => warning(trouble.found, trouble.advice)),
+  ];
+}
+
+/** Loads the table in a network namespace of its own, which ends with nft. */
+async function tryTable(exec: Exec, signal: AbortSignal): Promise<readonly Trouble[]> {
+  const stdin = renderTable(directTable, [], 1, directRules(['lo']));
+  try {
+    await exec.run('unshare', ['--net', 'nft', '-f', '-'], { stdin, signal });
+    return [];
+  } catch (error) {
+    if (!(error instanceof ExecError)) throw error;
+    const [line = ''] = error.stderr.trim().split('\n');
+    return [
+      {
+        found: `its table cannot be loaded: ${line || error.message}`,
+        advice:
+          'the kernel needs NETFILTER_INGRESS, NFT_FWD_NETDEV and NFT_HASH (modprobe nft_fwd_netdev nft_hash), and nft 1.0.6 or newer',
+      },
+    ];
+  }
+}
+
+/** `direct` hands on packets as they are, and sends no ICMP error for one that is too large. */
+async function compareMtus(links: readonly string[], files: Files): Promise<readonly Trouble[]> {
+  const mtus = new Map<string, string>();
+  for (const link of [...new Set(links)].sort()) {
+    const mtu = await files.read(`/sys/class/net/${link}/mtu`);
+    if (mtu !== undefined) mtus.set(link, mtu.trim());
+  }
+  if (new Set(mtus.values()).size <= 1) return [];
+  return [
+    {
+      found: `unequal MTUs: ${Array.from(mtus, ([link, mtu]) => `${link} ${mtu}`).join(', ')}`,
+      advice: 'packets that are larger than the smaller MTU are lost: set the same MTU on these interfaces',
+    },
+  ];
+}
+
+/** A node whose default route is this host sends its answers here, with an address of this host as their source. */
+async function findGateway(
+  hops: readonly CheckedHop[],
+  gateways: readonly Pick<CheckedHop, 'family' | 'link'>[],
+  files: Files,
+): Promise<readonly Trouble[]> {
+  const settings = { 4: 'ipv4/ip_forward', 6: 'ipv6/conf/all/forwarding' } as const;
+  const found: Trouble[] = [];
+  for (const family of [4, 6] as const) {
+    if ((await files.read(`/proc/sys/net/${settings[family]}`))?.trim() !== '1') continue;
+    const isAside = (hop: CheckedHop): boolean =>
+      hop.family === family &&
+      hop.link !== undefined &&
+      !gateways.some((gateway) => gateway.family === family && gateway.link === hop.link);
+    const names = named(hops.filter(isAside).map(({ node }) => node));
+    if (names !== '')
+      found.push({
+        found: `this host forwards IPv${family} and may be the gateway of ${names}: they are not on the LAN of its default route`,
+        advice:
+          'the answers of such a node cross this host, which drops them, because their source is an address of its own: give the nodes another gateway, or use haproxy',
+      });
+  }
+  return found;
+}

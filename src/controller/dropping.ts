@@ -1,0 +1,57 @@
+import type { Assignment } from '../core/addresses/assignment.ts';
+import type { NodeName } from '../core/model/names.ts';
+import type { StatusInput } from '../core/status/desired.ts';
+import { directTrouble, droppedPorts } from '../core/status/direct-trouble.ts';
+import type { HostReport } from '../core/traffic/report.ts';
+import { listenerKey, type TrafficTable } from '../core/traffic/table.ts';
+import type { Outcome } from '../kube/queue.ts';
+
+/** A Service says after this long that its packets are dropped: kube-proxy needs a second or two after the publication. */
+export const droppingGraceMs = 10_000;
+
+/**
+ * Whether the host drops packets of a Service, since when, and when that answer changes by time alone. `sinceMs`: the
+ * same of the last call, monotonic ms. It stays while the host has not reported on all listeners of the Service.
+ */
+export function judgeDropping(
+  { addresses }: Assignment,
+  table: TrafficTable,
+  report: HostReport,
+  sinceMs: number | undefined,
+  nowMs: number,
+): { readonly sinceMs: number | undefined; readonly later: Outcome } & Pick<StatusInput, 'dropping'> {
+  const nodes = nodesFor(addresses, table);
+  if (nodes.size === 0 && table.nodes.size > 0) return { sinceMs: undefined, dropping: undefined, later: undefined };
+  const dropped = addresses.map((address) => droppedPorts(address, table.listeners, report.listeners));
+  if (dropped.includes(undefined)) return { sinceMs, dropping: undefined, later: undefined };
+  if (dropped.every((ports) => ports?.length === 0))
+    return { sinceMs: undefined, dropping: undefined, later: undefined };
+  const since = sinceMs ?? nowMs;
+  const leftMs = since + droppingGraceMs - nowMs;
+  return leftMs > 0
+    ? { sinceMs: since, dropping: 'briefly', later: { requeueAfterMs: leftMs } }
+    : { sinceMs: since, dropping: directTrouble({ ...report, nodes }), later: undefined };
+}
+
+/** The nodes that could get the packets; none: the Service has no endpoints, which is another reason. */
+function nodesFor(
+  addresses: Assignment['addresses'],
+  { listeners, backends, nodes }: TrafficTable,
+): TrafficTable['nodes'] {
+  const found = new Set<NodeName>();
+  for (const { ip, served } of addresses)
+    for (const { port, protocol } of served) {
+      const listener = listeners.get(listenerKey(ip, port, protocol));
+      const backend = listener && backends.get(listener.backend);
+      if (backend === undefined) return nodes;
+      for (const { node } of backend.servers) found.add(node);
+    }
+  return new Map(Array.from(nodes).filter(([name]) => found.has(name)));
+}
+
+/** The outcome with the shorter wait. */
+export function soonest(one: Outcome, other: Outcome): Outcome {
+  if (one?.requeueAfterMs === undefined) return other;
+  if (other?.requeueAfterMs === undefined) return one;
+  return one.requeueAfterMs <= other.requeueAfterMs ? one : other;
+}

@@ -1,0 +1,77 @@
+import type { AssignedAddress } from '../addresses/assignment.ts';
+import type { Family } from '../ip/ip.ts';
+import { kubeProxyHealthPort } from '../model/contract.ts';
+import type { NodeName } from '../model/names.ts';
+import type { HostReport } from '../traffic/report.ts';
+import { addressOfNode, listenerKey, type TrafficTable } from '../traffic/table.ts';
+import { nodeNames } from './node-states.ts';
+import type { NodeTrouble } from './node-trouble.ts';
+
+type Ports = AssignedAddress['served'];
+
+/**
+ * The ports of the address that `direct` serves, and whose packets the host drops: it has the listener as published, and no
+ * node is shown to serve it. `undefined`: the host has not reported on a port yet.
+ */
+export function droppedPorts(
+  { ip, served }: Pick<AssignedAddress, 'ip' | 'served'>,
+  listeners: TrafficTable['listeners'],
+  reports: HostReport['listeners'],
+): Ports | undefined {
+  const dropped: Ports[number][] = [];
+  for (const port of served) {
+    const key = listenerKey(ip, port.port, port.protocol);
+    const [listener, report] = [listeners.get(key), reports.get(key)];
+    if (listener === undefined || report?.revision !== listener.revision) return undefined;
+    if (listener.dataplane === 'direct' && listener.isPublished && !report.isForwarding) dropped.push(port);
+  }
+  return dropped;
+}
+
+/** What an administrator can do for a node, by what keeps packets from it. The first one that applies. */
+const obstacles = ['drained', 'silent', 'unhealthy', 'thisHost', 'offLink', 'noAnswer', 'unproven'] as const;
+type Obstacle = (typeof obstacles)[number];
+
+/** By family, why `direct` sends no packets to any node, as part of a sentence. `nodes`: those that could get some. */
+export function directTrouble({
+  nodes,
+  health,
+  directObstacles,
+}: Pick<HostReport, 'health' | 'directObstacles'> & Pick<TrafficTable, 'nodes'>): NodeTrouble {
+  const troubleOf = (family: Family): string => {
+    const found = Map.groupBy(
+      [...nodes.values()].filter((node) => addressOfNode(node, family) !== undefined),
+      ({ name, state }): Obstacle => {
+        if (state === 'drain') return 'drained';
+        const verdict = health.get(name)?.[family] ?? 'up';
+        return verdict === 'up' ? (directObstacles.get(name)?.[family] ?? 'unproven') : verdict;
+      },
+    );
+    return obstacles
+      .flatMap((obstacle) => {
+        const those = found.get(obstacle)?.map(({ name }) => name) ?? [];
+        return those.length === 0 ? [] : [wordsFor(obstacle, those)];
+      })
+      .join('; ');
+  };
+  return { 4: troubleOf(4), 6: troubleOf(6) };
+}
+
+function wordsFor(obstacle: Obstacle, nodes: readonly NodeName[]): string {
+  const names = nodeNames(nodes);
+  const [is, has] = nodes.length === 1 ? ['is', 'has'] : ['are', 'have'];
+  switch (obstacle) {
+    case 'drained':
+    case 'silent':
+    case 'unhealthy':
+      return `${names} ${is} ${obstacle}`;
+    case 'thisHost':
+      return `${names} ${is} the load-balancer host itself`;
+    case 'offLink':
+      return `${names} ${has} no address in a LAN of the load-balancer host`;
+    case 'noAnswer':
+      return `kube-proxy on ${names} does not answer at port ${kubeProxyHealthPort}: open the port to the load-balancer host`;
+    case 'unproven':
+      return `kube-proxy on ${names} has not shown a sync since the publication: read its log`;
+  }
+}

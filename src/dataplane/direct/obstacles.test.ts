@@ -1,0 +1,22 @@
+import { expect, test } from 'vitest';
+import { node } from '../../../test/make/table.ts';
+import { findObstacles } from './obstacles.ts';
+
+test('each node and family has the obstacle that an administrator must remove first', () => {
+  const nodes = [
+    node('near', '192.0.2.11', '2001:db8::11'),
+    node('far', '198.51.100.11', '2001:db8::12'),
+    node('mute', '192.0.2.13'),
+    node('own', '192.0.2.14'),
+  ];
+  const found = findObstacles(new Map(nodes.map((each) => [each.name, each])), {
+    isOwn: ({ text }) => text === '192.0.2.14',
+    linkOf: ({ text }) => (text.startsWith('198.') ? undefined : 'eth0'),
+    isAnswering: (name) => name === 'near',
+  });
+  expect(Object.fromEntries(found)).toEqual({
+    far: { 4: 'offLink', 6: 'noAnswer' },
+    mute: { 4: 'noAnswer' },
+    own: { 4: 'thisHost' },
+  });
+});

@@ -1,0 +1,28 @@
+import type { Ip } from '../../core/ip/ip.ts';
+import type { NodeName } from '../../core/model/names.ts';
+import type { DirectObstacle, DirectObstacles } from '../../core/traffic/report.ts';
+import type { TrafficTable } from '../../core/traffic/table.ts';
+
+/** Which nodes cannot be next hops, and why: first what no answer of kube-proxy changes. */
+export function findObstacles(
+  nodes: TrafficTable['nodes'],
+  host: {
+    readonly isOwn: (address: Ip) => boolean;
+    readonly linkOf: (address: Ip) => string | undefined;
+    readonly isAnswering: (node: NodeName) => boolean;
+  },
+): DirectObstacles {
+  const found = new Map<NodeName, { -readonly [F in Ip['family']]?: DirectObstacle }>();
+  for (const { name, addresses } of nodes.values())
+    for (const address of addresses) {
+      const obstacle = host.isOwn(address)
+        ? 'thisHost'
+        : host.linkOf(address) === undefined
+          ? 'offLink'
+          : host.isAnswering(name)
+            ? undefined
+            : 'noAnswer';
+      if (obstacle !== undefined) found.set(name, { ...found.get(name), [address.family]: obstacle });
+    }
+  return found;
+}
