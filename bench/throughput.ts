@@ -3,6 +3,7 @@ import { until } from '../lab/machine/until.ts';
 import path from 'node:path';
 import type { Machine } from '../test/netns/net-lab.ts';
 import type { Bench, Figure } from './bench.ts';
+import { bulk, serveBulk } from './bulk.ts';
 import { type Site, startSite } from './site.ts';
 import { median } from './statistics.ts';
 import { ensureWrk, wrk } from './wrk.ts';
@@ -58,8 +59,8 @@ export const throughput: Bench = {
       step.update(`round ${round} of ${repetitions}`);
       await measure('keep-alive requests', (address) => wrk(client, address, true, signal), http);
       await measure('new connections', (address) => wrk(client, address, false, signal), http);
-      const bulk = { furiwake: await listenerOf(site, bulkNodePort), byHand: `10.10.0.1:${bulkByHandPort}` };
-      await measure('bulk', (address) => download(client, address, signal), bulk);
+      const downloads = { furiwake: await listenerOf(site, bulkNodePort), byHand: `10.10.0.1:${bulkByHandPort}` };
+      await measure('bulk', (address) => bulk(client, address, 'down', signal), downloads);
     }
     step.done();
     return [...measured].flatMap(([what, { furiwake, byHand }]) => figuresOf(what, furiwake, byHand));
@@ -98,11 +99,9 @@ frontend answers
     http-request return status 200 content-type text/plain string "0123456789012345678901234567890"
 `,
   );
-  const source = path.join(import.meta.dirname, 'hosts', 'bulk-server.ts');
   for (const node of nodes) {
     stack.use(node.execPort.converse('haproxy', ['-db', '-f', config], signal));
-    const bulk = stack.use(node.execPort.converse(process.execPath, [source, String(bulkNodePort)], signal));
-    for await (const line of bulk.lines) if (line === 'serving') break;
+    stack.use(await serveBulk(node, bulkNodePort, 'down', signal));
   }
   return stack;
 }
@@ -139,17 +138,4 @@ async function listenerOf({ lab }: Site, port: number): Promise<string> {
     ?.split(' ')[0];
   if (key === undefined) throw new Error(`furiwake serves nothing from nodePort ${port}`);
   return key.replace('|', ':');
-}
-
-const seconds = 3;
-
-/** Gbit/s of one connection. */
-async function download(client: Machine, address: string, signal: AbortSignal): Promise<number> {
-  const source = path.join(import.meta.dirname, 'hosts', 'bulk-client.ts');
-  const [host = '', port = ''] = address.split(':');
-  const { stdout } = await client.execPort.run(process.execPath, [source, host, port, String(seconds)], {
-    signal,
-    timeoutMs: 30_000,
-  });
-  return (Number(stdout) * 8) / seconds / 1e9;
 }

@@ -73,3 +73,8 @@ test('one name is one thing: no two files under src export the same name', () =>
   expect(places.size).toBeGreaterThan(0);
   expect([...places].filter(([, files]) => files.length > 1)).toEqual([]);
 });
+
+test('zod is imported as a namespace: `import { z }` would bundle its messages in all languages, 470 kB', () => {
+  const files = globSync('{src,tools,lab,test,bench}/**/*.ts');
+  expect(files.filter((file) => /import \{[^}]*\} from 'zod'/.test(readFileSync(file, 'utf8')))).toEqual([]);
+});

@@ -14,7 +14,7 @@ const undiciInPart = `
 
 /**
  * Modules of Node are loaded by `require` when the importing module starts. Before the first line runs, a static import
- * would look for all names, which an older Node may not have: then src/main/node/assert-version.ts could not say so. It
+ * would look for all names, which an older Node may not have: then src/main/node/version.ts could not say so. It
  * would also read all exports, including WebSocket of `node:http`, for which Node loads its own undici.
  */
 const loadLate: Plugin = {

@@ -2,7 +2,9 @@ import { existsSync, globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 
-const pages = ['*.md', 'docs/**/*.md', 'lab/*.md', 'src/**/*.md'].flatMap((pattern) => globSync(pattern));
+const pages = ['*.md', 'docs/**/*.md', 'lab/*.md', 'src/**/*.md', 'test/**/*.md'].flatMap((pattern) =>
+  globSync(pattern),
+);
 
 /** The anchors of a page's headings, as GitHub makes them. */
 function anchorsOf(text: string): ReadonlySet<string> {

@@ -9,7 +9,7 @@ let mac: string;
 
 beforeAll(async () => {
   rig = await startPlacementRig();
-  await rig.placement.refresh(signal);
+  await rig.network.refresh(signal);
   for (const cidr of ['10.10.0.77/24', 'fd10::77/64'])
     await rig.lab.client.exec('ip', 'address', 'add', cidr, 'dev', 'eth0', ...(cidr.includes(':') ? ['nodad'] : []));
   const [link] = JSON.parse(await rig.lab.client.exec('ip', '-json', 'link', 'show', 'dev', 'eth0')) as {
@@ -39,7 +39,7 @@ test('a probe changes nothing in the neighbours’ tables', async () => {
 test('ten thousand addresses are probed at once', async () => {
   const many = Array.from({ length: 10_000 }, (_, index) => `10.10.${100 + (index >> 8)}.${index & 255}`);
   await rig.lab.balancer.exec('ip', 'address', 'add', '10.10.200.1/16', 'dev', 'wan');
-  await rig.placement.refresh(signal);
+  await rig.network.refresh(signal);
   const found = await rig.probe([...addressesOf(...many, ...texts).values()], signal);
   expect([...found.keys()].toSorted()).toEqual(texts);
 });

@@ -5,9 +5,11 @@ import { makeTrouble } from '../async/trouble.ts';
 import type { Ip } from '../core/ip/ip.ts';
 import type { Clock } from '../ports/clock.ts';
 import { type Exec, ExecError } from '../ports/exec.ts';
-import type { Addresses, Advertiser } from '../ports/host.ts';
+import type { Advertiser } from '../ports/advertiser.ts';
+import type { Addresses } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
-import { decodeNeighbour, type FindLink, linesOf, probeOf } from './frames.ts';
+import type { Links } from '../ports/network.ts';
+import { decodeNeighbour, linesOf, probeOf } from './frames.ts';
 
 /**
  * Finds the addresses that other machines on the LAN have: text of the address → MAC that answered. Sends all probes at
@@ -57,9 +59,9 @@ while (1) {
 export function makeDuplicateProbe(deps: {
   readonly exec: Exec;
   readonly clock: Clock;
-  readonly findLink: FindLink;
+  readonly links: Pick<Links, 'linkOf'>;
 }): DuplicateProbe {
-  const { exec, clock, findLink } = deps;
+  const { exec, clock, links } = deps;
   /** The MACs of this host: with two interfaces on one LAN, one answers the other. */
   const ownMacs = async (signal: AbortSignal): Promise<ReadonlySet<string | undefined>> => {
     const { stdout } = await exec.run('ip', ['-json', 'link', 'show'], { signal });
@@ -68,7 +70,7 @@ export function makeDuplicateProbe(deps: {
 
   return async (addresses, signal) => {
     const probes = addresses.flatMap((address) => {
-      const link = findLink(address);
+      const link = links.linkOf(address);
       return link === undefined ? [] : [probeOf(address, link.mac, link.index)];
     });
     if (probes.length === 0) return new Map();
@@ -100,7 +102,7 @@ export function makeDuplicateProbe(deps: {
 }
 
 /** Detects machines on the LAN that have the same address as this host, and logs them. */
-export type DuplicateWatch = Pick<Advertiser, 'duplicates' | 'onDuplicates'> & {
+export type DuplicateWatch = Pick<Advertiser, 'onDuplicates'> & {
   /** Probes the LAN for these addresses of this host. Returns at once. */
   look(addresses: readonly Ip[]): void;
   /** From now on this host has only these addresses. */
@@ -120,14 +122,13 @@ export function makeDuplicateWatch(deps: {
   let due = new Map<string, Ip>();
   let probed = new Map<string, Ip>();
   let duplicates: ReadonlyMap<string, string> = new Map();
-  const subscribers = makeSubscribers();
+  const subscribers = makeSubscribers<ReadonlyMap<string, string>>();
   const set = (next: ReadonlyMap<string, string>): void => {
     if (isSame(duplicates, next)) return;
     duplicates = next;
-    subscribers.tell();
+    subscribers.tell(next);
   };
   return {
-    duplicates: () => duplicates,
     onDuplicates: subscribers.subscribe,
     retain: (addresses) => {
       for (const batch of [due, probed]) for (const text of batch.keys()) if (!addresses.has(text)) batch.delete(text);

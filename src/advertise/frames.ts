@@ -1,8 +1,5 @@
 import { type Ip, ipOf } from '../core/ip/ip.ts';
 
-/** The interface on the LAN of an address; `undefined`: it is on no LAN, a router sends its packets here. */
-export type FindLink = (address: Ip) => { readonly index: number; readonly mac: string } | undefined;
-
 /** An Ethernet frame, to be sent from interface number `index`. */
 export type Frame = { readonly index: number; readonly bytes: Uint8Array };
 

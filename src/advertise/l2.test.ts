@@ -2,19 +2,23 @@ import { afterAll, expect, test } from 'vitest';
 import { addressesOf } from '../../test/make/table.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import { untilAborted } from '../async/abort.ts';
+import { makeSubscribers } from '../async/subscribers.ts';
 import type { Ip } from '../core/ip/ip.ts';
-import type { Advertiser } from '../ports/host.ts';
+import type { Advertiser } from '../ports/advertiser.ts';
 import { makeL2Advertiser } from './l2.ts';
 
 const lifetime = new AbortController();
 afterAll(() => lifetime.abort());
 
 /** The link of 192.0.2.0/24; 203.0.113.0/24 is on no link. */
-const lan = { index: 2, mac: '02:00:00:00:00:01' };
+const lan = { name: 'eth0', index: 2, mac: '02:00:00:00:00:01' };
 
 type Rig = {
   readonly advertiser: Advertiser;
   readonly clock: ReturnType<typeof virtualClock>;
+  readonly end: () => Promise<void>;
+  /** Neighbours may have forgotten these. */
+  readonly forget: (addresses: Iterable<Ip>) => void;
   /** The announcements: the second, and the number of addresses. */
   readonly sent: readonly string[];
   /** The announcements since the last call. */
@@ -31,6 +35,9 @@ function makeRig(): Rig {
   const sent: string[] = [];
   const looked: string[] = [];
   const retained: string[] = [];
+  const stale = makeSubscribers<readonly Ip[]>();
+  const end = new AbortController();
+  let running = Promise.resolve();
   const rig: Rig = {
     advertiser: makeL2Advertiser({
       sender: {
@@ -45,21 +52,28 @@ function makeRig(): Rig {
               .join(' '),
           ),
         retain: (addresses) => void retained.push([...addresses.keys()].toSorted().join(' ')),
-        duplicates: () => new Map(),
         onDuplicates: () => () => undefined,
         run: untilAborted,
       },
-      findLink: ({ text }: Ip) => (text.startsWith('203.') ? undefined : rig.link),
+      links: {
+        linkOf: ({ text }) => (text.startsWith('203.') ? undefined : rig.link),
+        onStaleNeighbours: stale.subscribe,
+      },
       clock,
     }),
     clock,
+    end: () => {
+      end.abort();
+      return running;
+    },
+    forget: (addresses) => stale.tell([...addresses]),
     sent,
     takeSent: () => sent.splice(0),
     looked,
     retained,
     link: lan,
   };
-  void rig.advertiser.run(lifetime.signal).catch(() => undefined); // it ends with the test
+  running = rig.advertiser.run(AbortSignal.any([lifetime.signal, end.signal]));
   return rig;
 }
 
@@ -105,22 +119,31 @@ test('a known address is not announced, and a removed one is not repeated', asyn
   expect(sent).toEqual(['0: 2', '5: 1', '30: 1']);
 });
 
-test('addresses that returned are announced like new ones, if they are advertised', async () => {
-  const { advertiser, clock, takeSent } = makeRig();
+test('addresses that neighbours may have forgotten are announced like new ones, if they are advertised', async () => {
+  const { advertiser, clock, forget, takeSent } = makeRig();
   advertiser.advertise(both);
   await clock.advance(60_000);
   takeSent();
-  advertiser.again([...addressesOf('192.0.2.9', '192.0.2.77').values()]);
+  forget(addressesOf('192.0.2.9', '192.0.2.77').values());
   await clock.advance(60_000);
   expect(takeSent()).toEqual(['60: 1', '65: 1', '90: 1']);
 });
 
+test('an advertiser that has ended announces nothing', async () => {
+  const { advertiser, end, forget, takeSent } = makeRig();
+  advertiser.advertise(both);
+  await end();
+  takeSent();
+  forget(both.values());
+  expect(takeSent()).toEqual([]);
+});
+
 test('a link flap causes no storm: the announcement replaces the scheduled repeats', async () => {
-  const { advertiser, clock, takeSent } = makeRig();
+  const { advertiser, clock, forget, takeSent } = makeRig();
   advertiser.advertise(both);
   for (let second = 0; second < 20; second++) {
     await clock.advance(1_000);
-    advertiser.again([...both.values()]);
+    forget(both.values());
   }
   expect(takeSent()).toHaveLength(21);
   await clock.advance(600_000);

@@ -2,10 +2,12 @@ import { makeLatch, waitAtMost } from '../async/latch.ts';
 import { superviseAll } from '../async/supervise-all.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { Addresses, Advertiser } from '../ports/host.ts';
+import type { Advertiser } from '../ports/advertiser.ts';
+import type { Addresses } from '../ports/host.ts';
+import type { Links } from '../ports/network.ts';
 import type { DuplicateWatch } from './duplicates.ts';
 import type { FrameSender } from './frame-sender.ts';
-import { announcementOf, type FindLink } from './frames.ts';
+import { announcementOf } from './frames.ts';
 
 /**
  * Times after the first announcement, in ms: a neighbour may have missed it, or a switch port may not have forwarded it
@@ -17,16 +19,16 @@ const batchMs = 500;
 
 /**
  * Gratuitous ARP and unsolicited neighbour advertisements for the addresses of this host: at once, and again after 5 and
- * 30 seconds. Another machine that answers for one of them is logged and reported. The address is announced nevertheless
- * (ADR 0013).
+ * 30 seconds; likewise when they were restored or moved, or their link came up. Another machine that answers for one of
+ * them is logged and reported. The address is announced nevertheless (ADR 0013).
  */
 export function makeL2Advertiser(deps: {
   readonly sender: FrameSender;
   readonly duplicates: DuplicateWatch;
-  readonly findLink: FindLink;
+  readonly links: Links;
   readonly clock: Clock;
 }): Advertiser {
-  const { sender, duplicates, findLink, clock } = deps;
+  const { sender, duplicates, links, clock } = deps;
   let advertised: Addresses = PersistentMap.empty();
   /** Due time (monotonic ms) → texts of the addresses to announce then. */
   const repeats = new Map<number, Set<string>>();
@@ -37,7 +39,7 @@ export function makeL2Advertiser(deps: {
     const addresses = [...texts].flatMap((text) => advertised.get(text) ?? []);
     sender.announce(
       addresses.flatMap((address) => {
-        const link = findLink(address);
+        const link = links.linkOf(address);
         return link === undefined ? [] : [announcementOf(address, link.mac, link.index)];
       }),
     );
@@ -77,10 +79,12 @@ export function makeL2Advertiser(deps: {
       duplicates.retain(addresses);
       announceAndRepeat(fresh);
     },
-    again: (addresses) =>
-      announceAndRepeat([...new Set(addresses.map(({ text }) => text))].filter((text) => advertised.has(text))),
-    duplicates: () => duplicates.duplicates(),
     onDuplicates: (listener) => duplicates.onDuplicates(listener),
-    run: (signal) => superviseAll([repeat, (until) => duplicates.run(until)], signal),
+    run: (signal) => {
+      const end = links.onStaleNeighbours((addresses) =>
+        announceAndRepeat(addresses.map(({ text }) => text).filter((text) => advertised.has(text))),
+      );
+      return superviseAll([repeat, (until) => duplicates.run(until)], signal).finally(end);
+    },
   };
 }

@@ -1,7 +1,7 @@
 import { makeLatch } from '../async/latch.ts';
 import { runWhenSet } from '../async/run-when-set.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { Placement } from '../ports/host.ts';
+import type { Placement } from '../ports/placement.ts';
 import type { Log } from '../ports/log.ts';
 
 /**

@@ -1,7 +1,8 @@
 import type { Ip } from '../core/ip/ip.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Listener, TrafficTable } from '../core/traffic/table.ts';
-import type { Addresses, HostAddresses } from '../ports/host.ts';
+import type { Addresses } from '../ports/host.ts';
+import type { HostAddresses } from '../ports/network.ts';
 
 type Listeners = TrafficTable['listeners'];
 

@@ -21,6 +21,7 @@ describe('a change', () => {
       'proxy.upsert',
       'steering.apply',
       'direct.apply',
+      'nat.apply',
       'placement.add',
       'proxy.prune',
       'end 443',

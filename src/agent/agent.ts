@@ -1,10 +1,8 @@
-import { makeBackoff } from '../async/backoff.ts';
 import { makeLatch, waitAtMost } from '../async/latch.ts';
 import { runWhenSet } from '../async/run-when-set.ts';
 import { makeSerial } from '../async/serial.ts';
 import { makeSubscribers } from '../async/subscribers.ts';
 import { superviseAll } from '../async/supervise-all.ts';
-import { makeTrouble } from '../async/trouble.ts';
 import type { Ip } from '../core/ip/ip.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
@@ -16,11 +14,14 @@ import type { Direct } from '../ports/direct.ts';
 import type { Health } from '../ports/health.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
+import type { HostNetwork } from '../ports/network.ts';
+import type { Nat } from '../ports/nat.ts';
 import type { TableFile } from '../state/table.ts';
 import { makeAddressIndex } from './addresses.ts';
 import { runAudits } from './audit.ts';
 import { makeAddressLifetime } from './address-lifetime.ts';
-import { emptyHostState, type HostState, makePass, type PassFailure, type PassPorts, wordsOf } from './pass.ts';
+import { makeFailedStep } from './failed-step.ts';
+import { emptyHostState, type HostState, makePass, type PassPorts, wordsOf } from './pass.ts';
 import { makePassMetrics } from './pass-metrics.ts';
 import { makeQuarantine } from './quarantine.ts';
 import { withKnownBackends } from './known-backends.ts';
@@ -68,7 +69,9 @@ export type Agent = {
 };
 
 export type AgentDeps = Omit<PassPorts, 'addressesOf' | 'mayAttract'> & {
+  readonly network: HostNetwork;
   readonly direct: Direct;
+  readonly nat: Nat;
   readonly health: Health;
   readonly confirmations: Confirmations;
   readonly tableFile: TableFile;
@@ -80,23 +83,21 @@ export type AgentDeps = Omit<PassPorts, 'addressesOf' | 'mayAttract'> & {
 };
 
 export function makeAgent(deps: AgentDeps): Agent {
-  const { placement, advertiser, health, confirmations, tableFile, clock, log, metrics } = deps;
+  const { network, placement, advertiser, health, confirmations, tableFile, clock, log, metrics } = deps;
   const ports: PassPorts = { ...deps, addressesOf: makeAddressIndex(), mayAttract: () => isServing };
   const count = makePassMetrics(metrics);
 
   let desired: TrafficTable | undefined;
   let isServing = deps.isServing;
   let state = emptyHostState;
-  let failure: (PassFailure & { readonly dueMs: number }) | undefined;
   let blocked: ReadonlyMap<ListenerKey, string> = new Map();
-  /** The next pass ignores the waits after failures. */
-  let isUrgent = false;
   const monotonic = (): number => clock.monotonic();
   const quarantine = makeQuarantine({ log, monotonic });
+  const failedStep = makeFailedStep({ log, monotonic });
   const reporter = makeReporter({
     health,
     confirmations,
-    placement,
+    network,
     advertiser,
     direct: deps.direct,
     progress: () => ({
@@ -106,11 +107,9 @@ export function makeAgent(deps: AgentDeps): Agent {
       refusalOf: (key) =>
         quarantine.entries.get(key)?.words ??
         blocked.get(key) ??
-        (failure?.stage === 'programming' ? failure.words : undefined),
+        (failedStep.isBlocking() ? failedStep.failure()?.words : undefined),
     }),
   });
-  const backoff = makeBackoff({ firstMs: 200, mostMs: 30_000 });
-  const passTrouble = makeTrouble({ what: 'programming this host', log, monotonic, level: 'error' });
   /** One change of the host at a time. */
   const inTurn = makeSerial();
   const wake = makeLatch();
@@ -130,11 +129,10 @@ export function makeAgent(deps: AgentDeps): Agent {
   const pass = async (wanted: TrafficTable, signal: AbortSignal): Promise<void> => {
     const startedAt = clock.monotonic();
     const tried = quarantine.leaveOut(wanted, state.inForce, startedAt);
-    const earlier = waitingFailure(startedAt);
-    isUrgent = false;
-    if (earlier === undefined ? failure === undefined && isSettled(tried) : isApplied(tried)) return;
+    const earlier = failedStep.begin(startedAt);
+    const wasFailing = failedStep.failure() !== undefined;
+    if (earlier === undefined ? !wasFailing && isSettled(tried) : isApplied(tried)) return;
     const before = state;
-    const wasFailing = failure !== undefined;
     const onHeld = (held: HostState['held']): void => {
       state = { ...state, held };
       reporter.update(PersistentMap.changedKeys(before.held, held));
@@ -144,14 +142,7 @@ export function makeAgent(deps: AgentDeps): Agent {
     ({ state, blocked } = result);
     const nowMs = clock.monotonic();
     quarantine.note(tried, result, nowMs);
-    if (result.failure !== undefined) {
-      failure = { ...result.failure, dueMs: nowMs + backoff.next() };
-      passTrouble.failed(failure.error);
-    } else if (earlier === undefined) {
-      failure = undefined;
-      backoff.reset();
-      passTrouble.over();
-    }
+    failedStep.note(result.failure, earlier, nowMs);
     count({
       ms: nowMs - startedAt,
       hasFailed: result.failure !== undefined,
@@ -159,7 +150,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       inForce: state.inForce.size,
       quarantined: quarantine.entries.size,
     });
-    if (wasFailing || failure !== undefined) reporter.updateAll();
+    if (wasFailing || result.failure !== undefined) reporter.updateAll();
     else
       reporter.update(
         new Set([
@@ -176,12 +167,6 @@ export function makeAgent(deps: AgentDeps): Agent {
   const isSettled = (tried: TrafficTable): boolean =>
     isApplied(tried) && PersistentMap.changedKeys(state.held, tried.listeners).length === 0;
 
-  /** The failure whose steps the next pass skips, because their wait has not ended. */
-  const waitingFailure = (nowMs: number): PassFailure | undefined =>
-    failure === undefined || isUrgent || failure.stage === 'programming' || failure.dueMs <= nowMs
-      ? undefined
-      : failure;
-
   const passes = async (signal: AbortSignal): Promise<void> => {
     for (;;) {
       await untilDue(signal);
@@ -194,8 +179,8 @@ export function makeAgent(deps: AgentDeps): Agent {
 
   /** Until a change or the end of a wait. While programming fails as a whole, changes wait, too. */
   const untilDue = async (signal: AbortSignal): Promise<void> => {
-    const isStuck = failure?.stage === 'programming';
-    const dueMs = Math.min(failure?.dueMs ?? Infinity, (isStuck ? undefined : quarantine.nextDueMs()) ?? Infinity);
+    const isStuck = failedStep.isBlocking();
+    const dueMs = Math.min(failedStep.dueMs() ?? Infinity, (isStuck ? undefined : quarantine.nextDueMs()) ?? Infinity);
     if (dueMs === Infinity) return await wake.wait(signal);
     await waitAtMost(dueMs - clock.monotonic(), isStuck ? urgent : wake, clock, signal);
   };
@@ -234,7 +219,7 @@ export function makeAgent(deps: AgentDeps): Agent {
       const before = desired?.listeners ?? PersistentMap.empty<ListenerKey, Listener>();
       desired = withKnownBackends(table, desired);
       // The next pass reports the new listeners; while passes fail, the failure is reported at once.
-      if (failure !== undefined) reporter.update(PersistentMap.changedKeys(before, table.listeners));
+      if (failedStep.failure() !== undefined) reporter.update(PersistentMap.changedKeys(before, table.listeners));
       wake.set();
       saveLatch.set();
     },
@@ -243,7 +228,7 @@ export function makeAgent(deps: AgentDeps): Agent {
     setServing: (next) => {
       if (isServing === next) return;
       isServing = next;
-      isUrgent = true;
+      failedStep.hurry();
       if (!next) {
         advertiser.advertise(PersistentMap.empty());
         withdrawal.set();
@@ -266,6 +251,7 @@ export function makeAgent(deps: AgentDeps): Agent {
     },
     desired: () => desired,
     troubles: () => {
+      const failure = failedStep.failure();
       const unprogrammed = state.programmed === undefined && failure === undefined;
       const trouble = deps.proxy.trouble();
       // Often the same: a pass fails with the words of HAProxy's trouble.
@@ -285,7 +271,6 @@ export function makeAgent(deps: AgentDeps): Agent {
         [
           passes,
           withdraw,
-          (until) => lifetime.run(until),
           save,
           (until) =>
             runAudits(
@@ -293,18 +278,16 @@ export function makeAgent(deps: AgentDeps): Agent {
                 ...deps,
                 inTurn,
                 programmed: () => state.programmed,
-                addressesOf: (listeners) => (isServing ? ports.addressesOf(listeners) : PersistentMap.empty()),
+                mayAttract: ports.mayAttract,
                 auditNow,
                 onAddresses: () => reporter.noteAddresses(),
               },
               until,
             ),
-          (until) => deps.proxy.run(until),
-          (until) => deps.steering.run(until),
-          (until) => deps.direct.run(until),
-          (until) => confirmations.run(until),
-          (until) => deps.advertiser.run(until),
-          (until) => placement.run(() => auditNow.set(), until),
+          (until) => network.watch(() => auditNow.set(), until),
+          ...[deps.proxy, deps.steering, deps.direct, deps.nat, confirmations, advertiser, lifetime].map(
+            (part) => (until: AbortSignal) => part.run(until),
+          ),
         ],
         signal,
       ).finally(() => {

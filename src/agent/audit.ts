@@ -3,11 +3,16 @@ import { makeBackoff } from '../async/backoff.ts';
 import { type Latch, waitAtMost } from '../async/latch.ts';
 import type { Serial } from '../async/serial.ts';
 import { makeTrouble } from '../async/trouble.ts';
-import type { TrafficTable } from '../core/traffic/table.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { Addresses, Advertiser, Placement, Steering } from '../ports/host.ts';
+import type { Advertiser } from '../ports/advertiser.ts';
+import type { Addresses } from '../ports/host.ts';
+import type { Placement } from '../ports/placement.ts';
+import type { Steering } from '../ports/steering.ts';
 import type { Log } from '../ports/log.ts';
+import type { HostNetwork } from '../ports/network.ts';
 import type { Direct } from '../ports/direct.ts';
+import type { Nat } from '../ports/nat.ts';
 import type { Proxy } from '../ports/proxy.ts';
 import type { HostState } from './pass.ts';
 
@@ -15,12 +20,14 @@ export type AuditDeps = {
   readonly proxy: Proxy;
   readonly steering: Steering;
   readonly direct: Direct;
-  readonly placement: Placement;
-  readonly advertiser: Advertiser;
+  readonly nat: Nat;
+  readonly network: Pick<HostNetwork, 'addresses'>;
+  readonly placement: Pick<Placement, 'audit'>;
+  readonly advertiser: Pick<Advertiser, 'advertise'>;
   /** One change of the host at a time. */
   readonly inTurn: Serial;
   readonly programmed: () => HostState['programmed'];
-  readonly addressesOf: (listeners: TrafficTable['listeners']) => Addresses;
+  readonly mayAttract: () => boolean;
   /** Set when the kernel reports that addresses or links changed: they are audited at once. */
   readonly auditNow: Latch;
   /** Called when the addresses of the host may have changed. */
@@ -39,7 +46,7 @@ const retry = { firstMs: 1_000, mostMs: everyMs };
  * kernel reports a change. Each part is independent: one that fails does not keep the others from being repaired.
  */
 export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<void> {
-  const { proxy, steering, direct, placement, advertiser, clock, log } = deps;
+  const { proxy, steering, direct, nat, network, placement, advertiser, clock, log } = deps;
 
   const audit = async (
     what: string,
@@ -80,13 +87,13 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
     audit('HAProxy', ({ proxied }) => proxy.audit(proxied, signal), sleep),
     audit('nftables', () => steering.audit(signal), sleep),
     audit('the table of direct', () => direct.audit(signal), sleep),
+    audit('the table of nat', () => nat.audit(signal), sleep),
     audit(
       'the addresses of this host',
-      async ({ table }) => {
-        const wanted = deps.addressesOf(table.listeners);
-        const { restored, toAdvertise } = await placement.audit(wanted, signal);
-        advertiser.advertise(withoutOwn(wanted, placement.addresses()));
-        if (toAdvertise.length > 0) advertiser.again(toAdvertise);
+      async ({ addresses }) => {
+        const wanted: Addresses = deps.mayAttract() ? addresses : PersistentMap.empty();
+        const restored = await placement.audit(wanted, signal);
+        advertiser.advertise(withoutOwn(wanted, network.addresses()));
         deps.onAddresses();
         return restored.length;
       },

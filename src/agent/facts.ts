@@ -2,7 +2,8 @@ import { isDeepStrictEqual } from 'node:util';
 import { rangeContains } from '../core/ip/range.ts';
 import type { HostFacts } from '../core/model/host.ts';
 import type { Site } from '../core/model/site.ts';
-import type { Host, Placement } from '../ports/host.ts';
+import type { Host } from '../ports/host.ts';
+import type { HostNetwork } from '../ports/network.ts';
 
 /**
  * What the planner must know about the host. Its sockets are read only if one of its own addresses can be assigned,
@@ -12,15 +13,15 @@ import type { Host, Placement } from '../ports/host.ts';
  */
 export function makeFacts(deps: {
   readonly host: Pick<Host, 'listening'>;
-  readonly placement: Pick<Placement, 'addresses'>;
+  readonly network: Pick<HostNetwork, 'addresses'>;
   readonly site: Site;
   readonly reserved: (signal: AbortSignal) => Promise<ReadonlyMap<string, string>>;
 }): (signal: AbortSignal) => Promise<HostFacts> {
-  const { host, placement, site, reserved } = deps;
+  const { host, network, site, reserved } = deps;
   let known: HostFacts | undefined;
   return async (signal) => {
     const needsBeside = await reserved(signal);
-    const { own, primary, needs } = placement.addresses();
+    const { own, primary, needs } = network.addresses();
     const ownAddresses = [...own.values()];
     const sharesOwn =
       site.handsOutOwn || ownAddresses.some((ip) => site.ranges.some((range) => rangeContains(range, ip)));

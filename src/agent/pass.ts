@@ -1,16 +1,24 @@
 import { withoutOwn } from './addresses.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { ListenerKey } from '../core/model/names.ts';
+import type { Dataplane } from '../core/traffic/dataplane.ts';
 import type { Listener, TrafficTable } from '../core/traffic/table.ts';
 import type { Revision } from '../core/revision.ts';
-import type { Addresses, Advertiser, Host, Placement, Steering, SteeringTarget } from '../ports/host.ts';
+import type { Advertiser } from '../ports/advertiser.ts';
+import type { Addresses, Host } from '../ports/host.ts';
+import type { Placement } from '../ports/placement.ts';
+import type { Steering, SteeringTarget } from '../ports/steering.ts';
+import type { HostNetwork } from '../ports/network.ts';
 import type { Direct } from '../ports/direct.ts';
+import type { Nat } from '../ports/nat.ts';
 import type { Proxy } from '../ports/proxy.ts';
 
 export type PassPorts = {
   readonly proxy: Proxy;
   readonly steering: Steering;
   readonly direct: Pick<Direct, 'apply'>;
+  readonly network: Pick<HostNetwork, 'addresses'>;
+  readonly nat: Pick<Nat, 'apply'>;
   readonly placement: Placement;
   readonly advertiser: Advertiser;
   readonly host: Pick<Host, 'endConnections'>;
@@ -20,8 +28,8 @@ export type PassPorts = {
   readonly mayAttract: () => boolean;
 };
 
-/** The steps of a pass, by what depends on them: new listeners, those of `direct`, new addresses, or only removals. */
-type Stage = 'programming' | 'direct' | 'addresses' | 'removal';
+/** The steps of a pass, by what depends on them: new listeners, those of one dataplane, new addresses, or only removals. */
+type Stage = 'programming' | 'direct' | 'nat' | 'addresses' | 'removal';
 
 /** A step that failed as a whole; 'remnants': no step failed, but a tool refused to remove a listener. */
 export type PassFailure = { readonly stage: Stage | 'remnants'; readonly error: unknown; readonly words: string };
@@ -35,10 +43,12 @@ export type HostState = {
   /** Those that are certainly in force, with the policy in force. */
   readonly inForce: Listeners;
   /**
-   * The last target, with every refused listener as it was before, and the table of HAProxy: it has more listeners after a
-   * pass that failed between its two steps. `undefined`: nothing is programmed yet.
+   * The last target, with every refused listener as it was before; the table of HAProxy, which has more listeners until it
+   * is pruned; the addresses, without those of listeners that cannot be removed. `undefined`: nothing is programmed yet.
    */
-  readonly programmed: { readonly table: TrafficTable; readonly proxied: TrafficTable } | undefined;
+  readonly programmed:
+    | { readonly table: TrafficTable; readonly proxied: TrafficTable; readonly addresses: Addresses }
+    | undefined;
 };
 
 export const emptyHostState: HostState = {
@@ -66,7 +76,7 @@ type PassOptions = {
 /**
  * One pass over the host: programs `target`, except for the listeners that a tool refuses.
  *
- *   proxy.upsert ─► steering.apply ─► direct.apply ─► placement.add, advertise ─► proxy.prune ─► connections reset ─► placement.remove
+ *   proxy.upsert ─► steering.apply ─► direct.apply, nat.apply ─► placement.add, advertise ─► proxy.prune ─► connections reset ─► placement.remove
  *   └─ new listeners are ready before packets come ──────────┘    └─ packets to removed listeners stop before removal ──┘
  *
  * A refused listener stays as it was and delays no other. A step that fails as a whole keeps the listeners that depend on
@@ -111,7 +121,7 @@ async function makeOnePass(
   { onHeld, earlier, signal }: PassOptions,
   addressedBy: Listeners = target.listeners,
 ): Promise<PassResult> {
-  const { proxy, steering, direct, placement, advertiser, host } = ports;
+  const { proxy, steering, network, placement, advertiser, host } = ports;
   const changed = listenersToChange(before.inForce, target.listeners);
   const gone = listenersGone(before.held, target.listeners);
   const mayBeHeld = before.held.with(changed.map((listener) => [listener.key, listener]));
@@ -120,8 +130,8 @@ async function makeOnePass(
   const refused = new Map<ListenerKey, string>();
   const blocked = new Map<ListenerKey, string>();
   const isLeft = ({ key }: Listener): boolean => refused.has(key) || blocked.has(key);
-  const isOfDirect = ({ key, dataplane }: Listener): boolean =>
-    dataplane === 'direct' || before.held.get(key)?.dataplane === 'direct';
+  const isOf = (name: Dataplane, { key, dataplane }: Listener): boolean =>
+    dataplane === name || before.held.get(key)?.dataplane === name;
   let failure: PassFailure | undefined;
   /** Runs a step. If it fails as a whole, the result is false, and `concerned` are blocked with its words. */
   const step = async (
@@ -173,12 +183,14 @@ async function makeOnePass(
     await step('removal', () => placement.remove(ports.mayAttract() ? wanted : PersistentMap.empty(), signal));
     return { state: { ...before, held: mayBeHeld }, refused, blocked, failure };
   }
-  table = effective();
-  await step(
-    'direct',
-    async () => note(await direct.apply(table, signal)),
-    () => [...changed, ...gone].filter(isOfDirect),
-  );
+  for (const name of ['direct', 'nat'] as const) {
+    table = effective();
+    await step(
+      name,
+      async () => note(await ports[name].apply(table, signal)),
+      () => [...changed, ...gone].filter((listener) => isOf(name, listener)),
+    );
+  }
   table = effective();
   // An address that no listener of the target needs is removed, even if its listener cannot be removed. The address of a
   // refused listener is not added.
@@ -192,12 +204,14 @@ async function makeOnePass(
       return changed.filter(({ address, isHostAddress }) => !isHostAddress && !there.has(address.text));
     },
   );
-  advertiser.advertise(withoutOwn(attracted(), placement.addresses()));
+  advertiser.advertise(withoutOwn(attracted(), network.addresses()));
 
+  let hasPruned = false;
   const isPruned =
     (isSteered || gone.length === 0) &&
     (await step('removal', async () => {
       await proxy.prune(table, signal);
+      hasPruned = true;
       if (gone.length > 0) await host.endConnections(gone, signal);
     }));
   await step('removal', () => placement.remove(attracted(), signal));
@@ -221,7 +235,10 @@ async function makeOnePass(
     refused.delete(key);
     blocked.delete(key);
   }
-  const state = { held, inForce, programmed: { table, proxied: isPruned ? table : upserted } };
+  const proxiedBefore = before.programmed?.proxied.listeners ?? upserted.listeners;
+  const unpruned = listenersGone(proxiedBefore, upserted.listeners).map((each) => [each.key, each] as const);
+  const proxied = hasPruned ? table : withListeners(upserted, unpruned);
+  const state = { held, inForce, programmed: { table, proxied, addresses } };
   return { state, refused, blocked, failure };
 }
 
@@ -266,12 +283,8 @@ function needsProxy(inForce: Listeners, { key, service, dataplane, backend, targ
   );
 }
 
-function steeringTarget(
-  { proxy, placement }: PassPorts,
-  { listeners }: TrafficTable,
-  wanted: Addresses,
-): SteeringTarget {
-  const known = placement.addresses();
+function steeringTarget({ proxy, network }: PassPorts, { listeners }: TrafficTable, wanted: Addresses): SteeringTarget {
+  const known = network.addresses();
   const { own } = known;
   const vips = withoutOwn(wanted, known);
   return { listeners, vips, own, portOf: (listener) => proxy.portOf(listener) };

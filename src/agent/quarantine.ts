@@ -23,7 +23,8 @@ type QuarantineEntry = {
   readonly words: string;
   readonly backoff: Backoff;
   readonly trouble: Trouble;
-  readonly dueMs: number;
+  /** `undefined`: its wait is over, and it depends on a step that failed as a whole. The pass that repeats the step tries it. */
+  readonly dueMs: number | undefined;
 };
 
 const wait = { firstMs: 1_000, mostMs: 60_000 };
@@ -40,18 +41,21 @@ export function makeQuarantine(deps: { readonly log: Log; readonly monotonic: ()
           entries.delete(key);
         }
       const out = [...entries]
-        .filter(([, { dueMs }]) => dueMs > nowMs)
+        .filter(([, { dueMs }]) => dueMs !== undefined && dueMs > nowMs)
         .map(([key]) => [key, inForce.get(key)] as const);
       if (out.length === 0) return table;
       return { ...table, listeners: table.listeners.with(out) };
     },
     note: ({ listeners }, { refused, blocked }, nowMs) => {
-      // Accepted: a listener that still waits is not in `tried` with the refused revision.
-      for (const [key, { revision, trouble }] of entries)
-        if (!refused.has(key) && !blocked.has(key) && listeners.get(key)?.revision === revision) {
-          trouble.over();
+      for (const [key, entry] of entries) {
+        // A listener that still waits is not in `tried` with the refused revision.
+        if (refused.has(key) || listeners.get(key)?.revision !== entry.revision) continue;
+        if (blocked.has(key)) entries.set(key, { ...entry, dueMs: undefined });
+        else {
+          entry.trouble.over();
           entries.delete(key);
         }
+      }
       for (const [key, words] of refused) {
         const listener = listeners.get(key);
         if (listener === undefined) continue;
@@ -70,7 +74,8 @@ export function makeQuarantine(deps: { readonly log: Log; readonly monotonic: ()
     },
     nextDueMs: () => {
       let first: number | undefined;
-      for (const { dueMs } of entries.values()) if (first === undefined || dueMs < first) first = dueMs;
+      for (const { dueMs } of entries.values())
+        if (dueMs !== undefined && (first === undefined || dueMs < first)) first = dueMs;
       return first;
     },
   };

@@ -2,10 +2,11 @@ import { makeSubscribers } from '../async/subscribers.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import { emptyReport, type HostReport, type ListenerReport } from '../core/traffic/report.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
-import type { Confirmations } from '../ports/confirmations.ts';
 import type { Direct } from '../ports/direct.ts';
+import type { Confirmations } from '../ports/confirmations.ts';
 import type { Health } from '../ports/health.ts';
-import type { Advertiser, HostAddresses, Placement } from '../ports/host.ts';
+import type { Advertiser } from '../ports/advertiser.ts';
+import type { HostAddresses, HostNetwork } from '../ports/network.ts';
 import { addressProblem } from './addresses.ts';
 import type { HostState } from './pass.ts';
 import { closed } from './withdrawn.ts';
@@ -36,14 +37,15 @@ export type Reporter = {
 export function makeReporter(deps: {
   readonly health: Health;
   readonly confirmations: Pick<Confirmations, 'unconfirmed' | 'subscribe'>;
-  readonly placement: Pick<Placement, 'addresses'>;
-  readonly advertiser: Pick<Advertiser, 'duplicates' | 'onDuplicates'>;
+  readonly network: Pick<HostNetwork, 'addresses'>;
+  readonly advertiser: Pick<Advertiser, 'onDuplicates'>;
   readonly direct: Pick<Direct, 'isForwarding' | 'obstacles' | 'onForwarding'>;
   readonly progress: () => Progress;
 }): Reporter {
-  const { health, confirmations, placement, advertiser, direct, progress } = deps;
+  const { health, confirmations, network, advertiser, direct, progress } = deps;
   let report: HostReport = emptyReport;
   let addresses: HostAddresses | undefined;
+  let { duplicates } = emptyReport;
   const subscribers = makeSubscribers();
 
   const reportOf = (
@@ -60,7 +62,7 @@ export function makeReporter(deps: {
       inForce !== undefined && isServing && (inForce.dataplane !== 'direct' || direct.isForwarding(key));
     if (wanted === undefined) return { holder, revision: inForce?.revision, isForwarding, refusal: undefined };
     // Not before it is in force: an earlier process may have published the address, and a refused one would be withdrawn.
-    const message = isInForce ? addressProblem(wanted, placement.addresses()) : refusalOf(key);
+    const message = isInForce ? addressProblem(wanted, network.addresses()) : refusalOf(key);
     return {
       holder,
       revision: isInForce ? wanted.revision : inForce?.revision,
@@ -74,7 +76,7 @@ export function makeReporter(deps: {
 
   const update = (keys: Iterable<ListenerKey>): void => {
     const now = progress();
-    const { own, primary, needs } = placement.addresses();
+    const { own, primary, needs } = network.addresses();
     const changes = Array.from(keys, (key): [ListenerKey, ListenerReport | undefined] => {
       const [before, after] = [report.listeners.get(key), reportOf(key, now)];
       return [key, before !== undefined && after !== undefined && isSame(before, after) ? before : after];
@@ -85,9 +87,9 @@ export function makeReporter(deps: {
       ownAddresses: own,
       primaryAddresses: primary,
       needs,
-      duplicates: advertiser.duplicates(),
-      unconfirmed: confirmations.unconfirmed(),
+      duplicates,
       directObstacles: direct.obstacles(),
+      unconfirmed: confirmations.unconfirmed(),
     };
     if ((Object.keys(next) as (keyof HostReport)[]).every((part) => next[part] === report[part])) return;
     report = next;
@@ -103,10 +105,14 @@ export function makeReporter(deps: {
     updateAll,
     follow: () => {
       const follow = (): void => update([]);
+      const followDuplicates = (next: HostReport['duplicates']): void => {
+        duplicates = next;
+        update([]);
+      };
       const ends = [
         health.subscribe(follow),
         confirmations.subscribe(follow),
-        advertiser.onDuplicates(follow),
+        advertiser.onDuplicates(followDuplicates),
         direct.onForwarding(updateAll),
       ];
       return () => {
@@ -115,7 +121,7 @@ export function makeReporter(deps: {
     },
     noteAddresses: () => {
       const before = addresses;
-      addresses = placement.addresses();
+      addresses = network.addresses();
       if (before === addresses) return;
       if (before?.own === addresses.own && before.refused === addresses.refused) update([]);
       else updateAll();

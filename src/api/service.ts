@@ -10,7 +10,6 @@ import {
   sharingKeyAnnotations,
   sourceRangesAnnotation,
 } from '../core/model/contract.ts';
-import { exact } from '../core/exact.ts';
 import { reasons } from '../core/reasons.ts';
 import { serviceKey, type ServiceUid } from '../core/model/names.ts';
 import type {
@@ -30,7 +29,7 @@ const words: ReadonlyMap<string, string> = new Map(
   ['LoadBalancer', ...ourFinalizers, ...ourConditionTypes, ...Object.keys(reasons)].map((word) => [word, word]),
 );
 
-/** A text that is often one of a few strings: each string is kept once, not once per Service. */
+/** A text that is often one of a few strings: each string is kept once, not once per Service (docs/adr/0021). */
 function wordOf(value: Json): string {
   const text = textOf(value);
   return words.get(text) ?? text;
@@ -106,14 +105,10 @@ function namesOf(annotations: readonly Annotation[]): readonly string[] {
   return annotations.length === 0 ? none : annotations.map(([name]) => name);
 }
 
-/** The lists of nearly all Services, also kept once. */
-const familyLists: readonly (readonly Family[])[] = [[4], [6], [4, 6], [6, 4]];
-
 function familiesOf(value: Json): readonly Family[] {
-  const families = textsOf(value).flatMap((family): Family[] =>
-    family === 'IPv4' ? [4] : family === 'IPv6' ? [6] : [],
-  );
-  return familyLists.find((list) => list.join() === families.join()) ?? exact(families);
+  return textsOf(value)
+    .filter((family) => family === 'IPv4' || family === 'IPv6')
+    .map((family) => (family === 'IPv4' ? 4 : 6));
 }
 
 function finalizersOf(value: Json): readonly string[] {
@@ -154,12 +149,10 @@ function projectStatus(status: Readonly<Record<string, Json>>, managedFields: re
   const ingress = listOf(fieldsOf(status['loadBalancer'])['ingress']).map(projectIngress);
   return {
     ingress,
-    conditions: exact(
-      listOf(status['conditions'])
-        .map(projectCondition)
-        .filter((condition) => ourConditionTypes.has(condition.type))
-        .sort((a, b) => (a.type < b.type ? -1 : 1)),
-    ),
+    conditions: listOf(status['conditions'])
+      .map(projectCondition)
+      .filter((condition) => ourConditionTypes.has(condition.type))
+      .toSorted((a, b) => (a.type < b.type ? -1 : 1)),
     ingressManager: ingress.length === 0 ? undefined : ingressManagerOf(managedFields),
   };
 }

@@ -1,5 +1,3 @@
-import { exact } from '../core/exact.ts';
-
 /**
  * Reads JSON of unknown shape: each function returns the value if it has the expected type, else an empty value, and never
  * throws. Projections are built from them, so that one malformed object cannot stop the others.
@@ -28,5 +26,5 @@ export function integerOf(value: Json): number {
 }
 
 export function textsOf(value: Json): readonly string[] {
-  return exact(listOf(value).filter((item) => typeof item === 'string'));
+  return listOf(value).filter((item) => typeof item === 'string');
 }

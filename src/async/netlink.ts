@@ -65,3 +65,11 @@ export async function* hearNetlink(exec: Exec, script: string, signal: AbortSign
   const exitCode = await perl.exited;
   if (!signal.aborted) throw new ExecError('perl', exitCode, perl.takeErrors());
 }
+
+/**
+ * The output of a perl script that asks the kernel something by netlink, with the functions from above, and `input` on its
+ * standard input. Throws `ExecError` if it fails.
+ */
+export async function askNetlink(exec: Exec, script: string, input: string, signal: AbortSignal): Promise<string> {
+  return (await exec.run('perl', ['-e', prelude + script], { stdin: input, signal, timeoutMs: 30_000 })).stdout;
+}

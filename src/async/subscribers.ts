@@ -1,19 +1,19 @@
-/** Listeners to changes. */
-export type Subscribers = {
+/** Listeners to changes, each passed as a `Value`. */
+export type Subscribers<Value = void> = {
   /** Calls `listener` after each change; returns a function that ends the subscription. */
-  readonly subscribe: (listener: () => void) => () => void;
-  readonly tell: () => void;
+  readonly subscribe: (listener: (value: Value) => void) => () => void;
+  readonly tell: (value: Value) => void;
 };
 
-export function makeSubscribers(): Subscribers {
-  const listeners = new Set<() => void>();
+export function makeSubscribers<Value = void>(): Subscribers<Value> {
+  const listeners = new Set<(value: Value) => void>();
   return {
     subscribe: (listener) => {
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
-    tell: () => {
-      for (const listener of listeners) listener();
+    tell: (value) => {
+      for (const listener of listeners) listener(value);
     },
   };
 }

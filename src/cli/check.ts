@@ -1,4 +1,4 @@
-import type { CommandDeps } from '../daemon/command.ts';
+import type { CommandDeps } from '../daemon/platform.ts';
 import type { KubeProxy } from '../health/kube-proxy-sync.ts';
 import type { Probe } from '../health/probe.ts';
 import { checkCluster } from './check/cluster.ts';

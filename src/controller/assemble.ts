@@ -7,7 +7,7 @@ import { makeSharedTrouble } from '../kube/shared-trouble.ts';
 import type { Random } from '../ports/clock.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import { type Controller, type ControllerDeps, makeController } from './controller.ts';
-import { makeHolders } from './holders.ts';
+import { makeHolders } from './service-counts.ts';
 import type { RecordEvent } from './record-events.ts';
 import { attemptsBeforeWarning, makeServiceWriter } from './service-writer.ts';
 import { makeServiceWrites, referenceTo } from './service-writes.ts';

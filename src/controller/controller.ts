@@ -224,12 +224,12 @@ export function makeController(deps: ControllerDeps): Controller {
           plan?.table.listeners.get(key)?.service,
         ])
           if (service !== undefined) concerned.add(service);
-      const unconfirmed = [before?.unconfirmed ?? emptyReport.unconfirmed, report.unconfirmed] as const;
-      for (const id of PersistentMap.changedKeys(...unconfirmed)) concerned.add(serviceOfBackend(id));
       // The message of a Service whose packets are dropped says what each node lacks.
       if (before?.directObstacles !== report.directObstacles || before.health !== report.health)
         for (const { holder, isForwarding } of report.listeners.values())
           if (!isForwarding && holder !== undefined) concerned.add(holder);
+      const unconfirmed = [before?.unconfirmed ?? emptyReport.unconfirmed, report.unconfirmed] as const;
+      for (const id of PersistentMap.changedKeys(...unconfirmed)) concerned.add(serviceOfBackend(id));
       for (const key of concerned) deps.enqueue(key);
       const isSame = before?.health === report.health && before.duplicates === report.duplicates;
       if (!isSame || !isSameHost(before, report)) wake.set();

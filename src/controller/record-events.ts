@@ -1,14 +1,17 @@
+import { untilAborted } from '../async/abort.ts';
+import type { Plan } from './controller.ts';
 import type { Assignment } from '../core/addresses/assignment.ts';
-import type { Eligibility } from '../core/addresses/eligibility.ts';
+import { type Eligibility, heldWords } from '../core/addresses/eligibility.ts';
 import { conditionTypes } from '../core/model/contract.ts';
 import type { ServiceKey } from '../core/model/names.ts';
+import type { Node } from '../core/model/node.ts';
 import type { Service } from '../core/model/service.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
-import type { Reason } from '../core/reasons.ts';
+import { type Reason, reasons } from '../core/reasons.ts';
 import type { DesiredStatus } from '../core/status/desired.ts';
-import { heldWords } from '../core/status/held.ts';
+import type { EventSender } from '../kube/events.ts';
+import type { Store } from '../kube/store.ts';
 import type { Log } from '../ports/log.ts';
-import type { Plan } from './controller.ts';
 
 /** Records an Event on a Service. */
 export type RecordEvent = (service: Service, type: 'Normal' | 'Warning', reason: Reason, note: string) => void;
@@ -47,7 +50,7 @@ function recordEligibility(before: Plan | undefined, next: Plan, log: Log, recor
 function recordAssignments(before: Plan | undefined, next: Plan, log: Log, recordEvent: RecordEvent): void {
   const known = before?.assignments ?? PersistentMap.empty<ServiceKey, Assignment>();
   const [assigned, without, disowned]: [Line[], Line[], Line[]] = [[], [], []];
-  const reasons: Record<string, number> = {};
+  const byReason: Record<string, number> = {};
   let kept = 0;
   for (const service of PersistentMap.changedKeys(known, next.assignments)) {
     const [old, assignment] = [known.get(service), next.assignments.get(service)];
@@ -60,7 +63,7 @@ function recordAssignments(before: Plan | undefined, next: Plan, log: Log, recor
     if (reason === 'Assigned') assigned.push({ service, reason, addresses, message });
     else {
       without.push({ service, reason, message });
-      reasons[reason] = (reasons[reason] ?? 0) + 1;
+      byReason[reason] = (byReason[reason] ?? 0) + 1;
     }
   }
   if (kept > 0)
@@ -76,7 +79,7 @@ function recordAssignments(before: Plan | undefined, next: Plan, log: Log, recor
     'addresses in statuses are outside the pool; ignored',
   );
   const most = before === undefined ? 0 : mostLines; // a start repeats what an earlier run has logged
-  const pending = { services: without.length, ...reasons };
+  const pending = { services: without.length, ...byReason };
   logLines(log, 'warn', without, pending, 'Services without the address that they want', most);
   logLines(log, 'info', assigned, { services: assigned.length }, 'addresses assigned', most);
 }
@@ -145,4 +148,24 @@ export function recordConditions(before: Service, status: DesiredStatus, recordE
     const type = condition.status === 'True' && good.has(condition.reason) ? 'Normal' : 'Warning';
     recordEvent(before, type, condition.reason as Reason, condition.message);
   }
+}
+
+/** Records an event on each node that gets no connections because it has no address; until `signal` aborts. */
+export async function reportNodes(nodes: Store<Node>, events: EventSender, signal: AbortSignal): Promise<void> {
+  const look = (names: Iterable<string>): void => {
+    for (const name of names) {
+      const node = nodes.objects().get(name);
+      if (node === undefined || node.addresses.length > 0) continue;
+      events.record({
+        regarding: { apiVersion: 'v1', kind: 'Node', name: node.name, uid: node.name },
+        type: 'Warning',
+        reason: 'NodeWithoutAddress',
+        action: 'Sync',
+        note: reasons.NodeWithoutAddress.means,
+      });
+    }
+  };
+  const unsubscribe = nodes.subscribe(look);
+  await untilAborted(signal);
+  unsubscribe();
 }

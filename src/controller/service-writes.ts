@@ -2,10 +2,9 @@ import { fieldManager } from '../core/model/contract.ts';
 import type { Service } from '../core/model/service.ts';
 import type { DesiredStatus } from '../core/status/desired.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { finalizerPatch } from '../kube/finalizers.ts';
+import { finalizerPatch, statusBody } from '../kube/write-bodies.ts';
 import type { ObjectReference } from '../kube/object.ts';
 import { resourcePath } from '../kube/paths.ts';
-import { statusBody } from '../kube/status.ts';
 
 /** The two writes that furiwake makes to a Service. Both fail (`CONFLICT`, `INVALID`) when it is another object by now. */
 export type ServiceWrites = {

@@ -5,16 +5,15 @@ import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
 import type { Service } from '../core/model/service.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { feedStore } from '../kube/feed-store.ts';
+import { feedStore, makeStore, type Store } from '../kube/store.ts';
 import type { KubeObject } from '../kube/object.ts';
 import { type Resource, resourcePath } from '../kube/paths.ts';
-import { makeStore, type Store } from '../kube/store.ts';
 import { watchResource } from '../kube/watcher.ts';
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import { type EndpointCounts, makeEndpointCounts } from './endpoint-counts.ts';
 import { type LocalEndpoints, makeLocalEndpoints } from './local-endpoints.ts';
+import { type EndpointCounts, makeEndpointCounts } from './service-counts.ts';
 
 /** The stores of what is watched, and the watches that feed them. */
 export type Stores = {

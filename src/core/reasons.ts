@@ -102,7 +102,7 @@ export const reasons = {
   NoEndpoints: {
     where: 'Serving',
     means:
-      'The Service has an address and no ready endpoint: HAProxy accepts connections and then closes them; with the dataplane direct, kube-proxy refuses them.',
+      'The Service has an address and no ready endpoint: HAProxy accepts connections and then closes them; with the dataplanes direct and nat, kube-proxy refuses them.',
     do: 'Check the Pods that the selector of the Service matches, and their readiness probes.',
   },
   DataplaneError: {
@@ -123,22 +123,11 @@ export const reasons = {
     do: 'Use fewer, wider ranges, or fewer ports.',
   },
   // ports[].error and condition LoadBalancerPortsError
-  UnsupportedProtocol: {
-    where: 'ports[].error',
-    means:
-      'UDP ports are served only with the annotation furiwake.dev/dataplane: direct, an experiment; SCTP is not supported yet. The other ports of the Service are served.',
-    do: 'Set the annotation, or put the port into a Service for another implementation.',
-  },
   NodePortMissing: {
     where: 'ports[].error',
     means:
-      'The port has no nodePort (allocateLoadBalancerNodePorts: false), and HAProxy reaches Pods through NodePorts.',
+      'The port has no nodePort (allocateLoadBalancerNodePorts: false), and HAProxy and nat reach Pods through NodePorts.',
     do: 'Set spec.allocateLoadBalancerNodePorts to true, or the annotation furiwake.dev/dataplane to direct, an experiment.',
-  },
-  LoadBalancerMixedProtocolNotSupported: {
-    where: 'LoadBalancerPortsError',
-    means: 'The Service mixes TCP with a protocol that is not served (the reason is the standard one of the API).',
-    do: 'See UnsupportedProtocol.',
   },
   // events and log
   StatusConflict: {

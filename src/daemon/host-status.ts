@@ -1,14 +1,13 @@
 import type { Agent } from '../agent/agent.ts';
 import type { Plan } from '../controller/controller.ts';
 import type { Assignment } from '../core/addresses/assignment.ts';
-import type { Eligibility } from '../core/addresses/eligibility.ts';
+import { type Eligibility, heldWords } from '../core/addresses/eligibility.ts';
 import { countAddresses, formatRange, rangeContains } from '../core/ip/range.ts';
 import { conditionTypes } from '../core/model/contract.ts';
 import type { ListenerKey, NodeName, ServiceKey } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
 import type { Condition, Protocol, Service } from '../core/model/service.ts';
 import type { Reason } from '../core/reasons.ts';
-import { heldWords } from '../core/status/held.ts';
 import { type countNodes, exclusionWords, type NodeState } from '../core/status/node-states.ts';
 import type { NodeHealth } from '../core/traffic/report.ts';
 import type { Clock } from '../ports/clock.ts';

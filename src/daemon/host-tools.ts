@@ -1,6 +1,7 @@
-import { type Exec, ExecError } from '../ports/exec.ts';
 import { StartError } from './errors.ts';
 import type { Platform } from './platform.ts';
+import { type Exec, ExecError } from '../ports/exec.ts';
+import type { Files } from '../ports/files.ts';
 
 /** Programs that must be on the host, with their Debian packages and the commands that print their versions. */
 const tools = [
@@ -49,4 +50,23 @@ export async function assertHost({ exec, isRoot }: Platform, signal: AbortSignal
     if (program === 'haproxy' && isHaproxyTooOld(version))
       throw new StartError(`haproxy is too old (${version}): furiwake needs 2.6 or newer`);
   }
+}
+
+/** The account of HAProxy's package; workers need no permissions once they listen. `undefined`: it does not exist. */
+export async function haproxyAccount(
+  files: Files,
+): Promise<{ readonly uid: number; readonly gid: number } | undefined> {
+  const line = /^haproxy:[^:]*:(\d+):(\d+):/m.exec((await files.read('/etc/passwd')) ?? '');
+  return line === null ? undefined : { uid: Number(line[1]), gid: Number(line[2]) };
+}
+
+const fallbackLimit = 1_024;
+const unlimited = 1_048_576;
+
+/** The number of descriptors that a child process may open (hard limit of `RLIMIT_NOFILE`). */
+export async function descriptorLimit(files: Files): Promise<number> {
+  const text = (await files.read('/proc/self/limits')) ?? '';
+  const hard = /^Max open files\s+(?:\d+|unlimited)\s+(\d+|unlimited)/m.exec(text)?.[1];
+  if (hard === undefined) return fallbackLimit;
+  return hard === 'unlimited' ? unlimited : Number(hard);
 }

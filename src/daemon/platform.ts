@@ -1,6 +1,8 @@
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Exec } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
+import type { Log } from '../ports/log.ts';
+import type { Metrics } from '../ports/metrics.ts';
 
 /** The machine that furiwake runs on. Only `main` accesses it; the commands get it as a parameter. */
 export type Platform = {
@@ -70,3 +72,17 @@ export function earlierStatePaths(
     identity: `${stateDir}/identity`,
   };
 }
+
+/** The parameters of each command that works on this host. */
+export type CommandDeps = {
+  readonly version: string;
+  readonly machine: Platform;
+  readonly log: Log;
+  /** Calls `reload` whenever the administrator requests to read files again (SIGHUP). */
+  readonly onReload: (reload: () => void) => void;
+  readonly metrics: Metrics & {
+    /** All metrics in the Prometheus text format. */
+    readonly text: () => Promise<string>;
+    readonly contentType: string;
+  };
+};

@@ -1,6 +1,7 @@
 import { bitsOf, type Family, type Ip, parseIp } from '../core/ip/ip.ts';
 import { type IpRange, parseCidr, rangeContains } from '../core/ip/range.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
+import type { Exec } from '../ports/exec.ts';
 import type { PlacementRecord } from './placement-record.ts';
 
 /** The interfaces of furiwake: `furiwake0`, `furiwake1`, … */
@@ -58,6 +59,11 @@ type Listed = readonly {
 
 /** `valid_lft forever`. */
 const forever = 2 ** 32 - 1;
+
+/** The interfaces of this host and their addresses. Throws `ExecError` if `ip` fails. */
+export async function readInterfaces(exec: Exec, signal: AbortSignal): Promise<readonly NetworkInterface[]> {
+  return decodeInterfaces((await exec.run('ip', ['-json', 'address', 'show'], { signal })).stdout);
+}
 
 /** Reads the answer of `ip -json address`. */
 export function decodeInterfaces(json: string): readonly NetworkInterface[] {

@@ -1,7 +1,7 @@
 import { bitsOf, type Family, type Ip } from '../core/ip/ip.ts';
 import type { Clock } from '../ports/clock.ts';
 import { type Exec, refusalOf } from '../ports/exec.ts';
-import { decodeInterfaces, type NetworkInterface } from './interfaces.ts';
+import { type NetworkInterface, readInterfaces } from './interfaces.ts';
 import { makeIpSession } from './ip-session.ts';
 
 /** The kernel removes the address after so many seconds. */
@@ -10,9 +10,8 @@ export type LifetimeSeconds = number | 'forever';
 /** An address, and the interface that has it or will have it. */
 export type Place = { readonly address: Ip; readonly on: string };
 
-/** The interfaces of this host and their addresses, through `ip`. All functions throw `ExecError` if it fails. */
+/** Changes the interfaces of this host and their addresses, through `ip`. All functions throw `ExecError` if it fails. */
 export type Kernel = {
-  interfaces(signal: AbortSignal): Promise<readonly NetworkInterface[]>;
   /** Creates the interface if it does not exist, and sets it up. */
   ensureInterface(name: string, present: 'down' | 'up' | undefined, signal: AbortSignal): Promise<void>;
   /**
@@ -40,15 +39,11 @@ export function makeKernel(deps: {
   const { exec } = deps;
   const session = makeIpSession(deps);
 
-  const interfaces: Kernel['interfaces'] = async (signal) =>
-    decodeInterfaces((await exec.run('ip', ['-json', 'address', 'show'], { signal })).stdout);
-
   const ip = async (lines: readonly string[], signal: AbortSignal, flags: readonly string[] = []): Promise<void> => {
     await exec.run('ip', [...flags, '-batch', '-'], { stdin: lines.map((line) => `${line}\n`).join(''), signal });
   };
 
   return {
-    interfaces,
     ensureInterface: async (name, present, signal) => {
       if (present === 'up') return;
       if (present === undefined)
@@ -69,7 +64,7 @@ export function makeKernel(deps: {
       } catch (error) {
         const { stderr } = refusalOf(error);
         await ip(lines, signal, ['-force']).catch(refusalOf); // continues after each refused one
-        const found = new Map((await interfaces(signal)).map((link) => [link.name, link]));
+        const found = new Map((await readInterfaces(exec, signal)).map((link) => [link.name, link]));
         const has = (link: NetworkInterface | undefined, text: string): boolean =>
           link?.addresses.some((each) => each.ip.text === text) === true;
         const refused = places.filter(({ address, on }) => !has(found.get(on), address.text));

@@ -8,6 +8,8 @@ placementContract('a host in a network namespace', async () => {
     (await rig.places()).find((place) => place.includes(` ${address}/`))?.split(' ') ?? [];
   return {
     placement: rig.placement,
+    network: rig.network,
+    links: rig.network.links,
     has: async (address) => (await placeOf(address)).length > 0,
     giveOwn: async (address) => {
       await balancer.exec('ip', 'address', 'add', `${address}/24`, 'dev', 'wan');
@@ -24,6 +26,9 @@ placementContract('a host in a network namespace', async () => {
           .catch((error: unknown) => {
             if (where === 'default') throw error;
           });
+    },
+    flapLink: async () => {
+      for (const state of ['down', 'up']) await balancer.exec('ip', 'link', 'set', 'wan', state);
     },
     [Symbol.asyncDispose]: () => rig[Symbol.asyncDispose](),
   };

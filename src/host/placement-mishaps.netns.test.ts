@@ -24,12 +24,12 @@ test('a truncated record does not stop placement, and is complete again after th
   await rig.add(routedAddresses);
   const whole = (await systemFiles.read(path)) ?? '';
   await systemFiles.write(path, whole.slice(0, whole.length - 9));
-  const restarted = rig.makeNew();
+  const { placement: restarted } = rig.makeNew();
   await restarted.add(routedAddresses, signal);
   await restarted.add(allAddresses, signal);
   for (const text of allAddresses.keys()) await rig.answersPing(text);
   for (const text of allAddresses.keys()) expect(await rig.record()).toContain(`"${text}"`);
-  expect((await restarted.audit(allAddresses, signal)).restored).toEqual([]);
+  expect(await restarted.audit(allAddresses, signal)).toEqual([]);
 });
 
 test('an address that the kernel does not remove keeps no other one on the host', async () => {
@@ -49,7 +49,7 @@ describe('after a restart that is faster than the network', () => {
     await rig.add(allAddresses);
     await rig.lab.balancer.exec('ip', 'address', 'add', own, 'dev', 'wan', ...(text.includes(':') ? ['nodad'] : []));
     expect(await rig.audit(allAddresses)).toBe(0);
-    expect(rig.placement.addresses().own.has(text)).toBe(true);
+    expect(rig.network.addresses().own.has(text)).toBe(true);
     expect((await rig.places()).filter((place) => place.includes(` ${text}/`))).toEqual([`wan ${own} global`]);
     await rig.answersPing(text);
     await rig.placement.remove(none, signal);
@@ -60,7 +60,7 @@ describe('after a restart that is faster than the network', () => {
     await rig.add(linkAddresses);
     await rig.lab.balancer.exec('ip', 'address', 'change', 'fd10::50/128', 'dev', 'wan', 'preferred_lft', '3600');
     await rig.audit(linkAddresses);
-    expect(rig.placement.addresses().own.has('fd10::50')).toBe(true);
+    expect(rig.network.addresses().own.has('fd10::50')).toBe(true);
     await rig.placement.remove(none, signal);
     expect(await rig.places()).toContain('wan fd10::50/128 global');
   });
@@ -76,7 +76,7 @@ describe('after a restart that is faster than the network', () => {
     expect(ofIt).toEqual(['wan fd10::50/128 global']);
     await expect.poll(() => rig.neighbour('fd10::50'), patience).toBe(await rig.macOf('wan'));
     await rig.answersPing('fd10::50');
-    expect((await rig.makeNew().audit(allAddresses, signal)).restored).toEqual([]);
+    expect(await rig.makeNew().placement.audit(allAddresses, signal)).toEqual([]);
     await rig.placement.remove(none, signal);
     expect(await rig.places()).not.toContain('wan fd10::50/128 global');
   });
@@ -100,14 +100,14 @@ describe('an address that the kernel refuses', () => {
     await rig.add(wanted);
     for (const text of ['10.10.0.50', 'fd10::50', '10.50.0.1', '10.50.0.2']) await rig.answersPing(text);
     const refused = new Map([['fd50::1', expect.stringMatching(/^furiwake0: .*IPv6 is disabled/)]]);
-    expect(rig.placement.addresses().refused).toEqual(refused);
+    expect(rig.network.addresses().refused).toEqual(refused);
     expect(await rig.audit(wanted)).toBe(0);
-    expect(rig.placement.addresses().refused).toEqual(refused);
+    expect(rig.network.addresses().refused).toEqual(refused);
     expect(rig.warnings).toHaveLength(1);
     await rig.lab.balancer.exec('sysctl', '-qw', 'net.ipv6.conf.furiwake0.disable_ipv6=0');
     expect(await rig.audit(wanted)).toBe(1);
     await rig.answersPing('fd50::1');
-    expect(rig.placement.addresses().refused).toEqual(new Map());
+    expect(rig.network.addresses().refused).toEqual(new Map());
   });
 
   test('leaves no trace when it is removed', async () => {
@@ -115,7 +115,7 @@ describe('an address that the kernel refuses', () => {
     const before = await rig.places();
     await rig.add(routedAddresses);
     await rig.placement.remove(none, signal);
-    expect(rig.placement.addresses().refused).toEqual(new Map());
+    expect(rig.network.addresses().refused).toEqual(new Map());
     expect(await rig.places()).toEqual(before);
   });
 });

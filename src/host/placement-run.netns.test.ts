@@ -23,7 +23,7 @@ function startRunning(wanted: Addresses): { readonly told: () => number } & Asyn
   const stop = new AbortController();
   let told = 0;
   let audits = Promise.resolve();
-  const running = rig.placement.run(() => {
+  const running = rig.network.watch(() => {
     told++;
     audits = audits.then(async () => void (await rig.audit(wanted)));
   }, stop.signal);
@@ -114,7 +114,7 @@ test.each([
     await expect.poll(ofOurs, promptly).toContain('renamed fd10::50/128 global');
     await rig.answersPing('fd10::50');
     await rig.audit(allAddresses);
-    expect(rig.placement.addresses().own.has('fd10::50')).toBe(false);
+    expect(rig.network.addresses().own.has('fd10::50')).toBe(false);
     await rig.placement.remove(none, signal);
     expect(await ofOurs()).toEqual([]);
   },
@@ -124,7 +124,7 @@ test('notifies of an own address that is added or removed, and a reading then sh
   await rig.add(allAddresses);
   await using running = startRunning(allAddresses);
   await expect.poll(running.told, patience).toBeGreaterThan(0);
-  const isOwn = (): boolean => rig.placement.addresses().own.has('10.10.0.99');
+  const isOwn = (): boolean => rig.network.addresses().own.has('10.10.0.99');
   await rig.lab.balancer.exec('ip', 'address', 'add', '10.10.0.99/24', 'dev', 'wan');
   await expect.poll(isOwn, promptly).toBe(true);
   await rig.lab.balancer.exec('ip', 'address', 'delete', '10.10.0.99/24', 'dev', 'wan');
@@ -135,7 +135,7 @@ test('notifies of the default route: the host’s own address then changes', asy
   await rig.add(allAddresses);
   await using running = startRunning(allAddresses);
   await expect.poll(running.told, patience).toBeGreaterThan(0);
-  const primary = (): string | undefined => rig.placement.addresses().primary[0]?.text;
+  const primary = (): string | undefined => rig.network.addresses().primary[0]?.text;
   await rig.lab.balancer.exec('ip', 'route', 'replace', 'default', 'via', '10.10.0.2', 'dev', 'wan');
   await expect.poll(primary, promptly).toBe('10.10.0.1');
   await rig.lab.balancer.exec('ip', 'route', 'replace', 'default', 'dev', 'lan');
@@ -143,7 +143,7 @@ test('notifies of the default route: the host’s own address then changes', asy
 });
 
 test('does not notify of changes by furiwake itself', async () => {
-  await rig.placement.refresh(signal);
+  await rig.network.refresh(signal);
   await using running = startRunning(none);
   await expect.poll(running.told, patience).toBe(1);
   await rig.placement.audit(none, signal);
@@ -151,6 +151,6 @@ test('does not notify of changes by furiwake itself', async () => {
   await rig.placement.add(allAddresses.with(addressesOf('10.50.0.2')), signal);
   await rig.placement.remove(addressesOf('fd10::50', '10.50.0.2'), signal);
   await rig.lab.balancer.exec('ip', 'address', 'add', '10.10.0.99/24', 'dev', 'wan'); // a mark in the stream of events
-  await expect.poll(() => rig.placement.addresses().own.has('10.10.0.99'), patience).toBe(true);
+  await expect.poll(() => rig.network.addresses().own.has('10.10.0.99'), patience).toBe(true);
   expect(running.told()).toBe(2);
 });

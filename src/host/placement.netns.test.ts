@@ -80,15 +80,15 @@ describe('an address that the host itself has', () => {
 
   test('is known, whatever its scope', async () => {
     await rig.lab.balancer.exec('ip', 'address', 'add', '10.10.0.60/32', 'dev', 'lo', 'scope', 'host');
-    const { own } = await rig.placement.refresh(signal);
+    const { own } = await rig.network.refresh(signal);
     expect([...own.keys()]).toContain('10.10.0.60');
     expect(await rig.placement.add(addressesOf('10.10.0.60'), signal)).toEqual([]);
   });
 
   test('does not include addresses of furiwake, loopback and link-local ones', async () => {
     await rig.add(allAddresses);
-    for (const placement of [rig.placement, rig.makeNew()]) {
-      const { own } = await placement.refresh(signal);
+    for (const { network } of [rig, rig.makeNew()]) {
+      const { own } = await network.refresh(signal);
       expect([...own.keys()].toSorted()).toEqual(['10.10.0.1', '10.20.0.1', 'fd10::1', 'fd20::1']);
     }
   });
@@ -97,7 +97,7 @@ describe('an address that the host itself has', () => {
     await rig.add(addressesOf('10.10.0.50'));
     await rig.lab.balancer.exec('ip', 'link', 'delete', 'furiwake0'); // as after a reboot
     await rig.lab.balancer.exec('ip', 'address', 'add', '10.10.0.50/24', 'dev', 'wan');
-    const restarted = rig.makeNew();
+    const { placement: restarted } = rig.makeNew();
     expect(await restarted.add(addressesOf('10.10.0.50'), signal)).toEqual([]);
     await restarted.audit(addressesOf('10.10.0.50'), signal);
     await restarted.remove(none, signal);
@@ -137,14 +137,14 @@ describe('remove', () => {
   test('by another process removes the addresses of an earlier one', async () => {
     const before = await rig.places();
     await rig.add(allAddresses);
-    await rig.makeNew().remove(none, signal);
+    await rig.makeNew().placement.remove(none, signal);
     expect(await rig.places()).toEqual(before);
   });
 
   test('removes addresses on an interface of furiwake even when the record is lost', async () => {
     await rig.add(routedAddresses);
     await systemFiles.remove(`${rig.lab.folder}/placement.jsonl`);
-    await rig.makeNew().remove(none, signal);
+    await rig.makeNew().placement.remove(none, signal);
     expect(await rig.lab.balancer.exec('ip', '-brief', 'link')).not.toContain('furiwake0');
   });
 });

@@ -3,8 +3,9 @@ import { silent } from '../../test/make/log.ts';
 import { addressesOf } from '../../test/make/table.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import { type Conversation, type Exec, ExecError } from '../ports/exec.ts';
-import type { Placement } from '../ports/host.ts';
+import type { Placement } from '../ports/placement.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
+import { makeNetwork, type Network } from './network.ts';
 import { makePlacement } from './placement.ts';
 import type { PlacementRecord } from './placement-record.ts';
 
@@ -53,6 +54,7 @@ const changesIn = (done: readonly string[]): readonly string[] => done.filter((w
 
 /** A host that records the order of the requests to it. */
 function makeRig(): {
+  readonly network: Network;
   readonly placement: Placement;
   readonly done: string[];
   /** The next call with these words in one of its commands fails. */
@@ -87,8 +89,9 @@ function makeRig(): {
     },
   };
   const files = { read: async () => undefined };
-  const placement = makePlacement({ exec, files, record, clock, log: silent, lifetime: signal });
-  return { placement, done, failAt: (words) => (failing = words), disk };
+  const network = makeNetwork({ exec, files, record, clock, log: silent });
+  const placement = makePlacement({ exec, network, clock, log: silent, lifetime: signal });
+  return { network, placement, done, failAt: (words) => (failing = words), disk };
 }
 
 test('an address is recorded before it is added', async () => {
@@ -115,7 +118,7 @@ test('a full disk blocks neither a removal nor a repair', async () => {
   disk.isFull = true;
   await placement.remove(addressesOf('192.0.2.50'), signal);
   expect(changesIn(done).at(-1)).toBe('address delete 192.0.2.51/32 dev furiwake0');
-  const { restored } = await placement.audit(addressesOf('192.0.2.50'), signal); // the rig forgets all addresses
+  const restored = await placement.audit(addressesOf('192.0.2.50'), signal); // the rig forgets all addresses
   expect(restored.map(({ text }) => text)).toEqual(['192.0.2.50']);
   disk.isFull = false;
   await placement.audit(addressesOf('192.0.2.50'), signal);
@@ -123,11 +126,11 @@ test('a full disk blocks neither a removal nor a repair', async () => {
 });
 
 test('the link of an address is known while another address is being added', async () => {
-  const { placement, done } = makeRig();
+  const { network, placement, done } = makeRig();
   done.push('link add eth0 type veth');
-  await placement.refresh(signal);
+  await network.refresh(signal);
   const [address] = addressesOf('198.51.100.7').values();
-  const lookUp = (): unknown => address && placement.linkOf(address);
+  const lookUp = (): unknown => address && network.links.linkOf(address);
   expect(lookUp()).toEqual({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01' });
   const adding = placement.add(addressesOf('192.0.2.50'), signal);
   let during = lookUp();
@@ -162,11 +165,11 @@ test('several addresses are added by one call of ip', async () => {
 });
 
 test('an address that the kernel refuses is reported with the cause, and the next audit retries it', async () => {
-  const { placement, done, failAt } = makeRig();
+  const { network, placement, done, failAt } = makeRig();
   await placement.add(addressesOf('192.0.2.50'), signal);
   failAt('address add');
   expect(await placement.add(addressesOf('192.0.2.50', '192.0.2.51'), signal)).toEqual([]);
-  expect([...placement.addresses().refused]).toEqual([['192.0.2.51', 'furiwake0: no']]);
+  expect([...network.addresses().refused]).toEqual([['192.0.2.51', 'furiwake0: no']]);
   done.length = 0;
   await placement.audit(addressesOf('192.0.2.50', '192.0.2.51'), signal);
   expect(done[0]).toBe('list');

@@ -1,20 +1,15 @@
-import { keepWatching } from '../async/keep-watching.ts';
-import { makeSerial } from '../async/serial.ts';
 import { makeTrouble } from '../async/trouble.ts';
 import { type Ip, parseIp } from '../core/ip/ip.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Exec } from '../ports/exec.ts';
-import type { Files } from '../ports/files.ts';
-import type { Addresses, HostAddresses, Placement } from '../ports/host.ts';
+import type { Addresses } from '../ports/host.ts';
+import type { Placement } from '../ports/placement.ts';
 import type { Log } from '../ports/log.ts';
-import { isOurInterface, linkFinder } from './interfaces.ts';
+import { isOurInterface, readInterfaces } from './interfaces.ts';
 import { type LifetimeSeconds, makeKernel } from './kernel.ts';
-import { watchNetwork } from './kernel-events.ts';
-import { makeNewsFilter } from './news.ts';
+import type { Network } from './network.ts';
 import { emptiedBy, expiring, missingFrom, placesFor, placesIn, strayedFrom } from './places.ts';
-import type { PlacementRecord, RecordFile } from './placement-record.ts';
-import { type NetworkView, settled, viewOf } from './view.ts';
 
 /*
  * Which interface gets an address, and why
@@ -36,91 +31,36 @@ import { type NetworkView, settled, viewOf } from './view.ts';
  * that another program has configured meanwhile, and moves an IPv6 address to the interface that now has its subnet.
  */
 
-/** The state of the host; `record`: the interfaces of furiwake's addresses, now or soon. */
-type State = NetworkView & { readonly record: PlacementRecord };
-
-const nothing: State = {
-  interfaces: [],
-  own: new Map(),
-  primary: [],
-  needs: new Map(),
-  present: PersistentMap.empty(),
-  record: PersistentMap.empty(),
-};
-
 /**
  * Adds addresses to this host. Its functions throw `ExecError` if `ip` fails, and the errors of the record file;
  * another call completes the work. Its programs end with `lifetime`.
  */
 export function makePlacement(deps: {
   readonly exec: Exec;
-  readonly files: Pick<Files, 'read'>;
-  readonly record: RecordFile;
+  readonly network: Network;
   readonly clock: Clock;
   readonly log: Log;
   readonly lifetime: AbortSignal;
 }): Placement {
-  const { exec, clock, log } = deps;
+  const { exec, network, clock, log } = deps;
+  const { state, read, ensureRead, write, begin, settle, inTurn } = network.memory;
   const kernel = makeKernel(deps);
   const recordTrouble = makeTrouble({
     what: 'saving the record of addresses',
     log,
     monotonic: () => clock.monotonic(),
   });
-  /** One call at a time: each depends on the state after the one before. */
-  const inTurn = makeSerial();
-  let state = nothing;
-  /** The state must be read before it is used: at first, and after a failed change. */
-  let isStale = true;
-  let isBeingRead = false;
-  /** The record as it is on the disk; `undefined`: not read yet. */
-  let recorded: PlacementRecord | undefined;
-  let known: HostAddresses = { own: new Map(), primary: [], needs: new Map(), refused: new Map() };
   /** The argument of the last `add` or `audit`: the next `add` handles only the difference. */
   let wantedBefore: Addresses = PersistentMap.empty();
   let keptUntilMs: number | undefined;
-  /** Numbers of interfaces that came up since the last audit. */
-  const linksUp = new Set<number>();
 
   const lifetime = (): LifetimeSeconds =>
     keptUntilMs === undefined ? 'forever' : Math.max(1, Math.ceil((keptUntilMs - clock.monotonic()) / 1000));
 
-  /** Ends a change: `next` is the new state of the host, `refused` the addresses that the kernel refused. */
-  const publish = (next: State, refused: ReadonlyMap<string, string> = known.refused): void => {
-    state = next;
-    isStale = false;
-    known = settled(known, { own: next.own, primary: next.primary, needs: next.needs, refused });
-  };
-
-  const read = async (signal: AbortSignal): Promise<void> => {
-    if (recorded === undefined) {
-      recorded = await deps.record.read();
-      state = { ...state, record: recorded };
-    }
-    const { record } = state;
-    isBeingRead = true;
-    try {
-      const view = await viewOf(await kernel.interfaces(signal), record, deps, signal);
-      publish({ ...view, record: record.with(view.present) });
-    } finally {
-      isBeingRead = false;
-    }
-  };
-
-  const ensureRead = async (signal: AbortSignal): Promise<void> => {
-    if (isStale) await read(signal);
-  };
-
-  const write = async (record: PlacementRecord): Promise<void> => {
-    if (record === recorded) return;
-    await deps.record.write(record);
-    recorded = record;
-  };
-
   /** After a removal: a record with too many addresses does no harm, and a full disk must not stop the removal. */
   const saveRecord = async (): Promise<void> => {
     try {
-      await write(state.record);
+      await write(state().record);
       recordTrouble.over();
     } catch (error) {
       recordTrouble.failed(error);
@@ -130,40 +70,43 @@ export function makePlacement(deps: {
   /** Records addresses and adds them. Resolves with those that the kernel accepted. */
   const put = async (missing: readonly Ip[], signal: AbortSignal): Promise<readonly Ip[]> => {
     if (missing.length === 0) return [];
-    const record = state.record.with(placesFor(missing, state));
-    if (record !== state.record) await write(record);
-    state = { ...state, record };
-    isStale = true; // until all of it is done
+    const before = state();
+    const record = before.record.with(placesFor(missing, before));
+    if (record !== before.record) await write(record);
+    begin(record);
     const places = placesIn(record, missing);
-    const links = new Map(state.interfaces.map(({ name, isUp }) => [name, isUp ? ('up' as const) : ('down' as const)]));
+    const links = new Map(
+      before.interfaces.map(({ name, isUp }) => [name, isUp ? ('up' as const) : ('down' as const)]),
+    );
     const used = new Set(places.map(({ on }) => on).filter(isOurInterface));
     for (const name of used) await kernel.ensureInterface(name, links.get(name), signal);
     const refused = await kernel.add(places, lifetime(), signal);
     const added = places.filter(({ address }) => !refused.has(address.text));
     const isNew = [...used].some((name) => links.get(name) !== 'up');
     const next = {
-      ...state,
-      interfaces: isNew ? await kernel.interfaces(signal) : state.interfaces,
-      present: state.present.with(added.map(({ address, on }) => [address.text, on])),
+      ...state(),
+      interfaces: isNew ? await readInterfaces(exec, signal) : before.interfaces,
+      present: before.present.with(added.map(({ address, on }) => [address.text, on])),
     };
-    publish(next, refusedAfter(missing, refused));
+    settle(next, refusedAfter(missing, refused));
     if (added.length > 0)
       log.info({ addresses: shown(added.map(({ address }) => address.text)) }, 'addresses added to this host');
     return added.map(({ address }) => address);
   };
 
   const refusedAfter = (tried: readonly Ip[], now: ReadonlyMap<string, string>): ReadonlyMap<string, string> => {
-    const fresh = [...now].filter(([text, words]) => known.refused.get(text) !== words);
+    const before = network.addresses().refused;
+    const fresh = [...now].filter(([text, words]) => before.get(text) !== words);
     if (fresh.length > 0)
       log.warn({ addresses: shown(fresh.map((parts) => parts.join(' '))) }, 'the kernel refused addresses; retrying');
-    const rest = new Map(known.refused);
+    const rest = new Map(before);
     for (const { text } of tried) rest.delete(text);
     return new Map([...rest, ...now]);
   };
 
   /** Removes addresses of furiwake, and its interfaces that have none left. */
   const take = async (gone: readonly string[], signal: AbortSignal): Promise<void> => {
-    const before = state;
+    const before = state();
     const without = gone.map((text) => [text, undefined] as const);
     const record = before.record.with(without);
     const places = placesIn(
@@ -171,119 +114,82 @@ export function makePlacement(deps: {
       gone.flatMap((text) => parseIp(text) ?? []),
     );
     const empty = emptiedBy(record, before.interfaces);
-    state = { ...before, record };
-    isStale = true; // until all of it is done
+    begin(record);
     try {
       await kernel.remove(places, empty, signal);
     } catch (error) {
-      state = before;
+      begin(before.record);
       throw error;
     }
     await saveRecord();
-    const refused = new Map(known.refused);
+    const refused = new Map(network.addresses().refused);
     for (const text of gone) refused.delete(text);
     wantedBefore = wantedBefore.with(without); // `add` adds them again when they are wanted
     const interfaces = before.interfaces.filter(({ name }) => !empty.includes(name));
-    publish({ ...state, interfaces, present: before.present.with(without) }, refused);
+    settle({ ...state(), interfaces, present: before.present.with(without) }, refused);
     if (places.length > 0) log.info({ addresses: shown(gone) }, 'addresses removed from this host');
   };
 
   /** Moves IPv6 addresses to the interface on which neighbours resolve them. Resolves with the moved ones. */
   const move = async (strayed: readonly Ip[], signal: AbortSignal): Promise<readonly Ip[]> => {
     if (strayed.length === 0) return [];
-    const { present } = state;
+    const { present } = state();
     const moved = new Set(await put(strayed, signal));
     const stuck = strayed.filter((address) => !moved.has(address));
-    state = { ...state, record: state.record.with(stuck.map(({ text }) => [text, present.get(text)])) };
-    await kernel.remove(placesIn(present, [...moved]), emptiedBy(state.record, state.interfaces), signal);
+    const { record, interfaces } = state();
+    const left = record.with(stuck.map(({ text }) => [text, present.get(text)]));
+    begin(left);
+    await kernel.remove(placesIn(present, [...moved]), emptiedBy(left, interfaces), signal);
     await read(signal);
     return [...moved];
   };
 
   const audit = async (wanted: Addresses, signal: AbortSignal): Promise<readonly Ip[]> => {
     await read(signal);
-    const doubles = [...state.own.keys()].filter((text) => state.record.has(text));
+    const { own, record } = state();
+    const doubles = [...own.keys()].filter((text) => record.has(text));
     if (doubles.length > 0) {
       log.info({ addresses: shown(doubles) }, 'the host has these addresses itself now; leaving them to it');
       await take(doubles, signal);
     }
-    const moved = await move(strayedFrom(state), signal);
-    const down = state.interfaces.filter(({ name, isUp }) => isOurInterface(name) && !isUp);
+    const moved = await move(strayedFrom(state()), signal);
+    const down = state().interfaces.filter(({ name, isUp }) => isOurInterface(name) && !isUp);
     for (const { name } of down) await kernel.ensureInterface(name, 'down', signal);
-    const added = await put(missingFrom(state, wanted, wanted.keys()), signal);
+    const added = await put(missingFrom(state(), wanted, wanted.keys()), signal);
     wantedBefore = wanted;
     await saveRecord();
     return [...moved, ...added];
   };
 
   return {
-    addresses: () => known,
-    linkOf: (address) => {
-      const link = linkFinder(state.interfaces)(address);
-      return link?.mac === undefined ? undefined : { name: link.name, index: link.index, mac: link.mac };
-    },
-    refresh: (signal) =>
-      inTurn(async () => {
-        await read(signal);
-        return known;
-      }),
     add: (wanted, signal) =>
       inTurn(async () => {
-        const candidates = isStale ? wanted.keys() : PersistentMap.changedKeys(wantedBefore, wanted);
-        await ensureRead(signal);
-        const added = await put(missingFrom(state, wanted, candidates), signal);
+        const wasRead = await ensureRead(signal);
+        const candidates = wasRead ? wanted.keys() : PersistentMap.changedKeys(wantedBefore, wanted);
+        const added = await put(missingFrom(state(), wanted, candidates), signal);
         wantedBefore = wanted;
         return added;
       }),
     remove: (wanted, signal) =>
       inTurn(async () => {
         await ensureRead(signal);
-        const gone = [...state.record.keys()].filter((text) => !wanted.has(text));
+        const gone = [...state().record.keys()].filter((text) => !wanted.has(text));
         if (gone.length > 0) await take(gone, signal);
       }),
     keepUntil: (untilMs, signal) =>
       inTurn(async () => {
         // `ip address change` adds an address that is gone: then it would be on the host, and not advertised.
-        if (keptUntilMs !== undefined && clock.monotonic() >= keptUntilMs) isStale = true;
+        if (keptUntilMs !== undefined && clock.monotonic() >= keptUntilMs) begin(state().record);
         await ensureRead(signal);
         const isForever = untilMs === undefined && keptUntilMs === undefined;
         keptUntilMs = untilMs;
+        const now = state();
         // An earlier process may have given its addresses a lifetime.
-        const changes = (text: string): boolean => !isForever || expiring(state).has(text);
-        const addresses = [...state.present.keys()].filter(changes).flatMap((text) => parseIp(text) ?? []);
-        await kernel.extend(placesIn(state.present, addresses), lifetime(), signal);
+        const changes = (text: string): boolean => !isForever || expiring(now).has(text);
+        const addresses = [...now.present.keys()].filter(changes).flatMap((text) => parseIp(text) ?? []);
+        await kernel.extend(placesIn(now.present, addresses), lifetime(), signal);
       }),
-    audit: (wanted, signal) =>
-      inTurn(async () => {
-        const cameUp = new Set(linksUp);
-        linksUp.clear();
-        try {
-          const restored = await audit(wanted, signal);
-          const linkOf = linkFinder(state.interfaces);
-          const there = cameUp.size === 0 ? [] : [...wanted.values()];
-          const reachedAnew = there.filter((address) => cameUp.has(linkOf(address)?.index ?? 0));
-          return { restored, toAdvertise: [...restored, ...reachedAnew] };
-        } catch (error) {
-          for (const index of cameUp) linksUp.add(index);
-          throw error;
-        }
-      }),
-    run: async (onChange, signal) => {
-      const newsOf = makeNewsFilter(() => ({ ...state, isBeingRead }));
-      await keepWatching({
-        what: 'watching network interfaces',
-        watch: () => watchNetwork(exec, signal),
-        react: (event) => {
-          const news = newsOf(event);
-          if (news === undefined) return;
-          for (const index of news.linksUp) linksUp.add(index);
-          onChange();
-        },
-        clock,
-        log,
-        signal,
-      });
-    },
+    audit: (wanted, signal) => inTurn(() => network.links.audited(() => audit(wanted, signal))),
   };
 }
 

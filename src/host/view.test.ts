@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { filesOf, noPrograms } from '../../test/sim/harness.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
-import type { HostAddresses } from '../ports/host.ts';
+import type { HostAddresses } from '../ports/network.ts';
 import { decodeInterfaces } from './interfaces.ts';
 import { settled, viewOf } from './view.ts';
 

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Ip } from '../core/ip/ip.ts';
 import type { Exec } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
-import type { HostAddresses } from '../ports/host.ts';
+import type { HostAddresses } from '../ports/network.ts';
 import { type NetworkInterface, sortAddresses } from './interfaces.ts';
 import type { PlacementRecord } from './placement-record.ts';
 import { neededAddresses, primaryAddresses, readRoutes } from './routes.ts';

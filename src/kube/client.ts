@@ -5,10 +5,10 @@ import type { Metrics } from '../ports/metrics.ts';
 import { type Attempt, failure, refusal } from './answers.ts';
 import type { ClusterConfig } from './config.ts';
 import type { KubeError } from './errors.ts';
-import type { JsonPatch } from './finalizers.ts';
+import type { JsonPatch } from './write-bodies.ts';
 import type { KubeList } from './object.ts';
 import { resourceOf } from './paths.ts';
-import { type HttpRequest, makeTransport } from './transport.ts';
+import { type Connector, type HttpRequest, makeTransport } from './transport.ts';
 
 export type Query = Readonly<Record<string, string>>;
 
@@ -68,14 +68,17 @@ export function makeKubeClient({
   log,
   metrics,
   random,
+  connect,
 }: {
   readonly config: ClusterConfig;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
   readonly random: Random;
+  /** How connections are opened; default: TCP, and TLS as `config` says. */
+  readonly connect?: Connector | undefined;
 }): KubeClient {
-  const transport = makeTransport(config);
+  const transport = makeTransport(config, connect);
   const counter = metrics.counter('furiwake_api_requests_total', 'Requests to the API server, by HTTP status.', [
     'verb',
     'resource',

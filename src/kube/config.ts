@@ -5,10 +5,9 @@ import type { Clock } from '../ports/clock.ts';
 import type { Exec } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
-import { type CredentialSource, makeCredentialSource } from './credentials.ts';
+import { assertTlsMaterial, type CredentialSource, makeCredentialSource } from './credentials.ts';
 import { KubeConfigError } from './errors.ts';
 import { readKubeConfig, readText, type SelectedContext } from './kubeconfig.ts';
-import { assertTlsMaterial } from './tls-material.ts';
 import { fileLifetimeMs, loadUserCredentials, readRequired } from './user-credentials.ts';
 
 /** A cluster and how to authenticate to it. */

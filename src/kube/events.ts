@@ -1,15 +1,14 @@
 import { makeBackoff } from '../async/backoff.ts';
 import { makeLatch } from '../async/latch.ts';
-import { makeTokenBucket } from '../async/token-bucket.ts';
-import type { Clock, Random } from '../ports/clock.ts';
-import type { Log } from '../ports/log.ts';
-import type { Metrics } from '../ports/metrics.ts';
 import type { KubeClient } from './client.ts';
 import { isKubeError, isServerFailure } from './errors.ts';
 import { cutNote, eventBody, type EventFacts, eventName, eventNamespace } from './event-object.ts';
 import { microTime } from './lease-object.ts';
 import { resourcePath } from './paths.ts';
 import { makeSharedTrouble } from './shared-trouble.ts';
+import type { Clock, Random } from '../ports/clock.ts';
+import type { Log } from '../ports/log.ts';
+import type { Metrics } from '../ports/metrics.ts';
 
 export type EventSender = {
   /** Never waits and never throws: when the queue is full, the Event is counted and dropped. */
@@ -68,7 +67,7 @@ export function makeEventSender({
 }): EventSender {
   const resource = { apiVersion: 'events.k8s.io/v1', plural: 'events' };
   const dropped = metrics.counter('furiwake_events_dropped_total', 'Events that were not sent, by reason.', ['reason']);
-  const bucket = makeTokenBucket({ clock, burst, perSecond });
+  const bucket = makeTokenBucket(clock);
   const known = new Map<string, Series>(); // least recently seen first
   const queue = new Set<Series>();
   const work = makeLatch();
@@ -179,4 +178,19 @@ function isUnwanted(error: unknown, isCreated: boolean): boolean {
 
 function isPowerOfTwo(count: number): boolean {
   return Number.isInteger(Math.log2(count));
+}
+
+/** Allows `burst` at once and `perSecond` in the long run. `take` resolves when a token is free, in any order of callers. */
+function makeTokenBucket(clock: Clock): { take(signal: AbortSignal): Promise<void> } {
+  let tokens = burst;
+  let countedAt = clock.monotonic();
+  return {
+    take: async (signal) => {
+      const now = clock.monotonic();
+      tokens = Math.min(burst, tokens + ((now - countedAt) / 1000) * perSecond);
+      countedAt = now;
+      tokens -= 1; // may be negative: waiting callers have reserved tokens
+      if (tokens < 0) await clock.sleep((-tokens / perSecond) * 1000, signal);
+    },
+  };
 }

@@ -1,4 +1,4 @@
-import { Agent, type Dispatcher } from 'undici';
+import { Agent, type buildConnector, type Dispatcher } from 'undici';
 import { unlessAborted } from '../async/abort.ts';
 import { fieldManager } from '../core/model/contract.ts';
 import type { ClusterConfig } from './config.ts';
@@ -36,14 +36,19 @@ const headersTimeoutMs = 30_000;
  */
 const idleConnectionMs = 60_000;
 
+/** Opens a connection to the server. */
+export type Connector = buildConnector.connector;
+
 type Agents = { readonly requests: Agent; readonly watches: Agent; readonly identity: Credentials };
 
 /**
  * One pair of agents per TLS identity: a changed client certificate or CA gets a new pair, and the old one closes after
  * its last answer. HTTP/1.1, because HTTP/2 does not detect a dead peer (TCP keep-alive detected a half-open watch
  * after 20 s, HTTP/2 not within 100 s).
+ *
+ * `connect`: default TCP, and TLS as `config` says.
  */
-export function makeTransport(config: ClusterConfig): Transport {
+export function makeTransport(config: ClusterConfig, connect?: Connector): Transport {
   const { origin, pathname } = new URL(config.server);
   const prefix = pathname === '/' ? '' : pathname;
   let agents: Agents | undefined;
@@ -52,7 +57,7 @@ export function makeTransport(config: ClusterConfig): Transport {
   const agentsFor = (identity: Credentials): Agents => {
     if (agents !== undefined && isSamePeer(agents.identity, identity)) return agents;
     const old = agents;
-    agents = { identity, ...makeAgents(config, identity, end.signal) };
+    agents = { identity, ...makeAgents(connect ?? dialOptions(config, identity, end.signal)) };
     void old?.requests.close().catch(() => undefined); // a connection that fails while closing is closed anyway
     void old?.watches.close().catch(() => undefined);
     return agents;
@@ -98,27 +103,26 @@ export function makeTransport(config: ClusterConfig): Transport {
 }
 
 /** `end` also destroys sockets that are still connecting, which undici leaves alone. */
-function makeAgents(
+function dialOptions(
   { tls }: ClusterConfig,
   { ca, cert, key }: Credentials,
   end: AbortSignal,
-): Omit<Agents, 'identity'> {
-  const common: Agent.Options = {
-    allowH2: false,
-    pipelining: 1,
-    keepAliveTimeout: idleConnectionMs,
-    connect: {
-      timeout: 10_000,
-      signal: end,
-      keepAlive: true,
-      keepAliveInitialDelay: 10_000,
-      rejectUnauthorized: !tls.insecure,
-      ...(tls.serverName === undefined ? {} : { servername: tls.serverName }),
-      ...(ca === undefined ? {} : { ca }),
-      ...(cert === undefined ? {} : { cert }),
-      ...(key === undefined ? {} : { key }),
-    },
+): buildConnector.BuildOptions & { readonly signal: AbortSignal } {
+  return {
+    timeout: 10_000,
+    signal: end,
+    keepAlive: true,
+    keepAliveInitialDelay: 10_000,
+    rejectUnauthorized: !tls.insecure,
+    ...(tls.serverName === undefined ? {} : { servername: tls.serverName }),
+    ...(ca === undefined ? {} : { ca }),
+    ...(cert === undefined ? {} : { cert }),
+    ...(key === undefined ? {} : { key }),
   };
+}
+
+function makeAgents(connect: NonNullable<Agent.Options['connect']>): Omit<Agents, 'identity'> {
+  const common: Agent.Options = { allowH2: false, pipelining: 1, keepAliveTimeout: idleConnectionMs, connect };
   return { requests: new Agent({ ...common, connections: requestConnections }), watches: new Agent(common) };
 }
 

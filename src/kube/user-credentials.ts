@@ -1,11 +1,10 @@
 import type { Clock } from '../ports/clock.ts';
 import type { Exec } from '../ports/exec.ts';
 import type { Files } from '../ports/files.ts';
-import type { Credentials, LoadedCredentials } from './credentials.ts';
+import { assertTlsMaterial, type Credentials, type LoadedCredentials } from './credentials.ts';
 import { KubeConfigError } from './errors.ts';
 import { type ExecConfig, runExecPlugin } from './exec-plugin.ts';
 import { type ClusterEntry, readText, resolveIn, type SelectedContext } from './kubeconfig.ts';
-import { assertTlsMaterial } from './tls-material.ts';
 
 /** Time until files are read again, while the server accepts their contents. */
 export const fileLifetimeMs = 60_000;

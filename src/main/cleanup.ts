@@ -1,9 +1,8 @@
 import { assertUnserved } from '../daemon/admin.ts';
 import { assertAccess } from '../daemon/cluster.ts';
-import type { CommandDeps } from '../daemon/command.ts';
+import { type CommandDeps, statePaths } from '../daemon/platform.ts';
 import { StartError } from '../daemon/errors.ts';
 import { lockHost } from '../daemon/host-lock.ts';
-import { statePaths } from '../daemon/platform.ts';
 import { assertDeletable, deleteState } from '../daemon/state-dir.ts';
 import { type RunOptions, siteOf } from '../cli/options.ts';
 import { makeServiceWrites } from '../controller/service-writes.ts';

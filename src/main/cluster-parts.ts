@@ -6,18 +6,17 @@ import { assembleController, type ControllerParts } from '../controller/assemble
 import type { Term } from '../controller/controller.ts';
 import type { Candidates } from '../daemon/candidates.ts';
 import { prepareCluster } from '../daemon/cluster.ts';
-import type { CommandDeps } from '../daemon/command.ts';
+import { type CommandDeps, earlierStatePaths, statePaths } from '../daemon/platform.ts';
 import type { Drains } from '../daemon/drains.ts';
 import { StartError } from '../daemon/errors.ts';
 import type { HostStatus } from '../daemon/host-status.ts';
 import { newIdentity } from '../daemon/identity.ts';
 import { leadWhileHeld } from '../daemon/leadership.ts';
 import { leaseName } from '../daemon/lease-name.ts';
-import { earlierStatePaths, statePaths } from '../daemon/platform.ts';
 import { clusterTroubles } from '../daemon/readiness.ts';
 import { sayWhenReady, type SayWhenReadyDeps } from '../daemon/say-when-ready.ts';
 import { refuseStateDir } from '../daemon/state-dir.ts';
-import { reportNodes } from '../daemon/report-nodes.ts';
+import { reportNodes } from '../controller/record-events.ts';
 import { loadTenureRecord } from '../daemon/tenure-record.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { makeEventSender } from '../kube/events.ts';
@@ -50,7 +49,7 @@ export type ClusterPartsDeps = Pick<CommandDeps, 'machine' | 'log' | 'metrics'> 
   readonly server: string;
   /** Addresses that the host needs for the API server, by text, and what each is. */
   readonly apiServer: (signal: AbortSignal) => Promise<ReadonlyMap<string, string>>;
-  readonly hostParts: Pick<HostParts, 'agent' | 'placement' | 'host'>;
+  readonly hostParts: Pick<HostParts, 'agent' | 'network' | 'host'>;
   readonly candidates: Candidates;
   readonly drains: Drains;
   /** Set when `troubles` or the plan may have changed. */
@@ -63,7 +62,7 @@ export async function makeClusterParts({
   client,
   server,
   apiServer,
-  hostParts: { agent, placement, host },
+  hostParts: { agent, network, host },
   candidates,
   drains,
   changed,
@@ -108,7 +107,7 @@ export async function makeClusterParts({
     reportingInstance: hostname,
   });
   const ledger = makeFileLedger({ path: paths.ledger, earlierPath: earlierPaths.records, files, clock, log });
-  const facts = makeFacts({ host, placement, site, reserved: apiServer });
+  const facts = makeFacts({ host, network, site, reserved: apiServer });
   const connectingWords = `connecting to the API server ${server}`;
   /** `undefined` once the cluster is connected. */
   let connecting: string | undefined = connectingWords;
@@ -172,7 +171,7 @@ export async function makeClusterParts({
   };
 
   const serve = async (ready: ShownReady, signal: AbortSignal): Promise<void> => {
-    if (site.handsOutOwn && placement.addresses().primary.length === 0) {
+    if (site.handsOutOwn && network.addresses().primary.length === 0) {
       const words = 'this host has no address on the interface of its default route to assign';
       if (agent.desired() === undefined) throw new StartError(`${words}: set --addresses`);
       log.warn({}, `${words}; Services keep the addresses that they have`); // it served before: the network may be late

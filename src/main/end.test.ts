@@ -1,11 +1,12 @@
 import { EventEmitter, once } from 'node:events';
+import { Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { StartError, UsageError } from '../daemon/errors.ts';
 import { KubeError } from '../kube/errors.ts';
-import { ExecError } from '../ports/exec.ts';
-import { endFor, isToldToEnd } from './end.ts';
+import { endFor, isToldToEnd, tolerateErrors } from './end.ts';
 import { SignalError } from './node/signals.ts';
+import { ExecError } from '../ports/exec.ts';
 
 const calm = new AbortController().signal;
 const ended = AbortSignal.abort(new SignalError('SIGTERM'));
@@ -40,4 +41,17 @@ test('the error of the signal is recognised, even if Node wraps it, and no other
 
 test('a command that a signal interrupts fails, without a stack trace', () => {
   expect(endFor(ended.reason, ended)).toEqual({ exitCode: 1, errorText: 'error: interrupted by SIGTERM\n' });
+});
+
+test.each([
+  ['ENOSPC', ['ENOSPC']],
+  ['EPIPE', []],
+])('an output that fails with %s does not end the process; lost answers are reported', async (code, told) => {
+  const lost: string[] = [];
+  const stream = new Writable({ write: (_, __, done) => done(Object.assign(new Error(code), { code })) });
+  tolerateErrors(stream, ({ message }) => lost.push(message));
+  await new Promise((resolve) => {
+    stream.once('close', resolve).write('a line\n');
+  });
+  expect(lost).toEqual(told);
 });

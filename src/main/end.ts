@@ -1,3 +1,4 @@
+import type { Writable } from 'node:stream';
 import { UsageError } from '../daemon/errors.ts';
 
 /** True for the error of a part that was aborted: the signal's reason, or Node's wrapper of it. */
@@ -27,4 +28,14 @@ function wordsOf(error: unknown): string {
  */
 export function isExternal(error: Error): error is Error & { readonly code: unknown } {
   return 'code' in error && !(error instanceof TypeError || error instanceof RangeError);
+}
+
+/**
+ * Keeps an error of standard output or standard error (a full disk under the log) from ending the process. Calls
+ * `onLost` for answers that could not be written, but not if the reader has closed the pipe (`| head`).
+ */
+export function tolerateErrors(stream: Writable, onLost: (error: Error) => void = () => undefined): void {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') onLost(error);
+  });
 }

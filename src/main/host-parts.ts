@@ -1,13 +1,12 @@
 import { makeDuplicateProbe, makeDuplicateWatch } from '../advertise/duplicates.ts';
-import type { FindLink } from '../advertise/frames.ts';
 import { makeL2Advertiser } from '../advertise/l2.ts';
 import { makeFrameSender } from '../advertise/frame-sender.ts';
 import { type Agent, makeAgent } from '../agent/agent.ts';
 import type { RunOptions } from '../cli/options.ts';
-import { haproxyAccount } from '../daemon/accounts.ts';
-import { descriptorLimit } from '../daemon/descriptors.ts';
+import { descriptorLimit, haproxyAccount } from '../daemon/host-tools.ts';
 import { earlierStatePaths, type Platform, statePaths } from '../daemon/platform.ts';
 import { makeHaproxy } from '../dataplane/haproxy/haproxy.ts';
+import { makeNat } from '../dataplane/nat/nat.ts';
 import { makeSteering } from '../dataplane/nftables/steering.ts';
 import { makeDirect } from '../dataplane/direct/direct.ts';
 import { makeGate } from '../health/gate.ts';
@@ -16,12 +15,19 @@ import { makeConfirmations } from '../health/confirmations.ts';
 import { makeAskHealthCheckPort } from '../health/health-check-port.ts';
 import { makeHealth } from '../health/health.ts';
 import { makeProbe } from '../health/probe.ts';
+import type { Family } from '../core/ip/ip.ts';
+import type { NodeName } from '../core/model/names.ts';
 import { makeHost } from '../host/host.ts';
+import { makeNetwork } from '../host/network.ts';
 import { makePlacement } from '../host/placement.ts';
-import type { Host, Placement, Steering } from '../ports/host.ts';
+import type { Host } from '../ports/host.ts';
+import type { Placement } from '../ports/placement.ts';
+import type { Steering } from '../ports/steering.ts';
 import type { Direct } from '../ports/direct.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
+import type { HostNetwork } from '../ports/network.ts';
+import type { Nat } from '../ports/nat.ts';
 import type { Proxy } from '../ports/proxy.ts';
 import { makePlacementRecord } from '../state/placement-record.ts';
 import { makeTableFile } from '../state/table.ts';
@@ -31,6 +37,8 @@ export type HostParts = {
   readonly proxy: Proxy;
   readonly steering: Steering;
   readonly direct: Direct;
+  readonly network: HostNetwork;
+  readonly nat: Nat;
   readonly placement: Placement;
   readonly host: Host;
   readonly agent: Agent;
@@ -80,30 +88,43 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     files,
     log: addressLog,
   });
-  const placement = makePlacement({ exec, files, record, clock, log: addressLog, lifetime });
-  const findLink: FindLink = (address) => placement.linkOf(address);
+  const network = makeNetwork({ exec, files, record, clock, log: addressLog });
+  const placement = makePlacement({ exec, network, clock, log: addressLog, lifetime });
+  const { links } = network;
   const advertiser = makeL2Advertiser({
     sender: makeFrameSender({ exec, clock, log: addressLog, lifetime }),
-    duplicates: makeDuplicateWatch({ probe: makeDuplicateProbe({ exec, clock, findLink }), clock, log: addressLog }),
-    findLink,
+    duplicates: makeDuplicateWatch({ probe: makeDuplicateProbe({ exec, clock, links }), clock, log: addressLog }),
+    links,
     clock,
   });
   const steering = makeSteering({ exec, clock, log: log.child({ part: 'nftables' }), metrics, lifetime });
   const silenceMs = nodeSilenceSeconds * 1000;
+  const silentSince = (node: NodeName, family: Family): number | undefined => {
+    const { state, sinceMs } = health.families[family].stateOf(node);
+    return state === 'silent' ? sinceMs : undefined;
+  };
   const direct = makeDirect({
     exec,
     health,
-    silentSince: (node, family) => {
-      const { state, sinceMs } = health.families[family].stateOf(node);
-      return state === 'silent' ? sinceMs : undefined;
-    },
+    silentSince,
     silenceMs,
     gate: makeGate({ makeKubeProxy: () => makeKubeProxy({ clock }), clock }),
-    linkOf: (address) => placement.linkOf(address)?.name,
-    isOwn: ({ text }) => placement.addresses().own.has(text),
-    primary: () => placement.addresses().primary,
+    linkOf: (address) => links.linkOf(address)?.name,
+    isOwn: ({ text }) => network.addresses().own.has(text),
+    primary: () => network.addresses().primary,
     clock,
     log: log.child({ part: 'direct' }),
+    metrics,
+    lifetime,
+  });
+  const nat = makeNat({
+    exec,
+    health,
+    silentSince,
+    silenceMs,
+    own: () => network.addresses().own,
+    clock,
+    log: log.child({ part: 'nat' }),
     metrics,
     lifetime,
   });
@@ -120,6 +141,8 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     proxy,
     steering,
     direct,
+    network,
+    nat,
     placement,
     advertiser,
     host,
@@ -131,5 +154,5 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     log: log.child({ part: 'agent' }),
     metrics,
   });
-  return { proxy, steering, direct, placement, host, agent };
+  return { proxy, steering, direct, nat, network, placement, host, agent };
 }

@@ -4,7 +4,7 @@ import { recordLog } from '../../test/sim/observers.ts';
 import type { HostParts } from './host-parts.ts';
 import { removeFromHost } from './remove-from-host.ts';
 
-type Removed = Pick<HostParts, 'steering' | 'direct' | 'proxy' | 'placement'>;
+type Removed = Pick<HostParts, 'steering' | 'direct' | 'nat' | 'proxy' | 'placement'>;
 
 /** The parts of a host, some of which fail; `asked` has the requests to them. */
 function partsThatFail(...failing: readonly string[]): { readonly parts: Removed; readonly asked: readonly string[] } {
@@ -16,6 +16,7 @@ function partsThatFail(...failing: readonly string[]): { readonly parts: Removed
   const parts = {
     steering: { remove: part('nft') },
     direct: { remove: part('direct') },
+    nat: { remove: part('nat') },
     proxy: { stop: part('haproxy') },
     placement: { remove: part('ip') },
   } as unknown as Removed;
@@ -25,7 +26,7 @@ function partsThatFail(...failing: readonly string[]): { readonly parts: Removed
 test('all parts are removed', async () => {
   const { parts, asked } = partsThatFail();
   await removeFromHost(parts, { clock: systemClock, log: recordLog() });
-  expect(asked).toEqual(['nft', 'direct', 'haproxy', 'ip']);
+  expect(asked).toEqual(['nft', 'direct', 'nat', 'haproxy', 'ip']);
 });
 
 test('a failure does not block the others, and all failures are reported', async () => {
@@ -34,5 +35,5 @@ test('a failure does not block the others, and all failures are reported', async
     code: 'START',
     message: expect.stringMatching(/nft is busy.*; addresses \(ip is busy\).*furiwake cleanup/),
   });
-  expect(asked).toEqual(['nft', 'direct', 'haproxy', 'ip']);
+  expect(asked).toEqual(['nft', 'direct', 'nat', 'haproxy', 'ip']);
 });

@@ -12,7 +12,7 @@ const deadlineMs = 30_000;
  * it the host would answer for addresses that it does not serve.
  */
 export async function removeFromHost(
-  { steering, direct, proxy, placement }: Pick<HostParts, 'steering' | 'direct' | 'proxy' | 'placement'>,
+  { steering, direct, nat, proxy, placement }: Pick<HostParts, 'steering' | 'direct' | 'nat' | 'proxy' | 'placement'>,
   { clock, log }: { readonly clock: Clock; readonly log: Log },
 ): Promise<void> {
   using deadline = clock.deadline(deadlineMs, new AbortController().signal);
@@ -28,6 +28,7 @@ export async function removeFromHost(
   };
   await attempt('nftables table and routing rules', () => steering.remove(signal));
   await attempt('nftables table of direct', () => direct.remove(signal));
+  await attempt('nftables table of nat, forwarding', () => nat.remove(signal));
   await attempt('HAProxy', () => proxy.stop(signal));
   await attempt('addresses', () => placement.remove(PersistentMap.empty(), signal));
   if (failures.length > 0)

@@ -4,14 +4,13 @@ import type { RunOptions } from '../cli/options.ts';
 import { adminRoutes, serveAdmin } from '../daemon/admin.ts';
 import { makeApiServerAddresses } from '../daemon/api-server-addresses.ts';
 import { loadCandidates } from '../daemon/candidates.ts';
-import type { CommandDeps } from '../daemon/command.ts';
+import { type CommandDeps, statePaths } from '../daemon/platform.ts';
 import { loadDrains } from '../daemon/drains.ts';
 import { makeHostMetrics } from '../daemon/host-metrics.ts';
 import { lockHost } from '../daemon/host-lock.ts';
 import { assertHost } from '../daemon/host-tools.ts';
 import { makeHostView } from '../daemon/host-view.ts';
 import { mayServeWithoutLease } from '../daemon/leadership.ts';
-import { statePaths } from '../daemon/platform.ts';
 import { openStateDir, refuseStateDir } from '../daemon/state-dir.ts';
 import { makeKubeClient } from '../kube/client.ts';
 import { loadKubeConfig } from '../kube/config.ts';
@@ -56,7 +55,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   });
   const isServing = mayServeWithoutLease({ ...candidates, ...options });
   const hostParts = await makeHostParts({ ...deps, options, isServing, lifetime: alive });
-  const { agent, placement } = hostParts;
+  const { agent, network } = hostParts;
   /** Set when the answer of `notReady`, the plan or the report of the host may have changed. */
   const changed = makeLatch();
   agent.onTroubles(() => changed.set());
@@ -107,11 +106,11 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   );
 
   try {
-    await placement.refresh(signal).catch((error: unknown) => {
+    await network.refresh(signal).catch((error: unknown) => {
       signal.throwIfAborted();
       log.error({ err: error }, 'the addresses of this host cannot be read');
     });
-    const needs = new Map([...placement.addresses().needs, ...(await apiServer(signal))]);
+    const needs = new Map([...network.addresses().needs, ...(await apiServer(signal))]);
     await agent.restore((address) => needs.get(address.text));
     await superviseAll([(inner) => agent.run(inner), (inner) => cluster.run({ notReady, nodeStates }, inner)], signal);
   } finally {

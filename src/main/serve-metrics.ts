@@ -1,5 +1,5 @@
 import type { RunOptions } from '../cli/options.ts';
-import type { CommandDeps } from '../daemon/command.ts';
+import type { CommandDeps } from '../daemon/platform.ts';
 import { StartError } from '../daemon/errors.ts';
 import { findPortHolders, holderWords } from '../daemon/port-holders.ts';
 import { healthRoutes } from '../http/health-routes.ts';

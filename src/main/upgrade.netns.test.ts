@@ -8,7 +8,7 @@ import { type SimApiServer, startSimApiServer } from '../../test/sim/apiserver.t
 import type { SimObject } from '../../test/sim/kinds.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { askAdmin } from '../daemon/admin.ts';
-import type { CommandDeps } from '../daemon/command.ts';
+import type { CommandDeps } from '../daemon/platform.ts';
 import type { HostStatus } from '../daemon/host-status.ts';
 import { cleanup } from './cleanup.ts';
 import { systemClock } from './node/clock.ts';

@@ -2,11 +2,10 @@ import { statusError } from '../../src/kube/answers.ts';
 import type { ApplyOptions, KubeClient } from '../../src/kube/client.ts';
 import { isKubeError, type KubeErrorCode } from '../../src/kube/errors.ts';
 import { eventBody } from '../../src/kube/event-object.ts';
-import { finalizerPatch, type JsonPatch } from '../../src/kube/finalizers.ts';
+import { finalizerPatch, type JsonPatch, statusBody } from '../../src/kube/write-bodies.ts';
 import { readLines } from '../../src/kube/lines.ts';
 import type { KubeObject } from '../../src/kube/object.ts';
 import { resourcePath } from '../../src/kube/paths.ts';
-import { statusBody } from '../../src/kube/status.ts';
 
 /** An API server, and a namespace in it that is empty. */
 export type ApiServerScene = AsyncDisposable & {

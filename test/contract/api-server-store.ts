@@ -1,7 +1,6 @@
 import { expect, test, vi } from 'vitest';
-import { feedStore } from '../../src/kube/feed-store.ts';
+import { feedStore, makeStore } from '../../src/kube/store.ts';
 import { objectKey } from '../../src/kube/object.ts';
-import { makeStore } from '../../src/kube/store.ts';
 import { watchResource } from '../../src/kube/watcher.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import { silent } from '../make/log.ts';

@@ -1,12 +1,15 @@
 import { describe, expect, test, vi } from 'vitest';
 import { systemClock } from '../../src/main/node/clock.ts';
-import type { Placement } from '../../src/ports/host.ts';
+import type { HostNetwork, Links } from '../../src/ports/network.ts';
+import type { Placement } from '../../src/ports/placement.ts';
 import { addressesOf } from '../make/table.ts';
 import { patience } from '../netns/patience.ts';
 
 /** A host without addresses of furiwake, and the suite's actions on it from outside. */
 export type PlacementScene = AsyncDisposable & {
   readonly placement: Placement;
+  readonly network: HostNetwork;
+  readonly links: Links;
   /** Whether a host on the LAN, or behind a router, reaches the address here. */
   has(address: string): Promise<boolean>;
   /** Adds an own address to the host. */
@@ -15,12 +18,15 @@ export type PlacementScene = AsyncDisposable & {
   takeAway(address: string): Promise<void>;
   /** From now on the kernel refuses `fd50::1`, or accepts it again. */
   refuse(isRefused: boolean): Promise<void>;
+  /** The link of 10.10.0.0/24 and fd10::/64 goes down and comes up; its IPv4 addresses stay. */
+  flapLink(): Promise<void>;
 };
 
 const { signal } = new AbortController();
 const [lan, lan6, routed, routed6] = ['10.10.0.50', 'fd10::50', '10.50.0.1', 'fd50::1'] as const;
 const all = addressesOf(lan, lan6, routed, routed6);
 const none = addressesOf();
+const mac = expect.stringMatching(/^(?:[\da-f]{2}:){5}[\da-f]{2}$/);
 const textsOf = (addresses: readonly { readonly text: string }[]): readonly string[] =>
   addresses.map(({ text }) => text).toSorted();
 
@@ -75,7 +81,7 @@ export function placementContract(name: string, makeScene: () => Promise<Placeme
       await placement.add(all, signal); // with the same lifetime
       await vi.waitUntil(async () => (await found(scene)).length === 0, patience);
       await placement.keepUntil(inSeconds(60), signal);
-      expect(textsOf((await placement.audit(all, signal)).restored)).toEqual([...all.keys()].toSorted());
+      expect(textsOf(await placement.audit(all, signal))).toEqual([...all.keys()].toSorted());
     });
 
     test('an extended lifetime, and one without end, keep the addresses', async () => {
@@ -98,19 +104,17 @@ export function placementContract(name: string, makeScene: () => Promise<Placeme
       await placement.add(all, signal);
       await scene.takeAway(lan6);
       await scene.takeAway(routed);
-      const { restored, toAdvertise } = await placement.audit(all, signal);
-      expect(textsOf(restored)).toEqual([lan6, routed].toSorted());
-      expect(textsOf(toAdvertise)).toEqual(textsOf(restored));
+      expect(textsOf(await placement.audit(all, signal))).toEqual([lan6, routed].toSorted());
       expect(await found(scene)).toEqual([...all.keys()].toSorted());
-      expect(await placement.audit(all, signal)).toEqual({ restored: [], toAdvertise: [] });
+      expect(await placement.audit(all, signal)).toEqual([]);
     });
 
     test('an own address of the host is neither added nor removed', async () => {
       await using scene = await makeScene();
-      const { placement } = scene;
+      const { network, placement } = scene;
       await scene.giveOwn(lan);
-      await placement.refresh(signal);
-      expect(placement.addresses().own.has(lan)).toBe(true);
+      await network.refresh(signal);
+      expect(network.addresses().own.has(lan)).toBe(true);
       expect(await placement.add(addressesOf(lan), signal)).toEqual([]);
       await placement.remove(none, signal);
       expect(await scene.has(lan)).toBe(true);
@@ -118,12 +122,12 @@ export function placementContract(name: string, makeScene: () => Promise<Placeme
 
     test('an own address that the host has lost is added when it is wanted', async () => {
       await using scene = await makeScene();
-      const { placement } = scene;
+      const { network, placement } = scene;
       await scene.giveOwn(lan);
-      await placement.refresh(signal);
+      await network.refresh(signal);
       await placement.add(addressesOf(lan), signal);
       await scene.takeAway(lan);
-      expect(textsOf((await placement.audit(addressesOf(lan), signal)).restored)).toEqual([lan]);
+      expect(textsOf(await placement.audit(addressesOf(lan), signal))).toEqual([lan]);
       expect(await scene.has(lan)).toBe(true);
       await placement.remove(none, signal);
       expect(await scene.has(lan)).toBe(false);
@@ -131,54 +135,54 @@ export function placementContract(name: string, makeScene: () => Promise<Placeme
 
     test('an own address that the host has lost and that is not wanted is not added', async () => {
       await using scene = await makeScene();
-      const { placement } = scene;
+      const { network, placement } = scene;
       await scene.giveOwn(lan);
-      await placement.refresh(signal);
+      await network.refresh(signal);
       await placement.add(none, signal);
       await scene.takeAway(lan);
       await placement.audit(none, signal);
       await placement.add(addressesOf(routed), signal);
       expect(await found(scene)).toEqual([routed]);
-      expect(placement.addresses().own.has(lan)).toBe(false);
+      expect(network.addresses().own.has(lan)).toBe(false);
     });
 
     test('an address of furiwake that another program configures is left to the host', async () => {
       await using scene = await makeScene();
-      const { placement } = scene;
+      const { network, placement } = scene;
       await placement.add(addressesOf(lan, routed), signal);
       await scene.giveOwn(lan);
-      expect((await placement.audit(addressesOf(lan, routed), signal)).restored).toEqual([]);
-      expect(placement.addresses().own.has(lan)).toBe(true);
+      expect(await placement.audit(addressesOf(lan, routed), signal)).toEqual([]);
+      expect(network.addresses().own.has(lan)).toBe(true);
       await placement.remove(none, signal);
       expect(await found(scene)).toEqual([lan]);
     });
 
     test('an address that the kernel refuses is reported with the cause until it is accepted or unwanted; the others are added', async () => {
       await using scene = await makeScene();
-      const { placement } = scene;
+      const { network, placement } = scene;
       await scene.refuse(true);
       expect(textsOf(await placement.add(all, signal))).toEqual([lan, lan6, routed].toSorted());
-      expect([...placement.addresses().refused]).toEqual([[routed6, expect.stringMatching(/^.+$/)]]);
-      expect((await placement.audit(all, signal)).restored).toEqual([]);
-      expect([...placement.addresses().refused.keys()]).toEqual([routed6]);
+      expect([...network.addresses().refused]).toEqual([[routed6, expect.stringMatching(/^.+$/)]]);
+      expect(await placement.audit(all, signal)).toEqual([]);
+      expect([...network.addresses().refused.keys()]).toEqual([routed6]);
       await placement.remove(addressesOf(lan), signal);
-      expect(placement.addresses().refused.size).toBe(0);
+      expect(network.addresses().refused.size).toBe(0);
       await placement.add(all, signal);
       await scene.refuse(false);
-      expect(textsOf((await placement.audit(all, signal)).restored)).toContain(routed6);
-      expect(placement.addresses().refused.size).toBe(0);
+      expect(textsOf(await placement.audit(all, signal))).toContain(routed6);
+      expect(network.addresses().refused.size).toBe(0);
     });
 
     test('unchanged facts about the host keep their identity', async () => {
       await using scene = await makeScene();
-      const { placement } = scene;
+      const { network, placement } = scene;
       await scene.giveOwn(lan);
-      const before = await placement.refresh(signal);
+      const before = await network.refresh(signal);
       await placement.add(addressesOf(routed), signal);
       await placement.audit(addressesOf(routed), signal);
       await placement.remove(none, signal);
-      expect(placement.addresses()).toBe(before);
-      expect(await placement.refresh(signal)).toBe(before);
+      expect(network.addresses()).toBe(before);
+      expect(await network.refresh(signal)).toBe(before);
     });
 
     test('an aborted call rejects with the reason, and adds nothing', async () => {
@@ -188,18 +192,66 @@ export function placementContract(name: string, makeScene: () => Promise<Placeme
       expect(await found(scene)).toEqual([]);
     });
 
-    test('run notifies at its start, because earlier changes are unknown, and when an address was removed', async () => {
+    test('the watch notifies at its start, because earlier changes are unknown, and when an address was removed', async () => {
       await using scene = await makeScene();
-      const { placement } = scene;
+      const { network, placement } = scene;
       await placement.add(all, signal);
       const stop = new AbortController();
       let told = 0;
-      const running = placement.run(() => told++, stop.signal);
+      const running = network.watch(() => told++, stop.signal);
       await expect.poll(() => told, patience).toBe(1);
       await scene.takeAway(routed);
       await expect.poll(() => told, patience).toBe(2);
       stop.abort();
       await expect(running).resolves.toBeUndefined();
+    });
+
+    test('neighbours resolve the addresses of a LAN on its link, and no others', async () => {
+      await using scene = await makeScene();
+      await scene.network.refresh(signal);
+      const linked = [...all.values()].filter((address) => scene.links.linkOf(address) !== undefined);
+      expect(textsOf(linked)).toEqual([lan, lan6].toSorted());
+      expect(linked.map((address) => scene.links.linkOf(address)?.mac)).toEqual(linked.map(() => mac));
+    });
+
+    test('neighbours may not know the addresses that an audit has restored, until the subscription ends', async () => {
+      await using scene = await makeScene();
+      const { links, placement } = scene;
+      const told: (readonly string[])[] = [];
+      const end = links.onStaleNeighbours((addresses) => void told.push(textsOf(addresses)));
+      await placement.add(all, signal);
+      await placement.audit(all, signal);
+      expect(told).toEqual([]);
+      await scene.takeAway(routed);
+      await placement.audit(all, signal);
+      expect(told).toEqual([[routed]]);
+      end();
+      await scene.takeAway(routed);
+      await placement.audit(all, signal);
+      expect(told).toEqual([[routed]]);
+    });
+
+    test('neighbours may not know the added addresses on a link that came up: no own and no routed ones', async () => {
+      await using scene = await makeScene();
+      const { links, network, placement } = scene;
+      await scene.giveOwn('10.10.0.77');
+      await placement.add(addressesOf(lan, routed), signal);
+      const told: (readonly string[])[] = [];
+      links.onStaleNeighbours((addresses) => void told.push(textsOf(addresses)));
+      const stop = new AbortController();
+      let changes = 0;
+      const running = network.watch(() => changes++, stop.signal);
+      await expect.poll(() => changes, patience).toBe(1);
+      await placement.audit(addressesOf(lan, routed), signal);
+      expect(told).toEqual([]);
+      await scene.flapLink();
+      await vi.waitUntil(async () => {
+        await placement.audit(addressesOf(lan, routed), signal);
+        return told.length > 0;
+      }, patience);
+      expect(told).toEqual([[lan]]);
+      stop.abort();
+      await running;
     });
   });
 }

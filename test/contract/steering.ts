@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { parseRange } from '../../src/core/ip/range.ts';
 import type { Listener } from '../../src/core/traffic/table.ts';
-import type { Steering, SteeringTarget } from '../../src/ports/host.ts';
+import type { Steering, SteeringTarget } from '../../src/ports/steering.ts';
 import { addressesOf, directListener, listener, tableOf } from '../make/table.ts';
 
 /** The result of a connection from a client, 10.10.0.2: it reaches the proxy, is reset, or gets no answer. */

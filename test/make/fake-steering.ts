@@ -2,7 +2,7 @@ import { unlessAborted } from '../../src/async/abort.ts';
 import type { ListenerKey } from '../../src/core/model/names.ts';
 import { PersistentMap } from '../../src/core/persistent-map.ts';
 import { emptyTable, type Listener } from '../../src/core/traffic/table.ts';
-import type { Steering, SteeringTarget } from '../../src/ports/host.ts';
+import type { Steering, SteeringTarget } from '../../src/ports/steering.ts';
 
 /** A steering in memory, which keeps to the contract of the port. */
 export type FakeSteering = {

@@ -5,12 +5,18 @@ import { PersistentMap } from '../../src/core/persistent-map.ts';
 import type { DirectObstacles } from '../../src/core/traffic/report.ts';
 import { emptyTable, type Listener, type TrafficTable } from '../../src/core/traffic/table.ts';
 import type { Health } from '../../src/ports/health.ts';
-import type { Addresses, Advertiser, Host, Placement, Steering, SteeringTarget } from '../../src/ports/host.ts';
+import type { Advertiser } from '../../src/ports/advertiser.ts';
+import type { Addresses, Host } from '../../src/ports/host.ts';
+import type { HostNetwork } from '../../src/ports/network.ts';
+import type { Placement } from '../../src/ports/placement.ts';
+import type { Steering, SteeringTarget } from '../../src/ports/steering.ts';
 import type { Proxy } from '../../src/ports/proxy.ts';
 import { makeFakeHost } from './fake-host.ts';
 import type { Direct } from '../../src/ports/direct.ts';
+import type { Nat } from '../../src/ports/nat.ts';
 import { makeFakeDirect } from './fake-direct.ts';
-import { type FakePlacement, makeFakePlacement } from './fake-placement.ts';
+import { type FakeNetwork, makeFakeNetwork } from './fake-network.ts';
+import { makeFakeNat } from './fake-nat.ts';
 import { makeFakeSteering } from './fake-steering.ts';
 import type { ip } from './service.ts';
 
@@ -23,6 +29,8 @@ export type StepName =
   | 'steering.audit'
   | 'direct.apply'
   | 'direct.audit'
+  | 'nat.apply'
+  | 'nat.audit'
   | 'placement.add'
   | 'placement.remove'
   | 'placement.audit'
@@ -35,7 +43,7 @@ export type StepName =
  * to the contract of its port (test/contract/).
  */
 export type FakeHostPorts = Pick<
-  FakePlacement,
+  FakeNetwork,
   'setOwn' | 'loseDefaultRoute' | 'setNeeds' | 'setRefused' | 'tellNetwork'
 > & {
   readonly proxy: Proxy;
@@ -43,8 +51,10 @@ export type FakeHostPorts = Pick<
   readonly direct: Direct;
   /** No node is known to serve a listener of `direct`, or all are. */
   closeDirect(isClosed: boolean, why?: DirectObstacles): void;
+  readonly nat: Nat;
   /** Another program changes the nftables table in the kernel. */
   changeSteering(change: (held: SteeringTarget) => SteeringTarget): void;
+  readonly network: HostNetwork;
   readonly placement: Placement;
   readonly advertiser: Advertiser;
   readonly host: Host;
@@ -65,6 +75,7 @@ export type FakeHostPorts = Pick<
     proxy: TrafficTable['listeners'];
     readonly steering: SteeringTarget;
     readonly direct: TrafficTable['listeners'];
+    readonly nat: TrafficTable['listeners'];
     readonly placed: Map<string, ReturnType<typeof ip>>;
     advertised: Addresses;
   };
@@ -106,9 +117,13 @@ export function makeHostPorts(): FakeHostPorts {
     step: (name) => step(`steering.${name}`),
   });
   const fakeDirect = makeFakeDirect({ step: (name) => step(`direct.${name}`) });
+  const fakeNat = makeFakeNat({ step: (name) => step(`nat.${name}`) });
   const held: FakeHostPorts['held'] = {
     get direct() {
       return fakeDirect.held;
+    },
+    get nat() {
+      return fakeNat.held.listeners;
     },
     proxy: emptyTable.listeners,
     get steering() {
@@ -117,8 +132,7 @@ export function makeHostPorts(): FakeHostPorts {
     placed: new Map(),
     advertised: PersistentMap.empty(),
   };
-  let duplicates: ReturnType<Advertiser['duplicates']> = new Map();
-  const duplicateListeners = makeSubscribers();
+  const duplicates = makeSubscribers<ReadonlyMap<string, string>>();
   let verdicts: ReturnType<Health['verdicts']> = new Map();
   const healthListeners = new Set<() => void>();
   const ports: Pick<FakeHostPorts, 'gate' | 'listening'> = { gate: Promise.resolve(), listening: [] };
@@ -146,9 +160,9 @@ export function makeHostPorts(): FakeHostPorts {
     }
     return refusals;
   };
-  const { placement, ...hostAddresses } = makeFakePlacement((name) => step(name), held.placed);
+  const fakeNetwork = makeFakeNetwork({ step: (name) => step(name), placed: held.placed });
 
-  return Object.assign(ports, hostAddresses, {
+  return Object.assign(ports, fakeNetwork, {
     steps,
     failing,
     hanging,
@@ -189,14 +203,12 @@ export function makeHostPorts(): FakeHostPorts {
     steering: fakeSteering.steering,
     direct: fakeDirect.direct,
     closeDirect: (isClosed: boolean, why?: DirectObstacles) => fakeDirect.setClosed(isClosed, why),
-    placement,
+    nat: fakeNat.nat,
     advertiser: {
       advertise: (addresses) => {
         held.advertised = addresses;
       },
-      again: (addresses) => void steps.push(`again ${addresses.map(({ text }) => text).join(' ')}`),
-      duplicates: () => duplicates,
-      onDuplicates: duplicateListeners.subscribe,
+      onDuplicates: duplicates.subscribe,
       run: untilAborted,
     } satisfies Advertiser,
     host: makeFakeHost({
@@ -219,10 +231,7 @@ export function makeHostPorts(): FakeHostPorts {
     dieProxy: () => {
       held.proxy = emptyTable.listeners;
     },
-    setDuplicates: (next: typeof duplicates) => {
-      duplicates = next;
-      duplicateListeners.tell();
-    },
+    setDuplicates: duplicates.tell,
     setHealth: (next: ReturnType<Health['verdicts']>) => {
       verdicts = next;
       for (const tell of healthListeners) tell();

@@ -33,16 +33,16 @@ export function statusOf(
     nodes = [makeNode('n1', '192.0.2.11', '2001:db8::11')],
     hasEndpoints = true,
     overBudget = new Set(),
-    unconfirmed = emptyReport.unconfirmed,
     dropping,
+    unconfirmed = emptyReport.unconfirmed,
     nowMs = 0,
   }: {
     answer?: Answer;
     nodes?: readonly ReturnType<typeof makeNode>[];
     hasEndpoints?: boolean | 'not known';
     overBudget?: ReadonlySet<ServiceKey>;
-    unconfirmed?: HostReport['unconfirmed'];
     dropping?: Parameters<typeof desiredStatus>[0]['dropping'];
+    unconfirmed?: HostReport['unconfirmed'];
     nowMs?: number;
   } = {},
 ): DesiredStatus | undefined {

@@ -76,6 +76,11 @@ export function directListener(vip: string, port: number, more: Partial<Listener
   return listener(vip, port, 0, { protocol: 'UDP', dataplane: 'direct', ...more });
 }
 
+/** A UDP listener of `nat`. */
+export function natListener(vip: string, port: number, targetPort: number, more: Partial<Listener> = {}): Listener {
+  return listener(vip, port, targetPort, { protocol: 'UDP', dataplane: 'nat', ...more });
+}
+
 export function tableOf(listeners: readonly Listener[], nodes: readonly TrafficNode[] = []): TrafficTable {
   return makeTable(listeners, nodes);
 }

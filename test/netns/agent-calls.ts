@@ -11,12 +11,25 @@ export type Call =
   | { do: 'probe'; address: string }
   /** Answers every datagram with `body` and the address and port that it came from: `n1 198.51.100.2 40000`. */
   | { do: 'serveUdp'; port: number; body: string }
-  /** Sends a datagram of `bytes`, from `localPort` if it is set, and waits for the answer. */
-  | { do: 'askUdp'; address: string; port: number; localPort?: number; timeoutMs?: number; bytes?: number }
+  /**
+   * Sends a datagram of `bytes`, from `localPort` if it is set, and waits for the answer. `isConnected`: only an answer from
+   * `address` counts, and a refusal is reported.
+   */
+  | AskUdp
   | { do: 'dial'; address: string; port: number }
   | { do: 'say'; id: number; text: string }
   | { do: 'heard'; id: number }
   | { do: 'hangUp'; id: number };
+
+export type AskUdp = {
+  readonly do: 'askUdp';
+  readonly address: string;
+  readonly port: number;
+  readonly localPort?: number;
+  readonly timeoutMs?: number;
+  readonly bytes?: number;
+  readonly isConnected?: boolean;
+};
 
 /** `error` is the name of the errno if there is one (`ECONNRESET`). */
 export type Outcome = {

@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import { parseIp } from '../../src/core/ip/ip.ts';
 import { makeProbe } from '../../src/health/probe.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
-import type { Call, Outcome } from './agent-calls.ts';
+import type { AskUdp, Call, Outcome } from './agent-calls.ts';
 
 /*
  * Runs inside a network namespace and executes the calls of a test from stdin, one JSON object per line:
@@ -59,7 +59,7 @@ async function perform(call: Call): Promise<Outcome> {
     case 'serveUdp':
       return serveUdp(call.port, call.body);
     case 'askUdp':
-      return askUdp(call.address, call.port, call.localPort ?? 0, call.timeoutMs ?? 1_000, call.bytes ?? 1);
+      return askUdp(call);
     case 'dial':
       return dial(call.address, call.port);
     case 'say': {
@@ -121,8 +121,16 @@ function serveUdp(port: number, body: string): Promise<Outcome> {
   });
 }
 
-function askUdp(address: string, port: number, localPort: number, timeoutMs: number, bytes: number): Promise<Outcome> {
+function askUdp({
+  address,
+  port,
+  localPort = 0,
+  timeoutMs = 1_000,
+  bytes = 1,
+  isConnected = false,
+}: AskUdp): Promise<Outcome> {
   const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
+  const text = '?'.repeat(bytes);
   return new Promise((resolve) => {
     const end = (outcome: Outcome): void => {
       clearTimeout(timer);
@@ -130,9 +138,13 @@ function askUdp(address: string, port: number, localPort: number, timeoutMs: num
       resolve(outcome);
     };
     const timer = setTimeout(() => end({ error: 'timeout' }), timeoutMs);
-    socket.on('message', (text) => end({ text: String(text) }));
+    socket.on('message', (answer) => end({ text: String(answer) }));
     socket.on('error', (error) => end({ error: codeOf(error) }));
-    socket.bind(localPort, () => socket.send('?'.repeat(bytes), port, address));
+    socket.bind(localPort, () => {
+      if (!isConnected) return socket.send(text, port, address);
+      socket.once('connect', () => socket.send(text));
+      socket.connect(port, address);
+    });
   });
 }
 

@@ -1,12 +1,13 @@
 import { expect, vi } from 'vitest';
 import { type DuplicateProbe, makeDuplicateProbe, makeDuplicateWatch } from '../../src/advertise/duplicates.ts';
-import type { FindLink } from '../../src/advertise/frames.ts';
 import { makeFrameSender } from '../../src/advertise/frame-sender.ts';
 import { makeL2Advertiser } from '../../src/advertise/l2.ts';
+import { makeNetwork, type Network } from '../../src/host/network.ts';
 import { makePlacement } from '../../src/host/placement.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import { systemFiles } from '../../src/main/node/files.ts';
-import type { Addresses, Placement } from '../../src/ports/host.ts';
+import type { Addresses } from '../../src/ports/host.ts';
+import type { Placement } from '../../src/ports/placement.ts';
 import { makePlacementRecord } from '../../src/state/placement-record.ts';
 import { silent } from '../make/log.ts';
 import { addressesOf } from '../make/table.ts';
@@ -25,10 +26,11 @@ export const none: Addresses = addressesOf();
 /** A lab whose load balancer gets addresses. */
 export type PlacementRig = AsyncDisposable & {
   readonly lab: NetLab;
+  readonly network: Network;
   readonly placement: Placement;
   /** Adds the addresses to the host and advertises them. */
   add(wanted: Addresses): Promise<void>;
-  /** Audits, and advertises restored addresses. */
+  /** Audits; the advertiser announces restored addresses. */
   audit(wanted: Addresses): Promise<number>;
   readonly probe: DuplicateProbe;
   /** The record on the disk; `undefined`: none. */
@@ -36,7 +38,7 @@ export type PlacementRig = AsyncDisposable & {
   /** The fields of the warnings. */
   readonly warnings: readonly unknown[];
   /** Another process on the same host. */
-  makeNew(): Placement;
+  makeNew(): { readonly network: Network; readonly placement: Placement };
   /** Expects that the client can ping it, within three attempts. */
   answersPing(address: string): Promise<void>;
   /** Interface, address and scope of every routable address of the load balancer, sorted. */
@@ -57,34 +59,35 @@ export async function startPlacementRig(): Promise<PlacementRig> {
   const log = { ...silent, warn: (fields: object) => void warnings.push(fields) };
   const path = `${lab.folder}/placement.jsonl`;
   const exec = lab.balancer.execPort;
-  const makeNew = (): Placement =>
-    makePlacement({
+  const makeNew: PlacementRig['makeNew'] = () => {
+    const network = makeNetwork({
       exec,
       files: systemFiles,
       record: makePlacementRecord({ path, earlierPath: `${lab.folder}/addresses.json`, files: systemFiles, log }),
       clock: systemClock,
       log,
-      lifetime: lifetime.signal,
     });
-  const placement = makeNew();
+    return {
+      network,
+      placement: makePlacement({ exec, network, clock: systemClock, log, lifetime: lifetime.signal }),
+    };
+  };
+  const { network, placement } = makeNew();
+  const { links } = network;
   const sender = makeFrameSender({ exec, clock: systemClock, log, lifetime: lifetime.signal });
-  const findLink: FindLink = (address) => placement.linkOf(address);
-  const probe = makeDuplicateProbe({ exec, clock: systemClock, findLink });
+  const probe = makeDuplicateProbe({ exec, clock: systemClock, links });
   const duplicates = makeDuplicateWatch({ probe, clock: systemClock, log });
-  const advertiser = makeL2Advertiser({ sender, duplicates, findLink, clock: systemClock });
+  const advertiser = makeL2Advertiser({ sender, duplicates, links, clock: systemClock });
   void advertiser.run(lifetime.signal).catch(() => undefined); // it ends with the test
   return {
     lab,
+    network,
     placement,
     add: async (wanted) => {
       await placement.add(wanted, lifetime.signal);
       advertiser.advertise(wanted);
     },
-    audit: async (wanted) => {
-      const { restored, toAdvertise } = await placement.audit(wanted, lifetime.signal);
-      advertiser.again(toAdvertise);
-      return restored.length;
-    },
+    audit: async (wanted) => (await placement.audit(wanted, lifetime.signal)).length,
     probe,
     record: () => systemFiles.read(path),
     warnings,
@@ -93,11 +96,11 @@ export async function startPlacementRig(): Promise<PlacementRig> {
       expect(await lab.client.exec('ping', '-c3', '-i0.2', '-W3', address)).toMatch(/ [123] received/);
     },
     places: async () => {
-      const links = JSON.parse(await lab.balancer.exec('ip', '-json', 'address')) as {
+      const interfaces = JSON.parse(await lab.balancer.exec('ip', '-json', 'address')) as {
         ifname: string;
         addr_info: { local: string; prefixlen: number; scope: string }[];
       }[];
-      return links
+      return interfaces
         .flatMap(({ ifname, addr_info }) =>
           addr_info.map(({ local, prefixlen, scope }) => `${ifname} ${local}/${prefixlen} ${scope}`),
         )

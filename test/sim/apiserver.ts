@@ -1,5 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { systemClock } from '../../src/main/node/clock.ts';
+import type { Clock } from '../../src/ports/clock.ts';
+import { type Access, inProcess, kubeconfigFor, listenOn } from './access.ts';
 import { type Faults, makeFaults, type Mishap, refusalOf, type RequestRecord } from './faults.ts';
 import type { SimKind, SimObject } from './kinds.ts';
 import { makePages } from './pages.ts';
@@ -13,64 +15,70 @@ import { makeWrites, type Writes } from './writes.ts';
 export type SimOptions = {
   /** Of uids; the same seed gives the same ones. */
   readonly seed: number;
-  /** Default: a free one, on 127.0.0.1. */
-  readonly port?: number;
-  /** The speed of its timeouts and bookmarks relative to real time; the same as in the client's `fastClock`. */
-  readonly timeFactor?: number;
+  /** Of its timeouts, bookmarks and timestamps; the same as the client's. Default: the machine's. */
+  readonly clock?: Clock;
   /** Default 60,000, as in the real one. */
   readonly bookmarkEveryMs?: number;
   readonly extraKinds?: readonly SimKind[];
   /** resourceVersions that cannot be compared; default: decimal integers. */
   readonly hasOpaqueVersions?: boolean;
-  /** Wall clock of timestamps; default: the machine's. */
-  readonly now?: () => number;
 };
 
-/** A simulated API server over real HTTP. Kinds are named as in `kind` (`Service`), keys are `namespace/name`. */
-export type SimApiServer = AsyncDisposable & {
-  readonly url: string;
-  readonly seed: number;
-  /** A kubeconfig (JSON, which is YAML) for this server, with `token` if given. */
-  kubeconfig(token?: string): string;
-  /** Creates or replaces, spec and status at once. `manager` owns what it changes of the status. */
-  put(kind: string, object: SimObject, manager?: string): SimObject;
-  get(kind: string, key: string): SimObject | undefined;
-  list(kind: string): readonly SimObject[];
-  /** Like DELETE: it stays while it has finalizers. */
-  remove(kind: string, key: string): void;
-  readonly requests: readonly RequestRecord[];
-  readonly faults: Faults;
-  /** Running watches. */
-  readonly watching: number;
-  /** A bookmark on each running watch, now. */
-  bookmark(): void;
-  /**
-   * Saves the present state; the returned function restores etcd from it, with lower revisions, and restarts. It returns the
-   * restored revision.
-   */
-  backup(): () => number;
-};
+/** A simulated API server, with real HTTP. Kinds are named as in `kind` (`Service`), keys are `namespace/name`. */
+export type SimApiServer = AsyncDisposable &
+  Pick<Access, 'url' | 'connect'> & {
+    readonly seed: number;
+    /** A kubeconfig (JSON, which is YAML) for this server, with `token` if given. */
+    kubeconfig(token?: string): string;
+    /** Creates or replaces, spec and status at once. `manager` owns what it changes of the status. */
+    put(kind: string, object: SimObject, manager?: string): SimObject;
+    get(kind: string, key: string): SimObject | undefined;
+    list(kind: string): readonly SimObject[];
+    /** Like DELETE: it stays while it has finalizers. */
+    remove(kind: string, key: string): void;
+    readonly requests: readonly RequestRecord[];
+    readonly faults: Faults;
+    /** Running watches. */
+    readonly watching: number;
+    /** A bookmark on each running watch, now. */
+    bookmark(): void;
+    /**
+     * Saves the present state; the returned function restores etcd from it, with lower revisions, and restarts. It returns the
+     * restored revision.
+     */
+    backup(): () => number;
+  };
 
 const defaultWatchSeconds = 1_800;
 
+/** Listens on 127.0.0.1; default: on a free port. */
 export async function startSimApiServer({
-  seed,
   port = 0,
-  timeFactor = 1,
-  bookmarkEveryMs = 60_000,
-  extraKinds = [],
-  hasOpaqueVersions = false,
-  now = () => Date.now(),
-}: SimOptions): Promise<SimApiServer> {
-  const storage = makeStorage({ random: seededRandom(seed), now, extraKinds, hasOpaqueVersions });
+  ...options
+}: SimOptions & { readonly port?: number }): Promise<SimApiServer> {
+  const server = createServer({ keepAliveTimeout: 90_000 });
+  return serveCluster(server, await listenOn(server, port), options);
+}
+
+/** Without a port: it works in the time of its clock alone. */
+export function makeSimApiServer(options: SimOptions): SimApiServer {
+  const server = createServer();
+  return serveCluster(server, inProcess(server), options);
+}
+
+function serveCluster(
+  server: Server,
+  access: Access,
+  { seed, clock = systemClock, bookmarkEveryMs = 60_000, extraKinds = [], hasOpaqueVersions = false }: SimOptions,
+): SimApiServer {
+  const storage = makeStorage({ random: seededRandom(seed), now: () => clock.now(), extraKinds, hasOpaqueVersions });
   const writes = makeWrites(storage, (service) => faults.admit(service));
   const pages = makePages();
   const watches = new Set<WatchStream>();
   const requests: RequestRecord[] = [];
-  const server = createServer({ keepAliveTimeout: 90_000 });
   const { faults, take } = makeFaults({
     watches,
-    resetConnections: () => server.closeAllConnections(),
+    resetConnections: access.resetConnections,
     forgetHistory: () => {
       storage.forget();
       pages.forget();
@@ -120,9 +128,9 @@ export async function startSimApiServer({
         namespace,
         from: from === 'expired' ? storage.revision : from,
         marksInitialEnd: wantsInitial && faults.watchList === 'on',
-        timeoutMs: (seconds * 1000) / timeFactor,
+        timeoutMs: seconds * 1000,
       },
-      { response, storage, knobs: faults, onClose: () => watches.delete(stream) },
+      { response, storage, clock, knobs: faults, onClose: () => watches.delete(stream) },
     );
     if (from === 'expired') stream.fail(expired()); // 200 and an ERROR event, as the real one's watch cache
     else watches.add(stream);
@@ -145,17 +153,21 @@ export async function startSimApiServer({
     handle(request, response).catch((error: unknown) => response.destroy(error as Error));
   });
   server.on('connection', (socket) => faults.isDown && socket.destroy());
-  await new Promise<void>((resolve) => {
-    server.listen(port, '127.0.0.1', resolve);
-  });
   const bookmark = (): void => watches.forEach((stream) => stream.bookmark());
-  const bookmarks = setInterval(bookmark, bookmarkEveryMs / timeFactor);
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const closing = new AbortController();
+  const bookmarkRegularly = async (): Promise<void> => {
+    for (;;) {
+      await clock.sleep(bookmarkEveryMs, closing.signal);
+      bookmark();
+    }
+  };
+  bookmarkRegularly().catch(() => undefined); // until it is closed
 
   return {
-    url,
+    url: access.url,
     seed,
-    kubeconfig: (token) => kubeconfigFor(url, token),
+    connect: access.connect,
+    kubeconfig: (token) => kubeconfigFor(access.url, token),
     put: (kind, object, manager = 'kubectl') => writes.put(storage.kindOf(kind), object, manager).object,
     get: (kind, key) => storage.get(storage.kindOf(kind), key)?.object,
     list: (kind) => storage.list(storage.kindOf(kind)).map(({ object }) => object),
@@ -175,8 +187,8 @@ export async function startSimApiServer({
       };
     },
     [Symbol.asyncDispose]: async () => {
-      clearInterval(bookmarks);
-      await closeServer(server);
+      closing.abort();
+      await access.close();
     },
   };
 }
@@ -285,23 +297,4 @@ function sendJson(response: ServerResponse, status: number, json: string): void 
   response
     .writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(json) })
     .end(json);
-}
-
-function kubeconfigFor(server: string, token?: string): string {
-  return JSON.stringify({
-    apiVersion: 'v1',
-    kind: 'Config',
-    'current-context': 'sim',
-    clusters: [{ name: 'sim', cluster: { server } }],
-    contexts: [{ name: 'sim', context: { cluster: 'sim', user: 'sim', namespace: 'default' } }],
-    users: [{ name: 'sim', user: token === undefined ? {} : { token } }],
-  });
-}
-
-async function closeServer(server: Server): Promise<void> {
-  const closed = new Promise((resolve) => {
-    server.close(resolve);
-  });
-  server.closeAllConnections();
-  await closed;
 }

@@ -1,9 +1,8 @@
 import { expect, test } from 'vitest';
 import { isKubeError, type KubeError } from '../../src/kube/errors.ts';
-import { finalizerPatch } from '../../src/kube/finalizers.ts';
+import { finalizerPatch, statusBody } from '../../src/kube/write-bodies.ts';
 import type { KubeObject } from '../../src/kube/object.ts';
 import { resourcePath } from '../../src/kube/paths.ts';
-import { statusBody } from '../../src/kube/status.ts';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import { type Harness, makeHarness, service, until } from './harness.ts';
 import { type VirtualClock, virtualClock } from './virtual-clock.ts';

@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import { startController, startHost as startSimHost } from './controller-rig.ts';
 import type { SimObject } from './kinds.ts';
+import { fastClock } from './virtual-clock.ts';
 
 /*
  * Events between two steps of the controller: another client writes, the host refuses or is slow, the disk is full.
@@ -28,7 +29,7 @@ afterEach(async () => {
 });
 
 const tcp = { port: 80, protocol: 'TCP', nodePort: 30_080 };
-const udp = { port: 53, protocol: 'UDP', nodePort: 30_053 };
+const udp = { port: 53, protocol: 'UDP' };
 
 function wire(name: string, spec: object = {}): SimObject {
   const type = 'LoadBalancer';
@@ -117,7 +118,7 @@ test('ports that were added while the host was busy are not published before the
   stack.push(await startController(server, host));
   server.put('Service', wire('a'));
   await until(() => expect(host.ports.steps).toContain('proxy.upsert'));
-  change('a', { ports: [tcp, { ...tcp, port: 443, nodePort: 30_443 }, udp] });
+  change('a', { ports: [tcp, { ...tcp, port: 443, nodePort: 30_443 }, udp], allocateLoadBalancerNodePorts: false });
   const published: unknown[] = [];
   server.faults.next({
     mishap: 'hang', // never: it only looks
@@ -131,7 +132,7 @@ test('ports that were added while the host was busy are not published before the
   await until(() => expect(shown('a').loadBalancer?.ingress?.[0]?.ports).toHaveLength(3));
   const first = { port: 80, protocol: 'TCP' };
   const second = { port: 443, protocol: 'TCP' };
-  const refused = { port: 53, protocol: 'UDP', error: 'furiwake.dev/UnsupportedProtocol' };
+  const refused = { port: 53, protocol: 'UDP', error: 'furiwake.dev/NodePortMissing' };
   for (const ports of published) expect([[first], [first, second, refused]]).toContainEqual(ports);
 });
 
@@ -143,7 +144,7 @@ test('decisions made while recording failed are reported when it works again', a
     if (isFull && path === '/ledger') throw new Error('ENOSPC');
     return Map.prototype.set.call(files, path, text) as typeof files;
   };
-  const rig = await startController(server, startHost(), { files, addresses: ['192.0.2.8'], timeFactor: 20 });
+  const rig = await startController(server, startHost(), { files, addresses: ['192.0.2.8'], clock: fastClock(20) });
   stack.push(rig);
   for (const name of ['a', 'b', 'c']) {
     server.put('Service', wire(name));
@@ -167,7 +168,7 @@ test('a Service that never had an address is released when its type changes, als
   await start();
   const loadBalancerClass = 'furiwake.dev/haproxy';
   stack.push(await startController(server, startHost(), { site: { takesDefaultClass: false } }));
-  server.put('Service', wire('a', { loadBalancerClass, ports: [udp] }));
+  server.put('Service', wire('a', { loadBalancerClass, ports: [udp], allocateLoadBalancerNodePorts: false }));
   await until(() => expect(condition('a', 'AddressAssigned')).toHaveLength(1));
   change('a', { type: 'ClusterIP', loadBalancerClass: undefined });
   await until(() => expect(server.get('Service', 'default/a')?.metadata.finalizers ?? []).toEqual([]));

@@ -7,6 +7,8 @@ import { loadDrains } from '../../src/daemon/drains.ts';
 import { makeKubeClient } from '../../src/kube/client.ts';
 import { loadKubeConfig } from '../../src/kube/config.ts';
 import type { EventFacts } from '../../src/kube/event-object.ts';
+import { systemClock } from '../../src/main/node/clock.ts';
+import type { Clock } from '../../src/ports/clock.ts';
 import { makeFileLedger } from '../../src/state/ledger.ts';
 import { makeAgentRig } from '../make/agent-rig.ts';
 import type { FakeHostPorts } from '../make/host-ports.ts';
@@ -14,7 +16,7 @@ import { makeSite } from '../make/service.ts';
 import type { SimApiServer } from './apiserver.ts';
 import { filesOf, noPrograms } from './harness.ts';
 import { type LogLine, recordLog, recordMetrics } from './observers.ts';
-import { fastClock, seededRandom } from './virtual-clock.ts';
+import { seededRandom } from './virtual-clock.ts';
 
 /** A load-balancer host: the real agent over ports in memory, with all tables published to it. */
 export type SimHost = AsyncDisposable & {
@@ -28,13 +30,13 @@ export type SimHost = AsyncDisposable & {
 export function startHost({
   onPublish = () => undefined,
   files = new Map(),
-  timeFactor = 1,
+  clock = systemClock,
 }: {
   readonly onPublish?: (table: TrafficTable) => void;
   readonly files?: Map<string, string>;
-  readonly timeFactor?: number;
+  readonly clock?: Clock;
 } = {}): SimHost {
-  const { agent, ports, log } = makeAgentRig({ clock: fastClock(timeFactor), files });
+  const { agent, ports, log } = makeAgentRig({ clock, files });
   const tables: TrafficTable[] = [];
   const stop = new AbortController();
   const running = agent.run(stop.signal);
@@ -72,8 +74,8 @@ export type RigOptions = {
   readonly files?: Map<string, string>;
   /** Default: no other host held the Lease. */
   readonly term?: Term;
-  /** Clock speed relative to real time; default 1. */
-  readonly timeFactor?: number;
+  /** Default: the machine's. */
+  readonly clock?: Clock;
 };
 
 export async function startController(
@@ -81,11 +83,10 @@ export async function startController(
   {
     link: host,
     ports,
-  }: { readonly link: HostLink; readonly ports: Pick<Parameters<typeof makeFacts>[0], 'host' | 'placement'> },
+  }: { readonly link: HostLink; readonly ports: Pick<Parameters<typeof makeFacts>[0], 'host' | 'network'> },
   options: RigOptions = {},
 ): Promise<ControllerRig> {
-  const { files = new Map<string, string>(), addresses = ['192.0.2.8-192.0.2.9'], timeFactor = 1 } = options;
-  const clock = fastClock(timeFactor);
+  const { files = new Map<string, string>(), addresses = ['192.0.2.8-192.0.2.9'], clock = systemClock } = options;
   files.set('/config', server.kubeconfig());
   const log = recordLog();
   const config = await loadKubeConfig({
@@ -100,7 +101,7 @@ export async function startController(
   const stop = new AbortController();
   const metrics = recordMetrics();
   const random = seededRandom(server.seed);
-  const client = makeKubeClient({ config, clock, log, metrics, random });
+  const client = makeKubeClient({ config, clock, log, metrics, random, connect: server.connect });
   const events: EventFacts[] = [];
   let mayWrite = true;
   const site = makeSite(addresses, options.site);

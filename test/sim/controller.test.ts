@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import type { SimObject } from './kinds.ts';
 import { startController, startHost as startSimHost } from './controller-rig.ts';
+import { fastClock } from './virtual-clock.ts';
 
 let server: SimApiServer;
 const stack: AsyncDisposable[] = [];
@@ -75,7 +76,7 @@ describe('a full disk', () => {
       return Map.prototype.set.call(files, path, text) as typeof files;
     };
     server.put('Service', makeWire('a'));
-    const rig = await startController(server, host, { files, timeFactor: 20 });
+    const rig = await startController(server, host, { files, clock: fastClock(20) });
     stack.push(rig);
     await until(() => expect(reason('a', 'AddressAssigned')).toBe('NotRecorded'));
     expect(rig.log.filter(({ level }) => level === 'error')).toHaveLength(1);
@@ -115,7 +116,7 @@ test('a full disk after the term of another host takes no Service the address th
     published: () => undefined,
   };
   const host = startHost();
-  const rig = await startController(server, host, { files, term, timeFactor: 20 });
+  const rig = await startController(server, host, { files, term, clock: fastClock(20) });
   stack.push(rig);
   await until(() => expect(rig.log.filter(({ level }) => level === 'error')).toHaveLength(1));
   await until(() => expect([...host.ports.held.placed.keys()]).toEqual(['192.0.2.9']));
@@ -300,7 +301,7 @@ describe('the controller', () => {
 
   test('writes nothing without permission', async () => {
     await start();
-    const rig = await startController(server, startHost(), { timeFactor: 50 });
+    const rig = await startController(server, startHost(), { clock: fastClock(50) });
     stack.push(rig);
     rig.mayWrite = false;
     server.put('Service', makeWire('a'));

@@ -1,9 +1,9 @@
-import { setImmediate as breathe } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { KubeObject } from '../../src/kube/object.ts';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
+import { breathe } from './event-loop.ts';
 import type { RequestRecord } from './faults.ts';
 import { type Harness, makeHarness, projectKept, service, truth, until } from './harness.ts';
 import { fastClock } from './virtual-clock.ts';
@@ -86,10 +86,10 @@ const setting = fc.record({ seed: fc.nat(), waits: fc.boolean(), hasOpaqueVersio
 test('after any schedule of changes and faults the store equals the server', { timeout: 60_000 }, async () => {
   await fc.assert(
     fc.asyncProperty(setting, fc.array(step, { maxLength: 30 }), async ({ seed, waits, hasOpaqueVersions }, steps) => {
-      const options = { seed, timeFactor: 1_000, bookmarkEveryMs: 20_000, hasOpaqueVersions };
-      await using server = await startSimApiServer(options);
+      const clock = fastClock(1_000);
+      await using server = await startSimApiServer({ seed, clock, bookmarkEveryMs: 20_000, hasOpaqueVersions });
       server.put('Service', service('a', 'first'));
-      await using harness = await makeHarness(server, { clock: fastClock(1_000) });
+      await using harness = await makeHarness(server, { clock });
       harness.watch();
       if (waits) await harness.services.synced;
       const stage: Stage = { server, harness, restore: () => Number.POSITIVE_INFINITY };

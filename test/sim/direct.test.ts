@@ -78,10 +78,10 @@ test('while another client has cleared the status, the listener is not published
   expect(shown()).toEqual(['192.0.2.8 VIP']);
 });
 
-test('without the annotation its UDP port is refused, and the address is free', async () => {
+test('without the annotation its UDP port is served by nat, on the same address', async () => {
   request('direct');
   await until(() => expect(shown()).toEqual(['192.0.2.8 VIP']));
   request(undefined);
-  await until(() => expect(reason('AddressAssigned')).toBe('UnsupportedProtocol'));
-  await until(() => expect([shown(), host.ports.held.placed.size]).toEqual([[], 0]));
+  await until(() => expect(shown()).toEqual(['192.0.2.8 Proxy']));
+  await until(() => expect([host.ports.held.nat.size, host.ports.held.direct.size]).toEqual([1, 0]));
 });

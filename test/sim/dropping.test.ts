@@ -1,24 +1,28 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { DirectObstacles } from '../../src/core/traffic/report.ts';
+import type { Clock } from '../../src/ports/clock.ts';
 import { nodeName } from '../make/table.ts';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import { type ControllerRig, type SimHost, startController, startHost } from './controller-rig.ts';
 import type { SimObject } from './kinds.ts';
+import { fastClock } from './virtual-clock.ts';
 
 /*
  * A Service of `direct` whose packets the host drops, because it may send them to no node. A second lasts 5 ms.
  */
-const timeFactor = 200;
+const speed = 200;
 const files = new Map<string, string>();
 let server: SimApiServer;
 let host: SimHost;
 let controller: ControllerRig;
+let clock: Clock;
 
 beforeEach(async () => {
   files.clear();
-  server = await startSimApiServer({ seed: 1 });
-  host = startHost({ timeFactor });
-  controller = await startController(server, host, { files, timeFactor });
+  clock = fastClock(speed);
+  server = await startSimApiServer({ seed: 1, clock });
+  host = startHost({ clock });
+  controller = await startController(server, host, { files, clock });
   server.put('Node', {
     metadata: { name: 'n1' },
     status: { addresses: [{ type: 'InternalIP', address: '192.0.2.11' }] },
@@ -73,7 +77,7 @@ test('a restart of the controller changes no status', async () => {
   await until(() => expect(serving('dns')).toBe(bad));
   const before = stored('dns')?.metadata.resourceVersion;
   await controller[Symbol.asyncDispose]();
-  controller = await startController(server, host, { files, timeFactor });
+  controller = await startController(server, host, { files, clock });
   create('ntp', 123);
   await until(() => expect(serving('ntp')).toContain('NotForwarding')); // the other one has waited for longer
   expect(stored('dns')?.metadata.resourceVersion).toBe(before);

@@ -1,16 +1,15 @@
-import { setImmediate as breathe } from 'node:timers/promises';
 import { type KubeClient, makeKubeClient } from '../../src/kube/client.ts';
 import { loadKubeConfig } from '../../src/kube/config.ts';
-import { feedStore } from '../../src/kube/feed-store.ts';
+import { feedStore, makeStore, type Store } from '../../src/kube/store.ts';
 import { type KubeObject, objectKey } from '../../src/kube/object.ts';
 import { resourcePath } from '../../src/kube/paths.ts';
-import { makeStore, type Store } from '../../src/kube/store.ts';
 import type { WatchEvent } from '../../src/kube/watch-event.ts';
 import { watchResource } from '../../src/kube/watcher.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import type { Exec } from '../../src/ports/exec.ts';
 import type { Files } from '../../src/ports/files.ts';
 import type { SimApiServer } from './apiserver.ts';
+import { breathe } from './event-loop.ts';
 import { type LogLine, recordLog, type RecordedMetrics, recordMetrics } from './observers.ts';
 import { seededRandom } from './virtual-clock.ts';
 
@@ -111,7 +110,7 @@ export async function makeHarness(
   const log = recordLog();
   const metrics = recordMetrics();
   const random = seededRandom(server.seed + 1);
-  const { client, underWay } = counted(await connect({ files, clock, log, metrics, random }));
+  const { client, underWay } = counted(await connect({ files, clock, log, metrics, random, connect: server.connect }));
   const services = makeStore<Kept>({ keyOf: ({ key }) => key });
   const stop = new AbortController();
   const events: WatchEvent<Kept>[] = [];

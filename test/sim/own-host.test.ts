@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import { type RigOptions, type SimHost, startController, startHost } from './controller-rig.ts';
+import { fastClock } from './virtual-clock.ts';
 
 /*
  * The controller with the real agent, while the load-balancer host itself changes: its addresses, what it needs, and the
@@ -15,15 +16,15 @@ type Shown = {
   };
 };
 
-const timeFactor = 20;
-const handsOutOwn: RigOptions = { addresses: [], site: { handsOutOwn: true }, timeFactor };
+const clock = fastClock(20);
+const handsOutOwn: RigOptions = { addresses: [], site: { handsOutOwn: true }, clock };
 let server: SimApiServer;
 let host: SimHost;
 const stack: AsyncDisposable[] = [];
 
 beforeEach(async () => {
   server = await startSimApiServer({ seed: 1 });
-  host = startHost({ timeFactor });
+  host = startHost({ clock });
   stack.push(server, host);
   server.put('Node', {
     metadata: { name: 'n1' },
@@ -117,7 +118,7 @@ describe('a Service keeps the own address of the host, and its connections,', ()
   test('when furiwake starts without the address', async () => {
     await begin();
     for (const each of stack.splice(1).toReversed()) await each[Symbol.asyncDispose](); // all but the API server
-    host = startHost({ timeFactor });
+    host = startHost({ clock });
     stack.push(host);
     stack.push(await startController(server, host, options));
     await planWith(() => undefined);
@@ -162,7 +163,7 @@ test('a change of the own address counts although the host is being asked just t
 });
 
 test('a Service leaves an address of the pool that the host needs by now', async () => {
-  await serve({ addresses: ['192.0.2.8-192.0.2.9'], timeFactor });
+  await serve({ addresses: ['192.0.2.8-192.0.2.9'], clock });
   await until(() => expect(shownIps()).toEqual(['192.0.2.8']));
   host.ports.setNeeds(new Map([['192.0.2.8', 'default gateway of this host']]));
   host.ports.tellNetwork('addresses');

@@ -3,6 +3,7 @@ import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import { type ControllerRig, startController, startHost } from './controller-rig.ts';
 import type { RequestRecord } from './faults.ts';
 import type { LogLine } from './observers.ts';
+import { fastClock } from './virtual-clock.ts';
 
 /* What the log and the API server get stays bounded, however many Services one cause concerns. */
 const patience = { timeout: 20_000, interval: 20 };
@@ -51,13 +52,13 @@ test('a restart writes no status of a Service without endpoints', async () => {
   await using stack = new AsyncDisposableStack();
   const server = stack.use(await startServer());
   const files = new Map<string, string>();
-  const options = { files, timeFactor: 20 };
-  const first = await startController(server, stack.use(startHost({ timeFactor: 20 })), options);
+  const options = { files, clock: fastClock(20) };
+  const first = await startController(server, stack.use(startHost({ clock: fastClock(20) })), options);
   putServices(server, 1);
   await vi.waitFor(() => expect(reasonOf(server, 's0')).toBe('NoEndpoints'), patience);
   await first[Symbol.asyncDispose]();
   const before = writesTo(server, 's0');
-  const rig = stack.use(await startController(server, stack.use(startHost({ timeFactor: 20 })), options));
+  const rig = stack.use(await startController(server, stack.use(startHost({ clock: fastClock(20) })), options));
   await vi.waitFor(() => expect(rig.controller.plan()?.assignments.size).toBe(1), patience);
   server.put('Service', {
     metadata: { name: 'later', namespace: 'default' },
@@ -90,7 +91,9 @@ test('a restart writes no status of a Service that is served, before the endpoin
 test('a new Service without endpoints has its address at once and never says that it is served', async () => {
   await using stack = new AsyncDisposableStack();
   const server = stack.use(await startServer());
-  const rig = stack.use(await startController(server, stack.use(startHost({ timeFactor: 20 })), { timeFactor: 20 }));
+  const rig = stack.use(
+    await startController(server, stack.use(startHost({ clock: fastClock(20) })), { clock: fastClock(20) }),
+  );
   putServices(server, 1);
   await vi.waitFor(() => expect(reasonOf(server, 's0', 'furiwake.dev/AddressAssigned')).toBe('Assigned'), patience);
   expect(reasonOf(server, 's0')).toBeUndefined();
@@ -123,8 +126,8 @@ test('an API server that takes no writes for a minute is three lines, not one fo
     on: (request) => isBroken && isWrite(request),
   });
   const rig = stack.use(
-    await startController(server, stack.use(startHost({ timeFactor: 10 })), {
-      timeFactor: 10,
+    await startController(server, stack.use(startHost({ clock: fastClock(10) })), {
+      clock: fastClock(10),
       addresses: ['192.0.0.0/20'],
     }),
   );
@@ -151,8 +154,8 @@ test('an API server that refuses every other write is one failure until all writ
     times: Number.POSITIVE_INFINITY,
     on: (request) => isWrite(request) && count++ % 2 === 0,
   });
-  const options = { timeFactor: 5, addresses: ['192.0.2.0/24'] };
-  const rig = stack.use(await startController(server, stack.use(startHost({ timeFactor: 5 })), options));
+  const options = { clock: fastClock(5), addresses: ['192.0.2.0/24'] };
+  const rig = stack.use(await startController(server, stack.use(startHost({ clock: fastClock(5) })), options));
   putServices(server, 200);
   const published = (): number =>
     Array.from({ length: 200 }, (_, index) => reasonOf(server, `s${index}`, 'furiwake.dev/AddressAssigned')).filter(
@@ -166,7 +169,9 @@ test('a missing permission is a few lines, not some for each Service', async () 
   await using stack = new AsyncDisposableStack();
   const server = stack.use(await startServer());
   server.faults.next({ mishap: { answer: 403 }, times: Number.POSITIVE_INFINITY, on: isWrite });
-  const rig = stack.use(await startController(server, stack.use(startHost({ timeFactor: 10 })), { timeFactor: 10 }));
+  const rig = stack.use(
+    await startController(server, stack.use(startHost({ clock: fastClock(10) })), { clock: fastClock(10) }),
+  );
   putServices(server, 200);
   const isRefused = (index: number): boolean =>
     rig.events.some(({ reason, regarding }) => reason === 'WriteRefused' && regarding.name === `s${index}`);

@@ -9,7 +9,6 @@ import { fastClock } from './virtual-clock.ts';
  * For a minute (at sixty times the speed of the wall) the API server refuses a write, or an admission plugin changes it:
  * furiwake retries after growing waits and says so by an event. When the minute is over, the Service is served, or removed.
  */
-const timeFactor = 60;
 const windowMs = 60_000;
 
 /** Begins the trouble; the function that it returns ends it. */
@@ -73,11 +72,12 @@ test.concurrent.for([
   ...deletedService.map((row) => ['a deleted', ...row] as const),
 ])('%s Service and %s: attempts are paced, an event says why, and it heals', async (row, { expect }) => {
   const [state, , trouble, note] = row;
-  await using server = await startSimApiServer({ seed: 1, timeFactor });
+  const clock = fastClock(60);
+  await using server = await startSimApiServer({ seed: 1, clock });
   const addresses = [{ type: 'InternalIP', address: '192.0.2.11' }];
   server.put('Node', { metadata: { name: 'n1' }, status: { addresses } });
-  await using host = startHost({ timeFactor });
-  await using rig = await startController(server, host, { timeFactor });
+  await using host = startHost({ clock });
+  await using rig = await startController(server, host, { clock });
   const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 20_000, interval: 5 });
   const untilServed = (): Promise<void> =>
     until(() => {
@@ -99,7 +99,7 @@ test.concurrent.for([
   const before = server.requests.length;
   if (state === 'a deleted') server.remove('Service', 'default/a');
   else put();
-  await fastClock(timeFactor).sleep(windowMs, new AbortController().signal);
+  await clock.sleep(windowMs, new AbortController().signal);
   const attempts = server.requests.slice(before).filter(({ verb }) => ['patch', 'apply'].includes(verb));
   expect(attempts.length).toBeLessThanOrEqual(20);
   const events = rig.events.filter(({ reason }) => reason === 'WriteRefused');

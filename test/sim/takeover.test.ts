@@ -17,7 +17,6 @@ import { fastClock, seededRandom } from './virtual-clock.ts';
  * program wires them.
  */
 
-const timeFactor = 20;
 let server: SimApiServer;
 
 beforeEach(async () => {
@@ -33,10 +32,10 @@ type Machine = { readonly name: string; readonly files: Map<string, string> };
 
 /** A process on `machine`. `served`: the table of each moment at which it began to serve, or had begun at the start. */
 async function startProcess({ name, files }: Machine): Promise<AsyncDisposable & { readonly served: string[] }> {
-  const clock = fastClock(timeFactor);
+  const clock = fastClock(20);
   const log = recordLog();
   const identity = `${name}_1`;
-  const host = startHost({ timeFactor });
+  const host = startHost({ clock });
   const { client, ...harness } = await makeHarness(server, { clock, files: new Map() });
   const deps = { files: filesOf(files), clock, log };
   const candidates = await loadCandidates({ ...deps, path: '/candidates' });
@@ -71,7 +70,7 @@ async function startProcess({ name, files }: Machine): Promise<AsyncDisposable &
   const serveTerm = async (term: Term, signal: AbortSignal): Promise<void> => {
     await using _rig = await startController(server, host, {
       files,
-      timeFactor,
+      clock,
       term,
       addresses: ['192.0.2.8-192.0.2.12'],
     });

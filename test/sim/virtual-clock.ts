@@ -1,8 +1,8 @@
-import { setImmediate as breathe } from 'node:timers/promises';
 import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64';
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 import { systemClock } from '../../src/main/node/clock.ts';
 import type { Clock } from '../../src/ports/clock.ts';
+import { untilIdle } from './event-loop.ts';
 
 /** Time that stands still until a test advances it. */
 export type VirtualClock = Clock & {
@@ -20,6 +20,9 @@ export type VirtualClock = Clock & {
 
 /** `sleepMs`: how long a sleeper sleeps; a deadline has none. */
 type Timer = { readonly atMs: number; readonly sleepMs?: number; readonly ring: () => void };
+
+/** More timers at the same moment than any test has sleepers. */
+const mostAtOnce = 10_000;
 
 /** A `Clock` for tests: starts at `startMs` (default 2026-01-01T00:00:00Z), monotonic time at 0. */
 export function virtualClock(startMs: number = Date.UTC(2026, 0, 1)): VirtualClock {
@@ -41,11 +44,14 @@ export function virtualClock(startMs: number = Date.UTC(2026, 0, 1)): VirtualClo
     return first;
   };
 
+  let ringsAtOnce = 0;
   const ring = async (timer: Timer): Promise<void> => {
     timers.delete(timer);
+    ringsAtOnce = timer.atMs > elapsedMs ? 0 : ringsAtOnce + 1;
+    if (ringsAtOnce > mostAtOnce) throw new Error(`a loop does not wait: ${mostAtOnce} timers at ${elapsedMs} ms`);
     elapsedMs = Math.max(elapsedMs, timer.atMs);
     timer.ring();
-    await breathe(); // the woken code runs until it waits again
+    await untilIdle(); // the woken code runs until it waits again
   };
 
   return {
@@ -93,10 +99,10 @@ export function virtualClock(startMs: number = Date.UTC(2026, 0, 1)): VirtualClo
     },
     advance: async (ms) => {
       const untilMs = elapsedMs + ms;
-      await breathe();
+      await untilIdle();
       for (let timer = next(); timer !== undefined && timer.atMs <= untilMs; timer = next()) await ring(timer);
       elapsedMs = untilMs;
-      await breathe();
+      await untilIdle();
     },
     drive: async (promise) => {
       let isSettled = false;
@@ -105,7 +111,7 @@ export function virtualClock(startMs: number = Date.UTC(2026, 0, 1)): VirtualClo
       });
       settled.catch(() => undefined); // the caller gets it from `promise` below
       for (;;) {
-        await breathe();
+        await untilIdle();
         if (isSettled) return promise;
         const timer = next();
         if (timer !== undefined) await ring(timer);

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
-import { setTimeout as sleep } from 'node:timers/promises';
+import type { Clock } from '../../src/ports/clock.ts';
 import type { SimKind } from './kinds.ts';
 import type { Refusal } from './refusal.ts';
 import type { Change, Storage } from './storage.ts';
@@ -33,11 +33,13 @@ export function openWatch(
   {
     response,
     storage,
+    clock,
     knobs,
     onClose,
   }: {
     readonly response: ServerResponse;
     readonly storage: Storage;
+    readonly clock: Clock;
     readonly knobs: { readonly slowMs: number; readonly splitsCharacters: boolean };
     readonly onClose: () => void;
   },
@@ -58,11 +60,11 @@ export function openWatch(
     close();
   };
   const writeSlowly = async (text: string): Promise<void> => {
-    await sleep(knobs.slowMs);
+    await clock.sleep(knobs.slowMs, closed.signal);
     if (!knobs.splitsCharacters) return write(text);
     for (const part of splitWithinCharacter(text)) {
       write(part);
-      await sleep(1); // so that the reader gets the first part alone
+      await clock.sleep(1, closed.signal); // so that the reader gets the first part alone
     }
   };
   /** In order, even if some are late. */
@@ -72,6 +74,7 @@ export function openWatch(
     late += 1;
     lateLines = lateLines
       .then(() => writeSlowly(text))
+      .catch(() => undefined) // the watch is closed
       .finally(() => {
         late -= 1;
       });
@@ -80,7 +83,6 @@ export function openWatch(
   const close = (): void => {
     if (closed.signal.aborted) return;
     closed.abort();
-    clearTimeout(timer);
     unsubscribe();
     onClose();
   };
@@ -107,10 +109,12 @@ export function openWatch(
     if (meanwhile === undefined) send(change.line);
     else meanwhile.push(change.line);
   });
-  const timer = setTimeout(() => {
+  const endInTime = async (): Promise<void> => {
+    await clock.sleep(timeoutMs, closed.signal);
     bookmark();
     finish();
-  }, timeoutMs);
+  };
+  endInTime().catch(() => undefined); // the watch is closed
   response.on('close', close);
   response.writeHead(200, { 'content-type': 'application/json' });
   response.flushHeaders();

@@ -3,9 +3,8 @@ import type { ListeningSocket } from '../../core/model/host.ts';
 import { portList } from '../../core/status/sentences.ts';
 import { earlierStatePaths, type Platform, statePaths } from '../../daemon/platform.ts';
 import { makeHost } from '../../host/host.ts';
-import { makePlacement } from '../../host/placement.ts';
+import { makeNetwork, type Network } from '../../host/network.ts';
 import type { Exec } from '../../ports/exec.ts';
-import type { Placement } from '../../ports/host.ts';
 import type { Log } from '../../ports/log.ts';
 import { makePlacementRecord } from '../../state/placement-record.ts';
 import type { RunOptions } from '../options.ts';
@@ -21,20 +20,20 @@ const silentLog: Log = {
 };
 
 /** The addresses of this host: its own, without those that a furiwake with this state directory added. */
-export async function readAddresses(
+export async function readNetwork(
   stateDir: string,
   { exec, files, clock }: Platform,
   signal: AbortSignal,
-): Promise<Placement> {
+): Promise<Network> {
   const record = makePlacementRecord({
     path: statePaths(stateDir).placement,
     earlierPath: earlierStatePaths(stateDir).addresses,
     files,
     log: silentLog,
   });
-  const placement = makePlacement({ exec, files, record, clock, log: silentLog, lifetime: signal });
-  await placement.refresh(signal);
-  return placement;
+  const network = makeNetwork({ exec, files, record, clock, log: silentLog });
+  await network.refresh(signal);
+  return network;
 }
 
 /** Which ports of this host's own addresses no Service gets. */

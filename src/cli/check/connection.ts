@@ -1,4 +1,4 @@
-import type { CommandDeps } from '../../daemon/command.ts';
+import type { CommandDeps } from '../../daemon/platform.ts';
 import { type KubeClient, makeKubeClient } from '../../kube/client.ts';
 import { loadKubeConfig } from '../../kube/config.ts';
 import type { RunOptions } from '../options.ts';

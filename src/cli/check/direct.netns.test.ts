@@ -9,12 +9,12 @@ let rig: PlacementRig;
 
 beforeAll(async () => {
   rig = await startPlacementRig();
-  await rig.placement.refresh(signal);
+  await rig.network.refresh(signal);
 });
 afterAll(() => rig[Symbol.asyncDispose]());
 
 async function find(exec: Exec): Promise<string> {
-  const host = { placement: rig.placement, hasPerl: true, hasNft: true };
+  const host = { network: rig.network, hasPerl: true, hasNft: true };
   const nothing = { nodes: [], services: [], host };
   const noKubeProxy = (): never => {
     throw new Error('there is no node');

@@ -27,11 +27,11 @@ export async function checkDirect(
   makeKubeProxy: () => KubeProxy,
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
-  const { placement } = host;
+  const { network } = host;
   const active = nodes.filter(({ excluded }) => excluded === undefined);
-  const hops = await findNextHops(active, placement, makeKubeProxy, signal);
-  const gateways = placement.addresses().primary.flatMap((address) => {
-    const link = placement.linkOf(address)?.name;
+  const hops = await findNextHops(active, network, makeKubeProxy, signal);
+  const gateways = network.addresses().primary.flatMap((address) => {
+    const link = network.links.linkOf(address)?.name;
     return link === undefined ? [] : [{ family: address.family, link }];
   });
   const troubles = [

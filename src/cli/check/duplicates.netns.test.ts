@@ -11,14 +11,14 @@ let rig: PlacementRig;
 
 beforeAll(async () => {
   rig = await startPlacementRig();
-  await rig.placement.refresh(signal);
+  await rig.network.refresh(signal);
 });
 afterAll(() => rig[Symbol.asyncDispose]());
 
 function find(...ranges: readonly string[]): Promise<Finding> {
   const exec = rig.lab.balancer.execPort;
   const pool = ranges.flatMap((text) => parseRange(text) ?? []);
-  return checkDuplicates(pool, rig.placement, { exec, clock: systemClock }, signal);
+  return checkDuplicates(pool, rig.network, { exec, clock: systemClock }, signal);
 }
 
 test('an address of the pool that another machine has is named with its MAC', async () => {

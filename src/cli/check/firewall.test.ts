@@ -4,19 +4,21 @@ import { checkFirewall } from './firewall.ts';
 
 type Rules = Readonly<Record<string, readonly (readonly object[])[]>>;
 
-/** What is found on a host with one input chain, `INPUT`, of this policy, and these rules by chain. */
+/** What is found on a host with one chain `INPUT`, at `hook` and of this policy, and these rules by chain. */
 async function find({
   policy = 'accept',
   table = 'filter',
+  hook = 'input',
   rules = {},
 }: {
   readonly policy?: string;
   readonly table?: string;
+  readonly hook?: string;
   readonly rules?: Rules;
 }): Promise<readonly string[]> {
   const names = new Set(['INPUT', ...Object.keys(rules)]);
   const chains = [...names].map((name) => ({
-    chain: { family: 'inet', table, name, ...(name === 'INPUT' ? { hook: 'input', policy } : {}) },
+    chain: { family: 'inet', table, name, ...(name === 'INPUT' ? { hook, policy } : {}) },
   }));
   const listed = Object.entries(rules).flatMap(([chain, each]) => each.map((expr) => ({ rule: { chain, expr } })));
   const exec = execOf((command) => {
@@ -28,7 +30,7 @@ async function find({
   return findings.map(({ mark, found }) => `${mark}: ${found}`);
 }
 
-const open = ['ok: no input chain of nftables drops by default'];
+const open = ['ok: no input or forward chain of nftables drops by default'];
 const closed = [expect.stringMatching(/^warning: chain INPUT of table inet filter may drop connections to Services$/)];
 const counter = { counter: { packets: 1, bytes: 60 } };
 const fromLan = { match: { op: '==', left: {}, right: '192.0.2.0/24' } };
@@ -37,6 +39,13 @@ test.each<[string, Parameters<typeof find>[0], unknown]>([
   ['no rules', {}, open],
   ['a policy that drops', { policy: 'drop' }, closed],
   ['its own table', { policy: 'drop', table: 'furiwake' }, open],
+  ['its own table for nat', { policy: 'drop', table: 'furiwake-nat', hook: 'forward' }, open],
+  ['a policy that drops what the host sends', { policy: 'drop', hook: 'output' }, open],
+  [
+    'a policy that drops what is forwarded',
+    { policy: 'drop', hook: 'forward' },
+    [expect.stringMatching(/^warning: chain INPUT of table inet filter may drop UDP and SCTP packets of Services$/)],
+  ],
   [
     'a last rule that rejects',
     {

@@ -1,3 +1,5 @@
+import { flowMark } from '../../dataplane/nat/ruleset.ts';
+import { hex } from '../../dataplane/nftables/table-text.ts';
 import type { Exec } from '../../ports/exec.ts';
 import { type Finding, ok, warning } from './finding.ts';
 
@@ -14,31 +16,55 @@ type Statement = Readonly<Record<string, unknown>>;
 type Rule = { readonly chain: string; readonly expr?: readonly Statement[] };
 type Listed = { readonly chain?: Chain; readonly rule?: Rule };
 
+/** Hooks whose chains see packets of Services: those for HAProxy, and those of `nat`. */
+const hooks = ['input', 'forward'] as const;
+type Hook = (typeof hooks)[number];
+type Tool = 'firewalld' | 'ufw' | 'other';
+
+const flowsOfNat = `ct mark and ${hex(flowMark)} == ${hex(flowMark)}`;
+const matchOfNat = `-m connmark --mark ${hex(flowMark)}/${hex(flowMark)}`;
+
+const traffic: Readonly<Record<Hook, string>> = {
+  input: 'connections to Services',
+  forward: 'UDP and SCTP packets of Services',
+};
+const advice: Readonly<Record<Hook, Readonly<Record<Tool, string>>>> = {
+  input: {
+    firewalld:
+      'open the ports of the Services: firewall-cmd --permanent --add-port=80/tcp, or a zone for the clients with target ACCEPT',
+    ufw: 'open the ports of the Services: ufw allow 80/tcp, or ufw default allow incoming',
+    other:
+      "accept the ports of the Services in this chain: the packets have the Service's address and port as destination",
+  },
+  forward: {
+    firewalld:
+      'if there are such Services, add a policy that accepts packets from the zone of the clients to that of the nodes',
+    ufw: `if there are such Services, accept the flows of furiwake in /etc/ufw/before.rules: -A ufw-before-forward ${matchOfNat} -j ACCEPT`,
+    other: `if there are such Services, accept the flows of furiwake in this chain: ${flowsOfNat} accept (iptables: ${matchOfNat} -j ACCEPT)`,
+  },
+};
+
 /**
- * Packets for HAProxy pass the host's input chains with the Service's address and port as destination: a firewall that
- * drops all but known ports (ufw, firewalld, a hand-written one) drops the connections to Services.
+ * Packets for HAProxy pass the host's input chains with the Service's address and port as destination, and those of `nat` its
+ * forward chains with a node's address and nodePort: a firewall that drops all but known ports (ufw, firewalld, a hand-written
+ * one) drops them.
  */
 export async function checkFirewall(exec: Exec, signal: AbortSignal): Promise<readonly Finding[]> {
   const chains = (await list(exec, ['chains'], signal))
     .flatMap(({ chain }) => chain ?? [])
-    .filter(({ table }) => table !== 'furiwake');
-  const closed: Chain[] = [];
-  for (const chain of chains.filter(({ hook }) => hook === 'input'))
-    if (chain.policy === 'drop' || chain.table === 'firewalld' || (await endsInDrop(exec, chain, signal)))
-      closed.push(chain);
-  if (closed.length === 0) return [ok('no input chain of nftables drops by default')];
-  return closed.map(({ family, table, name }) => {
-    const tool =
-      table === 'firewalld' ? 'firewalld' : chains.some((chain) => chain.name.startsWith('ufw-')) ? 'ufw' : undefined;
-    const advice = {
-      firewalld:
-        'open the ports of the Services: firewall-cmd --permanent --add-port=80/tcp, or a zone for the clients with target ACCEPT',
-      ufw: 'open the ports of the Services: ufw allow 80/tcp, or ufw default allow incoming',
-      other: `accept the ports of the Services in this chain: the packets have the Service's address and port as destination`,
-    }[tool ?? 'other'];
+    .filter(({ table }) => table !== 'furiwake' && table !== 'furiwake-nat');
+  const closed: (readonly [Hook, Chain])[] = [];
+  for (const hook of hooks)
+    for (const chain of chains.filter((each) => each.hook === hook))
+      if (chain.policy === 'drop' || chain.table === 'firewalld' || (await endsInDrop(exec, chain, signal)))
+        closed.push([hook, chain]);
+  if (closed.length === 0) return [ok('no input or forward chain of nftables drops by default')];
+  return closed.map(([hook, { family, table, name }]) => {
+    const tool: Tool =
+      table === 'firewalld' ? 'firewalld' : chains.some((chain) => chain.name.startsWith('ufw-')) ? 'ufw' : 'other';
     return warning(
-      `chain ${name} of table ${family} ${table}${tool === undefined ? '' : ` (${tool})`} may drop connections to Services`,
-      advice,
+      `chain ${name} of table ${family} ${table}${tool === 'other' ? '' : ` (${tool})`} may drop ${traffic[hook]}`,
+      advice[hook][tool],
     );
   });
 }

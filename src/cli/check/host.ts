@@ -1,26 +1,30 @@
 import { connectionLimit } from '../../dataplane/haproxy/config.ts';
-import { haproxyAccount } from '../../daemon/accounts.ts';
-import { descriptorLimit } from '../../daemon/descriptors.ts';
+import {
+  descriptorLimit,
+  haproxyAccount,
+  isHaproxyTooOld,
+  type ToolVersion,
+  toolVersions,
+} from '../../daemon/host-tools.ts';
 import { findHolder, type FoundHolder } from '../../daemon/host-lock.ts';
-import { isHaproxyTooOld, type ToolVersion, toolVersions } from '../../daemon/host-tools.ts';
 import type { Platform } from '../../daemon/platform.ts';
 import { findStateDir } from '../../daemon/state-dir.ts';
 import { StartError } from '../../daemon/errors.ts';
 import type { Files } from '../../ports/files.ts';
-import type { Placement } from '../../ports/host.ts';
+import type { Network } from '../../host/network.ts';
 import type { RunOptions } from '../options.ts';
-import { checkReservedPorts, readAddresses } from './addresses.ts';
+import { checkReservedPorts, readNetwork } from './addresses.ts';
 import { type Finding, type Group, ok, problem, warning } from './finding.ts';
 import { checkFirewall } from './firewall.ts';
 import type { Inspect } from './inspect.ts';
 import { checkHaproxyPort, checkMetricsPort } from './listeners.ts';
-import { checkTproxy } from './nftables.ts';
+import { checkNat, checkTproxy } from './nftables.ts';
 import { checkSocketKiller } from './socket-killer.ts';
 import { checkSysctls } from './sysctls.ts';
 
 /** What the later checks need of this host. */
 export type CheckedHost = {
-  readonly placement: Pick<Placement, 'addresses' | 'linkOf'>;
+  readonly network: Pick<Network, 'addresses' | 'links'>;
   readonly hasPerl: boolean;
   readonly hasNft: boolean;
 };
@@ -49,7 +53,7 @@ export async function checkHost(
   await inspectTool('This host', 'ss');
   await inspectTool('This host', 'perl');
   let holder: FoundHolder;
-  let placement: CheckedHost['placement'] | undefined;
+  let network: CheckedHost['network'] | undefined;
   if (isRoot)
     await inspect('This host', 'other furiwake', async () => {
       holder = await findHolder(machine, signal);
@@ -58,11 +62,11 @@ export async function checkHost(
   if (isRoot) await inspect('This host', 'state directory', () => checkStateDir(files, options.stateDir));
   if (has('ip'))
     await inspect('This host', 'own addresses', async () => {
-      placement = await readAddresses(options.stateDir, machine, signal);
-      return ok([...placement.addresses().own.keys()].join(', ') || 'none');
+      network = await readNetwork(options.stateDir, machine, signal);
+      return ok([...network.addresses().own.keys()].join(', ') || 'none');
     });
   if (has('ss')) {
-    const own = placement?.addresses().own;
+    const own = network?.addresses().own;
     if (own !== undefined)
       await inspect('This host', 'reserved ports', () => checkReservedPorts(options, own, exec, signal));
     await inspect('This host', 'metrics address', () =>
@@ -78,11 +82,12 @@ export async function checkHost(
   await inspectTool('Kernel', 'nft');
   if (has('nft')) {
     await inspect('Kernel', 'TPROXY', () => checkTproxy(exec, signal));
+    await inspect('Kernel', 'NAT', () => checkNat(exec, signal));
     await inspect('Kernel', 'host firewall', () => checkFirewall(exec, signal));
   }
   if (has('ss')) await inspect('Kernel', 'ss -K', () => checkSocketKiller(exec, clock, signal));
   if (has('ip')) await inspect('Kernel', 'kernel settings', () => checkSysctls(files, exec, signal));
-  return placement && { placement, hasPerl: has('perl'), hasNft: has('nft') };
+  return network && { network, hasPerl: has('perl'), hasNft: has('nft') };
 }
 
 function toolFinding(tool: ToolVersion | undefined): readonly Finding[] {

@@ -3,7 +3,7 @@ import { execOf } from '../../../test/make/exec.ts';
 import { filesOf } from '../../../test/sim/harness.ts';
 import { systemClock } from '../../main/node/clock.ts';
 import { ExecError } from '../../ports/exec.ts';
-import { checkTproxy } from './nftables.ts';
+import { checkNat, checkTproxy } from './nftables.ts';
 import { checkSocketKiller } from './socket-killer.ts';
 import { checkSysctls } from './sysctls.ts';
 
@@ -27,6 +27,20 @@ describe('TPROXY', () => {
       found: '/dev/stdin:6:5-20: Error: Could not process rule: No such file',
     });
   });
+});
+
+test('a kernel without NAT is worth a look: only UDP and SCTP need it', async () => {
+  const exec = execOf((command, { stdin }) => {
+    expect([command, stdin]).toEqual(['nft --check -f -', expect.stringContaining('masquerade')]);
+    throw new ExecError('nft', 1, 'Error: Could not process rule: No such file\n');
+  });
+  expect(await checkNat(exec, signal)).toMatchObject({ mark: 'warning' });
+  expect(
+    await checkNat(
+      execOf(() => ''),
+      signal,
+    ),
+  ).toMatchObject({ mark: 'ok' });
 });
 
 describe('ss -K', () => {

@@ -5,7 +5,7 @@ import type { NodeName } from '../../core/model/names.ts';
 import type { Node } from '../../core/model/node.ts';
 import type { KubeProxy, KubeProxyAnswer } from '../../health/kube-proxy-sync.ts';
 import { probeAll } from '../../health/probe.ts';
-import type { Placement } from '../../ports/host.ts';
+import type { CheckedHost } from './host.ts';
 
 /** What `direct` needs of a node. `ready`: all that can be seen from here. */
 const states = ['ready', 'noSync', 'untimed', 'noAnswer', 'offLink', 'thisHost'] as const;
@@ -22,7 +22,7 @@ export type CheckedHop = {
 /** Asks the kube-proxy of each node for its last syncs, as the gate does (`src/health/gate.ts`). */
 export async function findNextHops(
   nodes: readonly Node[],
-  host: Pick<Placement, 'addresses' | 'linkOf'>,
+  network: CheckedHost['network'],
   makeKubeProxy: () => KubeProxy,
   signal: AbortSignal,
 ): Promise<readonly CheckedHop[]> {
@@ -42,9 +42,9 @@ export async function findNextHops(
   const answerOf = ({ name, addresses }: Node): KubeProxyAnswer | undefined =>
     addresses.map(({ text }) => answers.get(`${name} ${text}`)).find((answer) => answer !== undefined);
   const answering = new Map(nodes.map((node) => [node.name, answerOf(node)]));
-  const linkOf = (address: Ip): string | undefined => host.linkOf(address)?.name;
+  const linkOf = (address: Ip): string | undefined => network.links.linkOf(address)?.name;
   const obstacles = findObstacles(new Map(nodes.map((node) => [node.name, { ...node, state: 'active' }])), {
-    isOwn: ({ text }) => host.addresses().own.has(text),
+    isOwn: ({ text }) => network.addresses().own.has(text),
     linkOf,
     isAnswering: (node) => answering.get(node) !== undefined,
   });

@@ -1,6 +1,8 @@
 import { type Exec, ExecError } from '../../ports/exec.ts';
+import { natRules, natTable } from '../../dataplane/nat/ruleset.ts';
+import { renderTable } from '../../dataplane/nftables/table-text.ts';
 import { listenPort } from '../../dataplane/haproxy/config.ts';
-import { type Finding, ok, problem } from './finding.ts';
+import { type Finding, ok, problem, warning } from './finding.ts';
 
 /** What furiwake needs of nftables, for `nft --check`: the kernel validates it and commits nothing. */
 const tproxyTrial = `table inet furiwake_check {
@@ -17,16 +19,48 @@ const tproxyTrial = `table inet furiwake_check {
 `;
 
 /** Whether nft and the kernel have TPROXY, fib and reject. */
-export async function checkTproxy(exec: Exec, signal: AbortSignal): Promise<Finding> {
+export function checkTproxy(exec: Exec, signal: AbortSignal): Promise<Finding> {
+  return tryRules(
+    exec,
+    tproxyTrial,
+    'nft and the kernel can hand connections to HAProxy',
+    (line) =>
+      problem(
+        line,
+        'the kernel needs NFT_TPROXY, NFT_FIB_INET and NFT_REJECT (modprobe nft_tproxy nft_fib_inet nft_reject_inet), nft 1.0 or newer',
+      ),
+    signal,
+  );
+}
+
+/** Whether they have what the dataplane `nat` needs: its own rules. */
+export function checkNat(exec: Exec, signal: AbortSignal): Promise<Finding> {
+  return tryRules(
+    exec,
+    renderTable(natTable, [], 1, natRules),
+    'nft and the kernel can translate UDP and SCTP',
+    (line) =>
+      warning(
+        line,
+        'UDP and SCTP ports are not served: the kernel needs NFT_NAT, NFT_MASQ, NFT_HASH and NFT_CT (modprobe nft_nat nft_masq nft_hash nft_ct), nft 1.0 or newer',
+      ),
+    signal,
+  );
+}
+
+async function tryRules(
+  exec: Exec,
+  stdin: string,
+  found: string,
+  refused: (line: string) => Finding,
+  signal: AbortSignal,
+): Promise<Finding> {
   try {
-    await exec.run('nft', ['--check', '-f', '-'], { stdin: tproxyTrial, signal });
-    return ok('nft and the kernel can hand connections to HAProxy');
+    await exec.run('nft', ['--check', '-f', '-'], { stdin, signal });
+    return ok(found);
   } catch (error) {
     if (!(error instanceof ExecError)) throw error;
     const [line = ''] = error.stderr.trim().split('\n');
-    return problem(
-      line,
-      'the kernel needs NFT_TPROXY, NFT_FIB_INET and NFT_REJECT (modprobe nft_tproxy nft_fib_inet nft_reject_inet), nft 1.0 or newer',
-    );
+    return refused(line);
   }
 }

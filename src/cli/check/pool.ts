@@ -33,7 +33,7 @@ export async function checkPool(
   let pool: Pool | undefined;
   await inspect(group, 'addresses', async () => {
     const server = connection && (await makeApiServerAddresses({ server: connection.server, clock })(signal));
-    const { own, primary, needs } = host.placement.addresses();
+    const { own, primary, needs } = host.network.addresses();
     const site = siteOf(options);
     pool = makePools()({
       site,
@@ -52,7 +52,7 @@ export async function checkPool(
   if (connection !== undefined && nodes !== undefined)
     await inspect(group, 'cluster CIDRs', () => checkOverlap(options, connection, signal));
   if (options.addresses !== undefined && host.hasPerl)
-    await inspect(group, 'other machines', () => checkDuplicates(ranges, host.placement, { exec, clock }, signal));
+    await inspect(group, 'other machines', () => checkDuplicates(ranges, host.network, { exec, clock }, signal));
 }
 
 /** `wanted`: the pool with the excluded addresses. `services`: `undefined` where they are not known. `isOwn`: the pool is this host's own addresses. */

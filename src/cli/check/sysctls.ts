@@ -40,6 +40,9 @@ export async function checkSysctls(files: Files, exec: Exec, signal: AbortSignal
             'the host does not answer ARP for the addresses that furiwake adds to furiwake0, …: set net.ipv4.conf.*.arp_ignore to 0, unless the addresses are routed to this host',
           ),
     ),
-    about('ip_forward', ok(`${forwards ? 'on' : 'off'} (not needed: connections end here)`)),
+    about(
+      'ip_forward',
+      ok(forwards ? 'on' : 'off (switched on for flows of the dataplane nat only, while a Service has one)'),
+    ),
   ];
 }

@@ -32,11 +32,12 @@ export type Found =
   | { readonly ok: true; readonly ip: Ip }
   | { readonly ok: false; readonly verdict: Verdict; readonly waitsForHost: boolean };
 
-/** An address in use. `sharers`: how many of its listeners each namespace has with each sharing key. */
-type Use = { readonly ip: Ip; readonly sharers: Map<string, Sharer> };
+/** An address in use, by whom. */
+type Use = { readonly ip: Ip; readonly sharers: readonly Sharer[] };
+/** How many listeners of an address a namespace has with a sharing key. */
+type Sharer = Pick<Holder, 'namespace' | 'sharingKey'> & { readonly listeners: number };
 /** An address that was refused. */
 type Refusal = Verdict & { readonly ip: Ip };
-type Sharer = Pick<Holder, 'namespace' | 'sharingKey'> & { listeners: number };
 
 /**
  * Which Service holds which listener of which address, and the one answer to who may have what: {@link Allocation.mayHave}.
@@ -243,20 +244,19 @@ export class Allocation {
 
   /** True when every Service on the address is of the same namespace or has the same sharing key. */
   #mayShare({ holder: { namespace, sharingKey } }: Claimant, ip: Ip): boolean {
-    for (const sharer of this.#uses.get(ip.text)?.sharers.values() ?? [])
-      if (sharer.namespace !== namespace && (sharingKey === undefined || sharer.sharingKey !== sharingKey))
-        return false;
-    return true;
+    const sharers = this.#uses.get(ip.text)?.sharers ?? [];
+    return sharers.every(
+      (each) => each.namespace === namespace || (sharingKey !== undefined && each.sharingKey === sharingKey),
+    );
   }
 
   #count(ip: Ip, { namespace, sharingKey }: Holder, change: 1 | -1): void {
-    const use = this.#uses.get(ip.text) ?? { ip, sharers: new Map<string, Sharer>() };
-    const name = `${namespace}|${sharingKey ?? ''}`;
-    const sharer = use.sharers.get(name) ?? { namespace, sharingKey, listeners: 0 };
-    sharer.listeners += change;
-    if (sharer.listeners > 0) use.sharers.set(name, sharer);
-    else use.sharers.delete(name);
-    if (use.sharers.size > 0) this.#uses.set(ip.text, use);
+    const known = this.#uses.get(ip.text)?.sharers ?? [];
+    const isSame = (each: Sharer): boolean => each.namespace === namespace && each.sharingKey === sharingKey;
+    const listeners = (known.find(isSame)?.listeners ?? 0) + change;
+    const others = known.filter((each) => !isSame(each));
+    const sharers = listeners > 0 ? others.concat({ namespace, sharingKey, listeners }) : others;
+    if (sharers.length > 0) this.#uses.set(ip.text, { ip, sharers });
     else {
       this.#uses.delete(ip.text);
       const index = indexOfRange(this.#pool.ranges, ip);

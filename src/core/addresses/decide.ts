@@ -1,8 +1,7 @@
-import { exact } from '../exact.ts';
 import { type Family, type Ip, parseIp } from '../ip/ip.ts';
 import { fieldManager } from '../model/contract.ts';
 import type { ServiceUid } from '../model/names.ts';
-import { compareAge, type Service, type ServicePort } from '../model/service.ts';
+import { compareAge, type Service } from '../model/service.ts';
 import type { Site } from '../model/site.ts';
 import type { PersistentMap } from '../persistent-map.ts';
 import type { Verdict } from '../reasons.ts';
@@ -86,7 +85,6 @@ function makeDraft(service: Service, record: AddressRecord | undefined, allocati
 /** In the order of the Service's families, so that the first address is of the primary one; without other families. */
 function inOrder(addresses: readonly Ip[], families: readonly Family[]): readonly Ip[] {
   const wanted = addresses.filter(({ family }) => families.includes(family));
-  // A copy of exactly this size: every record keeps one, and what `filter` returns has room for 16.
   return wanted.toSorted((a, b) => families.indexOf(a.family) - families.indexOf(b.family));
 }
 
@@ -226,20 +224,18 @@ function finish(draft: Draft, site: Site, allocation: Allocation): Decision {
 
 /** Claims once more: another Service may have left a port meanwhile. */
 function finishAddress(draft: Draft, ip: Ip, allocation: Allocation): AssignedAddress {
-  const served: ServicePort[] = [];
-  const taken: PortRefusal[] = [];
-  for (const port of draft.ports) {
-    const answer = allocation.claim(draft, ip, port);
-    if (answer === true) served.push(port);
-    else taken.push({ port, ...answer });
-  }
-  return { ip, served: exact(served), taken };
+  const answers = draft.ports.map((port) => ({ port, answer: allocation.claim(draft, ip, port) }));
+  return {
+    ip,
+    served: answers.filter(({ answer }) => answer === true).map(({ port }) => port),
+    taken: answers.flatMap(({ port, answer }) => (answer === true ? [] : [{ port, ...answer }])),
+  };
 }
 
 /** The same record object when nothing in it changed. */
 function recordOf({ service, record, addresses: ips }: Draft, addresses: readonly AssignedAddress[]): AddressRecord {
-  const listeners = exact(
-    addresses.flatMap(({ ip, served }) => served.map((port) => listenerKey(ip, port.port, port.protocol))),
-  );
+  const listeners = addresses
+    .flatMap(({ ip, served }) => served.map((port) => ({ ip, port })))
+    .map(({ ip, port: { port, protocol } }) => listenerKey(ip, port, protocol));
   return share(record, { uid: service.uid, service: service.key, addresses: ips, listeners });
 }

@@ -41,3 +41,9 @@ function isHeldByAnother(service: Service): boolean {
   if (service.spec.loadBalancerClass !== undefined || service.finalizers.includes(ownFinalizer)) return false;
   return service.status.ingress.length > 0 && service.status.ingressManager !== fieldManager;
 }
+
+/** Why furiwake leaves a Service alone whose address another manager wrote. */
+export function heldWords({ status: { ingress, ingressManager = 'an unknown client' } }: Service): string {
+  const addresses = ingress.map(({ ip, hostname }) => ip ?? hostname).join(', ');
+  return `${ingressManager} wrote ${addresses}, and the Service has no class: furiwake leaves it alone`;
+}

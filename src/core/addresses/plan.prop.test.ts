@@ -108,11 +108,11 @@ test('an address on request is only of a Service that requests it, or had it bef
   });
 });
 
-test('a port without the annotation direct is served only if it is TCP and has a nodePort; with it, if it is TCP or UDP', () => {
+test('a port is served if it has a nodePort; with the annotation direct, also if it is TCP or UDP', () => {
   eachPlan(({ services }, plan) => {
     for (const { key, spec } of services.values()) {
       const isServable = ({ protocol, nodePort }: ServicePort): boolean =>
-        spec.dataplane === 'direct' ? protocol !== 'SCTP' : protocol === 'TCP' && nodePort !== 0;
+        nodePort !== 0 || (spec.dataplane === 'direct' && protocol !== 'SCTP');
       const { addresses, refused } = plan.assignments.get(key)!;
       expect(refused.map(({ port }) => port)).toEqual(spec.ports.filter((port) => !isServable(port)));
       for (const { served, taken } of addresses)

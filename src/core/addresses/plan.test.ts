@@ -79,24 +79,12 @@ describe('a new Service', () => {
     });
   });
 
-  test('with UDP ports only gets no address', () => {
-    expect(addressesOf(planOnce(planInput([makeService('a', { ports: [udp(53)] })], ['192.0.2.8'])))).toEqual({
-      a: 'UnsupportedProtocol',
-    });
-  });
-
-  test('with a TCP and a UDP port gets an address, and the UDP port is refused by name', () => {
+  test('gets an address for TCP and UDP, and a port that cannot be served is refused by name', () => {
     const assignment = planOnce(
-      planInput([makeService('a', { ports: [tcp(53), udp(53)] })], ['192.0.2.8']),
+      planInput([makeService('a', { ports: [tcp(53), udp(53), udp(54, 0)] })], ['192.0.2.8']),
     ).assignments.get('default/a' as ServiceKey);
-    expect(assignment?.addresses[0]?.served).toEqual([tcp(53)]);
-    expect(assignment?.refused).toEqual([
-      {
-        port: udp(53),
-        reason: 'UnsupportedProtocol',
-        message: 'UDP port 53 is served only with the annotation furiwake.dev/dataplane: direct',
-      },
-    ]);
+    expect(assignment?.addresses[0]?.served).toEqual([tcp(53), udp(53)]);
+    expect(assignment?.refused).toMatchObject([{ port: udp(54, 0), reason: 'NodePortMissing' }]);
   });
 
   test('that requests direct gets an address for TCP and UDP on the same port, without nodePorts', () => {

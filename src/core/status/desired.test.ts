@@ -73,33 +73,33 @@ describe('the status of a Service', () => {
     expect(conditions(status)).toMatchObject({ Serving: 'False DataplaneError' });
   });
 
-  test('serves the TCP port of a mixed Service and names the other one', () => {
-    const status = statusOf([makeService('a', { ports: [tcp(53), udp(53)] })]);
+  test('serves the port that can be served, and names the other one', () => {
+    const status = statusOf([makeService('a', { ports: [tcp(53), udp(53, 0)] })]);
     expect(status?.ingress[0]?.ports).toEqual([
       { port: 53, protocol: 'TCP' },
-      { port: 53, protocol: 'UDP', error: 'furiwake.dev/UnsupportedProtocol' },
+      { port: 53, protocol: 'UDP', error: 'furiwake.dev/NodePortMissing' },
     ]);
     expect(conditions(status)).toEqual({
       AddressAssigned: 'True Assigned',
       Serving: 'True PartlyServing',
-      LoadBalancerPortsError: 'True LoadBalancerMixedProtocolNotSupported',
+      LoadBalancerPortsError: 'True NodePortMissing',
     });
   });
 
-  test('of a Service with UDP only is the condition and no address', () => {
-    const status = statusOf([makeService('a', { ports: [udp(53)] })]);
-    expect(status?.ingress).toEqual([]);
-    expect(conditions(status)).toEqual({
-      AddressAssigned: 'False UnsupportedProtocol',
-      Serving: 'False UnsupportedProtocol',
-      LoadBalancerPortsError: 'True UnsupportedProtocol',
-    });
+  test('serves TCP, UDP and SCTP on one address, with ipMode Proxy', () => {
+    const status = statusOf([makeService('a', { ports: [tcp(53), udp(53), { ...tcp(132), protocol: 'SCTP' }] })]);
+    expect(status?.ingress).toMatchObject([{ ipMode: 'Proxy', ports: [{}, {}, {}] }]);
+    expect(conditions(status)).toEqual({ AddressAssigned: 'True Assigned', Serving: 'True Serving' });
   });
 
   test('of a Service without nodePorts is the condition and no address', () => {
     const status = statusOf([makeService('a', { ports: [tcp(80, 0)] })]);
     expect(status?.ingress).toEqual([]);
-    expect(conditions(status)).toMatchObject({ AddressAssigned: 'False NodePortMissing' });
+    expect(conditions(status)).toEqual({
+      AddressAssigned: 'False NodePortMissing',
+      Serving: 'False NodePortMissing',
+      LoadBalancerPortsError: 'True NodePortMissing',
+    });
   });
 
   test('moves lastTransitionTime only when a condition turns', () => {

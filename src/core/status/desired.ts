@@ -269,10 +269,7 @@ function portsErrorOf(assignment: Assignment): Finding | undefined {
   const missing = unservedPorts(assignment);
   const [first] = missing;
   if (first === undefined) return undefined;
-  const isMixed =
-    first.reason === 'UnsupportedProtocol' && assignment.addresses.some(({ served }) => served.length > 0);
-  const reason = isMixed ? 'LoadBalancerMixedProtocolNotSupported' : first.reason;
-  return { isTrue: true, verdict: { reason, message: sentences(missing) } };
+  return { isTrue: true, verdict: { reason: first.reason, message: sentences(missing) } };
 }
 
 function conditionOf(present: readonly Condition[], type: string): Condition | undefined {

@@ -91,11 +91,14 @@ describe('the condition Serving', () => {
     const spec = { sessionAffinity: 'ClientIP', externalTrafficPolicy: 'Local' };
     const direct = makeService('a', { ...spec, ports: [tcp(53), udp(53)], dataplane: 'direct' });
     const haproxy = makeService('a', { ...spec, dataplane: 'haproxy' });
+    const nat = makeService('a', { ...spec, ports: [tcp(53), udp(53)] });
     expect(conditions(statusOf([direct]))).toMatchObject({ Serving: 'True Serving' });
-    const status = statusOf([haproxy]);
-    expect(conditions(status)).toMatchObject({ Serving: 'True FieldsNotHonoured' });
-    const message = status?.conditions.find(({ type }) => type === 'furiwake.dev/Serving')?.message;
-    expect(message).toBe(`serving, but ignored: sessionAffinity=ClientIP (one Pod per node); ${hidden}`);
+    for (const service of [haproxy, nat]) {
+      const status = statusOf([service]);
+      expect(conditions(status)).toMatchObject({ Serving: 'True FieldsNotHonoured' });
+      const message = status?.conditions.find(({ type }) => type === 'furiwake.dev/Serving')?.message;
+      expect(message).toBe(`serving, but ignored: sessionAffinity=ClientIP (one Pod per node); ${hidden}`);
+    }
   });
 
   test.each([
@@ -119,13 +122,14 @@ describe('the condition Serving', () => {
     expect(status?.conditions.find(({ type }) => type === 'furiwake.dev/Serving')?.message).toBe(words);
   });
 
-  const invalid = 'ignored: annotation furiwake.dev/dataplane="Direct" (valid: haproxy, direct)';
-  const unserved = 'UDP port 53 is served only with the annotation furiwake.dev/dataplane: direct';
+  const invalid = 'ignored: annotation furiwake.dev/dataplane="Direct" (valid: haproxy, direct, nat)';
+  const unserved =
+    'UDP port 53 has no nodePort (spec.allocateLoadBalancerNodePorts is false): without one it is served only with the annotation furiwake.dev/dataplane: direct';
 
   test.each([
     ['True FieldsNotHonoured', [tcp(53)], `serving, but ${invalid}`],
-    ['True PartlyServing', [tcp(53), udp(53)], `${unserved}; ${invalid}`],
-    ['False UnsupportedProtocol', [udp(53)], `${unserved}; ${invalid}`],
+    ['True PartlyServing', [tcp(53), udp(53, 0)], `${unserved}; ${invalid}`],
+    ['False NodePortMissing', [udp(53, 0)], `${unserved}; ${invalid}`],
   ])('names the dataplane that is not valid, and those that are: %s', (serving, ports, message) => {
     const status = statusOf([makeService('a', { ports, dataplane: 'Direct' })]);
     expect(conditions(status)).toMatchObject({ Serving: serving });
@@ -135,7 +139,7 @@ describe('the condition Serving', () => {
   test('quotes the dataplane that is not valid on one line', () => {
     const status = statusOf([makeService('a', { dataplane: 'x\n'.repeat(100) })]);
     expect(status?.conditions.find(({ reason }) => reason === 'FieldsNotHonoured')?.message).toMatch(
-      /^serving, but ignored: annotation furiwake\.dev\/dataplane="(?:x\\n){32}…" \(valid: haproxy, direct\)$/,
+      /^serving, but ignored: annotation furiwake\.dev\/dataplane="(?:x\\n){32}…" \(valid: haproxy, direct, nat\)$/,
     );
   });
 
@@ -166,21 +170,21 @@ describe('the condition Serving', () => {
     ],
     [
       'a port that is not served before an invalid range',
-      { ports: [tcp(53), udp(53)], sessionAffinity: 'ClientIP', sourceRanges: ['x', '192.0.2.0/24'] },
+      { ports: [tcp(53), udp(53, 0)], sessionAffinity: 'ClientIP', sourceRanges: ['x', '192.0.2.0/24'] },
       ipv4Only,
       'True PartlyServing',
       ['UDP port 53', 'invalid CIDR', 'sessionAffinity'],
     ],
     [
       'ranges that close the Service before a port that is not served',
-      { ports: [tcp(53), udp(53)], sessionAffinity: 'ClientIP', sourceRanges: ['x'] },
+      { ports: [tcp(53), udp(53, 0)], sessionAffinity: 'ClientIP', sourceRanges: ['x'] },
       ipv4Only,
       'False InvalidSourceRanges',
       ['invalid CIDR', 'closed to all IPv4 clients', 'UDP port 53', 'sessionAffinity'],
     ],
     [
       'no nodes before all else',
-      { ports: [tcp(53), udp(53)], sessionAffinity: 'ClientIP', sourceRanges: ['x'] },
+      { ports: [tcp(53), udp(53, 0)], sessionAffinity: 'ClientIP', sourceRanges: ['x'] },
       [],
       'False NoNodes',
       ['no node takes connections for 192.0.2.8', 'UDP port 53', 'invalid CIDR', 'sessionAffinity'],

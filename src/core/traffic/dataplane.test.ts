@@ -8,25 +8,21 @@ const sctp = (port: number, nodePort?: number): ReturnType<typeof tcp> => ({
 });
 const ports = [tcp(80), udp(80), sctp(80), tcp(80, 0), udp(80, 0), sctp(80, 0)];
 
+const none = 'NodePortMissing';
 /** The choice for each of `ports`. */
-const withHaproxy = [
-  'haproxy',
-  'UnsupportedProtocol',
-  'UnsupportedProtocol',
-  'NodePortMissing',
-  'UnsupportedProtocol',
-  'UnsupportedProtocol',
-];
-const withDirect = ['direct', 'direct', 'UnsupportedProtocol', 'direct', 'direct', 'UnsupportedProtocol'];
+const withHaproxy = ['haproxy', 'nat', 'nat', none, none, none];
+const withDirect = ['direct', 'direct', 'nat', 'direct', 'direct', none];
+const withNat = ['nat', 'nat', 'nat', none, none, none];
 
 describe('the dataplane of TCP, UDP and SCTP ports, with a nodePort and without', () => {
   test.each([
     [undefined, withHaproxy],
     ['haproxy', withHaproxy],
     ['direct', withDirect],
+    ['nat', withNat],
     // Not valid: as without the annotation.
     ['Direct', withHaproxy],
-    ['nat', withHaproxy],
+    ['NAT', withHaproxy],
     ['none', withHaproxy],
     ['toString', withHaproxy],
   ])('if %j is requested', (dataplane, expected) => {
@@ -39,6 +35,7 @@ test.each([
   [undefined, undefined],
   ['haproxy', 'haproxy'],
   ['direct', 'direct'],
+  ['nat', 'nat'],
   ['Direct', undefined],
   ['none', undefined],
 ])('the annotation %j requests %s', (dataplane, requested) => {
@@ -46,12 +43,10 @@ test.each([
 });
 
 test.each([
-  [udp(53), 'UDP port 53 is served only with the annotation furiwake.dev/dataplane: direct'],
-  [sctp(132), 'SCTP port 132 is not served: furiwake does not support SCTP yet'],
-  [
-    tcp(80, 0),
-    'port 80 has no nodePort (spec.allocateLoadBalancerNodePorts is false): without one it is served only with the annotation furiwake.dev/dataplane: direct',
-  ],
-])('a refusal says what would serve the port, if anything', (port, message) => {
+  [tcp(80, 0), 'only with the annotation furiwake.dev/dataplane: direct'],
+  [udp(53, 0), 'only with the annotation furiwake.dev/dataplane: direct'],
+  [sctp(132, 0), 'by no dataplane'],
+])('a refusal says what would serve the port, if anything', (port, remedy) => {
+  const message = `${port.protocol} port ${port.port} has no nodePort (spec.allocateLoadBalancerNodePorts is false): without one it is served ${remedy}`;
   expect(chooseDataplane({ dataplane: undefined }, port)).toMatchObject({ message });
 });

@@ -3,7 +3,7 @@ import type { Protocol, ServicePort, ServiceSpec } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
 
 /** What carries the packets of a listener. */
-export const dataplanes = ['haproxy', 'direct'] as const;
+export const dataplanes = ['haproxy', 'direct', 'nat'] as const;
 export type Dataplane = (typeof dataplanes)[number];
 
 type Request = Pick<ServiceSpec, 'dataplane'>;
@@ -13,25 +13,24 @@ export function requestedDataplane({ dataplane }: Request): Dataplane | undefine
   return dataplanes.find((name) => name === dataplane);
 }
 
-const useDirect = `is served only with the annotation ${dataplaneAnnotation}: direct`;
-const notYet = 'is not served: furiwake does not support SCTP yet';
+/** Request × protocol → dataplane: HAProxy serves TCP only, and `direct` no SCTP. `nat` serves what they cannot. */
+const choices: Readonly<Record<Dataplane | 'none', Readonly<Record<Protocol, Dataplane>>>> = {
+  none: { TCP: 'haproxy', UDP: 'nat', SCTP: 'nat' },
+  haproxy: { TCP: 'haproxy', UDP: 'nat', SCTP: 'nat' },
+  direct: { TCP: 'direct', UDP: 'direct', SCTP: 'nat' },
+  nat: { TCP: 'nat', UDP: 'nat', SCTP: 'nat' },
+};
 
-/** Request × protocol → dataplane, or why the port is not served. */
-const choices: Readonly<Record<Dataplane | 'none', Readonly<Record<Protocol, Dataplane | { readonly why: string }>>>> =
-  {
-    none: { TCP: 'haproxy', UDP: { why: useDirect }, SCTP: { why: notYet } },
-    haproxy: { TCP: 'haproxy', UDP: { why: useDirect }, SCTP: { why: notYet } },
-    direct: { TCP: 'direct', UDP: 'direct', SCTP: { why: notYet } },
-  };
-
-/** Decides which dataplane serves a port of the Service, or why none does. HAProxy needs a nodePort, `direct` does not. */
+/** Decides which dataplane serves a port of the Service, or why none does: only `direct` does without a nodePort. */
 export function chooseDataplane(request: Request, { protocol, port, nodePort }: ServicePort): Dataplane | Verdict {
   const choice = choices[requestedDataplane(request) ?? 'none'][protocol];
-  if (typeof choice === 'object')
-    return { reason: 'UnsupportedProtocol', message: `${protocol} port ${port} ${choice.why}` };
   if (choice === 'direct' || nodePort !== 0) return choice;
+  const remedy =
+    choices.direct[protocol] === 'direct'
+      ? `only with the annotation ${dataplaneAnnotation}: direct`
+      : 'by no dataplane';
   return {
     reason: 'NodePortMissing',
-    message: `port ${port} has no nodePort (spec.allocateLoadBalancerNodePorts is false): without one it ${useDirect}`,
+    message: `${protocol} port ${port} has no nodePort (spec.allocateLoadBalancerNodePorts is false): without one it is served ${remedy}`,
   };
 }

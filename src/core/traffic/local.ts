@@ -3,15 +3,7 @@ import type { BackendId, NodeName, ServiceKey } from '../model/names.ts';
 import type { Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { share } from '../share.ts';
-import {
-  addressOfNode,
-  type Backend,
-  emptyTable,
-  type Listener,
-  localBackend,
-  type Server,
-  type TrafficTable,
-} from './table.ts';
+import { addressOfNode, type Backend, emptyTable, localBackend, type Server, type TrafficTable } from './table.ts';
 
 /** The endpoints of a Service on one node. `terminating`: those that still serve while they end. */
 export type NodeEndpoints = { readonly node: NodeName; readonly ready: number; readonly terminating: number };
@@ -66,44 +58,42 @@ const noEndpoints = PersistentMap.empty<ServiceKey, ServiceEndpoints>();
 type LocalInput = {
   readonly services: PersistentMap<ServiceKey, Service>;
   readonly endpoints: PersistentMap<ServiceKey, ServiceEndpoints> | undefined;
-  /** Services that may have other listeners than before. */
-  readonly changed: ReadonlySet<ServiceKey>;
-  readonly byService: PersistentMap<ServiceKey, readonly Listener[]>;
+  /** The backends of the listeners of Services that changed. */
+  readonly backendsOf: ReadonlyMap<ServiceKey, ReadonlySet<BackendId>>;
   readonly nodes: TrafficTable['nodes'];
   /** The backends of all nodes. */
   readonly shared: TrafficTable['backends'];
 };
 
 /**
- * All backends. As good as pure: what it remembers saves work. Only those of Services whose listeners or endpoints changed are planned again, and all after a change
- * of nodes.
+ * All backends. As good as pure: what it remembers saves work. Only those of Services whose listeners or endpoints changed are
+ * planned again, and all after a change of nodes.
  */
 export function makeLocalPlanner(): (input: LocalInput) => TrafficTable['backends'] {
   let endpoints: LocalInput['endpoints'];
   let nodes: TrafficTable['nodes'] | undefined;
   let shared = emptyTable.backends;
   let backends = emptyTable.backends;
-  /** The Services with backends of their own. */
-  const planned = new Set<ServiceKey>();
+  /** The Services whose listeners have backends of their own, and these. */
+  const owners = new Map<ServiceKey, ReadonlySet<BackendId>>();
   return (input) => {
     const known = input.endpoints;
-    const concerned = new Set(input.changed);
+    const concerned = new Set(input.backendsOf.keys());
     if (known !== endpoints)
       for (const key of PersistentMap.changedKeys(endpoints ?? noEndpoints, known ?? noEndpoints)) concerned.add(key);
-    if (nodes !== input.nodes) for (const key of planned) concerned.add(key);
-    if ((endpoints === undefined) !== (known === undefined))
-      for (const key of input.byService.keys()) concerned.add(key);
+    if (nodes !== input.nodes || (endpoints === undefined) !== (known === undefined))
+      for (const key of owners.keys()) concerned.add(key);
     const changes = new Map<BackendId, Backend | undefined>();
     if (shared !== input.shared)
       for (const [id, backend] of input.shared) changes.set(id, share(backends.get(id), backend));
     for (const key of concerned) {
-      const ids = new Set(input.byService.get(key)?.map(({ backend }) => backend));
+      const ids = input.backendsOf.get(key) ?? owners.get(key) ?? new Set();
+      const local = ([4, 6] as const).map((family) => [family, localBackend(family, key)] as const);
+      if (local.some(([, id]) => ids.has(id))) owners.set(key, ids);
+      else owners.delete(key);
       const port = input.services.get(key)?.spec.healthCheckNodePort ?? 0;
-      planned.delete(key);
-      for (const family of [4, 6] as const) {
-        const id = localBackend(family, key);
+      for (const [family, id] of local) {
         const isWanted = known !== undefined && ids.has(id);
-        if (isWanted) planned.add(key);
         const next = isWanted ? planLocalBackend(family, known.get(key)?.[family] ?? [], input.nodes, port) : undefined;
         changes.set(id, next && share(backends.get(id), next));
       }

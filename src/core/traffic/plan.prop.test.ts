@@ -78,13 +78,13 @@ function eachTable(check: (step: Step, before: Step | undefined) => void): void 
   );
 }
 
-/** A Service without a valid request has only ports for HAProxy. */
 function expectedWay(
   { spec, status }: Service,
   { text }: Ip,
-  { nodePort }: ServicePort,
+  { protocol, nodePort }: ServicePort,
 ): Pick<Listener, 'dataplane' | 'isPublished' | 'targetPort'> {
-  if (spec.dataplane !== 'direct') return { dataplane: 'haproxy', isPublished: false, targetPort: nodePort };
+  if (spec.dataplane !== 'direct' || protocol === 'SCTP')
+    return { dataplane: protocol === 'TCP' ? 'haproxy' : 'nat', isPublished: false, targetPort: nodePort };
   const isPublished = status.ingress.some(({ ip, ipMode }) => ip === text && ipMode === 'VIP');
   return { dataplane: 'direct', isPublished, targetPort: 0 };
 }

@@ -60,6 +60,32 @@ test('a Service whose source ranges exceed the budget is closed, and open to its
   expect(rangesOf(plan(input))).toEqual({ 'default/a': 1, 'default/b': 1 });
 });
 
+test('other source ranges change the listeners of a Service that keeps its assignment, and no others', () => {
+  const plan = makeTrafficPlanner();
+  const input = inputOf([a, b]);
+  const first = plan(input);
+  const changed = { ...a, spec: { ...a.spec, sourceRanges: ['10.0.0.0/8', '192.0.2.0/24'] } };
+  const second = plan({ ...input, services: byKey([changed, b]) });
+  expect(rangesOf(second)).toEqual({ 'default/a': 2, 'default/b': 1 });
+  const key = listenerKey(ip('192.0.2.101'), 80, 'TCP');
+  expect(second.listeners.get(key)).toBe(first.listeners.get(key));
+});
+
+test('a listener that one Service leaves to another belongs to the other, in whichever order they are planned', () => {
+  for (const [from, to] of [
+    [a, b],
+    [b, a],
+  ] as const) {
+    const plan = makeTrafficPlanner();
+    const services = byKey([a, b]);
+    const assign = (key: ServiceKey): TrafficInput =>
+      inputOf([a, b], { services, assignments: PersistentMap.from([[key, assigned]]) });
+    expect(rangesOf(plan(assign(from.key)))).toEqual({ [from.key]: 1 });
+    expect(rangesOf(plan(assign(to.key)))).toEqual({ [to.key]: 1 });
+    expect(rangesOf(plan({ ...assign(to.key), services: byKey([from]) }))).toEqual({});
+  }
+});
+
 test('a listener of direct is published once the status shows its address with ipMode VIP, and is a new one then', () => {
   const plan = makeTrafficPlanner();
   const addresses = ['192.0.2.8', '2001:db8::8'].map((text) => ({ ip: ip(text), served: [udp(53)], taken: [] }));

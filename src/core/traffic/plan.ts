@@ -1,6 +1,6 @@
 import type { Assignment } from '../addresses/assignment.ts';
 import { conditionTypes, ownFinalizer } from '../model/contract.ts';
-import type { ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
+import type { BackendId, ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
 import type { Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
@@ -10,6 +10,7 @@ import { listenersOf, planSourceRanges } from './source-ranges.ts';
 import {
   emptyTable,
   type Listener,
+  listenerKey,
   localBackend,
   makeListener,
   nodesBackend,
@@ -39,65 +40,70 @@ export type TrafficInput = {
 export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
   const planNodes = makeNodesPlanner();
   const planLocal = makeLocalPlanner();
-  let services: TrafficInput['services'] = PersistentMap.empty();
-  let assignments: TrafficInput['assignments'] = PersistentMap.empty();
-  let overBudget: TrafficInput['overBudget'] = new Set();
-  let byService = PersistentMap.empty<ServiceKey, readonly Listener[]>();
+  let last: Pick<TrafficInput, 'services' | 'assignments' | 'overBudget'> = {
+    services: PersistentMap.empty(),
+    assignments: PersistentMap.empty(),
+    overBudget: new Set(),
+  };
   let listeners: TrafficTable['listeners'] = emptyTable.listeners;
   let table = emptyTable;
 
-  return (input) => {
-    const before = byService;
-    const changed = new Set([
-      ...PersistentMap.changedKeys(services, input.services),
-      ...PersistentMap.changedKeys(assignments, input.assignments),
-      ...(overBudget === input.overBudget ? [] : [...overBudget, ...input.overBudget]),
-    ]);
-    byService = byService.with(
-      Array.from(changed, (key) => [
-        key,
-        listenersFor(input.services.get(key), input.assignments.get(key), input.overBudget.has(key)),
-      ]),
+  /** Those that the service has in the last table. */
+  const listenersBefore = (service: ServiceKey): readonly Listener[] =>
+    (last.assignments.get(service)?.addresses ?? []).flatMap(({ ip, served }) =>
+      served.flatMap(({ port, protocol }) => {
+        const listener = listeners.get(listenerKey(ip, port, protocol));
+        return listener?.service === service ? listener : [];
+      }),
     );
-    const changes = new Map<ListenerKey, Listener | undefined>();
-    for (const service of changed) for (const { key } of before.get(service) ?? []) changes.set(key, undefined);
-    for (const service of changed)
-      for (const listener of byService.get(service) ?? []) changes.set(listener.key, listener);
-    listeners = listeners.with(changes);
-    ({ services, assignments, overBudget } = input);
+
+  const listenersNow = (key: ServiceKey, input: TrafficInput, known: readonly Listener[]): readonly Listener[] => {
+    const service = input.services.get(key);
+    const assignment = input.assignments.get(key);
+    if (service === undefined || assignment === undefined || !hasHadFinalizer(service)) return [];
+    const before = last.services.get(key);
+    const isOverBudget = input.overBudget.has(key);
+    const isSame =
+      before?.spec === service.spec &&
+      last.assignments.get(key) === assignment &&
+      last.overBudget.has(key) === isOverBudget &&
+      publishedVips(before).join() === publishedVips(service).join();
+    return isSame && known.length > 0 ? known : planListeners(service, assignment, isOverBudget);
+  };
+
+  return (input) => {
+    const { services, assignments, overBudget } = input;
+    const changed = new Set([
+      ...PersistentMap.changedKeys(last.services, services),
+      ...PersistentMap.changedKeys(last.assignments, assignments),
+      ...(last.overBudget === overBudget ? [] : [...last.overBudget, ...overBudget]),
+    ]);
+    const removed: [ListenerKey, undefined][] = [];
+    const present: [ListenerKey, Listener][] = [];
+    const backendsOf = new Map<ServiceKey, ReadonlySet<BackendId>>();
+    for (const service of changed) {
+      const before = listenersBefore(service);
+      for (const { key } of before) removed.push([key, undefined]);
+      const now = listenersNow(service, input, before);
+      for (const listener of now) present.push([listener.key, listener]);
+      backendsOf.set(service, new Set(now.map(({ backend }) => backend)));
+    }
+    // As a map: a listener that stays, or that another Service gets, is not removed.
+    listeners = listeners.with(new Map<ListenerKey, Listener | undefined>([...removed, ...present]));
+    last = { services, assignments, overBudget };
     const { nodes, backends: shared } = planNodes(input.nodes, input.drained);
-    const backends = planLocal({ ...input, changed, byService, nodes, shared });
+    const backends = planLocal({ services, endpoints: input.endpoints, backendsOf, nodes, shared });
     if (table.listeners !== listeners || table.nodes !== nodes || table.backends !== backends)
       table = { listeners, backends, nodes };
     return table;
   };
 }
 
-const memo = new WeakMap<
-  Assignment,
-  {
-    readonly spec: Service['spec'];
-    readonly isOverBudget: boolean;
-    readonly published: string;
-    readonly listeners: readonly Listener[] | undefined;
-  }
->();
-
-/** `undefined` if there are none. */
-function listenersFor(
-  service: Service | undefined,
-  assignment: Assignment | undefined,
-  isOverBudget: boolean,
-): readonly Listener[] | undefined {
-  if (service === undefined || assignment === undefined || !hasHadFinalizer(service)) return undefined;
-  const known = memo.get(assignment);
+function planListeners(service: Service, assignment: Assignment, isOverBudget: boolean): readonly Listener[] {
   const { key, spec } = service;
   const vips = publishedVips(service);
-  const published = vips.join(' ');
-  if (known?.spec === spec && known.isOverBudget === isOverBudget && known.published === published)
-    return known.listeners;
   const { ranges } = planSourceRanges(spec.sourceRanges, listenersOf(assignment), isOverBudget);
-  const planned = assignment.addresses.flatMap(({ ip, served }) =>
+  return assignment.addresses.flatMap(({ ip, served }) =>
     served.flatMap((port) => {
       const dataplane = chooseDataplane(spec, port);
       if (typeof dataplane === 'object') return []; // no assignment has such a port
@@ -117,9 +123,6 @@ function listenersFor(
       });
     }),
   );
-  const listeners = planned.length === 0 ? undefined : planned.slice(); // of exactly this size
-  memo.set(assignment, { spec, isOverBudget, published, listeners });
-  return listeners;
 }
 
 /** Only nodes with endpoints of the Service take its connections. */

@@ -44,10 +44,10 @@ export type HostReport = {
   readonly needs: ReadonlyMap<string, string>;
   /** Addresses of listeners that another machine on the LAN has as well, by text, and its MAC. */
   readonly duplicates: ReadonlyMap<string, string>;
-  /** By backend, servers with ready endpoints that kube-proxy has not confirmed for some time. */
-  readonly unconfirmed: PersistentMap<BackendId, Unconfirmed>;
   /** Known only while there is a listener of `direct`. */
   readonly directObstacles: DirectObstacles;
+  /** By backend, servers with ready endpoints that kube-proxy has not confirmed for some time. */
+  readonly unconfirmed: PersistentMap<BackendId, Unconfirmed>;
 };
 
 /** `areUsed`: they take connections nevertheless, because no server of the backend is confirmed. */
@@ -60,6 +60,6 @@ export const emptyReport: HostReport = {
   primaryAddresses: [],
   needs: new Map(),
   duplicates: new Map(),
-  unconfirmed: PersistentMap.empty(),
   directObstacles: new Map(),
+  unconfirmed: PersistentMap.empty(),
 };

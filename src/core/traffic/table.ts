@@ -80,9 +80,11 @@ export type TrafficNode = {
   readonly state: 'active' | 'drain';
 };
 
+const nodesBackendIds = { 4: 'nodes4' as BackendId, 6: 'nodes6' as BackendId };
+
 /** The backend of all cluster nodes with an address of the family. */
 export function nodesBackend(family: Family): BackendId {
-  return `nodes${family}` as BackendId;
+  return nodesBackendIds[family];
 }
 
 export function isNodesBackend(id: BackendId): boolean {

@@ -1,149 +1,26 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import { recordLog, recordMetrics } from '../../../test/sim/observers.ts';
-import { listener, localListener, localTable, nodeName, type Weights } from '../../../test/make/table.ts';
-import { type DirectLab, serveVips, startDirectLab } from '../../../test/netns/direct-lab.ts';
+import { describe, expect, test, vi } from 'vitest';
+import {
+  apply,
+  changes,
+  closed,
+  direct,
+  drained,
+  expectSame,
+  lab,
+  newFlows,
+  nextPort,
+  nodeOf,
+  nodesOf,
+  silentSince,
+  verdicts,
+  vips,
+} from '../../../test/netns/direct-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
-import { untilAborted } from '../../async/abort.ts';
-import { makeSubscribers } from '../../async/subscribers.ts';
-import { parseIp } from '../../core/ip/ip.ts';
-import type { NodeHealth } from '../../core/traffic/report.ts';
-import { makeTable, nodesBackend, type TrafficNode } from '../../core/traffic/table.ts';
+import { listener } from '../../../test/make/table.ts';
+import { makeTable } from '../../core/traffic/table.ts';
 import { systemClock } from '../../main/node/clock.ts';
-import type { Direct } from '../../ports/direct.ts';
-import { makeDirect } from './direct.ts';
 
-/*
- * The adapter on a real kernel, with nodes that answer as kube-proxy does.
- */
 const { signal } = new AbortController();
-const vips = ['203.0.113.10', '2001:db8:f::10', '192.0.2.50'] as const;
-let lab: DirectLab;
-
-beforeAll(async () => {
-  lab = await startDirectLab({ nodes: 3 });
-  for (const node of lab.nodes) {
-    await node.ask({ do: 'serveUdp', port: 5300, body: node.name });
-    await node.ask({ do: 'serveLines', port: 5300, greeting: `${node.name} ` });
-    await node.ask({ do: 'serveHttp', port: 5301, body: node.name.repeat(300_000) });
-    await serveVips(node, vips, 5300);
-  }
-  await lab.balancer.exec('ip', 'link', 'add', 'furiwake0', 'type', 'bridge');
-  await lab.balancer.exec('ip', 'link', 'set', 'furiwake0', 'up');
-  await lab.balancer.exec('ip', 'address', 'add', `${vips[2]}/32`, 'dev', 'furiwake0', 'scope', 'link');
-});
-afterAll(() => lab?.[Symbol.asyncDispose]());
-
-let direct: Direct;
-let log = recordLog();
-let stop: AbortController;
-let running: Promise<void>;
-let verdicts: Map<string, NodeHealth>;
-let closed: Set<string>;
-let drained: Set<string>;
-let isAffine = false;
-/** Of the nodes with endpoints of the Service; `undefined`: all nodes serve it. */
-let weights: Weights | undefined;
-let silentSince: Map<string, number>;
-const changes = makeSubscribers();
-let nextPort = 20_000;
-
-beforeEach(async () => {
-  log = recordLog();
-  [stop, verdicts, closed, drained] = [new AbortController(), new Map(), new Set(), new Set()];
-  isAffine = false;
-  weights = undefined;
-  silentSince = new Map();
-  direct = makeDirect({
-    exec: lab.balancer.execPort,
-    health: {
-      verdicts: () => new Map(Array.from(verdicts, ([name, state]) => [nodeName(name), { 4: state, 6: state }])),
-      subscribe: changes.subscribe,
-    },
-    silentSince: (name) => silentSince.get(name),
-    silenceMs: 1_000,
-    gate: {
-      isOpen: (_, node) => !closed.has(node),
-      isAnswering: (node) => !closed.has(node),
-      subscribe: changes.subscribe,
-      setListeners: () => undefined,
-      setNodes: () => undefined,
-      run: untilAborted,
-    },
-    linkOf: () => 'eth0',
-    isOwn: () => false,
-    primary: () => [],
-    clock: systemClock,
-    log,
-    metrics: recordMetrics(),
-    lifetime: stop.signal,
-  });
-  for (const { ip4, ip6 } of lab.nodes)
-    for (const address of [ip4, ip6]) await lab.balancer.exec('ping', '-c', '1', '-W', '2', address); // resolves its MAC
-  await apply();
-  running = direct.run(stop.signal);
-  running.catch(() => undefined);
-});
-afterEach(async () => {
-  stop.abort();
-  await running.catch(() => undefined);
-  await direct.remove(signal);
-});
-
-async function apply(): Promise<void> {
-  const nodes = lab.nodes.map(({ name, ip4, ip6 }): TrafficNode => ({
-    name: nodeName(name),
-    addresses: [ip4, ip6].flatMap((text) => parseIp(text) ?? []),
-    state: drained.has(name) ? 'drain' : 'active',
-  }));
-  const listeners = vips.flatMap((vip) =>
-    (['UDP', 'TCP'] as const).map((protocol) =>
-      listener(vip, 53, 0, {
-        protocol,
-        dataplane: 'direct',
-        isPublished: true,
-        isAffine,
-        backend: weights === undefined ? nodesBackend(familyOf(vip)) : localListener(vip, 53, 0).backend,
-      }),
-    ),
-  );
-  const ofWeights = weights;
-  const table =
-    ofWeights === undefined
-      ? makeTable(listeners, nodes)
-      : localTable(
-          listeners.map((each) => [each, ofWeights]),
-          nodes,
-        );
-  expect(await direct.apply(table, signal)).toEqual(new Map());
-}
-
-function familyOf(vip: string): 4 | 6 {
-  return vip.includes(':') ? 6 : 4;
-}
-
-/** The node that answers a datagram from this port; `timeout`: none. */
-async function nodeOf(vip: string, localPort: number, bytes = 1): Promise<string> {
-  const call = { do: 'askUdp', address: vip, port: 53, localPort, timeoutMs: 400, bytes } as const;
-  const { text, error } = await lab.client.ask(call);
-  return text?.split(' ')[0] ?? error ?? '';
-}
-
-/** The nodes of `count` new flows, by local port. */
-async function newFlows(vip: string, count: number): Promise<ReadonlyMap<number, string>> {
-  const found = new Map<number, string>();
-  for (let index = 0; index < count; index++) {
-    const port = nextPort++;
-    found.set(port, await nodeOf(vip, port));
-  }
-  return found;
-}
-
-/** Each of the flows is still at its node. */
-async function expectSame(vip: string, flows: ReadonlyMap<number, string>): Promise<void> {
-  for (const [port, node] of flows) expect([port, await nodeOf(vip, port)]).toEqual([port, node]);
-}
-
-const nodesOf = (flows: ReadonlyMap<number, string>): readonly string[] => [...new Set(flows.values())].sort();
 
 test.each(vips)('flows to %s go over all nodes, and each stays at its node', async (vip) => {
   const flows = await newFlows(vip, 30);
@@ -157,7 +34,7 @@ test.each([
   ['client', vips[2], '198.51.100.2'],
   ['router', vips[2], '192.0.2.1'],
 ] as const)('a node sees the address and port of the %s, on %s', async (from, address, source) => {
-  const localPort = nextPort++;
+  const localPort = nextPort();
   const { text } = await lab[from].ask({ do: 'askUdp', address, port: 53, localPort });
   expect(text?.split(' ').slice(1)).toEqual([source, String(localPort)]);
 });
@@ -186,20 +63,17 @@ test('a flow whose node is lost stays at its new node when the old one returns',
 test.each(vips.slice(0, 2))(
   'of a Service with nodes of its own on %s, only those get flows, by their weights',
   async (vip) => {
-    weights = { n1: 3, n2: 1 };
-    await apply();
+    await apply({ weights: { n1: 3, n2: 1 } });
     const flows = await newFlows(vip, 60);
     expect(nodesOf(flows)).toEqual(['n1', 'n2']);
     const ofFirst = [...flows.values()].filter((name) => name === 'n1').length;
     expect(ofFirst).toBeGreaterThan(30);
     await expectSame(vip, flows);
-    weights = { n1: 1, n3: 1 };
-    await apply();
+    await apply({ weights: { n1: 1, n3: 1 } });
     await expectSame(vip, flows); // also those of n2, which has no endpoints any more
     expect(nodesOf(await newFlows(vip, 30))).toEqual(['n1', 'n3']);
-    weights = {};
-    await apply();
-    expect(await nodeOf(vip, nextPort++)).toBe('timeout');
+    await apply({ weights: {} });
+    expect(await nodeOf(vip, nextPort())).toBe('timeout');
   },
 );
 
@@ -275,9 +149,8 @@ describe.each(vips.slice(0, 2))('with affinity, on %s', (vip) => {
   }
 
   test('all flows of a client go to one node, which it keeps while nodes come and another drains', async () => {
-    isAffine = true;
     drained.add('n3');
-    await apply();
+    await apply({ isAffine: true });
     const before = await nodesOfClient();
     expect(before).toHaveLength(1);
     drained.clear();
@@ -289,8 +162,7 @@ describe.each(vips.slice(0, 2))('with affinity, on %s', (vip) => {
   });
 
   test('a client whose node is silent for long goes to another one', async () => {
-    isAffine = true;
-    await apply();
+    await apply({ isAffine: true });
     const [before = ''] = await nodesOfClient();
     verdicts.set(before, 'silent');
     silentSince.set(before, systemClock.monotonic());
@@ -300,87 +172,20 @@ describe.each(vips.slice(0, 2))('with affinity, on %s', (vip) => {
   });
 });
 
-test.each(vips)('all fragments of a datagram to %s reach the node of its flow', async (vip) => {
-  const flows = await newFlows(vip, 20);
-  expect(nodesOf(flows)).toEqual(['n1', 'n2', 'n3']);
-  for (const [port, node] of flows) expect([port, await nodeOf(vip, port, 5_000)]).toEqual([port, node]);
-});
-
 test('a listener whose nodes are not known to serve it drops; the gate opens it', async () => {
   for (const { name } of lab.nodes) closed.add(name);
   changes.tell();
-  await expect.poll(() => nodeOf(vips[0], nextPort++), patience).toBe('timeout');
+  await expect.poll(() => nodeOf(vips[0], nextPort()), patience).toBe('timeout');
   closed.delete('n3');
   changes.tell();
   await expect.poll(async () => nodesOf(await newFlows(vips[0], 5)), patience).toEqual(['n3']);
 });
 
-test('a packet that a node routes back by way of the router circles a few times only', async () => {
-  await using _restored = {
-    [Symbol.asyncDispose]: async () => {
-      for (const node of lab.nodes) await serveVips(node, vips, 5300);
-    },
-  };
-  for (const node of lab.nodes) await serveVips(node, [], 5300);
-  await lab.router.nft(`table ip count {
-  chain forward {
-    type filter hook forward priority 0
-    ip daddr 203.0.113.10 counter
-  }
-}`);
-  expect(await nodeOf(vips[0], nextPort++)).toBe('timeout');
-  const listed = await lab.router.exec('nft', 'list', 'table', 'ip', 'count');
-  expect(Number(/packets (\d+)/.exec(listed)?.[1])).toBeLessThanOrEqual(6);
-  await lab.router.nft('delete table ip count');
-});
-
-test.each(vips.slice(0, 2))('an ICMP error to %s reaches the node of its flow, and no other', async (vip) => {
-  for (const node of lab.nodes) await serveVips(node, vips, 5301);
-  await using _restored = {
-    [Symbol.asyncDispose]: async () => {
-      for (const node of lab.nodes) await serveVips(node, vips, 5300);
-      await lab.router.exec('ip', 'link', 'set', 'wan', 'mtu', '1500');
-    },
-  };
-  await lab.router.exec('ip', 'link', 'set', 'wan', 'mtu', '1300'); // the client does not know
-  for (const node of lab.nodes)
-    await node.nft(`table inet errors
-delete table inet errors
-table inet errors {
-  chain arrive {
-    type filter hook prerouting priority raw
-    icmp type destination-unreachable counter
-    icmpv6 type packet-too-big counter
-  }
-}`);
-  const errorsAt = async (): Promise<readonly number[]> =>
-    Promise.all(
-      lab.nodes.map(async (node) => {
-        const listed = await node.exec('nft', 'list', 'table', 'inet', 'errors');
-        return [...listed.matchAll(/packets (\d+)/g)].reduce((sum, [, count]) => sum + Number(count), 0);
-      }),
-    );
-  const firsts = new Map<string, readonly string[]>();
-  for (let turn = 0; turn < 60 && firsts.size < 3; turn++) {
-    const before = await errorsAt();
-    const { text = '' } = await lab.client.ask({ do: 'fetch', address: vip, port: 53, timeoutMs: 5_000 });
-    expect(text).toHaveLength(600_000);
-    const name = text.slice(0, 2);
-    const reached = (await errorsAt()).flatMap((count, index) => (count > (before[index] ?? 0) ? `n${index + 1}` : []));
-    if (!firsts.has(name)) firsts.set(name, reached); // later the node knows the path
-  }
-  expect([...firsts].toSorted(([a], [b]) => (a < b ? -1 : 1))).toEqual([
-    ['n1', ['n1']],
-    ['n2', ['n2']],
-    ['n3', ['n3']],
-  ]);
-});
-
 test('a table that another program deletes or changes is restored at once', async () => {
   await lab.balancer.nft('delete table netdev furiwake');
-  await vi.waitUntil(async () => (await nodeOf(vips[0], nextPort++)).startsWith('n'), patience);
+  await vi.waitUntil(async () => (await nodeOf(vips[0], nextPort())).startsWith('n'), patience);
   await lab.balancer.nft('flush map netdev furiwake slots');
-  await vi.waitUntil(async () => (await nodeOf(vips[0], nextPort++)).startsWith('n'), patience);
+  await vi.waitUntil(async () => (await nodeOf(vips[0], nextPort())).startsWith('n'), patience);
   expect(await direct.audit(signal)).toBe(0);
 });
 

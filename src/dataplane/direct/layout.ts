@@ -1,7 +1,7 @@
 import { formatRange } from '../../core/ip/range.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import { addressText, type Element, ListenerError, portText } from '../nftables/element.ts';
+import { addressText, classText, type Element, ListenerError, portText } from '../nftables/element.ts';
 import { type Layout, missingFrom } from '../nftables/mirror.ts';
 import type { DirectProgram, SlotGroup } from './program.ts';
 import { smallSlotCount } from './ruleset.ts';
@@ -89,9 +89,4 @@ function commonElements({ hops, nodeMacs }: DirectProgram): readonly Element[] {
     ...Array.from(links, ([mark, link]) => ({ set: 'links', text: `${mark} : "${link}"` })),
     ...Array.from(nodeMacs, (mac) => ({ set: 'node_macs', text: mac })),
   ];
-}
-
-/** A TC handle: `major:minor`, hexadecimal. */
-function classText(id: number): string {
-  return `${(id >>> 16).toString(16)}:${(id & 0xffff).toString(16)}`;
 }

@@ -36,7 +36,8 @@ export function entryOf(
   if (!isPort(port) || !isPort(targetPort)) return { refusal: `invalid port ${isPort(port) ? targetPort : port}` };
   const name = backend === nodesBackend(address.family) ? backend : names.get(backend);
   if (name === undefined) return { refusal: 'HAProxy has no such backend' };
-  return { key: entryKey(listener), value: `${name}|${targetPort}|${cap}|${serviceId(service)}` };
+  // Joined to one text: a template would keep its parts, and the whole digest behind the Service's.
+  return { key: entryKey(listener), value: [name, targetPort, cap, serviceId(service)].join('|') };
 }
 
 export function isPort(port: number): boolean {

@@ -46,17 +46,6 @@ export async function observeProxy(
   };
 }
 
-/** The connections of each node through all backends, by its server in that of all nodes. */
-function sumByNode(stats: readonly ServerStat[]): ReadonlyMap<string, Pick<ServerStat, 'connections' | 'total'>> {
-  const sums = new Map<string, { connections: number; total: number }>();
-  for (const { backend, server, connections, total } of stats) {
-    const id = `${nodesOf(backend)}/${server}`;
-    const sum = sums.get(id) ?? { connections: 0, total: 0 };
-    sums.set(id, { connections: sum.connections + connections, total: sum.total + total });
-  }
-  return sums;
-}
-
 const noTraffic: ListenerCounters = { connections: 0, total: 0, bytesIn: 0, bytesOut: 0 };
 
 /** The counters of the listeners of HAProxy among `keys`, or of all. Throws `RuntimeError` if it does not answer. */
@@ -77,4 +66,15 @@ export async function readCounters(
   const counters = new Map(rows.map(({ key, ...row }) => [key, row]));
   // A listener without a connection has no row yet.
   return new Map(listeners.map((listener) => [listener.key, counters.get(entryKey(listener)) ?? noTraffic]));
+}
+
+/** The connections of each node through all backends, by its server in that of all nodes. */
+function sumByNode(stats: readonly ServerStat[]): ReadonlyMap<string, Pick<ServerStat, 'connections' | 'total'>> {
+  const sums = new Map<string, { connections: number; total: number }>();
+  for (const { backend, server, connections, total } of stats) {
+    const id = `${nodesOf(backend)}/${server}`;
+    const sum = sums.get(id) ?? { connections: 0, total: 0 };
+    sums.set(id, { connections: sum.connections + connections, total: sum.total + total });
+  }
+  return sums;
 }

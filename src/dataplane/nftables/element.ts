@@ -25,3 +25,8 @@ export function portText(port: number): string {
   if (!Number.isInteger(port) || port < 1 || port > 65_535) throw new ListenerError(`${port} is not a port`);
   return port.toFixed(0);
 }
+
+/** A number as a TC handle, `major:minor` in hexadecimal: the type of the priority. */
+export function classText(id: number): string {
+  return `${(id >>> 16).toString(16)}:${(id & 0xffff).toString(16)}`;
+}

@@ -4,12 +4,13 @@ import type { Listener } from '../../core/traffic/table.ts';
 import { addressText, type Element, ListenerError, portText } from './element.ts';
 
 /*
- * The elements of a traffic table in the kernel, in eight sets. The rules never change.
+ * The elements of a traffic table in the kernel, in ten sets. The rules never change.
  *
  *   192.0.2.51|80|TCP, open               listeners4   192.0.2.51 . 80 : 292         (where HAProxy listens)
  *   192.0.2.52|443|TCP, 10.0.0.0/8        listeners4   192.0.2.52 . 443 : 292
  *                                         restricted4  192.0.2.52 . 443
  *                                         allowed4     192.0.2.52 . 443 . 10.0.0.0-10.255.255.255
+ *   192.0.2.51|53|UDP, nat                passed4      192.0.2.51 . udp . 53        (another table serves it)
  *   added 192.0.2.51, 192.0.2.52          vips4        192.0.2.51, 192.0.2.52       (everything else is rejected there)
  */
 
@@ -33,10 +34,24 @@ export function listenerElements(
     if (range.family !== family) throw new ListenerError(`${key}: a source range of IPv${range.family}`);
     elements.push({ set: `allowed${family}`, text: `${listener} . ${formatRange(range)}` });
   }
-  const isAllowed = (ip: Ip): boolean => sourceRanges.some((range) => rangeContains(range, ip));
-  if (!isAllowed(address) && [...own.values()].some(isAllowed))
+  if (needsOwnRange({ address, sourceRanges }, own))
     elements.push({ set: `allowed${family}`, text: `${listener} . ${addressText(address)}` });
   return elements;
+}
+
+/** Whether the address of the listener must be an allowed source, too: the ranges contain an own address of the host, and not it. */
+export function needsOwnRange(
+  { address, sourceRanges = [] }: Pick<Listener, 'address' | 'sourceRanges'>,
+  own: ReadonlyMap<string, Ip>,
+): boolean {
+  const isAllowed = (ip: Ip): boolean => sourceRanges.some((range) => rangeContains(range, ip));
+  return !isAllowed(address) && [...own.values()].some(isAllowed);
+}
+
+/** The element that lets packets of a listener of `nat` pass. */
+export function passedElement({ address, port, protocol }: Listener): Element {
+  const text = `${addressText(address)} . ${protocol.toLowerCase()} . ${portText(port)}`;
+  return { set: `passed${address.family}`, text };
 }
 
 /** The element that rejects everything except listeners on an address. */

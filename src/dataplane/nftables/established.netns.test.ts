@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { patience } from '../../../test/netns/patience.ts';
 import { ours, proxyPort, type SteeringRig, tableOf, targetOf, useSteering } from '../../../test/netns/steering-rig.ts';
 import { addressesOf } from '../../../test/make/table.ts';
-import type { Steering } from '../../ports/host.ts';
+import type { Steering } from '../../ports/steering.ts';
 
 /*
  * Established connections: the real kernel, the real nft, a real HAProxy.

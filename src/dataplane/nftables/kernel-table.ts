@@ -23,6 +23,8 @@ export type KernelTable = {
   isInPlace(): boolean;
   /** Whether the kernel has the table, perhaps of an earlier process. False on a kernel without tables of the family. */
   exists(signal: AbortSignal): Promise<boolean>;
+  /** The elements in the kernel, perhaps of an earlier process, as `elementKey` writes them; `undefined`: there is no table. */
+  elements(signal: AbortSignal): Promise<ReadonlySet<string> | undefined>;
   /** The number of the state after the last transaction. Each transaction has a greater one. */
   generation(): number;
   /**
@@ -107,6 +109,7 @@ export function makeKernelTable(deps: {
     isKnown: (rules) => isCertain && held?.rules === rules,
     isInPlace: () => held !== undefined,
     exists: async (signal) => (await listTable(['--terse'], signal)) !== undefined,
+    elements: async (signal) => (await listTable([], signal))?.elements,
     generation: () => generation,
     replace: async (elements, rules, signal) => {
       generation++;

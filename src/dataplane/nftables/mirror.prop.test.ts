@@ -5,7 +5,7 @@ import { type IpRange, mergeRanges } from '../../core/ip/range.ts';
 import { addressesOf, listener as makeListener, tableOf } from '../../../test/make/table.ts';
 import { serviceKey } from '../../core/model/names.ts';
 import type { Listener } from '../../core/traffic/table.ts';
-import type { SteeringTarget } from '../../ports/host.ts';
+import type { SteeringTarget } from '../../ports/steering.ts';
 import { elementKey } from './element.ts';
 import { allElements, type ChangePart, differenceTo, emptyMirror, type Mirror, joined, withParts } from './mirror.ts';
 import { steeringRules, steeringTable } from './ruleset.ts';

@@ -4,7 +4,7 @@ import { addressesOf } from '../../../test/make/table.ts';
 import { type Listening, ours, tableOf, targetOf } from '../../../test/netns/steering-rig.ts';
 import { parseIp } from '../../core/ip/ip.ts';
 import type { Listener } from '../../core/traffic/table.ts';
-import type { SteeringTarget } from '../../ports/host.ts';
+import type { SteeringTarget } from '../../ports/steering.ts';
 import { elementKey } from './element.ts';
 import { allElements, type Change, differenceTo, emptyMirror, joined, type Mirror } from './mirror.ts';
 import { makeOwnAddressIndex, steeringLayout } from './steering-layout.ts';

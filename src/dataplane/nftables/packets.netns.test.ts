@@ -2,7 +2,7 @@ import { addressesOf } from '../../../test/make/table.ts';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type SteeringRig, ours, proxyPort, tableOf, targetOf, useSteering } from '../../../test/netns/steering-rig.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
-import type { Steering } from '../../ports/host.ts';
+import type { Steering } from '../../ports/steering.ts';
 
 /*
  * Packets: the real kernel, the real nft, a real HAProxy.

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { addressesOf } from '../../../test/make/table.ts';
 import { type Listening, ours, tableOf, targetOf } from '../../../test/netns/steering-rig.ts';
-import type { SteeringTarget } from '../../ports/host.ts';
+import type { SteeringTarget } from '../../ports/steering.ts';
 import { allElements, differenceTo, emptyMirror, joined } from './mirror.ts';
 import { steeringRules, steeringTable } from './ruleset.ts';
 import { renderChange, renderTable } from './table-text.ts';

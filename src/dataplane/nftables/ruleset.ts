@@ -19,6 +19,8 @@ export const steeringTable: TableSpec = {
     restricted6: 'set restricted6 { type ipv6_addr . inet_service;',
     allowed4: 'set allowed4 { type ipv4_addr . inet_service . ipv4_addr; flags interval;',
     allowed6: 'set allowed6 { type ipv6_addr . inet_service . ipv6_addr; flags interval;',
+    passed4: 'set passed4 { type ipv4_addr . inet_proto . inet_service;',
+    passed6: 'set passed6 { type ipv6_addr . inet_proto . inet_service;',
     vips4: 'set vips4 { type ipv4_addr;',
     vips6: 'set vips6 { type ipv6_addr;',
   },
@@ -50,6 +52,7 @@ export const steeringTable: TableSpec = {
  *   that port does not work (measured). `notrack` would prevent it and save 10 %, but hosts whose firewall accepts only
  *   `ct state new` would then drop every client. Input chains of firewalld, ufw and iptables run later and see the
  *   client's destination address and port; stateful ones work.
+ * - A listener of `nat` is another table's matter, later on the way.
  * - A host that masquerades connections of other machines (a router in front of the cluster) gets their replies at its
  *   own address, at a port that may be a listener's. Conntrack translates them only later, so its state exempts them
  *   here. This rule exists only with a listener on an own address: it enables conntrack for the whole host, which costs
@@ -69,6 +72,8 @@ export const steeringRules = (hasOwnAddresses: boolean): string => `
 	}
 
 	chain refuse {
+		ip daddr . meta l4proto . th dport @passed4 accept
+		ip6 daddr . meta l4proto . th dport @passed6 accept
 		ip daddr @vips4 meta l4proto tcp reject with tcp reset
 		ip6 daddr @vips6 meta l4proto tcp reject with tcp reset
 		ip daddr @vips4 reject with icmp port-unreachable

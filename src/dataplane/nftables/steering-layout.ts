@@ -1,15 +1,17 @@
 import type { ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import type { SteeringTarget } from '../../ports/host.ts';
+import type { SteeringTarget } from '../../ports/steering.ts';
 import type { Element } from './element.ts';
-import { listenerElements, vipElement } from './elements.ts';
+import { listenerElements, passedElement, vipElement } from './elements.ts';
 import type { Layout } from './mirror.ts';
 
 /** The elements of table `inet furiwake`: the rest are the added addresses, where everything but listeners is rejected. */
 export const steeringLayout: Layout<SteeringTarget> = {
   empty: { listeners: PersistentMap.empty(), vips: PersistentMap.empty(), own: new Map(), portOf: () => 0 },
-  elementsOf: ({ portOf, own }, listener) =>
-    listener.dataplane === 'haproxy' ? listenerElements(listener, portOf(listener), own) : [],
+  elementsOf: ({ portOf, own }, listener) => {
+    if (listener.dataplane === 'nat') return [passedElement(listener)];
+    return listener.dataplane === 'haproxy' ? listenerElements(listener, portOf(listener), own) : [];
+  },
   // A change of the own addresses may concern every restricted listener.
   mayDiffer: (before, after) =>
     before.own === after.own

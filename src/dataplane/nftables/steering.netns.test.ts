@@ -15,7 +15,7 @@ import { parseRange } from '../../core/ip/range.ts';
 import { emptyTable, type TrafficTable } from '../../core/traffic/table.ts';
 import { systemExec } from '../../main/node/exec.ts';
 import { systemFiles } from '../../main/node/files.ts';
-import type { Steering } from '../../ports/host.ts';
+import type { Steering } from '../../ports/steering.ts';
 import { makeHost } from '../../host/host.ts';
 
 /*

@@ -3,7 +3,7 @@ import { makeSerial } from '../../async/serial.ts';
 import { makeTrouble } from '../../async/trouble.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Exec } from '../../ports/exec.ts';
-import type { Steering } from '../../ports/host.ts';
+import type { Steering } from '../../ports/steering.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import { makePacedRepairs } from './paced-repairs.ts';

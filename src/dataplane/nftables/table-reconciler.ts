@@ -34,6 +34,8 @@ export type TableReconciler<T> = {
   remove(signal: AbortSignal): Promise<void>;
   /** Whether the kernel has the table, perhaps of an earlier process. */
   exists(signal: AbortSignal): Promise<boolean>;
+  /** The elements in the kernel, perhaps of an earlier process, as `elementKey` writes them; `undefined`: there is no table. */
+  elements(signal: AbortSignal): Promise<ReadonlySet<string> | undefined>;
   /** Whether a table was created and not removed since. */
   isInPlace(): boolean;
   /** The number of the last transaction. */
@@ -128,6 +130,7 @@ export function makeTableReconciler<T extends { readonly listeners: TrafficTable
       await table.remove(signal);
     },
     exists: (signal) => table.exists(signal),
+    elements: (signal) => table.elements(signal),
     isInPlace: () => table.isInPlace(),
     generation: () => table.generation(),
   };

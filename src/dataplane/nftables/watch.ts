@@ -21,7 +21,7 @@ export type KernelEvent =
  * table's name. Of an element, 2 is the set's name and 3 the element, the key's four bytes behind three attribute
  * headers. NEWGEN ends a transaction. (include/uapi/linux/netfilter/nf_tables.h)
  */
-const script = (family: number): string => String.raw`
+const script = (family: number, table: string): string => String.raw`
 my ($touched, $generation) = (0, 0);
 my $rules = hear(0, 1 << 7 | 1 << 18);                                # NETLINK_ROUTE, groups 8 and 19: rules
 my $tables = hear(12, 1 << 6);                                        # NETLINK_NETFILTER, group 7: nf_tables
@@ -34,7 +34,7 @@ serve([$rules, sub { print "rules\n" }], [$tables, sub {
     return;
   }
   my %value = attributes(substr($body, 4));
-  return unless unpack("C", $body) == ${family} && ($value{1} // "") eq "furiwake\0";
+  return unless unpack("C", $body) == ${family} && ($value{1} // "") eq "${table}\0";
   $touched = 1;
   return unless ($type & 255) == 12 && $value{2} eq "generation\0";   # NFT_MSG_NEWSETELEM
   $generation = unpack("L", substr($value{3}, 12, 4));
@@ -47,10 +47,10 @@ serve([$rules, sub { print "rules\n" }], [$tables, sub {
  */
 export async function* watchKernel(
   exec: Exec,
-  { family }: Pick<TableSpec, 'family'>,
+  { name, family }: Pick<TableSpec, 'name' | 'family'>,
   signal: AbortSignal,
 ): AsyncGenerator<KernelEvent, void> {
-  for await (const line of hearNetlink(exec, script(family), signal)) {
+  for await (const line of hearNetlink(exec, script(family, name.split(' ')[1] ?? ''), signal)) {
     if (line === 'unsure' || line === 'rules') yield { kind: line };
     else yield { kind: 'table', generation: Number(line) };
   }

@@ -13,3 +13,10 @@ function isOlder(version: string, oldest: string): boolean {
   const [oldestMajor = 0, oldestMinor = 0] = oldest.split('.').map(Number);
   return major < oldestMajor || (major === oldestMajor && minor < oldestMinor);
 }
+
+/* Imported before everything else: other modules fail while they are loaded if Node.js is too old for them. */
+const problem = nodeProblem(process.versions.node, process.execPath);
+if (problem !== undefined) {
+  process.stderr.write(`error: ${problem}\n`);
+  process.exit(1);
+}

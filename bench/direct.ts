@@ -1,0 +1,212 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { until } from '../lab/machine/until.ts';
+import { directListener, node, tableOf } from '../test/make/table.ts';
+import { type DirectLab, startDirectLab } from '../test/netns/direct-lab.ts';
+import { recordLog, recordMetrics } from '../test/sim/observers.ts';
+import { untilAborted } from '../src/async/abort.ts';
+import { parseCidr } from '../src/core/ip/range.ts';
+import { makeDirect } from '../src/dataplane/direct/direct.ts';
+import { systemClock } from '../src/main/node/clock.ts';
+import type { Bench, Figure } from './bench.ts';
+import { bulk, serveBulk } from './bulk.ts';
+import { median } from './statistics.ts';
+import { ensureWrk, wrk } from './wrk.ts';
+
+const repetitions = 5;
+const listeners = 10_000;
+const byHandPort = 8_080;
+/** Each is `VIP:port`; 203.0.113.200 is routed straight to the first node. */
+const vips = { direct: '203.0.113.10', wire: '203.0.113.200' } as const;
+const ports = { http: 80, download: 5_201, upload: 5_202, udp: 5_300 } as const;
+const ways = ['wire', 'direct', 'haproxy'] as const;
+type Way = (typeof ways)[number];
+
+/** What `direct` must reach, as a share of the wire, and as a multiple of HAProxy. */
+const targets: Readonly<Record<string, { readonly wire: number; readonly haproxy?: number }>> = {
+  'keep-alive requests': { wire: 0.8, haproxy: 1.6 },
+  'new connections': { wire: 0.8, haproxy: 1.5 },
+  'bulk to the client': { wire: 0.9, haproxy: 1.9 },
+  'bulk to the node': { wire: 0.9, haproxy: 1.9 },
+  'UDP, same flows': { wire: 0.65 },
+  'UDP, a flow per packet': { wire: 0.7 },
+};
+
+/**
+ * The dataplane `direct` against the path without a balancer and against a hand-written HAProxy, in turns in one run, on one
+ * LAN segment. The nodes have the VIPs on their loopback interface, so that no destination NAT takes part; the table has
+ * 10,000 listeners, the ones that are measured admit a source range.
+ */
+export const direct: Bench = {
+  name: 'direct',
+  title: `direct against the wire and HAProxy: wrk, bulk, UDP, ${listeners} listeners, medians of ${repetitions}`,
+  run: async ({ progress, signal }) => {
+    await ensureWrk(progress, signal);
+    using step = progress.step('Making the listeners');
+    await using lab = await startDirectLab({ nodes: 2 });
+    await using _servers = await startServers(lab, signal);
+    await using _direct = await startDirect(lab, signal);
+    await using _haproxy = await startHaproxy(lab, signal);
+    const client = lab.router;
+    const measured = new Map<string, Record<Way, number[]>>();
+    const addressOn = (way: Way, port: number): string =>
+      way === 'haproxy' ? `192.0.2.2:${byHandPort + port}` : `${vips[way]}:${port}`;
+    const measure = async (what: string, chosen: readonly Way[], one: (way: Way) => Promise<number>): Promise<void> => {
+      const figures = measured.get(what) ?? { wire: [], direct: [], haproxy: [] };
+      measured.set(what, figures);
+      const isOdd = figures.wire.length % 2 === 1;
+      for (const way of isOdd ? chosen.toReversed() : chosen) figures[way].push(await one(way));
+    };
+    const udp = async (way: Way, kind: 'same' | 'new'): Promise<number> => {
+      const args = [udpProgram, kind, vips[way === 'wire' ? 'wire' : 'direct'], String(ports.udp), '3'];
+      return Number((await client.execPort.run('perl', args, { signal, timeoutMs: 30_000 })).stdout) / 3;
+    };
+    for (let round = 1; round <= repetitions; round++) {
+      step.update(`round ${round} of ${repetitions}`);
+      await measure('keep-alive requests', ways, (way) => wrk(client, addressOn(way, ports.http), true, signal));
+      await measure('new connections', ways, (way) => wrk(client, addressOn(way, ports.http), false, signal));
+      await measure('bulk to the client', ways, (way) => bulk(client, addressOn(way, ports.download), 'down', signal));
+      await measure('bulk to the node', ways, (way) => bulk(client, addressOn(way, ports.upload), 'up', signal));
+      await measure('UDP, same flows', ['wire', 'direct'], (way) => udp(way, 'same'));
+      await measure('UDP, a flow per packet', ['wire', 'direct'], (way) => udp(way, 'new'));
+    }
+    step.done();
+    return [...measured].flatMap(([what, figures]) => figuresOf(what, figures));
+  },
+};
+
+const udpProgram = path.join(import.meta.dirname, 'hosts', 'udp.pl');
+
+/** The median of the ratios of consecutive runs is more stable than the ratio of the medians. */
+function figuresOf(what: string, figures: Readonly<Record<Way, readonly number[]>>): readonly Figure[] {
+  const unit = what.startsWith('bulk') ? 'Gbit/s' : '1/s';
+  const target = targets[what];
+  const ratioTo = (way: Way): number =>
+    median(figures.direct.map((value, index) => value / (figures[way][index] ?? 1)));
+  const rows: Figure[] = [
+    { what: `${what}, wire`, value: median(figures.wire), unit },
+    { what: `${what}, direct`, value: median(figures.direct), unit },
+    { what: `${what}, ratio to the wire`, value: ratioTo('wire'), unit: '×', target: { atLeast: target?.wire ?? 0 } },
+  ];
+  if (target?.haproxy !== undefined)
+    rows.push({
+      what: `${what}, ratio to HAProxy`,
+      value: ratioTo('haproxy'),
+      unit: '×',
+      target: { atLeast: target.haproxy },
+    });
+  return rows;
+}
+
+/** On each node: HTTP, bulk both ways, UDP, on both VIPs. */
+async function startServers(lab: DirectLab, signal: AbortSignal): Promise<AsyncDisposable> {
+  const stack = new AsyncDisposableStack();
+  const folder = await mkdtemp(path.join(tmpdir(), 'furiwake-bench-'));
+  stack.defer(() => rm(folder, { recursive: true, force: true }));
+  const config = path.join(folder, 'node.cfg');
+  await writeFile(
+    config,
+    `global
+    maxconn 4000
+defaults
+    mode http
+    timeout connect 1s
+    timeout client 1m
+    timeout server 1m
+frontend answers
+    bind :${ports.http}
+    http-request return status 200 content-type text/plain string "0123456789012345678901234567890"
+`,
+  );
+  for (const machine of lab.nodes) {
+    for (const vip of Object.values(vips)) await machine.exec('ip', 'address', 'add', `${vip}/32`, 'dev', 'lo');
+    stack.use(machine.execPort.converse('haproxy', ['-db', '-f', config], signal));
+    stack.use(await serveBulk(machine, ports.download, 'down', signal));
+    stack.use(await serveBulk(machine, ports.upload, 'up', signal));
+    for (const vip of Object.values(vips)) {
+      const echo = stack.use(machine.execPort.converse('perl', [udpProgram, 'serve', vip, String(ports.udp)], signal));
+      for await (const line of echo.lines) if (line === 'serving') break;
+    }
+  }
+  await lab.router.exec('ip', 'route', 'add', vips.wire, 'via', lab.nodes[0]?.ip4 ?? '');
+  // In reality there are many clients; a single one has used all its ports after 28,000 connections.
+  for (const machine of [lab.router, lab.balancer])
+    await machine.exec('sysctl', '-qw', 'net.ipv4.tcp_tw_reuse=1', 'net.ipv4.ip_local_port_range=1024 65535');
+  return stack;
+}
+
+/** The adapter with a table of 10,000 listeners, on a host that forwards nothing itself. */
+async function startDirect(lab: DirectLab, signal: AbortSignal): Promise<AsyncDisposable> {
+  const stop = new AbortController();
+  const adapter = makeDirect({
+    exec: lab.balancer.execPort,
+    health: { verdicts: () => new Map(), subscribe: () => () => undefined },
+    silentSince: () => undefined,
+    silenceMs: 15_000,
+    gate: {
+      isOpen: () => true,
+      isAnswering: () => true,
+      subscribe: () => () => undefined,
+      setListeners: () => undefined,
+      setNodes: () => undefined,
+      run: untilAborted,
+    },
+    linkOf: () => 'eth0',
+    isOwn: () => false,
+    primary: () => [],
+    clock: systemClock,
+    log: recordLog(),
+    metrics: recordMetrics(),
+    lifetime: stop.signal,
+  });
+  for (const { ip4 } of lab.nodes) await lab.balancer.exec('ping', '-c', '1', '-W', '2', ip4); // resolves its MAC
+  const lan = parseCidr('192.0.2.0/24');
+  const more = { isPublished: true, sourceRanges: lan && [lan] };
+  const measured = [
+    ...[ports.http, ports.download, ports.upload].map((port) =>
+      directListener(vips.direct, port, { ...more, protocol: 'TCP' }),
+    ),
+    directListener(vips.direct, ports.udp, more),
+  ];
+  const others = Array.from({ length: listeners - measured.length }, (_, index) =>
+    directListener(`203.0.113.${20 + (index % 100)}`, 1_000 + Math.floor(index / 100), { isPublished: true }),
+  );
+  const nodes = lab.nodes.map(({ name, ip4 }) => node(name, ip4));
+  const refused = await adapter.apply(tableOf([...measured, ...others], nodes), signal);
+  if (refused.size > 0) throw new Error(`nft refused ${refused.size} listeners: ${[...refused.values()][0]}`);
+  return {
+    [Symbol.asyncDispose]: () => {
+      stop.abort();
+      return Promise.resolve();
+    },
+  };
+}
+
+/** The hand-written configuration on the balancer: a `listen` section for each port. */
+async function startHaproxy(lab: DirectLab, signal: AbortSignal): Promise<AsyncDisposable> {
+  const stack = new AsyncDisposableStack();
+  const folder = await mkdtemp(path.join(tmpdir(), 'furiwake-bench-'));
+  stack.defer(() => rm(folder, { recursive: true, force: true }));
+  const config = path.join(folder, 'haproxy.cfg');
+  const listen = (port: number): string =>
+    `listen port${port}
+    bind 192.0.2.2:${byHandPort + port}
+${lab.nodes.map(({ name, ip4 }) => `    server ${name} ${ip4}:${port}\n`).join('')}`;
+  await writeFile(
+    config,
+    `global
+    maxconn 8000
+defaults
+    mode tcp
+    timeout connect 6s
+    timeout client 120s
+    timeout server 120s
+${[ports.http, ports.download, ports.upload].map(listen).join('')}`,
+  );
+  stack.use(lab.balancer.execPort.converse('setsid', ['haproxy', '-db', '-f', config], signal));
+  const isAnswered = async (): Promise<boolean> =>
+    (await lab.router.ask({ do: 'fetch', address: '192.0.2.2', port: byHandPort + ports.http })).status === 200;
+  await until('HAProxy by hand to listen', isAnswered, { signal, everyMs: 50 });
+  return stack;
+}

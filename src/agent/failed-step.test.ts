@@ -1,0 +1,49 @@
+import { expect, test } from 'vitest';
+import { recordLog } from '../../test/sim/observers.ts';
+import { makeFailedStep } from './failed-step.ts';
+import type { PassFailure } from './pass.ts';
+
+const failureOf = (stage: PassFailure['stage']): PassFailure => ({ stage, error: new Error('no'), words: 'no' });
+const addresses = failureOf('addresses');
+
+const make = () => makeFailedStep({ log: recordLog(), monotonic: () => 0 });
+
+test('passes skip the step until it is due, and the waits grow until a pass with it succeeds', () => {
+  const step = make();
+  let nowMs = 0;
+  const waits: number[] = [];
+  for (let turn = 0; turn < 20; turn++) {
+    step.note(addresses, step.begin(nowMs), nowMs);
+    const dueMs = step.dueMs() ?? 0;
+    expect(step.begin(dueMs - 1)).toMatchObject(addresses);
+    step.note(undefined, addresses, dueMs - 1); // the rest of the pass succeeded
+    expect(step.failure()).toMatchObject(addresses);
+    waits.push(dueMs - nowMs);
+    nowMs = dueMs;
+  }
+  expect(waits[0]).toBeLessThanOrEqual(200);
+  expect(waits.at(-1)).toBeGreaterThan(10_000);
+  expect(Math.max(...waits)).toBeLessThanOrEqual(30_000);
+  step.note(undefined, step.begin(nowMs), nowMs);
+  expect([step.failure(), step.dueMs()]).toEqual([undefined, undefined]);
+  step.note(addresses, undefined, nowMs);
+  expect((step.dueMs() ?? 0) - nowMs).toBeLessThanOrEqual(200);
+});
+
+test('a pass in a hurry does not wait for it, and only that one', () => {
+  const step = make();
+  step.note(addresses, undefined, 0);
+  step.hurry();
+  expect(step.begin(1)).toBeUndefined();
+  expect(step.begin(1)).toMatchObject(addresses);
+});
+
+test('no pass skips the programming of listeners: all changes wait for it', () => {
+  const step = make();
+  expect(step.isBlocking()).toBe(false);
+  step.note(failureOf('programming'), undefined, 0);
+  expect(step.isBlocking()).toBe(true);
+  expect(step.begin(1)).toBeUndefined();
+  step.note(addresses, undefined, 1);
+  expect(step.isBlocking()).toBe(false);
+});

@@ -1,0 +1,70 @@
+import { expect, test } from 'vitest';
+import { serveVips } from '../../../test/netns/direct-lab.ts';
+import { lab, newFlows, nextPort, nodeOf, nodesOf, vips } from '../../../test/netns/direct-rig.ts';
+
+test.each(vips)('all fragments of a datagram to %s reach the node of its flow', async (vip) => {
+  const flows = await newFlows(vip, 20);
+  expect(nodesOf(flows)).toEqual(['n1', 'n2', 'n3']);
+  for (const [port, node] of flows) expect([port, await nodeOf(vip, port, 5_000)]).toEqual([port, node]);
+});
+
+test('a packet that a node routes back by way of the router circles a few times only', async () => {
+  await using _restored = {
+    [Symbol.asyncDispose]: async () => {
+      for (const node of lab.nodes) await serveVips(node, vips, 5300);
+    },
+  };
+  for (const node of lab.nodes) await serveVips(node, [], 5300);
+  await lab.router.nft(`table ip count {
+  chain forward {
+    type filter hook forward priority 0
+    ip daddr 203.0.113.10 counter
+  }
+}`);
+  expect(await nodeOf(vips[0], nextPort())).toBe('timeout');
+  const listed = await lab.router.exec('nft', 'list', 'table', 'ip', 'count');
+  expect(Number(/packets (\d+)/.exec(listed)?.[1])).toBeLessThanOrEqual(6);
+  await lab.router.nft('delete table ip count');
+});
+
+test.each(vips.slice(0, 2))('an ICMP error to %s reaches the node of its flow, and no other', async (vip) => {
+  for (const node of lab.nodes) await serveVips(node, vips, 5301);
+  await using _restored = {
+    [Symbol.asyncDispose]: async () => {
+      for (const node of lab.nodes) await serveVips(node, vips, 5300);
+      await lab.router.exec('ip', 'link', 'set', 'wan', 'mtu', '1500');
+    },
+  };
+  await lab.router.exec('ip', 'link', 'set', 'wan', 'mtu', '1300'); // the client does not know
+  for (const node of lab.nodes)
+    await node.nft(`table inet errors
+delete table inet errors
+table inet errors {
+  chain arrive {
+    type filter hook prerouting priority raw
+    icmp type destination-unreachable counter
+    icmpv6 type packet-too-big counter
+  }
+}`);
+  const errorsAt = async (): Promise<readonly number[]> =>
+    Promise.all(
+      lab.nodes.map(async (node) => {
+        const listed = await node.exec('nft', 'list', 'table', 'inet', 'errors');
+        return [...listed.matchAll(/packets (\d+)/g)].reduce((sum, [, count]) => sum + Number(count), 0);
+      }),
+    );
+  const firsts = new Map<string, readonly string[]>();
+  for (let turn = 0; turn < 60 && firsts.size < 3; turn++) {
+    const before = await errorsAt();
+    const { text = '' } = await lab.client.ask({ do: 'fetch', address: vip, port: 53, timeoutMs: 5_000 });
+    expect(text).toHaveLength(600_000);
+    const name = text.slice(0, 2);
+    const reached = (await errorsAt()).flatMap((count, index) => (count > (before[index] ?? 0) ? `n${index + 1}` : []));
+    if (!firsts.has(name)) firsts.set(name, reached); // later the node knows the path
+  }
+  expect([...firsts].toSorted(([a], [b]) => (a < b ? -1 : 1))).toEqual([
+    ['n1', ['n1']],
+    ['n2', ['n2']],
+    ['n3', ['n3']],
+  ]);
+});

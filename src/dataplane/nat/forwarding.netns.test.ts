@@ -1,0 +1,94 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { dns, type NatRig, startNatRig } from '../../../test/netns/nat-rig.ts';
+
+/*
+ * The host is a router only for flows of nat.
+ */
+const { signal } = new AbortController();
+let rig: NatRig;
+
+beforeAll(async () => {
+  rig = await startNatRig();
+  const [first] = rig.lab.nodes;
+  await rig.lab.client.exec('ip', 'route', 'add', '10.20.0.0/24', 'via', '10.10.0.1');
+  await rig.lab.client.exec('ip', 'route', 'add', 'fd20::/64', 'via', 'fd10::1');
+  await first?.exec('ip', 'route', 'add', 'default', 'via', '10.20.0.1');
+  await first?.exec('ip', '-6', 'route', 'add', 'default', 'via', 'fd20::1');
+});
+afterAll(() => rig?.[Symbol.asyncDispose]());
+beforeEach(() => rig.apply());
+
+const settings = ['net.ipv4.ip_forward', 'net.ipv4.conf.wan.forwarding', 'net.ipv6.conf.all.forwarding'];
+const read = async (): Promise<readonly string[]> =>
+  (await rig.lab.balancer.exec('sysctl', '-n', ...settings)).trim().split('\n');
+const set = (...values: readonly string[]): Promise<string> => rig.lab.balancer.exec('sysctl', '-qw', ...values);
+/** A packet that the host would only route. */
+const routed = async (address: string): Promise<string> => {
+  const { text, error } = await rig.lab.client.ask({ do: 'askUdp', address, port: 30_053, timeoutMs: 500 });
+  return text?.split(' ')[0] ?? error ?? '';
+};
+
+test('forwarding that is off is switched on for flows of nat only, and off again when no listener is left', async () => {
+  await set('net.ipv4.ip_forward=0', 'net.ipv6.conf.all.forwarding=0');
+  await rig.apply(dns('10.50.0.1'));
+  expect(await read()).toEqual(['0', '1', '0']);
+  await rig.apply(dns('10.50.0.1'), dns('fd50::1'));
+  expect(await read()).toEqual(['0', '1', '1']);
+  for (const vip of ['10.50.0.1', 'fd50::1']) expect(await rig.nodeOf(vip, 0)).toMatch(/^n/);
+  for (const address of ['10.20.0.11', 'fd20::11'])
+    expect([address, await routed(address)]).toEqual([address, 'timeout']);
+  for (let turn = 0; turn < 2; turn++) {
+    await rig.apply();
+    expect(await read()).toEqual(['0', '0', '0']);
+    await rig.apply(dns('10.50.0.1'));
+    expect(await read()).toEqual(['0', '1', '0']);
+  }
+});
+
+test('a new process knows what an earlier one switched on', async () => {
+  await set('net.ipv4.ip_forward=0', 'net.ipv6.conf.all.forwarding=0');
+  await rig.apply(dns('10.50.0.1'), dns('fd50::1'));
+  await rig.stop();
+  await rig.start();
+  await rig.apply(dns('10.50.0.1'));
+  expect(await read()).toEqual(['0', '1', '0']);
+  expect(await routed('10.20.0.11')).toBe('timeout');
+  await rig.stop();
+  await rig.start();
+  await rig.nat().remove(signal);
+  expect(await read()).toEqual(['0', '0', '0']);
+});
+
+test('forwarding that another program switches on is no longer guarded, and stays on', async () => {
+  await set('net.ipv4.ip_forward=0');
+  await rig.apply(dns('10.50.0.1'));
+  await set('net.ipv4.ip_forward=1');
+  await rig.nat().audit(signal);
+  expect(await routed('10.20.0.11')).toBe('n1');
+  await rig.apply();
+  expect(await read()).toEqual(['1', '1', expect.any(String)]);
+});
+
+test('an interface that came later forwards after the next audit', async () => {
+  await set('net.ipv4.ip_forward=0');
+  await rig.apply(dns('10.50.0.1'));
+  await rig.lab.balancer.exec('ip', 'link', 'add', 'later', 'type', 'bridge');
+  await rig.nat().audit(signal);
+  const value = async (): Promise<string> =>
+    (await rig.lab.balancer.exec('sysctl', '-n', 'net.ipv4.conf.later.forwarding')).trim();
+  expect(await value()).toBe('1');
+  await rig.apply();
+  expect(await value()).toBe('0');
+});
+
+test('IPv6: every link keeps the role of a host, and its default route from a router', async () => {
+  const { balancer } = rig.lab;
+  await set('net.ipv6.conf.all.forwarding=0');
+  await balancer.exec('ip', '-6', 'route', 'add', 'default', 'via', 'fd10::2', 'proto', 'ra', 'expires', '600');
+  await rig.apply(dns('fd50::1'));
+  const names = ['all.forwarding', 'wan.forwarding', 'wan.accept_ra', 'default.forwarding'];
+  const values = await balancer.exec('sysctl', '-n', ...names.map((name) => `net.ipv6.conf.${name}`));
+  expect(values.trim().split('\n')).toEqual(['1', '0', '1', '0']);
+  expect(await balancer.exec('ip', '-6', 'route', 'show', 'default')).toContain('fd10::2');
+  expect(await rig.nodeOf('fd50::1', 0)).toMatch(/^n/);
+});

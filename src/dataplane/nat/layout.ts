@@ -1,0 +1,87 @@
+import { formatRange } from '../../core/ip/range.ts';
+import { PersistentMap } from '../../core/persistent-map.ts';
+import { addressText, classText, type Element, elementKey, ListenerError, portText } from '../nftables/element.ts';
+import { needsOwnRange } from '../nftables/elements.ts';
+import type { Layout } from '../nftables/mirror.ts';
+import { noGuard } from './forwarding.ts';
+import type { NatGroup, NatProgram } from './program.ts';
+
+/*
+ * The elements of table `inet furiwake-nat`:
+ *
+ *   192.0.2.51|53|UDP → nodes4, 30053     listeners4   192.0.2.51 . udp . 53 : 0:1        the number of its backend
+ *                                         ports4       192.0.2.51 . udp . 53 : 30053
+ *   192.0.2.0/24                          restricted4  192.0.2.51 . udp . 53
+ *                                         allowed4     192.0.2.51 . udp . 53 . 192.0.2.0-192.0.2.255
+ *   nodes4 → n1, n2                       groups       0:1 : 0:7                          the number of its group of nodes
+ *   group n1, n2                          slots4       0:7 . 0 : 192.0.2.11, 0:7 . 1 : 192.0.2.12 …
+ *   forwarding switched on for            guarded4     "eth0"                             IPv4 packets that arrive there
+ *                                         guarded6     ipv6                               all of IPv6
+ */
+export const natLayout: Layout<NatProgram> = {
+  empty: { listeners: PersistentMap.empty(), numberOf: () => 0, groups: new Map(), own: new Map(), guard: noGuard },
+  elementsOf: ({ numberOf, own }, listener) => {
+    const { address, backend, dataplane, key, port, protocol, sourceRanges, targetPort } = listener;
+    if (dataplane !== 'nat') return [];
+    const { family } = address;
+    const where = `${addressText(address)} . ${protocol.toLowerCase()} . ${portText(port)}`;
+    const elements: Element[] = [
+      { set: `listeners${family}`, text: `${where} : ${classText(numberOf(backend))}` },
+      { set: `ports${family}`, text: `${where} : ${portText(targetPort)}` },
+    ];
+    if (sourceRanges === undefined) return elements;
+    elements.push({ set: `restricted${family}`, text: where });
+    for (const range of sourceRanges) {
+      if (range.family !== family) throw new ListenerError(`${key}: a source range of IPv${range.family}`);
+      elements.push({ set: `allowed${family}`, text: `${where} . ${formatRange(range)}` });
+    }
+    if (needsOwnRange(listener, own))
+      elements.push({ set: `allowed${family}`, text: `${where} . ${addressText(address)}` });
+    return elements;
+  },
+  // A change of the own addresses may concern every restricted listener.
+  mayDiffer: (before, after) =>
+    before.own === after.own
+      ? []
+      : [...after.listeners].flatMap(([key, { sourceRanges }]) => (sourceRanges === undefined ? [] : key)),
+  rest: (program) => [...commonElements(program), ...[...slotsOf(program)].flatMap(slotElements)],
+  restChange: (before, after) => {
+    const common = { old: commonElements(before), now: commonElements(after) };
+    const keys = { old: new Set(common.old.map(elementKey)), now: new Set(common.now.map(elementKey)) };
+    const slots = { old: slotsOf(before), now: slotsOf(after) };
+    return {
+      remove: [
+        ...common.old.filter((element) => !keys.now.has(elementKey(element))),
+        ...[...slots.old].filter((group) => !slots.now.has(group)).flatMap(slotElements),
+      ],
+      add: [
+        ...common.now.filter((element) => !keys.old.has(elementKey(element))),
+        ...[...slots.now].filter((group) => !slots.old.has(group)).flatMap(slotElements),
+      ],
+    };
+  },
+  withRestOf: (target, { groups, guard }) => ({ ...target, groups, guard }),
+};
+
+/** Each group once. */
+function slotsOf({ groups }: NatProgram): ReadonlySet<NatGroup> {
+  return new Set(groups.values());
+}
+
+function slotElements({ id, family, slots }: NatGroup): readonly Element[] {
+  return slots.map((address, slot) => ({
+    set: `slots${family}`,
+    text: `${classText(id)} . ${slot} : ${addressText(address)}`,
+  }));
+}
+
+function commonElements({ numberOf, groups, guard }: NatProgram): readonly Element[] {
+  return [
+    ...Array.from(groups, ([backend, { id }]) => ({
+      set: 'groups',
+      text: `${classText(numberOf(backend))} : ${classText(id)}`,
+    })),
+    ...Array.from(guard.links, (link) => ({ set: 'guarded4', text: JSON.stringify(link) })),
+    ...(guard.hasIpv6 ? [{ set: 'guarded6', text: 'ipv6' }] : []),
+  ];
+}

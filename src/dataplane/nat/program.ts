@@ -1,0 +1,118 @@
+import type { Family, Ip } from '../../core/ip/ip.ts';
+import type { BackendId, NodeName } from '../../core/model/names.ts';
+import type { HostReport } from '../../core/traffic/report.ts';
+import { planSlots } from '../../core/traffic/slots.ts';
+import { addressOfNode, type TrafficNode, type TrafficTable } from '../../core/traffic/table.ts';
+import { makeIds } from '../direct/ids.ts';
+import type { Guard } from './forwarding.ts';
+import { natSlotCount } from './ruleset.ts';
+
+/** Nodes that take flows, for all backends that have the same ones: the address of the node of each slot. */
+export type NatGroup = { readonly id: number; readonly family: Family; readonly slots: readonly Ip[] };
+
+/** The contents of the table, apart from the syntax of nft. Unchanged parts keep their identity. */
+export type NatProgram = {
+  readonly listeners: TrafficTable['listeners'];
+  /** The number of a backend, the same as long as this process runs. */
+  readonly numberOf: (backend: BackendId) => number;
+  /** A backend without a group refuses its flows. */
+  readonly groups: ReadonlyMap<BackendId, NatGroup>;
+  /** The host's own addresses. */
+  readonly own: ReadonlyMap<string, Ip>;
+  /** Where nothing but flows of ours is forwarded. */
+  readonly guard: Guard;
+};
+
+/** Where flows may be: those that are elsewhere are ended. */
+export type FlowPlaces = {
+  /** Addresses of the nodes of each backend, also of those that get no new flows. */
+  readonly members: ReadonlyMap<BackendId, readonly Ip[]>;
+  /** Addresses of nodes that have been silent for so long that their flows are ended. */
+  readonly lost: readonly Ip[];
+};
+
+export type NatInput = {
+  readonly table: TrafficTable;
+  readonly verdicts: HostReport['health'];
+  /** The node has been silent for so long that it loses its flows. */
+  readonly isLost: (node: NodeName, family: Family) => boolean;
+};
+
+export type NatPlan = { readonly groups: NatProgram['groups']; readonly places: FlowPlaces };
+
+/** As good as pure: what it remembers keeps numbers and saves work. */
+export function makeNatPlanner(): (input: NatInput) => NatPlan {
+  const ids = makeIds();
+  let known = new Map<string, NatGroup>();
+  let plan: NatPlan = { groups: new Map(), places: { members: new Map(), lost: [] } };
+
+  return ({ table, verdicts, isLost }) => {
+    const nodes = [...table.nodes.values()];
+    const isUp = ({ name }: TrafficNode, family: Family): boolean => (verdicts.get(name)?.[family] ?? 'up') === 'up';
+    /** If no node answers, the checks are more likely wrong than all nodes: none is given up. */
+    const hasUp = (family: Family): boolean => nodes.some((node) => node.state === 'active' && isUp(node, family));
+    const someUp = { 4: hasUp(4), 6: hasUp(6) };
+    const groups = new Map<BackendId, NatGroup>();
+    const members = new Map<BackendId, readonly Ip[]>();
+    const lost = new Map<string, Ip>();
+    const used = new Map<string, NatGroup>();
+    for (const [backend, { family, servers }] of table.backends) {
+      const addressed = servers.flatMap(({ node: name }) => {
+        const node = table.nodes.get(name);
+        const address = node && addressOfNode(node, family);
+        return node === undefined || address === undefined ? [] : [{ node, address }];
+      });
+      const gone = addressed.filter(({ node }) => someUp[family] && isLost(node.name, family));
+      for (const { address } of gone) lost.set(address.text, address);
+      const kept = addressed.filter(({ address }) => !lost.has(address.text));
+      members.set(
+        backend,
+        kept.map(({ address }) => address),
+      );
+      const takers = kept.filter(({ node }) => node.state === 'active' && (isUp(node, family) || !someUp[family]));
+      if (takers.length === 0) continue;
+      const content = takers
+        .map(({ node, address }) => `${node.name} ${address.text}`)
+        .toSorted()
+        .join(' ');
+      const group = used.get(content) ?? known.get(content) ?? makeGroup(ids.of(content), family, takers);
+      used.set(content, group);
+      groups.set(backend, group);
+    }
+    for (const content of known.keys()) if (!used.has(content)) ids.release(content);
+    known = used;
+    plan = {
+      groups: isSameMap(plan.groups, groups) ? plan.groups : groups,
+      places:
+        textOf(plan.places) === textOf({ members, lost: [...lost.values()] })
+          ? plan.places
+          : { members, lost: [...lost.values()] },
+    };
+    return plan;
+  };
+}
+
+function makeGroup(
+  id: number,
+  family: Family,
+  takers: readonly { readonly node: TrafficNode; readonly address: Ip }[],
+): NatGroup {
+  const addresses = new Map<string, Ip>(takers.map(({ node, address }) => [node.name, address]));
+  const slots = planSlots(
+    takers.map(({ node }) => ({ name: node.name, weight: 1 })),
+    natSlotCount,
+  );
+  return { id, family, slots: slots.flatMap((name) => addresses.get(name) ?? []) };
+}
+
+function isSameMap<K, V>(a: ReadonlyMap<K, V>, b: ReadonlyMap<K, V>): boolean {
+  return a.size === b.size && [...a].every(([key, value]) => b.get(key) === value);
+}
+
+function textOf({ members, lost }: FlowPlaces): string {
+  return JSON.stringify([[...members].map(([backend, ips]) => [backend, ...texts(ips)]), texts(lost)]);
+}
+
+function texts(ips: readonly Ip[]): readonly string[] {
+  return ips.map(({ text }) => text);
+}

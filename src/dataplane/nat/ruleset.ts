@@ -1,0 +1,140 @@
+import { concatText, scalarText } from '../nftables/listing.ts';
+import { hex, type TableSpec } from '../nftables/table-text.ts';
+
+/** The number of slots of a group: the range of the hash that chooses one. */
+export const natSlotCount = 1021;
+
+/** Part of the hash, the same on all hosts. */
+const seed = '0x66757269';
+
+/**
+ * One bit of the mark of a *connection*, for those that this table translates. It is not in the marks that other programs use
+ * (see `markBit`), nor is it furiwake's own packet mark: a program that copies marks between packets and connections
+ * (`CONNMARK --restore-mark`) must not route these packets to HAProxy.
+ */
+export const flowMark = 0x1000;
+
+/**
+ * The table that sends flows to nodes by network address translation. A slot's second key is typed by an expression, because
+ * nft has no type for 32 bits that it accepts for a hash; `typeof jhash …` crashes nft 1.0.6 when it lists the table.
+ */
+export const natTable: TableSpec = {
+  name: 'inet furiwake-nat',
+  family: 1, // NFPROTO_INET
+  mostRangesRemoved: 20, // as in the table in front of HAProxy
+  sets: {
+    listeners4: 'map listeners4 { type ipv4_addr . inet_proto . inet_service : classid;',
+    listeners6: 'map listeners6 { type ipv6_addr . inet_proto . inet_service : classid;',
+    ports4: 'map ports4 { type ipv4_addr . inet_proto . inet_service : inet_service;',
+    ports6: 'map ports6 { type ipv6_addr . inet_proto . inet_service : inet_service;',
+    restricted4: 'set restricted4 { type ipv4_addr . inet_proto . inet_service;',
+    restricted6: 'set restricted6 { type ipv6_addr . inet_proto . inet_service;',
+    allowed4: 'set allowed4 { type ipv4_addr . inet_proto . inet_service . ipv4_addr; flags interval;',
+    allowed6: 'set allowed6 { type ipv6_addr . inet_proto . inet_service . ipv6_addr; flags interval;',
+    groups: 'map groups { type classid : classid;',
+    slots4: 'map slots4 { typeof meta priority . meta length : ip daddr;',
+    slots6: 'map slots6 { typeof meta priority . meta length : ip6 daddr;',
+    guarded4: 'set guarded4 { type ifname;',
+    guarded6: 'set guarded6 { type nf_proto;',
+  },
+  textOf: (set, element) => {
+    if (set === 'guarded4') return JSON.stringify(element);
+    if (!Array.isArray(element)) return concatText(element);
+    const [key, value] = element as readonly unknown[];
+    return `${concatText(key)} : ${scalarText(value)}`;
+  },
+};
+
+function serve(family: 4 | 6): string {
+  const ip = family === 4 ? 'ip' : 'ip6';
+  const slot = `jhash ${ip} saddr . ${ip} daddr . th sport . th dport mod ${natSlotCount} seed ${seed}`;
+  const listener = `${ip} daddr . meta l4proto . th dport`;
+  return `
+	chain serve${family} {
+		ct mark set ct mark or ${hex(flowMark)}
+		meta priority set meta priority map @groups
+		meta l4proto { tcp, udp, sctp } dnat ${ip} to meta priority . ${slot} map @slots${family} : ${listener} map @ports${family}
+		goto refuse
+	}
+`;
+}
+
+const isOurs = `ct mark and ${hex(flowMark)} == ${hex(flowMark)}`;
+
+/*
+ * The path of a packet:
+ *
+ *   prerouting, output ─► to a restricted listener, from other sources? ─► drop
+ *                      ─► opens a flow to a listener? ─► its backend ─► group of nodes, slot of the flow ─► DNAT to node:nodePort
+ *                                                                      └─ no node ─► refuse
+ *   forward            ─► of a flow of ours? ─► accept, else drop where furiwake switched forwarding on
+ *   postrouting        ─► of a flow of ours? ─► masquerade: the node answers this host
+ *
+ * - The kernel asks chains of type nat only about the first packet of a flow, and translates the others as that one. A flow
+ *   keeps its node while slots change: that is draining.
+ * - The priority carries the number of the backend, then of its group, from rule to rule, as in table `netdev furiwake`; it is reset
+ *   before the packet leaves. No packet is marked.
+ * - Packets to a listener pass the table in front of HAProxy (`inet furiwake`), which knows them as `passed`.
+ * - The chains are called before those of other programs (-100): a rule of Docker or kube-proxy for the same port of all local
+ *   addresses does not get there first. nft 1.0.6 knows no name for the priority in output.
+ * - Source ports are random: with the ports of the clients, a node would often see an address and port that a connection has just
+ *   left.
+ * - This host sends a packet of a client on its own LAN back to that LAN, and would tell the client of a shorter way to the
+ *   address: the node, which does not have it.
+ * - Every packet is held against the source ranges, not only the first one. Answers of a node to this host's own address are
+ *   not: they may arrive at the port of a listener.
+ */
+export const natRules: string = `
+	chain restrict {
+		ct direction reply return
+		ip daddr . meta l4proto . th dport @restricted4 ip daddr . meta l4proto . th dport . ip saddr != @allowed4 drop
+		ip6 daddr . meta l4proto . th dport @restricted6 ip6 daddr . meta l4proto . th dport . ip6 saddr != @allowed6 drop
+	}
+
+	chain restrict_arriving {
+		type filter hook prerouting priority mangle - 1; policy accept;
+		meta l4proto { tcp, udp, sctp } jump restrict
+	}
+
+	chain restrict_local {
+		type filter hook output priority mangle - 1; policy accept;
+		meta l4proto { tcp, udp, sctp } jump restrict
+	}
+
+	chain arrive {
+		type nat hook prerouting priority -110; policy accept;
+		meta l4proto { tcp, udp, sctp } goto choose
+	}
+
+	chain depart {
+		type nat hook output priority -110; policy accept;
+		meta l4proto { tcp, udp, sctp } goto choose
+	}
+
+	chain choose {
+		meta priority set ip daddr . meta l4proto . th dport map @listeners4 goto serve4
+		meta priority set ip6 daddr . meta l4proto . th dport map @listeners6 goto serve6
+	}
+${serve(4)}${serve(6)}
+	chain refuse {
+		meta l4proto tcp reject with tcp reset
+		reject with icmpx port-unreachable
+	}
+
+	chain guard {
+		type filter hook forward priority filter - 10; policy accept;
+		${isOurs} accept
+		meta nfproto ipv4 iifname @guarded4 drop
+		meta nfproto @guarded6 drop
+	}
+
+	chain keep_route {
+		type filter hook output priority filter; policy accept;
+		icmp type redirect ${isOurs} drop
+	}
+
+	chain hide {
+		type nat hook postrouting priority srcnat - 10; policy accept;
+		${isOurs} ct status dnat meta priority set 0 masquerade fully-random
+	}
+`;

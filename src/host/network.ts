@@ -1,0 +1,134 @@
+import { keepWatching } from '../async/keep-watching.ts';
+import { makeSerial, type Serial } from '../async/serial.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { Exec } from '../ports/exec.ts';
+import type { Files } from '../ports/files.ts';
+import type { Log } from '../ports/log.ts';
+import type { HostAddresses, HostNetwork } from '../ports/network.ts';
+import { readInterfaces } from './interfaces.ts';
+import { watchNetwork } from './kernel-events.ts';
+import { makeLinks, type ReportedLinks } from './links.ts';
+import { makeNewsFilter } from './news.ts';
+import type { PlacementRecord, RecordFile } from './placement-record.ts';
+import { type NetworkView, settled, viewOf } from './view.ts';
+
+/** The state of the host; `record`: the interfaces of furiwake's addresses, now or soon. */
+export type NetworkState = NetworkView & { readonly record: PlacementRecord };
+
+/** The memory that the reader and placement share: placement alone changes the host. */
+export type NetworkMemory = {
+  /** One reading or change at a time: each depends on the state after the one before. */
+  readonly inTurn: Serial;
+  readonly state: () => NetworkState;
+  /** Reads the host. */
+  readonly read: (signal: AbortSignal) => Promise<void>;
+  /** Reads the host if it must be read before the state is used: at first, and after a failed change. Whether it has. */
+  readonly ensureRead: (signal: AbortSignal) => Promise<boolean>;
+  /** Writes the record to the disk, unless it is there. */
+  readonly write: (record: PlacementRecord) => Promise<void>;
+  /**
+   * A change of the host begins: its events are furiwake's own if they agree with `record`. Unless `settle` follows, the
+   * host is read before the next change.
+   */
+  readonly begin: (record: PlacementRecord) => void;
+  /** The change is done: `next` is the new state of the host, `refused` the addresses that the kernel refused. */
+  readonly settle: (next: NetworkState, refused: HostAddresses['refused']) => void;
+};
+
+export type Network = HostNetwork & { readonly links: ReportedLinks; readonly memory: NetworkMemory };
+
+const nothing: NetworkState = {
+  interfaces: [],
+  own: new Map(),
+  primary: [],
+  needs: new Map(),
+  present: PersistentMap.empty(),
+  record: PersistentMap.empty(),
+};
+
+/** Reads and watches the network of this host. `record`: the addresses that furiwake added, which are not the host's own. */
+export function makeNetwork(deps: {
+  readonly exec: Exec;
+  readonly files: Pick<Files, 'read'>;
+  readonly record: RecordFile;
+  readonly clock: Clock;
+  readonly log: Log;
+}): Network {
+  const { exec, clock, log } = deps;
+  const inTurn = makeSerial();
+  let state = nothing;
+  let isStale = true;
+  let isBeingRead = false;
+  /** The record as it is on the disk; `undefined`: not read yet. */
+  let recorded: PlacementRecord | undefined;
+  let known: HostAddresses = { own: new Map(), primary: [], needs: new Map(), refused: new Map() };
+  const links = makeLinks(() => state);
+
+  const settle = (next: NetworkState, refused: HostAddresses['refused']): void => {
+    state = next;
+    isStale = false;
+    known = settled(known, { own: next.own, primary: next.primary, needs: next.needs, refused });
+  };
+
+  const read = async (signal: AbortSignal): Promise<void> => {
+    if (recorded === undefined) {
+      recorded = await deps.record.read();
+      state = { ...state, record: recorded };
+    }
+    const { record } = state;
+    isBeingRead = true;
+    try {
+      const view = await viewOf(await readInterfaces(exec, signal), record, deps, signal);
+      settle({ ...view, record: record.with(view.present) }, known.refused);
+    } finally {
+      isBeingRead = false;
+    }
+  };
+
+  return {
+    addresses: () => known,
+    refresh: (signal) =>
+      inTurn(async () => {
+        await read(signal);
+        return known;
+      }),
+    watch: async (onChange, signal) => {
+      const newsOf = makeNewsFilter(() => ({ ...state, isBeingRead }));
+      await keepWatching({
+        what: 'watching network interfaces',
+        watch: () => watchNetwork(exec, signal),
+        react: (event) => {
+          const news = newsOf(event);
+          if (news === undefined) return;
+          links.noteUp(news.linksUp);
+          onChange();
+        },
+        clock,
+        log,
+        signal,
+      });
+    },
+    links,
+    memory: {
+      inTurn,
+      state: () => state,
+      read,
+      ensureRead: async (signal) => {
+        if (!isStale) return false;
+        await read(signal);
+        return true;
+      },
+      write: async (record) => {
+        if (record === recorded) return;
+        await deps.record.write(record);
+        recorded = record;
+      },
+      begin: (record) => {
+        state = { ...state, record };
+        isStale = true;
+      },
+      settle,
+    },
+  };
+}

@@ -1,0 +1,26 @@
+import type { Ip } from '../core/ip/ip.ts';
+import type { Addresses } from './host.ts';
+
+/** Adds addresses to this host; removes only addresses that it added. */
+export type Placement = {
+  /**
+   * Adds those of `wanted` that the host lacks and records them before; does not advertise. One that the kernel refuses
+   * is isolated (`HostAddresses.refused`). Resolves with the addresses that are new on the host. Throws when the record
+   * cannot be written or `ip` cannot be run.
+   */
+  add(wanted: Addresses, signal: AbortSignal): Promise<readonly Ip[]>;
+  /** Removes the addresses that placement added and that are not in `wanted`. */
+  remove(wanted: Addresses, signal: AbortSignal): Promise<void>;
+  /**
+   * Reads everything back: restores missing addresses of `wanted`, moves those that are on the wrong interface for their
+   * neighbours, and no longer manages addresses that another program has configured on the host. Resolves with the
+   * restored and moved ones.
+   */
+  audit(wanted: Addresses, signal: AbortSignal): Promise<readonly Ip[]>;
+  /**
+   * Until when the kernel keeps the addresses that furiwake added, and those that it adds from now on: then it removes them
+   * itself, even if furiwake is dead. Monotonic ms, exact to two seconds; `undefined`: without end, as at the start. Throws
+   * `ExecError` if `ip` cannot be run.
+   */
+  keepUntil(untilMs: number | undefined, signal: AbortSignal): Promise<void>;
+};

@@ -1,0 +1,34 @@
+import type { Ip } from '../core/ip/ip.ts';
+import type { ListenerKey } from '../core/model/names.ts';
+import type { Listener, TrafficTable } from '../core/traffic/table.ts';
+import type { Addresses, Refusals } from './host.ts';
+
+/**
+ * The kernel's task before a socket: steer packets of listeners to the proxy, reject everything else on added
+ * addresses.
+ */
+export type SteeringTarget = {
+  readonly listeners: TrafficTable['listeners'];
+  /** Addresses that furiwake added: packets for anything but a listener are rejected there. */
+  readonly vips: Addresses;
+  /** The host's own addresses; the same object as long as they are the same. */
+  readonly own: ReadonlyMap<string, Ip>;
+  /** Loopback port of the proxy for a listener; the same for the same listener. */
+  readonly portOf: (listener: Listener) => number;
+};
+
+/** nftables in front of the proxy. */
+export type Steering = {
+  /**
+   * Makes the kernel steer exactly as `target` says, atomically, and changes only the differences. A listener that nft
+   * refuses is isolated: its elements stay as they were (none, or the last accepted ones), and all others are in force
+   * when this resolves. Throws `ExecError` if nft accepts no change at all; then everything stays as it was.
+   */
+  apply(target: SteeringTarget, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
+  /** Reads back the kernel's state and repairs it; returns the number of repairs. */
+  audit(signal: AbortSignal): Promise<number>;
+  /** Until `signal` aborts: watches for external changes to the table or the routing rule and reverts them at once. */
+  run(signal: AbortSignal): Promise<void>;
+  /** Removes table, routing rules and routes. No error when there are none. */
+  remove(signal: AbortSignal): Promise<void>;
+};

@@ -1,0 +1,143 @@
+import { untilAborted } from '../../src/async/abort.ts';
+import { makeSubscribers } from '../../src/async/subscribers.ts';
+import { parseCidr, rangeContains } from '../../src/core/ip/range.ts';
+import { systemClock } from '../../src/main/node/clock.ts';
+import type { Clock } from '../../src/ports/clock.ts';
+import type { Ip } from '../../src/core/ip/ip.ts';
+import type { Addresses, Refusals } from '../../src/ports/host.ts';
+import type { HostAddresses, HostNetwork, Link, Links } from '../../src/ports/network.ts';
+import type { Placement } from '../../src/ports/placement.ts';
+import { ip } from './service.ts';
+
+type Step = 'placement.keepUntil' | 'placement.add' | 'placement.remove' | 'placement.audit';
+
+/** The network of a host in memory. Keeps to the contract of its ports (test/contract/placement.ts). */
+export type FakeNetwork = {
+  readonly network: HostNetwork;
+  readonly links: Links;
+  readonly placement: Placement;
+  /** The added addresses. */
+  readonly placed: Map<string, Ip>;
+  /** Sets the host's own addresses: all of them are on the interface of the default route. */
+  setOwn(...addresses: readonly string[]): void;
+  /** The host has no default route; its addresses stay. */
+  loseDefaultRoute(): void;
+  /** Sets the addresses that the host needs to work, by text, each with its role. */
+  setNeeds(needs: HostAddresses['needs']): void;
+  /** From now on the kernel refuses these addresses, with these messages. */
+  setRefused(refused: Refusals<string>): void;
+  /** The kernel reports a change: of addresses, or that the link came up. */
+  tellNetwork(what: 'link up' | 'addresses'): void;
+};
+
+/** The link of the addresses in `lan`. */
+const lanLink: Link = { name: 'eth0', index: 2, mac: '02:00:00:00:00:01' };
+
+/** `step` is awaited before each change; if it throws, the host stays as it was. `lan`: the subnets of the only link. */
+export function makeFakeNetwork({
+  step = async () => undefined,
+  placed = new Map(),
+  lan = ['0.0.0.0/0', '::/0'],
+  clock = systemClock,
+}: {
+  readonly step?: (name: Step) => Promise<void>;
+  readonly placed?: Map<string, Ip>;
+  readonly lan?: readonly string[];
+  readonly clock?: Clock;
+} = {}): FakeNetwork {
+  const subnets = lan.flatMap((cidr) => parseCidr(cidr) ?? []);
+  let known: HostAddresses = { own: new Map(), primary: [], needs: new Map(), refused: new Map() };
+  let refusedByKernel: Refusals<string> = new Map();
+  let isLinkUp = false;
+  let expiry = new AbortController();
+  const changes = makeSubscribers();
+  const stale = makeSubscribers<readonly Ip[]>();
+
+  const refusalsOf = (wanted: Addresses): Refusals<string> => {
+    const refused = new Map([...refusedByKernel].filter(([text]) => wanted.has(text) && !known.own.has(text)));
+    const isSame =
+      refused.size === known.refused.size && [...refused].every(([text, words]) => known.refused.get(text) === words);
+    return isSame ? known.refused : refused;
+  };
+  const put = (wanted: Addresses): readonly Ip[] => {
+    for (const text of refusedByKernel.keys()) placed.delete(text);
+    const refused = refusalsOf(wanted);
+    if (refused !== known.refused) known = { ...known, refused };
+    const added = [...wanted.values()].filter(
+      ({ text }) => !placed.has(text) && !known.own.has(text) && !refused.has(text),
+    );
+    for (const address of added) placed.set(address.text, address);
+    return added;
+  };
+
+  const linkOf: Links['linkOf'] = (address) =>
+    subnets.some((subnet) => rangeContains(subnet, address)) ? lanLink : undefined;
+
+  return {
+    placed,
+    network: {
+      addresses: () => known,
+      refresh: async () => known,
+      watch: async (onChange, signal) => {
+        const end = changes.subscribe(onChange);
+        onChange();
+        await untilAborted(signal);
+        end();
+      },
+    },
+    links: { linkOf, onStaleNeighbours: stale.subscribe },
+    placement: {
+      add: async (wanted, signal) => {
+        await step('placement.add');
+        signal.throwIfAborted();
+        return put(wanted);
+      },
+      remove: async (wanted, signal) => {
+        await step('placement.remove');
+        signal.throwIfAborted();
+        for (const text of placed.keys()) if (!wanted.has(text)) placed.delete(text);
+        const refused = new Map([...known.refused].filter(([text]) => wanted.has(text)));
+        if (refused.size < known.refused.size) known = { ...known, refused };
+      },
+      keepUntil: async (untilMs, signal) => {
+        await step('placement.keepUntil');
+        signal.throwIfAborted();
+        expiry.abort();
+        expiry = new AbortController();
+        if (untilMs === undefined) return;
+        void clock.sleep(Math.max(0, untilMs - clock.monotonic()), expiry.signal).then(
+          () => placed.clear(),
+          () => undefined, // another lifetime
+        );
+      },
+      audit: async (wanted, signal) => {
+        await step('placement.audit');
+        signal.throwIfAborted();
+        for (const text of known.own.keys()) placed.delete(text);
+        const restored = put(wanted);
+        const onLink = isLinkUp ? [...placed.values()].filter((address) => linkOf(address) !== undefined) : [];
+        isLinkUp = false;
+        const told = new Set([...restored, ...onLink]);
+        if (told.size > 0) stale.tell([...told]);
+        return restored;
+      },
+    },
+    setOwn: (...texts) => {
+      const own = new Map(texts.map((text) => [text, ip(text)]));
+      known = { ...known, own, primary: [...own.values()] };
+    },
+    loseDefaultRoute: () => {
+      known = { ...known, primary: [] };
+    },
+    setNeeds: (needs) => {
+      known = { ...known, needs };
+    },
+    setRefused: (refused) => {
+      refusedByKernel = refused;
+    },
+    tellNetwork: (what) => {
+      isLinkUp ||= what === 'link up';
+      changes.tell();
+    },
+  };
+}

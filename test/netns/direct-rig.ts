@@ -1,0 +1,150 @@
+import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
+import { untilAborted } from '../../src/async/abort.ts';
+import { makeSubscribers, type Subscribers } from '../../src/async/subscribers.ts';
+import { parseIp } from '../../src/core/ip/ip.ts';
+import type { NodeHealth } from '../../src/core/traffic/report.ts';
+import { makeTable, nodesBackend, type TrafficNode } from '../../src/core/traffic/table.ts';
+import { makeDirect } from '../../src/dataplane/direct/direct.ts';
+import { systemClock } from '../../src/main/node/clock.ts';
+import type { Direct } from '../../src/ports/direct.ts';
+import { listener, localListener, localTable, nodeName, type Weights } from '../make/table.ts';
+import { recordLog, recordMetrics } from '../sim/observers.ts';
+import { type DirectLab, serveVips, startDirectLab } from './direct-lab.ts';
+
+/*
+ * The adapter on a real kernel, with nodes that answer as kube-proxy does: a lab for a file of tests, a new adapter for
+ * each test.
+ */
+const { signal } = new AbortController();
+export const vips = ['203.0.113.10', '2001:db8:f::10', '192.0.2.50'] as const;
+
+export let lab: DirectLab;
+
+beforeAll(async () => {
+  lab = await startDirectLab({ nodes: 3 });
+  for (const node of lab.nodes) {
+    await node.ask({ do: 'serveUdp', port: 5300, body: node.name });
+    await node.ask({ do: 'serveLines', port: 5300, greeting: `${node.name} ` });
+    await node.ask({ do: 'serveHttp', port: 5301, body: node.name.repeat(300_000) });
+    await serveVips(node, vips, 5300);
+  }
+  await lab.balancer.exec('ip', 'link', 'add', 'furiwake0', 'type', 'bridge');
+  await lab.balancer.exec('ip', 'link', 'set', 'furiwake0', 'up');
+  await lab.balancer.exec('ip', 'address', 'add', `${vips[2]}/32`, 'dev', 'furiwake0', 'scope', 'link');
+});
+afterAll(() => lab?.[Symbol.asyncDispose]());
+
+/** The adapter of this test. */
+export let direct: Direct;
+let stop: AbortController;
+let running: Promise<void>;
+let isAffine = false;
+let weights: Weights | undefined;
+/** The verdicts on nodes, and since when those that are silent are; by name. After a change: `changes.tell()`. */
+export const verdicts: Map<string, NodeHealth> = new Map<string, NodeHealth>();
+export const silentSince: Map<string, number> = new Map<string, number>();
+/** The nodes whose gate is closed. */
+export const closed: Set<string> = new Set<string>();
+/** The nodes that drain, from the next `apply` on. */
+export const drained: Set<string> = new Set<string>();
+export const changes: Subscribers = makeSubscribers();
+let lastPort = 20_000;
+/** A port that no flow has had. */
+export const nextPort = (): number => ++lastPort;
+
+beforeEach(async () => {
+  stop = new AbortController();
+  for (const each of [verdicts, silentSince, closed, drained]) each.clear();
+  isAffine = false;
+  weights = undefined;
+  direct = makeDirect({
+    exec: lab.balancer.execPort,
+    health: {
+      verdicts: () => new Map(Array.from(verdicts, ([name, state]) => [nodeName(name), { 4: state, 6: state }])),
+      subscribe: changes.subscribe,
+    },
+    silentSince: (name) => silentSince.get(name),
+    silenceMs: 1_000,
+    gate: {
+      isOpen: (_, node) => !closed.has(node),
+      isAnswering: (node) => !closed.has(node),
+      subscribe: changes.subscribe,
+      setListeners: () => undefined,
+      setNodes: () => undefined,
+      run: untilAborted,
+    },
+    linkOf: () => 'eth0',
+    isOwn: () => false,
+    primary: () => [],
+    clock: systemClock,
+    log: recordLog(),
+    metrics: recordMetrics(),
+    lifetime: stop.signal,
+  });
+  for (const { ip4, ip6 } of lab.nodes)
+    for (const address of [ip4, ip6]) await lab.balancer.exec('ping', '-c', '1', '-W', '2', address); // resolves its MAC
+  await apply();
+  running = direct.run(stop.signal);
+  running.catch(() => undefined);
+});
+afterEach(async () => {
+  stop.abort();
+  await running.catch(() => undefined);
+  await direct.remove(signal);
+});
+
+/** Programs listeners of all addresses, UDP and TCP. `weights`: of the nodes with endpoints of the Service; without, all serve it. */
+export async function apply(options: { readonly isAffine?: boolean; readonly weights?: Weights } = {}): Promise<void> {
+  isAffine = options.isAffine ?? isAffine;
+  weights = options.weights ?? weights;
+  const nodes = lab.nodes.map(({ name, ip4, ip6 }): TrafficNode => ({
+    name: nodeName(name),
+    addresses: [ip4, ip6].flatMap((text) => parseIp(text) ?? []),
+    state: drained.has(name) ? 'drain' : 'active',
+  }));
+  const listeners = vips.flatMap((vip) =>
+    (['UDP', 'TCP'] as const).map((protocol) =>
+      listener(vip, 53, 0, {
+        protocol,
+        dataplane: 'direct',
+        isPublished: true,
+        isAffine,
+        backend: weights === undefined ? nodesBackend(vip.includes(':') ? 6 : 4) : localListener(vip, 53, 0).backend,
+      }),
+    ),
+  );
+  const ofWeights = weights;
+  const table =
+    ofWeights === undefined
+      ? makeTable(listeners, nodes)
+      : localTable(
+          listeners.map((each) => [each, ofWeights]),
+          nodes,
+        );
+  expect(await direct.apply(table, signal)).toEqual(new Map());
+}
+
+/** The node that answers a datagram from this port; `timeout`: none. */
+export async function nodeOf(vip: string, localPort: number, bytes = 1): Promise<string> {
+  const call = { do: 'askUdp', address: vip, port: 53, localPort, timeoutMs: 400, bytes } as const;
+  const { text, error } = await lab.client.ask(call);
+  return text?.split(' ')[0] ?? error ?? '';
+}
+
+/** The nodes of `count` new flows, by local port. */
+export async function newFlows(vip: string, count: number): Promise<ReadonlyMap<number, string>> {
+  const found = new Map<number, string>();
+  for (let index = 0; index < count; index++) {
+    const port = nextPort();
+    found.set(port, await nodeOf(vip, port));
+  }
+  return found;
+}
+
+/** Each of the flows is still at its node. */
+export async function expectSame(vip: string, flows: ReadonlyMap<number, string>): Promise<void> {
+  for (const [port, node] of flows) expect([port, await nodeOf(vip, port)]).toEqual([port, node]);
+}
+
+/** The nodes that serve these flows. */
+export const nodesOf = (flows: ReadonlyMap<number, string>): readonly string[] => [...new Set(flows.values())].sort();
