@@ -54,7 +54,9 @@ export function endpointLines(
   const ids = new Set(listeners.map(({ backend }) => backend).filter((id) => !isNodesBackend(id)));
   const known = [...ids].flatMap((id) => table.backends.get(id) ?? []);
   if (known.length === 0) return undefined;
-  return known.flatMap(({ family, servers }) => servers.map((server) => ({ ...server, family })));
+  return known.flatMap(({ family, servers }) =>
+    servers.map(({ node, weight, isDraining }) => ({ node, family, weight, isTerminating: isDraining })),
+  );
 }
 
 export function listenerLine(listener: Listener, traffic: Traffic | undefined): ListenerLine {

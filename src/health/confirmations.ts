@@ -74,23 +74,27 @@ export function makeConfirmations(deps: {
 
   const isSilent = (node: NodeName, { family }: Backend): boolean => health.verdicts().get(node)?.[family] === 'silent';
 
-  const serversOf = ({ backend, confirmed, waits }: Tracked): readonly Server[] => {
-    const ready = backend.servers.filter(({ isTerminating }) => !isTerminating);
+  /** Those that take new connections. */
+  const takersOf = ({ backend, confirmed, waits }: Tracked): readonly Server[] => {
+    const ready = backend.servers.filter(({ isDraining }) => !isDraining);
     const proven = ready.filter(({ node }) => confirmed.has(node));
     if (proven.some(({ node }) => !isSilent(node, backend))) return proven;
     if (ready.every(({ node }) => confirmed.has(node) || waits.get(node)?.answer === 'mute')) return backend.servers;
-    const terminating = backend.servers.filter(({ isTerminating }) => isTerminating);
+    const terminating = backend.servers.filter(({ isDraining }) => isDraining);
     return terminating.length > 0 ? [...proven, ...terminating] : ready;
   };
 
-  const admitted = ({ backend }: Tracked, servers: readonly Server[]): Backend =>
-    servers.length === backend.servers.length ? backend : { ...backend, servers };
+  const admitted = (mine: Tracked): Backend => {
+    const takers = new Set(takersOf(mine));
+    const servers = mine.backend.servers.map((server) => ({ ...server, isDraining: !takers.has(server) }));
+    return { ...mine.backend, servers };
+  };
 
   const follow = (id: BackendId, backend: Backend): void => {
     const mine = tracked.get(id) ?? { backend, confirmed: new Set<NodeName>(), waits: new Map<NodeName, Wait>() };
     tracked.set(id, mine);
     mine.backend = backend;
-    const ready = new Set(backend.servers.filter(({ isTerminating }) => !isTerminating).map(({ node }) => node));
+    const ready = new Set(backend.servers.filter(({ isDraining }) => !isDraining).map(({ node }) => node));
     for (const node of mine.confirmed) if (!ready.has(node)) mine.confirmed.delete(node);
     for (const node of mine.waits.keys()) if (!ready.has(node)) mine.waits.delete(node);
     for (const node of ready) {
@@ -186,7 +190,7 @@ export function makeConfirmations(deps: {
       const changes = Array.from(dirty, (id): [BackendId, Backend | undefined] => {
         const mine = tracked.get(id);
         if (mine === undefined) return [id, table.backends.get(id)];
-        return [id, share(output.backends.get(id), admitted(mine, serversOf(mine)))];
+        return [id, share(output.backends.get(id), admitted(mine))];
       });
       dirty.clear();
       const backends = output.backends.with(changes);

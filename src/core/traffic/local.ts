@@ -43,7 +43,7 @@ export function planLocalBackend(
     const known = nodes.get(node);
     const count = ready > 0 ? ready : terminating;
     if (count === 0 || known === undefined || addressOfNode(known, family) === undefined) return [];
-    return [{ node, weight: count, isTerminating: ready === 0 }];
+    return [{ node, weight: count, isDraining: ready === 0 }];
   });
   const most = found.reduce((greatest, { weight }) => Math.max(greatest, weight), mostWeight);
   const servers = found.map((server) => ({

@@ -104,6 +104,9 @@ test('a listener of a Service with nodes of its own uses only those, each for it
   const [group, next] = [first, second].map(({ groups }) => groups.get(web3.key));
   expect(next?.id).toBe(group?.id);
   expect(next).not.toBe(group);
+  expect(nodesOf(plan(inputOf({ table: tableWith({ n1: { terminating: 1 }, n2: 1 }) })))).toEqual({
+    '203.0.113.3': ['n2'],
+  });
   expect(nodesOf(plan(inputOf({ table: tableWith({}) })))).toEqual({});
   const many = Array.from({ length: 9 }, (_, index) => node(`m${index}`, `192.0.2.${20 + index}`));
   const wide = localTable([[web3, Object.fromEntries(many.map(({ name }) => [name, 1]))]], many);

@@ -105,7 +105,9 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
       const name = [listener.backend, ...closed].join(' ');
       let found = used.get(name);
       if (found === undefined) {
-        const members = servers.filter(({ node }) => takesFlows(node, family) && !closed.includes(node));
+        const members = servers.filter(
+          ({ node, isDraining }) => !isDraining && takesFlows(node, family) && !closed.includes(node),
+        );
         const content = members.map(({ node, weight }) => `${node} ${weight}`).join();
         const before = known.get(name);
         const slots = listener.backend === nodesBackend(family) ? slotCount : slotCountFor(members.length);

@@ -144,10 +144,11 @@ function spareServers(
   nodes: readonly NodeServer[],
   family: Family,
 ): readonly SpareServer[] {
-  const weights = new Map(backendOf(table, id, family).servers.map(({ node, weight }) => [node, weight]));
-  return nodes.flatMap((server) => {
-    const weight = weights.get(server.node);
-    return weight === undefined ? [] : [{ ...server, weight }];
+  const servers = new Map(backendOf(table, id, family).servers.map((server) => [server.node, server]));
+  return nodes.flatMap((node) => {
+    const server = servers.get(node.node);
+    if (server === undefined) return [];
+    return [{ ...node, weight: server.weight, isDraining: node.isDraining || server.isDraining }];
   });
 }
 
