@@ -187,12 +187,12 @@ export function makeController(deps: ControllerDeps): Controller {
   /** Services with nodes of their own whose status may differ: their nodes changed, or what is known of them. */
   const localServices = (
     before: TrafficTable | undefined,
-    { backends, nodes }: TrafficTable,
+    table: TrafficTable,
     health: HostReport['health'],
   ): readonly ServiceKey[] => {
-    const isSame = before?.nodes === nodes && health === lastHealth;
+    const isSame = before?.nodes === table.nodes && health === lastHealth;
     lastHealth = health;
-    const ids = isSame ? PersistentMap.changedKeys(before.backends, backends) : [...backends.keys()];
+    const ids = isSame ? PersistentMap.changedKeys(before.backends, table.backends) : [...table.backends.keys()];
     return ids.filter((id) => !isNodesBackend(id)).map(serviceOfBackend);
   };
 

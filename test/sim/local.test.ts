@@ -2,7 +2,6 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { BackendId } from '../../src/core/model/names.ts';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import { type SimHost, startController, startHost } from './controller-rig.ts';
-import type { SimObject } from './kinds.ts';
 
 type Shown = {
   readonly status?: {
@@ -48,9 +47,9 @@ function putEndpoints(...nodes: readonly string[]): void {
 }
 
 const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 20_000, interval: 5 });
+const stored = (): Shown | undefined => server.get('Service', 'default/web');
 const serving = (): string | undefined => {
-  const conditions = (server.get('Service', 'default/web') as (SimObject & Shown) | undefined)?.status?.conditions;
-  const found = conditions?.find(({ type }) => type === 'furiwake.dev/Serving');
+  const found = stored()?.status?.conditions?.find(({ type }) => type === 'furiwake.dev/Serving');
   return found && `${found.reason}: ${found.message}`;
 };
 /** The servers of the Service in the last table that the host has; `undefined`: they are not known. */
