@@ -165,6 +165,23 @@ test('while no node has ready endpoints, those with terminating ones take connec
   expect(admitted({ n1: { terminating: 1 }, n2: { terminating: 2 } })).toBe('n1 n2');
 });
 
+test('without a health check port every node is confirmed, and terminating endpoints count as with one', () => {
+  const { confirmations } = start();
+  const admittedOf = (weights: Weights): string => {
+    const table = localTable([[web, weights]], nodes);
+    const backend = table.backends.get(web.backend);
+    const without = backend && { ...backend, healthCheckPort: undefined };
+    return namesOf(
+      confirmations
+        .admit({ ...table, backends: table.backends.with([[web.backend, without]]) })
+        .backends.get(web.backend),
+    );
+  };
+  expect(admittedOf({})).toBe('');
+  expect(admittedOf({ n1: 1, n2: { terminating: 1 } })).toBe('n1');
+  expect(admittedOf({ n2: { terminating: 1 } })).toBe('n2');
+});
+
 test('a node with terminating endpoints gets none while another one has ready ones', () => {
   expect(start().admitted({ n1: { terminating: 1 }, n2: 1 })).toBe('n2');
 });

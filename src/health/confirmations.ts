@@ -4,7 +4,14 @@ import { makeSubscribers } from '../async/subscribers.ts';
 import type { BackendId, NodeName } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { share } from '../core/share.ts';
-import { addressOfNode, type Backend, emptyTable, type Server, type TrafficTable } from '../core/traffic/table.ts';
+import {
+  addressOfNode,
+  type Backend,
+  emptyTable,
+  isNodesBackend,
+  type Server,
+  type TrafficTable,
+} from '../core/traffic/table.ts';
 import type { HostReport } from '../core/traffic/report.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Confirmations } from '../ports/confirmations.ts';
@@ -42,7 +49,7 @@ function waitMs({ sinceMs }: Wait, nowMs: number): number {
 }
 
 /**
- * A server of a backend with a health check port:
+ * A server of a backend of a Service; without a health check port it is confirmed at once:
  *
  *           it has ready endpoints                kube-proxy confirms that
  *   absent ────────────────────────► waiting ──────────────────────────────► confirmed
@@ -99,7 +106,7 @@ export function makeConfirmations(deps: {
     for (const node of mine.waits.keys()) if (!ready.has(node)) mine.waits.delete(node);
     for (const node of ready) {
       if (mine.confirmed.has(node) || mine.waits.has(node)) continue;
-      if (isFirst) {
+      if (isFirst || backend.healthCheckPort === undefined) {
         mine.confirmed.add(node);
         continue;
       }
@@ -183,7 +190,7 @@ export function makeConfirmations(deps: {
       for (const id of PersistentMap.changedKeys(input.backends, table.backends)) {
         const backend = table.backends.get(id);
         dirty.add(id);
-        if (backend?.healthCheckPort === undefined) tracked.delete(id);
+        if (backend === undefined || isNodesBackend(id)) tracked.delete(id);
         else follow(id, backend);
         noteUnconfirmed(id);
       }
