@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type Document, parseAllDocuments } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** Namespace of the Services of all cases, and of the Pods behind them. */
 export const namespace = 'corpus';
