@@ -2,7 +2,7 @@ import { formatRange } from '../../core/ip/range.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { addressText, classText, type Element, ListenerError, portText } from '../nftables/element.ts';
-import { type Layout, missingFrom } from '../nftables/mirror.ts';
+import { type Layout, absentFrom } from '../nftables/mirror.ts';
 import type { DirectProgram, SlotGroup } from './program.ts';
 import { smallSlotCount } from './ruleset.ts';
 
@@ -68,7 +68,7 @@ export const directLayout: Layout<DirectProgram> = {
       [...commonElements(before), ...changing(before.slots, after.slots)],
       [...commonElements(after), ...changing(after.slots, before.slots)],
     ];
-    return { remove: missingFrom(now, old), add: missingFrom(old, now) };
+    return { remove: absentFrom(now, old), add: absentFrom(old, now) };
   },
   withRestOf: (target, { slots, hops, nodeMacs }) => ({ ...target, slots, hops, nodeMacs }),
 };
