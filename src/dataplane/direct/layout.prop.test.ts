@@ -105,3 +105,29 @@ test('no program, whatever the names of its Services, renders anything but numbe
     { numRuns: 50 },
   );
 });
+
+test('a group with few slots is in the set of small ones, and a change of its nodes writes only the slots that differ', () => {
+  const vip = '203.0.113.1';
+  const own = directListener(vip, 80, { isPublished: true, backend: localListener(vip, 80, 0).backend });
+  const nodes = names.map((name, index) => node(name, `192.0.2.${11 + index}`));
+  const plan = makeDirectPlanner();
+  const programOf = (weights: Weights): DirectProgram =>
+    plan({
+      table: localTable([[own, weights]], nodes),
+      verdicts: new Map(),
+      linkOf: () => 'eth0',
+      isOwn: () => false,
+      isLost: () => false,
+      nodeMacs: new Set(),
+      isOpen: () => true,
+    });
+  const elements = (set: string, of: readonly { readonly set: string }[]): number =>
+    of.filter((element) => element.set === set).length;
+  const [before, after] = [programOf({ n1: 1, n2: 1 }), programOf({ n1: 1, n2: 1, n3: 1 })];
+  expect(elements('small', directLayout.rest(before))).toBe(1);
+  expect(elements('slots', directLayout.rest(before))).toBe(127);
+  const { remove, add } = directLayout.restChange(before, after);
+  expect(elements('slots', add)).toBe(elements('slots', remove));
+  expect(elements('slots', add)).toBeLessThan(60);
+  expect([elements('small', add), elements('small', remove)]).toEqual([0, 0]);
+});
