@@ -42,6 +42,7 @@ const detail: ServiceDetail = {
       traffic: undefined,
     },
   ],
+  endpoints: undefined,
   nodes: [
     { ...n1, state: 'silent', since: '2026-11-27T08:33:20Z', health: 'silent', healthSince: '2026-11-27T08:33:20Z' },
   ],
@@ -59,6 +60,17 @@ test.each<[file: string, detail: ServiceDetail]>([
       service: { ...detail.service, status: 'Serving', reason: 'Serving', message: '' },
       listeners: [],
       nodes: [],
+    },
+  ],
+  [
+    'with-nodes-of-its-own',
+    {
+      ...detail,
+      endpoints: [
+        { node: 'n1', family: 4, weight: 2, isTerminating: false },
+        { node: 'n3', family: 4, weight: 1, isTerminating: true },
+        { node: 'n1', family: 6, weight: 2, isTerminating: false },
+      ],
     },
   ],
 ])('the screen of a Service, %s', async (file, shown) => {

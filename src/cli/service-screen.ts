@@ -30,15 +30,25 @@ export function formatService(detail: ServiceDetail, screen: TextScreen): string
   ].join('\n');
 }
 
-function headOf({ service, notReady, haproxyTrouble }: ServiceDetail): readonly HeadLine[] {
+function headOf({ service, notReady, haproxyTrouble, endpoints }: ServiceDetail): readonly HeadLine[] {
   const { status, reason, message, ageSeconds } = service;
   const words = `${status}${reason === status ? '' : ` (${reason})`}${message === '' ? '' : `: ${message}`}`;
   return [
     ['Service', `${service.service}, created ${formatDuration(ageSeconds)} ago`, 'plain'],
     ['status', words, serviceTones[status]],
+    ...(endpoints === undefined ? [] : [['nodes', endpointWords(endpoints), 'plain'] satisfies HeadLine]),
     ...notReady.map((why): HeadLine => ['furiwake', `not ready: ${why}`, 'bad']),
     ...(haproxyTrouble === undefined ? [] : [['HAProxy', haproxyTrouble, 'bad'] satisfies HeadLine]),
   ];
+}
+
+/** `2 with endpoints: n1 (2), n3 (1, terminating)`; each node once, although it may have endpoints of both families. */
+function endpointWords(endpoints: NonNullable<ServiceDetail['endpoints']>): string {
+  const byNode = new Map<string, string>();
+  for (const { node, weight, isTerminating } of endpoints.toReversed())
+    byNode.set(node, `${node} (${weight}${isTerminating ? ', terminating' : ''})`);
+  const words = [...byNode.values()].sort();
+  return words.length === 0 ? 'none with endpoints' : `${words.length} with endpoints: ${words.join(', ')}`;
 }
 
 function rowOf({ address, port, protocol, dataplane, nodePort, sourceRanges, traffic }: ListenerLine): readonly Cell[] {

@@ -14,7 +14,7 @@ import { makeNodeTrouble, type NodeTrouble } from '../core/status/node-trouble.t
 import { isLocal, makeTrafficPlanner } from '../core/traffic/plan.ts';
 import { emptyReport, type HostReport } from '../core/traffic/report.ts';
 import { makeRangeBudget } from '../core/traffic/source-ranges.ts';
-import { serviceOfBackend, type TrafficTable } from '../core/traffic/table.ts';
+import { isNodesBackend, serviceOfBackend, type TrafficTable } from '../core/traffic/table.ts';
 import type { Store } from '../kube/store.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Ledger } from '../ports/ledger.ts';
@@ -174,12 +174,26 @@ export function makeController(deps: ControllerDeps): Controller {
     }
     lookAgainLater(signal);
     const concerned = trouble === before?.nodeTrouble ? changed : assignments.keys();
-    for (const key of new Set([...seen, ...concerned])) deps.enqueue(key);
+    for (const key of new Set([...seen, ...concerned, ...localServices(before?.table, table, report.health)]))
+      deps.enqueue(key);
   };
 
   const hasLocalPolicy = (key: ServiceKey): boolean => {
     const spec = services.objects().get(key)?.spec;
     return spec !== undefined && isLocal(spec);
+  };
+
+  let lastHealth: HostReport['health'] | undefined;
+  /** Services with nodes of their own whose status may differ: their nodes changed, or what is known of them. */
+  const localServices = (
+    before: TrafficTable | undefined,
+    table: TrafficTable,
+    health: HostReport['health'],
+  ): readonly ServiceKey[] => {
+    const isSame = before?.nodes === table.nodes && health === lastHealth;
+    lastHealth = health;
+    const ids = isSame ? PersistentMap.changedKeys(before.backends, table.backends) : [...table.backends.keys()];
+    return ids.filter((id) => !isNodesBackend(id)).map(serviceOfBackend);
   };
 
   /** A turn for all Services that changed since the last turn that succeeded. */

@@ -1,6 +1,16 @@
 import { expect, test } from 'vitest';
 import { udp } from '../../test/make/service.ts';
-import { addressOf, directListener, listener, node, nodeName, tableOf } from '../../test/make/table.ts';
+import {
+  addressOf,
+  directListener,
+  listener,
+  localListener,
+  localTable,
+  node,
+  nodeName,
+  tableOf,
+  type Weights,
+} from '../../test/make/table.ts';
 import type { Assignment } from '../core/addresses/assignment.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { emptyReport, type HostReport, type ListenerReport } from '../core/traffic/report.ts';
@@ -54,6 +64,19 @@ test.each<[what: string, of: Listener, report: Partial<ListenerReport>]>([
 test('the time counts on while the host has not reported on the listener', () => {
   for (const report of [undefined, { revision: undefined }])
     expect(judge(dns, report, 500, 60_000)).toEqual({ ...none, sinceMs: 500 });
+});
+
+test('of a Service with nodes of its own only those count, and without one its packets have no node to get to', () => {
+  const web = localListener('192.0.2.8', 53, 0);
+  const own = directListener('192.0.2.8', 53, { isPublished: true, backend: web.backend });
+  const judgeLocal = (weights: Weights) => {
+    const nodes = [node('n1', '192.0.2.11'), node('n2', '192.0.2.12')];
+    const report = { holder: own.service, revision: own.revision, isForwarding: false, refusal: undefined };
+    const reports = { ...emptyReport, listeners: PersistentMap.from([[own.key, report] as const]) };
+    return judgeDropping(assignment, localTable([[own, weights]], nodes), reports, 500, 60_000);
+  };
+  expect(judgeLocal({ n2: 1 })).toMatchObject({ dropping: { 4: expect.stringMatching(/^kube-proxy on n2 has not/) } });
+  expect(judgeLocal({})).toEqual(none);
 });
 
 test('of two waits the shorter one counts', () => {

@@ -1,8 +1,9 @@
 import type { Assignment } from '../core/addresses/assignment.ts';
+import type { NodeName } from '../core/model/names.ts';
 import type { StatusInput } from '../core/status/desired.ts';
 import { directTrouble, droppedPorts } from '../core/status/direct-trouble.ts';
 import type { HostReport } from '../core/traffic/report.ts';
-import type { TrafficTable } from '../core/traffic/table.ts';
+import { listenerKey, type TrafficTable } from '../core/traffic/table.ts';
 import type { Outcome } from '../kube/queue.ts';
 
 /** A Service says after this long that its packets are dropped: kube-proxy needs a second or two after the publication. */
@@ -14,12 +15,14 @@ export const droppingGraceMs = 10_000;
  */
 export function judgeDropping(
   { addresses }: Assignment,
-  { listeners, nodes }: TrafficTable,
+  table: TrafficTable,
   report: HostReport,
   sinceMs: number | undefined,
   nowMs: number,
 ): { readonly sinceMs: number | undefined; readonly later: Outcome } & Pick<StatusInput, 'dropping'> {
-  const dropped = addresses.map((address) => droppedPorts(address, listeners, report.listeners));
+  const nodes = nodesFor(addresses, table);
+  if (nodes.size === 0 && table.nodes.size > 0) return { sinceMs: undefined, dropping: undefined, later: undefined };
+  const dropped = addresses.map((address) => droppedPorts(address, table.listeners, report.listeners));
   if (dropped.includes(undefined)) return { sinceMs, dropping: undefined, later: undefined };
   if (dropped.every((ports) => ports?.length === 0))
     return { sinceMs: undefined, dropping: undefined, later: undefined };
@@ -28,6 +31,22 @@ export function judgeDropping(
   return leftMs > 0
     ? { sinceMs: since, dropping: 'briefly', later: { requeueAfterMs: leftMs } }
     : { sinceMs: since, dropping: directTrouble({ ...report, nodes }), later: undefined };
+}
+
+/** The nodes that could get the packets; none: the Service has no endpoints, which is another reason. */
+function nodesFor(
+  addresses: Assignment['addresses'],
+  { listeners, backends, nodes }: TrafficTable,
+): TrafficTable['nodes'] {
+  const found = new Set<NodeName>();
+  for (const { ip, served } of addresses)
+    for (const { port, protocol } of served) {
+      const listener = listeners.get(listenerKey(ip, port, protocol));
+      const backend = listener && backends.get(listener.backend);
+      if (backend === undefined) return nodes;
+      for (const { node } of backend.servers) found.add(node);
+    }
+  return new Map(Array.from(nodes).filter(([name]) => found.has(name)));
 }
 
 /** The outcome with the shorter wait. */

@@ -15,17 +15,23 @@ export type LocalEndpoints = {
   readonly subscribe: (listener: (services: ReadonlySet<ServiceKey>) => void) => () => void;
 };
 
+const none: ServiceEndpoints[4] = [];
+
 /** Follows the store of EndpointSlices. A change costs as much as the Services that it concerns have slices. */
 export function makeLocalEndpoints(slices: Store<EndpointSlice>): LocalEndpoints {
   const listeners = new Set<(services: ReadonlySet<ServiceKey>) => void>();
-  const slicesOf = new Map<ServiceKey, Map<string, EndpointSlice>>();
+  const slicesOf = new Map<ServiceKey, readonly EndpointSlice[]>();
   let known = PersistentMap.empty<string, EndpointSlice>();
   let endpoints = PersistentMap.empty<ServiceKey, ServiceEndpoints>();
 
   const endpointsOf = (service: ServiceKey): ServiceEndpoints | undefined => {
-    const parts = [...(slicesOf.get(service)?.values() ?? [])];
-    const of = (family: 4 | 6): ServiceEndpoints[4] =>
-      sumOfEndpoints(parts.flatMap((slice) => (slice.family === family ? slice.nodes : [])));
+    const all = slicesOf.get(service) ?? [];
+    const of = (family: 4 | 6): ServiceEndpoints[4] => {
+      const [first, ...more] = all.filter((slice) => slice.family === family && slice.nodes.length > 0);
+      if (first === undefined) return none;
+      // Nearly all Services have one slice of each family: it is not copied.
+      return more.length === 0 ? first.nodes : sumOfEndpoints([first, ...more].flatMap(({ nodes }) => nodes));
+    };
     const next = { 4: of(4), 6: of(6) };
     return next[4].length + next[6].length === 0 ? undefined : share(endpoints.get(service), next);
   };
@@ -37,14 +43,13 @@ export function makeLocalEndpoints(slices: Store<EndpointSlice>): LocalEndpoints
       const [old, now] = [known.get(key), objects.get(key)];
       if (old?.service !== undefined) {
         concerned.add(old.service);
-        const rest = slicesOf.get(old.service);
-        rest?.delete(key);
-        if (rest?.size === 0) slicesOf.delete(old.service);
+        const rest = (slicesOf.get(old.service) ?? []).filter((slice) => slice !== old);
+        if (rest.length > 0) slicesOf.set(old.service, rest);
+        else slicesOf.delete(old.service);
       }
       if (now?.service === undefined) continue;
       concerned.add(now.service);
-      const mine = slicesOf.get(now.service) ?? new Map<string, EndpointSlice>();
-      slicesOf.set(now.service, mine.set(key, now));
+      slicesOf.set(now.service, [...(slicesOf.get(now.service) ?? []), now]);
     }
     known = objects;
     const before = endpoints;

@@ -6,6 +6,10 @@ import type { Condition, Service } from '../core/model/service.ts';
 import { beforeWrite, noConflict, type StatusConflict } from '../core/status/conflict.ts';
 import { type DesiredStatus, desiredStatus } from '../core/status/desired.ts';
 import { isSameStatus, nextWrite, type Write } from '../core/status/next-write.ts';
+import { nodeTroubleOfService } from '../core/status/node-trouble.ts';
+import { isLocal } from '../core/traffic/plan.ts';
+import { countLocalNodes } from '../core/traffic/local.ts';
+import type { TrafficTable } from '../core/traffic/table.ts';
 import { isKubeError, isServerFailure, RetryError } from '../kube/errors.ts';
 import type { Outcome, QueueOptions } from '../kube/queue.ts';
 import type { SharedTrouble } from '../kube/shared-trouble.ts';
@@ -114,10 +118,11 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
 
   /** Whether it has endpoints (`undefined`: not known), and when that may change by time alone. */
   const lookAtEndpoints = (
-    { key, status }: Service,
+    { key, spec, status }: Service,
     mine: Memory,
+    table: TrafficTable,
   ): { readonly hasEndpoints: boolean | undefined; readonly later: Outcome } => {
-    const ready = deps.endpoints(key);
+    const ready = isLocal(spec) ? (countLocalNodes(key, table) ?? deps.endpoints(key)) : deps.endpoints(key);
     // Until it is certain the status keeps what it says: a restart changes no status.
     const shown = shownEndpoints(status.conditions);
     if (ready === undefined) return { hasEndpoints: shown, later: { requeueAfterMs: endpointsGraceMs } };
@@ -223,7 +228,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     if (eligibility === 'foreign' || eligibility === 'held') return forget(key);
     const mine = memoryOf(service);
     const assignment = plan.assignments.get(key); // only a Service that is ours has one
-    const endpoints = assignment && lookAtEndpoints(service, mine);
+    const endpoints = assignment && lookAtEndpoints(service, mine, plan.table);
     const report = host.report();
     const packets =
       assignment && judgeDropping(assignment, plan.table, report, mine.droppingSinceMs, clock.monotonic());
@@ -237,7 +242,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
         listeners: plan.table.listeners,
         reports: report.listeners,
         unconfirmed: report.unconfirmed,
-        nodeTrouble: plan.nodeTrouble,
+        nodeTrouble: nodeTroubleOfService(plan.nodeTrouble, key, plan.table, report.health),
         isOverBudget: plan.overBudget.has(key),
         hasEndpoints: endpoints.hasEndpoints,
         dropping: packets?.dropping,

@@ -19,7 +19,7 @@ import {
   serviceLines,
   unusedNodes,
 } from './host-status.ts';
-import { listenerLine, servedListeners, type ServiceDetail } from './service-detail.ts';
+import { endpointLines, listenerLine, servedListeners, type ServiceDetail } from './service-detail.ts';
 import { makeTrafficMeter, sumTraffic, type Traffic, trafficOfServices } from './traffic.ts';
 
 export type HostViewDeps = {
@@ -105,6 +105,7 @@ export function makeHostView({ process, cluster, notReady, parts, agent, proxy, 
           ...shown,
           service,
           listeners: listeners.map((listener) => listenerLine(listener, traffic.get(listener.key))),
+          endpoints: endpointLines(now.plan, listeners),
         }
       );
     },

@@ -1,7 +1,8 @@
 import type { Plan } from '../controller/controller.ts';
+import type { Family } from '../core/ip/ip.ts';
 import type { ServiceKey } from '../core/model/names.ts';
 import type { Dataplane } from '../core/traffic/dataplane.ts';
-import { type Listener, listenerKey, type ListenerAddress } from '../core/traffic/table.ts';
+import { isNodesBackend, type Listener, listenerKey, type ListenerAddress } from '../core/traffic/table.ts';
 import type { HostStatus, ServiceLine } from './host-status.ts';
 import type { Traffic } from './traffic.ts';
 
@@ -9,6 +10,18 @@ import type { Traffic } from './traffic.ts';
 export type ServiceDetail = Pick<HostStatus, 'at' | 'notReady' | 'haproxy' | 'haproxyTrouble' | 'nodes'> & {
   readonly service: ServiceLine;
   readonly listeners: readonly ListenerLine[];
+  /** With `externalTrafficPolicy: Local`, as the EndpointSlices say; otherwise, and while they are not known, `undefined`. */
+  readonly endpoints: readonly EndpointLine[] | undefined;
+};
+
+/** A node with endpoints of a Service. */
+export type EndpointLine = {
+  readonly node: string;
+  readonly family: Family;
+  /** Its share of the connections: the number of endpoints, or in proportion to it. */
+  readonly weight: number;
+  /** All of them terminate: no connections while another node is ready. */
+  readonly isTerminating: boolean;
 };
 
 export type ListenerLine = Pick<ListenerAddress, 'port' | 'protocol'> & {
@@ -31,6 +44,19 @@ export function servedListeners(
   return addresses
     .flatMap(({ ip, served }) => served.map(({ port, protocol }) => listenerKey(ip, port, protocol)))
     .flatMap((key) => table.listeners.get(key) ?? []);
+}
+
+/** The nodes with endpoints of the Service, in the order of the families of its listeners. */
+export function endpointLines(
+  { table }: Pick<Plan, 'table'>,
+  listeners: readonly Listener[],
+): readonly EndpointLine[] | undefined {
+  const ids = new Set(listeners.map(({ backend }) => backend).filter((id) => !isNodesBackend(id)));
+  const known = [...ids].flatMap((id) => table.backends.get(id) ?? []);
+  if (known.length === 0) return undefined;
+  return known.flatMap(({ family, servers }) =>
+    servers.map(({ node, weight, isDraining }) => ({ node, family, weight, isTerminating: isDraining })),
+  );
 }
 
 export function listenerLine(listener: Listener, traffic: Traffic | undefined): ListenerLine {

@@ -2,7 +2,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { localListener, localTable, node, nodeName, type Weights } from '../../test/make/table.ts';
 import { type VirtualClock, virtualClock } from '../../test/sim/virtual-clock.ts';
 import { makeSubscribers } from '../async/subscribers.ts';
-import type { TrafficTable } from '../core/traffic/table.ts';
+import type { Backend, TrafficTable } from '../core/traffic/table.ts';
 import type { Confirmations } from '../ports/confirmations.ts';
 import type { Health } from '../ports/health.ts';
 import { makeConfirmations } from './confirmations.ts';
@@ -10,6 +10,12 @@ import type { HealthCheckAnswer } from './health-check-port.ts';
 
 const web = localListener('192.0.2.200', 80, 30_080, 'test/web');
 const nodes = [1, 2, 3].map((index) => node(`n${index}`, `192.0.2.1${index}`));
+
+/** The servers that take new connections. */
+function namesOf(backend: Backend | undefined): string {
+  const takers = (backend?.servers ?? []).filter(({ isDraining }) => !isDraining);
+  return takers.map((server) => server.node).join(' ');
+}
 
 function tableOf(weights: Weights): TrafficTable {
   return localTable([[web, weights]], nodes);
@@ -64,7 +70,7 @@ function start(answers: Record<string, HealthCheckAnswer> = {}): Rig {
     admitted: (weights) => {
       if (weights !== undefined) table = tableOf(weights);
       const backend = confirmations.admit(table).backends.get(web.backend);
-      return (backend?.servers ?? []).map((server) => server.node).join(' ');
+      return namesOf(backend);
     },
   };
 }
@@ -159,6 +165,23 @@ test('while no node has ready endpoints, those with terminating ones take connec
   expect(admitted({ n1: { terminating: 1 }, n2: { terminating: 2 } })).toBe('n1 n2');
 });
 
+test('without a health check port every node is confirmed, and terminating endpoints count as with one', () => {
+  const { confirmations } = start();
+  const admittedOf = (weights: Weights): string => {
+    const table = localTable([[web, weights]], nodes);
+    const backend = table.backends.get(web.backend);
+    const without = backend && { ...backend, healthCheckPort: undefined };
+    return namesOf(
+      confirmations
+        .admit({ ...table, backends: table.backends.with([[web.backend, without]]) })
+        .backends.get(web.backend),
+    );
+  };
+  expect(admittedOf({})).toBe('');
+  expect(admittedOf({ n1: 1, n2: { terminating: 1 } })).toBe('n1');
+  expect(admittedOf({ n2: { terminating: 1 } })).toBe('n2');
+});
+
 test('a node with terminating endpoints gets none while another one has ready ones', () => {
   expect(start().admitted({ n1: { terminating: 1 }, n2: 1 })).toBe('n2');
 });
@@ -223,12 +246,7 @@ test('thousands of mute nodes delay no other one', async () => {
   const wanted = all([web, { n1: 1, n3: 1 }]);
   confirmations.admit(wanted);
   await clock.advance(600);
-  expect(
-    confirmations
-      .admit(wanted)
-      .backends.get(web.backend)
-      ?.servers.map((server) => server.node),
-  ).toEqual(['n3']);
+  expect(namesOf(confirmations.admit(wanted).backends.get(web.backend))).toBe('n3');
   expect(most).toBeLessThanOrEqual(64);
   stop.abort();
   await clock.drive(running);

@@ -4,7 +4,14 @@ import { makeSubscribers } from '../async/subscribers.ts';
 import type { BackendId, NodeName } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { share } from '../core/share.ts';
-import { addressOfNode, type Backend, emptyTable, type Server, type TrafficTable } from '../core/traffic/table.ts';
+import {
+  addressOfNode,
+  type Backend,
+  emptyTable,
+  isNodesBackend,
+  type Server,
+  type TrafficTable,
+} from '../core/traffic/table.ts';
 import type { HostReport } from '../core/traffic/report.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Confirmations } from '../ports/confirmations.ts';
@@ -42,7 +49,7 @@ function waitMs({ sinceMs }: Wait, nowMs: number): number {
 }
 
 /**
- * A server of a backend with a health check port:
+ * A server of a backend of a Service; without a health check port it is confirmed at once:
  *
  *           it has ready endpoints                kube-proxy confirms that
  *   absent ────────────────────────► waiting ──────────────────────────────► confirmed
@@ -74,28 +81,32 @@ export function makeConfirmations(deps: {
 
   const isSilent = (node: NodeName, { family }: Backend): boolean => health.verdicts().get(node)?.[family] === 'silent';
 
-  const serversOf = ({ backend, confirmed, waits }: Tracked): readonly Server[] => {
-    const ready = backend.servers.filter(({ isTerminating }) => !isTerminating);
+  /** Those that take new connections. */
+  const takersOf = ({ backend, confirmed, waits }: Tracked): readonly Server[] => {
+    const ready = backend.servers.filter(({ isDraining }) => !isDraining);
     const proven = ready.filter(({ node }) => confirmed.has(node));
     if (proven.some(({ node }) => !isSilent(node, backend))) return proven;
     if (ready.every(({ node }) => confirmed.has(node) || waits.get(node)?.answer === 'mute')) return backend.servers;
-    const terminating = backend.servers.filter(({ isTerminating }) => isTerminating);
+    const terminating = backend.servers.filter(({ isDraining }) => isDraining);
     return terminating.length > 0 ? [...proven, ...terminating] : ready;
   };
 
-  const admitted = ({ backend }: Tracked, servers: readonly Server[]): Backend =>
-    servers.length === backend.servers.length ? backend : { ...backend, servers };
+  const admitted = (mine: Tracked): Backend => {
+    const takers = new Set(takersOf(mine));
+    const servers = mine.backend.servers.map((server) => ({ ...server, isDraining: !takers.has(server) }));
+    return { ...mine.backend, servers };
+  };
 
   const follow = (id: BackendId, backend: Backend): void => {
     const mine = tracked.get(id) ?? { backend, confirmed: new Set<NodeName>(), waits: new Map<NodeName, Wait>() };
     tracked.set(id, mine);
     mine.backend = backend;
-    const ready = new Set(backend.servers.filter(({ isTerminating }) => !isTerminating).map(({ node }) => node));
+    const ready = new Set(backend.servers.filter(({ isDraining }) => !isDraining).map(({ node }) => node));
     for (const node of mine.confirmed) if (!ready.has(node)) mine.confirmed.delete(node);
     for (const node of mine.waits.keys()) if (!ready.has(node)) mine.waits.delete(node);
     for (const node of ready) {
       if (mine.confirmed.has(node) || mine.waits.has(node)) continue;
-      if (isFirst) {
+      if (isFirst || backend.healthCheckPort === undefined) {
         mine.confirmed.add(node);
         continue;
       }
@@ -179,14 +190,14 @@ export function makeConfirmations(deps: {
       for (const id of PersistentMap.changedKeys(input.backends, table.backends)) {
         const backend = table.backends.get(id);
         dirty.add(id);
-        if (backend?.healthCheckPort === undefined) tracked.delete(id);
+        if (backend === undefined || isNodesBackend(id)) tracked.delete(id);
         else follow(id, backend);
         noteUnconfirmed(id);
       }
       const changes = Array.from(dirty, (id): [BackendId, Backend | undefined] => {
         const mine = tracked.get(id);
         if (mine === undefined) return [id, table.backends.get(id)];
-        return [id, share(output.backends.get(id), admitted(mine, serversOf(mine)))];
+        return [id, share(output.backends.get(id), admitted(mine))];
       });
       dirty.clear();
       const backends = output.backends.with(changes);

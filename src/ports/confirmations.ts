@@ -7,7 +7,7 @@ import type { TrafficTable } from '../core/traffic/table.ts';
  */
 export type Confirmations = {
   /**
-   * The table whose backends have only the servers that take new connections. Servers of the first table did so before this
+   * The table in which all servers drain that must not get new connections. Servers of the first table got some before this
    * process started. Unchanged parts keep their identity.
    */
   admit(table: TrafficTable): TrafficTable;

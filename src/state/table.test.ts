@@ -52,18 +52,17 @@ test('backends of Services are read back as they were written, one that is gone 
   expect(log.lines).toEqual([]);
 });
 
-test.each([
-  '{"id":"local4:a/b","family":4,"servers":[{"node":"n1","weight":0,"isTerminating":false}]}',
-  '{"id":1}',
-  '[]',
-])('a damaged backend is skipped and logged: %s', async (line) => {
-  const texts = new Map<string, string>();
-  await open(texts).file.write(tableOf([], nodes));
-  texts.set('/state/backends.jsonl', `{"file":"backends","version":1}\n${line}\n`);
-  const { file, log } = open(texts);
-  expect([...((await file.read())?.backends.keys() ?? [])]).toEqual(['nodes4', 'nodes6']);
-  expect(log.lines).toHaveLength(1);
-});
+test.each(['{"id":"local4:a/b","family":4,"servers":[{"node":"n1","weight":0,"isDraining":false}]}', '{"id":1}', '[]'])(
+  'a damaged backend is skipped and logged: %s',
+  async (line) => {
+    const texts = new Map<string, string>();
+    await open(texts).file.write(tableOf([], nodes));
+    texts.set('/state/backends.jsonl', `{"file":"backends","version":1}\n${line}\n`);
+    const { file, log } = open(texts);
+    expect([...((await file.read())?.backends.keys() ?? [])]).toEqual(['nodes4', 'nodes6']);
+    expect(log.lines).toHaveLength(1);
+  },
+);
 
 test('a listener of version 2, without a dataplane, is one of HAProxy', async () => {
   const texts = new Map<string, string>();

@@ -144,7 +144,7 @@ const nodesBackendIds: readonly BackendId[] = [nodesBackend(4), nodesBackend(6)]
 const backendSchema = z.object({
   id: z.string(),
   family: z.literal([4, 6]),
-  servers: z.array(z.object({ node: z.string(), weight: z.int().min(1).max(256), isTerminating: z.boolean() })),
+  servers: z.array(z.object({ node: z.string(), weight: z.int().min(1).max(256), isDraining: z.boolean() })),
   healthCheckPort: port.optional(),
 });
 

@@ -67,7 +67,7 @@ function serversOf(weights: Weights): readonly Server[] {
   return sorted.map(([name, weight]) => ({
     node: nodeName(name),
     weight: typeof weight === 'number' ? weight : weight.terminating,
-    isTerminating: typeof weight !== 'number',
+    isDraining: typeof weight !== 'number',
   }));
 }
 

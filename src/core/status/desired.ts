@@ -177,7 +177,8 @@ function servingOf(input: StatusInput, failures: readonly Verdict[]): Finding {
   if (loss !== undefined && whole.length === served.length)
     return no(loss.verdict.reason, sentences([...partly, ...limits, ...ignoredFields(service)]));
   if (input.hasEndpoints === false) {
-    const verdict: Verdict = { reason: 'NoEndpoints', message: 'the Service has no ready endpoints' };
+    const where = isLocal(service.spec) ? ' on a node that is in use' : '';
+    const verdict: Verdict = { reason: 'NoEndpoints', message: `the Service has no ready endpoints${where}` };
     return no('NoEndpoints', sentences([verdict, ...shortcomings]));
   }
   const [first] = shortcomings;

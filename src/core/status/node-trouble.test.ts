@@ -1,11 +1,18 @@
 import { describe, expect, test } from 'vitest';
 import { makeNode } from '../../../test/make/service.ts';
-import { nodeName, node as tableNode, tableOf } from '../../../test/make/table.ts';
+import {
+  localListener,
+  localTable,
+  nodeName,
+  node as tableNode,
+  tableOf,
+  type Weights,
+} from '../../../test/make/table.ts';
 import type { Node } from '../model/node.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { makeTrafficPlanner } from '../traffic/plan.ts';
 import type { HostReport } from '../traffic/report.ts';
-import { makeNodeTrouble, type NodeTrouble, nodeTrouble } from './node-trouble.ts';
+import { makeNodeTrouble, type NodeTrouble, nodeTrouble, nodeTroubleOfService } from './node-trouble.ts';
 
 type Health = Readonly<Record<string, NonNullable<ReturnType<HostReport['health']['get']>>>>;
 
@@ -99,4 +106,34 @@ test('one that remembers its last input says the same after each change', () => 
     { nodes, table, health: new Map([[nodeName('n1'), { 4: 'silent' as const }]]) },
   ])
     expect(remembered(input)).toEqual(nodeTrouble(input));
+});
+
+test.each<[string, Weights, Readonly<Record<string, 'silent' | 'unhealthy'>>, string | undefined]>([
+  ['one of its nodes answers', { n1: 1, n2: 1 }, { n1: 'silent' }, undefined],
+  ['a node that is unhealthy answers', { n1: 1 }, { n1: 'unhealthy' }, undefined],
+  [
+    'its only node is silent, others are not',
+    { n1: 1 },
+    { n1: 'silent' },
+    'every node with an endpoint is silent (n1)',
+  ],
+  [
+    'the one that is not silent is drained',
+    { n1: 1, n3: 1 },
+    { n1: 'silent' },
+    'every node with an endpoint is silent (n1) or drained (n3)',
+  ],
+  ['it has no nodes', {}, {}, undefined],
+])('of a Service with nodes of its own only those count: %s', (_, weights, health, expected) => {
+  const web = localListener('192.0.2.200', 80, 30_080, 'test/web');
+  const nodes = [1, 2, 3].map((index) => ({
+    ...tableNode(`n${index}`, `192.0.2.1${index}`),
+    state: index === 3 ? ('drain' as const) : ('active' as const),
+  }));
+  const verdicts = new Map(Object.entries(health).map(([name, state]) => [nodeName(name), { 4: state }]));
+  const none: NodeTrouble = { 4: undefined, 6: undefined };
+  const table = localTable([[web, weights]], nodes);
+  expect(nodeTroubleOfService(none, web.service, table, verdicts)).toEqual({ 4: expected, 6: undefined });
+  const all: NodeTrouble = { 4: 'every node is silent: n1', 6: undefined };
+  expect(nodeTroubleOfService(all, web.service, table, verdicts)).toEqual(all);
 });

@@ -1,7 +1,7 @@
 import type { Family } from '../ip/ip.ts';
-import type { NodeName } from '../model/names.ts';
+import type { NodeName, ServiceKey } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
-import { addressOfNode } from '../traffic/table.ts';
+import { addressOfNode, localBackend, type TrafficTable } from '../traffic/table.ts';
 import { exclusionWords, nodeNames, type NodeStatesInput } from './node-states.ts';
 
 /** By family, why no node takes new connections, as part of a sentence; `undefined` if a node does. */
@@ -38,6 +38,30 @@ function troubleOf(family: Family, { nodes, table, health }: NodeStatesInput): s
   const drained = usable.filter(({ state }) => state !== 'active');
   if (drained.length === 0) return `every node is silent: ${names(active)}`;
   return `every node is silent (${names(active)}) or drained (${names(drained)})`;
+}
+
+/** The same for one Service: with `externalTrafficPolicy: Local` only the nodes with its endpoints count, if there are some. */
+export function nodeTroubleOfService(
+  trouble: NodeTrouble,
+  service: ServiceKey,
+  { backends, nodes }: Pick<TrafficTable, 'backends' | 'nodes'>,
+  health: NodeStatesInput['health'],
+): NodeTrouble {
+  const of = (family: Family): string | undefined => {
+    const backend = backends.get(localBackend(family, service));
+    if (trouble[family] !== undefined || backend === undefined) return trouble[family];
+    const found = backend.servers.flatMap(({ node }) => nodes.get(node) ?? []);
+    if (found.length === 0) return undefined;
+    const active = found.filter(({ state }) => state === 'active');
+    if (active.some(({ name }) => health.get(name)?.[family] !== 'silent')) return undefined;
+    const drained = found.filter(({ state }) => state === 'drain');
+    const parts = [
+      active.length === 0 ? [] : `silent (${names(active)})`,
+      drained.length === 0 ? [] : `drained (${names(drained)})`,
+    ];
+    return `every node with an endpoint is ${parts.flat().join(' or ')}`;
+  };
+  return { 4: of(4), 6: of(6) };
 }
 
 function exclusion({ name, excluded }: Node): string {

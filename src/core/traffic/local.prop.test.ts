@@ -26,9 +26,9 @@ test('a server is a known node with an address of the family and with endpoints;
       const expected = endpoints.filter(({ node, ready, terminating }) => nodes.has(node) && ready + terminating > 0);
       expect(servers.map(({ node }) => node)).toEqual(family === 4 ? expected.map(({ node }) => node) : []);
       const most = Math.max(256, ...expected.map(({ ready, terminating }) => (ready > 0 ? ready : terminating)));
-      for (const { node, weight, isTerminating } of servers) {
+      for (const { node, weight, isDraining } of servers) {
         const { ready = 0, terminating = 0 } = endpoints.find((each) => each.node === node) ?? {};
-        expect(isTerminating).toBe(ready === 0);
+        expect(isDraining).toBe(ready === 0);
         expect(weight).toBeGreaterThanOrEqual(1);
         expect(weight).toBeLessThanOrEqual(256);
         expect(Math.abs(weight - ((ready > 0 ? ready : terminating) * 256) / most)).toBeLessThanOrEqual(1);
@@ -45,8 +45,8 @@ test('few endpoints are their own weights', () => {
   expect(planLocalBackend(4, endpoints, nodes, 0)).toEqual({
     family: 4,
     servers: [
-      { node: 'n1', weight: 2, isTerminating: false },
-      { node: 'n3', weight: 1, isTerminating: true },
+      { node: 'n1', weight: 2, isDraining: false },
+      { node: 'n3', weight: 1, isDraining: true },
     ],
     healthCheckPort: undefined,
   });

@@ -43,7 +43,7 @@ export function planLocalBackend(
     const known = nodes.get(node);
     const count = ready > 0 ? ready : terminating;
     if (count === 0 || known === undefined || addressOfNode(known, family) === undefined) return [];
-    return [{ node, weight: count, isTerminating: ready === 0 }];
+    return [{ node, weight: count, isDraining: ready === 0 }];
   });
   const most = found.reduce((greatest, { weight }) => Math.max(greatest, weight), mostWeight);
   const servers = found.map((server) => ({
@@ -102,4 +102,10 @@ export function makeLocalPlanner(): (input: LocalInput) => TrafficTable['backend
     backends = backends.with(changes);
     return backends;
   };
+}
+
+/** How many nodes with endpoints of the Service are in use; `undefined`: not known. */
+export function countLocalNodes(service: ServiceKey, { backends }: TrafficTable): number | undefined {
+  const known = ([4, 6] as const).flatMap((family) => backends.get(localBackend(family, service)) ?? []);
+  return known.length === 0 ? undefined : known.reduce((sum, { servers }) => sum + servers.length, 0);
 }

@@ -177,7 +177,7 @@ test('once the endpoints are known, each Service with Local that is served has i
     const local = Array.from(table.backends).filter(([id]) => id !== nodesBackend(4) && id !== nodesBackend(6));
     const words = local.map(([id, { servers }]): [string, readonly string[]] => [
       id,
-      servers.map(({ node, isTerminating }) => `${node}${isTerminating ? ' terminating' : ''}`),
+      servers.map(({ node, isDraining }) => `${node}${isDraining ? ' terminating' : ''}`),
     ]);
     expect(new Map(words)).toEqual(expected);
   });

@@ -68,8 +68,11 @@ export type Server = {
   readonly node: NodeName;
   /** Its share of the new connections, relative to those of the other servers; at least 1. */
   readonly weight: number;
-  /** All its endpoints terminate: it takes new connections only while no other server can (KEP-1669). */
-  readonly isTerminating: boolean;
+  /**
+   * It keeps the connections that it has. As planned: all its endpoints terminate, so it takes new ones only while no other
+   * server can (KEP-1669). As admitted (`Confirmations`): it takes none.
+   */
+  readonly isDraining: boolean;
 };
 
 /** A cluster node. `drain`: it gets no new connections, and those that exist continue. */
@@ -85,6 +88,10 @@ const nodesBackendIds = { 4: 'nodes4' as BackendId, 6: 'nodes6' as BackendId };
 /** The backend of all cluster nodes with an address of the family. */
 export function nodesBackend(family: Family): BackendId {
   return nodesBackendIds[family];
+}
+
+export function isNodesBackend(id: BackendId): boolean {
+  return id === nodesBackend(4) || id === nodesBackend(6);
 }
 
 /** The backend of the nodes that have endpoints of the Service (`externalTrafficPolicy: Local`). */
@@ -146,7 +153,7 @@ export function nodesBackends(nodes: readonly TrafficNode[]): TrafficTable['back
         family,
         servers: nodes
           .filter((node) => addressOfNode(node, family) !== undefined)
-          .map(({ name }) => ({ node: name, weight: 1, isTerminating: false })),
+          .map(({ name }) => ({ node: name, weight: 1, isDraining: false })),
         healthCheckPort: undefined,
       },
     ]),

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { directListener, node, tableOf } from '../../../test/make/table.ts';
+import { directListener, localListener, localTable, node, type Weights } from '../../../test/make/table.ts';
 import { parseRange } from '../../core/ip/range.ts';
 import type { NodeHealth } from '../../core/traffic/report.ts';
 import { elementKey } from '../nftables/element.ts';
@@ -25,28 +25,33 @@ const input = fc.record({
   verdicts: fc.dictionary(fc.constantFrom(...names), fc.constantFrom<NodeHealth>('up', 'silent')),
   drained: fc.subarray(names),
   closed: fc.subarray(names),
+  /** The nodes of a Service that has some of its own; the listeners on port 3 are its. */
+  weights: fc.dictionary(fc.constantFrom(...names), fc.integer({ min: 1, max: 3 })),
 });
 
 /** The programs of one process, one after the other. */
 const programs = fc.array(input, { maxLength: 5 }).map((inputs): readonly DirectProgram[] => {
   const plan = makeDirectPlanner();
-  return inputs.map(({ listeners, verdicts, drained, closed }) => {
+  return inputs.map(({ listeners, verdicts, drained, closed, weights }) => {
     const nodes = names.map((name, index) => ({
       ...node(name, `192.0.2.${11 + index}`, `2001:db8::${11 + index}`),
       state: drained.includes(name) ? ('drain' as const) : ('active' as const),
     }));
     return plan({
-      table: tableOf(
-        listeners.map(({ address, port, protocol, service, isRestricted }) =>
-          directListener(address, port, {
+      table: localTable(
+        listeners.map(({ address, port, protocol, service, isRestricted }) => {
+          const { backend } = port === 3 ? localListener(address, port, 0) : directListener(address, port);
+          const made = directListener(address, port, {
+            backend,
             protocol,
             isPublished: true,
             service: service as never,
             sourceRanges: isRestricted
               ? ranges.filter(({ family }) => (family === 6) === address.includes(':'))
               : undefined,
-          }),
-        ),
+          });
+          return [made, port === 3 ? weights : allOf(nodes)] as const;
+        }),
         nodes,
       ),
       verdicts: new Map(Object.entries(verdicts).map(([name, state]) => [name as never, { 4: state, 6: state }])),
@@ -58,6 +63,11 @@ const programs = fc.array(input, { maxLength: 5 }).map((inputs): readonly Direct
     });
   });
 });
+
+/** As in the backends of all nodes: each has addresses of both families. */
+function allOf(nodes: readonly { readonly name: string }[]): Weights {
+  return Object.fromEntries(nodes.map(({ name }) => [name, 1]));
+}
 
 const keysOf = (mirror: Mirror<DirectProgram>): readonly string[] =>
   allElements(directLayout, mirror).map(elementKey).toSorted();
@@ -94,4 +104,30 @@ test('no program, whatever the names of its Services, renders anything but numbe
     }),
     { numRuns: 50 },
   );
+});
+
+test('a group with few slots is in the set of small ones, and a change of its nodes writes only the slots that differ', () => {
+  const vip = '203.0.113.1';
+  const own = directListener(vip, 80, { isPublished: true, backend: localListener(vip, 80, 0).backend });
+  const nodes = names.map((name, index) => node(name, `192.0.2.${11 + index}`));
+  const plan = makeDirectPlanner();
+  const programOf = (weights: Weights): DirectProgram =>
+    plan({
+      table: localTable([[own, weights]], nodes),
+      verdicts: new Map(),
+      linkOf: () => 'eth0',
+      isOwn: () => false,
+      isLost: () => false,
+      nodeMacs: new Set(),
+      isOpen: () => true,
+    });
+  const elements = (set: string, of: readonly { readonly set: string }[]): number =>
+    of.filter((element) => element.set === set).length;
+  const [before, after] = [programOf({ n1: 1, n2: 1 }), programOf({ n1: 1, n2: 1, n3: 1 })];
+  expect(elements('small', directLayout.rest(before))).toBe(1);
+  expect(elements('slots', directLayout.rest(before))).toBe(127);
+  const { remove, add } = directLayout.restChange(before, after);
+  expect(elements('slots', add)).toBe(elements('slots', remove));
+  expect(elements('slots', add)).toBeLessThan(60);
+  expect([elements('small', add), elements('small', remove)]).toEqual([0, 0]);
 });

@@ -1,9 +1,10 @@
 import { formatRange } from '../../core/ip/range.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import { addressText, classText, type Element, elementKey, ListenerError, portText } from '../nftables/element.ts';
-import type { Layout } from '../nftables/mirror.ts';
+import { addressText, classText, type Element, ListenerError, portText } from '../nftables/element.ts';
+import { type Layout, absentFrom } from '../nftables/mirror.ts';
 import type { DirectProgram, SlotGroup } from './program.ts';
+import { smallSlotCount } from './ruleset.ts';
 
 /*
  * The elements of table `netdev furiwake`:
@@ -12,6 +13,7 @@ import type { DirectProgram, SlotGroup } from './program.ts';
  *                                         carried4     192.0.2.51 . 17 . 53 : 0:1        the same, for ICMP errors
  *                                         groups       0:1 : 0:7                         the number of its nodes' group
  *   group n1, n2                          slots        0:7 . 0 : 26, 0:7 . 1 : 27 …
+ *                                         small        0:7                               it has 127 slots, not 1,021
  *   n1 192.0.2.11 on eth0                 gateways4    26 : 192.0.2.11
  *                                         links        26 : "eth0"
  */
@@ -53,30 +55,28 @@ export const directLayout: Layout<DirectProgram> = {
   },
   mayDiffer: (before, after) => {
     const keys = new Set<ListenerKey>();
-    for (const [key, group] of after.groups) if (before.groups.get(key) !== group) keys.add(key);
+    for (const [key, group] of after.groups) if (before.groups.get(key)?.id !== group.id) keys.add(key);
     for (const key of before.groups.keys()) if (!after.groups.has(key)) keys.add(key);
     return keys;
   },
   rest: (program) => [...commonElements(program), ...[...program.slots].flatMap(slotElements)],
   restChange: (before, after) => {
-    const common = [commonElements(before), commonElements(after)] as const;
-    const keys = common.map((elements) => new Set(elements.map(elementKey)));
-    return {
-      remove: [
-        ...common[0].filter((element) => keys[1]?.has(elementKey(element)) === false),
-        ...[...before.slots].filter((group) => !after.slots.has(group)).flatMap(slotElements),
-      ],
-      add: [
-        ...common[1].filter((element) => keys[0]?.has(elementKey(element)) === false),
-        ...[...after.slots].filter((group) => !before.slots.has(group)).flatMap(slotElements),
-      ],
-    };
+    // A group that changed has the same number: only the slots that have another node are written.
+    const changing = (groups: DirectProgram['slots'], others: DirectProgram['slots']): readonly Element[] =>
+      [...groups].filter((group) => !others.has(group)).flatMap(slotElements);
+    const [old, now] = [
+      [...commonElements(before), ...changing(before.slots, after.slots)],
+      [...commonElements(after), ...changing(after.slots, before.slots)],
+    ];
+    return { remove: absentFrom(now, old), add: absentFrom(old, now) };
   },
   withRestOf: (target, { slots, hops, nodeMacs }) => ({ ...target, slots, hops, nodeMacs }),
 };
 
 function slotElements({ id, marks }: SlotGroup): readonly Element[] {
-  return marks.map((mark, slot) => ({ set: 'slots', text: `${classText(id)} . ${slot} : ${mark}` }));
+  const group = classText(id);
+  const slots = marks.map((mark, slot) => ({ set: 'slots', text: `${group} . ${slot} : ${mark}` }));
+  return marks.length === smallSlotCount ? [{ set: 'small', text: group }, ...slots] : slots;
 }
 
 function commonElements({ hops, nodeMacs }: DirectProgram): readonly Element[] {

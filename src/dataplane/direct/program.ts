@@ -8,16 +8,17 @@ import {
   backendOf,
   emptyTable,
   type Listener,
+  nodesBackend,
   type Server,
   type TrafficTable,
 } from '../../core/traffic/table.ts';
 import { type Ids, makeIds } from './ids.ts';
-import { slotCount } from './ruleset.ts';
+import { slotCount, smallSlotCount } from './ruleset.ts';
 
 /** A node as a next hop. Registers are 32 bits wide: `mark` stands for the node. */
 export type NextHop = { readonly mark: number; readonly address: Ip; readonly link: string };
 
-/** The slots of all listeners that have the same nodes with the same weights. */
+/** The slots of all listeners that have the same backend and are open on the same nodes of it. With other slots it is another object. */
 export type SlotGroup = { readonly id: number; readonly marks: readonly number[] };
 
 /** The contents of the table, apart from the syntax of nft. Unchanged parts keep their identity. */
@@ -54,7 +55,7 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
   const groupIds = makeIds();
   /** Nodes that were lost, and are not known to serve a listener again: after a reboot their kube-proxy may not have synced. */
   const lost = new Set<string>();
-  let known = new Map<string, SlotGroup>();
+  let known = new Map<string, KnownGroup>();
   let listeners: TrafficTable['listeners'] = emptyTable.listeners;
   const nameOf = ({ key, service }: Listener): string => `${key} ${service}`;
 
@@ -73,7 +74,10 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
     };
     const openFamilies = new Set<string>();
     for (const listener of table.listeners.values())
-      for (const { name } of nodes) if (isOpen(listener, name)) openFamilies.add(hopKey(name, listener.address.family));
+      for (const { name } of nodes) {
+        const key = hopKey(name, listener.address.family);
+        if (!openFamilies.has(key) && isOpen(listener, name)) openFamilies.add(key);
+      }
     const hops = new Map<string, NextHop>();
     for (const node of nodes)
       for (const family of [4, 6] as const) {
@@ -91,39 +95,60 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
       (isUp(node, family) || !hasUp[family]);
 
     const ids = new Map<ListenerKey, number>();
-    const used = new Map<string, SlotGroup>();
+    const used = new Map<string, KnownGroup>();
     const groups = new Map<ListenerKey, SlotGroup>();
     for (const [key, listener] of table.listeners) {
       ids.set(key, listenerIds.of(nameOf(listener)));
       const { family } = listener.address;
-      const members = backendOf(table, listener.backend, family).servers.filter(
-        ({ node }) => takesFlows(node, family) && isOpen(listener, node),
-      );
-      if (members.length === 0) continue;
-      const content = members.map(({ node, weight }) => `${node} ${weight}`).join();
-      const group = used.get(content) ?? known.get(content) ?? makeGroup(groupIds, nodeIds, content, members);
-      used.set(content, group);
-      groups.set(key, group);
+      const { servers } = backendOf(table, listener.backend, family);
+      const closed = servers.filter(({ node }) => !isOpen(listener, node)).map(({ node }) => node);
+      const name = [listener.backend, ...closed].join(' ');
+      let found = used.get(name);
+      if (found === undefined) {
+        const members = servers.filter(
+          ({ node, isDraining }) => !isDraining && takesFlows(node, family) && !closed.includes(node),
+        );
+        const content = members.map(({ node, weight }) => `${node} ${weight}`).join();
+        const before = known.get(name);
+        const slots = listener.backend === nodesBackend(family) ? slotCount : slotCountFor(members.length);
+        found =
+          before?.content === content
+            ? before
+            : { content, group: makeGroup(groupIds.of(name), nodeIds, members, slots) };
+        used.set(name, found);
+      }
+      if (found.group.marks.length > 0) groups.set(key, found.group);
     }
-    for (const content of known.keys()) if (!used.has(content)) groupIds.release(content);
+    for (const name of known.keys()) if (!used.has(name)) groupIds.release(name);
     known = used;
     return {
       listeners: table.listeners,
       ids,
       groups,
-      slots: new Set(used.values()),
+      slots: new Set(Array.from(used.values(), ({ group }) => group)),
       hops,
       nodeMacs,
     };
   };
 }
 
-function makeGroup(groupIds: Ids, nodeIds: Ids, content: string, servers: readonly Server[]): SlotGroup {
+type KnownGroup = {
+  /** The servers that take new flows, with their weights. */
+  readonly content: string;
+  readonly group: SlotGroup;
+};
+
+/** Of a backend that only one Service has. With more servers some would have no slot of a small group. */
+function slotCountFor(servers: number): number {
+  return servers > 8 ? slotCount : smallSlotCount;
+}
+
+function makeGroup(id: number, nodeIds: Ids, servers: readonly Server[], slotsOfGroup: number): SlotGroup {
   const slots = planSlots(
     servers.map(({ node, weight }) => ({ name: node, weight })),
-    slotCount,
+    slotsOfGroup,
   );
-  return { id: groupIds.of(content), marks: slots.map((name) => nodeIds.of(name)) };
+  return { id, marks: slots.map((name) => nodeIds.of(name as NodeName)) };
 }
 
 function hopKey(node: NodeName, family: Family): string {

@@ -3,6 +3,8 @@ import type { TableSpec } from '../nftables/table-text.ts';
 
 /** The number of slots of a group: the range of the hash that chooses one. */
 export const slotCount = 1021;
+/** The same of a small group, of which there may be one for each Service: its slots are 8 kB of the kernel's memory. */
+export const smallSlotCount = 127;
 
 /** Part of the hashes, the same on all hosts: with another seed a host that takes over would move every flow. */
 const seed = '0x66757269';
@@ -25,6 +27,7 @@ export const directTable: TableSpec = {
     allowed4: 'set allowed4 { type classid . ipv4_addr; flags interval;',
     allowed6: 'set allowed6 { type classid . ipv6_addr; flags interval;',
     groups: 'map groups { type classid : classid;',
+    small: 'set small { type classid;',
     slots: 'map slots { type classid . mark : mark;',
     gateways4: 'map gateways4 { type mark : ipv4_addr;',
     gateways6: 'map gateways6 { type mark : ipv6_addr;',
@@ -62,11 +65,12 @@ function family(name: 4 | 6): string {
   const client = `jhash ${ip} saddr mod ${flowRange} seed ${seed}`;
   const isSyn = 'tcp flags & (syn | ack) == syn';
   const listener = `meta priority set ${ip} daddr . meta l4proto . th dport map @listeners${name}`;
-  const toNodeOfSlot = `
+  const toNodeBy = (hashed: string): string => `
+		meta mark set ${hashed} mod ${slotCount} seed ${seed}
 		meta priority set meta priority map @groups
+		meta priority @small meta mark set ${hashed} mod ${smallSlotCount} seed ${seed}
 		meta mark set meta priority . meta mark map @slots jump`;
-  const choose = `
-		meta mark set ${hash} mod ${slotCount} seed ${seed}${toNodeOfSlot}`;
+  const choose = toNodeBy(hash);
   return `
 	chain send${name} {
 		meta priority set 0
@@ -110,8 +114,7 @@ function family(name: 4 | 6): string {
 	chain affine${name} {
 		meta mark set ${client}
 		meta mark set meta priority . meta mark map @clients jump stay${name}
-		${listener}
-		meta mark set jhash ${ip} saddr . ${ip} daddr mod ${slotCount} seed ${seed}${toNodeOfSlot} settle${name}
+		${listener}${toNodeBy(`jhash ${ip} saddr . ${ip} daddr`)} settle${name}
 		drop
 	}
 
@@ -134,7 +137,7 @@ function family(name: 4 | 6): string {
 		meta priority @affine goto affineerror${name}
 		meta mark set ${carriedHash} mod ${flowRange} seed ${seed}
 		meta mark set meta priority . meta mark map @pins goto send${name}
-		meta mark set ${carriedHash} mod ${slotCount} seed ${seed}${toNodeOfSlot} send${name}
+${toNodeBy(carriedHash).slice(1)} send${name}
 		drop
 	}
 

@@ -82,6 +82,8 @@ test('only nodes with endpoints take connections, each as many as its weight say
   expect(await shares(rig, 'fd50::1', 40)).toEqual({ n1: 30, n3: 10 });
   await apply(driver, tableOf(rig, { n2: 1, n3: 1 }), rig);
   expect(await shares(rig, '10.50.0.1', 40)).toEqual({ n2: 20, n3: 20 });
+  await apply(driver, tableOf(rig, { n2: { terminating: 1 }, n3: 1 }), rig);
+  expect(await shares(rig, '10.50.0.1', 10)).toEqual({ n3: 10 });
   await apply(driver, tableOf(rig, {}), rig);
   expect(await shares(rig, '10.50.0.1', 1)).toEqual({ nothing: 1 });
   expect(driver.metric('furiwake_reloads_total')).toBe(0);

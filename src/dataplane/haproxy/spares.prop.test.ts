@@ -94,6 +94,30 @@ test('the first table takes over what a running process uses', () => {
   );
 });
 
+function tableOf(...services: readonly number[]): TrafficTable {
+  return localTable(
+    services.map((index) => [localListener(`10.0.0.${index}`, 80, 30_000, `test/s${index}`), { n1: 1 }]),
+    nodes,
+  );
+}
+
+test('a spare that was released last is used last', () => {
+  const [one, none, two] = [tableOf(1), tableOf(), tableOf(2)];
+  const first = plan(one);
+  const second = plan(none, { table: one, spares: first });
+  const third = plan(two, { table: none, spares: second });
+  expect([...first.names.values(), ...third.names.values()]).toEqual(['spare4-0', 'spare4-1']);
+});
+
+test('a backend without a spare in the running process takes none that another one has there', () => {
+  const table = tableOf(1, 2, 3, 4);
+  for (const { backend } of table.listeners.values()) {
+    const { names } = plan(table, undefined, new Map([[backend, 'spare4-0']]));
+    expect(names.get(backend)).toBe('spare4-0');
+    expect(new Set(names.values()).size).toBe(4);
+  }
+});
+
 test('two backends never take over the same spare, whatever the map says', () => {
   const anyValue = fc.oneof(fc.constantFrom('spare4-0|1', 'spare6-1|1', 'spare4-99999|1', 'nodes4|1', ''), fc.string());
   fc.assert(

@@ -32,7 +32,7 @@ export type Spares = {
 /** Of each family; 11 kB each. */
 const leastSize = 16;
 
-export const noSpares: Spares = {
+const noSpares: Spares = {
   sizes: { 4: leastSize, 6: leastSize },
   names: PersistentMap.empty(),
   servers: PersistentMap.empty(),
@@ -53,7 +53,7 @@ export function nodesOf(backend: string): string {
   return backend.replace(/^spare([46])-\d+$/, 'nodes$1');
 }
 
-export type SparesInput = {
+type SparesInput = {
   readonly table: TrafficTable;
   /** The table and the spares before. */
   readonly before: { readonly table: TrafficTable; readonly spares: Spares } | undefined;
@@ -101,7 +101,7 @@ export function planSpares({ table, before, servers, adopted }: SparesInput): Sp
     ? new Set([...PersistentMap.changedKeys(before.table.backends, table.backends), ...names.keys()])
     : new Set([...known.names.keys(), ...allNames.keys()]);
   // While a backend is not known, the nodes of its family stand in.
-  if ([4, 6].some((family) => changed.has(nodesBackend(family as Family))))
+  if (([4, 6] as const).some((family) => changed.has(nodesBackend(family))))
     for (const id of allNames.keys()) changed.add(id);
   const contents = new Map<SpareName, readonly SpareServer[] | undefined>();
   for (const [, name] of released) contents.set(name, undefined);
@@ -144,10 +144,11 @@ function spareServers(
   nodes: readonly NodeServer[],
   family: Family,
 ): readonly SpareServer[] {
-  const weights = new Map(backendOf(table, id, family).servers.map(({ node, weight }) => [node, weight]));
-  return nodes.flatMap((server) => {
-    const weight = weights.get(server.node);
-    return weight === undefined ? [] : [{ ...server, weight }];
+  const servers = new Map(backendOf(table, id, family).servers.map((server) => [server.node, server]));
+  return nodes.flatMap((node) => {
+    const server = servers.get(node.node);
+    if (server === undefined) return [];
+    return [{ ...node, weight: server.weight, isDraining: node.isDraining || server.isDraining }];
   });
 }
 

@@ -2,7 +2,13 @@ import type { Family, Ip } from '../../core/ip/ip.ts';
 import type { BackendId, NodeName } from '../../core/model/names.ts';
 import type { HostReport } from '../../core/traffic/report.ts';
 import { planSlots } from '../../core/traffic/slots.ts';
-import { addressOfNode, type TrafficNode, type TrafficTable } from '../../core/traffic/table.ts';
+import {
+  addressOfNode,
+  backendOf,
+  type Server,
+  type TrafficNode,
+  type TrafficTable,
+} from '../../core/traffic/table.ts';
 import { makeIds } from '../direct/ids.ts';
 import type { Guard } from './forwarding.ts';
 import { natSlotCount } from './ruleset.ts';
@@ -56,11 +62,12 @@ export function makeNatPlanner(): (input: NatInput) => NatPlan {
     const members = new Map<BackendId, readonly Ip[]>();
     const lost = new Map<string, Ip>();
     const used = new Map<string, NatGroup>();
-    for (const [backend, { family, servers }] of table.backends) {
-      const addressed = servers.flatMap(({ node: name }) => {
-        const node = table.nodes.get(name);
+    const inUse = new Map(Array.from(table.listeners.values(), ({ backend, address }) => [backend, address.family]));
+    for (const [backend, family] of inUse) {
+      const addressed = backendOf(table, backend, family).servers.flatMap((server): readonly Taker[] => {
+        const node = table.nodes.get(server.node);
         const address = node && addressOfNode(node, family);
-        return node === undefined || address === undefined ? [] : [{ node, address }];
+        return node === undefined || address === undefined ? [] : [{ node, address, server }];
       });
       const gone = addressed.filter(({ node }) => someUp[family] && isLost(node.name, family));
       for (const { address } of gone) lost.set(address.text, address);
@@ -69,10 +76,12 @@ export function makeNatPlanner(): (input: NatInput) => NatPlan {
         backend,
         kept.map(({ address }) => address),
       );
-      const takers = kept.filter(({ node }) => node.state === 'active' && (isUp(node, family) || !someUp[family]));
+      const takers = kept.filter(
+        ({ node, server }) => !server.isDraining && node.state === 'active' && (isUp(node, family) || !someUp[family]),
+      );
       if (takers.length === 0) continue;
       const content = takers
-        .map(({ node, address }) => `${node.name} ${address.text}`)
+        .map(({ node, address, server }) => `${node.name} ${address.text} ${server.weight}`)
         .toSorted()
         .join(' ');
       const group = used.get(content) ?? known.get(content) ?? makeGroup(ids.of(content), family, takers);
@@ -92,14 +101,12 @@ export function makeNatPlanner(): (input: NatInput) => NatPlan {
   };
 }
 
-function makeGroup(
-  id: number,
-  family: Family,
-  takers: readonly { readonly node: TrafficNode; readonly address: Ip }[],
-): NatGroup {
+type Taker = { readonly node: TrafficNode; readonly address: Ip; readonly server: Server };
+
+function makeGroup(id: number, family: Family, takers: readonly Taker[]): NatGroup {
   const addresses = new Map<string, Ip>(takers.map(({ node, address }) => [node.name, address]));
   const slots = planSlots(
-    takers.map(({ node }) => ({ name: node.name, weight: 1 })),
+    takers.map(({ node, server }) => ({ name: node.name, weight: server.weight })),
     natSlotCount,
   );
   return { id, family, slots: slots.flatMap((name) => addresses.get(name) ?? []) };

@@ -62,7 +62,7 @@ export function differenceTo<T extends TableTarget>(layout: Layout<T>, target: T
     const old = elementsOf(layout, before, key);
     try {
       const now = elementsOf(layout, { target, kept: new Map() }, key);
-      const [remove, add] = [missingFrom(now, old), missingFrom(old, now)];
+      const [remove, add] = [absentFrom(now, old), absentFrom(old, now)];
       if (remove.length + add.length === 0) continue;
       parts.push({ listener: key, remove, add });
     } catch (error) {
@@ -112,7 +112,8 @@ function elementsOf<T extends TableTarget>(
   return kept.get(key) ?? (listener === undefined ? [] : layout.elementsOf(target, listener));
 }
 
-function missingFrom(present: readonly Element[], elements: readonly Element[]): readonly Element[] {
+/** Those of `elements` that are not `present`. */
+export function absentFrom(present: readonly Element[], elements: readonly Element[]): readonly Element[] {
   const texts = new Set(present.map(elementKey));
   return elements.filter((element) => !texts.has(elementKey(element)));
 }
