@@ -52,8 +52,10 @@ describe('the sharing key', () => {
   const ciliumKey = (namespace: string, list: string): string | undefined =>
     specOf({ [key]: 'k', [across]: list }, namespace).sharingKey;
 
-  test("of Cilium counts only with its permission for other namespaces, and is the key's text with *", () => {
-    expect(specOf({ [key]: 'k' }).sharingKey).toBeUndefined();
+  test("of Cilium counts for other namespaces only with its permission, and is the key's text with *", () => {
+    const alone = (namespace: string): string | undefined => specOf({ [key]: 'k' }, namespace).sharingKey;
+    expect(alone('a')).toBe(alone('a'));
+    expect([alone('b'), 'k', undefined]).not.toContain(alone('a'));
     expect(specOf({ [across]: '*' }).sharingKey).toBeUndefined();
     expect(ciliumKey('a', '*')).toBe('k');
     expect(ciliumKey('a', 'b, *')).toBe('k');

@@ -89,13 +89,13 @@ function presentIn(annotations: Readonly<Record<string, Json>>, names: readonly 
 }
 
 /**
- * Cilium's key, where it permits other namespaces. With a list of them, the list and the own namespace become part of the
- * key, so that only Services that permit each other have the same one.
+ * Cilium's key. Unless it permits all namespaces, those that it permits and the own one become part of the key, so that only
+ * Services that permit each other have the same one.
  */
 function ciliumKeyOf(namespace: string, annotations: Readonly<Record<string, Json>>): string | undefined {
   const [key, list] = [ciliumSharingKey, ciliumSharingNamespaces].map((names) => presentIn(annotations, names)[0]?.[1]);
-  if (key === undefined || list === undefined) return undefined;
-  const namespaces = list.split(',').map((text) => text.trim());
+  if (key === undefined) return undefined;
+  const namespaces = (list ?? namespace).split(',').map((text) => text.trim());
   if (namespaces.includes('*')) return key;
   // The space in front: no annotation can be read as this key, for its text is trimmed.
   return ` ${JSON.stringify([key, ...new Set([namespace, ...namespaces].toSorted())])}`;

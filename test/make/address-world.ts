@@ -197,12 +197,13 @@ export const crowdedHistory: fc.Arbitrary<History> = anyHistory.map(({ worlds, r
     host: makeHostFacts(),
     nodes: [],
     site: twoAddresses,
-    services: world.services.map(({ name, spec: { ports, dataplane, loadBalancerIp }, createdAtMs }) =>
+    services: world.services.map(({ name, spec: { ports, dataplane, loadBalancerIp, sharingKey }, createdAtMs }) =>
       makeService(
         name,
         {
           ports: ports.filter(({ protocol }) => protocol === 'TCP').map(({ port }) => tcp(port)),
           dataplane,
+          sharingKey,
           loadBalancerIp: loadBalancerIp?.startsWith('192.0.2.') === true ? loadBalancerIp : undefined,
         },
         { createdAtMs },

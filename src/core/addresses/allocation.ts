@@ -7,7 +7,9 @@ import type { Site, SiteRange } from '../model/site.ts';
 import type { Verdict } from '../reasons.ts';
 import { listenerKey } from '../traffic/table.ts';
 import type { AddressRecord } from './assignment.ts';
+import { hostNeed } from './host-ports.ts';
 import type { Pool } from './pool.ts';
+import { SharingGroups } from './sharing-groups.ts';
 
 /** A Service as its neighbours on an address see it. */
 export type Holder = {
@@ -33,9 +35,9 @@ export type Found =
   | { readonly ok: false; readonly verdict: Verdict; readonly waitsForHost: boolean };
 
 /** An address in use, by whom. */
-type Use = { readonly ip: Ip; readonly sharers: readonly Sharer[] };
+type Use = { readonly ip: Ip; readonly tenants: readonly Tenant[] };
 /** How many listeners of an address a namespace has with a sharing key. */
-type Sharer = Pick<Holder, 'namespace' | 'sharingKey'> & { readonly listeners: number };
+type Tenant = Pick<Holder, 'namespace' | 'sharingKey'> & { readonly listeners: number };
 /** An address that was refused. */
 type Refusal = Verdict & { readonly ip: Ip };
 
@@ -55,6 +57,7 @@ export class Allocation {
   #host: HostFacts;
   readonly #holders = new Map<ListenerKey, Holder>();
   readonly #uses = new Map<string, Use>();
+  readonly #groups = new SharingGroups();
   /** Of each range of the pool: all addresses before this one are in use. */
   readonly #cursors: bigint[];
   /** Searches of this plan that found nothing. Thousands of Services with the same ports may wait for an address. */
@@ -86,7 +89,8 @@ export class Allocation {
     const mayStay = isRecorded && !(this.#site.handsOutOwn && this.hasFamily(ip.family));
     if (!mayStay && this.#rangeOf(ip) === undefined) return this.#outsidePool(ip);
     for (const port of ports) {
-      const problem = this.#hostNeed(claimant, ip, port) ?? this.#conflict(claimant, ip, port);
+      const problem =
+        hostNeed(this.#site, this.#host, claimant.recorded, ip, port) ?? this.#conflict(claimant, ip, port);
       if (problem !== undefined) return problem;
     }
     return isRecorded || this.#site.handsOutOwn || this.#mayShare(claimant, ip) ? true : notShared(ip);
@@ -112,7 +116,10 @@ export class Allocation {
     this.#count(use.ip, holder, -1);
   }
 
-  /** The lowest free address of the pool that the Service may have, else the lowest one that it may share. */
+  /**
+   * The lowest address of the pool that the Service may have: of those that others with its sharing key hold, else of the
+   * free ones, else of those that it may share.
+   */
   find(claimant: Claimant, family: Family): Found {
     const { namespace, sharingKey = '' } = claimant.holder;
     const ports = claimant.ports.map(({ port, protocol }) => `${port}/${protocol}`).join();
@@ -124,18 +131,33 @@ export class Allocation {
     return found;
   }
 
+  /**
+   * Why the Service shares its address `ip` with no other one of its sharing key, although others have another address.
+   * `undefined` if there is nothing to explain.
+   */
+  whyApart(claimant: Claimant, ip: Ip): string | undefined {
+    const places = this.#groups.placesOfOthers(claimant.holder, ip.family);
+    const [place] = places;
+    if (place === undefined || places.some(({ text }) => text === ip.text)) return undefined;
+    const answer = this.mayHave(claimant, place);
+    return answer === true ? `request ${place.text} to move there` : answer.message;
+  }
+
+  /** The Services with this sharing key that hold an address. */
+  groupOf(sharingKey: string): readonly ServiceKey[] {
+    return this.#groups.members(sharingKey);
+  }
+
   hasFamily(family: Family): boolean {
     return this.#pool.ranges.some((range) => range.family === family);
   }
 
   #search(claimant: Claimant, family: Family): Found {
     const refusals: Refusal[] = [];
-    for (const candidates of [() => this.#free(family), () => this.#inUse(family)]) {
-      for (const ip of candidates()) {
-        const answer = this.mayHave(claimant, ip);
-        if (answer === true) return { ok: true, ip };
-        refusals.push({ ...answer, ip });
-      }
+    for (const ip of this.#candidates(claimant.holder, family)) {
+      const answer = this.mayHave(claimant, ip);
+      if (answer === true) return { ok: true, ip };
+      refusals.push({ ...answer, ip });
     }
     return {
       ok: false,
@@ -150,6 +172,15 @@ export class Allocation {
     return this.#site.handsOutOwn
       ? `the load-balancer host has no IPv${family} address on the interface of its default route that can be assigned`
       : `the address pool has no IPv${family} addresses`;
+  }
+
+  /** Each once. Another Service with the key requested an address of its group that is on request. */
+  *#candidates(holder: Holder, family: Family): Generator<Ip, void, undefined> {
+    const ofGroup = this.#groups.placesOfOthers(holder, family).filter((ip) => this.#rangeOf(ip) !== undefined);
+    yield* ofGroup;
+    yield* this.#free(family);
+    const tried = new Set(ofGroup.map(({ text }) => text));
+    yield* this.#inUse(family).filter(({ text }) => !tried.has(text));
   }
 
   /** Those that need no request, lowest first. Costs no more than the addresses in use, however large the ranges. */
@@ -208,28 +239,6 @@ export class Allocation {
     return { reason: 'PoolExhausted', message };
   }
 
-  /** The host keeps ports of its own addresses for itself, so that no Service ever cuts off an administrator's ssh. */
-  #hostNeed({ recorded }: Claimant, ip: Ip, { port, protocol }: ServicePort): Verdict | undefined {
-    const { ownAddresses, listening } = this.#host;
-    // An own address that the host lacks at present has its programs again when it is back.
-    if (!this.#site.handsOutOwn && !ownAddresses.some(({ text }) => text === ip.text)) return undefined;
-    if (this.#site.reservedPorts.has(port)) {
-      return {
-        reason: 'PortInUseOnHost',
-        message: `port ${port} of ${ip.text}, an address of the load-balancer host itself, is one of --reserved-ports`,
-      };
-    }
-    // A program that started after the Service was served never had the port to itself.
-    if (recorded.has(listenerKey(ip, port, protocol))) return undefined;
-    const isInTheWay = (socket: HostFacts['listening'][number]): boolean =>
-      socket.protocol === protocol && socket.port === port && listensOn(socket, ip);
-    if (!listening.some(isInTheWay)) return undefined;
-    return {
-      reason: 'PortInUseOnHost',
-      message: `a program on the load-balancer host listens on ${protocol} port ${port} of its address ${ip.text}`,
-    };
-  }
-
   /** Does not name a Service of another namespace: that name is not for all to read. */
   #conflict(
     { holder: { service, namespace } }: Claimant,
@@ -244,19 +253,21 @@ export class Allocation {
 
   /** True when every Service on the address is of the same namespace or has the same sharing key. */
   #mayShare({ holder: { namespace, sharingKey } }: Claimant, ip: Ip): boolean {
-    const sharers = this.#uses.get(ip.text)?.sharers ?? [];
-    return sharers.every(
+    const tenants = this.#uses.get(ip.text)?.tenants ?? [];
+    return tenants.every(
       (each) => each.namespace === namespace || (sharingKey !== undefined && each.sharingKey === sharingKey),
     );
   }
 
-  #count(ip: Ip, { namespace, sharingKey }: Holder, change: 1 | -1): void {
-    const known = this.#uses.get(ip.text)?.sharers ?? [];
-    const isSame = (each: Sharer): boolean => each.namespace === namespace && each.sharingKey === sharingKey;
+  #count(ip: Ip, holder: Holder, change: 1 | -1): void {
+    this.#groups.count(holder, ip, change);
+    const { namespace, sharingKey } = holder;
+    const known = this.#uses.get(ip.text)?.tenants ?? [];
+    const isSame = (each: Tenant): boolean => each.namespace === namespace && each.sharingKey === sharingKey;
     const listeners = (known.find(isSame)?.listeners ?? 0) + change;
     const others = known.filter((each) => !isSame(each));
-    const sharers = listeners > 0 ? others.concat({ namespace, sharingKey, listeners }) : others;
-    if (sharers.length > 0) this.#uses.set(ip.text, { ip, sharers });
+    const tenants = listeners > 0 ? others.concat({ namespace, sharingKey, listeners }) : others;
+    if (tenants.length > 0) this.#uses.set(ip.text, { ip, tenants });
     else {
       this.#uses.delete(ip.text);
       const index = indexOfRange(this.#pool.ranges, ip);
@@ -264,11 +275,6 @@ export class Allocation {
       if (cursor !== undefined && ip.value < cursor) this.#cursors[index] = ip.value;
     }
   }
-}
-
-function listensOn(socket: HostFacts['listening'][number], ip: Ip): boolean {
-  if (socket.address !== undefined) return socket.address.text === ip.text;
-  return socket.family === ip.family || socket.family === 6; // `::` takes IPv4 too, unless the program said otherwise
 }
 
 function notShared(ip: Ip): Verdict {

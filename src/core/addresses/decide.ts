@@ -9,7 +9,7 @@ import { share } from '../share.ts';
 import { listenerKey } from '../traffic/table.ts';
 import type { Allocation, Claimant } from './allocation.ts';
 import type { AddressRecord, AssignedAddress, Assignment, PortRefusal } from './assignment.ts';
-import { decodePorts, decodeRequest } from './request.ts';
+import { decodePorts, decodeRequest, type Request } from './request.ts';
 
 /** What was decided about one Service. */
 export type Decision = {
@@ -18,20 +18,21 @@ export type Decision = {
   readonly record: AddressRecord;
   /** The Service has all that it can have from this pool: no plan could decide otherwise until its spec changes. */
   readonly isSettled: boolean;
-  /** The Service left an address for the one that it requests. */
-  readonly hasMoved: boolean;
+  /** The Service left an address, or took one that others may share: others may now have what was refused to them. */
+  readonly unblocks: boolean;
 };
 
 /** A Service while the plan is made. */
 type Draft = Claimant & {
   readonly service: Service;
+  readonly request: Request;
   readonly refused: readonly PortRefusal[];
   addresses: readonly Ip[];
   /** Why it has no address, or not the one that it requests. */
   verdict: Verdict | undefined;
   disowned: readonly string[];
   keepsStatus: boolean;
-  hasMoved: boolean;
+  unblocks: boolean;
   waitsForHost: boolean;
 };
 
@@ -50,11 +51,20 @@ export function decideServices(
   for (const draft of drafts) claimRecorded(draft, allocation);
   for (const draft of drafts) claim(draft, draft.addresses, allocation);
   for (const draft of drafts) if (draft.addresses.length === 0) adoptStatus(draft, site, allocation);
-  for (const draft of drafts) {
+  for (const draft of drafts.toSorted((a, b) => Number(leadsGroup(b)) - Number(leadsGroup(a)))) {
     settle(draft, allocation);
-    if (isHalf(draft)) for (const ip of draft.addresses) leave(draft, ip, allocation);
+    if (!isHalf(draft)) continue;
+    for (const ip of draft.addresses) leave(draft, ip, allocation);
+    draft.unblocks = false;
   }
+  // Another Service may have left a port meanwhile.
+  for (const draft of drafts) claim(draft, draft.addresses, allocation);
   return drafts.map((draft) => finish(draft, site, allocation));
+}
+
+/** Others with its sharing key share the address that it requests, so it comes before them. */
+function leadsGroup({ holder, request }: Draft): boolean {
+  return holder.sharingKey !== undefined && request.ok && request.addresses.length > 0;
 }
 
 function makeDraft(service: Service, record: AddressRecord | undefined, allocation: Allocation): Draft {
@@ -72,12 +82,13 @@ function makeDraft(service: Service, record: AddressRecord | undefined, allocati
   return {
     ...claimant,
     service,
+    request: decodeRequest(spec),
     refused,
     addresses: inOrder(kept, spec.ipFamilies),
     verdict: undefined,
     disowned: [],
     keepsStatus: false,
-    hasMoved: false,
+    unblocks: false,
     waitsForHost: false,
   };
 }
@@ -138,12 +149,12 @@ function adoptStatus(draft: Draft, site: Site, allocation: Allocation): void {
 
 /** Grants requests, and finds an address for each family that is still without one. */
 function settle(draft: Draft, allocation: Allocation): void {
-  const { spec } = draft.service;
+  const { request, service } = draft;
+  const { spec } = service;
   if (draft.ports.length === 0) {
     draft.verdict = draft.refused[0] ?? { reason: 'NodePortMissing', message: 'the Service has no ports' };
     return;
   }
-  const request = decodeRequest(spec);
   if (!request.ok) {
     draft.verdict = request.verdict;
     return; // It keeps what it has, and gets nothing new that it may not have meant.
@@ -177,10 +188,8 @@ function takeRequested(draft: Draft, wanted: Ip, allocation: Allocation): void {
     draft.waitsForHost ||= answer.reason === 'PortInUseOnHost';
     return;
   }
-  if (present !== undefined) {
-    leave(draft, present, allocation);
-    draft.hasMoved = true;
-  }
+  if (present !== undefined) leave(draft, present, allocation);
+  draft.unblocks ||= present !== undefined || draft.holder.sharingKey !== undefined;
   take(draft, [wanted], allocation);
 }
 
@@ -195,18 +204,20 @@ function isHalf({ service: { spec }, record, addresses }: Draft): boolean {
 }
 
 function finish(draft: Draft, site: Site, allocation: Allocation): Decision {
-  const { service, refused, disowned, hasMoved } = draft;
+  const { service, refused, disowned, unblocks } = draft;
   const addresses = draft.addresses.map((ip) => finishAddress(draft, ip, allocation));
   const taken = addresses.flatMap((address) => address.taken);
+  const apart = draft.addresses.flatMap((ip) => allocation.whyApart(draft, ip) ?? []).map(notSharedWords);
   const verdict = draft.verdict ?? {
     reason: 'Assigned',
-    message: `assigned ${draft.addresses.map((ip) => ip.text).join(', ')}`,
+    message: [`assigned ${draft.addresses.map((ip) => ip.text).join(', ')}`, ...apart].join('; '),
   };
   const isSettled =
     addresses.length > 0 &&
     verdict.reason === 'Assigned' &&
     disowned.length === 0 &&
     taken.length === 0 &&
+    apart.length === 0 &&
     service.spec.ipFamilies.every(
       (family) => !allocation.hasFamily(family) || draft.addresses.some((ip) => ip.family === family),
     );
@@ -219,10 +230,13 @@ function finish(draft: Draft, site: Site, allocation: Allocation): Decision {
     waitsForHost: !isSettled && (draft.waitsForHost || taken.some(({ reason }) => reason === 'PortInUseOnHost')),
     isHostAddress: site.handsOutOwn,
   };
-  return { service, assignment, record: recordOf(draft, addresses), isSettled, hasMoved };
+  return { service, assignment, record: recordOf(draft, addresses), isSettled, unblocks };
 }
 
-/** Claims once more: another Service may have left a port meanwhile. */
+function notSharedWords(why: string): string {
+  return `not shared with the other Services of its sharing key: ${why}`;
+}
+
 function finishAddress(draft: Draft, ip: Ip, allocation: Allocation): AssignedAddress {
   const answers = draft.ports.map((port) => ({ port, answer: allocation.claim(draft, ip, port) }));
   return {

@@ -91,7 +91,7 @@ test('an address is of the pool, or was the Service’s before, and never one th
   });
 });
 
-test('an address on request is only of a Service that requests it, or had it before', () => {
+test('an address on request is only of a Service that requests it, had it before, or shares it by its key', () => {
   eachPlan((input, plan) => {
     const onRequest = input.pool.ranges.filter((range) => range.isOnRequest);
     for (const service of input.services.values()) {
@@ -102,7 +102,65 @@ test('an address on request is only of a Service that requests it, or had it bef
       ]);
       for (const { ip } of plan.assignments.get(service.key)?.addresses ?? []) {
         if (!onRequest.some((range) => rangeContains(range, ip))) continue;
-        expect(hasOnRecord(input, service, ip) || wanted.has(ip.text)).toBe(true);
+        expect(hasOnRecord(input, service, ip) || wanted.has(ip.text) || sharesByKey(input, plan, service, ip)).toBe(
+          true,
+        );
+      }
+    }
+  });
+});
+
+/** Whether another Service with its sharing key has the address. */
+function sharesByKey({ services }: AddressInput, plan: AddressPlan, { key, spec }: Service, ip: Ip): boolean {
+  return [...services.values()].some(
+    (other) =>
+      other.key !== key &&
+      other.spec.sharingKey !== undefined &&
+      other.spec.sharingKey === spec.sharingKey &&
+      plan.assignments.get(other.key)?.addresses.some((each) => each.ip.text === ip.text && each.served.length > 0),
+  );
+}
+
+/** Whether the Service could serve every one of its ports there; by the plan alone, whatever the allocation thinks. */
+function couldServe(input: AddressInput, plan: AddressPlan, { key, namespace, spec }: Service, ip: Ip): boolean {
+  const there = servedBy(input, plan).filter((each) => each.ip.text === ip.text && each.service.key !== key);
+  const ports = new Set(decodePorts(spec).servable.map(({ port, protocol }) => listenerKey(ip, port, protocol)));
+  return (
+    input.pool.ranges.some((range) => rangeContains(range, ip)) &&
+    there.every(
+      ({ listener, service: { spec: other, namespace: home } }) =>
+        !ports.has(listener) &&
+        (home === namespace || (spec.sharingKey !== undefined && other.sharingKey === spec.sharingKey)),
+    )
+  );
+}
+
+test('a Service that gets an address shares one of its sharing key where it can, and otherwise says why not', () => {
+  eachPlan((input, plan) => {
+    const { host, site, records, services } = input;
+    // Ports that the host keeps are another test's matter.
+    if (site.handsOutOwn || host.ownAddresses.length > 0) return;
+    for (const service of services.values()) {
+      const { key, uid, spec } = service;
+      const { addresses, verdict } = plan.assignments.get(key)!;
+      for (const { ip } of addresses) {
+        if (spec.sharingKey === undefined || sharesByKey(input, plan, service, ip)) continue;
+        const places = servedBy(input, plan).filter(
+          (each) =>
+            each.service.key !== key &&
+            each.service.spec.sharingKey === spec.sharingKey &&
+            each.ip.family === ip.family,
+        );
+        if (places.length === 0) continue;
+        expect(verdict.reason !== 'Assigned' || verdict.message.includes('; not shared with')).toBe(true);
+        const request = decodeRequest(spec);
+        const isNew = (records.get(uid)?.addresses ?? []).length === 0 && service.status.ingress.length === 0;
+        if (!isNew || !request.ok || request.addresses.length > 0) continue;
+        for (const place of places) {
+          // The place was taken before this Service had its turn.
+          const isOld = hasOnRecord(input, place.service, place.ip);
+          expect(isOld && couldServe(input, plan, service, place.ip)).toBe(false);
+        }
       }
     }
   });

@@ -32,9 +32,10 @@ export type AddressPlan = {
  * In this order, so that no Service loses what it has to one that wants it:
  *   1. listeners that are recorded, then other ports of Services with a recorded address;
  *   2. addresses in the status of Services without a record, if the pool holds them;
- *   3. requests, moves and new addresses: the requested address, else the lowest free one, else the lowest one where no
- *      port clashes and sharing is permitted.
- * Within each step the older Service is first (creation time, then UID).
+ *   3. requests, moves and new addresses: the requested address, else the lowest one that Services with the same sharing
+ *      key hold, else the lowest free one, else the lowest one in use, where no port clashes and sharing is permitted.
+ * Within each step the older Service is first (creation time, then UID); but in step 3 those with a sharing key and a request
+ * come before all others.
  *
  * A Service that has all it can have is *settled*: recorded listeners have precedence, so no plan could decide otherwise
  * while its spec, the pool and the host's own addresses stay. A plan decides only about Services that changed or are not
@@ -46,8 +47,8 @@ export function makeAddressPlanner(): (input: AddressInput) => AddressPlan {
     const before = last;
     last = undefined; // The allocation changes in place: after an exception it cannot be continued.
     let round = (before && nextRound(before, input)) ?? firstRound(input);
-    // Another Service may wait for an address that one has left. No Service moves twice, so this ends.
-    while (round.hasMoved) {
+    // No Service takes an address that it requests twice, so this ends.
+    while (round.unblocks) {
       const recorded = { ...input, records: round.plan.records };
       round = decide({ ...round, input: recorded }, recorded, round.unsettled);
     }
@@ -63,7 +64,7 @@ type Round = {
   /** What all Services of the plan hold. */
   readonly allocation: Allocation;
   readonly unsettled: ReadonlySet<ServiceKey>;
-  readonly hasMoved: boolean;
+  readonly unblocks: boolean;
 };
 
 function firstRound(input: AddressInput): Round {
@@ -72,7 +73,7 @@ function firstRound(input: AddressInput): Round {
     plan: { assignments: PersistentMap.empty(), records: PersistentMap.empty() },
     allocation: new Allocation(input.site, input.pool, input.host),
     unsettled: new Set(),
-    hasMoved: false,
+    unblocks: false,
   };
   return decide(nothing, input, input.services.keys());
 }
@@ -107,7 +108,7 @@ function decide(
   input: AddressInput,
   keys: Iterable<ServiceKey>,
 ): Round {
-  const anew = new Set(keys);
+  const anew = withGroups(new Set(keys), [old.services, input.services], allocation);
   const assignments = new Map<ServiceKey, Assignment | undefined>();
   const records = new Map<ServiceUid, AddressRecord | undefined>();
   const unsettled = new Set(before);
@@ -121,19 +122,31 @@ function decide(
   }
   const services = [...anew].flatMap((key) => input.services.get(key) ?? []);
   allocation.beginPlan(input.host);
-  let hasMoved = false;
+  let unblocks = false;
   for (const decision of decideServices(services, input.records, input.site, allocation)) {
     const { key, uid } = decision.service;
     assignments.set(key, share(plan.assignments.get(key), decision.assignment));
     records.set(uid, decision.record);
     if (!decision.isSettled) unsettled.add(key);
-    hasMoved ||= decision.hasMoved;
+    unblocks ||= decision.unblocks;
   }
   return {
     input,
     plan: { assignments: plan.assignments.with(assignments), records: plan.records.with(records) },
     allocation,
     unsettled,
-    hasMoved,
+    unblocks,
   };
+}
+
+/** With the Services of the same sharing keys: what a Service reads of sharing depends on the addresses of the others. */
+function withGroups(
+  keys: ReadonlySet<ServiceKey>,
+  states: readonly AddressInput['services'][],
+  allocation: Allocation,
+): ReadonlySet<ServiceKey> {
+  const sharingKeys = new Set(
+    [...keys].flatMap((key) => states.flatMap((services) => services.get(key)?.spec.sharingKey ?? [])),
+  );
+  return new Set([...keys, ...[...sharingKeys].flatMap((sharingKey) => allocation.groupOf(sharingKey))]);
 }
