@@ -5,7 +5,7 @@ node := PATH="$(CURDIR)/node_modules/.bin:$$PATH" node
 modules := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help root deps demo test bench dist lab-up lab-down
+.PHONY: help root deps demo test conformance bench dist lab-up lab-down
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,9 @@ demo: root deps dist ## a Service, from <pending> to served to deleted, on a rea
 test: $(modules) ## all checks and tests; without root only those that need none
 	@[ "$$(id -u)" -ne 0 ] || $(node) lab/cli.ts prepare
 	@$(node) tools/test.ts
+
+conformance: root $(modules) ## Kubernetes' own load-balancer cases, continued where the last run ended (as root; FRESH=1 starts anew; ARGS='TEXT…')
+	@$(node) test/conformance/run.ts $(ARGS)
 
 bench: root deps ## run the benchmarks (as root)
 	@$(node) bench/run.ts

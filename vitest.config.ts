@@ -15,6 +15,7 @@ const config: ViteUserConfig = defineConfig({
             'test/sim/**/*.test.ts',
             'lab/**/*.test.ts',
             'bench/**/*.test.ts',
+            'test/conformance/**/*.test.ts',
           ],
           exclude: ['**/*.netns.test.ts'],
           deps: { interopDefault: false }, // a CommonJS package is imported as Node imports it
