@@ -8,7 +8,7 @@ modules := node_modules/.package-lock.json
 .PHONY: help root deps demo test conformance bench dist lab-up lab-down
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 # Checked first: otherwise the error would appear only after a build of ten minutes.
 root:
@@ -24,7 +24,7 @@ test: $(modules) ## all checks and tests; without root only those that need none
 	@[ "$$(id -u)" -ne 0 ] || $(node) lab/cli.ts prepare
 	@$(node) tools/test.ts
 
-conformance: root $(modules) ## Kubernetes' own load-balancer cases, continued where the last run ended (as root; FRESH=1 starts anew; ARGS='TEXT…')
+conformance: root $(modules) ## Kubernetes' own load-balancer cases, continued where the last run ended (as root; FRESH=1 repeats all; ARGS='TEXT…')
 	@$(node) test/conformance/run.ts $(ARGS)
 
 bench: root deps ## run the benchmarks (as root)

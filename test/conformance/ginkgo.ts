@@ -9,45 +9,56 @@ export type Outcome = {
   readonly name: string;
   readonly verdict: Verdict;
   readonly seconds: number;
-  /** The first line of the failure, or of the reason for which it was skipped; empty for a case that passed. */
+  /** The first line of the failure, or of the reason for which it was skipped, and the step; empty for a case that passed. */
   readonly why: string;
 };
 
-const schema = z.tuple([
-  z.object({
-    SpecReports: z.array(
-      z.object({
-        ContainerHierarchyTexts: z.array(z.string()).nullable(),
-        LeafNodeType: z.string(),
-        LeafNodeText: z.string(),
-        State: z.string(),
-        RunTime: z.number(), // nanoseconds
-        Failure: z.object({ Message: z.string() }).optional(),
-      }),
-    ),
-  }),
-]);
+/** When in the course of a case. */
+const moment = z.object({ Order: z.number() });
+
+const specSchema = z.object({
+  ContainerHierarchyTexts: z.array(z.string()).nullable(),
+  LeafNodeType: z.string(),
+  LeafNodeText: z.string(),
+  State: z.string(),
+  RunTime: z.number(), // nanoseconds
+  Failure: z.object({ Message: z.string(), TimelineLocation: moment }).optional(),
+  SpecEvents: z
+    .array(z.object({ SpecEventType: z.string(), Message: z.string().optional(), TimelineLocation: moment }))
+    .nullish(),
+});
+
+const schema = z.tuple([z.object({ SpecReports: z.array(specSchema) })]);
 
 /**
- * Reads the JSON report of a run of Ginkgo 2: all cases of the suite, the ones that were not chosen as `skipped`.
+ * Reads the JSON report of a run of Ginkgo 2: all cases of the suite, the ones that were not chosen as `skipped`. If the
+ * set-up of the suite failed, every case has.
  *
- * @throws Error if the text is no such report, or the set-up of the suite failed.
+ * @throws ZodError for a text that is no such report.
  */
 export function readReport(text: string): readonly Outcome[] {
   const [{ SpecReports }] = schema.parse(JSON.parse(text));
   const cases = SpecReports.filter(({ LeafNodeType }) => LeafNodeType === 'It');
-  const broken = SpecReports.find((spec) => !cases.includes(spec) && verdictOf(spec.State) === 'failed');
-  if (broken !== undefined) throw new Error(`the set-up of the suite failed: ${firstLine(broken)}`);
+  const broken = SpecReports.find(
+    ({ LeafNodeType, State }) => LeafNodeType.endsWith('BeforeSuite') && verdictOf(State) === 'failed',
+  );
   return cases.map((spec) => ({
     name: [...(spec.ContainerHierarchyTexts ?? []), spec.LeafNodeText].join(' '),
-    verdict: verdictOf(spec.State),
+    verdict: verdictOf((broken ?? spec).State),
     seconds: Math.round(spec.RunTime / 1e9),
-    why: firstLine(spec),
+    why: whyNot(broken ?? spec),
   }));
 }
 
-function firstLine({ Failure }: { Failure?: { Message: string } | undefined }): string {
-  return Failure?.Message.split('\n', 1)[0] ?? '';
+/** The messages of timeouts are alike: the step says more. */
+function whyNot({ Failure, SpecEvents }: z.infer<typeof specSchema>): string {
+  if (Failure === undefined) return '';
+  const step = (SpecEvents ?? []).findLast(
+    ({ SpecEventType, TimelineLocation }) =>
+      SpecEventType === 'By' && TimelineLocation.Order < Failure.TimelineLocation.Order,
+  )?.Message;
+  const message = Failure.Message.split('\n', 1)[0] ?? '';
+  return step === undefined ? message : `${message} (step: ${step})`;
 }
 
 /** Ginkgo also knows `timedout`, `panicked`, `interrupted` and `aborted`: failures. */

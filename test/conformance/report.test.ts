@@ -17,6 +17,6 @@ test('the total counts every chosen case, also those that were not run', () => {
   expect(formatTotals([passed], 1)).toBe('1 case: 1 passed, 0 failed, 0 skipped; 1:01 min.\n');
 });
 
-test('results of several builds are no complete run', () => {
+test('results of several builds do not count as a complete run', () => {
   expect(formatTotals([passed, { ...passed, furiwake: 'f2' }], 2)).toContain('2 builds of furiwake');
 });

@@ -37,6 +37,6 @@ export function formatTotals(results: readonly Result[], total: number): string 
   const tested = [...new Set(results.map(({ furiwake }) => furiwake))];
   const line = `${total} ${total === 1 ? 'case' : 'cases'}: ${counts.join(', ')}; ${minutes}.`;
   return tested.length > 1
-    ? `${line}\nNot one complete run: results of ${tested.length} builds of furiwake. FRESH=1 starts anew.\n`
+    ? `${line}\nNot one complete run: results of ${tested.length} builds of furiwake. FRESH=1 repeats all.\n`
     : `${line}\n`;
 }

@@ -22,7 +22,8 @@ Runs Kubernetes' own end-to-end cases on load balancers ([Feature:LoadBalancer])
 TEXT…, as root. Cases that passed in an earlier run are not repeated, unless the environment has FRESH=1. The exit status is 0
 if all have passed. Results and logs: .work/conformance.
 
-  --timeout MINUTES   for one case; default 40, because the longest wait of a case for an address is 15
+  --timeout MINUTES   for one case; default 40, because a case waits up to 15 minutes for an address
+  --bundle FILE       an existing bundle; by default dist/furiwake.js, after a new build
 `;
 
 const interrupt = new AbortController();
@@ -43,7 +44,11 @@ async function main(args: readonly string[], signal: AbortSignal): Promise<numbe
   const { values, positionals } = parseArgs({
     args: [...args],
     allowPositionals: true,
-    options: { timeout: { type: 'string', default: '40' }, help: { type: 'boolean', short: 'h' } },
+    options: {
+      timeout: { type: 'string', default: '40' },
+      bundle: { type: 'string' },
+      help: { type: 'boolean', short: 'h' },
+    },
   });
   const timeoutMinutes = Number(values.timeout);
   const isWrong = !Number.isInteger(timeoutMinutes) || timeoutMinutes < 1;
@@ -56,8 +61,8 @@ async function main(args: readonly string[], signal: AbortSignal): Promise<numbe
   const results = makeResults(folder);
   if (process.env['FRESH'] && process.env['FRESH'] !== '0') await results.clear();
   await mkdir(folder, { recursive: true });
-  await run([process.execPath, 'tools/build.ts'], { signal, cwd: root });
-  const bundle = path.join(root, 'dist', 'furiwake.js');
+  if (values.bundle === undefined) await run([process.execPath, 'tools/build.ts'], { signal, cwd: root });
+  const bundle = path.resolve(values.bundle ?? path.join(root, 'dist', 'furiwake.js'));
   const furiwake = createHash('sha256')
     .update(await readFile(bundle))
     .digest('hex')
@@ -65,7 +70,8 @@ async function main(args: readonly string[], signal: AbortSignal): Promise<numbe
 
   const progress = stderrProgress();
   const binary = (await findBinaries(progress, signal, [kubernetesTests])).get('e2e.test') ?? '';
-  await using lab = await startLab({ name: 'conformance', progress, signal });
+  // A case asks the health-check port of a Service with one family on all addresses of a node; kube-proxy serves it on that family.
+  await using lab = await startLab({ name: 'conformance', hasDualStackNodes: false, progress, signal });
   await startFuriwake(lab, bundle, signal);
   const suite = makeSuite(lab, { binary, folder, timeoutMinutes, signal });
   const all = await suite.cases();
@@ -83,15 +89,18 @@ async function main(args: readonly string[], signal: AbortSignal): Promise<numbe
   stdout.write(formatHead(paint));
   const earlier = await results.read();
   const shown: Result[] = [];
-  for (const name of chosen) {
-    const before = earlier.get(name);
-    const isEarlier = before?.verdict === 'passed';
-    const result = isEarlier ? before : { ...(await suite.run(name)), furiwake };
-    if (!isEarlier) await results.put(result);
-    shown.push(result);
-    stdout.write(formatRow(result, paint, isEarlier));
+  try {
+    for (const name of chosen) {
+      const before = earlier.get(name);
+      const isEarlier = before?.verdict === 'passed';
+      const result = isEarlier ? before : { ...(await suite.run(name)), furiwake };
+      if (!isEarlier) await results.put(result);
+      shown.push(result);
+      stdout.write(formatRow(result, paint, isEarlier));
+    }
+  } finally {
+    await copyFile(await lab.logPath('lb1-furiwake'), path.join(folder, 'furiwake.log'));
   }
-  await copyFile(await lab.logPath('lb1-furiwake'), path.join(folder, 'furiwake.log'));
   stdout.write(`\n${formatTotals(shown, chosen.length)}`);
   return shown.every(({ verdict }) => verdict === 'passed') ? 0 : 1;
 }

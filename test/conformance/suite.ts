@@ -1,6 +1,7 @@
 import { copyFile, readFile, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { Lab } from '../../lab/lab.ts';
+import { readIfThere } from '../../lab/machine/files.ts';
 import type { Host } from '../../lab/network/host.ts';
 import { type Outcome, focusOn, readReport, shortName } from './ginkgo.ts';
 
@@ -70,8 +71,9 @@ export function makeSuite(lab: Lab, { binary, folder, timeoutMinutes, signal }: 
         part.kill('SIGKILL'); // no effect on one that has ended
         await copyFile(part.logPath, path.join(folder, `${slug}.log`));
       }
-      const outcome = readReport(await readFile(report, 'utf8')).find((each) => each.name === name);
-      return outcome ?? failed('the report does not contain it');
+      const text = await readIfThere(report);
+      if (text === undefined) return failed('the program ended without a report: see its log');
+      return readReport(text).find((each) => each.name === name) ?? failed('the report does not contain it');
     },
   };
 }
