@@ -5,10 +5,10 @@ node := PATH="$(CURDIR)/node_modules/.bin:$$PATH" node
 modules := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help root deps demo test corpus bench dist lab-up lab-down
+.PHONY: help root deps demo test corpus conformance bench dist lab-up lab-down
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 # Checked first: otherwise the error would appear only after a build of ten minutes.
 root:
@@ -26,6 +26,9 @@ test: $(modules) ## all checks and tests; without root only those that need none
 
 corpus: root $(modules) ## judge how the Services of test/corpus are served (as root; ARGS='NAME…', ARGS=--help)
 	@$(node) test/corpus/run.ts $(ARGS)
+
+conformance: root $(modules) ## Kubernetes' own load-balancer cases, continued where the last run ended (as root; FRESH=1 repeats all; ARGS='TEXT…')
+	@$(node) test/conformance/run.ts $(ARGS)
 
 bench: root deps ## run the benchmarks (as root)
 	@$(node) bench/run.ts

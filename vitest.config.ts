@@ -16,6 +16,7 @@ const config: ViteUserConfig = defineConfig({
             'lab/**/*.test.ts',
             'bench/**/*.test.ts',
             'test/corpus/**/*.test.ts',
+            'test/conformance/**/*.test.ts',
           ],
           exclude: ['**/*.netns.test.ts'],
           deps: { interopDefault: false }, // a CommonJS package is imported as Node imports it

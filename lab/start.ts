@@ -17,6 +17,10 @@ import { type Progress, stderrProgress } from './progress.ts';
 export type LabOptions = Partial<Size> & {
   /** Labs of different names run side by side; default `lab`. At most 16 of a-z and 0-9. */
   readonly name?: string;
+  /**
+   * Whether the Nodes have an InternalIP of each family (default), or only of IPv4. Pods and Services have both.
+   */
+  readonly hasDualStackNodes?: boolean;
   /** More flags for the API server. */
   readonly apiServerFlags?: readonly string[];
   /** Users whose requests the API server records, for {@link Lab.auditLog}; default none. */
@@ -76,6 +80,7 @@ export async function startLab(options: LabOptions = {}): Promise<StartedLab> {
       hosts,
       images: [...images.values()],
       apiServerFlags: [...auditing, ...(options.apiServerFlags ?? [])],
+      hasDualStackNodes: options.hasDualStackNodes ?? true,
       tell: step.update,
       stop,
     });

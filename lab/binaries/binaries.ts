@@ -9,7 +9,7 @@ import type { Progress } from '../progress.ts';
 import { recipeFolder } from './cache.ts';
 import { compile } from './compile.ts';
 import { type Download, download, readDownloads } from './downloads.ts';
-import { type Binary, type Recipe, recipes } from './recipes.ts';
+import { type Binary, type Recipe, recipes as labRecipes } from './recipes.ts';
 
 /** The lab's own programs: name → file. */
 export type Binaries = ReadonlyMap<string, string>;
@@ -20,7 +20,7 @@ const binariesVariable = 'FURIWAKE_LAB_BIN';
 type Wanted = { readonly recipe: Recipe; readonly binary: Binary; readonly file: string };
 
 /**
- * Finds every binary: in the folder `FURIWAKE_LAB_BIN`, or in the cache, or by a download from
+ * Finds every binary of `recipes` (default: those of a lab): in the folder `FURIWAKE_LAB_BIN`, or in the cache, or by a download from
  * `FURIWAKE_LAB_DOWNLOADS`, or builds it once, in this order.
  *
  * Concurrent builds do not clash: the second process waits and finds the binaries of the first. A finished binary is
@@ -29,7 +29,11 @@ type Wanted = { readonly recipe: Recipe; readonly binary: Binary; readonly file:
  *
  * @throws LabError `BUILD_FAILED`, `WRONG_SUM`, `PACKAGES_MISSING` (no compiler), `BAD_OPTION` (no such folder)
  */
-export async function findBinaries(progress: Progress, signal: AbortSignal): Promise<Binaries> {
+export async function findBinaries(
+  progress: Progress,
+  signal: AbortSignal,
+  recipes: readonly Recipe[] = labRecipes,
+): Promise<Binaries> {
   const own = process.env[binariesVariable];
   if (own && !existsSync(own)) throw new LabError('BAD_OPTION', `${binariesVariable}=${own}: no such folder`);
   const wanted = (await Promise.all(recipes.map(wantedOf))).flat();

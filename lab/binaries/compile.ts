@@ -26,7 +26,8 @@ export async function compile(
     const module = downloaded(text);
     if (module !== undefined) tell(`downloading ${module}`);
   };
-  const packages = await run(['go', 'list', '-deps', source], { ...options, onStderr: onDownload });
+  const tests = recipe.compiler[1] === 'test' ? ['-test'] : []; // `go test` does not name what it compiles: only downloads are shown
+  const packages = await run(['go', 'list', '-deps', ...tests, source], { ...options, onStderr: onDownload });
   const total = packages.stdout.trim().split('\n').length;
   let compiled = 0;
   const onCompiled = (text: string): void => {

@@ -1,6 +1,6 @@
 import path from 'node:path';
 
-/** A program of the lab: the command `go build` (or the C compiler) makes of `source`. */
+/** A program of the lab: what the compiler of its recipe makes of `source`. */
 export type Binary = { readonly name: string; readonly source: string };
 
 /** Programs that are built from one pinned set of sources. */
@@ -55,13 +55,27 @@ export const recipes: readonly Recipe[] = [
   ),
 ];
 
+/** Kubernetes' own end-to-end tests, for `test/conformance`. Not in {@link recipes}: a lab starts without them. */
+export const kubernetesTests: Recipe = {
+  name: 'kubernetes-e2e',
+  version: kubernetes,
+  folder: modulesOf('kubernetes-e2e'),
+  compiler: ['go', 'test', '-c', '-trimpath', '-buildvcs=false', '-ldflags', `-s -w ${kubernetesVersion}`],
+  binaries: [{ name: 'e2e.test', source: 'k8s.io/kubernetes/test/e2e' }],
+};
+
 function go(name: string, version: string, flags: readonly string[], binaries: readonly Binary[]): Recipe {
   const linker = flags.includes('-ldflags') ? [] : ['-ldflags', '-s -w'];
   return {
     name,
     version,
-    folder: path.join(import.meta.dirname, '..', 'build', name),
+    folder: modulesOf(name),
     compiler: ['go', 'build', '-v', '-trimpath', '-buildvcs=false', ...linker, ...flags],
     binaries,
   };
+}
+
+/** The folder with the pinned modules of a recipe. */
+function modulesOf(name: string): string {
+  return path.join(import.meta.dirname, '..', 'build', name);
 }

@@ -19,6 +19,8 @@ export type ClusterDeps = {
   /** Image archives for every node. */
   readonly images: readonly string[];
   readonly apiServerFlags: readonly string[];
+  /** Whether the nodes have addresses of both families in the cluster, or only of IPv4. */
+  readonly hasDualStackNodes: boolean;
   /** Gets the name of each wait. */
   readonly tell: (what: string) => void;
   /** Ends everything below; the first failure aborts it, so that no part keeps running after a rejection. */
@@ -50,7 +52,10 @@ export async function startCluster(deps: ClusterDeps): Promise<void> {
     await apiServerReady(cp, folder, signal);
     await runtimes;
     tell('nodes');
-    await together<unknown>(stop, [startControllers(cp, folder), onNodes((node) => startKubelet(node, folder))]);
+    await together<unknown>(stop, [
+      startControllers(cp, folder),
+      onNodes((node) => startKubelet(node, folder, deps.hasDualStackNodes)),
+    ]);
     const look = (): Promise<ReadonlyMap<string, NodeState>> => readNodes(cp, folder, token, signal);
     await connectPods(deps, nodes, look);
     const areReady = async (): Promise<boolean> => {

@@ -30,7 +30,7 @@ export async function importImages(host: Host, files: Iterable<string>, signal: 
 }
 
 /** Starts a node's kubelet and kube-proxy. The node gets its Pod ranges as soon as it is registered. */
-export async function startKubelet(host: Host, folder: string): Promise<void> {
+export async function startKubelet(host: Host, folder: string, isDualStack: boolean): Promise<void> {
   const kubelet = path.join(host.folder, 'kubelet.yaml');
   const proxy = path.join(host.folder, 'kube-proxy.yaml');
   await Promise.all([
@@ -44,7 +44,7 @@ export async function startKubelet(host: Host, folder: string): Promise<void> {
       `--kubeconfig=${kubeconfigPath(folder, host.name)}`,
       `--root-dir=${nodeFolders(host).kubelet}`,
       `--hostname-override=${host.name}`,
-      `--node-ip=${host.ip4},${host.ip6}`,
+      `--node-ip=${isDualStack ? `${host.ip4},${host.ip6}` : host.ip4}`,
     ]),
     host.spawn('kube-proxy', ['kube-proxy', `--config=${proxy}`]),
   ]);
