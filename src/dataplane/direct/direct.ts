@@ -19,11 +19,13 @@ import type { Exec } from '../../ports/exec.ts';
 import type { Health } from '../../ports/health.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
+import { readElementCounters } from '../nftables/element-counters.ts';
 import { makePacedRepairs } from '../nftables/paced-repairs.ts';
 import { makeTableReconciler } from '../nftables/table-reconciler.ts';
 import { type KernelEvent, watchKernel } from '../nftables/watch.ts';
+import { makePinWatch } from './pin-watch.ts';
 import { makePublications } from './publications.ts';
-import { directLayout } from './layout.ts';
+import { classText, directLayout } from './layout.ts';
 import { findObstacles } from './obstacles.ts';
 import { readMacs } from './node-macs.ts';
 import { type DirectProgram, makeDirectPlanner } from './program.ts';
@@ -82,6 +84,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   /** An earlier process may have left a table. */
   let isFirst = true;
   const publicationsOf = makePublications(() => clock.monotonic());
+  const watchPins = makePinWatch({ ...deps, isInPlace: () => kernel.isInPlace() });
   const inTurn = makeSerial();
   const changed = makeLatch();
   /** Set when there is a table to watch. */
@@ -91,6 +94,8 @@ export function makeDirect(deps: DirectDeps): Direct {
   /** The groups of the last program that is in force. */
   let forwarding: DirectProgram['groups'] = new Map();
   let obstacles: DirectObstacles = new Map();
+  /** The numbers of the listeners in the kernel. */
+  let ids: DirectProgram['ids'] = new Map();
   const subscribers = makeSubscribers();
   const setForwarding = (groups: DirectProgram['groups'], found: DirectObstacles): void => {
     const isSame = groups.size === forwarding.size && [...groups.keys()].every((key) => forwarding.has(key));
@@ -153,12 +158,14 @@ export function makeDirect(deps: DirectDeps): Direct {
     if (table.listeners.size > 0) {
       const next = await programOf(signal);
       const refusals = await kernel.apply(next, signal);
+      ({ ids } = next);
       const isAnswering = (node: NodeName): boolean => gate.isAnswering(node);
       setForwarding(next.groups, findObstacles(table.nodes, { ...deps, isAnswering }));
       inUse.set();
       return refusals;
     }
     if (isFirst || kernel.isInPlace()) await remove(signal);
+    ids = new Map();
     setForwarding(new Map(), new Map());
     return new Map();
   };
@@ -212,6 +219,24 @@ export function makeDirect(deps: DirectDeps): Direct {
     isForwarding: (key) => forwarding.has(key),
     obstacles: () => obstacles,
     onForwarding: subscribers.subscribe,
+    counters: async (signal, keys) => {
+      const wanted = Array.from(keys ?? ids.keys()).flatMap((key) => {
+        const id = ids.get(key);
+        return id === undefined ? [] : [[key, classText(id)] as const];
+      });
+      if (wanted.length === 0) return new Map();
+      const sets = ['open', 'flows', 'refused'] as const;
+      const { open, flows, refused } = await readElementCounters(exec, directTable, sets, signal);
+      return new Map(
+        wanted.map(([key, id]) => {
+          const { packets, bytes } = open.get(id) ?? { packets: 0, bytes: 0 };
+          return [
+            key,
+            { flows: flows.get(id)?.packets ?? 0, packets, bytes, refused: refused.get(id)?.packets ?? 0 },
+          ] as const;
+        }),
+      );
+    },
     audit: (signal) =>
       inTurn(async () => {
         await program(signal); // links and MAC addresses may have changed
@@ -234,6 +259,7 @@ export function makeDirect(deps: DirectDeps): Direct {
                 signal: inner,
               }),
             watch,
+            watchPins,
             (inner) => gate.run(inner),
           ],
           signal,

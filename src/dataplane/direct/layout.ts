@@ -10,6 +10,7 @@ import type { DirectProgram, SlotGroup } from './program.ts';
  *
  *   192.0.2.51|53|UDP → n1, n2            listeners4   192.0.2.51 . udp . 53 : 0:1       the number of the listener
  *                                         carried4     192.0.2.51 . 17 . 53 : 0:1        the same, for ICMP errors
+ *                                         open, flows  0:1                               the kernel counts here; `refused` as well
  *                                         groups       0:1 : 0:7                         the number of its nodes' group
  *   group n1, n2                          slots        0:7 . 0 : 26, 0:7 . 1 : 27 …
  *   n1 192.0.2.11 on eth0                 gateways4    26 : 192.0.2.11
@@ -42,9 +43,13 @@ export const directLayout: Layout<DirectProgram> = {
     if (isAffine) elements.push({ set: 'affine', text: id });
     const group = groups.get(key);
     if (group !== undefined)
-      elements.push({ set: 'open', text: id }, { set: 'groups', text: `${id} : ${classText(group.id)}` });
+      elements.push(
+        { set: 'open', text: id },
+        { set: 'flows', text: id },
+        { set: 'groups', text: `${id} : ${classText(group.id)}` },
+      );
     if (sourceRanges === undefined) return elements;
-    elements.push({ set: 'restricted', text: id });
+    elements.push({ set: 'restricted', text: id }, { set: 'refused', text: id });
     for (const range of sourceRanges) {
       if (range.family !== family) throw new ListenerError(`${key}: a source range of IPv${range.family}`);
       elements.push({ set: `allowed${family}`, text: `${id} . ${formatRange(range)}` });
@@ -91,7 +96,7 @@ function commonElements({ hops, nodeMacs }: DirectProgram): readonly Element[] {
   ];
 }
 
-/** A TC handle: `major:minor`, hexadecimal. */
-function classText(id: number): string {
+/** The number of a listener or group as a TC handle: `major:minor`, hexadecimal. */
+export function classText(id: number): string {
   return `${(id >>> 16).toString(16)}:${(id & 0xffff).toString(16)}`;
 }

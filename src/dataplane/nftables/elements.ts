@@ -4,11 +4,12 @@ import type { Listener } from '../../core/traffic/table.ts';
 import { addressText, type Element, ListenerError, portText } from './element.ts';
 
 /*
- * The elements of a traffic table in the kernel, in eight sets. The rules never change.
+ * The elements of a traffic table in the kernel, in ten sets. The rules never change.
  *
  *   192.0.2.51|80|TCP, open               listeners4   192.0.2.51 . 80 : 292         (where HAProxy listens)
  *   192.0.2.52|443|TCP, 10.0.0.0/8        listeners4   192.0.2.52 . 443 : 292
  *                                         restricted4  192.0.2.52 . 443
+ *                                         refused4     192.0.2.52 . 443               (counts)
  *                                         allowed4     192.0.2.52 . 443 . 10.0.0.0-10.255.255.255
  *   added 192.0.2.51, 192.0.2.52          vips4        192.0.2.51, 192.0.2.52       (everything else is rejected there)
  */
@@ -25,10 +26,10 @@ export function listenerElements(
 ): readonly Element[] {
   if (protocol !== 'TCP') throw new ListenerError(`${key}: nftables steers only TCP to HAProxy`);
   const { family } = address;
-  const listener = `${addressText(address)} . ${portText(port)}`;
+  const listener = listenerText({ address, port });
   const elements: Element[] = [{ set: `listeners${family}`, text: `${listener} : ${portText(proxyPort)}` }];
   if (sourceRanges === undefined) return elements;
-  elements.push({ set: `restricted${family}`, text: listener });
+  for (const set of ['restricted', 'refused'] as const) elements.push({ set: `${set}${family}`, text: listener });
   for (const range of sourceRanges) {
     if (range.family !== family) throw new ListenerError(`${key}: a source range of IPv${range.family}`);
     elements.push({ set: `allowed${family}`, text: `${listener} . ${formatRange(range)}` });
@@ -37,6 +38,11 @@ export function listenerElements(
   if (!isAllowed(address) && [...own.values()].some(isAllowed))
     elements.push({ set: `allowed${family}`, text: `${listener} . ${addressText(address)}` });
   return elements;
+}
+
+/** The key of a listener in most sets. */
+export function listenerText({ address, port }: Pick<Listener, 'address' | 'port'>): string {
+  return `${addressText(address)} . ${portText(port)}`;
 }
 
 /** The element that rejects everything except listeners on an address. */

@@ -18,6 +18,7 @@ test.each([
     { concat: ['192.0.2.1', 80, { prefix: { addr: '10.0.0.0', len: 8 } }] },
     '192.0.2.1 . 80 . 10.0.0.0-10.255.255.255',
   ],
+  ['one that counts', 'refused4', { elem: { val: { concat: ['192.0.2.1', 80] }, counter: null } }, '192.0.2.1 . 80'],
   ['a range', 'allowed6', { concat: ['2001:db8::1', 80, { range: ['::1', '::5'] }] }, '2001:db8::1 . 80 . ::1-::5'],
 ])('reads %s as it is written', (_, name, element, text) => {
   expect([...decodeListing(listing(set(name, element)), steeringTable).elements]).toEqual([`${name} ${text}`]);
