@@ -64,16 +64,16 @@ const none = <Value>(): ReadonlyMap<ListenerKey, Value> => new Map();
 export function sumOf(a: Counters | undefined, b: Counters): Counters {
   if (a === undefined) return b;
   return {
-    connections: sum(a.connections, b.connections),
+    connections: sumOfFigures(a.connections, b.connections),
     total: a.total + b.total,
     bytesIn: a.bytesIn + b.bytesIn,
-    bytesOut: sum(a.bytesOut, b.bytesOut),
-    packetsIn: sum(a.packetsIn, b.packetsIn),
+    bytesOut: sumOfFigures(a.bytesOut, b.bytesOut),
+    packetsIn: sumOfFigures(a.packetsIn, b.packetsIn),
     refused: a.refused + b.refused,
   };
 }
 
 /** As {@link sumOf}, of one figure. */
-export function sum(a: number | undefined, b: number | undefined): number | undefined {
+export function sumOfFigures(a: number | undefined, b: number | undefined): number | undefined {
   return a === undefined ? b : b === undefined ? a : a + b;
 }

@@ -1,7 +1,7 @@
 import type { ListenerKey, ServiceKey } from '../core/model/names.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
-import { type Counters, type ReadCounters, sum, sumOf } from './counters.ts';
+import { type Counters, type ReadCounters, sumOf, sumOfFigures } from './counters.ts';
 
 /** Averages per second. `bytesOut` is `undefined` where it is not counted. */
 export type TrafficRates = {
@@ -110,6 +110,6 @@ function sumOfRates(a: TrafficRates | undefined, b: TrafficRates | undefined): T
   return {
     connections: a.connections + b.connections,
     bytesIn: a.bytesIn + b.bytesIn,
-    bytesOut: sum(a.bytesOut, b.bytesOut),
+    bytesOut: sumOfFigures(a.bytesOut, b.bytesOut),
   };
 }

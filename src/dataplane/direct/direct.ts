@@ -272,6 +272,7 @@ export function makeDirect(deps: DirectDeps): Direct {
       inTurn(async () => {
         published = undefined;
         table = emptyTable;
+        ids = new Map();
         await remove(signal);
       }),
   };

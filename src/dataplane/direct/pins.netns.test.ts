@@ -14,9 +14,10 @@ const [vip] = vips;
 async function timeoutsOf(map: 'pins' | 'closing'): Promise<readonly number[]> {
   const listed = await lab.balancer.exec('nft', 'list', 'map', 'netdev', 'furiwake', map);
   const seconds = { s: 1, m: 60, h: 3_600 };
-  return [...listed.matchAll(/ timeout (\d+)([smh])/g)]
-    .slice(1) // the first one is the map's own
-    .map(([, count, unit]) => Number(count) * seconds[unit as keyof typeof seconds]);
+  return Array.from(
+    listed.matchAll(/ timeout (\d+)([smh])/g), // a tab is before the map's own
+    ([, count, unit]) => Number(count) * seconds[unit as keyof typeof seconds],
+  );
 }
 
 async function dial(): Promise<number> {

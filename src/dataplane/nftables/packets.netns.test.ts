@@ -148,7 +148,7 @@ describe('source ranges', () => {
         [address, 80, ['1.1.1.1', '2001:db8::/32'].filter((range) => range.includes(':') === address.includes(':'))],
         [address, 81],
       ]);
-      const [restricted] = [...table.listeners.keys()];
+      const [restricted] = [...table.listeners.values()].flatMap(({ key, port }) => (port === 80 ? key : []));
       await apply(table);
       expect([...(await steering.refused(signal))]).toEqual([[restricted, 0]]);
       expect(await rig.fetchFrom('client', address, 80, silenceMs)).toBe('timeout');
