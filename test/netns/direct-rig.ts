@@ -102,7 +102,7 @@ function limited(exec: Exec): Exec {
   return {
     ...exec,
     run: (file, args, { stdin, ...options }) => {
-      const text = stdin?.replaceAll(`size ${mostPins};`, `size ${limits.pins};`);
+      const text = stdin?.replace(/(map pins \{.* size )\d+/, `$1${limits.pins}`);
       return exec.run(file, args, text === undefined ? options : { ...options, stdin: text });
     },
   };
