@@ -28,6 +28,16 @@ test('an element in a form that furiwake never writes is also an element', () =>
   expect(decodeListing(listing(set('vips4', { range: ['9.9.9.9', 'nonsense'] })), steeringTable).elements.size).toBe(1);
 });
 
+test('another table in the answer is skipped', () => {
+  const objects = ['furiwake', 'other'].flatMap((table) => [
+    { table: { family: 'inet', name: table } },
+    { set: { name: 'vips4', table, elem: [table === 'other' ? '192.0.2.9' : '192.0.2.1'] } },
+  ]);
+  const { skeleton, elements } = decodeListing(listing(...objects), steeringTable);
+  expect(skeleton).not.toContain('other');
+  expect([...elements]).toEqual(['vips4 192.0.2.1']);
+});
+
 test('the skeleton is the same with other elements, and another with another rule or handle', () => {
   const skeletonOf = (...objects: readonly object[]): string =>
     decodeListing(listing(...objects), steeringTable).skeleton;
