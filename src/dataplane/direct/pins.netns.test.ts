@@ -40,7 +40,7 @@ send($ip, pack("CCnnnCCna4a4nnNNCCnnn", 0x45, 0, 40, 0, 0, 64, 6, 0, $from, $to,
     ...ports.map(String),
   );
 
-test('a connection is pinned for hours; after its end it is kept for a minute', async () => {
+test('a connection is pinned for hours; after its end it is kept for some seconds', async () => {
   const id = await dial();
   await vi.waitUntil(async () => (await timeoutsOf('pins'))[0] === 3 * 3_600, patience);
   expect(await timeoutsOf('closing')).toEqual([]);

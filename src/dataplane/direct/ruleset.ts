@@ -91,9 +91,13 @@ function family(name: 4 | 6): string {
 		goto send${name}
 	}
 
+	chain end${name} {
+		delete @pins { meta priority . ${flow} : meta mark }
+		goto close${name}
+	}
+
 	chain keep${name} {
-		tcp flags & (fin | rst) != 0 delete @pins { meta priority . ${flow} : meta mark }
-		tcp flags & (fin | rst) != 0 goto close${name}
+		tcp flags & (fin | rst) != 0 goto end${name}
 		meta l4proto tcp update @pins { meta priority . ${flow} timeout 3h : meta mark }
 		meta l4proto udp update @pins { meta priority . ${flow} timeout 3m : meta mark }
 		goto send${name}
@@ -176,12 +180,16 @@ function family(name: 4 | 6): string {
 		goto first${name}
 	}
 
+	chain syn${name} {
+		delete @pins { meta priority . meta mark : meta mark }
+		delete @closing { meta priority . meta mark : meta mark }
+		goto first${name}
+	}
+
 	chain admit${name} {
 		meta priority @affine goto affine${name}
-		${isSyn} delete @pins { meta priority . ${flow} : meta mark }
-		${isSyn} delete @closing { meta priority . ${flow} : meta mark }
-		${isSyn} goto first${name}
 		meta mark set ${flow}
+		${isSyn} goto syn${name}
 		meta mark set meta priority . meta mark map @pins jump keep${name}
 		goto unpinned${name}
 	}
@@ -217,7 +225,7 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  *   of SYNs nor one of single datagrams fills the map. A connection is pinned for a minute first, by its next packet for hours, so
  *   that forged packets do not fill the map for long. A SYN deletes the pin of an earlier connection from the same port. Without a
  *   change of the slots the hash alone decides the same.
- * - A FIN or RST from the client moves the pin to `closing`, where it ends a minute after the last packet.
+ * - A FIN or RST from the client moves the pin to `closing`, where it ends 20 s after the last packet.
  * - A flow for which `pins` or `clients` has no room is sent all the same, and counted in `overflow`.
  * - With affinity a client is pinned, not a flow, for three hours since its last packet. The hash leaves the ports out, so that
  *   a client has the same node on all ports of a Service.
@@ -244,7 +252,7 @@ export function directRules(devices: readonly string[]): string {
 `;
   return `
 	map pins { type classid . mark : mark; flags dynamic,timeout; timeout 3m; size ${mostPins}; }
-	map closing { type classid . mark : mark; flags dynamic,timeout; timeout 1m; size ${mostPins}; }
+	map closing { type classid . mark : mark; flags dynamic,timeout; timeout 20s; size ${mostPins}; }
 	map clients { type classid . mark : mark; flags dynamic,timeout; timeout 3h; size ${mostPins}; }
 	set overflow { type classid; flags dynamic; size 65536; }
 	map fragments { type mark : mark; flags dynamic,timeout; timeout 5s; size 16384; }
