@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { dashboardFile, layoutOf, type Panel, type Place, type Query, renderDashboard, rows } from './dashboard.ts';
+import { dashboardFile, layoutOf, type Place, renderDashboard } from './dashboard.ts';
+import { type Panel, type Query, rows } from './dashboard-panels.ts';
 import { type DashboardRecord, recordFile } from './dashboard-record.ts';
 
 /*

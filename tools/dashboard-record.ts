@@ -7,7 +7,7 @@ import { until } from '../lab/machine/until.ts';
 import { stderrProgress } from '../lab/progress.ts';
 import { startLab } from '../lab/start.ts';
 import { systemClock } from '../src/main/node/clock.ts';
-import { rows } from './dashboard.ts';
+import { rows } from './dashboard-panels.ts';
 
 /*
  * `node tools/dashboard-record.ts`, as root: four minutes of the metrics of a furiwake in the lab, with traffic, for the picture of

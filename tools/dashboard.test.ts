@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { dashboardFile, layoutOf, promQl, renderDashboard, rows } from './dashboard.ts';
+import { dashboardFile, layoutOf, promQl, renderDashboard } from './dashboard.ts';
+import { rows } from './dashboard-panels.ts';
 import { drawDashboard, linesOf, pictureFile, readRecord } from './dashboard-picture.ts';
 import { readPage, tableRows } from './page.ts';
 

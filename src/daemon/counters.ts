@@ -39,7 +39,6 @@ export function makeCounters({
       steering.refused(signal, keys).catch(none<number>),
       direct.counters(signal, keys).catch(none<DirectCounters>),
     ]);
-    signal.throwIfAborted();
     const counters = new Map<ListenerKey, Counters>();
     for (const [key, each] of proxied)
       counters.set(key, { ...each, packetsIn: undefined, refused: refused.get(key) ?? 0 });

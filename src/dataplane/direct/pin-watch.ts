@@ -55,6 +55,7 @@ export function makePinWatch(deps: {
     for (;;) {
       try {
         if (isInPlace()) await look(signal);
+        else pinned.reset();
         counting.over();
       } catch (error) {
         signal.throwIfAborted();
