@@ -7,7 +7,7 @@ import { terms } from './terms.ts';
 const files = globSync([
   '{*,docs/**/*}.md',
   '{src,lab,bench,demo,test,tools}/**/*.{ts,md}',
-  'deploy/*',
+  'deploy/**/*.{yaml,json}',
   'Makefile',
 ]).filter((file) => !/^tools\/(?:terms|prose\.test)\.ts$/.test(file));
 

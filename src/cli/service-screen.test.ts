@@ -4,7 +4,24 @@ import { formatService } from './service-screen.ts';
 
 const paper = { isColoured: false, columns: undefined, timeZone: 'UTC' };
 const rates = { connections: 3.14, bytesIn: 12_000, bytesOut: 1_100_000 };
-const traffic = { connections: 12, total: 4_100, bytesIn: 1_234_567, bytesOut: 88_000_000, rates };
+const traffic = {
+  connections: 12,
+  total: 4_100,
+  bytesIn: 1_234_567,
+  bytesOut: 88_000_000,
+  packetsIn: undefined,
+  refused: 17,
+  rates,
+};
+const datagrams = {
+  connections: undefined,
+  total: 340,
+  bytesIn: 45_000,
+  bytesOut: undefined,
+  packetsIn: 810,
+  refused: 0,
+  rates: { connections: 2.4, bytesIn: 310, bytesOut: undefined },
+};
 const n1 = { node: 'n1', family: 4, address: '192.0.2.11', connections: 12, total: 4_103 } as const;
 
 const detail: ServiceDetail = {
@@ -39,7 +56,7 @@ const detail: ServiceDetail = {
       dataplane: 'direct',
       nodePort: undefined,
       sourceRanges: undefined,
-      traffic: undefined,
+      traffic: datagrams,
     },
   ],
   endpoints: undefined,

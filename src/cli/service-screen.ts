@@ -4,7 +4,7 @@ import { formatNodes } from './node-table.ts';
 import { formatHead, type HeadLine, layoutOf, type TextScreen } from './screen.ts';
 import { serviceTones, totalsLine } from './status-screen.ts';
 import { type Cell, type Column, formatTable } from './table.ts';
-import { bytesCells, countCells } from './traffic-cells.ts';
+import { bytesCells, countCells, packetCells } from './traffic-cells.ts';
 
 const columns: readonly Column[] = [
   { title: 'LISTENER' },
@@ -16,6 +16,8 @@ const columns: readonly Column[] = [
   { title: 'PER S', align: 'right' },
   { title: 'IN/OUT', align: 'right' },
   { title: 'IN/OUT PER S', align: 'right' },
+  { title: 'PACKETS', align: 'right' },
+  { title: 'REFUSED', align: 'right' },
 ];
 
 /** The screen of `furiwake status NS/NAME`. */
@@ -60,5 +62,6 @@ function rowOf({ address, port, protocol, dataplane, nodePort, sourceRanges, tra
     ...countCells(traffic),
     traffic?.rates === undefined ? '-' : formatFigure(traffic.rates.connections),
     ...bytesCells(traffic),
+    ...packetCells(traffic),
   ];
 }

@@ -58,6 +58,8 @@ const status: HostStatus = {
         total: 4_100,
         bytesIn: 1_234_567,
         bytesOut: 88_000_000,
+        packetsIn: undefined,
+        refused: 0,
         rates: { connections: 0.25, bytesIn: 980.4, bytesOut: 1_150_000 },
       },
       ageSeconds: 259_200,

@@ -3,12 +3,26 @@ import { formatFigure } from './figures.ts';
 
 /** CONN and TOTAL. */
 export function countCells(traffic: Traffic | undefined): readonly string[] {
-  return traffic === undefined ? ['-', '-'] : [String(traffic.connections), formatFigure(traffic.total)];
+  return [countCell(traffic?.connections), figureCell(traffic?.total)];
 }
 
 /** IN/OUT, and the same per second. */
 export function bytesCells(traffic: Traffic | undefined): readonly string[] {
   return [traffic, traffic?.rates].map((bytes) =>
-    bytes === undefined ? '-' : `${formatFigure(bytes.bytesIn)}/${formatFigure(bytes.bytesOut)}`,
+    bytes === undefined ? '-' : `${figureCell(bytes.bytesIn)}/${figureCell(bytes.bytesOut)}`,
   );
+}
+
+/** PACKETS from the clients, and those that are REFUSED. */
+export function packetCells(traffic: Traffic | undefined): readonly string[] {
+  return [figureCell(traffic?.packetsIn), figureCell(traffic?.refused)];
+}
+
+function countCell(count: number | undefined): string {
+  return count === undefined ? '-' : String(count);
+}
+
+/** A figure that is not counted is `-`. */
+function figureCell(figure: number | undefined): string {
+  return figure === undefined ? '-' : formatFigure(figure);
 }

@@ -32,12 +32,21 @@ test('readiness, version, pool and Services by status; pool and Services only wh
   expect((await linesOf(metrics)).toSorted()).toEqual(unknownLines);
 });
 
-test('the traffic of each Service; a Service that is gone has no sample', async () => {
+test('the traffic of each Service; a Service that is gone, and what its dataplane does not count, have no sample', async () => {
   const metrics = makeMetrics();
   const { set } = makeHostMetrics(metrics, '0.2.0');
   const show = (traffic: HostMetricsSource['traffic']): void =>
     set({ isReady: true, pool: undefined, services: undefined, traffic });
-  const web = { connections: 2, total: 5, bytesIn: 100, bytesOut: 1_000, rates: undefined };
+  const web = {
+    connections: 2,
+    total: 5,
+    bytesIn: 100,
+    bytesOut: 1_000,
+    packetsIn: undefined,
+    refused: 4,
+    rates: undefined,
+  };
+  const dns = { ...web, connections: undefined, bytesOut: undefined, packetsIn: 30 };
   show(new Map([[serviceKey('shop', 'web'), web]]));
   show(new Map([[serviceKey('shop', 'web'), { ...web, total: 7 }]]));
   const samples = async (): Promise<readonly string[]> =>
@@ -48,6 +57,14 @@ test('the traffic of each Service; a Service that is gone has no sample', async 
     `furiwake_service_connections_total${labels} 7`,
     `furiwake_service_received_bytes_total${labels} 100`,
     `furiwake_service_sent_bytes_total${labels} 1000`,
+    `furiwake_service_refused_packets_total${labels} 4`,
+  ]);
+  show(new Map([[serviceKey('shop', 'web'), dns]]));
+  expect(await samples()).toEqual([
+    `furiwake_service_connections_total${labels} 5`,
+    `furiwake_service_received_bytes_total${labels} 100`,
+    `furiwake_service_received_packets_total${labels} 30`,
+    `furiwake_service_refused_packets_total${labels} 4`,
   ]);
   show(new Map());
   expect(await samples()).toEqual([]);

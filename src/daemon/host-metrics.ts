@@ -8,7 +8,7 @@ export type HostMetricsSource = {
   readonly isReady: boolean;
   readonly pool: PoolStatus | undefined;
   readonly services: ReadonlyMap<ServiceStatusWord, number> | undefined;
-  /** Of the Services with a listener in HAProxy. */
+  /** Of the Services with a listener. */
   readonly traffic: ReadonlyMap<ServiceKey, Traffic>;
 };
 
@@ -50,7 +50,7 @@ function show(gauge: Gauge, state: string, value: number | undefined): void {
   else gauge.set(value, { state });
 }
 
-/** Four samples for each Service. HAProxy counts: a counter starts again with its worker. */
+/** A sample for each Service and figure that its dataplanes count. A counter starts again with HAProxy's worker, or the table. */
 function makeTrafficMetrics(
   metrics: Pick<Metrics, 'counter' | 'gauge'>,
 ): (traffic: HostMetricsSource['traffic']) => void {
@@ -63,15 +63,27 @@ function makeTrafficMetrics(
     labelNames,
   );
   const sent = metrics.counter('furiwake_service_sent_bytes_total', 'Bytes to the clients of a Service', labelNames);
+  const packets = metrics.counter(
+    'furiwake_service_received_packets_total',
+    'Packets from the clients of a Service, where the dataplane is direct',
+    labelNames,
+  );
+  const refused = metrics.counter(
+    'furiwake_service_refused_packets_total',
+    'Packets to a Service from outside its source ranges; of TCP each attempt to connect',
+    labelNames,
+  );
   return (traffic) => {
-    for (const metric of [open, total, received, sent]) metric.reset();
+    for (const metric of [open, total, received, sent, packets, refused]) metric.reset();
     for (const [key, each] of traffic) {
       const [namespace = '', service = ''] = key.split('/');
       const labels = { namespace, service };
-      open.set(each.connections, labels);
+      if (each.connections !== undefined) open.set(each.connections, labels);
       total.add(each.total, labels);
       received.add(each.bytesIn, labels);
-      sent.add(each.bytesOut, labels);
+      if (each.bytesOut !== undefined) sent.add(each.bytesOut, labels);
+      if (each.packetsIn !== undefined) packets.add(each.packetsIn, labels);
+      refused.add(each.refused, labels);
     }
   };
 }

@@ -147,7 +147,7 @@ describe('a Service', () => {
       assignments: PersistentMap.empty<Service['key'], Assignment>(),
       table: tableOf([http!, https!]),
     };
-    const each = { connections: 2, total: 5, bytesIn: 100, bytesOut: 1_000 };
+    const each = { connections: 2, total: 5, bytesIn: 100, bytesOut: 1_000, packetsIn: undefined, refused: 1 };
     const rates = { connections: 1, bytesIn: 10, bytesOut: 20 };
     const traffic = new Map([
       [http!.key, { ...each, rates }],
@@ -155,7 +155,7 @@ describe('a Service', () => {
     ]);
     const known = { plan, services: new Map([[service.key, service]]) };
     expect(serviceLines(known, traffic, 0)).toMatchObject([
-      { traffic: { connections: 4, total: 10, bytesIn: 200, bytesOut: 2_000, rates } },
+      { traffic: { connections: 4, total: 10, bytesIn: 200, bytesOut: 2_000, refused: 2, rates } },
     ]);
     expect(serviceLines(known, new Map(), 0)).toMatchObject([{ traffic: undefined }]);
   });

@@ -90,7 +90,7 @@ export type ServiceLine = {
   /** Reason and message of the condition that explains the status; the message may be empty. */
   readonly reason: string;
   readonly message: string;
-  /** Of its listeners in HAProxy; `undefined` without one, and while HAProxy does not answer. */
+  /** Of all its listeners; `undefined` without one, and while no dataplane answers. */
   readonly traffic: Traffic | undefined;
   readonly ageSeconds: number;
 };

@@ -1,7 +1,7 @@
 import type { Agent } from '../agent/agent.ts';
 import type { ControllerParts } from '../controller/assemble.ts';
 import type { Plan } from '../controller/controller.ts';
-import type { ListenerKey, NodeName, ServiceKey } from '../core/model/names.ts';
+import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
 import type { Service } from '../core/model/service.ts';
 import { countNodes, type NodeState, nodeStates } from '../core/status/node-states.ts';
@@ -19,8 +19,9 @@ import {
   serviceLines,
   unusedNodes,
 } from './host-status.ts';
+import type { ReadCounters } from './counters.ts';
 import { endpointLines, listenerLine, servedListeners, type ServiceDetail } from './service-detail.ts';
-import { makeTrafficMeter, sumTraffic, type Traffic, trafficOfServices } from './traffic.ts';
+import { makeTrafficMeter, sumTraffic, trafficOfServices } from './traffic.ts';
 
 export type HostViewDeps = {
   readonly process: Pick<HostStatus, 'version' | 'pid' | 'loadBalancerClass'>;
@@ -30,7 +31,8 @@ export type HostViewDeps = {
   /** Of the current term of the Lease. */
   readonly parts: () => Pick<ControllerParts, 'stores' | 'controller'> | undefined;
   readonly agent: Pick<Agent, 'desired' | 'report'>;
-  readonly proxy: Pick<Proxy, 'observe' | 'counters' | 'trouble'>;
+  readonly proxy: Pick<Proxy, 'observe' | 'trouble'>;
+  readonly counters: ReadCounters;
   readonly clock: Clock;
 };
 
@@ -47,7 +49,16 @@ export type HostView = {
   readonly nodeStates: () => ReadonlyMap<NodeName, NodeState> | undefined;
 };
 
-export function makeHostView({ process, cluster, notReady, parts, agent, proxy, clock }: HostViewDeps): HostView {
+export function makeHostView({
+  process,
+  cluster,
+  notReady,
+  parts,
+  agent,
+  proxy,
+  counters,
+  clock,
+}: HostViewDeps): HostView {
   const startedMs = clock.monotonic();
   const known = (): Known | undefined => {
     const { stores, controller } = parts() ?? {};
@@ -56,10 +67,7 @@ export function makeHostView({ process, cluster, notReady, parts, agent, proxy, 
   };
   const statesOf = ({ plan, nodes }: Known): ReadonlyMap<NodeName, NodeState> =>
     nodeStates({ nodes, table: plan.table, health: agent.report().health });
-  const meter = makeTrafficMeter({ proxy, clock });
-  /** None while HAProxy does not answer. */
-  const trafficOf = (signal: AbortSignal, keys?: readonly ListenerKey[]): Promise<ReadonlyMap<ListenerKey, Traffic>> =>
-    meter(signal, keys).catch(() => new Map());
+  const trafficOf = makeTrafficMeter({ read: counters, clock });
   const host = async (
     signal: AbortSignal,
   ): Promise<Pick<HostStatus, 'at' | 'notReady' | 'haproxy' | 'haproxyTrouble' | 'nodes'>> => {

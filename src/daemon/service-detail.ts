@@ -31,7 +31,7 @@ export type ListenerLine = Pick<ListenerAddress, 'port' | 'protocol'> & {
   readonly nodePort: number | undefined;
   /** Ranges of clients that may connect; `undefined`: all. */
   readonly sourceRanges: number | undefined;
-  /** `undefined` for `direct`, and while HAProxy does not answer. */
+  /** `undefined` while its dataplane does not answer. */
   readonly traffic: Traffic | undefined;
 };
 

@@ -1,24 +1,23 @@
 import { expect, test } from 'vitest';
 import { listener } from '../../test/make/table.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
-import type { ListenerCounters } from '../ports/proxy.ts';
+import type { Counters } from './counters.ts';
 import { makeTrafficMeter } from './traffic.ts';
 
 const { signal } = new AbortController();
 const web = listener('192.0.2.8', 80, 30_000).key;
 const mail = listener('192.0.2.8', 25, 30_001).key;
-const none: ListenerCounters = { connections: 0, total: 0, bytesIn: 0, bytesOut: 0 };
+const none: Counters = { connections: 0, total: 0, bytesIn: 0, bytesOut: 0, packetsIn: undefined, refused: 0 };
 
 /** A meter on counters that the test sets, at times that it chooses. */
 function makeScene(): {
-  readonly counters: Map<typeof web, ListenerCounters>;
+  readonly counters: Map<typeof web, Counters>;
   readonly ratesAt: (second: number, keys?: readonly (typeof web)[]) => Promise<unknown>;
 } {
   const counters = new Map([[web, none]]);
   const clock = virtualClock();
   let nowMs = 0;
-  const proxy = { counters: async () => new Map(counters) };
-  const meter = makeTrafficMeter({ proxy, clock: { ...clock, monotonic: () => nowMs } });
+  const meter = makeTrafficMeter({ read: async () => new Map(counters), clock: { ...clock, monotonic: () => nowMs } });
   return {
     counters,
     ratesAt: async (second, keys) => {
@@ -31,13 +30,22 @@ function makeScene(): {
 test('rates are averages between readings ten seconds and more apart, and stay until the next pair', async () => {
   const { counters, ratesAt } = makeScene();
   expect(await ratesAt(0)).toBeUndefined();
-  counters.set(web, { connections: 3, total: 20, bytesIn: 1_000, bytesOut: 10_000 });
+  counters.set(web, { ...none, connections: 3, total: 20, bytesIn: 1_000, bytesOut: 10_000 });
   expect(await ratesAt(9)).toBeUndefined();
   expect(await ratesAt(10)).toEqual({ connections: 2, bytesIn: 100, bytesOut: 1_000 });
-  counters.set(web, { connections: 3, total: 20, bytesIn: 5_000, bytesOut: 10_000 });
+  counters.set(web, { ...none, connections: 3, total: 20, bytesIn: 5_000, bytesOut: 10_000 });
   expect(await ratesAt(12)).toEqual({ connections: 2, bytesIn: 100, bytesOut: 1_000 });
   expect(await ratesAt(20)).toEqual({ connections: 0, bytesIn: 400, bytesOut: 0 });
   expect(await ratesAt(80)).toEqual({ connections: 0, bytesIn: 0, bytesOut: 0 });
+});
+
+test('of direct only what the clients send has a rate', async () => {
+  const { counters, ratesAt } = makeScene();
+  const sent = { ...none, connections: undefined, bytesOut: undefined, packetsIn: 0 };
+  counters.set(web, sent);
+  await ratesAt(0);
+  counters.set(web, { ...sent, total: 20, bytesIn: 500, packetsIn: 9 });
+  expect(await ratesAt(10)).toEqual({ connections: 2, bytesIn: 50, bytesOut: undefined });
 });
 
 test('an old reading gives no rates', async () => {
@@ -50,9 +58,9 @@ test('an old reading gives no rates', async () => {
 
 test.each(['total', 'bytesIn', 'bytesOut'] as const)('a new worker, with less in %s, gives no rates', async (name) => {
   const { counters, ratesAt } = makeScene();
-  counters.set(web, { connections: 1, total: 9, bytesIn: 9, bytesOut: 9 });
+  counters.set(web, { ...none, connections: 1, total: 9, bytesIn: 9, bytesOut: 9 });
   await ratesAt(0);
-  counters.set(web, { connections: 1, total: 9, bytesIn: 9, bytesOut: 9, [name]: 8 });
+  counters.set(web, { ...none, connections: 1, total: 9, bytesIn: 9, bytesOut: 9, [name]: 8 });
   expect(await ratesAt(10)).toBeUndefined();
   expect(await ratesAt(20)).toEqual({ connections: 0, bytesIn: 0, bytesOut: 0 });
 });

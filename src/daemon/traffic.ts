@@ -1,17 +1,20 @@
 import type { ListenerKey, ServiceKey } from '../core/model/names.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { ListenerCounters, Proxy } from '../ports/proxy.ts';
+import { type Counters, type ReadCounters, sumOf, sumOfFigures } from './counters.ts';
 
-/** Averages per second. */
-export type TrafficRates = { readonly connections: number; readonly bytesIn: number; readonly bytesOut: number };
+/** Averages per second. `bytesOut` is `undefined` where it is not counted. */
+export type TrafficRates = {
+  readonly connections: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number | undefined;
+};
 
 /** The traffic of a listener or a Service. `rates` is `undefined` while they are not known. */
-export type Traffic = ListenerCounters & { readonly rates: TrafficRates | undefined };
+export type Traffic = Counters & { readonly rates: TrafficRates | undefined };
 
 /**
- * Reads the counters of these listeners, or of all that HAProxy serves, and derives their rates. Throws as
- * `Proxy.counters`.
+ * Reads the counters of these listeners, or of all that are served, and derives their rates.
  */
 export type TrafficMeter = (
   signal: AbortSignal,
@@ -23,23 +26,23 @@ const leastMs = 10_000;
 /** An average over a longer time says little about the present. */
 const mostMs = 120_000;
 
-type Reading = { readonly counters: ListenerCounters; readonly atMs: number; readonly rates: TrafficRates | undefined };
+type Reading = { readonly counters: Counters; readonly atMs: number; readonly rates: TrafficRates | undefined };
 
 /**
  * Rates come from two readings of a listener, 10 s to 2 min apart, and stay until the next pair: a listener has none
- * before its second reading, and after a reload of HAProxy. HAProxy's own rates are not used: its 32 bits are too few
+ * before its second reading, and after a reload of HAProxy or a replacement of the table of direct. HAProxy's own rates are not used: its 32 bits are too few
  * for 430 MB/s, and those of a long transfer swing by half.
  */
 export function makeTrafficMeter({
-  proxy,
+  read,
   clock,
 }: {
-  readonly proxy: Pick<Proxy, 'counters'>;
+  readonly read: ReadCounters;
   readonly clock: Clock;
 }): TrafficMeter {
   let readings = new Map<ListenerKey, Reading>();
   return async (signal, keys) => {
-    const counters = await proxy.counters(signal, keys);
+    const counters = await read(signal, keys);
     const nowMs = clock.monotonic();
     const next = keys === undefined ? new Map<ListenerKey, Reading>() : readings;
     const traffic = new Map<ListenerKey, Traffic>();
@@ -53,23 +56,27 @@ export function makeTrafficMeter({
   };
 }
 
-function readingOf(last: Reading | undefined, counters: ListenerCounters, atMs: number): Reading {
+function readingOf(last: Reading | undefined, counters: Counters, atMs: number): Reading {
   const passedMs = last === undefined ? Infinity : atMs - last.atMs;
   if (last === undefined || passedMs > mostMs || hasRestarted(last.counters, counters))
     return { counters, atMs, rates: undefined };
   if (passedMs < leastMs) return last;
   const rate = (name: 'total' | 'bytesIn' | 'bytesOut'): number =>
-    ((counters[name] - last.counters[name]) * 1000) / passedMs;
+    (((counters[name] ?? 0) - (last.counters[name] ?? 0)) * 1000) / passedMs;
   return {
     counters,
     atMs,
-    rates: { connections: rate('total'), bytesIn: rate('bytesIn'), bytesOut: rate('bytesOut') },
+    rates: {
+      connections: rate('total'),
+      bytesIn: rate('bytesIn'),
+      bytesOut: counters.bytesOut === undefined ? undefined : rate('bytesOut'),
+    },
   };
 }
 
-/** A new worker counts from 0. */
-function hasRestarted(before: ListenerCounters, now: ListenerCounters): boolean {
-  return now.total < before.total || now.bytesIn < before.bytesIn || now.bytesOut < before.bytesOut;
+/** A new worker, or a new table, counts from 0. */
+function hasRestarted(before: Counters, now: Counters): boolean {
+  return now.total < before.total || now.bytesIn < before.bytesIn || (now.bytesOut ?? 0) < (before.bytesOut ?? 0);
 }
 
 /** The traffic of each Service that has a listener among `traffic`. */
@@ -92,23 +99,17 @@ export function sumTraffic(parts: Iterable<Traffic>): Traffic | undefined {
   return sum;
 }
 
-/** Rates that are not known count as none, unless both are unknown. */
 function plus(a: Traffic | undefined, b: Traffic): Traffic {
   if (a === undefined) return b;
+  return { ...sumOf(a, b), rates: sumOfRates(a.rates, b.rates) };
+}
+
+/** Rates that are not known count as none, unless both are unknown. */
+function sumOfRates(a: TrafficRates | undefined, b: TrafficRates | undefined): TrafficRates | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
   return {
     connections: a.connections + b.connections,
-    total: a.total + b.total,
     bytesIn: a.bytesIn + b.bytesIn,
-    bytesOut: a.bytesOut + b.bytesOut,
-    rates:
-      a.rates === undefined
-        ? b.rates
-        : b.rates === undefined
-          ? a.rates
-          : {
-              connections: a.rates.connections + b.rates.connections,
-              bytesIn: a.rates.bytesIn + b.rates.bytesIn,
-              bytesOut: a.rates.bytesOut + b.rates.bytesOut,
-            },
+    bytesOut: sumOfFigures(a.bytesOut, b.bytesOut),
   };
 }

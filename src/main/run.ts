@@ -6,6 +6,7 @@ import { makeApiServerAddresses } from '../daemon/api-server-addresses.ts';
 import { loadCandidates } from '../daemon/candidates.ts';
 import { type CommandDeps, statePaths } from '../daemon/platform.ts';
 import { loadDrains } from '../daemon/drains.ts';
+import { makeCounters } from '../daemon/counters.ts';
 import { makeHostMetrics } from '../daemon/host-metrics.ts';
 import { lockHost } from '../daemon/host-lock.ts';
 import { assertHost } from '../daemon/host-tools.ts';
@@ -80,6 +81,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     parts: () => cluster.controller(),
     agent,
     proxy: hostParts.proxy,
+    counters: makeCounters(hostParts),
     clock,
   });
   const { nodeStates } = view;

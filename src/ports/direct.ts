@@ -3,6 +3,17 @@ import type { DirectObstacles } from '../core/traffic/report.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Refusals } from './host.ts';
 
+/** What the kernel has counted for a listener since nodes get its packets, or since the table was replaced. */
+export type DirectCounters = {
+  /** Packets that open a TCP connection, and UDP datagrams of a flow of which the last ten seconds had none. */
+  readonly flows: number;
+  /** Of the clients, as received: segments of TCP that the device merged are one packet. Without fragments but the first. */
+  readonly packets: number;
+  readonly bytes: number;
+  /** Packets from outside the source ranges. */
+  readonly refused: number;
+};
+
 /** The dataplane that hands packets, unchanged, to nodes as the next hop (architecture, section 5). */
 export type Direct = {
   /**
@@ -16,6 +27,11 @@ export type Direct = {
   obstacles(): DirectObstacles;
   /** Calls `listener` when `isForwarding` or `obstacles` may answer differently; returns the end of the subscription. */
   onForwarding(listener: () => void): () => void;
+  /**
+   * The counters of these listeners; of all of this dataplane without `keys`. The nodes answer the clients themselves, so that
+   * only what the clients send is known. Throws `ExecError`.
+   */
+  counters(signal: AbortSignal, keys?: Iterable<ListenerKey>): Promise<ReadonlyMap<ListenerKey, DirectCounters>>;
   /** Reads back the kernel's state and repairs it; returns the number of repairs. */
   audit(signal: AbortSignal): Promise<number>;
   /**

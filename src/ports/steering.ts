@@ -25,6 +25,11 @@ export type Steering = {
    * when this resolves. Throws `ExecError` if nft accepts no change at all; then everything stays as it was.
    */
   apply(target: SteeringTarget, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
+  /**
+   * How many SYNs from outside the source ranges were dropped since the table was made, for each of the steered listeners among
+   * `keys` that has source ranges; for all of them without `keys`. Throws `ExecError`.
+   */
+  refused(signal: AbortSignal, keys?: Iterable<ListenerKey>): Promise<ReadonlyMap<ListenerKey, number>>;
   /** Reads back the kernel's state and repairs it; returns the number of repairs. */
   audit(signal: AbortSignal): Promise<number>;
   /** Until `signal` aborts: watches for external changes to the table or the routing rule and reverts them at once. */

@@ -53,6 +53,7 @@ export function makeFakeDirect({
         fake.held = accepted;
         return refusals;
       },
+      counters: () => Promise.reject(new Error('not asked here')),
       audit: async (signal) => {
         await step('audit');
         signal.throwIfAborted();

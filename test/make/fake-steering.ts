@@ -58,6 +58,7 @@ export function makeFakeSteering({
         fake.held = accepted;
         return refusals;
       },
+      refused: () => Promise.reject(new Error('not asked here')),
       audit: async (signal) => {
         await step('audit');
         signal.throwIfAborted();

@@ -2,10 +2,13 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
 import { untilAborted } from '../../src/async/abort.ts';
 import { makeSubscribers, type Subscribers } from '../../src/async/subscribers.ts';
 import { parseIp } from '../../src/core/ip/ip.ts';
+import { parseRange } from '../../src/core/ip/range.ts';
 import type { NodeHealth } from '../../src/core/traffic/report.ts';
 import { makeTable, nodesBackend, type TrafficNode } from '../../src/core/traffic/table.ts';
 import { makeDirect } from '../../src/dataplane/direct/direct.ts';
+import { mostPins } from '../../src/dataplane/direct/ruleset.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
+import type { Exec } from '../../src/ports/exec.ts';
 import type { Direct } from '../../src/ports/direct.ts';
 import { listener, localListener, localTable, nodeName, type Weights } from '../make/table.ts';
 import { recordLog, recordMetrics } from '../sim/observers.ts';
@@ -48,6 +51,8 @@ export const closed: Set<string> = new Set<string>();
 /** The nodes that drain, from the next `apply` on. */
 export const drained: Set<string> = new Set<string>();
 export const changes: Subscribers = makeSubscribers();
+/** How many pins the kernel takes, from the next table on. */
+export const limits: { pins: number } = { pins: mostPins };
 let lastPort = 20_000;
 /** A port that no flow has had. */
 export const nextPort = (): number => ++lastPort;
@@ -57,8 +62,9 @@ beforeEach(async () => {
   for (const each of [verdicts, silentSince, closed, drained]) each.clear();
   isAffine = false;
   weights = undefined;
+  limits.pins = mostPins;
   direct = makeDirect({
-    exec: lab.balancer.execPort,
+    exec: limited(lab.balancer.execPort),
     health: {
       verdicts: () => new Map(Array.from(verdicts, ([name, state]) => [nodeName(name), { 4: state, 6: state }])),
       subscribe: changes.subscribe,
@@ -93,8 +99,28 @@ afterEach(async () => {
   await direct.remove(signal);
 });
 
-/** Programs listeners of all addresses, UDP and TCP. `weights`: of the nodes with endpoints of the Service; without, all serve it. */
-export async function apply(options: { readonly isAffine?: boolean; readonly weights?: Weights } = {}): Promise<void> {
+/** Programs on a host whose kernel accepts fewer pins, because the map has another size. */
+function limited(exec: Exec): Exec {
+  return {
+    ...exec,
+    run: (file, args, { stdin, ...options }) => {
+      const text = stdin?.replace(/(map pins \{.* size )\d+/, `$1${limits.pins}`);
+      return exec.run(file, args, text === undefined ? options : { ...options, stdin: text });
+    },
+  };
+}
+
+/**
+ * Programs listeners of all addresses, UDP and TCP; those of a family admit the ranges of that family. `weights`: of the nodes
+ * with endpoints of the Service; without, all serve it.
+ */
+export async function apply(
+  options: {
+    readonly isAffine?: boolean;
+    readonly sourceRanges?: readonly string[];
+    readonly weights?: Weights;
+  } = {},
+): Promise<void> {
   isAffine = options.isAffine ?? isAffine;
   weights = options.weights ?? weights;
   const nodes = lab.nodes.map(({ name, ip4, ip6 }): TrafficNode => ({
@@ -109,6 +135,10 @@ export async function apply(options: { readonly isAffine?: boolean; readonly wei
         dataplane: 'direct',
         isPublished: true,
         isAffine,
+        sourceRanges: options.sourceRanges?.flatMap((text) => {
+          const range = parseRange(text);
+          return range?.family === (vip.includes(':') ? 6 : 4) ? range : [];
+        }),
         backend: weights === undefined ? nodesBackend(vip.includes(':') ? 6 : 4) : localListener(vip, 53, 0).backend,
       }),
     ),

@@ -18,8 +18,11 @@ import type { Exec } from '../../ports/exec.ts';
 import type { Health } from '../../ports/health.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
+import { classText } from '../nftables/element.ts';
+import { readElementCounters } from '../nftables/element-counters.ts';
 import { makeTableReconciler } from '../nftables/table-reconciler.ts';
 import { watchTable } from '../nftables/watch-table.ts';
+import { makePinWatch } from './pin-watch.ts';
 import { makePublications } from './publications.ts';
 import { directLayout } from './layout.ts';
 import { findObstacles } from './obstacles.ts';
@@ -80,6 +83,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   /** An earlier process may have left a table. */
   let isFirst = true;
   const publicationsOf = makePublications(() => clock.monotonic());
+  const watchPins = makePinWatch({ ...deps, isInPlace: () => kernel.isInPlace() });
   const inTurn = makeSerial();
   const changed = makeLatch();
   /** Set when there is a table to watch. */
@@ -89,6 +93,8 @@ export function makeDirect(deps: DirectDeps): Direct {
   /** The groups of the last program that is in force. */
   let forwarding: DirectProgram['groups'] = new Map();
   let obstacles: DirectObstacles = new Map();
+  /** The numbers of the listeners in the kernel. */
+  let ids: DirectProgram['ids'] = new Map();
   const subscribers = makeSubscribers();
   const setForwarding = (groups: DirectProgram['groups'], found: DirectObstacles): void => {
     const isSame = groups.size === forwarding.size && [...groups.keys()].every((key) => forwarding.has(key));
@@ -151,12 +157,14 @@ export function makeDirect(deps: DirectDeps): Direct {
     if (table.listeners.size > 0) {
       const next = await programOf(signal);
       const refusals = await kernel.apply(next, signal);
+      ({ ids } = next);
       const isAnswering = (node: NodeName): boolean => gate.isAnswering(node);
       setForwarding(next.groups, findObstacles(table.nodes, { ...deps, isAnswering }));
       inUse.set();
       return refusals;
     }
     if (isFirst || kernel.isInPlace()) await remove(signal);
+    ids = new Map();
     setForwarding(new Map(), new Map());
     return new Map();
   };
@@ -202,6 +210,24 @@ export function makeDirect(deps: DirectDeps): Direct {
     isForwarding: (key) => forwarding.has(key),
     obstacles: () => obstacles,
     onForwarding: subscribers.subscribe,
+    counters: async (signal, keys) => {
+      const wanted = Array.from(keys ?? ids.keys()).flatMap((key) => {
+        const id = ids.get(key);
+        return id === undefined ? [] : [[key, classText(id)] as const];
+      });
+      if (wanted.length === 0) return new Map();
+      const sets = ['open', 'flows', 'refused'] as const;
+      const { open, flows, refused } = await readElementCounters(exec, directTable, sets, signal);
+      return new Map(
+        wanted.map(([key, id]) => {
+          const { packets, bytes } = open.get(id) ?? { packets: 0, bytes: 0 };
+          return [
+            key,
+            { flows: flows.get(id)?.packets ?? 0, packets, bytes, refused: refused.get(id)?.packets ?? 0 },
+          ] as const;
+        }),
+      );
+    },
     audit: (signal) =>
       inTurn(async () => {
         await program(signal); // links and MAC addresses may have changed
@@ -224,6 +250,7 @@ export function makeDirect(deps: DirectDeps): Direct {
                 signal: inner,
               }),
             watch,
+            watchPins,
             (inner) => gate.run(inner),
           ],
           signal,
@@ -236,6 +263,7 @@ export function makeDirect(deps: DirectDeps): Direct {
       inTurn(async () => {
         published = undefined;
         table = emptyTable;
+        ids = new Map();
         await remove(signal);
       }),
   };

@@ -11,6 +11,7 @@ import { smallSlotCount } from './ruleset.ts';
  *
  *   192.0.2.51|53|UDP → n1, n2            listeners4   192.0.2.51 . udp . 53 : 0:1       the number of the listener
  *                                         carried4     192.0.2.51 . 17 . 53 : 0:1        the same, for ICMP errors
+ *                                         open, flows  0:1                               the kernel counts here; `refused` as well
  *                                         groups       0:1 : 0:7                         the number of its nodes' group
  *   group n1, n2                          slots        0:7 . 0 : 26, 0:7 . 1 : 27 …
  *                                         small        0:7                               it has 127 slots, not 1,021
@@ -44,9 +45,13 @@ export const directLayout: Layout<DirectProgram> = {
     if (isAffine) elements.push({ set: 'affine', text: id });
     const group = groups.get(key);
     if (group !== undefined)
-      elements.push({ set: 'open', text: id }, { set: 'groups', text: `${id} : ${classText(group.id)}` });
+      elements.push(
+        { set: 'open', text: id },
+        { set: 'flows', text: id },
+        { set: 'groups', text: `${id} : ${classText(group.id)}` },
+      );
     if (sourceRanges === undefined) return elements;
-    elements.push({ set: 'restricted', text: id });
+    elements.push({ set: 'restricted', text: id }, { set: 'refused', text: id });
     for (const range of sourceRanges) {
       if (range.family !== family) throw new ListenerError(`${key}: a source range of IPv${range.family}`);
       elements.push({ set: `allowed${family}`, text: `${id} . ${formatRange(range)}` });

@@ -6,6 +6,9 @@ export const slotCount = 1021;
 /** The same of a small group, of which there may be one for each Service: its slots are 8 kB of the kernel's memory. */
 export const smallSlotCount = 127;
 
+/** The size of each map that keeps flows, or clients, at their nodes. */
+export const mostPins = 262_144;
+
 /** Part of the hashes, the same on all hosts: with another seed a host that takes over would move every flow. */
 const seed = '0x66757269';
 /** The range of the hash that identifies a flow in `pins`: the most that nft 1.0.6 accepts. */
@@ -15,6 +18,7 @@ const flowRange = 2 ** 31 - 1;
 export const directTable: TableSpec = {
   name: 'netdev furiwake',
   family: 5, // NFPROTO_NETDEV
+  learns: true,
   mostRangesRemoved: Infinity, // the pins are worth more than the time
   sets: {
     listeners4: 'map listeners4 { type ipv4_addr . inet_proto . inet_service : classid;',
@@ -22,8 +26,10 @@ export const directTable: TableSpec = {
     carried4: 'map carried4 { typeof ip daddr . @th,136,8 . @th,224,16 : meta priority;',
     carried6: 'map carried6 { typeof ip6 daddr . @th,112,8 . @th,384,16 : meta priority;',
     affine: 'set affine { type classid;',
-    open: 'set open { type classid;',
+    open: 'set open { type classid; counter;',
+    flows: 'set flows { type classid; counter;',
     restricted: 'set restricted { type classid;',
+    refused: 'set refused { type classid; counter;',
     allowed4: 'set allowed4 { type classid . ipv4_addr; flags interval;',
     allowed6: 'set allowed6 { type classid . ipv6_addr; flags interval;',
     groups: 'map groups { type classid : classid;',
@@ -79,29 +85,48 @@ function family(name: 4 | 6): string {
 		fwd ${ip} to meta mark map @gateways${name} device meta mark map @links
 	}
 
+	chain overflow${name} {
+		update @overflow { meta priority counter }
+		goto send${name}
+	}
+
+	chain close${name} {
+		update @closing { meta priority . ${flow} : meta mark }
+		goto send${name}
+	}
+
+	chain end${name} {
+		delete @pins { meta priority . ${flow} : meta mark }
+		goto close${name}
+	}
+
 	chain keep${name} {
+		tcp flags & (fin | rst) != 0 goto end${name}
 		meta l4proto tcp update @pins { meta priority . ${flow} timeout 3h : meta mark }
 		meta l4proto udp update @pins { meta priority . ${flow} timeout 3m : meta mark }
-		jump send${name}
+		goto send${name}
 	}
 
 	chain pin${name} {
 		${listener}
 		delete @pins { meta priority . ${flow} : meta mark }
-		goto keep${name}
+		meta l4proto tcp update @pins { meta priority . ${flow} timeout 1m : meta mark } goto send${name}
+		meta l4proto udp update @pins { meta priority . ${flow} timeout 3m : meta mark } goto send${name}
+		goto overflow${name}
 	}
 
 	chain later${name} {${choose} pin${name}
 		drop
 	}
 
-	chain first${name} {${choose} send${name}
+	chain first${name} {
+		meta priority @flows continue${choose} send${name}
 		drop
 	}
 
 	chain stay${name} {
-		update @clients { meta priority . ${client} timeout 3h : meta mark }
-		jump send${name}
+		update @clients { meta priority . ${client} timeout 3h : meta mark } goto send${name}
+		goto overflow${name}
 	}
 
 	chain settle${name} {
@@ -112,9 +137,11 @@ function family(name: 4 | 6): string {
 	}
 
 	chain affine${name} {
+		${isSyn} meta priority @flows continue
 		meta mark set ${client}
 		meta mark set meta priority . meta mark map @clients jump stay${name}
-		${listener}${toNodeBy(`jhash ${ip} saddr . ${ip} daddr`)} settle${name}
+		${listener}
+		meta l4proto udp meta priority @flows continue${toNodeBy(`jhash ${ip} saddr . ${ip} daddr`)} settle${name}
 		drop
 	}
 
@@ -141,25 +168,40 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 		drop
 	}
 
+	chain unpinnedtcp${name} {
+		meta mark set meta priority . meta mark map @closing jump close${name}
+		${listener}
+		goto later${name}
+	}
+
 	chain unpinned${name} {
 		${listener}
 		meta mark set ${flow}
-		meta l4proto tcp goto later${name}
+		meta l4proto tcp goto unpinnedtcp${name}
 		meta priority . meta mark @seen goto later${name}
 		update @seen { meta priority . meta mark }
 		goto first${name}
 	}
 
-	chain listen${name} {
-		ether saddr @node_macs drop
-		meta priority != @open drop
-		meta priority @restricted meta priority . ${ip} saddr != @allowed${name} drop
+	chain syn${name} {
+		delete @pins { meta priority . meta mark : meta mark }
+		delete @closing { meta priority . meta mark : meta mark }
+		goto first${name}
+	}
+
+	chain admit${name} {
 		meta priority @affine goto affine${name}
-		${isSyn} delete @pins { meta priority . ${flow} : meta mark }
-		${isSyn} goto first${name}
 		meta mark set ${flow}
+		${isSyn} goto syn${name}
 		meta mark set meta priority . meta mark map @pins jump keep${name}
 		goto unpinned${name}
+	}
+
+	chain listen${name} {
+		ether saddr @node_macs drop
+		meta priority @restricted meta priority . ${ip} saddr != @allowed${name} goto refuse
+		meta priority @open goto admit${name}
+		drop
 	}
 `;
 }
@@ -178,11 +220,16 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  *   reset before the packet leaves, because queueing disciplines and VLAN devices read it.
  * - A listener that is not in `open` has no group of nodes yet: its packets are dropped, pinned or not, and a client tries
  *   again.
+ * - The elements of `open`, `flows` and `refused` count: a lookup that finds one adds the packet to it.
  * - A frame for another MAC address is not for this host: a bridge floods it, and a device may be promiscuous.
  * - A frame from a node's MAC has been here before: the node does not know the address, and routed it back. It must not
  *   circle until its TTL ends.
  * - A flow is pinned to its node by a packet that is not a SYN, or by its second datagram within ten seconds: neither a flood
- *   of SYNs nor one of single datagrams fills the map. A SYN deletes the pin of an earlier connection from the same port. Without a change of the slots the hash alone decides the same.
+ *   of SYNs nor one of single datagrams fills the map. A connection is pinned for a minute first, by its next packet for hours, so
+ *   that forged packets do not fill the map for long. A SYN deletes the pin of an earlier connection from the same port. Without a
+ *   change of the slots the hash alone decides the same.
+ * - A FIN or RST from the client moves the pin to `closing`, where it ends 20 s after the last packet.
+ * - A flow for which `pins` or `clients` has no room is sent all the same, and counted in `overflow`.
  * - With affinity a client is pinned, not a flow, for three hours since its last packet. The hash leaves the ports out, so that
  *   a client has the same node on all ports of a Service.
  * - A map without the key ends the rule, not the chain. So a flow whose node is gone is sent to another one.
@@ -207,9 +254,16 @@ export function directRules(devices: readonly string[]): string {
 	}
 `;
   return `
-	map pins { type classid . mark : mark; flags dynamic,timeout; timeout 3m; size 262144; }
-	map clients { type classid . mark : mark; flags dynamic,timeout; timeout 3h; size 262144; }
+	map pins { type classid . mark : mark; flags dynamic,timeout; timeout 3m; size ${mostPins}; }
+	map closing { type classid . mark : mark; flags dynamic,timeout; timeout 20s; size ${mostPins}; }
+	map clients { type classid . mark : mark; flags dynamic,timeout; timeout 3h; size ${mostPins}; }
+	set overflow { type classid; flags dynamic; size 65536; }
 	map fragments { type mark : mark; flags dynamic,timeout; timeout 5s; size 16384; }
 	set seen { type classid . mark; flags dynamic,timeout; timeout 10s; size 262144; }
+
+	chain refuse {
+		meta priority @refused drop
+		drop
+	}
 ${family(4)}${family(6)}${hook}`;
 }

@@ -20,6 +20,7 @@ export const flowMark = 0x1000;
  */
 export const natTable: TableSpec = {
   name: 'inet furiwake-nat',
+  learns: false,
   family: 1, // NFPROTO_INET
   mostRangesRemoved: 20, // as in the table in front of HAProxy
   sets: {

@@ -9,6 +9,7 @@ import { addressText, type Element, ListenerError, portText } from './element.ts
  *   192.0.2.51|80|TCP, open               listeners4   192.0.2.51 . 80 : 292         (where HAProxy listens)
  *   192.0.2.52|443|TCP, 10.0.0.0/8        listeners4   192.0.2.52 . 443 : 292
  *                                         restricted4  192.0.2.52 . 443
+ *                                         refused4     192.0.2.52 . 443               (counts)
  *                                         allowed4     192.0.2.52 . 443 . 10.0.0.0-10.255.255.255
  *   192.0.2.51|53|UDP, nat                passed4      192.0.2.51 . udp . 53        (another table serves it)
  *   added 192.0.2.51, 192.0.2.52          vips4        192.0.2.51, 192.0.2.52       (everything else is rejected there)
@@ -26,10 +27,10 @@ export function listenerElements(
 ): readonly Element[] {
   if (protocol !== 'TCP') throw new ListenerError(`${key}: nftables steers only TCP to HAProxy`);
   const { family } = address;
-  const listener = `${addressText(address)} . ${portText(port)}`;
+  const listener = listenerText({ address, port });
   const elements: Element[] = [{ set: `listeners${family}`, text: `${listener} : ${portText(proxyPort)}` }];
   if (sourceRanges === undefined) return elements;
-  elements.push({ set: `restricted${family}`, text: listener });
+  for (const set of ['restricted', 'refused'] as const) elements.push({ set: `${set}${family}`, text: listener });
   for (const range of sourceRanges) {
     if (range.family !== family) throw new ListenerError(`${key}: a source range of IPv${range.family}`);
     elements.push({ set: `allowed${family}`, text: `${listener} . ${formatRange(range)}` });
@@ -52,6 +53,11 @@ export function needsOwnRange(
 export function passedElement({ address, port, protocol }: Listener): Element {
   const text = `${addressText(address)} . ${protocol.toLowerCase()} . ${portText(port)}`;
   return { set: `passed${address.family}`, text };
+}
+
+/** The key of a listener in most sets. */
+export function listenerText({ address, port }: Pick<Listener, 'address' | 'port'>): string {
+  return `${addressText(address)} . ${portText(port)}`;
 }
 
 /** The element that rejects everything except listeners on an address. */

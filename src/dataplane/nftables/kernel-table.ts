@@ -2,6 +2,7 @@ import type { Clock } from '../../ports/clock.ts';
 import { type Exec, ExecError } from '../../ports/exec.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import { type Element, elementKey } from './element.ts';
+import { listSets } from './list-sets.ts';
 import { decodeListing, type Listing } from './listing.ts';
 import type { Change } from './mirror.ts';
 import { holdsGeneration, makeNftSession } from './session.ts';
@@ -83,9 +84,25 @@ export function makeKernelTable(deps: {
     }
   };
 
-  const listTable = async (flags: readonly string[], signal: AbortSignal): Promise<Listing | undefined> => {
-    const json = await list(['--stateless', ...flags, 'list', 'table', ...table.name.split(' ')], signal);
-    return json === undefined ? undefined : decodeListing(json, table);
+  const [family = ''] = table.name.split(' ');
+  const listing = table.learns ? ['list', 'ruleset', family] : ['list', 'table', ...table.name.split(' ')];
+
+  /** Chains, rules and sets; `undefined`: there is no table. */
+  const listRules = async (signal: AbortSignal): Promise<string | undefined> => {
+    const json = await list(['--stateless', '--terse', ...listing], signal);
+    const skeleton = json === undefined ? '[]' : decodeListing(json, table).skeleton;
+    return skeleton === '[]' ? undefined : skeleton;
+  };
+
+  const listTable = async (signal: AbortSignal): Promise<Listing | undefined> => {
+    if (!table.learns) {
+      const json = await list(['--stateless', ...listing], signal);
+      return json === undefined ? undefined : decodeListing(json, table);
+    }
+    const skeleton = await listRules(signal);
+    if (skeleton === undefined) return undefined;
+    const sets = await listSets(exec, table, Object.keys(table.sets), signal, ['--stateless']);
+    return { skeleton, elements: new Set(sets.flatMap((json) => [...decodeListing(json, table).elements])) };
   };
 
   /** Sends a transaction. If it fails: nft's message, and `isCertain` says whether the table is certainly unchanged. */
@@ -108,8 +125,8 @@ export function makeKernelTable(deps: {
   return {
     isKnown: (rules) => isCertain && held?.rules === rules,
     isInPlace: () => held !== undefined,
-    exists: async (signal) => (await listTable(['--terse'], signal)) !== undefined,
-    elements: async (signal) => (await listTable([], signal))?.elements,
+    exists: async (signal) => (await listRules(signal)) !== undefined,
+    elements: async (signal) => (await listTable(signal))?.elements,
     generation: () => generation,
     replace: async (elements, rules, signal) => {
       generation++;
@@ -117,7 +134,7 @@ export function makeKernelTable(deps: {
       const words = await attempt(() => runNft(text, signal), signal);
       if (words !== undefined) return words;
       isCertain = false; // until it is read
-      const skeleton = (await listTable(['--terse'], signal))?.skeleton ?? '';
+      const skeleton = (await listRules(signal)) ?? '';
       transactions.add(1, { kind: 'replace' });
       held = { generation, rules, skeleton };
       isCertain = true;
@@ -139,7 +156,7 @@ export function makeKernelTable(deps: {
       return undefined;
     },
     difference: async (elements, signal) => {
-      const found = await listTable([], signal);
+      const found = await listTable(signal);
       if (found === undefined) return 'the table is gone';
       if (!isCertain || found.skeleton !== held?.skeleton) return 'other rules';
       const present = elements.filter((element) => found.elements.has(elementKey(element))).length;

@@ -18,6 +18,7 @@ test.each([
     { concat: ['192.0.2.1', 80, { prefix: { addr: '10.0.0.0', len: 8 } }] },
     '192.0.2.1 . 80 . 10.0.0.0-10.255.255.255',
   ],
+  ['one that counts', 'refused4', { elem: { val: { concat: ['192.0.2.1', 80] }, counter: null } }, '192.0.2.1 . 80'],
   ['a range', 'allowed6', { concat: ['2001:db8::1', 80, { range: ['::1', '::5'] }] }, '2001:db8::1 . 80 . ::1-::5'],
 ])('reads %s as it is written', (_, name, element, text) => {
   expect([...decodeListing(listing(set(name, element)), steeringTable).elements]).toEqual([`${name} ${text}`]);
@@ -25,6 +26,16 @@ test.each([
 
 test('an element in a form that furiwake never writes is also an element', () => {
   expect(decodeListing(listing(set('vips4', { range: ['9.9.9.9', 'nonsense'] })), steeringTable).elements.size).toBe(1);
+});
+
+test('another table in the answer is skipped', () => {
+  const objects = ['furiwake', 'other'].flatMap((table) => [
+    { table: { family: 'inet', name: table } },
+    { set: { name: 'vips4', table, elem: [table === 'other' ? '192.0.2.9' : '192.0.2.1'] } },
+  ]);
+  const { skeleton, elements } = decodeListing(listing(...objects), steeringTable);
+  expect(skeleton).not.toContain('other');
+  expect([...elements]).toEqual(['vips4 192.0.2.1']);
 });
 
 test('the skeleton is the same with other elements, and another with another rule or handle', () => {

@@ -13,11 +13,12 @@ export type Listing = {
 
 type Decoded = { readonly nftables: readonly Readonly<Record<string, unknown>>[] };
 
-/** Reads the answer of `nft --json --stateless list table`. */
-export function decodeListing(json: string, { sets, textOf }: TableSpec): Listing {
+/** Reads an answer of `nft --json --stateless list …`; skips other tables. */
+export function decodeListing(json: string, { name, sets, textOf }: TableSpec): Listing {
   const skeleton: unknown[] = [];
   const elements = new Set<string>();
   for (const object of (JSON.parse(json) as Decoded).nftables) {
+    if (!isOfTable(object, name.split(' ')[1])) continue;
     const set = (object['set'] ?? object['map']) as { readonly name: string; readonly elem?: readonly unknown[] };
     if (set?.elem === undefined) {
       if (object['metainfo'] === undefined) skeleton.push(object);
@@ -27,9 +28,22 @@ export function decodeListing(json: string, { sets, textOf }: TableSpec): Listin
     if (set.name.startsWith('__set')) skeleton.push(set); // a set that is part of a rule
     else skeleton.push(object['map'] === undefined ? { set: rest } : { map: rest });
     if (set.name in sets)
-      for (const element of elem) elements.add(elementKey({ set: set.name, text: textOf(set.name, element) }));
+      for (const element of elem)
+        elements.add(elementKey({ set: set.name, text: textOf(set.name, withoutCounter(element)) }));
   }
   return { skeleton: JSON.stringify(skeleton), elements };
+}
+
+/** Everything but a table says of which table it is. */
+function isOfTable(object: Decoded['nftables'][number], table: string | undefined): boolean {
+  const part = Object.values(object)[0] as { readonly table?: string; readonly name?: string };
+  return (part.table ?? (object['table'] === undefined ? table : part.name)) === table;
+}
+
+/** An element of a set that counts is nft's JSON of the key with a counter around it. */
+function withoutCounter(element: unknown): unknown {
+  const isCounting = typeof element === 'object' && element !== null && 'elem' in element;
+  return isCounting ? (element.elem as { readonly val: unknown }).val : element;
 }
 
 /** nft's JSON of a key in furiwake's form; nft's own text differs (prefixes for ranges, `::1.2.3.4`). */

@@ -34,6 +34,7 @@ describe('the elements of a listener', () => {
       [
         'listeners4 192.0.2.1 . 80 : 10000',
         'restricted4 192.0.2.1 . 80',
+        'refused4 192.0.2.1 . 80',
         'allowed4 192.0.2.1 . 80 . 10.0.0.0-10.255.255.255',
         'allowed4 192.0.2.1 . 80 . 1.1.1.1',
       ],
@@ -41,7 +42,7 @@ describe('the elements of a listener', () => {
     [
       'that no client may reach',
       ['2001:db8::1', 80, []],
-      ['listeners6 2001:db8::1 . 80 : 10000', 'restricted6 2001:db8::1 . 80'],
+      ['listeners6 2001:db8::1 . 80 : 10000', 'restricted6 2001:db8::1 . 80', 'refused6 2001:db8::1 . 80'],
     ],
   ])('%s', (_, listening, elements) => {
     expect(keys([listening])).toEqual(elements);

@@ -141,6 +141,22 @@ describe('source ranges', () => {
     expect(rig.sentAs('change')).toBe(4);
   });
 
+  test.each(['10.50.0.1', 'fd50::1'])(
+    'count the SYNs that they refuse, and an audit accepts the counters: %s',
+    async (address) => {
+      const table = tableOf([
+        [address, 80, ['1.1.1.1', '2001:db8::/32'].filter((range) => range.includes(':') === address.includes(':'))],
+        [address, 81],
+      ]);
+      const [restricted] = [...table.listeners.values()].flatMap(({ key, port }) => (port === 80 ? key : []));
+      await apply(table);
+      expect([...(await steering.refused(signal))]).toEqual([[restricted, 0]]);
+      expect(await rig.fetchFrom('client', address, 80, silenceMs)).toBe('timeout');
+      expect((await steering.refused(signal)).get(restricted!)).toBeGreaterThan(0);
+      expect(await steering.audit(signal)).toBe(0);
+    },
+  );
+
   test('of one listener do not concern another on the same address', async () => {
     await apply(
       tableOf([

@@ -67,6 +67,7 @@ test('a change is one line that also exchanges the generation', () => {
     'delete element inet furiwake listeners4 { 10.50.0.1 . 81 : 10000 }',
     'add element inet furiwake listeners4 { 10.50.0.2 . 82 : 10000 }',
     'add element inet furiwake restricted4 { 10.50.0.2 . 82 }',
+    'add element inet furiwake refused4 { 10.50.0.2 . 82 }',
     'add element inet furiwake allowed4 { 10.50.0.2 . 82 . 10.0.0.0-10.255.255.255 }',
   ]);
 });

@@ -11,12 +11,15 @@ export const markBit = 0x2000;
 export const steeringTable: TableSpec = {
   name: 'inet furiwake',
   family: 1, // NFPROTO_INET
+  learns: false,
   mostRangesRemoved: 20, // with 10,000 ranges, removing one takes 10 ms (the kernel checks all), replacing all 0.4 s
   sets: {
     listeners4: 'map listeners4 { type ipv4_addr . inet_service : inet_service;',
     listeners6: 'map listeners6 { type ipv6_addr . inet_service : inet_service;',
     restricted4: 'set restricted4 { type ipv4_addr . inet_service;',
     restricted6: 'set restricted6 { type ipv6_addr . inet_service;',
+    refused4: 'set refused4 { type ipv4_addr . inet_service; counter;',
+    refused6: 'set refused6 { type ipv6_addr . inet_service; counter;',
     allowed4: 'set allowed4 { type ipv4_addr . inet_service . ipv4_addr; flags interval;',
     allowed6: 'set allowed6 { type ipv6_addr . inet_service . ipv6_addr; flags interval;',
     passed4: 'set passed4 { type ipv4_addr . inet_proto . inet_service;',
@@ -34,7 +37,7 @@ export const steeringTable: TableSpec = {
 /*
  * The path of a packet (README.md), with the reasons:
  *
- *   prerouting, mangle ─► opens a connection to a restricted listener from other sources? ─► drop
+ *   prerouting, mangle ─► opens a connection to a restricted listener from other sources? ─► count, drop
  *                      ─► to a listener: goes to HAProxy's socket (tproxy) ─► deliver
  *                      ─► opens anything else on an added address? ─► refuse (except ICMP)
  *
@@ -61,9 +64,15 @@ export const steeringTable: TableSpec = {
  */
 /** `hasOwnAddresses`: a listener is on an own address of the host. */
 export const steeringRules = (hasOwnAddresses: boolean): string => `
+	chain exclude {
+		ip daddr . tcp dport @refused4 drop
+		ip6 daddr . tcp dport @refused6 drop
+		drop
+	}
+
 	chain restrict {
-		ip daddr . tcp dport @restricted4 ip daddr . tcp dport . ip saddr != @allowed4 drop
-		ip6 daddr . tcp dport @restricted6 ip6 daddr . tcp dport . ip6 saddr != @allowed6 drop
+		ip daddr . tcp dport @restricted4 ip daddr . tcp dport . ip saddr != @allowed4 goto exclude
+		ip6 daddr . tcp dport @restricted6 ip6 daddr . tcp dport . ip6 saddr != @allowed6 goto exclude
 	}
 
 	chain deliver {

@@ -18,7 +18,7 @@ const answerMs = 5000;
 const commitsPerProcess = 5000;
 
 /** When its input ends, nft writes the lines to `~/.nft.history`; furiwake's must not be there. */
-const noHistory = 'HOME=/dev/null';
+export const noHistory = 'HOME=/dev/null';
 
 /*
  * `nft -i` prints nothing on success and writes errors to another pipe. So two commands follow each change:

@@ -66,7 +66,7 @@ describe('a refusal by nft', () => {
     expect(await steering.audit(signal)).toBe(0);
     isRefusing = false;
     expect(await apply(steering, restricted)).toEqual(new Map());
-    expect(nft.elements()?.size).toBe(3);
+    expect(nft.elements()?.size).toBe(4);
   });
 
   test('of a removal is also reported, and the listener stays', async () => {

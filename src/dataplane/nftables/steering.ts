@@ -1,11 +1,14 @@
 import { keepWatching } from '../../async/keep-watching.ts';
 import { makeSerial } from '../../async/serial.ts';
 import { makeTrouble } from '../../async/trouble.ts';
+import { emptyTable } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Steering } from '../../ports/steering.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
+import { readElementCounters } from './element-counters.ts';
+import { listenerText } from './elements.ts';
 import { makePacedRepairs } from './paced-repairs.ts';
 import { makeRouting } from './routing.ts';
 import { steeringRules, steeringTable } from './ruleset.ts';
@@ -44,6 +47,8 @@ export function makeSteering(deps: {
   });
 
   const inTurn = makeSerial();
+  /** Of the last `apply`. */
+  let listeners = emptyTable.listeners;
 
   const ensureRouting = async (signal: AbortSignal): Promise<number> => {
     try {
@@ -74,8 +79,23 @@ export function makeSteering(deps: {
     apply: (target, signal) =>
       inTurn(async () => {
         if (!table.isInPlace()) await ensureRouting(signal);
+        ({ listeners } = target);
         return await table.apply(target, signal);
       }),
+    refused: async (signal, keys) => {
+      const restricted = Array.from(keys ?? listeners.keys()).flatMap((key) => {
+        const listener = listeners.get(key);
+        return listener?.sourceRanges === undefined || listener.dataplane !== 'haproxy' ? [] : listener;
+      });
+      if (restricted.length === 0) return new Map();
+      const { refused4, refused6 } = await readElementCounters(exec, steeringTable, ['refused4', 'refused6'], signal);
+      return new Map(
+        restricted.map((listener) => {
+          const counters = listener.address.family === 4 ? refused4 : refused6;
+          return [listener.key, counters.get(listenerText(listener))?.packets ?? 0];
+        }),
+      );
+    },
     audit: (signal) =>
       inTurn(async () => (await repairRouting(signal)) + ((await repairTable(signal)) === undefined ? 0 : 1)),
     run: async (signal) => {
@@ -102,6 +122,7 @@ export function makeSteering(deps: {
     },
     remove: (signal) =>
       inTurn(async () => {
+        ({ listeners } = emptyTable);
         await table.remove(signal);
         await routing.remove(signal);
       }),

@@ -11,6 +11,11 @@ export type TableSpec = {
   readonly sets: Readonly<Record<string, string>>;
   /** A change that removes more source ranges replaces the whole table; the contents that the kernel has learnt are lost. */
   readonly mostRangesRemoved: number;
+  /**
+   * The kernel adds elements to sets beside `sets`: as many as there are flows. nft reads all of them to list the table, one
+   * second for 65,000, so it lists the rules and each of `sets` instead. That works where few other tables are of the family.
+   */
+  readonly learns: boolean;
   /** nft's JSON of an element of a set, as the text that furiwake writes. */
   readonly textOf: (set: string, element: unknown) => string;
 };

@@ -1,0 +1,41 @@
+import { expect, test } from 'vitest';
+import { listener } from '../../test/make/table.ts';
+import { makeCounters } from './counters.ts';
+
+const { signal } = new AbortController();
+const web = listener('192.0.2.8', 80, 30_000).key;
+const dns = listener('192.0.2.8', 53, 0, { protocol: 'UDP' }).key;
+const proxied = { connections: 2, total: 5, bytesIn: 100, bytesOut: 1_000 };
+const sent = { flows: 7, packets: 30, bytes: 900, refused: 3 };
+
+const noAnswer = async (): Promise<never> => Promise.reject(new Error('does not answer'));
+const ports = {
+  proxy: { counters: async () => new Map([[web, proxied]]) },
+  steering: { refused: async () => new Map([[web, 4]]) },
+  direct: { counters: async () => new Map([[dns, sent]]) },
+};
+
+test('each listener has what its dataplane counts', async () => {
+  expect(await makeCounters(ports)(signal)).toEqual(
+    new Map([
+      [web, { ...proxied, packetsIn: undefined, refused: 4 }],
+      [dns, { connections: undefined, total: 7, bytesIn: 900, bytesOut: undefined, packetsIn: 30, refused: 3 }],
+    ]),
+  );
+});
+
+test('a listener that two dataplanes serve has the sum', async () => {
+  const both = makeCounters({ ...ports, direct: { counters: async () => new Map([[web, sent]]) } });
+  expect(await both(signal)).toEqual(
+    new Map([[web, { connections: 2, total: 12, bytesIn: 1_000, bytesOut: 1_000, packetsIn: 30, refused: 7 }]]),
+  );
+});
+
+test('a dataplane that does not answer keeps none of the others from being shown', async () => {
+  const keysWithout = async (part: Partial<typeof ports>): Promise<unknown> => [
+    ...(await makeCounters({ ...ports, ...part })(signal)).keys(),
+  ];
+  expect(await keysWithout({ proxy: { counters: noAnswer } })).toEqual([dns]);
+  expect(await keysWithout({ direct: { counters: noAnswer } })).toEqual([web]);
+  expect(await keysWithout({ steering: { refused: noAnswer } })).toEqual([web, dns]);
+});

@@ -1,0 +1,78 @@
+import type { ListenerKey } from '../core/model/names.ts';
+import type { Direct, DirectCounters } from '../ports/direct.ts';
+import type { ListenerCounters, Proxy } from '../ports/proxy.ts';
+import type { Steering } from '../ports/steering.ts';
+
+/** What is counted of a listener, by all dataplanes. Totals count since the dataplane started to count. */
+export type Counters = {
+  /** Open now; `undefined`: `direct` does not know. */
+  readonly connections: number | undefined;
+  /** Connections, or flows of `direct`. */
+  readonly total: number;
+  readonly bytesIn: number;
+  /** `undefined`: `direct` does not see what the nodes answer. */
+  readonly bytesOut: number | undefined;
+  /** From the clients; `undefined`: HAProxy sees no packets. */
+  readonly packetsIn: number | undefined;
+  /** Packets from outside the source ranges; of TCP one for each attempt to connect. */
+  readonly refused: number;
+};
+
+/** Reads the counters of these listeners, or of all. A dataplane that does not answer contributes none. */
+export type ReadCounters = (
+  signal: AbortSignal,
+  keys?: readonly ListenerKey[],
+) => Promise<ReadonlyMap<ListenerKey, Counters>>;
+
+export function makeCounters({
+  proxy,
+  steering,
+  direct,
+}: {
+  readonly proxy: Pick<Proxy, 'counters'>;
+  readonly steering: Pick<Steering, 'refused'>;
+  readonly direct: Pick<Direct, 'counters'>;
+}): ReadCounters {
+  return async (signal, keys) => {
+    const [proxied, refused, sent] = await Promise.all([
+      proxy.counters(signal, keys).catch(none<ListenerCounters>),
+      steering.refused(signal, keys).catch(none<number>),
+      direct.counters(signal, keys).catch(none<DirectCounters>),
+    ]);
+    const counters = new Map<ListenerKey, Counters>();
+    for (const [key, each] of proxied)
+      counters.set(key, { ...each, packetsIn: undefined, refused: refused.get(key) ?? 0 });
+    for (const [key, { flows, packets, bytes, refused: outside }] of sent) {
+      const each = {
+        connections: undefined,
+        total: flows,
+        bytesIn: bytes,
+        bytesOut: undefined,
+        packetsIn: packets,
+        refused: outside,
+      };
+      counters.set(key, sumOf(counters.get(key), each));
+    }
+    return counters;
+  };
+}
+
+const none = <Value>(): ReadonlyMap<ListenerKey, Value> => new Map();
+
+/** What is not known counts as none, unless it is not known of both. */
+export function sumOf(a: Counters | undefined, b: Counters): Counters {
+  if (a === undefined) return b;
+  return {
+    connections: sumOfFigures(a.connections, b.connections),
+    total: a.total + b.total,
+    bytesIn: a.bytesIn + b.bytesIn,
+    bytesOut: sumOfFigures(a.bytesOut, b.bytesOut),
+    packetsIn: sumOfFigures(a.packetsIn, b.packetsIn),
+    refused: a.refused + b.refused,
+  };
+}
+
+/** As {@link sumOf}, of one figure. */
+export function sumOfFigures(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined ? b : b === undefined ? a : a + b;
+}

@@ -1,0 +1,78 @@
+import { expect, test } from 'vitest';
+import { recordLog, recordMetrics } from '../../../test/sim/observers.ts';
+import { virtualClock } from '../../../test/sim/virtual-clock.ts';
+import { type Exec, ExecError } from '../../ports/exec.ts';
+import { makePinWatch } from './pin-watch.ts';
+import { mostPins } from './ruleset.ts';
+
+/** A watch of a kernel with so many pins, in which so many packets found no room; `undefined`: perl fails. */
+function makeScene(): {
+  readonly kernel: { pins: number | undefined; overflow: number };
+  readonly look: () => Promise<readonly string[]>;
+  readonly metrics: ReturnType<typeof recordMetrics>;
+  readonly [Symbol.dispose]: () => void;
+} {
+  const kernel = { pins: 0 as number | undefined, overflow: 0 };
+  const listed = (): object => ({
+    nftables: [
+      { set: { name: 'overflow', elem: [{ elem: { val: '0:1', counter: { packets: kernel.overflow, bytes: 0 } } }] } },
+    ],
+  });
+  const exec: Pick<Exec, 'run'> = {
+    run: async (file) => {
+      if (kernel.pins === undefined) throw new ExecError('perl', 1, 'netlink: no');
+      return { stdout: file === 'perl' ? `${kernel.pins}\n0\n` : `${JSON.stringify(listed())}\n`, stderr: '' };
+    },
+  };
+  const [clock, log, metrics, stop] = [virtualClock(), recordLog(), recordMetrics(), new AbortController()];
+  const watch = makePinWatch({ exec: exec as Exec, clock, log, metrics, isInPlace: () => true });
+  watch(stop.signal).catch(() => undefined);
+  let seen = 0;
+  return {
+    kernel,
+    metrics,
+    look: async () => {
+      await clock.advance(30_000);
+      const messages = log.lines.slice(seen).map(({ message }) => message);
+      seen = log.lines.length;
+      return messages;
+    },
+    [Symbol.dispose]: () => stop.abort(),
+  };
+}
+
+const full = 'keeping the flows of direct at their nodes';
+
+test('a full map is reported once, and when it has room again', async () => {
+  using scene = makeScene();
+  const { kernel, look, metrics } = scene;
+  expect(await look()).toEqual([]);
+  Object.assign(kernel, { pins: mostPins, overflow: 7 });
+  expect(await look()).toEqual([`${full} failed; retrying`]);
+  kernel.overflow = 9;
+  expect(await look()).toEqual([]);
+  expect(await look()).toEqual([]); // still full, although no packet has found no room since
+  kernel.pins = 10;
+  expect(await look()).toEqual([`${full} works again`]);
+  expect(metrics.gaugeOf('furiwake_direct_pins_limit')).toBe(mostPins);
+  expect(metrics.total('furiwake_direct_unpinned_packets_total')).toBe(9);
+});
+
+test('a new table counts from 0', async () => {
+  using scene = makeScene();
+  const { kernel, look, metrics } = scene;
+  kernel.overflow = 7;
+  await look();
+  kernel.overflow = 2;
+  await look();
+  expect(metrics.total('furiwake_direct_unpinned_packets_total')).toBe(9);
+});
+
+test('a kernel that cannot be asked is reported, and asked again', async () => {
+  using scene = makeScene();
+  const { kernel, look } = scene;
+  kernel.pins = undefined;
+  expect(await look()).toEqual(['counting the flows that direct keeps at their nodes failed; retrying']);
+  kernel.pins = 1;
+  expect(await look()).toEqual(['counting the flows that direct keeps at their nodes works again']);
+});

@@ -1,0 +1,67 @@
+import { makeTrouble } from '../../async/trouble.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { Exec } from '../../ports/exec.ts';
+import type { Log } from '../../ports/log.ts';
+import type { Metrics } from '../../ports/metrics.ts';
+import { readElementCounters } from '../nftables/element-counters.ts';
+import { countElements } from './count-elements.ts';
+import { directTable, mostPins } from './ruleset.ts';
+
+const everyMs = 30_000;
+
+/**
+ * Until `signal` aborts: counts what the kernel has pinned to nodes, every 30 s, for the metrics, and reports a map that is full.
+ * Outside any turn, because the maps may be long.
+ */
+export function makePinWatch(deps: {
+  readonly exec: Exec;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** Whether there is a table. */
+  readonly isInPlace: () => boolean;
+}): (signal: AbortSignal) => Promise<never> {
+  const { exec, clock, log, metrics, isInPlace } = deps;
+  const pinned = metrics.gauge(
+    'furiwake_direct_pins',
+    'Flows, and clients with affinity, that direct keeps at their nodes',
+    ['of'],
+  );
+  metrics.gauge('furiwake_direct_pins_limit', 'The most pins of flows, and of clients').set(mostPins);
+  const unpinned = metrics.counter(
+    'furiwake_direct_unpinned_packets_total',
+    'Packets for which direct had no room to keep the flow, or client, at its node',
+  );
+  const monotonic = (): number => clock.monotonic();
+  const full = makeTrouble({ what: 'keeping the flows of direct at their nodes', log, monotonic });
+  const counting = makeTrouble({ what: 'counting the flows that direct keeps at their nodes', log, monotonic });
+  /** Packets in `overflow` at the last look. */
+  let before = 0;
+
+  const look = async (signal: AbortSignal): Promise<void> => {
+    const { pins, clients } = await countElements(exec, directTable, ['pins', 'clients'], signal);
+    pinned.set(pins, { of: 'flows' });
+    pinned.set(clients, { of: 'clients' });
+    const { overflow } = await readElementCounters(exec, directTable, ['overflow'], signal);
+    const now = [...overflow.values()].reduce((sum, { packets }) => sum + packets, 0);
+    const more = now < before ? now : now - before; // a new table counts from 0
+    before = now;
+    unpinned.add(more);
+    if (more > 0) full.failed(`no room for more than ${mostPins}: the others move when nodes come or go`);
+    else if (Math.max(pins, clients) < mostPins) full.over();
+  };
+
+  return async (signal) => {
+    for (;;) {
+      try {
+        if (isInPlace()) await look(signal);
+        else pinned.reset();
+        counting.over();
+      } catch (error) {
+        signal.throwIfAborted();
+        counting.failed(error);
+      }
+      await clock.sleep(everyMs, signal);
+    }
+  };
+}

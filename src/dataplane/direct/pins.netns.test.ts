@@ -1,0 +1,82 @@
+import { expect, test, vi } from 'vitest';
+import { apply, direct, expectSame, lab, limits, newFlows, vips } from '../../../test/netns/direct-rig.ts';
+import { patience } from '../../../test/netns/patience.ts';
+import { recordLog, recordMetrics } from '../../../test/sim/observers.ts';
+import { systemClock } from '../../main/node/clock.ts';
+import { countElements } from './count-elements.ts';
+import { makePinWatch } from './pin-watch.ts';
+import { directTable } from './ruleset.ts';
+
+const { signal } = new AbortController();
+const [vip] = vips;
+
+/** The seconds for which the elements of a map are kept after a packet. */
+async function timeoutsOf(map: 'pins' | 'closing'): Promise<readonly number[]> {
+  const listed = await lab.balancer.exec('nft', 'list', 'map', 'netdev', 'furiwake', map);
+  const seconds = { s: 1, m: 60, h: 3_600 };
+  return Array.from(
+    listed.matchAll(/ timeout (\d+)([smh])/g), // a tab is before the map's own
+    ([, count, unit]) => Number(count) * seconds[unit as keyof typeof seconds],
+  );
+}
+
+async function dial(): Promise<number> {
+  const { id = 0 } = await lab.client.ask({ do: 'dial', address: vip, port: 53 });
+  await vi.waitUntil(async () => (await lab.client.ask({ do: 'heard', id })).text !== '', patience);
+  return id;
+}
+
+/** Sends an ACK that belongs to no connection, from each of these ports of the client. */
+const forgeAcks = (ports: readonly number[]): Promise<string> =>
+  lab.client.exec(
+    'perl',
+    '-e',
+    String.raw`socket(my $ip, 2, 3, 255) or die;                      # AF_INET, SOCK_RAW, IPPROTO_RAW
+my ($from, $to) = map { pack("C4", split /\./) } splice(@ARGV, 0, 2);
+send($ip, pack("CCnnnCCna4a4nnNNCCnnn", 0x45, 0, 40, 0, 0, 64, 6, 0, $from, $to, $_, 53, 1, 1, 0x50, 0x10, 1024, 0, 0),
+  0, pack("Sna4x8", 2, 0, $to)) or die for @ARGV;`,
+    '198.51.100.2',
+    vip,
+    ...ports.map(String),
+  );
+
+test('a connection is pinned for hours; after its end it is kept for some seconds', async () => {
+  const id = await dial();
+  await vi.waitUntil(async () => (await timeoutsOf('pins'))[0] === 3 * 3_600, patience);
+  expect(await timeoutsOf('closing')).toEqual([]);
+  await lab.client.ask({ do: 'hangUp', id });
+  await vi.waitUntil(async () => (await timeoutsOf('pins')).length === 0, patience);
+  expect(await countElements(lab.balancer.execPort, directTable, ['closing'], signal)).toEqual({ closing: 1 });
+});
+
+test('a packet that belongs to no connection is pinned for a minute only', async () => {
+  await forgeAcks([1_001, 1_002, 1_003]);
+  await vi.waitUntil(async () => (await timeoutsOf('pins')).length === 3, patience);
+  expect(await timeoutsOf('pins')).toEqual([60, 60, 60]);
+});
+
+test('counts the pins, and reports a map that is full; its flows are sent all the same', async () => {
+  limits.pins = 10;
+  await direct.remove(signal);
+  await apply();
+  const [log, metrics] = [recordLog(), recordMetrics()];
+  const stop = new AbortController();
+  const { balancer } = lab;
+  const watch = makePinWatch({ exec: balancer.execPort, clock: systemClock, log, metrics, isInPlace: () => true });
+  const flows = await newFlows(vip, 15);
+  await expectSame(vip, flows);
+  await expectSame(vip, flows);
+  const watching = watch(stop.signal).catch(() => undefined);
+  await vi.waitUntil(() => log.lines.length > 0, patience);
+  stop.abort();
+  await watching;
+  expect(log.lines.map(({ message }) => message)).toEqual([
+    'keeping the flows of direct at their nodes failed; retrying',
+  ]);
+  expect(metrics.total('furiwake_direct_unpinned_packets_total')).toBe(10);
+  expect(await countElements(balancer.execPort, directTable, ['pins', 'clients'], signal)).toEqual({
+    pins: 10,
+    clients: 0,
+  });
+  expect(await direct.audit(signal)).toBe(0);
+});

@@ -1,0 +1,62 @@
+import { expect, test } from 'vitest';
+import { recordMetrics } from '../../../test/sim/observers.ts';
+import { virtualClock } from '../../../test/sim/virtual-clock.ts';
+import type { Exec } from '../../ports/exec.ts';
+import { makeKernelTable } from './kernel-table.ts';
+import { concatText } from './listing.ts';
+import type { TableSpec } from './table-text.ts';
+
+const { signal } = new AbortController();
+const spec: TableSpec = {
+  name: 'netdev furiwake',
+  family: 5,
+  learns: true,
+  mostRangesRemoved: Infinity,
+  sets: { open: 'set open { type classid; counter;', groups: 'map groups { type classid : classid;' },
+  textOf: (set, element) =>
+    set === 'groups' ? (element as readonly unknown[]).map(concatText).join(' : ') : concatText(element),
+};
+
+/** nft with this table in the kernel, a table of another program, and the commands that it got. */
+function makeNft(): { readonly exec: Exec; readonly commands: string[]; open: readonly unknown[] } {
+  const nft = {
+    commands: [] as string[],
+    open: [{ elem: { val: '0:1', counter: null } }] as readonly unknown[],
+  };
+  const json = (...objects: readonly object[]): string => `${JSON.stringify({ nftables: objects })}\n`;
+  const run: Exec['run'] = async (_file, args, { stdin = '' }) => {
+    if (args.includes('--file')) return { stdout: '', stderr: '' };
+    const commands = args.includes('--interactive') ? stdin.trimEnd().split('\n') : [args.slice(1).join(' ')];
+    nft.commands.push(...commands);
+    const table = 'furiwake';
+    const answers = commands.map((command) => {
+      if (command.endsWith('list ruleset netdev'))
+        return json({ rule: { table, handle: 1 } }, { rule: { table: 'other', handle: nft.commands.length } });
+      if (command === 'list set netdev furiwake open') return json({ set: { table, name: 'open', elem: nft.open } });
+      return json({ map: { table, name: 'groups', elem: [['0:1', '0:7']] } });
+    });
+    return { stdout: answers.join(''), stderr: '' };
+  };
+  const converse: Exec['converse'] = () => {
+    throw new Error('not asked here');
+  };
+  return Object.assign(nft, { exec: { run, converse } });
+}
+
+test('a table to which the kernel adds elements is compared without a list of the table', async () => {
+  const nft = makeNft();
+  const deps = { table: spec, exec: nft.exec, clock: virtualClock(), metrics: recordMetrics(), lifetime: signal };
+  const table = makeKernelTable(deps);
+  const elements = [
+    { set: 'open', text: '0:1' },
+    { set: 'groups', text: '0:1 : 0:7' },
+  ];
+  expect(await table.replace(elements, '', signal)).toBeUndefined();
+  expect(await table.difference(elements, signal)).toBeUndefined();
+  expect(await table.exists(signal)).toBe(true);
+  nft.open = [];
+  expect(await table.difference(elements, signal)).toBe('1 elements missing, 0 foreign ones');
+  const rules = '--stateless --terse list ruleset netdev';
+  const sets = ['list set netdev furiwake open', 'list map netdev furiwake groups'];
+  expect(nft.commands).toEqual([rules, rules, ...sets, rules, rules, ...sets]);
+});

@@ -1,0 +1,205 @@
+/** One or more lines of a panel. */
+export type Query = {
+  readonly metric: string;
+  /** The lines are its value, its increase per second, or the 95th percentile of a histogram over five minutes. */
+  readonly as: 'value' | 'rate' | 'p95';
+  /** Only samples with these labels. */
+  readonly where?: Readonly<Record<string, string>>;
+  /** The labels of which each combination is a line; all others are added up. */
+  readonly by: readonly string[];
+  /** Grafana's legend, with `{{label}}`. */
+  readonly legend: string;
+  /** The metric has no sample while its value is 0. */
+  readonly isAbsentAtZero?: true;
+};
+
+export type Panel = {
+  readonly title: string;
+  readonly description?: string;
+  readonly kind: 'stat' | 'timeseries';
+  /** Grafana's name of the unit. */
+  readonly unit: 'short' | 'cps' | 'pps' | 'Bps' | 's';
+  /** In 24ths of the page. */
+  readonly width: number;
+  readonly queries: readonly Query[];
+  /** From this value on the figure is red; `below`: up to it. Only of `stat`. */
+  readonly bad?: { readonly from: number } | { readonly below: number };
+};
+
+export type Row = { readonly title: string; readonly panels: readonly Panel[] };
+
+const service = ['namespace', 'service'];
+const perService = (metric: string, as: Query['as'] = 'rate'): readonly Query[] => [
+  { metric, as, by: service, legend: '{{namespace}}/{{service}}' },
+];
+const one = (metric: string, legend: string, as: Query['as'] = 'value', by: readonly string[] = []): Query => ({
+  metric,
+  as,
+  by,
+  legend,
+});
+const lines = { kind: 'timeseries', unit: 'short', width: 8 } as const;
+const figure = { kind: 'stat', unit: 'short', width: 4 } as const;
+
+export const rows: readonly Row[] = [
+  {
+    title: 'State',
+    panels: [
+      {
+        ...figure,
+        title: 'Ready',
+        description: 'Hosts that are ready: /readyz of the others says why not',
+        queries: [one('furiwake_ready', '')],
+        bad: { below: 1 },
+      },
+      { ...figure, title: 'HAProxy', queries: [one('furiwake_haproxy_up', '')], bad: { below: 1 } },
+      {
+        ...figure,
+        title: 'Services without an address',
+        queries: [{ ...one('furiwake_services', ''), where: { state: 'Pending' } }],
+        bad: { from: 1 },
+      },
+      {
+        ...figure,
+        title: 'Free addresses',
+        queries: [{ ...one('furiwake_pool_addresses', ''), where: { state: 'free' } }],
+        bad: { below: 1 },
+      },
+      {
+        ...figure,
+        title: 'Nodes up',
+        description: 'A dual-stack node counts twice',
+        queries: [{ ...one('furiwake_servers', ''), where: { state: 'up' } }],
+        bad: { below: 1 },
+      },
+      {
+        ...figure,
+        title: 'Tasks that fail',
+        description: 'The log says what fails',
+        queries: [{ ...one('furiwake_failing', ''), isAbsentAtZero: true }],
+        bad: { from: 1 },
+      },
+      { ...lines, title: 'Services by status', queries: [one('furiwake_services', '{{state}}', 'value', ['state'])] },
+      { ...lines, title: 'Nodes by state', queries: [one('furiwake_servers', '{{state}}', 'value', ['state'])] },
+      {
+        ...lines,
+        title: 'Addresses of the pool',
+        queries: [one('furiwake_pool_addresses', '{{state}}', 'value', ['state'])],
+      },
+    ],
+  },
+  {
+    title: 'Traffic by Service',
+    panels: [
+      {
+        ...lines,
+        title: 'New connections and flows',
+        unit: 'cps',
+        queries: perService('furiwake_service_connections_total'),
+      },
+      {
+        ...lines,
+        title: 'Bytes from the clients',
+        unit: 'Bps',
+        queries: perService('furiwake_service_received_bytes_total'),
+      },
+      {
+        ...lines,
+        title: 'Bytes to the clients',
+        description: 'HAProxy only: with direct the nodes answer the clients themselves',
+        unit: 'Bps',
+        queries: perService('furiwake_service_sent_bytes_total'),
+      },
+      {
+        ...lines,
+        title: 'Open connections',
+        description: 'HAProxy only',
+        queries: perService('furiwake_service_connections', 'value'),
+      },
+      {
+        ...lines,
+        title: 'Packets from the clients',
+        description: 'direct only',
+        unit: 'pps',
+        queries: perService('furiwake_service_received_packets_total'),
+      },
+      {
+        ...lines,
+        title: 'Refused by source ranges',
+        unit: 'pps',
+        queries: perService('furiwake_service_refused_packets_total'),
+      },
+    ],
+  },
+  {
+    title: 'Refusals and troubles',
+    panels: [
+      {
+        ...lines,
+        title: 'Listeners that the host refuses',
+        queries: [{ ...one('furiwake_listeners', 'refused'), where: { state: 'refused' } }],
+      },
+      {
+        ...lines,
+        title: 'Refused changes and writes',
+        unit: 'cps',
+        queries: [
+          one('furiwake_dataplane_errors_total', 'dataplane: {{kind}}', 'rate', ['kind']),
+          one('furiwake_writes_refused_total', 'writes to Services', 'rate'),
+          one('furiwake_status_conflicts_total', 'status written by another client', 'rate'),
+          one('furiwake_reconcile_errors_total', 'failed writes', 'rate'),
+        ],
+      },
+      { ...lines, title: 'Tasks that fail', queries: [one('furiwake_failing', '{{what}}', 'value', ['what'])] },
+      {
+        ...lines,
+        title: 'Repairs and restarts',
+        unit: 'cps',
+        queries: [
+          one('furiwake_nftables_repairs_total', 'nftables repaired', 'rate'),
+          one('furiwake_direct_repairs_total', 'table of direct repaired', 'rate'),
+          one('furiwake_haproxy_restarts_total', 'HAProxy restarted', 'rate'),
+          one('furiwake_reloads_total', 'HAProxy reloaded', 'rate'),
+          one('furiwake_silent_nodes_total', 'node silent, connections reset', 'rate'),
+        ],
+      },
+      {
+        ...lines,
+        title: 'Flows that direct keeps at their nodes',
+        queries: [
+          one('furiwake_direct_pins', '{{of}}', 'value', ['of']),
+          one('furiwake_direct_pins_limit', 'the most of each'),
+        ],
+      },
+      {
+        ...lines,
+        title: 'Packets of flows beyond this limit',
+        unit: 'pps',
+        queries: [one('furiwake_direct_unpinned_packets_total', 'not pinned', 'rate')],
+      },
+    ],
+  },
+  {
+    title: 'Speed',
+    panels: [
+      {
+        ...lines,
+        title: 'Until an address is published (95 %)',
+        unit: 's',
+        queries: [one('furiwake_service_publish_seconds', 'publish', 'p95')],
+      },
+      {
+        ...lines,
+        title: 'Until a change is in force (95 %)',
+        unit: 's',
+        queries: [one('furiwake_dataplane_apply_seconds', 'apply', 'p95')],
+      },
+      {
+        ...lines,
+        title: 'Answers of the API server (95 %)',
+        unit: 's',
+        queries: [one('furiwake_api_request_seconds', '{{verb}} {{resource}}', 'p95', ['verb', 'resource'])],
+      },
+    ],
+  },
+];
