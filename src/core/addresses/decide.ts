@@ -222,7 +222,7 @@ function finish(draft: Draft, site: Site, allocation: Allocation): Decision {
   return { service, assignment, record: recordOf(draft, addresses), isSettled, hasMoved };
 }
 
-/** Claims once more: another Service may have left a port meanwhile. */
+/** Claims the ports again: another Service may have released one since the first claim. */
 function finishAddress(draft: Draft, ip: Ip, allocation: Allocation): AssignedAddress {
   const answers = draft.ports.map((port) => ({ port, answer: allocation.claim(draft, ip, port) }));
   return {
