@@ -46,7 +46,7 @@ export type StatusInput = {
 };
 
 /** What one condition says. */
-type Finding = { readonly isTrue: boolean; readonly verdict: Verdict };
+type ConditionContent = { readonly isTrue: boolean; readonly verdict: Verdict };
 
 /** A listener of this address cannot be served as wanted. */
 type Failure = { readonly ip: Ip; readonly verdict: Verdict };
@@ -91,13 +91,13 @@ export function desiredStatus(input: StatusInput): DesiredStatus | undefined {
   const stays =
     input.dropping === 'briefly' && serving.isTrue ? conditionOf(present, conditionTypes.serving) : undefined;
   // In the order of their types.
-  const findings: readonly (readonly [type: string, finding: Finding | undefined])[] = [
+  const contents: readonly (readonly [type: string, content: ConditionContent | undefined])[] = [
     [conditionTypes.portsError, portsErrorOf(assignment)],
     [conditionTypes.addressAssigned, { isTrue: assignment.addresses.length > 0, verdict: assignment.verdict }],
     [conditionTypes.serving, isCertain && stays === undefined ? serving : undefined],
   ];
-  const conditions = findings.flatMap(([type, finding]) =>
-    finding === undefined ? [] : [condition(present, type, finding, input.nowMs)],
+  const conditions = contents.flatMap(([type, content]) =>
+    content === undefined ? [] : [condition(present, type, content, input.nowMs)],
   );
   return { ingress, conditions: stays === undefined ? conditions : [...conditions, stays] };
 }
@@ -139,7 +139,7 @@ function unservedPorts({ addresses, refused }: Assignment): readonly Verdict[] {
   return [...refused, ...addresses.flatMap(({ taken }) => taken)];
 }
 
-function servingOf(input: StatusInput, failures: readonly Failure[]): Finding {
+function servingOf(input: StatusInput, failures: readonly Failure[]): ConditionContent {
   const { service, assignment } = input;
   // An address that is not on the host takes no connections; the other addresses are served.
   const refusal = failures.find(({ verdict }) => verdict.reason !== 'AddressNotOnHost');
@@ -206,7 +206,7 @@ function lossOf(
   return { address, isWhole, verdict: { reason: 'NotForwarding', message } };
 }
 
-function no(reason: Verdict['reason'], message: string): Finding {
+function no(reason: Verdict['reason'], message: string): ConditionContent {
   return { isTrue: false, verdict: { reason, message } };
 }
 
@@ -249,7 +249,7 @@ function ignoredDataplane(spec: ServiceSpec): readonly string[] {
 }
 
 /** The standard condition for ports that a load balancer cannot serve; `undefined` if it can serve all. */
-function portsErrorOf(assignment: Assignment): Finding | undefined {
+function portsErrorOf(assignment: Assignment): ConditionContent | undefined {
   const missing = unservedPorts(assignment);
   const [first] = missing;
   if (first === undefined) return undefined;
@@ -267,7 +267,7 @@ function conditionOf(present: readonly Condition[], type: string): Condition | u
 function condition(
   present: readonly Condition[],
   type: string,
-  { isTrue, verdict: { reason, message: text } }: Finding,
+  { isTrue, verdict: { reason, message: text } }: ConditionContent,
   nowMs: number,
 ): Condition {
   const known = conditionOf(present, type);
