@@ -34,6 +34,6 @@ export async function checkNodes(nodes: readonly Node[], probe: Probe, signal: A
     );
   return warning(
     found,
-    'check these nodes, and the firewalls between them and this host: until then they get no connections',
+    'check these nodes, and the firewalls between them and this host: they get no connections until they answer',
   );
 }
