@@ -14,7 +14,7 @@ export const terms: readonly Term[] = [
 
   // A clause with "what" is not a noun.
   term(
-    String.raw`what (?:goes|went|comes?|came|leaves?|left|stays?|(?:is|was) (?:gone|there|left|in force|up|to be))`,
+    String.raw`what (?:goes|went|comes?|came|leaves?|left|stays?|(?:is|was) (?:gone|there|left|before|in force|up|to be))`,
     'name the thing: the removed addresses, the new Services, the rest',
     'what goes is removed',
   ),

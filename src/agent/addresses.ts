@@ -1,5 +1,6 @@
 import type { Ip } from '../core/ip/ip.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
+import type { Verdict } from '../core/reasons.ts';
 import type { Listener, TrafficTable } from '../core/traffic/table.ts';
 import type { Addresses } from '../ports/host.ts';
 import type { HostAddresses } from '../ports/network.ts';
@@ -46,8 +47,10 @@ export function withoutOwn(addresses: Addresses, { own }: Pick<HostAddresses, 'o
 export function addressProblem(
   { address, isHostAddress }: Listener,
   { own, refused }: HostAddresses,
-): string | undefined {
-  if (isHostAddress) return own.has(address.text) ? undefined : `${address.text} is no longer an address of this host`;
-  const words = refused.get(address.text);
-  return words === undefined ? undefined : `the kernel refused the address ${address.text} (${words})`;
+): Verdict | undefined {
+  const absent = (message: string): Verdict => ({ reason: 'AddressNotOnHost', message });
+  const { text } = address;
+  if (isHostAddress) return own.has(text) ? undefined : absent(`${text} is no longer an address of this host`);
+  const words = refused.get(text);
+  return words === undefined ? undefined : absent(`the kernel refused the address ${text} (${words})`);
 }

@@ -80,6 +80,7 @@ describe('an own address of the host', () => {
     await rig.clock.advance(60_000);
     expect([...rig.ports.held.placed.keys()]).toEqual(['192.0.2.51']);
     expect([...rig.ports.held.advertised.keys()]).toEqual(['192.0.2.51']);
+    expect([...rig.ports.held.attracted]).toEqual(['192.0.2.51']);
     expect(answer(rig, own)).toBe('192.0.2.10 is no longer an address of this host');
   });
 
@@ -87,8 +88,8 @@ describe('an own address of the host', () => {
     const rig = startAgent();
     rig.ports.setOwn('192.0.2.51');
     await publish(rig, a);
-    expect(rig.ports.held.placed.size).toBe(0);
-    expect(rig.ports.held.advertised.size).toBe(0);
+    await rig.clock.advance(60_000);
+    expect([...rig.ports.held.attracted]).toEqual([]);
     rig.ports.setOwn();
     rig.ports.tellNetwork('addresses');
     await rig.clock.advance(500);

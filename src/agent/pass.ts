@@ -221,7 +221,7 @@ async function makeOnePass(
   };
   const remnants = gone.filter(isLeft);
   const unchanged = changed.filter(isLeft);
-  // Both grow from the target, not from what was before: maps that share their structure are compared in no time.
+  // Both are made from the target, not from the earlier maps: maps that share their structure are compared in no time.
   const inForce = target.listeners.with([...remnants, ...unchanged].map(({ key }) => [key, revisionLeft(key)]));
   // A refused listener that was never in force is not held.
   const held = isPruned

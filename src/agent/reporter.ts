@@ -1,5 +1,6 @@
 import { makeSubscribers } from '../async/subscribers.ts';
 import type { ListenerKey } from '../core/model/names.ts';
+import type { Verdict } from '../core/reasons.ts';
 import { emptyReport, type HostReport, type ListenerReport } from '../core/traffic/report.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Direct } from '../ports/direct.ts';
@@ -62,15 +63,12 @@ export function makeReporter(deps: {
       inForce !== undefined && isServing && (inForce.dataplane !== 'direct' || direct.isForwarding(key));
     if (wanted === undefined) return { holder, revision: inForce?.revision, isForwarding, refusal: undefined };
     // Not before it is in force: an earlier process may have published the address, and a refused one would be withdrawn.
-    const message = isInForce ? addressProblem(wanted, network.addresses()) : refusalOf(key);
+    const verdict = isInForce ? addressProblem(wanted, network.addresses()) : dataplaneError(refusalOf(key));
     return {
       holder,
       revision: isInForce ? wanted.revision : inForce?.revision,
       isForwarding,
-      refusal:
-        message === undefined
-          ? undefined
-          : { revision: wanted.revision, verdict: { reason: 'DataplaneError', message } },
+      refusal: verdict && { revision: wanted.revision, verdict },
     };
   };
 
@@ -127,6 +125,10 @@ export function makeReporter(deps: {
       else updateAll();
     },
   };
+}
+
+function dataplaneError(message: string | undefined): Verdict | undefined {
+  return message === undefined ? undefined : { reason: 'DataplaneError', message };
 }
 
 function isSame(a: ListenerReport, b: ListenerReport): boolean {

@@ -72,11 +72,14 @@ describe('a withdrawn host', () => {
       rig.ports.hanging.set(step, hanging.promise);
       await publish(rig, a, b, listener('192.0.2.52', 80, 'c'));
       await rig.clock.advance(60_000);
+      const attracted = [...rig.ports.held.attracted];
       rig.agent.setServing(false);
       await rig.clock.advance(0);
       expect([rig.ports.held.placed.size, rig.ports.held.advertised.size]).toEqual([0, 0]);
       expect(rig.agent.report().listeners.get(a.key)?.isForwarding).toBe(false);
       hanging.resolve();
+      await rig.clock.advance(60_000);
+      expect([...rig.ports.held.attracted]).toEqual(attracted);
     },
   );
 
@@ -106,8 +109,9 @@ describe('a withdrawn host', () => {
     await rig.clock.advance(0);
     rig.agent.setServing(false);
     gate.resolve();
-    await rig.clock.advance(0);
+    await rig.clock.advance(60_000);
     expect([rig.ports.held.placed.size, rig.ports.held.advertised.size]).toEqual([0, 0]);
+    expect([...rig.ports.held.attracted]).toEqual(['192.0.2.51']);
   });
 
   test.each([

@@ -105,6 +105,12 @@ export const reasons = {
       'The Service has an address and no ready endpoint: HAProxy accepts connections and then closes them; with the dataplanes direct and nat, kube-proxy refuses them.',
     do: 'Check the Pods that the selector of the Service matches, and their readiness probes.',
   },
+  AddressNotOnHost: {
+    where: 'Serving',
+    means:
+      'The address is not on the load-balancer host, so it takes no connections: the host has lost an address of its own, or the kernel refuses the address. The message says which. The Service keeps the address.',
+    do: 'Give the host its address back; furiwake notices it. For an IPv6 address that the kernel refuses, check net.ipv6.conf.*.disable_ipv6 of the interface in the message.',
+  },
   DataplaneError: {
     where: 'Serving',
     means: 'HAProxy or the kernel rejected the change; the previous configuration stays active. The message quotes it.',

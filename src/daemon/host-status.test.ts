@@ -134,6 +134,12 @@ describe('a Service', () => {
     expect(lineOf(refused, 'ours', [published])).toMatchObject({ status: 'Partly served', message: 'nft: no' });
   });
 
+  test('whose published address is not on the host is not served', () => {
+    const absent = [assigned, condition('Serving', 'False', 'AddressNotOnHost', 'lost')];
+    const published = { ip: '192.0.2.8', hostname: undefined, ipMode: 'Proxy', ports: [] };
+    expect(lineOf(absent, 'ours', [published])).toMatchObject({ status: 'Not served', message: 'lost' });
+  });
+
   test('that another implementation serves is shown, and one of another class is not', () => {
     expect(lineOf([], 'held')).toMatchObject({ status: 'Not ours', reason: 'HeldByAnother' });
     expect(lineOf([], 'foreign')).toBeUndefined();

@@ -108,3 +108,17 @@ test('a host that was cut off while another one held and released the Lease begi
   expect([host.terms, host.changes, host.term?.isLedgerCurrent]).toEqual([2, [false], false]);
   expect(messages(host, 'error')).toEqual([expect.stringContaining('took over the Lease while this host was cut off')]);
 });
+
+test.each([
+  ['keeps the Lease for a restart, and says so', false, [expect.stringContaining('the Lease stays with this host')]],
+  ['that stops its traffic leaves the Lease to the caller', true, []],
+])('a host that is not alone %s when it ends', async (_, stopsTrafficOnExit, words) => {
+  const scene = makeScene();
+  const host = startLeading(scene, 'lb1_a-b', { knowsOthers: true, stopsTrafficOnExit });
+  await scene.clock.advance(1_000);
+  const before = messages(host, 'info').length;
+  scene.stop.abort();
+  await scene.clock.drive(host.ended).catch(() => undefined);
+  expect(messages(host, 'info').slice(before)).toEqual(words);
+  expect(scene.cluster.lease?.spec.holderIdentity).toBe('lb1_a-b');
+});

@@ -41,6 +41,8 @@ export type LeadershipDeps = {
   readonly tenures: Pick<TenureRecord, 'successionTo' | 'keep'>;
   /** The action when the Lease is lost to another host. */
   readonly onLeaseLoss: 'withdraw' | 'keep';
+  /** The caller removes the addresses from the host, and then releases the Lease. */
+  readonly stopsTrafficOnExit: boolean;
   readonly clock: Clock;
   readonly log: Log;
 };
@@ -60,7 +62,7 @@ export type LeadershipDeps = {
  *                                   of the last renewal
  *
  * Ends when `signal` aborts; then a host that was always alone releases the Lease. One that was not keeps it for
- * a restart; another host takes over when it has expired. Throws the errors of `work`, and `StartError` if
+ * a restart, or for the caller (`stopsTrafficOnExit`); another host takes over when it has expired. Throws the errors of `work`, and `StartError` if
  * the namespace of the Lease does not exist.
  */
 export async function leadWhileHeld(deps: LeadershipDeps, work: Work, signal: AbortSignal): Promise<void> {
@@ -69,7 +71,7 @@ export async function leadWhileHeld(deps: LeadershipDeps, work: Work, signal: Ab
     await leadTerms(deps, work, signal);
   } finally {
     if (mayServeWithoutLease(deps)) await lease.release();
-    else if (lease.isHeld())
+    else if (lease.isHeld() && !deps.stopsTrafficOnExit)
       log.info(
         {},
         'the Lease stays with this host for a restart; without one, the kernel removes the addresses within 12 s, and another host takes over within 15 s',

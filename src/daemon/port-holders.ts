@@ -5,7 +5,7 @@ import type { Exec } from '../ports/exec.ts';
 /** A process that has a listening socket, as far as it is known. */
 export type PortHolder = { readonly name: string; readonly pid: number | undefined };
 
-type ListenerLine = { readonly sockets: readonly ListeningSocket[]; readonly holders: readonly PortHolder[] };
+type SocketLine = { readonly sockets: readonly ListeningSocket[]; readonly holders: readonly PortHolder[] };
 
 const unknown: PortHolder = { name: 'an unknown process', pid: undefined };
 const loopback: readonly string[] = ['127.0.0.1', '::1'];
@@ -25,7 +25,7 @@ export async function findPortHolders(
   const isAny = wanted.some((address) => wildcards.has(address));
   return stdout
     .split('\n')
-    .map(readListenerLine)
+    .map(readSocketLine)
     .filter(({ sockets }) =>
       sockets.some(
         (socket) =>
@@ -38,7 +38,7 @@ export async function findPortHolders(
 const wildcards: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
 
 /** `LISTEN 0 4096 127.0.0.1:9470 0.0.0.0:* users:(("node",pid=12,fd=18))`, of `ss -Hltnp`. */
-function readListenerLine(line: string): ListenerLine {
+function readSocketLine(line: string): SocketLine {
   const holders = [...line.matchAll(/\("([^"]*)",pid=(\d+)/g)].map(([, name = '', pid]) => ({
     name,
     pid: Number(pid),

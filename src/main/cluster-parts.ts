@@ -190,6 +190,7 @@ export async function makeClusterParts({
         hasOthers: () => candidates.hasOthers(),
         tenures,
         onLeaseLoss: options.onLeaseLoss,
+        stopsTrafficOnExit: options.stopsTrafficOnExit,
         clock,
         log,
       },

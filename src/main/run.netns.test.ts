@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { makeMachine, makeOptions } from '../../test/make/machine.ts';
 import { type NetLab, startNetLab } from '../../test/netns/net-lab.ts';
@@ -108,6 +108,21 @@ test.each([
   expect(await hasAddress()).toBe(candidates.length === 0);
   server.faults.isDown = false;
   await expect.poll(hasAddress, patience).toBe(true);
+});
+
+test('a host that sees a candidate in its Lease records that it is not alone, and gives its addresses a lifetime', async () => {
+  await using _furiwake = await startFuriwake();
+  await expect.poll(hasAddress, patience).toBe(true);
+  const lifetimes = (): Promise<string> => lab.balancer.exec('ip', 'address', 'show', 'dev', 'furiwake0');
+  expect(await lifetimes()).not.toMatch(/valid_lft \d+sec/);
+
+  await expect.poll(() => server.list('Lease').length, patience).toBe(1);
+  const candidates = JSON.stringify({ 'lb2_c-d': new Date().toISOString() });
+  const [held] = server.list('Lease');
+  const annotations = { 'furiwake.dev/candidates': candidates };
+  server.put('Lease', { ...lease, metadata: { ...held!.metadata, annotations }, spec: { ...held!.spec } });
+  await expect.poll(lifetimes, patience).toMatch(/valid_lft 1?\dsec/);
+  expect(await readFile(`${lab.folder}/state/candidates.jsonl`, 'utf8')).toContain('lb2_c-d');
 });
 
 test('a host that lost the Lease shows no plan of its last term, and the new one when it has the Lease again', async () => {

@@ -72,7 +72,7 @@ export function placementContract(name: string, makeScene: () => Promise<Placeme
       }
     });
 
-    test('the kernel removes addresses whose lifetime ends, and an audit adds them again', async () => {
+    test('the kernel removes addresses whose lifetime ends; a new lifetime does not restore them, and an audit does', async () => {
       await using scene = await makeScene();
       const { placement } = scene;
       await placement.add(addressesOf(lan, lan6), signal);
@@ -81,6 +81,7 @@ export function placementContract(name: string, makeScene: () => Promise<Placeme
       await placement.add(all, signal); // with the same lifetime
       await vi.waitUntil(async () => (await found(scene)).length === 0, patience);
       await placement.keepUntil(inSeconds(60), signal);
+      expect(await found(scene)).toEqual([]);
       expect(textsOf(await placement.audit(all, signal))).toEqual([...all.keys()].toSorted());
     });
 

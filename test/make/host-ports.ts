@@ -78,6 +78,8 @@ export type FakeHostPorts = Pick<
     readonly nat: TrafficTable['listeners'];
     readonly placed: Map<string, ReturnType<typeof ip>>;
     advertised: Addresses;
+    /** Every address that was ever put on the host or advertised. */
+    readonly attracted: Set<string>;
   };
   /** Sockets of the host's programs. */
   listening: readonly ListeningSocket[];
@@ -131,6 +133,7 @@ export function makeHostPorts(): FakeHostPorts {
     },
     placed: new Map(),
     advertised: PersistentMap.empty(),
+    attracted: new Set(),
   };
   const duplicates = makeSubscribers<ReadonlyMap<string, string>>();
   let verdicts: ReturnType<Health['verdicts']> = new Map();
@@ -161,6 +164,15 @@ export function makeHostPorts(): FakeHostPorts {
     return refusals;
   };
   const fakeNetwork = makeFakeNetwork({ step: (name) => step(name), placed: held.placed });
+  const noted = async (addresses: ReturnType<Placement['add']>): ReturnType<Placement['add']> => {
+    for (const { text } of await addresses) held.attracted.add(text);
+    return addresses;
+  };
+  const placement: Placement = {
+    ...fakeNetwork.placement,
+    add: (wanted, signal) => noted(fakeNetwork.placement.add(wanted, signal)),
+    audit: (wanted, signal) => noted(fakeNetwork.placement.audit(wanted, signal)),
+  };
 
   return Object.assign(ports, fakeNetwork, {
     steps,
@@ -168,6 +180,7 @@ export function makeHostPorts(): FakeHostPorts {
     hanging,
     refuses,
     held,
+    placement,
     proxy: {
       portOf: () => 292,
       upsert: async ({ listeners }, signal) => {
@@ -207,6 +220,7 @@ export function makeHostPorts(): FakeHostPorts {
     advertiser: {
       advertise: (addresses) => {
         held.advertised = addresses;
+        for (const text of addresses.keys()) held.attracted.add(text);
       },
       onDuplicates: duplicates.subscribe,
       run: untilAborted,

@@ -42,6 +42,7 @@ export function startLeading(
   {
     knowsOthers = false,
     onLeaseLoss = 'withdraw',
+    stopsTrafficOnExit = false,
     publishes = true,
     files = new Map(),
     hostname = 'lb1',
@@ -49,6 +50,7 @@ export function startLeading(
   }: Partial<{
     knowsOthers: boolean;
     onLeaseLoss: 'withdraw' | 'keep';
+    stopsTrafficOnExit: boolean;
     publishes: boolean;
     files: Map<string, string>;
     hostname: string;
@@ -106,6 +108,7 @@ export function startLeading(
       },
       hasOthers: () => hasOthers,
       onLeaseLoss,
+      stopsTrafficOnExit,
       clock,
       log,
     };

@@ -1,4 +1,5 @@
 import { makeAddressPlanner } from '../../src/core/addresses/plan.ts';
+import type { Ip } from '../../src/core/ip/ip.ts';
 import type { NodeName, ServiceKey } from '../../src/core/model/names.ts';
 import type { Service } from '../../src/core/model/service.ts';
 import { PersistentMap } from '../../src/core/persistent-map.ts';
@@ -10,14 +11,14 @@ import type { TrafficTable } from '../../src/core/traffic/table.ts';
 import { byKey, makeHostFacts, makeNode, makeSite, poolOf } from './service.ts';
 
 /** What a host reports of each listener of a table. */
-export type Answer = (revision: ListenerReport['revision']) => Partial<ListenerReport> | undefined;
+export type Answer = (revision: ListenerReport['revision'], address: Ip) => Partial<ListenerReport> | undefined;
 
 const ready: Answer = (revision) => ({ revision, isForwarding: true });
 
 function reportsOf({ listeners }: TrafficTable, answer: Answer): HostReport['listeners'] {
   return PersistentMap.from(
-    [...listeners.values()].flatMap(({ key, revision, service }) => {
-      const report = answer(revision);
+    [...listeners.values()].flatMap(({ key, revision, service, address }) => {
+      const report = answer(revision, address);
       if (report === undefined) return [];
       const blank = { holder: service, revision: undefined, isForwarding: false, refusal: undefined };
       return [[key, { ...blank, ...report }] as const];

@@ -98,18 +98,18 @@ describe('a Service keeps the own address of the host, and its connections,', ()
   test('when the address is lost and restored, and says so meanwhile', async () => {
     await begin();
     await planWith(() => host.ports.setOwn());
-    await until(() => expect(conditionOf('Serving')).toMatchObject({ status: 'False', reason: 'DataplaneError' }));
+    await until(() => expect(conditionOf('Serving')).toMatchObject({ status: 'False', reason: 'AddressNotOnHost' }));
     expect(conditionOf('Serving')?.message).toContain(`${address} is no longer an address of this host`);
     expectKept();
     await planWith(() => host.ports.setOwn(address));
-    await until(() => expect(conditionOf('Serving')?.reason).not.toBe('DataplaneError'));
+    await until(() => expect(conditionOf('Serving')?.reason).not.toBe('AddressNotOnHost'));
     expectKept();
   });
 
   test('when the default route is lost and restored', async () => {
     await begin();
     await planWith(() => host.ports.loseDefaultRoute());
-    expect(conditionOf('Serving')?.reason).not.toBe('DataplaneError');
+    expect(conditionOf('Serving')?.reason).not.toBe('AddressNotOnHost');
     expectKept();
     await planWith(() => host.ports.setOwn(address));
     expectKept();
@@ -122,7 +122,7 @@ describe('a Service keeps the own address of the host, and its connections,', ()
     stack.push(host);
     stack.push(await startController(server, host, options));
     await planWith(() => undefined);
-    expect(conditionOf('Serving')?.reason).toBe('DataplaneError');
+    expect(conditionOf('Serving')?.reason).toBe('AddressNotOnHost');
     expectKept();
   });
 });
@@ -133,7 +133,7 @@ test('a Service follows the own address of the host to another one, however long
   await until(() => expect(shownIps()).toEqual(['192.0.2.51']));
   host.ports.setOwn();
   host.ports.tellNetwork('addresses');
-  await until(() => expect(conditionOf('Serving')?.reason).toBe('DataplaneError'));
+  await until(() => expect(conditionOf('Serving')?.reason).toBe('AddressNotOnHost'));
   host.ports.setOwn('192.0.2.61');
   host.ports.tellNetwork('addresses');
   await until(() => expect(shownIps()).toEqual(['192.0.2.61']));

@@ -64,6 +64,7 @@ async function startProcess({ name, files }: Machine): Promise<AsyncDisposable &
     hasOthers: () => candidates.hasOthers(),
     tenures,
     onLeaseLoss: 'withdraw',
+    stopsTrafficOnExit: false,
     clock,
     log,
   };

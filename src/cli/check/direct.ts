@@ -11,7 +11,7 @@ import { counted, type Finding, named, ok, warning } from './finding.ts';
 import type { CheckedHost } from './host.ts';
 import { findNextHops, type CheckedHop, nextHopTroubles } from './next-hops.ts';
 
-type Trouble = { readonly found: string; readonly advice: string };
+type Concern = { readonly found: string; readonly advice: string };
 
 /**
  * Whether the dataplane `direct` can work here, and with which nodes. What keeps it from that is a warning if a Service asks
@@ -57,7 +57,7 @@ export async function checkDirect(
 }
 
 /** Loads the table in a network namespace of its own, which ends with nft. */
-async function tryTable(exec: Exec, signal: AbortSignal): Promise<readonly Trouble[]> {
+async function tryTable(exec: Exec, signal: AbortSignal): Promise<readonly Concern[]> {
   const stdin = renderTable(directTable, [], 1, directRules(['lo']));
   try {
     await exec.run('unshare', ['--net', 'nft', '-f', '-'], { stdin, signal });
@@ -76,7 +76,7 @@ async function tryTable(exec: Exec, signal: AbortSignal): Promise<readonly Troub
 }
 
 /** `direct` hands on packets as they are, and sends no ICMP error for one that is too large. */
-async function compareMtus(links: readonly string[], files: Files): Promise<readonly Trouble[]> {
+async function compareMtus(links: readonly string[], files: Files): Promise<readonly Concern[]> {
   const mtus = new Map<string, string>();
   for (const link of [...new Set(links)].sort()) {
     const mtu = await files.read(`/sys/class/net/${link}/mtu`);
@@ -96,9 +96,9 @@ async function findGateway(
   hops: readonly CheckedHop[],
   gateways: readonly Pick<CheckedHop, 'family' | 'link'>[],
   files: Files,
-): Promise<readonly Trouble[]> {
+): Promise<readonly Concern[]> {
   const settings = { 4: 'ipv4/ip_forward', 6: 'ipv6/conf/all/forwarding' } as const;
-  const found: Trouble[] = [];
+  const found: Concern[] = [];
   for (const family of [4, 6] as const) {
     if ((await files.read(`/proc/sys/net/${settings[family]}`))?.trim() !== '1') continue;
     const isAside = (hop: CheckedHop): boolean =>

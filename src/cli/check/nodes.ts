@@ -32,5 +32,8 @@ export async function checkNodes(nodes: readonly Node[], probe: Probe, signal: A
       found,
       `open port ${kubeProxyHealthPort} from this host to the nodes (k3s binds it to localhost); without it furiwake only distinguishes silent nodes from the others`,
     );
-  return warning(found, 'check these nodes and the firewalls on the way: they get no connections meanwhile');
+  return warning(
+    found,
+    'check these nodes, and the firewalls between them and this host: they get no connections until they answer',
+  );
 }

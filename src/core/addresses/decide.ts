@@ -237,6 +237,7 @@ function notSharedWords(why: string): string {
   return `not shared with the other Services of its sharing key: ${why}`;
 }
 
+/** Claims the ports again: another Service may have released one since the first claim. */
 function finishAddress(draft: Draft, ip: Ip, allocation: Allocation): AssignedAddress {
   const answers = draft.ports.map((port) => ({ port, answer: allocation.claim(draft, ip, port) }));
   return {

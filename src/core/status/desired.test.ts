@@ -68,9 +68,33 @@ describe('the status of a Service', () => {
       ports: [{ port: 80, protocol: 'TCP' }],
     };
     const service = makeService('a', {}, { status: { ingress: [published], ingressManager: 'furiwake' } });
-    const status = statusOf([service], { answer: (revision) => ({ ...refused(revision), ...report }) });
+    const status = statusOf([service], { answer: (...of) => ({ ...refused(...of), ...report }) });
     expect(status?.ingress).toEqual(isKept ? [published] : []);
     expect(conditions(status)).toMatchObject({ Serving: 'False DataplaneError' });
+  });
+
+  const absentWhere =
+    (isAbsent: (family: number) => boolean): Answer =>
+    (revision, { family, text }) => ({
+      revision,
+      isForwarding: true,
+      refusal: isAbsent(family)
+        ? { revision: revision!, verdict: { reason: 'AddressNotOnHost', message: `${text} is not here` } }
+        : undefined,
+    });
+
+  test('keeps an address that is no longer on the host, and says that it is not served', () => {
+    const service = makeService('a', { ipFamilies: [4, 6] });
+    const ingress = statusOf([service])!.ingress;
+    const published = { ...service, status: { ...service.status, ingress } };
+    const none = statusOf([published], { answer: absentWhere(() => true) });
+    expect(none?.ingress).toEqual(ingress);
+    expect(conditions(none)).toMatchObject({ Serving: 'False AddressNotOnHost' });
+    expect(none?.conditions.at(-1)?.message).toBe('192.0.2.8 is not here; 2001:db8::8 is not here');
+    const one = statusOf([published], { answer: absentWhere((family) => family === 6) });
+    expect(one?.ingress).toEqual(ingress);
+    expect(conditions(one)).toMatchObject({ Serving: 'True PartlyServing' });
+    expect(one?.conditions.at(-1)?.message).toBe('2001:db8::8 is not here');
   });
 
   test('serves the port that can be served, and names the other one', () => {

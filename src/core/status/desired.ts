@@ -1,6 +1,6 @@
 import type { AssignedAddress, Assignment } from '../addresses/assignment.ts';
 import { quote } from '../addresses/request.ts';
-import { type Family, parseIp } from '../ip/ip.ts';
+import { type Family, type Ip, parseIp } from '../ip/ip.ts';
 import { conditionTypes, dataplaneAnnotation, reasonPrefix } from '../model/contract.ts';
 import type { ListenerKey } from '../model/names.ts';
 import {
@@ -49,7 +49,10 @@ export type StatusInput = {
 };
 
 /** What one condition says. */
-type Finding = { readonly isTrue: boolean; readonly verdict: Verdict };
+type ConditionContent = { readonly isTrue: boolean; readonly verdict: Verdict };
+
+/** A listener of this address cannot be served as wanted. */
+type Failure = { readonly ip: Ip; readonly verdict: Verdict };
 
 /**
  * The status that the Service should have. `undefined` while the host has not reported on some listener: the present status
@@ -59,17 +62,16 @@ type Finding = { readonly isTrue: boolean; readonly verdict: Verdict };
  */
 export function desiredStatus(input: StatusInput): DesiredStatus | undefined {
   const { service, assignment } = input;
-  const failures: Verdict[] = [];
-  const failing = new Set<string>();
+  const failures: Failure[] = [];
   for (const { ip, served } of assignment.addresses) {
     for (const port of served) {
       const answer = answerTo(listenerKey(ip, port.port, port.protocol), input);
       if (answer === undefined) return undefined;
       if (answer === 'ready') continue;
-      failures.push(answer);
-      failing.add(ip.text);
+      failures.push({ ip, verdict: answer });
     }
   }
+  const failing = new Set(failures.map(({ ip }) => ip.text));
   const shown = new Map(service.status.ingress.map((entry) => [entry.ip, entry]));
   const ingress: Ingress[] = assignment.addresses
     .filter(({ served }) => served.length > 0)
@@ -92,13 +94,13 @@ export function desiredStatus(input: StatusInput): DesiredStatus | undefined {
   const stays =
     input.dropping === 'briefly' && serving.isTrue ? conditionOf(present, conditionTypes.serving) : undefined;
   // In the order of their types.
-  const findings: readonly (readonly [type: string, finding: Finding | undefined])[] = [
+  const contents: readonly (readonly [type: string, content: ConditionContent | undefined])[] = [
     [conditionTypes.portsError, portsErrorOf(assignment)],
     [conditionTypes.addressAssigned, { isTrue: assignment.addresses.length > 0, verdict: assignment.verdict }],
     [conditionTypes.serving, isCertain && stays === undefined ? serving : undefined],
   ];
-  const conditions = findings.flatMap(([type, finding]) =>
-    finding === undefined ? [] : [condition(present, type, finding, input.nowMs)],
+  const conditions = contents.flatMap(([type, content]) =>
+    content === undefined ? [] : [condition(present, type, content, input.nowMs)],
   );
   return { ingress, conditions: stays === undefined ? conditions : [...conditions, stays] };
 }
@@ -140,10 +142,11 @@ function unservedPorts({ addresses, refused }: Assignment): readonly Verdict[] {
   return [...refused, ...addresses.flatMap(({ taken }) => taken)];
 }
 
-function servingOf(input: StatusInput, failures: readonly Verdict[]): Finding {
+function servingOf(input: StatusInput, failures: readonly Failure[]): ConditionContent {
   const { service, assignment } = input;
-  const [failure] = failures;
-  if (failure !== undefined) return no(failure.reason, sentences(failures));
+  // An address that is not on the host takes no connections; the other addresses are served.
+  const refusal = failures.find(({ verdict }) => verdict.reason !== 'AddressNotOnHost');
+  if (refusal !== undefined) return no(refusal.verdict.reason, sentences(failures.map(({ verdict }) => verdict)));
   const missing = unservedPorts(assignment);
   const served = assignment.addresses.filter((address) => address.served.length > 0);
   if (served.length === 0) {
@@ -151,7 +154,7 @@ function servingOf(input: StatusInput, failures: readonly Verdict[]): Finding {
     const ignored = ignoredDataplane(service.spec).map((words) => `ignored: ${words}`);
     return no(verdict.reason, [verdict.message, ...ignored].join('; '));
   }
-  const losses = served.flatMap((address) => lossOf(address, input) ?? []);
+  const losses = served.flatMap((address) => lossOf(address, input, failures) ?? []);
   const troubles = losses.map(({ verdict }) => verdict);
   const whole = losses.filter(({ isWhole }) => isWhole);
   const { sourceRanges } = service.spec;
@@ -188,12 +191,15 @@ function servingOf(input: StatusInput, failures: readonly Verdict[]): Finding {
   return { isTrue: !isClosed, verdict: { reason, message } };
 }
 
-/** Why no node gets the packets of an address; `isWhole`: of none of its ports. `undefined`: those of all ports get to a node. */
+/** Why no node gets packets of an address; `isWhole`: for none of its ports. `undefined`: those for all ports get to a node. */
 function lossOf(
   address: AssignedAddress,
   { nodeTrouble, dropping, listeners, reports }: StatusInput,
+  absent: readonly Failure[],
 ): { readonly address: AssignedAddress; readonly isWhole: boolean; readonly verdict: Verdict } | undefined {
   const { ip, served } = address;
+  const absence = absent.find((failure) => failure.ip === ip);
+  if (absence !== undefined) return { address, isWhole: true, verdict: absence.verdict };
   const trouble = nodeTrouble[ip.family];
   if (trouble !== undefined) {
     const message = `no node takes connections for ${ip.text}: ${trouble}`;
@@ -208,7 +214,7 @@ function lossOf(
   return { address, isWhole, verdict: { reason: 'NotForwarding', message } };
 }
 
-function no(reason: Verdict['reason'], message: string): Finding {
+function no(reason: Verdict['reason'], message: string): ConditionContent {
   return { isTrue: false, verdict: { reason, message } };
 }
 
@@ -265,7 +271,7 @@ function ignoredDataplane(spec: ServiceSpec): readonly string[] {
 }
 
 /** The standard condition for ports that a load balancer cannot serve; `undefined` if it can serve all. */
-function portsErrorOf(assignment: Assignment): Finding | undefined {
+function portsErrorOf(assignment: Assignment): ConditionContent | undefined {
   const missing = unservedPorts(assignment);
   const [first] = missing;
   if (first === undefined) return undefined;
@@ -280,7 +286,7 @@ function conditionOf(present: readonly Condition[], type: string): Condition | u
 function condition(
   present: readonly Condition[],
   type: string,
-  { isTrue, verdict: { reason, message: text } }: Finding,
+  { isTrue, verdict: { reason, message: text } }: ConditionContent,
   nowMs: number,
 ): Condition {
   const known = conditionOf(present, type);

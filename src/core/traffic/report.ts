@@ -15,7 +15,7 @@ export type ListenerReport = {
   readonly revision: Revision | undefined;
   /** The host lets packets through. False on a host that is ready but may not serve (another one has the Lease). */
   readonly isForwarding: boolean;
-  /** A wanted revision that is not in force, and why. */
+  /** A wanted revision that is not in force, or whose address is not on the host, and why. */
   readonly refusal: { readonly revision: Revision; readonly verdict: Verdict } | undefined;
 };
 

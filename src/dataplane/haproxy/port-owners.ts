@@ -69,7 +69,7 @@ export function makePortOwners(deps: {
   const unkillable = new Set<number>();
 
   const readProc = async (pid: number, file: string): Promise<string> =>
-    (await files.read(`/proc/${pid}/${file}`).catch(() => undefined)) ?? ''; // it is just ending
+    (await files.read(`/proc/${pid}/${file}`).catch(() => undefined)) ?? ''; // it has just exited
 
   const haproxyOf = async (pid: number): Promise<PortOwner['haproxy']> => {
     const folder = folderOf((await readProc(pid, 'cmdline')).split('\0'));

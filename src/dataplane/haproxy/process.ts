@@ -86,7 +86,7 @@ export function makeHaproxyProcess(deps: {
   const masterPid = async (signal: AbortSignal): Promise<number | undefined> => {
     const pid = Number((await files.read(paths.pid).catch(() => undefined))?.trim()); // unreadable: the port has the owner
     const isPid = Number.isInteger(pid) && pid > 1;
-    // Reading may also fail with ESRCH: the process is just ending.
+    // Reading may also fail with ESRCH: the process has just exited.
     const command = isPid ? await files.read(`/proc/${pid}/cmdline`).catch(() => undefined) : undefined;
     if (command?.split('\0').includes(paths.config) === true) return pid;
     return (await portOwners.find(signal)).find(({ haproxy }) => haproxy?.folder === folder)?.haproxy?.master;
