@@ -31,6 +31,14 @@ test.each([
   expect(specOf({ [name]: 'x' }).ignoredAnnotations).toEqual([name]);
 });
 
+test.each([
+  ['true', true],
+  ['false', false],
+  ['', false],
+])('kube-vip.io/ignore=%j asks to be left alone: %j', (text, expected) => {
+  expect(specOf({ 'kube-vip.io/ignore': text }).wantsNone).toBe(expected);
+});
+
 test('the dataplane is the text of its annotation, valid or not', () => {
   expect(specOf({ 'furiwake.dev/dataplane': ' direct ' }).dataplane).toBe('direct');
   expect(specOf({ 'furiwake.dev/dataplane': 'Nonsense' }).dataplane).toBe('Nonsense');

@@ -4,6 +4,7 @@ import {
   ciliumSharingKey,
   ciliumSharingNamespaces,
   dataplaneAnnotation,
+  ignoreAnnotation,
   ignoredAnnotations,
   ourConditionTypes,
   ourFinalizers,
@@ -62,6 +63,7 @@ function projectSpec(
   return {
     type: wordOf(spec['type']),
     loadBalancerClass: optionalTextOf(spec['loadBalancerClass']),
+    wantsNone: presentIn(annotations, [ignoreAnnotation])[0]?.[1] === 'true',
     ipFamilies: familiesOf(spec['ipFamilies']),
     requireDualStack: spec['ipFamilyPolicy'] === 'RequireDualStack',
     ports: listOf(spec['ports']).map(projectPort),

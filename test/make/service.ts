@@ -28,6 +28,7 @@ export function makeService(
     spec: {
       type: 'LoadBalancer',
       loadBalancerClass: undefined,
+      wantsNone: false,
       ipFamilies: [4],
       requireDualStack: false,
       ports: [tcp(80)],

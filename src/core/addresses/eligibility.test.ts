@@ -29,6 +29,18 @@ test.each([
     'foreign',
   ],
   [
+    'with an annotation to ignore it is not',
+    makeService('a', { wantsNone: true }, { finalizers: [] }),
+    site,
+    'foreign',
+  ],
+  [
+    'with such an annotation and our class is ours',
+    makeService('a', { wantsNone: true, loadBalancerClass: 'furiwake.dev/haproxy' }),
+    site,
+    'ours',
+  ],
+  [
     'of another namespace is not',
     makeService('a', {}, { finalizers: [] }),
     { ...site, namespaces: new Set(['other']) },
@@ -111,3 +123,7 @@ test.each([
     expect(heldWords(service)).toBe(`${words}, and the Service has no class: furiwake leaves it alone`);
   },
 );
+
+test('a Service in our records that gets an annotation to ignore it is taken down', () => {
+  expect(eligibilityOf(makeService('a', { wantsNone: true }), site, true)).toBe('leaving');
+});

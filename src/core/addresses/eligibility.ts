@@ -27,12 +27,12 @@ export function eligibilityOf(service: Service, site: Site, isRecorded: boolean)
 
 /**
  * Decides by class and namespace, whatever the type: a furiwake of another class uses the same finalizers.
- * KEP-1959: a nil class means the default implementation, a set one means exactly that one.
+ * KEP-1959: a nil class means the default implementation, a set one means exactly that one, whatever the annotations.
  */
 export function belongsTo({ namespace, spec }: Service, site: Site): boolean {
   if (site.namespaces !== undefined && !site.namespaces.has(namespace)) return false;
   return spec.loadBalancerClass === undefined
-    ? site.takesDefaultClass
+    ? site.takesDefaultClass && !spec.wantsNone
     : spec.loadBalancerClass === site.loadBalancerClass;
 }
 

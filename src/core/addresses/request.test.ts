@@ -85,12 +85,16 @@ describe('annotations of other implementations', () => {
     expect(addressesOf(planOnce(planInput([service], ['192.0.2.0/28'])))).toEqual({ a: '192.0.2.9' });
   });
 
-  test('that request DHCP, as with kube-vip, are refused by name', () => {
-    const service = makeService('a', { addressAnnotations: [['kube-vip.io/loadbalancerIPs', '0.0.0.0']] });
-    const plan = planOnce(planInput([service], ['192.0.2.0/28']));
+  test.each<[string, Partial<Service['spec']>]>([
+    ['kube-vip.io/loadbalancerIPs', { addressAnnotations: [['kube-vip.io/loadbalancerIPs', '0.0.0.0']] }],
+    ['spec.loadBalancerIP', { loadBalancerIp: '0.0.0.0' }],
+    ['spec.loadBalancerIP', { loadBalancerIp: '::', ipFamilies: [6] }],
+  ])('or %s that request DHCP, as with kube-vip, are refused by name', (where, spec) => {
+    const service = makeService('a', spec);
+    const plan = planOnce(planInput([service], ['192.0.2.0/28', '2001:db8::/120']));
     expect(plan.assignments.get(service.key)?.verdict).toMatchObject({
       reason: 'InvalidRequest',
-      message: expect.stringContaining('kube-vip.io/loadbalancerIPs: 0.0.0.0 requests an address by DHCP'),
+      message: expect.stringMatching(new RegExp(`${where}: (0\\.0\\.0\\.0|::) requests an address by DHCP`)),
     });
   });
 });

@@ -83,3 +83,16 @@ test('a Service that has an address keeps it when it gets the key', () => {
     'dns-udp': '192.0.2.9',
   });
 });
+
+test('250 ports, each as TCP and UDP, are served beside 250 others of the same key', () => {
+  const portsFrom = (first: number): ServiceSpec['ports'] =>
+    Array.from({ length: 125 }, (_, index) => [tcp(first + index), udp(first + index)]).flat();
+  const many = [1_000, 2_000].map((first, age) =>
+    service(`from-${first}`, age, { ports: portsFrom(first), dataplane: 'direct' }),
+  );
+  const { assignments } = planOnce(planInput(many, pool));
+  for (const { key, spec } of many)
+    expect(assignments.get(key)?.addresses).toMatchObject([
+      { ip: { text: '192.0.2.8' }, served: spec.ports, taken: [] },
+    ]);
+});

@@ -54,6 +54,8 @@ export const ignoredAnnotations: readonly string[] = [
   'loxilb.io/poolSelectSecondary',
   'loxilb.io/secondaryIPs',
 ];
+/** With the value `true`: no load balancer that serves Services without a class should take the Service. */
+export const ignoreAnnotation = 'kube-vip.io/ignore';
 /** Requests a dataplane by name; an experiment that users opt in to. */
 export const dataplaneAnnotation = 'furiwake.dev/dataplane';
 export const sourceRangesAnnotation = 'service.beta.kubernetes.io/load-balancer-source-ranges';

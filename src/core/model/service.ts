@@ -28,6 +28,8 @@ export type Annotation = readonly [name: string, text: string];
 export type ServiceSpec = {
   readonly type: string;
   readonly loadBalancerClass: string | undefined;
+  /** An annotation asks load balancers to leave the Service alone. */
+  readonly wantsNone: boolean;
   readonly ipFamilies: readonly Family[];
   readonly requireDualStack: boolean;
   readonly ports: readonly ServicePort[];
