@@ -93,7 +93,7 @@ test('a flow that began before its Service is translated as soon as that comes',
     await rig.apply(dns('10.50.0.9'), dns('fd50::9')); // flows are tracked
     expect(await rig.nodeOf(vip, 19_999)).toBe('host');
     await rig.apply(dns(vip), dns('10.50.0.9'), dns('fd50::9'));
-    expect(await rig.nodeOf(vip, 19_999)).toMatch(/^n/);
+    await expect.poll(() => rig.nodeOf(vip, 19_999), { message: vip, ...patience }).toMatch(/^n/);
   }
 });
 
