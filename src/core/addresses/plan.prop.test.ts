@@ -110,14 +110,17 @@ test('an address on request is only of a Service that requests it, had it before
   });
 });
 
-/** Whether another Service with its sharing key has the address. */
-function sharesByKey({ services }: AddressInput, plan: AddressPlan, { key, spec }: Service, ip: Ip): boolean {
-  return [...services.values()].some(
+/** Whether another Service with its sharing key has the address, or had it until this plan. */
+function sharesByKey(input: AddressInput, plan: AddressPlan, { key, spec }: Service, ip: Ip): boolean {
+  return [...input.services.values()].some(
     (other) =>
       other.key !== key &&
       other.spec.sharingKey !== undefined &&
       other.spec.sharingKey === spec.sharingKey &&
-      plan.assignments.get(other.key)?.addresses.some((each) => each.ip.text === ip.text && each.served.length > 0),
+      (plan.assignments.get(other.key)?.addresses.some((each) => each.ip.text === ip.text && each.served.length > 0) ===
+        true ||
+        other.status.ingress.some((each) => each.ip === ip.text) ||
+        hasOnRecord(input, other, ip)),
   );
 }
 
