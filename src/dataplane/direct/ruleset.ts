@@ -224,7 +224,7 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  *   circle until its TTL ends.
  * - A flow is pinned to its node by a packet that is not a SYN, or by its second datagram within ten seconds: neither a flood
  *   of SYNs nor one of single datagrams fills the map. A connection is pinned for a minute first, by its next packet for hours, so
- *   that forged packets do not fill the map for long; a packet that a node routed back (its TTL was set to 8) is no next one. A
+ *   that forged packets do not fill the map for long; a packet that a node routed back (its TTL was set to 8) does not count. A
  *   SYN deletes the pin of an earlier connection from the same port. Without a change of the slots the hash alone decides the same.
  * - A FIN or RST from the client moves the pin to `closing`, where it ends 20 s after the last packet.
  * - A flow for which `pins` or `clients` has no room is sent all the same, and counted in `overflow`.
