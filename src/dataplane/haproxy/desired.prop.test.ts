@@ -55,7 +55,8 @@ const anyListener = fc
       targetPort,
       protocol,
       dataplane,
-      backend: (backend ?? valid.backend) as typeof valid.backend,
+      // The name of a backend says its family.
+      backend: (backend === undefined ? valid.backend : `${valid.address.family}${backend}`) as typeof valid.backend,
       service: service as typeof valid.service,
     });
   });
