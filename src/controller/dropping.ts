@@ -20,12 +20,12 @@ export function judgeDropping(
   sinceMs: number | undefined,
   nowMs: number,
 ): { readonly sinceMs: number | undefined; readonly later: Outcome } & Pick<StatusInput, 'dropping'> {
-  const nodes = nodesFor(addresses, table);
-  if (nodes.size === 0 && table.nodes.size > 0) return { sinceMs: undefined, dropping: undefined, later: undefined };
+  const none = { sinceMs: undefined, dropping: undefined, later: undefined };
   const dropped = addresses.map((address) => droppedPorts(address, table.listeners, report.listeners));
+  if (dropped.every((ports) => ports?.length === 0)) return none;
+  const nodes = nodesFor(addresses, table);
+  if (nodes.size === 0 && table.nodes.size > 0) return none;
   if (dropped.includes(undefined)) return { sinceMs, dropping: undefined, later: undefined };
-  if (dropped.every((ports) => ports?.length === 0))
-    return { sinceMs: undefined, dropping: undefined, later: undefined };
   const since = sinceMs ?? nowMs;
   const leftMs = since + droppingGraceMs - nowMs;
   return leftMs > 0

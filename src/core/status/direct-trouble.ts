@@ -22,8 +22,10 @@ export function droppedPorts(
   for (const port of served) {
     const key = listenerKey(ip, port.port, port.protocol);
     const [listener, report] = [listeners.get(key), reports.get(key)];
-    if (listener === undefined || report?.revision !== listener.revision) return undefined;
-    if (listener.dataplane === 'direct' && listener.isPublished && !report.isForwarding) dropped.push(port);
+    if (listener === undefined) return undefined;
+    if (listener.dataplane !== 'direct') continue;
+    if (report?.revision !== listener.revision) return undefined;
+    if (listener.isPublished && !report.isForwarding) dropped.push(port);
   }
   return dropped;
 }
