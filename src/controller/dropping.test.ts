@@ -89,11 +89,11 @@ test('of two waits the shorter one counts', () => {
   ]);
 });
 
-test('a Service that direct does not serve is judged without a look at the nodes: there are 500, and 10,000 Services', () => {
+test('a Service that direct does not serve is judged without reading the nodes: there are 500, and 10,000 Services', () => {
   const table = tableOf([listener('192.0.2.8', 53, 30_053, { protocol: 'UDP', dataplane: 'nat' })]);
   const untouchable = new Proxy(table.nodes, {
     get: () => {
-      throw new Error('the nodes are looked at');
+      throw new Error('the nodes are read');
     },
   });
   expect(judgeDropping(assignment, { ...table, nodes: untouchable }, emptyReport, undefined, 0)).toEqual({
