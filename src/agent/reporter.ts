@@ -37,7 +37,7 @@ export function makeReporter(deps: {
   readonly health: Health;
   readonly network: Pick<HostNetwork, 'addresses'>;
   readonly advertiser: Pick<Advertiser, 'onDuplicates'>;
-  readonly direct: Pick<Direct, 'isForwarding' | 'obstacles' | 'onForwarding'>;
+  readonly direct: Pick<Direct, 'isForwarding' | 'onLink' | 'obstacles' | 'onForwarding'>;
   readonly progress: () => Progress;
 }): Reporter {
   const { health, network, advertiser, direct, progress } = deps;
@@ -86,6 +86,7 @@ export function makeReporter(deps: {
       primaryAddresses: primary,
       needs,
       duplicates,
+      onLink: direct.onLink(),
       directObstacles: direct.obstacles(),
     };
     if ((Object.keys(next) as (keyof HostReport)[]).every((part) => next[part] === report[part])) return;

@@ -41,10 +41,19 @@ function headOf({ service, notReady, haproxyTrouble }: ServiceDetail): readonly 
   ];
 }
 
-function rowOf({ address, port, protocol, dataplane, nodePort, sourceRanges, traffic }: ListenerLine): readonly Cell[] {
+function rowOf({
+  address,
+  port,
+  protocol,
+  dataplane,
+  isStoodIn,
+  nodePort,
+  sourceRanges,
+  traffic,
+}: ListenerLine): readonly Cell[] {
   return [
     `${address.includes(':') ? `[${address}]` : address}:${port}/${protocol}`,
-    dataplane,
+    isStoodIn ? `haproxy for ${dataplane}` : dataplane,
     nodePort === undefined ? '-' : String(nodePort),
     sourceRanges === undefined ? 'all' : `${sourceRanges} ${sourceRanges === 1 ? 'range' : 'ranges'}`,
     ...countCells(traffic),

@@ -152,6 +152,8 @@ export function makeController(deps: ControllerDeps): Controller {
       services: decision.ours,
       assignments,
       overBudget,
+      dataplane: deps.site.dataplane,
+      onLink: report.onLink,
       nodes: nodes.objects(),
       drained: deps.drains.current(),
     });
@@ -207,7 +209,8 @@ export function makeController(deps: ControllerDeps): Controller {
         for (const { holder, isForwarding } of report.listeners.values())
           if (!isForwarding && holder !== undefined) concerned.add(holder);
       for (const key of concerned) deps.enqueue(key);
-      const isSame = before?.health === report.health && before.duplicates === report.duplicates;
+      const isSame =
+        before?.health === report.health && before.duplicates === report.duplicates && before.onLink === report.onLink;
       if (!isSame || !isSameHost(before, report)) wake.set();
     };
     follow();

@@ -1,6 +1,6 @@
 import type { Assignment } from '../core/addresses/assignment.ts';
 import type { StatusInput } from '../core/status/desired.ts';
-import { directTrouble, droppedPorts } from '../core/status/direct-trouble.ts';
+import { closedPorts, directTrouble } from '../core/status/direct-trouble.ts';
 import type { HostReport } from '../core/traffic/report.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Outcome } from '../kube/queue.ts';
@@ -9,7 +9,7 @@ import type { Outcome } from '../kube/queue.ts';
 export const droppingGraceMs = 10_000;
 
 /**
- * Whether the host drops packets of a Service, since when, and when that answer changes by time alone. `sinceMs`: the
+ * Whether the host drops packets of a Service or leaves them to HAProxy, since when, and when that answer changes by time alone. `sinceMs`: the
  * same of the last call, monotonic ms. It stays while the host has not reported on all listeners of the Service.
  */
 export function judgeDropping(
@@ -19,9 +19,11 @@ export function judgeDropping(
   sinceMs: number | undefined,
   nowMs: number,
 ): { readonly sinceMs: number | undefined; readonly later: Outcome } & Pick<StatusInput, 'dropping'> {
-  const dropped = addresses.map((address) => droppedPorts(address, listeners, report.listeners));
-  if (dropped.includes(undefined)) return { sinceMs, dropping: undefined, later: undefined };
-  if (dropped.every((ports) => ports?.length === 0))
+  const closed = addresses.flatMap((address) =>
+    [false, true].map((isStoodIn) => closedPorts(address, listeners, report.listeners, isStoodIn)),
+  );
+  if (closed.includes(undefined)) return { sinceMs, dropping: undefined, later: undefined };
+  if (closed.every((ports) => ports?.length === 0))
     return { sinceMs: undefined, dropping: undefined, later: undefined };
   const since = sinceMs ?? nowMs;
   const leftMs = since + droppingGraceMs - nowMs;

@@ -73,7 +73,7 @@ export const reasons = {
   FieldsNotHonoured: {
     where: 'Serving',
     means:
-      'The Service is served, but furiwake ignores what the message names: sessionAffinity (kube-proxy sees one client, so all connections through a node use one Pod), externalTrafficPolicy: Local (furiwake tries every node; those without a Pod drop the connection, so it may be slow, and the Pods do not see the client address), an annotation of another implementation, or a furiwake.dev/dataplane that is not valid.',
+      'The Service is served, but furiwake ignores what the message names: sessionAffinity (kube-proxy sees one client, so all connections through a node use one Pod), externalTrafficPolicy: Local (furiwake tries every node; those without a Pod drop the connection, so it may be slow, and the Pods do not see the client address), the address of clients while HAProxy stands in for direct, an annotation of another implementation, or a furiwake.dev/dataplane that is not valid.',
     do: 'Nothing, if that is good enough. Otherwise use None and Cluster, and correct or remove the annotation.',
   },
   NoAddress: {

@@ -104,7 +104,13 @@ export function makeHostView({ process, cluster, notReady, parts, agent, proxy, 
         service && {
           ...shown,
           service,
-          listeners: listeners.map((listener) => listenerLine(listener, traffic.get(listener.key))),
+          listeners: listeners.map((listener) =>
+            listenerLine(
+              listener,
+              agent.report().listeners.get(listener.key)?.isForwarding === true,
+              traffic.get(listener.key),
+            ),
+          ),
         }
       );
     },

@@ -40,7 +40,8 @@ export function statePaths(
     | 'adminSocket'
     | 'drains'
     | 'candidates'
-    | 'tenure',
+    | 'tenure'
+    | 'answeringNodes',
     string
   >
 > {
@@ -54,6 +55,7 @@ export function statePaths(
     candidates: `${stateDir}/candidates.jsonl`,
     identity: `${stateDir}/identity.jsonl`,
     tenure: `${stateDir}/tenure.jsonl`,
+    answeringNodes: `${stateDir}/answering-nodes.jsonl`,
     adminSocket: `${stateDir}/admin.sock`,
   };
 }

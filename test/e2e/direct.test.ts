@@ -88,6 +88,22 @@ describe.skipIf(!isRoot)('a Service that direct serves', () => {
     expect((await services.condition('affine', 'Serving', 'Serving')).message).toBe('all ports are served');
   });
 
+  test('a Local Service moves to direct by itself, when its nodes are shown to answer, and no request fails meanwhile', async () => {
+    const { services, client } = stage();
+    await services.create('local', { spec: { ports: [http], externalTrafficPolicy: 'Local' } });
+    const [address = ''] = await services.published('local');
+    await untilAnswer(client, urlOf(address), fromWeb);
+    let answers = 0;
+    await eventually(async () => {
+      expect(await fetchFrom(client, urlOf(address), 1)).toMatch(fromWeb);
+      answers++;
+      const url = `${urlOf(address)}/clientip`;
+      expect(await fetchFrom(client, url, 1)).toContain(client.ip4);
+    });
+    expect(answers).toBeGreaterThan(0);
+    expect((await services.get('local')).status.loadBalancer.ingress).toMatchObject([{ ipMode: 'VIP' }]);
+  });
+
   test('after it is removed its packets are refused, and HAProxy may serve the port', async () => {
     const { services, client } = stage();
     await services.create('gone', { annotations, spec: { ports: [http] } });

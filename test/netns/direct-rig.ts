@@ -1,3 +1,4 @@
+import { allAnswer } from '../make/answering-nodes.ts';
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
 import { untilAborted } from '../../src/async/abort.ts';
 import { makeSubscribers, type Subscribers } from '../../src/async/subscribers.ts';
@@ -5,6 +6,7 @@ import { parseIp } from '../../src/core/ip/ip.ts';
 import type { NodeHealth } from '../../src/core/traffic/report.ts';
 import { makeTable, nodesBackend, type TrafficNode } from '../../src/core/traffic/table.ts';
 import { makeDirect } from '../../src/dataplane/direct/direct.ts';
+import { makeHost } from '../../src/host/host.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import type { Direct } from '../../src/ports/direct.ts';
 import { listener, nodeName } from '../make/table.ts';
@@ -57,6 +59,7 @@ beforeEach(async () => {
   isAffine = false;
   direct = makeDirect({
     exec: lab.balancer.execPort,
+    host: makeHost({ exec: lab.balancer.execPort, log: recordLog() }),
     health: {
       verdicts: () => new Map(Array.from(verdicts, ([name, state]) => [nodeName(name), { 4: state, 6: state }])),
       subscribe: changes.subscribe,
@@ -71,8 +74,9 @@ beforeEach(async () => {
       setNodes: () => undefined,
       run: untilAborted,
     },
-    linkOf: () => 'eth0',
-    isOwn: () => false,
+    linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01' }),
+    answering: allAnswer,
+    own: () => new Map(),
     primary: () => [],
     clock: systemClock,
     log: recordLog(),

@@ -5,6 +5,7 @@ import type { HostReport } from '../../core/traffic/report.ts';
 import { planSlots } from '../../core/traffic/slots.ts';
 import { addressOfNode, emptyTable, type Listener, type TrafficTable } from '../../core/traffic/table.ts';
 import { type Ids, makeIds } from './ids.ts';
+import { nothingShared, type SharedListeners } from './stand-ins.ts';
 import { slotCount } from './ruleset.ts';
 
 /** A node as a next hop. Registers are 32 bits wide: `mark` stands for the node. */
@@ -18,8 +19,9 @@ export type DirectProgram = {
   readonly listeners: TrafficTable['listeners'];
   /** The numbers of the listeners. */
   readonly ids: ReadonlyMap<ListenerKey, number>;
-  /** A listener without a group drops its packets. */
+  /** A listener without a group drops its packets, or leaves them to its stand-in. */
   readonly groups: ReadonlyMap<ListenerKey, SlotGroup>;
+  readonly shared: SharedListeners;
   /** All of them, once. */
   readonly slots: ReadonlySet<SlotGroup>;
   readonly hops: ReadonlyMap<string, NextHop>;
@@ -88,6 +90,7 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
     const groups = new Map<ListenerKey, SlotGroup>();
     for (const [key, listener] of table.listeners) {
       ids.set(key, listenerIds.of(nameOf(listener)));
+      if (listener.dataplane !== 'direct') continue; // it leaves
       const { family } = listener.address;
       const members = (table.backends.get(listener.backend)?.servers ?? [])
         .map(({ node }) => node)
@@ -105,6 +108,7 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
       listeners: table.listeners,
       ids,
       groups,
+      shared: nothingShared,
       slots: new Set(used.values()),
       hops,
       nodeMacs,
@@ -120,6 +124,7 @@ function makeGroup(groupIds: Ids, nodeIds: Ids, content: string, nodes: readonly
   return { id: groupIds.of(content), marks: slots.map((name) => nodeIds.of(name)) };
 }
 
-function hopKey(node: NodeName, family: Family): string {
+/** A node in one family, as {@link DirectProgram.hops} names it. */
+export function hopKey(node: NodeName, family: Family): string {
   return `${node} ${family}`;
 }

@@ -20,6 +20,10 @@ export const directTable: TableSpec = {
     carried4: 'map carried4 { typeof ip daddr . @th,136,8 . @th,224,16 : meta priority;',
     carried6: 'map carried6 { typeof ip6 daddr . @th,112,8 . @th,384,16 : meta priority;',
     affine: 'set affine { type classid;',
+    mixed: 'set mixed { type classid;',
+    unsorted: 'set unsorted { type classid;',
+    held4: 'set held4 { type classid . ipv4_addr . inet_service;',
+    held6: 'set held6 { type classid . ipv6_addr . inet_service;',
     open: 'set open { type classid;',
     restricted: 'set restricted { type classid;',
     allowed4: 'set allowed4 { type classid . ipv4_addr; flags interval;',
@@ -60,6 +64,7 @@ function family(name: 4 | 6): string {
   const carriedHash = `jhash ${carriedAddress[name]} . ${ip} daddr . ${carriedPorts[name]}`;
   const flow = `${hash} mod ${flowRange} seed ${seed}`;
   const client = `jhash ${ip} saddr mod ${flowRange} seed ${seed}`;
+  const affineSlot = `jhash ${ip} saddr . ${ip} daddr mod ${slotCount} seed ${seed}`;
   const isSyn = 'tcp flags & (syn | ack) == syn';
   const listener = `meta priority set ${ip} daddr . meta l4proto . th dport map @listeners${name}`;
   const toNodeOfSlot = `
@@ -97,6 +102,7 @@ function family(name: 4 | 6): string {
 
 	chain stay${name} {
 		update @clients { meta priority . ${client} timeout 3h : meta mark }
+		tcp flags & (syn | ack) != syn update @pins { meta priority . ${flow} timeout 3h : meta mark }
 		jump send${name}
 	}
 
@@ -111,7 +117,7 @@ function family(name: 4 | 6): string {
 		meta mark set ${client}
 		meta mark set meta priority . meta mark map @clients jump stay${name}
 		${listener}
-		meta mark set jhash ${ip} saddr . ${ip} daddr mod ${slotCount} seed ${seed}${toNodeOfSlot} settle${name}
+		meta mark set ${affineSlot}${toNodeOfSlot} settle${name}
 		drop
 	}
 
@@ -128,8 +134,15 @@ function family(name: 4 | 6): string {
 		meta mark set 0
 	}
 
+	chain shareerror${name} {
+		meta mark set ${carriedHash} mod ${flowRange} seed ${seed}
+		meta mark set meta priority . meta mark map @pins jump send${name}
+		goto stack
+	}
+
 	chain error${name} {
 		ether saddr @node_macs drop
+		meta priority @mixed goto shareerror${name}
 		meta priority != @open drop
 		meta priority @affine goto affineerror${name}
 		meta mark set ${carriedHash} mod ${flowRange} seed ${seed}
@@ -147,7 +160,31 @@ function family(name: 4 | 6): string {
 		goto first${name}
 	}
 
+	chain sharesyn${name} {
+		delete @pins { meta priority . ${flow} : meta mark }
+		meta priority != @open goto stack
+		ether saddr @node_macs drop
+		meta priority @restricted meta priority . ${ip} saddr != @allowed${name} drop
+		meta priority != @affine goto later${name}
+		meta mark set ${client}
+		meta mark set meta priority . meta mark map @clients jump keep${name}
+		${listener}
+		meta mark set ${affineSlot}${toNodeOfSlot} pin${name}
+		drop
+	}
+
+	chain share${name} {
+		meta priority . ${ip} saddr . th sport @held${name} goto stack
+		meta priority != @unsorted return
+		${isSyn} goto sharesyn${name}
+		ether saddr @node_macs goto stack
+		meta mark set ${flow}
+		meta mark set meta priority . meta mark map @pins jump keep${name}
+		goto stack
+	}
+
 	chain listen${name} {
+		meta priority @mixed jump share${name}
 		ether saddr @node_macs drop
 		meta priority != @open drop
 		meta priority @restricted meta priority . ${ip} saddr != @allowed${name} drop
@@ -175,12 +212,14 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  *   reset before the packet leaves, because queueing disciplines and VLAN devices read it.
  * - A listener that is not in `open` has no group of nodes yet: its packets are dropped, pinned or not, and a client tries
  *   again.
+ * - A listener in `mixed` has connections that HAProxy holds, see `stand-ins.ts`: their packets go up the stack, as if there were
+ *   no table. A new connection from the address and port of one in `held` is HAProxy's as well.
  * - A frame for another MAC address is not for this host: a bridge floods it, and a device may be promiscuous.
  * - A frame from a node's MAC has been here before: the node does not know the address, and routed it back. It must not
  *   circle until its TTL ends.
  * - A flow is pinned to its node by a packet that is not a SYN, or by its second datagram within ten seconds: neither a flood
  *   of SYNs nor one of single datagrams fills the map. A SYN deletes the pin of an earlier connection from the same port. Without a change of the slots the hash alone decides the same.
- * - With affinity a client is pinned, not a flow, for three hours since its last packet. The hash leaves the ports out, so that
+ * - With affinity a client is pinned for three hours since its last packet. The hash leaves the ports out, so that
  *   a client has the same node on all ports of a Service.
  * - A map without the key ends the rule, not the chain. So a flow whose node is gone is sent to another one.
  * - An ICMP error (the path MTU, for example) to a VIP concerns one flow, which it carries: it is sent to the node of that
@@ -208,5 +247,9 @@ export function directRules(devices: readonly string[]): string {
 	map clients { type classid . mark : mark; flags dynamic,timeout; timeout 3h; size 262144; }
 	map fragments { type mark : mark; flags dynamic,timeout; timeout 5s; size 16384; }
 	set seen { type classid . mark; flags dynamic,timeout; timeout 10s; size 262144; }
+
+	chain stack {
+		meta priority set 0 meta mark set 0 accept
+	}
 ${family(4)}${family(6)}${hook}`;
 }

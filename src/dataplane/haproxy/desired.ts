@@ -1,6 +1,6 @@
 import type { ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import type { TrafficTable } from '../../core/traffic/table.ts';
+import { type TrafficTable, usesHaproxy } from '../../core/traffic/table.ts';
 import type { Refusals } from '../../ports/host.ts';
 import { capOf, isSafeNodeName, renderConfig, type Servers, serversOf, type Settings } from './config.ts';
 import { type Entries, type MapEntry, entryOf } from './entries.ts';
@@ -28,7 +28,7 @@ export function planDesired(settings: Settings, table: TrafficTable, before: Des
   const known = before?.table.listeners ?? PersistentMap.empty();
   for (const key of PersistentMap.changedKeys(known, table.listeners)) {
     const listener = table.listeners.get(key);
-    const entry = listener?.dataplane === 'haproxy' ? entryOf(listener, cap) : undefined;
+    const entry = listener !== undefined && usesHaproxy(listener) ? entryOf(listener, cap) : undefined;
     refusals.delete(key);
     if (entry !== undefined && 'refusal' in entry) refusals.set(key, entry.refusal);
     changes.set(key, entry !== undefined && 'key' in entry ? entry : undefined);

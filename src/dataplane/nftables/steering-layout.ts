@@ -1,5 +1,6 @@
 import type { ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
+import { usesHaproxy } from '../../core/traffic/table.ts';
 import type { SteeringTarget } from '../../ports/steering.ts';
 import type { Element } from './element.ts';
 import { listenerElements, vipElement } from './elements.ts';
@@ -9,7 +10,7 @@ import type { Layout } from './mirror.ts';
 export const steeringLayout: Layout<SteeringTarget> = {
   empty: { listeners: PersistentMap.empty(), vips: PersistentMap.empty(), own: new Map(), portOf: () => 0 },
   elementsOf: ({ portOf, own }, listener) =>
-    listener.dataplane === 'haproxy' ? listenerElements(listener, portOf(listener), own) : [],
+    usesHaproxy(listener) ? listenerElements(listener, portOf(listener), own) : [],
   // A change of the own addresses may concern every restricted listener.
   mayDiffer: (before, after) =>
     before.own === after.own
@@ -42,7 +43,7 @@ export function makeOwnAddressIndex(): (target: SteeringTarget) => boolean {
     ({ listeners, own } = target);
     for (const key of changed) {
       const listener = listeners.get(key);
-      if (listener?.dataplane === 'haproxy' && own.has(listener.address.text)) found.add(key);
+      if (listener !== undefined && usesHaproxy(listener) && own.has(listener.address.text)) found.add(key);
       else found.delete(key);
     }
     return found.size > 0;
