@@ -49,7 +49,7 @@ test.each(vips)('only the node that serves %s, on a LAN that delivers its answer
   expect(paths.map((path) => answered.has(path))).toEqual([true, false, false]);
 });
 
-test('the probe ends the connection that it opened: a Pod accepts none that lives on', async () => {
+test('the probe ends the connection that it opened: a Pod accepts none that continues', async () => {
   const [path] = await pathsTo(vips[0]);
   if (path === undefined) throw new Error('the lab has no nodes');
   await makeAnswerProbe({ exec: lab.balancer.execPort, clock: systemClock })([path], signal);

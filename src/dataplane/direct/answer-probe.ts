@@ -29,7 +29,7 @@ const startMs = 5_000;
 
 /*
  * perl opens the packet socket, with a filter in the kernel (BPF): of all packets of the host it sees only SYN-ACKs to the ports
- * of the probe. It sends a frame for each line, and prints what it receives in hex.
+ * of the probe. It sends a frame for each line, prints how many it has sent, and prints what it receives in hex.
  */
 const script = String.raw`
 use strict;
@@ -54,11 +54,13 @@ while (1) {
   if (vec($readable, fileno(STDIN), 1)) {
     sysread(STDIN, my $text, 1 << 20) or exit;
     $text .= $_ while substr($text, -1) ne "\n" && sysread(STDIN, $_, 1 << 20);
-    for (split /\n/, $text) {
+    my @lines = split /\n/, $text;
+    for (@lines) {
       my ($index, $frame) = split;
       my $ethertype = hex(substr($frame, 24, 4));
       send($link, pack("H*", $frame), 0, pack("SnlSCCx8", 17, $ethertype, $index, 0, 0, 6));
     }
+    print "sent ", scalar(@lines), "\n";
   }
   print unpack("H*", $_), "\n" if vec($readable, fileno($link), 1) && defined recv($link, $_, 96, 0);
 }
@@ -70,6 +72,8 @@ export function makeAnswerProbe(deps: { readonly exec: Exec; readonly clock: Clo
     const answered = new Set<ProbedPath>();
     const probed = paths.slice(0, mostPaths);
     if (probed.length === 0) return answered;
+    /** Frames that perl was given and has not sent. */
+    let unsent = 0;
     const line = (kind: 'syn' | 'rst', path: ProbedPath, index: number): string => {
       const { link, nodeMac, vip, port } = path;
       const frame = tcpFrame(kind, { ...link, port: firstPort + index }, { mac: nodeMac, address: vip, port });
@@ -81,6 +85,7 @@ export function makeAnswerProbe(deps: { readonly exec: Exec; readonly clock: Clo
     const sendAll = async (): Promise<void> => {
       for (const pauseMs of pausesMs) {
         const missing = [...probed.entries()].filter(([, path]) => !answered.has(path));
+        unsent += missing.length;
         await perl.write(missing.map(([index, path]) => line('syn', path, index)).join(''));
         await clock.sleep(pauseMs, isOver.signal);
       }
@@ -92,12 +97,18 @@ export function makeAnswerProbe(deps: { readonly exec: Exec; readonly clock: Clo
         sending.catch(() => undefined); // the end of perl, which is reported below
         continue;
       }
+      const [, sent] = /^sent (\d+)$/.exec(text) ?? [];
+      if (sent !== undefined) {
+        unsent -= Number(sent);
+        if (answered.size === probed.length && unsent === 0) break; // also the resets
+        continue;
+      }
       const index = portOf(text) - firstPort;
       const path = probed[index];
       if (path === undefined || answered.has(path)) continue;
       answered.add(path);
+      unsent++;
       await perl.write(line('rst', path, index));
-      if (answered.size === probed.length) break;
     }
     signal.throwIfAborted();
     const isEarly = !isOver.signal.aborted && answered.size < probed.length;
