@@ -17,6 +17,8 @@ function troubleOf(nodes: readonly Node[], health: Health = {}, drained: readonl
     assignments: PersistentMap.empty(),
     overBudget: new Set(),
     nodes: byName,
+    dataplane: 'auto',
+    onLink: new Set(),
     drained: new Set(drained.map(nodeName)),
   });
   const reported = Object.entries(health).map(([name, verdict]) => [nodeName(name), verdict] as const);
