@@ -117,6 +117,8 @@ const listenerSchema = z.object({
   port,
   dataplane: z.enum(dataplanes).default('haproxy'), // absent before version 3
   isPublished: z.boolean().default(false),
+  standIn: z.enum(['haproxy']).optional(),
+  needsProof: z.boolean().default(false),
   isAffine: z.boolean().default(false),
   backend: z.string(),
   targetPort: port.or(z.literal(0)),
@@ -135,6 +137,7 @@ function decodeListener(fields: unknown): readonly [ListenerKey, Listener] {
     service: saved.service as ServiceKey,
     backend: saved.backend as BackendId,
     sourceRanges: saved.sourceRanges,
+    standIn: saved.standIn,
   });
   return [listener.key, listener];
 }
@@ -181,6 +184,8 @@ function decodeRow(fields: unknown, placed: ReadonlyMap<string, unknown>): reado
     protocol: 'TCP',
     dataplane: 'haproxy',
     isPublished: false,
+    standIn: undefined,
+    needsProof: false,
     isAffine: false,
     backend: nodesBackend(saved.address.family),
     targetPort: nodePort,

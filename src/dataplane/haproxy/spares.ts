@@ -2,7 +2,7 @@ import type { Family } from '../../core/ip/ip.ts';
 import type { BackendId, ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { share } from '../../core/share.ts';
-import { backendOf, type Listener, nodesBackend, type TrafficTable } from '../../core/traffic/table.ts';
+import { backendOf, type Listener, nodesBackend, type TrafficTable, usesHaproxy } from '../../core/traffic/table.ts';
 import { adminOf, hostOf, type NodeServer, type Servers, serverId } from './config.ts';
 
 /** The name of a spare backend in HAProxy. */
@@ -70,7 +70,7 @@ export function planSpares({ table, before, servers, adopted }: SparesInput): Sp
   const families = new Map<BackendId, Family>();
   const uses = new Map<BackendId, number>();
   const use = (listener: Listener | undefined, by: 1 | -1): void => {
-    if (listener?.dataplane !== 'haproxy') return;
+    if (listener === undefined || !usesHaproxy(listener)) return;
     const { backend } = listener;
     const { family } = listener.address;
     if (backend === nodesBackend(family)) return;
@@ -161,7 +161,7 @@ export function adoptedSpares(
   const owners = new Map<SpareName, BackendId>();
   for (const listener of table.listeners.values()) {
     const { family } = listener.address;
-    if (listener.dataplane !== 'haproxy' || listener.backend === nodesBackend(family)) continue;
+    if (!usesHaproxy(listener) || listener.backend === nodesBackend(family)) continue;
     const [name = ''] = valueOf(listener)?.split('|') ?? [];
     if (!isSpareName(name) || !name.startsWith(`spare${family}`) || adopted.has(listener.backend)) continue;
     if (owners.has(name)) continue;
