@@ -54,7 +54,7 @@ export function readsContract(makeScene: () => Promise<ApiServerScene>): void {
     const created = await createService(scene, 'c');
     const changed = await annotate(client, `${path}/a`, 'note');
     await client.delete(`${path}/b`, { signal });
-    const events = [await watch.next(), await watch.next(), await watch.next()];
+    const events = [await watch.nextChange(), await watch.nextChange(), await watch.nextChange()];
     expect(events.map(({ type, object }) => [type, object.metadata.name])).toEqual([
       ['ADDED', 'c'],
       ['MODIFIED', 'a'],
@@ -76,7 +76,7 @@ export function readsContract(makeScene: () => Promise<ApiServerScene>): void {
     await createService(scene, 'b');
     await using watch = openWatch(client, path, { resourceVersion });
     await createService(scene, 'c');
-    const events = [await watch.next(), await watch.next(), await watch.next()];
+    const events = [await watch.nextChange(), await watch.nextChange(), await watch.nextChange()];
     expect(events.map(({ type, object }) => [type, object.metadata.name])).toEqual([
       ['DELETED', 'a'],
       ['ADDED', 'b'],

@@ -89,7 +89,7 @@ export function openWatch(
   client: KubeClient,
   path: string,
   query: Readonly<Record<string, string>>,
-): AsyncDisposable & { next(): Promise<Line>; rest(): Promise<readonly Line[]> } {
+): AsyncDisposable & { next(): Promise<Line>; nextChange(): Promise<Line>; rest(): Promise<readonly Line[]> } {
   const stop = new AbortController();
   async function* lines(): AsyncGenerator<Line> {
     const body = await client.stream(path, {
@@ -103,11 +103,18 @@ export function openWatch(
     }
   }
   const all = lines();
+  const next = async (): Promise<Line> => {
+    const { value } = await all.next();
+    if (value === undefined) throw new Error('the watch has ended');
+    return value as Line;
+  };
   return {
-    next: async () => {
-      const { value } = await all.next();
-      if (value === undefined) throw new Error('the watch has ended');
-      return value as Line;
+    next,
+    // An API server may send a bookmark at any time.
+    nextChange: async () => {
+      let line = await next();
+      while (line.type === 'BOOKMARK') line = await next();
+      return line;
     },
     rest: async () => {
       const left: Line[] = [];
