@@ -238,6 +238,7 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 	}
 
 	chain listen${name} {
+		meta priority @mixed jump share${name}
 		ether saddr @node_macs drop
 		meta priority @restricted meta priority . ${ip} saddr != @allowed${name} goto refuse
 		meta priority @open goto admit${name}
