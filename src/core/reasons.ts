@@ -135,6 +135,12 @@ export const reasons = {
       'The port has no nodePort (allocateLoadBalancerNodePorts: false), and HAProxy and nat reach Pods through NodePorts.',
     do: 'Set spec.allocateLoadBalancerNodePorts to true, or the annotation furiwake.dev/dataplane to direct, an experiment.',
   },
+  HaproxyRequired: {
+    where: 'ports[].error',
+    means:
+      'The port asks for the PROXY protocol (furiwake.dev/proxy-protocol), and furiwake.dev/dataplane requests a dataplane that cannot send its header.',
+    do: 'Remove one of the two annotations.',
+  },
   // events and log
   StatusConflict: {
     where: 'event',

@@ -16,6 +16,7 @@ import {
 import type { Verdict } from '../reasons.ts';
 import { chooseDataplane, dataplanes, requestedDataplane } from '../traffic/dataplane.ts';
 import { isLocal } from '../traffic/plan.ts';
+import { decodeProxyOptions } from '../traffic/decode-options.ts';
 import type { HostReport } from '../traffic/report.ts';
 import { closedFamilies, listenersOf, planSourceRanges, type SourceRanges } from '../traffic/source-ranges.ts';
 import { listenerKey, localBackend, type TrafficTable } from '../traffic/table.ts';
@@ -151,7 +152,9 @@ function servingOf(input: StatusInput, failures: readonly Failure[]): ConditionC
   const served = assignment.addresses.filter((address) => address.served.length > 0);
   if (served.length === 0) {
     const verdict = missing[0] ?? { ...assignment.verdict, reason: 'NoAddress' };
-    const ignored = ignoredDataplane(service.spec).map((words) => `ignored: ${words}`);
+    const ignored = [...ignoredDataplane(service.spec), ...decodeProxyOptions(service.spec).problems].map(
+      (words) => `ignored: ${words}`,
+    );
     return no(verdict.reason, [verdict.message, ...ignored].join('; '));
   }
   const losses = served.flatMap((address) => lossOf(address, input, failures) ?? []);
@@ -252,7 +255,7 @@ function unconfirmedNodes({ service: { key, spec }, assignment, unconfirmed }: S
 /** No field is silently ignored. */
 function ignoredFields({ spec }: Service): readonly Verdict[] {
   const ignored = spec.ignoredAnnotations.map((name) => `annotation ${name} (one pool, one address per family)`);
-  ignored.push(...ignoredDataplane(spec));
+  ignored.push(...ignoredDataplane(spec), ...ignoredOptions(spec));
   const isDirect = requestedDataplane(spec) === 'direct';
   if (spec.sessionAffinity !== 'None' && !isDirect)
     ignored.push(`sessionAffinity=${spec.sessionAffinity} (one Pod per node)`);
@@ -268,6 +271,15 @@ function ignoredFields({ spec }: Service): readonly Verdict[] {
 function ignoredDataplane(spec: ServiceSpec): readonly string[] {
   if (spec.dataplane === undefined || requestedDataplane(spec) !== undefined) return [];
   return [`annotation ${dataplaneAnnotation}=${quote(spec.dataplane)} (valid: ${dataplanes.join(', ')})`];
+}
+
+/** The annotations about what only HAProxy does that have no effect: not valid, or no port is served by HAProxy. */
+function ignoredOptions(spec: ServiceSpec): readonly string[] {
+  const { problems } = decodeProxyOptions(spec);
+  if (spec.options.length === problems.length || spec.ports.some((port) => chooseDataplane(spec, port) === 'haproxy'))
+    return problems;
+  const names = spec.options.map(([name]) => name).filter((name) => !problems.some((words) => words.includes(name)));
+  return [...problems, ...names.map((name) => `annotation ${name} (only with HAProxy, for TCP)`)];
 }
 
 /** The standard condition for ports that a load balancer cannot serve; `undefined` if it can serve all. */

@@ -136,6 +136,41 @@ describe('the condition Serving', () => {
     expect(status?.conditions.find(({ type }) => type === 'furiwake.dev/Serving')?.message).toBe(message);
   });
 
+  const proxied = (text: string) => [['furiwake.dev/proxy-protocol', text]] as const;
+  const limited = [['furiwake.dev/connection-rate', '5']] as const;
+
+  test.each<[what: string, spec: Partial<ServiceSpec>, serving: string, message: string]>([
+    ['nothing about one that is valid', { options: proxied('v2') }, 'True Serving', 'all ports are served'],
+    [
+      'one that is not valid',
+      { options: [['furiwake.dev/balance', 'best'], ...proxied('v2')] },
+      'True FieldsNotHonoured',
+      'serving, but ignored: annotation furiwake.dev/balance="best" (valid: roundrobin, leastconn, source)',
+    ],
+    [
+      'one without effect',
+      { options: limited, dataplane: 'nat' },
+      'True FieldsNotHonoured',
+      'serving, but ignored: annotation furiwake.dev/connection-rate (only with HAProxy, for TCP)',
+    ],
+    [
+      'one without effect on UDP',
+      { options: limited, ports: [udp(53)] },
+      'True FieldsNotHonoured',
+      'serving, but ignored: annotation furiwake.dev/connection-rate (only with HAProxy, for TCP)',
+    ],
+    [
+      'a port that needs HAProxy and may not have it',
+      { options: proxied('80=v2'), dataplane: 'nat' },
+      'False HaproxyRequired',
+      'TCP port 80 asks for the PROXY protocol, which nat does not have: remove one of the annotations furiwake.dev/proxy-protocol and furiwake.dev/dataplane',
+    ],
+  ])('names, of the annotations for HAProxy, %s', (_, spec, serving, message) => {
+    const status = statusOf([makeService('a', spec)]);
+    expect(conditions(status)).toMatchObject({ Serving: serving });
+    expect(status?.conditions.find(({ type }) => type.endsWith('/Serving'))?.message).toBe(message);
+  });
+
   test('quotes the dataplane that is not valid on one line', () => {
     const status = statusOf([makeService('a', { dataplane: 'x\n'.repeat(100) })]);
     expect(status?.conditions.find(({ reason }) => reason === 'FieldsNotHonoured')?.message).toMatch(

@@ -9,6 +9,8 @@ const sctp = (port: number, nodePort?: number): ReturnType<typeof tcp> => ({
 const ports = [tcp(80), udp(80), sctp(80), tcp(80, 0), udp(80, 0), sctp(80, 0)];
 
 const none = 'NodePortMissing';
+const asking = { dataplane: undefined, options: [], ports };
+
 /** The choice for each of `ports`. */
 const withHaproxy = ['haproxy', 'nat', 'nat', none, none, none];
 const withDirect = ['direct', 'direct', 'nat', 'direct', 'direct', none];
@@ -26,8 +28,33 @@ describe('the dataplane of TCP, UDP and SCTP ports, with a nodePort and without'
     ['none', withHaproxy],
     ['toString', withHaproxy],
   ])('if %j is requested', (dataplane, expected) => {
-    const choices = ports.map((port) => chooseDataplane({ dataplane }, port));
+    const choices = ports.map((port) => chooseDataplane({ ...asking, dataplane }, port));
     expect(choices.map((choice) => (typeof choice === 'string' ? choice : choice.reason))).toEqual(expected);
+  });
+});
+
+const required = 'HaproxyRequired';
+
+describe('the dataplane of the same ports with the PROXY protocol', () => {
+  test.each([
+    [undefined, ['haproxy', 'nat', 'nat', none, none, none]],
+    ['haproxy', ['haproxy', 'nat', 'nat', none, none, none]],
+    ['Direct', ['haproxy', 'nat', 'nat', none, none, none]],
+    ['direct', [required, 'direct', 'nat', required, 'direct', none]],
+    ['nat', [required, 'nat', 'nat', required, none, none]],
+  ])('if %j is requested', (dataplane, expected) => {
+    const request = { ...asking, dataplane, options: [['furiwake.dev/proxy-protocol', 'v2']] as const };
+    const choices = ports.map((port) => chooseDataplane(request, port));
+    expect(choices.map((choice) => (typeof choice === 'string' ? choice : choice.reason))).toEqual(expected);
+  });
+});
+
+test('a refusal names both annotations', () => {
+  const request = { dataplane: 'direct', options: [['furiwake.dev/proxy-protocol', 'v2']] as const, ports };
+  expect(chooseDataplane(request, tcp(80))).toEqual({
+    reason: 'HaproxyRequired',
+    message:
+      'TCP port 80 asks for the PROXY protocol, which direct does not have: remove one of the annotations furiwake.dev/proxy-protocol and furiwake.dev/dataplane',
   });
 });
 
@@ -48,5 +75,5 @@ test.each([
   [sctp(132, 0), 'by no dataplane'],
 ])('a refusal says what would serve the port, if anything', (port, remedy) => {
   const message = `${port.protocol} port ${port.port} has no nodePort (spec.allocateLoadBalancerNodePorts is false): without one it is served ${remedy}`;
-  expect(chooseDataplane({ dataplane: undefined }, port)).toMatchObject({ message });
+  expect(chooseDataplane(asking, port)).toMatchObject({ message });
 });

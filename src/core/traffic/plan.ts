@@ -5,6 +5,7 @@ import type { Node } from '../model/node.ts';
 import type { Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { chooseDataplane, requestedDataplane } from './dataplane.ts';
+import { optionsOfPort } from './decode-options.ts';
 import { makeLocalPlanner, type ServiceEndpoints } from './local.ts';
 import { listenersOf, planSourceRanges } from './source-ranges.ts';
 import {
@@ -118,6 +119,7 @@ function planListeners(service: Service, assignment: Assignment, isOverBudget: b
         isAffine: isDirect && spec.sessionAffinity === 'ClientIP',
         backend: isLocal(spec) ? localBackend(ip.family, key) : nodesBackend(ip.family),
         targetPort: isDirect ? 0 : port.nodePort,
+        options: dataplane === 'haproxy' ? optionsOfPort(spec, port, false) : undefined,
         sourceRanges: ranges?.filter((range) => range.family === ip.family),
         isHostAddress: assignment.isHostAddress,
       });
