@@ -1,3 +1,4 @@
+import { allAnswer } from '../test/make/answering-nodes.ts';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -141,6 +142,7 @@ async function startDirect(lab: DirectLab, signal: AbortSignal): Promise<AsyncDi
   const stop = new AbortController();
   const adapter = makeDirect({
     exec: lab.balancer.execPort,
+    host: { clientsOf: async () => new Map() },
     health: { verdicts: () => new Map(), subscribe: () => () => undefined },
     silentSince: () => undefined,
     silenceMs: 15_000,
@@ -152,8 +154,9 @@ async function startDirect(lab: DirectLab, signal: AbortSignal): Promise<AsyncDi
       setNodes: () => undefined,
       run: untilAborted,
     },
-    linkOf: () => 'eth0',
-    isOwn: () => false,
+    linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01' }),
+    answering: allAnswer,
+    own: () => new Map(),
     primary: () => [],
     clock: systemClock,
     log: recordLog(),

@@ -2,7 +2,7 @@ import { withoutOwn } from './addresses.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Dataplane } from '../core/traffic/dataplane.ts';
-import type { Listener, TrafficTable } from '../core/traffic/table.ts';
+import { type Listener, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
 import type { Revision } from '../core/revision.ts';
 import type { Advertiser } from '../ports/advertiser.ts';
 import type { Addresses, Host } from '../ports/host.ts';
@@ -275,12 +275,12 @@ function listenersHandedOver(held: Listeners, target: Listeners): readonly Liste
 }
 
 /** Whether HAProxy must do anything before the listener can be in force. */
-function needsProxy(inForce: Listeners, { key, service, dataplane, backend, targetPort }: Listener): boolean {
-  if (dataplane !== 'haproxy') return false;
-  const old = inForce.get(key);
-  return (
-    old?.dataplane !== dataplane || old.service !== service || old.backend !== backend || old.targetPort !== targetPort
-  );
+function needsProxy(inForce: Listeners, listener: Listener): boolean {
+  if (!usesHaproxy(listener)) return false;
+  const { service, backend, targetPort } = listener;
+  const old = inForce.get(listener.key);
+  if (old === undefined || !usesHaproxy(old)) return true;
+  return old.service !== service || old.backend !== backend || old.targetPort !== targetPort;
 }
 
 function steeringTarget({ proxy, network }: PassPorts, { listeners }: TrafficTable, wanted: Addresses): SteeringTarget {

@@ -40,7 +40,7 @@ export function makeReporter(deps: {
   readonly confirmations: Pick<Confirmations, 'unconfirmed' | 'subscribe'>;
   readonly network: Pick<HostNetwork, 'addresses'>;
   readonly advertiser: Pick<Advertiser, 'onDuplicates'>;
-  readonly direct: Pick<Direct, 'isForwarding' | 'obstacles' | 'onForwarding'>;
+  readonly direct: Pick<Direct, 'isForwarding' | 'onLink' | 'obstacles' | 'onForwarding'>;
   readonly progress: () => Progress;
 }): Reporter {
   const { health, confirmations, network, advertiser, direct, progress } = deps;
@@ -86,6 +86,7 @@ export function makeReporter(deps: {
       primaryAddresses: primary,
       needs,
       duplicates,
+      onLink: direct.onLink(),
       directObstacles: direct.obstacles(),
       unconfirmed: confirmations.unconfirmed(),
     };

@@ -37,6 +37,7 @@ describe('the flags', () => {
       stateDir: '/var/lib/furiwake',
       addresses: undefined,
       reservedPorts: new Set([22]),
+      dataplane: 'auto',
       idleTimeoutSeconds: 3600,
       nodeSilenceSeconds: 15,
       onLeaseLoss: 'withdraw',

@@ -45,6 +45,7 @@ type SiteOptions = ScopeOptions & {
 
 /** Nothing of it can be checked. */
 type TrafficOptions = {
+  readonly dataplane: Site['dataplane'];
   readonly idleTimeoutSeconds: number;
   /** How long a node may be silent before its connections are reset. */
   readonly nodeSilenceSeconds: number;
@@ -161,6 +162,14 @@ const siteFlags: Flags<SiteOptions> = {
 };
 
 const trafficFlags: Flags<TrafficOptions> = {
+  dataplane: {
+    schema: z.enum(['auto', 'haproxy']),
+    syntax: '--dataplane <auto|haproxy>',
+    group: 'Traffic',
+    help: 'of Services without the annotation: direct where one needs it and it is shown to work, or always HAProxy',
+    byDefault: 'auto',
+    expected: 'auto or haproxy',
+  },
   idleTimeoutSeconds: {
     schema: seconds(1),
     syntax: '--idle-timeout <seconds>',

@@ -53,10 +53,19 @@ function endpointWords(endpoints: NonNullable<ServiceDetail['endpoints']>): stri
   return words.length === 0 ? 'none with endpoints' : `${words.length} with endpoints: ${words.join(', ')}`;
 }
 
-function rowOf({ address, port, protocol, dataplane, nodePort, sourceRanges, traffic }: ListenerLine): readonly Cell[] {
+function rowOf({
+  address,
+  port,
+  protocol,
+  dataplane,
+  isStoodIn,
+  nodePort,
+  sourceRanges,
+  traffic,
+}: ListenerLine): readonly Cell[] {
   return [
     `${address.includes(':') ? `[${address}]` : address}:${port}/${protocol}`,
-    dataplane,
+    isStoodIn ? `haproxy for ${dataplane}` : dataplane,
     nodePort === undefined ? '-' : String(nodePort),
     sourceRanges === undefined ? 'all' : `${sourceRanges} ${sourceRanges === 1 ? 'range' : 'ranges'}`,
     ...countCells(traffic),

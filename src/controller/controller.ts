@@ -154,6 +154,8 @@ export function makeController(deps: ControllerDeps): Controller {
       services: decision.ours,
       assignments,
       overBudget,
+      dataplane: deps.site.dataplane,
+      onLink: report.onLink,
       nodes: nodes.objects(),
       drained: deps.drains.current(),
       endpoints: deps.endpoints.all(),
@@ -231,7 +233,8 @@ export function makeController(deps: ControllerDeps): Controller {
       const unconfirmed = [before?.unconfirmed ?? emptyReport.unconfirmed, report.unconfirmed] as const;
       for (const id of PersistentMap.changedKeys(...unconfirmed)) concerned.add(serviceOfBackend(id));
       for (const key of concerned) deps.enqueue(key);
-      const isSame = before?.health === report.health && before.duplicates === report.duplicates;
+      const isSame =
+        before?.health === report.health && before.duplicates === report.duplicates && before.onLink === report.onLink;
       if (!isSame || !isSameHost(before, report)) wake.set();
     };
     follow();

@@ -1,7 +1,7 @@
 import type { Assignment } from '../core/addresses/assignment.ts';
 import type { NodeName } from '../core/model/names.ts';
 import type { StatusInput } from '../core/status/desired.ts';
-import { directTrouble, droppedPorts } from '../core/status/direct-trouble.ts';
+import { closedPorts, directTrouble } from '../core/status/direct-trouble.ts';
 import type { HostReport } from '../core/traffic/report.ts';
 import { listenerKey, type TrafficTable } from '../core/traffic/table.ts';
 import type { Outcome } from '../kube/queue.ts';
@@ -10,7 +10,7 @@ import type { Outcome } from '../kube/queue.ts';
 export const droppingGraceMs = 10_000;
 
 /**
- * Whether the host drops packets of a Service, since when, and when that answer changes by time alone. `sinceMs`: the
+ * Whether the host drops packets of a Service or leaves them to HAProxy, since when, and when that answer changes by time alone. `sinceMs`: the
  * same of the last call, monotonic ms. It stays while the host has not reported on all listeners of the Service.
  */
 export function judgeDropping(
@@ -21,11 +21,13 @@ export function judgeDropping(
   nowMs: number,
 ): { readonly sinceMs: number | undefined; readonly later: Outcome } & Pick<StatusInput, 'dropping'> {
   const none = { sinceMs: undefined, dropping: undefined, later: undefined };
-  const dropped = addresses.map((address) => droppedPorts(address, table.listeners, report.listeners));
-  if (dropped.every((ports) => ports?.length === 0)) return none;
+  const closed = addresses.flatMap((address) =>
+    [false, true].map((isStoodIn) => closedPorts(address, table.listeners, report.listeners, isStoodIn)),
+  );
+  if (closed.every((ports) => ports?.length === 0)) return none;
   const nodes = nodesFor(addresses, table);
   if (nodes.size === 0 && table.nodes.size > 0) return none;
-  if (dropped.includes(undefined)) return { sinceMs, dropping: undefined, later: undefined };
+  if (closed.includes(undefined)) return { sinceMs, dropping: undefined, later: undefined };
   const since = sinceMs ?? nowMs;
   const leftMs = since + droppingGraceMs - nowMs;
   return leftMs > 0

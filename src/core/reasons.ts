@@ -73,8 +73,8 @@ export const reasons = {
   FieldsNotHonoured: {
     where: 'Serving',
     means:
-      'The Service is served, but not all that it asks for is there. The message names what furiwake ignores: sessionAffinity (kube-proxy sees one client, so all connections through a node use one Pod), an annotation of another implementation, or a furiwake.dev/dataplane that is not valid. With externalTrafficPolicy: Local, connections go to nodes with a Pod only, but through HAProxy the Pods do not see the address of the client.',
-    do: 'Nothing, if that is good enough. Otherwise set the annotation furiwake.dev/dataplane to direct, an experiment, when you create the Service; correct or remove the annotation that is not valid.',
+      'The Service is served, but not all that it asks for is there. The message names what furiwake ignores: sessionAffinity (kube-proxy sees one client, so all connections through a node use one Pod), the address of clients where HAProxy serves the Service or stands in for direct, an annotation of another implementation, or a furiwake.dev/dataplane that is not valid.',
+    do: 'Nothing, if that is good enough. Otherwise do what the message says, use None and Cluster, or correct or remove the annotation.',
   },
   NotConfirmed: {
     where: 'Serving',

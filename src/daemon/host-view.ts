@@ -112,7 +112,13 @@ export function makeHostView({
         service && {
           ...shown,
           service,
-          listeners: listeners.map((listener) => listenerLine(listener, traffic.get(listener.key))),
+          listeners: listeners.map((listener) =>
+            listenerLine(
+              listener,
+              agent.report().listeners.get(listener.key)?.isForwarding === true,
+              traffic.get(listener.key),
+            ),
+          ),
           endpoints: endpointLines(now.plan, listeners),
         }
       );

@@ -41,7 +41,8 @@ export function statePaths(
     | 'adminSocket'
     | 'drains'
     | 'candidates'
-    | 'tenure',
+    | 'tenure'
+    | 'answeringNodes',
     string
   >
 > {
@@ -56,6 +57,7 @@ export function statePaths(
     candidates: `${stateDir}/candidates.jsonl`,
     identity: `${stateDir}/identity.jsonl`,
     tenure: `${stateDir}/tenure.jsonl`,
+    answeringNodes: `${stateDir}/answering-nodes.jsonl`,
     adminSocket: `${stateDir}/admin.sock`,
   };
 }

@@ -27,6 +27,8 @@ export type EndpointLine = {
 export type ListenerLine = Pick<ListenerAddress, 'port' | 'protocol'> & {
   readonly address: string;
   readonly dataplane: Dataplane;
+  /** HAProxy takes its new connections, because `direct` has no node for them. */
+  readonly isStoodIn: boolean;
   /** On the nodes; `undefined` for `direct`, which leaves the port as it is. */
   readonly nodePort: number | undefined;
   /** Ranges of clients that may connect; `undefined`: all. */
@@ -59,13 +61,15 @@ export function endpointLines(
   );
 }
 
-export function listenerLine(listener: Listener, traffic: Traffic | undefined): ListenerLine {
+/** `isForwarding`: as the host reports it. */
+export function listenerLine(listener: Listener, isForwarding: boolean, traffic: Traffic | undefined): ListenerLine {
   const { address, port, protocol, dataplane, targetPort, sourceRanges } = listener;
   return {
     address: address.text,
     port,
     protocol,
     dataplane,
+    isStoodIn: listener.standIn !== undefined && !isForwarding,
     nodePort: targetPort === 0 ? undefined : targetPort,
     sourceRanges: sourceRanges?.length,
     traffic,

@@ -8,6 +8,7 @@ hostContract('the fake that the tests of the agent use', async () => {
     connections.add(connection);
     return async () => connections.has(connection);
   };
+  const peerOf = ({ address }: FakeConnection['local']): FakeConnection['peer'] => ({ address, port: 40_000 });
   return {
     host: makeFakeHost({
       connections,
@@ -18,8 +19,8 @@ hostContract('the fake that the tests of the agent use', async () => {
         { protocol: 'UDP', address: addressOf('fd10::1'), family: 6, port: 27 },
       ],
     }),
-    connectTo: async (local) => open({ local, isTaken: true }),
-    connectFrom: async (local) => open({ local, isTaken: false }),
+    connectTo: async (local) => open({ local, peer: peerOf(local), isTaken: true }),
+    connectFrom: async (local) => open({ local, peer: peerOf(local), isTaken: false }),
     [Symbol.asyncDispose]: async () => undefined,
   };
 });

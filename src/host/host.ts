@@ -1,6 +1,7 @@
-import type { ListenerAddress } from '../core/traffic/table.ts';
+import type { ListenerKey } from '../core/model/names.ts';
+import { type ListenerAddress, listenerKey } from '../core/traffic/table.ts';
 import type { Exec } from '../ports/exec.ts';
-import type { Host } from '../ports/host.ts';
+import type { Client, Host } from '../ports/host.ts';
 import type { Log } from '../ports/log.ts';
 import { type Connection, connectionFilter, decodeConnections, decodeListening } from './sockets.ts';
 
@@ -9,7 +10,7 @@ const listenersPerCall = 100;
 
 const connected: readonly string[] = ['state', 'connected', 'exclude', 'time-wait'];
 
-/** Sockets of this host. Both functions throw `ExecError` when `ss` fails. */
+/** Sockets of this host. All functions throw `ExecError` when `ss` fails. */
 export function makeHost({ exec, log }: { readonly exec: Exec; readonly log: Log }): Host {
   let hasWarned = false;
 
@@ -39,17 +40,37 @@ export function makeHost({ exec, log }: { readonly exec: Exec; readonly log: Log
     log.warn({}, 'connections outlive their Service: this kernel cannot end them (INET_DIAG_DESTROY is missing)');
   };
 
+  /** In calls for one family and at most `listenersPerCall` listeners of TCP. */
+  const inParts = async (
+    listeners: readonly ListenerAddress[],
+    work: (family: 4 | 6, part: readonly ListenerAddress[]) => Promise<void>,
+  ): Promise<void> => {
+    for (const family of [4, 6] as const) {
+      const mine = listeners.filter(({ address, protocol }) => address.family === family && protocol === 'TCP');
+      for (let i = 0; i < mine.length; i += listenersPerCall) await work(family, mine.slice(i, i + listenersPerCall));
+    }
+  };
+
   return {
     listening: async (signal) => {
       const [tcp, udp] = await Promise.all([ss(['-Hltn'], signal), ss(['-Hlun'], signal)]);
       return [...decodeListening(tcp, 'TCP'), ...decodeListening(udp, 'UDP')];
     },
     endConnections: async (listeners, signal) => {
-      for (const family of [4, 6] as const) {
-        const mine = listeners.filter(({ address, protocol }) => address.family === family && protocol === 'TCP');
-        for (let i = 0; i < mine.length; i += listenersPerCall)
-          await end(family, mine.slice(i, i + listenersPerCall), signal);
-      }
+      await inParts(listeners, (family, part) => end(family, part, signal));
+    },
+    clientsOf: async (listeners, signal) => {
+      const clients = new Map<ListenerKey, Client[]>();
+      await inParts(listeners, async (family, part) => {
+        const text = await ss([`-${family}HOtn`, ...connected, ...connectionFilter(part)], signal);
+        for (const { local, peer } of decodeConnections(text)) {
+          const key = listenerKey(local.address, local.port, 'TCP');
+          const those = clients.get(key);
+          if (those === undefined) clients.set(key, [peer]);
+          else those.push(peer);
+        }
+      });
+      return clients;
     },
   };
 }

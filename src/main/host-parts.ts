@@ -8,7 +8,10 @@ import { earlierStatePaths, type Platform, statePaths } from '../daemon/platform
 import { makeHaproxy } from '../dataplane/haproxy/haproxy.ts';
 import { makeNat } from '../dataplane/nat/nat.ts';
 import { makeSteering } from '../dataplane/nftables/steering.ts';
+import { makeAnswerProbe } from '../dataplane/direct/answer-probe.ts';
+import { makeAnsweringNodes } from '../dataplane/direct/answering-nodes.ts';
 import { makeDirect } from '../dataplane/direct/direct.ts';
+import { readAnsweringNodes } from '../state/answering-nodes.ts';
 import { makeGate } from '../health/gate.ts';
 import { makeKubeProxy } from '../health/kube-proxy-sync.ts';
 import { makeConfirmations } from '../health/confirmations.ts';
@@ -99,6 +102,7 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
   });
   const steering = makeSteering({ exec, clock, log: log.child({ part: 'nftables' }), metrics, lifetime });
   const silenceMs = nodeSilenceSeconds * 1000;
+  const host = makeHost({ exec, log });
   const silentSince = (node: NodeName, family: Family): number | undefined => {
     const { state, sinceMs } = health.families[family].stateOf(node);
     return state === 'silent' ? sinceMs : undefined;
@@ -106,11 +110,18 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
   const direct = makeDirect({
     exec,
     health,
+    host,
     silentSince,
     silenceMs,
     gate: makeGate({ makeKubeProxy: () => makeKubeProxy({ clock }), clock }),
-    linkOf: (address) => links.linkOf(address)?.name,
-    isOwn: ({ text }) => network.addresses().own.has(text),
+    linkOf: (address) => links.linkOf(address),
+    answering: makeAnsweringNodes({
+      probe: makeAnswerProbe({ exec, clock }),
+      record: await readAnsweringNodes({ path: paths.answeringNodes, files, log }),
+      clock,
+      log: log.child({ part: 'direct' }),
+    }),
+    own: () => network.addresses().own,
     primary: () => network.addresses().primary,
     clock,
     log: log.child({ part: 'direct' }),
@@ -128,7 +139,6 @@ export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
     metrics,
     lifetime,
   });
-  const host = makeHost({ exec, log });
   const tableFile = makeTableFile({
     listenersPath: paths.listeners,
     nodesPath: paths.nodes,

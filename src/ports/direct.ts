@@ -1,3 +1,4 @@
+import type { Family } from '../core/ip/ip.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { DirectObstacles } from '../core/traffic/report.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
@@ -25,7 +26,9 @@ export type Direct = {
   isForwarding(listener: ListenerKey): boolean;
   /** The nodes that get no packets of any listener, and why; without those that are silent. The same object while it is equal. */
   obstacles(): DirectObstacles;
-  /** Calls `listener` when `isForwarding` or `obstacles` may answer differently; returns the end of the subscription. */
+  /** The families in which a node is on a link of the host. The same object while it is equal; empty before the first `apply`. */
+  onLink(): ReadonlySet<Family>;
+  /** Calls `listener` when `isForwarding`, `onLink` or `obstacles` may answer differently; returns the end of the subscription. */
   onForwarding(listener: () => void): () => void;
   /**
    * The counters of these listeners; of all of this dataplane without `keys`. The nodes answer the clients themselves, so that

@@ -136,6 +136,8 @@ const listenerSchema = z.object({
   port,
   dataplane: z.enum(dataplanes).default('haproxy'), // absent before version 3
   isPublished: z.boolean().default(false),
+  standIn: z.enum(['haproxy']).optional(),
+  needsProof: z.boolean().default(false),
   isAffine: z.boolean().default(false),
   backend: z.string(),
   targetPort: port.or(z.literal(0)),
@@ -160,6 +162,7 @@ function decodeListener(fields: unknown): readonly [ListenerKey, Listener] {
     backend: saved.backend as BackendId,
     sourceRanges: saved.sourceRanges,
     options: saved.options && decodeListenerOptions(saved.options),
+    standIn: saved.standIn,
   });
   return [listener.key, listener];
 }
@@ -206,6 +209,8 @@ function decodeRow(fields: unknown, placed: ReadonlyMap<string, unknown>): reado
     protocol: 'TCP',
     dataplane: 'haproxy',
     isPublished: false,
+    standIn: undefined,
+    needsProof: false,
     isAffine: false,
     backend: nodesBackend(saved.address.family),
     targetPort: nodePort,

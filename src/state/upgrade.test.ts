@@ -10,6 +10,7 @@ import { loadCandidates } from '../daemon/candidates.ts';
 import { loadTenureRecord } from '../daemon/tenure-record.ts';
 import { loadDrains } from '../daemon/drains.ts';
 import { earlierStatePaths, statePaths } from '../daemon/platform.ts';
+import { readAnsweringNodes } from './answering-nodes.ts';
 import { makeIdentityFile } from './identity.ts';
 import { makeFileLedger } from './ledger.ts';
 import { makePlacementRecord } from './placement-record.ts';
@@ -205,6 +206,8 @@ test('the present code reads its own files without a log line, and writes the sa
   const drains = await loadDrains({ path: paths.drains, files, log });
   const [drained = never()] = drains.current();
   for (const isDrained of [false, true]) await drains.set(drained, isDrained);
+  const answering = await readAnsweringNodes({ path: paths.answeringNodes, files, log });
+  await answering.write(answering.known);
   const candidates = await loadCandidates({ path: paths.candidates, files, clock, log });
   expect(candidates.hasOthers()).toBe(true);
   candidates.add('lb2_7d9c3f1a-0b52-4c8e-8d3f-5a6b7c8d9e0f');
@@ -231,6 +234,7 @@ test.each([
   'drains',
   'candidates',
   'tenure',
+  'answeringNodes',
 ] as const)('a file %s of a newer release is refused by name', async (name) => {
   const texts = fixture('unreleased');
   texts.set(paths[name], (texts.get(paths[name]) ?? '').replace(/"version":\d+/, '"version":99'));
@@ -238,6 +242,7 @@ test.each([
   const readAll = async (): Promise<void> => {
     await read(open(texts));
     await loadDrains({ path: paths.drains, files, log });
+    await readAnsweringNodes({ path: paths.answeringNodes, files, log });
     const clock = virtualClock();
     await loadCandidates({ path: paths.candidates, files, clock, log });
     await loadTenureRecord({ path: paths.tenure, ledgerPath: paths.ledger, ...ownTenure, files, clock, log });

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { ListenerKey } from '../../src/core/model/names.ts';
 import type { ListenerAddress } from '../../src/core/traffic/table.ts';
 import type { Host } from '../../src/ports/host.ts';
 import { addressOf } from '../make/table.ts';
@@ -46,6 +47,23 @@ export function hostContract(name: string, makeScene: () => Promise<HostScene>):
       for (const isAlive of ending) expect(await isAlive()).toBe(false);
       expect(await staying()).toBe(true);
       expect(await (await scene.connectTo(four))()).toBe(true);
+    });
+
+    test('the clients of a listener are those of its connections; a listener without any is not listed', async () => {
+      await using scene = await makeScene();
+      const wanted = [four, six, listener('10.10.0.1', 25, 'UDP'), listener('10.10.0.1', 99)];
+      const countClients = async (): Promise<readonly number[]> => {
+        const clients = await scene.host.clientsOf(wanted, signal);
+        for (const [key, ends] of clients)
+          for (const { address } of ends) expect(address.family).toBe(key.startsWith('fd10::1|') ? 6 : 4);
+        return ['10.10.0.1|25|TCP', 'fd10::1|25|TCP', '10.10.0.1|25|UDP', '10.10.0.1|99|TCP'].map(
+          (key) => clients.get(key as ListenerKey)?.length ?? 0,
+        );
+      };
+      const [before4 = 0, before6 = 0] = await countClients();
+      for (const to of [four, four, six]) await scene.connectTo(to);
+      expect(await countClients()).toEqual([before4 + 2, before6 + 1, 0, 0]);
+      expect((await scene.host.clientsOf([], signal)).size).toBe(0);
     });
 
     test('a listener of UDP ends no connection to the TCP port of the same number', async () => {

@@ -93,6 +93,20 @@ describe.skipIf(!isRoot)('a Service that direct serves', () => {
     expect((await services.condition('affine', 'Serving', 'Serving')).message).toBe('all ports are served');
   });
 
+  test('a Local Service moves to direct by itself, when its nodes are shown to answer, and no request fails meanwhile', async () => {
+    const { services, client } = stage();
+    await services.create('local', { spec: { ports: [http], externalTrafficPolicy: 'Local' } });
+    const [address = ''] = await services.published('local');
+    await untilAnswer(client, urlOf(address), fromWeb);
+    const answers: string[] = [];
+    await eventually(async () => {
+      answers.push(await fetchFrom(client, urlOf(address), 1));
+      expect(await fetchFrom(client, urlOf(address, 80, '/clientip'), 1)).toContain(client.ip4);
+    });
+    expect(answers.filter((answer) => !fromWeb.test(answer))).toEqual([]);
+    expect((await services.get('local')).status.loadBalancer.ingress).toMatchObject([{ ipMode: 'VIP' }]);
+  });
+
   test('after it is removed its packets are refused, and HAProxy may serve the port', async () => {
     const { services, client } = stage();
     await services.create('gone', { annotations, spec: { ports: [http] } });

@@ -126,6 +126,7 @@ export const anyHost: fc.Arbitrary<HostFacts> = fc
 export const anySite: fc.Arbitrary<Site> = fc
   .record({
     addresses: fc.subarray(['192.0.2.1', '192.0.2.2-192.0.2.3', '2001:db8::1-2001:db8::2'], { minLength: 1 }),
+    dataplane: fc.constant('auto' as const),
     handsOutOwn: fc.oneof({ weight: 3, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
     movesServices: fc.boolean(),
     onRequest: fc.nat(4),

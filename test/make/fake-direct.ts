@@ -1,5 +1,6 @@
 import { unlessAborted } from '../../src/async/abort.ts';
 import { makeSubscribers } from '../../src/async/subscribers.ts';
+import type { Family } from '../../src/core/ip/ip.ts';
 import type { ListenerKey } from '../../src/core/model/names.ts';
 import type { DirectObstacles } from '../../src/core/traffic/report.ts';
 import { emptyTable, type Listener, type TrafficTable } from '../../src/core/traffic/table.ts';
@@ -12,6 +13,8 @@ export type FakeDirect = {
   held: TrafficTable['listeners'];
   /** No node is known to serve any listener, from now on, or all are. `why`: the obstacles, if there are any. */
   setClosed(isClosed: boolean, why?: DirectObstacles): void;
+  /** The host has nodes on a LAN, in these families. */
+  setOnLink(families: ReadonlySet<Family>): void;
 };
 
 /** `refuse` returns nft's message for a refused listener. `step` is awaited at the start of each call. */
@@ -24,6 +27,7 @@ export function makeFakeDirect({
 } = {}): FakeDirect {
   let accepted = emptyTable.listeners;
   let isClosed = false;
+  let onLink: ReadonlySet<Family> = new Set();
   let obstacles: DirectObstacles = new Map();
   const subscribers = makeSubscribers();
   const fake: FakeDirect = {
@@ -33,8 +37,13 @@ export function makeFakeDirect({
       obstacles = why;
       subscribers.tell();
     },
+    setOnLink: (families) => {
+      onLink = families;
+      subscribers.tell();
+    },
     direct: {
       isForwarding: (key) => !isClosed && accepted.has(key),
+      onLink: () => onLink,
       obstacles: () => obstacles,
       onForwarding: subscribers.subscribe,
       apply: async ({ listeners }, signal) => {

@@ -1,9 +1,10 @@
 import type { ListeningSocket } from '../../src/core/model/host.ts';
-import type { ListenerAddress } from '../../src/core/traffic/table.ts';
-import type { Host } from '../../src/ports/host.ts';
+import type { ListenerKey } from '../../src/core/model/names.ts';
+import { type ListenerAddress, listenerKey } from '../../src/core/traffic/table.ts';
+import type { Client, Host } from '../../src/ports/host.ts';
 
 /** A connection of the host, by its end there. */
-export type FakeConnection = { readonly local: ListenerAddress; readonly isTaken: boolean };
+export type FakeConnection = { readonly local: ListenerAddress; readonly isTaken: boolean; readonly peer: Client };
 
 /**
  * Sockets of a host in memory. Keeps to the contract of its port (test/contract/host.ts). `beforeEnd` is awaited before
@@ -23,6 +24,16 @@ export function makeFakeHost({
     listening: async (signal) => {
       signal.throwIfAborted();
       return await listening();
+    },
+    clientsOf: async (listeners, signal) => {
+      signal.throwIfAborted();
+      const clients = new Map<ListenerKey, Client[]>();
+      for (const { local, peer } of connections) {
+        const key = listenerKey(local.address, local.port, 'TCP');
+        if (!listeners.some(({ address, port, protocol }) => listenerKey(address, port, protocol) === key)) continue;
+        clients.set(key, [...(clients.get(key) ?? []), peer]);
+      }
+      return clients;
     },
     endConnections: async (listeners, signal) => {
       await beforeEnd(listeners);

@@ -1,7 +1,7 @@
 import { unlessAborted } from '../../src/async/abort.ts';
 import type { ListenerKey } from '../../src/core/model/names.ts';
 import { PersistentMap } from '../../src/core/persistent-map.ts';
-import { emptyTable, type Listener } from '../../src/core/traffic/table.ts';
+import { emptyTable, type Listener, usesHaproxy } from '../../src/core/traffic/table.ts';
 import type { Steering, SteeringTarget } from '../../src/ports/steering.ts';
 
 /** A steering in memory, which keeps to the contract of the port. */
@@ -34,7 +34,7 @@ export function makeFakeSteering({
   /** The accepted target; `undefined`: there is no table. */
   let accepted: SteeringTarget | undefined;
 
-  const isSteered = (listener: Listener): boolean => listener.dataplane === 'haproxy';
+  const isSteered = usesHaproxy;
   const wordsOf = (listener: Listener): string | undefined =>
     listener.protocol === 'TCP' ? refuse(listener) : `nftables steers only TCP to HAProxy, not ${listener.protocol}`;
 

@@ -1,9 +1,10 @@
+import type { Family } from '../../src/core/ip/ip.ts';
 import { makeSubscribers } from '../../src/async/subscribers.ts';
 import type { ListeningSocket } from '../../src/core/model/host.ts';
 import type { ListenerKey } from '../../src/core/model/names.ts';
 import { PersistentMap } from '../../src/core/persistent-map.ts';
 import type { DirectObstacles } from '../../src/core/traffic/report.ts';
-import { emptyTable, type Listener, type TrafficTable } from '../../src/core/traffic/table.ts';
+import { emptyTable, type Listener, type TrafficTable, usesHaproxy } from '../../src/core/traffic/table.ts';
 import type { Health } from '../../src/ports/health.ts';
 import type { Advertiser } from '../../src/ports/advertiser.ts';
 import type { Addresses, Host } from '../../src/ports/host.ts';
@@ -52,6 +53,8 @@ export type FakeHostPorts = Pick<
   /** No node is known to serve a listener of `direct`, or all are. */
   closeDirect(isClosed: boolean, why?: DirectObstacles): void;
   readonly nat: Nat;
+  /** Nodes are in LANs of the host, in these families. */
+  setOnLink(families: ReadonlySet<Family>): void;
   /** Another program changes the nftables table in the kernel. */
   changeSteering(change: (held: SteeringTarget) => SteeringTarget): void;
   readonly network: HostNetwork;
@@ -105,12 +108,12 @@ export function makeHostPorts(): FakeHostPorts {
   };
   const proxyRefusals = (listeners: TrafficTable['listeners']): Map<ListenerKey, string> =>
     refusalsOf(listeners, (listener) => {
-      if (listener.dataplane !== 'haproxy') return undefined;
+      if (!usesHaproxy(listener)) return undefined;
       return listener.protocol === 'TCP' ? refuses.proxy(listener) : `HAProxy cannot serve ${listener.protocol}`;
     });
   const served = (listeners: TrafficTable['listeners']): TrafficTable['listeners'] => {
     const refused = proxyRefusals(listeners);
-    const others = [...listeners.values()].filter((each) => each.dataplane !== 'haproxy' || refused.has(each.key));
+    const others = [...listeners.values()].filter((each) => !usesHaproxy(each) || refused.has(each.key));
     return listeners.with(others.map(({ key }) => [key, undefined]));
   };
   const fakeSteering = makeFakeSteering({
@@ -215,6 +218,7 @@ export function makeHostPorts(): FakeHostPorts {
     } satisfies Proxy,
     steering: fakeSteering.steering,
     direct: fakeDirect.direct,
+    setOnLink: (families: ReadonlySet<Family>) => fakeDirect.setOnLink(families),
     closeDirect: (isClosed: boolean, why?: DirectObstacles) => fakeDirect.setClosed(isClosed, why),
     nat: fakeNat.nat,
     advertiser: {

@@ -73,6 +73,7 @@ export function makeSite(addresses: readonly string[], rest: Partial<Site> = {})
     namespaces: undefined,
     ranges: ranges(...addresses),
     reservedPorts: new Set([22]),
+    dataplane: 'auto',
     handsOutOwn: false,
     movesServices: false,
     ...rest,

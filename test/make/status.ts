@@ -59,6 +59,8 @@ export function statusOf(
     services: byKey(services),
     assignments,
     overBudget,
+    dataplane: 'auto',
+    onLink: emptyReport.onLink,
     nodes: new Map(nodes.map((node) => [node.name, node] as [NodeName, typeof node])),
     drained: new Set(),
     endpoints: undefined,

@@ -23,6 +23,8 @@ export function listener(vip: string, port: number, targetPort: number, more: Pa
     protocol: 'TCP',
     dataplane: 'haproxy',
     isPublished: false,
+    standIn: undefined,
+    needsProof: false,
     isAffine: false,
     backend: nodesBackend(address.family),
     targetPort,

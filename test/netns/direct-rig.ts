@@ -1,3 +1,4 @@
+import { allAnswer } from '../make/answering-nodes.ts';
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
 import { untilAborted } from '../../src/async/abort.ts';
 import { makeSubscribers, type Subscribers } from '../../src/async/subscribers.ts';
@@ -7,6 +8,7 @@ import type { NodeHealth } from '../../src/core/traffic/report.ts';
 import { makeTable, nodesBackend, type TrafficNode } from '../../src/core/traffic/table.ts';
 import { makeDirect } from '../../src/dataplane/direct/direct.ts';
 import { mostPins } from '../../src/dataplane/direct/ruleset.ts';
+import { makeHost } from '../../src/host/host.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import type { Exec } from '../../src/ports/exec.ts';
 import type { Direct } from '../../src/ports/direct.ts';
@@ -65,6 +67,7 @@ beforeEach(async () => {
   limits.pins = mostPins;
   direct = makeDirect({
     exec: limited(lab.balancer.execPort),
+    host: makeHost({ exec: lab.balancer.execPort, log: recordLog() }),
     health: {
       verdicts: () => new Map(Array.from(verdicts, ([name, state]) => [nodeName(name), { 4: state, 6: state }])),
       subscribe: changes.subscribe,
@@ -79,8 +82,9 @@ beforeEach(async () => {
       setNodes: () => undefined,
       run: untilAborted,
     },
-    linkOf: () => 'eth0',
-    isOwn: () => false,
+    linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01' }),
+    answering: allAnswer,
+    own: () => new Map(),
     primary: () => [],
     clock: systemClock,
     log: recordLog(),

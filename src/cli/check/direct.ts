@@ -1,6 +1,7 @@
 import type { Node } from '../../core/model/node.ts';
 import type { Service } from '../../core/model/service.ts';
-import { requestedDataplane } from '../../core/traffic/dataplane.ts';
+import type { Site } from '../../core/model/site.ts';
+import { needsDirect, requestedDataplane } from '../../core/traffic/dataplane.ts';
 import type { Platform } from '../../daemon/platform.ts';
 import { directRules, directTable } from '../../dataplane/direct/ruleset.ts';
 import { renderTable } from '../../dataplane/nftables/table-text.ts';
@@ -22,7 +23,13 @@ export async function checkDirect(
     nodes,
     services,
     host,
-  }: { readonly nodes: readonly Node[]; readonly services: readonly Service[]; readonly host: CheckedHost },
+    choice,
+  }: {
+    readonly nodes: readonly Node[];
+    readonly services: readonly Service[];
+    readonly host: CheckedHost;
+    readonly choice: Site['dataplane'];
+  },
   { exec, files }: Pick<Platform, 'exec' | 'files'>,
   makeKubeProxy: () => KubeProxy,
   signal: AbortSignal,
@@ -47,7 +54,10 @@ export async function checkDirect(
   const links = [...new Set(usable.flatMap(({ link }) => link ?? []))].sort();
   const on = links.length === 0 ? '' : ` (on ${links.join(', ')})`;
   const found = `${usable.length} of ${counted(hops.length, 'node address', 'node addresses')} can get packets${on}`;
-  const users = services.filter(({ spec }) => spec.type === 'LoadBalancer' && requestedDataplane(spec) === 'direct');
+  const mayUse = (spec: Service['spec']): boolean =>
+    requestedDataplane(spec) === 'direct' ||
+    (choice === 'auto' && requestedDataplane(spec) === undefined && needsDirect(spec));
+  const users = services.filter(({ spec }) => spec.type === 'LoadBalancer' && mayUse(spec));
   if (users.length === 0)
     return [ok(['no Service asks for it', found, ...troubles.map((trouble) => trouble.found)].join('; '))];
   return [

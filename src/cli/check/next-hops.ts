@@ -47,11 +47,14 @@ export async function findNextHops(
     isOwn: ({ text }) => network.addresses().own.has(text),
     linkOf,
     isAnswering: (node) => answering.get(node) !== undefined,
+    isUnheard: () => false,
   });
   return nodes.flatMap(({ name, addresses }) =>
     addresses.map((address): CheckedHop => {
       const { family } = address;
-      const state = obstacles.get(name)?.[family] ?? syncState(answering.get(name), family);
+      const obstacle = obstacles.get(name)?.[family];
+      const state =
+        obstacle === undefined || obstacle === 'unheard' ? syncState(answering.get(name), family) : obstacle;
       return { node: name, family, link: linkOf(address), state };
     }),
   );

@@ -10,17 +10,16 @@ import {
   type PortStatus,
   type Protocol,
   type Service,
-  type ServiceSpec,
   type ServiceStatus,
 } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
-import { chooseDataplane, dataplanes, requestedDataplane } from '../traffic/dataplane.ts';
 import { isLocal } from '../traffic/plan.ts';
-import { decodeProxyOptions } from '../traffic/decode-options.ts';
+import { needsHaproxy } from '../traffic/decode-options.ts';
 import type { HostReport } from '../traffic/report.ts';
 import { closedFamilies, listenersOf, planSourceRanges, type SourceRanges } from '../traffic/source-ranges.ts';
 import { listenerKey, localBackend, type TrafficTable } from '../traffic/table.ts';
-import { droppedPorts } from './direct-trouble.ts';
+import { closedPorts } from './direct-trouble.ts';
+import { annotationTrouble } from './annotation-trouble.ts';
 import { nodeNames } from './node-states.ts';
 import type { NodeTrouble } from './node-trouble.ts';
 import { portList, sentences, shortened } from './sentences.ts';
@@ -42,7 +41,7 @@ export type StatusInput = {
   /** False if the Service has had no ready endpoint for some seconds; `undefined` while that is not known. */
   readonly hasEndpoints: boolean | undefined;
   /**
-   * Why the host drops packets of the Service, because `direct` may send them to no node; `briefly`: for some seconds only,
+   * Why the host drops packets of the Service or leaves them to HAProxy, because `direct` may send them to no node; `briefly`: for some seconds only,
    * as after each publication. `undefined`: it drops none.
    */
   readonly dropping: NodeTrouble | 'briefly' | undefined;
@@ -78,7 +77,7 @@ export function desiredStatus(input: StatusInput): DesiredStatus | undefined {
     .filter(({ served }) => served.length > 0)
     .flatMap((address): readonly Ingress[] => {
       const { text } = address.ip;
-      if (!failing.has(text)) return [ingressOf(address, service, assignment)];
+      if (!failing.has(text)) return [ingressOf(address, input)];
       const present = shown.get(text); // What was programmed before may still be in force, also by an earlier process.
       return present !== undefined && mayBeServed(present, input) ? [present] : [];
     });
@@ -128,8 +127,12 @@ function mayBeServed({ ip: text, ports }: Ingress, { service, reports }: StatusI
 }
 
 /** With `ipMode: VIP` kube-proxy serves the address on every node, which `direct` needs; `Proxy` keeps all packets to the host. */
-function ingressOf({ ip, served, taken }: AssignedAddress, { spec }: Service, { refused }: Assignment): Ingress {
-  const isDirect = served.some((port) => chooseDataplane(spec, port) === 'direct');
+function ingressOf({ ip, served, taken }: AssignedAddress, { service, assignment, listeners }: StatusInput): Ingress {
+  const { spec } = service;
+  const { refused } = assignment;
+  const isDirect = served.some(
+    ({ port, protocol }) => listeners.get(listenerKey(ip, port, protocol))?.dataplane === 'direct',
+  );
   const ports = spec.ports.map((port): PortStatus => {
     const refusal = [...refused, ...taken].find((entry) => isSamePort(entry.port, port));
     const base = { port: port.port, protocol: port.protocol };
@@ -152,9 +155,7 @@ function servingOf(input: StatusInput, failures: readonly Failure[]): ConditionC
   const served = assignment.addresses.filter((address) => address.served.length > 0);
   if (served.length === 0) {
     const verdict = missing[0] ?? { ...assignment.verdict, reason: 'NoAddress' };
-    const ignored = [...ignoredDataplane(service.spec), ...decodeProxyOptions(service.spec).problems].map(
-      (words) => `ignored: ${words}`,
-    );
+    const ignored = annotationTrouble(service.spec).map((words) => `ignored: ${words}`);
     return no(verdict.reason, [verdict.message, ...ignored].join('; '));
   }
   const losses = served.flatMap((address) => lossOf(address, input, failures) ?? []);
@@ -177,11 +178,11 @@ function servingOf(input: StatusInput, failures: readonly Failure[]): ConditionC
   const shortcomings = [
     ...(isClosed ? [...limits, ...partly] : [...partly, ...limits]),
     ...unconfirmedNodes(input),
-    ...ignoredFields(service),
+    ...ignoredFields(input),
   ];
   const [loss] = whole;
   if (loss !== undefined && whole.length === served.length)
-    return no(loss.verdict.reason, sentences([...partly, ...limits, ...ignoredFields(service)]));
+    return no(loss.verdict.reason, sentences([...partly, ...limits, ...ignoredFields(input)]));
   if (input.hasEndpoints === false) {
     const where = isLocal(service.spec) ? ' on a node that is in use' : '';
     const verdict: Verdict = { reason: 'NoEndpoints', message: `the Service has no ready endpoints${where}` };
@@ -209,7 +210,7 @@ function lossOf(
     return { address, isWhole: true, verdict: { reason: 'NoNodes', message } };
   }
   if (dropping === undefined || dropping === 'briefly') return undefined;
-  const dropped = droppedPorts(address, listeners, reports) ?? [];
+  const dropped = closedPorts(address, listeners, reports, false) ?? [];
   if (dropped.length === 0) return undefined;
   const isWhole = dropped.length === served.length;
   const ports = isWhole ? '' : `port ${portList(dropped.map(({ port }) => port))} of `;
@@ -253,33 +254,38 @@ function unconfirmedNodes({ service: { key, spec }, assignment, unconfirmed }: S
 }
 
 /** No field is silently ignored. */
-function ignoredFields({ spec }: Service): readonly Verdict[] {
+function ignoredFields(input: StatusInput): readonly Verdict[] {
+  const { spec } = input.service;
   const ignored = spec.ignoredAnnotations.map((name) => `annotation ${name} (one pool, one address per family)`);
-  ignored.push(...ignoredDataplane(spec), ...ignoredOptions(spec));
-  const isDirect = requestedDataplane(spec) === 'direct';
+  ignored.push(...annotationTrouble(spec));
+  const [isDirect, standIn] = carriersOf(input);
   if (spec.sessionAffinity !== 'None' && !isDirect)
     ignored.push(`sessionAffinity=${spec.sessionAffinity} (one Pod per node)`);
   const messages = ignored.length === 0 ? [] : [`ignored: ${ignored.join(', ')}`];
-  if (isLocal(spec) && !isDirect)
+  if (standIn !== undefined) messages.push(standIn);
+  else if (isLocal(spec) && !isDirect && !spec.ports.every((port) => needsHaproxy(spec, port)))
     messages.push(
       `externalTrafficPolicy=Local: Pods do not see the address of the client, which the annotation ${dataplaneAnnotation}: direct keeps`,
     );
   return messages.map((message) => ({ reason: 'FieldsNotHonoured', message }));
 }
 
-/** The annotation that requests a dataplane, if its value is none. */
-function ignoredDataplane(spec: ServiceSpec): readonly string[] {
-  if (spec.dataplane === undefined || requestedDataplane(spec) !== undefined) return [];
-  return [`annotation ${dataplaneAnnotation}=${quote(spec.dataplane)} (valid: ${dataplanes.join(', ')})`];
-}
-
-/** The annotations about what only HAProxy does that have no effect: not valid, or no port is served by HAProxy. */
-function ignoredOptions(spec: ServiceSpec): readonly string[] {
-  const { problems } = decodeProxyOptions(spec);
-  if (spec.options.length === problems.length || spec.ports.some((port) => chooseDataplane(spec, port) === 'haproxy'))
-    return problems;
-  const names = spec.options.map(([name]) => name).filter((name) => !problems.some((words) => words.includes(name)));
-  return [...problems, ...names.map((name) => `annotation ${name} (only with HAProxy, for TCP)`)];
+/** Whether `direct` carries all connections now, and where HAProxy stands in for it: why, and what is lost by that. */
+function carriersOf({
+  assignment,
+  listeners,
+  reports,
+  dropping,
+}: StatusInput): readonly [isDirect: boolean, standIn: string | undefined] {
+  const { addresses } = assignment;
+  const isWanted = addresses.every(({ ip, served }) =>
+    served.every(({ port, protocol }) => listeners.get(listenerKey(ip, port, protocol))?.dataplane === 'direct'),
+  );
+  if (dropping === undefined || dropping === 'briefly') return [isWanted, undefined];
+  const stoodIn = addresses.filter((address) => (closedPorts(address, listeners, reports, true)?.length ?? 0) > 0);
+  if (stoodIn.length === 0) return [isWanted, undefined];
+  const why = [...new Set(stoodIn.flatMap(({ ip }) => dropping[ip.family] ?? []))].join('; ');
+  return [false, `HAProxy stands in for direct, so Pods do not see the addresses of clients: ${why}`];
 }
 
 /** The standard condition for ports that a load balancer cannot serve; `undefined` if it can serve all. */

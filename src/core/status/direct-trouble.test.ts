@@ -77,13 +77,24 @@ test('a Service whose packets are dropped is not served, and keeps its addresses
 });
 
 test('a Service of which one port is dropped is partly served', () => {
-  const service = published(udp(53), tcp(53));
+  const service = published(udp(53), tcp(53, 0));
   let count = 0;
   const status = statusOf([service], { answer: (revision) => ({ revision, isForwarding: ++count !== 1 }), dropping });
   expect(conditions(status)).toMatchObject({ Serving: 'True PartlyServing' });
   expect(messageOf(status)).toBe(
     'packets for port 53 of 192.0.2.8 are dropped, because direct has no node for them: n1 is off',
   );
+});
+
+test('while HAProxy stands in, a Service is served, and says what it loses by that and why', () => {
+  const { spec, ...rest } = published(tcp(80));
+  const service = { ...rest, spec: { ...spec, externalTrafficPolicy: 'Local', ipFamilies: [4] as const } };
+  const status = statusOf([service], { answer: (revision) => ({ revision }), dropping });
+  expect(conditions(status)).toMatchObject({ Serving: 'True FieldsNotHonoured' });
+  expect(messageOf(status)).toBe(
+    'serving, but HAProxy stands in for direct, so Pods do not see the addresses of clients: n1 is off',
+  );
+  expect(status?.ingress).toMatchObject([{ ipMode: 'VIP' }]);
 });
 
 test('packets that are dropped briefly leave the condition as it is', () => {

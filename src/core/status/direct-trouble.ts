@@ -10,28 +10,31 @@ import type { NodeTrouble } from './node-trouble.ts';
 type Ports = AssignedAddress['served'];
 
 /**
- * The ports of the address that `direct` serves, and whose packets the host drops: it has the listener as published, and no
- * node is shown to serve it. `undefined`: the host has not reported on a port yet.
+ * The ports of the address that `direct` should serve, and cannot: the host has the listener as published, and no node is shown
+ * to serve it. The host drops their packets, or (`isStoodIn`) HAProxy stands in. `undefined`: the host has not reported on a
+ * port yet.
  */
-export function droppedPorts(
+export function closedPorts(
   { ip, served }: Pick<AssignedAddress, 'ip' | 'served'>,
   listeners: TrafficTable['listeners'],
   reports: HostReport['listeners'],
+  isStoodIn: boolean,
 ): Ports | undefined {
-  const dropped: Ports[number][] = [];
+  const closed: Ports[number][] = [];
   for (const port of served) {
     const key = listenerKey(ip, port.port, port.protocol);
     const [listener, report] = [listeners.get(key), reports.get(key)];
     if (listener === undefined) return undefined;
     if (listener.dataplane !== 'direct') continue;
     if (report?.revision !== listener.revision) return undefined;
-    if (listener.isPublished && !report.isForwarding) dropped.push(port);
+    if (!listener.isPublished || report.isForwarding) continue;
+    if ((listener.standIn !== undefined) === isStoodIn) closed.push(port);
   }
-  return dropped;
+  return closed;
 }
 
 /** What an administrator can do for a node, by what keeps packets from it. The first one that applies. */
-const obstacles = ['drained', 'silent', 'unhealthy', 'thisHost', 'offLink', 'noAnswer', 'unproven'] as const;
+const obstacles = ['drained', 'silent', 'unhealthy', 'thisHost', 'offLink', 'noAnswer', 'unheard', 'unproven'] as const;
 type Obstacle = (typeof obstacles)[number];
 
 /** By family, why `direct` sends no packets to any node, as part of a sentence. `nodes`: those that could get some. */
@@ -73,6 +76,8 @@ function wordsFor(obstacle: Obstacle, nodes: readonly NodeName[]): string {
       return `${names} ${has} no address in a LAN of the load-balancer host`;
     case 'noAnswer':
       return `kube-proxy on ${names} does not answer at port ${kubeProxyHealthPort}: open the port to the load-balancer host`;
+    case 'unheard':
+      return `${names} ${is} not shown to answer clients with the address as source: the LAN may refuse that`;
     case 'unproven':
       return `kube-proxy on ${names} has not shown a sync since the publication: read its log`;
   }

@@ -24,6 +24,8 @@ function troubleOf(nodes: readonly Node[], health: Health = {}, drained: readonl
     assignments: PersistentMap.empty(),
     overBudget: new Set(),
     nodes: byName,
+    dataplane: 'auto',
+    onLink: new Set(),
     drained: new Set(drained.map(nodeName)),
     endpoints: undefined,
   });

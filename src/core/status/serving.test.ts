@@ -160,6 +160,12 @@ describe('the condition Serving', () => {
       'serving, but ignored: annotation furiwake.dev/connection-rate (only with HAProxy, for TCP)',
     ],
     [
+      'nothing about the address of the client, which the PROXY protocol keeps',
+      { options: proxied('v2'), externalTrafficPolicy: 'Local' },
+      'True Serving',
+      'all ports are served',
+    ],
+    [
       'a port that needs HAProxy and may not have it',
       { options: proxied('80=v2'), dataplane: 'nat' },
       'False HaproxyRequired',

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { tcp, udp } from '../../../test/make/service.ts';
-import { chooseDataplane, requestedDataplane } from './dataplane.ts';
+import { chooseDataplane, decideDataplane, requestedDataplane } from './dataplane.ts';
 
 const sctp = (port: number, nodePort?: number): ReturnType<typeof tcp> => ({
   ...tcp(port, nodePort),
@@ -76,4 +76,59 @@ test.each([
 ])('a refusal says what would serve the port, if anything', (port, remedy) => {
   const message = `${port.protocol} port ${port.port} has no nodePort (spec.allocateLoadBalancerNodePorts is false): without one it is served ${remedy}`;
   expect(chooseDataplane(asking, port)).toMatchObject({ message });
+});
+
+describe('what is decided, by request, needs and place', () => {
+  const place = { choice: 'auto', isHostAddress: false, hasNextHop: true, isPublished: false } as const;
+  const spec = (dataplane: string | undefined, needs: 'nothing' | 'Local' | 'ClientIP' = 'nothing') => ({
+    ...asking,
+    dataplane,
+    externalTrafficPolicy: needs === 'Local' ? needs : 'Cluster',
+    sessionAffinity: needs === 'ClientIP' ? needs : 'None',
+  });
+  const haproxy = { dataplane: 'haproxy', standIn: undefined, needsProof: false };
+  const requested = { dataplane: 'direct', standIn: 'haproxy', needsProof: false };
+  const automatic = { dataplane: 'direct', standIn: 'haproxy', needsProof: true };
+
+  test.each([
+    [undefined, 'nothing', {}, haproxy],
+    [undefined, 'nothing', { isPublished: true }, automatic],
+    [undefined, 'nothing', { isPublished: true, hasNextHop: false }, automatic],
+    [undefined, 'nothing', { isPublished: true, isHostAddress: true }, haproxy],
+    [undefined, 'nothing', { isPublished: true, choice: 'haproxy' }, haproxy],
+    ...(['Local', 'ClientIP'] as const).flatMap((needs) => [
+      [undefined, needs, {}, automatic] as const,
+      ['nonsense', needs, {}, automatic] as const,
+      ['haproxy', needs, {}, haproxy] as const,
+      ['haproxy', needs, { isPublished: true }, haproxy] as const,
+      [undefined, needs, { hasNextHop: false }, haproxy] as const,
+      [undefined, needs, { isHostAddress: true }, haproxy] as const,
+      [undefined, needs, { choice: 'haproxy' }, haproxy] as const,
+    ]),
+    ['direct', 'nothing', {}, requested],
+    ['direct', 'Local', { choice: 'haproxy', isHostAddress: true, hasNextHop: false }, requested],
+  ] as const)('%s, %s, %j', (dataplane, needs, differs, expected) => {
+    expect(decideDataplane(spec(dataplane, needs), tcp(80), { ...place, ...differs })).toEqual(expected);
+  });
+
+  test('a Service with options for HAProxy is served by it, on all its TCP ports, unless it requests another dataplane', () => {
+    for (const text of ['80=v1', 'v2'])
+      for (const port of [tcp(80), tcp(81)])
+        for (const needs of ['Local', 'ClientIP', 'nothing'] as const) {
+          const options = [['furiwake.dev/proxy-protocol', text]] as const;
+          const request = { ...spec(undefined, needs), options, ports: [tcp(80), tcp(81)] };
+          expect(decideDataplane(request, port, { ...place, isPublished: true })).toEqual(haproxy);
+        }
+    const limited = { ...spec('direct', 'Local'), options: [['furiwake.dev/connection-rate', '5']] as const };
+    expect(decideDataplane(limited, tcp(80), place)).toEqual(requested);
+  });
+
+  test('without a nodePort, and for UDP, nothing stands in', () => {
+    for (const port of [tcp(80, 0), udp(53)])
+      expect(decideDataplane(spec('direct'), port, place)).toEqual({ ...requested, standIn: undefined });
+  });
+
+  test('a port that no dataplane can serve stays refused', () => {
+    expect(decideDataplane(spec(undefined, 'Local'), tcp(80, 0), place)).toMatchObject({ reason: 'NodePortMissing' });
+  });
 });

@@ -1,7 +1,8 @@
 import { dataplaneAnnotation, optionPrefix } from '../model/contract.ts';
 import type { Protocol, ServicePort, ServiceSpec } from '../model/service.ts';
+import type { Site } from '../model/site.ts';
 import type { Verdict } from '../reasons.ts';
-import { needsHaproxy } from './decode-options.ts';
+import { asksForHaproxy, needsHaproxy } from './decode-options.ts';
 
 /** What carries the packets of a listener. */
 export const dataplanes = ['haproxy', 'direct', 'nat'] as const;
@@ -23,8 +24,9 @@ const choices: Readonly<Record<Dataplane | 'none', Readonly<Record<Protocol, Dat
 };
 
 /**
- * Decides which dataplane serves a port of the Service, or why none does: only `direct` does without a nodePort, and only
- * HAProxy sends a PROXY protocol header, without which the server would take the client's first bytes for one.
+ * Which dataplane can serve a port of the Service, or why none can: only `direct` does without a nodePort, and only HAProxy sends
+ * a PROXY protocol header, without which the server would take the client's first bytes for one. Where that is HAProxy, and the
+ * Service does not request it, {@link decideDataplane} may still decide for `direct`.
  */
 export function chooseDataplane(request: Request, servicePort: ServicePort): Dataplane | Verdict {
   const { protocol, port, nodePort } = servicePort;
@@ -43,4 +45,62 @@ export function chooseDataplane(request: Request, servicePort: ServicePort): Dat
     reason: 'NodePortMissing',
     message: `${protocol} port ${port} has no nodePort (spec.allocateLoadBalancerNodePorts is false): without one it is served ${remedy}`,
   };
+}
+
+/** Whether the Service asks for what only `direct` keeps: the address of the client, or the Pod of a client. */
+export function needsDirect(spec: Pick<ServiceSpec, 'externalTrafficPolicy' | 'sessionAffinity'>): boolean {
+  return spec.externalTrafficPolicy === 'Local' || spec.sessionAffinity === 'ClientIP';
+}
+
+/** What carries a port. */
+type Carriage = {
+  readonly dataplane: Dataplane;
+  /** What takes its connections while `direct` cannot. */
+  readonly standIn: 'haproxy' | undefined;
+  /** Only nodes that were shown to answer clients themselves get packets. */
+  readonly needsProof: boolean;
+};
+
+/** What a decision depends on beside the Service. */
+type Place = {
+  readonly choice: Site['dataplane'];
+  /** The address is the load-balancer host's own: kube-proxy in IPVS mode would put it on every node. */
+  readonly isHostAddress: boolean;
+  /** The host has a node in one of its LANs, in the family of the address. False as well while that is not known. */
+  readonly hasNextHop: boolean;
+  /** furiwake has published the address for kube-proxy, so nodes may have connections of the Service. */
+  readonly isPublished: boolean;
+};
+
+/**
+ * Decides what carries a port of a Service on one address:
+ *
+ *   request     Service                            host                          TCP with a nodePort
+ *   haproxy     any                                any                           haproxy
+ *   direct      any                                any                           direct, haproxy stands in
+ *   none        Local, or affinity by client       a node on a LAN of it         direct with proof, haproxy stands in
+ *   none        any                                address published for direct  direct with proof, haproxy stands in
+ *   none        any with options for HAProxy       any                           haproxy
+ *   none        any other, or its own address      any                           haproxy
+ *
+ * The fourth line: what was chosen once stays, also when a node or a report is missing, or the Service no longer needs it.
+ */
+export function decideDataplane(
+  spec: Request & Pick<ServiceSpec, 'externalTrafficPolicy' | 'sessionAffinity'>,
+  port: ServicePort,
+  { choice, isHostAddress, hasNextHop, isPublished }: Place,
+): Carriage | Verdict {
+  const able = chooseDataplane(spec, port);
+  if (typeof able === 'object') return able;
+  const standIn = port.protocol === 'TCP' && port.nodePort !== 0 ? 'haproxy' : undefined;
+  if (able === 'direct') return { dataplane: able, standIn, needsProof: false };
+  const isAutomatic =
+    able === 'haproxy' &&
+    choice === 'auto' &&
+    requestedDataplane(spec) === undefined &&
+    !asksForHaproxy(spec) &&
+    !isHostAddress;
+  if (isAutomatic && (isPublished || (needsDirect(spec) && hasNextHop)))
+    return { dataplane: 'direct', standIn, needsProof: true };
+  return { dataplane: able, standIn: undefined, needsProof: false };
 }

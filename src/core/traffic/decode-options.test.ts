@@ -47,6 +47,7 @@ test('all annotations together', () => {
       check: { intervalMs: 5000, fall: 2, rise: 1 },
     },
     profile: { balance: 'leastconn', connectTimeoutMs: 500, idleTimeoutMs: 7_200_000, checkPath: '/ready?full=1' },
+    used: expect.any(Array),
     problems: [],
   });
 });
@@ -57,6 +58,7 @@ test('a Service without annotations has no options', () => {
     server: plainServer,
     profile: plainProfile,
     proxyProtocol: new Map(),
+    used: [],
     problems: [],
   });
 });

@@ -24,6 +24,8 @@ export type ProxyOptions = {
   readonly profile: Profile;
   /** The version of the PROXY protocol by TCP port. */
   readonly proxyProtocol: ReadonlyMap<number, 1 | 2>;
+  /** The names of the annotations that are valid. */
+  readonly used: readonly string[];
   /** What is ignored and why, one line for each annotation. */
   readonly problems: readonly string[];
 };
@@ -95,6 +97,7 @@ const nothing: ProxyOptions = {
   server: plainServer,
   profile: plainProfile,
   proxyProtocol: new Map(),
+  used: [],
   problems: [],
 };
 
@@ -118,6 +121,7 @@ export function decodeProxyOptions({ options, ports }: OptionsRequest): ProxyOpt
 
 function decode(annotations: OptionsRequest['options'], ports: OptionsRequest['ports']): ProxyOptions {
   const texts = new Map<OptionName, string>();
+  const ignored = new Set<OptionName>();
   const problems: string[] = [];
   for (const [name, text] of annotations) {
     const known = optionNames.find((short) => name === `${optionPrefix}${short}`);
@@ -125,6 +129,7 @@ function decode(annotations: OptionsRequest['options'], ports: OptionsRequest['p
     else texts.set(known, text);
   }
   const ignore = (name: OptionName, text: string, why: string): void => {
+    ignored.add(name);
     problems.push(`annotation ${optionPrefix}${name}=${quote(text)} (${why})`);
   };
   const read = <T>(name: OptionName, setting: Setting<T>): T | undefined => {
@@ -137,7 +142,7 @@ function decode(annotations: OptionsRequest['options'], ports: OptionsRequest['p
   for (const [name, text] of checkPath === undefined ? texts : [])
     if (name.startsWith('health-check-')) ignore(name, text, `only with a valid ${optionPrefix}health-check`);
   const proxyText = texts.get('proxy-protocol');
-  return {
+  const options: Omit<ProxyOptions, 'used' | 'problems'> = {
     limits: {
       connections: read('max-connections', connections) ?? 0,
       rate: read('connection-rate', connections) ?? 0,
@@ -167,8 +172,9 @@ function decode(annotations: OptionsRequest['options'], ports: OptionsRequest['p
       proxyText === undefined
         ? nothing.proxyProtocol
         : decodeProxyProtocol(proxyText, ports, (why) => ignore('proxy-protocol', proxyText, why)),
-    problems,
   };
+  const used = [...texts.keys()].filter((name) => !ignored.has(name)).map((name) => `${optionPrefix}${name}`);
+  return { ...options, used, problems };
 }
 
 /** `v2` for all TCP ports, or `smtp-proxy=v1,465=v2` for some, by number or name. */
@@ -225,4 +231,9 @@ function isUsual({ limits, server, profile }: ListenerOptions): boolean {
 /** Whether the port needs what only HAProxy does: its server expects a header in front of the connection. */
 export function needsHaproxy(request: OptionsRequest, { port, protocol }: ServicePort): boolean {
   return protocol === 'TCP' && decodeProxyOptions(request).proxyProtocol.has(port);
+}
+
+/** Whether the Service asks for anything that only HAProxy does. */
+export function asksForHaproxy(request: OptionsRequest): boolean {
+  return request.ports.some((port) => optionsOfPort(request, port, false) !== undefined);
 }

@@ -1,4 +1,6 @@
+import { requestedDataplane } from './dataplane.ts';
 import fc from 'fast-check';
+import { emptyReport } from './report.ts';
 import { expect, test } from 'vitest';
 import { anyHistory, crowdedHistory, inputOf } from '../../../test/make/address-world.ts';
 import { nodeName } from '../../../test/make/table.ts';
@@ -56,6 +58,8 @@ function eachTable(check: (step: Step, before: Step | undefined) => void): void 
             services: addresses.services,
             assignments: plan.assignments,
             overBudget: isOverBudget ? exceeding : none,
+            dataplane: 'auto',
+            onLink: emptyReport.onLink,
             nodes,
             drained,
             endpoints:
@@ -82,11 +86,17 @@ function expectedWay(
   { spec, status }: Service,
   { text }: Ip,
   { protocol, nodePort }: ServicePort,
+  isHostAddress: boolean,
 ): Pick<Listener, 'dataplane' | 'isPublished' | 'targetPort'> {
-  if (spec.dataplane !== 'direct' || protocol === 'SCTP')
-    return { dataplane: protocol === 'TCP' ? 'haproxy' : 'nat', isPublished: false, targetPort: nodePort };
+  if (protocol !== 'TCP' && (spec.dataplane !== 'direct' || protocol === 'SCTP'))
+    return { dataplane: 'nat', isPublished: false, targetPort: nodePort };
   const isPublished = status.ingress.some(({ ip, ipMode }) => ip === text && ipMode === 'VIP');
-  return { dataplane: 'direct', isPublished, targetPort: 0 };
+  const isRequested = spec.dataplane === 'direct';
+  // What furiwake has published for direct stays there.
+  const stays = isPublished && status.ingressManager === 'furiwake' && requestedDataplane(spec) === undefined;
+  if (!isRequested && (!stays || isHostAddress))
+    return { dataplane: 'haproxy', isPublished: false, targetPort: nodePort };
+  return { dataplane: 'direct', isPublished, targetPort: protocol === 'TCP' ? nodePort : 0 };
 }
 
 test('a table has a listener for each port that a Service is served on and may be cleaned up after, and no other', () => {
@@ -98,7 +108,7 @@ test('a table has a listener for each port that a Service is served on and may b
             served.map((port) => ({
               key: listenerKey(ip, port.port, port.protocol),
               service: service.key,
-              ...expectedWay(service, ip, port),
+              ...expectedWay(service, ip, port, plan.assignments.get(service.key)?.isHostAddress === true),
               backend:
                 service.spec.externalTrafficPolicy === 'Local'
                   ? `local${ip.family}:${service.key}`

@@ -7,6 +7,7 @@ import type { NodeName, ServiceKey } from '../model/names.ts';
 import type { Condition, Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { makeTrafficPlanner, type TrafficInput } from './plan.ts';
+import { emptyReport } from './report.ts';
 import { listenerKey, type TrafficTable } from './table.ts';
 
 const assigned: Assignment = {
@@ -32,6 +33,8 @@ function inputOf(services: readonly Service[], more: Partial<TrafficInput> = {})
       ]),
     ),
     overBudget: new Set(),
+    dataplane: 'auto',
+    onLink: emptyReport.onLink,
     nodes,
     drained: new Set(),
     endpoints: undefined,
@@ -175,4 +178,33 @@ test('a listener has the source ranges of its family, merged, and is closed wher
   const { listeners } = makeTrafficPlanner()(inputOf([service], { assignments }));
   const byFamily = [...listeners.values()].toSorted((x, y) => x.address.family - y.address.family);
   expect(byFamily.map(({ sourceRanges }) => sourceRanges)).toEqual([ranges('198.51.100.0/24'), []]);
+});
+
+test('a Local Service moves to direct once the host is known to reach nodes, and stays there whatever happens to them', () => {
+  const plan = makeTrafficPlanner();
+  const local = makeService('a', { externalTrafficPolicy: 'Local' });
+  const listenerOf = (service: Service, onLink: TrafficInput['onLink'], more: Partial<TrafficInput> = {}): unknown => {
+    const [one] = plan(inputOf([service], { onLink, ...more })).listeners.values();
+    return [one?.dataplane, one?.standIn, one?.needsProof, one?.isPublished];
+  };
+  const unknown: TrafficInput['onLink'] = new Set();
+  const four: TrafficInput['onLink'] = new Set([4]);
+  const [haproxy, moving, direct] = [
+    ['haproxy', undefined, false, false],
+    ['direct', 'haproxy', true, false],
+    ['direct', 'haproxy', true, true],
+  ];
+  expect(listenerOf(local, unknown)).toEqual(haproxy);
+  expect(listenerOf(local, new Set([6]))).toEqual(haproxy);
+  expect(listenerOf(local, four, { dataplane: 'haproxy' })).toEqual(haproxy);
+  expect(listenerOf(local, four)).toEqual(moving);
+  const ingress = [{ ip: '192.0.2.100', hostname: undefined, ipMode: 'VIP', ports: [] }];
+  const shown = { ...local, status: { ...local.status, ingress, ingressManager: 'furiwake' } };
+  expect(listenerOf(shown, four)).toEqual(direct);
+  expect(listenerOf(shown, unknown)).toEqual(direct);
+  expect(listenerOf({ ...shown, spec: { ...local.spec, externalTrafficPolicy: 'Cluster' } }, unknown)).toEqual(direct);
+  expect(listenerOf({ ...shown, spec: { ...local.spec, dataplane: 'haproxy' } }, four)).toEqual(haproxy);
+  // Kubernetes completes what another load balancer wrote.
+  const adopted = { ...makeService('a'), status: { ...shown.status, ingressManager: 'speaker' } };
+  expect(listenerOf(adopted, four)).toEqual(haproxy);
 });

@@ -1,10 +1,12 @@
 import type { Assignment } from '../addresses/assignment.ts';
-import { conditionTypes, ownFinalizer } from '../model/contract.ts';
+import { conditionTypes, fieldManager, ownFinalizer } from '../model/contract.ts';
+import type { Family } from '../ip/ip.ts';
 import type { BackendId, ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
 import type { Service } from '../model/service.ts';
+import type { Site } from '../model/site.ts';
 import { PersistentMap } from '../persistent-map.ts';
-import { chooseDataplane, requestedDataplane } from './dataplane.ts';
+import { decideDataplane, requestedDataplane } from './dataplane.ts';
 import { optionsOfPort } from './decode-options.ts';
 import { makeLocalPlanner, type ServiceEndpoints } from './local.ts';
 import { listenersOf, planSourceRanges } from './source-ranges.ts';
@@ -27,6 +29,10 @@ export type TrafficInput = {
   /** Services whose source ranges exceed the budget of the host (`makeRangeBudget`): closed to all clients. */
   readonly overBudget: ReadonlySet<ServiceKey>;
   readonly nodes: ReadonlyMap<NodeName, Node>;
+  /** The administrator's choice for Services without a request. */
+  readonly dataplane: Site['dataplane'];
+  /** The families in which the host can reach nodes on a LAN; the same object while they are the same. */
+  readonly onLink: ReadonlySet<Family>;
   /** Nodes that an administrator drains (`furiwake drain NODE`). */
   readonly drained: ReadonlySet<NodeName>;
   /** `undefined`: not known yet. The table then has no backends of Services with `externalTrafficPolicy: Local`. */
@@ -35,16 +41,16 @@ export type TrafficInput = {
 
 /**
  * Plans the table of one host. As good as pure: what a planner remembers of its last table saves work and never changes the
- * result. The listeners of a Service stay the same objects while its spec and assignment do, and for `direct` its published
- * addresses.
+ * result. The listeners of a Service stay the same objects while its spec, assignment and published addresses do.
  */
 export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
   const planNodes = makeNodesPlanner();
   const planLocal = makeLocalPlanner();
-  let last: Pick<TrafficInput, 'services' | 'assignments' | 'overBudget'> = {
+  let last: Pick<TrafficInput, 'services' | 'assignments' | 'overBudget' | 'onLink'> = {
     services: PersistentMap.empty(),
     assignments: PersistentMap.empty(),
     overBudget: new Set(),
+    onLink: new Set(),
   };
   let listeners: TrafficTable['listeners'] = emptyTable.listeners;
   let table = emptyTable;
@@ -67,16 +73,18 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
     const isSame =
       before?.spec === service.spec &&
       last.assignments.get(key) === assignment &&
+      last.onLink === input.onLink &&
       last.overBudget.has(key) === isOverBudget &&
       publishedVips(before).join() === publishedVips(service).join();
-    return isSame && known.length > 0 ? known : planListeners(service, assignment, isOverBudget);
+    return isSame && known.length > 0 ? known : planListeners(service, assignment, isOverBudget, input);
   };
 
   return (input) => {
-    const { services, assignments, overBudget } = input;
+    const { services, assignments, overBudget, onLink } = input;
     const changed = new Set([
       ...PersistentMap.changedKeys(last.services, services),
       ...PersistentMap.changedKeys(last.assignments, assignments),
+      ...(last.onLink === onLink ? [] : assignments.keys()),
       ...(last.overBudget === overBudget ? [] : [...last.overBudget, ...overBudget]),
     ]);
     const removed: [ListenerKey, undefined][] = [];
@@ -91,7 +99,7 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
     }
     // As a map: a listener that stays, or that another Service gets, is not removed.
     listeners = listeners.with(new Map<ListenerKey, Listener | undefined>([...removed, ...present]));
-    last = { services, assignments, overBudget };
+    last = { services, assignments, overBudget, onLink };
     const { nodes, backends: shared } = planNodes(input.nodes, input.drained);
     const backends = planLocal({ services, endpoints: input.endpoints, backendsOf, nodes, shared });
     if (table.listeners !== listeners || table.nodes !== nodes || table.backends !== backends)
@@ -100,28 +108,40 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
   };
 }
 
-function planListeners(service: Service, assignment: Assignment, isOverBudget: boolean): readonly Listener[] {
+function planListeners(
+  service: Service,
+  assignment: Assignment,
+  isOverBudget: boolean,
+  { dataplane: choice, onLink }: Pick<TrafficInput, 'dataplane' | 'onLink'>,
+): readonly Listener[] {
   const { key, spec } = service;
   const vips = publishedVips(service);
+  const { isHostAddress } = assignment;
   const { ranges } = planSourceRanges(spec.sourceRanges, listenersOf(assignment), isOverBudget);
   return assignment.addresses.flatMap(({ ip, served }) =>
     served.flatMap((port) => {
-      const dataplane = chooseDataplane(spec, port);
-      if (typeof dataplane === 'object') return []; // no assignment has such a port
-      const isDirect = dataplane === 'direct';
+      const isVip = vips.includes(ip.text);
+      const carriage = decideDataplane(spec, port, {
+        choice,
+        isHostAddress,
+        hasNextHop: onLink.has(ip.family),
+        isPublished: isVip,
+      });
+      if ('reason' in carriage) return []; // no assignment has such a port
+      const isDirect = carriage.dataplane === 'direct';
       return makeListener({
         address: ip,
         protocol: port.protocol,
         port: port.port,
         service: key,
-        dataplane,
-        isPublished: isDirect && vips.includes(ip.text),
+        ...carriage,
+        isPublished: isDirect && isVip,
         isAffine: isDirect && spec.sessionAffinity === 'ClientIP',
         backend: isLocal(spec) ? localBackend(ip.family, key) : nodesBackend(ip.family),
-        targetPort: isDirect ? 0 : port.nodePort,
-        options: dataplane === 'haproxy' ? optionsOfPort(spec, port, false) : undefined,
+        targetPort: isDirect && carriage.standIn === undefined ? 0 : port.nodePort,
+        options: carriage.dataplane === 'haproxy' ? optionsOfPort(spec, port, false) : undefined,
         sourceRanges: ranges?.filter((range) => range.family === ip.family),
-        isHostAddress: assignment.isHostAddress,
+        isHostAddress,
       });
     }),
   );
@@ -133,8 +153,14 @@ export function isLocal({ externalTrafficPolicy }: Pick<Service['spec'], 'extern
 }
 
 /** The addresses that kube-proxy knows, by the status; only of a Service that `direct` serves. */
+/**
+ * The addresses that kube-proxy knows, by the status; only of a Service that `direct` serves or may serve. Kubernetes completes
+ * a status without `ipMode` with VIP: without a request only furiwake's own says that nodes serve the address for it.
+ */
 function publishedVips({ spec, status }: Service): readonly string[] {
-  if (requestedDataplane(spec) !== 'direct') return [];
+  const requested = requestedDataplane(spec);
+  const isAutomatic = requested === undefined && status.ingressManager === fieldManager;
+  if (requested !== 'direct' && !isAutomatic) return [];
   return status.ingress.flatMap(({ ip, ipMode }) => (ipMode === 'VIP' ? (ip ?? []) : []));
 }
 

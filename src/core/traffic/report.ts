@@ -1,4 +1,4 @@
-import type { Ip } from '../ip/ip.ts';
+import type { Family, Ip } from '../ip/ip.ts';
 import type { BackendId, ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import type { Verdict } from '../reasons.ts';
@@ -13,7 +13,9 @@ export type ListenerReport = {
   readonly holder: ServiceKey | undefined;
   /** The revision that is in force, so that it may be published; `undefined` if none is, or if that is not certain. */
   readonly revision: Revision | undefined;
-  /** The host lets packets through. False on a host that is ready but may not serve (another one has the Lease). */
+  /**
+   * The host lets packets through; of a listener with a stand-in, to nodes themselves. False on a host that is ready but may not serve (another one has the Lease).
+   */
   readonly isForwarding: boolean;
   /** A wanted revision that is not in force, or whose address is not on the host, and why. */
   readonly refusal: { readonly revision: Revision; readonly verdict: Verdict } | undefined;
@@ -25,8 +27,9 @@ export type NodeHealth = 'up' | 'unhealthy' | 'silent';
 /**
  * Why `direct` sends no packets to a node, whatever the listener. `thisHost`: it cannot be its own next hop. `offLink`: the
  * address of the node is on no link of the host. `noAnswer`: the health port of its kube-proxy gives no usable answer.
+ * `unheard`: the node was probed in vain: no answer to a client arrived with the address of a listener as its source.
  */
-export type DirectObstacle = 'thisHost' | 'offLink' | 'noAnswer';
+export type DirectObstacle = 'thisHost' | 'offLink' | 'noAnswer' | 'unheard';
 
 /** By node and family. */
 export type DirectObstacles = ReadonlyMap<NodeName, { readonly 4?: DirectObstacle; readonly 6?: DirectObstacle }>;
@@ -44,6 +47,8 @@ export type HostReport = {
   readonly needs: ReadonlyMap<string, string>;
   /** Addresses of listeners that another machine on the LAN has as well, by text, and its MAC. */
   readonly duplicates: ReadonlyMap<string, string>;
+  /** The families in which a node is in a LAN of the host; empty while that is not known. */
+  readonly onLink: ReadonlySet<Family>;
   /** Known only while there is a listener of `direct`. */
   readonly directObstacles: DirectObstacles;
   /** By backend, servers with ready endpoints that kube-proxy has not confirmed for some time. */
@@ -60,6 +65,7 @@ export const emptyReport: HostReport = {
   primaryAddresses: [],
   needs: new Map(),
   duplicates: new Map(),
+  onLink: new Set(),
   directObstacles: new Map(),
   unconfirmed: PersistentMap.empty(),
 };

@@ -39,10 +39,17 @@ export type Listener = ListenerAddress & {
    * a node would route a packet for it back to the host. Otherwise false.
    */
   readonly isPublished: boolean;
+  /**
+   * For `direct`: the dataplane that takes new connections while no node is known to serve the listener itself. Without one
+   * their packets are dropped.
+   */
+  readonly standIn: 'haproxy' | undefined;
+  /** For `direct`: only nodes that were shown to answer clients themselves get packets. */
+  readonly needsProof: boolean;
   /** For `direct`: all connections of a client go to one node (`sessionAffinity: ClientIP`). Otherwise false. */
   readonly isAffine: boolean;
   readonly backend: BackendId;
-  /** The port on every server of the backend: a nodePort. 0 for `direct`, which leaves the port of a packet as it is. */
+  /** The port on every server of the backend: a nodePort. 0 for `direct` without a stand-in: it leaves the port of a packet as it is. */
   readonly targetPort: number;
   /** Merged, of the listener's family. `undefined`: open to all; empty: closed to all. */
   readonly sourceRanges: readonly IpRange[] | undefined;
@@ -119,8 +126,20 @@ export function listenerKey(address: Ip, port: number, protocol: Protocol): List
 
 /** Adds key and revision. */
 export function makeListener(fields: Omit<Listener, 'key' | 'revision'>): Listener {
-  const { address, port, protocol, service, dataplane, isPublished, isAffine, backend, targetPort, sourceRanges } =
-    fields;
+  const {
+    address,
+    port,
+    protocol,
+    service,
+    dataplane,
+    isPublished,
+    standIn,
+    needsProof,
+    isAffine,
+    backend,
+    targetPort,
+    sourceRanges,
+  } = fields;
   const ranges = sourceRanges === undefined ? 'open' : sourceRanges.map(formatRange).join(' ');
   return {
     ...fields,
@@ -128,7 +147,7 @@ export function makeListener(fields: Omit<Listener, 'key' | 'revision'>): Listen
     revision: revisionOf(
       [
         service,
-        `${dataplane}${isPublished ? ' published' : ''}${isAffine ? ' affine' : ''}`,
+        [dataplane, isPublished && 'published', standIn, needsProof && 'proof', isAffine && 'affine'].join(' '),
         backend,
         targetPort,
         fields.isHostAddress ? 'own' : 'added',
@@ -137,6 +156,11 @@ export function makeListener(fields: Omit<Listener, 'key' | 'revision'>): Listen
       ].join('|'),
     ),
   };
+}
+
+/** Whether HAProxy serves the listener: always, or as the stand-in of `direct`. */
+export function usesHaproxy({ dataplane, standIn }: Pick<Listener, 'dataplane' | 'standIn'>): boolean {
+  return dataplane === 'haproxy' || standIn === 'haproxy';
 }
 
 /** Makes a table with the backends of all nodes. If two listeners have the same key, the later one counts. */

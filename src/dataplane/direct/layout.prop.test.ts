@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { directListener, localListener, localTable, node, type Weights } from '../../../test/make/table.ts';
+import { addressOf, directListener, localListener, localTable, node, type Weights } from '../../../test/make/table.ts';
 import { parseRange } from '../../core/ip/range.ts';
 import type { NodeHealth } from '../../core/traffic/report.ts';
 import { elementKey } from '../nftables/element.ts';
@@ -27,17 +27,19 @@ const input = fc.record({
   closed: fc.subarray(names),
   /** The nodes of a Service that has some of its own; the listeners on port 3 are its. */
   weights: fc.dictionary(fc.constantFrom(...names), fc.integer({ min: 1, max: 3 })),
+  /** By port: which clients HAProxy holds; `undefined`: not known. */
+  clients: fc.array(fc.option(fc.uniqueArray(fc.integer({ min: 1, max: 3 })), { nil: undefined }), { maxLength: 4 }),
 });
 
 /** The programs of one process, one after the other. */
 const programs = fc.array(input, { maxLength: 5 }).map((inputs): readonly DirectProgram[] => {
   const plan = makeDirectPlanner();
-  return inputs.map(({ listeners, verdicts, drained, closed, weights }) => {
+  return inputs.map(({ listeners, verdicts, drained, closed, weights, clients }) => {
     const nodes = names.map((name, index) => ({
       ...node(name, `192.0.2.${11 + index}`, `2001:db8::${11 + index}`),
       state: drained.includes(name) ? ('drain' as const) : ('active' as const),
     }));
-    return plan({
+    const program = plan({
       table: localTable(
         listeners.map(({ address, port, protocol, service, isRestricted }) => {
           const { backend } = port === 3 ? localListener(address, port, 0) : directListener(address, port);
@@ -45,6 +47,7 @@ const programs = fc.array(input, { maxLength: 5 }).map((inputs): readonly Direct
             backend,
             protocol,
             isPublished: true,
+            standIn: protocol === 'TCP' ? 'haproxy' : undefined,
             service: service as never,
             sourceRanges: isRestricted
               ? ranges.filter(({ family }) => (family === 6) === address.includes(':'))
@@ -61,6 +64,22 @@ const programs = fc.array(input, { maxLength: 5 }).map((inputs): readonly Direct
       nodeMacs: new Set(['02:00:00:00:00:01']),
       isOpen: (_, name) => !closed.includes(name),
     });
+    const shared = [...program.listeners.values()].filter(({ standIn }) => standIn !== undefined);
+    return {
+      ...program,
+      shared: {
+        unsorted: new Set(shared.filter(({ port }) => clients[port] === undefined).map(({ key }) => key)),
+        held: new Map(
+          shared.map(({ key, port, address: { family } }) => [
+            key,
+            (clients[port] ?? []).map((host) => ({
+              address: addressOf(family === 4 ? `198.51.100.${host}` : `2001:db8:1::${host}`),
+              port: 40_000,
+            })),
+          ]),
+        ),
+      },
+    };
   });
 });
 

@@ -1,10 +1,12 @@
 import { formatRange } from '../../core/ip/range.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
+import { usesHaproxy } from '../../core/traffic/table.ts';
 import { addressText, classText, type Element, ListenerError, portText } from '../nftables/element.ts';
 import { type Layout, absentFrom } from '../nftables/mirror.ts';
 import type { DirectProgram, SlotGroup } from './program.ts';
 import { smallSlotCount } from './ruleset.ts';
+import { nothingShared } from './stand-ins.ts';
 
 /*
  * The elements of table `netdev furiwake`:
@@ -13,6 +15,9 @@ import { smallSlotCount } from './ruleset.ts';
  *                                         carried4     192.0.2.51 . 17 . 53 : 0:1        the same, for ICMP errors
  *                                         open, flows  0:1                               the kernel counts here; `refused` as well
  *                                         groups       0:1 : 0:7                         the number of its nodes' group
+ *   … that HAProxy holds, too             mixed        0:1
+ *   … with a client that is HAProxy's     held4        0:1 . 198.51.100.2 . 51234
+ *   … with clients that are not known     unsorted     0:1
  *   group n1, n2                          slots        0:7 . 0 : 26, 0:7 . 1 : 27 …
  *                                         small        0:7                               it has 127 slots, not 1,021
  *   n1 192.0.2.11 on eth0                 gateways4    26 : 192.0.2.11
@@ -26,13 +31,17 @@ export const directLayout: Layout<DirectProgram> = {
     listeners: PersistentMap.empty(),
     ids: new Map(),
     groups: new Map(),
+    shared: nothingShared,
     slots: new Set(),
     hops: new Map(),
     nodeMacs: new Set(),
   },
-  elementsOf: ({ ids, groups }, listener) => {
-    const { address, dataplane, isAffine, key, port, protocol, sourceRanges } = listener;
-    if (dataplane !== 'direct') return [];
+  elementsOf: ({ ids, groups, shared }, listener) => {
+    const { address, isAffine, key, port, protocol, sourceRanges } = listener;
+    const isUnsorted = shared.unsorted.has(key);
+    const held = shared.held.get(key) ?? [];
+    const group = groups.get(key);
+    if (usesHaproxy(listener) && group === undefined && !isUnsorted) return []; // HAProxy serves it alone
     if (protocol === 'SCTP') throw new ListenerError(`${key}: direct does not serve SCTP`);
     const { family } = address;
     const id = classText(ids.get(key) ?? 0);
@@ -43,7 +52,13 @@ export const directLayout: Layout<DirectProgram> = {
       { set: `carried${family}`, text: `${carried} : ${id}` },
     ];
     if (isAffine) elements.push({ set: 'affine', text: id });
-    const group = groups.get(key);
+    if (isUnsorted) elements.push({ set: 'unsorted', text: id });
+    if (isUnsorted || held.length > 0) elements.push({ set: 'mixed', text: id });
+    for (const client of held)
+      elements.push({
+        set: `held${family}`,
+        text: `${id} . ${addressText(client.address)} . ${portText(client.port)}`,
+      });
     if (group !== undefined)
       elements.push(
         { set: 'open', text: id },
@@ -62,6 +77,13 @@ export const directLayout: Layout<DirectProgram> = {
     const keys = new Set<ListenerKey>();
     for (const [key, group] of after.groups) if (before.groups.get(key)?.id !== group.id) keys.add(key);
     for (const key of before.groups.keys()) if (!after.groups.has(key)) keys.add(key);
+    const [was, is] = [before.shared, after.shared];
+    if (was !== is) {
+      for (const key of [...was.unsorted, ...is.unsorted])
+        if (was.unsorted.has(key) !== is.unsorted.has(key)) keys.add(key);
+      for (const key of [...was.held.keys(), ...is.held.keys()])
+        if (was.held.get(key) !== is.held.get(key)) keys.add(key);
+    }
     return keys;
   },
   rest: (program) => [...commonElements(program), ...[...program.slots].flatMap(slotElements)],

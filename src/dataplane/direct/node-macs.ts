@@ -6,15 +6,19 @@ import type { Exec } from '../../ports/exec.ts';
 const neighbours = z.array(z.object({ dst: z.string().optional(), lladdr: z.string().optional() }));
 const macPattern = /^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$/;
 
-/** The MAC addresses under which the kernel knows these addresses. Throws `ExecError` if `ip` fails. */
-export async function readMacs(exec: Exec, addresses: Iterable<Ip>, signal: AbortSignal): Promise<ReadonlySet<string>> {
+/** The MAC addresses under which the kernel knows these addresses, by the text of each. Throws `ExecError` if `ip` fails. */
+export async function readMacs(
+  exec: Exec,
+  addresses: Iterable<Ip>,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, string>> {
   const wanted = new Set(Array.from(addresses, ({ text }) => text));
-  if (wanted.size === 0) return wanted;
+  if (wanted.size === 0) return new Map();
   const { stdout } = await exec.run('ip', ['-json', 'neighbour', 'show'], { signal });
-  return new Set(
+  return new Map(
     neighbours
       .parse(JSON.parse(stdout || '[]'))
-      .filter(({ dst = '', lladdr = '' }) => wanted.has(parseIp(dst)?.text ?? '') && macPattern.test(lladdr))
-      .map(({ lladdr = '' }) => lladdr),
+      .map(({ dst = '', lladdr = '' }) => [parseIp(dst)?.text ?? '', lladdr] as const)
+      .filter(([text, mac]) => wanted.has(text) && macPattern.test(mac)),
   );
 }

@@ -10,6 +10,8 @@ export function findObstacles(
     readonly isOwn: (address: Ip) => boolean;
     readonly linkOf: (address: Ip) => string | undefined;
     readonly isAnswering: (node: NodeName) => boolean;
+    /** The node was probed in vain (`AnsweringNodes`). */
+    readonly isUnheard: (node: NodeName, family: Ip['family']) => boolean;
   },
 ): DirectObstacles {
   const found = new Map<NodeName, { -readonly [F in Ip['family']]?: DirectObstacle }>();
@@ -19,9 +21,11 @@ export function findObstacles(
         ? 'thisHost'
         : host.linkOf(address) === undefined
           ? 'offLink'
-          : host.isAnswering(name)
-            ? undefined
-            : 'noAnswer';
+          : !host.isAnswering(name)
+            ? 'noAnswer'
+            : host.isUnheard(name, address.family)
+              ? 'unheard'
+              : undefined;
       if (obstacle !== undefined) found.set(name, { ...found.get(name), [address.family]: obstacle });
     }
   return found;

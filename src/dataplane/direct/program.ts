@@ -14,6 +14,7 @@ import {
 } from '../../core/traffic/table.ts';
 import { type Ids, makeIds } from './ids.ts';
 import { slotCount, smallSlotCount } from './ruleset.ts';
+import { nothingShared, type SharedListeners } from './stand-ins.ts';
 
 /** A node as a next hop. Registers are 32 bits wide: `mark` stands for the node. */
 export type NextHop = { readonly mark: number; readonly address: Ip; readonly link: string };
@@ -26,8 +27,9 @@ export type DirectProgram = {
   readonly listeners: TrafficTable['listeners'];
   /** The numbers of the listeners. */
   readonly ids: ReadonlyMap<ListenerKey, number>;
-  /** A listener without a group drops its packets. */
+  /** A listener without a group drops its packets, or leaves them to its stand-in. */
   readonly groups: ReadonlyMap<ListenerKey, SlotGroup>;
+  readonly shared: SharedListeners;
   /** All of them, once. */
   readonly slots: ReadonlySet<SlotGroup>;
   readonly hops: ReadonlyMap<string, NextHop>;
@@ -99,6 +101,7 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
     const groups = new Map<ListenerKey, SlotGroup>();
     for (const [key, listener] of table.listeners) {
       ids.set(key, listenerIds.of(nameOf(listener)));
+      if (listener.dataplane !== 'direct') continue; // it leaves
       const { family } = listener.address;
       const { servers } = backendOf(table, listener.backend, family);
       const closed = servers.filter(({ node }) => !isOpen(listener, node)).map(({ node }) => node);
@@ -125,6 +128,7 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
       listeners: table.listeners,
       ids,
       groups,
+      shared: nothingShared,
       slots: new Set(Array.from(used.values(), ({ group }) => group)),
       hops,
       nodeMacs,
@@ -151,6 +155,7 @@ function makeGroup(id: number, nodeIds: Ids, servers: readonly Server[], slotsOf
   return { id, marks: slots.map((name) => nodeIds.of(name as NodeName)) };
 }
 
-function hopKey(node: NodeName, family: Family): string {
+/** A node in one family, as {@link DirectProgram.hops} names it. */
+export function hopKey(node: NodeName, family: Family): string {
   return `${node} ${family}`;
 }

@@ -26,6 +26,10 @@ export const directTable: TableSpec = {
     carried4: 'map carried4 { typeof ip daddr . @th,136,8 . @th,224,16 : meta priority;',
     carried6: 'map carried6 { typeof ip6 daddr . @th,112,8 . @th,384,16 : meta priority;',
     affine: 'set affine { type classid;',
+    mixed: 'set mixed { type classid;',
+    unsorted: 'set unsorted { type classid;',
+    held4: 'set held4 { type classid . ipv4_addr . inet_service;',
+    held6: 'set held6 { type classid . ipv6_addr . inet_service;',
     open: 'set open { type classid; counter;',
     flows: 'set flows { type classid; counter;',
     restricted: 'set restricted { type classid;',
@@ -69,6 +73,7 @@ function family(name: 4 | 6): string {
   const carriedHash = `jhash ${carriedAddress[name]} . ${ip} daddr . ${carriedPorts[name]}`;
   const flow = `${hash} mod ${flowRange} seed ${seed}`;
   const client = `jhash ${ip} saddr mod ${flowRange} seed ${seed}`;
+  const clientHash = `jhash ${ip} saddr . ${ip} daddr`;
   const isSyn = 'tcp flags & (syn | ack) == syn';
   const listener = `meta priority set ${ip} daddr . meta l4proto . th dport map @listeners${name}`;
   const toNodeBy = (hashed: string): string => `
@@ -126,6 +131,8 @@ function family(name: 4 | 6): string {
 	}
 
 	chain stay${name} {
+		tcp flags & (syn | fin | rst) == 0 update @pins { meta priority . ${flow} timeout 3h : meta mark }
+		tcp flags & (fin | rst) != 0 delete @pins { meta priority . ${flow} : meta mark }
 		update @clients { meta priority . ${client} timeout 3h : meta mark } goto send${name}
 		goto overflow${name}
 	}
@@ -142,7 +149,7 @@ function family(name: 4 | 6): string {
 		meta mark set ${client}
 		meta mark set meta priority . meta mark map @clients jump stay${name}
 		${listener}
-		meta l4proto udp meta priority @flows continue${toNodeBy(`jhash ${ip} saddr . ${ip} daddr`)} settle${name}
+		meta l4proto udp meta priority @flows continue${toNodeBy(clientHash)} settle${name}
 		drop
 	}
 
@@ -159,8 +166,15 @@ function family(name: 4 | 6): string {
 		meta mark set 0
 	}
 
+	chain shareerror${name} {
+		meta mark set ${carriedHash} mod ${flowRange} seed ${seed}
+		meta mark set meta priority . meta mark map @pins jump send${name}
+		goto stack
+	}
+
 	chain error${name} {
 		ether saddr @node_macs drop
+		meta priority @mixed goto shareerror${name}
 		meta priority != @open drop
 		meta priority @affine goto affineerror${name}
 		meta mark set ${carriedHash} mod ${flowRange} seed ${seed}
@@ -188,6 +202,31 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 		delete @pins { meta priority . meta mark : meta mark }
 		delete @closing { meta priority . meta mark : meta mark }
 		goto first${name}
+	}
+
+	chain sharesyn${name} {
+		delete @pins { meta priority . ${flow} : meta mark }
+		delete @closing { meta priority . ${flow} : meta mark }
+		meta priority != @open goto stack
+		ether saddr @node_macs drop
+		meta priority @restricted meta priority . ${ip} saddr != @allowed${name} goto refuse
+		meta priority @open meta priority @flows continue
+		meta priority != @affine goto later${name}
+		meta mark set ${client}
+		meta mark set meta priority . meta mark map @clients jump keep${name}
+		${listener}${toNodeBy(clientHash)} pin${name}
+		drop
+	}
+
+	chain share${name} {
+		meta priority . ${ip} saddr . th sport @held${name} goto stack
+		meta priority != @unsorted return
+		${isSyn} goto sharesyn${name}
+		ether saddr @node_macs goto stack
+		meta mark set ${flow}
+		meta mark set meta priority . meta mark map @pins jump keep${name}
+		meta mark set meta priority . meta mark map @closing jump close${name}
+		goto stack
 	}
 
 	chain admit${name} {
@@ -222,6 +261,8 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  * - A listener that is not in `open` has no group of nodes yet: its packets are dropped, pinned or not, and a client tries
  *   again.
  * - The elements of `open`, `flows` and `refused` count: a lookup that finds one adds the packet to it.
+ * - A listener in `mixed` has connections that HAProxy holds, see `stand-ins.ts`: their packets go up the stack, as if there were
+ *   no table. A new connection from the address and port of one in `held` is HAProxy's as well.
  * - A frame for another MAC address is not for this host: a bridge floods it, and a device may be promiscuous.
  * - A frame from a node's MAC has been here before: the node does not know the address, and routed it back. It must not
  *   circle until its TTL ends.
@@ -261,6 +302,10 @@ export function directRules(devices: readonly string[]): string {
 	set overflow { type classid; flags dynamic; size 65536; }
 	map fragments { type mark : mark; flags dynamic,timeout; timeout 5s; size 16384; }
 	set seen { type classid . mark; flags dynamic,timeout; timeout 10s; size 262144; }
+
+	chain stack {
+		meta priority set 0 meta mark set 0 accept
+	}
 
 	chain refuse {
 		meta priority @refused drop

@@ -1,6 +1,6 @@
 import type { BackendId, ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import { nodesBackend, type TrafficTable } from '../../core/traffic/table.ts';
+import { nodesBackend, type TrafficTable, usesHaproxy } from '../../core/traffic/table.ts';
 import type { Refusals } from '../../ports/host.ts';
 import {
   capOf,
@@ -66,7 +66,7 @@ export function planDesired(
   const known = before?.table.listeners ?? PersistentMap.empty();
   for (const key of PersistentMap.changedKeys(known, table.listeners)) {
     const listener = table.listeners.get(key);
-    const entry = listener?.dataplane === 'haproxy' ? entryOf(listener, cap, spares.names) : undefined;
+    const entry = listener !== undefined && usesHaproxy(listener) ? entryOf(listener, cap, spares.names) : undefined;
     refusals.delete(key);
     if (entry !== undefined && 'refusal' in entry) refusals.set(key, entry.refusal);
     changes.set(key, entry !== undefined && 'key' in entry ? entry : undefined);

@@ -1,4 +1,4 @@
-import { nodesBackend } from '../../core/traffic/table.ts';
+import { nodesBackend, usesHaproxy } from '../../core/traffic/table.ts';
 import type { FamilyHealths } from '../../ports/health.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
 import type { ListenerCounters, ProxyObservation } from '../../ports/proxy.ts';
@@ -58,7 +58,7 @@ export async function readCounters(
 ): Promise<ReadonlyMap<ListenerKey, ListenerCounters>> {
   const table = desired?.table.listeners;
   const asked = keys === undefined ? [...(table?.values() ?? [])] : keys.flatMap((key) => table?.get(key) ?? []);
-  const listeners = asked.filter(({ dataplane }) => dataplane === 'haproxy');
+  const listeners = asked.filter(usesHaproxy);
   const commands =
     keys === undefined
       ? ['show table services']

@@ -9,7 +9,7 @@ import {
   type Profile,
   type ServerOptions,
 } from '../../core/traffic/options.ts';
-import { backendOf, type Listener, nodesBackend, type TrafficTable } from '../../core/traffic/table.ts';
+import { backendOf, type Listener, nodesBackend, type TrafficTable, usesHaproxy } from '../../core/traffic/table.ts';
 import type { NodeServer, Servers } from './config.ts';
 import { isPort } from './entries.ts';
 import {
@@ -141,7 +141,8 @@ function countUses(
   const uses = new Map<BackendId, number>();
   const users = new Map<BackendId, Listener>();
   const use = (listener: Listener | undefined, by: 1 | -1): void => {
-    if (listener?.dataplane !== 'haproxy' || usesAllNodes(listener) || !isPort(listener.targetPort)) return;
+    if (listener === undefined || !usesHaproxy(listener) || usesAllNodes(listener) || !isPort(listener.targetPort))
+      return;
     const id = ownerOf(listener);
     if (by === 1) users.set(id, listener);
     uses.set(id, (uses.get(id) ?? known.get(id) ?? 0) + by);
@@ -237,7 +238,7 @@ export function adoptedSpares(
   const adopted = new Map<BackendId, SpareName>();
   const owners = new Map<SpareName, BackendId>();
   for (const listener of table.listeners.values()) {
-    if (listener.dataplane !== 'haproxy' || usesAllNodes(listener)) continue;
+    if (!usesHaproxy(listener) || usesAllNodes(listener)) continue;
     const [name = ''] = valueOf(listener)?.split('|') ?? [];
     const id = ownerOf(listener);
     if (!isSpareName(name) || poolOfSpare(name) !== poolOf(listener) || adopted.has(id)) continue;

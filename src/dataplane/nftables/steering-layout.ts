@@ -1,5 +1,6 @@
 import type { ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
+import { usesHaproxy } from '../../core/traffic/table.ts';
 import type { SteeringTarget } from '../../ports/steering.ts';
 import type { Element } from './element.ts';
 import { listenerElements, passedElement, vipElement } from './elements.ts';
@@ -10,7 +11,7 @@ export const steeringLayout: Layout<SteeringTarget> = {
   empty: { listeners: PersistentMap.empty(), vips: PersistentMap.empty(), own: new Map(), portOf: () => 0 },
   elementsOf: ({ portOf, own }, listener) => {
     if (listener.dataplane === 'nat') return [passedElement(listener)];
-    return listener.dataplane === 'haproxy' ? listenerElements(listener, portOf(listener), own) : [];
+    return usesHaproxy(listener) ? listenerElements(listener, portOf(listener), own) : [];
   },
   // A change of the own addresses may concern every restricted listener.
   mayDiffer: (before, after) =>
@@ -44,7 +45,7 @@ export function makeOwnAddressIndex(): (target: SteeringTarget) => boolean {
     ({ listeners, own } = target);
     for (const key of changed) {
       const listener = listeners.get(key);
-      if (listener?.dataplane === 'haproxy' && own.has(listener.address.text)) found.add(key);
+      if (listener !== undefined && usesHaproxy(listener) && own.has(listener.address.text)) found.add(key);
       else found.delete(key);
     }
     return found.size > 0;

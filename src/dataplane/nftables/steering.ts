@@ -1,7 +1,7 @@
 import { keepWatching } from '../../async/keep-watching.ts';
 import { makeSerial } from '../../async/serial.ts';
 import { makeTrouble } from '../../async/trouble.ts';
-import { emptyTable } from '../../core/traffic/table.ts';
+import { emptyTable, usesHaproxy } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Steering } from '../../ports/steering.ts';
@@ -85,7 +85,7 @@ export function makeSteering(deps: {
     refused: async (signal, keys) => {
       const restricted = Array.from(keys ?? listeners.keys()).flatMap((key) => {
         const listener = listeners.get(key);
-        return listener?.sourceRanges === undefined || listener.dataplane !== 'haproxy' ? [] : listener;
+        return listener?.sourceRanges === undefined || !usesHaproxy(listener) ? [] : listener;
       });
       if (restricted.length === 0) return new Map();
       const { refused4, refused6 } = await readElementCounters(exec, steeringTable, ['refused4', 'refused6'], signal);

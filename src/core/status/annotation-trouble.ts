@@ -1,0 +1,25 @@
+import { quote } from '../addresses/request.ts';
+import { dataplaneAnnotation, optionPrefix } from '../model/contract.ts';
+import type { ServiceSpec } from '../model/service.ts';
+import { chooseDataplane, dataplanes, requestedDataplane } from '../traffic/dataplane.ts';
+import { decodeProxyOptions } from '../traffic/decode-options.ts';
+
+/** The annotations of furiwake that have no effect, each with the cause. */
+export function annotationTrouble(spec: ServiceSpec): readonly string[] {
+  return [...ignoredDataplane(spec), ...ignoredOptions(spec)];
+}
+
+/** The annotation that requests a dataplane, if its value is none. */
+function ignoredDataplane(spec: ServiceSpec): readonly string[] {
+  if (spec.dataplane === undefined || requestedDataplane(spec) !== undefined) return [];
+  return [`annotation ${dataplaneAnnotation}=${quote(spec.dataplane)} (valid: ${dataplanes.join(', ')})`];
+}
+
+/** Those about what only HAProxy does: not valid, or HAProxy can serve no port. */
+function ignoredOptions(spec: ServiceSpec): readonly string[] {
+  const { problems, used } = decodeProxyOptions(spec);
+  if (used.length === 0 || spec.ports.some((port) => chooseDataplane(spec, port) === 'haproxy')) return problems;
+  // The ports with the PROXY protocol are refused, with that as the cause.
+  const idle = used.filter((name) => name !== `${optionPrefix}proxy-protocol`);
+  return [...problems, ...idle.map((name) => `annotation ${name} (only with HAProxy, for TCP)`)];
+}

@@ -1,0 +1,69 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type DirectLab, serveVips, startDirectLab } from '../../../test/netns/direct-lab.ts';
+import { addressOf } from '../../../test/make/table.ts';
+import { systemClock } from '../../main/node/clock.ts';
+import { makeAnswerProbe, type ProbedPath } from './answer-probe.ts';
+
+/*
+ * Nodes that answer as kube-proxy does, nodes that do not know the VIP, and a LAN that refuses a foreign source address.
+ */
+const { signal } = new AbortController();
+const vips = ['203.0.113.10', '2001:db8:f::10'] as const;
+let lab: DirectLab;
+
+beforeAll(async () => {
+  lab = await startDirectLab({ nodes: 3 });
+  for (const node of lab.nodes) await node.ask({ do: 'serveLines', port: 5300, greeting: `${node.name} ` });
+  for (const node of lab.nodes.slice(0, 2)) await serveVips(node, vips, 5300);
+  // As the port security of a virtual switch does: only the node's own addresses may leave it.
+  await lab.router.nft(`table bridge security
+table bridge security {
+  chain forward {
+    type filter hook forward priority 0;
+    iifname "lan-n2" ip saddr != 192.0.2.12 drop
+    iifname "lan-n2" ip6 saddr 2001:db8:f::/64 drop
+  }
+}`);
+});
+afterAll(() => lab?.[Symbol.asyncDispose]());
+
+async function pathsTo(vip: string): Promise<readonly ProbedPath[]> {
+  const isV6 = vip.includes(':');
+  const { balancer } = lab;
+  const index = Number(await balancer.exec('cat', '/sys/class/net/eth0/ifindex'));
+  const mac = (await balancer.exec('cat', '/sys/class/net/eth0/address')).trim();
+  const address = addressOf(isV6 ? '2001:db8::2' : '192.0.2.2');
+  return await Promise.all(
+    lab.nodes.map(async (node) => ({
+      link: { index, mac, address },
+      nodeMac: (await node.exec('cat', '/sys/class/net/eth0/address')).trim(),
+      vip: addressOf(vip),
+      port: 53,
+    })),
+  );
+}
+
+test.each(vips)('only the node that serves %s, on a LAN that delivers its answer, is shown to answer', async (vip) => {
+  const paths = await pathsTo(vip);
+  const answered = await makeAnswerProbe({ exec: lab.balancer.execPort, clock: systemClock })(paths, signal);
+  expect(paths.map((path) => answered.has(path))).toEqual([true, false, false]);
+});
+
+test('the probe ends the connection that it opened: a Pod accepts none that continues', async () => {
+  const [path] = await pathsTo(vips[0]);
+  if (path === undefined) throw new Error('the lab has no nodes');
+  await makeAnswerProbe({ exec: lab.balancer.execPort, clock: systemClock })([path], signal);
+  const sockets = (): Promise<string> =>
+    lab.nodes[0]?.exec('ss', '-Htn', 'state', 'syn-recv', 'state', 'established', 'sport = :5300') ??
+    Promise.resolve('');
+  await expect.poll(sockets, { timeout: 2_000 }).toBe('');
+});
+
+test('a host without perl says so', async () => {
+  const exec = {
+    ...lab.balancer.execPort,
+    converse: (_file: string, args: readonly string[], end: AbortSignal) =>
+      lab.balancer.execPort.converse('false', args, end),
+  };
+  await expect(makeAnswerProbe({ exec, clock: systemClock })(await pathsTo(vips[0]), signal)).rejects.toThrow('perl');
+});

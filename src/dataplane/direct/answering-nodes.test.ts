@@ -1,0 +1,92 @@
+import { beforeEach, expect, test } from 'vitest';
+import { runFor } from '../../../test/make/run-for.ts';
+import { addressOf } from '../../../test/make/table.ts';
+import { recordLog } from '../../../test/sim/observers.ts';
+import { type VirtualClock, virtualClock } from '../../../test/sim/virtual-clock.ts';
+import type { ProbedPath } from './answer-probe.ts';
+import { type AnsweringNodes, makeAnsweringNodes } from './answering-nodes.ts';
+
+const path = (host: number): ProbedPath => ({
+  link: { index: 2, mac: '02:00:00:00:00:02', address: addressOf('192.0.2.2') },
+  nodeMac: '02:00:00:00:00:11',
+  vip: addressOf(`203.0.113.${host}`),
+  port: 80,
+});
+const [n1, n2] = [path(1), path(2)];
+
+let clock: VirtualClock;
+let answering: Set<ProbedPath>;
+let probes: (readonly ProbedPath[])[];
+let written: (readonly string[])[];
+let failsToWrite: boolean;
+let log = recordLog();
+
+beforeEach(() => {
+  clock = virtualClock();
+  [answering, probes, written, failsToWrite, log] = [new Set(), [], [], false, recordLog()];
+});
+
+function make(known: readonly string[] = []): AnsweringNodes {
+  return makeAnsweringNodes({
+    probe: (paths) => {
+      probes.push(paths);
+      return Promise.resolve(new Set(paths.filter((each) => answering.has(each))));
+    },
+    record: {
+      known: new Set(known),
+      write: (hops) => {
+        if (failsToWrite) return Promise.reject(new Error('disk full'));
+        written.push([...hops]);
+        return Promise.resolve();
+      },
+    },
+    clock,
+    log,
+  });
+}
+
+test('a node that answers is known, recorded, and not probed again', async () => {
+  answering.add(n1);
+  const nodes = make();
+  nodes.setPaths(new Map([['n1 4', n1]]));
+  await runFor(nodes, clock, 3_600_000);
+  expect(nodes.has('n1 4')).toBe(true);
+  expect([probes.length, written]).toEqual([1, [['n1 4']]]);
+});
+
+test('a node that does not answer is probed after growing waits, at most each minute', async () => {
+  const nodes = make();
+  nodes.setPaths(new Map([['n1 4', n1]]));
+  await runFor(nodes, clock, 600_000);
+  expect(nodes.has('n1 4')).toBe(false);
+  expect([...nodes.silent()]).toEqual(['n1 4']);
+  expect(probes.length).toBeGreaterThan(10);
+  expect(probes.length).toBeLessThan(18);
+});
+
+test('a node that is known from before a restart is not probed, and one that left the cluster is forgotten', async () => {
+  answering.add(n2);
+  const nodes = make(['n1 4', 'n3 4']);
+  expect(nodes.has('n1 4')).toBe(true);
+  nodes.keep(new Set(['n1 4', 'n2 4']));
+  nodes.setPaths(new Map([['n1 4', n1], ['n2 4', n2]])); // prettier-ignore
+  await runFor(nodes, clock, 10_000);
+  expect(probes).toEqual([[n2]]);
+  expect(written.at(-1)).toEqual(['n1 4', 'n2 4']);
+});
+
+test('a record that cannot be written does not keep a node from being known, and is written later', async () => {
+  answering.add(n1);
+  failsToWrite = true;
+  const nodes = make();
+  nodes.setPaths(new Map([['n1 4', n1]]));
+  const stop = new AbortController();
+  const running = nodes.run(stop.signal).catch(() => undefined);
+  await clock.advance(600_000);
+  expect([nodes.has('n1 4'), written]).toEqual([true, []]);
+  failsToWrite = false;
+  await clock.advance(60_000);
+  expect(written).toEqual([['n1 4']]);
+  stop.abort();
+  await running;
+});

@@ -1,0 +1,54 @@
+import { expect, test } from 'vitest';
+import { addressOf, directListener, node, tableOf } from '../../../test/make/table.ts';
+import { probedPaths } from './probed-paths.ts';
+
+const tcp = { protocol: 'TCP', isPublished: true } as const;
+const web = directListener('203.0.113.1', 80, tcp);
+const mail = directListener('203.0.113.2', 25, tcp);
+const lan = { name: 'eth0', index: 2, mac: '02:00:00:00:00:02' };
+const own = [addressOf('198.51.100.9'), addressOf('192.0.2.2')];
+
+function pathsOf(
+  listeners: Parameters<typeof tableOf>[0],
+  more: Partial<Parameters<typeof probedPaths>[0]> = {},
+): Readonly<Record<string, string>> {
+  const paths = probedPaths({
+    table: tableOf(listeners, [node('n1', '192.0.2.11'), node('n2', '192.0.2.12', '2001:db8::12')]),
+    linkOf: ({ text }) => (text.startsWith('192.0.2.') ? lan : undefined),
+    own,
+    macs: new Map([
+      ['192.0.2.11', '02:00:00:00:00:11'],
+      ['192.0.2.12', '02:00:00:00:00:12'],
+    ]),
+    isOpen: () => true,
+    isMissing: () => true,
+    turn: 0,
+    ...more,
+  });
+  return Object.fromEntries(
+    Array.from(paths, ([hop, { link, nodeMac, vip, port }]) => [
+      hop,
+      `${link.address.text} ${nodeMac.slice(-2)} ${vip.text} ${port}`,
+    ]),
+  );
+}
+
+test('each node on a link of the host has a path from the own address there; the listeners take turns', () => {
+  expect(pathsOf([web])).toEqual({ 'n1 4': '192.0.2.2 11 203.0.113.1 80', 'n2 4': '192.0.2.2 12 203.0.113.1 80' });
+  const turns = [3, 4].map((turn) => pathsOf([web, mail], { turn })['n1 4']);
+  expect(new Set(turns)).toEqual(new Set(['192.0.2.2 11 203.0.113.1 80', '192.0.2.2 11 203.0.113.2 25']));
+});
+
+test.each([
+  ['of UDP', directListener('203.0.113.1', 53, { isPublished: true })],
+  ['that is not published', directListener('203.0.113.1', 80, { protocol: 'TCP' })],
+  ['with source ranges', directListener('203.0.113.1', 80, { ...tcp, sourceRanges: [] })],
+  ['of HAProxy', directListener('203.0.113.1', 80, { ...tcp, dataplane: 'haproxy' })],
+  ['of the other family', directListener('2001:db8:f::1', 80, tcp)],
+])('a listener %s is not probed', (_, listener) => expect(pathsOf([listener])).toEqual({}));
+
+test('a node is probed only where the gate is open, its MAC is known, and it is not known to answer', () => {
+  expect(Object.keys(pathsOf([web], { isOpen: (_, name) => name === 'n1' }))).toEqual(['n1 4']);
+  expect(Object.keys(pathsOf([web], { macs: new Map([['192.0.2.12', '02:00:00:00:00:12']]) }))).toEqual(['n2 4']);
+  expect(Object.keys(pathsOf([web], { isMissing: (hop) => hop !== 'n1 4' }))).toEqual(['n2 4']);
+});

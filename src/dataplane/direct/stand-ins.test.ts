@@ -1,0 +1,44 @@
+import { expect, test } from 'vitest';
+import { addressOf, directListener, tableOf } from '../../../test/make/table.ts';
+import type { Client } from '../../ports/host.ts';
+import { makeStandIns } from './stand-ins.ts';
+
+const web = directListener('203.0.113.1', 80, { protocol: 'TCP', standIn: 'haproxy' });
+const dns = directListener('203.0.113.1', 53);
+const { listeners } = tableOf([web, dns]);
+const [nodes, none] = [new Set([web.key, dns.key]), new Set<never>()];
+const clients: readonly Client[] = [{ address: addressOf('198.51.100.2'), port: 51_234 }];
+
+test('only a listener with a stand-in, and only once a node is open, shares its packets', () => {
+  const standIns = makeStandIns();
+  standIns.follow(listeners, none);
+  expect([standIns.has(web.key), standIns.entering(), standIns.shared().unsorted.size]).toEqual([false, [], 0]);
+  standIns.follow(listeners, nodes);
+  expect([standIns.entering(), [...standIns.shared().unsorted]]).toEqual([[web.key], [web.key]]);
+});
+
+test('its connections are known, end, and are unknown again while the listener leaves', () => {
+  const standIns = makeStandIns();
+  standIns.follow(listeners, nodes);
+  standIns.sort([web.key], new Map([[web.key, clients]]));
+  const shared = standIns.shared();
+  expect([standIns.entering(), standIns.holding(), shared.unsorted.size]).toEqual([[], [web.key], 0]);
+  expect(shared.held).toEqual(new Map([[web.key, clients]]));
+  standIns.sort([web.key], new Map([[web.key, [...clients]]]));
+  expect(standIns.shared()).toBe(shared);
+  standIns.follow(listeners, none);
+  expect([[...standIns.shared().unsorted], standIns.shared().held.size]).toEqual([[web.key], 0]);
+  standIns.sort([web.key], new Map());
+  expect(standIns.shared().unsorted.size).toBe(1);
+  standIns.follow(listeners, nodes);
+  standIns.sort(standIns.entering(), new Map());
+  expect([standIns.holding(), standIns.shared().unsorted.size]).toEqual([[], 0]);
+});
+
+test('the next Service on the address inherits nothing', () => {
+  const standIns = makeStandIns();
+  standIns.follow(listeners, nodes);
+  const other = { ...web, service: 'test/other' as typeof web.service };
+  standIns.follow(tableOf([other]).listeners, none);
+  expect([standIns.has(web.key), standIns.shared().unsorted.size]).toEqual([false, 0]);
+});

@@ -1,0 +1,108 @@
+import type { ListenerKey, ServiceKey } from '../../core/model/names.ts';
+import { type TrafficTable, usesHaproxy } from '../../core/traffic/table.ts';
+import type { Client } from '../../ports/host.ts';
+
+/**
+ * The part of HAProxy in a listener that the table has.
+ *
+ *            a node opens            its connections are known            no node is open, or direct is no longer wanted
+ *   (none) ───────────────► entering ─────────────────────────► direct ──────────────────────────────────► leaving
+ *                               ▲                                                                             │
+ *                               └──────────────────────────── a node opens ───────────────────────────────────┘
+ *
+ * `entering`: new connections go to nodes, and are pinned at once; a packet without a pin is HAProxy's. `direct`: the packets of
+ * the clients that HAProxy held at the change are HAProxy's, all others go to nodes. `leaving`: new connections are
+ * HAProxy's, and so is every packet without a pin.
+ *
+ * A listener leaves for as long as it exists: the connections that it has at nodes may last as long.
+ */
+type State = {
+  readonly service: ServiceKey;
+  readonly phase: 'entering' | 'direct' | 'leaving';
+  /** In phase `direct`. */
+  readonly clients: readonly Client[];
+};
+
+/** The listeners whose packets HAProxy and nodes share. */
+export type SharedListeners = {
+  /** Which connections are HAProxy's is not known: those without a pin are. */
+  readonly unsorted: ReadonlySet<ListenerKey>;
+  /** The clients of the connections that HAProxy holds, of the listeners that have some. */
+  readonly held: ReadonlyMap<ListenerKey, readonly Client[]>;
+};
+
+export const nothingShared: SharedListeners = { unsorted: new Set(), held: new Map() };
+
+export type StandIns = {
+  /** Follows the listeners, and which of them have nodes (`open`). */
+  follow(listeners: TrafficTable['listeners'], open: { has(listener: ListenerKey): boolean }): void;
+  /** Whether nodes have, or may have, connections of the listener. */
+  has(listener: ListenerKey): boolean;
+  /** The listeners whose connections are not known yet. */
+  entering(): readonly ListenerKey[];
+  /** The listeners of which HAProxy still holds connections. */
+  holding(): readonly ListenerKey[];
+  /** The connections of these listeners, as read after the host sent the last new one to HAProxy. */
+  sort(listeners: readonly ListenerKey[], clients: ReadonlyMap<ListenerKey, readonly Client[]>): void;
+  /** The same object while nothing changed. */
+  shared(): SharedListeners;
+};
+
+export function makeStandIns(): StandIns {
+  const states = new Map<ListenerKey, State>();
+  let shared: SharedListeners | undefined = nothingShared;
+  const set = (key: ListenerKey, state: State | undefined): void => {
+    if (state === undefined) states.delete(key);
+    else states.set(key, state);
+    shared = undefined;
+  };
+  const inPhase = (phase: State['phase']): readonly ListenerKey[] =>
+    [...states].filter(([, state]) => state.phase === phase).map(([key]) => key);
+
+  return {
+    follow: (listeners, open) => {
+      for (const [key, { service }] of states) {
+        const listener = listeners.get(key);
+        if (listener?.service !== service || !usesHaproxy(listener)) set(key, undefined);
+      }
+      for (const [key, listener] of listeners) {
+        if (!usesHaproxy(listener)) continue;
+        const phase = states.get(key)?.phase;
+        const { service } = listener;
+        if (!open.has(key)) {
+          if (phase === 'entering' || phase === 'direct') set(key, { service, phase: 'leaving', clients: [] });
+        } else if (phase === undefined || phase === 'leaving') set(key, { service, phase: 'entering', clients: [] });
+      }
+    },
+    has: (key) => states.has(key),
+    entering: () => inPhase('entering'),
+    holding: () => inPhase('direct').filter((key) => (states.get(key)?.clients.length ?? 0) > 0),
+    sort: (keys, clients) => {
+      for (const key of keys) {
+        const state = states.get(key);
+        if (state === undefined || state.phase === 'leaving') continue;
+        const now = clients.get(key) ?? [];
+        if (state.phase === 'direct' && isSame(state.clients, now)) continue;
+        set(key, { ...state, phase: 'direct', clients: now });
+      }
+    },
+    shared: () => {
+      shared ??= {
+        unsorted: new Set([...inPhase('entering'), ...inPhase('leaving')]),
+        held: new Map(
+          [...states].filter(([, { clients }]) => clients.length > 0).map(([key, { clients }]) => [key, clients]),
+        ),
+      };
+      return shared;
+    },
+  };
+}
+
+function isSame(a: readonly Client[], b: readonly Client[]): boolean {
+  const texts = new Set(a.map(textOf));
+  return texts.size === b.length && b.every((client) => texts.has(textOf(client)));
+}
+
+function textOf({ address, port }: Client): string {
+  return `${address.text} ${port}`;
+}

@@ -1,0 +1,79 @@
+import type { Ip } from '../../core/ip/ip.ts';
+
+/** One end of the way of a frame. */
+type FrameEnd = { readonly mac: string; readonly address: Ip; readonly port: number };
+
+type Bytes = readonly number[];
+
+const isn = 0x66757269;
+const flags = { syn: 0x02, rst: 0x04 } as const;
+
+/**
+ * An Ethernet frame, in hex, with a TCP segment without data (RFC 9293 §3.1): the SYN that opens a connection, or the RST that
+ * ends the connection of that SYN. Both addresses have the same family.
+ */
+export function tcpFrame(kind: 'syn' | 'rst', from: FrameEnd, to: FrameEnd): string {
+  const [source, target] = [bytesOf(from.address), bytesOf(to.address)];
+  const isV4 = to.address.family === 4;
+  const segment = [
+    ...word(from.port, 2),
+    ...word(to.port, 2),
+    ...word(kind === 'syn' ? isn : isn + 1, 4),
+    ...word(0, 4),
+    5 << 4, // a header of five words
+    flags[kind],
+    ...word(65_535, 2), // window
+    ...word(0, 2), // checksum
+    ...word(0, 2),
+  ];
+  const pseudoHeader = isV4
+    ? [...source, ...target, 0, tcp, ...word(segment.length, 2)] // RFC 9293 §3.1
+    : [...source, ...target, ...word(segment.length, 4), 0, 0, 0, tcp]; // RFC 8200 §8.1
+  const summed = withChecksum(segment, 16, pseudoHeader);
+  const frame = [
+    ...macBytes(to.mac),
+    ...macBytes(from.mac),
+    ...word(isV4 ? 0x08_00 : 0x86_dd, 2),
+    ...(isV4 ? ipv4Header(source, target, summed.length) : ipv6Header(source, target, summed.length)),
+    ...summed,
+  ];
+  return Buffer.from(frame).toString('hex');
+}
+
+const tcp = 6;
+/** As furiwake clamps it: a node that does not serve the address must not let the probe circle. */
+const hops = 8;
+
+/** RFC 791 §3.1, without fragmentation. */
+function ipv4Header(source: Bytes, target: Bytes, length: number): Bytes {
+  const header = [0x45, 0, ...word(20 + length, 2), 0, 0, 0x40, 0, hops, tcp, 0, 0, ...source, ...target];
+  return withChecksum(header, 10, []);
+}
+
+/** RFC 8200 §3. */
+function ipv6Header(source: Bytes, target: Bytes, length: number): Bytes {
+  return [0x60, 0, 0, 0, ...word(length, 2), tcp, hops, ...source, ...target];
+}
+
+/** `bytes` with the checksum over them and `before` (RFC 1071) at a position. */
+function withChecksum(bytes: Bytes, at: number, before: Bytes): Bytes {
+  const all = [...before, ...bytes];
+  let sum = 0;
+  for (let i = 0; i < all.length; i += 2) sum += ((all[i] ?? 0) << 8) | (all[i + 1] ?? 0);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+  return bytes.with(at, (~sum >> 8) & 0xff).with(at + 1, ~sum & 0xff);
+}
+
+/** A number in network byte order. */
+function word(value: number, length: number): Bytes {
+  return Array.from({ length }, (_, index) => Math.floor(value / 2 ** (8 * (length - 1 - index))) & 0xff);
+}
+
+function bytesOf({ family, value }: Ip): Bytes {
+  const length = family === 4 ? 4 : 16;
+  return Array.from({ length }, (_, i) => Number((value >> BigInt(8 * (length - 1 - i))) & 0xffn));
+}
+
+function macBytes(mac: string): Bytes {
+  return mac.split(':').map((octet) => Number.parseInt(octet, 16));
+}
