@@ -128,6 +128,12 @@ export const reasons = {
       'loadBalancerSourceRanges, times the ports and families of the Service, are more ranges than the kernel is given for one Service (10,000), or than older Services leave of those for the load-balancer host (30,000). The Service is closed to all clients.',
     do: 'Use fewer, wider ranges, or fewer ports.',
   },
+  TooManyProfiles: {
+    where: 'Serving',
+    means:
+      'The Service asks for a combination of furiwake.dev/balance, timeouts and the path of a health check that no other Service has, and HAProxy has as many combinations as it can, 64. It is served with the usual settings. The message names the combination in use that is most like it.',
+    do: 'Use that combination, or change or delete other Services. Older Services have precedence.',
+  },
   // ports[].error and condition LoadBalancerPortsError
   NodePortMissing: {
     where: 'ports[].error',

@@ -2,7 +2,10 @@ import { quote } from '../addresses/request.ts';
 import { dataplaneAnnotation, optionPrefix } from '../model/contract.ts';
 import type { ServiceSpec } from '../model/service.ts';
 import { chooseDataplane, dataplanes, requestedDataplane } from '../traffic/dataplane.ts';
+import type { Verdict } from '../reasons.ts';
 import { decodeProxyOptions } from '../traffic/decode-options.ts';
+import { profileText } from '../traffic/options.ts';
+import { mostProfiles } from '../traffic/profile-budget.ts';
 
 /** The annotations of furiwake that have no effect, each with the cause. */
 export function annotationTrouble(spec: ServiceSpec): readonly string[] {
@@ -22,4 +25,12 @@ function ignoredOptions(spec: ServiceSpec): readonly string[] {
   // The ports with the PROXY protocol are refused, with that as the cause.
   const idle = used.filter((name) => name !== `${optionPrefix}proxy-protocol`);
   return [...problems, ...idle.map((name) => `annotation ${name} (only with HAProxy, for TCP)`)];
+}
+
+/** The settings of HAProxy that the Service does not get, because too many Services have others; `nearest`: see `makeProfileBudget`. */
+export function profileTrouble(spec: ServiceSpec, nearest: string | undefined): readonly Verdict[] {
+  if (nearest === undefined) return [];
+  const wanted = profileText(decodeProxyOptions(spec).profile);
+  const message = `served with the usual settings and without ${wanted}: HAProxy has ${mostProfiles} profiles, the most that it can have; the one most like it is ${nearest}`;
+  return [{ reason: 'TooManyProfiles', message }];
 }

@@ -19,7 +19,7 @@ import type { HostReport } from '../traffic/report.ts';
 import { closedFamilies, listenersOf, planSourceRanges, type SourceRanges } from '../traffic/source-ranges.ts';
 import { listenerKey, localBackend, type TrafficTable } from '../traffic/table.ts';
 import { closedPorts } from './direct-trouble.ts';
-import { annotationTrouble } from './annotation-trouble.ts';
+import { annotationTrouble, profileTrouble } from './annotation-trouble.ts';
 import { nodeNames } from './node-states.ts';
 import type { NodeTrouble } from './node-trouble.ts';
 import { portList, sentences, shortened } from './sentences.ts';
@@ -38,6 +38,8 @@ export type StatusInput = {
   readonly nodeTrouble: NodeTrouble;
   /** The source ranges of the Service exceed the budget of the host. */
   readonly isOverBudget: boolean;
+  /** The profile of the Service is one too many: the one in use that is most like it. */
+  readonly nearestProfile: string | undefined;
   /** False if the Service has had no ready endpoint for some seconds; `undefined` while that is not known. */
   readonly hasEndpoints: boolean | undefined;
   /**
@@ -178,6 +180,7 @@ function servingOf(input: StatusInput, failures: readonly Failure[]): ConditionC
   const shortcomings = [
     ...(isClosed ? [...limits, ...partly] : [...partly, ...limits]),
     ...unconfirmedNodes(input),
+    ...profileTrouble(service.spec, input.nearestProfile),
     ...ignoredFields(input),
   ];
   const [loss] = whole;

@@ -177,6 +177,15 @@ describe('the condition Serving', () => {
     expect(status?.conditions.find(({ type }) => type.endsWith('/Serving'))?.message).toBe(message);
   });
 
+  test('names the profile that is most like the one that is too many', () => {
+    const one = makeService('a', { options: [['furiwake.dev/idle-timeout', '9s']] });
+    const status = statusOf([one], { overProfiles: new Map([[one.key, 'idle-timeout=8000ms']]) });
+    expect(conditions(status)).toMatchObject({ Serving: 'True TooManyProfiles' });
+    expect(status?.conditions.find(({ type }) => type.endsWith('/Serving'))?.message).toBe(
+      'served with the usual settings and without idle-timeout=9000ms: HAProxy has 64 profiles, the most that it can have; the one most like it is idle-timeout=8000ms',
+    );
+  });
+
   test('quotes the dataplane that is not valid on one line', () => {
     const status = statusOf([makeService('a', { dataplane: 'x\n'.repeat(100) })]);
     expect(status?.conditions.find(({ reason }) => reason === 'FieldsNotHonoured')?.message).toMatch(
