@@ -10,7 +10,9 @@ test('the page on annotations has a row for each one', () => {
 });
 
 test.each(
-  rows.map(([, name = '', values = '']) => [name, values] as const).filter(([name]) => name !== 'proxy-protocol'),
+  rows
+    .map(([, name = '', values = '']) => [name, values] as const)
+    .filter(([name]) => name !== 'proxy-protocol' && name !== 'http-mode'),
 )('the values of %s are those that are valid', (name, values) => {
   const check = name.startsWith('health-check-') ? [[`${optionPrefix}health-check`, 'tcp'] as const] : [];
   const { problems } = decodeProxyOptions({ options: [...check, [`${optionPrefix}${name}`, '?']], ports: [] });

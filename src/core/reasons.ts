@@ -144,7 +144,7 @@ export const reasons = {
   HaproxyRequired: {
     where: 'ports[].error',
     means:
-      'The port asks for the PROXY protocol (furiwake.dev/proxy-protocol), and furiwake.dev/dataplane requests a dataplane that cannot send its header.',
+      'The port asks for the PROXY protocol (furiwake.dev/proxy-protocol) or for HTTP mode (furiwake.dev/http-mode), and furiwake.dev/dataplane requests a dataplane that has neither.',
     do: 'Remove one of the two annotations.',
   },
   // events and log

@@ -3,7 +3,7 @@ import { formatRange } from '../core/ip/range.ts';
 import type { BackendId, ListenerKey, NodeName, ServiceKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { dataplanes } from '../core/traffic/dataplane.ts';
-import { balances, checkPathPattern, type ListenerOptions } from '../core/traffic/options.ts';
+import { balances, checkPathPattern, type ListenerOptions, modes } from '../core/traffic/options.ts';
 import {
   type Backend,
   type Listener,
@@ -122,6 +122,7 @@ const optionsSchema = z.object({
     check: z.object({ intervalMs: natural, fall: natural, rise: natural }).optional(),
   }),
   profile: z.object({
+    mode: z.enum(modes),
     balance: z.enum(balances),
     connectTimeoutMs: natural,
     idleTimeoutMs: natural,

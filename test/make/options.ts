@@ -11,7 +11,7 @@ const someText = fc.oneof(
   { weight: 4, arbitrary: fc.constantFrom('1', '10', '1000', '500ms', '1s', '30s', '2h') },
   {
     weight: 4,
-    arbitrary: fc.constantFrom('v1', 'v2', '80=v1', 'leastconn', 'source', 'tcp', 'http:/ready'),
+    arbitrary: fc.constantFrom('v1', 'v2', '80=v1', 'all', '80', 'leastconn', 'source', 'tcp', 'http:/ready'),
   },
   {
     weight: 3,

@@ -3,8 +3,7 @@ import { dataplaneAnnotation, optionPrefix } from '../model/contract.ts';
 import type { ServiceSpec } from '../model/service.ts';
 import { chooseDataplane, dataplanes, requestedDataplane } from '../traffic/dataplane.ts';
 import type { Verdict } from '../reasons.ts';
-import { decodeProxyOptions } from '../traffic/decode-options.ts';
-import { profileText } from '../traffic/options.ts';
+import { decodeProxyOptions, profilesOf } from '../traffic/decode-options.ts';
 import { mostProfiles } from '../traffic/profile-budget.ts';
 
 /** The annotations of furiwake that have no effect, each with the cause. */
@@ -22,15 +21,16 @@ function ignoredDataplane(spec: ServiceSpec): readonly string[] {
 function ignoredOptions(spec: ServiceSpec): readonly string[] {
   const { problems, used } = decodeProxyOptions(spec);
   if (used.length === 0 || spec.ports.some((port) => chooseDataplane(spec, port) === 'haproxy')) return problems;
-  // The ports with the PROXY protocol are refused, with that as the cause.
-  const idle = used.filter((name) => name !== `${optionPrefix}proxy-protocol`);
+  // The ports that need HAProxy are refused, with that as the cause.
+  const needs = new Set(['proxy-protocol', 'http-mode'].map((name) => `${optionPrefix}${name}`));
+  const idle = used.filter((name) => !needs.has(name));
   return [...problems, ...idle.map((name) => `annotation ${name} (only with HAProxy, for TCP)`)];
 }
 
 /** The settings of HAProxy that the Service does not get, because too many Services have others; `nearest`: see `makeProfileBudget`. */
 export function profileTrouble(spec: ServiceSpec, nearest: string | undefined): readonly Verdict[] {
   if (nearest === undefined) return [];
-  const wanted = profileText(decodeProxyOptions(spec).profile);
+  const wanted = [...profilesOf(spec)].join(' and ');
   const message = `served with the usual settings and without ${wanted}: HAProxy has ${mostProfiles} profiles, the most that it can have; the one most like it is ${nearest}`;
   return [{ reason: 'TooManyProfiles', message }];
 }

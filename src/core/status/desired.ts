@@ -14,7 +14,7 @@ import {
 } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
 import { isLocal } from '../traffic/plan.ts';
-import { needsHaproxy } from '../traffic/decode-options.ts';
+import { haproxyNeed } from '../traffic/decode-options.ts';
 import type { HostReport } from '../traffic/report.ts';
 import { closedFamilies, listenersOf, planSourceRanges, type SourceRanges } from '../traffic/source-ranges.ts';
 import { listenerKey, localBackend, type TrafficTable } from '../traffic/table.ts';
@@ -266,7 +266,7 @@ function ignoredFields(input: StatusInput): readonly Verdict[] {
     ignored.push(`sessionAffinity=${spec.sessionAffinity} (one Pod per node)`);
   const messages = ignored.length === 0 ? [] : [`ignored: ${ignored.join(', ')}`];
   if (standIn !== undefined) messages.push(standIn);
-  else if (isLocal(spec) && !isDirect && !spec.ports.every((port) => needsHaproxy(spec, port)))
+  else if (isLocal(spec) && !isDirect && !spec.ports.every((port) => haproxyNeed(spec, port) !== undefined))
     messages.push(
       `externalTrafficPolicy=Local: Pods do not see the address of the client, which the annotation ${dataplaneAnnotation}: direct keeps`,
     );

@@ -169,7 +169,7 @@ describe('the condition Serving', () => {
       'a port that needs HAProxy and may not have it',
       { options: proxied('80=v2'), dataplane: 'nat' },
       'False HaproxyRequired',
-      'TCP port 80 asks for the PROXY protocol, which nat does not have: remove one of the annotations furiwake.dev/proxy-protocol and furiwake.dev/dataplane',
+      'TCP port 80 asks for the PROXY protocol, which nat does not have: remove that annotation or furiwake.dev/dataplane',
     ],
   ])('names, of the annotations for HAProxy, %s', (_, spec, serving, message) => {
     const status = statusOf([makeService('a', spec)]);

@@ -35,7 +35,10 @@ describe('the dataplane of TCP, UDP and SCTP ports, with a nodePort and without'
 
 const required = 'HaproxyRequired';
 
-describe('the dataplane of the same ports with the PROXY protocol', () => {
+describe.each([
+  ['proxy-protocol', 'v2'],
+  ['http-mode', 'all'],
+])('the dataplane of the same ports with %s', (name, text) => {
   test.each([
     [undefined, ['haproxy', 'nat', 'nat', none, none, none]],
     ['haproxy', ['haproxy', 'nat', 'nat', none, none, none]],
@@ -43,18 +46,18 @@ describe('the dataplane of the same ports with the PROXY protocol', () => {
     ['direct', [required, 'direct', 'nat', required, 'direct', none]],
     ['nat', [required, 'nat', 'nat', required, none, none]],
   ])('if %j is requested', (dataplane, expected) => {
-    const request = { ...asking, dataplane, options: [['furiwake.dev/proxy-protocol', 'v2']] as const };
+    const request = { ...asking, dataplane, options: [[`furiwake.dev/${name}`, text]] as const };
     const choices = ports.map((port) => chooseDataplane(request, port));
     expect(choices.map((choice) => (typeof choice === 'string' ? choice : choice.reason))).toEqual(expected);
   });
 });
 
-test('a refusal names both annotations', () => {
+test('a refusal names what the dataplane lacks', () => {
   const request = { dataplane: 'direct', options: [['furiwake.dev/proxy-protocol', 'v2']] as const, ports };
   expect(chooseDataplane(request, tcp(80))).toEqual({
     reason: 'HaproxyRequired',
     message:
-      'TCP port 80 asks for the PROXY protocol, which direct does not have: remove one of the annotations furiwake.dev/proxy-protocol and furiwake.dev/dataplane',
+      'TCP port 80 asks for the PROXY protocol, which direct does not have: remove that annotation or furiwake.dev/dataplane',
   });
 });
 

@@ -1,8 +1,8 @@
-import { dataplaneAnnotation, optionPrefix } from '../model/contract.ts';
+import { dataplaneAnnotation } from '../model/contract.ts';
 import type { Protocol, ServicePort, ServiceSpec } from '../model/service.ts';
 import type { Site } from '../model/site.ts';
 import type { Verdict } from '../reasons.ts';
-import { asksForHaproxy, needsHaproxy } from './decode-options.ts';
+import { asksForHaproxy, haproxyNeed } from './decode-options.ts';
 
 /** What carries the packets of a listener. */
 export const dataplanes = ['haproxy', 'direct', 'nat'] as const;
@@ -24,17 +24,18 @@ const choices: Readonly<Record<Dataplane | 'none', Readonly<Record<Protocol, Dat
 };
 
 /**
- * Which dataplane can serve a port of the Service, or why none can: only `direct` does without a nodePort, and only HAProxy sends
- * a PROXY protocol header, without which the server would take the client's first bytes for one. Where that is HAProxy, and the
+ * Which dataplane can serve a port of the Service, or why none can: only `direct` does without a nodePort, and only HAProxy shows the server who
+ * the client is, by the PROXY protocol or in HTTP mode. Where that is HAProxy, and the
  * Service does not request it, {@link decideDataplane} may still decide for `direct`.
  */
 export function chooseDataplane(request: Request, servicePort: ServicePort): Dataplane | Verdict {
   const { protocol, port, nodePort } = servicePort;
   const choice = choices[requestedDataplane(request) ?? 'none'][protocol];
-  if (choice !== 'haproxy' && needsHaproxy(request, servicePort))
+  const need = haproxyNeed(request, servicePort);
+  if (choice !== 'haproxy' && need !== undefined)
     return {
       reason: 'HaproxyRequired',
-      message: `TCP port ${port} asks for the PROXY protocol, which ${choice} does not have: remove one of the annotations ${optionPrefix}proxy-protocol and ${dataplaneAnnotation}`,
+      message: `TCP port ${port} asks for ${need}, which ${choice} does not have: remove that annotation or ${dataplaneAnnotation}`,
     };
   if (choice === 'direct' || nodePort !== 0) return choice;
   const remedy =

@@ -20,6 +20,7 @@ test('all annotations together', () => {
   expect(
     decode({
       'proxy-protocol': 'v2',
+      'http-mode': '993',
       'max-connections': '100',
       'max-connections-per-client': '10',
       'connection-rate': '50',
@@ -46,7 +47,14 @@ test('all annotations together', () => {
       slowStartMs: 30_000,
       check: { intervalMs: 5000, fall: 2, rise: 1 },
     },
-    profile: { balance: 'leastconn', connectTimeoutMs: 500, idleTimeoutMs: 7_200_000, checkPath: '/ready?full=1' },
+    http: new Set([993]),
+    profile: {
+      mode: 'tcp',
+      balance: 'leastconn',
+      connectTimeoutMs: 500,
+      idleTimeoutMs: 7_200_000,
+      checkPath: '/ready?full=1',
+    },
     used: expect.any(Array),
     problems: [],
   });
@@ -57,6 +65,7 @@ test('a Service without annotations has no options', () => {
     limits: noLimits,
     server: plainServer,
     profile: plainProfile,
+    http: new Set(),
     proxyProtocol: new Map(),
     used: [],
     problems: [],
@@ -81,6 +90,35 @@ describe('the PROXY protocol by port', () => {
       problem === undefined ? [] : [`annotation furiwake.dev/proxy-protocol="${text}" ${problem}`],
     );
   });
+});
+
+test.each<[text: string, found: readonly number[], problem?: string]>([
+  ['all', [25, 993]],
+  ['993', [993]],
+  ['imaps, 25', [25, 993]],
+  ['dns', [], '(no TCP port dns)'],
+  ['80', [], '(no TCP port 80)'],
+  ['25,', [], '(valid: all, or a list such as 80,web)'],
+  ['25\n    mode http', [], '(valid: all, or a list such as 80,web)'],
+])('the ports in HTTP mode: %j', (text, found, problem) => {
+  const { http, problems } = decode({ 'http-mode': text });
+  expect([...http].toSorted((a, b) => a - b)).toEqual(found);
+  expect(problems.join()).toContain(problem ?? '');
+  expect(problems).toHaveLength(problem === undefined ? 0 : 1);
+});
+
+test('a port in HTTP mode has the other settings of the profile, and stays in it without them', () => {
+  const options = [
+    ['furiwake.dev/http-mode', 'smtp'],
+    ['furiwake.dev/balance', 'leastconn'],
+  ] as const;
+  const [smtp, imaps] = ports.map((port) => optionsOfPort({ options, ports }, port, false)?.profile);
+  expect([smtp, imaps]).toMatchObject([
+    { mode: 'http', balance: 'leastconn' },
+    { mode: 'tcp', balance: 'leastconn' },
+  ]);
+  const [plain] = ports.map((port) => optionsOfPort({ options, ports }, port, true)?.profile);
+  expect(plain).toEqual({ ...plainProfile, mode: 'http' });
 });
 
 describe('a text that is not valid has no effect, and is named with those that are', () => {
@@ -129,6 +167,6 @@ test('only TCP ports have options, and only those that differ from the usual one
 });
 
 test('every name is one of an annotation', () => {
-  expect(new Set(optionNames).size).toBe(14);
+  expect(new Set(optionNames).size).toBe(15);
   for (const name of optionNames) expect(decode({ [name]: '?' }).problems).toHaveLength(1);
 });

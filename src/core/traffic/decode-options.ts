@@ -11,6 +11,7 @@ import {
   plainProfile,
   plainServer,
   type Profile,
+  profileText,
   type ServerOptions,
 } from './options.ts';
 
@@ -21,7 +22,10 @@ export type ProxyOptions = {
   readonly limits: Limits;
   /** Of its servers, without the PROXY protocol. */
   readonly server: ServerOptions;
+  /** Of a port in TCP mode. */
   readonly profile: Profile;
+  /** The TCP ports in HTTP mode. */
+  readonly http: ReadonlySet<number>;
   /** The version of the PROXY protocol by TCP port. */
   readonly proxyProtocol: ReadonlyMap<number, 1 | 2>;
   /** The names of the annotations that are valid. */
@@ -75,6 +79,7 @@ const checks = count(100);
 /** The names of all annotations that are decoded here, without their prefix. */
 export const optionNames = [
   'proxy-protocol',
+  'http-mode',
   'max-connections',
   'max-connections-per-client',
   'connection-rate',
@@ -96,6 +101,7 @@ const nothing: ProxyOptions = {
   limits: noLimits,
   server: plainServer,
   profile: plainProfile,
+  http: new Set(),
   proxyProtocol: new Map(),
   used: [],
   problems: [],
@@ -142,6 +148,7 @@ function decode(annotations: OptionsRequest['options'], ports: OptionsRequest['p
   for (const [name, text] of checkPath === undefined ? texts : [])
     if (name.startsWith('health-check-')) ignore(name, text, `only with a valid ${optionPrefix}health-check`);
   const proxyText = texts.get('proxy-protocol');
+  const httpText = texts.get('http-mode');
   const options: Omit<ProxyOptions, 'used' | 'problems'> = {
     limits: {
       connections: read('max-connections', connections) ?? 0,
@@ -163,6 +170,7 @@ function decode(annotations: OptionsRequest['options'], ports: OptionsRequest['p
             },
     },
     profile: {
+      mode: plainProfile.mode,
       balance: read('balance', balance) ?? plainProfile.balance,
       connectTimeoutMs: read('connect-timeout', duration('50ms', '60s')) ?? 0,
       idleTimeoutMs: read('idle-timeout', duration('1s', '24h')) ?? 0,
@@ -172,6 +180,10 @@ function decode(annotations: OptionsRequest['options'], ports: OptionsRequest['p
       proxyText === undefined
         ? nothing.proxyProtocol
         : decodeProxyProtocol(proxyText, ports, (why) => ignore('proxy-protocol', proxyText, why)),
+    http:
+      httpText === undefined
+        ? nothing.http
+        : decodeHttpMode(httpText, ports, (why) => ignore('http-mode', httpText, why)),
   };
   const used = [...texts.keys()].filter((name) => !ignored.has(name)).map((name) => `${optionPrefix}${name}`);
   return { ...options, used, problems };
@@ -201,6 +213,25 @@ function decodeProxyProtocol(
   return versions;
 }
 
+/** `all` TCP ports, or some, by number or name. */
+function decodeHttpMode(
+  text: string,
+  ports: readonly ServicePort[],
+  ignore: (why: string) => void,
+): ProxyOptions['http'] {
+  const tcp = ports.filter(({ protocol }) => protocol === 'TCP');
+  const found = new Set<number>();
+  for (const where of text.split(',').map((part) => part.trim())) {
+    const named = tcp.filter(({ port, name }) => where === 'all' || String(port) === where || name === where);
+    if (named.length === 0) {
+      ignore(/^[a-z0-9-]{1,63}$/.test(where) ? `no TCP port ${where}` : 'valid: all, or a list such as 80,web');
+      return nothing.http;
+    }
+    for (const { port } of named) found.add(port);
+  }
+  return found;
+}
+
 /** The longest name of an annotation in a message. */
 const mostShown = 100;
 
@@ -214,12 +245,12 @@ export function optionsOfPort(
   { port, protocol }: Pick<ServicePort, 'port' | 'protocol'>,
   isPlain: boolean,
 ): ListenerOptions | undefined {
-  const { limits, server, profile, proxyProtocol } = decodeProxyOptions(request);
+  const { limits, server, profile, proxyProtocol, http } = decodeProxyOptions(request);
   if (protocol !== 'TCP') return undefined;
   const options: ListenerOptions = {
     limits,
     server: { ...server, proxyProtocol: proxyProtocol.get(port) ?? 0 },
-    profile: isPlain ? plainProfile : profile,
+    profile: { ...(isPlain ? plainProfile : profile), mode: http.has(port) ? 'http' : 'tcp' },
   };
   return isUsual(options) ? undefined : options;
 }
@@ -228,9 +259,17 @@ function isUsual({ limits, server, profile }: ListenerOptions): boolean {
   return hasOwnBackend({ server, profile }) ? false : Object.values(limits).every((limit) => limit === 0);
 }
 
-/** Whether the port needs what only HAProxy does: its server expects a header in front of the connection. */
-export function needsHaproxy(request: OptionsRequest, { port, protocol }: ServicePort): boolean {
-  return protocol === 'TCP' && decodeProxyOptions(request).proxyProtocol.has(port);
+/** What the port needs and only HAProxy does, as words: its server relies on it. `undefined`: any dataplane can serve the port. */
+export function haproxyNeed(request: OptionsRequest, { port, protocol }: ServicePort): string | undefined {
+  if (protocol !== 'TCP') return undefined;
+  const { http, proxyProtocol } = decodeProxyOptions(request);
+  return proxyProtocol.has(port) ? 'the PROXY protocol' : http.has(port) ? 'HTTP mode' : undefined;
+}
+
+/** The profiles that the Service asks for, other than the usual one. */
+export function profilesOf(request: OptionsRequest): ReadonlySet<string> {
+  const texts = request.ports.map((port) => profileText(optionsOfPort(request, port, false)?.profile ?? plainProfile));
+  return new Set(texts.filter((text) => text !== ''));
 }
 
 /** Whether the Service asks for anything that only HAProxy does. */

@@ -5,6 +5,9 @@
 export const balances = ['roundrobin', 'leastconn', 'source'] as const;
 export type Balance = (typeof balances)[number];
 
+export const modes = ['tcp', 'http'] as const;
+type Mode = (typeof modes)[number];
+
 /** Limits on connections; 0: none. They are values in HAProxy's map, so that a change costs no reload. */
 export type Limits = {
   /** At once, of all listeners of the Service together. */
@@ -30,6 +33,8 @@ export type ServerOptions = {
 
 /** What HAProxy fixes for a backend. A backend cannot be added at run time: a new profile costs one reload. */
 export type Profile = {
+  /** `http`: HAProxy reads the requests, and adds the address of the client to them. */
+  readonly mode: Mode;
   readonly balance: Balance;
   /** 0: that of the site. */
   readonly connectTimeoutMs: number;
@@ -46,11 +51,18 @@ export type ListenerOptions = { readonly limits: Limits; readonly server: Server
 
 export const noLimits: Limits = { connections: 0, rate: 0, clientConnections: 0, clientRate: 0 };
 export const plainServer: ServerOptions = { proxyProtocol: 0, mostConnections: 0, slowStartMs: 0, check: undefined };
-export const plainProfile: Profile = { balance: 'roundrobin', connectTimeoutMs: 0, idleTimeoutMs: 0, checkPath: '' };
+export const plainProfile: Profile = {
+  mode: 'tcp',
+  balance: 'roundrobin',
+  connectTimeoutMs: 0,
+  idleTimeoutMs: 0,
+  checkPath: '',
+};
 
 /** The settings of a profile that differ from the usual ones: `balance=leastconn idle-timeout=30000ms`. Equal profiles have equal texts. */
-export function profileText({ balance, connectTimeoutMs, idleTimeoutMs, checkPath }: Profile): string {
+export function profileText({ mode, balance, connectTimeoutMs, idleTimeoutMs, checkPath }: Profile): string {
   return [
+    mode !== plainProfile.mode && `mode=${mode}`,
     balance !== plainProfile.balance && `balance=${balance}`,
     connectTimeoutMs > 0 && `connect-timeout=${connectTimeoutMs}ms`,
     idleTimeoutMs > 0 && `idle-timeout=${idleTimeoutMs}ms`,

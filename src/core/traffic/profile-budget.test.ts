@@ -41,3 +41,14 @@ test('a Service that HAProxy does not serve, or without a profile, takes no plac
   ];
   expect(makeProfileBudget(1)(byKey(services)).size).toBe(0);
 });
+
+test('a Service with ports in both modes takes two places', () => {
+  const options = [
+    ['furiwake.dev/http-mode', '80'],
+    ['furiwake.dev/balance', 'leastconn'],
+  ] as const;
+  const both = makeService('both', { options, ports: [tcp(80), tcp(443)] });
+  expect(makeProfileBudget(2)(byKey([both])).size).toBe(0);
+  const excess = makeProfileBudget(2)(byKey([withTimeout('old', 1, -1), both]));
+  expect([...excess]).toEqual([['default/both', 'idle-timeout=1000ms']]);
+});

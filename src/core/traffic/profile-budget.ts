@@ -2,8 +2,7 @@ import type { ServiceKey } from '../model/names.ts';
 import { compareAge, type Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { requestedDataplane } from './dataplane.ts';
-import { decodeProxyOptions } from './decode-options.ts';
-import { profileText } from './options.ts';
+import { profilesOf } from './decode-options.ts';
 
 /** The most profiles of HAProxy. Each one has backends that are declared ahead, and costs a reload when it is new. */
 export const mostProfiles = 64;
@@ -21,38 +20,47 @@ const none: ProfileExcess = new Map();
  */
 export function makeProfileBudget(most: number = mostProfiles): (services: Services) => ProfileExcess {
   let services: Services = PersistentMap.empty();
-  const profiles = new Map<ServiceKey, string>();
+  const profiles = new Map<ServiceKey, ReadonlySet<string>>();
   let excess = none;
   return (next) => {
     const changed = PersistentMap.changedKeys(services, next);
     for (const key of changed) {
-      const text = profileOf(next.get(key));
-      if (text === '') profiles.delete(key);
-      else profiles.set(key, text);
+      const texts = profilesOfService(next.get(key));
+      if (texts.size === 0) profiles.delete(key);
+      else profiles.set(key, texts);
     }
     services = next;
     if (changed.length === 0) return excess;
-    const found = new Set(profiles.values()).size <= most ? none : excessOf(profiles, services, most);
+    const found =
+      new Set(Array.from(profiles.values(), (texts) => [...texts]).flat()).size <= most
+        ? none
+        : excessOf(profiles, services, most);
     if (!isSameExcess(found, excess)) excess = found;
     return excess;
   };
 }
 
-/** Empty: the usual one, or none because HAProxy does not serve the Service. */
-function profileOf(service: Service | undefined): string {
-  if (service === undefined || service.spec.options.length === 0) return '';
-  const requested = requestedDataplane(service.spec) ?? 'haproxy';
-  return requested === 'haproxy' ? profileText(decodeProxyOptions(service.spec).profile) : '';
+/** Empty: only the usual one, or none because HAProxy does not serve the Service. */
+function profilesOfService(service: Service | undefined): ReadonlySet<string> {
+  const isServed = service !== undefined && (requestedDataplane(service.spec) ?? 'haproxy') === 'haproxy';
+  return isServed && service.spec.options.length > 0 ? profilesOf(service.spec) : new Set();
 }
 
-function excessOf(profiles: ReadonlyMap<ServiceKey, string>, services: Services, most: number): ProfileExcess {
-  const byAge = Array.from(profiles, ([key, text]) => ({ key, text, service: services.get(key) }));
+function excessOf(
+  profiles: ReadonlyMap<ServiceKey, ReadonlySet<string>>,
+  services: Services,
+  most: number,
+): ProfileExcess {
+  const byAge = Array.from(profiles, ([key, texts]) => ({ key, texts, service: services.get(key) }));
   byAge.sort((a, b) => (a.service && b.service ? compareAge(a.service, b.service) : 0));
   const taken = new Set<string>();
   const left: (readonly [ServiceKey, string])[] = [];
-  for (const { key, text } of byAge)
-    if (taken.has(text) || taken.size < most) taken.add(text);
-    else left.push([key, text]);
+  for (const { key, texts } of byAge) {
+    const fresh = [...texts].filter((text) => !taken.has(text));
+    const [first] = fresh;
+    if (first === undefined || taken.size + fresh.length <= most) for (const text of fresh) taken.add(text);
+    else left.push([key, first]);
+  }
   return new Map(left.map(([key, text]) => [key, nearest(text, taken)]));
 }
 

@@ -181,3 +181,32 @@ test('a connection beyond the limit of a server waits until another one ends', a
   await connection.hangUp();
   await expect.poll(heard, patience).toMatchObject({ text: '220 n1\n' });
 });
+
+test('in HTTP mode a server sees the address of the client, and not what the client says', async () => {
+  await using rig = await startRig({ nodes: 1 });
+  const driver = rig.newDriver();
+  const http = ['10.50.0.1', 'fd50::1'].map((vip) => withOptions(vip, 25, echoPort, { profile: { mode: 'http' } }));
+  const table = rig.table([...http, listener('10.50.0.2', 25, echoPort)]);
+  await driver.proxy.upsert(table, rig.signal);
+  // The server speaks HTTP and then echoes, so the body of its answer is the request.
+  for (const node of rig.lab.nodes) {
+    await node.ask({ do: 'unlisten', port: echoPort });
+    await node.ask({ do: 'serveLines', port: echoPort, greeting: 'HTTP/1.1 200 OK\r\n\r\n' });
+  }
+  const answer = async (vip: string): Promise<string> => {
+    const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: vip, port: 25 });
+    const request = 'GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.2.3.4\r\nForwarded: for=1.2.3.4\r\n\r\n';
+    await rig.lab.client.ask({ do: 'say', id, text: request });
+    const heard = async (): Promise<string> => (await rig.lab.client.ask({ do: 'heard', id })).text ?? '';
+    await expect.poll(heard, patience).toMatch(/x-forwarded-for: .*\r\n/i);
+    await rig.lab.client.ask({ do: 'hangUp', id });
+    return await heard();
+  };
+  const four = await answer('10.50.0.1');
+  expect(four).toMatch(/forwarded: for=10\.[\d.]+;proto=http\r\n/i);
+  expect(four).toMatch(/x-forwarded-for: 10\.[\d.]+\r\n/i);
+  expect(four).not.toContain('1.2.3.4');
+  expect(await answer('fd50::1')).toMatch(/forwarded: for="\[fd[\da-f:]+\]";proto=http\r\n/i);
+  expect(await hears(rig, '10.50.0.2', 25)).toBe('HTTP/1.1 200 OK\r\n\r\nhello');
+  expect(await driver.proxy.audit(table, rig.signal)).toBe(0);
+});

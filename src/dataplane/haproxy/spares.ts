@@ -261,7 +261,7 @@ export function spareSections({
       spareNames(pool, 0, sizes[pool] ?? 0).flatMap((name) => [
         '',
         `backend ${name}`,
-        ...profileLines(profiles[pool] ?? plainProfile),
+        ...profileLines(profiles[pool] ?? plainProfile, familyOfPool(pool)),
         ...(servers.get(name) ?? []).map(spareServerLine),
       ]),
     );
