@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import type { Family, Ip } from '../../core/ip/ip.ts';
 import { kubeProxyHealthPort } from '../../core/model/contract.ts';
 import type { NodeName } from '../../core/model/names.ts';
-import { httpMark } from './pools.ts';
 import { addressOfNode, nodesBackend, type TrafficTable } from '../../core/traffic/table.ts';
 
 /**
@@ -207,6 +206,9 @@ function render(
     '    mode tcp',
     '    timeout connect 500ms',
     '    timeout check 1s',
+    // In HTTP mode, of a client that is slow to send a request, or sends no further one.
+    '    timeout http-request 10s',
+    '    timeout http-keep-alive 60s',
     // A connection beyond the limit of its server waits as long.
     '    timeout queue 30s',
     `    timeout client ${idle}s`,
@@ -259,10 +261,6 @@ function render(
     '    tcp-request connection sc-inc-gpc0(1) if { var(sess.rate) -m found }',
     '    tcp-request connection sc-inc-gpc0(2) if { var(sess.rate) -m found }',
     '    tcp-request connection set-dst-port var(sess.row),field(2,|)',
-    // Of a backend in HTTP mode only: a stream that its backend makes HTTP would end after one request.
-    `    tcp-request content switch-mode http if { var(sess.row),field(1,|) -m sub ${httpMark} }`,
-    '    timeout http-request 10s',
-    '    timeout http-keep-alive 60s',
     '    use_backend %[var(sess.row),field(1,|)]',
     '',
     '# Answers by itself as long as the process runs, also while its command socket is slow.',

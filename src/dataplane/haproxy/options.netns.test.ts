@@ -72,9 +72,16 @@ test('a node without endpoints of a Local Service with options gets no connectio
   await driver.proxy.upsert(localTable([[local, { n2: 1, n3: 1 }]], nodes), rig.signal);
   await driver.proxy.prune(localTable([[local, { n2: 1, n3: 1 }]], nodes), rig.signal);
   expect(await namesOf(6)).toEqual(['n2', 'n3']);
+  await driver.proxy.upsert(localTable([[local, { n2: 1 }]], nodes), rig.signal);
+  const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.1', port: 25 });
+  const held = async (): Promise<{ readonly text?: string; readonly end?: string }> =>
+    await rig.lab.client.ask({ do: 'heard', id });
+  await expect.poll(async () => (await held()).text, patience).toContain('220 n2');
+  await driver.proxy.upsert(localTable([[local, { n2: 1, n3: 1 }]], nodes), rig.signal);
   await rig.lab.nodes[1]?.setSilent(true);
   expect(await namesOf(6)).toContain('n3');
   await expect.poll(() => namesOf(3), patience).toEqual(['n3']);
+  await expect.poll(async () => (await held()).end, patience).not.toBe('open');
 });
 
 test('the next furiwake takes over what has options, and HAProxy starts again with it', async () => {
@@ -164,6 +171,12 @@ test('a check of its own takes a server out of use that answers at its node', as
   expect(await driver.proxy.audit(table, rig.signal)).toBe(0);
   await rig.lab.nodes[0]?.ask({ do: 'setStatus', port: namePort, status: 200 });
   await expect.poll(namesOf, patience).toEqual(['n1', 'n2']);
+  const server = (await rig.servers()).find((id) => id.endsWith(`/n1:${namePort}:check500-2-1`)) ?? '';
+  await rig.command(`disable health ${server}`);
+  expect(await driver.proxy.audit(table, rig.signal)).toBe(1);
+  await driver.proxy.prune(rig.table([]), rig.signal);
+  const left = async (): Promise<readonly string[]> => (await rig.servers()).filter((id) => id.startsWith('spare'));
+  await expect.poll(left, patience).toEqual([]);
 });
 
 test('a connection beyond the limit of a server waits until another one ends', async () => {
@@ -186,7 +199,8 @@ test('in HTTP mode a server sees the address of the client, and not what the cli
   await using rig = await startRig({ nodes: 1 });
   const driver = rig.newDriver();
   const http = ['10.50.0.1', 'fd50::1'].map((vip) => withOptions(vip, 25, echoPort, { profile: { mode: 'http' } }));
-  const table = rig.table([...http, listener('10.50.0.2', 25, echoPort)]);
+  const web = withOptions('10.50.0.3', 80, namePort, { profile: { mode: 'http' } });
+  const table = rig.table([...http, web, listener('10.50.0.2', 25, echoPort)]);
   await driver.proxy.upsert(table, rig.signal);
   // The server speaks HTTP and then echoes, so the body of its answer is the request.
   for (const node of rig.lab.nodes) {
@@ -207,6 +221,10 @@ test('in HTTP mode a server sees the address of the client, and not what the cli
   expect(four).toMatch(/x-forwarded-for: 10\.[\d.]+\r\n/i);
   expect(four).not.toContain('1.2.3.4');
   expect(await answer('fd50::1')).toMatch(/forwarded: for="\[fd[\da-f:]+\]";proto=http\r\n/i);
+  const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.3', port: 80 });
+  await rig.lab.client.ask({ do: 'say', id, text: 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(2) });
+  const both = async (): Promise<string | undefined> => (await rig.lab.client.ask({ do: 'heard', id })).text;
+  await expect.poll(both, patience).toMatch(/200 OK[^]*n1[^]*200 OK[^]*n1/);
   expect(await hears(rig, '10.50.0.2', 25)).toBe('HTTP/1.1 200 OK\r\n\r\nhello');
   expect(await driver.proxy.audit(table, rig.signal)).toBe(0);
 });

@@ -11,16 +11,13 @@ import {
 } from '../../core/traffic/options.ts';
 import { type Listener, nodesBackend } from '../../core/traffic/table.ts';
 
-/** Spare backends of one family and one profile: `4`, `6`, and with a profile `4.1x2y3z` or, in HTTP mode, `4.http.1x2y3z`. */
+/** Spare backends of one family and one profile: `4`, `6`, and with a profile `4.1x2y3z`. */
 export type PoolId = `${Family}` | `${Family}.${string}`;
 
 /** The name of a spare backend in HAProxy. */
 export type SpareName = `spare${PoolId}-${number}`;
 
-/** In the name of a backend in HTTP mode, and in nothing else of a map entry. */
-export const httpMark = '.http.';
-
-const spareName = /^spare(([46])(?:(?:\.http)?\.[a-z0-9]{1,12})?)-\d{1,5}$/;
+const spareName = /^spare(([46])(?:\.[a-z0-9]{1,12})?)-\d{1,5}$/;
 
 export function isSpareName(name: string): name is SpareName {
   return spareName.test(name);
@@ -39,10 +36,8 @@ export function nodesOf(backend: string): string {
 
 /** The pool that has the backend of a listener, if that is not the one of all nodes. */
 export function poolOf({ address, options }: Pick<Listener, 'address' | 'options'>): PoolId {
-  const profile = options?.profile ?? plainProfile;
-  const text = profileText(profile);
-  if (text === '') return `${address.family}`;
-  return `${address.family}${profile.mode === 'http' ? httpMark : '.'}${revisionOf(text)}`;
+  const text = profileText(options?.profile ?? plainProfile);
+  return text === '' ? `${address.family}` : `${address.family}.${revisionOf(text)}`;
 }
 
 export function familyOfPool(pool: PoolId): Family {
@@ -70,7 +65,10 @@ const algorithms: Readonly<Record<Balance, readonly string[]>> = {
   source: ['balance source', 'hash-type consistent'],
 };
 
-/** RFC 7239 quotes IPv6 addresses. What a client sends in these headers is not true. */
+/**
+ * A connection of the TCP frontend becomes one of HTTP when its backend is in HTTP mode. RFC 7239 quotes IPv6 addresses. A client
+ * may write anything in these headers, so they are replaced.
+ */
 const httpLines: Readonly<Record<Family, readonly string[]>> = {
   4: ['mode http', 'http-request set-header Forwarded for=%[src];proto=http'],
   6: ['mode http', String.raw`http-request set-header Forwarded for=\"[%[src]]\";proto=http`],
