@@ -90,3 +90,21 @@ describe('the sharing key', () => {
     expect(specOf({ [key]: listed ?? '', [across]: '*' }, 'c').sharingKey).not.toBe(listed);
   });
 });
+
+test('the other annotations of furiwake are kept as written, in the order of their names; those of others are not', () => {
+  const { options } = specOf({
+    'furiwake.dev/proxy-protocol': ' v2 ',
+    'furiwake.dev/balance': 'leastconn',
+    'furiwake.dev/nonsense': 'x',
+    'furiwake.dev/empty': ' ',
+    'furiwake.dev/addresses': '192.0.2.1',
+    'furiwake.dev/sharing-key': 'k',
+    'furiwake.dev/dataplane': 'direct',
+    'example.org/balance': 'x',
+  });
+  expect(options).toEqual([
+    ['furiwake.dev/balance', 'leastconn'],
+    ['furiwake.dev/nonsense', 'x'],
+    ['furiwake.dev/proxy-protocol', 'v2'],
+  ]);
+});

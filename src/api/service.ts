@@ -6,6 +6,7 @@ import {
   dataplaneAnnotation,
   ignoreAnnotation,
   ignoredAnnotations,
+  optionPrefix,
   ourConditionTypes,
   ourFinalizers,
   sharingKeyAnnotations,
@@ -71,6 +72,7 @@ function projectSpec(
     addressAnnotations: presentIn(annotations, addressesAnnotations),
     sharingKey: presentIn(annotations, sharingKeyAnnotations)[0]?.[1] ?? ciliumKeyOf(namespace, annotations),
     dataplane: presentIn(annotations, [dataplaneAnnotation])[0]?.[1],
+    options: optionsIn(annotations),
     ignoredAnnotations: namesOf(presentIn(annotations, ignoredAnnotations)),
     sourceRanges: projectSourceRanges(spec, annotations),
     sessionAffinity: optionalTextOf(spec['sessionAffinity']) ?? 'None',
@@ -88,6 +90,13 @@ function presentIn(annotations: Readonly<Record<string, Json>>, names: readonly 
     return text === '' ? [] : [[name, text]];
   });
   return present.length === 0 ? none : present;
+}
+
+const otherwiseRead = new Set([...addressesAnnotations, ...sharingKeyAnnotations, dataplaneAnnotation]);
+
+function optionsIn(annotations: Readonly<Record<string, Json>>): readonly Annotation[] {
+  const names = Object.keys(annotations).filter((name) => name.startsWith(optionPrefix) && !otherwiseRead.has(name));
+  return names.length === 0 ? none : presentIn(annotations, names.toSorted());
 }
 
 /**

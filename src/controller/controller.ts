@@ -13,6 +13,7 @@ import { share } from '../core/share.ts';
 import { makeNodeTrouble, type NodeTrouble } from '../core/status/node-trouble.ts';
 import { isLocal, makeTrafficPlanner } from '../core/traffic/plan.ts';
 import { emptyReport, type HostReport } from '../core/traffic/report.ts';
+import { makeProfileBudget, type ProfileExcess } from '../core/traffic/profile-budget.ts';
 import { makeRangeBudget } from '../core/traffic/source-ranges.ts';
 import { isNodesBackend, serviceOfBackend, type TrafficTable } from '../core/traffic/table.ts';
 import type { Store } from '../kube/store.ts';
@@ -51,6 +52,7 @@ export type Plan = AddressDecision & {
   readonly table: TrafficTable;
   /** Services whose source ranges exceed the budget of the host. */
   readonly overBudget: ReadonlySet<ServiceKey>;
+  readonly overProfiles: ProfileExcess;
   readonly nodeTrouble: NodeTrouble;
 };
 
@@ -98,6 +100,7 @@ export function makeController(deps: ControllerDeps): Controller {
   const planTraffic = makeTrafficPlanner();
   const nodeTroubleOf = makeNodeTrouble();
   const overBudgetOf = makeRangeBudget();
+  const overProfilesOf = makeProfileBudget();
   const ledger = makeLedgerWriter(deps);
   const recordDuplicates = makeDuplicateEvents(deps.recordEvent);
   let plan: Plan | undefined;
@@ -150,10 +153,12 @@ export function makeController(deps: ControllerDeps): Controller {
     }
     const assignments = withUnrecorded(decision, before, unrecorded);
     const overBudget = overBudgetOf({ services: decision.ours, assignments });
+    const overProfiles = overProfilesOf(decision.ours);
     const table = planTraffic({
       services: decision.ours,
       assignments,
       overBudget,
+      overProfiles,
       dataplane: deps.site.dataplane,
       onLink: report.onLink,
       nodes: nodes.objects(),
@@ -161,7 +166,7 @@ export function makeController(deps: ControllerDeps): Controller {
       endpoints: deps.endpoints.all(),
     });
     const trouble = share(before?.nodeTrouble, nodeTroubleOf({ nodes: nodes.objects(), table, health: report.health }));
-    plan = { ...decision, assignments, overBudget, table, nodeTrouble: trouble };
+    plan = { ...decision, assignments, overBudget, overProfiles, table, nodeTrouble: trouble };
     host.publish(table);
     term.published();
     recordDecision(before, plan, log, deps.recordEvent);

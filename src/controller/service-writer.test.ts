@@ -49,6 +49,7 @@ function makeScene({ refusal, isOurs = true }: { refusal?: KubeErrorCode; isOurs
       pool: poolOf(makeSite(['192.0.2.8'])),
       table: tableOf([]),
       overBudget: new Set(),
+      overProfiles: new Map(),
       nodeTrouble: { 4: undefined, 6: undefined },
     }),
     host: { publish: () => undefined, report: () => emptyReport, subscribe: () => () => undefined },

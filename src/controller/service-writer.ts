@@ -244,6 +244,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
         unconfirmed: report.unconfirmed,
         nodeTrouble: nodeTroubleOfService(plan.nodeTrouble, key, plan.table, report.health),
         isOverBudget: plan.overBudget.has(key),
+        nearestProfile: plan.overProfiles.get(key),
         hasEndpoints: endpoints.hasEndpoints,
         dropping: packets?.dropping,
         nowMs: clock.now(),

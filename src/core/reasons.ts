@@ -128,12 +128,24 @@ export const reasons = {
       'loadBalancerSourceRanges, times the ports and families of the Service, are more ranges than the kernel is given for one Service (10,000), or than older Services leave of those for the load-balancer host (30,000). The Service is closed to all clients.',
     do: 'Use fewer, wider ranges, or fewer ports.',
   },
+  TooManyProfiles: {
+    where: 'Serving',
+    means:
+      'The Service asks for a combination of furiwake.dev/balance, timeouts and the path of a health check that no other Service has, and HAProxy has as many combinations as it can, 64. It is served with the usual settings. The message names the combination in use that is most like it.',
+    do: 'Use that combination, or change or delete other Services. Older Services have precedence.',
+  },
   // ports[].error and condition LoadBalancerPortsError
   NodePortMissing: {
     where: 'ports[].error',
     means:
       'The port has no nodePort (allocateLoadBalancerNodePorts: false), and HAProxy and nat reach Pods through NodePorts.',
     do: 'Set spec.allocateLoadBalancerNodePorts to true, or the annotation furiwake.dev/dataplane to direct, an experiment.',
+  },
+  HaproxyRequired: {
+    where: 'ports[].error',
+    means:
+      'The port asks for the PROXY protocol (furiwake.dev/proxy-protocol) or for HTTP mode (furiwake.dev/http-mode), and furiwake.dev/dataplane requests a dataplane that has neither.',
+    do: 'Remove one of the two annotations.',
   },
   // events and log
   StatusConflict: {

@@ -5,7 +5,7 @@ import { makeCounters } from './counters.ts';
 const { signal } = new AbortController();
 const web = listener('192.0.2.8', 80, 30_000).key;
 const dns = listener('192.0.2.8', 53, 0, { protocol: 'UDP' }).key;
-const proxied = { connections: 2, total: 5, bytesIn: 100, bytesOut: 1_000 };
+const proxied = { connections: 2, total: 5, bytesIn: 100, bytesOut: 1_000, refused: 1 };
 const sent = { flows: 7, packets: 30, bytes: 900, refused: 3 };
 
 const noAnswer = async (): Promise<never> => Promise.reject(new Error('does not answer'));
@@ -18,7 +18,7 @@ const ports = {
 test('each listener has what its dataplane counts', async () => {
   expect(await makeCounters(ports)(signal)).toEqual(
     new Map([
-      [web, { ...proxied, packetsIn: undefined, refused: 4 }],
+      [web, { ...proxied, packetsIn: undefined, refused: 5 }],
       [dns, { connections: undefined, total: 7, bytesIn: 900, bytesOut: undefined, packetsIn: 30, refused: 3 }],
     ]),
   );
@@ -27,7 +27,7 @@ test('each listener has what its dataplane counts', async () => {
 test('a listener that two dataplanes serve has the sum', async () => {
   const both = makeCounters({ ...ports, direct: { counters: async () => new Map([[web, sent]]) } });
   expect(await both(signal)).toEqual(
-    new Map([[web, { connections: 2, total: 12, bytesIn: 1_000, bytesOut: 1_000, packetsIn: 30, refused: 7 }]]),
+    new Map([[web, { connections: 2, total: 12, bytesIn: 1_000, bytesOut: 1_000, packetsIn: 30, refused: 8 }]]),
   );
 });
 

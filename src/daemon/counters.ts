@@ -14,7 +14,7 @@ export type Counters = {
   readonly bytesOut: number | undefined;
   /** From the clients; `undefined`: HAProxy sees no packets. */
   readonly packetsIn: number | undefined;
-  /** Packets from outside the source ranges; of TCP one for each attempt to connect. */
+  /** Packets from outside the source ranges, of TCP one for each attempt to connect, and connections beyond a limit. */
   readonly refused: number;
 };
 
@@ -41,7 +41,7 @@ export function makeCounters({
     ]);
     const counters = new Map<ListenerKey, Counters>();
     for (const [key, each] of proxied)
-      counters.set(key, { ...each, packetsIn: undefined, refused: refused.get(key) ?? 0 });
+      counters.set(key, { ...each, packetsIn: undefined, refused: each.refused + (refused.get(key) ?? 0) });
     for (const [key, { flows, packets, bytes, refused: outside }] of sent) {
       const each = {
         connections: undefined,

@@ -70,7 +70,7 @@ function makeTrafficMetrics(
   );
   const refused = metrics.counter(
     'furiwake_service_refused_packets_total',
-    'Packets to a Service from outside its source ranges; of TCP each attempt to connect',
+    'Packets to a Service from outside its source ranges, of TCP each attempt to connect, and connections beyond a limit',
     labelNames,
   );
   return (traffic) => {

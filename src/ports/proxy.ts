@@ -38,6 +38,8 @@ export type ListenerCounters = {
   /** From and to the clients; a connection adds to them every five seconds and at its end. */
   readonly bytesIn: number;
   readonly bytesOut: number;
+  /** Connections beyond a limit; `total` counts them as well. */
+  readonly refused: number;
 };
 
 /**

@@ -3,6 +3,7 @@ import { formatRange } from '../core/ip/range.ts';
 import type { BackendId, ListenerKey, NodeName, ServiceKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { dataplanes } from '../core/traffic/dataplane.ts';
+import { balances, checkPathPattern, type ListenerOptions, modes } from '../core/traffic/options.ts';
 import {
   type Backend,
   type Listener,
@@ -110,6 +111,25 @@ export function makeTableFile({
   };
 }
 
+const natural = z.int().min(0);
+
+const optionsSchema = z.object({
+  limits: z.object({ connections: natural, rate: natural, clientConnections: natural, clientRate: natural }),
+  server: z.object({
+    proxyProtocol: z.literal([0, 1, 2]),
+    mostConnections: natural,
+    slowStartMs: natural,
+    check: z.object({ intervalMs: natural, fall: natural, rise: natural }).optional(),
+  }),
+  profile: z.object({
+    mode: z.enum(modes),
+    balance: z.enum(balances),
+    connectTimeoutMs: natural,
+    idleTimeoutMs: natural,
+    checkPath: z.string().regex(checkPathPattern),
+  }),
+});
+
 const listenerSchema = z.object({
   service: z.string(),
   address: ipText,
@@ -123,11 +143,16 @@ const listenerSchema = z.object({
   backend: z.string(),
   targetPort: port.or(z.literal(0)),
   sourceRanges: z.array(rangeText).optional(),
+  options: optionsSchema.optional(),
   isHostAddress: z.boolean(),
 });
 
 function encodeListener({ key: _key, revision: _revision, address, sourceRanges, ...rest }: Listener): object {
   return { ...rest, address: address.text, sourceRanges: sourceRanges?.map(formatRange) };
+}
+
+function decodeListenerOptions({ limits, profile, server }: z.infer<typeof optionsSchema>): ListenerOptions {
+  return { limits, profile, server: { ...server, check: server.check } };
 }
 
 function decodeListener(fields: unknown): readonly [ListenerKey, Listener] {
@@ -137,6 +162,7 @@ function decodeListener(fields: unknown): readonly [ListenerKey, Listener] {
     service: saved.service as ServiceKey,
     backend: saved.backend as BackendId,
     sourceRanges: saved.sourceRanges,
+    options: saved.options && decodeListenerOptions(saved.options),
     standIn: saved.standIn,
   });
   return [listener.key, listener];
@@ -190,6 +216,7 @@ function decodeRow(fields: unknown, placed: ReadonlyMap<string, unknown>): reado
     backend: nodesBackend(saved.address.family),
     targetPort: nodePort,
     sourceRanges,
+    options: undefined,
     isHostAddress: !placed.has(saved.address.text),
   });
   return [listener.key, listener];

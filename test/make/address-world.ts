@@ -4,7 +4,7 @@ import type { AddressRecord } from '../../src/core/addresses/assignment.ts';
 import type { HostFacts } from '../../src/core/model/host.ts';
 import { type ServiceKey, serviceKey, type ServiceUid } from '../../src/core/model/names.ts';
 import type { Node } from '../../src/core/model/node.ts';
-import type { Service } from '../../src/core/model/service.ts';
+import type { Annotation, Service } from '../../src/core/model/service.ts';
 import type { Site } from '../../src/core/model/site.ts';
 import { listenerKey } from '../../src/core/traffic/table.ts';
 import { byKey, ip, makeHostFacts, makeNode, makeService, makeSite, poolOf, tcp, udp } from './service.ts';
@@ -55,6 +55,7 @@ export const anyService: fc.Arbitrary<Service> = fc
     sharingKey: fc.constantFrom(undefined, 'k', 'other'),
     dataplane: fc.constantFrom(undefined, 'haproxy', 'direct', 'direct', 'Direct'),
     sourceRanges: fc.constantFrom([], ['10.0.0.0/8'], ['nonsense']),
+    options: fc.constantFrom<readonly Annotation[]>([], [], [['furiwake.dev/idle-timeout', '1m']]),
     externalTrafficPolicy: fc.constantFrom('Cluster', 'Local'),
     shown: fc.array(fc.tuple(anyAddress, fc.constantFrom('Proxy', 'VIP')), { maxLength: 2 }),
     ingressManager: anyManager,

@@ -6,6 +6,7 @@ import { PersistentMap } from '../../src/core/persistent-map.ts';
 import { type DesiredStatus, desiredStatus } from '../../src/core/status/desired.ts';
 import { nodeTrouble } from '../../src/core/status/node-trouble.ts';
 import { makeTrafficPlanner } from '../../src/core/traffic/plan.ts';
+import type { ProfileExcess } from '../../src/core/traffic/profile-budget.ts';
 import { emptyReport, type HostReport, type ListenerReport } from '../../src/core/traffic/report.ts';
 import type { TrafficTable } from '../../src/core/traffic/table.ts';
 import { byKey, makeHostFacts, makeNode, makeSite, poolOf } from './service.ts';
@@ -34,6 +35,7 @@ export function statusOf(
     nodes = [makeNode('n1', '192.0.2.11', '2001:db8::11')],
     hasEndpoints = true,
     overBudget = new Set(),
+    overProfiles = new Map(),
     dropping,
     unconfirmed = emptyReport.unconfirmed,
     nowMs = 0,
@@ -42,6 +44,7 @@ export function statusOf(
     nodes?: readonly ReturnType<typeof makeNode>[];
     hasEndpoints?: boolean | 'not known';
     overBudget?: ReadonlySet<ServiceKey>;
+    overProfiles?: ProfileExcess;
     dropping?: Parameters<typeof desiredStatus>[0]['dropping'];
     unconfirmed?: HostReport['unconfirmed'];
     nowMs?: number;
@@ -59,6 +62,7 @@ export function statusOf(
     services: byKey(services),
     assignments,
     overBudget,
+    overProfiles,
     dataplane: 'auto',
     onLink: emptyReport.onLink,
     nodes: new Map(nodes.map((node) => [node.name, node] as [NodeName, typeof node])),
@@ -77,6 +81,7 @@ export function statusOf(
     unconfirmed,
     nodeTrouble: nodeTrouble({ nodes: byName, table, health: emptyReport.health }),
     isOverBudget: overBudget.has(service.key),
+    nearestProfile: overProfiles.get(service.key),
     hasEndpoints: hasEndpoints === 'not known' ? undefined : hasEndpoints,
     dropping,
     nowMs,

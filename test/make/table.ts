@@ -29,6 +29,7 @@ export function listener(vip: string, port: number, targetPort: number, more: Pa
     backend: nodesBackend(address.family),
     targetPort,
     sourceRanges: undefined,
+    options: undefined,
     isHostAddress: false,
     ...more,
   });

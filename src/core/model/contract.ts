@@ -58,6 +58,8 @@ export const ignoredAnnotations: readonly string[] = [
 export const ignoreAnnotation = 'kube-vip.io/ignore';
 /** Requests a dataplane by name; an experiment that users opt in to. */
 export const dataplaneAnnotation = 'furiwake.dev/dataplane';
+/** Prefix of the annotations about what only HAProxy does (`decodeProxyOptions`), and of all others of furiwake. */
+export const optionPrefix = 'furiwake.dev/';
 export const sourceRangesAnnotation = 'service.beta.kubernetes.io/load-balancer-source-ranges';
 
 export const excludeNodeLabel = 'node.kubernetes.io/exclude-from-external-load-balancers';

@@ -10,16 +10,16 @@ import {
   type PortStatus,
   type Protocol,
   type Service,
-  type ServiceSpec,
   type ServiceStatus,
 } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
-import { dataplanes, requestedDataplane } from '../traffic/dataplane.ts';
 import { isLocal } from '../traffic/plan.ts';
+import { haproxyNeed } from '../traffic/decode-options.ts';
 import type { HostReport } from '../traffic/report.ts';
 import { closedFamilies, listenersOf, planSourceRanges, type SourceRanges } from '../traffic/source-ranges.ts';
 import { listenerKey, localBackend, type TrafficTable } from '../traffic/table.ts';
 import { closedPorts } from './direct-trouble.ts';
+import { annotationTrouble, profileTrouble } from './annotation-trouble.ts';
 import { nodeNames } from './node-states.ts';
 import type { NodeTrouble } from './node-trouble.ts';
 import { portList, sentences, shortened } from './sentences.ts';
@@ -38,6 +38,8 @@ export type StatusInput = {
   readonly nodeTrouble: NodeTrouble;
   /** The source ranges of the Service exceed the budget of the host. */
   readonly isOverBudget: boolean;
+  /** The profile of the Service is one too many: the one in use that is most like it. */
+  readonly nearestProfile: string | undefined;
   /** False if the Service has had no ready endpoint for some seconds; `undefined` while that is not known. */
   readonly hasEndpoints: boolean | undefined;
   /**
@@ -155,7 +157,7 @@ function servingOf(input: StatusInput, failures: readonly Failure[]): ConditionC
   const served = assignment.addresses.filter((address) => address.served.length > 0);
   if (served.length === 0) {
     const verdict = missing[0] ?? { ...assignment.verdict, reason: 'NoAddress' };
-    const ignored = ignoredDataplane(service.spec).map((words) => `ignored: ${words}`);
+    const ignored = annotationTrouble(service.spec).map((words) => `ignored: ${words}`);
     return no(verdict.reason, [verdict.message, ...ignored].join('; '));
   }
   const losses = served.flatMap((address) => lossOf(address, input, failures) ?? []);
@@ -178,6 +180,7 @@ function servingOf(input: StatusInput, failures: readonly Failure[]): ConditionC
   const shortcomings = [
     ...(isClosed ? [...limits, ...partly] : [...partly, ...limits]),
     ...unconfirmedNodes(input),
+    ...profileTrouble(service.spec, input.nearestProfile),
     ...ignoredFields(input),
   ];
   const [loss] = whole;
@@ -257,13 +260,13 @@ function unconfirmedNodes({ service: { key, spec }, assignment, unconfirmed }: S
 function ignoredFields(input: StatusInput): readonly Verdict[] {
   const { spec } = input.service;
   const ignored = spec.ignoredAnnotations.map((name) => `annotation ${name} (one pool, one address per family)`);
-  ignored.push(...ignoredDataplane(spec));
+  ignored.push(...annotationTrouble(spec));
   const [isDirect, standIn] = carriersOf(input);
   if (spec.sessionAffinity !== 'None' && !isDirect)
     ignored.push(`sessionAffinity=${spec.sessionAffinity} (one Pod per node)`);
   const messages = ignored.length === 0 ? [] : [`ignored: ${ignored.join(', ')}`];
   if (standIn !== undefined) messages.push(standIn);
-  else if (isLocal(spec) && !isDirect)
+  else if (isLocal(spec) && !isDirect && !spec.ports.every((port) => haproxyNeed(spec, port) !== undefined))
     messages.push(
       `externalTrafficPolicy=Local: Pods do not see the address of the client, which the annotation ${dataplaneAnnotation}: direct keeps`,
     );
@@ -286,12 +289,6 @@ function carriersOf({
   if (stoodIn.length === 0) return [isWanted, undefined];
   const why = [...new Set(stoodIn.flatMap(({ ip }) => dropping[ip.family] ?? []))].join('; ');
   return [false, `HAProxy stands in for direct, so Pods do not see the addresses of clients: ${why}`];
-}
-
-/** The annotation that requests a dataplane, if its value is none. */
-function ignoredDataplane(spec: ServiceSpec): readonly string[] {
-  if (spec.dataplane === undefined || requestedDataplane(spec) !== undefined) return [];
-  return [`annotation ${dataplaneAnnotation}=${quote(spec.dataplane)} (valid: ${dataplanes.join(', ')})`];
 }
 
 /** The standard condition for ports that a load balancer cannot serve; `undefined` if it can serve all. */

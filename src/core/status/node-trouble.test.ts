@@ -23,6 +23,7 @@ function troubleOf(nodes: readonly Node[], health: Health = {}, drained: readonl
     services: PersistentMap.empty(),
     assignments: PersistentMap.empty(),
     overBudget: new Set(),
+    overProfiles: new Map(),
     nodes: byName,
     dataplane: 'auto',
     onLink: new Set(),

@@ -136,6 +136,56 @@ describe('the condition Serving', () => {
     expect(status?.conditions.find(({ type }) => type === 'furiwake.dev/Serving')?.message).toBe(message);
   });
 
+  const proxied = (text: string) => [['furiwake.dev/proxy-protocol', text]] as const;
+  const limited = [['furiwake.dev/connection-rate', '5']] as const;
+
+  test.each<[what: string, spec: Partial<ServiceSpec>, serving: string, message: string]>([
+    ['nothing about one that is valid', { options: proxied('v2') }, 'True Serving', 'all ports are served'],
+    [
+      'one that is not valid',
+      { options: [['furiwake.dev/balance', 'best'], ...proxied('v2')] },
+      'True FieldsNotHonoured',
+      'serving, but ignored: annotation furiwake.dev/balance="best" (valid: roundrobin, leastconn, source)',
+    ],
+    [
+      'one without effect',
+      { options: limited, dataplane: 'nat' },
+      'True FieldsNotHonoured',
+      'serving, but ignored: annotation furiwake.dev/connection-rate (only with HAProxy, for TCP)',
+    ],
+    [
+      'one without effect on UDP',
+      { options: limited, ports: [udp(53)] },
+      'True FieldsNotHonoured',
+      'serving, but ignored: annotation furiwake.dev/connection-rate (only with HAProxy, for TCP)',
+    ],
+    [
+      'nothing about the address of the client, which the PROXY protocol keeps',
+      { options: proxied('v2'), externalTrafficPolicy: 'Local' },
+      'True Serving',
+      'all ports are served',
+    ],
+    [
+      'a port that needs HAProxy and may not have it',
+      { options: proxied('80=v2'), dataplane: 'nat' },
+      'False HaproxyRequired',
+      'TCP port 80 asks for the PROXY protocol, which nat does not have: remove that annotation or furiwake.dev/dataplane',
+    ],
+  ])('names, of the annotations for HAProxy, %s', (_, spec, serving, message) => {
+    const status = statusOf([makeService('a', spec)]);
+    expect(conditions(status)).toMatchObject({ Serving: serving });
+    expect(status?.conditions.find(({ type }) => type.endsWith('/Serving'))?.message).toBe(message);
+  });
+
+  test('names the profile that is most like the one that is too many', () => {
+    const one = makeService('a', { options: [['furiwake.dev/idle-timeout', '9s']] });
+    const status = statusOf([one], { overProfiles: new Map([[one.key, 'idle-timeout=8000ms']]) });
+    expect(conditions(status)).toMatchObject({ Serving: 'True TooManyProfiles' });
+    expect(status?.conditions.find(({ type }) => type.endsWith('/Serving'))?.message).toBe(
+      'served with the usual settings and without idle-timeout=9000ms: HAProxy has 64 profiles, the most that it can have; the one most like it is idle-timeout=8000ms',
+    );
+  });
+
   test('quotes the dataplane that is not valid on one line', () => {
     const status = statusOf([makeService('a', { dataplane: 'x\n'.repeat(100) })]);
     expect(status?.conditions.find(({ reason }) => reason === 'FieldsNotHonoured')?.message).toMatch(

@@ -9,6 +9,8 @@ const sctp = (port: number, nodePort?: number): ReturnType<typeof tcp> => ({
 const ports = [tcp(80), udp(80), sctp(80), tcp(80, 0), udp(80, 0), sctp(80, 0)];
 
 const none = 'NodePortMissing';
+const asking = { dataplane: undefined, options: [], ports };
+
 /** The choice for each of `ports`. */
 const withHaproxy = ['haproxy', 'nat', 'nat', none, none, none];
 const withDirect = ['direct', 'direct', 'nat', 'direct', 'direct', none];
@@ -26,8 +28,36 @@ describe('the dataplane of TCP, UDP and SCTP ports, with a nodePort and without'
     ['none', withHaproxy],
     ['toString', withHaproxy],
   ])('if %j is requested', (dataplane, expected) => {
-    const choices = ports.map((port) => chooseDataplane({ dataplane }, port));
+    const choices = ports.map((port) => chooseDataplane({ ...asking, dataplane }, port));
     expect(choices.map((choice) => (typeof choice === 'string' ? choice : choice.reason))).toEqual(expected);
+  });
+});
+
+const required = 'HaproxyRequired';
+
+describe.each([
+  ['proxy-protocol', 'v2'],
+  ['http-mode', 'all'],
+])('the dataplane of the same ports with %s', (name, text) => {
+  test.each([
+    [undefined, ['haproxy', 'nat', 'nat', none, none, none]],
+    ['haproxy', ['haproxy', 'nat', 'nat', none, none, none]],
+    ['Direct', ['haproxy', 'nat', 'nat', none, none, none]],
+    ['direct', [required, 'direct', 'nat', required, 'direct', none]],
+    ['nat', [required, 'nat', 'nat', required, none, none]],
+  ])('if %j is requested', (dataplane, expected) => {
+    const request = { ...asking, dataplane, options: [[`furiwake.dev/${name}`, text]] as const };
+    const choices = ports.map((port) => chooseDataplane(request, port));
+    expect(choices.map((choice) => (typeof choice === 'string' ? choice : choice.reason))).toEqual(expected);
+  });
+});
+
+test('a refusal names what the dataplane lacks', () => {
+  const request = { dataplane: 'direct', options: [['furiwake.dev/proxy-protocol', 'v2']] as const, ports };
+  expect(chooseDataplane(request, tcp(80))).toEqual({
+    reason: 'HaproxyRequired',
+    message:
+      'TCP port 80 asks for the PROXY protocol, which direct does not have: remove that annotation or furiwake.dev/dataplane',
   });
 });
 
@@ -48,12 +78,13 @@ test.each([
   [sctp(132, 0), 'by no dataplane'],
 ])('a refusal says what would serve the port, if anything', (port, remedy) => {
   const message = `${port.protocol} port ${port.port} has no nodePort (spec.allocateLoadBalancerNodePorts is false): without one it is served ${remedy}`;
-  expect(chooseDataplane({ dataplane: undefined }, port)).toMatchObject({ message });
+  expect(chooseDataplane(asking, port)).toMatchObject({ message });
 });
 
 describe('what is decided, by request, needs and place', () => {
   const place = { choice: 'auto', isHostAddress: false, hasNextHop: true, isPublished: false } as const;
   const spec = (dataplane: string | undefined, needs: 'nothing' | 'Local' | 'ClientIP' = 'nothing') => ({
+    ...asking,
     dataplane,
     externalTrafficPolicy: needs === 'Local' ? needs : 'Cluster',
     sessionAffinity: needs === 'ClientIP' ? needs : 'None',
@@ -81,6 +112,18 @@ describe('what is decided, by request, needs and place', () => {
     ['direct', 'Local', { choice: 'haproxy', isHostAddress: true, hasNextHop: false }, requested],
   ] as const)('%s, %s, %j', (dataplane, needs, differs, expected) => {
     expect(decideDataplane(spec(dataplane, needs), tcp(80), { ...place, ...differs })).toEqual(expected);
+  });
+
+  test('a Service with options for HAProxy is served by it, on all its TCP ports, unless it requests another dataplane', () => {
+    for (const text of ['80=v1', 'v2'])
+      for (const port of [tcp(80), tcp(81)])
+        for (const needs of ['Local', 'ClientIP', 'nothing'] as const) {
+          const options = [['furiwake.dev/proxy-protocol', text]] as const;
+          const request = { ...spec(undefined, needs), options, ports: [tcp(80), tcp(81)] };
+          expect(decideDataplane(request, port, { ...place, isPublished: true })).toEqual(haproxy);
+        }
+    const limited = { ...spec('direct', 'Local'), options: [['furiwake.dev/connection-rate', '5']] as const };
+    expect(decideDataplane(limited, tcp(80), place)).toEqual(requested);
   });
 
   test('without a nodePort, and for UDP, nothing stands in', () => {

@@ -2,15 +2,16 @@ import { dataplaneAnnotation } from '../model/contract.ts';
 import type { Protocol, ServicePort, ServiceSpec } from '../model/service.ts';
 import type { Site } from '../model/site.ts';
 import type { Verdict } from '../reasons.ts';
+import { asksForHaproxy, haproxyNeed } from './decode-options.ts';
 
 /** What carries the packets of a listener. */
 export const dataplanes = ['haproxy', 'direct', 'nat'] as const;
 export type Dataplane = (typeof dataplanes)[number];
 
-type Request = Pick<ServiceSpec, 'dataplane'>;
+type Request = Pick<ServiceSpec, 'dataplane' | 'options' | 'ports'>;
 
 /** The dataplane that the annotation requests; `undefined` without a valid one. */
-export function requestedDataplane({ dataplane }: Request): Dataplane | undefined {
+export function requestedDataplane({ dataplane }: Pick<Request, 'dataplane'>): Dataplane | undefined {
   return dataplanes.find((name) => name === dataplane);
 }
 
@@ -23,11 +24,19 @@ const choices: Readonly<Record<Dataplane | 'none', Readonly<Record<Protocol, Dat
 };
 
 /**
- * Which dataplane can serve a port of the Service, or why none can: only `direct` does without a nodePort. Where that is
- * HAProxy, and the Service does not request it, {@link decideDataplane} may still decide for `direct`.
+ * Which dataplane can serve a port of the Service, or why none can: only `direct` does without a nodePort, and only HAProxy shows the server who
+ * the client is, by the PROXY protocol or in HTTP mode. Where that is HAProxy, and the
+ * Service does not request it, {@link decideDataplane} may still decide for `direct`.
  */
-export function chooseDataplane(request: Request, { protocol, port, nodePort }: ServicePort): Dataplane | Verdict {
+export function chooseDataplane(request: Request, servicePort: ServicePort): Dataplane | Verdict {
+  const { protocol, port, nodePort } = servicePort;
   const choice = choices[requestedDataplane(request) ?? 'none'][protocol];
+  const need = haproxyNeed(request, servicePort);
+  if (choice !== 'haproxy' && need !== undefined)
+    return {
+      reason: 'HaproxyRequired',
+      message: `TCP port ${port} asks for ${need}, which ${choice} does not have: remove that annotation or ${dataplaneAnnotation}`,
+    };
   if (choice === 'direct' || nodePort !== 0) return choice;
   const remedy =
     choices.direct[protocol] === 'direct'
@@ -72,12 +81,13 @@ type Place = {
  *   direct      any                                any                           direct, haproxy stands in
  *   none        Local, or affinity by client       a node on a LAN of it         direct with proof, haproxy stands in
  *   none        any                                address published for direct  direct with proof, haproxy stands in
+ *   none        any with options for HAProxy       any                           haproxy
  *   none        any other, or its own address      any                           haproxy
  *
  * The fourth line: what was chosen once stays, also when a node or a report is missing, or the Service no longer needs it.
  */
 export function decideDataplane(
-  spec: Pick<ServiceSpec, 'dataplane' | 'externalTrafficPolicy' | 'sessionAffinity'>,
+  spec: Request & Pick<ServiceSpec, 'externalTrafficPolicy' | 'sessionAffinity'>,
   port: ServicePort,
   { choice, isHostAddress, hasNextHop, isPublished }: Place,
 ): Carriage | Verdict {
@@ -86,7 +96,11 @@ export function decideDataplane(
   const standIn = port.protocol === 'TCP' && port.nodePort !== 0 ? 'haproxy' : undefined;
   if (able === 'direct') return { dataplane: able, standIn, needsProof: false };
   const isAutomatic =
-    able === 'haproxy' && choice === 'auto' && requestedDataplane(spec) === undefined && !isHostAddress;
+    able === 'haproxy' &&
+    choice === 'auto' &&
+    requestedDataplane(spec) === undefined &&
+    !asksForHaproxy(spec) &&
+    !isHostAddress;
   if (isAutomatic && (isPublished || (needsDirect(spec) && hasNextHop)))
     return { dataplane: 'direct', standIn, needsProof: true };
   return { dataplane: able, standIn: undefined, needsProof: false };

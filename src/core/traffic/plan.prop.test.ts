@@ -27,11 +27,13 @@ const someEndpoints: fc.Arbitrary<readonly NodeEndpoints[]> = fc
 const anyTurn = fc.record({
   drained: fc.subarray(['n1', 'n2', 'n3', 'gone']).map((names) => new Set(names.map(nodeName))),
   isOverBudget: fc.boolean(),
+  isOverProfiles: fc.boolean(),
   /** By the index of the Service. */
   endpoints: fc.option(fc.array(fc.option(someEndpoints)), { nil: undefined }),
 });
 
 const none: TrafficInput['overBudget'] = new Set();
+const noProfiles: TrafficInput['overProfiles'] = new Map();
 
 type Step = {
   readonly addresses: AddressInput;
@@ -53,11 +55,13 @@ function eachTable(check: (step: Step, before: Step | undefined) => void): void 
         const plan = planAddresses(addresses);
         const nodes = new Map(world.nodes.map((node) => [node.name, node]));
         const exceeding = new Set(world.services.map(({ key }) => key).slice(excess, excess + 1));
-        for (const { drained, isOverBudget, endpoints } of turns) {
+        const excessive = new Map(Array.from(exceeding, (key) => [key, 'idle-timeout=1000ms']));
+        for (const { drained, isOverBudget, isOverProfiles, endpoints } of turns) {
           const input: TrafficInput = {
             services: addresses.services,
             assignments: plan.assignments,
             overBudget: isOverBudget ? exceeding : none,
+            overProfiles: isOverProfiles ? excessive : noProfiles,
             dataplane: 'auto',
             onLink: emptyReport.onLink,
             nodes,
@@ -93,7 +97,11 @@ function expectedWay(
   const isPublished = status.ingress.some(({ ip, ipMode }) => ip === text && ipMode === 'VIP');
   const isRequested = spec.dataplane === 'direct';
   // What furiwake has published for direct stays there.
-  const stays = isPublished && status.ingressManager === 'furiwake' && requestedDataplane(spec) === undefined;
+  const stays =
+    spec.options.length === 0 &&
+    isPublished &&
+    status.ingressManager === 'furiwake' &&
+    requestedDataplane(spec) === undefined;
   if (!isRequested && (!stays || isHostAddress))
     return { dataplane: 'haproxy', isPublished: false, targetPort: nodePort };
   return { dataplane: 'direct', isPublished, targetPort: protocol === 'TCP' ? nodePort : 0 };
@@ -164,6 +172,7 @@ test('drained and excluded nodes change nodes and backends only: no listener com
         [...table.nodes.values()].filter((node) => addressOfNode(node, family) !== undefined).map(({ name }) => name),
       );
     if (before?.addresses !== addresses || before.input.overBudget !== input.overBudget) return;
+    if (before.input.overProfiles !== input.overProfiles) return;
     expect(table.listeners).toBe(before.table.listeners);
   });
 });
@@ -215,6 +224,7 @@ test('a planner that remembers its last table makes the one that a new planner m
       ({ key, service, revision }) =>
         before?.table.listeners.get(key)?.revision === revision &&
         before.input.overBudget === input.overBudget &&
+        before.input.overProfiles === input.overProfiles &&
         before.input.assignments.get(service) === input.assignments.get(service) &&
         before.input.services.get(service) === input.services.get(service),
     );

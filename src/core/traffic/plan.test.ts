@@ -33,6 +33,7 @@ function inputOf(services: readonly Service[], more: Partial<TrafficInput> = {})
       ]),
     ),
     overBudget: new Set(),
+    overProfiles: new Map(),
     dataplane: 'auto',
     onLink: emptyReport.onLink,
     nodes,
@@ -207,4 +208,21 @@ test('a Local Service moves to direct once the host is known to reach nodes, and
   // Kubernetes completes what another load balancer wrote.
   const adopted = { ...makeService('a'), status: { ...shown.status, ingressManager: 'speaker' } };
   expect(listenerOf(adopted, four)).toEqual(haproxy);
+});
+
+test('a Service whose profile is one too many has its other options', () => {
+  const plan = makeTrafficPlanner();
+  const one = makeService('a', {
+    options: [
+      ['furiwake.dev/idle-timeout', '9s'],
+      ['furiwake.dev/connection-rate', '5'],
+    ],
+  });
+  const optionsOf = (input: TrafficInput): unknown => [...plan(input).listeners.values()].map(({ options }) => options);
+  const input = inputOf([one]);
+  const limits = { rate: 5 };
+  expect(optionsOf(input)).toMatchObject([{ limits, profile: { idleTimeoutMs: 9000 } }]);
+  const over = { ...input, overProfiles: new Map([[one.key, 'idle-timeout=8000ms']]) };
+  expect(optionsOf(over)).toMatchObject([{ limits, profile: { idleTimeoutMs: 0 } }]);
+  expect(optionsOf(input)).toMatchObject([{ limits, profile: { idleTimeoutMs: 9000 } }]);
 });

@@ -7,7 +7,9 @@ import type { Service } from '../model/service.ts';
 import type { Site } from '../model/site.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { decideDataplane, requestedDataplane } from './dataplane.ts';
+import { optionsOfPort } from './decode-options.ts';
 import { makeLocalPlanner, type ServiceEndpoints } from './local.ts';
+import type { ProfileExcess } from './profile-budget.ts';
 import { listenersOf, planSourceRanges } from './source-ranges.ts';
 import {
   emptyTable,
@@ -27,6 +29,8 @@ export type TrafficInput = {
   readonly assignments: PersistentMap<ServiceKey, Assignment>;
   /** Services whose source ranges exceed the budget of the host (`makeRangeBudget`): closed to all clients. */
   readonly overBudget: ReadonlySet<ServiceKey>;
+  /** Services with the usual profile, because theirs is one too many (`makeProfileBudget`). */
+  readonly overProfiles: ProfileExcess;
   readonly nodes: ReadonlyMap<NodeName, Node>;
   /** The administrator's choice for Services without a request. */
   readonly dataplane: Site['dataplane'];
@@ -45,10 +49,11 @@ export type TrafficInput = {
 export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
   const planNodes = makeNodesPlanner();
   const planLocal = makeLocalPlanner();
-  let last: Pick<TrafficInput, 'services' | 'assignments' | 'overBudget' | 'onLink'> = {
+  let last: Pick<TrafficInput, 'services' | 'assignments' | 'overBudget' | 'overProfiles' | 'onLink'> = {
     services: PersistentMap.empty(),
     assignments: PersistentMap.empty(),
     overBudget: new Set(),
+    overProfiles: new Map(),
     onLink: new Set(),
   };
   let listeners: TrafficTable['listeners'] = emptyTable.listeners;
@@ -74,17 +79,19 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
       last.assignments.get(key) === assignment &&
       last.onLink === input.onLink &&
       last.overBudget.has(key) === isOverBudget &&
+      last.overProfiles.has(key) === input.overProfiles.has(key) &&
       publishedVips(before).join() === publishedVips(service).join();
     return isSame && known.length > 0 ? known : planListeners(service, assignment, isOverBudget, input);
   };
 
   return (input) => {
-    const { services, assignments, overBudget, onLink } = input;
+    const { services, assignments, overBudget, overProfiles, onLink } = input;
     const changed = new Set([
       ...PersistentMap.changedKeys(last.services, services),
       ...PersistentMap.changedKeys(last.assignments, assignments),
       ...(last.onLink === onLink ? [] : assignments.keys()),
       ...(last.overBudget === overBudget ? [] : [...last.overBudget, ...overBudget]),
+      ...(last.overProfiles === overProfiles ? [] : [...last.overProfiles.keys(), ...overProfiles.keys()]),
     ]);
     const removed: [ListenerKey, undefined][] = [];
     const present: [ListenerKey, Listener][] = [];
@@ -98,7 +105,7 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
     }
     // As a map: a listener that stays, or that another Service gets, is not removed.
     listeners = listeners.with(new Map<ListenerKey, Listener | undefined>([...removed, ...present]));
-    last = { services, assignments, overBudget, onLink };
+    last = { services, assignments, overBudget, overProfiles, onLink };
     const { nodes, backends: shared } = planNodes(input.nodes, input.drained);
     const backends = planLocal({ services, endpoints: input.endpoints, backendsOf, nodes, shared });
     if (table.listeners !== listeners || table.nodes !== nodes || table.backends !== backends)
@@ -111,7 +118,7 @@ function planListeners(
   service: Service,
   assignment: Assignment,
   isOverBudget: boolean,
-  { dataplane: choice, onLink }: Pick<TrafficInput, 'dataplane' | 'onLink'>,
+  { dataplane: choice, onLink, overProfiles }: Pick<TrafficInput, 'dataplane' | 'onLink' | 'overProfiles'>,
 ): readonly Listener[] {
   const { key, spec } = service;
   const vips = publishedVips(service);
@@ -138,6 +145,7 @@ function planListeners(
         isAffine: isDirect && spec.sessionAffinity === 'ClientIP',
         backend: isLocal(spec) ? localBackend(ip.family, key) : nodesBackend(ip.family),
         targetPort: isDirect && carriage.standIn === undefined ? 0 : port.nodePort,
+        options: carriage.dataplane === 'haproxy' ? optionsOfPort(spec, port, overProfiles.has(key)) : undefined,
         sourceRanges: ranges?.filter((range) => range.family === ip.family),
         isHostAddress,
       });

@@ -5,6 +5,7 @@ import type { Protocol } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { type Revision, revisionOf } from '../revision.ts';
 import type { Dataplane } from './dataplane.ts';
+import { type ListenerOptions, optionsText } from './options.ts';
 
 /**
  * The desired state of one load-balancer host, as plain data without Kubernetes. Three tables that change at different
@@ -52,6 +53,8 @@ export type Listener = ListenerAddress & {
   readonly targetPort: number;
   /** Merged, of the listener's family. `undefined`: open to all; empty: closed to all. */
   readonly sourceRanges: readonly IpRange[] | undefined;
+  /** For HAProxy: what it does for the listener beyond carrying its bytes. `undefined`: nothing. */
+  readonly options: ListenerOptions | undefined;
   /** The address is the host's own: furiwake never adds it to the host nor announces it. */
   readonly isHostAddress: boolean;
   /** Hash of all of the above. */
@@ -149,6 +152,7 @@ export function makeListener(fields: Omit<Listener, 'key' | 'revision'>): Listen
         targetPort,
         fields.isHostAddress ? 'own' : 'added',
         ranges,
+        fields.options === undefined ? '' : optionsText(fields.options),
       ].join('|'),
     ),
   };

@@ -60,12 +60,12 @@ test('show stat: columns are found by the header, in any order, and a comma may 
 test('show table: an IPv6 key, fields in any order, counters that are not kept are 0', () => {
   const answer = [
     '# table: services, type: string, size:204800, used:2',
-    '0x556eea952468: key=10.50.0.1|80 use=0 exp=0 conn_cnt=9 conn_cur=1 bytes_in_cnt=711 bytes_out_cnt=1125',
+    '0x556eea952468: key=10.50.0.1|80 use=0 exp=0 conn_cnt=9 conn_cur=1 gpc0=4 bytes_in_cnt=711 bytes_out_cnt=1125',
     '0x556eea952500: key=fd50::1|80 use=0 exp=0 shard=0 conn_cur=0 conn_cnt=2',
   ].join('\n');
   expect(parseTable(answer)).toEqual([
-    { key: '10.50.0.1|80', connections: 1, total: 9, bytesIn: 711, bytesOut: 1125 },
-    { key: 'fd50::1|80', connections: 0, total: 2, bytesIn: 0, bytesOut: 0 },
+    { key: '10.50.0.1|80', connections: 1, total: 9, bytesIn: 711, bytesOut: 1125, refused: 4 },
+    { key: 'fd50::1|80', connections: 0, total: 2, bytesIn: 0, bytesOut: 0, refused: 0 },
   ]);
 });
 

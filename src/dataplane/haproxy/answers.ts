@@ -104,6 +104,7 @@ export function parseTable(answer: string): readonly CounterRow[] {
         total: count('conn_cnt'),
         bytesIn: count('bytes_in_cnt'),
         bytesOut: count('bytes_out_cnt'),
+        refused: count('gpc0'),
       },
     ];
   });
@@ -130,6 +131,8 @@ export type ServerLine = {
   /** Its health check is enabled. */
   readonly isChecked: boolean;
   readonly weight: number;
+  /** 0: none, a connection keeps its own. */
+  readonly port: number;
 };
 
 const forcedMaint = 0x01; // SRV_ADMF_FMAINT
@@ -148,6 +151,7 @@ export function parseServersState(answer: string): readonly ServerLine[] {
       admin: flags & forcedMaint ? 'maint' : flags & forcedDrain ? 'drain' : 'ready',
       isChecked: (Number(cell('srv_check_state')) & checkEnabled) !== 0,
       weight: Number(cell('srv_uweight')),
+      port: Number(cell('srv_port')),
     };
   });
 }

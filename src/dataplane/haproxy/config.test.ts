@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { expect, onTestFinished, test } from 'vitest';
+import { withOptions } from '../../../test/make/options.ts';
 import { listener, localListener, localTable, node, tableOf } from '../../../test/make/table.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
 import { capOf, connectionLimit, descriptionOf, parseDescription, pathsIn, type Settings } from './config.ts';
@@ -36,6 +37,27 @@ const scenarios: Readonly<Record<string, readonly [TrafficTable, Partial<Setting
         [localListener('192.0.2.51', 80, 30_692, 'test/web'), { n1: 2, 'n2.example': 1 }],
         [localListener('2001:db8::51', 80, 30_693, 'test/mail'), { n1: 1 }],
         [localListener('192.0.2.52', 80, 30_694, 'test/empty'), {}],
+      ],
+      nodes,
+    ),
+  ],
+  options: [
+    tableOf(
+      [
+        withOptions('192.0.2.51', 25, 30_025, {
+          server: { proxyProtocol: 1, mostConnections: 10, slowStartMs: 30_000 },
+        }),
+        withOptions('192.0.2.51', 80, 30_080, { profile: { mode: 'http' }, limits: { rate: 100 } }),
+        withOptions('2001:db8::51', 81, 30_081, { profile: { mode: 'http', balance: 'leastconn' } }),
+        withOptions('2001:db8::51', 80, 30_080, {
+          server: { proxyProtocol: 2, check: { intervalMs: 5000, fall: 3, rise: 2 } },
+          profile: {
+            balance: 'source',
+            connectTimeoutMs: 2000,
+            idleTimeoutMs: 600_000,
+            checkPath: '/ready?full=1',
+          },
+        }),
       ],
       nodes,
     ),

@@ -168,7 +168,7 @@ export function parseDescription(description: string): ProgramId | undefined {
  * map file and never a line here.
  *
  *   entry   192.0.2.51|80 → nodes4|30692|4000|1f0e…     backend | target port | most connections of its Service at once |
- *                                                        which Service that is
+ *                                                        which Service that is, then the other limits if it has any
  */
 export function renderConfig(
   settings: Settings,
@@ -206,6 +206,11 @@ function render(
     '    mode tcp',
     '    timeout connect 500ms',
     '    timeout check 1s',
+    // In HTTP mode, of a client that is slow to send a request, or sends no further one.
+    '    timeout http-request 10s',
+    '    timeout http-keep-alive 60s',
+    // A connection beyond the limit of its server waits as long.
+    '    timeout queue 30s',
     `    timeout client ${idle}s`,
     `    timeout server ${idle}s`,
     `    timeout tunnel ${idle}s`,
@@ -238,7 +243,23 @@ function render(
     // The limit applies to all listeners of a Service together, whatever its number of ports and families.
     '    tcp-request connection track-sc1 var(sess.row),field(4,|) table caps',
     '    tcp-request connection set-var(sess.cap) var(sess.row),field(3,|)',
-    '    tcp-request connection reject if { sc_conn_cur(1),sub(sess.cap) gt 0 }',
+    // Without the other limits the row ends there, these variables do not exist, and no condition on them is true. A client is
+    // an address, for IPv6 its /64: the smallest network that a client gets.
+    '    tcp-request connection set-var(sess.rate) var(sess.row),field(5,|)',
+    '    tcp-request connection set-var(sess.client_cap) var(sess.row),field(6,|)',
+    '    tcp-request connection set-var(sess.client_rate) var(sess.row),field(7,|)',
+    '    tcp-request connection set-var-fmt(sess.client) %[var(sess.row),field(4,|)]|%[src,ipmask(32,64)] if { var(sess.rate) -m found }',
+    '    tcp-request connection track-sc2 var(sess.client) table clients if { var(sess.rate) -m found }',
+    '    acl is_refused sc_conn_cur(1),sub(sess.cap) gt 0',
+    '    acl is_refused sc_gpc0_rate(1),sub(sess.rate) ge 0',
+    '    acl is_refused sc_conn_cur(2),sub(sess.client_cap) gt 0',
+    '    acl is_refused sc_gpc0_rate(2),sub(sess.client_rate) ge 0',
+    '    tcp-request connection set-var(sess.refused) int(1) if is_refused',
+    '    tcp-request connection sc-inc-gpc0(0) if { var(sess.refused) -m found }',
+    '    tcp-request connection reject if { var(sess.refused) -m found }',
+    // Only accepted connections count for the rates: else clients that do not slow down would all be refused.
+    '    tcp-request connection sc-inc-gpc0(1) if { var(sess.rate) -m found }',
+    '    tcp-request connection sc-inc-gpc0(2) if { var(sess.rate) -m found }',
     '    tcp-request connection set-dst-port var(sess.row),field(2,|)',
     '    use_backend %[var(sess.row),field(1,|)]',
     '',
@@ -249,13 +270,17 @@ function render(
     `    bind unix@${paths.monitorSocket} mode 600`,
     '    monitor-uri /',
     '',
-    '# Counters per listener.',
+    '# Counters per listener; gpc0 counts the refused connections.',
     'backend services',
-    '    stick-table type string len 64 size 200k store conn_cnt,conn_cur,bytes_in_cnt,bytes_out_cnt',
+    '    stick-table type string len 64 size 200k store conn_cnt,conn_cur,bytes_in_cnt,bytes_out_cnt,gpc0',
     '',
-    '# Connections per Service at this moment, for the cap.',
+    '# Connections per Service at this moment, for the cap; gpc0 counts the accepted ones, for the rate.',
     'backend caps',
-    '    stick-table type string len 16 size 200k expire 1h store conn_cur',
+    '    stick-table type string len 16 size 200k expire 1h store conn_cur,gpc0,gpc0_rate(1s)',
+    '',
+    '# The same per client, of Services with such a limit. When it is full, the client that was unused longest is forgotten.',
+    'backend clients',
+    '    stick-table type string len 64 size 100k expire 1m store conn_cur,gpc0,gpc0_rate(1s)',
     ...([4, 6] as const).flatMap((family) => [
       '',
       `backend ${nodesBackend(family)}`,

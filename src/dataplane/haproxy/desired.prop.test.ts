@@ -1,12 +1,16 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { anyOptions } from '../../../test/make/options.ts';
+import { tcp } from '../../../test/make/service.ts';
 import { addressOf, listener, nodeName, tableOf } from '../../../test/make/table.ts';
+import { optionsOfPort } from '../../core/traffic/decode-options.ts';
 import { makeListener, type TrafficNode, type TrafficTable } from '../../core/traffic/table.ts';
 import type { Settings } from './config.ts';
-import { type Desired, planDesired } from './desired.ts';
+import { type Desired, fullConfigOf, planDesired } from './desired.ts';
 import { mapText } from './entries.ts';
 import { makeHeldSpares } from './held-spares.ts';
-import type { SpareName, SpareServer } from './spares.ts';
+import type { SpareName } from './pools.ts';
+import { type SpareServer, spareServerLine } from './spare-servers.ts';
 import { serverUpserts } from './worker.ts';
 
 const settings: Settings = {
@@ -46,8 +50,9 @@ const anyListener = fc
     dataplane: fc.constantFrom('haproxy', 'haproxy', 'direct'),
     backend: fc.option(hostileText, { nil: undefined }),
     service: hostileText,
+    annotations: anyOptions,
   })
-  .map(({ address, port, targetPort, protocol, dataplane, backend, service }) => {
+  .map(({ address, port, targetPort, protocol, dataplane, backend, service, annotations }) => {
     const valid = listener(address, 80, 30_000);
     return makeListener({
       ...valid,
@@ -58,6 +63,7 @@ const anyListener = fc
       // The name of a backend says its family.
       backend: (backend === undefined ? valid.backend : `${valid.address.family}${backend}`) as typeof valid.backend,
       service: service as typeof valid.service,
+      options: optionsOfPort({ options: annotations, ports: [tcp(80)] }, tcp(80), false),
     });
   });
 const anyNode: fc.Arbitrary<TrafficNode> = fc.record({
@@ -90,12 +96,37 @@ test('any table adds only server lines of one form to the configuration', () => 
   );
 });
 
+const spareLines = new RegExp(
+  [
+    `^ {4}server ${name}(?::\\d{1,5}(?::[a-z\\d.-]+)?)? (?:[\\d.]+|\\[[0-9a-f:]+\\])(?::\\d{1,5})?`,
+    ` (?:track nodes[46]/${name}|check inter \\d+ms fall \\d+ rise \\d+) weight \\d+`,
+    '(?: send-proxy(?:-v2)?)?(?: check-send-proxy)?(?: maxconn \\d+)?(?: slowstart \\d+ms)?(?: disabled)?$',
+    '|^ {4}balance (?:roundrobin|leastconn|source)$|^ {4}hash-type consistent$',
+    '|^ {4}timeout (?:connect|server|tunnel) \\d+ms$|^ {4}option httpchk GET /[\\w.~/?=&-]*$',
+    '|^backend spare[46](?:\\.[a-z\\d]{1,12})?-\\d+$|^$',
+    '|^ {4}mode http$|^ {4}http-request set-header (?:X-Forwarded-For %\\[src\\]|Forwarded for=.{6,12};proto=http)$',
+  ].join(''),
+);
+
+test('no annotation adds anything to a spare backend but lines of a few forms', () => {
+  fc.assert(
+    fc.property(anyTable, (table) => {
+      const desired = plan(table);
+      const config = fullConfigOf(settings, desired);
+      const spares = config.slice(config.indexOf('backend spare')).split('\n');
+      for (const line of spares) expect(line).toMatch(spareLines);
+    }),
+  );
+});
+
 test('no table adds a word to a line of the map or to a command', () => {
   fc.assert(
     fc.property(anyTable, (table) => {
       const { entries, servers, spares } = plan(table);
       for (const line of mapText(entries).split('\n').slice(0, -1))
-        expect(line).toMatch(/^[\d.:a-f]+\|\d{1,5} (?:nodes[46]|spare[46]-\d+)\|\d{1,5}\|[1-9]\d*\|[0-9a-f]{16}$/);
+        expect(line).toMatch(
+          /^[\d.:a-f]+\|\d{1,5} (?:nodes[46]|spare[46](?:\.[a-z\d]+)?-\d+)\|\d{1,5}\|[1-9]\d*\|[0-9a-f]{16}(?:\|[1-9]\d*){0,3}$/,
+        );
       const commands = [
         ...serverUpserts(new Map(), servers, () => true),
         ...makeHeldSpares([]).upserts(spares.servers),
@@ -135,16 +166,19 @@ test('a plan after others equals a plan from the start', () => {
 /** The lines of the map, with the servers of a spare backend instead of its name: which one it is depends on the history. */
 function mapTextOf({ entries, spares }: Desired): readonly string[] {
   return mapText(entries)
-    .replaceAll(/spare[46]-\d+/g, (spare) => contentOf(spares.servers.get(spare as SpareName)))
+    .replaceAll(/spare[46](?:\.[a-z\d]+)?-\d+/g, (spare) => contentOf(spares.servers.get(spare as SpareName)))
     .split('\n')
     .toSorted();
 }
 
 function contentOf(servers: readonly SpareServer[] = []): string {
-  return servers.map(({ node, address, weight }) => `${node} ${address.text} ${weight}`).join();
+  return servers.map(spareServerLine).join();
 }
 
 function withoutSpares(desired: Desired): unknown {
-  const { uses, names, sizes } = desired.spares;
-  return { ...desired, entries: undefined, spares: { uses, sizes, names: [...names.keys()].toSorted() } };
+  const { uses, names, special } = desired.spares;
+  // The program of a plan with a history has profiles that are no longer used.
+  const [config, bareConfig, program] = [undefined, undefined, undefined];
+  const spares = { uses, special, names: [...names.keys()].toSorted() };
+  return { ...desired, entries: undefined, config, bareConfig, program, spares };
 }

@@ -13,7 +13,8 @@ import {
   type Settings,
 } from './config.ts';
 import { type Entries, type MapEntry, entryOf } from './entries.ts';
-import { planSpares, type SpareName, type Spares, spareSections } from './spares.ts';
+import type { SpareName } from './pools.ts';
+import { planSpares, type Spares, spareSections } from './spares.ts';
 
 /** The desired state of HAProxy for one table. */
 export type Desired = {
@@ -70,8 +71,8 @@ export function planDesired(
     if (entry !== undefined && 'refusal' in entry) refusals.set(key, entry.refusal);
     changes.set(key, entry !== undefined && 'key' in entry ? entry : undefined);
   }
-  const isSameSize = before?.spares.sizes === spares.sizes;
-  const empty = spareSections({ sizes: spares.sizes, servers: PersistentMap.empty() });
+  const isSameSize = before?.spares.sizes === spares.sizes && before.spares.profiles === spares.profiles;
+  const empty = spareSections({ ...spares, servers: PersistentMap.empty() });
   const program = isSameSize ? before.program : programId(settings, empty);
   return {
     table,

@@ -2,9 +2,12 @@ import { createHash } from 'node:crypto';
 import type { BackendId, ListenerKey, ServiceKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { type Listener, nodesBackend } from '../../core/traffic/table.ts';
+import { hasOwnBackend, noLimits } from '../../core/traffic/options.ts';
+import { ownerOf } from './pools.ts';
 
 /**
- * An entry of the map: `VIP|port` → `backend|target port|cap|Service`. A single value, so that one `set map` changes
+ * An entry of the map: `VIP|port` → `backend|target port|cap|Service`, and for a Service with further limits
+ * `…|rate|client cap|client rate`. A single value, so that one `set map` changes
  * everything.
  */
 export type MapEntry = { readonly key: string; readonly value: string };
@@ -22,6 +25,9 @@ function serviceId(service: ServiceKey): string {
   return createHash('sha256').update(service).digest('hex').slice(0, 16);
 }
 
+/** More than HAProxy can count. */
+const unlimited = 2 ** 32;
+
 /**
  * The entry of a listener, or why HAProxy cannot serve it: another protocol, a port out of range. `names`: HAProxy's names of
  * backends other than those of all nodes.
@@ -31,13 +37,28 @@ export function entryOf(
   cap: number,
   names: ReadonlyMap<BackendId, string>,
 ): MapEntry | { readonly refusal: string } {
-  const { address, backend, port, protocol, service, targetPort } = listener;
+  const { address, options, port, protocol, service, targetPort } = listener;
   if (protocol !== 'TCP') return { refusal: `HAProxy cannot serve ${protocol}` };
   if (!isPort(port) || !isPort(targetPort)) return { refusal: `invalid port ${isPort(port) ? targetPort : port}` };
-  const name = backend === nodesBackend(address.family) ? backend : names.get(backend);
+  const owner = ownerOf(listener);
+  const name = owner === nodesBackend(address.family) ? owner : names.get(owner);
   if (name === undefined) return { refusal: 'HAProxy has no such backend' };
+  const { connections, rate, clientConnections, clientRate } = options?.limits ?? noLimits;
+  const most = connections === 0 ? cap : Math.min(cap, connections);
+  const limits = [rate, clientConnections, clientRate];
   // Joined to one text: a template would keep its parts, and the whole digest behind the Service's.
-  return { key: entryKey(listener), value: [name, targetPort, cap, serviceId(service)].join('|') };
+  // Servers with options have the port themselves, so that the PROXY protocol shows the one that the client connected to.
+  const destination = options !== undefined && hasOwnBackend(options) ? port : targetPort;
+  return {
+    key: entryKey(listener),
+    value: [
+      name,
+      destination,
+      most,
+      serviceId(service),
+      ...(limits.some((limit) => limit > 0) ? limits.map((limit) => limit || unlimited) : []),
+    ].join('|'),
+  };
 }
 
 export function isPort(port: number): boolean {

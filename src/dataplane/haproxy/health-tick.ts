@@ -9,7 +9,8 @@ import { parseInfo, parseStat, type ServerStat } from './answers.ts';
 import { maxLineBytes, packLines, type RuntimeApi, unlessUnreachable } from './client.ts';
 import { type NodeServer, serverId } from './config.ts';
 import type { Reconciler } from './reconciler.ts';
-import { nodesOf } from './spares.ts';
+import { nodesOf } from './pools.ts';
+import { nodeOfServer } from './spare-servers.ts';
 
 const families = [4, 6] as const;
 const states: readonly ServerState[] = ['up', 'drain', 'unhealthy', 'silent'];
@@ -148,7 +149,7 @@ export async function endOnOldWorkers(
     const sessions = parseSessions(await ask(`@!${pid} show sess`));
     // One by one, because old workers answer `shutdown sessions server` with "Proxy is disabled".
     const commands = sessions
-      .filter(({ backend, server }) => servers.has(`${nodesOf(backend)}/${server}`))
+      .filter(({ backend, server }) => servers.has(`${nodesOf(backend)}/${nodeOfServer(server)}`))
       .map(({ id }) => `@!${pid} shutdown session ${id}`);
     for (const line of packLines(commands, maxLineBytes)) await ask(line.join(';'));
   }

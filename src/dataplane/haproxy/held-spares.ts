@@ -1,8 +1,9 @@
 import { PersistentMap } from '../../core/persistent-map.ts';
 import type { ServerLine } from './answers.ts';
 import type { RuntimeApi } from './client.ts';
-import { adminOf } from './config.ts';
-import { isSpareName, spareCommands, type SpareLine, type SpareName, type Spares } from './spares.ts';
+import { isSpareName, type SpareName } from './pools.ts';
+import { nodeOfServer, spareCommands, type SpareLine, spareLine, spareServerName } from './spare-servers.ts';
+import type { Spares } from './spares.ts';
 
 /** A runtime command and the server that it is about. */
 export type ServerCommand = { readonly id: string; readonly command: string };
@@ -42,10 +43,10 @@ export function makeHeldSpares(lines: Iterable<ServerLine>): HeldSpares {
         const servers = held.get(name) ?? new Map<string, SpareLine>();
         held.set(name, servers);
         for (const server of wanted.get(name) ?? []) {
-          const { node, address, weight } = server;
-          const id = `${name}/${node}`;
-          for (const command of spareCommands(name, servers.get(node), server)) commands.push({ id, command });
-          servers.set(node, { address: address.text, weight, admin: adminOf(server) });
+          const serverName = spareServerName(server);
+          const id = `${name}/${serverName}`;
+          for (const command of spareCommands(name, servers.get(serverName), server)) commands.push({ id, command });
+          servers.set(serverName, spareLine(server));
         }
         leaving.add(name);
       }
@@ -56,7 +57,7 @@ export function makeHeldSpares(lines: Iterable<ServerLine>): HeldSpares {
       const leftover: { readonly id: string; readonly name: SpareName; readonly server: string }[] = [];
       let differences = 0;
       for (const name of leaving) {
-        const kept = new Set<string>(wanted.get(name)?.map(({ node }) => node));
+        const kept = new Set<string>(wanted.get(name)?.map(spareServerName));
         const gone = [...(held.get(name) ?? [])].filter(([server]) => !kept.has(server));
         if (gone.length === 0) leaving.delete(name);
         for (const [server, line] of gone) {
@@ -73,7 +74,9 @@ export function makeHeldSpares(lines: Iterable<ServerLine>): HeldSpares {
     },
     serversOf: (family, node) =>
       Array.from(held)
-        .filter(([name, servers]) => name.startsWith(`spare${family}`) && servers.has(node))
-        .map(([name]) => `${name}/${node}`),
+        .filter(([name]) => name.startsWith(`spare${family}`))
+        .flatMap(([name, servers]) =>
+          Array.from(servers.keys(), (server) => (nodeOfServer(server) === node ? `${name}/${server}` : [])).flat(),
+        ),
   };
 }

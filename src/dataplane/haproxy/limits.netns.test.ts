@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { echoPort, namePort, startRig } from '../../../test/netns/haproxy-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
+import { withOptions } from '../../../test/make/options.ts';
 import { listener, node, tableOf } from '../../../test/make/table.ts';
 import { serviceKey } from '../../core/model/names.ts';
 import { systemExec } from '../../main/node/exec.ts';
@@ -46,6 +47,62 @@ test('all listeners of a Service share one limit', async () => {
   for (const address of ['10.50.0.1', 'fd50::1']) await expect.poll(await heard(address), patience).toBe('220 n1\n');
   await expect.poll(await heard('10.50.0.1'), patience).toMatch(/ended|reset/);
 });
+
+test('a Service has the limit of its annotation, and each client its own', async () => {
+  await using rig = await startRig({ nodes: 1 });
+  const { proxy } = rig.newDriver();
+  const { options } = withOptions('10.50.0.1', 25, echoPort, { limits: { connections: 3, clientConnections: 2 } });
+  const limited = ['10.50.0.1', 'fd50::1'].map((vip) => listener(vip, 25, echoPort, { options }));
+  await proxy.upsert(rig.table(limited), rig.signal);
+  const dial = async (address: string): Promise<unknown> => {
+    const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address, port: 25 });
+    const hears = async (): Promise<unknown> => {
+      const { end, text } = await rig.lab.client.ask({ do: 'heard', id });
+      return end === 'open' ? text : 'refused';
+    };
+    await expect.poll(hears, patience).toMatch(/220 n1|refused/);
+    return await hears();
+  };
+  const answers: unknown[] = [];
+  // The second family is another client.
+  for (const vip of ['10.50.0.1', '10.50.0.1', '10.50.0.1', 'fd50::1', 'fd50::1']) answers.push(await dial(vip));
+  expect(answers).toEqual(['220 n1\n', '220 n1\n', 'refused', '220 n1\n', 'refused']);
+  const counters = await proxy.counters(rig.signal);
+  expect(limited.map(({ key }) => counters.get(key))).toMatchObject([
+    { connections: 2, total: 3, refused: 1 },
+    { connections: 1, total: 2, refused: 1 },
+  ]);
+  // Other limits are in force at once.
+  const { options: others } = withOptions('10.50.0.1', 25, echoPort, { limits: { connections: 4 } });
+  const next = ['10.50.0.1', 'fd50::1'].map((vip) => listener(vip, 25, echoPort, { options: others }));
+  await proxy.upsert(rig.table(next), rig.signal);
+  expect(await dial('10.50.0.1')).toBe('220 n1\n');
+  expect(await dial('10.50.0.1')).toBe('refused');
+});
+
+test.each(['rate', 'clientRate'] as const)(
+  'new connections beyond the %s are refused, and those within it accepted',
+  async (name) => {
+    await using rig = await startRig({ nodes: 1 });
+    const { proxy } = rig.newDriver();
+    const limited = withOptions('10.50.0.1', 80, namePort, { limits: { [name]: 5 } });
+    const free = listener('10.50.0.2', 80, namePort);
+    await proxy.upsert(rig.table([limited, free]), rig.signal);
+    const burst = async (vip: string): Promise<number> => {
+      const outcomes = await Promise.all(Array.from({ length: 40 }, () => rig.fetch(vip)));
+      return outcomes.filter(({ status }) => status === 200).length;
+    };
+    const startMs = performance.now();
+    const accepted = await burst('10.50.0.1');
+    expect(accepted).toBeGreaterThanOrEqual(5);
+    expect(accepted).toBeLessThanOrEqual(5 * (2 + (performance.now() - startMs) / 1000));
+    expect(await burst('10.50.0.2')).toBe(40);
+    expect((await proxy.counters(rig.signal)).get(limited.key)).toMatchObject({ total: 40, refused: 40 - accepted });
+    // A client that does not slow down still gets its share.
+    const next = async (): Promise<number> => accepted + (await burst('10.50.0.1'));
+    await expect.poll(next, patience).toBeGreaterThan(accepted);
+  },
+);
 
 test('the process starts with as many connections as its descriptors allow, and with many nodes', async () => {
   await using rig = await startRig({ nodes: 1 });

@@ -5,7 +5,7 @@ import { planDesired } from './desired.ts';
 import { readCounters } from './observe.ts';
 
 const rows = {
-  web: '0x1: key=192.0.2.51|443 use=0 conn_cnt=9 conn_cur=1 bytes_in_cnt=711 bytes_out_cnt=1125',
+  web: '0x1: key=192.0.2.51|443 use=0 conn_cnt=9 conn_cur=1 bytes_in_cnt=711 bytes_out_cnt=1125 gpc0=2',
   other: '0x2: key=192.0.2.52|443 use=0 conn_cnt=3 conn_cur=0 bytes_in_cnt=1 bytes_out_cnt=2',
 };
 const head = '# table: services, type: string, size:204800, used:2';
@@ -29,8 +29,8 @@ const { signal } = new AbortController();
 test('the counters of HAProxy are those of its own listeners, not of others on the same address and port', async () => {
   expect(await readCounters(api, desired, undefined, signal)).toEqual(
     new Map([
-      [web.key, { connections: 1, total: 9, bytesIn: 711, bytesOut: 1125 }],
-      [unused.key, { connections: 0, total: 0, bytesIn: 0, bytesOut: 0 }],
+      [web.key, { connections: 1, total: 9, bytesIn: 711, bytesOut: 1125, refused: 2 }],
+      [unused.key, { connections: 0, total: 0, bytesIn: 0, bytesOut: 0, refused: 0 }],
     ]),
   );
   expect(await readCounters(api, undefined, undefined, signal)).toEqual(new Map());

@@ -7,7 +7,8 @@ import type { RuntimeApi } from './client.ts';
 import type { Desired } from './desired.ts';
 import { entryKey } from './entries.ts';
 import { statCommands } from './health-tick.ts';
-import { nodesOf } from './spares.ts';
+import { nodesOf } from './pools.ts';
+import { nodeOfServer } from './spare-servers.ts';
 
 /** The data about HAProxy for `furiwake status`. Throws `RuntimeError` if it does not answer. */
 export async function observeProxy(
@@ -46,7 +47,7 @@ export async function observeProxy(
   };
 }
 
-const noTraffic: ListenerCounters = { connections: 0, total: 0, bytesIn: 0, bytesOut: 0 };
+const noTraffic: ListenerCounters = { connections: 0, total: 0, bytesIn: 0, bytesOut: 0, refused: 0 };
 
 /** The counters of the listeners of HAProxy among `keys`, or of all. Throws `RuntimeError` if it does not answer. */
 export async function readCounters(
@@ -72,7 +73,7 @@ export async function readCounters(
 function sumByNode(stats: readonly ServerStat[]): ReadonlyMap<string, Pick<ServerStat, 'connections' | 'total'>> {
   const sums = new Map<string, { connections: number; total: number }>();
   for (const { backend, server, connections, total } of stats) {
-    const id = `${nodesOf(backend)}/${server}`;
+    const id = `${nodesOf(backend)}/${nodeOfServer(server)}`;
     const sum = sums.get(id) ?? { connections: 0, total: 0 };
     sums.set(id, { connections: sum.connections + connections, total: sum.total + total });
   }

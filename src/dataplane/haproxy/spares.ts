@@ -2,14 +2,28 @@ import type { Family } from '../../core/ip/ip.ts';
 import type { BackendId, ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { share } from '../../core/share.ts';
+import {
+  hasOwnBackend,
+  plainProfile,
+  plainServer,
+  type Profile,
+  type ServerOptions,
+} from '../../core/traffic/options.ts';
 import { backendOf, type Listener, nodesBackend, type TrafficTable, usesHaproxy } from '../../core/traffic/table.ts';
-import { adminOf, hostOf, type NodeServer, type Servers, serverId } from './config.ts';
-
-/** The name of a spare backend in HAProxy. */
-export type SpareName = `spare${Family}-${number}`;
-
-/** A node in a spare backend. It has no check of its own: it follows the state of the node's server. */
-export type SpareServer = NodeServer & { readonly weight: number };
+import type { NodeServer, Servers } from './config.ts';
+import { isPort } from './entries.ts';
+import {
+  familyOfPool,
+  isSpareName,
+  ownerOf,
+  type PoolId,
+  poolOf,
+  poolOfSpare,
+  profileLines,
+  type SpareName,
+  usesAllNodes,
+} from './pools.ts';
+import { type SpareServer, spareServerLine } from './spare-servers.ts';
 
 /**
  * The backends that the configuration declares ahead, empty. HAProxy cannot add a backend at run time, but servers: a backend of
@@ -17,40 +31,49 @@ export type SpareServer = NodeServer & { readonly weight: number };
  *
  *   local4:shop/web → n1 weight 2, n3 weight 1      spare4-0   n1 track nodes4/n1 weight 2, n3 track nodes4/n3 weight 1
  *                                                   spare4-1   …
+ *   a port with options: nodes4 test/mail 30525 …   spare4-2   n1:30525:proxy2 track nodes4/n1 weight 1 send-proxy-v2, n2:…
+ *   … and a profile                                 spare4.1x2y3z-0, of a pool whose backends have its lines
  */
 export type Spares = {
-  /** How many are declared, by family. More cost a reload, so the number doubles. */
-  readonly sizes: { readonly [F in Family]: number };
+  /** How many are declared, by pool. More cost a reload, so the number doubles. */
+  readonly sizes: Readonly<Record<PoolId, number>>;
+  /** Of the pools that have one. */
+  readonly profiles: Readonly<Partial<Record<PoolId, Profile>>>;
+  /** By {@link ownerOf}. */
   readonly names: PersistentMap<BackendId, SpareName>;
+  /** Of the owners that have options, what makes their servers. */
+  readonly special: PersistentMap<BackendId, Special>;
   readonly servers: PersistentMap<SpareName, readonly SpareServer[]>;
   /** The free ones. The one that was released last is used last: the map may still have its old entries. */
-  readonly free: { readonly [F in Family]: readonly SpareName[] };
+  readonly free: Readonly<Record<PoolId, readonly SpareName[]>>;
   /** The number of listeners of each backend. */
   readonly uses: PersistentMap<BackendId, number>;
 };
 
+type Special = {
+  /** Of the table. */
+  readonly backend: BackendId;
+  readonly port: number;
+  readonly server: ServerOptions;
+};
+
 /** Of each family; 11 kB each. */
 const leastSize = 16;
+/** Of each profile and family. */
+const leastOfProfile = 4;
 
 const noSpares: Spares = {
   sizes: { 4: leastSize, 6: leastSize },
+  profiles: {},
   names: PersistentMap.empty(),
+  special: PersistentMap.empty(),
   servers: PersistentMap.empty(),
-  free: { 4: spareNames(4, 0, leastSize), 6: spareNames(6, 0, leastSize) },
+  free: { 4: spareNames('4', 0, leastSize), 6: spareNames('6', 0, leastSize) },
   uses: PersistentMap.empty(),
 };
 
-function spareNames(family: Family, from: number, to: number): readonly SpareName[] {
-  return Array.from({ length: to - from }, (_, index): SpareName => `spare${family}-${from + index}`);
-}
-
-export function isSpareName(name: string): name is SpareName {
-  return /^spare[46]-\d{1,5}$/.test(name);
-}
-
-/** The backend of all nodes of the same family as a spare one; another name as it is. */
-export function nodesOf(backend: string): string {
-  return backend.replace(/^spare([46])-\d+$/, 'nodes$1');
+function spareNames(pool: PoolId, from: number, to: number): readonly SpareName[] {
+  return Array.from({ length: to - from }, (_, index): SpareName => `spare${pool}-${from + index}`);
 }
 
 type SparesInput = {
@@ -66,74 +89,128 @@ type SparesInput = {
 /** The spares for `table`: a backend keeps its own as long as a listener uses it. Unchanged parts keep their identity. */
 export function planSpares({ table, before, servers, adopted }: SparesInput): Spares {
   const known = before?.spares ?? noSpares;
-  const old = before?.table.listeners ?? PersistentMap.empty<ListenerKey, Listener>();
-  const families = new Map<BackendId, Family>();
-  const uses = new Map<BackendId, number>();
-  const use = (listener: Listener | undefined, by: 1 | -1): void => {
-    if (listener === undefined || !usesHaproxy(listener)) return;
-    const { backend } = listener;
-    const { family } = listener.address;
-    if (backend === nodesBackend(family)) return;
-    families.set(backend, family);
-    uses.set(backend, (uses.get(backend) ?? known.uses.get(backend) ?? 0) + by);
-  };
-  for (const key of PersistentMap.changedKeys(old, table.listeners)) {
-    use(old.get(key), -1);
-    use(table.listeners.get(key), 1);
-  }
-  const sizes = { ...known.sizes };
-  const free = { 4: [...known.free[4]], 6: [...known.free[6]] };
+  const { uses, users } = countUses(known.uses, before?.table.listeners ?? PersistentMap.empty(), table.listeners);
+  const pools: Pools = { sizes: { ...known.sizes }, profiles: { ...known.profiles }, free: { ...known.free } };
   const names = new Map<BackendId, SpareName | undefined>();
-  const released: [Family, SpareName][] = [];
+  const special = new Map<BackendId, Special | undefined>();
+  const released: SpareName[] = [];
   const taken = new Set(adopted.values());
   for (const [id, count] of uses) {
-    const family = families.get(id) ?? 4;
     const present = known.names.get(id);
-    if (count > 0 && present === undefined) names.set(id, takeSpare(family, adopted.get(id), taken, sizes, free));
+    const user = users.get(id);
+    if (count > 0 && present === undefined && user !== undefined) {
+      names.set(id, takeSpare(pools, user, adopted.get(id), taken));
+      const { backend, options, targetPort } = user;
+      if (options !== undefined && hasOwnBackend(options))
+        special.set(id, { backend, port: targetPort, server: options.server });
+    }
     if (count > 0 || present === undefined) continue;
     names.set(id, undefined);
-    released.push([family, present]);
+    special.set(id, undefined);
+    released.push(present);
   }
-  for (const [family, name] of released) free[family].push(name);
-  const allNames = known.names.with(names);
-  const isSame = before !== undefined && before.table.nodes === table.nodes;
-  const changed = isSame
-    ? new Set([...PersistentMap.changedKeys(before.table.backends, table.backends), ...names.keys()])
-    : new Set([...known.names.keys(), ...allNames.keys()]);
-  // While a backend is not known, the nodes of its family stand in.
-  if (([4, 6] as const).some((family) => changed.has(nodesBackend(family))))
-    for (const id of allNames.keys()) changed.add(id);
-  const contents = new Map<SpareName, readonly SpareServer[] | undefined>();
-  for (const [, name] of released) contents.set(name, undefined);
-  for (const id of changed) {
-    const name = allNames.get(id);
+  for (const name of released) {
+    const pool = poolOfSpare(name) ?? '4';
+    pools.free[pool] = [...(pools.free[pool] ?? []), name];
+  }
+  const owners = { names: known.names.with(names), special: known.special.with(special) };
+  const contents = new Map<SpareName, readonly SpareServer[] | undefined>(released.map((name) => [name, undefined]));
+  for (const id of changedOwners(table, before, owners, names.keys())) {
+    const name = owners.names.get(id);
     if (name === undefined) continue;
-    const family: Family = name.startsWith('spare4') ? 4 : 6;
-    contents.set(name, share(known.servers.get(name), spareServers(table, id, servers[family], family)));
+    const family = familyOfPool(poolOfSpare(name) ?? '4');
+    const { backend, ...rest } = owners.special.get(id) ?? { backend: id, port: 0, server: plainServer };
+    contents.set(name, share(known.servers.get(name), spareServers(table, backend, servers[family], rest, family)));
   }
   return {
-    sizes: share(known.sizes, sizes),
-    names: allNames,
+    sizes: share(known.sizes, pools.sizes),
+    profiles: share(known.profiles, pools.profiles),
+    ...owners,
     servers: known.servers.with(contents),
-    free: share(known.free, free),
+    free: share(known.free, pools.free),
     uses: known.uses.with(Array.from(uses, ([id, count]) => [id, count === 0 ? undefined : count])),
   };
 }
 
+/** The owners whose number of listeners changed, each with that number, and one of its listeners. */
+function countUses(
+  known: Spares['uses'],
+  before: TrafficTable['listeners'],
+  now: TrafficTable['listeners'],
+): { readonly uses: ReadonlyMap<BackendId, number>; readonly users: ReadonlyMap<BackendId, Listener> } {
+  const uses = new Map<BackendId, number>();
+  const users = new Map<BackendId, Listener>();
+  const use = (listener: Listener | undefined, by: 1 | -1): void => {
+    if (listener === undefined || !usesHaproxy(listener) || usesAllNodes(listener) || !isPort(listener.targetPort))
+      return;
+    const id = ownerOf(listener);
+    if (by === 1) users.set(id, listener);
+    uses.set(id, (uses.get(id) ?? known.get(id) ?? 0) + by);
+  };
+  for (const key of PersistentMap.changedKeys<ListenerKey, Listener>(before, now)) {
+    use(before.get(key), -1);
+    use(now.get(key), 1);
+  }
+  return { uses, users };
+}
+
+/** The owners whose servers may have changed. */
+function changedOwners(
+  table: TrafficTable,
+  before: SparesInput['before'],
+  { names, special }: Pick<Spares, 'names' | 'special'>,
+  renamed: Iterable<BackendId>,
+): ReadonlySet<BackendId> {
+  if (before === undefined || before.table.nodes !== table.nodes) return new Set(names.keys());
+  const changed = new Set(PersistentMap.changedKeys(before.table.backends, table.backends));
+  // While a backend is not known, the nodes of its family stand in.
+  if (([4, 6] as const).some((family) => changed.has(nodesBackend(family)))) return new Set(names.keys());
+  const owners = new Set([...changed, ...renamed]);
+  if (changed.size > 0) for (const [id, { backend }] of special) if (changed.has(backend)) owners.add(id);
+  return owners;
+}
+
+type Pools = {
+  readonly sizes: Record<PoolId, number>;
+  readonly profiles: Partial<Record<PoolId, Profile>>;
+  readonly free: Record<PoolId, readonly SpareName[]>;
+};
+
 function takeSpare(
-  family: Family,
+  pools: Pools,
+  user: Listener,
   wanted: SpareName | undefined,
   taken: ReadonlySet<SpareName>,
-  sizes: Record<Family, number>,
-  free: Record<Family, SpareName[]>,
 ): SpareName {
+  const { sizes, free, profiles } = pools;
+  const pool = poolOf(user);
+  if (sizes[pool] === undefined) {
+    removeUnused(pools); // the reload for the new one is theirs, too
+    sizes[pool] = leastOfProfile;
+    profiles[pool] = user.options?.profile ?? plainProfile;
+    free[pool] = spareNames(pool, 0, leastOfProfile);
+  }
   for (;;) {
-    const at = free[family].findIndex((name) => (wanted === undefined ? !taken.has(name) : name === wanted));
-    const [name] = at < 0 ? [] : free[family].splice(at, 1);
-    if (name !== undefined) return name;
-    const size = sizes[family];
-    sizes[family] = size * 2;
-    free[family].push(...spareNames(family, size, size * 2));
+    const names = free[pool] ?? [];
+    const at = names.findIndex((name) => (wanted === undefined ? !taken.has(name) : name === wanted));
+    const name = names[at];
+    if (name !== undefined) {
+      free[pool] = names.toSpliced(at, 1);
+      return name;
+    }
+    const size: number = sizes[pool] ?? leastOfProfile;
+    sizes[pool] = size * 2;
+    free[pool] = [...names, ...spareNames(pool, size, size * 2)];
+  }
+}
+
+/** Removes the pools of profiles that no listener has had since before this plan. */
+function removeUnused({ sizes, free, profiles }: Pools): void {
+  for (const pool of Object.keys(profiles) as PoolId[]) {
+    if (free[pool]?.length !== sizes[pool]) continue;
+    delete sizes[pool];
+    delete free[pool];
+    delete profiles[pool];
   }
 }
 
@@ -142,13 +219,14 @@ function spareServers(
   table: TrafficTable,
   id: BackendId,
   nodes: readonly NodeServer[],
+  { port, server: options }: Omit<Special, 'backend'>,
   family: Family,
 ): readonly SpareServer[] {
   const servers = new Map(backendOf(table, id, family).servers.map((server) => [server.node, server]));
   return nodes.flatMap((node) => {
     const server = servers.get(node.node);
     if (server === undefined) return [];
-    return [{ ...node, weight: server.weight, isDraining: node.isDraining || server.isDraining }];
+    return [{ ...node, weight: server.weight, isDraining: node.isDraining || server.isDraining, port, options }];
   });
 }
 
@@ -160,51 +238,31 @@ export function adoptedSpares(
   const adopted = new Map<BackendId, SpareName>();
   const owners = new Map<SpareName, BackendId>();
   for (const listener of table.listeners.values()) {
-    const { family } = listener.address;
-    if (!usesHaproxy(listener) || listener.backend === nodesBackend(family)) continue;
+    if (!usesHaproxy(listener) || usesAllNodes(listener)) continue;
     const [name = ''] = valueOf(listener)?.split('|') ?? [];
-    if (!isSpareName(name) || !name.startsWith(`spare${family}`) || adopted.has(listener.backend)) continue;
+    const id = ownerOf(listener);
+    if (!isSpareName(name) || poolOfSpare(name) !== poolOf(listener) || adopted.has(id)) continue;
     if (owners.has(name)) continue;
-    adopted.set(listener.backend, name);
-    owners.set(name, listener.backend);
+    adopted.set(id, name);
+    owners.set(name, id);
   }
   return adopted;
 }
 
 /** The sections of the configuration. */
-export function spareSections({ sizes, servers }: Pick<Spares, 'sizes' | 'servers'>): readonly string[] {
-  return ([4, 6] as const).flatMap((family) =>
-    spareNames(family, 0, sizes[family]).flatMap((name) => [
-      '',
-      `backend ${name}`,
-      '    balance roundrobin',
-      ...(servers.get(name) ?? []).map(
-        (server) =>
-          `    server ${server.node} ${hostOf(server.address)} ${optionsOf(server)}${server.isDraining ? ' disabled' : ''}`,
-      ),
-    ]),
-  );
-}
-
-function optionsOf(server: SpareServer): string {
-  return `track ${serverId(server)} weight ${server.weight}`;
-}
-
-/** The state of a server that HAProxy has. */
-export type SpareLine = {
-  readonly address: string;
-  readonly weight: number;
-  readonly admin: 'ready' | 'drain' | 'maint';
-};
-
-/** The runtime commands that make a server of a spare backend as desired; `present`: as it is. */
-export function spareCommands(name: SpareName, present: SpareLine | undefined, server: SpareServer): readonly string[] {
-  const id = `${name}/${server.node}`;
-  const state = `set server ${id} state ${adminOf(server)}`;
-  if (present === undefined) return [`add server ${id} ${hostOf(server.address)} ${optionsOf(server)}`, state];
-  const commands: string[] = [];
-  if (present.address !== server.address.text) commands.push(`set server ${id} addr ${server.address.text}`);
-  if (present.weight !== server.weight) commands.push(`set server ${id} weight ${server.weight}`);
-  if (present.admin !== adminOf(server)) commands.push(state);
-  return commands;
+export function spareSections({
+  sizes,
+  profiles,
+  servers,
+}: Pick<Spares, 'sizes' | 'profiles' | 'servers'>): readonly string[] {
+  return (Object.keys(sizes) as PoolId[])
+    .toSorted()
+    .flatMap((pool) =>
+      spareNames(pool, 0, sizes[pool] ?? 0).flatMap((name) => [
+        '',
+        `backend ${name}`,
+        ...profileLines(profiles[pool] ?? plainProfile, familyOfPool(pool)),
+        ...(servers.get(name) ?? []).map(spareServerLine),
+      ]),
+    );
 }

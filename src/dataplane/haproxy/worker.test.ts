@@ -18,6 +18,7 @@ function held(...states: readonly (Partial<ServerLine> & Pick<ServerLine, 'serve
       admin: 'ready',
       isChecked: true,
       weight: 1,
+      port: 0,
     } as const;
     const full = { ...defaults, ...state };
     servers.set(full.backend, (servers.get(full.backend) ?? new Map<string, ServerLine>()).set(full.server, full));

@@ -1,0 +1,54 @@
+import { expect, test } from 'vitest';
+import { byKey, makeService, tcp } from '../../../test/make/service.ts';
+import type { Service } from '../model/service.ts';
+import { makeProfileBudget, mostProfiles } from './profile-budget.ts';
+
+/** A Service whose profile has this idle timeout. */
+function withTimeout(name: string, seconds: number, createdAtMs = 0, more: Partial<Service['spec']> = {}): Service {
+  const options = [['furiwake.dev/idle-timeout', `${seconds}s`]] as const;
+  return makeService(name, { options, ports: [tcp(80)], ...more }, { createdAtMs });
+}
+
+test('as many profiles as there may be exceed nothing, however many Services share them', () => {
+  const services = Array.from({ length: 1000 }, (_, index) => withTimeout(`s${index}`, 1 + (index % mostProfiles)));
+  expect(makeProfileBudget()(byKey(services)).size).toBe(0);
+});
+
+test('of too many the youngest exceed, each with the one in use that is most like its own', () => {
+  const budgetOf = makeProfileBudget(2);
+  const like = [
+    ['furiwake.dev/balance', 'leastconn'],
+    ['furiwake.dev/idle-timeout', '9s'],
+  ] as const;
+  const services = [
+    withTimeout('young', 3, 30, { options: like }),
+    withTimeout('old', 1, 10),
+    withTimeout('other', 2, 20, { options: [['furiwake.dev/balance', 'leastconn']] }),
+    withTimeout('same', 1, 40),
+  ];
+  const excess = budgetOf(byKey(services));
+  expect([...excess]).toEqual([['default/young', 'balance=leastconn']]);
+  // The same result is the same object, and a free place is given away.
+  expect(budgetOf(byKey([...services, makeService('plain')]))).toBe(excess);
+  expect(budgetOf(byKey(services.filter(({ name }) => name !== 'other'))).size).toBe(0);
+});
+
+test('a Service that HAProxy does not serve, or without a profile, takes no place', () => {
+  const services = [
+    withTimeout('a', 1, 0, { dataplane: 'nat' }),
+    withTimeout('b', 2, 0, { options: [['furiwake.dev/connection-rate', '5']] }),
+    withTimeout('c', 3),
+  ];
+  expect(makeProfileBudget(1)(byKey(services)).size).toBe(0);
+});
+
+test('a Service with ports in both modes takes two places', () => {
+  const options = [
+    ['furiwake.dev/http-mode', '80'],
+    ['furiwake.dev/balance', 'leastconn'],
+  ] as const;
+  const both = makeService('both', { options, ports: [tcp(80), tcp(443)] });
+  expect(makeProfileBudget(2)(byKey([both])).size).toBe(0);
+  const excess = makeProfileBudget(2)(byKey([withTimeout('old', 1, -1), both]));
+  expect([...excess]).toEqual([['default/both', 'idle-timeout=1000ms']]);
+});

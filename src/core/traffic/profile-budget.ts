@@ -1,0 +1,80 @@
+import type { ServiceKey } from '../model/names.ts';
+import { compareAge, type Service } from '../model/service.ts';
+import { PersistentMap } from '../persistent-map.ts';
+import { requestedDataplane } from './dataplane.ts';
+import { profilesOf } from './decode-options.ts';
+
+/** The most profiles of HAProxy. Each one has backends that are declared ahead, and costs a reload when it is new. */
+export const mostProfiles = 64;
+
+/** Services whose profile exceeds the most: they have the usual one. Each with the profile in use that is most like its own. */
+export type ProfileExcess = ReadonlyMap<ServiceKey, string>;
+
+type Services = PersistentMap<ServiceKey, Service>;
+
+const none: ProfileExcess = new Map();
+
+/**
+ * Finds the Services whose profile exceeds `most`. The profiles of older Services have precedence. As good as pure: what it remembers
+ * of the last call saves work. Returns the same object for the same result.
+ */
+export function makeProfileBudget(most: number = mostProfiles): (services: Services) => ProfileExcess {
+  let services: Services = PersistentMap.empty();
+  const profiles = new Map<ServiceKey, ReadonlySet<string>>();
+  let excess = none;
+  return (next) => {
+    const changed = PersistentMap.changedKeys(services, next);
+    for (const key of changed) {
+      const texts = profilesOfService(next.get(key));
+      if (texts.size === 0) profiles.delete(key);
+      else profiles.set(key, texts);
+    }
+    services = next;
+    if (changed.length === 0) return excess;
+    const found =
+      new Set(Array.from(profiles.values(), (texts) => [...texts]).flat()).size <= most
+        ? none
+        : excessOf(profiles, services, most);
+    if (!isSameExcess(found, excess)) excess = found;
+    return excess;
+  };
+}
+
+/** Empty: only the usual one, or none because HAProxy does not serve the Service. */
+function profilesOfService(service: Service | undefined): ReadonlySet<string> {
+  const isServed = service !== undefined && (requestedDataplane(service.spec) ?? 'haproxy') === 'haproxy';
+  return isServed && service.spec.options.length > 0 ? profilesOf(service.spec) : new Set();
+}
+
+function excessOf(
+  profiles: ReadonlyMap<ServiceKey, ReadonlySet<string>>,
+  services: Services,
+  most: number,
+): ProfileExcess {
+  const byAge = Array.from(profiles, ([key, texts]) => ({ key, texts, service: services.get(key) }));
+  byAge.sort((a, b) => (a.service && b.service ? compareAge(a.service, b.service) : 0));
+  const taken = new Set<string>();
+  const left: (readonly [ServiceKey, string])[] = [];
+  for (const { key, texts } of byAge) {
+    const fresh = [...texts].filter((text) => !taken.has(text));
+    const [first] = fresh;
+    if (first === undefined || taken.size + fresh.length <= most) for (const text of fresh) taken.add(text);
+    else left.push([key, first]);
+  }
+  return new Map(left.map(([key, text]) => [key, nearest(text, taken)]));
+}
+
+/** The one with the most settings in common; of several, the first. */
+function nearest(text: string, taken: ReadonlySet<string>): string {
+  const wanted = new Set(text.split(' '));
+  let [best, most] = ['', -1];
+  for (const other of taken) {
+    const common = other.split(' ').filter((word) => wanted.has(word)).length;
+    if (common > most) [best, most] = [other, common];
+  }
+  return best;
+}
+
+function isSameExcess(a: ProfileExcess, b: ProfileExcess): boolean {
+  return a.size === b.size && Array.from(a).every(([key, text]) => b.get(key) === text);
+}
