@@ -158,8 +158,8 @@ describe('an address of a Service of another namespace', () => {
     expect(verdicts([of('a', 80, key), of('b', 443, other)])).toEqual(['served', 'SharingNotAllowed']);
     expect(verdicts([of('a', 80, key), of('b', 443, key)])).toEqual(['served', 'served']);
     expect(verdicts([of('a', 80), of('b', 443, { loadBalancerIp: '192.0.2.8' })])).toEqual([
-      'served',
       'SharingNotAllowed',
+      'served',
     ]);
   });
 

@@ -60,7 +60,7 @@ export class Allocation {
   readonly #groups = new SharingGroups();
   /** Of each range of the pool: all addresses before this one are in use. */
   readonly #cursors: bigint[];
-  /** Searches of this plan that found nothing. Thousands of Services with the same ports may wait for an address. */
+  /** Searches that found nothing. Thousands of Services with the same ports may wait for an address. */
   readonly #failures = new Map<string, Found>();
 
   constructor(site: Site, pool: Pool, host: HostFacts) {
@@ -72,6 +72,11 @@ export class Allocation {
 
   beginPlan(host: HostFacts): void {
     this.#host = host;
+    this.forgetFailures();
+  }
+
+  /** Searches begin again: what they did not find may have become free. */
+  forgetFailures(): void {
     this.#failures.clear();
   }
 

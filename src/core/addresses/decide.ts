@@ -18,8 +18,6 @@ export type Decision = {
   readonly record: AddressRecord;
   /** The Service has all that it can have from this pool: no plan could decide otherwise until its spec changes. */
   readonly isSettled: boolean;
-  /** The Service left an address, or took one that others may share: others may now have what was refused to them. */
-  readonly unblocks: boolean;
 };
 
 /** A Service while the plan is made. */
@@ -32,7 +30,6 @@ type Draft = Claimant & {
   verdict: Verdict | undefined;
   disowned: readonly string[];
   keepsStatus: boolean;
-  unblocks: boolean;
   waitsForHost: boolean;
 };
 
@@ -48,23 +45,23 @@ export function decideServices(
 ): readonly Decision[] {
   const drafts = services.map((service) => makeDraft(service, records.get(service.uid), allocation));
   drafts.sort((a, b) => compareAge(a.service, b.service));
+  const asking = drafts.filter(asksForAddress);
   for (const draft of drafts) claimRecorded(draft, allocation);
-  for (const draft of drafts) claim(draft, draft.addresses, allocation);
-  for (const draft of drafts) if (draft.addresses.length === 0) adoptStatus(draft, site, allocation);
-  for (const draft of drafts.toSorted((a, b) => Number(leadsGroup(b)) - Number(leadsGroup(a)))) {
-    settle(draft, allocation);
-    if (!isHalf(draft)) continue;
-    for (const ip of draft.addresses) leave(draft, ip, allocation);
-    draft.unblocks = false;
-  }
-  // Another Service may have left a port meanwhile.
-  for (const draft of drafts) claim(draft, draft.addresses, allocation);
+  let isChanged: boolean;
+  do {
+    isChanged = false;
+    for (const draft of drafts) claim(draft, draft.addresses, allocation);
+    for (const draft of drafts) if (draft.addresses.length === 0) adoptStatus(draft, site, allocation);
+    allocation.forgetFailures();
+    // No Service takes an address that it requests twice, so this ends.
+    for (const draft of asking) if (settle(draft, allocation)) isChanged = true;
+  } while (isChanged);
+  for (const draft of drafts) if (!asksForAddress(draft)) settle(draft, allocation);
   return drafts.map((draft) => finish(draft, site, allocation));
 }
 
-/** Others with its sharing key share the address that it requests, so it comes before them. */
-function leadsGroup({ holder, request }: Draft): boolean {
-  return holder.sharingKey !== undefined && request.ok && request.addresses.length > 0;
+function asksForAddress({ request }: Draft): boolean {
+  return request.ok && request.addresses.length > 0;
 }
 
 function makeDraft(service: Service, record: AddressRecord | undefined, allocation: Allocation): Draft {
@@ -88,7 +85,6 @@ function makeDraft(service: Service, record: AddressRecord | undefined, allocati
     verdict: undefined,
     disowned: [],
     keepsStatus: false,
-    unblocks: false,
     waitsForHost: false,
   };
 }
@@ -147,24 +143,35 @@ function adoptStatus(draft: Draft, site: Site, allocation: Allocation): void {
   if (!spec.requireDualStack || adopted.length === spec.ipFamilies.length) take(draft, adopted, allocation);
 }
 
-/** Grants requests, and finds an address for each family that is still without one. */
-function settle(draft: Draft, allocation: Allocation): void {
-  const { request, service } = draft;
-  const { spec } = service;
+/**
+ * Grants requests, and finds an address for each family that is still without one. Returns whether others may now have what
+ * was refused to them before: the Service left an address, or took one that others may share.
+ */
+function settle(draft: Draft, allocation: Allocation): boolean {
+  const { request } = draft;
+  draft.verdict = undefined;
+  draft.waitsForHost = false;
   if (draft.ports.length === 0) {
     draft.verdict = draft.refused[0] ?? { reason: 'NodePortMissing', message: 'the Service has no ports' };
-    return;
+    return false;
   }
   if (!request.ok) {
     draft.verdict = request.verdict;
-    return; // It keeps what it has, and gets nothing new that it may not have meant.
+    return false; // It keeps what it has, and gets nothing new that it may not have meant.
   }
   if (draft.keepsStatus && request.addresses.length === 0) {
     draft.verdict = ofOtherPool(draft.disowned);
-    return;
+    return false;
   }
-  for (const wanted of request.addresses) takeRequested(draft, wanted, allocation);
-  if (draft.verdict !== undefined) return;
+  const granted = request.addresses.filter((wanted) => takeRequested(draft, wanted, allocation));
+  if (draft.verdict === undefined) findMissing(draft, allocation);
+  if (!isHalf(draft)) return granted.length > 0;
+  for (const ip of draft.addresses) leave(draft, ip, allocation);
+  return false;
+}
+
+function findMissing(draft: Draft, allocation: Allocation): void {
+  const { spec } = draft.service;
   let failure: Verdict | undefined;
   for (const family of spec.ipFamilies) {
     if (draft.addresses.some((ip) => ip.family === family)) continue;
@@ -178,19 +185,20 @@ function settle(draft: Draft, allocation: Allocation): void {
   if (spec.requireDualStack || draft.addresses.length === 0) draft.verdict = failure;
 }
 
-function takeRequested(draft: Draft, wanted: Ip, allocation: Allocation): void {
+/** Whether the Service has moved to the address. */
+function takeRequested(draft: Draft, wanted: Ip, allocation: Allocation): boolean {
   const present = draft.addresses.find((ip) => ip.family === wanted.family);
-  if (present?.text === wanted.text) return;
+  if (present?.text === wanted.text) return false;
   const answer = allocation.mayHave(draft, wanted);
   if (answer !== true) {
     const keeps = present === undefined ? '' : `; the Service keeps ${present.text}`;
     draft.verdict = { reason: answer.reason, message: `${answer.message}${keeps}` };
     draft.waitsForHost ||= answer.reason === 'PortInUseOnHost';
-    return;
+    return false;
   }
   if (present !== undefined) leave(draft, present, allocation);
-  draft.unblocks ||= present !== undefined || draft.holder.sharingKey !== undefined;
   take(draft, [wanted], allocation);
+  return true;
 }
 
 function ofOtherPool(addresses: readonly string[]): Verdict {
@@ -204,7 +212,7 @@ function isHalf({ service: { spec }, record, addresses }: Draft): boolean {
 }
 
 function finish(draft: Draft, site: Site, allocation: Allocation): Decision {
-  const { service, refused, disowned, unblocks } = draft;
+  const { service, refused, disowned } = draft;
   const addresses = draft.addresses.map((ip) => finishAddress(draft, ip, allocation));
   const taken = addresses.flatMap((address) => address.taken);
   const apart = draft.addresses.flatMap((ip) => allocation.whyApart(draft, ip) ?? []).map(notSharedWords);
@@ -230,7 +238,7 @@ function finish(draft: Draft, site: Site, allocation: Allocation): Decision {
     waitsForHost: !isSettled && (draft.waitsForHost || taken.some(({ reason }) => reason === 'PortInUseOnHost')),
     isHostAddress: site.handsOutOwn,
   };
-  return { service, assignment, record: recordOf(draft, addresses), isSettled, unblocks };
+  return { service, assignment, record: recordOf(draft, addresses), isSettled };
 }
 
 function notSharedWords(why: string): string {

@@ -124,13 +124,27 @@ function sharesByKey(input: AddressInput, plan: AddressPlan, { key, spec }: Serv
   );
 }
 
-test('a Service that shares no address of its sharing key says why not', () => {
+/** Whether the Service could serve every one of its ports there; by the plan alone, whatever the allocation thinks. */
+function couldServe(input: AddressInput, plan: AddressPlan, { key, namespace, spec }: Service, ip: Ip): boolean {
+  const there = servedBy(input, plan).filter((each) => each.ip.text === ip.text && each.service.key !== key);
+  const ports = new Set(decodePorts(spec).servable.map(({ port, protocol }) => listenerKey(ip, port, protocol)));
+  return (
+    input.pool.ranges.some((range) => rangeContains(range, ip)) &&
+    there.every(
+      ({ listener, service: { spec: other, namespace: home } }) =>
+        !ports.has(listener) &&
+        (home === namespace || (spec.sharingKey !== undefined && other.sharingKey === spec.sharingKey)),
+    )
+  );
+}
+
+test('a Service that gets an address shares one of its sharing key where it can, and otherwise says why not', () => {
   eachPlan((input, plan) => {
-    const { host, site, services } = input;
+    const { host, site, records, services } = input;
     // Ports that the host keeps are another test's matter.
     if (site.handsOutOwn || host.ownAddresses.length > 0) return;
     for (const service of services.values()) {
-      const { key, spec } = service;
+      const { key, uid, spec } = service;
       const { addresses, verdict } = plan.assignments.get(key)!;
       for (const { ip } of addresses) {
         if (spec.sharingKey === undefined || sharesByKey(input, plan, service, ip)) continue;
@@ -142,6 +156,14 @@ test('a Service that shares no address of its sharing key says why not', () => {
         );
         if (places.length === 0) continue;
         expect(verdict.reason !== 'Assigned' || verdict.message.includes('; not shared with')).toBe(true);
+        const request = decodeRequest(spec);
+        const isNew = (records.get(uid)?.addresses ?? []).length === 0 && service.status.ingress.length === 0;
+        if (!isNew || !request.ok || request.addresses.length > 0) continue;
+        for (const place of places) {
+          // The place was taken before this Service had its turn.
+          const isOld = hasOnRecord(input, place.service, place.ip);
+          expect(isOld && couldServe(input, plan, service, place.ip)).toBe(false);
+        }
       }
     }
   });
