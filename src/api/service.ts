@@ -8,6 +8,7 @@ import {
   ignoredAnnotations,
   ourConditionTypes,
   ourFinalizers,
+  poolAnnotations,
   sharingKeyAnnotations,
   sourceRangesAnnotation,
 } from '../core/model/contract.ts';
@@ -69,6 +70,7 @@ function projectSpec(
     ports: listOf(spec['ports']).map(projectPort),
     loadBalancerIp: optionalTextOf(spec['loadBalancerIP']),
     addressAnnotations: presentIn(annotations, addressesAnnotations),
+    poolAnnotations: presentIn(annotations, poolAnnotations),
     sharingKey: presentIn(annotations, sharingKeyAnnotations)[0]?.[1] ?? ciliumKeyOf(namespace, annotations),
     dataplane: presentIn(annotations, [dataplaneAnnotation])[0]?.[1],
     ignoredAnnotations: namesOf(presentIn(annotations, ignoredAnnotations)),

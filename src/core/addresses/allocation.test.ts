@@ -14,6 +14,7 @@ function claimant(name: string, more: Partial<Claimant['holder']> = {}, recorded
   const listeners = addresses.map((address) => listenerKey(address, 80, 'TCP'));
   return {
     holder: { service, namespace: 'default', sharingKey: undefined, ...more },
+    pool: undefined,
     ports: [tcp(80)],
     record: recorded.length === 0 ? undefined : { uid: `uid-${name}` as ServiceUid, service, addresses, listeners },
     recorded: new Set(listeners),

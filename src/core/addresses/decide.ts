@@ -9,7 +9,7 @@ import { share } from '../share.ts';
 import { listenerKey } from '../traffic/table.ts';
 import type { Allocation, Claimant } from './allocation.ts';
 import type { AddressRecord, AssignedAddress, Assignment, PortRefusal } from './assignment.ts';
-import { decodePorts, decodeRequest, type Request } from './request.ts';
+import { decodePool, decodePorts, decodeRequest, type Request } from './request.ts';
 
 /** What was decided about one Service. */
 export type Decision = {
@@ -24,6 +24,8 @@ export type Decision = {
 type Draft = Claimant & {
   readonly service: Service;
   readonly request: Request;
+  /** Annotations that request a pool where no pool has a name. */
+  readonly ignored: readonly string[];
   readonly refused: readonly PortRefusal[];
   addresses: readonly Ip[];
   /** Why it has no address, or not the one that it requests. */
@@ -43,9 +45,9 @@ export function decideServices(
   site: Site,
   allocation: Allocation,
 ): readonly Decision[] {
-  const drafts = services.map((service) => makeDraft(service, records.get(service.uid), allocation));
+  const drafts = services.map((service) => makeDraft(service, records.get(service.uid), site, allocation));
   drafts.sort((a, b) => compareAge(a.service, b.service));
-  const asking = drafts.filter(asksForAddress);
+  const asking = new Set(drafts.filter((draft) => asks(draft, allocation)));
   for (const draft of drafts) claimRecorded(draft, allocation);
   let isChanged: boolean;
   do {
@@ -53,22 +55,29 @@ export function decideServices(
     for (const draft of drafts) claim(draft, draft.addresses, allocation);
     for (const draft of drafts) if (draft.addresses.length === 0) adoptStatus(draft, site, allocation);
     allocation.forgetFailures();
-    // No Service takes an address that it requests twice, so this ends.
+    // No Service takes an address that it requests twice, or moves to its pool twice, so this ends.
     for (const draft of asking) if (settle(draft, allocation)) isChanged = true;
   } while (isChanged);
-  for (const draft of drafts) if (!asksForAddress(draft)) settle(draft, allocation);
+  for (const draft of drafts) if (!asking.has(draft)) settle(draft, allocation);
   return drafts.map((draft) => finish(draft, site, allocation));
 }
 
-function asksForAddress({ request }: Draft): boolean {
-  return request.ok && request.addresses.length > 0;
+/** Whether the Service requests certain addresses, or has one that is not of the pool that it requests. */
+function asks(draft: Draft, allocation: Allocation): boolean {
+  const { request, addresses } = draft;
+  return (
+    (request.ok && request.addresses.length > 0) ||
+    addresses.some((ip) => allocation.poolConflict(draft, ip) !== undefined)
+  );
 }
 
-function makeDraft(service: Service, record: AddressRecord | undefined, allocation: Allocation): Draft {
+function makeDraft(service: Service, record: AddressRecord | undefined, site: Site, allocation: Allocation): Draft {
   const { key, namespace, spec } = service;
   const { servable, refused } = decodePorts(spec);
+  const pool = decodePool(spec.poolAnnotations, site.ranges);
   const claimant: Claimant = {
     holder: { service: key, namespace, sharingKey: spec.sharingKey },
+    pool: pool.ok ? pool.pool : undefined,
     ports: servable,
     record,
     recorded: new Set(record?.listeners),
@@ -79,7 +88,8 @@ function makeDraft(service: Service, record: AddressRecord | undefined, allocati
   return {
     ...claimant,
     service,
-    request: decodeRequest(spec),
+    request: pool.ok ? decodeRequest(spec) : pool,
+    ignored: pool.ok ? pool.ignored : [],
     refused,
     addresses: inOrder(kept, spec.ipFamilies),
     verdict: undefined,
@@ -164,41 +174,53 @@ function settle(draft: Draft, allocation: Allocation): boolean {
     return false;
   }
   const granted = request.addresses.filter((wanted) => takeRequested(draft, wanted, allocation));
-  if (draft.verdict === undefined) findMissing(draft, allocation);
-  if (!isHalf(draft)) return granted.length > 0;
+  const hasMoved = draft.verdict === undefined && findOthers(draft, allocation);
+  if (!isHalf(draft)) return granted.length > 0 || hasMoved;
   for (const ip of draft.addresses) leave(draft, ip, allocation);
   return false;
 }
 
-function findMissing(draft: Draft, allocation: Allocation): void {
+/** Finds an address for each family that has none of the pool that the Service requests. Returns whether it left another. */
+function findOthers(draft: Draft, allocation: Allocation): boolean {
   const { spec } = draft.service;
   let failure: Verdict | undefined;
+  let hasMoved = false;
   for (const family of spec.ipFamilies) {
-    if (draft.addresses.some((ip) => ip.family === family)) continue;
+    const present = draft.addresses.find((ip) => ip.family === family);
+    if (present !== undefined && allocation.poolConflict(draft, present) === undefined) continue;
     const found = allocation.find(draft, family);
-    if (found.ok) take(draft, [found.ip], allocation);
-    else {
-      failure ??= found.verdict;
+    if (found.ok) {
+      if (present !== undefined) leave(draft, present, allocation);
+      hasMoved ||= present !== undefined;
+      take(draft, [found.ip], allocation);
+    } else {
+      if (present === undefined) failure ??= found.verdict;
+      else draft.verdict ??= keeping(found.verdict, present);
       draft.waitsForHost ||= found.waitsForHost;
     }
   }
-  if (spec.requireDualStack || draft.addresses.length === 0) draft.verdict = failure;
+  if (spec.requireDualStack || draft.addresses.length === 0) draft.verdict ??= failure;
+  return hasMoved;
 }
 
 /** Whether the Service has moved to the address. */
 function takeRequested(draft: Draft, wanted: Ip, allocation: Allocation): boolean {
   const present = draft.addresses.find((ip) => ip.family === wanted.family);
-  if (present?.text === wanted.text) return false;
-  const answer = allocation.mayHave(draft, wanted);
+  const conflict = allocation.poolConflict(draft, wanted);
+  if (present?.text === wanted.text && conflict === undefined) return false;
+  const answer = conflict ?? allocation.mayHave(draft, wanted);
   if (answer !== true) {
-    const keeps = present === undefined ? '' : `; the Service keeps ${present.text}`;
-    draft.verdict = { reason: answer.reason, message: `${answer.message}${keeps}` };
+    draft.verdict = keeping(answer, present);
     draft.waitsForHost ||= answer.reason === 'PortInUseOnHost';
     return false;
   }
   if (present !== undefined) leave(draft, present, allocation);
   take(draft, [wanted], allocation);
   return true;
+}
+
+function keeping({ reason, message }: Verdict, present: Ip | undefined): Verdict {
+  return { reason, message: present === undefined ? message : `${message}; the Service keeps ${present.text}` };
 }
 
 function ofOtherPool(addresses: readonly string[]): Verdict {
@@ -216,9 +238,10 @@ function finish(draft: Draft, site: Site, allocation: Allocation): Decision {
   const addresses = draft.addresses.map((ip) => finishAddress(draft, ip, allocation));
   const taken = addresses.flatMap((address) => address.taken);
   const apart = draft.addresses.flatMap((ip) => allocation.whyApart(draft, ip) ?? []).map(notSharedWords);
+  const ignored = draft.ignored.map((name) => `ignored: annotation ${name} (--addresses names no pool)`);
   const verdict = draft.verdict ?? {
     reason: 'Assigned',
-    message: [`assigned ${draft.addresses.map((ip) => ip.text).join(', ')}`, ...apart].join('; '),
+    message: [`assigned ${draft.addresses.map((ip) => ip.text).join(', ')}`, ...apart, ...ignored].join('; '),
   };
   const isSettled =
     addresses.length > 0 &&
@@ -227,7 +250,7 @@ function finish(draft: Draft, site: Site, allocation: Allocation): Decision {
     taken.length === 0 &&
     apart.length === 0 &&
     service.spec.ipFamilies.every(
-      (family) => !allocation.hasFamily(family) || draft.addresses.some((ip) => ip.family === family),
+      (family) => !allocation.hasFamily(family, draft.pool) || draft.addresses.some((ip) => ip.family === family),
     );
   const assignment: Assignment = {
     addresses,

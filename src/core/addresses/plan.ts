@@ -32,8 +32,9 @@ export type AddressPlan = {
  * In this order, so that no Service loses what it has to one that wants it:
  *   1. listeners that are recorded, then other ports of Services with a recorded address;
  *   2. addresses in the status of Services without a record, if the pool holds them;
- *   3. requests. Where one was granted, steps 1 to 3 begin again, for the Service may have left what others want;
- *   4. new addresses: the lowest one that Services with the same sharing key hold, else the lowest free one, else the lowest
+ *   3. requests, and moves to the pool that a Service requests. After each round of them steps 1 to 3 begin again, for a
+ *      Service may have left what others want;
+ *   4. addresses for all others: of the pool that they request or of any, the lowest one that Services with the same sharing key hold, else the lowest free one, else the lowest
  *      one in use, where no port clashes and sharing is permitted.
  * Within each step the older Service is first (creation time, then UID).
  *

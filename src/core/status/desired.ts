@@ -251,7 +251,7 @@ function unconfirmedNodes({ service: { key, spec }, assignment, unconfirmed }: S
 
 /** No field is silently ignored. */
 function ignoredFields({ spec }: Service): readonly Verdict[] {
-  const ignored = spec.ignoredAnnotations.map((name) => `annotation ${name} (one pool, one address per family)`);
+  const ignored = spec.ignoredAnnotations.map((name) => `annotation ${name} (one address per family)`);
   ignored.push(...ignoredDataplane(spec));
   const isDirect = requestedDataplane(spec) === 'direct';
   if (spec.sessionAffinity !== 'None' && !isDirect)
