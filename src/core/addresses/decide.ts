@@ -49,15 +49,15 @@ export function decideServices(
   drafts.sort((a, b) => compareAge(a.service, b.service));
   const asking = new Set(drafts.filter((draft) => asks(draft, allocation)));
   for (const draft of drafts) claimRecorded(draft, allocation);
-  let isChanged: boolean;
-  do {
+  // Each Service takes an address of a family, by request or by moving to its pool, at most once.
+  let isChanged = true;
+  for (let left = 2 * asking.size; isChanged && left >= 0; left--) {
     isChanged = false;
     for (const draft of drafts) claim(draft, draft.addresses, allocation);
     for (const draft of drafts) if (draft.addresses.length === 0) adoptStatus(draft, site, allocation);
     allocation.forgetFailures();
-    // No Service takes an address that it requests twice, or moves to its pool twice, so this ends.
     for (const draft of asking) if (settle(draft, allocation)) isChanged = true;
-  } while (isChanged);
+  }
   for (const draft of drafts) if (!asking.has(draft)) settle(draft, allocation);
   return drafts.map((draft) => finish(draft, site, allocation));
 }
