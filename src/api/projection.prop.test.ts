@@ -115,7 +115,7 @@ test('a Service keeps only the fields that matter', () => {
     sourceRanges: ['10.0.0.0/8'],
     addressAnnotations: [['furiwake.dev/addresses', '192.0.2.1']],
     sharingKey: 'k',
-    ignoredAnnotations: ['metallb.io/address-pool'],
+    poolAnnotations: [['metallb.io/address-pool', 'public']],
   });
   expect(JSON.stringify(service).length).toBeLessThan(1_000);
 });

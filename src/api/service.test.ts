@@ -20,14 +20,17 @@ test.each([
 });
 
 test.each([
+  'furiwake.dev/pool',
   'metallb.io/address-pool',
   'metallb.universe.tf/address-pool',
   'purelb.io/service-group',
   'eip.openelb.kubesphere.io/v1alpha2',
   'loxilb.io/poolSelect',
-  'loxilb.io/poolSelectSecondary',
-  'loxilb.io/secondaryIPs',
-])('%s is ignored and named', (name) => {
+])('%s requests a pool', (name) => {
+  expect(specOf({ [name]: ' web ' }).poolAnnotations).toEqual([[name, 'web']]);
+});
+
+test.each(['loxilb.io/poolSelectSecondary', 'loxilb.io/secondaryIPs'])('%s is ignored and named', (name) => {
   expect(specOf({ [name]: 'x' }).ignoredAnnotations).toEqual([name]);
 });
 
@@ -93,6 +96,7 @@ describe('the sharing key', () => {
 
 test('the other annotations of furiwake are kept as written, in the order of their names; those of others are not', () => {
   const { options } = specOf({
+    'furiwake.dev/pool': 'internal',
     'furiwake.dev/proxy-protocol': ' v2 ',
     'furiwake.dev/balance': 'leastconn',
     'furiwake.dev/nonsense': 'x',

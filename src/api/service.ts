@@ -9,6 +9,7 @@ import {
   optionPrefix,
   ourConditionTypes,
   ourFinalizers,
+  poolAnnotations,
   sharingKeyAnnotations,
   sourceRangesAnnotation,
 } from '../core/model/contract.ts';
@@ -70,6 +71,7 @@ function projectSpec(
     ports: listOf(spec['ports']).map(projectPort),
     loadBalancerIp: optionalTextOf(spec['loadBalancerIP']),
     addressAnnotations: presentIn(annotations, addressesAnnotations),
+    poolAnnotations: presentIn(annotations, poolAnnotations),
     sharingKey: presentIn(annotations, sharingKeyAnnotations)[0]?.[1] ?? ciliumKeyOf(namespace, annotations),
     dataplane: presentIn(annotations, [dataplaneAnnotation])[0]?.[1],
     options: optionsIn(annotations),
@@ -92,7 +94,12 @@ function presentIn(annotations: Readonly<Record<string, Json>>, names: readonly 
   return present.length === 0 ? none : present;
 }
 
-const otherwiseRead = new Set([...addressesAnnotations, ...sharingKeyAnnotations, dataplaneAnnotation]);
+const otherwiseRead = new Set([
+  ...addressesAnnotations,
+  ...poolAnnotations,
+  ...sharingKeyAnnotations,
+  dataplaneAnnotation,
+]);
 
 function optionsIn(annotations: Readonly<Record<string, Json>>): readonly Annotation[] {
   const names = Object.keys(annotations).filter((name) => name.startsWith(optionPrefix) && !otherwiseRead.has(name));

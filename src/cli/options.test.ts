@@ -58,6 +58,33 @@ describe('the flags', () => {
     ]);
   });
 
+  test('read pools with names, apart from all others', () => {
+    const { addresses = [] } = decodeOptions({
+      addresses: '192.0.2.0/28,web=192.0.2.8/30,dns=on-request:192.0.2.14,web=192.0.2.12,web=2001:db8::8',
+    });
+    expect(addresses.map((range) => [range.name, formatRange(range), range.isOnRequest])).toEqual([
+      [undefined, '192.0.2.0-192.0.2.7', undefined],
+      [undefined, '192.0.2.13', undefined],
+      [undefined, '192.0.2.15', undefined],
+      ['web', '192.0.2.8-192.0.2.12', undefined],
+      ['web', '2001:db8::8', undefined],
+      ['dns', '192.0.2.14', true],
+    ]);
+  });
+
+  test.each([
+    [
+      'web=192.0.2.8/29,dns=on-request:192.0.2.15-192.0.2.20',
+      '192.0.2.15-192.0.2.20 of pool dns overlaps 192.0.2.8-192.0.2.15 of pool web',
+    ],
+    ['Web=192.0.2.8', '"Web" is not a name of a pool'],
+    ['=192.0.2.8', '"" is not a name of a pool'],
+    ['web=', '"" is not an address, CIDR or range'],
+    ['on-request:web=192.0.2.8', '"on-request:web" is not a name of a pool'],
+  ])('refuse the pools %s', (addresses, words) => {
+    expect(() => decodeOptions({ addresses })).toThrow(words);
+  });
+
   test('take addresses in every form, and merge them', () => {
     const { addresses = [] } = decodeOptions({
       addresses: '192.0.2.10-192.0.2.20, 192.0.2.21,203.0.113.0/30,2001:db8::/126',

@@ -1,7 +1,8 @@
 import * as z from 'zod';
 import { parsePoolRange } from '../core/addresses/pool-range.ts';
+import { quote } from '../core/addresses/request.ts';
 import { parseDecimal } from '../core/ip/ip.ts';
-import { type IpRange, mergeRanges, subtractRanges } from '../core/ip/range.ts';
+import { formatRange, type IpRange, rangesOverlap, subtractRanges } from '../core/ip/range.ts';
 import type { SiteRange } from '../core/model/site.ts';
 
 /* How the values of flags are read. */
@@ -56,32 +57,57 @@ export const className: z.ZodType<string> = z.string().regex(classPattern);
 const mostRanges = 1_000;
 
 const onRequestPrefix = 'on-request:';
+/** As names of objects in Kubernetes. */
+const poolName = /^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$/;
+
+/** The entries with one name, or those without. */
+type NamedRanges = { readonly free: IpRange[]; readonly onRequest: IpRange[] };
 
 /**
- * Single addresses, CIDRs and `first-last` of both families, merged. Entries with the prefix `on-request:` are ranges of
- * their own.
+ * Entries `addresses`, `on-request:addresses` and `NAME=` before either, where `addresses` is a single address, a CIDR or
+ * `first-last`. An address in several entries is of the one that says most: one with a name, else one on request.
  */
-export const addressRanges: z.ZodType<readonly SiteRange[]> = list.transform((parts, context) => {
+export const addressRanges: z.ZodType<readonly SiteRange[]> = list.transform((entries, context) => {
   const refuse = (message: string): never => {
     context.addIssue({ code: 'custom', message });
     return z.NEVER;
   };
-  if (parts.length > mostRanges)
+  if (entries.length > mostRanges)
     return refuse(
-      `the list has ${parts.length} entries, of at most ${mostRanges}; write neighbouring addresses as a range`,
+      `the list has ${entries.length} entries, of at most ${mostRanges}; write neighbouring addresses as a range`,
     );
-  const [free, onRequest]: [IpRange[], IpRange[]] = [[], []];
-  for (const part of parts) {
-    const isOnRequest = part.startsWith(onRequestPrefix);
-    const found = parsePoolRange(isOnRequest ? part.slice(onRequestPrefix.length) : part);
+  const pools = new Map<string | undefined, NamedRanges>();
+  const named: { readonly name: string; readonly range: IpRange }[] = [];
+  for (const entry of entries) {
+    const [name, text] = entry.includes('=') ? splitOnce(entry, '=') : [undefined, entry];
+    if (name !== undefined && !poolName.test(name))
+      return refuse(`${quote(name)} is not a name of a pool; use lower-case letters, digits, "-" and "."`);
+    const isOnRequest = text.startsWith(onRequestPrefix);
+    const found = parsePoolRange(isOnRequest ? text.slice(onRequestPrefix.length) : text);
     if (!found.ok) return refuse(found.problem);
-    (isOnRequest ? onRequest : free).push(found.range);
+    const { range } = found;
+    const other = named.find((each) => each.name !== name && rangesOverlap(each.range, range));
+    if (name !== undefined && other !== undefined)
+      return refuse(`${formatRange(range)} of pool ${name} overlaps ${formatRange(other.range)} of pool ${other.name}`);
+    if (name !== undefined) named.push({ name, range });
+    const pool = pools.get(name) ?? { free: [], onRequest: [] };
+    pool[isOnRequest ? 'onRequest' : 'free'].push(range);
+    pools.set(name, pool);
   }
-  return [
-    ...subtractRanges(free, onRequest),
-    ...mergeRanges(onRequest).map((range) => ({ ...range, isOnRequest: true as const })),
-  ];
+  return [...pools].flatMap(([name, { free, onRequest }]): readonly SiteRange[] => {
+    const mark = name === undefined ? {} : { name };
+    const others = name === undefined ? named.map(({ range }) => range) : [];
+    return [
+      ...subtractRanges(free, [...onRequest, ...others]).map((range) => ({ ...range, ...mark })),
+      ...subtractRanges(onRequest, others).map((range) => ({ ...range, ...mark, isOnRequest: true as const })),
+    ];
+  });
 });
+
+function splitOnce(text: string, separator: string): readonly [string, string] {
+  const at = text.indexOf(separator);
+  return [text.slice(0, at), text.slice(at + separator.length)];
+}
 
 export const portSet: z.ZodType<ReadonlySet<number>> = z
   .string()

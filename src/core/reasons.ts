@@ -48,8 +48,13 @@ export const reasons = {
   ConflictingRequest: {
     where: 'AddressAssigned',
     means:
-      'The Service requests different addresses: spec.loadBalancerIP, furiwake.dev/addresses and the annotations of other implementations that furiwake reads do not agree. The message names them.',
+      'The Service requests different addresses: spec.loadBalancerIP, furiwake.dev/addresses, furiwake.dev/pool and the annotations of other implementations that furiwake reads do not agree. The message names them.',
     do: 'Remove all but one of them. Until then the Service keeps the address it has.',
+  },
+  PoolUnknown: {
+    where: 'AddressAssigned',
+    means: 'The Service requests a pool by a name that no pool in --addresses has.',
+    do: 'Correct or remove the annotation that the message names, or name a pool: --addresses NAME=192.0.2.8/29. Until then the Service keeps the address it has.',
   },
   InvalidRequest: {
     where: 'AddressAssigned',

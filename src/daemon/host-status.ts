@@ -202,7 +202,10 @@ export function poolStatus({ pool, assignments }: Pick<Plan, 'pool' | 'assignmen
   for (const { addresses } of assignments.values())
     for (const { ip } of addresses) if (pool.ranges.some((range) => rangeContains(range, ip))) used.add(ip.text);
   return {
-    ranges: pool.ranges.map((range) => `${formatRange(range)}${range.isOnRequest ? ' on request' : ''}`),
+    ranges: pool.ranges.map(
+      (range) =>
+        `${range.name === undefined ? '' : `${range.name}: `}${formatRange(range)}${range.isOnRequest ? ' on request' : ''}`,
+    ),
     size: String(countAddresses(pool.ranges)),
     used: used.size,
     leftOut: Array.from(pool.excluded, ([address, reason]) => ({ address, reason })),

@@ -6,6 +6,13 @@ import * as z from 'zod';
 /** Namespace of the Services of all cases, and of the Pods behind them. */
 export const namespace = 'corpus';
 
+/** The pools that cases name, of one address each. */
+export const pools: ReadonlyMap<string, string> = new Map([
+  ['external-pool', '203.0.113.43'],
+  ['mosquitto', '203.0.113.58'],
+  ['ctlplane', '203.0.113.62'],
+]);
+
 /** What a case asks for beyond TCP ports, in the order of the README; the judge checks each in its own way, or not at all. */
 const needs = [
   'udp',

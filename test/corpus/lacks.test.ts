@@ -86,11 +86,7 @@ function sctp(isReported: boolean): Seen {
 
 describe('a case lacks', () => {
   const local = served('25-kafka-local', ['203.0.113.1']);
-  const sticky = served(
-    '11-web-frontend-sticky',
-    ['203.0.113.43'],
-    said('ignored: annotation metallb.io/address-pool'),
-  );
+  const sticky = served('11-web-frontend-sticky', ['203.0.113.43']);
   test.each<[string, Seen, ...(readonly [string, boolean])[]]>([
     [
       'a port without an answer',
@@ -122,7 +118,17 @@ describe('a case lacks', () => {
     ],
     ['DHCP', served('56-harvester-dhcp', ['203.0.113.1']), ['dhcp', false]],
     ['a family', served('02-ingress-nginx-dualstack', ['203.0.113.1']), ['dual-stack', false]],
-    ['a pool', served('26-rabbitmq', ['203.0.113.62']), ['pool-annotation', false]],
+    ['a pool', served('26-rabbitmq', ['203.0.113.1']), ['request-annotation', false], ['pool-annotation', false]],
+    [
+      'a pool, and says so',
+      served(
+        '23-mosquitto',
+        ['203.0.113.1'],
+        said('203.0.113.58; annotation metallb.io/address-pool: no pool is named'),
+      ),
+      ['request-field', true],
+      ['pool-annotation', true],
+    ],
     [
       'its source ranges',
       withPort(served('29-zalando-postgres', ['203.0.113.1']), 0, { fromLan: fromN1 }),
@@ -140,16 +146,11 @@ describe('a case lacks', () => {
     ],
     ['nodes with Pods only', { ...local, onN1: [[fromN1, { ...fromN1, ms: 501 }]] }, ['local', false]],
     ['nodes with Pods at all', { ...local, onN1: [[fromN1, silence]] }, ['local', false]],
-    ['affinity', { ...sticky, affine: [[fromN1, fromN2]] }, ['affinity', false], ['pool-annotation', true]],
+    ['affinity', { ...sticky, affine: [[fromN1, fromN2]] }, ['affinity', false]],
     [
       'affinity by its own words',
-      served(
-        '11-web-frontend-sticky',
-        ['203.0.113.43'],
-        said('ignored: sessionAffinity=ClientIP, annotation metallb.io/address-pool'),
-      ),
+      served('11-web-frontend-sticky', ['203.0.113.43'], said('ignored: sessionAffinity=ClientIP')),
       ['affinity', true],
-      ['pool-annotation', true],
     ],
     [
       'a status that says that it is served',

@@ -1,4 +1,4 @@
-import type { Manifest } from './cases.ts';
+import { type Manifest, pools } from './cases.ts';
 import { type Answer, notSpoken } from './hosts/ask.ts';
 import { addressesOf, type Asker, isReported, requestedBy, requests, type Seen, type Spoken } from './seen.ts';
 
@@ -19,7 +19,7 @@ const sharingKeys = [
   'metallb.universe.tf/allow-shared-ip',
   'lbipam.cilium.io/sharing-key',
 ];
-const pools = ['metallb.io/address-pool', 'metallb.universe.tf/address-pool'];
+const poolKeys = ['metallb.io/address-pool', 'metallb.universe.tf/address-pool'];
 
 const podOnN1 = 'corpus-n1';
 /** With `Local`, a connection that a node without a Pod delays takes longer than this. */
@@ -201,13 +201,18 @@ function rangesLack({ case: { services }, live, spoken }: Seen): Lack | undefine
   };
 }
 
-/** furiwake has one pool, without a name. */
 function poolLack({ case: { services }, live }: Seen): Lack | undefined {
-  const keys = services.flatMap(({ metadata }) => pools.filter((key) => metadata.annotations[key] !== undefined));
+  const missed = services.flatMap((service) => {
+    const has = addressesOf(live.get(service.metadata.name));
+    return poolKeys
+      .map((key) => ({ service, key, pool: service.metadata.annotations[key], has: has.join(',') }))
+      .filter(({ pool }) => pool !== undefined && !has.includes(pools.get(pool) ?? ''));
+  });
+  if (missed.length === 0) return undefined;
   return {
     what: 'pool-annotation',
-    detail: `${keys.join(', ')} has no effect`,
-    isNamed: services.every((service) => says(live, service, keys)),
+    detail: missed.map(({ key, pool, has }) => `${key}: ${pool}, has ${has || 'no address'}`).join('; '),
+    isNamed: missed.every(({ service, key }) => says(live, service, [key])),
   };
 }
 

@@ -8,11 +8,15 @@ import { checkRuns } from '../../lab/network/part.ts';
 import { ExecError, refusalOf } from '../../src/ports/exec.ts';
 import { type Cluster, makeCluster } from '../e2e/harness/cluster.ts';
 import { account, bundleOf, kubeconfigOf } from '../e2e/harness/names.ts';
-import { namespace, type Manifest, type PortSpec } from './cases.ts';
+import { namespace, type Manifest, pools, type PortSpec } from './cases.ts';
 import type { Answer, Question } from './hosts/ask.ts';
 
-/** The pool of furiwake: the addresses that the cases request are in it. */
-export const addresses = '203.0.113.0/24,2001:db8:0:3::/120';
+/** `--addresses`: with the addresses that the cases request, and the pools that they name. */
+export const addresses: string = [
+  '203.0.113.0/24',
+  '2001:db8:0:3::/120',
+  ...Array.from(pools, ([name, address]) => `${name}=${address}`),
+].join(',');
 
 /** A lab with the Pods of the corpus, and furiwake on lb1. */
 export type Site = {

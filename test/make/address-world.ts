@@ -52,6 +52,13 @@ export const anyService: fc.Arbitrary<Service> = fc
     requireDualStack: fc.boolean(),
     loadBalancerIp: anyRequest,
     annotated: anyRequest,
+    poolAnnotations: fc.constantFrom<Service['spec']['poolAnnotations']>(
+      [],
+      [],
+      [],
+      [['furiwake.dev/pool', 'p1']],
+      [['furiwake.dev/pool', 'x']],
+    ),
     sharingKey: fc.constantFrom(undefined, 'k', 'other'),
     dataplane: fc.constantFrom(undefined, 'haproxy', 'direct', 'direct', 'Direct'),
     sourceRanges: fc.constantFrom([], ['10.0.0.0/8'], ['nonsense']),
@@ -131,13 +138,16 @@ export const anySite: fc.Arbitrary<Site> = fc
     handsOutOwn: fc.oneof({ weight: 3, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
     movesServices: fc.boolean(),
     onRequest: fc.nat(4),
+    isNamed: fc.boolean(),
     reservedPorts: fc.subarray([22, 53]).map((ports) => new Set(ports)),
   })
-  .map(({ addresses, onRequest, ...rest }) => {
+  .map(({ addresses, onRequest, isNamed, ...rest }) => {
     const site = makeSite(addresses, rest);
-    const ranges = site.ranges.map((range, index) =>
-      index === onRequest ? { ...range, isOnRequest: true as const } : range,
-    );
+    const ranges = site.ranges.map((range, index) => ({
+      ...range,
+      ...(index === onRequest && { isOnRequest: true as const }),
+      ...(isNamed && !rest.handsOutOwn && { name: `p${index}` }),
+    }));
     return { ...site, ranges };
   });
 

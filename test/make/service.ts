@@ -34,6 +34,7 @@ export function makeService(
       ports: [tcp(80)],
       loadBalancerIp: undefined,
       addressAnnotations: [],
+      poolAnnotations: [],
       sharingKey: undefined,
       dataplane: undefined,
       options: [],

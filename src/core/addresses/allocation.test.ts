@@ -14,6 +14,7 @@ function claimant(name: string, more: Partial<Claimant['holder']> = {}, recorded
   const listeners = addresses.map((address) => listenerKey(address, 80, 'TCP'));
   return {
     holder: { service, namespace: 'default', sharingKey: undefined, ...more },
+    pool: undefined,
     ports: [tcp(80)],
     record: recorded.length === 0 ? undefined : { uid: `uid-${name}` as ServiceUid, service, addresses, listeners },
     recorded: new Set(listeners),
@@ -158,8 +159,8 @@ describe('an address of a Service of another namespace', () => {
     expect(verdicts([of('a', 80, key), of('b', 443, other)])).toEqual(['served', 'SharingNotAllowed']);
     expect(verdicts([of('a', 80, key), of('b', 443, key)])).toEqual(['served', 'served']);
     expect(verdicts([of('a', 80), of('b', 443, { loadBalancerIp: '192.0.2.8' })])).toEqual([
-      'served',
       'SharingNotAllowed',
+      'served',
     ]);
   });
 

@@ -21,6 +21,8 @@ export type Holder = {
 /** A Service that asks for addresses. */
 export type Claimant = {
   readonly holder: Holder;
+  /** The name of the pool that it requests. */
+  readonly pool: string | undefined;
   /** Those of its ports that can be served. */
   readonly ports: readonly ServicePort[];
   /** What the Service had before. */
@@ -60,7 +62,7 @@ export class Allocation {
   readonly #groups = new SharingGroups();
   /** Of each range of the pool: all addresses before this one are in use. */
   readonly #cursors: bigint[];
-  /** Searches of this plan that found nothing. Thousands of Services with the same ports may wait for an address. */
+  /** Searches that found nothing. Thousands of Services with the same ports may wait for an address. */
   readonly #failures = new Map<string, Found>();
 
   constructor(site: Site, pool: Pool, host: HostFacts) {
@@ -72,13 +74,18 @@ export class Allocation {
 
   beginPlan(host: HostFacts): void {
     this.#host = host;
+    this.forgetFailures();
+  }
+
+  /** Searches begin again: what they did not find may have become free. */
+  forgetFailures(): void {
     this.#failures.clear();
   }
 
   /**
    * Whether the Service may have these ports of the address, or why not. Asking changes nothing.
    *
-   * A Service may keep a recorded address that has left the pool, and its neighbours there though a sharing key was removed,
+   * A Service may keep a recorded address that has left the pool or is not of the one that it requests, and its neighbours there though a sharing key was removed,
    * but no address that the cluster or the host needs. Where the pool is the host's own addresses, it keeps a recorded one
    * until the host has another of that family: a cable or the default route may return.
    */
@@ -88,6 +95,8 @@ export class Allocation {
     const isRecorded = claimant.record?.addresses.some(({ text }) => text === ip.text) ?? false;
     const mayStay = isRecorded && !(this.#site.handsOutOwn && this.hasFamily(ip.family));
     if (!mayStay && this.#rangeOf(ip) === undefined) return this.#outsidePool(ip);
+    const conflict = isRecorded ? undefined : this.poolConflict(claimant, ip);
+    if (conflict !== undefined) return conflict;
     for (const port of ports) {
       const problem =
         hostNeed(this.#site, this.#host, claimant.recorded, ip, port) ?? this.#conflict(claimant, ip, port);
@@ -123,7 +132,7 @@ export class Allocation {
   find(claimant: Claimant, family: Family): Found {
     const { namespace, sharingKey = '' } = claimant.holder;
     const ports = claimant.ports.map(({ port, protocol }) => `${port}/${protocol}`).join();
-    const demand = `${family} ${namespace} ${sharingKey} ${ports}`;
+    const demand = `${family} ${claimant.pool ?? ''} ${namespace} ${sharingKey} ${ports}`;
     const known = this.#failures.get(demand);
     if (known !== undefined) return known;
     const found = this.#search(claimant, family);
@@ -139,7 +148,8 @@ export class Allocation {
     const places = this.#groups.placesOfOthers(claimant.holder, ip.family);
     const [place] = places;
     if (place === undefined || places.some(({ text }) => text === ip.text)) return undefined;
-    const answer = this.mayHave(claimant, place);
+    // It may have just left that address: its record does not count.
+    const answer = this.mayHave({ ...claimant, record: undefined, recorded: new Set() }, place);
     return answer === true ? `request ${place.text} to move there` : answer.message;
   }
 
@@ -148,45 +158,55 @@ export class Allocation {
     return this.#groups.members(sharingKey);
   }
 
-  hasFamily(family: Family): boolean {
-    return this.#pool.ranges.some((range) => range.family === family);
+  hasFamily(family: Family, pool?: string): boolean {
+    return this.#pool.ranges.some((range) => range.family === family && (pool === undefined || range.name === pool));
+  }
+
+  /** Why the address is not of the pool that the Service requests. One that has left `--addresses` is of every pool. */
+  poolConflict({ pool }: Claimant, ip: Ip): Verdict | undefined {
+    const range = this.#rangeOf(ip);
+    if (pool === undefined || range === undefined || range.name === pool) return undefined;
+    return { reason: 'ConflictingRequest', message: `${ip.text} is not of pool ${pool}, which the Service requests` };
   }
 
   #search(claimant: Claimant, family: Family): Found {
     const refusals: Refusal[] = [];
-    for (const ip of this.#candidates(claimant.holder, family)) {
+    for (const ip of this.#candidates(claimant, family)) {
       const answer = this.mayHave(claimant, ip);
       if (answer === true) return { ok: true, ip };
       refusals.push({ ...answer, ip });
     }
     return {
       ok: false,
-      verdict: this.hasFamily(family)
+      verdict: this.hasFamily(family, claimant.pool)
         ? this.#exhausted(claimant, family, refusals)
-        : { reason: 'FamilyUnavailable', message: this.#noneOf(family) },
+        : { reason: 'FamilyUnavailable', message: this.#noneOf(family, claimant.pool) },
       waitsForHost: refusals.some(({ reason }) => reason === 'PortInUseOnHost'),
     };
   }
 
-  #noneOf(family: Family): string {
+  #noneOf(family: Family, pool: string | undefined): string {
     return this.#site.handsOutOwn
       ? `the load-balancer host has no IPv${family} address on the interface of its default route that can be assigned`
-      : `the address pool has no IPv${family} addresses`;
+      : `${pool === undefined ? 'the address pool' : `pool ${pool}`} has no IPv${family} addresses`;
   }
 
   /** Each once. Another Service with the key requested an address of its group that is on request. */
-  *#candidates(holder: Holder, family: Family): Generator<Ip, void, undefined> {
-    const ofGroup = this.#groups.placesOfOthers(holder, family).filter((ip) => this.#rangeOf(ip) !== undefined);
+  *#candidates(claimant: Claimant, family: Family): Generator<Ip, void, undefined> {
+    const { holder, pool } = claimant;
+    const ofGroup = this.#groups
+      .placesOfOthers(holder, family)
+      .filter((ip) => this.#rangeOf(ip) !== undefined && this.poolConflict(claimant, ip) === undefined);
     yield* ofGroup;
-    yield* this.#free(family);
+    yield* this.#free(family, pool);
     const tried = new Set(ofGroup.map(({ text }) => text));
-    yield* this.#inUse(family).filter(({ text }) => !tried.has(text));
+    yield* this.#inUse(family, pool).filter(({ text }) => !tried.has(text));
   }
 
-  /** Those that need no request, lowest first. Costs no more than the addresses in use, however large the ranges. */
-  *#free(family: Family): Generator<Ip, void, undefined> {
+  /** Those that need no request but that of their pool, lowest first. Costs no more than the addresses in use. */
+  *#free(family: Family, pool: string | undefined): Generator<Ip, void, undefined> {
     for (const [index, range] of this.#pool.ranges.entries()) {
-      if (range.family !== family || range.isOnRequest) continue;
+      if (range.family !== family || !isOffered(range, pool)) continue;
       let isPrefixInUse = true;
       for (let value = this.#cursors[index] ?? range.first; value <= range.last; value++) {
         const ip = ipOf(family, value);
@@ -200,12 +220,12 @@ export class Allocation {
     }
   }
 
-  /** Those that need no request, lowest first. */
-  #inUse(family: Family): readonly Ip[] {
+  /** Those that need no request but that of their pool, lowest first. */
+  #inUse(family: Family, pool: string | undefined): readonly Ip[] {
     return Array.from(this.#uses.values(), ({ ip }) => ip)
       .filter((ip) => {
         const range = ip.family === family ? this.#rangeOf(ip) : undefined;
-        return range !== undefined && !range.isOnRequest;
+        return range !== undefined && isOffered(range, pool);
       })
       .sort((a, b) => (a.value < b.value ? -1 : 1));
   }
@@ -275,6 +295,11 @@ export class Allocation {
       if (cursor !== undefined && ip.value < cursor) this.#cursors[index] = ip.value;
     }
   }
+}
+
+/** Whether a Service gets an address of the range without requesting that address. */
+function isOffered({ name, isOnRequest }: SiteRange, pool: string | undefined): boolean {
+  return pool === undefined ? isOnRequest === undefined : name === pool;
 }
 
 function notShared(ip: Ip): Verdict {

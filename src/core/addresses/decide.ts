@@ -9,7 +9,7 @@ import { share } from '../share.ts';
 import { listenerKey } from '../traffic/table.ts';
 import type { Allocation, Claimant } from './allocation.ts';
 import type { AddressRecord, AssignedAddress, Assignment, PortRefusal } from './assignment.ts';
-import { decodePorts, decodeRequest, type Request } from './request.ts';
+import { decodePool, decodePorts, decodeRequest, type Request } from './request.ts';
 
 /** What was decided about one Service. */
 export type Decision = {
@@ -18,21 +18,20 @@ export type Decision = {
   readonly record: AddressRecord;
   /** The Service has all that it can have from this pool: no plan could decide otherwise until its spec changes. */
   readonly isSettled: boolean;
-  /** The Service left an address, or took one that others may share: others may now have what was refused to them. */
-  readonly unblocks: boolean;
 };
 
 /** A Service while the plan is made. */
 type Draft = Claimant & {
   readonly service: Service;
   readonly request: Request;
+  /** Annotations that request a pool where no pool has a name. */
+  readonly ignored: readonly string[];
   readonly refused: readonly PortRefusal[];
   addresses: readonly Ip[];
   /** Why it has no address, or not the one that it requests. */
   verdict: Verdict | undefined;
   disowned: readonly string[];
   keepsStatus: boolean;
-  unblocks: boolean;
   waitsForHost: boolean;
 };
 
@@ -46,32 +45,39 @@ export function decideServices(
   site: Site,
   allocation: Allocation,
 ): readonly Decision[] {
-  const drafts = services.map((service) => makeDraft(service, records.get(service.uid), allocation));
+  const drafts = services.map((service) => makeDraft(service, records.get(service.uid), site, allocation));
   drafts.sort((a, b) => compareAge(a.service, b.service));
+  const asking = new Set(drafts.filter((draft) => asks(draft, allocation)));
   for (const draft of drafts) claimRecorded(draft, allocation);
-  for (const draft of drafts) claim(draft, draft.addresses, allocation);
-  for (const draft of drafts) if (draft.addresses.length === 0) adoptStatus(draft, site, allocation);
-  for (const draft of drafts.toSorted((a, b) => Number(leadsGroup(b)) - Number(leadsGroup(a)))) {
-    settle(draft, allocation);
-    if (!isHalf(draft)) continue;
-    for (const ip of draft.addresses) leave(draft, ip, allocation);
-    draft.unblocks = false;
+  // Each Service takes an address of a family, by request or by moving to its pool, at most once.
+  let isChanged = true;
+  for (let left = 2 * asking.size; isChanged && left >= 0; left--) {
+    isChanged = false;
+    for (const draft of drafts) claim(draft, draft.addresses, allocation);
+    for (const draft of drafts) if (draft.addresses.length === 0) adoptStatus(draft, site, allocation);
+    allocation.forgetFailures();
+    for (const draft of asking) if (settle(draft, allocation)) isChanged = true;
   }
-  // Another Service may have left a port meanwhile.
-  for (const draft of drafts) claim(draft, draft.addresses, allocation);
+  for (const draft of drafts) if (!asking.has(draft)) settle(draft, allocation);
   return drafts.map((draft) => finish(draft, site, allocation));
 }
 
-/** Others with its sharing key share the address that it requests, so it comes before them. */
-function leadsGroup({ holder, request }: Draft): boolean {
-  return holder.sharingKey !== undefined && request.ok && request.addresses.length > 0;
+/** Whether the Service requests certain addresses, or has one that is not of the pool that it requests. */
+function asks(draft: Draft, allocation: Allocation): boolean {
+  const { request, addresses } = draft;
+  return (
+    (request.ok && request.addresses.length > 0) ||
+    addresses.some((ip) => allocation.poolConflict(draft, ip) !== undefined)
+  );
 }
 
-function makeDraft(service: Service, record: AddressRecord | undefined, allocation: Allocation): Draft {
+function makeDraft(service: Service, record: AddressRecord | undefined, site: Site, allocation: Allocation): Draft {
   const { key, namespace, spec } = service;
   const { servable, refused } = decodePorts(spec);
+  const pool = decodePool(spec.poolAnnotations, site.ranges);
   const claimant: Claimant = {
     holder: { service: key, namespace, sharingKey: spec.sharingKey },
+    pool: pool.ok ? pool.pool : undefined,
     ports: servable,
     record,
     recorded: new Set(record?.listeners),
@@ -82,13 +88,13 @@ function makeDraft(service: Service, record: AddressRecord | undefined, allocati
   return {
     ...claimant,
     service,
-    request: decodeRequest(spec),
+    request: pool.ok ? decodeRequest(spec) : pool,
+    ignored: pool.ok ? pool.ignored : [],
     refused,
     addresses: inOrder(kept, spec.ipFamilies),
     verdict: undefined,
     disowned: [],
     keepsStatus: false,
-    unblocks: false,
     waitsForHost: false,
   };
 }
@@ -147,50 +153,74 @@ function adoptStatus(draft: Draft, site: Site, allocation: Allocation): void {
   if (!spec.requireDualStack || adopted.length === spec.ipFamilies.length) take(draft, adopted, allocation);
 }
 
-/** Grants requests, and finds an address for each family that is still without one. */
-function settle(draft: Draft, allocation: Allocation): void {
-  const { request, service } = draft;
-  const { spec } = service;
+/**
+ * Grants requests, and finds an address for each family that is still without one. Returns whether others may now have what
+ * was refused to them before: the Service left an address, or took one that others may share.
+ */
+function settle(draft: Draft, allocation: Allocation): boolean {
+  const { request } = draft;
+  draft.verdict = undefined;
+  draft.waitsForHost = false;
   if (draft.ports.length === 0) {
     draft.verdict = draft.refused[0] ?? { reason: 'NodePortMissing', message: 'the Service has no ports' };
-    return;
+    return false;
   }
   if (!request.ok) {
     draft.verdict = request.verdict;
-    return; // It keeps what it has, and gets nothing new that it may not have meant.
+    return false; // It keeps what it has, and gets nothing new that it may not have meant.
   }
   if (draft.keepsStatus && request.addresses.length === 0) {
     draft.verdict = ofOtherPool(draft.disowned);
-    return;
+    return false;
   }
-  for (const wanted of request.addresses) takeRequested(draft, wanted, allocation);
-  if (draft.verdict !== undefined) return;
+  const granted = request.addresses.filter((wanted) => takeRequested(draft, wanted, allocation));
+  const hasMoved = draft.verdict === undefined && findOthers(draft, allocation);
+  if (!isHalf(draft)) return granted.length > 0 || hasMoved;
+  for (const ip of draft.addresses) leave(draft, ip, allocation);
+  return false;
+}
+
+/** Finds an address for each family that has none of the pool that the Service requests. Returns whether it left another. */
+function findOthers(draft: Draft, allocation: Allocation): boolean {
+  const { spec } = draft.service;
   let failure: Verdict | undefined;
+  let hasMoved = false;
   for (const family of spec.ipFamilies) {
-    if (draft.addresses.some((ip) => ip.family === family)) continue;
+    const present = draft.addresses.find((ip) => ip.family === family);
+    if (present !== undefined && allocation.poolConflict(draft, present) === undefined) continue;
     const found = allocation.find(draft, family);
-    if (found.ok) take(draft, [found.ip], allocation);
-    else {
-      failure ??= found.verdict;
+    if (found.ok) {
+      if (present !== undefined) leave(draft, present, allocation);
+      hasMoved ||= present !== undefined;
+      take(draft, [found.ip], allocation);
+    } else {
+      if (present === undefined) failure ??= found.verdict;
+      else draft.verdict ??= keeping(found.verdict, present);
       draft.waitsForHost ||= found.waitsForHost;
     }
   }
-  if (spec.requireDualStack || draft.addresses.length === 0) draft.verdict = failure;
+  if (spec.requireDualStack || draft.addresses.length === 0) draft.verdict ??= failure;
+  return hasMoved;
 }
 
-function takeRequested(draft: Draft, wanted: Ip, allocation: Allocation): void {
+/** Whether the Service has moved to the address. */
+function takeRequested(draft: Draft, wanted: Ip, allocation: Allocation): boolean {
   const present = draft.addresses.find((ip) => ip.family === wanted.family);
-  if (present?.text === wanted.text) return;
-  const answer = allocation.mayHave(draft, wanted);
+  const conflict = allocation.poolConflict(draft, wanted);
+  if (present?.text === wanted.text && conflict === undefined) return false;
+  const answer = conflict ?? allocation.mayHave(draft, wanted);
   if (answer !== true) {
-    const keeps = present === undefined ? '' : `; the Service keeps ${present.text}`;
-    draft.verdict = { reason: answer.reason, message: `${answer.message}${keeps}` };
+    draft.verdict = keeping(answer, present);
     draft.waitsForHost ||= answer.reason === 'PortInUseOnHost';
-    return;
+    return false;
   }
   if (present !== undefined) leave(draft, present, allocation);
-  draft.unblocks ||= present !== undefined || draft.holder.sharingKey !== undefined;
   take(draft, [wanted], allocation);
+  return true;
+}
+
+function keeping({ reason, message }: Verdict, present: Ip | undefined): Verdict {
+  return { reason, message: present === undefined ? message : `${message}; the Service keeps ${present.text}` };
 }
 
 function ofOtherPool(addresses: readonly string[]): Verdict {
@@ -204,13 +234,14 @@ function isHalf({ service: { spec }, record, addresses }: Draft): boolean {
 }
 
 function finish(draft: Draft, site: Site, allocation: Allocation): Decision {
-  const { service, refused, disowned, unblocks } = draft;
+  const { service, refused, disowned } = draft;
   const addresses = draft.addresses.map((ip) => finishAddress(draft, ip, allocation));
   const taken = addresses.flatMap((address) => address.taken);
   const apart = draft.addresses.flatMap((ip) => allocation.whyApart(draft, ip) ?? []).map(notSharedWords);
+  const ignored = draft.ignored.map((name) => `ignored: annotation ${name} (--addresses names no pool)`);
   const verdict = draft.verdict ?? {
     reason: 'Assigned',
-    message: [`assigned ${draft.addresses.map((ip) => ip.text).join(', ')}`, ...apart].join('; '),
+    message: [`assigned ${draft.addresses.map((ip) => ip.text).join(', ')}`, ...apart, ...ignored].join('; '),
   };
   const isSettled =
     addresses.length > 0 &&
@@ -219,7 +250,7 @@ function finish(draft: Draft, site: Site, allocation: Allocation): Decision {
     taken.length === 0 &&
     apart.length === 0 &&
     service.spec.ipFamilies.every(
-      (family) => !allocation.hasFamily(family) || draft.addresses.some((ip) => ip.family === family),
+      (family) => !allocation.hasFamily(family, draft.pool) || draft.addresses.some((ip) => ip.family === family),
     );
   const assignment: Assignment = {
     addresses,
@@ -230,7 +261,7 @@ function finish(draft: Draft, site: Site, allocation: Allocation): Decision {
     waitsForHost: !isSettled && (draft.waitsForHost || taken.some(({ reason }) => reason === 'PortInUseOnHost')),
     isHostAddress: site.handsOutOwn,
   };
-  return { service, assignment, record: recordOf(draft, addresses), isSettled, unblocks };
+  return { service, assignment, record: recordOf(draft, addresses), isSettled };
 }
 
 function notSharedWords(why: string): string {

@@ -14,6 +14,7 @@ import { rangeContains } from '../ip/range.ts';
 import type { Ip } from '../ip/ip.ts';
 import type { ListenerKey, ServiceUid } from '../model/names.ts';
 import type { Service, ServicePort } from '../model/service.ts';
+import type { SiteRange } from '../model/site.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { listenerKey } from '../traffic/table.ts';
 import type { AddressRecord } from './assignment.ts';
@@ -102,9 +103,10 @@ test('an address on request is only of a Service that requests it, had it before
       ]);
       for (const { ip } of plan.assignments.get(service.key)?.addresses ?? []) {
         if (!onRequest.some((range) => rangeContains(range, ip))) continue;
-        expect(hasOnRecord(input, service, ip) || wanted.has(ip.text) || sharesByKey(input, plan, service, ip)).toBe(
-          true,
-        );
+        const isOfPool = poolOf(input, service) === rangeOf(input, ip)?.name;
+        expect(
+          isOfPool || hasOnRecord(input, service, ip) || wanted.has(ip.text) || sharesByKey(input, plan, service, ip),
+        ).toBe(true);
       }
     }
   });
@@ -124,13 +126,49 @@ function sharesByKey(input: AddressInput, plan: AddressPlan, { key, spec }: Serv
   );
 }
 
-test('a Service that shares no address of its sharing key says why not', () => {
+function rangeOf({ pool }: AddressInput, ip: Ip): SiteRange | undefined {
+  return pool.ranges.find((range) => rangeContains(range, ip));
+}
+
+/** The named pool that the Service requests. */
+function poolOf({ site }: AddressInput, { spec }: Service): string | undefined {
+  const [, name] = spec.poolAnnotations[0] ?? [];
+  return site.ranges.find((range) => range.name === name && name !== undefined)?.name;
+}
+
+test('a Service that requests a pool by its name has only addresses of it, or keeps what it had', () => {
   eachPlan((input, plan) => {
-    const { host, site, services } = input;
+    for (const service of input.services.values()) {
+      const pool = poolOf(input, service);
+      if (pool === undefined) continue;
+      for (const { ip } of plan.assignments.get(service.key)?.addresses ?? [])
+        expect(rangeOf(input, ip)?.name === pool || hasOnRecord(input, service, ip)).toBe(true);
+    }
+  });
+});
+
+/** Whether the Service could serve every one of its ports there; by the plan alone, whatever the allocation thinks. */
+function couldServe(input: AddressInput, plan: AddressPlan, { key, namespace, spec }: Service, ip: Ip): boolean {
+  const there = servedBy(input, plan).filter((each) => each.ip.text === ip.text && each.service.key !== key);
+  const ports = new Set(decodePorts(spec).servable.map(({ port, protocol }) => listenerKey(ip, port, protocol)));
+  return (
+    rangeOf(input, ip) !== undefined &&
+    [undefined, rangeOf(input, ip)?.name].includes(poolOf(input, { spec } as Service)) &&
+    there.every(
+      ({ listener, service: { spec: other, namespace: home } }) =>
+        !ports.has(listener) &&
+        (home === namespace || (spec.sharingKey !== undefined && other.sharingKey === spec.sharingKey)),
+    )
+  );
+}
+
+test('a Service that gets an address shares one of its sharing key where it can, and otherwise says why not', () => {
+  eachPlan((input, plan) => {
+    const { host, site, records, services } = input;
     // Ports that the host keeps are another test's matter.
     if (site.handsOutOwn || host.ownAddresses.length > 0) return;
     for (const service of services.values()) {
-      const { key, spec } = service;
+      const { key, uid, spec } = service;
       const { addresses, verdict } = plan.assignments.get(key)!;
       for (const { ip } of addresses) {
         if (spec.sharingKey === undefined || sharesByKey(input, plan, service, ip)) continue;
@@ -142,6 +180,14 @@ test('a Service that shares no address of its sharing key says why not', () => {
         );
         if (places.length === 0) continue;
         expect(verdict.reason !== 'Assigned' || verdict.message.includes('; not shared with')).toBe(true);
+        const request = decodeRequest(spec);
+        const isNew = (records.get(uid)?.addresses ?? []).length === 0 && service.status.ingress.length === 0;
+        if (!isNew || !request.ok || request.addresses.length > 0) continue;
+        for (const place of places) {
+          // The place was taken before this Service had its turn.
+          const isOld = hasOnRecord(input, place.service, place.ip);
+          expect(isOld && couldServe(input, plan, service, place.ip)).toBe(false);
+        }
       }
     }
   });
@@ -209,6 +255,7 @@ test('a Service keeps an address and listeners that it may have, unless it reque
           continue;
         if (!mayOutlivePool(input, ip) && !pool.ranges.some((range) => rangeContains(range, ip))) continue;
         if (request.ok && request.addresses.some(({ family }) => family === ip.family)) continue;
+        if (![undefined, rangeOf(input, ip)?.name].includes(poolOf(input, service))) continue;
         const kept = plan.assignments.get(service.key)?.addresses.find((each) => each.ip.text === ip.text);
         expect(kept).toBeDefined();
         const isOwn = site.handsOutOwn || host.ownAddresses.some(({ text }) => text === ip.text);

@@ -32,10 +32,11 @@ export type AddressPlan = {
  * In this order, so that no Service loses what it has to one that wants it:
  *   1. listeners that are recorded, then other ports of Services with a recorded address;
  *   2. addresses in the status of Services without a record, if the pool holds them;
- *   3. requests, moves and new addresses: the requested address, else the lowest one that Services with the same sharing
- *      key hold, else the lowest free one, else the lowest one in use, where no port clashes and sharing is permitted.
- * Within each step the older Service is first (creation time, then UID); but in step 3 those with a sharing key and a request
- * come before all others.
+ *   3. requests, and moves to the pool that a Service requests. After each round of them steps 1 to 3 begin again, for a
+ *      Service may have left what others want;
+ *   4. addresses for all others: of the pool that they request or of any, the lowest one that Services with the same sharing key hold, else the lowest free one, else the lowest
+ *      one in use, where no port clashes and sharing is permitted.
+ * Within each step the older Service is first (creation time, then UID).
  *
  * A Service that has all it can have is *settled*: recorded listeners have precedence, so no plan could decide otherwise
  * while its spec, the pool and the host's own addresses stay. A plan decides only about Services that changed or are not
@@ -46,14 +47,8 @@ export function makeAddressPlanner(): (input: AddressInput) => AddressPlan {
   return (input) => {
     const before = last;
     last = undefined; // The allocation changes in place: after an exception it cannot be continued.
-    let round = (before && nextRound(before, input)) ?? firstRound(input);
-    // No Service takes an address that it requests twice, so this ends.
-    while (round.unblocks) {
-      const recorded = { ...input, records: round.plan.records };
-      round = decide({ ...round, input: recorded }, recorded, round.unsettled);
-    }
-    last = round;
-    return round.plan;
+    last = (before && nextRound(before, input)) ?? firstRound(input);
+    return last.plan;
   };
 }
 
@@ -64,7 +59,6 @@ type Round = {
   /** What all Services of the plan hold. */
   readonly allocation: Allocation;
   readonly unsettled: ReadonlySet<ServiceKey>;
-  readonly unblocks: boolean;
 };
 
 function firstRound(input: AddressInput): Round {
@@ -73,7 +67,6 @@ function firstRound(input: AddressInput): Round {
     plan: { assignments: PersistentMap.empty(), records: PersistentMap.empty() },
     allocation: new Allocation(input.site, input.pool, input.host),
     unsettled: new Set(),
-    unblocks: false,
   };
   return decide(nothing, input, input.services.keys());
 }
@@ -122,20 +115,17 @@ function decide(
   }
   const services = [...anew].flatMap((key) => input.services.get(key) ?? []);
   allocation.beginPlan(input.host);
-  let unblocks = false;
   for (const decision of decideServices(services, input.records, input.site, allocation)) {
     const { key, uid } = decision.service;
     assignments.set(key, share(plan.assignments.get(key), decision.assignment));
     records.set(uid, decision.record);
     if (!decision.isSettled) unsettled.add(key);
-    unblocks ||= decision.unblocks;
   }
   return {
     input,
     plan: { assignments: plan.assignments.with(assignments), records: plan.records.with(records) },
     allocation,
     unsettled,
-    unblocks,
   };
 }
 

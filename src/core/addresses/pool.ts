@@ -42,14 +42,8 @@ export function makePools(): (input: PoolInput) => Pool {
     const ranges: readonly SiteRange[] = site.handsOutOwn ? host.primaryAddresses.map(rangeOf) : site.ranges;
     const excluded = excludedFrom(ranges, input);
     const holes = [...excluded.keys()].flatMap((text) => parseRange(text) ?? []);
-    const usable = [true, undefined]
-      .flatMap((isOnRequest) =>
-        subtractRanges(
-          ranges.filter((range) => range.isOnRequest === isOnRequest),
-          holes,
-        ),
-      )
-      .toSorted(compareRanges);
+    const parts = Map.groupBy(ranges, ({ name = '', isOnRequest = false }) => `${name} ${isOnRequest}`);
+    const usable = [...parts.values()].flatMap((part) => subtractRanges(part, holes)).toSorted(compareRanges);
     const before = last?.pool;
     const isSame =
       before !== undefined && share(before.ranges, usable) === before.ranges && isSameMap(before.excluded, excluded);

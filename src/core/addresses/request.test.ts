@@ -85,7 +85,44 @@ describe('annotations of other implementations', () => {
     expect(addressesOf(planOnce(planInput([service], ['192.0.2.0/28'])))).toEqual({ a: '192.0.2.9' });
   });
 
+  test('that request the other family, as kube-vip’s cloud provider writes them, agree with the field', () => {
+    const both = makeService('a', {
+      ...dual,
+      loadBalancerIp: '192.0.2.9',
+      addressAnnotations: [['kube-vip.io/loadbalancerIPs', '192.0.2.9,2001:db8::9']],
+    });
+    const apart = makeService('b', {
+      ...dual,
+      loadBalancerIp: '2001:db8::7',
+      addressAnnotations: [['purelb.io/addresses', '192.0.2.7']],
+    });
+    expect(addressesOf(planOnce(planInput([both, apart], ['192.0.2.0/28', '2001:db8::/120'])))).toEqual({
+      a: '192.0.2.9 2001:db8::9',
+      b: '192.0.2.7 2001:db8::7',
+    });
+  });
+
+  test('that differ in one family are refused, and both are named', () => {
+    const service = makeService('a', {
+      ...dual,
+      addressAnnotations: [
+        ['metallb.io/loadBalancerIPs', '192.0.2.9,2001:db8::9'],
+        ['lbipam.cilium.io/ips', '2001:db8::8,192.0.2.9'],
+      ],
+    });
+    const plan = planOnce(planInput([service], ['192.0.2.0/28', '2001:db8::/120']));
+    expect(plan.assignments.get(service.key)).toMatchObject({
+      addresses: [],
+      verdict: {
+        reason: 'ConflictingRequest',
+        message:
+          'annotation metallb.io/loadBalancerIPs requests 2001:db8::9, annotation lbipam.cilium.io/ips requests 2001:db8::8: remove one of them',
+      },
+    });
+  });
+
   test.each<[string, Partial<Service['spec']>]>([
+    ['eip.openelb.kubesphere.io/v1alpha1', { addressAnnotations: [['eip.openelb.kubesphere.io/v1alpha1', '0.0.0.0']] }],
     ['kube-vip.io/loadbalancerIPs', { addressAnnotations: [['kube-vip.io/loadbalancerIPs', '0.0.0.0']] }],
     ['spec.loadBalancerIP', { loadBalancerIp: '0.0.0.0' }],
     ['spec.loadBalancerIP', { loadBalancerIp: '::', ipFamilies: [6] }],

@@ -1,5 +1,6 @@
 import { type Family, type Ip, parseIp } from '../ip/ip.ts';
 import type { Annotation, ServicePort, ServiceSpec } from '../model/service.ts';
+import type { SiteRange } from '../model/site.ts';
 import type { Verdict } from '../reasons.ts';
 import { chooseDataplane } from '../traffic/dataplane.ts';
 import type { PortRefusal } from './assignment.ts';
@@ -9,15 +10,21 @@ export type Request =
   | { readonly ok: true; readonly addresses: readonly Ip[] }
   | { readonly ok: false; readonly verdict: Verdict };
 
+/** The pool that a Service requests by its name; `ignored`: annotations that request one where no pool has a name. */
+export type PoolRequest =
+  | { readonly ok: true; readonly pool: string | undefined; readonly ignored: readonly string[] }
+  | { readonly ok: false; readonly verdict: Verdict };
+
 const nothing: Request = { ok: true, addresses: [] };
 const shownTextLength = 64;
 
 /**
  * Decodes `spec.loadBalancerIP` and the annotations that request addresses (comma-separated lists, at most one address of
- * each family). If there are several, all must request the same addresses.
+ * each family). If there are several, they must request the same address of a family: kube-vip's cloud provider writes both
+ * addresses into its annotation, and the first into the field.
  */
 export function decodeRequest(spec: ServiceSpec): Request {
-  let first: { readonly where: string; readonly texts: string; readonly request: Request } | undefined;
+  const found = new Map<Family, { readonly where: string; readonly ip: Ip }>();
   const sources: readonly Annotation[] = [
     ['spec.loadBalancerIP', spec.loadBalancerIp ?? ''],
     ...spec.addressAnnotations.map(([name, text]): Annotation => [`annotation ${name}`, text]),
@@ -25,16 +32,37 @@ export function decodeRequest(spec: ServiceSpec): Request {
   for (const [where, text] of sources) {
     const request = decodeList(text, where, spec.ipFamilies);
     if (!request.ok) return request;
-    if (request.addresses.length === 0) continue;
-    const texts = request.addresses.map((ip) => ip.text).join(', ');
-    first ??= { where, texts, request };
-    if (texts !== first.texts)
-      return refuse(
-        'ConflictingRequest',
-        `${first.where} requests ${first.texts}, ${where} requests ${texts}: remove one of them`,
-      );
+    for (const ip of request.addresses) {
+      const first = found.get(ip.family) ?? { where, ip };
+      found.set(ip.family, first);
+      if (ip.text !== first.ip.text)
+        return refuse(
+          'ConflictingRequest',
+          `${first.where} requests ${first.ip.text}, ${where} requests ${ip.text}: remove one of them`,
+        );
+    }
   }
-  return first?.request ?? nothing;
+  return { ok: true, addresses: Array.from(found.values(), ({ ip }) => ip).sort((a, b) => a.family - b.family) };
+}
+
+/** Decodes the annotations that request a pool; `ranges`: of the site. */
+export function decodePool(annotations: readonly Annotation[], ranges: readonly SiteRange[]): PoolRequest {
+  const [first] = annotations;
+  if (first === undefined) return { ok: true, pool: undefined, ignored: [] };
+  const names = [...new Set(ranges.flatMap(({ name }) => name ?? []))];
+  if (names.length === 0) return { ok: true, pool: undefined, ignored: annotations.map(([annotation]) => annotation) };
+  const [where, pool] = first;
+  const other = annotations.find(([, text]) => text !== pool);
+  if (other !== undefined)
+    return refuse(
+      'ConflictingRequest',
+      `annotation ${where} requests pool ${quote(pool)}, annotation ${other[0]} requests pool ${quote(other[1])}: remove one of them`,
+    );
+  if (names.includes(pool)) return { ok: true, pool, ignored: [] };
+  return refuse(
+    'PoolUnknown',
+    `annotation ${where}: no pool is named ${quote(pool)}; --addresses has ${names.join(', ')}`,
+  );
 }
 
 /** Sorts out the ports that a dataplane can serve, and says why each of the others cannot be served. */
@@ -75,7 +103,10 @@ function decodeList(text: string, where: string, families: readonly Family[]): R
   return { ok: true, addresses: addresses.sort((a, b) => a.family - b.family) };
 }
 
-function refuse(reason: 'InvalidRequest' | 'ConflictingRequest', message: string): Request {
+function refuse(
+  reason: 'InvalidRequest' | 'ConflictingRequest' | 'PoolUnknown',
+  message: string,
+): { readonly ok: false; readonly verdict: Verdict } {
   return { ok: false, verdict: { reason, message } };
 }
 

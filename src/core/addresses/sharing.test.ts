@@ -1,8 +1,10 @@
 import { expect, test } from 'vitest';
 import { addressesOf, planInput, planOnce } from '../../../test/make/address-plan.ts';
-import { makeService, makeSite, ranges, tcp, udp } from '../../../test/make/service.ts';
+import { ip, makeService, makeSite, ranges, tcp, udp } from '../../../test/make/service.ts';
 import type { ServiceKey } from '../model/names.ts';
 import type { Service, ServiceSpec } from '../model/service.ts';
+import { PersistentMap } from '../persistent-map.ts';
+import type { AddressRecord } from './assignment.ts';
 import { type AddressPlan, makeAddressPlanner } from './plan.ts';
 
 /* Services with a sharing key, of which none, or not all, request an address. */
@@ -46,6 +48,39 @@ test('an address on request is shared as well', () => {
   const asks = service('asks', 9, { loadBalancerIp: '192.0.2.20' });
   const input = planInput([dnsTcp, asks], [], { site: { ...site, ranges: [...site.ranges, ...onRequest] } });
   expect(addressesOf(planOnce(input))).toEqual({ 'dns-tcp': '192.0.2.20', asks: '192.0.2.20' });
+});
+
+test('one that was led to an address on request keeps it when the one that requested it moves away', () => {
+  const site = makeSite(pool);
+  const onRequest = ranges('192.0.2.20-192.0.2.21').map((range) => ({ ...range, isOnRequest: true as const }));
+  const rest = { site: { ...site, ranges: [...site.ranges, ...onRequest] } };
+  const asks = (loadBalancerIp: string): Service => service('asks', 9, { loadBalancerIp });
+  const { records } = planOnce(planInput([dnsTcp, asks('192.0.2.20')], [], rest));
+  const plan = planOnce(planInput([dnsTcp, asks('192.0.2.21')], [], { ...rest, records }));
+  expect(addressesOf(plan)).toEqual({ 'dns-tcp': '192.0.2.20', asks: '192.0.2.21' });
+  expect(messageOf(plan, 'dns-tcp')).toBe(
+    'assigned 192.0.2.20; not shared with the other Services of its sharing key: request 192.0.2.21 to move there',
+  );
+  const alone = planOnce(planInput([dnsTcp], [], { ...rest, records }));
+  expect(addressesOf(alone)).toEqual({ 'dns-tcp': '192.0.2.20' });
+});
+
+test('a new one finds its group where an address is left in the same plan', () => {
+  // Both have 192.0.2.8 on record, and neither its port. The first to claim the port leaves it.
+  const fresh = service('fresh', 0, { ports: [tcp(22)] });
+  const moving = makeService('moving', { loadBalancerIp: '192.0.2.9' }, { createdAtMs: 1 });
+  const stays = service('stays', 2, { loadBalancerIp: '192.0.2.8' });
+  const records = PersistentMap.from(
+    [moving, stays].map(({ key, uid }) => [
+      uid,
+      { uid, service: key, addresses: [ip('192.0.2.8')], listeners: [] } satisfies AddressRecord,
+    ]),
+  );
+  expect(addressesOf(planOnce(planInput([moving, fresh, stays], pool, { records })))).toEqual({
+    moving: '192.0.2.9',
+    fresh: '192.0.2.8',
+    stays: '192.0.2.8',
+  });
 });
 
 test('each family is shared by itself', () => {

@@ -44,16 +44,17 @@ export const ciliumSharingNamespaces: readonly string[] = [
   'lbipam.cilium.io/sharing-cross-namespace',
   'io.cilium/lb-ipam-sharing-cross-namespace',
 ];
-/** Annotations that request one of several pools, or further addresses: furiwake ignores them and says so. */
-export const ignoredAnnotations: readonly string[] = [
+/** Annotations that request an address of a pool by its name: our own, and those of other implementations. */
+export const poolAnnotations: readonly string[] = [
+  'furiwake.dev/pool',
   'metallb.io/address-pool',
   'metallb.universe.tf/address-pool',
   'purelb.io/service-group',
   'eip.openelb.kubesphere.io/v1alpha2',
   'loxilb.io/poolSelect',
-  'loxilb.io/poolSelectSecondary',
-  'loxilb.io/secondaryIPs',
 ];
+/** Annotations that request further addresses: furiwake ignores them and says so. */
+export const ignoredAnnotations: readonly string[] = ['loxilb.io/poolSelectSecondary', 'loxilb.io/secondaryIPs'];
 /** With the value `true`: no load balancer that serves Services without a class should take the Service. */
 export const ignoreAnnotation = 'kube-vip.io/ignore';
 /** Requests a dataplane by name; an experiment that users opt in to. */

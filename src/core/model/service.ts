@@ -37,6 +37,8 @@ export type ServiceSpec = {
   readonly loadBalancerIp: string | undefined;
   /** Annotations that request addresses, as written. */
   readonly addressAnnotations: readonly Annotation[];
+  /** Annotations that request a pool by its name, as written. */
+  readonly poolAnnotations: readonly Annotation[];
   /** The first sharing key that is not empty: Services of different namespaces with the same one may share an address. */
   readonly sharingKey: string | undefined;
   /** The annotation that requests a dataplane, as written. */

@@ -2,7 +2,9 @@ import type { IpRange } from '../ip/range.ts';
 
 /** A range of the address pool. */
 export type SiteRange = IpRange & {
-  /** Only for Services that request an address of it. */
+  /** The pool that it belongs to, by which Services can request an address of it. */
+  readonly name?: string;
+  /** Only for Services that request an address of it, or its pool. */
   readonly isOnRequest?: true;
 };
 

@@ -157,7 +157,7 @@ describe('the status of a Service', () => {
   test('refuses a port that another Service has on one of two addresses there only', () => {
     const services = [
       makeService('a', { ipFamilies: [4, 6], loadBalancerIp: '192.0.2.8' }, { createdAtMs: 2 }),
-      makeService('b', { ipFamilies: [6] }, { createdAtMs: 1 }),
+      makeService('b', { ipFamilies: [6], loadBalancerIp: '2001:db8::8' }, { createdAtMs: 1 }),
     ];
     expect(statusOf(services)?.ingress.map((entry) => entry.ip)).toEqual(['192.0.2.8']);
   });

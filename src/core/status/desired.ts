@@ -259,7 +259,7 @@ function unconfirmedNodes({ service: { key, spec }, assignment, unconfirmed }: S
 /** No field is silently ignored. */
 function ignoredFields(input: StatusInput): readonly Verdict[] {
   const { spec } = input.service;
-  const ignored = spec.ignoredAnnotations.map((name) => `annotation ${name} (one pool, one address per family)`);
+  const ignored = spec.ignoredAnnotations.map((name) => `annotation ${name} (one address per family)`);
   ignored.push(...annotationTrouble(spec));
   const [isDirect, standIn] = carriersOf(input);
   if (spec.sessionAffinity !== 'None' && !isDirect)

@@ -71,10 +71,7 @@ describe('the condition Serving', () => {
   test.each([
     [{ sessionAffinity: 'ClientIP' }, 'ignored: sessionAffinity=ClientIP (one Pod per node)'],
     [{ externalTrafficPolicy: 'Local' as const }, hidden],
-    [
-      { ignoredAnnotations: ['example.com/pool'] },
-      'ignored: annotation example.com/pool (one pool, one address per family)',
-    ],
+    [{ ignoredAnnotations: ['example.com/ips'] }, 'ignored: annotation example.com/ips (one address per family)'],
     [
       { sessionAffinity: 'ClientIP', externalTrafficPolicy: 'Local' as const },
       `ignored: sessionAffinity=ClientIP (one Pod per node); ${hidden}`,
