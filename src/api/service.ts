@@ -1,6 +1,7 @@
 import type { Family } from '../core/ip/ip.ts';
 import {
   addressesAnnotations,
+  backendsAnnotation,
   ciliumSharingKey,
   ciliumSharingNamespaces,
   dataplaneAnnotation,
@@ -71,6 +72,7 @@ function projectSpec(
     addressAnnotations: presentIn(annotations, addressesAnnotations),
     sharingKey: presentIn(annotations, sharingKeyAnnotations)[0]?.[1] ?? ciliumKeyOf(namespace, annotations),
     dataplane: presentIn(annotations, [dataplaneAnnotation])[0]?.[1],
+    backends: presentIn(annotations, [backendsAnnotation])[0]?.[1],
     ignoredAnnotations: namesOf(presentIn(annotations, ignoredAnnotations)),
     sourceRanges: projectSourceRanges(spec, annotations),
     sessionAffinity: optionalTextOf(spec['sessionAffinity']) ?? 'None',

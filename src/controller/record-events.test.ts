@@ -42,6 +42,7 @@ function planOf(facts: readonly Facts[], excluded: ReadonlyMap<string, string> =
     pool: { ...poolOf(makeSite(['192.0.2.8'])), excluded },
     table: tableOf([]),
     overBudget: new Set(),
+    podPlace: { routed: [], reserved: new Map(), pool: [] },
     nodeTrouble: { 4: undefined, 6: undefined },
   };
 }

@@ -49,10 +49,12 @@ function makeScene({ refusal, isOurs = true }: { refusal?: KubeErrorCode; isOurs
       pool: poolOf(makeSite(['192.0.2.8'])),
       table: tableOf([]),
       overBudget: new Set(),
+      podPlace: { routed: [], reserved: new Map(), pool: [] },
       nodeTrouble: { 4: undefined, 6: undefined },
     }),
     host: { publish: () => undefined, report: () => emptyReport, subscribe: () => () => undefined },
     holders: { holds: () => false },
+    podsOf: () => undefined,
     endpoints: () => (isOurs ? 1 : 0),
     writes: {
       finalizers: () => Promise.reject(new Error('no finalizer is missing')),

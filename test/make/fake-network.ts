@@ -46,7 +46,7 @@ export function makeFakeNetwork({
   readonly clock?: Clock;
 } = {}): FakeNetwork {
   const subnets = lan.flatMap((cidr) => parseCidr(cidr) ?? []);
-  let known: HostAddresses = { own: new Map(), primary: [], needs: new Map(), refused: new Map() };
+  let known: HostAddresses = { own: new Map(), primary: [], needs: new Map(), routed: [], refused: new Map() };
   let refusedByKernel: Refusals<string> = new Map();
   let isLinkUp = false;
   let expiry = new AbortController();

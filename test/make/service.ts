@@ -36,6 +36,7 @@ export function makeService(
       addressAnnotations: [],
       sharingKey: undefined,
       dataplane: undefined,
+      backends: undefined,
       ignoredAnnotations: [],
       sourceRanges: [],
       sessionAffinity: 'None',

@@ -58,6 +58,8 @@ export const ignoredAnnotations: readonly string[] = [
 export const ignoreAnnotation = 'kube-vip.io/ignore';
 /** Requests a dataplane by name; an experiment that users opt in to. */
 export const dataplaneAnnotation = 'furiwake.dev/dataplane';
+/** With the value `pods`: HAProxy connects to the endpoints of the Service, and not to NodePorts. */
+export const backendsAnnotation = 'furiwake.dev/backends';
 export const sourceRangesAnnotation = 'service.beta.kubernetes.io/load-balancer-source-ranges';
 
 export const excludeNodeLabel = 'node.kubernetes.io/exclude-from-external-load-balancers';

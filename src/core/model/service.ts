@@ -41,6 +41,8 @@ export type ServiceSpec = {
   readonly sharingKey: string | undefined;
   /** The annotation that requests a dataplane, as written. */
   readonly dataplane: string | undefined;
+  /** The annotation that requests Pods as servers, as written. */
+  readonly backends: string | undefined;
   /** Names of annotations that ask for a feature that furiwake does not have. */
   readonly ignoredAnnotations: readonly string[];
   /** `spec.loadBalancerSourceRanges`, else the list of the old annotation, as written. Empty: open to all. */

@@ -18,9 +18,10 @@ import { dataplanes, requestedDataplane } from '../traffic/dataplane.ts';
 import { isLocal } from '../traffic/plan.ts';
 import type { HostReport } from '../traffic/report.ts';
 import { closedFamilies, listenersOf, planSourceRanges, type SourceRanges } from '../traffic/source-ranges.ts';
-import { listenerKey, localBackend, type TrafficTable } from '../traffic/table.ts';
+import { isPodBackend, listenerKey, localBackend, type TrafficTable } from '../traffic/table.ts';
 import { closedPorts } from './direct-trouble.ts';
 import { nodeNames } from './node-states.ts';
+import { ignoredBackends, type PodFacts, podTroubles } from './pod-trouble.ts';
 import type { NodeTrouble } from './node-trouble.ts';
 import { portList, sentences, shortened } from './sentences.ts';
 
@@ -45,6 +46,8 @@ export type StatusInput = {
    * as after each publication. `undefined`: it drops none.
    */
   readonly dropping: NodeTrouble | 'briefly' | undefined;
+  /** The endpoints of a Service with Pods as servers. `undefined`: it has none, or they are not known. */
+  readonly podFacts: PodFacts | undefined;
   readonly nowMs: number;
 };
 
@@ -158,6 +161,7 @@ function servingOf(input: StatusInput, failures: readonly Failure[]): ConditionC
     const ignored = ignoredDataplane(service.spec).map((words) => `ignored: ${words}`);
     return no(verdict.reason, [verdict.message, ...ignored].join('; '));
   }
+  const pods = podTroublesOf(input);
   const losses = served.flatMap((address) => lossOf(address, input, failures) ?? []);
   const troubles = losses.map(({ verdict }) => verdict);
   const whole = losses.filter(({ isWhole }) => isWhole);
@@ -178,11 +182,15 @@ function servingOf(input: StatusInput, failures: readonly Failure[]): ConditionC
   const shortcomings = [
     ...(isClosed ? [...limits, ...partly] : [...partly, ...limits]),
     ...unconfirmedNodes(input),
+    ...pods.map(({ verdict }) => verdict),
     ...ignoredFields(input),
   ];
   const [loss] = whole;
   if (loss !== undefined && whole.length === served.length)
     return no(loss.verdict.reason, sentences([...partly, ...limits, ...ignoredFields(input)]));
+  const [refusedPods] = pods;
+  if (refusedPods !== undefined && pods.every(({ isWhole }) => isWhole))
+    return no(refusedPods.verdict.reason, sentences(shortcomings));
   if (input.hasEndpoints === false) {
     const where = isLocal(service.spec) ? ' on a node that is in use' : '';
     const verdict: Verdict = { reason: 'NoEndpoints', message: `the Service has no ready endpoints${where}` };
@@ -204,7 +212,11 @@ function lossOf(
   const { ip, served } = address;
   const absence = absent.find((failure) => failure.ip === ip);
   if (absence !== undefined) return { address, isWhole: true, verdict: absence.verdict };
-  const trouble = nodeTrouble[ip.family];
+  const hasPods = served.every(({ port, protocol }) => {
+    const listener = listeners.get(listenerKey(ip, port, protocol));
+    return listener !== undefined && isPodBackend(listener.backend);
+  });
+  const trouble = hasPods ? undefined : nodeTrouble[ip.family];
   if (trouble !== undefined) {
     const message = `no node takes connections for ${ip.text}: ${trouble}`;
     return { address, isWhole: true, verdict: { reason: 'NoNodes', message } };
@@ -216,6 +228,14 @@ function lossOf(
   const ports = isWhole ? '' : `port ${portList(dropped.map(({ port }) => port))} of `;
   const message = `packets for ${ports}${ip.text} are dropped, because direct has no node for them: ${dropping[ip.family] ?? ''}`;
   return { address, isWhole, verdict: { reason: 'NotForwarding', message } };
+}
+
+/** Each trouble with the Pods of the Service, once. */
+function podTroublesOf({ service, assignment, podFacts }: StatusInput): ReturnType<typeof podTroubles> {
+  if (podFacts === undefined) return [];
+  const found = assignment.addresses.flatMap((address) => podTroubles(address, service.spec, podFacts));
+  const byMessage = new Map(found.map((each) => [each.verdict.message, each]));
+  return [...byMessage.values()];
 }
 
 function no(reason: Verdict['reason'], message: string): ConditionContent {
@@ -257,7 +277,7 @@ function unconfirmedNodes({ service: { key, spec }, assignment, unconfirmed }: S
 function ignoredFields(input: StatusInput): readonly Verdict[] {
   const { spec } = input.service;
   const ignored = spec.ignoredAnnotations.map((name) => `annotation ${name} (one pool, one address per family)`);
-  ignored.push(...ignoredDataplane(spec));
+  ignored.push(...ignoredDataplane(spec), ...ignoredBackends(spec, quote));
   const [isDirect, standIn] = carriersOf(input);
   if (spec.sessionAffinity !== 'None' && !isDirect)
     ignored.push(`sessionAffinity=${spec.sessionAffinity} (one Pod per node)`);

@@ -26,7 +26,7 @@ describe('the dataplane of TCP, UDP and SCTP ports, with a nodePort and without'
     ['none', withHaproxy],
     ['toString', withHaproxy],
   ])('if %j is requested', (dataplane, expected) => {
-    const choices = ports.map((port) => chooseDataplane({ dataplane }, port));
+    const choices = ports.map((port) => chooseDataplane({ dataplane, backends: undefined }, port));
     expect(choices.map((choice) => (typeof choice === 'string' ? choice : choice.reason))).toEqual(expected);
   });
 });
@@ -43,18 +43,23 @@ test.each([
 });
 
 test.each([
-  [tcp(80, 0), 'only with the annotation furiwake.dev/dataplane: direct'],
+  [tcp(80, 0), 'only with the annotation furiwake.dev/dataplane: direct or furiwake.dev/backends: pods'],
   [udp(53, 0), 'only with the annotation furiwake.dev/dataplane: direct'],
   [sctp(132, 0), 'by no dataplane'],
 ])('a refusal says what would serve the port, if anything', (port, remedy) => {
   const message = `${port.protocol} port ${port.port} has no nodePort (spec.allocateLoadBalancerNodePorts is false): without one it is served ${remedy}`;
-  expect(chooseDataplane({ dataplane: undefined }, port)).toMatchObject({ message });
+  expect(chooseDataplane({ dataplane: undefined, backends: undefined }, port)).toMatchObject({ message });
 });
 
 describe('what is decided, by request, needs and place', () => {
   const place = { choice: 'auto', isHostAddress: false, hasNextHop: true, isPublished: false } as const;
-  const spec = (dataplane: string | undefined, needs: 'nothing' | 'Local' | 'ClientIP' = 'nothing') => ({
+  const spec = (
+    dataplane: string | undefined,
+    needs: 'nothing' | 'Local' | 'ClientIP' = 'nothing',
+    backends?: string,
+  ) => ({
     dataplane,
+    backends,
     externalTrafficPolicy: needs === 'Local' ? needs : 'Cluster',
     sessionAffinity: needs === 'ClientIP' ? needs : 'None',
   });
@@ -86,6 +91,21 @@ describe('what is decided, by request, needs and place', () => {
   test('without a nodePort, and for UDP, nothing stands in', () => {
     for (const port of [tcp(80, 0), udp(53)])
       expect(decideDataplane(spec('direct'), port, place)).toEqual({ ...requested, standIn: undefined });
+  });
+
+  test('Pods as servers need HAProxy, which then serves ports without a nodePort, and never direct by itself', () => {
+    for (const port of [tcp(80), tcp(80, 0)])
+      for (const differs of [{}, { isPublished: true }])
+        for (const requests of [undefined, 'haproxy'])
+          expect(decideDataplane(spec(requests, 'Local', 'pods'), port, { ...place, ...differs })).toEqual(haproxy);
+    expect(decideDataplane(spec(undefined, 'nothing', 'pods'), udp(53), place)).toMatchObject({ dataplane: 'nat' });
+    expect(decideDataplane(spec('direct', 'nothing', 'pods'), tcp(80), place)).toEqual(requested);
+    for (const [requests, backends] of [
+      [undefined, 'Pods'],
+      [undefined, 'nodes'],
+      ['nat', 'pods'],
+    ] as const)
+      expect(decideDataplane(spec(requests, 'nothing', backends), tcp(80, 0), place)).toMatchObject({ reason: none });
   });
 
   test('a port that no dataplane can serve stays refused', () => {

@@ -1,4 +1,4 @@
-import { dataplaneAnnotation } from '../model/contract.ts';
+import { backendsAnnotation, dataplaneAnnotation } from '../model/contract.ts';
 import type { Protocol, ServicePort, ServiceSpec } from '../model/service.ts';
 import type { Site } from '../model/site.ts';
 import type { Verdict } from '../reasons.ts';
@@ -7,10 +7,10 @@ import type { Verdict } from '../reasons.ts';
 export const dataplanes = ['haproxy', 'direct', 'nat'] as const;
 export type Dataplane = (typeof dataplanes)[number];
 
-type Request = Pick<ServiceSpec, 'dataplane'>;
+type Request = Pick<ServiceSpec, 'dataplane' | 'backends'>;
 
 /** The dataplane that the annotation requests; `undefined` without a valid one. */
-export function requestedDataplane({ dataplane }: Request): Dataplane | undefined {
+export function requestedDataplane({ dataplane }: Pick<Request, 'dataplane'>): Dataplane | undefined {
   return dataplanes.find((name) => name === dataplane);
 }
 
@@ -23,20 +23,26 @@ const choices: Readonly<Record<Dataplane | 'none', Readonly<Record<Protocol, Dat
 };
 
 /**
- * Which dataplane can serve a port of the Service, or why none can: only `direct` does without a nodePort. Where that is
+ * Which dataplane can serve a port of the Service, or why none can: `direct` does without a nodePort, and HAProxy if its
+ * servers are Pods. Where that is
  * HAProxy, and the Service does not request it, {@link decideDataplane} may still decide for `direct`.
  */
 export function chooseDataplane(request: Request, { protocol, port, nodePort }: ServicePort): Dataplane | Verdict {
   const choice = choices[requestedDataplane(request) ?? 'none'][protocol];
-  if (choice === 'direct' || nodePort !== 0) return choice;
+  if (choice === 'direct' || nodePort !== 0 || hasPodServers(request, { protocol })) return choice;
   const remedy =
     choices.direct[protocol] === 'direct'
-      ? `only with the annotation ${dataplaneAnnotation}: direct`
+      ? `only with the annotation ${dataplaneAnnotation}: direct${protocol === 'TCP' ? ` or ${backendsAnnotation}: pods` : ''}`
       : 'by no dataplane';
   return {
     reason: 'NodePortMissing',
     message: `${protocol} port ${port} has no nodePort (spec.allocateLoadBalancerNodePorts is false): without one it is served ${remedy}`,
   };
+}
+
+/** Whether the Service asks for Pods as the servers of a port, and HAProxy, the only dataplane that can, serves the port. */
+export function hasPodServers(request: Request, { protocol }: Pick<ServicePort, 'protocol'>): boolean {
+  return request.backends === 'pods' && choices[requestedDataplane(request) ?? 'none'][protocol] === 'haproxy';
 }
 
 /** Whether the Service asks for what only `direct` keeps: the address of the client, or the Pod of a client. */
@@ -73,11 +79,12 @@ type Place = {
  *   none        Local, or affinity by client       a node on a LAN of it         direct with proof, haproxy stands in
  *   none        any                                address published for direct  direct with proof, haproxy stands in
  *   none        any other, or its own address      any                           haproxy
+ *   none        Pods as servers                    any                           haproxy, also without a nodePort
  *
  * The fourth line: what was chosen once stays, also when a node or a report is missing, or the Service no longer needs it.
  */
 export function decideDataplane(
-  spec: Pick<ServiceSpec, 'dataplane' | 'externalTrafficPolicy' | 'sessionAffinity'>,
+  spec: Pick<ServiceSpec, 'dataplane' | 'backends' | 'externalTrafficPolicy' | 'sessionAffinity'>,
   port: ServicePort,
   { choice, isHostAddress, hasNextHop, isPublished }: Place,
 ): Carriage | Verdict {
@@ -86,7 +93,11 @@ export function decideDataplane(
   const standIn = port.protocol === 'TCP' && port.nodePort !== 0 ? 'haproxy' : undefined;
   if (able === 'direct') return { dataplane: able, standIn, needsProof: false };
   const isAutomatic =
-    able === 'haproxy' && choice === 'auto' && requestedDataplane(spec) === undefined && !isHostAddress;
+    able === 'haproxy' &&
+    choice === 'auto' &&
+    requestedDataplane(spec) === undefined &&
+    !hasPodServers(spec, port) &&
+    !isHostAddress;
   if (isAutomatic && (isPublished || (needsDirect(spec) && hasNextHop)))
     return { dataplane: 'direct', standIn, needsProof: true };
   return { dataplane: able, standIn: undefined, needsProof: false };

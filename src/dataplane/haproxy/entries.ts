@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { BackendId, ListenerKey, ServiceKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import { type Listener, nodesBackend } from '../../core/traffic/table.ts';
+import { isPodBackend, type Listener, nodesBackend } from '../../core/traffic/table.ts';
 
 /**
  * An entry of the map: `VIP|port` → `backend|target port|cap|Service`. A single value, so that one `set map` changes
@@ -33,7 +33,9 @@ export function entryOf(
 ): MapEntry | { readonly refusal: string } {
   const { address, backend, port, protocol, service, targetPort } = listener;
   if (protocol !== 'TCP') return { refusal: `HAProxy cannot serve ${protocol}` };
-  if (!isPort(port) || !isPort(targetPort)) return { refusal: `invalid port ${isPort(port) ? targetPort : port}` };
+  const hasOwnPorts = isPodBackend(backend) && targetPort === 0;
+  if (!isPort(port) || !(isPort(targetPort) || hasOwnPorts))
+    return { refusal: `invalid port ${isPort(port) ? targetPort : port}` };
   const name = backend === nodesBackend(address.family) ? backend : names.get(backend);
   if (name === undefined) return { refusal: 'HAProxy has no such backend' };
   // Joined to one text: a template would keep its parts, and the whole digest behind the Service's.

@@ -42,10 +42,10 @@ export function makeHeldSpares(lines: Iterable<ServerLine>): HeldSpares {
         const servers = held.get(name) ?? new Map<string, SpareLine>();
         held.set(name, servers);
         for (const server of wanted.get(name) ?? []) {
-          const { node, address, weight } = server;
-          const id = `${name}/${node}`;
-          for (const command of spareCommands(name, servers.get(node), server)) commands.push({ id, command });
-          servers.set(node, { address: address.text, weight, admin: adminOf(server) });
+          const { address, port, weight } = server;
+          const id = `${name}/${server.name}`;
+          for (const command of spareCommands(name, servers.get(server.name), server)) commands.push({ id, command });
+          servers.set(server.name, { address: address.text, port, weight, admin: adminOf(server) });
         }
         leaving.add(name);
       }
@@ -56,7 +56,7 @@ export function makeHeldSpares(lines: Iterable<ServerLine>): HeldSpares {
       const leftover: { readonly id: string; readonly name: SpareName; readonly server: string }[] = [];
       let differences = 0;
       for (const name of leaving) {
-        const kept = new Set<string>(wanted.get(name)?.map(({ node }) => node));
+        const kept = new Set<string>(wanted.get(name)?.map((server) => server.name));
         const gone = [...(held.get(name) ?? [])].filter(([server]) => !kept.has(server));
         if (gone.length === 0) leaving.delete(name);
         for (const [server, line] of gone) {

@@ -1,22 +1,42 @@
-import type { Family } from '../../core/ip/ip.ts';
-import type { BackendId, ListenerKey } from '../../core/model/names.ts';
+import type { Family, Ip } from '../../core/ip/ip.ts';
+import type { BackendId, ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { share } from '../../core/share.ts';
-import { backendOf, type Listener, nodesBackend, type TrafficTable, usesHaproxy } from '../../core/traffic/table.ts';
-import { adminOf, hostOf, type NodeServer, type Servers, serverId } from './config.ts';
+import {
+  backendOf,
+  type Listener,
+  nodesBackend,
+  type PodServer,
+  type TrafficTable,
+  usesHaproxy,
+} from '../../core/traffic/table.ts';
+import { adminOf, hostOf, type NodeServer, type Servers } from './config.ts';
 
 /** The name of a spare backend in HAProxy. */
 export type SpareName = `spare${Family}-${number}`;
 
-/** A node in a spare backend. It has no check of its own: it follows the state of the node's server. */
-export type SpareServer = NodeServer & { readonly weight: number };
+/** A server of a spare backend: a node, or a Pod. */
+export type SpareServer = {
+  /** Unique in its backend: the name of the node, or `pod_10.244.1.7_8080`, which no node can have. */
+  readonly name: string;
+  readonly address: Ip;
+  /** Of a Pod. 0: a node is reached on the target port of the listener. */
+  readonly port: number;
+  /** The node, or that of the Pod, if it is known. */
+  readonly node: NodeName | undefined;
+  readonly weight: number;
+  readonly isDraining: boolean;
+};
 
 /**
  * The backends that the configuration declares ahead, empty. HAProxy cannot add a backend at run time, but servers: a backend of
  * the table gets a spare one, which is filled with its servers.
  *
  *   local4:shop/web → n1 weight 2, n3 weight 1      spare4-0   n1 track nodes4/n1 weight 2, n3 track nodes4/n3 weight 1
- *                                                   spare4-1   …
+ *   pods4:shop/api:80 → 10.244.1.7:8080             spare4-1   pod_10.244.1.7_8080 10.244.1.7:8080 check …
+ *                                                   spare4-2   …
+ *
+ * A node has no check of its own there: it follows the state of the node's server. A Pod has one.
  */
 export type Spares = {
   /** How many are declared, by family. More cost a reload, so the number doubles. */
@@ -46,6 +66,10 @@ function spareNames(family: Family, from: number, to: number): readonly SpareNam
 
 export function isSpareName(name: string): name is SpareName {
   return /^spare[46]-\d{1,5}$/.test(name);
+}
+
+export function familyOfSpare(name: SpareName): Family {
+  return name.startsWith('spare4') ? 4 : 6;
 }
 
 /** The backend of all nodes of the same family as a spare one; another name as it is. */
@@ -98,7 +122,11 @@ export function planSpares({ table, before, servers, adopted }: SparesInput): Sp
   const allNames = known.names.with(names);
   const isSame = before !== undefined && before.table.nodes === table.nodes;
   const changed = isSame
-    ? new Set([...PersistentMap.changedKeys(before.table.backends, table.backends), ...names.keys()])
+    ? new Set([
+        ...PersistentMap.changedKeys(before.table.backends, table.backends),
+        ...PersistentMap.changedKeys(before.table.pods, table.pods),
+        ...names.keys(),
+      ])
     : new Set([...known.names.keys(), ...allNames.keys()]);
   // While a backend is not known, the nodes of its family stand in.
   if (([4, 6] as const).some((family) => changed.has(nodesBackend(family))))
@@ -108,7 +136,7 @@ export function planSpares({ table, before, servers, adopted }: SparesInput): Sp
   for (const id of changed) {
     const name = allNames.get(id);
     if (name === undefined) continue;
-    const family: Family = name.startsWith('spare4') ? 4 : 6;
+    const family = familyOfSpare(name);
     contents.set(name, share(known.servers.get(name), spareServers(table, id, servers[family], family)));
   }
   return {
@@ -137,19 +165,29 @@ function takeSpare(
   }
 }
 
-/** Of the nodes that HAProxy has: a server can only follow one that exists. */
+/** Pods, or those of the nodes that HAProxy has: a server can only follow one that exists. */
 function spareServers(
   table: TrafficTable,
   id: BackendId,
   nodes: readonly NodeServer[],
   family: Family,
 ): readonly SpareServer[] {
+  const pods = table.pods.get(id)?.pods;
+  if (pods !== undefined) return pods.map((pod) => podServer(pod, table));
   const servers = new Map(backendOf(table, id, family).servers.map((server) => [server.node, server]));
   return nodes.flatMap((node) => {
     const server = servers.get(node.node);
     if (server === undefined) return [];
-    return [{ ...node, weight: server.weight, isDraining: node.isDraining || server.isDraining }];
+    const isDraining = node.isDraining || server.isDraining;
+    return [{ name: node.node, address: node.address, port: 0, node: node.node, weight: server.weight, isDraining }];
   });
+}
+
+/** A Pod drains with its node. */
+function podServer({ address, port, node, isDraining }: PodServer, { nodes }: TrafficTable): SpareServer {
+  const isOnDrained = node !== undefined && nodes.get(node)?.state === 'drain';
+  const name = `pod_${address.text}_${port}`;
+  return { name, address, port, node, weight: 1, isDraining: isDraining || isOnDrained };
 }
 
 /** The spares that a running process uses: the backend of a listener is in the value of its map entry. */
@@ -180,30 +218,47 @@ export function spareSections({ sizes, servers }: Pick<Spares, 'sizes' | 'server
       '    balance roundrobin',
       ...(servers.get(name) ?? []).map(
         (server) =>
-          `    server ${server.node} ${hostOf(server.address)} ${optionsOf(server)}${server.isDraining ? ' disabled' : ''}`,
+          `    server ${server.name} ${targetOf(server)} ${optionsOf(name, server)}${server.isDraining ? ' disabled' : ''}`,
       ),
     ]),
   );
 }
 
-function optionsOf(server: SpareServer): string {
-  return `track ${serverId(server)} weight ${server.weight}`;
+/**
+ * A Pod that answers is checked every five seconds, and every second once a check or a connection has failed: with 6,000 Pods
+ * the checks take a twentieth of a core. One second without an answer, twice, takes it out of use.
+ */
+const podCheckOptions = 'check inter 5s fastinter 1s downinter 2s fall 2 rise 1 observe layer4 error-limit 1';
+
+function targetOf({ address, port }: SpareServer): string {
+  return port === 0 ? hostOf(address) : `${hostOf(address)}:${port}`;
+}
+
+function optionsOf(backend: SpareName, { name, port, weight }: SpareServer): string {
+  const nodes = nodesOf(backend);
+  return `${port === 0 ? `track ${nodes}/${name}` : podCheckOptions} weight ${weight}`;
 }
 
 /** The state of a server that HAProxy has. */
 export type SpareLine = {
   readonly address: string;
+  readonly port: number;
   readonly weight: number;
   readonly admin: 'ready' | 'drain' | 'maint';
 };
 
 /** The runtime commands that make a server of a spare backend as desired; `present`: as it is. */
 export function spareCommands(name: SpareName, present: SpareLine | undefined, server: SpareServer): readonly string[] {
-  const id = `${name}/${server.node}`;
+  const id = `${name}/${server.name}`;
+  const { address, port } = server;
   const state = `set server ${id} state ${adminOf(server)}`;
-  if (present === undefined) return [`add server ${id} ${hostOf(server.address)} ${optionsOf(server)}`, state];
+  if (present === undefined) {
+    const add = `add server ${id} ${targetOf(server)} ${optionsOf(name, server)}`;
+    return port === 0 ? [add, state] : [add, `enable health ${id}`, state];
+  }
   const commands: string[] = [];
-  if (present.address !== server.address.text) commands.push(`set server ${id} addr ${server.address.text}`);
+  if (present.address !== address.text || present.port !== port)
+    commands.push(`set server ${id} addr ${address.text}${port === 0 ? '' : ` port ${port}`}`);
   if (present.weight !== server.weight) commands.push(`set server ${id} weight ${server.weight}`);
   if (present.admin !== adminOf(server)) commands.push(state);
   return commands;

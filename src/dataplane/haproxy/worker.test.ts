@@ -15,6 +15,7 @@ function held(...states: readonly (Partial<ServerLine> & Pick<ServerLine, 'serve
     const defaults = {
       backend: 'nodes4',
       address: '10.0.0.1',
+      port: 0,
       admin: 'ready',
       isChecked: true,
       weight: 1,
