@@ -58,10 +58,10 @@ export function countPods({ key, spec }: Pick<Service, 'key' | 'spec'>, { pods }
   return found.length === 0 ? undefined : found.reduce((sum, backend) => sum + backend.pods.length, 0);
 }
 
-/** The Pods for one port of a Service, and the endpoints that are left out. */
+/** The Pods for one port of a Service, and the endpoints that are skipped. */
 export type PodChoice = {
   readonly pods: readonly PodServer[];
-  /** Addresses that are no Pod's, each with what it is. */
+  /** Addresses that a Pod cannot have, each with what it is. */
   readonly refused: ReadonlyMap<string, string>;
   /** Addresses to which the host has no route but a default one. */
   readonly unrouted: readonly string[];

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { expect, onTestFinished, test } from 'vitest';
-import { listener, localListener, localTable, node, tableOf } from '../../../test/make/table.ts';
+import { listener, localListener, localTable, podListener, podTable, node, tableOf } from '../../../test/make/table.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
 import { capOf, connectionLimit, descriptionOf, parseDescription, pathsIn, type Settings } from './config.ts';
 import { type Desired, fullConfigOf, planDesired } from './desired.ts';
@@ -36,6 +36,15 @@ const scenarios: Readonly<Record<string, readonly [TrafficTable, Partial<Setting
         [localListener('192.0.2.51', 80, 30_692, 'test/web'), { n1: 2, 'n2.example': 1 }],
         [localListener('2001:db8::51', 80, 30_693, 'test/mail'), { n1: 1 }],
         [localListener('192.0.2.52', 80, 30_694, 'test/empty'), {}],
+      ],
+      nodes,
+    ),
+  ],
+  Pods: [
+    podTable(
+      [
+        [podListener('192.0.2.51', 80, 'test/web'), ['10.244.1.7 8080 n1', '10.244.2.9 8080 draining']],
+        [podListener('2001:db8::51', 80, 'test/web'), ['fd00::7 8080 n1']],
       ],
       nodes,
     ),

@@ -103,7 +103,7 @@ test('Pods take connections on their own ports, in both families, without a node
   expect(driver.complaints).toEqual([]);
 });
 
-test('a Pod that leaves, refuses or is silent costs no connection; one that comes back is used again', async () => {
+test('a Pod that leaves, refuses or is silent costs no connection; one that accepts again is used again', async () => {
   await using rig = await startPods(3);
   const driver = rig.newDriver();
   await apply(driver, tableOf(rig, pods(1, 2, 3)), rig);

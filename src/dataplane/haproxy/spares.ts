@@ -226,9 +226,11 @@ export function spareSections({ sizes, servers }: Pick<Spares, 'sizes' | 'server
 
 /**
  * A Pod that answers is checked every five seconds, and every second once a check or a connection has failed: with 6,000 Pods
- * the checks take a twentieth of a core. One second without an answer, twice, takes it out of use.
+ * the checks take a twentieth of a core. Two failed checks take it out of use; a failed connection alone does not, and is tried
+ * with another Pod.
  */
-const podCheckOptions = 'check inter 5s fastinter 1s downinter 2s fall 2 rise 1 observe layer4 error-limit 1';
+const podCheckOptions =
+  'check inter 5s fastinter 1s downinter 2s fall 2 rise 1 observe layer4 error-limit 1 on-error fastinter';
 
 function targetOf({ address, port }: SpareServer): string {
   return port === 0 ? hostOf(address) : `${hostOf(address)}:${port}`;
