@@ -2,7 +2,13 @@ import type { Plan } from '../controller/controller.ts';
 import type { Family } from '../core/ip/ip.ts';
 import type { ServiceKey } from '../core/model/names.ts';
 import type { Dataplane } from '../core/traffic/dataplane.ts';
-import { isNodesBackend, type Listener, listenerKey, type ListenerAddress } from '../core/traffic/table.ts';
+import {
+  isNodesBackend,
+  isPodBackend,
+  type Listener,
+  listenerKey,
+  type ListenerAddress,
+} from '../core/traffic/table.ts';
 import type { HostStatus, ServiceLine } from './host-status.ts';
 import type { Traffic } from './traffic.ts';
 
@@ -29,7 +35,7 @@ export type ListenerLine = Pick<ListenerAddress, 'port' | 'protocol'> & {
   readonly dataplane: Dataplane;
   /** HAProxy takes its new connections, because `direct` has no node for them. */
   readonly isStoodIn: boolean;
-  /** On the nodes; `undefined` for `direct`, which leaves the port as it is. */
+  /** On the nodes; `undefined` for `direct`, which leaves the port as it is, and for Pods as servers. */
   readonly nodePort: number | undefined;
   /** Ranges of clients that may connect; `undefined`: all. */
   readonly sourceRanges: number | undefined;
@@ -63,14 +69,14 @@ export function endpointLines(
 
 /** `isForwarding`: as the host reports it. */
 export function listenerLine(listener: Listener, isForwarding: boolean, traffic: Traffic | undefined): ListenerLine {
-  const { address, port, protocol, dataplane, targetPort, sourceRanges } = listener;
+  const { address, port, protocol, dataplane, backend, targetPort, sourceRanges } = listener;
   return {
     address: address.text,
     port,
     protocol,
     dataplane,
     isStoodIn: listener.standIn !== undefined && !isForwarding,
-    nodePort: targetPort === 0 ? undefined : targetPort,
+    nodePort: targetPort === 0 || isPodBackend(backend) ? undefined : targetPort,
     sourceRanges: sourceRanges?.length,
     traffic,
   };

@@ -161,7 +161,7 @@ function servingOf(input: StatusInput, failures: readonly Failure[]): ConditionC
     const ignored = ignoredDataplane(service.spec).map((words) => `ignored: ${words}`);
     return no(verdict.reason, [verdict.message, ...ignored].join('; '));
   }
-  const pods = podTroublesOf(input);
+  const pods = podTroubles(assignment, service.spec, input.podFacts);
   const losses = served.flatMap((address) => lossOf(address, input, failures) ?? []);
   const troubles = losses.map(({ verdict }) => verdict);
   const whole = losses.filter(({ isWhole }) => isWhole);
@@ -228,14 +228,6 @@ function lossOf(
   const ports = isWhole ? '' : `port ${portList(dropped.map(({ port }) => port))} of `;
   const message = `packets for ${ports}${ip.text} are dropped, because direct has no node for them: ${dropping[ip.family] ?? ''}`;
   return { address, isWhole, verdict: { reason: 'NotForwarding', message } };
-}
-
-/** Each trouble with the Pods of the Service, once. */
-function podTroublesOf({ service, assignment, podFacts }: StatusInput): ReturnType<typeof podTroubles> {
-  if (podFacts === undefined) return [];
-  const found = assignment.addresses.flatMap((address) => podTroubles(address, service.spec, podFacts));
-  const byMessage = new Map(found.map((each) => [each.verdict.message, each]));
-  return [...byMessage.values()];
 }
 
 function no(reason: Verdict['reason'], message: string): ConditionContent {

@@ -1,38 +1,42 @@
-import type { AssignedAddress } from '../addresses/assignment.ts';
+import type { Assignment } from '../addresses/assignment.ts';
 import { backendsAnnotation } from '../model/contract.ts';
-import type { ServiceSpec } from '../model/service.ts';
+import type { ServicePort, ServiceSpec } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
 import { hasPodServers } from '../traffic/dataplane.ts';
 import type { ServiceEndpoints } from '../traffic/local.ts';
 import { choosePods, needsNodePorts, type PodChoice, type PodPlace } from '../traffic/pods.ts';
 import { portList } from './sentences.ts';
 
-/** What is known of the endpoints, and of this host; `endpoints`: of all Services, `undefined` while they are not known. */
+/** What is known of the endpoints of a Service, and of this host. */
 export type PodFacts = { readonly endpoints: ServiceEndpoints | undefined; readonly place: PodPlace };
 
 /** Why a port on an address does not get to Pods, or not to all of them. `isWhole`: it gets nowhere. */
 type PodTrouble = { readonly isWhole: boolean; readonly verdict: Verdict };
 
-/** The troubles with the Pods of a Service, of the ports on one address; none where Pods are not its servers. */
+/** The troubles with the Pods of a Service, each once; none where Pods are not its servers. */
 export function podTroubles(
-  { ip, served }: AssignedAddress,
+  { addresses }: Pick<Assignment, 'addresses'>,
   spec: ServiceSpec,
-  { endpoints, place }: PodFacts,
+  facts: PodFacts | undefined,
 ): readonly PodTrouble[] {
-  return served.flatMap((port): readonly PodTrouble[] => {
-    if (!hasPodServers(spec, port) || endpoints === undefined) return [];
-    const chosen = choosePods(ip.family, port, endpoints.groups, place);
-    const isWhole = chosen.pods.length === 0 && !needsNodePorts(chosen, port);
-    const { refused, unrouted } = chosen;
-    const found: PodTrouble[] = [];
-    if (refused.size > 0)
-      found.push({ isWhole, verdict: { reason: 'EndpointsRefused', message: refusedWords(refused) } });
-    if (unrouted.length > 0) {
-      const message = unroutedWords(chosen, needsNodePorts(chosen, port));
-      found.push({ isWhole, verdict: { reason: 'NoRouteToPods', message } });
-    }
-    return found;
-  });
+  const groups = facts?.endpoints?.groups;
+  if (facts === undefined || groups === undefined) return [];
+  const found = addresses.flatMap(({ ip, served }) =>
+    served
+      .filter((port) => hasPodServers(spec, port))
+      .flatMap((port) => troublesOf(choosePods(ip.family, port, groups, facts.place), port)),
+  );
+  return [...new Map(found.map((each) => [each.verdict.message, each])).values()];
+}
+
+function troublesOf(chosen: PodChoice, port: ServicePort): readonly PodTrouble[] {
+  const areNodePortsUsed = needsNodePorts(chosen, port);
+  const isWhole = chosen.pods.length === 0 && !areNodePortsUsed;
+  const verdicts: Verdict[] = [];
+  if (chosen.refused.size > 0) verdicts.push({ reason: 'EndpointsRefused', message: refusedWords(chosen.refused) });
+  if (chosen.unrouted.length > 0)
+    verdicts.push({ reason: 'NoRouteToPods', message: unroutedWords(chosen, areNodePortsUsed) });
+  return verdicts.map((verdict) => ({ isWhole, verdict }));
 }
 
 /** The annotation that requests Pods, if its value is not valid, or where HAProxy does not serve a port. */

@@ -1,6 +1,7 @@
 import { type Family, type Ip, parseIp } from '../ip/ip.ts';
 import { indexOfRange, type IpRange, parseCidr, rangeContains } from '../ip/range.ts';
 import type { NodeName } from '../model/names.ts';
+import { isSameMap } from '../persistent-map.ts';
 import type { Protocol, Service, ServicePort } from '../model/service.ts';
 import type { HostFacts } from '../model/host.ts';
 import { podBackend, type PodServer, type TrafficTable } from './table.ts';
@@ -37,14 +38,12 @@ export function makePodPlace(): (
   facts: Pick<HostFacts, 'ownAddresses' | 'needs'>,
   pool: PodPlace['pool'],
 ) => PodPlace {
-  let seen: readonly unknown[] = [];
-  let place: PodPlace | undefined;
-  return (routed, facts, pool) => {
-    const parts = [routed, facts, pool];
-    if (place !== undefined && parts.every((part, index) => part === seen[index])) return place;
-    seen = parts;
-    const own = facts.ownAddresses.map(({ text }) => [text, 'address of the load-balancer host'] as const);
-    place = { routed, reserved: new Map([...facts.needs, ...own]), pool };
+  let place: PodPlace = { routed: [], reserved: new Map(), pool: [] };
+  return (routed, { needs, ownAddresses }, pool) => {
+    const own = ownAddresses.map(({ text }) => [text, 'address of the load-balancer host'] as const);
+    const next = { routed, reserved: new Map([...needs, ...own]), pool };
+    const isSame = place.routed === routed && place.pool === pool && isSameMap(place.reserved, next.reserved);
+    if (!isSame) place = next;
     return place;
   };
 }
