@@ -6,8 +6,9 @@ import {
   isNodesBackend,
   isPodBackend,
   type Listener,
-  listenerKey,
   type ListenerAddress,
+  listenerKey,
+  type PodBackend,
 } from '../core/traffic/table.ts';
 import type { HostStatus, ServiceLine } from './host-status.ts';
 import type { Traffic } from './traffic.ts';
@@ -16,7 +17,7 @@ import type { Traffic } from './traffic.ts';
 export type ServiceDetail = Pick<HostStatus, 'at' | 'notReady' | 'haproxy' | 'haproxyTrouble' | 'nodes'> & {
   readonly service: ServiceLine;
   readonly listeners: readonly ListenerLine[];
-  /** With `externalTrafficPolicy: Local`, as the EndpointSlices say; otherwise, and while they are not known, `undefined`. */
+  /** With `externalTrafficPolicy: Local` or Pods as servers, as the EndpointSlices say; otherwise, and while they are not known, `undefined`. */
   readonly endpoints: readonly EndpointLine[] | undefined;
 };
 
@@ -59,12 +60,28 @@ export function endpointLines(
   { table }: Pick<Plan, 'table'>,
   listeners: readonly Listener[],
 ): readonly EndpointLine[] | undefined {
-  const ids = new Set(listeners.map(({ backend }) => backend).filter((id) => !isNodesBackend(id)));
-  const known = [...ids].flatMap((id) => table.backends.get(id) ?? []);
-  if (known.length === 0) return undefined;
-  return known.flatMap(({ family, servers }) =>
+  const ids = [...new Set(listeners.map(({ backend }) => backend))].filter((id) => !isNodesBackend(id));
+  const nodes = ids.flatMap((id) => table.backends.get(id) ?? []);
+  const pods = ids.flatMap((id) => table.pods.get(id) ?? []);
+  if (nodes.length + pods.length === 0) return undefined;
+  const lines = nodes.flatMap(({ family, servers }) =>
     servers.map(({ node, weight, isDraining }) => ({ node, family, weight, isTerminating: isDraining })),
   );
+  return [...lines, ...([4, 6] as const).flatMap((family) => podLines(family, pods))];
+}
+
+/** The Pods by their node; each counts once, on however many ports it serves. */
+function podLines(family: Family, backends: readonly PodBackend[]): readonly EndpointLine[] {
+  const byNode = new Map<string, Map<string, boolean>>();
+  for (const { node = 'unknown node', address, isDraining } of backends.flatMap(({ pods }) => pods)) {
+    if (address.family !== family) continue;
+    const addresses = byNode.get(node) ?? new Map<string, boolean>();
+    byNode.set(node, addresses.set(address.text, isDraining));
+  }
+  return Array.from(byNode, ([node, addresses]) => {
+    const taking = [...addresses.values()].filter((isDraining) => !isDraining).length;
+    return { node, family, weight: taking === 0 ? addresses.size : taking, isTerminating: taking === 0 };
+  });
 }
 
 /** `isForwarding`: as the host reports it. */
