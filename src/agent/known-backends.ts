@@ -1,3 +1,4 @@
+import type { BackendId } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 
@@ -7,9 +8,28 @@ import type { TrafficTable } from '../core/traffic/table.ts';
  */
 export function withKnownBackends(table: TrafficTable, before: TrafficTable | undefined): TrafficTable {
   if (before === undefined) return table;
-  const missing = PersistentMap.changedKeys(before.backends, table.backends).filter((id) => !table.backends.has(id));
+  const missing = [...missingIn(table.backends, before.backends), ...missingIn(table.pods, before.pods)];
   if (missing.length === 0) return table;
   const used = new Set(Array.from(table.listeners.values(), ({ backend }) => backend));
-  const kept = missing.filter((id) => used.has(id)).map((id) => [id, before.backends.get(id)] as const);
-  return kept.length === 0 ? table : { ...table, backends: table.backends.with(kept) };
+  const kept = missing.filter((id) => used.has(id));
+  if (kept.length === 0) return table;
+  return {
+    ...table,
+    backends: table.backends.with(entriesOf(kept, before.backends)),
+    pods: table.pods.with(entriesOf(kept, before.pods)),
+  };
+}
+
+function missingIn<V>(now: PersistentMap<BackendId, V>, before: PersistentMap<BackendId, V>): readonly BackendId[] {
+  return PersistentMap.changedKeys(before, now).filter((id) => !now.has(id));
+}
+
+function entriesOf<V>(
+  ids: readonly BackendId[],
+  map: PersistentMap<BackendId, V>,
+): readonly (readonly [BackendId, V])[] {
+  return ids.flatMap((id) => {
+    const value = map.get(id);
+    return value === undefined ? [] : [[id, value] as const];
+  });
 }

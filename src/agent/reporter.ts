@@ -74,7 +74,7 @@ export function makeReporter(deps: {
 
   const update = (keys: Iterable<ListenerKey>): void => {
     const now = progress();
-    const { own, primary, needs } = network.addresses();
+    const { own, primary, needs, routed } = network.addresses();
     const changes = Array.from(keys, (key): [ListenerKey, ListenerReport | undefined] => {
       const [before, after] = [report.listeners.get(key), reportOf(key, now)];
       return [key, before !== undefined && after !== undefined && isSame(before, after) ? before : after];
@@ -85,6 +85,7 @@ export function makeReporter(deps: {
       ownAddresses: own,
       primaryAddresses: primary,
       needs,
+      routed,
       duplicates,
       onLink: direct.onLink(),
       directObstacles: direct.obstacles(),

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { localListener, localTable, node, tableOf } from '../../test/make/table.ts';
+import { localListener, localTable, node, podListener, podTable, tableOf } from '../../test/make/table.ts';
 import { answer, listener, publish, startAgent } from '../../test/make/agent-rig.ts';
 
 const a = listener('192.0.2.51', 80, 'a');
@@ -35,6 +35,25 @@ describe('after a restart', () => {
     expect(rig.agent.desired()?.backends.get(web.backend)?.servers).toEqual([]);
     rig.agent.publish(tableOf([a], nodes));
     expect(rig.agent.desired()?.backends.has(web.backend)).toBe(false);
+  });
+
+  test('the Pods of a Service are known before the API server answers, and stay while its endpoints are not known', async () => {
+    const files = new Map<string, string>();
+    const web = podListener('192.0.2.53', 80, 'default/web');
+    const known = podTable([[web, ['10.244.1.7 8080 n1']]]);
+    const first = startAgent({ files });
+    first.agent.publish(known);
+    await first.clock.advance(0);
+    const rig = startAgent({ files });
+    await rig.agent.restore(() => undefined);
+    const pods = () => rig.agent.desired()?.pods.get(web.backend);
+    expect(pods()).toEqual(known.pods.get(web.backend));
+    rig.agent.publish(tableOf([web, a])); // without the backend
+    expect(pods()).toEqual(known.pods.get(web.backend));
+    rig.agent.publish(podTable([[web, []]]));
+    expect(pods()?.pods).toEqual([]);
+    rig.agent.publish(tableOf([a]));
+    expect(pods()).toBeUndefined();
   });
 
   test('connections of what a crash cut short are ended', async () => {

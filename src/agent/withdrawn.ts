@@ -19,6 +19,7 @@ export function withdrawn(table: TrafficTable): TrafficTable {
   return {
     ...makeTable(Array.from(table.listeners.values(), closed), []),
     backends: table.backends,
+    pods: table.pods,
     nodes: table.nodes,
   };
 }

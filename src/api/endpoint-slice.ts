@@ -1,15 +1,15 @@
 import type { Family } from '../core/ip/ip.ts';
 import { type NodeName, serviceKey, type ServiceKey } from '../core/model/names.ts';
+import type { Protocol } from '../core/model/service.ts';
 import { type NodeEndpoints, sumOfEndpoints } from '../core/traffic/local.ts';
-import { fieldsOf, type Json, listOf, textOf, textsOf } from './wire.ts';
+import type { Endpoint, EndpointGroup } from '../core/traffic/pods.ts';
+import { fieldsOf, integerOf, type Json, listOf, textOf, textsOf } from './wire.ts';
 
-/** The fields of a discovery.k8s.io/v1 EndpointSlice that are kept. */
-export type EndpointSlice = {
+/** The fields of a discovery.k8s.io/v1 EndpointSlice that are kept. `family`: `undefined` for host names. */
+export type EndpointSlice = EndpointGroup & {
   readonly key: string;
   /** The Service that it belongs to; `undefined` if the label is missing. */
   readonly service: ServiceKey | undefined;
-  /** `undefined` for host names. */
-  readonly family: Family | undefined;
   /**
    * Endpoints that may get new connections: `conditions.ready` is true or not set, or the endpoint still serves while
    * it terminates, because kube-proxy uses those if no other is ready (KEP-1672, KEP-1669).
@@ -34,26 +34,31 @@ export function projectEndpointSlice(wire: Json): EndpointSlice {
     key: `${namespace}/${name}`,
     service: service === '' ? undefined : serviceKey(namespace, service),
     family: familyOf(object['addressType']),
+    ports: listOf(object['ports'])
+      .map(projectPort)
+      .filter(({ port }) => port !== 0),
+    endpoints: usable,
     ready: usable.length,
     nodes: countByNode(usable),
   };
 }
 
-type Endpoint = { readonly node: string; readonly addresses: string; readonly isReady: boolean };
-
-/** `undefined` if it gets no connections. `serving` without a value is as `ready` (KEP-1672). */
+/**
+ * `undefined` if it gets no connections. Of several addresses the first counts (discovery.k8s.io/v1). `serving` without a value is as
+ * `ready` (KEP-1672).
+ */
 function projectEndpoint(wire: Json): Endpoint | undefined {
   const { nodeName, addresses, conditions } = fieldsOf(wire);
   const { ready, serving } = fieldsOf(conditions);
   const isReady = ready !== false;
   if (!isReady && serving !== true) return undefined;
-  return { node: textOf(nodeName), addresses: textsOf(addresses).join(' '), isReady };
+  return { node: textOf(nodeName) as NodeName, address: textsOf(addresses)[0] ?? '', isReady };
 }
 
 function countByNode(endpoints: readonly Endpoint[]): readonly NodeEndpoints[] {
   const seen = new Set<string>();
-  const local = endpoints.filter(({ node, addresses }) => {
-    const id = `${node} ${addresses}`;
+  const local = endpoints.filter(({ node, address }) => {
+    const id = `${node} ${address}`;
     if (node === '' || seen.has(id)) return false;
     seen.add(id);
     return true;
@@ -65,6 +70,12 @@ function countByNode(endpoints: readonly Endpoint[]): readonly NodeEndpoints[] {
       terminating: isReady ? 0 : 1,
     })),
   );
+}
+
+function projectPort(wire: Json): EndpointGroup['ports'][number] {
+  const { name, protocol, port } = fieldsOf(wire);
+  const known: Protocol = protocol === 'UDP' || protocol === 'SCTP' ? protocol : 'TCP';
+  return { name: textOf(name), protocol: known, port: integerOf(port) };
 }
 
 function familyOf(addressType: Json): Family | undefined {

@@ -1,6 +1,7 @@
 import type { Family } from '../core/ip/ip.ts';
 import {
   addressesAnnotations,
+  backendsAnnotation,
   ciliumSharingKey,
   ciliumSharingNamespaces,
   dataplaneAnnotation,
@@ -75,6 +76,7 @@ function projectSpec(
     sharingKey: presentIn(annotations, sharingKeyAnnotations)[0]?.[1] ?? ciliumKeyOf(namespace, annotations),
     dataplane: presentIn(annotations, [dataplaneAnnotation])[0]?.[1],
     options: optionsIn(annotations),
+    backends: presentIn(annotations, [backendsAnnotation])[0]?.[1],
     ignoredAnnotations: namesOf(presentIn(annotations, ignoredAnnotations)),
     sourceRanges: projectSourceRanges(spec, annotations),
     sessionAffinity: optionalTextOf(spec['sessionAffinity']) ?? 'None',
@@ -99,6 +101,7 @@ const otherwiseRead = new Set([
   ...poolAnnotations,
   ...sharingKeyAnnotations,
   dataplaneAnnotation,
+  backendsAnnotation,
 ]);
 
 function optionsIn(annotations: Readonly<Record<string, Json>>): readonly Annotation[] {

@@ -57,6 +57,7 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     host,
     holders: makeHolders(host),
     endpoints: (service) => stores.endpoints.of(service),
+    podsOf: (service) => stores.localEndpoints.all()?.get(service),
     writes: makeServiceWrites(client),
     mayWrite: deps.mayWrite,
     trouble,

@@ -11,6 +11,7 @@ import type { Site } from '../core/model/site.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { share } from '../core/share.ts';
 import { makeNodeTrouble, type NodeTrouble } from '../core/status/node-trouble.ts';
+import { makePodPlace, type PodPlace } from '../core/traffic/pods.ts';
 import { isLocal, makeTrafficPlanner } from '../core/traffic/plan.ts';
 import { emptyReport, type HostReport } from '../core/traffic/report.ts';
 import { makeProfileBudget, type ProfileExcess } from '../core/traffic/profile-budget.ts';
@@ -53,6 +54,7 @@ export type Plan = AddressDecision & {
   /** Services whose source ranges exceed the budget of the host. */
   readonly overBudget: ReadonlySet<ServiceKey>;
   readonly overProfiles: ProfileExcess;
+  readonly podPlace: PodPlace;
   readonly nodeTrouble: NodeTrouble;
 };
 
@@ -101,6 +103,7 @@ export function makeController(deps: ControllerDeps): Controller {
   const nodeTroubleOf = makeNodeTrouble();
   const overBudgetOf = makeRangeBudget();
   const overProfilesOf = makeProfileBudget();
+  const podPlaceOf = makePodPlace();
   const ledger = makeLedgerWriter(deps);
   const recordDuplicates = makeDuplicateEvents(deps.recordEvent);
   let plan: Plan | undefined;
@@ -139,12 +142,13 @@ export function makeController(deps: ControllerDeps): Controller {
     const before = plan;
     const report = host.report();
     const records = ledger.records();
+    const facts = await lookAtHost(seen, signal);
     const decision = decide({
       site: deps.site,
       services: services.objects(),
       nodes: nodes.objects(),
       records: isLedgerCurrent ? records : withoutStale(records, services.objects(), deps.site.ranges),
-      host: await lookAtHost(seen, signal),
+      host: facts,
     });
     const unrecorded = await ledger.commit(decision.records, signal);
     if (unrecorded.size === 0) {
@@ -154,6 +158,7 @@ export function makeController(deps: ControllerDeps): Controller {
     const assignments = withUnrecorded(decision, before, unrecorded);
     const overBudget = overBudgetOf({ services: decision.ours, assignments });
     const overProfiles = overProfilesOf(decision.ours);
+    const podPlace = podPlaceOf(report.routed, facts, decision.pool.ranges);
     const table = planTraffic({
       services: decision.ours,
       assignments,
@@ -164,9 +169,10 @@ export function makeController(deps: ControllerDeps): Controller {
       nodes: nodes.objects(),
       drained: deps.drains.current(),
       endpoints: deps.endpoints.all(),
+      podPlace,
     });
     const trouble = share(before?.nodeTrouble, nodeTroubleOf({ nodes: nodes.objects(), table, health: report.health }));
-    plan = { ...decision, assignments, overBudget, overProfiles, table, nodeTrouble: trouble };
+    plan = { ...decision, assignments, overBudget, overProfiles, table, podPlace, nodeTrouble: trouble };
     host.publish(table);
     term.published();
     recordDecision(before, plan, log, deps.recordEvent);
@@ -180,15 +186,14 @@ export function makeController(deps: ControllerDeps): Controller {
       else waiting.delete(key);
     }
     lookAgainLater(signal);
-    const concerned = trouble === before?.nodeTrouble ? changed : assignments.keys();
+    const isSamePlace = trouble === before?.nodeTrouble && podPlace === before.podPlace;
+    const concerned = isSamePlace ? changed : assignments.keys();
     for (const key of new Set([...seen, ...concerned, ...localServices(before?.table, table, report.health)]))
       deps.enqueue(key);
   };
 
-  const hasLocalPolicy = (key: ServiceKey): boolean => {
-    const spec = services.objects().get(key)?.spec;
-    return spec !== undefined && isLocal(spec);
-  };
+  /** The table depends on its endpoints. */
+  const usesEndpoints = ({ spec }: Service): boolean => isLocal(spec) || spec.backends !== undefined;
 
   let lastHealth: HostReport['health'] | undefined;
   /** Services with nodes of their own whose status may differ: their nodes changed, or what is known of them. */
@@ -239,7 +244,10 @@ export function makeController(deps: ControllerDeps): Controller {
       for (const id of PersistentMap.changedKeys(...unconfirmed)) concerned.add(serviceOfBackend(id));
       for (const key of concerned) deps.enqueue(key);
       const isSame =
-        before?.health === report.health && before.duplicates === report.duplicates && before.onLink === report.onLink;
+        before?.health === report.health &&
+        before.duplicates === report.duplicates &&
+        before.onLink === report.onLink &&
+        before.routed === report.routed;
       if (!isSame || !isSameHost(before, report)) wake.set();
     };
     follow();
@@ -257,7 +265,9 @@ export function makeController(deps: ControllerDeps): Controller {
         }),
         nodes.subscribe(() => wake.set()),
         deps.endpoints.subscribe((keys) => {
-          if ([...keys].some(hasLocalPolicy)) wake.set();
+          const concerned = [...keys].flatMap((key) => services.objects().get(key) ?? []).filter(usesEndpoints);
+          for (const { key, spec } of concerned) if (spec.backends !== undefined) touched.add(key);
+          if (concerned.length > 0) wake.set();
         }),
         deps.drains.subscribe(() => wake.set()),
         ledger.subscribe(() => wake.set()),

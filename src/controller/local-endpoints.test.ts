@@ -27,7 +27,7 @@ const apply = (store: Store<EndpointSlice>, object: EndpointSlice): void =>
 
 function slice(key: string, service: ServiceKey, nodes: Readonly<Record<string, number>>): EndpointSlice {
   const counts = Object.entries(nodes).map(([node, ready]) => ({ node: nodeName(node), ready, terminating: 0 }));
-  return { key, service, family: 4, ready: 1, nodes: counts };
+  return { key, service, family: 4, ready: 1, nodes: counts, ports: [], endpoints: [] };
 }
 
 test('nothing is known before the first full set; a watch that fails later changes nothing', async () => {
@@ -43,7 +43,7 @@ test('nothing is known before the first full set; a watch that fails later chang
   expect(endpoints.all()).toBe(before);
 });
 
-test('a change reports the Services that it concerns, once, and only if it changes their nodes', () => {
+test('a change reports the Services that it concerns, once, and only if it changes their endpoints', () => {
   const store = synced();
   const endpoints = makeLocalEndpoints(store);
   const told: string[] = [];
@@ -70,7 +70,7 @@ test('after any changes each Service has the sum of its slices, by family', () =
       const endpoints = makeLocalEndpoints(store);
       for (const { isDeleted, ...object } of changes) {
         if (isDeleted) store.feed({ type: 'delete', key: object.key, version: String(++version) });
-        else apply(store, { ready: 0, ...object });
+        else apply(store, { ready: 0, ports: [], endpoints: [], ...object });
         for (const service of [web, api])
           for (const family of [4, 6] as const) {
             const mine = [...store.objects().values()].filter((of) => of.service === service && of.family === family);

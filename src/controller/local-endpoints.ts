@@ -5,7 +5,7 @@ import { share } from '../core/share.ts';
 import { type ServiceEndpoints, sumOfEndpoints } from '../core/traffic/local.ts';
 import type { Store } from '../kube/store.ts';
 
-/** The endpoints of each Service, by the node that they are on. */
+/** The endpoints of each Service. */
 export type LocalEndpoints = {
   /** Of all Services that have some; `undefined` until all EndpointSlices are known. A failed watch leaves them as they are. */
   readonly all: () => PersistentMap<ServiceKey, ServiceEndpoints> | undefined;
@@ -32,8 +32,8 @@ export function makeLocalEndpoints(slices: Store<EndpointSlice>): LocalEndpoints
       // Nearly all Services have one slice of each family: it is not copied.
       return more.length === 0 ? first.nodes : sumOfEndpoints([first, ...more].flatMap(({ nodes }) => nodes));
     };
-    const next = { 4: of(4), 6: of(6) };
-    return next[4].length + next[6].length === 0 ? undefined : share(endpoints.get(service), next);
+    const groups = all.map(({ family, ports, endpoints: found }) => ({ family, ports, endpoints: found }));
+    return groups.length === 0 ? undefined : share(endpoints.get(service), { 4: of(4), 6: of(6), groups });
   };
 
   slices.subscribe((keys) => {

@@ -13,7 +13,7 @@ const apply = (store: Store<EndpointSlice>, slice: Pick<EndpointSlice, 'key' | '
     type: 'apply',
     key: slice.key,
     version: String(++version),
-    object: { family: 4, nodes: [], ...slice },
+    object: { family: 4, nodes: [], ports: [], endpoints: [], ...slice },
   });
 const remove = (store: Store<EndpointSlice>, key: string): void =>
   store.feed({ type: 'delete', key, version: String(++version) });
@@ -89,6 +89,12 @@ test.each([
     key: 'shop/web-x1',
     service: web,
     family: undefined,
+    ports: [],
+    endpoints: Array.from({ length: expected }, () => ({
+      node: '',
+      address: '10.0.0.1',
+      isReady: expect.any(Boolean) as boolean,
+    })),
     ready: expected,
     nodes: [],
   });
@@ -99,7 +105,24 @@ test('a slice whose endpoints are null, and one without the label', () => {
     key: 'a/b',
     service: undefined,
     family: undefined,
+    ports: [],
+    endpoints: [],
     ready: 0,
     nodes: [],
   });
+});
+
+test('the ports of a slice are kept by name and protocol, without those that have no number', () => {
+  const ports = [
+    { name: 'http', protocol: 'TCP', port: 8080 },
+    { name: 'dns', protocol: 'UDP', port: 5353 },
+    { name: 'any', protocol: 'TCP', port: null },
+    { port: 9090 },
+    { name: 7, port: '80' },
+  ];
+  expect(projectEndpointSlice({ addressType: 'IPv4', ports }).ports).toEqual([
+    { name: 'http', protocol: 'TCP', port: 8080 },
+    { name: 'dns', protocol: 'UDP', port: 5353 },
+    { name: '', protocol: 'TCP', port: 9090 },
+  ]);
 });

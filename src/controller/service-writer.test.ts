@@ -50,10 +50,12 @@ function makeScene({ refusal, isOurs = true }: { refusal?: KubeErrorCode; isOurs
       table: tableOf([]),
       overBudget: new Set(),
       overProfiles: new Map(),
+      podPlace: { routed: [], reserved: new Map(), pool: [] },
       nodeTrouble: { 4: undefined, 6: undefined },
     }),
     host: { publish: () => undefined, report: () => emptyReport, subscribe: () => () => undefined },
     holders: { holds: () => false },
+    podsOf: () => undefined,
     endpoints: () => (isOurs ? 1 : 0),
     writes: {
       finalizers: () => Promise.reject(new Error('no finalizer is missing')),

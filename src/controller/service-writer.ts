@@ -8,7 +8,8 @@ import { type DesiredStatus, desiredStatus } from '../core/status/desired.ts';
 import { isSameStatus, nextWrite, type Write } from '../core/status/next-write.ts';
 import { nodeTroubleOfService } from '../core/status/node-trouble.ts';
 import { isLocal } from '../core/traffic/plan.ts';
-import { countLocalNodes } from '../core/traffic/local.ts';
+import { countLocalNodes, type ServiceEndpoints } from '../core/traffic/local.ts';
+import { countPods } from '../core/traffic/pods.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import { isKubeError, isServerFailure, RetryError } from '../kube/errors.ts';
 import type { Outcome, QueueOptions } from '../kube/queue.ts';
@@ -33,6 +34,8 @@ export type ServiceWriterDeps = {
   readonly holders: Holders;
   /** Ready endpoints of a Service; `undefined`: not known. */
   readonly endpoints: (service: ServiceKey) => number | undefined;
+  /** Its endpoints themselves. */
+  readonly podsOf: (service: ServiceKey) => ServiceEndpoints | undefined;
   readonly writes: ServiceWrites;
   /** False while another process may hold the Lease: nothing is written then. */
   readonly mayWrite: () => boolean;
@@ -122,7 +125,8 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     mine: Memory,
     table: TrafficTable,
   ): { readonly hasEndpoints: boolean | undefined; readonly later: Outcome } => {
-    const ready = isLocal(spec) ? (countLocalNodes(key, table) ?? deps.endpoints(key)) : deps.endpoints(key);
+    const own = countPods({ key, spec }, table) ?? (isLocal(spec) ? countLocalNodes(key, table) : undefined);
+    const ready = own ?? deps.endpoints(key);
     // Until it is certain the status keeps what it says: a restart changes no status.
     const shown = shownEndpoints(status.conditions);
     if (ready === undefined) return { hasEndpoints: shown, later: { requeueAfterMs: endpointsGraceMs } };
@@ -247,6 +251,8 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
         nearestProfile: plan.overProfiles.get(key),
         hasEndpoints: endpoints.hasEndpoints,
         dropping: packets?.dropping,
+        podFacts:
+          service.spec.backends === undefined ? undefined : { endpoints: deps.podsOf(key), place: plan.podPlace },
         nowMs: clock.now(),
       });
     const write = nextWrite({ service, eligibility, desired, isProgrammed: deps.holders.holds(key) });

@@ -78,7 +78,7 @@ export const reasons = {
   FieldsNotHonoured: {
     where: 'Serving',
     means:
-      'The Service is served, but not all that it asks for is there. The message names what furiwake ignores: sessionAffinity (kube-proxy sees one client, so all connections through a node use one Pod), the address of clients where HAProxy serves the Service or stands in for direct, an annotation of another implementation, or a furiwake.dev/dataplane that is not valid.',
+      'The Service is served, but not all that it asks for is there. The message names what furiwake ignores: sessionAffinity (kube-proxy sees one client, so all connections through a node use one Pod), the address of clients where HAProxy serves the Service or stands in for direct, an annotation of another implementation, or a furiwake.dev/dataplane or furiwake.dev/backends that is not valid.',
     do: 'Nothing, if that is good enough. Otherwise do what the message says, use None and Cluster, or correct or remove the annotation.',
   },
   NotConfirmed: {
@@ -86,6 +86,18 @@ export const reasons = {
     means:
       'With externalTrafficPolicy: Local, kube-proxy has not confirmed for ten seconds that nodes have endpoints of the Service, as the EndpointSlices say. The message names the nodes. They get no connections, except where no node of the Service is confirmed.',
     do: 'Open the healthCheckNodePort of the Service on the nodes to the load-balancer host, and let nodePortAddresses of kube-proxy include the address of the node. Check that kube-proxy runs there.',
+  },
+  EndpointsRefused: {
+    where: 'Serving',
+    means:
+      'With furiwake.dev/backends: pods, EndpointSlices of the Service have addresses that no Pod can have: loopback, link-local, unspecified and multicast ones, those of the load-balancer host and of Services, and those that the host needs, such as the API server. They get no connections. The message names them.',
+    do: 'Correct the EndpointSlices, or remove the annotation: then kube-proxy decides.',
+  },
+  NoRouteToPods: {
+    where: 'Serving',
+    means:
+      'With furiwake.dev/backends: pods, the load-balancer host has no route but its default route to some addresses of Pods, which the message names. If it has none to any Pod, NodePorts serve the Service.',
+    do: 'Give the host routes to the Pod CIDRs of the nodes, as each node has them: `ip route add POD-CIDR via NODE`, a routing daemon, or the agent of the CNI plugin on the host. furiwake notices them within 30 seconds. Otherwise remove the annotation.',
   },
   NoAddress: {
     where: 'Serving',
@@ -144,7 +156,7 @@ export const reasons = {
     where: 'ports[].error',
     means:
       'The port has no nodePort (allocateLoadBalancerNodePorts: false), and HAProxy and nat reach Pods through NodePorts.',
-    do: 'Set spec.allocateLoadBalancerNodePorts to true, or the annotation furiwake.dev/dataplane to direct, an experiment.',
+    do: 'Set spec.allocateLoadBalancerNodePorts to true, or the annotation furiwake.dev/backends to pods, for TCP, or furiwake.dev/dataplane to direct, an experiment.',
   },
   HaproxyRequired: {
     where: 'ports[].error',

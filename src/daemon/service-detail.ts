@@ -2,7 +2,14 @@ import type { Plan } from '../controller/controller.ts';
 import type { Family } from '../core/ip/ip.ts';
 import type { ServiceKey } from '../core/model/names.ts';
 import type { Dataplane } from '../core/traffic/dataplane.ts';
-import { isNodesBackend, type Listener, listenerKey, type ListenerAddress } from '../core/traffic/table.ts';
+import {
+  isNodesBackend,
+  isPodBackend,
+  type Listener,
+  type ListenerAddress,
+  listenerKey,
+  type PodBackend,
+} from '../core/traffic/table.ts';
 import type { HostStatus, ServiceLine } from './host-status.ts';
 import type { Traffic } from './traffic.ts';
 
@@ -10,7 +17,7 @@ import type { Traffic } from './traffic.ts';
 export type ServiceDetail = Pick<HostStatus, 'at' | 'notReady' | 'haproxy' | 'haproxyTrouble' | 'nodes'> & {
   readonly service: ServiceLine;
   readonly listeners: readonly ListenerLine[];
-  /** With `externalTrafficPolicy: Local`, as the EndpointSlices say; otherwise, and while they are not known, `undefined`. */
+  /** With `externalTrafficPolicy: Local` or Pods as servers, as the EndpointSlices say; otherwise, and while they are not known, `undefined`. */
   readonly endpoints: readonly EndpointLine[] | undefined;
 };
 
@@ -29,7 +36,7 @@ export type ListenerLine = Pick<ListenerAddress, 'port' | 'protocol'> & {
   readonly dataplane: Dataplane;
   /** HAProxy takes its new connections, because `direct` has no node for them. */
   readonly isStoodIn: boolean;
-  /** On the nodes; `undefined` for `direct`, which leaves the port as it is. */
+  /** On the nodes; `undefined` for `direct`, which leaves the port as it is, and for Pods as servers. */
   readonly nodePort: number | undefined;
   /** Ranges of clients that may connect; `undefined`: all. */
   readonly sourceRanges: number | undefined;
@@ -53,24 +60,40 @@ export function endpointLines(
   { table }: Pick<Plan, 'table'>,
   listeners: readonly Listener[],
 ): readonly EndpointLine[] | undefined {
-  const ids = new Set(listeners.map(({ backend }) => backend).filter((id) => !isNodesBackend(id)));
-  const known = [...ids].flatMap((id) => table.backends.get(id) ?? []);
-  if (known.length === 0) return undefined;
-  return known.flatMap(({ family, servers }) =>
+  const ids = [...new Set(listeners.map(({ backend }) => backend))].filter((id) => !isNodesBackend(id));
+  const nodes = ids.flatMap((id) => table.backends.get(id) ?? []);
+  const pods = ids.flatMap((id) => table.pods.get(id) ?? []);
+  if (nodes.length + pods.length === 0) return undefined;
+  const lines = nodes.flatMap(({ family, servers }) =>
     servers.map(({ node, weight, isDraining }) => ({ node, family, weight, isTerminating: isDraining })),
   );
+  return [...lines, ...([4, 6] as const).flatMap((family) => podLines(family, pods))];
+}
+
+/** The Pods by their node; each counts once, on however many ports it serves. */
+function podLines(family: Family, backends: readonly PodBackend[]): readonly EndpointLine[] {
+  const byNode = new Map<string, Map<string, boolean>>();
+  for (const { node = 'unknown node', address, isDraining } of backends.flatMap(({ pods }) => pods)) {
+    if (address.family !== family) continue;
+    const addresses = byNode.get(node) ?? new Map<string, boolean>();
+    byNode.set(node, addresses.set(address.text, isDraining));
+  }
+  return Array.from(byNode, ([node, addresses]) => {
+    const taking = [...addresses.values()].filter((isDraining) => !isDraining).length;
+    return { node, family, weight: taking === 0 ? addresses.size : taking, isTerminating: taking === 0 };
+  });
 }
 
 /** `isForwarding`: as the host reports it. */
 export function listenerLine(listener: Listener, isForwarding: boolean, traffic: Traffic | undefined): ListenerLine {
-  const { address, port, protocol, dataplane, targetPort, sourceRanges } = listener;
+  const { address, port, protocol, dataplane, backend, targetPort, sourceRanges } = listener;
   return {
     address: address.text,
     port,
     protocol,
     dataplane,
     isStoodIn: listener.standIn !== undefined && !isForwarding,
-    nodePort: targetPort === 0 ? undefined : targetPort,
+    nodePort: targetPort === 0 || isPodBackend(backend) ? undefined : targetPort,
     sourceRanges: sourceRanges?.length,
     traffic,
   };

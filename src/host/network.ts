@@ -43,6 +43,7 @@ const nothing: NetworkState = {
   own: new Map(),
   primary: [],
   needs: new Map(),
+  routed: [],
   present: PersistentMap.empty(),
   record: PersistentMap.empty(),
 };
@@ -62,13 +63,14 @@ export function makeNetwork(deps: {
   let isBeingRead = false;
   /** The record as it is on the disk; `undefined`: not read yet. */
   let recorded: PlacementRecord | undefined;
-  let known: HostAddresses = { own: new Map(), primary: [], needs: new Map(), refused: new Map() };
+  let known: HostAddresses = { own: new Map(), primary: [], needs: new Map(), routed: [], refused: new Map() };
   const links = makeLinks(() => state);
 
   const settle = (next: NetworkState, refused: HostAddresses['refused']): void => {
     state = next;
     isStale = false;
-    known = settled(known, { own: next.own, primary: next.primary, needs: next.needs, refused });
+    const { own, primary, needs, routed } = next;
+    known = settled(known, { own, primary, needs, routed, refused });
   };
 
   const read = async (signal: AbortSignal): Promise<void> => {

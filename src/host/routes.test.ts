@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { noPrograms } from '../../test/sim/harness.ts';
+import { formatRange } from '../core/ip/range.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { decodeInterfaces, type NetworkInterface } from './interfaces.ts';
-import { neededAddresses, primaryAddresses, readRoutes, type RoutingTables } from './routes.ts';
+import { neededAddresses, primaryAddresses, readRoutes, routedRanges, type RoutingTables } from './routes.ts';
 
 type Address = { readonly local: string; readonly prefixlen: number } & Readonly<Record<string, unknown>>;
 
@@ -128,4 +129,28 @@ test('without routes the list is empty: ip then prints nothing, or an empty list
     run: async (_: string, [family]: readonly string[]) => ({ stdout: family === '-4' ? '' : '[]\n', stderr: '' }),
   };
   expect(await readRoutes(exec, new AbortController().signal)).toEqual({ 4: [], 6: [] });
+});
+
+test('the routed networks are those of all routes but default ones, without what a more specific route leads nowhere', () => {
+  const found = routes(
+    [
+      { dst: 'default', gateway: '192.0.2.1', dev: 'eth0' },
+      { type: 'blackhole', dst: '10.244.0.64/26' },
+      { dst: '10.244.0.0/24', gateway: '192.0.2.11', dev: 'eth0' },
+      { dst: '10.244.0.65', dev: 'cali1' },
+      { type: 'unreachable', dst: '10.0.0.0/8' },
+      { dst: '10.244.1.0/24', nexthops: [{ gateway: '192.0.2.12', dev: 'eth0' }] },
+      { dst: 'nonsense', dev: 'eth0' },
+    ],
+    [
+      { dst: 'default', dev: 'eth0' },
+      { dst: 'fd00::/64', dev: 'eth0' },
+    ],
+  );
+  expect(routedRanges(found).map(formatRange)).toEqual([
+    '10.244.0.0-10.244.0.63',
+    '10.244.0.65',
+    '10.244.0.128-10.244.1.255',
+    'fd00::-fd00::ffff:ffff:ffff:ffff',
+  ]);
 });

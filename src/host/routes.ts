@@ -1,10 +1,12 @@
 import { bitsOf, type Family, type Ip, ipOf, parseIp } from '../core/ip/ip.ts';
-import { parseCidr } from '../core/ip/range.ts';
+import { type IpRange, mergeRanges, parseCidr, parseRange, subtractRanges } from '../core/ip/range.ts';
 import type { Exec } from '../ports/exec.ts';
 import type { NetworkInterface } from './interfaces.ts';
 
 /** A route of the main table, as `ip -json route` lists it: with one interface, or with several next hops. */
 type Route = {
+  /** Of a route that leads nowhere: `blackhole`, `unreachable`, `prohibit`, `throw`. */
+  readonly type?: string;
   readonly dst?: string;
   readonly dev?: string;
   readonly gateway?: string;
@@ -71,6 +73,27 @@ export function neededAddresses(
     for (const { ip, prefixLength } of addresses)
       for (const [reserved, what] of reservedIn(ip, prefixLength)) add(reserved.text, what);
   return needs;
+}
+
+/**
+ * Networks to which this host has a route other than a default route; sorted and merged. What a more specific route leads
+ * nowhere (`blackhole`, `unreachable` …) is not in them.
+ */
+export function routedRanges(routes: RoutingTables): readonly IpRange[] {
+  const networks = [...routes[4], ...routes[6]].flatMap(({ dst, type = 'unicast' }) => {
+    const range = dst === undefined || dst === 'default' ? undefined : parseRange(dst);
+    return range === undefined ? [] : [{ range, leads: type === 'unicast' }];
+  });
+  // The less specific ones first: a more specific one decides.
+  networks.sort((a, b) => (sizeOf(a.range) < sizeOf(b.range) ? 1 : -1));
+  let routed: readonly IpRange[] = [];
+  for (const { range, leads } of networks)
+    routed = leads ? mergeRanges([...routed, range]) : subtractRanges(routed, [range]);
+  return routed;
+}
+
+function sizeOf({ first, last }: IpRange): bigint {
+  return last - first;
 }
 
 /** The addresses of the subnet that no host may have; none in a subnet of one or two (RFC 3021, RFC 6164). */

@@ -77,12 +77,14 @@ describe('the addresses of a host', () => {
     own: new Map([[address.text, address]]),
     primary: [address],
     needs: new Map([['192.0.2.1', 'default gateway of this host']]),
+    routed: [],
     refused: new Map(),
   };
   const read = (more: Partial<HostAddresses> = {}): HostAddresses => ({
     own: new Map(before.own),
     primary: [...before.primary],
     needs: new Map(before.needs),
+    routed: [...before.routed],
     refused: new Map(before.refused),
     ...more,
   });

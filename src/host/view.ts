@@ -5,7 +5,7 @@ import type { Files } from '../ports/files.ts';
 import type { HostAddresses } from '../ports/network.ts';
 import { type NetworkInterface, sortAddresses } from './interfaces.ts';
 import type { PlacementRecord } from './placement-record.ts';
-import { neededAddresses, primaryAddresses, readRoutes } from './routes.ts';
+import { neededAddresses, primaryAddresses, readRoutes, routedRanges } from './routes.ts';
 
 /** The state of the host, as last read and changed since. */
 export type NetworkView = {
@@ -13,6 +13,7 @@ export type NetworkView = {
   readonly own: ReadonlyMap<string, Ip>;
   readonly primary: readonly Ip[];
   readonly needs: ReadonlyMap<string, string>;
+  readonly routed: HostAddresses['routed'];
   /** Addresses of furiwake that the host has, with the interface. */
   readonly present: PlacementRecord;
 };
@@ -35,6 +36,7 @@ export async function viewOf(
     own,
     primary: primaryAddresses(routes, interfaces, present),
     needs: neededAddresses(routes, interfaces, resolvConfs.join('\n')),
+    routed: routedRanges(routes),
     present,
   };
 }
@@ -45,6 +47,7 @@ export function settled(before: HostAddresses, now: HostAddresses): HostAddresse
     own: same(before.own, now.own),
     primary: same(before.primary, now.primary),
     needs: same(before.needs, now.needs),
+    routed: same(before.routed, now.routed),
     refused: same(before.refused, now.refused),
   };
   return same(before, next);

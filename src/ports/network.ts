@@ -1,4 +1,5 @@
 import type { Ip } from '../core/ip/ip.ts';
+import type { IpRange } from '../core/ip/range.ts';
 import type { Refusals } from './host.ts';
 
 /** The addresses of the host, as last read or reported by the kernel. Parts that did not change keep their identity. */
@@ -9,6 +10,8 @@ export type HostAddresses = {
   readonly primary: readonly Ip[];
   /** Addresses that this host needs to work (gateways, DNS servers …), by text, with the role of each. */
   readonly needs: ReadonlyMap<string, string>;
+  /** Networks to which the host has a route other than a default route; sorted and merged. Read with each audit. */
+  readonly routed: readonly IpRange[];
   /** Addresses that placement wanted to add and the kernel refused. */
   readonly refused: Refusals<string>;
 };

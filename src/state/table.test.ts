@@ -1,5 +1,14 @@
 import { expect, test } from 'vitest';
-import { directListener, listener, localListener, localTable, node, tableOf } from '../../test/make/table.ts';
+import {
+  directListener,
+  listener,
+  localListener,
+  localTable,
+  node,
+  podListener,
+  podTable,
+  tableOf,
+} from '../../test/make/table.ts';
 import { filesOf } from '../../test/sim/harness.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { makeTableFile, type TableFile } from './table.ts';
@@ -52,17 +61,41 @@ test('backends of Services are read back as they were written, one that is gone 
   expect(log.lines).toEqual([]);
 });
 
-test.each(['{"id":"local4:a/b","family":4,"servers":[{"node":"n1","weight":0,"isDraining":false}]}', '{"id":1}', '[]'])(
-  'a damaged backend is skipped and logged: %s',
-  async (line) => {
-    const texts = new Map<string, string>();
-    await open(texts).file.write(tableOf([], nodes));
-    texts.set('/state/backends.jsonl', `{"file":"backends","version":1}\n${line}\n`);
-    const { file, log } = open(texts);
-    expect([...((await file.read())?.backends.keys() ?? [])]).toEqual(['nodes4', 'nodes6']);
-    expect(log.lines).toHaveLength(1);
-  },
-);
+test('Pods are read back as they were written, and those of a Service that is gone are removed', async () => {
+  const texts = new Map<string, string>();
+  const web = podListener('192.0.2.51', 80, 'test/web');
+  const web6 = podListener('2001:db8::51', 80, 'test/web');
+  const table = podTable(
+    [
+      [web, ['10.244.1.7 8080 n1', '10.244.2.9 8080 draining']],
+      [web6, []],
+    ],
+    nodes,
+  );
+  const { file, log } = open(texts);
+  await file.write(table);
+  const read = await open(texts).file.read();
+  expect([...(read?.pods ?? [])]).toEqual([...table.pods]);
+  expect([...(read?.backends ?? [])]).toEqual([...table.backends]);
+  expect(new Set(read?.listeners.values())).toEqual(new Set([web, web6]));
+  await file.write({ ...table, pods: table.pods.with([[web.backend, undefined]]) });
+  expect([...((await open(texts).file.read())?.pods.keys() ?? [])]).toEqual([web6.backend]);
+  expect(log.lines).toEqual([]);
+});
+
+test.each([
+  '{"id":"local4:a/b","family":4,"servers":[{"node":"n1","weight":0,"isDraining":false}]}',
+  '{"id":1}',
+  '[]',
+  '{"id":"pods4:a/b:80","family":4,"pods":[{"address":"10.244.1","port":80,"isDraining":false}]}',
+])('a damaged backend is skipped and logged: %s', async (line) => {
+  const texts = new Map<string, string>();
+  await open(texts).file.write(tableOf([], nodes));
+  texts.set('/state/backends.jsonl', `{"file":"backends","version":1}\n${line}\n`);
+  const { file, log } = open(texts);
+  expect([...((await file.read())?.backends.keys() ?? [])]).toEqual(['nodes4', 'nodes6']);
+  expect(log.lines).toHaveLength(1);
+});
 
 test('a listener of version 2, without a dataplane, is one of HAProxy', async () => {
   const texts = new Map<string, string>();

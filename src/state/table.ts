@@ -7,6 +7,8 @@ import { balances, checkPathPattern, type ListenerOptions, modes } from '../core
 import {
   type Backend,
   type Listener,
+  type PodBackend,
+  emptyTable,
   makeListener,
   nodesBackend,
   nodesBackends,
@@ -72,7 +74,7 @@ export function makeTableFile({
     encode: ({ name, addresses, state }) => ({ name, addresses: addresses.map(({ text }) => text), state }),
     decode: decodeNode,
   });
-  const backendFile = makeMapFile<BackendId, Backend>({
+  const backendFile = makeMapFile<BackendId, Backend | PodBackend>({
     path: backendsPath,
     name: 'backends',
     version: 1,
@@ -80,19 +82,24 @@ export function makeTableFile({
     log,
     without:
       'furiwake waits for the API server, and meanwhile all nodes serve a Service with externalTrafficPolicy: Local',
-    encode: (backend, id) => ({ id, ...backend }),
+    encode: encodeBackend,
     decode: decodeBackend,
   });
   let lastNodes: TrafficTable['nodes'] | undefined;
+  /** The backends of both kinds, as they are in the file: without those of all nodes, which follow from the nodes. */
+  let saved = PersistentMap.empty<BackendId, Backend | PodBackend>();
+  let written: Pick<TrafficTable, 'backends' | 'pods'> = emptyTable;
   return {
-    write: async ({ listeners, backends, nodes }) => {
+    write: async ({ listeners, backends, pods, nodes }) => {
       if (nodes !== lastNodes) {
         await nodeFile.write(PersistentMap.from(nodes));
         await files.remove(earlier.nodesPath);
         lastNodes = nodes;
       }
-      // Those of all nodes follow from the nodes.
-      await backendFile.write(backends.with(nodesBackendIds.map((id) => [id, undefined])));
+      saved = saved.with(changesBetween(written.backends, backends)).with(changesBetween(written.pods, pods));
+      saved = saved.with(nodesBackendIds.map((id) => [id, undefined]));
+      written = { backends, pods };
+      await backendFile.write(saved);
       await listenerFile.write(listeners);
     },
     read: async () => {
@@ -100,12 +107,17 @@ export function makeTableFile({
       placed = await earlier.placed();
       const listeners = await listenerFile.read();
       if (nodes === undefined || listeners === undefined) return undefined;
-      const backends = (await backendFile.read()) ?? [];
+      const backends = [...((await backendFile.read()) ?? [])];
       const sorted = [...nodes.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
       return {
         listeners,
         nodes: new Map(sorted.map((node) => [node.name, node])),
-        backends: nodesBackends(sorted).with(backends),
+        backends: nodesBackends(sorted).with(
+          backends.flatMap(([id, backend]) => ('servers' in backend ? [[id, backend] as const] : [])),
+        ),
+        pods: PersistentMap.from(
+          backends.flatMap(([id, backend]) => ('pods' in backend ? [[id, backend] as const] : [])),
+        ),
       };
     },
   };
@@ -177,7 +189,31 @@ const backendSchema = z.object({
   healthCheckPort: port.optional(),
 });
 
-function decodeBackend(fields: unknown): readonly [BackendId, Backend] {
+const podBackendSchema = z.object({
+  id: z.string(),
+  family: z.literal([4, 6]),
+  pods: z.array(z.object({ address: ipText, port, node: z.string().optional(), isDraining: z.boolean() })),
+});
+
+function encodeBackend(backend: Backend | PodBackend, id: BackendId): object {
+  if ('servers' in backend) return { id, ...backend };
+  const { family, pods } = backend;
+  return { id, family, pods: pods.map(({ address, ...rest }) => ({ address: address.text, ...rest })) };
+}
+
+function changesBetween<V>(
+  before: PersistentMap<BackendId, V>,
+  now: PersistentMap<BackendId, V>,
+): readonly (readonly [BackendId, V | undefined])[] {
+  return PersistentMap.changedKeys(before, now).map((id) => [id, now.get(id)]);
+}
+
+function decodeBackend(fields: unknown): readonly [BackendId, Backend | PodBackend] {
+  if (fields instanceof Object && 'pods' in fields) {
+    const saved = podBackendSchema.parse(fields);
+    const pods = saved.pods.map(({ node, ...rest }) => ({ ...rest, node: node as NodeName | undefined }));
+    return [saved.id as BackendId, { family: saved.family, pods }];
+  }
   const { id, family, servers, healthCheckPort } = backendSchema.parse(fields);
   return [
     id as BackendId,

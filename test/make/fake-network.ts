@@ -24,6 +24,8 @@ export type FakeNetwork = {
   loseDefaultRoute(): void;
   /** Sets the addresses that the host needs to work, by text, each with its role. */
   setNeeds(needs: HostAddresses['needs']): void;
+  /** Sets the networks to which the host has routes. */
+  setRouted(routed: HostAddresses['routed']): void;
   /** From now on the kernel refuses these addresses, with these messages. */
   setRefused(refused: Refusals<string>): void;
   /** The kernel reports a change: of addresses, or that the link came up. */
@@ -46,7 +48,7 @@ export function makeFakeNetwork({
   readonly clock?: Clock;
 } = {}): FakeNetwork {
   const subnets = lan.flatMap((cidr) => parseCidr(cidr) ?? []);
-  let known: HostAddresses = { own: new Map(), primary: [], needs: new Map(), refused: new Map() };
+  let known: HostAddresses = { own: new Map(), primary: [], needs: new Map(), routed: [], refused: new Map() };
   let refusedByKernel: Refusals<string> = new Map();
   let isLinkUp = false;
   let expiry = new AbortController();
@@ -131,6 +133,9 @@ export function makeFakeNetwork({
     },
     setNeeds: (needs) => {
       known = { ...known, needs };
+    },
+    setRouted: (routed) => {
+      known = { ...known, routed };
     },
     setRefused: (refused) => {
       refusedByKernel = refused;

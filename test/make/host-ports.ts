@@ -45,7 +45,7 @@ export type StepName =
  */
 export type FakeHostPorts = Pick<
   FakeNetwork,
-  'setOwn' | 'loseDefaultRoute' | 'setNeeds' | 'setRefused' | 'tellNetwork'
+  'setOwn' | 'loseDefaultRoute' | 'setNeeds' | 'setRouted' | 'setRefused' | 'tellNetwork'
 > & {
   readonly proxy: Proxy;
   readonly steering: Steering;

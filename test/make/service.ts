@@ -38,6 +38,7 @@ export function makeService(
       sharingKey: undefined,
       dataplane: undefined,
       options: [],
+      backends: undefined,
       ignoredAnnotations: [],
       sourceRanges: [],
       sessionAffinity: 'None',

@@ -7,6 +7,8 @@ import { type DesiredStatus, desiredStatus } from '../../src/core/status/desired
 import { nodeTrouble } from '../../src/core/status/node-trouble.ts';
 import { makeTrafficPlanner } from '../../src/core/traffic/plan.ts';
 import type { ProfileExcess } from '../../src/core/traffic/profile-budget.ts';
+import type { ServiceEndpoints } from '../../src/core/traffic/local.ts';
+import type { PodPlace } from '../../src/core/traffic/pods.ts';
 import { emptyReport, type HostReport, type ListenerReport } from '../../src/core/traffic/report.ts';
 import type { TrafficTable } from '../../src/core/traffic/table.ts';
 import { byKey, makeHostFacts, makeNode, makeSite, poolOf } from './service.ts';
@@ -39,6 +41,8 @@ export function statusOf(
     dropping,
     unconfirmed = emptyReport.unconfirmed,
     nowMs = 0,
+    endpoints,
+    podPlace = { routed: [], reserved: new Map(), pool: [] },
   }: {
     answer?: Answer;
     nodes?: readonly ReturnType<typeof makeNode>[];
@@ -48,6 +52,8 @@ export function statusOf(
     dropping?: Parameters<typeof desiredStatus>[0]['dropping'];
     unconfirmed?: HostReport['unconfirmed'];
     nowMs?: number;
+    endpoints?: ServiceEndpoints;
+    podPlace?: PodPlace;
   } = {},
 ): DesiredStatus | undefined {
   const site = makeSite(['192.0.2.8', '2001:db8::8']);
@@ -67,7 +73,9 @@ export function statusOf(
     onLink: emptyReport.onLink,
     nodes: new Map(nodes.map((node) => [node.name, node] as [NodeName, typeof node])),
     drained: new Set(),
-    endpoints: undefined,
+    endpoints:
+      endpoints === undefined ? undefined : PersistentMap.from([[services[0]?.key ?? ('' as ServiceKey), endpoints]]),
+    podPlace,
   });
   const [service] = services;
   const assignment = assignments.get(service?.key ?? ('' as ServiceKey));
@@ -77,6 +85,7 @@ export function statusOf(
     service,
     assignment,
     listeners: table.listeners,
+    podFacts: service.spec.backends === undefined ? undefined : { endpoints, place: podPlace },
     reports: reportsOf(table, answer),
     unconfirmed,
     nodeTrouble: nodeTrouble({ nodes: byName, table, health: emptyReport.health }),

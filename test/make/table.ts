@@ -7,6 +7,8 @@ import {
   makeListener,
   makeTable,
   nodesBackend,
+  podBackend,
+  type PodServer,
   type Server,
   type TrafficNode,
   type TrafficTable,
@@ -72,6 +74,41 @@ function serversOf(weights: Weights): readonly Server[] {
     weight: typeof weight === 'number' ? weight : weight.terminating,
     isDraining: typeof weight !== 'number',
   }));
+}
+
+/** A TCP listener on Pods; without a nodePort. */
+export function podListener(vip: string, port: number, service = 'test/service'): Listener {
+  const key = service as ServiceKey;
+  return listener(vip, port, 0, { service: key, backend: podBackend(addressOf(vip).family, key, port) });
+}
+
+/** `10.244.1.7 8080`, with ` n1` if its node is known, and with ` draining`. */
+export type PodText = string;
+
+/** A table in which these listeners have Pods as servers. */
+export function podTable(
+  listeners: readonly (readonly [Listener, readonly PodText[]])[],
+  nodes: readonly TrafficNode[] = [],
+): TrafficTable {
+  return {
+    ...tableOf(
+      listeners.map(([each]) => each),
+      nodes,
+    ),
+    pods: PersistentMap.from(
+      listeners.map(([{ backend, address }, pods]) => [backend, { family: address.family, pods: pods.map(podOf) }]),
+    ),
+  };
+}
+
+function podOf(text: PodText): PodServer {
+  const [address = '', port, where = 'draining'] = text.split(' ');
+  return {
+    address: addressOf(address),
+    port: Number(port),
+    node: where === 'draining' ? undefined : nodeName(where),
+    isDraining: text.endsWith('draining'),
+  };
 }
 
 /** A UDP listener of `direct`. */

@@ -61,6 +61,8 @@ export const ignoreAnnotation = 'kube-vip.io/ignore';
 export const dataplaneAnnotation = 'furiwake.dev/dataplane';
 /** Prefix of the annotations about what only HAProxy does (`decodeProxyOptions`), and of all others of furiwake. */
 export const optionPrefix = 'furiwake.dev/';
+/** With the value `pods`: HAProxy connects to the endpoints of the Service, and not to NodePorts. */
+export const backendsAnnotation = 'furiwake.dev/backends';
 export const sourceRangesAnnotation = 'service.beta.kubernetes.io/load-balancer-source-ranges';
 
 export const excludeNodeLabel = 'node.kubernetes.io/exclude-from-external-load-balancers';

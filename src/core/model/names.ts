@@ -9,7 +9,7 @@ export type ServiceUid = Brand<'ServiceUid'>;
 export type NodeName = Brand<'NodeName'>;
 /** `address|port|protocol` of a listener. */
 export type ListenerKey = Brand<'ListenerKey'>;
-/** Name of a backend: `nodes4`, `nodes6`, `local4:namespace/name`. */
+/** Name of a backend: `nodes4`, `nodes6`, `local4:namespace/name`, `pods4:namespace/name:80`. */
 export type BackendId = Brand<'BackendId'>;
 
 export function serviceKey(namespace: string, name: string): ServiceKey {

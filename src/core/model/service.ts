@@ -45,6 +45,8 @@ export type ServiceSpec = {
   readonly dataplane: string | undefined;
   /** The other annotations of furiwake, known or not, as written: what only HAProxy does. In the order of their names. */
   readonly options: readonly Annotation[];
+  /** The annotation that requests Pods as servers, as written. */
+  readonly backends: string | undefined;
   /** Names of annotations that ask for a feature that furiwake does not have. */
   readonly ignoredAnnotations: readonly string[];
   /** `spec.loadBalancerSourceRanges`, else the list of the old annotation, as written. Empty: open to all. */

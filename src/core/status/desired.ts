@@ -17,10 +17,11 @@ import { isLocal } from '../traffic/plan.ts';
 import { haproxyNeed } from '../traffic/decode-options.ts';
 import type { HostReport } from '../traffic/report.ts';
 import { closedFamilies, listenersOf, planSourceRanges, type SourceRanges } from '../traffic/source-ranges.ts';
-import { listenerKey, localBackend, type TrafficTable } from '../traffic/table.ts';
+import { isPodBackend, listenerKey, localBackend, type TrafficTable } from '../traffic/table.ts';
 import { closedPorts } from './direct-trouble.ts';
 import { annotationTrouble, profileTrouble } from './annotation-trouble.ts';
 import { nodeNames } from './node-states.ts';
+import { ignoredBackends, type PodFacts, podTroubles } from './pod-trouble.ts';
 import type { NodeTrouble } from './node-trouble.ts';
 import { portList, sentences, shortened } from './sentences.ts';
 
@@ -47,6 +48,8 @@ export type StatusInput = {
    * as after each publication. `undefined`: it drops none.
    */
   readonly dropping: NodeTrouble | 'briefly' | undefined;
+  /** The endpoints of a Service with Pods as servers. `undefined`: it has none, or they are not known. */
+  readonly podFacts: PodFacts | undefined;
   readonly nowMs: number;
 };
 
@@ -160,6 +163,7 @@ function servingOf(input: StatusInput, failures: readonly Failure[]): ConditionC
     const ignored = annotationTrouble(service.spec).map((words) => `ignored: ${words}`);
     return no(verdict.reason, [verdict.message, ...ignored].join('; '));
   }
+  const pods = podTroubles(assignment, service.spec, input.podFacts);
   const losses = served.flatMap((address) => lossOf(address, input, failures) ?? []);
   const troubles = losses.map(({ verdict }) => verdict);
   const whole = losses.filter(({ isWhole }) => isWhole);
@@ -181,11 +185,15 @@ function servingOf(input: StatusInput, failures: readonly Failure[]): ConditionC
     ...(isClosed ? [...limits, ...partly] : [...partly, ...limits]),
     ...unconfirmedNodes(input),
     ...profileTrouble(service.spec, input.nearestProfile),
+    ...pods.map(({ verdict }) => verdict),
     ...ignoredFields(input),
   ];
   const [loss] = whole;
   if (loss !== undefined && whole.length === served.length)
     return no(loss.verdict.reason, sentences([...partly, ...limits, ...ignoredFields(input)]));
+  const [refusedPods] = pods;
+  if (refusedPods !== undefined && pods.every(({ isWhole }) => isWhole))
+    return no(refusedPods.verdict.reason, sentences(shortcomings));
   if (input.hasEndpoints === false) {
     const where = isLocal(service.spec) ? ' on a node that is in use' : '';
     const verdict: Verdict = { reason: 'NoEndpoints', message: `the Service has no ready endpoints${where}` };
@@ -207,7 +215,11 @@ function lossOf(
   const { ip, served } = address;
   const absence = absent.find((failure) => failure.ip === ip);
   if (absence !== undefined) return { address, isWhole: true, verdict: absence.verdict };
-  const trouble = nodeTrouble[ip.family];
+  const hasPods = served.every(({ port, protocol }) => {
+    const listener = listeners.get(listenerKey(ip, port, protocol));
+    return listener !== undefined && isPodBackend(listener.backend);
+  });
+  const trouble = hasPods ? undefined : nodeTrouble[ip.family];
   if (trouble !== undefined) {
     const message = `no node takes connections for ${ip.text}: ${trouble}`;
     return { address, isWhole: true, verdict: { reason: 'NoNodes', message } };
@@ -260,7 +272,7 @@ function unconfirmedNodes({ service: { key, spec }, assignment, unconfirmed }: S
 function ignoredFields(input: StatusInput): readonly Verdict[] {
   const { spec } = input.service;
   const ignored = spec.ignoredAnnotations.map((name) => `annotation ${name} (one address per family)`);
-  ignored.push(...annotationTrouble(spec));
+  ignored.push(...annotationTrouble(spec), ...ignoredBackends(spec, quote));
   const [isDirect, standIn] = carriersOf(input);
   if (spec.sessionAffinity !== 'None' && !isDirect)
     ignored.push(`sessionAffinity=${spec.sessionAffinity} (one Pod per node)`);

@@ -29,6 +29,7 @@ function troubleOf(nodes: readonly Node[], health: Health = {}, drained: readonl
     onLink: new Set(),
     drained: new Set(drained.map(nodeName)),
     endpoints: undefined,
+    podPlace: { routed: [], reserved: new Map(), pool: [] },
   });
   const reported = Object.entries(health).map(([name, verdict]) => [nodeName(name), verdict] as const);
   return nodeTrouble({ nodes: byName, table, health: new Map(reported) });

@@ -9,7 +9,7 @@ const sctp = (port: number, nodePort?: number): ReturnType<typeof tcp> => ({
 const ports = [tcp(80), udp(80), sctp(80), tcp(80, 0), udp(80, 0), sctp(80, 0)];
 
 const none = 'NodePortMissing';
-const asking = { dataplane: undefined, options: [], ports };
+const asking = { dataplane: undefined, backends: undefined, options: [], ports };
 
 /** The choice for each of `ports`. */
 const withHaproxy = ['haproxy', 'nat', 'nat', none, none, none];
@@ -53,7 +53,12 @@ describe.each([
 });
 
 test('a refusal names what the dataplane lacks', () => {
-  const request = { dataplane: 'direct', options: [['furiwake.dev/proxy-protocol', 'v2']] as const, ports };
+  const request = {
+    backends: undefined,
+    dataplane: 'direct',
+    options: [['furiwake.dev/proxy-protocol', 'v2']] as const,
+    ports,
+  };
   expect(chooseDataplane(request, tcp(80))).toEqual({
     reason: 'HaproxyRequired',
     message:
@@ -73,7 +78,7 @@ test.each([
 });
 
 test.each([
-  [tcp(80, 0), 'only with the annotation furiwake.dev/dataplane: direct'],
+  [tcp(80, 0), 'only with the annotation furiwake.dev/dataplane: direct or furiwake.dev/backends: pods'],
   [udp(53, 0), 'only with the annotation furiwake.dev/dataplane: direct'],
   [sctp(132, 0), 'by no dataplane'],
 ])('a refusal says what would serve the port, if anything', (port, remedy) => {
@@ -83,9 +88,14 @@ test.each([
 
 describe('what is decided, by request, needs and place', () => {
   const place = { choice: 'auto', isHostAddress: false, hasNextHop: true, isPublished: false } as const;
-  const spec = (dataplane: string | undefined, needs: 'nothing' | 'Local' | 'ClientIP' = 'nothing') => ({
+  const spec = (
+    dataplane: string | undefined,
+    needs: 'nothing' | 'Local' | 'ClientIP' = 'nothing',
+    backends?: string,
+  ) => ({
     ...asking,
     dataplane,
+    backends,
     externalTrafficPolicy: needs === 'Local' ? needs : 'Cluster',
     sessionAffinity: needs === 'ClientIP' ? needs : 'None',
   });
@@ -129,6 +139,21 @@ describe('what is decided, by request, needs and place', () => {
   test('without a nodePort, and for UDP, nothing stands in', () => {
     for (const port of [tcp(80, 0), udp(53)])
       expect(decideDataplane(spec('direct'), port, place)).toEqual({ ...requested, standIn: undefined });
+  });
+
+  test('Pods as servers need HAProxy, which then serves ports without a nodePort, and never direct by itself', () => {
+    for (const port of [tcp(80), tcp(80, 0)])
+      for (const differs of [{}, { isPublished: true }])
+        for (const requests of [undefined, 'haproxy'])
+          expect(decideDataplane(spec(requests, 'Local', 'pods'), port, { ...place, ...differs })).toEqual(haproxy);
+    expect(decideDataplane(spec(undefined, 'nothing', 'pods'), udp(53), place)).toMatchObject({ dataplane: 'nat' });
+    expect(decideDataplane(spec('direct', 'nothing', 'pods'), tcp(80), place)).toEqual(requested);
+    for (const [requests, backends] of [
+      [undefined, 'Pods'],
+      [undefined, 'nodes'],
+      ['nat', 'pods'],
+    ] as const)
+      expect(decideDataplane(spec(requests, 'nothing', backends), tcp(80, 0), place)).toMatchObject({ reason: none });
   });
 
   test('a port that no dataplane can serve stays refused', () => {

@@ -1,4 +1,4 @@
-import { dataplaneAnnotation } from '../model/contract.ts';
+import { backendsAnnotation, dataplaneAnnotation } from '../model/contract.ts';
 import type { Protocol, ServicePort, ServiceSpec } from '../model/service.ts';
 import type { Site } from '../model/site.ts';
 import type { Verdict } from '../reasons.ts';
@@ -8,7 +8,7 @@ import { asksForHaproxy, haproxyNeed } from './decode-options.ts';
 export const dataplanes = ['haproxy', 'direct', 'nat'] as const;
 export type Dataplane = (typeof dataplanes)[number];
 
-type Request = Pick<ServiceSpec, 'dataplane' | 'options' | 'ports'>;
+type Request = Pick<ServiceSpec, 'dataplane' | 'backends' | 'options' | 'ports'>;
 
 /** The dataplane that the annotation requests; `undefined` without a valid one. */
 export function requestedDataplane({ dataplane }: Pick<Request, 'dataplane'>): Dataplane | undefined {
@@ -24,9 +24,9 @@ const choices: Readonly<Record<Dataplane | 'none', Readonly<Record<Protocol, Dat
 };
 
 /**
- * Which dataplane can serve a port of the Service, or why none can: only `direct` does without a nodePort, and only HAProxy shows the server who
- * the client is, by the PROXY protocol or in HTTP mode. Where that is HAProxy, and the
- * Service does not request it, {@link decideDataplane} may still decide for `direct`.
+ * Which dataplane can serve a port of the Service, or why none can: `direct` does without a nodePort, and HAProxy if its
+ * servers are Pods; only HAProxy shows the server who the client is, by the PROXY protocol or in HTTP mode. Where that is HAProxy,
+ * and the Service does not request it, {@link decideDataplane} may still decide for `direct`.
  */
 export function chooseDataplane(request: Request, servicePort: ServicePort): Dataplane | Verdict {
   const { protocol, port, nodePort } = servicePort;
@@ -37,15 +37,20 @@ export function chooseDataplane(request: Request, servicePort: ServicePort): Dat
       reason: 'HaproxyRequired',
       message: `TCP port ${port} asks for ${need}, which ${choice} does not have: remove that annotation or ${dataplaneAnnotation}`,
     };
-  if (choice === 'direct' || nodePort !== 0) return choice;
+  if (choice === 'direct' || nodePort !== 0 || hasPodServers(request, { protocol })) return choice;
   const remedy =
     choices.direct[protocol] === 'direct'
-      ? `only with the annotation ${dataplaneAnnotation}: direct`
+      ? `only with the annotation ${dataplaneAnnotation}: direct${protocol === 'TCP' ? ` or ${backendsAnnotation}: pods` : ''}`
       : 'by no dataplane';
   return {
     reason: 'NodePortMissing',
     message: `${protocol} port ${port} has no nodePort (spec.allocateLoadBalancerNodePorts is false): without one it is served ${remedy}`,
   };
+}
+
+/** Whether the Service asks for Pods as the servers of a port, and HAProxy, the only dataplane that can, serves the port. */
+export function hasPodServers(request: Request, { protocol }: Pick<ServicePort, 'protocol'>): boolean {
+  return request.backends === 'pods' && choices[requestedDataplane(request) ?? 'none'][protocol] === 'haproxy';
 }
 
 /** Whether the Service asks for what only `direct` keeps: the address of the client, or the Pod of a client. */
@@ -83,6 +88,7 @@ type Place = {
  *   none        any                                address published for direct  direct with proof, haproxy stands in
  *   none        any with options for HAProxy       any                           haproxy
  *   none        any other, or its own address      any                           haproxy
+ *   none        Pods as servers                    any                           haproxy, also without a nodePort
  *
  * The fourth line: what was chosen once stays, also when a node or a report is missing, or the Service no longer needs it.
  */
@@ -100,6 +106,7 @@ export function decideDataplane(
     choice === 'auto' &&
     requestedDataplane(spec) === undefined &&
     !asksForHaproxy(spec) &&
+    !hasPodServers(spec, port) &&
     !isHostAddress;
   if (isAutomatic && (isPublished || (needsDirect(spec) && hasNextHop)))
     return { dataplane: 'direct', standIn, needsProof: true };

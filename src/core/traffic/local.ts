@@ -3,13 +3,17 @@ import type { BackendId, NodeName, ServiceKey } from '../model/names.ts';
 import type { Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { share } from '../share.ts';
+import type { EndpointGroup } from './pods.ts';
 import { addressOfNode, type Backend, emptyTable, localBackend, type Server, type TrafficTable } from './table.ts';
 
 /** The endpoints of a Service on one node. `terminating`: those that still serve while they end. */
 export type NodeEndpoints = { readonly node: NodeName; readonly ready: number; readonly terminating: number };
 
-/** The endpoints of a Service that are on a node; kube-proxy counts no other ones as local. Each node once. */
-export type ServiceEndpoints = { readonly [F in Family]: readonly NodeEndpoints[] };
+/** The endpoints of a Service. By family, those that are on a node; kube-proxy counts no other ones as local. Each node once. */
+export type ServiceEndpoints = { readonly [F in Family]: readonly NodeEndpoints[] } & {
+  /** All of them, by EndpointSlice. */
+  readonly groups: readonly EndpointGroup[];
+};
 
 /** Adds up endpoints, node by node; in the order of the nodes' names. */
 export function sumOfEndpoints(parts: Iterable<NodeEndpoints>): readonly NodeEndpoints[] {

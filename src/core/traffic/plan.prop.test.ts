@@ -32,6 +32,7 @@ const anyTurn = fc.record({
   endpoints: fc.option(fc.array(fc.option(someEndpoints)), { nil: undefined }),
 });
 
+const podPlace = { routed: [], reserved: new Map<string, string>(), pool: [] };
 const none: TrafficInput['overBudget'] = new Set();
 const noProfiles: TrafficInput['overProfiles'] = new Map();
 
@@ -66,12 +67,15 @@ function eachTable(check: (step: Step, before: Step | undefined) => void): void 
             onLink: emptyReport.onLink,
             nodes,
             drained,
+            podPlace,
             endpoints:
               endpoints &&
               PersistentMap.from(
                 world.services.flatMap(({ key }, index): readonly [ServiceKey, ServiceEndpoints][] => {
                   const nodesOf = endpoints[index];
-                  return nodesOf === undefined || nodesOf === null ? [] : [[key, { 4: nodesOf, 6: nodesOf }]];
+                  return nodesOf === undefined || nodesOf === null
+                    ? []
+                    : [[key, { 4: nodesOf, 6: nodesOf, groups: [] }]];
                 }),
               ),
           };

@@ -39,6 +39,7 @@ function inputOf(services: readonly Service[], more: Partial<TrafficInput> = {})
     nodes,
     drained: new Set(),
     endpoints: undefined,
+    podPlace: { routed: [], reserved: new Map(), pool: [] },
     ...more,
   };
 }

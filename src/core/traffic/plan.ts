@@ -3,22 +3,27 @@ import { conditionTypes, fieldManager, ownFinalizer } from '../model/contract.ts
 import type { Family } from '../ip/ip.ts';
 import type { BackendId, ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
-import type { Service } from '../model/service.ts';
+import type { Service, ServicePort } from '../model/service.ts';
 import type { Site } from '../model/site.ts';
 import { PersistentMap } from '../persistent-map.ts';
-import { decideDataplane, requestedDataplane } from './dataplane.ts';
+import { share } from '../share.ts';
+import { decideDataplane, hasPodServers, requestedDataplane } from './dataplane.ts';
 import { optionsOfPort } from './decode-options.ts';
 import { makeLocalPlanner, type ServiceEndpoints } from './local.ts';
+import { choosePods, needsNodePorts, type PodPlace } from './pods.ts';
 import type { ProfileExcess } from './profile-budget.ts';
 import { listenersOf, planSourceRanges } from './source-ranges.ts';
 import {
   emptyTable,
+  isPodBackend,
   type Listener,
   listenerKey,
   localBackend,
   makeListener,
   nodesBackend,
   nodesBackends,
+  podBackend,
+  type PodBackend,
   type TrafficNode,
   type TrafficTable,
 } from './table.ts';
@@ -38,26 +43,33 @@ export type TrafficInput = {
   readonly onLink: ReadonlySet<Family>;
   /** Nodes that an administrator drains (`furiwake drain NODE`). */
   readonly drained: ReadonlySet<NodeName>;
-  /** `undefined`: not known yet. The table then has no backends of Services with `externalTrafficPolicy: Local`. */
+  /** `undefined`: not known yet. The table then has only the backends of all nodes. */
   readonly endpoints: PersistentMap<ServiceKey, ServiceEndpoints> | undefined;
+  readonly podPlace: PodPlace;
 };
 
 /**
  * Plans the table of one host. As good as pure: what a planner remembers of its last table saves work and never changes the
- * result. The listeners of a Service stay the same objects while its spec, assignment and published addresses do.
+ * result. The listeners of a Service stay the same objects while its spec, assignment and published addresses do; with
+ * Pods as servers, while they have the same revision.
  */
 export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
   const planNodes = makeNodesPlanner();
   const planLocal = makeLocalPlanner();
-  let last: Pick<TrafficInput, 'services' | 'assignments' | 'overBudget' | 'overProfiles' | 'onLink'> = {
+  let last: Omit<TrafficInput, 'nodes' | 'dataplane' | 'drained'> = {
     services: PersistentMap.empty(),
     assignments: PersistentMap.empty(),
     overBudget: new Set(),
     overProfiles: new Map(),
     onLink: new Set(),
+    endpoints: undefined,
+    podPlace: { routed: [], reserved: new Map(), pool: [] },
   };
   let listeners: TrafficTable['listeners'] = emptyTable.listeners;
+  let pods: TrafficTable['pods'] = emptyTable.pods;
   let table = emptyTable;
+  /** The Services that ask for Pods as servers. */
+  const podUsers = new Set<ServiceKey>();
 
   /** Those that the service has in the last table. */
   const listenersBefore = (service: ServiceKey): readonly Listener[] =>
@@ -68,10 +80,11 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
       }),
     );
 
-  const listenersNow = (key: ServiceKey, input: TrafficInput, known: readonly Listener[]): readonly Listener[] => {
+  const carriersNow = (key: ServiceKey, input: TrafficInput, known: readonly Listener[]): Carriers => {
     const service = input.services.get(key);
     const assignment = input.assignments.get(key);
-    if (service === undefined || assignment === undefined || !hasHadFinalizer(service)) return [];
+    if (service === undefined || assignment === undefined || !hasHadFinalizer(service))
+      return { listeners: [], pods: [] };
     const before = last.services.get(key);
     const isOverBudget = input.overBudget.has(key);
     const isSame =
@@ -81,50 +94,102 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
       last.overBudget.has(key) === isOverBudget &&
       last.overProfiles.has(key) === input.overProfiles.has(key) &&
       publishedVips(before).join() === publishedVips(service).join();
-    return isSame && known.length > 0 ? known : planListeners(service, assignment, isOverBudget, input);
+    if (!asksForPods(service) && isSame && known.length > 0) return { listeners: known, pods: [] };
+    const next = planCarriers(service, assignment, isOverBudget, input);
+    return asksForPods(service) ? { ...next, listeners: withKnown(next.listeners, known) } : next;
+  };
+
+  /** Those whose Pods may differ. */
+  const podsChanged = ({ endpoints, podPlace }: TrafficInput): Iterable<ServiceKey> => {
+    if (podUsers.size === 0 || (last.endpoints === endpoints && last.podPlace === podPlace)) return [];
+    if (last.podPlace !== podPlace || last.endpoints === undefined || endpoints === undefined) return podUsers;
+    return PersistentMap.changedKeys(last.endpoints, endpoints).filter((key) => podUsers.has(key));
   };
 
   return (input) => {
-    const { services, assignments, overBudget, overProfiles, onLink } = input;
+    const { services, assignments, overBudget, overProfiles, onLink, endpoints, podPlace } = input;
     const changed = new Set([
       ...PersistentMap.changedKeys(last.services, services),
       ...PersistentMap.changedKeys(last.assignments, assignments),
       ...(last.onLink === onLink ? [] : assignments.keys()),
       ...(last.overBudget === overBudget ? [] : [...last.overBudget, ...overBudget]),
       ...(last.overProfiles === overProfiles ? [] : [...last.overProfiles.keys(), ...overProfiles.keys()]),
+      ...podsChanged(input),
     ]);
     const removed: [ListenerKey, undefined][] = [];
     const present: [ListenerKey, Listener][] = [];
     const backendsOf = new Map<ServiceKey, ReadonlySet<BackendId>>();
+    const podChanges = new Map<BackendId, PodBackend | undefined>();
     for (const service of changed) {
       const before = listenersBefore(service);
-      for (const { key } of before) removed.push([key, undefined]);
-      const now = listenersNow(service, input, before);
+      for (const { key, backend } of before) {
+        removed.push([key, undefined]);
+        if (isPodBackend(backend)) podChanges.set(backend, undefined);
+      }
+      const { listeners: now, pods: found } = carriersNow(service, input, before);
       for (const listener of now) present.push([listener.key, listener]);
+      for (const [id, backend] of found) podChanges.set(id, share(pods.get(id), backend));
+      if (now.length > 0 && services.get(service)?.spec.backends !== undefined) podUsers.add(service);
+      else podUsers.delete(service);
       backendsOf.set(service, new Set(now.map(({ backend }) => backend)));
     }
     // As a map: a listener that stays, or that another Service gets, is not removed.
     listeners = listeners.with(new Map<ListenerKey, Listener | undefined>([...removed, ...present]));
-    last = { services, assignments, overBudget, overProfiles, onLink };
+    pods = pods.with(podChanges);
+    last = { services, assignments, overBudget, overProfiles, onLink, endpoints, podPlace };
     const { nodes, backends: shared } = planNodes(input.nodes, input.drained);
-    const backends = planLocal({ services, endpoints: input.endpoints, backendsOf, nodes, shared });
-    if (table.listeners !== listeners || table.nodes !== nodes || table.backends !== backends)
-      table = { listeners, backends, nodes };
+    const backends = planLocal({ services, endpoints, backendsOf, nodes, shared });
+    if (table.listeners !== listeners || table.nodes !== nodes || table.backends !== backends || table.pods !== pods)
+      table = { listeners, backends, pods, nodes };
     return table;
   };
 }
 
-function planListeners(
+/** The listeners of a Service, and the Pods that serve them; without those while the endpoints are not known. */
+type Carriers = {
+  readonly listeners: readonly Listener[];
+  readonly pods: readonly (readonly [BackendId, PodBackend])[];
+};
+
+function asksForPods({ spec }: Service): boolean {
+  return spec.backends !== undefined;
+}
+
+/** `next`; a listener with the same revision as before stays the same object. */
+function withKnown(next: readonly Listener[], known: readonly Listener[]): readonly Listener[] {
+  return next.map(
+    (listener) => known.find(({ key, revision }) => key === listener.key && revision === listener.revision) ?? listener,
+  );
+}
+
+function planCarriers(
   service: Service,
   assignment: Assignment,
   isOverBudget: boolean,
-  { dataplane: choice, onLink, overProfiles }: Pick<TrafficInput, 'dataplane' | 'onLink' | 'overProfiles'>,
-): readonly Listener[] {
+  {
+    dataplane: choice,
+    onLink,
+    endpoints,
+    overProfiles,
+    podPlace,
+  }: Pick<TrafficInput, 'dataplane' | 'onLink' | 'endpoints' | 'overProfiles' | 'podPlace'>,
+): Carriers {
   const { key, spec } = service;
   const vips = publishedVips(service);
   const { isHostAddress } = assignment;
   const { ranges } = planSourceRanges(spec.sourceRanges, listenersOf(assignment), isOverBudget);
-  return assignment.addresses.flatMap(({ ip, served }) =>
+  const pods: [BackendId, PodBackend][] = [];
+  const nodes = (family: Family): BackendId => (isLocal(spec) ? localBackend(family, key) : nodesBackend(family));
+  const backendOf = (family: Family, port: ServicePort): BackendId => {
+    if (!hasPodServers(spec, port)) return nodes(family);
+    const id = podBackend(family, key, port.port);
+    if (endpoints === undefined) return id;
+    const chosen = choosePods(family, port, endpoints.get(key)?.groups ?? [], podPlace);
+    if (needsNodePorts(chosen, port)) return nodes(family);
+    pods.push([id, { family, pods: chosen.pods }]);
+    return id;
+  };
+  const listeners = assignment.addresses.flatMap(({ ip, served }) =>
     served.flatMap((port) => {
       const isVip = vips.includes(ip.text);
       const carriage = decideDataplane(spec, port, {
@@ -143,7 +208,7 @@ function planListeners(
         ...carriage,
         isPublished: isDirect && isVip,
         isAffine: isDirect && spec.sessionAffinity === 'ClientIP',
-        backend: isLocal(spec) ? localBackend(ip.family, key) : nodesBackend(ip.family),
+        backend: backendOf(ip.family, port),
         targetPort: isDirect && carriage.standIn === undefined ? 0 : port.nodePort,
         options: carriage.dataplane === 'haproxy' ? optionsOfPort(spec, port, overProfiles.has(key)) : undefined,
         sourceRanges: ranges?.filter((range) => range.family === ip.family),
@@ -151,6 +216,7 @@ function planListeners(
       });
     }),
   );
+  return { listeners, pods };
 }
 
 /** Only nodes with endpoints of the Service take its connections. */
@@ -158,7 +224,6 @@ export function isLocal({ externalTrafficPolicy }: Pick<Service['spec'], 'extern
   return externalTrafficPolicy === 'Local';
 }
 
-/** The addresses that kube-proxy knows, by the status; only of a Service that `direct` serves. */
 /**
  * The addresses that kube-proxy knows, by the status; only of a Service that `direct` serves or may serve. Kubernetes completes
  * a status without `ipMode` with VIP: without a request only furiwake's own says that nodes serve the address for it.

@@ -1,4 +1,5 @@
 import type { Family, Ip } from '../ip/ip.ts';
+import type { IpRange } from '../ip/range.ts';
 import type { BackendId, ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import type { Verdict } from '../reasons.ts';
@@ -45,6 +46,8 @@ export type HostReport = {
   readonly primaryAddresses: readonly Ip[];
   /** Addresses that the host needs to work, by text, and what each is. */
   readonly needs: ReadonlyMap<string, string>;
+  /** Networks to which the host has a route other than a default route; merged. */
+  readonly routed: readonly IpRange[];
   /** Addresses of listeners that another machine on the LAN has as well, by text, and its MAC. */
   readonly duplicates: ReadonlyMap<string, string>;
   /** The families in which a node is in a LAN of the host; empty while that is not known. */
@@ -64,6 +67,7 @@ export const emptyReport: HostReport = {
   ownAddresses: new Map(),
   primaryAddresses: [],
   needs: new Map(),
+  routed: [],
   duplicates: new Map(),
   onLink: new Set(),
   directObstacles: new Map(),

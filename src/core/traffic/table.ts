@@ -8,12 +8,13 @@ import type { Dataplane } from './dataplane.ts';
 import { type ListenerOptions, optionsText } from './options.ts';
 
 /**
- * The desired state of one load-balancer host, as plain data without Kubernetes. Three tables that change at different
+ * The desired state of one load-balancer host, as plain data without Kubernetes. Four tables that change at different
  * rates, each with its own keys and compared on its own:
  *
  *   listeners   192.0.2.51|80|TCP → Service shop/web, haproxy, nodes4, target port 30692, open      change with Services
  *               192.0.2.52|53|UDP → Service dns/coredns, direct, nodes4, published, 10.0.0.0/8
  *   backends    nodes4 → n1, n2      nodes6 → n1      local4:shop/web → n1 weight 2, n3 weight 1    change with endpoints
+ *   pods        pods4:shop/web:80 → 10.244.1.7:8080 on n1, 10.244.2.9:8080 on n2                    change with endpoints
  *   nodes       n1 192.0.2.11 2001:db8::11 active      n2 192.0.2.12 drain                          change with nodes
  *
  * Parts that did not change keep their identity from table to table.
@@ -22,6 +23,8 @@ export type TrafficTable = {
   readonly listeners: PersistentMap<ListenerKey, Listener>;
   /** One that a listener names and that is missing is not known: a host keeps the servers that it has. */
   readonly backends: PersistentMap<BackendId, Backend>;
+  /** The backends of Pods; one that a listener names and that is missing is not known either. */
+  readonly pods: PersistentMap<BackendId, PodBackend>;
   readonly nodes: ReadonlyMap<NodeName, TrafficNode>;
 };
 
@@ -49,7 +52,7 @@ export type Listener = ListenerAddress & {
   /** For `direct`: all connections of a client go to one node (`sessionAffinity: ClientIP`). Otherwise false. */
   readonly isAffine: boolean;
   readonly backend: BackendId;
-  /** The port on every server of the backend: a nodePort. 0 for `direct` without a stand-in: it leaves the port of a packet as it is. */
+  /** The port on every server of the backend: a nodePort. 0 for `direct` without a stand-in, which leaves the port of a packet as it is, and for Pods without a nodePort. */
   readonly targetPort: number;
   /** Merged, of the listener's family. `undefined`: open to all; empty: closed to all. */
   readonly sourceRanges: readonly IpRange[] | undefined;
@@ -85,6 +88,23 @@ export type Server = {
   readonly isDraining: boolean;
 };
 
+/** A set of Pods of one family, for HAProxy. */
+export type PodBackend = {
+  readonly family: Family;
+  /** Each address and port once, in the order of their texts. */
+  readonly pods: readonly PodServer[];
+};
+
+/** An endpoint of a Service, reached on its own port. */
+export type PodServer = {
+  readonly address: Ip;
+  readonly port: number;
+  /** Where it runs; `undefined`: its EndpointSlice does not say. */
+  readonly node: NodeName | undefined;
+  /** It keeps the connections that it has and takes no new ones: it terminates, and others are ready (KEP-1669). */
+  readonly isDraining: boolean;
+};
+
 /** A cluster node. `drain`: it gets no new connections, and those that exist continue. */
 export type TrafficNode = {
   readonly name: NodeName;
@@ -109,14 +129,25 @@ export function localBackend(family: Family, service: ServiceKey): BackendId {
   return `local${family}:${service}` as BackendId;
 }
 
-/** The Service of a {@link localBackend}. */
+/** The backend of the Pods that serve a TCP port of the Service. */
+export function podBackend(family: Family, service: ServiceKey, port: number): BackendId {
+  return `pods${family}:${service}:${port}` as BackendId;
+}
+
+export function isPodBackend(id: BackendId): boolean {
+  return id.startsWith('pods');
+}
+
+/** The Service of a {@link localBackend} or a {@link podBackend}. */
 export function serviceOfBackend(id: BackendId): ServiceKey {
-  return id.slice(id.indexOf(':') + 1) as ServiceKey;
+  const [, service = ''] = id.split(':');
+  return service as ServiceKey;
 }
 
 export const emptyTable: TrafficTable = {
   listeners: PersistentMap.empty(),
   backends: PersistentMap.empty(),
+  pods: PersistentMap.empty(),
   nodes: new Map(),
 };
 
@@ -168,6 +199,7 @@ export function makeTable(listeners: Iterable<Listener>, nodes: readonly Traffic
   return {
     listeners: PersistentMap.from(Array.from(listeners, (listener) => [listener.key, listener])),
     backends: nodesBackends(nodes),
+    pods: PersistentMap.empty(),
     nodes: new Map(nodes.map((node) => [node.name, node])),
   };
 }
@@ -205,6 +237,7 @@ export function isSameTable(a: TrafficTable, b: TrafficTable): boolean {
   return (
     a.nodes === b.nodes &&
     PersistentMap.changedKeys(a.backends, b.backends).length === 0 &&
+    PersistentMap.changedKeys(a.pods, b.pods).length === 0 &&
     PersistentMap.changedKeys(a.listeners, b.listeners).length === 0
   );
 }

@@ -126,13 +126,13 @@ export type ServerLine = {
   readonly backend: string;
   readonly server: string;
   readonly address: string;
+  /** 0: the port of the connection counts. */
+  readonly port: number;
   /** As set by command or by `disabled`: in maintenance (`maint`) a server is not checked. */
   readonly admin: 'ready' | 'drain' | 'maint';
   /** Its health check is enabled. */
   readonly isChecked: boolean;
   readonly weight: number;
-  /** 0: none, a connection keeps its own. */
-  readonly port: number;
 };
 
 const forcedMaint = 0x01; // SRV_ADMF_FMAINT
@@ -148,10 +148,10 @@ export function parseServersState(answer: string): readonly ServerLine[] {
       backend: cell('be_name'),
       server: cell('srv_name'),
       address: cell('srv_addr'),
+      port: Number(cell('srv_port')),
       admin: flags & forcedMaint ? 'maint' : flags & forcedDrain ? 'drain' : 'ready',
       isChecked: (Number(cell('srv_check_state')) & checkEnabled) !== 0,
       weight: Number(cell('srv_uweight')),
-      port: Number(cell('srv_port')),
     };
   });
 }

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { expect, onTestFinished, test } from 'vitest';
 import { withOptions } from '../../../test/make/options.ts';
-import { listener, localListener, localTable, node, tableOf } from '../../../test/make/table.ts';
+import { listener, localListener, localTable, podListener, podTable, node, tableOf } from '../../../test/make/table.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
 import { capOf, connectionLimit, descriptionOf, parseDescription, pathsIn, type Settings } from './config.ts';
 import { type Desired, fullConfigOf, planDesired } from './desired.ts';
@@ -58,6 +58,15 @@ const scenarios: Readonly<Record<string, readonly [TrafficTable, Partial<Setting
             checkPath: '/ready?full=1',
           },
         }),
+      ],
+      nodes,
+    ),
+  ],
+  Pods: [
+    podTable(
+      [
+        [podListener('192.0.2.51', 80, 'test/web'), ['10.244.1.7 8080 n1', '10.244.2.9 8080 draining']],
+        [podListener('2001:db8::51', 80, 'test/web'), ['fd00::7 8080 n1']],
       ],
       nodes,
     ),

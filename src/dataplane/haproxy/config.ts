@@ -119,7 +119,7 @@ export const checkOptions: string = `check port ${kubeProxyHealthPort} inter 1s 
  * The administrative state of a node's server. In `drain` it is still checked. The configuration has no word for that: a
  * process starts with the server `disabled`, which is `maint`, and the first commands set it to `drain`.
  */
-export function adminOf({ isDraining }: NodeServer): 'drain' | 'ready' {
+export function adminOf({ isDraining }: Pick<NodeServer, 'isDraining'>): 'drain' | 'ready' {
   return isDraining ? 'drain' : 'ready';
 }
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { BackendId, ListenerKey, ServiceKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import { type Listener, nodesBackend } from '../../core/traffic/table.ts';
+import { isPodBackend, type Listener, nodesBackend } from '../../core/traffic/table.ts';
 import { hasOwnBackend, noLimits } from '../../core/traffic/options.ts';
 import { ownerOf } from './pools.ts';
 
@@ -39,7 +39,7 @@ export function entryOf(
 ): MapEntry | { readonly refusal: string } {
   const { address, options, port, protocol, service, targetPort } = listener;
   if (protocol !== 'TCP') return { refusal: `HAProxy cannot serve ${protocol}` };
-  if (!isPort(port) || !isPort(targetPort)) return { refusal: `invalid port ${isPort(port) ? targetPort : port}` };
+  if (!isPort(port) || !hasTarget(listener)) return { refusal: `invalid port ${isPort(port) ? targetPort : port}` };
   const owner = ownerOf(listener);
   const name = owner === nodesBackend(address.family) ? owner : names.get(owner);
   if (name === undefined) return { refusal: 'HAProxy has no such backend' };
@@ -61,7 +61,12 @@ export function entryOf(
   };
 }
 
-export function isPort(port: number): boolean {
+/** Pods have ports of their own. */
+export function hasTarget({ backend, targetPort }: Pick<Listener, 'backend' | 'targetPort'>): boolean {
+  return isPort(targetPort) || (targetPort === 0 && isPodBackend(backend));
+}
+
+function isPort(port: number): boolean {
   return Number.isInteger(port) && port > 0 && port < 65_536;
 }
 

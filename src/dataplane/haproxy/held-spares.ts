@@ -2,7 +2,7 @@ import { PersistentMap } from '../../core/persistent-map.ts';
 import type { ServerLine } from './answers.ts';
 import type { RuntimeApi } from './client.ts';
 import { isSpareName, type SpareName } from './pools.ts';
-import { nodeOfServer, spareCommands, type SpareLine, spareLine, spareServerName } from './spare-servers.ts';
+import { nodeOfServer, spareCommands, type SpareLine, spareLine } from './spare-servers.ts';
 import type { Spares } from './spares.ts';
 
 /** A runtime command and the server that it is about. */
@@ -43,10 +43,9 @@ export function makeHeldSpares(lines: Iterable<ServerLine>): HeldSpares {
         const servers = held.get(name) ?? new Map<string, SpareLine>();
         held.set(name, servers);
         for (const server of wanted.get(name) ?? []) {
-          const serverName = spareServerName(server);
-          const id = `${name}/${serverName}`;
-          for (const command of spareCommands(name, servers.get(serverName), server)) commands.push({ id, command });
-          servers.set(serverName, spareLine(server));
+          const id = `${name}/${server.name}`;
+          for (const command of spareCommands(name, servers.get(server.name), server)) commands.push({ id, command });
+          servers.set(server.name, spareLine(server));
         }
         leaving.add(name);
       }
@@ -57,7 +56,7 @@ export function makeHeldSpares(lines: Iterable<ServerLine>): HeldSpares {
       const leftover: { readonly id: string; readonly name: SpareName; readonly server: string }[] = [];
       let differences = 0;
       for (const name of leaving) {
-        const kept = new Set<string>(wanted.get(name)?.map(spareServerName));
+        const kept = new Set<string>(wanted.get(name)?.map((server) => server.name));
         const gone = [...(held.get(name) ?? [])].filter(([server]) => !kept.has(server));
         if (gone.length === 0) leaving.delete(name);
         for (const [server, line] of gone) {

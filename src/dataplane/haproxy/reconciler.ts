@@ -225,7 +225,11 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
 
   return {
     desired: () => desired,
-    serversOf: (family, node) => [serverId({ family, node }), ...(held?.spares.serversOf(family, node) ?? [])],
+    serversOf: (family, node) => [
+      serverId({ family, node }),
+      ...(held?.spares.serversOf(family, node) ?? []),
+      ...podsOn(family, node, desired),
+    ],
     revive: async (signal) => {
       if (desired === undefined) return 'idle';
       const outcome = await recover(signal);
@@ -276,6 +280,15 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       await process.stop(signal);
     },
   };
+}
+
+/** `backend/server` of all Pods of this family on the node. */
+function podsOn(family: Family, node: NodeName, desired: Desired | undefined): readonly string[] {
+  return Array.from(desired?.spares.servers ?? []).flatMap(([spare, servers]) =>
+    spare.startsWith(`spare${family}`)
+      ? servers.filter((each) => each.isPod && each.node === node).map(({ name }) => `${spare}/${name}`)
+      : [],
+  );
 }
 
 function isRefused({ refused }: Applied): boolean {

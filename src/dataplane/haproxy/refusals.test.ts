@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { makeMachineRig } from '../../../test/make/haproxy-rig.ts';
-import { listener, node, tableOf } from '../../../test/make/table.ts';
+import { listener, node, podListener, podTable, tableOf } from '../../../test/make/table.ts';
 import { alertsIn } from './program.ts';
 
 const { signal } = new AbortController();
@@ -136,4 +136,43 @@ test.each([
   ['the other lines if there is no alert', ['Segmentation fault', ''], 'Segmentation fault'],
 ])('the message of a refusal contains %s', (_, lines, expected) => {
   expect(alertsIn(lines.join('\n'))).toBe(expected);
+});
+
+test('a Pod that HAProxy refuses is skipped and logged once, and delays no other; a change of its Service retries it', async () => {
+  const { machine, proxy, log } = makeMachineRig();
+  const [web, api] = [podListener('192.0.2.51', 80, 'test/web'), podListener('192.0.2.52', 80, 'test/api')];
+  const tableWith = (...texts: readonly string[]) =>
+    podTable(
+      [
+        [web, texts],
+        [api, ['10.244.3.1 80']],
+      ],
+      nodes,
+    );
+  await proxy.upsert(tableOf([], nodes), signal);
+  const asked: string[] = [];
+  machine.faults.command = (command) => {
+    if (!command.includes('pod_10.244.1.7_8080')) return undefined;
+    asked.push(command);
+    return 'Cannot add.';
+  };
+  const pods = (): readonly string[] =>
+    [...(machine.held?.servers.keys() ?? [])]
+      .filter((id) => id.startsWith('spare'))
+      .map((id) => id.split('/')[1] ?? '');
+  const first = tableWith('10.244.1.7 8080', '10.244.2.9 8080');
+  expect(await proxy.upsert(first, signal)).toEqual(new Map());
+  expect(pods().toSorted()).toEqual(['pod_10.244.2.9_8080', 'pod_10.244.3.1_80']);
+  expect(machine.held?.map.size).toBe(2);
+  const tries = asked.length;
+  await proxy.upsert(first, signal);
+  await proxy.prune(first, signal);
+  expect(asked).toHaveLength(tries);
+  expect(log.lines.filter(({ level }) => level === 'warn')).toHaveLength(1);
+
+  await proxy.upsert(tableWith('10.244.1.7 8080', '10.244.2.10 8080'), signal);
+  expect(asked.length).toBeGreaterThan(tries);
+  machine.faults.command = () => undefined;
+  await proxy.audit(tableWith('10.244.1.7 8080', '10.244.2.10 8080'), signal);
+  expect(pods()).toContain('pod_10.244.1.7_8080');
 });

@@ -2,6 +2,8 @@ import type { ListenerKey } from '../../core/model/names.ts';
 import { type NodeServer, serverId } from './config.ts';
 import type { Desired } from './desired.ts';
 import type { MapEntry } from './entries.ts';
+import { isSpareName, type SpareName } from './pools.ts';
+import { followedBy, type SpareServer } from './spare-servers.ts';
 import type { Applied } from './worker.ts';
 
 /** The entries and servers that HAProxy refused: skipped until they change, or until all are retried. */
@@ -18,15 +20,27 @@ export type Refused = {
   clear(): void;
 };
 
-/** A server cannot follow one that HAProxy refused. */
-function spareServersOf({ spares }: Desired, isTaken: (server: NodeServer) => boolean): Desired['spares']['servers'] {
-  return spares.servers.with(Array.from(spares.servers, ([name, servers]) => [name, servers.filter(isTaken)]));
-}
-
 export function makeRefused(): Refused {
   const entries = new Map<ListenerKey, { readonly entry: MapEntry; readonly words: string }>();
   const servers = new Map<string, { readonly address: string; readonly words: string }>();
+  /** The servers of spares: a spare is another object after each change, and then all of its own are tried again. */
+  const spareServers = new Map<
+    SpareName,
+    { readonly of: readonly SpareServer[]; readonly words: Map<string, string> }
+  >();
   const isTaken = (server: NodeServer): boolean => servers.get(serverId(server))?.address !== server.address.text;
+  /** Without refused servers, and without those that would follow a node that HAProxy refused. */
+  const takenIn = (name: SpareName, spare: readonly SpareServer[]): readonly SpareServer[] =>
+    spare.filter((server) => {
+      const followed = servers.get(followedBy(server) ?? '');
+      return followed?.address !== server.address.text && spareServers.get(name)?.words.has(server.name) !== true;
+    });
+  const changedSpares = (desired: Desired): readonly (readonly [SpareName, readonly SpareServer[]])[] => {
+    // A refused node may be in any of them.
+    const names = servers.size > 0 ? desired.spares.servers.keys() : spareServers.keys();
+    return Array.from(names, (name) => [name, takenIn(name, desired.spares.servers.get(name) ?? [])] as const);
+  };
+
   return {
     note: (refused, desired) => {
       if (refused.entries.size > 0)
@@ -38,14 +52,26 @@ export function makeRefused(): Refused {
         const words = refused.servers.get(serverId(server));
         if (words !== undefined) servers.set(serverId(server), { address: server.address.text, words });
       }
+      for (const [id, words] of refused.servers) {
+        const [name = '', server = ''] = id.split('/');
+        const of = isSpareName(name) ? desired.spares.servers.get(name) : undefined;
+        if (!isSpareName(name) || of?.find((each) => each.name === server) === undefined) continue;
+        const known = spareServers.get(name) ?? { of, words: new Map<string, string>() };
+        spareServers.set(name, known);
+        known.words.set(server, words);
+      }
     },
     without: (desired) => {
       for (const [listener, { entry }] of entries)
         if (desired.entries.get(listener) !== entry) entries.delete(listener);
       const wanted = new Set([...desired.servers[4], ...desired.servers[6]].map(serverId));
       for (const id of servers.keys()) if (!wanted.has(id)) servers.delete(id);
+      for (const [name, { of }] of spareServers) if (desired.spares.servers.get(name) !== of) spareServers.delete(name);
       return {
-        spares: servers.size === 0 ? desired.spares : { servers: spareServersOf(desired, isTaken) },
+        spares:
+          servers.size + spareServers.size === 0
+            ? desired.spares
+            : { servers: desired.spares.servers.with(changedSpares(desired)) },
         entries:
           entries.size === 0
             ? desired.entries
@@ -59,11 +85,14 @@ export function makeRefused(): Refused {
     listeners: () => new Map(Array.from(entries, ([listener, { words }]) => [listener, words])),
     server: () => {
       const [first] = servers;
-      return first && `${first[0]}: ${first[1].words}`;
+      if (first !== undefined) return `${first[0]}: ${first[1].words}`;
+      const [[name, words] = []] = Array.from(spareServers.values()).flatMap((each) => [...each.words]);
+      return name && `${name}: ${words}`;
     },
     clear: () => {
       entries.clear();
       servers.clear();
+      spareServers.clear();
     },
   };
 }

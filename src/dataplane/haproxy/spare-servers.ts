@@ -1,26 +1,60 @@
+import type { Ip } from '../../core/ip/ip.ts';
 import type { NodeName } from '../../core/model/names.ts';
 import { type ServerOptions, serverText } from '../../core/traffic/options.ts';
+import type { PodServer, Server, TrafficTable } from '../../core/traffic/table.ts';
 import { adminOf, hostOf, type NodeServer, serverId } from './config.ts';
 import type { SpareName } from './pools.ts';
 
 /**
- * A server of a spare backend: a node. Without options it has no check of its own, it follows the state of the node's server, and its
- * port is that of the listener's target.
+ * A server of a spare backend: a node, or a Pod. A node without options has no check of its own, it follows the state of the
+ * node's server, and its port is that of the listener's target. A Pod has a check.
  */
-export type SpareServer = NodeServer & {
-  readonly weight: number;
+export type SpareServer = {
+  /**
+   * Its name in HAProxy: `n1`, `n1:30525:proxy2`, or `pod_10.244.1.7_8080`, which no node can have. All that HAProxy cannot change
+   * at run time is in the name, so that a server with other options is another server, also beside one that still has
+   * connections.
+   */
+  readonly name: string;
+  readonly isPod: boolean;
+  readonly address: Ip;
   /** 0: the map entry of the listener has it. */
   readonly port: number;
+  /** The node, or that of the Pod, if it is known. */
+  readonly node: NodeName | undefined;
+  readonly weight: number;
+  readonly isDraining: boolean;
   readonly options: ServerOptions;
 };
 
-/**
- * Its name in HAProxy: `n1`, or `n1:30525:proxy2`. All that HAProxy cannot change at run time is in the name, so that a server
- * with other options is another server, also beside one that still has connections.
- */
-export function spareServerName({ node, port, options }: Pick<SpareServer, 'node' | 'port' | 'options'>): string {
-  if (port === 0) return node;
-  return [node, port, serverText(options)].filter((part) => part !== '').join(':');
+export function nodeServer(
+  { address, node, isDraining }: NodeServer,
+  server: Server,
+  port: number,
+  options: ServerOptions,
+): SpareServer {
+  const name = port === 0 ? node : withText(`${node}:${port}`, options);
+  const { weight } = server;
+  return { name, isPod: false, address, port, node, weight, isDraining: isDraining || server.isDraining, options };
+}
+
+/** A Pod drains with its node. */
+export function podServer(pod: PodServer, { nodes }: TrafficTable, options: ServerOptions): SpareServer {
+  const { address, port, node } = pod;
+  const isDraining = pod.isDraining || (node !== undefined && nodes.get(node)?.state === 'drain');
+  const name = withText(`pod_${address.text}_${port}`, options);
+  return { name, isPod: true, address, port, node, weight: 1, isDraining, options };
+}
+
+function withText(name: string, options: ServerOptions): string {
+  const text = serverText(options);
+  return text === '' ? name : `${name}:${text}`;
+}
+
+/** The node's server whose state this one follows, if it has no check of its own. */
+export function followedBy({ address, isPod, node, options }: SpareServer): string | undefined {
+  if (isPod || node === undefined || options.check !== undefined) return undefined;
+  return serverId({ family: address.family, node });
 }
 
 /** The node of a server by its name. */
@@ -30,7 +64,7 @@ export function nodeOfServer(name: string): NodeName {
 
 /** A line of the configuration. */
 export function spareServerLine(server: SpareServer): string {
-  return `    server ${spareServerName(server)} ${targetOf(server)} ${wordsOf(server)}${server.isDraining ? ' disabled' : ''}`;
+  return `    server ${server.name} ${targetOf(server)} ${wordsOf(server)}${server.isDraining ? ' disabled' : ''}`;
 }
 
 function targetOf({ address, port }: SpareServer): string {
@@ -38,11 +72,10 @@ function targetOf({ address, port }: SpareServer): string {
 }
 
 function wordsOf(server: SpareServer): string {
-  const { check, mostConnections, proxyProtocol, slowStartMs } = server.options;
+  const { mostConnections, proxyProtocol, slowStartMs } = server.options;
+  const check = checkOf(server);
   return [
-    check === undefined
-      ? `track ${serverId(server)}`
-      : `check inter ${check.intervalMs}ms fall ${check.fall} rise ${check.rise}`,
+    check ?? `track ${followedBy(server)}`,
     `weight ${server.weight}`,
     proxyProtocol === 1 && 'send-proxy',
     proxyProtocol === 2 && 'send-proxy-v2',
@@ -52,6 +85,20 @@ function wordsOf(server: SpareServer): string {
   ]
     .filter((word) => word !== false)
     .join(' ');
+}
+
+/**
+ * A Pod that answers is checked every five seconds, and every second once a check or a connection has failed: with 6,000 Pods
+ * the checks take a twentieth of a core. Two failed checks take it out of use; a failed connection alone does not, and is tried
+ * with another Pod.
+ */
+const podCheck =
+  'check inter 5s fastinter 1s downinter 2s fall 2 rise 1 observe layer4 error-limit 1 on-error fastinter';
+
+/** `undefined`: it has none of its own. */
+function checkOf({ isPod, options: { check } }: SpareServer): string | undefined {
+  if (check !== undefined) return `check inter ${check.intervalMs}ms fall ${check.fall} rise ${check.rise}`;
+  return isPod ? podCheck : undefined;
 }
 
 /** The state of a server that HAProxy has. */
@@ -67,13 +114,13 @@ export type SpareLine = {
 
 /** The state of `server` when it is as desired. */
 export function spareLine(server: SpareServer): SpareLine {
-  const { address, options, port, weight } = server;
-  return { address: address.text, port, weight, admin: adminOf(server), isChecked: options.check !== undefined };
+  const { address, port, weight } = server;
+  return { address: address.text, port, weight, admin: adminOf(server), isChecked: checkOf(server) !== undefined };
 }
 
 /** The runtime commands that make a server of a spare backend as desired; `present`: as it is. */
 export function spareCommands(name: SpareName, present: SpareLine | undefined, server: SpareServer): readonly string[] {
-  const id = `${name}/${spareServerName(server)}`;
+  const id = `${name}/${server.name}`;
   const { address, port, weight, admin, isChecked } = spareLine(server);
   const enable = isChecked ? [`enable health ${id}`] : [];
   const state = `set server ${id} state ${admin}`;

@@ -11,7 +11,7 @@ import {
 } from '../../core/traffic/options.ts';
 import { backendOf, type Listener, nodesBackend, type TrafficTable, usesHaproxy } from '../../core/traffic/table.ts';
 import type { NodeServer, Servers } from './config.ts';
-import { isPort } from './entries.ts';
+import { hasTarget } from './entries.ts';
 import {
   familyOfPool,
   isSpareName,
@@ -23,15 +23,16 @@ import {
   type SpareName,
   usesAllNodes,
 } from './pools.ts';
-import { type SpareServer, spareServerLine } from './spare-servers.ts';
+import { nodeServer, podServer, type SpareServer, spareServerLine } from './spare-servers.ts';
 
 /**
  * The backends that the configuration declares ahead, empty. HAProxy cannot add a backend at run time, but servers: a backend of
  * the table gets a spare one, which is filled with its servers.
  *
  *   local4:shop/web → n1 weight 2, n3 weight 1      spare4-0   n1 track nodes4/n1 weight 2, n3 track nodes4/n3 weight 1
- *                                                   spare4-1   …
- *   a port with options: nodes4 test/mail 30525 …   spare4-2   n1:30525:proxy2 track nodes4/n1 weight 1 send-proxy-v2, n2:…
+ *   pods4:shop/api:80 → 10.244.1.7:8080             spare4-1   pod_10.244.1.7_8080 10.244.1.7:8080 check …
+ *                                                   spare4-2   …
+ *   a port with options: nodes4 test/mail 30525 …   spare4-3   n1:30525:proxy2 track nodes4/n1 weight 1 send-proxy-v2, n2:…
  *   … and a profile                                 spare4.1x2y3z-0, of a pool whose backends have its lines
  */
 export type Spares = {
@@ -141,8 +142,7 @@ function countUses(
   const uses = new Map<BackendId, number>();
   const users = new Map<BackendId, Listener>();
   const use = (listener: Listener | undefined, by: 1 | -1): void => {
-    if (listener === undefined || !usesHaproxy(listener) || usesAllNodes(listener) || !isPort(listener.targetPort))
-      return;
+    if (listener === undefined || !usesHaproxy(listener) || usesAllNodes(listener) || !hasTarget(listener)) return;
     const id = ownerOf(listener);
     if (by === 1) users.set(id, listener);
     uses.set(id, (uses.get(id) ?? known.get(id) ?? 0) + by);
@@ -162,7 +162,10 @@ function changedOwners(
   renamed: Iterable<BackendId>,
 ): ReadonlySet<BackendId> {
   if (before === undefined || before.table.nodes !== table.nodes) return new Set(names.keys());
-  const changed = new Set(PersistentMap.changedKeys(before.table.backends, table.backends));
+  const changed = new Set([
+    ...PersistentMap.changedKeys(before.table.backends, table.backends),
+    ...PersistentMap.changedKeys(before.table.pods, table.pods),
+  ]);
   // While a backend is not known, the nodes of its family stand in.
   if (([4, 6] as const).some((family) => changed.has(nodesBackend(family)))) return new Set(names.keys());
   const owners = new Set([...changed, ...renamed]);
@@ -214,7 +217,7 @@ function removeUnused({ sizes, free, profiles }: Pools): void {
   }
 }
 
-/** Of the nodes that HAProxy has: a server can only follow one that exists. */
+/** Pods, or those of the nodes that HAProxy has: a server can only follow one that exists. */
 function spareServers(
   table: TrafficTable,
   id: BackendId,
@@ -222,11 +225,13 @@ function spareServers(
   { port, server: options }: Omit<Special, 'backend'>,
   family: Family,
 ): readonly SpareServer[] {
+  const pods = table.pods.get(id)?.pods;
+  if (pods !== undefined) return pods.map((pod) => podServer(pod, table, options));
   const servers = new Map(backendOf(table, id, family).servers.map((server) => [server.node, server]));
   return nodes.flatMap((node) => {
     const server = servers.get(node.node);
     if (server === undefined) return [];
-    return [{ ...node, weight: server.weight, isDraining: node.isDraining || server.isDraining, port, options }];
+    return nodeServer(node, server, port, options);
   });
 }
 

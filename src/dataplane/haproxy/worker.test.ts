@@ -15,10 +15,10 @@ function held(...states: readonly (Partial<ServerLine> & Pick<ServerLine, 'serve
     const defaults = {
       backend: 'nodes4',
       address: '10.0.0.1',
+      port: 0,
       admin: 'ready',
       isChecked: true,
       weight: 1,
-      port: 0,
     } as const;
     const full = { ...defaults, ...state };
     servers.set(full.backend, (servers.get(full.backend) ?? new Map<string, ServerLine>()).set(full.server, full));

@@ -1,0 +1,65 @@
+import { describe, expect, test } from 'vitest';
+import { makeService, ranges, tcp, udp } from '../../../test/make/service.ts';
+import { conditions, statusOf } from '../../../test/make/status.ts';
+import { nodeName } from '../../../test/make/table.ts';
+import type { ServiceSpec } from '../model/service.ts';
+import type { ServiceEndpoints } from '../traffic/local.ts';
+
+const podPlace = { routed: ranges('10.244.0.0/16'), reserved: new Map<string, string>(), pool: [] };
+
+function endpointsOf(...addresses: readonly string[]): ServiceEndpoints {
+  const endpoints = addresses.map((address) => ({ address, node: nodeName('n1'), isReady: true }));
+  return { 4: [], 6: [], groups: [{ family: 4, ports: [{ name: 'p80', protocol: 'TCP', port: 8080 }], endpoints }] };
+}
+
+/** Reason and message of the condition Serving. */
+function serving(
+  endpoints: ServiceEndpoints | undefined,
+  spec: Partial<ServiceSpec> = {},
+  more: Parameters<typeof statusOf>[1] = {},
+): string | undefined {
+  const service = makeService('web', { backends: 'pods', ...spec });
+  const status = statusOf([service], { ...(endpoints && { endpoints }), podPlace, ...more });
+  expect(status?.ingress).toHaveLength(1);
+  const found = status?.conditions.find(({ type }) => type.endsWith('Serving'));
+  return `${conditions(status)['Serving']}: ${found?.message}`;
+}
+
+const noRoute = 'because the load-balancer host has no route to';
+
+describe('a Service with Pods as servers', () => {
+  test('is served, also without nodes and without a nodePort', () => {
+    for (const spec of [{}, { ports: [tcp(80, 0)] }])
+      expect(serving(endpointsOf('10.244.1.7'), spec, { nodes: [] })).toBe('True Serving: all ports are served');
+  });
+
+  test('says which addresses cannot be Pods, and is not served if there are no others', () => {
+    const words = 'no connections to endpoints that cannot be Pods: "127.0.0.1" (loopback address)';
+    expect(serving(endpointsOf('127.0.0.1', '10.244.1.7'))).toBe(`True EndpointsRefused: ${words}`);
+    expect(serving(endpointsOf('127.0.0.1'))).toBe(`False EndpointsRefused: ${words}`);
+  });
+
+  test('says to which Pods the host has no route, and whether NodePorts serve it', () => {
+    const far = endpointsOf('10.9.0.1', '10.9.0.2', '10.9.0.3', '10.9.0.4');
+    const list = '10.9.0.1, 10.9.0.2, 10.9.0.3, 1 more but its default route';
+    expect(serving(far)).toBe(`True NoRouteToPods: NodePorts serve the Service, ${noRoute} ${list}`);
+    expect(serving(far, { ports: [tcp(80, 0)] })).toBe(
+      `False NoRouteToPods: no connections to some Pods, ${noRoute} ${list}`,
+    );
+    expect(serving(endpointsOf('10.9.0.1', '10.244.1.7'))).toBe(
+      `True NoRouteToPods: no connections to some Pods, ${noRoute} 10.9.0.1 but its default route`,
+    );
+    expect(serving(far, {}, { nodes: [] })).toContain('False NoNodes');
+  });
+
+  test('says where the annotation is ignored', () => {
+    const ignored = 'True FieldsNotHonoured: serving, but ignored: annotation furiwake.dev/backends=';
+    expect(serving(undefined, { backends: 'Pods' })).toBe(`${ignored}"Pods" (valid: pods)`);
+    expect(serving(undefined, { ports: [tcp(80), udp(53)] })).toBe(
+      `${ignored}pods for port 53 (only HAProxy has Pods as servers)`,
+    );
+    expect(serving(undefined, { dataplane: 'nat' })).toBe(
+      `${ignored}pods for port 80 (only HAProxy has Pods as servers)`,
+    );
+  });
+});

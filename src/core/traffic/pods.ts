@@ -1,0 +1,142 @@
+import { type Family, type Ip, parseIp } from '../ip/ip.ts';
+import { indexOfRange, type IpRange, parseCidr, rangeContains } from '../ip/range.ts';
+import type { NodeName } from '../model/names.ts';
+import { isSameMap } from '../persistent-map.ts';
+import type { Protocol, Service, ServicePort } from '../model/service.ts';
+import type { HostFacts } from '../model/host.ts';
+import { podBackend, type PodServer, type TrafficTable } from './table.ts';
+
+/** The endpoints of one EndpointSlice that may take connections, and their ports. Texts are not validated. */
+export type EndpointGroup = {
+  readonly family: Family | undefined;
+  /** `name` is that of the port of the Service; a port without a number is not listed. */
+  readonly ports: readonly { readonly name: string; readonly protocol: Protocol; readonly port: number }[];
+  readonly endpoints: readonly Endpoint[];
+};
+
+export type Endpoint = {
+  readonly address: string;
+  /** Empty if it is not known. */
+  readonly node: NodeName | '';
+  /** False: it terminates and still serves. */
+  readonly isReady: boolean;
+};
+
+/** What decides whether this host may connect to an address. The same object while nothing differs. */
+export type PodPlace = {
+  /** Networks to which the host has a route other than a default route; merged. */
+  readonly routed: readonly IpRange[];
+  /** Addresses that no Pod can have, by text, and what each is: those of the host, and those that it needs. */
+  readonly reserved: ReadonlyMap<string, string>;
+  /** The addresses of Services. */
+  readonly pool: readonly IpRange[];
+};
+
+/** The place of this host; the same object while its parts are. */
+export function makePodPlace(): (
+  routed: PodPlace['routed'],
+  facts: Pick<HostFacts, 'ownAddresses' | 'needs'>,
+  pool: PodPlace['pool'],
+) => PodPlace {
+  let place: PodPlace = { routed: [], reserved: new Map(), pool: [] };
+  return (routed, { needs, ownAddresses }, pool) => {
+    const own = ownAddresses.map(({ text }) => [text, 'address of the load-balancer host'] as const);
+    const next = { routed, reserved: new Map([...needs, ...own]), pool };
+    const isSame = place.routed === routed && place.pool === pool && isSameMap(place.reserved, next.reserved);
+    if (!isSame) place = next;
+    return place;
+  };
+}
+
+/** The number of Pods that serve the Service, over its ports and families; `undefined`: no port has Pods as servers. */
+export function countPods({ key, spec }: Pick<Service, 'key' | 'spec'>, { pods }: TrafficTable): number | undefined {
+  if (spec.backends === undefined) return undefined;
+  const found = ([4, 6] as const).flatMap((family) =>
+    spec.ports.flatMap(({ port }) => pods.get(podBackend(family, key, port)) ?? []),
+  );
+  return found.length === 0 ? undefined : found.reduce((sum, backend) => sum + backend.pods.length, 0);
+}
+
+/** The Pods for one port of a Service, and the endpoints that are skipped. */
+export type PodChoice = {
+  readonly pods: readonly PodServer[];
+  /** Addresses that a Pod cannot have, each with what it is. */
+  readonly refused: ReadonlyMap<string, string>;
+  /** Addresses to which the host has no route but a default one. */
+  readonly unrouted: readonly string[];
+};
+
+/**
+ * Chooses the Pods that take the connections of a port. As kube-proxy does, those that terminate take new connections only
+ * while none is ready (KEP-1669); otherwise they drain. An endpoint that several EndpointSlices have for a moment counts once.
+ */
+export function choosePods(
+  family: Family,
+  { name, protocol }: Pick<ServicePort, 'name' | 'protocol'>,
+  groups: readonly EndpointGroup[],
+  place: PodPlace,
+): PodChoice {
+  const found = new Map<string, { readonly server: Omit<PodServer, 'isDraining'>; isReady: boolean }>();
+  const refused = new Map<string, string>();
+  const unrouted = new Set<string>();
+  for (const group of groups) {
+    const port = group.ports.find((each) => each.name === name && each.protocol === protocol)?.port;
+    if (group.family !== family || port === undefined) continue;
+    for (const { address: text, node, isReady } of group.endpoints) {
+      const address = parseIp(text);
+      if (address === undefined || address.family !== family) {
+        refused.set(text, `not an IPv${family} address`);
+        continue;
+      }
+      const use = specialUse(address) ?? place.reserved.get(address.text);
+      if (use !== undefined) refused.set(address.text, use);
+      else if (place.pool.some((range) => rangeContains(range, address)))
+        refused.set(address.text, 'address of the pool of Services');
+      else if (indexOfRange(place.routed, address) < 0) unrouted.add(address.text);
+      else {
+        const id = `${address.text} ${port}`;
+        const known = found.get(id);
+        if (known === undefined)
+          found.set(id, { server: { address, port, node: node === '' ? undefined : node }, isReady });
+        else known.isReady ||= isReady;
+      }
+    }
+  }
+  const chosen = [...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, each]) => each);
+  const isAnyReady = chosen.some(({ isReady }) => isReady);
+  return {
+    pods: chosen.map(({ server, isReady }) => ({ ...server, isDraining: isAnyReady && !isReady })),
+    refused,
+    unrouted: [...unrouted].sort(),
+  };
+}
+
+/** Whether NodePorts serve the port instead: the host reaches none of its Pods. */
+export function needsNodePorts(
+  { pods, unrouted }: Pick<PodChoice, 'pods' | 'unrouted'>,
+  { nodePort }: Pick<ServicePort, 'nodePort'>,
+): boolean {
+  return pods.length === 0 && unrouted.length > 0 && nodePort !== 0;
+}
+
+/** Blocks of which no Pod has an address (RFC 6890). Kubernetes refuses most of them, but not for old objects. */
+const specialBlocks: readonly (readonly [block: string, what: string])[] = [
+  ['0.0.0.0/8', 'unspecified address'],
+  ['127.0.0.0/8', 'loopback address'],
+  ['169.254.0.0/16', 'link-local address'],
+  ['224.0.0.0/4', 'multicast address'],
+  ['255.255.255.255/32', 'broadcast address'],
+  ['::/128', 'unspecified address'],
+  ['::1/128', 'loopback address'],
+  ['::ffff:0:0/96', 'IPv4-mapped address'],
+  ['fe80::/10', 'link-local address'],
+  ['ff00::/8', 'multicast address'],
+];
+const specialRanges = specialBlocks.flatMap(([block, what]) => {
+  const range = parseCidr(block);
+  return range === undefined ? [] : [{ range, what }];
+});
+
+function specialUse(address: Ip): string | undefined {
+  return specialRanges.find(({ range }) => rangeContains(range, address))?.what;
+}

@@ -1,0 +1,36 @@
+import { expect, test } from 'vitest';
+import { localListener, localTable, node, podListener, podTable } from '../../test/make/table.ts';
+import { endpointLines, listenerLine } from './service-detail.ts';
+
+const nodes = [node('n1', '192.0.2.11'), node('n2', '192.0.2.12')];
+
+test('Pods as servers are counted by node, and their listeners show no nodePort', () => {
+  const [http, https] = [podListener('192.0.2.51', 80), podListener('192.0.2.51', 443)];
+  const pods = (port: number): readonly string[] => [
+    `10.244.1.7 ${port} n1`,
+    `10.244.1.8 ${port} n1`,
+    `10.244.2.9 ${port}`,
+  ];
+  const table = podTable(
+    [
+      [http, pods(8080)],
+      [https, [...pods(8443), '10.244.3.1 8443 draining']],
+    ],
+    nodes,
+  );
+  expect(endpointLines({ table }, [http, https])).toEqual([
+    { node: 'n1', family: 4, weight: 2, isTerminating: false },
+    { node: 'unknown node', family: 4, weight: 1, isTerminating: false },
+  ]);
+  expect(listenerLine({ ...http, targetPort: 30_080 }, true, undefined).nodePort).toBeUndefined();
+});
+
+test('with externalTrafficPolicy: Local they are the nodes with their weights', () => {
+  const web = localListener('192.0.2.51', 80, 30_080);
+  const table = localTable([[web, { n1: 2, n2: { terminating: 1 } }]], nodes);
+  expect(endpointLines({ table }, [web])).toEqual([
+    { node: 'n1', family: 4, weight: 2, isTerminating: false },
+    { node: 'n2', family: 4, weight: 1, isTerminating: true },
+  ]);
+  expect(listenerLine(web, true, undefined).nodePort).toBe(30_080);
+});

@@ -1,0 +1,158 @@
+import { expect, test } from 'vitest';
+import { node as tableNode, podListener, podTable, type PodText } from '../../../test/make/table.ts';
+import { type Driver, type Rig, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { patience } from '../../../test/netns/patience.ts';
+import type { TrafficNode, TrafficTable } from '../../core/traffic/table.ts';
+
+const web = podListener('10.50.0.1', 80, 'test/web');
+const web6 = podListener('fd50::1', 80, 'test/web');
+const mail = podListener('10.50.0.1', 25, 'test/mail');
+
+/** One Pod on each node, with an address of its own; its HTTP port differs from Pod to Pod. The load balancer has routes. */
+async function startPods(nodes: number): Promise<Rig> {
+  const rig = await startRig({ nodes });
+  const { balancer } = rig.lab;
+  for (const [index, machine] of rig.lab.nodes.entries()) {
+    const [number, { ip4, ip6 }] = [index + 1, machine];
+    await machine.exec('ip', 'address', 'add', `10.244.${number}.7/32`, 'dev', 'lo');
+    await machine.exec('ip', 'address', 'add', `fd44::${number}:7/128`, 'dev', 'lo', 'nodad');
+    await balancer.exec('ip', 'route', 'add', `10.244.${number}.0/24`, 'via', ip4);
+    await balancer.exec('ip', '-6', 'route', 'add', `fd44::${number}:0/112`, 'via', ip6);
+    await machine.ask({ do: 'serveHttp', port: 8080 + number, body: `pod${number}` });
+    await machine.ask({ do: 'serveLines', port: 2525, greeting: `220 pod${number}\n` });
+  }
+  return rig;
+}
+
+function pods(...numbers: readonly (number | string)[]): readonly PodText[] {
+  return numbers.map((text) => {
+    const [number, more = ''] = String(text).split(/(?= )/);
+    return `10.244.${number}.7 ${8080 + Number(number)} n${number}${more}`;
+  });
+}
+
+function tableOf(
+  { lab }: Rig,
+  ofWeb: readonly PodText[],
+  ofMail: readonly PodText[] = ['10.244.1.7 2525 n1'],
+  draining = '',
+): TrafficTable {
+  const nodes = lab.nodes.map(({ name, ip4, ip6 }): TrafficNode => ({
+    ...tableNode(name, ip4, ip6),
+    state: name === draining ? 'drain' : 'active',
+  }));
+  const ofWeb6 = ofWeb.map((text) => text.replace(/^10\.244\.(\d)\.7/, 'fd44::$1:7'));
+  return podTable(
+    [
+      [web, ofWeb],
+      [web6, ofWeb6],
+      [mail, ofMail],
+    ],
+    nodes,
+  );
+}
+
+async function apply({ proxy }: Driver, table: TrafficTable, { signal }: Rig): Promise<void> {
+  expect(await proxy.upsert(table, signal)).toEqual(new Map());
+  await proxy.prune(table, signal);
+}
+
+/** How many of so many requests each Pod answers. */
+async function shares(rig: Rig, vip: string, requests: number): Promise<Record<string, number>> {
+  const counts: Record<string, number> = {};
+  for (let request = 0; request < requests; request++) {
+    const { text = 'nothing' } = await rig.fetch(vip);
+    counts[text] = (counts[text] ?? 0) + 1;
+  }
+  return counts;
+}
+
+/** Requests that do not stop; `end` resolves with those that failed. */
+function load(rig: Rig, clients: number): { end(): Promise<readonly unknown[]> } {
+  const failed: unknown[] = [];
+  const over = new AbortController();
+  const client = async (): Promise<void> => {
+    while (!over.signal.aborted) {
+      const outcome = await rig.fetch('10.50.0.1');
+      if (outcome.status !== 200) failed.push(outcome);
+    }
+  };
+  const running = Promise.all(Array.from({ length: clients }, client));
+  return {
+    end: async () => {
+      over.abort();
+      await running;
+      return failed;
+    },
+  };
+}
+
+test('Pods take connections on their own ports, in both families, without a nodePort and without a reload', async () => {
+  await using rig = await startPods(3);
+  const driver = rig.newDriver();
+  await apply(driver, tableOf(rig, pods(1, 2, 3)), rig);
+  expect(await shares(rig, '10.50.0.1', 12)).toEqual({ pod1: 4, pod2: 4, pod3: 4 });
+  expect(await shares(rig, 'fd50::1', 12)).toEqual({ pod1: 4, pod2: 4, pod3: 4 });
+  await apply(driver, tableOf(rig, pods(1, '2 draining')), rig);
+  expect(await shares(rig, '10.50.0.1', 4)).toEqual({ pod1: 4 });
+  await apply(driver, tableOf(rig, pods(1, 3), undefined, 'n3'), rig);
+  expect(await shares(rig, '10.50.0.1', 4)).toEqual({ pod1: 4 });
+  await apply(driver, tableOf(rig, []), rig);
+  expect(await shares(rig, '10.50.0.1', 1)).toEqual({ nothing: 1 });
+  expect(driver.metric('furiwake_reloads_total')).toBe(0);
+  expect(driver.complaints).toEqual([]);
+});
+
+test('a Pod that leaves, refuses or is silent costs no connection; one that accepts again is used again', async () => {
+  await using rig = await startPods(3);
+  const driver = rig.newDriver();
+  await apply(driver, tableOf(rig, pods(1, 2, 3)), rig);
+  driver.watch();
+  const connection = await rig.connect();
+  const clients = load(rig, 4);
+  await rig.lab.nodes[1]?.ask({ do: 'unlisten', port: 8082 });
+  await expect.poll(() => shares(rig, '10.50.0.1', 6), patience).toEqual({ pod1: 3, pod3: 3 });
+  await rig.lab.nodes[2]?.setSilent(true);
+  await expect.poll(() => shares(rig, '10.50.0.1', 6), patience).toEqual({ pod1: 6 });
+  await rig.lab.nodes[2]?.setSilent(false);
+  await rig.lab.nodes[1]?.ask({ do: 'serveHttp', port: 8082, body: 'pod2' });
+  await expect.poll(() => shares(rig, '10.50.0.1', 6), patience).toEqual({ pod1: 2, pod2: 2, pod3: 2 });
+  for (let round = 0; round < 20; round++) {
+    const rest = [1, 2, 3].filter((number) => number !== 1 + (round % 3));
+    await apply(driver, tableOf(rig, pods(...rest)), rig);
+  }
+  expect(await clients.end()).toEqual([]);
+  await connection.echoes();
+});
+
+test('the connections to Pods on a dead node are reset', async () => {
+  await using rig = await startPods(2);
+  const driver = rig.newDriver();
+  await apply(driver, tableOf(rig, pods(2)), rig);
+  driver.watch();
+  const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.1', port: 25 });
+  const heard = async () => await rig.lab.client.ask({ do: 'heard', id });
+  await expect.poll(async () => (await heard()).text, patience).toBe('220 pod1\n');
+  await rig.lab.nodes[0]?.setSilent(true);
+  await expect.poll(async () => (await heard()).end, patience).not.toBe('open');
+});
+
+test('the next furiwake takes the Pods over, a restarted HAProxy has them, and external changes are reverted', async () => {
+  await using rig = await startPods(2);
+  await apply(rig.newDriver(), tableOf(rig, pods(1, 2)), rig);
+  const second = rig.newDriver();
+  const table = tableOf(rig, pods(1, 2));
+  await apply(second, table, rig);
+  expect(await second.proxy.audit(table, rig.signal)).toBe(0);
+  const id = (await rig.servers()).find((each) => each.endsWith('/pod_10.244.1.7_8081')) ?? '';
+  for (const command of [`set server ${id} state maint`, `set server ${id} addr 10.244.1.7 port 9`]) {
+    await rig.command(command);
+    expect(await second.proxy.audit(table, rig.signal)).toBeGreaterThan(0);
+    expect(await second.proxy.audit(table, rig.signal)).toBe(0);
+    expect(await shares(rig, '10.50.0.1', 4)).toEqual({ pod1: 2, pod2: 2 });
+  }
+  second.watch();
+  process.kill((await second.proxy.observe(rig.signal)).pid, 'SIGKILL');
+  await expect.poll(() => second.metric('furiwake_haproxy_restarts_total'), patience).toBe(1);
+  await expect.poll(() => shares(rig, '10.50.0.1', 4), patience).toEqual({ pod1: 2, pod2: 2 });
+});
