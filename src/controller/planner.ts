@@ -46,7 +46,7 @@ const noServices: Classified = {
 };
 
 /**
- * As good as pure: what a planner remembers of its last decision saves work and never changes the answer. `site` must be
+ * Pure, except for a cache: what a planner remembers of its last decision saves work and never changes the answer. `site` must be
  * the same object in every snapshot.
  */
 export function makePlanner(): (snapshot: Snapshot) => AddressDecision {

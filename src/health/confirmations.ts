@@ -70,7 +70,7 @@ export function makeConfirmations(deps: {
   const tracked = new Map<BackendId, Tracked>();
   /** Their servers may have changed since the last `admit`. */
   const dirty = new Set<BackendId>();
-  /** To be asked: the last one first, for those before may be mute. */
+  /** To be asked: the last one first, because earlier ones may not answer. */
   const line: Wait[] = [];
   let asked = 0;
   let input: TrafficTable = emptyTable;

@@ -175,7 +175,7 @@ function localLack({ case: { services }, live, spoken, client, lanclient, onN1 }
 }
 
 /** The client's address that the Pod saw, unless it is one of the host that asked. */
-function strangers(answer: Answer, { ip4, ip6 }: Asker): readonly string[] {
+export function strangers(answer: Answer, { ip4, ip6 }: Asker): readonly string[] {
   return 'pod' in answer && answer.client !== ip4 && answer.client !== ip6 ? [answer.client] : [];
 }
 

@@ -3,7 +3,7 @@ import { until } from '../../lab/machine/until.ts';
 import type { Host } from '../../lab/network/host.ts';
 import { type Case, type Manifest, namespace } from './cases.ts';
 import type { Answer, Target } from './hosts/ask.ts';
-import { isFromN1 } from './lacks.ts';
+import { isFromN1, strangers } from './lacks.ts';
 import { addressesOf, isReported, type Seen, type Spoken } from './seen.ts';
 import { askFrom, podsOf, type Site } from './site.ts';
 
@@ -12,6 +12,8 @@ const answerTimeoutMs = 10_000;
 const refusalTimeoutMs = 1_000;
 /** kube-proxy and furiwake follow a change of the endpoints within this time. */
 const settleTimeoutMs = 5_000;
+/** HAProxy stands in for `direct` so long at most, where nodes answer clients themselves. */
+const standInMs = 12_000;
 const affineCount = 20;
 const localCount = 12;
 
@@ -20,7 +22,7 @@ const noAddress: Answer = { failure: 'no address' };
 /** Speaks to a deployed case from both sides; the status in the result is that of `live`. */
 export async function speakTo(site: Site, one: Case, live: Seen['live']): Promise<Seen> {
   const { client, lanclient } = site;
-  const spoken = await speakToPorts(site, one, live);
+  const spoken = await speakToPortsInTime(site, one, live);
   const targets = firstOfEachProtocol(spoken);
   return {
     case: one,
@@ -31,6 +33,28 @@ export async function speakTo(site: Site, one: Case, live: Seen['live']): Promis
     affine: one.needs.includes('affinity') ? await askRepeatedly(site, targets) : [],
     onN1: one.needs.includes('local') ? await askWithPodsOnN1(site, one, targets) : [],
   };
+}
+
+/** With `Local` again and again, until the Pods see the addresses of the clients. */
+async function speakToPortsInTime(site: Site, one: Case, live: Seen['live']): Promise<readonly Spoken[]> {
+  let spoken = await speakToPorts(site, one, live);
+  if (!one.needs.includes('local')) return spoken;
+  const isSeen = (): boolean =>
+    spoken
+      .filter(({ port }) => port.protocol === 'TCP')
+      .every(
+        ({ fromClient, fromLan }) =>
+          strangers(fromClient, site.client).length + strangers(fromLan, site.lanclient).length === 0,
+      );
+  if (isSeen()) return spoken;
+  await inTime(
+    async () => {
+      spoken = await speakToPorts(site, one, live);
+      return isSeen();
+    },
+    { signal: site.signal, timeoutMs: standInMs },
+  );
+  return spoken;
 }
 
 async function speakToPorts(

@@ -37,7 +37,8 @@ describe.skipIf(!isRoot)('externalTrafficPolicy: Local', () => {
 
   test('through HAProxy only nodes with a Pod get connections; the condition says what is missing', async () => {
     const { services, client } = stage();
-    await services.create('local', { spec: { ...local, selector: webOnN1 } });
+    const throughHaproxy = { 'furiwake.dev/dataplane': 'haproxy' };
+    await services.create('local', { annotations: throughHaproxy, spec: { ...local, selector: webOnN1 } });
     const [ip = ''] = await services.published('local');
     await untilAnswer(client, urlOf(ip), 'web-n1');
     expect(await answering(stage(), ip)).toBe('web-n1');

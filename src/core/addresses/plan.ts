@@ -26,7 +26,7 @@ export type AddressPlan = {
 };
 
 /**
- * Gives each Service its addresses. Total and deterministic. As good as pure: what a planner remembers of its last plan
+ * Gives each Service its addresses. Total and deterministic. Pure, except for a cache: what a planner remembers of its last plan
  * saves work and never changes the answer. To plan again with the records of a plan changes nothing.
  *
  * In this order, so that no Service loses what it has to one that wants it:

@@ -70,7 +70,7 @@ type LocalInput = {
 };
 
 /**
- * All backends. As good as pure: what it remembers saves work. Only those of Services whose listeners or endpoints changed are
+ * All backends. Pure, except for a cache: what it remembers saves work. Only those of Services whose listeners or endpoints changed are
  * planned again, and all after a change of nodes.
  */
 export function makeLocalPlanner(): (input: LocalInput) => TrafficTable['backends'] {

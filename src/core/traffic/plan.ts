@@ -49,7 +49,7 @@ export type TrafficInput = {
 };
 
 /**
- * Plans the table of one host. As good as pure: what a planner remembers of its last table saves work and never changes the
+ * Plans the table of one host. Pure, except for a cache: what a planner remembers of its last table saves work and never changes the
  * result. The listeners of a Service stay the same objects while its spec, assignment and published addresses do; with
  * Pods as servers, while they have the same revision.
  */

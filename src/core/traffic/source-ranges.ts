@@ -60,7 +60,7 @@ const none: ReadonlySet<ServiceKey> = new Set();
 
 /**
  * Finds the Services whose source ranges exceed {@link mostRangesOfHost}. Older Services have precedence; if one does not
- * fit, younger ones may. As good as pure: what it remembers of the last call saves work. Returns the same object for the
+ * fit, younger ones may. Pure, except for a cache: what it remembers of the last call saves work. Returns the same object for the
  * same set.
  */
 export function makeRangeBudget(most: number = mostRangesOfHost): (claims: Claims) => ReadonlySet<ServiceKey> {

@@ -50,7 +50,7 @@ export type ProgramInput = {
   readonly isOpen: (listener: Listener, node: NodeName) => boolean;
 };
 
-/** As good as pure: what it remembers keeps numbers and saves work. */
+/** Pure, except for a cache: what it remembers keeps numbers and saves work. */
 export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
   const listenerIds = makeIds();
   const nodeIds = makeIds();

@@ -177,10 +177,10 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     if (outcome !== 'started') return outcome;
     const isFirst = !hasMet;
     hasMet = true;
+    if (!isFirst) restarts.add(1);
     const { pid: started } = await read(signal);
     if (isFirst) log.info({ pid: started, maxConnections: settings.maxConnections }, 'HAProxy started');
     else {
-      restarts.add(1);
       const level = wasSteady ? 'warn' : 'debug'; // `run` reports a process that exits repeatedly
       log[level]({ pid: started }, 'HAProxy exited unexpectedly and was restarted; its connections were lost');
     }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { makeMachineRig } from '../../../test/make/haproxy-rig.ts';
-import { listener, node, podListener, podTable, tableOf } from '../../../test/make/table.ts';
+import { listener, localListener, localTable, node, podListener, podTable, tableOf } from '../../../test/make/table.ts';
 import { alertsIn } from './program.ts';
 
 const { signal } = new AbortController();
@@ -136,6 +136,33 @@ test.each([
   ['the other lines if there is no alert', ['Segmentation fault', ''], 'Segmentation fault'],
 ])('the message of a refusal contains %s', (_, lines, expected) => {
   expect(alertsIn(lines.join('\n'))).toBe(expected);
+});
+
+test('a node that HAProxy refuses in a spare backend is skipped there and logged once; an audit retries it', async () => {
+  const { machine, proxy, log } = makeMachineRig();
+  const local = localTable([[localListener('192.0.2.53', 80, 30_081, 'test/local'), { n1: 1, n2: 1 }]], nodes);
+  await proxy.upsert(tableOf([], nodes), signal);
+  let tries = 0;
+  machine.faults.command = (command) => {
+    if (!command.includes('spare4-0/n2')) return undefined;
+    tries++;
+    return 'Out of memory.';
+  };
+  expect(await proxy.upsert(local, signal)).toEqual(new Map());
+  const before = tries;
+  for (let change = 0; change < 3; change++) {
+    await proxy.upsert(local, signal);
+    await proxy.prune(local, signal);
+  }
+  expect(tries).toBe(before);
+  expect([...(machine.held?.servers.keys() ?? [])]).toContain('spare4-0/n1');
+  const complaints = log.lines.filter(({ level }) => level === 'warn');
+  expect(complaints).toHaveLength(1);
+  expect(String(complaints[0]?.fields['err'])).toContain('spare4-0/n2: Out of memory.');
+
+  machine.faults.command = () => undefined;
+  await proxy.audit(local, signal);
+  expect([...(machine.held?.servers.keys() ?? [])]).toContain('spare4-0/n2');
 });
 
 test('a Pod that HAProxy refuses is skipped and logged once, and delays no other; a change of its Service retries it', async () => {

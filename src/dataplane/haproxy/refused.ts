@@ -86,8 +86,9 @@ export function makeRefused(): Refused {
     server: () => {
       const [first] = servers;
       if (first !== undefined) return `${first[0]}: ${first[1].words}`;
-      const [[name, words] = []] = Array.from(spareServers.values()).flatMap((each) => [...each.words]);
-      return name && `${name}: ${words}`;
+      for (const [spare, { words }] of spareServers)
+        for (const [name, each] of words) return `${spare}/${name}: ${each}`;
+      return undefined;
     },
     clear: () => {
       entries.clear();

@@ -25,7 +25,7 @@ export type NatProgram = {
   readonly groups: ReadonlyMap<BackendId, NatGroup>;
   /** The host's own addresses. */
   readonly own: ReadonlyMap<string, Ip>;
-  /** Where nothing but flows of ours is forwarded. */
+  /** Where only flows of furiwake are forwarded. */
   readonly guard: Guard;
 };
 
@@ -46,7 +46,7 @@ export type NatInput = {
 
 export type NatPlan = { readonly groups: NatProgram['groups']; readonly places: FlowPlaces };
 
-/** As good as pure: what it remembers keeps numbers and saves work. */
+/** Pure, except for a cache: what it remembers keeps numbers and saves work. */
 export function makeNatPlanner(): (input: NatInput) => NatPlan {
   const ids = makeIds();
   let known = new Map<string, NatGroup>();

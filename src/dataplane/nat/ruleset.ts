@@ -80,7 +80,7 @@ const isOurs = `ct mark and ${hex(flowMark)} == ${hex(flowMark)}`;
  *   addresses does not get there first. nft 1.0.6 knows no name for the priority in output.
  * - Source ports are random: with the ports of the clients, a node would often see an address and port that a connection has just
  *   left.
- * - Every packet is held against the source ranges, not only the first one. Answers of a node to this host's own address are
+ * - Every packet is checked against the source ranges, not only the first one. Answers of a node to this host's own address are
  *   not: they may arrive at the port of a listener.
  */
 export const natRules: string = `
