@@ -169,7 +169,8 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     },
     kill: (pid, name) => {
       if (running?.pid !== pid) return false;
-      if (name !== 'SIGUSR2') die();
+      die();
+      if (name === 'SIGUSR2') start(); // a reload
       return true;
     },
     files: {

@@ -9,13 +9,14 @@ import type { Refusals } from '../../ports/host.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import { RuntimeError, type RuntimeApi, unlessGone, unlessUnreachable } from './client.ts';
-import { serverId, type Settings } from './config.ts';
+import { type ProgramId, serverId, type Settings } from './config.ts';
 import { type Desired, planDesired } from './desired.ts';
 import { entryKey } from './entries.ts';
 import type { HaproxyFiles } from './haproxy-files.ts';
 import type { HaproxyProcess } from './process.ts';
 import { makeRefused } from './refused.ts';
 import { adoptedSpares } from './spares.ts';
+import { type Declared, undeclared } from './undeclared.ts';
 import { type Applied, applyRemovals, applyUpserts, type WorkerContents, readHeld, removeLeftovers } from './worker.ts';
 
 /**
@@ -25,7 +26,8 @@ import { type Applied, applyRemovals, applyUpserts, type WorkerContents, readHel
  *                                                    └► none: start with the files · another program: reload with them
  *
  * The map file is written at most once a second, and before a start or a reload. A file that cannot be written, or that
- * HAProxy refuses, matters only if a start or a reload needs it: a running worker gets all changes by commands.
+ * HAProxy refuses, matters only if a start or a reload needs it: a running worker gets all changes by commands. If a reload
+ * fails, only the listeners that need it are refused.
  *
  * Each call makes one attempt to get an answering process; a caller that repeats it must wait longer each time.
  */
@@ -76,10 +78,16 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
   const mapBackoff = makeBackoff({ firstMs: 1000, mostMs: 60_000 });
   let mapDueMs = 0;
   const configTrouble = lasting('writing the configuration of HAProxy');
+  const reloadTrouble = lasting('reloading HAProxy');
+  const reloadBackoff = makeBackoff({ firstMs: 1000, mostMs: 30_000 });
+  let reloadDueMs = 0;
+  let reloadProblem: unknown;
   const nodeTrouble = lasting('adding nodes to HAProxy');
 
   let desired: Desired | undefined;
-  let program = '';
+  let program = '' as ProgramId;
+  /** What the last program declares that a worker was seen to run. */
+  let declared: Declared | undefined;
   /** `undefined`: not known for certain, must be read before the next change. */
   let held: WorkerContents | undefined;
   let pid: number | undefined;
@@ -145,13 +153,42 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     return desired;
   };
 
-  /** Before a start or a reload. */
-  const prepareFiles = async (): Promise<void> => {
-    if (fileProblem !== undefined && haproxyFiles.program() !== program) throw fileProblem;
+  /** Before a start or a reload: the program of the file. If the new one cannot be written, the last one will do. */
+  const prepareFiles = async (): Promise<ProgramId> => {
+    const written = haproxyFiles.program();
+    const isWanted = fileProblem === undefined || written === program;
+    if (!isWanted && (written === undefined || written !== declared?.program)) throw fileProblem;
     await save();
+    return isWanted ? program : (written ?? program);
   };
 
-  /** One attempt to get a worker that runs the program, with its contents. */
+  /** Loads the program. If that fails, a worker with the last one keeps serving, and the next attempts wait. */
+  const reload = async (present: WorkerContents, signal: AbortSignal): Promise<WorkerContents> => {
+    const isUsable = present.program === declared?.program;
+    if (isUsable && clock.monotonic() < reloadDueMs) return present;
+    held = undefined;
+    try {
+      if ((await prepareFiles()) !== program) throw fileProblem;
+      log.info({}, 'HAProxy runs another program: reloading it');
+      await process.reload(program, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!isUsable) throw error;
+      const now = await read(signal);
+      if (now.program !== declared?.program) throw error;
+      reloadProblem = error;
+      if (error !== fileProblem) reloadTrouble.failed(error); // the file has a line of its own
+      reloadDueMs = clock.monotonic() + reloadBackoff.next();
+      return now;
+    }
+    reloads.add(1);
+    reloadTrouble.over();
+    reloadBackoff.reset();
+    reloadDueMs = 0;
+    return await read(signal);
+  };
+
+  /** One attempt to get a worker that runs the program, or the last one if the reload fails, with its contents. */
   const bring = async (signal: AbortSignal): Promise<WorkerContents> => {
     let present = held ?? (await read(signal).catch(unlessUnreachable));
     if (present === undefined) {
@@ -159,20 +196,16 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
         throw new RuntimeError('silent', 'HAProxy serves, but its command socket does not answer');
       present = held ?? (await read(signal));
     }
-    if (present.program === program) return present;
-    log.info({}, 'HAProxy runs another program: reloading it');
-    held = undefined;
-    await prepareFiles();
-    await process.reload(program, signal);
-    reloads.add(1);
-    return await read(signal);
+    if (present.program !== program) present = await reload(present, signal);
+    if (present.program === program && desired !== undefined) declared = { program, sizes: desired.spares.sizes };
+    return present;
   };
 
   const recover = async (signal: AbortSignal): Promise<'serves' | 'busy' | 'started'> => {
     held = undefined;
-    await prepareFiles();
+    const prepared = await prepareFiles();
     const wasSteady = process.isSteady();
-    const outcome = await process.recover(program, signal);
+    const outcome = await process.recover(prepared, signal);
     if (outcome === 'serves') await read(signal);
     if (outcome !== 'started') return outcome;
     const isFirst = !hasMet;
@@ -185,6 +218,13 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       log[level]({ pid: started }, 'HAProxy exited unexpectedly and was restarted; its connections were lost');
     }
     return outcome;
+  };
+
+  /** What the worker that serves does not declare. */
+  let missing: ReturnType<typeof undeclared> | undefined;
+  const missingListeners = (): Refusals<ListenerKey> => {
+    const words = `HAProxy: ${reloadProblem instanceof Error ? reloadProblem.message : String(reloadProblem)}`;
+    return new Map(missing?.listeners.map((key) => [key, words]));
   };
 
   const noteNodes = ({ unsafeNodes }: Desired): void => {
@@ -205,7 +245,13 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       wasKnown = held !== undefined;
       const present = await bring(signal);
       held = undefined; // until all of it is acknowledged
-      const applied = await work(worker, present, refused.without(next), signal);
+      missing = present.program === program ? undefined : undeclared(next, declared);
+      const applied = await work(
+        worker,
+        present,
+        missing?.without(refused.without(next)) ?? refused.without(next),
+        signal,
+      );
       if (!isRefused(applied)) held = applied.held;
       return applied;
     };
@@ -240,7 +286,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       const next = await settle(table, signal);
       await upsertTo(next, signal);
       noteNodes(next);
-      return new Map([...next.refusals, ...refused.listeners()]);
+      return new Map([...next.refusals, ...refused.listeners(), ...missingListeners()]);
     },
     prune: async (table, signal) => {
       await apply(await settle(table, signal), applyRemovals, signal);
@@ -262,7 +308,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       if (held?.pid !== serving) held = undefined;
       const next = desired;
       const present = held ?? (await read(signal));
-      if (present.program !== program) return; // the next change reloads it
+      if (present.program !== program && present.program !== declared?.program) return; // the next change reloads it
       await apply(next, applyUpserts, signal);
       await api.ask(commands, signal); // a server that was deleted meanwhile is not an error
       if (held === undefined) return; // a change was refused: what the worker holds must be read first

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { makeMachineRig } from '../../../test/make/haproxy-rig.ts';
 import { listener, localListener, localTable, node, podListener, podTable, tableOf } from '../../../test/make/table.ts';
+import type { Listener } from '../../core/traffic/table.ts';
 import { alertsIn } from './program.ts';
 
 const { signal } = new AbortController();
@@ -136,6 +137,50 @@ test.each([
   ['the other lines if there is no alert', ['Segmentation fault', ''], 'Segmentation fault'],
 ])('the message of a refusal contains %s', (_, lines, expected) => {
   expect(alertsIn(lines.join('\n'))).toBe(expected);
+});
+
+test.each([
+  ['the disk is full', { isDiskFull: true }, 'ENOSPC'],
+  [
+    'HAProxy refuses the configuration',
+    { config: (text: string) => (text.includes('spare4-16') ? 'out of memory' : undefined) },
+    'out of memory',
+  ],
+] as const)('if %s, only the listener that needs more spare backends is refused', async (_, faults, words) => {
+  const { machine, proxy, clock } = makeMachineRig();
+  const locals = Array.from({ length: 17 }, (__, index) =>
+    localListener(`192.0.2.${100 + index}`, 80, 30_081, `test/local${index}`),
+  );
+  const tableWith = (count: number, ...more: readonly Listener[]) => {
+    const made = localTable(
+      locals.slice(0, count).map((each) => [each, { n1: 1 }]),
+      nodes,
+    );
+    return { ...made, listeners: made.listeners.with(more.map((each) => [each.key, each])) };
+  };
+  await proxy.upsert(tableWith(16), signal);
+  const { faults: now } = machine;
+  Object.assign(now, faults);
+  const last = locals.at(-1);
+  const crowded = tableWith(17, one);
+  expect(await proxy.upsert(crowded, signal)).toEqual(new Map([[last?.key, expect.stringContaining(words)]]));
+  await proxy.prune(crowded, signal);
+  expect([...(machine.held?.map.keys() ?? [])]).toContain('192.0.2.51|80');
+  expect(machine.held?.map.size).toBe(17);
+  machine.die();
+  expect(await proxy.upsert(tableWith(17, two), signal)).toEqual(
+    new Map([[last?.key, expect.stringContaining(words)]]),
+  );
+  await proxy.prune(tableWith(17, two), signal);
+  expect([...(machine.held?.map.keys() ?? [])]).toContain('192.0.2.52|80');
+  expect([...(machine.held?.map.keys() ?? [])]).not.toContain('192.0.2.51|80');
+
+  Object.assign(now, { isDiskFull: false, config: () => undefined });
+  await clock.advance(30_000);
+  const [refusals] = await Promise.all([proxy.upsert(crowded, signal), clock.advance(2000)]);
+  expect(refusals).toEqual(new Map());
+  await proxy.prune(crowded, signal);
+  expect(machine.held?.map.size).toBe(18);
 });
 
 test('a node that HAProxy refuses in a spare backend is skipped there and logged once; an audit retries it', async () => {

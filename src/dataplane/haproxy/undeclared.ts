@@ -1,0 +1,33 @@
+import type { ListenerKey } from '../../core/model/names.ts';
+import type { ProgramId } from './config.ts';
+import type { Desired } from './desired.ts';
+import type { MapEntry } from './entries.ts';
+import { isSpareName, poolOfSpare, type SpareName } from './pools.ts';
+import type { Spares } from './spares.ts';
+
+/** The spare backends that a program declares. */
+export type Declared = { readonly program: ProgramId; readonly sizes: Spares['sizes'] };
+
+type Wanted = Pick<Desired, 'entries' | 'servers'> & { readonly spares: Pick<Desired['spares'], 'servers'> };
+
+/** The part of `desired` that needs spare backends that a worker with the program `declared` does not have. */
+export function undeclared(
+  { entries, spares }: Desired,
+  declared: Declared | undefined,
+): { readonly listeners: readonly ListenerKey[]; without(wanted: Wanted): Wanted } {
+  const isMissing = (name: string): name is SpareName => {
+    const size = declared?.sizes[poolOfSpare(name) ?? '4'] ?? 0;
+    return isSpareName(name) && Number(name.slice(name.lastIndexOf('-') + 1)) >= size;
+  };
+  const backendOf = ({ value }: MapEntry): string => value.slice(0, value.indexOf('|'));
+  const names = [...spares.servers.keys()].filter(isMissing);
+  const listeners = [...entries].filter(([, entry]) => isMissing(backendOf(entry))).map(([key]) => key);
+  return {
+    listeners,
+    without: (wanted) => ({
+      ...wanted,
+      entries: wanted.entries.with(listeners.map((key) => [key, undefined])),
+      spares: { servers: wanted.spares.servers.with(names.map((name) => [name, undefined])) },
+    }),
+  };
+}
