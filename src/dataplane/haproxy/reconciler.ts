@@ -1,4 +1,3 @@
-import { makeBackoff } from '../../async/backoff.ts';
 import { makeTrouble } from '../../async/trouble.ts';
 import type { Family } from '../../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../../core/model/names.ts';
@@ -13,8 +12,11 @@ import { type ProgramId, serverId, type Settings } from './config.ts';
 import { type Desired, planDesired } from './desired.ts';
 import { entryKey } from './entries.ts';
 import type { HaproxyFiles } from './haproxy-files.ts';
+import { makeMapSaver } from './map-saver.ts';
 import type { HaproxyProcess } from './process.ts';
 import { makeRefused } from './refused.ts';
+import { makeReloads } from './reloads.ts';
+import { podsOn } from './spare-servers.ts';
 import { adoptedSpares } from './spares.ts';
 import { type Declared, undeclared } from './undeclared.ts';
 import { type Applied, applyRemovals, applyUpserts, type WorkerContents, readHeld, removeLeftovers } from './worker.ts';
@@ -70,18 +72,12 @@ const families = [4, 6] as const;
 export function makeReconciler(deps: ReconcilerDeps): Reconciler {
   const { settings, map, api, process, haproxyFiles, health, clock, log, metrics } = deps;
   const worker = { api, map, isChecked: (family: Family) => health[family].isChecked() };
-  const reloads = metrics.counter('furiwake_reloads_total', 'Reloads of HAProxy');
   const restarts = metrics.counter('furiwake_haproxy_restarts_total', 'Starts of HAProxy after it had died or hung');
   const lasting = (what: string): ReturnType<typeof makeTrouble> =>
     makeTrouble({ what, log, monotonic: () => clock.monotonic() });
-  const mapTrouble = lasting('writing the map file');
-  const mapBackoff = makeBackoff({ firstMs: 1000, mostMs: 60_000 });
-  let mapDueMs = 0;
+  const mapSaver = makeMapSaver(deps);
   const configTrouble = lasting('writing the configuration of HAProxy');
-  const reloadTrouble = lasting('reloading HAProxy');
-  const reloadBackoff = makeBackoff({ firstMs: 1000, mostMs: 30_000 });
-  let reloadDueMs = 0;
-  let reloadProblem: unknown;
+  const reloads = makeReloads(deps);
   const nodeTrouble = lasting('adding nodes to HAProxy');
 
   let desired: Desired | undefined;
@@ -118,19 +114,6 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     log.info({ pid: present.pid, listeners }, 'took over the running HAProxy; connections preserved');
   };
 
-  /** A failure is only logged: commands add the entries that the map on the disk lacks. */
-  const save = async (): Promise<void> => {
-    if (desired === undefined) return;
-    try {
-      await haproxyFiles.save(desired);
-      mapTrouble.over();
-      mapBackoff.reset();
-    } catch (error) {
-      mapTrouble.failed(error);
-      mapDueMs = clock.monotonic() + mapBackoff.next();
-    }
-  };
-
   const settle = async (table: TrafficTable, signal: AbortSignal): Promise<Desired> => {
     // The process of an earlier furiwake shows the state of the checks, and which backend has which spare one.
     if (!hasMet) await read(signal).catch(unlessUnreachable);
@@ -158,33 +141,26 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     const written = haproxyFiles.program();
     const isWanted = fileProblem === undefined || written === program;
     if (!isWanted && (written === undefined || written !== declared?.program)) throw fileProblem;
-    await save();
+    if (desired !== undefined) await mapSaver.save(desired);
     return isWanted ? program : (written ?? program);
   };
 
   /** Loads the program. If that fails, a worker with the last one keeps serving, and the next attempts wait. */
   const reload = async (present: WorkerContents, signal: AbortSignal): Promise<WorkerContents> => {
     const isUsable = present.program === declared?.program;
-    if (isUsable && clock.monotonic() < reloadDueMs) return present;
+    if (isUsable && !reloads.isDue()) return present;
     held = undefined;
     try {
       if ((await prepareFiles()) !== program) throw fileProblem;
-      log.info({}, 'HAProxy runs another program: reloading it');
-      await process.reload(program, signal);
+      await reloads.reload(program, signal);
     } catch (error) {
       signal.throwIfAborted();
       if (!isUsable) throw error;
       const now = await read(signal);
       if (now.program !== declared?.program) throw error;
-      reloadProblem = error;
-      if (error !== fileProblem) reloadTrouble.failed(error); // the file has a line of its own
-      reloadDueMs = clock.monotonic() + reloadBackoff.next();
+      reloads.failed(error, error === fileProblem); // which has a line of its own
       return now;
     }
-    reloads.add(1);
-    reloadTrouble.over();
-    reloadBackoff.reset();
-    reloadDueMs = 0;
     return await read(signal);
   };
 
@@ -222,11 +198,6 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
 
   /** What the worker that serves does not declare. */
   let missing: ReturnType<typeof undeclared> | undefined;
-  const missingListeners = (): Refusals<ListenerKey> => {
-    const words = `HAProxy: ${reloadProblem instanceof Error ? reloadProblem.message : String(reloadProblem)}`;
-    return new Map(missing?.listeners.map((key) => [key, words]));
-  };
-
   const noteNodes = ({ unsafeNodes }: Desired): void => {
     const [unsafe] = unsafeNodes;
     const words =
@@ -274,7 +245,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     serversOf: (family, node) => [
       serverId({ family, node }),
       ...(held?.spares.serversOf(family, node) ?? []),
-      ...podsOn(family, node, desired),
+      ...(desired === undefined ? [] : podsOn(family, node, desired.spares)),
     ],
     revive: async (signal) => {
       if (desired === undefined) return 'idle';
@@ -286,7 +257,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       const next = await settle(table, signal);
       await upsertTo(next, signal);
       noteNodes(next);
-      return new Map([...next.refusals, ...refused.listeners(), ...missingListeners()]);
+      return new Map([...next.refusals, ...refused.listeners(), ...reloads.refusalsOf(missing?.listeners ?? [])]);
     },
     prune: async (table, signal) => {
       await apply(await settle(table, signal), applyRemovals, signal);
@@ -299,7 +270,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       const added = await upsertTo(next, signal);
       noteNodes(next);
       const removed = await apply(next, applyRemovals, signal);
-      await save();
+      await mapSaver.save(next);
       await process.clearPort(signal);
       return files + added.changes + removed.changes;
     },
@@ -318,7 +289,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       held = { ...known, servers: await removeLeftovers(api, known.servers, next.servers, signal) };
     },
     save: async () => {
-      if (clock.monotonic() >= mapDueMs) await save();
+      if (desired !== undefined && mapSaver.isDue()) await mapSaver.save(desired);
     },
     stop: async (signal) => {
       desired = undefined;
@@ -326,15 +297,6 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       await process.stop(signal);
     },
   };
-}
-
-/** `backend/server` of all Pods of this family on the node. */
-function podsOn(family: Family, node: NodeName, desired: Desired | undefined): readonly string[] {
-  return Array.from(desired?.spares.servers ?? []).flatMap(([spare, servers]) =>
-    spare.startsWith(`spare${family}`)
-      ? servers.filter((each) => each.isPod && each.node === node).map(({ name }) => `${spare}/${name}`)
-      : [],
-  );
 }
 
 function isRefused({ refused }: Applied): boolean {

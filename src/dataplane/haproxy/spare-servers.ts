@@ -1,4 +1,4 @@
-import type { Ip } from '../../core/ip/ip.ts';
+import type { Family, Ip } from '../../core/ip/ip.ts';
 import type { NodeName } from '../../core/model/names.ts';
 import { type ServerOptions, serverText } from '../../core/traffic/options.ts';
 import type { PodServer, Server, TrafficTable } from '../../core/traffic/table.ts';
@@ -132,4 +132,17 @@ export function spareCommands(name: SpareName, present: SpareLine | undefined, s
   if (!present.isChecked) commands.push(...enable);
   if (present.admin !== admin) commands.push(state);
   return commands;
+}
+
+/** `backend/server` of all Pods of this family on the node. */
+export function podsOn(
+  family: Family,
+  node: NodeName,
+  { servers }: { readonly servers: ReadonlyMap<SpareName, readonly SpareServer[]> },
+): readonly string[] {
+  return Array.from(servers).flatMap(([spare, each]) =>
+    spare.startsWith(`spare${family}`)
+      ? each.filter((server) => server.isPod && server.node === node).map(({ name }) => `${spare}/${name}`)
+      : [],
+  );
 }

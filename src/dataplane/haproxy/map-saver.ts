@@ -1,0 +1,37 @@
+import { makeBackoff } from '../../async/backoff.ts';
+import { makeTrouble } from '../../async/trouble.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { Log } from '../../ports/log.ts';
+import type { Desired } from './desired.ts';
+import type { HaproxyFiles } from './haproxy-files.ts';
+
+/**
+ * Writes the map file. A failure is only logged, and the next attempts wait: a running worker has its entries by commands, and
+ * one that starts gets those that the file lacks.
+ */
+export function makeMapSaver({
+  haproxyFiles,
+  clock,
+  log,
+}: {
+  readonly haproxyFiles: HaproxyFiles;
+  readonly clock: Clock;
+  readonly log: Log;
+}): { save(desired: Desired): Promise<void>; isDue(): boolean } {
+  const trouble = makeTrouble({ what: 'writing the map file', log, monotonic: () => clock.monotonic() });
+  const backoff = makeBackoff({ firstMs: 1000, mostMs: 60_000 });
+  let dueMs = 0;
+  return {
+    isDue: () => clock.monotonic() >= dueMs,
+    save: async (desired) => {
+      try {
+        await haproxyFiles.save(desired);
+        trouble.over();
+        backoff.reset();
+      } catch (error) {
+        trouble.failed(error);
+        dueMs = clock.monotonic() + backoff.next();
+      }
+    },
+  };
+}
