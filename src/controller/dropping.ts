@@ -1,6 +1,6 @@
 import type { Assignment } from '../core/addresses/assignment.ts';
 import type { NodeName } from '../core/model/names.ts';
-import type { StatusInput } from '../core/status/desired.ts';
+import type { StatusInput } from '../core/status/status-input.ts';
 import { closedPorts, directTrouble } from '../core/status/direct-trouble.ts';
 import type { HostReport } from '../core/traffic/report.ts';
 import { listenerKey, type TrafficTable } from '../core/traffic/table.ts';
