@@ -2,7 +2,14 @@ import { withoutOwn } from './addresses.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Dataplane } from '../core/traffic/dataplane.ts';
-import { type Listener, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
+import type { Listener, TrafficTable } from '../core/traffic/table.ts';
+import {
+  listenersGone,
+  listenersHandedOver,
+  listenersToChange,
+  needsProxy,
+  withListeners,
+} from './listener-changes.ts';
 import type { Revision } from '../core/revision.ts';
 import type { Advertiser } from '../ports/advertiser.ts';
 import type { Addresses, Host } from '../ports/host.ts';
@@ -244,44 +251,6 @@ async function makeOnePass(
 
 /** After a step that failed as a whole: the listener is probably unchanged, and the next pass programs it again. */
 const uncertain = 'uncertain' as Revision;
-
-function withListeners(
-  table: TrafficTable,
-  changes: Iterable<readonly [ListenerKey, Listener | undefined]>,
-): TrafficTable {
-  const listeners = table.listeners.with(changes);
-  return listeners === table.listeners ? table : { ...table, listeners };
-}
-
-function listenersToChange(inForce: Listeners, target: Listeners): readonly Listener[] {
-  return PersistentMap.changedKeys(inForce, target).flatMap((key) => {
-    const listener = target.get(key);
-    return listener === undefined || listener.revision === inForce.get(key)?.revision ? [] : listener;
-  });
-}
-
-function listenersGone(held: Listeners, target: Listeners): readonly Listener[] {
-  return PersistentMap.changedKeys(held, target).flatMap((key) => {
-    const listener = held.get(key);
-    return listener === undefined || target.has(key) ? [] : listener;
-  });
-}
-
-function listenersHandedOver(held: Listeners, target: Listeners): readonly ListenerKey[] {
-  return PersistentMap.changedKeys(held, target).filter((key) => {
-    const [old, listener] = [held.get(key), target.get(key)];
-    return old !== undefined && listener !== undefined && old.service !== listener.service;
-  });
-}
-
-/** Whether HAProxy must do anything before the listener can be in force. */
-function needsProxy(inForce: Listeners, listener: Listener): boolean {
-  if (!usesHaproxy(listener)) return false;
-  const { service, backend, targetPort } = listener;
-  const old = inForce.get(listener.key);
-  if (old === undefined || !usesHaproxy(old)) return true;
-  return old.service !== service || old.backend !== backend || old.targetPort !== targetPort;
-}
 
 function steeringTarget({ proxy, network }: PassPorts, { listeners }: TrafficTable, wanted: Addresses): SteeringTarget {
   const known = network.addresses();

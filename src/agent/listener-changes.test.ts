@@ -1,0 +1,24 @@
+import { expect, test } from 'vitest';
+import { withOptions } from '../../test/make/options.ts';
+import { listener, tableOf } from '../../test/make/table.ts';
+import type { Listener } from '../core/traffic/table.ts';
+import { needsProxy } from './listener-changes.ts';
+
+const web = listener('192.0.2.51', 80, 30_080);
+const limited = withOptions('192.0.2.51', 80, 30_080, { limits: { rate: 10 } });
+const faster = withOptions('192.0.2.51', 80, 30_080, { limits: { rate: 20 } });
+
+test.each([
+  ['nothing is in force', undefined, web, true],
+  ['it is in force', web, web, false],
+  ['its source ranges change', web, listener('192.0.2.51', 80, 30_080, { sourceRanges: [] }), false],
+  ['its nodePort changes', web, listener('192.0.2.51', 80, 30_081), true],
+  ['its options change', limited, faster, true],
+  ['it comes from nat', listener('192.0.2.51', 80, 30_080, { dataplane: 'nat' }), web, true],
+  ['it goes to nat', web, listener('192.0.2.51', 80, 30_080, { dataplane: 'nat' }), false],
+] as const)(
+  'a listener waits for HAProxy, or not, if %s',
+  (_, inForce: Listener | undefined, next: Listener, expected) => {
+    expect(needsProxy(tableOf(inForce === undefined ? [] : [inForce]).listeners, next)).toBe(expected);
+  },
+);

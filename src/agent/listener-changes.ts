@@ -1,0 +1,47 @@
+import type { ListenerKey } from '../core/model/names.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
+import { type Listener, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
+
+type Listeners = TrafficTable['listeners'];
+
+/** The table with some listeners replaced, or removed. */
+export function withListeners(
+  table: TrafficTable,
+  changes: Iterable<readonly [ListenerKey, Listener | undefined]>,
+): TrafficTable {
+  const listeners = table.listeners.with(changes);
+  return listeners === table.listeners ? table : { ...table, listeners };
+}
+
+/** Those of `target` that are not in force. */
+export function listenersToChange(inForce: Listeners, target: Listeners): readonly Listener[] {
+  return PersistentMap.changedKeys(inForce, target).flatMap((key) => {
+    const listener = target.get(key);
+    return listener === undefined || listener.revision === inForce.get(key)?.revision ? [] : listener;
+  });
+}
+
+/** Those that `target` no longer has. */
+export function listenersGone(held: Listeners, target: Listeners): readonly Listener[] {
+  return PersistentMap.changedKeys(held, target).flatMap((key) => {
+    const listener = held.get(key);
+    return listener === undefined || target.has(key) ? [] : listener;
+  });
+}
+
+/** Those that another Service gets. */
+export function listenersHandedOver(held: Listeners, target: Listeners): readonly ListenerKey[] {
+  return PersistentMap.changedKeys(held, target).filter((key) => {
+    const [old, listener] = [held.get(key), target.get(key)];
+    return old !== undefined && listener !== undefined && old.service !== listener.service;
+  });
+}
+
+/** Whether HAProxy must do anything before the listener can be in force. */
+export function needsProxy(inForce: Listeners, listener: Listener): boolean {
+  if (!usesHaproxy(listener)) return false;
+  const { service, backend, options, targetPort } = listener;
+  const old = inForce.get(listener.key);
+  if (old === undefined || !usesHaproxy(old)) return true;
+  return old.service !== service || old.backend !== backend || old.targetPort !== targetPort || old.options !== options;
+}
