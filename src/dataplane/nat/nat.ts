@@ -164,8 +164,9 @@ export function makeNat(deps: {
       }),
     audit: (signal) =>
       inTurn(async () => {
+        const found = await repair(signal); // first: the rest asks conntrack and the links, which may fail
         await program(signal, true); // links and own addresses may have changed
-        return (await repair(signal)) === undefined ? 0 : 1;
+        return found === undefined ? 0 : 1;
       }),
     run: async (signal) => {
       const end = health.subscribe(() => changed.set());
@@ -176,7 +177,11 @@ export function makeNat(deps: {
               runWhenSet({
                 what: 'translating flows to the nodes that are up',
                 due: changed,
-                work: () => inTurn(async () => void (await program(inner))),
+                work: () =>
+                  inTurn(async () => {
+                    const refusals = await program(inner);
+                    if (published !== undefined) accepted = refusals;
+                  }),
                 retry: { firstMs: 200, mostMs: 30_000 },
                 level: 'error',
                 clock,
