@@ -12,8 +12,8 @@ const answerTimeoutMs = 10_000;
 const refusalTimeoutMs = 1_000;
 /** kube-proxy and furiwake follow a change of the endpoints within this time. */
 const settleTimeoutMs = 5_000;
-/** HAProxy stands in for `direct` until kube-proxy has synced: a second or two, and 30 s if a sync came just too early. */
-const standInMs = 45_000;
+/** HAProxy stands in for `direct` until kube-proxy has shown a sync: usually not longer. */
+const standInMs = 12_000;
 const affineCount = 20;
 const localCount = 12;
 
