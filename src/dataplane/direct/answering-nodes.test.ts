@@ -64,6 +64,24 @@ test('a node that does not answer is probed after growing waits, at most each mi
   expect(probes.length).toBeLessThan(18);
 });
 
+test('a node whose path was away while it waited is probed soon after the path is back', async () => {
+  const nodes = make();
+  const stop = new AbortController();
+  const running = nodes.run(stop.signal).catch(() => undefined);
+  nodes.setPaths(new Map([['n1 4', n1]]));
+  await clock.advance(100_000); // the waits have grown
+  nodes.setPaths(new Map()); // its only Service is gone
+  await clock.advance(100_000);
+  const before = probes.length;
+  answering.add(n2);
+  nodes.setPaths(new Map([['n1 4', n2]]));
+  await clock.advance(3_000);
+  expect(probes).toHaveLength(before + 1);
+  expect(nodes.has('n1 4')).toBe(true);
+  stop.abort();
+  await running;
+});
+
 test('a node that is known from before a restart is not probed, and one that left the cluster is forgotten', async () => {
   answering.add(n2);
   const nodes = make(['n1 4', 'n3 4']);

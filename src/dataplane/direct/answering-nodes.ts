@@ -87,8 +87,14 @@ export function makeAnsweringNodes(deps: {
       if (known !== recorded) due.set();
     },
     setPaths: (next) => {
+      for (const hop of next.keys()) {
+        if (known.has(hop) || paths.has(hop)) continue;
+        // It may have waited for long while there was nothing to probe it with.
+        const attempt = attempts.get(hop);
+        if (attempt !== undefined) attempt.dueMs = Math.min(attempt.dueMs, clock.monotonic() + waits.firstMs);
+        due.set();
+      }
       paths = next;
-      if ([...paths.keys()].some((hop) => !known.has(hop) && !attempts.has(hop))) due.set();
     },
     silent: () =>
       new Set([...attempts].filter(([, { failures }]) => failures >= attemptsToSilence).map(([hop]) => hop)),

@@ -1,20 +1,15 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { type Driver, namePort, type Rig, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { applyTable } from '../../../test/netns/haproxy-tables.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import { listener } from '../../../test/make/table.ts';
-import type { TrafficTable } from '../../core/traffic/table.ts';
 import { systemClock } from '../../main/node/clock.ts';
 import { systemFiles } from '../../main/node/files.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Files } from '../../ports/files.ts';
 
 const listeners = [listener('10.50.0.1', 80, namePort), listener('fd50::1', 80, namePort)];
-
-async function apply({ proxy }: Driver, table: TrafficTable, signal: AbortSignal): Promise<void> {
-  await proxy.upsert(table, signal);
-  await proxy.prune(table, signal);
-}
 
 async function masterOf(rig: Rig): Promise<number> {
   const pid = Number(await readFile(`${rig.lab.folder}/haproxy/haproxy.pid`, 'utf8'));
@@ -52,7 +47,7 @@ test('killed with -9, worker or master, before and after a takeover, it serves i
     };
     const driver = rig.newDriver({ clock });
     await driver.proxy.upsert(table, rig.signal);
-    await apply(driver, table, rig.signal);
+    await applyTable(driver, table, rig);
     const watch = driver.watch();
     for (const [restarts, victim] of (['worker', 'master'] as const).entries()) {
       const before = await driver.proxy.observe(rig.signal);
@@ -77,7 +72,7 @@ test('a HAProxy that is started by hand with the files gets the last table', asy
   const driver = rig.newDriver();
   await driver.proxy.upsert(rig.table([], []), rig.signal);
   const table = rig.table(listeners);
-  await apply(driver, table, rig.signal);
+  await applyTable(driver, table, rig);
   await driver.watch().end(); // the entries from commands have been written
   await driver.proxy.stop(rig.signal);
   const folder = `${rig.lab.folder}/haproxy`;
@@ -96,10 +91,10 @@ test('killed while the disk is full, it serves again, including listeners that t
   };
   const driver = rig.newDriver({ files: { ...systemFiles, write } });
   await driver.proxy.upsert(rig.table([]), rig.signal);
-  await apply(driver, rig.table([]), rig.signal);
+  await applyTable(driver, rig.table([]), rig);
   const watch = driver.watch();
   isFull = true;
-  await apply(driver, rig.table(listeners), rig.signal);
+  await applyTable(driver, rig.table(listeners), rig);
   const { pid } = await driver.proxy.observe(rig.signal);
   process.kill(pid, 'SIGKILL');
   await outage(driver, pid, rig);
@@ -117,7 +112,7 @@ test('a change that finds the process dead starts it with the change', async () 
   process.kill(await masterOf(rig), 'SIGKILL');
   // Its worker also ends a moment later, and accepts commands until then.
   await expect.poll(() => driver.proxy.observe(rig.signal).catch(() => 'gone'), patience).toBe('gone');
-  await apply(driver, rig.table(listeners), rig.signal);
+  await applyTable(driver, rig.table(listeners), rig);
   await expect.poll(() => rig.fetch('10.50.0.1'), patience).toMatchObject({ status: 200 });
 });
 
@@ -125,12 +120,12 @@ test('the next furiwake takes over the process as it is: same worker, unwanted l
   await using rig = await startRig({ nodes: 1 });
   const first = rig.newDriver();
   await first.proxy.upsert(rig.table([]), rig.signal);
-  await apply(first, rig.table([...listeners, listener('10.50.0.9', 80, namePort)]), rig.signal);
+  await applyTable(first, rig.table([...listeners, listener('10.50.0.9', 80, namePort)]), rig);
   const { pid } = await first.proxy.observe(rig.signal);
 
   const second = rig.newDriver();
   await second.proxy.upsert(rig.table(listeners), rig.signal);
-  await apply(second, rig.table(listeners), rig.signal);
+  await applyTable(second, rig.table(listeners), rig);
   expect((await second.proxy.observe(rig.signal)).pid).toBe(pid);
   expect(second.metric('furiwake_reloads_total')).toBe(0);
   expect(await rig.fetch('10.50.0.1')).toMatchObject({ status: 200 });
@@ -159,7 +154,7 @@ test('a reload right after the start, when the master may lose a signal, succeed
   await using rig = await startRig({ nodes: 1 });
   for (const idleTimeoutSeconds of [3600, 1800, 900]) {
     const driver = rig.newDriver({ idleTimeoutSeconds });
-    await apply(driver, rig.table(listeners), rig.signal);
+    await applyTable(driver, rig.table(listeners), rig);
     expect(await rig.fetch('10.50.0.1')).toMatchObject({ status: 200 });
     // A lost signal is sent again: one reload, or two.
     expect(driver.metric('furiwake_reloads_total')).toBeOneOf(idleTimeoutSeconds === 3600 ? [0] : [1, 2]);

@@ -1,19 +1,13 @@
 import { expect, test } from 'vitest';
-import { localListener, localTable, node as tableNode, type Weights } from '../../../test/make/table.ts';
-import { type Driver, echoPort, namePort, type Rig, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { localListener, localTable, type Weights } from '../../../test/make/table.ts';
+import { echoPort, namePort, type Rig, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { applyTable, labNodes, shares } from '../../../test/netns/haproxy-tables.ts';
 import { patience } from '../../../test/netns/patience.ts';
-import type { TrafficNode, TrafficTable } from '../../core/traffic/table.ts';
+import type { TrafficTable } from '../../core/traffic/table.ts';
 
 const web = localListener('10.50.0.1', 80, namePort, 'test/web');
 const web6 = localListener('fd50::1', 80, namePort, 'test/web');
 const mail = localListener('10.50.0.1', 25, echoPort, 'test/mail');
-
-function nodesOf({ lab }: Rig, draining = ''): readonly TrafficNode[] {
-  return lab.nodes.map(({ name, ip4, ip6 }) => ({
-    ...tableNode(name, ip4, ip6),
-    state: name === draining ? 'drain' : 'active',
-  }));
-}
 
 function tableOf(rig: Rig, ofWeb: Weights, ofMail: Weights = {}, draining = ''): TrafficTable {
   return localTable(
@@ -22,23 +16,8 @@ function tableOf(rig: Rig, ofWeb: Weights, ofMail: Weights = {}, draining = ''):
       [web6, ofWeb],
       [mail, ofMail],
     ],
-    nodesOf(rig, draining),
+    labNodes(rig, draining),
   );
-}
-
-async function apply({ proxy }: Driver, table: TrafficTable, { signal }: Rig): Promise<void> {
-  expect(await proxy.upsert(table, signal)).toEqual(new Map());
-  await proxy.prune(table, signal);
-}
-
-/** How many of so many requests each node answers. */
-async function shares(rig: Rig, vip: string, requests: number): Promise<Record<string, number>> {
-  const counts: Record<string, number> = {};
-  for (let request = 0; request < requests; request++) {
-    const { text = 'nothing' } = await rig.fetch(vip);
-    counts[text] = (counts[text] ?? 0) + 1;
-  }
-  return counts;
 }
 
 /** As kube-proxy does on a node without endpoints: no new connection reaches it. */
@@ -77,14 +56,14 @@ function load(
 test('only nodes with endpoints take connections, each as many as its weight says, in both families', async () => {
   await using rig = await startRig({ nodes: 3 });
   const driver = rig.newDriver();
-  await apply(driver, tableOf(rig, { n1: 3, n3: 1 }), rig);
+  await applyTable(driver, tableOf(rig, { n1: 3, n3: 1 }), rig);
   expect(await shares(rig, '10.50.0.1', 40)).toEqual({ n1: 30, n3: 10 });
   expect(await shares(rig, 'fd50::1', 40)).toEqual({ n1: 30, n3: 10 });
-  await apply(driver, tableOf(rig, { n2: 1, n3: 1 }), rig);
+  await applyTable(driver, tableOf(rig, { n2: 1, n3: 1 }), rig);
   expect(await shares(rig, '10.50.0.1', 40)).toEqual({ n2: 20, n3: 20 });
-  await apply(driver, tableOf(rig, { n2: { terminating: 1 }, n3: 1 }), rig);
+  await applyTable(driver, tableOf(rig, { n2: { terminating: 1 }, n3: 1 }), rig);
   expect(await shares(rig, '10.50.0.1', 10)).toEqual({ n3: 10 });
-  await apply(driver, tableOf(rig, {}), rig);
+  await applyTable(driver, tableOf(rig, {}), rig);
   expect(await shares(rig, '10.50.0.1', 1)).toEqual({ nothing: 1 });
   expect(driver.metric('furiwake_reloads_total')).toBe(0);
 });
@@ -92,16 +71,16 @@ test('only nodes with endpoints take connections, each as many as its weight say
 test('a node loses its endpoints under load: no request fails, and its connections continue until they end', async () => {
   await using rig = await startRig({ nodes: 3 });
   const driver = rig.newDriver();
-  await apply(driver, tableOf(rig, { n1: 1, n2: 1 }, { n1: 1 }), rig);
+  await applyTable(driver, tableOf(rig, { n1: 1, n2: 1 }, { n1: 1 }), rig);
   driver.watch();
   const connection = await rig.connect();
   const clients = load(rig, 8);
   const names = ['n1', 'n2', 'n3'];
   for (let round = 0; round < 30; round++) {
     const rest = names.filter((name) => name !== names[round % 3]);
-    await apply(driver, tableOf(rig, Object.fromEntries(rest.map((name) => [name, 1])), { n2: 1 }), rig);
+    await applyTable(driver, tableOf(rig, Object.fromEntries(rest.map((name) => [name, 1])), { n2: 1 }), rig);
     await rig.lab.nodes[round % 3]?.nft(dropping);
-    await apply(driver, tableOf(rig, Object.fromEntries(rest.map((name) => [name, 2])), { n2: 1 }), rig);
+    await applyTable(driver, tableOf(rig, Object.fromEntries(rest.map((name) => [name, 2])), { n2: 1 }), rig);
     await rig.lab.nodes[round % 3]?.nft('delete table inet kube-proxy');
   }
   const { failed, total } = await clients.end();
@@ -111,7 +90,7 @@ test('a node loses its endpoints under load: no request fails, and its connectio
   const old = await rig.servers();
   expect(old.filter((id) => id.startsWith('spare') && id.endsWith('/n1')).length).toBeGreaterThan(0);
   await connection.hangUp();
-  await apply(driver, tableOf(rig, { n2: 1 }, { n2: 1 }), rig);
+  await applyTable(driver, tableOf(rig, { n2: 1 }, { n2: 1 }), rig);
   const left = async (): Promise<readonly string[]> =>
     (await rig.servers()).filter((id) => id.startsWith('spare') && !id.endsWith('/n2'));
   await expect.poll(left, patience).toEqual([]);
@@ -120,7 +99,7 @@ test('a node loses its endpoints under load: no request fails, and its connectio
 test('a silent node costs no connection while another one has endpoints; its own are reset', async () => {
   await using rig = await startRig({ nodes: 3 });
   const driver = rig.newDriver();
-  await apply(driver, tableOf(rig, { n1: 1, n2: 1 }, { n1: 1 }), rig);
+  await applyTable(driver, tableOf(rig, { n1: 1, n2: 1 }, { n1: 1 }), rig);
   driver.watch();
   const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.1', port: 25 });
   const ask = async () => await rig.lab.client.ask({ do: 'heard', id });
@@ -138,23 +117,23 @@ test('a node that an administrator drains gets no new connections, and can be re
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();
   const weights = { n1: 1, n2: 1 };
-  await apply(driver, tableOf(rig, weights), rig);
+  await applyTable(driver, tableOf(rig, weights), rig);
   driver.watch();
-  await apply(driver, tableOf(rig, weights, {}, 'n1'), rig);
+  await applyTable(driver, tableOf(rig, weights, {}, 'n1'), rig);
   expect(await shares(rig, '10.50.0.1', 10)).toEqual({ n2: 10 });
-  const rest = nodesOf(rig).slice(1);
-  await apply(driver, localTable([[web, weights]], rest), rig);
+  const rest = labNodes(rig).slice(1);
+  await applyTable(driver, localTable([[web, weights]], rest), rig);
   const spare = async (): Promise<readonly string[]> => (await rig.servers()).filter((id) => /^spare.*n1$/.test(id));
   await expect.poll(spare, patience).toEqual([]);
   expect(await driver.proxy.audit(localTable([[web, weights]], rest), rig.signal)).toBe(0);
-  await apply(driver, tableOf(rig, weights), rig);
+  await applyTable(driver, tableOf(rig, weights), rig);
   await expect.poll(() => shares(rig, '10.50.0.1', 10), patience).toEqual({ n1: 5, n2: 5 });
 });
 
 test('more Services than spare backends cost one reload, which drops nothing', async () => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();
-  await apply(driver, tableOf(rig, { n1: 1 }, { n1: 1 }), rig);
+  await applyTable(driver, tableOf(rig, { n1: 1 }, { n1: 1 }), rig);
   driver.watch();
   const connection = await rig.connect();
   const clients = load(rig, 4);
@@ -167,9 +146,9 @@ test('more Services than spare backends cost one reload, which drops nothing', a
       [mail, { n1: 1 }],
       ...many.map((each, index) => [each, { [`n${1 + (index % 2)}`]: 1 }] as const),
     ],
-    nodesOf(rig),
+    labNodes(rig),
   );
-  await apply(driver, table, rig);
+  await applyTable(driver, table, rig);
   for (const [index, { address }] of many.entries())
     expect(await shares(rig, address.text, 1)).toEqual({ [`n${1 + (index % 2)}`]: 1 });
   expect(driver.metric('furiwake_reloads_total')).toBe(1);
@@ -182,19 +161,19 @@ test('the next furiwake takes the spare backends over, and HAProxy starts again 
   await using rig = await startRig({ nodes: 3 });
   const first = rig.newDriver();
   // In another order than a planner without memory would choose.
-  await apply(first, localTable([[web, { n1: 1 }]], nodesOf(rig)), rig);
-  await apply(first, tableOf(rig, { n1: 1 }, { n2: 1 }), rig);
+  await applyTable(first, localTable([[web, { n1: 1 }]], labNodes(rig)), rig);
+  await applyTable(first, tableOf(rig, { n1: 1 }, { n2: 1 }), rig);
   const before = await rig.servers();
   const clients = load(rig, 4);
   const second = rig.newDriver();
   const table = tableOf(rig, { n1: 1 }, { n2: 1 });
-  await apply(second, table, rig);
+  await applyTable(second, table, rig);
   expect(await rig.servers()).toEqual(before);
   expect(await second.proxy.audit(table, rig.signal)).toBe(0);
   expect((await clients.end()).failed).toEqual([]);
   expect(second.metric('furiwake_reloads_total')).toBe(0);
 
-  await apply(second, tableOf(rig, { n3: 1 }, { n2: 1 }), rig);
+  await applyTable(second, tableOf(rig, { n3: 1 }, { n2: 1 }), rig);
   second.watch();
   process.kill((await second.proxy.observe(rig.signal)).pid, 'SIGKILL');
   await expect.poll(() => second.metric('furiwake_haproxy_restarts_total'), patience).toBe(1);
@@ -204,8 +183,8 @@ test('the next furiwake takes the spare backends over, and HAProxy starts again 
 test('external changes to spare backends are found and reverted', async () => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();
-  const table = localTable([[web, { n1: 1, n2: 1 }]], nodesOf(rig));
-  await apply(driver, table, rig);
+  const table = localTable([[web, { n1: 1, n2: 1 }]], labNodes(rig));
+  await applyTable(driver, table, rig);
   const id = (await rig.servers()).find((each) => each.startsWith('spare4') && each.endsWith('/n1')) ?? '';
   for (const commands of [
     [`set server ${id} state maint`, `del server ${id}`],

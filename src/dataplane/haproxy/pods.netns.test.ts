@@ -1,8 +1,9 @@
 import { expect, test } from 'vitest';
-import { node as tableNode, podListener, podTable, type PodText } from '../../../test/make/table.ts';
-import { type Driver, type Rig, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { podListener, podTable, type PodText } from '../../../test/make/table.ts';
+import { type Rig, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { applyTable, labNodes, shares } from '../../../test/netns/haproxy-tables.ts';
 import { patience } from '../../../test/netns/patience.ts';
-import type { TrafficNode, TrafficTable } from '../../core/traffic/table.ts';
+import type { TrafficTable } from '../../core/traffic/table.ts';
 
 const web = podListener('10.50.0.1', 80, 'test/web');
 const web6 = podListener('fd50::1', 80, 'test/web');
@@ -32,15 +33,11 @@ function pods(...numbers: readonly (number | string)[]): readonly PodText[] {
 }
 
 function tableOf(
-  { lab }: Rig,
+  rig: Rig,
   ofWeb: readonly PodText[],
   ofMail: readonly PodText[] = ['10.244.1.7 2525 n1'],
   draining = '',
 ): TrafficTable {
-  const nodes = lab.nodes.map(({ name, ip4, ip6 }): TrafficNode => ({
-    ...tableNode(name, ip4, ip6),
-    state: name === draining ? 'drain' : 'active',
-  }));
   const ofWeb6 = ofWeb.map((text) => text.replace(/^10\.244\.(\d)\.7/, 'fd44::$1:7'));
   return podTable(
     [
@@ -48,23 +45,8 @@ function tableOf(
       [web6, ofWeb6],
       [mail, ofMail],
     ],
-    nodes,
+    labNodes(rig, draining),
   );
-}
-
-async function apply({ proxy }: Driver, table: TrafficTable, { signal }: Rig): Promise<void> {
-  expect(await proxy.upsert(table, signal)).toEqual(new Map());
-  await proxy.prune(table, signal);
-}
-
-/** How many of so many requests each Pod answers. */
-async function shares(rig: Rig, vip: string, requests: number): Promise<Record<string, number>> {
-  const counts: Record<string, number> = {};
-  for (let request = 0; request < requests; request++) {
-    const { text = 'nothing' } = await rig.fetch(vip);
-    counts[text] = (counts[text] ?? 0) + 1;
-  }
-  return counts;
 }
 
 /** Requests that do not stop; `end` resolves with those that failed. */
@@ -90,14 +72,14 @@ function load(rig: Rig, clients: number): { end(): Promise<readonly unknown[]> }
 test('Pods take connections on their own ports, in both families, without a nodePort and without a reload', async () => {
   await using rig = await startPods(3);
   const driver = rig.newDriver();
-  await apply(driver, tableOf(rig, pods(1, 2, 3)), rig);
+  await applyTable(driver, tableOf(rig, pods(1, 2, 3)), rig);
   expect(await shares(rig, '10.50.0.1', 12)).toEqual({ pod1: 4, pod2: 4, pod3: 4 });
   expect(await shares(rig, 'fd50::1', 12)).toEqual({ pod1: 4, pod2: 4, pod3: 4 });
-  await apply(driver, tableOf(rig, pods(1, '2 draining')), rig);
+  await applyTable(driver, tableOf(rig, pods(1, '2 draining')), rig);
   expect(await shares(rig, '10.50.0.1', 4)).toEqual({ pod1: 4 });
-  await apply(driver, tableOf(rig, pods(1, 3), undefined, 'n3'), rig);
+  await applyTable(driver, tableOf(rig, pods(1, 3), undefined, 'n3'), rig);
   expect(await shares(rig, '10.50.0.1', 4)).toEqual({ pod1: 4 });
-  await apply(driver, tableOf(rig, []), rig);
+  await applyTable(driver, tableOf(rig, []), rig);
   expect(await shares(rig, '10.50.0.1', 1)).toEqual({ nothing: 1 });
   expect(driver.metric('furiwake_reloads_total')).toBe(0);
   expect(driver.complaints).toEqual([]);
@@ -106,7 +88,7 @@ test('Pods take connections on their own ports, in both families, without a node
 test('a Pod that leaves, refuses or is silent costs no connection; one that accepts again is used again', async () => {
   await using rig = await startPods(3);
   const driver = rig.newDriver();
-  await apply(driver, tableOf(rig, pods(1, 2, 3)), rig);
+  await applyTable(driver, tableOf(rig, pods(1, 2, 3)), rig);
   driver.watch();
   const connection = await rig.connect();
   const clients = load(rig, 4);
@@ -119,7 +101,7 @@ test('a Pod that leaves, refuses or is silent costs no connection; one that acce
   await expect.poll(() => shares(rig, '10.50.0.1', 6), patience).toEqual({ pod1: 2, pod2: 2, pod3: 2 });
   for (let round = 0; round < 20; round++) {
     const rest = [1, 2, 3].filter((number) => number !== 1 + (round % 3));
-    await apply(driver, tableOf(rig, pods(...rest)), rig);
+    await applyTable(driver, tableOf(rig, pods(...rest)), rig);
   }
   expect(await clients.end()).toEqual([]);
   await connection.echoes();
@@ -128,7 +110,7 @@ test('a Pod that leaves, refuses or is silent costs no connection; one that acce
 test('the connections to Pods on a dead node are reset', async () => {
   await using rig = await startPods(2);
   const driver = rig.newDriver();
-  await apply(driver, tableOf(rig, pods(2)), rig);
+  await applyTable(driver, tableOf(rig, pods(2)), rig);
   driver.watch();
   const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.1', port: 25 });
   const heard = async () => await rig.lab.client.ask({ do: 'heard', id });
@@ -139,10 +121,10 @@ test('the connections to Pods on a dead node are reset', async () => {
 
 test('the next furiwake takes the Pods over, a restarted HAProxy has them, and external changes are reverted', async () => {
   await using rig = await startPods(2);
-  await apply(rig.newDriver(), tableOf(rig, pods(1, 2)), rig);
+  await applyTable(rig.newDriver(), tableOf(rig, pods(1, 2)), rig);
   const second = rig.newDriver();
   const table = tableOf(rig, pods(1, 2));
-  await apply(second, table, rig);
+  await applyTable(second, table, rig);
   expect(await second.proxy.audit(table, rig.signal)).toBe(0);
   const id = (await rig.servers()).find((each) => each.endsWith('/pod_10.244.1.7_8081')) ?? '';
   for (const command of [`set server ${id} state maint`, `set server ${id} addr 10.244.1.7 port 9`]) {

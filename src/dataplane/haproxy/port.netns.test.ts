@@ -1,19 +1,14 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { listener } from '../../../test/make/table.ts';
-import { type Driver, echoPort, namePort, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { echoPort, namePort, startRig } from '../../../test/netns/haproxy-rig.ts';
+import { applyTable } from '../../../test/netns/haproxy-tables.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import { fastClock } from '../../../test/sim/virtual-clock.ts';
-import type { TrafficTable } from '../../core/traffic/table.ts';
 import { RuntimeError, type Sockets, unixSockets } from './client.ts';
 
 const listeners = [listener('10.50.0.1', 80, namePort), listener('fd50::1', 80, namePort)];
 const withEcho = [...listeners, listener('10.50.0.1', 25, echoPort)];
-
-async function apply({ proxy }: Driver, table: TrafficTable, signal: AbortSignal): Promise<void> {
-  await proxy.upsert(table, signal);
-  await proxy.prune(table, signal);
-}
 
 test('the HAProxy of release 0.1.0 is taken over with one reload to the new port; its connections continue', async () => {
   await using rig = await startRig({ nodes: 1 });
@@ -36,7 +31,7 @@ test('the HAProxy of release 0.1.0 is taken over with one reload to the new port
   const connection = await rig.connect();
 
   const driver = rig.newDriver();
-  await apply(driver, rig.table(withEcho), rig.signal);
+  await applyTable(driver, rig.table(withEcho), rig);
   await rig.steerTo(292);
   expect(driver.metric('furiwake_reloads_total')).toBe(1);
   expect(await rig.fetch('10.50.0.1')).toMatchObject({ status: 200 });
@@ -56,7 +51,7 @@ test.each([
   const connection = await rig.connect();
   await remove(`${rig.lab.folder}/haproxy`);
   const second = rig.newDriver();
-  await apply(second, rig.table([listener('10.50.0.2', 80, namePort)]), rig.signal);
+  await applyTable(second, rig.table([listener('10.50.0.2', 80, namePort)]), rig);
   for (let request = 0; request < 20; request++) {
     expect(await rig.fetch('10.50.0.2')).toMatchObject({ status: 200 });
     expect(await rig.fetch('10.50.0.1')).toHaveProperty('error');
@@ -73,7 +68,7 @@ test('a process of another state directory releases the port, and keeps its conn
   await first.proxy.upsert(rig.table(withEcho), rig.signal);
   const connection = await rig.connect();
   const second = rig.newDriver();
-  await apply(second, rig.table([listener('10.50.0.2', 80, namePort)]), rig.signal);
+  await applyTable(second, rig.table([listener('10.50.0.2', 80, namePort)]), rig);
   for (let request = 0; request < 20; request++) {
     expect(await rig.fetch('10.50.0.2')).toMatchObject({ status: 200 });
     expect(await rig.fetch('10.50.0.1')).toHaveProperty('error');
