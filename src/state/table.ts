@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { formatRange } from '../core/ip/range.ts';
 import type { BackendId, ListenerKey, NodeName, ServiceKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
-import { dataplanes } from '../core/traffic/dataplane.ts';
+import { dataplanes, standIns } from '../core/traffic/dataplane.ts';
 import { balances, checkPathPattern, type ListenerOptions, modes } from '../core/traffic/options.ts';
 import {
   type Backend,
@@ -149,7 +149,7 @@ const listenerSchema = z.object({
   port,
   dataplane: z.enum(dataplanes).default('haproxy'), // absent before version 3
   isPublished: z.boolean().default(false),
-  standIn: z.enum(['haproxy']).optional(),
+  standIn: z.enum(standIns).optional(),
   needsProof: z.boolean().default(false),
   isAffine: z.boolean().default(false),
   backend: z.string(),

@@ -52,7 +52,7 @@ export function makeFakeDirect({
         const refusals = new Map<ListenerKey, string>();
         for (const listener of listeners.values()) {
           if (listener.dataplane !== 'direct') continue;
-          const words = listener.protocol === 'SCTP' ? `${listener.key}: direct does not serve SCTP` : refuse(listener);
+          const words = refuse(listener);
           if (words !== undefined) refusals.set(listener.key, words);
         }
         const others = [...listeners.values()].filter(({ dataplane }) => dataplane !== 'direct');

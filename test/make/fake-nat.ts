@@ -1,5 +1,5 @@
 import { unlessAborted } from '../../src/async/abort.ts';
-import { emptyTable, type Listener, type TrafficTable } from '../../src/core/traffic/table.ts';
+import { emptyTable, type Listener, type TrafficTable, usesNat } from '../../src/core/traffic/table.ts';
 import type { Nat } from '../../src/ports/nat.ts';
 
 /** The kernel of the `nat` dataplane, in memory. */
@@ -27,12 +27,12 @@ export function makeFakeNat({
         const all = [...table.listeners.values()];
         const refusals = new Map(
           all.flatMap((listener) => {
-            const words = listener.dataplane === 'nat' ? refuse(listener) : undefined;
+            const words = usesNat(listener) ? refuse(listener) : undefined;
             return words === undefined ? [] : [[listener.key, words] as const];
           }),
         );
         const listeners = table.listeners
-          .with(all.filter(({ dataplane }) => dataplane !== 'nat').map(({ key }) => [key, undefined]))
+          .with(all.filter((each) => !usesNat(each)).map(({ key }) => [key, undefined]))
           .with(Array.from(refusals.keys(), (key) => [key, accepted.listeners.get(key)]));
         accepted = { ...table, listeners };
         fake.held = accepted;

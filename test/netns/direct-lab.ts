@@ -20,8 +20,8 @@ export type DirectLab = AsyncDisposable & {
 export async function serveVips(node: Node, vips: readonly string[], port: number): Promise<void> {
   const rules = vips.map((vip) =>
     vip.includes(':')
-      ? `ip6 daddr ${vip} meta l4proto { tcp, udp } dnat ip6 to [${node.ip6}]:${port}`
-      : `ip daddr ${vip} meta l4proto { tcp, udp } dnat ip to ${node.ip4}:${port}`,
+      ? `ip6 daddr ${vip} meta l4proto { tcp, udp, sctp } dnat ip6 to [${node.ip6}]:${port}`
+      : `ip daddr ${vip} meta l4proto { tcp, udp, sctp } dnat ip to ${node.ip4}:${port}`,
   );
   await node.nft(`table inet kube-proxy
 delete table inet kube-proxy

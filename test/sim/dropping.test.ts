@@ -36,7 +36,12 @@ afterEach(async () => {
 function create(name: string, port: number): void {
   server.put('Service', {
     metadata: { name, namespace: 'default', annotations: { 'furiwake.dev/dataplane': 'direct' } },
-    spec: { type: 'LoadBalancer', ipFamilies: ['IPv4'], ports: [{ port, protocol: 'UDP', nodePort: 30_000 + port }] },
+    spec: {
+      type: 'LoadBalancer',
+      ipFamilies: ['IPv4'],
+      allocateLoadBalancerNodePorts: false,
+      ports: [{ port, protocol: 'UDP' }],
+    },
   });
   server.put('EndpointSlice', {
     metadata: { name: `${name}-1`, namespace: 'default', labels: { 'kubernetes.io/service-name': name } },

@@ -193,11 +193,10 @@ test('a Service that gets an address shares one of its sharing key where it can,
   });
 });
 
-test('a port is served if it has a nodePort; with the annotation direct, also if it is TCP or UDP', () => {
+test('a port is served if it has a nodePort; with the annotation direct, also without one', () => {
   eachPlan(({ services }, plan) => {
     for (const { key, spec } of services.values()) {
-      const isServable = ({ protocol, nodePort }: ServicePort): boolean =>
-        nodePort !== 0 || (spec.dataplane === 'direct' && protocol !== 'SCTP');
+      const isServable = ({ nodePort }: ServicePort): boolean => nodePort !== 0 || spec.dataplane === 'direct';
       const { addresses, refused } = plan.assignments.get(key)!;
       expect(refused.map(({ port }) => port)).toEqual(spec.ports.filter((port) => !isServable(port)));
       for (const { served, taken } of addresses)

@@ -11,7 +11,7 @@ type Ports = AssignedAddress['served'];
 
 /**
  * The ports of the address that `direct` should serve, and cannot: the host has the listener as published, and no node is shown
- * to serve it. The host drops their packets, or (`isStoodIn`) HAProxy stands in. `undefined`: the host has not reported on a
+ * to serve it. The host drops their packets, or (`isStoodIn`) another dataplane stands in. `undefined`: the host has not reported on a
  * port yet.
  */
 export function closedPorts(

@@ -154,7 +154,7 @@ function ignoredFields(input: StatusInput): readonly Verdict[] {
   return messages.map((message) => ({ reason: 'FieldsNotHonoured', message }));
 }
 
-/** Whether `direct` carries all connections now, and where HAProxy stands in for it: why, and what is lost by that. */
+/** Whether `direct` carries all flows now, and where another dataplane stands in for it: why, and what is lost by that. */
 function carriersOf({
   assignment,
   listeners,
@@ -166,8 +166,19 @@ function carriersOf({
     served.every(({ port, protocol }) => listeners.get(listenerKey(ip, port, protocol))?.dataplane === 'direct'),
   );
   if (dropping === undefined || dropping === 'briefly') return [isWanted, undefined];
-  const stoodIn = addresses.filter((address) => (closedPorts(address, listeners, reports, true)?.length ?? 0) > 0);
+  const stoodIn = addresses.flatMap((address) =>
+    (closedPorts(address, listeners, reports, true) ?? []).map(({ port, protocol }) => ({
+      ...address,
+      port,
+      protocol,
+    })),
+  );
   if (stoodIn.length === 0) return [isWanted, undefined];
   const why = [...new Set(stoodIn.flatMap(({ ip }) => dropping[ip.family] ?? []))].join('; ');
-  return [false, `HAProxy stands in for direct, so Pods do not see the addresses of clients: ${why}`];
+  const carriers = new Set(
+    stoodIn.map(({ ip, port, protocol }) => listeners.get(listenerKey(ip, port, protocol))?.standIn),
+  );
+  const names = [...(carriers.has('haproxy') ? ['HAProxy'] : []), ...(carriers.has('nat') ? ['nat'] : [])];
+  const stand = `${names.join(' and ')} ${names.length === 1 ? 'stands' : 'stand'}`;
+  return [false, `${stand} in for direct, so Pods do not see the addresses of clients: ${why}`];
 }

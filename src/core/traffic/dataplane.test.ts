@@ -13,7 +13,7 @@ const asking = { dataplane: undefined, backends: undefined, options: [], ports }
 
 /** The choice for each of `ports`. */
 const withHaproxy = ['haproxy', 'nat', 'nat', none, none, none];
-const withDirect = ['direct', 'direct', 'nat', 'direct', 'direct', none];
+const withDirect = ['direct', 'direct', 'direct', 'direct', 'direct', 'direct'];
 const withNat = ['nat', 'nat', 'nat', none, none, none];
 
 describe('the dataplane of TCP, UDP and SCTP ports, with a nodePort and without', () => {
@@ -43,7 +43,7 @@ describe.each([
     [undefined, ['haproxy', 'nat', 'nat', none, none, none]],
     ['haproxy', ['haproxy', 'nat', 'nat', none, none, none]],
     ['Direct', ['haproxy', 'nat', 'nat', none, none, none]],
-    ['direct', [required, 'direct', 'nat', required, 'direct', none]],
+    ['direct', [required, 'direct', 'direct', required, 'direct', 'direct']],
     ['nat', [required, 'nat', 'nat', required, none, none]],
   ])('if %j is requested', (dataplane, expected) => {
     const request = { ...asking, dataplane, options: [[`furiwake.dev/${name}`, text]] as const };
@@ -78,11 +78,11 @@ test.each([
 });
 
 test.each([
-  [tcp(80, 0), 'only with the annotation furiwake.dev/dataplane: direct or furiwake.dev/backends: pods'],
-  [udp(53, 0), 'only with the annotation furiwake.dev/dataplane: direct'],
-  [sctp(132, 0), 'by no dataplane'],
-])('a refusal says what would serve the port, if anything', (port, remedy) => {
-  const message = `${port.protocol} port ${port.port} has no nodePort (spec.allocateLoadBalancerNodePorts is false): without one it is served ${remedy}`;
+  [tcp(80, 0), 'furiwake.dev/dataplane: direct or furiwake.dev/backends: pods'],
+  [udp(53, 0), 'furiwake.dev/dataplane: direct'],
+  [sctp(132, 0), 'furiwake.dev/dataplane: direct'],
+])('a refusal says what would serve the port', (port, remedy) => {
+  const message = `${port.protocol} port ${port.port} has no nodePort (spec.allocateLoadBalancerNodePorts is false): without one it is served only with the annotation ${remedy}`;
   expect(chooseDataplane(asking, port)).toMatchObject({ message });
 });
 
@@ -136,9 +136,31 @@ describe('what is decided, by request, needs and place', () => {
     expect(decideDataplane(limited, tcp(80), place)).toEqual(requested);
   });
 
-  test('without a nodePort, and for UDP, nothing stands in', () => {
-    for (const port of [tcp(80, 0), udp(53)])
+  test('without a nodePort nothing stands in', () => {
+    for (const port of [tcp(80, 0), udp(53, 0), sctp(132, 0)])
       expect(decideDataplane(spec('direct'), port, place)).toEqual({ ...requested, standIn: undefined });
+  });
+
+  test.each([udp(53), sctp(132)])('nat is for $protocol what HAProxy is for TCP', (port) => {
+    const nat = { ...haproxy, dataplane: 'nat' };
+    const decided = (...[dataplane, needs, differs]: [string | undefined, 'Local' | 'ClientIP' | 'nothing', object?]) =>
+      decideDataplane(spec(dataplane, needs), port, { ...place, ...differs });
+    for (const needs of ['Local', 'ClientIP'] as const) {
+      expect(decided(undefined, needs)).toEqual({ ...automatic, standIn: 'nat' });
+      for (const differs of [{ hasNextHop: false }, { isHostAddress: true }, { choice: 'haproxy' }])
+        expect(decided(undefined, needs, differs)).toEqual(nat);
+      for (const requests of ['haproxy', 'nat']) expect(decided(requests, needs, { isPublished: true })).toEqual(nat);
+    }
+    expect(decided(undefined, 'nothing')).toEqual(nat);
+    expect(decided(undefined, 'nothing', { isPublished: true })).toEqual({ ...automatic, standIn: 'nat' });
+    expect(decided('direct', 'nothing')).toEqual({ ...requested, standIn: 'nat' });
+  });
+
+  test('the UDP port of a Service whose TCP port must not leave HAProxy stays with nat: the address has one ipMode', () => {
+    const proxied = { ...spec(undefined, 'Local'), options: [['furiwake.dev/proxy-protocol', 'v2']] as const };
+    const onPods = spec(undefined, 'Local', 'pods');
+    for (const each of [proxied, onPods])
+      expect(decideDataplane(each, udp(53), { ...place, isPublished: true })).toMatchObject({ dataplane: 'nat' });
   });
 
   test('Pods as servers need HAProxy, which then serves ports without a nodePort, and never direct by itself', () => {

@@ -96,8 +96,6 @@ function expectedWay(
   { protocol, nodePort }: ServicePort,
   isHostAddress: boolean,
 ): Pick<Listener, 'dataplane' | 'isPublished' | 'targetPort'> {
-  if (protocol !== 'TCP' && (spec.dataplane !== 'direct' || protocol === 'SCTP'))
-    return { dataplane: 'nat', isPublished: false, targetPort: nodePort };
   const isPublished = status.ingress.some(({ ip, ipMode }) => ip === text && ipMode === 'VIP');
   const isRequested = spec.dataplane === 'direct';
   // What furiwake has published for direct stays there.
@@ -107,8 +105,8 @@ function expectedWay(
     status.ingressManager === 'furiwake' &&
     requestedDataplane(spec) === undefined;
   if (!isRequested && (!stays || isHostAddress))
-    return { dataplane: 'haproxy', isPublished: false, targetPort: nodePort };
-  return { dataplane: 'direct', isPublished, targetPort: protocol === 'TCP' ? nodePort : 0 };
+    return { dataplane: protocol === 'TCP' ? 'haproxy' : 'nat', isPublished: false, targetPort: nodePort };
+  return { dataplane: 'direct', isPublished, targetPort: nodePort };
 }
 
 test('a table has a listener for each port that a Service is served on and may be cleaned up after, and no other', () => {

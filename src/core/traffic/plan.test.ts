@@ -104,7 +104,12 @@ test('a listener of direct is published once the status shows its address with i
   const [four, six] = addresses.map(({ ip: address }) => listenerKey(address, 53, 'UDP'));
   if (four === undefined || six === undefined) throw new Error('there are two');
   const before = listenersWith([]);
-  expect(before.get(four)).toMatchObject({ dataplane: 'direct', isPublished: false, targetPort: 0 });
+  expect(before.get(four)).toMatchObject({
+    dataplane: 'direct',
+    isPublished: false,
+    standIn: 'nat',
+    targetPort: 30_053,
+  });
   expect(listenersWith([['192.0.2.8', 'Proxy']])).toBe(before);
   const after = listenersWith([['192.0.2.8', 'VIP']]);
   expect(after.get(four)?.isPublished).toBe(true);

@@ -9,7 +9,7 @@ import { makeTrouble } from '../../async/trouble.ts';
 import type { Family, Ip } from '../../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import { emptyTable, type Listener, type TrafficTable, usesHaproxy } from '../../core/traffic/table.ts';
+import { emptyTable, type Listener, type TrafficTable, usesHaproxy, usesNat } from '../../core/traffic/table.ts';
 import type { DirectObstacles } from '../../core/traffic/report.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Host, Refusals } from '../../ports/host.ts';
@@ -20,6 +20,7 @@ import type { Health } from '../../ports/health.ts';
 import type { Link } from '../../ports/network.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
+import { readFlowClients } from '../nat/clients.ts';
 import { classText } from '../nftables/element.ts';
 import { readElementCounters } from '../nftables/element-counters.ts';
 import { makeTableReconciler } from '../nftables/table-reconciler.ts';
@@ -96,7 +97,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   const watchPins = makePinWatch({ ...deps, isInPlace: () => kernel.isInPlace() });
   const standIns = makeStandIns();
   const sortingTrouble = makeTrouble({
-    what: 'reading which connections HAProxy holds',
+    what: 'reading which flows HAProxy and nat hold',
     log,
     monotonic: () => clock.monotonic(),
   });
@@ -190,12 +191,14 @@ export function makeDirect(deps: DirectDeps): Direct {
     );
   };
 
-  /** Reads whose the connections of these listeners are. Until that succeeds, packets without a pin are HAProxy's. */
+  /** Reads whose the flows of these listeners are. Until that succeeds, packets without a pin are the stand-in's. */
   const sort = async (keys: readonly ListenerKey[], signal: AbortSignal): Promise<void> => {
     if (keys.length === 0) return;
     try {
       const listeners = keys.flatMap((key) => table.listeners.get(key) ?? []);
-      standIns.sort(keys, await deps.host.clientsOf(listeners, signal));
+      const connections = await deps.host.clientsOf(listeners.filter(usesHaproxy), signal);
+      const flows = await readFlowClients(exec, listeners.filter(usesNat), signal);
+      standIns.sort(keys, new Map([...connections, ...flows]));
       sortingTrouble.over();
     } catch (error) {
       signal.throwIfAborted();
@@ -204,10 +207,11 @@ export function makeDirect(deps: DirectDeps): Direct {
   };
 
   /**
-   * Listeners that a node opens now may have connections at HAProxy. New connections go to nodes from the first transaction on;
-   * those that HAProxy has then are complete, and the second one names them.
+   * Listeners that a node opens now may have flows at their stand-in. New connections go to nodes from the first transaction on;
+   * those that HAProxy has then are complete, and the second one names them. Of UDP and SCTP the flows that opened in between
+   * are not named: they are younger than those that count as living (`readFlowClients`).
    *
-   * The table of an earlier process sends connections to nodes, whose pins are lost with it: there the order is the other one.
+   * The table of an earlier process sends flows to nodes, whose pins are lost with it: there the order is the other one.
    */
   const applySorted = async (next: Program, signal: AbortSignal): ReturnType<Direct['apply']> => {
     const hasEarlier = isFirst && (await kernel.exists(signal));
@@ -247,12 +251,10 @@ export function makeDirect(deps: DirectDeps): Direct {
     return new Map();
   };
 
-  /** A listener that leaves for HAProxy keeps its connections at nodes. */
+  /** A listener that leaves for another dataplane keeps its flows at nodes. */
   const isMine = (listener: Listener): boolean =>
     listener.dataplane === 'direct' ||
-    (usesHaproxy(listener) &&
-      standIns.has(listener.key) &&
-      table.listeners.get(listener.key)?.service === listener.service);
+    (standIns.has(listener.key) && table.listeners.get(listener.key)?.service === listener.service);
 
   const repair = async (signal: AbortSignal): Promise<string | undefined> => {
     const found = await kernel.repair(signal);

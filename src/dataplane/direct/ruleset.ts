@@ -109,7 +109,7 @@ function family(name: 4 | 6): string {
 		${hops} < 8 goto send${name}
 		tcp flags & (fin | rst) != 0 goto end${name}
 		meta l4proto tcp update @pins { meta priority . ${flow} timeout 3h : meta mark }
-		meta l4proto udp update @pins { meta priority . ${flow} timeout 3m : meta mark }
+		meta l4proto != tcp update @pins { meta priority . ${flow} timeout 3m : meta mark }
 		goto send${name}
 	}
 
@@ -117,7 +117,7 @@ function family(name: 4 | 6): string {
 		${listener}
 		delete @pins { meta priority . ${flow} : meta mark }
 		meta l4proto tcp update @pins { meta priority . ${flow} timeout 1m : meta mark } goto send${name}
-		meta l4proto udp update @pins { meta priority . ${flow} timeout 3m : meta mark } goto send${name}
+		meta l4proto != tcp update @pins { meta priority . ${flow} timeout 3m : meta mark } goto send${name}
 		goto overflow${name}
 	}
 
@@ -133,8 +133,15 @@ function family(name: 4 | 6): string {
 	chain stay${name} {
 		tcp flags & (syn | fin | rst) == 0 update @pins { meta priority . ${flow} timeout 3h : meta mark }
 		tcp flags & (fin | rst) != 0 delete @pins { meta priority . ${flow} : meta mark }
+		meta l4proto != tcp update @seen { meta priority . ${flow} }
 		update @clients { meta priority . ${client} timeout 3h : meta mark } goto send${name}
 		goto overflow${name}
+	}
+
+	chain follow${name} {
+		meta mark set ${client}
+		meta mark set meta priority . meta mark map @clients jump stay${name}
+		goto stack
 	}
 
 	chain settle${name} {
@@ -149,7 +156,7 @@ function family(name: 4 | 6): string {
 		meta mark set ${client}
 		meta mark set meta priority . meta mark map @clients jump stay${name}
 		${listener}
-		meta l4proto udp meta priority @flows continue${toNodeBy(clientHash)} settle${name}
+		meta l4proto != tcp meta priority @flows continue${toNodeBy(clientHash)} settle${name}
 		drop
 	}
 
@@ -226,6 +233,7 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 		meta mark set ${flow}
 		meta mark set meta priority . meta mark map @pins jump keep${name}
 		meta mark set meta priority . meta mark map @closing jump close${name}
+		meta l4proto != tcp meta priority . meta mark @seen goto follow${name}
 		goto stack
 	}
 

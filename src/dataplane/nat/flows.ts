@@ -3,6 +3,7 @@ import type { Ip } from '../../core/ip/ip.ts';
 import type { BackendId, ListenerKey } from '../../core/model/names.ts';
 import type { Listener, ListenerAddress, TrafficTable } from '../../core/traffic/table.ts';
 import type { Exec } from '../../ports/exec.ts';
+import { protocolNumbers } from '../nftables/element.ts';
 import type { FlowPlaces } from './program.ts';
 import { flowMark } from './ruleset.ts';
 
@@ -127,11 +128,8 @@ export async function endStaleFlows(exec: Exec, sweep: FlowSweep, signal: AbortS
   return Number(await askNetlink(exec, script, `${lines.join('\n')}\n`, signal));
 }
 
-/** IANA protocol numbers. */
-const numbers = { TCP: 6, UDP: 17, SCTP: 132 } as const;
-
 function textOf({ address, protocol, port }: ListenerAddress): string {
-  return `${numbers[protocol]} ${hexOf(address)} ${port}`;
+  return `${protocolNumbers[protocol]} ${hexOf(address)} ${port}`;
 }
 
 /** In network byte order. */

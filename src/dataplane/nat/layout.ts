@@ -2,6 +2,7 @@ import { formatRange } from '../../core/ip/range.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { addressText, classText, type Element, elementKey, ListenerError, portText } from '../nftables/element.ts';
 import { needsOwnRange } from '../nftables/elements.ts';
+import { usesNat } from '../../core/traffic/table.ts';
 import type { Layout } from '../nftables/mirror.ts';
 import { noGuard } from './forwarding.ts';
 import type { NatGroup, NatProgram } from './program.ts';
@@ -21,8 +22,8 @@ import type { NatGroup, NatProgram } from './program.ts';
 export const natLayout: Layout<NatProgram> = {
   empty: { listeners: PersistentMap.empty(), numberOf: () => 0, groups: new Map(), own: new Map(), guard: noGuard },
   elementsOf: ({ numberOf, own }, listener) => {
-    const { address, backend, dataplane, key, port, protocol, sourceRanges, targetPort } = listener;
-    if (dataplane !== 'nat') return [];
+    const { address, backend, key, port, protocol, sourceRanges, targetPort } = listener;
+    if (!usesNat(listener)) return [];
     const { family } = address;
     const where = `${addressText(address)} . ${protocol.toLowerCase()} . ${portText(port)}`;
     const elements: Element[] = [

@@ -6,7 +6,7 @@ import { superviseAll } from '../../async/supervise-all.ts';
 import type { Family, Ip } from '../../core/ip/ip.ts';
 import type { BackendId, ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import { emptyTable, type TrafficTable } from '../../core/traffic/table.ts';
+import { emptyTable, type TrafficTable, usesNat } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Health } from '../../ports/health.ts';
@@ -61,7 +61,7 @@ export function makeNat(deps: {
   const repairs = metrics.counter('furiwake_nat_repairs_total', 'Times that the table of nat was restored');
   /** `undefined` before the first `apply`: until then the table of an earlier process stays as it is. */
   let published: TrafficTable | undefined;
-  /** The same with the listeners of this dataplane only. */
+  /** The same with the listeners of this dataplane only, and those of `direct` for which it stands in. */
   let table: TrafficTable = emptyTable;
   /** The refusals of the last `apply`; `undefined`: it failed, or there was none. */
   let accepted: Refusals<ListenerKey> | undefined;
@@ -150,7 +150,7 @@ export function makeNat(deps: {
         const before = published?.listeners ?? emptyTable.listeners;
         const changes = PersistentMap.changedKeys(before, next.listeners).map((key) => {
           const listener = next.listeners.get(key);
-          return [key, listener?.dataplane === 'nat' ? listener : undefined] as const;
+          return [key, listener !== undefined && usesNat(listener) ? listener : undefined] as const;
         });
         published = next;
         const old = table;
