@@ -141,6 +141,7 @@ export function makeDirect(deps: DirectDeps): Direct {
     const addresses = [...table.nodes.values()].flatMap((node) => node.addresses);
     const macs = await readMacs(exec, addresses, signal);
     const hasGateOpen = ({ key }: Listener, node: NodeName): boolean => gate.isOpen(key, node);
+    const silent = answering.silent();
     answering.setPaths(
       probedPaths({
         table,
@@ -149,6 +150,7 @@ export function makeDirect(deps: DirectDeps): Direct {
         macs,
         isOpen: hasGateOpen,
         isMissing: (hop) => !answering.has(hop),
+        isUnheard: (hop) => silent.has(hop),
         turn: turn++,
       }),
     );
