@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { webPort } from './harness/backends.ts';
-import { askByUdp } from './harness/datagrams.ts';
+import { askByUdp, startStream } from './harness/datagrams.ts';
 import { eventually } from './harness/eventually.ts';
 import { fetchFrom, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
 import { isRoot, useStage } from './harness/stage.ts';
@@ -105,6 +105,38 @@ describe.skipIf(!isRoot)('a Service that direct serves', () => {
     });
     expect(answers.filter((answer) => !fromWeb.test(answer))).toEqual([]);
     expect((await services.get('local')).status.loadBalancer.ingress).toMatchObject([{ ipMode: 'VIP' }]);
+  });
+
+  test('with UDP ports only, a Local Service without the annotation has direct within seconds: its Pods see the address of the client', async () => {
+    const { services, client } = stage();
+    await services.create('trap', { spec: { ports: [dns], externalTrafficPolicy: 'Local' } });
+    const [address = ''] = await services.published('trap');
+    expect((await services.get('trap')).status.loadBalancer.ingress).toMatchObject([{ ip: address, ipMode: 'VIP' }]);
+    await eventually(async () => {
+      expect(await askByUdp(client, { address, port: 53, text: 'clientip' })).toEqual([
+        expect.stringContaining(client.ip4),
+      ]);
+    }, 10_000);
+    expect((await services.condition('trap', 'Serving', 'Serving')).message).toBe('all ports are served');
+  });
+
+  test('from nat to direct and back, no datagram of a client that never stops is lost, and its flow stays where it is', async () => {
+    const { services, client, lb1 } = stage();
+    const byNat = { 'furiwake.dev/dataplane': 'nat' };
+    await services.create('move', { annotations: byNat, spec: { ports: [dns], externalTrafficPolicy: 'Local' } });
+    const [address = ''] = await services.published('move');
+    const ask = (): Promise<readonly string[]> => askByUdp(client, { address, port: 53, text: 'clientip' });
+    await eventually(async () => expect(await ask()).toEqual([expect.stringContaining(lb1.ip4)]));
+    await using early = await startStream(client, { address, port: 53 });
+    await early.after(200); // more than two seconds
+    await services.change('move', { metadata: { annotations: { 'furiwake.dev/dataplane': null } } });
+    await eventually(async () => expect(await ask()).toEqual([expect.stringContaining(client.ip4)]));
+    await using late = await startStream(client, { address, port: 53 });
+    await late.after(50);
+    await services.change('move', { metadata: { annotations: byNat } });
+    await eventually(async () => expect(await ask()).toEqual([expect.stringContaining(lb1.ip4)]));
+    expect(await late.after(100)).toMatchObject({ lost: 0, sources: [client.ip4] });
+    expect(await early.after(100)).toMatchObject({ lost: 0, sources: [lb1.ip4] });
   });
 
   test('after it is removed its packets are refused, and HAProxy may serve the port', async () => {
