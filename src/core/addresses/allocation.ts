@@ -32,7 +32,7 @@ export type Claimant = {
 };
 
 /** An address that was found for a Service. Without one: why, and whether a port that the host needs is in the way. */
-export type Found =
+export type SearchResult =
   | { readonly ok: true; readonly ip: Ip }
   | { readonly ok: false; readonly verdict: Verdict; readonly waitsForHost: boolean };
 
@@ -63,7 +63,7 @@ export class Allocation {
   /** Of each range of the pool: all addresses before this one are in use. */
   readonly #cursors: bigint[];
   /** Searches that found nothing. Thousands of Services with the same ports may wait for an address. */
-  readonly #failures = new Map<string, Found>();
+  readonly #failures = new Map<string, SearchResult>();
 
   constructor(site: Site, pool: Pool, host: HostFacts) {
     this.#site = site;
@@ -129,7 +129,7 @@ export class Allocation {
    * The lowest address of the pool that the Service may have: of those that others with its sharing key hold, else of the
    * free ones, else of those that it may share.
    */
-  find(claimant: Claimant, family: Family): Found {
+  find(claimant: Claimant, family: Family): SearchResult {
     const { namespace, sharingKey = '' } = claimant.holder;
     const ports = claimant.ports.map(({ port, protocol }) => `${port}/${protocol}`).join();
     const demand = `${family} ${claimant.pool ?? ''} ${namespace} ${sharingKey} ${ports}`;
@@ -169,7 +169,7 @@ export class Allocation {
     return { reason: 'ConflictingRequest', message: `${ip.text} is not of pool ${pool}, which the Service requests` };
   }
 
-  #search(claimant: Claimant, family: Family): Found {
+  #search(claimant: Claimant, family: Family): SearchResult {
     const refusals: Refusal[] = [];
     for (const ip of this.#candidates(claimant, family)) {
       const answer = this.mayHave(claimant, ip);
