@@ -7,7 +7,7 @@ import { startController } from '../../test/sim/controller-rig.ts';
 import type { SimObject } from '../../test/sim/kinds.ts';
 import { patience } from '../../test/netns/patience.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { Conversation, Exec } from '../ports/exec.ts';
+import type { RunningProgram, Exec } from '../ports/exec.ts';
 import { systemClock } from './node/clock.ts';
 import { systemExec } from './node/exec.ts';
 
@@ -99,7 +99,7 @@ test('a process of another user on the port: it is named and left alone, and all
   const listen =
     "require('node:net').createServer().on('error', ({ code }) => console.log(code)).listen(292, '127.0.0.1', () => console.log('listening'))";
   const nobody = ['--reuid', '65534', '--regid', '65534', '--clear-groups', process.execPath, '-e', listen];
-  const take = (exec: Exec, signal: AbortSignal): Conversation => exec.converse('setpriv', nobody, signal);
+  const take = (exec: Exec, signal: AbortSignal): RunningProgram => exec.spawn('setpriv', nobody, signal);
   const end = new AbortController();
   await using rig = await startHostRig({
     prepare: async ({ balancer }) => {
@@ -155,11 +155,11 @@ test('nft refuses each tenth change: the controller publishes all Services, and 
           args,
           stdin === undefined ? options : { ...options, stdin: file === 'nft' ? each(stdin) : stdin },
         ),
-      converse: (file, args, signal) => {
-        const conversation = exec.converse(file, args, signal);
-        if (!args.includes('nft')) return conversation;
-        const write: Conversation['write'] = (text) => conversation.write(each(text));
-        return { ...conversation, write };
+      spawn: (file, args, signal) => {
+        const program = exec.spawn(file, args, signal);
+        if (!args.includes('nft')) return program;
+        const write: RunningProgram['write'] = (text) => program.write(each(text));
+        return { ...program, write };
       },
     }),
   });
@@ -208,7 +208,7 @@ function shownIp(server: SimApiServer, name: string): string | undefined {
   return service?.status?.loadBalancer?.ingress?.[0]?.ip;
 }
 
-async function firstLine({ lines }: Conversation): Promise<string | undefined> {
+async function firstLine({ lines }: RunningProgram): Promise<string | undefined> {
   for await (const line of lines) return line;
   return undefined;
 }
