@@ -9,7 +9,7 @@ import { share } from '../share.ts';
 import { listenerKey } from '../traffic/table.ts';
 import type { Allocation, Claimant } from './allocation.ts';
 import type { AddressRecord, AssignedAddress, Assignment, PortRefusal } from './assignment.ts';
-import { decodePool, decodePorts, decodeRequest, type Request } from './request.ts';
+import { type AddressRequest, decodeAddressRequest, decodePool, decodePorts } from './request.ts';
 
 /** What was decided about one Service. */
 export type Decision = {
@@ -23,7 +23,7 @@ export type Decision = {
 /** A Service while the plan is made. */
 type Draft = Claimant & {
   readonly service: Service;
-  readonly request: Request;
+  readonly request: AddressRequest;
   /** Annotations that request a pool where no pool has a name. */
   readonly ignored: readonly string[];
   readonly refused: readonly PortRefusal[];
@@ -88,7 +88,7 @@ function makeDraft(service: Service, record: AddressRecord | undefined, site: Si
   return {
     ...claimant,
     service,
-    request: pool.ok ? decodeRequest(spec) : pool,
+    request: pool.ok ? decodeAddressRequest(spec) : pool,
     ignored: pool.ok ? pool.ignored : [],
     refused,
     addresses: inOrder(kept, spec.ipFamilies),

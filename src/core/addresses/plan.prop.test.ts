@@ -19,7 +19,7 @@ import { PersistentMap } from '../persistent-map.ts';
 import { listenerKey } from '../traffic/table.ts';
 import type { AddressRecord } from './assignment.ts';
 import { type AddressInput, type AddressPlan, makeAddressPlanner } from './plan.ts';
-import { decodePorts, decodeRequest } from './request.ts';
+import { decodeAddressRequest, decodePorts } from './request.ts';
 
 const noRecords = PersistentMap.empty<ServiceUid, AddressRecord>();
 
@@ -96,7 +96,7 @@ test('an address on request is only of a Service that requests it, had it before
   eachPlan((input, plan) => {
     const onRequest = input.pool.ranges.filter((range) => range.isOnRequest);
     for (const service of input.services.values()) {
-      const request = decodeRequest(service.spec);
+      const request = decodeAddressRequest(service.spec);
       const wanted = new Set([
         ...(request.ok ? request.addresses.map(({ text }) => text) : []),
         ...service.status.ingress.map((entry) => entry.ip),
@@ -180,7 +180,7 @@ test('a Service that gets an address shares one of its sharing key where it can,
         );
         if (places.length === 0) continue;
         expect(verdict.reason !== 'Assigned' || verdict.message.includes('; not shared with')).toBe(true);
-        const request = decodeRequest(spec);
+        const request = decodeAddressRequest(spec);
         const isNew = (records.get(uid)?.addresses ?? []).length === 0 && service.status.ingress.length === 0;
         if (!isNew || !request.ok || request.addresses.length > 0) continue;
         for (const place of places) {
@@ -248,7 +248,7 @@ test('a Service keeps an address and listeners that it may have, unless it reque
     const { services, records, pool, host, site } = input;
     for (const service of services.values()) {
       const record = records.get(service.uid);
-      const request = decodeRequest(service.spec);
+      const request = decodeAddressRequest(service.spec);
       const { servable } = decodePorts(service.spec);
       for (const ip of record?.addresses ?? []) {
         if (servable.length === 0 || !service.spec.ipFamilies.includes(ip.family) || pool.excluded.has(ip.text))
