@@ -175,7 +175,7 @@ async function* listPage<Wire extends KubeObject, T>(
   yield { event: { type: 'initDone', version }, resume: { phase: 'watch', version } };
 }
 
-type Line<Wire> =
+type WireEvent<Wire> =
   | { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'; readonly object: Wire }
   | { readonly type: 'BOOKMARK'; readonly object: KubeObject }
   | { readonly type: 'ERROR'; readonly object: Parameters<typeof statusError>[0] };
@@ -208,7 +208,7 @@ async function* watch<Wire extends KubeObject, T>(
       },
     });
     for await (const text of readLines(body)) {
-      const line = JSON.parse(text) as Line<Wire>;
+      const line = JSON.parse(text) as WireEvent<Wire>;
       if (line.type === 'ERROR') throw statusError(line.object, { verb: 'watch', path });
       if (line.type === 'BOOKMARK' && syncing) {
         if (line.object.metadata.annotations?.['k8s.io/initial-events-end'] !== 'true') throw new PlainWatch();
@@ -238,7 +238,7 @@ function versionOf({ metadata }: { readonly metadata: { readonly resourceVersion
 }
 
 function eventOf<Wire extends KubeObject, T>(
-  line: Exclude<Line<Wire>, { type: 'ERROR' }>,
+  line: Exclude<WireEvent<Wire>, { type: 'ERROR' }>,
   type: 'initApply' | 'apply',
   project: (wire: Wire) => T,
 ): WatchEvent<T> {
