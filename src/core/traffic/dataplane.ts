@@ -68,7 +68,7 @@ type Carriage = {
 };
 
 /** What a decision depends on beside the Service. */
-type Place = {
+type DataplaneFacts = {
   readonly choice: Site['dataplane'];
   /** The address is the load-balancer host's own: kube-proxy in IPVS mode would put it on every node. */
   readonly isHostAddress: boolean;
@@ -95,7 +95,7 @@ type Place = {
 export function decideDataplane(
   spec: DataplaneRequest & Pick<ServiceSpec, 'externalTrafficPolicy' | 'sessionAffinity'>,
   port: ServicePort,
-  { choice, isHostAddress, hasNextHop, isPublished }: Place,
+  { choice, isHostAddress, hasNextHop, isPublished }: DataplaneFacts,
 ): Carriage | Verdict {
   const able = chooseDataplane(spec, port);
   if (typeof able === 'object') return able;
