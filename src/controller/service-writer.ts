@@ -12,7 +12,7 @@ import { countLocalNodes, type ServiceEndpoints } from '../core/traffic/local.ts
 import { countPods } from '../core/traffic/pods.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import { isKubeError, isServerFailure, RetryError } from '../kube/errors.ts';
-import type { Outcome, QueueOptions } from '../kube/queue.ts';
+import type { QueueOptions, Requeue } from '../kube/queue.ts';
 import type { SharedTrouble } from '../kube/shared-trouble.ts';
 import type { Store } from '../kube/store.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -66,7 +66,7 @@ class WriteAlteredError extends Error {
 }
 
 /** What is remembered of a Service while it is ours or leaving. */
-type Memory = {
+type ServiceMemory = {
   readonly uid: ServiceUid;
   conflict: StatusConflict;
   /** Monotonic ms, until its address is published. */
@@ -95,7 +95,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     'furiwake_writes_refused_total',
     'Writes to Services that the API server refused or that an admission plugin changed',
   );
-  const memory = new Map<ServiceKey, Memory>();
+  const memory = new Map<ServiceKey, ServiceMemory>();
 
   const forget = (key: ServiceKey): undefined => {
     memory.delete(key);
@@ -103,10 +103,10 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   };
 
   /** A new Service with the name of an old one starts afresh. */
-  const memoryOf = ({ key, uid, status }: Service): Memory => {
+  const memoryOf = ({ key, uid, status }: Service): ServiceMemory => {
     const known = memory.get(key);
     if (known?.uid === uid) return known;
-    const fresh: Memory = {
+    const fresh: ServiceMemory = {
       uid,
       conflict: noConflict,
       seenAtMs: status.ingress.length === 0 ? clock.monotonic() : undefined,
@@ -122,9 +122,9 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   /** Whether it has endpoints (`undefined`: not known), and when that may change by time alone. */
   const lookAtEndpoints = (
     { key, spec, status }: Service,
-    mine: Memory,
+    mine: ServiceMemory,
     table: TrafficTable,
-  ): { readonly hasEndpoints: boolean | undefined; readonly later: Outcome } => {
+  ): { readonly hasEndpoints: boolean | undefined; readonly later: Requeue } => {
     const own = countPods({ key, spec }, table) ?? (isLocal(spec) ? countLocalNodes(key, table) : undefined);
     const ready = own ?? deps.endpoints(key);
     // Until it is certain the status keeps what it says: a restart changes no status.
@@ -157,9 +157,9 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   const writeStatus = async (
     service: Service,
     status: DesiredStatus,
-    mine: Memory,
+    mine: ServiceMemory,
     signal: AbortSignal,
-  ): Promise<Outcome> => {
+  ): Promise<Requeue> => {
     const step = beforeWrite(mine.conflict, service, clock.monotonic());
     mine.conflict = step.conflict;
     const manager = service.status.ingressManager;
@@ -209,7 +209,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   };
 
   /** The API server refuses a write, or an admission plugin changes it: it is retried with growing waits; an event says so. */
-  const noteRefusal = (service: Service, write: Write, error: unknown, mine: Memory): void => {
+  const noteRefusal = (service: Service, write: Write, error: unknown, mine: ServiceMemory): void => {
     const isRefusal = isKubeError(error) ? !isServerFailure(error) : error instanceof WriteAlteredError;
     if (!isRefusal) return;
     refused.add(1);

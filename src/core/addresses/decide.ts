@@ -12,7 +12,7 @@ import type { AddressRecord, AssignedAddress, Assignment, PortRefusal } from './
 import { type AddressRequest, decodeAddressRequest, decodePool, decodePorts } from './request.ts';
 
 /** What was decided about one Service. */
-export type Decision = {
+export type ServiceDecision = {
   readonly service: Service;
   readonly assignment: Assignment;
   readonly record: AddressRecord;
@@ -44,7 +44,7 @@ export function decideServices(
   records: PersistentMap<ServiceUid, AddressRecord>,
   site: Site,
   allocation: Allocation,
-): readonly Decision[] {
+): readonly ServiceDecision[] {
   const drafts = services.map((service) => makeDraft(service, records.get(service.uid), site, allocation));
   drafts.sort((a, b) => compareAge(a.service, b.service));
   const asking = new Set(drafts.filter((draft) => asks(draft, allocation)));
@@ -233,7 +233,7 @@ function isHalf({ service: { spec }, record, addresses }: Draft): boolean {
   return spec.requireDualStack && (record?.addresses ?? []).length === 0 && addresses.length < spec.ipFamilies.length;
 }
 
-function finish(draft: Draft, site: Site, allocation: Allocation): Decision {
+function finish(draft: Draft, site: Site, allocation: Allocation): ServiceDecision {
   const { service, refused, disowned } = draft;
   const addresses = draft.addresses.map((ip) => finishAddress(draft, ip, allocation));
   const taken = addresses.flatMap((address) => address.taken);
