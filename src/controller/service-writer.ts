@@ -2,7 +2,7 @@ import { projectService } from '../api/service.ts';
 import { assertNever } from '../core/assert-never.ts';
 import { conditionTypes, ourFinalizers } from '../core/model/contract.ts';
 import type { ServiceKey, ServiceUid } from '../core/model/names.ts';
-import type { Condition, Service } from '../core/model/service.ts';
+import type { Service } from '../core/model/service.ts';
 import { beforeWrite, noConflict, type StatusConflict } from '../core/status/conflict.ts';
 import { type DesiredStatus, desiredStatus } from '../core/status/desired.ts';
 import { isSameStatus, nextWrite, type Write } from '../core/status/next-write.ts';
@@ -20,6 +20,7 @@ import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { HostLink, Plan } from './controller.ts';
 import { judgeDropping, soonest } from './dropping.ts';
+import { judgeEndpoints } from './endpoint-grace.ts';
 import type { Holders } from './service-counts.ts';
 import { type RecordEvent, recordConditions } from './record-events.ts';
 import type { ServiceWrites } from './service-writes.ts';
@@ -54,8 +55,6 @@ const publishBuckets: readonly number[] = [0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 
 const notLeaderRetryMs = 1_000;
 /** After a first 404: by then the watch has reported the deletion, unless a webhook sent the 404 (it may send any code). */
 const goneRetryMs = 2_000;
-/** A Service without ready endpoints says so after this long: a new one gets its endpoints a moment later. */
-const endpointsGraceMs = 5_000;
 /** Event and log show a refused write from this attempt on: the first refusals may be a change under way. */
 export const attemptsBeforeWarning = 3;
 
@@ -119,28 +118,9 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     return fresh;
   };
 
-  /** Whether it has endpoints (`undefined`: not known), and when that may change by time alone. */
-  const lookAtEndpoints = (
-    { key, spec, status }: Service,
-    mine: ServiceMemory,
-    table: TrafficTable,
-  ): { readonly hasEndpoints: boolean | undefined; readonly later: Requeue } => {
-    const own = countPods({ key, spec }, table) ?? (isLocal(spec) ? countLocalNodes(key, table) : undefined);
-    const ready = own ?? deps.endpoints(key);
-    // Until it is certain the status keeps what it says: a restart changes no status.
-    const shown = shownEndpoints(status.conditions);
-    if (ready === undefined) return { hasEndpoints: shown, later: { requeueAfterMs: endpointsGraceMs } };
-    if (ready > 0) {
-      mine.emptySinceMs = undefined;
-      return { hasEndpoints: true, later: undefined };
-    }
-    const nowMs = clock.monotonic();
-    mine.emptySinceMs ??= nowMs;
-    const leftMs = mine.emptySinceMs + endpointsGraceMs - nowMs;
-    return leftMs > 0 && shown !== false
-      ? { hasEndpoints: shown, later: { requeueAfterMs: leftMs } }
-      : { hasEndpoints: false, later: undefined };
-  };
+  /** How many of its endpoints are ready; `undefined`: not known. */
+  const readyEndpoints = ({ key, spec }: Service, table: TrafficTable): number | undefined =>
+    countPods({ key, spec }, table) ?? (isLocal(spec) ? countLocalNodes(key, table) : undefined) ?? deps.endpoints(key);
 
   const writeFinalizers = async (
     service: Service,
@@ -232,10 +212,13 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     if (eligibility === 'foreign' || eligibility === 'held') return forget(key);
     const mine = memoryOf(service);
     const assignment = plan.assignments.get(key); // only a Service that is ours has one
-    const endpoints = assignment && lookAtEndpoints(service, mine, plan.table);
+    const atMs = clock.monotonic();
+    const { conditions } = service.status;
+    const endpoints =
+      assignment && judgeEndpoints(readyEndpoints(service, plan.table), conditions, mine.emptySinceMs, atMs);
+    if (endpoints !== undefined) mine.emptySinceMs = endpoints.sinceMs;
     const report = host.report();
-    const packets =
-      assignment && judgeDropping(assignment, plan.table, report, mine.droppingSinceMs, clock.monotonic());
+    const packets = assignment && judgeDropping(assignment, plan.table, report, mine.droppingSinceMs, atMs);
     mine.droppingSinceMs = packets?.sinceMs;
     const later = soonest(endpoints?.later, packets?.later);
     const desired =
@@ -289,13 +272,6 @@ function keep(services: ServiceStore, answer: unknown): Service {
   const version = (answer as { metadata?: { resourceVersion?: string } } | undefined)?.metadata?.resourceVersion;
   if (version !== undefined) services.put(service, version);
   return service;
-}
-
-/** Whether the Service has endpoints as far as its conditions say so. */
-function shownEndpoints(conditions: readonly Condition[]): boolean | undefined {
-  const serving = conditions.find(({ type }) => type === conditionTypes.serving);
-  if (serving?.status === 'True') return true;
-  return serving?.reason === 'NoEndpoints' ? false : undefined;
 }
 
 function reasonOf({ conditions }: DesiredStatus): string | undefined {
