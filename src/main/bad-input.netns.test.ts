@@ -10,6 +10,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { RunningProgram, Exec } from '../ports/exec.ts';
 import { systemClock } from './node/clock.ts';
 import { systemExec } from './node/exec.ts';
+import { shownIps } from '../../test/sim/shown-status.ts';
 
 const [first, second] = ['10.50.0.1', '10.50.0.2'] as const;
 const [served, added] = [listener(first, 80, webPort), listener(second, 80, webPort)];
@@ -178,13 +179,13 @@ test('nft refuses each tenth change: the controller publishes all Services, and 
   const names = Array.from({ length: 40 }, (_, index) => `s${index}`);
   for (const name of names) {
     server.put('Service', makeWire(name));
-    await expect.poll(() => shownIp(server, name), patience).toBeDefined();
+    await expect.poll(() => shownIps(server, `default/${name}`), patience).toHaveLength(1);
     await rig.answers(first);
   }
   expect(refusals).toBeGreaterThanOrEqual(4);
   // furiwake sends a refused change again as a whole: nothing fails for the Services.
   expect(rig.log.lines.filter(({ level }) => level === 'warn' || level === 'error')).toEqual([]);
-  for (const name of names) await rig.untilAnswers(shownIp(server, name) ?? '');
+  for (const name of names) await rig.untilAnswers(shownIps(server, `default/${name}`)[0] ?? '');
   await expect.poll(() => rig.agent.troubles(), patience).toEqual([]);
 });
 
@@ -199,13 +200,6 @@ function makeWire(name: string): SimObject {
       ports: [{ port: 80, protocol: 'TCP', nodePort: webPort }],
     },
   };
-}
-
-function shownIp(server: SimApiServer, name: string): string | undefined {
-  const service:
-    | { readonly status?: { readonly loadBalancer?: { readonly ingress?: readonly { readonly ip?: string }[] } } }
-    | undefined = server.get('Service', `default/${name}`);
-  return service?.status?.loadBalancer?.ingress?.[0]?.ip;
 }
 
 async function firstLine({ lines }: RunningProgram): Promise<string | undefined> {

@@ -3,6 +3,7 @@ import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import type { SimObject } from './kinds.ts';
 import { startController, startHost as startSimHost } from './controller-rig.ts';
 import { fastClock } from './virtual-clock.ts';
+import { shownCondition, shownIps, shownStatus } from './shown-status.ts';
 
 let server: SimApiServer;
 const stack: AsyncDisposable[] = [];
@@ -30,14 +31,6 @@ afterEach(async () => {
   for (const each of stack.splice(0).toReversed()) await each[Symbol.asyncDispose]();
 });
 
-type Wire = {
-  readonly metadata: { readonly name: string; readonly finalizers?: readonly string[]; readonly annotations?: object };
-  readonly status?: {
-    readonly loadBalancer?: { readonly ingress?: readonly { readonly ip?: string }[] };
-    readonly conditions?: readonly { readonly type: string; readonly reason: string }[];
-  };
-};
-
 function makeWire(name: string, spec: object = {}, metadata: object = {}): SimObject {
   return {
     apiVersion: 'v1',
@@ -52,13 +45,13 @@ function makeWire(name: string, spec: object = {}, metadata: object = {}): SimOb
   };
 }
 
-function service(name: string): Wire | undefined {
+function service(name: string): SimObject | undefined {
   return server.get('Service', `default/${name}`);
 }
 
-const shownIp = (name: string): string | undefined => service(name)?.status?.loadBalancer?.ingress?.[0]?.ip;
-const reason = (name: string, type: string): string | undefined =>
-  service(name)?.status?.conditions?.find((each) => each.type === `furiwake.dev/${type}`)?.reason;
+const shownIp = (name: string): string | undefined => shownIps(server, `default/${name}`)[0];
+const reason = (name: string, type: 'AddressAssigned' | 'Serving'): string | undefined =>
+  shownCondition(server, `default/${name}`, type)?.reason;
 const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 25_000, interval: 5 });
 const writes = (): readonly string[] =>
   server.requests
@@ -243,7 +236,7 @@ describe('a Service', () => {
       status: { ...present?.status, loadBalancer: {} },
     } as never);
     await until(() => expect(service('a')?.metadata.finalizers ?? []).toEqual([]));
-    expect(service('a')?.status?.conditions ?? []).toEqual([]);
+    expect(shownStatus(server, 'default/a').conditions ?? []).toEqual([]);
     expect(host.ports.held.proxy.size).toBe(0);
   });
 
