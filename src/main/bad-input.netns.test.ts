@@ -2,7 +2,7 @@ import { chmod, writeFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { listener } from '../../test/make/table.ts';
 import { startHostRig, webPort } from '../../test/netns/host-rig.ts';
-import { type SimApiServer, startSimApiServer } from '../../test/sim/apiserver.ts';
+import { startSimApiServer } from '../../test/sim/apiserver.ts';
 import { startController } from '../../test/sim/controller-rig.ts';
 import type { SimObject } from '../../test/sim/kinds.ts';
 import { patience } from '../../test/netns/patience.ts';
