@@ -1,8 +1,6 @@
 import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
-import { type Listener, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
-
-type Listeners = TrafficTable['listeners'];
+import { type Listener, type Listeners, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
 
 /** The table with some listeners replaced, or removed. */
 export function withListeners(
