@@ -27,6 +27,14 @@ export function listenersGone(held: Listeners, target: Listeners): readonly List
   });
 }
 
+/** `desired` with the listeners that are not removed yet: the next process must know whose connections to end. */
+export function tableToSave(desired: TrafficTable, held: Listeners): TrafficTable {
+  return withListeners(
+    desired,
+    listenersGone(held, desired.listeners).map((listener) => [listener.key, listener]),
+  );
+}
+
 /** Those that another Service gets. */
 export function listenersHandedOver(held: Listeners, target: Listeners): readonly ListenerKey[] {
   return PersistentMap.changedKeys(held, target).filter((key) => {

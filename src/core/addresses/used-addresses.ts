@@ -14,7 +14,7 @@ type Tenancy = Tenant & { readonly listeners: number };
  *
  *   pool          192.0.2.51 … 192.0.2.60
  *   in use        192.0.2.51: namespace lbtest with key `pihole`, 4 listeners; 192.0.2.52: namespace shop, 1 listener
- *   cursor        192.0.2.53: all before it are in use, so no search looks at them again
+ *   cursor        192.0.2.53: all before it are in use, so no search checks them again
  */
 export class UsedAddresses {
   readonly #pool: Pool;
