@@ -13,30 +13,28 @@ export type LeaseScene = AsyncDisposable & {
   readonly server: SimApiServer;
   readonly harness: Harness;
   readonly clock: VirtualClock;
-  lease(identity: string): HostLease;
+  readonly lease: (identity: string) => HostLease;
   /** Aborts with the scene. */
-  newStop(): AbortController;
+  readonly newStop: () => AbortController;
   /** Waits for the Lease; records the reported holders, in order. */
-  waiting(identity: string): {
+  readonly waiting: (identity: string) => {
     readonly mine: HostLease;
     readonly told: readonly LeaseHolder[];
     readonly acquired: Promise<Acquisition>;
     readonly stop: AbortController;
   };
   /** A Lease that is held by `identity`, and its end. */
-  held(
-    identity: string,
-  ): Promise<{
+  readonly held: (identity: string) => Promise<{
     readonly mine: HostLease;
     readonly stop: AbortController;
     readonly loss: Promise<LeaseLoss | undefined>;
   }>;
   /** Lets time pass, waiting for the answers of the requests that it causes. */
-  pass(ms: number): Promise<void>;
-  record(): Readonly<Record<string, unknown>> | undefined;
-  holder(): unknown;
-  candidates(): Readonly<Record<string, string>>;
-  requestsOf(...verbs: readonly string[]): number;
+  readonly pass: (ms: number) => Promise<void>;
+  readonly record: () => Readonly<Record<string, unknown>> | undefined;
+  readonly holder: () => unknown;
+  readonly candidates: () => Readonly<Record<string, string>>;
+  readonly requestsOf: (...verbs: readonly string[]) => number;
 };
 
 export async function leaseScene(): Promise<LeaseScene> {
