@@ -211,6 +211,17 @@ test('a Local Service moves to direct once the host is known to reach nodes, and
   expect(listenerOf(adopted, four)).toEqual(haproxy);
 });
 
+test('only Services that need direct are planned again when the host reaches nodes of another family', () => {
+  const plan = makeTrafficPlanner();
+  const input = inputOf([makeService('a', { externalTrafficPolicy: 'Local' }), makeService('b')]);
+  const before = plan({ ...input, onLink: new Set() }).listeners;
+  const same = plan({ ...input, onLink: new Set() }).listeners;
+  expect(same).toBe(before);
+  const after = plan({ ...input, onLink: new Set([4]) }).listeners;
+  const movedTo = Array.from(after, ([key, now]) => (before.get(key) === now ? 'same' : now.dataplane));
+  expect(movedTo.sort()).toEqual(['direct', 'same']);
+});
+
 test('a Service whose profile is one too many has its other options', () => {
   const plan = makeTrafficPlanner();
   const one = makeService('a', {
