@@ -30,7 +30,7 @@ import { withoutStale } from './stale-records.ts';
 import { withUnrecorded } from './unrecorded.ts';
 
 /** A store, as the controller sees it. */
-type Observed<T, K extends string> = Pick<Store<T, K>, 'objects' | 'synced' | 'subscribe'>;
+type ObservedStore<T, K extends string> = Pick<Store<T, K>, 'objects' | 'synced' | 'subscribe'>;
 
 /** The load-balancer host, as the controller sees it: today in the same process, later at the other end of a watch. */
 export type HostLink = {
@@ -61,8 +61,8 @@ export type Plan = AddressDecision & {
 
 export type ControllerDeps = {
   readonly site: Site;
-  readonly services: Observed<Service, ServiceKey>;
-  readonly nodes: Observed<Node, NodeName>;
+  readonly services: ObservedStore<Service, ServiceKey>;
+  readonly nodes: ObservedStore<Node, NodeName>;
   readonly endpoints: LocalEndpoints;
   readonly host: HostLink;
   readonly term: Term;
