@@ -29,6 +29,13 @@ test('an address is free again after its last listener, also one before those th
   expect(used.get('192.0.2.1')).toBeUndefined();
 });
 
+test('a search skips no free address, before or after a used one', () => {
+  const used = made('192.0.2.1', '192.0.2.3', '192.0.2.4');
+  expect([free(used), free(used)]).toEqual([['192.0.2.2'], ['192.0.2.2']]);
+  used.count(ip('192.0.2.4'), lbtest, -1);
+  expect(free(used)).toEqual(['192.0.2.2', '192.0.2.4']);
+});
+
 test('an address is shared within a namespace, and with all others only by the same key', () => {
   const used = made('192.0.2.1');
   expect(used.mayShare({ namespace: 'other', sharingKey: 'pihole' }, ip('192.0.2.1'))).toBe(true);
@@ -36,4 +43,6 @@ test('an address is shared within a namespace, and with all others only by the s
   expect(used.mayShare(shop, ip('192.0.2.1'))).toBe(false);
   used.count(ip('192.0.2.1'), shop, 1);
   expect(used.mayShare({ namespace: 'other', sharingKey: 'pihole' }, ip('192.0.2.1'))).toBe(false);
+  used.count(ip('192.0.2.2'), shop, 1);
+  expect(used.mayShare({ namespace: 'other', sharingKey: undefined }, ip('192.0.2.2'))).toBe(false);
 });
