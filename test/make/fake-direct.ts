@@ -3,14 +3,14 @@ import { makeSubscribers } from '../../src/async/subscribers.ts';
 import type { Family } from '../../src/core/ip/ip.ts';
 import type { ListenerKey } from '../../src/core/model/names.ts';
 import type { DirectObstacles } from '../../src/core/traffic/report.ts';
-import { emptyTable, type Listener, type Listeners } from '../../src/core/traffic/table.ts';
+import { emptyTable, type Listener, type TrafficTable } from '../../src/core/traffic/table.ts';
 import type { Direct } from '../../src/ports/direct.ts';
 
 /** The kernel of the `direct` dataplane, in memory. */
 export type FakeDirect = {
   readonly direct: Direct;
   /** The listeners in the kernel; a test may change them like another program. */
-  held: Listeners;
+  held: TrafficTable['listeners'];
   /** No node is known to serve any listener, from now on, or all are. `why`: the obstacles, if there are any. */
   setClosed(isClosed: boolean, why?: DirectObstacles): void;
   /** The host has nodes on a LAN, in these families. */

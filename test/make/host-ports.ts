@@ -4,7 +4,7 @@ import type { ListeningSocket } from '../../src/core/model/host.ts';
 import type { ListenerKey } from '../../src/core/model/names.ts';
 import { PersistentMap } from '../../src/core/persistent-map.ts';
 import type { DirectObstacles } from '../../src/core/traffic/report.ts';
-import { emptyTable, type Listener, type Listeners, usesHaproxy } from '../../src/core/traffic/table.ts';
+import { emptyTable, type Listener, type TrafficTable, usesHaproxy } from '../../src/core/traffic/table.ts';
 import type { Health } from '../../src/ports/health.ts';
 import type { Advertiser } from '../../src/ports/advertiser.ts';
 import type { Addresses, Host } from '../../src/ports/host.ts';
@@ -75,10 +75,10 @@ export type FakeHostPorts = Pick<
   };
   /** The contents of HAProxy, the kernel and the host. */
   readonly held: {
-    proxy: Listeners;
+    proxy: TrafficTable['listeners'];
     readonly steering: SteeringTarget;
-    readonly direct: Listeners;
-    readonly nat: Listeners;
+    readonly direct: TrafficTable['listeners'];
+    readonly nat: TrafficTable['listeners'];
     readonly placed: Map<string, ReturnType<typeof ip>>;
     advertised: Addresses;
     /** Every address that was ever put on the host or advertised. */
@@ -106,12 +106,12 @@ export function makeHostPorts(): FakeHostPorts {
     steering: () => undefined,
     removal: () => undefined,
   };
-  const proxyRefusals = (listeners: Listeners): Map<ListenerKey, string> =>
+  const proxyRefusals = (listeners: TrafficTable['listeners']): Map<ListenerKey, string> =>
     refusalsOf(listeners, (listener) => {
       if (!usesHaproxy(listener)) return undefined;
       return listener.protocol === 'TCP' ? refuses.proxy(listener) : `HAProxy cannot serve ${listener.protocol}`;
     });
-  const served = (listeners: Listeners): Listeners => {
+  const served = (listeners: TrafficTable['listeners']): TrafficTable['listeners'] => {
     const refused = proxyRefusals(listeners);
     const others = [...listeners.values()].filter((each) => !usesHaproxy(each) || refused.has(each.key));
     return listeners.with(others.map(({ key }) => [key, undefined]));
@@ -156,7 +156,7 @@ export function makeHostPorts(): FakeHostPorts {
       signal.addEventListener('abort', () => reject(signal.reason));
     });
   const refusalsOf = (
-    listeners: Listeners,
+    listeners: TrafficTable['listeners'],
     refusal: (listener: Listener) => string | undefined,
   ): Map<ListenerKey, string> => {
     const refusals = new Map<ListenerKey, string>();
