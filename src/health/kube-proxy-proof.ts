@@ -78,12 +78,12 @@ export function processAfter(known: ProxyProcess | undefined, answer: KubeProxyA
   const sinceMs = before?.sinceMs ?? answer.sentMs;
   const seen = (family: Family): { readonly [F in Family]?: SeenSyncs } => {
     const end = answer.syncs?.[family];
-    const known = before?.syncs?.[family];
+    const earlier = before?.syncs?.[family];
     if (end === undefined) return {};
-    if (known?.last.id === end.id) return { [family]: known };
+    if (earlier?.last.id === end.id) return { [family]: earlier };
     // The other one was that of a sync, not the begin of `SyncLoop`.
-    const isPaced = known !== undefined && (before?.isStarted === true || known.beforeMs !== undefined);
-    const seenBefore = { beforeMs: known?.last.endMs, wasPaced: known?.isPaced === true };
+    const isPaced = earlier !== undefined && (before?.isStarted === true || earlier.beforeMs !== undefined);
+    const seenBefore = { beforeMs: earlier?.last.endMs, wasPaced: earlier?.isPaced === true };
     return { [family]: { last: end, isPaced, ...seenBefore } };
   };
   return {
@@ -102,7 +102,7 @@ export function processInSilence(process: ProxyProcess, nowMs: number): ProxyPro
 }
 
 /** A listener and a node. Times are monotonic ms; -Infinity: before this process started. */
-export type Question = {
+export type ListenerOnNode = {
   readonly family: Family;
   /** When this host saw the listener published. */
   readonly publishedMs: number;
@@ -113,8 +113,7 @@ export type Question = {
 };
 
 /** True if the process is shown to serve the listener. */
-export function isProven(process: ProxyProcess, question: Question): boolean {
-  const { family, publishedMs, upMs, wasOpen } = question;
+export function isProven(process: ProxyProcess, { family, publishedMs, upMs, wasOpen }: ListenerOnNode): boolean {
   const { sinceMs, answeredMs, isHealthy, isStarted } = process;
   const fromMs = Math.max(publishedMs, upMs);
   if (sinceMs === undefined || answeredMs < fromMs) return false;
