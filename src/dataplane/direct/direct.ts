@@ -29,6 +29,7 @@ import type { AnsweringNodes } from './answering-nodes.ts';
 import { makePinWatch } from './pin-watch.ts';
 import { probedPaths } from './probed-paths.ts';
 import { makePublications } from './publications.ts';
+import { makeFirstWaits } from './first-waits.ts';
 import { directLayout } from './layout.ts';
 import { findObstacles } from './obstacles.ts';
 import { readMacs } from './node-macs.ts';
@@ -96,6 +97,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   const publicationsOf = makePublications(() => clock.monotonic());
   const watchPins = makePinWatch({ ...deps, isInPlace: () => kernel.isInPlace() });
   const standIns = makeStandIns();
+  const firstWaits = makeFirstWaits();
   const sortingTrouble = makeTrouble({
     what: 'reading which flows HAProxy and nat hold',
     log,
@@ -135,6 +137,27 @@ export function makeDirect(deps: DirectDeps): Direct {
     const isOver = clock.monotonic() - since >= silenceMs;
     if (!isOver) alarm.setAt(since + silenceMs);
     return isOver;
+  };
+
+  const obstaclesNow = (): DirectObstacles => {
+    const silent = answering.silent();
+    return findObstacles(table.nodes, {
+      isOwn,
+      linkOf,
+      isAnswering: (node) => gate.isAnswering(node),
+      isUnheard: (node, family) => silent.has(hopKey(node, family)),
+    });
+  };
+
+  const waitingFor = (open: DirectProgram['groups'], found: DirectObstacles): DirectProgram['waiting'] => {
+    const { listeners, untilMs } = firstWaits.waiting({
+      table,
+      open,
+      mayOpen: (node, family) => found.get(node)?.[family] === undefined,
+      nowMs: clock.monotonic(),
+    });
+    if (untilMs < Infinity) alarm.setAt(untilMs);
+    return listeners;
   };
 
   const programOf = async (signal: AbortSignal): Promise<DeviceProgram> => {
@@ -238,12 +261,10 @@ export function makeDirect(deps: DirectDeps): Direct {
     setGate();
     if (table.listeners.size > 0) {
       const next = await programOf(signal);
-      const refusals = await applySorted(next, signal);
+      const found = obstaclesNow();
+      const refusals = await applySorted({ ...next, waiting: waitingFor(next.groups, found) }, signal);
       ({ ids } = next);
-      const silent = answering.silent();
-      const isUnheard = (node: NodeName, family: Family): boolean => silent.has(hopKey(node, family));
-      const isAnswering = (node: NodeName): boolean => gate.isAnswering(node);
-      setForwarding(next.groups, findObstacles(table.nodes, { isOwn, linkOf, isAnswering, isUnheard }));
+      setForwarding(next.groups, found);
       inUse.set();
       return refusals;
     }
@@ -286,6 +307,7 @@ export function makeDirect(deps: DirectDeps): Direct {
           const listener = next.listeners.get(key);
           return [key, listener !== undefined && isMine(listener) ? listener : undefined] as const;
         });
+        if (published !== undefined) firstWaits.follow(before, next.listeners);
         published = next;
         const old = table;
         table = { ...next, listeners: table.listeners.with(changes) };

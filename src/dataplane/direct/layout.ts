@@ -29,16 +29,18 @@ export const directLayout: Layout<DirectProgram> = {
     ids: new Map(),
     groups: new Map(),
     shared: nothingShared,
+    waiting: new Set(),
     slots: new Set(),
     hops: new Map(),
     nodeMacs: new Set(),
   },
-  elementsOf: ({ ids, groups, shared }, listener) => {
+  elementsOf: ({ ids, groups, shared, waiting }, listener) => {
     const { address, isAffine, key, port, protocol, sourceRanges } = listener;
     const isUnsorted = shared.unsorted.has(key);
     const held = shared.held.get(key) ?? [];
     const group = groups.get(key);
-    if (stackDataplane(listener) !== undefined && group === undefined && !isUnsorted) return []; // it serves the listener alone
+    const isAlone = group === undefined && !isUnsorted && !waiting.has(key);
+    if (isAlone && stackDataplane(listener) !== undefined) return []; // the stand-in serves it alone
     const { family } = address;
     const id = classText(ids.get(key) ?? 0);
     const where = `${addressText(address)} . ${protocol.toLowerCase()} . ${portText(port)}`;
@@ -73,6 +75,8 @@ export const directLayout: Layout<DirectProgram> = {
     const keys = new Set<ListenerKey>();
     for (const [key, group] of after.groups) if (before.groups.get(key)?.id !== group.id) keys.add(key);
     for (const key of before.groups.keys()) if (!after.groups.has(key)) keys.add(key);
+    for (const key of [...before.waiting, ...after.waiting])
+      if (before.waiting.has(key) !== after.waiting.has(key)) keys.add(key);
     const [was, is] = [before.shared, after.shared];
     if (was !== is) {
       for (const key of [...was.unsorted, ...is.unsorted])
