@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { addressesOf, listener, node as tableNode, tableOf } from '../../../test/make/table.ts';
+import { addressesOf, listener, node as tableNode, nodeName, tableOf } from '../../../test/make/table.ts';
 import { type DirectLab, serveVips, startDirectLab } from '../../../test/netns/direct-lab.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import { recordLog, recordMetrics } from '../../../test/sim/observers.ts';
@@ -269,12 +269,17 @@ test('a listener that needs a proof is left to HAProxy until the nodes are shown
   const automatic = listener('203.0.113.22', port, port, { ...more, needsProof: true });
   const requested = listener('203.0.113.22', port, port, more);
   [isOpen, isProven] = [true, false];
-  const states: boolean[] = [];
+  const states: unknown[] = [];
   for (const each of [automatic, requested]) {
     await program(each);
-    states.push(direct.isForwarding(each.key));
+    states.push([direct.isForwarding(each.key), direct.obstacles().get(nodeName('n1'))?.[4]]);
   }
   isProven = true;
   await program(automatic);
-  expect([...states, direct.isForwarding(automatic.key)]).toEqual([false, true, true]);
+  expect(states).toEqual([
+    [false, 'unheard'],
+    [true, undefined],
+  ]);
+  expect(direct.isForwarding(automatic.key)).toBe(true);
+  expect(direct.obstacles()).toEqual(new Map());
 });
