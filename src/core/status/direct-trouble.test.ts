@@ -34,6 +34,10 @@ test.each<[words: string, known: Known]>([
     { n1: { isDrained: true }, n2: { health: 'silent', obstacle: 'noAnswer' } },
   ],
   [
+    'n2, n3 are not shown to send packets with the address as source: the LAN may refuse them; kube-proxy on n1 has not shown a sync since the publication: read its log',
+    { n2: { obstacle: 'unheard' }, n3: { obstacle: 'unheard' } },
+  ],
+  [
     'n1 is unhealthy; n2 is the load-balancer host itself; n3 has no address in a LAN of the load-balancer host',
     { n1: { health: 'unhealthy' }, n2: { obstacle: 'thisHost' }, n3: { obstacle: 'offLink' } },
   ],

@@ -77,7 +77,7 @@ function wordsFor(obstacle: Obstacle, nodes: readonly NodeName[]): string {
     case 'noAnswer':
       return `kube-proxy on ${names} does not answer at port ${kubeProxyHealthPort}: open the port to the load-balancer host`;
     case 'unheard':
-      return `${names} ${is} not shown to answer clients with the address as source: the LAN may refuse that`;
+      return `${names} ${is} not shown to send packets with the address as source: the LAN may refuse them`;
     case 'unproven':
       return `kube-proxy on ${names} has not shown a sync since the publication: read its log`;
   }

@@ -28,7 +28,7 @@ export type NodeHealth = 'up' | 'unhealthy' | 'silent';
 /**
  * Why `direct` sends no packets to a node, whatever the listener. `thisHost`: it cannot be its own next hop. `offLink`: the
  * address of the node is on no link of the host. `noAnswer`: the health port of its kube-proxy gives no usable answer.
- * `unheard`: the node was probed in vain: no answer to a client arrived with the address of a listener as its source.
+ * `unheard`: it is not shown to answer clients itself, although it was probed or kube-proxy serves a listener that waits for that.
  */
 export type DirectObstacle = 'thisHost' | 'offLink' | 'noAnswer' | 'unheard';
 

@@ -1,67 +1,41 @@
-import { isDeepStrictEqual } from 'node:util';
 import { makeAlarm } from '../../async/alarm.ts';
 import { makeLatch } from '../../async/latch.ts';
 import { runWhenSet } from '../../async/run-when-set.ts';
 import { makeSerial } from '../../async/serial.ts';
-import { makeSubscribers } from '../../async/subscribers.ts';
 import { superviseAll } from '../../async/supervise-all.ts';
 import { makeTrouble } from '../../async/trouble.ts';
-import type { Family, Ip } from '../../core/ip/ip.ts';
+import type { Family } from '../../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { emptyTable, type Listener, type TrafficTable, usesHaproxy, usesNat } from '../../core/traffic/table.ts';
-import type { DirectObstacles } from '../../core/traffic/report.ts';
-import type { Clock } from '../../ports/clock.ts';
-import type { Host, Refusals } from '../../ports/host.ts';
 import type { Direct } from '../../ports/direct.ts';
-import type { Gate } from '../../ports/gate.ts';
-import type { Exec } from '../../ports/exec.ts';
-import type { Health } from '../../ports/health.ts';
-import type { Link } from '../../ports/network.ts';
+import type { Host, Refusals } from '../../ports/host.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import { readFlowClients } from '../nat/clients.ts';
-import { classText } from '../nftables/element.ts';
-import { readElementCounters } from '../nftables/element-counters.ts';
 import { makeTableReconciler } from '../nftables/table-reconciler.ts';
 import { watchTable } from '../nftables/watch-table.ts';
-import type { AnsweringNodes } from './answering-nodes.ts';
-import { makePinWatch } from './pin-watch.ts';
-import { probedPaths } from './probed-paths.ts';
-import { makePublications } from './publications.ts';
+import { readDirectCounters } from './direct-counters.ts';
 import { makeFirstWaits } from './first-waits.ts';
+import { makeForwardingReport } from './forwarding-report.ts';
 import { directLayout } from './layout.ts';
-import { findObstacles } from './obstacles.ts';
-import { readMacs } from './node-macs.ts';
-import { type DirectProgram, hopKey, makeDirectPlanner } from './program.ts';
+import { makePinWatch } from './pin-watch.ts';
+import type { DirectProgram } from './program.ts';
+import { type DeviceProgram, makeProgramSource, type ProgramSourceDeps } from './program-source.ts';
 import { directRules, directTable } from './ruleset.ts';
 import { makeStandIns } from './stand-ins.ts';
 
-export type DirectDeps = {
-  readonly exec: Exec;
-  readonly health: Health;
+export type DirectDeps = ProgramSourceDeps & {
   readonly host: Pick<Host, 'clientsOf'>;
-  /** The addresses of this host itself, by text. */
-  readonly own: () => ReadonlyMap<string, Ip>;
   /** Since when a node is silent, monotonic ms; `undefined`: it is not. */
   readonly silentSince: (node: NodeName, family: Family) => number | undefined;
   /** A node that is silent for so long loses the flows that it has; it gets no new ones before. */
   readonly silenceMs: number;
-  readonly gate: Gate;
-  /** The link on which an address is; `undefined`: behind a router. */
-  readonly linkOf: (address: Ip) => Link | undefined;
-  /** The nodes that were shown to answer clients themselves. */
-  readonly answering: AnsweringNodes;
-  /** Own addresses on the interfaces of the default routes: packets of clients arrive there. */
-  readonly primary: () => readonly Ip[];
-  readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
   /** Ends the helper programs; the table stays, so that traffic continues. */
   readonly lifetime: AbortSignal;
 };
-
-type DeviceProgram = DirectProgram & { readonly devices: readonly string[] };
 
 /**
  * Table `netdev furiwake`:
@@ -72,9 +46,8 @@ type DeviceProgram = DirectProgram & { readonly devices: readonly string[] };
  */
 export function makeDirect(deps: DirectDeps): Direct {
   const { exec, health, gate, answering, silenceMs, clock, log, metrics, lifetime } = deps;
-  const linkOf = (address: Ip): string | undefined => deps.linkOf(address)?.name;
-  const isOwn = ({ text }: Ip): boolean => deps.own().has(text);
-  const plan = makeDirectPlanner();
+  const source = makeProgramSource(deps);
+  const reported = makeForwardingReport();
   const kernel = makeTableReconciler<DeviceProgram>({
     ...deps,
     table: directTable,
@@ -94,7 +67,6 @@ export function makeDirect(deps: DirectDeps): Direct {
   let accepted: Refusals<ListenerKey> | undefined;
   /** An earlier process may have left a table. */
   let isFirst = true;
-  const publicationsOf = makePublications(() => clock.monotonic());
   const watchPins = makePinWatch({ ...deps, isInPlace: () => kernel.isInPlace() });
   const standIns = makeStandIns();
   const firstWaits = makeFirstWaits();
@@ -109,28 +81,9 @@ export function makeDirect(deps: DirectDeps): Direct {
   const inUse = makeLatch();
   const alarm = makeAlarm({ clock, signal: lifetime, ring: () => changed.set() });
 
-  /** The groups of the last program that is in force. */
-  let forwarding: DirectProgram['groups'] = new Map();
-  let obstacles: DirectObstacles = new Map();
   /** The numbers of the listeners in the kernel. */
   let ids: DirectProgram['ids'] = new Map();
-  let onLink: ReadonlySet<Family> = new Set();
-  const subscribers = makeSubscribers();
-  const setForwarding = (groups: DirectProgram['groups'], found: DirectObstacles): void => {
-    const isSame = groups.size === forwarding.size && [...groups.keys()].every((key) => forwarding.has(key));
-    const before = obstacles;
-    const linked = new Set<Family>();
-    for (const address of [...table.nodes.values()].flatMap((node) => node.addresses))
-      if (linkOf(address) !== undefined && !isOwn(address)) linked.add(address.family);
-    const wasLinked = onLink;
-    if (!isDeepStrictEqual(linked, onLink)) onLink = linked;
-    forwarding = groups;
-    if (!isDeepStrictEqual(before, found)) obstacles = found;
-    if (!isSame || obstacles !== before || onLink !== wasLinked) subscribers.tell();
-  };
 
-  /** Counts the plans. */
-  let turn = 0;
   const isLost = (node: NodeName, family: Family): boolean => {
     const since = deps.silentSince(node, family);
     if (since === undefined) return false;
@@ -139,81 +92,15 @@ export function makeDirect(deps: DirectDeps): Direct {
     return isOver;
   };
 
-  const obstaclesNow = (): DirectObstacles => {
-    const silent = answering.silent();
-    return findObstacles(table.nodes, {
-      isOwn,
-      linkOf,
-      isAnswering: (node) => gate.isAnswering(node),
-      isUnheard: (node, family) => silent.has(hopKey(node, family)),
-    });
-  };
-
-  const waitingFor = (open: DirectProgram['groups'], found: DirectObstacles): DirectProgram['waiting'] => {
+  const waitingNow = (open: DirectProgram['groups']): DirectProgram['waiting'] => {
     const { listeners, untilMs } = firstWaits.waiting({
       table,
       open,
-      mayOpen: (node, family) => found.get(node)?.[family] === undefined,
+      mayOpen: source.mayOpen(table.nodes),
       nowMs: clock.monotonic(),
     });
-    if (untilMs < Infinity) alarm.setAt(untilMs);
+    alarm.setAt(untilMs);
     return listeners;
-  };
-
-  const programOf = async (signal: AbortSignal): Promise<DeviceProgram> => {
-    const addresses = [...table.nodes.values()].flatMap((node) => node.addresses);
-    const macs = await readMacs(exec, addresses, signal);
-    const hasGateOpen = ({ key }: Listener, node: NodeName): boolean => gate.isOpen(key, node);
-    const silent = answering.silent();
-    answering.setPaths(
-      probedPaths({
-        table,
-        linkOf: deps.linkOf,
-        own: deps.own().values(),
-        macs,
-        isOpen: hasGateOpen,
-        isMissing: (hop) => !answering.has(hop),
-        isUnheard: (hop) => silent.has(hop),
-        turn: turn++,
-      }),
-    );
-    const vips = Array.from(table.listeners.values(), ({ address }) => address);
-    const links = [...addresses, ...vips, ...deps.primary()].flatMap((address) => linkOf(address) ?? []);
-    return {
-      ...plan({
-        table,
-        verdicts: health.verdicts(),
-        linkOf,
-        isOwn,
-        isLost,
-        nodeMacs: new Set(macs.values()),
-        isOpen: (listener, node) =>
-          hasGateOpen(listener, node) && (!listener.needsProof || answering.has(hopKey(node, listener.address.family))),
-      }),
-      devices: [...new Set(links)].sort(),
-    };
-  };
-
-  /** The gate gets the listeners and nodes before it is asked. */
-  const setGate = (): void => {
-    gate.setListeners(publicationsOf(table.listeners));
-    if (table.nodes.size > 0)
-      answering.keep(
-        new Set(
-          [...table.nodes.values()].flatMap(({ name, addresses }) =>
-            addresses.map(({ family }) => hopKey(name, family)),
-          ),
-        ),
-      );
-    const verdicts = health.verdicts();
-    gate.setNodes(
-      new Map(
-        Array.from(table.nodes.values(), ({ name, addresses }) => [
-          name,
-          addresses.map((address) => ({ address, isUp: verdicts.get(name)?.[address.family] !== 'silent' })),
-        ]),
-      ),
-    );
   };
 
   /** Reads whose the flows of these listeners are. Until that succeeds, packets without a pin are the stand-in's. */
@@ -258,19 +145,18 @@ export function makeDirect(deps: DirectDeps): Direct {
 
   const program = async (signal: AbortSignal): ReturnType<Direct['apply']> => {
     if (published === undefined) return new Map();
-    setGate();
+    source.follow(table);
     if (table.listeners.size > 0) {
-      const next = await programOf(signal);
-      const found = obstaclesNow();
-      const refusals = await applySorted({ ...next, waiting: waitingFor(next.groups, found) }, signal);
+      const next = await source.next(table, isLost, signal);
+      const refusals = await applySorted({ ...next, waiting: waitingNow(next.groups) }, signal);
       ({ ids } = next);
-      setForwarding(next.groups, found);
+      reported.set(next.groups, source.obstacles(table.nodes), source.onLink(table.nodes));
       inUse.set();
       return refusals;
     }
     if (isFirst || kernel.isInPlace()) await remove(signal);
     ids = new Map();
-    setForwarding(new Map(), new Map());
+    reported.set(new Map(), new Map(), source.onLink(table.nodes));
     return new Map();
   };
 
@@ -318,28 +204,11 @@ export function makeDirect(deps: DirectDeps): Direct {
         }
         return accepted;
       }),
-    isForwarding: (key) => forwarding.has(key),
-    onLink: () => onLink,
-    obstacles: () => obstacles,
-    onForwarding: subscribers.subscribe,
-    counters: async (signal, keys) => {
-      const wanted = Array.from(keys ?? ids.keys()).flatMap((key) => {
-        const id = ids.get(key);
-        return id === undefined ? [] : [[key, classText(id)] as const];
-      });
-      if (wanted.length === 0) return new Map();
-      const sets = ['open', 'flows', 'refused'] as const;
-      const { open, flows, refused } = await readElementCounters(exec, directTable, sets, signal);
-      return new Map(
-        wanted.map(([key, id]) => {
-          const { packets, bytes } = open.get(id) ?? { packets: 0, bytes: 0 };
-          return [
-            key,
-            { flows: flows.get(id)?.packets ?? 0, packets, bytes, refused: refused.get(id)?.packets ?? 0 },
-          ] as const;
-        }),
-      );
-    },
+    isForwarding: reported.isForwarding,
+    onLink: reported.onLink,
+    obstacles: reported.obstacles,
+    onForwarding: reported.onForwarding,
+    counters: (signal, keys) => readDirectCounters(exec, ids, keys, signal),
     audit: (signal) =>
       inTurn(async () => {
         await sort(standIns.holding(), signal);

@@ -5,7 +5,7 @@ import { stackDataplane } from '../../core/traffic/table.ts';
 import { addressText, classText, type Element, ListenerError, portText, protocolNumbers } from '../nftables/element.ts';
 import { type Layout, absentFrom } from '../nftables/mirror.ts';
 import type { DirectProgram, SlotGroup } from './program.ts';
-import { smallSlotCount } from './ruleset.ts';
+import { smallSlotCount } from './family-chains.ts';
 import { nothingShared } from './stand-ins.ts';
 
 /*

@@ -209,6 +209,7 @@ test('a flow that the stand-in has carried for less than two seconds goes to a n
   const address = '203.0.113.32';
   const onDirect = natListener(address, port, port, { dataplane: 'direct', standIn: 'nat', isPublished: true });
   isOpen = false;
+  await program(natListener(address, port, port));
   await program(onDirect);
   const [young, mute] = [nextPort++, nextPort++];
   for (const node of lab.nodes)

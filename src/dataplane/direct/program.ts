@@ -13,7 +13,7 @@ import {
   type TrafficTable,
 } from '../../core/traffic/table.ts';
 import { type Ids, makeIds } from './ids.ts';
-import { slotCount, smallSlotCount } from './ruleset.ts';
+import { slotCount, smallSlotCount } from './family-chains.ts';
 import { nothingShared, type SharedListeners } from './stand-ins.ts';
 
 /** A node as a next hop. Registers are 32 bits wide: `mark` stands for the node. */

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { addressesOf, listener, node as tableNode, tableOf } from '../../../test/make/table.ts';
+import { addressesOf, listener, node as tableNode, nodeName, tableOf } from '../../../test/make/table.ts';
 import { type DirectLab, serveVips, startDirectLab } from '../../../test/netns/direct-lab.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import { recordLog, recordMetrics } from '../../../test/sim/observers.ts';
@@ -269,12 +269,32 @@ test('a listener that needs a proof is left to HAProxy until the nodes are shown
   const automatic = listener('203.0.113.22', port, port, { ...more, needsProof: true });
   const requested = listener('203.0.113.22', port, port, more);
   [isOpen, isProven] = [true, false];
-  const states: boolean[] = [];
+  const states: unknown[] = [];
   for (const each of [automatic, requested]) {
     await program(each);
-    states.push(direct.isForwarding(each.key));
+    states.push([direct.isForwarding(each.key), direct.obstacles().get(nodeName('n1'))?.[4]]);
   }
   isProven = true;
   await program(automatic);
-  expect([...states, direct.isForwarding(automatic.key)]).toEqual([false, true, true]);
+  expect(states).toEqual([
+    [false, 'unheard'],
+    [true, undefined],
+  ]);
+  expect(direct.isForwarding(automatic.key)).toBe(true);
+  expect(direct.obstacles()).toEqual(new Map());
+});
+
+test('a new listener drops packets until its first node opens, so that no client reaches it by HAProxy', async () => {
+  const address = '203.0.113.23';
+  isOpen = false;
+  isProven = true;
+  await program(listener(address, port, port, { dataplane: 'direct', standIn: 'haproxy', isPublished: true }));
+  const connecting = connect(address);
+  await expect.poll(() => lab.client.exec('ss', '-Htn', 'state', 'syn-sent', 'dst', address), patience).not.toBe('');
+  for (const node of lab.nodes) await serveVips(node, [address], port);
+  isOpen = true;
+  await direct.audit(signal);
+  const id = await connecting; // the client repeated its SYN
+  await expectAlive([id]);
+  expect(await heldByHaproxy(listener(address, port, port))).toBe(0);
 });
