@@ -80,6 +80,15 @@ describe.skipIf(!isRoot)('externalTrafficPolicy: Local', () => {
     expect((await services.condition('udp', 'Serving', 'Serving')).message).toBe('all ports are served');
   });
 
+  test('the first connection of a new Service is one with the address of the client', async () => {
+    const { services, client } = stage();
+    for (const name of ['first', 'second', 'third']) {
+      await services.create(name, { spec: { ...local, selector: webOnN1 } });
+      const [ip = ''] = await services.published(name);
+      expect(await fetchFrom(client, urlOf(ip, 80, '/clientip'), 8)).toContain(client.ip4);
+    }
+  });
+
   test('a Service without Pods says so, and serves when one is ready', async () => {
     const { services, client } = stage();
     await services.create('empty', { spec: { ...local, selector: { app: 'nobody' } } });
