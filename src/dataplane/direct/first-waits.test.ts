@@ -8,7 +8,7 @@ const more = { protocol: 'TCP', dataplane: 'direct', standIn: 'haproxy' } as con
 const web = listener(vip, 80, 30_080, more);
 const nodes = [node('n1', '192.0.2.11')];
 
-type Scene = {
+type WaitScene = {
   nowMs: number;
   open: ReadonlySet<string>;
   mayOpen: boolean;
@@ -18,10 +18,10 @@ type Scene = {
   untilMs(): number;
 };
 
-function makeScene(): Scene {
+function makeScene(): WaitScene {
   const waits = makeFirstWaits();
   let table = emptyTable;
-  const scene: Scene = {
+  const scene: WaitScene = {
     nowMs: 1_000,
     open: new Set(),
     mayOpen: true,
