@@ -114,7 +114,7 @@ export const reasons = {
     where: 'Serving',
     means:
       'With the dataplane direct, the host drops the packets: no node is shown to serve the address. A node gets packets when the host has a LAN in common with it and its kube-proxy reports, at port 10256, a sync after the publication of the address. The message says what each node lacks.',
-    do: 'Open port 10256 of the nodes to the load-balancer host (k3s binds it to localhost), or connect the host to the LAN of the nodes. Otherwise use furiwake.dev/dataplane: haproxy, for TCP.',
+    do: 'Open port 10256 of the nodes to the load-balancer host (k3s binds it to localhost), or connect the host to the LAN of the nodes. Otherwise use furiwake.dev/dataplane: haproxy, for TCP; for a TCP port without a nodePort furiwake.dev/backends: pods.',
   },
   NoEndpoints: {
     where: 'Serving',
@@ -155,7 +155,7 @@ export const reasons = {
   NodePortMissing: {
     where: 'ports[].error',
     means:
-      'The port has no nodePort (allocateLoadBalancerNodePorts: false), and HAProxy and nat reach Pods through NodePorts.',
+      'The port has no nodePort (allocateLoadBalancerNodePorts: false), HAProxy and nat reach Pods through NodePorts, and direct may not serve the Service: by an annotation, --dataplane, or because the address is that of the host itself.',
     do: 'Set spec.allocateLoadBalancerNodePorts to true, or the annotation furiwake.dev/backends to pods, for TCP, or furiwake.dev/dataplane to direct, an experiment.',
   },
   HaproxyRequired: {

@@ -37,11 +37,14 @@ describe.skipIf(!isRoot)('a Service that direct serves', () => {
     }
   });
 
-  test('over TCP and UDP, without nodePorts and in both families', async () => {
+  test.each([
+    ['with the annotation', annotations],
+    ['by itself', {}],
+  ])('over TCP and UDP, without nodePorts and in both families, %s', async (_, each) => {
     const { services, client } = stage();
     const families = { ipFamilyPolicy: 'RequireDualStack', ipFamilies: ['IPv4', 'IPv6'] };
     await services.create('both', {
-      annotations,
+      annotations: each,
       spec: { ...families, ports: [dns, http], allocateLoadBalancerNodePorts: false },
     });
     for (const address of await services.published('both', 2)) {

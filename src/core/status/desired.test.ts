@@ -98,7 +98,7 @@ describe('the status of a Service', () => {
   });
 
   test('serves the port that can be served, and names the other one', () => {
-    const status = statusOf([makeService('a', { ports: [tcp(53), udp(53, 0)] })]);
+    const status = statusOf([makeService('a', { ports: [tcp(53), udp(53, 0)], dataplane: 'haproxy' })]);
     expect(status?.ingress[0]?.ports).toEqual([
       { port: 53, protocol: 'TCP' },
       { port: 53, protocol: 'UDP', error: 'furiwake.dev/NodePortMissing' },
@@ -117,7 +117,7 @@ describe('the status of a Service', () => {
   });
 
   test('of a Service without nodePorts is the condition and no address', () => {
-    const status = statusOf([makeService('a', { ports: [tcp(80, 0)] })]);
+    const status = statusOf([makeService('a', { ports: [tcp(80, 0)], dataplane: 'haproxy' })]);
     expect(status?.ingress).toEqual([]);
     expect(conditions(status)).toEqual({
       AddressAssigned: 'False NodePortMissing',

@@ -94,6 +94,7 @@ describe('what is decided, by request, needs and place', () => {
     backends?: string,
   ) => ({
     ...asking,
+    ports: ports.filter(({ nodePort }) => nodePort !== 0),
     dataplane,
     backends,
     externalTrafficPolicy: needs === 'Local' ? needs : 'Cluster',
@@ -122,6 +123,12 @@ describe('what is decided, by request, needs and place', () => {
     ['direct', 'Local', { choice: 'haproxy', isHostAddress: true, hasNextHop: false }, requested],
   ] as const)('%s, %s, %j', (dataplane, needs, differs, expected) => {
     expect(decideDataplane(spec(dataplane, needs), tcp(80), { ...place, ...differs })).toEqual(expected);
+  });
+
+  test('a port without a nodePort takes the others of its Service to direct', () => {
+    const mixed = { ...spec(undefined), ports: [tcp(80), tcp(81, 0)] };
+    expect(decideDataplane(mixed, tcp(80), place)).toEqual(automatic);
+    expect(decideDataplane(mixed, tcp(80), { ...place, hasNextHop: false })).toEqual(haproxy);
   });
 
   test('a Service with options for HAProxy is served by it, on all its TCP ports, unless it requests another dataplane', () => {
@@ -170,15 +177,30 @@ describe('what is decided, by request, needs and place', () => {
           expect(decideDataplane(spec(requests, 'Local', 'pods'), port, { ...place, ...differs })).toEqual(haproxy);
     expect(decideDataplane(spec(undefined, 'nothing', 'pods'), udp(53), place)).toMatchObject({ dataplane: 'nat' });
     expect(decideDataplane(spec('direct', 'nothing', 'pods'), tcp(80), place)).toEqual(requested);
-    for (const [requests, backends] of [
-      [undefined, 'Pods'],
-      [undefined, 'nodes'],
-      ['nat', 'pods'],
-    ] as const)
-      expect(decideDataplane(spec(requests, 'nothing', backends), tcp(80, 0), place)).toMatchObject({ reason: none });
+    expect(decideDataplane(spec('nat', 'nothing', 'pods'), tcp(80, 0), place)).toMatchObject({ reason: none });
+    for (const backends of ['Pods', 'nodes'])
+      expect(decideDataplane(spec(undefined, 'nothing', backends), tcp(80, 0), place)).toMatchObject({
+        needsProof: true,
+      });
   });
 
-  test('a port that no dataplane can serve stays refused', () => {
-    expect(decideDataplane(spec(undefined, 'Local'), tcp(80, 0), place)).toMatchObject({ reason: 'NodePortMissing' });
+  test('without a nodePort direct serves a port by itself, and nothing stands in', () => {
+    for (const port of [tcp(80, 0), udp(53, 0), sctp(132, 0)]) {
+      for (const needs of ['nothing', 'Local'] as const)
+        for (const differs of [{}, { hasNextHop: false }, { isPublished: true }])
+          expect(decideDataplane(spec(undefined, needs), port, { ...place, ...differs })).toEqual({
+            ...automatic,
+            standIn: undefined,
+          });
+      for (const [requests, differs] of [
+        ['haproxy', {}],
+        ['nat', {}],
+        [undefined, { choice: 'haproxy' }],
+        [undefined, { isHostAddress: true }],
+      ] as const)
+        expect(decideDataplane(spec(requests, 'Local'), port, { ...place, ...differs })).toMatchObject({
+          reason: none,
+        });
+    }
   });
 });

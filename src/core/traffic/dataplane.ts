@@ -54,9 +54,30 @@ export function hasPodServers(request: DataplaneRequest, { protocol }: Pick<Serv
   return request.backends === 'pods' && choices[requestedDataplane(request) ?? 'none'][protocol] === 'haproxy';
 }
 
-/** Whether the Service asks for what only `direct` keeps: the address of the client, or the Pod of a client. */
-export function needsDirect(spec: Pick<ServiceSpec, 'externalTrafficPolicy' | 'sessionAffinity'>): boolean {
-  return spec.externalTrafficPolicy === 'Local' || spec.sessionAffinity === 'ClientIP';
+/**
+ * Whether the Service asks for what only `direct` does: to keep the address of the client, or the Pod of a client, or to serve a
+ * port without a nodePort.
+ */
+export function needsDirect(spec: Pick<ServiceSpec, 'externalTrafficPolicy' | 'sessionAffinity' | 'ports'>): boolean {
+  return (
+    spec.externalTrafficPolicy === 'Local' ||
+    spec.sessionAffinity === 'ClientIP' ||
+    spec.ports.some(({ nodePort }) => nodePort === 0)
+  );
+}
+
+/** Whether furiwake may choose `direct` for a Service by itself. */
+export function mayMoveToDirect(
+  spec: DataplaneRequest,
+  { choice, isHostAddress }: Pick<DataplaneFacts, 'choice' | 'isHostAddress'>,
+): boolean {
+  return (
+    choice === 'auto' &&
+    requestedDataplane(spec) === undefined &&
+    !asksForHaproxy(spec) &&
+    spec.backends !== 'pods' &&
+    !isHostAddress
+  );
 }
 
 /** What carries a port. */
@@ -82,16 +103,17 @@ type DataplaneFacts = {
 /**
  * Decides what carries a port of a Service on one address:
  *
- *   request     Service                            host                          a port with a nodePort
+ *   request     Service                            host                          port
  *   haproxy     any                                any                           stack
  *   direct      any                                any                           direct, the stack stands in
  *   none        Local, or affinity by client       a node on a LAN of it         direct with proof, the stack stands in
  *   none        any                                address published for direct  direct with proof, the stack stands in
+ *   none        any                                any                           without a nodePort: direct with proof
  *   none        any with options for HAProxy       any                           stack
  *   none        any other, or its own address      any                           stack
  *   none        Pods as servers                    any                           stack, TCP also without a nodePort
  *
- * The stack: HAProxy for TCP, `nat` for UDP and SCTP. The fourth line: what was chosen once stays, also when a node or a
+ * The stack: HAProxy for TCP, `nat` for UDP and SCTP; it serves only ports with a nodePort, or Pods. The fourth line: what was chosen once stays, also when a node or a
  * report is missing, or the Service no longer needs it.
  */
 export function decideDataplane(
@@ -100,17 +122,12 @@ export function decideDataplane(
   { choice, isHostAddress, hasNextHop, isPublished }: DataplaneFacts,
 ): Carriage | Verdict {
   const able = chooseDataplane(spec, port);
-  if (typeof able === 'object') return able;
+  const mayMove = mayMoveToDirect(spec, { choice, isHostAddress });
+  if (typeof able === 'object') return mayMove ? { dataplane: 'direct', standIn: undefined, needsProof: true } : able;
   const stack = port.protocol === 'TCP' ? 'haproxy' : 'nat';
   const standIn = port.nodePort === 0 ? undefined : stack;
   if (able === 'direct') return { dataplane: able, standIn, needsProof: false };
-  const isAutomatic =
-    choice === 'auto' &&
-    requestedDataplane(spec) === undefined &&
-    !asksForHaproxy(spec) &&
-    spec.backends !== 'pods' &&
-    !isHostAddress;
-  if (isAutomatic && (isPublished || (needsDirect(spec) && hasNextHop)))
+  if (mayMove && (isPublished || (needsDirect(spec) && hasNextHop)))
     return { dataplane: 'direct', standIn, needsProof: true };
   return { dataplane: able, standIn: undefined, needsProof: false };
 }

@@ -96,15 +96,14 @@ function expectedWay(
   { protocol, nodePort }: ServicePort,
   isHostAddress: boolean,
 ): Pick<Listener, 'dataplane' | 'isPublished' | 'targetPort'> {
-  const isPublished = status.ingress.some(({ ip, ipMode }) => ip === text && ipMode === 'VIP');
   const isRequested = spec.dataplane === 'direct';
+  const isPublished =
+    (isRequested || status.ingressManager === 'furiwake') &&
+    status.ingress.some(({ ip, ipMode }) => ip === text && ipMode === 'VIP');
   // What furiwake has published for direct stays there.
-  const stays =
-    spec.options.length === 0 &&
-    isPublished &&
-    status.ingressManager === 'furiwake' &&
-    requestedDataplane(spec) === undefined;
-  if (!isRequested && (!stays || isHostAddress))
+  const stays = spec.options.length === 0 && isPublished && requestedDataplane(spec) === undefined;
+  // Without a nodePort no other dataplane serves a port.
+  if (!isRequested && nodePort !== 0 && (!stays || isHostAddress))
     return { dataplane: protocol === 'TCP' ? 'haproxy' : 'nat', isPublished: false, targetPort: nodePort };
   return { dataplane: 'direct', isPublished, targetPort: nodePort };
 }

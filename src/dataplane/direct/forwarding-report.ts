@@ -5,7 +5,7 @@ import type { DirectProgram } from './program.ts';
 
 /** What `direct` reports of the program in force. */
 export type ForwardingReport = Pick<Direct, 'isForwarding' | 'onLink' | 'obstacles' | 'onForwarding'> & {
-  /** After each program. Tells subscribers if an answer differs. */
+  /** After each program. Calls the subscribers if an answer differs. */
   set(
     groups: DirectProgram['groups'],
     obstacles: ReturnType<Direct['obstacles']>,
