@@ -11,6 +11,7 @@ import type { NatGroup, NatProgram } from './program.ts';
  *
  *   192.0.2.51|53|UDP → nodes4, 30053     listeners4   192.0.2.51 . udp . 53 : 0:1        the number of its backend
  *                                         ports4       192.0.2.51 . udp . 53 : 30053
+ *                                         requests4    192.0.2.51 . udp . 53 . 30053    packets of its flows pass
  *   192.0.2.0/24                          restricted4  192.0.2.51 . udp . 53
  *                                         allowed4     192.0.2.51 . udp . 53 . 192.0.2.0-192.0.2.255
  *   nodes4 → n1, n2                       groups       0:1 : 0:7                          the number of its group of nodes
@@ -28,6 +29,7 @@ export const natLayout: Layout<NatProgram> = {
     const elements: Element[] = [
       { set: `listeners${family}`, text: `${where} : ${classText(numberOf(backend))}` },
       { set: `ports${family}`, text: `${where} : ${portText(targetPort)}` },
+      { set: `requests${family}`, text: `${where} . ${portText(targetPort)}` },
     ];
     if (sourceRanges === undefined) return elements;
     elements.push({ set: `restricted${family}`, text: where });

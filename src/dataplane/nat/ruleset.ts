@@ -28,6 +28,8 @@ export const natTable: TableSpec = {
     listeners6: 'map listeners6 { type ipv6_addr . inet_proto . inet_service : classid;',
     ports4: 'map ports4 { type ipv4_addr . inet_proto . inet_service : inet_service;',
     ports6: 'map ports6 { type ipv6_addr . inet_proto . inet_service : inet_service;',
+    requests4: 'set requests4 { type ipv4_addr . inet_proto . inet_service . inet_service;',
+    requests6: 'set requests6 { type ipv6_addr . inet_proto . inet_service . inet_service;',
     restricted4: 'set restricted4 { type ipv4_addr . inet_proto . inet_service;',
     restricted6: 'set restricted6 { type ipv6_addr . inet_proto . inet_service;',
     allowed4: 'set allowed4 { type ipv4_addr . inet_proto . inet_service . ipv4_addr; flags interval;',
@@ -60,6 +62,14 @@ function serve(family: 4 | 6): string {
 `;
 }
 
+/** nft knows the type of a port in conntrack only beside one protocol. */
+function pass(family: 4 | 6): string {
+  const listener = `ct original ${family === 4 ? 'ip' : 'ip6'} daddr . meta l4proto . ct original proto-dst`;
+  return ['tcp', 'udp', 'sctp']
+    .map((protocol) => `\n\t\tmeta l4proto ${protocol} ${listener} . ${protocol} dport @requests${family} accept`)
+    .join('');
+}
+
 const isOurs = `ct mark and ${hex(flowMark)} == ${hex(flowMark)}`;
 
 /*
@@ -68,11 +78,14 @@ const isOurs = `ct mark and ${hex(flowMark)} == ${hex(flowMark)}`;
  *   prerouting, output ─► to a restricted listener, from other sources? ─► drop
  *                      ─► opens a flow to a listener? ─► its backend ─► group of nodes, slot of the flow ─► DNAT to node:nodePort
  *                                                                      └─ no node ─► refuse
- *   forward            ─► of a flow of ours? ─► accept, else drop where furiwake switched forwarding on
+ *   forward, output    ─► of a flow of ours? ─► to the nodePort of a listener? ─► accept, else drop
+ *   forward            ─► of another flow? ─► drop where furiwake switched forwarding on
  *   postrouting        ─► of a flow of ours? ─► masquerade: the node answers this host
  *
  * - The kernel asks chains of type nat only about the first packet of a flow, and translates the others as that one. A flow
  *   keeps its node while slots change: that is draining.
+ * - A flow without a listener, or at its former nodePort, is dropped until conntrack has forgotten it: the kernel would translate
+ *   it as long as the client sends. ICMP errors, and connections that a helper of conntrack expects, have the mark of their flow.
  * - The priority carries the number of the backend, then of its group, from rule to rule, as in table `netdev furiwake`; it is reset
  *   before the packet leaves. No packet is marked.
  * - Packets to a listener pass the table in front of HAProxy (`inet furiwake`), which knows them as `passed`.
@@ -120,9 +133,21 @@ ${serve(4)}${serve(6)}
 		reject with icmpx port-unreachable
 	}
 
+	chain ours {
+		ct direction reply accept${pass(4)}${pass(6)}
+		ct state related accept
+		ct status expected accept
+		drop
+	}
+
+	chain leave {
+		type filter hook output priority filter - 10; policy accept;
+		${isOurs} goto ours
+	}
+
 	chain guard {
 		type filter hook forward priority filter - 10; policy accept;
-		${isOurs} accept
+		${isOurs} goto ours
 		meta nfproto ipv4 iifname @guarded4 drop
 		meta nfproto @guarded6 drop
 	}
