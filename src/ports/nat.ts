@@ -2,6 +2,20 @@ import type { ListenerKey } from '../core/model/names.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Refusals } from './host.ts';
 
+/** What the kernel has counted for a listener since it is served with this nodePort, or since the table was replaced. */
+export type NatCounters = {
+  /** Flows that were sent to a node. */
+  readonly flows: number;
+  /** From the clients; segments of TCP that the device merged are one packet. Bytes from the IP header on. */
+  readonly packetsIn: number;
+  readonly bytesIn: number;
+  /** To the clients, except for those on the host itself. */
+  readonly packetsOut: number;
+  readonly bytesOut: number;
+  /** Packets from outside the source ranges. */
+  readonly refused: number;
+};
+
 /** The dataplane that sends flows to node:nodePort by network address translation in the kernel. */
 export type Nat = {
   /**
@@ -11,6 +25,8 @@ export type Nat = {
    * Throws `ExecError` if nft accepts no change at all.
    */
   apply(table: TrafficTable, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
+  /** The counters of these listeners; of all of this dataplane without `keys`. Throws `ExecError`. */
+  counters(signal: AbortSignal, keys?: Iterable<ListenerKey>): Promise<ReadonlyMap<ListenerKey, NatCounters>>;
   /** Reads back the kernel's state and repairs it; returns the number of repairs. */
   audit(signal: AbortSignal): Promise<number>;
   /** Until `signal` aborts: follows the verdicts on nodes, ends flows, and reverts external changes to the table at once. */

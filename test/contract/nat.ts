@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from 'vitest';
 import { parseRange } from '../../src/core/ip/range.ts';
-import { serviceKey } from '../../src/core/model/names.ts';
+import { type ListenerKey, serviceKey } from '../../src/core/model/names.ts';
 import type { Listener, TrafficTable } from '../../src/core/traffic/table.ts';
 import type { Nat } from '../../src/ports/nat.ts';
 import { listener, natListener, node, tableOf } from '../make/table.ts';
@@ -60,6 +60,20 @@ export function natContract(name: string, makeScene: () => Promise<NatScene>): v
       await scene.nat.apply(table(a, b), signal);
       expect(await scene.nat.apply(table(a, moved), signal)).toEqual(new Map());
       expect(await fates(scene)).toEqual(['served', 'refused', 'refused']);
+    });
+
+    test('exactly the listeners in force are counted', async () => {
+      await using scene = await makeScene();
+      const { nat } = scene;
+      const counted = async (keys?: readonly ListenerKey[]): Promise<unknown> =>
+        [...(await nat.counters(signal, keys))].toSorted(([one], [other]) => (one < other ? -1 : 1));
+      const zero = { flows: 0, packetsIn: 0, bytesIn: 0, packetsOut: 0, bytesOut: 0, refused: 0 };
+      expect(await counted()).toEqual([]);
+      await nat.apply(table(a, b, listener('10.50.0.1', 80, 30_080)), signal);
+      expect(await counted()).toEqual([a, b].map(({ key }) => [key, zero]));
+      expect(await counted([a.key, c.key])).toEqual([[a.key, zero]]);
+      await nat.apply(table(b), signal);
+      expect(await counted()).toEqual([[b.key, zero]]);
     });
 
     test('without a node that takes flows a listener refuses, and serves again with one', async () => {

@@ -60,6 +60,13 @@ export function makeFakeNat({
         fake.held = accepted;
         return refusals;
       },
+      counters: async (_signal, keys) => {
+        const { listeners } = fake.held;
+        const zero = { flows: 0, packetsIn: 0, bytesIn: 0, packetsOut: 0, bytesOut: 0, refused: 0 };
+        return new Map(
+          Array.from(keys ?? listeners.keys()).flatMap((key) => (listeners.has(key) ? [[key, zero]] : [])),
+        );
+      },
       audit: async (signal) => {
         await step('audit');
         signal.throwIfAborted();

@@ -1,5 +1,6 @@
 import { formatRange } from '../../core/ip/range.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
+import type { Listener } from '../../core/traffic/table.ts';
 import { addressText, classText, type Element, elementKey, ListenerError, portText } from '../nftables/element.ts';
 import { needsOwnRange } from '../nftables/elements.ts';
 import type { Layout } from '../nftables/mirror.ts';
@@ -11,8 +12,11 @@ import type { NatGroup, NatProgram } from './program.ts';
  *
  *   192.0.2.51|53|UDP → nodes4, 30053     listeners4   192.0.2.51 . udp . 53 : 0:1        the number of its backend
  *                                         ports4       192.0.2.51 . udp . 53 : 30053
- *                                         requests4    192.0.2.51 . udp . 53 . 30053    packets of its flows pass
+ *                                         opened4      192.0.2.51 . udp . 53            (counts flows)
+ *                                         requests4    192.0.2.51 . udp . 53 . 30053    (counts) their packets pass
+ *                                         answers4     192.0.2.51 . udp . 53 . 30053    (counts)
  *   192.0.2.0/24                          restricted4  192.0.2.51 . udp . 53
+ *                                         refused4     192.0.2.51 . udp . 53            (counts)
  *                                         allowed4     192.0.2.51 . udp . 53 . 192.0.2.0-192.0.2.255
  *   nodes4 → n1, n2                       groups       0:1 : 0:7                          the number of its group of nodes
  *   group n1, n2                          slots4       0:7 . 0 : 192.0.2.11, 0:7 . 1 : 192.0.2.12 …
@@ -22,17 +26,20 @@ import type { NatGroup, NatProgram } from './program.ts';
 export const natLayout: Layout<NatProgram> = {
   empty: { listeners: PersistentMap.empty(), numberOf: () => 0, groups: new Map(), own: new Map(), guard: noGuard },
   elementsOf: ({ numberOf, own }, listener) => {
-    const { address, backend, dataplane, key, port, protocol, sourceRanges, targetPort } = listener;
+    const { address, backend, dataplane, key, sourceRanges, targetPort } = listener;
     if (dataplane !== 'nat') return [];
     const { family } = address;
-    const where = `${addressText(address)} . ${protocol.toLowerCase()} . ${portText(port)}`;
+    const where = whereText(listener);
+    const through = throughText(listener);
     const elements: Element[] = [
       { set: `listeners${family}`, text: `${where} : ${classText(numberOf(backend))}` },
       { set: `ports${family}`, text: `${where} : ${portText(targetPort)}` },
-      { set: `requests${family}`, text: `${where} . ${portText(targetPort)}` },
+      { set: `opened${family}`, text: where },
+      { set: `requests${family}`, text: through },
+      { set: `answers${family}`, text: through },
     ];
     if (sourceRanges === undefined) return elements;
-    elements.push({ set: `restricted${family}`, text: where });
+    for (const set of ['restricted', 'refused'] as const) elements.push({ set: `${set}${family}`, text: where });
     for (const range of sourceRanges) {
       if (range.family !== family) throw new ListenerError(`${key}: a source range of IPv${range.family}`);
       elements.push({ set: `allowed${family}`, text: `${where} . ${formatRange(range)}` });
@@ -64,6 +71,16 @@ export const natLayout: Layout<NatProgram> = {
   },
   withRestOf: (target, { groups, guard }) => ({ ...target, groups, guard }),
 };
+
+/** The key of a listener in most sets. */
+export function whereText({ address, protocol, port }: Listener): string {
+  return `${addressText(address)} . ${protocol.toLowerCase()} . ${portText(port)}`;
+}
+
+/** The key of its packets, once they are translated. */
+export function throughText(listener: Listener): string {
+  return `${whereText(listener)} . ${portText(listener.targetPort)}`;
+}
 
 /** Each group once. */
 function slotsOf({ groups }: NatProgram): ReadonlySet<NatGroup> {

@@ -1,8 +1,10 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { dns, type NatRig, otherNodePort, startNatRig } from '../../../test/netns/nat-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
+import { localTable, node } from '../../../test/make/table.ts';
 import { parseRange } from '../../core/ip/range.ts';
 import { serviceKey } from '../../core/model/names.ts';
+import { localBackend } from '../../core/traffic/table.ts';
 import type { Exec } from '../../ports/exec.ts';
 import { tryConntrack } from './flows.ts';
 
@@ -39,7 +41,22 @@ async function again(vip: string, flows: ReadonlyMap<number, string>): Promise<R
 }
 
 const without = (flows: ReadonlyMap<number, string>, name: string): ReadonlyMap<number, string> =>
-  new Map([...flows].filter(([, node]) => node !== name));
+  new Map([...flows].filter(([, each]) => each !== name));
+
+test('a backend without nodes refuses its flows, whatever the others have', async () => {
+  const listeners = ['10.50.0.11', '10.50.0.12', '10.50.0.13', '10.50.0.14'].map((vip) => {
+    const service = serviceKey('test', vip);
+    return dns(vip, { service, backend: localBackend(4, service) });
+  });
+  const nodeNames = ['n1', 'n2', undefined, 'n3'];
+  const wanted = localTable(
+    listeners.map((each, index) => [each, nodeNames[index] === undefined ? {} : { [nodeNames[index]]: 1 }] as const),
+    rig.lab.nodes.map(({ name, ip4, ip6 }) => node(name, ip4, ip6)),
+  );
+  await rig.nat().apply(wanted, signal);
+  const answers = await Promise.all(listeners.map(({ address }) => rig.nodeOf(address.text, 0)));
+  expect(answers).toEqual(['n1', 'n2', 'ECONNREFUSED', 'n3']);
+});
 
 describe.each(vips)('UDP to %s', (vip) => {
   test('flows go over all nodes, and each stays at its node', async () => {

@@ -18,6 +18,7 @@ import type { Nat } from '../../ports/nat.ts';
 import { makeIds } from '../direct/ids.ts';
 import { makeTableReconciler } from '../nftables/table-reconciler.ts';
 import { watchTable } from '../nftables/watch-table.ts';
+import { readNatCounters } from './counters.ts';
 import { makeFlowKeeper } from './flow-keeper.ts';
 import { ForwardingError, type Guard, makeForwarding } from './forwarding.ts';
 import { natLayout } from './layout.ts';
@@ -209,6 +210,11 @@ export function makeNat(deps: {
         if (accepted === undefined || !isSame || old.backends !== next.backends) await program(signal);
         return accepted ?? new Map();
       }),
+    counters: (signal, keys) => {
+      const { listeners } = inForce;
+      const wanted = Array.from(keys ?? listeners.keys()).flatMap((key) => listeners.get(key) ?? []);
+      return readNatCounters(exec, wanted, signal);
+    },
     audit: (signal) =>
       inTurn(async () => {
         const found = await repair(signal); // first: the rest asks conntrack and the links, which may fail

@@ -28,10 +28,16 @@ export const natTable: TableSpec = {
     listeners6: 'map listeners6 { type ipv6_addr . inet_proto . inet_service : classid;',
     ports4: 'map ports4 { type ipv4_addr . inet_proto . inet_service : inet_service;',
     ports6: 'map ports6 { type ipv6_addr . inet_proto . inet_service : inet_service;',
-    requests4: 'set requests4 { type ipv4_addr . inet_proto . inet_service . inet_service;',
-    requests6: 'set requests6 { type ipv6_addr . inet_proto . inet_service . inet_service;',
+    opened4: 'set opened4 { type ipv4_addr . inet_proto . inet_service; counter;',
+    opened6: 'set opened6 { type ipv6_addr . inet_proto . inet_service; counter;',
+    requests4: 'set requests4 { type ipv4_addr . inet_proto . inet_service . inet_service; counter;',
+    requests6: 'set requests6 { type ipv6_addr . inet_proto . inet_service . inet_service; counter;',
+    answers4: 'set answers4 { type ipv4_addr . inet_proto . inet_service . inet_service; counter;',
+    answers6: 'set answers6 { type ipv6_addr . inet_proto . inet_service . inet_service; counter;',
     restricted4: 'set restricted4 { type ipv4_addr . inet_proto . inet_service;',
     restricted6: 'set restricted6 { type ipv6_addr . inet_proto . inet_service;',
+    refused4: 'set refused4 { type ipv4_addr . inet_proto . inet_service; counter;',
+    refused6: 'set refused6 { type ipv6_addr . inet_proto . inet_service; counter;',
     allowed4: 'set allowed4 { type ipv4_addr . inet_proto . inet_service . ipv4_addr; flags interval;',
     allowed6: 'set allowed6 { type ipv6_addr . inet_proto . inet_service . ipv6_addr; flags interval;',
     groups: 'map groups { type classid : classid;',
@@ -55,7 +61,12 @@ function serve(family: 4 | 6): string {
   return `
 	chain serve${family} {
 		ct mark set ct mark or ${hex(flowMark)}
-		meta priority set meta priority map @groups
+		meta priority set meta priority map @groups goto send${family}
+		goto refuse
+	}
+
+	chain send${family} {
+		${listener} @opened${family} continue
 		meta l4proto { tcp, udp, sctp } dnat ${ip} to meta priority . ${slot} map @slots${family} : ${listener} map @ports${family}
 		goto refuse
 	}
@@ -63,11 +74,14 @@ function serve(family: 4 | 6): string {
 }
 
 /** nft knows the type of a port in conntrack only beside one protocol. */
-function pass(family: 4 | 6): string {
-  const listener = `ct original ${family === 4 ? 'ip' : 'ip6'} daddr . meta l4proto . ct original proto-dst`;
-  return ['tcp', 'udp', 'sctp']
-    .map((protocol) => `\n\t\tmeta l4proto ${protocol} ${listener} . ${protocol} dport @requests${family} accept`)
-    .join('');
+function pass(set: 'requests' | 'answers', port: 'dport' | 'sport'): string {
+  const rules = ([4, 6] as const).flatMap((family) => {
+    const listener = `ct original ${family === 4 ? 'ip' : 'ip6'} daddr . meta l4proto . ct original proto-dst`;
+    return ['tcp', 'udp', 'sctp'].map(
+      (protocol) => `meta l4proto ${protocol} ${listener} . ${protocol} ${port} @${set}${family} accept`,
+    );
+  });
+  return rules.join('\n\t\t');
 }
 
 const isOurs = `ct mark and ${hex(flowMark)} == ${hex(flowMark)}`;
@@ -78,7 +92,7 @@ const isOurs = `ct mark and ${hex(flowMark)} == ${hex(flowMark)}`;
  *   prerouting, output ─► to a restricted listener, from other sources? ─► drop
  *                      ─► opens a flow to a listener? ─► its backend ─► group of nodes, slot of the flow ─► DNAT to node:nodePort
  *                                                                      └─ no node ─► refuse
- *   forward, output    ─► of a flow of ours? ─► to the nodePort of a listener? ─► accept, else drop
+ *   forward, output    ─► of a flow of ours? ─► to or from the nodePort of a listener? ─► count, accept, else drop
  *   forward            ─► of another flow? ─► drop where furiwake switched forwarding on
  *   postrouting        ─► of a flow of ours? ─► masquerade: the node answers this host
  *
@@ -86,6 +100,7 @@ const isOurs = `ct mark and ${hex(flowMark)} == ${hex(flowMark)}`;
  *   keeps its node while slots change: that is draining.
  * - A flow without a listener, or at its former nodePort, is dropped until conntrack has forgotten it: the kernel would translate
  *   it as long as the client sends. ICMP errors, and connections that a helper of conntrack expects, have the mark of their flow.
+ * - The elements of `opened`, `requests`, `answers` and `refused` count: a lookup that finds one adds the packet to it.
  * - The priority carries the number of the backend, then of its group, from rule to rule, as in table `netdev furiwake`; it is reset
  *   before the packet leaves. No packet is marked.
  * - Packets to a listener pass the table in front of HAProxy (`inet furiwake`), which knows them as `passed`.
@@ -97,10 +112,16 @@ const isOurs = `ct mark and ${hex(flowMark)} == ${hex(flowMark)}`;
  *   not: they may arrive at the port of a listener.
  */
 export const natRules: string = `
+	chain exclude {
+		ip daddr . meta l4proto . th dport @refused4 drop
+		ip6 daddr . meta l4proto . th dport @refused6 drop
+		drop
+	}
+
 	chain restrict {
 		ct direction reply return
-		ip daddr . meta l4proto . th dport @restricted4 ip daddr . meta l4proto . th dport . ip saddr != @allowed4 drop
-		ip6 daddr . meta l4proto . th dport @restricted6 ip6 daddr . meta l4proto . th dport . ip6 saddr != @allowed6 drop
+		ip daddr . meta l4proto . th dport @restricted4 ip daddr . meta l4proto . th dport . ip saddr != @allowed4 goto exclude
+		ip6 daddr . meta l4proto . th dport @restricted6 ip6 daddr . meta l4proto . th dport . ip6 saddr != @allowed6 goto exclude
 	}
 
 	chain restrict_arriving {
@@ -134,7 +155,17 @@ ${serve(4)}${serve(6)}
 	}
 
 	chain ours {
-		ct direction reply accept${pass(4)}${pass(6)}
+		ct direction reply goto answer
+		${pass('requests', 'dport')}
+		goto relate
+	}
+
+	chain answer {
+		${pass('answers', 'sport')}
+		goto relate
+	}
+
+	chain relate {
 		ct state related accept
 		ct status expected accept
 		drop
