@@ -15,6 +15,9 @@ import type { NatGroup, NatProgram } from './program.ts';
  *                                         opened4      192.0.2.51 . udp . 53            (counts flows)
  *                                         requests4    192.0.2.51 . udp . 53 . 30053    (counts) their packets pass
  *                                         answers4     192.0.2.51 . udp . 53 . 30053    (counts)
+ *   its clients keep their nodes          affine4      192.0.2.51 . udp . 53
+ *                                         pairs4       192.0.2.51 . udp . 53 . 192.0.2.11 : 0:5   the number of n1 for them
+ *                                         keepers4     0:5 : 192.0.2.11
  *   192.0.2.0/24                          restricted4  192.0.2.51 . udp . 53
  *                                         refused4     192.0.2.51 . udp . 53            (counts)
  *                                         allowed4     192.0.2.51 . udp . 53 . 192.0.2.0-192.0.2.255
@@ -24,8 +27,15 @@ import type { NatGroup, NatProgram } from './program.ts';
  *                                         guarded6     ipv6                               all of IPv6
  */
 export const natLayout: Layout<NatProgram> = {
-  empty: { listeners: PersistentMap.empty(), numberOf: () => 0, groups: new Map(), own: new Map(), guard: noGuard },
-  elementsOf: ({ numberOf, own }, listener) => {
+  empty: {
+    listeners: PersistentMap.empty(),
+    numberOf: () => 0,
+    groups: new Map(),
+    keepers: new Map(),
+    own: new Map(),
+    guard: noGuard,
+  },
+  elementsOf: ({ numberOf, keepers, own }, listener) => {
     const { address, backend, dataplane, key, sourceRanges, targetPort } = listener;
     if (dataplane !== 'nat') return [];
     const { family } = address;
@@ -38,6 +48,14 @@ export const natLayout: Layout<NatProgram> = {
       { set: `requests${family}`, text: through },
       { set: `answers${family}`, text: through },
     ];
+    if (listener.isAffine) {
+      elements.push({ set: `affine${family}`, text: where });
+      for (const { address: node, number } of keepers.get(key) ?? [])
+        elements.push(
+          { set: `pairs${family}`, text: `${where} . ${addressText(node)} : ${classText(number)}` },
+          { set: `keepers${family}`, text: `${classText(number)} : ${addressText(node)}` },
+        );
+    }
     if (sourceRanges === undefined) return elements;
     for (const set of ['restricted', 'refused'] as const) elements.push({ set: `${set}${family}`, text: where });
     for (const range of sourceRanges) {
@@ -49,10 +67,15 @@ export const natLayout: Layout<NatProgram> = {
     return elements;
   },
   // A change of the own addresses may concern every restricted listener.
-  mayDiffer: (before, after) =>
-    before.own === after.own
-      ? []
-      : [...after.listeners].flatMap(([key, { sourceRanges }]) => (sourceRanges === undefined ? [] : key)),
+  mayDiffer: (before, after) => {
+    const { own, keepers } = after;
+    const keeping = before.keepers === keepers ? [] : [...keepers.keys()];
+    const restricted = before.own === own ? [] : [...after.listeners.values()].filter((each) => each.sourceRanges);
+    return [
+      ...keeping.filter((key) => before.keepers.get(key) !== keepers.get(key)),
+      ...restricted.map(({ key }) => key),
+    ];
+  },
   rest: (program) => [...commonElements(program), ...[...slotsOf(program)].flatMap(slotElements)],
   restChange: (before, after) => {
     const common = { old: commonElements(before), now: commonElements(after) };

@@ -99,8 +99,8 @@ export function makeNat(deps: {
   };
 
   const transact = async (listeners: Listeners, guard: Guard, signal: AbortSignal): ReturnType<Nat['apply']> => {
-    const { groups, places } = plan({ table: { ...table, listeners }, verdicts: health.verdicts(), isLost });
-    const target = { listeners, numberOf, groups, own: deps.own(), guard };
+    const { groups, keepers, places } = plan({ table: { ...table, listeners }, verdicts: health.verdicts(), isLost });
+    const target = { listeners, numberOf, groups, keepers, own: deps.own(), guard };
     const refusals = await kernel.apply(target, signal);
     const held = listeners.with(Array.from(refusals.keys(), (key) => [key, inForce.listeners.get(key)]));
     inForce = { ...target, listeners: held };
