@@ -68,8 +68,8 @@ export async function* hearNetlink(exec: Exec, script: string, signal: AbortSign
 
 /**
  * The output of a perl script that asks the kernel something by netlink, with the functions from above, and `input` on its
- * standard input. Throws `ExecError` if it fails.
+ * standard input. Throws `ExecError` if it fails, or after five seconds.
  */
 export async function askNetlink(exec: Exec, script: string, input: string, signal: AbortSignal): Promise<string> {
-  return (await exec.run('perl', ['-e', prelude + script], { stdin: input, signal, timeoutMs: 30_000 })).stdout;
+  return (await exec.run('perl', ['-e', prelude + script], { stdin: input, signal, timeoutMs: 5_000 })).stdout;
 }

@@ -10,6 +10,7 @@ const traffic = {
   bytesIn: 1_234_567,
   bytesOut: 88_000_000,
   packetsIn: undefined,
+  packetsOut: undefined,
   refused: 17,
   rates,
 };
@@ -19,6 +20,7 @@ const datagrams = {
   bytesIn: 45_000,
   bytesOut: undefined,
   packetsIn: 810,
+  packetsOut: undefined,
   refused: 0,
   rates: { connections: 2.4, bytesIn: 310, bytesOut: undefined },
 };

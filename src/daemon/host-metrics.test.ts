@@ -43,6 +43,7 @@ test('the traffic of each Service; a Service that is gone, and what its dataplan
     bytesIn: 100,
     bytesOut: 1_000,
     packetsIn: undefined,
+    packetsOut: undefined,
     refused: 4,
     rates: undefined,
   };

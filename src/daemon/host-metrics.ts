@@ -65,7 +65,12 @@ function makeTrafficMetrics(
   const sent = metrics.counter('furiwake_service_sent_bytes_total', 'Bytes to the clients of a Service', labelNames);
   const packets = metrics.counter(
     'furiwake_service_received_packets_total',
-    'Packets from the clients of a Service, where the dataplane is direct',
+    'Packets from the clients of a Service, where the dataplane is direct or nat',
+    labelNames,
+  );
+  const sentPackets = metrics.counter(
+    'furiwake_service_sent_packets_total',
+    'Packets to the clients of a Service, where the dataplane is nat',
     labelNames,
   );
   const refused = metrics.counter(
@@ -74,7 +79,7 @@ function makeTrafficMetrics(
     labelNames,
   );
   return (traffic) => {
-    for (const metric of [open, total, received, sent, packets, refused]) metric.reset();
+    for (const metric of [open, total, received, sent, packets, sentPackets, refused]) metric.reset();
     for (const [key, each] of traffic) {
       const [namespace = '', service = ''] = key.split('/');
       const labels = { namespace, service };
@@ -83,6 +88,7 @@ function makeTrafficMetrics(
       received.add(each.bytesIn, labels);
       if (each.bytesOut !== undefined) sent.add(each.bytesOut, labels);
       if (each.packetsIn !== undefined) packets.add(each.packetsIn, labels);
+      if (each.packetsOut !== undefined) sentPackets.add(each.packetsOut, labels);
       refused.add(each.refused, labels);
     }
   };

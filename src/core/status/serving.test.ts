@@ -88,13 +88,19 @@ describe('the condition Serving', () => {
     const spec = { sessionAffinity: 'ClientIP', externalTrafficPolicy: 'Local' };
     const direct = makeService('a', { ...spec, ports: [tcp(53), udp(53)], dataplane: 'direct' });
     const haproxy = makeService('a', { ...spec, dataplane: 'haproxy' });
-    const nat = makeService('a', { ...spec, ports: [tcp(53), udp(53)] });
+    const both = makeService('a', { ...spec, ports: [tcp(53), udp(53)] });
+    const nat = makeService('a', { ...spec, ports: [udp(53)] });
     expect(conditions(statusOf([direct]))).toMatchObject({ Serving: 'True Serving' });
-    for (const service of [haproxy, nat]) {
+    const byNode = 'sessionAffinity=ClientIP: a client keeps its node, where all clients of this host get one Pod';
+    for (const [service, words] of [
+      [haproxy, 'ignored: sessionAffinity=ClientIP (one Pod per node)'],
+      [both, 'ignored: sessionAffinity=ClientIP (one Pod per node)'],
+      [nat, byNode],
+    ] as const) {
       const status = statusOf([service]);
       expect(conditions(status)).toMatchObject({ Serving: 'True FieldsNotHonoured' });
       const message = status?.conditions.find(({ type }) => type === 'furiwake.dev/Serving')?.message;
-      expect(message).toBe(`serving, but ignored: sessionAffinity=ClientIP (one Pod per node); ${hidden}`);
+      expect(message).toBe(`serving, but ${words}; ${hidden}`);
     }
   });
 

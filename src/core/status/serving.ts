@@ -6,7 +6,7 @@ import type { Verdict } from '../reasons.ts';
 import { haproxyNeed } from '../traffic/decode-options.ts';
 import { isLocal } from '../traffic/plan.ts';
 import { closedFamilies, listenersOf, planSourceRanges, type SourceRanges } from '../traffic/source-ranges.ts';
-import { isPodBackend, listenerKey, localBackend } from '../traffic/table.ts';
+import { isPodBackend, type Listener, listenerKey, localBackend } from '../traffic/table.ts';
 import { annotationTrouble, profileTrouble } from './annotation-trouble.ts';
 import { closedPorts } from './direct-trouble.ts';
 import { nodeNames } from './node-states.ts';
@@ -143,15 +143,32 @@ function ignoredFields(input: StatusInput): readonly Verdict[] {
   const ignored = spec.ignoredAnnotations.map((name) => `annotation ${name} (one address per family)`);
   ignored.push(...annotationTrouble(spec), ...ignoredBackends(spec, quote));
   const [isDirect, standIn] = carriersOf(input);
-  if (spec.sessionAffinity !== 'None' && !isDirect)
-    ignored.push(`sessionAffinity=${spec.sessionAffinity} (one Pod per node)`);
+  const isAffine = spec.sessionAffinity !== 'None' && !isDirect;
+  const isNat = isAffine && everyListener(input, ({ dataplane }) => dataplane === 'nat');
+  if (isAffine && !isNat) ignored.push(`sessionAffinity=${spec.sessionAffinity} (one Pod per node)`);
   const messages = ignored.length === 0 ? [] : [`ignored: ${ignored.join(', ')}`];
+  if (isNat)
+    messages.push(
+      `sessionAffinity=${spec.sessionAffinity}: a client keeps its node, where all clients of this host get one Pod`,
+    );
   if (standIn !== undefined) messages.push(standIn);
   else if (isLocal(spec) && !isDirect && !spec.ports.every((port) => haproxyNeed(spec, port) !== undefined))
     messages.push(
       `externalTrafficPolicy=Local: Pods do not see the address of the client, which the annotation ${dataplaneAnnotation}: direct keeps`,
     );
   return messages.map((message) => ({ reason: 'FieldsNotHonoured', message }));
+}
+
+function everyListener(
+  { assignment, listeners }: Pick<StatusInput, 'assignment' | 'listeners'>,
+  isTrue: (listener: Listener) => boolean,
+): boolean {
+  return assignment.addresses.every(({ ip, served }) =>
+    served.every(({ port, protocol }) => {
+      const listener = listeners.get(listenerKey(ip, port, protocol));
+      return listener !== undefined && isTrue(listener);
+    }),
+  );
 }
 
 /** Whether `direct` carries all flows now, and where another dataplane stands in for it: why, and what is lost by that. */
@@ -162,9 +179,7 @@ function carriersOf({
   dropping,
 }: StatusInput): readonly [isDirect: boolean, standIn: string | undefined] {
   const { addresses } = assignment;
-  const isWanted = addresses.every(({ ip, served }) =>
-    served.every(({ port, protocol }) => listeners.get(listenerKey(ip, port, protocol))?.dataplane === 'direct'),
-  );
+  const isWanted = everyListener({ assignment, listeners }, ({ dataplane }) => dataplane === 'direct');
   if (dropping === undefined || dropping === 'briefly') return [isWanted, undefined];
   const stoodIn = addresses.flatMap((address) =>
     (closedPorts(address, listeners, reports, true) ?? []).map(({ port, protocol }) => ({

@@ -243,3 +243,16 @@ test('a Service whose profile is one too many has its other options', () => {
   expect(optionsOf(over)).toMatchObject([{ limits, profile: { idleTimeoutMs: 0 } }]);
   expect(optionsOf(input)).toMatchObject([{ limits, profile: { idleTimeoutMs: 9000 } }]);
 });
+
+test.each([
+  ['haproxy', 'ClientIP', false],
+  ['nat', 'ClientIP', true],
+  ['direct', 'ClientIP', true],
+  ['nat', 'None', false],
+])(
+  'with %s and sessionAffinity %s, all flows of a client go to one node: %s',
+  (dataplane, sessionAffinity, isAffine) => {
+    const { listeners } = makeTrafficPlanner()(inputOf([makeService('a', { dataplane, sessionAffinity })]));
+    expect([...listeners.values()]).toMatchObject([{ dataplane, isAffine }]);
+  },
+);

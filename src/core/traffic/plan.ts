@@ -217,7 +217,7 @@ function planCarriers(
         service: key,
         ...carriage,
         isPublished: isDirect && isVip,
-        isAffine: isDirect && spec.sessionAffinity === 'ClientIP',
+        isAffine: carriage.dataplane !== 'haproxy' && spec.sessionAffinity === 'ClientIP',
         backend: backendOf(ip.family, port),
         targetPort: isDirect && carriage.standIn === undefined ? 0 : port.nodePort,
         options: carriage.dataplane === 'haproxy' ? optionsOfPort(spec, port, overProfiles.has(key)) : undefined,

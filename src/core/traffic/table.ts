@@ -51,7 +51,7 @@ export type Listener = ListenerAddress & {
   readonly standIn: StandIn | undefined;
   /** For `direct`: only nodes that were shown to answer clients themselves get packets. */
   readonly needsProof: boolean;
-  /** For `direct`: all connections of a client go to one node (`sessionAffinity: ClientIP`). Otherwise false. */
+  /** For `direct` and `nat`: all flows of a client go to one node (`sessionAffinity: ClientIP`). Otherwise false. */
   readonly isAffine: boolean;
   readonly backend: BackendId;
   /** The port on every server of the backend: a nodePort. 0 for `direct` without a stand-in, which leaves the port of a packet as it is, and for Pods without a nodePort. */
