@@ -113,7 +113,14 @@ export function makeDirect(deps: DirectDeps): Direct {
   let ids: DirectProgram['ids'] = new Map();
   let onLink: ReadonlySet<Family> = new Set();
   const subscribers = makeSubscribers();
-  const setForwarding = (groups: DirectProgram['groups'], found: DirectObstacles): void => {
+  /** `refusals`: these listeners stay as they were. */
+  const setForwarding = (
+    planned: DirectProgram['groups'],
+    found: DirectObstacles,
+    refusals: Refusals<ListenerKey> = new Map(),
+  ): void => {
+    const groups = new Map([...planned].filter(([key]) => !refusals.has(key)));
+    for (const [key, group] of forwarding) if (refusals.has(key)) groups.set(key, group);
     const isSame = groups.size === forwarding.size && [...groups.keys()].every((key) => forwarding.has(key));
     const before = obstacles;
     const linked = new Set<Family>();
@@ -237,7 +244,8 @@ export function makeDirect(deps: DirectDeps): Direct {
       const silent = answering.silent();
       const isUnheard = (node: NodeName, family: Family): boolean => silent.has(hopKey(node, family));
       const isAnswering = (node: NodeName): boolean => gate.isAnswering(node);
-      setForwarding(next.groups, findObstacles(table.nodes, { isOwn, linkOf, isAnswering, isUnheard }));
+      const found = findObstacles(table.nodes, { isOwn, linkOf, isAnswering, isUnheard });
+      setForwarding(next.groups, found, refusals);
       inUse.set();
       return refusals;
     }
@@ -286,7 +294,8 @@ export function makeDirect(deps: DirectDeps): Direct {
         const old = table;
         table = { ...next, listeners: table.listeners.with(changes) };
         const isSame = old.listeners === table.listeners && old.nodes === next.nodes;
-        if (accepted === undefined || !isSame || old.backends !== next.backends) {
+        // A listener that nft refused may be accepted now.
+        if (accepted?.size !== 0 || !isSame || old.backends !== next.backends) {
           accepted = undefined;
           accepted = await program(signal);
         }
@@ -357,6 +366,7 @@ export function makeDirect(deps: DirectDeps): Direct {
         table = emptyTable;
         ids = new Map();
         await remove(signal);
+        setForwarding(new Map(), new Map());
       }),
   };
 }
