@@ -175,9 +175,9 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     },
     files: {
       ...disk,
-      write: async (path, text) => {
+      write: async (path, text, mode) => {
         if (faults.isDiskFull) throw new Error('ENOSPC: no space left on device, write');
-        texts.set(path, text);
+        await disk.write(path, text, mode);
       },
     },
     exec: {
