@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { answer, listener, publish, startAgent } from '../../test/make/agent-rig.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { makeFailedStep } from './failed-step.ts';
 import type { PassFailure } from './pass.ts';
@@ -47,3 +48,19 @@ test('no pass skips the programming of listeners: all changes wait for it', () =
   step.note(addresses, undefined, 1);
   expect(step.isBlocking()).toBe(false);
 });
+
+test.each(['direct', 'nat'] as const)(
+  'a listener that leaves %s while that step fails is not reported as ready before the step succeeds',
+  async (dataplane) => {
+    const rig = startAgent();
+    const before = listener('192.0.2.53', 53, 'dns', { dataplane });
+    const after = listener('192.0.2.53', 53, 'dns');
+    await publish(rig, before);
+    rig.ports.failing.set(`${dataplane}.apply`, 'nft: no');
+    await publish(rig, after);
+    expect([answer(rig, after), rig.ports.held[dataplane].size]).toEqual(['nft: no', 1]);
+    rig.ports.failing.clear();
+    await rig.clock.advance(30_000);
+    expect([answer(rig, after), rig.ports.held[dataplane].size]).toEqual(['ready', 0]);
+  },
+);

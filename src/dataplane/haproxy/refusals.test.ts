@@ -210,6 +210,47 @@ test('a node that HAProxy refuses in a spare backend is skipped there and logged
   expect([...(machine.held?.servers.keys() ?? [])]).toContain('spare4-0/n2');
 });
 
+test('a server that would follow a refused node is not added; an audit adds both', async () => {
+  const { machine, proxy, log } = makeMachineRig();
+  const local = localTable([[localListener('192.0.2.53', 80, 30_081, 'test/local'), { n1: 1, n2: 1 }]], nodes);
+  await proxy.upsert(tableOf([]), signal);
+  const asked: string[] = [];
+  machine.faults.command = (command) => {
+    asked.push(command);
+    return command.startsWith('add server nodes4/n2') ? 'Cannot add.' : undefined;
+  };
+  for (let change = 0; change < 2; change++) expect(await proxy.upsert(local, signal)).toEqual(new Map());
+  asked.splice(0);
+  await proxy.upsert(local, signal);
+  await proxy.prune(local, signal);
+  expect(asked.filter((command) => command.includes('/n2'))).toEqual([]);
+  expect([...(machine.held?.servers.keys() ?? [])]).toEqual(['nodes4/n1', 'spare4-0/n1']);
+  const complaints = log.lines.filter(({ level }) => level === 'warn');
+  expect(complaints.map(({ fields }) => String(fields['err']))).toEqual([
+    expect.stringContaining('nodes4/n2: Cannot add.'),
+  ]);
+
+  machine.faults.command = () => undefined;
+  await proxy.audit(local, signal);
+  expect([...(machine.held?.servers.keys() ?? [])]).toEqual(['nodes4/n1', 'spare4-0/n1', 'nodes4/n2', 'spare4-0/n2']);
+});
+
+test('a server of a spare backend that HAProxy does not delete stays in maintenance, and is deleted later', async () => {
+  const { machine, proxy } = makeMachineRig();
+  const local = localListener('192.0.2.53', 80, 30_081, 'test/local');
+  const tableWith = (weights: Readonly<Record<string, number>>) => localTable([[local, weights]], nodes);
+  await proxy.upsert(tableWith({ n1: 1, n2: 1 }), signal);
+  machine.faults.command = (command) =>
+    command === 'del server spare4-0/n2' ? 'Server still has connections attached to it, cannot remove.' : undefined;
+  const next = tableWith({ n1: 1 });
+  await proxy.upsert(next, signal);
+  await proxy.prune(next, signal);
+  expect(machine.held?.inMaintenance).toEqual(new Set(['spare4-0/n2']));
+  machine.faults.command = () => undefined;
+  await proxy.prune(next, signal);
+  expect([...(machine.held?.servers.keys() ?? [])]).toEqual(['nodes4/n1', 'nodes4/n2', 'spare4-0/n1']);
+});
+
 test('a Pod that HAProxy refuses is skipped and logged once, and delays no other; a change of its Service retries it', async () => {
   const { machine, proxy, log } = makeMachineRig();
   const [web, api] = [podListener('192.0.2.51', 80, 'test/web'), podListener('192.0.2.52', 80, 'test/api')];
