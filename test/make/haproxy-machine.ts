@@ -48,6 +48,7 @@ type Process = {
   /** Those of the servers that are not 1. */
   readonly weights: Map<string, number>;
   readonly inMaintenance: Set<string>;
+  readonly backends: ReadonlySet<string>;
   /** Servers that another one has followed: HAProxy never deletes them. */
   readonly followed: Set<string>;
   readonly gone: PromiseWithResolvers<void>;
@@ -98,6 +99,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       unchecked: new Set(),
       weights: new Map(),
       inMaintenance: new Set(),
+      backends: new Set(Array.from(config.matchAll(/^backend (\S+)/gm), ([, name = '']) => name)),
       followed: new Set(),
       gone: Promise.withResolvers(),
     };
@@ -140,10 +142,14 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       else process.unchecked.add(first);
     }
     if (what === 'map') {
+      if (verb !== 'add' && !process.map.has(second)) return verb === 'del' ? 'Key not found.' : 'entry not found.';
       if (verb === 'del') process.map.delete(second);
       else process.map.set(second, third);
     }
+    if (what === 'server' && verb !== 'add' && !process.servers.has(first)) return 'No such server.';
     if (verb === 'add' && what === 'server') {
+      if (!process.backends.has(first.split('/')[0] ?? '')) return 'No such backend.';
+      if (process.servers.has(first)) return 'Already exists a server with the same name in backend.';
       const followed = followedIn(command);
       if (followed !== undefined && !process.servers.has(followed))
         return `unable to find required server '${followed}' for tracking.`;

@@ -246,6 +246,7 @@ test('a server of a spare backend that HAProxy does not delete stays in maintena
   await proxy.upsert(next, signal);
   await proxy.prune(next, signal);
   expect(machine.held?.inMaintenance).toEqual(new Set(['spare4-0/n2']));
+  expect(await proxy.audit(next, signal)).toBe(0);
   machine.faults.command = () => undefined;
   await proxy.prune(next, signal);
   expect([...(machine.held?.servers.keys() ?? [])]).toEqual(['nodes4/n1', 'nodes4/n2', 'spare4-0/n1']);
