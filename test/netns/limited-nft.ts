@@ -14,8 +14,8 @@ export function faultyNft(
       check();
       return await exec.run(file, args, { ...options, stdin: change(options.stdin) });
     },
-    converse: (file, args, signal) => {
-      const program = exec.converse(file, args, signal);
+    spawn: (file, args, signal) => {
+      const program = exec.spawn(file, args, signal);
       return {
         ...program,
         write: async (text) => {
