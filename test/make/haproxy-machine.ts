@@ -34,7 +34,7 @@ export type HaproxyMachine = {
   /** Starts of the program so far. */
   readonly starts: number;
   /** The contents of the process; `undefined`: none runs. */
-  readonly held: Pick<Process, 'map' | 'servers' | 'inMaintenance'> | undefined;
+  readonly held: Pick<Process, 'pid' | 'backends' | 'map' | 'servers' | 'inMaintenance'> | undefined;
   die(): void;
 };
 

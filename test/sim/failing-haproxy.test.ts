@@ -5,7 +5,7 @@ import { makeHostPorts } from '../make/host-ports.ts';
 import { ranges } from '../make/service.ts';
 import { makeSimApiServer, type SimApiServer } from './apiserver.ts';
 import { type SimHost, startController, startHost } from './controller-rig.ts';
-import type { SimObject } from './kinds.ts';
+import { shownCondition, shownIps } from './shown-status.ts';
 import { type VirtualClock, virtualClock } from './virtual-clock.ts';
 
 /*
@@ -17,7 +17,6 @@ const kinds = ['local', 'pods', 'profile'] as const;
 type Kind = (typeof kinds)[number];
 /** The number of backends that are spare at first. */
 const spares: Readonly<Record<Kind, number>> = { local: 16, pods: 16, profile: 4 };
-const address = '192.0.2.8';
 
 type Scene = AsyncDisposable & {
   readonly clock: VirtualClock;
@@ -51,7 +50,7 @@ async function start(kind: Kind): Promise<Scene> {
   const ports = Object.assign(makeHostPorts(), { proxy });
   ports.setRouted(ranges('10.244.0.0/16'));
   const host = startHost({ clock, ports });
-  const controller = await startController(server, host, { clock, addresses: [address] });
+  const controller = await startController(server, host, { clock, addresses: ['192.0.2.8'] });
   await clock.advance(5_000);
   expect(machine.held?.map.size).toBe(spares[kind] + 2);
   return {
@@ -91,20 +90,13 @@ function put(server: SimApiServer, name: string, port: number, kind: Kind | 'pla
   });
 }
 
-type Shown = SimObject & {
-  readonly status?: {
-    readonly loadBalancer?: { readonly ingress?: readonly { readonly ip?: string }[] };
-    readonly conditions?: readonly Readonly<Record<string, string>>[];
-  };
-};
-
 /** The address of a Service and what its condition Serving says; `undefined`: it is gone. */
 function shown({ server }: Scene, name: string): string | undefined {
-  const service: Shown | undefined = server.get('Service', `default/${name}`);
-  if (service === undefined) return undefined;
-  const { loadBalancer, conditions } = service.status ?? {};
-  const serving = conditions?.find(({ type }) => type === 'furiwake.dev/Serving');
-  return `${loadBalancer?.ingress?.[0]?.ip ?? 'no address'}: ${serving?.['reason']} ${serving?.['message']}`;
+  const key = `default/${name}`;
+  if (server.get('Service', key) === undefined) return undefined;
+  const [address = 'no address'] = shownIps(server, key);
+  const { reason, message } = shownCondition(server, key, 'Serving') ?? {};
+  return `${address}: ${reason} ${message}`;
 }
 
 const faults = [

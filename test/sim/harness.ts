@@ -6,7 +6,7 @@ import { resourcePath } from '../../src/kube/paths.ts';
 import type { WatchEvent } from '../../src/kube/watch-event.ts';
 import { watchResource } from '../../src/kube/watcher.ts';
 import type { Clock } from '../../src/ports/clock.ts';
-import type { Exec } from '../../src/ports/exec.ts';
+import { type Exec, ExecError } from '../../src/ports/exec.ts';
 import type { Files } from '../../src/ports/files.ts';
 import type { SimApiServer } from './apiserver.ts';
 import { breathe } from './event-loop.ts';
@@ -31,9 +31,9 @@ export type Harness = AsyncDisposable & {
   settled(): Promise<void>;
 };
 
-/** No program can be run. */
+/** No program is installed. */
 export const noPrograms: Exec = {
-  run: () => Promise.reject(new Error('there are no programs here')),
+  run: (file) => Promise.reject(new ExecError(file, undefined, 'not found')),
   spawn: () => {
     throw new Error('there are no programs here');
   },

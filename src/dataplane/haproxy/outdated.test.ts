@@ -44,3 +44,23 @@ test('a new worker gets the orders of the health module again', async () => {
   stop.abort();
   await running;
 });
+
+test('after a reload with the configuration of another program the next change loads that of furiwake', async () => {
+  const { machine, proxy, clock } = makeMachineRig();
+  const stop = new AbortController();
+  const running = Promise.allSettled([proxy.run(stop.signal)]);
+  await proxy.upsert(tableOf([one], nodes), stop.signal);
+  await clock.advance(3_000);
+  const path = '/var/lib/furiwake/haproxy/haproxy.cfg';
+  const ours = machine.texts.get(path) ?? '';
+  machine.texts.set(path, 'global\n    description "other"\n');
+  machine.kill(machine.held?.pid ?? 0, 'SIGUSR2');
+  machine.texts.set(path, ours);
+  await clock.advance(60_000);
+  expect([machine.starts, machine.held?.backends.size]).toEqual([2, 0]); // no task of each second reloads HAProxy
+  const [refusals] = await Promise.all([proxy.upsert(tableOf([one, two], nodes), stop.signal), clock.advance(2_000)]);
+  expect(refusals).toEqual(new Map());
+  expect([machine.starts, machine.held?.map.size]).toEqual([3, 2]);
+  stop.abort();
+  await running;
+});
