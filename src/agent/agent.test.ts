@@ -205,6 +205,7 @@ describe('a step that fails as a whole', () => {
 test('a listener of direct forwards while a node is known to serve it', async () => {
   const rig = startAgent();
   const dns = directListener('192.0.2.53', 53, { isPublished: true });
+  rig.ports.setOnLink(new Set([4]));
   await publish(rig, a, dns);
   const forwarding = (): readonly unknown[] =>
     [a, dns].map(({ key }) => rig.agent.report().listeners.get(key)?.isForwarding);

@@ -1,9 +1,9 @@
 import type { Family } from '../../src/core/ip/ip.ts';
-import { makeSubscribers } from '../../src/async/subscribers.ts';
 import type { ListeningSocket } from '../../src/core/model/host.ts';
 import type { ListenerKey } from '../../src/core/model/names.ts';
 import { PersistentMap } from '../../src/core/persistent-map.ts';
 import type { DirectObstacles } from '../../src/core/traffic/report.ts';
+import { untilAborted } from '../../src/async/abort.ts';
 import { emptyTable, type Listener, type TrafficTable, usesHaproxy } from '../../src/core/traffic/table.ts';
 import type { Health } from '../../src/ports/health.ts';
 import type { Advertiser } from '../../src/ports/advertiser.ts';
@@ -15,6 +15,7 @@ import type { Proxy } from '../../src/ports/proxy.ts';
 import { makeFakeHost } from './fake-host.ts';
 import type { Direct } from '../../src/ports/direct.ts';
 import type { Nat } from '../../src/ports/nat.ts';
+import { makeFakeAdvertiser } from './fake-advertiser.ts';
 import { makeFakeDirect } from './fake-direct.ts';
 import { type FakeNetwork, makeFakeNetwork } from './fake-network.ts';
 import { makeFakeNat } from './fake-nat.ts';
@@ -80,7 +81,7 @@ export type FakeHostPorts = Pick<
     readonly direct: TrafficTable['listeners'];
     readonly nat: TrafficTable['listeners'];
     readonly placed: Map<string, ReturnType<typeof ip>>;
-    advertised: Addresses;
+    readonly advertised: Addresses;
     /** Every address that was ever put on the host or advertised. */
     readonly attracted: Set<string>;
   };
@@ -123,6 +124,8 @@ export function makeHostPorts(): FakeHostPorts {
   });
   const fakeDirect = makeFakeDirect({ step: (name) => step(`direct.${name}`) });
   const fakeNat = makeFakeNat({ step: (name) => step(`nat.${name}`) });
+  const attracted = new Set<string>();
+  const fakeAdvertiser = makeFakeAdvertiser(attracted);
   const held: FakeHostPorts['held'] = {
     get direct() {
       return fakeDirect.held;
@@ -135,10 +138,11 @@ export function makeHostPorts(): FakeHostPorts {
       return fakeSteering.held;
     },
     placed: new Map(),
-    advertised: PersistentMap.empty(),
-    attracted: new Set(),
+    get advertised() {
+      return fakeAdvertiser.advertised();
+    },
+    attracted,
   };
-  const duplicates = makeSubscribers<ReadonlyMap<string, string>>();
   let verdicts: ReturnType<Health['verdicts']> = new Map();
   const healthListeners = new Set<() => void>();
   const ports: Pick<FakeHostPorts, 'gate' | 'listening'> = { gate: Promise.resolve(), listening: [] };
@@ -150,11 +154,6 @@ export function makeHostPorts(): FakeHostPorts {
     const words = typeof failure === 'function' ? failure() : failure;
     if (words !== undefined) throw new Error(words);
   };
-  const untilAborted = (signal: AbortSignal): Promise<void> =>
-    new Promise((_, reject) => {
-      if (signal.aborted) reject(signal.reason);
-      signal.addEventListener('abort', () => reject(signal.reason));
-    });
   const refusalsOf = (
     listeners: TrafficTable['listeners'],
     refusal: (listener: Listener) => string | undefined,
@@ -221,14 +220,7 @@ export function makeHostPorts(): FakeHostPorts {
     setOnLink: (families: ReadonlySet<Family>) => fakeDirect.setOnLink(families),
     closeDirect: (isClosed: boolean, why?: DirectObstacles) => fakeDirect.setClosed(isClosed, why),
     nat: fakeNat.nat,
-    advertiser: {
-      advertise: (addresses) => {
-        held.advertised = addresses;
-        for (const text of addresses.keys()) held.attracted.add(text);
-      },
-      onDuplicates: duplicates.subscribe,
-      run: untilAborted,
-    } satisfies Advertiser,
+    advertiser: fakeAdvertiser.advertiser,
     host: makeFakeHost({
       listening: async () => {
         await step('host.listening');
@@ -249,7 +241,7 @@ export function makeHostPorts(): FakeHostPorts {
     dieProxy: () => {
       held.proxy = emptyTable.listeners;
     },
-    setDuplicates: duplicates.tell,
+    setDuplicates: fakeAdvertiser.setDuplicates,
     setHealth: (next: ReturnType<Health['verdicts']>) => {
       verdicts = next;
       for (const tell of healthListeners) tell();

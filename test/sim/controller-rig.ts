@@ -11,7 +11,7 @@ import { systemClock } from '../../src/main/node/clock.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import { makeFileLedger } from '../../src/state/ledger.ts';
 import { makeAgentRig } from '../make/agent-rig.ts';
-import type { FakeHostPorts } from '../make/host-ports.ts';
+import { type FakeHostPorts, makeHostPorts } from '../make/host-ports.ts';
 import { makeSite } from '../make/service.ts';
 import type { SimApiServer } from './apiserver.ts';
 import { filesOf, noPrograms } from './harness.ts';
@@ -31,12 +31,14 @@ export function startHost({
   onPublish = () => undefined,
   files = new Map(),
   clock = systemClock,
+  ports = makeHostPorts(),
 }: {
   readonly onPublish?: (table: TrafficTable) => void;
   readonly files?: Map<string, string>;
   readonly clock?: Clock;
+  readonly ports?: FakeHostPorts;
 } = {}): SimHost {
-  const { agent, ports, log } = makeAgentRig({ clock, files });
+  const { agent, log } = makeAgentRig({ clock, files, ports });
   const tables: TrafficTable[] = [];
   const stop = new AbortController();
   const running = agent.run(stop.signal);

@@ -22,6 +22,7 @@ beforeEach(async () => {
   clock = fastClock(speed);
   server = await startSimApiServer({ seed: 1, clock });
   host = startHost({ clock });
+  host.ports.setOnLink(new Set([4]));
   controller = await startController(server, host, { files, clock });
   server.put('Node', {
     metadata: { name: 'n1' },

@@ -121,7 +121,9 @@ test('the place stays the same object while its parts do', () => {
   const first = placeOf(place.routed, facts, place.pool);
   expect(first).toEqual(place);
   expect(placeOf(place.routed, facts, place.pool)).toBe(first);
-  expect(placeOf([], facts, place.pool)).not.toBe(first);
+  const elsewhere = placeOf(place.routed, facts, ranges('192.0.2.0/28'));
+  expect(elsewhere).not.toBe(first);
+  expect(placeOf([], facts, elsewhere.pool)).not.toBe(elsewhere);
 });
 
 describe('the table of Services that ask for Pods', () => {

@@ -25,6 +25,8 @@ import { type DeviceProgram, makeProgramSource, type ProgramSourceDeps } from '.
 import { directRules, directTable } from './ruleset.ts';
 import { makeStandIns } from './stand-ins.ts';
 
+const nothing = { groups: new Map(), refusals: new Map() } as const;
+
 export type DirectDeps = ProgramSourceDeps & {
   readonly host: Pick<Host, 'clientsOf'>;
   /** Since when a node is silent, monotonic ms; `undefined`: it is not. */
@@ -150,13 +152,13 @@ export function makeDirect(deps: DirectDeps): Direct {
       const next = await source.next(table, isLost, signal);
       const refusals = await applySorted({ ...next, waiting: waitingNow(next.groups) }, signal);
       ({ ids } = next);
-      reported.set(next.groups, source.obstacles(table.nodes), source.onLink(table.nodes));
+      reported.set({ groups: next.groups, refusals }, source.obstacles(table.nodes), source.onLink(table.nodes));
       inUse.set();
       return refusals;
     }
     if (isFirst || kernel.isInPlace()) await remove(signal);
     ids = new Map();
-    reported.set(new Map(), new Map(), source.onLink(table.nodes));
+    reported.set(nothing, new Map(), source.onLink(table.nodes));
     return new Map();
   };
 
@@ -198,7 +200,8 @@ export function makeDirect(deps: DirectDeps): Direct {
         const old = table;
         table = { ...next, listeners: table.listeners.with(changes) };
         const isSame = old.listeners === table.listeners && old.nodes === next.nodes;
-        if (accepted === undefined || !isSame || old.backends !== next.backends) {
+        // A listener that nft refused may be accepted now.
+        if (accepted?.size !== 0 || !isSame || old.backends !== next.backends) {
           accepted = undefined;
           accepted = await program(signal);
         }
@@ -252,6 +255,7 @@ export function makeDirect(deps: DirectDeps): Direct {
         table = emptyTable;
         ids = new Map();
         await remove(signal);
+        reported.set(nothing, new Map(), source.onLink(table.nodes));
       }),
   };
 }

@@ -1,13 +1,15 @@
 import { isDeepStrictEqual } from 'node:util';
 import { makeSubscribers } from '../../async/subscribers.ts';
+import type { ListenerKey } from '../../core/model/names.ts';
 import type { Direct } from '../../ports/direct.ts';
-import type { DirectProgram } from './program.ts';
+import type { Refusals } from '../../ports/host.ts';
+import type { DirectProgram, SlotGroup } from './program.ts';
 
 /** What `direct` reports of the program in force. */
 export type ForwardingReport = Pick<Direct, 'isForwarding' | 'onLink' | 'obstacles' | 'onForwarding'> & {
-  /** After each program. Calls the subscribers if an answer differs. */
+  /** After each program. Refused listeners stay as they were. Notifies subscribers if an answer differs. */
   set(
-    groups: DirectProgram['groups'],
+    planned: { readonly groups: DirectProgram['groups']; readonly refusals: Refusals<ListenerKey> },
     obstacles: ReturnType<Direct['obstacles']>,
     onLink: ReturnType<Direct['onLink']>,
   ): void;
@@ -15,7 +17,7 @@ export type ForwardingReport = Pick<Direct, 'isForwarding' | 'onLink' | 'obstacl
 
 export function makeForwardingReport(): ForwardingReport {
   const subscribers = makeSubscribers();
-  let groups: DirectProgram['groups'] = new Map();
+  let groups = new Map<ListenerKey, SlotGroup>();
   let obstacles: ReturnType<Direct['obstacles']> = new Map();
   let onLink: ReturnType<Direct['onLink']> = new Set();
   return {
@@ -23,9 +25,10 @@ export function makeForwardingReport(): ForwardingReport {
     obstacles: () => obstacles,
     onLink: () => onLink,
     onForwarding: subscribers.subscribe,
-    set: (nextGroups, nextObstacles, nextOnLink) => {
+    set: (planned, nextObstacles, nextOnLink) => {
       const before = { groups, obstacles, onLink };
-      groups = nextGroups;
+      groups = new Map([...planned.groups].filter(([key]) => !planned.refusals.has(key)));
+      for (const [key, group] of before.groups) if (planned.refusals.has(key)) groups.set(key, group);
       if (!isDeepStrictEqual(nextObstacles, obstacles)) obstacles = nextObstacles;
       if (!isDeepStrictEqual(nextOnLink, onLink)) onLink = nextOnLink;
       const isSame = groups.size === before.groups.size && [...groups.keys()].every((key) => before.groups.has(key));

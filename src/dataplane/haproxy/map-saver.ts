@@ -14,7 +14,7 @@ export function makeMapSaver({
   clock,
   log,
 }: {
-  readonly haproxyFiles: HaproxyFiles;
+  readonly haproxyFiles: Pick<HaproxyFiles, 'save'>;
   readonly clock: Clock;
   readonly log: Log;
 }): { save(desired: Desired): Promise<void>; isDue(): boolean } {
