@@ -51,10 +51,12 @@ const retry = { firstMs: 250, mostMs: 10_000 };
  *
  *   the desired state               config.ts, entries.ts, desired.ts
  *   the actual state, its changes   reconciler.ts, worker.ts
+ *   a worker that serves            serving-worker.ts
  *   its process and its port        process.ts, port-owners.ts
  *   health of nodes, each second    health-tick.ts
  *
- * When it exits, `run` below notices at once and calls `revive`, which starts it with the complete last table. Any
+ * When it exits, `run` below notices at once and calls `revive`, which starts it (serving-worker.ts, process.ts) and gives it the
+ * complete last table. Any
  * other call that finds a dead process also makes one attempt. `process.ts` paces the starts of a process that exits
  * repeatedly.
  *

@@ -10,11 +10,14 @@ export type Declared = { readonly program: ProgramId; readonly sizes: Spares['si
 
 type Wanted = Pick<Desired, 'entries' | 'servers'> & { readonly spares: Pick<Desired['spares'], 'servers'> };
 
+/** Listeners that a worker cannot serve until a reload; `without` leaves them and their servers out. */
+export type Undeclared = { readonly listeners: readonly ListenerKey[]; without(wanted: Wanted): Wanted };
+
 /** The part of `desired` that needs spare backends that a worker with the program `declared` does not have. */
 export function undeclared(
   { entries, spares }: Desired,
   declared: Declared | undefined,
-): { readonly listeners: readonly ListenerKey[]; without(wanted: Wanted): Wanted } {
+): Undeclared {
   const isMissing = (name: string): name is SpareName => {
     const size = declared?.sizes[poolOfSpare(name) ?? '4'] ?? 0;
     return isSpareName(name) && Number(name.slice(name.lastIndexOf('-') + 1)) >= size;
