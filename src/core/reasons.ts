@@ -110,6 +110,12 @@ export const reasons = {
       'No node can take connections: there is none, or all are excluded, drained, silent or without an address of the family. With externalTrafficPolicy: Local this is about the nodes with endpoints of the Service.',
     do: 'Check the nodes, their label node.kubernetes.io/exclude-from-external-load-balancers and their addresses.',
   },
+  NoServers: {
+    where: 'Serving',
+    means:
+      'HAProxy has no server for connections to the address or port that the message names, and closes them. Its servers have checks of their own (furiwake.dev/health-check, or furiwake.dev/backends: pods), and each fails its check, or its node is drained or silent.',
+    do: 'Connect from the load-balancer host to the nodePort on the nodes, or with furiwake.dev/backends: pods to the Pods, and compare with the check: with the PROXY protocol, it sends a header as well.',
+  },
   NotForwarding: {
     where: 'Serving',
     means:

@@ -73,6 +73,13 @@ export type Proxy = {
    * listener costs HAProxy 5 µs, all of 10,000 cost it 10 ms, in steps of 16 kB.
    */
   counters(signal: AbortSignal, keys?: readonly ListenerKey[]): Promise<ReadonlyMap<ListenerKey, ListenerCounters>>;
+  /**
+   * The listeners without a server that takes connections, among those whose servers have checks of their own; the same object
+   * while they are the same. A change is noticed within a second, with hundreds of such backends within several.
+   */
+  failing(): ReadonlySet<ListenerKey>;
+  /** Calls `listener` after each change of `failing`; returns a function that ends the subscription. */
+  onFailing(listener: () => void): () => void;
   /** Why HAProxy does not serve, on one line, once that is known; `undefined` while it serves. */
   trouble(): string | undefined;
   /** Calls `listener` after each change of `trouble`; returns a function that ends the subscription. */

@@ -93,6 +93,8 @@ export type FakeHostPorts = Pick<
   /** Steps that do not end before their promise does. */
   readonly hanging: Map<StepName, Promise<void>>;
   setHealth(verdicts: ReturnType<Health['verdicts']>): void;
+  /** All servers of these listeners fail checks of their own. */
+  setFailing(listeners: ReadonlySet<ListenerKey>): void;
   /** Another machine on the LAN has these addresses: text → MAC. */
   setDuplicates(duplicates: ReadonlyMap<string, string>): void;
 };
@@ -138,6 +140,8 @@ export function makeHostPorts(): FakeHostPorts {
     advertised: PersistentMap.empty(),
     attracted: new Set(),
   };
+  let withoutServers: ReadonlySet<ListenerKey> = new Set();
+  const serverNews = makeSubscribers();
   const duplicates = makeSubscribers<ReadonlyMap<string, string>>();
   let verdicts: ReturnType<Health['verdicts']> = new Map();
   const healthListeners = new Set<() => void>();
@@ -212,6 +216,8 @@ export function makeHostPorts(): FakeHostPorts {
         return typeof failure === 'string' ? failure : undefined;
       },
       onTrouble: () => () => undefined,
+      failing: () => withoutServers,
+      onFailing: serverNews.subscribe,
       stop: async () => {
         held.proxy = emptyTable.listeners;
       },
@@ -250,6 +256,10 @@ export function makeHostPorts(): FakeHostPorts {
       held.proxy = emptyTable.listeners;
     },
     setDuplicates: duplicates.tell,
+    setFailing: (listeners: ReadonlySet<ListenerKey>) => {
+      withoutServers = listeners;
+      serverNews.tell();
+    },
     setHealth: (next: ReturnType<Health['verdicts']>) => {
       verdicts = next;
       for (const tell of healthListeners) tell();

@@ -97,6 +97,29 @@ describe('the status of a Service', () => {
     expect(one?.conditions.at(-1)?.message).toBe('2001:db8::8 is not here');
   });
 
+  const failing: Answer = (revision) => ({ revision, isForwarding: true, isFailing: true });
+
+  test('says that no server takes connections when each fails a check of its own', () => {
+    const status = statusOf([makeService('a')], { answer: failing });
+    expect(status?.ingress).toHaveLength(1);
+    expect(conditions(status)).toMatchObject({ Serving: 'False NoServers' });
+    expect(status?.conditions.at(-1)?.message).toBe(
+      'no server takes connections for 192.0.2.8: each one fails its own check, or its node is drained or silent',
+    );
+    const withoutEndpoints = statusOf([makeService('a')], { answer: failing, hasEndpoints: false });
+    expect(conditions(withoutEndpoints)).toMatchObject({ Serving: 'False NoEndpoints' });
+  });
+
+  test('names the port without a server, and serves the other one', () => {
+    let count = 0;
+    const answer: Answer = (revision) => ({ revision, isForwarding: true, isFailing: ++count === 2 });
+    const status = statusOf([makeService('a', { ports: [tcp(80), tcp(443)] })], { answer });
+    expect(conditions(status)).toMatchObject({ Serving: 'True PartlyServing' });
+    expect(status?.conditions.at(-1)?.message).toMatch(
+      /^no server takes connections for port (?:80|443) of 192\.0\.2\.8: /,
+    );
+  });
+
   test('serves the port that can be served, and names the other one', () => {
     const status = statusOf([makeService('a', { ports: [tcp(53), udp(53, 0)] })]);
     expect(status?.ingress[0]?.ports).toEqual([

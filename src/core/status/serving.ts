@@ -1,7 +1,8 @@
 import type { AssignedAddress, Assignment } from '../addresses/assignment.ts';
 import { quote } from '../addresses/request.ts';
-import type { Family } from '../ip/ip.ts';
+import type { Family, Ip } from '../ip/ip.ts';
 import { dataplaneAnnotation } from '../model/contract.ts';
+import type { ServicePort } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
 import { haproxyNeed } from '../traffic/decode-options.ts';
 import { isLocal } from '../traffic/plan.ts';
@@ -33,7 +34,7 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
     return no(verdict.reason, [verdict.message, ...ignored].join('; '));
   }
   const pods = podTroubles(assignment, service.spec, input.podFacts);
-  const losses = served.flatMap((address) => lossOf(address, input, failures) ?? []);
+  const losses = served.flatMap((address) => lossesOf(address, input, failures));
   const troubles = losses.map(({ verdict }) => verdict);
   const whole = losses.filter(({ isWhole }) => isWhole);
   const { sourceRanges } = service.spec;
@@ -58,7 +59,7 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
     ...ignoredFields(input),
   ];
   const [loss] = whole;
-  if (loss !== undefined && whole.length === served.length)
+  if (loss !== undefined && served.every((address) => whole.some((each) => each.address === address)))
     return no(loss.verdict.reason, sentences([...partly, ...limits, ...ignoredFields(input)]));
   const [refusedPods] = pods;
   if (refusedPods !== undefined && pods.every(({ isWhole }) => isWhole))
@@ -75,15 +76,18 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
   return { isTrue: !isClosed, verdict: { reason, message } };
 }
 
-/** Why no node gets packets of an address; `isWhole`: for none of its ports. `undefined`: those for all ports get to a node. */
-function lossOf(
+/** Connections to an address, or to some of its ports, that get to no server. */
+type Loss = { readonly address: AssignedAddress; readonly isWhole: boolean; readonly verdict: Verdict };
+
+/** Why connections to an address get to no server; `isWhole`: to none of its ports. */
+function lossesOf(
   address: AssignedAddress,
-  { nodeTrouble, dropping, listeners, reports }: StatusInput,
+  { nodeTrouble, dropping, hasEndpoints, listeners, reports }: StatusInput,
   absent: readonly Failure[],
-): { readonly address: AssignedAddress; readonly isWhole: boolean; readonly verdict: Verdict } | undefined {
+): readonly Loss[] {
   const { ip, served } = address;
   const absence = absent.find((failure) => failure.ip === ip);
-  if (absence !== undefined) return { address, isWhole: true, verdict: absence.verdict };
+  if (absence !== undefined) return [{ address, isWhole: true, verdict: absence.verdict }];
   const hasPods = served.every(({ port, protocol }) => {
     const listener = listeners.get(listenerKey(ip, port, protocol));
     return listener !== undefined && isPodBackend(listener.backend);
@@ -91,15 +95,29 @@ function lossOf(
   const trouble = hasPods ? undefined : nodeTrouble[ip.family];
   if (trouble !== undefined) {
     const message = `no node takes connections for ${ip.text}: ${trouble}`;
-    return { address, isWhole: true, verdict: { reason: 'NoNodes', message } };
+    return [{ address, isWhole: true, verdict: { reason: 'NoNodes', message } }];
   }
-  if (dropping === undefined || dropping === 'briefly') return undefined;
-  const dropped = closedPorts(address, listeners, reports, false) ?? [];
-  if (dropped.length === 0) return undefined;
-  const isWhole = dropped.length === served.length;
-  const ports = isWhole ? '' : `port ${portList(dropped.map(({ port }) => port))} of `;
-  const message = `packets for ${ports}${ip.text} are dropped, because direct has no node for them: ${dropping[ip.family] ?? ''}`;
-  return { address, isWhole, verdict: { reason: 'NotForwarding', message } };
+  const whereOf = (ports: AssignedAddress['served']): string =>
+    `${ports.length === served.length ? '' : `port ${portList(ports.map(({ port }) => port))} of `}${ip.text}`;
+  const verdicts: Verdict[] = [];
+  const why = dropping === undefined || dropping === 'briefly' ? undefined : (dropping[ip.family] ?? '');
+  const dropped = (why === undefined ? undefined : closedPorts(address, listeners, reports, false)) ?? [];
+  if (dropped.length > 0) {
+    const message = `packets for ${whereOf(dropped)} are dropped, because direct has no node for them: ${why}`;
+    verdicts.push({ reason: 'NotForwarding', message });
+  }
+  // Without endpoints the checks cannot succeed.
+  const failing = hasEndpoints === false ? [] : served.filter((port) => isFailing(ip, port, reports));
+  if (failing.length > 0) {
+    const message = `no server takes connections for ${whereOf(failing)}: each one fails its own check, or its node is drained or silent`;
+    verdicts.push({ reason: 'NoServers', message });
+  }
+  const isWhole = dropped.length + failing.length === served.length;
+  return verdicts.map((verdict) => ({ address, isWhole, verdict }));
+}
+
+function isFailing(ip: Ip, { port, protocol }: ServicePort, reports: StatusInput['reports']): boolean {
+  return reports.get(listenerKey(ip, port, protocol))?.isFailing === true;
 }
 
 function no(reason: Verdict['reason'], message: string): ConditionContent {

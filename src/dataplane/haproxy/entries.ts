@@ -61,6 +61,11 @@ export function entryOf(
   };
 }
 
+/** HAProxy's name of the backend. */
+export function backendOfEntry({ value }: MapEntry): string {
+  return value.slice(0, value.indexOf('|'));
+}
+
 /** Pods have ports of their own. */
 export function hasTarget({ backend, targetPort }: Pick<Listener, 'backend' | 'targetPort'>): boolean {
   return isPort(targetPort) || (targetPort === 0 && isPodBackend(backend));

@@ -18,6 +18,7 @@ import { makeHealthTick } from './health-tick.ts';
 import { observeProxy, readCounters } from './observe.ts';
 import { type Kill, makePortOwners, systemKill } from './port-owners.ts';
 import { makeHaproxyProcess } from './process.ts';
+import { makeOwnChecks } from './own-checks.ts';
 import { makeProgram } from './program.ts';
 import { makeReconciler } from './reconciler.ts';
 
@@ -53,7 +54,7 @@ const retry = { firstMs: 250, mostMs: 10_000 };
  *   the actual state, its changes   reconciler.ts, worker.ts
  *   a worker that serves            serving-worker.ts
  *   its process and its port        process.ts, port-owners.ts
- *   health of nodes, each second    health-tick.ts
+ *   health of nodes, each second    health-tick.ts, own-checks.ts
  *
  * When it exits, `run` below notices at once and calls `revive`, which starts it (serving-worker.ts, process.ts) and gives it the
  * complete last table. Any
@@ -89,7 +90,8 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   });
   const master = (text: string, signal: AbortSignal): Promise<string> =>
     sockets.request(paths.masterSocket, text, signal);
-  const tick = makeHealthTick({ api, reconciler, master, health, metrics });
+  const ownChecks = makeOwnChecks({ api });
+  const tick = makeHealthTick({ api, reconciler, ownChecks, master, health, metrics });
   /** One change at a time. */
   const inTurn = makeSerial();
   const upGauge = metrics.gauge('furiwake_haproxy_up', '1 while HAProxy serves');
@@ -187,6 +189,8 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     portOf: () => listenPort,
     trouble: () => trouble,
     onTrouble: troubleListeners.subscribe,
+    failing: ownChecks.failing,
+    onFailing: ownChecks.onFailing,
     upsert: (table, signal) => change(() => reconciler.upsert(table, signal)),
     prune: (table, signal) => change(() => reconciler.prune(table, signal)),
     audit: (table, signal) => change(() => reconciler.audit(table, signal)),

@@ -8,6 +8,7 @@ import type { ServerState } from '../../ports/proxy.ts';
 import { parseInfo, parseStat, type ServerStat } from './answers.ts';
 import { maxLineBytes, packLines, type RuntimeApi, unlessUnreachable } from './client.ts';
 import { type NodeServer, serverId } from './config.ts';
+import type { OwnChecks } from './own-checks.ts';
 import type { Reconciler } from './reconciler.ts';
 import { nodesOf } from './pools.ts';
 import { nodeOfServer } from './spare-servers.ts';
@@ -20,17 +21,19 @@ export const statCommands: readonly string[] = families.map((family) => `show st
 
 /**
  * The tasks of each second: passes the results of HAProxy's checks to the health module, executes its orders, sets the
- * metrics. False if no process must run. Throws `RuntimeError` if HAProxy does not answer.
+ * metrics, reads the results of the checks that servers have of their own. False if no process must run. Throws
+ * `RuntimeError` if HAProxy does not answer.
  */
 export function makeHealthTick(deps: {
   readonly api: RuntimeApi;
   readonly reconciler: Reconciler;
+  readonly ownChecks: Pick<OwnChecks, 'look'>;
   /** Sends text to the master's socket; resolves with the answer. */
   readonly master: (text: string, signal: AbortSignal) => Promise<string>;
   readonly health: FamilyHealths;
   readonly metrics: Metrics;
 }): (inTurn: Serial, signal: AbortSignal) => Promise<boolean> {
-  const { api, reconciler, master, health, metrics } = deps;
+  const { api, reconciler, ownChecks, master, health, metrics } = deps;
   const serverGauge = metrics.gauge('furiwake_servers', 'Nodes, once per family, in each state', ['state']);
   const connections = metrics.gauge('furiwake_connections', 'Client connections that HAProxy holds');
 
@@ -59,8 +62,13 @@ export function makeHealthTick(deps: {
         .flatMap(({ family, node }) => reconciler.serversOf(family, node))
         .map((id) => `shutdown sessions server ${id}`),
     ];
+    const silent = new Set(
+      families.flatMap((family, index) =>
+        Array.from(orders[index]?.silent ?? [], (node) => serverId({ family, node })),
+      ),
+    );
     try {
-      await inTurn(() => reconciler.tend(process.pid, commands, signal));
+      await inTurn(() => reconciler.tend({ pid: process.pid, commands, silent }, signal));
     } catch (error) {
       for (const family of families) health[family].forgetOrders();
       throw error;
@@ -75,6 +83,8 @@ export function makeHealthTick(deps: {
       serverGauge.set(inState.length, { state });
     }
     connections.set(process.connections);
+    const desired = reconciler.desired();
+    if (desired !== undefined) await ownChecks.look(desired, signal);
     return true;
   };
 }

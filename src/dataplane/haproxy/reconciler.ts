@@ -16,8 +16,9 @@ import { makeMapSaver } from './map-saver.ts';
 import type { HaproxyProcess } from './process.ts';
 import { makeRefused } from './refused.ts';
 import { makeReloads } from './reloads.ts';
+import { isSameSet } from './own-checks.ts';
 import { makeServingWorker } from './serving-worker.ts';
-import { podsOn } from './spare-servers.ts';
+import { podsOn, type SilentNodes } from './spare-servers.ts';
 import { adoptedSpares } from './spares.ts';
 import type { Undeclared } from './undeclared.ts';
 import { type Applied, applyRemovals, applyUpserts, removeLeftovers } from './worker.ts';
@@ -44,14 +45,19 @@ export type Reconciler = {
   audit(table: TrafficTable, signal: AbortSignal): Promise<number>;
   /** One attempt to get a serving process with the complete last table. `idle`: no process must run. */
   revive(signal: AbortSignal): Promise<'serves' | 'busy' | 'started' | 'idle'>;
-  /**
-   * Between changes: sets the health checks as the health module decided, sends `commands`, retries the deletion of
-   * servers. `pid`: the serving worker; an unknown one is the result of an external reload.
-   */
-  tend(pid: number, commands: readonly string[], signal: AbortSignal): Promise<void>;
+  /** Between changes: sets the health checks as the health module decided, follows `round`, retries the deletion of servers. */
+  tend(round: Round, signal: AbortSignal): Promise<void>;
   /** Writes the map file if it differs. A failure is logged, and the next attempts wait. */
   save(): Promise<void>;
   stop(signal: AbortSignal): Promise<void>;
+};
+
+/** What follows from one round of health checks. */
+export type Round = {
+  /** The serving worker; an unknown one is the result of an external reload. */
+  readonly pid: number;
+  readonly commands: readonly string[];
+  readonly silent: SilentNodes;
 };
 
 export type ReconcilerDeps = {
@@ -86,7 +92,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     if (desired?.table !== table) {
       const values = desired === undefined ? worker.held()?.entries.values : undefined;
       const adopted = adoptedSpares(table, (listener) => values?.get(entryKey(listener)));
-      desired = planDesired(settings, table, desired, adopted);
+      desired = planDesired(settings, table, desired, undefined, adopted);
     }
     await worker.want(desired, signal);
     return desired;
@@ -170,9 +176,10 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       await process.clearPort(signal);
       return files + added.changes + removed.changes;
     },
-    tend: async (serving, commands, signal) => {
+    tend: async ({ pid, commands, silent }, signal) => {
       if (desired === undefined) return;
-      if (worker.held()?.pid !== serving) worker.hold(undefined);
+      if (worker.held()?.pid !== pid) worker.hold(undefined);
+      if (!isSameSet(silent, desired.silent)) desired = planDesired(settings, desired.table, desired, silent);
       const next = desired;
       if (!worker.isUsable(worker.held() ?? (await worker.read(signal)))) return; // the next change reloads it
       await apply(next, applyUpserts, signal);

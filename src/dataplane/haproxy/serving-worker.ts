@@ -1,5 +1,4 @@
 import { makeTrouble } from '../../async/trouble.ts';
-import type { Family } from '../../core/ip/ip.ts';
 import { nodesBackend } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { FamilyHealths } from '../../ports/health.ts';

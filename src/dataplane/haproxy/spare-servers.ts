@@ -27,21 +27,36 @@ export type SpareServer = {
   readonly options: ServerOptions;
 };
 
+/** Nodes that do not answer and get no new connections, by {@link serverId}. */
+export type SilentNodes = ReadonlySet<string>;
+
+/** A server with a check of its own drains while its node is silent; others follow the check of the node. */
 export function nodeServer(
-  { address, node, isDraining }: NodeServer,
+  nodeOf: NodeServer,
   server: Server,
   port: number,
   options: ServerOptions,
+  silent: SilentNodes,
 ): SpareServer {
+  const { address, node } = nodeOf;
   const name = port === 0 ? node : withText(`${node}:${port}`, options);
-  const { weight } = server;
-  return { name, isPod: false, address, port, node, weight, isDraining: isDraining || server.isDraining, options };
+  const isSilent = options.check !== undefined && silent.has(serverId(nodeOf));
+  const isDraining = nodeOf.isDraining || server.isDraining || isSilent;
+  return { name, isPod: false, address, port, node, weight: server.weight, isDraining, options };
 }
 
-/** A Pod drains with its node. */
-export function podServer(pod: PodServer, { nodes }: TrafficTable, options: ServerOptions): SpareServer {
+/** A Pod drains with its node, and while that is silent. */
+export function podServer(
+  pod: PodServer,
+  { nodes }: Pick<TrafficTable, 'nodes'>,
+  options: ServerOptions,
+  silent: SilentNodes,
+): SpareServer {
   const { address, port, node } = pod;
-  const isDraining = pod.isDraining || (node !== undefined && nodes.get(node)?.state === 'drain');
+  const isNodeOut =
+    node !== undefined &&
+    (nodes.get(node)?.state === 'drain' || silent.has(serverId({ family: address.family, node })));
+  const isDraining = pod.isDraining || isNodeOut;
   const name = withText(`pod_${address.text}_${port}`, options);
   return { name, isPod: true, address, port, node, weight: 1, isDraining, options };
 }

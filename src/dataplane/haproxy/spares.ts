@@ -23,7 +23,7 @@ import {
   type SpareName,
   usesAllNodes,
 } from './pools.ts';
-import { nodeServer, podServer, type SpareServer, spareServerLine } from './spare-servers.ts';
+import { nodeServer, podServer, type SilentNodes, type SpareServer, spareServerLine } from './spare-servers.ts';
 
 /**
  * The backends that the configuration declares ahead, empty. HAProxy cannot add a backend at run time, but servers: a backend of
@@ -80,15 +80,18 @@ function spareNames(pool: PoolId, from: number, to: number): readonly SpareName[
 type SparesInput = {
   readonly table: TrafficTable;
   /** The table and the spares before. */
-  readonly before: { readonly table: TrafficTable; readonly spares: Spares } | undefined;
+  readonly before: { readonly table: TrafficTable; readonly spares: Spares; readonly silent: SilentNodes } | undefined;
   /** The servers of the backends of all nodes. */
   readonly servers: Servers;
+  /** The same object while they are the same. */
+  readonly silent: SilentNodes;
   /** For the first table: the spares that a running process uses for these backends. */
   readonly adopted: ReadonlyMap<BackendId, SpareName>;
 };
 
 /** The spares for `table`: a backend keeps its own as long as a listener uses it. Unchanged parts keep their identity. */
-export function planSpares({ table, before, servers, adopted }: SparesInput): Spares {
+export function planSpares(input: SparesInput): Spares {
+  const { table, before, servers, adopted } = input;
   const known = before?.spares ?? noSpares;
   const { uses, users } = countUses(known.uses, before?.table.listeners ?? PersistentMap.empty(), table.listeners);
   const pools: Pools = { sizes: { ...known.sizes }, profiles: { ...known.profiles }, free: { ...known.free } };
@@ -116,12 +119,12 @@ export function planSpares({ table, before, servers, adopted }: SparesInput): Sp
   }
   const owners = { names: known.names.with(names), special: known.special.with(special) };
   const contents = new Map<SpareName, readonly SpareServer[] | undefined>(released.map((name) => [name, undefined]));
-  for (const id of changedOwners(table, before, owners, names.keys())) {
+  for (const id of changedOwners(input, owners, names.keys())) {
     const name = owners.names.get(id);
     if (name === undefined) continue;
     const family = familyOfPool(poolOfSpare(name) ?? '4');
     const { backend, ...rest } = owners.special.get(id) ?? { backend: id, port: 0, server: plainServer };
-    contents.set(name, share(known.servers.get(name), spareServers(table, backend, servers[family], rest, family)));
+    contents.set(name, share(known.servers.get(name), spareServers(input, backend, servers[family], rest, family)));
   }
   return {
     sizes: share(known.sizes, pools.sizes),
@@ -156,12 +159,12 @@ function countUses(
 
 /** The owners whose servers may have changed. */
 function changedOwners(
-  table: TrafficTable,
-  before: SparesInput['before'],
+  { table, before, silent }: SparesInput,
   { names, special }: Pick<Spares, 'names' | 'special'>,
   renamed: Iterable<BackendId>,
 ): ReadonlySet<BackendId> {
-  if (before === undefined || before.table.nodes !== table.nodes) return new Set(names.keys());
+  if (before === undefined || before.table.nodes !== table.nodes || before.silent !== silent)
+    return new Set(names.keys());
   const changed = new Set([
     ...PersistentMap.changedKeys(before.table.backends, table.backends),
     ...PersistentMap.changedKeys(before.table.pods, table.pods),
@@ -219,19 +222,19 @@ function removeUnused({ sizes, free, profiles }: Pools): void {
 
 /** Pods, or those of the nodes that HAProxy has: a server can only follow one that exists. */
 function spareServers(
-  table: TrafficTable,
+  { table, silent }: Pick<SparesInput, 'table' | 'silent'>,
   id: BackendId,
   nodes: readonly NodeServer[],
   { port, server: options }: Omit<Special, 'backend'>,
   family: Family,
 ): readonly SpareServer[] {
   const pods = table.pods.get(id)?.pods;
-  if (pods !== undefined) return pods.map((pod) => podServer(pod, table, options));
+  if (pods !== undefined) return pods.map((pod) => podServer(pod, table, options, silent));
   const servers = new Map(backendOf(table, id, family).servers.map((server) => [server.node, server]));
   return nodes.flatMap((node) => {
     const server = servers.get(node.node);
     if (server === undefined) return [];
-    return nodeServer(node, server, port, options);
+    return nodeServer(node, server, port, options, silent);
   });
 }
 
