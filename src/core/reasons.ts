@@ -110,6 +110,12 @@ export const reasons = {
       'No node can take connections: there is none, or all are excluded, drained, silent or without an address of the family. With externalTrafficPolicy: Local this is about the nodes with endpoints of the Service.',
     do: 'Check the nodes, their label node.kubernetes.io/exclude-from-external-load-balancers and their addresses.',
   },
+  Drained: {
+    where: 'Serving',
+    means:
+      'An administrator drains the Service (`furiwake drain NS/NAME`): HAProxy refuses new connections, and those that exist continue. It lasts until `furiwake undrain NS/NAME`, also for a Service that is deleted and created again.',
+    do: 'Nothing, or `furiwake undrain NS/NAME` on the load-balancer host.',
+  },
   NoServers: {
     where: 'Serving',
     means:

@@ -156,6 +156,7 @@ const listenerSchema = z.object({
   targetPort: port.or(z.literal(0)),
   sourceRanges: z.array(rangeText).optional(),
   options: optionsSchema.optional(),
+  isDraining: z.boolean().default(false),
   isHostAddress: z.boolean(),
 });
 
@@ -253,6 +254,7 @@ function decodeRow(fields: unknown, placed: ReadonlyMap<string, unknown>): reado
     targetPort: nodePort,
     sourceRanges,
     options: undefined,
+    isDraining: false,
     isHostAddress: !placed.has(saved.address.text),
   });
   return [listener.key, listener];

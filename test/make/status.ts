@@ -40,6 +40,7 @@ export function statusOf(
     overProfiles = new Map(),
     dropping,
     unconfirmed = emptyReport.unconfirmed,
+    drainedServices = new Set(),
     nowMs = 0,
     endpoints,
     podPlace = { routed: [], reserved: new Map(), pool: [] },
@@ -51,6 +52,7 @@ export function statusOf(
     overProfiles?: ProfileExcess;
     dropping?: Parameters<typeof desiredStatus>[0]['dropping'];
     unconfirmed?: HostReport['unconfirmed'];
+    drainedServices?: ReadonlySet<ServiceKey>;
     nowMs?: number;
     endpoints?: ServiceEndpoints;
     podPlace?: PodPlace;
@@ -73,6 +75,7 @@ export function statusOf(
     onLink: emptyReport.onLink,
     nodes: new Map(nodes.map((node) => [node.name, node] as [NodeName, typeof node])),
     drained: new Set(),
+    drainedServices,
     endpoints:
       endpoints === undefined ? undefined : PersistentMap.from([[services[0]?.key ?? ('' as ServiceKey), endpoints]]),
     podPlace,

@@ -110,6 +110,23 @@ describe('the status of a Service', () => {
     expect(conditions(withoutEndpoints)).toMatchObject({ Serving: 'False NoEndpoints' });
   });
 
+  test('says that it is drained, whatever its servers do, and keeps the address', () => {
+    const service = makeService('a', { ports: [tcp(80), tcp(443)] });
+    const status = statusOf([service], { answer: failing, drainedServices: new Set([service.key]) });
+    expect(status?.ingress).toHaveLength(1);
+    expect(conditions(status)).toMatchObject({ Serving: 'False Drained' });
+    expect(status?.conditions.at(-1)?.message).toBe(
+      'no new connections to 192.0.2.8, existing ones continue: an administrator drains the Service',
+    );
+  });
+
+  test('says which ports are drained when nat serves the others', () => {
+    const service = makeService('a', { ports: [tcp(53), udp(54)] });
+    const status = statusOf([service], { drainedServices: new Set([service.key]) });
+    expect(conditions(status)).toMatchObject({ Serving: 'True PartlyServing' });
+    expect(status?.conditions.at(-1)?.message).toContain('no new connections to port 53 of 192.0.2.8, ');
+  });
+
   test('names the port without a server, and serves the other one', () => {
     let count = 0;
     const answer: Answer = (revision) => ({ revision, isForwarding: true, isFailing: ++count === 2 });

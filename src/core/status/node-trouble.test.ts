@@ -28,6 +28,7 @@ function troubleOf(nodes: readonly Node[], health: Health = {}, drained: readonl
     dataplane: 'auto',
     onLink: new Set(),
     drained: new Set(drained.map(nodeName)),
+    drainedServices: new Set(),
     endpoints: undefined,
     podPlace: { routed: [], reserved: new Map(), pool: [] },
   });

@@ -1,18 +1,18 @@
-import type { AssignedAddress, Assignment } from '../addresses/assignment.ts';
+import type { Assignment } from '../addresses/assignment.ts';
 import { quote } from '../addresses/request.ts';
-import type { Family, Ip } from '../ip/ip.ts';
+import type { Family } from '../ip/ip.ts';
 import { dataplaneAnnotation } from '../model/contract.ts';
-import type { ServicePort } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
 import { haproxyNeed } from '../traffic/decode-options.ts';
 import { isLocal } from '../traffic/plan.ts';
 import { closedFamilies, listenersOf, planSourceRanges, type SourceRanges } from '../traffic/source-ranges.ts';
-import { isPodBackend, listenerKey, localBackend } from '../traffic/table.ts';
+import { listenerKey, localBackend } from '../traffic/table.ts';
 import { annotationTrouble, profileTrouble } from './annotation-trouble.ts';
 import { closedPorts } from './direct-trouble.ts';
+import { lossesOf } from './losses.ts';
 import { nodeNames } from './node-states.ts';
 import { ignoredBackends, podTroubles } from './pod-trouble.ts';
-import { portList, sentences } from './sentences.ts';
+import { sentences } from './sentences.ts';
 import type { ConditionContent, Failure, StatusInput } from './status-input.ts';
 
 /** Why ports are not served, or not on every address. */
@@ -74,50 +74,6 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
   const { reason } = first;
   const message = `${reason === 'FieldsNotHonoured' ? 'serving, but ' : ''}${sentences(shortcomings)}`;
   return { isTrue: !isClosed, verdict: { reason, message } };
-}
-
-/** Connections to an address, or to some of its ports, that get to no server. */
-type Loss = { readonly address: AssignedAddress; readonly isWhole: boolean; readonly verdict: Verdict };
-
-/** Why connections to an address get to no server; `isWhole`: to none of its ports. */
-function lossesOf(
-  address: AssignedAddress,
-  { nodeTrouble, dropping, hasEndpoints, listeners, reports }: StatusInput,
-  absent: readonly Failure[],
-): readonly Loss[] {
-  const { ip, served } = address;
-  const absence = absent.find((failure) => failure.ip === ip);
-  if (absence !== undefined) return [{ address, isWhole: true, verdict: absence.verdict }];
-  const hasPods = served.every(({ port, protocol }) => {
-    const listener = listeners.get(listenerKey(ip, port, protocol));
-    return listener !== undefined && isPodBackend(listener.backend);
-  });
-  const trouble = hasPods ? undefined : nodeTrouble[ip.family];
-  if (trouble !== undefined) {
-    const message = `no node takes connections for ${ip.text}: ${trouble}`;
-    return [{ address, isWhole: true, verdict: { reason: 'NoNodes', message } }];
-  }
-  const whereOf = (ports: AssignedAddress['served']): string =>
-    `${ports.length === served.length ? '' : `port ${portList(ports.map(({ port }) => port))} of `}${ip.text}`;
-  const verdicts: Verdict[] = [];
-  const why = dropping === undefined || dropping === 'briefly' ? undefined : (dropping[ip.family] ?? '');
-  const dropped = (why === undefined ? undefined : closedPorts(address, listeners, reports, false)) ?? [];
-  if (dropped.length > 0) {
-    const message = `packets for ${whereOf(dropped)} are dropped, because direct has no node for them: ${why}`;
-    verdicts.push({ reason: 'NotForwarding', message });
-  }
-  // Without endpoints the checks cannot succeed.
-  const failing = hasEndpoints === false ? [] : served.filter((port) => isFailing(ip, port, reports));
-  if (failing.length > 0) {
-    const message = `no server takes connections for ${whereOf(failing)}: each one fails its own check, or its node is drained or silent`;
-    verdicts.push({ reason: 'NoServers', message });
-  }
-  const isWhole = dropped.length + failing.length === served.length;
-  return verdicts.map((verdict) => ({ address, isWhole, verdict }));
-}
-
-function isFailing(ip: Ip, { port, protocol }: ServicePort, reports: StatusInput['reports']): boolean {
-  return reports.get(listenerKey(ip, port, protocol))?.isFailing === true;
 }
 
 function no(reason: Verdict['reason'], message: string): ConditionContent {

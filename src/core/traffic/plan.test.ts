@@ -38,6 +38,7 @@ function inputOf(services: readonly Service[], more: Partial<TrafficInput> = {})
     onLink: emptyReport.onLink,
     nodes,
     drained: new Set(),
+    drainedServices: new Set(),
     endpoints: undefined,
     podPlace: { routed: [], reserved: new Map(), pool: [] },
     ...more,
@@ -171,6 +172,20 @@ test('the same input gives the same table, and another node leaves the listeners
   const drained = plan({ ...input, drained: new Set(['n1' as NodeName]) });
   expect(drained.listeners).toBe(first.listeners);
   expect([...drained.nodes.values()].map(({ state }) => state)).toEqual(['drain', 'active']);
+});
+
+test('a drained Service refuses new connections where HAProxy serves it, and only there', () => {
+  const plan = makeTrafficPlanner();
+  const direct = makeService('c', { dataplane: 'direct' });
+  const input = inputOf([a, b, direct]);
+  const first = plan(input);
+  const table = plan({ ...input, drainedServices: new Set([a.key, direct.key]) });
+  const draining = [...table.listeners.values()].filter(({ isDraining }) => isDraining);
+  expect(draining.map(({ service }) => service)).toEqual([a.key]);
+  expect(draining[0]?.revision).not.toBe(first.listeners.get(draining[0]!.key)?.revision);
+  const key = listenerKey(ip('192.0.2.101'), 80, 'TCP');
+  expect(table.listeners.get(key)).toBe(first.listeners.get(key));
+  expect([...plan(input).listeners]).toEqual([...first.listeners]);
 });
 
 test('a listener has the source ranges of its family, merged, and is closed where the Service has none of it', () => {
