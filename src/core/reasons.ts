@@ -97,7 +97,7 @@ export const reasons = {
     where: 'Serving',
     means:
       'With furiwake.dev/backends: pods, the load-balancer host has no route but its default route to some addresses of Pods, which the message names. If it has none to any Pod, NodePorts serve the Service.',
-    do: 'Give the host routes to the Pod CIDRs of the nodes, as each node has them: `ip route add POD-CIDR via NODE`, a routing daemon, or the agent of the CNI plugin on the host. furiwake notices them within 30 seconds. Otherwise remove the annotation.',
+    do: 'Give the host routes to the Pod CIDRs of the nodes, as each node has them: `ip route add POD-CIDR via NODE`, a routing daemon, or the agent of the CNI plugin on the host. furiwake notices them within a second. Otherwise remove the annotation.',
   },
   NoAddress: {
     where: 'Serving',
