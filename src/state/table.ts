@@ -138,6 +138,7 @@ const optionsSchema = z.object({
     balance: z.enum(balances),
     connectTimeoutMs: natural,
     idleTimeoutMs: natural,
+    affinitySeconds: natural.default(0),
     checkPath: z.string().regex(checkPathPattern),
   }),
 });

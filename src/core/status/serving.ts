@@ -6,7 +6,8 @@ import type { Verdict } from '../reasons.ts';
 import { haproxyNeed } from '../traffic/decode-options.ts';
 import { isLocal } from '../traffic/plan.ts';
 import { closedFamilies, listenersOf, planSourceRanges, type SourceRanges } from '../traffic/source-ranges.ts';
-import { listenerKey, localBackend } from '../traffic/table.ts';
+import { plainProfile } from '../traffic/options.ts';
+import { isPodBackend, listenerKey, localBackend } from '../traffic/table.ts';
 import { annotationTrouble, profileTrouble } from './annotation-trouble.ts';
 import { closedPorts } from './direct-trouble.ts';
 import { lossesOf } from './losses.ts';
@@ -117,7 +118,7 @@ function ignoredFields(input: StatusInput): readonly Verdict[] {
   const ignored = spec.ignoredAnnotations.map((name) => `annotation ${name} (one address per family)`);
   ignored.push(...annotationTrouble(spec), ...ignoredBackends(spec, quote));
   const [isDirect, standIn] = carriersOf(input);
-  if (spec.sessionAffinity !== 'None' && !isDirect)
+  if (spec.sessionAffinity !== 'None' && !isDirect && !isKeptByHaproxy(input))
     ignored.push(`sessionAffinity=${spec.sessionAffinity} (one Pod per node)`);
   const messages = ignored.length === 0 ? [] : [`ignored: ${ignored.join(', ')}`];
   if (standIn !== undefined) messages.push(standIn);
@@ -126,6 +127,17 @@ function ignoredFields(input: StatusInput): readonly Verdict[] {
       `externalTrafficPolicy=Local: Pods do not see the address of the client, which the annotation ${dataplaneAnnotation}: direct keeps`,
     );
   return messages.map((message) => ({ reason: 'FieldsNotHonoured', message }));
+}
+
+/** Whether HAProxy keeps each client with one Pod, on all ports. */
+function isKeptByHaproxy({ assignment, listeners }: StatusInput): boolean {
+  return assignment.addresses.every(({ ip, served }) =>
+    served.every(({ port, protocol }) => {
+      const listener = listeners.get(listenerKey(ip, port, protocol));
+      const profile = listener?.options?.profile ?? plainProfile;
+      return listener !== undefined && isPodBackend(listener.backend) && profile.affinitySeconds > 0;
+    }),
+  );
 }
 
 /** Whether `direct` carries all connections now, and where HAProxy stands in for it: why, and what is lost by that. */

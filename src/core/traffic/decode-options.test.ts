@@ -9,6 +9,8 @@ const ports = [
   { ...udp(53), name: 'dns' },
 ];
 
+const unaffine = { backends: undefined, sessionAffinity: 'None', affinitySeconds: 10_800 };
+
 function decode(annotations: Readonly<Record<string, string>>): ProxyOptions {
   return decodeProxyOptions({
     options: Object.entries(annotations).map(([name, text]) => [`furiwake.dev/${name}`, text]),
@@ -53,6 +55,7 @@ test('all annotations together', () => {
       balance: 'leastconn',
       connectTimeoutMs: 500,
       idleTimeoutMs: 7_200_000,
+      affinitySeconds: 0,
       checkPath: '/ready?full=1',
     },
     used: expect.any(Array),
@@ -112,12 +115,12 @@ test('a port in HTTP mode has the other settings of the profile, and stays in it
     ['furiwake.dev/http-mode', 'smtp'],
     ['furiwake.dev/balance', 'leastconn'],
   ] as const;
-  const [smtp, imaps] = ports.map((port) => optionsOfPort({ options, ports }, port, false)?.profile);
+  const [smtp, imaps] = ports.map((port) => optionsOfPort({ ...unaffine, options, ports }, port, false)?.profile);
   expect([smtp, imaps]).toMatchObject([
     { mode: 'http', balance: 'leastconn' },
     { mode: 'tcp', balance: 'leastconn' },
   ]);
-  const [plain] = ports.map((port) => optionsOfPort({ options, ports }, port, true)?.profile);
+  const [plain] = ports.map((port) => optionsOfPort({ ...unaffine, options, ports }, port, true)?.profile);
   expect(plain).toEqual({ ...plainProfile, mode: 'http' });
 });
 
@@ -161,7 +164,7 @@ test('a threshold without a check is named', () => {
 
 test('only TCP ports have options, and only those that differ from the usual ones', () => {
   const options = [['furiwake.dev/proxy-protocol', '25=v1']] as const;
-  const [smtp, imaps, dns] = ports.map((port) => optionsOfPort({ options, ports }, port, false));
+  const [smtp, imaps, dns] = ports.map((port) => optionsOfPort({ ...unaffine, options, ports }, port, false));
   expect(smtp).toEqual({ limits: noLimits, profile: plainProfile, server: { ...plainServer, proxyProtocol: 1 } });
   expect([imaps, dns]).toEqual([undefined, undefined]);
 });
@@ -169,4 +172,15 @@ test('only TCP ports have options, and only those that differ from the usual one
 test('every name is one of an annotation', () => {
   expect(new Set(optionNames).size).toBe(15);
   for (const name of optionNames) expect(decode({ [name]: '?' }).problems).toHaveLength(1);
+});
+
+test('HAProxy keeps a client with its Pod for the timeout of the Service, and not where nodes are its servers', () => {
+  const affine = { options: [], ports, backends: 'pods', sessionAffinity: 'ClientIP', affinitySeconds: 60 };
+  const [smtp, , dns] = ports.map((port) => optionsOfPort(affine, port, false));
+  expect(smtp?.profile).toEqual({ ...plainProfile, affinitySeconds: 60 });
+  expect(dns).toBeUndefined();
+  const [first] = ports;
+  expect(optionsOfPort({ ...affine, backends: undefined }, first!, false)).toBeUndefined();
+  expect(optionsOfPort({ ...affine, sessionAffinity: 'None' }, first!, false)).toBeUndefined();
+  expect(optionsOfPort(affine, first!, true)).toBeUndefined();
 });

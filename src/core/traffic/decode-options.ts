@@ -18,6 +18,9 @@ import {
 /** The part of a Service that the annotations are decoded from. */
 export type OptionsRequest = Pick<ServiceSpec, 'options' | 'ports'>;
 
+/** With the affinity to Pods. */
+type HaproxyRequest = OptionsRequest & Pick<ServiceSpec, 'backends' | 'sessionAffinity' | 'affinitySeconds'>;
+
 export type ProxyOptions = {
   readonly limits: Limits;
   /** Of its servers, without the PROXY protocol. */
@@ -174,6 +177,7 @@ function decode(annotations: OptionsRequest['options'], ports: OptionsRequest['p
       balance: read('balance', balance) ?? plainProfile.balance,
       connectTimeoutMs: read('connect-timeout', duration('50ms', '60s')) ?? 0,
       idleTimeoutMs: read('idle-timeout', duration('1s', '24h')) ?? 0,
+      affinitySeconds: 0,
       checkPath: checkPath ?? '',
     },
     proxyProtocol:
@@ -241,18 +245,32 @@ function shown(name: string): string {
 
 /** The options of one port; `undefined`: none, HAProxy treats it as the others. `isPlain`: the profile of the Service is not available. */
 export function optionsOfPort(
-  request: OptionsRequest,
+  request: HaproxyRequest,
   { port, protocol }: Pick<ServicePort, 'port' | 'protocol'>,
   isPlain: boolean,
 ): ListenerOptions | undefined {
-  const { limits, server, profile, proxyProtocol, http } = decodeProxyOptions(request);
   if (protocol !== 'TCP') return undefined;
-  const options: ListenerOptions = {
+  const options = annotatedOptions(request, port, isPlain);
+  const affinitySeconds = hasAffinity(request) && !isPlain ? request.affinitySeconds : 0;
+  const all = { ...options, profile: { ...options.profile, affinitySeconds } };
+  return isUsual(all) ? undefined : all;
+}
+
+function annotatedOptions(request: OptionsRequest, port: number, isPlain: boolean): ListenerOptions {
+  const { limits, server, profile, proxyProtocol, http } = decodeProxyOptions(request);
+  return {
     limits,
     server: { ...server, proxyProtocol: proxyProtocol.get(port) ?? 0 },
     profile: { ...(isPlain ? plainProfile : profile), mode: http.has(port) ? 'http' : 'tcp' },
   };
-  return isUsual(options) ? undefined : options;
+}
+
+/** Whether HAProxy keeps a client with its Pod. With nodes as servers it cannot: kube-proxy chooses the Pod. */
+export function hasAffinity({
+  backends,
+  sessionAffinity,
+}: Pick<HaproxyRequest, 'backends' | 'sessionAffinity'>): boolean {
+  return sessionAffinity === 'ClientIP' && backends === 'pods';
 }
 
 function isUsual({ limits, server, profile }: ListenerOptions): boolean {
@@ -267,12 +285,14 @@ export function haproxyNeed(request: OptionsRequest, { port, protocol }: Service
 }
 
 /** The profiles that the Service asks for, other than the usual one. */
-export function profilesOf(request: OptionsRequest): ReadonlySet<string> {
+export function profilesOf(request: HaproxyRequest): ReadonlySet<string> {
   const texts = request.ports.map((port) => profileText(optionsOfPort(request, port, false)?.profile ?? plainProfile));
   return new Set(texts.filter((text) => text !== ''));
 }
 
-/** Whether the Service asks for anything that only HAProxy does. */
+/** Whether an annotation of the Service asks for anything that only HAProxy does. */
 export function asksForHaproxy(request: OptionsRequest): boolean {
-  return request.ports.some((port) => optionsOfPort(request, port, false) !== undefined);
+  return request.ports.some(
+    ({ port, protocol }) => protocol === 'TCP' && !isUsual(annotatedOptions(request, port, false)),
+  );
 }

@@ -39,6 +39,8 @@ export type Profile = {
   /** 0: that of the site. */
   readonly connectTimeoutMs: number;
   readonly idleTimeoutMs: number;
+  /** How long a client stays with its server after its last connection (`sessionAffinity: ClientIP`); 0: no affinity. */
+  readonly affinitySeconds: number;
   /** Path of the HTTP check of a server; empty: a check is a TCP connection. */
   readonly checkPath: string;
 };
@@ -56,16 +58,19 @@ export const plainProfile: Profile = {
   balance: 'roundrobin',
   connectTimeoutMs: 0,
   idleTimeoutMs: 0,
+  affinitySeconds: 0,
   checkPath: '',
 };
 
 /** The settings of a profile that differ from the usual ones: `balance=leastconn idle-timeout=30000ms`. Equal profiles have equal texts. */
-export function profileText({ mode, balance, connectTimeoutMs, idleTimeoutMs, checkPath }: Profile): string {
+export function profileText(profile: Profile): string {
+  const { mode, balance, connectTimeoutMs, idleTimeoutMs, affinitySeconds, checkPath } = profile;
   return [
     mode !== plainProfile.mode && `mode=${mode}`,
     balance !== plainProfile.balance && `balance=${balance}`,
     connectTimeoutMs > 0 && `connect-timeout=${connectTimeoutMs}ms`,
     idleTimeoutMs > 0 && `idle-timeout=${idleTimeoutMs}ms`,
+    affinitySeconds > 0 && `affinity=${affinitySeconds}s`,
     checkPath !== '' && `health-check=http:${checkPath}`,
   ]
     .filter((part) => part !== false)

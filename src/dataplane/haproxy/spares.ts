@@ -13,6 +13,7 @@ import { backendOf, type Listener, nodesBackend, type TrafficTable, usesHaproxy 
 import type { NodeServer, Servers } from './config.ts';
 import { hasTarget } from './entries.ts';
 import {
+  affinitySections,
   familyOfPool,
   isSpareName,
   ownerOf,
@@ -56,6 +57,7 @@ type Special = {
   readonly backend: BackendId;
   readonly port: number;
   readonly server: ServerOptions;
+  readonly isAffine: boolean;
 };
 
 /** Of each family; 11 kB each. */
@@ -106,7 +108,12 @@ export function planSpares(input: SparesInput): Spares {
       names.set(id, takeSpare(pools, user, adopted.get(id), taken));
       const { backend, options, targetPort } = user;
       if (options !== undefined && hasOwnBackend(options))
-        special.set(id, { backend, port: targetPort, server: options.server });
+        special.set(id, {
+          backend,
+          port: targetPort,
+          server: options.server,
+          isAffine: options.profile.affinitySeconds > 0,
+        });
     }
     if (count > 0 || present === undefined) continue;
     names.set(id, undefined);
@@ -123,7 +130,12 @@ export function planSpares(input: SparesInput): Spares {
     const name = owners.names.get(id);
     if (name === undefined) continue;
     const family = familyOfPool(poolOfSpare(name) ?? '4');
-    const { backend, ...rest } = owners.special.get(id) ?? { backend: id, port: 0, server: plainServer };
+    const { backend, ...rest } = owners.special.get(id) ?? {
+      backend: id,
+      port: 0,
+      server: plainServer,
+      isAffine: false,
+    };
     contents.set(name, share(known.servers.get(name), spareServers(input, backend, servers[family], rest, family)));
   }
   return {
@@ -225,16 +237,16 @@ function spareServers(
   { table, silent }: Pick<SparesInput, 'table' | 'silent'>,
   id: BackendId,
   nodes: readonly NodeServer[],
-  { port, server: options }: Omit<Special, 'backend'>,
+  { port, server: options, isAffine }: Omit<Special, 'backend'>,
   family: Family,
 ): readonly SpareServer[] {
   const pods = table.pods.get(id)?.pods;
-  if (pods !== undefined) return pods.map((pod) => podServer(pod, table, options, silent));
+  if (pods !== undefined) return pods.map((pod) => podServer(pod, table, { options, silent, isAffine }));
   const servers = new Map(backendOf(table, id, family).servers.map((server) => [server.node, server]));
   return nodes.flatMap((node) => {
     const server = servers.get(node.node);
     if (server === undefined) return [];
-    return nodeServer(node, server, port, options, silent);
+    return nodeServer(node, server, port, { options, silent, isAffine });
   });
 }
 
@@ -263,7 +275,7 @@ export function spareSections({
   profiles,
   servers,
 }: Pick<Spares, 'sizes' | 'profiles' | 'servers'>): readonly string[] {
-  return (Object.keys(sizes) as PoolId[])
+  const backends = (Object.keys(sizes) as PoolId[])
     .toSorted()
     .flatMap((pool) =>
       spareNames(pool, 0, sizes[pool] ?? 0).flatMap((name) => [
@@ -273,4 +285,5 @@ export function spareSections({
         ...(servers.get(name) ?? []).map(spareServerLine),
       ]),
     );
+  return [...backends, ...affinitySections(profiles)];
 }
