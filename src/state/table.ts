@@ -131,6 +131,7 @@ const optionsSchema = z.object({
     proxyProtocol: z.literal([0, 1, 2]),
     mostConnections: natural,
     slowStartMs: natural,
+    drainMs: natural.default(0),
     check: z.object({ intervalMs: natural, fall: natural, rise: natural }).optional(),
   }),
   profile: z.object({
@@ -138,6 +139,7 @@ const optionsSchema = z.object({
     balance: z.enum(balances),
     connectTimeoutMs: natural,
     idleTimeoutMs: natural,
+    serverTimeoutMs: natural.default(0),
     affinitySeconds: natural.default(0),
     checkPath: z.string().regex(checkPathPattern),
   }),

@@ -31,6 +31,8 @@ test('all annotations together', () => {
       'slow-start': '30s',
       'connect-timeout': '500ms',
       'idle-timeout': '2h',
+      'server-timeout': '20s',
+      'drain-time': '10m',
       balance: 'leastconn',
       'health-check': 'http:/ready?full=1',
       'health-check-interval': '5s',
@@ -47,6 +49,7 @@ test('all annotations together', () => {
       proxyProtocol: 0,
       mostConnections: 20,
       slowStartMs: 30_000,
+      drainMs: 600_000,
       check: { intervalMs: 5000, fall: 2, rise: 1 },
     },
     http: new Set([993]),
@@ -55,6 +58,7 @@ test('all annotations together', () => {
       balance: 'leastconn',
       connectTimeoutMs: 500,
       idleTimeoutMs: 7_200_000,
+      serverTimeoutMs: 20_000,
       affinitySeconds: 0,
       checkPath: '/ready?full=1',
     },
@@ -124,6 +128,18 @@ test('a port in HTTP mode has the other settings of the profile, and stays in it
   expect(plain).toEqual({ ...plainProfile, mode: 'http' });
 });
 
+test('the timeout of servers is for ports in HTTP mode, and without any it is named', () => {
+  const options = [
+    ['furiwake.dev/http-mode', 'smtp'],
+    ['furiwake.dev/server-timeout', '5s'],
+  ] as const;
+  const found = ports.map((port) => optionsOfPort({ ...unaffine, options, ports }, port, false)?.profile);
+  expect(found.map((profile) => profile?.serverTimeoutMs)).toEqual([5000, undefined, undefined]);
+  expect(decode({ 'server-timeout': '5s' }).problems).toEqual([
+    'annotation furiwake.dev/server-timeout="5s" (only with a valid furiwake.dev/http-mode)',
+  ]);
+});
+
 describe('a text that is not valid has no effect, and is named with those that are', () => {
   test.each([
     ['max-connections', '0', '1 to 1000000'],
@@ -170,7 +186,7 @@ test('only TCP ports have options, and only those that differ from the usual one
 });
 
 test('every name is one of an annotation', () => {
-  expect(new Set(optionNames).size).toBe(15);
+  expect(new Set(optionNames).size).toBe(17);
   for (const name of optionNames) expect(decode({ [name]: '?' }).problems).toHaveLength(1);
 });
 

@@ -89,8 +89,10 @@ export const optionNames = [
   'connection-rate-per-client',
   'max-connections-per-server',
   'slow-start',
+  'drain-time',
   'connect-timeout',
   'idle-timeout',
+  'server-timeout',
   'balance',
   'health-check',
   'health-check-interval',
@@ -163,6 +165,7 @@ function decode(annotations: OptionsRequest['options'], ports: OptionsRequest['p
       proxyProtocol: 0,
       mostConnections: read('max-connections-per-server', connections) ?? 0,
       slowStartMs: read('slow-start', duration('1s', '1h')) ?? 0,
+      drainMs: read('drain-time', duration('1s', '24h')) ?? 0,
       check:
         checkPath === undefined
           ? undefined
@@ -177,6 +180,7 @@ function decode(annotations: OptionsRequest['options'], ports: OptionsRequest['p
       balance: read('balance', balance) ?? plainProfile.balance,
       connectTimeoutMs: read('connect-timeout', duration('50ms', '60s')) ?? 0,
       idleTimeoutMs: read('idle-timeout', duration('1s', '24h')) ?? 0,
+      serverTimeoutMs: read('server-timeout', duration('1s', '24h')) ?? 0,
       affinitySeconds: 0,
       checkPath: checkPath ?? '',
     },
@@ -189,6 +193,9 @@ function decode(annotations: OptionsRequest['options'], ports: OptionsRequest['p
         ? nothing.http
         : decodeHttpMode(httpText, ports, (why) => ignore('http-mode', httpText, why)),
   };
+  const timeoutText = texts.get('server-timeout');
+  if (timeoutText !== undefined && options.http.size === 0 && !ignored.has('server-timeout'))
+    ignore('server-timeout', timeoutText, `only with a valid ${optionPrefix}http-mode`);
   const used = [...texts.keys()].filter((name) => !ignored.has(name)).map((name) => `${optionPrefix}${name}`);
   return { ...options, used, problems };
 }
@@ -258,10 +265,12 @@ export function optionsOfPort(
 
 function annotatedOptions(request: OptionsRequest, port: number, isPlain: boolean): ListenerOptions {
   const { limits, server, profile, proxyProtocol, http } = decodeProxyOptions(request);
+  const { serverTimeoutMs, ...rest } = isPlain ? plainProfile : profile;
+  const mode = http.has(port) ? 'http' : 'tcp';
   return {
     limits,
     server: { ...server, proxyProtocol: proxyProtocol.get(port) ?? 0 },
-    profile: { ...(isPlain ? plainProfile : profile), mode: http.has(port) ? 'http' : 'tcp' },
+    profile: { ...rest, mode, serverTimeoutMs: mode === 'http' ? serverTimeoutMs : 0 },
   };
 }
 

@@ -27,6 +27,8 @@ export type ServerOptions = {
   readonly mostConnections: number;
   /** Time in which a new server comes to its full share. */
   readonly slowStartMs: number;
+  /** How long connections of a server that drains or is removed may continue; 0: until they end. */
+  readonly drainMs: number;
   /** A check of its own, beside that of the node; `undefined`: the check of the node alone decides. */
   readonly check: { readonly intervalMs: number; readonly fall: number; readonly rise: number } | undefined;
 };
@@ -39,6 +41,8 @@ export type Profile = {
   /** 0: that of the site. */
   readonly connectTimeoutMs: number;
   readonly idleTimeoutMs: number;
+  /** In HTTP mode, the time in which a server must send its next bytes; 0: as long as a connection may be idle. */
+  readonly serverTimeoutMs: number;
   /** How long a client stays with its server after its last connection (`sessionAffinity: ClientIP`); 0: no affinity. */
   readonly affinitySeconds: number;
   /** Path of the HTTP check of a server; empty: a check is a TCP connection. */
@@ -52,24 +56,32 @@ export const checkPathPattern: RegExp = /^(?:\/[\w.~/?=&-]{0,127})?$/;
 export type ListenerOptions = { readonly limits: Limits; readonly server: ServerOptions; readonly profile: Profile };
 
 export const noLimits: Limits = { connections: 0, rate: 0, clientConnections: 0, clientRate: 0 };
-export const plainServer: ServerOptions = { proxyProtocol: 0, mostConnections: 0, slowStartMs: 0, check: undefined };
+export const plainServer: ServerOptions = {
+  proxyProtocol: 0,
+  mostConnections: 0,
+  slowStartMs: 0,
+  drainMs: 0,
+  check: undefined,
+};
 export const plainProfile: Profile = {
   mode: 'tcp',
   balance: 'roundrobin',
   connectTimeoutMs: 0,
   idleTimeoutMs: 0,
+  serverTimeoutMs: 0,
   affinitySeconds: 0,
   checkPath: '',
 };
 
 /** The settings of a profile that differ from the usual ones: `balance=leastconn idle-timeout=30000ms`. Equal profiles have equal texts. */
 export function profileText(profile: Profile): string {
-  const { mode, balance, connectTimeoutMs, idleTimeoutMs, affinitySeconds, checkPath } = profile;
+  const { mode, balance, connectTimeoutMs, idleTimeoutMs, serverTimeoutMs, affinitySeconds, checkPath } = profile;
   return [
     mode !== plainProfile.mode && `mode=${mode}`,
     balance !== plainProfile.balance && `balance=${balance}`,
     connectTimeoutMs > 0 && `connect-timeout=${connectTimeoutMs}ms`,
     idleTimeoutMs > 0 && `idle-timeout=${idleTimeoutMs}ms`,
+    serverTimeoutMs > 0 && `server-timeout=${serverTimeoutMs}ms`,
     affinitySeconds > 0 && `affinity=${affinitySeconds}s`,
     checkPath !== '' && `health-check=http:${checkPath}`,
   ]
@@ -78,11 +90,12 @@ export function profileText(profile: Profile): string {
 }
 
 /** The settings of each server that differ from the usual ones, as words of letters and digits; empty: none. */
-export function serverText({ proxyProtocol, mostConnections, slowStartMs, check }: ServerOptions): string {
+export function serverText({ proxyProtocol, mostConnections, slowStartMs, drainMs, check }: ServerOptions): string {
   return [
     proxyProtocol > 0 && `proxy${proxyProtocol}`,
     mostConnections > 0 && `most${mostConnections}`,
     slowStartMs > 0 && `slow${slowStartMs}`,
+    drainMs > 0 && `drain${drainMs}`,
     check !== undefined && `check${check.intervalMs}-${check.fall}-${check.rise}`,
   ]
     .filter((part) => part !== false)

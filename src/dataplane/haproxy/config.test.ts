@@ -50,9 +50,12 @@ const scenarios: Readonly<Record<string, readonly [TrafficTable, Partial<Setting
     tableOf(
       [
         withOptions('192.0.2.51', 25, 30_025, {
-          server: { proxyProtocol: 1, mostConnections: 10, slowStartMs: 30_000 },
+          server: { proxyProtocol: 1, mostConnections: 10, slowStartMs: 30_000, drainMs: 60_000 },
         }),
-        withOptions('192.0.2.51', 80, 30_080, { profile: { mode: 'http' }, limits: { rate: 100 } }),
+        withOptions('192.0.2.51', 80, 30_080, {
+          profile: { mode: 'http', serverTimeoutMs: 5000 },
+          limits: { rate: 100 },
+        }),
         withOptions('2001:db8::51', 81, 30_081, { profile: { mode: 'http', balance: 'leastconn' } }),
         withOptions('2001:db8::51', 80, 30_080, {
           server: { proxyProtocol: 2, check: { intervalMs: 5000, fall: 3, rise: 2 } },

@@ -13,6 +13,7 @@ import type { Metrics } from '../../ports/metrics.ts';
 import type { Proxy } from '../../ports/proxy.ts';
 import { makeRuntimeApi, RuntimeError, type Sockets, unixSockets } from './client.ts';
 import { connectionLimit, listenPort, pathsIn, type Settings } from './config.ts';
+import { makeDrainLimits } from './drain-limits.ts';
 import { makeHaproxyFiles } from './haproxy-files.ts';
 import { makeHealthTick } from './health-tick.ts';
 import { observeProxy, readCounters } from './observe.ts';
@@ -91,7 +92,15 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   const master = (text: string, signal: AbortSignal): Promise<string> =>
     sockets.request(paths.masterSocket, text, signal);
   const ownChecks = makeOwnChecks({ api });
-  const tick = makeHealthTick({ api, reconciler, ownChecks, master, health, metrics });
+  const tick = makeHealthTick({
+    api,
+    reconciler,
+    ownChecks,
+    drainLimits: makeDrainLimits({ clock }),
+    master,
+    health,
+    metrics,
+  });
   /** One change at a time. */
   const inTurn = makeSerial();
   const upGauge = metrics.gauge('furiwake_haproxy_up', '1 while HAProxy serves');

@@ -152,6 +152,52 @@ test('an idle connection ends after the timeout of its Service, and those of oth
   await connection.echoes();
 });
 
+test('the connections to a server that drains end after the drain time of their Service, and those of others continue', async () => {
+  await using rig = await startRig({ nodes: 2 });
+  const driver = rig.newDriver();
+  const [first, second] = rig.lab.nodes;
+  const limited = withOptions('10.50.0.2', 25, echoPort, { server: { drainMs: 1000 } });
+  const table = (state: 'active' | 'drain'): ReturnType<Rig['table']> =>
+    rig.table(
+      [listener('10.50.0.1', 25, echoPort), limited],
+      [
+        { node: first!, state },
+        { node: second!, state },
+      ],
+    );
+  await driver.proxy.upsert(table('active'), rig.signal);
+  driver.watch();
+  const connection = await rig.connect();
+  const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.2', port: 25 });
+  const heard = async (): Promise<{ readonly text?: string; readonly end?: string }> =>
+    await rig.lab.client.ask({ do: 'heard', id });
+  await expect.poll(async () => (await heard()).text, patience).toMatch(/220 n\d\n/);
+  await driver.rounds(2);
+  expect((await heard()).end).toBe('open');
+  await driver.proxy.upsert(table('drain'), rig.signal);
+  await expect.poll(async () => (await heard()).end, patience).not.toBe('open');
+  await connection.echoes();
+});
+
+test('in HTTP mode a server that sends nothing for its timeout ends the connection', async () => {
+  await using rig = await startRig({ nodes: 1 });
+  const driver = rig.newDriver();
+  const slow = withOptions('10.50.0.1', 25, echoPort, { profile: { mode: 'http', serverTimeoutMs: 1000 } });
+  for (const node of rig.lab.nodes) {
+    await node.ask({ do: 'unlisten', port: echoPort });
+    await node.ask({
+      do: 'serveLines',
+      port: echoPort,
+      greeting: 'HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n',
+    });
+  }
+  await driver.proxy.upsert(rig.table([slow]), rig.signal);
+  const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.1', port: 25 });
+  await rig.lab.client.ask({ do: 'say', id, text: 'GET / HTTP/1.1\r\nHost: a\r\n\r\n' });
+  await expect.poll(async () => (await rig.lab.client.ask({ do: 'heard', id })).text, patience).toContain('200 OK');
+  await expect.poll(async () => (await rig.lab.client.ask({ do: 'heard', id })).end, patience).not.toBe('open');
+});
+
 test('a check of its own takes a server out of use that answers at its node', async () => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();

@@ -92,10 +92,8 @@ export function affinitySections(profiles: Readonly<Partial<Record<PoolId, Profi
 }
 
 /** The lines of a backend section with the profile. Numbers, words of a list and a checked path: no text of a user. */
-export function profileLines(
-  { affinitySeconds, balance, checkPath, connectTimeoutMs, idleTimeoutMs, mode }: Profile,
-  family: Family,
-): readonly string[] {
+export function profileLines(profile: Profile, family: Family): readonly string[] {
+  const { affinitySeconds, balance, checkPath, connectTimeoutMs, idleTimeoutMs, mode, serverTimeoutMs } = profile;
   // Where a client is not remembered, as after a restart, the hash of its address nearly always chooses the same server.
   const algorithm = affinitySeconds > 0 && balance === plainProfile.balance ? 'source' : balance;
   return [
@@ -109,7 +107,8 @@ export function profileLines(
       : []),
     ...(connectTimeoutMs > 0 ? [`timeout connect ${connectTimeoutMs}ms`] : []),
     // For TCP, the timeout of the tunnel applies to both sides.
-    ...(idleTimeoutMs > 0 ? [`timeout server ${idleTimeoutMs}ms`, `timeout tunnel ${idleTimeoutMs}ms`] : []),
+    ...(idleTimeoutMs > 0 ? [`timeout tunnel ${idleTimeoutMs}ms`] : []),
+    ...((serverTimeoutMs || idleTimeoutMs) > 0 ? [`timeout server ${serverTimeoutMs || idleTimeoutMs}ms`] : []),
     ...(checkPath === '' ? [] : [`option httpchk GET ${checkPath}`]),
   ].map((line) => `    ${line}`);
 }

@@ -39,6 +39,8 @@ export type Reconciler = {
   desired(): Desired | undefined;
   /** `backend/server` of all servers that stand for this node in this family. */
   serversOf(family: Family, node: NodeName): readonly string[];
+  /** `backend/server` of those that get no new connections, and whose connections may not continue without end. */
+  drainsWithLimit(): readonly string[];
   upsert(table: TrafficTable, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
   prune(table: TrafficTable, signal: AbortSignal): Promise<void>;
   /** Returns the number of repaired differences. Retries everything that HAProxy refused before. */
@@ -149,6 +151,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       ...(worker.held()?.spares.serversOf(family, node) ?? []),
       ...(desired === undefined ? [] : podsOn(family, node, desired.spares)),
     ],
+    drainsWithLimit: () => worker.held()?.spares.drainsWithLimit() ?? [],
     revive: async (signal) => {
       if (desired === undefined) return 'idle';
       const outcome = await worker.recover(signal);

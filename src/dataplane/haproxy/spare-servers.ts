@@ -87,6 +87,13 @@ export function nodeOfServer(name: string): NodeName {
   return (name.split(':', 1)[0] ?? '') as NodeName;
 }
 
+/** How long connections of a server that drains may continue, by its name (see `serverText`); `undefined`: until they end. */
+export function drainMsOf(name: string): number | undefined {
+  const colon = name.lastIndexOf(':');
+  const [, text] = colon < 0 ? [] : (/(?:^|\.)drain(\d+)(?:\.|$)/.exec(name.slice(colon + 1)) ?? []);
+  return text === undefined ? undefined : Number(text);
+}
+
 /** A line of the configuration. */
 export function spareServerLine(server: SpareServer): string {
   return `    server ${server.name} ${targetOf(server)} ${wordsOf(server)}${server.admin === 'ready' ? '' : ' disabled'}`;
