@@ -143,6 +143,7 @@ const optionsSchema = z.object({
     affinitySeconds: natural.default(0),
     checkPath: z.string().regex(checkPathPattern),
   }),
+  isMeasured: z.boolean().default(false),
 });
 
 const listenerSchema = z.object({
@@ -167,8 +168,8 @@ function encodeListener({ key: _key, revision: _revision, address, sourceRanges,
   return { ...rest, address: address.text, sourceRanges: sourceRanges?.map(formatRange) };
 }
 
-function decodeListenerOptions({ limits, profile, server }: z.infer<typeof optionsSchema>): ListenerOptions {
-  return { limits, profile, server: { ...server, check: server.check } };
+function decodeListenerOptions({ server, ...rest }: z.infer<typeof optionsSchema>): ListenerOptions {
+  return { ...rest, server: { ...server, check: server.check } };
 }
 
 function decodeListener(fields: unknown): readonly [ListenerKey, Listener] {

@@ -211,6 +211,7 @@ export function makeHostPorts(): FakeHostPorts {
       run: untilAborted,
       observe: () => Promise.reject(new Error('not asked here')),
       counters: () => Promise.reject(new Error('not asked here')),
+      serverCounters: () => Promise.reject(new Error('not asked here')),
       trouble: () => {
         const failure = failing.get('proxy.upsert'); // a HAProxy that cannot start
         return typeof failure === 'string' ? failure : undefined;

@@ -38,6 +38,7 @@ test('all annotations together', () => {
       'health-check-interval': '5s',
       'health-check-fall': '2',
       'health-check-rise': '1',
+      'server-metrics': 'true',
     }),
   ).toEqual({
     proxyProtocol: new Map([
@@ -62,6 +63,7 @@ test('all annotations together', () => {
       affinitySeconds: 0,
       checkPath: '/ready?full=1',
     },
+    isMeasured: true,
     used: expect.any(Array),
     problems: [],
   });
@@ -74,6 +76,7 @@ test('a Service without annotations has no options', () => {
     profile: plainProfile,
     http: new Set(),
     proxyProtocol: new Map(),
+    isMeasured: false,
     used: [],
     problems: [],
   });
@@ -181,12 +184,17 @@ test('a threshold without a check is named', () => {
 test('only TCP ports have options, and only those that differ from the usual ones', () => {
   const options = [['furiwake.dev/proxy-protocol', '25=v1']] as const;
   const [smtp, imaps, dns] = ports.map((port) => optionsOfPort({ ...unaffine, options, ports }, port, false));
-  expect(smtp).toEqual({ limits: noLimits, profile: plainProfile, server: { ...plainServer, proxyProtocol: 1 } });
+  expect(smtp).toEqual({
+    limits: noLimits,
+    profile: plainProfile,
+    server: { ...plainServer, proxyProtocol: 1 },
+    isMeasured: false,
+  });
   expect([imaps, dns]).toEqual([undefined, undefined]);
 });
 
 test('every name is one of an annotation', () => {
-  expect(new Set(optionNames).size).toBe(17);
+  expect(new Set(optionNames).size).toBe(18);
   for (const name of optionNames) expect(decode({ [name]: '?' }).problems).toHaveLength(1);
 });
 

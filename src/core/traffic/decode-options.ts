@@ -31,6 +31,7 @@ export type ProxyOptions = {
   readonly http: ReadonlySet<number>;
   /** The version of the PROXY protocol by TCP port. */
   readonly proxyProtocol: ReadonlyMap<number, 1 | 2>;
+  readonly isMeasured: boolean;
   /** The names of the annotations that are valid. */
   readonly used: readonly string[];
   /** What is ignored and why, one line for each annotation. */
@@ -76,6 +77,8 @@ const healthCheck: Setting<string> = {
   },
 };
 
+const yes: Setting<boolean> = { valid: 'true', read: (text) => (text === 'true' ? true : undefined) };
+
 const connections = count(1_000_000);
 const checks = count(100);
 
@@ -98,6 +101,7 @@ export const optionNames = [
   'health-check-interval',
   'health-check-fall',
   'health-check-rise',
+  'server-metrics',
 ] as const;
 type OptionName = (typeof optionNames)[number];
 
@@ -108,6 +112,7 @@ const nothing: ProxyOptions = {
   profile: plainProfile,
   http: new Set(),
   proxyProtocol: new Map(),
+  isMeasured: false,
   used: [],
   problems: [],
 };
@@ -184,6 +189,7 @@ function decode(annotations: OptionsRequest['options'], ports: OptionsRequest['p
       affinitySeconds: 0,
       checkPath: checkPath ?? '',
     },
+    isMeasured: read('server-metrics', yes) ?? false,
     proxyProtocol:
       proxyText === undefined
         ? nothing.proxyProtocol
@@ -264,13 +270,14 @@ export function optionsOfPort(
 }
 
 function annotatedOptions(request: OptionsRequest, port: number, isPlain: boolean): ListenerOptions {
-  const { limits, server, profile, proxyProtocol, http } = decodeProxyOptions(request);
+  const { limits, server, profile, proxyProtocol, http, isMeasured } = decodeProxyOptions(request);
   const { serverTimeoutMs, ...rest } = isPlain ? plainProfile : profile;
   const mode = http.has(port) ? 'http' : 'tcp';
   return {
     limits,
     server: { ...server, proxyProtocol: proxyProtocol.get(port) ?? 0 },
     profile: { ...rest, mode, serverTimeoutMs: mode === 'http' ? serverTimeoutMs : 0 },
+    isMeasured,
   };
 }
 
@@ -282,8 +289,8 @@ export function hasAffinity({
   return sessionAffinity === 'ClientIP' && backends === 'pods';
 }
 
-function isUsual({ limits, server, profile }: ListenerOptions): boolean {
-  return hasOwnBackend({ server, profile }) ? false : Object.values(limits).every((limit) => limit === 0);
+function isUsual(options: ListenerOptions): boolean {
+  return hasOwnBackend(options) ? false : Object.values(options.limits).every((limit) => limit === 0);
 }
 
 /** What the port needs and only HAProxy does, as words: its server relies on it. `undefined`: any dataplane can serve the port. */

@@ -53,7 +53,13 @@ export type Profile = {
 export const checkPathPattern: RegExp = /^(?:\/[\w.~/?=&-]{0,127})?$/;
 
 /** What HAProxy does for a listener beyond carrying its bytes. Every value is validated. */
-export type ListenerOptions = { readonly limits: Limits; readonly server: ServerOptions; readonly profile: Profile };
+export type ListenerOptions = {
+  readonly limits: Limits;
+  readonly server: ServerOptions;
+  readonly profile: Profile;
+  /** Its servers are measured, each on its own. */
+  readonly isMeasured: boolean;
+};
 
 export const noLimits: Limits = { connections: 0, rate: 0, clientConnections: 0, clientRate: 0 };
 export const plainServer: ServerOptions = {
@@ -103,12 +109,20 @@ export function serverText({ proxyProtocol, mostConnections, slowStartMs, drainM
 }
 
 /** The same text for the same options. */
-export function optionsText({ limits, server, profile }: ListenerOptions): string {
+export function optionsText({ limits, server, profile, isMeasured }: ListenerOptions): string {
   const { connections, rate, clientConnections, clientRate } = limits;
-  return [connections, rate, clientConnections, clientRate, serverText(server), profileText(profile)].join(' ');
+  return [
+    connections,
+    rate,
+    clientConnections,
+    clientRate,
+    serverText(server),
+    profileText(profile),
+    ...(isMeasured ? ['measured'] : []),
+  ].join(' ');
 }
 
 /** Whether a listener with these options cannot use the backend that others use. */
-export function hasOwnBackend({ server, profile }: Pick<ListenerOptions, 'server' | 'profile'>): boolean {
-  return serverText(server) !== '' || profileText(profile) !== '';
+export function hasOwnBackend({ server, profile, isMeasured }: Omit<ListenerOptions, 'limits'>): boolean {
+  return isMeasured || serverText(server) !== '' || profileText(profile) !== '';
 }

@@ -16,7 +16,7 @@ import { connectionLimit, listenPort, pathsIn, type Settings } from './config.ts
 import { makeDrainLimits } from './drain-limits.ts';
 import { makeHaproxyFiles } from './haproxy-files.ts';
 import { makeHealthTick } from './health-tick.ts';
-import { observeProxy, readCounters } from './observe.ts';
+import { observeProxy, readCounters, readServerCounters } from './observe.ts';
 import { type Kill, makePortOwners, systemKill } from './port-owners.ts';
 import { makeHaproxyProcess } from './process.ts';
 import { makeOwnChecks } from './own-checks.ts';
@@ -209,6 +209,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     },
     observe: (signal) => observeProxy(api, reconciler.desired(), health, signal),
     counters: (signal, keys) => readCounters(api, reconciler.desired(), keys, signal),
+    serverCounters: (signal) => readServerCounters(api, reconciler.desired(), signal),
     stop: async (signal) => {
       await inTurn(() => reconciler.stop(signal));
       setTrouble(undefined);

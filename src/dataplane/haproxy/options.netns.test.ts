@@ -265,7 +265,7 @@ test('a server with a check of its own gets no connections while its node is sil
 test('a connection beyond the limit of a server waits until another one ends', async () => {
   await using rig = await startRig({ nodes: 1 });
   const driver = rig.newDriver();
-  const limited = withOptions('10.50.0.1', 25, echoPort, { server: { mostConnections: 1 } });
+  const limited = withOptions('10.50.0.1', 25, echoPort, { server: { mostConnections: 1 }, isMeasured: true });
   await driver.proxy.upsert(rig.table([limited]), rig.signal);
   const connection = await rig.connect();
   const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.1', port: 25 });
@@ -274,6 +274,12 @@ test('a connection beyond the limit of a server waits until another one ends', a
   expect(await heard()).toMatchObject({ text: '', end: 'open' });
   await connection.echoes();
   expect(await heard()).toMatchObject({ text: '', end: 'open' });
+  const counters = { server: 'n1', connections: 1, total: 1, errors: 0 };
+  expect(await driver.proxy.serverCounters(rig.signal)).toMatchObject({
+    servers: [counters],
+    queued: new Map([[limited.service, 1]]),
+    omitted: 0,
+  });
   await connection.hangUp();
   await expect.poll(heard, patience).toMatchObject({ text: '220 n1\n' });
 });
