@@ -8,21 +8,28 @@ import { makeIpSession } from './ip-session.ts';
 export type LifetimeSeconds = number | 'forever';
 
 /** An address, and the interface that has it or will have it. */
-export type Place = { readonly address: Ip; readonly on: string };
+export type PlacedAddress = { readonly address: Ip; readonly on: string };
 
 /** Changes the interfaces of this host and their addresses, through `ip`. All functions throw `ExecError` if it fails. */
 export type Kernel = {
-  /** Creates the interface if it does not exist, and sets it up. */
-  ensureInterface(name: string, present: 'down' | 'up' | undefined, signal: AbortSignal): Promise<void>;
+  /** Creates those of `missing`, and sets all up. */
+  setUp(
+    interfaces: { readonly missing: readonly string[]; readonly down: readonly string[] },
+    signal: AbortSignal,
+  ): Promise<void>;
   /**
    * Adds all addresses that the kernel accepts. Resolves with the refused ones: text of the address → message of the
    * kernel.
    */
-  add(places: readonly Place[], lifetime: LifetimeSeconds, signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
+  add(
+    places: readonly PlacedAddress[],
+    lifetime: LifetimeSeconds,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, string>>;
   /** Gives these addresses another lifetime. A missing address does not affect the others. */
-  extend(places: readonly Place[], lifetime: LifetimeSeconds, signal: AbortSignal): Promise<void>;
+  extend(places: readonly PlacedAddress[], lifetime: LifetimeSeconds, signal: AbortSignal): Promise<void>;
   /** Deletes addresses, then interfaces. A refused one keeps no other; then it throws in the end. */
-  remove(places: readonly Place[], interfaces: readonly string[], signal: AbortSignal): Promise<void>;
+  remove(places: readonly PlacedAddress[], interfaces: readonly string[], signal: AbortSignal): Promise<void>;
 };
 
 const flagsOf: Readonly<Record<Family, (lifetime: LifetimeSeconds) => string>> = {
@@ -44,16 +51,28 @@ export function makeKernel(deps: {
   };
 
   return {
-    ensureInterface: async (name, present, signal) => {
-      if (present === 'up') return;
-      if (present === undefined)
-        await ip([`link add ${name} type dummy`], signal).catch(async (error: unknown) => {
+    setUp: async ({ missing, down }, signal) => {
+      const names = [...missing, ...down];
+      if (names.length === 0) return;
+      const create = (type: string): Promise<void> =>
+        ip(
+          missing.map((name) => `link add ${name} type ${type}`),
+          signal,
+          ['-force'],
+        );
+      // A kernel without dummy has bridges. If it has neither, the interfaces cannot be set up below.
+      if (missing.length > 0)
+        await create('dummy').catch(async (error: unknown) => {
           refusalOf(error);
-          await ip([`link add ${name} type bridge`], signal); // no dummy in this kernel
+          await create('bridge').catch(refusalOf);
         });
-      // A kernel without IPv6 refuses this. If it fails, the interface has a link-local address, which does no harm.
-      await ip([`link set ${name} addrgenmode none`], signal).catch(refusalOf);
-      await ip([`link set ${name} up`], signal);
+      // A kernel without IPv6 refuses this. If it fails, an interface has a link-local address, which does no harm.
+      const quiet = names.map((name) => `link set ${name} addrgenmode none`);
+      await ip(quiet, signal, ['-force']).catch(refusalOf);
+      await ip(
+        names.map((name) => `link set ${name} up`),
+        signal,
+      );
       await session.close();
     },
     add: async (places, lifetime, signal) => {
@@ -92,6 +111,6 @@ export function makeKernel(deps: {
   };
 }
 
-function inWords({ address, on }: Place): string {
+function inWords({ address, on }: PlacedAddress): string {
   return `${address.text}/${bitsOf(address.family)} dev ${on}`;
 }

@@ -75,17 +75,16 @@ export function makePlacement(deps: {
     if (record !== before.record) await write(record);
     begin(record);
     const places = placesIn(record, missing);
-    const links = new Map(
-      before.interfaces.map(({ name, isUp }) => [name, isUp ? ('up' as const) : ('down' as const)]),
-    );
-    const used = new Set(places.map(({ on }) => on).filter(isOurInterface));
-    for (const name of used) await kernel.ensureInterface(name, links.get(name), signal);
+    const used = [...new Set(places.map(({ on }) => on).filter(isOurInterface))];
+    const links = new Map(before.interfaces.map(({ name, isUp }) => [name, isUp]));
+    const absent = used.filter((name) => !links.has(name));
+    const down = used.filter((name) => links.get(name) === false);
+    await kernel.setUp({ missing: absent, down }, signal);
     const refused = await kernel.add(places, lifetime(), signal);
     const added = places.filter(({ address }) => !refused.has(address.text));
-    const isNew = [...used].some((name) => links.get(name) !== 'up');
     const next = {
       ...state(),
-      interfaces: isNew ? await readInterfaces(exec, signal) : before.interfaces,
+      interfaces: absent.length + down.length > 0 ? await readInterfaces(exec, signal) : before.interfaces,
       present: before.present.with(added.map(({ address, on }) => [address.text, on])),
     };
     settle(next, refusedAfter(missing, refused));
@@ -153,8 +152,8 @@ export function makePlacement(deps: {
       await take(doubles, signal);
     }
     const moved = await move(strayedFrom(state()), signal);
-    const down = state().interfaces.filter(({ name, isUp }) => isOurInterface(name) && !isUp);
-    for (const { name } of down) await kernel.ensureInterface(name, 'down', signal);
+    const down = state().interfaces.flatMap(({ name, isUp }) => (isOurInterface(name) && !isUp ? name : []));
+    await kernel.setUp({ missing: [], down }, signal);
     const added = await put(missingFrom(state(), wanted, wanted.keys()), signal);
     wantedBefore = wanted;
     await saveRecord();

@@ -1,9 +1,8 @@
 import { quote } from '../addresses/request.ts';
 import { optionPrefix } from '../model/contract.ts';
 import type { ServicePort, ServiceSpec } from '../model/service.ts';
+import { balance, checks, connections, duration, healthCheck, type OptionFormat, yes } from './option-formats.ts';
 import {
-  balances,
-  checkPathPattern,
   hasOwnBackend,
   type Limits,
   type ListenerOptions,
@@ -37,50 +36,6 @@ export type ProxyOptions = {
   /** What is ignored and why, one line for each annotation. */
   readonly problems: readonly string[];
 };
-
-/** How the text of an annotation is read; `valid` describes the texts that are. */
-type Setting<T> = { readonly valid: string; readonly read: (text: string) => T | undefined };
-
-function count(most: number): Setting<number> {
-  return {
-    valid: `1 to ${most}`,
-    read: (text) => (/^[1-9]\d{0,6}$/.test(text) && Number(text) <= most ? Number(text) : undefined),
-  };
-}
-
-const unitsMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
-
-/** A number with a unit, as ms. */
-function duration(least: string, most: string): Setting<number> {
-  const msOf = (text: string): number => {
-    const [, digits = '', unit = ''] = /^(\d{1,7})(ms|s|m|h)$/.exec(text) ?? [];
-    return digits === '' ? Number.NaN : Number(digits) * (unitsMs[unit] ?? Number.NaN);
-  };
-  return {
-    valid: `${least} to ${most}`,
-    read: (text) => (msOf(text) >= msOf(least) && msOf(text) <= msOf(most) ? msOf(text) : undefined),
-  };
-}
-
-const balance: Setting<Profile['balance']> = {
-  valid: balances.join(', '),
-  read: (text) => balances.find((name) => name === text),
-};
-
-/** The path of an HTTP check, empty for TCP. */
-const healthCheck: Setting<string> = {
-  valid: 'tcp, http:/path',
-  read: (text) => {
-    if (text === 'tcp') return '';
-    const [, path] = /^http:(\/.*)$/.exec(text) ?? [];
-    return path !== undefined && checkPathPattern.test(path) ? path : undefined;
-  },
-};
-
-const yes: Setting<boolean> = { valid: 'true', read: (text) => (text === 'true' ? true : undefined) };
-
-const connections = count(1_000_000);
-const checks = count(100);
 
 /** The names of all annotations that are decoded here, without their prefix. */
 export const optionNames = [
@@ -148,7 +103,7 @@ function decode(annotations: OptionsRequest['options'], ports: OptionsRequest['p
     ignored.add(name);
     problems.push(`annotation ${optionPrefix}${name}=${quote(text)} (${why})`);
   };
-  const read = <T>(name: OptionName, setting: Setting<T>): T | undefined => {
+  const read = <T>(name: OptionName, setting: OptionFormat<T>): T | undefined => {
     const text = texts.get(name);
     const value = text === undefined ? undefined : setting.read(text);
     if (text !== undefined && value === undefined) ignore(name, text, `valid: ${setting.valid}`);

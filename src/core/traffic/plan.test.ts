@@ -8,7 +8,7 @@ import type { Condition, Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { makeTrafficPlanner, type TrafficInput } from './plan.ts';
 import { emptyReport } from './report.ts';
-import { listenerKey, type TrafficTable } from './table.ts';
+import { listenerKey, type Listeners, type TrafficTable } from './table.ts';
 
 const assigned: Assignment = {
   addresses: [{ ip: ip('192.0.2.8'), served: [tcp(80)], taken: [] }],
@@ -95,7 +95,7 @@ test('a listener that one Service leaves to another belongs to the other, in whi
 test('a listener of direct is published once the status shows its address with ipMode VIP, and is a new one then', () => {
   const plan = makeTrafficPlanner();
   const addresses = ['192.0.2.8', '2001:db8::8'].map((text) => ({ ip: ip(text), served: [udp(53)], taken: [] }));
-  const listenersWith = (shown: readonly (readonly [ip: string, ipMode: string])[]): TrafficTable['listeners'] => {
+  const listenersWith = (shown: readonly (readonly [ip: string, ipMode: string])[]): Listeners => {
     const ingress = shown.map(([text, ipMode]) => ({ ip: text, hostname: undefined, ipMode, ports: [] }));
     const service = { ...direct, status: { ...direct.status, ingress } };
     return plan(inputOf([service], { assignments })).listeners;
@@ -224,6 +224,17 @@ test('a Local Service moves to direct once the host is known to reach nodes, and
   // Kubernetes completes what another load balancer wrote.
   const adopted = { ...makeService('a'), status: { ...shown.status, ingressManager: 'speaker' } };
   expect(listenerOf(adopted, four)).toEqual(haproxy);
+});
+
+test('only Services that need direct are planned again when the host reaches nodes of another family', () => {
+  const plan = makeTrafficPlanner();
+  const input = inputOf([makeService('a', { externalTrafficPolicy: 'Local' }), makeService('b')]);
+  const before = plan({ ...input, onLink: new Set() }).listeners;
+  const same = plan({ ...input, onLink: new Set() }).listeners;
+  expect(same).toBe(before);
+  const after = plan({ ...input, onLink: new Set([4]) }).listeners;
+  const movedTo = Array.from(after, ([key, now]) => (before.get(key) === now ? 'same' : now.dataplane));
+  expect(movedTo.sort()).toEqual(['direct', 'same']);
 });
 
 test('a Service whose profile is one too many has its other options', () => {

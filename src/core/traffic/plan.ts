@@ -7,7 +7,7 @@ import type { Service, ServicePort } from '../model/service.ts';
 import type { Site } from '../model/site.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { share } from '../share.ts';
-import { decideDataplane, hasPodServers, requestedDataplane } from './dataplane.ts';
+import { decideDataplane, hasPodServers, needsDirect, requestedDataplane } from './dataplane.ts';
 import { optionsOfPort } from './decode-options.ts';
 import { makeLocalPlanner, type ServiceEndpoints } from './local.ts';
 import { choosePods, needsNodePorts, type PodPlace } from './pods.ts';
@@ -17,6 +17,7 @@ import {
   emptyTable,
   isPodBackend,
   type Listener,
+  type Listeners,
   listenerKey,
   localBackend,
   makeListener,
@@ -39,7 +40,7 @@ export type TrafficInput = {
   readonly nodes: ReadonlyMap<NodeName, Node>;
   /** The administrator's choice for Services without a request. */
   readonly dataplane: Site['dataplane'];
-  /** The families in which the host can reach nodes on a LAN; the same object while they are the same. */
+  /** The families in which the host can reach nodes on a LAN. */
   readonly onLink: ReadonlySet<Family>;
   /** Nodes that an administrator drains (`furiwake drain NODE`). */
   readonly drained: ReadonlySet<NodeName>;
@@ -68,7 +69,7 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
     endpoints: undefined,
     podPlace: { routed: [], reserved: new Map(), pool: [] },
   };
-  let listeners: TrafficTable['listeners'] = emptyTable.listeners;
+  let listeners: Listeners = emptyTable.listeners;
   let pods: TrafficTable['pods'] = emptyTable.pods;
   let table = emptyTable;
   /** The Services that ask for Pods as servers. */
@@ -93,7 +94,7 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
     const isSame =
       before?.spec === service.spec &&
       last.assignments.get(key) === assignment &&
-      last.onLink === input.onLink &&
+      (!needsDirect(service.spec) || isSameSet(last.onLink, input.onLink)) &&
       last.overBudget.has(key) === isOverBudget &&
       last.overProfiles.has(key) === input.overProfiles.has(key) &&
       last.drainedServices.has(key) === input.drainedServices.has(key) &&
@@ -115,7 +116,7 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
     const changed = new Set([
       ...PersistentMap.changedKeys(last.services, services),
       ...PersistentMap.changedKeys(last.assignments, assignments),
-      ...(last.onLink === onLink ? [] : assignments.keys()),
+      ...(isSameSet(last.onLink, onLink) ? [] : servicesOnLink(services)),
       ...(last.overBudget === overBudget ? [] : [...last.overBudget, ...overBudget]),
       ...(last.overProfiles === overProfiles ? [] : [...last.overProfiles.keys(), ...overProfiles.keys()]),
       ...(last.drainedServices === drainedServices ? [] : [...last.drainedServices, ...drainedServices]),
@@ -155,6 +156,15 @@ type Carriers = {
   readonly listeners: readonly Listener[];
   readonly pods: readonly (readonly [BackendId, PodBackend])[];
 };
+
+function isSameSet(a: ReadonlySet<Family>, b: ReadonlySet<Family>): boolean {
+  return a.size === b.size && [...a].every((family) => b.has(family));
+}
+
+/** Those whose dataplane depends on the LANs of the host. */
+function servicesOnLink(services: TrafficInput['services']): readonly ServiceKey[] {
+  return Array.from(services.values()).flatMap(({ key, spec }) => (needsDirect(spec) ? key : []));
+}
 
 function asksForPods({ spec }: Service): boolean {
   return spec.backends !== undefined;
