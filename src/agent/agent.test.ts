@@ -202,7 +202,7 @@ describe('a step that fails as a whole', () => {
   );
 });
 
-test('a listener is reported as failing while HAProxy has no server for it', async () => {
+test('a listener is reported as failing while HAProxy has no server for it, and one whose servers refuse the header as well', async () => {
   const rig = startAgent();
   await publish(rig, a, b);
   const failing = (): readonly unknown[] => [a, b].map(({ key }) => rig.agent.report().listeners.get(key)?.isFailing);
@@ -210,6 +210,8 @@ test('a listener is reported as failing while HAProxy has no server for it', asy
   expect(failing()).toEqual([false, true]);
   rig.ports.setFailing(new Set());
   expect(failing()).toEqual([false, false]);
+  rig.ports.setRefusingHeaders(new Set([a.key]));
+  expect(rig.agent.report().listeners.get(a.key)?.isHeaderRefused).toBe(true);
 });
 
 test('a listener of direct forwards while a node is known to serve it', async () => {

@@ -42,7 +42,7 @@ export function makeReporter(deps: {
   readonly network: Pick<HostNetwork, 'addresses'>;
   readonly advertiser: Pick<Advertiser, 'onDuplicates'>;
   readonly direct: Pick<Direct, 'isForwarding' | 'onLink' | 'obstacles' | 'onForwarding'>;
-  readonly proxy: Pick<Proxy, 'failing' | 'onFailing'>;
+  readonly proxy: Pick<Proxy, 'failing' | 'refusingHeaders' | 'onServers'>;
   readonly progress: () => AgentProgress;
 }): Reporter {
   const { health, confirmations, network, advertiser, direct, proxy, progress } = deps;
@@ -64,15 +64,15 @@ export function makeReporter(deps: {
     const isForwarding =
       inForce !== undefined && isServing && (inForce.dataplane !== 'direct' || direct.isForwarding(key));
     const isFailing = inForce !== undefined && proxy.failing().has(key);
-    if (wanted === undefined)
-      return { holder, revision: inForce?.revision, isForwarding, isFailing, refusal: undefined };
+    const isHeaderRefused = inForce !== undefined && proxy.refusingHeaders().has(key);
+    const seen = { isForwarding, isFailing, isHeaderRefused };
+    if (wanted === undefined) return { holder, revision: inForce?.revision, ...seen, refusal: undefined };
     // Not before it is in force: an earlier process may have published the address, and a refused one would be withdrawn.
     const verdict = isInForce ? addressProblem(wanted, network.addresses()) : dataplaneError(refusalOf(key));
     return {
       holder,
       revision: isInForce ? wanted.revision : inForce?.revision,
-      isForwarding,
-      isFailing,
+      ...seen,
       refusal: verdict && { revision: wanted.revision, verdict },
     };
   };
@@ -119,7 +119,7 @@ export function makeReporter(deps: {
         confirmations.subscribe(follow),
         advertiser.onDuplicates(followDuplicates),
         direct.onForwarding(updateAll),
-        proxy.onFailing(updateAll),
+        proxy.onServers(updateAll),
       ];
       return () => {
         for (const end of ends) end();
@@ -145,6 +145,7 @@ function isSame(a: ListenerReport, b: ListenerReport): boolean {
     a.revision === b.revision &&
     a.isForwarding === b.isForwarding &&
     a.isFailing === b.isFailing &&
+    a.isHeaderRefused === b.isHeaderRefused &&
     a.refusal?.revision === b.refusal?.revision &&
     a.refusal?.verdict.message === b.refusal?.verdict.message
   );

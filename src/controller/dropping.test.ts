@@ -34,6 +34,7 @@ function judge(of: Listener, report: Partial<ListenerReport> | undefined, sinceM
     revision: of.revision,
     isForwarding: false,
     isFailing: false,
+    isHeaderRefused: false,
     refusal: undefined,
   };
   const reports: HostReport = {
@@ -82,6 +83,7 @@ test('of a Service with nodes of its own only those count, and without one its p
       revision: own.revision,
       isForwarding: false,
       isFailing: false,
+      isHeaderRefused: false,
       refusal: undefined,
     };
     const reports = { ...emptyReport, listeners: PersistentMap.from([[own.key, report] as const]) };

@@ -17,6 +17,7 @@ function reportOf(...listeners: readonly (readonly [{ readonly key: typeof first
     revision: undefined,
     isForwarding: true,
     isFailing: false,
+    isHeaderRefused: false,
     refusal: undefined,
   };
   return {

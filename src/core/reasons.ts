@@ -110,6 +110,12 @@ export const reasons = {
       'No node can take connections: there is none, or all are excluded, drained, silent or without an address of the family. With externalTrafficPolicy: Local this is about the nodes with endpoints of the Service.',
     do: 'Check the nodes, their label node.kubernetes.io/exclude-from-external-load-balancers and their addresses.',
   },
+  HeaderRefused: {
+    where: 'Serving',
+    means:
+      'With furiwake.dev/proxy-protocol, a server of the port that the message names closes a connection that begins with the header at once, and keeps one that does not. furiwake tries that itself, again after a minute.',
+    do: 'Configure the Pods to accept the PROXY protocol, also from the addresses of the nodes, or remove the annotation.',
+  },
   Drained: {
     where: 'Serving',
     means:

@@ -42,6 +42,7 @@ const inForce = ({ service, revision }: Listener): ListenerReport => ({
   revision,
   isForwarding: true,
   isFailing: false,
+  isHeaderRefused: false,
   refusal: undefined,
 });
 const refused = ({ revision }: Listener): ListenerReport => ({
@@ -49,6 +50,7 @@ const refused = ({ revision }: Listener): ListenerReport => ({
   revision: undefined,
   isForwarding: false,
   isFailing: false,
+  isHeaderRefused: false,
   refusal: { revision, verdict: { reason: 'DataplaneError', message: 'no' } },
 });
 

@@ -101,8 +101,10 @@ export type Proxy = {
    * while they are the same. A change is noticed within a second, with hundreds of such backends within several.
    */
   failing(): ReadonlySet<ListenerKey>;
-  /** Calls `listener` after each change of `failing`; returns a function that ends the subscription. */
-  onFailing(listener: () => void): () => void;
+  /** Those whose servers close a connection because of the header of the PROXY protocol, and not without it. */
+  refusingHeaders(): ReadonlySet<ListenerKey>;
+  /** Calls `listener` after each change of `failing` and `refusingHeaders`; returns a function that ends the subscription. */
+  onServers(listener: () => void): () => void;
   /** Why HAProxy does not serve, on one line, once that is known; `undefined` while it serves. */
   trouble(): string | undefined;
   /** Calls `listener` after each change of `trouble`; returns a function that ends the subscription. */

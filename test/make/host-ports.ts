@@ -95,6 +95,8 @@ export type FakeHostPorts = Pick<
   setHealth(verdicts: ReturnType<Health['verdicts']>): void;
   /** All servers of these listeners fail checks of their own. */
   setFailing(listeners: ReadonlySet<ListenerKey>): void;
+  /** The servers of these listeners refuse the header of the PROXY protocol. */
+  setRefusingHeaders(listeners: ReadonlySet<ListenerKey>): void;
   /** Another machine on the LAN has these addresses: text → MAC. */
   setDuplicates(duplicates: ReadonlyMap<string, string>): void;
 };
@@ -141,6 +143,7 @@ export function makeHostPorts(): FakeHostPorts {
     attracted: new Set(),
   };
   let withoutServers: ReadonlySet<ListenerKey> = new Set();
+  let refusingHeaders: ReadonlySet<ListenerKey> = new Set();
   const serverNews = makeSubscribers();
   const duplicates = makeSubscribers<ReadonlyMap<string, string>>();
   let verdicts: ReturnType<Health['verdicts']> = new Map();
@@ -218,7 +221,8 @@ export function makeHostPorts(): FakeHostPorts {
       },
       onTrouble: () => () => undefined,
       failing: () => withoutServers,
-      onFailing: serverNews.subscribe,
+      refusingHeaders: () => refusingHeaders,
+      onServers: serverNews.subscribe,
       stop: async () => {
         held.proxy = emptyTable.listeners;
       },
@@ -259,6 +263,10 @@ export function makeHostPorts(): FakeHostPorts {
     setDuplicates: duplicates.tell,
     setFailing: (listeners: ReadonlySet<ListenerKey>) => {
       withoutServers = listeners;
+      serverNews.tell();
+    },
+    setRefusingHeaders: (listeners: ReadonlySet<ListenerKey>) => {
+      refusingHeaders = listeners;
       serverNews.tell();
     },
     setHealth: (next: ReturnType<Health['verdicts']>) => {

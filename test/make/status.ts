@@ -23,7 +23,14 @@ function reportsOf({ listeners }: TrafficTable, answer: Answer): HostReport['lis
     [...listeners.values()].flatMap(({ key, revision, service, address }) => {
       const report = answer(revision, address);
       if (report === undefined) return [];
-      const blank = { holder: service, revision: undefined, isForwarding: false, isFailing: false, refusal: undefined };
+      const blank = {
+        holder: service,
+        revision: undefined,
+        isForwarding: false,
+        isFailing: false,
+        isHeaderRefused: false,
+        refusal: undefined,
+      };
       return [[key, { ...blank, ...report }] as const];
     }),
   );

@@ -104,6 +104,7 @@ export async function startRig(options: { readonly nodes: number; readonly healt
       clock: systemClock,
       log,
       metrics,
+      dial: async () => 'unreachable', // this process is in another network namespace
       ...more,
     });
     return {

@@ -110,6 +110,15 @@ describe('the status of a Service', () => {
     expect(conditions(withoutEndpoints)).toMatchObject({ Serving: 'False NoEndpoints' });
   });
 
+  test('says that servers refuse the header of the PROXY protocol, and is served', () => {
+    const answer: Answer = (revision) => ({ revision, isForwarding: true, isHeaderRefused: true });
+    const status = statusOf([makeService('a', { ports: [tcp(80), tcp(443)] })], { answer });
+    expect(conditions(status)).toMatchObject({ Serving: 'True HeaderRefused' });
+    expect(status?.conditions.at(-1)?.message).toBe(
+      'servers of port 80, 443 close connections because of the PROXY protocol header: they do not seem to expect it',
+    );
+  });
+
   test('says that it is drained, whatever its servers do, and keeps the address', () => {
     const service = makeService('a', { ports: [tcp(80), tcp(443)] });
     const status = statusOf([service], { answer: failing, drainedServices: new Set([service.key]) });

@@ -13,7 +13,7 @@ import { closedPorts } from './direct-trouble.ts';
 import { lossesOf } from './losses.ts';
 import { nodeNames } from './node-states.ts';
 import { ignoredBackends, podTroubles } from './pod-trouble.ts';
-import { sentences } from './sentences.ts';
+import { portList, sentences } from './sentences.ts';
 import type { ConditionContent, Failure, StatusInput } from './status-input.ts';
 
 /** Why ports are not served, or not on every address. */
@@ -54,6 +54,7 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
   // The first one is the reason.
   const shortcomings = [
     ...(isClosed ? [...limits, ...partly] : [...partly, ...limits]),
+    ...refusedHeaders(input),
     ...unconfirmedNodes(input),
     ...profileTrouble(service.spec, input.nearestProfile),
     ...pods.map(({ verdict }) => verdict),
@@ -97,6 +98,17 @@ function rangeTroubles({ malformed, excess }: SourceRanges, closed: readonly Fam
       message: `closed to all IPv${family} clients: loadBalancerSourceRanges have no IPv${family} range`,
     });
   return found;
+}
+
+/** Ports whose servers do not expect the header of the PROXY protocol. */
+function refusedHeaders({ assignment, reports }: StatusInput): readonly Verdict[] {
+  const ports = assignment.addresses.flatMap(({ ip, served }) =>
+    served.filter(({ port, protocol }) => reports.get(listenerKey(ip, port, protocol))?.isHeaderRefused === true),
+  );
+  if (ports.length === 0) return [];
+  const where = `port ${portList(ports.map(({ port }) => port))}`;
+  const message = `servers of ${where} close connections because of the PROXY protocol header: they do not seem to expect it`;
+  return [{ reason: 'HeaderRefused', message }];
 }
 
 /** Nodes with endpoints of the Service that kube-proxy does not confirm. */

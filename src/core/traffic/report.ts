@@ -20,6 +20,8 @@ export type ListenerReport = {
   readonly isForwarding: boolean;
   /** HAProxy has servers with checks of their own for it, and none that takes connections. */
   readonly isFailing: boolean;
+  /** Its servers close connections because of the header of the PROXY protocol. */
+  readonly isHeaderRefused: boolean;
   /** A wanted revision that is not in force, or whose address is not on the host, and why. */
   readonly refusal: { readonly revision: Revision; readonly verdict: Verdict } | undefined;
 };

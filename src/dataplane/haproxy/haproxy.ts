@@ -14,6 +14,7 @@ import type { Proxy } from '../../ports/proxy.ts';
 import { makeRuntimeApi, RuntimeError, type Sockets, unixSockets } from './client.ts';
 import { connectionLimit, listenPort, pathsIn, type Settings } from './config.ts';
 import { makeDrainLimits } from './drain-limits.ts';
+import { makeHeaderChecks } from './header-checks.ts';
 import { makeHaproxyFiles } from './haproxy-files.ts';
 import { makeHealthTick } from './health-tick.ts';
 import { observeProxy, readCounters, readServerCounters } from './observe.ts';
@@ -21,6 +22,7 @@ import { type Kill, makePortOwners, systemKill } from './port-owners.ts';
 import { makeHaproxyProcess } from './process.ts';
 import { makeOwnChecks } from './own-checks.ts';
 import { makeProgram } from './program.ts';
+import { type Dial, makeDial } from './proxy-header.ts';
 import { makeReconciler } from './reconciler.ts';
 
 export type HaproxyOptions = {
@@ -41,6 +43,8 @@ export type HaproxyOptions = {
   readonly metrics: Metrics;
   /** Default: those of this machine. */
   readonly sockets?: Sockets;
+  /** Default: from this machine. */
+  readonly dial?: Dial;
   /** Default: signals to processes of this machine. */
   readonly kill?: Kill;
 };
@@ -56,6 +60,7 @@ const retry = { firstMs: 250, mostMs: 10_000 };
  *   a worker that serves            serving-worker.ts
  *   its process and its port        process.ts, port-owners.ts
  *   health of nodes, each second    health-tick.ts, own-checks.ts
+ *   what servers expect             header-checks.ts, proxy-header.ts
  *
  * When it exits, `run` below notices at once and calls `revive`, which starts it (serving-worker.ts, process.ts) and gives it the
  * complete last table. Any
@@ -66,7 +71,7 @@ const retry = { firstMs: 250, mostMs: 10_000 };
  */
 export function makeHaproxy(options: HaproxyOptions): Proxy {
   const { folder, clock, exec, files, log, metrics, health } = options;
-  const { sockets = unixSockets({ clock }), kill = systemKill } = options;
+  const { sockets = unixSockets({ clock }), kill = systemKill, dial = makeDial({ clock }) } = options;
   const settings: Settings = { ...options, maxConnections: connectionLimit(options.descriptorLimit) };
   const paths = pathsIn(folder);
   const api = makeRuntimeApi({ sockets, path: paths.workerSocket });
@@ -92,6 +97,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   const master = (text: string, signal: AbortSignal): Promise<string> =>
     sockets.request(paths.masterSocket, text, signal);
   const ownChecks = makeOwnChecks({ api });
+  const headerChecks = makeHeaderChecks({ dial, desired: () => reconciler.desired(), clock });
   const tick = makeHealthTick({
     api,
     reconciler,
@@ -199,12 +205,18 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     trouble: () => trouble,
     onTrouble: troubleListeners.subscribe,
     failing: ownChecks.failing,
-    onFailing: ownChecks.onFailing,
+    refusingHeaders: headerChecks.refusingHeaders,
+    onServers: (listener) => {
+      const ends = [ownChecks.subscribe(listener), headerChecks.subscribe(listener)];
+      return () => {
+        for (const end of ends) end();
+      };
+    },
     upsert: (table, signal) => change(() => reconciler.upsert(table, signal)),
     prune: (table, signal) => change(() => reconciler.prune(table, signal)),
     audit: (table, signal) => change(() => reconciler.audit(table, signal)),
     run: async (signal) => {
-      await superviseAll([guard, ticks], signal);
+      await superviseAll([guard, ticks, (inner) => headerChecks.run(inner)], signal);
       await inTurn(() => reconciler.save());
     },
     observe: (signal) => observeProxy(api, reconciler.desired(), health, signal),

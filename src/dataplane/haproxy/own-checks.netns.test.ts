@@ -39,7 +39,7 @@ test('a listener is reported as failing while every server fails a check of its 
   await driver.proxy.upsert(rig.table([listener('10.50.0.1', 80, namePort), checked]), rig.signal);
   driver.watch();
   let told = 0;
-  driver.proxy.onFailing(() => told++);
+  driver.proxy.onServers(() => told++);
   for (const node of rig.lab.nodes) await node.ask({ do: 'setStatus', port: namePort, status: 503 });
   await expect.poll(() => [...driver.proxy.failing()], patience).toEqual([checked.key]);
   await rig.lab.nodes[1]?.ask({ do: 'setStatus', port: namePort, status: 200 });

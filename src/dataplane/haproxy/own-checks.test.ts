@@ -39,7 +39,7 @@ test('only backends whose servers have checks of their own are asked about, 200 
   const api = makeApi(() => true);
   const checks = makeOwnChecks({ api });
   let told = 0;
-  checks.onFailing(() => told++);
+  checks.subscribe(() => told++);
   const desired = plan([...plain, ...checked]);
   await checks.look(desired, signal);
   expect(checks.failing().size).toBe(200);

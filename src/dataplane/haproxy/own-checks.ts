@@ -10,7 +10,8 @@ import { followedBy } from './spare-servers.ts';
 import type { Spares } from './spares.ts';
 
 /** The listeners without a server that takes connections, among those whose servers have checks of their own. */
-export type OwnChecks = Pick<Proxy, 'failing' | 'onFailing'> & {
+export type OwnChecks = Pick<Proxy, 'failing'> & {
+  subscribe(listener: () => void): () => void;
   /** Asks HAProxy about the next backends with such servers. Throws `RuntimeError`. */
   look(desired: Desired, signal: AbortSignal): Promise<void>;
 };
@@ -30,7 +31,7 @@ export function makeOwnChecks({ api }: { readonly api: RuntimeApi }): OwnChecks 
 
   return {
     failing: () => failing,
-    onFailing: subscribers.subscribe,
+    subscribe: subscribers.subscribe,
     look: async (desired, signal) => {
       if (spares !== desired.spares.servers) {
         spares = desired.spares.servers;
