@@ -98,7 +98,7 @@ export type Proxy = {
   serverCounters(signal: AbortSignal): Promise<MeasuredServers>;
   /**
    * The listeners without a server that takes connections, among those whose servers have checks of their own; the same object
-   * while they are the same. A change is noticed within a second, with hundreds of such backends within several.
+   * while they are the same. A change is noticed within a second, and with 500 such backends within ten.
    */
   failing(): ReadonlySet<ListenerKey>;
   /** Those whose servers close a connection because of the header of the PROXY protocol, and not without it. */

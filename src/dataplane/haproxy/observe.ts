@@ -69,7 +69,7 @@ export async function readCounters(
   return new Map(listeners.map((listener) => [listener.key, counters.get(entryKey(listener)) ?? noTraffic]));
 }
 
-/** A backend with three servers costs 0.1 ms, HAProxy's answer and reading it together. */
+/** A backend with three servers costs HAProxy 0.06 ms: 30 ms for all. */
 const mostMeasured = 500;
 
 /** The counters of the servers of listeners that are measured. Throws `RuntimeError` if HAProxy does not answer. */
