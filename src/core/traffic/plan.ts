@@ -205,11 +205,12 @@ function planCarriers(
     pods.push([id, { family, pods: chosen.pods }]);
     return id;
   };
+  const isDrained = drainedServices.has(key);
   const listeners = assignment.addresses.flatMap(({ ip, served }) =>
     served.flatMap((port) => {
       const isVip = vips.includes(ip.text);
       const carriage = decideDataplane(spec, port, {
-        choice,
+        choice: isDrained ? 'haproxy' : choice, // `direct` would take new connections
         isHostAddress,
         hasNextHop: onLink.has(ip.family),
         isPublished: isVip,
@@ -228,7 +229,7 @@ function planCarriers(
         targetPort: isDirect && carriage.standIn === undefined ? 0 : port.nodePort,
         options: carriage.dataplane === 'haproxy' ? optionsOfPort(spec, port, overProfiles.has(key)) : undefined,
         sourceRanges: ranges?.filter((range) => range.family === ip.family),
-        isDraining: carriage.dataplane === 'haproxy' && drainedServices.has(key),
+        isDraining: carriage.dataplane === 'haproxy' && isDrained,
         isHostAddress,
       });
     }),
