@@ -97,7 +97,7 @@ export const reasons = {
     where: 'Serving',
     means:
       'With furiwake.dev/backends: pods, the load-balancer host has no route but its default route to some addresses of Pods, which the message names. If it has none to any Pod, NodePorts serve the Service.',
-    do: 'Give the host routes to the Pod CIDRs of the nodes, as each node has them: `ip route add POD-CIDR via NODE`, a routing daemon, or the agent of the CNI plugin on the host. furiwake notices them within 30 seconds. Otherwise remove the annotation.',
+    do: 'Give the host routes to the Pod CIDRs of the nodes, as each node has them: `ip route add POD-CIDR via NODE`, a routing daemon, or the agent of the CNI plugin on the host. furiwake notices them within a second. Otherwise remove the annotation.',
   },
   NoAddress: {
     where: 'Serving',
@@ -109,6 +109,24 @@ export const reasons = {
     means:
       'No node can take connections: there is none, or all are excluded, drained, silent or without an address of the family. With externalTrafficPolicy: Local this is about the nodes with endpoints of the Service.',
     do: 'Check the nodes, their label node.kubernetes.io/exclude-from-external-load-balancers and their addresses.',
+  },
+  HeaderRefused: {
+    where: 'Serving',
+    means:
+      'With furiwake.dev/proxy-protocol, a server of the port that the message names closes a connection that begins with the header at once, and keeps one that does not. furiwake tries that itself, again after a minute.',
+    do: 'Configure the Pods to accept the PROXY protocol, also from the addresses of the nodes, or remove the annotation.',
+  },
+  Drained: {
+    where: 'Serving',
+    means:
+      'An administrator drains the Service (`furiwake drain NS/NAME`): HAProxy refuses new connections, and those that exist continue. It lasts until `furiwake undrain NS/NAME`, also for a Service that is deleted and created again.',
+    do: 'Nothing, or `furiwake undrain NS/NAME` on the load-balancer host.',
+  },
+  NoServers: {
+    where: 'Serving',
+    means:
+      'HAProxy has no server for connections to the address or port that the message names, and closes them. Its servers have checks of their own (furiwake.dev/health-check, or furiwake.dev/backends: pods), and each fails its check, or its node is drained or silent.',
+    do: 'Connect from the load-balancer host to the nodePort on the nodes, or with furiwake.dev/backends: pods to the Pods, and compare with the check: with the PROXY protocol, it sends a header as well.',
   },
   NotForwarding: {
     where: 'Serving',

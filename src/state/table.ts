@@ -131,6 +131,7 @@ const optionsSchema = z.object({
     proxyProtocol: z.literal([0, 1, 2]),
     mostConnections: natural,
     slowStartMs: natural,
+    drainMs: natural.default(0),
     check: z.object({ intervalMs: natural, fall: natural, rise: natural }).optional(),
   }),
   profile: z.object({
@@ -138,8 +139,11 @@ const optionsSchema = z.object({
     balance: z.enum(balances),
     connectTimeoutMs: natural,
     idleTimeoutMs: natural,
+    serverTimeoutMs: natural.default(0),
+    affinitySeconds: natural.default(0),
     checkPath: z.string().regex(checkPathPattern),
   }),
+  isMeasured: z.boolean().default(false),
 });
 
 const listenerSchema = z.object({
@@ -156,6 +160,7 @@ const listenerSchema = z.object({
   targetPort: port.or(z.literal(0)),
   sourceRanges: z.array(rangeText).optional(),
   options: optionsSchema.optional(),
+  isDraining: z.boolean().default(false),
   isHostAddress: z.boolean(),
 });
 
@@ -163,8 +168,8 @@ function encodeListener({ key: _key, revision: _revision, address, sourceRanges,
   return { ...rest, address: address.text, sourceRanges: sourceRanges?.map(formatRange) };
 }
 
-function decodeListenerOptions({ limits, profile, server }: z.infer<typeof optionsSchema>): ListenerOptions {
-  return { limits, profile, server: { ...server, check: server.check } };
+function decodeListenerOptions({ server, ...rest }: z.infer<typeof optionsSchema>): ListenerOptions {
+  return { ...rest, server: { ...server, check: server.check } };
 }
 
 function decodeListener(fields: unknown): readonly [ListenerKey, Listener] {
@@ -253,6 +258,7 @@ function decodeRow(fields: unknown, placed: ReadonlyMap<string, unknown>): reado
     targetPort: nodePort,
     sourceRanges,
     options: undefined,
+    isDraining: false,
     isHostAddress: !placed.has(saved.address.text),
   });
   return [listener.key, listener];

@@ -1,3 +1,4 @@
+import { makeSubscribers } from '../../src/async/subscribers.ts';
 import type { Family } from '../../src/core/ip/ip.ts';
 import type { ListeningSocket } from '../../src/core/model/host.ts';
 import type { ListenerKey } from '../../src/core/model/names.ts';
@@ -94,6 +95,10 @@ export type FakeHostPorts = Pick<
   /** Steps that do not end before their promise does. */
   readonly hanging: Map<StepName, Promise<void>>;
   setHealth(verdicts: ReturnType<Health['verdicts']>): void;
+  /** All servers of these listeners fail checks of their own. */
+  setFailing(listeners: ReadonlySet<ListenerKey>): void;
+  /** The servers of these listeners refuse the header of the PROXY protocol. */
+  setRefusingHeaders(listeners: ReadonlySet<ListenerKey>): void;
   /** Another machine on the LAN has these addresses: text → MAC. */
   setDuplicates(duplicates: ReadonlyMap<string, string>): void;
 };
@@ -143,6 +148,9 @@ export function makeHostPorts(): FakeHostPorts {
     },
     attracted,
   };
+  let withoutServers: ReadonlySet<ListenerKey> = new Set();
+  let refusingHeaders: ReadonlySet<ListenerKey> = new Set();
+  const serverNews = makeSubscribers();
   let verdicts: ReturnType<Health['verdicts']> = new Map();
   const healthListeners = new Set<() => void>();
   const ports: Pick<FakeHostPorts, 'gate' | 'listening'> = { gate: Promise.resolve(), listening: [] };
@@ -206,11 +214,15 @@ export function makeHostPorts(): FakeHostPorts {
       run: untilAborted,
       observe: () => Promise.reject(new Error('not asked here')),
       counters: () => Promise.reject(new Error('not asked here')),
+      serverCounters: () => Promise.reject(new Error('not asked here')),
       trouble: () => {
         const failure = failing.get('proxy.upsert'); // a HAProxy that cannot start
         return typeof failure === 'string' ? failure : undefined;
       },
       onTrouble: () => () => undefined,
+      failing: () => withoutServers,
+      refusingHeaders: () => refusingHeaders,
+      onServers: serverNews.subscribe,
       stop: async () => {
         held.proxy = emptyTable.listeners;
       },
@@ -242,6 +254,14 @@ export function makeHostPorts(): FakeHostPorts {
       held.proxy = emptyTable.listeners;
     },
     setDuplicates: fakeAdvertiser.setDuplicates,
+    setFailing: (listeners: ReadonlySet<ListenerKey>) => {
+      withoutServers = listeners;
+      serverNews.tell();
+    },
+    setRefusingHeaders: (listeners: ReadonlySet<ListenerKey>) => {
+      refusingHeaders = listeners;
+      serverNews.tell();
+    },
     setHealth: (next: ReturnType<Health['verdicts']>) => {
       verdicts = next;
       for (const tell of healthListeners) tell();

@@ -1,9 +1,10 @@
 import { makeFacts } from '../../src/agent/facts.ts';
 import { assembleController } from '../../src/controller/assemble.ts';
 import type { Controller, HostLink, Term } from '../../src/controller/controller.ts';
+import type { NodeName, ServiceKey } from '../../src/core/model/names.ts';
 import type { Site } from '../../src/core/model/site.ts';
 import type { TrafficTable } from '../../src/core/traffic/table.ts';
-import { loadDrains } from '../../src/daemon/drains.ts';
+import { type Drains, loadDrains } from '../../src/daemon/drains.ts';
 import { makeKubeClient } from '../../src/kube/client.ts';
 import { loadKubeConfig } from '../../src/kube/config.ts';
 import type { EventFacts } from '../../src/kube/event-object.ts';
@@ -66,6 +67,7 @@ export type ControllerRig = AsyncDisposable & {
   readonly controller: Controller;
   readonly events: readonly EventFacts[];
   readonly log: readonly LogLine[];
+  readonly serviceDrains: Drains<ServiceKey>;
   mayWrite: boolean;
 };
 
@@ -107,6 +109,12 @@ export async function startController(
   const events: EventFacts[] = [];
   let mayWrite = true;
   const site = makeSite(addresses, options.site);
+  const serviceDrains = await loadDrains<ServiceKey>({
+    kind: 'service',
+    path: '/drained-services',
+    files: filesOf(files),
+    log,
+  });
   const { stores, controller, drained } = assembleController({
     client,
     site,
@@ -114,7 +122,8 @@ export async function startController(
     term: options.term ?? { isLedgerCurrent: true, recorded: () => undefined, published: () => undefined },
     facts: makeFacts({ ...ports, site, reserved: async () => new Map() }),
     ledger: makeFileLedger({ path: '/ledger', earlierPath: '/records', files: filesOf(files), clock, log }),
-    drains: await loadDrains({ path: '/drains', files: filesOf(files), log }),
+    drains: await loadDrains<NodeName>({ kind: 'node', path: '/drains', files: filesOf(files), log }),
+    serviceDrains,
     events: { record: (event) => void events.push(event) },
     mayWrite: () => mayWrite,
     clock,
@@ -126,6 +135,7 @@ export async function startController(
   const running = Promise.allSettled([stores.watch(stop.signal), controller.run(stop.signal)]);
   return {
     controller,
+    serviceDrains,
     events,
     log: log.lines,
     get mayWrite() {

@@ -52,6 +52,8 @@ export type ServiceSpec = {
   /** `spec.loadBalancerSourceRanges`, else the list of the old annotation, as written. Empty: open to all. */
   readonly sourceRanges: readonly string[];
   readonly sessionAffinity: string;
+  /** Of `sessionAffinity: ClientIP`: how long after its last connection a client is remembered. */
+  readonly affinitySeconds: number;
   readonly externalTrafficPolicy: string;
   /** 0 where Kubernetes allocated none: only for `externalTrafficPolicy: Local`. */
   readonly healthCheckNodePort: number;

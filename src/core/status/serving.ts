@@ -1,4 +1,4 @@
-import type { AssignedAddress, Assignment } from '../addresses/assignment.ts';
+import type { Assignment } from '../addresses/assignment.ts';
 import { quote } from '../addresses/request.ts';
 import type { Family } from '../ip/ip.ts';
 import { dataplaneAnnotation } from '../model/contract.ts';
@@ -6,9 +6,11 @@ import type { Verdict } from '../reasons.ts';
 import { haproxyNeed } from '../traffic/decode-options.ts';
 import { isLocal } from '../traffic/plan.ts';
 import { closedFamilies, listenersOf, planSourceRanges, type SourceRanges } from '../traffic/source-ranges.ts';
+import { plainProfile } from '../traffic/options.ts';
 import { isPodBackend, type Listener, listenerKey, localBackend } from '../traffic/table.ts';
 import { annotationTrouble, profileTrouble } from './annotation-trouble.ts';
 import { closedPorts } from './direct-trouble.ts';
+import { lossesOf } from './losses.ts';
 import { nodeNames } from './node-states.ts';
 import { ignoredBackends, podTroubles } from './pod-trouble.ts';
 import { portList, sentences } from './sentences.ts';
@@ -33,7 +35,7 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
     return no(verdict.reason, [verdict.message, ...ignored].join('; '));
   }
   const pods = podTroubles(assignment, service.spec, input.podFacts);
-  const losses = served.flatMap((address) => lossOf(address, input, failures) ?? []);
+  const losses = served.flatMap((address) => lossesOf(address, input, failures));
   const troubles = losses.map(({ verdict }) => verdict);
   const whole = losses.filter(({ isWhole }) => isWhole);
   const { sourceRanges } = service.spec;
@@ -52,13 +54,14 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
   // The first one is the reason.
   const shortcomings = [
     ...(isClosed ? [...limits, ...partly] : [...partly, ...limits]),
+    ...refusedHeaders(input),
     ...unconfirmedNodes(input),
     ...profileTrouble(service.spec, input.nearestProfile),
     ...pods.map(({ verdict }) => verdict),
     ...ignoredFields(input),
   ];
   const [loss] = whole;
-  if (loss !== undefined && whole.length === served.length)
+  if (loss !== undefined && served.every((address) => whole.some((each) => each.address === address)))
     return no(loss.verdict.reason, sentences([...partly, ...limits, ...ignoredFields(input)]));
   const [refusedPods] = pods;
   if (refusedPods !== undefined && pods.every(({ isWhole }) => isWhole))
@@ -73,33 +76,6 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
   const { reason } = first;
   const message = `${reason === 'FieldsNotHonoured' ? 'serving, but ' : ''}${sentences(shortcomings)}`;
   return { isTrue: !isClosed, verdict: { reason, message } };
-}
-
-/** Why no node gets packets of an address; `isWhole`: for none of its ports. `undefined`: those for all ports get to a node. */
-function lossOf(
-  address: AssignedAddress,
-  { nodeTrouble, dropping, listeners, reports }: StatusInput,
-  absent: readonly Failure[],
-): { readonly address: AssignedAddress; readonly isWhole: boolean; readonly verdict: Verdict } | undefined {
-  const { ip, served } = address;
-  const absence = absent.find((failure) => failure.ip === ip);
-  if (absence !== undefined) return { address, isWhole: true, verdict: absence.verdict };
-  const hasPods = served.every(({ port, protocol }) => {
-    const listener = listeners.get(listenerKey(ip, port, protocol));
-    return listener !== undefined && isPodBackend(listener.backend);
-  });
-  const trouble = hasPods ? undefined : nodeTrouble[ip.family];
-  if (trouble !== undefined) {
-    const message = `no node takes connections for ${ip.text}: ${trouble}`;
-    return { address, isWhole: true, verdict: { reason: 'NoNodes', message } };
-  }
-  if (dropping === undefined || dropping === 'briefly') return undefined;
-  const dropped = closedPorts(address, listeners, reports, false) ?? [];
-  if (dropped.length === 0) return undefined;
-  const isWhole = dropped.length === served.length;
-  const ports = isWhole ? '' : `port ${portList(dropped.map(({ port }) => port))} of `;
-  const message = `packets for ${ports}${ip.text} are dropped, because direct has no node for them: ${dropping[ip.family] ?? ''}`;
-  return { address, isWhole, verdict: { reason: 'NotForwarding', message } };
 }
 
 function no(reason: Verdict['reason'], message: string): ConditionContent {
@@ -124,6 +100,17 @@ function rangeTroubles({ malformed, excess }: SourceRanges, closed: readonly Fam
   return found;
 }
 
+/** Ports whose servers do not expect the header of the PROXY protocol. */
+function refusedHeaders({ assignment, reports }: StatusInput): readonly Verdict[] {
+  const ports = assignment.addresses.flatMap(({ ip, served }) =>
+    served.filter(({ port, protocol }) => reports.get(listenerKey(ip, port, protocol))?.isHeaderRefused === true),
+  );
+  if (ports.length === 0) return [];
+  const where = `port ${portList(ports.map(({ port }) => port))}`;
+  const message = `servers of ${where} close connections because of the PROXY protocol header: they do not seem to expect it`;
+  return [{ reason: 'HeaderRefused', message }];
+}
+
 /** Nodes with endpoints of the Service that kube-proxy does not confirm. */
 function unconfirmedNodes({ service: { key, spec }, assignment, unconfirmed }: StatusInput): readonly Verdict[] {
   return assignment.addresses.flatMap(({ ip }): readonly Verdict[] => {
@@ -143,7 +130,7 @@ function ignoredFields(input: StatusInput): readonly Verdict[] {
   const ignored = spec.ignoredAnnotations.map((name) => `annotation ${name} (one address per family)`);
   ignored.push(...annotationTrouble(spec), ...ignoredBackends(spec, quote));
   const [isDirect, standIn] = carriersOf(input);
-  const isAffine = spec.sessionAffinity !== 'None' && !isDirect;
+  const isAffine = spec.sessionAffinity !== 'None' && !isDirect && !everyListener(input, isKeptByHaproxy);
   const isNat = isAffine && everyListener(input, ({ dataplane }) => dataplane === 'nat');
   if (isAffine && !isNat) ignored.push(`sessionAffinity=${spec.sessionAffinity} (one Pod per node)`);
   const messages = ignored.length === 0 ? [] : [`ignored: ${ignored.join(', ')}`];
@@ -169,6 +156,11 @@ function everyListener(
       return listener !== undefined && isTrue(listener);
     }),
   );
+}
+
+/** Whether HAProxy keeps each client with one Pod. */
+function isKeptByHaproxy({ backend, options }: Listener): boolean {
+  return isPodBackend(backend) && (options?.profile ?? plainProfile).affinitySeconds > 0;
 }
 
 /** Whether `direct` carries all flows now, and where another dataplane stands in for it: why, and what is lost by that. */

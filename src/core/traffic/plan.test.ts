@@ -38,6 +38,7 @@ function inputOf(services: readonly Service[], more: Partial<TrafficInput> = {})
     onLink: emptyReport.onLink,
     nodes,
     drained: new Set(),
+    drainedServices: new Set(),
     endpoints: undefined,
     podPlace: { routed: [], reserved: new Map(), pool: [] },
     ...more,
@@ -178,6 +179,20 @@ test('the same input gives the same table, and another node leaves the listeners
   expect([...drained.nodes.values()].map(({ state }) => state)).toEqual(['drain', 'active']);
 });
 
+test('a drained Service refuses new connections where HAProxy serves it, and only there', () => {
+  const plan = makeTrafficPlanner();
+  const direct = makeService('c', { dataplane: 'direct' });
+  const input = inputOf([a, b, direct]);
+  const first = plan(input);
+  const table = plan({ ...input, drainedServices: new Set([a.key, direct.key]) });
+  const draining = [...table.listeners.values()].filter(({ isDraining }) => isDraining);
+  expect(draining.map(({ service }) => service)).toEqual([a.key]);
+  expect(draining[0]?.revision).not.toBe(first.listeners.get(draining[0]!.key)?.revision);
+  const key = listenerKey(ip('192.0.2.101'), 80, 'TCP');
+  expect(table.listeners.get(key)).toBe(first.listeners.get(key));
+  expect([...plan(input).listeners]).toEqual([...first.listeners]);
+});
+
 test('a listener has the source ranges of its family, merged, and is closed where the Service has none of it', () => {
   const service = makeService('a', { ipFamilies: [4, 6], sourceRanges: ['198.51.100.0/25', '198.51.100.128/25'] });
   const addresses = ['192.0.2.8', '2001:db8::8'].map((text) => ({ ip: ip(text), served: [tcp(80)], taken: [] }));
@@ -204,6 +219,7 @@ test('a Local Service moves to direct once the host is known to reach nodes, and
   expect(listenerOf(local, unknown)).toEqual(haproxy);
   expect(listenerOf(local, new Set([6]))).toEqual(haproxy);
   expect(listenerOf(local, four, { dataplane: 'haproxy' })).toEqual(haproxy);
+  expect(listenerOf(local, four, { drainedServices: new Set([local.key]) })).toEqual(haproxy);
   expect(listenerOf(local, four)).toEqual(moving);
   const ingress = [{ ip: '192.0.2.100', hostname: undefined, ipMode: 'VIP', ports: [] }];
   const shown = { ...local, status: { ...local.status, ingress, ingressManager: 'furiwake' } };

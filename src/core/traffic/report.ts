@@ -18,6 +18,10 @@ export type ListenerReport = {
    * The host lets packets through; of a listener with a stand-in, to nodes themselves. False on a host that is ready but may not serve (another one has the Lease).
    */
   readonly isForwarding: boolean;
+  /** HAProxy has servers with checks of their own for it, and none that takes connections. */
+  readonly isFailing: boolean;
+  /** Its servers close connections because of the header of the PROXY protocol. */
+  readonly isHeaderRefused: boolean;
   /** A wanted revision that is not in force, or whose address is not on the host, and why. */
   readonly refusal: { readonly revision: Revision; readonly verdict: Verdict } | undefined;
 };

@@ -60,6 +60,8 @@ export type Listener = ListenerAddress & {
   readonly sourceRanges: readonly IpRange[] | undefined;
   /** For HAProxy: what it does for the listener beyond carrying its bytes. `undefined`: nothing. */
   readonly options: ListenerOptions | undefined;
+  /** For HAProxy: it refuses new connections, and those that exist continue (`furiwake drain NS/NAME`). Otherwise false. */
+  readonly isDraining: boolean;
   /** The address is the host's own: furiwake never adds it to the host nor announces it. */
   readonly isHostAddress: boolean;
   /** Hash of all of the above. */
@@ -172,6 +174,7 @@ export function makeListener(fields: Omit<Listener, 'key' | 'revision'>): Listen
     backend,
     targetPort,
     sourceRanges,
+    isDraining,
   } = fields;
   const ranges = sourceRanges === undefined ? 'open' : sourceRanges.map(formatRange).join(' ');
   return {
@@ -180,7 +183,10 @@ export function makeListener(fields: Omit<Listener, 'key' | 'revision'>): Listen
     revision: revisionOf(
       [
         service,
-        [dataplane, isPublished && 'published', standIn, needsProof && 'proof', isAffine && 'affine'].join(' '),
+        [
+          [dataplane, isPublished && 'published', standIn, needsProof && 'proof', isAffine && 'affine'].join(' '),
+          ...(isDraining ? ['drain'] : []),
+        ].join(' '),
         backend,
         targetPort,
         fields.isHostAddress ? 'own' : 'added',
