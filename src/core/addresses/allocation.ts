@@ -24,7 +24,7 @@ export type Claimant = {
   readonly ports: readonly ServicePort[];
   /** What the Service had before. */
   readonly record: AddressRecord | undefined;
-  /** The listeners of the record. */
+  /** Listeners of the record; a program of the host takes none of them away. */
   readonly recorded: ReadonlySet<ListenerKey>;
 };
 

@@ -1,6 +1,6 @@
 import { type Family, type Ip, parseIp } from '../ip/ip.ts';
 import { fieldManager } from '../model/contract.ts';
-import type { ServiceUid } from '../model/names.ts';
+import type { ListenerKey, ServiceUid } from '../model/names.ts';
 import { compareAge, type Service } from '../model/service.ts';
 import type { Site } from '../model/site.ts';
 import type { PersistentMap } from '../persistent-map.ts';
@@ -27,6 +27,8 @@ type AssignmentDraft = Claimant & {
   /** Annotations that request a pool where no pool has a name. */
   readonly ignored: readonly string[];
   readonly refused: readonly PortRefusal[];
+  /** First all listeners of the record, then those that no other Service took: only they have precedence over the host. */
+  recorded: ReadonlySet<ListenerKey>;
   addresses: readonly Ip[];
   /** Why it has no address, or not the one that it requests. */
   verdict: Verdict | undefined;
@@ -111,9 +113,14 @@ function inOrder(addresses: readonly Ip[], families: readonly Family[]): readonl
 }
 
 function claimRecorded(draft: AssignmentDraft, allocation: Allocation): void {
-  for (const ip of draft.addresses)
-    for (const port of draft.ports)
-      if (draft.recorded.has(listenerKey(ip, port.port, port.protocol))) allocation.claim(draft, ip, port);
+  const claimed = new Set<ListenerKey>();
+  for (const ip of draft.addresses) {
+    for (const port of draft.ports) {
+      const listener = listenerKey(ip, port.port, port.protocol);
+      if (draft.recorded.has(listener) && allocation.claim(draft, ip, port) === true) claimed.add(listener);
+    }
+  }
+  draft.recorded = claimed;
 }
 
 function claim(draft: AssignmentDraft, addresses: readonly Ip[], allocation: Allocation): void {
