@@ -153,6 +153,11 @@ export class Allocation {
     return this.#pool.ranges.some((range) => range.family === family && (pool === undefined || range.name === pool));
   }
 
+  /** Whether only Services that request the address or its pool get it, and those of their sharing key. */
+  isOnRequest(ip: Ip): boolean {
+    return this.#rangeOf(ip)?.isOnRequest === true;
+  }
+
   /** Why the address is not of the pool that the Service requests. One that has left `--addresses` is of every pool. */
   poolConflict({ pool }: Claimant, ip: Ip): Verdict | undefined {
     const range = this.#rangeOf(ip);
