@@ -10,7 +10,7 @@ import { portList } from './sentences.ts';
 /** What is known of the endpoints of a Service, and of this host. */
 export type PodFacts = { readonly endpoints: ServiceEndpoints | undefined; readonly place: PodPlace };
 
-/** Why a port on an address does not get to Pods, or not to all of them. `isWhole`: it gets nowhere. */
+/** Why connections to a port of an address do not reach Pods, or not all of them. `isWhole`: they reach no server. */
 type PodTrouble = { readonly isWhole: boolean; readonly verdict: Verdict };
 
 /** The troubles with the Pods of a Service, each once; none where Pods are not its servers. */
