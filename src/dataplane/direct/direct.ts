@@ -18,6 +18,7 @@ import { watchTable } from '../nftables/watch-table.ts';
 import { readDirectCounters } from './direct-counters.ts';
 import { makeForwardingReport } from './forwarding-report.ts';
 import { directLayout } from './layout.ts';
+import { makeListenerAges } from './listener-ages.ts';
 import { makePinWatch } from './pin-watch.ts';
 import type { DirectProgram } from './program.ts';
 import { type DeviceProgram, makeProgramSource, type ProgramSourceDeps } from './program-source.ts';
@@ -35,6 +36,9 @@ export type DirectDeps = ProgramSourceDeps & {
   /** Ends the helper programs; the table stays, so that traffic continues. */
   readonly lifetime: AbortSignal;
 };
+
+/** A flow that `nat` carries for a newer listener has not lived: otherwise clients with a fixed port would keep it for good. */
+const newMs = 10_000;
 
 /**
  * Table `netdev furiwake`:
@@ -68,6 +72,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   let isFirst = true;
   const watchPins = makePinWatch({ ...deps, isInPlace: () => kernel.isInPlace() });
   const standIns = makeStandIns();
+  const ages = makeListenerAges(() => clock.monotonic());
   const sortingTrouble = makeTrouble({
     what: 'reading which flows HAProxy and nat hold',
     log,
@@ -96,7 +101,8 @@ export function makeDirect(deps: DirectDeps): Direct {
     try {
       const listeners = keys.flatMap((key) => table.listeners.get(key) ?? []);
       const connections = await deps.host.clientsOf(listeners.filter(usesHaproxy), signal);
-      const flows = await readFlowClients(exec, listeners.filter(usesNat), signal);
+      const old = listeners.filter((each) => usesNat(each) && ages.ageOf(each.key) >= newMs);
+      const flows = await readFlowClients(exec, old, signal);
       standIns.sort(keys, new Map([...connections, ...flows]));
       sortingTrouble.over();
     } catch (error) {
@@ -181,6 +187,7 @@ export function makeDirect(deps: DirectDeps): Direct {
           return [key, listener !== undefined && isMine(listener) ? listener : undefined] as const;
         });
         published = next;
+        ages.follow(next.listeners);
         const old = table;
         table = { ...next, listeners: table.listeners.with(changes) };
         const isSame = old.listeners === table.listeners && old.nodes === next.nodes;

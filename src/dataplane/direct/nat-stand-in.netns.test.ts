@@ -164,6 +164,7 @@ test.each([
           return await held();
         }, patience)
         .toEqual(expect.arrayContaining([old, steady]));
+      startDirect(); // to which the listener is not new
       await program(onDirect);
       expect(direct.isForwarding(onDirect.key)).toBe(false);
       await atNat(flow());
@@ -205,10 +206,39 @@ test.each([
   60_000,
 );
 
+test.each(['203.0.113.34', '2001:db8:f::34'])(
+  "what the host itself sends to %s is always the stand-in's",
+  async (address) => {
+    const onDirect = natListener(address, port, port, { dataplane: 'direct', standIn: 'nat', isPublished: true });
+    isOpen = true;
+    await program(onDirect);
+    expect(direct.isForwarding(onDirect.key)).toBe(true);
+    expect((await lab.balancer.ask({ do: 'askUdp', address, port, timeoutMs: 2_000 })).text).toMatch(/^n\d /);
+  },
+);
+
+test('of a new listener all flows go to a node, as soon as one is open', async () => {
+  const address = '203.0.113.35';
+  const onDirect = natListener(address, port, port, { dataplane: 'direct', standIn: 'nat', isPublished: true });
+  isOpen = false;
+  await program(onDirect);
+  const flow = nextPort++;
+  const clients = async (): Promise<number> => {
+    await sourceOf(address, flow);
+    return (await readFlowClients(lab.balancer.execPort, [onDirect], signal)).size;
+  };
+  await expect.poll(clients, patience).toBe(1); // it would live
+  for (const node of lab.nodes) await serveVips(node, [address], port);
+  isOpen = true;
+  await direct.audit(signal);
+  expect(await sourceOf(address, flow)).toBe(`198.51.100.2 ${flow}`);
+});
+
 test('a flow that the stand-in has carried for less than two seconds goes to a node, and so does one without answers', async () => {
   const address = '203.0.113.32';
   const onDirect = natListener(address, port, port, { dataplane: 'direct', standIn: 'nat', isPublished: true });
   isOpen = false;
+  startDirect();
   await program(onDirect);
   const [young, mute] = [nextPort++, nextPort++];
   for (const node of lab.nodes)
