@@ -92,9 +92,11 @@ describe.skipIf(!isRoot)('a Service that direct serves', () => {
     const { services, client } = stage();
     await services.create('affine', { annotations, spec: { ports: [dns], sessionAffinity: 'ClientIP' } });
     const [address = ''] = await services.published('affine');
-    await untilDirect(client, address);
-    const names = await askByUdp(client, { address, port: 53, text: 'hostname', count: 20 });
-    expect(new Set(names).size).toBe(1);
+    // Through nat it may be a Pod of each node.
+    await eventually(async () => {
+      const names = await askByUdp(client, { address, port: 53, text: 'hostname', count: 20 });
+      expect([...new Set(names)]).toEqual([expect.stringMatching(fromWeb)]);
+    });
     expect((await services.condition('affine', 'Serving', 'Serving')).message).toBe('all ports are served');
   });
 
@@ -129,7 +131,7 @@ describe.skipIf(!isRoot)('a Service that direct serves', () => {
     const ask = (): Promise<readonly string[]> => askByUdp(client, { address, port: 53, text: 'clientip' });
     await eventually(async () => expect(await ask()).toEqual([expect.stringContaining(lb1.ip4)]));
     await using early = await startStream(client, { address, port: 53 });
-    await early.after(200); // more than two seconds
+    await early.after(600); // for more than ten seconds: to the Service, and its flow, nothing is new
     await services.change('move', { metadata: { annotations: { 'furiwake.dev/dataplane': null } } });
     await eventually(async () => expect(await ask()).toEqual([expect.stringContaining(client.ip4)]));
     await using late = await startStream(client, { address, port: 53 });
