@@ -264,6 +264,15 @@ test.each(['203.0.113.21', '2001:db8:f::21'])(
   },
 );
 
+test("what the host itself opens is always HAProxy's", async () => {
+  const onDirect = listener(lanVip, port, port, { dataplane: 'direct', standIn: 'haproxy', isPublished: true });
+  isOpen = true;
+  await program(onDirect);
+  expect(direct.isForwarding(onDirect.key)).toBe(true);
+  const { id = 0 } = await lab.balancer.ask({ do: 'dial', address: lanVip, port });
+  await expect.poll(async () => (await lab.balancer.ask({ do: 'heard', id })).text, patience).toMatch(/^n\d /);
+});
+
 test('a listener that needs a proof is left to HAProxy until the nodes are shown to answer; one that does not is not', async () => {
   const more = { dataplane: 'direct', standIn: 'haproxy', isPublished: true } as const;
   const automatic = listener('203.0.113.22', port, port, { ...more, needsProof: true });
