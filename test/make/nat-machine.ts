@@ -54,7 +54,7 @@ export function makeNatMachine(earlier?: FakeNft): NatMachine {
       options.signal.throwIfAborted();
       return { stdout: perl(args, options.stdin), stderr: '' };
     },
-    converse: (file, args, signal) => (file === 'perl' ? watchNothing(signal) : nft.exec.converse(file, args, signal)),
+    spawn: (file, args, signal) => (file === 'perl' ? watchNothing(signal) : nft.exec.spawn(file, args, signal)),
   };
   return {
     nat: makeNat({
@@ -85,7 +85,7 @@ export function makeNatMachine(earlier?: FakeNft): NatMachine {
 }
 
 /** A watch of the kernel that reports no change. */
-function watchNothing(signal: AbortSignal): ReturnType<Exec['converse']> {
+function watchNothing(signal: AbortSignal): ReturnType<Exec['spawn']> {
   const output = new PassThrough();
   const exited = Promise.withResolvers<number>();
   const end = (): void => {
