@@ -1,6 +1,6 @@
 import type { ListenerKey, ServiceKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import { emptyTable, type ListenerAddress, type TrafficTable, type Listeners } from '../../core/traffic/table.ts';
+import { emptyTable, type ListenerAddress, type Listeners } from '../../core/traffic/table.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
