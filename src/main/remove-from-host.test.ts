@@ -6,7 +6,7 @@ import { removeFromHost } from './remove-from-host.ts';
 
 type Removed = Pick<HostParts, 'steering' | 'direct' | 'nat' | 'proxy' | 'placement'>;
 
-/** The parts of a host, some of which fail and some of which are not there; `asked` has the requests to them. */
+/** The parts of a host, some of which fail and some of which do not exist; `asked` has the requests to them. */
 function partsOf({
   failing = [],
   absent = [],
@@ -30,7 +30,7 @@ function partsOf({
   return { parts, asked };
 }
 
-test('all parts are removed, and the log names those that were there', async () => {
+test('all parts are removed, and the log names those that existed', async () => {
   const { parts, asked } = partsOf({ absent: ['direct', 'ip'] });
   const log = recordLog();
   await removeFromHost(parts, { clock: systemClock, log });

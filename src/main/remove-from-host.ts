@@ -8,7 +8,7 @@ const deadlineMs = 30_000;
 
 /**
  * Removes everything that `run` configured on this host: nftables tables, routing rules, HAProxy, addresses. Tries each
- * part and logs those that were there, then throws {@link StartError} with the failed ones. Has a deadline instead of a signal, because after half of
+ * part and logs those that it removed, then throws {@link StartError} with the failed ones. Has a deadline instead of a signal, because after half of
  * it the host would answer for addresses that it does not serve.
  */
 export async function removeFromHost(

@@ -104,7 +104,8 @@ describe.skipIf(!isRoot)('the commands of docs/getting-started.md', () => {
     expect(await services.published('stays')).toEqual([ip]);
 
     await type(cp, statusLines);
-    for (const name of ['shared', 'stays', 'dns']) expect((await services.get(name)).status).toEqual({ loadBalancer: {} });
+    for (const name of ['shared', 'stays', 'dns'])
+      expect((await services.get(name)).status).toEqual({ loadBalancer: {} });
 
     await type(lb1, boxLines);
     await untilHostState(lb1, before);
