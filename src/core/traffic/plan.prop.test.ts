@@ -1,4 +1,5 @@
 import { requestedDataplane } from './dataplane.ts';
+import { asksForHaproxy } from './decode-options.ts';
 import fc from 'fast-check';
 import { emptyReport } from './report.ts';
 import { expect, test } from 'vitest';
@@ -96,14 +97,14 @@ function expectedWay(
   { spec, status }: Service,
   { text }: Ip,
   { protocol, nodePort }: ServicePort,
-  isHostAddress: boolean,
+  { isHostAddress, isDrained }: { readonly isHostAddress: boolean; readonly isDrained: boolean },
 ): Pick<Listener, 'dataplane' | 'isPublished' | 'targetPort'> {
   const isRequested = spec.dataplane === 'direct';
   const isPublished =
     (isRequested || status.ingressManager === 'furiwake') &&
     status.ingress.some(({ ip, ipMode }) => ip === text && ipMode === 'VIP');
-  // What furiwake has published for direct stays there.
-  const stays = spec.options.length === 0 && isPublished && requestedDataplane(spec) === undefined;
+  // What furiwake has published for direct stays there, unless an administrator drains it.
+  const stays = !isDrained && !asksForHaproxy(spec) && isPublished && requestedDataplane(spec) === undefined;
   // Without a nodePort no other dataplane serves a port.
   if (!isRequested && nodePort !== 0 && (!stays || isHostAddress))
     return { dataplane: protocol === 'TCP' ? 'haproxy' : 'nat', isPublished: false, targetPort: nodePort };
@@ -119,7 +120,10 @@ test('a table has a listener for each port that a Service is served on and may b
             served.map((port) => ({
               key: listenerKey(ip, port.port, port.protocol),
               service: service.key,
-              ...expectedWay(service, ip, port, plan.assignments.get(service.key)?.isHostAddress === true),
+              ...expectedWay(service, ip, port, {
+                isHostAddress: plan.assignments.get(service.key)?.isHostAddress === true,
+                isDrained: input.drainedServices.has(service.key),
+              }),
               backend:
                 service.spec.externalTrafficPolicy === 'Local'
                   ? `local${ip.family}:${service.key}`
