@@ -79,8 +79,8 @@ function projectSpec(
     backends: presentIn(annotations, [backendsAnnotation])[0]?.[1],
     ignoredAnnotations: namesOf(presentIn(annotations, ignoredAnnotations)),
     sourceRanges: projectSourceRanges(spec, annotations),
-    sessionAffinity: optionalTextOf(spec['sessionAffinity']) ?? 'None',
-    externalTrafficPolicy: optionalTextOf(spec['externalTrafficPolicy']) ?? 'Cluster',
+    sessionAffinity: spec['sessionAffinity'] === 'ClientIP' ? 'ClientIP' : 'None',
+    externalTrafficPolicy: spec['externalTrafficPolicy'] === 'Local' ? 'Local' : 'Cluster',
     healthCheckNodePort: integerOf(spec['healthCheckNodePort']),
   };
 }

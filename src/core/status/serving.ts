@@ -10,7 +10,7 @@ import { isPodBackend, listenerKey, localBackend } from '../traffic/table.ts';
 import { annotationTrouble, profileTrouble } from './annotation-trouble.ts';
 import { closedPorts } from './direct-trouble.ts';
 import { nodeNames } from './node-states.ts';
-import { ignoredBackends, podTroubles } from './pod-trouble.ts';
+import { endpointTroubles, ignoredBackends } from './pod-trouble.ts';
 import { portList, sentences } from './sentences.ts';
 import type { ConditionContent, Failure, StatusInput } from './status-input.ts';
 
@@ -32,7 +32,7 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
     const ignored = annotationTrouble(service.spec).map((words) => `ignored: ${words}`);
     return no(verdict.reason, [verdict.message, ...ignored].join('; '));
   }
-  const pods = podTroubles(assignment, service.spec, input.podFacts);
+  const endpoints = endpointTroubles(assignment, service.spec, input.podFacts);
   const losses = served.flatMap((address) => lossOf(address, input, failures) ?? []);
   const troubles = losses.map(({ verdict }) => verdict);
   const whole = losses.filter(({ isWhole }) => isWhole);
@@ -54,15 +54,14 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
     ...(isClosed ? [...limits, ...partly] : [...partly, ...limits]),
     ...unconfirmedNodes(input),
     ...profileTrouble(service.spec, input.nearestProfile),
-    ...pods.map(({ verdict }) => verdict),
+    ...endpoints.verdicts,
     ...ignoredFields(input),
   ];
   const [loss] = whole;
   if (loss !== undefined && whole.length === served.length)
     return no(loss.verdict.reason, sentences([...partly, ...limits, ...ignoredFields(input)]));
-  const [refusedPods] = pods;
-  if (refusedPods !== undefined && pods.every(({ isWhole }) => isWhole))
-    return no(refusedPods.verdict.reason, sentences(shortcomings));
+  const [noEndpoint] = endpoints.verdicts;
+  if (noEndpoint !== undefined && endpoints.isWhole) return no(noEndpoint.reason, sentences(shortcomings));
   if (input.hasEndpoints === false) {
     const where = isLocal(service.spec) ? ' on a node that is in use' : '';
     const verdict: Verdict = { reason: 'NoEndpoints', message: `the Service has no ready endpoints${where}` };
@@ -141,7 +140,7 @@ function unconfirmedNodes({ service: { key, spec }, assignment, unconfirmed }: S
 function ignoredFields(input: StatusInput): readonly Verdict[] {
   const { spec } = input.service;
   const ignored = spec.ignoredAnnotations.map((name) => `annotation ${name} (one address per family)`);
-  ignored.push(...annotationTrouble(spec), ...ignoredBackends(spec, quote));
+  ignored.push(...annotationTrouble(spec), ...ignoredBackends(spec));
   const [isDirect, standIn] = carriersOf(input);
   if (spec.sessionAffinity !== 'None' && !isDirect)
     ignored.push(`sessionAffinity=${spec.sessionAffinity} (one Pod per node)`);
