@@ -14,7 +14,7 @@ export async function serveBulk(
   signal: AbortSignal,
 ): Promise<AsyncDisposable> {
   const source = path.join(import.meta.dirname, 'hosts', 'bulk-server.ts');
-  const serving = server.execPort.converse(process.execPath, [source, String(port), way], signal);
+  const serving = server.execPort.spawn(process.execPath, [source, String(port), way], signal);
   for await (const line of serving.lines) if (line === 'serving') break;
   return serving;
 }

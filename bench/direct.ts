@@ -122,11 +122,11 @@ frontend answers
   );
   for (const machine of lab.nodes) {
     for (const vip of Object.values(vips)) await machine.exec('ip', 'address', 'add', `${vip}/32`, 'dev', 'lo');
-    stack.use(machine.execPort.converse('haproxy', ['-db', '-f', config], signal));
+    stack.use(machine.execPort.spawn('haproxy', ['-db', '-f', config], signal));
     stack.use(await serveBulk(machine, ports.download, 'down', signal));
     stack.use(await serveBulk(machine, ports.upload, 'up', signal));
     for (const vip of Object.values(vips)) {
-      const echo = stack.use(machine.execPort.converse('perl', [udpProgram, 'serve', vip, String(ports.udp)], signal));
+      const echo = stack.use(machine.execPort.spawn('perl', [udpProgram, 'serve', vip, String(ports.udp)], signal));
       for await (const line of echo.lines) if (line === 'serving') break;
     }
   }
@@ -207,7 +207,7 @@ defaults
     timeout server 120s
 ${[ports.http, ports.download, ports.upload].map(listen).join('')}`,
   );
-  stack.use(lab.balancer.execPort.converse('setsid', ['haproxy', '-db', '-f', config], signal));
+  stack.use(lab.balancer.execPort.spawn('setsid', ['haproxy', '-db', '-f', config], signal));
   const isAnswered = async (): Promise<boolean> =>
     (await lab.router.ask({ do: 'fetch', address: '192.0.2.2', port: byHandPort + ports.http })).status === 200;
   await until('HAProxy by hand to listen', isAnswered, { signal, everyMs: 50 });

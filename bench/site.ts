@@ -1,5 +1,5 @@
 import path from 'node:path';
-import type { Conversation } from '../src/ports/exec.ts';
+import type { RunningProgram } from '../src/ports/exec.ts';
 import { type NetLab, startNetLab } from '../test/netns/net-lab.ts';
 import { type Furiwake, metricIn, readMemory } from './furiwake.ts';
 import type { Answer, Question, SimOrder } from './hosts/sim.ts';
@@ -39,8 +39,8 @@ export async function startSite({ machines, bundle, signal, ...order }: SiteOpti
   const lab = stack.use(await startNetLab({ nodes: machines }));
   const { execPort } = lab.balancer;
   const kubeconfig = path.join(lab.folder, 'kubeconfig');
-  const start = (program: string, ...args: readonly string[]): Conversation =>
-    execPort.converse(process.execPath, [path.join(import.meta.dirname, 'hosts', program), ...args], signal);
+  const start = (program: string, ...args: readonly string[]): RunningProgram =>
+    execPort.spawn(process.execPath, [path.join(import.meta.dirname, 'hosts', program), ...args], signal);
   const sim = stack.use(start('sim.ts', JSON.stringify({ ...order, kubeconfig } satisfies SimOrder)));
   const answers = sim.lines[Symbol.asyncIterator]();
   const nextLine = async (): Promise<string> => {
@@ -65,7 +65,7 @@ export async function startSite({ machines, bundle, signal, ...order }: SiteOpti
       const startedAt = now();
       const args = ['run', '--kubeconfig', kubeconfig, '--addresses', pool, '--log-level', 'warn', ...flags];
       // With an inspector, to read the heap; a signal cannot open one.
-      const running = execPort.converse('env', ['NODE_OPTIONS=--inspect=127.0.0.1:9229', bundle, ...args], signal);
+      const running = execPort.spawn('env', ['NODE_OPTIONS=--inspect=127.0.0.1:9229', bundle, ...args], signal);
       return {
         pid: running.pid,
         startedAt,

@@ -100,7 +100,7 @@ frontend answers
 `,
   );
   for (const node of nodes) {
-    stack.use(node.execPort.converse('haproxy', ['-db', '-f', config], signal));
+    stack.use(node.execPort.spawn('haproxy', ['-db', '-f', config], signal));
     stack.use(await serveBulk(node, bulkNodePort, 'down', signal));
   }
   return stack;
@@ -122,7 +122,7 @@ defaults
     timeout server 120s
 ${listen('web', byHandPort, nodePort)}${listen('bulk', bulkByHandPort, bulkNodePort)}`,
   );
-  return lab.balancer.execPort.converse('setsid', ['haproxy', '-db', '-f', config], signal);
+  return lab.balancer.execPort.spawn('setsid', ['haproxy', '-db', '-f', config], signal);
 }
 
 async function isAnswered(client: Machine, port: number): Promise<boolean> {

@@ -14,7 +14,7 @@ const deadlineMs = 5_000;
 
 /** Follows `nft monitor`, which starts within some milliseconds. */
 export function watchElements(exec: Exec, signal: AbortSignal): Elements {
-  const monitor = exec.converse('nft', ['monitor', 'elements'], signal);
+  const monitor = exec.spawn('nft', ['monitor', 'elements'], signal);
   let isFollowing = false;
   const moments = new Map<number, PromiseWithResolvers<number>>();
   const momentOf = (port: number): PromiseWithResolvers<number> => {

@@ -63,15 +63,35 @@ test('a core file that imports an adapter, a package or the clock is refused', (
   expect(violations('src/core/bad.ts', text)).toHaveLength(3);
 });
 
-test('one name is one thing: no two files under src export the same name', () => {
+/** Each name, with the files that have a declaration of it. */
+function declaredIn(declaration: RegExp): ReadonlyMap<string, readonly string[]> {
   const places = new Map<string, string[]>();
-  for (const file of globSync('src/**/*.ts'))
-    for (const [, name = ''] of readFileSync(file, 'utf8').matchAll(
-      /^export (?:async )?(?:type|class|function|const) (\w+)/gm,
-    ))
-      places.set(name, [...(places.get(name) ?? []), file]);
+  for (const file of globSync('src/**/*.ts')) {
+    const names = Array.from(readFileSync(file, 'utf8').matchAll(declaration), ([, name = '']) => name);
+    for (const name of new Set(names)) places.set(name, [...(places.get(name) ?? []), file]);
+  }
+  return places;
+}
+
+test.each([
+  ['export the same name', /^export (?:async )?(?:type|class|function|const) (\w+)/gm],
+  ['declare a type, an interface or a class of one name', /^\s*(?:export )?(?:type|interface|class) ([A-Z]\w*)[ <]/gm],
+])('one name is one thing: no two files under src %s', (_, declaration) => {
+  const places = declaredIn(declaration);
   expect(places.size).toBeGreaterThan(0);
   expect([...places].filter(([, files]) => files.length > 1)).toEqual([]);
+});
+
+const mostLines = 300;
+/** Being split. */
+const stillLong = new Set(
+  ['direct/direct.ts', 'direct/ruleset.ts', 'haproxy/reconciler.ts'].map((name) => `src/dataplane/${name}`),
+);
+
+test(`no file has more than ${mostLines} lines`, () => {
+  const files = globSync('{src,test,lab,bench,demo,tools}/**/*.ts');
+  const long = files.filter((file) => readFileSync(file, 'utf8').split('\n').length - 1 > mostLines);
+  expect(long.filter((file) => !stillLong.has(file))).toEqual([]);
 });
 
 test('zod is imported as a namespace: `import { z }` would bundle its messages in all languages, 470 kB', () => {

@@ -114,7 +114,7 @@ test('a probe that fails is logged once while it lasts, and does not end the wat
 function makePerl(frames: readonly string[], ends: boolean): Exec {
   return {
     run: async () => ({ stdout: JSON.stringify([{ address: '02:00:00:00:00:01' }]), stderr: '' }),
-    converse: () => ({
+    spawn: () => ({
       pid: 1,
       write: async () => undefined,
       lines: (async function* () {
@@ -160,7 +160,7 @@ test('a perl that does not read its input is an error, not a wait without end', 
   const perl = makePerl([], false);
   const stuck: Exec = {
     ...perl,
-    converse: (...args) => ({ ...perl.converse(...args), write: () => new Promise(() => undefined) }),
+    spawn: (...args) => ({ ...perl.spawn(...args), write: () => new Promise(() => undefined) }),
   };
   const { probe, clock } = probeWith(stuck);
   await expect(clock.drive(probe([a], signal))).rejects.toThrow('deadline');

@@ -74,7 +74,7 @@ export function makeDuplicateProbe(deps: {
       return link === undefined ? [] : [probeOf(address, link.mac, link.index)];
     });
     if (probes.length === 0) return new Map();
-    await using perl = exec.converse('perl', ['-e', script], signal);
+    await using perl = exec.spawn('perl', ['-e', script], signal);
     using start = clock.deadline(startMs, signal);
     await unlessAborted(perl.write(`${linesOf(probes)}\n`), start.signal);
     const lines = perl.lines[Symbol.asyncIterator]();

@@ -14,7 +14,7 @@ function makeRig(write: () => Promise<void> = () => Promise.resolve()) {
   const processes = { started: 0, ended: 0, errors: '' };
   const exec: Exec = {
     run: () => Promise.reject(new Error('not used')),
-    converse: () => {
+    spawn: () => {
       processes.started++;
       return {
         pid: 1,

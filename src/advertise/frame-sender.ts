@@ -1,7 +1,7 @@
 import { unlessAborted } from '../async/abort.ts';
 import { makeTrouble } from '../async/trouble.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { Conversation, Exec } from '../ports/exec.ts';
+import type { RunningProgram, Exec } from '../ports/exec.ts';
 import type { Log } from '../ports/log.ts';
 import { type Frame, linesOf } from './frames.ts';
 
@@ -41,10 +41,10 @@ export function makeFrameSender(deps: {
 }): FrameSender {
   const { exec, clock, log, lifetime } = deps;
   const trouble = makeTrouble({ what: 'announcing addresses', log, monotonic: () => clock.monotonic() });
-  let open: { readonly perl: Conversation; users: number } | undefined;
+  let open: { readonly perl: RunningProgram; users: number } | undefined;
 
   const send = async (frames: readonly Frame[]): Promise<void> => {
-    const mine = (open ??= { perl: exec.converse('perl', ['-e', script], lifetime), users: 0 });
+    const mine = (open ??= { perl: exec.spawn('perl', ['-e', script], lifetime), users: 0 });
     mine.users++;
     try {
       for (const pauseMs of pausesMs) {
@@ -60,7 +60,7 @@ export function makeFrameSender(deps: {
     }
   };
 
-  const close = async (perl: Conversation): Promise<void> => {
+  const close = async (perl: RunningProgram): Promise<void> => {
     const [first = '', ...more] = perl.takeErrors().split('\n');
     await perl[Symbol.asyncDispose]();
     if (lifetime.aborted) return; // it was ended while it was sending

@@ -1,3 +1,4 @@
+import { addressBytes, type Bytes, internetChecksum, macBytes } from '../core/ip/bytes.ts';
 import { type Ip, ipOf } from '../core/ip/ip.ts';
 
 /** An Ethernet frame, to be sent from interface number `index`. */
@@ -54,8 +55,6 @@ export function decodeNeighbour(bytes: Uint8Array): Neighbour | undefined {
   return undefined;
 }
 
-type Bytes = readonly number[];
-
 const unspecified: Bytes = Array.from({ length: 16 }, () => 0);
 const allNodes: Bytes = [0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
@@ -79,27 +78,10 @@ function icmpv6(mac: Bytes, source: Bytes, group: Bytes, message: Bytes): Uint8A
   return Uint8Array.from([...ethernet, ...header, ...summed]);
 }
 
-/** RFC 1071, over an even number of bytes. */
-function internetChecksum(bytes: readonly number[]): number {
-  let sum = 0;
-  for (let i = 0; i < bytes.length; i += 2) sum += ((bytes[i] ?? 0) << 8) | (bytes[i + 1] ?? 0);
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
-  return ~sum & 0xffff;
-}
-
-function addressBytes(ip: Ip): Bytes {
-  const length = ip.family === 4 ? 4 : 16;
-  return Array.from({ length }, (_, i) => Number((ip.value >> BigInt(8 * (length - 1 - i))) & 0xffn));
-}
-
 function hexOf(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('hex');
 }
 
 function macOf(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(':');
-}
-
-function macBytes(mac: string): Bytes {
-  return mac.split(':').map((octet) => Number.parseInt(octet, 16));
 }

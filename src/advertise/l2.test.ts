@@ -13,7 +13,7 @@ afterAll(() => lifetime.abort());
 /** The link of 192.0.2.0/24; 203.0.113.0/24 is on no link. */
 const lan = { name: 'eth0', index: 2, mac: '02:00:00:00:00:01' };
 
-type Rig = {
+type AdvertiserRig = {
   readonly advertiser: Advertiser;
   readonly clock: ReturnType<typeof virtualClock>;
   readonly end: () => Promise<void>;
@@ -30,7 +30,7 @@ type Rig = {
   link: typeof lan | undefined;
 };
 
-function makeRig(): Rig {
+function makeRig(): AdvertiserRig {
   const clock = virtualClock();
   const sent: string[] = [];
   const looked: string[] = [];
@@ -38,7 +38,7 @@ function makeRig(): Rig {
   const stale = makeSubscribers<readonly Ip[]>();
   const end = new AbortController();
   let running = Promise.resolve();
-  const rig: Rig = {
+  const rig: AdvertiserRig = {
     advertiser: makeL2Advertiser({
       sender: {
         announce: (frames) => void (frames.length > 0 && sent.push(`${clock.monotonic() / 1000}: ${frames.length}`)),

@@ -1,11 +1,9 @@
 import type { Ip } from '../core/ip/ip.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Verdict } from '../core/reasons.ts';
-import type { Listener, TrafficTable } from '../core/traffic/table.ts';
+import type { Listener, Listeners } from '../core/traffic/table.ts';
 import type { Addresses } from '../ports/host.ts';
 import type { HostAddresses } from '../ports/network.ts';
-
-type Listeners = TrafficTable['listeners'];
 
 /**
  * The addresses that listeners need on the host, without the host's own. Counts the listeners of each address from call to

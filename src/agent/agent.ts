@@ -25,8 +25,8 @@ import { emptyHostState, type HostState, makePass, type PassPorts, wordsOf } fro
 import { makePassMetrics } from './pass-metrics.ts';
 import { makeQuarantine } from './quarantine.ts';
 import { withKnownBackends } from './known-backends.ts';
+import { tableToSave } from './listener-changes.ts';
 import { makeReporter } from './reporter.ts';
-import { tableToSave } from './save.ts';
 import { withdrawn } from './withdrawn.ts';
 
 /**

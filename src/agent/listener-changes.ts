@@ -1,8 +1,6 @@
 import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
-import { type Listener, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
-
-type Listeners = TrafficTable['listeners'];
+import { type Listener, type Listeners, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
 
 /** The table with some listeners replaced, or removed. */
 export function withListeners(
@@ -27,6 +25,14 @@ export function listenersGone(held: Listeners, target: Listeners): readonly List
     const listener = held.get(key);
     return listener === undefined || target.has(key) ? [] : listener;
   });
+}
+
+/** `desired` with the listeners that are not removed yet: the next process must know whose connections to end. */
+export function tableToSave(desired: TrafficTable, held: Listeners): TrafficTable {
+  return withListeners(
+    desired,
+    listenersGone(held, desired.listeners).map((listener) => [listener.key, listener]),
+  );
 }
 
 /** Those that another Service gets. */

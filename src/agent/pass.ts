@@ -2,7 +2,7 @@ import { withoutOwn } from './addresses.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Dataplane } from '../core/traffic/dataplane.ts';
-import type { Listener, TrafficTable } from '../core/traffic/table.ts';
+import type { Listener, Listeners, TrafficTable } from '../core/traffic/table.ts';
 import {
   listenersGone,
   listenersHandedOver,
@@ -40,8 +40,6 @@ type Stage = 'programming' | 'direct' | 'nat' | 'addresses' | 'removal';
 
 /** A step that failed as a whole; 'remnants': no step failed, but a tool refused to remove a listener. */
 export type PassFailure = { readonly stage: Stage | 'remnants'; readonly error: unknown; readonly words: string };
-
-type Listeners = TrafficTable['listeners'];
 
 /** The listeners of a host, as its tools have acknowledged them. */
 export type HostState = {

@@ -2,14 +2,14 @@ import { type Backoff, makeBackoff } from '../async/backoff.ts';
 import { makeTrouble, type Trouble } from '../async/trouble.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Revision } from '../core/revision.ts';
-import type { TrafficTable } from '../core/traffic/table.ts';
+import type { Listeners, TrafficTable } from '../core/traffic/table.ts';
 import type { Log } from '../ports/log.ts';
 import type { PassResult } from './pass.ts';
 
 /** The refused listeners. Each is tried again after growing waits; a new revision at once. */
 export type Quarantine = {
   /** `table`, in which every listener whose wait has not ended is as it is in force, or missing. */
-  leaveOut(table: TrafficTable, inForce: TrafficTable['listeners'], nowMs: number): TrafficTable;
+  leaveOut(table: TrafficTable, inForce: Listeners, nowMs: number): TrafficTable;
   /** Notes and logs the refusals of a pass over `tried`. */
   note(tried: TrafficTable, result: Pick<PassResult, 'refused' | 'blocked'>, nowMs: number): void;
   /** The waiting listeners, each with the refused revision and the words of the tool. */

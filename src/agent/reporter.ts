@@ -13,7 +13,7 @@ import type { HostState } from './pass.ts';
 import { closed } from './withdrawn.ts';
 
 /** The task of the agent, and its progress. */
-export type Progress = {
+export type AgentProgress = {
   readonly desired: TrafficTable | undefined;
   readonly isServing: boolean;
   readonly state: HostState;
@@ -41,7 +41,7 @@ export function makeReporter(deps: {
   readonly network: Pick<HostNetwork, 'addresses'>;
   readonly advertiser: Pick<Advertiser, 'onDuplicates'>;
   readonly direct: Pick<Direct, 'isForwarding' | 'onLink' | 'obstacles' | 'onForwarding'>;
-  readonly progress: () => Progress;
+  readonly progress: () => AgentProgress;
 }): Reporter {
   const { health, confirmations, network, advertiser, direct, progress } = deps;
   let report: HostReport = emptyReport;
@@ -51,7 +51,7 @@ export function makeReporter(deps: {
 
   const reportOf = (
     key: ListenerKey,
-    { desired, isServing, state, refusalOf }: Progress,
+    { desired, isServing, state, refusalOf }: AgentProgress,
   ): ListenerReport | undefined => {
     const wanted = desired?.listeners.get(key);
     const holder = state.held.get(key)?.service;

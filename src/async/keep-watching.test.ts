@@ -4,14 +4,14 @@ import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import { keepWatching } from './keep-watching.ts';
 import { untilAborted } from './abort.ts';
 
-type Outcome = { readonly seen: readonly string[]; readonly logged: readonly string[] };
+type Watched = { readonly seen: readonly string[]; readonly logged: readonly string[] };
 
 /** Watches for this long; returns the reactions and the log lines, each with the time in seconds. */
 async function outcome(
   watch: (round: number, sleep: (ms: number) => Promise<void>) => AsyncIterable<string>,
   ms: number,
   react: (event: string) => void = () => undefined,
-): Promise<Outcome> {
+): Promise<Watched> {
   const clock = virtualClock();
   const ending = new AbortController();
   const seen: string[] = [];

@@ -1,17 +1,17 @@
 import { expect, test } from 'vitest';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
-import type { Conversation } from '../ports/exec.ts';
+import type { RunningProgram } from '../ports/exec.ts';
 import { makeLineDialogue } from './line-dialogue.ts';
 
 const { signal } = new AbortController();
 
-test.each<[string, Partial<Pick<Conversation, 'write' | 'lines'>>]>([
+test.each<[string, Partial<Pick<RunningProgram, 'write' | 'lines'>>]>([
   ['does not read its input', { write: () => new Promise(() => undefined) }],
   ['does not answer', { lines: { [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => undefined) }) } }],
 ])('a program that %s is ended at the deadline, and the next question starts another', async (_, stuck) => {
   const clock = virtualClock();
   const programs = { started: 0, ended: 0 };
-  const start = (): Conversation => ({
+  const start = (): RunningProgram => ({
     pid: ++programs.started,
     write: () => Promise.resolve(),
     lines: (async function* () {

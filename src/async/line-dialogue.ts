@@ -1,5 +1,5 @@
 import type { Clock } from '../ports/clock.ts';
-import { type Conversation, ExecError } from '../ports/exec.ts';
+import { type RunningProgram, ExecError } from '../ports/exec.ts';
 import { unlessAborted } from './abort.ts';
 
 /**
@@ -15,7 +15,7 @@ export type LineDialogue = {
    */
   ask<T>(
     text: string,
-    read: (lines: AsyncIterator<string>, program: Conversation) => Promise<T | undefined>,
+    read: (lines: AsyncIterator<string>, program: RunningProgram) => Promise<T | undefined>,
     signal: AbortSignal,
   ): Promise<T>;
   /** Ends the program; the next `ask` starts another. */
@@ -25,12 +25,12 @@ export type LineDialogue = {
 /** `name`: the name of the program in errors. `answerMs`: how long one answer may take. */
 export function makeLineDialogue(options: {
   readonly name: string;
-  readonly start: () => Conversation;
+  readonly start: () => RunningProgram;
   readonly answerMs: number;
   readonly clock: Clock;
 }): LineDialogue {
   const { name, start, answerMs, clock } = options;
-  let open: { readonly program: Conversation; readonly lines: AsyncIterator<string> } | undefined;
+  let open: { readonly program: RunningProgram; readonly lines: AsyncIterator<string> } | undefined;
 
   const close = async (): Promise<void> => {
     const program = open?.program;

@@ -60,7 +60,7 @@ sub serve {                                                           # [socket,
  * ends.
  */
 export async function* hearNetlink(exec: Exec, script: string, signal: AbortSignal): AsyncGenerator<string, void> {
-  await using perl = exec.converse('perl', ['-e', prelude + script], signal);
+  await using perl = exec.spawn('perl', ['-e', prelude + script], signal);
   yield* perl.lines;
   const exitCode = await perl.exited;
   if (!signal.aborted) throw new ExecError('perl', exitCode, perl.takeErrors());

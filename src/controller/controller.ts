@@ -25,11 +25,12 @@ import { makeLedgerWriter } from './ledger-writer.ts';
 import type { LocalEndpoints } from './local-endpoints.ts';
 import { type AddressDecision, makePlanner } from './planner.ts';
 import { makeDuplicateEvents, type RecordEvent, recordDecision } from './record-events.ts';
+import { concernsPlan, isSameHost, servicesConcerned } from './report-changes.ts';
 import { withoutStale } from './stale-records.ts';
 import { withUnrecorded } from './unrecorded.ts';
 
 /** A store, as the controller sees it. */
-type Observed<T, K extends string> = Pick<Store<T, K>, 'objects' | 'synced' | 'subscribe'>;
+type ObservedStore<T, K extends string> = Pick<Store<T, K>, 'objects' | 'synced' | 'subscribe'>;
 
 /** The load-balancer host, as the controller sees it: today in the same process, later at the other end of a watch. */
 export type HostLink = {
@@ -60,8 +61,8 @@ export type Plan = AddressDecision & {
 
 export type ControllerDeps = {
   readonly site: Site;
-  readonly services: Observed<Service, ServiceKey>;
-  readonly nodes: Observed<Node, NodeName>;
+  readonly services: ObservedStore<Service, ServiceKey>;
+  readonly nodes: ObservedStore<Node, NodeName>;
   readonly endpoints: LocalEndpoints;
   readonly host: HostLink;
   readonly term: Term;
@@ -221,34 +222,14 @@ export function makeController(deps: ControllerDeps): Controller {
     }
   };
 
-  /** The host reported: the Services with changed listeners are checked again. */
+  /** A report enqueues the Services that it concerns, and wakes the controller if the plan may differ. */
   const followHost = (): (() => void) => {
-    let last: HostReport | undefined;
+    let last = emptyReport;
     const follow = (): void => {
-      const before = last;
-      const report = host.report();
+      const [before, report] = [last, host.report()];
       last = report;
-      const concerned = new Set<ServiceKey>();
-      for (const key of PersistentMap.changedKeys(before?.listeners ?? emptyReport.listeners, report.listeners))
-        for (const service of [
-          before?.listeners.get(key)?.holder,
-          report.listeners.get(key)?.holder,
-          plan?.table.listeners.get(key)?.service,
-        ])
-          if (service !== undefined) concerned.add(service);
-      // The message of a Service whose packets are dropped says what each node lacks.
-      if (before?.directObstacles !== report.directObstacles || before.health !== report.health)
-        for (const { holder, isForwarding } of report.listeners.values())
-          if (!isForwarding && holder !== undefined) concerned.add(holder);
-      const unconfirmed = [before?.unconfirmed ?? emptyReport.unconfirmed, report.unconfirmed] as const;
-      for (const id of PersistentMap.changedKeys(...unconfirmed)) concerned.add(serviceOfBackend(id));
-      for (const key of concerned) deps.enqueue(key);
-      const isSame =
-        before?.health === report.health &&
-        before.duplicates === report.duplicates &&
-        before.onLink === report.onLink &&
-        before.routed === report.routed;
-      if (!isSame || !isSameHost(before, report)) wake.set();
+      for (const key of servicesConcerned(before, report, plan?.table)) deps.enqueue(key);
+      if (concernsPlan(before, report)) wake.set();
     };
     follow();
     return host.subscribe(follow);
@@ -293,9 +274,4 @@ export function makeController(deps: ControllerDeps): Controller {
     },
     plan: () => plan,
   };
-}
-
-/** The host reports the same addresses of its own, and needs the same. */
-function isSameHost(a: HostReport, b: HostReport): boolean {
-  return a.ownAddresses === b.ownAddresses && a.primaryAddresses === b.primaryAddresses && a.needs === b.needs;
 }

@@ -4,7 +4,7 @@ import type { StatusInput } from '../core/status/status-input.ts';
 import { closedPorts, directTrouble } from '../core/status/direct-trouble.ts';
 import type { HostReport } from '../core/traffic/report.ts';
 import { listenerKey, type TrafficTable } from '../core/traffic/table.ts';
-import type { Outcome } from '../kube/queue.ts';
+import type { Requeue } from '../kube/queue.ts';
 
 /** A Service says after this long that its packets are dropped: kube-proxy needs a second or two after the publication. */
 export const droppingGraceMs = 10_000;
@@ -19,7 +19,7 @@ export function judgeDropping(
   report: HostReport,
   sinceMs: number | undefined,
   nowMs: number,
-): { readonly sinceMs: number | undefined; readonly later: Outcome } & Pick<StatusInput, 'dropping'> {
+): { readonly sinceMs: number | undefined; readonly later: Requeue } & Pick<StatusInput, 'dropping'> {
   const none = { sinceMs: undefined, dropping: undefined, later: undefined };
   const closed = addresses.flatMap((address) =>
     [false, true].map((isStoodIn) => closedPorts(address, table.listeners, report.listeners, isStoodIn)),
@@ -51,8 +51,8 @@ function nodesFor(
   return new Map(Array.from(nodes).filter(([name]) => found.has(name)));
 }
 
-/** The outcome with the shorter wait. */
-export function soonest(one: Outcome, other: Outcome): Outcome {
+/** The one with the shorter wait. */
+export function soonest(one: Requeue, other: Requeue): Requeue {
   if (one?.requeueAfterMs === undefined) return other;
   if (other?.requeueAfterMs === undefined) return one;
   return one.requeueAfterMs <= other.requeueAfterMs ? one : other;

@@ -19,7 +19,7 @@ export type RecordEvent = (service: Service, type: 'Normal' | 'Warning', reason:
 /** Of more changes at once, one line gives their number, and the details are for debugging. */
 const mostLines = 20;
 
-type Line = { readonly message: string } & Readonly<Record<string, unknown>>;
+type LoggedChange = { readonly message: string } & Readonly<Record<string, unknown>>;
 
 /** Logs what a decision changed: which Service got, changed or lost an address, and which got none and why. */
 export function recordDecision(before: Plan | undefined, next: Plan, log: Log, recordEvent: RecordEvent): void {
@@ -33,7 +33,7 @@ export function recordDecision(before: Plan | undefined, next: Plan, log: Log, r
 
 function recordEligibility(before: Plan | undefined, next: Plan, log: Log, recordEvent: RecordEvent): void {
   const known = before?.eligibility ?? PersistentMap.empty<ServiceKey, Eligibility>();
-  const [leaving, held]: [Line[], Line[]] = [[], []];
+  const [leaving, held]: [LoggedChange[], LoggedChange[]] = [[], []];
   for (const key of PersistentMap.changedKeys(known, next.eligibility)) {
     const service = next.services.get(key);
     const eligibility = next.eligibility.get(key);
@@ -49,7 +49,7 @@ function recordEligibility(before: Plan | undefined, next: Plan, log: Log, recor
 
 function recordAssignments(before: Plan | undefined, next: Plan, log: Log, recordEvent: RecordEvent): void {
   const known = before?.assignments ?? PersistentMap.empty<ServiceKey, Assignment>();
-  const [assigned, without, disowned]: [Line[], Line[], Line[]] = [[], [], []];
+  const [assigned, without, disowned]: [LoggedChange[], LoggedChange[], LoggedChange[]] = [[], [], []];
   const byReason: Record<string, number> = {};
   let kept = 0;
   for (const service of PersistentMap.changedKeys(known, next.assignments)) {
@@ -88,7 +88,7 @@ function recordAssignments(before: Plan | undefined, next: Plan, log: Log, recor
 function logLines(
   log: Log,
   level: 'info' | 'warn',
-  lines: readonly Line[],
+  lines: readonly LoggedChange[],
   counts: Readonly<Record<string, number>>,
   summary: string,
   most: number = mostLines,
@@ -102,7 +102,7 @@ function recordDisowned(
   service: Service | undefined,
   { disowned }: Assignment,
   recordEvent: RecordEvent,
-): readonly Line[] {
+): readonly LoggedChange[] {
   if (service === undefined) return [];
   return disowned.map((text) => {
     const note = `address ${text} in the Service's status is outside the address pool and was not assigned by this host; ignored`;

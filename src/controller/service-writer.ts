@@ -2,7 +2,7 @@ import { projectService } from '../api/service.ts';
 import { assertNever } from '../core/assert-never.ts';
 import { conditionTypes, ourFinalizers } from '../core/model/contract.ts';
 import type { ServiceKey, ServiceUid } from '../core/model/names.ts';
-import type { Condition, Service } from '../core/model/service.ts';
+import type { Service } from '../core/model/service.ts';
 import { beforeWrite, noConflict, type StatusConflict } from '../core/status/conflict.ts';
 import { type DesiredStatus, desiredStatus } from '../core/status/desired.ts';
 import { isSameStatus, nextWrite, type Write } from '../core/status/next-write.ts';
@@ -12,7 +12,7 @@ import { countLocalNodes, type ServiceEndpoints } from '../core/traffic/local.ts
 import { countPods } from '../core/traffic/pods.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import { isKubeError, isServerFailure, RetryError } from '../kube/errors.ts';
-import type { Outcome, QueueOptions } from '../kube/queue.ts';
+import type { QueueOptions, Requeue } from '../kube/queue.ts';
 import type { SharedTrouble } from '../kube/shared-trouble.ts';
 import type { Store } from '../kube/store.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -20,6 +20,7 @@ import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { HostLink, Plan } from './controller.ts';
 import { judgeDropping, soonest } from './dropping.ts';
+import { judgeEndpoints } from './endpoint-grace.ts';
 import type { Holders } from './service-counts.ts';
 import { type RecordEvent, recordConditions } from './record-events.ts';
 import type { ServiceWrites } from './service-writes.ts';
@@ -54,8 +55,6 @@ const publishBuckets: readonly number[] = [0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 
 const notLeaderRetryMs = 1_000;
 /** After a first 404: by then the watch has reported the deletion, unless a webhook sent the 404 (it may send any code). */
 const goneRetryMs = 2_000;
-/** A Service without ready endpoints says so after this long: a new one gets its endpoints a moment later. */
-const endpointsGraceMs = 5_000;
 /** Event and log show a refused write from this attempt on: the first refusals may be a change under way. */
 export const attemptsBeforeWarning = 3;
 
@@ -66,7 +65,7 @@ class WriteAlteredError extends Error {
 }
 
 /** What is remembered of a Service while it is ours or leaving. */
-type Memory = {
+type ServiceMemory = {
   readonly uid: ServiceUid;
   conflict: StatusConflict;
   /** Monotonic ms, until its address is published. */
@@ -95,7 +94,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     'furiwake_writes_refused_total',
     'Writes to Services that the API server refused or that an admission plugin changed',
   );
-  const memory = new Map<ServiceKey, Memory>();
+  const memory = new Map<ServiceKey, ServiceMemory>();
 
   const forget = (key: ServiceKey): undefined => {
     memory.delete(key);
@@ -103,10 +102,10 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   };
 
   /** A new Service with the name of an old one starts afresh. */
-  const memoryOf = ({ key, uid, status }: Service): Memory => {
+  const memoryOf = ({ key, uid, status }: Service): ServiceMemory => {
     const known = memory.get(key);
     if (known?.uid === uid) return known;
-    const fresh: Memory = {
+    const fresh: ServiceMemory = {
       uid,
       conflict: noConflict,
       seenAtMs: status.ingress.length === 0 ? clock.monotonic() : undefined,
@@ -119,28 +118,9 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     return fresh;
   };
 
-  /** Whether it has endpoints (`undefined`: not known), and when that may change by time alone. */
-  const lookAtEndpoints = (
-    { key, spec, status }: Service,
-    mine: Memory,
-    table: TrafficTable,
-  ): { readonly hasEndpoints: boolean | undefined; readonly later: Outcome } => {
-    const own = countPods({ key, spec }, table) ?? (isLocal(spec) ? countLocalNodes(key, table) : undefined);
-    const ready = own ?? deps.endpoints(key);
-    // Until it is certain the status keeps what it says: a restart changes no status.
-    const shown = shownEndpoints(status.conditions);
-    if (ready === undefined) return { hasEndpoints: shown, later: { requeueAfterMs: endpointsGraceMs } };
-    if (ready > 0) {
-      mine.emptySinceMs = undefined;
-      return { hasEndpoints: true, later: undefined };
-    }
-    const nowMs = clock.monotonic();
-    mine.emptySinceMs ??= nowMs;
-    const leftMs = mine.emptySinceMs + endpointsGraceMs - nowMs;
-    return leftMs > 0 && shown !== false
-      ? { hasEndpoints: shown, later: { requeueAfterMs: leftMs } }
-      : { hasEndpoints: false, later: undefined };
-  };
+  /** How many of its endpoints are ready; `undefined`: not known. */
+  const readyEndpoints = ({ key, spec }: Service, table: TrafficTable): number | undefined =>
+    countPods({ key, spec }, table) ?? (isLocal(spec) ? countLocalNodes(key, table) : undefined) ?? deps.endpoints(key);
 
   const writeFinalizers = async (
     service: Service,
@@ -157,9 +137,9 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   const writeStatus = async (
     service: Service,
     status: DesiredStatus,
-    mine: Memory,
+    mine: ServiceMemory,
     signal: AbortSignal,
-  ): Promise<Outcome> => {
+  ): Promise<Requeue> => {
     const step = beforeWrite(mine.conflict, service, clock.monotonic());
     mine.conflict = step.conflict;
     const manager = service.status.ingressManager;
@@ -209,7 +189,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   };
 
   /** The API server refuses a write, or an admission plugin changes it: it is retried with growing waits; an event says so. */
-  const noteRefusal = (service: Service, write: Write, error: unknown, mine: Memory): void => {
+  const noteRefusal = (service: Service, write: Write, error: unknown, mine: ServiceMemory): void => {
     const isRefusal = isKubeError(error) ? !isServerFailure(error) : error instanceof WriteAlteredError;
     if (!isRefusal) return;
     refused.add(1);
@@ -232,10 +212,13 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
     if (eligibility === 'foreign' || eligibility === 'held') return forget(key);
     const mine = memoryOf(service);
     const assignment = plan.assignments.get(key); // only a Service that is ours has one
-    const endpoints = assignment && lookAtEndpoints(service, mine, plan.table);
+    const atMs = clock.monotonic();
+    const { conditions } = service.status;
+    const endpoints =
+      assignment && judgeEndpoints(readyEndpoints(service, plan.table), conditions, mine.emptySinceMs, atMs);
+    if (endpoints !== undefined) mine.emptySinceMs = endpoints.sinceMs;
     const report = host.report();
-    const packets =
-      assignment && judgeDropping(assignment, plan.table, report, mine.droppingSinceMs, clock.monotonic());
+    const packets = assignment && judgeDropping(assignment, plan.table, report, mine.droppingSinceMs, atMs);
     mine.droppingSinceMs = packets?.sinceMs;
     const later = soonest(endpoints?.later, packets?.later);
     const desired =
@@ -288,13 +271,6 @@ function keep(services: ServiceStore, answer: unknown): Service {
   const version = (answer as { metadata?: { resourceVersion?: string } } | undefined)?.metadata?.resourceVersion;
   if (version !== undefined) services.put(service, version);
   return service;
-}
-
-/** Whether the Service has endpoints as far as its conditions say so. */
-function shownEndpoints(conditions: readonly Condition[]): boolean | undefined {
-  const serving = conditions.find(({ type }) => type === conditionTypes.serving);
-  if (serving?.status === 'True') return true;
-  return serving?.reason === 'NoEndpoints' ? false : undefined;
 }
 
 function reasonOf({ conditions }: DesiredStatus): string | undefined {

@@ -26,7 +26,7 @@ async function lockBesideListener(uid: number): Promise<string> {
   const listen = String.raw`
     process.setgid(${uid}); process.setuid(${uid});
     require('node:net').createServer().listen('\0furiwake', () => console.log(process.pid));`;
-  await using listener = lab.balancer.execPort.converse(process.execPath, ['--eval', listen], signal);
+  await using listener = lab.balancer.execPort.spawn(process.execPath, ['--eval', listen], signal);
   const { value } = await listener.lines[Symbol.asyncIterator]().next();
   try {
     const deps = { files, exec: lab.balancer.execPort, newId: randomUUID, lockFolder: path.join(folder, String(uid)) };

@@ -109,27 +109,27 @@ export type NodeLine = {
   readonly total: number;
 };
 
-/** What a controller knows. */
-type Known<Parts extends keyof Plan> = {
+/** Parts of a plan, and the Services as they are now. */
+type PlannedServices<Parts extends keyof Plan> = {
   readonly plan: Pick<Plan, Parts>;
   readonly services: ReadonlyMap<ServiceKey, Service>;
 };
 
 /** The Services of this host and those that another implementation holds, with their conditions and traffic. */
 export function serviceLines(
-  known: Known<'assignments' | 'eligibility' | 'table'>,
+  planned: PlannedServices<'assignments' | 'eligibility' | 'table'>,
   traffic: ReadonlyMap<ListenerKey, Traffic>,
   nowMs: number,
 ): readonly ServiceLine[] {
-  const sums = trafficOfServices(known.plan.table, traffic);
-  return [...known.plan.eligibility.keys()]
-    .flatMap((key) => serviceLine(known, key, sums.get(key), nowMs) ?? [])
+  const sums = trafficOfServices(planned.plan.table, traffic);
+  return [...planned.plan.eligibility.keys()]
+    .flatMap((key) => serviceLine(planned, key, sums.get(key), nowMs) ?? [])
     .sort((a, b) => (a.service < b.service ? -1 : 1));
 }
 
 /** One of them; `undefined` if it does not exist, or is of another class or namespace. */
 export function serviceLine(
-  { plan, services }: Known<'assignments' | 'eligibility'>,
+  { plan, services }: PlannedServices<'assignments' | 'eligibility'>,
   key: ServiceKey,
   traffic: Traffic | undefined,
   nowMs: number,
@@ -148,7 +148,10 @@ export function serviceLine(
 }
 
 /** How many Services have each status. */
-export function countServices({ plan, services }: Known<'eligibility'>): ReadonlyMap<ServiceStatusWord, number> {
+export function countServices({
+  plan,
+  services,
+}: PlannedServices<'eligibility'>): ReadonlyMap<ServiceStatusWord, number> {
   const counts = new Map<ServiceStatusWord, number>();
   for (const [key, eligibility] of plan.eligibility) {
     const service = services.get(key);
@@ -190,7 +193,7 @@ export function unusedNodes(nodes: ReadonlyMap<NodeName, Node>): readonly Unused
 }
 
 /** How many Services of type LoadBalancer furiwake ignores. */
-export function countOtherServices({ plan, services }: Known<'eligibility'>): number {
+export function countOtherServices({ plan, services }: PlannedServices<'eligibility'>): number {
   return [...plan.eligibility].filter(
     ([key, eligibility]) => eligibility === 'foreign' && services.get(key)?.spec.type === 'LoadBalancer',
   ).length;

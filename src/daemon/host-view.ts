@@ -60,12 +60,12 @@ export function makeHostView({
   clock,
 }: HostViewDeps): HostView {
   const startedMs = clock.monotonic();
-  const known = (): Known | undefined => {
+  const planned = (): PlannedCluster | undefined => {
     const { stores, controller } = parts() ?? {};
     const plan = controller?.plan();
     return plan && stores && { plan, services: stores.services.objects(), nodes: stores.nodes.objects() };
   };
-  const statesOf = ({ plan, nodes }: Known): ReadonlyMap<NodeName, NodeState> =>
+  const statesOf = ({ plan, nodes }: PlannedCluster): ReadonlyMap<NodeName, NodeState> =>
     nodeStates({ nodes, table: plan.table, health: agent.report().health });
   const trafficOf = makeTrafficMeter({ read: counters, clock });
   const host = async (
@@ -83,7 +83,7 @@ export function makeHostView({
   return {
     status: async (signal) => {
       const [shown, traffic] = await Promise.all([host(signal), trafficOf(signal)]);
-      const now = known();
+      const now = planned();
       return {
         ...process,
         ...shown,
@@ -97,7 +97,7 @@ export function makeHostView({
       };
     },
     service: async (key, signal) => {
-      const now = known();
+      const now = planned();
       if (now === undefined) return 'unknown';
       const listeners = servedListeners(now.plan, key);
       const [shown, traffic] = await Promise.all([
@@ -125,7 +125,7 @@ export function makeHostView({
     },
     metrics: async (signal) => {
       const traffic = await trafficOf(signal);
-      const now = known();
+      const now = planned();
       return {
         isReady: notReady().length === 0,
         pool: now && poolStatus(now.plan),
@@ -134,13 +134,14 @@ export function makeHostView({
       };
     },
     nodeStates: () => {
-      const now = known();
+      const now = planned();
       return now && statesOf(now);
     },
   };
 }
 
-type Known = {
+/** The last plan, and what the cluster has now. */
+type PlannedCluster = {
   readonly plan: Plan;
   readonly services: ReadonlyMap<ServiceKey, Service>;
   readonly nodes: ReadonlyMap<NodeName, Node>;

@@ -8,7 +8,7 @@ import {
   renewElsewhere,
   startLeading,
 } from '../../test/make/leading-hosts.ts';
-import type { Link } from '../../test/make/lease-cluster.ts';
+import type { Connectivity } from '../../test/make/lease-cluster.ts';
 
 test('a host that starts while another one holds the Lease withdraws, names the holder, and serves when that one has ended', async () => {
   const scene = makeScene();
@@ -99,7 +99,7 @@ test('two hosts that know of each other never answer at the same time, with any 
     fc.record({
       host: fc.constantFrom(...identities),
       /** A process that has ended starts again at its next step. */
-      event: fc.constantFrom<Link | 'ends' | 'crashes'>('up', 'cut', 'answers-lost', 'ends', 'crashes'),
+      event: fc.constantFrom<Connectivity | 'ends' | 'crashes'>('up', 'cut', 'answers-lost', 'ends', 'crashes'),
       seconds: fc.integer({ min: 1, max: 25 }),
       wallClockMs: fc.constantFrom(0, 0, 3_600_000, -3_600_000),
     }),

@@ -70,9 +70,9 @@ async function sayOnce(
   log.info({}, `ready: ${serviceWords(found, report())}; nodes: ${nodes}`);
 }
 
-type Progress = 'served' | 'not served' | 'pending' | 'without an address';
+type ServiceReadiness = 'served' | 'not served' | 'pending' | 'without an address';
 
-function progressOf({ addresses }: Assignment, { table }: ShownPlan, { listeners }: ShownReport): Progress {
+function readinessOf({ addresses }: Assignment, { table }: ShownPlan, { listeners }: ShownReport): ServiceReadiness {
   if (addresses.length === 0) return 'without an address';
   const input = { listeners: table.listeners, reports: listeners };
   const answers = addresses.flatMap(({ ip, served }) =>
@@ -86,14 +86,14 @@ function progressOf({ addresses }: Assignment, { table }: ShownPlan, { listeners
 function pendingIn(plan: ShownPlan, report: ShownReport): (key: ServiceKey | undefined) => boolean {
   return (key) => {
     const assignment = key && plan.assignments.get(key);
-    return assignment !== undefined && progressOf(assignment, plan, report) === 'pending';
+    return assignment !== undefined && readinessOf(assignment, plan, report) === 'pending';
   };
 }
 
 /** `7 Services served, 4 without an address`. */
 function serviceWords(plan: ShownPlan, report: ShownReport): string {
-  const counts: Record<Progress, number> = { served: 0, 'not served': 0, pending: 0, 'without an address': 0 };
-  for (const assignment of plan.assignments.values()) counts[progressOf(assignment, plan, report)]++;
+  const counts: Record<ServiceReadiness, number> = { served: 0, 'not served': 0, pending: 0, 'without an address': 0 };
+  for (const assignment of plan.assignments.values()) counts[readinessOf(assignment, plan, report)]++;
   const { served, ...others } = counts;
   const rest = Object.entries(others).filter(([, count]) => count > 0);
   return [`${served} ${served === 1 ? 'Service' : 'Services'} served`, ...rest.map(([what, n]) => `${n} ${what}`)].join(

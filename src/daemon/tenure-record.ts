@@ -32,7 +32,7 @@ export type TenureRecord = {
 };
 
 const schema = z.object({ lease: z.string(), transitions: z.int(), holder: z.string(), host: z.string() });
-type Kept = Tenure & { readonly host: string };
+type KeptTenure = Tenure & { readonly host: string };
 
 export async function loadTenureRecord(deps: {
   readonly path: string;
@@ -46,7 +46,7 @@ export async function loadTenureRecord(deps: {
   readonly log: Log;
 }): Promise<TenureRecord> {
   const { ledgerPath, identity, hostname, files } = deps;
-  const file = makeMapFile<string, Kept>({
+  const file = makeMapFile<string, KeptTenure>({
     ...deps,
     name: 'tenure',
     version: 1,
@@ -58,7 +58,7 @@ export async function loadTenureRecord(deps: {
     },
   });
   const due = makeLatch();
-  let last: Kept | undefined;
+  let last: KeptTenure | undefined;
   for (const kept of (await file.read())?.values() ?? []) last = kept;
   const write = async (): Promise<void> => {
     // First the ledger: a power failure must not leave the tenure without its decisions.

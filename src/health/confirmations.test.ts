@@ -21,7 +21,7 @@ function tableOf(weights: Weights): TrafficTable {
   return localTable([[web, weights]], nodes);
 }
 
-type Rig = {
+type ConfirmationsRig = {
   readonly clock: VirtualClock;
   readonly confirmations: Confirmations;
   /** The nodes that take new connections of this table; later of the last one. */
@@ -34,7 +34,7 @@ type Rig = {
   readonly told: () => number;
 };
 
-function start(answers: Record<string, HealthCheckAnswer> = {}): Rig {
+function start(answers: Record<string, HealthCheckAnswer> = {}): ConfirmationsRig {
   const clock = virtualClock();
   const verdicts = new Map<ReturnType<typeof nodeName>, { 4: 'silent' }>();
   const subscribers = makeSubscribers();

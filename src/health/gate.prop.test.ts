@@ -9,7 +9,7 @@ import type { GatedListener } from '../ports/gate.ts';
 import { makeGate } from './gate.ts';
 
 /** An event, and how long after it the next one follows. */
-type Step = { readonly afterMs: number } & (
+type GateStep = { readonly afterMs: number } & (
   | { readonly event: 'publish'; readonly listener: number; readonly lagMs: number }
   | { readonly event: 'withdraw'; readonly listener: number }
   | { readonly event: 'other change' | 'failed request'; readonly node: number }
@@ -20,7 +20,7 @@ const upTo = (ms: number): fc.Arbitrary<number> => fc.oneof(fc.nat(Math.min(ms, 
 const node = fc.nat(1);
 const afterMs = upTo(8_000);
 const listener = fc.nat(2);
-const anyStep: fc.Arbitrary<Step> = fc.oneof(
+const anyStep: fc.Arbitrary<GateStep> = fc.oneof(
   {
     weight: 4,
     arbitrary: fc.record({ event: fc.constant('publish' as const), listener, lagMs: fc.nat(200), afterMs }),
@@ -43,7 +43,10 @@ const listeners = [53, 123, 443].map((port) => listenerKey(addressOf('203.0.113.
 const names = [nodeName('n1'), nodeName('n2')];
 
 /** The first packet that would be routed back, or `undefined`. */
-async function firstEarlyPacket(paces: readonly KubeProxyPace[], steps: readonly Step[]): Promise<string | undefined> {
+async function firstEarlyPacket(
+  paces: readonly KubeProxyPace[],
+  steps: readonly GateStep[],
+): Promise<string | undefined> {
   const clock = virtualClock();
   const { signal: forever } = new AbortController();
   const stop = new AbortController();
@@ -95,7 +98,7 @@ async function firstEarlyPacket(paces: readonly KubeProxyPace[], steps: readonly
     setListeners(); // before the status changes
     for (const kubeProxy of kubeProxies) kubeProxy.change(key, false);
   };
-  const take = async (step: Step): Promise<void> => {
+  const take = async (step: GateStep): Promise<void> => {
     if ('listener' in step) {
       const key = listeners[step.listener] as ListenerKey;
       if (step.event === 'publish') await publish(key, step.lagMs);

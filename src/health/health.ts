@@ -48,18 +48,18 @@ export function makeHealth(deps: {
 
 /** Monotonic ms, of the last change of its health and of the begin of its drain; `undefined`: not since the start. */
 type KnownNode = {
-  readonly found: Found;
+  readonly detail: DetailedHealth;
   readonly sinceMs: number | undefined;
   readonly isDraining: boolean;
   readonly drainSinceMs: number | undefined;
 };
 
-const unknownNode: KnownNode = { found: 'up', sinceMs: undefined, isDraining: false, drainSinceMs: undefined };
+const unknownNode: KnownNode = { detail: 'up', sinceMs: undefined, isDraining: false, drainSinceMs: undefined };
 
-/** The state of a node, with causes that differ for an administrator. */
-type Found = 'up' | 'unhealthy' | 'refusing' | 'silent' | 'kept';
+/** The health of a node, with causes that differ for an administrator. */
+type DetailedHealth = 'up' | 'unhealthy' | 'refusing' | 'silent' | 'kept';
 
-const healthOf: Readonly<Record<Found, NodeHealth>> = {
+const healthOf: Readonly<Record<DetailedHealth, NodeHealth>> = {
   up: 'up',
   unhealthy: 'unhealthy',
   refusing: 'unhealthy',
@@ -67,7 +67,7 @@ const healthOf: Readonly<Record<Found, NodeHealth>> = {
   kept: 'silent',
 };
 
-const words: Readonly<Record<Found, string>> = {
+const words: Readonly<Record<DetailedHealth, string>> = {
   up: 'node is up again',
   unhealthy: 'kube-proxy on this node reports that it is unhealthy: no new connections',
   refusing:
@@ -141,9 +141,9 @@ function makeFamilyHealth(deps: {
     };
   };
 
-  const findingOf = (node: NodeName, check: CheckedNode | undefined): Found => {
+  const detailOf = (node: NodeName, check: CheckedNode | undefined): DetailedHealth => {
     const health = state.nodes.get(node);
-    const before = known.get(node)?.found ?? 'up';
+    const before = known.get(node)?.detail ?? 'up';
     if (state.mode === 'own') {
       if (health === undefined || health.silent < silentProbes) return 'up';
       return health.isOut ? 'silent' : 'kept';
@@ -165,20 +165,20 @@ function makeFamilyHealth(deps: {
     let isChanged = false;
     for (const node of nodes) {
       const before = known.get(node);
-      const found = findingOf(node, checks.get(node));
+      const detail = detailOf(node, checks.get(node));
       const isDraining = draining.has(node);
-      const isSameState = before !== undefined && healthOf[before.found] === healthOf[found];
+      const isSameState = before !== undefined && healthOf[before.detail] === healthOf[detail];
       isChanged ||= !isSameState;
       next.set(node, {
-        found,
+        detail,
         sinceMs: isSameState ? before.sinceMs : before && nowMs,
         isDraining,
         drainSinceMs: before?.isDraining === isDraining ? before.drainSinceMs : before && nowMs,
       });
-      if (before?.found === found) continue;
-      if (found === 'up') {
+      if (before?.detail === detail) continue;
+      if (detail === 'up') {
         if (before !== undefined) log.info({ node, family, ...secondsSince(before, nowMs) }, words.up);
-      } else log.warn({ node, family, since: new Date(clock.now()).toISOString() }, words[found]);
+      } else log.warn({ node, family, since: new Date(clock.now()).toISOString() }, words[detail]);
     }
     isChanged ||= next.size !== known.size;
     known = next;
@@ -195,7 +195,7 @@ function makeFamilyHealth(deps: {
   };
 
   return {
-    states: () => new Map(Array.from(known, ([node, { found }]) => [node, healthOf[found]])),
+    states: () => new Map(Array.from(known, ([node, { detail }]) => [node, healthOf[detail]])),
     isChecked: () => state.mode === 'checks',
     survey: async (nodes, signal) => {
       if (nodes.size > 0 && !isSurveyed && state.mode === 'checks') take(await probeNodes(nodes, new Map(), signal));
@@ -220,8 +220,8 @@ function makeFamilyHealth(deps: {
       return { dead: judgement?.dead ?? [], out };
     },
     stateOf: (node) => {
-      const { found, sinceMs, isDraining, drainSinceMs } = known.get(node) ?? unknownNode;
-      return { state: healthOf[found], sinceMs, drainSinceMs: isDraining ? drainSinceMs : undefined };
+      const { detail, sinceMs, isDraining, drainSinceMs } = known.get(node) ?? unknownNode;
+      return { state: healthOf[detail], sinceMs, drainSinceMs: isDraining ? drainSinceMs : undefined };
     },
   };
 }

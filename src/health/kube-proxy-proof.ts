@@ -83,7 +83,7 @@ export function processInSilence(process: ProxyProcess, nowMs: number): ProxyPro
 }
 
 /** A listener and a node. Times are monotonic ms; -Infinity: before this process started. */
-export type Question = {
+export type ListenerOnNode = {
   readonly family: Family;
   /** When this host saw the listener published. */
   readonly publishedMs: number;
@@ -94,8 +94,7 @@ export type Question = {
 };
 
 /** True if the process is shown to serve the listener. */
-export function isProven(process: ProxyProcess, question: Question): boolean {
-  const { family, publishedMs, upMs, wasOpen } = question;
+export function isProven(process: ProxyProcess, { family, publishedMs, upMs, wasOpen }: ListenerOnNode): boolean {
   const { sinceMs, answeredMs, isHealthy, isStarted } = process;
   const fromMs = Math.max(publishedMs, upMs);
   if (sinceMs === undefined || answeredMs < fromMs) return false;

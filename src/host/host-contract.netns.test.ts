@@ -41,9 +41,9 @@ beforeAll(async () => {
   await lab.balancer.ask({ do: 'serveLines', address: '127.0.0.1', port: 9025, greeting: 'hello' });
   await lab.client.ask({ do: 'serveLines', port: 9025, greeting: 'hello\n' });
   await writeFile(`${lab.folder}/haproxy.cfg`, proxy);
-  lab.balancer.execPort.converse('haproxy', ['-db', '-f', `${lab.folder}/haproxy.cfg`], signal); // ends with the lab
+  lab.balancer.execPort.spawn('haproxy', ['-db', '-f', `${lab.folder}/haproxy.cfg`], signal); // ends with the lab
   await lab.balancer.nft(interception);
-  const perl = lab.balancer.execPort.converse('perl', ['-e', datagrams], signal); // ends with the lab
+  const perl = lab.balancer.execPort.spawn('perl', ['-e', datagrams], signal); // ends with the lab
   await perl.lines[Symbol.asyncIterator]().next();
   await vi.waitUntil(
     async () => 'id' in (await lab.client.ask({ do: 'dial', address: '10.10.0.1', port: 26 })),
@@ -91,7 +91,7 @@ async function connectFrom({ address, port }: ListenerAddress, ended: AbortSigna
     my $s = IO::Socket::IP->new(LocalHost => '${address.text}', LocalPort => ${port}, PeerHost => '${peer}', PeerPort => 9025)
       or die $@;
     print scalar <$s>; while (<STDIN>) { $s->print($_); $s->flush; print scalar(<$s>) // "gone\\n" }`;
-  const perl = lab.balancer.execPort.converse('perl', ['-e', program], ended);
+  const perl = lab.balancer.execPort.spawn('perl', ['-e', program], ended);
   const lines = perl.lines[Symbol.asyncIterator]();
   expect(await lines.next()).toMatchObject({ value: 'hello' });
   return async () => {

@@ -39,8 +39,8 @@ export type NetworkInterface = {
   readonly addresses: readonly InterfaceAddress[];
 };
 
-/** The fields of `ip -json address` that furiwake reads. */
-type Listed = readonly {
+/** An interface in the answer of `ip -json address`: the fields that furiwake reads. */
+type ListedInterface = {
   readonly ifname?: string;
   readonly ifindex?: number;
   readonly link_type?: string;
@@ -55,7 +55,7 @@ type Listed = readonly {
     readonly temporary?: boolean;
     readonly deprecated?: boolean;
   }[];
-}[];
+};
 
 /** `valid_lft forever`. */
 const forever = 2 ** 32 - 1;
@@ -67,7 +67,7 @@ export async function readInterfaces(exec: Exec, signal: AbortSignal): Promise<r
 
 /** Reads the answer of `ip -json address`. */
 export function decodeInterfaces(json: string): readonly NetworkInterface[] {
-  return (JSON.parse(json) as Listed).map((listed) => ({
+  return (JSON.parse(json) as readonly ListedInterface[]).map((listed) => ({
     name: listed.ifname ?? '',
     index: listed.ifindex ?? 0,
     mac: listed.link_type === 'ether' ? listed.address : undefined,
@@ -119,7 +119,7 @@ function makeLinkFinder(interfaces: readonly NetworkInterface[]): LinkFinder {
 }
 
 /** The addresses of a host. */
-export type Sorted = {
+export type SortedAddresses = {
   /** The host's own, by text; without loopback and link-local addresses. */
   readonly own: ReadonlyMap<string, Ip>;
   /** Addresses that furiwake added, with the interface that has each. */
@@ -129,7 +129,7 @@ export type Sorted = {
 /**
  * Separates the host's own addresses from those of furiwake, which are in the record or on an interface of furiwake.
  */
-export function sortAddresses(interfaces: readonly NetworkInterface[], record: PlacementRecord): Sorted {
+export function sortAddresses(interfaces: readonly NetworkInterface[], record: PlacementRecord): SortedAddresses {
   const names = new Set(interfaces.map(({ name }) => name));
   const own = new Map<string, Ip>();
   const present: (readonly [string, string])[] = [];

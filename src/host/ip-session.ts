@@ -28,7 +28,7 @@ export function makeIpSession(deps: {
   const { exec, clock, lifetime } = deps;
   const dialogue = makeLineDialogue({
     name: 'ip -batch -',
-    start: () => exec.converse('ip', ['-oneline', '-batch', '-'], lifetime),
+    start: () => exec.spawn('ip', ['-oneline', '-batch', '-'], lifetime),
     answerMs,
     clock,
   });

@@ -125,7 +125,7 @@ test('reports each of a thousand addresses that are added at once', async () => 
 test('throws the message of a listener that ends unexpectedly', async () => {
   const { execPort } = lab.balancer;
   const script = 'echo unsure; echo netlink: no buffer >&2; exit 3';
-  const exec: Exec = { ...execPort, converse: (_, _args, signal) => execPort.converse('sh', ['-c', script], signal) };
+  const exec: Exec = { ...execPort, spawn: (_, _args, signal) => execPort.spawn('sh', ['-c', script], signal) };
   const told: string[] = [];
   const watch = async (): Promise<void> => {
     for await (const event of watchNetwork(exec, new AbortController().signal)) told.push(textOf(event));

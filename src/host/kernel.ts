@@ -8,7 +8,7 @@ import { makeIpSession } from './ip-session.ts';
 export type LifetimeSeconds = number | 'forever';
 
 /** An address, and the interface that has it or will have it. */
-export type Place = { readonly address: Ip; readonly on: string };
+export type PlacedAddress = { readonly address: Ip; readonly on: string };
 
 /** Changes the interfaces of this host and their addresses, through `ip`. All functions throw `ExecError` if it fails. */
 export type Kernel = {
@@ -21,11 +21,15 @@ export type Kernel = {
    * Adds all addresses that the kernel accepts. Resolves with the refused ones: text of the address → message of the
    * kernel.
    */
-  add(places: readonly Place[], lifetime: LifetimeSeconds, signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
+  add(
+    places: readonly PlacedAddress[],
+    lifetime: LifetimeSeconds,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<string, string>>;
   /** Gives these addresses another lifetime. A missing address does not affect the others. */
-  extend(places: readonly Place[], lifetime: LifetimeSeconds, signal: AbortSignal): Promise<void>;
+  extend(places: readonly PlacedAddress[], lifetime: LifetimeSeconds, signal: AbortSignal): Promise<void>;
   /** Deletes addresses, then interfaces. A refused one keeps no other; then it throws in the end. */
-  remove(places: readonly Place[], interfaces: readonly string[], signal: AbortSignal): Promise<void>;
+  remove(places: readonly PlacedAddress[], interfaces: readonly string[], signal: AbortSignal): Promise<void>;
 };
 
 const flagsOf: Readonly<Record<Family, (lifetime: LifetimeSeconds) => string>> = {
@@ -107,6 +111,6 @@ export function makeKernel(deps: {
   };
 }
 
-function inWords({ address, on }: Place): string {
+function inWords({ address, on }: PlacedAddress): string {
   return `${address.text}/${bitsOf(address.family)} dev ${on}`;
 }

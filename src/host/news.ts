@@ -19,7 +19,7 @@ export type News = {
   readonly linksUp: readonly number[];
 };
 
-type Link = { readonly name: string; readonly isRunning: boolean; readonly mac: string | undefined };
+type LinkState = { readonly name: string; readonly isRunning: boolean; readonly mac: string | undefined };
 
 const noLinks: News = { linksUp: [] };
 
@@ -29,13 +29,13 @@ const noLinks: News = { linksUp: [] };
  */
 export function makeNewsFilter(known: () => KnownHost): (event: NetworkEvent) => News | undefined {
   /** As last reported by the kernel, by number. */
-  const links = new Map<number, Link>();
+  const links = new Map<number, LinkState>();
   let isFirst = true;
 
-  const linkAt = (index: number): Link | undefined =>
+  const linkAt = (index: number): LinkState | undefined =>
     links.get(index) ?? known().interfaces.find((link) => link.index === index);
 
-  const ofLink = (index: number, now: Link): News | undefined => {
+  const ofLink = (index: number, now: LinkState): News | undefined => {
     const before = linkAt(index);
     links.set(index, now);
     const isSameMac = before?.mac === undefined || before.mac === now.mac; // without MAC: not an Ethernet interface

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { silent } from '../../test/make/log.ts';
 import { addressesOf } from '../../test/make/table.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
-import { type Conversation, type Exec, ExecError } from '../ports/exec.ts';
+import { type RunningProgram, type Exec, ExecError } from '../ports/exec.ts';
 import type { Placement } from '../ports/placement.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { makeNetwork, type Network } from './network.ts';
@@ -11,7 +11,7 @@ import type { PlacementRecord } from './placement-record.ts';
 
 const { signal } = new AbortController();
 /** `ip -batch -`, which answers only the last of the commands, and ends if one fails. */
-function ipSession(done: string[], fails: (commands: string) => boolean): Conversation {
+function ipSession(done: string[], fails: (commands: string) => boolean): RunningProgram {
   const answers: string[] = [];
   let hasEnded = false;
   return {
@@ -77,7 +77,7 @@ function makeRig(): {
       if (stdin !== undefined && takeFailure(stdin)) return Promise.reject(new ExecError('ip', 1, 'no'));
       return Promise.resolve({ stdout: args.includes('-json') ? JSON.stringify(interfacesIn(done)) : '', stderr: '' });
     },
-    converse: () => ipSession(done, takeFailure),
+    spawn: () => ipSession(done, takeFailure),
   };
   const disk = { isFull: false };
   const record = {

@@ -1,7 +1,7 @@
 import { type Ip, parseIp } from '../core/ip/ip.ts';
 import { isOurInterface, linkFinder, type NetworkInterface, ourInterface } from './interfaces.ts';
 import type { Addresses } from '../ports/host.ts';
-import type { Place } from './kernel.ts';
+import type { PlacedAddress } from './kernel.ts';
 import type { PlacementRecord } from './placement-record.ts';
 
 type Placed = { readonly interfaces: readonly NetworkInterface[]; readonly record: PlacementRecord };
@@ -47,7 +47,7 @@ export function strayedFrom({ interfaces, record }: Placed): readonly Ip[] {
 }
 
 /** Those of the addresses that have a place, each with its place. */
-export function placesIn(places: ReadonlyMap<string, string>, addresses: readonly Ip[]): readonly Place[] {
+export function placesIn(places: ReadonlyMap<string, string>, addresses: readonly Ip[]): readonly PlacedAddress[] {
   return addresses.flatMap((address) => {
     const on = places.get(address.text);
     return on === undefined ? [] : { address, on };

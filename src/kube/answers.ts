@@ -4,7 +4,7 @@ import { noAnswer } from './reachability.ts';
 import type { HttpAnswer } from './transport.ts';
 
 /** Which request failed, for the error. */
-export type Attempt = { readonly verb: string; readonly path: string };
+export type RequestLine = { readonly verb: string; readonly path: string };
 
 /** metav1.Status, the body of a refusal. */
 type Status = {
@@ -19,12 +19,12 @@ const mostQuoted = 200;
 const mostRetryAfterMs = 60_000;
 
 /** Converts a refusal (any status from 300 on) to an error. */
-export async function refusal(answer: HttpAnswer, attempt: Attempt): Promise<KubeError> {
+export async function refusal(answer: HttpAnswer, request: RequestLine): Promise<KubeError> {
   const { statusCode, headers, body } = answer;
   const text = await body.text();
   const status = parseStatus(text);
   const seconds = Number(headers['retry-after'] ?? status.details?.retryAfterSeconds ?? Number.NaN);
-  return statusError({ ...status, code: statusCode }, attempt, {
+  return statusError({ ...status, code: statusCode }, request, {
     fallback: quotable(text),
     retryAfterMs: seconds > 0 ? Math.min(seconds * 1000, mostRetryAfterMs) : undefined,
   });
@@ -33,7 +33,7 @@ export async function refusal(answer: HttpAnswer, attempt: Attempt): Promise<Kub
 /** A metav1.Status (of an answer, or of an ERROR event in a watch) as an error. */
 export function statusError(
   { code, message, reason, details }: Status & { readonly code?: number },
-  attempt: Attempt,
+  request: RequestLine,
   { fallback = '', retryAfterMs }: { readonly fallback?: string; readonly retryAfterMs?: number | undefined } = {},
 ): KubeError {
   const status = code ?? 500;
@@ -47,18 +47,18 @@ export function statusError(
         : message || fallback || `HTTP status ${status}`,
     causes: details?.causes,
     retryAfterMs,
-    ...attempt,
+    ...request,
   });
 }
 
 /** Converts an exception of undici, the deadline or the credentials to an error. */
-export function failure(cause: unknown, attempt: Attempt): KubeError {
+export function failure(cause: unknown, request: RequestLine): KubeError {
   if (cause instanceof KubeError) return cause;
   if (cause instanceof KubeConfigError)
-    return new KubeError({ code: 'CREDENTIALS', message: cause.message, cause, ...attempt });
+    return new KubeError({ code: 'CREDENTIALS', message: cause.message, cause, ...request });
   if (cause instanceof SyntaxError)
-    return new KubeError({ code: 'PROTOCOL', message: 'the answer is not JSON', cause, ...attempt });
-  return new KubeError({ ...noAnswer(cause), cause, ...attempt });
+    return new KubeError({ code: 'PROTOCOL', message: 'the answer is not JSON', cause, ...request });
+  return new KubeError({ ...noAnswer(cause), cause, ...request });
 }
 
 const codes: Readonly<Record<number, KubeErrorCode>> = {

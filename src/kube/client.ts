@@ -2,7 +2,7 @@ import { type Backoff, makeBackoff } from '../async/backoff.ts';
 import type { Clock, Random } from '../ports/clock.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import { type Attempt, failure, refusal } from './answers.ts';
+import { type RequestLine, failure, refusal } from './answers.ts';
 import type { ClusterConfig } from './config.ts';
 import type { KubeError } from './errors.ts';
 import type { JsonPatch } from './write-bodies.ts';
@@ -57,7 +57,7 @@ const backoffMs = { firstMs: 100, mostMs: 1_600 };
 const reconnectMs = 10;
 const durationBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30];
 
-type Call = Attempt & Omit<HttpRequest, 'target' | 'isWatch' | 'signal'>;
+type Call = RequestLine & Omit<HttpRequest, 'target' | 'isWatch' | 'signal'>;
 
 /** A repetition has no further effect, so an attempt whose answer was lost may be repeated. */
 const idempotent = new Set(['get', 'list', 'apply']);
@@ -90,7 +90,7 @@ export function makeKubeClient({
     durationBuckets,
     ['verb', 'resource'],
   );
-  const count = ({ verb, path }: Attempt, code: string): void =>
+  const count = ({ verb, path }: RequestLine, code: string): void =>
     counter.add(1, { verb, resource: resourceOf(path), code });
 
   /** One attempt; every failure except the caller's own abort is a KubeError. */

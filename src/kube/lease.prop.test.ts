@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type Link, makeLeaseCluster } from '../../test/make/lease-cluster.ts';
+import { type Connectivity, makeLeaseCluster } from '../../test/make/lease-cluster.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
 
@@ -8,7 +8,7 @@ const boxes = ['box-1', 'box-2', 'box-3'] as const;
 const steps = fc.array(
   fc.record({
     host: fc.constantFrom(...boxes),
-    link: fc.constantFrom<Link>('up', 'cut', 'answers-lost'),
+    link: fc.constantFrom<Connectivity>('up', 'cut', 'answers-lost'),
     seconds: fc.integer({ min: 1, max: 25 }),
     wallClockMs: fc.constantFrom(0, 0, 3_600_000, -3_600_000),
   }),

@@ -68,7 +68,7 @@ const releaseTries = 3;
 /** How often a candidate renews its entry. */
 const candidateEveryMs = 10_000;
 
-type Turn = 'held' | 'free' | 'taken';
+type LeaseState = 'held' | 'free' | 'taken';
 
 /**
  * A coordination.k8s.io/v1 Lease as leader election, after client-go. Every write is a compare-and-swap.
@@ -189,7 +189,7 @@ export function makeLease({
     return { before, tenure: await claim(signal, { isRenewal: false }) };
   };
 
-  const tryRenew = async (signal: AbortSignal): Promise<Turn> => {
+  const tryRenew = async (signal: AbortSignal): Promise<LeaseState> => {
     try {
       await claim(signal, { isRenewal: true });
       return 'held';

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { recordMetrics } from '../../test/sim/observers.ts';
 import { virtualClock, type VirtualClock } from '../../test/sim/virtual-clock.ts';
 import { RetryError } from './errors.ts';
-import { makeQueue, type Outcome, type Queue } from './queue.ts';
+import { makeQueue, type Queue, type Requeue } from './queue.ts';
 
 type Scene = {
   readonly queue: Queue<string>;
@@ -16,7 +16,7 @@ type Scene = {
 
 /** A queue that runs `work`, without jitter. */
 function scene(
-  work: (key: string, run: number, signal: AbortSignal) => Promise<Outcome>,
+  work: (key: string, run: number, signal: AbortSignal) => Promise<Requeue>,
   { concurrency = 1, onError = () => undefined }: { concurrency?: number; onError?: () => void } = {},
 ): Scene {
   const clock = virtualClock();
@@ -45,10 +45,10 @@ function scene(
   return { queue, clock, runs, told, stop, metrics };
 }
 
-const fine = async (): Promise<Outcome> => undefined;
+const fine = async (): Promise<Requeue> => undefined;
 const failing =
   (times: number, error: unknown = new Error('no')) =>
-  async (_key: string, run: number): Promise<Outcome> => {
+  async (_key: string, run: number): Promise<Requeue> => {
     if (run <= times) throw error;
     return undefined;
   };
@@ -166,7 +166,7 @@ test('a run can request a repetition, and a key that is added meanwhile runs at 
 });
 
 test('a key that was added during a run does not run again when the run requested it', async () => {
-  const gate = Promise.withResolvers<Outcome>();
+  const gate = Promise.withResolvers<Requeue>();
   const { queue, clock, runs } = scene(async (_key, run) => (run === 1 ? gate.promise : undefined));
   queue.add('a');
   queue.add('a');

@@ -4,8 +4,8 @@ import type { Clock, Random } from '../ports/clock.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import { RetryError } from './errors.ts';
 
-/** The request of a successful run: none, or another run after some time. */
-export type Outcome = { readonly requeueAfterMs?: number } | undefined;
+/** What a successful run asks for: nothing, or another run after some time. */
+export type Requeue = { readonly requeueAfterMs?: number } | undefined;
 
 export type Queue<Key extends string> = {
   /** Runs the key as soon as there is room, even while its backoff is pending; if it is running, it runs once more. */
@@ -21,7 +21,7 @@ export type QueueOptions<Key extends string> = {
    * Processes one key. After an exception the key runs again: after `RetryError`, which does not count as an error, at
    * exactly its time; after any other after its backoff, and not before its `retryAfterMs` if it has one.
    */
-  readonly run: (key: Key, signal: AbortSignal) => Promise<Outcome>;
+  readonly run: (key: Key, signal: AbortSignal) => Promise<Requeue>;
   readonly concurrency: number;
   readonly signal: AbortSignal;
   readonly clock: Clock;

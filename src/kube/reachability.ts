@@ -5,9 +5,9 @@
  * - `UNTRUSTED`: the server's certificate is not trusted. `TIMEOUT`: no answer in time. `UNREACHABLE`: no connection,
  *   or a broken one.
  */
-export type NoAnswer = Words & { readonly code: 'UNTRUSTED' | 'TIMEOUT' | 'UNREACHABLE' };
+export type NoAnswer = Explanation & { readonly code: 'UNTRUSTED' | 'TIMEOUT' | 'UNREACHABLE' };
 
-type Words = { readonly message: string; readonly advice?: string };
+type Explanation = { readonly message: string; readonly advice?: string };
 
 export function noAnswer(error: unknown): NoAnswer {
   // Node reports the addresses that it tried in an AggregateError without a message.
@@ -29,7 +29,7 @@ export function noAnswer(error: unknown): NoAnswer {
   return { code: 'UNREACHABLE', ...unreachableWords(code, error) };
 }
 
-function unreachableWords(code: string, error: unknown): Words {
+function unreachableWords(code: string, error: unknown): Explanation {
   switch (code) {
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
@@ -81,7 +81,7 @@ function unreachableWords(code: string, error: unknown): Words {
   }
 }
 
-function timeoutWords(code: string, error: unknown): Words {
+function timeoutWords(code: string, error: unknown): Explanation {
   const advice =
     'check the address in the server of the kubeconfig, and firewalls between this host and the API server that drop packets';
   switch (code) {
@@ -95,7 +95,7 @@ function timeoutWords(code: string, error: unknown): Words {
 }
 
 /** The fault of the server's certificate; `undefined` for other errors. */
-function distrustWords(code: string, error: unknown): Words | undefined {
+function distrustWords(code: string, error: unknown): Explanation | undefined {
   switch (code) {
     case 'CERT_HAS_EXPIRED':
       return {

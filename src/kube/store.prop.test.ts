@@ -10,7 +10,7 @@ import type { WatchEvent } from './watch-event.ts';
  * The store must never show an older state after a newer one, nor an object whose deletion it has seen, and in the end
  * it must equal the server.
  */
-type Thing = { readonly key: string; readonly revision: number };
+type Revised = { readonly key: string; readonly revision: number };
 type Key = 'x' | 'y';
 type Action =
   | { readonly type: 'write' | 'write-and-put' | 'delete'; readonly key: Key }
@@ -33,8 +33,8 @@ const actions = fc.array(
   { maxLength: 80 },
 );
 
-type Change = { readonly revision: number; readonly event: WatchEvent<Thing> };
-type State = {
+type Change = { readonly revision: number; readonly event: WatchEvent<Revised> };
+type ServerSet = {
   readonly revision: number;
   readonly objects: ReadonlyMap<Key, number>;
   readonly history: readonly Change[];
@@ -46,13 +46,13 @@ test.each([
 ])('with versions %s the store never goes back in time, and finally equals the server', (_, text) => {
   fc.assert(
     fc.property(actions, (schedule) => {
-      const store = makeStore<Thing, Key>({ keyOf: (thing) => thing.key as Key });
-      let server: State = { revision: 8, objects: new Map([['x', 8]]), history: [] };
+      const store = makeStore<Revised, Key>({ keyOf: (thing) => thing.key as Key });
+      let server: ServerSet = { revision: 8, objects: new Map([['x', 8]]), history: [] };
       let backup = server;
       let underWay: readonly Change[] = [];
       let position = 0; // what the watch has brought
-      let answers: Thing[] = [];
-      let listed: State | undefined; // the future result of a running list
+      let answers: Revised[] = [];
+      let listed: ServerSet | undefined; // the future result of a running list
       let isListing = false;
       let mayGoBack = false;
       const shown = new Map<Key, number>(); // newest revision, of the object or of its deletion, that the store has shown
@@ -66,7 +66,7 @@ test.each([
           shown.set(each, now.revision);
         }
       };
-      const feed = (event: WatchEvent<Thing>): void => {
+      const feed = (event: WatchEvent<Revised>): void => {
         store.feed(event);
         check();
       };
@@ -76,7 +76,7 @@ test.each([
         if (isDeletion) objects.delete(of);
         else objects.set(of, revision);
         const at = { key: of, version: text(revision) };
-        const event: WatchEvent<Thing> = isDeletion
+        const event: WatchEvent<Revised> = isDeletion
           ? { type: 'delete', ...at }
           : { type: 'apply', ...at, object: { key: of, revision } };
         server = { revision, objects, history: [...server.history, { revision, event }] };

@@ -9,7 +9,7 @@ import { type ClusterEntry, readText, resolveIn, type SelectedContext } from './
 /** Time until files are read again, while the server accepts their contents. */
 export const fileLifetimeMs = 60_000;
 
-type Deps = { readonly files: Files; readonly exec: Exec; readonly clock: Clock };
+type CredentialPorts = { readonly files: Files; readonly exec: Exec; readonly clock: Clock };
 
 /**
  * Obtains the credentials of a kubeconfig's user: data before files, a token file before a token, as in client-go.
@@ -17,7 +17,7 @@ type Deps = { readonly files: Files; readonly exec: Exec; readonly clock: Clock 
  */
 export async function loadUserCredentials(
   { name, userName, cluster, user }: SelectedContext,
-  { files, exec, clock }: Deps,
+  { files, exec, clock }: CredentialPorts,
   signal: AbortSignal,
 ): Promise<LoadedCredentials> {
   const { file, value } = user;

@@ -25,13 +25,13 @@ import { toWatchError, WatchError, type WatchErrorCode, type WatchEvent } from '
  *
  * A server that is only slow gets no list request: that would increase its load.
  */
-type State =
+type WatchState =
   | { readonly phase: 'stream' }
   | { readonly phase: 'list'; readonly continue?: string }
   | { readonly phase: 'watch'; readonly version: string };
 
 /** An event to deliver, and the version to resume from if none follows. */
-type Step<T> = { readonly event?: WatchEvent<T>; readonly resume?: State };
+type WatchStep<T> = { readonly event?: WatchEvent<T>; readonly resume?: WatchState };
 
 export type WatchOptions<Wire extends KubeObject, T> = {
   readonly client: Pick<KubeClient, 'list' | 'stream'>;
@@ -91,10 +91,10 @@ export async function* watchResource<Wire extends KubeObject, T>(
   ]);
   const countRestart = (reason: string): void => restarts.add(1, { resource: resourceOf(path), reason });
   const backoff = makeBackoff({ ...backoffMs, random });
-  let state: State = { phase: 'stream' };
+  let state: WatchState = { phase: 'stream' };
   let inARow = 0;
   let lastCode: WatchErrorCode | undefined;
-  let lastPhase: State['phase'] | undefined;
+  let lastPhase: WatchState['phase'] | undefined;
   while (!signal.aborted) {
     const startedAt = clock.monotonic();
     // Not directly after a list: steady writes would lead to one list after another.
@@ -102,7 +102,7 @@ export async function* watchResource<Wire extends KubeObject, T>(
       countRestart('unconfirmed');
       state = { phase: 'stream' };
     }
-    const { phase }: State = state;
+    const { phase }: WatchState = state;
     lastPhase = phase;
     try {
       for await (const { event, resume } of perform(state, options)) {
@@ -154,15 +154,18 @@ function retryDelay({ retryAfterMs }: WatchError, backoff: Backoff): number {
   return Math.max(retryAfterMs ?? 0, backoff.next());
 }
 
-function perform<Wire extends KubeObject, T>(state: State, options: WatchOptions<Wire, T>): AsyncGenerator<Step<T>> {
+function perform<Wire extends KubeObject, T>(
+  state: WatchState,
+  options: WatchOptions<Wire, T>,
+): AsyncGenerator<WatchStep<T>> {
   return state.phase === 'list' ? listPage(state, options) : watch(state, options);
 }
 
 /** One page. `init` before the request, so that the set contains all that was written before `init`. */
 async function* listPage<Wire extends KubeObject, T>(
-  { continue: token }: State & { phase: 'list' },
+  { continue: token }: WatchState & { phase: 'list' },
   { client, path, signal, project }: WatchOptions<Wire, T>,
-): AsyncGenerator<Step<T>> {
+): AsyncGenerator<WatchStep<T>> {
   if (token === undefined) yield { event: { type: 'init' } };
   const page = await client.list<Wire>(path, {
     signal,
@@ -175,16 +178,16 @@ async function* listPage<Wire extends KubeObject, T>(
   yield { event: { type: 'initDone', version }, resume: { phase: 'watch', version } };
 }
 
-type Line<Wire> =
+type WireEvent<Wire> =
   | { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'; readonly object: Wire }
   | { readonly type: 'BOOKMARK'; readonly object: KubeObject }
   | { readonly type: 'ERROR'; readonly object: Parameters<typeof statusError>[0] };
 
 /** One watch: from a version, or with the initial set before it (WatchList, KEP-3157). */
 async function* watch<Wire extends KubeObject, T>(
-  state: State & { phase: 'stream' | 'watch' },
+  state: WatchState & { phase: 'stream' | 'watch' },
   { client, path, signal, clock, random, project }: WatchOptions<Wire, T>,
-): AsyncGenerator<Step<T>> {
+): AsyncGenerator<WatchStep<T>> {
   let syncing = state.phase === 'stream';
   if (syncing) yield { event: { type: 'init' } };
   const seconds = Math.round(watchSeconds * (1 + random()));
@@ -208,7 +211,7 @@ async function* watch<Wire extends KubeObject, T>(
       },
     });
     for await (const text of readLines(body)) {
-      const line = JSON.parse(text) as Line<Wire>;
+      const line = JSON.parse(text) as WireEvent<Wire>;
       if (line.type === 'ERROR') throw statusError(line.object, { verb: 'watch', path });
       if (line.type === 'BOOKMARK' && syncing) {
         if (line.object.metadata.annotations?.['k8s.io/initial-events-end'] !== 'true') throw new PlainWatch();
@@ -227,7 +230,7 @@ async function* watch<Wire extends KubeObject, T>(
   }
 }
 
-function resumeAt({ metadata: { resourceVersion: version } }: KubeObject): { readonly resume?: State } {
+function resumeAt({ metadata: { resourceVersion: version } }: KubeObject): { readonly resume?: WatchState } {
   return version ? { resume: { phase: 'watch', version } } : {};
 }
 
@@ -238,7 +241,7 @@ function versionOf({ metadata }: { readonly metadata: { readonly resourceVersion
 }
 
 function eventOf<Wire extends KubeObject, T>(
-  line: Exclude<Line<Wire>, { type: 'ERROR' }>,
+  line: Exclude<WireEvent<Wire>, { type: 'ERROR' }>,
   type: 'initApply' | 'apply',
   project: (wire: Wire) => T,
 ): WatchEvent<T> {

@@ -2,14 +2,15 @@ import { chmod, writeFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { listener } from '../../test/make/table.ts';
 import { startHostRig, webPort } from '../../test/netns/host-rig.ts';
-import { type SimApiServer, startSimApiServer } from '../../test/sim/apiserver.ts';
+import { startSimApiServer } from '../../test/sim/apiserver.ts';
 import { startController } from '../../test/sim/controller-rig.ts';
 import type { SimObject } from '../../test/sim/kinds.ts';
 import { patience } from '../../test/netns/patience.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { Conversation, Exec } from '../ports/exec.ts';
+import type { RunningProgram, Exec } from '../ports/exec.ts';
 import { systemClock } from './node/clock.ts';
 import { systemExec } from './node/exec.ts';
+import { shownIps } from '../../test/sim/shown-status.ts';
 
 const [first, second] = ['10.50.0.1', '10.50.0.2'] as const;
 const [served, added] = [listener(first, 80, webPort), listener(second, 80, webPort)];
@@ -99,7 +100,7 @@ test('a process of another user on the port: it is named and left alone, and all
   const listen =
     "require('node:net').createServer().on('error', ({ code }) => console.log(code)).listen(292, '127.0.0.1', () => console.log('listening'))";
   const nobody = ['--reuid', '65534', '--regid', '65534', '--clear-groups', process.execPath, '-e', listen];
-  const take = (exec: Exec, signal: AbortSignal): Conversation => exec.converse('setpriv', nobody, signal);
+  const take = (exec: Exec, signal: AbortSignal): RunningProgram => exec.spawn('setpriv', nobody, signal);
   const end = new AbortController();
   await using rig = await startHostRig({
     prepare: async ({ balancer }) => {
@@ -155,11 +156,11 @@ test('nft refuses each tenth change: the controller publishes all Services, and 
           args,
           stdin === undefined ? options : { ...options, stdin: file === 'nft' ? each(stdin) : stdin },
         ),
-      converse: (file, args, signal) => {
-        const conversation = exec.converse(file, args, signal);
-        if (!args.includes('nft')) return conversation;
-        const write: Conversation['write'] = (text) => conversation.write(each(text));
-        return { ...conversation, write };
+      spawn: (file, args, signal) => {
+        const program = exec.spawn(file, args, signal);
+        if (!args.includes('nft')) return program;
+        const write: RunningProgram['write'] = (text) => program.write(each(text));
+        return { ...program, write };
       },
     }),
   });
@@ -178,13 +179,13 @@ test('nft refuses each tenth change: the controller publishes all Services, and 
   const names = Array.from({ length: 40 }, (_, index) => `s${index}`);
   for (const name of names) {
     server.put('Service', makeWire(name));
-    await expect.poll(() => shownIp(server, name), patience).toBeDefined();
+    await expect.poll(() => shownIps(server, `default/${name}`), patience).toHaveLength(1);
     await rig.answers(first);
   }
   expect(refusals).toBeGreaterThanOrEqual(4);
   // furiwake sends a refused change again as a whole: nothing fails for the Services.
   expect(rig.log.lines.filter(({ level }) => level === 'warn' || level === 'error')).toEqual([]);
-  for (const name of names) await rig.untilAnswers(shownIp(server, name) ?? '');
+  for (const name of names) await rig.untilAnswers(shownIps(server, `default/${name}`)[0] ?? '');
   await expect.poll(() => rig.agent.troubles(), patience).toEqual([]);
 });
 
@@ -201,14 +202,7 @@ function makeWire(name: string): SimObject {
   };
 }
 
-function shownIp(server: SimApiServer, name: string): string | undefined {
-  const service:
-    | { readonly status?: { readonly loadBalancer?: { readonly ingress?: readonly { readonly ip?: string }[] } } }
-    | undefined = server.get('Service', `default/${name}`);
-  return service?.status?.loadBalancer?.ingress?.[0]?.ip;
-}
-
-async function firstLine({ lines }: Conversation): Promise<string | undefined> {
+async function firstLine({ lines }: RunningProgram): Promise<string | undefined> {
   for await (const line of lines) return line;
   return undefined;
 }

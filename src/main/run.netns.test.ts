@@ -14,6 +14,7 @@ import { systemClock } from './node/clock.ts';
 import { systemFiles } from './node/files.ts';
 import { makeMetrics } from './node/metrics.ts';
 import { run } from './run.ts';
+import { shownIps, shownStatus } from '../../test/sim/shown-status.ts';
 
 const address = '10.50.0.1';
 const own = 'own';
@@ -167,37 +168,32 @@ test('the kernel removes the addresses of a host that is not alone after furiwak
 test('a Service keeps the own address of the host while the link is down, the default route gone, or the address lost', async () => {
   const ip = (...args: readonly string[]): Promise<string> => lab.balancer.exec('ip', ...args);
   const addRoute = (): Promise<string> => ip('route', 'add', 'default', 'via', '10.10.0.2', 'dev', 'wan');
-  type Shown = {
-    readonly loadBalancer?: { readonly ingress?: readonly { readonly ip: string }[] };
-    readonly conditions?: readonly { readonly type: string; readonly reason: string; readonly message: string }[];
-  };
-  const shown = (): Shown => server.get('Service', 'default/web')?.status ?? {};
-  const shownIps = (): readonly string[] => (shown().loadBalancer?.ingress ?? []).map((entry) => entry.ip);
-  const conditions = (): string => JSON.stringify(shown().conditions);
+  const ips = (): readonly string[] => shownIps(server, 'default/web');
+  const conditions = (): string => JSON.stringify(shownStatus(server, 'default/web').conditions);
   await addRoute();
   {
     await using furiwake = await startFuriwake(own);
     const ranges = async (): Promise<readonly string[] | undefined> => (await furiwake.status())?.pool?.ranges;
-    await expect.poll(shownIps, patience).toEqual(['10.10.0.1']);
+    await expect.poll(ips, patience).toEqual(['10.10.0.1']);
     await expect.poll(ranges, patience).toEqual(['10.10.0.1']);
 
     await ip('link', 'set', 'wan', 'down'); // the kernel deletes the routes of the link
     await expect.poll(ranges, patience).toEqual([]);
-    expect([shownIps(), conditions()]).toEqual([['10.10.0.1'], expect.stringContaining('"reason":"Assigned"')]);
+    expect([ips(), conditions()]).toEqual([['10.10.0.1'], expect.stringContaining('"reason":"Assigned"')]);
 
     await ip('address', 'del', '10.10.0.1/24', 'dev', 'wan');
     await expect.poll(conditions, patience).toContain('10.10.0.1 is no longer an address of this host');
-    expect(shownIps()).toEqual(['10.10.0.1']);
+    expect(ips()).toEqual(['10.10.0.1']);
   }
   await using again = await startFuriwake(own);
   await expect.poll(async () => (await again.status())?.services, patience).toMatchObject([{ service: 'default/web' }]);
-  expect([shownIps(), conditions()]).toEqual([['10.10.0.1'], expect.stringContaining('"reason":"Assigned"')]);
+  expect([ips(), conditions()]).toEqual([['10.10.0.1'], expect.stringContaining('"reason":"Assigned"')]);
 
   await ip('address', 'add', '10.10.0.1/24', 'dev', 'wan');
   await ip('link', 'set', 'wan', 'up');
   await addRoute();
   await expect.poll(conditions, patience).not.toContain('is no longer an address of this host');
-  expect(shownIps()).toEqual(['10.10.0.1']);
+  expect(ips()).toEqual(['10.10.0.1']);
 });
 
 test('status of a Service shows its listener with the connections and bytes that HAProxy counts', async () => {

@@ -15,6 +15,7 @@ import { systemClock } from './node/clock.ts';
 import { systemFiles } from './node/files.ts';
 import { makeMetrics } from './node/metrics.ts';
 import { run } from './run.ts';
+import { shownIps } from '../../test/sim/shown-status.ts';
 
 /*
  * A host as release 0.1.0 leaves it: its state directory (test/fixtures/state-0.1.0), its running HAProxy, its nftables
@@ -104,13 +105,6 @@ const service = (
   },
 });
 
-type Shown = {
-  readonly metadata: { readonly uid: string };
-  readonly status?: { readonly loadBalancer?: { readonly ingress?: readonly { readonly ip: string }[] } };
-};
-
-const addressesIn = ({ status }: Shown): readonly string[] => (status?.loadBalancer?.ingress ?? []).map(({ ip }) => ip);
-
 /** `furiwake run` and `furiwake cleanup` on the load-balancer host of the lab. */
 function commandsOn(lab: NetLab, server: SimApiServer, stateDir: string) {
   const kubeconfig = `${lab.folder}/kubeconfig`;
@@ -167,10 +161,10 @@ test('a host of release 0.1.0 is upgraded while its HAProxy serves, and can go b
   server.put('Node', { metadata: { name: 'n1' }, status: { addresses } });
   server.put('Service', service('default', 'web', [80], ['IPv4', 'IPv6']));
   server.put('Service', service('dns', 'coredns', [53], ['IPv4']));
-  const shown = (key: string): Shown => server.get('Service', key) as Shown;
+  const uidOf = (key: string): string => server.get('Service', key)?.metadata.uid ?? '';
   await installRelease(lab, stateDir, [
-    ['11111111-0000-4000-8000-000000000001', shown('default/web').metadata.uid],
-    ['11111111-0000-4000-8000-000000000003', shown('dns/coredns').metadata.uid],
+    ['11111111-0000-4000-8000-000000000001', uidOf('default/web')],
+    ['11111111-0000-4000-8000-000000000003', uidOf('dns/coredns')],
   ]);
   const { id = 0 } = await client.ask({ do: 'dial', address: web, port: 80 });
   const heard = async (): Promise<string> => (await client.ask({ do: 'heard', id })).text ?? '';
@@ -197,8 +191,8 @@ test('a host of release 0.1.0 is upgraded while its HAProxy serves, and can go b
     await using furiwake = await host.run();
     await expect.poll(async () => (await furiwake.status())?.notReady, patience).toEqual([]);
     await echoes('upgraded');
-    expect(addressesIn(shown('default/web'))).toEqual([web, webIpv6]);
-    expect(addressesIn(shown('dns/coredns'))).toEqual([dns]); // not the lowest free one
+    expect(shownIps(server, 'default/web')).toEqual([web, webIpv6]);
+    expect(shownIps(server, 'dns/coredns')).toEqual([dns]); // not the lowest free one
     expect(await Promise.all([answersOn(web, 80), answersOn(webIpv6, 80), answersOn(dns, 53)])).toEqual(
       Array.from({ length: 3 }, () => 'answers'),
     );
@@ -220,6 +214,6 @@ test('a host of release 0.1.0 is upgraded while its HAProxy serves, and can go b
   expect(await balancer.exec('ss', '-Hltn', 'sport = :292')).toBe('');
   expect(await balancer.exec('nft', 'list', 'tables')).toBe('');
   expect(await balancer.exec('ip', 'rule')).not.toContain('8192');
-  expect(addressesIn(shown('default/web'))).toEqual([web, webIpv6]);
-  expect(addressesIn(shown('dns/coredns'))).toEqual([dns]);
+  expect(shownIps(server, 'default/web')).toEqual([web, webIpv6]);
+  expect(shownIps(server, 'dns/coredns')).toEqual([dns]);
 });

@@ -33,7 +33,7 @@ export type ExecOptions = {
 };
 
 /** A program that keeps running and communicates over its pipes. Disposing ends it. */
-export type Conversation = AsyncDisposable & {
+export type RunningProgram = AsyncDisposable & {
   readonly pid: number;
   /** Writes to its standard input; rejects when the pipe is closed. */
   write(text: string): Promise<void>;
@@ -54,5 +54,5 @@ export type Exec = {
     options: ExecOptions,
   ): Promise<{ readonly stdout: string; readonly stderr: string }>;
   /** Starts a program to communicate with; it ends with `signal`. */
-  converse(file: string, args: readonly string[], signal: AbortSignal): Conversation;
+  spawn(file: string, args: readonly string[], signal: AbortSignal): RunningProgram;
 };

@@ -1,6 +1,6 @@
 import type { Ip } from '../core/ip/ip.ts';
 import type { ListenerKey } from '../core/model/names.ts';
-import type { Listener, TrafficTable } from '../core/traffic/table.ts';
+import type { Listener, Listeners } from '../core/traffic/table.ts';
 import type { Addresses, Refusals } from './host.ts';
 
 /**
@@ -8,7 +8,7 @@ import type { Addresses, Refusals } from './host.ts';
  * addresses.
  */
 export type SteeringTarget = {
-  readonly listeners: TrafficTable['listeners'];
+  readonly listeners: Listeners;
   /** Addresses that furiwake added: packets for anything but a listener are rejected there. */
   readonly vips: Addresses;
   /** The host's own addresses; the same object as long as they are the same. */

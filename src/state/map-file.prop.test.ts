@@ -6,7 +6,7 @@ import { PersistentMap } from '../core/persistent-map.ts';
 import type { Files } from '../ports/files.ts';
 import { makeMapFile, type MapFile } from './map-file.ts';
 
-type Thing = { readonly name: string; readonly size: number; readonly note: string };
+type NamedEntry = { readonly name: string; readonly size: number; readonly note: string };
 
 const path = '/state/things.jsonl';
 const key = fc.constantFrom('a', 'b', 'c', 'gone', '__proto__', 'é');
@@ -16,8 +16,8 @@ const thing = fc.record({ name: key, size: fc.nat(3), note: fc.constantFrom('', 
 const step = fc.tuple(fc.array(thing, { maxLength: 3 }), fc.array(key, { maxLength: 2 }));
 const history = fc.array(step, { maxLength: 8 });
 
-function things(files: Files, log = recordLog()): MapFile<string, Thing> {
-  return makeMapFile<string, Thing>({
+function things(files: Files, log = recordLog()): MapFile<string, NamedEntry> {
+  return makeMapFile<string, NamedEntry>({
     path,
     name: 'things',
     version: 2,
@@ -25,7 +25,7 @@ function things(files: Files, log = recordLog()): MapFile<string, Thing> {
     log,
     encode: (one) => ({ ...one }),
     decode: (fields) => {
-      const one = fields as Thing;
+      const one = fields as NamedEntry;
       if (typeof one.size !== 'number') throw new Error('no size');
       return [one.name, one];
     },
@@ -33,8 +33,8 @@ function things(files: Files, log = recordLog()): MapFile<string, Thing> {
 }
 
 function after(
-  map: PersistentMap<string, Thing>,
-  [come, go]: readonly [readonly Thing[], readonly string[]],
+  map: PersistentMap<string, NamedEntry>,
+  [come, go]: readonly [readonly NamedEntry[], readonly string[]],
 ): typeof map {
   return map.with(come.map((one) => [one.name, one])).with(go.map((name) => [name, undefined]));
 }
@@ -44,7 +44,7 @@ test('the last written map is read back', async () => {
     fc.asyncProperty(history, async (steps) => {
       const texts = new Map<string, string>();
       const file = things(filesOf(texts));
-      let map = PersistentMap.empty<string, Thing>();
+      let map = PersistentMap.empty<string, NamedEntry>();
       for (const each of steps) {
         map = after(map, each);
         await file.write(map);
@@ -72,7 +72,7 @@ test('a write that a crash or a full disk cuts short leaves each entry old or ne
           await files.write(to, text);
         },
       });
-      let map = PersistentMap.empty<string, Thing>();
+      let map = PersistentMap.empty<string, NamedEntry>();
       for (const each of steps) await file.write((map = after(map, each)));
       await file.write(map);
       const before = map;
@@ -134,7 +134,7 @@ test('bytes may be torn, lost or overwritten: every complete line still counts',
       const texts = new Map<string, string>();
       await things(filesOf(texts)).write(map);
       const lines = (texts.get(path) ?? '').split('\n');
-      const name = (JSON.parse(lines[victim + 1] ?? '') as Thing).name;
+      const name = (JSON.parse(lines[victim + 1] ?? '') as NamedEntry).name;
       lines[victim + 1] = `${lines[victim + 1]?.slice(0, at % 20)}${noise.replaceAll(/[\n{}]/g, '')}`;
       texts.set(path, lines.join('\n'));
       const log = recordLog();

@@ -26,7 +26,7 @@ const paths = statePaths(stateDir);
 const earlier = earlierStatePaths(stateDir);
 const { signal } = new AbortController();
 
-type State = Readonly<Record<'ledger' | 'table' | 'placement' | 'identity', unknown>>;
+type StoredState = Readonly<Record<'ledger' | 'table' | 'placement' | 'identity', unknown>>;
 
 /** All state files, opened on these texts. */
 function open(texts: Map<string, string>) {
@@ -74,7 +74,7 @@ async function writeAll({ ledger, table, placement, identity }: ReturnType<typeo
   await identity.write((await identity.read()) ?? never());
 }
 
-async function read({ ledger, table, placement, identity }: ReturnType<typeof open>): Promise<State> {
+async function read({ ledger, table, placement, identity }: ReturnType<typeof open>): Promise<StoredState> {
   return {
     ledger: Object.fromEntries(
       Array.from((await ledger.read()).values(), ({ service, addresses, listeners }) => [

@@ -5,7 +5,7 @@ import type { KubeProxyAnswer } from '../../src/health/kube-proxy-sync.ts';
 import type { ProbeAnswer } from '../../src/health/policy.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import type { Platform } from '../../src/daemon/platform.ts';
-import type { Conversation } from '../../src/ports/exec.ts';
+import type { RunningProgram } from '../../src/ports/exec.ts';
 import { ExecError } from '../../src/ports/exec.ts';
 import { filesOf } from '../sim/harness.ts';
 import { recordLog, recordMetrics } from '../sim/observers.ts';
@@ -96,7 +96,7 @@ export function kubeProxyAnswer(syncs: KubeProxyAnswer['syncs']): KubeProxyAnswe
 }
 
 /** A LAN on which no other machine answers. */
-const quietLan = (): Conversation => ({
+const quietLan = (): RunningProgram => ({
   pid: 1,
   write: async () => undefined,
   lines: (async function* () {
@@ -161,7 +161,7 @@ export async function runCheck(
     version: '',
     machine: makeMachine({
       clock: systemClock,
-      exec: { ...exec, converse: quietLan },
+      exec: { ...exec, spawn: quietLan },
       files,
       ...scene.machine,
     }),

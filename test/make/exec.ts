@@ -7,7 +7,7 @@ export function execOf(answer: (command: string, options: ExecOptions) => string
       options.signal.throwIfAborted();
       return { stdout: answer([file, ...args].join(' '), options), stderr: '' };
     },
-    converse: () => {
+    spawn: () => {
       throw new Error('no such program');
     },
   };

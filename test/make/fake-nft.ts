@@ -68,7 +68,7 @@ export function makeFakeNft({
       transact(stdin.trimEnd());
       return { stdout: '', stderr: '' };
     },
-    converse: (_file, _args, signal) => {
+    spawn: (_file, _args, signal) => {
       const output = new PassThrough();
       const exited = Promise.withResolvers<number>();
       const end = (): void => {

@@ -196,7 +196,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
         } else start();
         return { stdout: '', stderr: '' };
       },
-      converse: () => {
+      spawn: () => {
         throw new Error('not used');
       },
     },

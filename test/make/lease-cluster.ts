@@ -4,13 +4,13 @@ import { type Lease, makeLease } from '../../src/kube/lease.ts';
 import type { LeaseObject } from '../../src/kube/lease-object.ts';
 
 /** The fate of the requests of one host: answered, not delivered, or executed without an answer. */
-export type Link = 'up' | 'cut' | 'answers-lost';
+export type Connectivity = 'up' | 'cut' | 'answers-lost';
 
 export type LeaseClient = Pick<KubeClient, 'get' | 'create' | 'replace'>;
 
 /** An API server that holds one Lease, and a link to it for each host. */
 export type LeaseCluster = {
-  readonly links: Map<string, Link>;
+  readonly links: Map<string, Connectivity>;
   /** Without its namespace the Lease cannot be created. */
   hasNamespace: boolean;
   lease: LeaseObject | undefined;
@@ -22,7 +22,7 @@ export type LeaseCluster = {
 export function makeLeaseCluster(): LeaseCluster {
   let version = 0;
   let lease: LeaseObject | undefined;
-  const links = new Map<string, Link>();
+  const links = new Map<string, Connectivity>();
 
   const store = (object: LeaseObject): LeaseObject => {
     lease = { ...object, metadata: { ...object.metadata, resourceVersion: String(++version) } };

@@ -11,8 +11,8 @@ export function limited(exec: Exec, mostRanges: number, isBroken: () => boolean)
       const stdin = options.stdin?.replace(/set allowed4 \{.*flags interval;/, `$& size ${mostRanges};`);
       return await exec.run(file, args, stdin === undefined ? options : { ...options, stdin });
     },
-    converse: (file, args, signal) => {
-      const program = exec.converse(file, args, signal);
+    spawn: (file, args, signal) => {
+      const program = exec.spawn(file, args, signal);
       return {
         ...program,
         write: async (text) => {

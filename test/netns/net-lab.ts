@@ -110,7 +110,7 @@ async function startMachine(namespace: string, stack: AsyncDisposableStack): Pro
     (await run('ip', inside(file, args))).stdout;
   const execPort: Exec = {
     run: (file, args, runOptions) => systemExec.run('ip', inside(file, args), runOptions),
-    converse: (file, args, signal) => systemExec.converse('ip', inside(file, args), signal),
+    spawn: (file, args, signal) => systemExec.spawn('ip', inside(file, args), signal),
   };
   const nft = async (text: string): Promise<void> => {
     await execPort.run('nft', ['-f', '-'], { stdin: text, signal: AbortSignal.timeout(30_000) });

@@ -125,7 +125,7 @@ export async function startPlacementRig(): Promise<PlacementRig> {
     },
     startCapture: async () => {
       const filter = 'arp or (icmp6 and ip6[40] = 136)';
-      const tcpdump = lab.client.execPort.converse('tcpdump', ['-i', 'eth0', '-elntv', filter], lifetime.signal);
+      const tcpdump = lab.client.execPort.spawn('tcpdump', ['-i', 'eth0', '-elntv', filter], lifetime.signal);
       await vi.waitUntil(() => tcpdump.takeErrors().includes('listening on'), patience);
       const lines: string[] = [];
       void (async () => {

@@ -43,7 +43,7 @@ export async function startSteeringRig({ nodes = 0 }: { readonly nodes?: number 
   const { balancer, folder } = lab;
   const file = path.join(folder, 'echo.cfg');
   await writeFile(file, echo);
-  balancer.execPort.converse('haproxy', ['-db', '-f', file], new AbortController().signal); // ends with the lab
+  balancer.execPort.spawn('haproxy', ['-db', '-f', file], new AbortController().signal); // ends with the lab
   await balancer.exec('ip', 'link', 'add', 'vips', 'type', 'bridge');
   await balancer.exec('ip', 'link', 'set', 'vips', 'up');
   for (const { text, family } of ours.values())

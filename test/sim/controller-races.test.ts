@@ -3,6 +3,7 @@ import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import { startController, startHost as startSimHost } from './controller-rig.ts';
 import type { SimObject } from './kinds.ts';
 import { fastClock } from './virtual-clock.ts';
+import { shownCondition, shownIps, type ShownStatus, shownStatus } from './shown-status.ts';
 
 /*
  * Events between two steps of the controller: another client writes, the host refuses or is slow, the disk is full.
@@ -46,16 +47,10 @@ function change(name: string, spec: object, metadata: object = {}): void {
   });
 }
 
-type Shown = {
-  readonly loadBalancer?: {
-    readonly ingress?: readonly { readonly ip?: string; readonly ports?: readonly object[] }[];
-  };
-  readonly conditions?: readonly { readonly type: string; readonly reason: string; readonly message: string }[];
-};
-const shown = (name: string): Shown => server.get('Service', `default/${name}`)?.status ?? {};
-const shownIp = (name: string): string | undefined => shown(name).loadBalancer?.ingress?.[0]?.ip;
-const condition = (name: string, type: string): Shown['conditions'] =>
-  (shown(name).conditions ?? []).filter((each) => each.type === `furiwake.dev/${type}`);
+const shown = (name: string): ShownStatus => shownStatus(server, `default/${name}`);
+const shownIp = (name: string): string | undefined => shownIps(server, `default/${name}`)[0];
+const condition = (name: string, type: 'AddressAssigned' | 'Serving'): ReturnType<typeof shownCondition> =>
+  shownCondition(server, `default/${name}`, type);
 const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 25_000, interval: 5 });
 
 /** Another client changes a field that furiwake does not keep, just before furiwake's next patch. */
@@ -101,11 +96,11 @@ describe('while the host refuses a change', () => {
     server.put('Service', wire('a'));
     await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
     server.put('Service', wire('b', { loadBalancerIP: '192.0.2.8' }));
-    await until(() => expect(condition('b', 'AddressAssigned')).toMatchObject([{ reason: 'PortConflict' }]));
+    await until(() => expect(condition('b', 'AddressAssigned')).toMatchObject({ reason: 'PortConflict' }));
     host.ports.failing.set('steering.apply', 'nft: no');
     change('a', { loadBalancerIP: '192.0.2.9' });
-    await until(() => expect(condition('a', 'Serving')).toMatchObject([{ reason: 'DataplaneError' }]));
-    await until(() => expect(condition('b', 'Serving')).toMatchObject([{ reason: 'DataplaneError' }]));
+    await until(() => expect(condition('a', 'Serving')).toMatchObject({ reason: 'DataplaneError' }));
+    await until(() => expect(condition('b', 'Serving')).toMatchObject({ reason: 'DataplaneError' }));
     expect([shownIp('a'), shownIp('b')]).toEqual(['192.0.2.8', undefined]);
   });
 });
@@ -148,9 +143,9 @@ test('decisions made while recording failed are reported when it works again', a
   stack.push(rig);
   for (const name of ['a', 'b', 'c']) {
     server.put('Service', wire(name));
-    await until(() => expect(condition(name, 'AddressAssigned')).toHaveLength(1));
+    await until(() => expect(condition(name, 'AddressAssigned')).toBeDefined());
   }
-  expect(condition('c', 'AddressAssigned')).toMatchObject([{ message: expect.stringContaining('default/a') }]);
+  expect(condition('c', 'AddressAssigned')).toMatchObject({ message: expect.stringContaining('default/a') });
   isFull = true;
   server.remove('Service', 'default/a');
   await until(() => expect(rig.log.filter(({ level }) => level === 'error')).not.toEqual([]));
@@ -158,9 +153,9 @@ test('decisions made while recording failed are reported when it works again', a
   await until(() => {
     const [holder, other] = shownIp('b') === undefined ? ['c', 'b'] : ['b', 'c'];
     expect(shownIp(holder)).toBe('192.0.2.8');
-    expect(condition(other, 'AddressAssigned')).toMatchObject([
-      { message: expect.stringContaining(`default/${holder}`) },
-    ]);
+    expect(condition(other, 'AddressAssigned')).toMatchObject({
+      message: expect.stringContaining(`default/${holder}`),
+    });
   });
 });
 
@@ -169,7 +164,7 @@ test('a Service that never had an address is released when its type changes, als
   const loadBalancerClass = 'furiwake.dev/haproxy';
   stack.push(await startController(server, startHost(), { site: { takesDefaultClass: false } }));
   server.put('Service', wire('a', { loadBalancerClass, ports: [udp], allocateLoadBalancerNodePorts: false }));
-  await until(() => expect(condition('a', 'AddressAssigned')).toHaveLength(1));
+  await until(() => expect(condition('a', 'AddressAssigned')).toBeDefined());
   change('a', { type: 'ClusterIP', loadBalancerClass: undefined });
   await until(() => expect(server.get('Service', 'default/a')?.metadata.finalizers ?? []).toEqual([]));
   expect(shown('a').conditions ?? []).toEqual([]);

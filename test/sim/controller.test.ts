@@ -3,6 +3,7 @@ import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import type { SimObject } from './kinds.ts';
 import { startController, startHost as startSimHost } from './controller-rig.ts';
 import { fastClock } from './virtual-clock.ts';
+import { shownCondition, shownIps, shownStatus } from './shown-status.ts';
 
 let server: SimApiServer;
 const stack: AsyncDisposable[] = [];
@@ -30,14 +31,6 @@ afterEach(async () => {
   for (const each of stack.splice(0).toReversed()) await each[Symbol.asyncDispose]();
 });
 
-type Wire = {
-  readonly metadata: { readonly name: string; readonly finalizers?: readonly string[]; readonly annotations?: object };
-  readonly status?: {
-    readonly loadBalancer?: { readonly ingress?: readonly { readonly ip?: string }[] };
-    readonly conditions?: readonly { readonly type: string; readonly reason: string }[];
-  };
-};
-
 function makeWire(name: string, spec: object = {}, metadata: object = {}): SimObject {
   return {
     apiVersion: 'v1',
@@ -52,98 +45,18 @@ function makeWire(name: string, spec: object = {}, metadata: object = {}): SimOb
   };
 }
 
-function service(name: string): Wire | undefined {
+function service(name: string): SimObject | undefined {
   return server.get('Service', `default/${name}`);
 }
 
-const shownIp = (name: string): string | undefined => service(name)?.status?.loadBalancer?.ingress?.[0]?.ip;
-const reason = (name: string, type: string): string | undefined =>
-  service(name)?.status?.conditions?.find((each) => each.type === `furiwake.dev/${type}`)?.reason;
+const shownIp = (name: string): string | undefined => shownIps(server, `default/${name}`)[0];
+const reason = (name: string, type: 'AddressAssigned' | 'Serving'): string | undefined =>
+  shownCondition(server, `default/${name}`, type)?.reason;
 const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 25_000, interval: 5 });
 const writes = (): readonly string[] =>
   server.requests
     .filter(({ verb }) => verb !== 'watch' && verb !== 'list')
     .map(({ verb, resource }) => `${verb} ${resource}`);
-
-describe('a full disk', () => {
-  test('publishes no address that is not recorded; when there is room again every Service gets one', async () => {
-    await start();
-    const host = startHost();
-    const files = new Map<string, string>();
-    let isFull = true;
-    files.set = (path, text) => {
-      if (isFull && path === '/ledger') throw new Error('ENOSPC');
-      return Map.prototype.set.call(files, path, text) as typeof files;
-    };
-    server.put('Service', makeWire('a'));
-    const rig = await startController(server, host, { files, clock: fastClock(20) });
-    stack.push(rig);
-    await until(() => expect(reason('a', 'AddressAssigned')).toBe('NotRecorded'));
-    expect(rig.log.filter(({ level }) => level === 'error')).toHaveLength(1);
-    expect(shownIp('a')).toBeUndefined();
-    expect(host.ports.held.proxy.size).toBe(0);
-    isFull = false;
-    await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
-  });
-});
-
-test('a full disk after the term of another host takes no Service the address that its status shows', async () => {
-  await start();
-  const files = new Map<string, string>();
-  const first = await startController(server, startHost(), { files });
-  server.put('Service', makeWire('a'));
-  await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
-  await first[Symbol.asyncDispose]();
-  const request = (annotations: object): void => {
-    server.put('Service', { ...service('a'), ...makeWire('a', {}, { annotations }) });
-  };
-  const elsewhere = await startController(server, startHost(), { addresses: ['192.0.2.9'] });
-  request({ 'furiwake.dev/addresses': '192.0.2.9' });
-  await until(() => expect(shownIp('a')).toBe('192.0.2.9'));
-  await elsewhere[Symbol.asyncDispose]();
-  request({});
-  let isFull = true;
-  files.set = (path, text) => {
-    if (isFull && path === '/ledger') throw new Error('ENOSPC');
-    return Map.prototype.set.call(files, path, text) as typeof files;
-  };
-  let recorded: string | undefined;
-  const term = {
-    isLedgerCurrent: false,
-    recorded: () => {
-      recorded ??= files.get('/ledger');
-    },
-    published: () => undefined,
-  };
-  const host = startHost();
-  const rig = await startController(server, host, { files, term, clock: fastClock(20) });
-  stack.push(rig);
-  await until(() => expect(rig.log.filter(({ level }) => level === 'error')).toHaveLength(1));
-  await until(() => expect([...host.ports.held.placed.keys()]).toEqual(['192.0.2.9']));
-  expect([recorded, shownIp('a')]).toEqual([undefined, '192.0.2.9']);
-  isFull = false;
-  await until(() => expect(recorded).toContain('"addresses":["192.0.2.9"]'));
-  expect(shownIp('a')).toBe('192.0.2.9');
-});
-
-test('a start with other addresses and without the record serves no address of another pool, and clears none', async () => {
-  await start();
-  const host = startHost();
-  const first = await startController(server, host, { addresses: ['192.0.2.8'] });
-  server.put('Service', makeWire('a'));
-  await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
-  await first[Symbol.asyncDispose]();
-  const other = startHost();
-  const rig = await startController(server, other, { addresses: ['198.51.100.8'] });
-  stack.push(rig);
-  await until(() => expect(reason('a', 'AddressAssigned')).toBe('AddressNotInPool'));
-  expect(shownIp('a')).toBe('192.0.2.8');
-  expect(other.ports.held.proxy.size).toBe(0);
-  expect(rig.log.filter(({ level }) => level === 'error')).toMatchObject([{ fields: { services: 1 } }]);
-  expect(rig.log.filter(({ level, message }) => level === 'warn' || message === 'published')).toEqual([]);
-  const events = [{ reason: 'AddressNotInPool', note: expect.stringContaining('with other --addresses') as string }];
-  await until(() => expect(rig.events).toMatchObject(events));
-});
 
 describe('a Service', () => {
   test('gets finalizers, then a row on the host, then its status, with two writes', async () => {
@@ -243,7 +156,7 @@ describe('a Service', () => {
       status: { ...present?.status, loadBalancer: {} },
     } as never);
     await until(() => expect(service('a')?.metadata.finalizers ?? []).toEqual([]));
-    expect(service('a')?.status?.conditions ?? []).toEqual([]);
+    expect(shownStatus(server, 'default/a').conditions ?? []).toEqual([]);
     expect(host.ports.held.proxy.size).toBe(0);
   });
 

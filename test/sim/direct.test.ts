@@ -3,13 +3,7 @@ import type { Listener } from '../../src/core/traffic/table.ts';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import { type SimHost, startController, startHost } from './controller-rig.ts';
 import type { SimObject } from './kinds.ts';
-
-type Shown = {
-  readonly status?: {
-    readonly loadBalancer?: { readonly ingress?: readonly { readonly ip?: string; readonly ipMode?: string }[] };
-    readonly conditions?: readonly { readonly type: string; readonly reason: string }[];
-  };
-};
+import { shownCondition, shownStatus } from './shown-status.ts';
 
 let server: SimApiServer;
 let host: SimHost;
@@ -29,11 +23,9 @@ afterEach(async () => {
   for (const each of stack.splice(0).toReversed()) await each[Symbol.asyncDispose]();
 });
 
-const stored = (): (SimObject & Shown) | undefined => server.get('Service', 'default/dns');
+const stored = (): SimObject | undefined => server.get('Service', 'default/dns');
 const shown = (): readonly unknown[] =>
-  (stored()?.status?.loadBalancer?.ingress ?? []).map(({ ip, ipMode }) => `${ip} ${ipMode}`);
-const reason = (type: string): string | undefined =>
-  stored()?.status?.conditions?.find((each) => each.type === `furiwake.dev/${type}`)?.reason;
+  (shownStatus(server, 'default/dns').loadBalancer?.ingress ?? []).map(({ ip, ipMode }) => `${ip} ${ipMode}`);
 const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 20_000, interval: 5 });
 
 /** Whether the listener was published, in the tables of the host from the first one that has it; each change once. */
@@ -63,7 +55,7 @@ test('a Service of direct is published when the host has its listener, and the h
   request('direct');
   await until(() => expect(history()).toEqual([false, true]));
   expect(shown()).toEqual(['192.0.2.8 VIP']);
-  await until(() => expect(reason('AddressAssigned')).toBe('Assigned'));
+  await until(() => expect(shownCondition(server, 'default/dns', 'AddressAssigned')?.reason).toBe('Assigned'));
   const isReported = ({ key, revision }: Listener): boolean =>
     host.link.report().listeners.get(key)?.revision === revision;
   await until(() => expect([...(host.tables.at(-1)?.listeners.values() ?? [])].every(isReported)).toBe(true));

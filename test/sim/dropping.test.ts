@@ -4,8 +4,8 @@ import type { Clock } from '../../src/ports/clock.ts';
 import { nodeName } from '../make/table.ts';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import { type ControllerRig, type SimHost, startController, startHost } from './controller-rig.ts';
-import type { SimObject } from './kinds.ts';
 import { fastClock } from './virtual-clock.ts';
+import { shownCondition } from './shown-status.ts';
 
 /*
  * A Service of `direct` whose packets the host drops, because it may send them to no node. A second lasts 5 ms.
@@ -45,13 +45,9 @@ function create(name: string, port: number): void {
   });
 }
 
-type Shown = SimObject & {
-  readonly status?: { readonly conditions?: readonly Readonly<Record<string, string>>[] };
-};
-const stored = (name: string): Shown | undefined => server.get('Service', `default/${name}`);
 const serving = (name: string): string | undefined => {
-  const found = stored(name)?.status?.conditions?.find(({ type }) => type === 'furiwake.dev/Serving');
-  return found && `${found['status']} ${found['reason']}: ${found['message']}`;
+  const found = shownCondition(server, `default/${name}`, 'Serving');
+  return found && `${found.status} ${found.reason}: ${found.message}`;
 };
 const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 20_000, interval: 5 });
 
@@ -75,10 +71,10 @@ test('a restart of the controller changes no status', async () => {
   host.ports.closeDirect(true, obstacles('offLink'));
   create('dns', 53);
   await until(() => expect(serving('dns')).toBe(bad));
-  const before = stored('dns')?.metadata.resourceVersion;
+  const before = server.get('Service', 'default/dns')?.metadata.resourceVersion;
   await controller[Symbol.asyncDispose]();
   controller = await startController(server, host, { files, clock });
   create('ntp', 123);
   await until(() => expect(serving('ntp')).toContain('NotForwarding')); // the other one has waited for longer
-  expect(stored('dns')?.metadata.resourceVersion).toBe(before);
+  expect(server.get('Service', 'default/dns')?.metadata.resourceVersion).toBe(before);
 });

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { serviceKey } from '../../src/core/model/names.ts';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import { type ControllerRig, type SimHost, startController, startHost } from './controller-rig.ts';
+import { shownStatus } from './shown-status.ts';
 
 /* Another machine on the LAN has the address of a Service: the controller with the real agent. */
 const stack = new AsyncDisposableStack();
@@ -16,8 +17,6 @@ beforeAll(async () => {
   rig = stack.use(await startController(server, host, { addresses: ['192.0.2.16-192.0.2.17'] }));
 });
 afterAll(() => stack.disposeAsync());
-
-type Stored = { readonly status?: { readonly conditions?: readonly object[] } };
 
 const notes = (name: string): readonly string[] =>
   rig.events
@@ -46,7 +45,7 @@ test('each Service of the address gets one Warning, and another one for another 
   // The controller has seen its own writes: nothing but the report of the host is new.
   await vi.waitFor(() => {
     for (const name of ['a', 'b', 'c']) {
-      const { conditions } = (server.get('Service', `default/${name}`) as Stored).status ?? {};
+      const { conditions } = shownStatus(server, `default/${name}`);
       expect(conditions).toBeDefined();
       expect(rig.controller.plan()?.services.get(serviceKey('default', name))?.status.conditions).toEqual(conditions);
     }

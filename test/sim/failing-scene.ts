@@ -2,8 +2,8 @@ import { expect } from 'vitest';
 import type { ListenerKey } from '../../src/core/model/names.ts';
 import { makeSimApiServer, type SimApiServer } from './apiserver.ts';
 import { type ControllerRig, type SimHost, startController, startHost } from './controller-rig.ts';
-import type { SimObject } from './kinds.ts';
 import { type VirtualClock, virtualClock } from './virtual-clock.ts';
+import { shownIps } from './shown-status.ts';
 
 /*
  * The real controller with the real agent, while something fails: a whole step of the host, one listener or address, a disk,
@@ -42,13 +42,8 @@ export function putService(
   });
 }
 
-type Shown = SimObject & {
-  readonly status?: { readonly loadBalancer?: { readonly ingress?: readonly { readonly ip?: string }[] } };
-};
-
 export function shownIp({ server }: Scene, name: keyof typeof servicePorts): string | undefined {
-  const service: Shown | undefined = server.get('Service', `default/${name}`);
-  return service?.status?.loadBalancer?.ingress?.[0]?.ip;
+  return shownIps(server, `default/${name}`)[0];
 }
 
 export async function start(): Promise<Scene> {

@@ -34,7 +34,7 @@ export type Harness = AsyncDisposable & {
 /** No program can be run. */
 export const noPrograms: Exec = {
   run: () => Promise.reject(new Error('there are no programs here')),
-  converse: () => {
+  spawn: () => {
     throw new Error('there are no programs here');
   },
 };

@@ -1,95 +1,11 @@
-import { afterEach, beforeEach, expect, test } from 'vitest';
-import { type Acquisition, type Lease, type LeaseLoss, makeLease } from '../../src/kube/lease.ts';
-import type { LeaseHolder } from '../../src/kube/lease-observer.ts';
+import { expect, test } from 'vitest';
 import { microTime } from '../../src/kube/lease-object.ts';
-import { type SimApiServer, startSimApiServer } from './apiserver.ts';
-import { type Harness, makeHarness, until } from './harness.ts';
-import { recordLog } from './observers.ts';
-import { seededRandom, type VirtualClock, virtualClock } from './virtual-clock.ts';
-
-let server: SimApiServer;
-let harness: Harness;
-let clock: VirtualClock;
-const stops: AbortController[] = [];
-const random = seededRandom(5);
-
-beforeEach(async () => {
-  server = await startSimApiServer({ seed: 3 });
-  clock = virtualClock();
-  harness = await makeHarness(server, { clock });
-});
-
-afterEach(async () => {
-  for (const stop of stops.splice(0)) stop.abort();
-  await harness[Symbol.asyncDispose]();
-  await server[Symbol.asyncDispose]();
-});
-
-const record = (): Readonly<Record<string, unknown>> | undefined => server.get('Lease', 'kube-system/furiwake')?.spec;
-const holder = (): unknown => record()?.['holderIdentity'];
-const requestsOf = (...verbs: readonly string[]): number =>
-  server.requests.filter(({ verb }) => verbs.includes(verb)).length;
-
-type Made = Lease & { readonly log: ReturnType<typeof recordLog>; readonly others: readonly string[] };
-
-function lease(identity: string): Made {
-  const log = recordLog();
-  const others: string[] = [];
-  const { client } = harness;
-  const made = makeLease({
-    client,
-    namespace: 'kube-system',
-    name: 'furiwake',
-    identity,
-    clock,
-    random,
-    log,
-    onOther: (other) => others.push(other),
-  });
-  return { ...made, log, others };
-}
-
-/** Waits for the Lease; records the reported holders, in order. */
-function waiting(identity: string): {
-  mine: Made;
-  told: LeaseHolder[];
-  acquired: Promise<Acquisition>;
-  stop: AbortController;
-} {
-  const mine = lease(identity);
-  const stop = new AbortController();
-  stops.push(stop);
-  const told: LeaseHolder[] = [];
-  const acquired = mine.acquire(stop.signal, (of) => told.push(of));
-  acquired.catch(() => undefined);
-  return { mine, told, acquired, stop };
-}
-
-const candidates = (): Readonly<Record<string, string>> =>
-  JSON.parse(
-    server.get('Lease', 'kube-system/furiwake')?.metadata.annotations?.['furiwake.dev/candidates'] ?? '{}',
-  ) as Record<string, string>;
-
-/** A lease that is held by `identity`, and its end. */
-async function held(
-  identity: string,
-): Promise<{ mine: Made; stop: AbortController; loss: Promise<LeaseLoss | undefined> }> {
-  const mine = lease(identity);
-  const stop = new AbortController();
-  stops.push(stop);
-  await mine.acquire(stop.signal);
-  return { mine, stop, loss: mine.hold(stop.signal) };
-}
-
-/** Lets time pass, waiting for the answers of the requests that it causes. */
-async function pass(ms: number): Promise<void> {
-  for (let done = 0; done < ms; done += 1_000) {
-    await clock.advance(1_000);
-    await harness.settled();
-  }
-}
+import { until } from './harness.ts';
+import { leaseScene } from './lease-scene.ts';
 
 test('a Lease without a holder is taken at once', async () => {
+  await using scene = await leaseScene();
+  const { held, record } = scene;
   const { mine } = await held('box-1');
   expect(mine.isHeld()).toBe(true);
   expect(record()).toMatchObject({ holderIdentity: 'box-1', leaseDurationSeconds: 15, leaseTransitions: 0 });
@@ -97,6 +13,8 @@ test('a Lease without a holder is taken at once', async () => {
 });
 
 test('the own Lease is taken again at once after a crash, as a new tenure', async () => {
+  await using scene = await leaseScene();
+  const { server, clock, held, record } = scene;
   server.put('Lease', {
     metadata: { namespace: 'kube-system', name: 'furiwake' },
     spec: { holderIdentity: 'box-1', leaseDurationSeconds: 15, leaseTransitions: 4 },
@@ -106,6 +24,8 @@ test('the own Lease is taken again at once after a crash, as a new tenure', asyn
 });
 
 test('it is renewed every five seconds, with one request each', async () => {
+  await using scene = await leaseScene();
+  const { held, pass, requestsOf } = scene;
   const { mine } = await held('box-1');
   await pass(60_000);
   expect(mine.isHeld()).toBe(true);
@@ -114,6 +34,8 @@ test('it is renewed every five seconds, with one request each', async () => {
 });
 
 test('another holder is named once, waited for while it renews, and succeeded when it stops', async () => {
+  await using scene = await leaseScene();
+  const { server, clock, waiting, pass, record, holder } = scene;
   const renewElsewhere = (): void => {
     const spec = { holderIdentity: 'box-1', leaseDurationSeconds: 15, renewTime: microTime(clock.now()) };
     server.put('Lease', { metadata: { namespace: 'kube-system', name: 'furiwake' }, spec });
@@ -141,6 +63,8 @@ test('another holder is named once, waited for while it renews, and succeeded wh
 });
 
 test('it ends when another host has taken it, and names the host', async () => {
+  await using scene = await leaseScene();
+  const { server, held, pass, holder } = scene;
   const { mine, loss } = await held('box-1');
   const spec = { holderIdentity: 'box-2', leaseDurationSeconds: 15 };
   server.put('Lease', { metadata: { namespace: 'kube-system', name: 'furiwake' }, spec });
@@ -150,6 +74,8 @@ test('it ends when another host has taken it, and names the host', async () => {
 });
 
 test('an unreachable API server does not end it, but forbids writes until it is renewed again', async () => {
+  await using scene = await leaseScene();
+  const { server, held, pass, holder } = scene;
   const { mine, loss } = await held('box-1');
   let isOver = false;
   void loss.then(() => (isOver = true));
@@ -163,6 +89,8 @@ test('an unreachable API server does not end it, but forbids writes until it is 
 });
 
 test('a renewal that is never answered does not forbid writes: the next one succeeds in time', async () => {
+  await using scene = await leaseScene();
+  const { server, harness, clock, held, requestsOf } = scene;
   const { mine } = await held('box-1');
   server.faults.next({ mishap: 'hang', on: ({ verb }) => verb === 'update' });
   await clock.advance(5_000);
@@ -178,6 +106,8 @@ test('a renewal that is never answered does not forbid writes: the next one succ
 });
 
 test('a renewal whose answer was lost is recognised as the own one', async () => {
+  await using scene = await leaseScene();
+  const { server, held, pass, holder } = scene;
   const { mine } = await held('box-1');
   server.faults.next({ mishap: 'lost-answer', on: ({ verb }) => verb === 'update' });
   await pass(30_000);
@@ -185,6 +115,8 @@ test('a renewal whose answer was lost is recognised as the own one', async () =>
 });
 
 test('a second process with the same identity takes over, and the first one loses the Lease', async () => {
+  await using scene = await leaseScene();
+  const { held, pass } = scene;
   const first = await held('box-1');
   const second = await held('box-1');
   await pass(6_000);
@@ -193,6 +125,8 @@ test('a second process with the same identity takes over, and the first one lose
 });
 
 test('a Lease that was deleted is created again', async () => {
+  await using scene = await leaseScene();
+  const { server, held, pass, holder } = scene;
   const { mine } = await held('box-1');
   server.remove('Lease', 'kube-system/furiwake');
   await pass(20_000);
@@ -200,6 +134,8 @@ test('a Lease that was deleted is created again', async () => {
 });
 
 test('after it is released, the next host need not wait', async () => {
+  await using scene = await leaseScene();
+  const { clock, held, record, holder } = scene;
   const { stop, loss, mine } = await held('box-1');
   stop.abort();
   expect(await loss).toBeUndefined();
@@ -211,8 +147,9 @@ test('after it is released, the next host need not wait', async () => {
 });
 
 test('of two hosts that claim it at the same time one gets it', async () => {
-  const stop = new AbortController();
-  stops.push(stop);
+  await using scene = await leaseScene();
+  const { harness, lease, newStop } = scene;
+  const stop = newStop();
   const both = [lease('box-1'), lease('box-2')];
   void Promise.all(both.map((each) => each.acquire(stop.signal).catch(() => undefined)));
   await harness.settled();
@@ -220,9 +157,10 @@ test('of two hosts that claim it at the same time one gets it', async () => {
 });
 
 test('a lasting failure is logged once, not every two seconds', async () => {
+  await using scene = await leaseScene();
+  const { server, lease, newStop, pass } = scene;
   const mine = lease('box-1');
-  const stop = new AbortController();
-  stops.push(stop);
+  const stop = newStop();
   server.faults.next({ mishap: { answer: 403 }, times: 5 });
   const acquired = mine.acquire(stop.signal);
   await pass(25_000);
@@ -230,88 +168,9 @@ test('a lasting failure is logged once, not every two seconds', async () => {
   expect(mine.log.lines.filter(({ level }) => level === 'warn')).toHaveLength(1);
 });
 
-test('a candidate registers itself, renews its entry every ten seconds, and removes it when it holds the Lease', async () => {
-  const first = await held('box-1');
-  const second = waiting('box-2');
-  await pass(6_000);
-  expect(first.mine.others).toEqual(['box-2']);
-  expect(second.mine.others).toEqual(['box-1']);
-  const before = candidates()['box-2'];
-  await pass(14_000);
-  expect(first.mine.isHeld()).toBe(true);
-  expect(Date.parse(candidates()['box-2'] ?? '') - Date.parse(before ?? '')).toBeGreaterThanOrEqual(10_000);
-  first.stop.abort();
-  await first.loss;
-  await first.mine.release();
-  await pass(4_000);
-  await second.acquired;
-  expect([holder(), candidates()]).toEqual(['box-2', {}]);
-});
-
-test('of many candidates the Lease names eight, and a damaged annotation none', async () => {
-  await held('box-0');
-  server.put('Lease', {
-    ...server.get('Lease', 'kube-system/furiwake'),
-    metadata: { namespace: 'kube-system', name: 'furiwake', annotations: { 'furiwake.dev/candidates': '{"a":1,' } },
-  });
-  for (let index = 1; index <= 10; index += 1) {
-    waiting(`box-${index}`);
-    await pass(3_000);
-  }
-  await pass(20_000);
-  expect(Object.keys(candidates())).toHaveLength(8);
-  expect(holder()).toBe('box-0');
-});
-
-test('it is released although a candidate wrote its entry since the last renewal', async () => {
-  const first = await held('box-1');
-  await pass(5_000);
-  const second = waiting('box-2');
-  await harness.settled();
-  expect(candidates()).toHaveProperty('box-2');
-  first.stop.abort();
-  await first.loss;
-  await first.mine.release();
-  expect([holder(), first.mine.log.lines]).toEqual(['', []]);
-  await pass(4_000);
-  await second.acquired;
-});
-
-test('a Lease in an older state, as after a restore of etcd, is taken again after its duration, without a namesake', async () => {
-  const { mine, loss } = await held('box-1');
-  const backup = server.get('Lease', 'kube-system/furiwake');
-  await pass(40_000);
-  server.put('Lease', { metadata: { namespace: 'kube-system', name: 'furiwake' }, spec: backup?.spec ?? {} });
-  await pass(6_000);
-  expect(await loss).toEqual({ holder: 'box-1' });
-  const stop = new AbortController();
-  stops.push(stop);
-  const told: LeaseHolder[] = [];
-  const acquired = mine.acquire(stop.signal, (of) => told.push(of));
-  await pass(13_000);
-  expect([mine.isHeld(), told.map(({ kind }) => kind)]).toEqual([false, ['unknown']]);
-  await pass(5_000);
-  await acquired;
-  expect([mine.isHeld(), told.length, mine.others]).toEqual([true, 1, []]);
-});
-
-test('another process that keeps renewing with the same identity is a namesake, and the host is not alone', async () => {
-  const first = await held('box-1');
-  const copy = await held('box-1');
-  await pass(6_000);
-  await first.loss;
-  const stop = new AbortController();
-  stops.push(stop);
-  const told: LeaseHolder[] = [];
-  void first.mine.acquire(stop.signal, (of) => told.push(of)).catch(() => undefined);
-  await pass(30_000);
-  expect(told.map(({ kind }) => kind)).toEqual(['unknown', 'namesake']);
-  expect([first.mine.isHeld(), copy.mine.isHeld(), first.mine.others]).toEqual([false, true, ['box-1']]);
-  // It waits as a candidate, so its namesake also learns of it.
-  expect(copy.mine.others).toEqual(['box-1']);
-});
-
 test.each([3_600_000, -3_600_000])('a wall clock that jumps by %i ms changes nothing', async (byMs) => {
+  await using scene = await leaseScene();
+  const { clock, waiting, held, pass, holder } = scene;
   const first = await held('box-1');
   const second = waiting('box-2');
   await pass(8_000);
@@ -330,6 +189,8 @@ test.each([3_600_000, -3_600_000])('a wall clock that jumps by %i ms changes not
 });
 
 test('reports why the Lease cannot be renewed, until it can', async () => {
+  await using scene = await leaseScene();
+  const { server, held, pass } = scene;
   const { mine } = await held('box-1');
   server.faults.tokens = new Set();
   await pass(6_000);

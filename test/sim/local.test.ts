@@ -2,12 +2,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { BackendId } from '../../src/core/model/names.ts';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import { type SimHost, startController, startHost } from './controller-rig.ts';
-
-type Shown = {
-  readonly status?: {
-    readonly conditions?: readonly { readonly type: string; readonly reason: string; readonly message: string }[];
-  };
-};
+import { shownCondition } from './shown-status.ts';
 
 let server: SimApiServer;
 let host: SimHost;
@@ -55,9 +50,8 @@ function putEndpointsAt(nodeName: string, ...addresses: readonly string[]): void
 }
 
 const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 20_000, interval: 5 });
-const stored = (): Shown | undefined => server.get('Service', 'default/web');
 const serving = (): string | undefined => {
-  const found = stored()?.status?.conditions?.find(({ type }) => type === 'furiwake.dev/Serving');
+  const found = shownCondition(server, 'default/web', 'Serving');
   return found && `${found.reason}: ${found.message}`;
 };
 /** The servers of the Service in the last table that the host has; `undefined`: they are not known. */

@@ -2,19 +2,12 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import { type RigOptions, type SimHost, startController, startHost } from './controller-rig.ts';
 import { fastClock } from './virtual-clock.ts';
+import { shownCondition, shownIps } from './shown-status.ts';
 
 /*
  * The controller with the real agent, while the load-balancer host itself changes: its addresses, what it needs, and the
  * programs that listen on it.
  */
-
-type Condition = { readonly status: string; readonly reason: string; readonly message: string };
-type Shown = {
-  readonly status?: {
-    readonly loadBalancer?: { readonly ingress?: readonly { readonly ip?: string }[] };
-    readonly conditions?: readonly (Condition & { readonly type: string })[];
-  };
-};
 
 const clock = fastClock(20);
 const handsOutOwn: RigOptions = { addresses: [], site: { handsOutOwn: true }, clock };
@@ -49,19 +42,18 @@ function put(name: string, port: number): void {
   });
 }
 
-const shown = (name = 'a'): Shown['status'] => (server.get('Service', `default/${name}`) as Shown | undefined)?.status;
-const shownIps = (): readonly (string | undefined)[] => (shown()?.loadBalancer?.ingress ?? []).map(({ ip }) => ip);
-const conditionOf = (type: string, name?: string): Condition | undefined =>
-  shown(name)?.conditions?.find((condition) => condition.type === `furiwake.dev/${type}`);
+const ips = (): readonly string[] => shownIps(server, 'default/a');
+const conditionOf = (type: 'AddressAssigned' | 'Serving', name = 'a'): ReturnType<typeof shownCondition> =>
+  shownCondition(server, `default/${name}`, type);
 const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 20_000, interval: 5 });
 
 test('a Service follows the own address of the host when that changes', async () => {
   host.ports.setOwn('192.0.2.51');
   await serve(handsOutOwn);
-  await until(() => expect(shownIps()).toEqual(['192.0.2.51']));
+  await until(() => expect(ips()).toEqual(['192.0.2.51']));
   host.ports.setOwn('192.0.2.61');
   host.ports.tellNetwork('addresses');
-  await until(() => expect(shownIps()).toEqual(['192.0.2.61']));
+  await until(() => expect(ips()).toEqual(['192.0.2.61']));
   expect([...host.ports.held.placed.keys()]).toEqual([]);
 });
 
@@ -83,12 +75,12 @@ describe('a Service keeps the own address of the host, and its connections,', ()
     host.ports.setOwn(address);
     options = { ...handsOutOwn, files: new Map() };
     await serve(options, port);
-    await until(() => expect(shownIps()).toEqual([address]));
+    await until(() => expect(ips()).toEqual([address]));
     await until(() => expect(conditionOf('AddressAssigned')?.status).toBe('True'));
     host.ports.steps.length = 0;
   };
   const expectKept = (): void => {
-    expect(shownIps()).toEqual([address]);
+    expect(ips()).toEqual([address]);
     expect(conditionOf('AddressAssigned')).toMatchObject({ status: 'True', reason: 'Assigned' });
     expect(host.ports.steps.filter((step) => step.startsWith('end'))).toEqual([]);
     expect([...host.ports.held.proxy.keys()]).toContain(`${address}|${port}|TCP`);
@@ -130,13 +122,13 @@ describe('a Service keeps the own address of the host, and its connections,', ()
 test('a Service follows the own address of the host to another one, however long it had none', async () => {
   host.ports.setOwn('192.0.2.51');
   await serve(handsOutOwn);
-  await until(() => expect(shownIps()).toEqual(['192.0.2.51']));
+  await until(() => expect(ips()).toEqual(['192.0.2.51']));
   host.ports.setOwn();
   host.ports.tellNetwork('addresses');
   await until(() => expect(conditionOf('Serving')?.reason).toBe('AddressNotOnHost'));
   host.ports.setOwn('192.0.2.61');
   host.ports.tellNetwork('addresses');
-  await until(() => expect(shownIps()).toEqual(['192.0.2.61']));
+  await until(() => expect(ips()).toEqual(['192.0.2.61']));
   expect([...host.ports.held.placed.keys()]).toEqual([]);
 });
 
@@ -145,7 +137,7 @@ test('a Service without an address waits for one while the host has none', async
   await until(() => expect(conditionOf('AddressAssigned')?.message).toContain('no IPv4 address on the interface'));
   host.ports.setOwn('192.0.2.51');
   host.ports.tellNetwork('addresses');
-  await until(() => expect(shownIps()).toEqual(['192.0.2.51']));
+  await until(() => expect(ips()).toEqual(['192.0.2.51']));
 });
 
 test('a change of the own address counts although the host is being asked just then', async () => {
@@ -159,15 +151,15 @@ test('a change of the own address counts although the host is being asked just t
   host.ports.setOwn('192.0.2.61');
   host.ports.setHealth(new Map()); // the host reports
   open();
-  await until(() => expect(shownIps()).toEqual(['192.0.2.61']));
+  await until(() => expect(ips()).toEqual(['192.0.2.61']));
 });
 
 test('a Service leaves an address of the pool that the host needs by now', async () => {
   await serve({ addresses: ['192.0.2.8-192.0.2.9'], clock });
-  await until(() => expect(shownIps()).toEqual(['192.0.2.8']));
+  await until(() => expect(ips()).toEqual(['192.0.2.8']));
   host.ports.setNeeds(new Map([['192.0.2.8', 'default gateway of this host']]));
   host.ports.tellNetwork('addresses');
-  await until(() => expect(shownIps()).toEqual(['192.0.2.9']));
+  await until(() => expect(ips()).toEqual(['192.0.2.9']));
   await until(() => expect([...host.ports.held.placed.keys()]).toEqual(['192.0.2.9']));
 });
 
@@ -176,7 +168,7 @@ test('a Service waits for a port of an own address while a program listens on it
   host.ports.listening = [{ protocol: 'TCP', address: undefined, family: 4, port: 8_080 }];
   await serve(handsOutOwn, 8_080);
   await until(() => expect(conditionOf('AddressAssigned')?.reason).toBe('PortInUseOnHost'));
-  expect(shownIps()).toEqual([]);
+  expect(ips()).toEqual([]);
   host.ports.listening = [];
-  await until(() => expect(shownIps()).toEqual(['192.0.2.51']));
+  await until(() => expect(ips()).toEqual(['192.0.2.51']));
 });

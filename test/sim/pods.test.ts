@@ -3,12 +3,7 @@ import type { BackendId } from '../../src/core/model/names.ts';
 import { ranges } from '../make/service.ts';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import { type SimHost, startController, startHost } from './controller-rig.ts';
-
-type Shown = {
-  readonly status?: {
-    readonly conditions?: readonly { readonly type: string; readonly reason: string; readonly message: string }[];
-  };
-};
+import { shownCondition } from './shown-status.ts';
 
 let server: SimApiServer;
 let host: SimHost;
@@ -52,9 +47,7 @@ function route(routed: Parameters<SimHost['ports']['setRouted']>[0]): void {
 }
 
 const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 20_000, interval: 5 });
-const stored = (): Shown | undefined => server.get('Service', 'default/web');
-const serving = (): string | undefined =>
-  stored()?.status?.conditions?.find(({ type }) => type === 'furiwake.dev/Serving')?.reason;
+const serving = (): string | undefined => shownCondition(server, 'default/web', 'Serving')?.reason;
 /** The Pods in the last table that the host has; `undefined`: there is no such backend. */
 const pods = (): string | undefined =>
   host.tables

@@ -4,6 +4,7 @@ import { type ControllerRig, startController, startHost } from './controller-rig
 import type { RequestRecord } from './faults.ts';
 import type { LogLine } from './observers.ts';
 import { fastClock } from './virtual-clock.ts';
+import { shownCondition } from './shown-status.ts';
 
 /* What the log and the API server get stays bounded, however many Services one cause concerns. */
 const patience = { timeout: 20_000, interval: 20 };
@@ -34,11 +35,12 @@ function putEndpoint(server: SimApiServer, name: string): void {
   });
 }
 
-function reasonOf(server: SimApiServer, name: string, type = 'furiwake.dev/Serving'): string | undefined {
-  const service = server.get('Service', `default/${name}`) as
-    | { readonly status?: { readonly conditions?: readonly { readonly type: string; readonly reason: string }[] } }
-    | undefined;
-  return service?.status?.conditions?.find((condition) => condition.type === type)?.reason;
+function reasonOf(
+  server: SimApiServer,
+  name: string,
+  type: 'AddressAssigned' | 'Serving' = 'Serving',
+): string | undefined {
+  return shownCondition(server, `default/${name}`, type)?.reason;
 }
 
 function writesTo(server: SimApiServer, name: string): number {
@@ -84,7 +86,7 @@ test('a restart writes no status of a Service that is served, before the endpoin
     metadata: { name: 'later', namespace: 'default' },
     spec: { type: 'LoadBalancer', ipFamilies: ['IPv4'], ports: [{ port: 81, protocol: 'TCP', nodePort: 30_081 }] },
   });
-  await vi.waitFor(() => expect(reasonOf(server, 'later', 'furiwake.dev/AddressAssigned')).toBe('Assigned'), patience);
+  await vi.waitFor(() => expect(reasonOf(server, 'later', 'AddressAssigned')).toBe('Assigned'), patience);
   expect(writesTo(server, 's0')).toBe(before);
 });
 
@@ -95,7 +97,7 @@ test('a new Service without endpoints has its address at once and never says tha
     await startController(server, stack.use(startHost({ clock: fastClock(20) })), { clock: fastClock(20) }),
   );
   putServices(server, 1);
-  await vi.waitFor(() => expect(reasonOf(server, 's0', 'furiwake.dev/AddressAssigned')).toBe('Assigned'), patience);
+  await vi.waitFor(() => expect(reasonOf(server, 's0', 'AddressAssigned')).toBe('Assigned'), patience);
   expect(reasonOf(server, 's0')).toBeUndefined();
   await vi.waitFor(() => expect(reasonOf(server, 's0')).toBe('NoEndpoints'), patience);
   await vi.waitFor(() => expect(rig.events.map(({ reason }) => reason)).toEqual(['Assigned', 'NoEndpoints']), patience);
@@ -106,7 +108,7 @@ test('a Service whose endpoints appear later says that it is served as soon as t
   const server = stack.use(await startServer());
   const rig = stack.use(await startController(server, stack.use(startHost())));
   putServices(server, 1);
-  await vi.waitFor(() => expect(reasonOf(server, 's0', 'furiwake.dev/AddressAssigned')).toBe('Assigned'), patience);
+  await vi.waitFor(() => expect(reasonOf(server, 's0', 'AddressAssigned')).toBe('Assigned'), patience);
   putEndpoint(server, 's0');
   await vi.waitFor(() => expect(reasonOf(server, 's0')).toBe('Serving'), { timeout: 3_000, interval: 20 }); // within the grace period
   await vi.waitFor(() => expect(rig.events.map(({ reason }) => reason)).toEqual(['Assigned', 'Serving']), patience);
@@ -141,7 +143,7 @@ test('an API server that takes no writes for a minute is three lines, not one fo
     'writing to Services failed; retrying',
     'writing to Services works again',
   ]);
-  const last = (index: number): string | undefined => reasonOf(server, `s${index}`, 'furiwake.dev/AddressAssigned');
+  const last = (index: number): string | undefined => reasonOf(server, `s${index}`, 'AddressAssigned');
   await vi.waitFor(() => expect([last(0), last(999)]).toEqual(['Assigned', 'Assigned']), patience);
 });
 
@@ -158,7 +160,7 @@ test('an API server that refuses every other write is one failure until all writ
   const rig = stack.use(await startController(server, stack.use(startHost({ clock: fastClock(5) })), options));
   putServices(server, 200);
   const published = (): number =>
-    Array.from({ length: 200 }, (_, index) => reasonOf(server, `s${index}`, 'furiwake.dev/AddressAssigned')).filter(
+    Array.from({ length: 200 }, (_, index) => reasonOf(server, `s${index}`, 'AddressAssigned')).filter(
       (reason) => reason === 'Assigned',
     ).length;
   await vi.waitFor(() => expect(published()).toBe(200), patience);
@@ -184,10 +186,7 @@ test('many Services without an address are one warning', async () => {
   const server = stack.use(await startServer());
   putServices(server, 100);
   const rig = stack.use(await startController(server, stack.use(startHost()), { addresses: ['192.0.2.8'] }));
-  await vi.waitFor(
-    () => expect(reasonOf(server, 's99', 'furiwake.dev/AddressAssigned')).toBe('PortConflict'),
-    patience,
-  );
+  await vi.waitFor(() => expect(reasonOf(server, 's99', 'AddressAssigned')).toBe('PortConflict'), patience);
   expect(rig.log.filter(({ level }) => level === 'warn')).toMatchObject([
     { fields: { services: 99, PortConflict: 99 } },
   ]);

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import type { Fields, SimObject } from './kinds.ts';
 import { invalid } from './refusal.ts';
-import type { Draft } from './storage.ts';
+import type { OwnedObject } from './storage.ts';
 import { updateStatus } from './status-owners.ts';
 
 type Port = Readonly<Record<string, unknown>> & { readonly nodePort?: number };
@@ -9,7 +9,7 @@ type Port = Readonly<Record<string, unknown>> & { readonly nodePort?: number };
 /** Assigns NodePorts from 30000 on, never the same twice; the real range has 2,768, which some benchmarks exceed. */
 export function makeServiceRules(): {
   /** Fields that the API server sets and removes when a Service's spec is written. */
-  readonly onWrite: (draft: Draft) => Draft;
+  readonly onWrite: (draft: OwnedObject) => OwnedObject;
   /** Refuses an invalid status. */
   readonly onStatus: (object: SimObject) => void;
 } {

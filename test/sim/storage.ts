@@ -15,7 +15,7 @@ export type Change = {
   readonly line: string;
 };
 
-export type Draft = { readonly object: SimObject; readonly owners: Owners };
+export type OwnedObject = { readonly object: SimObject; readonly owners: Owners };
 
 /** The contents of etcd: objects with one global revision, and the changes that led to them. */
 export type Storage = {
@@ -28,7 +28,7 @@ export type Storage = {
   list(kind: SimKind, namespace?: string): readonly Stored[];
   create(kind: SimKind, object: SimObject): Stored;
   /** Replaces the object by `draft`; no new revision if they are equal. Removes it with its last finalizer. */
-  update(kind: SimKind, key: string, draft: Draft): Stored;
+  update(kind: SimKind, key: string, draft: OwnedObject): Stored;
   /** Removes it, or marks it as deleted while it has finalizers. */
   remove(kind: SimKind, key: string, preconditions?: { readonly uid?: string }): Stored;
   /** Whether all changes after `revision` are still known. */
@@ -76,7 +76,7 @@ export function makeStorage({
   const makeUid = (): string =>
     [8, 4, 4, 4, 12].map((length) => Array.from({ length }, () => hex(random())).join('')).join('-');
 
-  const commit = (kind: SimKind, type: Change['type'], { object, owners }: Draft): Stored => {
+  const commit = (kind: SimKind, type: Change['type'], { object, owners }: OwnedObject): Stored => {
     revision += 1;
     const { managedFields: before = [], ...metadata } = object.metadata;
     const managedFields = renderManagedFields(owners, { apiVersion: kind.apiVersion, time: timestamp(), before });

@@ -11,6 +11,7 @@ import { startController, startHost } from './controller-rig.ts';
 import { filesOf, makeHarness } from './harness.ts';
 import { recordLog } from './observers.ts';
 import { fastClock, seededRandom } from './virtual-clock.ts';
+import { shownCondition, shownIps } from './shown-status.ts';
 
 /*
  * Two load-balancer hosts, each with its own state directory, one after the other: Lease, controller and agent as the
@@ -125,18 +126,9 @@ function putService(name: string, request?: string): void {
   });
 }
 
-type Shown = {
-  readonly status?: {
-    readonly loadBalancer?: { readonly ingress?: readonly { readonly ip: string }[] };
-    readonly conditions?: readonly { readonly type: string; readonly reason: string }[];
-  };
-};
 const reasonOf = (name: string): string | undefined =>
-  (server.get('Service', `default/${name}`) as Shown | undefined)?.status?.conditions?.find(
-    ({ type }) => type === 'furiwake.dev/AddressAssigned',
-  )?.reason;
-const shownIp = (name: string): string | undefined =>
-  (server.get('Service', `default/${name}`) as Shown | undefined)?.status?.loadBalancer?.ingress?.[0]?.ip;
+  shownCondition(server, `default/${name}`, 'AddressAssigned')?.reason;
+const shownIp = (name: string): string | undefined => shownIps(server, `default/${name}`)[0];
 const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 20_000, interval: 5 });
 
 test('a host that returns keeps what another host decided meanwhile, and serves nothing before it knows it', async () => {

@@ -3,7 +3,7 @@ import type { SimKind, SimMeta, SimObject } from './kinds.ts';
 import { conflict, invalid, notFound, Refusal } from './refusal.ts';
 import { makeServiceRules } from './service-rules.ts';
 import { applyStatus, updateStatus } from './status-owners.ts';
-import { type Draft, keyOf, type Storage, type Stored } from './storage.ts';
+import { type OwnedObject, keyOf, type Storage, type Stored } from './storage.ts';
 
 /** The target of a write. */
 export type Target = { readonly kind: SimKind; readonly key: string; readonly subresource: string | undefined };
@@ -55,7 +55,7 @@ export function makeWrites(storage: Storage, admit: (service: SimObject) => SimO
     throw new Refusal(403, 'Forbidden', message, { causes });
   };
 
-  const write = (target: Target, draft: Draft): Stored => {
+  const write = (target: Target, draft: OwnedObject): Stored => {
     const isService = target.kind.kind === 'Service';
     if (isService && target.subresource === 'status') serviceRules.onStatus(draft.object);
     const { object, owners } = draft;

@@ -1,5 +1,7 @@
 import { projectNode } from '../../api/node.ts';
 import { projectService } from '../../api/service.ts';
+import { eligibilityOf } from '../../core/addresses/eligibility.ts';
+import { kubeProxyHealthPort } from '../../core/model/contract.ts';
 import type { Node } from '../../core/model/node.ts';
 import type { Service } from '../../core/model/service.ts';
 import { isTooOld, oldestMinor, type ServerVersion } from '../../daemon/cluster.ts';
@@ -7,17 +9,15 @@ import { type CommandDeps, earlierStatePaths, statePaths } from '../../daemon/pl
 import { newIdentity } from '../../daemon/identity.ts';
 import { listAll } from '../../daemon/list-all.ts';
 import { missingRights, rights, showRight } from '../../daemon/rights.ts';
-import type { Probe } from '../../health/probe.ts';
+import { type Probe, probeAll } from '../../health/probe.ts';
 import type { KubeObject } from '../../kube/object.ts';
 import { makeIdentityFile } from '../../state/identity.ts';
-import type { RunOptions } from '../options.ts';
+import { type RunOptions, siteOf } from '../options.ts';
 import type { ApiConnection } from './connection.ts';
-import { ok, problem } from './finding.ts';
+import { about, counted, type Finding, named, ok, problem, warning } from './finding.ts';
 import type { Inspect } from './inspect.ts';
 import { checkLease } from './lease.ts';
-import { checkNodes } from './nodes.ts';
 import { findOthers } from './others.ts';
-import { checkServices } from './services.ts';
 
 const versionTimeoutMs = 5_000;
 
@@ -89,4 +89,68 @@ export async function checkCluster(
   });
   await inspect('Nodes and Services', 'load balancers', () => findOthers(client, nodeObjects ?? [], signal));
   return { nodes, services };
+}
+
+/**
+ * Asks the nodes that get connections: an excluded one is only named. Where kube-proxy's health port is silent or refused
+ * on all nodes, furiwake falls back to a probe of its own.
+ */
+async function checkNodes(nodes: readonly Node[], probe: Probe, signal: AbortSignal): Promise<Finding> {
+  const excluded = nodes.filter((node) => node.excluded !== undefined).map(({ name }) => name);
+  const active = nodes.filter((node) => node.excluded === undefined);
+  const targets = new Map(active.flatMap((node) => node.addresses).map((address) => [address.text, address]));
+  const answers = await probeAll(probe, targets, signal);
+  const those = (wanted: string): readonly string[] =>
+    [...answers].filter(([, answer]) => answer === wanted).map(([address]) => address);
+  const [healthy, alive, silent] = [those('http'), those('alive'), those('silent')];
+  if (targets.size === 0)
+    return warning(
+      excluded.length > 0 && active.length === 0 ? `all are excluded: ${named(excluded)}` : 'none with an address',
+      'Services get addresses, and their connections are closed until a node takes them',
+    );
+  const found = [
+    `${healthy.length} of ${counted(targets.size, 'node address', 'node addresses')} healthy on port ${kubeProxyHealthPort}`,
+    ...(alive.length > 0 ? [`refused by ${named(alive)}`] : []),
+    ...(silent.length > 0 ? [`no answer from ${named(silent)}`] : []),
+    ...(excluded.length > 0 ? [`excluded: ${named(excluded)}`] : []),
+  ].join('; ');
+  if (healthy.length === targets.size) return ok(found);
+  if (healthy.length === 0)
+    return warning(
+      found,
+      `open port ${kubeProxyHealthPort} from this host to the nodes (k3s binds it to localhost); without it furiwake only distinguishes silent nodes from the others`,
+    );
+  return warning(
+    found,
+    'check these nodes, and the firewalls between them and this host: they get no connections until they answer',
+  );
+}
+
+/** How many Services furiwake would serve, and which another implementation holds. */
+function checkServices(services: readonly Service[], options: RunOptions): readonly Finding[] {
+  const site = siteOf(options);
+  const balanced = services.filter(({ spec }) => spec.type === 'LoadBalancer');
+  if (balanced.length === 0) return [ok('none of type LoadBalancer')];
+  const those = (wanted: string): readonly Service[] =>
+    balanced.filter((service) => eligibilityOf(service, site, false) === wanted);
+  const [ours, held, foreign] = [those('ours'), those('held'), those('foreign')];
+  const pending = ours.filter(({ status }) => status.ingress.length === 0);
+  const found = [
+    `${ours.length} for furiwake (${pending.length} without an address)`,
+    ...(held.length > 0 ? [`${held.length} held by another implementation`] : []),
+    ...(foreign.length > 0 ? [`${foreign.length} of another class or namespace`] : []),
+  ].join(', ');
+  const counts = ok(`${counted(balanced.length, 'Service')} of type LoadBalancer: ${found}`);
+  if (held.length === 0) return [counts];
+  const holders = held.map(({ key, status }) => `${key} (${status.ingressManager ?? 'an unknown client'})`);
+  return [
+    counts,
+    about(
+      'held Services',
+      warning(
+        `another implementation has given addresses to ${named(holders)}; furiwake leaves them alone`,
+        'set spec.loadBalancerClass, or disable the other implementation and empty their status.loadBalancer',
+      ),
+    ),
+  ];
 }

@@ -14,7 +14,7 @@ type Chain = {
 /** An object with one key, the kind of the statement. */
 type Statement = Readonly<Record<string, unknown>>;
 type Rule = { readonly chain: string; readonly expr?: readonly Statement[] };
-type Listed = { readonly chain?: Chain; readonly rule?: Rule };
+type NftObject = { readonly chain?: Chain; readonly rule?: Rule };
 
 /** Hooks whose chains see packets of Services: those for HAProxy, and those of `nat`. */
 const hooks = ['input', 'forward'] as const;
@@ -69,9 +69,9 @@ export async function checkFirewall(exec: Exec, signal: AbortSignal): Promise<re
   });
 }
 
-async function list(exec: Exec, what: readonly string[], signal: AbortSignal): Promise<readonly Listed[]> {
+async function list(exec: Exec, what: readonly string[], signal: AbortSignal): Promise<readonly NftObject[]> {
   const { stdout } = await exec.run('nft', ['-j', 'list', ...what], { signal });
-  return (JSON.parse(stdout) as { readonly nftables?: readonly Listed[] }).nftables ?? [];
+  return (JSON.parse(stdout) as { readonly nftables?: readonly NftObject[] }).nftables ?? [];
 }
 
 /** The policy is accept, and the last rules drop or reject all packets that reach them. */

@@ -7,10 +7,12 @@ import { findPortHolders, holderWords, type PortHolder } from '../../daemon/port
 import type { RunOptions } from '../options.ts';
 import { type Finding, ok, problem } from './finding.ts';
 
-type Deps = { readonly exec: Exec; readonly files: Files };
-
 /** Whether the port on which HAProxy takes connections is free, or taken by the HAProxy of this state directory. */
-export async function checkHaproxyPort(stateDir: string, { exec, files }: Deps, signal: AbortSignal): Promise<Finding> {
+export async function checkHaproxyPort(
+  stateDir: string,
+  { exec, files }: { readonly exec: Exec; readonly files: Files },
+  signal: AbortSignal,
+): Promise<Finding> {
   const config = `${statePaths(stateDir).haproxy}/haproxy.cfg`;
   return checkPort({
     found: `127.0.0.1:${listenPort}`,
@@ -25,7 +27,7 @@ export async function checkHaproxyPort(stateDir: string, { exec, files }: Deps, 
 /** Whether the metrics address is free, or taken by `holder`, the furiwake that runs on this host. */
 export async function checkMetricsPort(
   address: RunOptions['metricsAddress'],
-  { exec }: Pick<Deps, 'exec'>,
+  { exec }: { readonly exec: Exec },
   holder: FoundHolder,
   signal: AbortSignal,
 ): Promise<Finding> {

@@ -1,5 +1,6 @@
+import { makeDuplicateProbe } from '../../advertise/duplicates.ts';
 import { makePools, type Pool } from '../../core/addresses/pool.ts';
-import { parseIp } from '../../core/ip/ip.ts';
+import { ipOf, parseIp } from '../../core/ip/ip.ts';
 import { countAddresses, formatRange, type IpRange, rangeContains, rangeOf } from '../../core/ip/range.ts';
 import { fieldManager } from '../../core/model/contract.ts';
 import type { Service } from '../../core/model/service.ts';
@@ -7,10 +8,10 @@ import { makeApiServerAddresses } from '../../daemon/api-server-addresses.ts';
 import { assertNoOverlap, clusterRanges, noServiceCidrWords } from '../../daemon/cluster-ranges.ts';
 import { StartError } from '../../daemon/errors.ts';
 import type { Platform } from '../../daemon/platform.ts';
+import type { Network } from '../../host/network.ts';
 import { type RunOptions, siteOf } from '../options.ts';
 import type { CheckedCluster } from './cluster.ts';
 import type { ApiConnection } from './connection.ts';
-import { checkDuplicates } from './duplicates.ts';
 import { about, counted, type Finding, named, ok, problem, warning } from './finding.ts';
 import type { CheckedHost } from './host.ts';
 import type { Inspect } from './inspect.ts';
@@ -135,4 +136,35 @@ async function checkOverlap(
   }
   if (!showsServiceCidr) return warning(noServiceCidrWords, 'make sure that --addresses lie outside of it');
   return ok('no overlap with the Service and Pod CIDRs');
+}
+
+/** Of a larger pool the first ones are asked for: those that Services get first. */
+const mostProbed = 1024n;
+
+/** Whether another machine on a LAN of this host has an address of the pool. */
+export async function checkDuplicates(
+  ranges: readonly IpRange[],
+  network: Pick<Network, 'addresses' | 'links'>,
+  { exec, clock }: Pick<Platform, 'exec' | 'clock'>,
+  signal: AbortSignal,
+): Promise<Finding> {
+  const { links } = network;
+  const { own, needs } = network.addresses();
+  const foreign = [...firstOf(ranges)].filter(({ text }) => !own.has(text) && !needs.has(text));
+  const probed = foreign.filter((address) => links.linkOf(address) !== undefined);
+  if (foreign.length === 0) return ok('not asked: all addresses are on this host');
+  if (probed.length === 0)
+    return ok('not asked: the pool is in no network of this host, so a router must route it to this host');
+  const found = await makeDuplicateProbe({ exec, clock, links })(probed, signal);
+  if (found.size === 0) return ok(`none on the LAN has one of ${counted(probed.length, 'address', 'addresses')}`);
+  return warning(
+    `addresses in use on the LAN: ${named(Array.from(found, ([text, mac]) => `${text} (${mac})`))}`,
+    'fine if another furiwake serves them; else remove them there, or take them out of the pool',
+  );
+}
+
+function* firstOf(ranges: readonly IpRange[]): Generator<ReturnType<typeof ipOf>> {
+  let left = mostProbed;
+  for (const { family, first, last } of ranges)
+    for (let value = first; value <= last && left > 0n; value++, left--) yield ipOf(family, value);
 }

@@ -1,4 +1,4 @@
-import { type Family, type Ip, ipOf } from '../ip/ip.ts';
+import type { Family, Ip } from '../ip/ip.ts';
 import { formatRange, indexOfRange } from '../ip/range.ts';
 import type { HostFacts } from '../model/host.ts';
 import type { ListenerKey, ServiceKey } from '../model/names.ts';
@@ -10,13 +10,10 @@ import type { AddressRecord } from './assignment.ts';
 import { hostNeed } from './host-ports.ts';
 import type { Pool } from './pool.ts';
 import { SharingGroups } from './sharing-groups.ts';
+import { type Tenant, UsedAddresses } from './used-addresses.ts';
 
 /** A Service as its neighbours on an address see it. */
-export type Holder = {
-  readonly service: ServiceKey;
-  readonly namespace: string;
-  readonly sharingKey: string | undefined;
-};
+export type Holder = Tenant & { readonly service: ServiceKey };
 
 /** A Service that asks for addresses. */
 export type Claimant = {
@@ -32,14 +29,10 @@ export type Claimant = {
 };
 
 /** An address that was found for a Service. Without one: why, and whether a port that the host needs is in the way. */
-export type Found =
+export type SearchResult =
   | { readonly ok: true; readonly ip: Ip }
   | { readonly ok: false; readonly verdict: Verdict; readonly waitsForHost: boolean };
 
-/** An address in use, by whom. */
-type Use = { readonly ip: Ip; readonly tenants: readonly Tenant[] };
-/** How many listeners of an address a namespace has with a sharing key. */
-type Tenant = Pick<Holder, 'namespace' | 'sharingKey'> & { readonly listeners: number };
 /** An address that was refused. */
 type Refusal = Verdict & { readonly ip: Ip };
 
@@ -58,18 +51,16 @@ export class Allocation {
   readonly #pool: Pool;
   #host: HostFacts;
   readonly #holders = new Map<ListenerKey, Holder>();
-  readonly #uses = new Map<string, Use>();
+  readonly #used: UsedAddresses;
   readonly #groups = new SharingGroups();
-  /** Of each range of the pool: all addresses before this one are in use. */
-  readonly #cursors: bigint[];
   /** Searches that found nothing. Thousands of Services with the same ports may wait for an address. */
-  readonly #failures = new Map<string, Found>();
+  readonly #failures = new Map<string, SearchResult>();
 
   constructor(site: Site, pool: Pool, host: HostFacts) {
     this.#site = site;
     this.#pool = pool;
     this.#host = host;
-    this.#cursors = pool.ranges.map((range) => range.first);
+    this.#used = new UsedAddresses(pool);
   }
 
   beginPlan(host: HostFacts): void {
@@ -102,7 +93,7 @@ export class Allocation {
         hostNeed(this.#site, this.#host, claimant.recorded, ip, port) ?? this.#conflict(claimant, ip, port);
       if (problem !== undefined) return problem;
     }
-    return isRecorded || this.#site.handsOutOwn || this.#mayShare(claimant, ip) ? true : notShared(ip);
+    return isRecorded || this.#site.handsOutOwn || this.#used.mayShare(claimant.holder, ip) ? true : notShared(ip);
   }
 
   /** Gives the Service this port of the address if it may have it. It keeps what it holds. */
@@ -119,17 +110,17 @@ export class Allocation {
   /** Takes a listener back from the Service, if it holds it. */
   release(listener: ListenerKey, service: ServiceKey): void {
     const holder = this.#holders.get(listener);
-    const use = this.#uses.get(listener.slice(0, listener.indexOf('|')));
-    if (holder?.service !== service || use === undefined) return;
+    const ip = this.#used.get(listener.slice(0, listener.indexOf('|')));
+    if (holder?.service !== service || ip === undefined) return;
     this.#holders.delete(listener);
-    this.#count(use.ip, holder, -1);
+    this.#count(ip, holder, -1);
   }
 
   /**
    * The lowest address of the pool that the Service may have: of those that others with its sharing key hold, else of the
    * free ones, else of those that it may share.
    */
-  find(claimant: Claimant, family: Family): Found {
+  find(claimant: Claimant, family: Family): SearchResult {
     const { namespace, sharingKey = '' } = claimant.holder;
     const ports = claimant.ports.map(({ port, protocol }) => `${port}/${protocol}`).join();
     const demand = `${family} ${claimant.pool ?? ''} ${namespace} ${sharingKey} ${ports}`;
@@ -169,7 +160,7 @@ export class Allocation {
     return { reason: 'ConflictingRequest', message: `${ip.text} is not of pool ${pool}, which the Service requests` };
   }
 
-  #search(claimant: Claimant, family: Family): Found {
+  #search(claimant: Claimant, family: Family): SearchResult {
     const refusals: Refusal[] = [];
     for (const ip of this.#candidates(claimant, family)) {
       const answer = this.mayHave(claimant, ip);
@@ -198,36 +189,9 @@ export class Allocation {
       .placesOfOthers(holder, family)
       .filter((ip) => this.#rangeOf(ip) !== undefined && this.poolConflict(claimant, ip) === undefined);
     yield* ofGroup;
-    yield* this.#free(family, pool);
+    yield* this.#used.free(family, pool);
     const tried = new Set(ofGroup.map(({ text }) => text));
-    yield* this.#inUse(family, pool).filter(({ text }) => !tried.has(text));
-  }
-
-  /** Those that need no request but that of their pool, lowest first. Costs no more than the addresses in use. */
-  *#free(family: Family, pool: string | undefined): Generator<Ip, void, undefined> {
-    for (const [index, range] of this.#pool.ranges.entries()) {
-      if (range.family !== family || !isOffered(range, pool)) continue;
-      let isPrefixInUse = true;
-      for (let value = this.#cursors[index] ?? range.first; value <= range.last; value++) {
-        const ip = ipOf(family, value);
-        if (this.#uses.has(ip.text)) {
-          if (isPrefixInUse) this.#cursors[index] = value + 1n;
-          continue;
-        }
-        isPrefixInUse = false;
-        yield ip;
-      }
-    }
-  }
-
-  /** Those that need no request but that of their pool, lowest first. */
-  #inUse(family: Family, pool: string | undefined): readonly Ip[] {
-    return Array.from(this.#uses.values(), ({ ip }) => ip)
-      .filter((ip) => {
-        const range = ip.family === family ? this.#rangeOf(ip) : undefined;
-        return range !== undefined && isOffered(range, pool);
-      })
-      .sort((a, b) => (a.value < b.value ? -1 : 1));
+    yield* this.#used.inUse(family, pool).filter(({ text }) => !tried.has(text));
   }
 
   #rangeOf(ip: Ip): SiteRange | undefined {
@@ -271,35 +235,10 @@ export class Allocation {
     return { reason: 'PortConflict', message };
   }
 
-  /** True when every Service on the address is of the same namespace or has the same sharing key. */
-  #mayShare({ holder: { namespace, sharingKey } }: Claimant, ip: Ip): boolean {
-    const tenants = this.#uses.get(ip.text)?.tenants ?? [];
-    return tenants.every(
-      (each) => each.namespace === namespace || (sharingKey !== undefined && each.sharingKey === sharingKey),
-    );
-  }
-
   #count(ip: Ip, holder: Holder, change: 1 | -1): void {
     this.#groups.count(holder, ip, change);
-    const { namespace, sharingKey } = holder;
-    const known = this.#uses.get(ip.text)?.tenants ?? [];
-    const isSame = (each: Tenant): boolean => each.namespace === namespace && each.sharingKey === sharingKey;
-    const listeners = (known.find(isSame)?.listeners ?? 0) + change;
-    const others = known.filter((each) => !isSame(each));
-    const tenants = listeners > 0 ? others.concat({ namespace, sharingKey, listeners }) : others;
-    if (tenants.length > 0) this.#uses.set(ip.text, { ip, tenants });
-    else {
-      this.#uses.delete(ip.text);
-      const index = indexOfRange(this.#pool.ranges, ip);
-      const cursor = this.#cursors[index];
-      if (cursor !== undefined && ip.value < cursor) this.#cursors[index] = ip.value;
-    }
+    this.#used.count(ip, holder, change);
   }
-}
-
-/** Whether a Service gets an address of the range without requesting that address. */
-function isOffered({ name, isOnRequest }: SiteRange, pool: string | undefined): boolean {
-  return pool === undefined ? isOnRequest === undefined : name === pool;
 }
 
 function notShared(ip: Ip): Verdict {

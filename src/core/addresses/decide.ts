@@ -9,10 +9,10 @@ import { share } from '../share.ts';
 import { listenerKey } from '../traffic/table.ts';
 import type { Allocation, Claimant } from './allocation.ts';
 import type { AddressRecord, AssignedAddress, Assignment, PortRefusal } from './assignment.ts';
-import { decodePool, decodePorts, decodeRequest, type Request } from './request.ts';
+import { type AddressRequest, decodeAddressRequest, decodePool, decodePorts } from './request.ts';
 
 /** What was decided about one Service. */
-export type Decision = {
+export type ServiceDecision = {
   readonly service: Service;
   readonly assignment: Assignment;
   readonly record: AddressRecord;
@@ -20,10 +20,10 @@ export type Decision = {
   readonly isSettled: boolean;
 };
 
-/** A Service while the plan is made. */
-type Draft = Claimant & {
+/** A Service, and what has been decided about it so far. */
+type AssignmentDraft = Claimant & {
   readonly service: Service;
-  readonly request: Request;
+  readonly request: AddressRequest;
   /** Annotations that request a pool where no pool has a name. */
   readonly ignored: readonly string[];
   readonly refused: readonly PortRefusal[];
@@ -44,7 +44,7 @@ export function decideServices(
   records: PersistentMap<ServiceUid, AddressRecord>,
   site: Site,
   allocation: Allocation,
-): readonly Decision[] {
+): readonly ServiceDecision[] {
   const drafts = services.map((service) => makeDraft(service, records.get(service.uid), site, allocation));
   drafts.sort((a, b) => compareAge(a.service, b.service));
   const asking = new Set(drafts.filter((draft) => asks(draft, allocation)));
@@ -63,7 +63,7 @@ export function decideServices(
 }
 
 /** Whether the Service requests certain addresses, or has one that is not of the pool that it requests. */
-function asks(draft: Draft, allocation: Allocation): boolean {
+function asks(draft: AssignmentDraft, allocation: Allocation): boolean {
   const { request, addresses } = draft;
   return (
     (request.ok && request.addresses.length > 0) ||
@@ -71,7 +71,12 @@ function asks(draft: Draft, allocation: Allocation): boolean {
   );
 }
 
-function makeDraft(service: Service, record: AddressRecord | undefined, site: Site, allocation: Allocation): Draft {
+function makeDraft(
+  service: Service,
+  record: AddressRecord | undefined,
+  site: Site,
+  allocation: Allocation,
+): AssignmentDraft {
   const { key, namespace, spec } = service;
   const { servable, refused } = decodePorts(spec);
   const pool = decodePool(spec.poolAnnotations, site.ranges);
@@ -88,7 +93,7 @@ function makeDraft(service: Service, record: AddressRecord | undefined, site: Si
   return {
     ...claimant,
     service,
-    request: pool.ok ? decodeRequest(spec) : pool,
+    request: pool.ok ? decodeAddressRequest(spec) : pool,
     ignored: pool.ok ? pool.ignored : [],
     refused,
     addresses: inOrder(kept, spec.ipFamilies),
@@ -105,22 +110,22 @@ function inOrder(addresses: readonly Ip[], families: readonly Family[]): readonl
   return wanted.toSorted((a, b) => families.indexOf(a.family) - families.indexOf(b.family));
 }
 
-function claimRecorded(draft: Draft, allocation: Allocation): void {
+function claimRecorded(draft: AssignmentDraft, allocation: Allocation): void {
   for (const ip of draft.addresses)
     for (const port of draft.ports)
       if (draft.recorded.has(listenerKey(ip, port.port, port.protocol))) allocation.claim(draft, ip, port);
 }
 
-function claim(draft: Draft, addresses: readonly Ip[], allocation: Allocation): void {
+function claim(draft: AssignmentDraft, addresses: readonly Ip[], allocation: Allocation): void {
   for (const ip of addresses) for (const port of draft.ports) allocation.claim(draft, ip, port);
 }
 
-function take(draft: Draft, addresses: readonly Ip[], allocation: Allocation): void {
+function take(draft: AssignmentDraft, addresses: readonly Ip[], allocation: Allocation): void {
   draft.addresses = inOrder([...draft.addresses, ...addresses], draft.service.spec.ipFamilies);
   claim(draft, addresses, allocation);
 }
 
-function leave(draft: Draft, ip: Ip, allocation: Allocation): void {
+function leave(draft: AssignmentDraft, ip: Ip, allocation: Allocation): void {
   for (const { port, protocol } of draft.ports) allocation.release(listenerKey(ip, port, protocol), draft.service.key);
   draft.addresses = draft.addresses.filter((other) => other !== ip);
 }
@@ -129,7 +134,7 @@ function leave(draft: Draft, ip: Ip, allocation: Allocation): void {
  * Adopts addresses of a status without a record: the state directory was lost, or another client wrote them. Any client
  * with access to `services/status` can do that, so the status proves nothing: the Service must be allowed to have them.
  */
-function adoptStatus(draft: Draft, site: Site, allocation: Allocation): void {
+function adoptStatus(draft: AssignmentDraft, site: Site, allocation: Allocation): void {
   const { spec, status } = draft.service;
   if (draft.ports.length === 0) return;
   const adopted: Ip[] = [];
@@ -157,7 +162,7 @@ function adoptStatus(draft: Draft, site: Site, allocation: Allocation): void {
  * Grants requests, and finds an address for each family that is still without one. Returns whether others may now have what
  * was refused to them before: the Service left an address, or took one that others may share.
  */
-function settle(draft: Draft, allocation: Allocation): boolean {
+function settle(draft: AssignmentDraft, allocation: Allocation): boolean {
   const { request } = draft;
   draft.verdict = undefined;
   draft.waitsForHost = false;
@@ -181,7 +186,7 @@ function settle(draft: Draft, allocation: Allocation): boolean {
 }
 
 /** Finds an address for each family that has none of the pool that the Service requests. Returns whether it left another. */
-function findOthers(draft: Draft, allocation: Allocation): boolean {
+function findOthers(draft: AssignmentDraft, allocation: Allocation): boolean {
   const { spec } = draft.service;
   let failure: Verdict | undefined;
   let hasMoved = false;
@@ -204,7 +209,7 @@ function findOthers(draft: Draft, allocation: Allocation): boolean {
 }
 
 /** Whether the Service has moved to the address. */
-function takeRequested(draft: Draft, wanted: Ip, allocation: Allocation): boolean {
+function takeRequested(draft: AssignmentDraft, wanted: Ip, allocation: Allocation): boolean {
   const present = draft.addresses.find((ip) => ip.family === wanted.family);
   const conflict = allocation.poolConflict(draft, wanted);
   if (present?.text === wanted.text && conflict === undefined) return false;
@@ -229,11 +234,11 @@ function ofOtherPool(addresses: readonly string[]): Verdict {
 }
 
 /** It requires two families, had no address before and got only one, which then stays free for others. */
-function isHalf({ service: { spec }, record, addresses }: Draft): boolean {
+function isHalf({ service: { spec }, record, addresses }: AssignmentDraft): boolean {
   return spec.requireDualStack && (record?.addresses ?? []).length === 0 && addresses.length < spec.ipFamilies.length;
 }
 
-function finish(draft: Draft, site: Site, allocation: Allocation): Decision {
+function finish(draft: AssignmentDraft, site: Site, allocation: Allocation): ServiceDecision {
   const { service, refused, disowned } = draft;
   const addresses = draft.addresses.map((ip) => finishAddress(draft, ip, allocation));
   const taken = addresses.flatMap((address) => address.taken);
@@ -269,7 +274,7 @@ function notSharedWords(why: string): string {
 }
 
 /** Claims the ports again: another Service may have released one since the first claim. */
-function finishAddress(draft: Draft, ip: Ip, allocation: Allocation): AssignedAddress {
+function finishAddress(draft: AssignmentDraft, ip: Ip, allocation: Allocation): AssignedAddress {
   const answers = draft.ports.map((port) => ({ port, answer: allocation.claim(draft, ip, port) }));
   return {
     ip,
@@ -279,7 +284,10 @@ function finishAddress(draft: Draft, ip: Ip, allocation: Allocation): AssignedAd
 }
 
 /** The same record object when nothing in it changed. */
-function recordOf({ service, record, addresses: ips }: Draft, addresses: readonly AssignedAddress[]): AddressRecord {
+function recordOf(
+  { service, record, addresses: ips }: AssignmentDraft,
+  addresses: readonly AssignedAddress[],
+): AddressRecord {
   const listeners = addresses
     .flatMap(({ ip, served }) => served.map((port) => ({ ip, port })))
     .map(({ ip, port: { port, protocol } }) => listenerKey(ip, port, protocol));

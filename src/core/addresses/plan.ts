@@ -43,17 +43,17 @@ export type AddressPlan = {
  * settled: one change among ten thousand Services costs as much as one among ten.
  */
 export function makeAddressPlanner(): (input: AddressInput) => AddressPlan {
-  let last: Round | undefined;
+  let last: PlanState | undefined;
   return (input) => {
     const before = last;
     last = undefined; // The allocation changes in place: after an exception it cannot be continued.
-    last = (before && nextRound(before, input)) ?? firstRound(input);
+    last = (before && nextState(before, input)) ?? firstState(input);
     return last.plan;
   };
 }
 
 /** A plan, and what the next one needs of it. */
-type Round = {
+type PlanState = {
   readonly input: AddressInput;
   readonly plan: AddressPlan;
   /** What all Services of the plan hold. */
@@ -61,8 +61,8 @@ type Round = {
   readonly unsettled: ReadonlySet<ServiceKey>;
 };
 
-function firstRound(input: AddressInput): Round {
-  const nothing: Round = {
+function firstState(input: AddressInput): PlanState {
+  const nothing: PlanState = {
     input: { ...input, services: PersistentMap.empty() },
     plan: { assignments: PersistentMap.empty(), records: PersistentMap.empty() },
     allocation: new Allocation(input.site, input.pool, input.host),
@@ -72,7 +72,7 @@ function firstRound(input: AddressInput): Round {
 }
 
 /** The plan for `input` after the one `before`; `undefined` if everything must be decided again. */
-function nextRound(before: Round, input: AddressInput): Round | undefined {
+function nextState(before: PlanState, input: AddressInput): PlanState | undefined {
   const { input: old, plan, unsettled } = before;
   if (old.site !== input.site || old.pool !== input.pool || !hasSameAddresses(old.host, input.host)) return undefined;
   const changed = new Set<ServiceKey>();
@@ -97,10 +97,10 @@ function hasSameAddresses(a: HostFacts, b: HostFacts): boolean {
 
 /** Decides about the Services `keys`; all others stay as they are. */
 function decide(
-  { input: old, plan, allocation, unsettled: before }: Round,
+  { input: old, plan, allocation, unsettled: before }: PlanState,
   input: AddressInput,
   keys: Iterable<ServiceKey>,
-): Round {
+): PlanState {
   const anew = withGroups(new Set(keys), [old.services, input.services], allocation);
   const assignments = new Map<ServiceKey, Assignment | undefined>();
   const records = new Map<ServiceUid, AddressRecord | undefined>();

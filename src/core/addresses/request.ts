@@ -6,7 +6,7 @@ import { chooseDataplane } from '../traffic/dataplane.ts';
 import type { PortRefusal } from './assignment.ts';
 
 /** The addresses that a Service requests, at most one per family, or why the request is not valid. */
-export type Request =
+export type AddressRequest =
   | { readonly ok: true; readonly addresses: readonly Ip[] }
   | { readonly ok: false; readonly verdict: Verdict };
 
@@ -15,7 +15,7 @@ export type PoolRequest =
   | { readonly ok: true; readonly pool: string | undefined; readonly ignored: readonly string[] }
   | { readonly ok: false; readonly verdict: Verdict };
 
-const nothing: Request = { ok: true, addresses: [] };
+const nothing: AddressRequest = { ok: true, addresses: [] };
 const shownTextLength = 64;
 
 /**
@@ -23,7 +23,7 @@ const shownTextLength = 64;
  * each family). If there are several, they must request the same address of a family: kube-vip's cloud provider writes both
  * addresses into its annotation, and the first into the field.
  */
-export function decodeRequest(spec: ServiceSpec): Request {
+export function decodeAddressRequest(spec: ServiceSpec): AddressRequest {
   const found = new Map<Family, { readonly where: string; readonly ip: Ip }>();
   const sources: readonly Annotation[] = [
     ['spec.loadBalancerIP', spec.loadBalancerIp ?? ''],
@@ -80,7 +80,7 @@ export function decodePorts(spec: ServiceSpec): {
   return { servable, refused };
 }
 
-function decodeList(text: string, where: string, families: readonly Family[]): Request {
+function decodeList(text: string, where: string, families: readonly Family[]): AddressRequest {
   if (text.trim() === '') return nothing;
   const addresses: Ip[] = [];
   for (const part of text.split(',', 3)) {

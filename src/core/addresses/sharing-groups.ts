@@ -5,7 +5,7 @@ import type { ServiceKey } from '../model/names.ts';
 export type Sharer = { readonly service: ServiceKey; readonly sharingKey: string | undefined };
 
 /** An address of a group, and how many listeners each of its Services has there. */
-type Place = { readonly ip: Ip; readonly listeners: Map<ServiceKey, number> };
+type SharedAddress = { readonly ip: Ip; readonly listeners: Map<ServiceKey, number> };
 
 /**
  * Where the Services with the same sharing key are.
@@ -14,12 +14,12 @@ type Place = { readonly ip: Ip; readonly listeners: Map<ServiceKey, number> };
  *                192.0.2.52 → lbtest/pihole-web
  */
 export class SharingGroups {
-  readonly #groups = new Map<string, Map<string, Place>>();
+  readonly #groups = new Map<string, Map<string, SharedAddress>>();
 
   /** The Service holds one listener of the address more, or one less. */
   count({ service, sharingKey }: Sharer, ip: Ip, change: 1 | -1): void {
     if (sharingKey === undefined) return;
-    const group = this.#groups.get(sharingKey) ?? new Map<string, Place>();
+    const group = this.#groups.get(sharingKey) ?? new Map<string, SharedAddress>();
     const { listeners } = group.get(ip.text) ?? { listeners: new Map<ServiceKey, number>() };
     const count = (listeners.get(service) ?? 0) + change;
     if (count > 0) listeners.set(service, count);

@@ -3,7 +3,7 @@ import type { Family } from '../ip/ip.ts';
 import { kubeProxyHealthPort } from '../model/contract.ts';
 import type { NodeName } from '../model/names.ts';
 import type { HostReport } from '../traffic/report.ts';
-import { addressOfNode, listenerKey, type TrafficTable } from '../traffic/table.ts';
+import { addressOfNode, listenerKey, type Listeners, type TrafficTable } from '../traffic/table.ts';
 import { nodeNames } from './node-states.ts';
 import type { NodeTrouble } from './node-trouble.ts';
 
@@ -16,7 +16,7 @@ type Ports = AssignedAddress['served'];
  */
 export function closedPorts(
   { ip, served }: Pick<AssignedAddress, 'ip' | 'served'>,
-  listeners: TrafficTable['listeners'],
+  listeners: Listeners,
   reports: HostReport['listeners'],
   isStoodIn: boolean,
 ): Ports | undefined {

@@ -85,13 +85,13 @@ describe('the next write', () => {
 describe('another client that changes the status', () => {
   const { spec } = makeService('a');
   const shown = (status: DesiredStatus): ServiceStatus => ({ ...status, ingressManager: undefined });
-  type Outcome = { readonly actions: readonly string[]; readonly conflict: StatusConflict };
+  type ConflictRun = { readonly actions: readonly string[]; readonly conflict: StatusConflict };
 
   /** It writes at these times; what we do each time. */
   const writesAt = (
     times: readonly number[],
     change: Partial<DesiredStatus> = { ingress: ingress('203.0.113.1') },
-  ): Outcome => {
+  ): ConflictRun => {
     let conflict: StatusConflict = { ...noConflict, published: desired };
     const actions: string[] = [];
     for (const nowMs of times) {

@@ -14,10 +14,10 @@ import { makeTrafficPlanner } from '../traffic/plan.ts';
 import type { HostReport } from '../traffic/report.ts';
 import { makeNodeTrouble, type NodeTrouble, nodeTrouble, nodeTroubleOfService } from './node-trouble.ts';
 
-type Health = Readonly<Record<string, NonNullable<ReturnType<HostReport['health']['get']>>>>;
+type HealthByNode = Readonly<Record<string, NonNullable<ReturnType<HostReport['health']['get']>>>>;
 
 /** What is wrong with these nodes, as the traffic planner and the host's checks see them. */
-function troubleOf(nodes: readonly Node[], health: Health = {}, drained: readonly string[] = []): NodeTrouble {
+function troubleOf(nodes: readonly Node[], health: HealthByNode = {}, drained: readonly string[] = []): NodeTrouble {
   const byName = new Map(nodes.map((node) => [node.name, node]));
   const table = makeTrafficPlanner()({
     services: PersistentMap.empty(),
@@ -40,7 +40,7 @@ const n2 = makeNode('n2', '192.0.2.12');
 const dual = makeNode('n3', '192.0.2.13', '2001:db8::13');
 
 describe('no node takes connections', () => {
-  test.each<[string, readonly Node[], Health, readonly string[], string]>([
+  test.each<[string, readonly Node[], HealthByNode, readonly string[], string]>([
     ['the cluster has none', [], {}, [], 'the cluster has no nodes'],
     [
       'all are excluded, each for its reason',
@@ -75,7 +75,7 @@ describe('no node takes connections', () => {
 });
 
 describe('some node takes connections', () => {
-  test.each<[string, readonly Node[], Health, readonly string[]]>([
+  test.each<[string, readonly Node[], HealthByNode, readonly string[]]>([
     ['one that the host does not check', [n1], {}, []],
     ['one that is up, while another is silent', [n1, n2], { n1: { 4: 'silent' }, n2: { 4: 'up' } }, []],
     ['one that is unhealthy: it answers', [n1], { n1: { 4: 'unhealthy' } }, []],

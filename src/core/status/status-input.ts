@@ -3,7 +3,7 @@ import type { Ip } from '../ip/ip.ts';
 import type { Service } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
 import type { HostReport } from '../traffic/report.ts';
-import type { TrafficTable } from '../traffic/table.ts';
+import type { Listeners } from '../traffic/table.ts';
 import type { NodeTrouble } from './node-trouble.ts';
 import type { PodFacts } from './pod-trouble.ts';
 
@@ -12,7 +12,7 @@ export type StatusInput = {
   readonly service: Service;
   readonly assignment: Assignment;
   /** The listeners that were published to the host. */
-  readonly listeners: TrafficTable['listeners'];
+  readonly listeners: Listeners;
   /** The host's report on them. */
   readonly reports: HostReport['listeners'];
   readonly unconfirmed: HostReport['unconfirmed'];

@@ -8,10 +8,10 @@ import { asksForHaproxy, haproxyNeed } from './decode-options.ts';
 export const dataplanes = ['haproxy', 'direct', 'nat'] as const;
 export type Dataplane = (typeof dataplanes)[number];
 
-type Request = Pick<ServiceSpec, 'dataplane' | 'backends' | 'options' | 'ports'>;
+type DataplaneRequest = Pick<ServiceSpec, 'dataplane' | 'backends' | 'options' | 'ports'>;
 
 /** The dataplane that the annotation requests; `undefined` without a valid one. */
-export function requestedDataplane({ dataplane }: Pick<Request, 'dataplane'>): Dataplane | undefined {
+export function requestedDataplane({ dataplane }: Pick<DataplaneRequest, 'dataplane'>): Dataplane | undefined {
   return dataplanes.find((name) => name === dataplane);
 }
 
@@ -28,7 +28,7 @@ const choices: Readonly<Record<Dataplane | 'none', Readonly<Record<Protocol, Dat
  * servers are Pods; only HAProxy shows the server who the client is, by the PROXY protocol or in HTTP mode. Where that is HAProxy,
  * and the Service does not request it, {@link decideDataplane} may still decide for `direct`.
  */
-export function chooseDataplane(request: Request, servicePort: ServicePort): Dataplane | Verdict {
+export function chooseDataplane(request: DataplaneRequest, servicePort: ServicePort): Dataplane | Verdict {
   const { protocol, port, nodePort } = servicePort;
   const choice = choices[requestedDataplane(request) ?? 'none'][protocol];
   const need = haproxyNeed(request, servicePort);
@@ -49,7 +49,7 @@ export function chooseDataplane(request: Request, servicePort: ServicePort): Dat
 }
 
 /** Whether the Service asks for Pods as the servers of a port, and HAProxy, the only dataplane that can, serves the port. */
-export function hasPodServers(request: Request, { protocol }: Pick<ServicePort, 'protocol'>): boolean {
+export function hasPodServers(request: DataplaneRequest, { protocol }: Pick<ServicePort, 'protocol'>): boolean {
   return request.backends === 'pods' && choices[requestedDataplane(request) ?? 'none'][protocol] === 'haproxy';
 }
 
@@ -68,7 +68,7 @@ type Carriage = {
 };
 
 /** What a decision depends on beside the Service. */
-type Place = {
+type DataplaneFacts = {
   readonly choice: Site['dataplane'];
   /** The address is the load-balancer host's own: kube-proxy in IPVS mode would put it on every node. */
   readonly isHostAddress: boolean;
@@ -93,9 +93,9 @@ type Place = {
  * The fourth line: what was chosen once stays, also when a node or a report is missing, or the Service no longer needs it.
  */
 export function decideDataplane(
-  spec: Request & Pick<ServiceSpec, 'externalTrafficPolicy' | 'sessionAffinity'>,
+  spec: DataplaneRequest & Pick<ServiceSpec, 'externalTrafficPolicy' | 'sessionAffinity'>,
   port: ServicePort,
-  { choice, isHostAddress, hasNextHop, isPublished }: Place,
+  { choice, isHostAddress, hasNextHop, isPublished }: DataplaneFacts,
 ): Carriage | Verdict {
   const able = chooseDataplane(spec, port);
   if (typeof able === 'object') return able;

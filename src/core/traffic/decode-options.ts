@@ -35,9 +35,9 @@ export type ProxyOptions = {
 };
 
 /** How the text of an annotation is read; `valid` describes the texts that are. */
-type Setting<T> = { readonly valid: string; readonly read: (text: string) => T | undefined };
+type OptionFormat<T> = { readonly valid: string; readonly read: (text: string) => T | undefined };
 
-function count(most: number): Setting<number> {
+function count(most: number): OptionFormat<number> {
   return {
     valid: `1 to ${most}`,
     read: (text) => (/^[1-9]\d{0,6}$/.test(text) && Number(text) <= most ? Number(text) : undefined),
@@ -47,7 +47,7 @@ function count(most: number): Setting<number> {
 const unitsMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 
 /** A number with a unit, as ms. */
-function duration(least: string, most: string): Setting<number> {
+function duration(least: string, most: string): OptionFormat<number> {
   const msOf = (text: string): number => {
     const [, digits = '', unit = ''] = /^(\d{1,7})(ms|s|m|h)$/.exec(text) ?? [];
     return digits === '' ? Number.NaN : Number(digits) * (unitsMs[unit] ?? Number.NaN);
@@ -58,13 +58,13 @@ function duration(least: string, most: string): Setting<number> {
   };
 }
 
-const balance: Setting<Profile['balance']> = {
+const balance: OptionFormat<Profile['balance']> = {
   valid: balances.join(', '),
   read: (text) => balances.find((name) => name === text),
 };
 
 /** The path of an HTTP check, empty for TCP. */
-const healthCheck: Setting<string> = {
+const healthCheck: OptionFormat<string> = {
   valid: 'tcp, http:/path',
   read: (text) => {
     if (text === 'tcp') return '';
@@ -138,7 +138,7 @@ function decode(annotations: OptionsRequest['options'], ports: OptionsRequest['p
     ignored.add(name);
     problems.push(`annotation ${optionPrefix}${name}=${quote(text)} (${why})`);
   };
-  const read = <T>(name: OptionName, setting: Setting<T>): T | undefined => {
+  const read = <T>(name: OptionName, setting: OptionFormat<T>): T | undefined => {
     const text = texts.get(name);
     const value = text === undefined ? undefined : setting.read(text);
     if (text !== undefined && value === undefined) ignore(name, text, `valid: ${setting.valid}`);

@@ -36,7 +36,7 @@ const podPlace = { routed: [], reserved: new Map<string, string>(), pool: [] };
 const none: TrafficInput['overBudget'] = new Set();
 const noProfiles: TrafficInput['overProfiles'] = new Map();
 
-type Step = {
+type TableStep = {
   readonly addresses: AddressInput;
   readonly plan: AddressPlan;
   readonly input: TrafficInput;
@@ -44,13 +44,13 @@ type Step = {
 };
 
 /** Calls `check` with the tables of a history: addresses, nodes, drains, host and budget change together. */
-function eachTable(check: (step: Step, before: Step | undefined) => void): void {
+function eachTable(check: (step: TableStep, before: TableStep | undefined) => void): void {
   const anyTurns = fc.array(anyTurn, { minLength: 1, maxLength: 3 });
   fc.assert(
     fc.property(fc.oneof(anyHistory, crowdedHistory), anyTurns, fc.nat(7), ({ worlds, records }, turns, excess) => {
       const [planAddresses, planTraffic] = [makeAddressPlanner(), makeTrafficPlanner()];
       let recorded = PersistentMap.from(records.map((record) => [record.uid, record]));
-      let before: Step | undefined;
+      let before: TableStep | undefined;
       for (const world of worlds) {
         const addresses = inputOf(world, recorded);
         const plan = planAddresses(addresses);

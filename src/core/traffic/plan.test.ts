@@ -8,7 +8,7 @@ import type { Condition, Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { makeTrafficPlanner, type TrafficInput } from './plan.ts';
 import { emptyReport } from './report.ts';
-import { listenerKey, type TrafficTable } from './table.ts';
+import { listenerKey, type Listeners, type TrafficTable } from './table.ts';
 
 const assigned: Assignment = {
   addresses: [{ ip: ip('192.0.2.8'), served: [tcp(80)], taken: [] }],
@@ -94,7 +94,7 @@ test('a listener that one Service leaves to another belongs to the other, in whi
 test('a listener of direct is published once the status shows its address with ipMode VIP, and is a new one then', () => {
   const plan = makeTrafficPlanner();
   const addresses = ['192.0.2.8', '2001:db8::8'].map((text) => ({ ip: ip(text), served: [udp(53)], taken: [] }));
-  const listenersWith = (shown: readonly (readonly [ip: string, ipMode: string])[]): TrafficTable['listeners'] => {
+  const listenersWith = (shown: readonly (readonly [ip: string, ipMode: string])[]): Listeners => {
     const ingress = shown.map(([text, ipMode]) => ({ ip: text, hostname: undefined, ipMode, ports: [] }));
     const service = { ...direct, status: { ...direct.status, ingress } };
     return plan(inputOf([service], { assignments })).listeners;

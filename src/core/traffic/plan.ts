@@ -17,6 +17,7 @@ import {
   emptyTable,
   isPodBackend,
   type Listener,
+  type Listeners,
   listenerKey,
   localBackend,
   makeListener,
@@ -65,7 +66,7 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
     endpoints: undefined,
     podPlace: { routed: [], reserved: new Map(), pool: [] },
   };
-  let listeners: TrafficTable['listeners'] = emptyTable.listeners;
+  let listeners: Listeners = emptyTable.listeners;
   let pods: TrafficTable['pods'] = emptyTable.pods;
   let table = emptyTable;
   /** The Services that ask for Pods as servers. */

@@ -51,7 +51,7 @@ export function listenersOf({ addresses }: Assignment): number {
   return addresses.reduce((sum, { served }) => sum + served.length, 0);
 }
 
-type Claims = {
+type RangeBudgetInput = {
   readonly services: PersistentMap<ServiceKey, Pick<Service, 'uid' | 'createdAtMs' | 'spec'>>;
   readonly assignments: PersistentMap<ServiceKey, Assignment>;
 };
@@ -63,28 +63,28 @@ const none: ReadonlySet<ServiceKey> = new Set();
  * fit, younger ones may. Pure, except for a cache: what it remembers of the last call saves work. Returns the same object for the
  * same set.
  */
-export function makeRangeBudget(most: number = mostRangesOfHost): (claims: Claims) => ReadonlySet<ServiceKey> {
-  let services: Claims['services'] = PersistentMap.empty();
-  let assignments: Claims['assignments'] = PersistentMap.empty();
+export function makeRangeBudget(most: number = mostRangesOfHost): (input: RangeBudgetInput) => ReadonlySet<ServiceKey> {
+  let services: RangeBudgetInput['services'] = PersistentMap.empty();
+  let assignments: RangeBudgetInput['assignments'] = PersistentMap.empty();
   const counts = new Map<ServiceKey, number>();
   let sum = 0;
   let exceeding = none;
 
-  return (claims) => {
+  return (input) => {
     const changed = new Set([
-      ...PersistentMap.changedKeys(services, claims.services),
-      ...PersistentMap.changedKeys(assignments, claims.assignments),
+      ...PersistentMap.changedKeys(services, input.services),
+      ...PersistentMap.changedKeys(assignments, input.assignments),
     ]);
     for (const key of changed) {
-      const now = claimOf(claims.services.get(key), claims.assignments.get(key));
+      const now = claimOf(input.services.get(key), input.assignments.get(key));
       sum += now - (counts.get(key) ?? 0);
       if (now === 0) counts.delete(key);
       else counts.set(key, now);
     }
-    ({ services, assignments } = claims);
+    ({ services, assignments } = input);
     if (sum <= most) exceeding = none;
     else if (changed.size > 0) {
-      const next = exceedingOf(counts, claims.services, most);
+      const next = exceedingOf(counts, input.services, most);
       if (next.size !== exceeding.size || [...next].some((key) => !exceeding.has(key))) exceeding = next;
     }
     return exceeding;
@@ -100,7 +100,7 @@ function claimOf(service: Pick<Service, 'spec'> | undefined, assignment: Assignm
 
 function exceedingOf(
   counts: ReadonlyMap<ServiceKey, number>,
-  services: Claims['services'],
+  services: RangeBudgetInput['services'],
   most: number,
 ): ReadonlySet<ServiceKey> {
   const byAge = [...counts].flatMap(([key, count]) => {
@@ -117,12 +117,12 @@ function exceedingOf(
   return exceeding;
 }
 
-type Decoded = Pick<SourceRanges, 'ranges' | 'malformed'>;
+type DecodedRanges = Pick<SourceRanges, 'ranges' | 'malformed'>;
 
-const decoded = new WeakMap<readonly string[], Decoded>();
+const decoded = new WeakMap<readonly string[], DecodedRanges>();
 
 /** Decodes each list once: a spec that did not change keeps its list objects. */
-function decode(texts: readonly string[]): Decoded {
+function decode(texts: readonly string[]): DecodedRanges {
   if (texts.length === 0) return { ranges: undefined, malformed: [] };
   let known = decoded.get(texts);
   if (known === undefined) {

@@ -20,13 +20,15 @@ import { type ListenerOptions, optionsText } from './options.ts';
  * Parts that did not change keep their identity from table to table.
  */
 export type TrafficTable = {
-  readonly listeners: PersistentMap<ListenerKey, Listener>;
+  readonly listeners: Listeners;
   /** One that a listener names and that is missing is not known: a host keeps the servers that it has. */
   readonly backends: PersistentMap<BackendId, Backend>;
   /** The backends of Pods; one that a listener names and that is missing is not known either. */
   readonly pods: PersistentMap<BackendId, PodBackend>;
   readonly nodes: ReadonlyMap<NodeName, TrafficNode>;
 };
+
+export type Listeners = PersistentMap<ListenerKey, Listener>;
 
 /** Where clients connect. */
 export type ListenerAddress = { readonly address: Ip; readonly protocol: Protocol; readonly port: number };

@@ -62,8 +62,8 @@ test('the probe ends the connection that it opened: a Pod accepts none that cont
 test('a host without perl says so', async () => {
   const exec = {
     ...lab.balancer.execPort,
-    converse: (_file: string, args: readonly string[], end: AbortSignal) =>
-      lab.balancer.execPort.converse('false', args, end),
+    spawn: (_file: string, args: readonly string[], end: AbortSignal) =>
+      lab.balancer.execPort.spawn('false', args, end),
   };
   await expect(makeAnswerProbe({ exec, clock: systemClock })(await pathsTo(vips[0]), signal)).rejects.toThrow('perl');
 });

@@ -81,7 +81,7 @@ export function makeAnswerProbe(deps: { readonly exec: Exec; readonly clock: Clo
     };
     using deadline = clock.deadline(startMs, signal);
     const isOver = new AbortController();
-    await using perl = exec.converse('perl', ['-e', script], AbortSignal.any([deadline.signal, isOver.signal]));
+    await using perl = exec.spawn('perl', ['-e', script], AbortSignal.any([deadline.signal, isOver.signal]));
     const sendAll = async (): Promise<void> => {
       for (const pauseMs of pausesMs) {
         const missing = [...probed.entries()].filter(([, path]) => !answered.has(path));

@@ -59,7 +59,7 @@ export type DirectDeps = {
   readonly lifetime: AbortSignal;
 };
 
-type Program = DirectProgram & { readonly devices: readonly string[] };
+type DeviceProgram = DirectProgram & { readonly devices: readonly string[] };
 
 /**
  * Table `netdev furiwake`:
@@ -73,7 +73,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   const linkOf = (address: Ip): string | undefined => deps.linkOf(address)?.name;
   const isOwn = ({ text }: Ip): boolean => deps.own().has(text);
   const plan = makeDirectPlanner();
-  const kernel = makeTableReconciler<Program>({
+  const kernel = makeTableReconciler<DeviceProgram>({
     ...deps,
     table: directTable,
     layout: {
@@ -136,7 +136,7 @@ export function makeDirect(deps: DirectDeps): Direct {
     return isOver;
   };
 
-  const programOf = async (signal: AbortSignal): Promise<Program> => {
+  const programOf = async (signal: AbortSignal): Promise<DeviceProgram> => {
     const addresses = [...table.nodes.values()].flatMap((node) => node.addresses);
     const macs = await readMacs(exec, addresses, signal);
     const hasGateOpen = ({ key }: Listener, node: NodeName): boolean => gate.isOpen(key, node);
@@ -209,7 +209,7 @@ export function makeDirect(deps: DirectDeps): Direct {
    *
    * The table of an earlier process sends connections to nodes, whose pins are lost with it: there the order is the other one.
    */
-  const applySorted = async (next: Program, signal: AbortSignal): ReturnType<Direct['apply']> => {
+  const applySorted = async (next: DeviceProgram, signal: AbortSignal): ReturnType<Direct['apply']> => {
     const hasEarlier = isFirst && (await kernel.exists(signal));
     isFirst = false;
     standIns.follow(next.listeners, next.groups);

@@ -16,7 +16,7 @@ import type { Client } from '../../ports/host.ts';
  *
  * A listener leaves for as long as it exists: the connections that it has at nodes may last as long.
  */
-type State = {
+type StandInState = {
   readonly service: ServiceKey;
   readonly phase: 'entering' | 'direct' | 'leaving';
   /** In phase `direct`. */
@@ -49,14 +49,14 @@ export type StandIns = {
 };
 
 export function makeStandIns(): StandIns {
-  const states = new Map<ListenerKey, State>();
+  const states = new Map<ListenerKey, StandInState>();
   let shared: SharedListeners | undefined = nothingShared;
-  const set = (key: ListenerKey, state: State | undefined): void => {
+  const set = (key: ListenerKey, state: StandInState | undefined): void => {
     if (state === undefined) states.delete(key);
     else states.set(key, state);
     shared = undefined;
   };
-  const inPhase = (phase: State['phase']): readonly ListenerKey[] =>
+  const inPhase = (phase: StandInState['phase']): readonly ListenerKey[] =>
     [...states].filter(([, state]) => state.phase === phase).map(([key]) => key);
 
   return {

@@ -1,9 +1,8 @@
+import { addressBytes, type Bytes, internetChecksum, macBytes } from '../../core/ip/bytes.ts';
 import type { Ip } from '../../core/ip/ip.ts';
 
 /** One end of the way of a frame. */
 type FrameEnd = { readonly mac: string; readonly address: Ip; readonly port: number };
-
-type Bytes = readonly number[];
 
 const isn = 0x66757269;
 const flags = { syn: 0x02, rst: 0x04 } as const;
@@ -13,7 +12,7 @@ const flags = { syn: 0x02, rst: 0x04 } as const;
  * ends the connection of that SYN. Both addresses have the same family.
  */
 export function tcpFrame(kind: 'syn' | 'rst', from: FrameEnd, to: FrameEnd): string {
-  const [source, target] = [bytesOf(from.address), bytesOf(to.address)];
+  const [source, target] = [addressBytes(from.address), addressBytes(to.address)];
   const isV4 = to.address.family === 4;
   const segment = [
     ...word(from.port, 2),
@@ -55,25 +54,13 @@ function ipv6Header(source: Bytes, target: Bytes, length: number): Bytes {
   return [0x60, 0, 0, 0, ...word(length, 2), tcp, hops, ...source, ...target];
 }
 
-/** `bytes` with the checksum over them and `before` (RFC 1071) at a position. */
+/** `bytes` with the checksum over them and `before` at a position. */
 function withChecksum(bytes: Bytes, at: number, before: Bytes): Bytes {
-  const all = [...before, ...bytes];
-  let sum = 0;
-  for (let i = 0; i < all.length; i += 2) sum += ((all[i] ?? 0) << 8) | (all[i + 1] ?? 0);
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
-  return bytes.with(at, (~sum >> 8) & 0xff).with(at + 1, ~sum & 0xff);
+  const checksum = internetChecksum([...before, ...bytes]);
+  return bytes.with(at, checksum >> 8).with(at + 1, checksum & 0xff);
 }
 
 /** A number in network byte order. */
 function word(value: number, length: number): Bytes {
   return Array.from({ length }, (_, index) => Math.floor(value / 2 ** (8 * (length - 1 - index))) & 0xff);
-}
-
-function bytesOf({ family, value }: Ip): Bytes {
-  const length = family === 4 ? 4 : 16;
-  return Array.from({ length }, (_, i) => Number((value >> BigInt(8 * (length - 1 - i))) & 0xffn));
-}
-
-function macBytes(mac: string): Bytes {
-  return mac.split(':').map((octet) => Number.parseInt(octet, 16));
 }

@@ -71,7 +71,11 @@ export type Applied = {
   readonly refused: { readonly entries: ReadonlyMap<string, string>; readonly servers: ReadonlyMap<string, string> };
 };
 
-type Wanted = { readonly servers: Servers; readonly spares: Pick<Spares, 'servers'>; readonly entries: Entries };
+type WantedContents = {
+  readonly servers: Servers;
+  readonly spares: Pick<Spares, 'servers'>;
+  readonly entries: Entries;
+};
 
 const nothing: ReadonlyMap<string, string> = new Map();
 
@@ -79,7 +83,7 @@ const nothing: ReadonlyMap<string, string> = new Map();
 export async function applyUpserts(
   deps: WorkerDeps,
   held: WorkerContents,
-  wanted: Wanted,
+  wanted: WantedContents,
   signal: AbortSignal,
 ): Promise<Applied> {
   const { api, isChecked } = deps;
@@ -109,7 +113,7 @@ export async function applyUpserts(
 export async function applyRemovals(
   deps: WorkerDeps,
   held: WorkerContents,
-  wanted: Wanted,
+  wanted: WantedContents,
   signal: AbortSignal,
 ): Promise<Applied> {
   const changes = held.entries.prune(wanted.entries);

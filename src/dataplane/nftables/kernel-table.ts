@@ -4,7 +4,7 @@ import type { Metrics } from '../../ports/metrics.ts';
 import { type Element, elementKey } from './element.ts';
 import { listSets } from './list-sets.ts';
 import { decodeListing, type Listing } from './listing.ts';
-import type { Change } from './mirror.ts';
+import type { ElementChange } from './mirror.ts';
 import { holdsGeneration, makeNftSession } from './session.ts';
 import { renderChange, renderTable, type TableSpec } from './table-text.ts';
 
@@ -34,7 +34,7 @@ export type KernelTable = {
    */
   replace(elements: readonly Element[], rules: string, signal: AbortSignal): Promise<string | undefined>;
   /** Changes a known table in one transaction. Resolves with nft's message if the change is not in force. */
-  change(change: Change, signal: AbortSignal): Promise<string | undefined>;
+  change(change: ElementChange, signal: AbortSignal): Promise<string | undefined>;
   /** The difference of the kernel to these elements and to the rules after their creation; `undefined`: none. */
   difference(elements: readonly Element[], signal: AbortSignal): Promise<string | undefined>;
   /** Removes the table. No error when there is none. */

@@ -37,10 +37,10 @@ function makeNft(): { readonly exec: Exec; readonly commands: string[]; open: re
     });
     return { stdout: answers.join(''), stderr: '' };
   };
-  const converse: Exec['converse'] = () => {
+  const spawn: Exec['spawn'] = () => {
     throw new Error('not asked here');
   };
-  return Object.assign(nft, { exec: { run, converse } });
+  return Object.assign(nft, { exec: { run, spawn } });
 }
 
 test('a table to which the kernel adds elements is compared without a list of the table', async () => {

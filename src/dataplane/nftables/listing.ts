@@ -11,13 +11,13 @@ export type Listing = {
   readonly elements: ReadonlySet<string>;
 };
 
-type Decoded = { readonly nftables: readonly Readonly<Record<string, unknown>>[] };
+type NftAnswer = { readonly nftables: readonly Readonly<Record<string, unknown>>[] };
 
 /** Reads an answer of `nft --json --stateless list …`; skips other tables. */
 export function decodeListing(json: string, { name, sets, textOf }: TableSpec): Listing {
   const skeleton: unknown[] = [];
   const elements = new Set<string>();
-  for (const object of (JSON.parse(json) as Decoded).nftables) {
+  for (const object of (JSON.parse(json) as NftAnswer).nftables) {
     if (!isOfTable(object, name.split(' ')[1])) continue;
     const set = (object['set'] ?? object['map']) as { readonly name: string; readonly elem?: readonly unknown[] };
     if (set?.elem === undefined) {
@@ -35,7 +35,7 @@ export function decodeListing(json: string, { name, sets, textOf }: TableSpec): 
 }
 
 /** Everything but a table says of which table it is. */
-function isOfTable(object: Decoded['nftables'][number], table: string | undefined): boolean {
+function isOfTable(object: NftAnswer['nftables'][number], table: string | undefined): boolean {
   const part = Object.values(object)[0] as { readonly table?: string; readonly name?: string };
   return (part.table ?? (object['table'] === undefined ? table : part.name)) === table;
 }

@@ -6,7 +6,7 @@ import { parseIp } from '../../core/ip/ip.ts';
 import type { Listener } from '../../core/traffic/table.ts';
 import type { SteeringTarget } from '../../ports/steering.ts';
 import { elementKey } from './element.ts';
-import { allElements, type Change, differenceTo, emptyMirror, joined, type Mirror } from './mirror.ts';
+import { allElements, differenceTo, type ElementChange, emptyMirror, joined, type Mirror } from './mirror.ts';
 import { makeOwnAddressIndex, steeringLayout } from './steering-layout.ts';
 
 /** The kernel with all of a target in force. */
@@ -16,11 +16,11 @@ const mirrorOf = (target: SteeringTarget): Mirror<SteeringTarget> =>
 const keys = (listeners: readonly Listening[], added?: typeof ours): readonly string[] =>
   allElements(steeringLayout, mirrorOf(targetOf(tableOf(listeners), added))).map(elementKey);
 
-const difference = (before: SteeringTarget, after: SteeringTarget): Change =>
+const difference = (before: SteeringTarget, after: SteeringTarget): ElementChange =>
   joined(differenceTo(steeringLayout, after, mirrorOf(before)).parts);
 
 /** The difference between two tables. */
-function between(before: readonly Listening[], after: readonly Listening[]): Change {
+function between(before: readonly Listening[], after: readonly Listening[]): ElementChange {
   return difference(targetOf(tableOf(before), ours), targetOf(tableOf(after), ours));
 }
 

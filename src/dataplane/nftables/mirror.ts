@@ -15,7 +15,7 @@ export type Layout<T extends TableTarget> = {
   mayDiffer(before: T, after: T): Iterable<ListenerKey>;
   /** The elements that belong to no listener. */
   rest(target: T): readonly Element[];
-  restChange(before: T, after: T): Change;
+  restChange(before: T, after: T): ElementChange;
   /** `target` with the rest of `other`. */
   withRestOf(target: T, other: T): T;
 };
@@ -28,10 +28,10 @@ export type Mirror<T extends TableTarget> = {
 };
 
 /** The difference between two states of the kernel. */
-export type Change = { readonly remove: readonly Element[]; readonly add: readonly Element[] };
+export type ElementChange = { readonly remove: readonly Element[]; readonly add: readonly Element[] };
 
 /** A change and its subject: one listener, or (`undefined`) the rest. */
-export type ChangePart = Change & { readonly listener: ListenerKey | undefined };
+export type ChangePart = ElementChange & { readonly listener: ListenerKey | undefined };
 
 export type Difference<T extends TableTarget> = {
   /** One for each listener that differs, and the last one for the rest if it does. */
@@ -91,7 +91,7 @@ export function withParts<T extends TableTarget>(
 }
 
 /** All parts as one change. */
-export function joined(parts: readonly ChangePart[]): Change {
+export function joined(parts: readonly ChangePart[]): ElementChange {
   return { remove: parts.flatMap(({ remove }) => remove), add: parts.flatMap(({ add }) => add) };
 }
 

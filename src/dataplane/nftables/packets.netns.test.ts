@@ -85,7 +85,7 @@ describe('an added address', () => {
     const ask = `use IO::Socket::IP; $SIG{ALRM} = sub { print 'silence'; exit }; alarm 10;
       my $s = IO::Socket::IP->new(Proto => 'udp', PeerHost => '${address}', PeerPort => 53);
       $s->send('x'); print defined $s->recv(my $answer, 9) ? 'answered' : 'refused'`;
-    const perl = rig.lab.balancer.execPort.converse('perl', ['-e', daemon], lifetime.signal);
+    const perl = rig.lab.balancer.execPort.spawn('perl', ['-e', daemon], lifetime.signal);
     expect(await perl.lines[Symbol.asyncIterator]().next()).toMatchObject({ value: 'ready' });
     expect(await rig.lab.client.exec('perl', '-e', ask)).toBe(outcome);
     await perl[Symbol.asyncDispose]();

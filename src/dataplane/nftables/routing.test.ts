@@ -18,7 +18,7 @@ function makeIp(refuse: ExecError): { readonly exec: Exec; readonly changes: str
       const listed = args.includes('rule') ? rule : route;
       return Promise.resolve({ stdout: isThere ? JSON.stringify([listed]) : '', stderr: '' });
     },
-    converse: () => expect.unreachable(),
+    spawn: () => expect.unreachable(),
   };
   return { exec, changes };
 }

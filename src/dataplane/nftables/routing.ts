@@ -26,10 +26,10 @@ export function makeRouting({ exec }: { readonly exec: Exec }): Routing {
     family: Family,
     what: readonly string[],
     signal: AbortSignal,
-  ): Promise<readonly Listed[] | undefined> => {
+  ): Promise<readonly RuleOrRoute[] | undefined> => {
     const answer = await exec.run('ip', [`-${family}`, '-json', ...what], { signal }).catch(refusalOf);
     if (answer instanceof ExecError) return undefined;
-    return JSON.parse(answer.stdout.trim() || '[]') as readonly Listed[];
+    return JSON.parse(answer.stdout.trim() || '[]') as readonly RuleOrRoute[];
   };
 
   /**
@@ -85,7 +85,7 @@ export function makeRouting({ exec }: { readonly exec: Exec }): Routing {
 }
 
 /** The fields of a rule or a route of `ip -json` that furiwake reads. */
-type Listed = {
+type RuleOrRoute = {
   readonly fwmark?: string;
   readonly fwmask?: string;
   readonly table?: string;

@@ -16,7 +16,7 @@ function fakeNft(answers: readonly (readonly string[] | 'silence' | 'death')[]):
   let asked = 0;
   const exec: Exec = {
     run: () => Promise.reject(new Error('not used')),
-    converse: () => {
+    spawn: () => {
       started++;
       const output = new PassThrough();
       return {

@@ -38,7 +38,7 @@ export function makeNftSession(deps: {
   const { table, exec, clock, lifetime } = deps;
   const dialogue = makeLineDialogue({
     name: 'nft --interactive',
-    start: () => exec.converse('env', [noHistory, 'nft', '--json', '--interactive'], lifetime),
+    start: () => exec.spawn('env', [noHistory, 'nft', '--json', '--interactive'], lifetime),
     answerMs,
     clock,
   });

@@ -228,7 +228,7 @@ function startClients(
   const url = `http://${address}:${port}/?[1-1000000]`;
   const write = ['-o', '/dev/null', '-w', '%{http_code} %{num_connects}\\n'];
   const flags = ['-s', '-m', '20', '-H', `Connection: ${connection}`, ...write];
-  const curl = rig.lab.client.execPort.converse('curl', [...flags, url], lifetime.signal);
+  const curl = rig.lab.client.execPort.spawn('curl', [...flags, url], lifetime.signal);
   const lines = curl.lines[Symbol.asyncIterator]();
   const answers = new Map<string, number>();
   return {

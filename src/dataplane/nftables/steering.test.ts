@@ -18,9 +18,9 @@ import { steeringLayout } from './steering-layout.ts';
 
 const { signal } = new AbortController();
 
-type Rig = { readonly nft: FakeNft; readonly steering: Steering };
+type SteeringOnFake = { readonly nft: FakeNft; readonly steering: Steering };
 
-function makeRig(options: Parameters<typeof makeFakeNft>[0] = {}, clock = virtualClock()): Rig {
+function makeRig(options: Parameters<typeof makeFakeNft>[0] = {}, clock = virtualClock()): SteeringOnFake {
   const nft = makeFakeNft(options);
   return {
     nft,
@@ -39,7 +39,7 @@ const apply = (steering: Steering, table: Pick<TrafficTable, 'listeners'>): Prom
 const one: Listening = ['192.0.2.1', 80];
 const other: Listening = ['192.0.2.2', 80];
 const many = (count: number): readonly Listening[] => Array.from({ length: count }, (_, i) => ['192.0.2.1', 100 + i]);
-const portsIn = ({ nft }: Rig): readonly number[] =>
+const portsIn = ({ nft }: SteeringOnFake): readonly number[] =>
   [...(nft.elements() ?? [])]
     .flatMap((element) => /^listeners4 192.0.2.1 . (\d+) :/.exec(element)?.[1] ?? [])
     .map(Number)

@@ -1,5 +1,5 @@
 import type { Element } from './element.ts';
-import type { Change } from './mirror.ts';
+import type { ElementChange } from './mirror.ts';
 
 /** A table of nftables that belongs to furiwake alone. Its elements change with each listener, its rules rarely. */
 export type TableSpec = {
@@ -54,7 +54,7 @@ export function renderTable(
  */
 export function renderChange(
   { name }: Pick<TableSpec, 'name'>,
-  change: Pick<Change, 'remove' | 'add'>,
+  change: Pick<ElementChange, 'remove' | 'add'>,
   from: number,
   to: number,
 ): string {

@@ -1,6 +1,6 @@
 import { execFile, type ExecFileException, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import { type Conversation, type Exec, ExecError } from '../../ports/exec.ts';
+import { type RunningProgram, type Exec, ExecError } from '../../ports/exec.ts';
 
 const maxOutputBytes = 64 * 1024 * 1024;
 
@@ -24,10 +24,10 @@ export const systemExec: Exec = {
       child.stdin?.on('error', () => undefined); // the exit of the program is more informative than a closed pipe
       child.stdin?.end(stdin ?? '');
     }),
-  converse: (file, args, signal) => conversation(file, args, signal),
+  spawn: (file, args, signal) => startProgram(file, args, signal),
 };
 
-function conversation(file: string, args: readonly string[], signal: AbortSignal): Conversation {
+function startProgram(file: string, args: readonly string[], signal: AbortSignal): RunningProgram {
   const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], env: environment(), signal });
   let errors = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {

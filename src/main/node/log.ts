@@ -87,10 +87,10 @@ const plain = '\u001b[0m';
 /** As syslog(3) numbers them. */
 const priorities: Readonly<Record<string, number>> = { debug: 7, info: 6, warn: 4, error: 3 };
 
-type Line = { readonly level: string; readonly time: string; readonly text: string };
+type LogLine = { readonly level: string; readonly time: string; readonly text: string };
 
 /** `message  service=shop/web reason=PortConflict error="…"`, on one line. */
-function read(line: string): Line {
+function read(line: string): LogLine {
   const { level, time, msg, err, ...fields } = JSON.parse(line) as Record<string, unknown>;
   const error = typeof err === 'string' ? { message: err } : (err as { message?: string; stack?: string } | undefined);
   const shown = Object.entries(fields).map(

@@ -3,8 +3,8 @@ import { patience } from '../../../test/netns/patience.ts';
 import { type PlacementRig, startPlacementRig } from '../../../test/netns/placement-rig.ts';
 import { parseRange } from '../../core/ip/range.ts';
 import { systemClock } from '../../main/node/clock.ts';
-import { checkDuplicates } from './duplicates.ts';
 import type { Finding } from './finding.ts';
+import { checkDuplicates } from './pool.ts';
 
 const { signal } = new AbortController();
 let rig: PlacementRig;

@@ -1,0 +1,112 @@
+import { describe, expect, test } from 'vitest';
+import { answer, listener, publish, startAgent, type RunningAgent } from '../../test/make/agent-rig.ts';
+import type { Listener } from '../core/traffic/table.ts';
+
+const a = listener('192.0.2.51', 80, 'a');
+const b = listener('192.0.2.51', 443, 'b');
+const c = listener('192.0.2.52', 80, 'c');
+
+const holderOf = ({ agent }: RunningAgent, wanted: Listener): unknown =>
+  agent.report().listeners.get(wanted.key)?.holder;
+
+describe('what one tool refuses', () => {
+  test.each(['proxy', 'steering'] as const)('of one listener (%s) stays with it', async (tool) => {
+    const rig = startAgent();
+    await publish(rig, a);
+    rig.ports.refuses[tool] = ({ key }) => (key === b.key ? `${tool}: no` : undefined);
+    await publish(rig, a, b, c);
+    expect([answer(rig, a), answer(rig, b), answer(rig, c)]).toEqual(['ready', `${tool}: no`, 'ready']);
+    expect([...rig.ports.held.steering.listeners.keys()].toSorted()).toEqual([a.key, c.key].toSorted());
+    expect(holderOf(rig, b)).toBeUndefined();
+  });
+
+  test('of a change to a listener leaves it as it was', async () => {
+    const rig = startAgent();
+    await publish(rig, a);
+    const restricted = listener('192.0.2.51', 80, 'a', { sourceRanges: [] });
+    rig.ports.refuses.steering = ({ revision }) => (revision === restricted.revision ? 'nft: no' : undefined);
+    await publish(rig, restricted);
+    expect(answer(rig, restricted)).toBe('nft: no');
+    expect(rig.ports.held.steering.listeners.get(a.key)?.revision).toBe(a.revision);
+    expect(rig.agent.report().listeners.get(a.key)?.revision).toBe(a.revision);
+  });
+
+  test('is tried again after growing waits, and delays no other change', async () => {
+    const rig = startAgent();
+    let attempts = 0;
+    rig.ports.refuses.steering = ({ key }) => {
+      if (key !== b.key) return undefined;
+      attempts++;
+      return 'nft: no';
+    };
+    await publish(rig, b);
+    await rig.clock.advance(10 * 60_000);
+    expect(attempts).toBeGreaterThan(5);
+    expect(attempts).toBeLessThan(20);
+    const before = attempts;
+    for (let port = 1000; port < 1100; port++) await publish(rig, b, listener('192.0.2.60', port, `s${port}`));
+    expect(attempts - before).toBeLessThan(3);
+    rig.ports.refuses.steering = () => undefined;
+    await rig.clock.advance(60_000);
+    expect(answer(rig, b)).toBe('ready');
+  });
+
+  test('is forgotten when the listener changes or goes', async () => {
+    const rig = startAgent();
+    rig.ports.refuses.proxy = ({ revision }) => (revision === b.revision ? 'no' : undefined);
+    await publish(rig, b);
+    const changed = listener('192.0.2.51', 443, 'b', { sourceRanges: [] });
+    await publish(rig, changed);
+    expect(answer(rig, changed)).toBe('ready');
+    await publish(rig, b);
+    expect(rig.log.failures.size).toBe(1);
+    await publish(rig);
+    expect([rig.agent.report().listeners.size, rig.log.failures.size]).toEqual([0, 0]);
+  });
+
+  test('is said again at growing intervals, and when it is over', async () => {
+    const rig = startAgent();
+    rig.ports.refuses.proxy = () => 'no';
+    await publish(rig, a);
+    await rig.clock.advance(60 * 60_000);
+    expect(rig.log.lines.length).toBeGreaterThan(3);
+    expect(rig.log.lines.length).toBeLessThan(10);
+    rig.ports.refuses.proxy = () => undefined;
+    await rig.clock.advance(60_000);
+    expect(rig.log.lines.at(-1)?.message).toBe('programming a listener works again');
+  });
+
+  test('to be removed stays held, and is tried again after growing waits', async () => {
+    const rig = startAgent();
+    await publish(rig, a, b);
+    let attempts = 0;
+    rig.ports.refuses.removal = () => {
+      attempts++;
+      return 'nft: no';
+    };
+    await publish(rig, a);
+    await rig.clock.advance(10 * 60_000);
+    expect([attempts > 5, attempts < 40]).toEqual([true, true]);
+    expect(holderOf(rig, b)).toBe('default/b');
+    await publish(rig, a, c);
+    expect(answer(rig, c)).toBe('ready');
+    rig.ports.refuses.removal = () => undefined;
+    await rig.clock.advance(60_000);
+    expect([holderOf(rig, b), answer(rig, b)]).toEqual([undefined, 'nothing']);
+    expect(rig.ports.steps).toContain('end 443');
+  });
+
+  test('an address that the kernel refuses is said on its Services, until the kernel takes it', async () => {
+    const rig = startAgent();
+    rig.ports.setRefused(new Map([['192.0.2.52', 'furiwake0: no']]));
+    await publish(rig, a, c);
+    rig.ports.tellNetwork('addresses');
+    await rig.clock.advance(500);
+    expect(answer(rig, a)).toBe('ready');
+    expect(answer(rig, c)).toBe('the kernel refused the address 192.0.2.52 (furiwake0: no)');
+    rig.ports.setRefused(new Map());
+    rig.ports.tellNetwork('addresses');
+    await rig.clock.advance(500);
+    expect(answer(rig, c)).toBe('ready');
+  });
+});

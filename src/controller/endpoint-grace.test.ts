@@ -1,0 +1,34 @@
+import { expect, test } from 'vitest';
+import { conditionTypes } from '../core/model/contract.ts';
+import type { Condition } from '../core/model/service.ts';
+import { endpointGraceMs, judgeEndpoints } from './endpoint-grace.ts';
+
+function serving(status: Condition['status'], reason: string): readonly Condition[] {
+  return [{ type: conditionTypes.serving, status, reason, message: '', lastTransitionTime: '2026-01-01T00:00:00Z' }];
+}
+const isServing = serving('True', 'Serving');
+const isEmpty = serving('False', 'NoEndpoints');
+
+test('a Service without ready endpoints says so after five seconds', () => {
+  const first = judgeEndpoints(0, [], undefined, 500);
+  expect(first).toEqual({ hasEndpoints: undefined, sinceMs: 500, later: { requeueAfterMs: endpointGraceMs } });
+  expect(judgeEndpoints(0, [], 500, 5_499)).toMatchObject({ hasEndpoints: undefined, later: { requeueAfterMs: 1 } });
+  expect(judgeEndpoints(0, [], 500, 5_500)).toEqual({ hasEndpoints: false, sinceMs: 500, later: undefined });
+});
+
+test('one that has a ready endpoint again starts afresh', () => {
+  expect(judgeEndpoints(1, isEmpty, 500, 9_000)).toEqual({ hasEndpoints: true, sinceMs: undefined, later: undefined });
+});
+
+test.each<[what: string, conditions: readonly Condition[], hasEndpoints: boolean | undefined]>([
+  ['serves', isServing, true],
+  ['has none', isEmpty, false],
+  ['says neither', [], undefined],
+])('while the number is not known, a status that %s stays', (_, conditions, hasEndpoints) => {
+  const answer = judgeEndpoints(undefined, conditions, 500, 9_000);
+  expect(answer).toEqual({ hasEndpoints, sinceMs: 500, later: { requeueAfterMs: endpointGraceMs } });
+});
+
+test('a status that says it has none waits no longer: it is so after a restart as before', () => {
+  expect(judgeEndpoints(0, isEmpty, undefined, 500)).toEqual({ hasEndpoints: false, sinceMs: 500, later: undefined });
+});

@@ -1,0 +1,35 @@
+import { conditionTypes } from '../core/model/contract.ts';
+import type { Condition } from '../core/model/service.ts';
+import type { Requeue } from '../kube/queue.ts';
+
+/** A Service without ready endpoints says so after this long: a new one gets its endpoints a moment later. */
+export const endpointGraceMs = 5_000;
+
+/**
+ * Whether a Service has endpoints for its status (`undefined`: not known), since when it has none, and when that answer changes by
+ * time alone. `ready`: the number of ready ones, if it is known. `sinceMs`: the same of the last call, monotonic ms.
+ *
+ * Until it is certain, the status keeps what its conditions say: a restart changes no status.
+ */
+export function judgeEndpoints(
+  ready: number | undefined,
+  conditions: readonly Condition[],
+  sinceMs: number | undefined,
+  nowMs: number,
+): { readonly hasEndpoints: boolean | undefined; readonly sinceMs: number | undefined; readonly later: Requeue } {
+  const shown = shownEndpoints(conditions);
+  if (ready === undefined) return { hasEndpoints: shown, sinceMs, later: { requeueAfterMs: endpointGraceMs } };
+  if (ready > 0) return { hasEndpoints: true, sinceMs: undefined, later: undefined };
+  const since = sinceMs ?? nowMs;
+  const leftMs = since + endpointGraceMs - nowMs;
+  return leftMs > 0 && shown !== false
+    ? { hasEndpoints: shown, sinceMs: since, later: { requeueAfterMs: leftMs } }
+    : { hasEndpoints: false, sinceMs: since, later: undefined };
+}
+
+/** Whether the Service has endpoints as far as its conditions say so. */
+function shownEndpoints(conditions: readonly Condition[]): boolean | undefined {
+  const serving = conditions.find(({ type }) => type === conditionTypes.serving);
+  if (serving?.status === 'True') return true;
+  return serving?.reason === 'NoEndpoints' ? false : undefined;
+}

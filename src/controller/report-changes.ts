@@ -1,0 +1,43 @@
+import type { ServiceKey } from '../core/model/names.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
+import type { HostReport } from '../core/traffic/report.ts';
+import { serviceOfBackend, type TrafficTable } from '../core/traffic/table.ts';
+
+/** The Services whose status may differ after the report `report` that follows `before`. `table`: the published one. */
+export function servicesConcerned(
+  before: HostReport,
+  report: HostReport,
+  table: Pick<TrafficTable, 'listeners'> | undefined,
+): ReadonlySet<ServiceKey> {
+  const concerned = new Set<ServiceKey>();
+  for (const key of PersistentMap.changedKeys(before.listeners, report.listeners))
+    for (const service of [
+      before.listeners.get(key)?.holder,
+      report.listeners.get(key)?.holder,
+      table?.listeners.get(key)?.service,
+    ])
+      if (service !== undefined) concerned.add(service);
+  // The message of a Service whose packets are dropped says what each node lacks.
+  if (before.directObstacles !== report.directObstacles || before.health !== report.health)
+    for (const { holder, isForwarding } of report.listeners.values())
+      if (!isForwarding && holder !== undefined) concerned.add(holder);
+  for (const id of PersistentMap.changedKeys(before.unconfirmed, report.unconfirmed))
+    concerned.add(serviceOfBackend(id));
+  return concerned;
+}
+
+/** Whether a plan may differ after a report: it depends on health, duplicates, links, routes and the host's addresses. */
+export function concernsPlan(before: HostReport, report: HostReport): boolean {
+  return (
+    before.health !== report.health ||
+    before.duplicates !== report.duplicates ||
+    before.onLink !== report.onLink ||
+    before.routed !== report.routed ||
+    !isSameHost(before, report)
+  );
+}
+
+/** The host reports the same addresses of its own, and needs the same. */
+export function isSameHost(a: HostReport, b: HostReport): boolean {
+  return a.ownAddresses === b.ownAddresses && a.primaryAddresses === b.primaryAddresses && a.needs === b.needs;
+}
