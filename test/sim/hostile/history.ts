@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
 import { projectService } from '../../../src/api/service.ts';
 import { eligibilityOf } from '../../../src/core/addresses/eligibility.ts';
-import { conditionTypes, fieldManager } from '../../../src/core/model/contract.ts';
+import { conditionTypes, dataplaneAnnotation, fieldManager } from '../../../src/core/model/contract.ts';
 import { parseRange, rangeContains } from '../../../src/core/ip/range.ts';
 import type { Service } from '../../../src/core/model/service.ts';
 import { isNodesBackend } from '../../../src/core/traffic/table.ts';
@@ -13,7 +13,7 @@ import type { SimObject } from '../kinds.ts';
 import { Refusal } from '../refusal.ts';
 import { type VirtualClock, virtualClock } from '../virtual-clock.ts';
 import { expectOwnLinesOnly } from './rendered.ts';
-import { markOf, type Step } from './services.ts';
+import { firstSlices, markOf, type Step } from './services.ts';
 
 /*
  * The real controller and the real agent, in virtual time, while hostile users write Services and EndpointSlices.
@@ -54,6 +54,7 @@ export async function runHistory(steps: readonly Step[]): Promise<Remains> {
       metadata: { name },
       status: { addresses: addresses.map((address) => ({ type: 'InternalIP', address })) },
     });
+  for (const slice of firstSlices) server.put('EndpointSlice', slice);
   const host = startHost({ clock });
   host.ports.setOwn('192.0.2.2');
   host.ports.setNeeds(new Map([['192.0.2.1', 'address of the API server']]));
@@ -172,16 +173,15 @@ function checkWords(service: Service, object: SimObject, services: readonly Serv
     status.conditions.find((condition) => condition.type === type),
   );
   expect([key, assigned?.type, serving?.type]).toEqual([key, conditionTypes.addressAssigned, conditionTypes.serving]);
-  if (refusals(service).some((text) => text.includes(markOf(key)))) {
-    expect([object, assigned?.reason === 'Assigned' && serving?.reason === 'Serving']).toEqual([object, false]);
-  }
-}
-
-/** The texts of a user that have no meaning with a mark in them: furiwake must name them. */
-function refusals({ spec }: Service): readonly string[] {
-  const { addressAnnotations, loadBalancerIp, options, dataplane, backends, sourceRanges } = spec;
-  const texts = [...addressAnnotations, ...options].map(([, text]) => text);
-  return [...texts, ...sourceRanges, ...[loadBalancerIp, dataplane, backends].filter((text) => text !== undefined)];
+  const mark = markOf(key);
+  const { addressAnnotations, loadBalancerIp = '', options, dataplane = '', sourceRanges } = service.spec;
+  if ([loadBalancerIp, ...addressAnnotations.map(([, text]) => text)].some((text) => text.includes(mark)))
+    expect([object, assigned?.reason]).not.toEqual([object, 'Assigned']);
+  for (const [name, text] of [...options, [dataplaneAnnotation, dataplane] as const])
+    if (text.includes(mark) && !said.some((words) => words.endsWith('…')))
+      expect([object, said]).toEqual([object, expect.arrayContaining([expect.stringContaining(name)])]);
+  if (sourceRanges.some((text) => text.includes(mark)))
+    expect([object, serving?.reason]).not.toEqual([object, 'Serving']);
 }
 
 function remainsIn({ server, host, rig }: World): Remains {

@@ -8,6 +8,6 @@ test('whatever users write, it concerns their Services alone, which say what is 
     fc.asyncProperty(anyHistory, async (steps) => {
       for (const [what, left] of Object.entries(await runHistory(steps))) expect([what, left]).toEqual([what, 0]);
     }),
-    { numRuns: 60, interruptAfterTimeLimit: 8_000, markInterruptAsFailure: false },
+    { numRuns: 100, interruptAfterTimeLimit: 8_000, markInterruptAsFailure: false },
   );
 });

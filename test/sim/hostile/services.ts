@@ -29,7 +29,7 @@ export function markOf(key: string): string {
   return `pwned${key.replaceAll(/\W/g, '')}`;
 }
 
-/** Valid in no field that {@link refusals} reads. */
+/** Valid in no field but a sharing key and the name of a pool. */
 const hostileText = fc.constantFrom(
   markPlace,
   `192.0.2.8\n    server ${markPlace} 192.0.2.1`,
@@ -112,15 +112,18 @@ const anyAnnotation = fc
   )
   .map(([name, text]): readonly [string, unknown] => [name, text]);
 
+/** More often than other annotations: only with it are the addresses of endpoints used. */
+const asksForPods = fc.constant<readonly [string, unknown]>([backendsAnnotation, 'pods']);
+
 const anyPort = fc.record(
   {
-    name: mostly('http', 'dns'),
+    name: mostly('http', 'http', 'dns'),
     port: mostly(53, 80, 443),
     protocol: mostly('TCP', 'TCP', 'UDP', 'SCTP'),
     nodePort: mostly(30_080, 30_081, 32_767),
     targetPort: mostly(8080, 'http'),
   },
-  { requiredKeys: ['port', 'protocol'] },
+  { requiredKeys: ['name', 'port', 'protocol'] },
 );
 
 /** The API server refuses a Service that has the same port twice, so this is what furiwake reads. */
@@ -202,7 +205,7 @@ const anySlice = fc.record({
     {
       weight: 5,
       arbitrary: fc.array(
-        fc.record({ name: mostly('http', 'dns'), protocol: mostly('TCP', 'UDP'), port: mostly(8080) }),
+        fc.record({ name: mostly('http', 'http', 'dns'), protocol: mostly('TCP', 'UDP'), port: mostly(8080) }),
         {
           maxLength: 2,
         },
@@ -229,8 +232,21 @@ const anySlice = fc.record({
   ),
 });
 
+const namespaces = ['a', 'b', 'c'];
+const names = ['s1', 's2', 's3'];
+
+/** The endpoints of all Services before users write others. */
+export const firstSlices: readonly SimObject[] = namespaces.flatMap((namespace) =>
+  names.map((name) => ({
+    metadata: { namespace, name: `${name}-1`, labels: { 'kubernetes.io/service-name': name } },
+    addressType: 'IPv4',
+    ports: ['http', 'dns'].map((port) => ({ name: port, protocol: 'TCP', port: 8080 })),
+    endpoints: [{ addresses: ['10.244.1.7'], nodeName: 'n1' }],
+  })),
+);
+
 const anyKey = fc
-  .tuple(fc.constantFrom('a', 'b', 'c'), fc.constantFrom('s1', 's2', 's3', 's4', 's5'))
+  .tuple(fc.constantFrom(...namespaces), fc.constantFrom(...names))
   .map(([namespace, name]) => ({ namespace, name }));
 type Key = { readonly namespace: string; readonly name: string };
 
@@ -244,7 +260,9 @@ export type Step = { readonly waitMs: number } & (
 const written = fc
   .record({
     key: anyKey,
-    annotations: fc.array(anyAnnotation, { maxLength: 5 }),
+    annotations: fc.array(fc.oneof({ weight: 6, arbitrary: anyAnnotation }, { weight: 1, arbitrary: asksForPods }), {
+      maxLength: 4,
+    }),
     spec: anySpec,
     status: fc.option(anyStatus, { freq: 8, nil: undefined }),
     keepsFinalizers: fc.constantFrom(true, true, true, true, false),
