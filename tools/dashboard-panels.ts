@@ -106,7 +106,7 @@ export const rows: readonly Row[] = [
       {
         ...lines,
         title: 'Bytes to the clients',
-        description: 'HAProxy only: with direct the nodes answer the clients themselves',
+        description: 'HAProxy and nat: with direct the nodes answer the clients themselves',
         unit: 'Bps',
         queries: perService('furiwake_service_sent_bytes_total'),
       },
@@ -118,10 +118,13 @@ export const rows: readonly Row[] = [
       },
       {
         ...lines,
-        title: 'Packets from the clients',
-        description: 'direct only',
+        title: 'Packets',
+        description: 'direct: from the clients; nat: each way',
         unit: 'pps',
-        queries: perService('furiwake_service_received_packets_total'),
+        queries: [
+          ...perService('furiwake_service_received_packets_total'),
+          one('furiwake_service_sent_packets_total', '{{namespace}}/{{service}} to the clients', 'rate', service),
+        ],
       },
       {
         ...lines,

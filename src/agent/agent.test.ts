@@ -202,9 +202,22 @@ describe('a step that fails as a whole', () => {
   );
 });
 
+test('a listener is reported as failing while HAProxy has no server for it, and one whose servers refuse the header as well', async () => {
+  const rig = startAgent();
+  await publish(rig, a, b);
+  const failing = (): readonly unknown[] => [a, b].map(({ key }) => rig.agent.report().listeners.get(key)?.isFailing);
+  rig.ports.setFailing(new Set([b.key]));
+  expect(failing()).toEqual([false, true]);
+  rig.ports.setFailing(new Set());
+  expect(failing()).toEqual([false, false]);
+  rig.ports.setRefusingHeaders(new Set([a.key]));
+  expect(rig.agent.report().listeners.get(a.key)?.isHeaderRefused).toBe(true);
+});
+
 test('a listener of direct forwards while a node is known to serve it', async () => {
   const rig = startAgent();
   const dns = directListener('192.0.2.53', 53, { isPublished: true });
+  rig.ports.setOnLink(new Set([4]));
   await publish(rig, a, dns);
   const forwarding = (): readonly unknown[] =>
     [a, dns].map(({ key }) => rig.agent.report().listeners.get(key)?.isForwarding);

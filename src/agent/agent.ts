@@ -100,6 +100,7 @@ export function makeAgent(deps: AgentDeps): Agent {
     network,
     advertiser,
     direct: deps.direct,
+    proxy: deps.proxy,
     progress: () => ({
       desired,
       isServing,

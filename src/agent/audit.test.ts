@@ -63,6 +63,28 @@ describe('the audit', () => {
     expect(rig.ports.steps.filter((step) => step === 'placement.audit').length).toBeLessThanOrEqual(5);
     expect(rig.ports.steps.filter((step) => step === 'placement.audit').length).toBeGreaterThanOrEqual(4);
   });
+
+  test('reads addresses back for at most a tenth of the time, when that takes long', async () => {
+    const rig = startAgent();
+    await publish(rig, a);
+    const slow = Promise.withResolvers<void>();
+    rig.ports.hanging.set('placement.audit', slow.promise);
+    rig.ports.tellNetwork('addresses');
+    await rig.clock.advance(2_000);
+    rig.ports.hanging.clear();
+    slow.resolve();
+    await rig.clock.advance(0);
+    rig.ports.steps.length = 0;
+    const audits = async (ms: number): Promise<number> => {
+      for (let passedMs = 0; passedMs < ms; passedMs += 100) {
+        rig.ports.tellNetwork('addresses');
+        await rig.clock.advance(100);
+      }
+      return rig.ports.steps.filter((step) => step === 'placement.audit').length;
+    };
+    expect(await audits(12_000)).toBe(0);
+    expect(await audits(8_000)).toBeGreaterThan(0);
+  });
 });
 
 describe('an own address of the host', () => {

@@ -39,6 +39,8 @@ export type AuditDeps = {
 const everyMs = 30_000;
 /** The least time between two audits of addresses: each start of a container adds an interface, which the kernel reports. */
 const leastMs = 500;
+/** They take at most a tenth of the time: a router may have a million routes, of which some change all the time. */
+const mostShare = 10;
 const retry = { firstMs: 1_000, mostMs: everyMs };
 
 /**
@@ -51,17 +53,23 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
   const audit = async (
     what: string,
     work: (programmed: NonNullable<HostState['programmed']>) => Promise<number>,
-    wait: (ms: number) => Promise<void>,
+    wait: (ms: number, tookMs: number) => Promise<void>,
   ): Promise<never> => {
     const trouble = makeTrouble({ what: `auditing ${what}`, log, monotonic: () => clock.monotonic() });
     const backoff = makeBackoff(retry);
     let waitMs = everyMs;
+    let tookMs = 0;
     for (;;) {
-      await wait(waitMs);
+      await wait(waitMs, tookMs);
       try {
         const repairs = await deps.inTurn(async () => {
           const programmed = deps.programmed();
-          return programmed === undefined ? 0 : await work(programmed);
+          const begunMs = clock.monotonic();
+          try {
+            return programmed === undefined ? 0 : await work(programmed);
+          } finally {
+            tookMs = clock.monotonic() - begunMs;
+          }
         });
         if (repairs > 0) log.warn({ repairs }, `external change to ${what} detected and reverted`);
         trouble.over();
@@ -75,12 +83,14 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
     }
   };
   const sleep = (ms: number): Promise<void> => clock.sleep(ms, signal);
-  let earliestMs = 0;
-  const untilTold = async (ms: number): Promise<void> => {
-    const retryMs = ms < everyMs ? clock.monotonic() + ms : 0;
+  let startedMs = -Infinity;
+  const untilTold = async (ms: number, tookMs: number): Promise<void> => {
+    const nowMs = clock.monotonic();
+    const retryMs = ms < everyMs ? nowMs + ms : 0;
+    const pacedMs = startedMs + Math.min(everyMs, Math.max(leastMs, tookMs * mostShare));
     await waitAtMost(ms, deps.auditNow, clock, signal);
-    await clock.sleep(Math.max(0, Math.max(earliestMs, retryMs) - clock.monotonic()), signal);
-    earliestMs = clock.monotonic() + leastMs;
+    await clock.sleep(Math.max(0, Math.max(pacedMs, retryMs) - clock.monotonic()), signal);
+    startedMs = clock.monotonic();
   };
 
   await Promise.all([

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import { withOptions } from '../../test/make/options.ts';
-import { listener, tableOf } from '../../test/make/table.ts';
+import { listener, localListener, tableOf } from '../../test/make/table.ts';
 import type { Listener } from '../core/traffic/table.ts';
-import { needsProxy } from './listener-changes.ts';
+import { listenersToChange, needsProxy, withListeners } from './listener-changes.ts';
 
 const web = listener('192.0.2.51', 80, 30_080);
 const limited = withOptions('192.0.2.51', 80, 30_080, { limits: { rate: 10 } });
@@ -14,6 +14,7 @@ test.each([
   ['its source ranges change', web, listener('192.0.2.51', 80, 30_080, { sourceRanges: [] }), false],
   ['its nodePort changes', web, listener('192.0.2.51', 80, 30_081), true],
   ['its options change', limited, faster, true],
+  ['its backend changes', web, localListener('192.0.2.51', 80, 30_080), true],
   ['it comes from nat', listener('192.0.2.51', 80, 30_080, { dataplane: 'nat' }), web, true],
   ['it goes to nat', web, listener('192.0.2.51', 80, 30_080, { dataplane: 'nat' }), false],
 ] as const)(
@@ -22,3 +23,10 @@ test.each([
     expect(needsProxy(tableOf(inForce === undefined ? [] : [inForce]).listeners, next)).toBe(expected);
   },
 );
+
+test('a listener that is equal to the one in force is not changed, and one that is replaced by itself leaves the table as it was', () => {
+  const table = tableOf([web, limited]);
+  const same = tableOf([{ ...web }, faster]);
+  expect(listenersToChange(table.listeners, same.listeners)).toEqual([faster]);
+  expect(withListeners(table, [[limited.key, limited]])).toBe(table);
+});

@@ -43,11 +43,11 @@ export function listenersHandedOver(held: Listeners, target: Listeners): readonl
   });
 }
 
-/** Whether HAProxy must do anything before the listener can be in force. */
+/** Whether HAProxy must do anything before the listener can be in force, which is of the same Service if it was before. */
 export function needsProxy(inForce: Listeners, listener: Listener): boolean {
   if (!usesHaproxy(listener)) return false;
-  const { service, backend, options, targetPort } = listener;
+  const { backend, options, targetPort } = listener;
   const old = inForce.get(listener.key);
   if (old === undefined || !usesHaproxy(old)) return true;
-  return old.service !== service || old.backend !== backend || old.targetPort !== targetPort || old.options !== options;
+  return old.backend !== backend || old.targetPort !== targetPort || old.options !== options;
 }

@@ -135,8 +135,8 @@ async function makeOnePass(
   const refused = new Map<ListenerKey, string>();
   const blocked = new Map<ListenerKey, string>();
   const isLeft = ({ key }: Listener): boolean => refused.has(key) || blocked.has(key);
-  const isOf = (name: Dataplane, { key, dataplane }: Listener): boolean =>
-    dataplane === name || before.held.get(key)?.dataplane === name;
+  const isOf = (name: Dataplane, listener: Listener): boolean =>
+    [listener, before.held.get(listener.key)].some((each) => each?.dataplane === name || each?.standIn === name);
   let failure: PassFailure | undefined;
   /** Runs a step. If it fails as a whole, the result is false, and `concerned` are blocked with its words. */
   const step = async (

@@ -6,6 +6,7 @@ import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Direct } from '../ports/direct.ts';
 import type { Confirmations } from '../ports/confirmations.ts';
 import type { Health } from '../ports/health.ts';
+import type { Proxy } from '../ports/proxy.ts';
 import type { Advertiser } from '../ports/advertiser.ts';
 import type { HostAddresses, HostNetwork } from '../ports/network.ts';
 import { addressProblem } from './addresses.ts';
@@ -41,9 +42,10 @@ export function makeReporter(deps: {
   readonly network: Pick<HostNetwork, 'addresses'>;
   readonly advertiser: Pick<Advertiser, 'onDuplicates'>;
   readonly direct: Pick<Direct, 'isForwarding' | 'onLink' | 'obstacles' | 'onForwarding'>;
+  readonly proxy: Pick<Proxy, 'failing' | 'refusingHeaders' | 'onServers'>;
   readonly progress: () => AgentProgress;
 }): Reporter {
-  const { health, confirmations, network, advertiser, direct, progress } = deps;
+  const { health, confirmations, network, advertiser, direct, proxy, progress } = deps;
   let report: HostReport = emptyReport;
   let addresses: HostAddresses | undefined;
   let { duplicates } = emptyReport;
@@ -61,13 +63,16 @@ export function makeReporter(deps: {
     const isInForce = programmed !== undefined && inForce?.revision === programmed.revision;
     const isForwarding =
       inForce !== undefined && isServing && (inForce.dataplane !== 'direct' || direct.isForwarding(key));
-    if (wanted === undefined) return { holder, revision: inForce?.revision, isForwarding, refusal: undefined };
+    const isFailing = inForce !== undefined && proxy.failing().has(key);
+    const isHeaderRefused = inForce !== undefined && proxy.refusingHeaders().has(key);
+    const seen = { isForwarding, isFailing, isHeaderRefused };
+    if (wanted === undefined) return { holder, revision: inForce?.revision, ...seen, refusal: undefined };
     // Not before it is in force: an earlier process may have published the address, and a refused one would be withdrawn.
     const verdict = isInForce ? addressProblem(wanted, network.addresses()) : dataplaneError(refusalOf(key));
     return {
       holder,
       revision: isInForce ? wanted.revision : inForce?.revision,
-      isForwarding,
+      ...seen,
       refusal: verdict && { revision: wanted.revision, verdict },
     };
   };
@@ -114,6 +119,7 @@ export function makeReporter(deps: {
         confirmations.subscribe(follow),
         advertiser.onDuplicates(followDuplicates),
         direct.onForwarding(updateAll),
+        proxy.onServers(updateAll),
       ];
       return () => {
         for (const end of ends) end();
@@ -138,6 +144,8 @@ function isSame(a: ListenerReport, b: ListenerReport): boolean {
     a.holder === b.holder &&
     a.revision === b.revision &&
     a.isForwarding === b.isForwarding &&
+    a.isFailing === b.isFailing &&
+    a.isHeaderRefused === b.isHeaderRefused &&
     a.refusal?.revision === b.refusal?.revision &&
     a.refusal?.verdict.message === b.refusal?.verdict.message
   );

@@ -10,6 +10,7 @@ describe('a withdrawn host', () => {
   test('still hands the packets of direct to the nodes, as the host that takes over does', async () => {
     const rig = startAgent();
     const direct = directListener('192.0.2.53', 53, { isPublished: true });
+    rig.ports.setOnLink(new Set([4]));
     await publish(rig, a, direct);
     rig.agent.setServing(false);
     await rig.clock.advance(0);

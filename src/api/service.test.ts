@@ -112,3 +112,14 @@ test('the other annotations of furiwake are kept as written, in the order of the
     ['furiwake.dev/proxy-protocol', 'v2'],
   ]);
 });
+
+test.each([
+  [undefined, 10_800],
+  [{ clientIP: { timeoutSeconds: 60 } }, 60],
+  [{ clientIP: { timeoutSeconds: 0 } }, 10_800],
+  [{ clientIP: { timeoutSeconds: 86_401 } }, 10_800],
+  [{ clientIP: { timeoutSeconds: '60; x' } }, 10_800],
+  ['x', 10_800],
+])('sessionAffinityConfig %j is a timeout of %i s', (sessionAffinityConfig, seconds) => {
+  expect(projectService({ metadata: {}, spec: { sessionAffinityConfig } }).spec.affinitySeconds).toBe(seconds);
+});

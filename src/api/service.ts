@@ -80,9 +80,16 @@ function projectSpec(
     ignoredAnnotations: namesOf(presentIn(annotations, ignoredAnnotations)),
     sourceRanges: projectSourceRanges(spec, annotations),
     sessionAffinity: spec['sessionAffinity'] === 'ClientIP' ? 'ClientIP' : 'None',
+    affinitySeconds: affinitySecondsOf(spec['sessionAffinityConfig']),
     externalTrafficPolicy: spec['externalTrafficPolicy'] === 'Local' ? 'Local' : 'Cluster',
     healthCheckNodePort: integerOf(spec['healthCheckNodePort']),
   };
+}
+
+/** As Kubernetes completes and validates it: three hours if it is not given, at most a day. */
+function affinitySecondsOf(config: Json): number {
+  const seconds = integerOf(fieldsOf(fieldsOf(config)['clientIP'])['timeoutSeconds']);
+  return seconds > 0 && seconds <= 86_400 ? seconds : 10_800;
 }
 
 const none: readonly never[] = [];

@@ -28,12 +28,18 @@ sub attributes {                                                      # number =
   }
   return %value;
 }
+my ($said, $pending) = (0);
+sub rarely {                                                          # prints this line, at most once in a second
+  my ($line) = @_;
+  if (time == $said) { $pending = $line } else { $said = time; undef $pending; print $line }
+}
 sub serve {                                                           # [socket, what to do with (type, rest) of a message], ...
   my $all = "";
   vec($all, fileno($_), 1) = 1 for *STDIN, map { $_->[0] } @_;
   print "unsure\n";
   while (1) {
-    select(my $readable = $all, undef, undef, undef);
+    select(my $readable = $all, undef, undef, defined $pending ? 0.2 : undef);
+    rarely($pending) if defined $pending;
     exit if vec($readable, fileno(STDIN), 1);                         # furiwake has ended
     for (grep { vec($readable, fileno($_->[0]), 1) } @_) {
       my ($socket, $react) = @$_;
@@ -55,7 +61,7 @@ sub serve {                                                           # [socket,
 `;
 
 /**
- * The lines that a perl script prints about netlink messages, with `hear`, `attributes` and `serve` from above. The first
+ * The lines that a perl script prints about netlink messages, with `hear`, `attributes`, `rarely` and `serve` from above. The first
  * line is `unsure`: any change is possible, as after messages were lost. Ends with `signal`; throws `ExecError` if perl
  * ends.
  */
@@ -68,8 +74,8 @@ export async function* hearNetlink(exec: Exec, script: string, signal: AbortSign
 
 /**
  * The output of a perl script that asks the kernel something by netlink, with the functions from above, and `input` on its
- * standard input. Throws `ExecError` if it fails.
+ * standard input. Throws `ExecError` if it fails, or after five seconds.
  */
 export async function askNetlink(exec: Exec, script: string, input: string, signal: AbortSignal): Promise<string> {
-  return (await exec.run('perl', ['-e', prelude + script], { stdin: input, signal, timeoutMs: 30_000 })).stdout;
+  return (await exec.run('perl', ['-e', prelude + script], { stdin: input, signal, timeoutMs: 5_000 })).stdout;
 }

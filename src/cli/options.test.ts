@@ -202,8 +202,8 @@ describe('the commands', () => {
     [['cleanup', '--cluster'], { command: 'cleanup', isCluster: true }],
     [['status', '--state-dir', '/srv/x/'], { command: 'status', stateDir: '/srv/x', isJson: false }],
     [['status', 'shop/web.v2', '-w', '-o', 'json'], { service: 'shop/web.v2', isWatched: true, isJson: true }],
-    [['drain', 'n1'], { command: 'drain', node: 'n1', stateDir: '/var/lib/furiwake' }],
-    [['undrain', 'n1'], { command: 'undrain', node: 'n1' }],
+    [['drain', 'n1'], { command: 'drain', target: 'n1', stateDir: '/var/lib/furiwake' }],
+    [['undrain', 'shop/web'], { command: 'undrain', target: 'shop/web' }],
     [['version'], { command: 'version' }],
   ])('%j', (args, expected) => {
     expect(read(args)).toMatchObject({ invocation: expected, printed: '' });

@@ -11,7 +11,7 @@ export type Invocation =
   | { readonly command: 'check'; readonly options: RunOptions; readonly log: LogOptions; readonly isJson: boolean }
   | { readonly command: 'cleanup'; readonly options: RunOptions; readonly log: LogOptions; readonly isCluster: boolean }
   | ({ readonly command: 'status'; readonly isWatched: boolean } & StatusRequest)
-  | { readonly command: 'drain' | 'undrain'; readonly stateDir: string; readonly node: string }
+  | { readonly command: 'drain' | 'undrain'; readonly stateDir: string; readonly target: string }
   | { readonly command: 'version' }
   | { readonly command: 'none'; readonly exitCode: number };
 
@@ -47,12 +47,12 @@ const descriptions: Readonly<Record<CommandName, { readonly text: string; readon
     examples: ['furiwake status', 'furiwake status shop/web --watch', 'furiwake status --output json'],
   },
   drain: {
-    text: 'Stop new connections to a node; existing ones continue.',
-    examples: ['furiwake drain n1'],
+    text: 'Stop new connections to a node or a Service; existing ones continue.',
+    examples: ['furiwake drain n1', 'furiwake drain shop/web'],
   },
   undrain: {
-    text: 'Resume sending connections to a node.',
-    examples: ['furiwake undrain n1'],
+    text: 'Accept connections to a node or a Service again.',
+    examples: ['furiwake undrain n1', 'furiwake undrain shop/web'],
   },
 };
 
@@ -102,7 +102,10 @@ export function readCommandLine(args: readonly string[], deps: ProgramDeps): Inv
     ['[service]', 'namespace/name of a Service, to show only it'],
   );
   for (const verb of ['drain', 'undrain'] as const)
-    command(verb, ({ stateDir }, node = '') => ({ command: verb, stateDir, node }), ['<node>', 'name of the node']);
+    command(verb, ({ stateDir }, target = '') => ({ command: verb, stateDir, target }), [
+      '<target>',
+      'name of a node, or namespace/name of a Service',
+    ]);
   program
     .command('version')
     .description('Print the version.')

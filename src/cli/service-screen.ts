@@ -58,14 +58,14 @@ function rowOf({
   port,
   protocol,
   dataplane,
-  isStoodIn,
+  stoodInBy,
   nodePort,
   sourceRanges,
   traffic,
 }: ListenerLine): readonly Cell[] {
   return [
     `${address.includes(':') ? `[${address}]` : address}:${port}/${protocol}`,
-    isStoodIn ? `haproxy for ${dataplane}` : dataplane,
+    stoodInBy === undefined ? dataplane : `${stoodInBy} for ${dataplane}`,
     nodePort === undefined ? '-' : String(nodePort),
     sourceRanges === undefined ? 'all' : `${sourceRanges} ${sourceRanges === 1 ? 'range' : 'ranges'}`,
     ...countCells(traffic),

@@ -59,6 +59,7 @@ const status: HostStatus = {
         bytesIn: 1_234_567,
         bytesOut: 88_000_000,
         packetsIn: undefined,
+        packetsOut: undefined,
         refused: 0,
         rates: { connections: 0.25, bytesIn: 980.4, bytesOut: 1_150_000 },
       },

@@ -50,6 +50,7 @@ export const serviceTones: Readonly<Record<ServiceLine['status'], Tone>> = {
   Serving: 'good',
   'Partly served': 'warning',
   Pending: 'warning',
+  Drained: 'warning',
   'No endpoints': 'bad',
   'No nodes': 'bad',
   'Not served': 'bad',

@@ -30,12 +30,12 @@ export function formatAnswer({ service, isJson }: StatusRequest, answer: string,
     : formatService(JSON.parse(answer) as ServiceDetail, screen);
 }
 
-/** `furiwake drain NODE` and `undrain NODE`: what furiwake answers. */
+/** `furiwake drain` and `undrain` of a node or a Service (`NS/NAME`): what furiwake answers. */
 export async function changeDrain(
   stateDir: string,
   verb: 'drain' | 'undrain',
-  node: string,
+  target: string,
   signal: AbortSignal,
 ): Promise<string> {
-  return askAdmin(statePaths(stateDir).adminSocket, 'POST', `/${verb}`, node, signal);
+  return askAdmin(statePaths(stateDir).adminSocket, 'POST', `/${verb}`, target, signal);
 }

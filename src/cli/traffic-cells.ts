@@ -13,9 +13,11 @@ export function bytesCells(traffic: Traffic | undefined): readonly string[] {
   );
 }
 
-/** PACKETS from the clients, and those that are REFUSED. */
+/** PACKETS from and to the clients, and those that are REFUSED. */
 export function packetCells(traffic: Traffic | undefined): readonly string[] {
-  return [figureCell(traffic?.packetsIn), figureCell(traffic?.refused)];
+  const packets =
+    traffic?.packetsIn === undefined ? '-' : `${figureCell(traffic.packetsIn)}/${figureCell(traffic.packetsOut)}`;
+  return [packets, figureCell(traffic?.refused)];
 }
 
 function countCell(count: number | undefined): string {

@@ -59,6 +59,8 @@ export type Plan = AddressDecision & {
   readonly nodeTrouble: NodeTrouble;
 };
 
+type Drained<K> = { current(): ReadonlySet<K>; subscribe(listener: () => void): () => void };
+
 export type ControllerDeps = {
   readonly site: Site;
   readonly services: ObservedStore<Service, ServiceKey>;
@@ -70,7 +72,9 @@ export type ControllerDeps = {
   readonly facts: (signal: AbortSignal) => Promise<HostFacts>;
   readonly ledger: Ledger;
   /** Nodes that an administrator drains. */
-  readonly drains: { current(): ReadonlySet<NodeName>; subscribe(listener: () => void): () => void };
+  readonly drains: Drained<NodeName>;
+  /** Services that an administrator drains. */
+  readonly serviceDrains: Drained<ServiceKey>;
   /** Has one Service checked again soon, and the difference written; does not wait. */
   readonly enqueue: (service: ServiceKey) => void;
   readonly recordEvent: RecordEvent;
@@ -169,6 +173,7 @@ export function makeController(deps: ControllerDeps): Controller {
       onLink: report.onLink,
       nodes: nodes.objects(),
       drained: deps.drains.current(),
+      drainedServices: deps.serviceDrains.current(),
       endpoints: deps.endpoints.all(),
       podPlace,
     });
@@ -251,6 +256,7 @@ export function makeController(deps: ControllerDeps): Controller {
           if (concerned.length > 0) wake.set();
         }),
         deps.drains.subscribe(() => wake.set()),
+        deps.serviceDrains.subscribe(() => wake.set()),
         ledger.subscribe(() => wake.set()),
         followHost(),
       ];

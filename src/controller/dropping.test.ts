@@ -29,7 +29,14 @@ const assignment: Assignment = {
 const dns = directListener('192.0.2.8', 53, { isPublished: true });
 
 function judge(of: Listener, report: Partial<ListenerReport> | undefined, sinceMs: number | undefined, nowMs: number) {
-  const blank = { holder: of.service, revision: of.revision, isForwarding: false, refusal: undefined };
+  const blank = {
+    holder: of.service,
+    revision: of.revision,
+    isForwarding: false,
+    isFailing: false,
+    isHeaderRefused: false,
+    refusal: undefined,
+  };
   const reports: HostReport = {
     ...emptyReport,
     listeners:
@@ -71,7 +78,14 @@ test('of a Service with nodes of its own only those count, and without one its p
   const own = directListener('192.0.2.8', 53, { isPublished: true, backend: web.backend });
   const judgeLocal = (weights: Weights) => {
     const nodes = [node('n1', '192.0.2.11'), node('n2', '192.0.2.12')];
-    const report = { holder: own.service, revision: own.revision, isForwarding: false, refusal: undefined };
+    const report = {
+      holder: own.service,
+      revision: own.revision,
+      isForwarding: false,
+      isFailing: false,
+      isHeaderRefused: false,
+      refusal: undefined,
+    };
     const reports = { ...emptyReport, listeners: PersistentMap.from([[own.key, report] as const]) };
     return judgeDropping(assignment, localTable([[own, weights]], nodes), reports, 500, 60_000);
   };

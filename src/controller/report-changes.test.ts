@@ -12,7 +12,14 @@ const other = serviceKey('shop', 'other');
 const [first, second] = [listener('192.0.2.1', 80, 30_080), listener('192.0.2.2', 80, 30_080)];
 
 function reportOf(...listeners: readonly (readonly [{ readonly key: typeof first.key }, Partial<ListenerReport>])[]) {
-  const blank: ListenerReport = { holder: undefined, revision: undefined, isForwarding: true, refusal: undefined };
+  const blank: ListenerReport = {
+    holder: undefined,
+    revision: undefined,
+    isForwarding: true,
+    isFailing: false,
+    isHeaderRefused: false,
+    refusal: undefined,
+  };
   return {
     ...emptyReport,
     listeners: PersistentMap.from(listeners.map(([{ key }, report]) => [key, { ...blank, ...report }] as const)),

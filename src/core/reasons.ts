@@ -78,7 +78,7 @@ export const reasons = {
   FieldsNotHonoured: {
     where: 'Serving',
     means:
-      'The Service is served, but furiwake ignores what the message names: sessionAffinity (kube-proxy sees one client, so all connections through a node use one Pod), the address of clients where HAProxy serves the Service or stands in for direct, an annotation of another implementation, or a furiwake.dev/dataplane or furiwake.dev/backends that is not valid.',
+      'The Service is served, but furiwake ignores what the message names: sessionAffinity (kube-proxy sees one client, so all connections through a node use one Pod; with nat a client keeps its node), the address of clients where HAProxy serves the Service or stands in for direct, an annotation of another implementation, or a furiwake.dev/dataplane or furiwake.dev/backends that is not valid.',
     do: 'Nothing, if that is good enough. Otherwise do what the message says, use None and Cluster, or correct or remove the annotation.',
   },
   NotConfirmed: {
@@ -97,7 +97,7 @@ export const reasons = {
     where: 'Serving',
     means:
       'With furiwake.dev/backends: pods, the load-balancer host has no route but its default route to some addresses of Pods, which the message names. If it has none to any Pod, NodePorts serve the Service.',
-    do: 'Give the host routes to the Pod CIDRs of the nodes, as each node has them: `ip route add POD-CIDR via NODE`, a routing daemon, or the agent of the CNI plugin on the host. furiwake notices them within 30 seconds. Otherwise remove the annotation.',
+    do: 'Give the host routes to the Pod CIDRs of the nodes, as each node has them: `ip route add POD-CIDR via NODE`, a routing daemon, or the agent of the CNI plugin on the host. furiwake notices them within a second. Otherwise remove the annotation.',
   },
   NoAddress: {
     where: 'Serving',
@@ -110,11 +110,29 @@ export const reasons = {
       'No node can take connections: there is none, or all are excluded, drained, silent or without an address of the family. With externalTrafficPolicy: Local this is about the nodes with endpoints of the Service.',
     do: 'Check the nodes, their label node.kubernetes.io/exclude-from-external-load-balancers and their addresses.',
   },
+  HeaderRefused: {
+    where: 'Serving',
+    means:
+      'With furiwake.dev/proxy-protocol, a server of the port that the message names closes a connection that begins with the header at once, and keeps one that does not. furiwake tries that itself, again after a minute.',
+    do: 'Configure the Pods to accept the PROXY protocol, also from the addresses of the nodes, or remove the annotation.',
+  },
+  Drained: {
+    where: 'Serving',
+    means:
+      'An administrator drains the Service (`furiwake drain NS/NAME`): HAProxy refuses new connections, and those that exist continue. It lasts until `furiwake undrain NS/NAME`, also for a Service that is deleted and created again.',
+    do: 'Nothing, or `furiwake undrain NS/NAME` on the load-balancer host.',
+  },
+  NoServers: {
+    where: 'Serving',
+    means:
+      'HAProxy has no server for connections to the address or port that the message names, and closes them. Its servers have checks of their own (furiwake.dev/health-check, or furiwake.dev/backends: pods), and each fails its check, or its node is drained or silent.',
+    do: 'Connect from the load-balancer host to the nodePort on the nodes, or with furiwake.dev/backends: pods to the Pods, and compare with the check: with the PROXY protocol, it sends a header as well.',
+  },
   NotForwarding: {
     where: 'Serving',
     means:
       'With the dataplane direct, the host drops the packets: no node is shown to serve the address. A node gets packets when the host has a LAN in common with it and its kube-proxy reports, at port 10256, a sync after the publication of the address. The message says what each node lacks.',
-    do: 'Open port 10256 of the nodes to the load-balancer host (k3s binds it to localhost), or connect the host to the LAN of the nodes. Otherwise use furiwake.dev/dataplane: haproxy, for TCP.',
+    do: 'Open port 10256 of the nodes to the load-balancer host (k3s binds it to localhost), or connect the host to the LAN of the nodes. Otherwise use furiwake.dev/dataplane: haproxy, for TCP; for a TCP port without a nodePort furiwake.dev/backends: pods.',
   },
   NoEndpoints: {
     where: 'Serving',
@@ -155,7 +173,7 @@ export const reasons = {
   NodePortMissing: {
     where: 'ports[].error',
     means:
-      'The port has no nodePort (allocateLoadBalancerNodePorts: false), and HAProxy and nat reach Pods through NodePorts.',
+      'The port has no nodePort (allocateLoadBalancerNodePorts: false), HAProxy and nat reach Pods through NodePorts, and direct may not serve the Service: by an annotation, --dataplane, or because the address is that of the host itself.',
     do: 'Set spec.allocateLoadBalancerNodePorts to true, or the annotation furiwake.dev/backends to pods, for TCP, or furiwake.dev/dataplane to direct, an experiment.',
   },
   HaproxyRequired: {

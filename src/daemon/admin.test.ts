@@ -8,9 +8,9 @@ import { filesOf } from '../../test/sim/harness.ts';
 import { type LogLine, recordLog } from '../../test/sim/observers.ts';
 import { textReply } from '../http/server.ts';
 import { systemFiles } from '../main/node/files.ts';
-import { loadDrains } from './drains.ts';
+import { type Drains, loadDrains } from './drains.ts';
 import { nodeName } from '../../test/make/table.ts';
-import type { NodeName } from '../core/model/names.ts';
+import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import type { NodeState } from '../core/status/node-states.ts';
 import { adminRoutes, askAdmin, noAdminAnswer, serveAdmin } from './admin.ts';
 
@@ -26,6 +26,10 @@ const notAsked = {
   service: () => Promise.reject(new Error('not asked here')),
 };
 
+function loadServiceDrains(): Promise<Drains<ServiceKey>> {
+  return loadDrains<ServiceKey>({ kind: 'service', path: '/services', files: filesOf(new Map()), log: recordLog() });
+}
+
 /** `silent-n4` is silent. */
 function stateIn(name: string): NodeState {
   return (['silent', 'excluded'] as const).find((state) => name.startsWith(state)) ?? 'up';
@@ -37,10 +41,11 @@ async function tell(
   ...requests: readonly (readonly [verb: string, node: string])[]
 ): Promise<{ said: readonly string[]; drained: readonly string[]; log: readonly LogLine[] }> {
   const log = recordLog();
-  const drains = await loadDrains({ path: '/drains', files: filesOf(new Map()), log });
+  const drains = await loadDrains<NodeName>({ kind: 'node', path: '/drains', files: filesOf(new Map()), log });
   const routes = adminRoutes({
     view: notAsked,
     drains,
+    serviceDrains: await loadServiceDrains(),
     nodes: () => nodes && new Map(nodes.map((name) => [nodeName(name), stateIn(name)])),
     log,
   });
@@ -85,8 +90,9 @@ test.each([
 test('a node that was removed while drained may be undrained', async () => {
   const nodes = new Map<NodeName, NodeState>([[nodeName('n1'), 'up']]);
   const log = recordLog();
-  const drains = await loadDrains({ path: '/drains', files: filesOf(new Map()), log });
-  const routes = adminRoutes({ view: notAsked, drains, nodes: () => nodes, log });
+  const drains = await loadDrains<NodeName>({ kind: 'node', path: '/drains', files: filesOf(new Map()), log });
+  const serviceDrains = await loadServiceDrains();
+  const routes = adminRoutes({ view: notAsked, drains, serviceDrains, nodes: () => nodes, log });
   await routes['POST /drain']?.('n1', signal, new URLSearchParams());
   nodes.clear();
   expect(await routes['POST /undrain']?.('n1', signal, new URLSearchParams())).toMatchObject({

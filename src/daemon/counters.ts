@@ -1,19 +1,22 @@
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Direct, DirectCounters } from '../ports/direct.ts';
+import type { Nat, NatCounters } from '../ports/nat.ts';
 import type { ListenerCounters, Proxy } from '../ports/proxy.ts';
 import type { Steering } from '../ports/steering.ts';
 
 /** What is counted of a listener, by all dataplanes. Totals count since the dataplane started to count. */
 export type Counters = {
-  /** Open now; `undefined`: `direct` does not know. */
+  /** Open now; `undefined`: only HAProxy knows. */
   readonly connections: number | undefined;
-  /** Connections, or flows of `direct`. */
+  /** Connections, or flows of `direct` and `nat`. */
   readonly total: number;
   readonly bytesIn: number;
   /** `undefined`: `direct` does not see what the nodes answer. */
   readonly bytesOut: number | undefined;
   /** From the clients; `undefined`: HAProxy sees no packets. */
   readonly packetsIn: number | undefined;
+  /** To the clients; `undefined`: only `nat` sees them. */
+  readonly packetsOut: number | undefined;
   /** Packets from outside the source ranges, of TCP one for each attempt to connect, and connections beyond a limit. */
   readonly refused: number;
 };
@@ -28,20 +31,23 @@ export function makeCounters({
   proxy,
   steering,
   direct,
+  nat,
 }: {
   readonly proxy: Pick<Proxy, 'counters'>;
   readonly steering: Pick<Steering, 'refused'>;
   readonly direct: Pick<Direct, 'counters'>;
+  readonly nat: Pick<Nat, 'counters'>;
 }): ReadCounters {
   return async (signal, keys) => {
-    const [proxied, refused, sent] = await Promise.all([
+    const [proxied, refused, sent, translated] = await Promise.all([
       proxy.counters(signal, keys).catch(none<ListenerCounters>),
       steering.refused(signal, keys).catch(none<number>),
       direct.counters(signal, keys).catch(none<DirectCounters>),
+      nat.counters(signal, keys).catch(none<NatCounters>),
     ]);
     const counters = new Map<ListenerKey, Counters>();
     for (const [key, each] of proxied)
-      counters.set(key, { ...each, packetsIn: undefined, refused: each.refused + (refused.get(key) ?? 0) });
+      counters.set(key, { ...each, ...noPackets, refused: each.refused + (refused.get(key) ?? 0) });
     for (const [key, { flows, packets, bytes, refused: outside }] of sent) {
       const each = {
         connections: undefined,
@@ -49,13 +55,18 @@ export function makeCounters({
         bytesIn: bytes,
         bytesOut: undefined,
         packetsIn: packets,
+        packetsOut: undefined,
         refused: outside,
       };
       counters.set(key, sumOf(counters.get(key), each));
     }
+    for (const [key, { flows, ...each }] of translated)
+      counters.set(key, sumOf(counters.get(key), { ...each, connections: undefined, total: flows }));
     return counters;
   };
 }
+
+const noPackets = { packetsIn: undefined, packetsOut: undefined };
 
 const none = <Value>(): ReadonlyMap<ListenerKey, Value> => new Map();
 
@@ -68,6 +79,7 @@ export function sumOf(a: Counters | undefined, b: Counters): Counters {
     bytesIn: a.bytesIn + b.bytesIn,
     bytesOut: sumOfFigures(a.bytesOut, b.bytesOut),
     packetsIn: sumOfFigures(a.packetsIn, b.packetsIn),
+    packetsOut: sumOfFigures(a.packetsOut, b.packetsOut),
     refused: a.refused + b.refused,
   };
 }

@@ -1,48 +1,53 @@
 import * as z from 'zod';
 import { makeSerial } from '../async/serial.ts';
-import type { NodeName } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Files } from '../ports/files.ts';
 import type { Log } from '../ports/log.ts';
 import { makeMapFile } from '../state/map-file.ts';
 
-/** The nodes that an administrator drained; they stay drained across restarts. */
-export type Drains = {
-  current(): ReadonlySet<NodeName>;
+/** The nodes, or the Services, that an administrator drained; they stay drained across restarts. */
+export type Drains<K extends string> = {
+  current(): ReadonlySet<K>;
   /**
    * Writes the change to the disk before it takes effect. Throws the system's error if that fails; then nothing
    * changes.
    */
-  set(node: NodeName, isDrained: boolean): Promise<void>;
+  set(key: K, isDrained: boolean): Promise<void>;
   /** Calls `listener` after each change; returns the end of the subscription. */
   subscribe(listener: () => void): () => void;
 };
 
-const schema = z.object({ node: z.string().min(1) });
+/** A line of each file: `{"node":"n1"}`, `{"service":"shop/web"}`. */
+const kinds = {
+  node: { name: 'drains', without: 'no node counts as drained; drain again those that should be' },
+  service: { name: 'drained-services', without: 'no Service counts as drained; drain again those that should be' },
+} as const;
 
-export async function loadDrains(deps: {
+export async function loadDrains<K extends string>(deps: {
+  readonly kind: keyof typeof kinds;
   readonly path: string;
   readonly files: Files;
   readonly log: Log;
-}): Promise<Drains> {
-  const file = makeMapFile<NodeName, true>({
+}): Promise<Drains<K>> {
+  const { kind } = deps;
+  const schema = z.record(z.literal(kind), z.string().min(1));
+  const file = makeMapFile<K, true>({
     ...deps,
-    name: 'drains',
+    ...kinds[kind],
     version: 1,
-    without: 'no node counts as drained; drain again those that should be',
-    encode: (_, node) => ({ node }),
-    decode: (fields) => [schema.parse(fields).node as NodeName, true],
+    encode: (_, key) => ({ [kind]: key }),
+    decode: (fields) => [schema.parse(fields)[kind] as K, true],
   });
   const serial = makeSerial();
-  let drained = (await file.read()) ?? PersistentMap.empty<NodeName, true>();
-  let current: ReadonlySet<NodeName> = new Set(drained.keys());
+  let drained = (await file.read()) ?? PersistentMap.empty<K, true>();
+  let current: ReadonlySet<K> = new Set(drained.keys());
   const listeners = new Set<() => void>();
   return {
     current: () => current,
-    set: (node, isDrained) =>
+    set: (key, isDrained) =>
       serial(async () => {
-        if (current.has(node) === isDrained) return;
-        const next = drained.with([[node, isDrained ? true : undefined]]);
+        if (current.has(key) === isDrained) return;
+        const next = drained.with([[key, isDrained ? true : undefined]]);
         await file.write(next);
         drained = next;
         current = new Set(next.keys());

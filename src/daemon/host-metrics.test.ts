@@ -11,13 +11,13 @@ async function linesOf(metrics: ReturnType<typeof makeMetrics>): Promise<readonl
 test('readiness, version, pool and Services by status; pool and Services only while they are known', async () => {
   const metrics = makeMetrics();
   const { set } = makeHostMetrics(metrics, '0.2.0');
-  const unknown = { isReady: false, pool: undefined, services: undefined, traffic: new Map() };
+  const unknown = { isReady: false, pool: undefined, services: undefined, traffic: new Map(), measured: undefined };
   const unknownLines = ['furiwake_build_info{version="0.2.0"} 1', 'furiwake_ready 0'];
   set(unknown);
   expect((await linesOf(metrics)).toSorted()).toEqual(unknownLines);
 
   const pool = { ranges: [], size: '11', used: 4, leftOut: [] };
-  set({ isReady: true, pool, services: new Map([['Serving', 2]]), traffic: new Map() });
+  set({ isReady: true, pool, services: new Map([['Serving', 2]]), traffic: new Map(), measured: undefined });
   expect(await linesOf(metrics)).toEqual(
     expect.arrayContaining([
       'furiwake_ready 1',
@@ -36,13 +36,14 @@ test('the traffic of each Service; a Service that is gone, and what its dataplan
   const metrics = makeMetrics();
   const { set } = makeHostMetrics(metrics, '0.2.0');
   const show = (traffic: HostMetricsSource['traffic']): void =>
-    set({ isReady: true, pool: undefined, services: undefined, traffic });
+    set({ isReady: true, pool: undefined, services: undefined, measured: undefined, traffic });
   const web = {
     connections: 2,
     total: 5,
     bytesIn: 100,
     bytesOut: 1_000,
     packetsIn: undefined,
+    packetsOut: undefined,
     refused: 4,
     rates: undefined,
   };
@@ -68,4 +69,22 @@ test('the traffic of each Service; a Service that is gone, and what its dataplan
   ]);
   show(new Map());
   expect(await samples()).toEqual([]);
+});
+
+test('the servers that are measured; one that is gone has no sample', async () => {
+  const metrics = makeMetrics();
+  const { set } = makeHostMetrics(metrics, '0.2.0');
+  const known = { isReady: true, pool: undefined, services: undefined, traffic: new Map() };
+  const n1 = { service: serviceKey('shop', 'web'), server: 'n1', connections: 2, total: 9, errors: 3 };
+  const queued = new Map([[n1.service, 1]]);
+  set({ ...known, measured: { servers: [n1, { ...n1, server: 'n2' }], queued, omitted: 0 } });
+  set({ ...known, measured: { servers: [{ ...n1, total: 10 }], queued, omitted: 4 } });
+  const labels = '{namespace="shop",service="web",server="n1"}';
+  expect((await linesOf(metrics)).filter((line) => line.startsWith('furiwake_server'))).toEqual([
+    `furiwake_server_connections${labels} 2`,
+    'furiwake_server_queue{namespace="shop",service="web"} 1',
+    `furiwake_server_connections_total${labels} 10`,
+    `furiwake_server_errors_total${labels} 3`,
+    'furiwake_servers_omitted 4',
+  ]);
 });

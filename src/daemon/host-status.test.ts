@@ -153,7 +153,15 @@ describe('a Service', () => {
       assignments: PersistentMap.empty<Service['key'], Assignment>(),
       table: tableOf([http!, https!]),
     };
-    const each = { connections: 2, total: 5, bytesIn: 100, bytesOut: 1_000, packetsIn: undefined, refused: 1 };
+    const each = {
+      connections: 2,
+      total: 5,
+      bytesIn: 100,
+      bytesOut: 1_000,
+      packetsIn: undefined,
+      packetsOut: undefined,
+      refused: 1,
+    };
     const rates = { connections: 1, bytesIn: 10, bytesOut: 20 };
     const traffic = new Map([
       [http!.key, { ...each, rates }],

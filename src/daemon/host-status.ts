@@ -74,6 +74,7 @@ export type PoolStatus = {
 export const serviceStatusWords = [
   'Serving',
   'Partly served',
+  'Drained',
   'No endpoints',
   'No nodes',
   'Not served',
@@ -245,6 +246,7 @@ const partlyReasons: ReadonlySet<string> = new Set<Reason>(['PartlyServing', 'In
 
 function statusOf({ status, reason }: Condition, isPublished: boolean): ServiceLine['status'] {
   if (status === 'True') return partlyReasons.has(reason) ? 'Partly served' : 'Serving';
+  if (reason === 'Drained') return 'Drained';
   if (reason === 'NoEndpoints') return 'No endpoints';
   if (reason === 'NoNodes') return 'No nodes';
   // The host refused a change: what is still published was accepted before.

@@ -31,7 +31,7 @@ export type HostViewDeps = {
   /** Of the current term of the Lease. */
   readonly parts: () => Pick<ControllerParts, 'stores' | 'controller'> | undefined;
   readonly agent: Pick<Agent, 'desired' | 'report'>;
-  readonly proxy: Pick<Proxy, 'observe' | 'trouble'>;
+  readonly proxy: Pick<Proxy, 'observe' | 'serverCounters' | 'trouble'>;
   readonly counters: ReadCounters;
   readonly clock: Clock;
 };
@@ -124,9 +124,11 @@ export function makeHostView({
       );
     },
     metrics: async (signal) => {
+      const measured = proxy.serverCounters(signal).catch(() => undefined);
       const traffic = await trafficOf(signal);
       const now = planned();
       return {
+        measured: await measured,
         isReady: notReady().length === 0,
         pool: now && poolStatus(now.plan),
         services: now && countServices(now),

@@ -40,6 +40,7 @@ export function statePaths(
     | 'identity'
     | 'adminSocket'
     | 'drains'
+    | 'drainedServices'
     | 'candidates'
     | 'tenure'
     | 'answeringNodes',
@@ -54,6 +55,7 @@ export function statePaths(
     backends: `${stateDir}/backends.jsonl`,
     placement: `${stateDir}/placement.jsonl`,
     drains: `${stateDir}/drains.jsonl`,
+    drainedServices: `${stateDir}/drained-services.jsonl`,
     candidates: `${stateDir}/candidates.jsonl`,
     identity: `${stateDir}/identity.jsonl`,
     tenure: `${stateDir}/tenure.jsonl`,

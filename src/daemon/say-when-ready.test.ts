@@ -41,12 +41,16 @@ const inForce = ({ service, revision }: Listener): ListenerReport => ({
   holder: service,
   revision,
   isForwarding: true,
+  isFailing: false,
+  isHeaderRefused: false,
   refusal: undefined,
 });
 const refused = ({ revision }: Listener): ListenerReport => ({
   holder: undefined,
   revision: undefined,
   isForwarding: false,
+  isFailing: false,
+  isHeaderRefused: false,
   refusal: { revision, verdict: { reason: 'DataplaneError', message: 'no' } },
 });
 

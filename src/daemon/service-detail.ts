@@ -1,7 +1,7 @@
 import type { Plan } from '../controller/controller.ts';
 import type { Family } from '../core/ip/ip.ts';
 import type { ServiceKey } from '../core/model/names.ts';
-import type { Dataplane } from '../core/traffic/dataplane.ts';
+import type { Dataplane, StandIn } from '../core/traffic/dataplane.ts';
 import {
   isNodesBackend,
   isPodBackend,
@@ -34,8 +34,8 @@ export type EndpointLine = {
 export type ListenerLine = Pick<ListenerAddress, 'port' | 'protocol'> & {
   readonly address: string;
   readonly dataplane: Dataplane;
-  /** HAProxy takes its new connections, because `direct` has no node for them. */
-  readonly isStoodIn: boolean;
+  /** What takes its new flows, because `direct` has no node for them. */
+  readonly stoodInBy: StandIn | undefined;
   /** On the nodes; `undefined` for `direct`, which leaves the port as it is, and for Pods as servers. */
   readonly nodePort: number | undefined;
   /** Ranges of clients that may connect; `undefined`: all. */
@@ -92,7 +92,7 @@ export function listenerLine(listener: Listener, isForwarding: boolean, traffic:
     port,
     protocol,
     dataplane,
-    isStoodIn: listener.standIn !== undefined && !isForwarding,
+    stoodInBy: isForwarding ? undefined : listener.standIn,
     nodePort: targetPort === 0 || isPodBackend(backend) ? undefined : targetPort,
     sourceRanges: sourceRanges?.length,
     traffic,

@@ -7,7 +7,15 @@ import { makeTrafficMeter } from './traffic.ts';
 const { signal } = new AbortController();
 const web = listener('192.0.2.8', 80, 30_000).key;
 const mail = listener('192.0.2.8', 25, 30_001).key;
-const none: Counters = { connections: 0, total: 0, bytesIn: 0, bytesOut: 0, packetsIn: undefined, refused: 0 };
+const none: Counters = {
+  connections: 0,
+  total: 0,
+  bytesIn: 0,
+  bytesOut: 0,
+  packetsIn: undefined,
+  packetsOut: undefined,
+  refused: 0,
+};
 
 /** A meter on counters that the test sets, at times that it chooses. */
 function makeScene(): {

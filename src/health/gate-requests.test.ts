@@ -9,7 +9,7 @@ test('a node is asked every 200 ms for three seconds, then less often, down to e
   const { clock, set, setUp, kubeProxy } = await gateRig();
   setUp(n1);
   set([[dns, undefined]]);
-  await clock.advance(5_000);
+  await clock.advance(4_900);
   expect(kubeProxy().askedAt).toHaveLength(1); // an unpublished listener needs no more
   set([[dns, clock.monotonic()]]);
   await clock.advance(55_000);
@@ -31,6 +31,24 @@ test('a sync is followed by frequent requests, because another may follow', asyn
   expect(await opensAt(70_000)).toBeLessThan(lastMs + 7_300);
 });
 
+test('without a listener a node is asked until it is known to have synced; once more for each new listener', async () => {
+  const { clock, set, setUp, kubeProxy } = await gateRig();
+  setUp(n1);
+  await clock.advance(100_000);
+  expect(kubeProxy().askedAt).toEqual([15_000, 20_000]);
+  set([[dns, undefined]]);
+  await clock.advance(100_000);
+  expect(kubeProxy().askedAt).toEqual([15_000, 20_000, 110_000]);
+});
+
+test('without a listener a node that does not answer is asked less and less often', async () => {
+  const { clock, gate, asked } = unanswered(1);
+  gate.setListeners(new Map());
+  await clock.advance(600_000);
+  expect(asked.length).toBeGreaterThan(8);
+  expect(asked.length).toBeLessThan(16);
+});
+
 test('a node that is open for all listeners, silent or removed is not asked', async () => {
   const all = await gateRig();
   const { clock, setUp, setSilent, kubeProxy, opensAt } = all;
@@ -40,12 +58,12 @@ test('a node that is open for all listeners, silent or removed is not asked', as
   const first = kubeProxy();
   const asked = first.askedAt.length;
   await clock.advance(30_000);
-  expect(first.askedAt).toHaveLength(asked);
+  expect(first.askedAt).toHaveLength(asked + 1); // then it is known to have synced
   all.set([[dns, clock.monotonic()]]);
   setUp(n2);
   expect(first.isClosed).toBe(true);
   await clock.advance(1_000);
-  expect(first.askedAt).toHaveLength(asked + 1); // the one that was under way
+  expect(first.askedAt).toHaveLength(asked + 2); // the one that was under way
   expect(kubeProxy().askedAt.length).toBeGreaterThan(1);
   setSilent(n2);
   await clock.advance(1);

@@ -30,6 +30,38 @@ test('a long sync that began before the publication does not open the gate when 
   expect(kubeProxy().isSafe(dns)).toBe(true);
 });
 
+test('a Service whose creation and publication wait for the same sync opens when that ends, once the node has been asked before', async () => {
+  const all = await gateRig();
+  const { clock, set, setUp, kubeProxy, gate } = all;
+  setUp(n1);
+  await clock.advance(11_000);
+  kubeProxy().change(); // of another Service
+  await clock.advance(300);
+  set([[dns, undefined]]);
+  await clock.advance(40);
+  publish(all);
+  await clock.advance(690); // 1,025 ms after the change the next sync begins, and takes 20 ms
+  expect([gate.isOpen(dns, n1), kubeProxy().isSafe(dns)]).toEqual([false, false]);
+  const openMs = await all.opensAt(30_000);
+  expect(kubeProxy().isSafe(dns)).toBe(true);
+  expect(openMs).toBeLessThan(22_300);
+});
+
+test('a kube-proxy that synced before this host saw the publication is given two seconds, once the node has been asked before', async () => {
+  const { clock, set, setUp, kubeProxy, opensAt } = await gateRig();
+  setUp(n1);
+  await clock.advance(11_000);
+  kubeProxy().change();
+  set([[dns, undefined]]);
+  await clock.advance(2_000);
+  kubeProxy().change(dns);
+  await clock.advance(100);
+  set([[dns, clock.monotonic()]]);
+  const openMs = await opensAt(40_000);
+  expect(openMs).toBeGreaterThanOrEqual(25_100);
+  expect(openMs).toBeLessThan(25_400);
+});
+
 test('after a single sync the gate opens when kube-proxy has needed no other for two seconds', async () => {
   const all = await gateRig();
   all.setUp(n1);
@@ -93,14 +125,14 @@ test('a kube-proxy without times of syncs is given three seconds, if it is healt
   expect(await all.opensAt(30_000)).toBeGreaterThanOrEqual(publishedMs + 3_000);
 });
 
-test('a listener of a family in which the node has no address stays closed, and the node is not asked', async () => {
+test('a listener of a family in which the node has no address stays closed, and the node is not asked for it', async () => {
   const { clock, set, setUp, gate, kubeProxy } = await gateRig();
   setUp(n1);
   kubeProxy().change(dns6);
   set([[dns6, clock.monotonic()]]);
   await clock.advance(100_000);
   expect(gate.isOpen(dns6, n1)).toBe(false);
-  expect(kubeProxy().askedAt).toEqual([]);
+  expect(kubeProxy().askedAt).toEqual([15_000, 20_000]); // as without a listener
 });
 
 test('listeners from before this process started are open at once, without a request', async () => {
@@ -109,7 +141,7 @@ test('listeners from before this process started are open at once, without a req
   gate.setNodes(new Map());
   setUp(n1);
   expect(gate.isOpen(dns, n1)).toBe(true);
-  await clock.advance(10_000);
+  await clock.advance(4_999);
   expect(kubeProxy().askedAt).toEqual([]);
 });
 

@@ -25,7 +25,10 @@ type GatedNode = {
   readonly kubeProxy: KubeProxy;
   process: ProxyProcess | undefined;
   isAsked: boolean;
+  readonly sinceMs: number;
   askedMs: number;
+  /** The last change of the listeners. */
+  changedMs: number;
   silentMs: number;
   /** The last event that makes a new sync likely. */
   newsMs: number;
@@ -35,10 +38,19 @@ type GatedNode = {
 const firstWaitMs = 200;
 const firstWaitsMs = 3_000;
 const longestWaitMs = 5_000;
+/** While no listener waits: until kube-proxy is known to have synced. Without an answer at growing intervals. */
+const idleWaitMs = 5_000;
+const longestIdleWaitMs = 60_000;
 
-/** When to ask next. */
+/** When to ask next while a listener waits. */
 function dueMs({ askedMs, newsMs }: GatedNode): number {
   return askedMs + Math.min(longestWaitMs, firstWaitMs + Math.max(0, askedMs - newsMs - firstWaitsMs) / 5);
+}
+
+/** The same while none does: what is known of the syncs before a publication proves one after it sooner. */
+function idleDueMs({ askedMs, sinceMs, failures, process, paths }: GatedNode): number | undefined {
+  if (process?.isStarted === true || families.every((family) => paths[family].upMs === undefined)) return undefined;
+  return Math.max(askedMs, sinceMs) + Math.min(longestIdleWaitMs, idleWaitMs * 2 ** failures);
 }
 
 /**
@@ -85,13 +97,13 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
     return isChanged;
   };
 
-  /** An unpublished listener waits only for a first answer, which shows the syncs from before its publication. */
+  /** An unpublished listener waits only for one answer, which shows the syncs from before its publication. */
   const isAwaited = (node: GatedNode): boolean => {
+    const isUnknown = node.process === undefined || node.askedMs < node.changedMs;
     for (const family of families) {
       const { upMs, closed } = node.paths[family];
       if (upMs === undefined) continue;
-      for (const key of closed.keys())
-        if (node.process === undefined || listeners.get(key)?.publishedMs !== undefined) return true;
+      for (const key of closed.keys()) if (isUnknown || listeners.get(key)?.publishedMs !== undefined) return true;
     }
     return false;
   };
@@ -115,8 +127,9 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
   const schedule = (of: Iterable<GatedNode>): void => {
     if (running === undefined || running.signal.aborted) return;
     for (const node of of) {
-      if (node.isAsked || !isAwaited(node)) continue;
-      const atMs = dueMs(node);
+      if (node.isAsked) continue;
+      const atMs = isAwaited(node) ? dueMs(node) : idleDueMs(node);
+      if (atMs === undefined) continue;
       if (atMs <= clock.monotonic()) void ask(node, running.signal);
       else running.alarm.setAt(atMs);
     }
@@ -153,7 +166,9 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
       kubeProxy: makeKubeProxy(),
       process: undefined,
       isAsked: false,
+      sinceMs: clock.monotonic(),
       askedMs: Number.NEGATIVE_INFINITY,
+      changedMs: Number.NEGATIVE_INFINITY,
       silentMs: Number.NEGATIVE_INFINITY,
       newsMs: clock.monotonic(),
     };
@@ -176,7 +191,7 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
           isChanged = open.delete(key) || isChanged;
           closed.set(key, false);
         }
-        if (changed.length > 0) node.newsMs = clock.monotonic();
+        if (changed.length > 0) node.newsMs = node.changedMs = clock.monotonic();
       }
       listeners = next;
       settle(isChanged, changed.length > 0 ? [...nodes.values()] : []);

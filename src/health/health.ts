@@ -217,7 +217,8 @@ function makeFamilyHealth(deps: {
       for (const [node, isOut] of out) ordered.set(node, isOut);
       noteDead(judgement?.dead ?? []);
       note(nodes.keys(), draining, checks);
-      return { dead: judgement?.dead ?? [], out };
+      const silent = new Set(Array.from(known).flatMap(([node, { detail }]) => (detail === 'silent' ? node : [])));
+      return { dead: judgement?.dead ?? [], silent, out };
     },
     stateOf: (node) => {
       const { detail, sinceMs, isDraining, drainSinceMs } = known.get(node) ?? unknownNode;

@@ -20,9 +20,16 @@ import type { KubeProxyAnswer, SyncEnd } from './kube-proxy-sync.ts';
  *        ├──────┤           │                       ├──────┤ a proof at once, however long it lasted
  *               │◄──────────┼── at least 1 s ──────►│
  *
+ *   Service created  published
+ *         │ ◄── at least 1 s after the last sync ──►│ sync 1
+ *         │          │                              ├──────┤ a proof at once, of both
+ *
  *   Service exists      published
  *                           │ sync 1
  *                           ├──────┤◄────── 2 s without another sync ──────►│ sync 1 is a proof
+ *
+ * So a node is asked before anything is published: only a sync that is known to be at least the second one of its process is
+ * certain to be followed by that second.
  *
  * What cannot be seen is assumed: kube-proxy receives a change at most 250 ms after this host; a sync succeeds, and where
  * the proof is not of the first kind, it lasts at most 500 ms; `minSyncPeriod` is at most 1 s; a process that answers has
@@ -54,8 +61,16 @@ export type ProxyProcess = {
   readonly syncs: { readonly 4?: SeenSyncs; readonly 6?: SeenSyncs } | undefined;
 };
 
-/** The last sync, and the one seen before it. */
-type SeenSyncs = { readonly last: SyncEnd; readonly beforeMs: number | undefined };
+/**
+ * The last sync, and the one seen before it. `isPaced`, `wasPaced`: that one is at least the second of its process, so
+ * `minSyncPeriod` lies between its end and the next one.
+ */
+type SeenSyncs = {
+  readonly last: SyncEnd;
+  readonly isPaced: boolean;
+  readonly beforeMs: number | undefined;
+  readonly wasPaced: boolean;
+};
 
 /** A process after a further answer. */
 export function processAfter(known: ProxyProcess | undefined, answer: KubeProxyAnswer): ProxyProcess {
@@ -63,9 +78,13 @@ export function processAfter(known: ProxyProcess | undefined, answer: KubeProxyA
   const sinceMs = before?.sinceMs ?? answer.sentMs;
   const seen = (family: Family): { readonly [F in Family]?: SeenSyncs } => {
     const end = answer.syncs?.[family];
-    const { last, beforeMs } = before?.syncs?.[family] ?? {};
+    const earlier = before?.syncs?.[family];
     if (end === undefined) return {};
-    return { [family]: last?.id === end.id ? { last, beforeMs } : { last: end, beforeMs: last?.endMs } };
+    if (earlier?.last.id === end.id) return { [family]: earlier };
+    // The other one was that of a sync, not the begin of `SyncLoop`.
+    const isPaced = earlier !== undefined && (before?.isStarted === true || earlier.beforeMs !== undefined);
+    const seenBefore = { beforeMs: earlier?.last.endMs, wasPaced: earlier?.isPaced === true };
+    return { [family]: { last: end, isPaced, ...seenBefore } };
   };
   return {
     sinceMs,
@@ -101,17 +120,19 @@ export function isProven(process: ProxyProcess, { family, publishedMs, upMs, was
   if (process.syncs === undefined) return isHealthy && answeredMs - Math.max(sinceMs, fromMs) >= untimedMs;
   const syncs = process.syncs[family];
   if (syncs === undefined) return false;
-  const { beforeMs } = syncs;
+  const { beforeMs, isPaced, wasPaced } = syncs;
   const lastMs = syncs.last.endMs;
   // Its rules survived, or its first sync, which takes all Services, has set them again.
   if (wasOpen && (beforeMs !== undefined || isStarted)) return true;
   if (beforeMs !== undefined) {
-    // The last sync began a second after the other. Its end counts, too, because the other may be the begin of `SyncLoop`.
-    if (beforeMs + minSyncPeriodMs >= fromMs + lagMs && lastMs >= fromMs + lagMs + longSyncMs) return true;
+    // The last sync began a second after the other. Where that is not certain, its end counts, too.
+    if (beforeMs + minSyncPeriodMs >= fromMs + lagMs && (wasPaced || lastMs >= fromMs + lagMs + longSyncMs))
+      return true;
     if (lastMs >= fromMs && answeredMs - lastMs >= quietMs) return true;
   }
   if (!isStarted) return false;
   // kube-proxy may have seen the status a moment before this host, or this host may have missed the sync before.
-  if (lastMs >= publishedMs - minSyncPeriodMs && answeredMs - Math.max(lastMs, fromMs) >= longQuietMs) return true;
+  const enoughMs = isPaced ? quietMs : longQuietMs;
+  if (lastMs >= publishedMs - minSyncPeriodMs && answeredMs - Math.max(lastMs, fromMs) >= enoughMs) return true;
   return isHealthy && answeredMs - fromMs >= unhealthyMs + lagMs + longSyncMs;
 }

@@ -103,12 +103,34 @@ test.each([
   await expect.poll(watching.told, patience).toContain('route');
 });
 
-test('does not report other routes: a router may have a million of them', async () => {
+test('reports other routes, the last one as well, and of many only a few events: a router may have a million', async () => {
   await using watching = await startWatching();
   await byHand('route add 198.51.100.0/24 via 10.10.0.2 dev wan');
-  await byHand('route delete 198.51.100.0/24 via 10.10.0.2 dev wan');
+  await expect.poll(watching.told, patience).toContain('route');
+  await watching.forget();
+  const startedMs = performance.now();
+  const batch = path.join(lab.folder, 'routes.ip');
+  const routes = Array.from(
+    { length: 1_000 },
+    (_, index) => `10.52.${index >> 8}.${index & 255} via 10.10.0.2 dev wan`,
+  );
+  await writeFile(batch, routes.map((route) => `route add ${route}\n`).join(''));
+  await byHand(`-batch ${batch}`);
   await byHand('address add 192.0.2.8/32 dev wan'); // a mark in the stream of events
   await expect.poll(watching.told, patience).toContain('added 192.0.2.8');
+  const mark = watching.told().indexOf('added 192.0.2.8');
+  await expect.poll(() => watching.told().lastIndexOf('route'), patience).toBeGreaterThan(mark);
+  const seconds = (performance.now() - startedMs) / 1000;
+  expect(watching.told().filter((kind) => kind === 'route').length).toBeLessThan(3 + seconds);
+  await byHand('address delete 192.0.2.8/32 dev wan');
+  await byHand('route flush 10.52.0.0/16');
+});
+
+test('does not report the routes that the kernel adds with an address', async () => {
+  await using watching = await startWatching();
+  await byHand('address add fd77::8/64 dev wan nodad');
+  await byHand('address delete fd77::8/64 dev wan');
+  await expect.poll(watching.told, patience).toContain('removed fd77::8');
   expect(watching.told()).not.toContain('route');
 });
 

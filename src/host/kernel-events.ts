@@ -19,7 +19,10 @@ export type NetworkEvent =
       /** The kernel's number of the interface. */
       readonly index: number;
     }
-  /** A default route was added or removed. */
+  /**
+   * Routes were added or removed; not those that the kernel adds with an address. Of routes other than default ones, a router may
+   * have a million: they are reported at most once in a second.
+   */
   | { readonly kind: 'route' }
   /** Any change is possible: before the watch started, or after events were lost. */
   | { readonly kind: 'unsure' };
@@ -45,8 +48,9 @@ serve([hear(0, $groups), sub {                                        # NETLINK_
     my $running = ($flags & 0x10041) == 0x10041 ? 1 : 0;              # IFF_UP, IFF_RUNNING, IFF_LOWER_UP
     print "link $index $running $name $mac\n";
   } elsif ($type == 24 || $type == 25) {                              # RTM_NEWROUTE, RTM_DELROUTE
-    my ($size, $table) = unpack("xCxxC", $body);
-    print "route\n" if $size == 0 && $table == 254;                   # RT_TABLE_MAIN
+    my ($size, $table, $protocol) = unpack("xCxxCC", $body);
+    return if $table != 254;                                          # RT_TABLE_MAIN
+    if ($size == 0) { print "route\n" } elsif ($protocol != 2) { rarely("route\n") }      # RTPROT_KERNEL: of an address
   } elsif ($type == 20 || $type == 21) {                              # RTM_NEWADDR, RTM_DELADDR
     my ($family, $size, $index) = unpack("CCx2L", $body);
     my %value = attributes(substr($body, 8));
@@ -59,7 +63,7 @@ serve([hear(0, $groups), sub {                                        # NETLINK_
 `;
 
 /**
- * Changes of interfaces, addresses and default routes, as they happen; the first event is always `unsure`. Ends with
+ * Changes of interfaces, addresses and routes, as they happen; the first event is always `unsure`. Ends with
  * `signal`; throws `ExecError` when it can no longer listen.
  */
 export async function* watchNetwork(exec: Exec, signal: AbortSignal): AsyncGenerator<NetworkEvent, void> {

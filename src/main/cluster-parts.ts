@@ -4,6 +4,7 @@ import { superviseAll } from '../async/supervise-all.ts';
 import { type RunOptions, siteOf } from '../cli/options.ts';
 import { assembleController, type ControllerParts } from '../controller/assemble.ts';
 import type { Term } from '../controller/controller.ts';
+import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import type { Candidates } from '../daemon/candidates.ts';
 import { prepareCluster } from '../daemon/cluster.ts';
 import { type CommandDeps, earlierStatePaths, statePaths } from '../daemon/platform.ts';
@@ -51,7 +52,8 @@ export type ClusterPartsDeps = Pick<CommandDeps, 'machine' | 'log' | 'metrics'> 
   readonly apiServer: (signal: AbortSignal) => Promise<ReadonlyMap<string, string>>;
   readonly hostParts: Pick<HostParts, 'agent' | 'network' | 'host'>;
   readonly candidates: Candidates;
-  readonly drains: Drains;
+  readonly drains: Drains<NodeName>;
+  readonly serviceDrains: Drains<ServiceKey>;
   /** Set when `troubles` or the plan may have changed. */
   readonly changed: Latch;
 };
@@ -65,6 +67,7 @@ export async function makeClusterParts({
   hostParts: { agent, network, host },
   candidates,
   drains,
+  serviceDrains,
   changed,
   log,
   metrics,
@@ -141,6 +144,7 @@ export async function makeClusterParts({
       facts,
       ledger,
       drains,
+      serviceDrains,
       events,
       mayWrite: () => lease.isHeld(),
       clock,

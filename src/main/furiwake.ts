@@ -125,7 +125,7 @@ async function perform(invocation: Invocation, signal: AbortSignal): Promise<num
       return 0;
     case 'drain':
     case 'undrain':
-      write(await changeDrain(invocation.stateDir, invocation.command, invocation.node, signal));
+      write(await changeDrain(invocation.stateDir, invocation.command, invocation.target, signal));
       return 0;
     case 'version':
       write(`${version}\n`);

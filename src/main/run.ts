@@ -1,6 +1,7 @@
 import { makeLatch } from '../async/latch.ts';
 import { superviseAll } from '../async/supervise-all.ts';
 import type { RunOptions } from '../cli/options.ts';
+import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import { adminRoutes, serveAdmin } from '../daemon/admin.ts';
 import { makeApiServerAddresses } from '../daemon/api-server-addresses.ts';
 import { loadCandidates } from '../daemon/candidates.ts';
@@ -43,7 +44,8 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   const paths = statePaths(stateDir);
   await using _stateDir = await openStateDir(machine, stateDir);
   const candidates = await loadCandidates({ path: paths.candidates, files, clock, log });
-  const drains = await loadDrains({ path: paths.drains, files, log });
+  const drains = await loadDrains<NodeName>({ kind: 'node', path: paths.drains, files, log });
+  const serviceDrains = await loadDrains<ServiceKey>({ kind: 'service', path: paths.drainedServices, files, log });
 
   const lifetime = new AbortController();
   const alive = AbortSignal.any([signal, lifetime.signal]);
@@ -71,6 +73,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     hostParts,
     candidates,
     drains,
+    serviceDrains,
     changed,
   });
   const notReady = (): readonly string[] => [...cluster.troubles(), ...agent.troubles()];
@@ -87,7 +90,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   const { nodeStates } = view;
   await using _admin = await serveAdmin(
     paths.adminSocket,
-    adminRoutes({ drains, nodes: nodeStates, log, view }),
+    adminRoutes({ drains, serviceDrains, nodes: nodeStates, log, view }),
     files,
     signal,
   ).catch((error: unknown) => refuseStateDir(stateDir, error));

@@ -20,6 +20,8 @@ export type CheckedNode = { readonly isUp: boolean; readonly answer: CheckAnswer
 export type HealthOrders = {
   /** Nodes that have been silent for so long that their connections must be ended. */
   readonly dead: readonly NodeName[];
+  /** Nodes that do not answer and get no new connections; without those that stay in use because no other node answers either. */
+  readonly silent: ReadonlySet<NodeName>;
   /** While furiwake's own probe decides: nodes that get no new connections (true), or get them again. */
   readonly out: ReadonlyMap<NodeName, boolean>;
 };

@@ -2,18 +2,38 @@ import type { ListenerKey } from '../core/model/names.ts';
 import type { TrafficTable } from '../core/traffic/table.ts';
 import type { Refusals } from './host.ts';
 
+/** What the kernel has counted for a listener since it is served with this nodePort, or since the table was replaced. */
+export type NatCounters = {
+  /** Flows that were sent to a node. */
+  readonly flows: number;
+  /** From the clients; segments of TCP that the device merged are one packet. Bytes from the IP header on. */
+  readonly packetsIn: number;
+  readonly bytesIn: number;
+  /** To the clients, except for those on the host itself. */
+  readonly packetsOut: number;
+  readonly bytesOut: number;
+  /** Packets from outside the source ranges. */
+  readonly refused: number;
+};
+
 /** The dataplane that sends flows to node:nodePort by network address translation in the kernel. */
 export type Nat = {
   /**
    * Makes the kernel translate the flows of the table's listeners, atomically, and changes only the differences. Afterwards no
-   * flow is left at a Service or nodePort that is gone. A listener that nft refuses stays as it was. Throws `ExecError` if nft
-   * accepts no change at all, or if the kernel does not let furiwake switch forwarding on.
+   * packet passes that belongs to a flow of a Service or nodePort that is gone. A listener that nft refuses stays as it was. One
+   * whose packets cannot be forwarded is refused, and so is one that another Service gets, while that one's flows cannot be ended.
+   * Throws `ExecError` if nft accepts no change at all.
    */
   apply(table: TrafficTable, signal: AbortSignal): Promise<Refusals<ListenerKey>>;
+  /** The counters of these listeners; of all of this dataplane without `keys`. Throws `ExecError`. */
+  counters(signal: AbortSignal, keys?: Iterable<ListenerKey>): Promise<ReadonlyMap<ListenerKey, NatCounters>>;
   /** Reads back the kernel's state and repairs it; returns the number of repairs. */
   audit(signal: AbortSignal): Promise<number>;
-  /** Until `signal` aborts: follows the verdicts on nodes, and reverts external changes to the table at once. */
+  /** Until `signal` aborts: follows the verdicts on nodes, ends flows, and reverts external changes to the table at once. */
   run(signal: AbortSignal): Promise<void>;
-  /** Removes the table, ends its flows and restores the kernel's forwarding. No error when there is none. */
+  /**
+   * Ends the flows, restores the kernel's forwarding and removes the table. No error when there is none. Throws if a part fails:
+   * an empty table then stays, which drops packets of the flows.
+   */
   remove(signal: AbortSignal): Promise<void>;
 };

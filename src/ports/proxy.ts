@@ -1,5 +1,5 @@
 import type { Family } from '../core/ip/ip.ts';
-import type { ListenerKey, NodeName } from '../core/model/names.ts';
+import type { ListenerKey, NodeName, ServiceKey } from '../core/model/names.ts';
 import type { NodeHealth } from '../core/traffic/report.ts';
 import type { Listener, TrafficTable } from '../core/traffic/table.ts';
 import type { Refusals } from './host.ts';
@@ -42,6 +42,27 @@ export type ListenerCounters = {
   readonly refused: number;
 };
 
+/** The traffic of a server of a Service that asks for it (`furiwake.dev/server-metrics`), of all its ports. */
+export type ServerCounters = {
+  readonly service: ServiceKey;
+  /** The name of a node, or the address of a Pod. */
+  readonly server: string;
+  /** At this moment. */
+  readonly connections: number;
+  /** Since HAProxy has the server. */
+  readonly total: number;
+  /** Attempts to connect to it that failed, and connections that it broke off. */
+  readonly errors: number;
+};
+
+export type MeasuredServers = {
+  readonly servers: readonly ServerCounters[];
+  /** How many connections to each Service wait for a server. */
+  readonly queued: ReadonlyMap<ServiceKey, number>;
+  /** The number of backends beyond the most that are read. */
+  readonly omitted: number;
+};
+
 /**
  * The user-space load balancer (HAProxy): a fixed program and a table.
  *
@@ -73,6 +94,17 @@ export type Proxy = {
    * listener costs HAProxy 5 µs, all of 10,000 cost it 10 ms, in steps of 16 kB.
    */
   counters(signal: AbortSignal, keys?: readonly ListenerKey[]): Promise<ReadonlyMap<ListenerKey, ListenerCounters>>;
+  /** The counters of servers, where a Service asks for them: of at most 500 ports and families. */
+  serverCounters(signal: AbortSignal): Promise<MeasuredServers>;
+  /**
+   * The listeners without a server that takes connections, among those whose servers have checks of their own; the same object
+   * while they are the same. A change is noticed within a second, and with 500 such backends within ten.
+   */
+  failing(): ReadonlySet<ListenerKey>;
+  /** Those whose servers close a connection because of the header of the PROXY protocol, and not without it. */
+  refusingHeaders(): ReadonlySet<ListenerKey>;
+  /** Calls `listener` after each change of `failing` and `refusingHeaders`; returns a function that ends the subscription. */
+  onServers(listener: () => void): () => void;
   /** Why HAProxy does not serve, on one line, once that is known; `undefined` while it serves. */
   trouble(): string | undefined;
   /** Calls `listener` after each change of `trouble`; returns a function that ends the subscription. */

@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { formatRange } from '../core/ip/range.ts';
 import type { BackendId, ListenerKey, NodeName, ServiceKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
-import { dataplanes } from '../core/traffic/dataplane.ts';
+import { dataplanes, standIns } from '../core/traffic/dataplane.ts';
 import { balances, checkPathPattern, type ListenerOptions, modes } from '../core/traffic/options.ts';
 import {
   type Backend,
@@ -131,6 +131,7 @@ const optionsSchema = z.object({
     proxyProtocol: z.literal([0, 1, 2]),
     mostConnections: natural,
     slowStartMs: natural,
+    drainMs: natural.default(0),
     check: z.object({ intervalMs: natural, fall: natural, rise: natural }).optional(),
   }),
   profile: z.object({
@@ -138,8 +139,11 @@ const optionsSchema = z.object({
     balance: z.enum(balances),
     connectTimeoutMs: natural,
     idleTimeoutMs: natural,
+    serverTimeoutMs: natural.default(0),
+    affinitySeconds: natural.default(0),
     checkPath: z.string().regex(checkPathPattern),
   }),
+  isMeasured: z.boolean().default(false),
 });
 
 const listenerSchema = z.object({
@@ -149,13 +153,14 @@ const listenerSchema = z.object({
   port,
   dataplane: z.enum(dataplanes).default('haproxy'), // absent before version 3
   isPublished: z.boolean().default(false),
-  standIn: z.enum(['haproxy']).optional(),
+  standIn: z.enum(standIns).optional(),
   needsProof: z.boolean().default(false),
   isAffine: z.boolean().default(false),
   backend: z.string(),
   targetPort: port.or(z.literal(0)),
   sourceRanges: z.array(rangeText).optional(),
   options: optionsSchema.optional(),
+  isDraining: z.boolean().default(false),
   isHostAddress: z.boolean(),
 });
 
@@ -163,8 +168,8 @@ function encodeListener({ key: _key, revision: _revision, address, sourceRanges,
   return { ...rest, address: address.text, sourceRanges: sourceRanges?.map(formatRange) };
 }
 
-function decodeListenerOptions({ limits, profile, server }: z.infer<typeof optionsSchema>): ListenerOptions {
-  return { limits, profile, server: { ...server, check: server.check } };
+function decodeListenerOptions({ server, ...rest }: z.infer<typeof optionsSchema>): ListenerOptions {
+  return { ...rest, server: { ...server, check: server.check } };
 }
 
 function decodeListener(fields: unknown): readonly [ListenerKey, Listener] {
@@ -253,6 +258,7 @@ function decodeRow(fields: unknown, placed: ReadonlyMap<string, unknown>): reado
     targetPort: nodePort,
     sourceRanges,
     options: undefined,
+    isDraining: false,
     isHostAddress: !placed.has(saved.address.text),
   });
   return [listener.key, listener];

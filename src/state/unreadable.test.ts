@@ -12,7 +12,7 @@ import { loadCandidates } from '../daemon/candidates.ts';
 import { loadDrains } from '../daemon/drains.ts';
 import { earlierStatePaths, statePaths } from '../daemon/platform.ts';
 import { loadTenureRecord } from '../daemon/tenure-record.ts';
-import type { NodeName } from '../core/model/names.ts';
+import { type NodeName, serviceKey, type ServiceKey } from '../core/model/names.ts';
 import { systemFiles as files } from '../main/node/files.ts';
 import { makeIdentityFile } from './identity.ts';
 import { makeFileLedger } from './ledger.ts';
@@ -80,10 +80,19 @@ function openPlacement(log: RecordedLog): Opened {
 }
 
 function openDrains(log: RecordedLog): Opened {
-  const drains = loadDrains({ path: statePaths(stateDir).drains, files, log });
+  const drains = loadDrains<NodeName>({ kind: 'node', path: statePaths(stateDir).drains, files, log });
   return {
     read: async () => [...(await drains).current()],
     write: async () => (await drains).set('n1' as NodeName, true),
+  };
+}
+
+function openDrainedServices(log: RecordedLog): Opened {
+  const { drainedServices } = statePaths(stateDir);
+  const drains = loadDrains<ServiceKey>({ kind: 'service', path: drainedServices, files, log });
+  return {
+    read: async () => [...(await drains).current()],
+    write: async () => (await drains).set(serviceKey('shop', 'web'), true),
   };
 }
 
@@ -118,6 +127,12 @@ const tables: readonly (readonly [file: string, open: (log: RecordedLog) => Open
   ['placement.jsonl', openPlacement, [], /: the addresses on furiwake0, furiwake1 … are known without it;/],
   ['addresses.json', openPlacement, [], /: the addresses on furiwake0, furiwake1 … are known without it;/],
   ['drains.jsonl', openDrains, [], /: no node counts as drained; drain again those that should be$/],
+  [
+    'drained-services.jsonl',
+    openDrainedServices,
+    [],
+    /: no Service counts as drained; drain again those that should be$/,
+  ],
   [
     'tenure.jsonl',
     openTenures,

@@ -5,6 +5,7 @@ import { filesOf } from '../../test/sim/harness.ts';
 import { recordLog } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import { formatRange } from '../core/ip/range.ts';
+import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import { loadCandidates } from '../daemon/candidates.ts';
 import { loadTenureRecord } from '../daemon/tenure-record.ts';
@@ -203,9 +204,12 @@ test('the present code reads its own files without a log line, and writes the sa
   await writeAll(state);
   const files = filesOf(texts);
   const clock = virtualClock();
-  const drains = await loadDrains({ path: paths.drains, files, log });
+  const drains = await loadDrains<NodeName>({ kind: 'node', path: paths.drains, files, log });
   const [drained = never()] = drains.current();
   for (const isDrained of [false, true]) await drains.set(drained, isDrained);
+  const ofServices = await loadDrains<ServiceKey>({ kind: 'service', path: paths.drainedServices, files, log });
+  const [service = never()] = ofServices.current();
+  for (const isDrained of [false, true]) await ofServices.set(service, isDrained);
   const answering = await readAnsweringNodes({ path: paths.answeringNodes, files, log });
   await answering.write(answering.known);
   const candidates = await loadCandidates({ path: paths.candidates, files, clock, log });
@@ -232,6 +236,7 @@ test.each([
   'placement',
   'identity',
   'drains',
+  'drainedServices',
   'candidates',
   'tenure',
   'answeringNodes',
@@ -241,7 +246,8 @@ test.each([
   const files = filesOf(texts);
   const readAll = async (): Promise<void> => {
     await read(open(texts));
-    await loadDrains({ path: paths.drains, files, log });
+    await loadDrains<NodeName>({ kind: 'node', path: paths.drains, files, log });
+    await loadDrains<ServiceKey>({ kind: 'service', path: paths.drainedServices, files, log });
     await readAnsweringNodes({ path: paths.answeringNodes, files, log });
     const clock = virtualClock();
     await loadCandidates({ path: paths.candidates, files, clock, log });

@@ -1,8 +1,10 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { parseRange } from '../../src/core/ip/range.ts';
+import { type ListenerKey, serviceKey } from '../../src/core/model/names.ts';
 import type { Listener, TrafficTable } from '../../src/core/traffic/table.ts';
 import type { Nat } from '../../src/ports/nat.ts';
 import { listener, natListener, node, tableOf } from '../make/table.ts';
+import { patience } from '../netns/patience.ts';
 
 /** The result of a datagram from a client, 10.10.0.2: a node answers, it is refused, or gets no answer. */
 export type Fate = 'served' | 'refused' | 'dropped';
@@ -15,6 +17,8 @@ export type NatScene = AsyncDisposable & {
   readonly mostRanges: number;
   /** From now on nft refuses everything, or accepts changes again. */
   breakAll(isBroken: boolean): void;
+  /** From now on the kernel refuses questions about conntrack, or answers them again. */
+  breakConntrack(isBroken: boolean): void;
   /** Another program removes a listener. */
   remove(listener: Listener): Promise<void>;
 };
@@ -56,6 +60,20 @@ export function natContract(name: string, makeScene: () => Promise<NatScene>): v
       await scene.nat.apply(table(a, b), signal);
       expect(await scene.nat.apply(table(a, moved), signal)).toEqual(new Map());
       expect(await fates(scene)).toEqual(['served', 'refused', 'refused']);
+    });
+
+    test('exactly the listeners in force are counted', async () => {
+      await using scene = await makeScene();
+      const { nat } = scene;
+      const counted = async (keys?: readonly ListenerKey[]): Promise<unknown> =>
+        [...(await nat.counters(signal, keys))].toSorted(([one], [other]) => (one < other ? -1 : 1));
+      const zero = { flows: 0, packetsIn: 0, bytesIn: 0, packetsOut: 0, bytesOut: 0, refused: 0 };
+      expect(await counted()).toEqual([]);
+      await nat.apply(table(a, b, listener('10.50.0.1', 80, 30_080)), signal);
+      expect(await counted()).toEqual([a, b].map(({ key }) => [key, zero]));
+      expect(await counted([a.key, c.key])).toEqual([[a.key, zero]]);
+      await nat.apply(table(b), signal);
+      expect(await counted()).toEqual([[b.key, zero]]);
     });
 
     test('without a node that takes flows a listener refuses, and serves again with one', async () => {
@@ -103,6 +121,35 @@ export function natContract(name: string, makeScene: () => Promise<NatScene>): v
       scene.breakAll(false);
       expect(await scene.nat.apply(table(b), signal)).toEqual(new Map());
       expect(await fates(scene)).toEqual(['refused', 'served', 'refused']);
+    });
+
+    test('while conntrack cannot be asked, only a listener that another Service gets waits', async () => {
+      await using scene = await makeScene();
+      const { nat } = scene;
+      const next = natListener('10.50.0.1', 53, 30_053, { service: serviceKey('test', 'next') });
+      await nat.apply(table(a, b), signal);
+      scene.breakConntrack(true);
+      expect(await nat.apply(table(c), signal)).toEqual(new Map());
+      expect(await fates(scene)).toEqual(['refused', 'refused', 'served']);
+      expect([...(await nat.apply(table(next, b, c), signal))]).toEqual([
+        [next.key, expect.stringContaining('could not be ended: ')],
+      ]);
+      expect(await fates(scene)).toEqual(['refused', 'served', 'served']);
+      expect(await nat.audit(signal)).toBe(0);
+      scene.breakConntrack(false);
+      await vi.waitUntil(async () => {
+        await nat.apply(table(b, c), signal); // as the agent does before it tries again
+        return (await nat.apply(table(next, b, c), signal)).size === 0;
+      }, patience);
+      expect(await fates(scene)).toEqual(['served', 'served', 'served']);
+    });
+
+    test('a listener that another Service gets in one change is served', async () => {
+      await using scene = await makeScene();
+      const next = natListener('10.50.0.1', 53, 30_053, { service: serviceKey('test', 'next') });
+      await scene.nat.apply(table(a, b), signal);
+      expect(await scene.nat.apply(table(next, b), signal)).toEqual(new Map());
+      expect(await fates(scene)).toEqual(['served', 'served', 'refused']);
     });
 
     test('an audit reverts an external change, counts it, and then finds no difference', async () => {

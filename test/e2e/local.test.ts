@@ -71,13 +71,21 @@ describe.skipIf(!isRoot)('externalTrafficPolicy: Local', () => {
     await services.create('udp', { annotations, spec: { ...local, ports: [dns], selector: webOnN1 } });
     const [address = ''] = await services.published('udp');
     await eventually(async () => {
-      expect(await askByUdp(client, { address, port: 53, text: 'hostname' })).toEqual(['web-n1']);
+      const [seen] = await askByUdp(client, { address, port: 53, text: 'clientip' });
+      expect(seen).toContain(client.ip4);
     });
     const names = await askByUdp(client, { address, port: 53, text: 'hostname', count: 40 });
     expect(new Set(names)).toEqual(new Set(['web-n1']));
-    const [seen = ''] = await askByUdp(client, { address, port: 53, text: 'clientip' });
-    expect(seen).toContain(client.ip4);
     expect((await services.condition('udp', 'Serving', 'Serving')).message).toBe('all ports are served');
+  });
+
+  test('the first connection of a new Service is one with the address of the client', async () => {
+    const { services, client } = stage();
+    for (const name of ['first', 'second', 'third']) {
+      await services.create(name, { spec: { ...local, selector: webOnN1 } });
+      const [ip = ''] = await services.published(name);
+      expect(await fetchFrom(client, urlOf(ip, 80, '/clientip'), 8)).toContain(client.ip4);
+    }
   });
 
   test('a Service without Pods says so, and serves when one is ready', async () => {

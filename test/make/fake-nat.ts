@@ -1,5 +1,6 @@
 import { unlessAborted } from '../../src/async/abort.ts';
-import { emptyTable, type Listener, type TrafficTable } from '../../src/core/traffic/table.ts';
+import type { ListenerKey, ServiceKey } from '../../src/core/model/names.ts';
+import { emptyTable, type Listener, type TrafficTable, usesNat } from '../../src/core/traffic/table.ts';
 import type { Nat } from '../../src/ports/nat.ts';
 
 /** The kernel of the `nat` dataplane, in memory. */
@@ -9,15 +10,34 @@ export type FakeNat = {
   held: TrafficTable;
 };
 
-/** `refuse` returns nft's message for a refused listener. `step` is awaited at the start of each call; its exception fails it. */
+/**
+ * `refuse` returns nft's message for a refused listener. `step` is awaited at the start of each call; its exception fails it.
+ * `sweep` fails while conntrack cannot be asked.
+ */
 export function makeFakeNat({
   refuse = () => undefined,
   step = async () => undefined,
+  sweep = () => undefined,
 }: {
   readonly refuse?: (listener: Listener) => string | undefined;
   readonly step?: (name: 'apply' | 'audit') => Promise<void>;
+  readonly sweep?: () => void;
 } = {}): FakeNat {
   let accepted = emptyTable;
+  /** Listeners whose flows may be left, of a Service that had them. */
+  const left = new Map<ListenerKey, ServiceKey>();
+  /** Why the flows of another Service are still there. */
+  const unswept = ({ key, service }: Listener): string | undefined => {
+    const former = left.get(key);
+    if (former === undefined || former === service) return undefined;
+    try {
+      sweep();
+      left.clear();
+      return undefined;
+    } catch (error) {
+      return `the flows of the Service that had this port could not be ended: ${String(error)}`;
+    }
+  };
   const fake: FakeNat = {
     held: emptyTable,
     nat: {
@@ -25,18 +45,27 @@ export function makeFakeNat({
         await step('apply');
         signal.throwIfAborted();
         const all = [...table.listeners.values()];
+        for (const { key, service } of accepted.listeners.values())
+          if (table.listeners.get(key)?.service !== service) left.set(key, service);
         const refusals = new Map(
           all.flatMap((listener) => {
-            const words = listener.dataplane === 'nat' ? refuse(listener) : undefined;
+            const words = usesNat(listener) ? (refuse(listener) ?? unswept(listener)) : undefined;
             return words === undefined ? [] : [[listener.key, words] as const];
           }),
         );
         const listeners = table.listeners
-          .with(all.filter(({ dataplane }) => dataplane !== 'nat').map(({ key }) => [key, undefined]))
-          .with(Array.from(refusals.keys(), (key) => [key, accepted.listeners.get(key)]));
+          .with(all.filter((each) => !usesNat(each)).map(({ key }) => [key, undefined]))
+          .with(Array.from(refusals.keys(), (key) => [key, left.has(key) ? undefined : accepted.listeners.get(key)]));
         accepted = { ...table, listeners };
         fake.held = accepted;
         return refusals;
+      },
+      counters: async (_signal, keys) => {
+        const { listeners } = fake.held;
+        const zero = { flows: 0, packetsIn: 0, bytesIn: 0, packetsOut: 0, bytesOut: 0, refused: 0 };
+        return new Map(
+          Array.from(keys ?? listeners.keys()).flatMap((key) => (listeners.has(key) ? [[key, zero]] : [])),
+        );
       },
       audit: async (signal) => {
         await step('audit');

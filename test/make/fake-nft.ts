@@ -2,6 +2,7 @@ import { PassThrough } from 'node:stream';
 import { createInterface } from 'node:readline';
 import { elementKey } from '../../src/dataplane/nftables/element.ts';
 import { steeringTable } from '../../src/dataplane/nftables/ruleset.ts';
+import type { TableSpec } from '../../src/dataplane/nftables/table-text.ts';
 import { type Exec, ExecError } from '../../src/ports/exec.ts';
 
 /** `nft` and `ip rule`, with a kernel in memory that understands the texts that furiwake writes. */
@@ -19,8 +20,6 @@ export type FakeNft = {
   flush(): void;
 };
 
-const setNames = Object.keys(steeringTable.sets);
-
 type Table = { readonly rules: string; generation: number; readonly elements: Set<string> };
 
 /**
@@ -30,17 +29,21 @@ type Table = { readonly rules: string; generation: number; readonly elements: Se
 export function makeFakeNft({
   refuse = () => undefined,
   hasSession = true,
+  table: spec = steeringTable,
 }: {
   readonly refuse?: (elements: ReadonlySet<string>) => string | undefined;
   readonly hasSession?: boolean;
+  /** The only table that it knows. */
+  readonly table?: TableSpec;
 } = {}): FakeNft {
+  const setNames = Object.keys(spec.sets);
   let table: Table | undefined;
   let transactions = 0;
   const accepted: string[] = [];
 
   const transact = (text: string): void => {
     transactions++;
-    const next = text.startsWith('table') ? replaced(text) : changed(table, text);
+    const next = text.startsWith('table') ? replaced(text, setNames) : changed(table, text, spec);
     if (next.rules !== '' && !Number.isInteger(next.generation))
       throw new ExecError('nft', 1, `Error: syntax error: ${text}\n`);
     const words = refuse(next.elements);
@@ -117,7 +120,7 @@ export function makeFakeNft({
 /** The output of `ip -json rule` and `ip -json route` with furiwake's rule and route. */
 const routing = '[{"type":"local","dst":"default","dev":"lo","fwmark":"0x2000","fwmask":"0x2000","table":"8192"}]';
 
-function replaced(text: string): Table {
+function replaced(text: string, setNames: readonly string[]): Table {
   const [rules = '', ...sets] = text.split(/^\t(?=set|map|chain)/m);
   const elements = new Set<string>();
   for (const set of sets) {
@@ -133,14 +136,15 @@ function replaced(text: string): Table {
   };
 }
 
-function changed(table: Table | undefined, text: string): Table {
+function changed(table: Table | undefined, text: string, spec: TableSpec): Table {
   const noSuch = (): ExecError => new ExecError('nft', 1, 'Error: Could not process rule: No such file or directory\n');
   if (table === undefined) throw noSuch();
   let { generation } = table;
   const elements = new Set(table.elements);
   for (const statement of text.split('; ')) {
-    const [, verb, name, list = ''] = /^(add|delete) element inet furiwake (\w+) \{ (.*) \}$/.exec(statement) ?? [];
-    const set = setNames.find((known) => known === name);
+    const [before = '', list = ''] = statement.split(/ \{ | \}$/);
+    const [verb, , family, ofTable, name = ''] = before.split(' ');
+    const set = `${family} ${ofTable}` === spec.name && name in spec.sets ? name : undefined;
     if (name === 'generation') {
       if (verb === 'delete' && generation !== Number(list)) throw noSuch();
       generation = Number(list);
@@ -168,10 +172,11 @@ function elementsJson(name: string, elements: ReadonlySet<string>): readonly unk
     .filter((key) => key.startsWith(`${name} `))
     .map((key) => {
       const [left = '', value] = key.slice(name.length + 1).split(' : ');
-      const parts = left
-        .split(' . ')
-        .map((part) => (part.includes('-') ? { range: part.split('-') } : /^\d+$/.test(part) ? Number(part) : part));
+      const parts = left.split(' . ').map((part): unknown => {
+        if (part.startsWith('"')) return JSON.parse(part);
+        return part.includes('-') ? { range: part.split('-') } : /^\d+$/.test(part) ? Number(part) : part;
+      });
       const element = parts.length === 1 ? parts[0] : { concat: parts };
-      return value === undefined ? element : [element, Number(value)];
+      return value === undefined ? element : [element, /^\d+$/.test(value) ? Number(value) : value];
     });
 }

@@ -34,7 +34,7 @@ export type HaproxyMachine = {
   /** Starts of the program so far. */
   readonly starts: number;
   /** The contents of the process; `undefined`: none runs. */
-  readonly held: { readonly map: Map<string, string>; readonly servers: Map<string, string> } | undefined;
+  readonly held: Pick<Process, 'pid' | 'backends' | 'map' | 'servers' | 'inMaintenance'> | undefined;
   die(): void;
 };
 
@@ -48,6 +48,9 @@ type Process = {
   /** Those of the servers that are not 1. */
   readonly weights: Map<string, number>;
   readonly inMaintenance: Set<string>;
+  readonly backends: ReadonlySet<string>;
+  /** Servers that another one has followed: HAProxy never deletes them. */
+  readonly followed: Set<string>;
   readonly gone: PromiseWithResolvers<void>;
 };
 
@@ -96,6 +99,8 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       unchecked: new Set(),
       weights: new Map(),
       inMaintenance: new Set(),
+      backends: new Set(Array.from(config.matchAll(/^backend (\S+)/gm), ([, name = '']) => name)),
+      followed: new Set(),
       gone: Promise.withResolvers(),
     };
     let backend = '';
@@ -105,6 +110,8 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       if (name === undefined) continue;
       running.servers.set(`${backend}/${name}`, withoutBrackets(address));
       running.weights.set(`${backend}/${name}`, Number(weight ?? 1));
+      const followed = followedIn(line);
+      if (followed !== undefined) running.followed.add(followed);
     }
     texts.set(`/proc/${running.pid}/cmdline`, `haproxy\0-f\0${folder}/haproxy.cfg\0-p\0${folder}/haproxy.pid\0`);
     texts.set(`${folder}/haproxy.pid`, `${running.pid}\n`);
@@ -135,10 +142,18 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       else process.unchecked.add(first);
     }
     if (what === 'map') {
+      if (verb !== 'add' && !process.map.has(second)) return verb === 'del' ? 'Key not found.' : 'entry not found.';
       if (verb === 'del') process.map.delete(second);
       else process.map.set(second, third);
     }
+    if (what === 'server' && verb !== 'add' && !process.servers.has(first)) return 'No such server.';
     if (verb === 'add' && what === 'server') {
+      if (!process.backends.has(first.split('/')[0] ?? '')) return 'No such backend.';
+      if (process.servers.has(first)) return 'Already exists a server with the same name in backend.';
+      const followed = followedIn(command);
+      if (followed !== undefined && !process.servers.has(followed))
+        return `unable to find required server '${followed}' for tracking.`;
+      if (followed !== undefined) process.followed.add(followed);
       process.servers.set(first, withoutBrackets(second));
       process.unchecked.add(first);
       process.weights.set(first, Number(/ weight (\d+)/.exec(command)?.[1] ?? 1));
@@ -151,6 +166,8 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       else if (second === 'state') process.inMaintenance.delete(first);
     }
     if (verb === 'del' && what === 'server') {
+      if (process.followed.has(first))
+        return 'This server cannot be removed at runtime due to other configuration elements pointing to it.';
       process.servers.delete(first);
       return 'Server deleted.';
     }
@@ -175,9 +192,9 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     },
     files: {
       ...disk,
-      write: async (path, text) => {
+      write: async (path, text, mode) => {
         if (faults.isDiskFull) throw new Error('ENOSPC: no space left on device, write');
-        texts.set(path, text);
+        await disk.write(path, text, mode);
       },
     },
     exec: {
@@ -230,6 +247,10 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       },
     },
   };
+}
+
+function followedIn(text: string): string | undefined {
+  return / track (\S+)/.exec(text)?.[1];
 }
 
 function withoutBrackets(address: string): string {

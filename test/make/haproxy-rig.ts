@@ -23,14 +23,15 @@ export function makeMachineRig({
   machine = makeHaproxyMachine(folder),
   probed = 'http',
   hasAccount = true,
+  clock = virtualClock(),
 }: {
   /** Default: one without processes. */
   readonly machine?: HaproxyMachine;
   /** The results of furiwake's own probe, for all nodes or by address. */
   readonly probed?: ProbeAnswer | ((address: string) => ProbeAnswer);
   readonly hasAccount?: boolean;
+  readonly clock?: VirtualClock;
 } = {}): MachineRig {
-  const clock = virtualClock();
   const log = recordLog();
   const metrics = recordMetrics();
   const probe: Probe = async ({ text }) => (typeof probed === 'string' ? probed : probed(text));

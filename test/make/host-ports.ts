@@ -1,9 +1,10 @@
-import type { Family } from '../../src/core/ip/ip.ts';
 import { makeSubscribers } from '../../src/async/subscribers.ts';
+import type { Family } from '../../src/core/ip/ip.ts';
 import type { ListeningSocket } from '../../src/core/model/host.ts';
 import type { ListenerKey } from '../../src/core/model/names.ts';
 import { PersistentMap } from '../../src/core/persistent-map.ts';
 import type { DirectObstacles } from '../../src/core/traffic/report.ts';
+import { untilAborted } from '../../src/async/abort.ts';
 import { emptyTable, type Listener, type TrafficTable, usesHaproxy } from '../../src/core/traffic/table.ts';
 import type { Health } from '../../src/ports/health.ts';
 import type { Advertiser } from '../../src/ports/advertiser.ts';
@@ -15,6 +16,7 @@ import type { Proxy } from '../../src/ports/proxy.ts';
 import { makeFakeHost } from './fake-host.ts';
 import type { Direct } from '../../src/ports/direct.ts';
 import type { Nat } from '../../src/ports/nat.ts';
+import { makeFakeAdvertiser } from './fake-advertiser.ts';
 import { makeFakeDirect } from './fake-direct.ts';
 import { type FakeNetwork, makeFakeNetwork } from './fake-network.ts';
 import { makeFakeNat } from './fake-nat.ts';
@@ -80,7 +82,7 @@ export type FakeHostPorts = Pick<
     readonly direct: TrafficTable['listeners'];
     readonly nat: TrafficTable['listeners'];
     readonly placed: Map<string, ReturnType<typeof ip>>;
-    advertised: Addresses;
+    readonly advertised: Addresses;
     /** Every address that was ever put on the host or advertised. */
     readonly attracted: Set<string>;
   };
@@ -93,6 +95,10 @@ export type FakeHostPorts = Pick<
   /** Steps that do not end before their promise does. */
   readonly hanging: Map<StepName, Promise<void>>;
   setHealth(verdicts: ReturnType<Health['verdicts']>): void;
+  /** All servers of these listeners fail checks of their own. */
+  setFailing(listeners: ReadonlySet<ListenerKey>): void;
+  /** The servers of these listeners refuse the header of the PROXY protocol. */
+  setRefusingHeaders(listeners: ReadonlySet<ListenerKey>): void;
   /** Another machine on the LAN has these addresses: text → MAC. */
   setDuplicates(duplicates: ReadonlyMap<string, string>): void;
 };
@@ -123,6 +129,8 @@ export function makeHostPorts(): FakeHostPorts {
   });
   const fakeDirect = makeFakeDirect({ step: (name) => step(`direct.${name}`) });
   const fakeNat = makeFakeNat({ step: (name) => step(`nat.${name}`) });
+  const attracted = new Set<string>();
+  const fakeAdvertiser = makeFakeAdvertiser(attracted);
   const held: FakeHostPorts['held'] = {
     get direct() {
       return fakeDirect.held;
@@ -135,10 +143,14 @@ export function makeHostPorts(): FakeHostPorts {
       return fakeSteering.held;
     },
     placed: new Map(),
-    advertised: PersistentMap.empty(),
-    attracted: new Set(),
+    get advertised() {
+      return fakeAdvertiser.advertised();
+    },
+    attracted,
   };
-  const duplicates = makeSubscribers<ReadonlyMap<string, string>>();
+  let withoutServers: ReadonlySet<ListenerKey> = new Set();
+  let refusingHeaders: ReadonlySet<ListenerKey> = new Set();
+  const serverNews = makeSubscribers();
   let verdicts: ReturnType<Health['verdicts']> = new Map();
   const healthListeners = new Set<() => void>();
   const ports: Pick<FakeHostPorts, 'gate' | 'listening'> = { gate: Promise.resolve(), listening: [] };
@@ -150,11 +162,6 @@ export function makeHostPorts(): FakeHostPorts {
     const words = typeof failure === 'function' ? failure() : failure;
     if (words !== undefined) throw new Error(words);
   };
-  const untilAborted = (signal: AbortSignal): Promise<void> =>
-    new Promise((_, reject) => {
-      if (signal.aborted) reject(signal.reason);
-      signal.addEventListener('abort', () => reject(signal.reason));
-    });
   const refusalsOf = (
     listeners: TrafficTable['listeners'],
     refusal: (listener: Listener) => string | undefined,
@@ -207,11 +214,15 @@ export function makeHostPorts(): FakeHostPorts {
       run: untilAborted,
       observe: () => Promise.reject(new Error('not asked here')),
       counters: () => Promise.reject(new Error('not asked here')),
+      serverCounters: () => Promise.reject(new Error('not asked here')),
       trouble: () => {
         const failure = failing.get('proxy.upsert'); // a HAProxy that cannot start
         return typeof failure === 'string' ? failure : undefined;
       },
       onTrouble: () => () => undefined,
+      failing: () => withoutServers,
+      refusingHeaders: () => refusingHeaders,
+      onServers: serverNews.subscribe,
       stop: async () => {
         held.proxy = emptyTable.listeners;
       },
@@ -221,14 +232,7 @@ export function makeHostPorts(): FakeHostPorts {
     setOnLink: (families: ReadonlySet<Family>) => fakeDirect.setOnLink(families),
     closeDirect: (isClosed: boolean, why?: DirectObstacles) => fakeDirect.setClosed(isClosed, why),
     nat: fakeNat.nat,
-    advertiser: {
-      advertise: (addresses) => {
-        held.advertised = addresses;
-        for (const text of addresses.keys()) held.attracted.add(text);
-      },
-      onDuplicates: duplicates.subscribe,
-      run: untilAborted,
-    } satisfies Advertiser,
+    advertiser: fakeAdvertiser.advertiser,
     host: makeFakeHost({
       listening: async () => {
         await step('host.listening');
@@ -249,7 +253,15 @@ export function makeHostPorts(): FakeHostPorts {
     dieProxy: () => {
       held.proxy = emptyTable.listeners;
     },
-    setDuplicates: duplicates.tell,
+    setDuplicates: fakeAdvertiser.setDuplicates,
+    setFailing: (listeners: ReadonlySet<ListenerKey>) => {
+      withoutServers = listeners;
+      serverNews.tell();
+    },
+    setRefusingHeaders: (listeners: ReadonlySet<ListenerKey>) => {
+      refusingHeaders = listeners;
+      serverNews.tell();
+    },
     setHealth: (next: ReturnType<Health['verdicts']>) => {
       verdicts = next;
       for (const tell of healthListeners) tell();

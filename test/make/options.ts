@@ -50,6 +50,7 @@ export type SomeOptions = {
   readonly limits?: Partial<ListenerOptions['limits']>;
   readonly server?: Partial<ListenerOptions['server']>;
   readonly profile?: Partial<ListenerOptions['profile']>;
+  readonly isMeasured?: boolean;
 };
 
 /** A TCP listener with options, of a Service of its own. */
@@ -57,12 +58,13 @@ export function withOptions(
   vip: string,
   port: number,
   targetPort: number,
-  { limits, server, profile }: SomeOptions,
+  { limits, server, profile, isMeasured = false }: SomeOptions,
 ): Listener {
   const options = {
     limits: { ...noLimits, ...limits },
     server: { ...plainServer, ...server },
     profile: { ...plainProfile, ...profile },
+    isMeasured,
   };
   return listener(vip, port, targetPort, { options, service: serviceKey('test', `to-${vip}`) });
 }

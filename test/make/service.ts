@@ -42,6 +42,7 @@ export function makeService(
       ignoredAnnotations: [],
       sourceRanges: [],
       sessionAffinity: 'None',
+      affinitySeconds: 10_800,
       externalTrafficPolicy: 'Cluster',
       healthCheckNodePort: 0,
       ...spec,

@@ -23,7 +23,14 @@ function reportsOf({ listeners }: TrafficTable, answer: Answer): HostReport['lis
     [...listeners.values()].flatMap(({ key, revision, service, address }) => {
       const report = answer(revision, address);
       if (report === undefined) return [];
-      const blank = { holder: service, revision: undefined, isForwarding: false, refusal: undefined };
+      const blank = {
+        holder: service,
+        revision: undefined,
+        isForwarding: false,
+        isFailing: false,
+        isHeaderRefused: false,
+        refusal: undefined,
+      };
       return [[key, { ...blank, ...report }] as const];
     }),
   );
@@ -40,6 +47,7 @@ export function statusOf(
     overProfiles = new Map(),
     dropping,
     unconfirmed = emptyReport.unconfirmed,
+    drainedServices = new Set(),
     nowMs = 0,
     endpoints,
     podPlace = { routed: [], reserved: new Map(), pool: [] },
@@ -51,6 +59,7 @@ export function statusOf(
     overProfiles?: ProfileExcess;
     dropping?: Parameters<typeof desiredStatus>[0]['dropping'];
     unconfirmed?: HostReport['unconfirmed'];
+    drainedServices?: ReadonlySet<ServiceKey>;
     nowMs?: number;
     endpoints?: ServiceEndpoints;
     podPlace?: PodPlace;
@@ -73,6 +82,7 @@ export function statusOf(
     onLink: emptyReport.onLink,
     nodes: new Map(nodes.map((node) => [node.name, node] as [NodeName, typeof node])),
     drained: new Set(),
+    drainedServices,
     endpoints:
       endpoints === undefined ? undefined : PersistentMap.from([[services[0]?.key ?? ('' as ServiceKey), endpoints]]),
     podPlace,

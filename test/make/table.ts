@@ -32,6 +32,7 @@ export function listener(vip: string, port: number, targetPort: number, more: Pa
     targetPort,
     sourceRanges: undefined,
     options: undefined,
+    isDraining: false,
     isHostAddress: false,
     ...more,
   });

@@ -20,8 +20,8 @@ export type DirectLab = AsyncDisposable & {
 export async function serveVips(node: Node, vips: readonly string[], port: number): Promise<void> {
   const rules = vips.map((vip) =>
     vip.includes(':')
-      ? `ip6 daddr ${vip} meta l4proto { tcp, udp } dnat ip6 to [${node.ip6}]:${port}`
-      : `ip daddr ${vip} meta l4proto { tcp, udp } dnat ip to ${node.ip4}:${port}`,
+      ? `ip6 daddr ${vip} meta l4proto { tcp, udp, sctp } dnat ip6 to [${node.ip6}]:${port}`
+      : `ip daddr ${vip} meta l4proto { tcp, udp, sctp } dnat ip to ${node.ip4}:${port}`,
   );
   await node.nft(`table inet kube-proxy
 delete table inet kube-proxy
@@ -31,6 +31,23 @@ table inet kube-proxy {
     ${rules.join('\n    ')}
   }
 }`);
+}
+
+/** Counts packets to the VIPs, and to `lanVip`, that reach the node. */
+export async function countArrivals(node: Node, lanVip: string): Promise<void> {
+  await node.nft(`table inet watch {
+  counter reached { }
+  chain prerouting {
+    type filter hook prerouting priority raw
+    ip daddr { 203.0.113.0/24, ${lanVip} } counter name reached
+    ip6 daddr 2001:db8:f::/64 counter name reached
+  }
+}`);
+}
+
+export async function arrivals(node: Node): Promise<number> {
+  const text = await node.exec('nft', 'list', 'counter', 'inet', 'watch', 'reached');
+  return Number(/packets (\d+)/.exec(text)?.[1]);
 }
 
 export async function startDirectLab(options: { readonly nodes: number }): Promise<DirectLab> {

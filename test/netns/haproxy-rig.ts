@@ -43,6 +43,8 @@ export type Rig = AsyncDisposable & {
   steerTo(port: number): Promise<void>;
   /** `backend/server` of all servers in HAProxy. */
   servers(): Promise<readonly string[]>;
+  /** The servers in HAProxy that get no new connections, and how: `spare4-0/n1 drain`. */
+  outOfUse(): Promise<readonly string[]>;
   /** Sends runtime commands without furiwake's knowledge. */
   command(...commands: readonly string[]): Promise<void>;
   /** Master processes of HAProxy on the load balancer. */
@@ -102,6 +104,7 @@ export async function startRig(options: { readonly nodes: number; readonly healt
       clock: systemClock,
       log,
       metrics,
+      dial: async () => 'unreachable', // this process is in another network namespace
       ...more,
     });
     return {
@@ -127,6 +130,11 @@ export async function startRig(options: { readonly nodes: number; readonly healt
     };
   };
 
+  const serverStates = async (): Promise<ReturnType<typeof parseServersState>> => {
+    const [answer = ''] = await runtime.ask(['show servers state'], signal);
+    return parseServersState(answer);
+  };
+
   return {
     lab,
     signal,
@@ -134,10 +142,11 @@ export async function startRig(options: { readonly nodes: number; readonly healt
     table: (listeners, nodes = lab.nodes.map((node) => ({ node, state: 'active' }))) =>
       tableOf(listeners, nodes.map(tableNodeOf)),
     steerTo: (port) => lab.balancer.nft(`delete table inet rig\n${steering(port)}`),
-    servers: async () => {
-      const [answer = ''] = await runtime.ask(['show servers state'], signal);
-      return parseServersState(answer).map(({ backend, server }) => `${backend}/${server}`);
-    },
+    servers: async () => (await serverStates()).map(({ backend, server }) => `${backend}/${server}`),
+    outOfUse: async () =>
+      (await serverStates())
+        .filter(({ admin }) => admin !== 'ready')
+        .map(({ backend, server, admin }) => `${backend}/${server} ${admin}`),
     command: async (...commands) => {
       const refusals = await runtime.perform(commands, signal);
       if (refusals.size > 0) throw new Error(`HAProxy refused ${[...refusals.values()].join(', ')}`);

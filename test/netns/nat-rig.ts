@@ -5,7 +5,7 @@ import type { Listener, TrafficNode } from '../../src/core/traffic/table.ts';
 import { makeNat } from '../../src/dataplane/nat/nat.ts';
 import { makeSteering } from '../../src/dataplane/nftables/steering.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
-import type { Exec } from '../../src/ports/exec.ts';
+import { type Exec, ExecError } from '../../src/ports/exec.ts';
 import type { Addresses } from '../../src/ports/host.ts';
 import type { Steering } from '../../src/ports/steering.ts';
 import type { Nat } from '../../src/ports/nat.ts';
@@ -40,8 +40,10 @@ export type NatRig = AsyncDisposable & {
   start(): Promise<void>;
   /** Ends the process; the tables stay. */
   stop(): Promise<void>;
-  /** Both tables get these listeners, in the order of a pass. */
-  apply(...listeners: readonly Listener[]): Promise<void>;
+  /** Both tables get these listeners, in the order of a pass; resolves with those that nat refuses. */
+  apply(...listeners: readonly Listener[]): ReturnType<Nat['apply']>;
+  /** From now on the kernel refuses questions about conntrack, or answers them again. */
+  breakConntrack(isBroken: boolean): void;
   /** Nodes that drain, and excluded ones, from the next `apply` on. */
   readonly drained: Set<string>;
   readonly excluded: Set<string>;
@@ -74,6 +76,15 @@ export async function startNatRig(): Promise<NatRig> {
   let metrics = recordMetrics();
   let running: { nat: Nat; steering: Steering; stop: AbortController; ended: Promise<unknown> } | undefined;
   let nextPort = 20_000;
+  let isConntrackBroken = false;
+  const withConntrack = (exec: Exec): Exec => ({
+    ...exec,
+    run: async (file, args, options) => {
+      if (isConntrackBroken && file === 'perl' && options.stdin !== undefined)
+        throw new ExecError('perl', 1, 'conntrack: Operation not permitted\n');
+      return await exec.run(file, args, options);
+    },
+  });
 
   const nodeOf: NatRig['nodeOf'] = async (address, localPort, from = 'client') => {
     const { text, error } = await (from === 'client' ? client : balancer).ask({
@@ -93,7 +104,7 @@ export async function startNatRig(): Promise<NatRig> {
     metrics: () => metrics,
     makeNew: (lifetime, exec) =>
       makeNat({
-        exec,
+        exec: withConntrack(exec),
         health: {
           verdicts: () => new Map(Array.from(verdicts, ([name, state]) => [name as never, { 4: state, 6: state }])),
           subscribe: changes.subscribe,
@@ -130,7 +141,10 @@ export async function startNatRig(): Promise<NatRig> {
         { listeners: table.listeners, vips: added, own: new Map(), portOf: () => 292 },
         signal,
       );
-      await running?.nat.apply(table, signal);
+      return (await running?.nat.apply(table, signal)) ?? new Map();
+    },
+    breakConntrack: (isBroken) => {
+      isConntrackBroken = isBroken;
     },
     drained,
     excluded,

@@ -1,9 +1,10 @@
 import { makeFacts } from '../../src/agent/facts.ts';
 import { assembleController } from '../../src/controller/assemble.ts';
 import type { Controller, HostLink, Term } from '../../src/controller/controller.ts';
+import type { NodeName, ServiceKey } from '../../src/core/model/names.ts';
 import type { Site } from '../../src/core/model/site.ts';
 import type { TrafficTable } from '../../src/core/traffic/table.ts';
-import { loadDrains } from '../../src/daemon/drains.ts';
+import { type Drains, loadDrains } from '../../src/daemon/drains.ts';
 import { makeKubeClient } from '../../src/kube/client.ts';
 import { loadKubeConfig } from '../../src/kube/config.ts';
 import type { EventFacts } from '../../src/kube/event-object.ts';
@@ -11,7 +12,7 @@ import { systemClock } from '../../src/main/node/clock.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import { makeFileLedger } from '../../src/state/ledger.ts';
 import { makeAgentRig } from '../make/agent-rig.ts';
-import type { FakeHostPorts } from '../make/host-ports.ts';
+import { type FakeHostPorts, makeHostPorts } from '../make/host-ports.ts';
 import { makeSite } from '../make/service.ts';
 import type { SimApiServer } from './apiserver.ts';
 import { filesOf, noPrograms } from './harness.ts';
@@ -31,12 +32,14 @@ export function startHost({
   onPublish = () => undefined,
   files = new Map(),
   clock = systemClock,
+  ports = makeHostPorts(),
 }: {
   readonly onPublish?: (table: TrafficTable) => void;
   readonly files?: Map<string, string>;
   readonly clock?: Clock;
+  readonly ports?: FakeHostPorts;
 } = {}): SimHost {
-  const { agent, ports, log } = makeAgentRig({ clock, files });
+  const { agent, log } = makeAgentRig({ clock, files, ports });
   const tables: TrafficTable[] = [];
   const stop = new AbortController();
   const running = agent.run(stop.signal);
@@ -64,6 +67,7 @@ export type ControllerRig = AsyncDisposable & {
   readonly controller: Controller;
   readonly events: readonly EventFacts[];
   readonly log: readonly LogLine[];
+  readonly serviceDrains: Drains<ServiceKey>;
   mayWrite: boolean;
 };
 
@@ -105,6 +109,12 @@ export async function startController(
   const events: EventFacts[] = [];
   let mayWrite = true;
   const site = makeSite(addresses, options.site);
+  const serviceDrains = await loadDrains<ServiceKey>({
+    kind: 'service',
+    path: '/drained-services',
+    files: filesOf(files),
+    log,
+  });
   const { stores, controller, drained } = assembleController({
     client,
     site,
@@ -112,7 +122,8 @@ export async function startController(
     term: options.term ?? { isLedgerCurrent: true, recorded: () => undefined, published: () => undefined },
     facts: makeFacts({ ...ports, site, reserved: async () => new Map() }),
     ledger: makeFileLedger({ path: '/ledger', earlierPath: '/records', files: filesOf(files), clock, log }),
-    drains: await loadDrains({ path: '/drains', files: filesOf(files), log }),
+    drains: await loadDrains<NodeName>({ kind: 'node', path: '/drains', files: filesOf(files), log }),
+    serviceDrains,
     events: { record: (event) => void events.push(event) },
     mayWrite: () => mayWrite,
     clock,
@@ -124,6 +135,7 @@ export async function startController(
   const running = Promise.allSettled([stores.watch(stop.signal), controller.run(stop.signal)]);
   return {
     controller,
+    serviceDrains,
     events,
     log: log.lines,
     get mayWrite() {

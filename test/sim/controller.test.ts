@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import { serviceKey } from '../../src/core/model/names.ts';
 import { type SimApiServer, startSimApiServer } from './apiserver.ts';
 import type { SimObject } from './kinds.ts';
 import { startController, startHost as startSimHost } from './controller-rig.ts';
@@ -158,6 +159,35 @@ describe('a Service', () => {
     await until(() => expect(service('a')?.metadata.finalizers ?? []).toEqual([]));
     expect(shownStatus(server, 'default/a').conditions ?? []).toEqual([]);
     expect(host.ports.held.proxy.size).toBe(0);
+  });
+
+  test('that is drained keeps its address and says so, also after a restart, until it is undrained', async () => {
+    await start();
+    const [host, files] = [startHost(), new Map<string, string>()];
+    const first = await startController(server, host, { files });
+    server.put('Service', makeWire('a'));
+    await until(() => expect(shownIp('a')).toBe('192.0.2.8'));
+    const draining = (): readonly (readonly [port: number, isDraining: boolean])[] =>
+      Array.from(host.ports.held.proxy.values(), ({ port, isDraining }) => [port, isDraining]);
+    await first.serviceDrains.set(serviceKey('default', 'a'), true);
+    await until(() => expect(reason('a', 'Serving')).toBe('Drained'));
+    expect([shownIp('a'), draining()]).toEqual(['192.0.2.8', [[80, true]]]);
+    await first[Symbol.asyncDispose]();
+    const second = await startController(server, host, { files });
+    stack.push(second);
+    server.put('Service', makeWire('b', { ports: [{ port: 81, protocol: 'TCP', nodePort: 30_081 }] }));
+    await until(() =>
+      expect(new Map(draining())).toEqual(
+        new Map([
+          [80, true],
+          [81, false],
+        ]),
+      ),
+    );
+    expect(reason('a', 'Serving')).toBe('Drained');
+    await second.serviceDrains.set(serviceKey('default', 'a'), false);
+    await until(() => expect(reason('a', 'Serving')).not.toBe('Drained'));
+    expect(draining().map(([, isDraining]) => isDraining)).toEqual([false, false]);
   });
 
   test('is not published while the host refuses, and reports why', async () => {

@@ -70,34 +70,42 @@ test('while another client has cleared the status, the listener is not published
   expect(shown()).toEqual(['192.0.2.8 VIP']);
 });
 
-test('without the annotation its UDP port is served by nat, on the same address', async () => {
+test('with the annotation nat its UDP port is served by nat, on the same address', async () => {
   request('direct');
   await until(() => expect(shown()).toEqual(['192.0.2.8 VIP']));
-  request(undefined);
+  expect([host.ports.held.nat.size, host.ports.held.direct.size]).toEqual([1, 1]); // it stands in
+  request('nat');
   await until(() => expect(shown()).toEqual(['192.0.2.8 Proxy']));
   await until(() => expect([host.ports.held.nat.size, host.ports.held.direct.size]).toEqual([1, 0]));
 });
 
-test('a Local Service moves to direct by itself: HAProxy keeps its listener, and the status says so while it stands in', async () => {
-  const local = {
-    metadata: { name: 'dns', namespace: 'default' },
-    spec: {
-      type: 'LoadBalancer',
-      ipFamilies: ['IPv4'],
-      externalTrafficPolicy: 'Local',
-      ports: [{ port: 80, protocol: 'TCP', nodePort: 30_080 }],
-    },
-  };
-  server.put('Service', local);
-  await until(() => expect(shown()).toEqual(['192.0.2.8 Proxy']));
-  const dataplane = (): unknown => [...(host.tables.at(-1)?.listeners.values() ?? [])].map((each) => each.dataplane);
-  expect(dataplane()).toEqual(['haproxy']);
-  host.ports.setOnLink(new Set([4]));
-  await until(() => expect(shown()).toEqual(['192.0.2.8 VIP']));
-  expect(dataplane()).toEqual(['direct']);
-  expect([host.ports.held.proxy.size, host.ports.held.steering.listeners.size]).toEqual([1, 1]);
-  host.ports.setOnLink(new Set());
-  server.put('Service', { ...stored(), spec: { ...local.spec, externalTrafficPolicy: 'Cluster' } } as SimObject);
-  await until(() => expect(host.tables.at(-1)?.listeners.size).toBe(1));
-  expect([dataplane(), shown()]).toEqual([['direct'], ['192.0.2.8 VIP']]);
-});
+test.each([
+  ['TCP', 'haproxy', 'proxy'],
+  ['UDP', 'nat', 'nat'],
+  ['SCTP', 'nat', 'nat'],
+] as const)(
+  'a Local Service moves to direct by itself, with its %s port: %s keeps its listener',
+  async (protocol, standIn, part) => {
+    const local = {
+      metadata: { name: 'dns', namespace: 'default' },
+      spec: {
+        type: 'LoadBalancer',
+        ipFamilies: ['IPv4'],
+        externalTrafficPolicy: 'Local',
+        ports: [{ port: 80, protocol, nodePort: 30_080 }],
+      },
+    };
+    server.put('Service', local);
+    await until(() => expect(shown()).toEqual(['192.0.2.8 Proxy']));
+    const dataplane = (): unknown => [...(host.tables.at(-1)?.listeners.values() ?? [])].map((each) => each.dataplane);
+    expect(dataplane()).toEqual([standIn]);
+    host.ports.setOnLink(new Set([4]));
+    await until(() => expect(shown()).toEqual(['192.0.2.8 VIP']));
+    expect(dataplane()).toEqual(['direct']);
+    expect([host.ports.held[part].size, host.ports.held.direct.size]).toEqual([1, 1]);
+    host.ports.setOnLink(new Set());
+    server.put('Service', { ...stored(), spec: { ...local.spec, externalTrafficPolicy: 'Cluster' } } as SimObject);
+    await until(() => expect(host.tables.at(-1)?.listeners.size).toBe(1));
+    expect([dataplane(), shown()]).toEqual([['direct'], ['192.0.2.8 VIP']]);
+  },
+);

@@ -22,6 +22,7 @@ beforeEach(async () => {
   clock = fastClock(speed);
   server = await startSimApiServer({ seed: 1, clock });
   host = startHost({ clock });
+  host.ports.setOnLink(new Set([4]));
   controller = await startController(server, host, { files, clock });
   server.put('Node', {
     metadata: { name: 'n1' },
@@ -36,7 +37,12 @@ afterEach(async () => {
 function create(name: string, port: number): void {
   server.put('Service', {
     metadata: { name, namespace: 'default', annotations: { 'furiwake.dev/dataplane': 'direct' } },
-    spec: { type: 'LoadBalancer', ipFamilies: ['IPv4'], ports: [{ port, protocol: 'UDP', nodePort: 30_000 + port }] },
+    spec: {
+      type: 'LoadBalancer',
+      ipFamilies: ['IPv4'],
+      allocateLoadBalancerNodePorts: false,
+      ports: [{ port, protocol: 'UDP' }],
+    },
   });
   server.put('EndpointSlice', {
     metadata: { name: `${name}-1`, namespace: 'default', labels: { 'kubernetes.io/service-name': name } },

@@ -12,7 +12,9 @@ beforeAll(async () => {
   const addresses = [{ type: 'InternalIP', address: '192.0.2.11' }];
   server.put('Node', { metadata: { name: 'n1' }, status: { addresses } });
   const host = stack.use(startHost());
-  rig = stack.use(await startController(server, host, { addresses: ['192.0.2.16-192.0.2.31'] }));
+  rig = stack.use(
+    await startController(server, host, { addresses: ['192.0.2.16-192.0.2.31'], site: { dataplane: 'haproxy' } }),
+  );
 });
 afterAll(() => stack.disposeAsync());
 

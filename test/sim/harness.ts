@@ -6,7 +6,7 @@ import { resourcePath } from '../../src/kube/paths.ts';
 import type { WatchEvent } from '../../src/kube/watch-event.ts';
 import { watchResource } from '../../src/kube/watcher.ts';
 import type { Clock } from '../../src/ports/clock.ts';
-import type { Exec } from '../../src/ports/exec.ts';
+import { type Exec, ExecError } from '../../src/ports/exec.ts';
 import type { Files } from '../../src/ports/files.ts';
 import type { SimApiServer } from './apiserver.ts';
 import { breathe } from './event-loop.ts';
@@ -31,48 +31,70 @@ export type Harness = AsyncDisposable & {
   settled(): Promise<void>;
 };
 
-/** No program can be run. */
+/** No program is installed. */
 export const noPrograms: Exec = {
-  run: () => Promise.reject(new Error('there are no programs here')),
+  run: (file) => Promise.reject(new ExecError(file, undefined, 'not found')),
   spawn: () => {
     throw new Error('there are no programs here');
   },
 };
 
-/** Files that live in a Map. */
+/** Files that live in a Map, and the folder `/state`. Keep to the contract of their port (test/contract/files.ts). */
 export function filesOf(texts: Map<string, string>): Files {
-  const folders = new Set<string>();
+  /** Of folders that were made, and of files that are not only for their owner. */
+  const modes = new Map<string, number>();
+  const folders = new Set(['/', '/state']);
   const below = (folder: string): readonly string[] =>
     [...texts.keys(), ...folders].flatMap((path) =>
       path.startsWith(`${folder}/`) ? [path.slice(folder.length + 1)] : [],
     );
   const isFolder = (path: string): boolean => folders.has(path) || below(path).length > 0;
+  const failIf = (isTrue: boolean, code: string, path: string): void => {
+    if (isTrue) throw Object.assign(new Error(`${code}: ${path}`), { code });
+  };
+  const parentOf = (path: string): string => path.slice(0, path.lastIndexOf('/')) || '/';
   return {
-    read: async (path) => texts.get(path),
-    write: async (path, text) => void texts.set(path, text),
-    sync: async () => undefined,
+    read: async (path) => {
+      failIf(isFolder(path), 'EISDIR', path);
+      return texts.get(path);
+    },
+    write: async (path, text, mode = 0o600) => {
+      failIf(isFolder(path), 'EISDIR', path);
+      failIf(!isFolder(parentOf(path)), 'ENOENT', path);
+      texts.set(path, text);
+      modes.set(path, mode);
+    },
+    sync: async (path) => failIf(!texts.has(path), 'ENOENT', path),
     append: async (path, text) => {
-      const before = texts.get(path);
-      if (before === undefined) throw Object.assign(new Error(`ENOENT: ${path}`), { code: 'ENOENT' });
-      texts.set(path, before + text);
+      failIf(isFolder(path), 'EISDIR', path);
+      failIf(!texts.has(path), 'ENOENT', path);
+      texts.set(path, (texts.get(path) ?? '') + text);
     },
     exists: async (path) => texts.has(path) || isFolder(path),
     stat: async (path) =>
       texts.has(path)
-        ? { isFolder: false, uid: 0, mode: 0o600 }
+        ? { isFolder: false, uid: 0, mode: modes.get(path) ?? 0o600 }
         : isFolder(path)
-          ? { isFolder: true, uid: 0, mode: 0o700 }
+          ? { isFolder: true, uid: 0, mode: modes.get(path) ?? 0o700 }
           : undefined,
-    list: async (folder) => [...new Set(below(folder).map((path) => path.split('/', 1)[0] ?? ''))].sort(),
+    list: async (folder) => {
+      failIf(texts.has(folder), 'ENOTDIR', folder);
+      return [...new Set(below(folder).map((path) => path.split('/', 1)[0] ?? ''))].sort();
+    },
     remove: async (path) => {
       for (const each of [...texts.keys(), ...folders])
-        if (each === path || each.startsWith(`${path}/`)) {
-          texts.delete(each);
-          folders.delete(each);
-        }
+        if (each === path || each.startsWith(`${path}/`))
+          for (const entries of [texts, folders, modes]) entries.delete(each);
     },
-    makeFolder: async (path) => {
-      folders.add(path);
+    makeFolder: async (path, mode = 0o700) => {
+      failIf(texts.has(path), 'EEXIST', path);
+      const missing: string[] = [];
+      for (let folder = path; !isFolder(folder); folder = parentOf(folder)) {
+        failIf(texts.has(parentOf(folder)), 'ENOTDIR', path);
+        missing.push(folder);
+      }
+      for (const folder of missing) modes.set(folder, mode);
+      for (const folder of [path, ...missing]) folders.add(folder);
     },
   };
 }

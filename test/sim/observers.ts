@@ -9,20 +9,45 @@ export type RecordedMetrics = Metrics & {
   gaugeOf(name: string): number | undefined;
 };
 
+/** Keeps to the contract of its port (test/contract/metrics.ts). */
 export function recordMetrics(): RecordedMetrics {
   const added: { readonly name: string; readonly value: number; readonly labels: Labels }[] = [];
   const gauges = new Map<string, number>();
+  const names = new Map<string, readonly string[]>();
+  const declare = (name: string, labelNames: readonly string[] = []): void => {
+    if (!names.has(name)) names.set(name, labelNames);
+  };
+  const check = (name: string, labels: Labels): void => {
+    const unknown = Object.keys(labels).find((label) => names.get(name)?.includes(label) !== true);
+    if (unknown !== undefined) throw new Error(`${name} has no label ${unknown}`);
+  };
   return {
-    counter: (name) => ({
-      add: (value, labels = {}) => void added.push({ name, value, labels }),
-      reset: () => void added.splice(0, Infinity, ...added.filter((entry) => entry.name !== name)),
-    }),
-    gauge: (name) => ({
-      set: (value) => void gauges.set(name, value),
-      remove: () => void gauges.delete(name),
-      reset: () => void gauges.delete(name),
-    }),
-    histogram: () => ({ observe: () => undefined }),
+    counter: (name, _, labelNames) => {
+      declare(name, labelNames);
+      return {
+        add: (value, labels = {}) => {
+          check(name, labels);
+          if (value < 0) throw new Error(`${name} is a counter: it cannot decrease`);
+          added.push({ name, value, labels });
+        },
+        reset: () => void added.splice(0, Infinity, ...added.filter((entry) => entry.name !== name)),
+      };
+    },
+    gauge: (name, _, labelNames) => {
+      declare(name, labelNames);
+      return {
+        set: (value, labels = {}) => {
+          check(name, labels);
+          gauges.set(name, value);
+        },
+        remove: () => void gauges.delete(name),
+        reset: () => void gauges.delete(name),
+      };
+    },
+    histogram: (name, _, __, labelNames) => {
+      declare(name, labelNames);
+      return { observe: (_value, labels = {}) => check(name, labels) };
+    },
     total: (name, labels = {}) =>
       added
         .filter((entry) => entry.name === name)

@@ -147,10 +147,11 @@ export function fastClock(factor: number, startMs: number = Date.UTC(2026, 0, 1)
           clearTimeout(timer);
           reject(signal.reason);
         };
-        const timer = setTimeout(() => {
+        const wake = (): void => {
           signal.removeEventListener('abort', stop);
           resolve();
-        }, ms / factor);
+        };
+        const timer = setTimeout(wake, Math.min(ms / factor, 2 ** 31 - 1));
         signal.addEventListener('abort', stop, { once: true });
       }),
     deadline: (ms, signal) => systemClock.deadline(ms / Math.min(factor, 10), signal),

@@ -18,7 +18,7 @@ import { type Finding, type Group, ok, problem, warning } from './finding.ts';
 import { checkFirewall } from './firewall.ts';
 import type { Inspect } from './inspect.ts';
 import { checkHaproxyPort, checkMetricsPort } from './listeners.ts';
-import { checkNat, checkTproxy } from './nftables.ts';
+import { checkConntrack, checkNat, checkTproxy } from './nftables.ts';
 import { checkSocketKiller } from './socket-killer.ts';
 import { checkSysctls } from './sysctls.ts';
 
@@ -85,6 +85,7 @@ export async function checkHost(
     await inspect('Kernel', 'NAT', () => checkNat(exec, signal));
     await inspect('Kernel', 'host firewall', () => checkFirewall(exec, signal));
   }
+  if (has('perl')) await inspect('Kernel', 'conntrack', () => checkConntrack(exec, signal));
   if (has('ss')) await inspect('Kernel', 'ss -K', () => checkSocketKiller(exec, clock, signal));
   if (has('ip')) await inspect('Kernel', 'kernel settings', () => checkSysctls(files, exec, signal));
   return network && { network, hasPerl: has('perl'), hasNft: has('nft') };

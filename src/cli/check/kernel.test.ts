@@ -3,7 +3,7 @@ import { execOf } from '../../../test/make/exec.ts';
 import { filesOf } from '../../../test/sim/harness.ts';
 import { systemClock } from '../../main/node/clock.ts';
 import { ExecError } from '../../ports/exec.ts';
-import { checkNat, checkTproxy } from './nftables.ts';
+import { checkConntrack, checkNat, checkTproxy } from './nftables.ts';
 import { checkSocketKiller } from './socket-killer.ts';
 import { checkSysctls } from './sysctls.ts';
 
@@ -41,6 +41,19 @@ test('a kernel without NAT is worth a look: only UDP and SCTP need it', async ()
       signal,
     ),
   ).toMatchObject({ mark: 'ok' });
+});
+
+test('a kernel whose conntrack cannot be asked is worth a look, with what to load', async () => {
+  const exec = execOf(() => {
+    throw new ExecError('perl', 1, 'conntrack: Invalid argument\n');
+  });
+  expect(await checkConntrack(exec, signal)).toMatchObject({
+    mark: 'warning',
+    found: 'conntrack: Invalid argument',
+    advice: expect.stringContaining('modprobe nf_conntrack_netlink'),
+  });
+  const well = execOf(() => '');
+  expect(await checkConntrack(well, signal)).toMatchObject({ mark: 'ok' });
 });
 
 describe('ss -K', () => {

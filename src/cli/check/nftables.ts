@@ -1,4 +1,5 @@
 import { type Exec, ExecError } from '../../ports/exec.ts';
+import { tryConntrack } from '../../dataplane/nat/flows.ts';
 import { natRules, natTable } from '../../dataplane/nat/ruleset.ts';
 import { renderTable } from '../../dataplane/nftables/table-text.ts';
 import { listenPort } from '../../dataplane/haproxy/config.ts';
@@ -46,6 +47,21 @@ export function checkNat(exec: Exec, signal: AbortSignal): Promise<Finding> {
       ),
     signal,
   );
+}
+
+/** Whether `nat` can ask the kernel for its flows, and end them. */
+export async function checkConntrack(exec: Exec, signal: AbortSignal): Promise<Finding> {
+  try {
+    await tryConntrack(exec, signal);
+    return ok('flows of UDP and SCTP can be ended');
+  } catch (error) {
+    if (!(error instanceof ExecError)) throw error;
+    const [line = ''] = error.stderr.trim().split('\n');
+    return warning(
+      line || error.message,
+      'flows of UDP and SCTP to a silent node or a deleted Service cannot be ended: the kernel needs NF_CT_NETLINK (modprobe nf_conntrack_netlink), furiwake CAP_NET_ADMIN',
+    );
+  }
 }
 
 async function tryRules(

@@ -78,7 +78,7 @@ function makeDraft(
   allocation: Allocation,
 ): AssignmentDraft {
   const { key, namespace, spec } = service;
-  const { servable, refused } = decodePorts(spec);
+  const { servable, refused } = decodePorts(spec, site);
   const pool = decodePool(spec.poolAnnotations, site.ranges);
   const claimant: Claimant = {
     holder: { service: key, namespace, sharingKey: spec.sharingKey },

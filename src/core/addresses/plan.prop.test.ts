@@ -7,6 +7,8 @@ import type { Ip } from '../ip/ip.ts';
 import { rangeContains } from '../ip/range.ts';
 import type { ServicePort } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
+import { requestedDataplane } from '../traffic/dataplane.ts';
+import { asksForHaproxy } from '../traffic/decode-options.ts';
 import { listenerKey } from '../traffic/table.ts';
 import type { AddressInput } from './plan.ts';
 import { decodeAddressRequest, decodePorts } from './request.ts';
@@ -43,11 +45,16 @@ test('an address is of the pool, or was the Service’s before, and never one th
   });
 });
 
-test('a port is served if it has a nodePort; with the annotation direct, also if it is TCP or UDP', () => {
-  eachPlan(({ services }, plan) => {
+test('a port is served if it has a nodePort; by direct, on request or where nothing is against it, also without one', () => {
+  eachPlan(({ services, site }, plan) => {
     for (const { key, spec } of services.values()) {
-      const isServable = ({ protocol, nodePort }: ServicePort): boolean =>
-        nodePort !== 0 || (spec.dataplane === 'direct' && protocol !== 'SCTP');
+      const mayMove =
+        site.dataplane === 'auto' &&
+        !site.handsOutOwn &&
+        requestedDataplane(spec) === undefined &&
+        !asksForHaproxy(spec);
+      const isServable = ({ nodePort }: ServicePort): boolean =>
+        nodePort !== 0 || spec.dataplane === 'direct' || mayMove;
       const { addresses, refused } = plan.assignments.get(key)!;
       expect(refused.map(({ port }) => port)).toEqual(spec.ports.filter((port) => !isServable(port)));
       for (const { served, taken } of addresses)
@@ -81,7 +88,7 @@ test('a Service keeps an address and listeners that it may have, unless it reque
     for (const service of services.values()) {
       const record = records.get(service.uid);
       const request = decodeAddressRequest(service.spec);
-      const { servable } = decodePorts(service.spec);
+      const { servable } = decodePorts(service.spec, site);
       for (const ip of record?.addresses ?? []) {
         if (servable.length === 0 || !service.spec.ipFamilies.includes(ip.family) || pool.excluded.has(ip.text))
           continue;

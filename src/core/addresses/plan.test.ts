@@ -81,23 +81,25 @@ describe('a new Service', () => {
 
   test('gets an address for TCP and UDP, and a port that cannot be served is refused by name', () => {
     const assignment = planOnce(
-      planInput([makeService('a', { ports: [tcp(53), udp(53), udp(54, 0)] })], ['192.0.2.8']),
+      planInput([makeService('a', { ports: [tcp(53), udp(53), udp(54, 0)], dataplane: 'haproxy' })], ['192.0.2.8']),
     ).assignments.get('default/a' as ServiceKey);
     expect(assignment?.addresses[0]?.served).toEqual([tcp(53), udp(53)]);
     expect(assignment?.refused).toMatchObject([{ port: udp(54, 0), reason: 'NodePortMissing' }]);
   });
 
-  test('that requests direct gets an address for TCP and UDP on the same port, without nodePorts', () => {
-    const ports = [tcp(53, 0), udp(53, 0)];
-    const service = makeService('a', { ports, dataplane: 'direct' });
-    const assignment = planOnce(planInput([service], ['192.0.2.8'])).assignments.get(service.key);
-    expect(assignment).toMatchObject({ addresses: [{ served: ports, taken: [] }], refused: [] });
-  });
+  test.each(['direct', undefined])(
+    'gets an address for TCP and UDP on the same port, without nodePorts, if it requests %s',
+    (dataplane) => {
+      const ports = [tcp(53, 0), udp(53, 0)];
+      const service = makeService('a', { ports, dataplane });
+      const assignment = planOnce(planInput([service], ['192.0.2.8'])).assignments.get(service.key);
+      expect(assignment).toMatchObject({ addresses: [{ served: ports, taken: [] }], refused: [] });
+    },
+  );
 
-  test('without nodePorts gets no address', () => {
-    expect(addressesOf(planOnce(planInput([makeService('a', { ports: [tcp(80, 0)] })], ['192.0.2.8'])))).toEqual({
-      a: 'NodePortMissing',
-    });
+  test('without nodePorts gets no address if it requests HAProxy', () => {
+    const service = makeService('a', { ports: [tcp(80, 0)], dataplane: 'haproxy' });
+    expect(addressesOf(planOnce(planInput([service], ['192.0.2.8'])))).toEqual({ a: 'NodePortMissing' });
   });
 
   test('never waits for a search through 2^128 addresses', () => {

@@ -1,8 +1,8 @@
 import { type Family, type Ip, parseIp } from '../ip/ip.ts';
 import type { Annotation, ServicePort, ServiceSpec } from '../model/service.ts';
-import type { SiteRange } from '../model/site.ts';
+import type { Site, SiteRange } from '../model/site.ts';
 import type { Verdict } from '../reasons.ts';
-import { chooseDataplane } from '../traffic/dataplane.ts';
+import { chooseDataplane, mayMoveToDirect } from '../traffic/dataplane.ts';
 import type { PortRefusal } from './assignment.ts';
 
 /** The addresses that a Service requests, at most one per family, or why the request is not valid. */
@@ -66,16 +66,19 @@ export function decodePool(annotations: readonly Annotation[], ranges: readonly 
 }
 
 /** Sorts out the ports that a dataplane can serve, and says why each of the others cannot be served. */
-export function decodePorts(spec: ServiceSpec): {
+export function decodePorts(
+  spec: ServiceSpec,
+  { dataplane: choice, handsOutOwn: isHostAddress }: Pick<Site, 'dataplane' | 'handsOutOwn'>,
+): {
   readonly servable: readonly ServicePort[];
   readonly refused: readonly PortRefusal[];
 } {
   const servable: ServicePort[] = [];
   const refused: PortRefusal[] = [];
   for (const port of spec.ports) {
-    const choice = chooseDataplane(spec, port);
-    if (typeof choice === 'string') servable.push(port);
-    else refused.push({ port, ...choice });
+    const able = chooseDataplane(spec, port);
+    if (typeof able === 'string' || mayMoveToDirect(spec, { choice, isHostAddress })) servable.push(port);
+    else refused.push({ port, ...able });
   }
   return { servable, refused };
 }

@@ -26,7 +26,9 @@ function sharesByKey(input: AddressInput, plan: AddressPlan, { key, spec }: Serv
 /** Whether the Service could serve every one of its ports there; by the plan alone, whatever the allocation thinks. */
 function couldServe(input: AddressInput, plan: AddressPlan, { key, namespace, spec }: Service, ip: Ip): boolean {
   const there = servedBy(input, plan).filter((each) => each.ip.text === ip.text && each.service.key !== key);
-  const ports = new Set(decodePorts(spec).servable.map(({ port, protocol }) => listenerKey(ip, port, protocol)));
+  const ports = new Set(
+    decodePorts(spec, input.site).servable.map(({ port, protocol }) => listenerKey(ip, port, protocol)),
+  );
   return (
     rangeOf(input, ip) !== undefined &&
     [undefined, rangeOf(input, ip)?.name].includes(requestedPool(input, { spec } as Service)) &&

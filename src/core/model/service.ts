@@ -53,6 +53,8 @@ export type ServiceSpec = {
   readonly sourceRanges: readonly string[];
   /** `None` or `ClientIP`. */
   readonly sessionAffinity: string;
+  /** Of `sessionAffinity: ClientIP`: how long after its last connection a client is remembered. */
+  readonly affinitySeconds: number;
   /** `Cluster` or `Local`. */
   readonly externalTrafficPolicy: string;
   /** 0 where Kubernetes allocated none: only for `externalTrafficPolicy: Local`. */

@@ -97,8 +97,57 @@ describe('the status of a Service', () => {
     expect(one?.conditions.at(-1)?.message).toBe('2001:db8::8 is not here');
   });
 
+  const failing: Answer = (revision) => ({ revision, isForwarding: true, isFailing: true });
+
+  test('says that no server takes connections when each fails a check of its own', () => {
+    const status = statusOf([makeService('a')], { answer: failing });
+    expect(status?.ingress).toHaveLength(1);
+    expect(conditions(status)).toMatchObject({ Serving: 'False NoServers' });
+    expect(status?.conditions.at(-1)?.message).toBe(
+      'no server takes connections for 192.0.2.8: each one fails its own check, or its node is drained or silent',
+    );
+    const withoutEndpoints = statusOf([makeService('a')], { answer: failing, hasEndpoints: false });
+    expect(conditions(withoutEndpoints)).toMatchObject({ Serving: 'False NoEndpoints' });
+  });
+
+  test('says that servers refuse the header of the PROXY protocol, and is served', () => {
+    const answer: Answer = (revision) => ({ revision, isForwarding: true, isHeaderRefused: true });
+    const status = statusOf([makeService('a', { ports: [tcp(80), tcp(443)] })], { answer });
+    expect(conditions(status)).toMatchObject({ Serving: 'True HeaderRefused' });
+    expect(status?.conditions.at(-1)?.message).toBe(
+      'servers of port 80, 443 close connections because of the PROXY protocol header: they do not seem to expect it',
+    );
+  });
+
+  test('says that it is drained, whatever its servers do, and keeps the address', () => {
+    const service = makeService('a', { ports: [tcp(80), tcp(443)] });
+    const status = statusOf([service], { answer: failing, drainedServices: new Set([service.key]) });
+    expect(status?.ingress).toHaveLength(1);
+    expect(conditions(status)).toMatchObject({ Serving: 'False Drained' });
+    expect(status?.conditions.at(-1)?.message).toBe(
+      'no new connections to 192.0.2.8, existing ones continue: an administrator drains the Service',
+    );
+  });
+
+  test('says which ports are drained when nat serves the others', () => {
+    const service = makeService('a', { ports: [tcp(53), udp(54)] });
+    const status = statusOf([service], { drainedServices: new Set([service.key]) });
+    expect(conditions(status)).toMatchObject({ Serving: 'True PartlyServing' });
+    expect(status?.conditions.at(-1)?.message).toContain('no new connections to port 53 of 192.0.2.8, ');
+  });
+
+  test('names the port without a server, and serves the other one', () => {
+    let count = 0;
+    const answer: Answer = (revision) => ({ revision, isForwarding: true, isFailing: ++count === 2 });
+    const status = statusOf([makeService('a', { ports: [tcp(80), tcp(443)] })], { answer });
+    expect(conditions(status)).toMatchObject({ Serving: 'True PartlyServing' });
+    expect(status?.conditions.at(-1)?.message).toMatch(
+      /^no server takes connections for port (?:80|443) of 192\.0\.2\.8: /,
+    );
+  });
+
   test('serves the port that can be served, and names the other one', () => {
-    const status = statusOf([makeService('a', { ports: [tcp(53), udp(53, 0)] })]);
+    const status = statusOf([makeService('a', { ports: [tcp(53), udp(53, 0)], dataplane: 'haproxy' })]);
     expect(status?.ingress[0]?.ports).toEqual([
       { port: 53, protocol: 'TCP' },
       { port: 53, protocol: 'UDP', error: 'furiwake.dev/NodePortMissing' },
@@ -117,7 +166,7 @@ describe('the status of a Service', () => {
   });
 
   test('of a Service without nodePorts is the condition and no address', () => {
-    const status = statusOf([makeService('a', { ports: [tcp(80, 0)] })]);
+    const status = statusOf([makeService('a', { ports: [tcp(80, 0)], dataplane: 'haproxy' })]);
     expect(status?.ingress).toEqual([]);
     expect(conditions(status)).toEqual({
       AddressAssigned: 'False NodePortMissing',

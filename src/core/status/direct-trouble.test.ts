@@ -34,6 +34,10 @@ test.each<[words: string, known: Known]>([
     { n1: { isDrained: true }, n2: { health: 'silent', obstacle: 'noAnswer' } },
   ],
   [
+    'n2, n3 are not shown to send packets with the address as source: the LAN may refuse them; kube-proxy on n1 has not shown a sync since the publication: read its log',
+    { n2: { obstacle: 'unheard' }, n3: { obstacle: 'unheard' } },
+  ],
+  [
     'n1 is unhealthy; n2 is the load-balancer host itself; n3 has no address in a LAN of the load-balancer host',
     { n1: { health: 'unhealthy' }, n2: { obstacle: 'thisHost' }, n3: { obstacle: 'offLink' } },
   ],
@@ -68,7 +72,7 @@ const messageOf = (status: ReturnType<typeof statusOf>): string | undefined =>
   status?.conditions.find(({ type }) => type === 'furiwake.dev/Serving')?.message;
 
 test('a Service whose packets are dropped is not served, and keeps its addresses', () => {
-  const status = statusOf([published(udp(53))], { answer: (revision) => ({ revision }), dropping });
+  const status = statusOf([published(udp(53, 0))], { answer: (revision) => ({ revision }), dropping });
   expect(conditions(status)).toMatchObject({ Serving: 'False NotForwarding' });
   expect(status?.ingress).toHaveLength(2);
   expect(messageOf(status)).toBe(
@@ -77,7 +81,7 @@ test('a Service whose packets are dropped is not served, and keeps its addresses
 });
 
 test('a Service of which one port is dropped is partly served', () => {
-  const service = published(udp(53), tcp(53, 0));
+  const service = published(udp(53, 0), tcp(53, 0));
   let count = 0;
   const status = statusOf([service], { answer: (revision) => ({ revision, isForwarding: ++count !== 1 }), dropping });
   expect(conditions(status)).toMatchObject({ Serving: 'True PartlyServing' });
@@ -86,13 +90,17 @@ test('a Service of which one port is dropped is partly served', () => {
   );
 });
 
-test('while HAProxy stands in, a Service is served, and says what it loses by that and why', () => {
-  const { spec, ...rest } = published(tcp(80));
+test.each([
+  ['HAProxy stands', [tcp(80)]],
+  ['nat stands', [udp(53)]],
+  ['HAProxy and nat stand', [udp(53), tcp(53)]],
+])('while %s in, a Service is served, and says what it loses by that and why', (who, ports) => {
+  const { spec, ...rest } = published(...ports);
   const service = { ...rest, spec: { ...spec, externalTrafficPolicy: 'Local', ipFamilies: [4] as const } };
   const status = statusOf([service], { answer: (revision) => ({ revision }), dropping });
   expect(conditions(status)).toMatchObject({ Serving: 'True FieldsNotHonoured' });
   expect(messageOf(status)).toBe(
-    'serving, but HAProxy stands in for direct, so Pods do not see the addresses of clients: n1 is off',
+    `serving, but ${who} in for direct, so Pods do not see the addresses of clients: n1 is off`,
   );
   expect(status?.ingress).toMatchObject([{ ipMode: 'VIP' }]);
 });

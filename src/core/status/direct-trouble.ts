@@ -11,7 +11,7 @@ type Ports = AssignedAddress['served'];
 
 /**
  * The ports of the address that `direct` should serve, and cannot: the host has the listener as published, and no node is shown
- * to serve it. The host drops their packets, or (`isStoodIn`) HAProxy stands in. `undefined`: the host has not reported on a
+ * to serve it. The host drops their packets, or (`isStoodIn`) another dataplane stands in. `undefined`: the host has not reported on a
  * port yet.
  */
 export function closedPorts(
@@ -77,7 +77,7 @@ function wordsFor(obstacle: Obstacle, nodes: readonly NodeName[]): string {
     case 'noAnswer':
       return `kube-proxy on ${names} does not answer at port ${kubeProxyHealthPort}: open the port to the load-balancer host`;
     case 'unheard':
-      return `${names} ${is} not shown to answer clients with the address as source: the LAN may refuse that`;
+      return `${names} ${is} not shown to send packets with the address as source: the LAN may refuse them`;
     case 'unproven':
       return `kube-proxy on ${names} has not shown a sync since the publication: read its log`;
   }

@@ -28,6 +28,7 @@ function troubleOf(nodes: readonly Node[], health: HealthByNode = {}, drained: r
     dataplane: 'auto',
     onLink: new Set(),
     drained: new Set(drained.map(nodeName)),
+    drainedServices: new Set(),
     endpoints: undefined,
     podPlace: { routed: [], reserved: new Map(), pool: [] },
   });

@@ -68,6 +68,13 @@ describe('a Service with Pods as servers', () => {
     expect(serving(far, {}, { nodes: [] })).toContain('False NoNodes');
   });
 
+  test('keeps clients with their Pods, except where NodePorts serve it', () => {
+    const spec = { sessionAffinity: 'ClientIP' };
+    expect(serving(endpointsOf('10.244.1.7'), spec)).toBe('True Serving: all ports are served');
+    expect(serving(endpointsOf('10.9.0.1'), spec)).toContain('ignored: sessionAffinity=ClientIP (one Pod per node)');
+    expect(serving(endpointsOf('10.244.1.7'), { ...spec, ports: [tcp(80), udp(53)] })).toContain('sessionAffinity');
+  });
+
   test('says where the annotation is ignored', () => {
     const ignored = 'True FieldsNotHonoured: serving, but ignored: annotation furiwake.dev/backends=';
     expect(serving(undefined, { backends: 'Pods' })).toBe(`${ignored}"Pods" (valid: pods)`);

@@ -88,13 +88,19 @@ describe('the condition Serving', () => {
     const spec = { sessionAffinity: 'ClientIP', externalTrafficPolicy: 'Local' };
     const direct = makeService('a', { ...spec, ports: [tcp(53), udp(53)], dataplane: 'direct' });
     const haproxy = makeService('a', { ...spec, dataplane: 'haproxy' });
-    const nat = makeService('a', { ...spec, ports: [tcp(53), udp(53)] });
+    const both = makeService('a', { ...spec, ports: [tcp(53), udp(53)] });
+    const nat = makeService('a', { ...spec, ports: [udp(53)] });
     expect(conditions(statusOf([direct]))).toMatchObject({ Serving: 'True Serving' });
-    for (const service of [haproxy, nat]) {
+    const byNode = 'sessionAffinity=ClientIP: a client keeps its node, where all clients of this host get one Pod';
+    for (const [service, words] of [
+      [haproxy, 'ignored: sessionAffinity=ClientIP (one Pod per node)'],
+      [both, 'ignored: sessionAffinity=ClientIP (one Pod per node)'],
+      [nat, byNode],
+    ] as const) {
       const status = statusOf([service]);
       expect(conditions(status)).toMatchObject({ Serving: 'True FieldsNotHonoured' });
       const message = status?.conditions.find(({ type }) => type === 'furiwake.dev/Serving')?.message;
-      expect(message).toBe(`serving, but ignored: sessionAffinity=ClientIP (one Pod per node); ${hidden}`);
+      expect(message).toBe(`serving, but ${words}; ${hidden}`);
     }
   });
 
@@ -126,9 +132,9 @@ describe('the condition Serving', () => {
   test.each([
     ['True FieldsNotHonoured', [tcp(53)], `serving, but ${invalid}`],
     ['True PartlyServing', [tcp(53), udp(53, 0)], `${unserved}; ${invalid}`],
-    ['False NodePortMissing', [udp(53, 0)], `${unserved}; ${invalid}`],
   ])('names the dataplane that is not valid, and those that are: %s', (serving, ports, message) => {
-    const status = statusOf([makeService('a', { ports, dataplane: 'Direct' })]);
+    const options = [['furiwake.dev/proxy-protocol', 'v2']] as const; // which keeps the Service from direct
+    const status = statusOf([makeService('a', { ports, options, dataplane: 'Direct' })]);
     expect(conditions(status)).toMatchObject({ Serving: serving });
     expect(status?.conditions.find(({ type }) => type === 'furiwake.dev/Serving')?.message).toBe(message);
   });
@@ -244,7 +250,7 @@ describe('the condition Serving', () => {
       ['closed to all IPv4 clients', 'no node takes connections for 2001:db8::8'],
     ],
   ])('says everything that falls short: %s', (_, spec, nodes, expected, words) => {
-    const status = statusOf([makeService('a', spec)], { nodes });
+    const status = statusOf([makeService('a', { dataplane: 'haproxy', ...spec })], { nodes });
     expect(conditions(status)).toMatchObject({ Serving: expected });
     const message = status?.conditions.find(({ type }) => type === 'furiwake.dev/Serving')?.message ?? '';
     const inOrder = words.toSorted((one, other) => message.indexOf(one) - message.indexOf(other));

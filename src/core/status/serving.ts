@@ -1,4 +1,4 @@
-import type { AssignedAddress, Assignment } from '../addresses/assignment.ts';
+import type { Assignment } from '../addresses/assignment.ts';
 import { quote } from '../addresses/request.ts';
 import type { Family } from '../ip/ip.ts';
 import { dataplaneAnnotation } from '../model/contract.ts';
@@ -6,9 +6,11 @@ import type { Verdict } from '../reasons.ts';
 import { haproxyNeed } from '../traffic/decode-options.ts';
 import { isLocal } from '../traffic/plan.ts';
 import { closedFamilies, listenersOf, planSourceRanges, type SourceRanges } from '../traffic/source-ranges.ts';
-import { isPodBackend, listenerKey, localBackend } from '../traffic/table.ts';
+import { plainProfile } from '../traffic/options.ts';
+import { isPodBackend, type Listener, listenerKey, localBackend } from '../traffic/table.ts';
 import { annotationTrouble, profileTrouble } from './annotation-trouble.ts';
 import { closedPorts } from './direct-trouble.ts';
+import { lossesOf } from './losses.ts';
 import { nodeNames } from './node-states.ts';
 import { endpointTroubles, ignoredBackends } from './pod-trouble.ts';
 import { portList, sentences } from './sentences.ts';
@@ -33,7 +35,7 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
     return no(verdict.reason, [verdict.message, ...ignored].join('; '));
   }
   const endpoints = endpointTroubles(assignment, service.spec, input.podFacts);
-  const losses = served.flatMap((address) => lossOf(address, input, failures) ?? []);
+  const losses = served.flatMap((address) => lossesOf(address, input, failures));
   const troubles = losses.map(({ verdict }) => verdict);
   const whole = losses.filter(({ isWhole }) => isWhole);
   const { sourceRanges } = service.spec;
@@ -52,13 +54,14 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
   // The first one is the reason.
   const shortcomings = [
     ...(isClosed ? [...limits, ...partly] : [...partly, ...limits]),
+    ...refusedHeaders(input),
     ...unconfirmedNodes(input),
     ...profileTrouble(service.spec, input.nearestProfile),
     ...endpoints.verdicts,
     ...ignoredFields(input),
   ];
   const [loss] = whole;
-  if (loss !== undefined && whole.length === served.length)
+  if (loss !== undefined && served.every((address) => whole.some((each) => each.address === address)))
     return no(loss.verdict.reason, sentences([...partly, ...limits, ...ignoredFields(input)]));
   const [noEndpoint] = endpoints.verdicts;
   if (noEndpoint !== undefined && endpoints.isWhole) return no(noEndpoint.reason, sentences(shortcomings));
@@ -72,33 +75,6 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
   const { reason } = first;
   const message = `${reason === 'FieldsNotHonoured' ? 'serving, but ' : ''}${sentences(shortcomings)}`;
   return { isTrue: !isClosed, verdict: { reason, message } };
-}
-
-/** Why no node gets packets of an address; `isWhole`: for none of its ports. `undefined`: those for all ports get to a node. */
-function lossOf(
-  address: AssignedAddress,
-  { nodeTrouble, dropping, listeners, reports }: StatusInput,
-  absent: readonly Failure[],
-): { readonly address: AssignedAddress; readonly isWhole: boolean; readonly verdict: Verdict } | undefined {
-  const { ip, served } = address;
-  const absence = absent.find((failure) => failure.ip === ip);
-  if (absence !== undefined) return { address, isWhole: true, verdict: absence.verdict };
-  const hasPods = served.every(({ port, protocol }) => {
-    const listener = listeners.get(listenerKey(ip, port, protocol));
-    return listener !== undefined && isPodBackend(listener.backend);
-  });
-  const trouble = hasPods ? undefined : nodeTrouble[ip.family];
-  if (trouble !== undefined) {
-    const message = `no node takes connections for ${ip.text}: ${trouble}`;
-    return { address, isWhole: true, verdict: { reason: 'NoNodes', message } };
-  }
-  if (dropping === undefined || dropping === 'briefly') return undefined;
-  const dropped = closedPorts(address, listeners, reports, false) ?? [];
-  if (dropped.length === 0) return undefined;
-  const isWhole = dropped.length === served.length;
-  const ports = isWhole ? '' : `port ${portList(dropped.map(({ port }) => port))} of `;
-  const message = `packets for ${ports}${ip.text} are dropped, because direct has no node for them: ${dropping[ip.family] ?? ''}`;
-  return { address, isWhole, verdict: { reason: 'NotForwarding', message } };
 }
 
 function no(reason: Verdict['reason'], message: string): ConditionContent {
@@ -123,6 +99,17 @@ function rangeTroubles({ malformed, excess }: SourceRanges, closed: readonly Fam
   return found;
 }
 
+/** Ports whose servers do not expect the header of the PROXY protocol. */
+function refusedHeaders({ assignment, reports }: StatusInput): readonly Verdict[] {
+  const ports = assignment.addresses.flatMap(({ ip, served }) =>
+    served.filter(({ port, protocol }) => reports.get(listenerKey(ip, port, protocol))?.isHeaderRefused === true),
+  );
+  if (ports.length === 0) return [];
+  const where = `port ${portList(ports.map(({ port }) => port))}`;
+  const message = `servers of ${where} close connections because of the PROXY protocol header: they do not seem to expect it`;
+  return [{ reason: 'HeaderRefused', message }];
+}
+
 /** Nodes with endpoints of the Service that kube-proxy does not confirm. */
 function unconfirmedNodes({ service: { key, spec }, assignment, unconfirmed }: StatusInput): readonly Verdict[] {
   return assignment.addresses.flatMap(({ ip }): readonly Verdict[] => {
@@ -142,9 +129,14 @@ function ignoredFields(input: StatusInput): readonly Verdict[] {
   const ignored = spec.ignoredAnnotations.map((name) => `annotation ${name} (one address per family)`);
   ignored.push(...annotationTrouble(spec), ...ignoredBackends(spec));
   const [isDirect, standIn] = carriersOf(input);
-  if (spec.sessionAffinity !== 'None' && !isDirect)
-    ignored.push(`sessionAffinity=${spec.sessionAffinity} (one Pod per node)`);
+  const isAffine = spec.sessionAffinity !== 'None' && !isDirect && !everyListener(input, isKeptByHaproxy);
+  const isNat = isAffine && everyListener(input, ({ dataplane }) => dataplane === 'nat');
+  if (isAffine && !isNat) ignored.push(`sessionAffinity=${spec.sessionAffinity} (one Pod per node)`);
   const messages = ignored.length === 0 ? [] : [`ignored: ${ignored.join(', ')}`];
+  if (isNat)
+    messages.push(
+      `sessionAffinity=${spec.sessionAffinity}: a client keeps its node, where all clients of this host get one Pod`,
+    );
   if (standIn !== undefined) messages.push(standIn);
   else if (isLocal(spec) && !isDirect && !spec.ports.every((port) => haproxyNeed(spec, port) !== undefined))
     messages.push(
@@ -153,7 +145,24 @@ function ignoredFields(input: StatusInput): readonly Verdict[] {
   return messages.map((message) => ({ reason: 'FieldsNotHonoured', message }));
 }
 
-/** Whether `direct` carries all connections now, and where HAProxy stands in for it: why, and what is lost by that. */
+function everyListener(
+  { assignment, listeners }: Pick<StatusInput, 'assignment' | 'listeners'>,
+  isTrue: (listener: Listener) => boolean,
+): boolean {
+  return assignment.addresses.every(({ ip, served }) =>
+    served.every(({ port, protocol }) => {
+      const listener = listeners.get(listenerKey(ip, port, protocol));
+      return listener !== undefined && isTrue(listener);
+    }),
+  );
+}
+
+/** Whether HAProxy keeps each client with one Pod. */
+function isKeptByHaproxy({ backend, options }: Listener): boolean {
+  return isPodBackend(backend) && (options?.profile ?? plainProfile).affinitySeconds > 0;
+}
+
+/** Whether `direct` carries all flows now, and where another dataplane stands in for it: why, and what is lost by that. */
 function carriersOf({
   assignment,
   listeners,
@@ -161,12 +170,21 @@ function carriersOf({
   dropping,
 }: StatusInput): readonly [isDirect: boolean, standIn: string | undefined] {
   const { addresses } = assignment;
-  const isWanted = addresses.every(({ ip, served }) =>
-    served.every(({ port, protocol }) => listeners.get(listenerKey(ip, port, protocol))?.dataplane === 'direct'),
-  );
+  const isWanted = everyListener({ assignment, listeners }, ({ dataplane }) => dataplane === 'direct');
   if (dropping === undefined || dropping === 'briefly') return [isWanted, undefined];
-  const stoodIn = addresses.filter((address) => (closedPorts(address, listeners, reports, true)?.length ?? 0) > 0);
+  const stoodIn = addresses.flatMap((address) =>
+    (closedPorts(address, listeners, reports, true) ?? []).map(({ port, protocol }) => ({
+      ...address,
+      port,
+      protocol,
+    })),
+  );
   if (stoodIn.length === 0) return [isWanted, undefined];
   const why = [...new Set(stoodIn.flatMap(({ ip }) => dropping[ip.family] ?? []))].join('; ');
-  return [false, `HAProxy stands in for direct, so Pods do not see the addresses of clients: ${why}`];
+  const carriers = new Set(
+    stoodIn.map(({ ip, port, protocol }) => listeners.get(listenerKey(ip, port, protocol))?.standIn),
+  );
+  const names = [...(carriers.has('haproxy') ? ['HAProxy'] : []), ...(carriers.has('nat') ? ['nat'] : [])];
+  const stand = `${names.join(' and ')} ${names.length === 1 ? 'stands' : 'stand'}`;
+  return [false, `${stand} in for direct, so Pods do not see the addresses of clients: ${why}`];
 }

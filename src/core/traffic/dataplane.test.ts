@@ -13,7 +13,7 @@ const asking = { dataplane: undefined, backends: undefined, options: [], ports }
 
 /** The choice for each of `ports`. */
 const withHaproxy = ['haproxy', 'nat', 'nat', none, none, none];
-const withDirect = ['direct', 'direct', 'nat', 'direct', 'direct', none];
+const withDirect = ['direct', 'direct', 'direct', 'direct', 'direct', 'direct'];
 const withNat = ['nat', 'nat', 'nat', none, none, none];
 
 describe('the dataplane of TCP, UDP and SCTP ports, with a nodePort and without', () => {
@@ -43,7 +43,7 @@ describe.each([
     [undefined, ['haproxy', 'nat', 'nat', none, none, none]],
     ['haproxy', ['haproxy', 'nat', 'nat', none, none, none]],
     ['Direct', ['haproxy', 'nat', 'nat', none, none, none]],
-    ['direct', [required, 'direct', 'nat', required, 'direct', none]],
+    ['direct', [required, 'direct', 'direct', required, 'direct', 'direct']],
     ['nat', [required, 'nat', 'nat', required, none, none]],
   ])('if %j is requested', (dataplane, expected) => {
     const request = { ...asking, dataplane, options: [[`furiwake.dev/${name}`, text]] as const };
@@ -78,11 +78,11 @@ test.each([
 });
 
 test.each([
-  [tcp(80, 0), 'only with the annotation furiwake.dev/dataplane: direct or furiwake.dev/backends: pods'],
-  [udp(53, 0), 'only with the annotation furiwake.dev/dataplane: direct'],
-  [sctp(132, 0), 'by no dataplane'],
-])('a refusal says what would serve the port, if anything', (port, remedy) => {
-  const message = `${port.protocol} port ${port.port} has no nodePort (spec.allocateLoadBalancerNodePorts is false): without one it is served ${remedy}`;
+  [tcp(80, 0), 'furiwake.dev/dataplane: direct or furiwake.dev/backends: pods'],
+  [udp(53, 0), 'furiwake.dev/dataplane: direct'],
+  [sctp(132, 0), 'furiwake.dev/dataplane: direct'],
+])('a refusal says what would serve the port', (port, remedy) => {
+  const message = `${port.protocol} port ${port.port} has no nodePort (spec.allocateLoadBalancerNodePorts is false): without one it is served only with the annotation ${remedy}`;
   expect(chooseDataplane(asking, port)).toMatchObject({ message });
 });
 
@@ -94,6 +94,7 @@ describe('what is decided, by request, needs and place', () => {
     backends?: string,
   ) => ({
     ...asking,
+    ports: ports.filter(({ nodePort }) => nodePort !== 0),
     dataplane,
     backends,
     externalTrafficPolicy: needs === 'Local' ? needs : 'Cluster',
@@ -124,6 +125,12 @@ describe('what is decided, by request, needs and place', () => {
     expect(decideDataplane(spec(dataplane, needs), tcp(80), { ...place, ...differs })).toEqual(expected);
   });
 
+  test('a port without a nodePort takes the others of its Service to direct', () => {
+    const mixed = { ...spec(undefined), ports: [tcp(80), tcp(81, 0)] };
+    expect(decideDataplane(mixed, tcp(80), place)).toEqual(automatic);
+    expect(decideDataplane(mixed, tcp(80), { ...place, hasNextHop: false })).toEqual(haproxy);
+  });
+
   test('a Service with options for HAProxy is served by it, on all its TCP ports, unless it requests another dataplane', () => {
     for (const text of ['80=v1', 'v2'])
       for (const port of [tcp(80), tcp(81)])
@@ -136,9 +143,31 @@ describe('what is decided, by request, needs and place', () => {
     expect(decideDataplane(limited, tcp(80), place)).toEqual(requested);
   });
 
-  test('without a nodePort, and for UDP, nothing stands in', () => {
-    for (const port of [tcp(80, 0), udp(53)])
+  test('without a nodePort nothing stands in', () => {
+    for (const port of [tcp(80, 0), udp(53, 0), sctp(132, 0)])
       expect(decideDataplane(spec('direct'), port, place)).toEqual({ ...requested, standIn: undefined });
+  });
+
+  test.each([udp(53), sctp(132)])('nat is for $protocol what HAProxy is for TCP', (port) => {
+    const nat = { ...haproxy, dataplane: 'nat' };
+    const decided = (...[dataplane, needs, differs]: [string | undefined, 'Local' | 'ClientIP' | 'nothing', object?]) =>
+      decideDataplane(spec(dataplane, needs), port, { ...place, ...differs });
+    for (const needs of ['Local', 'ClientIP'] as const) {
+      expect(decided(undefined, needs)).toEqual({ ...automatic, standIn: 'nat' });
+      for (const differs of [{ hasNextHop: false }, { isHostAddress: true }, { choice: 'haproxy' }])
+        expect(decided(undefined, needs, differs)).toEqual(nat);
+      for (const requests of ['haproxy', 'nat']) expect(decided(requests, needs, { isPublished: true })).toEqual(nat);
+    }
+    expect(decided(undefined, 'nothing')).toEqual(nat);
+    expect(decided(undefined, 'nothing', { isPublished: true })).toEqual({ ...automatic, standIn: 'nat' });
+    expect(decided('direct', 'nothing')).toEqual({ ...requested, standIn: 'nat' });
+  });
+
+  test('the UDP port of a Service whose TCP port must not leave HAProxy stays with nat: the address has one ipMode', () => {
+    const proxied = { ...spec(undefined, 'Local'), options: [['furiwake.dev/proxy-protocol', 'v2']] as const };
+    const onPods = spec(undefined, 'Local', 'pods');
+    for (const each of [proxied, onPods])
+      expect(decideDataplane(each, udp(53), { ...place, isPublished: true })).toMatchObject({ dataplane: 'nat' });
   });
 
   test('Pods as servers need HAProxy, which then serves ports without a nodePort, and never direct by itself', () => {
@@ -148,15 +177,30 @@ describe('what is decided, by request, needs and place', () => {
           expect(decideDataplane(spec(requests, 'Local', 'pods'), port, { ...place, ...differs })).toEqual(haproxy);
     expect(decideDataplane(spec(undefined, 'nothing', 'pods'), udp(53), place)).toMatchObject({ dataplane: 'nat' });
     expect(decideDataplane(spec('direct', 'nothing', 'pods'), tcp(80), place)).toEqual(requested);
-    for (const [requests, backends] of [
-      [undefined, 'Pods'],
-      [undefined, 'nodes'],
-      ['nat', 'pods'],
-    ] as const)
-      expect(decideDataplane(spec(requests, 'nothing', backends), tcp(80, 0), place)).toMatchObject({ reason: none });
+    expect(decideDataplane(spec('nat', 'nothing', 'pods'), tcp(80, 0), place)).toMatchObject({ reason: none });
+    for (const backends of ['Pods', 'nodes'])
+      expect(decideDataplane(spec(undefined, 'nothing', backends), tcp(80, 0), place)).toMatchObject({
+        needsProof: true,
+      });
   });
 
-  test('a port that no dataplane can serve stays refused', () => {
-    expect(decideDataplane(spec(undefined, 'Local'), tcp(80, 0), place)).toMatchObject({ reason: 'NodePortMissing' });
+  test('without a nodePort direct serves a port by itself, and nothing stands in', () => {
+    for (const port of [tcp(80, 0), udp(53, 0), sctp(132, 0)]) {
+      for (const needs of ['nothing', 'Local'] as const)
+        for (const differs of [{}, { hasNextHop: false }, { isPublished: true }])
+          expect(decideDataplane(spec(undefined, needs), port, { ...place, ...differs })).toEqual({
+            ...automatic,
+            standIn: undefined,
+          });
+      for (const [requests, differs] of [
+        ['haproxy', {}],
+        ['nat', {}],
+        [undefined, { choice: 'haproxy' }],
+        [undefined, { isHostAddress: true }],
+      ] as const)
+        expect(decideDataplane(spec(requests, 'Local'), port, { ...place, ...differs })).toMatchObject({
+          reason: none,
+        });
+    }
   });
 });

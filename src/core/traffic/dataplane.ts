@@ -8,6 +8,10 @@ import { asksForHaproxy, haproxyNeed } from './decode-options.ts';
 export const dataplanes = ['haproxy', 'direct', 'nat'] as const;
 export type Dataplane = (typeof dataplanes)[number];
 
+/** Those that serve a listener while `direct` has no node for it. */
+export const standIns = ['haproxy', 'nat'] as const;
+export type StandIn = (typeof standIns)[number];
+
 type DataplaneRequest = Pick<ServiceSpec, 'dataplane' | 'backends' | 'options' | 'ports'>;
 
 /** The dataplane that the annotation requests; `undefined` without a valid one. */
@@ -15,18 +19,18 @@ export function requestedDataplane({ dataplane }: Pick<DataplaneRequest, 'datapl
   return dataplanes.find((name) => name === dataplane);
 }
 
-/** Request × protocol → dataplane: HAProxy serves TCP only, and `direct` no SCTP. `nat` serves what they cannot. */
+/** Request × protocol → dataplane: HAProxy serves TCP only, `nat` serves what it cannot. */
 const choices: Readonly<Record<Dataplane | 'none', Readonly<Record<Protocol, Dataplane>>>> = {
   none: { TCP: 'haproxy', UDP: 'nat', SCTP: 'nat' },
   haproxy: { TCP: 'haproxy', UDP: 'nat', SCTP: 'nat' },
-  direct: { TCP: 'direct', UDP: 'direct', SCTP: 'nat' },
+  direct: { TCP: 'direct', UDP: 'direct', SCTP: 'direct' },
   nat: { TCP: 'nat', UDP: 'nat', SCTP: 'nat' },
 };
 
 /**
  * Which dataplane can serve a port of the Service, or why none can: `direct` does without a nodePort, and HAProxy if its
- * servers are Pods; only HAProxy shows the server who the client is, by the PROXY protocol or in HTTP mode. Where that is HAProxy,
- * and the Service does not request it, {@link decideDataplane} may still decide for `direct`.
+ * servers are Pods; only HAProxy shows the server who the client is, by the PROXY protocol or in HTTP mode. Where the Service
+ * requests none, {@link decideDataplane} may still decide for `direct`.
  */
 export function chooseDataplane(request: DataplaneRequest, servicePort: ServicePort): Dataplane | Verdict {
   const { protocol, port, nodePort } = servicePort;
@@ -38,13 +42,10 @@ export function chooseDataplane(request: DataplaneRequest, servicePort: ServiceP
       message: `TCP port ${port} asks for ${need}, which ${choice} does not have: remove that annotation or ${dataplaneAnnotation}`,
     };
   if (choice === 'direct' || nodePort !== 0 || hasPodServers(request, { protocol })) return choice;
-  const remedy =
-    choices.direct[protocol] === 'direct'
-      ? `only with the annotation ${dataplaneAnnotation}: direct${protocol === 'TCP' ? ` or ${backendsAnnotation}: pods` : ''}`
-      : 'by no dataplane';
+  const remedy = `${dataplaneAnnotation}: direct${protocol === 'TCP' ? ` or ${backendsAnnotation}: pods` : ''}`;
   return {
     reason: 'NodePortMissing',
-    message: `${protocol} port ${port} has no nodePort (spec.allocateLoadBalancerNodePorts is false): without one it is served ${remedy}`,
+    message: `${protocol} port ${port} has no nodePort (spec.allocateLoadBalancerNodePorts is false): without one it is served only with the annotation ${remedy}`,
   };
 }
 
@@ -53,16 +54,37 @@ export function hasPodServers(request: DataplaneRequest, { protocol }: Pick<Serv
   return request.backends === 'pods' && choices[requestedDataplane(request) ?? 'none'][protocol] === 'haproxy';
 }
 
-/** Whether the Service asks for what only `direct` keeps: the address of the client, or the Pod of a client. */
-export function needsDirect(spec: Pick<ServiceSpec, 'externalTrafficPolicy' | 'sessionAffinity'>): boolean {
-  return spec.externalTrafficPolicy === 'Local' || spec.sessionAffinity === 'ClientIP';
+/**
+ * Whether the Service asks for what only `direct` does: to keep the address of the client, or the Pod of a client, or to serve a
+ * port without a nodePort.
+ */
+export function needsDirect(spec: Pick<ServiceSpec, 'externalTrafficPolicy' | 'sessionAffinity' | 'ports'>): boolean {
+  return (
+    spec.externalTrafficPolicy === 'Local' ||
+    spec.sessionAffinity === 'ClientIP' ||
+    spec.ports.some(({ nodePort }) => nodePort === 0)
+  );
+}
+
+/** Whether furiwake may choose `direct` for a Service by itself. */
+export function mayMoveToDirect(
+  spec: DataplaneRequest,
+  { choice, isHostAddress }: Pick<DataplaneFacts, 'choice' | 'isHostAddress'>,
+): boolean {
+  return (
+    choice === 'auto' &&
+    requestedDataplane(spec) === undefined &&
+    !asksForHaproxy(spec) &&
+    spec.backends !== 'pods' &&
+    !isHostAddress
+  );
 }
 
 /** What carries a port. */
 type Carriage = {
   readonly dataplane: Dataplane;
-  /** What takes its connections while `direct` cannot. */
-  readonly standIn: 'haproxy' | undefined;
+  /** What takes its flows while `direct` cannot. */
+  readonly standIn: StandIn | undefined;
   /** Only nodes that were shown to answer clients themselves get packets. */
   readonly needsProof: boolean;
 };
@@ -81,16 +103,18 @@ type DataplaneFacts = {
 /**
  * Decides what carries a port of a Service on one address:
  *
- *   request     Service                            host                          TCP with a nodePort
- *   haproxy     any                                any                           haproxy
- *   direct      any                                any                           direct, haproxy stands in
- *   none        Local, or affinity by client       a node on a LAN of it         direct with proof, haproxy stands in
- *   none        any                                address published for direct  direct with proof, haproxy stands in
- *   none        any with options for HAProxy       any                           haproxy
- *   none        any other, or its own address      any                           haproxy
- *   none        Pods as servers                    any                           haproxy, also without a nodePort
+ *   request     Service                            host                          port
+ *   haproxy     any                                any                           stack
+ *   direct      any                                any                           direct, the stack stands in
+ *   none        Local, or affinity by client       a node on a LAN of it         direct with proof, the stack stands in
+ *   none        any                                address published for direct  direct with proof, the stack stands in
+ *   none        any                                any                           without a nodePort: direct with proof
+ *   none        any with options for HAProxy       any                           stack
+ *   none        any other, or its own address      any                           stack
+ *   none        Pods as servers                    any                           stack, TCP also without a nodePort
  *
- * The fourth line: what was chosen once stays, also when a node or a report is missing, or the Service no longer needs it.
+ * The stack: HAProxy for TCP, `nat` for UDP and SCTP; it serves only ports with a nodePort, or Pods. The fourth line: what was chosen once stays, also when a node or a
+ * report is missing, or the Service no longer needs it.
  */
 export function decideDataplane(
   spec: DataplaneRequest & Pick<ServiceSpec, 'externalTrafficPolicy' | 'sessionAffinity'>,
@@ -98,17 +122,12 @@ export function decideDataplane(
   { choice, isHostAddress, hasNextHop, isPublished }: DataplaneFacts,
 ): Carriage | Verdict {
   const able = chooseDataplane(spec, port);
-  if (typeof able === 'object') return able;
-  const standIn = port.protocol === 'TCP' && port.nodePort !== 0 ? 'haproxy' : undefined;
+  const mayMove = mayMoveToDirect(spec, { choice, isHostAddress });
+  if (typeof able === 'object') return mayMove ? { dataplane: 'direct', standIn: undefined, needsProof: true } : able;
+  const stack = port.protocol === 'TCP' ? 'haproxy' : 'nat';
+  const standIn = port.nodePort === 0 ? undefined : stack;
   if (able === 'direct') return { dataplane: able, standIn, needsProof: false };
-  const isAutomatic =
-    able === 'haproxy' &&
-    choice === 'auto' &&
-    requestedDataplane(spec) === undefined &&
-    !asksForHaproxy(spec) &&
-    !hasPodServers(spec, port) &&
-    !isHostAddress;
-  if (isAutomatic && (isPublished || (needsDirect(spec) && hasNextHop)))
+  if (mayMove && (isPublished || (needsDirect(spec) && hasNextHop)))
     return { dataplane: 'direct', standIn, needsProof: true };
   return { dataplane: able, standIn: undefined, needsProof: false };
 }

@@ -9,6 +9,8 @@ const ports = [
   { ...udp(53), name: 'dns' },
 ];
 
+const unaffine = { backends: undefined, sessionAffinity: 'None', affinitySeconds: 10_800 };
+
 function decode(annotations: Readonly<Record<string, string>>): ProxyOptions {
   return decodeProxyOptions({
     options: Object.entries(annotations).map(([name, text]) => [`furiwake.dev/${name}`, text]),
@@ -29,11 +31,14 @@ test('all annotations together', () => {
       'slow-start': '30s',
       'connect-timeout': '500ms',
       'idle-timeout': '2h',
+      'server-timeout': '20s',
+      'drain-time': '10m',
       balance: 'leastconn',
       'health-check': 'http:/ready?full=1',
       'health-check-interval': '5s',
       'health-check-fall': '2',
       'health-check-rise': '1',
+      'server-metrics': 'true',
     }),
   ).toEqual({
     proxyProtocol: new Map([
@@ -45,6 +50,7 @@ test('all annotations together', () => {
       proxyProtocol: 0,
       mostConnections: 20,
       slowStartMs: 30_000,
+      drainMs: 600_000,
       check: { intervalMs: 5000, fall: 2, rise: 1 },
     },
     http: new Set([993]),
@@ -53,8 +59,11 @@ test('all annotations together', () => {
       balance: 'leastconn',
       connectTimeoutMs: 500,
       idleTimeoutMs: 7_200_000,
+      serverTimeoutMs: 20_000,
+      affinitySeconds: 0,
       checkPath: '/ready?full=1',
     },
+    isMeasured: true,
     used: expect.any(Array),
     problems: [],
   });
@@ -67,6 +76,7 @@ test('a Service without annotations has no options', () => {
     profile: plainProfile,
     http: new Set(),
     proxyProtocol: new Map(),
+    isMeasured: false,
     used: [],
     problems: [],
   });
@@ -112,13 +122,25 @@ test('a port in HTTP mode has the other settings of the profile, and stays in it
     ['furiwake.dev/http-mode', 'smtp'],
     ['furiwake.dev/balance', 'leastconn'],
   ] as const;
-  const [smtp, imaps] = ports.map((port) => optionsOfPort({ options, ports }, port, false)?.profile);
+  const [smtp, imaps] = ports.map((port) => optionsOfPort({ ...unaffine, options, ports }, port, false)?.profile);
   expect([smtp, imaps]).toMatchObject([
     { mode: 'http', balance: 'leastconn' },
     { mode: 'tcp', balance: 'leastconn' },
   ]);
-  const [plain] = ports.map((port) => optionsOfPort({ options, ports }, port, true)?.profile);
+  const [plain] = ports.map((port) => optionsOfPort({ ...unaffine, options, ports }, port, true)?.profile);
   expect(plain).toEqual({ ...plainProfile, mode: 'http' });
+});
+
+test('the timeout of servers is for ports in HTTP mode, and without any it is named', () => {
+  const options = [
+    ['furiwake.dev/http-mode', 'smtp'],
+    ['furiwake.dev/server-timeout', '5s'],
+  ] as const;
+  const found = ports.map((port) => optionsOfPort({ ...unaffine, options, ports }, port, false)?.profile);
+  expect(found.map((profile) => profile?.serverTimeoutMs)).toEqual([5000, undefined, undefined]);
+  expect(decode({ 'server-timeout': '5s' }).problems).toEqual([
+    'annotation furiwake.dev/server-timeout="5s" (only with a valid furiwake.dev/http-mode)',
+  ]);
 });
 
 describe('a text that is not valid has no effect, and is named with those that are', () => {
@@ -161,12 +183,28 @@ test('a threshold without a check is named', () => {
 
 test('only TCP ports have options, and only those that differ from the usual ones', () => {
   const options = [['furiwake.dev/proxy-protocol', '25=v1']] as const;
-  const [smtp, imaps, dns] = ports.map((port) => optionsOfPort({ options, ports }, port, false));
-  expect(smtp).toEqual({ limits: noLimits, profile: plainProfile, server: { ...plainServer, proxyProtocol: 1 } });
+  const [smtp, imaps, dns] = ports.map((port) => optionsOfPort({ ...unaffine, options, ports }, port, false));
+  expect(smtp).toEqual({
+    limits: noLimits,
+    profile: plainProfile,
+    server: { ...plainServer, proxyProtocol: 1 },
+    isMeasured: false,
+  });
   expect([imaps, dns]).toEqual([undefined, undefined]);
 });
 
 test('every name is one of an annotation', () => {
-  expect(new Set(optionNames).size).toBe(15);
+  expect(new Set(optionNames).size).toBe(18);
   for (const name of optionNames) expect(decode({ [name]: '?' }).problems).toHaveLength(1);
+});
+
+test('HAProxy keeps a client with its Pod for the timeout of the Service, and not where nodes are its servers', () => {
+  const affine = { options: [], ports, backends: 'pods', sessionAffinity: 'ClientIP', affinitySeconds: 60 };
+  const [smtp, , dns] = ports.map((port) => optionsOfPort(affine, port, false));
+  expect(smtp?.profile).toEqual({ ...plainProfile, affinitySeconds: 60 });
+  expect(dns).toBeUndefined();
+  const [first] = ports;
+  expect(optionsOfPort({ ...affine, backends: undefined }, first!, false)).toBeUndefined();
+  expect(optionsOfPort({ ...affine, sessionAffinity: 'None' }, first!, false)).toBeUndefined();
+  expect(optionsOfPort(affine, first!, true)).toBeUndefined();
 });

@@ -1,9 +1,8 @@
 import { quote } from '../addresses/request.ts';
 import { optionPrefix } from '../model/contract.ts';
 import type { ServicePort, ServiceSpec } from '../model/service.ts';
+import { balance, checks, connections, duration, healthCheck, type OptionFormat, yes } from './option-formats.ts';
 import {
-  balances,
-  checkPathPattern,
   hasOwnBackend,
   type Limits,
   type ListenerOptions,
@@ -18,6 +17,9 @@ import {
 /** The part of a Service that the annotations are decoded from. */
 export type OptionsRequest = Pick<ServiceSpec, 'options' | 'ports'>;
 
+/** With the affinity to Pods. */
+type HaproxyRequest = OptionsRequest & Pick<ServiceSpec, 'backends' | 'sessionAffinity' | 'affinitySeconds'>;
+
 export type ProxyOptions = {
   readonly limits: Limits;
   /** Of its servers, without the PROXY protocol. */
@@ -28,53 +30,12 @@ export type ProxyOptions = {
   readonly http: ReadonlySet<number>;
   /** The version of the PROXY protocol by TCP port. */
   readonly proxyProtocol: ReadonlyMap<number, 1 | 2>;
+  readonly isMeasured: boolean;
   /** The names of the annotations that are valid. */
   readonly used: readonly string[];
   /** What is ignored and why, one line for each annotation. */
   readonly problems: readonly string[];
 };
-
-/** How the text of an annotation is read; `valid` describes the texts that are. */
-type OptionFormat<T> = { readonly valid: string; readonly read: (text: string) => T | undefined };
-
-function count(most: number): OptionFormat<number> {
-  return {
-    valid: `1 to ${most}`,
-    read: (text) => (/^[1-9]\d{0,6}$/.test(text) && Number(text) <= most ? Number(text) : undefined),
-  };
-}
-
-const unitsMs: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
-
-/** A number with a unit, as ms. */
-function duration(least: string, most: string): OptionFormat<number> {
-  const msOf = (text: string): number => {
-    const [, digits = '', unit = ''] = /^(\d{1,7})(ms|s|m|h)$/.exec(text) ?? [];
-    return digits === '' ? Number.NaN : Number(digits) * (unitsMs[unit] ?? Number.NaN);
-  };
-  return {
-    valid: `${least} to ${most}`,
-    read: (text) => (msOf(text) >= msOf(least) && msOf(text) <= msOf(most) ? msOf(text) : undefined),
-  };
-}
-
-const balance: OptionFormat<Profile['balance']> = {
-  valid: balances.join(', '),
-  read: (text) => balances.find((name) => name === text),
-};
-
-/** The path of an HTTP check, empty for TCP. */
-const healthCheck: OptionFormat<string> = {
-  valid: 'tcp, http:/path',
-  read: (text) => {
-    if (text === 'tcp') return '';
-    const [, path] = /^http:(\/.*)$/.exec(text) ?? [];
-    return path !== undefined && checkPathPattern.test(path) ? path : undefined;
-  },
-};
-
-const connections = count(1_000_000);
-const checks = count(100);
 
 /** The names of all annotations that are decoded here, without their prefix. */
 export const optionNames = [
@@ -86,13 +47,16 @@ export const optionNames = [
   'connection-rate-per-client',
   'max-connections-per-server',
   'slow-start',
+  'drain-time',
   'connect-timeout',
   'idle-timeout',
+  'server-timeout',
   'balance',
   'health-check',
   'health-check-interval',
   'health-check-fall',
   'health-check-rise',
+  'server-metrics',
 ] as const;
 type OptionName = (typeof optionNames)[number];
 
@@ -103,6 +67,7 @@ const nothing: ProxyOptions = {
   profile: plainProfile,
   http: new Set(),
   proxyProtocol: new Map(),
+  isMeasured: false,
   used: [],
   problems: [],
 };
@@ -160,6 +125,7 @@ function decode(annotations: OptionsRequest['options'], ports: OptionsRequest['p
       proxyProtocol: 0,
       mostConnections: read('max-connections-per-server', connections) ?? 0,
       slowStartMs: read('slow-start', duration('1s', '1h')) ?? 0,
+      drainMs: read('drain-time', duration('1s', '24h')) ?? 0,
       check:
         checkPath === undefined
           ? undefined
@@ -174,8 +140,11 @@ function decode(annotations: OptionsRequest['options'], ports: OptionsRequest['p
       balance: read('balance', balance) ?? plainProfile.balance,
       connectTimeoutMs: read('connect-timeout', duration('50ms', '60s')) ?? 0,
       idleTimeoutMs: read('idle-timeout', duration('1s', '24h')) ?? 0,
+      serverTimeoutMs: read('server-timeout', duration('1s', '24h')) ?? 0,
+      affinitySeconds: 0,
       checkPath: checkPath ?? '',
     },
+    isMeasured: read('server-metrics', yes) ?? false,
     proxyProtocol:
       proxyText === undefined
         ? nothing.proxyProtocol
@@ -185,6 +154,9 @@ function decode(annotations: OptionsRequest['options'], ports: OptionsRequest['p
         ? nothing.http
         : decodeHttpMode(httpText, ports, (why) => ignore('http-mode', httpText, why)),
   };
+  const timeoutText = texts.get('server-timeout');
+  if (timeoutText !== undefined && options.http.size === 0 && !ignored.has('server-timeout'))
+    ignore('server-timeout', timeoutText, `only with a valid ${optionPrefix}http-mode`);
   const used = [...texts.keys()].filter((name) => !ignored.has(name)).map((name) => `${optionPrefix}${name}`);
   return { ...options, used, problems };
 }
@@ -241,22 +213,39 @@ function shown(name: string): string {
 
 /** The options of one port; `undefined`: none, HAProxy treats it as the others. `isPlain`: the profile of the Service is not available. */
 export function optionsOfPort(
-  request: OptionsRequest,
+  request: HaproxyRequest,
   { port, protocol }: Pick<ServicePort, 'port' | 'protocol'>,
   isPlain: boolean,
 ): ListenerOptions | undefined {
-  const { limits, server, profile, proxyProtocol, http } = decodeProxyOptions(request);
   if (protocol !== 'TCP') return undefined;
-  const options: ListenerOptions = {
-    limits,
-    server: { ...server, proxyProtocol: proxyProtocol.get(port) ?? 0 },
-    profile: { ...(isPlain ? plainProfile : profile), mode: http.has(port) ? 'http' : 'tcp' },
-  };
-  return isUsual(options) ? undefined : options;
+  const options = annotatedOptions(request, port, isPlain);
+  const affinitySeconds = hasAffinity(request) && !isPlain ? request.affinitySeconds : 0;
+  const all = { ...options, profile: { ...options.profile, affinitySeconds } };
+  return isUsual(all) ? undefined : all;
 }
 
-function isUsual({ limits, server, profile }: ListenerOptions): boolean {
-  return hasOwnBackend({ server, profile }) ? false : Object.values(limits).every((limit) => limit === 0);
+function annotatedOptions(request: OptionsRequest, port: number, isPlain: boolean): ListenerOptions {
+  const { limits, server, profile, proxyProtocol, http, isMeasured } = decodeProxyOptions(request);
+  const { serverTimeoutMs, ...rest } = isPlain ? plainProfile : profile;
+  const mode = http.has(port) ? 'http' : 'tcp';
+  return {
+    limits,
+    server: { ...server, proxyProtocol: proxyProtocol.get(port) ?? 0 },
+    profile: { ...rest, mode, serverTimeoutMs: mode === 'http' ? serverTimeoutMs : 0 },
+    isMeasured,
+  };
+}
+
+/** Whether HAProxy keeps a client with its Pod. With nodes as servers it cannot: kube-proxy chooses the Pod. */
+export function hasAffinity({
+  backends,
+  sessionAffinity,
+}: Pick<HaproxyRequest, 'backends' | 'sessionAffinity'>): boolean {
+  return sessionAffinity === 'ClientIP' && backends === 'pods';
+}
+
+function isUsual(options: ListenerOptions): boolean {
+  return hasOwnBackend(options) ? false : Object.values(options.limits).every((limit) => limit === 0);
 }
 
 /** What the port needs and only HAProxy does, as words: its server relies on it. `undefined`: any dataplane can serve the port. */
@@ -267,12 +256,14 @@ export function haproxyNeed(request: OptionsRequest, { port, protocol }: Service
 }
 
 /** The profiles that the Service asks for, other than the usual one. */
-export function profilesOf(request: OptionsRequest): ReadonlySet<string> {
+export function profilesOf(request: HaproxyRequest): ReadonlySet<string> {
   const texts = request.ports.map((port) => profileText(optionsOfPort(request, port, false)?.profile ?? plainProfile));
   return new Set(texts.filter((text) => text !== ''));
 }
 
-/** Whether the Service asks for anything that only HAProxy does. */
+/** Whether an annotation of the Service asks for anything that only HAProxy does. */
 export function asksForHaproxy(request: OptionsRequest): boolean {
-  return request.ports.some((port) => optionsOfPort(request, port, false) !== undefined);
+  return request.ports.some(
+    ({ port, protocol }) => protocol === 'TCP' && !isUsual(annotatedOptions(request, port, false)),
+  );
 }

@@ -27,6 +27,8 @@ export type ServerOptions = {
   readonly mostConnections: number;
   /** Time in which a new server comes to its full share. */
   readonly slowStartMs: number;
+  /** How long connections of a server that drains or is removed may continue; 0: until they end. */
+  readonly drainMs: number;
   /** A check of its own, beside that of the node; `undefined`: the check of the node alone decides. */
   readonly check: { readonly intervalMs: number; readonly fall: number; readonly rise: number } | undefined;
 };
@@ -39,6 +41,10 @@ export type Profile = {
   /** 0: that of the site. */
   readonly connectTimeoutMs: number;
   readonly idleTimeoutMs: number;
+  /** In HTTP mode, the time in which a server must send its next bytes; 0: as long as a connection may be idle. */
+  readonly serverTimeoutMs: number;
+  /** How long a client stays with its server after its last connection (`sessionAffinity: ClientIP`); 0: no affinity. */
+  readonly affinitySeconds: number;
   /** Path of the HTTP check of a server; empty: a check is a TCP connection. */
   readonly checkPath: string;
 };
@@ -47,25 +53,42 @@ export type Profile = {
 export const checkPathPattern: RegExp = /^(?:\/[\w.~/?=&-]{0,127})?$/;
 
 /** What HAProxy does for a listener beyond carrying its bytes. Every value is validated. */
-export type ListenerOptions = { readonly limits: Limits; readonly server: ServerOptions; readonly profile: Profile };
+export type ListenerOptions = {
+  readonly limits: Limits;
+  readonly server: ServerOptions;
+  readonly profile: Profile;
+  /** Its servers are measured, each on its own. */
+  readonly isMeasured: boolean;
+};
 
 export const noLimits: Limits = { connections: 0, rate: 0, clientConnections: 0, clientRate: 0 };
-export const plainServer: ServerOptions = { proxyProtocol: 0, mostConnections: 0, slowStartMs: 0, check: undefined };
+export const plainServer: ServerOptions = {
+  proxyProtocol: 0,
+  mostConnections: 0,
+  slowStartMs: 0,
+  drainMs: 0,
+  check: undefined,
+};
 export const plainProfile: Profile = {
   mode: 'tcp',
   balance: 'roundrobin',
   connectTimeoutMs: 0,
   idleTimeoutMs: 0,
+  serverTimeoutMs: 0,
+  affinitySeconds: 0,
   checkPath: '',
 };
 
 /** The settings of a profile that differ from the usual ones: `balance=leastconn idle-timeout=30000ms`. Equal profiles have equal texts. */
-export function profileText({ mode, balance, connectTimeoutMs, idleTimeoutMs, checkPath }: Profile): string {
+export function profileText(profile: Profile): string {
+  const { mode, balance, connectTimeoutMs, idleTimeoutMs, serverTimeoutMs, affinitySeconds, checkPath } = profile;
   return [
     mode !== plainProfile.mode && `mode=${mode}`,
     balance !== plainProfile.balance && `balance=${balance}`,
     connectTimeoutMs > 0 && `connect-timeout=${connectTimeoutMs}ms`,
     idleTimeoutMs > 0 && `idle-timeout=${idleTimeoutMs}ms`,
+    serverTimeoutMs > 0 && `server-timeout=${serverTimeoutMs}ms`,
+    affinitySeconds > 0 && `affinity=${affinitySeconds}s`,
     checkPath !== '' && `health-check=http:${checkPath}`,
   ]
     .filter((part) => part !== false)
@@ -73,11 +96,12 @@ export function profileText({ mode, balance, connectTimeoutMs, idleTimeoutMs, ch
 }
 
 /** The settings of each server that differ from the usual ones, as words of letters and digits; empty: none. */
-export function serverText({ proxyProtocol, mostConnections, slowStartMs, check }: ServerOptions): string {
+export function serverText({ proxyProtocol, mostConnections, slowStartMs, drainMs, check }: ServerOptions): string {
   return [
     proxyProtocol > 0 && `proxy${proxyProtocol}`,
     mostConnections > 0 && `most${mostConnections}`,
     slowStartMs > 0 && `slow${slowStartMs}`,
+    drainMs > 0 && `drain${drainMs}`,
     check !== undefined && `check${check.intervalMs}-${check.fall}-${check.rise}`,
   ]
     .filter((part) => part !== false)
@@ -85,12 +109,20 @@ export function serverText({ proxyProtocol, mostConnections, slowStartMs, check 
 }
 
 /** The same text for the same options. */
-export function optionsText({ limits, server, profile }: ListenerOptions): string {
+export function optionsText({ limits, server, profile, isMeasured }: ListenerOptions): string {
   const { connections, rate, clientConnections, clientRate } = limits;
-  return [connections, rate, clientConnections, clientRate, serverText(server), profileText(profile)].join(' ');
+  return [
+    connections,
+    rate,
+    clientConnections,
+    clientRate,
+    serverText(server),
+    profileText(profile),
+    ...(isMeasured ? ['measured'] : []),
+  ].join(' ');
 }
 
 /** Whether a listener with these options cannot use the backend that others use. */
-export function hasOwnBackend({ server, profile }: Pick<ListenerOptions, 'server' | 'profile'>): boolean {
-  return serverText(server) !== '' || profileText(profile) !== '';
+export function hasOwnBackend({ server, profile, isMeasured }: Omit<ListenerOptions, 'limits'>): boolean {
+  return isMeasured || serverText(server) !== '' || profileText(profile) !== '';
 }

@@ -26,6 +26,7 @@ const someEndpoints: fc.Arbitrary<readonly NodeEndpoints[]> = fc
 
 const anyTurn = fc.record({
   drained: fc.subarray(['n1', 'n2', 'n3', 'gone']).map((names) => new Set(names.map(nodeName))),
+  isServiceDrained: fc.boolean(),
   isOverBudget: fc.boolean(),
   isOverProfiles: fc.boolean(),
   /** By the index of the Service. */
@@ -57,7 +58,7 @@ function eachTable(check: (step: TableStep, before: TableStep | undefined) => vo
         const nodes = new Map(world.nodes.map((node) => [node.name, node]));
         const exceeding = new Set(world.services.map(({ key }) => key).slice(excess, excess + 1));
         const excessive = new Map(Array.from(exceeding, (key) => [key, 'idle-timeout=1000ms']));
-        for (const { drained, isOverBudget, isOverProfiles, endpoints } of turns) {
+        for (const { drained, isServiceDrained, isOverBudget, isOverProfiles, endpoints } of turns) {
           const input: TrafficInput = {
             services: addresses.services,
             assignments: plan.assignments,
@@ -67,6 +68,7 @@ function eachTable(check: (step: TableStep, before: TableStep | undefined) => vo
             onLink: emptyReport.onLink,
             nodes,
             drained,
+            drainedServices: isServiceDrained ? exceeding : none,
             podPlace,
             endpoints:
               endpoints &&
@@ -96,19 +98,16 @@ function expectedWay(
   { protocol, nodePort }: ServicePort,
   isHostAddress: boolean,
 ): Pick<Listener, 'dataplane' | 'isPublished' | 'targetPort'> {
-  if (protocol !== 'TCP' && (spec.dataplane !== 'direct' || protocol === 'SCTP'))
-    return { dataplane: 'nat', isPublished: false, targetPort: nodePort };
-  const isPublished = status.ingress.some(({ ip, ipMode }) => ip === text && ipMode === 'VIP');
   const isRequested = spec.dataplane === 'direct';
+  const isPublished =
+    (isRequested || status.ingressManager === 'furiwake') &&
+    status.ingress.some(({ ip, ipMode }) => ip === text && ipMode === 'VIP');
   // What furiwake has published for direct stays there.
-  const stays =
-    spec.options.length === 0 &&
-    isPublished &&
-    status.ingressManager === 'furiwake' &&
-    requestedDataplane(spec) === undefined;
-  if (!isRequested && (!stays || isHostAddress))
-    return { dataplane: 'haproxy', isPublished: false, targetPort: nodePort };
-  return { dataplane: 'direct', isPublished, targetPort: protocol === 'TCP' ? nodePort : 0 };
+  const stays = spec.options.length === 0 && isPublished && requestedDataplane(spec) === undefined;
+  // Without a nodePort no other dataplane serves a port.
+  if (!isRequested && nodePort !== 0 && (!stays || isHostAddress))
+    return { dataplane: protocol === 'TCP' ? 'haproxy' : 'nat', isPublished: false, targetPort: nodePort };
+  return { dataplane: 'direct', isPublished, targetPort: nodePort };
 }
 
 test('a table has a listener for each port that a Service is served on and may be cleaned up after, and no other', () => {
@@ -177,6 +176,7 @@ test('drained and excluded nodes change nodes and backends only: no listener com
       );
     if (before?.addresses !== addresses || before.input.overBudget !== input.overBudget) return;
     if (before.input.overProfiles !== input.overProfiles) return;
+    if (before.input.drainedServices !== input.drainedServices) return;
     expect(table.listeners).toBe(before.table.listeners);
   });
 });
@@ -229,6 +229,7 @@ test('a planner that remembers its last table makes the one that a new planner m
         before?.table.listeners.get(key)?.revision === revision &&
         before.input.overBudget === input.overBudget &&
         before.input.overProfiles === input.overProfiles &&
+        before.input.drainedServices === input.drainedServices &&
         before.input.assignments.get(service) === input.assignments.get(service) &&
         before.input.services.get(service) === input.services.get(service),
     );

@@ -38,6 +38,7 @@ function inputOf(services: readonly Service[], more: Partial<TrafficInput> = {})
     onLink: emptyReport.onLink,
     nodes,
     drained: new Set(),
+    drainedServices: new Set(),
     endpoints: undefined,
     podPlace: { routed: [], reserved: new Map(), pool: [] },
     ...more,
@@ -104,7 +105,12 @@ test('a listener of direct is published once the status shows its address with i
   const [four, six] = addresses.map(({ ip: address }) => listenerKey(address, 53, 'UDP'));
   if (four === undefined || six === undefined) throw new Error('there are two');
   const before = listenersWith([]);
-  expect(before.get(four)).toMatchObject({ dataplane: 'direct', isPublished: false, targetPort: 0 });
+  expect(before.get(four)).toMatchObject({
+    dataplane: 'direct',
+    isPublished: false,
+    standIn: 'nat',
+    targetPort: 30_053,
+  });
   expect(listenersWith([['192.0.2.8', 'Proxy']])).toBe(before);
   const after = listenersWith([['192.0.2.8', 'VIP']]);
   expect(after.get(four)?.isPublished).toBe(true);
@@ -173,6 +179,20 @@ test('the same input gives the same table, and another node leaves the listeners
   expect([...drained.nodes.values()].map(({ state }) => state)).toEqual(['drain', 'active']);
 });
 
+test('a drained Service refuses new connections where HAProxy serves it, and only there', () => {
+  const plan = makeTrafficPlanner();
+  const direct = makeService('c', { dataplane: 'direct' });
+  const input = inputOf([a, b, direct]);
+  const first = plan(input);
+  const table = plan({ ...input, drainedServices: new Set([a.key, direct.key]) });
+  const draining = [...table.listeners.values()].filter(({ isDraining }) => isDraining);
+  expect(draining.map(({ service }) => service)).toEqual([a.key]);
+  expect(draining[0]?.revision).not.toBe(first.listeners.get(draining[0]!.key)?.revision);
+  const key = listenerKey(ip('192.0.2.101'), 80, 'TCP');
+  expect(table.listeners.get(key)).toBe(first.listeners.get(key));
+  expect([...plan(input).listeners]).toEqual([...first.listeners]);
+});
+
 test('a listener has the source ranges of its family, merged, and is closed where the Service has none of it', () => {
   const service = makeService('a', { ipFamilies: [4, 6], sourceRanges: ['198.51.100.0/25', '198.51.100.128/25'] });
   const addresses = ['192.0.2.8', '2001:db8::8'].map((text) => ({ ip: ip(text), served: [tcp(80)], taken: [] }));
@@ -199,6 +219,7 @@ test('a Local Service moves to direct once the host is known to reach nodes, and
   expect(listenerOf(local, unknown)).toEqual(haproxy);
   expect(listenerOf(local, new Set([6]))).toEqual(haproxy);
   expect(listenerOf(local, four, { dataplane: 'haproxy' })).toEqual(haproxy);
+  expect(listenerOf(local, four, { drainedServices: new Set([local.key]) })).toEqual(haproxy);
   expect(listenerOf(local, four)).toEqual(moving);
   const ingress = [{ ip: '192.0.2.100', hostname: undefined, ipMode: 'VIP', ports: [] }];
   const shown = { ...local, status: { ...local.status, ingress, ingressManager: 'furiwake' } };
@@ -238,3 +259,16 @@ test('a Service whose profile is one too many has its other options', () => {
   expect(optionsOf(over)).toMatchObject([{ limits, profile: { idleTimeoutMs: 0 } }]);
   expect(optionsOf(input)).toMatchObject([{ limits, profile: { idleTimeoutMs: 9000 } }]);
 });
+
+test.each([
+  ['haproxy', 'ClientIP', false],
+  ['nat', 'ClientIP', true],
+  ['direct', 'ClientIP', true],
+  ['nat', 'None', false],
+])(
+  'with %s and sessionAffinity %s, all flows of a client go to one node: %s',
+  (dataplane, sessionAffinity, isAffine) => {
+    const { listeners } = makeTrafficPlanner()(inputOf([makeService('a', { dataplane, sessionAffinity })]));
+    expect([...listeners.values()]).toMatchObject([{ dataplane, isAffine }]);
+  },
+);

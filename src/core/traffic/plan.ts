@@ -44,6 +44,8 @@ export type TrafficInput = {
   readonly onLink: ReadonlySet<Family>;
   /** Nodes that an administrator drains (`furiwake drain NODE`). */
   readonly drained: ReadonlySet<NodeName>;
+  /** Services that an administrator drains (`furiwake drain NS/NAME`), as far as HAProxy serves them. */
+  readonly drainedServices: ReadonlySet<ServiceKey>;
   /** `undefined`: not known yet. The table then has only the backends of all nodes. */
   readonly endpoints: PersistentMap<ServiceKey, ServiceEndpoints> | undefined;
   readonly podPlace: PodPlace;
@@ -62,6 +64,7 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
     assignments: PersistentMap.empty(),
     overBudget: new Set(),
     overProfiles: new Map(),
+    drainedServices: new Set(),
     onLink: new Set(),
     endpoints: undefined,
     podPlace: { routed: [], reserved: new Map(), pool: [] },
@@ -94,6 +97,7 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
       (!needsDirect(service.spec) || isSameSet(last.onLink, input.onLink)) &&
       last.overBudget.has(key) === isOverBudget &&
       last.overProfiles.has(key) === input.overProfiles.has(key) &&
+      last.drainedServices.has(key) === input.drainedServices.has(key) &&
       publishedVips(before).join() === publishedVips(service).join();
     if (!asksForPods(service) && isSame && known.length > 0) return { listeners: known, pods: [] };
     const next = planCarriers(service, assignment, isOverBudget, input);
@@ -108,13 +112,14 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
   };
 
   return (input) => {
-    const { services, assignments, overBudget, overProfiles, onLink, endpoints, podPlace } = input;
+    const { services, assignments, overBudget, overProfiles, drainedServices, onLink, endpoints, podPlace } = input;
     const changed = new Set([
       ...PersistentMap.changedKeys(last.services, services),
       ...PersistentMap.changedKeys(last.assignments, assignments),
       ...(isSameSet(last.onLink, onLink) ? [] : servicesOnLink(services)),
       ...(last.overBudget === overBudget ? [] : [...last.overBudget, ...overBudget]),
       ...(last.overProfiles === overProfiles ? [] : [...last.overProfiles.keys(), ...overProfiles.keys()]),
+      ...(last.drainedServices === drainedServices ? [] : [...last.drainedServices, ...drainedServices]),
       ...podsChanged(input),
     ]);
     const removed: [ListenerKey, undefined][] = [];
@@ -137,7 +142,7 @@ export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
     // As a map: a listener that stays, or that another Service gets, is not removed.
     listeners = listeners.with(new Map<ListenerKey, Listener | undefined>([...removed, ...present]));
     pods = pods.with(podChanges);
-    last = { services, assignments, overBudget, overProfiles, onLink, endpoints, podPlace };
+    last = { services, assignments, overBudget, overProfiles, drainedServices, onLink, endpoints, podPlace };
     const { nodes, backends: shared } = planNodes(input.nodes, input.drained);
     const backends = planLocal({ services, endpoints, backendsOf, nodes, shared });
     if (table.listeners !== listeners || table.nodes !== nodes || table.backends !== backends || table.pods !== pods)
@@ -181,8 +186,9 @@ function planCarriers(
     onLink,
     endpoints,
     overProfiles,
+    drainedServices,
     podPlace,
-  }: Pick<TrafficInput, 'dataplane' | 'onLink' | 'endpoints' | 'overProfiles' | 'podPlace'>,
+  }: Pick<TrafficInput, 'dataplane' | 'onLink' | 'endpoints' | 'overProfiles' | 'drainedServices' | 'podPlace'>,
 ): Carriers {
   const { key, spec } = service;
   const vips = publishedVips(service);
@@ -199,11 +205,13 @@ function planCarriers(
     pods.push([id, { family, pods: chosen.pods }]);
     return id;
   };
+  const isDrained = drainedServices.has(key);
   const listeners = assignment.addresses.flatMap(({ ip, served }) =>
     served.flatMap((port) => {
       const isVip = vips.includes(ip.text);
       const carriage = decideDataplane(spec, port, {
-        choice,
+        // `direct` would take new connections; a port without a nodePort has nothing else.
+        choice: isDrained && port.nodePort !== 0 ? 'haproxy' : choice,
         isHostAddress,
         hasNextHop: onLink.has(ip.family),
         isPublished: isVip,
@@ -217,11 +225,12 @@ function planCarriers(
         service: key,
         ...carriage,
         isPublished: isDirect && isVip,
-        isAffine: isDirect && spec.sessionAffinity === 'ClientIP',
+        isAffine: carriage.dataplane !== 'haproxy' && spec.sessionAffinity === 'ClientIP',
         backend: backendOf(ip.family, port),
         targetPort: isDirect && carriage.standIn === undefined ? 0 : port.nodePort,
         options: carriage.dataplane === 'haproxy' ? optionsOfPort(spec, port, overProfiles.has(key)) : undefined,
         sourceRanges: ranges?.filter((range) => range.family === ip.family),
+        isDraining: carriage.dataplane === 'haproxy' && isDrained,
         isHostAddress,
       });
     }),

@@ -121,7 +121,9 @@ test('the place stays the same object while its parts do', () => {
   const first = placeOf(place.routed, facts, place.pool);
   expect(first).toEqual(place);
   expect(placeOf(place.routed, facts, place.pool)).toBe(first);
-  expect(placeOf([], facts, place.pool)).not.toBe(first);
+  const elsewhere = placeOf(place.routed, facts, ranges('192.0.2.0/28'));
+  expect(elsewhere).not.toBe(first);
+  expect(placeOf([], facts, elsewhere.pool)).not.toBe(elsewhere);
 });
 
 describe('the table of Services that ask for Pods', () => {
@@ -148,6 +150,7 @@ describe('the table of Services that ask for Pods', () => {
     onLink: emptyReport.onLink,
     nodes: new Map([[nodeName('n1'), makeNode('n1', '192.0.2.11')]]),
     drained: new Set(),
+    drainedServices: new Set(),
     endpoints: groups && PersistentMap.from([[web.key, { 4: [], 6: [], groups } satisfies ServiceEndpoints]]),
     podPlace: place,
     ...more,

@@ -2,7 +2,7 @@ import type { ServiceKey } from '../model/names.ts';
 import { compareAge, type Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { requestedDataplane } from './dataplane.ts';
-import { profilesOf } from './decode-options.ts';
+import { hasAffinity, profilesOf } from './decode-options.ts';
 
 /** The most profiles of HAProxy. Each one has backends that are declared ahead, and costs a reload when it is new. */
 export const mostProfiles = 64;
@@ -43,7 +43,8 @@ export function makeProfileBudget(most: number = mostProfiles): (services: Servi
 /** Empty: only the usual one, or none because HAProxy does not serve the Service. */
 function profilesOfService(service: Service | undefined): ReadonlySet<string> {
   const isServed = service !== undefined && (requestedDataplane(service.spec) ?? 'haproxy') === 'haproxy';
-  return isServed && service.spec.options.length > 0 ? profilesOf(service.spec) : new Set();
+  const mayHave = isServed && (service.spec.options.length > 0 || hasAffinity(service.spec));
+  return mayHave ? profilesOf(service.spec) : new Set();
 }
 
 function excessOf(

@@ -18,6 +18,10 @@ export type ListenerReport = {
    * The host lets packets through; of a listener with a stand-in, to nodes themselves. False on a host that is ready but may not serve (another one has the Lease).
    */
   readonly isForwarding: boolean;
+  /** HAProxy has servers with checks of their own for it, and none that takes connections. */
+  readonly isFailing: boolean;
+  /** Its servers close connections because of the header of the PROXY protocol. */
+  readonly isHeaderRefused: boolean;
   /** A wanted revision that is not in force, or whose address is not on the host, and why. */
   readonly refusal: { readonly revision: Revision; readonly verdict: Verdict } | undefined;
 };
@@ -28,7 +32,7 @@ export type NodeHealth = 'up' | 'unhealthy' | 'silent';
 /**
  * Why `direct` sends no packets to a node, whatever the listener. `thisHost`: it cannot be its own next hop. `offLink`: the
  * address of the node is on no link of the host. `noAnswer`: the health port of its kube-proxy gives no usable answer.
- * `unheard`: the node was probed in vain: no answer to a client arrived with the address of a listener as its source.
+ * `unheard`: it is not shown to answer clients itself, although it was probed or kube-proxy serves a listener that waits for that.
  */
 export type DirectObstacle = 'thisHost' | 'offLink' | 'noAnswer' | 'unheard';
 

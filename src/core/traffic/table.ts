@@ -4,7 +4,7 @@ import type { BackendId, ListenerKey, NodeName, ServiceKey } from '../model/name
 import type { Protocol } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { type Revision, revisionOf } from '../revision.ts';
-import type { Dataplane } from './dataplane.ts';
+import type { Dataplane, StandIn } from './dataplane.ts';
 import { type ListenerOptions, optionsText } from './options.ts';
 
 /**
@@ -45,13 +45,13 @@ export type Listener = ListenerAddress & {
    */
   readonly isPublished: boolean;
   /**
-   * For `direct`: the dataplane that takes new connections while no node is known to serve the listener itself. Without one
-   * their packets are dropped.
+   * For `direct`: the dataplane that takes new flows while no node is known to serve the listener itself. Without one their
+   * packets are dropped.
    */
-  readonly standIn: 'haproxy' | undefined;
+  readonly standIn: StandIn | undefined;
   /** For `direct`: only nodes that were shown to answer clients themselves get packets. */
   readonly needsProof: boolean;
-  /** For `direct`: all connections of a client go to one node (`sessionAffinity: ClientIP`). Otherwise false. */
+  /** For `direct` and `nat`: all flows of a client go to one node (`sessionAffinity: ClientIP`). Otherwise false. */
   readonly isAffine: boolean;
   readonly backend: BackendId;
   /** The port on every server of the backend: a nodePort. 0 for `direct` without a stand-in, which leaves the port of a packet as it is, and for Pods without a nodePort. */
@@ -60,6 +60,8 @@ export type Listener = ListenerAddress & {
   readonly sourceRanges: readonly IpRange[] | undefined;
   /** For HAProxy: what it does for the listener beyond carrying its bytes. `undefined`: nothing. */
   readonly options: ListenerOptions | undefined;
+  /** For HAProxy: it refuses new connections, and those that exist continue (`furiwake drain NS/NAME`). Otherwise false. */
+  readonly isDraining: boolean;
   /** The address is the host's own: furiwake never adds it to the host nor announces it. */
   readonly isHostAddress: boolean;
   /** Hash of all of the above. */
@@ -172,6 +174,7 @@ export function makeListener(fields: Omit<Listener, 'key' | 'revision'>): Listen
     backend,
     targetPort,
     sourceRanges,
+    isDraining,
   } = fields;
   const ranges = sourceRanges === undefined ? 'open' : sourceRanges.map(formatRange).join(' ');
   return {
@@ -180,7 +183,10 @@ export function makeListener(fields: Omit<Listener, 'key' | 'revision'>): Listen
     revision: revisionOf(
       [
         service,
-        [dataplane, isPublished && 'published', standIn, needsProof && 'proof', isAffine && 'affine'].join(' '),
+        [
+          [dataplane, isPublished && 'published', standIn, needsProof && 'proof', isAffine && 'affine'].join(' '),
+          ...(isDraining ? ['drain'] : []),
+        ].join(' '),
         backend,
         targetPort,
         fields.isHostAddress ? 'own' : 'added',
@@ -191,9 +197,22 @@ export function makeListener(fields: Omit<Listener, 'key' | 'revision'>): Listen
   };
 }
 
+/**
+ * The dataplane that serves the listener in the stack of the host: always, or as the stand-in of `direct`. `undefined`: `direct`
+ * serves it alone.
+ */
+export function stackDataplane({ dataplane, standIn }: Pick<Listener, 'dataplane' | 'standIn'>): StandIn | undefined {
+  return dataplane === 'direct' ? standIn : dataplane;
+}
+
 /** Whether HAProxy serves the listener: always, or as the stand-in of `direct`. */
-export function usesHaproxy({ dataplane, standIn }: Pick<Listener, 'dataplane' | 'standIn'>): boolean {
-  return dataplane === 'haproxy' || standIn === 'haproxy';
+export function usesHaproxy(listener: Pick<Listener, 'dataplane' | 'standIn'>): boolean {
+  return stackDataplane(listener) === 'haproxy';
+}
+
+/** Whether `nat` serves the listener: always, or as the stand-in of `direct`. */
+export function usesNat(listener: Pick<Listener, 'dataplane' | 'standIn'>): boolean {
+  return stackDataplane(listener) === 'nat';
 }
 
 /** Makes a table with the backends of all nodes. If two listeners have the same key, the later one counts. */

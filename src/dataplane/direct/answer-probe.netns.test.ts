@@ -27,7 +27,7 @@ table bridge security {
 });
 afterAll(() => lab?.[Symbol.asyncDispose]());
 
-async function pathsTo(vip: string): Promise<readonly ProbedPath[]> {
+async function pathsTo(vip: string, port: number | undefined): Promise<readonly ProbedPath[]> {
   const isV6 = vip.includes(':');
   const { balancer } = lab;
   const index = Number(await balancer.exec('cat', '/sys/class/net/eth0/ifindex'));
@@ -38,19 +38,45 @@ async function pathsTo(vip: string): Promise<readonly ProbedPath[]> {
       link: { index, mac, address },
       nodeMac: (await node.exec('cat', '/sys/class/net/eth0/address')).trim(),
       vip: addressOf(vip),
-      port: 53,
+      port,
     })),
   );
 }
 
 test.each(vips)('only the node that serves %s, on a LAN that delivers its answer, is shown to answer', async (vip) => {
-  const paths = await pathsTo(vip);
+  const paths = await pathsTo(vip, 53);
   const answered = await makeAnswerProbe({ exec: lab.balancer.execPort, clock: systemClock })(paths, signal);
   expect(paths.map((path) => answered.has(path))).toEqual([true, false, false]);
 });
 
+test.each(vips)(
+  'without a listener, each node that forwards a datagram from %s is shown, if the LAN delivers it',
+  async (vip) => {
+    const probe = makeAnswerProbe({ exec: lab.balancer.execPort, clock: systemClock });
+    const paths = await pathsTo(vip, undefined);
+    const answered = await probe(paths, signal);
+    expect(paths.map((path) => answered.has(path))).toEqual([true, false, true]);
+    const forwarding = ['net.ipv4.ip_forward', 'net.ipv6.conf.all.forwarding'];
+    await lab.nodes[2]?.exec('sysctl', '-qw', ...forwarding.map((name) => `${name}=0`));
+    const again = await probe(paths, signal);
+    expect(paths.map((path) => again.has(path))).toEqual([true, false, false]);
+    await lab.nodes[2]?.exec('sysctl', '-qw', ...forwarding.map((name) => `${name}=1`));
+  },
+);
+
+test('a node that puts another source on what it forwards is not shown', async () => {
+  const [node] = lab.nodes;
+  await node?.nft(`table ip hide {
+  chain post { type nat hook postrouting priority srcnat; ip saddr 203.0.113.11 masquerade; }
+}`);
+  const paths = await pathsTo('203.0.113.11', undefined);
+  const answered = await makeAnswerProbe({ exec: lab.balancer.execPort, clock: systemClock })(paths, signal);
+  expect(paths.map((path) => answered.has(path))).toEqual([false, false, true]);
+  await node?.nft('delete table ip hide');
+});
+
 test('the probe ends the connection that it opened: a Pod accepts none that continues', async () => {
-  const [path] = await pathsTo(vips[0]);
+  const [path] = await pathsTo(vips[0], 53);
   if (path === undefined) throw new Error('the lab has no nodes');
   await makeAnswerProbe({ exec: lab.balancer.execPort, clock: systemClock })([path], signal);
   const sockets = (): Promise<string> =>
@@ -65,5 +91,7 @@ test('a host without perl says so', async () => {
     spawn: (_file: string, args: readonly string[], end: AbortSignal) =>
       lab.balancer.execPort.spawn('false', args, end),
   };
-  await expect(makeAnswerProbe({ exec, clock: systemClock })(await pathsTo(vips[0]), signal)).rejects.toThrow('perl');
+  await expect(makeAnswerProbe({ exec, clock: systemClock })(await pathsTo(vips[0], 53), signal)).rejects.toThrow(
+    'perl',
+  );
 });

@@ -61,7 +61,24 @@ test('a node that does not answer is probed after growing waits, at most each mi
   expect(nodes.has('n1 4')).toBe(false);
   expect([...nodes.silent()]).toEqual(['n1 4']);
   expect(probes.length).toBeGreaterThan(10);
-  expect(probes.length).toBeLessThan(18);
+  expect(probes.length).toBeLessThan(21);
+  expect(written).toEqual([]);
+});
+
+test('a node is silent after three probes in vain, and no longer when it left the cluster', async () => {
+  const nodes = make();
+  nodes.setPaths(new Map([['n1 4', n1]]));
+  const stop = new AbortController();
+  const running = nodes.run(stop.signal).catch(() => undefined);
+  for (const silent of [[], [], ['n1 4']]) {
+    const before = probes.length;
+    while (probes.length === before) await clock.advance(100);
+    expect([...nodes.silent()]).toEqual(silent);
+  }
+  nodes.keep(new Set(['n2 4']));
+  expect([...nodes.silent()]).toEqual([]);
+  stop.abort();
+  await running;
 });
 
 test('a node whose path was away while it waited is probed soon after the path is back', async () => {
@@ -71,7 +88,7 @@ test('a node whose path was away while it waited is probed soon after the path i
   nodes.setPaths(new Map([['n1 4', n1]]));
   await clock.advance(100_000); // the waits have grown
   nodes.setPaths(new Map()); // its only Service is gone
-  await clock.advance(100_000);
+  await clock.advance(5_000);
   const before = probes.length;
   answering.add(n2);
   nodes.setPaths(new Map([['n1 4', n2]]));

@@ -36,7 +36,7 @@ export type AnsweringNodesRecord = {
 };
 
 /** kube-proxy and the Pods of a new Service may need a moment. */
-const waits = { firstMs: 1_000, mostMs: 60_000 };
+const waits = { firstMs: 200, mostMs: 60_000 };
 /** Of one hop: a single lost frame says nothing. */
 const attemptsToSilence = 3;
 

@@ -29,12 +29,14 @@ const input = fc.record({
   weights: fc.dictionary(fc.constantFrom(...names), fc.integer({ min: 1, max: 3 })),
   /** By port: which clients HAProxy holds; `undefined`: not known. */
   clients: fc.array(fc.option(fc.uniqueArray(fc.integer({ min: 1, max: 3 })), { nil: undefined }), { maxLength: 4 }),
+  /** The listeners on this port wait for their first node. */
+  waitingPort: fc.nat(4),
 });
 
 /** The programs of one process, one after the other. */
 const programs = fc.array(input, { maxLength: 5 }).map((inputs): readonly DirectProgram[] => {
   const plan = makeDirectPlanner();
-  return inputs.map(({ listeners, verdicts, drained, closed, weights, clients }) => {
+  return inputs.map(({ listeners, verdicts, drained, closed, weights, clients, waitingPort }) => {
     const nodes = names.map((name, index) => ({
       ...node(name, `192.0.2.${11 + index}`, `2001:db8::${11 + index}`),
       state: drained.includes(name) ? ('drain' as const) : ('active' as const),
@@ -67,6 +69,7 @@ const programs = fc.array(input, { maxLength: 5 }).map((inputs): readonly Direct
     const shared = [...program.listeners.values()].filter(({ standIn }) => standIn !== undefined);
     return {
       ...program,
+      waiting: new Set(shared.filter(({ port }) => port === waitingPort).map(({ key }) => key)),
       shared: {
         unsorted: new Set(shared.filter(({ port }) => clients[port] === undefined).map(({ key }) => key)),
         held: new Map(

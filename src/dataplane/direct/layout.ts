@@ -1,11 +1,11 @@
 import { formatRange } from '../../core/ip/range.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import { usesHaproxy } from '../../core/traffic/table.ts';
-import { addressText, classText, type Element, ListenerError, portText } from '../nftables/element.ts';
+import { stackDataplane } from '../../core/traffic/table.ts';
+import { addressText, classText, type Element, ListenerError, portText, protocolNumbers } from '../nftables/element.ts';
 import { type Layout, absentFrom } from '../nftables/mirror.ts';
 import type { DirectProgram, SlotGroup } from './program.ts';
-import { smallSlotCount } from './ruleset.ts';
+import { smallSlotCount } from './family-chains.ts';
 import { nothingShared } from './stand-ins.ts';
 
 /*
@@ -15,34 +15,32 @@ import { nothingShared } from './stand-ins.ts';
  *                                         carried4     192.0.2.51 . 17 . 53 : 0:1        the same, for ICMP errors
  *                                         open, flows  0:1                               the kernel counts here; `refused` as well
  *                                         groups       0:1 : 0:7                         the number of its nodes' group
- *   … that HAProxy holds, too             mixed        0:1
- *   … with a client that is HAProxy's     held4        0:1 . 198.51.100.2 . 51234
+ *   … that the stack has flows of, too    mixed        0:1
+ *   … with a client that is the stack's   held4        0:1 . 198.51.100.2 . 51234
  *   … with clients that are not known     unsorted     0:1
  *   group n1, n2                          slots        0:7 . 0 : 26, 0:7 . 1 : 27 …
  *                                         small        0:7                               it has 127 slots, not 1,021
  *   n1 192.0.2.11 on eth0                 gateways4    26 : 192.0.2.11
  *                                         links        26 : "eth0"
  */
-/** IANA protocol numbers. */
-const protocolNumbers = { TCP: 6, UDP: 17 } as const;
-
 export const directLayout: Layout<DirectProgram> = {
   empty: {
     listeners: PersistentMap.empty(),
     ids: new Map(),
     groups: new Map(),
     shared: nothingShared,
+    waiting: new Set(),
     slots: new Set(),
     hops: new Map(),
     nodeMacs: new Set(),
   },
-  elementsOf: ({ ids, groups, shared }, listener) => {
+  elementsOf: ({ ids, groups, shared, waiting }, listener) => {
     const { address, isAffine, key, port, protocol, sourceRanges } = listener;
     const isUnsorted = shared.unsorted.has(key);
     const held = shared.held.get(key) ?? [];
     const group = groups.get(key);
-    if (usesHaproxy(listener) && group === undefined && !isUnsorted) return []; // HAProxy serves it alone
-    if (protocol === 'SCTP') throw new ListenerError(`${key}: direct does not serve SCTP`);
+    const isAlone = group === undefined && !isUnsorted && !waiting.has(key);
+    if (isAlone && stackDataplane(listener) !== undefined) return []; // the stand-in serves it alone
     const { family } = address;
     const id = classText(ids.get(key) ?? 0);
     const where = `${addressText(address)} . ${protocol.toLowerCase()} . ${portText(port)}`;
@@ -77,6 +75,8 @@ export const directLayout: Layout<DirectProgram> = {
     const keys = new Set<ListenerKey>();
     for (const [key, group] of after.groups) if (before.groups.get(key)?.id !== group.id) keys.add(key);
     for (const key of before.groups.keys()) if (!after.groups.has(key)) keys.add(key);
+    for (const key of [...before.waiting, ...after.waiting])
+      if (before.waiting.has(key) !== after.waiting.has(key)) keys.add(key);
     const [was, is] = [before.shared, after.shared];
     if (was !== is) {
       for (const key of [...was.unsorted, ...is.unsorted])

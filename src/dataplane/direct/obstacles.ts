@@ -10,7 +10,7 @@ export function findObstacles(
     readonly isOwn: (address: Ip) => boolean;
     readonly linkOf: (address: Ip) => string | undefined;
     readonly isAnswering: (node: NodeName) => boolean;
-    /** The node was probed in vain (`AnsweringNodes`). */
+    /** Only that the node is not shown to answer clients itself (`AnsweringNodes`) keeps packets from it. */
     readonly isUnheard: (node: NodeName, family: Ip['family']) => boolean;
   },
 ): DirectObstacles {

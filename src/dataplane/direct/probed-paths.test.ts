@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { addressOf, directListener, node, tableOf } from '../../../test/make/table.ts';
+import { addressOf, directListener, localTable, node, tableOf } from '../../../test/make/table.ts';
 import { probedPaths } from './probed-paths.ts';
 
 const tcp = { protocol: 'TCP', isPublished: true } as const;
@@ -8,12 +8,15 @@ const mail = directListener('203.0.113.2', 25, tcp);
 const lan = { name: 'eth0', index: 2, mac: '02:00:00:00:00:02' };
 const own = [addressOf('198.51.100.9'), addressOf('192.0.2.2')];
 
+const nodes = [node('n1', '192.0.2.11'), node('n2', '192.0.2.12', '2001:db8::12')];
+
+/** By node and family; of a path without a listener the port is `-`. */
 function pathsOf(
   listeners: Parameters<typeof tableOf>[0],
   more: Partial<Parameters<typeof probedPaths>[0]> = {},
 ): Readonly<Record<string, string>> {
   const paths = probedPaths({
-    table: tableOf(listeners, [node('n1', '192.0.2.11'), node('n2', '192.0.2.12', '2001:db8::12')]),
+    table: tableOf(listeners, nodes),
     linkOf: ({ text }) => (text.startsWith('192.0.2.') ? lan : undefined),
     own,
     macs: new Map([
@@ -22,13 +25,14 @@ function pathsOf(
     ]),
     isOpen: () => true,
     isMissing: () => true,
+    isUnheard: () => false,
     turn: 0,
     ...more,
   });
   return Object.fromEntries(
     Array.from(paths, ([hop, { link, nodeMac, vip, port }]) => [
       hop,
-      `${link.address.text} ${nodeMac.slice(-2)} ${vip.text} ${port}`,
+      `${link.address.text} ${nodeMac.slice(-2)} ${vip.text} ${port ?? '-'}`,
     ]),
   );
 }
@@ -40,12 +44,27 @@ test('each node on a link of the host has a path from the own address there; the
 });
 
 test.each([
-  ['of UDP', directListener('203.0.113.1', 53, { isPublished: true })],
   ['that is not published', directListener('203.0.113.1', 80, { protocol: 'TCP' })],
-  ['with source ranges', directListener('203.0.113.1', 80, { ...tcp, sourceRanges: [] })],
   ['of HAProxy', directListener('203.0.113.1', 80, { ...tcp, dataplane: 'haproxy' })],
   ['of the other family', directListener('2001:db8:f::1', 80, tcp)],
-])('a listener %s is not probed', (_, listener) => expect(pathsOf([listener])).toEqual({}));
+])('with a listener %s nothing is probed', (_, listener) => expect(pathsOf([listener])).toEqual({}));
+
+const alone = { 'n1 4': '192.0.2.2 11 203.0.113.1 -', 'n2 4': '192.0.2.2 12 203.0.113.1 -' };
+
+test.each([
+  ['of UDP', directListener('203.0.113.1', 53)],
+  ['with source ranges', directListener('203.0.113.1', 80, { ...tcp, sourceRanges: [] })],
+])('a listener %s is not asked: its address is probed alone, before it is published', (_, listener) => {
+  expect(pathsOf([listener], { isOpen: () => false })).toEqual(alone);
+});
+
+test('a node without Pods of a Local listener is not asked for it, nor is one that was probed in vain asked for Pods only', () => {
+  const local = { ...web, backend: 'local4:test/service' as typeof web.backend };
+  const table = localTable([[local, { n1: 1, n2: { terminating: 1 } }]], nodes);
+  expect(pathsOf([], { table })).toEqual({ ...alone, 'n1 4': '192.0.2.2 11 203.0.113.1 80' });
+  const turns = [0, 1].map((turn) => pathsOf([web], { turn, isUnheard: () => true })['n1 4']);
+  expect(new Set(turns)).toEqual(new Set([alone['n1 4'], '192.0.2.2 11 203.0.113.1 80']));
+});
 
 test('a node is probed only where the gate is open, its MAC is known, and it is not known to answer', () => {
   expect(Object.keys(pathsOf([web], { isOpen: (_, name) => name === 'n1' }))).toEqual(['n1 4']);

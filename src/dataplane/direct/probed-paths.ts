@@ -1,14 +1,15 @@
 import type { Family, Ip } from '../../core/ip/ip.ts';
 import type { NodeName } from '../../core/model/names.ts';
-import { addressOfNode, type Listener, type TrafficTable } from '../../core/traffic/table.ts';
+import { addressOfNode, backendOf, type Listener, type TrafficTable } from '../../core/traffic/table.ts';
 import type { Link } from '../../ports/network.ts';
 import type { ProbedPath } from './answer-probe.ts';
 import { hopKey } from './program.ts';
 
 /**
- * For each node and family a path to be probed, where there is one: through a published listener of TCP that is open to all
- * clients and that the gate has opened, from an address of this host on the link of the node. The listeners of a table take
- * turns, by `turn`: the Pods of one Service may be missing.
+ * For each node and family a path to be probed, where there is one, between the node and an address of this host on its link:
+ *
+ *   the node serves TCP listeners that are open to all clients       one that the gate has opened; they take turns, by `turn`
+ *   it serves none, or was probed in vain: Pods may be missing       also a VIP alone
  */
 export function probedPaths(host: {
   readonly table: TrafficTable;
@@ -19,13 +20,16 @@ export function probedPaths(host: {
   readonly macs: ReadonlyMap<string, string>;
   readonly isOpen: (listener: Listener, node: NodeName) => boolean;
   readonly isMissing: (hop: string) => boolean;
+  /** The node was probed in vain. */
+  readonly isUnheard: (hop: string) => boolean;
   readonly turn: number;
 }): ReadonlyMap<string, ProbedPath> {
   const { table, linkOf, macs, turn } = host;
-  const usable = [...table.listeners.values()].filter(
-    ({ dataplane, protocol, isPublished, sourceRanges }) =>
-      dataplane === 'direct' && protocol === 'TCP' && isPublished && sourceRanges === undefined,
-  );
+  const listeners = [...table.listeners.values()].filter(({ dataplane }) => dataplane === 'direct');
+  const vips = { 4: vipOf(listeners, 4), 6: vipOf(listeners, 6) };
+  const usable = listeners.filter(({ protocol, sourceRanges }) => protocol === 'TCP' && sourceRanges === undefined);
+  const isServedBy = (node: NodeName, { backend, address }: Listener): boolean =>
+    backendOf(table, backend, address.family).servers.some((each) => each.node === node && !each.isDraining);
   const sources = new Map<string, Ip>();
   for (const address of host.own) {
     const link = linkOf(address);
@@ -35,16 +39,15 @@ export function probedPaths(host: {
     const [link, nodeMac] = [linkOf(address), macs.get(address.text)];
     const source = link && sources.get(`${link.index} ${family}`);
     if (link === undefined || source === undefined || nodeMac === undefined) return undefined;
-    const open = usable.filter((each) => each.address.family === family && host.isOpen(each, node));
-    const listener = open[turn % open.length];
-    return (
-      listener && {
-        link: { index: link.index, mac: link.mac, address: source },
-        nodeMac,
-        vip: listener.address,
-        port: listener.port,
-      }
-    );
+    const served = usable.filter((each) => each.address.family === family && isServedBy(node, each));
+    const open = served.filter((each) => each.isPublished && host.isOpen(each, node));
+    const alone = served.length === 0 || host.isUnheard(hopKey(node, family)) ? vips[family] : undefined;
+    const targets = [
+      ...open.map(({ address: vip, port }) => ({ vip, port })),
+      ...(alone === undefined ? [] : [{ vip: alone, port: undefined }]),
+    ];
+    const target = targets[turn % targets.length];
+    return target && { link: { index: link.index, mac: link.mac, address: source }, nodeMac, ...target };
   };
   const paths = new Map<string, ProbedPath>();
   for (const node of table.nodes.values())
@@ -54,4 +57,8 @@ export function probedPaths(host: {
       if (path !== undefined) paths.set(hop, path);
     }
   return paths;
+}
+
+function vipOf(listeners: readonly Listener[], family: Family): Ip | undefined {
+  return listeners.find(({ address }) => address.family === family)?.address;
 }

@@ -13,7 +13,7 @@ import {
   type TrafficTable,
 } from '../../core/traffic/table.ts';
 import { type Ids, makeIds } from './ids.ts';
-import { slotCount, smallSlotCount } from './ruleset.ts';
+import { slotCount, smallSlotCount } from './family-chains.ts';
 import { nothingShared, type SharedListeners } from './stand-ins.ts';
 
 /** A node as a next hop. Registers are 32 bits wide: `mark` stands for the node. */
@@ -30,6 +30,8 @@ export type DirectProgram = {
   /** A listener without a group drops its packets, or leaves them to its stand-in. */
   readonly groups: ReadonlyMap<ListenerKey, SlotGroup>;
   readonly shared: SharedListeners;
+  /** Listeners without a group whose packets are dropped although they have a stand-in (`first-waits.ts`). */
+  readonly waiting: ReadonlySet<ListenerKey>;
   /** All of them, once. */
   readonly slots: ReadonlySet<SlotGroup>;
   readonly hops: ReadonlyMap<string, NextHop>;
@@ -129,6 +131,7 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
       ids,
       groups,
       shared: nothingShared,
+      waiting: new Set(),
       slots: new Set(Array.from(used.values(), ({ group }) => group)),
       hops,
       nodeMacs,

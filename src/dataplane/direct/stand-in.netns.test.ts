@@ -3,8 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { addressesOf, listener, node as tableNode, tableOf } from '../../../test/make/table.ts';
-import { type DirectLab, serveVips, startDirectLab } from '../../../test/netns/direct-lab.ts';
+import { addressesOf, listener, node as tableNode, nodeName, tableOf } from '../../../test/make/table.ts';
+import { arrivals, countArrivals, type DirectLab, serveVips, startDirectLab } from '../../../test/netns/direct-lab.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import { recordLog, recordMetrics } from '../../../test/sim/observers.ts';
 import { untilAborted } from '../../async/abort.ts';
@@ -76,14 +76,7 @@ beforeAll(async () => {
   for (const node of lab.nodes) {
     await node.ask({ do: 'serveLines', port, greeting: `${node.name} ` });
     await node.ask({ do: 'serveHttp', port: 10_256, body: '{}' });
-    await node.nft(`table inet watch {
-  counter reached { }
-  chain prerouting {
-    type filter hook prerouting priority raw
-    ip daddr { 203.0.113.0/24, ${lanVip} } counter name reached
-    ip6 daddr 2001:db8:f::/64 counter name reached
-  }
-}`);
+    await countArrivals(node, lanVip);
     for (const address of [node.ip4, node.ip6]) await balancer.exec('ping', '-c', '1', '-W', '2', address);
   }
   await balancer.exec('ip', 'link', 'add', 'furiwake0', 'type', 'bridge');
@@ -174,12 +167,8 @@ async function underClients(address: string, work: () => Promise<void>): Promise
 
 /** Packets to the addresses that have reached the nodes. */
 async function reached(): Promise<number> {
-  let packets = 0;
-  for (const node of lab.nodes) {
-    const text = await node.exec('nft', 'list', 'counter', 'inet', 'watch', 'reached');
-    packets += Number(/packets (\d+)/.exec(text)?.[1]);
-  }
-  return packets;
+  const counts = await Promise.all(lab.nodes.map(arrivals));
+  return counts.reduce((sum, count) => sum + count, 0);
 }
 
 const heldByHaproxy = async (each: Listener): Promise<number> =>
@@ -264,17 +253,46 @@ test.each(['203.0.113.21', '2001:db8:f::21'])(
   },
 );
 
+test("what the host itself opens is always HAProxy's", async () => {
+  const onDirect = listener(lanVip, port, port, { dataplane: 'direct', standIn: 'haproxy', isPublished: true });
+  isOpen = true;
+  await program(onDirect);
+  expect(direct.isForwarding(onDirect.key)).toBe(true);
+  const { id = 0 } = await lab.balancer.ask({ do: 'dial', address: lanVip, port });
+  await expect.poll(async () => (await lab.balancer.ask({ do: 'heard', id })).text, patience).toMatch(/^n\d /);
+});
+
 test('a listener that needs a proof is left to HAProxy until the nodes are shown to answer; one that does not is not', async () => {
   const more = { dataplane: 'direct', standIn: 'haproxy', isPublished: true } as const;
   const automatic = listener('203.0.113.22', port, port, { ...more, needsProof: true });
   const requested = listener('203.0.113.22', port, port, more);
   [isOpen, isProven] = [true, false];
-  const states: boolean[] = [];
+  const states: unknown[] = [];
   for (const each of [automatic, requested]) {
     await program(each);
-    states.push(direct.isForwarding(each.key));
+    states.push([direct.isForwarding(each.key), direct.obstacles().get(nodeName('n1'))?.[4]]);
   }
   isProven = true;
   await program(automatic);
-  expect([...states, direct.isForwarding(automatic.key)]).toEqual([false, true, true]);
+  expect(states).toEqual([
+    [false, 'unheard'],
+    [true, undefined],
+  ]);
+  expect(direct.isForwarding(automatic.key)).toBe(true);
+  expect(direct.obstacles()).toEqual(new Map());
+});
+
+test('a new listener drops packets until its first node opens, so that no client reaches it by HAProxy', async () => {
+  const address = '203.0.113.23';
+  isOpen = false;
+  isProven = true;
+  await program(listener(address, port, port, { dataplane: 'direct', standIn: 'haproxy', isPublished: true }));
+  const connecting = connect(address);
+  await expect.poll(() => lab.client.exec('ss', '-Htn', 'state', 'syn-sent', 'dst', address), patience).not.toBe('');
+  for (const node of lab.nodes) await serveVips(node, [address], port);
+  isOpen = true;
+  await direct.audit(signal);
+  const id = await connecting; // the client repeated its SYN
+  await expectAlive([id]);
+  expect(await heldByHaproxy(listener(address, port, port))).toBe(0);
 });

@@ -1,18 +1,19 @@
 import type { ListenerKey, ServiceKey } from '../../core/model/names.ts';
-import { type TrafficTable, usesHaproxy } from '../../core/traffic/table.ts';
+import { stackDataplane, type TrafficTable } from '../../core/traffic/table.ts';
 import type { Client } from '../../ports/host.ts';
 
 /**
- * The part of HAProxy in a listener that the table has.
+ * The part of the stand-in, HAProxy or `nat`, in a listener that the table has.
  *
- *            a node opens            its connections are known            no node is open, or direct is no longer wanted
- *   (none) ───────────────► entering ─────────────────────────► direct ──────────────────────────────────► leaving
+ *            a node opens              its flows are known              no node is open, or direct is no longer wanted
+ *   (none) ───────────────► entering ───────────────────────► direct ────────────────────────────────────► leaving
  *                               ▲                                                                             │
  *                               └──────────────────────────── a node opens ───────────────────────────────────┘
  *
- * `entering`: new connections go to nodes, and are pinned at once; a packet without a pin is HAProxy's. `direct`: the packets of
- * the clients that HAProxy held at the change are HAProxy's, all others go to nodes. `leaving`: new connections are
- * HAProxy's, and so is every packet without a pin.
+ * `entering`: new connections go to nodes, and are pinned at once; a packet without a pin is the stand-in's, and so is
+ * everything of UDP and SCTP without one, where no packet says that it opens a flow. `direct`: the packets of the clients that
+ * the stand-in held at the change are its own, all others go to nodes. `leaving`: new flows are the stand-in's, and so is
+ * every packet without a pin.
  *
  * A listener leaves for as long as it exists: the connections that it has at nodes may last as long.
  */
@@ -23,11 +24,11 @@ type StandInState = {
   readonly clients: readonly Client[];
 };
 
-/** The listeners whose packets HAProxy and nodes share. */
+/** The listeners whose packets the stand-in and nodes share. */
 export type SharedListeners = {
-  /** Which connections are HAProxy's is not known: those without a pin are. */
+  /** Which flows are the stand-in's is not known: those without a pin are. */
   readonly unsorted: ReadonlySet<ListenerKey>;
-  /** The clients of the connections that HAProxy holds, of the listeners that have some. */
+  /** The clients of the flows that the stand-in holds, of the listeners that have some. */
   readonly held: ReadonlyMap<ListenerKey, readonly Client[]>;
 };
 
@@ -36,13 +37,13 @@ export const nothingShared: SharedListeners = { unsorted: new Set(), held: new M
 export type StandIns = {
   /** Follows the listeners, and which of them have nodes (`open`). */
   follow(listeners: TrafficTable['listeners'], open: { has(listener: ListenerKey): boolean }): void;
-  /** Whether nodes have, or may have, connections of the listener. */
+  /** Whether nodes have, or may have, flows of the listener. */
   has(listener: ListenerKey): boolean;
-  /** The listeners whose connections are not known yet. */
+  /** The listeners whose flows are not known yet. */
   entering(): readonly ListenerKey[];
-  /** The listeners of which HAProxy still holds connections. */
+  /** The listeners of which the stand-in still holds flows. */
   holding(): readonly ListenerKey[];
-  /** The connections of these listeners, as read after the host sent the last new one to HAProxy. */
+  /** The flows of these listeners, as read after `direct` had them first. */
   sort(listeners: readonly ListenerKey[], clients: ReadonlyMap<ListenerKey, readonly Client[]>): void;
   /** The same object while nothing changed. */
   shared(): SharedListeners;
@@ -63,10 +64,10 @@ export function makeStandIns(): StandIns {
     follow: (listeners, open) => {
       for (const [key, { service }] of states) {
         const listener = listeners.get(key);
-        if (listener?.service !== service || !usesHaproxy(listener)) set(key, undefined);
+        if (listener?.service !== service || stackDataplane(listener) === undefined) set(key, undefined);
       }
       for (const [key, listener] of listeners) {
-        if (!usesHaproxy(listener)) continue;
+        if (stackDataplane(listener) === undefined) continue;
         const phase = states.get(key)?.phase;
         const { service } = listener;
         if (!open.has(key)) {

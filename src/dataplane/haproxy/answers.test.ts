@@ -28,9 +28,9 @@ test('show info: process id, version, description, connections, age', () => {
 
 test('show stat: columns are found by the header, in any order, and a comma may stand in quotes', () => {
   const answer = [
-    '# pxname,svname,scur,stot,status,check_status,last_chk,addr,',
-    'nodes4,n1,2,17,UP,L7OK,,10.20.0.11:0,',
-    'nodes4,n2,0,4,DOWN,L7STS,"Not here, ""really""",[fd20::12]:0,',
+    '# pxname,svname,scur,stot,status,check_status,last_chk,addr,qcur,econ,eresp,',
+    'nodes4,n1,2,17,UP,L7OK,,10.20.0.11:0,5,1,2,',
+    'nodes4,n2,0,4,DOWN,L7STS,"Not here, ""really""",[fd20::12]:0,,,,',
   ].join('\n');
   expect(parseStat(answer)).toEqual([
     {
@@ -42,6 +42,8 @@ test('show stat: columns are found by the header, in any order, and a comma may 
       lastCheck: '',
       connections: 2,
       total: 17,
+      queued: 5,
+      errors: 3,
     },
     {
       backend: 'nodes4',
@@ -52,6 +54,8 @@ test('show stat: columns are found by the header, in any order, and a comma may 
       lastCheck: 'Not here, "really"',
       connections: 0,
       total: 4,
+      queued: 0,
+      errors: 0,
     },
   ]);
   expect(parseStat('# pxname,svname,scur')).toEqual([]);

@@ -36,7 +36,7 @@ export function parseInfo(answer: string): ProcessInfo {
   };
 }
 
-/** One server of `show stat`. */
+/** One server of `show stat`, or a backend with the name `BACKEND`. */
 export type ServerStat = {
   readonly backend: string;
   readonly server: string;
@@ -50,6 +50,10 @@ export type ServerStat = {
   readonly lastCheck: string;
   readonly connections: number;
   readonly total: number;
+  /** Connections that wait for it; in the line of a backend, for any of its servers. */
+  readonly queued: number;
+  /** Attempts to connect to it that failed, and connections that it broke off. */
+  readonly errors: number;
 };
 
 /** Reads `show stat` by its header, because columns differ between versions. */
@@ -65,6 +69,8 @@ export function parseStat(answer: string): readonly ServerStat[] {
     lastCheck: cell('last_chk'),
     connections: Number(cell('scur')),
     total: Number(cell('stot')),
+    queued: Number(cell('qcur')),
+    errors: Number(cell('econ')) + Number(cell('eresp')),
   }));
 }
 

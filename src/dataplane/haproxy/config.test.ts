@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { expect, onTestFinished, test } from 'vitest';
 import { withOptions } from '../../../test/make/options.ts';
 import { listener, localListener, localTable, podListener, podTable, node, tableOf } from '../../../test/make/table.ts';
-import type { TrafficTable } from '../../core/traffic/table.ts';
+import { type Listener, makeListener, type TrafficTable } from '../../core/traffic/table.ts';
 import { capOf, connectionLimit, descriptionOf, parseDescription, pathsIn, type Settings } from './config.ts';
 import { type Desired, fullConfigOf, planDesired } from './desired.ts';
 import { mapText } from './entries.ts';
@@ -26,6 +26,11 @@ function plan(table: TrafficTable, more: Partial<Settings> = {}): Desired {
   return planDesired({ ...settings, ...more }, table, undefined);
 }
 
+function affine(plain: Listener): Listener {
+  const { options } = withOptions('192.0.2.51', 80, 0, { profile: { affinitySeconds: 10_800 } });
+  return makeListener({ ...plain, options });
+}
+
 const scenarios: Readonly<Record<string, readonly [TrafficTable, Partial<Settings>?]>> = {
   'nothing yet': [tableOf([])],
   'nodes of both families, one draining, and listeners': [
@@ -45,9 +50,12 @@ const scenarios: Readonly<Record<string, readonly [TrafficTable, Partial<Setting
     tableOf(
       [
         withOptions('192.0.2.51', 25, 30_025, {
-          server: { proxyProtocol: 1, mostConnections: 10, slowStartMs: 30_000 },
+          server: { proxyProtocol: 1, mostConnections: 10, slowStartMs: 30_000, drainMs: 60_000 },
         }),
-        withOptions('192.0.2.51', 80, 30_080, { profile: { mode: 'http' }, limits: { rate: 100 } }),
+        withOptions('192.0.2.51', 80, 30_080, {
+          profile: { mode: 'http', serverTimeoutMs: 5000 },
+          limits: { rate: 100 },
+        }),
         withOptions('2001:db8::51', 81, 30_081, { profile: { mode: 'http', balance: 'leastconn' } }),
         withOptions('2001:db8::51', 80, 30_080, {
           server: { proxyProtocol: 2, check: { intervalMs: 5000, fall: 3, rise: 2 } },
@@ -67,6 +75,15 @@ const scenarios: Readonly<Record<string, readonly [TrafficTable, Partial<Setting
       [
         [podListener('192.0.2.51', 80, 'test/web'), ['10.244.1.7 8080 n1', '10.244.2.9 8080 draining']],
         [podListener('2001:db8::51', 80, 'test/web'), ['fd00::7 8080 n1']],
+      ],
+      nodes,
+    ),
+  ],
+  'Pods with affinity': [
+    podTable(
+      [
+        [affine(podListener('192.0.2.51', 80, 'test/web')), ['10.244.1.7 8080 n1', '10.244.2.9 8080 draining']],
+        [affine(podListener('2001:db8::51', 80, 'test/web')), ['fd00::7 8080 n1']],
       ],
       nodes,
     ),

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { anyOptions } from '../../../test/make/options.ts';
-import { tcp } from '../../../test/make/service.ts';
+import { makeService, tcp } from '../../../test/make/service.ts';
 import { addressOf, listener, nodeName, tableOf } from '../../../test/make/table.ts';
 import { optionsOfPort } from '../../core/traffic/decode-options.ts';
 import { makeListener, type TrafficNode, type TrafficTable } from '../../core/traffic/table.ts';
@@ -51,8 +51,9 @@ const anyListener = fc
     backend: fc.option(hostileText, { nil: undefined }),
     service: hostileText,
     annotations: anyOptions,
+    sessionAffinity: fc.constantFrom('None', 'ClientIP'),
   })
-  .map(({ address, port, targetPort, protocol, dataplane, backend, service, annotations }) => {
+  .map(({ address, port, targetPort, protocol, dataplane, backend, service, annotations, sessionAffinity }) => {
     const valid = listener(address, 80, 30_000);
     return makeListener({
       ...valid,
@@ -63,7 +64,11 @@ const anyListener = fc
       // The name of a backend says its family.
       backend: (backend === undefined ? valid.backend : `${valid.address.family}${backend}`) as typeof valid.backend,
       service: service as typeof valid.service,
-      options: optionsOfPort({ options: annotations, ports: [tcp(80)] }, tcp(80), false),
+      options: optionsOfPort(
+        makeService('a', { options: annotations, ports: [tcp(80)], backends: 'pods', sessionAffinity }).spec,
+        tcp(80),
+        false,
+      ),
     });
   });
 const anyNode: fc.Arbitrary<TrafficNode> = fc.record({
@@ -103,6 +108,9 @@ const spareLines = new RegExp(
     '(?: send-proxy(?:-v2)?)?(?: check-send-proxy)?(?: maxconn \\d+)?(?: slowstart \\d+ms)?(?: disabled)?$',
     '|^ {4}balance (?:roundrobin|leastconn|source)$|^ {4}hash-type consistent$',
     '|^ {4}timeout (?:connect|server|tunnel) \\d+ms$|^ {4}option httpchk GET /[\\w.~/?=&-]*$',
+    '|^ {4}tcp-request content set-var-fmt\\(txn.client\\) %\\[be_name\\]\\|%\\[src\\]$',
+    '|^ {4}stick on var\\(txn.client\\) table affinity[46]-10800$|^backend affinity[46]-10800$',
+    '|^ {4}stick-table type string len 64 size 100k expire 10800s$',
     '|^backend spare[46](?:\\.[a-z\\d]{1,12})?-\\d+$|^$',
     '|^ {4}mode http$|^ {4}http-request set-header (?:X-Forwarded-For %\\[src\\]|Forwarded for=.{6,12};proto=http)$',
   ].join(''),

@@ -14,11 +14,13 @@ import {
 } from './config.ts';
 import { type Entries, type MapEntry, entryOf } from './entries.ts';
 import type { SpareName } from './pools.ts';
+import type { SilentNodes } from './spare-servers.ts';
 import { planSpares, type Spares, spareSections } from './spares.ts';
 
 /** The desired state of HAProxy for one table. */
 export type Desired = {
   readonly table: TrafficTable;
+  readonly silent: SilentNodes;
   readonly servers: Servers;
   /** Nodes that are skipped because of their name. */
   readonly unsafeNodes: readonly NodeName[];
@@ -43,15 +45,17 @@ export function fullConfigOf(
 }
 
 const noneAdopted: ReadonlyMap<BackendId, SpareName> = new Map();
+const noneSilent: SilentNodes = new Set();
 
 /**
- * The desired state for `table`, after `before`: unchanged parts keep their identity. `adopted`: for the first table, the
- * spares that a running process uses.
+ * The desired state for `table`, after `before`: unchanged parts keep their identity. `silent`: the same object while these
+ * nodes are the same. `adopted`: for the first table, the spares that a running process uses.
  */
 export function planDesired(
   settings: Settings,
   table: TrafficTable,
   before: Desired | undefined,
+  silent: SilentNodes = before?.silent ?? noneSilent,
   adopted: ReadonlyMap<BackendId, SpareName> = noneAdopted,
 ): Desired {
   const cap = capOf(settings.maxConnections);
@@ -60,7 +64,7 @@ export function planDesired(
     before.table.nodes === table.nodes &&
     ([4, 6] as const).every((family) => isSameBackend(before.table, table, nodesBackend(family)));
   const servers = isSame ? before.servers : serversOf(table);
-  const spares = planSpares({ table, before, servers, adopted });
+  const spares = planSpares({ table, before, servers, silent, adopted });
   const changes = new Map<ListenerKey, MapEntry | undefined>();
   const refusals = new Map(before?.refusals);
   const known = before?.table.listeners ?? PersistentMap.empty();
@@ -76,6 +80,7 @@ export function planDesired(
   const program = isSameSize ? before.program : programId(settings, empty);
   return {
     table,
+    silent,
     servers,
     unsafeNodes: isSame ? before.unsafeNodes : [...table.nodes.keys()].filter((name) => !isSafeNodeName(name)),
     entries: (before?.entries ?? PersistentMap.empty<ListenerKey, MapEntry>()).with(changes),

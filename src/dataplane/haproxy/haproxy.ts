@@ -13,12 +13,16 @@ import type { Metrics } from '../../ports/metrics.ts';
 import type { Proxy } from '../../ports/proxy.ts';
 import { makeRuntimeApi, RuntimeError, type Sockets, unixSockets } from './client.ts';
 import { connectionLimit, listenPort, pathsIn, type Settings } from './config.ts';
+import { makeDrainLimits } from './drain-limits.ts';
+import { makeHeaderChecks } from './header-checks.ts';
 import { makeHaproxyFiles } from './haproxy-files.ts';
 import { makeHealthTick } from './health-tick.ts';
-import { observeProxy, readCounters } from './observe.ts';
+import { observeProxy, readCounters, readServerCounters } from './observe.ts';
 import { type Kill, makePortOwners, systemKill } from './port-owners.ts';
 import { makeHaproxyProcess } from './process.ts';
+import { makeOwnChecks } from './own-checks.ts';
 import { makeProgram } from './program.ts';
+import { type Dial, makeDial } from './proxy-header.ts';
 import { makeReconciler } from './reconciler.ts';
 
 export type HaproxyOptions = {
@@ -39,6 +43,8 @@ export type HaproxyOptions = {
   readonly metrics: Metrics;
   /** Default: those of this machine. */
   readonly sockets?: Sockets;
+  /** Default: from this machine. */
+  readonly dial?: Dial;
   /** Default: signals to processes of this machine. */
   readonly kill?: Kill;
 };
@@ -51,10 +57,13 @@ const retry = { firstMs: 250, mostMs: 10_000 };
  *
  *   the desired state               config.ts, entries.ts, desired.ts
  *   the actual state, its changes   reconciler.ts, worker.ts
+ *   a worker that serves            serving-worker.ts
  *   its process and its port        process.ts, port-owners.ts
- *   health of nodes, each second    health-tick.ts
+ *   health of nodes, each second    health-tick.ts, own-checks.ts
+ *   what servers expect             header-checks.ts, proxy-header.ts
  *
- * When it exits, `run` below notices at once and calls `revive`, which starts it with the complete last table. Any
+ * When it exits, `run` below notices at once and calls `revive`, which starts it (serving-worker.ts, process.ts) and gives it the
+ * complete last table. Any
  * other call that finds a dead process also makes one attempt. `process.ts` paces the starts of a process that exits
  * repeatedly.
  *
@@ -62,7 +71,7 @@ const retry = { firstMs: 250, mostMs: 10_000 };
  */
 export function makeHaproxy(options: HaproxyOptions): Proxy {
   const { folder, clock, exec, files, log, metrics, health } = options;
-  const { sockets = unixSockets({ clock }), kill = systemKill } = options;
+  const { sockets = unixSockets({ clock }), kill = systemKill, dial = makeDial({ clock }) } = options;
   const settings: Settings = { ...options, maxConnections: connectionLimit(options.descriptorLimit) };
   const paths = pathsIn(folder);
   const api = makeRuntimeApi({ sockets, path: paths.workerSocket });
@@ -87,7 +96,17 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   });
   const master = (text: string, signal: AbortSignal): Promise<string> =>
     sockets.request(paths.masterSocket, text, signal);
-  const tick = makeHealthTick({ api, reconciler, master, health, metrics });
+  const ownChecks = makeOwnChecks({ api });
+  const headerChecks = makeHeaderChecks({ dial, desired: () => reconciler.desired(), clock });
+  const tick = makeHealthTick({
+    api,
+    reconciler,
+    ownChecks,
+    drainLimits: makeDrainLimits({ clock }),
+    master,
+    health,
+    metrics,
+  });
   /** One change at a time. */
   const inTurn = makeSerial();
   const upGauge = metrics.gauge('furiwake_haproxy_up', '1 while HAProxy serves');
@@ -185,15 +204,24 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     portOf: () => listenPort,
     trouble: () => trouble,
     onTrouble: troubleListeners.subscribe,
+    failing: ownChecks.failing,
+    refusingHeaders: headerChecks.refusingHeaders,
+    onServers: (listener) => {
+      const ends = [ownChecks.subscribe(listener), headerChecks.subscribe(listener)];
+      return () => {
+        for (const end of ends) end();
+      };
+    },
     upsert: (table, signal) => change(() => reconciler.upsert(table, signal)),
     prune: (table, signal) => change(() => reconciler.prune(table, signal)),
     audit: (table, signal) => change(() => reconciler.audit(table, signal)),
     run: async (signal) => {
-      await superviseAll([guard, ticks], signal);
+      await superviseAll([guard, ticks, (inner) => headerChecks.run(inner)], signal);
       await inTurn(() => reconciler.save());
     },
     observe: (signal) => observeProxy(api, reconciler.desired(), health, signal),
     counters: (signal, keys) => readCounters(api, reconciler.desired(), keys, signal),
+    serverCounters: (signal) => readServerCounters(api, reconciler.desired(), signal),
     stop: async (signal) => {
       await inTurn(() => reconciler.stop(signal));
       setTrouble(undefined);

@@ -44,12 +44,12 @@ test('only the connections to these servers are reset, on each old worker, even 
       '\n',
     );
   };
-  await endOnOldWorkers(master, new Set(['nodes4/n1']), signal);
+  await endOnOldWorkers(master, ({ server }) => server === 'n1', signal);
   expect(said.at(-1)).toBe('@!17953 shutdown session 0x1;@!17953 shutdown session 0x3');
   expect(said).toHaveLength(4);
 });
 
 test('a master that does not answer is not an error', async () => {
   const absent = (): Promise<string> => Promise.reject(new RuntimeError('absent', 'ENOENT'));
-  await expect(endOnOldWorkers(absent, new Set(['nodes4/n1']), signal)).resolves.toBeUndefined();
+  await expect(endOnOldWorkers(absent, () => true, signal)).resolves.toBeUndefined();
 });

@@ -8,6 +8,8 @@ import type { ServerState } from '../../ports/proxy.ts';
 import { parseInfo, parseStat, type ServerStat } from './answers.ts';
 import { maxLineBytes, packLines, type RuntimeApi, unlessUnreachable } from './client.ts';
 import { type NodeServer, serverId } from './config.ts';
+import type { DrainLimits } from './drain-limits.ts';
+import type { OwnChecks } from './own-checks.ts';
 import type { Reconciler } from './reconciler.ts';
 import { nodesOf } from './pools.ts';
 import { nodeOfServer } from './spare-servers.ts';
@@ -20,17 +22,20 @@ export const statCommands: readonly string[] = families.map((family) => `show st
 
 /**
  * The tasks of each second: passes the results of HAProxy's checks to the health module, executes its orders, sets the
- * metrics. False if no process must run. Throws `RuntimeError` if HAProxy does not answer.
+ * metrics, reads the results of the checks that servers have of their own. False if no process must run. Throws
+ * `RuntimeError` if HAProxy does not answer.
  */
 export function makeHealthTick(deps: {
   readonly api: RuntimeApi;
   readonly reconciler: Reconciler;
+  readonly ownChecks: Pick<OwnChecks, 'look'>;
+  readonly drainLimits: DrainLimits;
   /** Sends text to the master's socket; resolves with the answer. */
   readonly master: (text: string, signal: AbortSignal) => Promise<string>;
   readonly health: FamilyHealths;
   readonly metrics: Metrics;
 }): (inTurn: Serial, signal: AbortSignal) => Promise<boolean> {
-  const { api, reconciler, master, health, metrics } = deps;
+  const { api, reconciler, ownChecks, drainLimits, master, health, metrics } = deps;
   const serverGauge = metrics.gauge('furiwake_servers', 'Nodes, once per family, in each state', ['state']);
   const connections = metrics.gauge('furiwake_connections', 'Client connections that HAProxy holds');
 
@@ -53,19 +58,29 @@ export function makeHealthTick(deps: {
       }),
     );
     const dead = families.flatMap((family, index) => (orders[index]?.dead ?? []).map((node) => ({ family, node })));
+    const overdue = drainLimits.overdue(reconciler.drainsWithLimit());
+    const ending = [...dead.flatMap(({ family, node }) => reconciler.serversOf(family, node)), ...overdue];
     const commands = [
       ...families.flatMap((family, index) => orderCommands(orders[index], family)),
-      ...dead
-        .flatMap(({ family, node }) => reconciler.serversOf(family, node))
-        .map((id) => `shutdown sessions server ${id}`),
+      ...ending.map((id) => `shutdown sessions server ${id}`),
     ];
+    const silent = new Set(
+      families.flatMap((family, index) =>
+        Array.from(orders[index]?.silent ?? [], (node) => serverId({ family, node })),
+      ),
+    );
     try {
-      await inTurn(() => reconciler.tend(process.pid, commands, signal));
+      await inTurn(() => reconciler.tend({ pid: process.pid, commands, silent }, signal));
     } catch (error) {
       for (const family of families) health[family].forgetOrders();
       throw error;
     }
-    if (dead.length > 0) await endOnOldWorkers(master, new Set(dead.map(serverId)), signal);
+    const deadNodes = new Set(dead.map(serverId));
+    const ended = new Set(overdue);
+    const isEnding = ({ backend, server }: Session): boolean =>
+      deadNodes.has(`${nodesOf(backend)}/${nodeOfServer(server)}`) || ended.has(`${backend}/${server}`);
+    if (ending.length > 0) await endOnOldWorkers(master, isEnding, signal);
+    drainLimits.ended(overdue);
     for (const state of states) {
       const inState = families.flatMap((family) =>
         servers[family].filter(
@@ -75,6 +90,8 @@ export function makeHealthTick(deps: {
       serverGauge.set(inState.length, { state });
     }
     connections.set(process.connections);
+    const desired = reconciler.desired();
+    if (desired !== undefined) await ownChecks.look(desired, signal);
     return true;
   };
 }
@@ -134,13 +151,12 @@ export function answerOf(stat: Pick<ServerStat, 'checkStatus' | 'lastCheck'>): C
 }
 
 /**
- * Ends connections to these nodes (`nodes4/n1`), also through spare backends, on the workers that a reload has replaced. They accept no
- * connections, check no server, and end with their last connection; only the master's socket reaches them. No error if
+ * Ends the sessions for which `isEnding` holds on the workers that a reload has replaced. They accept no connections, check no server, and end with their last connection; only the master's socket reaches them. No error if
  * there are none, or if the master or one of them does not answer: the next tick tries again.
  */
 export async function endOnOldWorkers(
   master: (text: string, signal: AbortSignal) => Promise<string>,
-  servers: ReadonlySet<string>,
+  isEnding: (session: Session) => boolean,
   signal: AbortSignal,
 ): Promise<void> {
   const ask = async (text: string): Promise<string> =>
@@ -148,9 +164,7 @@ export async function endOnOldWorkers(
   for (const pid of parseOldWorkers(await ask('show proc'))) {
     const sessions = parseSessions(await ask(`@!${pid} show sess`));
     // One by one, because old workers answer `shutdown sessions server` with "Proxy is disabled".
-    const commands = sessions
-      .filter(({ backend, server }) => servers.has(`${nodesOf(backend)}/${nodeOfServer(server)}`))
-      .map(({ id }) => `@!${pid} shutdown session ${id}`);
+    const commands = sessions.filter(isEnding).map(({ id }) => `@!${pid} shutdown session ${id}`);
     for (const line of packLines(commands, maxLineBytes)) await ask(line.join(';'));
   }
 }

@@ -2,7 +2,7 @@ import { PersistentMap } from '../../core/persistent-map.ts';
 import type { ServerLine } from './answers.ts';
 import type { RuntimeApi } from './client.ts';
 import { isSpareName, type SpareName } from './pools.ts';
-import { nodeOfServer, spareCommands, type SpareLine, spareLine } from './spare-servers.ts';
+import { drainMsOf, nodeOfServer, spareCommands, type SpareLine, spareLine } from './spare-servers.ts';
 import type { Spares } from './spares.ts';
 
 /** A runtime command and the server that it is about. */
@@ -20,6 +20,8 @@ export type HeldSpares = {
    * Returns how many took new connections before.
    */
   removeLeftovers(wanted: Spares['servers'], api: RuntimeApi, signal: AbortSignal): Promise<number>;
+  /** `backend/server` of the servers that get no new connections, and whose connections may not continue without end. */
+  drainsWithLimit(): readonly string[];
   /** `backend/server` of all servers of this name and family: `spare4-0/n1`. */
   serversOf(family: 4 | 6, node: string): readonly string[];
 };
@@ -71,6 +73,12 @@ export function makeHeldSpares(lines: Iterable<ServerLine>): HeldSpares {
         if (answers[2 * index + 1] === 'Server deleted.') held.get(name)?.delete(server);
       return differences;
     },
+    drainsWithLimit: () =>
+      Array.from(held).flatMap(([name, servers]) =>
+        Array.from(servers).flatMap(([server, { admin }]) =>
+          admin !== 'ready' && drainMsOf(server) !== undefined ? `${name}/${server}` : [],
+        ),
+      ),
     serversOf: (family, node) =>
       Array.from(held)
         .filter(([name]) => name.startsWith(`spare${family}`))

@@ -5,6 +5,9 @@ import type { Log } from '../../ports/log.ts';
 import type { Desired } from './desired.ts';
 import type { HaproxyFiles } from './haproxy-files.ts';
 
+/** `isDue`: false while the next attempt waits after a failure. */
+export type MapSaver = { save(desired: Desired): Promise<void>; isDue(): boolean };
+
 /**
  * Writes the map file. A failure is only logged, and the next attempts wait: a running worker has its entries by commands, and
  * one that starts gets those that the file lacks.
@@ -14,10 +17,10 @@ export function makeMapSaver({
   clock,
   log,
 }: {
-  readonly haproxyFiles: HaproxyFiles;
+  readonly haproxyFiles: Pick<HaproxyFiles, 'save'>;
   readonly clock: Clock;
   readonly log: Log;
-}): { save(desired: Desired): Promise<void>; isDue(): boolean } {
+}): MapSaver {
   const trouble = makeTrouble({ what: 'writing the map file', log, monotonic: () => clock.monotonic() });
   const backoff = makeBackoff({ firstMs: 1000, mostMs: 60_000 });
   let dueMs = 0;

@@ -152,37 +152,56 @@ test('an idle connection ends after the timeout of its Service, and those of oth
   await connection.echoes();
 });
 
-test('a check of its own takes a server out of use that answers at its node', async () => {
+test('the connections to a server that drains end after the drain time of their Service, and those of others continue', async () => {
   await using rig = await startRig({ nodes: 2 });
   const driver = rig.newDriver();
-  const check = { intervalMs: 500, fall: 2, rise: 1 };
-  const checked = withOptions('10.50.0.2', 80, namePort, { server: { check }, profile: { checkPath: '/ready' } });
-  const table = rig.table([listener('10.50.0.1', 80, namePort), checked]);
-  await driver.proxy.upsert(table, rig.signal);
+  const [first, second] = rig.lab.nodes;
+  const limited = withOptions('10.50.0.2', 25, echoPort, { server: { drainMs: 1000 } });
+  const table = (state: 'active' | 'drain'): ReturnType<Rig['table']> =>
+    rig.table(
+      [listener('10.50.0.1', 25, echoPort), limited],
+      [
+        { node: first!, state },
+        { node: second!, state },
+      ],
+    );
+  await driver.proxy.upsert(table('active'), rig.signal);
   driver.watch();
-  const namesOf = async (): Promise<readonly string[]> => {
-    const names = new Set<string>();
-    for (let index = 0; index < 4; index++) names.add((await rig.fetch('10.50.0.2')).text ?? 'nothing');
-    return [...names].toSorted();
-  };
-  expect(await namesOf()).toEqual(['n1', 'n2']);
-  await rig.lab.nodes[0]?.ask({ do: 'setStatus', port: namePort, status: 503 });
-  await expect.poll(namesOf, patience).toEqual(['n2']);
-  expect(await driver.proxy.audit(table, rig.signal)).toBe(0);
-  await rig.lab.nodes[0]?.ask({ do: 'setStatus', port: namePort, status: 200 });
-  await expect.poll(namesOf, patience).toEqual(['n1', 'n2']);
-  const server = (await rig.servers()).find((id) => id.endsWith(`/n1:${namePort}:check500-2-1`)) ?? '';
-  await rig.command(`disable health ${server}`);
-  expect(await driver.proxy.audit(table, rig.signal)).toBe(1);
-  await driver.proxy.prune(rig.table([]), rig.signal);
-  const left = async (): Promise<readonly string[]> => (await rig.servers()).filter((id) => id.startsWith('spare'));
-  await expect.poll(left, patience).toEqual([]);
+  const connection = await rig.connect();
+  const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.2', port: 25 });
+  const heard = async (): Promise<{ readonly text?: string; readonly end?: string }> =>
+    await rig.lab.client.ask({ do: 'heard', id });
+  await expect.poll(async () => (await heard()).text, patience).toMatch(/220 n\d\n/);
+  await driver.rounds(2);
+  expect((await heard()).end).toBe('open');
+  await driver.proxy.upsert(table('drain'), rig.signal);
+  await expect.poll(async () => (await heard()).end, patience).not.toBe('open');
+  await connection.echoes();
+});
+
+test('in HTTP mode a server that sends nothing for its timeout ends the connection', async () => {
+  await using rig = await startRig({ nodes: 1 });
+  const driver = rig.newDriver();
+  const slow = withOptions('10.50.0.1', 25, echoPort, { profile: { mode: 'http', serverTimeoutMs: 1000 } });
+  for (const node of rig.lab.nodes) {
+    await node.ask({ do: 'unlisten', port: echoPort });
+    await node.ask({
+      do: 'serveLines',
+      port: echoPort,
+      greeting: 'HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n',
+    });
+  }
+  await driver.proxy.upsert(rig.table([slow]), rig.signal);
+  const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.1', port: 25 });
+  await rig.lab.client.ask({ do: 'say', id, text: 'GET / HTTP/1.1\r\nHost: a\r\n\r\n' });
+  await expect.poll(async () => (await rig.lab.client.ask({ do: 'heard', id })).text, patience).toContain('200 OK');
+  await expect.poll(async () => (await rig.lab.client.ask({ do: 'heard', id })).end, patience).not.toBe('open');
 });
 
 test('a connection beyond the limit of a server waits until another one ends', async () => {
   await using rig = await startRig({ nodes: 1 });
   const driver = rig.newDriver();
-  const limited = withOptions('10.50.0.1', 25, echoPort, { server: { mostConnections: 1 } });
+  const limited = withOptions('10.50.0.1', 25, echoPort, { server: { mostConnections: 1 }, isMeasured: true });
   await driver.proxy.upsert(rig.table([limited]), rig.signal);
   const connection = await rig.connect();
   const { id = 0 } = await rig.lab.client.ask({ do: 'dial', address: '10.50.0.1', port: 25 });
@@ -191,6 +210,12 @@ test('a connection beyond the limit of a server waits until another one ends', a
   expect(await heard()).toMatchObject({ text: '', end: 'open' });
   await connection.echoes();
   expect(await heard()).toMatchObject({ text: '', end: 'open' });
+  const counters = { server: 'n1', connections: 1, total: 1, errors: 0 };
+  expect(await driver.proxy.serverCounters(rig.signal)).toMatchObject({
+    servers: [counters],
+    queued: new Map([[limited.service, 1]]),
+    omitted: 0,
+  });
   await connection.hangUp();
   await expect.poll(heard, patience).toMatchObject({ text: '220 n1\n' });
 });

@@ -1,9 +1,10 @@
 import { expect, test } from 'vitest';
+import { withOptions } from '../../../test/make/options.ts';
 import { podListener, podTable, type PodText } from '../../../test/make/table.ts';
 import { type Rig, startRig } from '../../../test/netns/haproxy-rig.ts';
 import { applyTable, labNodes, shares } from '../../../test/netns/haproxy-tables.ts';
 import { patience } from '../../../test/netns/patience.ts';
-import type { TrafficTable } from '../../core/traffic/table.ts';
+import { makeListener, type TrafficTable } from '../../core/traffic/table.ts';
 
 const web = podListener('10.50.0.1', 80, 'test/web');
 const web6 = podListener('fd50::1', 80, 'test/web');
@@ -105,6 +106,35 @@ test('a Pod that leaves, refuses or is silent costs no connection; one that acce
   }
   expect(await clients.end()).toEqual([]);
   await connection.echoes();
+});
+
+test('with affinity a client stays with its Pod while others come, and leaves one that drains or is gone', async () => {
+  await using rig = await startPods(3);
+  const driver = rig.newDriver();
+  const { options } = withOptions('10.50.0.1', 80, 0, { profile: { affinitySeconds: 60 } });
+  const listeners = [web, web6].map((plain) => makeListener({ ...plain, options }));
+  const apply = (...numbers: readonly (number | string)[]): Promise<void> => {
+    const texts = [pods(...numbers), pods(...numbers).map((text) => text.replace(/^10\.244\.(\d)\.7/, 'fd44::$1:7'))];
+    const table = podTable(
+      listeners.map((each, index) => [each, texts[index] ?? []]),
+      labNodes(rig),
+    );
+    return applyTable(driver, table, rig);
+  };
+  for (const number of [1, 2, 3]) {
+    await apply(number);
+    for (const vip of ['10.50.0.1', 'fd50::1']) expect(await shares(rig, vip, 1)).toEqual({ [`pod${number}`]: 1 });
+    await apply(1, 2, 3);
+    for (const vip of ['10.50.0.1', 'fd50::1']) expect(await shares(rig, vip, 4)).toEqual({ [`pod${number}`]: 4 });
+  }
+  await apply(1, 2, '3 draining');
+  const other = Object.keys(await shares(rig, '10.50.0.1', 4));
+  expect(other).toHaveLength(1);
+  expect(['pod1', 'pod2']).toContain(other[0]);
+  await apply(1, 2, 3);
+  expect(await shares(rig, '10.50.0.1', 4)).toEqual({ [other[0] ?? '']: 4 });
+  expect(driver.metric('furiwake_reloads_total')).toBe(0);
+  expect(driver.complaints).toEqual([]);
 });
 
 test('the connections to Pods on a dead node are reset', async () => {

@@ -147,7 +147,7 @@ test.each([
     'out of memory',
   ],
 ] as const)('if %s, only the listener that needs more spare backends is refused', async (_, faults, words) => {
-  const { machine, proxy, clock } = makeMachineRig();
+  const { machine, proxy, clock, log } = makeMachineRig();
   const locals = Array.from({ length: 17 }, (__, index) =>
     localListener(`192.0.2.${100 + index}`, 80, 30_081, `test/local${index}`),
   );
@@ -167,6 +167,7 @@ test.each([
   await proxy.prune(crowded, signal);
   expect([...(machine.held?.map.keys() ?? [])]).toContain('192.0.2.51|80');
   expect(machine.held?.map.size).toBe(17);
+  expect(log.lines.map(({ message }) => message)).not.toContain('adding nodes to HAProxy failed; retrying');
   machine.die();
   expect(await proxy.upsert(tableWith(17, two), signal)).toEqual(
     new Map([[last?.key, expect.stringContaining(words)]]),
@@ -208,6 +209,40 @@ test('a node that HAProxy refuses in a spare backend is skipped there and logged
   machine.faults.command = () => undefined;
   await proxy.audit(local, signal);
   expect([...(machine.held?.servers.keys() ?? [])]).toContain('spare4-0/n2');
+});
+
+test('a server that would follow a refused node is not added; an audit adds both', async () => {
+  const { machine, proxy, log } = makeMachineRig();
+  const local = localTable([[localListener('192.0.2.53', 80, 30_081, 'test/local'), { n1: 1, n2: 1 }]], nodes);
+  await proxy.upsert(tableOf([]), signal);
+  const asked: string[] = [];
+  machine.faults.command = (command) => {
+    asked.push(command);
+    return command.startsWith('add server nodes4/n2') ? 'Cannot add.' : undefined;
+  };
+  for (let change = 0; change < 2; change++) expect(await proxy.upsert(local, signal)).toEqual(new Map());
+  asked.splice(0);
+  const more = localTable(
+    [
+      [localListener('192.0.2.53', 80, 30_081, 'test/local'), { n1: 1, n2: 1 }],
+      [localListener('192.0.2.54', 80, 30_082, 'test/other'), { n2: 1 }],
+    ],
+    nodes,
+  );
+  for (const each of [local, more]) {
+    await proxy.upsert(each, signal);
+    await proxy.prune(each, signal);
+  }
+  expect(asked.filter((command) => command.includes('/n2'))).toEqual([]);
+  expect([...(machine.held?.servers.keys() ?? [])]).toEqual(['nodes4/n1', 'spare4-0/n1']);
+  const complaints = log.lines.filter(({ level }) => level === 'warn');
+  expect(complaints.map(({ fields }) => String(fields['err']))).toEqual([
+    expect.stringContaining('nodes4/n2: Cannot add.'),
+  ]);
+
+  machine.faults.command = () => undefined;
+  await proxy.audit(local, signal);
+  expect([...(machine.held?.servers.keys() ?? [])]).toEqual(['nodes4/n1', 'spare4-0/n1', 'nodes4/n2', 'spare4-0/n2']);
 });
 
 test('a Pod that HAProxy refuses is skipped and logged once, and delays no other; a change of its Service retries it', async () => {

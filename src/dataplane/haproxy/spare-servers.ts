@@ -2,7 +2,7 @@ import type { Family, Ip } from '../../core/ip/ip.ts';
 import type { NodeName } from '../../core/model/names.ts';
 import { type ServerOptions, serverText } from '../../core/traffic/options.ts';
 import type { PodServer, Server, TrafficTable } from '../../core/traffic/table.ts';
-import { adminOf, hostOf, type NodeServer, serverId } from './config.ts';
+import { hostOf, type NodeServer, serverId } from './config.ts';
 import type { SpareName } from './pools.ts';
 
 /**
@@ -23,27 +23,52 @@ export type SpareServer = {
   /** The node, or that of the Pod, if it is known. */
   readonly node: NodeName | undefined;
   readonly weight: number;
-  readonly isDraining: boolean;
+  readonly admin: SpareLine['admin'];
   readonly options: ServerOptions;
 };
 
+/** What decides about a server beside the server itself. */
+type Setting = {
+  readonly options: ServerOptions;
+  readonly silent: SilentNodes;
+  /** Clients are remembered: HAProxy sends them to a server in state `drain` as well, so one that drains is in maintenance. */
+  readonly isAffine: boolean;
+};
+
+/** Nodes that do not answer and get no new connections, by {@link serverId}. */
+export type SilentNodes = ReadonlySet<string>;
+
+/** A server with a check of its own drains while its node is silent; others follow the check of the node. */
 export function nodeServer(
-  { address, node, isDraining }: NodeServer,
+  nodeOf: NodeServer,
   server: Server,
   port: number,
-  options: ServerOptions,
+  { options, silent, isAffine }: Setting,
 ): SpareServer {
+  const { address, node } = nodeOf;
   const name = port === 0 ? node : withText(`${node}:${port}`, options);
-  const { weight } = server;
-  return { name, isPod: false, address, port, node, weight, isDraining: isDraining || server.isDraining, options };
+  const isSilent = options.check !== undefined && silent.has(serverId(nodeOf));
+  const admin = adminOfSpare(nodeOf.isDraining || server.isDraining || isSilent, isAffine);
+  return { name, isPod: false, address, port, node, weight: server.weight, admin, options };
 }
 
-/** A Pod drains with its node. */
-export function podServer(pod: PodServer, { nodes }: TrafficTable, options: ServerOptions): SpareServer {
+/** A Pod drains with its node, and while that is silent. */
+export function podServer(
+  pod: PodServer,
+  { nodes }: Pick<TrafficTable, 'nodes'>,
+  { options, silent, isAffine }: Setting,
+): SpareServer {
   const { address, port, node } = pod;
-  const isDraining = pod.isDraining || (node !== undefined && nodes.get(node)?.state === 'drain');
+  const isNodeOut =
+    node !== undefined &&
+    (nodes.get(node)?.state === 'drain' || silent.has(serverId({ family: address.family, node })));
+  const admin = adminOfSpare(pod.isDraining || isNodeOut, isAffine);
   const name = withText(`pod_${address.text}_${port}`, options);
-  return { name, isPod: true, address, port, node, weight: 1, isDraining, options };
+  return { name, isPod: true, address, port, node, weight: 1, admin, options };
+}
+
+function adminOfSpare(isDraining: boolean, isAffine: boolean): SpareServer['admin'] {
+  return isDraining ? (isAffine ? 'maint' : 'drain') : 'ready';
 }
 
 function withText(name: string, options: ServerOptions): string {
@@ -62,9 +87,16 @@ export function nodeOfServer(name: string): NodeName {
   return (name.split(':', 1)[0] ?? '') as NodeName;
 }
 
+/** How long connections of a server that drains may continue, by its name (see `serverText`); `undefined`: until they end. */
+export function drainMsOf(name: string): number | undefined {
+  const colon = name.lastIndexOf(':');
+  const [, text] = colon < 0 ? [] : (/(?:^|\.)drain(\d+)(?:\.|$)/.exec(name.slice(colon + 1)) ?? []);
+  return text === undefined ? undefined : Number(text);
+}
+
 /** A line of the configuration. */
 export function spareServerLine(server: SpareServer): string {
-  return `    server ${server.name} ${targetOf(server)} ${wordsOf(server)}${server.isDraining ? ' disabled' : ''}`;
+  return `    server ${server.name} ${targetOf(server)} ${wordsOf(server)}${server.admin === 'ready' ? '' : ' disabled'}`;
 }
 
 function targetOf({ address, port }: SpareServer): string {
@@ -114,8 +146,8 @@ export type SpareLine = {
 
 /** The state of `server` when it is as desired. */
 export function spareLine(server: SpareServer): SpareLine {
-  const { address, port, weight } = server;
-  return { address: address.text, port, weight, admin: adminOf(server), isChecked: checkOf(server) !== undefined };
+  const { address, port, weight, admin } = server;
+  return { address: address.text, port, weight, admin, isChecked: checkOf(server) !== undefined };
 }
 
 /** The runtime commands that make a server of a spare backend as desired; `present`: as it is. */

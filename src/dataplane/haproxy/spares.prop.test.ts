@@ -32,8 +32,13 @@ const someTable: fc.Arbitrary<TrafficTable> = fc
     ),
   );
 
-function plan(table: TrafficTable, before?: Parameters<typeof planSpares>[0]['before'], adopted = new Map()): Spares {
-  return planSpares({ table, before, servers: serversOf(table), adopted });
+const noneSilent = new Set<string>();
+
+type Before = { readonly table: TrafficTable; readonly spares: Spares } | undefined;
+
+function plan(table: TrafficTable, before?: Before, adopted = new Map()): Spares {
+  const silent = noneSilent;
+  return planSpares({ table, before: before && { ...before, silent }, servers: serversOf(table), silent, adopted });
 }
 
 function words(servers: readonly SpareServer[] | undefined): string | undefined {
@@ -43,7 +48,7 @@ function words(servers: readonly SpareServer[] | undefined): string | undefined 
 test('each backend in use has a spare one of its family, its own as long as it is used, filled with its servers', () => {
   fc.assert(
     fc.property(fc.array(someTable, { minLength: 1, maxLength: 6 }), (tables) => {
-      let before: { readonly table: TrafficTable; readonly spares: Spares } | undefined;
+      let before: Before;
       for (const table of tables) {
         const spares = plan(table, before);
         const used = new Set(Array.from(table.listeners.values(), ({ backend }) => backend));
@@ -87,7 +92,7 @@ test('a plan for the same table changes nothing, and unchanged servers stay the 
 test('the first table takes over what a running process uses', () => {
   fc.assert(
     fc.property(fc.array(someTable, { minLength: 1, maxLength: 4 }), (tables) => {
-      let before: { readonly table: TrafficTable; readonly spares: Spares } | undefined;
+      let before: Before;
       for (const table of tables) before = { table, spares: plan(table, before) };
       const { table, spares } = before!;
       const adopted = adoptedSpares(table, ({ backend }) => `${spares.names.get(backend) ?? ''}|30000|1|00`);
@@ -150,7 +155,7 @@ test('the commands lead from the servers of any table to those of any other, and
       };
       const api = { ask: async (commands: readonly string[]) => commands.map(carryOut) };
       const held = makeHeldSpares([]);
-      let before: { readonly table: TrafficTable; readonly spares: Spares } | undefined;
+      let before: Before;
       for (const table of tables) {
         const spares = plan(table, before);
         for (const { command } of held.upserts(spares.servers)) carryOut(command);

@@ -13,6 +13,7 @@ import { backendOf, type Listener, nodesBackend, type TrafficTable, usesHaproxy 
 import type { NodeServer, Servers } from './config.ts';
 import { hasTarget } from './entries.ts';
 import {
+  affinitySections,
   familyOfPool,
   isSpareName,
   ownerOf,
@@ -23,7 +24,7 @@ import {
   type SpareName,
   usesAllNodes,
 } from './pools.ts';
-import { nodeServer, podServer, type SpareServer, spareServerLine } from './spare-servers.ts';
+import { nodeServer, podServer, type SilentNodes, type SpareServer, spareServerLine } from './spare-servers.ts';
 
 /**
  * The backends that the configuration declares ahead, empty. HAProxy cannot add a backend at run time, but servers: a backend of
@@ -56,6 +57,7 @@ type Special = {
   readonly backend: BackendId;
   readonly port: number;
   readonly server: ServerOptions;
+  readonly isAffine: boolean;
 };
 
 /** Of each family; 11 kB each. */
@@ -80,15 +82,18 @@ function spareNames(pool: PoolId, from: number, to: number): readonly SpareName[
 type SparesInput = {
   readonly table: TrafficTable;
   /** The table and the spares before. */
-  readonly before: { readonly table: TrafficTable; readonly spares: Spares } | undefined;
+  readonly before: { readonly table: TrafficTable; readonly spares: Spares; readonly silent: SilentNodes } | undefined;
   /** The servers of the backends of all nodes. */
   readonly servers: Servers;
+  /** The same object while they are the same. */
+  readonly silent: SilentNodes;
   /** For the first table: the spares that a running process uses for these backends. */
   readonly adopted: ReadonlyMap<BackendId, SpareName>;
 };
 
 /** The spares for `table`: a backend keeps its own as long as a listener uses it. Unchanged parts keep their identity. */
-export function planSpares({ table, before, servers, adopted }: SparesInput): Spares {
+export function planSpares(input: SparesInput): Spares {
+  const { table, before, servers, adopted } = input;
   const known = before?.spares ?? noSpares;
   const { uses, users } = countUses(known.uses, before?.table.listeners ?? PersistentMap.empty(), table.listeners);
   const pools: Pools = { sizes: { ...known.sizes }, profiles: { ...known.profiles }, free: { ...known.free } };
@@ -103,7 +108,12 @@ export function planSpares({ table, before, servers, adopted }: SparesInput): Sp
       names.set(id, takeSpare(pools, user, adopted.get(id), taken));
       const { backend, options, targetPort } = user;
       if (options !== undefined && hasOwnBackend(options))
-        special.set(id, { backend, port: targetPort, server: options.server });
+        special.set(id, {
+          backend,
+          port: targetPort,
+          server: options.server,
+          isAffine: options.profile.affinitySeconds > 0,
+        });
     }
     if (count > 0 || present === undefined) continue;
     names.set(id, undefined);
@@ -116,12 +126,17 @@ export function planSpares({ table, before, servers, adopted }: SparesInput): Sp
   }
   const owners = { names: known.names.with(names), special: known.special.with(special) };
   const contents = new Map<SpareName, readonly SpareServer[] | undefined>(released.map((name) => [name, undefined]));
-  for (const id of changedOwners(table, before, owners, names.keys())) {
+  for (const id of changedOwners(input, owners, names.keys())) {
     const name = owners.names.get(id);
     if (name === undefined) continue;
     const family = familyOfPool(poolOfSpare(name) ?? '4');
-    const { backend, ...rest } = owners.special.get(id) ?? { backend: id, port: 0, server: plainServer };
-    contents.set(name, share(known.servers.get(name), spareServers(table, backend, servers[family], rest, family)));
+    const { backend, ...rest } = owners.special.get(id) ?? {
+      backend: id,
+      port: 0,
+      server: plainServer,
+      isAffine: false,
+    };
+    contents.set(name, share(known.servers.get(name), spareServers(input, backend, servers[family], rest, family)));
   }
   return {
     sizes: share(known.sizes, pools.sizes),
@@ -156,12 +171,12 @@ function countUses(
 
 /** The owners whose servers may have changed. */
 function changedOwners(
-  table: TrafficTable,
-  before: SparesInput['before'],
+  { table, before, silent }: SparesInput,
   { names, special }: Pick<Spares, 'names' | 'special'>,
   renamed: Iterable<BackendId>,
 ): ReadonlySet<BackendId> {
-  if (before === undefined || before.table.nodes !== table.nodes) return new Set(names.keys());
+  if (before === undefined || before.table.nodes !== table.nodes || before.silent !== silent)
+    return new Set(names.keys());
   const changed = new Set([
     ...PersistentMap.changedKeys(before.table.backends, table.backends),
     ...PersistentMap.changedKeys(before.table.pods, table.pods),
@@ -219,19 +234,19 @@ function removeUnused({ sizes, free, profiles }: Pools): void {
 
 /** Pods, or those of the nodes that HAProxy has: a server can only follow one that exists. */
 function spareServers(
-  table: TrafficTable,
+  { table, silent }: Pick<SparesInput, 'table' | 'silent'>,
   id: BackendId,
   nodes: readonly NodeServer[],
-  { port, server: options }: Omit<Special, 'backend'>,
+  { port, server: options, isAffine }: Omit<Special, 'backend'>,
   family: Family,
 ): readonly SpareServer[] {
   const pods = table.pods.get(id)?.pods;
-  if (pods !== undefined) return pods.map((pod) => podServer(pod, table, options));
+  if (pods !== undefined) return pods.map((pod) => podServer(pod, table, { options, silent, isAffine }));
   const servers = new Map(backendOf(table, id, family).servers.map((server) => [server.node, server]));
   return nodes.flatMap((node) => {
     const server = servers.get(node.node);
     if (server === undefined) return [];
-    return nodeServer(node, server, port, options);
+    return nodeServer(node, server, port, { options, silent, isAffine });
   });
 }
 
@@ -260,7 +275,7 @@ export function spareSections({
   profiles,
   servers,
 }: Pick<Spares, 'sizes' | 'profiles' | 'servers'>): readonly string[] {
-  return (Object.keys(sizes) as PoolId[])
+  const backends = (Object.keys(sizes) as PoolId[])
     .toSorted()
     .flatMap((pool) =>
       spareNames(pool, 0, sizes[pool] ?? 0).flatMap((name) => [
@@ -270,4 +285,5 @@ export function spareSections({
         ...(servers.get(name) ?? []).map(spareServerLine),
       ]),
     );
+  return [...backends, ...affinitySections(profiles)];
 }

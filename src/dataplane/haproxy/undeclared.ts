@@ -1,7 +1,7 @@
 import type { ListenerKey } from '../../core/model/names.ts';
 import type { ProgramId } from './config.ts';
 import type { Desired } from './desired.ts';
-import type { MapEntry } from './entries.ts';
+import { backendOfEntry } from './entries.ts';
 import { isSpareName, poolOfSpare, type SpareName } from './pools.ts';
 import type { Spares } from './spares.ts';
 
@@ -10,18 +10,17 @@ export type Declared = { readonly program: ProgramId; readonly sizes: Spares['si
 
 type Wanted = Pick<Desired, 'entries' | 'servers'> & { readonly spares: Pick<Desired['spares'], 'servers'> };
 
+/** Listeners that a worker cannot serve until a reload; `without` leaves them and their servers out. */
+export type Undeclared = { readonly listeners: readonly ListenerKey[]; without(wanted: Wanted): Wanted };
+
 /** The part of `desired` that needs spare backends that a worker with the program `declared` does not have. */
-export function undeclared(
-  { entries, spares }: Desired,
-  declared: Declared | undefined,
-): { readonly listeners: readonly ListenerKey[]; without(wanted: Wanted): Wanted } {
+export function undeclared({ entries, spares }: Desired, declared: Declared | undefined): Undeclared {
   const isMissing = (name: string): name is SpareName => {
     const size = declared?.sizes[poolOfSpare(name) ?? '4'] ?? 0;
     return isSpareName(name) && Number(name.slice(name.lastIndexOf('-') + 1)) >= size;
   };
-  const backendOf = ({ value }: MapEntry): string => value.slice(0, value.indexOf('|'));
   const names = [...spares.servers.keys()].filter(isMissing);
-  const listeners = [...entries].filter(([, entry]) => isMissing(backendOf(entry))).map(([key]) => key);
+  const listeners = [...entries].filter(([, entry]) => isMissing(backendOfEntry(entry))).map(([key]) => key);
   return {
     listeners,
     without: (wanted) => ({

@@ -1,6 +1,6 @@
-import type { ListenerKey } from '../../core/model/names.ts';
+import type { ListenerKey, ServiceKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import type { ListenerAddress, TrafficTable } from '../../core/traffic/table.ts';
+import { emptyTable, type ListenerAddress, type Listeners } from '../../core/traffic/table.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
@@ -12,8 +12,12 @@ import type { FlowPlaces } from './program.ts';
  * changed listener costs one question to the kernel.
  */
 export type FlowKeeper = {
-  /** Call it after the table is in force. Throws `ExecError` if conntrack cannot be asked; the next call catches up. */
-  keep(listeners: TrafficTable['listeners'], places: FlowPlaces, signal: AbortSignal): Promise<void>;
+  /** The table in force has these listeners. */
+  note(listeners: Listeners, places: FlowPlaces): void;
+  /** Ends the flows that no longer fit the table. Throws `ExecError` if conntrack cannot be asked; the next call catches up. */
+  sweep(signal: AbortSignal): Promise<void>;
+  /** Those of `wanted` that may have flows of another Service, which had them before. */
+  handedOver(wanted: Listeners): readonly ListenerKey[];
 };
 
 export function makeFlowKeeper(deps: {
@@ -25,12 +29,26 @@ export function makeFlowKeeper(deps: {
     'furiwake_nat_flows_ended_total',
     'Flows that nat ended because their Service, nodePort or node was gone, or because they began before their Service',
   );
-  /** `undefined`: the flows of an earlier process are there. */
-  let seen: { readonly listeners: TrafficTable['listeners']; readonly places: FlowPlaces } | undefined;
+  let inForce: { readonly listeners: Listeners; readonly places: FlowPlaces } = {
+    listeners: emptyTable.listeners,
+    places: { members: new Map(), lost: [] },
+  };
+  /** The same when the last sweep succeeded; `undefined`: the flows of an earlier process are there. */
+  let seen: typeof inForce | undefined;
+  /** Listeners that a Service has lost since then. */
+  const left = new Map<ListenerKey, ServiceKey>();
 
   return {
-    keep: async (listeners, places, signal) => {
-      const before = seen?.listeners ?? PersistentMap.empty();
+    note: (listeners, places) => {
+      for (const key of PersistentMap.changedKeys(inForce.listeners, listeners)) {
+        const old = inForce.listeners.get(key)?.service;
+        if (old !== undefined && old !== listeners.get(key)?.service) left.set(key, old);
+      }
+      inForce = { listeners, places };
+    },
+    sweep: async (signal) => {
+      const { listeners, places } = inForce;
+      const before = seen?.listeners ?? emptyTable.listeners;
       const changed = new Map<ListenerKey, ListenerAddress>();
       for (const key of PersistentMap.changedKeys(before, listeners)) {
         const [old, now] = [before.get(key), listeners.get(key)];
@@ -39,6 +57,10 @@ export function makeFlowKeeper(deps: {
         const listener = now ?? old;
         if (!isSame && listener !== undefined) changed.set(key, listener);
       }
+      for (const key of left.keys()) {
+        const listener = listeners.get(key); // it is back: a client may have sent packets meanwhile
+        if (listener !== undefined) changed.set(key, listener);
+      }
       const isWhole = seen?.places !== places;
       if (isWhole || changed.size > 0) {
         const count = await endStaleFlows(deps.exec, { listeners, places, changed, isWhole }, signal);
@@ -46,6 +68,14 @@ export function makeFlowKeeper(deps: {
         if (count > 0) deps.log.debug({ count }, 'flows ended');
       }
       seen = { listeners, places };
+      left.clear();
+    },
+    handedOver: (wanted) => {
+      const isOther = (key: ListenerKey): boolean => {
+        const [former, now] = [left.get(key) ?? inForce.listeners.get(key)?.service, wanted.get(key)?.service];
+        return former !== undefined && now !== undefined && former !== now;
+      };
+      return [...new Set([...left.keys(), ...PersistentMap.changedKeys(inForce.listeners, wanted)])].filter(isOther);
     },
   };
 }

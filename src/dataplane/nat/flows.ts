@@ -3,8 +3,39 @@ import type { Ip } from '../../core/ip/ip.ts';
 import type { BackendId, ListenerKey } from '../../core/model/names.ts';
 import type { Listener, ListenerAddress, TrafficTable } from '../../core/traffic/table.ts';
 import type { Exec } from '../../ports/exec.ts';
+import { protocolNumbers } from '../nftables/element.ts';
 import type { FlowPlaces } from './program.ts';
 import { flowMark } from './ruleset.ts';
+
+/** Questions to ctnetlink, in perl. No such entry is an answer, too. */
+const asking = String.raw`my $socket = hear(12, 0);                                             # NETLINK_NETFILTER
+sub attribute { my ($type, $value) = @_; pack("S S a* x!4", 4 + length $value, $type, $value) }
+sub nested { my ($type, @inner) = @_; attribute($type | 0x8000, join("", @inner)) }
+sub ask {                                                             # the answers' bodies to react
+  my ($type, $flags, $family, $body, $react) = @_;
+  send($socket, pack("L S S x8 C x3 a*", 20 + length $body, 1 << 8 | $type, $flags, $family, $body), 0) or die "conntrack: $!\n";
+  while (1) {
+    defined recv($socket, my $batch, 1 << 18, 0) or die "conntrack: $!\n";
+    while (length($batch) >= 16) {
+      my ($length, $answer) = unpack("L S", $batch);
+      if ($answer == 2) { $! = -unpack("x16 l", $batch); return if $! == 0 || $!{ENOENT}; die "conntrack: $!\n" }
+      return if $answer == 3;
+      $react->(substr($batch, 20, $length - 20));
+      $batch = after($batch, $length);
+    }
+  }
+}
+`;
+
+/** Asks for an entry that no host has. Throws `ExecError` if conntrack cannot be asked. */
+export async function tryConntrack(exec: Exec, signal: AbortSignal): Promise<void> {
+  await askNetlink(exec, `${asking}${trial}`, '', signal);
+}
+
+const trial = String.raw`
+my $ports = nested(2, attribute(1, pack("C", 17)), attribute(2, pack("n", 1)), attribute(3, pack("n", 1)));
+ask(1, 5, 2, nested(1, nested(1, attribute(1, pack("N", 0)), attribute(2, pack("N", 0))), $ports), sub {});  # IPCTNL_MSG_CT_GET, NLM_F_REQUEST | NLM_F_ACK
+`;
 
 /** Flows that may be where they should not. */
 export type FlowSweep = {
@@ -35,7 +66,7 @@ export type FlowSweep = {
  * (include/uapi/linux/netfilter/nfnetlink_conntrack.h)
  */
 const script = String.raw`
-my $most = 64;                                                        # listeners to ask for one by one
+${asking}my $most = 64;                                                        # listeners to ask for one by one
 my ($isWhole, %known, %changed, %members, %lost, @stale);
 while (<STDIN>) {
   my ($what, @words) = split;
@@ -50,23 +81,6 @@ while (<STDIN>) {
   }
 }
 my $mark = ${flowMark};
-my $socket = hear(12, 0);                                             # NETLINK_NETFILTER
-sub attribute { my ($type, $value) = @_; pack("S S a* x!4", 4 + length $value, $type, $value) }
-sub nested { my ($type, @inner) = @_; attribute($type | 0x8000, join("", @inner)) }
-sub ask {                                                             # the answers' bodies to react
-  my ($type, $flags, $family, $body, $react) = @_;
-  send($socket, pack("L S S x8 C x3 a*", 20 + length $body, 1 << 8 | $type, $flags, $family, $body), 0) or die "conntrack: $!\n";
-  while (1) {
-    defined recv($socket, my $batch, 1 << 18, 0) or die "conntrack: $!\n";
-    while (length($batch) >= 16) {
-      my ($length, $answer) = unpack("L S", $batch);
-      if ($answer == 2) { $! = -unpack("x16 l", $batch); return if $! == 0 || $!{ENOENT}; die "conntrack: $!\n" }
-      return if $answer == 3;
-      $react->(substr($batch, 20, $length - 20));
-      $batch = after($batch, $length);
-    }
-  }
-}
 sub isStale {
   my ($family, %flow) = @_;
   my ($source, $destination) = $family == 2 ? (1, 2) : (3, 4);
@@ -127,11 +141,8 @@ export async function endStaleFlows(exec: Exec, sweep: FlowSweep, signal: AbortS
   return Number(await askNetlink(exec, script, `${lines.join('\n')}\n`, signal));
 }
 
-/** IANA protocol numbers. */
-const numbers = { TCP: 6, UDP: 17, SCTP: 132 } as const;
-
 function textOf({ address, protocol, port }: ListenerAddress): string {
-  return `${numbers[protocol]} ${hexOf(address)} ${port}`;
+  return `${protocolNumbers[protocol]} ${hexOf(address)} ${port}`;
 }
 
 /** In network byte order. */

@@ -7,19 +7,35 @@ import { type Exec, ExecError } from '../../ports/exec.ts';
  */
 export type Guard = { readonly links: readonly string[]; readonly hasIpv6: boolean };
 
+/** The kernel's forwarding could not be read or switched. */
+export class ForwardingError extends Error {
+  override readonly name = 'ForwardingError';
+  readonly code = 'FORWARDING_FAILED';
+}
+
 export const noGuard: Guard = { links: [], hasIpv6: false };
 
 /**
  * The kernel's forwarding, which is off on a host that does not route. Switched on per link for IPv4, so that `ip_forward` stays what the
  * administrator or another program made it: if one of them switches it on, that is no longer furiwake's to guard.
+ *
+ *   guardFor ─► the table has the guard ─► switchOn ─► restrictTo ─► the table has the smaller guard
  */
 export type Forwarding = {
-  /** The guard that is needed to forward packets of these families, after `before`. */
-  plan(families: ReadonlySet<Family>, before: Guard, signal: AbortSignal): Promise<Guard>;
-  /** Switches it on. Call it when the guard is in force. Throws `ExecError` if the kernel refuses. */
-  switchOn(guard: Guard, signal: AbortSignal): Promise<void>;
-  /** Restores what it was. Call it while the guard is in force. */
-  switchOff(guard: Guard, signal: AbortSignal): Promise<void>;
+  /** The guard that the table has. */
+  present(signal: AbortSignal): Promise<Guard>;
+  /**
+   * The guard that the table needs before packets of these families are forwarded, with what is still on for another one. Reads
+   * the kernel's settings at first, for a further family, and if `isAudit`. Throws {@link ForwardingError}.
+   */
+  guardFor(families: ReadonlySet<Family>, isAudit: boolean, signal: AbortSignal): Promise<Guard>;
+  /** Switches it on for these families. Call it when their guard is in force. Throws {@link ForwardingError}. */
+  switchOn(families: ReadonlySet<Family>, signal: AbortSignal): Promise<void>;
+  /**
+   * Restores what it was for all other families. Call it while their guard is in force. Resolves with the guard that is needed
+   * afterwards, the same object if it is the same. Throws {@link ForwardingError}.
+   */
+  restrictTo(families: ReadonlySet<Family>, signal: AbortSignal): Promise<Guard>;
 };
 
 /*
@@ -61,34 +77,63 @@ put("$_/forwarding", $forwarding{$_}) for keys %forwarding;
 put("$_/accept_ra", 1) for @hosts;
 `;
 
-export function makeForwarding(exec: Exec): Forwarding {
-  const run = async (what: 'read' | 'on' | 'off', guard: Guard, signal: AbortSignal): Promise<string> => {
-    const args = ['-e', script, what, guard.hasIpv6 ? '1' : '', ...guard.links];
+/** `earlier`: the guard in the table of an earlier process. */
+export function makeForwarding({
+  exec,
+  earlier,
+}: {
+  readonly exec: Exec;
+  readonly earlier: (signal: AbortSignal) => Promise<Guard>;
+}): Forwarding {
+  /** `undefined`: not read yet. */
+  let guard: Guard | undefined;
+  /** The families for which it is on. */
+  let forwarded: ReadonlySet<Family> = new Set();
+
+  const run = async (what: 'read' | 'on' | 'off', { links, hasIpv6 }: Guard, signal: AbortSignal): Promise<string> => {
+    const args = ['-e', script, what, hasIpv6 ? '1' : '', ...links];
     try {
       return (await exec.run('perl', args, { signal })).stdout;
     } catch (error) {
       if (!(error instanceof ExecError)) throw error;
-      throw new ExecError(`forwarding ${what}`, error.exitCode, error.stderr, { cause: error });
+      throw new ForwardingError(`forwarding ${what}: ${error.stderr.trim() || error.message}`, { cause: error });
     }
   };
 
+  const present = async (signal: AbortSignal): Promise<Guard> => (guard ??= await earlier(signal));
+
   return {
-    plan: async (families, before, signal) => {
+    present,
+    guardFor: async (families, isAudit, signal) => {
+      const before = await present(signal);
+      if ([...families].every((family) => forwarded.has(family) && !isAudit)) return before;
       const lines = (await run('read', noGuard, signal)).split('\n').map((line) => line.split(' '));
       const isOn = (name: string): boolean => lines.some(([first, value]) => first === name && value === '1');
       const links = lines.flatMap(([first, value, link = '']) =>
         first === 'link' && (value === '0' || before.links.includes(link)) ? link : [],
       );
-      return {
-        links: families.has(4) && !isOn('all4') ? links : [],
-        hasIpv6: families.has(6) && (before.hasIpv6 || !isOn('all6')),
+      forwarded = new Set();
+      guard = {
+        links: !families.has(4) ? before.links : isOn('all4') ? [] : links,
+        hasIpv6: before.hasIpv6 || (families.has(6) && !isOn('all6')),
       };
+      return guard;
     },
-    switchOn: async (guard, signal) => {
-      if (!isNoGuard(guard)) await run('on', guard, signal);
+    switchOn: async (families, signal) => {
+      if ([...families].every((family) => forwarded.has(family))) return;
+      const needed = await present(signal);
+      if (!isNoGuard(needed)) await run('on', needed, signal);
+      forwarded = families;
     },
-    switchOff: async (guard, signal) => {
-      if (!isNoGuard(guard)) await run('off', guard, signal);
+    restrictTo: async (families, signal) => {
+      const before = await present(signal);
+      const { links, hasIpv6 } = before;
+      const surplus = { links: families.has(4) ? [] : links, hasIpv6: !families.has(6) && hasIpv6 };
+      if (isNoGuard(surplus)) return before;
+      await run('off', surplus, signal);
+      forwarded = new Set([...forwarded].filter((family) => families.has(family)));
+      guard = { links: families.has(4) ? links : [], hasIpv6: families.has(6) && hasIpv6 };
+      return guard;
     },
   };
 }

@@ -20,6 +20,7 @@ const input = fc.record({
       targetPort: fc.integer({ min: 30_000, max: 30_002 }),
       service: fc.string(),
       isRestricted: fc.boolean(),
+      isAffine: fc.boolean(),
     }),
     { selector: ({ address, port, protocol }) => `${address} ${port} ${protocol}`, maxLength: 6 },
   ),
@@ -39,10 +40,11 @@ const programs = fc.array(input, { minLength: 1, maxLength: 5 }).map((all): read
       state: drained.includes(name) ? ('drain' as const) : ('active' as const),
     }));
     const table = tableOf(
-      listeners.map(({ address, port, protocol, targetPort, service, isRestricted }) =>
+      listeners.map(({ address, port, protocol, targetPort, service, isRestricted, isAffine }) =>
         natListener(address, port, targetPort, {
           protocol,
           service: service as never,
+          isAffine,
           sourceRanges: isRestricted
             ? ranges.filter(({ family }) => (family === 6) === address.includes(':'))
             : undefined,
@@ -50,7 +52,7 @@ const programs = fc.array(input, { minLength: 1, maxLength: 5 }).map((all): read
       ),
       nodes,
     );
-    const { groups } = plan({
+    const { groups, keepers } = plan({
       table,
       verdicts: new Map(Object.entries(verdicts).map(([name, state]) => [name as never, { 4: state, 6: state }])),
       isLost: () => false,
@@ -59,6 +61,7 @@ const programs = fc.array(input, { minLength: 1, maxLength: 5 }).map((all): read
       listeners: table.listeners,
       numberOf: (backend) => (backend === 'nodes4' ? 1 : 2),
       groups,
+      keepers,
       own: new Map(addressesOf(...own)),
       guard: { links, hasIpv6 },
     };

@@ -2,6 +2,7 @@ import { formatRange } from '../../core/ip/range.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { addressText, classText, type Element, elementKey, ListenerError, portText } from '../nftables/element.ts';
 import { needsOwnRange } from '../nftables/elements.ts';
+import { type Listener, usesNat } from '../../core/traffic/table.ts';
 import type { Layout } from '../nftables/mirror.ts';
 import { noGuard } from './forwarding.ts';
 import type { NatGroup, NatProgram } from './program.ts';
@@ -11,7 +12,14 @@ import type { NatGroup, NatProgram } from './program.ts';
  *
  *   192.0.2.51|53|UDP → nodes4, 30053     listeners4   192.0.2.51 . udp . 53 : 0:1        the number of its backend
  *                                         ports4       192.0.2.51 . udp . 53 : 30053
+ *                                         opened4      192.0.2.51 . udp . 53            (counts flows)
+ *                                         requests4    192.0.2.51 . udp . 53 . 30053    (counts) their packets pass
+ *                                         answers4     192.0.2.51 . udp . 53 . 30053    (counts)
+ *   its clients keep their nodes          affine4      192.0.2.51 . udp . 53
+ *                                         pairs4       192.0.2.51 . udp . 53 . 192.0.2.11 : 0:5   the number of n1 for them
+ *                                         keepers4     0:5 : 192.0.2.11
  *   192.0.2.0/24                          restricted4  192.0.2.51 . udp . 53
+ *                                         refused4     192.0.2.51 . udp . 53            (counts)
  *                                         allowed4     192.0.2.51 . udp . 53 . 192.0.2.0-192.0.2.255
  *   nodes4 → n1, n2                       groups       0:1 : 0:7                          the number of its group of nodes
  *   group n1, n2                          slots4       0:7 . 0 : 192.0.2.11, 0:7 . 1 : 192.0.2.12 …
@@ -19,18 +27,37 @@ import type { NatGroup, NatProgram } from './program.ts';
  *                                         guarded6     ipv6                               all of IPv6
  */
 export const natLayout: Layout<NatProgram> = {
-  empty: { listeners: PersistentMap.empty(), numberOf: () => 0, groups: new Map(), own: new Map(), guard: noGuard },
-  elementsOf: ({ numberOf, own }, listener) => {
-    const { address, backend, dataplane, key, port, protocol, sourceRanges, targetPort } = listener;
-    if (dataplane !== 'nat') return [];
+  empty: {
+    listeners: PersistentMap.empty(),
+    numberOf: () => 0,
+    groups: new Map(),
+    keepers: new Map(),
+    own: new Map(),
+    guard: noGuard,
+  },
+  elementsOf: ({ numberOf, keepers, own }, listener) => {
+    const { address, backend, key, sourceRanges, targetPort } = listener;
+    if (!usesNat(listener)) return [];
     const { family } = address;
-    const where = `${addressText(address)} . ${protocol.toLowerCase()} . ${portText(port)}`;
+    const where = whereText(listener);
+    const through = throughText(listener);
     const elements: Element[] = [
       { set: `listeners${family}`, text: `${where} : ${classText(numberOf(backend))}` },
       { set: `ports${family}`, text: `${where} : ${portText(targetPort)}` },
+      { set: `opened${family}`, text: where },
+      { set: `requests${family}`, text: through },
+      { set: `answers${family}`, text: through },
     ];
+    if (listener.isAffine) {
+      elements.push({ set: `affine${family}`, text: where });
+      for (const { address: node, number } of keepers.get(key) ?? [])
+        elements.push(
+          { set: `pairs${family}`, text: `${where} . ${addressText(node)} : ${classText(number)}` },
+          { set: `keepers${family}`, text: `${classText(number)} : ${addressText(node)}` },
+        );
+    }
     if (sourceRanges === undefined) return elements;
-    elements.push({ set: `restricted${family}`, text: where });
+    for (const set of ['restricted', 'refused'] as const) elements.push({ set: `${set}${family}`, text: where });
     for (const range of sourceRanges) {
       if (range.family !== family) throw new ListenerError(`${key}: a source range of IPv${range.family}`);
       elements.push({ set: `allowed${family}`, text: `${where} . ${formatRange(range)}` });
@@ -40,10 +67,15 @@ export const natLayout: Layout<NatProgram> = {
     return elements;
   },
   // A change of the own addresses may concern every restricted listener.
-  mayDiffer: (before, after) =>
-    before.own === after.own
-      ? []
-      : [...after.listeners].flatMap(([key, { sourceRanges }]) => (sourceRanges === undefined ? [] : key)),
+  mayDiffer: (before, after) => {
+    const { own, keepers } = after;
+    const keeping = before.keepers === keepers ? [] : [...keepers.keys()];
+    const restricted = before.own === own ? [] : [...after.listeners.values()].filter((each) => each.sourceRanges);
+    return [
+      ...keeping.filter((key) => before.keepers.get(key) !== keepers.get(key)),
+      ...restricted.map(({ key }) => key),
+    ];
+  },
   rest: (program) => [...commonElements(program), ...[...slotsOf(program)].flatMap(slotElements)],
   restChange: (before, after) => {
     const common = { old: commonElements(before), now: commonElements(after) };
@@ -62,6 +94,16 @@ export const natLayout: Layout<NatProgram> = {
   },
   withRestOf: (target, { groups, guard }) => ({ ...target, groups, guard }),
 };
+
+/** The key of a listener in most sets. */
+export function whereText({ address, protocol, port }: Listener): string {
+  return `${addressText(address)} . ${protocol.toLowerCase()} . ${portText(port)}`;
+}
+
+/** The key of its packets, once they are translated. */
+export function throughText(listener: Listener): string {
+  return `${whereText(listener)} . ${portText(listener.targetPort)}`;
+}
 
 /** Each group once. */
 function slotsOf({ groups }: NatProgram): ReadonlySet<NatGroup> {

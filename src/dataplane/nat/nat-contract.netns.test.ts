@@ -29,10 +29,12 @@ natContract('the kernel', async () => {
     breakAll: (now) => {
       isBroken = now;
     },
+    breakConntrack: (now) => rig.breakConntrack(now),
     remove: ({ address, port }) =>
       balancer.nft(`delete element inet furiwake-nat listeners4 { ${address.text} . udp . ${port} }`),
     [Symbol.asyncDispose]: async () => {
       isBroken = false;
+      rig.breakConntrack(false);
       await nat.remove(new AbortController().signal);
       lifetime.abort();
     },

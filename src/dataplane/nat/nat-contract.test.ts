@@ -8,9 +8,13 @@ const client = parseIp('10.10.0.2');
 
 natContract('the fake that the tests of the agent use', async () => {
   let isBroken = false;
+  let isConntrackBroken = false;
   const fake = makeFakeNat({
     refuse: ({ sourceRanges }) =>
       (sourceRanges?.length ?? 0) > mostRanges ? 'nft: Error: Too many open files in system' : undefined,
+    sweep: () => {
+      if (isConntrackBroken) throw new Error('conntrack: Operation not permitted');
+    },
     step: async (name) => {
       if (isBroken && name === 'apply') throw new Error('nft: Error: Operation not permitted');
     },
@@ -27,6 +31,9 @@ natContract('the fake that the tests of the agent use', async () => {
     },
     breakAll: (now) => {
       isBroken = now;
+    },
+    breakConntrack: (now) => {
+      isConntrackBroken = now;
     },
     remove: async ({ key }) => {
       fake.held = { ...fake.held, listeners: fake.held.listeners.with([[key, undefined]]) };

@@ -1,7 +1,12 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { dns, type NatRig, otherNodePort, startNatRig } from '../../../test/netns/nat-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
+import { localTable, node } from '../../../test/make/table.ts';
 import { parseRange } from '../../core/ip/range.ts';
+import { serviceKey } from '../../core/model/names.ts';
+import { localBackend } from '../../core/traffic/table.ts';
+import type { Exec } from '../../ports/exec.ts';
+import { tryConntrack } from './flows.ts';
 
 /*
  * The adapter on a real kernel: a client, the host, and three nodes that answer on a nodePort.
@@ -21,6 +26,7 @@ beforeEach(async () => {
   await rig.apply(...vips.map((vip) => dns(vip)));
 });
 afterEach(async () => {
+  rig.breakConntrack(false);
   for (const { name } of rig.lab.nodes) rig.setSilent(name, undefined);
 });
 
@@ -35,7 +41,22 @@ async function again(vip: string, flows: ReadonlyMap<number, string>): Promise<R
 }
 
 const without = (flows: ReadonlyMap<number, string>, name: string): ReadonlyMap<number, string> =>
-  new Map([...flows].filter(([, node]) => node !== name));
+  new Map([...flows].filter(([, each]) => each !== name));
+
+test('a backend without nodes refuses its flows, whatever the others have', async () => {
+  const listeners = ['10.50.0.11', '10.50.0.12', '10.50.0.13', '10.50.0.14'].map((vip) => {
+    const service = serviceKey('test', vip);
+    return dns(vip, { service, backend: localBackend(4, service) });
+  });
+  const nodeNames = ['n1', 'n2', undefined, 'n3'];
+  const wanted = localTable(
+    listeners.map((each, index) => [each, nodeNames[index] === undefined ? {} : { [nodeNames[index]]: 1 }] as const),
+    rig.lab.nodes.map(({ name, ip4, ip6 }) => node(name, ip4, ip6)),
+  );
+  await rig.nat().apply(wanted, signal);
+  const answers = await Promise.all(listeners.map(({ address }) => rig.nodeOf(address.text, 0)));
+  expect(answers).toEqual(['n1', 'n2', 'ECONNREFUSED', 'n3']);
+});
 
 describe.each(vips)('UDP to %s', (vip) => {
   test('flows go over all nodes, and each stays at its node', async () => {
@@ -79,7 +100,33 @@ describe.each(vips)('UDP to %s', (vip) => {
     expect(await rig.nodeOf(vip, port)).toBe(vip.endsWith('1') ? 'ECONNREFUSED' : 'timeout');
     await rig.apply(dns(vip, { targetPort: otherNodePort }));
     expect(await rig.nodeOf(vip, port)).toMatch(/^n/);
-    await vi.waitUntil(async () => !(await entries()).includes('sport=30053'), patience);
+    await expect.poll(translated, patience).not.toContain('sport=30053');
+  });
+
+  test('while conntrack cannot be asked, a flow of a deleted Service gets no answer, also when the next one has its nodePort', async () => {
+    const [[port = 0] = []] = await rig.newFlows(vip, 1);
+    rig.breakConntrack(true);
+    expect(await rig.apply()).toEqual(new Map());
+    const gone = vip.endsWith('1') ? 'ECONNREFUSED' : 'timeout';
+    expect(await rig.nodeOf(vip, port)).toBe(gone);
+    const next = dns(vip, { service: serviceKey('test', 'next') });
+    expect([...(await rig.apply(next)).keys()]).toEqual([next.key]);
+    expect(await entries()).toContain(`sport=${port}`);
+    rig.breakConntrack(false);
+    await vi.waitUntil(async () => !(await entries()).includes(`sport=${port}`), patience);
+    await rig.apply();
+    expect(await rig.apply(next)).toEqual(new Map());
+    expect(await rig.nodeOf(vip, port)).toMatch(/^n/);
+  });
+
+  test('while conntrack cannot be asked, a flow at a former nodePort gets no answer, and new ones do', async () => {
+    const [[port = 0] = []] = await rig.newFlows(vip, 1);
+    rig.breakConntrack(true);
+    expect(await rig.apply(dns(vip, { targetPort: otherNodePort }))).toEqual(new Map());
+    expect(await rig.nodeOf(vip, port)).toBe('timeout');
+    expect(nodesOf(await rig.newFlows(vip, 1))).toHaveLength(1);
+    rig.breakConntrack(false);
+    await expect.poll(() => rig.nodeOf(vip, port), patience).toMatch(/^n/);
   });
 
   test('without a node a client is refused at once', async () => {
@@ -113,6 +160,39 @@ describe.each(vips)('UDP to %s', (vip) => {
 async function entries(): Promise<string> {
   return await rig.lab.balancer.exec('conntrack', '-L');
 }
+
+/** Those of `nat`: a late answer of a node makes an entry, too. */
+async function translated(): Promise<string> {
+  return (await entries())
+    .split('\n')
+    .filter((line) => line.includes('mark=4096'))
+    .join('\n');
+}
+
+test('without a listener the table stays until the flows have ended', async () => {
+  const hasTable = async (): Promise<boolean> =>
+    (await rig.lab.balancer.exec('nft', 'list', 'tables')).includes('furiwake-nat');
+  await rig.newFlows(vips[0], 3);
+  rig.breakConntrack(true);
+  await rig.apply();
+  expect(await hasTable()).toBe(true);
+  await expect(rig.nat().remove(signal)).rejects.toThrow('Operation not permitted');
+  expect(await hasTable()).toBe(true);
+  rig.breakConntrack(false);
+  await vi.waitUntil(async () => !(await hasTable()), patience);
+  expect(await entries()).not.toContain('mark=4096');
+});
+
+test('conntrack can be asked, but not without the right to', async () => {
+  const { execPort } = rig.lab.balancer;
+  await tryConntrack(execPort, signal);
+  const dropped = ['--bounding-set=-net_admin', '--inh-caps=-net_admin', '--'];
+  const powerless: Exec = {
+    ...execPort,
+    run: (file, args, options) => execPort.run('setpriv', [...dropped, file, ...args], options),
+  };
+  await expect(tryConntrack(powerless, signal)).rejects.toThrow('conntrack: Operation not permitted');
+});
 
 test('removal leaves no table and no flow', async () => {
   await rig.newFlows(vips[0], 3);

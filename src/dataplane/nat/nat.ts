@@ -1,12 +1,13 @@
 import { makeAlarm } from '../../async/alarm.ts';
 import { makeLatch } from '../../async/latch.ts';
+import { makePacedAttempts } from '../../async/paced-attempts.ts';
 import { runWhenSet } from '../../async/run-when-set.ts';
 import { makeSerial } from '../../async/serial.ts';
 import { superviseAll } from '../../async/supervise-all.ts';
 import type { Family, Ip } from '../../core/ip/ip.ts';
 import type { BackendId, ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import { emptyTable, type TrafficTable } from '../../core/traffic/table.ts';
+import { emptyTable, type Listeners, type TrafficTable, usesNat } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Health } from '../../ports/health.ts';
@@ -17,8 +18,9 @@ import type { Nat } from '../../ports/nat.ts';
 import { makeIds } from '../direct/ids.ts';
 import { makeTableReconciler } from '../nftables/table-reconciler.ts';
 import { watchTable } from '../nftables/watch-table.ts';
+import { readNatCounters } from './counters.ts';
 import { makeFlowKeeper } from './flow-keeper.ts';
-import { type Guard, makeForwarding, noGuard } from './forwarding.ts';
+import { ForwardingError, type Guard, makeForwarding } from './forwarding.ts';
 import { natLayout } from './layout.ts';
 import { makeNatPlanner, type NatProgram } from './program.ts';
 import { natRules, natTable } from './ruleset.ts';
@@ -26,10 +28,12 @@ import { natRules, natTable } from './ruleset.ts';
 /**
  * Table `inet furiwake-nat`, the kernel's forwarding, and the flows in conntrack:
  *
- *   table, verdicts ─► program ─► difference ─► one transaction ─► forwarding on ─► stale flows ended
+ *   table, verdicts ─► program ─► difference ─► one transaction ─► forwarding on
+ *                                 remnants:     stale flows ended ─► forwarding off ─► the table gone, without a listener
  *
  * Without a listener there is no table, and the kernel's forwarding is as it was. A change of a verdict changes slots and groups,
- * and no rule.
+ * and no rule. Remnants that cannot be removed (conntrack cannot be asked) delay only a listener that another Service gets: the table
+ * drops the packets of flows that have no listener, and stays as long as there may be some.
  */
 export function makeNat(deps: {
   readonly exec: Exec;
@@ -56,19 +60,30 @@ export function makeNat(deps: {
     layout: natLayout,
     rulesOf: () => natRules,
   });
-  const forwarding = makeForwarding(exec);
+  const forwarding = makeForwarding({
+    exec,
+    earlier: async (signal) => {
+      const elements = (await kernel.elements(signal)) ?? new Set();
+      const links = [...elements].flatMap((key) => /^guarded4 "(.+)"$/.exec(key)?.[1] ?? []);
+      return { links, hasIpv6: elements.has('guarded6 ipv6') };
+    },
+  });
   const flows = makeFlowKeeper(deps);
   const repairs = metrics.counter('furiwake_nat_repairs_total', 'Times that the table of nat was restored');
   /** `undefined` before the first `apply`: until then the table of an earlier process stays as it is. */
   let published: TrafficTable | undefined;
   /** The same with the listeners of this dataplane only. */
   let table: TrafficTable = emptyTable;
-  /** The refusals of the last `apply`; `undefined`: it failed, or there was none. */
+  /** The contents of the kernel. */
+  let inForce: NatProgram = natLayout.empty;
+  /** The refusals of the last program; `undefined`: it failed, or there was none. */
   let accepted: Refusals<ListenerKey> | undefined;
-  /** Where forwarding is switched on, and for which families; `undefined`: an earlier process may have done it. */
-  let forwarded: { readonly guard: Guard; readonly families: ReadonlySet<Family> } | undefined;
+  /** An earlier process may have left a table. */
+  let isFirst = true;
   const inTurn = makeSerial();
   const changed = makeLatch();
+  /** Set when remnants that could not be removed are due again. */
+  const haveRemnants = makeLatch();
   /** Set when there is a table to watch. */
   const inUse = makeLatch();
   const alarm = makeAlarm({ clock, signal: lifetime, ring: () => changed.set() });
@@ -81,47 +96,81 @@ export function makeNat(deps: {
     return isOver;
   };
 
-  const familiesInUse = (): ReadonlySet<Family> =>
-    new Set(Array.from(table.listeners.values(), ({ address }) => address.family));
-
-  /** The guard of an earlier process is in the table that it left. */
-  const presentGuard = async (signal: AbortSignal): Promise<Guard> => {
-    if (forwarded !== undefined) return forwarded.guard;
-    const elements = (await kernel.elements(signal)) ?? new Set();
-    const links = [...elements].flatMap((key) => /^guarded4 "(.+)"$/.exec(key)?.[1] ?? []);
-    return { links, hasIpv6: elements.has('guarded6 ipv6') };
-  };
-
-  const program = async (signal: AbortSignal, isAudit = false): ReturnType<Nat['apply']> => {
-    if (published === undefined) return new Map();
-    if (table.listeners.size === 0) {
-      if (forwarded === undefined || kernel.isInPlace()) await remove(signal);
-      return new Map();
-    }
-    const { groups, places } = plan({ table, verdicts: health.verdicts(), isLost });
-    const before = await presentGuard(signal);
-    const families = familiesInUse();
-    const isSettled = !isAudit && forwarded !== undefined && isSameSet(families, forwarded.families);
-    const next = isSettled ? before : await forwarding.plan(families, before, signal);
-    const unused = { links: families.has(4) ? [] : before.links, hasIpv6: !families.has(6) && before.hasIpv6 };
-    await forwarding.switchOff(unused, signal);
-    const target = { listeners: table.listeners, numberOf, groups, own: deps.own(), guard: next };
+  const transact = async (listeners: Listeners, guard: Guard, signal: AbortSignal): ReturnType<Nat['apply']> => {
+    const { groups, keepers, places } = plan({ table: { ...table, listeners }, verdicts: health.verdicts(), isLost });
+    const target = { listeners, numberOf, groups, keepers, own: deps.own(), guard };
     const refusals = await kernel.apply(target, signal);
+    const held = listeners.with(Array.from(refusals.keys(), (key) => [key, inForce.listeners.get(key)]));
+    inForce = { ...target, listeners: held };
+    flows.note(held, places);
     inUse.set();
-    if (!isSettled) await forwarding.switchOn(next, signal);
-    forwarded = { guard: next, families };
-    await flows.keep(table.listeners, places, signal);
     return refusals;
   };
 
-  const remove = async (signal: AbortSignal): Promise<void> => {
-    const isThere = await kernel.exists(signal);
-    if (isThere) {
-      await forwarding.switchOff(await presentGuard(signal), signal);
-      await kernel.remove(signal);
+  /** The table gets these listeners, and the host forwards their packets. */
+  const put = async (listeners: Listeners, signal: AbortSignal, isAudit = false): ReturnType<Nat['apply']> => {
+    const before = inForce.listeners;
+    const mayKeep = !isAudit && !(isFirst && (await kernel.exists(signal)));
+    try {
+      const families = familiesOf(listeners);
+      const guard = await forwarding.guardFor(families, isAudit, signal);
+      const refusals = await transact(listeners, guard, signal);
+      await forwarding.switchOn(families, signal);
+      isFirst = false;
+      return refusals;
+    } catch (error) {
+      if (!(error instanceof ForwardingError) || !mayKeep) throw error;
+      // Removals do not need it.
+      const refused = PersistentMap.changedKeys(before, listeners).filter((key) => listeners.has(key));
+      const kept = listeners.with(refused.map((key) => [key, before.get(key)]));
+      const refusals = await transact(kept, await forwarding.present(signal), signal);
+      return new Map([...refusals, ...refused.map((key) => [key, error.message] as const)]);
     }
-    forwarded = { guard: noGuard, families: new Set() };
-    if (isThere) await flows.keep(emptyTable.listeners, { members: new Map(), lost: [] }, signal);
+  };
+
+  const removeRemnants = async (signal: AbortSignal): Promise<void> => {
+    if (!kernel.isInPlace()) return;
+    await flows.sweep(signal);
+    const { listeners } = inForce;
+    const guard = await forwarding.restrictTo(familiesOf(listeners), signal);
+    if (listeners.size === 0) return await kernel.remove(signal);
+    if (guard === inForce.guard) return;
+    inForce = { ...inForce, guard };
+    await kernel.apply(inForce, signal);
+  };
+  const remnants = makePacedAttempts({
+    what: 'ending stale flows of nat',
+    work: removeRemnants,
+    retry: { firstMs: 200, mostMs: 30_000 },
+    ring: () => haveRemnants.set(),
+    clock,
+    log,
+    lifetime,
+  });
+
+  /** A listener that another Service gets waits until the flows of the former one have ended. */
+  const putInTurn = async (signal: AbortSignal, isAudit: boolean): ReturnType<Nat['apply']> => {
+    const without = (keys: readonly ListenerKey[]): Listeners =>
+      table.listeners.with(keys.map((key) => [key, undefined]));
+    const waiting = flows.handedOver(table.listeners);
+    let refusals = await put(without(waiting), signal, isAudit);
+    await remnants.attempt(signal);
+    if (waiting.length === 0) return refusals;
+    const stuck = flows.handedOver(table.listeners);
+    if (stuck.length < waiting.length) {
+      refusals = await put(without(stuck), signal);
+      await remnants.attempt(signal);
+    }
+    const words = `the flows of the Service that had this port could not be ended: ${remnants.failure() ?? ''}`;
+    return new Map([...refusals, ...stuck.map((key) => [key, words] as const)]);
+  };
+
+  const program = async (signal: AbortSignal, isAudit = false): Promise<void> => {
+    if (published === undefined) return;
+    accepted = undefined;
+    const isNeeded = table.listeners.size > 0 || kernel.isInPlace() || (isFirst && (await kernel.exists(signal)));
+    accepted = isNeeded ? await putInTurn(signal, isAudit) : new Map();
+    isFirst = false;
   };
 
   const repair = async (signal: AbortSignal): Promise<string | undefined> => {
@@ -150,18 +199,20 @@ export function makeNat(deps: {
         const before = published?.listeners ?? emptyTable.listeners;
         const changes = PersistentMap.changedKeys(before, next.listeners).map((key) => {
           const listener = next.listeners.get(key);
-          return [key, listener?.dataplane === 'nat' ? listener : undefined] as const;
+          return [key, listener !== undefined && usesNat(listener) ? listener : undefined] as const;
         });
         published = next;
         const old = table;
         table = { ...next, listeners: table.listeners.with(changes) };
         const isSame = old.listeners === table.listeners && old.nodes === next.nodes;
-        if (accepted === undefined || !isSame || old.backends !== next.backends) {
-          accepted = undefined;
-          accepted = await program(signal);
-        }
-        return accepted;
+        if (accepted === undefined || !isSame || old.backends !== next.backends) await program(signal);
+        return accepted ?? new Map();
       }),
+    counters: (signal, keys) => {
+      const { listeners } = inForce;
+      const wanted = Array.from(keys ?? listeners.keys()).flatMap((key) => listeners.get(key) ?? []);
+      return readNatCounters(exec, wanted, signal);
+    },
     audit: (signal) =>
       inTurn(async () => {
         const found = await repair(signal); // first: the rest asks conntrack and the links, which may fail
@@ -177,11 +228,7 @@ export function makeNat(deps: {
               runWhenSet({
                 what: 'translating flows to the nodes that are up',
                 due: changed,
-                work: () =>
-                  inTurn(async () => {
-                    const refusals = await program(inner);
-                    if (published !== undefined) accepted = refusals;
-                  }),
+                work: () => inTurn(() => program(inner)),
                 retry: { firstMs: 200, mostMs: 30_000 },
                 level: 'error',
                 clock,
@@ -189,6 +236,12 @@ export function makeNat(deps: {
                 signal: inner,
               }),
             watch,
+            async (inner) => {
+              for (;;) {
+                await haveRemnants.wait(inner);
+                await inTurn(() => remnants.attempt(inner));
+              }
+            },
           ],
           signal,
         );
@@ -200,11 +253,14 @@ export function makeNat(deps: {
       inTurn(async () => {
         published = undefined;
         table = emptyTable;
-        await remove(signal);
+        accepted = undefined;
+        if (!kernel.isInPlace() && !(await kernel.exists(signal))) return;
+        await put(table.listeners, signal);
+        await removeRemnants(signal);
       }),
   };
 }
 
-function isSameSet<T>(a: ReadonlySet<T>, b: ReadonlySet<T>): boolean {
-  return a.size === b.size && [...a].every((each) => b.has(each));
+function familiesOf(listeners: Listeners): ReadonlySet<Family> {
+  return new Set(Array.from(listeners.values(), ({ address }) => address.family));
 }

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { natListener, node, tableOf } from '../../../test/make/table.ts';
-import type { BackendId } from '../../core/model/names.ts';
+import { type BackendId, serviceKey } from '../../core/model/names.ts';
 import type { HostReport, NodeHealth } from '../../core/traffic/report.ts';
-import type { TrafficNode } from '../../core/traffic/table.ts';
+import type { Listener, TrafficNode } from '../../core/traffic/table.ts';
 import { makeNatPlanner, type NatInput, type NatPlan } from './program.ts';
 
 const [n1, n2, n3] = [
@@ -59,6 +59,48 @@ describe('the nodes that take flows', () => {
   ])('without one that %s; it keeps its flows until it is lost', (_, input, taking, keeping) => {
     const plan = makeNatPlanner()(input);
     expect([takers(plan), members(plan)]).toEqual([taking, keeping]);
+  });
+});
+
+describe('the nodes that keep clients', () => {
+  const affine = (service: string): Listener =>
+    natListener('203.0.113.1', 53, 30_053, { isAffine: true, service: serviceKey('test', service) });
+  const planOf = (
+    plan: ReturnType<typeof makeNatPlanner>,
+    each: Listener,
+    nodes: readonly TrafficNode[],
+    states: Readonly<Record<string, NodeHealth>> = {},
+  ): NatPlan => plan({ ...inputOf([], states), table: tableOf([each], nodes) });
+  const numbersOf = ({ keepers }: NatPlan): Readonly<Record<string, number>> =>
+    Object.fromEntries(
+      [...keepers.values()].flatMap((each) => each.map(({ address, number }) => [address.text, number])),
+    );
+
+  test('are those that drain, too, and not those that are silent; a number stays while the node is of the backend', () => {
+    const plan = makeNatPlanner();
+    const web = affine('web');
+    const first = numbersOf(planOf(plan, web, [n1, n2, n3]));
+    expect(Object.keys(first)).toEqual(['192.0.2.11', '192.0.2.12', '192.0.2.13']);
+    const later = numbersOf(planOf(plan, web, [{ ...n1, state: 'drain' }, n2, n3], { n2: 'silent' }));
+    expect(later).toEqual({ '192.0.2.11': first['192.0.2.11'], '192.0.2.13': first['192.0.2.13'] });
+    expect(numbersOf(planOf(plan, web, [n1, n2, n3]))).toEqual(first);
+    const without = numbersOf(planOf(plan, web, [n1]));
+    expect(without).toEqual({ '192.0.2.11': first['192.0.2.11'] });
+    expect(numbersOf(planOf(plan, web, [n1, n2]))['192.0.2.12']).not.toBe(first['192.0.2.12']);
+  });
+
+  test('have other numbers for the next Service', () => {
+    const plan = makeNatPlanner();
+    const first = Object.values(numbersOf(planOf(plan, affine('web'), [n1, n2])));
+    const next = Object.values(numbersOf(planOf(plan, affine('next'), [n1, n2])));
+    expect(next.filter((number) => first.includes(number))).toEqual([]);
+  });
+
+  test('are none without affinity, and unchanged ones keep their identity', () => {
+    const plan = makeNatPlanner();
+    expect(plan(inputOf([n1])).keepers.size).toBe(0);
+    const before = planOf(plan, affine('web'), [n1, n2]).keepers;
+    expect(planOf(plan, affine('web'), [n1, n2]).keepers).toBe(before);
   });
 });
 

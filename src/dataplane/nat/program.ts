@@ -1,5 +1,5 @@
 import type { Family, Ip } from '../../core/ip/ip.ts';
-import type { BackendId, NodeName } from '../../core/model/names.ts';
+import type { BackendId, ListenerKey, NodeName } from '../../core/model/names.ts';
 import type { HostReport } from '../../core/traffic/report.ts';
 import { planSlots } from '../../core/traffic/slots.ts';
 import {
@@ -16,6 +16,9 @@ import { natSlotCount } from './ruleset.ts';
 /** Nodes that take flows, for all backends that have the same ones: the address of the node of each slot. */
 export type NatGroup = { readonly id: number; readonly family: Family; readonly slots: readonly Ip[] };
 
+/** A node that keeps the clients which it has: its number for one holder of a listener. */
+export type Keeper = { readonly address: Ip; readonly number: number };
+
 /** The contents of the table, apart from the syntax of nft. Unchanged parts keep their identity. */
 export type NatProgram = {
   readonly listeners: TrafficTable['listeners'];
@@ -23,6 +26,8 @@ export type NatProgram = {
   readonly numberOf: (backend: BackendId) => number;
   /** A backend without a group refuses its flows. */
   readonly groups: ReadonlyMap<BackendId, NatGroup>;
+  /** Of each listener with affinity. */
+  readonly keepers: ReadonlyMap<ListenerKey, readonly Keeper[]>;
   /** The host's own addresses. */
   readonly own: ReadonlyMap<string, Ip>;
   /** Where only flows of furiwake are forwarded. */
@@ -44,13 +49,14 @@ export type NatInput = {
   readonly isLost: (node: NodeName, family: Family) => boolean;
 };
 
-export type NatPlan = { readonly groups: NatProgram['groups']; readonly places: FlowPlaces };
+export type NatPlan = Pick<NatProgram, 'groups' | 'keepers'> & { readonly places: FlowPlaces };
 
 /** Pure, except for a cache: what it remembers keeps numbers and saves work. */
 export function makeNatPlanner(): (input: NatInput) => NatPlan {
   const ids = makeIds();
   let known = new Map<string, NatGroup>();
-  let plan: NatPlan = { groups: new Map(), places: { members: new Map(), lost: [] } };
+  let plan: NatPlan = { groups: new Map(), keepers: new Map(), places: { members: new Map(), lost: [] } };
+  const keepersOf = makeKeepers();
 
   return ({ table, verdicts, isLost }) => {
     const nodes = [...table.nodes.values()];
@@ -61,6 +67,7 @@ export function makeNatPlanner(): (input: NatInput) => NatPlan {
     const groups = new Map<BackendId, NatGroup>();
     const members = new Map<BackendId, readonly Ip[]>();
     const lost = new Map<string, Ip>();
+    const servers = new Map<BackendId, BackendServers>();
     const used = new Map<string, NatGroup>();
     const inUse = new Map(Array.from(table.listeners.values(), ({ backend, address }) => [backend, address.family]));
     for (const [backend, family] of inUse) {
@@ -79,6 +86,10 @@ export function makeNatPlanner(): (input: NatInput) => NatPlan {
       const takers = kept.filter(
         ({ node, server }) => !server.isDraining && node.state === 'active' && (isUp(node, family) || !someUp[family]),
       );
+      servers.set(backend, {
+        all: addressed,
+        keeping: kept.filter(({ node }) => isUp(node, family) || !someUp[family]),
+      });
       if (takers.length === 0) continue;
       const content = takers
         .map(({ node, address, server }) => `${node.name} ${address.text} ${server.weight}`)
@@ -90,7 +101,9 @@ export function makeNatPlanner(): (input: NatInput) => NatPlan {
     }
     for (const content of known.keys()) if (!used.has(content)) ids.release(content);
     known = used;
+    const keepers = keepersOf(table.listeners, servers);
     plan = {
+      keepers: isSameMap(plan.keepers, keepers) ? plan.keepers : keepers,
       groups: isSameMap(plan.groups, groups) ? plan.groups : groups,
       places:
         textOf(plan.places) === textOf({ members, lost: [...lost.values()] })
@@ -98,6 +111,41 @@ export function makeNatPlanner(): (input: NatInput) => NatPlan {
           : { members, lost: [...lost.values()] },
     };
     return plan;
+  };
+}
+
+/** Those of a backend, and those that keep the clients that they have. */
+type BackendServers = { readonly all: readonly Taker[]; readonly keeping: readonly Taker[] };
+
+/** A node keeps its number as long as the listener belongs to the Service and the node to its backend. */
+function makeKeepers(): (
+  listeners: TrafficTable['listeners'],
+  servers: ReadonlyMap<BackendId, BackendServers>,
+) => NatProgram['keepers'] {
+  const ids = makeIds();
+  let before: ReadonlyMap<ListenerKey, readonly Keeper[]> = new Map();
+  let named: ReadonlySet<string> = new Set();
+  return (listeners, servers) => {
+    const now = new Map<ListenerKey, readonly Keeper[]>();
+    const names = new Set<string>();
+    for (const [key, { isAffine, service, backend }] of listeners) {
+      if (!isAffine) continue;
+      const nameOf = ({ node, address }: Taker): string => `${key} ${service} ${node.name} ${address.text}`;
+      const { all = [], keeping = [] } = servers.get(backend) ?? {};
+      for (const server of all) names.add(nameOf(server));
+      const keepers = keeping.map((server) => ({ address: server.address, number: ids.of(nameOf(server)) }));
+      const old = before.get(key);
+      const isSame =
+        old?.length === keepers.length &&
+        keepers.every(
+          ({ address, number }, index) => old[index]?.number === number && old[index].address.text === address.text,
+        );
+      now.set(key, isSame && old !== undefined ? old : keepers);
+    }
+    for (const name of named) if (!names.has(name)) ids.release(name);
+    named = names;
+    before = now;
+    return now;
   };
 }
 

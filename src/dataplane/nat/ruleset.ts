@@ -1,6 +1,9 @@
 import { concatText, scalarText } from '../nftables/listing.ts';
 import { hex, type TableSpec } from '../nftables/table-text.ts';
 
+/** The most clients of each family that are kept at their nodes. */
+const mostClients = 262_144;
+
 /** The number of slots of a group: the range of the hash that chooses one. */
 export const natSlotCount = 1021;
 
@@ -20,7 +23,7 @@ export const flowMark = 0x1000;
  */
 export const natTable: TableSpec = {
   name: 'inet furiwake-nat',
-  learns: false,
+  learns: true,
   family: 1, // NFPROTO_INET
   mostRangesRemoved: 20, // as in the table in front of HAProxy
   sets: {
@@ -28,10 +31,24 @@ export const natTable: TableSpec = {
     listeners6: 'map listeners6 { type ipv6_addr . inet_proto . inet_service : classid;',
     ports4: 'map ports4 { type ipv4_addr . inet_proto . inet_service : inet_service;',
     ports6: 'map ports6 { type ipv6_addr . inet_proto . inet_service : inet_service;',
+    opened4: 'set opened4 { type ipv4_addr . inet_proto . inet_service; counter;',
+    opened6: 'set opened6 { type ipv6_addr . inet_proto . inet_service; counter;',
+    requests4: 'set requests4 { type ipv4_addr . inet_proto . inet_service . inet_service; counter;',
+    requests6: 'set requests6 { type ipv6_addr . inet_proto . inet_service . inet_service; counter;',
+    answers4: 'set answers4 { type ipv4_addr . inet_proto . inet_service . inet_service; counter;',
+    answers6: 'set answers6 { type ipv6_addr . inet_proto . inet_service . inet_service; counter;',
     restricted4: 'set restricted4 { type ipv4_addr . inet_proto . inet_service;',
     restricted6: 'set restricted6 { type ipv6_addr . inet_proto . inet_service;',
+    refused4: 'set refused4 { type ipv4_addr . inet_proto . inet_service; counter;',
+    refused6: 'set refused6 { type ipv6_addr . inet_proto . inet_service; counter;',
     allowed4: 'set allowed4 { type ipv4_addr . inet_proto . inet_service . ipv4_addr; flags interval;',
     allowed6: 'set allowed6 { type ipv6_addr . inet_proto . inet_service . ipv6_addr; flags interval;',
+    affine4: 'set affine4 { type ipv4_addr . inet_proto . inet_service;',
+    affine6: 'set affine6 { type ipv6_addr . inet_proto . inet_service;',
+    pairs4: 'map pairs4 { type ipv4_addr . inet_proto . inet_service . ipv4_addr : classid;',
+    pairs6: 'map pairs6 { type ipv6_addr . inet_proto . inet_service . ipv6_addr : classid;',
+    keepers4: 'map keepers4 { type classid : ipv4_addr;',
+    keepers6: 'map keepers6 { type classid : ipv6_addr;',
     groups: 'map groups { type classid : classid;',
     slots4: 'map slots4 { typeof meta priority . meta length : ip daddr;',
     slots6: 'map slots6 { typeof meta priority . meta length : ip6 daddr;',
@@ -46,19 +63,79 @@ export const natTable: TableSpec = {
   },
 };
 
+function clients(family: 4 | 6): string {
+  const ends = family === 4 ? 'ip saddr . ip daddr' : 'meta length . meta length';
+  const limits = `flags dynamic,timeout; timeout 3h; size ${mostClients};`;
+  return `\n\tmap clients${family} { typeof meta l4proto . th dport . ${ends} : meta priority; ${limits} }`;
+}
+
+/** A client and its listener in a key: nft 1.0.6 writes wrong ones of more than 16 bytes in `update`. */
+function clientKey(family: 4 | 6, port: string, address: string): string {
+  const hashed = (part: string): string => `jhash ${part} mod ${2 ** 31 - 1} seed ${seed}`;
+  const ends = family === 4 ? `ip saddr . ${address}` : `${hashed('ip6 saddr')} . ${hashed(address)}`;
+  return `meta l4proto . ${port} . ${ends}`;
+}
+
 function serve(family: 4 | 6): string {
   const ip = family === 4 ? 'ip' : 'ip6';
-  const slot = `jhash ${ip} saddr . ${ip} daddr . th sport . th dport mod ${natSlotCount} seed ${seed}`;
   const listener = `${ip} daddr . meta l4proto . th dport`;
+  const toSlot = (hashed: string): string =>
+    translate(`meta priority . jhash ${hashed} mod ${natSlotCount} seed ${seed} map @slots${family}`);
+  const translate = (node: string): string =>
+    `meta l4proto { tcp, udp, sctp } dnat ${ip} to ${node} : ${listener} map @ports${family}`;
+  const client = clientKey(family, 'th dport', `${ip} daddr`);
   return `
 	chain serve${family} {
 		ct mark set ct mark or ${hex(flowMark)}
-		meta priority set meta priority map @groups
-		meta l4proto { tcp, udp, sctp } dnat ${ip} to meta priority . ${slot} map @slots${family} : ${listener} map @ports${family}
+		${listener} @affine${family} goto affine${family}
+		meta priority set meta priority map @groups goto send${family}
+		goto refuse
+	}
+
+	chain send${family} {
+		${toSlot(`${ip} saddr . ${ip} daddr . th sport . th dport`)}
+		goto refuse
+	}
+
+	chain affine${family} {
+		meta priority set ${client} map @clients${family} jump keep${family}
+		delete @clients${family} { ${client} : meta priority }
+		meta priority set ${listener} map @listeners${family}
+		meta priority set meta priority map @groups goto settle${family}
+		goto refuse
+	}
+
+	chain keep${family} {
+		${translate(`meta priority map @keepers${family}`)}
+	}
+
+	chain settle${family} {
+		${toSlot(`${ip} saddr . ${ip} daddr`)}
 		goto refuse
 	}
 `;
 }
+
+/** The same for each family and protocol: nft knows the type of a port in conntrack only beside one protocol. */
+function forEach(ruleOf: (family: 4 | 6, protocol: string, listener: string) => string): string {
+  const rules = ([4, 6] as const).flatMap((family) => {
+    const listener = `ct original ${family === 4 ? 'ip' : 'ip6'} daddr . meta l4proto . ct original proto-dst`;
+    return ['tcp', 'udp', 'sctp'].map((protocol) => `meta l4proto ${protocol} ${ruleOf(family, protocol, listener)}`);
+  });
+  return rules.join('\n\t\t');
+}
+
+function pass(set: 'requests' | 'answers', port: 'dport' | 'sport'): string {
+  return forEach((family, protocol, listener) => `${listener} . ${protocol} ${port} @${set}${family} accept`);
+}
+
+const count = forEach((family, _, listener) => `${listener} @opened${family} continue`);
+
+const pin = forEach((family, _, listener) => {
+  const ip = family === 4 ? 'ip' : 'ip6';
+  const client = clientKey(family, 'ct original proto-dst', `ct original ${ip} daddr`);
+  return `meta priority set ${listener} . ${ip} daddr map @pairs${family} update @clients${family} { ${client} : meta priority }`;
+});
 
 const isOurs = `ct mark and ${hex(flowMark)} == ${hex(flowMark)}`;
 
@@ -66,13 +143,22 @@ const isOurs = `ct mark and ${hex(flowMark)} == ${hex(flowMark)}`;
  * The path of a packet:
  *
  *   prerouting, output ─► to a restricted listener, from other sources? ─► drop
- *                      ─► opens a flow to a listener? ─► its backend ─► group of nodes, slot of the flow ─► DNAT to node:nodePort
+ *                      ─► opens a flow to a listener? ─► (affinity) the node that keeps the client ─► DNAT to node:nodePort
+ *                                                      ─► its backend ─► group of nodes, slot of the flow ─► DNAT to node:nodePort
  *                                                                      └─ no node ─► refuse
- *   forward            ─► of a flow of ours? ─► accept, else drop where furiwake switched forwarding on
- *   postrouting        ─► of a flow of ours? ─► masquerade: the node answers this host
+ *   forward, output    ─► of a flow of ours? ─► to or from the nodePort of a listener? ─► count, accept, else drop
+ *   forward            ─► of another flow? ─► drop where furiwake switched forwarding on
+ *   postrouting        ─► of a flow of ours? ─► count the flow, keep the client (affinity), masquerade: the node answers this host
  *
  * - The kernel asks chains of type nat only about the first packet of a flow, and translates the others as that one. A flow
  *   keeps its node while slots change: that is draining.
+ * - A flow without a listener, or at its former nodePort, is dropped until conntrack has forgotten it: the kernel would translate
+ *   it as long as the client sends. ICMP errors, and connections that a helper of conntrack expects, have the mark of their flow.
+ * - The elements of `opened`, `requests`, `answers` and `refused` count: a lookup that finds one adds the packet to it.
+ * - With affinity a client is kept at its node for three hours after its last flow began. `clients` has the number that a node has for
+ *   this holder of the listener, so that the next one inherits nothing, and `keepers` the nodes that may keep clients. The hash leaves
+ *   the ports out. A client for which `clients` has no room gets the node of the hash.
+ *   `update` leaves the value of an element as it is, so a number without a keeper is deleted first.
  * - The priority carries the number of the backend, then of its group, from rule to rule, as in table `netdev furiwake`; it is reset
  *   before the packet leaves. No packet is marked.
  * - Packets to a listener pass the table in front of HAProxy (`inet furiwake`), which knows them as `passed`.
@@ -84,10 +170,17 @@ const isOurs = `ct mark and ${hex(flowMark)} == ${hex(flowMark)}`;
  *   not: they may arrive at the port of a listener.
  */
 export const natRules: string = `
+${clients(4)}${clients(6)}
+	chain exclude {
+		ip daddr . meta l4proto . th dport @refused4 drop
+		ip6 daddr . meta l4proto . th dport @refused6 drop
+		drop
+	}
+
 	chain restrict {
 		ct direction reply return
-		ip daddr . meta l4proto . th dport @restricted4 ip daddr . meta l4proto . th dport . ip saddr != @allowed4 drop
-		ip6 daddr . meta l4proto . th dport @restricted6 ip6 daddr . meta l4proto . th dport . ip6 saddr != @allowed6 drop
+		ip daddr . meta l4proto . th dport @restricted4 ip daddr . meta l4proto . th dport . ip saddr != @allowed4 goto exclude
+		ip6 daddr . meta l4proto . th dport @restricted6 ip6 daddr . meta l4proto . th dport . ip6 saddr != @allowed6 goto exclude
 	}
 
 	chain restrict_arriving {
@@ -120,15 +213,43 @@ ${serve(4)}${serve(6)}
 		reject with icmpx port-unreachable
 	}
 
+	chain ours {
+		ct direction reply goto answer
+		${pass('requests', 'dport')}
+		goto relate
+	}
+
+	chain answer {
+		${pass('answers', 'sport')}
+		goto relate
+	}
+
+	chain relate {
+		ct state related accept
+		ct status expected accept
+		drop
+	}
+
+	chain depart_ours {
+		type filter hook output priority filter - 10; policy accept;
+		${isOurs} goto ours
+	}
+
 	chain guard {
 		type filter hook forward priority filter - 10; policy accept;
-		${isOurs} accept
+		${isOurs} goto ours
 		meta nfproto ipv4 iifname @guarded4 drop
 		meta nfproto @guarded6 drop
 	}
 
 	chain hide {
 		type nat hook postrouting priority srcnat - 10; policy accept;
-		${isOurs} ct status dnat meta priority set 0 masquerade fully-random
+		${isOurs} ct status dnat goto leave
+	}
+
+	chain leave {
+		${count}
+		${pin}
+		meta priority set 0 masquerade fully-random
 	}
 `;

@@ -30,3 +30,6 @@ export function portText(port: number): string {
 export function classText(id: number): string {
   return `${(id >>> 16).toString(16)}:${(id & 0xffff).toString(16)}`;
 }
+
+/** IANA protocol numbers. */
+export const protocolNumbers = { TCP: 6, UDP: 17, SCTP: 132 } as const;

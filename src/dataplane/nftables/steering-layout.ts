@@ -1,6 +1,6 @@
 import type { ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import { usesHaproxy } from '../../core/traffic/table.ts';
+import { usesHaproxy, usesNat } from '../../core/traffic/table.ts';
 import type { SteeringTarget } from '../../ports/steering.ts';
 import type { Element } from './element.ts';
 import { listenerElements, passedElement, vipElement } from './elements.ts';
@@ -10,7 +10,7 @@ import type { Layout } from './mirror.ts';
 export const steeringLayout: Layout<SteeringTarget> = {
   empty: { listeners: PersistentMap.empty(), vips: PersistentMap.empty(), own: new Map(), portOf: () => 0 },
   elementsOf: ({ portOf, own }, listener) => {
-    if (listener.dataplane === 'nat') return [passedElement(listener)];
+    if (usesNat(listener)) return [passedElement(listener)];
     return usesHaproxy(listener) ? listenerElements(listener, portOf(listener), own) : [];
   },
   // A change of the own addresses may concern every restricted listener.

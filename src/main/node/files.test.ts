@@ -1,27 +1,22 @@
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
+import { filesContract } from '../../../test/contract/files.ts';
+import { filesOf } from '../../../test/sim/harness.ts';
 import { systemFiles } from './files.ts';
 
-let folder: string;
-beforeAll(() => {
-  folder = mkdtempSync(path.join(tmpdir(), 'furiwake-files-'));
-  writeFileSync(path.join(folder, 'file'), '');
-});
-afterAll(() => rmSync(folder, { recursive: true }));
-
-test('a folder is created with its parents; creating an existing one is not an error', async () => {
-  const deep = path.join(folder, 'a/b/c');
-  await systemFiles.makeFolder(deep);
-  await systemFiles.makeFolder(deep);
-  expect(statSync(deep).mode & 0o777).toBe(0o700);
+filesContract('the disk', async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'furiwake-files-'));
+  return { files: systemFiles, folder, [Symbol.asyncDispose]: () => rm(folder, { recursive: true }) };
 });
 
-test.each([
-  ['in place of a file', 'file', 'EEXIST'],
-  ['below a file', 'file/a/b', 'ENOTDIR'],
-  ['below /proc', '/proc/furiwake/a', 'ENOENT'],
-])('creating a folder %s fails without trying forever', async (_, at, code) => {
-  await expect(systemFiles.makeFolder(path.resolve(folder, at))).rejects.toMatchObject({ code });
+filesContract('a map of texts', async () => {
+  const files = filesOf(new Map());
+  await files.makeFolder('/folder');
+  return { files, folder: '/folder', [Symbol.asyncDispose]: async () => undefined };
+});
+
+test('creating a folder below /proc fails without trying forever', async () => {
+  await expect(systemFiles.makeFolder('/proc/furiwake/a')).rejects.toMatchObject({ code: 'ENOENT' });
 });

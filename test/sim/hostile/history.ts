@@ -13,7 +13,8 @@ import type { SimObject } from '../kinds.ts';
 import { Refusal } from '../refusal.ts';
 import { type VirtualClock, virtualClock } from '../virtual-clock.ts';
 import { expectOwnLinesOnly } from './rendered.ts';
-import { firstSlices, markOf, type Step } from './services.ts';
+import { firstSlices, type Step } from './steps.ts';
+import { markOf } from './texts.ts';
 
 /*
  * The real controller and the real agent, in virtual time, while hostile users write Services and EndpointSlices.

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { runHistory } from './history.ts';
-import { anyHistory } from './services.ts';
+import { anyHistory } from './steps.ts';
 
 test('whatever users write, it concerns their Services alone, which say what is refused and leave nothing', async () => {
   await fc.assert(

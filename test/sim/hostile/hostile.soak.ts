@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { runHistory } from './history.ts';
-import { anyHistory } from './services.ts';
+import { anyHistory } from './steps.ts';
 
 /*
  * `make soak`: `hostile.prop.test.ts` with very many Services. It prints its seed first: `make soak SEED=…` repeats it.

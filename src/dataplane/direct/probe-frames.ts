@@ -12,8 +12,6 @@ const flags = { syn: 0x02, rst: 0x04 } as const;
  * ends the connection of that SYN. Both addresses have the same family.
  */
 export function tcpFrame(kind: 'syn' | 'rst', from: FrameEnd, to: FrameEnd): string {
-  const [source, target] = [addressBytes(from.address), addressBytes(to.address)];
-  const isV4 = to.address.family === 4;
   const segment = [
     ...word(from.port, 2),
     ...word(to.port, 2),
@@ -25,38 +23,53 @@ export function tcpFrame(kind: 'syn' | 'rst', from: FrameEnd, to: FrameEnd): str
     ...word(0, 2), // checksum
     ...word(0, 2),
   ];
+  return frameOf(tcp, segment, 16, from, to);
+}
+
+/** An Ethernet frame, in hex, with an empty UDP datagram (RFC 768). Both addresses have the same family. */
+export function udpFrame(from: FrameEnd, to: FrameEnd): string {
+  return frameOf(udp, [...word(from.port, 2), ...word(to.port, 2), ...word(8, 2), ...word(0, 2)], 6, from, to);
+}
+
+const tcp = 6;
+const udp = 17;
+
+/** `checksumAt`: its position in the segment, where it is 0. */
+function frameOf(protocol: number, segment: Bytes, checksumAt: number, from: FrameEnd, to: FrameEnd): string {
+  const [source, target] = [addressBytes(from.address), addressBytes(to.address)];
+  const isV4 = to.address.family === 4;
   const pseudoHeader = isV4
-    ? [...source, ...target, 0, tcp, ...word(segment.length, 2)] // RFC 9293 §3.1
-    : [...source, ...target, ...word(segment.length, 4), 0, 0, 0, tcp]; // RFC 8200 §8.1
-  const summed = withChecksum(segment, 16, pseudoHeader);
+    ? [...source, ...target, 0, protocol, ...word(segment.length, 2)] // RFC 9293 §3.1
+    : [...source, ...target, ...word(segment.length, 4), 0, 0, 0, protocol]; // RFC 8200 §8.1
+  const summed = withChecksum(segment, checksumAt, pseudoHeader);
+  const ends = [protocol, source, target, summed.length] as const;
   const frame = [
     ...macBytes(to.mac),
     ...macBytes(from.mac),
     ...word(isV4 ? 0x08_00 : 0x86_dd, 2),
-    ...(isV4 ? ipv4Header(source, target, summed.length) : ipv6Header(source, target, summed.length)),
+    ...(isV4 ? ipv4Header(...ends) : ipv6Header(...ends)),
     ...summed,
   ];
   return Buffer.from(frame).toString('hex');
 }
 
-const tcp = 6;
 /** As furiwake clamps it: a node that does not serve the address must not let the probe circle. */
 const hops = 8;
 
 /** RFC 791 §3.1, without fragmentation. */
-function ipv4Header(source: Bytes, target: Bytes, length: number): Bytes {
-  const header = [0x45, 0, ...word(20 + length, 2), 0, 0, 0x40, 0, hops, tcp, 0, 0, ...source, ...target];
+function ipv4Header(protocol: number, source: Bytes, target: Bytes, length: number): Bytes {
+  const header = [0x45, 0, ...word(20 + length, 2), 0, 0, 0x40, 0, hops, protocol, 0, 0, ...source, ...target];
   return withChecksum(header, 10, []);
 }
 
 /** RFC 8200 §3. */
-function ipv6Header(source: Bytes, target: Bytes, length: number): Bytes {
-  return [0x60, 0, 0, 0, ...word(length, 2), tcp, hops, ...source, ...target];
+function ipv6Header(protocol: number, source: Bytes, target: Bytes, length: number): Bytes {
+  return [0x60, 0, 0, 0, ...word(length, 2), protocol, hops, ...source, ...target];
 }
 
 /** `bytes` with the checksum over them and `before` at a position. */
 function withChecksum(bytes: Bytes, at: number, before: Bytes): Bytes {
-  const checksum = internetChecksum([...before, ...bytes]);
+  const checksum = internetChecksum([...before, ...bytes]) || 0xff_ff; // 0 in a datagram: there is none (RFC 768)
   return bytes.with(at, checksum >> 8).with(at + 1, checksum & 0xff);
 }
 

@@ -1,0 +1,105 @@
+import { expect, test } from 'vitest';
+import { filesOf } from '../../test/sim/harness.ts';
+import { recordLog } from '../../test/sim/observers.ts';
+import type { NodeName, ServiceKey } from '../core/model/names.ts';
+import { drainRoutes } from './drain-routes.ts';
+import { loadDrains } from './drains.ts';
+import type { ListenerLine, ServiceDetail } from './service-detail.ts';
+
+const { signal } = new AbortController();
+
+function listenerOf(
+  dataplane: ListenerLine['dataplane'],
+  protocol: ListenerLine['protocol'],
+  port: number,
+): ListenerLine {
+  return {
+    address: '192.0.2.51',
+    protocol,
+    port,
+    dataplane,
+    stoodInBy: undefined,
+    nodePort: 30_000,
+    sourceRanges: undefined,
+    traffic: undefined,
+  };
+}
+
+function detailOf(listeners: readonly ListenerLine[], connections: number | undefined): ServiceDetail {
+  const counters = { total: 9, bytesIn: 0, bytesOut: 0, packetsIn: 0, packetsOut: 0, refused: 0, rates: undefined };
+  return {
+    at: '',
+    notReady: [],
+    haproxy: undefined,
+    haproxyTrouble: undefined,
+    nodes: [],
+    listeners,
+    endpoints: undefined,
+    service: {
+      service: 'shop/web',
+      status: 'Serving',
+      addresses: [],
+      ports: [],
+      reason: '',
+      message: '',
+      ageSeconds: 1,
+      traffic: connections === undefined ? undefined : { connections, ...counters },
+    },
+  };
+}
+
+/** Answers about the Service `shop/web`, and the Services that are drained then. */
+async function tell(
+  detail: ServiceDetail | 'unknown' | undefined,
+  ...verbs: readonly ('drain' | 'undrain')[]
+): Promise<{ readonly said: readonly string[]; readonly drained: readonly string[] }> {
+  const [files, log] = [filesOf(new Map()), recordLog()];
+  const serviceDrains = await loadDrains<ServiceKey>({ kind: 'service', path: '/services', files, log });
+  const drains = await loadDrains<NodeName>({ kind: 'node', path: '/nodes', files, log });
+  const view = { service: async () => detail };
+  const routes = drainRoutes({ view, drains, serviceDrains, nodes: () => new Map(), log });
+  const said: string[] = [];
+  for (const verb of verbs) {
+    const reply = await routes[`POST /${verb}`]?.('shop/web', signal, new URLSearchParams());
+    said.push(`${reply?.status} ${reply?.body.trim()}`);
+  }
+  expect(drains.current().size).toBe(0);
+  return { said, drained: [...serviceDrains.current()] };
+}
+
+const web = listenerOf('haproxy', 'TCP', 80);
+
+test('a Service is drained, with the number of its connections, and undrained', async () => {
+  expect(await tell(detailOf([web], 3), 'drain')).toEqual({
+    said: ['200 service/shop/web drained: 3 connections left'],
+    drained: ['shop/web'],
+  });
+  expect(await tell(detailOf([web], 1), 'drain', 'undrain', 'undrain')).toEqual({
+    said: [
+      '200 service/shop/web drained: 1 connection left',
+      '200 service/shop/web accepts connections again',
+      '200 service/shop/web is not drained',
+    ],
+    drained: [],
+  });
+  expect((await tell(detailOf([], undefined), 'drain')).said).toEqual(['200 service/shop/web drained']);
+});
+
+test('a Service with ports that HAProxy does not serve is not drained, and the answer names them', async () => {
+  const listeners = [web, listenerOf('nat', 'UDP', 53), listenerOf('direct', 'TCP', 81), listenerOf('nat', 'UDP', 54)];
+  expect(await tell(detailOf(listeners, 3), 'drain')).toEqual({
+    said: [
+      '409 service/shop/web not drained: only HAProxy can refuse new connections and keep the others; nat serves UDP port 53, 54, direct serves TCP port 81',
+    ],
+    drained: [],
+  });
+});
+
+test.each([
+  ['unknown' as const, '503 The Services are not known yet.'],
+  [undefined, '404 Service "shop/web" not found: '],
+])('a Service that is %s is neither drained nor undrained', async (detail, words) => {
+  const { said, drained } = await tell(detail, 'drain', 'undrain');
+  expect(said.map((text) => text.slice(0, words.length))).toEqual([words, words]);
+  expect(drained).toEqual([]);
+});

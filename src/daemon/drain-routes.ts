@@ -1,0 +1,125 @@
+import { quote } from '../core/addresses/request.ts';
+import type { NodeName, ServiceKey } from '../core/model/names.ts';
+import { type NodeState, nodeStateWords, takesConnections } from '../core/status/node-states.ts';
+import { portList } from '../core/status/sentences.ts';
+import { type HttpHandler, type HttpReply, type Routes, textReply } from '../http/server.ts';
+import type { Log } from '../ports/log.ts';
+import type { Drains } from './drains.ts';
+import type { HostView } from './host-view.ts';
+import type { ListenerLine, ServiceDetail } from './service-detail.ts';
+
+export type DrainSource = {
+  readonly view: Pick<HostView, 'service'>;
+  readonly drains: Drains<NodeName>;
+  readonly serviceDrains: Drains<ServiceKey>;
+  /** All nodes; `undefined` while they are not known. */
+  readonly nodes: () => ReadonlyMap<NodeName, NodeState> | undefined;
+  readonly log: Log;
+};
+
+/** `POST /drain` and `POST /undrain`: the body is the name of a node, or `NS/NAME` of a Service. */
+export function drainRoutes(source: DrainSource): Routes {
+  const [ofNodes, ofServices] = [nodeHandlers(source), serviceHandlers(source)];
+  const route =
+    (verb: keyof Handlers): HttpHandler =>
+    (body, signal, query) =>
+      (body.includes('/') ? ofServices : ofNodes)[verb](body.trim(), signal, query);
+  return { 'POST /drain': route('drain'), 'POST /undrain': route('undrain') };
+}
+
+type Handlers = { readonly drain: HttpHandler; readonly undrain: HttpHandler };
+
+function nodeHandlers({ drains, nodes, log }: DrainSource): Handlers {
+  const refusalOf = (node: NodeName): HttpReply | undefined => {
+    const known = nodes();
+    if (known === undefined) return textReply(503, `The nodes are not known yet. ${tryAgain}\n`);
+    if (known.has(node)) return undefined;
+    const some = [...known.keys()].sort().slice(0, mostShown).join(', ');
+    const rest = known.size > mostShown ? ` and ${known.size - mostShown} more` : '';
+    return textReply(404, `node ${quote(node)} not found. Nodes: ${some || 'none'}${rest}\n`);
+  };
+  return {
+    drain: async (name) => {
+      const node = name as NodeName;
+      const refusal = refusalOf(node);
+      if (refusal !== undefined) return refusal;
+      await drains.set(node, true);
+      log.info({ node, drained: [...drains.current()] }, 'node drained: no new connections');
+      const states = withDrains(nodes() ?? new Map(), drains);
+      if ([...states.values()].some(takesConnections)) return textReply(200, `node/${node} drained\n`);
+      const trouble = `no node takes new connections: ${nodeStateWords(states)}`;
+      log.warn({ node }, trouble);
+      return textReply(200, `node/${node} drained\nWarning: ${trouble}.\n`);
+    },
+    undrain: async (name) => {
+      const node = name as NodeName;
+      if (!drains.current().has(node)) return refusalOf(node) ?? textReply(200, `node/${node} is not drained\n`);
+      await drains.set(node, false); // a removed node may also be undrained
+      log.info({ node, drained: [...drains.current()] }, 'node undrained');
+      return textReply(200, `node/${node} accepts connections again\n`);
+    },
+  };
+}
+
+function serviceHandlers({ view, serviceDrains, log }: DrainSource): Handlers {
+  return {
+    drain: async (name, signal) => {
+      const service = name as ServiceKey;
+      const detail = await view.service(service, signal);
+      if (typeof detail !== 'object') return noServiceReply(service, detail);
+      const others = detail.listeners.filter(({ dataplane }) => dataplane !== 'haproxy');
+      if (others.length > 0) return textReply(409, `service/${service} not drained: ${othersWords(others)}\n`);
+      await serviceDrains.set(service, true);
+      log.info({ service }, 'Service drained: no new connections');
+      return textReply(200, `service/${service} drained${connectionsLeft(detail)}\n`);
+    },
+    undrain: async (name, signal) => {
+      const service = name as ServiceKey;
+      if (!serviceDrains.current().has(service)) {
+        const detail = await view.service(service, signal);
+        if (typeof detail !== 'object') return noServiceReply(service, detail);
+        return textReply(200, `service/${service} is not drained\n`);
+      }
+      await serviceDrains.set(service, false); // a deleted Service may also be undrained
+      log.info({ service }, 'Service undrained');
+      return textReply(200, `service/${service} accepts connections again\n`);
+    },
+  };
+}
+
+/** `only HAProxy can keep connections and refuse new ones; direct serves TCP port 80, nat serves UDP port 53`. */
+function othersWords(listeners: readonly ListenerLine[]): string {
+  const groups = Map.groupBy(listeners, ({ dataplane, protocol }) => `${dataplane} serves ${protocol} port`);
+  const each = Array.from(groups, ([words, lines]) => `${words} ${portList(lines.map(({ port }) => port))}`);
+  return `only HAProxy can refuse new connections and keep the others; ${each.join(', ')}`;
+}
+
+function connectionsLeft({ service }: ServiceDetail): string {
+  const left = service.traffic?.connections;
+  return left === undefined ? '' : `: ${left} ${left === 1 ? 'connection' : 'connections'} left`;
+}
+
+/** The answer for a Service that `HostView.service` does not describe. */
+export function noServiceReply(service: ServiceKey, why: 'unknown' | undefined): HttpReply {
+  if (why === 'unknown') return textReply(503, `The Services are not known yet. ${tryAgain}\n`);
+  return textReply(
+    404,
+    `Service ${quote(service)} not found: there is none, or it is not of type LoadBalancer, or it is of another class or namespace\n`,
+  );
+}
+
+const mostShown = 20;
+const tryAgain = 'Try again when `furiwake status` says ready.';
+
+/** The states once the controller has followed the drains. */
+function withDrains(
+  states: ReadonlyMap<NodeName, NodeState>,
+  drains: Drains<NodeName>,
+): ReadonlyMap<NodeName, NodeState> {
+  return new Map(
+    Array.from(states, ([name, state]) => [
+      name,
+      drains.current().has(name) && state !== 'excluded' && state !== 'without address' ? 'drained' : state,
+    ]),
+  );
+}

@@ -1,0 +1,214 @@
+/** The number of slots of a group: the range of the hash that chooses one. */
+export const slotCount = 1021;
+/** The same of a small group, of which there may be one for each Service: its slots are 8 kB of the kernel's memory. */
+export const smallSlotCount = 127;
+
+/** Part of the hashes, the same on all hosts: with another seed a host that takes over would move every flow. */
+const seed = '0x66757269';
+/** The range of the hash that identifies a flow in `pins`: the most that nft 1.0.6 accepts. */
+const flowRange = 2 ** 31 - 1;
+
+/** The first of several fragments: it has the ports. */
+const isFirstFragment = { 4: 'ip frag-off & 0x3fff == 0x2000', 6: 'frag frag-off 0' } as const;
+export const isLaterFragment = { 4: 'ip frag-off & 0x1fff != 0', 6: 'frag frag-off != 0' } as const;
+/** What the fragments of a datagram have in common. */
+const datagram = {
+  4: `jhash ip saddr . ip daddr . ip id mod ${flowRange} seed ${seed}`,
+  6: `jhash ip6 saddr . ip6 daddr . frag id mod ${flowRange} seed ${seed}`,
+} as const;
+
+/**
+ * The client's address and port in the packet that an ICMP error carries: it was sent by a node, from the VIP to the client.
+ * Bits from the ICMP header on, which has 64; then comes the IP header (RFC 791, 20 bytes without options; RFC 8200, 40).
+ */
+const carriedAddress = { 4: '@th,192,32', 6: '@th,256,128' } as const;
+const carriedPorts = { 4: '@th,240,16 . @th,224,16 . @th,136,8', 6: '@th,400,16 . @th,384,16 . @th,112,8' } as const;
+
+/** The chains of one family, see `ruleset.ts`. */
+export function familyChains(name: 4 | 6): string {
+  const [ip, hops] = name === 4 ? ['ip', 'ip ttl'] : ['ip6', 'ip6 hoplimit'];
+  const hash = `jhash ${ip} saddr . ${ip} daddr . th sport . th dport . meta l4proto`;
+  const carriedHash = `jhash ${carriedAddress[name]} . ${ip} daddr . ${carriedPorts[name]}`;
+  const flow = `${hash} mod ${flowRange} seed ${seed}`;
+  const client = `jhash ${ip} saddr mod ${flowRange} seed ${seed}`;
+  const clientHash = `jhash ${ip} saddr . ${ip} daddr`;
+  const isSyn = 'tcp flags & (syn | ack) == syn';
+  const listener = `meta priority set ${ip} daddr . meta l4proto . th dport map @listeners${name}`;
+  const toNodeBy = (hashed: string): string => `
+		meta mark set ${hashed} mod ${slotCount} seed ${seed}
+		meta priority set meta priority map @groups
+		meta priority @small meta mark set ${hashed} mod ${smallSlotCount} seed ${seed}
+		meta mark set meta priority . meta mark map @slots jump`;
+  const choose = toNodeBy(hash);
+  return `
+	chain send${name} {
+		meta priority set 0
+		${isFirstFragment[name]} update @fragments { ${datagram[name]} : meta mark }
+		${hops} > 8 ${hops} set 8
+		fwd ${ip} to meta mark map @gateways${name} device meta mark map @links
+	}
+
+	chain overflow${name} {
+		update @overflow { meta priority counter }
+		goto send${name}
+	}
+
+	chain close${name} {
+		update @closing { meta priority . ${flow} : meta mark }
+		goto send${name}
+	}
+
+	chain end${name} {
+		delete @pins { meta priority . ${flow} : meta mark }
+		goto close${name}
+	}
+
+	chain keep${name} {
+		${hops} < 8 goto send${name}
+		tcp flags & (fin | rst) != 0 goto end${name}
+		meta l4proto tcp update @pins { meta priority . ${flow} timeout 3h : meta mark }
+		meta l4proto != tcp update @pins { meta priority . ${flow} timeout 3m : meta mark }
+		goto send${name}
+	}
+
+	chain pin${name} {
+		${listener}
+		delete @pins { meta priority . ${flow} : meta mark }
+		meta l4proto tcp update @pins { meta priority . ${flow} timeout 1m : meta mark } goto send${name}
+		meta l4proto != tcp update @pins { meta priority . ${flow} timeout 3m : meta mark } goto send${name}
+		goto overflow${name}
+	}
+
+	chain later${name} {${choose} pin${name}
+		drop
+	}
+
+	chain first${name} {
+		meta priority @flows continue${choose} send${name}
+		drop
+	}
+
+	chain stay${name} {
+		tcp flags & (syn | fin | rst) == 0 update @pins { meta priority . ${flow} timeout 3h : meta mark }
+		tcp flags & (fin | rst) != 0 delete @pins { meta priority . ${flow} : meta mark }
+		meta l4proto != tcp update @seen { meta priority . ${flow} }
+		update @clients { meta priority . ${client} timeout 3h : meta mark } goto send${name}
+		goto overflow${name}
+	}
+
+	chain follow${name} {
+		meta mark set ${client}
+		meta mark set meta priority . meta mark map @clients jump stay${name}
+		goto stack
+	}
+
+	chain settle${name} {
+		${isSyn} goto send${name}
+		${listener}
+		delete @clients { meta priority . ${client} : meta mark }
+		goto stay${name}
+	}
+
+	chain affine${name} {
+		${isSyn} meta priority @flows continue
+		meta mark set ${client}
+		meta mark set meta priority . meta mark map @clients jump stay${name}
+		${listener}
+		meta l4proto != tcp meta priority @flows continue${toNodeBy(clientHash)} settle${name}
+		drop
+	}
+
+	chain affineerror${name} {
+		meta mark set jhash ${carriedAddress[name]} mod ${flowRange} seed ${seed}
+		meta mark set meta priority . meta mark map @clients jump send${name}
+		drop
+	}
+
+	chain fragment${name} {
+		ether saddr @node_macs accept
+		meta mark set ${datagram[name]}
+		meta mark set meta mark map @fragments jump send${name}
+		meta mark set 0
+	}
+
+	chain shareerror${name} {
+		meta mark set ${carriedHash} mod ${flowRange} seed ${seed}
+		meta mark set meta priority . meta mark map @pins jump send${name}
+		goto stack
+	}
+
+	chain error${name} {
+		ether saddr @node_macs drop
+		meta priority @mixed goto shareerror${name}
+		meta priority != @open drop
+		meta priority @affine goto affineerror${name}
+		meta mark set ${carriedHash} mod ${flowRange} seed ${seed}
+		meta mark set meta priority . meta mark map @pins goto send${name}
+${toNodeBy(carriedHash).slice(1)} send${name}
+		drop
+	}
+
+	chain unpinnedtcp${name} {
+		meta mark set meta priority . meta mark map @closing jump close${name}
+		${listener}
+		goto later${name}
+	}
+
+	chain unpinned${name} {
+		${listener}
+		meta mark set ${flow}
+		meta l4proto tcp goto unpinnedtcp${name}
+		meta priority . meta mark @seen goto later${name}
+		update @seen { meta priority . meta mark }
+		goto first${name}
+	}
+
+	chain syn${name} {
+		delete @pins { meta priority . meta mark : meta mark }
+		delete @closing { meta priority . meta mark : meta mark }
+		goto first${name}
+	}
+
+	chain sharesyn${name} {
+		delete @pins { meta priority . ${flow} : meta mark }
+		delete @closing { meta priority . ${flow} : meta mark }
+		meta priority != @open goto stack
+		ether saddr @node_macs drop
+		meta priority @restricted meta priority . ${ip} saddr != @allowed${name} goto refuse
+		meta priority @open meta priority @flows continue
+		meta priority != @affine goto later${name}
+		meta mark set ${client}
+		meta mark set meta priority . meta mark map @clients jump keep${name}
+		${listener}${toNodeBy(clientHash)} pin${name}
+		drop
+	}
+
+	chain share${name} {
+		meta priority . ${ip} saddr . th sport @held${name} goto stack
+		meta priority != @unsorted return
+		${isSyn} goto sharesyn${name}
+		ether saddr @node_macs goto stack
+		meta mark set ${flow}
+		meta mark set meta priority . meta mark map @pins jump keep${name}
+		meta mark set meta priority . meta mark map @closing jump close${name}
+		meta l4proto != tcp meta priority . meta mark @seen goto follow${name}
+		goto stack
+	}
+
+	chain admit${name} {
+		meta priority @affine goto affine${name}
+		meta mark set ${flow}
+		${isSyn} goto syn${name}
+		meta mark set meta priority . meta mark map @pins jump keep${name}
+		goto unpinned${name}
+	}
+
+	chain listen${name} {
+		meta priority @mixed jump share${name}
+		ether saddr @node_macs drop
+		meta priority @restricted meta priority . ${ip} saddr != @allowed${name} goto refuse
+		meta priority @open goto admit${name}
+		drop
+	}
+`;
+}

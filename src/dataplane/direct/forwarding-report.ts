@@ -1,0 +1,38 @@
+import { isDeepStrictEqual } from 'node:util';
+import { makeSubscribers } from '../../async/subscribers.ts';
+import type { ListenerKey } from '../../core/model/names.ts';
+import type { Direct } from '../../ports/direct.ts';
+import type { Refusals } from '../../ports/host.ts';
+import type { DirectProgram, SlotGroup } from './program.ts';
+
+/** What `direct` reports of the program in force. */
+export type ForwardingReport = Pick<Direct, 'isForwarding' | 'onLink' | 'obstacles' | 'onForwarding'> & {
+  /** After each program. Refused listeners stay as they were. Notifies subscribers if an answer differs. */
+  set(
+    planned: { readonly groups: DirectProgram['groups']; readonly refusals: Refusals<ListenerKey> },
+    obstacles: ReturnType<Direct['obstacles']>,
+    onLink: ReturnType<Direct['onLink']>,
+  ): void;
+};
+
+export function makeForwardingReport(): ForwardingReport {
+  const subscribers = makeSubscribers();
+  let groups = new Map<ListenerKey, SlotGroup>();
+  let obstacles: ReturnType<Direct['obstacles']> = new Map();
+  let onLink: ReturnType<Direct['onLink']> = new Set();
+  return {
+    isForwarding: (key) => groups.has(key),
+    obstacles: () => obstacles,
+    onLink: () => onLink,
+    onForwarding: subscribers.subscribe,
+    set: (planned, nextObstacles, nextOnLink) => {
+      const before = { groups, obstacles, onLink };
+      groups = new Map([...planned.groups].filter(([key]) => !planned.refusals.has(key)));
+      for (const [key, group] of before.groups) if (planned.refusals.has(key)) groups.set(key, group);
+      if (!isDeepStrictEqual(nextObstacles, obstacles)) obstacles = nextObstacles;
+      if (!isDeepStrictEqual(nextOnLink, onLink)) onLink = nextOnLink;
+      const isSame = groups.size === before.groups.size && [...groups.keys()].every((key) => before.groups.has(key));
+      if (!isSame || obstacles !== before.obstacles || onLink !== before.onLink) subscribers.tell();
+    },
+  };
+}

@@ -1,0 +1,140 @@
+import type { Family, Ip } from '../../core/ip/ip.ts';
+import type { NodeName } from '../../core/model/names.ts';
+import type { DirectObstacles } from '../../core/traffic/report.ts';
+import type { Listener, TrafficTable } from '../../core/traffic/table.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { Exec } from '../../ports/exec.ts';
+import type { Gate } from '../../ports/gate.ts';
+import type { Health } from '../../ports/health.ts';
+import type { Link } from '../../ports/network.ts';
+import type { AnsweringNodes } from './answering-nodes.ts';
+import { readMacs } from './node-macs.ts';
+import { findObstacles } from './obstacles.ts';
+import { probedPaths } from './probed-paths.ts';
+import { type DirectProgram, hopKey, makeDirectPlanner } from './program.ts';
+import { makePublications } from './publications.ts';
+
+/** A program, and the devices where packets of clients arrive. */
+export type DeviceProgram = DirectProgram & { readonly devices: readonly string[] };
+
+/** The parts of the host that a program depends on. */
+export type ProgramSourceDeps = {
+  readonly exec: Exec;
+  readonly health: Health;
+  readonly gate: Gate;
+  /** The nodes that were shown to answer clients themselves. */
+  readonly answering: AnsweringNodes;
+  /** The link on which an address is; `undefined`: behind a router. */
+  readonly linkOf: (address: Ip) => Link | undefined;
+  /** The addresses of this host itself, by text. */
+  readonly own: () => ReadonlyMap<string, Ip>;
+  /** Own addresses on the interfaces of the default routes: packets of clients arrive there. */
+  readonly primary: () => readonly Ip[];
+  readonly clock: Clock;
+};
+
+/** Plans programs: asks the gate and the probe of nodes, which learn here of listeners and nodes. */
+export type ProgramSource = {
+  /** The gate and the probe get the listeners and nodes. */
+  follow(table: TrafficTable): void;
+  /** The program of the table that they have, as far as they have shown what it needs. Throws `ExecError` if `ip` fails. */
+  next(
+    table: TrafficTable,
+    isLost: (node: NodeName, family: Family) => boolean,
+    signal: AbortSignal,
+  ): Promise<DeviceProgram>;
+  /** Whether the node may take packets soon: neither an obstacle nor a probe in vain keeps it from being a next hop. */
+  mayOpen(nodes: TrafficTable['nodes']): (node: NodeName, family: Family) => boolean;
+  /** Which of the nodes could not be next hops at the last program, and why. */
+  obstacles(nodes: TrafficTable['nodes']): DirectObstacles;
+  /** The families in which a node is on a link of the host. */
+  onLink(nodes: TrafficTable['nodes']): ReadonlySet<Family>;
+};
+
+export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
+  const { exec, health, gate, answering, own, primary, clock } = deps;
+  const plan = makeDirectPlanner();
+  const publicationsOf = makePublications(() => clock.monotonic());
+  const linkOf = (address: Ip): string | undefined => deps.linkOf(address)?.name;
+  const isOwn = ({ text }: Ip): boolean => own().has(text);
+  const hasGateOpen = ({ key }: Listener, node: NodeName): boolean => gate.isOpen(key, node);
+  /** Counts the plans. */
+  let turn = 0;
+  /** Nodes that listeners wait for only because they are not shown to answer. */
+  let awaited: ReadonlySet<string> = new Set();
+
+  const obstaclesAmong = (nodes: TrafficTable['nodes'], unheard: readonly ReadonlySet<string>[]): DirectObstacles =>
+    findObstacles(nodes, {
+      isOwn,
+      linkOf,
+      isAnswering: (node) => gate.isAnswering(node),
+      isUnheard: (node, family) => unheard.some((hops) => hops.has(hopKey(node, family))),
+    });
+
+  return {
+    follow: ({ listeners, nodes }) => {
+      gate.setListeners(publicationsOf(listeners));
+      if (nodes.size > 0)
+        answering.keep(
+          new Set(
+            [...nodes.values()].flatMap(({ name, addresses }) => addresses.map(({ family }) => hopKey(name, family))),
+          ),
+        );
+      const verdicts = health.verdicts();
+      gate.setNodes(
+        new Map(
+          Array.from(nodes.values(), ({ name, addresses }) => [
+            name,
+            addresses.map((address) => ({ address, isUp: verdicts.get(name)?.[address.family] !== 'silent' })),
+          ]),
+        ),
+      );
+    },
+    next: async (table, isLost, signal) => {
+      const addresses = addressesOf(table.nodes);
+      const macs = await readMacs(exec, addresses, signal);
+      const silent = answering.silent();
+      answering.setPaths(
+        probedPaths({
+          table,
+          linkOf: deps.linkOf,
+          own: own().values(),
+          macs,
+          isOpen: hasGateOpen,
+          isMissing: (hop) => !answering.has(hop),
+          isUnheard: (hop) => silent.has(hop),
+          turn: turn++,
+        }),
+      );
+      const unshown = new Set<string>();
+      const isOpen = (listener: Listener, node: NodeName): boolean => {
+        if (!hasGateOpen(listener, node)) return false;
+        const hop = hopKey(node, listener.address.family);
+        if (!listener.needsProof || answering.has(hop)) return true;
+        unshown.add(hop);
+        return false;
+      };
+      const vips = Array.from(table.listeners.values(), ({ address }) => address);
+      const links = [...addresses, ...vips, ...primary()].flatMap((address) => linkOf(address) ?? []);
+      const verdicts = health.verdicts();
+      const program = plan({ table, verdicts, linkOf, isOwn, isLost, nodeMacs: new Set(macs.values()), isOpen });
+      awaited = unshown;
+      return { ...program, devices: [...new Set(links)].sort() };
+    },
+    mayOpen: (nodes) => {
+      const found = obstaclesAmong(nodes, [answering.silent()]);
+      return (node, family) => found.get(node)?.[family] === undefined;
+    },
+    obstacles: (nodes) => obstaclesAmong(nodes, [answering.silent(), awaited]),
+    onLink: (nodes) =>
+      new Set(
+        addressesOf(nodes)
+          .filter((address) => linkOf(address) !== undefined && !isOwn(address))
+          .map(({ family }) => family),
+      ),
+  };
+}
+
+function addressesOf(nodes: TrafficTable['nodes']): readonly Ip[] {
+  return [...nodes.values()].flatMap(({ addresses }) => addresses);
+}

@@ -1,0 +1,49 @@
+import { expect, test } from 'vitest';
+import { recordLog, recordMetrics } from '../../../test/sim/observers.ts';
+import { virtualClock } from '../../../test/sim/virtual-clock.ts';
+import type { ListenerKey } from '../../core/model/names.ts';
+import type { ProgramId } from './config.ts';
+import { makeReloads } from './reloads.ts';
+
+const { signal } = new AbortController();
+const program = 'program' as ProgramId;
+
+function makeRig() {
+  const clock = virtualClock();
+  const [log, metrics] = [recordLog(), recordMetrics()];
+  const reloads = makeReloads({ process: { reload: async () => undefined }, clock, log, metrics });
+  return {
+    reloads,
+    metrics,
+    logged: () => new Set(log.lines.map(({ message }) => message)),
+    /** Fails, and resolves with the time until the next attempt. */
+    fail: async (isSaid = false): Promise<number> => {
+      reloads.failed(new Error('out of memory'), isSaid);
+      const failedMs = clock.monotonic();
+      while (!reloads.isDue()) await clock.advance(100);
+      return clock.monotonic() - failedMs;
+    },
+  };
+}
+
+test('each failure doubles the wait for the next reload, up to half a minute; a success ends that', async () => {
+  const { reloads, fail, logged, metrics } = makeRig();
+  expect(reloads.isDue()).toBe(true);
+  const waits: number[] = [];
+  for (let time = 0; time < 7; time++) waits.push(await fail());
+  expect(waits).toEqual([1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
+  expect(logged()).toEqual(new Set(['reloading HAProxy failed; retrying']));
+  expect(metrics.total('furiwake_reloads_total')).toBe(0);
+  await reloads.reload(program, signal);
+  expect(logged()).toContain('reloading HAProxy works again');
+  expect(metrics.total('furiwake_reloads_total')).toBe(1);
+  expect(await fail()).toBe(1000);
+});
+
+test('a failure with a line of its own in the log is not logged again, and is the cause of the refusals', async () => {
+  const { reloads, fail, logged } = makeRig();
+  await fail(true);
+  expect(logged().size).toBe(0);
+  const key = '192.0.2.51|80|TCP' as ListenerKey;
+  expect(reloads.refusalsOf([key])).toEqual(new Map([[key, 'HAProxy: out of memory']]));
+});

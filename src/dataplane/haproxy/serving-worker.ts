@@ -1,0 +1,188 @@
+import { makeTrouble } from '../../async/trouble.ts';
+import { nodesBackend } from '../../core/traffic/table.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { FamilyHealths } from '../../ports/health.ts';
+import type { Log } from '../../ports/log.ts';
+import type { Metrics } from '../../ports/metrics.ts';
+import { RuntimeError, type RuntimeApi, unlessUnreachable } from './client.ts';
+import type { ProgramId, Settings } from './config.ts';
+import type { Desired } from './desired.ts';
+import type { HaproxyFiles } from './haproxy-files.ts';
+import type { MapSaver } from './map-saver.ts';
+import type { HaproxyProcess } from './process.ts';
+import type { Reloads } from './reloads.ts';
+import { type Declared, type Undeclared, undeclared } from './undeclared.ts';
+import { readHeld, type WorkerContents } from './worker.ts';
+
+/**
+ * The worker that serves: how furiwake gets one that runs the wanted program, and what it holds.
+ *
+ *   runs the program                      stays
+ *   runs another one                      reload; if that fails, it stays as long as it runs the last program of furiwake
+ *   died, hangs, or was never started     `HaproxyProcess.recover`, with the files as they are wanted, or as they were accepted last
+ *
+ * Each call makes one attempt; a caller that repeats it must wait longer each time.
+ */
+export type ServingWorker = {
+  /** Reads a process of an earlier furiwake, once. No error if there is none. */
+  meet(signal: AbortSignal): Promise<void>;
+  /** Writes the configuration for `desired`: a start or a reload has it from now on. A failure matters only then. */
+  want(desired: Desired, signal: AbortSignal): Promise<void>;
+  /** One attempt to get a worker that runs the wanted program, or the last one if its reload fails. */
+  bring(signal: AbortSignal): Promise<WorkerContents>;
+  /** One attempt to get a worker that answers, whatever program of furiwake it runs. */
+  recover(signal: AbortSignal): Promise<'serves' | 'busy' | 'started'>;
+  /** What the worker holds; `undefined`: not known for certain, must be read before the next change. */
+  held(): WorkerContents | undefined;
+  /** `undefined`: a change is under way, or it is not certain that all of it was made. */
+  hold(contents: WorkerContents | undefined): void;
+  read(signal: AbortSignal): Promise<WorkerContents>;
+  /** Whether changes can be made without a reload, or with one that failed shortly before. */
+  isUsable(contents: WorkerContents): boolean;
+  /** The part of `desired` that needs a program that these contents do not have; `undefined`: none. */
+  lacking(contents: WorkerContents, desired: Desired): Undeclared | undefined;
+};
+
+const families = [4, 6] as const;
+
+export function makeServingWorker(deps: {
+  readonly settings: Settings;
+  readonly map: string;
+  readonly api: RuntimeApi;
+  readonly process: HaproxyProcess;
+  readonly haproxyFiles: HaproxyFiles;
+  readonly mapSaver: MapSaver;
+  readonly reloads: Reloads;
+  readonly health: FamilyHealths;
+  /** Called with each new worker. */
+  readonly onWorker: () => void;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}): ServingWorker {
+  const { settings, map, api, process, haproxyFiles, mapSaver, reloads, health, clock, log, metrics } = deps;
+  const restarts = metrics.counter('furiwake_haproxy_restarts_total', 'Starts of HAProxy after it had died or hung');
+  const configTrouble = makeTrouble({
+    what: 'writing the configuration of HAProxy',
+    log,
+    monotonic: () => clock.monotonic(),
+  });
+
+  let wanted: Desired | undefined;
+  let program = '' as ProgramId;
+  /** What the last program declares that a worker was seen to run. */
+  let declared: Declared | undefined;
+  let held: WorkerContents | undefined;
+  let pid: number | undefined;
+  let hasMet = false;
+  let fileProblem: unknown;
+
+  /** A process of an earlier furiwake. */
+  const adopt = (present: WorkerContents): void => {
+    for (const family of families) {
+      const servers = [...(present.servers.get(nodesBackend(family))?.values() ?? [])];
+      if (servers.length > 0) health[family].adopt(servers.some(({ isChecked }) => isChecked));
+    }
+    const listeners = present.entries.values.size;
+    log.info({ pid: present.pid, listeners }, 'took over the running HAProxy; connections preserved');
+  };
+
+  const read = async (signal: AbortSignal): Promise<WorkerContents> => {
+    const present = await readHeld(api, map, signal);
+    if (!hasMet) adopt(present);
+    hasMet = true;
+    if (present.pid !== pid) {
+      for (const family of families) health[family].forgetOrders();
+      deps.onWorker();
+    }
+    pid = present.pid;
+    held = present;
+    return present;
+  };
+
+  /** Before a start or a reload: the program of the file. If the new one cannot be written, the last one will do. */
+  const prepareFiles = async (): Promise<ProgramId> => {
+    const written = haproxyFiles.program();
+    const isWanted = fileProblem === undefined || written === program;
+    if (!isWanted && (written === undefined || written !== declared?.program)) throw fileProblem;
+    if (wanted !== undefined) await mapSaver.save(wanted);
+    return isWanted ? program : (written ?? program);
+  };
+
+  /** Loads the program. If that fails, a worker with the last one keeps serving, and the next attempts wait. */
+  const reload = async (present: WorkerContents, signal: AbortSignal): Promise<WorkerContents> => {
+    const isUsable = present.program === declared?.program;
+    if (isUsable && !reloads.isDue()) return present;
+    held = undefined;
+    try {
+      if ((await prepareFiles()) !== program) throw fileProblem;
+      await reloads.reload(program, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!isUsable) throw error;
+      const now = await read(signal);
+      if (now.program !== declared?.program) throw error;
+      reloads.failed(error, error === fileProblem); // which has a line of its own
+      return now;
+    }
+    return await read(signal);
+  };
+
+  const recover = async (signal: AbortSignal): Promise<'serves' | 'busy' | 'started'> => {
+    held = undefined;
+    const prepared = await prepareFiles();
+    const wasSteady = process.isSteady();
+    const outcome = await process.recover(prepared, signal);
+    if (outcome === 'serves') await read(signal);
+    if (outcome !== 'started') return outcome;
+    const isFirst = !hasMet;
+    hasMet = true;
+    if (!isFirst) restarts.add(1);
+    const { pid: started } = await read(signal);
+    if (isFirst) log.info({ pid: started, maxConnections: settings.maxConnections }, 'HAProxy started');
+    else {
+      const level = wasSteady ? 'warn' : 'debug'; // `run` reports a process that exits repeatedly
+      log[level]({ pid: started }, 'HAProxy exited unexpectedly and was restarted; its connections were lost');
+    }
+    return outcome;
+  };
+
+  return {
+    meet: async (signal) => {
+      if (!hasMet) await read(signal).catch(unlessUnreachable);
+    },
+    want: async (desired, signal) => {
+      wanted = desired;
+      ({ program } = desired);
+      try {
+        const words = await haproxyFiles.putConfig(desired, signal);
+        fileProblem = undefined;
+        if (words === undefined) configTrouble.over();
+        else configTrouble.failed(new Error(`HAProxy refuses it because of its nodes: ${words}`));
+      } catch (error) {
+        signal.throwIfAborted();
+        fileProblem = error;
+        configTrouble.failed(error);
+      }
+    },
+    bring: async (signal) => {
+      let present = held ?? (await read(signal).catch(unlessUnreachable));
+      if (present === undefined) {
+        if ((await recover(signal)) === 'busy')
+          throw new RuntimeError('silent', 'HAProxy serves, but its command socket does not answer');
+        present = held ?? (await read(signal));
+      }
+      if (present.program !== program) present = await reload(present, signal);
+      if (present.program === program && wanted !== undefined) declared = { program, sizes: wanted.spares.sizes };
+      return present;
+    },
+    recover,
+    read,
+    held: () => held,
+    hold: (contents) => {
+      held = contents;
+    },
+    isUsable: (contents) => contents.program === program || contents.program === declared?.program,
+    lacking: (contents, desired) => (contents.program === program ? undefined : undeclared(desired, declared)),
+  };
+}
