@@ -1,3 +1,4 @@
+import { asksForHaproxy } from './decode-options.ts';
 import { requestedDataplane } from './dataplane.ts';
 import fc from 'fast-check';
 import { emptyReport } from './report.ts';
@@ -103,7 +104,7 @@ function expectedWay(
     (isRequested || status.ingressManager === 'furiwake') &&
     status.ingress.some(({ ip, ipMode }) => ip === text && ipMode === 'VIP');
   // What furiwake has published for direct stays there, except on the host's own address and while the Service is drained.
-  const stays = isKept && spec.options.length === 0 && isPublished && requestedDataplane(spec) === undefined;
+  const stays = isKept && !asksForHaproxy(spec) && isPublished && requestedDataplane(spec) === undefined;
   // Without a nodePort no other dataplane serves a port.
   if (!isRequested && nodePort !== 0 && !stays)
     return { dataplane: protocol === 'TCP' ? 'haproxy' : 'nat', isPublished: false, targetPort: nodePort };
