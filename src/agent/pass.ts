@@ -141,7 +141,7 @@ async function makeOnePass(
   /** Runs a step. If it fails as a whole, the result is false, and `concerned` are blocked with its words. */
   const step = async (
     stage: Stage,
-    work: () => Promise<void>,
+    work: () => Promise<unknown>,
     concerned: () => readonly Listener[] = () => [],
   ): Promise<boolean> => {
     let words = earlier?.stage === stage ? earlier.words : undefined;

@@ -32,7 +32,7 @@ import { withUnrecorded } from './unrecorded.ts';
 /** A store, as the controller sees it. */
 type ObservedStore<T, K extends string> = Pick<Store<T, K>, 'objects' | 'synced' | 'subscribe'>;
 
-/** The load-balancer host, as the controller sees it: today in the same process, later at the other end of a watch. */
+/** The load-balancer host, as the controller sees it: in the same process. */
 export type HostLink = {
   publish(table: TrafficTable): void;
   report(): HostReport;

@@ -109,6 +109,6 @@ export type Proxy = {
   trouble(): string | undefined;
   /** Calls `listener` after each change of `trouble`; returns a function that ends the subscription. */
   onTrouble(listener: () => void): () => void;
-  /** Ends the process and its connections. No error if none runs. */
-  stop(signal: AbortSignal): Promise<void>;
+  /** Ends the process and its connections, also one of another state directory. Resolves with whether one ran. */
+  stop(signal: AbortSignal): Promise<boolean>;
 };

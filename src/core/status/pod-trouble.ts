@@ -12,10 +12,10 @@ import { portList } from './sentences.ts';
 /** The endpoints of a Service, and the place of this host. `endpoints`: `undefined` while there are none, or they are not known. */
 export type PodFacts = { readonly endpoints: ServiceEndpoints | undefined; readonly place: PodPlace };
 
-/** Why connections do not get to endpoints, of one port on one address or of all. */
+/** Why connections do not reach endpoints, of one port on one address or of all. */
 export type EndpointTroubles = {
   readonly verdicts: readonly Verdict[];
-  /** They get to none, on no port. */
+  /** They reach none, on no port. */
   readonly isWhole: boolean;
 };
 

@@ -162,7 +162,7 @@ function isKeptByHaproxy({ backend, options }: Listener): boolean {
   return isPodBackend(backend) && (options?.profile ?? plainProfile).affinitySeconds > 0;
 }
 
-/** Whether `direct` carries all flows now, and where another dataplane stands in for it: why, and what is lost by that. */
+/** Whether `direct` carries all flows now, and, if another dataplane stands in for it, the reason and the effect. */
 function carriersOf({
   assignment,
   listeners,

@@ -223,9 +223,10 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     counters: (signal, keys) => readCounters(api, reconciler.desired(), keys, signal),
     serverCounters: (signal) => readServerCounters(api, reconciler.desired(), signal),
     stop: async (signal) => {
-      await inTurn(() => reconciler.stop(signal));
+      const wasThere = await inTurn(() => reconciler.stop(signal));
       setTrouble(undefined);
       upGauge.set(0);
+      return wasThere;
     },
   };
 }
