@@ -12,6 +12,7 @@ import { makeDirect } from '../src/dataplane/direct/direct.ts';
 import { systemClock } from '../src/main/node/clock.ts';
 import type { Bench, Figure } from './bench.ts';
 import { bulk, serveBulk } from './bulk.ts';
+import { serveHttp } from './http-answers.ts';
 import { median } from './statistics.ts';
 import { ensureWrk, wrk } from './wrk.ts';
 
@@ -103,26 +104,9 @@ function figuresOf(what: string, figures: Readonly<Record<Way, readonly number[]
 /** On each node: HTTP, bulk both ways, UDP, on both VIPs. */
 async function startServers(lab: DirectLab, signal: AbortSignal): Promise<AsyncDisposable> {
   const stack = new AsyncDisposableStack();
-  const folder = await mkdtemp(path.join(tmpdir(), 'furiwake-bench-'));
-  stack.defer(() => rm(folder, { recursive: true, force: true }));
-  const config = path.join(folder, 'node.cfg');
-  await writeFile(
-    config,
-    `global
-    maxconn 4000
-defaults
-    mode http
-    timeout connect 1s
-    timeout client 1m
-    timeout server 1m
-frontend answers
-    bind :${ports.http}
-    http-request return status 200 content-type text/plain string "0123456789012345678901234567890"
-`,
-  );
+  stack.use(await serveHttp(lab.nodes, ports.http, signal));
   for (const machine of lab.nodes) {
     for (const vip of Object.values(vips)) await machine.exec('ip', 'address', 'add', `${vip}/32`, 'dev', 'lo');
-    stack.use(machine.execPort.spawn('haproxy', ['-db', '-f', config], signal));
     stack.use(await serveBulk(machine, ports.download, 'down', signal));
     stack.use(await serveBulk(machine, ports.upload, 'up', signal));
     for (const vip of Object.values(vips)) {

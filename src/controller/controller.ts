@@ -252,7 +252,7 @@ export function makeController(deps: ControllerDeps): Controller {
         nodes.subscribe(() => wake.set()),
         deps.endpoints.subscribe((keys) => {
           const concerned = [...keys].flatMap((key) => services.objects().get(key) ?? []).filter(usesEndpoints);
-          for (const { key, spec } of concerned) if (spec.backends !== undefined) touched.add(key);
+          for (const { key } of concerned) touched.add(key);
           if (concerned.length > 0) wake.set();
         }),
         deps.drains.subscribe(() => wake.set()),

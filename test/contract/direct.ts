@@ -192,14 +192,6 @@ export function directContract(name: string, makeScene: () => Promise<DirectScen
       expect(await fates(scene)).toEqual(['dropped', 'left', 'left']);
     });
 
-    test('SCTP is refused by name', async () => {
-      await using scene = await makeScene();
-      const sctp = directListener(vip, 56, { protocol: 'SCTP', isPublished: true });
-      const refusals = await scene.direct.apply(table(scene, sctp, a), signal);
-      expect([...refusals]).toEqual([[sctp.key, expect.stringContaining('SCTP')]]);
-      expect([await scene.fateOf(a), scene.direct.isForwarding(sctp.key)]).toEqual(['served', false]);
-    });
-
     test('if nft accepts no change at all an apply throws, and the old state stays in force', async () => {
       await using scene = await makeScene();
       await scene.direct.apply(table(scene, a), signal);

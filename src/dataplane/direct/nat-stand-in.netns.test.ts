@@ -205,11 +205,22 @@ test.each([
   60_000,
 );
 
+test.each(['203.0.113.34', '2001:db8:f::34'])(
+  "what the host itself sends to %s is always the stand-in's",
+  async (address) => {
+    const onDirect = natListener(address, port, port, { dataplane: 'direct', standIn: 'nat', isPublished: true });
+    isOpen = true;
+    await program(onDirect);
+    expect(direct.isForwarding(onDirect.key)).toBe(true);
+    expect((await lab.balancer.ask({ do: 'askUdp', address, port, timeoutMs: 2_000 })).text).toMatch(/^n\d /);
+  },
+);
+
 test('a flow that the stand-in has carried for less than two seconds goes to a node, and so does one without answers', async () => {
   const address = '203.0.113.32';
   const onDirect = natListener(address, port, port, { dataplane: 'direct', standIn: 'nat', isPublished: true });
   isOpen = false;
-  await program(natListener(address, port, port));
+  startDirect(); // to which the listener is not new
   await program(onDirect);
   const [young, mute] = [nextPort++, nextPort++];
   for (const node of lab.nodes)

@@ -1,13 +1,11 @@
 import type { ListenerKey, ServiceKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import { emptyTable, type ListenerAddress, type TrafficTable } from '../../core/traffic/table.ts';
+import { emptyTable, type ListenerAddress, type Listeners } from '../../core/traffic/table.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import { endStaleFlows } from './flows.ts';
 import type { FlowPlaces } from './program.ts';
-
-type Listeners = TrafficTable['listeners'];
 
 /**
  * Keeps flows only where the table sends new ones, or sent them when it accepted them. Remembers what it has seen, so that a

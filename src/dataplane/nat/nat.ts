@@ -7,7 +7,7 @@ import { superviseAll } from '../../async/supervise-all.ts';
 import type { Family, Ip } from '../../core/ip/ip.ts';
 import type { BackendId, ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import { emptyTable, type TrafficTable, usesNat } from '../../core/traffic/table.ts';
+import { emptyTable, type Listeners, type TrafficTable, usesNat } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Health } from '../../ports/health.ts';
@@ -24,8 +24,6 @@ import { ForwardingError, type Guard, makeForwarding } from './forwarding.ts';
 import { natLayout } from './layout.ts';
 import { makeNatPlanner, type NatProgram } from './program.ts';
 import { natRules, natTable } from './ruleset.ts';
-
-type Listeners = TrafficTable['listeners'];
 
 /**
  * Table `inet furiwake-nat`, the kernel's forwarding, and the flows in conntrack:
@@ -74,7 +72,7 @@ export function makeNat(deps: {
   const repairs = metrics.counter('furiwake_nat_repairs_total', 'Times that the table of nat was restored');
   /** `undefined` before the first `apply`: until then the table of an earlier process stays as it is. */
   let published: TrafficTable | undefined;
-  /** The same with the listeners of this dataplane only, and those of `direct` for which it stands in. */
+  /** The same with the listeners of this dataplane only. */
   let table: TrafficTable = emptyTable;
   /** The contents of the kernel. */
   let inForce: NatProgram = natLayout.empty;

@@ -67,7 +67,7 @@ export function makeNatPlanner(): (input: NatInput) => NatPlan {
     const groups = new Map<BackendId, NatGroup>();
     const members = new Map<BackendId, readonly Ip[]>();
     const lost = new Map<string, Ip>();
-    const servers = new Map<BackendId, Servers>();
+    const servers = new Map<BackendId, BackendServers>();
     const used = new Map<string, NatGroup>();
     const inUse = new Map(Array.from(table.listeners.values(), ({ backend, address }) => [backend, address.family]));
     for (const [backend, family] of inUse) {
@@ -115,12 +115,12 @@ export function makeNatPlanner(): (input: NatInput) => NatPlan {
 }
 
 /** Those of a backend, and those that keep the clients that they have. */
-type Servers = { readonly all: readonly Taker[]; readonly keeping: readonly Taker[] };
+type BackendServers = { readonly all: readonly Taker[]; readonly keeping: readonly Taker[] };
 
 /** A node keeps its number as long as the listener belongs to the Service and the node to its backend. */
 function makeKeepers(): (
   listeners: TrafficTable['listeners'],
-  servers: ReadonlyMap<BackendId, Servers>,
+  servers: ReadonlyMap<BackendId, BackendServers>,
 ) => NatProgram['keepers'] {
   const ids = makeIds();
   let before: ReadonlyMap<ListenerKey, readonly Keeper[]> = new Map();
