@@ -1,5 +1,5 @@
-import { requestedDataplane } from './dataplane.ts';
 import { asksForHaproxy } from './decode-options.ts';
+import { requestedDataplane } from './dataplane.ts';
 import fc from 'fast-check';
 import { emptyReport } from './report.ts';
 import { expect, test } from 'vitest';
