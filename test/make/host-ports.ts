@@ -6,7 +6,7 @@ import { PersistentMap } from '../../src/core/persistent-map.ts';
 import type { DirectObstacles } from '../../src/core/traffic/report.ts';
 import { untilAborted } from '../../src/async/abort.ts';
 import { emptyTable, type Listener, type TrafficTable, usesHaproxy } from '../../src/core/traffic/table.ts';
-import type { Health } from '../../src/ports/health.ts';
+import type { Health, NodeChecks } from '../../src/ports/health.ts';
 import type { Advertiser } from '../../src/ports/advertiser.ts';
 import type { Addresses, Host } from '../../src/ports/host.ts';
 import type { HostNetwork } from '../../src/ports/network.ts';
@@ -63,7 +63,7 @@ export type FakeHostPorts = Pick<
   readonly placement: Placement;
   readonly advertiser: Advertiser;
   readonly host: Host;
-  readonly health: Health;
+  readonly health: Health & NodeChecks;
   /** The calls, in order. */
   readonly steps: string[];
   /** Steps that throw, each with the message of the error; a function decides at each call. */
@@ -246,7 +246,8 @@ export function makeHostPorts(): FakeHostPorts {
         healthListeners.add(listener);
         return () => void healthListeners.delete(listener);
       },
-    } satisfies Health,
+      run: (_, signal) => untilAborted(signal),
+    } satisfies Health & NodeChecks,
     changeSteering: (change: (held: SteeringTarget) => SteeringTarget) => {
       fakeSteering.held = change(fakeSteering.held);
     },
