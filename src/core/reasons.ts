@@ -146,6 +146,12 @@ export const reasons = {
       'The address is not on the load-balancer host, so it takes no connections: the host has lost an address of its own, or the kernel refuses the address. The message says which. The Service keeps the address.',
     do: 'Give the host its address back; furiwake notices it. For an IPv6 address that the kernel refuses, check net.ipv6.conf.*.disable_ipv6 of the interface in the message.',
   },
+  HaproxyDown: {
+    where: 'Serving',
+    means:
+      'HAProxy has taken no connections for some seconds: it does not run and cannot be started, or it hangs. The message quotes its error. The address stays published; ports of nat and direct are served.',
+    do: 'Run `furiwake check` on the load-balancer host and read its log.',
+  },
   DataplaneError: {
     where: 'Serving',
     means: 'HAProxy or the kernel rejected the change; the previous configuration stays active. The message quotes it.',

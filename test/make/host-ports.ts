@@ -97,6 +97,8 @@ export type FakeHostPorts = Pick<
   setHealth(verdicts: ReturnType<Health['verdicts']>): void;
   /** All servers of these listeners fail checks of their own. */
   setFailing(listeners: ReadonlySet<ListenerKey>): void;
+  /** HAProxy takes no connections: why. */
+  setOutage(words: string | undefined): void;
   /** The servers of these listeners refuse the header of the PROXY protocol. */
   setRefusingHeaders(listeners: ReadonlySet<ListenerKey>): void;
   /** Another machine on the LAN has these addresses: text → MAC. */
@@ -151,6 +153,8 @@ export function makeHostPorts(): FakeHostPorts {
   let withoutServers: ReadonlySet<ListenerKey> = new Set();
   let refusingHeaders: ReadonlySet<ListenerKey> = new Set();
   const serverNews = makeSubscribers();
+  let outage: string | undefined;
+  const troubleNews = makeSubscribers();
   let verdicts: ReturnType<Health['verdicts']> = new Map();
   const healthListeners = new Set<() => void>();
   const ports: Pick<FakeHostPorts, 'gate' | 'listening'> = { gate: Promise.resolve(), listening: [] };
@@ -219,7 +223,8 @@ export function makeHostPorts(): FakeHostPorts {
         const failure = failing.get('proxy.upsert'); // a HAProxy that cannot start
         return typeof failure === 'string' ? failure : undefined;
       },
-      onTrouble: () => () => undefined,
+      outage: () => outage,
+      onTrouble: troubleNews.subscribe,
       failing: () => withoutServers,
       refusingHeaders: () => refusingHeaders,
       onServers: serverNews.subscribe,
@@ -258,6 +263,10 @@ export function makeHostPorts(): FakeHostPorts {
     setFailing: (listeners: ReadonlySet<ListenerKey>) => {
       withoutServers = listeners;
       serverNews.tell();
+    },
+    setOutage: (words: string | undefined) => {
+      outage = words;
+      troubleNews.tell();
     },
     setRefusingHeaders: (listeners: ReadonlySet<ListenerKey>) => {
       refusingHeaders = listeners;

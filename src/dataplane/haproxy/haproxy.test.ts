@@ -206,6 +206,45 @@ test.each<[string, (faults: HaproxyMachine['faults']) => void]>([
   await running;
 });
 
+test.each<[string, Partial<HaproxyMachine['faults']>]>([
+  ['cannot be started', { start: 'no memory' }],
+  ['exits right after each start', { diesAfterStart: true }],
+  ['hangs', { isFrozen: true }],
+])('a HAProxy that %s is an outage, in the same words until it has served for a while', async (_, faults) => {
+  const { machine, proxy, clock } = makeMachineRig();
+  const stop = new AbortController();
+  const running = Promise.allSettled([proxy.run(stop.signal)]);
+  await proxy.upsert(table, stop.signal);
+  await clock.advance(20_000);
+  Object.assign(machine.faults, faults);
+  if (faults.isFrozen !== true) machine.die();
+  await clock.advance(4_000);
+  expect(proxy.outage()).toBeUndefined();
+  await clock.advance(25_000);
+  const words = proxy.outage();
+  expect(words).toMatch(/HAProxy|no memory/);
+  await clock.advance(60_000);
+  expect(proxy.outage()).toBe(words);
+  Object.assign(machine.faults, { start: undefined, diesAfterStart: false, isFrozen: false });
+  await clock.advance(60_000);
+  expect(proxy.outage()).toBeUndefined();
+  stop.abort();
+  await running;
+});
+
+test('a HAProxy that is started again at once does not count as an outage', async () => {
+  const { machine, proxy, clock } = makeMachineRig();
+  const stop = new AbortController();
+  const running = Promise.allSettled([proxy.run(stop.signal)]);
+  await proxy.upsert(table, stop.signal);
+  await clock.advance(20_000);
+  machine.die();
+  await clock.advance(20_000);
+  expect([proxy.outage(), machine.starts]).toEqual([undefined, 2]);
+  stop.abort();
+  await running;
+});
+
 test('before the first table and after a stop no HAProxy is started, and no request is repeated', async () => {
   const machine = makeHaproxyMachine('/var/lib/furiwake/haproxy');
   let asked = 0;
