@@ -5,7 +5,7 @@ node := PATH="$(CURDIR)/node_modules/.bin:$$PATH" node
 modules := node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help root deps demo test corpus conformance bench dist lab-up lab-down
+.PHONY: help root deps demo test soak corpus conformance bench dist lab-up lab-down
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,9 @@ demo: root deps dist ## a Service, from <pending> to served to deleted, on a rea
 test: $(modules) ## all checks and tests; without root only those that need none
 	@[ "$$(id -u)" -ne 0 ] || $(node) lab/cli.ts prepare
 	@$(node) tools/test.ts
+
+soak: $(modules) ## 100,000 hostile Services in a simulated cluster, ten minutes (SEED=N repeats a run; SERVICES=N)
+	@PATH="$(CURDIR)/node_modules/.bin:$$PATH" SEED=$(SEED) SERVICES=$(SERVICES) vitest run --project soak
 
 corpus: root $(modules) ## judge how the Services of test/corpus are served (as root; ARGS='NAME…', ARGS=--help)
 	@$(node) test/corpus/run.ts $(ARGS)

@@ -1,6 +1,9 @@
 import { defineConfig, type ViteUserConfig } from 'vitest/config';
 
-/** Three suites: `unit` needs nothing, `netns` needs root and the daemons, `e2e` needs the lab (root, Go). */
+/**
+ * Three suites: `unit` needs nothing, `netns` needs root and the daemons, `e2e` needs the lab (root, Go). `soak` is apart, because
+ * it takes long.
+ */
 const config: ViteUserConfig = defineConfig({
   test: {
     teardownTimeout: 120_000, // a lab is removed within it
@@ -22,6 +25,14 @@ const config: ViteUserConfig = defineConfig({
           deps: { interopDefault: false }, // a CommonJS package is imported as Node imports it
           // The machines may be shared: the deadline must catch tests that hang, not slow ones.
           testTimeout: 30_000,
+        },
+      },
+      {
+        test: {
+          name: 'soak',
+          include: ['test/sim/**/*.soak.ts'],
+          deps: { interopDefault: false },
+          testTimeout: 7_200_000,
         },
       },
       {

@@ -173,12 +173,43 @@ describe('a step that fails as a whole', () => {
     expect(answer(rig, a)).toBe('HAProxy does not answer');
   });
 
+  test.each([0, 1] as const)(
+    'HAProxy fails after %i Services: those of nat are served, changed and removed at once, and show nothing of it',
+    async (count) => {
+      const rig = startAgent();
+      const { ports } = rig;
+      const dns = listener('192.0.2.53', 53, 'dns', { protocol: 'UDP', dataplane: 'nat' });
+      const vpn = listener('192.0.2.54', 1194, 'vpn', { protocol: 'UDP', dataplane: 'nat' });
+      const rest = [a].slice(0, count);
+      await publish(rig, ...rest);
+      ports.failing.set('proxy.upsert', 'port 292 of 127.0.0.1 is held by perl');
+      await publish(rig, ...rest, c);
+      await rig.clock.advance(10 * 60_000); // in the middle of a long wait
+      const change = async (...listeners: readonly Listener[]): Promise<void> => {
+        rig.agent.publish(table(...rest, c, ...listeners));
+        await rig.clock.advance(100);
+      };
+      await change(dns, vpn);
+      expect([answer(rig, dns), answer(rig, vpn)]).toEqual(['ready', 'ready']);
+      expect([...ports.held.nat.keys(), ...ports.held.placed.keys()]).toEqual(
+        expect.arrayContaining([dns.key, vpn.key, '192.0.2.53', '192.0.2.54']),
+      );
+      const closed = listener('192.0.2.53', 53, 'dns', { protocol: 'UDP', dataplane: 'nat', sourceRanges: [] });
+      await change(closed);
+      expect([answer(rig, closed), holderOf(rig, vpn)]).toEqual(['ready', undefined]);
+      expect(ports.held.nat.get(dns.key)?.sourceRanges).toEqual([]);
+      expect([ports.held.nat.has(vpn.key), ports.held.placed.has('192.0.2.54')]).toEqual([false, false]);
+      expect(rest.map((each) => answer(rig, each))).toEqual(rest.map(() => 'ready'));
+      expect([answer(rig, c), ports.held.placed.has('192.0.2.52')]).toEqual([rig.agent.troubles()[0], false]);
+    },
+  );
+
   test('HAProxy does not start: a new Service says so at once, however long that lasts', async () => {
     const rig = startAgent();
     rig.ports.failing.set('proxy.upsert', 'port 292 of 127.0.0.1 is held by perl');
     await publish(rig, a);
     await rig.clock.advance(30 * 60_000);
-    rig.agent.publish(table(a, c));
+    await publish(rig, a, c);
     expect(answer(rig, c)).toBe('port 292 of 127.0.0.1 is held by perl');
     expect(holderOf(rig, c)).toBeUndefined();
   });

@@ -7,7 +7,7 @@ import type { Ip } from '../core/ip/ip.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { HostReport } from '../core/traffic/report.ts';
-import { isSameTable, type Listener, type TrafficTable } from '../core/traffic/table.ts';
+import { emptyTable, isSameTable, type Listener, type TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Confirmations } from '../ports/confirmations.ts';
 import type { Direct } from '../ports/direct.ts';
@@ -91,6 +91,8 @@ export function makeAgent(deps: AgentDeps): Agent {
   let isServing = deps.isServing;
   let state = emptyHostState;
   let blocked: ReadonlyMap<ListenerKey, string> = new Map();
+  /** By the last pass: until the step that failed then is due, the same one changes nothing. */
+  let lastTried = emptyTable;
   const monotonic = (): number => clock.monotonic();
   const quarantine = makeQuarantine({ log, monotonic });
   const failedStep = makeFailedStep({ log, monotonic });
@@ -132,7 +134,8 @@ export function makeAgent(deps: AgentDeps): Agent {
     const tried = quarantine.leaveOut(wanted, state.inForce, startedAt);
     const earlier = failedStep.begin(startedAt);
     const wasFailing = failedStep.failure() !== undefined;
-    if (earlier === undefined ? !wasFailing && isSettled(tried) : isApplied(tried)) return;
+    if (earlier === undefined ? !wasFailing && isSettled(tried) : isApplied(tried) || isSameTable(tried, lastTried))
+      return;
     const before = state;
     const onHeld = (held: HostState['held']): void => {
       state = { ...state, held };
@@ -141,6 +144,7 @@ export function makeAgent(deps: AgentDeps): Agent {
     };
     const result = await makePass(ports, state, tried, { onHeld, earlier, signal });
     ({ state, blocked } = result);
+    lastTried = result.refused.size === 0 ? tried : emptyTable;
     const nowMs = clock.monotonic();
     quarantine.note(tried, result, nowMs);
     failedStep.note(result.failure, earlier, nowMs);
@@ -261,9 +265,7 @@ export function makeAgent(deps: AgentDeps): Agent {
     },
     onTroubles: (listener) => {
       const ends = [troubleListeners.subscribe(listener), deps.proxy.onTrouble(listener)];
-      return () => {
-        for (const end of ends) end();
-      };
+      return () => ends.forEach((end) => end());
     },
     run: (signal) => {
       const ends = [reporter.follow(), confirmations.subscribe(() => wake.set())];
@@ -292,9 +294,7 @@ export function makeAgent(deps: AgentDeps): Agent {
           ),
         ],
         signal,
-      ).finally(() => {
-        for (const end of ends) end();
-      });
+      ).finally(() => ends.forEach((end) => end()));
     },
   };
 }

@@ -39,14 +39,16 @@ test('a pass in a hurry does not wait for it, and only that one', () => {
   expect(step.begin(1)).toMatchObject(addresses);
 });
 
-test('no pass skips the programming of listeners: all changes wait for it', () => {
+test('no pass skips steering: all changes wait for it, and for no other step', () => {
   const step = make();
   expect(step.isBlocking()).toBe(false);
-  step.note(failureOf('programming'), undefined, 0);
+  step.note(failureOf('steering'), undefined, 0);
   expect(step.isBlocking()).toBe(true);
   expect(step.begin(1)).toBeUndefined();
-  step.note(addresses, undefined, 1);
-  expect(step.isBlocking()).toBe(false);
+  for (const stage of ['proxy', 'direct', 'nat', 'addresses', 'removal'] as const) {
+    step.note(failureOf(stage), undefined, 1);
+    expect(step.isBlocking()).toBe(false);
+  }
 });
 
 test.each(['direct', 'nat'] as const)(

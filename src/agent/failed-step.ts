@@ -30,7 +30,7 @@ export function makeFailedStep({
   let last: (PassFailure & { readonly dueMs: number }) | undefined;
   let isUrgent = false;
 
-  const isBlocking = (): boolean => last?.stage === 'programming';
+  const isBlocking = (): boolean => last?.stage === 'steering';
 
   return {
     failure: () => last,

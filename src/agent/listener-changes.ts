@@ -1,5 +1,6 @@
 import type { ListenerKey } from '../core/model/names.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
+import type { Revision } from '../core/revision.ts';
 import { type Listener, type Listeners, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
 
 /** The table with some listeners replaced, or removed. */
@@ -48,6 +49,36 @@ export function needsProxy(inForce: Listeners, listener: Listener): boolean {
   if (!usesHaproxy(listener)) return false;
   const { backend, options, targetPort } = listener;
   const old = inForce.get(listener.key);
-  if (old === undefined || !usesHaproxy(old)) return true;
+  if (old === undefined || !usesHaproxy(old) || old.revision === inherited) return true;
   return old.backend !== backend || old.targetPort !== targetPort || old.options !== options;
+}
+
+/** Of a listener that an earlier process programmed, as far as is known: HAProxy has not confirmed it yet. */
+const inherited = 'inherited' as Revision;
+const unknown = 'uncertain' as Revision;
+
+/** After a step that failed as a whole: the listener is probably unchanged, and the next pass programs it again. */
+export function uncertain(listener: Listener): Listener {
+  return listener.revision === inherited ? listener : { ...listener, revision: unknown };
+}
+
+/** The listeners that an earlier process programmed for the same Services as in `target`. */
+export function inherit(held: Listeners, target: Listeners): Listeners {
+  return PersistentMap.from(
+    Array.from(held).flatMap(([key, listener]) =>
+      target.get(key)?.service === listener.service ? [[key, { ...listener, revision: inherited }] as const] : [],
+    ),
+  );
+}
+
+/**
+ * A listener that cannot be changed as in `target`: as it is in force. One of an earlier process gets the wanted source
+ * ranges nevertheless, because HAProxy may fail for long.
+ */
+export function leftAs(inForce: Listeners, target: Listeners, key: ListenerKey): Listener | undefined {
+  const [old, wanted] = [inForce.get(key), target.get(key)];
+  if (old === undefined || wanted === undefined || old.revision !== inherited) return old;
+  const { sourceRanges, isHostAddress } = wanted;
+  const isSame = old.sourceRanges === sourceRanges && old.isHostAddress === isHostAddress;
+  return isSame ? old : { ...old, sourceRanges, isHostAddress };
 }

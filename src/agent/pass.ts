@@ -2,15 +2,17 @@ import { withoutOwn } from './addresses.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Dataplane } from '../core/traffic/dataplane.ts';
-import type { Listener, Listeners, TrafficTable } from '../core/traffic/table.ts';
+import { type Listener, type Listeners, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
 import {
+  inherit,
+  leftAs,
   listenersGone,
   listenersHandedOver,
   listenersToChange,
   needsProxy,
+  uncertain,
   withListeners,
 } from './listener-changes.ts';
-import type { Revision } from '../core/revision.ts';
 import type { Advertiser } from '../ports/advertiser.ts';
 import type { Addresses, Host } from '../ports/host.ts';
 import type { Placement } from '../ports/placement.ts';
@@ -35,8 +37,8 @@ export type PassPorts = {
   readonly mayAttract: () => boolean;
 };
 
-/** The steps of a pass, by what depends on them: new listeners, those of one dataplane, new addresses, or only removals. */
-type Stage = 'programming' | 'direct' | 'nat' | 'addresses' | 'removal';
+/** The steps of a pass, by what depends on them: listeners of HAProxy, all, those of another dataplane, new addresses, removals. */
+type Stage = 'proxy' | 'steering' | 'direct' | 'nat' | 'addresses' | 'pruning' | 'removal';
 
 /** A step that failed as a whole; 'remnants': no step failed, but a tool refused to remove a listener. */
 export type PassFailure = { readonly stage: Stage | 'remnants'; readonly error: unknown; readonly words: string };
@@ -85,8 +87,8 @@ type PassOptions = {
  *   └─ new listeners are ready before packets come ──────────┘    └─ packets to removed listeners stop before removal ──┘
  *
  * A refused listener stays as it was and delays no other. A step that fails as a whole keeps the listeners that depend on
- * it as they were; the others, and the removals that do not depend on it, still proceed. Until HAProxy and nftables have
- * been programmed once, what an earlier process programmed stays.
+ * it as they were; the others, and the removals that do not depend on it, still proceed. Until nftables has been programmed
+ * once, all that an earlier process programmed stays; until HAProxy has, its listeners stay, with the source ranges of now.
  *
  * `onHeld` is called before anything is programmed, with the listeners that the host may hold from then on. `earlier` is a
  * failure of an earlier pass whose wait has not ended: the steps of its stage are skipped, and the listeners that depend on
@@ -141,7 +143,7 @@ async function makeOnePass(
   /** Runs a step. If it fails as a whole, the result is false, and `concerned` are blocked with its words. */
   const step = async (
     stage: Stage,
-    work: () => Promise<void>,
+    work: () => Promise<unknown>,
     concerned: () => readonly Listener[] = () => [],
   ): Promise<boolean> => {
     let words = earlier?.stage === stage ? earlier.words : undefined;
@@ -160,30 +162,30 @@ async function makeOnePass(
   const note = (refusals: ReadonlyMap<ListenerKey, string>): void => {
     for (const [key, words] of refusals) if (!refused.has(key)) refused.set(key, words);
   };
+  let was = before.inForce;
   /** The target with every refused or blocked listener as it is in force, or without it. */
   const effective = (): TrafficTable =>
     withListeners(
       target,
-      [...refused.keys(), ...blocked.keys()].map((key) => [key, before.inForce.get(key)]),
+      [...refused.keys(), ...blocked.keys()].map((key) => [key, leftAs(was, target.listeners, key)]),
     );
 
-  await step(
-    'programming',
+  const isUpserted = await step(
+    'proxy',
     async () => note(await proxy.upsert(target, signal)),
     () => changed.filter((each) => needsProxy(before.inForce, each)),
   );
+  const isFirst = before.programmed === undefined;
+  if (isFirst && !isUpserted) was = inherit(before.held, target.listeners);
   const wanted = ports.addressesOf(addressedBy);
   let table = effective();
   const upserted = table;
-  const isFirst = before.programmed === undefined;
-  const isSteered =
-    (!isFirst || failure === undefined) &&
-    (await step(
-      'programming',
-      async () => note(await steering.apply(steeringTarget(ports, table, wanted), signal)),
-      () => [...changed, ...gone],
-    ));
-  if (isFirst && failure !== undefined) {
+  const isSteered = await step(
+    'steering',
+    async () => note(await steering.apply(steeringTarget(ports, table, wanted), signal)),
+    () => [...changed, ...gone],
+  );
+  if (isFirst && !isSteered) {
     // Nothing is known of what an earlier process programmed, and it may still serve: only unneeded addresses are removed.
     await step('removal', () => placement.remove(ports.mayAttract() ? wanted : PersistentMap.empty(), signal));
     return { state: { ...before, held: mayBeHeld }, refused, blocked, failure };
@@ -205,35 +207,31 @@ async function makeOnePass(
     'addresses',
     async () => void (await placement.add(attracted(), signal)),
     () => {
-      const there = ports.addressesOf(before.inForce);
+      const there = ports.addressesOf(was);
       return changed.filter(({ address, isHostAddress }) => !isHostAddress && !there.has(address.text));
     },
   );
   advertiser.advertise(withoutOwn(attracted(), network.addresses()));
 
-  let hasPruned = false;
-  const isPruned =
-    (isSteered || gone.length === 0) &&
-    (await step('removal', async () => {
-      await proxy.prune(table, signal);
-      hasPruned = true;
-      if (gone.length > 0) await host.endConnections(gone, signal);
-    }));
+  const mayPrune = isUpserted && (isSteered || gone.length === 0);
+  const isPruned = mayPrune && (await step('pruning', () => proxy.prune(table, signal)));
+  const ending = gone.filter((listener) => isSteered && (isPruned || !usesHaproxy(listener)));
+  const isEnded = ending.length === 0 || (await step('removal', () => host.endConnections(ending, signal)));
   await step('removal', () => placement.remove(attracted(), signal));
   const revisionLeft = (key: ListenerKey): Listener | undefined => {
-    const old = before.inForce.get(key);
-    return failure === undefined || old === undefined ? old : { ...old, revision: uncertain };
+    const old = leftAs(was, target.listeners, key);
+    return failure === undefined || old === undefined ? old : uncertain(old);
   };
   const remnants = gone.filter(isLeft);
+  const removed = new Set(isEnded ? ending.filter((each) => !isLeft(each)) : []);
+  const remaining = gone.filter((listener) => !removed.has(listener));
   const unchanged = changed.filter(isLeft);
   // Both are made from the target, not from the earlier maps: maps that share their structure are compared in no time.
   const inForce = target.listeners.with([...remnants, ...unchanged].map(({ key }) => [key, revisionLeft(key)]));
   // A refused listener that was never in force is not held.
-  const held = isPruned
-    ? target.listeners
-        .with(remnants.map((listener) => [listener.key, listener]))
-        .with(unchanged.map(({ key }) => [key, before.inForce.get(key)]))
-    : mayBeHeld;
+  const held = target.listeners
+    .with(remaining.map((listener) => [listener.key, listener]))
+    .with(unchanged.map(({ key }) => [key, was.get(key)]));
   for (const { key } of remnants) {
     const words = refused.get(key);
     if (words !== undefined) failure ??= { stage: 'remnants', error: new Error(words), words };
@@ -242,13 +240,10 @@ async function makeOnePass(
   }
   const proxiedBefore = before.programmed?.proxied.listeners ?? upserted.listeners;
   const unpruned = listenersGone(proxiedBefore, upserted.listeners).map((each) => [each.key, each] as const);
-  const proxied = hasPruned ? table : withListeners(upserted, unpruned);
+  const proxied = isPruned ? table : withListeners(upserted, unpruned);
   const state = { held, inForce, programmed: { table, proxied, addresses } };
   return { state, refused, blocked, failure };
 }
-
-/** After a step that failed as a whole: the listener is probably unchanged, and the next pass programs it again. */
-const uncertain = 'uncertain' as Revision;
 
 function steeringTarget({ proxy, network }: PassPorts, { listeners }: TrafficTable, wanted: Addresses): SteeringTarget {
   const known = network.addresses();

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { Listener } from '../core/traffic/table.ts';
 import { localListener, localTable, node, podListener, podTable, tableOf } from '../../test/make/table.ts';
 import { answer, listener, publish, startAgent } from '../../test/make/agent-rig.ts';
 
@@ -69,9 +70,12 @@ describe('after a restart', () => {
     expect(rig.ports.steps).toContain('end 443');
   });
 
-  test.each(['proxy.upsert', 'steering.apply'] as const)(
+  test.each([
+    ['proxy.upsert', [a.key]],
+    ['steering.apply', [a.key, c.key]],
+  ] as const)(
     'while %s fails, what the earlier process programmed stays, and only addresses that nothing needs are removed',
-    async (step) => {
+    async (step, steered) => {
       const files = new Map<string, string>();
       const { ports } = await publish(startAgent({ files }), a, c);
       const rig = startAgent({ files, ports });
@@ -79,8 +83,8 @@ describe('after a restart', () => {
       await rig.agent.restore(() => undefined);
       await publish(rig, a, listener('192.0.2.53', 80, 'd'));
       await rig.clock.advance(10 * 60_000);
-      expect([...ports.held.steering.listeners.keys()]).toEqual([a.key, c.key]);
-      expect([...ports.held.proxy.keys()]).toEqual(expect.arrayContaining([a.key, c.key]));
+      expect([...ports.held.steering.listeners.keys()]).toEqual(steered);
+      expect([...ports.held.proxy.keys()]).toEqual(expect.arrayContaining([...steered]));
       expect([...ports.held.placed.keys()]).toEqual(['192.0.2.51']);
       expect([answer(rig, a), rig.agent.troubles()]).toEqual(['no', ['no']]);
       ports.failing.clear();
@@ -89,6 +93,42 @@ describe('after a restart', () => {
       expect([...ports.held.placed.keys()]).toEqual(['192.0.2.51', '192.0.2.53']);
     },
   );
+
+  test('while HAProxy fails, its listeners stay with narrower source ranges, also that of direct for which it stands in', async () => {
+    const files = new Map<string, string>();
+    const standing = listener('192.0.2.54', 80, 'd', { dataplane: 'direct', standIn: 'haproxy', isPublished: true });
+    const { ports } = await publish(startAgent({ files }), a, standing);
+    const rig = startAgent({ files, ports });
+    ports.failing.set('proxy.upsert', 'no');
+    await rig.agent.restore(() => undefined);
+    const rangesOf = ({ key }: Listener): unknown => ports.held.steering.listeners.get(key)?.sourceRanges;
+    const narrow = listener('192.0.2.51', 80, 'a', { sourceRanges: [] });
+    for (const [wanted, expected] of [
+      [a, undefined],
+      [narrow, []],
+      [a, undefined],
+    ] as const) {
+      await publish(rig, wanted, standing);
+      await rig.clock.advance(60_000);
+      expect([rangesOf(a), ports.held.direct.has(standing.key)]).toEqual([expected, true]);
+      expect([answer(rig, wanted), answer(rig, standing)]).toEqual(['no', 'no']);
+      expect([...ports.held.placed.keys()]).toEqual(['192.0.2.51', '192.0.2.54']);
+    }
+    rig.agent.setServing(false);
+    await rig.clock.advance(100);
+    expect([rangesOf(a), ports.held.placed.size]).toEqual([[], 0]);
+  });
+
+  test('while HAProxy fails, a listener that another Service got meanwhile is closed', async () => {
+    const files = new Map<string, string>();
+    const { ports } = await publish(startAgent({ files }), a, c);
+    const rig = startAgent({ files, ports });
+    ports.failing.set('proxy.upsert', 'no');
+    await rig.agent.restore(() => undefined);
+    await publish(rig, listener('192.0.2.51', 80, 'other'), c);
+    await rig.clock.advance(60_000);
+    expect([...ports.held.steering.listeners.keys()]).toEqual([c.key]);
+  });
 
   test('an address that this host needs itself is not served again', async () => {
     const files = new Map<string, string>();

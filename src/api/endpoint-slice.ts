@@ -2,7 +2,7 @@ import type { Family } from '../core/ip/ip.ts';
 import { type NodeName, serviceKey, type ServiceKey } from '../core/model/names.ts';
 import type { Protocol } from '../core/model/service.ts';
 import { type NodeEndpoints, sumOfEndpoints } from '../core/traffic/local.ts';
-import type { Endpoint, EndpointGroup } from '../core/traffic/pods.ts';
+import { type Endpoint, type EndpointGroup, impossibleEndpoint } from '../core/traffic/pods.ts';
 import { fieldsOf, integerOf, type Json, listOf, textOf, textsOf } from './wire.ts';
 
 /** The fields of a discovery.k8s.io/v1 EndpointSlice that are kept. `family`: `undefined` for host names. */
@@ -15,7 +15,10 @@ export type EndpointSlice = EndpointGroup & {
    * it terminates, because kube-proxy uses those if no other is ready (KEP-1672, KEP-1669).
    */
   readonly ready: number;
-  /** Those of them that are on a node. An endpoint that is in two slices for a moment counts twice. */
+  /**
+   * Those of them that are on a node and have an address that a Pod can have. An endpoint that is in two slices for a moment
+   * counts twice.
+   */
   readonly nodes: readonly NodeEndpoints[];
 };
 
@@ -30,16 +33,17 @@ export function projectEndpointSlice(wire: Json): EndpointSlice {
   const usable = listOf(object['endpoints'])
     .map(projectEndpoint)
     .filter((endpoint) => endpoint !== undefined);
+  const family = familyOf(object['addressType']);
   return {
     key: `${namespace}/${name}`,
     service: service === '' ? undefined : serviceKey(namespace, service),
-    family: familyOf(object['addressType']),
+    family,
     ports: listOf(object['ports'])
       .map(projectPort)
       .filter(({ port }) => port !== 0),
     endpoints: usable,
     ready: usable.length,
-    nodes: countByNode(usable),
+    nodes: family === undefined ? [] : countByNode(family, usable),
   };
 }
 
@@ -55,11 +59,11 @@ function projectEndpoint(wire: Json): Endpoint | undefined {
   return { node: textOf(nodeName) as NodeName, address: textsOf(addresses)[0] ?? '', isReady };
 }
 
-function countByNode(endpoints: readonly Endpoint[]): readonly NodeEndpoints[] {
+function countByNode(family: Family, endpoints: readonly Endpoint[]): readonly NodeEndpoints[] {
   const seen = new Set<string>();
   const local = endpoints.filter(({ node, address }) => {
     const id = `${node} ${address}`;
-    if (node === '' || seen.has(id)) return false;
+    if (node === '' || seen.has(id) || impossibleEndpoint(family, address) !== undefined) return false;
     seen.add(id);
     return true;
   });

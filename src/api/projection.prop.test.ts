@@ -67,6 +67,29 @@ test('any JSON is read as an EndpointSlice without an error', () => {
   );
 });
 
+test.each([
+  ['IPv4', '0.0.0.0'],
+  ['IPv4', '127.0.0.1'],
+  ['IPv4', '169.254.169.254'],
+  ['IPv4', '224.0.0.1'],
+  ['IPv4', '255.255.255.255'],
+  ['IPv4', 'fd00::7'],
+  ['IPv4', '10.244.0.7\n'],
+  ['IPv6', '::'],
+  ['IPv6', '::1'],
+  ['IPv6', 'fe80::1'],
+  ['IPv6', 'ff02::1'],
+  ['IPv6', '::ffff:127.0.0.1'],
+])('an endpoint of %s with the address %j does not count for its node', (addressType, address) => {
+  const sound = addressType === 'IPv4' ? '10.244.0.7' : 'fd00:244::7';
+  const endpoints = [
+    { addresses: [address], nodeName: 'n1' },
+    { addresses: [sound], nodeName: 'n2' },
+  ];
+  const { nodes } = projectEndpointSlice({ addressType, endpoints });
+  expect(nodes).toEqual([{ node: 'n2', ready: 1, terminating: 0 }]);
+});
+
 test('a Service keeps only the fields that matter', () => {
   const managedFields = [
     { manager: 'kubectl', operation: 'Update', time: '2026-01-01T00:00:00Z', fieldsV1: { 'f:spec': {} } },

@@ -79,9 +79,9 @@ function projectSpec(
     backends: presentIn(annotations, [backendsAnnotation])[0]?.[1],
     ignoredAnnotations: namesOf(presentIn(annotations, ignoredAnnotations)),
     sourceRanges: projectSourceRanges(spec, annotations),
-    sessionAffinity: optionalTextOf(spec['sessionAffinity']) ?? 'None',
+    sessionAffinity: spec['sessionAffinity'] === 'ClientIP' ? 'ClientIP' : 'None',
     affinitySeconds: affinitySecondsOf(spec['sessionAffinityConfig']),
-    externalTrafficPolicy: optionalTextOf(spec['externalTrafficPolicy']) ?? 'Cluster',
+    externalTrafficPolicy: spec['externalTrafficPolicy'] === 'Local' ? 'Local' : 'Cluster',
     healthCheckNodePort: integerOf(spec['healthCheckNodePort']),
   };
 }

@@ -166,7 +166,7 @@ const trafficFlags: Flags<TrafficOptions> = {
     schema: z.enum(['auto', 'haproxy']),
     syntax: '--dataplane <auto|haproxy>',
     group: 'Traffic',
-    help: 'of Services without the annotation: direct where one needs it and it is shown to work, or always HAProxy',
+    help: 'dataplane of TCP Services without annotation: auto moves one to direct if it needs that and its nodes can, haproxy never does',
     byDefault: 'auto',
     expected: 'auto or haproxy',
   },
@@ -250,7 +250,7 @@ const watchFlag: Flag<boolean> = {
   schema: z.boolean().default(false),
   syntax: '-w, --watch',
   group: 'Output',
-  help: 'redraw every 2 s; into a pipe or file, write a block when something changed',
+  help: 'redraw every 2 s; to a pipe or file, append a block after each change',
   expected: 'no value',
   isOneTime: true,
 };

@@ -32,7 +32,7 @@ import { withUnrecorded } from './unrecorded.ts';
 /** A store, as the controller sees it. */
 type ObservedStore<T, K extends string> = Pick<Store<T, K>, 'objects' | 'synced' | 'subscribe'>;
 
-/** The load-balancer host, as the controller sees it: today in the same process, later at the other end of a watch. */
+/** The load-balancer host, as the controller sees it: in the same process. */
 export type HostLink = {
   publish(table: TrafficTable): void;
   report(): HostReport;
@@ -252,7 +252,7 @@ export function makeController(deps: ControllerDeps): Controller {
         nodes.subscribe(() => wake.set()),
         deps.endpoints.subscribe((keys) => {
           const concerned = [...keys].flatMap((key) => services.objects().get(key) ?? []).filter(usesEndpoints);
-          for (const { key, spec } of concerned) if (spec.backends !== undefined) touched.add(key);
+          for (const { key } of concerned) touched.add(key);
           if (concerned.length > 0) wake.set();
         }),
         deps.drains.subscribe(() => wake.set()),

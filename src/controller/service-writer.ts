@@ -234,8 +234,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
         nearestProfile: plan.overProfiles.get(key),
         hasEndpoints: endpoints.hasEndpoints,
         dropping: packets?.dropping,
-        podFacts:
-          service.spec.backends === undefined ? undefined : { endpoints: deps.podsOf(key), place: plan.podPlace },
+        podFacts: { endpoints: deps.podsOf(key), place: plan.podPlace },
         nowMs: clock.now(),
       });
     const write = nextWrite({ service, eligibility, desired, isProgrammed: deps.holders.holds(key) });

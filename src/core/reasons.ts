@@ -90,8 +90,8 @@ export const reasons = {
   EndpointsRefused: {
     where: 'Serving',
     means:
-      'With furiwake.dev/backends: pods, EndpointSlices of the Service have addresses that no Pod can have: loopback, link-local, unspecified and multicast ones, those of the load-balancer host and of Services, and those that the host needs, such as the API server. They get no connections. The message names them.',
-    do: 'Correct the EndpointSlices, or remove the annotation: then kube-proxy decides.',
+      'EndpointSlices of the Service have addresses that no Pod can have: loopback, link-local, unspecified and multicast ones, and with furiwake.dev/backends: pods those of the load-balancer host and of Services, and those that the host needs, such as the API server. They get no connections; with externalTrafficPolicy: Local their nodes get none for them. The message names them.',
+    do: 'Correct the EndpointSlices. With furiwake.dev/backends: pods you may also remove the annotation: then kube-proxy decides.',
   },
   NoRouteToPods: {
     where: 'Serving',

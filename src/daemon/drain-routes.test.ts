@@ -97,7 +97,7 @@ test('a Service with ports that HAProxy does not serve is not drained, and the a
 
 test.each([
   ['unknown' as const, '503 The Services are not known yet.'],
-  [undefined, '404 Service "shop/web" not found: '],
+  [undefined, '404 Service "shop/web" not found, '],
 ])('a Service that is %s is neither drained nor undrained', async (detail, words) => {
   const { said, drained } = await tell(detail, 'drain', 'undrain');
   expect(said.map((text) => text.slice(0, words.length))).toEqual([words, words]);

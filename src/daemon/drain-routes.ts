@@ -104,7 +104,7 @@ export function noServiceReply(service: ServiceKey, why: 'unknown' | undefined):
   if (why === 'unknown') return textReply(503, `The Services are not known yet. ${tryAgain}\n`);
   return textReply(
     404,
-    `Service ${quote(service)} not found: there is none, or it is not of type LoadBalancer, or it is of another class or namespace\n`,
+    `Service ${quote(service)} not found, or not a LoadBalancer Service of this furiwake's class and namespaces\n`,
   );
 }
 

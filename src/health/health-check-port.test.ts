@@ -55,6 +55,22 @@ test('a port that refuses, that closes, and that never answers is mute', async (
   server.close();
 });
 
+test.each([
+  ['no HTTP', 'SSH-2.0-OpenSSH_9.2\r\n'],
+  ['a status that is not a number', 'HTTP/1.1 2OO OK\r\n\r\n'],
+  ['zeros', '\0'.repeat(10_000)],
+  ['a header without an end', `HTTP/1.1 200 OK\r\nx: ${'y'.repeat(1_000_000)}`],
+  ['two lengths', 'HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nx'],
+])('a port that answers %s is mute', async (_, text) => {
+  const server = createTcpServer((socket) => {
+    socket.on('error', () => undefined).write(text); // the asker hangs up
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const ask = makeAskHealthCheckPort({ clock: fastClock(10) });
+  expect(await ask(loopback, (server.address() as AddressInfo).port, signal)).toBe('mute');
+  server.close();
+});
+
 test('an aborted question rejects with the reason', async () => {
   const aborted = AbortSignal.abort(new Error('shutting down'));
   await expect(makeAskHealthCheckPort({ clock: systemClock })(loopback, 1, aborted)).rejects.toThrow('shutting down');

@@ -174,6 +174,7 @@ export function makePlacement(deps: {
         await ensureRead(signal);
         const gone = [...state().record.keys()].filter((text) => !wanted.has(text));
         if (gone.length > 0) await take(gone, signal);
+        return gone.length > 0;
       }),
     keepUntil: (untilMs, signal) =>
       inTurn(async () => {

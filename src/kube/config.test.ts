@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { changing, type Given, kubeconfigOf, load } from '../../test/make/kubeconfig.ts';
+import { logWarnings } from './config.ts';
 import { makePki } from '../../test/make/pki.ts';
 
 const { signal } = new AbortController();
@@ -76,9 +77,12 @@ test.each<[string, string, number]>([
   ['http on IPv6 loopback', kubeconfigOf({ token: 't' }, { server: 'http://[::1]:8080' }), 0],
   ['a server that is not verified', kubeconfigOf({ token: 't' }, { 'insecure-skip-tls-verify': true }), 1],
   ['https', kubeconfigOf({ token: 't' }), 0],
-])('%s causes at most one warning', async (_, text, times) => {
+])('%s causes at most one warning, which is logged on request', async (_, text, times) => {
   const { config: of, clock, log } = await changing(text);
   await clock.advance(61_000);
   await of.credentials.current(signal);
+  expect(log.lines).toEqual([]);
+  expect(of.warnings).toHaveLength(times);
+  logWarnings(of, log);
   expect(log.lines.filter(({ level }) => level === 'warn')).toHaveLength(times);
 });

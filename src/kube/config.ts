@@ -22,7 +22,11 @@ export type ClusterConfig = {
   readonly identity: string;
   readonly tls: { readonly insecure: boolean; readonly serverName: string | undefined };
   readonly credentials: CredentialSource;
+  /** Weak points of the connection, and what to do about each. */
+  readonly warnings: readonly ConnectionWarning[];
 };
+
+export type ConnectionWarning = { readonly found: string; readonly advice: string };
 
 export type KubeConfigOptions = {
   /** Path, or several separated by `:`. */
@@ -40,6 +44,11 @@ const podFolder = '/var/run/secrets/kubernetes.io/serviceaccount';
 /** Minimum time between two readings of files that the server rejects, and between two runs of a plugin. */
 const fileRestMs = 1_000;
 const pluginRestMs = 10_000;
+
+/** Logs the warnings about a connection. */
+export function logWarnings({ server, warnings }: Pick<ClusterConfig, 'server' | 'warnings'>, log: Log): void {
+  for (const { found, advice } of warnings) log.warn({ server }, `${found}; ${advice}`);
+}
 
 /**
  * Finds the cluster: the given path, or `KUBECONFIG`, or the Pod's service account, or `~/.kube/config`, in this order.
@@ -77,6 +86,7 @@ async function inCluster({ env, files, clock, log }: KubeConfigOptions): Promise
     identity: `the service account of this Pod (${podFolder})`,
     tls: { insecure: false, serverName: undefined },
     credentials,
+    warnings: [],
   };
 }
 
@@ -101,17 +111,15 @@ async function fromFiles(paths: readonly string[], options: KubeConfigOptions): 
   // A plugin runs at the first request.
   const mayHaveToken =
     first.user.value.exec || (await credentials.current(new AbortController().signal)).token !== undefined;
-  if (mayHaveToken) warnOfPlainHttp(peer.server, log);
-  if (peer.tls.insecure)
-    log.warn(
-      { server: peer.server },
-      'insecure-skip-tls-verify is set: the certificate of the API server is not verified, so any server in between can read the credentials',
-    );
   return {
     ...peer,
     namespace: first.namespace,
     identity: `user "${first.userName}" of context "${first.name}" in ${first.user.file}`,
     credentials,
+    warnings: [
+      ...(mayHaveToken && isPlainHttp(peer.server) ? [plainHttp] : []),
+      ...(peer.tls.insecure ? [unverified] : []),
+    ],
   };
 }
 
@@ -135,12 +143,22 @@ function peerOf({ name, cluster: { file, value } }: SelectedContext): Pick<Clust
   };
 }
 
-function warnOfPlainHttp(server: string, log: Log): void {
+const plainHttp: ConnectionWarning = {
+  found: 'the server in the kubeconfig is http://: the bearer token is sent unencrypted',
+  advice: 'use https://',
+};
+const unverified: ConnectionWarning = {
+  found:
+    'insecure-skip-tls-verify is set: the certificate of the API server is not verified, so any server in between can read the credentials',
+  advice: 'set certificate-authority-data in its place',
+};
+
+/** Without encryption to another host. */
+function isPlainHttp(server: string): boolean {
   const { protocol, hostname } = new URL(server);
   const host = hostname.replaceAll(/^\[|\]$/g, '');
   const isLoopback = host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
-  if (protocol === 'http:' && !isLoopback)
-    log.warn({ server }, 'the server in the kubeconfig is http://: the bearer token is sent unencrypted; use https://');
+  return protocol === 'http:' && !isLoopback;
 }
 
 /** Settings that change the user or the server, and must not be ignored silently. */

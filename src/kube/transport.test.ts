@@ -68,6 +68,7 @@ async function seen(tls: Partial<ClusterConfig['tls']>, ...each: readonly Creden
     namespace: undefined,
     identity: 'me',
     tls: { insecure: false, serverName: 'kubernetes', ...tls },
+    warnings: [],
     credentials,
   };
   const transport = makeTransport(config);
@@ -133,6 +134,7 @@ test(
       namespace: undefined,
       identity: 'me',
       tls: { insecure: true, serverName: undefined },
+      warnings: [],
       credentials,
     });
     const end = new AbortController();

@@ -7,7 +7,7 @@ import { assertDeletable, deleteState } from '../daemon/state-dir.ts';
 import { type RunOptions, siteOf } from '../cli/options.ts';
 import { makeServiceWrites } from '../controller/service-writes.ts';
 import { makeKubeClient, type KubeClient } from '../kube/client.ts';
-import { loadKubeConfig } from '../kube/config.ts';
+import { loadKubeConfig, logWarnings } from '../kube/config.ts';
 import { makeHostParts } from './host-parts.ts';
 import { releaseServices } from './release-services.ts';
 import { removeFromHost } from './remove-from-host.ts';
@@ -57,6 +57,7 @@ async function connect(
 ): Promise<KubeClient> {
   const { clock, random } = machine;
   const config = await loadKubeConfig({ ...machine, log, kubeconfig: options.kubeconfig, context: options.context });
+  logWarnings(config, log);
   const client = makeKubeClient({ config, clock, log, metrics, random });
   try {
     const { leaseNamespace } = options;

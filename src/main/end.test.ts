@@ -13,18 +13,18 @@ const ended = AbortSignal.abort(new SignalError('SIGTERM'));
 const kubeError = new KubeError({ code: 'SERVER', message: 'no etcd', verb: 'list', path: '/api/v1/services' });
 
 test.each([
-  ['a wrong flag', new UsageError('--x: no'), 2, 'error: --x: no\n'],
-  ['a missing requirement', new StartError('haproxy is not installed'), 1, 'error: haproxy is not installed\n'],
-  ['an answer of the API server', kubeError, 1, 'error: list /api/v1/services: no etcd\n'],
-  ['a program that fails', new ExecError('nft -f -', 1, 'busy\n'), 1, 'error: nft -f -: busy\n'],
-])('%s is one line', (_, error, exitCode, errorText) => {
-  expect(endFor(error, calm)).toEqual({ exitCode, errorText });
-  expect(endFor(error, ended)).toEqual({ exitCode, errorText });
+  ['a wrong flag', new UsageError('--x: no'), 2, '--x: no'],
+  ['a missing requirement', new StartError('haproxy is not installed'), 1, 'haproxy is not installed'],
+  ['an answer of the API server', kubeError, 1, 'list /api/v1/services: no etcd'],
+  ['a program that fails', new ExecError('nft -f -', 1, 'busy\n'), 1, 'nft -f -: busy'],
+])('%s is one line', (_, error, exitCode, words) => {
+  expect(endFor(error, calm)).toEqual({ exitCode, words });
+  expect(endFor(error, ended)).toEqual({ exitCode, words });
 });
 
 test.each([new TypeError('x is not a function'), Object.assign(new TypeError('no string'), { code: 'ERR_X' })])(
   'a fault of the program has a stack trace',
-  (error) => expect(endFor(error, calm)).toEqual({ exitCode: 1, errorText: `error: ${error.stack}\n` }),
+  (error) => expect(endFor(error, calm)).toEqual({ exitCode: 1, words: error.stack }),
 );
 
 test('the error of the signal is recognised, even if Node wraps it, and no other error is', async () => {
@@ -40,7 +40,7 @@ test('the error of the signal is recognised, even if Node wraps it, and no other
 });
 
 test('a command that a signal interrupts fails, without a stack trace', () => {
-  expect(endFor(ended.reason, ended)).toEqual({ exitCode: 1, errorText: 'error: interrupted by SIGTERM\n' });
+  expect(endFor(ended.reason, ended)).toEqual({ exitCode: 1, words: 'interrupted by SIGTERM' });
 });
 
 test.each([

@@ -11,10 +11,10 @@ function isAbortError(error: unknown): error is Error {
   return error instanceof Error && error.name === 'AbortError';
 }
 
-/** The exit code and the last line of the process for an error. */
-export function endFor(error: unknown, signal: AbortSignal): { readonly exitCode: number; readonly errorText: string } {
+/** The exit code of the process for an error, and the words of its last line. */
+export function endFor(error: unknown, signal: AbortSignal): { readonly exitCode: number; readonly words: string } {
   const cause = isToldToEnd(error, signal) ? signal.reason : error;
-  return { exitCode: cause instanceof UsageError ? 2 : 1, errorText: `error: ${wordsOf(cause)}\n` };
+  return { exitCode: cause instanceof UsageError ? 2 : 1, words: wordsOf(cause) };
 }
 
 function wordsOf(error: unknown): string {

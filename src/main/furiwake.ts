@@ -98,9 +98,15 @@ async function perform(invocation: Invocation, signal: AbortSignal): Promise<num
     case 'run': {
       const { options } = invocation;
       const command = deps('run', invocation.log);
-      await run(options, command, signal).catch((error: unknown) => {
-        if (!isToldToEnd(error, signal)) throw error;
-      });
+      try {
+        await run(options, command, signal);
+      } catch (error) {
+        if (!isToldToEnd(error, signal)) {
+          const { exitCode, words } = endFor(error, signal);
+          command.log.error({}, words); // a collector of the log reads no other lines
+          return exitCode;
+        }
+      }
       command.log.info({}, options.stopsTrafficOnExit ? 'stopped, and the traffic with it' : stoppedWords);
       return 0;
     }
@@ -169,7 +175,7 @@ tolerateErrors(process.stdout, (error) => {
 try {
   process.exitCode = await main(process.argv.slice(2), end);
 } catch (error) {
-  const { exitCode, errorText } = endFor(error, end);
-  process.stderr.write(errorText);
+  const { exitCode, words } = endFor(error, end);
+  process.stderr.write(`error: ${words}\n`);
   process.exitCode = exitCode;
 }

@@ -6,12 +6,19 @@ import { removeFromHost } from './remove-from-host.ts';
 
 type Removed = Pick<HostParts, 'steering' | 'direct' | 'nat' | 'proxy' | 'placement'>;
 
-/** The parts of a host, some of which fail; `asked` has the requests to them. */
-function partsThatFail(...failing: readonly string[]): { readonly parts: Removed; readonly asked: readonly string[] } {
+/** The parts of a host, some of which fail and some of which do not exist; `asked` has the requests to them. */
+function partsOf({
+  failing = [],
+  absent = [],
+}: {
+  readonly failing?: readonly string[];
+  readonly absent?: readonly string[];
+}): { readonly parts: Removed; readonly asked: readonly string[] } {
   const asked: string[] = [];
-  const part = (name: string) => async (): Promise<void> => {
+  const part = (name: string) => async (): Promise<boolean> => {
     asked.push(name);
     if (failing.includes(name)) throw new Error(`${name} is busy`);
+    return !absent.includes(name);
   };
   const parts = {
     steering: { remove: part('nft') },
@@ -23,14 +30,27 @@ function partsThatFail(...failing: readonly string[]): { readonly parts: Removed
   return { parts, asked };
 }
 
-test('all parts are removed', async () => {
-  const { parts, asked } = partsThatFail();
-  await removeFromHost(parts, { clock: systemClock, log: recordLog() });
+test('all parts are removed, and the log names those that existed', async () => {
+  const { parts, asked } = partsOf({ absent: ['direct', 'ip'] });
+  const log = recordLog();
+  await removeFromHost(parts, { clock: systemClock, log });
   expect(asked).toEqual(['nft', 'direct', 'nat', 'haproxy', 'ip']);
+  expect(log.lines.map(({ message }) => message)).toEqual([
+    'removed from this host: nftables table of HAProxy, routing rules; nftables table of nat, forwarding; HAProxy',
+  ]);
+});
+
+test('on a host where furiwake configured nothing the log says so', async () => {
+  const { parts } = partsOf({ absent: ['nft', 'direct', 'nat', 'haproxy', 'ip'] });
+  const log = recordLog();
+  await removeFromHost(parts, { clock: systemClock, log });
+  expect(log.lines.map(({ message }) => message)).toEqual([
+    'nothing to remove: this host has no configuration of furiwake',
+  ]);
 });
 
 test('a failure does not block the others, and all failures are reported', async () => {
-  const { parts, asked } = partsThatFail('nft', 'ip');
+  const { parts, asked } = partsOf({ failing: ['nft', 'ip'] });
   await expect(removeFromHost(parts, { clock: systemClock, log: recordLog() })).rejects.toMatchObject({
     code: 'START',
     message: expect.stringMatching(/nft is busy.*; addresses \(ip is busy\).*furiwake cleanup/),

@@ -15,7 +15,7 @@ import { makeHostView } from '../daemon/host-view.ts';
 import { mayServeWithoutLease } from '../daemon/leadership.ts';
 import { openStateDir, refuseStateDir } from '../daemon/state-dir.ts';
 import { makeKubeClient } from '../kube/client.ts';
-import { loadKubeConfig } from '../kube/config.ts';
+import { loadKubeConfig, logWarnings } from '../kube/config.ts';
 import { makeClusterParts } from './cluster-parts.ts';
 import { makeHostParts } from './host-parts.ts';
 import { removeFromHost } from './remove-from-host.ts';
@@ -41,6 +41,7 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
   await using _host = await lockHost({ command: 'run', pid: machine.pid, stateDir }, machine, signal);
   log.info({}, `furiwake ${deps.version} starting (PID ${machine.pid}, state directory ${stateDir})`);
   const config = await loadKubeConfig({ ...machine, log, kubeconfig: options.kubeconfig, context: options.context });
+  logWarnings(config, log);
   const paths = statePaths(stateDir);
   await using _stateDir = await openStateDir(machine, stateDir);
   const candidates = await loadCandidates({ path: paths.candidates, files, clock, log });

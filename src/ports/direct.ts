@@ -41,6 +41,6 @@ export type Direct = {
    * Until `signal` aborts: follows the verdicts on nodes and the gate, and reverts external changes to the table at once.
    */
   run(signal: AbortSignal): Promise<void>;
-  /** Removes the table. No error when there is none. */
-  remove(signal: AbortSignal): Promise<void>;
+  /** Removes the table. Resolves with whether there was one. */
+  remove(signal: AbortSignal): Promise<boolean>;
 };

@@ -32,8 +32,8 @@ export type Nat = {
   /** Until `signal` aborts: follows the verdicts on nodes, ends flows, and reverts external changes to the table at once. */
   run(signal: AbortSignal): Promise<void>;
   /**
-   * Ends the flows, restores the kernel's forwarding and removes the table. No error when there is none. Throws if a part fails:
-   * an empty table then stays, which drops packets of the flows.
+   * Ends the flows, restores the kernel's forwarding and removes the table. Resolves with whether there was one. Throws if a
+   * part fails: an empty table then stays, which drops packets of the flows.
    */
-  remove(signal: AbortSignal): Promise<void>;
+  remove(signal: AbortSignal): Promise<boolean>;
 };

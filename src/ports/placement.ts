@@ -9,8 +9,8 @@ export type Placement = {
    * cannot be written or `ip` cannot be run.
    */
   add(wanted: Addresses, signal: AbortSignal): Promise<readonly Ip[]>;
-  /** Removes the addresses that placement added and that are not in `wanted`. */
-  remove(wanted: Addresses, signal: AbortSignal): Promise<void>;
+  /** Removes the addresses that placement added and that are not in `wanted`. Resolves with whether there were any. */
+  remove(wanted: Addresses, signal: AbortSignal): Promise<boolean>;
   /**
    * Reads everything back: restores missing addresses of `wanted`, moves those that are on the wrong interface for their
    * neighbours, and no longer manages addresses that another program has configured on the host. Resolves with the

@@ -114,6 +114,6 @@ export type Proxy = {
   outage(): string | undefined;
   /** Calls `listener` after each change of `trouble` and `outage`; returns a function that ends the subscription. */
   onTrouble(listener: () => void): () => void;
-  /** Ends the process and its connections. No error if none runs. */
-  stop(signal: AbortSignal): Promise<void>;
+  /** Ends the process and its connections, also one of another state directory. Resolves with whether one ran. */
+  stop(signal: AbortSignal): Promise<boolean>;
 };

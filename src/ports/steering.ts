@@ -34,6 +34,6 @@ export type Steering = {
   audit(signal: AbortSignal): Promise<number>;
   /** Until `signal` aborts: watches for external changes to the table or the routing rule and reverts them at once. */
   run(signal: AbortSignal): Promise<void>;
-  /** Removes table, routing rules and routes. No error when there are none. */
-  remove(signal: AbortSignal): Promise<void>;
+  /** Removes table, routing rules and routes. Resolves with whether there were any. */
+  remove(signal: AbortSignal): Promise<boolean>;
 };

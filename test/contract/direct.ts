@@ -221,8 +221,8 @@ export function directContract(name: string, makeScene: () => Promise<DirectScen
       const { direct } = scene;
       expect(await direct.audit(signal)).toBe(0);
       await direct.apply(table(scene, a), signal);
-      await direct.remove(signal);
-      await direct.remove(signal);
+      expect(await direct.remove(signal)).toBe(true);
+      expect(await direct.remove(signal)).toBe(false);
       expect(await direct.audit(signal)).toBe(0);
       expect([await scene.fateOf(a), ...forwarding(scene)]).toEqual(['left', false, false, false]);
       expect(await direct.apply(table(scene, a), signal)).toEqual(new Map());

@@ -168,8 +168,8 @@ export function natContract(name: string, makeScene: () => Promise<NatScene>): v
       const { nat } = scene;
       expect(await nat.audit(signal)).toBe(0);
       await nat.apply(table(a), signal);
-      await nat.remove(signal);
-      await nat.remove(signal);
+      expect(await nat.remove(signal)).toBe(true);
+      expect(await nat.remove(signal)).toBe(false);
       expect(await nat.audit(signal)).toBe(0);
       expect(await scene.fateOf(a)).toBe('refused');
       expect(await nat.apply(table(a), signal)).toEqual(new Map());

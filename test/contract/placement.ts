@@ -48,8 +48,8 @@ export function placementContract(name: string, makeScene: () => Promise<Placeme
       expect(await found(scene)).toEqual([...all.keys()].toSorted());
       await placement.remove(addressesOf(lan, routed6), signal);
       expect(await found(scene)).toEqual([lan, routed6].toSorted());
-      await placement.remove(none, signal);
-      await placement.remove(none, signal);
+      expect(await placement.remove(none, signal)).toBe(true);
+      expect(await placement.remove(none, signal)).toBe(false);
       expect(await found(scene)).toEqual([]);
     });
 

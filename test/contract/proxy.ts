@@ -135,8 +135,8 @@ export function proxyContract(name: string, makeScene: () => Promise<ProxyScene>
       const { proxy } = scene;
       const [a] = listeners(scene);
       await proxy.upsert(scene.table([a]), signal);
-      await proxy.stop(signal);
-      await proxy.stop(signal);
+      expect(await proxy.stop(signal)).toBe(true);
+      expect(await proxy.stop(signal)).toBe(false);
       expect(await scene.serves(a)).toBe(false);
       await expect(proxy.observe(signal)).rejects.toThrow(/.+/);
       expect([proxy.trouble(), proxy.outage()]).toEqual([undefined, undefined]);

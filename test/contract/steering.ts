@@ -153,8 +153,8 @@ export function steeringContract(name: string, makeScene: () => Promise<Steering
       const { steering } = scene;
       expect(await steering.audit(signal)).toBe(0);
       await steering.apply(target(scene, a), signal);
-      await steering.remove(signal);
-      await steering.remove(signal);
+      expect(await steering.remove(signal)).toBe(true);
+      expect(await steering.remove(signal)).toBe(false);
       expect(await steering.audit(signal)).toBe(0);
       expect(await scene.fateOf(a)).toBe('refused');
       expect(await steering.apply(target(scene, a), signal)).toEqual(new Map());

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { Host } from '../../lab/network/host.ts';
 import { readPage, shellBlocks } from '../../tools/page.ts';
+import { askByUdp } from './harness/datagrams.ts';
 import { eventually } from './harness/eventually.ts';
 import { fetchFrom, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
 import { makeFuriwake } from './harness/furiwake.ts';
@@ -11,11 +12,16 @@ import { account } from './harness/names.ts';
 import { isRoot, useStage } from './harness/stage.ts';
 
 const page = readPage('docs/getting-started.md');
-const flags = ['--addresses', '203.0.113.0/28'];
+const flags = ['--addresses', '203.0.113.0/28,2001:db8:0:3::/124'];
 
 /** Runs commands exactly as on the page, in a shell that exits at the first failure. */
 async function type(host: Host, commands: string): Promise<void> {
   await host.exec(['sh', '-e', '-c', commands], { timeoutMs: 60_000 });
+}
+
+/** The kernel's switches of forwarding, a line for each link and family. */
+async function readForwarding(host: Host): Promise<string> {
+  return (await host.exec(['sh', '-c', 'grep . /proc/sys/net/ipv[46]/conf/*/forwarding'])).stdout;
 }
 
 describe.skipIf(!isRoot)('the commands of docs/getting-started.md', () => {
@@ -69,12 +75,19 @@ describe.skipIf(!isRoot)('the commands of docs/getting-started.md', () => {
     expect(others).toEqual([]);
     expect(await furiwake.command(['cleanup'])).toMatchObject({ code: 0 }); // of the tests before
     const before = await readHostState(lb1);
+    const forwarding = await readForwarding(lb1);
     await furiwake.start();
-    const names = ['stuck', 'shared', 'stays'];
+    const names = ['stuck', 'shared', 'stays', 'dns'];
+    const families = { ipFamilyPolicy: 'RequireDualStack', ipFamilies: ['IPv4', 'IPv6'] };
+    const ports = [{ name: 'dns', port: 53, protocol: 'UDP', targetPort: 8081 }];
     for (const name of names) {
-      await services.create(name);
-      await services.published(name);
+      await services.create(name, name === 'dns' ? { spec: { ...families, ports } } : {});
+      await services.published(name, name === 'dns' ? 2 : 1);
     }
+    const [dnsIp = ''] = await services.published('dns', 2);
+    const ask = (): Promise<readonly string[]> => askByUdp(client, { address: dnsIp, port: 53, text: 'hostname' });
+    await eventually(async () => expect(await ask()).toEqual([expect.stringMatching(fromWeb)]));
+    expect(await readForwarding(lb1)).not.toBe(forwarding);
     const [ip = ''] = await services.published('stays');
     await untilAnswer(client, urlOf(ip), fromWeb);
     const theirs = 'example.com/theirs';
@@ -91,10 +104,13 @@ describe.skipIf(!isRoot)('the commands of docs/getting-started.md', () => {
     expect(await services.published('stays')).toEqual([ip]);
 
     await type(cp, statusLines);
-    for (const name of ['shared', 'stays']) expect((await services.get(name)).status).toEqual({ loadBalancer: {} });
+    for (const name of ['shared', 'stays', 'dns'])
+      expect((await services.get(name)).status).toEqual({ loadBalancer: {} });
 
     await type(lb1, boxLines);
     await untilHostState(lb1, before);
+    expect(await readForwarding(lb1)).toBe(forwarding);
+    expect(await ask()).toEqual(['silence']);
     await eventually(async () => expect(await fetchFrom(client, urlOf(ip), 1)).not.toMatch(fromWeb));
     await letGo();
     for (const name of names) await services.remove(name);

@@ -1,5 +1,5 @@
 import { check } from '../../src/cli/check.ts';
-import type { Connect } from '../../src/cli/check/connection.ts';
+import type { ApiConnection, Connect } from '../../src/cli/check/connection.ts';
 import type { GroupedFinding } from '../../src/cli/check/finding.ts';
 import type { KubeProxyAnswer } from '../../src/health/kube-proxy-sync.ts';
 import type { CheckAnswer } from '../../src/ports/health.ts';
@@ -29,6 +29,8 @@ export type CheckScene = {
   /** What the kube-proxy at an address answers; by default that it has synced IPv4. */
   readonly kubeProxy?: (address: string) => KubeProxyAnswer | undefined;
   readonly connect?: Connect;
+  /** About the connection to the API server. */
+  readonly warnings?: ApiConnection['warnings'];
   readonly columns?: number;
   readonly isColoured?: boolean;
 };
@@ -152,6 +154,7 @@ export async function runCheck(
   const connect: Connect = async () => ({
     server: 'https://192.0.2.2:6443',
     identity: 'user "furiwake" of context "furiwake" in /etc/furiwake/kubeconfig',
+    warnings: scene.warnings ?? [],
     client: clientOf((asked) => scene.answer?.(asked) ?? answerOf(asked)),
     [Symbol.asyncDispose]: async () => undefined,
   });

@@ -127,7 +127,11 @@ export function makeFakeDirect({
         return repairs;
       },
       run: (signal) => unlessAborted(new Promise<never>(() => undefined), signal),
-      remove: async () => setAccepted(emptyTable),
+      remove: async () => {
+        const wasThere = accepted.listeners.size > 0;
+        setAccepted(emptyTable);
+        return wasThere;
+      },
     },
   };
   return fake;

@@ -76,8 +76,10 @@ export function makeFakeNat({
       },
       run: (signal) => unlessAborted(new Promise<never>(() => undefined), signal),
       remove: async () => {
+        const wasThere = accepted !== emptyTable;
         accepted = emptyTable;
         fake.held = accepted;
+        return wasThere;
       },
     },
   };

@@ -97,9 +97,11 @@ export function makeFakeNetwork({
       remove: async (wanted, signal) => {
         await step('placement.remove');
         signal.throwIfAborted();
-        for (const text of placed.keys()) if (!wanted.has(text)) placed.delete(text);
+        const gone = [...placed.keys()].filter((text) => !wanted.has(text));
+        for (const text of gone) placed.delete(text);
         const refused = new Map([...known.refused].filter(([text]) => wanted.has(text)));
         if (refused.size < known.refused.size) known = { ...known, refused };
+        return gone.length > 0;
       },
       keepUntil: async (untilMs, signal) => {
         await step('placement.keepUntil');

@@ -40,6 +40,7 @@ export function makeFakeNft({
   let table: Table | undefined;
   let transactions = 0;
   const accepted: string[] = [];
+  let isRouted = true;
 
   const transact = (text: string): void => {
     transactions++;
@@ -66,7 +67,10 @@ export function makeFakeNft({
   const exec: Exec = {
     run: async (file, args, { stdin = '', signal }) => {
       signal.throwIfAborted();
-      if (file === 'ip') return { stdout: routing, stderr: '' };
+      if (file === 'ip') {
+        if (stdin !== '') isRouted = stdin.includes('rule add');
+        return { stdout: isRouted ? routing : '', stderr: '' };
+      }
       if (!args.includes('--file')) return { stdout: list(args), stderr: '' };
       transact(stdin.trimEnd());
       return { stdout: '', stderr: '' };

@@ -68,8 +68,10 @@ export function makeFakeSteering({
       },
       run: (signal) => unlessAborted(new Promise<never>(() => undefined), signal),
       remove: async () => {
+        const wasThere = accepted !== undefined;
         accepted = undefined;
         fake.held = nothing;
+        return wasThere;
       },
     },
   };

@@ -229,7 +229,9 @@ export function makeHostPorts(): FakeHostPorts {
       refusingHeaders: () => refusingHeaders,
       onServers: serverNews.subscribe,
       stop: async () => {
+        const wasThere = held.proxy.size > 0;
         held.proxy = emptyTable.listeners;
+        return wasThere;
       },
     } satisfies Proxy,
     steering: fakeSteering.steering,

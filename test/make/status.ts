@@ -96,7 +96,7 @@ export function statusOf(
     service,
     assignment,
     listeners: table.listeners,
-    podFacts: service.spec.backends === undefined ? undefined : { endpoints, place: podPlace },
+    podFacts: { endpoints, place: podPlace },
     reports: reportsOf(table, answer),
     unconfirmed,
     nodeTrouble: nodeTrouble({ nodes: byName, table, health: emptyReport.health }),

@@ -33,6 +33,23 @@ table inet kube-proxy {
 }`);
 }
 
+/** Counts packets to the VIPs, and to `lanVip`, that reach the node. */
+export async function countArrivals(node: Node, lanVip: string): Promise<void> {
+  await node.nft(`table inet watch {
+  counter reached { }
+  chain prerouting {
+    type filter hook prerouting priority raw
+    ip daddr { 203.0.113.0/24, ${lanVip} } counter name reached
+    ip6 daddr 2001:db8:f::/64 counter name reached
+  }
+}`);
+}
+
+export async function arrivals(node: Node): Promise<number> {
+  const text = await node.exec('nft', 'list', 'counter', 'inet', 'watch', 'reached');
+  return Number(/packets (\d+)/.exec(text)?.[1]);
+}
+
 export async function startDirectLab(options: { readonly nodes: number }): Promise<DirectLab> {
   const maker = await machineMaker();
   try {

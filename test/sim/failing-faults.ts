@@ -1,5 +1,6 @@
 import type { StepName } from '../make/host-ports.ts';
 import { oddAddress, putService, type Scene, servicePorts, shownIp, staysAddress, staysKey } from './failing-scene.ts';
+import { shownCondition } from './shown-status.ts';
 
 /** What a fault does not concern, and what is seen of it while it is served. */
 export const unconcerned: Readonly<
@@ -15,10 +16,18 @@ export const unconcerned: Readonly<
     seen: ({ host }) => host.ports.held.proxy.get(staysKey)?.targetPort,
     expected: 31_000,
   },
+  'a Service of nat': {
+    change: (scene) => putService(scene, 'joins', { protocol: 'UDP' }),
+    seen: (scene) => ({
+      isShown: shownIp(scene, 'joins') !== undefined,
+      status: shownCondition(scene.server, 'default/joins', 'Serving')?.status,
+    }),
+    expected: { isShown: true, status: undefined },
+  },
   'a served Service': {
     change: () => undefined,
     seen: (scene) => ({
-      isTried: scene.host.ports.steps.filter((each) => each === 'proxy.upsert').length > 2,
+      isTried: scene.host.ports.steps.filter((each) => each === 'steering.apply').length > 2,
       isHeld: scene.host.ports.held.proxy.has(staysKey),
       ip: shownIp(scene, 'stays'),
     }),
@@ -28,7 +37,7 @@ export const unconcerned: Readonly<
 
 export type Fault = {
   readonly what: string;
-  readonly unconcerned: 'a new Service' | 'a change of a Service' | 'a served Service';
+  readonly unconcerned: 'a new Service' | 'a change of a Service' | 'a Service of nat' | 'a served Service';
   /** Begins it, and returns how it ends. */
   readonly begin: (scene: Scene) => () => void;
 };
@@ -39,9 +48,14 @@ const kinds: readonly (readonly [string, (count: number) => string])[] = [
   ['with another message each time', (count) => `no, says process ${count}`],
 ];
 
+const concernsNot: Readonly<Partial<Record<StepName, Fault['unconcerned']>>> = {
+  'proxy.upsert': 'a Service of nat',
+  'steering.apply': 'a served Service',
+};
+
 const stepFails = (step: StepName, [kind, words] = kinds[0] ?? never()): Fault => ({
   what: `${step} (${kind})`,
-  unconcerned: step === 'proxy.upsert' || step === 'steering.apply' ? 'a served Service' : 'a new Service',
+  unconcerned: concernsNot[step] ?? 'a new Service',
   begin: ({ host }) => {
     let count = 0;
     host.ports.failing.set(step, () => words((count += 1)));

@@ -27,16 +27,16 @@ export const staysKey = `${staysAddress}|${servicePorts.stays}|TCP` as ListenerK
 export function putService(
   { server }: Scene,
   name: keyof typeof servicePorts,
-  spec: { nodePort?: number; address?: string } = {},
+  spec: { nodePort?: number; address?: string; protocol?: 'TCP' | 'UDP' } = {},
 ): void {
-  const { nodePort = 30_000 + servicePorts[name], address } = spec;
+  const { nodePort = 30_000 + servicePorts[name], address, protocol = 'TCP' } = spec;
   const metadata = server.get('Service', `default/${name}`)?.metadata;
   server.put('Service', {
     metadata: { ...metadata, name, namespace: 'default' },
     spec: {
       type: 'LoadBalancer',
       ipFamilies: ['IPv4'],
-      ports: [{ port: servicePorts[name], protocol: 'TCP', nodePort }],
+      ports: [{ port: servicePorts[name], protocol, nodePort }],
       ...(address === undefined ? {} : { loadBalancerIP: address }),
     },
   });

@@ -41,6 +41,14 @@ function putEndpoints(...nodes: readonly string[]): void {
   });
 }
 
+function putEndpointsAt(nodeName: string, ...addresses: readonly string[]): void {
+  server.put('EndpointSlice', {
+    metadata: { name: 'web-1', namespace: 'default', labels: { 'kubernetes.io/service-name': 'web' } },
+    addressType: 'IPv4',
+    endpoints: addresses.map((address) => ({ addresses: [address], nodeName })),
+  });
+}
+
 const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 20_000, interval: 5 });
 const serving = (): string | undefined => {
   const found = shownCondition(server, 'default/web', 'Serving');
@@ -80,5 +88,19 @@ test('a Service whose endpoints are on no node in use says so', async () => {
     expect(serving()).toMatch(/^NoEndpoints: the Service has no ready endpoints on a node that is in use/),
   );
   putEndpoints('n1');
+  await until(() => expect(serving()).toMatch(/^FieldsNotHonoured/));
+});
+
+test('an endpoint that cannot be a Pod gives its node no connections, and the Service says so as long as it is there', async () => {
+  putEndpointsAt('n2', '10.244.0.7');
+  stack.push(await startController(server, host));
+  await until(() => expect(servers()).toBe('n2 1'));
+  putEndpointsAt('n2', '10.244.0.7', '127.0.0.1');
+  await until(() => expect(serving()).toMatch(/^EndpointsRefused: .*"127\.0\.0\.1" \(loopback address\)/));
+  expect(servers()).toBe('n2 1');
+  putEndpointsAt('n2', '127.0.0.1');
+  await until(() => expect(servers()).toBe(''));
+  await until(() => expect(serving()).toMatch(/^EndpointsRefused/));
+  putEndpointsAt('n2', '10.244.0.7');
   await until(() => expect(serving()).toMatch(/^FieldsNotHonoured/));
 });

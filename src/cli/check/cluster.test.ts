@@ -173,3 +173,15 @@ test('each trouble with the API server has an advice of its own', async () => {
   expect(advices).not.toContain(undefined);
   expect(advices.size).toBe(answers.length);
 });
+
+test('a weak point of the connection is a warning beside the kubeconfig', async () => {
+  const warnings = [
+    { found: 'insecure-skip-tls-verify is set', advice: 'set certificate-authority-data in its place' },
+  ];
+  const findings = (await findIn({ warnings })).filter(({ what }) => what === 'kubeconfig');
+  expect(findings.map(({ group, mark }) => [group, mark])).toEqual([
+    ['API server', 'ok'],
+    ['API server', 'warning'],
+  ]);
+  expect(findings[1]).toMatchObject(warnings[0]!);
+});

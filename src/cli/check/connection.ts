@@ -1,8 +1,8 @@
 import type { CommandDeps } from '../../daemon/platform.ts';
 import { type KubeClient, makeKubeClient } from '../../kube/client.ts';
-import { loadKubeConfig } from '../../kube/config.ts';
+import { type ClusterConfig, loadKubeConfig } from '../../kube/config.ts';
 import type { RunOptions } from '../options.ts';
-import { ok } from './finding.ts';
+import { ok, warning } from './finding.ts';
 import type { Inspect } from './inspect.ts';
 
 /** The API server that the kubeconfig names. */
@@ -10,6 +10,7 @@ export type ApiConnection = AsyncDisposable & {
   readonly server: string;
   /** The user and the source of its credentials: `user "furiwake" of context "furiwake" in /etc/furiwake/kubeconfig`. */
   readonly identity: string;
+  readonly warnings: ClusterConfig['warnings'];
   readonly client: Pick<KubeClient, 'get' | 'list' | 'create'>;
 };
 
@@ -21,8 +22,8 @@ export function makeConnect({ machine, log, metrics }: Pick<CommandDeps, 'machin
     const config = await loadKubeConfig({ ...machine, log, kubeconfig, context });
     const { clock, random } = machine;
     const client = makeKubeClient({ config, clock, log, metrics, random });
-    const { server, identity } = config;
-    return { server, identity, client, [Symbol.asyncDispose]: () => client.close() };
+    const { server, identity, warnings } = config;
+    return { server, identity, warnings, client, [Symbol.asyncDispose]: () => client.close() };
   };
 }
 
@@ -35,7 +36,8 @@ export async function openConnection(
   let connection: ApiConnection | undefined;
   await inspect('API server', 'kubeconfig', async () => {
     connection = await connect(options);
-    return ok(connection.identity);
+    const { identity, warnings } = connection;
+    return [ok(identity), ...warnings.map(({ found, advice }) => warning(found, advice))];
   });
   return connection;
 }

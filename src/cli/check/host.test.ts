@@ -96,7 +96,7 @@ test.each([
   expect(findings).toContainEqual(expect.objectContaining({ what: 'other furiwake', mark, found }));
 });
 
-test('what a missing program would have to tell is not asked', async () => {
+test('programs that are missing are not run', async () => {
   const { text } = await runCheck({ programs: { 'nft --version': failure, 'ss -V': failure } });
   expect(text).toContain('rp_filter');
   expect(text).not.toMatch(/TPROXY|host firewall|ss -K|could not be checked/);

@@ -10,7 +10,7 @@ import { checkSysctls } from './sysctls.ts';
 const { signal } = new AbortController();
 
 describe('TPROXY', () => {
-  test('is well where nft accepts the trial', async () => {
+  test('passes if nft accepts the trial', async () => {
     const exec = execOf((command, { stdin }) => {
       expect([command, stdin]).toEqual(['nft --check -f -', expect.stringContaining('tproxy ip to')]);
       return '';
@@ -29,7 +29,7 @@ describe('TPROXY', () => {
   });
 });
 
-test('a kernel without NAT is worth a look: only UDP and SCTP need it', async () => {
+test('a kernel without NAT is a warning: only UDP and SCTP need it', async () => {
   const exec = execOf((command, { stdin }) => {
     expect([command, stdin]).toEqual(['nft --check -f -', expect.stringContaining('masquerade')]);
     throw new ExecError('nft', 1, 'Error: Could not process rule: No such file\n');
@@ -43,7 +43,7 @@ test('a kernel without NAT is worth a look: only UDP and SCTP need it', async ()
   ).toMatchObject({ mark: 'ok' });
 });
 
-test('a kernel whose conntrack cannot be asked is worth a look, with what to load', async () => {
+test('a kernel whose conntrack cannot be asked is a warning, with what to load', async () => {
   const exec = execOf(() => {
     throw new ExecError('perl', 1, 'conntrack: Invalid argument\n');
   });
@@ -57,7 +57,7 @@ test('a kernel whose conntrack cannot be asked is worth a look, with what to loa
 });
 
 describe('ss -K', () => {
-  test('that fails is worth a look', async () => {
+  test('that fails is a warning', async () => {
     const exec = execOf(() => {
       throw new ExecError('ss -K', 255, 'RTNETLINK answers: Operation not supported');
     });
@@ -67,7 +67,7 @@ describe('ss -K', () => {
     });
   });
 
-  test('that ends nothing is, too', async () => {
+  test('that ends no flow is a warning, too', async () => {
     const patience = new AbortController();
     const exec = execOf(() => {
       patience.abort();

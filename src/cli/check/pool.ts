@@ -67,6 +67,8 @@ export function poolFindings(
   const given = services && new Set(services.flatMap(addressesOf).filter((text) => isIn(ranges, text)));
   const left = given && size - BigInt(given.size);
   const counts = given === undefined ? ['assigned: not known'] : [`${given.size} assigned`, `${left} left`];
+  if (isOwn && size === 0n && excluded.size === 0)
+    return [problem('none: this host has no address on the interface of its default route', 'set --addresses')];
   const found = [
     wanted.map(formatRange).join(', ') || 'none',
     `${counted(countAddresses(wanted), 'address', 'addresses')} in all`,
@@ -98,7 +100,7 @@ function countFinding(
   found: string,
   { size, left, isOwn }: { readonly size: bigint; readonly left: bigint | undefined; readonly isOwn: boolean },
 ): Finding {
-  if (size === 0n) return problem(found, 'name addresses that Services can have with --addresses');
+  if (size === 0n) return problem(found, 'set --addresses to addresses that Services can have');
   if (isOwn || left === undefined || left > 0n) return ok(found);
   return warning(
     found,

@@ -24,7 +24,7 @@ export type Claimant = {
   readonly ports: readonly ServicePort[];
   /** What the Service had before. */
   readonly record: AddressRecord | undefined;
-  /** The listeners of the record. */
+  /** Listeners of the record; a program of the host takes none of them away. */
   readonly recorded: ReadonlySet<ListenerKey>;
 };
 
@@ -76,9 +76,10 @@ export class Allocation {
   /**
    * Whether the Service may have these ports of the address, or why not. Asking changes nothing.
    *
-   * A Service may keep a recorded address that has left the pool or is not of the one that it requests, and its neighbours there though a sharing key was removed,
-   * but no address that the cluster or the host needs. Where the pool is the host's own addresses, it keeps a recorded one
-   * until the host has another of that family: a cable or the default route may return.
+   * A Service may keep a recorded address that has left the pool, or that is not of the pool that it requests. It keeps its
+   * neighbours there although a sharing key was removed. It may keep no address that the cluster or the host needs. Where the
+   * pool is the host's own addresses, it keeps a recorded one until the host has another of that family: a cable or the
+   * default route may return.
    */
   mayHave(claimant: Claimant, ip: Ip, ports: readonly ServicePort[] = claimant.ports): true | Verdict {
     const need = this.#pool.excluded.get(ip.text);
@@ -107,7 +108,7 @@ export class Allocation {
     return true;
   }
 
-  /** Takes a listener back from the Service, if it holds it. */
+  /** Releases a listener that the Service holds. */
   release(listener: ListenerKey, service: ServiceKey): void {
     const holder = this.#holders.get(listener);
     const ip = this.#used.get(listener.slice(0, listener.indexOf('|')));
@@ -151,6 +152,11 @@ export class Allocation {
 
   hasFamily(family: Family, pool?: string): boolean {
     return this.#pool.ranges.some((range) => range.family === family && (pool === undefined || range.name === pool));
+  }
+
+  /** Whether only Services that request the address or its pool get it, and those of their sharing key. */
+  isOnRequest(ip: Ip): boolean {
+    return this.#rangeOf(ip)?.isOnRequest === true;
   }
 
   /** Why the address is not of the pool that the Service requests. One that has left `--addresses` is of every pool. */
@@ -214,11 +220,12 @@ export class Allocation {
       };
     if (refusals.length === 1) return { reason: first.reason, message: first.message };
     const all = `${refusals.length} IPv${family} addresses of the pool`;
+    const each = refusals.length === 2 ? `both IPv${family} addresses of the pool` : `all ${all}`;
     const [port] = ports;
     const owner = port && this.#holders.get(listenerKey(first.ip, port.port, port.protocol));
     const message =
       owner !== undefined && ports.length === 1 && refusals.every(({ reason }) => reason === 'PortConflict')
-        ? `port ${port?.port} is in use on all ${all} (${first.ip.text}: ${ownerWords(owner, holder.namespace)}, …): add addresses, or use another port`
+        ? `port ${port?.port} is in use on ${each} (${first.ip.text}: ${ownerWords(owner, holder.namespace)}, …): add addresses, or use another port`
         : `none of the ${all} can take this Service: add addresses; the first: ${first.message}`;
     return { reason: 'PoolExhausted', message };
   }

@@ -1,4 +1,4 @@
-import { type Family, type Ip, parseIp } from '../ip/ip.ts';
+import { type Ip, parseIp } from '../ip/ip.ts';
 import { fieldManager } from '../model/contract.ts';
 import type { ServiceUid } from '../model/names.ts';
 import { compareAge, type Service } from '../model/service.ts';
@@ -7,9 +7,9 @@ import type { PersistentMap } from '../persistent-map.ts';
 import type { Verdict } from '../reasons.ts';
 import { share } from '../share.ts';
 import { listenerKey } from '../traffic/table.ts';
-import type { Allocation, Claimant } from './allocation.ts';
-import type { AddressRecord, AssignedAddress, Assignment, PortRefusal } from './assignment.ts';
-import { type AddressRequest, decodeAddressRequest, decodePool, decodePorts } from './request.ts';
+import type { Allocation } from './allocation.ts';
+import type { AddressRecord, AssignedAddress, Assignment } from './assignment.ts';
+import { type AssignmentDraft, claimPorts, claimRecorded, leaveAddress, makeDraft, takeAddresses } from './draft.ts';
 
 /** What was decided about one Service. */
 export type ServiceDecision = {
@@ -18,21 +18,6 @@ export type ServiceDecision = {
   readonly record: AddressRecord;
   /** The Service has all that it can have from this pool: no plan could decide otherwise until its spec changes. */
   readonly isSettled: boolean;
-};
-
-/** A Service, and what has been decided about it so far. */
-type AssignmentDraft = Claimant & {
-  readonly service: Service;
-  readonly request: AddressRequest;
-  /** Annotations that request a pool where no pool has a name. */
-  readonly ignored: readonly string[];
-  readonly refused: readonly PortRefusal[];
-  addresses: readonly Ip[];
-  /** Why it has no address, or not the one that it requests. */
-  verdict: Verdict | undefined;
-  disowned: readonly string[];
-  keepsStatus: boolean;
-  waitsForHost: boolean;
 };
 
 /**
@@ -53,12 +38,17 @@ export function decideServices(
   let isChanged = true;
   for (let left = 2 * asking.size; isChanged && left >= 0; left--) {
     isChanged = false;
-    for (const draft of drafts) claim(draft, draft.addresses, allocation);
+    for (const draft of drafts) claimPorts(draft, draft.addresses, allocation);
     for (const draft of drafts) if (draft.addresses.length === 0) adoptStatus(draft, site, allocation);
     allocation.forgetFailures();
     for (const draft of asking) if (settle(draft, allocation)) isChanged = true;
   }
-  for (const draft of drafts) if (!asking.has(draft)) settle(draft, allocation);
+  const others = drafts.filter((draft) => !asking.has(draft));
+  let isOpened = others.map((draft) => settle(draft, allocation)).includes(true);
+  for (let left = 2 * drafts.length; isOpened && left >= 0; left--) {
+    allocation.forgetFailures();
+    isOpened = drafts.map((draft) => settle(draft, allocation)).includes(true);
+  }
   return drafts.map((draft) => finish(draft, site, allocation));
 }
 
@@ -69,65 +59,6 @@ function asks(draft: AssignmentDraft, allocation: Allocation): boolean {
     (request.ok && request.addresses.length > 0) ||
     addresses.some((ip) => allocation.poolConflict(draft, ip) !== undefined)
   );
-}
-
-function makeDraft(
-  service: Service,
-  record: AddressRecord | undefined,
-  site: Site,
-  allocation: Allocation,
-): AssignmentDraft {
-  const { key, namespace, spec } = service;
-  const { servable, refused } = decodePorts(spec, site);
-  const pool = decodePool(spec.poolAnnotations, site.ranges);
-  const claimant: Claimant = {
-    holder: { service: key, namespace, sharingKey: spec.sharingKey },
-    pool: pool.ok ? pool.pool : undefined,
-    ports: servable,
-    record,
-    recorded: new Set(record?.listeners),
-  };
-  const kept = (servable.length === 0 ? [] : (record?.addresses ?? [])).filter(
-    (ip) => allocation.mayHave(claimant, ip, []) === true,
-  );
-  return {
-    ...claimant,
-    service,
-    request: pool.ok ? decodeAddressRequest(spec) : pool,
-    ignored: pool.ok ? pool.ignored : [],
-    refused,
-    addresses: inOrder(kept, spec.ipFamilies),
-    verdict: undefined,
-    disowned: [],
-    keepsStatus: false,
-    waitsForHost: false,
-  };
-}
-
-/** In the order of the Service's families, so that the first address is of the primary one; without other families. */
-function inOrder(addresses: readonly Ip[], families: readonly Family[]): readonly Ip[] {
-  const wanted = addresses.filter(({ family }) => families.includes(family));
-  return wanted.toSorted((a, b) => families.indexOf(a.family) - families.indexOf(b.family));
-}
-
-function claimRecorded(draft: AssignmentDraft, allocation: Allocation): void {
-  for (const ip of draft.addresses)
-    for (const port of draft.ports)
-      if (draft.recorded.has(listenerKey(ip, port.port, port.protocol))) allocation.claim(draft, ip, port);
-}
-
-function claim(draft: AssignmentDraft, addresses: readonly Ip[], allocation: Allocation): void {
-  for (const ip of addresses) for (const port of draft.ports) allocation.claim(draft, ip, port);
-}
-
-function take(draft: AssignmentDraft, addresses: readonly Ip[], allocation: Allocation): void {
-  draft.addresses = inOrder([...draft.addresses, ...addresses], draft.service.spec.ipFamilies);
-  claim(draft, addresses, allocation);
-}
-
-function leave(draft: AssignmentDraft, ip: Ip, allocation: Allocation): void {
-  for (const { port, protocol } of draft.ports) allocation.release(listenerKey(ip, port, protocol), draft.service.key);
-  draft.addresses = draft.addresses.filter((other) => other !== ip);
 }
 
 /**
@@ -155,7 +86,7 @@ function adoptStatus(draft: AssignmentDraft, site: Site, allocation: Allocation)
   // furiwake published these addresses, with another pool and another state directory, and the Service has no record.
   const isOurs = status.ingressManager === fieldManager && (draft.record?.addresses ?? []).length === 0;
   draft.keepsStatus = isOurs && !site.movesServices && isOfOtherPool && disowned.length > 0 && adopted.length === 0;
-  if (!spec.requireDualStack || adopted.length === spec.ipFamilies.length) take(draft, adopted, allocation);
+  if (!spec.requireDualStack || adopted.length === spec.ipFamilies.length) takeAddresses(draft, adopted, allocation);
 }
 
 /**
@@ -179,25 +110,28 @@ function settle(draft: AssignmentDraft, allocation: Allocation): boolean {
     return false;
   }
   const granted = request.addresses.filter((wanted) => takeRequested(draft, wanted, allocation));
-  const hasMoved = draft.verdict === undefined && findOthers(draft, allocation);
-  if (!isHalf(draft)) return granted.length > 0 || hasMoved;
-  for (const ip of draft.addresses) leave(draft, ip, allocation);
+  const hasOpened = draft.verdict === undefined && findOthers(draft, allocation);
+  if (!isHalf(draft)) return granted.length > 0 || hasOpened;
+  for (const ip of draft.addresses) leaveAddress(draft, ip, allocation);
   return false;
 }
 
-/** Finds an address for each family that has none of the pool that the Service requests. Returns whether it left another. */
+/**
+ * Finds an address for each family that has none of the pool that the Service requests. Returns whether others may now have
+ * more: it left another address, or took one on request, which only its sharing key opens to them.
+ */
 function findOthers(draft: AssignmentDraft, allocation: Allocation): boolean {
   const { spec } = draft.service;
   let failure: Verdict | undefined;
-  let hasMoved = false;
+  let hasOpened = false;
   for (const family of spec.ipFamilies) {
     const present = draft.addresses.find((ip) => ip.family === family);
     if (present !== undefined && allocation.poolConflict(draft, present) === undefined) continue;
     const found = allocation.find(draft, family);
     if (found.ok) {
-      if (present !== undefined) leave(draft, present, allocation);
-      hasMoved ||= present !== undefined;
-      take(draft, [found.ip], allocation);
+      if (present !== undefined) leaveAddress(draft, present, allocation);
+      hasOpened ||= present !== undefined || (spec.sharingKey !== undefined && allocation.isOnRequest(found.ip));
+      takeAddresses(draft, [found.ip], allocation);
     } else {
       if (present === undefined) failure ??= found.verdict;
       else draft.verdict ??= keeping(found.verdict, present);
@@ -205,7 +139,7 @@ function findOthers(draft: AssignmentDraft, allocation: Allocation): boolean {
     }
   }
   if (spec.requireDualStack || draft.addresses.length === 0) draft.verdict ??= failure;
-  return hasMoved;
+  return hasOpened;
 }
 
 /** Whether the Service has moved to the address. */
@@ -219,8 +153,8 @@ function takeRequested(draft: AssignmentDraft, wanted: Ip, allocation: Allocatio
     draft.waitsForHost ||= answer.reason === 'PortInUseOnHost';
     return false;
   }
-  if (present !== undefined) leave(draft, present, allocation);
-  take(draft, [wanted], allocation);
+  if (present !== undefined) leaveAddress(draft, present, allocation);
+  takeAddresses(draft, [wanted], allocation);
   return true;
 }
 

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { addressesOf, planInput, planOnce } from '../../../test/make/address-plan.ts';
 import {
   byKey,
   makeHostFacts,
@@ -87,4 +88,17 @@ test('a range of 2^64 such addresses is not searched, and excluded addresses are
 
 test('if all addresses of a family are on request, a Service without a request gets none and reads so', () => {
   expect(planned([service('a', 1)], { free: '2001:db8::8', onRequest: '192.0.2.8' })).toEqual({ a: 'PoolExhausted' });
+});
+
+test('an older Service gets the address that a younger one of its sharing key takes by a pool on request', () => {
+  const older = service('a', 1, { sharingKey: 'k' });
+  const younger = service('b', 2, {
+    sharingKey: 'k',
+    ports: [tcp(443)],
+    poolAnnotations: [['furiwake.dev/pool', 'web']],
+  });
+  const site = makeSite([]);
+  const range = { ...ranges('192.0.2.8')[0]!, name: 'web', isOnRequest: true as const };
+  const input = planInput([older, younger], [], { site: { ...site, ranges: [range] } });
+  expect(addressesOf(planOnce(input))).toEqual({ a: '192.0.2.8', b: '192.0.2.8' });
 });

@@ -1,7 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { addressesOf, planInput, planOnce } from '../../../test/make/address-plan.ts';
-import { makeHostFacts, makeNode, makeService, tcp, udp } from '../../../test/make/service.ts';
-import type { ServiceKey } from '../model/names.ts';
+import { ip, makeHostFacts, makeNode, makeService, tcp, udp } from '../../../test/make/service.ts';
+import { type ListenerKey, type ServiceKey, serviceKey } from '../model/names.ts';
+import type { Service } from '../model/service.ts';
+import { PersistentMap } from '../persistent-map.ts';
+import type { AddressRecord } from './assignment.ts';
 
 const dual = { ipFamilies: [4, 6] as const };
 
@@ -43,7 +46,7 @@ describe('a new Service', () => {
     [
       'one port that is in use everywhere',
       {},
-      'port 80 is in use on all 2 IPv4 addresses of the pool (192.0.2.8: Service default/a, …): add addresses, or use another port',
+      'port 80 is in use on both IPv4 addresses of the pool (192.0.2.8: Service default/a, …): add addresses, or use another port',
     ],
     [
       'several ports',
@@ -135,4 +138,29 @@ test('addresses are in the order of the families of the Service', () => {
     ),
   );
   expect(addressesOf(plan)).toEqual({ a: '2001:db8::8 192.0.2.8', b: '192.0.2.8 2001:db8::8' });
+});
+
+test('of two Services with a record of the same listener, the younger gets the same answer from each plan', () => {
+  const services = ['a', 'b'].map((name, index) =>
+    makeService(name, {}, { namespace: name, key: serviceKey(name, name), createdAtMs: index }),
+  );
+  const listener = '192.0.2.8|80|TCP' as ListenerKey;
+  const record = ({ uid, key }: Service): AddressRecord => ({
+    uid,
+    service: key,
+    addresses: [ip('192.0.2.8')],
+    listeners: [listener],
+  });
+  const host = makeHostFacts({
+    ownAddresses: [ip('192.0.2.8')],
+    listening: [{ protocol: 'TCP', address: undefined, family: 4, port: 80 }],
+  });
+  const records = PersistentMap.from(services.map((service) => [service.uid, record(service)]));
+  const input = planInput(services, ['192.0.2.8'], { host, records });
+  const first = planOnce(input);
+  const [older, younger] = services.map(({ key }) => first.assignments.get(key));
+  expect(older).toMatchObject({ addresses: [{ served: [tcp(80)] }] });
+  expect(younger).toMatchObject({ addresses: [{ taken: [{ reason: 'PortInUseOnHost' }] }], waitsForHost: true });
+  const again = planOnce({ ...input, records: first.records });
+  expect([...again.assignments]).toEqual([...first.assignments]);
 });

@@ -34,8 +34,9 @@ export type AddressPlan = {
  *   2. addresses in the status of Services without a record, if the pool holds them;
  *   3. requests, and moves to the pool that a Service requests. After each round of them steps 1 to 3 begin again, for a
  *      Service may have left what others want;
- *   4. addresses for all others: of the pool that they request or of any, the lowest one that Services with the same sharing key hold, else the lowest free one, else the lowest
- *      one in use, where no port clashes and sharing is permitted.
+ *   4. addresses for all others: of the pool that they request or of any, the lowest one that Services with the same sharing
+ *      key hold, else the lowest free one, else the lowest one in use, where no port clashes and sharing is permitted. If a
+ *      Service takes one on request, those of its sharing key try again.
  * Within each step the older Service is first (creation time, then UID).
  *
  * A Service that has all it can have is *settled*: recorded listeners have precedence, so no plan could decide otherwise

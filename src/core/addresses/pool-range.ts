@@ -36,7 +36,7 @@ export function parsePoolRange(text: string): PoolRange {
   });
   if (forbidden === undefined) return { ok: true, range: withoutAnycast(text, range) };
   const [cidr, what] = forbidden;
-  return refuse(`${text} contains ${what} (${cidr}), which no Service can have`);
+  return refuse(`${text}: no Service can have ${what} (${cidr})`);
 }
 
 function withoutAnycast(text: string, range: IpRange): IpRange {

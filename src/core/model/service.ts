@@ -51,9 +51,11 @@ export type ServiceSpec = {
   readonly ignoredAnnotations: readonly string[];
   /** `spec.loadBalancerSourceRanges`, else the list of the old annotation, as written. Empty: open to all. */
   readonly sourceRanges: readonly string[];
+  /** `None` or `ClientIP`. */
   readonly sessionAffinity: string;
   /** Of `sessionAffinity: ClientIP`: how long after its last connection a client is remembered. */
   readonly affinitySeconds: number;
+  /** `Cluster` or `Local`. */
   readonly externalTrafficPolicy: string;
   /** 0 where Kubernetes allocated none: only for `externalTrafficPolicy: Local`. */
   readonly healthCheckNodePort: number;

@@ -33,7 +33,7 @@ export function closedPorts(
   return closed;
 }
 
-/** What an administrator can do for a node, by what keeps packets from it. The first one that applies. */
+/** The causes that keep packets from a node, in the order in which they are reported. */
 const obstacles = ['drained', 'silent', 'unhealthy', 'thisHost', 'offLink', 'noAnswer', 'unheard', 'unproven'] as const;
 type Obstacle = (typeof obstacles)[number];
 

@@ -10,7 +10,7 @@ import type { Failure, StatusInput } from './status-input.ts';
 /** Connections to an address, or to some of its ports, that get to no server. */
 export type Loss = { readonly address: AssignedAddress; readonly isWhole: boolean; readonly verdict: Verdict };
 
-/** Why connections to an address get to no server; `isWhole`: to none of its ports. */
+/** Why connections to an address reach no server. `isWhole`: on none of its ports. */
 export function lossesOf(
   address: AssignedAddress,
   { nodeTrouble, dropping, hasEndpoints, listeners, reports }: StatusInput,

@@ -39,6 +39,22 @@ describe('a Service with Pods as servers', () => {
     expect(serving(endpointsOf('127.0.0.1'))).toBe(`False EndpointsRefused: ${words}`);
   });
 
+  test('is served while one of its ports has Pods', () => {
+    const both = endpointsOf('127.0.0.1');
+    const https = {
+      family: 4 as const,
+      ports: [{ name: 'p443', protocol: 'TCP' as const, port: 8443 }],
+      endpoints: [{ address: '10.244.1.7', node: nodeName('n1'), isReady: true }],
+    };
+    const found = serving({ ...both, groups: [...both.groups, https] }, { ports: [tcp(80), tcp(443)] });
+    expect(found).toMatch(/^True EndpointsRefused: /);
+  });
+
+  test('quotes a text that is not an address, short and in ASCII', () => {
+    const text = serving(endpointsOf(`\u202E\u009B${'x'.repeat(2_000)}`, '10.244.1.7'));
+    expect(text).toMatch(/^True EndpointsRefused: [ -~…]{1,200}$/);
+  });
+
   test('says to which Pods the host has no route, and whether NodePorts serve it', () => {
     const far = endpointsOf('10.9.0.1', '10.9.0.2', '10.9.0.3', '10.9.0.4');
     const list = '10.9.0.1, 10.9.0.2, 10.9.0.3, 1 more but its default route';
@@ -68,5 +84,19 @@ describe('a Service with Pods as servers', () => {
     expect(serving(undefined, { dataplane: 'nat' })).toBe(
       `${ignored}pods for port 80 (only HAProxy has Pods as servers)`,
     );
+  });
+});
+
+describe('a Service with externalTrafficPolicy: Local', () => {
+  const local = { backends: undefined, externalTrafficPolicy: 'Local' };
+  const words = 'endpoints that cannot be Pods give their nodes no connections: "127.0.0.1" (loopback address)';
+
+  test('says which endpoints do not count, and is not served if there are no others', () => {
+    expect(serving(endpointsOf('127.0.0.1', '10.244.1.7'), local)).toContain(`True EndpointsRefused: ${words}`);
+    expect(serving(endpointsOf('127.0.0.1'), local)).toContain(`False EndpointsRefused: ${words}`);
+  });
+
+  test('counts Pods in the network of their node, whatever the address of the node', () => {
+    expect(serving(endpointsOf('192.0.2.11', '10.244.1.7'), local)).not.toContain('EndpointsRefused');
   });
 });

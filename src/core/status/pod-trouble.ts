@@ -1,46 +1,68 @@
 import type { Assignment } from '../addresses/assignment.ts';
+import { quote } from '../addresses/request.ts';
 import { backendsAnnotation } from '../model/contract.ts';
 import type { ServicePort, ServiceSpec } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
 import { hasPodServers } from '../traffic/dataplane.ts';
 import type { ServiceEndpoints } from '../traffic/local.ts';
-import { choosePods, needsNodePorts, type PodChoice, type PodPlace } from '../traffic/pods.ts';
+import { isLocal } from '../traffic/plan.ts';
+import { choosePods, localEndpoints, needsNodePorts, type PodChoice, type PodPlace } from '../traffic/pods.ts';
 import { portList } from './sentences.ts';
 
-/** What is known of the endpoints of a Service, and of this host. */
+/** The endpoints of a Service, and the place of this host. `endpoints`: `undefined` while there are none, or they are not known. */
 export type PodFacts = { readonly endpoints: ServiceEndpoints | undefined; readonly place: PodPlace };
 
-/** Why a port on an address does not get to Pods, or not to all of them. `isWhole`: it gets nowhere. */
-type PodTrouble = { readonly isWhole: boolean; readonly verdict: Verdict };
+/** Why connections do not reach endpoints, of one port on one address or of all. */
+export type EndpointTroubles = {
+  readonly verdicts: readonly Verdict[];
+  /** They reach none, on no port. */
+  readonly isWhole: boolean;
+};
 
-/** The troubles with the Pods of a Service, each once; none where Pods are not its servers. */
-export function podTroubles(
+const noTroubles: EndpointTroubles = { verdicts: [], isWhole: false };
+
+/** The troubles where Pods are the servers of the Service, or decide which nodes are (`externalTrafficPolicy: Local`). */
+export function endpointTroubles(
   { addresses }: Pick<Assignment, 'addresses'>,
   spec: ServiceSpec,
-  facts: PodFacts | undefined,
-): readonly PodTrouble[] {
-  const groups = facts?.endpoints?.groups;
-  if (facts === undefined || groups === undefined) return [];
+  { endpoints, place }: PodFacts,
+): EndpointTroubles {
+  const groups = endpoints?.groups;
+  if (groups === undefined) return noTroubles;
   const found = addresses.flatMap(({ ip, served }) =>
-    served
-      .filter((port) => hasPodServers(spec, port))
-      .flatMap((port) => troublesOf(choosePods(ip.family, port, groups, facts.place), port)),
+    served.map((port): EndpointTroubles => {
+      if (hasPodServers(spec, port)) return ofPods(choosePods(ip.family, port, groups, place), port);
+      return isLocal(spec) ? ofNodes(localEndpoints(ip.family, groups)) : noTroubles;
+    }),
   );
-  return [...new Map(found.map((each) => [each.verdict.message, each])).values()];
+  const verdicts = found.flatMap((each) => each.verdicts);
+  return {
+    verdicts: [...new Map(verdicts.map((verdict) => [verdict.message, verdict])).values()],
+    isWhole: verdicts.length > 0 && found.every(({ isWhole }) => isWhole),
+  };
 }
 
-function troublesOf(chosen: PodChoice, port: ServicePort): readonly PodTrouble[] {
+function ofPods(chosen: PodChoice, port: ServicePort): EndpointTroubles {
   const areNodePortsUsed = needsNodePorts(chosen, port);
-  const isWhole = chosen.pods.length === 0 && !areNodePortsUsed;
   const verdicts: Verdict[] = [];
-  if (chosen.refused.size > 0) verdicts.push({ reason: 'EndpointsRefused', message: refusedWords(chosen.refused) });
+  if (chosen.refused.size > 0)
+    verdicts.push({
+      reason: 'EndpointsRefused',
+      message: `no connections to endpoints that cannot be Pods: ${refusedWords(chosen.refused)}`,
+    });
   if (chosen.unrouted.length > 0)
     verdicts.push({ reason: 'NoRouteToPods', message: unroutedWords(chosen, areNodePortsUsed) });
-  return verdicts.map((verdict) => ({ isWhole, verdict }));
+  return { verdicts, isWhole: chosen.pods.length === 0 && !areNodePortsUsed };
+}
+
+function ofNodes({ count, refused }: ReturnType<typeof localEndpoints>): EndpointTroubles {
+  if (refused.size === 0) return noTroubles;
+  const message = `endpoints that cannot be Pods give their nodes no connections: ${refusedWords(refused)}`;
+  return { verdicts: [{ reason: 'EndpointsRefused', message }], isWhole: count === 0 };
 }
 
 /** The annotation that requests Pods, if its value is not valid, or where HAProxy does not serve a port. */
-export function ignoredBackends(spec: ServiceSpec, quote: (text: string) => string): readonly string[] {
+export function ignoredBackends(spec: ServiceSpec): readonly string[] {
   if (spec.backends === undefined) return [];
   if (spec.backends !== 'pods') return [`annotation ${backendsAnnotation}=${quote(spec.backends)} (valid: pods)`];
   const others = spec.ports.filter((port) => !hasPodServers(spec, port));
@@ -57,8 +79,7 @@ function listOf(texts: readonly string[]): string {
 }
 
 function refusedWords(refused: PodChoice['refused']): string {
-  const each = Array.from(refused, ([address, what]) => `${JSON.stringify(address)} (${what})`);
-  return `no connections to endpoints that cannot be Pods: ${listOf(each)}`;
+  return listOf(Array.from(refused, ([address, what]) => `${quote(address)} (${what})`));
 }
 
 function unroutedWords({ unrouted }: PodChoice, areNodePortsUsed: boolean): string {

@@ -12,7 +12,7 @@ import { annotationTrouble, profileTrouble } from './annotation-trouble.ts';
 import { closedPorts } from './direct-trouble.ts';
 import { lossesOf } from './losses.ts';
 import { nodeNames } from './node-states.ts';
-import { ignoredBackends, podTroubles } from './pod-trouble.ts';
+import { endpointTroubles, ignoredBackends } from './pod-trouble.ts';
 import { portList, sentences } from './sentences.ts';
 import type { ConditionContent, Failure, StatusInput } from './status-input.ts';
 
@@ -34,7 +34,7 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
     const ignored = annotationTrouble(service.spec).map((words) => `ignored: ${words}`);
     return no(verdict.reason, [verdict.message, ...ignored].join('; '));
   }
-  const pods = podTroubles(assignment, service.spec, input.podFacts);
+  const endpoints = endpointTroubles(assignment, service.spec, input.podFacts);
   const losses = served.flatMap((address) => lossesOf(address, input, failures));
   const troubles = losses.map(({ verdict }) => verdict);
   const whole = losses.filter(({ isWhole }) => isWhole);
@@ -57,15 +57,14 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
     ...refusedHeaders(input),
     ...unconfirmedNodes(input),
     ...profileTrouble(service.spec, input.nearestProfile),
-    ...pods.map(({ verdict }) => verdict),
+    ...endpoints.verdicts,
     ...ignoredFields(input),
   ];
   const [loss] = whole;
   if (loss !== undefined && served.every((address) => whole.some((each) => each.address === address)))
     return no(loss.verdict.reason, sentences([...partly, ...limits, ...ignoredFields(input)]));
-  const [refusedPods] = pods;
-  if (refusedPods !== undefined && pods.every(({ isWhole }) => isWhole))
-    return no(refusedPods.verdict.reason, sentences(shortcomings));
+  const [noEndpoint] = endpoints.verdicts;
+  if (noEndpoint !== undefined && endpoints.isWhole) return no(noEndpoint.reason, sentences(shortcomings));
   if (input.hasEndpoints === false) {
     const where = isLocal(service.spec) ? ' on a node that is in use' : '';
     const verdict: Verdict = { reason: 'NoEndpoints', message: `the Service has no ready endpoints${where}` };
@@ -128,7 +127,7 @@ function unconfirmedNodes({ service: { key, spec }, assignment, unconfirmed }: S
 function ignoredFields(input: StatusInput): readonly Verdict[] {
   const { spec } = input.service;
   const ignored = spec.ignoredAnnotations.map((name) => `annotation ${name} (one address per family)`);
-  ignored.push(...annotationTrouble(spec), ...ignoredBackends(spec, quote));
+  ignored.push(...annotationTrouble(spec), ...ignoredBackends(spec));
   const [isDirect, standIn] = carriersOf(input);
   const isAffine = spec.sessionAffinity !== 'None' && !isDirect && !everyListener(input, isKeptByHaproxy);
   const isNat = isAffine && everyListener(input, ({ dataplane }) => dataplane === 'nat');
@@ -163,7 +162,7 @@ function isKeptByHaproxy({ backend, options }: Listener): boolean {
   return isPodBackend(backend) && (options?.profile ?? plainProfile).affinitySeconds > 0;
 }
 
-/** Whether `direct` carries all flows now, and where another dataplane stands in for it: why, and what is lost by that. */
+/** Whether `direct` carries all flows now, and, if another dataplane stands in for it, the reason and the effect. */
 function carriersOf({
   assignment,
   listeners,

@@ -28,8 +28,7 @@ export type StatusInput = {
    * as after each publication. `undefined`: it drops none.
    */
   readonly dropping: NodeTrouble | 'briefly' | undefined;
-  /** The endpoints of a Service with Pods as servers. `undefined`: it has none, or they are not known. */
-  readonly podFacts: PodFacts | undefined;
+  readonly podFacts: PodFacts;
   readonly nowMs: number;
 };
 

@@ -25,7 +25,7 @@ export type ServerOptions = {
   readonly proxyProtocol: 0 | 1 | 2;
   /** Further connections wait in a queue. 0: no limit. */
   readonly mostConnections: number;
-  /** Time in which a new server comes to its full share. */
+  /** Time until a new server gets its full share of connections. */
   readonly slowStartMs: number;
   /** How long connections of a server that drains or is removed may continue; 0: until they end. */
   readonly drainMs: number;

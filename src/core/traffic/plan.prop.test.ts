@@ -1,3 +1,4 @@
+import { asksForHaproxy } from './decode-options.ts';
 import { requestedDataplane } from './dataplane.ts';
 import fc from 'fast-check';
 import { emptyReport } from './report.ts';
@@ -96,16 +97,16 @@ function expectedWay(
   { spec, status }: Service,
   { text }: Ip,
   { protocol, nodePort }: ServicePort,
-  isHostAddress: boolean,
+  isKept: boolean,
 ): Pick<Listener, 'dataplane' | 'isPublished' | 'targetPort'> {
   const isRequested = spec.dataplane === 'direct';
   const isPublished =
     (isRequested || status.ingressManager === 'furiwake') &&
     status.ingress.some(({ ip, ipMode }) => ip === text && ipMode === 'VIP');
-  // What furiwake has published for direct stays there.
-  const stays = spec.options.length === 0 && isPublished && requestedDataplane(spec) === undefined;
+  // What furiwake has published for direct stays there, except on the host's own address and while the Service is drained.
+  const stays = isKept && !asksForHaproxy(spec) && isPublished && requestedDataplane(spec) === undefined;
   // Without a nodePort no other dataplane serves a port.
-  if (!isRequested && nodePort !== 0 && (!stays || isHostAddress))
+  if (!isRequested && nodePort !== 0 && !stays)
     return { dataplane: protocol === 'TCP' ? 'haproxy' : 'nat', isPublished: false, targetPort: nodePort };
   return { dataplane: 'direct', isPublished, targetPort: nodePort };
 }
@@ -119,7 +120,12 @@ test('a table has a listener for each port that a Service is served on and may b
             served.map((port) => ({
               key: listenerKey(ip, port.port, port.protocol),
               service: service.key,
-              ...expectedWay(service, ip, port, plan.assignments.get(service.key)?.isHostAddress === true),
+              ...expectedWay(
+                service,
+                ip,
+                port,
+                plan.assignments.get(service.key)?.isHostAddress !== true && !input.drainedServices.has(service.key),
+              ),
               backend:
                 service.spec.externalTrafficPolicy === 'Local'
                   ? `local${ip.family}:${service.key}`

@@ -210,7 +210,8 @@ function planCarriers(
     served.flatMap((port) => {
       const isVip = vips.includes(ip.text);
       const carriage = decideDataplane(spec, port, {
-        choice: isDrained ? 'haproxy' : choice, // `direct` would take new connections
+        // `direct` would take new connections; a port without a nodePort has nothing else.
+        choice: isDrained && port.nodePort !== 0 ? 'haproxy' : choice,
         isHostAddress,
         hasNextHop: onLink.has(ip.family),
         isPublished: isVip,

@@ -140,3 +140,27 @@ const specialRanges = specialBlocks.flatMap(([block, what]) => {
 function specialUse(address: Ip): string | undefined {
   return specialRanges.find(({ range }) => rangeContains(range, address))?.what;
 }
+
+/**
+ * Why the text is not the address of an endpoint of the family, on whatever node; `undefined`: it may be. Addresses of nodes, of the
+ * API server and of this host may be: those of Pods in the network of their node.
+ */
+export function impossibleEndpoint(family: Family, text: string): string | undefined {
+  const address = parseIp(text);
+  return address?.family === family ? specialUse(address) : `not an IPv${family} address`;
+}
+
+/** The endpoints of a family that count for `externalTrafficPolicy: Local`, and those that do not, each with what it is. */
+export function localEndpoints(
+  family: Family,
+  groups: readonly EndpointGroup[],
+): { readonly count: number; readonly refused: ReadonlyMap<string, string> } {
+  const refused = new Map<string, string>();
+  let count = 0;
+  for (const { address, node } of groups.flatMap((group) => (group.family === family ? group.endpoints : []))) {
+    const why = node === '' ? undefined : impossibleEndpoint(family, address);
+    if (why !== undefined) refused.set(address, why);
+    else if (node !== '') count += 1;
+  }
+  return { count, refused };
+}

@@ -140,9 +140,11 @@ export function makeDirect(deps: DirectDeps): Direct {
   };
 
   /** Not every kernel has tables of this family: there is nothing to remove then. */
-  const remove = async (signal: AbortSignal): Promise<void> => {
-    if (await kernel.exists(signal)) await kernel.remove(signal);
+  const remove = async (signal: AbortSignal): Promise<boolean> => {
+    const wasThere = await kernel.exists(signal);
+    if (wasThere) await kernel.remove(signal);
     isFirst = false;
+    return wasThere;
   };
 
   const program = async (signal: AbortSignal): ReturnType<Direct['apply']> => {
@@ -254,8 +256,9 @@ export function makeDirect(deps: DirectDeps): Direct {
         published = undefined;
         table = emptyTable;
         ids = new Map();
-        await remove(signal);
+        const wasThere = await remove(signal);
         reported.set(nothing, new Map(), source.onLink(table.nodes));
+        return wasThere;
       }),
   };
 }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { addressesOf, listener, node as tableNode, nodeName, tableOf } from '../../../test/make/table.ts';
-import { type DirectLab, serveVips, startDirectLab } from '../../../test/netns/direct-lab.ts';
+import { arrivals, countArrivals, type DirectLab, serveVips, startDirectLab } from '../../../test/netns/direct-lab.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import { recordLog, recordMetrics } from '../../../test/sim/observers.ts';
 import { untilAborted } from '../../async/abort.ts';
@@ -76,14 +76,7 @@ beforeAll(async () => {
   for (const node of lab.nodes) {
     await node.ask({ do: 'serveLines', port, greeting: `${node.name} ` });
     await node.ask({ do: 'serveHttp', port: 10_256, body: '{}' });
-    await node.nft(`table inet watch {
-  counter reached { }
-  chain prerouting {
-    type filter hook prerouting priority raw
-    ip daddr { 203.0.113.0/24, ${lanVip} } counter name reached
-    ip6 daddr 2001:db8:f::/64 counter name reached
-  }
-}`);
+    await countArrivals(node, lanVip);
     for (const address of [node.ip4, node.ip6]) await balancer.exec('ping', '-c', '1', '-W', '2', address);
   }
   await balancer.exec('ip', 'link', 'add', 'furiwake0', 'type', 'bridge');
@@ -174,12 +167,8 @@ async function underClients(address: string, work: () => Promise<void>): Promise
 
 /** Packets to the addresses that have reached the nodes. */
 async function reached(): Promise<number> {
-  let packets = 0;
-  for (const node of lab.nodes) {
-    const text = await node.exec('nft', 'list', 'counter', 'inet', 'watch', 'reached');
-    packets += Number(/packets (\d+)/.exec(text)?.[1]);
-  }
-  return packets;
+  const counts = await Promise.all(lab.nodes.map(arrivals));
+  return counts.reduce((sum, count) => sum + count, 0);
 }
 
 const heldByHaproxy = async (each: Listener): Promise<number> =>

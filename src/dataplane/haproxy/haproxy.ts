@@ -238,10 +238,11 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     counters: (signal, keys) => readCounters(api, reconciler.desired(), keys, signal),
     serverCounters: (signal) => readServerCounters(api, reconciler.desired(), signal),
     stop: async (signal) => {
-      await inTurn(() => reconciler.stop(signal));
+      const wasThere = await inTurn(() => reconciler.stop(signal));
       downSinceMs = undefined;
       setTrouble(undefined, undefined);
       upGauge.set(0);
+      return wasThere;
     },
   };
 }

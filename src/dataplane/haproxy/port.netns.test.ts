@@ -78,6 +78,17 @@ test('a process of another state directory releases the port, and keeps its conn
   await expect.poll(() => rig.masters(), patience).toBe(1);
 });
 
+test('a stop ends also a process of another state directory, with its connections', async () => {
+  await using rig = await startRig({ nodes: 1 });
+  const other = rig.newDriver({ folder: `${rig.lab.folder}/other` });
+  await other.proxy.upsert(rig.table(withEcho), rig.signal);
+  await rig.connect();
+  const { proxy } = rig.newDriver();
+  expect(await proxy.stop(rig.signal)).toBe(true);
+  await expect.poll(() => rig.masters(), patience).toBe(0);
+  expect(await proxy.stop(rig.signal)).toBe(false);
+});
+
 test('a frozen process is replaced after 30 s of silence, its worker killed with its master', async () => {
   await using rig = await startRig({ nodes: 1 });
   const clock = fastClock(10);

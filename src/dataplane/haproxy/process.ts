@@ -32,8 +32,11 @@ export type HaproxyProcess = {
   retryInMs(): number;
   /** Throws `PortHeldError` if another program listens on HAProxy's port; ends another HAProxy of furiwake there. */
   clearPort(signal: AbortSignal): Promise<void>;
-  /** Ends the process and its connections. No error when none runs. */
-  stop(signal: AbortSignal): Promise<void>;
+  /**
+   * Ends the process and its connections, and any other HAProxy of furiwake on the port, which nothing else would end.
+   * Resolves with whether there was one. Throws `PortHeldError` if one survives SIGKILL.
+   */
+  stop(signal: AbortSignal): Promise<boolean>;
 };
 
 const pollMs = 5;
@@ -218,8 +221,12 @@ export function makeHaproxyProcess(deps: {
       return 'started';
     },
     stop: async (signal) => {
-      if (!(await signalMaster('SIGTERM', signal))) return;
-      if ((await untilGone(signal)) === undefined) await killAll(signal);
+      const isRunning = await signalMaster('SIGTERM', signal);
+      if (isRunning && (await untilGone(signal)) === undefined) await killAll(signal);
+      const others = (await portOwners.find(signal)).flatMap(({ haproxy }) => haproxy ?? []);
+      for (const { master } of others) kill(master, 'SIGTERM');
+      if (others.length > 0) await portOwners.evict(undefined, signal);
+      return isRunning || others.length > 0;
     },
   };
 }

@@ -51,7 +51,7 @@ export type Reconciler = {
   tend(round: Round, signal: AbortSignal): Promise<void>;
   /** Writes the map file if it differs. A failure is logged, and the next attempts wait. */
   save(): Promise<void>;
-  stop(signal: AbortSignal): Promise<void>;
+  stop(signal: AbortSignal): Promise<boolean>;
 };
 
 /** What follows from one round of health checks. */
@@ -199,7 +199,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
     stop: async (signal) => {
       desired = undefined;
       worker.hold(undefined);
-      await process.stop(signal);
+      return await process.stop(signal);
     },
   };
 }

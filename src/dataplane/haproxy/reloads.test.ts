@@ -14,6 +14,7 @@ function makeRig() {
   const reloads = makeReloads({ process: { reload: async () => undefined }, clock, log, metrics });
   return {
     reloads,
+    clock,
     metrics,
     logged: () => new Set(log.lines.map(({ message }) => message)),
     /** Fails, and resolves with the time until the next attempt. */
@@ -46,4 +47,26 @@ test('a failure with a line of its own in the log is not logged again, and is th
   expect(logged().size).toBe(0);
   const key = '192.0.2.51|80|TCP' as ListenerKey;
   expect(reloads.refusalsOf([key])).toEqual(new Map([[key, 'HAProxy: out of memory']]));
+});
+
+test('after five reloads the next ones wait, longer each time, and their listeners say until when; a calm half hour ends that', async () => {
+  const { reloads, clock } = makeRig();
+  const key = '192.0.2.51|80|TCP' as ListenerKey;
+  const waits: number[] = [];
+  const reload = async (): Promise<void> => {
+    const startMs = clock.monotonic();
+    while (!reloads.isDue()) await clock.advance(10_000);
+    waits.push(clock.monotonic() - startMs);
+    await reloads.reload(program, signal);
+  };
+  for (let time = 0; time < 11; time++) await reload();
+  expect(waits.map((ms) => ms / 60_000)).toEqual([0, 0, 0, 0, 0, 1, 2, 4, 8, 10, 10]);
+  const until = new Date(clock.now() + 600_000).toISOString().slice(0, 19);
+  expect(reloads.refusalsOf([key]).get(key)).toBe(
+    `the port needs a reload of HAProxy; after 11 reloads in succession, the next one is at ${until}Z`,
+  );
+  await clock.advance(30 * 60_000);
+  waits.length = 0;
+  for (let time = 0; time < 6; time++) await reload();
+  expect(waits.map((ms) => ms / 60_000)).toEqual([0, 0, 0, 0, 0, 1]);
 });

@@ -8,14 +8,23 @@ import type { Metrics } from '../../ports/metrics.ts';
 import type { ProgramId } from './config.ts';
 import type { HaproxyProcess } from './process.ts';
 
-/** Reloads of HAProxy. After a failure the next attempts wait, longer each time, while a worker serves with the last program. */
+/**
+ * Reloads of HAProxy. Each one leaves a worker that keeps its memory until its last connection ends, and settings of users cause
+ * them: after a few, the next ones wait, longer each time, until there is none for half an hour. One reload is for all changes that
+ * wait. After a failure the next attempts wait as well. Meanwhile a worker serves with the last program.
+ */
 export type Reloads = {
   isDue(): boolean;
   reload(program: ProgramId, signal: AbortSignal): Promise<void>;
   failed(error: unknown, isSaid: boolean): void;
-  /** Of listeners that need the program that could not be loaded. */
+  /** Of listeners that need a program that is not loaded yet. */
   refusalsOf(listeners: readonly ListenerKey[]): Refusals<ListenerKey>;
 };
+
+const burst = 5;
+/** Idle connections end after an hour, by default: about ten old workers at most. */
+const pace = { firstMs: 60_000, mostMs: 600_000 };
+const calmMs = 1_800_000;
 
 export function makeReloads({
   process,
@@ -31,8 +40,25 @@ export function makeReloads({
   const count = metrics.counter('furiwake_reloads_total', 'Reloads of HAProxy');
   const trouble = makeTrouble({ what: 'reloading HAProxy', log, monotonic: () => clock.monotonic() });
   const backoff = makeBackoff({ firstMs: 1000, mostMs: 30_000 });
+  const paced = makeBackoff(pace);
   let dueMs = 0;
   let words = '';
+  /** Since the last calm. */
+  let reloads = 0;
+  let reloadedMs = -Infinity;
+  const noteReload = (): void => {
+    const nowMs = clock.monotonic();
+    if (nowMs - reloadedMs >= calmMs) {
+      reloads = 0;
+      paced.reset();
+    }
+    reloadedMs = nowMs;
+    if (++reloads < burst) return;
+    const waitMs = paced.next();
+    dueMs = nowMs + waitMs;
+    const at = new Date(clock.now() + waitMs).toISOString().replace(/\.\d+Z$/, 'Z');
+    words = `the port needs a reload of HAProxy; after ${reloads} reloads in succession, the next one is at ${at}`;
+  };
   return {
     isDue: () => clock.monotonic() >= dueMs,
     reload: async (program, signal) => {
@@ -41,6 +67,7 @@ export function makeReloads({
       count.add(1);
       trouble.over();
       backoff.reset();
+      noteReload();
     },
     failed: (error, isSaid) => {
       words = `HAProxy: ${error instanceof Error ? error.message : String(error)}`;

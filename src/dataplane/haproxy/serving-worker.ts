@@ -1,3 +1,4 @@
+import { makeBackoff } from '../../async/backoff.ts';
 import { makeTrouble } from '../../async/trouble.ts';
 import { nodesBackend } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -26,7 +27,10 @@ import { readHeld, type WorkerContents } from './worker.ts';
 export type ServingWorker = {
   /** Reads a process of an earlier furiwake, once. No error if there is none. */
   meet(signal: AbortSignal): Promise<void>;
-  /** Writes the configuration for `desired`: a start or a reload has it from now on. A failure matters only then. */
+  /**
+   * Writes the configuration for `desired`: a start or a reload has it from now on. A failure matters only then. While a reload
+   * or the next attempt after a failure is not due, it is written only for a start.
+   */
   want(desired: Desired, signal: AbortSignal): Promise<void>;
   /** One attempt to get a worker that runs the wanted program, or the last one if its reload fails. */
   bring(signal: AbortSignal): Promise<WorkerContents>;
@@ -76,6 +80,26 @@ export function makeServingWorker(deps: {
   let pid: number | undefined;
   let hasMet = false;
   let fileProblem: unknown;
+  const fileBackoff = makeBackoff({ firstMs: 1000, mostMs: 30_000 });
+  let fileDueMs = 0;
+  /** The wanted configuration was not written, because that was not due. */
+  let isDeferred = false;
+
+  const writeConfig = async (desired: Desired, signal: AbortSignal): Promise<void> => {
+    isDeferred = false;
+    try {
+      const words = await haproxyFiles.putConfig(desired, signal);
+      fileProblem = undefined;
+      fileBackoff.reset();
+      if (words === undefined) configTrouble.over();
+      else configTrouble.failed(new Error(`HAProxy refuses it because of its nodes: ${words}`));
+    } catch (error) {
+      signal.throwIfAborted();
+      fileProblem = error;
+      fileDueMs = clock.monotonic() + fileBackoff.next();
+      configTrouble.failed(error);
+    }
+  };
 
   /** A process of an earlier furiwake. */
   const adopt = (present: WorkerContents): void => {
@@ -101,7 +125,8 @@ export function makeServingWorker(deps: {
   };
 
   /** Before a start or a reload: the program of the file. If the new one cannot be written, the last one will do. */
-  const prepareFiles = async (): Promise<ProgramId> => {
+  const prepareFiles = async (signal: AbortSignal): Promise<ProgramId> => {
+    if (isDeferred && wanted !== undefined) await writeConfig(wanted, signal);
     const written = haproxyFiles.program();
     const isWanted = fileProblem === undefined || written === program;
     if (!isWanted && (written === undefined || written !== declared?.program)) throw fileProblem;
@@ -115,7 +140,7 @@ export function makeServingWorker(deps: {
     if (isUsable && !reloads.isDue()) return present;
     held = undefined;
     try {
-      if ((await prepareFiles()) !== program) throw fileProblem;
+      if ((await prepareFiles(signal)) !== program) throw fileProblem;
       await reloads.reload(program, signal);
     } catch (error) {
       signal.throwIfAborted();
@@ -130,7 +155,7 @@ export function makeServingWorker(deps: {
 
   const recover = async (signal: AbortSignal): Promise<'serves' | 'busy' | 'started'> => {
     held = undefined;
-    const prepared = await prepareFiles();
+    const prepared = await prepareFiles(signal);
     const wasSteady = process.isSteady();
     const outcome = await process.recover(prepared, signal);
     if (outcome === 'serves') await read(signal);
@@ -154,16 +179,9 @@ export function makeServingWorker(deps: {
     want: async (desired, signal) => {
       wanted = desired;
       ({ program } = desired);
-      try {
-        const words = await haproxyFiles.putConfig(desired, signal);
-        fileProblem = undefined;
-        if (words === undefined) configTrouble.over();
-        else configTrouble.failed(new Error(`HAProxy refuses it because of its nodes: ${words}`));
-      } catch (error) {
-        signal.throwIfAborted();
-        fileProblem = error;
-        configTrouble.failed(error);
-      }
+      const isWaiting = fileProblem !== undefined && clock.monotonic() < fileDueMs;
+      isDeferred = declared !== undefined && (isWaiting || (program !== declared.program && !reloads.isDue()));
+      if (!isDeferred) await writeConfig(desired, signal);
     },
     bring: async (signal) => {
       let present = held ?? (await read(signal).catch(unlessUnreachable));

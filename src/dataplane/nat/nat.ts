@@ -254,9 +254,10 @@ export function makeNat(deps: {
         published = undefined;
         table = emptyTable;
         accepted = undefined;
-        if (!kernel.isInPlace() && !(await kernel.exists(signal))) return;
+        if (!kernel.isInPlace() && !(await kernel.exists(signal))) return false;
         await put(table.listeners, signal);
         await removeRemnants(signal);
+        return true;
       }),
   };
 }

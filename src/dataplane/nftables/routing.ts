@@ -18,7 +18,7 @@ export type Routing = {
   /** Adds missing rules and routes. Resolves with the repaired families; throws `ExecError` if one is still missing. */
   ensure(signal: AbortSignal): Promise<readonly Family[]>;
   /** Removes rules and routes. No error when there are none. */
-  remove(signal: AbortSignal): Promise<void>;
+  remove(signal: AbortSignal): Promise<boolean>;
 };
 
 export function makeRouting({ exec }: { readonly exec: Exec }): Routing {
@@ -78,8 +78,12 @@ export function makeRouting({ exec }: { readonly exec: Exec }): Routing {
       return [...(four ? [4 as const] : []), ...(six ? [6 as const] : [])];
     },
     remove: async (signal) => {
-      for (const family of [4, 6] as const)
+      let wasThere = false;
+      for (const family of [4, 6] as const) {
+        wasThere = (await isInForce(family, signal)) === true || wasThere;
         await change(family, [`rule delete ${rule}`, `route delete ${route}`], signal); // fails if there is none
+      }
+      return wasThere;
     },
   };
 }

@@ -123,8 +123,9 @@ export function makeSteering(deps: {
     remove: (signal) =>
       inTurn(async () => {
         ({ listeners } = emptyTable);
+        const hadTable = await table.exists(signal);
         await table.remove(signal);
-        await routing.remove(signal);
+        return (await routing.remove(signal)) || hadTable;
       }),
   };
 }

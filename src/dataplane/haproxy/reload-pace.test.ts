@@ -1,0 +1,157 @@
+import { expect, test } from 'vitest';
+import { makeHaproxyMachine } from '../../../test/make/haproxy-machine.ts';
+import { type MachineRig, makeMachineRig } from '../../../test/make/haproxy-rig.ts';
+import { listener, node, tableOf } from '../../../test/make/table.ts';
+import { noLimits, plainProfile, plainServer } from '../../core/traffic/options.ts';
+import type { Listener, TrafficTable } from '../../core/traffic/table.ts';
+import type { ProbeAnswer } from '../../health/policy.ts';
+import type { Refusals } from '../../ports/host.ts';
+
+const { signal } = new AbortController();
+const folder = '/var/lib/furiwake/haproxy';
+const nodes = [node('n1', '192.0.2.11')];
+const plain = listener('192.0.2.51', 80, 30_080);
+
+function withProfile(idleTimeoutMs: number): Listener {
+  const options = {
+    limits: noLimits,
+    server: plainServer,
+    profile: { ...plainProfile, idleTimeoutMs },
+    isMeasured: false,
+  };
+  return listener('192.0.2.52', 80, 30_081, { options });
+}
+
+/** A HAProxy in memory, its programs with their first argument, and the signals for reloads. */
+function makeRig(): MachineRig & { readonly ran: string[]; readonly reloads: () => number } {
+  const machine = makeHaproxyMachine(folder);
+  const ran: string[] = [];
+  let reloads = 0;
+  const { exec, kill } = machine;
+  const recording = {
+    ...machine,
+    exec: {
+      ...exec,
+      run: (...call: Parameters<typeof exec.run>) => {
+        ran.push(`${call[0]} ${call[1][0]}`);
+        return exec.run(...call);
+      },
+    },
+    kill: (...[pid, name]: Parameters<typeof kill>) => {
+      if (name === 'SIGUSR2') reloads++;
+      return kill(pid, name);
+    },
+  };
+  const rig = makeMachineRig({ machine: recording });
+  return { ...rig, machine, ran, reloads: () => reloads };
+}
+
+async function upsert({ proxy, clock }: MachineRig, table: TrafficTable): Promise<Refusals<Listener['key']>> {
+  const [refusals] = await Promise.all([proxy.upsert(table, signal), clock.advance(500)]);
+  return refusals;
+}
+
+test('a Service whose settings change each second causes few reloads; others change meanwhile, and its last settings come in', async () => {
+  const rig = makeRig();
+  await upsert(rig, tableOf([plain], nodes));
+  let refusals: Refusals<Listener['key']> = new Map();
+  for (let second = 1; second <= 60; second++) {
+    refusals = await upsert(rig, tableOf([plain, withProfile(second * 1000)], nodes));
+    await rig.clock.advance(500);
+  }
+  const waiting = withProfile(60_000);
+  expect(rig.reloads()).toBe(5);
+  expect([...refusals.entries()]).toEqual([
+    [waiting.key, expect.stringMatching(/^the port needs a reload of HAProxy; .* the next one is at 20.*Z$/)],
+  ]);
+  const other = listener('192.0.2.53', 80, 30_082);
+  expect([...(await upsert(rig, tableOf([plain, waiting, other], nodes))).keys()]).toEqual([waiting.key]);
+  expect(rig.machine.held?.map.has('192.0.2.53|80')).toBe(true);
+  await rig.clock.advance(60_000);
+  expect(await upsert(rig, tableOf([plain, waiting, other], nodes))).toEqual(new Map());
+  expect([rig.reloads(), rig.machine.held?.map.size]).toEqual([6, 3]);
+});
+
+test('a HAProxy that exits while a reload waits is started with the new program', async () => {
+  const rig = makeRig();
+  await upsert(rig, tableOf([plain], nodes));
+  for (let second = 1; second <= 6; second++) await upsert(rig, tableOf([plain, withProfile(second * 1000)], nodes));
+  rig.machine.die();
+  const other = listener('192.0.2.53', 80, 30_082);
+  expect(await upsert(rig, tableOf([plain, other, withProfile(6000)], nodes))).toEqual(new Map());
+  expect([rig.reloads(), rig.machine.held?.map.size]).toEqual([5, 3]);
+});
+
+test('while HAProxy refuses the configuration, checks and reloads are few, however many changes there are', async () => {
+  const rig = makeRig();
+  await upsert(rig, tableOf([plain], nodes));
+  rig.machine.faults.config = () => 'out of memory';
+  rig.ran.length = 0;
+  for (let change = 1; change <= 20; change++)
+    await rig.proxy.upsert(tableOf([plain, withProfile(change * 1000)], nodes), signal);
+  expect(rig.ran.filter((each) => each === 'haproxy -c').length).toBeLessThanOrEqual(2);
+  expect(rig.reloads()).toBe(0);
+});
+
+test('while HAProxy refuses the configuration because of nodes, checks are few, too', async () => {
+  const rig = makeRig();
+  await upsert(rig, tableOf([plain], nodes));
+  rig.machine.faults.config = () => 'out of memory';
+  rig.ran.length = 0;
+  for (let change = 1; change <= 20; change++)
+    await rig.proxy.upsert(tableOf([plain], [...nodes, node('n2', `192.0.2.${100 + change}`)]), signal);
+  expect(rig.ran.filter((each) => each === 'haproxy -c').length).toBeLessThanOrEqual(2);
+  expect(rig.machine.held?.servers.get('nodes4/n2')).toBe('192.0.2.120');
+});
+
+test('a reload that fails is tried again after a wait, not with each change', async () => {
+  const rig = makeRig();
+  await upsert(rig, tableOf([plain], nodes));
+  rig.machine.faults.portHolder = 'perl';
+  rig.ran.length = 0;
+  for (let change = 1; change <= 10; change++)
+    await rig.proxy.upsert(tableOf([plain, withProfile(change * 1000)], nodes), signal);
+  expect(rig.ran.filter((each) => each.startsWith('ss')).length).toBeLessThanOrEqual(2);
+});
+
+test('a start takes no file of a program that is neither wanted nor the last one', async () => {
+  const rig = makeRig();
+  await upsert(rig, tableOf([plain], nodes));
+  const path = `${folder}/haproxy.cfg`;
+  const text = rig.machine.texts.get(path) ?? '';
+  rig.machine.texts.set(path, text.replace(/description ".*"/, 'description "furiwake 0123456789abcdef"'));
+  rig.machine.faults.config = () => 'out of memory';
+  await Promise.all([rig.proxy.audit(tableOf([plain], nodes), signal), rig.clock.advance(500)]);
+  rig.machine.die();
+  const { starts } = rig.machine;
+  await expect(upsert(rig, tableOf([plain, listener('192.0.2.53', 80, 30_082)], nodes))).rejects.toThrow(
+    'out of memory',
+  );
+  expect(rig.machine.starts).toBe(starts);
+});
+
+test.each(['a reload fails', 'a reload waits'])('while %s, a silent node is taken out of use', async (what) => {
+  const answers = new Map<string, ProbeAnswer>();
+  const { machine, proxy, clock } = makeMachineRig({ probed: (address) => answers.get(address) ?? 'alive' });
+  const stop = new AbortController();
+  const running = Promise.allSettled([proxy.run(stop.signal)]);
+  const two = [...nodes, node('n2', '192.0.2.12')];
+  const set = async (idleTimeoutMs: number): Promise<void> => {
+    const table = tableOf([plain, withProfile(idleTimeoutMs)], two);
+    await Promise.all([proxy.upsert(table, stop.signal), clock.advance(500)]);
+  };
+  await Promise.all([proxy.upsert(tableOf([plain], two), stop.signal), clock.advance(500)]);
+  if (what === 'a reload fails') machine.faults.config = () => 'out of memory';
+  for (let change = 1; change <= 6; change++) await set(change * 1000);
+  await clock.advance(3000);
+  const asked: string[] = [];
+  machine.faults.command = (command) => {
+    asked.push(command);
+    return undefined;
+  };
+  answers.set('192.0.2.12', 'silent');
+  await clock.advance(4000);
+  expect(asked).toContain('set server nodes4/n2 health down');
+  stop.abort();
+  await running;
+});
