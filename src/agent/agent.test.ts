@@ -245,6 +245,22 @@ test('a listener is reported as failing while HAProxy has no server for it, and 
   expect(rig.agent.report().listeners.get(a.key)?.isHeaderRefused).toBe(true);
 });
 
+test('an outage of HAProxy is reported of the listeners that it carries', async () => {
+  const rig = startAgent();
+  const standIn = directListener('192.0.2.53', 80, { protocol: 'TCP', isPublished: true, standIn: 'haproxy' });
+  const dns = listener('192.0.2.54', 53, 'dns', { protocol: 'UDP', dataplane: 'nat' });
+  rig.ports.setOnLink(new Set([4]));
+  await publish(rig, a, standIn, dns);
+  const reported = (): readonly unknown[] =>
+    [a, standIn, dns].map(({ key }) => rig.agent.report().listeners.get(key)?.proxyTrouble);
+  rig.ports.setOutage('no\nmemory');
+  expect(reported()).toEqual(['no; memory', undefined, undefined]);
+  rig.ports.closeDirect(true);
+  expect(reported()).toEqual(['no; memory', 'no; memory', undefined]);
+  rig.ports.setOutage(undefined);
+  expect(reported()).toEqual([undefined, undefined, undefined]);
+});
+
 test('a listener of direct forwards while a node is known to serve it', async () => {
   const rig = startAgent();
   const dns = directListener('192.0.2.53', 53, { isPublished: true });

@@ -11,7 +11,7 @@ import { emptyTable, isSameTable, type Listener, type TrafficTable } from '../co
 import type { Clock } from '../ports/clock.ts';
 import type { Confirmations } from '../ports/confirmations.ts';
 import type { Direct } from '../ports/direct.ts';
-import type { Health } from '../ports/health.ts';
+import type { Health, NodeChecks } from '../ports/health.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
 import type { HostNetwork } from '../ports/network.ts';
@@ -72,7 +72,7 @@ export type AgentDeps = Omit<PassPorts, 'addressesOf' | 'mayAttract'> & {
   readonly network: HostNetwork;
   readonly direct: Direct;
   readonly nat: Nat;
-  readonly health: Health;
+  readonly health: Health & NodeChecks;
   readonly confirmations: Confirmations;
   readonly tableFile: TableFile;
   /** Before `setServing` is called. */
@@ -288,6 +288,7 @@ export function makeAgent(deps: AgentDeps): Agent {
               until,
             ),
           (until) => network.watch(() => auditNow.set(), until),
+          (until) => health.run(() => desired?.nodes, until),
           ...[deps.proxy, deps.steering, deps.direct, deps.nat, confirmations, advertiser, lifetime].map(
             (part) => (until: AbortSignal) => part.run(until),
           ),

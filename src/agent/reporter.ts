@@ -2,7 +2,7 @@ import { makeSubscribers } from '../async/subscribers.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Verdict } from '../core/reasons.ts';
 import { emptyReport, type HostReport, type ListenerReport } from '../core/traffic/report.ts';
-import type { TrafficTable } from '../core/traffic/table.ts';
+import { type Listener, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
 import type { Direct } from '../ports/direct.ts';
 import type { Confirmations } from '../ports/confirmations.ts';
 import type { Health } from '../ports/health.ts';
@@ -10,7 +10,7 @@ import type { Proxy } from '../ports/proxy.ts';
 import type { Advertiser } from '../ports/advertiser.ts';
 import type { HostAddresses, HostNetwork } from '../ports/network.ts';
 import { addressProblem } from './addresses.ts';
-import type { HostState } from './pass.ts';
+import { type HostState, wordsOf } from './pass.ts';
 import { closed } from './withdrawn.ts';
 
 /** The task of the agent, and its progress. */
@@ -42,7 +42,7 @@ export function makeReporter(deps: {
   readonly network: Pick<HostNetwork, 'addresses'>;
   readonly advertiser: Pick<Advertiser, 'onDuplicates'>;
   readonly direct: Pick<Direct, 'isForwarding' | 'onLink' | 'obstacles' | 'onForwarding'>;
-  readonly proxy: Pick<Proxy, 'failing' | 'refusingHeaders' | 'onServers'>;
+  readonly proxy: Pick<Proxy, 'failing' | 'refusingHeaders' | 'onServers' | 'outage' | 'onTrouble'>;
   readonly progress: () => AgentProgress;
 }): Reporter {
   const { health, confirmations, network, advertiser, direct, proxy, progress } = deps;
@@ -65,7 +65,7 @@ export function makeReporter(deps: {
       inForce !== undefined && isServing && (inForce.dataplane !== 'direct' || direct.isForwarding(key));
     const isFailing = inForce !== undefined && proxy.failing().has(key);
     const isHeaderRefused = inForce !== undefined && proxy.refusingHeaders().has(key);
-    const seen = { isForwarding, isFailing, isHeaderRefused };
+    const seen = { isForwarding, isFailing, isHeaderRefused, proxyTrouble: proxyTroubleOf(inForce) };
     if (wanted === undefined) return { holder, revision: inForce?.revision, ...seen, refusal: undefined };
     // Not before it is in force: an earlier process may have published the address, and a refused one would be withdrawn.
     const verdict = isInForce ? addressProblem(wanted, network.addresses()) : dataplaneError(refusalOf(key));
@@ -75,6 +75,13 @@ export function makeReporter(deps: {
       ...seen,
       refusal: verdict && { revision: wanted.revision, verdict },
     };
+  };
+
+  const proxyTroubleOf = (listener: Listener | undefined): string | undefined => {
+    if (listener === undefined || !usesHaproxy(listener)) return undefined;
+    const words = proxy.outage();
+    const isCarried = listener.dataplane === 'haproxy' || !direct.isForwarding(listener.key);
+    return isCarried ? words && wordsOf(words) : undefined;
   };
 
   const update = (keys: Iterable<ListenerKey>): void => {
@@ -120,6 +127,7 @@ export function makeReporter(deps: {
         advertiser.onDuplicates(followDuplicates),
         direct.onForwarding(updateAll),
         proxy.onServers(updateAll),
+        proxy.onTrouble(updateAll),
       ];
       return () => {
         for (const end of ends) end();
@@ -146,6 +154,7 @@ function isSame(a: ListenerReport, b: ListenerReport): boolean {
     a.isForwarding === b.isForwarding &&
     a.isFailing === b.isFailing &&
     a.isHeaderRefused === b.isHeaderRefused &&
+    a.proxyTrouble === b.proxyTrouble &&
     a.refusal?.revision === b.refusal?.revision &&
     a.refusal?.verdict.message === b.refusal?.verdict.message
   );

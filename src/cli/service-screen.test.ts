@@ -78,7 +78,11 @@ test.each<[file: string, detail: ServiceDetail]>([
       notReady: ['HAProxy does not run'],
       haproxy: undefined,
       haproxyTrouble: 'cannot start: no such file',
-      service: { ...detail.service, status: 'Serving', reason: 'Serving', message: '' },
+      service: {
+        ...detail.service,
+        reason: 'PartlyServing',
+        message: 'no connections to port 80 of 192.0.2.200, because HAProxy does not serve: no such file',
+      },
       listeners: detail.listeners.map((each) => ({
         ...each,
         dataplane: 'direct',

@@ -35,6 +35,7 @@ function judge(of: Listener, report: Partial<ListenerReport> | undefined, sinceM
     isForwarding: false,
     isFailing: false,
     isHeaderRefused: false,
+    proxyTrouble: undefined,
     refusal: undefined,
   };
   const reports: HostReport = {
@@ -84,6 +85,7 @@ test('of a Service with nodes of its own only those count, and without one its p
       isForwarding: false,
       isFailing: false,
       isHeaderRefused: false,
+      proxyTrouble: undefined,
       refusal: undefined,
     };
     const reports = { ...emptyReport, listeners: PersistentMap.from([[own.key, report] as const]) };

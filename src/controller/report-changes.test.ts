@@ -18,6 +18,7 @@ function reportOf(...listeners: readonly (readonly [{ readonly key: typeof first
     isForwarding: true,
     isFailing: false,
     isHeaderRefused: false,
+    proxyTrouble: undefined,
     refusal: undefined,
   };
   return {

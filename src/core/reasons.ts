@@ -107,7 +107,7 @@ export const reasons = {
   NoNodes: {
     where: 'Serving',
     means:
-      'No node can take connections: there is none, or all are excluded, drained, silent or without an address of the family. With externalTrafficPolicy: Local this is about the nodes with endpoints of the Service.',
+      'No node can take connections: there is none, or all are excluded, drained, unhealthy, silent or without an address of the family. With externalTrafficPolicy: Local this is about the nodes with endpoints of the Service.',
     do: 'Check the nodes, their label node.kubernetes.io/exclude-from-external-load-balancers and their addresses.',
   },
   HeaderRefused: {
@@ -145,6 +145,12 @@ export const reasons = {
     means:
       'The address is not on the load-balancer host, so it takes no connections: the host has lost an address of its own, or the kernel refuses the address. The message says which. The Service keeps the address.',
     do: 'Give the host its address back; furiwake notices it. For an IPv6 address that the kernel refuses, check net.ipv6.conf.*.disable_ipv6 of the interface in the message.',
+  },
+  HaproxyDown: {
+    where: 'Serving',
+    means:
+      'HAProxy has taken no connections for some seconds: it does not run and cannot be started, or it hangs. The message quotes its error. The address stays published; ports of nat and direct are served.',
+    do: 'Run `furiwake check` on the load-balancer host and read its log.',
   },
   DataplaneError: {
     where: 'Serving',

@@ -43,6 +43,7 @@ const inForce = ({ service, revision }: Listener): ListenerReport => ({
   isForwarding: true,
   isFailing: false,
   isHeaderRefused: false,
+  proxyTrouble: undefined,
   refusal: undefined,
 });
 const refused = ({ revision }: Listener): ListenerReport => ({
@@ -51,6 +52,7 @@ const refused = ({ revision }: Listener): ListenerReport => ({
   isForwarding: false,
   isFailing: false,
   isHeaderRefused: false,
+  proxyTrouble: undefined,
   refusal: { revision, verdict: { reason: 'DataplaneError', message: 'no' } },
 });
 

@@ -1,11 +1,10 @@
-import { expect, test } from 'vitest';
-import { addressOf, nodeName } from '../../test/make/table.ts';
+import { expect, onTestFinished, test } from 'vitest';
+import { addressOf, node, nodeName, tableOf } from '../../test/make/table.ts';
 import { recordLog, recordMetrics } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import type { NodeName } from '../core/model/names.ts';
 import type { CheckAnswer } from '../ports/health.ts';
 import { makeHealth } from './health.ts';
-import type { ProbeAnswer } from './policy.ts';
 
 const { signal } = new AbortController();
 const nodes = new Map([
@@ -18,9 +17,12 @@ function makeScene() {
   const clock = virtualClock();
   const log = recordLog();
   const metrics = recordMetrics();
-  let probed: readonly ProbeAnswer[] = ['http', 'http'];
-  const probe = async ({ text }: { readonly text: string }): Promise<ProbeAnswer> =>
-    probed[text === '192.0.2.11' ? 0 : 1] ?? 'alive';
+  let probed: readonly CheckAnswer[] = ['ok', 'ok'];
+  let probes = 0;
+  const probe = async ({ text }: { readonly text: string }): Promise<CheckAnswer> => {
+    probes++;
+    return probed[text === '192.0.2.11' ? 0 : 1] ?? 'alive';
+  };
   const health = makeHealth({ probe, silenceMs: 5000, clock, log, metrics });
   let draining: ReadonlySet<NodeName> = new Set();
   let changes = 0;
@@ -29,7 +31,7 @@ function makeScene() {
     health,
     log,
     metrics,
-    probed: (...answers: readonly ProbeAnswer[]) => {
+    probed: (...answers: readonly CheckAnswer[]) => {
       probed = answers;
     },
     drain: (...names: readonly string[]) => {
@@ -49,6 +51,21 @@ function makeScene() {
       );
       return await health.families[4].round({ nodes, draining, gone: new Map(), checks }, signal);
     },
+    /** HAProxy reports nothing for so long; the module judges by itself. */
+    away: async (seconds: number) => {
+      await clock.advance(seconds * 1000);
+    },
+    /** Until the test ends. */
+    run: () => {
+      const table = tableOf([], [node('n1', '192.0.2.11'), node('n2', '192.0.2.12')]);
+      const stop = new AbortController();
+      const running = Promise.allSettled([health.run(() => table.nodes, stop.signal)]);
+      onTestFinished(async () => {
+        stop.abort();
+        await running;
+      });
+    },
+    probes: () => probes,
     messages: () => log.lines.map(({ level, message }) => `${level} ${message}`),
   };
 }
@@ -184,4 +201,55 @@ test('orders are given once, and again to a new process', async () => {
     ['n1', true],
     ['n2', false],
   ]);
+});
+
+test.each<[CheckAnswer, 'silent' | 'unhealthy']>([
+  ['silent', 'silent'],
+  ['unhealthy', 'unhealthy'],
+  ['alive', 'unhealthy'],
+])(
+  'while HAProxy reports nothing a node that becomes %s is %s after two own checks, and up after one',
+  async (answer, verdict) => {
+    const scene = makeScene();
+    scene.run();
+    await scene.round('ok', 'ok');
+    const verdictOf = () => scene.health.verdicts().get(nodeName('n1'))?.[4];
+    scene.probed(answer, 'ok');
+    await scene.away(3);
+    expect(verdictOf()).toBe('up');
+    await scene.away(1);
+    expect(verdictOf()).toBe(verdict);
+    expect(scene.health.families[4].isChecked()).toBe(true);
+    scene.probed('ok', 'ok');
+    await scene.away(1);
+    expect(verdictOf()).toBe('up');
+  },
+);
+
+test('a node that HAProxy has taken out of use stays out when HAProxy dies', async () => {
+  const scene = makeScene();
+  scene.run();
+  await scene.round('ok', 'ok');
+  await scene.round('silent', 'ok');
+  scene.probed('silent', 'ok');
+  await scene.away(60);
+  expect(scene.health.verdicts().get(nodeName('n1'))).toEqual({ 4: 'silent' });
+  expect(scene.changes()).toBe(2);
+});
+
+test('before the first report of HAProxy nodes have verdicts, too; all silent ones stay in use', async () => {
+  const scene = makeScene();
+  scene.run();
+  scene.probed('silent', 'silent');
+  await scene.away(60);
+  expect(scene.health.verdicts().get(nodeName('n2'))).toEqual({ 4: 'silent' });
+  expect(scene.metrics.total('furiwake_silent_nodes_total')).toBe(0);
+  expect(scene.messages().filter((line) => line.includes('it stays in use'))).toHaveLength(2);
+});
+
+test('while HAProxy reports each second the module checks no node itself', async () => {
+  const scene = makeScene();
+  scene.run();
+  for (let second = 0; second < 30; second++) await scene.round('ok', 'ok');
+  expect(scene.probes()).toBe(0);
 });

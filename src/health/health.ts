@@ -3,19 +3,21 @@ import type { Family, Ip } from '../core/ip/ip.ts';
 import { kubeProxyHealthPort } from '../core/model/contract.ts';
 import type { NodeName } from '../core/model/names.ts';
 import type { HostReport, NodeHealth } from '../core/traffic/report.ts';
+import { addressOfNode, type TrafficTable } from '../core/traffic/table.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { CheckedNode, FamilyHealth, FamilyHealths, Health } from '../ports/health.ts';
+import type { CheckedNode, FamilyHealth, FamilyHealths, Health, NodeChecks } from '../ports/health.ts';
 import type { Log } from '../ports/log.ts';
 import type { Metrics } from '../ports/metrics.ts';
-import { type CheckRound, type HealthState, initialHealth, judge, silentProbes } from './policy.ts';
+import { type CheckRound, checksFrom, type HealthState, initialHealth, judge, silentProbes } from './policy.ts';
 import { type Probe, probeAll } from './probe.ts';
 
-/** The health of all nodes: dataplanes report to it and follow it. */
-export type HealthModule = Health & { readonly families: FamilyHealths };
+/** The health of all nodes: HAProxy reports to it, and every dataplane follows it. */
+export type HealthModule = Health & NodeChecks & { readonly families: FamilyHealths };
 
 /**
  * One verdict per node and family, from two sources: the dataplane's checks of kube-proxy's health port, and furiwake's
- * own probe, which replaces them if no node answers on that port.
+ * own probe, which replaces them if no node answers on that port, and while the dataplane reports no results: when HAProxy is
+ * dead, hangs or cannot be started, the other dataplanes still need the verdicts.
  *
  * `silenceMs`: how long a node may be silent before its connections are reset. New ones stop after two failed checks.
  */
@@ -43,8 +45,19 @@ export function makeHealth(deps: {
     families: trackers,
     verdicts: () => verdicts,
     subscribe: subscribers.subscribe,
+    run: async (known, signal) => {
+      for (;;) {
+        await deps.clock.sleep(roundMs, signal);
+        const nodes = known() ?? new Map();
+        for (const family of [4, 6] as const) await trackers[family].replaceRound(nodes, signal);
+      }
+    },
   };
 }
+
+const roundMs = 1000;
+/** The dataplane reports each second, if it can. */
+const missingMs = 3 * roundMs;
 
 /** Monotonic ms, of the last change of its health and of the begin of its drain; `undefined`: not since the start. */
 type KnownNode = {
@@ -77,6 +90,12 @@ const words: Readonly<Record<DetailedHealth, string>> = {
   kept: 'node does not answer, and no other node of this family does: it stays in use',
 };
 
+type FamilyTracker = FamilyHealth & {
+  states(): ReadonlyMap<NodeName, NodeHealth>;
+  /** One round with the results of the own probe, if those of the dataplane are missing. */
+  replaceRound(nodes: TrafficTable['nodes'], signal: AbortSignal): Promise<void>;
+};
+
 function makeFamilyHealth(deps: {
   readonly family: Family;
   readonly probe: Probe;
@@ -85,7 +104,7 @@ function makeFamilyHealth(deps: {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly onChange: () => void;
-}): FamilyHealth & { states(): ReadonlyMap<NodeName, NodeHealth> } {
+}): FamilyTracker {
   const { family, probe, clock, log } = deps;
   const gauge = deps.metrics.gauge(
     'furiwake_own_probe',
@@ -104,6 +123,9 @@ function makeFamilyHealth(deps: {
   const ordered = new Map<NodeName, boolean>();
   let known: ReadonlyMap<NodeName, KnownNode> = new Map();
   let dead: ReadonlySet<NodeName> = new Set();
+  let checks: ReadonlyMap<NodeName, CheckedNode> = new Map();
+  let roundAtMs = clock.monotonic();
+  const isMissing = (): boolean => clock.monotonic() - roundAtMs >= missingMs;
 
   const become = (next: HealthState): void => {
     if (next.mode !== state.mode) {
@@ -155,11 +177,7 @@ function makeFamilyHealth(deps: {
     return answer === 'silent' ? 'silent' : answer === 'alive' ? 'refusing' : 'unhealthy';
   };
 
-  const note = (
-    nodes: Iterable<NodeName>,
-    draining: ReadonlySet<NodeName>,
-    checks: ReadonlyMap<NodeName, CheckedNode>,
-  ): void => {
+  const note = (nodes: Iterable<NodeName>, draining: ReadonlySet<NodeName>): void => {
     const nowMs = clock.monotonic();
     const next = new Map<NodeName, KnownNode>();
     let isChanged = false;
@@ -185,6 +203,20 @@ function makeFamilyHealth(deps: {
     if (isChanged) deps.onChange();
   };
 
+  /** The verdicts after the results in `checks`, or after those of the own probe, if it decides. */
+  const conclude = async (
+    nodes: ReadonlyMap<NodeName, Ip>,
+    draining: ReadonlySet<NodeName>,
+    probed: () => Promise<CheckRound>,
+  ): Promise<readonly NodeName[]> => {
+    let judgement = state.mode === 'checks' ? take({ from: 'checks', checks }) : undefined;
+    if (state.mode === 'own' || judgement?.wantsProbe === true) judgement = take(await probed());
+    if (state.mode === 'own') checks = new Map();
+    noteDead(judgement?.dead ?? []);
+    note(nodes.keys(), draining);
+    return judgement?.dead ?? [];
+  };
+
   const noteDead = (nodes: readonly NodeName[]): void => {
     for (const node of nodes) {
       if (dead.has(node)) continue;
@@ -206,19 +238,32 @@ function makeFamilyHealth(deps: {
       if (isChecked !== (state.mode === 'checks')) become({ ...initialHealth, mode: isChecked ? 'checks' : 'own' });
     },
     forgetOrders: () => ordered.clear(),
-    round: async ({ nodes, draining, gone, checks }, signal) => {
+    round: async (found, signal) => {
+      roundAtMs = clock.monotonic();
+      ({ checks } = found);
       // Also those of removed nodes: their last connections must not outlive them.
-      let judgement = state.mode === 'checks' ? take({ from: 'checks', checks }) : undefined;
-      if (state.mode === 'own' || judgement?.wantsProbe === true)
-        judgement = take(await probeNodes(nodes, gone, signal));
+      const probed = (): Promise<CheckRound> => probeNodes(found.nodes, found.gone, signal);
+      const ending = await conclude(found.nodes, found.draining, probed);
       const out = new Map<NodeName, boolean>();
       if (state.mode === 'checks') ordered.clear();
       else for (const [node, { isOut }] of state.nodes) if (ordered.get(node) !== isOut) out.set(node, isOut);
       for (const [node, isOut] of out) ordered.set(node, isOut);
-      noteDead(judgement?.dead ?? []);
-      note(nodes.keys(), draining, checks);
       const silent = new Set(Array.from(known).flatMap(([node, { detail }]) => (detail === 'silent' ? node : [])));
-      return { dead: judgement?.dead ?? [], silent, out };
+      return { dead: ending, silent, out };
+    },
+    replaceRound: async (nodes, signal) => {
+      if (!isMissing()) return;
+      const addresses = new Map<NodeName, Ip>();
+      const draining = new Set<NodeName>();
+      for (const node of nodes.values()) {
+        const address = addressOfNode(node, family);
+        if (address !== undefined) addresses.set(node.name, address);
+        if (node.state === 'drain') draining.add(node.name);
+      }
+      const answers = await probeAll(probe, addresses, signal);
+      if (!isMissing()) return;
+      checks = checksFrom(answers, checks);
+      await conclude(addresses, draining, async () => ({ from: 'probe', answers, gone: new Map() }));
     },
     stateOf: (node) => {
       const { detail, sinceMs, isDraining, drainSinceMs } = known.get(node) ?? unknownNode;

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { CheckAnswer } from '../ports/health.ts';
 import { nodeName } from '../../test/make/table.ts';
-import { type CheckRound, type HealthState, initialHealth, judge, type ProbeAnswer } from './policy.ts';
+import { type CheckRound, type HealthState, initialHealth, judge } from './policy.ts';
 
 /** A round as `n1 n2 …`: a check's answer, `-` while none is known, followed by `!` if HAProxy considers it down. */
 function checks(...words: readonly string[]): CheckRound {
@@ -16,11 +16,11 @@ function checks(...words: readonly string[]): CheckRound {
   return { from: 'checks', checks: new Map(looks) };
 }
 
-function probe(...answers: readonly ProbeAnswer[]): CheckRound {
+function probe(...answers: readonly CheckAnswer[]): CheckRound {
   return probeWithGone({}, ...answers);
 }
 
-function probeWithGone(gone: Readonly<Record<string, ProbeAnswer>>, ...answers: readonly ProbeAnswer[]): CheckRound {
+function probeWithGone(gone: Readonly<Record<string, CheckAnswer>>, ...answers: readonly CheckAnswer[]): CheckRound {
   return {
     from: 'probe',
     answers: new Map(answers.map((answer, index) => [nodeName(`n${index + 1}`), answer])),
@@ -28,7 +28,7 @@ function probeWithGone(gone: Readonly<Record<string, ProbeAnswer>>, ...answers: 
   };
 }
 
-const own = (rounds: number): readonly CheckRound[] => Array.from({ length: rounds }, () => probe('http', 'alive'));
+const own = (rounds: number): readonly CheckRound[] => Array.from({ length: rounds }, () => probe('ok', 'alive'));
 const intoOwn = [checks('alive!', 'alive!'), probe('alive', 'alive')];
 
 type Case = {
@@ -105,7 +105,7 @@ const cases: readonly Case[] = [
   },
   {
     name: 'after an HTTP answer to the probe the checks decide',
-    findings: [checks('alive!', 'alive!'), probe('alive', 'http')],
+    findings: [checks('alive!', 'alive!'), probe('alive', 'ok')],
     mode: 'checks',
     out: ['n1', 'n2'],
   },
@@ -170,7 +170,7 @@ const cases: readonly Case[] = [
   },
   {
     name: 'an HTTP answer of a removed node does not return the decision to the checks',
-    findings: [...intoOwn, ...Array.from({ length: 10 }, () => probeWithGone({ old: 'http' }, 'alive', 'alive'))],
+    findings: [...intoOwn, ...Array.from({ length: 10 }, () => probeWithGone({ old: 'ok' }, 'alive', 'alive'))],
     mode: 'own',
   },
   { name: 'nine rounds with an HTTP answer change nothing', findings: [...intoOwn, ...own(9)], mode: 'own' },
@@ -198,7 +198,7 @@ test.each(cases)('$name', ({ findings, mode, dead = [], out = [], wantsProbe = f
 });
 
 test('while the own probe decides, only silent nodes are out, and never all of them', () => {
-  const answers = fc.array(fc.constantFrom<ProbeAnswer>('http', 'alive', 'silent'), { minLength: 3, maxLength: 3 });
+  const answers = fc.array(fc.constantFrom<CheckAnswer>('ok', 'alive', 'silent'), { minLength: 3, maxLength: 3 });
   fc.assert(
     fc.property(fc.array(answers, { maxLength: 40 }), (rounds) => {
       let state: HealthState = { ...initialHealth, mode: 'own' };
@@ -222,7 +222,7 @@ test('as long as some node gives an HTTP answer the mode changes only to the che
     fc.property(fc.constantFrom('checks', 'own'), fc.array(round, { maxLength: 40 }), (mode, rounds) => {
       let state: HealthState = { ...initialHealth, mode };
       const modes = rounds.map((words) => {
-        state = judge(state, state.mode === 'own' ? probe('http', 'silent') : checks(...words), 3).state;
+        state = judge(state, state.mode === 'own' ? probe('ok', 'silent') : checks(...words), 3).state;
         return state.mode;
       });
       const changes = [mode, ...modes].filter((each, index, all) => index > 0 && each !== all[index - 1]);

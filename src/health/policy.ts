@@ -16,9 +16,6 @@ import type { CheckAnswer, CheckedNode } from '../ports/health.ts';
  * leaves it slowly, so that a flapping port does not make the mode flap.
  */
 
-/** The result of furiwake's own probe. */
-export type ProbeAnswer = 'http' | 'alive' | 'silent';
-
 /** `silent`: rounds in a row without any answer. */
 type NodeMemory = { readonly isOut: boolean; readonly silent: number; readonly answer: CheckAnswer | undefined };
 
@@ -35,8 +32,8 @@ export type CheckRound =
   /** `gone`: removed nodes that still have connections. Their answers do not count for the others. */
   | {
       readonly from: 'probe';
-      readonly answers: ReadonlyMap<NodeName, ProbeAnswer>;
-      readonly gone: ReadonlyMap<NodeName, ProbeAnswer>;
+      readonly answers: ReadonlyMap<NodeName, CheckAnswer>;
+      readonly gone: ReadonlyMap<NodeName, CheckAnswer>;
     };
 
 export type Judgement = {
@@ -79,7 +76,7 @@ function judgeChecks(state: HealthState, checks: ReadonlyMap<NodeName, CheckedNo
     nodes.set(name, { isOut: !check.isUp, silent, answer });
   }
   const all = [...nodes];
-  const someHttp = all.some(([, { answer }]) => answer === 'ok' || answer === 'unhealthy');
+  const someHttp = all.some(([, { answer }]) => isHttp(answer));
   const someOther = all.some(([, { answer }]) => answer === 'alive' || answer === 'silent');
   // Without any HTTP answer the silence of a single node has no meaning.
   const dead = someHttp ? all.filter(([, node]) => node.isOut && node.silent >= deadAfter) : [];
@@ -90,8 +87,25 @@ function judgeChecks(state: HealthState, checks: ReadonlyMap<NodeName, CheckedNo
   };
 }
 
-function judgeFirstProbe(state: HealthState, answers: ReadonlyMap<NodeName, ProbeAnswer>): Judgement {
-  if (answers.size === 0 || [...answers.values()].includes('http')) return unchanged(state);
+/**
+ * The results of furiwake's own checks of all nodes, while those of HAProxy are missing: the same rules, two failures in a row
+ * take a node out of use, one success takes it back. `before`: the last results, of either.
+ */
+export function checksFrom(
+  answers: ReadonlyMap<NodeName, CheckAnswer>,
+  before: ReadonlyMap<NodeName, CheckedNode>,
+): ReadonlyMap<NodeName, CheckedNode> {
+  return new Map(
+    Array.from(answers, ([name, answer]) => {
+      const last = before.get(name) ?? { isUp: true, answer: undefined };
+      const isFirstFailure = last.isUp && (last.answer === 'ok' || last.answer === undefined);
+      return [name, { isUp: answer === 'ok' || isFirstFailure, answer }];
+    }),
+  );
+}
+
+function judgeFirstProbe(state: HealthState, answers: ReadonlyMap<NodeName, CheckAnswer>): Judgement {
+  if (answers.size === 0 || [...answers.values()].some(isHttp)) return unchanged(state);
   const nodes = new Map<NodeName, NodeMemory>();
   for (const [name, answer] of answers)
     nodes.set(name, { isOut: false, silent: answer === 'silent' ? 1 : 0, answer: undefined });
@@ -100,12 +114,12 @@ function judgeFirstProbe(state: HealthState, answers: ReadonlyMap<NodeName, Prob
 
 function judgeProbe(
   state: HealthState,
-  answers: ReadonlyMap<NodeName, ProbeAnswer>,
-  gone: ReadonlyMap<NodeName, ProbeAnswer>,
+  answers: ReadonlyMap<NodeName, CheckAnswer>,
+  gone: ReadonlyMap<NodeName, CheckAnswer>,
   deadAfter: number,
 ): Judgement {
   const found = [...answers];
-  const httpRounds = found.some(([, answer]) => answer === 'http') ? state.httpRounds + 1 : 0;
+  const httpRounds = found.some(([, answer]) => isHttp(answer)) ? state.httpRounds + 1 : 0;
   if (httpRounds >= httpRoundsBack) return unchanged({ mode: 'checks', nodes: new Map(), httpRounds: 0 });
   // The last living nodes are never taken out: their silence then more likely means that the host's own network failed.
   const someAlive = found.some(([, answer]) => answer !== 'silent');
@@ -119,6 +133,10 @@ function judgeProbe(
     if (isOut && silent >= deadAfter) dead.push(name);
   }
   return { state: { mode: 'own', nodes, httpRounds }, wantsProbe: false, dead };
+}
+
+function isHttp(answer: CheckAnswer | undefined): boolean {
+  return answer === 'ok' || answer === 'unhealthy';
 }
 
 function unchanged(state: HealthState): Judgement {

@@ -24,17 +24,17 @@ async function serve(onConnection: (socket: Socket) => void): Promise<Server> {
 /** No server on the loopback needs longer to accept a connection. */
 const hasty: Clock = { ...systemClock, deadline: (_, outer) => systemClock.deadline(30, outer) };
 
-test('any HTTP answer counts, whatever its status', async () => {
+test('an HTTP answer other than 200 is unhealthy', async () => {
   await serve((socket) => socket.once('data', () => socket.end('HTTP/1.1 503 Service Unavailable\r\n\r\n')));
-  expect(await makeProbe({ clock: systemClock })(here, signal)).toBe('http');
+  expect(await makeProbe({ clock: systemClock })(here, signal)).toBe('unhealthy');
 });
 
-test('an HTTP answer in pieces counts', async () => {
+test('an HTTP answer may come in pieces', async () => {
   await serve((socket) => {
     socket.write('HT');
     socket.once('data', () => socket.write('TP/1.1 200 OK\r\n\r\n'));
   });
-  expect(await makeProbe({ clock: systemClock })(here, signal)).toBe('http');
+  expect(await makeProbe({ clock: systemClock })(here, signal)).toBe('ok');
 });
 
 test.each([

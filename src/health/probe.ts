@@ -1,14 +1,17 @@
 import { createConnection } from 'node:net';
 import type { Ip } from '../core/ip/ip.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { ProbeAnswer } from './policy.ts';
+import type { CheckAnswer } from '../ports/health.ts';
 import { kubeProxyHealthPort } from '../core/model/contract.ts';
 
 /**
- * Asks a node's kube-proxy for its health, as HAProxy does, to learn whether the node answers at all. Rejects only with
- * the signal's reason; any result other than certain silence counts as alive.
+ * Asks a node's kube-proxy for its health, as HAProxy does. Rejects only with the signal's reason; any result other than an
+ * HTTP answer and certain silence is `alive`.
  */
-export type Probe = (address: Ip, signal: AbortSignal) => Promise<ProbeAnswer>;
+export type Probe = (address: Ip, signal: AbortSignal) => Promise<CheckAnswer>;
+
+/** Before the status: `HTTP/1.1 `. */
+const statusAt = 9;
 
 const probeDeadlineMs = 500;
 const silence = new Set(['EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ETIMEDOUT']);
@@ -19,7 +22,7 @@ export function makeProbe(deps: { readonly clock: Clock }): Probe {
       const deadline = deps.clock.deadline(probeDeadlineMs, signal);
       let isConnected = false;
       let text = '';
-      const finish = (answer: ProbeAnswer): void => {
+      const finish = (answer: CheckAnswer): void => {
         socket.destroy();
         resolve(answer);
       };
@@ -31,7 +34,8 @@ export function makeProbe(deps: { readonly clock: Clock }): Probe {
       });
       socket.on('data', (part: string) => {
         text += part;
-        if (text.length >= 5) finish(text.startsWith('HTTP/') ? 'http' : 'alive');
+        if (text.length >= 5 && !text.startsWith('HTTP/')) finish('alive');
+        else if (text.length >= statusAt + 3) finish(text.startsWith('200', statusAt) ? 'ok' : 'unhealthy');
       });
       socket.on('end', () => finish('alive'));
       socket.on('close', () => deadline[Symbol.dispose]());

@@ -76,10 +76,13 @@ test('HAProxy is replaced by a script that answers and exits: the running one se
   const [one = 0, two = 0] = starts;
   expect(two - one).toBeGreaterThan(1_000);
   expect(rig.log.lines.filter(({ message }) => message.includes('running HAProxy failed'))).toHaveLength(1);
+  const proxyTrouble = (): string | undefined => rig.agent.report().listeners.get(served.key)?.proxyTrouble;
+  await expect.poll(proxyTrouble, { timeout: 30_000 }).toMatch(/./);
 
   isReplaced = false;
   await rig.untilAnswers(first);
   await rig.untilAnswers(second);
+  await expect.poll(proxyTrouble, { timeout: 30_000 }).toBeUndefined();
 });
 
 test('an interface that is renamed: the addresses that are served on it answer again', async () => {

@@ -1,6 +1,7 @@
 import type { Family, Ip } from '../core/ip/ip.ts';
 import type { NodeName } from '../core/model/names.ts';
 import type { HostReport, NodeHealth } from '../core/traffic/report.ts';
+import type { TrafficTable } from '../core/traffic/table.ts';
 
 /** The verdict on each node, from all sources. Every dataplane follows it. */
 export type Health = {
@@ -8,6 +9,15 @@ export type Health = {
   verdicts(): HostReport['health'];
   /** Calls `listener` after each change of a verdict; returns a function that ends the subscription. */
   subscribe(listener: () => void): () => void;
+};
+
+/** Verdicts that do not depend on a dataplane that checks nodes. */
+export type NodeChecks = {
+  /**
+   * Until `signal` aborts: checks these nodes itself, each second, while the dataplane has reported no results for three seconds.
+   * `undefined`: they are not known yet.
+   */
+  run(nodes: () => TrafficTable['nodes'] | undefined, signal: AbortSignal): Promise<void>;
 };
 
 /** The last result of a check of a node. `alive`: refused, or accepted without HTTP. */

@@ -107,7 +107,12 @@ export type Proxy = {
   onServers(listener: () => void): () => void;
   /** Why HAProxy does not serve, on one line, once that is known; `undefined` while it serves. */
   trouble(): string | undefined;
-  /** Calls `listener` after each change of `trouble`; returns a function that ends the subscription. */
+  /**
+   * Why HAProxy takes no connections, on one line, once that has lasted for five seconds; the same words until HAProxy has
+   * served for ten seconds. `undefined`: it does, or its command socket alone does not answer.
+   */
+  outage(): string | undefined;
+  /** Calls `listener` after each change of `trouble` and `outage`; returns a function that ends the subscription. */
   onTrouble(listener: () => void): () => void;
   /** Ends the process and its connections, also one of another state directory. Resolves with whether one ran. */
   stop(signal: AbortSignal): Promise<boolean>;

@@ -139,7 +139,7 @@ export function proxyContract(name: string, makeScene: () => Promise<ProxyScene>
       expect(await proxy.stop(signal)).toBe(false);
       expect(await scene.serves(a)).toBe(false);
       await expect(proxy.observe(signal)).rejects.toThrow(/.+/);
-      expect(proxy.trouble()).toBeUndefined();
+      expect([proxy.trouble(), proxy.outage()]).toEqual([undefined, undefined]);
       await proxy.upsert(scene.table([a]), signal);
       expect(await scene.serves(a)).toBe(true);
     });

@@ -2,7 +2,7 @@ import { check } from '../../src/cli/check.ts';
 import type { ApiConnection, Connect } from '../../src/cli/check/connection.ts';
 import type { GroupedFinding } from '../../src/cli/check/finding.ts';
 import type { KubeProxyAnswer } from '../../src/health/kube-proxy-sync.ts';
-import type { ProbeAnswer } from '../../src/health/policy.ts';
+import type { CheckAnswer } from '../../src/ports/health.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import type { Platform } from '../../src/daemon/platform.ts';
 import type { RunningProgram } from '../../src/ports/exec.ts';
@@ -25,7 +25,7 @@ export type CheckScene = {
   readonly answer?: (asked: Asked) => unknown;
   /** Objects that it lists, by plural. */
   readonly objects?: Readonly<Record<string, readonly object[]>>;
-  readonly probe?: (address: string) => ProbeAnswer;
+  readonly probe?: (address: string) => CheckAnswer;
   /** What the kube-proxy at an address answers; by default that it has synced IPv4. */
   readonly kubeProxy?: (address: string) => KubeProxyAnswer | undefined;
   readonly connect?: Connect;
@@ -172,7 +172,7 @@ export async function runCheck(
     onReload: () => undefined,
     metrics: { ...recordMetrics(), text: async () => '', contentType: '' },
     connect: scene.connect ?? connect,
-    probe: async (address: { readonly text: string }) => scene.probe?.(address.text) ?? 'http',
+    probe: async (address: { readonly text: string }) => scene.probe?.(address.text) ?? 'ok',
     makeKubeProxy: () => ({
       ask: async (address: { readonly text: string }) =>
         scene.kubeProxy === undefined ? kubeProxyAnswer({ 4: { id: '1', endMs: 0 } }) : scene.kubeProxy(address.text),

@@ -1,6 +1,6 @@
 import { makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
 import { makeHealth } from '../../src/health/health.ts';
-import type { ProbeAnswer } from '../../src/health/policy.ts';
+import type { CheckAnswer } from '../../src/ports/health.ts';
 import type { Probe } from '../../src/health/probe.ts';
 import type { Proxy } from '../../src/ports/proxy.ts';
 import { type RecordedLog, type RecordedMetrics, recordLog, recordMetrics } from '../sim/observers.ts';
@@ -21,14 +21,14 @@ const folder = '/var/lib/furiwake/haproxy';
 /** furiwake's HAProxy adapter over a machine in memory, in virtual time. */
 export function makeMachineRig({
   machine = makeHaproxyMachine(folder),
-  probed = 'http',
+  probed = 'ok',
   hasAccount = true,
   clock = virtualClock(),
 }: {
   /** Default: one without processes. */
   readonly machine?: HaproxyMachine;
   /** The results of furiwake's own probe, for all nodes or by address. */
-  readonly probed?: ProbeAnswer | ((address: string) => ProbeAnswer);
+  readonly probed?: CheckAnswer | ((address: string) => CheckAnswer);
   readonly hasAccount?: boolean;
   readonly clock?: VirtualClock;
 } = {}): MachineRig {

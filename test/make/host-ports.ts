@@ -6,7 +6,7 @@ import { PersistentMap } from '../../src/core/persistent-map.ts';
 import type { DirectObstacles } from '../../src/core/traffic/report.ts';
 import { untilAborted } from '../../src/async/abort.ts';
 import { emptyTable, type Listener, type TrafficTable, usesHaproxy } from '../../src/core/traffic/table.ts';
-import type { Health } from '../../src/ports/health.ts';
+import type { Health, NodeChecks } from '../../src/ports/health.ts';
 import type { Advertiser } from '../../src/ports/advertiser.ts';
 import type { Addresses, Host } from '../../src/ports/host.ts';
 import type { HostNetwork } from '../../src/ports/network.ts';
@@ -63,7 +63,7 @@ export type FakeHostPorts = Pick<
   readonly placement: Placement;
   readonly advertiser: Advertiser;
   readonly host: Host;
-  readonly health: Health;
+  readonly health: Health & NodeChecks;
   /** The calls, in order. */
   readonly steps: string[];
   /** Steps that throw, each with the message of the error; a function decides at each call. */
@@ -97,6 +97,8 @@ export type FakeHostPorts = Pick<
   setHealth(verdicts: ReturnType<Health['verdicts']>): void;
   /** All servers of these listeners fail checks of their own. */
   setFailing(listeners: ReadonlySet<ListenerKey>): void;
+  /** HAProxy takes no connections: why. */
+  setOutage(words: string | undefined): void;
   /** The servers of these listeners refuse the header of the PROXY protocol. */
   setRefusingHeaders(listeners: ReadonlySet<ListenerKey>): void;
   /** Another machine on the LAN has these addresses: text → MAC. */
@@ -151,6 +153,8 @@ export function makeHostPorts(): FakeHostPorts {
   let withoutServers: ReadonlySet<ListenerKey> = new Set();
   let refusingHeaders: ReadonlySet<ListenerKey> = new Set();
   const serverNews = makeSubscribers();
+  let outage: string | undefined;
+  const troubleNews = makeSubscribers();
   let verdicts: ReturnType<Health['verdicts']> = new Map();
   const healthListeners = new Set<() => void>();
   const ports: Pick<FakeHostPorts, 'gate' | 'listening'> = { gate: Promise.resolve(), listening: [] };
@@ -219,7 +223,8 @@ export function makeHostPorts(): FakeHostPorts {
         const failure = failing.get('proxy.upsert'); // a HAProxy that cannot start
         return typeof failure === 'string' ? failure : undefined;
       },
-      onTrouble: () => () => undefined,
+      outage: () => outage,
+      onTrouble: troubleNews.subscribe,
       failing: () => withoutServers,
       refusingHeaders: () => refusingHeaders,
       onServers: serverNews.subscribe,
@@ -248,7 +253,8 @@ export function makeHostPorts(): FakeHostPorts {
         healthListeners.add(listener);
         return () => void healthListeners.delete(listener);
       },
-    } satisfies Health,
+      run: (_, signal) => untilAborted(signal),
+    } satisfies Health & NodeChecks,
     changeSteering: (change: (held: SteeringTarget) => SteeringTarget) => {
       fakeSteering.held = change(fakeSteering.held);
     },
@@ -259,6 +265,10 @@ export function makeHostPorts(): FakeHostPorts {
     setFailing: (listeners: ReadonlySet<ListenerKey>) => {
       withoutServers = listeners;
       serverNews.tell();
+    },
+    setOutage: (words: string | undefined) => {
+      outage = words;
+      troubleNews.tell();
     },
     setRefusingHeaders: (listeners: ReadonlySet<ListenerKey>) => {
       refusingHeaders = listeners;

@@ -29,6 +29,7 @@ function reportsOf({ listeners }: TrafficTable, answer: Answer): HostReport['lis
         isForwarding: false,
         isFailing: false,
         isHeaderRefused: false,
+        proxyTrouble: undefined,
         refusal: undefined,
       };
       return [[key, { ...blank, ...report }] as const];

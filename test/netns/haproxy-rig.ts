@@ -6,7 +6,7 @@ import { makeRuntimeApi, unixSockets } from '../../src/dataplane/haproxy/client.
 import { listenPort } from '../../src/dataplane/haproxy/config.ts';
 import { type HaproxyOptions, makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
 import { type HealthModule, makeHealth } from '../../src/health/health.ts';
-import type { ProbeAnswer } from '../../src/health/policy.ts';
+import type { CheckAnswer } from '../../src/ports/health.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import { systemFiles } from '../../src/main/node/files.ts';
 import type { Log } from '../../src/ports/log.ts';
@@ -86,7 +86,7 @@ export async function startRig(options: { readonly nodes: number; readonly healt
     const log = collectingLog(complaints);
     const health = makeHealth({
       probe: async ({ text }) =>
-        ((await lab.balancer.ask({ do: 'probe', address: text })).text ?? 'alive') as ProbeAnswer,
+        ((await lab.balancer.ask({ do: 'probe', address: text })).text ?? 'alive') as CheckAnswer,
       silenceMs,
       clock: systemClock,
       log,

@@ -72,20 +72,26 @@ const annotations = {
   plain: {},
 };
 
-function put(server: SimApiServer, name: string, port: number, kind: Kind | 'plain' = 'plain'): void {
+function put(
+  server: SimApiServer,
+  name: string,
+  port: number,
+  kind: Kind | 'plain' = 'plain',
+  protocol: 'TCP' | 'UDP' = 'TCP',
+): void {
   server.put('Service', {
     metadata: { name, namespace: 'default', annotations: annotations[kind] },
     spec: {
       type: 'LoadBalancer',
       ipFamilies: ['IPv4'],
-      ports: [{ name: 'main', port, protocol: 'TCP', nodePort: 30_000 + port }],
+      ports: [{ name: 'main', port, protocol, nodePort: 30_000 + port }],
       ...(kind === 'local' ? { externalTrafficPolicy: 'Local', healthCheckNodePort: 31_000 + port } : {}),
     },
   });
   server.put('EndpointSlice', {
     metadata: { name: `${name}-1`, namespace: 'default', labels: { 'kubernetes.io/service-name': name } },
     addressType: 'IPv4',
-    ports: [{ name: 'main', protocol: 'TCP', port: 8080 }],
+    ports: [{ name: 'main', protocol, port: 8080 }],
     endpoints: [{ addresses: [`10.244.1.${port}`], nodeName: 'n1', conditions: { ready: true } }],
   });
 }
@@ -132,3 +138,27 @@ test.each(kinds.flatMap((kind) => faults.map((fault) => [kind, ...fault] as cons
     expect(machine.held?.map.size).toBe(spares[kind] + 3);
   },
 );
+
+test('while HAProxy cannot be started its Services say so and keep their addresses; those of nat are served', async () => {
+  await using scene = await start('profile');
+  const { clock, server, machine } = scene;
+  put(server, 'dns', 53, 'plain', 'UDP');
+  await clock.advance(5_000);
+  Object.assign(machine.faults, { start: 'no memory' });
+  machine.die();
+  await clock.advance(3_000);
+  expect(shown(scene, 'stays')).toMatch(/^192\.0\.2\.8: Serving/);
+  await clock.advance(12_000);
+  const down = shown(scene, 'stays');
+  expect(down).toMatch(
+    /^192\.0\.2\.8: HaproxyDown no connections to 192\.0\.2\.8, because HAProxy does not serve: .*no memory/,
+  );
+  expect(shownCondition(server, 'default/stays', 'Serving')?.status).toBe('False');
+  expect(shown(scene, 'dns')).toMatch(/^192\.0\.2\.8: Serving/);
+  await clock.advance(10 * 60_000);
+  expect(shown(scene, 'stays')).toBe(down);
+
+  machine.faults.start = undefined;
+  await clock.advance(60_000);
+  expect(shown(scene, 'stays')).toMatch(/^192\.0\.2\.8: Serving/);
+});

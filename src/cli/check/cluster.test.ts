@@ -82,7 +82,7 @@ test.each<[string, CheckScene, string, object]>([
   ['a cluster without nodes', { objects: { nodes: [] } }, 'nodes', { mark: 'warning', found: 'none with an address' }],
   [
     'a node that is silent',
-    { probe: (address) => (address === '192.0.2.12' ? 'silent' : 'http') },
+    { probe: (address) => (address === '192.0.2.12' ? 'silent' : 'ok') },
     'nodes',
     { mark: 'warning', found: '1 of 2 node addresses healthy on port 10256; no answer from 192.0.2.12' },
   ],
@@ -90,7 +90,7 @@ test.each<[string, CheckScene, string, object]>([
     'an excluded node, which is not asked,',
     {
       objects: { nodes: [nodeOf('n1', '192.0.2.11'), nodeOf('n2', '192.0.2.12', exclusion)] },
-      probe: (address) => (address === '192.0.2.12' ? 'silent' : 'http'),
+      probe: (address) => (address === '192.0.2.12' ? 'silent' : 'ok'),
     },
     'nodes',
     { mark: 'ok', found: /^1 of 1 node address healthy on port 10256; excluded: n2$/ },

@@ -102,7 +102,7 @@ async function checkNodes(nodes: readonly Node[], probe: Probe, signal: AbortSig
   const answers = await probeAll(probe, targets, signal);
   const those = (wanted: string): readonly string[] =>
     [...answers].filter(([, answer]) => answer === wanted).map(([address]) => address);
-  const [healthy, alive, silent] = [those('http'), those('alive'), those('silent')];
+  const [healthy, unhealthy, alive, silent] = [those('ok'), those('unhealthy'), those('alive'), those('silent')];
   if (targets.size === 0)
     return warning(
       excluded.length > 0 && active.length === 0 ? `all are excluded: ${named(excluded)}` : 'none with an address',
@@ -110,12 +110,13 @@ async function checkNodes(nodes: readonly Node[], probe: Probe, signal: AbortSig
     );
   const found = [
     `${healthy.length} of ${counted(targets.size, 'node address', 'node addresses')} healthy on port ${kubeProxyHealthPort}`,
+    ...(unhealthy.length > 0 ? [`unhealthy: ${named(unhealthy)}`] : []),
     ...(alive.length > 0 ? [`refused by ${named(alive)}`] : []),
     ...(silent.length > 0 ? [`no answer from ${named(silent)}`] : []),
     ...(excluded.length > 0 ? [`excluded: ${named(excluded)}`] : []),
   ].join('; ');
   if (healthy.length === targets.size) return ok(found);
-  if (healthy.length === 0)
+  if (healthy.length + unhealthy.length === 0)
     return warning(
       found,
       `open port ${kubeProxyHealthPort} from this host to the nodes (k3s binds it to localhost); without it furiwake only distinguishes silent nodes from the others`,

@@ -110,6 +110,24 @@ describe('the status of a Service', () => {
     expect(conditions(withoutEndpoints)).toMatchObject({ Serving: 'False NoEndpoints' });
   });
 
+  test('says that HAProxy does not serve, names the ports that it serves, and keeps the address', () => {
+    const answer: Answer = (revision) => ({ revision, isForwarding: true, proxyTrouble: 'no memory' });
+    const status = statusOf([makeService('a', { ports: [tcp(80), tcp(443)] })], { answer });
+    expect(status?.ingress).toHaveLength(1);
+    expect(conditions(status)).toMatchObject({ Serving: 'False HaproxyDown' });
+    const message = 'no connections to 192.0.2.8, because HAProxy does not serve: no memory';
+    expect(status?.conditions.at(-1)?.message).toBe(message);
+    let count = 0;
+    const one: Answer = (revision) => ({
+      revision,
+      isForwarding: true,
+      proxyTrouble: ++count === 1 ? 'no memory' : undefined,
+    });
+    const partly = statusOf([makeService('a', { ports: [tcp(80), udp(53)] })], { answer: one });
+    expect(conditions(partly)).toMatchObject({ Serving: 'True PartlyServing' });
+    expect(partly?.conditions.at(-1)?.message).toContain('no connections to port ');
+  });
+
   test('says that servers refuse the header of the PROXY protocol, and is served', () => {
     const answer: Answer = (revision) => ({ revision, isForwarding: true, isHeaderRefused: true });
     const status = statusOf([makeService('a', { ports: [tcp(80), tcp(443)] })], { answer });

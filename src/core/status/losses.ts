@@ -30,6 +30,16 @@ export function lossesOf(
     verdicts.push({ reason: 'Drained', message });
   }
   if (draining.length === served.length) return verdicts.map((verdict) => ({ address, isWhole: true, verdict }));
+  const troubleOf = ({ port, protocol }: ServicePort): string | undefined =>
+    reports.get(listenerKey(ip, port, protocol))?.proxyTrouble;
+  const down = served.filter((port) => !draining.includes(port) && troubleOf(port) !== undefined);
+  const [first] = down;
+  if (first !== undefined) {
+    const message = `no connections to ${whereOf(down)}, because HAProxy does not serve: ${troubleOf(first)}`;
+    verdicts.push({ reason: 'HaproxyDown', message });
+    if (down.length + draining.length === served.length)
+      return verdicts.map((verdict) => ({ address, isWhole: true, verdict }));
+  }
   const hasPods = served.every((port) => isPodBackend(listenerOf(port)?.backend ?? nodesBackend(ip.family)));
   const trouble = hasPods ? undefined : nodeTrouble[ip.family];
   if (trouble !== undefined) {
@@ -44,12 +54,14 @@ export function lossesOf(
   }
   // Without endpoints the checks cannot succeed.
   const failing =
-    hasEndpoints === false ? [] : served.filter((port) => !draining.includes(port) && isFailing(ip, port, reports));
+    hasEndpoints === false
+      ? []
+      : served.filter((port) => !draining.includes(port) && !down.includes(port) && isFailing(ip, port, reports));
   if (failing.length > 0) {
     const message = `no server takes connections for ${whereOf(failing)}: each one fails its own check, or its node is drained or silent`;
     verdicts.push({ reason: 'NoServers', message });
   }
-  const isWhole = draining.length + dropped.length + failing.length === served.length;
+  const isWhole = draining.length + down.length + dropped.length + failing.length === served.length;
   return verdicts.map((verdict) => ({ address, isWhole, verdict }));
 }
 

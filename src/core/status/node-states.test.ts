@@ -46,7 +46,7 @@ const states = nodeStates({
 test.each<[string, string, NodeState, boolean]>([
   ['that is not checked yet', 'new', 'up', true],
   ['that answers in one family', 'half', 'up', true],
-  ['that answers that it is unhealthy in one family', 'unwell', 'unhealthy', true],
+  ['that answers that it is unhealthy in one family', 'unwell', 'unhealthy', false],
   ['that answers in no family', 'dead', 'silent', false],
   ['that is drained', 'drained', 'drained', false],
   ['that is excluded', 'labelled', 'excluded', false],

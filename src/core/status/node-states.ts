@@ -27,9 +27,9 @@ export function nodeStates({ nodes, table, health }: NodeStatesInput): ReadonlyM
   return new Map(Array.from(nodes.values(), (node) => [node.name, stateOf(node)]));
 }
 
-/** True if the node takes new connections, or would if all nodes were unhealthy. */
+/** True if the node takes new connections. */
 export function takesConnections(state: NodeState): boolean {
-  return state === 'up' || state === 'unhealthy';
+  return state === 'up';
 }
 
 /** How many nodes are in each state, in the order of a sentence; without states that no node has. */

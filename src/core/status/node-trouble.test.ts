@@ -55,6 +55,20 @@ describe('no node takes connections', () => {
       'every node with an IPv4 address is excluded: n1 (label node.kubernetes.io/exclude-from-external-load-balancers), n2 (taint of the cluster autoscaler), n3 (being deleted)',
     ],
     ['all are drained', [n1, n2], {}, ['n1', 'n2'], 'every node is drained: n1, n2'],
+    [
+      'all are unhealthy',
+      [n1, n2],
+      { n1: { 4: 'unhealthy' }, n2: { 4: 'unhealthy' } },
+      [],
+      'every node is unhealthy: n1, n2',
+    ],
+    [
+      'one is unhealthy, the others are silent or drained',
+      [n1, n2, dual],
+      { n1: { 4: 'unhealthy' }, n2: { 4: 'silent' } },
+      ['n3'],
+      'every node is unhealthy (n1) or silent (n2) or drained (n3)',
+    ],
     ['all are silent', [n1, n2], { n1: { 4: 'silent' }, n2: { 4: 'silent' } }, [], 'every node is silent: n1, n2'],
     [
       'the others are drained or excluded, and one is silent',
@@ -79,7 +93,6 @@ describe('some node takes connections', () => {
   test.each<[string, readonly Node[], HealthByNode, readonly string[]]>([
     ['one that the host does not check', [n1], {}, []],
     ['one that is up, while another is silent', [n1, n2], { n1: { 4: 'silent' }, n2: { 4: 'up' } }, []],
-    ['one that is unhealthy: it answers', [n1], { n1: { 4: 'unhealthy' } }, []],
     ['one that is neither drained nor excluded', [n1, n2, { ...dual, excluded: 'label' }], {}, ['n1']],
   ])('%s', (_, nodes, health, drained) => {
     expect(troubleOf(nodes, health, drained)[4]).toBeUndefined();
@@ -115,7 +128,7 @@ test('one that remembers its last input says the same after each change', () => 
 
 test.each<[string, Weights, Readonly<Record<string, 'silent' | 'unhealthy'>>, string | undefined]>([
   ['one of its nodes answers', { n1: 1, n2: 1 }, { n1: 'silent' }, undefined],
-  ['a node that is unhealthy answers', { n1: 1 }, { n1: 'unhealthy' }, undefined],
+  ['its only node is unhealthy', { n1: 1 }, { n1: 'unhealthy' }, 'every node with an endpoint is unhealthy (n1)'],
   [
     'its only node is silent, others are not',
     { n1: 1 },

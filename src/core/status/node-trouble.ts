@@ -1,7 +1,7 @@
 import type { Family } from '../ip/ip.ts';
 import type { NodeName, ServiceKey } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
-import { addressOfNode, localBackend, type TrafficTable } from '../traffic/table.ts';
+import { addressOfNode, localBackend, type TrafficNode, type TrafficTable } from '../traffic/table.ts';
 import { exclusionWords, nodeNames, type NodeStatesInput } from './node-states.ts';
 
 /** By family, why no node takes new connections, as part of a sentence; `undefined` if a node does. */
@@ -31,13 +31,11 @@ function troubleOf(family: Family, { nodes, table, health }: NodeStatesInput): s
     if (withAddress.length === 0) return `no node has an IPv${family} address`;
     return `every node with an IPv${family} address is excluded: ${withAddress.map(exclusion).join(', ')}`;
   }
-  const active = usable.filter(({ state }) => state === 'active');
-  if (active.length === 0) return `every node is drained: ${names(usable)}`;
-  const answering = active.filter(({ name }) => health.get(name)?.[family] !== 'silent');
-  if (answering.length > 0) return undefined;
-  const drained = usable.filter(({ state }) => state !== 'active');
-  if (drained.length === 0) return `every node is silent: ${names(active)}`;
-  return `every node is silent (${names(active)}) or drained (${names(drained)})`;
+  const groups = unused(family, usable, health);
+  const [only] = groups;
+  if (only === undefined) return undefined;
+  if (groups.length === 1) return `every node is ${only.word}: ${names(only.nodes)}`;
+  return `every node is ${listed(groups)}`;
 }
 
 /** The same for one Service: with `externalTrafficPolicy: Local` only the nodes with its endpoints count, if there are some. */
@@ -52,16 +50,28 @@ export function nodeTroubleOfService(
     if (trouble[family] !== undefined || backend === undefined) return trouble[family];
     const found = backend.servers.flatMap(({ node }) => nodes.get(node) ?? []);
     if (found.length === 0) return undefined;
-    const active = found.filter(({ state }) => state === 'active');
-    if (active.some(({ name }) => health.get(name)?.[family] !== 'silent')) return undefined;
-    const drained = found.filter(({ state }) => state === 'drain');
-    const parts = [
-      active.length === 0 ? [] : `silent (${names(active)})`,
-      drained.length === 0 ? [] : `drained (${names(drained)})`,
-    ];
-    return `every node with an endpoint is ${parts.flat().join(' or ')}`;
+    const groups = unused(family, found, health);
+    return groups.length === 0 ? undefined : `every node with an endpoint is ${listed(groups)}`;
   };
   return { 4: of(4), 6: of(6) };
+}
+
+type Group = { readonly word: string; readonly nodes: readonly TrafficNode[] };
+
+/** The nodes by what keeps new connections from them; empty if one takes them. */
+function unused(family: Family, nodes: readonly TrafficNode[], health: NodeStatesInput['health']): readonly Group[] {
+  const wordOf = ({ name, state }: TrafficNode): string =>
+    state === 'drain' ? 'drained' : (health.get(name)?.[family] ?? 'up');
+  const found = Map.groupBy(nodes, wordOf);
+  if (found.has('up')) return [];
+  return ['unhealthy', 'silent', 'drained'].flatMap((word) => {
+    const those = found.get(word);
+    return those === undefined ? [] : { word, nodes: those };
+  });
+}
+
+function listed(groups: readonly Group[]): string {
+  return groups.map(({ word, nodes }) => `${word} (${names(nodes)})`).join(' or ');
 }
 
 function exclusion({ name, excluded }: Node): string {

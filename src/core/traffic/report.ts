@@ -22,6 +22,8 @@ export type ListenerReport = {
   readonly isFailing: boolean;
   /** Its servers close connections because of the header of the PROXY protocol. */
   readonly isHeaderRefused: boolean;
+  /** HAProxy should carry its connections and takes none: why, on one line. */
+  readonly proxyTrouble: string | undefined;
   /** A wanted revision that is not in force, or whose address is not on the host, and why. */
   readonly refusal: { readonly revision: Revision; readonly verdict: Verdict } | undefined;
 };

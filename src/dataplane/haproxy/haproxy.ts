@@ -51,6 +51,8 @@ export type HaproxyOptions = {
 
 const tickMs = 1000;
 const retry = { firstMs: 250, mostMs: 10_000 };
+/** Shorter failures are not reported: HAProxy was started again at once. */
+const outageMs = 5_000;
 
 /**
  * HAProxy as a fixed program and a table.
@@ -116,11 +118,27 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   /** Set by each change: from the first one on a process must run. */
   const wanted = makeLatch();
   let trouble: string | undefined;
+  let outage: string | undefined;
+  let downSinceMs: number | undefined;
   const troubleListeners = makeSubscribers();
-  const setTrouble = (next: string | undefined): void => {
-    if (next === trouble) return;
+  const setTrouble = (next: string | undefined, down: string | undefined): void => {
+    if (next === trouble && down === outage) return;
     trouble = next;
+    outage = down;
     troubleListeners.tell();
+  };
+  /** Each attempt may fail with words of its own; the first ones stay. */
+  const noteDown = (error: unknown): void => {
+    const words = error instanceof Error ? error.message : String(error);
+    downSinceMs ??= clock.monotonic();
+    setTrouble(words, outage ?? (clock.monotonic() - downSinceMs >= outageMs ? words : undefined));
+    upGauge.set(0);
+    lasting.failed(error);
+  };
+  const noteServing = (words: string | undefined): void => {
+    if (process.isSteady()) downSinceMs = undefined;
+    setTrouble(words, downSinceMs === undefined ? undefined : outage);
+    upGauge.set(1);
   };
 
   if (options.account === undefined)
@@ -132,8 +150,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   /** HAProxy has just answered a command. */
   const noteUp = (): void => {
     process.noteAnswer();
-    setTrouble(undefined);
-    upGauge.set(1);
+    noteServing(undefined);
     if (process.isSteady()) lasting.over();
   };
 
@@ -148,16 +165,13 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
       const outcome = await inTurn(() => reconciler.revive(signal));
       if (outcome === 'busy') {
         const words = 'HAProxy serves, but its command socket does not answer';
-        setTrouble(words);
-        upGauge.set(1);
+        noteServing(words);
         lasting.failed(new Error(words));
       } else if (outcome !== 'idle') noteUp();
       return outcome;
     } catch (error) {
       signal.throwIfAborted();
-      setTrouble(error instanceof Error ? error.message : String(error));
-      upGauge.set(0);
-      lasting.failed(error);
+      noteDown(error);
       return 'failed';
     }
   };
@@ -203,6 +217,7 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
   return {
     portOf: () => listenPort,
     trouble: () => trouble,
+    outage: () => outage,
     onTrouble: troubleListeners.subscribe,
     failing: ownChecks.failing,
     refusingHeaders: headerChecks.refusingHeaders,
@@ -224,7 +239,8 @@ export function makeHaproxy(options: HaproxyOptions): Proxy {
     serverCounters: (signal) => readServerCounters(api, reconciler.desired(), signal),
     stop: async (signal) => {
       const wasThere = await inTurn(() => reconciler.stop(signal));
-      setTrouble(undefined);
+      downSinceMs = undefined;
+      setTrouble(undefined, undefined);
       upGauge.set(0);
       return wasThere;
     },
