@@ -56,10 +56,14 @@ export function nodeTroubleOfService(
   return { 4: of(4), 6: of(6) };
 }
 
-type Group = { readonly word: string; readonly nodes: readonly TrafficNode[] };
+type NodeGroup = { readonly word: string; readonly nodes: readonly TrafficNode[] };
 
 /** The nodes by what keeps new connections from them; empty if one takes them. */
-function unused(family: Family, nodes: readonly TrafficNode[], health: NodeStatesInput['health']): readonly Group[] {
+function unused(
+  family: Family,
+  nodes: readonly TrafficNode[],
+  health: NodeStatesInput['health'],
+): readonly NodeGroup[] {
   const wordOf = ({ name, state }: TrafficNode): string =>
     state === 'drain' ? 'drained' : (health.get(name)?.[family] ?? 'up');
   const found = Map.groupBy(nodes, wordOf);
@@ -70,7 +74,7 @@ function unused(family: Family, nodes: readonly TrafficNode[], health: NodeState
   });
 }
 
-function listed(groups: readonly Group[]): string {
+function listed(groups: readonly NodeGroup[]): string {
   return groups.map(({ word, nodes }) => `${word} (${names(nodes)})`).join(' or ');
 }
 

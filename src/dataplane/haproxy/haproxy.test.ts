@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { type HaproxyMachine, makeHaproxyMachine } from '../../../test/make/haproxy-machine.ts';
 import { type MachineRig, makeMachineRig } from '../../../test/make/haproxy-rig.ts';
-import { listener, node, nodeName, tableOf } from '../../../test/make/table.ts';
+import { listener, node, tableOf } from '../../../test/make/table.ts';
 import { makeBackoff } from '../../async/backoff.ts';
 import type { TrafficTable } from '../../core/traffic/table.ts';
 import type { CheckAnswer } from '../../ports/health.ts';
@@ -182,65 +182,6 @@ test('a silent node is taken out of use though HAProxy refuses a listener at tha
   };
   await clock.advance(1000);
   expect(asked).toContain('set server nodes4/n2 health down');
-  stop.abort();
-  await running;
-});
-
-test.each<[string, (faults: HaproxyMachine['faults']) => void]>([
-  ['hangs', (faults) => (faults.isFrozen = true)],
-  ['dies and cannot be started', (faults) => Object.assign(faults, { start: 'no memory', diesAtCommand: true })],
-])('a node that becomes silent while HAProxy %s is noticed', async (_, breakDown) => {
-  const answers = new Map<string, CheckAnswer>();
-  const { machine, proxy, clock, health } = makeMachineRig({ probed: (address) => answers.get(address) ?? 'alive' });
-  const stop = new AbortController();
-  const two = tableOf([], [...nodes, node('n2', '192.0.2.12')]);
-  const running = Promise.allSettled([proxy.run(stop.signal), health.run(() => two.nodes, stop.signal)]);
-  await proxy.upsert(two, stop.signal);
-  await clock.advance(3000);
-  breakDown(machine.faults);
-  await clock.advance(1000);
-  answers.set('192.0.2.12', 'silent');
-  await clock.advance(6000);
-  expect(health.verdicts().get(nodeName('n2'))).toEqual({ 4: 'silent' });
-  stop.abort();
-  await running;
-});
-
-test.each<[string, Partial<HaproxyMachine['faults']>]>([
-  ['cannot be started', { start: 'no memory' }],
-  ['exits right after each start', { diesAfterStart: true }],
-  ['hangs', { isFrozen: true }],
-])('a HAProxy that %s is an outage, in the same words until it has served for a while', async (_, faults) => {
-  const { machine, proxy, clock } = makeMachineRig();
-  const stop = new AbortController();
-  const running = Promise.allSettled([proxy.run(stop.signal)]);
-  await proxy.upsert(table, stop.signal);
-  await clock.advance(20_000);
-  Object.assign(machine.faults, faults);
-  if (faults.isFrozen !== true) machine.die();
-  await clock.advance(4_000);
-  expect(proxy.outage()).toBeUndefined();
-  await clock.advance(25_000);
-  const words = proxy.outage();
-  expect(words).toMatch(/HAProxy|no memory/);
-  await clock.advance(60_000);
-  expect(proxy.outage()).toBe(words);
-  Object.assign(machine.faults, { start: undefined, diesAfterStart: false, isFrozen: false });
-  await clock.advance(60_000);
-  expect(proxy.outage()).toBeUndefined();
-  stop.abort();
-  await running;
-});
-
-test('a HAProxy that is started again at once does not count as an outage', async () => {
-  const { machine, proxy, clock } = makeMachineRig();
-  const stop = new AbortController();
-  const running = Promise.allSettled([proxy.run(stop.signal)]);
-  await proxy.upsert(table, stop.signal);
-  await clock.advance(20_000);
-  machine.die();
-  await clock.advance(20_000);
-  expect([proxy.outage(), machine.starts]).toEqual([undefined, 2]);
   stop.abort();
   await running;
 });

@@ -4,7 +4,7 @@ import { type MachineRig, makeMachineRig } from '../../../test/make/haproxy-rig.
 import { listener, node, tableOf } from '../../../test/make/table.ts';
 import { noLimits, plainProfile, plainServer } from '../../core/traffic/options.ts';
 import type { Listener, TrafficTable } from '../../core/traffic/table.ts';
-import type { ProbeAnswer } from '../../health/policy.ts';
+import type { CheckAnswer } from '../../ports/health.ts';
 import type { Refusals } from '../../ports/host.ts';
 
 const { signal } = new AbortController();
@@ -131,7 +131,7 @@ test('a start takes no file of a program that is neither wanted nor the last one
 });
 
 test.each(['a reload fails', 'a reload waits'])('while %s, a silent node is taken out of use', async (what) => {
-  const answers = new Map<string, ProbeAnswer>();
+  const answers = new Map<string, CheckAnswer>();
   const { machine, proxy, clock } = makeMachineRig({ probed: (address) => answers.get(address) ?? 'alive' });
   const stop = new AbortController();
   const running = Promise.allSettled([proxy.run(stop.signal)]);
