@@ -133,12 +133,12 @@ function makeFamilyHealth(deps: {
       if (next.mode === 'own')
         log.warn(
           { family, port: kubeProxyHealthPort },
-          "no node answers kube-proxy's health port: furiwake's own probe decides, and takes only silent nodes out",
+          "no node passes the check of kube-proxy's health port: furiwake's own probe decides, and takes only silent nodes out",
         );
       else
         log.info(
           { family, port: kubeProxyHealthPort },
-          "nodes answer kube-proxy's health port again: its answers decide, and nodes that do not answer get no traffic",
+          "nodes pass the check of kube-proxy's health port again: it decides, and nodes that fail it get no traffic",
         );
     }
     state = next;

@@ -47,10 +47,45 @@ const cases: readonly Case[] = [
     mode: 'checks',
   },
   {
-    name: 'one HTTP answer, even "unhealthy", shows that the check is right',
-    findings: [checks('unhealthy!', 'alive!', 'silent!')],
+    name: 'one healthy node shows that the check is right',
+    findings: [checks('ok', 'unhealthy!', 'alive!', 'silent!')],
     mode: 'checks',
-    out: ['n1', 'n2', 'n3'],
+    out: ['n2', 'n3', 'n4'],
+  },
+  {
+    name: 'without a healthy node the own probe is asked',
+    findings: [checks('unhealthy!', 'unhealthy!')],
+    mode: 'checks',
+    wantsProbe: true,
+    out: ['n1', 'n2'],
+  },
+  {
+    name: 'where every node is unhealthy none is given up',
+    findings: [checks('unhealthy!', 'unhealthy!'), probe('unhealthy', 'unhealthy')],
+    mode: 'own',
+  },
+  {
+    name: 'the last healthy node dies: an unhealthy one takes its connections, and the dead one stays out',
+    findings: [
+      checks('ok', 'unhealthy!'),
+      checks('silent', 'unhealthy!'),
+      checks('silent!', 'unhealthy!'),
+      probe('silent', 'unhealthy'),
+    ],
+    mode: 'own',
+    out: ['n1'],
+  },
+  {
+    name: 'its silence is counted on',
+    findings: [
+      checks('silent', 'unhealthy!'),
+      checks('silent!', 'unhealthy!'),
+      probe('silent', 'unhealthy'),
+      probe('silent', 'unhealthy'),
+    ],
+    mode: 'own',
+    dead: ['n1'],
+    out: ['n1'],
   },
   {
     name: 'a node that is silent once or twice keeps its connections',

@@ -5,15 +5,16 @@ import type { CheckAnswer, CheckedNode } from '../ports/health.ts';
 /*
  * Decides which nodes of one family get connections, as a pure state machine.
  *
- *              no node gives an HTTP answer, neither to HAProxy's checks nor to our own probe
+ *              no node is healthy, neither by HAProxy's checks nor by our own probe
  *            ┌───────────────────────────────────────────────────────────────────────────────►┐
  *       checks: HAProxy's checks decide                          own: our probe decides; HAProxy's checks are off
  *            └◄───────────────────────────────────────────────────────────────────────────────┘
- *              some node gives an HTTP answer to our probe, ten rounds in a row
+ *              some node is healthy by our probe, ten rounds in a row
  *
  * A check that fails on every node is a wrong check (k3s binds kube-proxy's health port to localhost), not a dead
- * cluster; hence the second mode. furiwake enters it at once, because HAProxy takes every node out at that moment, and
- * leaves it slowly, so that a flapping port does not make the mode flap.
+ * cluster, and a kube-proxy that answers 503 everywhere still has its rules in the kernel; hence the second mode. furiwake
+ * enters it at once, because HAProxy takes every node out at that moment, and leaves it slowly, so that a flapping port does
+ * not make the mode flap.
  */
 
 /** `silent`: rounds in a row without any answer. */
@@ -22,8 +23,8 @@ type NodeMemory = { readonly isOut: boolean; readonly silent: number; readonly a
 export type HealthState = {
   readonly mode: 'checks' | 'own';
   readonly nodes: ReadonlyMap<NodeName, NodeMemory>;
-  /** Rounds in a row in which the own probe got an HTTP answer from any node. */
-  readonly httpRounds: number;
+  /** Rounds in a row in which the own probe found any node healthy. */
+  readonly healthyRounds: number;
 };
 
 /** What one round of HAProxy's checks or of the own probe found. */
@@ -38,17 +39,17 @@ export type CheckRound =
 
 export type Judgement = {
   readonly state: HealthState;
-  /** No node answers HAProxy's checks: probe all nodes now, and pass the results to the next state. */
+  /** No node passes HAProxy's checks: probe all nodes now, and pass the results to the next state. */
   readonly wantsProbe: boolean;
   /** Nodes that have been silent for too long: their connections must be reset, because HAProxy does not do that. */
   readonly dead: readonly NodeName[];
 };
 
-export const initialHealth: HealthState = { mode: 'checks', nodes: new Map(), httpRounds: 0 };
+export const initialHealth: HealthState = { mode: 'checks', nodes: new Map(), healthyRounds: 0 };
 
 /** New connections stop after this many silent probes; HAProxy's checks (`fall 2`) have the same limit. */
 export const silentProbes = 2;
-const httpRoundsBack = 10;
+const healthyRoundsBack = 10;
 
 /**
  * The next state. A family without nodes keeps its mode. `deadAfter`: rounds of silence, a second each, after which a
@@ -76,13 +77,13 @@ function judgeChecks(state: HealthState, checks: ReadonlyMap<NodeName, CheckedNo
     nodes.set(name, { isOut: !check.isUp, silent, answer });
   }
   const all = [...nodes];
-  const someHttp = all.some(([, { answer }]) => isHttp(answer));
-  const someOther = all.some(([, { answer }]) => answer === 'alive' || answer === 'silent');
-  // Without any HTTP answer the silence of a single node has no meaning.
-  const dead = someHttp ? all.filter(([, node]) => node.isOut && node.silent >= deadAfter) : [];
+  const someOk = all.some(([, { answer }]) => answer === 'ok');
+  const someOther = all.some(([, { answer }]) => answer !== undefined && answer !== 'ok');
+  // Without any healthy node the silence of a single node has no meaning.
+  const dead = someOk ? all.filter(([, node]) => node.isOut && node.silent >= deadAfter) : [];
   return {
     state: { ...state, nodes },
-    wantsProbe: someOther && !someHttp,
+    wantsProbe: someOther && !someOk,
     dead: dead.map(([name]) => name),
   };
 }
@@ -105,11 +106,17 @@ export function checksFrom(
 }
 
 function judgeFirstProbe(state: HealthState, answers: ReadonlyMap<NodeName, CheckAnswer>): Judgement {
-  if (answers.size === 0 || [...answers.values()].some(isHttp)) return unchanged(state);
+  const found = [...answers];
+  if (found.length === 0 || found.some(([, answer]) => answer === 'ok')) return unchanged(state);
+  const someAlive = found.some(([, answer]) => answer !== 'silent');
   const nodes = new Map<NodeName, NodeMemory>();
-  for (const [name, answer] of answers)
-    nodes.set(name, { isOut: false, silent: answer === 'silent' ? 1 : 0, answer: undefined });
-  return { state: { mode: 'own', nodes, httpRounds: 0 }, wantsProbe: false, dead: [] };
+  for (const [name, answer] of found) {
+    const before = state.nodes.get(name);
+    const silent = answer === 'silent' ? (before?.silent ?? 0) + 1 : 0;
+    const isOut = silent >= silentProbes && before?.isOut === true && someAlive;
+    nodes.set(name, { isOut, silent, answer: undefined });
+  }
+  return { state: { mode: 'own', nodes, healthyRounds: 0 }, wantsProbe: false, dead: [] };
 }
 
 function judgeProbe(
@@ -119,8 +126,8 @@ function judgeProbe(
   deadAfter: number,
 ): Judgement {
   const found = [...answers];
-  const httpRounds = found.some(([, answer]) => isHttp(answer)) ? state.httpRounds + 1 : 0;
-  if (httpRounds >= httpRoundsBack) return unchanged({ mode: 'checks', nodes: new Map(), httpRounds: 0 });
+  const healthyRounds = found.some(([, answer]) => answer === 'ok') ? state.healthyRounds + 1 : 0;
+  if (healthyRounds >= healthyRoundsBack) return unchanged({ mode: 'checks', nodes: new Map(), healthyRounds: 0 });
   // The last living nodes are never taken out: their silence then more likely means that the host's own network failed.
   const someAlive = found.some(([, answer]) => answer !== 'silent');
   const nodes = new Map<NodeName, NodeMemory>();
@@ -132,11 +139,7 @@ function judgeProbe(
     nodes.set(name, { isOut, silent, answer: undefined });
     if (isOut && silent >= deadAfter) dead.push(name);
   }
-  return { state: { mode: 'own', nodes, httpRounds }, wantsProbe: false, dead };
-}
-
-function isHttp(answer: CheckAnswer | undefined): boolean {
-  return answer === 'ok' || answer === 'unhealthy';
+  return { state: { mode: 'own', nodes, healthyRounds }, wantsProbe: false, dead };
 }
 
 function unchanged(state: HealthState): Judgement {
