@@ -63,7 +63,7 @@ export function entryOf(
 }
 
 /** HAProxy's name of the backend. */
-export function backendOfEntry({ value }: MapEntry): string {
+export function backendOfEntry({ value }: Pick<MapEntry, 'value'>): string {
   return value.slice(0, value.indexOf('|'));
 }
 

@@ -16,10 +16,16 @@ export type HeldSpares = {
   /** The changes that add and set all servers of `wanted`; the cost depends on how many differ. */
   upserts(wanted: Spares['servers']): readonly ServerCommand[];
   /**
-   * Removes the servers that `wanted` does not have. Those with connections get no new ones, and the next call tries again.
+   * Removes the servers that `wanted` does not have, except in the spares that are `named`; it is asked only if there are some.
+   * Those with connections get no new ones, and the next call tries again.
    * Returns how many took new connections before.
    */
-  removeLeftovers(wanted: Spares['servers'], api: RuntimeApi, signal: AbortSignal): Promise<number>;
+  removeLeftovers(
+    wanted: Spares['servers'],
+    named: () => ReadonlySet<string>,
+    api: RuntimeApi,
+    signal: AbortSignal,
+  ): Promise<number>;
   /** `backend/server` of the servers that get no new connections, and whose connections may not continue without end. */
   drainsWithLimit(): readonly string[];
   /** `backend/server` of all servers of this name and family: `spare4-0/n1`. */
@@ -54,13 +60,16 @@ export function makeHeldSpares(lines: Iterable<ServerLine>): HeldSpares {
       reached = wanted;
       return commands;
     },
-    removeLeftovers: async (wanted, api, signal) => {
+    removeLeftovers: async (wanted, named, api, signal) => {
       const leftover: { readonly id: string; readonly name: SpareName; readonly server: string }[] = [];
       let differences = 0;
+      let inUse: ReadonlySet<string> | undefined;
       for (const name of leaving) {
-        const kept = new Set<string>(wanted.get(name)?.map((server) => server.name));
+        const servers = wanted.get(name);
+        const kept = new Set<string>(servers?.map((server) => server.name));
         const gone = [...(held.get(name) ?? [])].filter(([server]) => !kept.has(server));
         if (gone.length === 0) leaving.delete(name);
+        else if (servers === undefined && (inUse ??= named()).has(name)) continue;
         for (const [server, line] of gone) {
           if (line.admin !== 'maint') differences++;
           held.get(name)?.set(server, { ...line, admin: 'maint' });

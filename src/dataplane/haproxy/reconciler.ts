@@ -21,7 +21,7 @@ import { makeServingWorker } from './serving-worker.ts';
 import { podsOn, type SilentNodes } from './spare-servers.ts';
 import { adoptedSpares } from './spares.ts';
 import type { Undeclared } from './undeclared.ts';
-import { type Applied, applyRemovals, applyUpserts, removeLeftovers } from './worker.ts';
+import { type Applied, applyRemovals, applyUpserts, removeLeftovers, removeSpareLeftovers } from './worker.ts';
 
 /**
  * Keeps one HAProxy equal to one table; one call at a time.
@@ -190,7 +190,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
       const known = worker.held();
       if (known === undefined) return; // a change was refused: what the worker holds must be read first
       worker.hold(undefined); // until all of it is acknowledged
-      await known.spares.removeLeftovers(next.spares.servers, api, signal);
+      await removeSpareLeftovers(api, known, next, signal);
       worker.hold({ ...known, servers: await removeLeftovers(api, known.servers, next.servers, signal) });
     },
     save: async () => {

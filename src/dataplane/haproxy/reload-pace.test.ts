@@ -72,6 +72,43 @@ test('a Service whose settings change each second causes few reloads; others cha
   expect([rig.reloads(), rig.machine.held?.map.size]).toEqual([6, 3]);
 });
 
+test.each(['at once', 'after a tick'])(
+  'a listener that waits for a reload keeps its backend and its servers when a pass returns to its settings of before %s',
+  async (when) => {
+    const rig = makeRig();
+    const stop = new AbortController();
+    const running = when === 'at once' ? [] : [rig.proxy.run(stop.signal)];
+    const serving = (): readonly unknown[] => {
+      const { map, servers, inMaintenance } = rig.machine.held ?? {
+        map: new Map(),
+        servers: new Map(),
+        inMaintenance: [],
+      };
+      const [backend] = String(map.get('192.0.2.52|80')).split('|');
+      return [backend, servers.has(`${backend}/n1:30081`), ...inMaintenance];
+    };
+    const prune = (table: TrafficTable): Promise<unknown> =>
+      Promise.all([rig.proxy.prune(table, signal), rig.clock.advance(500)]);
+    await upsert(rig, tableOf([plain], nodes));
+    const tables = [1000, 2000, 3000, 4000, 5000].map((ms) => tableOf([plain, withProfile(ms)], nodes));
+    for (const table of tables) {
+      await upsert(rig, table);
+      await prune(table);
+    }
+    const before = serving();
+    expect(before[1]).toBe(true);
+    for (let attempt = 1; attempt <= 3; attempt++) {
+      expect((await upsert(rig, tableOf([plain, withProfile(6000)], nodes))).size).toBe(1);
+      if (running.length > 0) await rig.clock.advance(2000);
+      expect(serving()).toEqual(before);
+      await prune(tableOf([plain, withProfile(5000)], nodes));
+      expect(serving()).toEqual(before);
+    }
+    stop.abort();
+    await Promise.allSettled(running);
+  },
+);
+
 test('a HAProxy that exits while a reload waits is started with the new program', async () => {
   const rig = makeRig();
   await upsert(rig, tableOf([plain], nodes));

@@ -159,7 +159,7 @@ test('the commands lead from the servers of any table to those of any other, and
       for (const table of tables) {
         const spares = plan(table, before);
         for (const { command } of held.upserts(spares.servers)) carryOut(command);
-        await held.removeLeftovers(spares.servers, api as never, new AbortController().signal);
+        await held.removeLeftovers(spares.servers, () => new Set(), api as never, new AbortController().signal);
         const expected = [...spares.servers].flatMap(([name, servers]: [SpareName, readonly SpareServer[]]) =>
           servers.map((server) => {
             const { address, weight } = server;

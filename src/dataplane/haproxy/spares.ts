@@ -48,6 +48,8 @@ export type Spares = {
   readonly servers: PersistentMap<SpareName, readonly SpareServer[]>;
   /** The free ones. The one that was released last is used last: the map may still have its old entries. */
   readonly free: Readonly<Record<PoolId, readonly SpareName[]>>;
+  /** The owners that free ones had last: one that returns gets its own back, which may still have its servers and connections. */
+  readonly lastOwners: PersistentMap<SpareName, BackendId>;
   /** The number of listeners of each backend. */
   readonly uses: PersistentMap<BackendId, number>;
 };
@@ -72,6 +74,7 @@ const noSpares: Spares = {
   special: PersistentMap.empty(),
   servers: PersistentMap.empty(),
   free: { 4: spareNames('4', 0, leastSize), 6: spareNames('6', 0, leastSize) },
+  lastOwners: PersistentMap.empty(),
   uses: PersistentMap.empty(),
 };
 
@@ -100,12 +103,16 @@ export function planSpares(input: SparesInput): Spares {
   const names = new Map<BackendId, SpareName | undefined>();
   const special = new Map<BackendId, Special | undefined>();
   const released: SpareName[] = [];
+  const lastOwners = new Map<SpareName, BackendId | undefined>();
   const taken = new Set(adopted.values());
   for (const [id, count] of uses) {
     const present = known.names.get(id);
     const user = users.get(id);
     if (count > 0 && present === undefined && user !== undefined) {
-      names.set(id, takeSpare(pools, user, adopted.get(id), taken));
+      const own = pools.free[poolOf(user)]?.find((name) => known.lastOwners.get(name) === id);
+      const name = takeSpare(pools, user, adopted.get(id) ?? own, taken);
+      names.set(id, name);
+      lastOwners.set(name, undefined);
       const { backend, options, targetPort } = user;
       if (options !== undefined && hasOwnBackend(options))
         special.set(id, {
@@ -119,6 +126,7 @@ export function planSpares(input: SparesInput): Spares {
     names.set(id, undefined);
     special.set(id, undefined);
     released.push(present);
+    lastOwners.set(present, id);
   }
   for (const name of released) {
     const pool = poolOfSpare(name) ?? '4';
@@ -144,6 +152,7 @@ export function planSpares(input: SparesInput): Spares {
     ...owners,
     servers: known.servers.with(contents),
     free: share(known.free, pools.free),
+    lastOwners: known.lastOwners.with(lastOwners),
     uses: known.uses.with(Array.from(uses, ([id, count]) => [id, count === 0 ? undefined : count])),
   };
 }

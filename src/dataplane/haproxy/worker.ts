@@ -11,7 +11,7 @@ import {
   serverId,
   type Servers,
 } from './config.ts';
-import { type Entries, type EntryChange, type HeldEntries, makeHeldEntries } from './entries.ts';
+import { backendOfEntry, type Entries, type EntryChange, type HeldEntries, makeHeldEntries } from './entries.ts';
 import { type HeldSpares, makeHeldSpares, type ServerCommand } from './held-spares.ts';
 import type { Spares } from './spares.ts';
 
@@ -122,7 +122,7 @@ export async function applyRemovals(
   const counters = gone.map(({ key }) => `clear table services key ${key}`);
   await deps.api.ask(counters, signal); // an entry in use stays: its connections are about to be reset
   // A node can be deleted only when no server follows it.
-  const spares = await held.spares.removeLeftovers(wanted.spares.servers, deps.api, signal);
+  const spares = await removeSpareLeftovers(deps.api, held, wanted, signal);
   const leftover = leftoverServers(held.servers, wanted.servers).filter(({ admin }) => admin === 'ready');
   const servers = await removeLeftovers(deps.api, held.servers, wanted.servers, signal);
   return {
@@ -130,6 +130,18 @@ export async function applyRemovals(
     changes: changes.length - entries.size + leftover.length + spares,
     refused: { entries, servers: nothing },
   };
+}
+
+/** A spare backend that an entry still names keeps its servers: the listener may wait for a reload with its settings of before. */
+export async function removeSpareLeftovers(
+  api: RuntimeApi,
+  { entries, spares }: Pick<WorkerContents, 'entries' | 'spares'>,
+  wanted: Pick<WantedContents, 'spares'>,
+  signal: AbortSignal,
+): Promise<number> {
+  const named = (): ReadonlySet<string> =>
+    new Set(Array.from(entries.values.values(), (value) => backendOfEntry({ value })));
+  return await spares.removeLeftovers(wanted.spares.servers, named, api, signal);
 }
 
 /** Deletes the servers that the table no longer has and that have no connections; the others drain. */
