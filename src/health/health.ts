@@ -16,7 +16,7 @@ export type HealthModule = Health & NodeChecks & { readonly families: FamilyHeal
 
 /**
  * One verdict per node and family, from two sources: the dataplane's checks of kube-proxy's health port, and furiwake's
- * own probe, which replaces them if no node answers on that port, and while the dataplane reports no results: when HAProxy is
+ * own probe, which replaces them if no node is healthy by that port, and while the dataplane reports no results: when HAProxy is
  * dead, hangs or cannot be started, the other dataplanes still need the verdicts.
  *
  * `silenceMs`: how long a node may be silent before its connections are reset. New ones stop after two failed checks.
@@ -108,7 +108,7 @@ function makeFamilyHealth(deps: {
   const { family, probe, clock, log } = deps;
   const gauge = deps.metrics.gauge(
     'furiwake_own_probe',
-    "1 while no node answers kube-proxy's health port and furiwake's own probe stands in",
+    "1 while no node is healthy by kube-proxy's health port and furiwake's own probe decides",
     ['family'],
   );
   const labels = { family: String(family) };

@@ -71,7 +71,7 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
     ({ listeners } = table);
     const nodes = [...table.nodes.values()];
     const isUp = (node: NodeName, family: Family): boolean => (verdicts.get(node)?.[family] ?? 'up') === 'up';
-    /** If no node answers, the checks are more likely wrong than all nodes: none is given up. */
+    /** If no node is up, the checks are more likely wrong than all nodes: none is given up. */
     const hasUp = {
       4: nodes.some(({ name, state }) => state === 'active' && isUp(name, 4)),
       6: nodes.some(({ name, state }) => state === 'active' && isUp(name, 6)),

@@ -61,7 +61,7 @@ export function makeNatPlanner(): (input: NatInput) => NatPlan {
   return ({ table, verdicts, isLost }) => {
     const nodes = [...table.nodes.values()];
     const isUp = ({ name }: TrafficNode, family: Family): boolean => (verdicts.get(name)?.[family] ?? 'up') === 'up';
-    /** If no node answers, the checks are more likely wrong than all nodes: none is given up. */
+    /** If no node is up, the checks are more likely wrong than all nodes: none is given up. */
     const hasUp = (family: Family): boolean => nodes.some((node) => node.state === 'active' && isUp(node, family));
     const someUp = { 4: hasUp(4), 6: hasUp(6) };
     const groups = new Map<BackendId, NatGroup>();
