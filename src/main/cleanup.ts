@@ -1,3 +1,4 @@
+import { makeProbe } from '../health/probe.ts';
 import { assertUnserved } from '../daemon/admin.ts';
 import { assertAccess } from '../daemon/cluster.ts';
 import { type CommandDeps, statePaths } from '../daemon/platform.ts';
@@ -44,7 +45,8 @@ export async function cleanup(
 
 async function cleanHost(options: RunOptions, deps: CommandDeps): Promise<void> {
   const lifetime = new AbortController();
-  const parts = await makeHostParts({ ...deps, options, isServing: false, lifetime: lifetime.signal });
+  const probe = makeProbe({ clock: deps.machine.clock });
+  const parts = await makeHostParts({ ...deps, probe, options, isServing: false, lifetime: lifetime.signal });
   await removeFromHost(parts, { clock: deps.machine.clock, log: deps.log }).finally(() => lifetime.abort());
   await deleteState(deps.machine, options.stateDir);
 }

@@ -17,7 +17,7 @@ import { makeKubeProxy } from '../health/kube-proxy-sync.ts';
 import { makeConfirmations } from '../health/confirmations.ts';
 import { makeAskHealthCheckPort } from '../health/health-check-port.ts';
 import { makeHealth } from '../health/health.ts';
-import { makeProbe } from '../health/probe.ts';
+import type { Probe } from '../health/probe.ts';
 import type { Family } from '../core/ip/ip.ts';
 import type { NodeName } from '../core/model/names.ts';
 import { makeHost } from '../host/host.ts';
@@ -50,6 +50,8 @@ export type HostParts = {
 export type HostPartsDeps = {
   readonly options: Pick<RunOptions, 'stateDir' | 'idleTimeoutSeconds' | 'nodeSilenceSeconds'>;
   readonly machine: Platform;
+  /** Checks a node from this host. */
+  readonly probe: Probe;
   /** Whether the host may serve before the Lease is decided. */
   readonly isServing: boolean;
   readonly log: Log;
@@ -59,13 +61,13 @@ export type HostPartsDeps = {
 };
 
 export async function makeHostParts(deps: HostPartsDeps): Promise<HostParts> {
-  const { machine, log, metrics, lifetime } = deps;
+  const { machine, probe, log, metrics, lifetime } = deps;
   const { stateDir, idleTimeoutSeconds, nodeSilenceSeconds } = deps.options;
   const { exec, files, clock } = machine;
   const paths = statePaths(stateDir);
   const earlier = earlierStatePaths(stateDir);
   const health = makeHealth({
-    probe: makeProbe({ clock }),
+    probe,
     silenceMs: nodeSilenceSeconds * 1000,
     clock,
     log: log.child({ part: 'health' }),

@@ -1,3 +1,4 @@
+import { makeProbe } from '../health/probe.ts';
 import { makeLatch } from '../async/latch.ts';
 import { superviseAll } from '../async/supervise-all.ts';
 import type { RunOptions } from '../cli/options.ts';
@@ -58,7 +59,8 @@ export async function run(options: RunOptions, deps: CommandDeps, signal: AbortS
     });
   });
   const isServing = mayServeWithoutLease({ ...candidates, ...options });
-  const hostParts = await makeHostParts({ ...deps, options, isServing, lifetime: alive });
+  const probe = makeProbe({ clock: deps.machine.clock });
+  const hostParts = await makeHostParts({ ...deps, probe, options, isServing, lifetime: alive });
   const { agent, network } = hostParts;
   /** Set when the answer of `notReady`, the plan or the report of the host may have changed. */
   const changed = makeLatch();

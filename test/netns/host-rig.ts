@@ -1,3 +1,4 @@
+import type { CheckAnswer } from '../../src/ports/health.ts';
 import { mkdir } from 'node:fs/promises';
 import { expect } from 'vitest';
 import type { Agent } from '../../src/agent/agent.ts';
@@ -55,6 +56,9 @@ export async function startHostRig({
   const [log, metrics] = [recordLog(), recordMetrics()];
   const parts = await makeHostParts({
     machine: makeMachine({ clock, exec: wrap(lab.balancer.execPort), files: systemFiles }),
+    // A probe of this process would leave from outside of the lab.
+    probe: async ({ text }) =>
+      ((await lab.balancer.ask({ do: 'probe', address: text })).text ?? 'alive') as CheckAnswer,
     options: makeOptions({ stateDir }),
     isServing: true,
     log,
