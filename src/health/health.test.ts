@@ -183,7 +183,7 @@ test('when all nodes are silent they stay in use, and are reported silent', asyn
   );
   expect(orders.flatMap(({ dead }) => dead)).toEqual([]);
   expect(orders.flatMap(({ out }) => [...out]).filter(([, isOut]) => isOut)).toEqual([]);
-  const kept = 'warn node does not answer, and no other node of this family does: it stays in use';
+  const kept = 'warn node does not answer, and no other node in use does: it stays in use';
   expect(scene.messages().filter((line) => line === kept)).toHaveLength(2);
 });
 

@@ -6,6 +6,10 @@ import { type CheckRound, type HealthState, initialHealth, judge } from './polic
 
 /** A round as `n1 n2 …`: a check's answer, `-` while none is known, followed by `!` if HAProxy considers it down. */
 function checks(...words: readonly string[]): CheckRound {
+  return checksWhile([], ...words);
+}
+
+function checksWhile(leaving: readonly string[], ...words: readonly string[]): CheckRound {
   const looks = words.map((word, index) => {
     const answer = word.replace('!', '');
     return [
@@ -13,18 +17,21 @@ function checks(...words: readonly string[]): CheckRound {
       { isUp: !word.endsWith('!'), answer: answer === '-' ? undefined : (answer as CheckAnswer) },
     ] as const;
   });
-  return { from: 'checks', checks: new Map(looks) };
+  return { from: 'checks', checks: new Map(looks), leaving: new Set(leaving.map(nodeName)) };
 }
 
 function probe(...answers: readonly CheckAnswer[]): CheckRound {
-  return probeWithGone({}, ...answers);
+  return probeWhile({}, ...answers);
 }
 
-function probeWithGone(gone: Readonly<Record<string, CheckAnswer>>, ...answers: readonly CheckAnswer[]): CheckRound {
+function probeWhile(leaving: Readonly<Record<string, CheckAnswer>>, ...answers: readonly CheckAnswer[]): CheckRound {
   return {
     from: 'probe',
-    answers: new Map(answers.map((answer, index) => [nodeName(`n${index + 1}`), answer])),
-    gone: new Map(Object.entries(gone).map(([name, answer]) => [nodeName(name), answer])),
+    answers: new Map([
+      ...answers.map((answer, index) => [nodeName(`n${index + 1}`), answer] as const),
+      ...Object.entries(leaving).map(([name, answer]) => [nodeName(name), answer] as const),
+    ]),
+    leaving: new Set(Object.keys(leaving).map(nodeName)),
   };
 }
 
@@ -125,7 +132,7 @@ const cases: readonly Case[] = [
     out: ['n2'],
   },
   {
-    name: 'without any HTTP answer a probe is wanted, and silence makes no node dead',
+    name: 'without a healthy node a probe is wanted, and silence makes no node dead',
     findings: Array.from({ length: 5 }, () => checks('silent!', 'silent!')),
     mode: 'checks',
     wantsProbe: true,
@@ -139,13 +146,13 @@ const cases: readonly Case[] = [
     out: ['n2'],
   },
   {
-    name: 'after an HTTP answer to the probe the checks decide',
+    name: 'if the probe finds a healthy node the checks decide',
     findings: [checks('alive!', 'alive!'), probe('alive', 'ok')],
     mode: 'checks',
     out: ['n1', 'n2'],
   },
   {
-    name: 'no HTTP answer to the probe either: the probe decides from now on, with all nodes in',
+    name: 'if the probe finds none either it decides from now on, with all nodes in',
     findings: intoOwn,
     mode: 'own',
   },
@@ -193,27 +200,59 @@ const cases: readonly Case[] = [
   },
   {
     name: 'a removed node that is silent for the permitted time is dead',
-    findings: [...intoOwn, ...Array.from({ length: 3 }, () => probeWithGone({ old: 'silent' }, 'alive', 'alive'))],
+    findings: [...intoOwn, ...Array.from({ length: 3 }, () => probeWhile({ old: 'silent' }, 'alive', 'alive'))],
     mode: 'own',
     out: ['old'],
     dead: ['old'],
   },
   {
     name: 'an answer of a removed node does not take out all remaining nodes',
-    findings: [...intoOwn, ...Array.from({ length: 9 }, () => probeWithGone({ old: 'alive' }, 'silent', 'silent'))],
+    findings: [...intoOwn, ...Array.from({ length: 9 }, () => probeWhile({ old: 'alive' }, 'silent', 'silent'))],
     mode: 'own',
   },
   {
-    name: 'an HTTP answer of a removed node does not return the decision to the checks',
-    findings: [...intoOwn, ...Array.from({ length: 10 }, () => probeWithGone({ old: 'ok' }, 'alive', 'alive'))],
+    name: 'a healthy node that is removed does not return the decision to the checks',
+    findings: [...intoOwn, ...Array.from({ length: 10 }, () => probeWhile({ old: 'ok' }, 'alive', 'alive'))],
     mode: 'own',
   },
-  { name: 'nine rounds with an HTTP answer change nothing', findings: [...intoOwn, ...own(9)], mode: 'own' },
+  { name: 'nine rounds with a healthy node change nothing', findings: [...intoOwn, ...own(9)], mode: 'own' },
   { name: 'ten in a row return the decision to the checks', findings: [...intoOwn, ...own(10)], mode: 'checks' },
   {
     name: 'a round without one restarts the count',
     findings: [...intoOwn, ...own(9), probe('alive', 'alive'), ...own(9)],
     mode: 'own',
+  },
+  {
+    name: 'draining the last healthy node keeps no unhealthy one out of use',
+    findings: [
+      checks('ok', 'unhealthy!'),
+      checksWhile(['n1'], 'ok', 'unhealthy!'),
+      probeWhile({ n1: 'ok' }, 'ok', 'unhealthy'),
+    ],
+    mode: 'own',
+  },
+  {
+    name: 'while it drains the decision does not return to the checks',
+    findings: [...intoOwn, ...Array.from({ length: 10 }, () => probeWhile({ n1: 'ok' }, 'ok', 'unhealthy'))],
+    mode: 'own',
+  },
+  {
+    name: 'the only node that takes connections stays in although a drained one answers and it does not',
+    findings: [...intoOwn, ...Array.from({ length: 9 }, () => probeWhile({ n1: 'ok' }, 'ok', 'silent'))],
+    mode: 'own',
+  },
+  {
+    name: 'a drained node that is silent is dead, as any other',
+    findings: Array.from({ length: 3 }, () => checksWhile(['n2'], 'ok', 'silent!')),
+    mode: 'checks',
+    dead: ['n2'],
+    out: ['n2'],
+  },
+  {
+    name: 'if all nodes are drained nothing changes',
+    findings: [checksWhile(['n1', 'n2'], 'ok', 'unhealthy!'), probeWhile({ n1: 'ok', n2: 'unhealthy' })],
+    mode: 'checks',
+    out: ['n2'],
   },
   { name: 'without nodes nothing changes', findings: [checks(), probe()], mode: 'checks' },
 ];
@@ -248,7 +287,36 @@ test('while the own probe decides, only silent nodes are out, and never all of t
   );
 });
 
-test('as long as some node gives an HTTP answer the mode changes only to the checks, and only once', () => {
+test('some node takes connections, if one may and any of those answers', () => {
+  const node = fc.record({
+    answer: fc.constantFrom<CheckAnswer>('ok', 'alive', 'unhealthy', 'silent'),
+    isLeaving: fc.boolean(),
+  });
+  const round = fc.array(node, { minLength: 3, maxLength: 3 });
+  fc.assert(
+    fc.property(fc.array(round, { maxLength: 40 }), (rounds) => {
+      let state = initialHealth;
+      for (const found of rounds) {
+        const names = found.map((_, index) => nodeName(`n${index + 1}`));
+        const leaving = new Set(names.filter((_, index) => found[index]?.isLeaving));
+        const answers = found.map(({ answer }) => answer);
+        const probed = { ...probe(...answers), leaving };
+        let verdict = judge(
+          state,
+          { ...checks(...answers.map((each) => (each === 'ok' ? each : `${each}!`))), leaving },
+          3,
+        );
+        if (state.mode === 'own' || verdict.wantsProbe) verdict = judge(verdict.state, probed, 3);
+        ({ state } = verdict);
+        const staying = names.filter((name, index) => !leaving.has(name) && answers[index] !== 'silent');
+        const inUse = staying.filter((name) => state.nodes.get(name)?.isOut !== true);
+        expect(inUse.length > 0).toBe(staying.length > 0);
+      }
+    }),
+  );
+});
+
+test('as long as some node is healthy the mode changes only to the checks, and only once', () => {
   const round = fc.tuple(
     fc.constantFrom('ok', 'unhealthy!', 'unhealthy'),
     fc.constantFrom('ok', 'alive!', 'silent!', '-'),

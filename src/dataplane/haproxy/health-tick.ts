@@ -8,6 +8,7 @@ import type { ServerState } from '../../ports/proxy.ts';
 import { parseInfo, parseStat, type ServerStat } from './answers.ts';
 import { maxLineBytes, packLines, type RuntimeApi, unlessUnreachable } from './client.ts';
 import { type NodeServer, serverId } from './config.ts';
+import { nodesAmong } from './desired.ts';
 import type { DrainLimits } from './drain-limits.ts';
 import type { OwnChecks } from './own-checks.ts';
 import type { Reconciler } from './reconciler.ts';
@@ -47,12 +48,11 @@ export function makeHealthTick(deps: {
     // Probing may take half a second, so it must not block changes.
     const orders = await Promise.all(
       families.map((family, index) => {
-        const nodes = new Map(servers[family].map(({ node, address }) => [node, address]));
+        const { nodes, draining } = nodesAmong(servers[family]);
         // A removed node in maintenance is one that HAProxy cannot delete; it has no connections.
         const stats = parseStat(answers[index] ?? '').filter(
           ({ server, status }) => nodes.has(server as NodeName) || !status.startsWith('MAINT'),
         );
-        const draining = new Set(servers[family].filter(({ isDraining }) => isDraining).map(({ node }) => node));
         const findings = { nodes, draining, gone: goneNodes(servers[family], stats), checks: checkedNodes(stats) };
         return health[family].round(findings, signal);
       }),

@@ -72,7 +72,7 @@ test('if no node answers on the health port the own probe decides: a node that r
   await rig.lab.nodes[1]?.setSilent(true);
   await driver.rounds(4);
   expect(await states(driver, rig)).toBe('n1 silent, n2 silent');
-  expect(driver.complaints.at(-1)).toBe('node does not answer, and no other node of this family does: it stays in use');
+  expect(driver.complaints.at(-1)).toBe('node does not answer, and no other node in use does: it stays in use');
   await rig.lab.nodes[0]?.setSilent(false);
   await expect.poll(() => states(driver, rig), patience).toBe('n1 up, n2 silent');
   await driver.rounds(1);

@@ -9,7 +9,7 @@ import type { Log } from '../../ports/log.ts';
 import type { Metrics } from '../../ports/metrics.ts';
 import { type RuntimeApi, unlessGone } from './client.ts';
 import { serverId, type Settings } from './config.ts';
-import { type Desired, planDesired } from './desired.ts';
+import { type Desired, nodesAmong, planDesired } from './desired.ts';
 import { entryKey } from './entries.ts';
 import type { HaproxyFiles } from './haproxy-files.ts';
 import { makeMapSaver } from './map-saver.ts';
@@ -138,8 +138,7 @@ export function makeReconciler(deps: ReconcilerDeps): Reconciler {
 
   const upsertTo = async (next: Desired, signal: AbortSignal): Promise<Applied> => {
     for (const family of families) {
-      const nodes = new Map(next.servers[family].map(({ node, address }) => [node, address]));
-      await health[family].survey(nodes, signal);
+      await health[family].survey(nodesAmong(next.servers[family]), signal);
     }
     return await apply(next, applyUpserts, signal);
   };
