@@ -107,7 +107,7 @@ export const reasons = {
   NoNodes: {
     where: 'Serving',
     means:
-      'No node can take connections: there is none, or all are excluded, drained, unhealthy, silent or without an address of the family. With externalTrafficPolicy: Local this is about the nodes with endpoints of the Service.',
+      'No node can take connections: there is none, or all are excluded, drained, unhealthy, silent or without an address of the family. With externalTrafficPolicy: Local this is about the nodes with endpoints of the Service. Ports with a health check of their own do not depend on the health of nodes: see NoServers.',
     do: 'Check the nodes, their label node.kubernetes.io/exclude-from-external-load-balancers and their addresses.',
   },
   HeaderRefused: {

@@ -108,7 +108,7 @@ function makeFamilyHealth(deps: {
   const { family, probe, clock, log } = deps;
   const gauge = deps.metrics.gauge(
     'furiwake_own_probe',
-    "1 while no node is healthy by kube-proxy's health port and furiwake's own probe decides",
+    "1 while no node that may take connections is healthy by kube-proxy's health port and furiwake's own probe decides",
     ['family'],
   );
   const labels = { family: String(family) };

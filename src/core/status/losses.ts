@@ -2,8 +2,9 @@ import type { AssignedAddress } from '../addresses/assignment.ts';
 import type { Ip } from '../ip/ip.ts';
 import type { ServicePort } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
-import { isPodBackend, type Listener, listenerKey, nodesBackend } from '../traffic/table.ts';
+import { isPodBackend, type Listener, listenerKey } from '../traffic/table.ts';
 import { closedPorts } from './direct-trouble.ts';
+import type { NodeLack } from './node-trouble.ts';
 import { portList } from './sentences.ts';
 import type { Failure, StatusInput } from './status-input.ts';
 
@@ -40,29 +41,38 @@ export function lossesOf(
     if (down.length + draining.length === served.length)
       return verdicts.map((verdict) => ({ address, isWhole: true, verdict }));
   }
-  const hasPods = served.every((port) => isPodBackend(listenerOf(port)?.backend ?? nodesBackend(ip.family)));
-  const trouble = hasPods ? undefined : nodeTrouble[ip.family];
-  if (trouble !== undefined) {
-    const message = `no node takes connections for ${ip.text}: ${trouble}`;
-    return [{ address, isWhole: true, verdict: { reason: 'NoNodes', message } }];
+  const lack = nodeTrouble[ip.family];
+  const nodeless = served.filter(
+    (port) => !draining.includes(port) && !down.includes(port) && isNodeless(listenerOf(port), lack),
+  );
+  if (lack !== undefined && nodeless.length > 0) {
+    const message = `no node takes connections for ${whereOf(nodeless)}: ${lack.words}`;
+    verdicts.push({ reason: 'NoNodes', message });
   }
   const why = dropping === undefined || dropping === 'briefly' ? undefined : (dropping[ip.family] ?? '');
-  const dropped = (why === undefined ? undefined : closedPorts(address, listeners, reports, false)) ?? [];
+  const closed = (why === undefined ? undefined : closedPorts(address, listeners, reports, false)) ?? [];
+  const dropped = closed.filter((port) => !nodeless.includes(port));
   if (dropped.length > 0) {
     const message = `packets for ${whereOf(dropped)} are dropped, because direct has no node for them: ${why}`;
     verdicts.push({ reason: 'NotForwarding', message });
   }
   // Without endpoints the checks cannot succeed.
+  const lost = [...draining, ...down, ...nodeless];
   const failing =
-    hasEndpoints === false
-      ? []
-      : served.filter((port) => !draining.includes(port) && !down.includes(port) && isFailing(ip, port, reports));
+    hasEndpoints === false ? [] : served.filter((port) => !lost.includes(port) && isFailing(ip, port, reports));
   if (failing.length > 0) {
     const message = `no server takes connections for ${whereOf(failing)}: each one fails its own check, or its node is drained or silent`;
     verdicts.push({ reason: 'NoServers', message });
   }
-  const isWhole = draining.length + down.length + dropped.length + failing.length === served.length;
+  const isWhole = lost.length + dropped.length + failing.length === served.length;
   return verdicts.map((verdict) => ({ address, isWhole, verdict }));
+}
+
+/** Pods do not depend on the nodes, and servers with checks of their own only if there is one: `isFailing` has their state. */
+function isNodeless(listener: Listener | undefined, lack: NodeLack | undefined): boolean {
+  if (lack === undefined) return false;
+  if (listener === undefined) return true;
+  return !isPodBackend(listener.backend) && !(lack.hasNodes && listener.options?.server.check !== undefined);
 }
 
 function isFailing(ip: Ip, { port, protocol }: ServicePort, reports: StatusInput['reports']): boolean {
