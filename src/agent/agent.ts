@@ -107,10 +107,10 @@ export function makeAgent(deps: AgentDeps): Agent {
       desired,
       isServing,
       state,
-      refusalOf: (key) =>
-        quarantine.entries.get(key)?.words ??
-        blocked.get(key) ??
-        (failedStep.isBlocking() ? failedStep.failure()?.words : undefined),
+      refusalOf: (key) => {
+        const words = blocked.get(key) ?? (failedStep.isBlocking() ? failedStep.failure()?.words : undefined);
+        return quarantine.entries.get(key) ?? (words === undefined ? undefined : { words, isWaiting: false });
+      },
     }),
   });
   /** One change of the host at a time. */

@@ -68,6 +68,8 @@ export type PassResult = {
   readonly state: HostState;
   /** Listeners of the target that a tool refused on their own, each with its words. */
   readonly refused: ReadonlyMap<ListenerKey, string>;
+  /** Of the refused ones, those that HAProxy serves with their settings of before until a reload. */
+  readonly waiting: ReadonlySet<ListenerKey>;
   /** Listeners of the target that depend on a step that failed as a whole, each with its words. */
   readonly blocked: ReadonlyMap<ListenerKey, string>;
   /** The first step that failed as a whole: the pass must be repeated. */
@@ -170,9 +172,13 @@ async function makeOnePass(
       [...refused.keys(), ...blocked.keys()].map((key) => [key, leftAs(was, target.listeners, key)]),
     );
 
+  let waiting: ReadonlySet<ListenerKey> = new Set();
   const isUpserted = await step(
     'proxy',
-    async () => note(await proxy.upsert(target, signal)),
+    async () => {
+      note(await proxy.upsert(target, signal));
+      waiting = proxy.waiting();
+    },
     () => changed.filter((each) => needsProxy(before.inForce, each)),
   );
   const isFirst = before.programmed === undefined;
@@ -188,7 +194,7 @@ async function makeOnePass(
   if (isFirst && !isSteered) {
     // Nothing is known of what an earlier process programmed, and it may still serve: only unneeded addresses are removed.
     await step('removal', () => placement.remove(ports.mayAttract() ? wanted : PersistentMap.empty(), signal));
-    return { state: { ...before, held: mayBeHeld }, refused, blocked, failure };
+    return { state: { ...before, held: mayBeHeld }, refused, waiting, blocked, failure };
   }
   for (const name of ['direct', 'nat'] as const) {
     table = effective();
@@ -242,7 +248,7 @@ async function makeOnePass(
   const unpruned = listenersGone(proxiedBefore, upserted.listeners).map((each) => [each.key, each] as const);
   const proxied = isPruned ? table : withListeners(upserted, unpruned);
   const state = { held, inForce, programmed: { table, proxied, addresses } };
-  return { state, refused, blocked, failure };
+  return { state, refused, waiting, blocked, failure };
 }
 
 function steeringTarget({ proxy, network }: PassPorts, { listeners }: TrafficTable, wanted: Addresses): SteeringTarget {

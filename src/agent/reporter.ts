@@ -11,6 +11,7 @@ import type { Advertiser } from '../ports/advertiser.ts';
 import type { HostAddresses, HostNetwork } from '../ports/network.ts';
 import { addressProblem } from './addresses.ts';
 import { type HostState, wordsOf } from './pass.ts';
+import type { ListenerRefusal } from './quarantine.ts';
 import { closed } from './withdrawn.ts';
 
 /** The task of the agent, and its progress. */
@@ -18,8 +19,7 @@ export type AgentProgress = {
   readonly desired: TrafficTable | undefined;
   readonly isServing: boolean;
   readonly state: HostState;
-  /** Why a listener is not in force as wanted, in a tool's words. */
-  readonly refusalOf: (key: ListenerKey) => string | undefined;
+  readonly refusalOf: (key: ListenerKey) => ListenerRefusal | undefined;
 };
 
 export type Reporter = {
@@ -68,7 +68,8 @@ export function makeReporter(deps: {
     const seen = { isForwarding, isFailing, isHeaderRefused, proxyTrouble: proxyTroubleOf(inForce) };
     if (wanted === undefined) return { holder, revision: inForce?.revision, ...seen, refusal: undefined };
     // Not before it is in force: an earlier process may have published the address, and a refused one would be withdrawn.
-    const verdict = isInForce ? addressProblem(wanted, network.addresses()) : dataplaneError(refusalOf(key));
+    const refusal = isInForce ? undefined : refusalOf(key);
+    const verdict = isInForce ? addressProblem(wanted, network.addresses()) : refusal && verdictOf(refusal);
     return {
       holder,
       revision: isInForce ? wanted.revision : inForce?.revision,
@@ -143,8 +144,8 @@ export function makeReporter(deps: {
   };
 }
 
-function dataplaneError(message: string | undefined): Verdict | undefined {
-  return message === undefined ? undefined : { reason: 'DataplaneError', message };
+function verdictOf({ words, isWaiting }: ListenerRefusal): Verdict {
+  return { reason: isWaiting ? 'SettingsWaiting' : 'DataplaneError', message: words };
 }
 
 function isSame(a: ListenerReport, b: ListenerReport): boolean {
@@ -156,6 +157,7 @@ function isSame(a: ListenerReport, b: ListenerReport): boolean {
     a.isHeaderRefused === b.isHeaderRefused &&
     a.proxyTrouble === b.proxyTrouble &&
     a.refusal?.revision === b.refusal?.revision &&
+    a.refusal?.verdict.reason === b.refusal?.verdict.reason &&
     a.refusal?.verdict.message === b.refusal?.verdict.message
   );
 }
