@@ -18,6 +18,7 @@ import { nothingShared } from './stand-ins.ts';
  *   … that the stack has flows of, too    mixed        0:1
  *   … with a client that is the stack's   held4        0:1 . 198.51.100.2 . 51234
  *   … with clients that are not known     unsorted     0:1
+ *   … that waits for its first node       waiting      0:1                               the kernel removes it after six seconds
  *   group n1, n2                          slots        0:7 . 0 : 26, 0:7 . 1 : 27 …
  *                                         small        0:7                               it has 127 slots, not 1,021
  *   n1 192.0.2.11 on eth0                 gateways4    26 : 192.0.2.11
@@ -36,10 +37,11 @@ export const directLayout: Layout<DirectProgram> = {
   },
   elementsOf: ({ ids, groups, shared, waiting }, listener) => {
     const { address, isAffine, key, port, protocol, sourceRanges } = listener;
-    const isUnsorted = shared.unsorted.has(key);
+    const isWaiting = waiting.has(key);
+    const isUnsorted = isWaiting || shared.unsorted.has(key);
     const held = shared.held.get(key) ?? [];
     const group = groups.get(key);
-    const isAlone = group === undefined && !isUnsorted && !waiting.has(key);
+    const isAlone = group === undefined && !isUnsorted;
     if (isAlone && stackDataplane(listener) !== undefined) return []; // the stand-in serves it alone
     const { family } = address;
     const id = classText(ids.get(key) ?? 0);
@@ -50,6 +52,7 @@ export const directLayout: Layout<DirectProgram> = {
       { set: `carried${family}`, text: `${carried} : ${id}` },
     ];
     if (isAffine) elements.push({ set: 'affine', text: id });
+    if (isWaiting) elements.push({ set: 'waiting', text: id });
     if (isUnsorted) elements.push({ set: 'unsorted', text: id });
     if (isUnsorted || held.length > 0) elements.push({ set: 'mixed', text: id });
     for (const client of held)

@@ -159,8 +159,9 @@ export function makeKernelTable(deps: {
       const found = await listTable(signal);
       if (found === undefined) return 'the table is gone';
       if (!isCertain || found.skeleton !== held?.skeleton) return 'other rules';
-      const present = elements.filter((element) => found.elements.has(elementKey(element))).length;
-      const [missing, foreign] = [elements.length - present, found.elements.size - present];
+      const lasting = elements.filter(({ set }) => set in table.sets);
+      const present = lasting.filter((element) => found.elements.has(elementKey(element))).length;
+      const [missing, foreign] = [lasting.length - present, found.elements.size - present];
       return missing + foreign === 0 ? undefined : `${missing} elements missing, ${foreign} foreign ones`;
     },
     remove: async (signal) => {

@@ -9,6 +9,11 @@ export type TableSpec = {
   readonly family: number;
   /** The declaration of each set and map, without its closing brace. */
   readonly sets: Readonly<Record<string, string>>;
+  /**
+   * The same of sets whose elements the kernel removes after a time. furiwake only adds to them: an element that has just gone would make
+   * its removal fail, and with it the transaction (`destroy element` needs nft 1.0.7).
+   */
+  readonly lapsing?: Readonly<Record<string, string>>;
   /** A change that removes more source ranges replaces the whole table; the contents that the kernel has learnt are lost. */
   readonly mostRangesRemoved: number;
   /**
@@ -25,13 +30,13 @@ export type TableSpec = {
  * same bytes, whatever their order. `generation` identifies this state (see {@link renderChange}).
  */
 export function renderTable(
-  { name, sets }: TableSpec,
+  { name, sets, lapsing = {} }: TableSpec,
   elements: readonly Element[],
   generation: number,
   rules: string,
 ): string {
   const bySet = group(elements);
-  const declared = Object.entries(sets).map(([set, declaration]) => {
+  const declared = Object.entries({ ...sets, ...lapsing }).map(([set, declaration]) => {
     const texts = [...(bySet.get(set) ?? [])].sort();
     const list = texts.length === 0 ? '' : `\n\t\telements = {\n\t\t\t${texts.join(',\n\t\t\t')}\n\t\t}\n\t`;
     return `\t${declaration}${list || ' '}}\n`;
@@ -53,15 +58,16 @@ export function renderTable(
  * in force.
  */
 export function renderChange(
-  { name }: Pick<TableSpec, 'name'>,
+  { name, lapsing = {} }: Pick<TableSpec, 'name' | 'lapsing'>,
   change: Pick<ElementChange, 'remove' | 'add'>,
   from: number,
   to: number,
 ): string {
+  const removed = group(change.remove.filter(({ set }) => !(set in lapsing)));
   return [
     `delete element ${name} generation { ${hex(from)} }`,
     `add element ${name} generation { ${hex(to)} }`,
-    ...[...group(change.remove)].map(([set, texts]) => `delete element ${name} ${set} { ${texts.join(', ')} }`),
+    ...[...removed].map(([set, texts]) => `delete element ${name} ${set} { ${texts.join(', ')} }`),
     ...[...group(change.add)].map(([set, texts]) => `add element ${name} ${set} { ${texts.join(', ')} }`),
   ].join('; ');
 }
