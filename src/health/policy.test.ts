@@ -1,39 +1,6 @@
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { CheckAnswer } from '../ports/health.ts';
-import { nodeName } from '../../test/make/table.ts';
+import { checks, checksWhile, probe, probeWhile } from '../../test/make/check-rounds.ts';
 import { type CheckRound, type HealthState, initialHealth, judge } from './policy.ts';
-
-/** A round as `n1 n2 …`: a check's answer, `-` while none is known, followed by `!` if HAProxy considers it down. */
-function checks(...words: readonly string[]): CheckRound {
-  return checksWhile([], ...words);
-}
-
-function checksWhile(leaving: readonly string[], ...words: readonly string[]): CheckRound {
-  const looks = words.map((word, index) => {
-    const answer = word.replace('!', '');
-    return [
-      nodeName(`n${index + 1}`),
-      { isUp: !word.endsWith('!'), answer: answer === '-' ? undefined : (answer as CheckAnswer) },
-    ] as const;
-  });
-  return { from: 'checks', checks: new Map(looks), leaving: new Set(leaving.map(nodeName)) };
-}
-
-function probe(...answers: readonly CheckAnswer[]): CheckRound {
-  return probeWhile({}, ...answers);
-}
-
-function probeWhile(leaving: Readonly<Record<string, CheckAnswer>>, ...answers: readonly CheckAnswer[]): CheckRound {
-  return {
-    from: 'probe',
-    answers: new Map([
-      ...answers.map((answer, index) => [nodeName(`n${index + 1}`), answer] as const),
-      ...Object.entries(leaving).map(([name, answer]) => [nodeName(name), answer] as const),
-    ]),
-    leaving: new Set(Object.keys(leaving).map(nodeName)),
-  };
-}
 
 const own = (rounds: number): readonly CheckRound[] => Array.from({ length: rounds }, () => probe('ok', 'alive'));
 const intoOwn = [checks('alive!', 'alive!'), probe('alive', 'alive')];
@@ -269,67 +236,4 @@ test.each(cases)('$name', ({ findings, mode, dead = [], out = [], wantsProbe = f
   expect([...state.nodes].filter(([, { isOut }]) => isOut).map(([name]) => name)).toEqual(out);
   expect(last.dead).toEqual(dead);
   expect(last.wantsProbe).toBe(wantsProbe);
-});
-
-test('while the own probe decides, only silent nodes are out, and never all of them', () => {
-  const answers = fc.array(fc.constantFrom<CheckAnswer>('ok', 'alive', 'silent'), { minLength: 3, maxLength: 3 });
-  fc.assert(
-    fc.property(fc.array(answers, { maxLength: 40 }), (rounds) => {
-      let state: HealthState = { ...initialHealth, mode: 'own' };
-      for (const round of rounds) {
-        const verdict = judge(state, probe(...round), 3);
-        state = verdict.state;
-        const out = [...state.nodes].filter(([, { isOut }]) => isOut).map(([name]) => name);
-        expect(out.length).toBeLessThan(3);
-        for (const name of [...out, ...verdict.dead]) expect(round[Number(name.slice(1)) - 1]).toBe('silent');
-      }
-    }),
-  );
-});
-
-test('some node takes connections, if one may and any of those answers', () => {
-  const node = fc.record({
-    answer: fc.constantFrom<CheckAnswer>('ok', 'alive', 'unhealthy', 'silent'),
-    isLeaving: fc.boolean(),
-  });
-  const round = fc.array(node, { minLength: 3, maxLength: 3 });
-  fc.assert(
-    fc.property(fc.array(round, { maxLength: 40 }), (rounds) => {
-      let state = initialHealth;
-      for (const found of rounds) {
-        const names = found.map((_, index) => nodeName(`n${index + 1}`));
-        const leaving = new Set(names.filter((_, index) => found[index]?.isLeaving));
-        const answers = found.map(({ answer }) => answer);
-        const probed = { ...probe(...answers), leaving };
-        let verdict = judge(
-          state,
-          { ...checks(...answers.map((each) => (each === 'ok' ? each : `${each}!`))), leaving },
-          3,
-        );
-        if (state.mode === 'own' || verdict.wantsProbe) verdict = judge(verdict.state, probed, 3);
-        ({ state } = verdict);
-        const staying = names.filter((name, index) => !leaving.has(name) && answers[index] !== 'silent');
-        const inUse = staying.filter((name) => state.nodes.get(name)?.isOut !== true);
-        expect(inUse.length > 0).toBe(staying.length > 0);
-      }
-    }),
-  );
-});
-
-test('as long as some node is healthy the mode changes only to the checks, and only once', () => {
-  const round = fc.tuple(
-    fc.constantFrom('ok', 'unhealthy!', 'unhealthy'),
-    fc.constantFrom('ok', 'alive!', 'silent!', '-'),
-  );
-  fc.assert(
-    fc.property(fc.constantFrom('checks', 'own'), fc.array(round, { maxLength: 40 }), (mode, rounds) => {
-      let state: HealthState = { ...initialHealth, mode };
-      const modes = rounds.map((words) => {
-        state = judge(state, state.mode === 'own' ? probe('ok', 'silent') : checks(...words), 3).state;
-        return state.mode;
-      });
-      const changes = [mode, ...modes].filter((each, index, all) => index > 0 && each !== all[index - 1]);
-      expect(changes).toEqual(mode === 'own' && rounds.length >= 10 ? ['checks'] : []);
-    }),
-  );
 });

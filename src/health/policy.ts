@@ -67,9 +67,9 @@ export function judge(state: HealthState, round: CheckRound, deadAfter: number):
   }
 }
 
-type Round<From extends CheckRound['from']> = Extract<CheckRound, { readonly from: From }>;
+type RoundFrom<From extends CheckRound['from']> = Extract<CheckRound, { readonly from: From }>;
 
-function judgeChecks(state: HealthState, { checks, leaving }: Round<'checks'>, deadAfter: number): Judgement {
+function judgeChecks(state: HealthState, { checks, leaving }: RoundFrom<'checks'>, deadAfter: number): Judgement {
   const nodes = new Map<NodeName, NodeMemory>();
   for (const [name, check] of checks) {
     const before = state.nodes.get(name);
@@ -106,7 +106,7 @@ export function checksFrom(
   );
 }
 
-function judgeFirstProbe(state: HealthState, { answers, leaving }: Round<'probe'>): Judgement {
+function judgeFirstProbe(state: HealthState, { answers, leaving }: RoundFrom<'probe'>): Judgement {
   const found = ofStaying(answers, leaving);
   if (found.length === 0 || found.includes('ok')) return unchanged(state);
   const someAlive = found.some((answer) => answer !== 'silent');
@@ -120,7 +120,7 @@ function judgeFirstProbe(state: HealthState, { answers, leaving }: Round<'probe'
   return { state: { mode: 'own', nodes, healthyRounds: 0 }, wantsProbe: false, dead: [] };
 }
 
-function judgeProbe(state: HealthState, { answers, leaving }: Round<'probe'>, deadAfter: number): Judgement {
+function judgeProbe(state: HealthState, { answers, leaving }: RoundFrom<'probe'>, deadAfter: number): Judgement {
   const found = ofStaying(answers, leaving);
   const healthyRounds = found.includes('ok') ? state.healthyRounds + 1 : 0;
   if (healthyRounds >= healthyRoundsBack) return unchanged({ mode: 'checks', nodes: new Map(), healthyRounds: 0 });
