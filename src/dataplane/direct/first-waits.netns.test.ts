@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
 import { listener } from '../../../test/make/table.ts';
 import { serveVips } from '../../../test/netns/direct-lab.ts';
 import { patience } from '../../../test/netns/patience.ts';
@@ -16,14 +16,16 @@ import {
 
 const { signal } = new AbortController();
 
+// No listener of the first table of a process waits.
+beforeAll(() => program(listener('203.0.113.99', port, port)));
+
 test('a new listener drops packets until its first node opens, so that no client reaches it by HAProxy', async () => {
   const address = '203.0.113.23';
   nodesAre.open = false;
-  nodesAre.proven = true;
+  for (const node of lab.nodes) await serveVips(node, [address], port);
   await program(listener(address, port, port, { dataplane: 'direct', standIn: 'haproxy', isPublished: true }));
   const connecting = connect(address);
   await expect.poll(() => lab.client.exec('ss', '-Htn', 'state', 'syn-sent', 'dst', address), patience).not.toBe('');
-  for (const node of lab.nodes) await serveVips(node, [address], port);
   nodesAre.open = true;
   await direct.audit(signal);
   const id = await connecting; // the client repeated its SYN
