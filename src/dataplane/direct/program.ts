@@ -30,8 +30,8 @@ export type DirectProgram = {
   /** A listener without a group drops its packets, or leaves them to its stand-in. */
   readonly groups: ReadonlyMap<ListenerKey, SlotGroup>;
   /**
-   * The nodes of the listener's backend, of listeners with affinity, and of those of UDP and SCTP with nodes of their own: a
-   * client, or a flow, is not kept at any other. Of TCP a connection is.
+   * The nodes of the listener's backend, of listeners with affinity, and of those of UDP and SCTP with nodes of their own or that
+   * leave: a client, or a flow, is not kept at any other. Of TCP a connection is.
    */
   readonly keepers: ReadonlyMap<ListenerKey, readonly number[]>;
   readonly shared: SharedListeners;
@@ -152,9 +152,12 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
   };
 }
 
-/** Whether a client, or a flow, leaves a node that has no endpoint of the Service any more. */
-function mayMoveClients({ isAffine, protocol, backend, address }: Listener): boolean {
-  return isAffine || (protocol !== 'TCP' && backend !== nodesBackend(address.family));
+/**
+ * Whether a client, or a flow, leaves a node that has no endpoint of the Service any more. One that leaves for another dataplane may
+ * have had affinity.
+ */
+function mayMoveClients({ isAffine, protocol, dataplane, backend, address }: Listener): boolean {
+  return isAffine || (protocol !== 'TCP' && (dataplane !== 'direct' || backend !== nodesBackend(address.family)));
 }
 
 type KnownGroup = {
