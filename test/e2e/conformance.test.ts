@@ -55,14 +55,15 @@ describe.skipIf(!isRoot)('as the conformance tests demand', () => {
     ['Local', 'the same node', 'n1'],
   ])('a UDP flow reaches the Pod that replaces its own, %s, on %s', async (externalTrafficPolicy, _, nodeName) => {
     const { services, cluster, client } = stage();
-    const [first, second] = [`first-${nodeName}`, `second-${nodeName}`];
-    await cluster.create(pods, passingPod('cycling', first, 'n1'));
-    await services.create('cycling', { spec: { ports: [dns], selector: { app: 'cycling' }, externalTrafficPolicy } });
+    const app = `cycling-${externalTrafficPolicy.toLowerCase()}-${nodeName}`;
+    const [first, second] = [`${app}-first`, `${app}-second`];
+    await cluster.create(pods, passingPod(app, first, 'n1'));
+    await services.create('cycling', { spec: { ports: [dns], selector: { app }, externalTrafficPolicy } });
     const [address = ''] = await services.published('cycling');
     const flow = { address, port: 53, text: 'hostname', firstPort: 40_000 };
     await eventually(async () => expect(await askByUdp(client, flow)).toEqual([first]));
+    await cluster.create(pods, passingPod(app, second, nodeName));
     await cluster.remove(`${pods}/${first}`);
-    await cluster.create(pods, passingPod('cycling', second, nodeName));
     await eventually(async () => expect(await askByUdp(client, flow)).toEqual([second]));
     await cluster.remove(`${pods}/${second}`);
   });
