@@ -97,7 +97,7 @@ describe.skipIf(!isRoot)('as the conformance tests demand', () => {
     await eventually(async () => expect(await fetchFrom(client, dial)).toContain(`"${status.podIP}:`));
   });
 
-  test('NodePorts are taken from a Service and given back, and it is served throughout', async () => {
+  test('the NodePorts of a Service are removed and allocated again, and it is served throughout', async () => {
     const { services, client } = stage();
     await services.create('ports', { spec: { selector: web } });
     const [ip = ''] = await services.published('ports');
