@@ -2,8 +2,6 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect } from 'vitest';
-import { untilAborted } from '../../src/async/abort.ts';
-import { makeSubscribers } from '../../src/async/subscribers.ts';
 import type { Listener } from '../../src/core/traffic/table.ts';
 import { makeDirect } from '../../src/dataplane/direct/direct.ts';
 import { makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
@@ -17,6 +15,7 @@ import type { Host } from '../../src/ports/host.ts';
 import type { Proxy } from '../../src/ports/proxy.ts';
 import type { Steering } from '../../src/ports/steering.ts';
 import { allAnswer } from '../make/answering-nodes.ts';
+import { sceneGate } from '../make/scene-gate.ts';
 import { addressesOf, node as tableNode, tableOf } from '../make/table.ts';
 import { recordLog, recordMetrics } from '../sim/observers.ts';
 import { countArrivals, type DirectLab, startDirectLab } from './direct-lab.ts';
@@ -44,7 +43,6 @@ export const nodesAre: {
   /** They are known to answer clients themselves. */
   proven: boolean;
 } = { open: false, proven: true };
-const gate = makeSubscribers();
 
 /** Another process takes over. */
 export function startDirect(): void {
@@ -55,14 +53,7 @@ export function startDirect(): void {
     health: { verdicts: () => new Map(), subscribe: () => () => undefined },
     silentSince: () => undefined,
     silenceMs: 15_000,
-    gate: {
-      isOpen: () => nodesAre.open,
-      isAnswering: () => true,
-      subscribe: gate.subscribe,
-      setListeners: () => undefined,
-      setNodes: () => undefined,
-      run: untilAborted,
-    },
+    gate: sceneGate({ isOpen: () => nodesAre.open }),
     linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01' }),
     answering: { ...allAnswer, has: () => nodesAre.proven },
     own: () => new Map(),
