@@ -125,10 +125,18 @@ describe('what is decided, by request, needs and place', () => {
     expect(decideDataplane(spec(dataplane, needs), tcp(80), { ...place, ...differs })).toEqual(expected);
   });
 
-  test('a port without a nodePort takes the others of its Service to direct', () => {
-    const mixed = { ...spec(undefined), ports: [tcp(80), tcp(81, 0)] };
-    expect(decideDataplane(mixed, tcp(80), place)).toEqual(automatic);
-    expect(decideDataplane(mixed, tcp(80), { ...place, hasNextHop: false })).toEqual(haproxy);
+  test.each([
+    [tcp(80), haproxy],
+    [udp(53), { ...haproxy, dataplane: 'nat' }],
+  ])('a port without a nodePort leaves the others of its Service where they are: $0.protocol', (port, stack) => {
+    const mixed = { ...spec(undefined), ports: [port, tcp(81, 0)] };
+    // `direct` serves port 81, and so the address is published for it.
+    for (const isPublished of [false, true])
+      expect(decideDataplane(mixed, port, { ...place, isPublished })).toEqual(stack);
+    for (const differs of [{}, { isPublished: true, hasNextHop: false }])
+      expect(
+        decideDataplane({ ...mixed, externalTrafficPolicy: 'Local' }, port, { ...place, ...differs }),
+      ).toMatchObject({ dataplane: 'direct', needsProof: true });
   });
 
   test('a Service with options for HAProxy is served by it, on all its TCP ports, unless it requests another dataplane', () => {

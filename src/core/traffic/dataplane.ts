@@ -54,16 +54,14 @@ export function hasPodServers(request: DataplaneRequest, { protocol }: Pick<Serv
   return request.backends === 'pods' && choices[requestedDataplane(request) ?? 'none'][protocol] === 'haproxy';
 }
 
-/**
- * Whether the Service asks for what only `direct` does: to keep the address of the client, or the Pod of a client, or to serve a
- * port without a nodePort.
- */
-export function needsDirect(spec: Pick<ServiceSpec, 'externalTrafficPolicy' | 'sessionAffinity' | 'ports'>): boolean {
-  return (
-    spec.externalTrafficPolicy === 'Local' ||
-    spec.sessionAffinity === 'ClientIP' ||
-    spec.ports.some(({ nodePort }) => nodePort === 0)
-  );
+/** Whether the Service asks, on all its ports, for what only `direct` does: to keep the address, or the Pod, of a client. */
+export function needsDirect(spec: Pick<ServiceSpec, 'externalTrafficPolicy' | 'sessionAffinity'>): boolean {
+  return spec.externalTrafficPolicy === 'Local' || spec.sessionAffinity === 'ClientIP';
+}
+
+/** Whether only `direct` serves a port of the Service, unless HAProxy has Pods as servers. */
+export function lacksNodePorts({ ports }: Pick<ServiceSpec, 'ports'>): boolean {
+  return ports.some(({ nodePort }) => nodePort === 0);
 }
 
 /** Whether furiwake may choose `direct` for a Service by itself. */
@@ -103,18 +101,21 @@ type DataplaneFacts = {
 /**
  * Decides what carries a port of a Service on one address:
  *
- *   request     Service                            host                          port
- *   haproxy     any                                any                           stack
- *   direct      any                                any                           direct, the stack stands in
- *   none        Local, or affinity by client       a node on a LAN of it         direct with proof, the stack stands in
- *   none        any                                address published for direct  direct with proof, the stack stands in
- *   none        any                                any                           without a nodePort: direct with proof
- *   none        any with options for HAProxy       any                           stack
- *   none        any other, or its own address      any                           stack
- *   none        Pods as servers                    any                           stack, TCP also without a nodePort
+ *   request     Service                          host                          port
+ *   haproxy     any                              any                           stack
+ *   direct      any                              any                           direct, the stack stands in
+ *   none        options for HAProxy              any                           stack
+ *   none        Pods as servers                  any                           stack, TCP also without a nodePort
+ *   none        any other                        its own address               stack
+ *   none        any other                        any other                     without a nodePort: direct with proof
+ *   none        Local, or affinity by client     a node on a LAN of it         direct with proof, the stack stands in
+ *                                                or published for direct
+ *   none        all its ports have nodePorts     published for direct          direct with proof, the stack stands in
+ *   none        any other                        any                           stack
  *
- * The stack: HAProxy for TCP, `nat` for UDP and SCTP; it serves only ports with a nodePort, or Pods. The fourth line: what was chosen once stays, also when a node or a
- * report is missing, or the Service no longer needs it.
+ * Of several lines the first one counts. The stack: HAProxy for TCP, `nat` for UDP and SCTP; it serves only ports with a
+ * nodePort, or Pods. Published for direct: what was chosen once stays, also when a node or a report is missing, or the Service
+ * no longer needs it. A port without a nodePort leaves the others where they are: the address is then published for that port.
  */
 export function decideDataplane(
   spec: DataplaneRequest & Pick<ServiceSpec, 'externalTrafficPolicy' | 'sessionAffinity'>,
@@ -127,7 +128,7 @@ export function decideDataplane(
   const stack = port.protocol === 'TCP' ? 'haproxy' : 'nat';
   const standIn = port.nodePort === 0 ? undefined : stack;
   if (able === 'direct') return { dataplane: able, standIn, needsProof: false };
-  if (mayMove && (isPublished || (needsDirect(spec) && hasNextHop)))
-    return { dataplane: 'direct', standIn, needsProof: true };
+  const isChosen = needsDirect(spec) ? hasNextHop || isPublished : isPublished && !lacksNodePorts(spec);
+  if (mayMove && isChosen) return { dataplane: 'direct', standIn, needsProof: true };
   return { dataplane: able, standIn: undefined, needsProof: false };
 }
