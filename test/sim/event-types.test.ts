@@ -13,7 +13,10 @@ beforeAll(async () => {
   server.put('Node', { metadata: { name: 'n1' }, status: { addresses } });
   const host = stack.use(startHost());
   rig = stack.use(
-    await startController(server, host, { addresses: ['192.0.2.16-192.0.2.31'], site: { dataplane: 'haproxy' } }),
+    await startController(server, host, {
+      addresses: ['192.0.2.16-192.0.2.31'],
+      site: { defaults: [['furiwake.dev/dataplane', 'haproxy']] },
+    }),
   );
 });
 afterAll(() => stack.disposeAsync());

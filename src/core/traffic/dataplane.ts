@@ -1,8 +1,8 @@
+import { quote } from '../addresses/request.ts';
 import { backendsAnnotation, dataplaneAnnotation } from '../model/contract.ts';
 import type { Protocol, ServicePort, ServiceSpec } from '../model/service.ts';
-import type { Site } from '../model/site.ts';
 import type { Verdict } from '../reasons.ts';
-import { asksForHaproxy, haproxyNeed } from './decode-options.ts';
+import { asksForHaproxy, haproxyNeed } from './port-options.ts';
 
 /** What carries the packets of a listener. */
 export const dataplanes = ['haproxy', 'direct', 'nat'] as const;
@@ -11,6 +11,18 @@ export type Dataplane = (typeof dataplanes)[number];
 /** Those that serve a listener while `direct` has no node for it. */
 export const standIns = ['haproxy', 'nat'] as const;
 export type StandIn = (typeof standIns)[number];
+
+/** Why the annotation that requests a dataplane is ignored; empty: it is not. */
+export function dataplaneTrouble(text: string | undefined): readonly string[] {
+  if (text === undefined || requestedDataplane({ dataplane: text }) !== undefined) return [];
+  return [`annotation ${dataplaneAnnotation}=${quote(text)} (valid: ${dataplanes.join(', ')})`];
+}
+
+/** Why the annotation that requests Pods as servers is ignored; empty: it is not. */
+export function backendsTrouble(text: string | undefined): readonly string[] {
+  if (text === undefined || text === 'pods') return [];
+  return [`annotation ${backendsAnnotation}=${quote(text)} (valid: pods)`];
+}
 
 type DataplaneRequest = Pick<ServiceSpec, 'dataplane' | 'backends' | 'options' | 'ports'>;
 
@@ -67,15 +79,9 @@ export function lacksNodePorts({ ports }: Pick<ServiceSpec, 'ports'>): boolean {
 /** Whether furiwake may choose `direct` for a Service by itself. */
 export function mayMoveToDirect(
   spec: DataplaneRequest,
-  { choice, isHostAddress }: Pick<DataplaneFacts, 'choice' | 'isHostAddress'>,
+  { isHostAddress }: Pick<DataplaneFacts, 'isHostAddress'>,
 ): boolean {
-  return (
-    choice === 'auto' &&
-    requestedDataplane(spec) === undefined &&
-    !asksForHaproxy(spec) &&
-    spec.backends !== 'pods' &&
-    !isHostAddress
-  );
+  return requestedDataplane(spec) === undefined && !asksForHaproxy(spec) && spec.backends !== 'pods' && !isHostAddress;
 }
 
 /** What carries a port. */
@@ -89,7 +95,8 @@ type Carriage = {
 
 /** What a decision depends on beside the Service. */
 type DataplaneFacts = {
-  readonly choice: Site['dataplane'];
+  /** The Service gets no new connections, which `direct` would accept. */
+  readonly isDrained: boolean;
   /** The address is the load-balancer host's own: kube-proxy in IPVS mode would put it on every node. */
   readonly isHostAddress: boolean;
   /** The host has a node in one of its LANs, in the family of the address. False as well while that is not known. */
@@ -120,15 +127,15 @@ type DataplaneFacts = {
 export function decideDataplane(
   spec: DataplaneRequest & Pick<ServiceSpec, 'externalTrafficPolicy' | 'sessionAffinity'>,
   port: ServicePort,
-  { choice, isHostAddress, hasNextHop, isPublished }: DataplaneFacts,
+  { isDrained, isHostAddress, hasNextHop, isPublished }: DataplaneFacts,
 ): Carriage | Verdict {
   const able = chooseDataplane(spec, port);
-  const mayMove = mayMoveToDirect(spec, { choice, isHostAddress });
+  const mayMove = mayMoveToDirect(spec, { isHostAddress });
   if (typeof able === 'object') return mayMove ? { dataplane: 'direct', standIn: undefined, needsProof: true } : able;
   const stack = port.protocol === 'TCP' ? 'haproxy' : 'nat';
   const standIn = port.nodePort === 0 ? undefined : stack;
   if (able === 'direct') return { dataplane: able, standIn, needsProof: false };
   const isChosen = needsDirect(spec) ? hasNextHop || isPublished : isPublished && !lacksNodePorts(spec);
-  if (mayMove && isChosen) return { dataplane: 'direct', standIn, needsProof: true };
+  if (mayMove && isChosen && !isDrained) return { dataplane: 'direct', standIn, needsProof: true };
   return { dataplane: able, standIn: undefined, needsProof: false };
 }
