@@ -131,7 +131,7 @@ export const defaultAnnotations: z.ZodType<readonly Annotation[]> = z
     for (const entry of text.split(/\s+/).filter((part) => part !== '')) {
       const [name, value] = entry.includes('=') ? splitOnce(entry, '=') : [entry, ''];
       if (found.has(name)) return refuse(`${name} has two values`);
-      if (otherAnnotations.includes(name)) return refuse(`annotation ${name} cannot have a default`);
+      if (otherAnnotations.has(name)) return refuse(`annotation ${name} cannot have a default`);
       if (value === '' || !name.startsWith(optionPrefix))
         return refuse(`expected NAME=VALUE, e.g. ${backendsAnnotation}=pods`);
       found.set(name, value);
@@ -141,7 +141,7 @@ export const defaultAnnotations: z.ZodType<readonly Annotation[]> = z
   });
 
 /** They are about one Service. */
-const otherAnnotations = [...addressesAnnotations, ...poolAnnotations, ...sharingKeyAnnotations];
+const otherAnnotations = new Set([...addressesAnnotations, ...poolAnnotations, ...sharingKeyAnnotations]);
 
 export const portSet: z.ZodType<ReadonlySet<number>> = z
   .string()

@@ -41,7 +41,7 @@ export function makeStores({ client, site, clock, random, log, metrics }: Stores
   const slices = makeStore<EndpointSlice>({ keyOf: (slice) => slice.key });
   const endpoints = makeEndpointCounts(slices);
   const localEndpoints = makeLocalEndpoints(slices);
-  const project = (wire: KubeObject): Service => projectService(wire, site.defaults);
+  const projectWithDefaults = (wire: KubeObject): Service => projectService(wire, site.defaults);
   const follow = <T, K extends string>(
     store: Store<T, K>,
     resource: Resource,
@@ -60,7 +60,7 @@ export function makeStores({ client, site, clock, random, log, metrics }: Stores
     localEndpoints,
     watch: async (signal) => {
       await Promise.all([
-        follow(services, { apiVersion: 'v1', plural: 'services' }, project, signal),
+        follow(services, { apiVersion: 'v1', plural: 'services' }, projectWithDefaults, signal),
         follow(nodes, { apiVersion: 'v1', plural: 'nodes' }, projectNode, signal),
         follow(slices, { apiVersion: 'discovery.k8s.io/v1', plural: 'endpointslices' }, projectEndpointSlice, signal),
       ]);

@@ -1,14 +1,7 @@
-import { backendsAnnotation, dataplaneAnnotation, optionPrefix } from '../model/contract.ts';
+import { backendsAnnotation, dataplaneAnnotation } from '../model/contract.ts';
 import type { Annotation, OptionAnnotation, ServiceSpec } from '../model/service.ts';
 import { backendsTrouble, dataplaneTrouble, needsDirect, requestedDataplane } from './dataplane.ts';
-import { decodeProxyOptions, optionNames } from './decode-options.ts';
-
-/** The annotations that can have a default for the site. */
-export const defaultNames: readonly string[] = [
-  dataplaneAnnotation,
-  backendsAnnotation,
-  ...optionNames.map((name) => `${optionPrefix}${name}`),
-];
+import { decodeProxyOptions } from './decode-options.ts';
 
 /** What is wrong with defaults, in the words of the condition for such an annotation on a Service. */
 export function defaultTroubles(defaults: readonly Annotation[]): readonly string[] {
