@@ -50,8 +50,11 @@ test.each([
     metadata: { name, namespace: 'default', labels: { 'kubernetes.io/service-name': name } },
     endpoints: [{ addresses: ['10.244.1.7'] }],
   });
-  await vi.waitFor(() => {
-    const events = rig.events.filter(({ regarding }) => regarding.name === name);
-    expect(Object.fromEntries(events.map((event) => [event.reason, event.type]))).toEqual(expected);
-  });
+  await vi.waitFor(
+    () => {
+      const events = rig.events.filter(({ regarding }) => regarding.name === name);
+      expect(Object.fromEntries(events.map((event) => [event.reason, event.type]))).toEqual(expected);
+    },
+    { timeout: 20_000, interval: 5 },
+  );
 });

@@ -51,7 +51,7 @@ test.each([{ externalTrafficPolicy: 'Local' }, { sessionAffinity: 'ClientIP' }])
   },
 );
 
-test('a default that finds no port, or nothing that it completes, is no problem of the Service', () => {
+test('a default that finds no port, or nothing that it completes, does not trouble the Service', () => {
   const spec = specOf({
     'http-mode': '8080,web,p80',
     'proxy-protocol': '25=v1,443=v2',
