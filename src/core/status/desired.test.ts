@@ -147,6 +147,17 @@ describe('the status of a Service', () => {
     );
   });
 
+  test('says that HAProxy does not serve before it says that the Service is drained', () => {
+    const answer: Answer = (revision) => ({ revision, isForwarding: true, proxyTrouble: 'no memory' });
+    const service = makeService('a', { ports: [tcp(80), tcp(443)] });
+    const status = statusOf([service], { answer, drainedServices: new Set([service.key]) });
+    expect(conditions(status)).toMatchObject({ Serving: 'False HaproxyDown' });
+    expect(status?.conditions.at(-1)?.message).toBe(
+      'no connections to 192.0.2.8, because HAProxy does not serve: no memory; ' +
+        'no new connections to 192.0.2.8, existing ones continue: an administrator drains the Service',
+    );
+  });
+
   test('says which ports are drained when nat serves the others', () => {
     const service = makeService('a', { ports: [tcp(53), udp(54)] });
     const status = statusOf([service], { drainedServices: new Set([service.key]) });
