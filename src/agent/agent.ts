@@ -278,7 +278,7 @@ export function makeAgent(deps: AgentDeps): Agent {
                 ...deps,
                 inTurn,
                 programmed: () => state.programmed,
-                isProxySlow: stages.areSlow,
+                isProxySlow: () => stages.areSlow(),
                 mayAttract: ports.mayAttract,
                 auditNow,
                 onAddresses: () => reporter.noteAddresses(),

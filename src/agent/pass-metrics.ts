@@ -16,9 +16,9 @@ const passSeconds: readonly number[] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
 /** The metrics of the agent. */
 export function makePassMetrics(metrics: Metrics): {
   /** Called after each pass. */
-  pass(numbers: PassNumbers): void;
+  readonly pass: (numbers: PassNumbers) => void;
   /** Called after each attempt of a stage that failed as a whole. */
-  failure(stage: Stage): void;
+  readonly failure: (stage: Stage) => void;
 } {
   const durations = metrics.histogram(
     'furiwake_dataplane_apply_seconds',
