@@ -62,7 +62,7 @@ describe('a stage that fails', () => {
     expect(stages.dueMs()).toBe(dueMs);
     await clock.advance(100);
     await pass({ direct: failing('direct: no'), nat: failing('nat: no') });
-    expect(stages.dueMs()).toBe(clock.monotonic() + 200); // that of nat began anew, that of direct goes on
+    expect(stages.dueMs()).toBe(clock.monotonic() + 200); // nat has its first wait again, and direct its third
     expect(stages.troubles()).toEqual(['direct: no', 'nat: no']);
     expect(failures).toEqual(['direct', 'nat', 'direct', 'nat']);
     expect(log.lines.map(({ message }) => message)).toEqual([
@@ -127,7 +127,7 @@ describe('a stage that fails', () => {
 
 describe('a stage of HAProxy that is slow', () => {
   test.each(['proxy', 'pruning'] as const)(
-    '%s: the pass goes on after a second, and skips it until it ends',
+    '%s: the pass proceeds after a second, and the next ones skip it until it ends',
     async (stage) => {
       const { clock, log, stages, lateEnds, pass } = make();
       const slow = Promise.withResolvers<void>();

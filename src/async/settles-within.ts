@@ -1,7 +1,7 @@
 import type { Clock } from '../ports/clock.ts';
 import { unlessAborted } from './abort.ts';
 
-/** Whether `work` ends within `ms`, in success or failure. If not, it goes on. Rejects with the reason of `signal`. */
+/** Whether `work` ends within `ms`, in success or failure. If not, it continues. Rejects with the reason of `signal`. */
 export async function settlesWithin(
   work: Promise<unknown>,
   ms: number,

@@ -8,7 +8,7 @@ const natListener = (address: string): Listener => listener(address, 80, webPort
 const [served, waiting] = [listener('10.50.0.1', 80, webPort), listener('10.50.0.2', 80, webPort)];
 const [one, two] = [natListener('10.50.0.3'), natListener('10.50.0.4')];
 
-test('HAProxy hangs: listeners of nat come within two seconds, the next ones sooner, and go; that of HAProxy comes when it goes on', async () => {
+test('HAProxy hangs: listeners of nat come within two seconds, the next ones sooner, and go; that of HAProxy comes when it continues', async () => {
   await using rig = await startHostRig();
   rig.publish(served);
   await rig.untilAnswers('10.50.0.1');

@@ -15,7 +15,7 @@ export type ProxyScene = AsyncDisposable & {
   die(): Promise<void>;
   /** Removes a listener externally. */
   remove(listener: Listener): Promise<void>;
-  /** From now on the process answers nothing and does nothing, but keeps its contents and its connections; or it goes on. */
+  /** From now on the process answers nothing and does nothing, but keeps its contents and its connections; or it continues. */
   hang(isHanging: boolean): Promise<void>;
   /** From now on no process can be started, or it can again. A running one continues. */
   preventStarts(isPrevented: boolean): Promise<void>;

@@ -18,7 +18,7 @@ import type { Client } from '../../ports/host.ts';
  * A listener leaves for as long as it exists: the connections that it has at nodes may last as long.
  *
  * While a listener has no stand-in (HAProxy cannot be changed), nothing but nodes has flows of it: it is `direct` as soon as a
- * node opens, and still is when it gets one.
+ * node opens, and stays so when it gets one.
  */
 type StandInState = {
   readonly service: ServiceKey;
