@@ -7,6 +7,7 @@ import type { Listener } from '../core/traffic/table.ts';
 /*
  * A HAProxy that hangs: it takes calls, and answers none of them.
  */
+const { signal } = new AbortController();
 const a = listener('192.0.2.51', 80, 'a');
 const b = listener('192.0.2.51', 443, 'b');
 const nat = (index: number): Listener =>
@@ -100,6 +101,16 @@ describe('a change that HAProxy does not answer', () => {
     await rig.clock.advance(0);
     expect(answer(rig, a)).toBe('ready');
   });
+});
+
+test('a HAProxy that needs three seconds for each answer, as on a busy machine, makes each change', async () => {
+  const rig = startAgent();
+  rig.ports.hanging.get = (step) => (step.startsWith('proxy.') ? rig.clock.sleep(3_000, signal) : undefined);
+  await change(rig, 20_000, a);
+  expect(answer(rig, a)).toBe('ready');
+  await change(rig, 10_000, b);
+  expect([answer(rig, a), answer(rig, b), rig.agent.troubles()]).toEqual(['nothing', 'ready', []]);
+  expect(rig.log.lines).toEqual([]);
 });
 
 test('a removal that HAProxy does not answer delays no other change, and keeps its Service', async () => {

@@ -19,8 +19,10 @@ const stages = {
 } as const;
 export type Stage = keyof typeof stages;
 
-/** HAProxy may hang, and other dataplanes do not need it: a pass waits for it no longer than this, and for all other tools. */
+/** HAProxy may hang, and other dataplanes do not need it: a pass waits for it no longer than this. It waits for all other tools. */
 export const patienceMs = 1_000;
+/** The same for a HAProxy that is slow each time, as on a busy machine: it must be able to make a change within one pass. */
+const mostPatienceMs = 32_000;
 const isHaproxys = (stage: Stage): boolean => stage === 'proxy' || stage === 'pruning';
 export const slowWords = 'HAProxy has not answered yet';
 
@@ -48,7 +50,8 @@ export type PassStages = {
  *   done      attempted by each pass
  *   waiting   it failed: skipped until it is due, after a time that grows. Or an attempt has ended late, maybe for another
  *             table: due at once. Without a time: it depends on another stage, and the pass that does that one attempts it
- *   slow      an attempt has outlasted its pass: skipped until it ends
+ *   slow      an attempt has outlasted its pass: skipped until it ends. If it has succeeded, the next one gets twice the time,
+ *             until one is as fast as usual
  *
  * No pass skips steering, without which none changes anything.
  */
@@ -97,6 +100,8 @@ export function makeStages(deps: {
   const undone = (): readonly StageEntry[] => [...entries.values()].filter(({ progress }) => progress.is !== 'done');
   const steering = (): Progress | undefined => entries.get('steering')?.progress;
   let isUrgent = false;
+  /** How long a pass waits for HAProxy. */
+  let haproxyMs = patienceMs;
 
   const fail = (entry: StageEntry, error: unknown): Shortfall => {
     const words = wordsOf(error);
@@ -111,17 +116,20 @@ export function makeStages(deps: {
     work: () => Promise<unknown>,
     signal: AbortSignal,
   ): Promise<Shortfall | undefined> => {
+    const begunMs = monotonic();
     const attempt = work().then(
       () => undefined,
       (error: unknown) => ({ error }),
     );
-    if (isHaproxys(entry.stage) && !(await settlesWithin(attempt, patienceMs, clock, signal))) {
+    if (isHaproxys(entry.stage) && !(await settlesWithin(attempt, haproxyMs, clock, signal))) {
       const { words } = entry.progress;
       entry.progress = { is: 'slow', words };
       void attempt.then((failure) => {
         if (signal.aborted) return;
-        if (failure === undefined) entry.progress = { is: 'waiting', words, dueMs: monotonic() };
-        else fail(entry, failure.error);
+        if (failure === undefined) {
+          entry.progress = { is: 'waiting', words, dueMs: monotonic() };
+          haproxyMs = Math.min(haproxyMs * 2, mostPatienceMs);
+        } else fail(entry, failure.error);
         onLateEnd();
       });
       return { words, wasTried: true };
@@ -132,6 +140,7 @@ export function makeStages(deps: {
       return fail(entry, failure.error);
     }
     entry.progress = { is: 'done' };
+    if (isHaproxys(entry.stage) && monotonic() - begunMs < patienceMs) haproxyMs = patienceMs;
     entry.trouble.over();
     entry.backoff.reset();
     return undefined;
