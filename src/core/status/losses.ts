@@ -33,7 +33,10 @@ export function lossesOf(
     const message = `no connections to ${whereOf(down)}, because HAProxy does not serve: ${troubleOf(first)}`;
     verdicts.push({ reason: 'HaproxyDown', message });
   }
-  const draining = served.filter((port) => listenerOf(port)?.isDraining);
+  const draining = served.filter((port) => {
+    const listener = listenerOf(port);
+    return listener?.isDraining === true && listener.dataplane !== 'direct';
+  });
   if (draining.length > 0) {
     const message = `no new connections to ${whereOf(draining)}, existing ones continue: an administrator drains the Service`;
     verdicts.push({ reason: 'Drained', message });
