@@ -42,9 +42,9 @@ export const natLayout: Layout<NatProgram> = {
     const { family } = address;
     const where = whereText(listener);
     const through = throughText(listener);
-    const number = listener.isDraining ? noBackend : numberOf(backend);
+    const backendNumber = listener.isDraining ? noBackend : numberOf(backend);
     const elements: Element[] = [
-      { set: `listeners${family}`, text: `${where} : ${classText(number)}` },
+      { set: `listeners${family}`, text: `${where} : ${classText(backendNumber)}` },
       { set: `ports${family}`, text: `${where} : ${portText(targetPort)}` },
       { set: `opened${family}`, text: where },
       { set: `requests${family}`, text: through },
