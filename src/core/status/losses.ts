@@ -1,4 +1,5 @@
 import type { AssignedAddress } from '../addresses/assignment.ts';
+import { backendsAnnotation } from '../model/contract.ts';
 import type { ServicePort } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
 import type { ListenerReport } from '../traffic/report.ts';
@@ -56,6 +57,7 @@ export function lossesOf(
     const standIn = alone === undefined ? '' : `; HAProxy cannot stand in: ${alone}`;
     const message = `packets for ${whereOf(dropped)} are dropped, because direct has no node for them: ${why}${standIn}`;
     verdicts.push({ reason: 'NotForwarding', message });
+    if (alone === undefined) verdicts.push({ reason: 'NotForwarding', message: remedyFor(dropped) });
   }
   // Without endpoints the checks cannot succeed.
   const failing =
@@ -66,4 +68,11 @@ export function lossesOf(
   }
   const isWhole = closed.size + dropped.length + failing.length === served.length;
   return verdicts.map((verdict) => ({ address, isWhole, verdict }));
+}
+
+/** What else serves ports to which nothing stands in: they have no nodePort. */
+function remedyFor(ports: AssignedAddress['served']): string {
+  const isTcp = ports.every(({ protocol }) => protocol === 'TCP');
+  const pods = isTcp ? `, or the annotation ${backendsAnnotation}: pods on a host with routes to Pods` : '';
+  return `port ${portList(ports.map(({ port }) => port))} without direct needs a nodePort (spec.allocateLoadBalancerNodePorts: true)${pods}`;
 }

@@ -1,4 +1,4 @@
-import { asksForHaproxy } from './decode-options.ts';
+import { asksForHaproxy } from './port-options.ts';
 import { requestedDataplane } from './dataplane.ts';
 import fc from 'fast-check';
 import { emptyReport } from './report.ts';
@@ -65,7 +65,6 @@ function eachTable(check: (step: TableStep, before: TableStep | undefined) => vo
             assignments: plan.assignments,
             overBudget: isOverBudget ? exceeding : none,
             overProfiles: isOverProfiles ? excessive : noProfiles,
-            dataplane: 'auto',
             onLink: emptyReport.onLink,
             nodes,
             drained,
