@@ -3,11 +3,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect } from 'vitest';
+import { sceneGate } from '../make/scene-gate.ts';
 import { addressesOf, node as tableNode, tableOf } from '../make/table.ts';
 import { arrivals, countArrivals, type DirectLab, startDirectLab } from './direct-lab.ts';
 import { patience } from './patience.ts';
 import { recordLog, recordMetrics } from '../sim/observers.ts';
-import { untilAborted } from '../../src/async/abort.ts';
 import { makeSubscribers } from '../../src/async/subscribers.ts';
 import type { Listener } from '../../src/core/traffic/table.ts';
 import { makeHealth } from '../../src/health/health.ts';
@@ -51,14 +51,7 @@ export function startDirect(): void {
     health: { verdicts: () => new Map(), subscribe: () => () => undefined },
     silentSince: () => undefined,
     silenceMs: 15_000,
-    gate: {
-      isOpen: () => nodes.areOpen,
-      isAnswering: () => true,
-      subscribe: gate.subscribe,
-      setListeners: () => undefined,
-      setNodes: () => undefined,
-      run: untilAborted,
-    },
+    gate: sceneGate({ isOpen: () => nodes.areOpen, subscribe: gate.subscribe }),
     linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01' }),
     answering: { ...allAnswer, has: () => nodes.areProven },
     own: () => new Map(),
