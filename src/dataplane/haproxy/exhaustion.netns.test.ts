@@ -58,10 +58,10 @@ test('clients that send a byte now and then hold all that two Services may have:
   ]);
 });
 
-test('100,000 SYNs from as many addresses that never answer: another Service is served, none of its connections is refused or lost', async () => {
+test('a flood of SYNs from addresses that never answer: another Service is served, none of its connections is refused or lost', async () => {
   await using rig = await startRig({ nodes: 1 });
   const { balancer, client } = rig.lab;
-  const { proxy } = rig.newDriver();
+  const { proxy } = rig.newDriver({ descriptorLimit: 1000 }); // 375 connections, and as many SYNs in the queue
   await proxy.upsert(rig.table([...attacked, other]), rig.signal);
   await balancer.exec('ip', 'route', 'add', 'default', 'via', '10.10.0.2');
   let isOver = false;
@@ -70,7 +70,7 @@ test('100,000 SYNs from as many addresses that never answer: another Service is 
   });
   do expect(await answers(rig, 20)).toEqual(new Set([200]));
   while (!isOver);
-  expect(await flooding).toBeGreaterThan(20_000);
+  expect(await flooding).toBeGreaterThan(2_000);
   const counters = await proxy.counters(rig.signal);
   expect(counters.get(other.key)).toMatchObject({ refused: 0 });
   expect(counters.get(attacked[0]!.key)?.total ?? 0).toBe(0); // HAProxy sees no connection that is not open
