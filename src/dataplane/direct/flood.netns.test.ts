@@ -30,12 +30,9 @@ test.each(['tcp', 'udp'] as const)(
     while (!isOver);
     expect([...served].toSorted()).toEqual(['n1', 'n2', 'n3']);
     expect(await flooding).toBeGreaterThan(2_000);
-    expect(await count('pins', 'closing', 'clients', 'overflow')).toEqual({
-      pins: 0,
-      closing: 0,
-      clients: 0,
-      overflow: 0,
-    });
+    const { pins, ...others } = await count('pins', 'closing', 'clients', 'overflow');
+    expect(pins).toBeLessThan(20); // two of 100,000 flows may have the same hash
+    expect(others).toEqual({ closing: 0, clients: 0, overflow: 0 });
     expect(await nodeOf(attacked, nextPort())).toMatch(/^n/);
   },
 );
