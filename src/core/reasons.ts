@@ -220,7 +220,8 @@ export const reasons = {
   },
   NodeWithoutAddress: {
     where: 'event',
-    means: 'The node has neither an InternalIP nor an ExternalIP, so it gets no connections.',
+    means:
+      'The node has neither an InternalIP nor an ExternalIP, or only such that no node can have (loopback, link-local, multicast, …), so it gets no connections.',
     do: 'Give the kubelet a --node-ip, or check the cloud provider of the node.',
   },
 } as const;

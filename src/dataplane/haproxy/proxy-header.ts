@@ -30,8 +30,7 @@ export function proxyHeader(version: 1 | 2, source: HeaderEnd, destination: Head
 export type DialResult = 'open' | 'refused' | 'unreachable';
 
 /**
- * An HTTP response or a TLS alert (RFC 8446 §6): to a server of these protocols a header alone is no request, and it waits for one if it
- * expects the header.
+ * An HTTP response or a TLS alert (RFC 8446 §6): a server of these protocols that expects the header waits for a request after it.
  */
 const refusal = /^(?:HTTP\/1\.|\u0015\u0003)/;
 
