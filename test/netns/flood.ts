@@ -14,6 +14,17 @@ export type Flood = {
 /** The network of all sources. */
 export const floodSources = '10.66.0.0/15';
 
+/** Repeats `work`, at least once, while the packets are sent from inside a machine. Resolves with the number of packets. */
+export async function duringFlood(machine: Machine, packets: Flood, work: () => Promise<void>): Promise<number> {
+  const state = { isOver: false };
+  const sending = flood(machine, packets).finally(() => {
+    state.isOver = true;
+  });
+  do await work();
+  while (!state.isOver);
+  return await sending;
+}
+
 /**
  * Sends the packets from inside a machine, at most 50,000 in a second and for five seconds at most. Resolves with their number. The
  * checksum of TCP is right, because the kernel checks it before it opens a connection.

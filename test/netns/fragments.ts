@@ -9,14 +9,16 @@ const last: Fragment = { at: 2_800, bytes: 1_200, more: false };
 /** Begins 40 bytes before the end of the first one. */
 const overlapping: Fragment = { at: 1_360, bytes: 1_440, more: true };
 
+type Order = 'inOrder' | 'firstOneFirst' | 'reverse' | 'overlapping' | 'withoutFirst';
+
 /** A datagram of 4,000 bytes in the orders in which its fragments are sent. */
-export const orders = {
+export const orders: Readonly<Record<Order, readonly Fragment[]>> = {
   inOrder: [first, second, last],
   firstOneFirst: [first, last, second],
   reverse: [last, second, first],
   overlapping: [first, overlapping, last],
   withoutFirst: [second, last],
-} as const satisfies Readonly<Record<string, readonly Fragment[]>>;
+};
 
 /** Sends fragments of one datagram, with a number that no other one has. */
 export async function sendFragments(

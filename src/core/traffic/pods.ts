@@ -1,4 +1,4 @@
-import { type Family, type Ip, parseIp } from '../ip/ip.ts';
+import { type Family, parseIp } from '../ip/ip.ts';
 import { indexOfRange, type IpRange, rangeContains } from '../ip/range.ts';
 import { specialUse } from '../ip/special-use.ts';
 import type { NodeName } from '../model/names.ts';

@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import { listener } from '../../../test/make/table.ts';
-import { flood } from '../../../test/netns/flood.ts';
+import { duringFlood } from '../../../test/netns/flood.ts';
 import { echoPort, namePort, type Rig, startRig } from '../../../test/netns/haproxy-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import { serviceKey } from '../../core/model/names.ts';
@@ -64,13 +64,10 @@ test('a flood of SYNs from addresses that never answer: another Service is serve
   const { proxy } = rig.newDriver({ descriptorLimit: 1000 }); // 375 connections, and as many SYNs in the queue
   await proxy.upsert(rig.table([...attacked, other]), rig.signal);
   await balancer.exec('ip', 'route', 'add', 'default', 'via', '10.10.0.2');
-  let isOver = false;
-  const flooding = flood(client, { protocol: 'tcp', to: '10.50.0.1', port: 25, count: 100_000 }).finally(() => {
-    isOver = true;
-  });
-  do expect(await answers(rig, 20)).toEqual(new Set([200]));
-  while (!isOver);
-  expect(await flooding).toBeGreaterThan(2_000);
+  const sent = await duringFlood(client, { protocol: 'tcp', to: '10.50.0.1', port: 25, count: 100_000 }, async () =>
+    expect(await answers(rig, 20)).toEqual(new Set([200])),
+  );
+  expect(sent).toBeGreaterThan(2_000);
   const counters = await proxy.counters(rig.signal);
   expect(counters.get(other.key)).toMatchObject({ refused: 0 });
   expect(counters.get(attacked[0]!.key)?.total ?? 0).toBe(0); // HAProxy sees no connection that is not open

@@ -32,7 +32,7 @@ export type DialResult = 'open' | 'refused' | 'unreachable';
 /**
  * An HTTP response or a TLS alert (RFC 8446 §6): a server of these protocols that expects the header waits for a request after it.
  */
-const refusal = /^(?:HTTP\/1\.|\u0015\u0003)/;
+const refusals = ['HTTP/1.', '\u0015\u0003'];
 
 /**
  * Connects to a server, sends what `first` makes of the own end of the connection, and waits. Rejects only with the signal's
@@ -59,7 +59,7 @@ export function makeDial({ clock }: { readonly clock: Pick<Clock, 'deadline'> })
       let heard = '';
       socket.setEncoding('latin1').on('data', (text: string) => {
         heard = (heard + text).slice(0, 8);
-        if (refusal.test(heard)) finish('refused');
+        if (refusals.some((start) => heard.startsWith(start))) finish('refused');
       });
       socket.on('connect', () => {
         isConnected = true;
