@@ -54,6 +54,7 @@ function makeScene({ refusal, isOurs = true }: { refusal?: KubeErrorCode; isOurs
       nodeTrouble: { 4: undefined, 6: undefined },
     }),
     host: { publish: () => undefined, report: () => emptyReport, subscribe: () => () => undefined },
+    site: { defaults: [] },
     holders: { holds: () => false },
     podsOf: () => undefined,
     endpoints: () => (isOurs ? 1 : 0),
