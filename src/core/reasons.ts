@@ -113,7 +113,7 @@ export const reasons = {
   HeaderRefused: {
     where: 'Serving',
     means:
-      'With furiwake.dev/proxy-protocol, a server of the port that the message names closes a connection that begins with the header at once, and keeps one that does not. furiwake tries that itself, again after a minute.',
+      'With furiwake.dev/proxy-protocol, a server of the port that the message names closes a connection that begins with the header at once, or answers with an error of HTTP or TLS, and keeps one that does not. furiwake tries that itself, again after a minute.',
     do: 'Configure the Pods to accept the PROXY protocol, also from the addresses of the nodes, or remove the annotation.',
   },
   Drained: {
@@ -220,7 +220,8 @@ export const reasons = {
   },
   NodeWithoutAddress: {
     where: 'event',
-    means: 'The node has neither an InternalIP nor an ExternalIP, so it gets no connections.',
+    means:
+      'The node has neither an InternalIP nor an ExternalIP, or only such that no node can have (loopback, link-local, multicast, …), so it gets no connections.',
     do: 'Give the kubelet a --node-ip, or check the cloud provider of the node.',
   },
 } as const;
