@@ -1,11 +1,15 @@
+import { allAnswer } from '../make/answering-nodes.ts';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect } from 'vitest';
+import { sceneGate } from '../make/scene-gate.ts';
+import { addressesOf, node as tableNode, tableOf } from '../make/table.ts';
+import { arrivals, countArrivals, type DirectLab, startDirectLab } from './direct-lab.ts';
+import { patience } from './patience.ts';
+import { recordLog, recordMetrics } from '../sim/observers.ts';
+import { makeSubscribers } from '../../src/async/subscribers.ts';
 import type { Listener } from '../../src/core/traffic/table.ts';
-import { makeDirect } from '../../src/dataplane/direct/direct.ts';
-import { makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
-import { makeSteering } from '../../src/dataplane/nftables/steering.ts';
 import { makeHealth } from '../../src/health/health.ts';
 import { makeHost } from '../../src/host/host.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
@@ -14,16 +18,13 @@ import type { Direct } from '../../src/ports/direct.ts';
 import type { Host } from '../../src/ports/host.ts';
 import type { Proxy } from '../../src/ports/proxy.ts';
 import type { Steering } from '../../src/ports/steering.ts';
-import { allAnswer } from '../make/answering-nodes.ts';
-import { sceneGate } from '../make/scene-gate.ts';
-import { addressesOf, node as tableNode, tableOf } from '../make/table.ts';
-import { recordLog, recordMetrics } from '../sim/observers.ts';
-import { countArrivals, type DirectLab, startDirectLab } from './direct-lab.ts';
-import { patience } from './patience.ts';
+import { makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
+import { makeSteering } from '../../src/dataplane/nftables/steering.ts';
+import { makeDirect } from '../../src/dataplane/direct/direct.ts';
 
 /*
- * HAProxy, the steering and direct on one host, in front of nodes that serve an address only from some moment on: a lab for a
- * file of tests.
+ * HAProxy, the steering and direct on one host, in front of nodes that serve an address only from some moment on: the dataplane
+ * of a listener changes while clients hold connections, and open new ones all the time.
  */
 const { signal } = new AbortController();
 export const port = 5300;
@@ -37,12 +38,9 @@ let steering: Steering;
 let host: Host;
 /** That of the present process. */
 export let direct: Direct;
-export const nodesAre: {
-  /** The gate is open. */
-  open: boolean;
-  /** They are known to answer clients themselves. */
-  proven: boolean;
-} = { open: false, proven: true };
+/** Whether the gate is open, and whether the nodes are known to answer clients themselves. */
+export const nodes: { areOpen: boolean; areProven: boolean } = { areOpen: false, areProven: true };
+const gate = makeSubscribers();
 
 /** Another process takes over. */
 export function startDirect(): void {
@@ -53,9 +51,9 @@ export function startDirect(): void {
     health: { verdicts: () => new Map(), subscribe: () => () => undefined },
     silentSince: () => undefined,
     silenceMs: 15_000,
-    gate: sceneGate({ isOpen: () => nodesAre.open }),
+    gate: sceneGate({ isOpen: () => nodes.areOpen, subscribe: gate.subscribe }),
     linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01' }),
-    answering: { ...allAnswer, has: () => nodesAre.proven },
+    answering: { ...allAnswer, has: () => nodes.areProven },
     own: () => new Map(),
     primary: () => [],
     lifetime: lifetime.signal,
@@ -100,8 +98,10 @@ afterAll(async () => {
 
 /** As a pass of the agent does. */
 export async function program(each: Listener): Promise<void> {
-  const nodes = lab.nodes.map(({ name, ip4, ip6 }) => tableNode(name, ip4, ip6));
-  const table = tableOf([each], nodes);
+  const table = tableOf(
+    [each],
+    lab.nodes.map(({ name, ip4, ip6 }) => tableNode(name, ip4, ip6)),
+  );
   expect(await proxy.upsert(table, signal)).toEqual(new Map());
   const { listeners } = table;
   const target = {
@@ -133,6 +133,39 @@ export async function expectAlive(ids: readonly number[]): Promise<void> {
     await expect.poll(async () => (await heard(id)).text, patience).toSatisfy((text = '') => text.endsWith(word));
 }
 
-/** How many connections to the listener HAProxy has. */
+/** Opens connections all the time until `work` ends; resolves with their number and the failures. */
+export async function underClients(
+  address: string,
+  work: () => Promise<void>,
+): Promise<{ opened: number; failed: string[] }> {
+  const over = new AbortController();
+  const result = { opened: 0, failed: [] as string[] };
+  const client = async (): Promise<void> => {
+    while (!over.signal.aborted)
+      try {
+        const id = await connect(address);
+        await expectAlive([id]);
+        await lab.client.ask({ do: 'hangUp', id });
+        result.opened++;
+      } catch (error) {
+        result.failed.push(String(error));
+      }
+  };
+  const clients = Promise.all([client(), client(), client()]);
+  try {
+    await work();
+  } finally {
+    over.abort();
+    await clients;
+  }
+  return result;
+}
+
+/** Packets to the addresses that have reached the nodes. */
+export async function reached(): Promise<number> {
+  const counts = await Promise.all(lab.nodes.map(arrivals));
+  return counts.reduce((sum, count) => sum + count, 0);
+}
+
 export const heldByHaproxy = async (each: Listener): Promise<number> =>
   (await host.clientsOf([each], signal)).get(each.key)?.length ?? 0;

@@ -9,7 +9,7 @@ import {
   heard,
   heldByHaproxy,
   lab,
-  nodesAre,
+  nodes,
   port,
   program,
 } from '../../../test/netns/stand-in-rig.ts';
@@ -21,12 +21,12 @@ beforeAll(() => program(listener('203.0.113.99', port, port)));
 
 test('a new listener drops packets until its first node opens, so that no client reaches it by HAProxy', async () => {
   const address = '203.0.113.23';
-  nodesAre.open = false;
+  nodes.areOpen = false;
   for (const node of lab.nodes) await serveVips(node, [address], port);
   await program(listener(address, port, port, { dataplane: 'direct', standIn: 'haproxy', isPublished: true }));
   const connecting = connect(address);
   await expect.poll(() => lab.client.exec('ss', '-Htn', 'state', 'syn-sent', 'dst', address), patience).not.toBe('');
-  nodesAre.open = true;
+  nodes.areOpen = true;
   await direct.audit(signal);
   const id = await connecting; // the client repeated its SYN
   await expectAlive([id]);
@@ -37,7 +37,7 @@ test.each(['203.0.113.24', '2001:db8:f::24'])(
   'if furiwake is killed while a new listener on %s waits for its first node, the kernel leaves it to HAProxy after six seconds',
   async (address) => {
     const onDirect = listener(address, port, port, { dataplane: 'direct', standIn: 'haproxy', isPublished: true });
-    nodesAre.open = false;
+    nodes.areOpen = false;
     const startedMs = performance.now();
     await program(onDirect); // and nothing else: only this test calls the adapter
     const { id = 0 } = await lab.client.ask({ do: 'dial', address, port });
@@ -46,7 +46,7 @@ test.each(['203.0.113.24', '2001:db8:f::24'])(
     expect(await heldByHaproxy(onDirect)).toBe(1);
     // The next change does not fail because the kernel has removed an element of this one.
     for (const node of lab.nodes) await serveVips(node, [address], port);
-    nodesAre.open = true;
+    nodes.areOpen = true;
     await program(onDirect);
     expect(await direct.audit(signal)).toBe(0);
     expect(direct.isForwarding(onDirect.key)).toBe(true);

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { listener, nodeName } from '../../../test/make/table.ts';
-import { arrivals, serveVips } from '../../../test/netns/direct-lab.ts';
+import { serveVips } from '../../../test/netns/direct-lab.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import {
   connect,
@@ -9,45 +9,15 @@ import {
   heldByHaproxy,
   lab,
   lanVip,
-  nodesAre,
+  nodes,
   port,
   program,
+  reached,
   startDirect,
+  underClients,
 } from '../../../test/netns/stand-in-rig.ts';
 
-/* The dataplane of a listener changes while clients hold connections, and open new ones all the time. */
 const { signal } = new AbortController();
-
-/** Opens connections all the time until `work` ends; resolves with their number and the failures. */
-async function underClients(address: string, work: () => Promise<void>): Promise<{ opened: number; failed: string[] }> {
-  const over = new AbortController();
-  const result = { opened: 0, failed: [] as string[] };
-  const client = async (): Promise<void> => {
-    while (!over.signal.aborted)
-      try {
-        const id = await connect(address);
-        await expectAlive([id]);
-        await lab.client.ask({ do: 'hangUp', id });
-        result.opened++;
-      } catch (error) {
-        result.failed.push(String(error));
-      }
-  };
-  const clients = Promise.all([client(), client(), client()]);
-  try {
-    await work();
-  } finally {
-    over.abort();
-    await clients;
-  }
-  return result;
-}
-
-/** Packets to the addresses that have reached the nodes. */
-async function reached(): Promise<number> {
-  const counts = await Promise.all(lab.nodes.map(arrivals));
-  return counts.reduce((sum, count) => sum + count, 0);
-}
 
 test.each([
   ['203.0.113.20', false],
@@ -63,7 +33,7 @@ test.each([
       isAffine,
       isPublished: true,
     });
-    nodesAre.open = false;
+    nodes.areOpen = false;
     await program(onHaproxy);
     const before = await reached();
     const long = [await connect(address), await connect(address), await connect(address)];
@@ -76,7 +46,7 @@ test.each([
       expect(await reached()).toBe(before);
       expect(direct.isForwarding(onDirect.key)).toBe(false);
       for (const node of lab.nodes) await serveVips(node, [address], port); // kube-proxy has synced
-      nodesAre.open = true;
+      nodes.areOpen = true;
       await direct.audit(signal);
       await last();
       await expect.poll(() => heldByHaproxy(onDirect), patience).toBe(3);
@@ -105,16 +75,16 @@ test.each(['203.0.113.21', '2001:db8:f::21'])(
   async (address) => {
     const onDirect = listener(address, port, port, { dataplane: 'direct', standIn: 'haproxy', isPublished: true });
     for (const node of lab.nodes) await serveVips(node, [address], port);
-    nodesAre.open = true;
+    nodes.areOpen = true;
     await program(onDirect);
     const atNode = await connect(address);
     await expectAlive([atNode]);
     expect(await heldByHaproxy(onDirect)).toBe(0);
-    nodesAre.open = false;
+    nodes.areOpen = false;
     await direct.audit(signal);
     const atHaproxy = await connect(address);
     expect(await heldByHaproxy(onDirect)).toBe(1);
-    nodesAre.open = true;
+    nodes.areOpen = true;
     await direct.audit(signal);
     await expectAlive([atNode, atHaproxy]);
     const listing = (): Promise<string> =>
@@ -130,7 +100,7 @@ test.each(['203.0.113.21', '2001:db8:f::21'])(
 
 test("what the host itself opens is always HAProxy's", async () => {
   const onDirect = listener(lanVip, port, port, { dataplane: 'direct', standIn: 'haproxy', isPublished: true });
-  nodesAre.open = true;
+  nodes.areOpen = true;
   await program(onDirect);
   expect(direct.isForwarding(onDirect.key)).toBe(true);
   const { id = 0 } = await lab.balancer.ask({ do: 'dial', address: lanVip, port });
@@ -141,13 +111,13 @@ test('a listener that needs a proof is left to HAProxy until the nodes are shown
   const more = { dataplane: 'direct', standIn: 'haproxy', isPublished: true } as const;
   const automatic = listener('203.0.113.22', port, port, { ...more, needsProof: true });
   const requested = listener('203.0.113.22', port, port, more);
-  [nodesAre.open, nodesAre.proven] = [true, false];
+  [nodes.areOpen, nodes.areProven] = [true, false];
   const states: unknown[] = [];
   for (const each of [automatic, requested]) {
     await program(each);
     states.push([direct.isForwarding(each.key), direct.obstacles().get(nodeName('n1'))?.[4]]);
   }
-  nodesAre.proven = true;
+  nodes.areProven = true;
   await program(automatic);
   expect(states).toEqual([
     [false, 'unheard'],
@@ -155,4 +125,27 @@ test('a listener that needs a proof is left to HAProxy until the nodes are shown
   ]);
   expect(direct.isForwarding(automatic.key)).toBe(true);
   expect(direct.obstacles()).toEqual(new Map());
+});
+
+test('a listener that gets its stand-in late keeps the connections at its nodes, then and when it goes to HAProxy', async () => {
+  const address = '203.0.113.24';
+  const onDirect = listener(address, port, port, { dataplane: 'direct', standIn: 'haproxy', isPublished: true });
+  for (const node of lab.nodes) await serveVips(node, [address], port);
+  nodes.areOpen = true;
+  await program({ ...onDirect, standIn: undefined });
+  const atNodes = [await connect(address), await connect(address)];
+  await expectAlive(atNodes);
+  const { failed } = await underClients(address, async () => {
+    await program(onDirect);
+    await expectAlive(atNodes);
+    expect(await heldByHaproxy(onDirect)).toBe(0);
+  });
+  expect(failed).toEqual([]);
+  nodes.areOpen = false;
+  await direct.audit(signal);
+  const atHaproxy = await connect(address);
+  expect(await heldByHaproxy(onDirect)).toBe(1);
+  await expectAlive([...atNodes, atHaproxy]);
+  await program(listener(address, port, port));
+  await expectAlive([...atNodes, atHaproxy]);
 });

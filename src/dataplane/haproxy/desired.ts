@@ -4,7 +4,6 @@ import { nodesBackend, type TrafficTable, usesHaproxy } from '../../core/traffic
 import type { NodeFindings } from '../../ports/health.ts';
 import type { Refusals } from '../../ports/host.ts';
 import {
-  capOf,
   isSafeNodeName,
   type NodeServer,
   type ProgramId,
@@ -68,7 +67,6 @@ export function planDesired(
   silent: SilentNodes = before?.silent ?? noneSilent,
   adopted: ReadonlyMap<BackendId, SpareName> = noneAdopted,
 ): Desired {
-  const cap = capOf(settings.maxConnections);
   const isSame =
     before !== undefined &&
     before.table.nodes === table.nodes &&
@@ -80,7 +78,7 @@ export function planDesired(
   const known = before?.table.listeners ?? PersistentMap.empty();
   for (const key of PersistentMap.changedKeys(known, table.listeners)) {
     const listener = table.listeners.get(key);
-    const entry = listener !== undefined && usesHaproxy(listener) ? entryOf(listener, cap, spares.names) : undefined;
+    const entry = listener !== undefined && usesHaproxy(listener) ? entryOf(listener, spares.names) : undefined;
     refusals.delete(key);
     if (entry !== undefined && 'refusal' in entry) refusals.set(key, entry.refusal);
     changes.set(key, entry !== undefined && 'key' in entry ? entry : undefined);
