@@ -1,5 +1,4 @@
 import { formatRange } from '../../core/ip/range.ts';
-import type { ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { stackDataplane } from '../../core/traffic/table.ts';
 import { addressText, classText, type Element, ListenerError, portText, protocolNumbers } from '../nftables/element.ts';
@@ -26,8 +25,8 @@ import { nothingShared } from './stand-ins.ts';
 export const directLayout: Layout<DirectProgram> = {
   empty: {
     listeners: PersistentMap.empty(),
-    ids: new Map(),
-    groups: new Map(),
+    ids: PersistentMap.empty(),
+    groups: PersistentMap.empty(),
     shared: nothingShared,
     waiting: new Set(),
     slots: new Set(),
@@ -72,9 +71,11 @@ export const directLayout: Layout<DirectProgram> = {
     return elements;
   },
   mayDiffer: (before, after) => {
-    const keys = new Set<ListenerKey>();
-    for (const [key, group] of after.groups) if (before.groups.get(key)?.id !== group.id) keys.add(key);
-    for (const key of before.groups.keys()) if (!after.groups.has(key)) keys.add(key);
+    const keys = new Set(
+      PersistentMap.changedKeys(before.groups, after.groups).filter(
+        (key) => before.groups.get(key)?.id !== after.groups.get(key)?.id,
+      ),
+    );
     for (const key of [...before.waiting, ...after.waiting])
       if (before.waiting.has(key) !== after.waiting.has(key)) keys.add(key);
     const [was, is] = [before.shared, after.shared];

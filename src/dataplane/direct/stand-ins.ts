@@ -1,5 +1,6 @@
 import type { ListenerKey, ServiceKey } from '../../core/model/names.ts';
-import { stackDataplane, type TrafficTable } from '../../core/traffic/table.ts';
+import { PersistentMap } from '../../core/persistent-map.ts';
+import { emptyTable, stackDataplane, type TrafficTable } from '../../core/traffic/table.ts';
 import type { Client } from '../../ports/host.ts';
 
 /**
@@ -34,9 +35,12 @@ export type SharedListeners = {
 
 export const nothingShared: SharedListeners = { unsorted: new Set(), held: new Map() };
 
+/** The listeners that a node serves. */
+type OpenListeners = PersistentMap<ListenerKey, object>;
+
 export type StandIns = {
   /** Follows the listeners, and which of them have nodes (`open`). */
-  follow(listeners: TrafficTable['listeners'], open: { has(listener: ListenerKey): boolean }): void;
+  follow(listeners: TrafficTable['listeners'], open: OpenListeners): void;
   /** Whether nodes have, or may have, flows of the listener. */
   has(listener: ListenerKey): boolean;
   /** The listeners whose flows are not known yet. */
@@ -52,6 +56,7 @@ export type StandIns = {
 export function makeStandIns(): StandIns {
   const states = new Map<ListenerKey, StandInState>();
   let shared: SharedListeners | undefined = nothingShared;
+  let before = { listeners: emptyTable.listeners, open: PersistentMap.empty() as OpenListeners };
   const set = (key: ListenerKey, state: StandInState | undefined): void => {
     if (state === undefined) states.delete(key);
     else states.set(key, state);
@@ -62,12 +67,16 @@ export function makeStandIns(): StandIns {
 
   return {
     follow: (listeners, open) => {
-      for (const [key, { service }] of states) {
+      const changed = new Set([
+        ...PersistentMap.changedKeys(before.listeners, listeners),
+        ...PersistentMap.changedKeys(before.open, open),
+      ]);
+      before = { listeners, open };
+      for (const key of changed) {
         const listener = listeners.get(key);
-        if (listener?.service !== service || stackDataplane(listener) === undefined) set(key, undefined);
-      }
-      for (const [key, listener] of listeners) {
-        if (stackDataplane(listener) === undefined) continue;
+        const isShared = listener !== undefined && stackDataplane(listener) !== undefined;
+        if (states.has(key) && !(isShared && states.get(key)?.service === listener.service)) set(key, undefined);
+        if (!isShared) continue;
         const phase = states.get(key)?.phase;
         const { service } = listener;
         if (!open.has(key)) {
