@@ -11,7 +11,7 @@ const services = 10_000;
 const localServices = 2_000;
 const changes = 40;
 const firstPort = 1_000;
-const idleSeconds = 60;
+const idleSeconds = 30;
 
 /** How a Service of each dataplane changes, and the element that the kernel has then. */
 const ways = {
@@ -23,7 +23,7 @@ const ways = {
 
 /**
  *   1. one Service changed among 10,000, on each dataplane: from the API server's event until `nft monitor` prints the element
- *   2. an idle minute after that: processor time of furiwake, and of the programs that it starts (two audits)
+ *   2. 30 idle seconds after that: processor time of furiwake, and of the programs that it starts (one audit)
  *   3. one endpoint changed among 2,000 Services with nodes of their own (`externalTrafficPolicy: Local`) on HAProxy: from the API
  *      server's event until HAProxy sends the backend's connections to the nodes that are left
  */
