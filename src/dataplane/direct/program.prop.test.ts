@@ -88,7 +88,7 @@ function tableOf({ listeners, drained, weight }: World, before: TrafficTable | u
 }
 
 /** The node of each slot of each listener, and the listeners that have a number. */
-function shown({ groups, ids, hops, slots }: DirectProgram): unknown {
+function shown({ groups, ids, hops, keepers, slots }: DirectProgram): unknown {
   const nodeOf = new Map(Array.from(hops.values(), ({ mark, address }) => [mark, address.text]));
   const numbers = new Set(ids.values());
   expect(numbers.size).toBe(ids.size);
@@ -100,7 +100,8 @@ function shown({ groups, ids, hops, slots }: DirectProgram): unknown {
       .get(key)
       ?.marks.map((mark) => nodeOf.get(mark))
       .join() ?? '-';
-  return new Map(Array.from(ids.keys(), (key) => [key, text(key)]));
+  const kept = (key: ListenerKey): unknown => keepers.get(key)?.map((mark) => nodeOf.get(mark) ?? '?');
+  return new Map(Array.from(ids.keys(), (key) => [key, [text(key), kept(key)]]));
 }
 
 test('a planner that plans only what changed plans the same as one that plans all', () => {

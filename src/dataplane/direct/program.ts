@@ -29,6 +29,11 @@ export type DirectProgram = {
   readonly ids: PersistentMap<ListenerKey, number>;
   /** A listener without a group drops its packets, or leaves them to its stand-in. */
   readonly groups: PersistentMap<ListenerKey, SlotGroup>;
+  /**
+   * The nodes of the listener's backend, of listeners with affinity, and of those of UDP and SCTP with nodes of their own or that
+   * leave: a client, or a flow, is not kept at any other. Of TCP a connection is.
+   */
+  readonly keepers: PersistentMap<ListenerKey, readonly number[]>;
   readonly shared: SharedListeners;
   /** Listeners without a group whose packets are dropped although they have a stand-in (`first-waits.ts`). */
   readonly waiting: ReadonlySet<ListenerKey>;
@@ -64,40 +69,64 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
   const lost = new Set<string>();
   const groupsByName = new Map<string, KnownGroup>();
   const groupOf = new Map<ListenerKey, KnownGroup>();
+  const listenersOf = new Map<BackendId, Set<ListenerKey>>();
+  const marksOf = new WeakMap<readonly Server[], readonly number[]>();
   let last: Planned = {
     table: emptyTable,
     isOpen: () => false,
     takers: '',
     ids: PersistentMap.empty(),
     groups: PersistentMap.empty(),
+    keepers: PersistentMap.empty(),
+  };
+
+  /** The numbers of former Services are released, and `listenersOf` follows. */
+  const followListeners = (listeners: TrafficTable['listeners'], changed: readonly ListenerKey[]): void => {
+    for (const key of changed) {
+      const [old, now] = [last.table.listeners.get(key), listeners.get(key)];
+      if (old !== undefined && old.service !== now?.service) listenerIds.release(nameOf(old));
+      const former = old && listenersOf.get(old.backend);
+      former?.delete(key);
+      if (old !== undefined && former?.size === 0) listenersOf.delete(old.backend);
+      if (now === undefined) continue;
+      const mine = listenersOf.get(now.backend) ?? new Set();
+      listenersOf.set(now.backend, mine.add(key));
+    }
   };
 
   /** The listeners to plan: all, if a node takes flows now or no longer does, or serves other listeners. */
-  const dueListeners = ({ table, isOpen }: ProgramInput, takers: string): Iterable<ListenerKey> => {
-    const changed = PersistentMap.changedKeys(last.table.listeners, table.listeners);
-    const backends = new Set(PersistentMap.changedKeys(last.table.backends, table.backends));
-    const isSame = last.isOpen === isOpen && last.takers === takers && ![...backends].some(isNodesBackend);
+  const dueListeners = (
+    { table, isOpen }: ProgramInput,
+    changed: readonly ListenerKey[],
+    takers: string,
+  ): Iterable<ListenerKey> => {
+    const backends = PersistentMap.changedKeys(last.table.backends, table.backends);
+    const isSame = last.isOpen === isOpen && last.takers === takers && !backends.some(isNodesBackend);
     if (!isSame) return new Set([...changed, ...table.listeners.keys()]);
-    if (backends.size === 0) return changed;
-    const ofBackends = [...groupsByName.values()].filter(({ backend }) => backends.has(backend));
-    return new Set([...changed, ...ofBackends.flatMap(({ listeners }) => [...listeners])]);
+    return new Set([...changed, ...backends.flatMap((backend) => [...(listenersOf.get(backend) ?? [])])]);
   };
 
   return (input) => {
     const { table, isOpen } = input;
-    for (const key of PersistentMap.changedKeys(last.table.listeners, table.listeners)) {
-      const [old, now] = [last.table.listeners.get(key), table.listeners.get(key)];
-      if (old !== undefined && old.service !== now?.service) listenerIds.release(nameOf(old));
-    }
+    const changed = PersistentMap.changedKeys(last.table.listeners, table.listeners);
+    followListeners(table.listeners, changed);
     const { hops, takers } = planHops(input, nodeIds, lost);
     const planned = new Set<KnownGroup>();
+    const serversOf = ({ backend, address }: Listener): readonly Server[] =>
+      backendOf(table, backend, address.family).servers;
+    const keepersOf = (listener: Listener): readonly number[] => {
+      const servers = serversOf(listener);
+      const marks = marksOf.get(servers) ?? servers.map(({ node }) => nodeIds.of(node));
+      marksOf.set(servers, marks);
+      return marks;
+    };
     /** The group of a listener. Its slots are planned once. */
     const groupFor = (listener: Listener): KnownGroup => {
       const { family } = listener.address;
-      const { servers } = backendOf(table, listener.backend, family);
+      const servers = serversOf(listener);
       const closed = servers.filter(({ node }) => !isOpen(listener, node)).map(({ node }) => node);
       const name = [listener.backend, ...closed].join(' ');
-      const found = groupsByName.get(name) ?? newGroup(name, listener.backend);
+      const found = groupsByName.get(name) ?? newGroup(name);
       groupsByName.set(name, found);
       if (planned.has(found)) return found;
       planned.add(found);
@@ -115,8 +144,9 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
     const left = new Set<KnownGroup>();
     const ids: [ListenerKey, number | undefined][] = [];
     const groups: [ListenerKey, SlotGroup | undefined][] = [];
+    const keepers: [ListenerKey, readonly number[] | undefined][] = [];
     const takersText = [...takers].join();
-    for (const key of dueListeners(input, takersText)) {
+    for (const key of dueListeners(input, changed, takersText)) {
       const listener = table.listeners.get(key);
       const before = groupOf.get(key);
       // A listener of another dataplane leaves, and has no group.
@@ -130,17 +160,26 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
       }
       ids.push([key, listener && listenerIds.of(nameOf(listener))]);
       groups.push([key, now !== undefined && now.group.marks.length > 0 ? now.group : undefined]);
+      keepers.push([key, listener && mayMoveClients(listener) ? keepersOf(listener) : undefined]);
     }
     for (const { name, listeners } of left) {
       if (listeners.size > 0) continue;
       groupsByName.delete(name);
       groupIds.release(name);
     }
-    last = { table, isOpen, takers: takersText, ids: last.ids.with(ids), groups: last.groups.with(groups) };
+    last = {
+      table,
+      isOpen,
+      takers: takersText,
+      ids: last.ids.with(ids),
+      groups: last.groups.with(groups),
+      keepers: last.keepers.with(keepers),
+    };
     return {
       listeners: table.listeners,
       ids: last.ids,
       groups: last.groups,
+      keepers: last.keepers,
       shared: nothingShared,
       waiting: new Set(),
       slots: new Set(Array.from(groupsByName.values(), ({ group }) => group)),
@@ -150,21 +189,28 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
   };
 }
 
+/**
+ * Whether a client, or a flow, leaves a node that has no endpoint of the Service any more. One that leaves for another dataplane may
+ * have had affinity.
+ */
+function mayMoveClients({ isAffine, protocol, dataplane, backend, address }: Listener): boolean {
+  return isAffine || (protocol !== 'TCP' && (dataplane !== 'direct' || backend !== nodesBackend(address.family)));
+}
+
 /** What a plan depends on, and its parts that change with listeners. */
 type Planned = Pick<ProgramInput, 'table' | 'isOpen'> &
-  Pick<DirectProgram, 'ids' | 'groups'> & { readonly takers: string };
+  Pick<DirectProgram, 'ids' | 'groups' | 'keepers'> & { readonly takers: string };
 
 type KnownGroup = {
   readonly name: string;
-  readonly backend: BackendId;
   readonly listeners: Set<ListenerKey>;
   /** The servers that take new flows, with their weights. */
   content: string | undefined;
   group: SlotGroup;
 };
 
-function newGroup(name: string, backend: BackendId): KnownGroup {
-  return { name, backend, listeners: new Set(), content: undefined, group: { id: 0, marks: [] } };
+function newGroup(name: string): KnownGroup {
+  return { name, listeners: new Set(), content: undefined, group: { id: 0, marks: [] } };
 }
 
 function nameOf({ key, service }: Listener): string {
