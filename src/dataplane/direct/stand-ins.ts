@@ -56,7 +56,7 @@ export type StandIns = {
 export function makeStandIns(): StandIns {
   const states = new Map<ListenerKey, StandInState>();
   let shared: SharedListeners | undefined = nothingShared;
-  let before = { listeners: emptyTable.listeners, open: PersistentMap.empty() as OpenListeners };
+  let before = { listeners: emptyTable.listeners, open: PersistentMap.empty<ListenerKey, object>() };
   const set = (key: ListenerKey, state: StandInState | undefined): void => {
     if (state === undefined) states.delete(key);
     else states.set(key, state);

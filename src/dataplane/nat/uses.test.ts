@@ -10,7 +10,7 @@ test('follows the backends, families and affinity of listeners that come, change
   const usesOf = makeUses();
   const shown = (...listeners: Parameters<typeof tableOf>[0]): unknown => {
     const { backends, families, affine } = usesOf(tableOf(listeners, []).listeners);
-    return [[...backends.keys()].toSorted(), [...families].toSorted(), [...affine]];
+    return [[...backends.keys()].toSorted(), [...families].toSorted((a, b) => a - b), [...affine]];
   };
   expect(shown()).toEqual([[], [], []]);
   expect(shown(dns, six, local)).toEqual([['local4:test/service', 'nodes4', 'nodes6'], [4, 6], [six.key]]);
