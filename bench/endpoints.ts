@@ -8,7 +8,8 @@ import { median, quantile } from './statistics.ts';
 import { type Elements, listenerAt, watchElements } from './watch-elements.ts';
 
 const services = 10_000;
-const localServices = 2_000;
+/** As many as HAProxy has backends for after five reloads; later ones wait, by a minute and more. */
+const localServices = 500;
 const changes = 40;
 const firstPort = 1_000;
 const idleSeconds = 30;
@@ -24,7 +25,7 @@ const ways = {
 /**
  *   1. one Service changed among 10,000, on each dataplane: from the API server's event until `nft monitor` prints the element
  *   2. 30 idle seconds after that: processor time of furiwake, and of the programs that it starts (one audit)
- *   3. one endpoint changed among 2,000 Services with nodes of their own (`externalTrafficPolicy: Local`) on HAProxy: from the API
+ *   3. one endpoint changed among 500 Services with nodes of their own (`externalTrafficPolicy: Local`) on HAProxy: from the API
  *      server's event until HAProxy sends the backend's connections to the nodes that are left
  */
 export const endpoints: Bench = {

@@ -24,7 +24,8 @@ export const localScale: Bench = {
     const nodes = nodeAddresses(3);
     const features = {
       annotations: { 'furiwake.dev/dataplane': 'direct' },
-      spec: { externalTrafficPolicy: 'Local' },
+      // Without a NodePort HAProxy does not stand in, whose backends are not measured here.
+      spec: { externalTrafficPolicy: 'Local', ports: [{ name: 'http', port: 80, targetPort: 'http' }] },
       endpoints: nodes.length,
     };
     await using site = await startSite({ services, features, nodes, nodePort: 20_000, machines: 1, bundle, signal });

@@ -65,7 +65,7 @@ async function answer(question: Question): Promise<Answer> {
   const key = `default/${question.service}`;
   const present = server.get('Service', key);
   if (present === undefined) throw new Error(`there is no Service ${key}`);
-  const nodePort = nodePortOf(present);
+  const nodePort = order.nodePort + Number(question.service.split('-')[1]);
   if (question.do === 'setEndpoints') setEndpoints(question.service, nodePort, question.count);
   if (question.do === 'changeRanges')
     server.put('Service', { ...present, spec: { ...present.spec, loadBalancerSourceRanges: question.ranges } });
@@ -95,9 +95,4 @@ function ingressOf(object: SimObject | undefined): readonly Ingress[] {
 /** Ports in the status. */
 function portsOf(object: SimObject | undefined): readonly number[] {
   return ingressOf(object).flatMap(({ ports = [] }) => ports.map(({ port }) => port));
-}
-
-function nodePortOf(object: SimObject): number {
-  const [port] = (object.spec?.['ports'] ?? []) as { nodePort: number }[];
-  return port?.nodePort ?? 0;
 }

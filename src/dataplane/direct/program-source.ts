@@ -36,7 +36,7 @@ export type ProgramSourceDeps = {
 
 type ProgramOptions = {
   readonly isLost: (node: NodeName, family: Family) => boolean;
-  /** Links and MAC addresses may have changed: they are read again. */
+  /** Links, MAC addresses, the gate or the nodes that answer may have changed. Otherwise only what `table` has changed is planned again. */
   readonly isRefresh: boolean;
 };
 
@@ -63,7 +63,7 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
   const hasGateOpen = ({ key }: Listener, node: NodeName): boolean => gate.isOpen(key, node);
   /** Counts the plans. */
   let turn = 0;
-  /** Nodes that listeners wait for only because they are not shown to answer, since the gate or the probe reported a change. */
+  /** Nodes that listeners wait for only because they are not shown to answer, since the last refresh. */
   let awaited: ReadonlySet<string> = new Set();
   let isOpen: ProgramInput['isOpen'] = () => false;
   const lookAgain = (): void => {
@@ -78,8 +78,6 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
     };
   };
   lookAgain();
-  gate.subscribe(lookAgain);
-  answering.subscribe(lookAgain);
   const macsOf = makeKnownMacs(exec);
   const linksOf = makeVipLinks(linkOf);
 
@@ -111,6 +109,7 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
       );
     },
     next: async (table, { isLost, isRefresh }, signal) => {
+      if (isRefresh) lookAgain();
       const addresses = addressesOf(table.nodes);
       const macs = await macsOf(addresses, isRefresh, signal);
       const silent = answering.silent();
