@@ -4,6 +4,7 @@ import path from 'node:path';
 import type { Machine } from '../test/netns/net-lab.ts';
 import type { Context, Figure } from './bench.ts';
 import { bulk, serveBulk } from './bulk.ts';
+import { serveHttp } from './http-answers.ts';
 import type { Features } from './hosts/sim-objects.ts';
 import { type Site, startSite } from './site.ts';
 import { median } from './statistics.ts';
@@ -11,6 +12,8 @@ import { ensureWrk, wrk } from './wrk.ts';
 
 export const repetitions = 5;
 const nodePort = 30_000;
+/** kube-proxy's. */
+const healthPort = 10_256;
 const byHandPort = 8_080;
 const manyPorts = ['net.ipv4.tcp_tw_reuse=1', 'net.ipv4.ip_local_port_range=1024 65535'];
 const bulkNodePort = nodePort + 1;
@@ -94,28 +97,10 @@ export async function compareByHand({ bundle, progress, signal }: Context, rival
 type Places = { readonly furiwake: string; readonly byHand: string };
 
 /** On each node: an answer to HTTP on the first Service's nodePort and to health checks, and bulk on the second's. */
-async function startBackends({ lab: { nodes, folder } }: Site, signal: AbortSignal): Promise<AsyncDisposable> {
+async function startBackends({ lab: { nodes } }: Site, signal: AbortSignal): Promise<AsyncDisposable> {
   const stack = new AsyncDisposableStack();
-  const config = path.join(folder, 'backend.cfg');
-  await writeFile(
-    config,
-    `global
-    maxconn 4000
-defaults
-    mode http
-    timeout connect 1s
-    timeout client 1m
-    timeout server 1m
-frontend answers
-    bind :${nodePort}
-    bind :10256
-    http-request return status 200 content-type text/plain string "0123456789012345678901234567890"
-`,
-  );
-  for (const node of nodes) {
-    stack.use(node.execPort.spawn('haproxy', ['-db', '-f', config], signal));
-    stack.use(await serveBulk(node, bulkNodePort, 'down', signal));
-  }
+  stack.use(await serveHttp(nodes, [nodePort, healthPort], signal));
+  for (const node of nodes) stack.use(await serveBulk(node, bulkNodePort, 'down', signal));
   return stack;
 }
 

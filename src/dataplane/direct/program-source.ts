@@ -1,7 +1,8 @@
 import type { Family, Ip } from '../../core/ip/ip.ts';
-import type { NodeName } from '../../core/model/names.ts';
+import type { ListenerKey, NodeName } from '../../core/model/names.ts';
+import { PersistentMap } from '../../core/persistent-map.ts';
 import type { DirectObstacles } from '../../core/traffic/report.ts';
-import type { Listener, TrafficTable } from '../../core/traffic/table.ts';
+import { emptyTable, type Listener, type TrafficTable } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Gate } from '../../ports/gate.ts';
@@ -63,17 +64,17 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
   const hasGateOpen = ({ key }: Listener, node: NodeName): boolean => gate.isOpen(key, node);
   /** Counts the plans. */
   let turn = 0;
-  /** Nodes that listeners wait for only because they are not shown to answer, since the last refresh. */
-  let awaited: ReadonlySet<string> = new Set();
+  /** Nodes that each listener waits for only because they are not shown to answer. */
+  const awaited = new Map<ListenerKey, Set<string>>();
+  let planned = emptyTable.listeners;
   let isOpen: ProgramInput['isOpen'] = () => false;
   const lookAgain = (): void => {
-    const unshown = new Set<string>();
-    awaited = unshown;
+    awaited.clear();
     isOpen = (listener, node) => {
       if (!hasGateOpen(listener, node)) return false;
       const hop = hopKey(node, listener.address.family);
       if (!listener.needsProof || answering.has(hop)) return true;
-      unshown.add(hop);
+      awaited.set(listener.key, (awaited.get(listener.key) ?? new Set()).add(hop));
       return false;
     };
   };
@@ -110,6 +111,8 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
     },
     next: async (table, { isLost, isRefresh }, signal) => {
       if (isRefresh) lookAgain();
+      for (const key of PersistentMap.changedKeys(planned, table.listeners)) awaited.delete(key);
+      planned = table.listeners;
       const addresses = addressesOf(table.nodes);
       const macs = await macsOf(addresses, isRefresh, signal);
       const silent = answering.silent();
@@ -134,7 +137,7 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
       const found = obstaclesAmong(nodes, [answering.silent()]);
       return (node, family) => found.get(node)?.[family] === undefined;
     },
-    obstacles: (nodes) => obstaclesAmong(nodes, [answering.silent(), awaited]),
+    obstacles: (nodes) => obstaclesAmong(nodes, [answering.silent(), ...awaited.values()]),
     onLink: (nodes) =>
       new Set(
         addressesOf(nodes)

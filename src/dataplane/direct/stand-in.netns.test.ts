@@ -3,12 +3,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { sceneGate } from '../../../test/make/scene-gate.ts';
 import { addressesOf, listener, node as tableNode, nodeName, tableOf } from '../../../test/make/table.ts';
 import { arrivals, countArrivals, type DirectLab, serveVips, startDirectLab } from '../../../test/netns/direct-lab.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import { recordLog, recordMetrics } from '../../../test/sim/observers.ts';
-import { untilAborted } from '../../async/abort.ts';
-import { makeSubscribers } from '../../async/subscribers.ts';
 import type { Listener } from '../../core/traffic/table.ts';
 import { makeHealth } from '../../health/health.ts';
 import { makeHost } from '../../host/host.ts';
@@ -42,7 +41,6 @@ let direct: Direct;
 let isOpen = false;
 /** Whether the nodes are known to answer clients themselves. */
 let isProven = true;
-const gate = makeSubscribers();
 
 /** Another process takes over. */
 function startDirect(): void {
@@ -53,14 +51,7 @@ function startDirect(): void {
     health: { verdicts: () => new Map(), subscribe: () => () => undefined },
     silentSince: () => undefined,
     silenceMs: 15_000,
-    gate: {
-      isOpen: () => isOpen,
-      isAnswering: () => true,
-      subscribe: gate.subscribe,
-      setListeners: () => undefined,
-      setNodes: () => undefined,
-      run: untilAborted,
-    },
+    gate: sceneGate({ isOpen: () => isOpen }),
     linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01' }),
     answering: { ...allAnswer, has: () => isProven },
     own: () => new Map(),
