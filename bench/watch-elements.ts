@@ -10,7 +10,7 @@ export type Elements = AsyncDisposable & {
   readonly isFollowing: () => boolean;
 };
 
-const deadlineMs = 5_000;
+const deadlineMs = 30_000;
 
 /** A listener with this port, in a table of any dataplane. */
 export function listenerAt(port: number): RegExp {
@@ -37,7 +37,9 @@ export function watchElements(exec: Exec, signal: AbortSignal): Elements {
     added: (pattern) => {
       const { promise, resolve } = Promise.withResolvers<number>();
       waiting.set(pattern, resolve);
-      return unlessAborted(promise, AbortSignal.timeout(deadlineMs));
+      const added = unlessAborted(promise, AbortSignal.timeout(deadlineMs));
+      added.catch(() => undefined); // awaited after the change, which may take longer
+      return added;
     },
     isFollowing: () => isFollowing,
     [Symbol.asyncDispose]: () => monitor[Symbol.asyncDispose](),
