@@ -110,7 +110,11 @@ async function measureIdleness(
 async function measureEndpoints({ bundle, progress, signal }: Context): Promise<readonly Figure[]> {
   using step = progress.step(`Making ${localServices} Services with nodes of their own`);
   const nodes = nodeAddresses(3);
-  const features = { spec: { externalTrafficPolicy: 'Local' }, endpoints: 3 };
+  const features = {
+    annotations: { 'furiwake.dev/dataplane': 'haproxy' },
+    spec: { externalTrafficPolicy: 'Local' },
+    endpoints: 3,
+  };
   await using site = await startSite({
     services: localServices,
     features,
@@ -121,7 +125,7 @@ async function measureEndpoints({ bundle, progress, signal }: Context): Promise<
     signal,
   });
   await using _nodes = await standForNodes(site, nodes, signal);
-  await using _furiwake = site.startFuriwake('--dataplane', 'haproxy');
+  await using _furiwake = site.startFuriwake();
   await site.ask({ do: 'awaitAddresses' });
   step.update('removing one endpoint after the other');
   const inForce: number[] = [];

@@ -14,7 +14,7 @@ export type Site = AsyncDisposable & {
   readonly ask: (question: Question) => Promise<Answer>;
   /** Runs a program of `hosts/` on the load-balancer host and returns the number that it prints. */
   readonly measure: (program: string, ...args: readonly string[]) => Promise<number>;
-  readonly startFuriwake: (...flags: readonly string[]) => SiteFuriwake;
+  readonly startFuriwake: () => SiteFuriwake;
 };
 
 export type SiteFuriwake = Furiwake & {
@@ -61,9 +61,9 @@ export async function startSite({ machines, bundle, signal, ...order }: SiteOpti
       const file = path.join(import.meta.dirname, 'hosts', program);
       return Number((await execPort.run(process.execPath, [file, ...args], { signal, timeoutMs })).stdout);
     },
-    startFuriwake: (...more) => {
+    startFuriwake: () => {
       const startedAt = now();
-      const args = ['run', '--kubeconfig', kubeconfig, '--addresses', pool, '--log-level', 'warn', ...flags, ...more];
+      const args = ['run', '--kubeconfig', kubeconfig, '--addresses', pool, '--log-level', 'warn', ...flags];
       // With an inspector, to read the heap; a signal cannot open one.
       const running = execPort.spawn('env', ['NODE_OPTIONS=--inspect=127.0.0.1:9229', bundle, ...args], signal);
       return {

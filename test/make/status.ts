@@ -79,7 +79,6 @@ export function statusOf(
     assignments,
     overBudget,
     overProfiles,
-    dataplane: 'auto',
     onLink: emptyReport.onLink,
     nodes: new Map(nodes.map((node) => [node.name, node] as [NodeName, typeof node])),
     drained: new Set(),

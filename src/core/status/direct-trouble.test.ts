@@ -76,7 +76,7 @@ test('a Service whose packets are dropped is not served, and keeps its addresses
   expect(conditions(status)).toMatchObject({ Serving: 'False NotForwarding' });
   expect(status?.ingress).toHaveLength(2);
   expect(messageOf(status)).toBe(
-    'packets for 192.0.2.8 are dropped, because direct has no node for them: n1 is off; packets for 2001:db8::8 are dropped, because direct has no node for them: n1 is away',
+    'packets for 192.0.2.8 are dropped, because direct has no node for them: n1 is off; port 53 without direct needs a nodePort (spec.allocateLoadBalancerNodePorts: true); packets for 2001:db8::8 are dropped, because direct has no node for them: n1 is away',
   );
 });
 
@@ -86,7 +86,15 @@ test('a Service of which one port is dropped is partly served', () => {
   const status = statusOf([service], { answer: (revision) => ({ revision, isForwarding: ++count !== 1 }), dropping });
   expect(conditions(status)).toMatchObject({ Serving: 'True PartlyServing' });
   expect(messageOf(status)).toBe(
-    'packets for port 53 of 192.0.2.8 are dropped, because direct has no node for them: n1 is off',
+    'packets for port 53 of 192.0.2.8 are dropped, because direct has no node for them: n1 is off; port 53 without direct needs a nodePort (spec.allocateLoadBalancerNodePorts: true), or the annotation furiwake.dev/backends: pods on a host with routes to Pods',
+  );
+});
+
+test('for TCP ports without a nodePort Pods as backends are named, too', () => {
+  const service = published(tcp(80, 0), tcp(443, 0));
+  const status = statusOf([service], { answer: (revision) => ({ revision }), dropping });
+  expect(messageOf(status)).toContain(
+    'port 80, 443 without direct needs a nodePort (spec.allocateLoadBalancerNodePorts: true), or the annotation furiwake.dev/backends: pods on a host with routes to Pods',
   );
 });
 

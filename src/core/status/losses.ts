@@ -1,5 +1,6 @@
 import type { AssignedAddress } from '../addresses/assignment.ts';
 import type { Ip } from '../ip/ip.ts';
+import { backendsAnnotation } from '../model/contract.ts';
 import type { ServicePort } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
 import { isPodBackend, type Listener, listenerKey, nodesBackend } from '../traffic/table.ts';
@@ -50,7 +51,7 @@ export function lossesOf(
   const dropped = (why === undefined ? undefined : closedPorts(address, listeners, reports, false)) ?? [];
   if (dropped.length > 0) {
     const message = `packets for ${whereOf(dropped)} are dropped, because direct has no node for them: ${why}`;
-    verdicts.push({ reason: 'NotForwarding', message });
+    verdicts.push({ reason: 'NotForwarding', message }, { reason: 'NotForwarding', message: remedyFor(dropped) });
   }
   // Without endpoints the checks cannot succeed.
   const failing =
@@ -63,6 +64,13 @@ export function lossesOf(
   }
   const isWhole = draining.length + down.length + dropped.length + failing.length === served.length;
   return verdicts.map((verdict) => ({ address, isWhole, verdict }));
+}
+
+/** What else serves ports to which nothing stands in: they have no nodePort. */
+function remedyFor(ports: AssignedAddress['served']): string {
+  const isTcp = ports.every(({ protocol }) => protocol === 'TCP');
+  const pods = isTcp ? `, or the annotation ${backendsAnnotation}: pods on a host with routes to Pods` : '';
+  return `port ${portList(ports.map(({ port }) => port))} without direct needs a nodePort (spec.allocateLoadBalancerNodePorts: true)${pods}`;
 }
 
 function isFailing(ip: Ip, { port, protocol }: ServicePort, reports: StatusInput['reports']): boolean {

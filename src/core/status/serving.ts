@@ -3,7 +3,7 @@ import { quote } from '../addresses/request.ts';
 import type { Family } from '../ip/ip.ts';
 import { dataplaneAnnotation } from '../model/contract.ts';
 import type { Verdict } from '../reasons.ts';
-import { haproxyNeed } from '../traffic/decode-options.ts';
+import { haproxyNeed } from '../traffic/port-options.ts';
 import { isLocal } from '../traffic/plan.ts';
 import { closedFamilies, listenersOf, planSourceRanges, type SourceRanges } from '../traffic/source-ranges.ts';
 import { plainProfile } from '../traffic/options.ts';

@@ -1,5 +1,5 @@
-import { asksForHaproxy } from './decode-options.ts';
-import { requestedDataplane } from './dataplane.ts';
+import { asksForHaproxy } from './port-options.ts';
+import { lacksNodePorts, needsDirect, requestedDataplane } from './dataplane.ts';
 import fc from 'fast-check';
 import { emptyReport } from './report.ts';
 import { expect, test } from 'vitest';
@@ -65,7 +65,6 @@ function eachTable(check: (step: TableStep, before: TableStep | undefined) => vo
             assignments: plan.assignments,
             overBudget: isOverBudget ? exceeding : none,
             overProfiles: isOverProfiles ? excessive : noProfiles,
-            dataplane: 'auto',
             onLink: emptyReport.onLink,
             nodes,
             drained,
@@ -103,8 +102,10 @@ function expectedWay(
   const isPublished =
     (isRequested || status.ingressManager === 'furiwake') &&
     status.ingress.some(({ ip, ipMode }) => ip === text && ipMode === 'VIP');
-  // What furiwake has published for direct stays there, except on the host's own address and while the Service is drained.
-  const stays = isKept && !asksForHaproxy(spec) && isPublished && requestedDataplane(spec) === undefined;
+  // What furiwake has published for direct stays there, except on the host's own address and while the Service is drained. It may be
+  // published for a port without a nodePort alone.
+  const isForAll = needsDirect(spec) || !lacksNodePorts(spec);
+  const stays = isKept && isForAll && !asksForHaproxy(spec) && isPublished && requestedDataplane(spec) === undefined;
   // Without a nodePort no other dataplane serves a port.
   if (!isRequested && nodePort !== 0 && !stays)
     return { dataplane: protocol === 'TCP' ? 'haproxy' : 'nat', isPublished: false, targetPort: nodePort };

@@ -34,7 +34,6 @@ function inputOf(services: readonly Service[], more: Partial<TrafficInput> = {})
     ),
     overBudget: new Set(),
     overProfiles: new Map(),
-    dataplane: 'auto',
     onLink: emptyReport.onLink,
     nodes,
     drained: new Set(),
@@ -218,7 +217,6 @@ test('a Local Service moves to direct once the host is known to reach nodes, and
   ];
   expect(listenerOf(local, unknown)).toEqual(haproxy);
   expect(listenerOf(local, new Set([6]))).toEqual(haproxy);
-  expect(listenerOf(local, four, { dataplane: 'haproxy' })).toEqual(haproxy);
   expect(listenerOf(local, four, { drainedServices: new Set([local.key]) })).toEqual(haproxy);
   expect(listenerOf(local, four)).toEqual(moving);
   const ingress = [{ ip: '192.0.2.100', hostname: undefined, ipMode: 'VIP', ports: [] }];
