@@ -1,3 +1,4 @@
+import { attack } from './attack.ts';
 import type { Bench } from './bench.ts';
 import { burst } from './burst.ts';
 import { churn, featureChurn } from './churn.ts';
@@ -31,4 +32,5 @@ export const benches: readonly Bench[] = [
   nat,
   endpoints,
   localScale,
+  attack,
 ];

@@ -217,6 +217,21 @@ export const rows: readonly Row[] = [
       },
       {
         ...lines,
+        title: 'Flows in conntrack, clients that nat keeps at their nodes',
+        queries: [
+          one('furiwake_conntrack_flows', 'flows'),
+          one('furiwake_conntrack_flows_limit', 'the most flows'),
+          one('furiwake_nat_clients', 'clients, IPv{{family}}', 'value', ['family']),
+        ],
+      },
+      {
+        ...lines,
+        title: 'Packets that conntrack had no room for',
+        unit: 'pps',
+        queries: [one('furiwake_conntrack_dropped_packets_total', 'dropped', 'rate')],
+      },
+      {
+        ...lines,
         title: 'Flows that nat ended',
         description: 'Their Service, nodePort or node was gone, or they began before their Service',
         unit: 'cps',

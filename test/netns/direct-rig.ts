@@ -179,3 +179,12 @@ export async function expectSame(vip: string, flows: ReadonlyMap<number, string>
 
 /** The nodes that serve these flows. */
 export const nodesOf = (flows: ReadonlyMap<number, string>): readonly string[] => [...new Set(flows.values())].sort();
+
+/** In how many seconds the elements of a map end. */
+export async function endsOf(map: 'pins' | 'closing' | 'clients'): Promise<readonly number[]> {
+  const listed = await lab.balancer.exec('nft', 'list', 'map', 'netdev', 'furiwake', map);
+  return Array.from(
+    listed.matchAll(/ expires (?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?/g),
+    ([, hours = 0, minutes = 0, seconds = 0]) => Number(hours) * 3_600 + Number(minutes) * 60 + Number(seconds),
+  );
+}

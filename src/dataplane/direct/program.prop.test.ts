@@ -129,7 +129,7 @@ test('a planner that plans only what changed plans the same as one that plans al
             nodeMacs: new Set(),
             isOpen,
           };
-          // This one is told that all is different.
+          // For this one all is different.
           plansAll({ ...input, linkOf: () => undefined });
           const again = { ...input, isOpen: isOpenNow.bind(undefined) };
           expect(shown(remembers(input))).toEqual(shown(plansAll(again)));

@@ -17,9 +17,13 @@ import type { Client } from '../../ports/host.ts';
  * every packet without a pin.
  *
  * A listener leaves for as long as it exists: the connections that it has at nodes may last as long.
+ *
+ * While a listener has no stand-in (HAProxy cannot be changed), nothing but nodes has flows of it: it is `direct` as soon as a
+ * node opens, and stays so when it gets one.
  */
 type StandInState = {
   readonly service: ServiceKey;
+  readonly isAlone: boolean;
   readonly phase: 'entering' | 'direct' | 'leaving';
   /** In phase `direct`. */
   readonly clients: readonly Client[];
@@ -74,14 +78,15 @@ export function makeStandIns(): StandIns {
       before = { listeners, open };
       for (const key of changed) {
         const listener = listeners.get(key);
-        const isShared = listener !== undefined && stackDataplane(listener) !== undefined;
-        if (states.has(key) && !(isShared && states.get(key)?.service === listener.service)) set(key, undefined);
-        if (!isShared) continue;
-        const phase = states.get(key)?.phase;
+        if (states.has(key) && listener?.service !== states.get(key)?.service) set(key, undefined);
+        if (listener === undefined) continue;
         const { service } = listener;
-        if (!open.has(key)) {
-          if (phase === 'entering' || phase === 'direct') set(key, { service, phase: 'leaving', clients: [] });
-        } else if (phase === undefined || phase === 'leaving') set(key, { service, phase: 'entering', clients: [] });
+        const isAlone = stackDataplane(listener) === undefined;
+        const state = states.get(key);
+        const phase = nextPhase(state?.phase, open.has(key), isAlone);
+        if (phase === state?.phase && isAlone === (state?.isAlone ?? isAlone)) continue;
+        const clients = phase === 'direct' && state !== undefined ? state.clients : [];
+        set(key, phase && { service, isAlone, phase, clients });
       }
     },
     has: (key) => states.has(key),
@@ -98,7 +103,9 @@ export function makeStandIns(): StandIns {
     },
     shared: () => {
       shared ??= {
-        unsorted: new Set([...inPhase('entering'), ...inPhase('leaving')]),
+        unsorted: new Set(
+          [...inPhase('entering'), ...inPhase('leaving')].filter((key) => states.get(key)?.isAlone === false),
+        ),
         held: new Map(
           [...states].filter(([, { clients }]) => clients.length > 0).map(([key, { clients }]) => [key, clients]),
         ),
@@ -106,6 +113,16 @@ export function makeStandIns(): StandIns {
       return shared;
     },
   };
+}
+
+function nextPhase(
+  phase: StandInState['phase'] | undefined,
+  isOpen: boolean,
+  isAlone: boolean,
+): StandInState['phase'] | undefined {
+  if (!isOpen) return phase === undefined ? undefined : 'leaving';
+  if (isAlone) return 'direct';
+  return phase === undefined || phase === 'leaving' ? 'entering' : phase;
 }
 
 function isSame(a: readonly Client[], b: readonly Client[]): boolean {

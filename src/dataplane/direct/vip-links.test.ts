@@ -5,7 +5,7 @@ import { makeVipLinks } from './vip-links.ts';
 const lan = directListener('192.0.2.50', 80);
 const routed = directListener('203.0.113.1', 80);
 
-test('looks up the addresses of changed listeners only, and all again when it is told to', () => {
+test('looks up the addresses of changed listeners only, and all again for a refresh', () => {
   const asked: string[] = [];
   let name = 'eth0';
   const linksOf = makeVipLinks(({ text }) => {

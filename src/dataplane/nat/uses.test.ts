@@ -6,7 +6,7 @@ const dns = natListener('203.0.113.1', 53, 30_053);
 const six = natListener('2001:db8:f::1', 53, 30_053, { isAffine: true });
 const local = localListener('203.0.113.1', 80, 30_080);
 
-test('follows the backends, families and affinity of listeners that come, change and go', () => {
+test('follows the backends, families and affinity of new, changed and removed listeners', () => {
   const usesOf = makeUses();
   const shown = (...listeners: Parameters<typeof tableOf>[0]): unknown => {
     const { backends, families, affine } = usesOf(tableOf(listeners, []).listeners);
