@@ -96,12 +96,12 @@ export const natLayout: Layout<NatProgram> = {
 };
 
 /** The key of a listener in most sets. */
-export function whereText({ address, protocol, port }: Listener): string {
+function whereText({ address, protocol, port }: Listener): string {
   return `${addressText(address)} . ${protocol.toLowerCase()} . ${portText(port)}`;
 }
 
 /** The key of its packets, once they are translated. */
-export function throughText(listener: Listener): string {
+function throughText(listener: Listener): string {
   return `${whereText(listener)} . ${portText(listener.targetPort)}`;
 }
 

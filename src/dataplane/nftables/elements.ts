@@ -56,7 +56,7 @@ export function passedElement({ address, port, protocol }: Listener): Element {
 }
 
 /** The key of a listener in most sets. */
-export function listenerText({ address, port }: Pick<Listener, 'address' | 'port'>): string {
+function listenerText({ address, port }: Pick<Listener, 'address' | 'port'>): string {
   return `${addressText(address)} . ${portText(port)}`;
 }
 
