@@ -119,7 +119,7 @@ export const reasons = {
   Drained: {
     where: 'Serving',
     means:
-      'An administrator drains the Service (`furiwake drain NS/NAME`): HAProxy refuses new connections, and those that exist continue. It lasts until `furiwake undrain NS/NAME`, also for a Service that is deleted and created again.',
+      'An administrator drains the Service (`furiwake drain NS/NAME`): new connections are refused, and those that exist continue. It lasts until `furiwake undrain NS/NAME`, also for a Service that is deleted and created again.',
     do: 'Nothing, or `furiwake undrain NS/NAME` on the load-balancer host.',
   },
   NoServers: {

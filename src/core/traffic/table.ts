@@ -60,7 +60,7 @@ export type Listener = ListenerAddress & {
   readonly sourceRanges: readonly IpRange[] | undefined;
   /** For HAProxy: what it does for the listener beyond carrying its bytes. `undefined`: nothing. */
   readonly options: ListenerOptions | undefined;
-  /** For HAProxy: it refuses new connections, and those that exist continue (`furiwake drain NS/NAME`). Otherwise false. */
+  /** For HAProxy: new connections are refused, and those that exist continue (`furiwake drain NS/NAME`). Otherwise false. */
   readonly isDraining: boolean;
   /** The address is the host's own: furiwake never adds it to the host nor announces it. */
   readonly isHostAddress: boolean;
@@ -214,6 +214,17 @@ export function usesHaproxy(listener: Pick<Listener, 'dataplane' | 'standIn'>): 
 export function usesNat(listener: Pick<Listener, 'dataplane' | 'standIn'>): boolean {
   return stackDataplane(listener) === 'nat';
 }
+
+/** The listeners whose backend is known and has no server at all. The same object for none. */
+export function serverlessListeners({ listeners, backends, pods }: TrafficTable): ReadonlySet<ListenerKey> {
+  const empty = new Set<BackendId>();
+  for (const [id, { servers }] of backends) if (servers.length === 0) empty.add(id);
+  for (const [id, backend] of pods) if (backend.pods.length === 0) empty.add(id);
+  if (empty.size === 0) return none;
+  return new Set(Array.from(listeners).flatMap(([key, { backend }]) => (empty.has(backend) ? key : [])));
+}
+
+const none: ReadonlySet<ListenerKey> = new Set();
 
 /** Makes a table with the backends of all nodes. If two listeners have the same key, the later one counts. */
 export function makeTable(listeners: Iterable<Listener>, nodes: readonly TrafficNode[]): TrafficTable {

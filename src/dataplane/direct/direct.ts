@@ -7,7 +7,14 @@ import { makeTrouble } from '../../async/trouble.ts';
 import type { Family } from '../../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import { emptyTable, type Listener, type TrafficTable, usesHaproxy, usesNat } from '../../core/traffic/table.ts';
+import {
+  emptyTable,
+  type Listener,
+  serverlessListeners,
+  type TrafficTable,
+  usesHaproxy,
+  usesNat,
+} from '../../core/traffic/table.ts';
 import type { Direct } from '../../ports/direct.ts';
 import type { Host, Refusals } from '../../ports/host.ts';
 import type { Log } from '../../ports/log.ts';
@@ -130,7 +137,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   const applySorted = async (next: DeviceProgram, signal: AbortSignal): ReturnType<Direct['apply']> => {
     const hasEarlier = isFirst && (await kernel.exists(signal));
     isFirst = false;
-    standIns.follow(next.listeners, next.groups);
+    standIns.follow(next.listeners, next.groups, serverlessListeners(table));
     const entering = standIns.entering();
     if (hasEarlier) await sort(entering, signal);
     const shared = standIns.shared();

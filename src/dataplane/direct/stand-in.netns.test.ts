@@ -113,6 +113,7 @@ async function program(each: Listener): Promise<void> {
   const { listeners } = table;
   const target = {
     listeners,
+    serverless: new Set<never>(),
     vips: addressesOf(each.address.text),
     own: new Map(),
     portOf: (of: Listener) => proxy.portOf(of),

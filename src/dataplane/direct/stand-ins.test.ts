@@ -11,34 +11,46 @@ const clients: readonly Client[] = [{ address: addressOf('198.51.100.2'), port: 
 
 test('only a listener with a stand-in, and only once a node is open, shares its packets', () => {
   const standIns = makeStandIns();
-  standIns.follow(listeners, none);
+  standIns.follow(listeners, none, none);
   expect([standIns.has(web.key), standIns.entering(), standIns.shared().unsorted.size]).toEqual([false, [], 0]);
-  standIns.follow(listeners, nodes);
+  standIns.follow(listeners, nodes, none);
   expect([standIns.entering(), [...standIns.shared().unsorted]]).toEqual([[web.key], [web.key]]);
 });
 
 test('its connections are known, end, and are unknown again while the listener leaves', () => {
   const standIns = makeStandIns();
-  standIns.follow(listeners, nodes);
+  standIns.follow(listeners, nodes, none);
   standIns.sort([web.key], new Map([[web.key, clients]]));
   const shared = standIns.shared();
   expect([standIns.entering(), standIns.holding(), shared.unsorted.size]).toEqual([[], [web.key], 0]);
   expect(shared.held).toEqual(new Map([[web.key, clients]]));
   standIns.sort([web.key], new Map([[web.key, [...clients]]]));
   expect(standIns.shared()).toBe(shared);
-  standIns.follow(listeners, none);
+  standIns.follow(listeners, none, none);
   expect([[...standIns.shared().unsorted], standIns.shared().held.size]).toEqual([[web.key], 0]);
   standIns.sort([web.key], new Map());
   expect(standIns.shared().unsorted.size).toBe(1);
-  standIns.follow(listeners, nodes);
+  standIns.follow(listeners, nodes, none);
   standIns.sort(standIns.entering(), new Map());
   expect([standIns.holding(), standIns.shared().unsorted.size]).toEqual([[], 0]);
 });
 
 test('the next Service on the address inherits nothing', () => {
   const standIns = makeStandIns();
-  standIns.follow(listeners, nodes);
+  standIns.follow(listeners, nodes, none);
   const other = { ...web, service: 'test/other' as typeof web.service };
-  standIns.follow(tableOf([other]).listeners, none);
+  standIns.follow(tableOf([other]).listeners, none, none);
   expect([standIns.has(web.key), standIns.shared().unsorted.size]).toEqual([false, 0]);
+});
+
+test('a listener without a stand-in leaves new flows to the stack while it has no server', () => {
+  const standIns = makeStandIns();
+  standIns.follow(listeners, new Set([web.key]), new Set([dns.key]));
+  standIns.sort(standIns.entering(), new Map());
+  const shared = standIns.shared();
+  expect([standIns.has(dns.key), [...shared.unsorted]]).toEqual([true, [dns.key]]);
+  standIns.follow(listeners, new Set([web.key]), new Set([dns.key]));
+  expect(standIns.shared()).toBe(shared);
+  standIns.follow(listeners, nodes, none);
+  expect([standIns.has(dns.key), standIns.shared().unsorted.size, standIns.entering()]).toEqual([false, 0, []]);
 });

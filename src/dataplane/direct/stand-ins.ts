@@ -1,9 +1,9 @@
 import type { ListenerKey, ServiceKey } from '../../core/model/names.ts';
-import { stackDataplane, type TrafficTable } from '../../core/traffic/table.ts';
+import { type Listener, stackDataplane, type TrafficTable } from '../../core/traffic/table.ts';
 import type { Client } from '../../ports/host.ts';
 
 /**
- * The part of the stand-in, HAProxy or `nat`, in a listener that the table has.
+ * The part of the stack, where HAProxy or `nat` is the stand-in, in a listener that the table has.
  *
  *            a node opens              its flows are known              no node is open, or direct is no longer wanted
  *   (none) ───────────────► entering ───────────────────────► direct ────────────────────────────────────► leaving
@@ -14,6 +14,9 @@ import type { Client } from '../../ports/host.ts';
  * everything of UDP and SCTP without one, where no packet says that it opens a flow. `direct`: the packets of the clients that
  * the stand-in held at the change are its own, all others go to nodes. `leaving`: new flows are the stand-in's, and so is
  * every packet without a pin.
+ *
+ * A listener without a stand-in leaves while it has no server at all: the stack refuses new flows then. Its way back needs no phase,
+ * because the stack has no flows of it.
  *
  * A listener leaves for as long as it exists: the connections that it has at nodes may last as long.
  */
@@ -35,8 +38,12 @@ export type SharedListeners = {
 export const nothingShared: SharedListeners = { unsorted: new Set(), held: new Map() };
 
 export type StandIns = {
-  /** Follows the listeners, and which of them have nodes (`open`). */
-  follow(listeners: TrafficTable['listeners'], open: { has(listener: ListenerKey): boolean }): void;
+  /** Follows the listeners, which of them have nodes (`open`), and which have no server. */
+  follow(
+    listeners: TrafficTable['listeners'],
+    open: { has(listener: ListenerKey): boolean },
+    serverless: ReadonlySet<ListenerKey>,
+  ): void;
   /** Whether nodes have, or may have, flows of the listener. */
   has(listener: ListenerKey): boolean;
   /** The listeners whose flows are not known yet. */
@@ -61,10 +68,18 @@ export function makeStandIns(): StandIns {
     [...states].filter(([, state]) => state.phase === phase).map(([key]) => key);
 
   return {
-    follow: (listeners, open) => {
+    follow: (listeners, open, serverless) => {
+      const isShared = (listener: Listener): boolean =>
+        stackDataplane(listener) !== undefined || serverless.has(listener.key);
       for (const [key, { service }] of states) {
         const listener = listeners.get(key);
-        if (listener?.service !== service || stackDataplane(listener) === undefined) set(key, undefined);
+        if (listener?.service !== service || !isShared(listener)) set(key, undefined);
+      }
+      for (const key of serverless) {
+        const listener = listeners.get(key);
+        if (listener === undefined || states.has(key)) continue;
+        if (stackDataplane(listener) === undefined)
+          set(key, { service: listener.service, phase: 'leaving', clients: [] });
       }
       for (const [key, listener] of listeners) {
         if (stackDataplane(listener) === undefined) continue;

@@ -34,16 +34,17 @@ export async function readNatCounters(
   return new Map(
     those.map((listener) => {
       const { family } = listener.address;
-      const counterOf = (set: string, key: string): ElementCounter => counted[`${set}${family}`]?.get(key) ?? none;
-      const [where, through] = [listenerAddressKey(listener), translatedKey(listener)];
-      const [requests, answers] = [counterOf('requests', through), counterOf('answers', through)];
+      const where = listenerAddressKey(listener);
+      const through = where + portKey(listener.targetPort);
+      const requests = counted[`requests${family}`]?.get(through) ?? none;
+      const answers = counted[`answers${family}`]?.get(through) ?? none;
       const counters = {
-        flows: counterOf('opened', where).packets,
+        flows: counted[`opened${family}`]?.get(where)?.packets ?? 0,
         packetsIn: requests.packets,
         bytesIn: requests.bytes,
         packetsOut: answers.packets,
         bytesOut: answers.bytes,
-        refused: counterOf('refused', where).packets,
+        refused: counted[`refused${family}`]?.get(where)?.packets ?? 0,
       };
       return [listener.key, counters];
     }),

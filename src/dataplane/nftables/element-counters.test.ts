@@ -9,7 +9,7 @@ const { signal } = new AbortController();
 const table = { name: 'inet t', family: 1 };
 const [one, other] = [
   { packets: 3, bytes: 7 * 2 ** 32 + 1 },
-  { packets: 0, bytes: 0 },
+  { packets: 1, bytes: 60 },
 ] as const;
 
 /** A kernel that gives these answers, one for each time that it is asked, and what it was asked. */
@@ -23,8 +23,11 @@ function kernelWith(...answers: readonly Buffer[][]): { readonly exec: Exec; rea
   return { exec: { run, spawn: () => expect.unreachable() }, asked };
 }
 
-test('reads the counters in all messages of all answers, and no others', async () => {
-  const first = Buffer.concat([elementAnswer('a', { '0a000001': one, '0a000002': other }), elementAnswer('b', {})]);
+test('reads the counters above 0 in all messages of all answers, and no others', async () => {
+  const first = Buffer.concat([
+    elementAnswer('a', { '0a000001': one, '0a000002': other }),
+    elementAnswer('b', { '0a000009': { packets: 0, bytes: 0 } }),
+  ]);
   const { exec, asked } = kernelWith([
     first,
     elementAnswer('b', { '0a000003': other }),

@@ -53,7 +53,7 @@ function attribute(number: number, value: Buffer): Buffer {
   return whole;
 }
 
-/** Calls `found` for each element with a counter. False: a set changed while the kernel listed it, so elements may be missing. */
+/** Calls `found` for each element that has counted a packet. False: a set changed while the kernel listed it, so elements may be missing. */
 export function readCounters(
   batch: Buffer,
   found: (set: string, key: string, counter: ElementCounter) => void,
@@ -72,7 +72,7 @@ export function readCounters(
   };
   const count = (at: number): number => batch.readUInt32BE(at) * 2 ** 32 + batch.readUInt32BE(at + 4);
   const readElement = (set: string, start: number, end: number): void => {
-    let [key, bytes, packets] = ['', 0, -1];
+    let [key, bytes, packets] = ['', 0, 0];
     const readExpression = (from: number, to: number): void => {
       let isCounter = false;
       each(from, to, (number, at, until) => {
@@ -88,7 +88,7 @@ export function readCounters(
       if (number === 1) each(from, to, (_, at, until) => (key = batch.toString('hex', at, until)));
       else if (number === 7) readExpression(from, to);
     });
-    if (packets >= 0) found(set, key, { packets, bytes });
+    if (packets > 0) found(set, key, { packets, bytes });
   };
   for (let at = 0; at + headBytes <= batch.length;) {
     const length = lengths[at >>> 2] ?? 0;
