@@ -12,7 +12,7 @@ import {
   type Server,
   type TrafficTable,
 } from '../../core/traffic/table.ts';
-import { type Ids, makeIds } from './ids.ts';
+import { type Ids, makeIds, makeLastingIds } from './ids.ts';
 import { slotCount, smallSlotCount } from './family-chains.ts';
 import { nothingShared, type SharedListeners } from './stand-ins.ts';
 
@@ -54,14 +54,13 @@ export type ProgramInput = {
 
 /** Pure, except for a cache: what it remembers keeps numbers and saves work. */
 export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
-  const listenerIds = makeIds();
-  const nodeIds = makeIds();
+  const listenerIds = makeLastingIds();
+  const nodeIds = makeLastingIds();
   const groupIds = makeIds();
   /** Nodes that were lost, and are not known to serve a listener again: after a reboot their kube-proxy may not have synced. */
   const lost = new Set<string>();
   let known = new Map<string, KnownGroup>();
   let listeners: TrafficTable['listeners'] = emptyTable.listeners;
-  const nameOf = ({ key, service }: Listener): string => `${key} ${service}`;
 
   return ({ table, verdicts, linkOf, isOwn, isLost, nodeMacs, isOpen }) => {
     for (const key of PersistentMap.changedKeys(listeners, table.listeners)) {
@@ -137,6 +136,11 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
       nodeMacs,
     };
   };
+}
+
+/** What the number of a listener is for: the next Service on the address has another one. */
+export function nameOf({ key, service }: Pick<Listener, 'key' | 'service'>): string {
+  return `${key} ${service}`;
 }
 
 type KnownGroup = {

@@ -10,6 +10,7 @@ export const directTable: TableSpec = {
   name: 'netdev furiwake',
   family: 5, // NFPROTO_NETDEV
   learns: true,
+  deviceChain: 'arrive',
   mostRangesRemoved: Infinity, // the pins are worth more than the time
   sets: {
     listeners4: 'map listeners4 { type ipv4_addr . inet_proto . inet_service : classid;',

@@ -12,7 +12,7 @@ const clients: readonly Client[] = [{ address: addressOf('198.51.100.2'), port: 
 test('only a listener with a stand-in, and only once a node is open, shares its packets', () => {
   const standIns = makeStandIns();
   standIns.follow(listeners, none, none);
-  expect([standIns.has(web.key), standIns.entering(), standIns.shared().unsorted.size]).toEqual([false, [], 0]);
+  expect([standIns.has(web), standIns.entering(), standIns.shared().unsorted.size]).toEqual([false, [], 0]);
   standIns.follow(listeners, nodes, none);
   expect([standIns.entering(), [...standIns.shared().unsorted]]).toEqual([[web.key], [web.key]]);
 });
@@ -40,7 +40,7 @@ test('the next Service on the address inherits nothing', () => {
   standIns.follow(listeners, nodes, none);
   const other = { ...web, service: 'test/other' as typeof web.service };
   standIns.follow(tableOf([other]).listeners, none, none);
-  expect([standIns.has(web.key), standIns.shared().unsorted.size]).toEqual([false, 0]);
+  expect([standIns.has(web), standIns.shared().unsorted.size]).toEqual([false, 0]);
 });
 
 test('a listener without a stand-in leaves new flows to the stack while it has no server', () => {
@@ -48,9 +48,21 @@ test('a listener without a stand-in leaves new flows to the stack while it has n
   standIns.follow(listeners, new Set([web.key]), new Set([dns.key]));
   standIns.sort(standIns.entering(), new Map());
   const shared = standIns.shared();
-  expect([standIns.has(dns.key), [...shared.unsorted]]).toEqual([true, [dns.key]]);
+  expect([standIns.has(dns), [...shared.unsorted]]).toEqual([true, [dns.key]]);
   standIns.follow(listeners, new Set([web.key]), new Set([dns.key]));
   expect(standIns.shared()).toBe(shared);
   standIns.follow(listeners, nodes, none);
-  expect([standIns.has(dns.key), standIns.shared().unsorted.size, standIns.entering()]).toEqual([false, 0, []]);
+  expect([standIns.has(dns), standIns.shared().unsorted.size, standIns.entering()]).toEqual([false, 0, []]);
+});
+
+test('a listener that an earlier process sent to nodes leaves, or enters again where a node is open', () => {
+  const standIns = makeStandIns();
+  const mail = { ...web, key: '203.0.113.1|25|TCP' as typeof web.key };
+  standIns.resume([web, mail]);
+  standIns.follow(tableOf([web, mail]).listeners, new Set([mail.key]), none);
+  expect([standIns.has(web), standIns.has({ ...web, service: 'test/other' as typeof web.service })]).toEqual([
+    true,
+    false,
+  ]);
+  expect([[...standIns.shared().unsorted].length, standIns.entering()]).toEqual([2, [mail.key]]);
 });

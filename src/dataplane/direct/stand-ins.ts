@@ -38,14 +38,16 @@ export type SharedListeners = {
 export const nothingShared: SharedListeners = { unsorted: new Set(), held: new Map() };
 
 export type StandIns = {
+  /** Nodes may have flows of these listeners: an earlier process sent them there. */
+  resume(listeners: Iterable<Listener>): void;
   /** Follows the listeners, which of them have nodes (`open`), and which have no server. */
   follow(
     listeners: TrafficTable['listeners'],
     open: { has(listener: ListenerKey): boolean },
     serverless: ReadonlySet<ListenerKey>,
   ): void;
-  /** Whether nodes have, or may have, flows of the listener. */
-  has(listener: ListenerKey): boolean;
+  /** Whether nodes have, or may have, flows of the listener, of the same Service. */
+  has(listener: Pick<Listener, 'key' | 'service'>): boolean;
   /** The listeners whose flows are not known yet. */
   entering(): readonly ListenerKey[];
   /** The listeners of which the stand-in still holds flows. */
@@ -68,6 +70,9 @@ export function makeStandIns(): StandIns {
     [...states].filter(([, state]) => state.phase === phase).map(([key]) => key);
 
   return {
+    resume: (listeners) => {
+      for (const { key, service } of listeners) set(key, { service, phase: 'leaving', clients: [] });
+    },
     follow: (listeners, open, serverless) => {
       const isShared = (listener: Listener): boolean =>
         stackDataplane(listener) !== undefined || serverless.has(listener.key);
@@ -90,7 +95,7 @@ export function makeStandIns(): StandIns {
         } else if (phase === undefined || phase === 'leaving') set(key, { service, phase: 'entering', clients: [] });
       }
     },
-    has: (key) => states.has(key),
+    has: ({ key, service }) => states.get(key)?.service === service,
     entering: () => inPhase('entering'),
     holding: () => inPhase('direct').filter((key) => (states.get(key)?.clients.length ?? 0) > 0),
     sort: (keys, clients) => {
