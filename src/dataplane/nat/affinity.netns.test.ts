@@ -93,6 +93,17 @@ describe.each(vips)('a client of %s', (vip) => {
     expect(await nodesOf(vip)).toEqual([chosen]);
   });
 
+  test('is kept over a restart of furiwake', async () => {
+    use('n2');
+    await rig.apply(affine(vip));
+    expect(await nodesOf(vip)).toEqual(['n2']);
+    await rig.stop();
+    await rig.start();
+    use(...all);
+    await rig.apply(affine(vip));
+    expect(await nodesOf(vip)).toEqual(['n2']);
+  });
+
   test('is kept over another change of the table', async () => {
     use('n1');
     await rig.apply(affine(vip));
