@@ -3,7 +3,9 @@ import { sourceRangesAnnotation } from './harness/contract.ts';
 import { webPort } from './harness/backends.ts';
 import { fetchFrom, fromWeb, untilAnswer, urlOf } from './harness/fetch.ts';
 import { eventually } from './harness/eventually.ts';
+import { namespace } from './harness/names.ts';
 import { isRoot, useStage } from './harness/stage.ts';
+import { startTraffic } from './harness/traffic.ts';
 
 describe.skipIf(!isRoot)('a Service that changes', () => {
   const stage = useStage();
@@ -115,5 +117,23 @@ describe.skipIf(!isRoot)('a Service that changes', () => {
     const url = urlOf((await services.published('annotated'))[0] ?? '');
     await untilAnswer(lanclient, url, fromWeb);
     expect(await fetchFrom(client, url, 1)).toBe('silence');
+  });
+
+  test('that an administrator drains keeps its connections and gets no new ones, also after a restart of furiwake', async () => {
+    const { services, client, furiwake } = stage();
+    await services.create('drained');
+    const url = urlOf((await services.published('drained'))[0] ?? '');
+    await untilAnswer(client, url, fromWeb);
+    await using held = await startTraffic(client, url, { perSecond: 0, held: 3 });
+    expect(await furiwake.command(['drain', `${namespace}/drained`])).toMatchObject({ code: 0 });
+    await services.condition('drained', 'Serving', 'Drained');
+    expect(await fetchFrom(client, url)).not.toMatch(fromWeb);
+    await furiwake.stop();
+    await furiwake.start();
+    expect(await fetchFrom(client, url)).not.toMatch(fromWeb);
+    expect(held.totals()).toMatchObject({ holding: 3, broken: 0 });
+    expect(await furiwake.command(['undrain', `${namespace}/drained`])).toMatchObject({ code: 0 });
+    await untilAnswer(client, url, fromWeb);
+    await services.condition('drained', 'Serving', 'Serving');
   });
 });

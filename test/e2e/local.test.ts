@@ -1,32 +1,15 @@
 import { describe, expect, test } from 'vitest';
-import { imageNames } from '../../lab/images/images.ts';
-import { web, webOnN1, webPort } from './harness/backends.ts';
+import { passingPod, web, webOnN1 } from './harness/backends.ts';
 import { askByUdp } from './harness/datagrams.ts';
 import { eventually } from './harness/eventually.ts';
 import { fetchFrom, fetchMany, untilAnswer, urlOf } from './harness/fetch.ts';
-import { namespace } from './harness/names.ts';
+import { pods } from './harness/names.ts';
 import { isRoot, type Stage, useStage } from './harness/stage.ts';
 import { startTraffic } from './harness/traffic.ts';
 
 const annotations = { 'furiwake.dev/dataplane': 'direct' };
 const dns = { name: 'dns', port: 53, protocol: 'UDP', targetPort: 8081 };
 const local = { externalTrafficPolicy: 'Local' };
-
-const pods = `/api/v1/namespaces/${namespace}/pods`;
-
-/** A Pod of a test that moves it: it answers with its name, also for some seconds after its deletion. */
-function movingPod(nodeName: string): object {
-  const args = ['netexec', `--http-port=${webPort}`, '--delay-shutdown=5'];
-  const readinessProbe = { httpGet: { path: '/hostname', port: webPort }, periodSeconds: 1 };
-  return {
-    metadata: { name: `moving-${nodeName}`, labels: { app: 'moving' } },
-    spec: {
-      nodeName,
-      terminationGracePeriodSeconds: 10,
-      containers: [{ name: 'netexec', image: imageNames.agnhost, args, readinessProbe }],
-    },
-  };
-}
 
 async function answering({ client }: Stage, ip: string): Promise<string> {
   return [...new Set(await fetchMany(client, urlOf(ip), 12))].toSorted().join(' ');
@@ -53,12 +36,12 @@ describe.skipIf(!isRoot)('externalTrafficPolicy: Local', () => {
 
   test('the only Pod moves to another node under clients that never stop: no connection fails', async () => {
     const { services, cluster, client } = stage();
-    await cluster.create(pods, movingPod('n1'));
+    await cluster.create(pods, passingPod('moving', 'moving-n1', 'n1'));
     await services.create('moving', { spec: { ...local, selector: { app: 'moving' } } });
     const [ip = ''] = await services.published('moving');
     await untilAnswer(client, urlOf(ip), 'moving-n1');
     await using traffic = await startTraffic(client, urlOf(ip), { perSecond: 50, held: 0 });
-    await cluster.create(pods, movingPod('n2'));
+    await cluster.create(pods, passingPod('moving', 'moving-n2', 'n2'));
     await eventually(async () => expect(await answering(stage(), ip)).toBe('moving-n1 moving-n2'));
     await cluster.remove(`${pods}/moving-n1`);
     await eventually(async () => expect(await answering(stage(), ip)).toBe('moving-n2'));

@@ -1,29 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { imageNames } from '../../lab/images/images.ts';
-import { web, webPort } from './harness/backends.ts';
+import { passingPod, web, webPort } from './harness/backends.ts';
 import { eventually } from './harness/eventually.ts';
 import { fetchMany, untilAnswer, urlOf } from './harness/fetch.ts';
-import { namespace } from './harness/names.ts';
+import { namespace, pods } from './harness/names.ts';
 import { isRoot, type Stage, useStage } from './harness/stage.ts';
 import { startTraffic } from './harness/traffic.ts';
 
 const annotations = { 'furiwake.dev/backends': 'pods' };
-const pods = `/api/v1/namespaces/${namespace}/pods`;
 const slices = `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices`;
-
-/** A Pod of a Deployment that rolls: it answers with its name, also for some seconds after its deletion. */
-function rollingPod(name: string, nodeName: string): object {
-  const args = ['netexec', `--http-port=${webPort}`, '--delay-shutdown=5'];
-  const readinessProbe = { httpGet: { path: '/hostname', port: webPort }, periodSeconds: 1 };
-  return {
-    metadata: { name, labels: { app: 'rolling' } },
-    spec: {
-      nodeName,
-      terminationGracePeriodSeconds: 10,
-      containers: [{ name: 'netexec', image: imageNames.agnhost, args, readinessProbe }],
-    },
-  };
-}
 
 async function answering({ client }: Stage, ip: string): Promise<string> {
   return [...new Set(await fetchMany(client, urlOf(ip), 12))].toSorted().join(' ');
@@ -50,13 +34,13 @@ describe.skipIf(!isRoot)('Pods as servers', () => {
 
   test('Pods are created and deleted under clients that never stop: no request fails', async () => {
     const { services, cluster, client } = stage();
-    await cluster.create(pods, rollingPod('rolling-0', 'n1'));
+    await cluster.create(pods, passingPod('rolling', 'rolling-0', 'n1'));
     await services.create('rolling', { annotations, spec: { selector: { app: 'rolling' } } });
     const [ip = ''] = await services.published('rolling');
     await untilAnswer(client, urlOf(ip), 'rolling-0');
     await using traffic = await startTraffic(client, urlOf(ip), { perSecond: 50, held: 0 });
     for (const number of [1, 2]) {
-      await cluster.create(pods, rollingPod(`rolling-${number}`, `n${1 + (number % 2)}`));
+      await cluster.create(pods, passingPod('rolling', `rolling-${number}`, `n${1 + (number % 2)}`));
       await eventually(async () => expect(await answering(stage(), ip)).toContain(`rolling-${number}`));
       await cluster.remove(`${pods}/rolling-${number - 1}`);
       await eventually(async () => expect(await answering(stage(), ip)).toBe(`rolling-${number}`));

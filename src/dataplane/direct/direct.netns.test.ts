@@ -70,11 +70,16 @@ test.each(vips.slice(0, 2))(
     expect(ofFirst).toBeGreaterThan(30);
     await expectSame(vip, flows);
     await apply({ weights: { n1: 1, n3: 1 } });
-    await expectSame(vip, flows); // also those of n2, which has no endpoints any more
+    const [left, kept] = [new Map(flows), new Map(flows)];
+    for (const [port, node] of flows) (node === 'n2' ? kept : left).delete(port);
+    await expectSame(vip, kept);
+    const moved = new Map<number, string>();
+    for (const port of left.keys()) moved.set(port, await nodeOf(vip, port)); // n2 has no endpoints any more
+    expect(nodesOf(moved)).toEqual(['n1', 'n3']);
+    await expectSame(vip, moved);
     expect(nodesOf(await newFlows(vip, 30))).toEqual(['n1', 'n3']);
     await apply({ weights: {} });
     expect(await nodeOf(vip, nextPort())).toBe('timeout');
-    await expectSame(vip, flows); // endpoints that terminate may still answer
   },
 );
 
@@ -170,6 +175,46 @@ describe.each(vips.slice(0, 2))('with affinity, on %s', (vip) => {
     changes.tell();
     expect(await nodesOfClient()).toEqual([before]); // it may answer again
     await expect.poll(nodesOfClient, patience).not.toContain(before);
+  });
+});
+
+describe.each([false, true])('a node whose last endpoint is gone, with affinity: %s', (isAffine) => {
+  const all = { n1: 1, n2: 1, n3: 1 };
+
+  test('loses its flows and clients of UDP, also those that never pause', async () => {
+    await apply({ isAffine, weights: all });
+    const flows = await newFlows(vips[0], 12);
+    await expectSame(vips[0], flows);
+    const [gone = ''] = nodesOf(flows);
+    await apply({ weights: Object.fromEntries(Object.entries(all).filter(([name]) => name !== gone)) });
+    const moved = new Map<number, string>();
+    for (const port of flows.keys()) moved.set(port, await nodeOf(vips[0], port));
+    expect(nodesOf(moved)).not.toContain(gone);
+    await expectSame(vips[0], moved);
+    await apply({ weights: all });
+    await expectSame(vips[0], moved);
+  });
+
+  test('keeps its TCP connections, and gets no new ones', async () => {
+    await apply({ isAffine, weights: all });
+    const dial = async (): Promise<{ readonly id: number; readonly node: string }> => {
+      const { id = 0 } = await lab.client.ask({ do: 'dial', address: vips[0], port: 53 });
+      const textOf = async (): Promise<string> => (await lab.client.ask({ do: 'heard', id })).text ?? '';
+      await vi.waitUntil(async () => (await textOf()).startsWith('n'), patience);
+      return { id, node: (await textOf()).slice(0, 2) };
+    };
+    const echo = async (id: number, text: string): Promise<void> => {
+      await lab.client.ask({ do: 'say', id, text });
+      await vi.waitUntil(async () => (await lab.client.ask({ do: 'heard', id })).text?.endsWith(text), patience);
+    };
+    const first = await dial();
+    await echo(first.id, 'before ');
+    await apply({ weights: Object.fromEntries(Object.entries(all).filter(([name]) => name !== first.node)) });
+    const later = [await dial(), await dial(), await dial()];
+    expect(later.map(({ node }) => node)).not.toContain(first.node);
+    for (const { id } of [first, ...later]) await echo(id, 'after ');
+    await apply({ weights: {} });
+    for (const { id } of [first, ...later]) await echo(id, 'at last ');
   });
 });
 

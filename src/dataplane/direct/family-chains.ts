@@ -40,6 +40,7 @@ export function familyChains(name: 4 | 6): string {
 		meta priority @small meta mark set ${hashed} mod ${smallSlotCount} seed ${seed}
 		meta mark set meta priority . meta mark map @slots jump`;
   const choose = toNodeBy(hash);
+  const toKeeper = 'meta mark set meta priority . meta mark map @clients meta priority . meta mark @keepers';
   return `
 	chain send${name} {
 		meta priority set 0
@@ -98,7 +99,7 @@ export function familyChains(name: 4 | 6): string {
 
 	chain follow${name} {
 		meta mark set ${client}
-		meta mark set meta priority . meta mark map @clients jump stay${name}
+		${toKeeper} jump stay${name}
 		goto stack
 	}
 
@@ -111,8 +112,10 @@ export function familyChains(name: 4 | 6): string {
 
 	chain affine${name} {
 		${isSyn} meta priority @flows continue
+		meta mark set ${flow}
+		tcp flags & (syn | ack) != syn meta mark set meta priority . meta mark map @pins jump stay${name}
 		meta mark set ${client}
-		meta mark set meta priority . meta mark map @clients jump stay${name}
+		${toKeeper} jump stay${name}
 		${listener}
 		meta l4proto != tcp meta priority @flows continue${toNodeBy(clientHash)} settle${name}
 		drop
@@ -178,9 +181,19 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 		meta priority @open meta priority @flows continue
 		meta priority != @affine goto later${name}
 		meta mark set ${client}
-		meta mark set meta priority . meta mark map @clients jump keep${name}
+		${toKeeper} jump keep${name}
 		${listener}${toNodeBy(clientHash)} pin${name}
 		drop
+	}
+
+	chain sharekeep${name} {
+		meta l4proto != tcp meta priority @checked meta priority . meta mark != @keepers goto stale${name}
+		goto keep${name}
+	}
+
+	chain stale${name} {
+		delete @pins { meta priority . ${flow} : meta mark }
+		goto stack
 	}
 
 	chain share${name} {
@@ -189,14 +202,23 @@ ${toNodeBy(carriedHash).slice(1)} send${name}
 		${isSyn} goto sharesyn${name}
 		ether saddr @node_macs goto stack
 		meta mark set ${flow}
-		meta mark set meta priority . meta mark map @pins jump keep${name}
+		meta mark set meta priority . meta mark map @pins jump sharekeep${name}
 		meta mark set meta priority . meta mark map @closing jump close${name}
 		meta l4proto != tcp meta priority . meta mark @seen goto follow${name}
 		goto stack
 	}
 
-	chain admit${name} {
+	chain check${name} {
 		meta priority @affine goto affine${name}
+		meta mark set ${flow}
+		meta mark set meta priority . meta mark map @pins meta priority . meta mark @keepers jump keep${name}
+		${listener}
+		delete @pins { meta priority . ${flow} : meta mark }
+		goto unpinned${name}
+	}
+
+	chain admit${name} {
+		meta priority @checked goto check${name}
 		meta mark set ${flow}
 		${isSyn} goto syn${name}
 		meta mark set meta priority . meta mark map @pins jump keep${name}

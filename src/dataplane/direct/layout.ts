@@ -15,6 +15,8 @@ import { nothingShared } from './stand-ins.ts';
  *                                         carried4     192.0.2.51 . 17 . 53 : 0:1        the same, for ICMP errors
  *                                         open, flows  0:1                               the kernel counts here; `refused` as well
  *                                         groups       0:1 : 0:7                         the number of its nodes' group
+ *   … that may keep no pins to other nodes  checked    0:1
+ *                                         keepers      0:1 . 26, 0:1 . 27
  *   … that the stack has flows of, too    mixed        0:1
  *   … with a client that is the stack's   held4        0:1 . 198.51.100.2 . 51234
  *   … with clients that are not known     unsorted     0:1
@@ -28,13 +30,14 @@ export const directLayout: Layout<DirectProgram> = {
     listeners: PersistentMap.empty(),
     ids: new Map(),
     groups: new Map(),
+    keepers: new Map(),
     shared: nothingShared,
     waiting: new Set(),
     slots: new Set(),
     hops: new Map(),
     nodeMacs: new Set(),
   },
-  elementsOf: ({ ids, groups, shared, waiting }, listener) => {
+  elementsOf: ({ ids, groups, keepers, shared, waiting }, listener) => {
     const { address, isAffine, key, port, protocol, sourceRanges } = listener;
     const isUnsorted = shared.unsorted.has(key);
     const held = shared.held.get(key) ?? [];
@@ -49,6 +52,9 @@ export const directLayout: Layout<DirectProgram> = {
       { set: `carried${family}`, text: `${carried} : ${id}` },
     ];
     if (isAffine) elements.push({ set: 'affine', text: id });
+    const marks = keepers.get(key);
+    if (marks !== undefined) elements.push({ set: 'checked', text: id });
+    for (const mark of marks ?? []) elements.push({ set: 'keepers', text: `${id} . ${mark}` });
     if (isUnsorted) elements.push({ set: 'unsorted', text: id });
     if (isUnsorted || held.length > 0) elements.push({ set: 'mixed', text: id });
     for (const client of held)
@@ -74,6 +80,8 @@ export const directLayout: Layout<DirectProgram> = {
     const keys = new Set<ListenerKey>();
     for (const [key, group] of after.groups) if (before.groups.get(key)?.id !== group.id) keys.add(key);
     for (const key of before.groups.keys()) if (!after.groups.has(key)) keys.add(key);
+    for (const [key, marks] of after.keepers) if (before.keepers.get(key) !== marks) keys.add(key);
+    for (const key of before.keepers.keys()) if (!after.keepers.has(key)) keys.add(key);
     for (const key of [...before.waiting, ...after.waiting])
       if (before.waiting.has(key) !== after.waiting.has(key)) keys.add(key);
     const [was, is] = [before.shared, after.shared];

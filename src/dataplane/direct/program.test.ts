@@ -113,6 +113,33 @@ test('a listener of a Service with nodes of its own uses only those, each for it
   expect(plan(inputOf({ table: wide })).groups.get(web3.key)?.marks).toHaveLength(slotCount);
 });
 
+test('a listener with affinity, and one of UDP with nodes of its own, keeps flows only at nodes of its backend', () => {
+  const { backend } = localListener('203.0.113.3', 80, 0);
+  const [udp, tcp, affine] = (['UDP', 'TCP', 'TCP'] as const).map((protocol, index) =>
+    directListener('203.0.113.3', 80 + index, { isPublished: true, protocol, backend, isAffine: index === 2 }),
+  ) as [typeof dns, typeof dns, typeof dns];
+  const plan = makeDirectPlanner();
+  const planned = (weights: Weights): DirectProgram =>
+    plan(
+      inputOf({
+        table: localTable(
+          [udp, tcp, affine].map((each) => [each, weights] as const),
+          nodes,
+        ),
+      }),
+    );
+  const first = planned({ n1: 1, n3: 1 });
+  const marks = ['n1 4', 'n3 4'].map((hop) => first.hops.get(hop)?.mark);
+  expect(first.keepers.get(udp.key)).toEqual(marks);
+  expect(first.keepers.get(affine.key)).toEqual(marks);
+  expect(first.keepers.has(tcp.key)).toBe(false);
+  expect(planned({ n1: { terminating: 1 }, n2: 1 }).keepers.get(udp.key)).toContain(marks[0]);
+  expect(planned({ n2: 1 }).keepers.get(udp.key)).not.toContain(marks[0]);
+  const left = { ...udp, dataplane: 'nat' } as const;
+  const leaving = plan(inputOf({ table: localTable([[left, { n1: 1 }]], nodes) }));
+  expect([leaving.groups.has(left.key), leaving.keepers.get(left.key)]).toEqual([false, [marks[0]]]);
+});
+
 test('listeners with the same nodes share a group; the group stays the same object while its nodes do', () => {
   const plan = makeDirectPlanner();
   const first = plan(inputOf());

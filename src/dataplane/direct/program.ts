@@ -29,6 +29,11 @@ export type DirectProgram = {
   readonly ids: ReadonlyMap<ListenerKey, number>;
   /** A listener without a group drops its packets, or leaves them to its stand-in. */
   readonly groups: ReadonlyMap<ListenerKey, SlotGroup>;
+  /**
+   * The nodes of the listener's backend, of listeners with affinity, and of those of UDP and SCTP with nodes of their own or that
+   * leave: a client, or a flow, is not kept at any other. Of TCP a connection is.
+   */
+  readonly keepers: ReadonlyMap<ListenerKey, readonly number[]>;
   readonly shared: SharedListeners;
   /** Listeners without a group whose packets are dropped although they have a stand-in (`first-waits.ts`). */
   readonly waiting: ReadonlySet<ListenerKey>;
@@ -60,6 +65,7 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
   /** Nodes that were lost, and are not known to serve a listener again: after a reboot their kube-proxy may not have synced. */
   const lost = new Set<string>();
   let known = new Map<string, KnownGroup>();
+  const marksOf = new WeakMap<readonly Server[], readonly number[]>();
   let listeners: TrafficTable['listeners'] = emptyTable.listeners;
 
   return ({ table, verdicts, linkOf, isOwn, isLost, nodeMacs, isOpen }) => {
@@ -100,11 +106,17 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
     const ids = new Map<ListenerKey, number>();
     const used = new Map<string, KnownGroup>();
     const groups = new Map<ListenerKey, SlotGroup>();
+    const keepers = new Map<ListenerKey, readonly number[]>();
     for (const [key, listener] of table.listeners) {
       ids.set(key, listenerIds.of(nameOf(listener)));
-      if (listener.dataplane !== 'direct') continue; // it leaves
       const { family } = listener.address;
       const { servers } = backendOf(table, listener.backend, family);
+      if (mayMoveClients(listener)) {
+        const marks = marksOf.get(servers) ?? servers.map(({ node }) => nodeIds.of(node));
+        marksOf.set(servers, marks);
+        keepers.set(key, marks);
+      }
+      if (listener.dataplane !== 'direct') continue; // it leaves
       const closed = servers.filter(({ node }) => !isOpen(listener, node)).map(({ node }) => node);
       const name = [listener.backend, ...closed].join(' ');
       let found = used.get(name);
@@ -129,6 +141,7 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
       listeners: table.listeners,
       ids,
       groups,
+      keepers,
       shared: nothingShared,
       waiting: new Set(),
       slots: new Set(Array.from(used.values(), ({ group }) => group)),
@@ -141,6 +154,14 @@ export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
 /** What the number of a listener is for: the next Service on the address has another one. */
 export function nameOf({ key, service }: Pick<Listener, 'key' | 'service'>): string {
   return `${key} ${service}`;
+}
+
+/**
+ * Whether a client, or a flow, leaves a node that has no endpoint of the Service any more. One that leaves for another dataplane may
+ * have had affinity.
+ */
+function mayMoveClients({ isAffine, protocol, dataplane, backend, address }: Listener): boolean {
+  return isAffine || (protocol !== 'TCP' && (dataplane !== 'direct' || backend !== nodesBackend(address.family)));
 }
 
 type KnownGroup = {

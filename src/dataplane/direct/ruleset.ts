@@ -18,6 +18,8 @@ export const directTable: TableSpec = {
     carried4: 'map carried4 { typeof ip daddr . @th,136,8 . @th,224,16 : meta priority;',
     carried6: 'map carried6 { typeof ip6 daddr . @th,112,8 . @th,384,16 : meta priority;',
     affine: 'set affine { type classid;',
+    checked: 'set checked { type classid;',
+    keepers: 'set keepers { type classid . mark;',
     mixed: 'set mixed { type classid;',
     unsorted: 'set unsorted { type classid;',
     held4: 'set held4 { type classid . ipv4_addr . inet_service;',
@@ -68,6 +70,9 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  *   of SYNs nor one of single datagrams fills the map. A connection is pinned for a minute first, by its next packet for hours, so
  *   that forged packets do not fill the map for long; a packet that a node routed back (its TTL was set to 8) does not count. A
  *   SYN deletes the pin of an earlier connection from the same port. Without a change of the slots the hash alone decides the same.
+ * - In `checked` are the listeners with affinity, and those of UDP and SCTP with nodes of their own: `keepers` has their nodes with
+ *   endpoints, and a client, or a flow of UDP or SCTP, that was pinned to another node is sent to one of these. A connection of TCP
+ *   stays where it is: its Pod may have stopped to be ready, and still have it.
  * - A FIN or RST from the client moves the pin to `closing`, where it ends 20 s after the last packet.
  * - A flow for which `pins` or `clients` has no room is sent all the same, and counted in `overflow`.
  * - With affinity a client is pinned, not a flow, for three hours since its last packet. The hash leaves the ports out, so that

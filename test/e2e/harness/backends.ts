@@ -5,6 +5,8 @@ import { namespace } from './names.ts';
 export const web = { app: 'web' } as const;
 /** The one on n1 only: n2 reaches it through the Pod network. */
 export const webOnN1 = { app: 'web', node: 'n1' } as const;
+/** The one on n2 only. */
+export const webOnN2 = { app: 'web', node: 'n2' } as const;
 /** Matches no Pod. */
 export const nobody = { app: 'nobody' } as const;
 /** The welcome page of the manual scenario, on n1. */
@@ -26,6 +28,20 @@ spec:
       args: [netexec, --http-port=${webPort}, --udp-port=8081]
       readinessProbe: { httpGet: { path: /hostname, port: ${webPort} }, periodSeconds: 1 }
 `;
+}
+
+/** A Pod of a test that creates and deletes it: it answers as those of {@link web} do, also for five seconds after its deletion. */
+export function passingPod(app: string, name: string, nodeName: string): object {
+  const args = ['netexec', `--http-port=${webPort}`, '--udp-port=8081', '--delay-shutdown=5'];
+  const readinessProbe = { httpGet: { path: '/hostname', port: webPort }, periodSeconds: 1 };
+  return {
+    metadata: { name, labels: { app } },
+    spec: {
+      nodeName,
+      terminationGracePeriodSeconds: 10,
+      containers: [{ name: 'netexec', image: imageNames.agnhost, args, readinessProbe }],
+    },
+  };
 }
 
 /** Namespace and Pods behind the Services of all tests; shared, because they take seconds to start. */

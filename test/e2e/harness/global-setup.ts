@@ -7,7 +7,7 @@ import { until } from '../../../lab/machine/until.ts';
 import { type StartedLab, startLab } from '../../../lab/start.ts';
 import { onInterrupt } from '../../interrupt.ts';
 import { makeCluster } from './cluster.ts';
-import { account, bundleOf, labName, namespace } from './names.ts';
+import { account, bundleOf, labName, pods } from './names.ts';
 import { backends } from './backends.ts';
 
 const root = path.join(import.meta.dirname, '..', '..', '..');
@@ -57,7 +57,7 @@ async function furnish(lab: StartedLab, signal: AbortSignal): Promise<void> {
   await until('the Pods to be accepted', async () => lab.apply(backends), { signal, everyMs: 100 });
   const cluster = await makeCluster(lab);
   const areReady = async (): Promise<boolean> => {
-    const { items } = await cluster.get<{ readonly items: readonly Pod[] }>(`/api/v1/namespaces/${namespace}/pods`);
+    const { items } = await cluster.get<{ readonly items: readonly Pod[] }>(pods);
     return items.every(({ status }) =>
       status?.conditions?.some((each) => each.type === 'Ready' && each.status === 'True'),
     );

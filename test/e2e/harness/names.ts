@@ -5,6 +5,8 @@ import type { Lab } from '../../../lab/lab.ts';
 export const labName: string = process.env['LAB'] ?? 'e2e';
 /** The namespace of the tests' Services and their Pods. */
 export const namespace = 'lbtest';
+/** The Pods of {@link namespace} in the API. */
+export const pods: string = `/api/v1/namespaces/${namespace}/pods`;
 /** The account of furiwake in the cluster, with exactly the permissions of `deploy/`. */
 export const account = { namespace: 'furiwake-system', name: 'furiwake' } as const;
 
