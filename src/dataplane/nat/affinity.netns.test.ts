@@ -94,14 +94,19 @@ describe.each(vips)('a client of %s', (vip) => {
   });
 
   test('is kept over a restart of furiwake', async () => {
-    use('n2');
-    await rig.apply(affine(vip));
-    expect(await nodesOf(vip)).toEqual(['n2']);
-    await rig.stop();
-    await rig.start();
-    use(...all);
-    await rig.apply(affine(vip));
-    expect(await nodesOf(vip)).toEqual(['n2']);
+    for (const name of all) {
+      const lasting = affine(vip, { service: serviceKey('test', `served-by-${name}`) });
+      await rig.apply();
+      use(name);
+      await rig.apply(lasting);
+      expect(await nodesOf(vip)).toEqual([name]);
+      use(...all);
+      await rig.apply(lasting);
+      await rig.stop();
+      await rig.start();
+      await rig.apply(lasting);
+      expect(await nodesOf(vip)).toEqual([name]);
+    }
   });
 
   test('is kept over another change of the table', async () => {
