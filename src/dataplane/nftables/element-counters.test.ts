@@ -71,8 +71,8 @@ test('asks for single elements in lines of 200 at most, and nothing for none', a
 });
 
 test.each([
-  ['192.0.2.51', 'UDP', 53, 'c000023311000000' + '00350000'],
-  ['2001:db8::1', 'TCP', 8080, '20010db800000000000000000000000106000000' + '1f900000'],
+  ['192.0.2.51', 'UDP', 53, 'c00002331100000000350000'],
+  ['2001:db8::1', 'TCP', 8080, '20010db8000000000000000000000001060000001f900000'],
 ] as const)('the key of %s %s %i', (text, protocol, port, key) => {
   const address = parseIp(text);
   expect(address && listenerAddressKey({ address, protocol, port })).toBe(key);
