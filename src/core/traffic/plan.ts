@@ -24,6 +24,7 @@ import {
   nodesBackend,
   nodesBackends,
   podBackend,
+  stackDataplane,
   type PodBackend,
   type TrafficNode,
   type TrafficTable,
@@ -218,6 +219,7 @@ function planCarriers(
       });
       if ('reason' in carriage) return []; // no assignment has such a port
       const isDirect = carriage.dataplane === 'direct';
+      const isAffine = carriage.dataplane !== 'haproxy' && spec.sessionAffinity === 'ClientIP';
       return makeListener({
         address: ip,
         protocol: port.protocol,
@@ -225,7 +227,8 @@ function planCarriers(
         service: key,
         ...carriage,
         isPublished: isDirect && isVip,
-        isAffine: carriage.dataplane !== 'haproxy' && spec.sessionAffinity === 'ClientIP',
+        isAffine,
+        affinitySeconds: isAffine && stackDataplane(carriage) === 'nat' ? spec.affinitySeconds : 0,
         backend: backendOf(ip.family, port),
         targetPort: isDirect && carriage.standIn === undefined ? 0 : port.nodePort,
         options: carriage.dataplane === 'haproxy' ? optionsOfPort(spec, port, overProfiles.has(key)) : undefined,

@@ -53,6 +53,8 @@ export type Listener = ListenerAddress & {
   readonly needsProof: boolean;
   /** For `direct` and `nat`: all flows of a client go to one node (`sessionAffinity: ClientIP`). Otherwise false. */
   readonly isAffine: boolean;
+  /** For `nat` with affinity: how long a client keeps its node after its last flow began. Otherwise 0. */
+  readonly affinitySeconds: number;
   readonly backend: BackendId;
   /** The port on every server of the backend: a nodePort. 0 for `direct` without a stand-in, which leaves the port of a packet as it is, and for Pods without a nodePort. */
   readonly targetPort: number;
@@ -171,6 +173,7 @@ export function makeListener(fields: Omit<Listener, 'key' | 'revision'>): Listen
     standIn,
     needsProof,
     isAffine,
+    affinitySeconds,
     backend,
     targetPort,
     sourceRanges,
@@ -184,7 +187,14 @@ export function makeListener(fields: Omit<Listener, 'key' | 'revision'>): Listen
       [
         service,
         [
-          [dataplane, isPublished && 'published', standIn, needsProof && 'proof', isAffine && 'affine'].join(' '),
+          [
+            dataplane,
+            isPublished && 'published',
+            standIn,
+            needsProof && 'proof',
+            isAffine && 'affine',
+            affinitySeconds || '',
+          ].join(' '),
           ...(isDraining ? ['drain'] : []),
         ].join(' '),
         backend,

@@ -5,6 +5,7 @@ import { needsOwnRange } from '../nftables/elements.ts';
 import { type Listener, usesNat } from '../../core/traffic/table.ts';
 import type { Layout } from '../nftables/mirror.ts';
 import { noGuard } from './forwarding.ts';
+import { keepChain } from './ruleset.ts';
 import type { NatGroup, NatProgram } from './program.ts';
 
 /*
@@ -16,6 +17,7 @@ import type { NatGroup, NatProgram } from './program.ts';
  *                                         requests4    192.0.2.51 . udp . 53 . 30053    (counts) their packets pass
  *                                         answers4     192.0.2.51 . udp . 53 . 30053    (counts)
  *   its clients keep their nodes          affine4      192.0.2.51 . udp . 53
+ *   for 10 minutes after their last flow  timeouts4    192.0.2.51 . udp . 53 : jump keep4for600
  *                                         pairs4       192.0.2.51 . udp . 53 . 192.0.2.11 : 0:5   the number of n1 for them
  *                                         keepers4     0:5 : 192.0.2.11
  *   192.0.2.0/24                          restricted4  192.0.2.51 . udp . 53
@@ -49,7 +51,10 @@ export const natLayout: Layout<NatProgram> = {
       { set: `answers${family}`, text: through },
     ];
     if (listener.isAffine) {
-      elements.push({ set: `affine${family}`, text: where });
+      elements.push(
+        { set: `affine${family}`, text: where },
+        { set: `timeouts${family}`, text: `${where} : jump ${keepChain(family, listener.affinitySeconds)}` },
+      );
       for (const { address: node, number } of keepers.get(key) ?? [])
         elements.push(
           { set: `pairs${family}`, text: `${where} . ${addressText(node)} : ${classText(number)}` },
