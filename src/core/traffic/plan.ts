@@ -24,10 +24,10 @@ import {
   nodesBackend,
   nodesBackends,
   podBackend,
-  stackDataplane,
   type PodBackend,
   type TrafficNode,
   type TrafficTable,
+  usesNat,
 } from './table.ts';
 
 export type TrafficInput = {
@@ -219,7 +219,6 @@ function planCarriers(
       });
       if ('reason' in carriage) return []; // no assignment has such a port
       const isDirect = carriage.dataplane === 'direct';
-      const isAffine = carriage.dataplane !== 'haproxy' && spec.sessionAffinity === 'ClientIP';
       return makeListener({
         address: ip,
         protocol: port.protocol,
@@ -227,8 +226,8 @@ function planCarriers(
         service: key,
         ...carriage,
         isPublished: isDirect && isVip,
-        isAffine,
-        affinitySeconds: isAffine && stackDataplane(carriage) === 'nat' ? spec.affinitySeconds : 0,
+        isAffine: carriage.dataplane !== 'haproxy' && spec.sessionAffinity === 'ClientIP',
+        affinitySeconds: usesNat(carriage) && spec.sessionAffinity === 'ClientIP' ? spec.affinitySeconds : 0,
         backend: backendOf(ip.family, port),
         targetPort: isDirect && carriage.standIn === undefined ? 0 : port.nodePort,
         options: carriage.dataplane === 'haproxy' ? optionsOfPort(spec, port, overProfiles.has(key)) : undefined,

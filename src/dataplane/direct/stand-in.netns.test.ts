@@ -110,14 +110,9 @@ async function program(each: Listener): Promise<void> {
   const nodes = lab.nodes.map(({ name, ip4, ip6 }) => tableNode(name, ip4, ip6));
   const table = tableOf([each], nodes);
   expect(await proxy.upsert(table, signal)).toEqual(new Map());
-  const { listeners } = table;
-  const target = {
-    listeners,
-    serverless: new Set<never>(),
-    vips: addressesOf(each.address.text),
-    own: new Map(),
-    portOf: (of: Listener) => proxy.portOf(of),
-  };
+  const vips = addressesOf(each.address.text);
+  const portOf = (of: Listener): number => proxy.portOf(of);
+  const target = { listeners: table.listeners, serverless: new Set<never>(), vips, own: new Map(), portOf };
   expect(await steering.apply(target, signal)).toEqual(new Map());
   expect(await direct.apply(table, signal)).toEqual(new Map());
   await proxy.prune(table, signal);

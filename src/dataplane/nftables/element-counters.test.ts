@@ -44,7 +44,7 @@ test('reads the counters above 0 in all messages of all answers, and no others',
   expect(asked).toHaveLength(1);
 });
 
-test('a message that is cut off is no loop without end', async () => {
+test('a message that is cut off ends the reading', async () => {
   const whole = elementAnswer('a', { '0a000001': one });
   for (let length = 0; length < whole.length; length++) {
     const { exec } = kernelWith([Buffer.from(whole.subarray(0, length))]);

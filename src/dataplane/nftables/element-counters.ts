@@ -1,6 +1,6 @@
 import { askNetlink } from '../../async/netlink.ts';
 import type { Exec } from '../../ports/exec.ts';
-import { dumpRequest, elementRequest, readCounters } from './element-messages.ts';
+import { dumpRequest, elementRequest, readElements } from './element-messages.ts';
 import type { TableSpec } from './table-text.ts';
 
 /** What the kernel has counted at an element of a set. Bytes from the IP header on. */
@@ -57,7 +57,7 @@ export async function readElementCounters<Name extends string>(
   for (let list = 0; lines.length > 0 && list < mostLists; list++) {
     const answers = (await askNetlink(exec, script, input, signal)).trimEnd().split('\n');
     const isWhole = answers.map((answer) =>
-      readCounters(Buffer.from(answer, 'hex'), (set, key, counter) => counters.get(set)?.set(key, counter)),
+      readElements(Buffer.from(answer, 'hex'), (set, key, counter) => counters.get(set)?.set(key, counter)),
     );
     if (!isWhole.includes(false)) break;
   }

@@ -54,7 +54,7 @@ function attribute(number: number, value: Buffer): Buffer {
 }
 
 /** Calls `found` for each element that has counted a packet. False: a set changed while the kernel listed it, so elements may be missing. */
-export function readCounters(
+export function readElements(
   batch: Buffer,
   found: (set: string, key: string, counter: ElementCounter) => void,
 ): boolean {
