@@ -24,7 +24,8 @@ const config: ViteUserConfig = defineConfig({
           exclude: ['**/*.netns.test.ts'],
           deps: { interopDefault: false }, // a CommonJS package is imported as Node imports it
           // The machines may be shared: the deadline must catch tests that hang, not slow ones.
-          testTimeout: 30_000,
+          testTimeout: 120_000,
+          maxWorkers: '100%', // the default leaves a core idle: one of two
         },
       },
       {
@@ -52,7 +53,7 @@ const config: ViteUserConfig = defineConfig({
           globalSetup: ['test/e2e/harness/global-setup.ts'],
           testTimeout: 240_000,
           hookTimeout: 900_000,
-          fileParallelism: false,
+          maxWorkers: 2, // each has a lab of its own
         },
       },
     ],

@@ -1,3 +1,4 @@
+import { attack } from './attack.ts';
 import type { Bench } from './bench.ts';
 import { burst } from './burst.ts';
 import { churn } from './churn.ts';
@@ -9,4 +10,4 @@ import { scale } from './scale.ts';
 import { throughput } from './throughput.ts';
 
 /** In the order in which they run. */
-export const benches: readonly Bench[] = [publish, burst, firstByte, churn, scale, throughput, direct, nat];
+export const benches: readonly Bench[] = [publish, burst, firstByte, churn, scale, throughput, direct, nat, attack];

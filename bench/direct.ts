@@ -3,10 +3,10 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { until } from '../lab/machine/until.ts';
+import { sceneGate } from '../test/make/scene-gate.ts';
 import { directListener, node, tableOf } from '../test/make/table.ts';
 import { type DirectLab, startDirectLab } from '../test/netns/direct-lab.ts';
 import { recordLog, recordMetrics } from '../test/sim/observers.ts';
-import { untilAborted } from '../src/async/abort.ts';
 import { parseCidr } from '../src/core/ip/range.ts';
 import { makeDirect } from '../src/dataplane/direct/direct.ts';
 import { systemClock } from '../src/main/node/clock.ts';
@@ -104,7 +104,7 @@ function figuresOf(what: string, figures: Readonly<Record<Way, readonly number[]
 /** On each node: HTTP, bulk both ways, UDP, on both VIPs. */
 async function startServers(lab: DirectLab, signal: AbortSignal): Promise<AsyncDisposable> {
   const stack = new AsyncDisposableStack();
-  stack.use(await serveHttp(lab.nodes, ports.http, signal));
+  stack.use(await serveHttp(lab.nodes, [ports.http], signal));
   for (const machine of lab.nodes) {
     for (const vip of Object.values(vips)) await machine.exec('ip', 'address', 'add', `${vip}/32`, 'dev', 'lo');
     stack.use(await serveBulk(machine, ports.download, 'down', signal));
@@ -130,14 +130,7 @@ async function startDirect(lab: DirectLab, signal: AbortSignal): Promise<AsyncDi
     health: { verdicts: () => new Map(), subscribe: () => () => undefined },
     silentSince: () => undefined,
     silenceMs: 15_000,
-    gate: {
-      isOpen: () => true,
-      isAnswering: () => true,
-      subscribe: () => () => undefined,
-      setListeners: () => undefined,
-      setNodes: () => undefined,
-      run: untilAborted,
-    },
+    gate: sceneGate(),
     linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01' }),
     answering: allAnswer,
     own: () => new Map(),

@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Machine } from '../test/netns/net-lab.ts';
 
-/** Answers every request at `port` of these machines with 31 bytes, by an HAProxy on each. */
+/** Answers every request at `ports` of these machines with 31 bytes, by an HAProxy on each. */
 export async function serveHttp(
   machines: readonly Machine[],
-  port: number,
+  ports: readonly number[],
   signal: AbortSignal,
 ): Promise<AsyncDisposable> {
   const stack = new AsyncDisposableStack();
@@ -23,8 +23,7 @@ defaults
     timeout client 1m
     timeout server 1m
 frontend answers
-    bind :${port}
-    http-request return status 200 content-type text/plain string "0123456789012345678901234567890"
+${ports.map((port) => `    bind :${port}\n`).join('')}    http-request return status 200 content-type text/plain string "0123456789012345678901234567890"
 `,
   );
   for (const machine of machines) stack.use(machine.execPort.spawn('haproxy', ['-db', '-f', config], signal));

@@ -86,7 +86,7 @@ export const nat: Bench = {
 /** HTTP and bulk both ways, at the nodePorts. */
 async function serveOn({ client, balancer, nodes }: NetLab, signal: AbortSignal): Promise<AsyncDisposable> {
   const stack = new AsyncDisposableStack();
-  stack.use(await serveHttp(nodes, nodePortOf(ports.http), signal));
+  stack.use(await serveHttp(nodes, [nodePortOf(ports.http)], signal));
   for (const machine of nodes) {
     stack.use(await serveBulk(machine, nodePortOf(ports.download), 'down', signal));
     stack.use(await serveBulk(machine, nodePortOf(ports.upload), 'up', signal));

@@ -4,11 +4,14 @@ import path from 'node:path';
 import type { Machine } from '../test/netns/net-lab.ts';
 import type { Bench, Figure } from './bench.ts';
 import { bulk, serveBulk } from './bulk.ts';
+import { serveHttp } from './http-answers.ts';
 import { type Site, startSite } from './site.ts';
 import { median } from './statistics.ts';
 import { ensureWrk, wrk } from './wrk.ts';
 
 const nodePort = 30_000;
+/** kube-proxy's. */
+const healthPort = 10_256;
 const services = 1_000;
 const repetitions = 5;
 const byHandPort = 8_080;
@@ -81,28 +84,10 @@ function figuresOf(what: string, furiwake: readonly number[], byHand: readonly n
 }
 
 /** On each node: an answer to HTTP on the first Service's nodePort and to health checks, and bulk on the second's. */
-async function startBackends({ lab: { nodes, folder } }: Site, signal: AbortSignal): Promise<AsyncDisposable> {
+async function startBackends({ lab: { nodes } }: Site, signal: AbortSignal): Promise<AsyncDisposable> {
   const stack = new AsyncDisposableStack();
-  const config = path.join(folder, 'backend.cfg');
-  await writeFile(
-    config,
-    `global
-    maxconn 4000
-defaults
-    mode http
-    timeout connect 1s
-    timeout client 1m
-    timeout server 1m
-frontend answers
-    bind :${nodePort}
-    bind :10256
-    http-request return status 200 content-type text/plain string "0123456789012345678901234567890"
-`,
-  );
-  for (const node of nodes) {
-    stack.use(node.execPort.spawn('haproxy', ['-db', '-f', config], signal));
-    stack.use(await serveBulk(node, bulkNodePort, 'down', signal));
-  }
+  stack.use(await serveHttp(nodes, [nodePort, healthPort], signal));
+  for (const node of nodes) stack.use(await serveBulk(node, bulkNodePort, 'down', signal));
   return stack;
 }
 

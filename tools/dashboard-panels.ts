@@ -32,6 +32,9 @@ const service = ['namespace', 'service'];
 const perService = (metric: string, as: Query['as'] = 'rate'): readonly Query[] => [
   { metric, as, by: service, legend: '{{namespace}}/{{service}}' },
 ];
+const perServer = (metric: string, as: Query['as'] = 'rate'): readonly Query[] => [
+  { metric, as, by: [...service, 'server'], legend: '{{namespace}}/{{service}} {{server}}' },
+];
 const one = (metric: string, legend: string, as: Query['as'] = 'value', by: readonly string[] = []): Query => ({
   metric,
   as,
@@ -128,9 +131,40 @@ export const rows: readonly Row[] = [
       },
       {
         ...lines,
-        title: 'Refused by source ranges',
+        title: 'Refused by source ranges and limits',
         unit: 'pps',
         queries: perService('furiwake_service_refused_packets_total'),
+      },
+    ],
+  },
+  {
+    title: 'Servers of Services with furiwake.dev/server-metrics',
+    panels: [
+      { ...lines, title: 'Open connections of servers', queries: perServer('furiwake_server_connections', 'value') },
+      {
+        ...lines,
+        title: 'New connections to servers',
+        description: 'Attempts count, too',
+        unit: 'cps',
+        queries: perServer('furiwake_server_connections_total'),
+      },
+      {
+        ...lines,
+        title: 'Errors of servers',
+        description: 'Failed attempts to connect, and connections that the server broke off',
+        unit: 'cps',
+        queries: perServer('furiwake_server_errors_total'),
+      },
+      {
+        ...lines,
+        title: 'Connections that wait for a server',
+        queries: perService('furiwake_server_queue', 'value'),
+      },
+      {
+        ...lines,
+        title: 'Ports that are not measured',
+        description: 'With that annotation, beyond the 500 that are',
+        queries: [one('furiwake_servers_omitted', 'ports and families')],
       },
     ],
   },
@@ -161,6 +195,7 @@ export const rows: readonly Row[] = [
         queries: [
           one('furiwake_nftables_repairs_total', 'nftables repaired', 'rate'),
           one('furiwake_direct_repairs_total', 'table of direct repaired', 'rate'),
+          one('furiwake_nat_repairs_total', 'table of nat repaired', 'rate'),
           one('furiwake_haproxy_restarts_total', 'HAProxy restarted', 'rate'),
           one('furiwake_reloads_total', 'HAProxy reloaded', 'rate'),
           one('furiwake_silent_nodes_total', 'node silent, connections reset', 'rate'),
@@ -179,6 +214,42 @@ export const rows: readonly Row[] = [
         title: 'Packets of flows beyond this limit',
         unit: 'pps',
         queries: [one('furiwake_direct_unpinned_packets_total', 'not pinned', 'rate')],
+      },
+      {
+        ...lines,
+        title: 'Flows in conntrack, clients that nat keeps at their nodes',
+        queries: [
+          one('furiwake_conntrack_flows', 'flows'),
+          one('furiwake_conntrack_flows_limit', 'the most flows'),
+          one('furiwake_nat_clients', 'clients, IPv{{family}}', 'value', ['family']),
+        ],
+      },
+      {
+        ...lines,
+        title: 'Packets that conntrack had no room for',
+        unit: 'pps',
+        queries: [one('furiwake_conntrack_dropped_packets_total', 'dropped', 'rate')],
+      },
+      {
+        ...lines,
+        title: 'Flows that nat ended',
+        description: 'Their Service, nodePort or node was gone, or they began before their Service',
+        unit: 'cps',
+        queries: [one('furiwake_nat_flows_ended_total', 'ended', 'rate')],
+      },
+      {
+        ...lines,
+        title: "furiwake's own probe replaces kube-proxy's health port",
+        queries: [one('furiwake_own_probe', 'IPv{{family}}', 'value', ['family'])],
+      },
+      {
+        ...lines,
+        title: 'Restarted watches, events not sent',
+        unit: 'cps',
+        queries: [
+          one('furiwake_watch_restarts_total', '{{resource}}: {{reason}}', 'rate', ['resource', 'reason']),
+          one('furiwake_events_dropped_total', 'events: {{reason}}', 'rate', ['reason']),
+        ],
       },
     ],
   },
@@ -203,6 +274,24 @@ export const rows: readonly Row[] = [
         unit: 's',
         queries: [one('furiwake_api_request_seconds', '{{verb}} {{resource}}', 'p95', ['verb', 'resource'])],
       },
+      {
+        ...lines,
+        title: 'Requests to the API server',
+        unit: 'cps',
+        queries: [one('furiwake_api_requests_total', '{{verb}} {{code}}', 'rate', ['verb', 'code'])],
+      },
+      {
+        ...lines,
+        title: 'Services that wait for a reconcile',
+        queries: [one('furiwake_queue_depth', '{{queue}}', 'value', ['queue'])],
+      },
+      {
+        ...lines,
+        title: 'Transactions of nftables',
+        unit: 'cps',
+        queries: [one('furiwake_nftables_transactions_total', '{{kind}}', 'rate', ['kind'])],
+      },
+      { ...lines, title: 'Connections of HAProxy', queries: [one('furiwake_connections', 'open')] },
     ],
   },
 ];

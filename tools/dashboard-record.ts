@@ -55,7 +55,7 @@ const http = '{ port: 80, targetPort: 8080 }';
 const services =
   pods('shop') +
   pods('dns') +
-  service('shop', 'web', http) +
+  service('shop', 'web', http, '', `furiwake.dev/server-metrics: 'true'`) +
   service('shop', 'api', http) +
   service('shop', 'admin', http, ', loadBalancerSourceRanges: [10.0.0.0/8]') +
   service('dns', 'resolver', '{ port: 53, targetPort: 8081, protocol: UDP }', '', 'furiwake.dev/dataplane: direct');

@@ -38,6 +38,7 @@ const steps: readonly Step[] = [
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => interrupt(signal));
 
 const total = { passed: 0, failed: 0, skipped: 0 };
+const times: string[] = [];
 for (const step of steps) {
   const stepStartedAt = performance.now();
   say(`▶ ${step.title}`);
@@ -46,13 +47,14 @@ for (const step of steps) {
   total.passed += sum.passed;
   total.failed += sum.failed;
   total.skipped += sum.skipped;
+  times.push(`${step.title} ${seconds(stepStartedAt)}`);
   say(`${sum.failed > 0 ? '✗' : '✓'} ${step.title}: ${show(sum)} (${seconds(stepStartedAt)})`);
 }
 if (isInterrupted) {
   if (!isGivenUp) say('Interrupted; everything that was started has ended.');
   process.exit(130);
 }
-say(`The whole took ${seconds(startedAt)}.`);
+say(`The whole took ${seconds(startedAt)}: ${times.join('; ')}.`);
 process.stdout.write(`${show(total)}\n`);
 process.exit(total.failed > 0 ? 1 : 0);
 

@@ -1,5 +1,6 @@
 import { type Ip, parseIp } from '../core/ip/ip.ts';
 import { parseCidr } from '../core/ip/range.ts';
+import { specialUse } from '../core/ip/special-use.ts';
 import { autoscalerTaint, excludeNodeLabel } from '../core/model/contract.ts';
 import type { NodeName } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
@@ -16,7 +17,7 @@ export function projectNode(wire: Json): Node {
   });
   const ofType = (type: string): readonly Ip[] =>
     reported.flatMap((entry) => (entry.type === type && entry.ip !== undefined ? [entry.ip] : []));
-  const candidates = [...ofType('InternalIP'), ...ofType('ExternalIP')];
+  const candidates = [...ofType('InternalIP'), ...ofType('ExternalIP')].filter((ip) => specialUse(ip) === undefined);
   return {
     name: textOf(metadata['name']) as NodeName,
     addresses: ([4, 6] as const).flatMap((family) => candidates.find((ip) => ip.family === family) ?? []),

@@ -173,6 +173,22 @@ test.each([
     ],
     ['198.51.100.1'],
   ],
+  [
+    'an address that a node can have: one that says it is the host itself, or a group, is ignored',
+    [
+      ['InternalIP', '127.0.0.1'],
+      ['InternalIP', '0.0.0.0'],
+      ['InternalIP', '169.254.169.254'],
+      ['InternalIP', '224.0.0.1'],
+      ['InternalIP', '255.255.255.255'],
+      ['InternalIP', '::1'],
+      ['InternalIP', 'fe80::1'],
+      ['InternalIP', '::ffff:127.0.0.1'],
+      ['InternalIP', '192.0.2.1\n    server x 192.0.2.9'],
+      ['InternalIP', '192.0.2.1'],
+    ],
+    ['192.0.2.1'],
+  ],
   ['no address if there is neither', [['Hostname', 'n1']], []],
 ] as const)('a node is reached by %s', (_, addresses, expected) => {
   const wire = {

@@ -48,6 +48,25 @@ test('the dataplane is the text of its annotation, valid or not', () => {
   expect([specOf({ 'furiwake.dev/dataplane': ' ' }).dataplane, specOf({}).dataplane]).toEqual([undefined, undefined]);
 });
 
+test('a default applies unless the Service has the annotation, also an empty one', () => {
+  const defaults = [
+    ['furiwake.dev/balance', 'source'],
+    ['furiwake.dev/backends', 'pods'],
+  ] as const;
+  const withOwn = (annotations: Readonly<Record<string, string>>): unknown => {
+    const { options, backends } = projectService(
+      { metadata: { annotations }, spec: { ports: [{ port: 80 }] } },
+      defaults,
+    ).spec;
+    return [options, backends];
+  };
+  const ofSite = ['furiwake.dev/balance', 'source', 'site'];
+  expect(withOwn({})).toEqual([[ofSite], 'pods']);
+  expect(withOwn({ 'furiwake.dev/backends': '' })).toEqual([[ofSite], undefined]);
+  expect(withOwn({ 'furiwake.dev/balance': 'leastconn' })).toEqual([[['furiwake.dev/balance', 'leastconn']], 'pods']);
+  expect(withOwn({ 'furiwake.dev/balance': '' })).toEqual([[], 'pods']);
+});
+
 describe('the sharing key', () => {
   test.each([
     'furiwake.dev/sharing-key',

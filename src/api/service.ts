@@ -14,6 +14,7 @@ import {
   sharingKeyAnnotations,
   sourceRangesAnnotation,
 } from '../core/model/contract.ts';
+import { withDefaults } from '../core/traffic/defaults.ts';
 import { reasons } from '../core/reasons.ts';
 import { serviceKey, type ServiceUid } from '../core/model/names.ts';
 import type {
@@ -29,6 +30,8 @@ import type {
 } from '../core/model/service.ts';
 import { fieldsOf, integerOf, type Json, listOf, optionalTextOf, textOf, textsOf } from './wire.ts';
 
+const none: readonly never[] = [];
+
 const words: ReadonlyMap<string, string> = new Map(
   ['LoadBalancer', ...ourFinalizers, ...ourConditionTypes, ...Object.keys(reasons)].map((word) => [word, word]),
 );
@@ -39,10 +42,14 @@ function wordOf(value: Json): string {
   return words.get(text) ?? text;
 }
 
-/** Projects a core/v1 Service to the fields that are kept. Total: never throws. */
-export function projectService(wire: Json): Service {
+/**
+ * Projects a core/v1 Service to the fields that are kept. `defaults`: annotations for a Service that does not have them; with an
+ * empty text it has one. Total: never throws.
+ */
+export function projectService(wire: Json, defaults: readonly Annotation[] = none): Service {
   const object = fieldsOf(wire);
   const metadata = fieldsOf(object['metadata']);
+  const annotations = fieldsOf(metadata['annotations']);
   const namespace = textOf(metadata['namespace']);
   const name = textOf(metadata['name']);
   return {
@@ -53,7 +60,10 @@ export function projectService(wire: Json): Service {
     createdAtMs: Date.parse(textOf(metadata['creationTimestamp'])) || 0,
     isDeleting: optionalTextOf(metadata['deletionTimestamp']) !== undefined,
     finalizers: finalizersOf(metadata['finalizers']),
-    spec: projectSpec(namespace, fieldsOf(object['spec']), fieldsOf(metadata['annotations'])),
+    spec: withDefaults(
+      projectSpec(namespace, fieldsOf(object['spec']), annotations),
+      defaults.filter(([annotation]) => !Object.hasOwn(annotations, annotation)),
+    ),
     status: projectStatus(fieldsOf(object['status']), listOf(metadata['managedFields'])),
   };
 }
@@ -91,8 +101,6 @@ function affinitySecondsOf(config: Json): number {
   const seconds = integerOf(fieldsOf(fieldsOf(config)['clientIP'])['timeoutSeconds']);
   return seconds > 0 && seconds <= 86_400 ? seconds : 10_800;
 }
-
-const none: readonly never[] = [];
 
 /** The present, non-empty annotations; nearly always none. */
 function presentIn(annotations: Readonly<Record<string, Json>>, names: readonly string[]): readonly Annotation[] {

@@ -40,7 +40,7 @@ export async function check(options: RunOptions, deps: CheckDeps, signal: AbortS
   if (host?.hasNft === true && cluster?.nodes !== undefined) {
     const { nodes, services = [] } = cluster;
     await inspect('Nodes and Services', 'direct', () =>
-      checkDirect({ nodes, services, host, choice: options.dataplane }, deps.machine, deps.makeKubeProxy, signal),
+      checkDirect({ nodes, services, host }, deps.machine, deps.makeKubeProxy, signal),
     );
   }
   if (host !== undefined) await checkPool(options, { ...cluster, host, connection }, deps.machine, inspect, signal);

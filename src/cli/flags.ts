@@ -1,6 +1,7 @@
 import { Option } from 'commander';
 import * as z from 'zod';
 import { quote } from '../core/addresses/request.ts';
+import { mostSimilar } from '../core/similar.ts';
 import { UsageError } from '../daemon/errors.ts';
 
 /** One flag of the command line. Each is also an environment variable, a line of the help, and a row of docs/flags.md. */
@@ -18,6 +19,8 @@ export type Flag<T> = {
   readonly byDefault?: string;
   /** What the flag says without a value. */
   readonly preset?: string;
+  /** It can be given several times; spaces separate the values in the variable. */
+  readonly isRepeatable?: true;
   /** It changes one run of a command, and so has no environment variable. */
   readonly isOneTime?: true;
   /** Accepted, so that a command takes the flags of another; its help does not show it. */
@@ -35,11 +38,22 @@ export function toOptions(flags: AnyFlags): readonly Option[] {
   return Object.values(flags).map(toOption);
 }
 
-function toOption({ syntax, group, help, byDefault, preset, isOneTime, isHidden }: Flag<unknown>): Option {
+function toOption({
+  syntax,
+  group,
+  help,
+  byDefault,
+  preset,
+  isRepeatable,
+  isOneTime,
+  isHidden,
+}: Flag<unknown>): Option {
   const option = new Option(syntax, help).helpGroup(`${group}:`).hideHelp(isHidden === true);
   if (isOneTime === undefined) option.env(variableOf(option));
   if (byDefault !== undefined) option.default(byDefault);
   if (preset !== undefined) option.preset(preset);
+  if (isRepeatable === true)
+    option.argParser((text, before: string | undefined) => (before === undefined ? text : `${before} ${text}`));
   return option;
 }
 
@@ -75,11 +89,11 @@ export function decodeFlags<T>(
     if (result.success) return [name, result.data];
     const where = sourceOf(attribute) === 'env' ? option.envVar : option.long;
     const [issue] = result.error.issues;
-    const words = issue?.code === 'custom' ? issue.message : `expected ${flag.expected}`;
     const advice = value === '' ? `; leave the ${where === option.long ? 'flag' : 'variable'} out for the default` : '';
-    throw new UsageError(
-      `invalid value ${quote(typeof value === 'string' ? value : JSON.stringify(value))} for ${where}: ${words}${advice}`,
-    );
+    // Own words quote the part that is not valid.
+    if (issue?.code === 'custom') throw new UsageError(`invalid ${where}: ${issue.message}${advice}`);
+    const text = quote(typeof value === 'string' ? value : JSON.stringify(value));
+    throw new UsageError(`invalid value ${text} for ${where}: expected ${flag.expected}${advice}`);
   });
   return Object.fromEntries(decoded) as T;
 }
@@ -101,27 +115,4 @@ export function assertKnownVariables(
       `unknown environment variable ${name}${similar === undefined ? '. See docs/flags.md for all of them' : `. Did you mean ${similar}?`}`,
     );
   }
-}
-
-const mostEdits = 3;
-
-function mostSimilar(name: string, candidates: Iterable<string>): string | undefined {
-  const [best] = Array.from(candidates, (each) => ({ each, edits: editDistance(name, each) }))
-    .filter(({ edits }) => edits <= mostEdits)
-    .sort((a, b) => a.edits - b.edits);
-  return best?.each;
-}
-
-/** Number of letters to insert, delete or replace (Levenshtein). */
-function editDistance(from: string, to: string): number {
-  let row = Array.from({ length: to.length + 1 }, (_, column) => column);
-  for (const [line, letter] of from.split('').entries()) {
-    const next = [line + 1];
-    for (const [column, other] of to.split('').entries())
-      next.push(
-        Math.min((row[column] ?? 0) + (letter === other ? 0 : 1), (row[column + 1] ?? 0) + 1, (next[column] ?? 0) + 1),
-      );
-    row = next;
-  }
-  return row.at(-1) ?? 0;
 }

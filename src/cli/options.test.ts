@@ -37,7 +37,7 @@ describe('the flags', () => {
       stateDir: '/var/lib/furiwake',
       addresses: undefined,
       reservedPorts: new Set([22]),
-      dataplane: 'auto',
+      defaults: [],
       idleTimeoutSeconds: 3600,
       nodeSilenceSeconds: 15,
       onLeaseLoss: 'withdraw',
@@ -127,12 +127,21 @@ describe('the flags', () => {
     ['--state-dir', `/${'x'.repeat(90)}`, 'expected an absolute path'],
     ['--metrics-address', '9470', 'expected host:port, e.g. 127.0.0.1:9470, [::]:9470 or none'],
     ['--metrics-address', '::1:9470:x', 'expected host:port'],
+    ['--default-annotation', 'furiwake.dev/backends', 'expected NAME=VALUE, e.g. furiwake.dev/backends=pods'],
+    ['--default-annotation', 'balance=source', 'expected NAME=VALUE, e.g. furiwake.dev/backends=pods'],
+    ['--default-annotation', 'furiwake.dev/pool=web', 'annotation furiwake.dev/pool cannot have a default'],
+    ['--default-annotation', 'furiwake.dev/balance=a furiwake.dev/balance=b', 'furiwake.dev/balance has two values'],
+    [
+      '--default-annotation',
+      'furiwake.dev/idle-timeout=30',
+      'annotation furiwake.dev/idle-timeout="30" (valid: 1s to 24h)',
+    ],
     ['--log-level', 'loud', 'expected debug, info, warn or error'],
   ])('%s %s is refused on one line that says what is expected', (flag, value, words) => {
     const { invocation } = read(['run', flag, value]);
     expect(invocation).toMatchObject({ code: 'USAGE' });
-    expect('message' in invocation && invocation.message).toContain(` for ${flag}: ${words}`);
-    expect('message' in invocation && invocation.message).toMatch(/^invalid value "[^\n]*$/);
+    expect('message' in invocation && invocation.message).toContain(`${flag}: ${words}`);
+    expect('message' in invocation && invocation.message).toMatch(/^invalid (value "[^\n]*" for )?--[^\n]*$/);
   });
 
   test.each([
@@ -154,6 +163,23 @@ describe('the environment', () => {
     expect(read(['run', '--idle-timeout', '5'], env).invocation).toMatchObject({ options: { idleTimeoutSeconds: 5 } });
   });
 
+  test('holds several default annotations with spaces between; the flag is repeated', () => {
+    const [pods, nat] = ['furiwake.dev/backends=pods', 'furiwake.dev/dataplane=nat'];
+    const both = [
+      ['furiwake.dev/backends', 'pods'],
+      ['furiwake.dev/dataplane', 'nat'],
+    ];
+    const env = { FURIWAKE_DEFAULT_ANNOTATION: `${pods} ${nat}` };
+    const defaultsOf = (args: readonly string[], variables: typeof env | Record<string, never>): unknown => {
+      const { invocation } = read(['run', ...args], variables);
+      return 'options' in invocation ? invocation.options.defaults : invocation;
+    };
+    expect(defaultsOf([], {})).toEqual([]);
+    expect(defaultsOf([], env)).toEqual(both);
+    expect(defaultsOf(['--default-annotation', pods, '--default-annotation', nat], {})).toEqual(both);
+    expect(defaultsOf(['--default-annotation', nat], env)).toEqual(both.slice(1));
+  });
+
   test('is named where its value is refused', () => {
     expect(read(['run'], { FURIWAKE_IDLE_TIMEOUT: '1h' }).invocation).toMatchObject({
       code: 'USAGE',
@@ -164,7 +190,7 @@ describe('the environment', () => {
   test('is refused where its value is empty, with the advice to remove it', () => {
     expect(read(['run'], { FURIWAKE_ADDRESSES: '' }).invocation).toMatchObject({
       message:
-        'invalid value "" for FURIWAKE_ADDRESSES: the list is empty: name at least one entry; leave the variable out for the default',
+        'invalid FURIWAKE_ADDRESSES: the list is empty: name at least one entry; leave the variable out for the default',
     });
   });
 
@@ -222,6 +248,8 @@ describe('the commands', () => {
     [['-V'], 0, '1.2.3\n'],
     [['run', '--help'], 0, 'Run the load balancer. Traffic keeps flowing after furiwake stops.'],
     [[], 2, 'Usage: furiwake'],
+    [['--help'], 0, 'docs/flags.md'],
+    [['help'], 0, 'FURIWAKE_'],
     [['rum'], 2, 'Did you mean run?'],
     [['drain'], 2, "See 'furiwake drain --help'."],
     [['run', '--adresses', 'x'], 2, '(Did you mean --addresses?)'],

@@ -5,6 +5,7 @@ import { decodeFlags, type Flag, type Flags } from './flags.ts';
 import {
   addressRanges,
   className,
+  defaultAnnotations,
   listenAddress,
   namespaceName,
   namespaceSet,
@@ -45,7 +46,7 @@ type SiteOptions = ScopeOptions & {
 
 /** Nothing of it can be checked. */
 type TrafficOptions = {
-  readonly dataplane: Site['dataplane'];
+  readonly defaults: Site['defaults'];
   readonly idleTimeoutSeconds: number;
   /** How long a node may be silent before its connections are reset. */
   readonly nodeSilenceSeconds: number;
@@ -162,13 +163,13 @@ const siteFlags: Flags<SiteOptions> = {
 };
 
 const trafficFlags: Flags<TrafficOptions> = {
-  dataplane: {
-    schema: z.enum(['auto', 'haproxy']),
-    syntax: '--dataplane <auto|haproxy>',
+  defaults: {
+    schema: defaultAnnotations,
+    syntax: '--default-annotation <name=value>',
     group: 'Traffic',
-    help: 'dataplane of TCP Services without annotation: auto moves one to direct if it needs that and its nodes can, haproxy never does',
-    byDefault: 'auto',
-    expected: 'auto or haproxy',
+    help: 'annotation furiwake.dev/… of Services that do not have it; repeatable',
+    expected: 'NAME=VALUE, e.g. furiwake.dev/backends=pods',
+    isRepeatable: true,
   },
   idleTimeoutSeconds: {
     schema: seconds(1),

@@ -66,7 +66,14 @@ export function readCommandLine(args: readonly string[], deps: ProgramDeps): Inv
   const program = new Command('furiwake')
     .description('Load balancer for Kubernetes Services on bare metal.')
     .version(deps.version, '-v, --version', 'print the version')
-    .helpCommand('help [command]', 'show the help of a command');
+    .helpCommand('help [command]', 'Show the help of a command.')
+    .addHelpText(
+      'after',
+      [
+        '\nEach flag of a command is also an environment variable, FURIWAKE_…, which its help shows.',
+        'Pages (in the source): docs/flags.md, docs/annotations.md, docs/troubleshooting.md, docs/reasons.md',
+      ].join('\n'),
+    );
 
   const command = <N extends CommandName>(
     name: N,
@@ -116,6 +123,7 @@ export function readCommandLine(args: readonly string[], deps: ProgramDeps): Inv
   for (const each of [program, ...program.commands]) {
     each
       .exitOverride()
+      .helpOption('-h, --help', 'show this help')
       .configureHelp({ optionDescription: describeOption })
       .configureOutput({
         writeOut: deps.write,

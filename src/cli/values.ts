@@ -3,7 +3,16 @@ import { parsePoolRange } from '../core/addresses/pool-range.ts';
 import { quote } from '../core/addresses/request.ts';
 import { parseDecimal } from '../core/ip/ip.ts';
 import { formatRange, type IpRange, rangesOverlap, subtractRanges } from '../core/ip/range.ts';
+import {
+  addressesAnnotations,
+  backendsAnnotation,
+  optionPrefix,
+  poolAnnotations,
+  sharingKeyAnnotations,
+} from '../core/model/contract.ts';
+import type { Annotation } from '../core/model/service.ts';
 import type { SiteRange } from '../core/model/site.ts';
+import { defaultTroubles } from '../core/traffic/defaults.ts';
 
 /* How the values of flags are read. */
 
@@ -108,6 +117,31 @@ function splitOnce(text: string, separator: string): readonly [string, string] {
   const at = text.indexOf(separator);
   return [text.slice(0, at), text.slice(at + separator.length)];
 }
+
+/** `NAME=VALUE` of annotations, with spaces between. */
+export const defaultAnnotations: z.ZodType<readonly Annotation[]> = z
+  .string()
+  .default('')
+  .transform((text, context) => {
+    const refuse = (message: string): never => {
+      context.addIssue({ code: 'custom', message });
+      return z.NEVER;
+    };
+    const found = new Map<string, string>();
+    for (const entry of text.split(/\s+/).filter((part) => part !== '')) {
+      const [name, value] = entry.includes('=') ? splitOnce(entry, '=') : [entry, ''];
+      if (found.has(name)) return refuse(`${name} has two values`);
+      if (otherAnnotations.has(name)) return refuse(`annotation ${name} cannot have a default`);
+      if (value === '' || !name.startsWith(optionPrefix))
+        return refuse(`expected NAME=VALUE, e.g. ${backendsAnnotation}=pods`);
+      found.set(name, value);
+    }
+    const [trouble] = defaultTroubles([...found]);
+    return trouble === undefined ? [...found] : refuse(trouble);
+  });
+
+/** They are about one Service. */
+const otherAnnotations = new Set([...addressesAnnotations, ...poolAnnotations, ...sharingKeyAnnotations]);
 
 export const portSet: z.ZodType<ReadonlySet<number>> = z
   .string()

@@ -58,6 +58,7 @@ export function assembleController(deps: ControllerPartsDeps): ControllerParts {
     holders: makeHolders(host),
     endpoints: (service) => stores.endpoints.of(service),
     podsOf: (service) => stores.localEndpoints.all()?.get(service),
+    site: deps.site,
     writes: makeServiceWrites(client),
     mayWrite: deps.mayWrite,
     trouble,

@@ -169,7 +169,6 @@ export function makeController(deps: ControllerDeps): Controller {
       assignments,
       overBudget,
       overProfiles,
-      dataplane: deps.site.dataplane,
       onLink: report.onLink,
       nodes: nodes.objects(),
       drained: deps.drains.current(),

@@ -3,6 +3,7 @@ import { assertNever } from '../core/assert-never.ts';
 import { conditionTypes, ourFinalizers } from '../core/model/contract.ts';
 import type { ServiceKey, ServiceUid } from '../core/model/names.ts';
 import type { Service } from '../core/model/service.ts';
+import type { Site } from '../core/model/site.ts';
 import { beforeWrite, noConflict, type StatusConflict } from '../core/status/conflict.ts';
 import { type DesiredStatus, desiredStatus } from '../core/status/desired.ts';
 import { isSameStatus, nextWrite, type Write } from '../core/status/next-write.ts';
@@ -37,6 +38,7 @@ export type ServiceWriterDeps = {
   readonly endpoints: (service: ServiceKey) => number | undefined;
   /** Its endpoints themselves. */
   readonly podsOf: (service: ServiceKey) => ServiceEndpoints | undefined;
+  readonly site: Pick<Site, 'defaults'>;
   readonly writes: ServiceWrites;
   /** False while another process may hold the Lease: nothing is written then. */
   readonly mayWrite: () => boolean;
@@ -129,7 +131,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   ): Promise<void> => {
     const version = services.versionOf(service.key);
     if (version === undefined) return;
-    const answer = keep(services, await writes.finalizers(service, version, finalizers, signal));
+    const answer = keep(deps, await writes.finalizers(service, version, finalizers, signal));
     const altered = ourFinalizers.filter((name) => answer.finalizers.includes(name) !== finalizers.includes(name));
     if (altered.length > 0) throw new WriteAlteredError(`an admission plugin changes them: ${altered.join(', ')}`);
   };
@@ -160,7 +162,7 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
       default:
         assertNever(step.action);
     }
-    const answer = keep(services, await writes.status(service, status, signal));
+    const answer = keep(deps, await writes.status(service, status, signal));
     if (!isSameStatus(answer.status, status)) throw new WriteAlteredError('an admission plugin changes it');
     const stored = services.objects().get(service.key)?.status;
     // Equal texts are kept once: with 10,000 Services it saves 10 MB.
@@ -266,8 +268,8 @@ export function makeServiceWriter(deps: ServiceWriterDeps): ServiceWriter {
   };
 }
 
-function keep(services: ServiceStore, answer: unknown): Service {
-  const service = projectService(answer);
+function keep({ services, site }: Pick<ServiceWriterDeps, 'services' | 'site'>, answer: unknown): Service {
+  const service = projectService(answer, site.defaults);
   const version = (answer as { metadata?: { resourceVersion?: string } } | undefined)?.metadata?.resourceVersion;
   if (version !== undefined) services.put(service, version);
   return service;

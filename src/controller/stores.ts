@@ -4,6 +4,7 @@ import { projectService } from '../api/service.ts';
 import type { NodeName, ServiceKey } from '../core/model/names.ts';
 import type { Node } from '../core/model/node.ts';
 import type { Service } from '../core/model/service.ts';
+import type { Site } from '../core/model/site.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { feedStore, makeStore, type Store } from '../kube/store.ts';
 import type { KubeObject } from '../kube/object.ts';
@@ -27,18 +28,20 @@ export type Stores = {
 
 export type StoresDeps = {
   readonly client: KubeClient;
+  readonly site: Pick<Site, 'defaults'>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
   readonly metrics: Metrics;
 };
 
-export function makeStores({ client, clock, random, log, metrics }: StoresDeps): Stores {
+export function makeStores({ client, site, clock, random, log, metrics }: StoresDeps): Stores {
   const services = makeStore<Service, ServiceKey>({ keyOf: (service) => service.key });
   const nodes = makeStore<Node, NodeName>({ keyOf: (node) => node.name });
   const slices = makeStore<EndpointSlice>({ keyOf: (slice) => slice.key });
   const endpoints = makeEndpointCounts(slices);
   const localEndpoints = makeLocalEndpoints(slices);
+  const projectWithDefaults = (wire: KubeObject): Service => projectService(wire, site.defaults);
   const follow = <T, K extends string>(
     store: Store<T, K>,
     resource: Resource,
@@ -57,7 +60,7 @@ export function makeStores({ client, clock, random, log, metrics }: StoresDeps):
     localEndpoints,
     watch: async (signal) => {
       await Promise.all([
-        follow(services, { apiVersion: 'v1', plural: 'services' }, projectService, signal),
+        follow(services, { apiVersion: 'v1', plural: 'services' }, projectWithDefaults, signal),
         follow(nodes, { apiVersion: 'v1', plural: 'nodes' }, projectNode, signal),
         follow(slices, { apiVersion: 'discovery.k8s.io/v1', plural: 'endpointslices' }, projectEndpointSlice, signal),
       ]);

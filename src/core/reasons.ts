@@ -113,13 +113,13 @@ export const reasons = {
   HeaderRefused: {
     where: 'Serving',
     means:
-      'With furiwake.dev/proxy-protocol, a server of the port that the message names closes a connection that begins with the header at once, and keeps one that does not. furiwake tries that itself, again after a minute.',
+      'With furiwake.dev/proxy-protocol, a server of the port that the message names closes a connection that begins with the header at once, or answers with an error of HTTP or TLS, and keeps one that does not. furiwake tries that itself, again after a minute.',
     do: 'Configure the Pods to accept the PROXY protocol, also from the addresses of the nodes, or remove the annotation.',
   },
   Drained: {
     where: 'Serving',
     means:
-      'An administrator drains the Service (`furiwake drain NS/NAME`): new connections are refused, and those that exist continue. It lasts until `furiwake undrain NS/NAME`, also for a Service that is deleted and created again.',
+      'An administrator drains the Service (`furiwake drain NS/NAME`): HAProxy or nat refuses new connections, and those that exist continue. A port that direct serves and that has a nodePort leaves direct meanwhile; one without a nodePort is not drained, and the message names it. It lasts until `furiwake undrain NS/NAME`, also for a Service that is deleted and created again.',
     do: 'Nothing, or `furiwake undrain NS/NAME` on the load-balancer host.',
   },
   NoServers: {
@@ -131,7 +131,7 @@ export const reasons = {
   NotForwarding: {
     where: 'Serving',
     means:
-      'With the dataplane direct, the host drops the packets: no node is shown to serve the address. A node gets packets when the host has a LAN in common with it and its kube-proxy reports, at port 10256, a sync after the publication of the address. The message says what each node lacks.',
+      'With the dataplane direct, the host drops the packets: no node is shown to serve the address. A node gets packets when the host has a LAN in common with it and its kube-proxy reports, at port 10256, a sync after the publication of the address. The message says what each node lacks. A TCP port has HAProxy as its stand-in meanwhile, unless HAProxy cannot be changed: the message says that, too.',
     do: 'Open port 10256 of the nodes to the load-balancer host (k3s binds it to localhost), or connect the host to the LAN of the nodes. Otherwise use furiwake.dev/dataplane: haproxy, for TCP; for a TCP port without a nodePort furiwake.dev/backends: pods.',
   },
   NoEndpoints: {
@@ -179,7 +179,7 @@ export const reasons = {
   NodePortMissing: {
     where: 'ports[].error',
     means:
-      'The port has no nodePort (allocateLoadBalancerNodePorts: false), HAProxy and nat reach Pods through NodePorts, and direct may not serve the Service: by an annotation, --dataplane, or because the address is that of the host itself.',
+      'The port has no nodePort (allocateLoadBalancerNodePorts: false), HAProxy and nat reach Pods through NodePorts, and direct may not serve the Service: by an annotation or its default (--default-annotation), or because the address is that of the host itself.',
     do: 'Set spec.allocateLoadBalancerNodePorts to true, or the annotation furiwake.dev/backends to pods, for TCP, or furiwake.dev/dataplane to direct, an experiment.',
   },
   HaproxyRequired: {
@@ -220,7 +220,8 @@ export const reasons = {
   },
   NodeWithoutAddress: {
     where: 'event',
-    means: 'The node has neither an InternalIP nor an ExternalIP, so it gets no connections.',
+    means:
+      'The node has neither an InternalIP nor an ExternalIP, or only such that no node can have (loopback, link-local, multicast, …), so it gets no connections.',
     do: 'Give the kubelet a --node-ip, or check the cloud provider of the node.',
   },
 } as const;

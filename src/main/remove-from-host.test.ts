@@ -36,7 +36,7 @@ test('all parts are removed, and the log names those that existed', async () => 
   await removeFromHost(parts, { clock: systemClock, log });
   expect(asked).toEqual(['nft', 'direct', 'nat', 'haproxy', 'ip']);
   expect(log.lines.map(({ message }) => message)).toEqual([
-    'removed from this host: nftables table of HAProxy, routing rules; nftables table of nat, forwarding; HAProxy',
+    'removed from this host: the nftables table of HAProxy with its routing rules, the nftables table of nat with its forwarding, HAProxy',
   ]);
 });
 
@@ -53,7 +53,7 @@ test('a failure does not block the others, and all failures are reported', async
   const { parts, asked } = partsOf({ failing: ['nft', 'ip'] });
   await expect(removeFromHost(parts, { clock: systemClock, log: recordLog() })).rejects.toMatchObject({
     code: 'START',
-    message: expect.stringMatching(/nft is busy.*; addresses \(ip is busy\).*furiwake cleanup/),
+    message: expect.stringMatching(/nft is busy.*, the addresses \(ip is busy\).*furiwake cleanup/),
   });
   expect(asked).toEqual(['nft', 'direct', 'nat', 'haproxy', 'ip']);
 });

@@ -27,15 +27,15 @@ export async function removeFromHost(
       failures.push(`${what} (${error instanceof Error ? error.message : String(error)})`);
     }
   };
-  await attempt('nftables table of HAProxy, routing rules', () => steering.remove(signal));
-  await attempt('nftables table of direct', () => direct.remove(signal));
-  await attempt('nftables table of nat, forwarding', () => nat.remove(signal));
+  await attempt('the nftables table of HAProxy with its routing rules', () => steering.remove(signal));
+  await attempt('the nftables table of direct', () => direct.remove(signal));
+  await attempt('the nftables table of nat with its forwarding', () => nat.remove(signal));
   await attempt('HAProxy', () => proxy.stop(signal));
-  await attempt('addresses', () => placement.remove(PersistentMap.empty(), signal));
-  if (removed.length > 0) log.info({}, `removed from this host: ${removed.join('; ')}`);
+  await attempt('the addresses', () => placement.remove(PersistentMap.empty(), signal));
+  if (removed.length > 0) log.info({}, `removed from this host: ${removed.join(', ')}`);
   else if (failures.length === 0) log.info({}, 'nothing to remove: this host has no configuration of furiwake');
   if (failures.length > 0)
     throw new StartError(
-      `could not remove everything from this host: ${failures.join('; ')}. Fix that, then run furiwake cleanup.`,
+      `could not remove everything from this host: ${failures.join(', ')}. Fix that, then run furiwake cleanup.`,
     );
 }

@@ -132,6 +132,7 @@ export async function runCheck(
     new Map(
       Object.entries({
         '/proc/self/limits': limits('1048576'),
+        '/proc/sys/net/ipv4/tcp_syncookies': '1\n',
         '/etc/passwd': 'root:x:0:0:root:/root:/bin/bash\nhaproxy:x:111:112::/nonexistent:/usr/sbin/nologin\n',
         ...scene.files,
       }),

@@ -43,7 +43,9 @@ export function makeNatMachine(earlier?: FakeNft): NatMachine {
       fail('conntrack');
       return '0';
     }
+    if (args[0] === '-ne') return '1\n262144\n'; // conntrack
     const [, , what, ...rest] = args;
+    if (rest[0] === 'furiwake-nat') return '0\n0\n'; // clients with affinity
     if (what !== 'read') switches.push([what, ...rest].join(' '));
     fail('forwarding');
     return what === 'read' ? 'all4 0\nall6 0\nlink 0 eth0\n' : '';

@@ -76,7 +76,7 @@ export function makeSite(addresses: readonly string[], rest: Partial<Site> = {})
     namespaces: undefined,
     ranges: ranges(...addresses),
     reservedPorts: new Set([22]),
-    dataplane: 'auto',
+    defaults: [],
     handsOutOwn: false,
     movesServices: false,
     ...rest,

@@ -30,6 +30,7 @@ function reportsOf({ listeners }: TrafficTable, answer: Answer): HostReport['lis
         isFailing: false,
         isHeaderRefused: false,
         proxyTrouble: undefined,
+        standInTrouble: undefined,
         refusal: undefined,
       };
       return [[key, { ...blank, ...report }] as const];
@@ -79,7 +80,6 @@ export function statusOf(
     assignments,
     overBudget,
     overProfiles,
-    dataplane: 'auto',
     onLink: emptyReport.onLink,
     nodes: new Map(nodes.map((node) => [node.name, node] as [NodeName, typeof node])),
     drained: new Set(),

@@ -1,6 +1,5 @@
 import { allAnswer } from '../make/answering-nodes.ts';
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
-import { untilAborted } from '../../src/async/abort.ts';
 import { makeSubscribers, type Subscribers } from '../../src/async/subscribers.ts';
 import { parseIp } from '../../src/core/ip/ip.ts';
 import { parseRange } from '../../src/core/ip/range.ts';
@@ -12,6 +11,7 @@ import { makeHost } from '../../src/host/host.ts';
 import { systemClock } from '../../src/main/node/clock.ts';
 import type { Exec } from '../../src/ports/exec.ts';
 import type { Direct } from '../../src/ports/direct.ts';
+import { sceneGate } from '../make/scene-gate.ts';
 import { listener, localListener, localTable, nodeName, type Weights } from '../make/table.ts';
 import { recordLog, recordMetrics } from '../sim/observers.ts';
 import { type DirectLab, serveVips, startDirectLab } from './direct-lab.ts';
@@ -74,14 +74,11 @@ beforeEach(async () => {
     },
     silentSince: (name) => silentSince.get(name),
     silenceMs: 1_000,
-    gate: {
+    gate: sceneGate({
       isOpen: (_, node) => !closed.has(node),
       isAnswering: (node) => !closed.has(node),
       subscribe: changes.subscribe,
-      setListeners: () => undefined,
-      setNodes: () => undefined,
-      run: untilAborted,
-    },
+    }),
     linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01' }),
     answering: allAnswer,
     own: () => new Map(),
@@ -182,3 +179,12 @@ export async function expectSame(vip: string, flows: ReadonlyMap<number, string>
 
 /** The nodes that serve these flows. */
 export const nodesOf = (flows: ReadonlyMap<number, string>): readonly string[] => [...new Set(flows.values())].sort();
+
+/** In how many seconds the elements of a map end. */
+export async function endsOf(map: 'pins' | 'closing' | 'clients'): Promise<readonly number[]> {
+  const listed = await lab.balancer.exec('nft', 'list', 'map', 'netdev', 'furiwake', map);
+  return Array.from(
+    listed.matchAll(/ expires (?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?/g),
+    ([, hours = 0, minutes = 0, seconds = 0]) => Number(hours) * 3_600 + Number(minutes) * 60 + Number(seconds),
+  );
+}

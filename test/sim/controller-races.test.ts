@@ -110,7 +110,7 @@ test('ports that were added while the host was busy are not published before the
   const host = startHost();
   const gate = Promise.withResolvers<void>();
   host.ports.gate = gate.promise;
-  stack.push(await startController(server, host, { site: { dataplane: 'haproxy' } }));
+  stack.push(await startController(server, host, { site: { defaults: [['furiwake.dev/dataplane', 'haproxy']] } }));
   server.put('Service', wire('a'));
   await until(() => expect(host.ports.steps).toContain('proxy.upsert'));
   change('a', { ports: [tcp, { ...tcp, port: 443, nodePort: 30_443 }, udp], allocateLoadBalancerNodePorts: false });
@@ -162,7 +162,11 @@ test('decisions made while recording failed are reported when it works again', a
 test('a Service that never had an address is released when its type changes, also with only one class', async () => {
   await start();
   const loadBalancerClass = 'furiwake.dev/haproxy';
-  stack.push(await startController(server, startHost(), { site: { takesDefaultClass: false, dataplane: 'haproxy' } }));
+  stack.push(
+    await startController(server, startHost(), {
+      site: { takesDefaultClass: false, defaults: [['furiwake.dev/dataplane', 'haproxy']] },
+    }),
+  );
   server.put('Service', wire('a', { loadBalancerClass, ports: [udp], allocateLoadBalancerNodePorts: false }));
   await until(() => expect(condition('a', 'AddressAssigned')).toBeDefined());
   change('a', { type: 'ClusterIP', loadBalancerClass: undefined });

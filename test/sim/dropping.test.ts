@@ -59,7 +59,7 @@ const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout:
 
 const good = 'True Serving: all ports are served';
 const bad =
-  'False NotForwarding: packets for 192.0.2.8 are dropped, because direct has no node for them: n1 has no address in a LAN of the load-balancer host';
+  'False NotForwarding: packets for 192.0.2.8 are dropped, because direct has no node for them: n1 has no address in a LAN of the load-balancer host; port 53 without direct needs a nodePort (spec.allocateLoadBalancerNodePorts: true)';
 const obstacles = (what: 'offLink' | 'noAnswer'): DirectObstacles => new Map([[nodeName('n1'), { 4: what }]]);
 
 test('it says so, follows what changes, and is served again as soon as a node is open', async () => {

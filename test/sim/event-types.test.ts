@@ -13,7 +13,10 @@ beforeAll(async () => {
   server.put('Node', { metadata: { name: 'n1' }, status: { addresses } });
   const host = stack.use(startHost());
   rig = stack.use(
-    await startController(server, host, { addresses: ['192.0.2.16-192.0.2.31'], site: { dataplane: 'haproxy' } }),
+    await startController(server, host, {
+      addresses: ['192.0.2.16-192.0.2.31'],
+      site: { defaults: [['furiwake.dev/dataplane', 'haproxy']] },
+    }),
   );
 });
 afterAll(() => stack.disposeAsync());
@@ -47,8 +50,11 @@ test.each([
     metadata: { name, namespace: 'default', labels: { 'kubernetes.io/service-name': name } },
     endpoints: [{ addresses: ['10.244.1.7'] }],
   });
-  await vi.waitFor(() => {
-    const events = rig.events.filter(({ regarding }) => regarding.name === name);
-    expect(Object.fromEntries(events.map((event) => [event.reason, event.type]))).toEqual(expected);
-  });
+  await vi.waitFor(
+    () => {
+      const events = rig.events.filter(({ regarding }) => regarding.name === name);
+      expect(Object.fromEntries(events.map((event) => [event.reason, event.type]))).toEqual(expected);
+    },
+    { timeout: 20_000, interval: 5 },
+  );
 });

@@ -84,7 +84,7 @@ export async function checkCluster(
     return checkNodes(nodes, probe, signal);
   });
   await inspect('Nodes and Services', 'Services', async () => {
-    services = await list('services', projectService);
+    services = await list('services', (object) => projectService(object, options.defaults));
     return checkServices(services, options);
   });
   await inspect('Nodes and Services', 'load balancers', () => findOthers(client, nodeObjects ?? [], signal));

@@ -15,7 +15,7 @@ afterAll(() => rig[Symbol.asyncDispose]());
 
 async function find(exec: Exec): Promise<string> {
   const host = { network: rig.network, hasPerl: true, hasNft: true };
-  const nothing = { nodes: [], services: [], choice: 'auto' as const, host };
+  const nothing = { nodes: [], services: [], host };
   const noKubeProxy = (): never => {
     throw new Error('there is no node');
   };

@@ -1,7 +1,12 @@
 import type { Node } from '../../core/model/node.ts';
 import type { Service } from '../../core/model/service.ts';
-import type { Site } from '../../core/model/site.ts';
-import { hasPodServers, needsDirect, requestedDataplane } from '../../core/traffic/dataplane.ts';
+import {
+  hasPodServers,
+  lacksNodePorts,
+  mayMoveToDirect,
+  needsDirect,
+  requestedDataplane,
+} from '../../core/traffic/dataplane.ts';
 import type { Platform } from '../../daemon/platform.ts';
 import { directRules, directTable } from '../../dataplane/direct/ruleset.ts';
 import { renderTable } from '../../dataplane/nftables/table-text.ts';
@@ -23,12 +28,10 @@ export async function checkDirect(
     nodes,
     services,
     host,
-    choice,
   }: {
     readonly nodes: readonly Node[];
     readonly services: readonly Service[];
     readonly host: CheckedHost;
-    readonly choice: Site['dataplane'];
   },
   { exec, files }: Pick<Platform, 'exec' | 'files'>,
   makeKubeProxy: () => KubeProxy,
@@ -56,7 +59,7 @@ export async function checkDirect(
   const found = `${usable.length} of ${counted(hops.length, 'node address', 'node addresses')} can get packets${on}`;
   const mayUse = (spec: Service['spec']): boolean =>
     requestedDataplane(spec) === 'direct' ||
-    (choice === 'auto' && requestedDataplane(spec) === undefined && needsDirect(spec));
+    (mayMoveToDirect(spec, { isHostAddress: false }) && (needsDirect(spec) || lacksNodePorts(spec)));
   const users = services.filter(({ spec }) => spec.type === 'LoadBalancer' && mayUse(spec));
   if (users.length === 0)
     return [ok(['no Service asks for it', found, ...troubles.map((trouble) => trouble.found)].join('; '))];

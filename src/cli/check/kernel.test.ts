@@ -111,4 +111,12 @@ describe('kernel settings', () => {
   ])('arp_ignore of %j', async (values, found) => {
     expect(await settings(values)).toMatchObject({ arp_ignore: found });
   });
+
+  test.each([
+    ['0', 'warning: off'],
+    ['1', 'ok: on'],
+    ['2', 'ok: on'],
+  ])('tcp_syncookies of %s', async (value, found) => {
+    expect(await settings({ tcp_syncookies: value })).toMatchObject({ tcp_syncookies: found });
+  });
 });

@@ -2,7 +2,7 @@ import type { Exec } from '../../ports/exec.ts';
 import type { Files } from '../../ports/files.ts';
 import { about, type Finding, ok, warning } from './finding.ts';
 
-/** Kernel settings with which packets are dropped silently on a load-balancer host. */
+/** Kernel settings with which packets are dropped silently on a load-balancer host, or one Service's clients harm another's. */
 export async function checkSysctls(files: Files, exec: Exec, signal: AbortSignal): Promise<readonly Finding[]> {
   const interfaces = (
     JSON.parse((await exec.run('ip', ['-json', 'link'], { signal })).stdout) as readonly { readonly ifname: string }[]
@@ -20,6 +20,7 @@ export async function checkSysctls(files: Files, exec: Exec, signal: AbortSignal
   };
   const strict = await highest('rp_filter');
   const silent = await highest('arp_ignore');
+  const hasCookies = (await read('ipv4/tcp_syncookies')) > 0;
   const forwards = (await read('ipv4/ip_forward')) === 1;
   return [
     about(
@@ -38,6 +39,15 @@ export async function checkSysctls(files: Files, exec: Exec, signal: AbortSignal
         : warning(
             `set on ${silent.join(', ')}`,
             'the host does not answer ARP for the addresses that furiwake adds to furiwake0, …: set net.ipv4.conf.*.arp_ignore to 0, unless the addresses are routed to this host',
+          ),
+    ),
+    about(
+      'tcp_syncookies',
+      hasCookies
+        ? ok('on')
+        : warning(
+            'off',
+            'while SYNs with forged sources arrive for one Service, new connections to all Services of HAProxy are lost: set net.ipv4.tcp_syncookies to 1',
           ),
     ),
     about(

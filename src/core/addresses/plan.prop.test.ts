@@ -8,7 +8,7 @@ import { rangeContains } from '../ip/range.ts';
 import type { ServicePort } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { requestedDataplane } from '../traffic/dataplane.ts';
-import { asksForHaproxy } from '../traffic/decode-options.ts';
+import { asksForHaproxy } from '../traffic/port-options.ts';
 import { listenerKey } from '../traffic/table.ts';
 import type { AddressInput } from './plan.ts';
 import { decodeAddressRequest, decodePorts } from './request.ts';
@@ -48,11 +48,7 @@ test('an address is of the pool, or was the Service’s before, and never one th
 test('a port is served if it has a nodePort; by direct, on request or where nothing is against it, also without one', () => {
   eachPlan(({ services, site }, plan) => {
     for (const { key, spec } of services.values()) {
-      const mayMove =
-        site.dataplane === 'auto' &&
-        !site.handsOutOwn &&
-        requestedDataplane(spec) === undefined &&
-        !asksForHaproxy(spec);
+      const mayMove = !site.handsOutOwn && requestedDataplane(spec) === undefined && !asksForHaproxy(spec);
       const isServable = ({ nodePort }: ServicePort): boolean =>
         nodePort !== 0 || spec.dataplane === 'direct' || mayMove;
       const { addresses, refused } = plan.assignments.get(key)!;

@@ -68,7 +68,7 @@ export function decodePool(annotations: readonly Annotation[], ranges: readonly 
 /** Sorts out the ports that a dataplane can serve, and says why each of the others cannot be served. */
 export function decodePorts(
   spec: ServiceSpec,
-  { dataplane: choice, handsOutOwn: isHostAddress }: Pick<Site, 'dataplane' | 'handsOutOwn'>,
+  { handsOutOwn: isHostAddress }: Pick<Site, 'handsOutOwn'>,
 ): {
   readonly servable: readonly ServicePort[];
   readonly refused: readonly PortRefusal[];
@@ -77,7 +77,7 @@ export function decodePorts(
   const refused: PortRefusal[] = [];
   for (const port of spec.ports) {
     const able = chooseDataplane(spec, port);
-    if (typeof able === 'string' || mayMoveToDirect(spec, { choice, isHostAddress })) servable.push(port);
+    if (typeof able === 'string' || mayMoveToDirect(spec, { isHostAddress })) servable.push(port);
     else refused.push({ port, ...able });
   }
   return { servable, refused };

@@ -5,7 +5,7 @@ import type { NodeName } from './names.ts';
 /** A cluster node, reduced to the fields that furiwake uses. */
 export type Node = {
   readonly name: NodeName;
-  /** First InternalIP of each family, else the first ExternalIP; at most one per family. */
+  /** First InternalIP of each family, else the first ExternalIP; at most one per family, and none that no node can have (loopback, …). */
   readonly addresses: readonly Ip[];
   /** Every address in the node's status: no Service may have one of them. */
   readonly allAddresses: readonly Ip[];

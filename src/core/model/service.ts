@@ -24,6 +24,9 @@ export function isSamePort(a: ServicePort, b: ServicePort): boolean {
 /** Name and value. */
 export type Annotation = readonly [name: string, text: string];
 
+/** `site`: not of the Service, but a default of the site. */
+export type OptionAnnotation = readonly [name: string, text: string, origin?: 'site'];
+
 /** The parts of a user's spec that furiwake uses. Texts are not validated: core decodes them. */
 export type ServiceSpec = {
   readonly type: string;
@@ -43,8 +46,8 @@ export type ServiceSpec = {
   readonly sharingKey: string | undefined;
   /** The annotation that requests a dataplane, as written. */
   readonly dataplane: string | undefined;
-  /** The other annotations of furiwake, known or not, as written: what only HAProxy does. In the order of their names. */
-  readonly options: readonly Annotation[];
+  /** The other annotations of furiwake, known or not, as written: what only HAProxy does. With the defaults of the site, in the order of their names. */
+  readonly options: readonly OptionAnnotation[];
   /** The annotation that requests Pods as servers, as written. */
   readonly backends: string | undefined;
   /** Names of annotations that ask for a feature that furiwake does not have. */

@@ -1,4 +1,5 @@
 import type { IpRange } from '../ip/range.ts';
+import type { Annotation } from './service.ts';
 
 /** A range of the address pool. */
 export type SiteRange = IpRange & {
@@ -17,8 +18,8 @@ export type Site = {
   readonly namespaces: ReadonlySet<string> | undefined;
   /** The pool; no address is in two ranges. Empty if the pool is the host's own addresses. */
   readonly ranges: readonly SiteRange[];
-  /** `auto`: a Service that needs what only `direct` does is served by it where this host can. */
-  readonly dataplane: 'auto' | 'haproxy';
+  /** Annotations of Services that do not have them. */
+  readonly defaults: readonly Annotation[];
   /** The pool is the host's own (primary) addresses. Services follow to another one. */
   readonly handsOutOwn: boolean;
   /** Another host may have published addresses of its own pool: those Services move to this host's pool. */

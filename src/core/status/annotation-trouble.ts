@@ -1,20 +1,14 @@
-import { quote } from '../addresses/request.ts';
-import { dataplaneAnnotation, optionPrefix } from '../model/contract.ts';
+import { optionPrefix } from '../model/contract.ts';
 import type { ServiceSpec } from '../model/service.ts';
-import { chooseDataplane, dataplanes, requestedDataplane } from '../traffic/dataplane.ts';
+import { chooseDataplane, dataplaneTrouble } from '../traffic/dataplane.ts';
 import type { Verdict } from '../reasons.ts';
-import { decodeProxyOptions, profilesOf } from '../traffic/decode-options.ts';
+import { decodeProxyOptions } from '../traffic/decode-options.ts';
+import { profilesOf } from '../traffic/port-options.ts';
 import { mostProfiles } from '../traffic/profile-budget.ts';
 
 /** The annotations of furiwake that have no effect, each with the cause. */
 export function annotationTrouble(spec: ServiceSpec): readonly string[] {
-  return [...ignoredDataplane(spec), ...ignoredOptions(spec)];
-}
-
-/** The annotation that requests a dataplane, if its value is none. */
-function ignoredDataplane(spec: ServiceSpec): readonly string[] {
-  if (spec.dataplane === undefined || requestedDataplane(spec) !== undefined) return [];
-  return [`annotation ${dataplaneAnnotation}=${quote(spec.dataplane)} (valid: ${dataplanes.join(', ')})`];
+  return [...dataplaneTrouble(spec.dataplane), ...ignoredOptions(spec)];
 }
 
 /** Those about what only HAProxy does: not valid, or HAProxy can serve no port. */

@@ -76,7 +76,7 @@ test('a Service whose packets are dropped is not served, and keeps its addresses
   expect(conditions(status)).toMatchObject({ Serving: 'False NotForwarding' });
   expect(status?.ingress).toHaveLength(2);
   expect(messageOf(status)).toBe(
-    'packets for 192.0.2.8 are dropped, because direct has no node for them: n1 is off; packets for 2001:db8::8 are dropped, because direct has no node for them: n1 is away',
+    'packets for 192.0.2.8 are dropped, because direct has no node for them: n1 is off; port 53 without direct needs a nodePort (spec.allocateLoadBalancerNodePorts: true); packets for 2001:db8::8 are dropped, because direct has no node for them: n1 is away',
   );
 });
 
@@ -86,7 +86,15 @@ test('a Service of which one port is dropped is partly served', () => {
   const status = statusOf([service], { answer: (revision) => ({ revision, isForwarding: ++count !== 1 }), dropping });
   expect(conditions(status)).toMatchObject({ Serving: 'True PartlyServing' });
   expect(messageOf(status)).toBe(
-    'packets for port 53 of 192.0.2.8 are dropped, because direct has no node for them: n1 is off',
+    'packets for port 53 of 192.0.2.8 are dropped, because direct has no node for them: n1 is off; port 53 without direct needs a nodePort (spec.allocateLoadBalancerNodePorts: true), or the annotation furiwake.dev/backends: pods on a host with routes to Pods',
+  );
+});
+
+test('for TCP ports without a nodePort Pods as backends are named, too', () => {
+  const service = published(tcp(80, 0), tcp(443, 0));
+  const status = statusOf([service], { answer: (revision) => ({ revision }), dropping });
+  expect(messageOf(status)).toContain(
+    'port 80, 443 without direct needs a nodePort (spec.allocateLoadBalancerNodePorts: true), or the annotation furiwake.dev/backends: pods on a host with routes to Pods',
   );
 });
 
@@ -126,4 +134,19 @@ test('a Service without nodes says so, and not that its packets are dropped', ()
   const status = statusOf([published(udp(53))], { answer: (revision) => ({ revision }), dropping, nodes: [] });
   expect(conditions(status)).toMatchObject({ Serving: 'False NoNodes' });
   expect(messageOf(status)).not.toContain('dropped');
+});
+
+test('a port without its stand-in says so while its packets are dropped for more than a moment, and only then', () => {
+  const answer = (isForwarding: boolean): Parameters<typeof statusOf>[1] => ({
+    answer: (revision) => ({ revision, isForwarding, standInTrouble: 'HAProxy has not answered yet' }),
+  });
+  const { spec, ...rest } = published(tcp(80));
+  const service = { ...rest, spec: { ...spec, ipFamilies: [4] as const } };
+  const status = statusOf([service], { ...answer(false), dropping });
+  expect(conditions(status)).toMatchObject({ Serving: 'False NotForwarding' });
+  expect(messageOf(status)).toBe(
+    'packets for 192.0.2.8 are dropped, because direct has no node for them: n1 is off; HAProxy cannot stand in: HAProxy has not answered yet',
+  );
+  for (const served of [{ ...answer(false), dropping: 'briefly' as const }, answer(true)])
+    expect(conditions(statusOf([service], served))).toMatchObject({ Serving: 'True Serving' });
 });

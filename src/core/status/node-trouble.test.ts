@@ -25,7 +25,6 @@ function troubleOf(nodes: readonly Node[], health: HealthByNode = {}, drained: r
     overBudget: new Set(),
     overProfiles: new Map(),
     nodes: byName,
-    dataplane: 'auto',
     onLink: new Set(),
     drained: new Set(drained.map(nodeName)),
     drainedServices: new Set(),

@@ -3,7 +3,7 @@ import { quote } from '../addresses/request.ts';
 import { backendsAnnotation } from '../model/contract.ts';
 import type { ServicePort, ServiceSpec } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
-import { hasPodServers } from '../traffic/dataplane.ts';
+import { backendsTrouble, hasPodServers } from '../traffic/dataplane.ts';
 import type { ServiceEndpoints } from '../traffic/local.ts';
 import { isLocal } from '../traffic/plan.ts';
 import { choosePods, localEndpoints, needsNodePorts, type PodChoice, type PodPlace } from '../traffic/pods.ts';
@@ -63,8 +63,7 @@ function ofNodes({ count, refused }: ReturnType<typeof localEndpoints>): Endpoin
 
 /** The annotation that requests Pods, if its value is not valid, or where HAProxy does not serve a port. */
 export function ignoredBackends(spec: ServiceSpec): readonly string[] {
-  if (spec.backends === undefined) return [];
-  if (spec.backends !== 'pods') return [`annotation ${backendsAnnotation}=${quote(spec.backends)} (valid: pods)`];
+  if (spec.backends !== 'pods') return backendsTrouble(spec.backends);
   const others = spec.ports.filter((port) => !hasPodServers(spec, port));
   if (others.length === 0) return [];
   const ports = portList(others.map(({ port }) => port));

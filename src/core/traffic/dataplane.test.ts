@@ -87,7 +87,7 @@ test.each([
 });
 
 describe('what is decided, by request, needs and place', () => {
-  const place = { choice: 'auto', isHostAddress: false, hasNextHop: true, isPublished: false } as const;
+  const place = { isDrained: false, isHostAddress: false, hasNextHop: true, isPublished: false } as const;
   const spec = (
     dataplane: string | undefined,
     needs: 'nothing' | 'Local' | 'ClientIP' = 'nothing',
@@ -109,7 +109,7 @@ describe('what is decided, by request, needs and place', () => {
     [undefined, 'nothing', { isPublished: true }, automatic],
     [undefined, 'nothing', { isPublished: true, hasNextHop: false }, automatic],
     [undefined, 'nothing', { isPublished: true, isHostAddress: true }, haproxy],
-    [undefined, 'nothing', { isPublished: true, choice: 'haproxy' }, haproxy],
+    [undefined, 'nothing', { isPublished: true, isDrained: true }, haproxy],
     ...(['Local', 'ClientIP'] as const).flatMap((needs) => [
       [undefined, needs, {}, automatic] as const,
       ['nonsense', needs, {}, automatic] as const,
@@ -117,18 +117,26 @@ describe('what is decided, by request, needs and place', () => {
       ['haproxy', needs, { isPublished: true }, haproxy] as const,
       [undefined, needs, { hasNextHop: false }, haproxy] as const,
       [undefined, needs, { isHostAddress: true }, haproxy] as const,
-      [undefined, needs, { choice: 'haproxy' }, haproxy] as const,
+      [undefined, needs, { isDrained: true }, haproxy] as const,
     ]),
     ['direct', 'nothing', {}, requested],
-    ['direct', 'Local', { choice: 'haproxy', isHostAddress: true, hasNextHop: false }, requested],
+    ['direct', 'Local', { isDrained: true, isHostAddress: true, hasNextHop: false }, requested],
   ] as const)('%s, %s, %j', (dataplane, needs, differs, expected) => {
     expect(decideDataplane(spec(dataplane, needs), tcp(80), { ...place, ...differs })).toEqual(expected);
   });
 
-  test('a port without a nodePort takes the others of its Service to direct', () => {
-    const mixed = { ...spec(undefined), ports: [tcp(80), tcp(81, 0)] };
-    expect(decideDataplane(mixed, tcp(80), place)).toEqual(automatic);
-    expect(decideDataplane(mixed, tcp(80), { ...place, hasNextHop: false })).toEqual(haproxy);
+  test.each([
+    [tcp(80), haproxy],
+    [udp(53), { ...haproxy, dataplane: 'nat' }],
+  ])('a port without a nodePort leaves the others of its Service where they are: $0.protocol', (port, stack) => {
+    const mixed = { ...spec(undefined), ports: [port, tcp(81, 0)] };
+    // `direct` serves port 81, and so the address is published for it.
+    for (const isPublished of [false, true])
+      expect(decideDataplane(mixed, port, { ...place, isPublished })).toEqual(stack);
+    for (const differs of [{}, { isPublished: true, hasNextHop: false }])
+      expect(
+        decideDataplane({ ...mixed, externalTrafficPolicy: 'Local' }, port, { ...place, ...differs }),
+      ).toMatchObject({ dataplane: 'direct', needsProof: true });
   });
 
   test('a Service with options for HAProxy is served by it, on all its TCP ports, unless it requests another dataplane', () => {
@@ -154,7 +162,7 @@ describe('what is decided, by request, needs and place', () => {
       decideDataplane(spec(dataplane, needs), port, { ...place, ...differs });
     for (const needs of ['Local', 'ClientIP'] as const) {
       expect(decided(undefined, needs)).toEqual({ ...automatic, standIn: 'nat' });
-      for (const differs of [{ hasNextHop: false }, { isHostAddress: true }, { choice: 'haproxy' }])
+      for (const differs of [{ hasNextHop: false }, { isHostAddress: true }, { isDrained: true }])
         expect(decided(undefined, needs, differs)).toEqual(nat);
       for (const requests of ['haproxy', 'nat']) expect(decided(requests, needs, { isPublished: true })).toEqual(nat);
     }
@@ -187,7 +195,7 @@ describe('what is decided, by request, needs and place', () => {
   test('without a nodePort direct serves a port by itself, and nothing stands in', () => {
     for (const port of [tcp(80, 0), udp(53, 0), sctp(132, 0)]) {
       for (const needs of ['nothing', 'Local'] as const)
-        for (const differs of [{}, { hasNextHop: false }, { isPublished: true }])
+        for (const differs of [{}, { hasNextHop: false }, { isPublished: true }, { isDrained: true }])
           expect(decideDataplane(spec(undefined, needs), port, { ...place, ...differs })).toEqual({
             ...automatic,
             standIn: undefined,
@@ -195,7 +203,6 @@ describe('what is decided, by request, needs and place', () => {
       for (const [requests, differs] of [
         ['haproxy', {}],
         ['nat', {}],
-        [undefined, { choice: 'haproxy' }],
         [undefined, { isHostAddress: true }],
       ] as const)
         expect(decideDataplane(spec(requests, 'Local'), port, { ...place, ...differs })).toMatchObject({

@@ -1,8 +1,8 @@
+import { quote } from '../addresses/request.ts';
 import { backendsAnnotation, dataplaneAnnotation } from '../model/contract.ts';
 import type { Protocol, ServicePort, ServiceSpec } from '../model/service.ts';
-import type { Site } from '../model/site.ts';
 import type { Verdict } from '../reasons.ts';
-import { asksForHaproxy, haproxyNeed } from './decode-options.ts';
+import { asksForHaproxy, haproxyNeed } from './port-options.ts';
 
 /** What carries the packets of a listener. */
 export const dataplanes = ['haproxy', 'direct', 'nat'] as const;
@@ -11,6 +11,18 @@ export type Dataplane = (typeof dataplanes)[number];
 /** Those that serve a listener while `direct` has no node for it. */
 export const standIns = ['haproxy', 'nat'] as const;
 export type StandIn = (typeof standIns)[number];
+
+/** Why the annotation that requests a dataplane is ignored; empty: it is not. */
+export function dataplaneTrouble(text: string | undefined): readonly string[] {
+  if (text === undefined || requestedDataplane({ dataplane: text }) !== undefined) return [];
+  return [`annotation ${dataplaneAnnotation}=${quote(text)} (valid: ${dataplanes.join(', ')})`];
+}
+
+/** Why the annotation that requests Pods as servers is ignored; empty: it is not. */
+export function backendsTrouble(text: string | undefined): readonly string[] {
+  if (text === undefined || text === 'pods') return [];
+  return [`annotation ${backendsAnnotation}=${quote(text)} (valid: pods)`];
+}
 
 type DataplaneRequest = Pick<ServiceSpec, 'dataplane' | 'backends' | 'options' | 'ports'>;
 
@@ -54,30 +66,22 @@ export function hasPodServers(request: DataplaneRequest, { protocol }: Pick<Serv
   return request.backends === 'pods' && choices[requestedDataplane(request) ?? 'none'][protocol] === 'haproxy';
 }
 
-/**
- * Whether the Service asks for what only `direct` does: to keep the address of the client, or the Pod of a client, or to serve a
- * port without a nodePort.
- */
-export function needsDirect(spec: Pick<ServiceSpec, 'externalTrafficPolicy' | 'sessionAffinity' | 'ports'>): boolean {
-  return (
-    spec.externalTrafficPolicy === 'Local' ||
-    spec.sessionAffinity === 'ClientIP' ||
-    spec.ports.some(({ nodePort }) => nodePort === 0)
-  );
+/** Whether the Service asks, on all its ports, for what only `direct` does: to keep the address, or the Pod, of a client. */
+export function needsDirect(spec: Pick<ServiceSpec, 'externalTrafficPolicy' | 'sessionAffinity'>): boolean {
+  return spec.externalTrafficPolicy === 'Local' || spec.sessionAffinity === 'ClientIP';
+}
+
+/** Whether only `direct` serves a port of the Service, unless HAProxy has Pods as servers. */
+export function lacksNodePorts({ ports }: Pick<ServiceSpec, 'ports'>): boolean {
+  return ports.some(({ nodePort }) => nodePort === 0);
 }
 
 /** Whether furiwake may choose `direct` for a Service by itself. */
 export function mayMoveToDirect(
   spec: DataplaneRequest,
-  { choice, isHostAddress }: Pick<DataplaneFacts, 'choice' | 'isHostAddress'>,
+  { isHostAddress }: Pick<DataplaneFacts, 'isHostAddress'>,
 ): boolean {
-  return (
-    choice === 'auto' &&
-    requestedDataplane(spec) === undefined &&
-    !asksForHaproxy(spec) &&
-    spec.backends !== 'pods' &&
-    !isHostAddress
-  );
+  return requestedDataplane(spec) === undefined && !asksForHaproxy(spec) && spec.backends !== 'pods' && !isHostAddress;
 }
 
 /** What carries a port. */
@@ -91,7 +95,8 @@ type Carriage = {
 
 /** What a decision depends on beside the Service. */
 type DataplaneFacts = {
-  readonly choice: Site['dataplane'];
+  /** The Service gets no new connections, which `direct` would accept. */
+  readonly isDrained: boolean;
   /** The address is the load-balancer host's own: kube-proxy in IPVS mode would put it on every node. */
   readonly isHostAddress: boolean;
   /** The host has a node in one of its LANs, in the family of the address. False as well while that is not known. */
@@ -103,31 +108,34 @@ type DataplaneFacts = {
 /**
  * Decides what carries a port of a Service on one address:
  *
- *   request     Service                            host                          port
- *   haproxy     any                                any                           stack
- *   direct      any                                any                           direct, the stack stands in
- *   none        Local, or affinity by client       a node on a LAN of it         direct with proof, the stack stands in
- *   none        any                                address published for direct  direct with proof, the stack stands in
- *   none        any                                any                           without a nodePort: direct with proof
- *   none        any with options for HAProxy       any                           stack
- *   none        any other, or its own address      any                           stack
- *   none        Pods as servers                    any                           stack, TCP also without a nodePort
+ *   request     Service                          host                          port
+ *   haproxy     any                              any                           stack
+ *   direct      any                              any                           direct, the stack stands in
+ *   none        options for HAProxy              any                           stack
+ *   none        Pods as servers                  any                           stack, TCP also without a nodePort
+ *   none        any other                        its own address               stack
+ *   none        any other                        any other                     without a nodePort: direct with proof
+ *   none        Local, or affinity by client     a node on a LAN of it         direct with proof, the stack stands in
+ *                                                or published for direct
+ *   none        all its ports have nodePorts     published for direct          direct with proof, the stack stands in
+ *   none        any other                        any                           stack
  *
- * The stack: HAProxy for TCP, `nat` for UDP and SCTP; it serves only ports with a nodePort, or Pods. The fourth line: what was chosen once stays, also when a node or a
- * report is missing, or the Service no longer needs it.
+ * Of several lines the first one counts. The stack: HAProxy for TCP, `nat` for UDP and SCTP; it serves only ports with a
+ * nodePort, or Pods. Published for direct: what was chosen once stays, also when a node or a report is missing, or the Service
+ * no longer needs it. A port without a nodePort leaves the others where they are: the address is then published for that port.
  */
 export function decideDataplane(
   spec: DataplaneRequest & Pick<ServiceSpec, 'externalTrafficPolicy' | 'sessionAffinity'>,
   port: ServicePort,
-  { choice, isHostAddress, hasNextHop, isPublished }: DataplaneFacts,
+  { isDrained, isHostAddress, hasNextHop, isPublished }: DataplaneFacts,
 ): Carriage | Verdict {
   const able = chooseDataplane(spec, port);
-  const mayMove = mayMoveToDirect(spec, { choice, isHostAddress });
+  const mayMove = mayMoveToDirect(spec, { isHostAddress });
   if (typeof able === 'object') return mayMove ? { dataplane: 'direct', standIn: undefined, needsProof: true } : able;
   const stack = port.protocol === 'TCP' ? 'haproxy' : 'nat';
   const standIn = port.nodePort === 0 ? undefined : stack;
   if (able === 'direct') return { dataplane: able, standIn, needsProof: false };
-  if (mayMove && (isPublished || (needsDirect(spec) && hasNextHop)))
-    return { dataplane: 'direct', standIn, needsProof: true };
+  const isChosen = needsDirect(spec) ? hasNextHop || isPublished : isPublished && !lacksNodePorts(spec);
+  if (mayMove && isChosen && !isDrained) return { dataplane: 'direct', standIn, needsProof: true };
   return { dataplane: able, standIn: undefined, needsProof: false };
 }

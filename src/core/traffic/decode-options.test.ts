@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { tcp, udp } from '../../../test/make/service.ts';
-import { decodeProxyOptions, type ProxyOptions, optionNames, optionsOfPort } from './decode-options.ts';
+import { decodeProxyOptions, type ProxyOptions, optionNames } from './decode-options.ts';
+import { optionsOfPort } from './port-options.ts';
 import { noLimits, plainProfile, plainServer } from './options.ts';
 
 const ports = [
@@ -171,8 +172,13 @@ describe('a text that is not valid has no effect, and is named with those that a
   });
 });
 
-test('an annotation that furiwake does not know is named', () => {
-  expect(decode({ 'max-conections': '5' }).problems).toEqual(['annotation furiwake.dev/max-conections (unknown)']);
+test.each([
+  ['max-conections', '; did you mean furiwake.dev/max-connections?'],
+  ['sharing_key', '; did you mean furiwake.dev/sharing-key?'],
+  ['backend', '; did you mean furiwake.dev/backends?'],
+  ['zone', ''],
+])('the annotation %s, which furiwake does not know, is named', (name, similar) => {
+  expect(decode({ [name]: '5' }).problems).toEqual([`annotation furiwake.dev/${name} (unknown${similar})`]);
 });
 
 test('a threshold without a check is named', () => {

@@ -1,24 +1,19 @@
 import { quote } from '../addresses/request.ts';
-import { optionPrefix } from '../model/contract.ts';
-import type { ServicePort, ServiceSpec } from '../model/service.ts';
-import { balance, checks, connections, duration, healthCheck, type OptionFormat, yes } from './option-formats.ts';
 import {
-  hasOwnBackend,
-  type Limits,
-  type ListenerOptions,
-  noLimits,
-  plainProfile,
-  plainServer,
-  type Profile,
-  profileText,
-  type ServerOptions,
-} from './options.ts';
+  addressesAnnotations,
+  backendsAnnotation,
+  dataplaneAnnotation,
+  optionPrefix,
+  poolAnnotations,
+  sharingKeyAnnotations,
+} from '../model/contract.ts';
+import type { ServicePort, ServiceSpec } from '../model/service.ts';
+import { mostSimilar } from '../similar.ts';
+import { balance, checks, connections, duration, healthCheck, type OptionFormat, yes } from './option-formats.ts';
+import { type Limits, noLimits, plainProfile, plainServer, type Profile, type ServerOptions } from './options.ts';
 
 /** The part of a Service that the annotations are decoded from. */
 export type OptionsRequest = Pick<ServiceSpec, 'options' | 'ports'>;
-
-/** With the affinity to Pods. */
-type HaproxyRequest = OptionsRequest & Pick<ServiceSpec, 'backends' | 'sessionAffinity' | 'affinitySeconds'>;
 
 export type ProxyOptions = {
   readonly limits: Limits;
@@ -31,7 +26,7 @@ export type ProxyOptions = {
   /** The version of the PROXY protocol by TCP port. */
   readonly proxyProtocol: ReadonlyMap<number, 1 | 2>;
   readonly isMeasured: boolean;
-  /** The names of the annotations that are valid. */
+  /** The names of the annotations of the Service that are valid. */
   readonly used: readonly string[];
   /** What is ignored and why, one line for each annotation. */
   readonly problems: readonly string[];
@@ -59,6 +54,14 @@ export const optionNames = [
   'server-metrics',
 ] as const;
 type OptionName = (typeof optionNames)[number];
+
+/** The names of all annotations of furiwake, without their prefix. */
+const ownNames: readonly string[] = [
+  ...optionNames,
+  ...[dataplaneAnnotation, backendsAnnotation, ...addressesAnnotations, ...poolAnnotations, ...sharingKeyAnnotations]
+    .filter((name) => name.startsWith(optionPrefix))
+    .map((name) => name.slice(optionPrefix.length)),
+];
 
 const defaultCheck = { intervalMs: 2000, fall: 3, rise: 2 };
 const nothing: ProxyOptions = {
@@ -92,12 +95,17 @@ export function decodeProxyOptions({ options, ports }: OptionsRequest): ProxyOpt
 
 function decode(annotations: OptionsRequest['options'], ports: OptionsRequest['ports']): ProxyOptions {
   const texts = new Map<OptionName, string>();
+  const ofSite = new Set<OptionName>();
   const ignored = new Set<OptionName>();
   const problems: string[] = [];
-  for (const [name, text] of annotations) {
+  for (const [name, text, origin] of annotations) {
     const known = optionNames.find((short) => name === `${optionPrefix}${short}`);
-    if (known === undefined) problems.push(`annotation ${shown(name)} (unknown)`);
-    else texts.set(known, text);
+    if (known === undefined) {
+      problems.push(unknown(name));
+      continue;
+    }
+    texts.set(known, text);
+    if (origin === 'site') ofSite.add(known);
   }
   const ignore = (name: OptionName, text: string, why: string): void => {
     ignored.add(name);
@@ -110,8 +118,16 @@ function decode(annotations: OptionsRequest['options'], ports: OptionsRequest['p
     return value;
   };
   const checkPath = read('health-check', healthCheck);
-  for (const [name, text] of checkPath === undefined ? texts : [])
-    if (name.startsWith('health-check-')) ignore(name, text, `only with a valid ${optionPrefix}health-check`);
+  for (const [name, text] of checkPath === undefined ? texts : []) {
+    if (!name.startsWith('health-check-') || ofSite.has(name)) continue;
+    ignore(name, text, `only with a valid ${optionPrefix}health-check`);
+    texts.delete(name);
+  }
+  const check = {
+    intervalMs: read('health-check-interval', duration('500ms', '1h')) ?? defaultCheck.intervalMs,
+    fall: read('health-check-fall', checks) ?? defaultCheck.fall,
+    rise: read('health-check-rise', checks) ?? defaultCheck.rise,
+  };
   const proxyText = texts.get('proxy-protocol');
   const httpText = texts.get('http-mode');
   const options: Omit<ProxyOptions, 'used' | 'problems'> = {
@@ -126,14 +142,7 @@ function decode(annotations: OptionsRequest['options'], ports: OptionsRequest['p
       mostConnections: read('max-connections-per-server', connections) ?? 0,
       slowStartMs: read('slow-start', duration('1s', '1h')) ?? 0,
       drainMs: read('drain-time', duration('1s', '24h')) ?? 0,
-      check:
-        checkPath === undefined
-          ? undefined
-          : {
-              intervalMs: read('health-check-interval', duration('500ms', '1h')) ?? defaultCheck.intervalMs,
-              fall: read('health-check-fall', checks) ?? defaultCheck.fall,
-              rise: read('health-check-rise', checks) ?? defaultCheck.rise,
-            },
+      check: checkPath === undefined ? undefined : check,
     },
     profile: {
       mode: plainProfile.mode,
@@ -148,16 +157,25 @@ function decode(annotations: OptionsRequest['options'], ports: OptionsRequest['p
     proxyProtocol:
       proxyText === undefined
         ? nothing.proxyProtocol
-        : decodeProxyProtocol(proxyText, ports, (why) => ignore('proxy-protocol', proxyText, why)),
+        : decodeProxyProtocol(proxyText, ports, ofSite.has('proxy-protocol'), (why) =>
+            ignore('proxy-protocol', proxyText, why),
+          ),
     http:
       httpText === undefined
         ? nothing.http
-        : decodeHttpMode(httpText, ports, (why) => ignore('http-mode', httpText, why)),
+        : decodeHttpMode(httpText, ports, ofSite.has('http-mode'), (why) => ignore('http-mode', httpText, why)),
   };
   const timeoutText = texts.get('server-timeout');
-  if (timeoutText !== undefined && options.http.size === 0 && !ignored.has('server-timeout'))
+  if (
+    timeoutText !== undefined &&
+    options.http.size === 0 &&
+    !ignored.has('server-timeout') &&
+    !ofSite.has('server-timeout')
+  )
     ignore('server-timeout', timeoutText, `only with a valid ${optionPrefix}http-mode`);
-  const used = [...texts.keys()].filter((name) => !ignored.has(name)).map((name) => `${optionPrefix}${name}`);
+  const used = [...texts.keys()]
+    .filter((name) => !ignored.has(name) && !ofSite.has(name))
+    .map((name) => `${optionPrefix}${name}`);
   return { ...options, used, problems };
 }
 
@@ -165,6 +183,7 @@ function decode(annotations: OptionsRequest['options'], ports: OptionsRequest['p
 function decodeProxyProtocol(
   text: string,
   ports: readonly ServicePort[],
+  isOfSite: boolean,
   ignore: (why: string) => void,
 ): ProxyOptions['proxyProtocol'] {
   const versions = new Map<number, 1 | 2>();
@@ -176,7 +195,7 @@ function decodeProxyProtocol(
       return nothing.proxyProtocol;
     }
     const found = tcp.filter(({ port, name }) => where === undefined || String(port) === where || name === where);
-    if (found.length === 0) {
+    if (found.length === 0 && !isOfSite) {
       ignore(`no TCP port ${where ?? ''}`.trim());
       return nothing.proxyProtocol;
     }
@@ -189,14 +208,16 @@ function decodeProxyProtocol(
 function decodeHttpMode(
   text: string,
   ports: readonly ServicePort[],
+  isOfSite: boolean,
   ignore: (why: string) => void,
 ): ProxyOptions['http'] {
   const tcp = ports.filter(({ protocol }) => protocol === 'TCP');
   const found = new Set<number>();
   for (const where of text.split(',').map((part) => part.trim())) {
     const named = tcp.filter(({ port, name }) => where === 'all' || String(port) === where || name === where);
-    if (named.length === 0) {
-      ignore(/^[a-z0-9-]{1,63}$/.test(where) ? `no TCP port ${where}` : 'valid: all, or a list such as 80,web');
+    const isName = /^[a-z0-9-]{1,63}$/.test(where);
+    if (named.length === 0 && !(isOfSite && isName)) {
+      ignore(isName ? `no TCP port ${where}` : 'valid: all, or a list such as 80,web');
       return nothing.http;
     }
     for (const { port } of named) found.add(port);
@@ -207,63 +228,8 @@ function decodeHttpMode(
 /** The longest name of an annotation in a message. */
 const mostShown = 100;
 
-function shown(name: string): string {
-  return name.length <= mostShown ? name : `${name.slice(0, mostShown)}…`;
-}
-
-/** The options of one port; `undefined`: none, HAProxy treats it as the others. `isPlain`: the profile of the Service is not available. */
-export function optionsOfPort(
-  request: HaproxyRequest,
-  { port, protocol }: Pick<ServicePort, 'port' | 'protocol'>,
-  isPlain: boolean,
-): ListenerOptions | undefined {
-  if (protocol !== 'TCP') return undefined;
-  const options = annotatedOptions(request, port, isPlain);
-  const affinitySeconds = hasAffinity(request) && !isPlain ? request.affinitySeconds : 0;
-  const all = { ...options, profile: { ...options.profile, affinitySeconds } };
-  return isUsual(all) ? undefined : all;
-}
-
-function annotatedOptions(request: OptionsRequest, port: number, isPlain: boolean): ListenerOptions {
-  const { limits, server, profile, proxyProtocol, http, isMeasured } = decodeProxyOptions(request);
-  const { serverTimeoutMs, ...rest } = isPlain ? plainProfile : profile;
-  const mode = http.has(port) ? 'http' : 'tcp';
-  return {
-    limits,
-    server: { ...server, proxyProtocol: proxyProtocol.get(port) ?? 0 },
-    profile: { ...rest, mode, serverTimeoutMs: mode === 'http' ? serverTimeoutMs : 0 },
-    isMeasured,
-  };
-}
-
-/** Whether HAProxy keeps a client with its Pod. With nodes as servers it cannot: kube-proxy chooses the Pod. */
-export function hasAffinity({
-  backends,
-  sessionAffinity,
-}: Pick<HaproxyRequest, 'backends' | 'sessionAffinity'>): boolean {
-  return sessionAffinity === 'ClientIP' && backends === 'pods';
-}
-
-function isUsual(options: ListenerOptions): boolean {
-  return hasOwnBackend(options) ? false : Object.values(options.limits).every((limit) => limit === 0);
-}
-
-/** What the port needs and only HAProxy does, as words: its server relies on it. `undefined`: any dataplane can serve the port. */
-export function haproxyNeed(request: OptionsRequest, { port, protocol }: ServicePort): string | undefined {
-  if (protocol !== 'TCP') return undefined;
-  const { http, proxyProtocol } = decodeProxyOptions(request);
-  return proxyProtocol.has(port) ? 'the PROXY protocol' : http.has(port) ? 'HTTP mode' : undefined;
-}
-
-/** The profiles that the Service asks for, other than the usual one. */
-export function profilesOf(request: HaproxyRequest): ReadonlySet<string> {
-  const texts = request.ports.map((port) => profileText(optionsOfPort(request, port, false)?.profile ?? plainProfile));
-  return new Set(texts.filter((text) => text !== ''));
-}
-
-/** Whether an annotation of the Service asks for anything that only HAProxy does. */
-export function asksForHaproxy(request: OptionsRequest): boolean {
-  return request.ports.some(
-    ({ port, protocol }) => protocol === 'TCP' && !isUsual(annotatedOptions(request, port, false)),
-  );
+function unknown(name: string): string {
+  const shown = name.length <= mostShown ? name : `${name.slice(0, mostShown)}…`;
+  const similar = mostSimilar(shown.slice(optionPrefix.length), ownNames);
+  return `annotation ${shown} (unknown${similar === undefined ? '' : `; did you mean ${optionPrefix}${similar}?`})`;
 }

@@ -4,11 +4,10 @@ import type { Family } from '../ip/ip.ts';
 import type { BackendId, ListenerKey, NodeName, ServiceKey } from '../model/names.ts';
 import type { Node } from '../model/node.ts';
 import type { Service, ServicePort } from '../model/service.ts';
-import type { Site } from '../model/site.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { share } from '../share.ts';
 import { decideDataplane, hasPodServers, needsDirect, requestedDataplane } from './dataplane.ts';
-import { optionsOfPort } from './decode-options.ts';
+import { optionsOfPort } from './port-options.ts';
 import { makeLocalPlanner, type ServiceEndpoints } from './local.ts';
 import { choosePods, needsNodePorts, type PodPlace } from './pods.ts';
 import type { ProfileExcess } from './profile-budget.ts';
@@ -39,8 +38,6 @@ export type TrafficInput = {
   /** Services with the usual profile, because theirs is one too many (`makeProfileBudget`). */
   readonly overProfiles: ProfileExcess;
   readonly nodes: ReadonlyMap<NodeName, Node>;
-  /** The administrator's choice for Services without a request. */
-  readonly dataplane: Site['dataplane'];
   /** The families in which the host can reach nodes on a LAN. */
   readonly onLink: ReadonlySet<Family>;
   /** Nodes that an administrator drains (`furiwake drain NODE`). */
@@ -60,7 +57,7 @@ export type TrafficInput = {
 export function makeTrafficPlanner(): (input: TrafficInput) => TrafficTable {
   const planNodes = makeNodesPlanner();
   const planLocal = makeLocalPlanner();
-  let last: Omit<TrafficInput, 'nodes' | 'dataplane' | 'drained'> = {
+  let last: Omit<TrafficInput, 'nodes' | 'drained'> = {
     services: PersistentMap.empty(),
     assignments: PersistentMap.empty(),
     overBudget: new Set(),
@@ -183,13 +180,12 @@ function planCarriers(
   assignment: Assignment,
   isOverBudget: boolean,
   {
-    dataplane: choice,
     onLink,
     endpoints,
     overProfiles,
     drainedServices,
     podPlace,
-  }: Pick<TrafficInput, 'dataplane' | 'onLink' | 'endpoints' | 'overProfiles' | 'drainedServices' | 'podPlace'>,
+  }: Pick<TrafficInput, 'onLink' | 'endpoints' | 'overProfiles' | 'drainedServices' | 'podPlace'>,
 ): Carriers {
   const { key, spec } = service;
   const vips = publishedVips(service);
@@ -210,9 +206,11 @@ function planCarriers(
   const listeners = assignment.addresses.flatMap(({ ip, served }) =>
     served.flatMap((port) => {
       const isVip = vips.includes(ip.text);
-      const carriage = decideDataplane(spec, port, {
-        // `direct` would take new connections; a port without a nodePort has nothing else.
-        choice: isDrained && port.nodePort !== 0 ? 'haproxy' : choice,
+      // `direct` would take new connections; a port without a nodePort has nothing else.
+      const isLeaving = isDrained && port.nodePort !== 0;
+      const asked = isLeaving && spec.dataplane === 'direct' ? { ...spec, dataplane: undefined } : spec;
+      const carriage = decideDataplane(asked, port, {
+        isDrained: isLeaving,
         isHostAddress,
         hasNextHop: onLink.has(ip.family),
         isPublished: isVip,
@@ -232,7 +230,7 @@ function planCarriers(
         targetPort: isDirect && carriage.standIn === undefined ? 0 : port.nodePort,
         options: carriage.dataplane === 'haproxy' ? optionsOfPort(spec, port, overProfiles.has(key)) : undefined,
         sourceRanges: ranges?.filter((range) => range.family === ip.family),
-        isDraining: carriage.dataplane === 'haproxy' && isDrained,
+        isDraining: isDrained,
         isHostAddress,
       });
     }),

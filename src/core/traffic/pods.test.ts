@@ -146,7 +146,6 @@ describe('the table of Services that ask for Pods', () => {
     ]),
     overBudget: new Set(),
     overProfiles: new Map(),
-    dataplane: 'auto',
     onLink: emptyReport.onLink,
     nodes: new Map([[nodeName('n1'), makeNode('n1', '192.0.2.11')]]),
     drained: new Set(),

@@ -1,5 +1,6 @@
-import { type Family, type Ip, parseIp } from '../ip/ip.ts';
-import { indexOfRange, type IpRange, parseCidr, rangeContains } from '../ip/range.ts';
+import { type Family, parseIp } from '../ip/ip.ts';
+import { indexOfRange, type IpRange, rangeContains } from '../ip/range.ts';
+import { specialUse } from '../ip/special-use.ts';
 import type { NodeName } from '../model/names.ts';
 import { isSameMap } from '../persistent-map.ts';
 import type { Protocol, Service, ServicePort } from '../model/service.ts';
@@ -117,28 +118,6 @@ export function needsNodePorts(
   { nodePort }: Pick<ServicePort, 'nodePort'>,
 ): boolean {
   return pods.length === 0 && unrouted.length > 0 && nodePort !== 0;
-}
-
-/** Blocks of which no Pod has an address (RFC 6890). Kubernetes refuses most of them, but not for old objects. */
-const specialBlocks: readonly (readonly [block: string, what: string])[] = [
-  ['0.0.0.0/8', 'unspecified address'],
-  ['127.0.0.0/8', 'loopback address'],
-  ['169.254.0.0/16', 'link-local address'],
-  ['224.0.0.0/4', 'multicast address'],
-  ['255.255.255.255/32', 'broadcast address'],
-  ['::/128', 'unspecified address'],
-  ['::1/128', 'loopback address'],
-  ['::ffff:0:0/96', 'IPv4-mapped address'],
-  ['fe80::/10', 'link-local address'],
-  ['ff00::/8', 'multicast address'],
-];
-const specialRanges = specialBlocks.flatMap(([block, what]) => {
-  const range = parseCidr(block);
-  return range === undefined ? [] : [{ range, what }];
-});
-
-function specialUse(address: Ip): string | undefined {
-  return specialRanges.find(({ range }) => rangeContains(range, address))?.what;
 }
 
 /**

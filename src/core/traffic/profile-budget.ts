@@ -2,7 +2,7 @@ import type { ServiceKey } from '../model/names.ts';
 import { compareAge, type Service } from '../model/service.ts';
 import { PersistentMap } from '../persistent-map.ts';
 import { requestedDataplane } from './dataplane.ts';
-import { hasAffinity, profilesOf } from './decode-options.ts';
+import { hasAffinity, profilesOf } from './port-options.ts';
 
 /** The most profiles of HAProxy. Each one has backends that are declared ahead, and costs a reload when it is new. */
 export const mostProfiles = 64;

@@ -2,12 +2,12 @@ import { afterAll, beforeAll, vi } from 'vitest';
 import { directContract, type Fate, refusedRange } from '../../../test/contract/direct.ts';
 import { allAnswer } from '../../../test/make/answering-nodes.ts';
 import { silent } from '../../../test/make/log.ts';
+import { sceneGate } from '../../../test/make/scene-gate.ts';
 import { node as tableNode } from '../../../test/make/table.ts';
 import { type DirectLab, serveVips, startDirectLab } from '../../../test/netns/direct-lab.ts';
 import { faultyNft } from '../../../test/netns/limited-nft.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import { recordMetrics } from '../../../test/sim/observers.ts';
-import { untilAborted } from '../../async/abort.ts';
 import { makeSubscribers } from '../../async/subscribers.ts';
 import { makeHost } from '../../host/host.ts';
 import { systemClock } from '../../main/node/clock.ts';
@@ -54,16 +54,14 @@ directContract('the kernel', async () => {
     health: { verdicts: () => new Map(), subscribe: () => () => undefined },
     silentSince: () => undefined,
     silenceMs: 15_000,
-    gate: {
+    gate: sceneGate({
       isOpen: (key) => isAnswering && listeners.get(key)?.publishedMs !== undefined,
       isAnswering: () => isAnswering,
       subscribe: gate.subscribe,
       setListeners: (next) => {
         listeners = next;
       },
-      setNodes: () => undefined,
-      run: untilAborted,
-    },
+    }),
     linkOf: ({ text }) => (isOnLink || text === vip ? { name: 'eth0', index: 2, mac: '02:00:00:00:00:01' } : undefined),
     answering: allAnswer,
     own: () => new Map(),

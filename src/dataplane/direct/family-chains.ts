@@ -90,6 +90,7 @@ export function familyChains(name: 4 | 6): string {
 	}
 
 	chain stay${name} {
+		${hops} < 8 goto send${name}
 		tcp flags & (syn | fin | rst) == 0 update @pins { meta priority . ${flow} timeout 3h : meta mark }
 		tcp flags & (fin | rst) != 0 delete @pins { meta priority . ${flow} : meta mark }
 		meta l4proto != tcp update @seen { meta priority . ${flow} }
@@ -107,7 +108,11 @@ export function familyChains(name: 4 | 6): string {
 		${isSyn} goto send${name}
 		${listener}
 		delete @clients { meta priority . ${client} : meta mark }
-		goto stay${name}
+		tcp flags & (syn | fin | rst) == 0 update @pins { meta priority . ${flow} timeout 1m : meta mark }
+		meta l4proto != tcp update @seen { meta priority . ${flow} }
+		meta l4proto tcp update @clients { meta priority . ${client} timeout 1m : meta mark } goto send${name}
+		meta l4proto != tcp update @clients { meta priority . ${client} timeout 3m : meta mark } goto send${name}
+		goto overflow${name}
 	}
 
 	chain affine${name} {

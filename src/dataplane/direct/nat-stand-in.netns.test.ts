@@ -1,12 +1,11 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { allAnswer } from '../../../test/make/answering-nodes.ts';
+import { sceneGate } from '../../../test/make/scene-gate.ts';
 import { addressesOf, listener, natListener, node as tableNode, tableOf } from '../../../test/make/table.ts';
 import { type DirectLab, serveVips, startDirectLab } from '../../../test/netns/direct-lab.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import { sctpInit } from '../../../test/netns/sctp-init.ts';
 import { recordLog, recordMetrics } from '../../../test/sim/observers.ts';
-import { untilAborted } from '../../async/abort.ts';
-import { makeSubscribers } from '../../async/subscribers.ts';
 import type { Listener } from '../../core/traffic/table.ts';
 import { makeHost } from '../../host/host.ts';
 import { systemClock } from '../../main/node/clock.ts';
@@ -24,7 +23,6 @@ const { signal } = new AbortController();
 const port = 5300;
 const common = { clock: systemClock, log: recordLog(), metrics: recordMetrics() };
 const lifetime = new AbortController();
-const gate = makeSubscribers();
 const health = { verdicts: () => new Map(), subscribe: () => () => undefined };
 const silence = { silentSince: () => undefined, silenceMs: 15_000 };
 let lab: DirectLab;
@@ -45,14 +43,7 @@ function startDirect(): void {
     exec,
     health,
     host: makeHost({ ...common, exec }),
-    gate: {
-      isOpen: () => isOpen,
-      isAnswering: () => true,
-      subscribe: gate.subscribe,
-      setListeners: () => undefined,
-      setNodes: () => undefined,
-      run: untilAborted,
-    },
+    gate: sceneGate({ isOpen: () => isOpen }),
     linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01' }),
     answering: allAnswer,
     own: () => new Map(),

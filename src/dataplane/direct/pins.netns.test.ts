@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { apply, direct, expectSame, lab, limits, newFlows, vips } from '../../../test/netns/direct-rig.ts';
+import { apply, direct, endsOf, expectSame, lab, limits, newFlows, vips } from '../../../test/netns/direct-rig.ts';
 import { patience } from '../../../test/netns/patience.ts';
 import { recordLog, recordMetrics } from '../../../test/sim/observers.ts';
 import { systemClock } from '../../main/node/clock.ts';
@@ -9,15 +9,6 @@ import { directTable } from './ruleset.ts';
 
 const { signal } = new AbortController();
 const [vip] = vips;
-
-/** In how many seconds the elements of a map end. */
-async function endsOf(map: 'pins' | 'closing'): Promise<readonly number[]> {
-  const listed = await lab.balancer.exec('nft', 'list', 'map', 'netdev', 'furiwake', map);
-  return Array.from(
-    listed.matchAll(/ expires (?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?/g),
-    ([, hours = 0, minutes = 0, seconds = 0]) => Number(hours) * 3_600 + Number(minutes) * 60 + Number(seconds),
-  );
-}
 
 async function dial(): Promise<number> {
   const { id = 0 } = await lab.client.ask({ do: 'dial', address: vip, port: 53 });

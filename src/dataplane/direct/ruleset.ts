@@ -75,7 +75,8 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  *   stays where it is: its Pod may have stopped to be ready, and still have it.
  * - A FIN or RST from the client moves the pin to `closing`, where it ends 20 s after the last packet.
  * - A flow for which `pins` or `clients` has no room is sent all the same, and counted in `overflow`.
- * - With affinity a client is pinned, not a flow, for three hours since its last packet. The hash leaves the ports out, so that
+ * - With affinity a client is pinned, not a flow, for three hours since its last packet; by the first one for a minute (TCP) or three
+ *   only, so that packets from forged sources do not fill the map for long. The hash leaves the ports out, so that
  *   a client has the same node on all ports of a Service.
  * - A map without the key ends the rule, not the chain. So a flow whose node is gone is sent to another one.
  * - An ICMP error (the path MTU, for example) to a VIP concerns one flow, which it carries: it is sent to the node of that

@@ -9,7 +9,7 @@ const { listeners } = tableOf([web, dns]);
 const [nodes, none] = [new Set([web.key, dns.key]), new Set<never>()];
 const clients: readonly Client[] = [{ address: addressOf('198.51.100.2'), port: 51_234 }];
 
-test('only a listener with a stand-in, and only once a node is open, shares its packets', () => {
+test('a listener shares its packets with its stand-in once a node is open, and with none if it has none', () => {
   const standIns = makeStandIns();
   standIns.follow(listeners, none, none);
   expect([standIns.has(web), standIns.entering(), standIns.shared().unsorted.size]).toEqual([false, [], 0]);
@@ -35,6 +35,19 @@ test('its connections are known, end, and are unknown again while the listener l
   expect([standIns.holding(), standIns.shared().unsorted.size]).toEqual([[], 0]);
 });
 
+test('a listener that gets a stand-in has no flow there: those at its nodes stay, and it leaves as any other', () => {
+  const standIns = makeStandIns();
+  const alone = tableOf([{ ...web, standIn: undefined }]).listeners;
+  standIns.follow(alone, nodes, none);
+  expect([standIns.has(web), standIns.entering(), standIns.shared().unsorted.size]).toEqual([true, [], 0]);
+  standIns.follow(listeners, nodes, none);
+  expect([standIns.entering(), standIns.holding(), standIns.shared().unsorted.size]).toEqual([[], [], 0]);
+  standIns.follow(alone, none, none);
+  expect(standIns.shared().unsorted.size).toBe(0); // its packets are dropped: there is nothing else
+  standIns.follow(listeners, none, none);
+  expect([...standIns.shared().unsorted]).toEqual([web.key]);
+});
+
 test('the next Service on the address inherits nothing', () => {
   const standIns = makeStandIns();
   standIns.follow(listeners, nodes, none);
@@ -52,7 +65,7 @@ test('a listener without a stand-in leaves new flows to the stack while it has n
   standIns.follow(listeners, new Set([web.key]), new Set([dns.key]));
   expect(standIns.shared()).toBe(shared);
   standIns.follow(listeners, nodes, none);
-  expect([standIns.has(dns), standIns.shared().unsorted.size, standIns.entering()]).toEqual([false, 0, []]);
+  expect([standIns.shared().unsorted.size, standIns.entering()]).toEqual([0, []]);
 });
 
 test('a listener that an earlier process sent to nodes leaves, or enters again where a node is open', () => {

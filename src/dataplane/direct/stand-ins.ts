@@ -15,13 +15,14 @@ import type { Client } from '../../ports/host.ts';
  * the stand-in held at the change are its own, all others go to nodes. `leaving`: new flows are the stand-in's, and so is
  * every packet without a pin.
  *
- * A listener without a stand-in leaves while it has no server at all: the stack refuses new flows then. Its way back needs no phase,
- * because the stack has no flows of it.
- *
  * A listener leaves for as long as it exists: the connections that it has at nodes may last as long.
+ *
+ * While a listener has no stand-in (HAProxy cannot be changed), nothing but nodes has flows of it: it is `direct` as soon as a
+ * node opens, and stays so when it gets one. While it has no server at all, it leaves: the stack refuses its new flows.
  */
 type StandInState = {
   readonly service: ServiceKey;
+  readonly isAlone: boolean;
   readonly phase: 'entering' | 'direct' | 'leaving';
   /** In phase `direct`. */
   readonly clients: readonly Client[];
@@ -71,28 +72,22 @@ export function makeStandIns(): StandIns {
 
   return {
     resume: (listeners) => {
-      for (const { key, service } of listeners) set(key, { service, phase: 'leaving', clients: [] });
+      for (const { key, service } of listeners) set(key, { service, isAlone: false, phase: 'leaving', clients: [] });
     },
     follow: (listeners, open, serverless) => {
-      const isShared = (listener: Listener): boolean =>
-        stackDataplane(listener) !== undefined || serverless.has(listener.key);
       for (const [key, { service }] of states) {
         const listener = listeners.get(key);
-        if (listener?.service !== service || !isShared(listener)) set(key, undefined);
-      }
-      for (const key of serverless) {
-        const listener = listeners.get(key);
-        if (listener === undefined || states.has(key)) continue;
-        if (stackDataplane(listener) === undefined)
-          set(key, { service: listener.service, phase: 'leaving', clients: [] });
+        if (listener?.service !== service) set(key, undefined);
       }
       for (const [key, listener] of listeners) {
-        if (stackDataplane(listener) === undefined) continue;
-        const phase = states.get(key)?.phase;
         const { service } = listener;
-        if (!open.has(key)) {
-          if (phase === 'entering' || phase === 'direct') set(key, { service, phase: 'leaving', clients: [] });
-        } else if (phase === undefined || phase === 'leaving') set(key, { service, phase: 'entering', clients: [] });
+        const isRefused = serverless.has(key) && stackDataplane(listener) === undefined;
+        const isAlone = !isRefused && stackDataplane(listener) === undefined;
+        const before = states.get(key);
+        const phase = nextPhase(before?.phase ?? (isRefused ? 'leaving' : undefined), open.has(key), isAlone);
+        if (phase === before?.phase && isAlone === (before?.isAlone ?? isAlone)) continue;
+        const clients = phase === 'direct' && before !== undefined ? before.clients : [];
+        set(key, phase && { service, isAlone, phase, clients });
       }
     },
     has: ({ key, service }) => states.get(key)?.service === service,
@@ -109,7 +104,9 @@ export function makeStandIns(): StandIns {
     },
     shared: () => {
       shared ??= {
-        unsorted: new Set([...inPhase('entering'), ...inPhase('leaving')]),
+        unsorted: new Set(
+          [...inPhase('entering'), ...inPhase('leaving')].filter((key) => states.get(key)?.isAlone === false),
+        ),
         held: new Map(
           [...states].filter(([, { clients }]) => clients.length > 0).map(([key, { clients }]) => [key, clients]),
         ),
@@ -117,6 +114,16 @@ export function makeStandIns(): StandIns {
       return shared;
     },
   };
+}
+
+function nextPhase(
+  phase: StandInState['phase'] | undefined,
+  isOpen: boolean,
+  isAlone: boolean,
+): StandInState['phase'] | undefined {
+  if (!isOpen) return phase === undefined ? undefined : 'leaving';
+  if (isAlone) return 'direct';
+  return phase === undefined || phase === 'leaving' ? 'entering' : phase;
 }
 
 function isSame(a: readonly Client[], b: readonly Client[]): boolean {

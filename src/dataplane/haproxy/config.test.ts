@@ -5,7 +5,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { withOptions } from '../../../test/make/options.ts';
 import { listener, localListener, localTable, podListener, podTable, node, tableOf } from '../../../test/make/table.ts';
 import { type Listener, makeListener, type TrafficTable } from '../../core/traffic/table.ts';
-import { capOf, connectionLimit, descriptionOf, parseDescription, pathsIn, type Settings } from './config.ts';
+import { connectionLimit, descriptionOf, parseDescription, pathsIn, type Settings } from './config.ts';
 import { type Desired, fullConfigOf, planDesired } from './desired.ts';
 import { mapText } from './entries.ts';
 
@@ -156,9 +156,4 @@ test.each([
   [1_048_576, 500_000],
 ])('%i descriptors are enough for %i connections, two each, with a reserve', (descriptors, connections) => {
   expect(connectionLimit(descriptors)).toBe(connections);
-});
-
-test('a Service may have half of all connections, and at least one', () => {
-  expect(capOf(8900)).toBe(4450);
-  expect(capOf(1)).toBe(1);
 });

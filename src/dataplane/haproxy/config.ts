@@ -68,11 +68,6 @@ export function connectionLimit(descriptorLimit: number): number {
   return Math.min(500_000, Math.floor((descriptorLimit - reserve) / 2));
 }
 
-/** The connection limit of one Service: half of all, so that one Service cannot starve the rest. */
-export function capOf(maxConnections: number): number {
-  return Math.max(1, Math.floor(maxConnections / 2));
-}
-
 /** A node in the backend of its family: one server with one health check; the port is that of the listener. */
 export type NodeServer = {
   readonly node: NodeName;
@@ -167,7 +162,7 @@ export function parseDescription(description: string): ProgramId | undefined {
  * HAProxy's configuration: a fixed program in which only the servers change, at run time. A listener is an entry of the
  * map file and never a line here.
  *
- *   entry   192.0.2.51|80 → nodes4|30692|4000|1f0e…     backend | target port | most connections of its Service at once |
+ *   entry   192.0.2.51|80 → nodes4|30692|4000|1f0e…     backend | target port | most connections of its Service as annotated |
  *                                                        which Service that is, then the other limits if it has any
  */
 export function renderConfig(
@@ -187,12 +182,14 @@ function render(
   description: string,
 ): string {
   const paths = pathsIn(settings.folder);
-  const { account, idleTimeoutSeconds: idle } = settings;
+  const { account, idleTimeoutSeconds: idle, maxConnections } = settings;
+  // The rest is for `alive`, which must answer even if all connections are in use.
+  const forServices = maxConnections - Math.min(8, Math.floor(maxConnections / 4));
   return [
     '# Written by furiwake, which overwrites changes. Listeners are entries of services.map, changed at run time.',
     'global',
     `    description "${description}"`,
-    `    maxconn ${settings.maxConnections}`,
+    `    maxconn ${maxConnections}`,
     // HAProxy would reserve two descriptors for each node's check and refuse to start; see `connectionLimit`.
     '    no strict-limits',
     '    tune.bufsize 16384',
@@ -230,8 +227,7 @@ function render(
     '    srvtcpka-cnt 4',
     '',
     'frontend services',
-    // The rest is for `alive`, which must answer even if all connections are in use.
-    `    maxconn ${settings.maxConnections - Math.min(8, Math.floor(settings.maxConnections / 4))}`,
+    `    maxconn ${forServices}`,
     `    bind 127.0.0.1:${listenPort} transparent`,
     ...(settings.hasIpv6 ? [`    bind ::1:${listenPort} transparent v6only`] : []),
     // All decisions are made when the connection is accepted, before a byte is read, because in some protocols the
@@ -243,6 +239,7 @@ function render(
     // The limit applies to all listeners of a Service together, whatever its number of ports and families.
     '    tcp-request connection track-sc1 var(sess.row),field(4,|) table caps',
     '    tcp-request connection set-var(sess.cap) var(sess.row),field(3,|)',
+    '    tcp-request connection set-var(sess.count) sc_conn_cur(1)',
     // Without the other limits the row ends there, these variables do not exist, and no condition on them is true. A client is
     // an address, for IPv6 its /64: the smallest network that a client gets.
     '    tcp-request connection set-var(sess.rate) var(sess.row),field(5,|)',
@@ -251,6 +248,9 @@ function render(
     '    tcp-request connection set-var-fmt(sess.client) %[var(sess.row),field(4,|)]|%[src,ipmask(32,64)] if { var(sess.rate) -m found }',
     '    tcp-request connection track-sc2 var(sess.client) table clients if { var(sess.rate) -m found }',
     '    acl is_refused sc_conn_cur(1),sub(sess.cap) gt 0',
+    // A Service may have as many connections as are free: one alone takes half of all, two a third each, n leave 1/(n+1). So no
+    // number of Services at this limit takes the last connection from the others.
+    `    acl is_refused fe_conn,add(sess.count) gt ${forServices}`,
     '    acl is_refused sc_gpc0_rate(1),sub(sess.rate) ge 0',
     '    acl is_refused sc_conn_cur(2),sub(sess.client_cap) gt 0',
     '    acl is_refused sc_gpc0_rate(2),sub(sess.client_rate) ge 0',

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { anyOptions } from '../../../test/make/options.ts';
 import { makeService, tcp } from '../../../test/make/service.ts';
 import { addressOf, listener, nodeName, tableOf } from '../../../test/make/table.ts';
-import { optionsOfPort } from '../../core/traffic/decode-options.ts';
+import { optionsOfPort } from '../../core/traffic/port-options.ts';
 import { makeListener, type TrafficNode, type TrafficTable } from '../../core/traffic/table.ts';
 import type { Settings } from './config.ts';
 import { type Desired, fullConfigOf, planDesired } from './desired.ts';

@@ -3,7 +3,6 @@ import { PersistentMap } from '../../core/persistent-map.ts';
 import { nodesBackend, type TrafficTable, usesHaproxy } from '../../core/traffic/table.ts';
 import type { Refusals } from '../../ports/host.ts';
 import {
-  capOf,
   isSafeNodeName,
   type ProgramId,
   programId,
@@ -58,7 +57,6 @@ export function planDesired(
   silent: SilentNodes = before?.silent ?? noneSilent,
   adopted: ReadonlyMap<BackendId, SpareName> = noneAdopted,
 ): Desired {
-  const cap = capOf(settings.maxConnections);
   const isSame =
     before !== undefined &&
     before.table.nodes === table.nodes &&
@@ -70,7 +68,7 @@ export function planDesired(
   const known = before?.table.listeners ?? PersistentMap.empty();
   for (const key of PersistentMap.changedKeys(known, table.listeners)) {
     const listener = table.listeners.get(key);
-    const entry = listener !== undefined && usesHaproxy(listener) ? entryOf(listener, cap, spares.names) : undefined;
+    const entry = listener !== undefined && usesHaproxy(listener) ? entryOf(listener, spares.names) : undefined;
     refusals.delete(key);
     if (entry !== undefined && 'refusal' in entry) refusals.set(key, entry.refusal);
     changes.set(key, entry !== undefined && 'key' in entry ? entry : undefined);

@@ -15,7 +15,7 @@ const someListeners = fc
 function entriesOf(listeners: readonly Listener[]): Entries {
   return PersistentMap.empty<Listener['key'], MapEntry>().with(
     listeners.map((each) => {
-      const entry = entryOf(each, 100, new Map());
+      const entry = entryOf(each, new Map());
       return [each.key, 'key' in entry ? entry : undefined];
     }),
   );

@@ -34,7 +34,6 @@ const unlimited = 2 ** 32;
  */
 export function entryOf(
   listener: Listener,
-  cap: number,
   names: ReadonlyMap<BackendId, string>,
 ): MapEntry | { readonly refusal: string } {
   const { address, options, port, protocol, service, targetPort } = listener;
@@ -44,7 +43,7 @@ export function entryOf(
   const name = owner === nodesBackend(address.family) ? owner : names.get(owner);
   if (name === undefined) return { refusal: 'HAProxy has no such backend' };
   const { connections, rate, clientConnections, clientRate } = options?.limits ?? noLimits;
-  const most = connections === 0 ? cap : Math.min(cap, connections);
+  const most = connections || unlimited;
   const limits = [rate, clientConnections, clientRate];
   // Joined to one text: a template would keep its parts, and the whole digest behind the Service's.
   // Servers with options have the port themselves, so that the PROXY protocol shows the one that the client connected to.

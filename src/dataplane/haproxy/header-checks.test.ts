@@ -53,8 +53,8 @@ const mail = proxied('192.0.2.51');
 
 test.each<[verdict: boolean, answers: HeaderScene['answers']]>([
   [false, ['open', 'open']],
-  [true, ['closed', 'open']],
-  [false, ['closed', 'closed']],
+  [true, ['refused', 'open']],
+  [false, ['refused', 'refused']],
   [false, ['unreachable', 'open']],
 ])('a listener refuses the header: %j, when its server answers %j', async (isRefused, answers) => {
   const { checks, clock, end } = start({ answers, listeners: [mail, proxied('192.0.2.52', 0)] });
@@ -73,14 +73,14 @@ test('the header has the address and port of the listener; a server that expects
 });
 
 test('a server that expects the header from now on, a changed and a removed listener end the verdict', async () => {
-  const scene: HeaderScene = { answers: ['closed', 'open'], listeners: [mail] };
+  const scene: HeaderScene = { answers: ['refused', 'open'], listeners: [mail] };
   const { checks, clock, told, end } = start(scene);
   await clock.advance(5_000);
   expect(checks.refusingHeaders().size).toBe(1);
   scene.answers = ['open', 'open'];
   await clock.advance(65_000);
   expect(checks.refusingHeaders().size).toBe(0);
-  scene.answers = ['closed', 'open'];
+  scene.answers = ['refused', 'open'];
   scene.listeners = [proxied('192.0.2.51', 2)];
   await clock.advance(5_000);
   expect(checks.refusingHeaders().size).toBe(1);

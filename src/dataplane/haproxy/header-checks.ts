@@ -10,12 +10,12 @@ import { type Dial, type HeaderEnd, proxyHeader } from './proxy-header.ts';
 
 /**
  * Finds listeners whose servers do not expect the header of the PROXY protocol that HAProxy sends. HAProxy cannot see it: to it, the
- * server ends the connection.
+ * server ends the connection, or answers.
  *
  *   with a header      without one      verdict
  *   open               -                expects it, or keeps a connection in spite of it
- *   closed at once     open             does not expect it
- *   closed at once     closed at once   not known: it closes every connection
+ *   refused at once    open             does not expect it
+ *   refused at once    refused at once  not known: it refuses every connection
  */
 export type HeaderChecks = Pick<Proxy, 'refusingHeaders'> & {
   subscribe(listener: () => void): () => void;
@@ -49,7 +49,7 @@ export function makeHeaderChecks(deps: {
     const version = listener.options?.server.proxyProtocol ?? 0;
     if (version === 0) return false;
     const result = await dial(server, (local) => proxyHeader(version, local, listener), signal);
-    if (result !== 'closed') return result === 'open' ? false : undefined;
+    if (result !== 'refused') return result === 'open' ? false : undefined;
     return (await dial(server, () => undefined, signal)) === 'open' ? true : undefined;
   };
 

@@ -8,7 +8,7 @@ import { serviceKey } from '../../core/model/names.ts';
 import { systemExec } from '../../main/node/exec.ts';
 
 /** Half of the connections that these descriptors allow. */
-const capOfTwo = { descriptorLimit: 12 };
+const capOfTwo = { descriptorLimit: 14 };
 
 test('a Service at its limit gets no more connections, and other Services do', async () => {
   await using rig = await startRig({ nodes: 1 });

@@ -42,13 +42,33 @@ const hasty: Pick<Clock, 'deadline'> = { deadline: (_, outer) => systemClock.dea
 test('a server that closes the connection, resets it, or keeps it, with or without speaking first', async () => {
   const dial = makeDial({ clock: systemClock });
   const closing = await serve((socket) => socket.once('data', () => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n')));
-  expect(await dial(closing, () => Buffer.from('x'), signal)).toBe('closed');
+  expect(await dial(closing, () => Buffer.from('x'), signal)).toBe('refused');
   const resetting = await serve((socket) => socket.once('data', () => socket.resetAndDestroy()));
-  expect(await dial(resetting, () => Buffer.from('x'), signal)).toBe('closed');
+  expect(await dial(resetting, () => Buffer.from('x'), signal)).toBe('refused');
   const keeping = await serve((socket) => void socket.write('220 hello\r\n'));
   for (const server of [keeping, closing])
     expect(await makeDial({ clock: hasty })(server, () => undefined, signal)).toBe('open');
   expect(await dial(end('127.77.0.2', 1), () => undefined, signal)).toBe('unreachable');
+});
+
+test.each([
+  ['HTTP', 'HTTP/1.1 400 Bad Request\r\n\r\n'],
+  ['TLS', Buffer.from('15030100020246', 'hex')],
+])('a server that answers with an error of %s and keeps the connection refuses the first bytes', async (_, answer) => {
+  const dial = makeDial({ clock: systemClock });
+  const server = await serve((socket) =>
+    socket.once('data', () => {
+      socket.write(answer.slice(0, 3)); // in two segments, perhaps
+      socket.write(answer.slice(3));
+    }),
+  );
+  expect(await dial(server, () => Buffer.from('x'), signal)).toBe('refused');
+  expect(await makeDial({ clock: hasty })(server, () => undefined, signal)).toBe('open');
+});
+
+test('a server that never reads keeps the connection, whatever it is sent', async () => {
+  const server = await serve((socket) => void socket.pause());
+  expect(await makeDial({ clock: hasty })(server, () => Buffer.alloc(1_000), signal)).toBe('open');
 });
 
 test('the first bytes are made for the own end of the connection', async () => {

@@ -23,8 +23,16 @@ export function proxyHeader(version: 1 | 2, source: HeaderEnd, destination: Head
   return Buffer.concat([Buffer.from(signature, 'latin1'), head, body]);
 }
 
-/** What a server does with a connection within a second. `unreachable`: there is none. */
-export type DialResult = 'open' | 'closed' | 'unreachable';
+/**
+ * What a server does with a connection within a second. `refused`: ends it, or answers with an error of HTTP or TLS. `unreachable`:
+ * there is no server.
+ */
+export type DialResult = 'open' | 'refused' | 'unreachable';
+
+/**
+ * An HTTP response or a TLS alert (RFC 8446 §6): a server of these protocols that expects the header waits for a request after it.
+ */
+const refusals = ['HTTP/1.', '\u0015\u0003'];
 
 /**
  * Connects to a server, sends what `first` makes of the own end of the connection, and waits. Rejects only with the signal's
@@ -48,19 +56,23 @@ export function makeDial({ clock }: { readonly clock: Pick<Clock, 'deadline'> })
         resolve(result);
       };
       const socket = createConnection({ host: address.text, port, signal: deadline.signal });
-      socket.resume();
+      let heard = '';
+      socket.setEncoding('latin1').on('data', (text: string) => {
+        heard = (heard + text).slice(0, 8);
+        if (refusals.some((start) => heard.startsWith(start))) finish('refused');
+      });
       socket.on('connect', () => {
         isConnected = true;
         const local = parseIp(socket.localAddress ?? '');
         const text = local === undefined ? undefined : first({ address: local, port: socket.localPort ?? 0 });
         if (text !== undefined) socket.write(text);
       });
-      socket.on('end', () => finish('closed'));
+      socket.on('end', () => finish('refused'));
       socket.on('close', () => deadline[Symbol.dispose]());
       socket.on('error', () => {
         if (signal.aborted) reject(signal.reason);
         else if (deadline.signal.aborted) finish(isConnected ? 'open' : 'unreachable');
-        else finish(isConnected ? 'closed' : 'unreachable');
+        else finish(isConnected ? 'refused' : 'unreachable');
       });
     });
 }

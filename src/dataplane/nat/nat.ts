@@ -20,6 +20,7 @@ import { makeTableReconciler } from '../nftables/table-reconciler.ts';
 import { watchTable } from '../nftables/watch-table.ts';
 import { readNatCounters } from './counters.ts';
 import { makeFlowKeeper } from './flow-keeper.ts';
+import { makeFlowRoomWatch } from './flow-room.ts';
 import { ForwardingError, type Guard, makeForwarding } from './forwarding.ts';
 import { natLayout } from './layout.ts';
 import { makeNatPlanner, type NatProgram } from './program.ts';
@@ -69,6 +70,7 @@ export function makeNat(deps: {
     },
   });
   const flows = makeFlowKeeper(deps);
+  const watchRoom = makeFlowRoomWatch({ exec, clock, log, metrics, isInPlace: () => kernel.isInPlace() });
   const repairs = metrics.counter('furiwake_nat_repairs_total', 'Times that the table of nat was restored');
   /** `undefined` before the first `apply`: until then the table of an earlier process stays as it is. */
   let published: TrafficTable | undefined;
@@ -232,6 +234,7 @@ export function makeNat(deps: {
                 signal: inner,
               }),
             watch,
+            watchRoom,
             async (inner) => {
               for (;;) {
                 await haveRemnants.wait(inner);

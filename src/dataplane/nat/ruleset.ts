@@ -2,7 +2,7 @@ import { concatText, scalarText } from '../nftables/listing.ts';
 import { hex, type TableSpec } from '../nftables/table-text.ts';
 
 /** The most clients of each family that are kept at their nodes. */
-const mostClients = 262_144;
+export const mostClients = 262_144;
 
 /** The number of slots of a group: the range of the hash that chooses one. */
 export const natSlotCount = 1021;

@@ -1,8 +1,16 @@
 import path from 'node:path';
 import type { Lab } from '../../../lab/lab.ts';
 
-/** The lab that all files share; with another name a second suite can run at the same time. */
-export const labName: string = process.env['LAB'] ?? 'e2e';
+/** With another name a second suite can run at the same time. */
+const suite = process.env['LAB'] ?? 'e2e';
+
+/** The name of the lab of a worker, from 1: files run side by side, each in a lab that it has to itself. */
+export function labOfWorker(worker: number): string {
+  return worker === 1 ? suite : `${suite}w${worker}`;
+}
+
+/** The lab of this worker. */
+export const labName: string = labOfWorker(Number(process.env['VITEST_POOL_ID'] ?? 1));
 /** The namespace of the tests' Services and their Pods. */
 export const namespace = 'lbtest';
 /** The Pods of {@link namespace} in the API. */

@@ -127,7 +127,7 @@ function checkWorld({ server, host, rig }: World): void {
     for (const { address } of pods) expect(podRanges.some((range) => rangeContains(range, address))).toBe(true);
 
   const objects = server.list('Service');
-  const services = objects.map(projectService);
+  const services = objects.map((object) => projectService(object));
   const holders = new Map<string, string>();
   for (const [index, service] of services.entries()) {
     checkListeners(service, holders);

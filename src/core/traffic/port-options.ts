@@ -1,0 +1,76 @@
+import type { ServicePort, ServiceSpec } from '../model/service.ts';
+import { decodeProxyOptions, type OptionsRequest } from './decode-options.ts';
+import { hasOwnBackend, type ListenerOptions, plainProfile, profileText } from './options.ts';
+
+/** With the affinity to Pods. */
+type HaproxyRequest = OptionsRequest & Pick<ServiceSpec, 'backends' | 'sessionAffinity' | 'affinitySeconds'>;
+
+/** The options of one port; `undefined`: none, HAProxy treats it as the others. `isPlain`: the profile of the Service is not available. */
+export function optionsOfPort(
+  request: HaproxyRequest,
+  { port, protocol }: Pick<ServicePort, 'port' | 'protocol'>,
+  isPlain: boolean,
+): ListenerOptions | undefined {
+  if (protocol !== 'TCP') return undefined;
+  const options = annotatedOptions(request, port, isPlain);
+  const affinitySeconds = hasAffinity(request) && !isPlain ? request.affinitySeconds : 0;
+  const all = { ...options, profile: { ...options.profile, affinitySeconds } };
+  return isUsual(all) ? undefined : all;
+}
+
+function annotatedOptions(request: OptionsRequest, port: number, isPlain: boolean): ListenerOptions {
+  const { limits, server, profile, proxyProtocol, http, isMeasured } = decodeProxyOptions(request);
+  const { serverTimeoutMs, ...rest } = isPlain ? plainProfile : profile;
+  const mode = http.has(port) ? 'http' : 'tcp';
+  return {
+    limits,
+    server: { ...server, proxyProtocol: proxyProtocol.get(port) ?? 0 },
+    profile: { ...rest, mode, serverTimeoutMs: mode === 'http' ? serverTimeoutMs : 0 },
+    isMeasured,
+  };
+}
+
+/** Whether HAProxy keeps a client with its Pod. With nodes as servers it cannot: kube-proxy chooses the Pod. */
+export function hasAffinity({
+  backends,
+  sessionAffinity,
+}: Pick<HaproxyRequest, 'backends' | 'sessionAffinity'>): boolean {
+  return sessionAffinity === 'ClientIP' && backends === 'pods';
+}
+
+function isUsual(options: ListenerOptions): boolean {
+  return hasOwnBackend(options) ? false : Object.values(options.limits).every((limit) => limit === 0);
+}
+
+/** What the port needs and only HAProxy does, as words: its server relies on it. `undefined`: any dataplane can serve the port. */
+export function haproxyNeed(request: OptionsRequest, { port, protocol }: ServicePort): string | undefined {
+  if (protocol !== 'TCP') return undefined;
+  const { http, proxyProtocol } = decodeProxyOptions(request);
+  return proxyProtocol.has(port) ? 'the PROXY protocol' : http.has(port) ? 'HTTP mode' : undefined;
+}
+
+/** The profiles that the Service asks for, other than the usual one. */
+export function profilesOf(request: HaproxyRequest): ReadonlySet<string> {
+  const texts = request.ports.map((port) => profileText(optionsOfPort(request, port, false)?.profile ?? plainProfile));
+  return new Set(texts.filter((text) => text !== ''));
+}
+
+/**
+ * Whether the Service asks for anything that only HAProxy does. A default of the site is not a request of the Service, but what its
+ * servers rely on is.
+ */
+export function asksForHaproxy({ options, ports }: OptionsRequest): boolean {
+  const own = { options: ownOptions(options), ports };
+  return ports.some(
+    (port) =>
+      haproxyNeed({ options, ports }, port) !== undefined ||
+      (port.protocol === 'TCP' && !isUsual(annotatedOptions(own, port.port, false))),
+  );
+}
+
+/** Without the defaults of the site. */
+function ownOptions(options: OptionsRequest['options']): OptionsRequest['options'] {
+  return options.some(([, , origin]) => origin === 'site')
+    ? options.filter(([, , origin]) => origin === undefined)
+    : options;
+}

@@ -1,0 +1,52 @@
+import { beforeAll, expect, test, vi } from 'vitest';
+import { apply, endsOf, lab, newFlows, nextPort, nodeOf, vips } from '../../../test/netns/direct-rig.ts';
+import { duringFlood, flood, floodSources } from '../../../test/netns/flood.ts';
+import { patience } from '../../../test/netns/patience.ts';
+import { countElements } from './count-elements.ts';
+import { directTable } from './ruleset.ts';
+
+/*
+ * Packets from very many addresses for one listener: other listeners are served, and no map is full.
+ */
+const { signal } = new AbortController();
+const [attacked, other6, other4] = vips;
+
+beforeAll(async () => {
+  await lab.router.exec('ip', 'route', 'add', floodSources, 'via', '198.51.100.2'); // the answers
+});
+
+const count = <Name extends string>(...maps: readonly Name[]): Promise<Readonly<Record<Name, number>>> =>
+  countElements(lab.balancer.execPort, directTable, maps, signal);
+
+test.each(['tcp', 'udp'] as const)(
+  'a flood of flows of one packet, %s: no new flow of another listener is lost, and none is pinned',
+  async (protocol) => {
+    const served = new Set<string>();
+    const packets = { protocol, to: attacked, port: 53, count: 100_000 };
+    const sent = await duringFlood(lab.client, packets, async () => {
+      for (const vip of [other4, other6]) for (const node of (await newFlows(vip, 10)).values()) served.add(node);
+    });
+    expect([...served].toSorted()).toEqual(['n1', 'n2', 'n3']);
+    expect(sent).toBeGreaterThan(2_000);
+    const { pins, ...others } = await count('pins', 'closing', 'clients', 'overflow');
+    expect(pins).toBeLessThan(20); // two of 100,000 flows may have the same hash
+    expect(others).toEqual({ closing: 0, clients: 0, overflow: 0 });
+    expect(await nodeOf(attacked, nextPort())).toMatch(/^n/);
+  },
+);
+
+test('with affinity, the first packet of a client keeps it for minutes, the second one for hours', async () => {
+  await apply({ isAffine: true });
+  await flood(lab.client, { protocol: 'tcp', to: attacked, port: 53, count: 1_000 });
+  expect(await count('pins', 'clients')).toEqual({ pins: 0, clients: 0 });
+  await flood(lab.client, { protocol: 'tcp', to: attacked, port: 53, count: 1_000, flags: 'ack' });
+  await vi.waitUntil(async () => (await count('clients')).clients === 1_000, patience);
+  for (const map of ['pins', 'clients'] as const) expect(Math.max(...(await endsOf(map)))).toBeLessThanOrEqual(60);
+  await apply({ isAffine: false });
+  await apply({ isAffine: true });
+  await flood(lab.client, { protocol: 'udp', to: other4, port: 53, count: 1_000 });
+  await vi.waitUntil(async () => (await count('clients')).clients === 2_000, patience);
+  expect(Math.max(...(await endsOf('clients')))).toBeLessThanOrEqual(180);
+  for (let turn = 0; turn < 2; turn++) await nodeOf(other4, nextPort());
+  expect((await endsOf('clients')).filter((seconds) => seconds > 2 * 3_600)).toHaveLength(1);
+});

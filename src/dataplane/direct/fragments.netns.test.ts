@@ -1,0 +1,51 @@
+import { expect, test } from 'vitest';
+import { lab, nextPort, nodeOf, vips } from '../../../test/netns/direct-rig.ts';
+import { countFragments, type Fragment, fragmentsAt, orders, sendFragments } from '../../../test/netns/fragments.ts';
+import { patience } from '../../../test/netns/patience.ts';
+import { countElements } from './count-elements.ts';
+import { directTable } from './ruleset.ts';
+
+/*
+ * Fragments in any order: the node of the flow gets the datagram, or no node does.
+ */
+const { signal } = new AbortController();
+
+/** The node of a new flow, and what the nodes get of a datagram of it, once the node has `most` fragments. */
+async function arriving(
+  vip: string,
+  fragments: readonly Fragment[],
+  most: number,
+): Promise<readonly [string, unknown]> {
+  const sourcePort = nextPort();
+  const node = await nodeOf(vip, sourcePort);
+  for (const each of lab.nodes) await countFragments(each, 5300);
+  const from = vip.includes(':') ? '2001:db8:1::2' : '198.51.100.2';
+  await sendFragments(lab.client, { from, to: vip, sourcePort, port: 53 }, fragments);
+  await expect.poll(async () => (await fragmentsAt(lab.nodes))[node]?.fragments ?? 0, patience).toBe(most);
+  expect(await nodeOf(vip, nextPort())).toMatch(/^n/); // later packets have arrived: no other one is on its way
+  return [node, await fragmentsAt(lab.nodes)];
+}
+
+test.each(vips)('to %s, in any order: the node of the flow gets the datagram, or no node does', async (vip) => {
+  for (const order of ['inOrder', 'firstOneFirst'] as const) {
+    const [node, got] = await arriving(vip, orders[order], 3);
+    expect([order, got]).toEqual([order, { [node]: { fragments: 3, whole: 1 } }]);
+  }
+  const [ofOverlapping, overlapping] = await arriving(vip, orders.overlapping, 3);
+  expect(overlapping).toEqual({ [ofOverlapping]: { fragments: 3, whole: 0 } });
+  // Those that come before the first one reach no node.
+  const [ofReverse, reverse] = await arriving(vip, orders.reverse, 1);
+  expect(reverse).toEqual({ [ofReverse]: { fragments: 1, whole: 0 } });
+  expect((await arriving(vip, orders.withoutFirst, 0))[1]).toEqual({});
+});
+
+test('a first fragment whose rest never comes is forgotten', async () => {
+  const first = orders.inOrder.slice(0, 1);
+  for (let number = 0; number < 5; number++) {
+    const route = { from: '198.51.100.2', to: vips[0], sourcePort: nextPort(), port: 53 };
+    await sendFragments(lab.client, route, first);
+  }
+  const known = async (): Promise<number> =>
+    (await countElements(lab.balancer.execPort, directTable, ['fragments'], signal)).fragments;
+  await expect.poll(known, patience).toBe(0);
+});
