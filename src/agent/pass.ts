@@ -2,7 +2,13 @@ import { withoutOwn } from './addresses.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { ListenerKey } from '../core/model/names.ts';
 import type { Dataplane } from '../core/traffic/dataplane.ts';
-import { type Listener, type Listeners, type TrafficTable, usesHaproxy } from '../core/traffic/table.ts';
+import {
+  type Listener,
+  type Listeners,
+  serverlessListeners,
+  type TrafficTable,
+  usesHaproxy,
+} from '../core/traffic/table.ts';
 import {
   inherit,
   leftAs,
@@ -266,11 +272,12 @@ async function makeOnePass(
   return { state, refused, waiting, blocked };
 }
 
-function steeringTarget({ proxy, network }: PassPorts, { listeners }: TrafficTable, wanted: Addresses): SteeringTarget {
+function steeringTarget({ proxy, network }: PassPorts, table: TrafficTable, wanted: Addresses): SteeringTarget {
+  const { listeners } = table;
   const known = network.addresses();
   const { own } = known;
   const vips = withoutOwn(wanted, known);
-  return { listeners, vips, own, portOf: (listener) => proxy.portOf(listener) };
+  return { listeners, serverless: serverlessListeners(table), vips, own, portOf: (listener) => proxy.portOf(listener) };
 }
 
 /** Those of `addresses` that `others` have, too. */

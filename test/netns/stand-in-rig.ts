@@ -106,6 +106,7 @@ export async function program(each: Listener): Promise<void> {
   const { listeners } = table;
   const target = {
     listeners,
+    serverless: new Set<never>(),
     vips: addressesOf(each.address.text),
     own: new Map(),
     portOf: (of: Listener) => proxy.portOf(of),

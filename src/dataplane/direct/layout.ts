@@ -1,6 +1,6 @@
 import { formatRange } from '../../core/ip/range.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
-import { stackDataplane } from '../../core/traffic/table.ts';
+import { type ListenerAddress, stackDataplane } from '../../core/traffic/table.ts';
 import { addressText, classText, type Element, ListenerError, portText, protocolNumbers } from '../nftables/element.ts';
 import { type Layout, absentFrom } from '../nftables/mirror.ts';
 import type { DirectProgram, SlotGroup } from './program.ts';
@@ -47,10 +47,9 @@ export const directLayout: Layout<DirectProgram> = {
     if (isAlone && stackDataplane(listener) !== undefined) return []; // the stand-in serves it alone
     const { family } = address;
     const id = classText(ids.get(key) ?? 0);
-    const where = `${addressText(address)} . ${protocol.toLowerCase()} . ${portText(port)}`;
     const carried = `${addressText(address)} . ${protocolNumbers[protocol]} . ${portText(port)}`;
     const elements: Element[] = [
-      { set: `listeners${family}`, text: `${where} : ${id}` },
+      listenerElement(listener, ids.get(key) ?? 0),
       { set: `carried${family}`, text: `${carried} : ${id}` },
     ];
     if (isAffine) elements.push({ set: 'affine', text: id });
@@ -110,6 +109,12 @@ export const directLayout: Layout<DirectProgram> = {
   },
   withRestOf: (target, { slots, hops, nodeMacs }) => ({ ...target, slots, hops, nodeMacs }),
 };
+
+/** The number of a listener. */
+export function listenerElement({ address, port, protocol }: ListenerAddress, id: number): Element {
+  const where = `${addressText(address)} . ${protocol.toLowerCase()} . ${portText(port)}`;
+  return { set: `listeners${address.family}`, text: `${where} : ${classText(id)}` };
+}
 
 function slotElements({ id, marks }: SlotGroup): readonly Element[] {
   const group = classText(id);

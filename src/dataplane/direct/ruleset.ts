@@ -11,6 +11,7 @@ export const directTable: TableSpec = {
   name: 'netdev furiwake',
   family: 5, // NFPROTO_NETDEV
   learns: true,
+  deviceChain: 'arrive',
   mostRangesRemoved: Infinity, // the pins are worth more than the time
   sets: {
     listeners4: 'map listeners4 { type ipv4_addr . inet_proto . inet_service : classid;',
@@ -59,7 +60,7 @@ const errors6 = '{ destination-unreachable, packet-too-big, time-exceeded, param
  * - Two registers live from rule to rule: the priority (listener, then group) and the mark (hash, then node). The priority is
  *   reset before the packet leaves, because queueing disciplines and VLAN devices read it.
  * - A listener that is not in `open` has no group of nodes yet: its packets are dropped, pinned or not, and a client tries
- *   again.
+ *   again. If it has no server at all, it is in `mixed`.
  * - The elements of `open`, `flows` and `refused` count: a lookup that finds one adds the packet to it.
  * - A listener in `mixed` has flows that its stand-in holds, see `stand-ins.ts`: their packets go up the stack, as if there were
  *   no table. A new one from the address and port of one in `held` is the stand-in's as well. A UDP flow of a client with affinity

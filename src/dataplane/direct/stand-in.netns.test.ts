@@ -59,6 +59,9 @@ test.each([
       long.push(await connect(address));
       await expect.poll(() => heldByHaproxy(onDirect), patience).toBeGreaterThanOrEqual(4);
       await last();
+      startDirect();
+      await program(onHaproxy);
+      await last();
       await program(onDirect);
       await last();
       expect(await heldByHaproxy(onDirect)).toBeGreaterThanOrEqual(4);
