@@ -100,7 +100,7 @@ async function serve({ nodes, router }: DirectLab, signal: AbortSignal): Promise
     await machine.ask({ do: 'serveUdp', port: ports.attacked, body: machine.name });
   }
   await router.exec('ip', 'route', 'add', floodSources, 'via', '198.51.100.2'); // the answers
-  return await serveHttp(nodes, ports.other, signal);
+  return await serveHttp(nodes, [ports.other], signal);
 }
 
 /** The three dataplanes on the balancer, each with an address for both Services. */

@@ -5,7 +5,8 @@ import { expectOwnLinesOnly } from '../../../test/sim/hostile/rendered.ts';
 import { withOptions } from '../../../test/make/options.ts';
 import { tableOf } from '../../../test/make/table.ts';
 import { optionPrefix } from '../model/contract.ts';
-import { decodeProxyOptions, optionNames, optionsOfPort } from './decode-options.ts';
+import { decodeProxyOptions, optionNames } from './decode-options.ts';
+import { optionsOfPort } from './port-options.ts';
 
 /*
  * Each annotation that HAProxy's settings are decoded from, with texts that are not valid: one problem, no other effect.
