@@ -20,13 +20,13 @@ import type { TableFile } from '../state/table.ts';
 import { makeAddressIndex } from './addresses.ts';
 import { runAudits } from './audit.ts';
 import { makeAddressLifetime } from './address-lifetime.ts';
-import { makeFailedStep } from './failed-step.ts';
-import { emptyHostState, type HostState, makePass, type PassPorts, wordsOf } from './pass.ts';
+import { emptyHostState, type HostState, makePass, type PassPorts } from './pass.ts';
 import { makePassMetrics } from './pass-metrics.ts';
 import { makeQuarantine } from './quarantine.ts';
 import { withKnownBackends } from './known-backends.ts';
 import { tableToSave } from './listener-changes.ts';
 import { makeReporter } from './reporter.ts';
+import { makeStages, wordsOf } from './stages.ts';
 import { withdrawn } from './withdrawn.ts';
 
 /**
@@ -34,7 +34,7 @@ import { withdrawn } from './withdrawn.ts';
  *
  *   publish(table) ─► desired ─► pass ─► report ─► subscribers
  *                       ▲         │ a refused listener waits in the quarantine, the others are in force
- *              restore ─┘         │ a step that fails as a whole is repeated after growing waits
+ *              restore ─┘         │ a stage that fails as a whole is repeated after growing waits, one that is slow when it ends
  *                                 └► table file, for the next start
  */
 export type Agent = {
@@ -90,12 +90,16 @@ export function makeAgent(deps: AgentDeps): Agent {
   let desired: TrafficTable | undefined;
   let isServing = deps.isServing;
   let state = emptyHostState;
-  let blocked: ReadonlyMap<ListenerKey, string> = new Map();
-  /** By the last pass: until the step that failed then is due, the same one changes nothing. */
+  let blocked: ReadonlyMap<ListenerKey, string | undefined> = new Map();
+  /** By the last pass: until a stage that is not done is due, the same one changes nothing. */
   let lastTried = emptyTable;
-  const monotonic = (): number => clock.monotonic();
-  const quarantine = makeQuarantine({ log, monotonic });
-  const failedStep = makeFailedStep({ log, monotonic });
+  const quarantine = makeQuarantine({ log, monotonic: () => clock.monotonic() });
+  const wake = makeLatch();
+  const onLateEnd = (): void => {
+    lastTried = emptyTable;
+    wake.set();
+  };
+  const stages = makeStages({ onFailure: count.failure, onLateEnd, clock, log });
   const reporter = makeReporter({
     health,
     confirmations,
@@ -110,12 +114,11 @@ export function makeAgent(deps: AgentDeps): Agent {
       refusalOf: (key) =>
         quarantine.entries.get(key)?.words ??
         blocked.get(key) ??
-        (failedStep.isBlocking() ? failedStep.failure()?.words : undefined),
+        (stages.areBlocked() ? stages.troubles()[0] : undefined),
     }),
   });
   /** One change of the host at a time. */
   const inTurn = makeSerial();
-  const wake = makeLatch();
   /** Set when the host must withdraw, or may serve: this ends the wait after a failure. */
   const urgent = makeLatch();
   const saveLatch = makeLatch();
@@ -132,30 +135,25 @@ export function makeAgent(deps: AgentDeps): Agent {
   const pass = async (wanted: TrafficTable, signal: AbortSignal): Promise<void> => {
     const startedAt = clock.monotonic();
     const tried = quarantine.leaveOut(wanted, state.inForce, startedAt);
-    const earlier = failedStep.begin(startedAt);
-    const wasFailing = failedStep.failure() !== undefined;
-    if (earlier === undefined ? !wasFailing && isSettled(tried) : isApplied(tried) || isSameTable(tried, lastTried))
-      return;
+    const wereDone = stages.areDone();
+    const attempts = stages.begin();
+    const isKnown = wereDone ? isSettled(tried) : isApplied(tried) || isSameTable(tried, lastTried);
+    if (isKnown && !attempts.areDue) return;
     const before = state;
     const onHeld = (held: HostState['held']): void => {
       state = { ...state, held };
       reporter.update(PersistentMap.changedKeys(before.held, held));
       saveLatch.set();
     };
-    const result = await makePass(ports, state, tried, { onHeld, earlier, signal });
+    const result = await makePass(ports, state, tried, { onHeld, stages: attempts, signal });
     ({ state, blocked } = result);
     lastTried = result.refused.size === 0 ? tried : emptyTable;
+    attempts.end();
     const nowMs = clock.monotonic();
     quarantine.note(tried, result, nowMs);
-    failedStep.note(result.failure, earlier, nowMs);
-    count({
-      ms: nowMs - startedAt,
-      hasFailed: result.failure !== undefined,
-      refused: result.refused.size,
-      inForce: state.inForce.size,
-      quarantined: quarantine.entries.size,
-    });
-    if (wasFailing || result.failure !== undefined) reporter.updateAll();
+    const quarantined = quarantine.entries.size;
+    count.pass({ ms: nowMs - startedAt, refused: result.refused.size, inForce: state.inForce.size, quarantined });
+    if (!wereDone || !stages.areDone()) reporter.updateAll();
     else
       reporter.update(
         new Set([
@@ -182,10 +180,10 @@ export function makeAgent(deps: AgentDeps): Agent {
     }
   };
 
-  /** Until a change or the end of a wait. While programming fails as a whole, changes wait, too. */
+  /** Until a change or the end of a wait. While steering fails, changes wait, too. */
   const untilDue = async (signal: AbortSignal): Promise<void> => {
-    const isStuck = failedStep.isBlocking();
-    const dueMs = Math.min(failedStep.dueMs() ?? Infinity, (isStuck ? undefined : quarantine.nextDueMs()) ?? Infinity);
+    const isStuck = stages.areBlocked();
+    const dueMs = Math.min(stages.dueMs() ?? Infinity, (isStuck ? undefined : quarantine.nextDueMs()) ?? Infinity);
     if (dueMs === Infinity) return await wake.wait(signal);
     await waitAtMost(dueMs - clock.monotonic(), isStuck ? urgent : wake, clock, signal);
   };
@@ -223,8 +221,8 @@ export function makeAgent(deps: AgentDeps): Agent {
     publish: (table) => {
       const before = desired?.listeners ?? PersistentMap.empty<ListenerKey, Listener>();
       desired = withKnownBackends(table, desired);
-      // The next pass reports the new listeners; while passes fail, the failure is reported at once.
-      if (failedStep.failure() !== undefined) reporter.update(PersistentMap.changedKeys(before, table.listeners));
+      // The next pass reports the new listeners; while stages fail, the failure is reported at once.
+      if (!stages.areDone()) reporter.update(PersistentMap.changedKeys(before, table.listeners));
       wake.set();
       saveLatch.set();
     },
@@ -233,7 +231,7 @@ export function makeAgent(deps: AgentDeps): Agent {
     setServing: (next) => {
       if (isServing === next) return;
       isServing = next;
-      failedStep.hurry();
+      stages.hurry();
       if (!next) {
         advertiser.advertise(PersistentMap.empty());
         withdrawal.set();
@@ -256,12 +254,11 @@ export function makeAgent(deps: AgentDeps): Agent {
     },
     desired: () => desired,
     troubles: () => {
-      const failure = failedStep.failure();
-      const unprogrammed = state.programmed === undefined && failure === undefined;
       const trouble = deps.proxy.trouble();
-      // Often the same: a pass fails with the words of HAProxy's trouble.
-      const words = new Set([unprogrammed ? 'nothing is programmed yet' : failure?.words, trouble && wordsOf(trouble)]);
-      return [...words].filter((each) => each !== undefined);
+      const isUnprogrammed = state.programmed === undefined && stages.areDone();
+      const words = isUnprogrammed ? ['nothing is programmed yet'] : stages.troubles();
+      // Often the same: a stage fails with the words of HAProxy's trouble.
+      return [...new Set(trouble === undefined ? words : [...words, wordsOf(trouble)])];
     },
     onTroubles: (listener) => {
       const ends = [troubleListeners.subscribe(listener), deps.proxy.onTrouble(listener)];
@@ -281,6 +278,7 @@ export function makeAgent(deps: AgentDeps): Agent {
                 ...deps,
                 inTurn,
                 programmed: () => state.programmed,
+                isProxySlow: () => stages.areSlow(),
                 mayAttract: ports.mayAttract,
                 auditNow,
                 onAddresses: () => reporter.noteAddresses(),

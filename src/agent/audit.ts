@@ -2,6 +2,7 @@ import { withoutOwn } from './addresses.ts';
 import { makeBackoff } from '../async/backoff.ts';
 import { type Latch, waitAtMost } from '../async/latch.ts';
 import type { Serial } from '../async/serial.ts';
+import { settlesWithin } from '../async/settles-within.ts';
 import { makeTrouble } from '../async/trouble.ts';
 import { PersistentMap } from '../core/persistent-map.ts';
 import type { Clock } from '../ports/clock.ts';
@@ -15,6 +16,7 @@ import type { Direct } from '../ports/direct.ts';
 import type { Nat } from '../ports/nat.ts';
 import type { Proxy } from '../ports/proxy.ts';
 import type { HostState } from './pass.ts';
+import { patienceMs } from './stages.ts';
 
 export type AuditDeps = {
   readonly proxy: Proxy;
@@ -27,6 +29,8 @@ export type AuditDeps = {
   /** One change of the host at a time. */
   readonly inTurn: Serial;
   readonly programmed: () => HostState['programmed'];
+  /** Whether HAProxy still works on a change of an earlier pass: what it has is not what `programmed` says. */
+  readonly isProxySlow: () => boolean;
   readonly mayAttract: () => boolean;
   /** Set when the kernel reports that addresses or links changed: they are audited at once. */
   readonly auditNow: Latch;
@@ -35,6 +39,9 @@ export type AuditDeps = {
   readonly clock: Clock;
   readonly log: Log;
 };
+
+/** Begins an audit while no pass is under way. Returns the number of its repairs; `undefined`: there was no audit. */
+type AuditTurn = (work: () => Promise<number>) => Promise<number | undefined>;
 
 const everyMs = 30_000;
 /** The least time between two audits of addresses: each start of a container adds an interface, which the kernel reports. */
@@ -54,6 +61,7 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
     what: string,
     work: (programmed: NonNullable<HostState['programmed']>) => Promise<number>,
     wait: (ms: number, tookMs: number) => Promise<void>,
+    turn: AuditTurn = deps.inTurn,
   ): Promise<never> => {
     const trouble = makeTrouble({ what: `auditing ${what}`, log, monotonic: () => clock.monotonic() });
     const backoff = makeBackoff(retry);
@@ -62,7 +70,7 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
     for (;;) {
       await wait(waitMs, tookMs);
       try {
-        const repairs = await deps.inTurn(async () => {
+        const repairs = await turn(async () => {
           const programmed = deps.programmed();
           const begunMs = clock.monotonic();
           try {
@@ -71,6 +79,7 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
             tookMs = clock.monotonic() - begunMs;
           }
         });
+        if (repairs === undefined) continue;
         if (repairs > 0) log.warn({ repairs }, `external change to ${what} detected and reverted`);
         trouble.over();
         backoff.reset();
@@ -83,6 +92,16 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
     }
   };
   const sleep = (ms: number): Promise<void> => clock.sleep(ms, signal);
+  /** HAProxy makes its changes in the order of the calls, so passes need not wait for the end of its audit. */
+  const shortTurn: AuditTurn = async (work) => {
+    const begun = await deps.inTurn(async () => {
+      if (deps.isProxySlow()) return undefined;
+      const repairs = work();
+      await settlesWithin(repairs, patienceMs, clock, signal);
+      return { repairs };
+    });
+    return await begun?.repairs;
+  };
   let startedMs = -Infinity;
   const untilTold = async (ms: number, tookMs: number): Promise<void> => {
     const nowMs = clock.monotonic();
@@ -94,7 +113,7 @@ export async function runAudits(deps: AuditDeps, signal: AbortSignal): Promise<v
   };
 
   await Promise.all([
-    audit('HAProxy', ({ proxied }) => proxy.audit(proxied, signal), sleep),
+    audit('HAProxy', ({ proxied }) => proxy.audit(proxied, signal), sleep, shortTurn),
     audit('nftables', () => steering.audit(signal), sleep),
     audit('the table of direct', () => direct.audit(signal), sleep),
     audit('the table of nat', () => nat.audit(signal), sleep),

@@ -2,7 +2,14 @@ import { expect, test } from 'vitest';
 import { withOptions } from '../../test/make/options.ts';
 import { listener, localListener, tableOf } from '../../test/make/table.ts';
 import type { Listener } from '../core/traffic/table.ts';
-import { listenersToChange, needsProxy, withListeners } from './listener-changes.ts';
+import {
+  isInForceAs,
+  isWithoutStandIn,
+  listenersToChange,
+  needsProxy,
+  withListeners,
+  withoutStandIn,
+} from './listener-changes.ts';
 
 const web = listener('192.0.2.51', 80, 30_080);
 const limited = withOptions('192.0.2.51', 80, 30_080, { limits: { rate: 10 } });
@@ -14,6 +21,7 @@ test.each([
   ['its source ranges change', web, listener('192.0.2.51', 80, 30_080, { sourceRanges: [] }), false],
   ['its nodePort changes', web, listener('192.0.2.51', 80, 30_081), true],
   ['its options change', limited, faster, true],
+  ['it is drained', web, listener('192.0.2.51', 80, 30_080, { isDraining: true }), true],
   ['its backend changes', web, localListener('192.0.2.51', 80, 30_080), true],
   ['it comes from nat', listener('192.0.2.51', 80, 30_080, { dataplane: 'nat' }), web, true],
   ['it goes to nat', web, listener('192.0.2.51', 80, 30_080, { dataplane: 'nat' }), false],
@@ -23,6 +31,27 @@ test.each([
     expect(needsProxy(tableOf(inForce === undefined ? [] : [inForce]).listeners, next)).toBe(expected);
   },
 );
+
+test('a listener of direct without its stand-in is in force, waits for HAProxy to have one, and stays the same object until then', () => {
+  const direct = listener('192.0.2.51', 80, 30_080, { dataplane: 'direct', standIn: 'haproxy' });
+  const plain = listener('192.0.2.51', 80, 30_080);
+  for (const [old, standIn] of [
+    [undefined, undefined],
+    [listener('192.0.2.51', 80, 30_080, { dataplane: 'nat' }), undefined],
+    [plain, 'haproxy'], // as HAProxy serves it now
+  ] as const) {
+    const alone = withoutStandIn(direct, old);
+    expect(alone).toEqual({ ...direct, standIn, revision: alone.revision });
+    expect([isInForceAs(direct, alone), isInForceAs(plain, alone), isWithoutStandIn(alone)]).toEqual([
+      true,
+      false,
+      true,
+    ]);
+    expect(needsProxy(tableOf([alone]).listeners, direct)).toBe(true);
+    expect(withoutStandIn(direct, alone)).toBe(alone);
+  }
+  expect(isWithoutStandIn(direct)).toBe(false);
+});
 
 test('a listener that is equal to the one in force is not changed, and one that is replaced by itself leaves the table as it was', () => {
   const table = tableOf([web, limited]);

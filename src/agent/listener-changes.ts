@@ -47,37 +47,71 @@ export function listenersHandedOver(held: Listeners, target: Listeners): readonl
 /** Whether HAProxy must do anything before the listener can be in force, which is of the same Service if it was before. */
 export function needsProxy(inForce: Listeners, listener: Listener): boolean {
   if (!usesHaproxy(listener)) return false;
-  const { backend, options, targetPort } = listener;
+  const { backend, options, targetPort, isDraining } = listener;
   const old = inForce.get(listener.key);
-  if (old === undefined || !usesHaproxy(old) || old.revision === inherited) return true;
-  return old.backend !== backend || old.targetPort !== targetPort || old.options !== options;
+  if (old === undefined || !usesHaproxy(old) || old.revision === unconfirmed || isWithoutStandIn(old)) return true;
+  return (
+    old.backend !== backend || old.targetPort !== targetPort || old.options !== options || old.isDraining !== isDraining
+  );
 }
 
-/** Of a listener that an earlier process programmed, as far as is known: HAProxy has not confirmed it yet. */
-const inherited = 'inherited' as Revision;
+const withoutStandInMark = ' without its stand-in';
+
+/**
+ * A listener of `direct` that HAProxy does not stand in for as wanted, because it cannot be changed: not at all, or as for `old`,
+ * which is in force. Such a listener is changed when HAProxy can be.
+ */
+export function withoutStandIn(listener: Listener, old: Listener | undefined): Listener {
+  const standIn = old !== undefined && usesHaproxy(old) ? listener.standIn : undefined;
+  const revision = `${listener.revision}${withoutStandInMark}` as Revision;
+  return old?.revision === revision && old.standIn === standIn ? old : { ...listener, standIn, revision };
+}
+
+export function isWithoutStandIn({ revision }: Pick<Listener, 'revision'>): boolean {
+  return revision.endsWith(withoutStandInMark);
+}
+
+/** Whether `listener` is in force, be it without its stand-in. */
+export function isInForceAs(listener: Listener, inForce: Listener | undefined): boolean {
+  const { revision } = listener;
+  return inForce?.revision === revision || inForce?.revision === `${revision}${withoutStandInMark}`;
+}
+
+/** Of a listener that waits for HAProxy: one of an earlier process, or one that HAProxy may have changed in part. */
+const unconfirmed = 'unconfirmed' as Revision;
 const unknown = 'uncertain' as Revision;
 
 /** After a step that failed as a whole: the listener is probably unchanged, and the next pass programs it again. */
 export function uncertain(listener: Listener): Listener {
-  return listener.revision === inherited ? listener : { ...listener, revision: unknown };
+  return listener.revision === unconfirmed ? listener : { ...listener, revision: unknown };
 }
 
 /** The listeners that an earlier process programmed for the same Services as in `target`. */
 export function inherit(held: Listeners, target: Listeners): Listeners {
   return PersistentMap.from(
     Array.from(held).flatMap(([key, listener]) =>
-      target.get(key)?.service === listener.service ? [[key, { ...listener, revision: inherited }] as const] : [],
+      target.get(key)?.service === listener.service ? [[key, { ...listener, revision: unconfirmed }] as const] : [],
     ),
   );
 }
 
+/** `inForce`, in which these listeners of HAProxy wait for it. */
+export function withUnconfirmed(inForce: Listeners, waiting: readonly Listener[]): Listeners {
+  return inForce.with(
+    waiting.flatMap(({ key, dataplane }) => {
+      const old = inForce.get(key);
+      return old === undefined || dataplane !== 'haproxy' ? [] : [[key, { ...old, revision: unconfirmed }] as const];
+    }),
+  );
+}
+
 /**
- * A listener that cannot be changed as in `target`: as it is in force. One of an earlier process gets the wanted source
- * ranges nevertheless, because HAProxy may fail for long.
+ * A listener that cannot be changed as in `target`: as it is in force. One that waits for HAProxy gets the wanted source
+ * ranges nevertheless, because that may last long.
  */
 export function leftAs(inForce: Listeners, target: Listeners, key: ListenerKey): Listener | undefined {
   const [old, wanted] = [inForce.get(key), target.get(key)];
-  if (old === undefined || wanted === undefined || old.revision !== inherited) return old;
+  if (old === undefined || wanted === undefined || old.revision !== unconfirmed) return old;
   const { sourceRanges, isHostAddress } = wanted;
   const isSame = old.sourceRanges === sourceRanges && old.isHostAddress === isHostAddress;
   return isSame ? old : { ...old, sourceRanges, isHostAddress };

@@ -1,10 +1,9 @@
 import type { Metrics } from '../ports/metrics.ts';
+import type { Stage } from './stages.ts';
 
 /** A pass over the host, as the metrics see it. */
 export type PassNumbers = {
   readonly ms: number;
-  /** A step failed as a whole. */
-  readonly hasFailed: boolean;
   /** Listeners that a tool refused in this pass. */
   readonly refused: number;
   readonly inForce: number;
@@ -14,8 +13,13 @@ export type PassNumbers = {
 
 const passSeconds: readonly number[] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 
-/** The metrics of the agent; the result is called after each pass. */
-export function makePassMetrics(metrics: Metrics): (pass: PassNumbers) => void {
+/** The metrics of the agent. */
+export function makePassMetrics(metrics: Metrics): {
+  /** Called after each pass. */
+  readonly pass: (numbers: PassNumbers) => void;
+  /** Called after each attempt of a stage that failed as a whole. */
+  readonly failure: (stage: Stage) => void;
+} {
   const durations = metrics.histogram(
     'furiwake_dataplane_apply_seconds',
     'Time of one pass over the host',
@@ -23,15 +27,17 @@ export function makePassMetrics(metrics: Metrics): (pass: PassNumbers) => void {
   );
   const failures = metrics.counter(
     'furiwake_dataplane_errors_total',
-    'Passes in which a step failed as a whole, or a listener was refused',
+    'Attempts of a stage of a pass that failed as a whole, and listeners that were refused',
     ['kind'],
   );
   const listeners = metrics.gauge('furiwake_listeners', 'Listeners by state', ['state']);
-  return ({ ms, hasFailed, refused, inForce, quarantined }) => {
-    if (hasFailed) failures.add(1, { kind: 'pass' });
-    failures.add(refused, { kind: 'listener' });
-    durations.observe(ms / 1000);
-    listeners.set(inForce, { state: 'in force' });
-    listeners.set(quarantined, { state: 'refused' });
+  return {
+    pass: ({ ms, refused, inForce, quarantined }) => {
+      failures.add(refused, { kind: 'listener' });
+      durations.observe(ms / 1000);
+      listeners.set(inForce, { state: 'in force' });
+      listeners.set(quarantined, { state: 'refused' });
+    },
+    failure: (stage) => failures.add(1, { kind: stage }),
   };
 }

@@ -12,15 +12,18 @@ import {
   needsProxy,
   uncertain,
   withListeners,
+  withoutStandIn,
+  withUnconfirmed,
 } from './listener-changes.ts';
 import type { Advertiser } from '../ports/advertiser.ts';
-import type { Addresses, Host } from '../ports/host.ts';
+import type { Addresses, Host, Refusals } from '../ports/host.ts';
 import type { Placement } from '../ports/placement.ts';
 import type { Steering, SteeringTarget } from '../ports/steering.ts';
 import type { HostNetwork } from '../ports/network.ts';
 import type { Direct } from '../ports/direct.ts';
 import type { Nat } from '../ports/nat.ts';
 import type { Proxy } from '../ports/proxy.ts';
+import type { PassStages, Stage } from './stages.ts';
 
 export type PassPorts = {
   readonly proxy: Proxy;
@@ -36,12 +39,6 @@ export type PassPorts = {
   /** Asked again before each step that attracts packets: a host may lose its right to serve in the middle of a pass. */
   readonly mayAttract: () => boolean;
 };
-
-/** The steps of a pass, by what depends on them: listeners of HAProxy, all, those of another dataplane, new addresses, removals. */
-type Stage = 'proxy' | 'steering' | 'direct' | 'nat' | 'addresses' | 'pruning' | 'removal';
-
-/** A step that failed as a whole; 'remnants': no step failed, but a tool refused to remove a listener. */
-export type PassFailure = { readonly stage: Stage | 'remnants'; readonly error: unknown; readonly words: string };
 
 /** The listeners of a host, as its tools have acknowledged them. */
 export type HostState = {
@@ -68,15 +65,13 @@ export type PassResult = {
   readonly state: HostState;
   /** Listeners of the target that a tool refused on their own, each with its words. */
   readonly refused: ReadonlyMap<ListenerKey, string>;
-  /** Listeners of the target that depend on a step that failed as a whole, each with its words. */
-  readonly blocked: ReadonlyMap<ListenerKey, string>;
-  /** The first step that failed as a whole: the pass must be repeated. */
-  readonly failure: PassFailure | undefined;
+  /** Listeners of the target that depend on a stage that is not done; its words, or `undefined` if it is only slow. */
+  readonly blocked: ReadonlyMap<ListenerKey, string | undefined>;
 };
 
 type PassOptions = {
   readonly onHeld: (held: Listeners) => void;
-  readonly earlier: PassFailure | undefined;
+  readonly stages: Pick<PassStages, 'attempt'>;
   readonly signal: AbortSignal;
 };
 
@@ -86,22 +81,21 @@ type PassOptions = {
  *   proxy.upsert ─► steering.apply ─► direct.apply, nat.apply ─► placement.add, advertise ─► proxy.prune ─► connections reset ─► placement.remove
  *   └─ new listeners are ready before packets come ──────────┘    └─ packets to removed listeners stop before removal ──┘
  *
- * A refused listener stays as it was and delays no other. A step that fails as a whole keeps the listeners that depend on
- * it as they were; the others, and the removals that do not depend on it, still proceed. Until nftables has been programmed
- * once, all that an earlier process programmed stays; until HAProxy has, its listeners stay, with the source ranges of now.
+ * A refused listener stays as it was and delays no other. A stage that is not done, because it failed as a whole, or is slow,
+ * keeps the listeners that depend on it as they were; the others, and the removals that do not depend on it, still proceed.
+ * A listener of `direct` depends on no HAProxy: it comes in force without its stand-in. Until nftables has been programmed
+ * once, all that an earlier process programmed stays; until HAProxy has, its listeners stay. What waits for HAProxy has the source
+ * ranges of now.
  *
- * `onHeld` is called before anything is programmed, with the listeners that the host may hold from then on. `earlier` is a
- * failure of an earlier pass whose wait has not ended: the steps of its stage are skipped, and the listeners that depend on
- * them are blocked with its words.
+ * `onHeld` is called before anything is programmed, with the listeners that the host may hold from then on.
  */
 export async function makePass(
   ports: PassPorts,
   before: HostState,
   target: TrafficTable,
-  { onHeld, earlier, signal }: PassOptions,
+  options: PassOptions,
 ): Promise<PassResult> {
   const handedOver = listenersHandedOver(before.held, target.listeners);
-  const options = { onHeld, earlier, signal };
   if (handedOver.length === 0) return await makeOnePass(ports, before, target, options);
   // Removed for one Service before it is added for the other: no client that the old source ranges permit, and no
   // connection under way, reaches the new one.
@@ -117,15 +111,14 @@ export async function makePass(
   );
   const addition = await makeOnePass(ports, removal.state, reduced, options);
   const words = 'the listener of the Service that had this port is not removed yet';
-  const blocked = new Map([...addition.blocked, ...stuck.map((key) => [key, words] as const)]);
-  return { ...addition, blocked, failure: removal.failure ?? addition.failure };
+  return { ...addition, blocked: new Map([...addition.blocked, ...stuck.map((key) => [key, words] as const)]) };
 }
 
 async function makeOnePass(
   ports: PassPorts,
   before: HostState,
   target: TrafficTable,
-  { onHeld, earlier, signal }: PassOptions,
+  { onHeld, stages, signal }: PassOptions,
   addressedBy: Listeners = target.listeners,
 ): Promise<PassResult> {
   const { proxy, steering, network, placement, advertiser, host } = ports;
@@ -135,51 +128,67 @@ async function makeOnePass(
   onHeld(mayBeHeld);
 
   const refused = new Map<ListenerKey, string>();
-  const blocked = new Map<ListenerKey, string>();
-  const isLeft = ({ key }: Listener): boolean => refused.has(key) || blocked.has(key);
+  const blocked = new Map<ListenerKey, string | undefined>();
+  /** Those of them that are in force nevertheless, without their stand-in. */
+  const alone = new Map<ListenerKey, Listener>();
+  const isLeft = ({ key }: Listener): boolean => !alone.has(key) && (refused.has(key) || blocked.has(key));
   const isOf = (name: Dataplane, listener: Listener): boolean =>
     [listener, before.held.get(listener.key)].some((each) => each?.dataplane === name || each?.standIn === name);
-  let failure: PassFailure | undefined;
-  /** Runs a step. If it fails as a whole, the result is false, and `concerned` are blocked with its words. */
+  /** Something was attempted and is not done, or only in part. */
+  let isUncertain = false;
+  /** Whether the stage is done. If not, `concerned` are blocked. */
   const step = async (
     stage: Stage,
     work: () => Promise<unknown>,
     concerned: () => readonly Listener[] = () => [],
   ): Promise<boolean> => {
-    let words = earlier?.stage === stage ? earlier.words : undefined;
-    if (words === undefined)
-      try {
-        await work();
-        return true;
-      } catch (error) {
-        signal.throwIfAborted();
-        words = wordsOf(error);
-        failure ??= { stage, error, words };
+    const shortfall = await stages.attempt(stage, work, signal);
+    if (shortfall === undefined) return true;
+    isUncertain ||= shortfall.wasTried;
+    for (const listener of concerned())
+      if (!isLeft(listener)) {
+        alone.delete(listener.key);
+        blocked.set(listener.key, shortfall.words);
       }
-    for (const listener of concerned()) if (!isLeft(listener)) blocked.set(listener.key, words);
     return false;
   };
-  const note = (refusals: ReadonlyMap<ListenerKey, string>): void => {
-    for (const [key, words] of refusals) if (!refused.has(key)) refused.set(key, words);
+  const note = (refusals: Refusals<ListenerKey>): void => {
+    for (const [key, words] of refusals) if (alone.delete(key) || !refused.has(key)) refused.set(key, words);
   };
   let was = before.inForce;
   /** The target with every refused or blocked listener as it is in force, or without it. */
-  const effective = (): TrafficTable =>
-    withListeners(
-      target,
-      [...refused.keys(), ...blocked.keys()].map((key) => [key, leftAs(was, target.listeners, key)]),
+  const effective = (): TrafficTable => {
+    const left = [...refused.keys(), ...blocked.keys()].map(
+      (key) => [key, leftAs(was, target.listeners, key)] as const,
     );
+    return withListeners(target, [...left, ...alone]);
+  };
 
+  const isFirst = before.programmed === undefined;
+  let refusals: Refusals<ListenerKey> = new Map();
   const isUpserted = await step(
     'proxy',
-    async () => note(await proxy.upsert(target, signal)),
-    () => changed.filter((each) => needsProxy(before.inForce, each)),
+    async () => (refusals = await proxy.upsert(target, signal)),
+    () => {
+      if (isFirst) was = inherit(before.held, target.listeners);
+      const waiting = changed.filter((each) => needsProxy(was, each));
+      was = withUnconfirmed(was, waiting);
+      return waiting;
+    },
   );
-  const isFirst = before.programmed === undefined;
-  if (isFirst && !isUpserted) was = inherit(before.held, target.listeners);
+  if (isUpserted) note(refusals);
+  for (const listener of changed.filter(isLeft)) {
+    const old = was.get(listener.key);
+    if (listener.dataplane === 'direct' && (!isUpserted || old === undefined || !usesHaproxy(old)))
+      alone.set(listener.key, withoutStandIn(listener, old));
+  }
+  const proxiedBefore = before.programmed?.proxied.listeners;
+  const upserted = withListeners(
+    effective(),
+    Array.from(alone.keys(), (key) => [key, (proxiedBefore ?? was).get(key)]),
+  );
   const wanted = ports.addressesOf(addressedBy);
   let table = effective();
-  const upserted = table;
   const isSteered = await step(
     'steering',
     async () => note(await steering.apply(steeringTarget(ports, table, wanted), signal)),
@@ -188,7 +197,7 @@ async function makeOnePass(
   if (isFirst && !isSteered) {
     // Nothing is known of what an earlier process programmed, and it may still serve: only unneeded addresses are removed.
     await step('removal', () => placement.remove(ports.mayAttract() ? wanted : PersistentMap.empty(), signal));
-    return { state: { ...before, held: mayBeHeld }, refused, blocked, failure };
+    return { state: { ...before, held: mayBeHeld }, refused, blocked };
   }
   for (const name of ['direct', 'nat'] as const) {
     table = effective();
@@ -205,7 +214,7 @@ async function makeOnePass(
   const attracted = (): Addresses => (ports.mayAttract() ? addresses : PersistentMap.empty());
   await step(
     'addresses',
-    async () => void (await placement.add(attracted(), signal)),
+    () => placement.add(attracted(), signal),
     () => {
       const there = ports.addressesOf(was);
       return changed.filter(({ address, isHostAddress }) => !isHostAddress && !there.has(address.text));
@@ -216,33 +225,39 @@ async function makeOnePass(
   const mayPrune = isUpserted && (isSteered || gone.length === 0);
   const isPruned = mayPrune && (await step('pruning', () => proxy.prune(table, signal)));
   const ending = gone.filter((listener) => isSteered && (isPruned || !usesHaproxy(listener)));
-  const isEnded = ending.length === 0 || (await step('removal', () => host.endConnections(ending, signal)));
+  const isEnded = ending.length > 0 && (await step('connections', () => host.endConnections(ending, signal)));
   await step('removal', () => placement.remove(attracted(), signal));
   const revisionLeft = (key: ListenerKey): Listener | undefined => {
     const old = leftAs(was, target.listeners, key);
-    return failure === undefined || old === undefined ? old : uncertain(old);
+    return !isUncertain || old === undefined ? old : uncertain(old);
   };
   const remnants = gone.filter(isLeft);
   const removed = new Set(isEnded ? ending.filter((each) => !isLeft(each)) : []);
   const remaining = gone.filter((listener) => !removed.has(listener));
   const unchanged = changed.filter(isLeft);
   // Both are made from the target, not from the earlier maps: maps that share their structure are compared in no time.
-  const inForce = target.listeners.with([...remnants, ...unchanged].map(({ key }) => [key, revisionLeft(key)]));
+  const inForce = target.listeners
+    .with([...remnants, ...unchanged].map(({ key }) => [key, revisionLeft(key)]))
+    .with(alone);
   // A refused listener that was never in force is not held.
   const held = target.listeners
     .with(remaining.map((listener) => [listener.key, listener]))
-    .with(unchanged.map(({ key }) => [key, was.get(key)]));
+    .with(unchanged.map(({ key }) => [key, was.get(key)]))
+    .with(alone);
+  const [refusedRemnant] = remnants.flatMap(({ key }) => refused.get(key) ?? []);
+  await step('remnants', async () => {
+    if (refusedRemnant !== undefined) throw new Error(refusedRemnant);
+  });
   for (const { key } of remnants) {
-    const words = refused.get(key);
-    if (words !== undefined) failure ??= { stage: 'remnants', error: new Error(words), words };
     refused.delete(key);
     blocked.delete(key);
   }
-  const proxiedBefore = before.programmed?.proxied.listeners ?? upserted.listeners;
-  const unpruned = listenersGone(proxiedBefore, upserted.listeners).map((each) => [each.key, each] as const);
+  const unpruned = listenersGone(proxiedBefore ?? upserted.listeners, upserted.listeners).map(
+    (each) => [each.key, each] as const,
+  );
   const proxied = isPruned ? table : withListeners(upserted, unpruned);
   const state = { held, inForce, programmed: { table, proxied, addresses } };
-  return { state, refused, blocked, failure };
+  return { state, refused, blocked };
 }
 
 function steeringTarget({ proxy, network }: PassPorts, { listeners }: TrafficTable, wanted: Addresses): SteeringTarget {
@@ -259,8 +274,4 @@ function commonOf(addresses: Addresses, others: Addresses): Addresses {
       others.has(text) ? [] : [[text, undefined] as const],
     ),
   );
-}
-
-export function wordsOf(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).trim().replaceAll(/\s*\n\s*/g, '; ');
 }

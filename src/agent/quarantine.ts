@@ -23,7 +23,7 @@ type QuarantineEntry = {
   readonly words: string;
   readonly backoff: Backoff;
   readonly trouble: Trouble;
-  /** `undefined`: its wait is over, and it depends on a step that failed as a whole. The pass that repeats the step tries it. */
+  /** `undefined`: its wait is over, and it depends on a stage that is not done. The pass that repeats the stage tries it. */
   readonly dueMs: number | undefined;
 };
 

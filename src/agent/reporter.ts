@@ -10,7 +10,9 @@ import type { Proxy } from '../ports/proxy.ts';
 import type { Advertiser } from '../ports/advertiser.ts';
 import type { HostAddresses, HostNetwork } from '../ports/network.ts';
 import { addressProblem } from './addresses.ts';
-import { type HostState, wordsOf } from './pass.ts';
+import { isInForceAs, isWithoutStandIn } from './listener-changes.ts';
+import type { HostState } from './pass.ts';
+import { slowWords, wordsOf } from './stages.ts';
 import { closed } from './withdrawn.ts';
 
 /** The task of the agent, and its progress. */
@@ -60,12 +62,15 @@ export function makeReporter(deps: {
     if (wanted === undefined && holder === undefined) return undefined;
     const inForce = state.inForce.get(key);
     const programmed = wanted && (isServing ? wanted : closed(wanted));
-    const isInForce = programmed !== undefined && inForce?.revision === programmed.revision;
+    const isInForce = programmed !== undefined && isInForceAs(programmed, inForce);
     const isForwarding =
       inForce !== undefined && isServing && (inForce.dataplane !== 'direct' || direct.isForwarding(key));
     const isFailing = inForce !== undefined && proxy.failing().has(key);
     const isHeaderRefused = inForce !== undefined && proxy.refusingHeaders().has(key);
-    const seen = { isForwarding, isFailing, isHeaderRefused, proxyTrouble: proxyTroubleOf(inForce) };
+    const isAlone = inForce !== undefined && isWithoutStandIn(inForce) && inForce.standIn === undefined;
+    const standInTrouble = isAlone ? (refusalOf(key) ?? slowWords) : undefined;
+    const proxyTrouble = proxyTroubleOf(inForce);
+    const seen = { isForwarding, isFailing, isHeaderRefused, proxyTrouble, standInTrouble };
     if (wanted === undefined) return { holder, revision: inForce?.revision, ...seen, refusal: undefined };
     // Not before it is in force: an earlier process may have published the address, and a refused one would be withdrawn.
     const verdict = isInForce ? addressProblem(wanted, network.addresses()) : dataplaneError(refusalOf(key));
@@ -155,6 +160,7 @@ function isSame(a: ListenerReport, b: ListenerReport): boolean {
     a.isFailing === b.isFailing &&
     a.isHeaderRefused === b.isHeaderRefused &&
     a.proxyTrouble === b.proxyTrouble &&
+    a.standInTrouble === b.standInTrouble &&
     a.refusal?.revision === b.refusal?.revision &&
     a.refusal?.verdict.message === b.refusal?.verdict.message
   );

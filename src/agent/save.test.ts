@@ -111,7 +111,7 @@ describe('after a restart', () => {
       await publish(rig, wanted, standing);
       await rig.clock.advance(60_000);
       expect([rangesOf(a), ports.held.direct.has(standing.key)]).toEqual([expected, true]);
-      expect([answer(rig, wanted), answer(rig, standing)]).toEqual(['no', 'no']);
+      expect([answer(rig, wanted), answer(rig, standing)]).toEqual(['no', 'ready']);
       expect([...ports.held.placed.keys()]).toEqual(['192.0.2.51', '192.0.2.54']);
     }
     rig.agent.setServing(false);

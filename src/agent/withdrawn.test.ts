@@ -88,7 +88,7 @@ describe('a withdrawn host', () => {
     const rig = startAgent();
     await publish(rig, a);
     const hanging = Promise.withResolvers<void>();
-    rig.ports.hanging.set('proxy.upsert', hanging.promise);
+    rig.ports.hanging.set('steering.apply', hanging.promise);
     await publish(rig, a, b);
     rig.ports.failing.set('placement.remove', 'ip: no');
     rig.agent.setServing(false);
@@ -146,7 +146,7 @@ test('the lifetime of the addresses is extended in spite of a pass that hangs, a
   const rig = startAgent();
   await publish(rig, a);
   const hanging = Promise.withResolvers<void>();
-  rig.ports.hanging.set('proxy.upsert', hanging.promise);
+  rig.ports.hanging.set('steering.apply', hanging.promise);
   await publish(rig, a, b);
   rig.ports.failing.set('placement.keepUntil', 'ip: no');
   rig.ports.steps.length = 0;

@@ -36,6 +36,7 @@ function judge(of: Listener, report: Partial<ListenerReport> | undefined, sinceM
     isFailing: false,
     isHeaderRefused: false,
     proxyTrouble: undefined,
+    standInTrouble: undefined,
     refusal: undefined,
   };
   const reports: HostReport = {
@@ -86,6 +87,7 @@ test('of a Service with nodes of its own only those count, and without one its p
       isFailing: false,
       isHeaderRefused: false,
       proxyTrouble: undefined,
+      standInTrouble: undefined,
       refusal: undefined,
     };
     const reports = { ...emptyReport, listeners: PersistentMap.from([[own.key, report] as const]) };

@@ -19,6 +19,7 @@ function reportOf(...listeners: readonly (readonly [{ readonly key: typeof first
     isFailing: false,
     isHeaderRefused: false,
     proxyTrouble: undefined,
+    standInTrouble: undefined,
     refusal: undefined,
   };
   return {

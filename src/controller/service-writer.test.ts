@@ -30,6 +30,7 @@ function makeScene({ refusal, isOurs = true }: { refusal?: KubeErrorCode; isOurs
   const clock = virtualClock();
   const log = recordLog();
   let stored: Service = service;
+  let answered: Service | undefined;
   let written = 0;
   const services = byKey([service]);
   const writer = makeServiceWriter({
@@ -37,6 +38,7 @@ function makeScene({ refusal, isOurs = true }: { refusal?: KubeErrorCode; isOurs
       objects: () => byKey([stored]),
       versionOf: () => '1',
       put: (object) => {
+        answered = object;
         stored = { ...object, spec: service.spec }; // a store keeps what is equal
       },
     },
@@ -54,7 +56,7 @@ function makeScene({ refusal, isOurs = true }: { refusal?: KubeErrorCode; isOurs
       nodeTrouble: { 4: undefined, 6: undefined },
     }),
     host: { publish: () => undefined, report: () => emptyReport, subscribe: () => () => undefined },
-    site: { defaults: [] },
+    site: { defaults: [['furiwake.dev/dataplane', 'haproxy']] },
     holders: { holds: () => false },
     podsOf: () => undefined,
     endpoints: () => (isOurs ? 1 : 0),
@@ -81,6 +83,7 @@ function makeScene({ refusal, isOurs = true }: { refusal?: KubeErrorCode; isOurs
     clock,
     log,
     written: () => written,
+    answered: () => answered,
     /** Another client empties the status. */
     clear: () => {
       stored = { ...stored, status: { ...stored.status, conditions: [] } };
@@ -120,4 +123,10 @@ test('a 404 is a refusal like any other if the watch still shows the Service aft
 test('a foreign Service without endpoints is not checked again', async () => {
   const { run } = makeScene({ isOurs: false });
   expect(await run()).toBeUndefined();
+});
+
+test('the answer to a write is read with the defaults of the site, as the watch reads it', async () => {
+  const { run, answered } = makeScene();
+  await run();
+  expect(answered()?.spec.dataplane).toBe('haproxy');
 });

@@ -119,7 +119,7 @@ export const reasons = {
   Drained: {
     where: 'Serving',
     means:
-      'An administrator drains the Service (`furiwake drain NS/NAME`): HAProxy refuses new connections, and those that exist continue. It lasts until `furiwake undrain NS/NAME`, also for a Service that is deleted and created again.',
+      'An administrator drains the Service (`furiwake drain NS/NAME`): HAProxy or nat refuses new connections, and those that exist continue. A port that direct serves and that has a nodePort leaves direct meanwhile; one without a nodePort is not drained, and the message names it. It lasts until `furiwake undrain NS/NAME`, also for a Service that is deleted and created again.',
     do: 'Nothing, or `furiwake undrain NS/NAME` on the load-balancer host.',
   },
   NoServers: {
@@ -131,7 +131,7 @@ export const reasons = {
   NotForwarding: {
     where: 'Serving',
     means:
-      'With the dataplane direct, the host drops the packets: no node is shown to serve the address. A node gets packets when the host has a LAN in common with it and its kube-proxy reports, at port 10256, a sync after the publication of the address. The message says what each node lacks.',
+      'With the dataplane direct, the host drops the packets: no node is shown to serve the address. A node gets packets when the host has a LAN in common with it and its kube-proxy reports, at port 10256, a sync after the publication of the address. The message says what each node lacks. A TCP port has HAProxy as its stand-in meanwhile, unless HAProxy cannot be changed: the message says that, too.',
     do: 'Open port 10256 of the nodes to the load-balancer host (k3s binds it to localhost), or connect the host to the LAN of the nodes. Otherwise use furiwake.dev/dataplane: haproxy, for TCP; for a TCP port without a nodePort furiwake.dev/backends: pods.',
   },
   NoEndpoints: {

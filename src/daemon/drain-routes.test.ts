@@ -85,11 +85,16 @@ test('a Service is drained, with the number of its connections, and undrained', 
   expect((await tell(detailOf([], undefined), 'drain')).said).toEqual(['200 service/shop/web drained']);
 });
 
-test('a Service with ports that HAProxy does not serve is not drained, and the answer names them', async () => {
-  const listeners = [web, listenerOf('nat', 'UDP', 53), listenerOf('direct', 'TCP', 81), listenerOf('nat', 'UDP', 54)];
-  expect(await tell(detailOf(listeners, 3), 'drain')).toEqual({
+test('a Service is drained if something other than direct can serve each port; else the answer names the ports', async () => {
+  const served = [web, listenerOf('nat', 'UDP', 53), listenerOf('direct', 'TCP', 81)];
+  expect(await tell(detailOf(served, 3), 'drain')).toMatchObject({ drained: ['shop/web'] });
+  const alone = (['TCP', 'UDP'] as const).map((protocol) => ({
+    ...listenerOf('direct', protocol, 54),
+    nodePort: undefined,
+  }));
+  expect(await tell(detailOf([...served, ...alone], 3), 'drain')).toEqual({
     said: [
-      '409 service/shop/web not drained: only HAProxy can refuse new connections and keep the others; nat serves UDP port 53, 54, direct serves TCP port 81',
+      '409 service/shop/web not drained: direct cannot refuse new connections and keep the others, and TCP port 54, UDP port 54 without a nodePort has no other dataplane',
     ],
     drained: [],
   });

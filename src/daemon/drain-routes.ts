@@ -67,7 +67,9 @@ function serviceHandlers({ view, serviceDrains, log }: DrainSource): Handlers {
       const service = name as ServiceKey;
       const detail = await view.service(service, signal);
       if (typeof detail !== 'object') return noServiceReply(service, detail);
-      const others = detail.listeners.filter(({ dataplane }) => dataplane !== 'haproxy');
+      const others = detail.listeners.filter(
+        ({ dataplane, nodePort }) => dataplane === 'direct' && nodePort === undefined,
+      );
       if (others.length > 0) return textReply(409, `service/${service} not drained: ${othersWords(others)}\n`);
       await serviceDrains.set(service, true);
       log.info({ service }, 'Service drained: no new connections');
@@ -87,11 +89,11 @@ function serviceHandlers({ view, serviceDrains, log }: DrainSource): Handlers {
   };
 }
 
-/** `only HAProxy can keep connections and refuse new ones; direct serves TCP port 80, nat serves UDP port 53`. */
+/** `TCP port 80, 443, UDP port 53 without a nodePort: direct serves …`. */
 function othersWords(listeners: readonly ListenerLine[]): string {
-  const groups = Map.groupBy(listeners, ({ dataplane, protocol }) => `${dataplane} serves ${protocol} port`);
-  const each = Array.from(groups, ([words, lines]) => `${words} ${portList(lines.map(({ port }) => port))}`);
-  return `only HAProxy can refuse new connections and keep the others; ${each.join(', ')}`;
+  const groups = Map.groupBy(listeners, ({ protocol }) => protocol);
+  const each = Array.from(groups, ([protocol, lines]) => `${protocol} port ${portList(lines.map(({ port }) => port))}`);
+  return `direct cannot refuse new connections and keep the others, and ${each.join(', ')} without a nodePort has no other dataplane`;
 }
 
 function connectionsLeft({ service }: ServiceDetail): string {

@@ -113,11 +113,7 @@ export function makeHostView({
           ...shown,
           service,
           listeners: listeners.map((listener) =>
-            listenerLine(
-              listener,
-              agent.report().listeners.get(listener.key)?.isForwarding === true,
-              traffic.get(listener.key),
-            ),
+            listenerLine(listener, agent.report().listeners.get(listener.key), traffic.get(listener.key)),
           ),
           endpoints: endpointLines(now.plan, listeners),
         }

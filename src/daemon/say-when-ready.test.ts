@@ -44,6 +44,7 @@ const inForce = ({ service, revision }: Listener): ListenerReport => ({
   isFailing: false,
   isHeaderRefused: false,
   proxyTrouble: undefined,
+  standInTrouble: undefined,
   refusal: undefined,
 });
 const refused = ({ revision }: Listener): ListenerReport => ({
@@ -53,6 +54,7 @@ const refused = ({ revision }: Listener): ListenerReport => ({
   isFailing: false,
   isHeaderRefused: false,
   proxyTrouble: undefined,
+  standInTrouble: undefined,
   refusal: { revision, verdict: { reason: 'DataplaneError', message: 'no' } },
 });
 

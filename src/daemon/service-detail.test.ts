@@ -22,7 +22,7 @@ test('Pods as servers are counted by node, and their listeners show no nodePort'
     { node: 'n1', family: 4, weight: 2, isTerminating: false },
     { node: 'unknown node', family: 4, weight: 1, isTerminating: false },
   ]);
-  expect(listenerLine({ ...http, targetPort: 30_080 }, true, undefined).nodePort).toBeUndefined();
+  expect(listenerLine({ ...http, targetPort: 30_080 }, undefined, undefined).nodePort).toBeUndefined();
 });
 
 test('with externalTrafficPolicy: Local they are the nodes with their weights', () => {
@@ -32,5 +32,5 @@ test('with externalTrafficPolicy: Local they are the nodes with their weights', 
     { node: 'n1', family: 4, weight: 2, isTerminating: false },
     { node: 'n2', family: 4, weight: 1, isTerminating: true },
   ]);
-  expect(listenerLine(web, true, undefined).nodePort).toBe(30_080);
+  expect(listenerLine(web, undefined, undefined).nodePort).toBe(30_080);
 });

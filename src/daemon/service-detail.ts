@@ -2,6 +2,7 @@ import type { Plan } from '../controller/controller.ts';
 import type { Family } from '../core/ip/ip.ts';
 import type { ServiceKey } from '../core/model/names.ts';
 import type { Dataplane, StandIn } from '../core/traffic/dataplane.ts';
+import type { ListenerReport } from '../core/traffic/report.ts';
 import {
   isNodesBackend,
   isPodBackend,
@@ -84,15 +85,19 @@ function podLines(family: Family, backends: readonly PodBackend[]): readonly End
   });
 }
 
-/** `isForwarding`: as the host reports it. */
-export function listenerLine(listener: Listener, isForwarding: boolean, traffic: Traffic | undefined): ListenerLine {
+/** `report`: of the host. */
+export function listenerLine(
+  listener: Listener,
+  report: Pick<ListenerReport, 'isForwarding' | 'standInTrouble'> | undefined,
+  traffic: Traffic | undefined,
+): ListenerLine {
   const { address, port, protocol, dataplane, backend, targetPort, sourceRanges } = listener;
   return {
     address: address.text,
     port,
     protocol,
     dataplane,
-    stoodInBy: isForwarding ? undefined : listener.standIn,
+    stoodInBy: report?.isForwarding === true || report?.standInTrouble !== undefined ? undefined : listener.standIn,
     nodePort: targetPort === 0 || isPodBackend(backend) ? undefined : targetPort,
     sourceRanges: sourceRanges?.length,
     traffic,

@@ -237,6 +237,22 @@ test('a node that HAProxy has taken out of use stays out when HAProxy dies', asy
   expect(scene.changes()).toBe(2);
 });
 
+test('while HAProxy reports nothing the connections of a silent node are not said to have ended, before it does so', async () => {
+  const scene = makeScene();
+  scene.run();
+  await scene.round('ok', 'ok');
+  scene.probed('silent', 'ok');
+  await scene.away(60);
+  await scene.round('silent', 'ok');
+  await scene.round('silent', 'ok');
+  expect(scene.messages()).toEqual([
+    'warn node does not answer: no new connections',
+    'warn node silent for 5 s: nat and direct end its connections',
+    'warn node silent for 5 s: its connections were ended',
+  ]);
+  expect(scene.metrics.total('furiwake_silent_nodes_total')).toBe(1);
+});
+
 test('before the first report of HAProxy nodes have verdicts, too; all silent ones stay in use', async () => {
   const scene = makeScene();
   scene.run();

@@ -122,7 +122,7 @@ function makeFamilyHealth(deps: {
   let isSurveyed = false;
   const ordered = new Map<NodeName, boolean>();
   let known: ReadonlyMap<NodeName, KnownNode> = new Map();
-  let dead: ReadonlySet<NodeName> = new Set();
+  let dead: ReadonlyMap<NodeName, string> = new Map();
   let checks: ReadonlyMap<NodeName, CheckedNode> = new Map();
   let roundAtMs = clock.monotonic();
   const isMissing = (): boolean => clock.monotonic() - roundAtMs >= missingMs;
@@ -212,18 +212,18 @@ function makeFamilyHealth(deps: {
     let judgement = state.mode === 'checks' ? take({ from: 'checks', checks }) : undefined;
     if (state.mode === 'own' || judgement?.wantsProbe === true) judgement = take(await probed());
     if (state.mode === 'own') checks = new Map();
-    noteDead(judgement?.dead ?? []);
     note(nodes.keys(), draining);
     return judgement?.dead ?? [];
   };
 
-  const noteDead = (nodes: readonly NodeName[]): void => {
+  /** `effect`: what ends for a node that has been silent for too long. */
+  const noteDead = (nodes: readonly NodeName[], effect: string): void => {
     for (const node of nodes) {
-      if (dead.has(node)) continue;
-      resets.add(1);
-      log.warn({ node, family }, `node silent for ${deps.silenceMs / 1000} s: its connections were ended`);
+      if (dead.get(node) === effect) continue;
+      if (!dead.has(node)) resets.add(1);
+      log.warn({ node, family }, `node silent for ${deps.silenceMs / 1000} s: ${effect}`);
     }
-    dead = new Set(nodes);
+    dead = new Map(nodes.map((node) => [node, effect]));
   };
 
   return {
@@ -244,6 +244,7 @@ function makeFamilyHealth(deps: {
       // Also those of removed nodes: their last connections must not outlive them.
       const probed = (): Promise<CheckRound> => probeNodes(found.nodes, found.gone, signal);
       const ending = await conclude(found.nodes, found.draining, probed);
+      noteDead(ending, 'its connections were ended');
       const out = new Map<NodeName, boolean>();
       if (state.mode === 'checks') ordered.clear();
       else for (const [node, { isOut }] of state.nodes) if (ordered.get(node) !== isOut) out.set(node, isOut);
@@ -263,7 +264,8 @@ function makeFamilyHealth(deps: {
       const answers = await probeAll(probe, addresses, signal);
       if (!isMissing()) return;
       checks = checksFrom(answers, checks);
-      await conclude(addresses, draining, async () => ({ from: 'probe', answers, gone: new Map() }));
+      const ending = await conclude(addresses, draining, async () => ({ from: 'probe', answers, gone: new Map() }));
+      noteDead(ending, 'nat and direct end its connections'); // HAProxy does so when it answers again
     },
     stateOf: (node) => {
       const { detail, sinceMs, isDraining, drainSinceMs } = known.get(node) ?? unknownNode;

@@ -62,6 +62,15 @@ export function natContract(name: string, makeScene: () => Promise<NatScene>): v
       expect(await fates(scene)).toEqual(['served', 'refused', 'refused']);
     });
 
+    test('a listener that drains refuses new flows, and serves them again', async () => {
+      await using scene = await makeScene();
+      const draining = natListener('10.50.0.1', 53, 30_053, { isDraining: true });
+      for (const each of [draining, a]) {
+        expect(await scene.nat.apply(table(each, b), signal)).toEqual(new Map());
+        expect(await fates(scene)).toEqual([each === a ? 'served' : 'refused', 'served', 'refused']);
+      }
+    });
+
     test('exactly the listeners in force are counted', async () => {
       await using scene = await makeScene();
       const { nat } = scene;

@@ -15,6 +15,8 @@ export type ProxyScene = AsyncDisposable & {
   die(): Promise<void>;
   /** Removes a listener externally. */
   remove(listener: Listener): Promise<void>;
+  /** From now on the process answers nothing and does nothing, but keeps its contents and its connections; or it continues. */
+  hang(isHanging: boolean): Promise<void>;
   /** From now on no process can be started, or it can again. A running one continues. */
   preventStarts(isPrevented: boolean): Promise<void>;
 };
@@ -128,6 +130,40 @@ export function proxyContract(name: string, makeScene: () => Promise<ProxyScene>
         .poll(() => proxy.upsert(scene.table([a]), signal).catch(() => 'later'), { timeout: 15_000 })
         .toEqual(new Map());
       expect(await scene.serves(a)).toBe(true);
+    });
+
+    test('a change of a process that hangs is not made, and an abort ends it at once', async () => {
+      await using scene = await makeScene();
+      const { proxy } = scene;
+      const [a, b] = listeners(scene);
+      await proxy.upsert(scene.table([a]), signal);
+      await scene.hang(true);
+      const stop = new AbortController();
+      const works = [proxy.upsert(scene.table([a, b]), stop.signal), proxy.prune(scene.table([a]), stop.signal)];
+      const rejected = works.map((work) => expect(work).rejects.toThrow('shutting down'));
+      expect([proxy.portOf(b), proxy.outage()]).toEqual([proxy.portOf(a), undefined]);
+      stop.abort(new Error('shutting down'));
+      await Promise.all(rejected);
+      await scene.hang(false);
+      expect([await scene.serves(a), await scene.serves(b)]).toEqual([true, false]);
+      expect(await proxy.upsert(scene.table([a, b]), signal)).toEqual(new Map());
+      expect([await scene.serves(a), await scene.serves(b)]).toEqual([true, true]);
+    });
+
+    test('changes that wait for a process that hangs are made in the order of the calls', async () => {
+      await using scene = await makeScene();
+      const { proxy } = scene;
+      const [a, b, c] = listeners(scene);
+      await proxy.upsert(scene.table([a, b]), signal);
+      await scene.hang(true);
+      const works = [
+        proxy.audit(scene.table([a]), signal),
+        proxy.upsert(scene.table([a, b, c]), signal),
+        proxy.prune(scene.table([b, c]), signal),
+      ];
+      await scene.hang(false);
+      await Promise.all(works);
+      expect([await scene.serves(a), await scene.serves(b), await scene.serves(c)]).toEqual([false, true, true]);
     });
 
     test('after a stop no listener is served; another stop succeeds, and an upsert starts again', async () => {

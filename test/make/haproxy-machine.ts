@@ -1,3 +1,4 @@
+import { unlessAborted } from '../../src/async/abort.ts';
 import { RuntimeError, type Sockets } from '../../src/dataplane/haproxy/client.ts';
 import type { Kill } from '../../src/dataplane/haproxy/port-owners.ts';
 import { type Exec, ExecError } from '../../src/ports/exec.ts';
@@ -27,6 +28,8 @@ export type HaproxyMachine = {
     breaksAtCommand: boolean;
     diesAfterStart: boolean;
     isFrozen: boolean;
+    /** No request is answered before this is over. */
+    hang: Promise<void> | undefined;
     isDiskFull: boolean;
     /** Name of another program that listens on HAProxy's port. */
     portHolder: string | undefined;
@@ -65,6 +68,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
     breaksAtCommand: false,
     diesAfterStart: false,
     isFrozen: false,
+    hang: undefined,
     isDiskFull: false,
     portHolder: undefined,
   };
@@ -221,6 +225,7 @@ export function makeHaproxyMachine(folder: string): HaproxyMachine {
       request: async (path, text, signal) => {
         signal.throwIfAborted();
         if (running === undefined) throw new RuntimeError('absent', `${path}: connect ENOENT`);
+        if (faults.hang !== undefined) await unlessAborted(faults.hang, signal);
         if (faults.isFrozen) throw new RuntimeError('silent', `${path}: no answer within 3 s`);
         if (!path.endsWith('/worker.sock')) return 'HTTP/1.0 200 OK\r\n\r\n';
         const commands = text

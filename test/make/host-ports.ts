@@ -4,7 +4,7 @@ import type { ListeningSocket } from '../../src/core/model/host.ts';
 import type { ListenerKey } from '../../src/core/model/names.ts';
 import { PersistentMap } from '../../src/core/persistent-map.ts';
 import type { DirectObstacles } from '../../src/core/traffic/report.ts';
-import { untilAborted } from '../../src/async/abort.ts';
+import { unlessAborted, untilAborted } from '../../src/async/abort.ts';
 import { emptyTable, type Listener, type TrafficTable, usesHaproxy } from '../../src/core/traffic/table.ts';
 import type { Health, NodeChecks } from '../../src/ports/health.ts';
 import type { Advertiser } from '../../src/ports/advertiser.ts';
@@ -92,7 +92,7 @@ export type FakeHostPorts = Pick<
   dieProxy(): void;
   /** Every step waits for this. */
   gate: Promise<void>;
-  /** Steps that do not end before their promise does. */
+  /** Steps that do not end before their promise does, or their signal aborts. */
   readonly hanging: Map<StepName, Promise<void>>;
   setHealth(verdicts: ReturnType<Health['verdicts']>): void;
   /** All servers of these listeners fail checks of their own. */
@@ -158,10 +158,11 @@ export function makeHostPorts(): FakeHostPorts {
   let verdicts: ReturnType<Health['verdicts']> = new Map();
   const healthListeners = new Set<() => void>();
   const ports: Pick<FakeHostPorts, 'gate' | 'listening'> = { gate: Promise.resolve(), listening: [] };
-  const step = async (name: StepName, shown: string = name): Promise<void> => {
+  const step = async (name: StepName, shown: string = name, signal?: AbortSignal): Promise<void> => {
     steps.push(shown);
     await ports.gate;
-    await hanging.get(name);
+    const end = hanging.get(name);
+    if (end !== undefined) await (signal === undefined ? end : unlessAborted(end, signal));
     const failure = failing.get(name);
     const words = typeof failure === 'function' ? failure() : failure;
     if (words !== undefined) throw new Error(words);
@@ -198,18 +199,18 @@ export function makeHostPorts(): FakeHostPorts {
     proxy: {
       portOf: () => 292,
       upsert: async ({ listeners }, signal) => {
-        await step('proxy.upsert');
+        await step('proxy.upsert', undefined, signal);
         signal.throwIfAborted();
         held.proxy = held.proxy.with(served(listeners));
         return proxyRefusals(listeners);
       },
       prune: async ({ listeners }, signal) => {
-        await step('proxy.prune');
+        await step('proxy.prune', undefined, signal);
         signal.throwIfAborted();
         held.proxy = served(listeners);
       },
       audit: async ({ listeners }, signal) => {
-        await step('proxy.audit');
+        await step('proxy.audit', undefined, signal);
         signal.throwIfAborted();
         const repairs = PersistentMap.changedKeys(held.proxy, served(listeners)).length;
         held.proxy = served(listeners);

@@ -30,6 +30,7 @@ function reportsOf({ listeners }: TrafficTable, answer: Answer): HostReport['lis
         isFailing: false,
         isHeaderRefused: false,
         proxyTrouble: undefined,
+        standInTrouble: undefined,
         refusal: undefined,
       };
       return [[key, { ...blank, ...report }] as const];

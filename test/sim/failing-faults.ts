@@ -63,6 +63,21 @@ const stepFails = (step: StepName, [kind, words] = kinds[0] ?? never()): Fault =
   },
 });
 
+/** HAProxy hangs: a call of it does not end. */
+const hangs: Fault = {
+  what: 'HAProxy, which hangs',
+  unconcerned: 'a Service of nat',
+  begin: ({ host: { ports } }) => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const steps = ['proxy.upsert', 'proxy.prune', 'proxy.audit'] as const;
+    for (const step of steps) ports.hanging.set(step, promise);
+    return () => {
+      for (const step of steps) ports.hanging.delete(step);
+      resolve();
+    };
+  },
+};
+
 const refuses = (tool: 'proxy' | 'steering'): Fault => ({
   what: `${tool} for one listener`,
   unconcerned: 'a new Service',
@@ -135,6 +150,7 @@ const ledger = diskFails('controller', '/ledger');
 const table = diskFails('host', '/listeners');
 const single = [
   ...steps.map((step) => stepFails(step)),
+  hangs,
   refuses('proxy'),
   refuses('steering'),
   oneAddress,

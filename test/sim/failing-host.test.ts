@@ -12,15 +12,18 @@ import {
   watchMinutes,
 } from './failing-scene.ts';
 
-test.for(singleFaults)('a failure of %s: what does not depend on it is served within a second', async ([, fault]) => {
-  await using scene = await start();
-  const { change: changeOther, seen, expected } = unconcerned[fault.unconcerned];
-  fault.begin(scene);
-  change(scene);
-  changeOther(scene);
-  await scene.clock.advance(1_000);
-  expect(seen(scene)).toEqual(expected);
-});
+test.for(singleFaults)(
+  'a failure of %s: what does not depend on it is served within two seconds',
+  async ([, fault]) => {
+    await using scene = await start();
+    const { change: changeOther, seen, expected } = unconcerned[fault.unconcerned];
+    fault.begin(scene);
+    change(scene);
+    changeOther(scene);
+    await scene.clock.advance(2_000);
+    expect(seen(scene)).toEqual(expected);
+  },
+);
 
 test.for([
   ...singleFaults.map((each) => [...each, { attempts: 12, writes: 16, lines: 12 }] as const),

@@ -147,11 +147,29 @@ describe('the status of a Service', () => {
     );
   });
 
-  test('says which ports are drained when nat serves the others', () => {
-    const service = makeService('a', { ports: [tcp(53), udp(54)] });
-    const status = statusOf([service], { drainedServices: new Set([service.key]) });
+  test('says that HAProxy does not serve before it says that the Service is drained', () => {
+    const answer: Answer = (revision) => ({ revision, isForwarding: true, proxyTrouble: 'no memory' });
+    const service = makeService('a', { ports: [tcp(80), tcp(443)] });
+    const status = statusOf([service], { answer, drainedServices: new Set([service.key]) });
+    expect(conditions(status)).toMatchObject({ Serving: 'False HaproxyDown' });
+    expect(status?.conditions.at(-1)?.message).toBe(
+      'no connections to 192.0.2.8, because HAProxy does not serve: no memory; ' +
+        'no new connections to 192.0.2.8, existing ones continue: an administrator drains the Service',
+    );
+  });
+
+  test('says that ports of nat are drained, and which port of direct is not', () => {
+    const service = makeService('a', { dataplane: 'nat', ports: [tcp(53), udp(54)] });
+    const drainedServices = new Set([service.key]);
+    expect(conditions(statusOf([service], { drainedServices }))).toMatchObject({ Serving: 'False Drained' });
+    const direct = makeService('a', { dataplane: 'direct', ports: [tcp(53), tcp(54, 0)] });
+    const status = statusOf([direct], { drainedServices });
     expect(conditions(status)).toMatchObject({ Serving: 'True PartlyServing' });
-    expect(status?.conditions.at(-1)?.message).toContain('no new connections to port 53 of 192.0.2.8, ');
+    const message = status?.conditions.at(-1)?.message;
+    expect(message).toContain('no new connections to port 53 of 192.0.2.8, ');
+    expect(message).toContain('port 54 is not drained: it has no nodePort, and direct, which serves it, takes');
+    const alone = statusOf([makeService('a', { dataplane: 'direct', ports: [tcp(54, 0)] })], { drainedServices });
+    expect(conditions(alone)).toMatchObject({ Serving: 'True Drained' });
   });
 
   test('names the port without a server, and serves the other one', () => {

@@ -135,3 +135,18 @@ test('a Service without nodes says so, and not that its packets are dropped', ()
   expect(conditions(status)).toMatchObject({ Serving: 'False NoNodes' });
   expect(messageOf(status)).not.toContain('dropped');
 });
+
+test('a port without its stand-in says so while its packets are dropped for more than a moment, and only then', () => {
+  const answer = (isForwarding: boolean): Parameters<typeof statusOf>[1] => ({
+    answer: (revision) => ({ revision, isForwarding, standInTrouble: 'HAProxy has not answered yet' }),
+  });
+  const { spec, ...rest } = published(tcp(80));
+  const service = { ...rest, spec: { ...spec, ipFamilies: [4] as const } };
+  const status = statusOf([service], { ...answer(false), dropping });
+  expect(conditions(status)).toMatchObject({ Serving: 'False NotForwarding' });
+  expect(messageOf(status)).toBe(
+    'packets for 192.0.2.8 are dropped, because direct has no node for them: n1 is off; HAProxy cannot stand in: HAProxy has not answered yet',
+  );
+  for (const served of [{ ...answer(false), dropping: 'briefly' as const }, answer(true)])
+    expect(conditions(statusOf([service], served))).toMatchObject({ Serving: 'True Serving' });
+});

@@ -28,7 +28,8 @@ export function closedPorts(
     if (listener.dataplane !== 'direct') continue;
     if (report?.revision !== listener.revision) return undefined;
     if (!listener.isPublished || report.isForwarding) continue;
-    if ((listener.standIn !== undefined) === isStoodIn) closed.push(port);
+    const hasStandIn = listener.standIn !== undefined && report.standInTrouble === undefined;
+    if (hasStandIn === isStoodIn) closed.push(port);
   }
   return closed;
 }

@@ -1,8 +1,8 @@
 import type { AssignedAddress } from '../addresses/assignment.ts';
-import type { Ip } from '../ip/ip.ts';
 import { backendsAnnotation } from '../model/contract.ts';
 import type { ServicePort } from '../model/service.ts';
 import type { Verdict } from '../reasons.ts';
+import type { ListenerReport } from '../traffic/report.ts';
 import { isPodBackend, type Listener, listenerKey, nodesBackend } from '../traffic/table.ts';
 import { closedPorts } from './direct-trouble.ts';
 import { portList } from './sentences.ts';
@@ -22,25 +22,28 @@ export function lossesOf(
   if (absence !== undefined) return [{ address, isWhole: true, verdict: absence.verdict }];
   const listenerOf = ({ port, protocol }: ServicePort): Listener | undefined =>
     listeners.get(listenerKey(ip, port, protocol));
-  const draining = served.filter((port) => listenerOf(port)?.isDraining);
-  const verdicts: Verdict[] = [];
+  const reportOf = ({ port, protocol }: ServicePort): ListenerReport | undefined =>
+    reports.get(listenerKey(ip, port, protocol));
   const whereOf = (ports: AssignedAddress['served']): string =>
     `${ports.length === served.length ? '' : `port ${portList(ports.map(({ port }) => port))} of `}${ip.text}`;
-  if (draining.length > 0) {
-    const message = `no new connections to ${whereOf(draining)}, existing ones continue: an administrator drains the Service`;
-    verdicts.push({ reason: 'Drained', message });
-  }
-  if (draining.length === served.length) return verdicts.map((verdict) => ({ address, isWhole: true, verdict }));
-  const troubleOf = ({ port, protocol }: ServicePort): string | undefined =>
-    reports.get(listenerKey(ip, port, protocol))?.proxyTrouble;
-  const down = served.filter((port) => !draining.includes(port) && troubleOf(port) !== undefined);
+  const verdicts: Verdict[] = [];
+  const troubleOf = (port: ServicePort): string | undefined => reportOf(port)?.proxyTrouble;
+  const down = served.filter((port) => troubleOf(port) !== undefined);
   const [first] = down;
   if (first !== undefined) {
     const message = `no connections to ${whereOf(down)}, because HAProxy does not serve: ${troubleOf(first)}`;
     verdicts.push({ reason: 'HaproxyDown', message });
-    if (down.length + draining.length === served.length)
-      return verdicts.map((verdict) => ({ address, isWhole: true, verdict }));
   }
+  const draining = served.filter((port) => {
+    const listener = listenerOf(port);
+    return listener?.isDraining === true && listener.dataplane !== 'direct';
+  });
+  if (draining.length > 0) {
+    const message = `no new connections to ${whereOf(draining)}, existing ones continue: an administrator drains the Service`;
+    verdicts.push({ reason: 'Drained', message });
+  }
+  const closed = new Set([...down, ...draining]);
+  if (closed.size === served.length) return verdicts.map((verdict) => ({ address, isWhole: true, verdict }));
   const hasPods = served.every((port) => isPodBackend(listenerOf(port)?.backend ?? nodesBackend(ip.family)));
   const trouble = hasPods ? undefined : nodeTrouble[ip.family];
   if (trouble !== undefined) {
@@ -50,19 +53,20 @@ export function lossesOf(
   const why = dropping === undefined || dropping === 'briefly' ? undefined : (dropping[ip.family] ?? '');
   const dropped = (why === undefined ? undefined : closedPorts(address, listeners, reports, false)) ?? [];
   if (dropped.length > 0) {
-    const message = `packets for ${whereOf(dropped)} are dropped, because direct has no node for them: ${why}`;
-    verdicts.push({ reason: 'NotForwarding', message }, { reason: 'NotForwarding', message: remedyFor(dropped) });
+    const [alone] = dropped.flatMap((port) => reportOf(port)?.standInTrouble ?? []);
+    const standIn = alone === undefined ? '' : `; HAProxy cannot stand in: ${alone}`;
+    const message = `packets for ${whereOf(dropped)} are dropped, because direct has no node for them: ${why}${standIn}`;
+    verdicts.push({ reason: 'NotForwarding', message });
+    if (alone === undefined) verdicts.push({ reason: 'NotForwarding', message: remedyFor(dropped) });
   }
   // Without endpoints the checks cannot succeed.
   const failing =
-    hasEndpoints === false
-      ? []
-      : served.filter((port) => !draining.includes(port) && !down.includes(port) && isFailing(ip, port, reports));
+    hasEndpoints === false ? [] : served.filter((port) => !closed.has(port) && reportOf(port)?.isFailing === true);
   if (failing.length > 0) {
     const message = `no server takes connections for ${whereOf(failing)}: each one fails its own check, or its node is drained or silent`;
     verdicts.push({ reason: 'NoServers', message });
   }
-  const isWhole = draining.length + down.length + dropped.length + failing.length === served.length;
+  const isWhole = closed.size + dropped.length + failing.length === served.length;
   return verdicts.map((verdict) => ({ address, isWhole, verdict }));
 }
 
@@ -71,8 +75,4 @@ function remedyFor(ports: AssignedAddress['served']): string {
   const isTcp = ports.every(({ protocol }) => protocol === 'TCP');
   const pods = isTcp ? `, or the annotation ${backendsAnnotation}: pods on a host with routes to Pods` : '';
   return `port ${portList(ports.map(({ port }) => port))} without direct needs a nodePort (spec.allocateLoadBalancerNodePorts: true)${pods}`;
-}
-
-function isFailing(ip: Ip, { port, protocol }: ServicePort, reports: StatusInput['reports']): boolean {
-  return reports.get(listenerKey(ip, port, protocol))?.isFailing === true;
 }

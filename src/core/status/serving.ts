@@ -54,6 +54,7 @@ export function servingOf(input: StatusInput, failures: readonly Failure[]): Con
   // The first one is the reason.
   const shortcomings = [
     ...(isClosed ? [...limits, ...partly] : [...partly, ...limits]),
+    ...undrainedPorts(input),
     ...refusedHeaders(input),
     ...unconfirmedNodes(input),
     ...profileTrouble(service.spec, input.nearestProfile),
@@ -97,6 +98,19 @@ function rangeTroubles({ malformed, excess }: SourceRanges, closed: readonly Fam
       message: `closed to all IPv${family} clients: loadBalancerSourceRanges have no IPv${family} range`,
     });
   return found;
+}
+
+/** Ports that take new connections although an administrator drains the Service. */
+function undrainedPorts({ assignment, listeners }: StatusInput): readonly Verdict[] {
+  const ports = assignment.addresses.flatMap(({ ip, served }) =>
+    served.filter(({ port, protocol }) => {
+      const listener = listeners.get(listenerKey(ip, port, protocol));
+      return listener?.isDraining === true && listener.dataplane === 'direct';
+    }),
+  );
+  if (ports.length === 0) return [];
+  const message = `port ${portList(ports.map(({ port }) => port))} is not drained: it has no nodePort, and direct, which serves it, takes new connections`;
+  return [{ reason: 'Drained', message }];
 }
 
 /** Ports whose servers do not expect the header of the PROXY protocol. */

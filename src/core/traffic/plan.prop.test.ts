@@ -96,16 +96,17 @@ function expectedWay(
   { spec, status }: Service,
   { text }: Ip,
   { protocol, nodePort }: ServicePort,
-  isKept: boolean,
+  { isHostAddress, isDrained }: { readonly isHostAddress: boolean; readonly isDrained: boolean },
 ): Pick<Listener, 'dataplane' | 'isPublished' | 'targetPort'> {
-  const isRequested = spec.dataplane === 'direct';
+  // A port that something else can serve leaves direct while the Service is drained.
+  const isRequested = spec.dataplane === 'direct' && (!isDrained || nodePort === 0);
   const isPublished =
-    (isRequested || status.ingressManager === 'furiwake') &&
+    (spec.dataplane === 'direct' || status.ingressManager === 'furiwake') &&
     status.ingress.some(({ ip, ipMode }) => ip === text && ipMode === 'VIP');
-  // What furiwake has published for direct stays there, except on the host's own address and while the Service is drained. It may be
-  // published for a port without a nodePort alone.
-  const isForAll = needsDirect(spec) || !lacksNodePorts(spec);
-  const stays = isKept && isForAll && !asksForHaproxy(spec) && isPublished && requestedDataplane(spec) === undefined;
+  // What furiwake has published for direct stays there, except on the host's own address and while the Service is drained. A port
+  // without a nodePort is published for direct, which says nothing of the others.
+  const mayStay = !isHostAddress && !isDrained && !asksForHaproxy(spec) && requestedDataplane(spec) === undefined;
+  const stays = mayStay && isPublished && (needsDirect(spec) || !lacksNodePorts(spec));
   // Without a nodePort no other dataplane serves a port.
   if (!isRequested && nodePort !== 0 && !stays)
     return { dataplane: protocol === 'TCP' ? 'haproxy' : 'nat', isPublished: false, targetPort: nodePort };
@@ -121,12 +122,10 @@ test('a table has a listener for each port that a Service is served on and may b
             served.map((port) => ({
               key: listenerKey(ip, port.port, port.protocol),
               service: service.key,
-              ...expectedWay(
-                service,
-                ip,
-                port,
-                plan.assignments.get(service.key)?.isHostAddress !== true && !input.drainedServices.has(service.key),
-              ),
+              ...expectedWay(service, ip, port, {
+                isHostAddress: plan.assignments.get(service.key)?.isHostAddress === true,
+                isDrained: input.drainedServices.has(service.key),
+              }),
               backend:
                 service.spec.externalTrafficPolicy === 'Local'
                   ? `local${ip.family}:${service.key}`

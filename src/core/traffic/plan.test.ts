@@ -178,17 +178,36 @@ test('the same input gives the same table, and another node leaves the listeners
   expect([...drained.nodes.values()].map(({ state }) => state)).toEqual(['drain', 'active']);
 });
 
-test('a drained Service refuses new connections where HAProxy serves it, and only there', () => {
+test('a drained Service refuses new connections, and leaves direct where something else can serve its port', () => {
   const plan = makeTrafficPlanner();
   const direct = makeService('c', { dataplane: 'direct' });
-  const input = inputOf([a, b, direct]);
+  const nat = makeService('d', { dataplane: 'nat' });
+  const services = [a, b, direct, nat];
+  const assignments = PersistentMap.from(
+    services.map(({ key }, index) => {
+      const served = key === direct.key ? [tcp(80), udp(53), tcp(81, 0)] : [tcp(80)];
+      return [key, { ...assigned, addresses: [{ ip: ip(`192.0.2.${100 + index}`), served, taken: [] }] }] as const;
+    }),
+  );
+  const input = inputOf(services, { assignments });
   const first = plan(input);
-  const table = plan({ ...input, drainedServices: new Set([a.key, direct.key]) });
-  const draining = [...table.listeners.values()].filter(({ isDraining }) => isDraining);
-  expect(draining.map(({ service }) => service)).toEqual([a.key]);
-  expect(draining[0]?.revision).not.toBe(first.listeners.get(draining[0]!.key)?.revision);
-  const key = listenerKey(ip('192.0.2.101'), 80, 'TCP');
-  expect(table.listeners.get(key)).toBe(first.listeners.get(key));
+  const table = plan({ ...input, drainedServices: new Set([a.key, direct.key, nat.key]) });
+  const seen = Array.from(table.listeners.values(), (each) => [
+    `${each.service} ${each.port}`,
+    [each.dataplane, each.isDraining],
+  ]);
+  expect(Object.fromEntries(seen)).toEqual({
+    'default/a 80': ['haproxy', true],
+    'default/b 80': ['haproxy', false],
+    'default/c 80': ['haproxy', true],
+    'default/c 53': ['nat', true],
+    'default/c 81': ['direct', true],
+    'default/d 80': ['nat', true],
+  });
+  const key = listenerKey(ip('192.0.2.100'), 80, 'TCP');
+  expect(table.listeners.get(key)?.revision).not.toBe(first.listeners.get(key)?.revision);
+  const other = listenerKey(ip('192.0.2.101'), 80, 'TCP');
+  expect(table.listeners.get(other)).toBe(first.listeners.get(other));
   expect([...plan(input).listeners]).toEqual([...first.listeners]);
 });
 

@@ -205,8 +205,11 @@ function planCarriers(
   const listeners = assignment.addresses.flatMap(({ ip, served }) =>
     served.flatMap((port) => {
       const isVip = vips.includes(ip.text);
-      const carriage = decideDataplane(spec, port, {
-        isDrained,
+      // `direct` would take new connections; a port without a nodePort has nothing else.
+      const isLeaving = isDrained && port.nodePort !== 0;
+      const asked = isLeaving && spec.dataplane === 'direct' ? { ...spec, dataplane: undefined } : spec;
+      const carriage = decideDataplane(asked, port, {
+        isDrained: isLeaving,
         isHostAddress,
         hasNextHop: onLink.has(ip.family),
         isPublished: isVip,
@@ -225,7 +228,7 @@ function planCarriers(
         targetPort: isDirect && carriage.standIn === undefined ? 0 : port.nodePort,
         options: carriage.dataplane === 'haproxy' ? optionsOfPort(spec, port, overProfiles.has(key)) : undefined,
         sourceRanges: ranges?.filter((range) => range.family === ip.family),
-        isDraining: carriage.dataplane === 'haproxy' && isDrained,
+        isDraining: isDrained,
         isHostAddress,
       });
     }),

@@ -24,6 +24,8 @@ export type ListenerReport = {
   readonly isHeaderRefused: boolean;
   /** HAProxy should carry its connections and takes none: why, on one line. */
   readonly proxyTrouble: string | undefined;
+  /** `direct` serves it without its stand-in: why, on one line. */
+  readonly standInTrouble: string | undefined;
   /** A wanted revision that is not in force, or whose address is not on the host, and why. */
   readonly refusal: { readonly revision: Revision; readonly verdict: Verdict } | undefined;
 };

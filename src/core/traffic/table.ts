@@ -60,7 +60,7 @@ export type Listener = ListenerAddress & {
   readonly sourceRanges: readonly IpRange[] | undefined;
   /** For HAProxy: what it does for the listener beyond carrying its bytes. `undefined`: nothing. */
   readonly options: ListenerOptions | undefined;
-  /** For HAProxy: it refuses new connections, and those that exist continue (`furiwake drain NS/NAME`). Otherwise false. */
+  /** New flows are refused, and those that exist continue (`furiwake drain NS/NAME`). No effect for `direct`. */
   readonly isDraining: boolean;
   /** The address is the host's own: furiwake never adds it to the host nor announces it. */
   readonly isHostAddress: boolean;

@@ -9,7 +9,7 @@ const { listeners } = tableOf([web, dns]);
 const [nodes, none] = [new Set([web.key, dns.key]), new Set<never>()];
 const clients: readonly Client[] = [{ address: addressOf('198.51.100.2'), port: 51_234 }];
 
-test('only a listener with a stand-in, and only once a node is open, shares its packets', () => {
+test('a listener shares its packets with its stand-in once a node is open, and with none if it has none', () => {
   const standIns = makeStandIns();
   standIns.follow(listeners, none);
   expect([standIns.has(web.key), standIns.entering(), standIns.shared().unsorted.size]).toEqual([false, [], 0]);
@@ -33,6 +33,19 @@ test('its connections are known, end, and are unknown again while the listener l
   standIns.follow(listeners, nodes);
   standIns.sort(standIns.entering(), new Map());
   expect([standIns.holding(), standIns.shared().unsorted.size]).toEqual([[], 0]);
+});
+
+test('a listener that gets a stand-in has no flow there: those at its nodes stay, and it leaves as any other', () => {
+  const standIns = makeStandIns();
+  const alone = tableOf([{ ...web, standIn: undefined }]).listeners;
+  standIns.follow(alone, nodes);
+  expect([standIns.has(web.key), standIns.entering(), standIns.shared().unsorted.size]).toEqual([true, [], 0]);
+  standIns.follow(listeners, nodes);
+  expect([standIns.entering(), standIns.holding(), standIns.shared().unsorted.size]).toEqual([[], [], 0]);
+  standIns.follow(alone, none);
+  expect(standIns.shared().unsorted.size).toBe(0); // its packets are dropped: there is nothing else
+  standIns.follow(listeners, none);
+  expect([...standIns.shared().unsorted]).toEqual([web.key]);
 });
 
 test('the next Service on the address inherits nothing', () => {

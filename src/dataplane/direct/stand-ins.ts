@@ -16,9 +16,13 @@ import type { Client } from '../../ports/host.ts';
  * every packet without a pin.
  *
  * A listener leaves for as long as it exists: the connections that it has at nodes may last as long.
+ *
+ * While a listener has no stand-in (HAProxy cannot be changed), nothing but nodes has flows of it: it is `direct` as soon as a
+ * node opens, and stays so when it gets one.
  */
 type StandInState = {
   readonly service: ServiceKey;
+  readonly isAlone: boolean;
   readonly phase: 'entering' | 'direct' | 'leaving';
   /** In phase `direct`. */
   readonly clients: readonly Client[];
@@ -64,15 +68,16 @@ export function makeStandIns(): StandIns {
     follow: (listeners, open) => {
       for (const [key, { service }] of states) {
         const listener = listeners.get(key);
-        if (listener?.service !== service || stackDataplane(listener) === undefined) set(key, undefined);
+        if (listener?.service !== service) set(key, undefined);
       }
       for (const [key, listener] of listeners) {
-        if (stackDataplane(listener) === undefined) continue;
-        const phase = states.get(key)?.phase;
         const { service } = listener;
-        if (!open.has(key)) {
-          if (phase === 'entering' || phase === 'direct') set(key, { service, phase: 'leaving', clients: [] });
-        } else if (phase === undefined || phase === 'leaving') set(key, { service, phase: 'entering', clients: [] });
+        const isAlone = stackDataplane(listener) === undefined;
+        const before = states.get(key);
+        const phase = nextPhase(before?.phase, open.has(key), isAlone);
+        if (phase === before?.phase && isAlone === (before?.isAlone ?? isAlone)) continue;
+        const clients = phase === 'direct' && before !== undefined ? before.clients : [];
+        set(key, phase && { service, isAlone, phase, clients });
       }
     },
     has: (key) => states.has(key),
@@ -89,7 +94,9 @@ export function makeStandIns(): StandIns {
     },
     shared: () => {
       shared ??= {
-        unsorted: new Set([...inPhase('entering'), ...inPhase('leaving')]),
+        unsorted: new Set(
+          [...inPhase('entering'), ...inPhase('leaving')].filter((key) => states.get(key)?.isAlone === false),
+        ),
         held: new Map(
           [...states].filter(([, { clients }]) => clients.length > 0).map(([key, { clients }]) => [key, clients]),
         ),
@@ -97,6 +104,16 @@ export function makeStandIns(): StandIns {
       return shared;
     },
   };
+}
+
+function nextPhase(
+  phase: StandInState['phase'] | undefined,
+  isOpen: boolean,
+  isAlone: boolean,
+): StandInState['phase'] | undefined {
+  if (!isOpen) return phase === undefined ? undefined : 'leaving';
+  if (isAlone) return 'direct';
+  return phase === undefined || phase === 'leaving' ? 'entering' : phase;
 }
 
 function isSame(a: readonly Client[], b: readonly Client[]): boolean {

@@ -9,6 +9,7 @@ proxyContract('HAProxy in a network namespace', async () => {
   const rig = await startRig({ nodes: 1 });
   const folder = `${rig.lab.folder}/haproxy`;
   const { proxy } = rig.newDriver();
+  let worker = 0;
   return {
     proxy,
     table: (listeners) => rig.table(listeners),
@@ -25,6 +26,10 @@ proxyContract('HAProxy in a network namespace', async () => {
       }, patience);
     },
     remove: (listener) => rig.command(`del map ${folder}/services.map ${entryKey(listener)}`),
+    hang: async (isHanging) => {
+      if (isHanging) ({ pid: worker } = await proxy.observe(AbortSignal.timeout(5_000)));
+      process.kill(worker, isHanging ? 'SIGSTOP' : 'SIGCONT');
+    },
     preventStarts: async (isPrevented) => {
       const port = { address: '127.0.0.1', port: 292 };
       await rig.lab.balancer.ask(isPrevented ? { do: 'serveHttp', body: '', ...port } : { do: 'unlisten', ...port });

@@ -10,6 +10,7 @@ const table = (listeners: readonly Listener[]): ReturnType<typeof tableOf> => ta
 
 proxyContract('the fake that the tests of the agent use', async () => {
   const ports = makeHostPorts();
+  const hang = Promise.withResolvers<void>();
   return {
     proxy: ports.proxy,
     table,
@@ -18,6 +19,12 @@ proxyContract('the fake that the tests of the agent use', async () => {
     die: async () => ports.dieProxy(),
     remove: async ({ key }) => {
       ports.held.proxy = ports.held.proxy.with([[key, undefined]]);
+    },
+    hang: async (isHanging) => {
+      for (const step of ['proxy.upsert', 'proxy.prune', 'proxy.audit'] as const)
+        if (isHanging) ports.hanging.set(step, hang.promise);
+        else ports.hanging.delete(step);
+      if (!isHanging) hang.resolve();
     },
     preventStarts: async (isPrevented) => {
       if (isPrevented) ports.failing.set('proxy.upsert', 'HAProxy cannot be started');
@@ -29,6 +36,7 @@ proxyContract('the fake that the tests of the agent use', async () => {
 
 proxyContract('HAProxy in memory', async () => {
   const { machine, proxy, clock } = makeMachineRig();
+  const hang = Promise.withResolvers<void>();
   return {
     proxy,
     table,
@@ -36,6 +44,10 @@ proxyContract('HAProxy in memory', async () => {
     serves: async (listener) => machine.held?.map.has(entryKey(listener)) === true,
     die: async () => machine.die(),
     remove: async (listener) => void machine.held?.map.delete(entryKey(listener)),
+    hang: async (isHanging) => {
+      machine.faults.hang = isHanging ? hang.promise : undefined;
+      if (!isHanging) hang.resolve();
+    },
     preventStarts: async (isPrevented) => {
       machine.faults.start = isPrevented ? 'cannot bind socket' : undefined;
       await clock.advance(1000);

@@ -15,6 +15,7 @@ import type { NatGroup, NatProgram } from './program.ts';
  *                                         opened4      192.0.2.51 . udp . 53            (counts flows)
  *                                         requests4    192.0.2.51 . udp . 53 . 30053    (counts) their packets pass
  *                                         answers4     192.0.2.51 . udp . 53 . 30053    (counts)
+ *   … that drains                        listeners4   192.0.2.51 . udp . 53 : 0:0        no backend: new flows are refused
  *   its clients keep their nodes          affine4      192.0.2.51 . udp . 53
  *                                         pairs4       192.0.2.51 . udp . 53 . 192.0.2.11 : 0:5   the number of n1 for them
  *                                         keepers4     0:5 : 192.0.2.11
@@ -41,14 +42,15 @@ export const natLayout: Layout<NatProgram> = {
     const { family } = address;
     const where = whereText(listener);
     const through = throughText(listener);
+    const backendNumber = listener.isDraining ? noBackend : numberOf(backend);
     const elements: Element[] = [
-      { set: `listeners${family}`, text: `${where} : ${classText(numberOf(backend))}` },
+      { set: `listeners${family}`, text: `${where} : ${classText(backendNumber)}` },
       { set: `ports${family}`, text: `${where} : ${portText(targetPort)}` },
       { set: `opened${family}`, text: where },
       { set: `requests${family}`, text: through },
       { set: `answers${family}`, text: through },
     ];
-    if (listener.isAffine) {
+    if (listener.isAffine && !listener.isDraining) {
       elements.push({ set: `affine${family}`, text: where });
       for (const { address: node, number } of keepers.get(key) ?? [])
         elements.push(
@@ -94,6 +96,9 @@ export const natLayout: Layout<NatProgram> = {
   },
   withRestOf: (target, { groups, guard }) => ({ ...target, groups, guard }),
 };
+
+/** No backend has this number. */
+const noBackend = 0;
 
 /** The key of a listener in most sets. */
 export function whereText({ address, protocol, port }: Listener): string {

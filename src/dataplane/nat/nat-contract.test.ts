@@ -25,7 +25,8 @@ natContract('the fake that the tests of the agent use', async () => {
     fateOf: async ({ key }): Promise<Fate> => {
       const { listeners, nodes } = fake.held;
       const held = listeners.get(key);
-      if (held === undefined || ![...nodes.values()].some(({ state }) => state === 'active')) return 'refused';
+      if (held === undefined || held.isDraining || ![...nodes.values()].some(({ state }) => state === 'active'))
+        return 'refused';
       const isAllowed = held.sourceRanges?.some((range) => client !== undefined && rangeContains(range, client));
       return isAllowed === false ? 'dropped' : 'served';
     },

@@ -73,6 +73,19 @@ describe.each(vips)('UDP to %s', (vip) => {
     expect(nodesOf(await rig.newFlows(vip, 20))).toEqual(['n2', 'n3']);
   });
 
+  test.each([false, true])(
+    'a listener that drains keeps its flows and refuses new ones (affinity: %s)',
+    async (isAffine) => {
+      await rig.apply(...vips.map((each) => dns(each, { isAffine })));
+      const flows = await rig.newFlows(vip, 5);
+      await rig.apply(...vips.map((each) => dns(each, { isAffine, isDraining: true })));
+      expect(await again(vip, flows)).toEqual(flows);
+      expect(nodesOf(await rig.newFlows(vip, 3))).toEqual(['ECONNREFUSED']);
+      await rig.apply(...vips.map((each) => dns(each, { isAffine })));
+      expect(nodesOf(await rig.newFlows(vip, 3)).every((name) => all.includes(name))).toBe(true);
+    },
+  );
+
   test('a silent node keeps its flows for a while and gets no new ones; then it loses them, and those of others stay', async () => {
     const flows = await rig.newFlows(vip, 20);
     rig.setSilent('n1', 0);

@@ -1,0 +1,174 @@
+import { describe, expect, test } from 'vitest';
+import { answer, listener, publish, type RunningAgent, startAgent, table } from '../../test/make/agent-rig.ts';
+import type { StepName } from '../../test/make/host-ports.ts';
+import { directListener } from '../../test/make/table.ts';
+import type { Listener } from '../core/traffic/table.ts';
+
+/*
+ * A HAProxy that hangs: it takes calls, and answers none of them.
+ */
+const { signal } = new AbortController();
+const a = listener('192.0.2.51', 80, 'a');
+const b = listener('192.0.2.51', 443, 'b');
+const nat = (index: number): Listener =>
+  listener(`192.0.2.${60 + index}`, 53, `dns${index}`, { protocol: 'UDP', dataplane: 'nat' });
+const direct = (index: number): Listener => directListener(`192.0.2.${80 + index}`, 53);
+
+/** These steps do not end before the result is called. */
+function hang({ ports }: RunningAgent, ...steps: readonly StepName[]): (error?: Error) => void {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  for (const step of steps) ports.hanging.set(step, promise);
+  return (error) => {
+    for (const step of steps) ports.hanging.delete(step);
+    if (error === undefined) resolve();
+    else reject(error);
+  };
+}
+
+/** Publishes, and waits for `ms`. */
+async function change(rig: RunningAgent, ms: number, ...listeners: readonly Listener[]): Promise<void> {
+  rig.agent.publish(table(...listeners));
+  await rig.clock.advance(ms);
+}
+
+const count = ({ ports }: RunningAgent, step: StepName): number => ports.steps.filter((name) => name === step).length;
+
+describe('a change that HAProxy does not answer', () => {
+  test('delays those of nat and direct for a second, and only once', async () => {
+    const rig = startAgent();
+    await publish(rig, a);
+    const upserts = count(rig, 'proxy.upsert');
+    hang(rig, 'proxy.upsert');
+    await change(rig, 1_000, a, b, nat(0), direct(0));
+    expect([nat(0), direct(0)].map((each) => answer(rig, each))).toEqual(['ready', 'ready']);
+    for (let index = 1; index < 20; index++) {
+      await change(rig, 0, a, b, nat(index), direct(index));
+      expect([nat(index), direct(index)].map((each) => answer(rig, each))).toEqual(['ready', 'ready']);
+      expect([nat(index - 1), direct(index - 1)].map((each) => answer(rig, each))).toEqual(['nothing', 'nothing']);
+      await rig.clock.advance(60_000);
+    }
+    expect(count(rig, 'proxy.upsert')).toBe(upserts + 1);
+    expect([answer(rig, a), answer(rig, b)]).toEqual(['ready', 'pending']);
+    expect(rig.agent.troubles()).toEqual(['HAProxy has not answered yet']);
+    expect(rig.log.lines).toEqual([]);
+  });
+
+  test('is made as soon as it answers, as it is wanted by then', async () => {
+    const rig = startAgent();
+    await publish(rig, a);
+    const end = hang(rig, 'proxy.upsert');
+    await change(rig, 60_000, a, listener('192.0.2.51', 443, 'b', { sourceRanges: [] }));
+    await change(rig, 60_000, b, nat(0));
+    expect(answer(rig, b)).toBe('pending');
+    end();
+    await rig.clock.advance(0);
+    expect([answer(rig, a), answer(rig, b), rig.agent.troubles()]).toEqual(['nothing', 'ready', []]);
+    expect([...rig.ports.held.proxy.keys()]).toEqual([b.key]);
+    await rig.clock.advance(10 * 60_000);
+    expect(rig.log.lines).toEqual([]);
+  });
+
+  test('and that fails in the end is said, and tried again after growing waits', async () => {
+    const rig = startAgent();
+    await publish(rig, a);
+    const upserts = count(rig, 'proxy.upsert');
+    for (let time = 0; time < 4; time++) {
+      const end = hang(rig, 'proxy.upsert');
+      await change(rig, 10_000, a, b);
+      end(new Error('no answer within 3 s'));
+      await rig.clock.advance(0);
+      expect([answer(rig, a), answer(rig, b)]).toEqual(['ready', 'no answer within 3 s']);
+    }
+    expect(rig.agent.troubles()).toEqual(['no answer within 3 s']);
+    await rig.clock.advance(0);
+    expect(rig.log.lines.map(({ message }) => message)).toEqual(['programming HAProxy failed; retrying']);
+    expect(count(rig, 'proxy.upsert')).toBe(upserts + 4);
+    await rig.clock.advance(30_000);
+    expect([answer(rig, b), rig.agent.troubles()]).toEqual(['ready', []]);
+  });
+
+  test('is not certain to be made: its listener is in force again only when HAProxy says so, and has the source ranges of now', async () => {
+    const rig = startAgent();
+    await publish(rig, a);
+    const end = hang(rig, 'proxy.upsert');
+    await change(rig, 2_000, listener('192.0.2.51', 80, 'a', { targetPort: 31_000 }));
+    const closed = listener('192.0.2.51', 80, 'a', { sourceRanges: [] });
+    await change(rig, 2_000, closed);
+    expect(rig.ports.held.steering.listeners.get(a.key)?.sourceRanges).toEqual([]);
+    await change(rig, 2_000, a);
+    expect(answer(rig, a)).toBe('pending');
+    end();
+    await rig.clock.advance(0);
+    expect(answer(rig, a)).toBe('ready');
+  });
+});
+
+test('a HAProxy that needs three seconds for each answer, as on a busy machine, makes each change', async () => {
+  const rig = startAgent();
+  rig.ports.hanging.get = (step) => (step.startsWith('proxy.') ? rig.clock.sleep(3_000, signal) : undefined);
+  await change(rig, 20_000, a);
+  expect(answer(rig, a)).toBe('ready');
+  await change(rig, 10_000, b);
+  expect([answer(rig, a), answer(rig, b), rig.agent.troubles()]).toEqual(['nothing', 'ready', []]);
+  expect(rig.log.lines).toEqual([]);
+});
+
+test('a removal that HAProxy does not answer delays no other change, and keeps its Service', async () => {
+  const rig = startAgent();
+  await publish(rig, a, b, nat(0));
+  const end = hang(rig, 'proxy.prune', 'proxy.upsert');
+  await change(rig, 1_000, a);
+  expect([answer(rig, b), answer(rig, nat(0))].map((each) => each === 'nothing')).toEqual([false, true]);
+  await change(rig, 0, a, nat(1));
+  expect(answer(rig, nat(1))).toBe('ready');
+  expect(rig.ports.steps).not.toContain('end 443');
+  end();
+  await rig.clock.advance(0);
+  expect(answer(rig, b)).toBe('nothing');
+  expect(rig.ports.steps).toContain('end 443');
+});
+
+test('an audit that HAProxy does not answer delays a change for a second, then none, and none follows before it ends', async () => {
+  const rig = startAgent();
+  await publish(rig, a);
+  const end = hang(rig, 'proxy.audit', 'proxy.upsert', 'proxy.prune');
+  await rig.clock.advance(30_000);
+  expect(count(rig, 'proxy.audit')).toBe(1);
+  await change(rig, 2_000, a, nat(0));
+  expect(answer(rig, nat(0))).toBe('ready');
+  await rig.clock.advance(10 * 60_000);
+  await change(rig, 0, a, nat(1));
+  expect([answer(rig, nat(1)), count(rig, 'proxy.audit')]).toEqual(['ready', 1]);
+  end();
+  await rig.clock.advance(31_000);
+  expect([count(rig, 'proxy.audit'), rig.log.lines]).toEqual([2, []]);
+});
+
+test('while a change is under way that outlasts its pass, HAProxy is not audited: what it has is not known', async () => {
+  const rig = startAgent();
+  await publish(rig, a);
+  const end = hang(rig, 'proxy.upsert');
+  await change(rig, 10 * 60_000, a, b);
+  expect(count(rig, 'proxy.audit')).toBe(0);
+  end();
+  await rig.clock.advance(60_000);
+  expect([count(rig, 'proxy.audit') > 0, rig.log.lines]).toEqual([true, []]);
+});
+
+test('a HAProxy of an earlier process that hangs delays nat and direct for a second; its listeners stay, with the source ranges of now', async () => {
+  const files = new Map<string, string>();
+  const { ports } = await publish(startAgent({ files }), a, b, nat(0));
+  const rig = startAgent({ files, ports });
+  const end = hang(rig, 'proxy.upsert');
+  await rig.agent.restore(() => undefined);
+  const closed = listener('192.0.2.51', 443, 'b', { sourceRanges: [] });
+  await change(rig, 1_000, a, closed, nat(1), direct(1));
+  expect([answer(rig, nat(1)), answer(rig, direct(1)), answer(rig, nat(0))]).toEqual(['ready', 'ready', 'nothing']);
+  expect([answer(rig, a), answer(rig, closed)]).toEqual(['pending', 'pending']);
+  const steered = ports.held.steering.listeners;
+  expect([steered.has(a.key), steered.get(b.key)?.sourceRanges]).toEqual([true, []]);
+  expect(ports.held.placed.has('192.0.2.51')).toBe(true);
+  end();
+  await rig.clock.advance(0);
+  expect([answer(rig, a), answer(rig, closed)]).toEqual(['ready', 'ready']);
+});

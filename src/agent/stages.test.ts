@@ -1,0 +1,225 @@
+import { describe, expect, test } from 'vitest';
+import { answer, listener, publish, startAgent } from '../../test/make/agent-rig.ts';
+import { recordLog } from '../../test/sim/observers.ts';
+import { virtualClock } from '../../test/sim/virtual-clock.ts';
+import { makeStages, type PassStages, type Stage } from './stages.ts';
+
+const { signal } = new AbortController();
+const done = async (): Promise<void> => undefined;
+const failing =
+  (words = 'no') =>
+  (): Promise<never> =>
+    Promise.reject(new Error(words));
+
+function make() {
+  const clock = virtualClock();
+  const log = recordLog();
+  const failures: Stage[] = [];
+  let lateEnds = 0;
+  const stages = makeStages({ onFailure: (stage) => failures.push(stage), onLateEnd: () => lateEnds++, clock, log });
+  /** A pass with these stages. */
+  const pass = async (works: Partial<Record<Stage, () => Promise<unknown>>>) => {
+    const attempts = stages.begin();
+    const outcomes: Partial<Record<Stage, Awaited<ReturnType<PassStages['attempt']>>>> = {};
+    for (const [stage, work] of Object.entries(works) as [Stage, () => Promise<unknown>][])
+      outcomes[stage] = await attempts.attempt(stage, work, signal);
+    attempts.end();
+    return outcomes;
+  };
+  return { clock, log, stages, failures, lateEnds: () => lateEnds, pass };
+}
+
+describe('a stage that fails', () => {
+  test('is skipped until it is due, and the waits grow until it succeeds', async () => {
+    const { clock, stages, pass } = make();
+    const waits: number[] = [];
+    for (let turn = 0; turn < 20; turn++) {
+      expect(await pass({ addresses: failing() })).toEqual({ addresses: { words: 'no', wasTried: true } });
+      const waitMs = (stages.dueMs() ?? 0) - clock.monotonic();
+      await clock.advance(waitMs - 1);
+      expect(stages.begin().areDue).toBe(false);
+      expect(await pass({ addresses: done })).toEqual({ addresses: { words: 'no', wasTried: false } });
+      await clock.advance(1);
+      expect(stages.begin().areDue).toBe(true);
+      waits.push(waitMs);
+    }
+    expect(waits[0]).toBeLessThanOrEqual(200);
+    expect(waits.at(-1)).toBeGreaterThan(10_000);
+    expect(Math.max(...waits)).toBeLessThanOrEqual(30_000);
+    expect(await pass({ addresses: done })).toEqual({ addresses: undefined });
+    expect([stages.areDone(), stages.dueMs(), stages.troubles()]).toEqual([true, undefined, []]);
+    await pass({ addresses: failing() });
+    expect((stages.dueMs() ?? 0) - clock.monotonic()).toBeLessThanOrEqual(200);
+  });
+
+  test('has a wait, words and a line of its own, beside another one that fails', async () => {
+    const { clock, log, stages, failures, pass } = make();
+    await pass({ direct: failing('direct: no'), nat: failing('nat: no') });
+    await clock.advance(200);
+    await pass({ direct: failing('direct: no'), nat: done });
+    expect(stages.troubles()).toEqual(['direct: no']);
+    const dueMs = clock.monotonic() + 400;
+    expect(stages.dueMs()).toBe(dueMs);
+    await clock.advance(100);
+    await pass({ direct: failing('direct: no'), nat: failing('nat: no') });
+    expect(stages.dueMs()).toBe(clock.monotonic() + 200); // nat has its first wait again, and direct its third
+    expect(stages.troubles()).toEqual(['direct: no', 'nat: no']);
+    expect(failures).toEqual(['direct', 'nat', 'direct', 'nat']);
+    expect(log.lines.map(({ message }) => message)).toEqual([
+      'programming the table of direct failed; retrying',
+      'programming the table of nat failed; retrying',
+      'programming the table of nat works again',
+      'programming the table of nat failed; retrying',
+    ]);
+  });
+
+  test('is attempted once in a pass', async () => {
+    const { stages } = make();
+    let count = 0;
+    const attempts = stages.begin();
+    for (let time = 0; time < 2; time++)
+      expect(
+        await attempts.attempt(
+          'nat',
+          () => {
+            count++;
+            return failing()();
+          },
+          signal,
+        ),
+      ).toEqual({ words: 'no', wasTried: true });
+    expect(count).toBe(1);
+  });
+
+  test('that a pass does not reach, because another one fails, has no wait of its own, and follows that one', async () => {
+    const { clock, stages, pass } = make();
+    await pass({ proxy: done, pruning: failing('pruning: no') });
+    await clock.advance(200);
+    await pass({ proxy: failing('proxy: no') });
+    await clock.advance(100);
+    expect([stages.begin().areDue, stages.dueMs()]).toEqual([false, clock.monotonic() + 100]);
+    expect(stages.troubles()).toEqual(['proxy: no', 'pruning: no']);
+    await clock.advance(100);
+    expect(await pass({ proxy: done, pruning: done })).toEqual({ proxy: undefined, pruning: undefined });
+    expect(stages.areDone()).toBe(true);
+  });
+
+  test('is attempted by a pass in a hurry, and only by that one', async () => {
+    const { stages, pass } = make();
+    await pass({ addresses: failing() });
+    stages.hurry();
+    expect(await pass({ addresses: failing() })).toMatchObject({ addresses: { wasTried: true } });
+    expect(await pass({ addresses: failing() })).toMatchObject({ addresses: { wasTried: false } });
+  });
+
+  test('is never skipped if it is steering: all changes wait for it, and for no other stage', async () => {
+    const { clock, stages, pass } = make();
+    const others: readonly Stage[] = ['proxy', 'direct', 'nat', 'addresses', 'pruning', 'connections', 'removal'];
+    await pass(Object.fromEntries(others.map((stage) => [stage, failing()])));
+    expect(stages.areBlocked()).toBe(false);
+    await pass({ steering: failing() });
+    await clock.advance(100);
+    expect(await pass({ steering: failing() })).toMatchObject({ steering: { wasTried: true } });
+    expect(stages.areBlocked()).toBe(true);
+    expect(stages.dueMs()).toBe(clock.monotonic() + 400);
+  });
+});
+
+describe('a stage of HAProxy that is slow', () => {
+  test.each(['proxy', 'pruning'] as const)(
+    '%s: the pass proceeds after a second, and the next ones skip it until it ends',
+    async (stage) => {
+      const { clock, log, stages, lateEnds, pass } = make();
+      const slow = Promise.withResolvers<void>();
+      const first = pass({ [stage]: () => slow.promise });
+      await clock.advance(999);
+      expect(stages.areSlow()).toBe(false);
+      await clock.advance(1);
+      expect(await first).toEqual({ [stage]: { words: undefined, wasTried: true } });
+      expect([stages.areSlow(), stages.troubles()]).toEqual([true, ['HAProxy has not answered yet']]);
+      await clock.advance(60_000);
+      expect([stages.begin().areDue, stages.dueMs()]).toEqual([false, undefined]);
+      expect(await pass({ [stage]: failing() })).toEqual({ [stage]: { words: undefined, wasTried: false } });
+      slow.resolve();
+      await clock.advance(0);
+      expect([stages.areSlow(), stages.begin().areDue, lateEnds()]).toEqual([false, true, 1]);
+      expect(await pass({ [stage]: done })).toEqual({ [stage]: undefined });
+      expect([stages.areDone(), log.lines]).toEqual([true, []]);
+    },
+  );
+
+  test('and fails in the end is a stage that failed; the next attempt has its words from the start', async () => {
+    const { clock, log, stages, failures, lateEnds, pass } = make();
+    for (const waitMs of [200, 400]) {
+      const slow = Promise.withResolvers<void>();
+      const attempt = pass({ proxy: () => slow.promise });
+      await clock.advance(1_000);
+      expect((await attempt).proxy?.words).toBe(waitMs === 200 ? undefined : 'no answer');
+      slow.reject(new Error('no answer'));
+      await clock.advance(0);
+      expect([stages.dueMs(), stages.troubles()]).toEqual([clock.monotonic() + waitMs, ['no answer']]);
+      await clock.advance(waitMs);
+    }
+    expect([failures, lateEnds()]).toEqual([['proxy', 'proxy'], 2]);
+    expect(log.lines.map(({ message }) => message)).toEqual(['programming HAProxy failed; retrying']);
+  });
+
+  test('is not slow when furiwake ends: the pass rejects', async () => {
+    const { clock, stages } = make();
+    const stop = new AbortController();
+    const attempt = stages.begin().attempt('proxy', () => Promise.withResolvers<void>().promise, stop.signal);
+    stop.abort(new Error('the end'));
+    await expect(attempt).rejects.toThrow('the end');
+    expect(clock.monotonic()).toBe(0);
+  });
+
+  test.each(['steering', 'direct', 'nat', 'addresses'] as const)('is not %s: the pass waits', async (stage) => {
+    const { clock, pass } = make();
+    const slow = Promise.withResolvers<void>();
+    const attempt = pass({ [stage]: () => slow.promise });
+    await clock.advance(60_000);
+    slow.resolve();
+    expect(await attempt).toEqual({ [stage]: undefined });
+  });
+});
+
+test.each(['direct', 'nat'] as const)(
+  'a listener that leaves %s while that step fails is not reported as ready before the step succeeds',
+  async (dataplane) => {
+    const rig = startAgent();
+    const before = listener('192.0.2.53', 53, 'dns', { dataplane });
+    const after = listener('192.0.2.53', 53, 'dns');
+    await publish(rig, before);
+    rig.ports.failing.set(`${dataplane}.apply`, 'nft: no');
+    await publish(rig, after);
+    expect([answer(rig, after), rig.ports.held[dataplane].size]).toEqual(['nft: no', 1]);
+    rig.ports.failing.clear();
+    await rig.clock.advance(30_000);
+    expect([answer(rig, after), rig.ports.held[dataplane].size]).toEqual(['ready', 0]);
+  },
+);
+
+test('a listener whose change failed is not in force for certain, though it is wanted as it was before', async () => {
+  const rig = startAgent();
+  const before = listener('192.0.2.51', 80, 'a');
+  await publish(rig, before);
+  rig.ports.failing.set('steering.apply', 'nft: no answer within 30 s');
+  await publish(rig, listener('192.0.2.51', 80, 'a', { sourceRanges: [] }));
+  await publish(rig, before);
+  expect(answer(rig, before)).toBe('nft: no answer within 30 s');
+  rig.ports.failing.clear();
+  await rig.clock.advance(30_000);
+  expect(answer(rig, before)).toBe('ready');
+});
+
+test('the connections of a listener end when packets to it have stopped, not before', async () => {
+  const rig = startAgent();
+  await publish(rig, listener('192.0.2.51', 80, 'a'));
+  rig.ports.failing.set('steering.apply', 'nft: no');
+  const ended = (): readonly string[] => rig.ports.steps.filter((step) => step.startsWith('end '));
+  await publish(rig);
+  expect([ended(), rig.ports.held.proxy.size]).toEqual([[], 1]);
+  rig.ports.failing.clear();
+  await rig.clock.advance(30_000);
+  expect([ended(), rig.ports.held.proxy.size]).toEqual([['end 80'], 0]);
+});

@@ -1,0 +1,171 @@
+import { allAnswer } from '../make/answering-nodes.ts';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, expect } from 'vitest';
+import { sceneGate } from '../make/scene-gate.ts';
+import { addressesOf, node as tableNode, tableOf } from '../make/table.ts';
+import { arrivals, countArrivals, type DirectLab, startDirectLab } from './direct-lab.ts';
+import { patience } from './patience.ts';
+import { recordLog, recordMetrics } from '../sim/observers.ts';
+import { makeSubscribers } from '../../src/async/subscribers.ts';
+import type { Listener } from '../../src/core/traffic/table.ts';
+import { makeHealth } from '../../src/health/health.ts';
+import { makeHost } from '../../src/host/host.ts';
+import { systemClock } from '../../src/main/node/clock.ts';
+import { systemFiles } from '../../src/main/node/files.ts';
+import type { Direct } from '../../src/ports/direct.ts';
+import type { Host } from '../../src/ports/host.ts';
+import type { Proxy } from '../../src/ports/proxy.ts';
+import type { Steering } from '../../src/ports/steering.ts';
+import { makeHaproxy } from '../../src/dataplane/haproxy/haproxy.ts';
+import { makeSteering } from '../../src/dataplane/nftables/steering.ts';
+import { makeDirect } from '../../src/dataplane/direct/direct.ts';
+
+/*
+ * HAProxy, the steering and direct on one host, in front of nodes that serve an address only from some moment on: the dataplane
+ * of a listener changes while clients hold connections, and open new ones all the time.
+ */
+const { signal } = new AbortController();
+export const port = 5300;
+export const lanVip = '192.0.2.52';
+const common = { exec: undefined as never, clock: systemClock, log: recordLog(), metrics: recordMetrics() };
+export let lab: DirectLab;
+let folder: string;
+const lifetime = new AbortController();
+let proxy: Proxy;
+let steering: Steering;
+let host: Host;
+/** That of the present process. */
+export let direct: Direct;
+/** Whether the gate is open, and whether the nodes are known to answer clients themselves. */
+export const nodes: { areOpen: boolean; areProven: boolean } = { areOpen: false, areProven: true };
+const gate = makeSubscribers();
+
+/** Another process takes over. */
+export function startDirect(): void {
+  direct = makeDirect({
+    ...common,
+    exec: lab.balancer.execPort,
+    host,
+    health: { verdicts: () => new Map(), subscribe: () => () => undefined },
+    silentSince: () => undefined,
+    silenceMs: 15_000,
+    gate: sceneGate({ isOpen: () => nodes.areOpen, subscribe: gate.subscribe }),
+    linkOf: () => ({ name: 'eth0', index: 2, mac: '02:00:00:00:00:01' }),
+    answering: { ...allAnswer, has: () => nodes.areProven },
+    own: () => new Map(),
+    primary: () => [],
+    lifetime: lifetime.signal,
+  });
+}
+
+beforeAll(async () => {
+  lab = await startDirectLab({ nodes: 2 });
+  const { balancer } = lab;
+  folder = await mkdtemp(path.join(tmpdir(), 'furiwake-stand-in-'));
+  for (const node of lab.nodes) {
+    await node.ask({ do: 'serveLines', port, greeting: `${node.name} ` });
+    await node.ask({ do: 'serveHttp', port: 10_256, body: '{}' });
+    await countArrivals(node, lanVip);
+    for (const address of [node.ip4, node.ip6]) await balancer.exec('ping', '-c', '1', '-W', '2', address);
+  }
+  await balancer.exec('ip', 'link', 'add', 'furiwake0', 'type', 'bridge');
+  await balancer.exec('ip', 'link', 'set', 'furiwake0', 'up');
+  await balancer.exec('ip', 'address', 'add', `${lanVip}/32`, 'dev', 'furiwake0', 'scope', 'link');
+  const deps = { ...common, exec: balancer.execPort };
+  host = makeHost(deps);
+  const health = makeHealth({ ...common, probe: async () => 'alive', silenceMs: 15_000 });
+  proxy = makeHaproxy({
+    ...deps,
+    folder: `${folder}/haproxy`,
+    descriptorLimit: 4000,
+    idleTimeoutSeconds: 3600,
+    hasIpv6: true,
+    account: { uid: 65_534, gid: 65_534 },
+    health: health.families,
+    files: systemFiles,
+  });
+  steering = makeSteering({ ...deps, lifetime: lifetime.signal });
+  startDirect();
+});
+afterAll(async () => {
+  lifetime.abort();
+  await proxy?.stop(signal);
+  await lab?.[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** As a pass of the agent does. */
+export async function program(each: Listener): Promise<void> {
+  const table = tableOf(
+    [each],
+    lab.nodes.map(({ name, ip4, ip6 }) => tableNode(name, ip4, ip6)),
+  );
+  expect(await proxy.upsert(table, signal)).toEqual(new Map());
+  const { listeners } = table;
+  const target = {
+    listeners,
+    vips: addressesOf(each.address.text),
+    own: new Map(),
+    portOf: (of: Listener) => proxy.portOf(of),
+  };
+  expect(await steering.apply(target, signal)).toEqual(new Map());
+  expect(await direct.apply(table, signal)).toEqual(new Map());
+  await proxy.prune(table, signal);
+}
+
+/** A connection whose server has greeted; its id. */
+export async function connect(address: string): Promise<number> {
+  const { id, error } = await lab.client.ask({ do: 'dial', address, port });
+  if (id === undefined) throw new Error(error);
+  await expect.poll(async () => (await heard(id)).text, { timeout: 10_000, interval: 5 }).toMatch(/^n\d /);
+  return id;
+}
+
+const heard = async (id: number): Promise<{ readonly text?: string; readonly end?: string }> =>
+  lab.client.ask({ do: 'heard', id });
+
+export async function expectAlive(ids: readonly number[]): Promise<void> {
+  const word = `word${Math.random()} `;
+  for (const id of ids) await lab.client.ask({ do: 'say', id, text: word });
+  for (const id of ids)
+    await expect.poll(async () => (await heard(id)).text, patience).toSatisfy((text = '') => text.endsWith(word));
+}
+
+/** Opens connections all the time until `work` ends; resolves with their number and the failures. */
+export async function underClients(
+  address: string,
+  work: () => Promise<void>,
+): Promise<{ opened: number; failed: string[] }> {
+  const over = new AbortController();
+  const result = { opened: 0, failed: [] as string[] };
+  const client = async (): Promise<void> => {
+    while (!over.signal.aborted)
+      try {
+        const id = await connect(address);
+        await expectAlive([id]);
+        await lab.client.ask({ do: 'hangUp', id });
+        result.opened++;
+      } catch (error) {
+        result.failed.push(String(error));
+      }
+  };
+  const clients = Promise.all([client(), client(), client()]);
+  try {
+    await work();
+  } finally {
+    over.abort();
+    await clients;
+  }
+  return result;
+}
+
+/** Packets to the addresses that have reached the nodes. */
+export async function reached(): Promise<number> {
+  const counts = await Promise.all(lab.nodes.map(arrivals));
+  return counts.reduce((sum, count) => sum + count, 0);
+}
+
+export const heldByHaproxy = async (each: Listener): Promise<number> =>
+  (await host.clientsOf([each], signal)).get(each.key)?.length ?? 0;
