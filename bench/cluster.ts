@@ -3,7 +3,7 @@ import path from 'node:path';
 import { imageNames } from '../lab/images/images.ts';
 import type { Lab } from '../lab/lab.ts';
 import { until } from '../lab/machine/until.ts';
-import { checkRuns } from '../lab/network/part.ts';
+import { checkRuns, type Part } from '../lab/network/part.ts';
 import type { HostStatus } from '../src/daemon/host-status.ts';
 import { type Furiwake, metricIn, readMemory } from './furiwake.ts';
 import type { Creation, Order } from './hosts/create-services.ts';
@@ -16,7 +16,7 @@ export const pool = '198.18.0.0/20';
 const furiwakeFile = '/opt/furiwake/furiwake.js';
 const metricsUrl = 'http://127.0.0.1:9470';
 
-/** A lab with ready echo Pods, and the actions of the benchmarks in it. */
+/** A lab with a ready echo Pod on each node, and the actions of the benchmarks in it. */
 export type Cluster = {
   readonly lab: Lab;
   /** A new furiwake on lb1; disposing removes its Services and everything that it configured on the host. */
@@ -28,17 +28,20 @@ export type Cluster = {
   readonly deleteServices: () => Promise<void>;
 };
 
-export type LabFuriwake = Furiwake & { readonly status: () => Promise<HostStatus> };
+export type LabFuriwake = Omit<Furiwake, 'pid'> & {
+  readonly status: () => Promise<HostStatus>;
+  /** Kills it and starts another one; resolves when that is ready. */
+  readonly restart: () => Promise<void>;
+};
 
 const echoPods = `apiVersion: v1
 kind: Namespace
 metadata: { name: ${namespace} }
 ---
 apiVersion: apps/v1
-kind: Deployment
+kind: DaemonSet
 metadata: { name: echo, namespace: ${namespace} }
 spec:
-  replicas: 2
   selector: { matchLabels: { app: echo } }
   template:
     metadata: { labels: { app: echo } }
@@ -55,7 +58,7 @@ spec:
 export async function prepareCluster(lab: Lab, bundle: string, signal: AbortSignal): Promise<Cluster> {
   await lab.apply(await readFile(path.join(import.meta.dirname, '..', 'deploy', 'furiwake.yaml'), 'utf8'));
   await lab.apply(echoPods);
-  await lab.kubectl('rollout', 'status', 'deployment/echo', '--namespace', namespace, '--timeout=90s');
+  await lab.kubectl('rollout', 'status', 'daemonset/echo', '--namespace', namespace, '--timeout=90s');
   await lab.host('router').addRoutes(new Map([[pool, lab.host('lb1').ip4]]));
   const kubeconfig = await lab.serviceAccountKubeconfig('furiwake-system', 'furiwake');
   const run = async (name: string, program: string, args: readonly string[], timeoutMs = 120_000): Promise<string> => {
@@ -95,15 +98,23 @@ async function startOn(
   const get = async (page: string): Promise<string> =>
     (await lb1.exec(['curl', '--silent', '--fail', '--max-time', '2', `${metricsUrl}/${page}`], { signal })).stdout;
   await lb1.exec(['install', '-D', bundle, furiwakeFile], { signal });
-  const part = await lb1.spawn('furiwake', [furiwakeFile, 'run', '--kubeconfig', kubeconfig, '--addresses', pool]);
-  const isReady = async (): Promise<boolean> => {
-    await checkRuns(lab.folder, part.name);
-    return (await get('readyz')).startsWith('ok');
+  const start = async (): Promise<Part> => {
+    const started = await lb1.spawn('furiwake', [furiwakeFile, 'run', '--kubeconfig', kubeconfig, '--addresses', pool]);
+    const isReady = async (): Promise<boolean> => {
+      await checkRuns(lab.folder, started.name);
+      return (await get('readyz')).startsWith('ok');
+    };
+    await until('furiwake to be ready', isReady, { signal });
+    return started;
   };
-  await until('furiwake to be ready', isReady, { signal });
+  let part = await start();
   return {
-    pid: part.pid,
     memory: () => readMemory(part.pid),
+    restart: async () => {
+      part.kill('SIGKILL');
+      await part.ended(signal);
+      part = await start();
+    },
     metric: async (name) => metricIn(await get('metrics'), name),
     status: async () => {
       const { stdout } = await lb1.exec([furiwakeFile, 'status', '--output', 'json'], { signal });

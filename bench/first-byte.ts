@@ -1,6 +1,7 @@
 import type { Bench } from './bench.ts';
 import type { Cluster } from './cluster.ts';
 import type { FirstBytes } from './hosts/first-byte.ts';
+import type { ServiceWish } from './hosts/services.ts';
 import { median, quantile } from './statistics.ts';
 
 const count = 20;
@@ -39,19 +40,35 @@ export const firstByte: Bench = {
 /** Both since the create, in ms. */
 type Round = { readonly throughFuriwake: number; readonly straight: number };
 
-async function measure({ lab, createServices }: Cluster, index: number, signal: AbortSignal): Promise<Round> {
+async function measure(cluster: Cluster, index: number, signal: AbortSignal): Promise<Round> {
   const nodePort = firstNodePort + index;
   const address = `198.18.8.${index + 1}`;
-  const nodes = [lab.host('n1'), lab.host('n2')].map(({ ip4 }) => `${ip4}:${nodePort}`);
+  const nodes = ['n1', 'n2'].map((name) => `${cluster.lab.host(name).ip4}:${nodePort}`);
+  const since = await timeFirstBytes(cluster, { name: `first-${index}`, address, nodePort }, nodes, signal);
+  return {
+    throughFuriwake: since.get(`${address}:80`) ?? Number.NaN,
+    straight: Math.min(...nodes.map((node) => since.get(node) ?? Number.NaN)),
+  };
+}
+
+/**
+ * Creates a Service, whose port is 80; returns the time (ms) from the request until the client had a byte, by target: the address,
+ * and the other ones, each as `host:port`.
+ */
+export async function timeFirstBytes(
+  { lab, createServices }: Cluster,
+  wish: ServiceWish & { readonly address: string },
+  others: readonly string[],
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, number>> {
   const within = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
   const program = `${import.meta.dirname}/hosts/first-byte.ts`;
-  const asking = lab.host('client').lines([process.execPath, program, `${address}:80`, ...nodes], within);
+  const targets = [`${wish.address}:80`, ...others];
+  const asking = lab.host('client').lines([process.execPath, program, ...targets], within);
   await asking.next();
-  const [creation] = await createServices({ services: [{ name: `first-${index}`, address, nodePort }], workers: 1 });
+  const [creation] = await createServices({ services: [wish], workers: 1 });
   const { value } = await asking.next();
   const moments = JSON.parse(value ?? '{}') as FirstBytes;
   await asking.return();
-  const since = (targets: readonly string[]): number =>
-    Math.min(...targets.map((target) => moments[target] ?? Number.NaN)) - (creation?.createdAt ?? Number.NaN);
-  return { throughFuriwake: since([`${address}:80`]), straight: since(nodes) };
+  return new Map(Object.entries(moments).map(([target, at]) => [target, at - (creation?.createdAt ?? Number.NaN)]));
 }

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 
 /** The measured furiwake: the bundle, running on this machine. */
 export type Furiwake = AsyncDisposable & {
@@ -19,6 +19,23 @@ export async function readMemory(pid: number): Promise<Memory> {
     return (Number(kib) * 1024) / 1e6;
   };
   return { residentMb: megabytes('VmRSS'), peakMb: megabytes('VmHWM') };
+}
+
+/** Processor time (ms) that all threads of a process have used. */
+export async function readCpuMs(pid: number): Promise<number> {
+  const tasks = await readdir(`/proc/${pid}/task`);
+  const times = tasks.map(async (task) => {
+    const [nanoseconds = ''] = (await readFile(`/proc/${pid}/task/${task}/schedstat`, 'utf8')).split(' ');
+    return Number(nanoseconds) / 1e6;
+  });
+  return (await Promise.all(times)).reduce((sum, time) => sum + time, 0);
+}
+
+/** Processor time (ms, in steps of 10) of the programs that a process has started, and that have ended. */
+export async function readChildrenCpuMs(pid: number): Promise<number> {
+  const [, fields = ''] = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ');
+  const [user = '', system = ''] = fields.split(' ').slice(13, 15);
+  return (Number(user) + Number(system)) * 10;
 }
 
 /** Reads the Prometheus text format. */

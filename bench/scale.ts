@@ -2,7 +2,7 @@ import path from 'node:path';
 import type { Bench } from './bench.ts';
 import { type Site, startSite } from './site.ts';
 import { median } from './statistics.ts';
-import { watchElements } from './watch-elements.ts';
+import { listenerAt, watchElements } from './watch-elements.ts';
 
 const services = 10_000;
 const nodes = 500;
@@ -72,8 +72,9 @@ async function changeOneByOne(
   const written: number[] = [];
   for (let index = 1; index <= changes; index++) {
     const port = firstPort + index;
+    const added = elements.added(listenerAt(port));
     const { changedAt, writtenAt } = await ask({ do: 'changePort', service: `service-${index}`, port });
-    programmed.push((await elements.addedAt(port)) - changedAt);
+    programmed.push((await added) - changedAt);
     written.push(writtenAt - changedAt);
   }
   return { programmed, written };

@@ -1,8 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Lab } from '../lab/lab.ts';
-import { until } from '../lab/machine/until.ts';
-import type { Part } from '../lab/network/part.ts';
+import { type ClientProgram, startOnClient } from './client-program.ts';
 import { namespace } from './cluster.ts';
 import type { Traffic } from './hosts/traffic.ts';
 
@@ -32,29 +30,20 @@ endpoints: [{ addresses: [${streamServer}], conditions: { ready: true } }]
 }
 
 /** Running traffic; `stop` ends it and returns the results. */
-export type SteadyTraffic = AsyncDisposable & { readonly stop: () => Promise<Traffic> };
+export type SteadyTraffic = ClientProgram<Traffic>;
 
 /** Starts requests and streams from the client behind the router, and resolves when all of them run. */
 export async function startTraffic(lab: Lab, signal: AbortSignal): Promise<SteadyTraffic> {
   await lab.apply(services(lab.host('lanclient').ip4));
-  await spawn(lab, 'lanclient', 'stream-server', [String(streamPort)]);
-  const traffic = await spawn(lab, 'client', 'traffic', [`${requestAddress}:80`, `${streamAddress}:${streamPort}`]);
-  const said = async (): Promise<string> => readFile(traffic.logPath, 'utf8');
-  await until('traffic to run', async () => (await said()).includes('running\n'), { signal });
+  const file = path.join(import.meta.dirname, 'hosts', 'stream-server.ts');
+  await lab.host('lanclient').spawn('stream-server', [process.execPath, file, String(streamPort)]);
+  const args = [`${requestAddress}:80`, `${streamAddress}:${streamPort}`];
+  const traffic = await startOnClient<Traffic>(lab, 'traffic', args, signal);
   return {
-    stop: async () => {
-      traffic.kill('SIGTERM');
-      await traffic.ended(signal);
-      return JSON.parse((await said()).trimEnd().split('\n').at(-1) ?? '') as Traffic;
-    },
+    stop: traffic.stop,
     [Symbol.asyncDispose]: async () => {
-      await lab.host('client').stop('traffic');
+      await traffic[Symbol.asyncDispose]();
       await lab.host('lanclient').stop('stream-server');
     },
   };
-}
-
-function spawn(lab: Lab, host: string, program: string, args: readonly string[]): Promise<Part> {
-  const file = path.join(import.meta.dirname, 'hosts', `${program}.ts`);
-  return lab.host(host).spawn(program, [process.execPath, file, ...args]);
 }

@@ -2,37 +2,45 @@ import type { Exec } from '../src/ports/exec.ts';
 import { unlessAborted } from '../src/async/abort.ts';
 import { now } from './hosts/services.ts';
 
-/** New listeners, as reported by the kernel. */
+/** Elements that are added, as reported by the kernel. */
 export type Elements = AsyncDisposable & {
-  /** Resolves with the time (ms) at which a listener with this port was first seen; each port only once. */
-  readonly addedAt: (port: number) => Promise<number>;
+  /** Resolves with the time (ms) of the next line of `nft monitor` that matches. */
+  readonly added: (pattern: RegExp) => Promise<number>;
   /** Whether any element was seen: before that, it may still be starting. */
   readonly isFollowing: () => boolean;
 };
 
-const deadlineMs = 5_000;
+const deadlineMs = 30_000;
+
+/** A listener with this port, in a table of any dataplane. */
+export function listenerAt(port: number): RegExp {
+  return new RegExp(String.raw`^add element \S+ \S+ listeners4 \{ (?:\S+ \. )+${port} : `);
+}
 
 /** Follows `nft monitor`, which starts within some milliseconds. */
 export function watchElements(exec: Exec, signal: AbortSignal): Elements {
   const monitor = exec.spawn('nft', ['monitor', 'elements'], signal);
   let isFollowing = false;
-  const moments = new Map<number, PromiseWithResolvers<number>>();
-  const momentOf = (port: number): PromiseWithResolvers<number> => {
-    const moment = moments.get(port) ?? Promise.withResolvers<number>();
-    moments.set(port, moment);
-    return moment;
-  };
+  const waiting = new Map<RegExp, (at: number) => void>();
   const follow = async (): Promise<void> => {
     for await (const line of monitor.lines) {
-      const port = /^add element inet furiwake listeners4 \{ \S+ \. (\d+) : /.exec(line)?.[1];
-      if (port === undefined) continue;
-      isFollowing = true;
-      momentOf(Number(port)).resolve(now());
+      isFollowing ||= line.startsWith('add element ');
+      for (const [pattern, resolve] of waiting) {
+        if (!pattern.test(line)) continue;
+        waiting.delete(pattern);
+        resolve(now());
+      }
     }
   };
   void follow();
   return {
-    addedAt: (port) => unlessAborted(momentOf(port).promise, AbortSignal.timeout(deadlineMs)),
+    added: (pattern) => {
+      const { promise, resolve } = Promise.withResolvers<number>();
+      waiting.set(pattern, resolve);
+      const added = unlessAborted(promise, AbortSignal.timeout(deadlineMs));
+      added.catch(() => undefined); // awaited after the change, which may take longer
+      return added;
+    },
     isFollowing: () => isFollowing,
     [Symbol.asyncDispose]: () => monitor[Symbol.asyncDispose](),
   };

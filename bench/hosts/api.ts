@@ -15,7 +15,7 @@ export type WatchEvent = { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'; read
 /** A client of the API server with persistent connections, without code of furiwake. */
 export type Api = {
   /** @throws Error unless the answer is a success. */
-  send(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown): Promise<unknown>;
+  send(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: unknown): Promise<unknown>;
   /** All objects, then every change; the watch has started when it resolves. */
   watch(path: string): Promise<AsyncIterable<WatchEvent>>;
   close(): Promise<void>;
@@ -33,7 +33,7 @@ export async function connectApi(kubeconfig: string): Promise<Api> {
   const agent = new Agent({ allowH2: false, connect: { ca: Buffer.from(authority, 'base64') }, bodyTimeout: 0 });
   const headers = { authorization: `Bearer ${users[0].user.token}`, 'content-type': 'application/json' };
   const request = async (
-    method: 'GET' | 'POST' | 'DELETE',
+    method: 'GET' | 'POST' | 'PUT' | 'DELETE',
     path: string,
     body?: unknown,
   ): Promise<Dispatcher.ResponseData> => {

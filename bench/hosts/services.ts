@@ -1,7 +1,14 @@
 import type { Api, WireService } from './api.ts';
 
 /** A Service of type LoadBalancer in front of the Pods `app: echo`. */
-export type ServiceWish = { readonly name: string; readonly address?: string; readonly nodePort?: number };
+export type ServiceWish = {
+  readonly name: string;
+  readonly address?: string;
+  readonly nodePort?: number;
+  readonly annotations?: Readonly<Record<string, string>>;
+  /** Fields of the spec, in place of the usual ones. */
+  readonly spec?: Readonly<Record<string, unknown>>;
+};
 
 /** The states of the Services of a namespace, from a watch. */
 export type Watched = {
@@ -34,11 +41,11 @@ export async function watchServices(api: Api, namespace: string): Promise<Watche
 export async function createService(
   api: Api,
   namespace: string,
-  { name, address, nodePort }: ServiceWish,
+  { name, address, nodePort, annotations: more, spec: fields }: ServiceWish,
 ): Promise<{ readonly createdAt: number; readonly answeredAt: number }> {
-  const annotations = address === undefined ? {} : { 'furiwake.dev/addresses': address };
+  const annotations = { ...more, ...(address === undefined ? {} : { 'furiwake.dev/addresses': address }) };
   const ports = [{ port: 80, targetPort: 8080, ...(nodePort === undefined ? {} : { nodePort }) }];
-  const spec = { type: 'LoadBalancer', selector: { app: 'echo' }, ports };
+  const spec = { type: 'LoadBalancer', selector: { app: 'echo' }, ports, ...fields };
   const createdAt = now();
   await api.send('POST', servicesPath(namespace), { metadata: { name, annotations }, spec });
   return { createdAt, answeredAt: now() };

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { startSimApiServer } from '../../test/sim/apiserver.ts';
 import type { SimObject } from '../../test/sim/kinds.ts';
 import { now } from './services.ts';
+import { type Features, makeNode, makeService, makeSlice } from './sim-objects.ts';
 
 export type SimOrder = {
   /** The path of the kubeconfig. */
@@ -18,23 +19,38 @@ export type SimOrder = {
   readonly nodes: readonly string[];
   /** Of the first Service; the others follow. */
   readonly nodePort: number;
+  readonly features?: Features;
 };
 
 export type Question =
   /** Resolves when all Services have an address. */
   | { readonly do: 'awaitAddresses' }
   /** Changes the port of a Service; resolves when its status has the new one. */
-  | { readonly do: 'changePort'; readonly service: string; readonly port: number };
+  | { readonly do: 'changePort'; readonly service: string; readonly port: number }
+  /** Changes the source ranges of a Service; resolves at once. */
+  | { readonly do: 'changeRanges'; readonly service: string; readonly ranges: readonly string[] }
+  /** Changes how many nodes have an endpoint of a Service; resolves at once. */
+  | { readonly do: 'setEndpoints'; readonly service: string; readonly count: number }
+  | { readonly do: 'findAddress'; readonly service: string };
 
-/** Times in ms, of the machine's clock: of the change of the Service, and of furiwake's last write. */
-export type Answer = { readonly changedAt: number; readonly writtenAt: number };
+/** Times in ms, of the machine's clock: of the change of an object, and of the end of the wait. */
+export type Answer = {
+  readonly changedAt: number;
+  readonly writtenAt: number;
+  /** Of the Service that the question is about. */
+  readonly address?: string;
+};
 
 const order = JSON.parse(process.argv[2] ?? '') as SimOrder;
+const features = order.features ?? {};
 await using server = await startSimApiServer({ seed: 1 });
 server.put('Namespace', { metadata: { name: 'furiwake-system' } });
-for (const [index, address] of order.nodes.entries()) server.put('Node', node(`node-${index}`, address));
-for (let index = 0; index < order.services; index++)
-  server.put('Service', service(`service-${index}`, 80, order.nodePort + index));
+const nodes = order.nodes.map((address, index) => server.put('Node', makeNode(`node-${index}`, address)));
+for (let index = 0; index < order.services; index++) {
+  const nodePort = order.nodePort + index;
+  server.put('Service', makeService(`service-${index}`, 80, nodePort, features));
+  if (features.endpoints !== undefined) setEndpoints(`service-${index}`, nodePort, features.endpoints);
+}
 await writeFile(order.kubeconfig, server.kubeconfig());
 process.stdout.write('serving\n');
 for await (const line of createInterface({ input: process.stdin }))
@@ -49,59 +65,34 @@ async function answer(question: Question): Promise<Answer> {
   const key = `default/${question.service}`;
   const present = server.get('Service', key);
   if (present === undefined) throw new Error(`there is no Service ${key}`);
-  server.put('Service', { ...present, spec: { ...present.spec, ports: [{ port: question.port, nodePort: nodePortOf(present) }] } }); // prettier-ignore
-  await untilTrue(() => portsOf(server.get('Service', key)).includes(question.port), 1);
-  return { changedAt, writtenAt: now() };
+  const nodePort = order.nodePort + Number(question.service.split('-')[1]);
+  if (question.do === 'setEndpoints') setEndpoints(question.service, nodePort, question.count);
+  if (question.do === 'changeRanges')
+    server.put('Service', { ...present, spec: { ...present.spec, loadBalancerSourceRanges: question.ranges } });
+  if (question.do === 'changePort') {
+    server.put('Service', { ...present, spec: { ...present.spec, ports: [{ port: question.port, nodePort }] } });
+    await untilTrue(() => portsOf(server.get('Service', key)).includes(question.port), 1);
+  }
+  const [ingress] = ingressOf(server.get('Service', key));
+  return { changedAt, writtenAt: now(), ...(ingress?.ip === undefined ? {} : { address: ingress.ip }) };
+}
+
+function setEndpoints(service: string, nodePort: number, count: number): void {
+  server.put('EndpointSlice', makeSlice(service, nodePort, nodes.slice(0, count)));
 }
 
 async function untilTrue(isTrue: () => boolean, everyMs: number): Promise<void> {
   while (!isTrue()) await sleep(everyMs);
 }
 
+type Ingress = { readonly ip?: string; readonly ports?: readonly { readonly port: number }[] };
+
+function ingressOf(object: SimObject | undefined): readonly Ingress[] {
+  const { loadBalancer } = (object?.status ?? {}) as { loadBalancer?: { ingress?: readonly Ingress[] } };
+  return loadBalancer?.ingress ?? [];
+}
+
 /** Ports in the status. */
 function portsOf(object: SimObject | undefined): readonly number[] {
-  type Status = { loadBalancer?: { ingress?: { ports?: { port: number }[] }[] } };
-  const { loadBalancer } = (object?.status ?? {}) as Status;
-  return (loadBalancer?.ingress ?? []).flatMap(({ ports = [] }) => ports.map(({ port }) => port));
-}
-
-function nodePortOf(object: SimObject): number | undefined {
-  const [port] = (object.spec?.['ports'] ?? []) as { nodePort: number }[];
-  return port?.nodePort;
-}
-
-/** With the fields and the size of a typical Service. */
-function service(name: string, port: number, nodePort: number): SimObject {
-  return {
-    metadata: {
-      name,
-      namespace: 'default',
-      labels: {
-        'app.kubernetes.io/name': name,
-        'app.kubernetes.io/managed-by': 'Helm',
-        'helm.sh/chart': `${name}-1.2.3`,
-      },
-      annotations: { 'meta.helm.sh/release-name': name, 'meta.helm.sh/release-namespace': 'default' },
-    },
-    spec: {
-      type: 'LoadBalancer',
-      clusterIP: '10.96.0.1',
-      clusterIPs: ['10.96.0.1'],
-      selector: { 'app.kubernetes.io/name': name, 'app.kubernetes.io/instance': name },
-      ports: [{ name: 'http', port, targetPort: 'http', nodePort }],
-    },
-  };
-}
-
-/** With as many images as a kubelet reports, because they are most of a Node's size. */
-function node(name: string, address: string): SimObject {
-  const images = Array.from({ length: 50 }, (_, index) => ({
-    names: [`registry.example/team/image-${index}@sha256:${'0123456789abcdef'.repeat(4)}`],
-    sizeBytes: 100_000_000 + index,
-  }));
-  const addresses = [
-    { type: 'InternalIP', address },
-    { type: 'Hostname', address: name },
-  ];
-  return { metadata: { name, labels: { 'kubernetes.io/hostname': name } }, spec: {}, status: { addresses, images } };
+  return ingressOf(object).flatMap(({ ports = [] }) => ports.map(({ port }) => port));
 }

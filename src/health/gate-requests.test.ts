@@ -43,7 +43,7 @@ test('without a listener a node is asked until it is known to have synced; once 
 
 test('without a listener a node that does not answer is asked less and less often', async () => {
   const { clock, gate, asked } = unanswered(1);
-  gate.setListeners(new Map());
+  gate.setListeners(gated([]));
   await clock.advance(600_000);
   expect(asked.length).toBeGreaterThan(8);
   expect(asked.length).toBeLessThan(16);

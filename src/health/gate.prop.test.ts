@@ -4,6 +4,7 @@ import { type FakeKubeProxy, type KubeProxyPace, makeFakeKubeProxy } from '../..
 import { addressOf, nodeName } from '../../test/make/table.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import type { ListenerKey } from '../core/model/names.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
 import { listenerKey } from '../core/traffic/table.ts';
 import type { GatedListener } from '../ports/gate.ts';
 import { makeGate } from './gate.ts';
@@ -68,7 +69,8 @@ async function firstEarlyPacket(
     gate.setNodes(
       new Map(names.map((name, index) => [name, [{ address: addressOf('192.0.2.11'), isUp: !silent.has(index) }]])),
     );
-  const setListeners = (): void => gate.setListeners(new Map(published));
+  const setListeners = (): void =>
+    gate.setListeners(PersistentMap.empty<ListenerKey, GatedListener>().with([...published]));
   /** A node that does not answer is reported silent before it answers again. */
   const silence = async (index: number, work: () => Promise<unknown>): Promise<void> => {
     if (silent.has(index)) return;

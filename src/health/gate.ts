@@ -3,6 +3,7 @@ import { type Alarm, makeAlarm } from '../async/alarm.ts';
 import { makeSubscribers } from '../async/subscribers.ts';
 import type { Family, Ip } from '../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../core/model/names.ts';
+import { PersistentMap } from '../core/persistent-map.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Gate, GatedListener } from '../ports/gate.ts';
 import { isProven, processAfter, processInSilence, type ProxyProcess } from './kube-proxy-proof.ts';
@@ -69,7 +70,7 @@ function idleDueMs({ askedMs, sinceMs, failures, process, paths }: GatedNode): n
 export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readonly clock: Clock }): Gate {
   const { makeKubeProxy, clock } = deps;
   const subscribers = makeSubscribers();
-  let listeners: ReadonlyMap<ListenerKey, GatedListener> = new Map();
+  let listeners: PersistentMap<ListenerKey, GatedListener> = PersistentMap.empty();
   let nodes: ReadonlyMap<NodeName, GatedNode> = new Map();
   let running: { readonly alarm: Alarm; readonly signal: AbortSignal } | undefined;
   let isStart = true;
@@ -177,17 +178,18 @@ export function makeGate(deps: { readonly makeKubeProxy: () => KubeProxy; readon
   return {
     setListeners: (next) => {
       const isSame = (key: ListenerKey): boolean => listeners.get(key)?.publishedMs === next.get(key)?.publishedMs;
-      const gone = [...listeners.keys()].filter((key) => !next.has(key));
-      const changed = [...next].filter(([key]) => !listeners.has(key) || !isSame(key));
+      const differing = PersistentMap.changedKeys(listeners, next);
+      const gone = differing.filter((key) => !next.has(key));
+      const changed = differing.filter((key) => next.has(key) && !(listeners.has(key) && isSame(key)));
       let isChanged = false;
       for (const node of nodes.values()) {
         for (const key of gone)
           for (const family of families) {
-            isChanged = node.paths[family].open.delete(key) || isChanged;
+            node.paths[family].open.delete(key);
             node.paths[family].closed.delete(key);
           }
-        for (const [key, listener] of changed) {
-          const { open, closed } = node.paths[listener.family];
+        for (const key of changed) {
+          const { open, closed } = node.paths[next.get(key)?.family ?? 4];
           isChanged = open.delete(key) || isChanged;
           closed.set(key, false);
         }

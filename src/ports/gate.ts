@@ -1,5 +1,6 @@
 import type { Family, Ip } from '../core/ip/ip.ts';
 import type { ListenerKey, NodeName } from '../core/model/names.ts';
+import type { PersistentMap } from '../core/persistent-map.ts';
 
 /**
  * A listener that nodes serve themselves. `publishedMs`: since when this host sees it published, monotonic ms;
@@ -16,7 +17,7 @@ export type GatedAddress = { readonly address: Ip; readonly isUp: boolean };
  */
 export type Gate = {
   /** Replaces the listeners. A change of `publishedMs` closes a listener until the nodes have proven it again. */
-  setListeners(listeners: ReadonlyMap<ListenerKey, GatedListener>): void;
+  setListeners(listeners: PersistentMap<ListenerKey, GatedListener>): void;
   /**
    * Replaces the nodes. Listeners from before this process started are open at once on the first nodes, until those are
    * silent.
@@ -26,7 +27,7 @@ export type Gate = {
   isOpen(listener: ListenerKey, node: NodeName): boolean;
   /** False: the kube-proxy of the node gave no usable answer to the last request. */
   isAnswering(node: NodeName): boolean;
-  /** Calls `listener` after each change of `isOpen` or `isAnswering`; returns a function that ends the subscription. */
+  /** Calls `listener` after each change of `isOpen`, of listeners that are still there, or of `isAnswering`; returns a function that ends the subscription. */
   subscribe(listener: () => void): () => void;
   /** Asks nodes while listeners wait for them, until `signal` aborts. */
   run(signal: AbortSignal): Promise<void>;

@@ -1,5 +1,6 @@
 import { onTestFinished } from 'vitest';
 import type { ListenerKey, NodeName } from '../../src/core/model/names.ts';
+import { PersistentMap } from '../../src/core/persistent-map.ts';
 import { listenerKey } from '../../src/core/traffic/table.ts';
 import type { Gate, GatedListener } from '../../src/ports/gate.ts';
 import { makeGate } from '../../src/health/gate.ts';
@@ -27,8 +28,10 @@ export type GateRig = {
 
 export function gated(
   listeners: readonly (readonly [ListenerKey, number | undefined])[],
-): Map<ListenerKey, GatedListener> {
-  return new Map(listeners.map(([key, publishedMs]) => [key, { family: key === dns6 ? 6 : 4, publishedMs }]));
+): PersistentMap<ListenerKey, GatedListener> {
+  return PersistentMap.empty<ListenerKey, GatedListener>().with(
+    listeners.map(([key, publishedMs]) => [key, { family: key === dns6 ? 6 : 4, publishedMs }]),
+  );
 }
 
 /** For a test: a gate that runs, and a kube-proxy per node that has been idle for ten seconds once nodes are set. */

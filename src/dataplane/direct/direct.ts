@@ -25,7 +25,7 @@ import { type DeviceProgram, makeProgramSource, type ProgramSourceDeps } from '.
 import { directRules, directTable } from './ruleset.ts';
 import { makeStandIns } from './stand-ins.ts';
 
-const nothing = { groups: new Map(), refusals: new Map() } as const;
+const nothing = { groups: PersistentMap.empty<ListenerKey, never>(), refusals: new Map() } as const;
 
 export type DirectDeps = ProgramSourceDeps & {
   readonly host: Pick<Host, 'clientsOf'>;
@@ -84,7 +84,7 @@ export function makeDirect(deps: DirectDeps): Direct {
   const alarm = makeAlarm({ clock, signal: lifetime, ring: () => changed.set() });
 
   /** The numbers of the listeners in the kernel. */
-  let ids: DirectProgram['ids'] = new Map();
+  let ids: DirectProgram['ids'] = PersistentMap.empty();
 
   const isLost = (node: NodeName, family: Family): boolean => {
     const since = deps.silentSince(node, family);
@@ -147,11 +147,11 @@ export function makeDirect(deps: DirectDeps): Direct {
     return wasThere;
   };
 
-  const program = async (signal: AbortSignal): ReturnType<Direct['apply']> => {
+  const program = async (signal: AbortSignal, isRefresh = true): ReturnType<Direct['apply']> => {
     if (published === undefined) return new Map();
     source.follow(table);
     if (table.listeners.size > 0) {
-      const next = await source.next(table, isLost, signal);
+      const next = await source.next(table, { isLost, isRefresh }, signal);
       const refusals = await applySorted({ ...next, waiting: waitingNow(next.groups) }, signal);
       ({ ids } = next);
       reported.set({ groups: next.groups, refusals }, source.obstacles(table.nodes), source.onLink(table.nodes));
@@ -159,7 +159,7 @@ export function makeDirect(deps: DirectDeps): Direct {
       return refusals;
     }
     if (isFirst || kernel.isInPlace()) await remove(signal);
-    ids = new Map();
+    ids = PersistentMap.empty();
     reported.set(nothing, new Map(), source.onLink(table.nodes));
     return new Map();
   };
@@ -205,7 +205,7 @@ export function makeDirect(deps: DirectDeps): Direct {
         // A listener that nft refused may be accepted now.
         if (accepted?.size !== 0 || !isSame || old.backends !== next.backends) {
           accepted = undefined;
-          accepted = await program(signal);
+          accepted = await program(signal, false);
         }
         return accepted;
       }),
@@ -255,7 +255,7 @@ export function makeDirect(deps: DirectDeps): Direct {
       inTurn(async () => {
         published = undefined;
         table = emptyTable;
-        ids = new Map();
+        ids = PersistentMap.empty();
         const wasThere = await remove(signal);
         reported.set(nothing, new Map(), source.onLink(table.nodes));
         return wasThere;

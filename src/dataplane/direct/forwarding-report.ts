@@ -1,9 +1,10 @@
 import { isDeepStrictEqual } from 'node:util';
 import { makeSubscribers } from '../../async/subscribers.ts';
 import type { ListenerKey } from '../../core/model/names.ts';
+import { PersistentMap } from '../../core/persistent-map.ts';
 import type { Direct } from '../../ports/direct.ts';
 import type { Refusals } from '../../ports/host.ts';
-import type { DirectProgram, SlotGroup } from './program.ts';
+import type { DirectProgram } from './program.ts';
 
 /** What `direct` reports of the program in force. */
 export type ForwardingReport = Pick<Direct, 'isForwarding' | 'onLink' | 'obstacles' | 'onForwarding'> & {
@@ -17,7 +18,7 @@ export type ForwardingReport = Pick<Direct, 'isForwarding' | 'onLink' | 'obstacl
 
 export function makeForwardingReport(): ForwardingReport {
   const subscribers = makeSubscribers();
-  let groups = new Map<ListenerKey, SlotGroup>();
+  let groups: DirectProgram['groups'] = PersistentMap.empty();
   let obstacles: ReturnType<Direct['obstacles']> = new Map();
   let onLink: ReturnType<Direct['onLink']> = new Set();
   return {
@@ -27,11 +28,12 @@ export function makeForwardingReport(): ForwardingReport {
     onForwarding: subscribers.subscribe,
     set: (planned, nextObstacles, nextOnLink) => {
       const before = { groups, obstacles, onLink };
-      groups = new Map([...planned.groups].filter(([key]) => !planned.refusals.has(key)));
-      for (const [key, group] of before.groups) if (planned.refusals.has(key)) groups.set(key, group);
+      groups = planned.groups.with(Array.from(planned.refusals.keys(), (key) => [key, before.groups.get(key)]));
       if (!isDeepStrictEqual(nextObstacles, obstacles)) obstacles = nextObstacles;
       if (!isDeepStrictEqual(nextOnLink, onLink)) onLink = nextOnLink;
-      const isSame = groups.size === before.groups.size && [...groups.keys()].every((key) => before.groups.has(key));
+      const isSame = PersistentMap.changedKeys(before.groups, groups).every(
+        (key) => groups.has(key) && before.groups.has(key),
+      );
       if (!isSame || obstacles !== before.obstacles || onLink !== before.onLink) subscribers.tell();
     },
   };

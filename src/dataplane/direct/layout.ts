@@ -1,5 +1,4 @@
 import { formatRange } from '../../core/ip/range.ts';
-import type { ListenerKey } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import { stackDataplane } from '../../core/traffic/table.ts';
 import { addressText, classText, type Element, ListenerError, portText, protocolNumbers } from '../nftables/element.ts';
@@ -28,9 +27,9 @@ import { nothingShared } from './stand-ins.ts';
 export const directLayout: Layout<DirectProgram> = {
   empty: {
     listeners: PersistentMap.empty(),
-    ids: new Map(),
-    groups: new Map(),
-    keepers: new Map(),
+    ids: PersistentMap.empty(),
+    groups: PersistentMap.empty(),
+    keepers: PersistentMap.empty(),
     shared: nothingShared,
     waiting: new Set(),
     slots: new Set(),
@@ -78,11 +77,12 @@ export const directLayout: Layout<DirectProgram> = {
     return elements;
   },
   mayDiffer: (before, after) => {
-    const keys = new Set<ListenerKey>();
-    for (const [key, group] of after.groups) if (before.groups.get(key)?.id !== group.id) keys.add(key);
-    for (const key of before.groups.keys()) if (!after.groups.has(key)) keys.add(key);
-    for (const [key, marks] of after.keepers) if (before.keepers.get(key) !== marks) keys.add(key);
-    for (const key of before.keepers.keys()) if (!after.keepers.has(key)) keys.add(key);
+    const keys = new Set([
+      ...PersistentMap.changedKeys(before.groups, after.groups).filter(
+        (key) => before.groups.get(key)?.id !== after.groups.get(key)?.id,
+      ),
+      ...PersistentMap.changedKeys(before.keepers, after.keepers),
+    ]);
     for (const key of [...before.waiting, ...after.waiting])
       if (before.waiting.has(key) !== after.waiting.has(key)) keys.add(key);
     const [was, is] = [before.shared, after.shared];

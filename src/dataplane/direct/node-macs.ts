@@ -7,7 +7,7 @@ const neighbours = z.array(z.object({ dst: z.string().optional(), lladdr: z.stri
 const macPattern = /^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$/;
 
 /** The MAC addresses under which the kernel knows these addresses, by the text of each. Throws `ExecError` if `ip` fails. */
-export async function readMacs(
+async function readMacs(
   exec: Exec,
   addresses: Iterable<Ip>,
   signal: AbortSignal,
@@ -21,4 +21,18 @@ export async function readMacs(
       .map(({ dst = '', lladdr = '' }) => [parseIp(dst)?.text ?? '', lladdr] as const)
       .filter(([text, mac]) => wanted.has(text) && macPattern.test(mac)),
   );
+}
+
+/** The same, remembered: the kernel is asked when `isRefresh` is set, and for other addresses than before. */
+export function makeKnownMacs(
+  exec: Exec,
+): (addresses: readonly Ip[], isRefresh: boolean, signal: AbortSignal) => Promise<ReadonlyMap<string, string>> {
+  let asked = '';
+  let known: ReadonlyMap<string, string> = new Map();
+  return async (addresses, isRefresh, signal) => {
+    const texts = addresses.map(({ text }) => text).join(' ');
+    if (isRefresh || texts !== asked) known = await readMacs(exec, addresses, signal);
+    asked = texts;
+    return known;
+  };
 }

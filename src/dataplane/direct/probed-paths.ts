@@ -25,6 +25,13 @@ export function probedPaths(host: {
   readonly turn: number;
 }): ReadonlyMap<string, ProbedPath> {
   const { table, linkOf, macs, turn } = host;
+  const missing = [...table.nodes.values()].flatMap((node) =>
+    ([4, 6] as const).flatMap((family) => {
+      const [address, hop] = [addressOfNode(node, family), hopKey(node.name, family)];
+      return address !== undefined && host.isMissing(hop) ? { node: node.name, address, family, hop } : [];
+    }),
+  );
+  if (missing.length === 0) return new Map();
   const listeners = [...table.listeners.values()].filter(({ dataplane }) => dataplane === 'direct');
   const vips = { 4: vipOf(listeners, 4), 6: vipOf(listeners, 6) };
   const usable = listeners.filter(({ protocol, sourceRanges }) => protocol === 'TCP' && sourceRanges === undefined);
@@ -50,12 +57,10 @@ export function probedPaths(host: {
     return target && { link: { index: link.index, mac: link.mac, address: source }, nodeMac, ...target };
   };
   const paths = new Map<string, ProbedPath>();
-  for (const node of table.nodes.values())
-    for (const family of [4, 6] as const) {
-      const [address, hop] = [addressOfNode(node, family), hopKey(node.name, family)];
-      const path = address === undefined || !host.isMissing(hop) ? undefined : pathTo(node.name, address, family);
-      if (path !== undefined) paths.set(hop, path);
-    }
+  for (const { node, address, family, hop } of missing) {
+    const path = pathTo(node, address, family);
+    if (path !== undefined) paths.set(hop, path);
+  }
   return paths;
 }
 

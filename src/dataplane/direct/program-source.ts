@@ -1,18 +1,20 @@
 import type { Family, Ip } from '../../core/ip/ip.ts';
-import type { NodeName } from '../../core/model/names.ts';
+import type { ListenerKey, NodeName } from '../../core/model/names.ts';
+import { PersistentMap } from '../../core/persistent-map.ts';
 import type { DirectObstacles } from '../../core/traffic/report.ts';
-import type { Listener, TrafficTable } from '../../core/traffic/table.ts';
+import { emptyTable, type Listener, type TrafficTable } from '../../core/traffic/table.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { Exec } from '../../ports/exec.ts';
 import type { Gate } from '../../ports/gate.ts';
 import type { Health } from '../../ports/health.ts';
 import type { Link } from '../../ports/network.ts';
 import type { AnsweringNodes } from './answering-nodes.ts';
-import { readMacs } from './node-macs.ts';
+import { makeKnownMacs } from './node-macs.ts';
 import { findObstacles } from './obstacles.ts';
 import { probedPaths } from './probed-paths.ts';
-import { type DirectProgram, hopKey, makeDirectPlanner } from './program.ts';
+import { type DirectProgram, hopKey, makeDirectPlanner, type ProgramInput } from './program.ts';
 import { makePublications } from './publications.ts';
+import { makeVipLinks } from './vip-links.ts';
 
 /** A program, and the devices where packets of clients arrive. */
 export type DeviceProgram = DirectProgram & { readonly devices: readonly string[] };
@@ -33,16 +35,18 @@ export type ProgramSourceDeps = {
   readonly clock: Clock;
 };
 
+type ProgramOptions = {
+  readonly isLost: (node: NodeName, family: Family) => boolean;
+  /** Links, MAC addresses, the gate or the nodes that answer may have changed. Otherwise only what `table` has changed is planned again. */
+  readonly isRefresh: boolean;
+};
+
 /** Plans programs: asks the gate and the probe of nodes, which learn here of listeners and nodes. */
 export type ProgramSource = {
   /** The gate and the probe get the listeners and nodes. */
   follow(table: TrafficTable): void;
   /** The program of the table that they have, as far as they have shown what it needs. Throws `ExecError` if `ip` fails. */
-  next(
-    table: TrafficTable,
-    isLost: (node: NodeName, family: Family) => boolean,
-    signal: AbortSignal,
-  ): Promise<DeviceProgram>;
+  next(table: TrafficTable, more: ProgramOptions, signal: AbortSignal): Promise<DeviceProgram>;
   /** Whether the node may take packets soon: neither an obstacle nor a probe in vain keeps it from being a next hop. */
   mayOpen(nodes: TrafficTable['nodes']): (node: NodeName, family: Family) => boolean;
   /** Which of the nodes could not be next hops at the last program, and why. */
@@ -60,8 +64,23 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
   const hasGateOpen = ({ key }: Listener, node: NodeName): boolean => gate.isOpen(key, node);
   /** Counts the plans. */
   let turn = 0;
-  /** Nodes that listeners wait for only because they are not shown to answer. */
-  let awaited: ReadonlySet<string> = new Set();
+  /** Nodes that each listener waits for only because they are not shown to answer. */
+  const awaited = new Map<ListenerKey, Set<string>>();
+  let planned = emptyTable.listeners;
+  let isOpen: ProgramInput['isOpen'] = () => false;
+  const lookAgain = (): void => {
+    awaited.clear();
+    isOpen = (listener, node) => {
+      if (!hasGateOpen(listener, node)) return false;
+      const hop = hopKey(node, listener.address.family);
+      if (!listener.needsProof || answering.has(hop)) return true;
+      awaited.set(listener.key, (awaited.get(listener.key) ?? new Set()).add(hop));
+      return false;
+    };
+  };
+  lookAgain();
+  const macsOf = makeKnownMacs(exec);
+  const linksOf = makeVipLinks(linkOf);
 
   const obstaclesAmong = (nodes: TrafficTable['nodes'], unheard: readonly ReadonlySet<string>[]): DirectObstacles =>
     findObstacles(nodes, {
@@ -90,9 +109,12 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
         ),
       );
     },
-    next: async (table, isLost, signal) => {
+    next: async (table, { isLost, isRefresh }, signal) => {
+      if (isRefresh) lookAgain();
+      for (const key of PersistentMap.changedKeys(planned, table.listeners)) awaited.delete(key);
+      planned = table.listeners;
       const addresses = addressesOf(table.nodes);
-      const macs = await readMacs(exec, addresses, signal);
+      const macs = await macsOf(addresses, isRefresh, signal);
       const silent = answering.silent();
       answering.setPaths(
         probedPaths({
@@ -106,26 +128,16 @@ export function makeProgramSource(deps: ProgramSourceDeps): ProgramSource {
           turn: turn++,
         }),
       );
-      const unshown = new Set<string>();
-      const isOpen = (listener: Listener, node: NodeName): boolean => {
-        if (!hasGateOpen(listener, node)) return false;
-        const hop = hopKey(node, listener.address.family);
-        if (!listener.needsProof || answering.has(hop)) return true;
-        unshown.add(hop);
-        return false;
-      };
-      const vips = Array.from(table.listeners.values(), ({ address }) => address);
-      const links = [...addresses, ...vips, ...primary()].flatMap((address) => linkOf(address) ?? []);
+      const links = [...addresses, ...primary()].flatMap((address) => linkOf(address) ?? []);
+      const devices = [...new Set([...links, ...linksOf(table.listeners, isRefresh)])].sort();
       const verdicts = health.verdicts();
-      const program = plan({ table, verdicts, linkOf, isOwn, isLost, nodeMacs: new Set(macs.values()), isOpen });
-      awaited = unshown;
-      return { ...program, devices: [...new Set(links)].sort() };
+      return { ...plan({ table, verdicts, linkOf, isOwn, isLost, nodeMacs: new Set(macs.values()), isOpen }), devices };
     },
     mayOpen: (nodes) => {
       const found = obstaclesAmong(nodes, [answering.silent()]);
       return (node, family) => found.get(node)?.[family] === undefined;
     },
-    obstacles: (nodes) => obstaclesAmong(nodes, [answering.silent(), awaited]),
+    obstacles: (nodes) => obstaclesAmong(nodes, [answering.silent(), ...awaited.values()]),
     onLink: (nodes) =>
       new Set(
         addressesOf(nodes)

@@ -1,12 +1,12 @@
 import type { Family, Ip } from '../../core/ip/ip.ts';
-import type { ListenerKey, NodeName } from '../../core/model/names.ts';
+import type { BackendId, ListenerKey, NodeName } from '../../core/model/names.ts';
 import { PersistentMap } from '../../core/persistent-map.ts';
 import type { HostReport } from '../../core/traffic/report.ts';
 import { planSlots } from '../../core/traffic/slots.ts';
 import {
-  addressOfNode,
   backendOf,
   emptyTable,
+  isNodesBackend,
   type Listener,
   nodesBackend,
   type Server,
@@ -26,14 +26,14 @@ export type SlotGroup = { readonly id: number; readonly marks: readonly number[]
 export type DirectProgram = {
   readonly listeners: TrafficTable['listeners'];
   /** The numbers of the listeners. */
-  readonly ids: ReadonlyMap<ListenerKey, number>;
+  readonly ids: PersistentMap<ListenerKey, number>;
   /** A listener without a group drops its packets, or leaves them to its stand-in. */
-  readonly groups: ReadonlyMap<ListenerKey, SlotGroup>;
+  readonly groups: PersistentMap<ListenerKey, SlotGroup>;
   /**
    * The nodes of the listener's backend, of listeners with affinity, and of those of UDP and SCTP with nodes of their own or that
    * leave: a client, or a flow, is not kept at any other. Of TCP a connection is.
    */
-  readonly keepers: ReadonlyMap<ListenerKey, readonly number[]>;
+  readonly keepers: PersistentMap<ListenerKey, readonly number[]>;
   readonly shared: SharedListeners;
   /** Listeners without a group whose packets are dropped although they have a stand-in (`first-waits.ts`). */
   readonly waiting: ReadonlySet<ListenerKey>;
@@ -53,101 +53,138 @@ export type ProgramInput = {
   /** The node has been silent for so long that its flows are sent to other nodes. */
   readonly isLost: (node: NodeName, family: Family) => boolean;
   readonly nodeMacs: ReadonlySet<string>;
-  /** Whether the node is known to serve the listener. */
+  /** Whether the node is known to serve the listener. Another function if the answer for an unchanged listener may differ. */
   readonly isOpen: (listener: Listener, node: NodeName) => boolean;
 };
 
-/** Pure, except for a cache: what it remembers keeps numbers and saves work. */
+/**
+ * Pure, except for a cache: what it remembers keeps numbers and saves work. While the nodes and `isOpen` are the same, only the
+ * listeners that changed, and those of backends that changed, are planned again.
+ */
 export function makeDirectPlanner(): (input: ProgramInput) => DirectProgram {
   const listenerIds = makeIds();
   const nodeIds = makeIds();
   const groupIds = makeIds();
   /** Nodes that were lost, and are not known to serve a listener again: after a reboot their kube-proxy may not have synced. */
   const lost = new Set<string>();
-  let known = new Map<string, KnownGroup>();
+  const groupsByName = new Map<string, KnownGroup>();
+  const groupOf = new Map<ListenerKey, KnownGroup>();
+  const listenersOf = new Map<BackendId, Set<ListenerKey>>();
   const marksOf = new WeakMap<readonly Server[], readonly number[]>();
-  let listeners: TrafficTable['listeners'] = emptyTable.listeners;
-  const nameOf = ({ key, service }: Listener): string => `${key} ${service}`;
+  let last: Planned = {
+    table: emptyTable,
+    isOpen: () => false,
+    takers: '',
+    ids: PersistentMap.empty(),
+    groups: PersistentMap.empty(),
+    keepers: PersistentMap.empty(),
+  };
 
-  return ({ table, verdicts, linkOf, isOwn, isLost, nodeMacs, isOpen }) => {
-    for (const key of PersistentMap.changedKeys(listeners, table.listeners)) {
-      const [old, now] = [listeners.get(key), table.listeners.get(key)];
+  /** The numbers of former Services are released, and `listenersOf` follows. */
+  const followListeners = (listeners: TrafficTable['listeners'], changed: readonly ListenerKey[]): void => {
+    for (const key of changed) {
+      const [old, now] = [last.table.listeners.get(key), listeners.get(key)];
       if (old !== undefined && old.service !== now?.service) listenerIds.release(nameOf(old));
+      const former = old && listenersOf.get(old.backend);
+      former?.delete(key);
+      if (old !== undefined && former?.size === 0) listenersOf.delete(old.backend);
+      if (now === undefined) continue;
+      const mine = listenersOf.get(now.backend) ?? new Set();
+      listenersOf.set(now.backend, mine.add(key));
     }
-    ({ listeners } = table);
-    const nodes = [...table.nodes.values()];
-    const isUp = (node: NodeName, family: Family): boolean => (verdicts.get(node)?.[family] ?? 'up') === 'up';
-    /** If no node is up, the checks are more likely wrong than all nodes: none is given up. */
-    const hasUp = {
-      4: nodes.some(({ name, state }) => state === 'active' && isUp(name, 4)),
-      6: nodes.some(({ name, state }) => state === 'active' && isUp(name, 6)),
-    };
-    const openFamilies = new Set<string>();
-    for (const listener of table.listeners.values())
-      for (const { name } of nodes) {
-        const key = hopKey(name, listener.address.family);
-        if (!openFamilies.has(key) && isOpen(listener, name)) openFamilies.add(key);
-      }
-    const hops = new Map<string, NextHop>();
-    for (const node of nodes)
-      for (const family of [4, 6] as const) {
-        const address = addressOfNode(node, family);
-        const link = address && linkOf(address);
-        if (address === undefined || link === undefined || isOwn(address)) continue;
-        const key = hopKey(node.name, family);
-        if (hasUp[family] && isLost(node.name, family)) lost.add(key);
-        else if (openFamilies.has(key) || !hasUp[family]) lost.delete(key);
-        if (!lost.has(key)) hops.set(key, { mark: nodeIds.of(node.name), address, link });
-      }
-    const takesFlows = (node: NodeName, family: Family): boolean =>
-      table.nodes.get(node)?.state === 'active' &&
-      hops.has(hopKey(node, family)) &&
-      (isUp(node, family) || !hasUp[family]);
+  };
 
-    const ids = new Map<ListenerKey, number>();
-    const used = new Map<string, KnownGroup>();
-    const groups = new Map<ListenerKey, SlotGroup>();
-    const keepers = new Map<ListenerKey, readonly number[]>();
-    for (const [key, listener] of table.listeners) {
-      ids.set(key, listenerIds.of(nameOf(listener)));
+  /** The listeners to plan: all, if a node takes flows now or no longer does, or serves other listeners. */
+  const dueListeners = (
+    { table, isOpen }: ProgramInput,
+    changed: readonly ListenerKey[],
+    takers: string,
+  ): Iterable<ListenerKey> => {
+    const backends = PersistentMap.changedKeys(last.table.backends, table.backends);
+    const isSame = last.isOpen === isOpen && last.takers === takers && !backends.some(isNodesBackend);
+    if (!isSame) return new Set([...changed, ...table.listeners.keys()]);
+    return new Set([...changed, ...backends.flatMap((backend) => [...(listenersOf.get(backend) ?? [])])]);
+  };
+
+  return (input) => {
+    const { table, isOpen } = input;
+    const changed = PersistentMap.changedKeys(last.table.listeners, table.listeners);
+    followListeners(table.listeners, changed);
+    const { hops, takers } = planHops(input, nodeIds, lost);
+    const planned = new Set<KnownGroup>();
+    const serversOf = ({ backend, address }: Listener): readonly Server[] =>
+      backendOf(table, backend, address.family).servers;
+    const keepersOf = (listener: Listener): readonly number[] => {
+      const servers = serversOf(listener);
+      const marks = marksOf.get(servers) ?? servers.map(({ node }) => nodeIds.of(node));
+      marksOf.set(servers, marks);
+      return marks;
+    };
+    /** The group of a listener. Its slots are planned once. */
+    const groupFor = (listener: Listener): KnownGroup => {
       const { family } = listener.address;
-      const { servers } = backendOf(table, listener.backend, family);
-      if (mayMoveClients(listener)) {
-        const marks = marksOf.get(servers) ?? servers.map(({ node }) => nodeIds.of(node));
-        marksOf.set(servers, marks);
-        keepers.set(key, marks);
-      }
-      if (listener.dataplane !== 'direct') continue; // it leaves
+      const servers = serversOf(listener);
       const closed = servers.filter(({ node }) => !isOpen(listener, node)).map(({ node }) => node);
       const name = [listener.backend, ...closed].join(' ');
-      let found = used.get(name);
-      if (found === undefined) {
-        const members = servers.filter(
-          ({ node, isDraining }) => !isDraining && takesFlows(node, family) && !closed.includes(node),
-        );
-        const content = members.map(({ node, weight }) => `${node} ${weight}`).join();
-        const before = known.get(name);
-        const slots = listener.backend === nodesBackend(family) ? slotCount : slotCountFor(members.length);
-        found =
-          before?.content === content
-            ? before
-            : { content, group: makeGroup(groupIds.of(name), nodeIds, members, slots) };
-        used.set(name, found);
+      const found = groupsByName.get(name) ?? newGroup(name);
+      groupsByName.set(name, found);
+      if (planned.has(found)) return found;
+      planned.add(found);
+      const members = servers.filter(
+        ({ node, isDraining }) => !isDraining && takers.has(hopKey(node, family)) && !closed.includes(node),
+      );
+      const content = members.map(({ node, weight }) => `${node} ${weight}`).join();
+      if (found.content === content) return found;
+      const slots = listener.backend === nodesBackend(family) ? slotCount : slotCountFor(members.length);
+      found.content = content;
+      found.group = makeGroup(groupIds.of(name), nodeIds, members, slots);
+      return found;
+    };
+
+    const left = new Set<KnownGroup>();
+    const ids: [ListenerKey, number | undefined][] = [];
+    const groups: [ListenerKey, SlotGroup | undefined][] = [];
+    const keepers: [ListenerKey, readonly number[] | undefined][] = [];
+    const takersText = [...takers].join();
+    for (const key of dueListeners(input, changed, takersText)) {
+      const listener = table.listeners.get(key);
+      const before = groupOf.get(key);
+      // A listener of another dataplane leaves, and has no group.
+      const now = listener?.dataplane === 'direct' ? groupFor(listener) : undefined;
+      if (before !== now) {
+        before?.listeners.delete(key);
+        now?.listeners.add(key);
+        if (before !== undefined) left.add(before);
+        if (now === undefined) groupOf.delete(key);
+        else groupOf.set(key, now);
       }
-      if (found.group.marks.length > 0) groups.set(key, found.group);
+      ids.push([key, listener && listenerIds.of(nameOf(listener))]);
+      groups.push([key, now !== undefined && now.group.marks.length > 0 ? now.group : undefined]);
+      keepers.push([key, listener && mayMoveClients(listener) ? keepersOf(listener) : undefined]);
     }
-    for (const name of known.keys()) if (!used.has(name)) groupIds.release(name);
-    known = used;
+    for (const { name, listeners } of left) {
+      if (listeners.size > 0) continue;
+      groupsByName.delete(name);
+      groupIds.release(name);
+    }
+    last = {
+      table,
+      isOpen,
+      takers: takersText,
+      ids: last.ids.with(ids),
+      groups: last.groups.with(groups),
+      keepers: last.keepers.with(keepers),
+    };
     return {
       listeners: table.listeners,
-      ids,
-      groups,
-      keepers,
+      ids: last.ids,
+      groups: last.groups,
+      keepers: last.keepers,
       shared: nothingShared,
       waiting: new Set(),
-      slots: new Set(Array.from(used.values(), ({ group }) => group)),
+      slots: new Set(Array.from(groupsByName.values(), ({ group }) => group)),
       hops,
-      nodeMacs,
+      nodeMacs: input.nodeMacs,
     };
   };
 }
@@ -160,11 +197,60 @@ function mayMoveClients({ isAffine, protocol, dataplane, backend, address }: Lis
   return isAffine || (protocol !== 'TCP' && (dataplane !== 'direct' || backend !== nodesBackend(address.family)));
 }
 
+/** What a plan depends on, and its parts that change with listeners. */
+type Planned = Pick<ProgramInput, 'table' | 'isOpen'> &
+  Pick<DirectProgram, 'ids' | 'groups' | 'keepers'> & { readonly takers: string };
+
 type KnownGroup = {
+  readonly name: string;
+  readonly listeners: Set<ListenerKey>;
   /** The servers that take new flows, with their weights. */
-  readonly content: string;
-  readonly group: SlotGroup;
+  content: string | undefined;
+  group: SlotGroup;
 };
+
+function newGroup(name: string): KnownGroup {
+  return { name, listeners: new Set(), content: undefined, group: { id: 0, marks: [] } };
+}
+
+function nameOf({ key, service }: Listener): string {
+  return `${key} ${service}`;
+}
+
+/** The next hops, and (`takers`) those of them that take new flows. */
+function planHops(
+  { table, verdicts, linkOf, isOwn, isLost, isOpen }: ProgramInput,
+  nodeIds: Ids,
+  lost: Set<string>,
+): { readonly hops: DirectProgram['hops']; readonly takers: ReadonlySet<string> } {
+  const nodes = [...table.nodes.values()];
+  const isUp = (node: NodeName, family: Family): boolean => (verdicts.get(node)?.[family] ?? 'up') === 'up';
+  /** If no node is up, the checks are more likely wrong than all nodes: none is given up. */
+  const hasUp = {
+    4: nodes.some(({ name, state }) => state === 'active' && isUp(name, 4)),
+    6: nodes.some(({ name, state }) => state === 'active' && isUp(name, 6)),
+  };
+  const servesAny = (node: NodeName, family: Family): boolean => {
+    for (const listener of table.listeners.values())
+      if (listener.address.family === family && isOpen(listener, node)) return true;
+    return false;
+  };
+  const hops = new Map<string, NextHop>();
+  const takers = new Set<string>();
+  for (const { name, state, addresses } of nodes)
+    for (const family of [4, 6] as const) {
+      const address = addresses.find((each) => each.family === family);
+      const link = address && linkOf(address);
+      if (address === undefined || link === undefined || isOwn(address)) continue;
+      const key = hopKey(name, family);
+      if (hasUp[family] && isLost(name, family)) lost.add(key);
+      else if (lost.has(key) && (!hasUp[family] || servesAny(name, family))) lost.delete(key);
+      if (lost.has(key)) continue;
+      hops.set(key, { mark: nodeIds.of(name), address, link });
+      if (state === 'active' && (isUp(name, family) || !hasUp[family])) takers.add(key);
+    }
+  return { hops, takers };
+}
 
 /** Of a backend that only one Service has. With more servers some would have no slot of a small group. */
 function slotCountFor(servers: number): number {

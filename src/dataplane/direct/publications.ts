@@ -1,5 +1,6 @@
 import type { ListenerKey } from '../../core/model/names.ts';
-import type { TrafficTable } from '../../core/traffic/table.ts';
+import { PersistentMap } from '../../core/persistent-map.ts';
+import { emptyTable, type TrafficTable } from '../../core/traffic/table.ts';
 import type { GatedListener } from '../../ports/gate.ts';
 
 /**
@@ -8,18 +9,23 @@ import type { GatedListener } from '../../ports/gate.ts';
  */
 export function makePublications(
   monotonic: () => number,
-): (listeners: TrafficTable['listeners']) => ReadonlyMap<ListenerKey, GatedListener> {
-  let known: ReadonlyMap<ListenerKey, GatedListener & { readonly service: string }> | undefined;
+): (listeners: TrafficTable['listeners']) => PersistentMap<ListenerKey, GatedListener> {
+  let isFirst = true;
+  let known: PersistentMap<ListenerKey, GatedListener> = PersistentMap.empty();
+  let before: TrafficTable['listeners'] = emptyTable.listeners;
   return (listeners) => {
-    const since = known === undefined ? -Infinity : monotonic();
-    known = new Map(
-      Array.from(listeners, ([key, { address, service, isPublished }]) => {
-        const before = known?.get(key);
-        const isSame = before?.service === service && before.publishedMs !== undefined;
-        const publishedMs = isPublished ? (isSame ? before.publishedMs : since) : undefined;
-        return [key, { family: address.family, publishedMs, service }];
+    const since = isFirst ? -Infinity : monotonic();
+    known = known.with(
+      PersistentMap.changedKeys(before, listeners).map((key) => {
+        const listener = listeners.get(key);
+        if (listener === undefined) return [key, undefined];
+        const earlierMs = before.get(key)?.service === listener.service ? known.get(key)?.publishedMs : undefined;
+        const publishedMs = listener.isPublished ? (earlierMs ?? since) : undefined;
+        return [key, { family: listener.address.family, publishedMs }];
       }),
     );
+    isFirst = false;
+    before = listeners;
     return known;
   };
 }

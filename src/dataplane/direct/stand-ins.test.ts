@@ -1,12 +1,15 @@
 import { expect, test } from 'vitest';
 import { addressOf, directListener, tableOf } from '../../../test/make/table.ts';
+import type { ListenerKey } from '../../core/model/names.ts';
+import { PersistentMap } from '../../core/persistent-map.ts';
 import type { Client } from '../../ports/host.ts';
 import { makeStandIns } from './stand-ins.ts';
 
 const web = directListener('203.0.113.1', 80, { protocol: 'TCP', standIn: 'haproxy' });
 const dns = directListener('203.0.113.1', 53);
 const { listeners } = tableOf([web, dns]);
-const [nodes, none] = [new Set([web.key, dns.key]), new Set<never>()];
+const none = PersistentMap.empty<ListenerKey, object>();
+const nodes = none.with([web, dns].map(({ key }) => [key, {}]));
 const clients: readonly Client[] = [{ address: addressOf('198.51.100.2'), port: 51_234 }];
 
 test('a listener shares its packets with its stand-in once a node is open, and with none if it has none', () => {

@@ -1,5 +1,6 @@
 import type { ListenerKey, ServiceKey } from '../../core/model/names.ts';
-import { stackDataplane, type TrafficTable } from '../../core/traffic/table.ts';
+import { PersistentMap } from '../../core/persistent-map.ts';
+import { emptyTable, stackDataplane, type TrafficTable } from '../../core/traffic/table.ts';
 import type { Client } from '../../ports/host.ts';
 
 /**
@@ -38,9 +39,12 @@ export type SharedListeners = {
 
 export const nothingShared: SharedListeners = { unsorted: new Set(), held: new Map() };
 
+/** The listeners that a node serves. */
+type OpenListeners = PersistentMap<ListenerKey, object>;
+
 export type StandIns = {
   /** Follows the listeners, and which of them have nodes (`open`). */
-  follow(listeners: TrafficTable['listeners'], open: { has(listener: ListenerKey): boolean }): void;
+  follow(listeners: TrafficTable['listeners'], open: OpenListeners): void;
   /** Whether nodes have, or may have, flows of the listener. */
   has(listener: ListenerKey): boolean;
   /** The listeners whose flows are not known yet. */
@@ -56,6 +60,7 @@ export type StandIns = {
 export function makeStandIns(): StandIns {
   const states = new Map<ListenerKey, StandInState>();
   let shared: SharedListeners | undefined = nothingShared;
+  let before = { listeners: emptyTable.listeners, open: PersistentMap.empty<ListenerKey, object>() };
   const set = (key: ListenerKey, state: StandInState | undefined): void => {
     if (state === undefined) states.delete(key);
     else states.set(key, state);
@@ -66,17 +71,21 @@ export function makeStandIns(): StandIns {
 
   return {
     follow: (listeners, open) => {
-      for (const [key, { service }] of states) {
+      const changed = new Set([
+        ...PersistentMap.changedKeys(before.listeners, listeners),
+        ...PersistentMap.changedKeys(before.open, open),
+      ]);
+      before = { listeners, open };
+      for (const key of changed) {
         const listener = listeners.get(key);
-        if (listener?.service !== service) set(key, undefined);
-      }
-      for (const [key, listener] of listeners) {
+        if (states.has(key) && listener?.service !== states.get(key)?.service) set(key, undefined);
+        if (listener === undefined) continue;
         const { service } = listener;
         const isAlone = stackDataplane(listener) === undefined;
-        const before = states.get(key);
-        const phase = nextPhase(before?.phase, open.has(key), isAlone);
-        if (phase === before?.phase && isAlone === (before?.isAlone ?? isAlone)) continue;
-        const clients = phase === 'direct' && before !== undefined ? before.clients : [];
+        const state = states.get(key);
+        const phase = nextPhase(state?.phase, open.has(key), isAlone);
+        if (phase === state?.phase && isAlone === (state?.isAlone ?? isAlone)) continue;
+        const clients = phase === 'direct' && state !== undefined ? state.clients : [];
         set(key, phase && { service, isAlone, phase, clients });
       }
     },

@@ -25,6 +25,7 @@ import { ForwardingError, type Guard, makeForwarding } from './forwarding.ts';
 import { natLayout } from './layout.ts';
 import { makeNatPlanner, type NatProgram } from './program.ts';
 import { natRules, natTable } from './ruleset.ts';
+import { makeUses } from './uses.ts';
 
 /**
  * Table `inet furiwake-nat`, the kernel's forwarding, and the flows in conntrack:
@@ -70,6 +71,7 @@ export function makeNat(deps: {
     },
   });
   const flows = makeFlowKeeper(deps);
+  const usesOf = makeUses();
   const watchRoom = makeFlowRoomWatch({ exec, clock, log, metrics, isInPlace: () => kernel.isInPlace() });
   const repairs = metrics.counter('furiwake_nat_repairs_total', 'Times that the table of nat was restored');
   /** `undefined` before the first `apply`: until then the table of an earlier process stays as it is. */
@@ -114,7 +116,7 @@ export function makeNat(deps: {
     const before = inForce.listeners;
     const mayKeep = !isAudit && !(isFirst && (await kernel.exists(signal)));
     try {
-      const families = familiesOf(listeners);
+      const families = usesOf(listeners).families;
       const guard = await forwarding.guardFor(families, isAudit, signal);
       const refusals = await transact(listeners, guard, signal);
       await forwarding.switchOn(families, signal);
@@ -134,7 +136,7 @@ export function makeNat(deps: {
     if (!kernel.isInPlace()) return;
     await flows.sweep(signal);
     const { listeners } = inForce;
-    const guard = await forwarding.restrictTo(familiesOf(listeners), signal);
+    const guard = await forwarding.restrictTo(usesOf(listeners).families, signal);
     if (listeners.size === 0) return await kernel.remove(signal);
     if (guard === inForce.guard) return;
     inForce = { ...inForce, guard };
@@ -263,8 +265,4 @@ export function makeNat(deps: {
         return true;
       }),
   };
-}
-
-function familiesOf(listeners: Listeners): ReadonlySet<Family> {
-  return new Set(Array.from(listeners.values(), ({ address }) => address.family));
 }

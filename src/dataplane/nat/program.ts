@@ -11,6 +11,7 @@ import {
 } from '../../core/traffic/table.ts';
 import { makeIds } from '../direct/ids.ts';
 import type { Guard } from './forwarding.ts';
+import { makeUses } from './uses.ts';
 import { natSlotCount } from './ruleset.ts';
 
 /** Nodes that take flows, for all backends that have the same ones: the address of the node of each slot. */
@@ -57,6 +58,7 @@ export function makeNatPlanner(): (input: NatInput) => NatPlan {
   let known = new Map<string, NatGroup>();
   let plan: NatPlan = { groups: new Map(), keepers: new Map(), places: { members: new Map(), lost: [] } };
   const keepersOf = makeKeepers();
+  const usesOf = makeUses();
 
   return ({ table, verdicts, isLost }) => {
     const nodes = [...table.nodes.values()];
@@ -69,8 +71,8 @@ export function makeNatPlanner(): (input: NatInput) => NatPlan {
     const lost = new Map<string, Ip>();
     const servers = new Map<BackendId, BackendServers>();
     const used = new Map<string, NatGroup>();
-    const inUse = new Map(Array.from(table.listeners.values(), ({ backend, address }) => [backend, address.family]));
-    for (const [backend, family] of inUse) {
+    const uses = usesOf(table.listeners);
+    for (const [backend, family] of uses.backends) {
       const addressed = backendOf(table, backend, family).servers.flatMap((server): readonly Taker[] => {
         const node = table.nodes.get(server.node);
         const address = node && addressOfNode(node, family);
@@ -101,7 +103,7 @@ export function makeNatPlanner(): (input: NatInput) => NatPlan {
     }
     for (const content of known.keys()) if (!used.has(content)) ids.release(content);
     known = used;
-    const keepers = keepersOf(table.listeners, servers);
+    const keepers = keepersOf(table.listeners, uses.affine, servers);
     plan = {
       keepers: isSameMap(plan.keepers, keepers) ? plan.keepers : keepers,
       groups: isSameMap(plan.groups, groups) ? plan.groups : groups,
@@ -120,16 +122,19 @@ type BackendServers = { readonly all: readonly Taker[]; readonly keeping: readon
 /** A node keeps its number as long as the listener belongs to the Service and the node to its backend. */
 function makeKeepers(): (
   listeners: TrafficTable['listeners'],
+  affine: ReadonlySet<ListenerKey>,
   servers: ReadonlyMap<BackendId, BackendServers>,
 ) => NatProgram['keepers'] {
   const ids = makeIds();
   let before: ReadonlyMap<ListenerKey, readonly Keeper[]> = new Map();
   let named: ReadonlySet<string> = new Set();
-  return (listeners, servers) => {
+  return (listeners, affine, servers) => {
     const now = new Map<ListenerKey, readonly Keeper[]>();
     const names = new Set<string>();
-    for (const [key, { isAffine, service, backend }] of listeners) {
-      if (!isAffine) continue;
+    for (const key of affine) {
+      const listener = listeners.get(key);
+      if (listener === undefined) continue;
+      const { service, backend } = listener;
       const nameOf = ({ node, address }: Taker): string => `${key} ${service} ${node.name} ${address.text}`;
       const { all = [], keeping = [] } = servers.get(backend) ?? {};
       for (const server of all) names.add(nameOf(server));

@@ -41,7 +41,11 @@ function elementsOf(listener: Listener): readonly Element[] {
     () => natLayout.elementsOf(natLayout.empty, listener),
     () =>
       directLayout.elementsOf(
-        { ...directLayout.empty, ids: new Map([[key, 1]]), groups: new Map([[key, { id: 1, marks: [1] }]]) },
+        {
+          ...directLayout.empty,
+          ids: directLayout.empty.ids.with([[key, 1]]),
+          groups: directLayout.empty.groups.with([[key, { id: 1, marks: [1] }]]),
+        },
         listener,
       ),
   ].flatMap((render) => {
