@@ -1,5 +1,5 @@
 import { expect, onTestFinished, test } from 'vitest';
-import { addressOf, node, nodeName, tableOf } from '../../test/make/table.ts';
+import { addressOf, node, nodeName } from '../../test/make/table.ts';
 import { recordLog, recordMetrics } from '../../test/sim/observers.ts';
 import { virtualClock } from '../../test/sim/virtual-clock.ts';
 import type { NodeName } from '../core/model/names.ts';
@@ -58,13 +58,11 @@ function makeScene() {
     },
     /** Until the test ends. */
     run: () => {
-      const stateOf = (name: string) => (draining.has(nodeName(name)) ? 'drain' : 'active');
       const known = (): TrafficTable['nodes'] => {
         const both = [node('n1', '192.0.2.11'), node('n2', '192.0.2.12')];
-        return tableOf(
-          [],
-          both.map((each) => ({ ...each, state: stateOf(each.name) })),
-        ).nodes;
+        return new Map(
+          both.map((each) => [each.name, { ...each, state: draining.has(each.name) ? 'drain' : 'active' }]),
+        );
       };
       const stop = new AbortController();
       const running = Promise.allSettled([health.run(known, stop.signal)]);
